@@ -1,0 +1,163 @@
+"""What passes between the steps from a clip to a score. No torch here: a worker without a GPU imports this.
+
+file -> `Window`s -> `SampledClip` (sampling, in a child process) -> batch -> `ClipScore` (engine or remote scorer)
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Protocol, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+LEVELS = ("bad", "poor", "fair", "good", "excellent")
+"""The five levels of the absolute category rating (ITU-T P.910), worst first."""
+
+SPEC_FILE = "sampler.json"
+"""The sampler's specification, saved beside the weights in every model directory."""
+
+
+def level_of(score: float) -> str:
+    """The level whose fifth of the scale 0-100 holds the score."""
+    return LEVELS[min(4, max(0, int(score // 20)))]
+
+
+@dataclass(frozen=True)
+class SamplerSpec:
+    """What is taken from a clip. Saved with a model: what it was trained on is what it is served.
+
+    All images are RGB uint8. Fragments are cut at native resolution, never resized, because scaling hides
+    just the compression and blur that the score is about.
+    """
+
+    frames: int = 4
+    """Frames of the spatial stream, spread evenly over the clip."""
+    frame_size: int = 160
+    """Side of the square image made of each frame, px."""
+    grid: int = 1
+    """Fragments per side of that image: each is frame_size / grid px wide and cut from its own cell of the frame."""
+    portrait_frames: int = 2
+    """Frames of the portrait stream: native fragment of the person, background replaced by grey."""
+    portrait_size: int = 160
+    face_frames: int = 2
+    """Aligned crops of the largest face."""
+    face_size: int = 112
+    clip_frames: int = 16
+    """Frames of the temporal clip: the whole picture, scaled to clip_size x clip_size."""
+    clip_size: int = 64
+    statistics_version: int = 1
+    """Version of the technical statistics' definition (`scorer.sampling.statistics`)."""
+
+    def save(self, directory: Path) -> None:
+        (directory / SPEC_FILE).write_text(json.dumps(asdict(self), indent=2) + "\n")
+
+    @classmethod
+    def load(cls, directory: Path) -> Self:
+        return cls(**json.loads((directory / SPEC_FILE).read_text()))
+
+
+@dataclass(frozen=True)
+class Window:
+    """A stretch of a file, in seconds from its first frame; `duration` None means to the end."""
+
+    start: float = 0.0
+    duration: float | None = None
+
+
+@dataclass(frozen=True)
+class Faces:
+    """Faces in a clip.
+
+    count: the median over the sampled frames. area: share of the picture that the largest face's box covers,
+    the mean over the frames that have one, 0-1.
+    """
+
+    count: int = 0
+    area: float = 0.0
+
+
+@dataclass(frozen=True)
+class MediaInfo:
+    """What the decoder saw of one window."""
+
+    width: int
+    height: int
+    fps: float
+    """Frames per second: decoded frames over the window's duration."""
+    frames: int
+    duration: float
+    """Seconds."""
+    codec: str
+    bits_per_pixel: float
+    """Size of the window's packets over its pixels, bits."""
+
+
+@dataclass(frozen=True)
+class SampledClip:
+    """One clip as the model takes it. Shapes follow the `SamplerSpec`; see there for N (the counts) and S (the sides)."""
+
+    frames: NDArray[np.uint8]
+    """(N, S, S, 3) native fragments."""
+    portrait: NDArray[np.uint8]
+    """(N, S, S, 3) native fragments of the person on grey; without a person the plain fragment's grey image."""
+    portrait_mask: NDArray[np.bool_]
+    """(N,) whether there is a person in that image."""
+    faces: NDArray[np.uint8]
+    """(N, S, S, 3) aligned crops of the largest face; zeros where there is none."""
+    faces_mask: NDArray[np.bool_]
+    """(N,) whether there is a face in that image."""
+    clip: NDArray[np.uint8]
+    """(N, S, S, 3) the whole picture over time, low resolution."""
+    statistics: NDArray[np.float32]
+    """(D,) technical statistics, named by `scorer.sampling.statistics.NAMES`; finite."""
+    signals: dict[str, float]
+    """A few of them for people: black 0-1, freeze 0-1, blur 0-1, blockiness >= 0, noise, luma and contrast in 8-bit levels."""
+    face_summary: Faces
+    info: MediaInfo
+    thumbnail: NDArray[np.uint8]
+    """(72, W, 3) the middle frame, for pictures."""
+
+
+@dataclass(frozen=True)
+class ModelId:
+    """Which model made a score."""
+
+    name: str
+    version: str
+
+
+@dataclass(frozen=True)
+class ClipScore:
+    """The model's answer for one clip."""
+
+    score: float
+    """0-100, the MOS scale."""
+    level: str
+    """One of `LEVELS`."""
+    level_probs: dict[str, float]
+    """Probability of each level; sums to 1."""
+    uncertainty: float
+    """Expected absolute error of `score`, MOS points, >= 0."""
+    model: ModelId
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.score <= 100:
+            raise ValueError(f"score {self.score} is outside 0-100")
+
+
+class Scorer(Protocol):
+    """Scores batches of clips, in this process or elsewhere: same clips in, same scores out."""
+
+    @property
+    def spec(self) -> SamplerSpec:
+        """What the scorer's model was trained on."""
+
+    @property
+    def model(self) -> ModelId: ...
+
+    def score(self, clips: Sequence[SampledClip]) -> list[ClipScore]:
+        """One score per clip, in order. Blocking; callers in an event loop run it in a thread."""

@@ -1,0 +1,163 @@
+"""The events on the topics: the single source of their shape, and of every Kafka name.
+
+JSON on the wire. Unknown fields are ignored; a missing or wrong one is an `EventError`, which sends the event to the
+dead-letter topic. `python -m streams.events docs/schemas` writes the JSON Schema of each event.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated, Literal, Self
+
+from pydantic import AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+
+SEGMENTS_TOPIC = "video-segments"
+SCORES_TOPIC = "segment-scores"
+ALERTS_TOPIC = "quality-alerts"
+TRAINING_TOPIC = "training-queue"
+DEAD_LETTER_TOPIC = "video-segments.dead-letter"
+MODELS_TOPIC = "model-updates"
+
+MAX_EVENT_BYTES = 1_000_000
+"""Kafka's own default for the largest message; a larger event could not be dead-lettered either."""
+
+Level = Literal["bad", "poor", "fair", "good", "excellent"]
+
+
+class EventError(Exception):
+    """An event that is not of its topic's shape. field: path of the first wrong field, '' for the whole event."""
+
+    def __init__(self, field: str, reason: str) -> None:
+        super().__init__(f"{field}: {reason}" if field else reason)
+        self.field = field
+        self.reason = reason
+
+
+def _as_utc(value: object) -> object:
+    # A packager that writes no offset means UTC: the contract says `start (UTC)`.
+    if isinstance(value, str):
+        try:
+            parsed = datetime.fromisoformat(value)
+        except ValueError:
+            return value
+        return parsed.replace(tzinfo=UTC) if parsed.tzinfo is None else parsed.astimezone(UTC)
+    return value
+
+
+UtcTime = Annotated[AwareDatetime, BeforeValidator(_as_utc)]
+Name = Annotated[str, Field(min_length=1, max_length=256)]
+Uri = Annotated[str, Field(min_length=1, max_length=8192)]
+
+
+class Event(BaseModel):
+    """Base of all events: bytes in, bytes out."""
+
+    model_config = ConfigDict(extra="ignore", frozen=True, allow_inf_nan=False)
+
+    @classmethod
+    def from_bytes(cls, data: bytes | None) -> Self:
+        """Parse one message's value; raises `EventError` that names the first wrong field."""
+        if not data:
+            raise EventError("", "the event is empty")
+        try:
+            return cls.model_validate_json(data)
+        except ValidationError as error:
+            first = error.errors(include_url=False, include_input=False)[0]
+            raise EventError(".".join(str(part) for part in first["loc"]), first["msg"]) from None
+
+    def to_bytes(self) -> bytes:
+        """Compact UTF-8 JSON."""
+        return self.model_dump_json(exclude_none=True).encode()
+
+
+class SegmentEvent(Event):
+    """One media segment of a live stream is ready to be fetched. Key: `stream_id`."""
+
+    stream_id: Name = Field(description="The channel. The message key, so that a stream's segments stay in order.")
+    segment_id: Name = Field(description="Unique for this segment of this rendition; repeats of an event carry the same one.")
+    sequence: int = Field(ge=0, description="Position in the stream, counting up by one.")
+    uri: Uri = Field(description="Where the media is: http(s), file, s3 or gs, as far as the worker's settings allow.")
+    init_uri: Uri | None = Field(default=None, description="The initialisation segment of fragmented MP4, put before the media.")
+    start: UtcTime = Field(description="Start of the segment in event time, UTC, ISO 8601.")
+    duration: float = Field(gt=0, le=3600, description="Length of the segment, seconds.")
+    rendition: Name | None = Field(default=None, description="Which of the stream's encodings this is, e.g. 720p.")
+    labels: dict[Name, str] = Field(
+        default_factory=dict, max_length=32, description="Free labels of the stream, e.g. tier=premium."
+    )
+
+
+class FaceSummary(Event):
+    """Faces in a segment."""
+
+    count: int = Field(ge=0, description="Median number of faces over the sampled frames.")
+    area: float = Field(ge=0, le=1, description="Share of the picture under the largest face's box, 0-1.")
+
+
+class Signals(Event):
+    """Technical measurements of a segment, for people and for the `black` and `frozen` alerts."""
+
+    black: float = Field(ge=0, le=1, description="Share of black pixels, 0-1.")
+    freeze: float = Field(ge=0, le=1, description="Share of frames that repeat the one before, 0-1.")
+    blur: float = Field(ge=0, le=1, description="0 sharp to 1 without any detail.")
+    blockiness: float = Field(ge=0, description="Strength of the 8x8 grid, 0 none.")
+    noise: float = Field(ge=0, description="Standard deviation of noise in flat areas, 8-bit levels.")
+    luma: float = Field(ge=0, le=255, description="Mean luma, 8-bit levels.")
+    contrast: float = Field(ge=0, description="Standard deviation of luma, 8-bit levels.")
+
+
+class ModelRef(Event):
+    """Which model made a score."""
+
+    name: str
+    version: str
+
+
+class SegmentScore(Event):
+    """The answer to one `SegmentEvent`. Key: `stream_id`."""
+
+    stream_id: str
+    segment_id: str
+    sequence: int
+    uri: str
+    start: UtcTime
+    duration: float
+    rendition: str | None = None
+    labels: dict[str, str] = Field(default_factory=dict)
+    status: Literal["scored", "skipped"]
+    reason: str | None = Field(default=None, description="Why a segment was skipped.")
+    score: float | None = Field(default=None, ge=0, le=100, description="Quality on the MOS scale, 0-100.")
+    level: Level | None = None
+    level_probs: dict[Level, float] | None = Field(default=None, description="Probability of each level; sums to 1.")
+    uncertainty: float | None = Field(default=None, ge=0, description="Expected absolute error of the score, points.")
+    faces: FaceSummary | None = None
+    signals: Signals | None = None
+    model: ModelRef | None = None
+    timing: dict[str, float] = Field(default_factory=dict, description="Milliseconds per stage, and lag_s behind event time.")
+
+    @classmethod
+    def identity(cls, event: SegmentEvent) -> dict[str, object]:
+        """The fields that a score takes over from its segment."""
+        names = ("stream_id", "segment_id", "sequence", "uri", "start", "duration", "rendition", "labels")
+        return {name: getattr(event, name) for name in names}
+
+
+EVENTS: tuple[type[Event], ...] = (SegmentEvent, SegmentScore)
+
+
+def write_schemas(directory: Path) -> list[Path]:
+    """Write one JSON Schema file per event type; returns their paths."""
+    directory.mkdir(parents=True, exist_ok=True)
+    paths = []
+    for event in EVENTS:
+        path = directory / f"{event.__name__}.json"
+        path.write_text(json.dumps(event.model_json_schema(), indent=2, sort_keys=True) + "\n")
+        paths.append(path)
+    return paths
+
+
+if __name__ == "__main__":
+    for written in write_schemas(Path(sys.argv[1])):
+        print(written)
