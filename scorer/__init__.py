@@ -1,0 +1,1 @@
+"""From a clip to a score: sampling, the FVQ-Rater model, the engine."""

@@ -53,10 +53,12 @@ class SamplerSpec:
     """Version of the technical statistics' definition (`scorer.sampling.statistics`)."""
 
     def save(self, directory: Path) -> None:
+        """Write it as `SPEC_FILE` into a model directory."""
         (directory / SPEC_FILE).write_text(json.dumps(asdict(self), indent=2) + "\n")
 
     @classmethod
     def load(cls, directory: Path) -> Self:
+        """Read it from a model directory; raises OSError, ValueError or TypeError where it is missing or wrong."""
         return cls(**json.loads((directory / SPEC_FILE).read_text()))
 
 
@@ -157,7 +159,8 @@ class Scorer(Protocol):
         """What the scorer's model was trained on."""
 
     @property
-    def model(self) -> ModelId: ...
+    def model(self) -> ModelId:
+        """Which model makes the scores."""
 
     def score(self, clips: Sequence[SampledClip]) -> list[ClipScore]:
         """One score per clip, in order. Blocking; callers in an event loop run it in a thread."""

@@ -1,0 +1,1 @@
+"""From clips to a better model: degraded data, training, evaluation."""

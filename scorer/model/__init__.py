@@ -1,0 +1,1 @@
+"""The FVQ-Rater model: configuration, encoders, composition."""

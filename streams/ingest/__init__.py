@@ -1,0 +1,1 @@
+"""From a live source to segment events."""

@@ -1,0 +1,1 @@
+"""Where scores are kept: SQLite or InfluxDB."""
