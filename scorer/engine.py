@@ -1,0 +1,132 @@
+"""The in-process scorer: loads a model, scores batches of sampled clips.
+
+A model is a directory of safetensors with its configuration and its sampler's specification: either a whole model, or
+an adapter (LoRA, projectors and heads) that names the base it belongs to.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from scorer.errors import ModelError
+from scorer.model.modeling import ClipBatch, FVQRater
+from scorer.spec import LEVELS, ClipScore, ModelId, SampledClip, SamplerSpec
+
+SHIPPED = {"nano": Path(__file__).parent / "nano"}
+"""Models in the package, by name."""
+
+BATCH_FIELDS = ("frames", "portrait", "portrait_mask", "faces", "faces_mask", "clip", "statistics")
+
+
+def load_engine(model: str = "nano", device: str = "auto") -> Engine:
+    """The engine for a shipped model's name or a model directory.
+
+    device: "cpu", "cuda", or "auto" for the GPU where there is one. Raises `ModelError` that says what is wrong with
+    the directory or the device.
+    """
+    directory = SHIPPED.get(model, Path(model))
+    if not directory.is_dir():
+        raise ModelError(f"model {model!r}: there is no such directory, and the shipped models are: {', '.join(SHIPPED)}")
+    if device == "cuda" and not torch.cuda.is_available():
+        raise ModelError(
+            "device is set to cuda, but torch sees no GPU: install a CUDA build of torch and the driver, or set FVQ_DEVICE=cpu"
+        )
+    chosen = torch.device("cuda" if device != "cpu" and torch.cuda.is_available() else "cpu")
+    # bf16 halves memory and doubles speed on GPUs; on CPUs without its instructions it is slower than float32.
+    dtype = torch.bfloat16 if chosen.type == "cuda" else torch.float32
+    try:
+        spec = SamplerSpec.load(directory)
+        network = load_model(directory, dtype)
+    except (OSError, ValueError, TypeError, KeyError, RuntimeError) as error:
+        raise ModelError(f"model {directory}: {error}") from error
+    return Engine(network.to(chosen), spec, ModelId(model if model in SHIPPED else directory.name, version_of(directory)))
+
+
+def load_model(directory: Path, dtype: torch.dtype = torch.float32) -> FVQRater:
+    """The network in a directory, in eval mode, with an adapter merged into its base. Only safetensors are read."""
+    adapter = directory / "adapter_config.json"
+    if not adapter.exists():
+        network, problems = FVQRater.from_pretrained(
+            directory, dtype=dtype, local_files_only=True, use_safetensors=True, output_loading_info=True
+        )
+        wrong = {name: sorted(keys)[:3] for name, keys in problems.items() if keys}
+        if wrong:
+            raise ModelError(f"model {directory}: its weights do not fit its configuration: {wrong}")
+        return network.eval()
+    from peft import PeftModel
+
+    base = str(json.loads(adapter.read_text())["base_model_name_or_path"])
+    network = load_model(SHIPPED.get(base, Path(base)), dtype)
+    return PeftModel.from_pretrained(network, directory, local_files_only=True, use_safetensors=True).merge_and_unload().eval()
+
+
+def version_of(directory: Path) -> str:
+    """A model's version: the registry's `VERSION` file, or, without one, a hash of its weights."""
+    version = directory / "VERSION"
+    if version.exists():
+        return version.read_text().strip()
+    digest = hashlib.sha256()
+    for weights in sorted(directory.glob("*.safetensors")):
+        digest.update(weights.read_bytes())
+    return digest.hexdigest()[:12]
+
+
+def collate(clips: Sequence[SampledClip], device: torch.device) -> ClipBatch:
+    """Clips of one specification as one batch on the device."""
+
+    def stack(name: str) -> Tensor:
+        return torch.from_numpy(np.stack([getattr(clip, name) for clip in clips])).to(device, non_blocking=True)
+
+    return ClipBatch(**{name: stack(name) for name in BATCH_FIELDS})
+
+
+class Engine:
+    """A loaded model; implements `scorer.spec.Scorer`. Its methods may be called from any thread, one at a time."""
+
+    def __init__(self, network: FVQRater, spec: SamplerSpec, model: ModelId) -> None:
+        self._network = network
+        self._spec = spec
+        self._model = model
+        if network.device.type == "cpu":
+            # More threads than cores only wait for each other; the sampling children need the cores too.
+            torch.set_num_threads(max(1, min(4, len(os.sched_getaffinity(0)))))
+
+    @property
+    def spec(self) -> SamplerSpec:
+        """What the model was trained on."""
+        return self._spec
+
+    @property
+    def model(self) -> ModelId:
+        """Name and version."""
+        return self._model
+
+    @torch.inference_mode()
+    def score(self, clips: Sequence[SampledClip]) -> list[ClipScore]:
+        """One score per clip, in order. Raises `ModelError` where the model answers with something that is no number."""
+        if not clips:
+            return []
+        output = self._network(collate(clips, self._network.device))
+        probabilities = output.level_logits.softmax(dim=1).cpu().tolist()
+        scores = output.score.cpu().tolist()
+        uncertainties = output.uncertainty.cpu().tolist()
+        if not np.isfinite(scores).all():
+            raise ModelError(f"model {self._model.name}@{self._model.version} gave a score that is no number")
+        return [
+            ClipScore(
+                score=round(score, 2),
+                level=LEVELS[int(np.argmax(probs))],
+                level_probs={level: round(p, 4) for level, p in zip(LEVELS, probs, strict=True)},
+                uncertainty=round(uncertainty, 2),
+                model=self._model,
+            )
+            for score, uncertainty, probs in zip(scores, uncertainties, probabilities, strict=True)
+        ]

@@ -1,0 +1,96 @@
+"""Everything in which two FVQ-Raters can differ."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from transformers import AutoConfig, PreTrainedConfig
+
+STREAMS = ("frames", "portrait", "faces", "motion", "statistics")
+"""The token streams that are put before the prompt, in this order."""
+
+PROMPT = "Please evaluate the quality of this video."
+ANSWER = "The video quality is"
+"""The answer up to the level; the score position is its last token."""
+
+NORMALISATIONS = {
+    "half": ((0.5, 0.5, 0.5), (0.5, 0.5, 0.5)),
+    "imagenet": ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)),
+}
+"""Mean and standard deviation per RGB channel, of values in 0-1."""
+
+
+class LiteEncoderConfig(PreTrainedConfig):
+    """EfficientNet-Lite0's stem and first `blocks` blocks (Tan and Le, 2019; the Lite variant without attention).
+
+    pooled_blocks: the blocks whose spatial means and standard deviations are concatenated to the image's one token.
+    """
+
+    model_type = "fvq_lite_encoder"
+
+    blocks: int = 5
+    pooled_blocks: tuple[int, ...] | list[int] = (1, 2, 3, 4)
+    hidden_size: int = 512
+
+
+class MotionEncoderConfig(PreTrainedConfig):
+    """A small convolutional network over the low-resolution clip and its frame differences.
+
+    hidden_size: four summaries of each channel over time, and two numbers of the amount of change.
+    """
+
+    model_type = "fvq_motion_encoder"
+
+    channels: int = 24
+    hidden_size: int = 98
+
+
+class FVQRaterConfig(PreTrainedConfig):
+    """FVQ-Rater (Wu et al., ACM MM 2025, arXiv 2504.09255), composed of sub-models by their own configurations.
+
+    vision_config, text_config, motion_config: any configurations that AutoModel (text: AutoModelForCausalLM) can build.
+    face_config: likewise, or None: face crops go through the vision encoder.
+    streams: the token streams in use, for ablation. vision_tokens: tokens kept per image, a square number; a larger
+    grid is average-pooled. *_normalisation: a key of `NORMALISATIONS`. statistics_size: how many numbers the
+    technical statistics are. prompt_ids, answer_ids, level_ids: token ids of
+    the prompt, of the answer up to the level, and of the five levels, worst first. dropout: on the stream tokens.
+    """
+
+    model_type = "fvq_rater"
+    sub_configs = {  # noqa: RUF012 - transformers reads a plain class attribute
+        "vision_config": AutoConfig,
+        "face_config": AutoConfig,
+        "motion_config": AutoConfig,
+        "text_config": AutoConfig,
+    }
+
+    vision_config: Any = None
+    face_config: Any = None
+    motion_config: Any = None
+    text_config: Any = None
+    streams: tuple[str, ...] | list[str] = STREAMS
+    vision_tokens: int = 1
+    vision_normalisation: str = "half"
+    face_normalisation: str = "half"
+    motion_normalisation: str = "half"
+    statistics_size: int = 0
+    prompt_ids: tuple[int, ...] | list[int] = ()
+    answer_ids: tuple[int, ...] | list[int] = ()
+    level_ids: tuple[int, ...] | list[int] = ()
+    dropout: float = 0.1
+
+    def __post_init__(self, **kwargs: Any) -> None:
+        for name in self.sub_configs:
+            value = getattr(self, name)
+            if isinstance(value, dict):
+                # A copy: for_model takes the type out of what it is given.
+                setattr(self, name, AutoConfig.for_model(**dict(value)))
+        unknown = set(self.streams) - set(STREAMS)
+        if unknown:
+            raise ValueError(f"streams: {sorted(unknown)} are not among {STREAMS}")
+        super().__post_init__(**kwargs)
+
+
+AutoConfig.register(LiteEncoderConfig.model_type, LiteEncoderConfig)
+AutoConfig.register(MotionEncoderConfig.model_type, MotionEncoderConfig)
+AutoConfig.register(FVQRaterConfig.model_type, FVQRaterConfig)

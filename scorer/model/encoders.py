@@ -1,0 +1,88 @@
+"""The two towers that this project makes itself; every other one comes from transformers by its configuration."""
+
+from __future__ import annotations
+
+import timm
+import torch
+from torch import Tensor, nn
+from transformers import AutoModel, PreTrainedModel
+from transformers.modeling_outputs import BaseModelOutput
+
+from scorer.model.configuration import LiteEncoderConfig, MotionEncoderConfig
+
+
+class LiteEncoder(PreTrainedModel):
+    """EfficientNet-Lite0, truncated: one token per image, of the spatial means and deviations of several depths.
+
+    Quality is a matter of texture: means and deviations of shallow and middle features say more about it than the
+    deep features that name objects. The last batch norm only standardises each number over the training data.
+    """
+
+    config_class = LiteEncoderConfig
+    base_model_prefix = "lite"
+    main_input_name = "pixel_values"
+
+    def __init__(self, config: LiteEncoderConfig) -> None:
+        super().__init__(config)
+        network = timm.create_model("tf_efficientnet_lite0", pretrained=False)
+        self.conv_stem = network.conv_stem
+        self.bn1 = network.bn1
+        self.blocks = network.blocks[: config.blocks]
+        self.standardise = nn.BatchNorm1d(config.hidden_size, affine=False)
+        self.post_init()
+
+    def _init_weights(self, module: nn.Module) -> None:  # noqa: ARG002
+        # timm has initialised the network; transformers must not do it again.
+        return
+
+    def forward(self, pixel_values: Tensor) -> BaseModelOutput:
+        """Tokens (B, 1, hidden_size) of images (B, 3, S, S), values about -1..1."""
+        x = self.bn1(self.conv_stem(pixel_values.contiguous(memory_format=torch.channels_last)))
+        pooled = []
+        for index, block in enumerate(self.blocks):
+            x = block(x)
+            if index in self.config.pooled_blocks:
+                deviation, mean = torch.std_mean(x, dim=(2, 3), correction=0)
+                pooled += [mean, deviation]
+        return BaseModelOutput(last_hidden_state=self.standardise(torch.cat(pooled, dim=1))[:, None])
+
+
+class MotionEncoder(PreTrainedModel):
+    """What changes over time: freezes, drops, flicker. One token per clip.
+
+    Each pair of neighbouring frames (luma and its signed and absolute difference) goes through a few strided
+    convolutions; the clip's token holds mean, deviation and extremes of their responses over time.
+    """
+
+    config_class = MotionEncoderConfig
+    base_model_prefix = "motion"
+    main_input_name = "pixel_values_videos"
+
+    def __init__(self, config: MotionEncoderConfig) -> None:
+        super().__init__(config)
+        c = config.channels
+        self.convolutions = nn.Sequential(
+            nn.Conv2d(3, c // 2, 5, stride=2, padding=2), nn.GELU(),
+            nn.Conv2d(c // 2, c, 3, stride=2, padding=1), nn.GELU(),
+            nn.Conv2d(c, c, 3, stride=2, padding=1), nn.GELU(),
+        )  # fmt: skip
+        self.over_time = nn.Conv1d(c, c, 3, padding=1)
+        self.post_init()
+
+    def forward(self, pixel_values_videos: Tensor) -> BaseModelOutput:
+        """Tokens (B, 1, hidden_size) of clips (B, T, 3, S, S), values about -1..1."""
+        batch, frames = pixel_values_videos.shape[:2]
+        luma = pixel_values_videos.mean(dim=2)
+        change = luma[:, 1:] - luma[:, :-1]
+        # Compressed video changes by a few levels: the logarithm keeps them apart from none at all.
+        pairs = torch.stack([luma[:, 1:], change, torch.log1p(100 * change.abs()) / 4], dim=2)
+        features = self.convolutions(pairs.flatten(0, 1)).mean(dim=(2, 3)).view(batch, frames - 1, -1)
+        features = features + torch.nn.functional.gelu(self.over_time(features.transpose(1, 2))).transpose(1, 2)
+        amount = torch.log1p(100 * change.abs().mean(dim=(2, 3)))
+        still = torch.stack([amount.mean(1), amount.amin(1)], dim=1)
+        token = torch.cat([features.mean(1), features.std(1), features.amin(1), features.amax(1), still], dim=1)
+        return BaseModelOutput(last_hidden_state=token[:, None])
+
+
+AutoModel.register(LiteEncoderConfig, LiteEncoder)
+AutoModel.register(MotionEncoderConfig, MotionEncoder)

@@ -1,0 +1,181 @@
+"""FVQ-Rater: streams of tokens from a face clip, a prompt, a language model, and two ways to read its opinion.
+
+As in the method figure of arXiv 2504.09255: a vision encoder over sampled frames and over the same frames without
+their background, a face encoder, a temporal encoder, each with a projector into the language model; this project
+adds one token of technical statistics and an uncertainty. The language model reads the tokens and the prompt and
+answers "The video quality is <level>." (stage I); a head on its last hidden state gives the score (stage II).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+from transformers import AutoModel, AutoModelForCausalLM, PreTrainedModel
+
+from scorer.model import encoders  # noqa: F401 - registers this project's towers
+from scorer.model.configuration import NORMALISATIONS, FVQRaterConfig
+
+
+@dataclass
+class ClipBatch:
+    """A batch of sampled clips as tensors. B clips; N images of each stream; the shapes follow the sampler's spec."""
+
+    frames: Tensor
+    """(B, N, S, S, 3) uint8."""
+    portrait: Tensor
+    portrait_mask: Tensor
+    """(B, N) bool: whether there is a person in that image."""
+    faces: Tensor
+    faces_mask: Tensor
+    clip: Tensor
+    """(B, N, S, S, 3) uint8."""
+    statistics: Tensor
+    """(B, D) float32."""
+
+
+@dataclass
+class RaterOutput:
+    """What the model says of B clips."""
+
+    score: Tensor
+    """(B,) 0-100."""
+    uncertainty: Tensor
+    """(B,) expected absolute error of the score, points, > 0."""
+    level_logits: Tensor
+    """(B, 5) logits of the level tokens at the score position, worst first."""
+    answer_loss: Tensor | None = None
+    """Cross entropy of the whole answer; only when levels were given."""
+
+
+class Projector(nn.Module):
+    """From an encoder's width to the language model's; an absent image gets a learned token of its own."""
+
+    def __init__(self, width: int, hidden_size: int) -> None:
+        super().__init__()
+        self.layers = nn.Sequential(nn.Linear(width, hidden_size), nn.GELU(), nn.Linear(hidden_size, hidden_size))
+        self.absent = nn.Parameter(torch.zeros(hidden_size))
+
+    def forward(self, tokens: Tensor, mask: Tensor | None = None) -> Tensor:
+        """(B, N, K, width), mask (B, N) -> (B, N*K, hidden_size)."""
+        projected = self.layers(tokens)
+        if mask is not None:
+            projected = torch.where(mask[:, :, None, None], projected, self.absent.to(projected.dtype))
+        return projected.flatten(1, 2)
+
+
+class FVQRater(PreTrainedModel):
+    """The one model class; `nano` and the large models differ in `FVQRaterConfig` only."""
+
+    config_class = FVQRaterConfig
+    base_model_prefix = "fvq_rater"
+    main_input_name = "frames"
+    _supports_sdpa = True
+
+    def __init__(self, config: FVQRaterConfig) -> None:
+        super().__init__(config)
+        hidden = config.text_config.hidden_size
+        self.vision_model = AutoModel.from_config(config.vision_config)
+        self.face_model = AutoModel.from_config(config.face_config) if config.face_config else None
+        self.motion_model = AutoModel.from_config(config.motion_config)
+        self.language_model = AutoModelForCausalLM.from_config(config.text_config)
+        vision_width = config.vision_config.hidden_size
+        face_width = config.face_config.hidden_size if config.face_config else vision_width
+        widths = {
+            "frames": vision_width,
+            "portrait": vision_width,
+            "faces": face_width,
+            "motion": config.motion_config.hidden_size,
+            "statistics": config.statistics_size,
+        }
+        self.projectors = nn.ModuleDict({name: Projector(widths[name], hidden) for name in config.streams})
+        self.standardise = nn.BatchNorm1d(config.statistics_size, affine=False)
+        self.dropout = nn.Dropout(config.dropout)
+        self.head = nn.Sequential(nn.LayerNorm(hidden), nn.Linear(hidden, hidden), nn.GELU(), nn.Linear(hidden, 2))
+        self.post_init()
+
+    def forward(self, batch: ClipBatch, levels: Tensor | None = None) -> RaterOutput:
+        """Score a batch. levels: (B,) int64 0-4, the right answers of stage I; only they make `answer_loss`."""
+        return self.answer(self.encode(batch), levels)
+
+    def encode(self, batch: ClipBatch) -> dict[str, Tensor]:
+        """The encoders' outputs, by stream: all that does not change while they are frozen, so that training can cache it.
+
+        Tokens are (B, N, K, width); `portrait_mask` and `faces_mask` are passed through.
+        """
+        config = self.config
+        streams: dict[str, Tensor] = {}
+        if "frames" in config.streams:
+            streams["frames"] = self._images(self.vision_model, batch.frames, config.vision_normalisation)
+        if "portrait" in config.streams:
+            streams["portrait"] = self._images(self.vision_model, batch.portrait, config.vision_normalisation)
+            streams["portrait_mask"] = batch.portrait_mask
+        if "faces" in config.streams:
+            face_model = self.face_model if self.face_model is not None else self.vision_model
+            streams["faces"] = self._images(face_model, batch.faces, config.face_normalisation)
+            streams["faces_mask"] = batch.faces_mask
+        if "motion" in config.streams:
+            video = self._normalise(batch.clip.flatten(0, 1), config.motion_normalisation).unflatten(0, batch.clip.shape[:2])
+            tokens = self.motion_model(**{self.motion_model.main_input_name: video}).last_hidden_state
+            streams["motion"] = tokens.mean(dim=1)[:, None, None]
+        if "statistics" in config.streams:
+            # A statistic far outside the training data says little more than that it is outside.
+            streams["statistics"] = self.standardise(batch.statistics.to(self.dtype)).clamp(-4, 4)[:, None, None]
+        return streams
+
+    def answer(self, streams: dict[str, Tensor], levels: Tensor | None = None) -> RaterOutput:
+        """The language model's opinion on encoded streams (see `encode`)."""
+        config = self.config
+        parts = [self.projectors[name](streams[name], streams.get(f"{name}_mask")) for name in config.streams]
+        tokens = self.dropout(torch.cat(parts, dim=1))
+        batch = tokens.shape[0]
+        text = torch.tensor([*config.prompt_ids, *config.answer_ids], device=tokens.device).expand(batch, -1)
+        level_ids = torch.tensor(config.level_ids, device=tokens.device)
+        embedded = torch.cat([tokens, self.language_model.get_input_embeddings()(text).to(tokens.dtype)], dim=1)
+        hidden = self.language_model.get_decoder()(inputs_embeds=embedded).last_hidden_state
+        at_score = hidden[:, -1]
+        logits = self.language_model.get_output_embeddings()(hidden[:, -len(config.answer_ids) - 1 :])
+        loss = None
+        if levels is not None:
+            wanted = torch.cat([text[:, -len(config.answer_ids) :], level_ids[levels][:, None]], dim=1)
+            loss = functional.cross_entropy(logits.flatten(0, 1).float(), wanted.flatten())
+        mean, spread = self.head(at_score).float().unbind(dim=1)
+        return RaterOutput(
+            score=100 * torch.sigmoid(mean),
+            uncertainty=25 * functional.softplus(spread) + 0.1,
+            level_logits=logits[:, -1].float()[:, level_ids],
+            answer_loss=loss,
+        )
+
+    def _images(self, encoder: nn.Module, images: Tensor, normalisation: str) -> Tensor:
+        """(B, N, S, S, 3) uint8 -> (B, N, vision_tokens, width)."""
+        tokens = encoder(self._normalise(images.flatten(0, 1), normalisation)).last_hidden_state
+        return _pool_grid(tokens, self.config.vision_tokens).unflatten(0, images.shape[:2])
+
+    def _normalise(self, images: Tensor, normalisation: str) -> Tensor:
+        """(B, S, S, 3) uint8 -> (B, 3, S, S) in the model's dtype."""
+        mean, deviation = (torch.tensor(v, device=images.device, dtype=self.dtype) for v in NORMALISATIONS[normalisation])
+        return ((images.to(self.dtype) / 255 - mean) / deviation).permute(0, 3, 1, 2)
+
+    def _init_weights(self, module: Any) -> None:
+        super()._init_weights(module)
+        if isinstance(module, Projector):
+            nn.init.normal_(module.absent, std=0.02)
+
+
+def _pool_grid(tokens: Tensor, keep: int) -> Tensor:
+    """Average a square grid of image tokens (B, K, width) down to `keep`; a class token before the grid is dropped."""
+    count = tokens.shape[1]
+    side = int(count**0.5)
+    if side * side != count:
+        tokens, side = tokens[:, 1:], int((count - 1) ** 0.5)
+    if side * side == keep:
+        return tokens
+    grid = tokens.transpose(1, 2).unflatten(2, (side, side))
+    return functional.adaptive_avg_pool2d(grid, int(keep**0.5)).flatten(2).transpose(1, 2)
+
+
+AutoModel.register(FVQRaterConfig, FVQRater)

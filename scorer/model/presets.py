@@ -1,0 +1,37 @@
+"""The configurations that this project names."""
+
+from __future__ import annotations
+
+from transformers import PreTrainedTokenizerFast, Qwen3Config
+
+from scorer.model.configuration import FVQRaterConfig, LiteEncoderConfig, MotionEncoderConfig
+from scorer.model.prompt import small_tokenizer, token_ids
+from scorer.sampling.statistics import NAMES
+
+
+def nano() -> tuple[FVQRaterConfig, PreTrainedTokenizerFast]:
+    """The small model that is shipped: under a million parameters, a CPU is enough."""
+    tokenizer = small_tokenizer()
+    text = Qwen3Config(
+        vocab_size=len(tokenizer),
+        hidden_size=96,
+        intermediate_size=192,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        num_key_value_heads=4,
+        head_dim=24,
+        max_position_embeddings=64,
+        tie_word_embeddings=True,
+        bos_token_id=None,
+        eos_token_id=None,
+        use_cache=False,
+    )
+    config = FVQRaterConfig(
+        vision_config=LiteEncoderConfig(),
+        motion_config=MotionEncoderConfig(),
+        text_config=text,
+        statistics_size=len(NAMES),
+        dropout=0.2,
+        **token_ids(tokenizer),
+    )
+    return config, tokenizer

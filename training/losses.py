@@ -1,0 +1,48 @@
+"""The losses of score regression; all take predictions and labels on the scale 0-100, shape (B,)."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+
+def within_content_rank(prediction: Tensor, label: Tensor, content: Tensor, margin: float = 2.0, scale: float = 8.0) -> Tensor:
+    """Mean softplus of how far pairs of one content are from the right order.
+
+    content: (B,) integers; only pairs of the same content whose labels differ by more than `margin` count. Labels of
+    different contents are not compared: VMAF judges each against its own reference.
+    """
+    better = label[:, None] - label[None, :] > margin
+    pairs = better & (content[:, None] == content[None, :])
+    if not pairs.any():
+        return prediction.new_zeros(())
+    difference = prediction[:, None] - prediction[None, :]
+    return functional.softplus(-difference[pairs] / scale).mean()
+
+
+def within_content_correlation(prediction: Tensor, label: Tensor, content: Tensor) -> Tensor:
+    """1 - Pearson correlation, the mean over contents with at least 3 clips; 0 where there is none."""
+    losses = []
+    for one in content.unique():
+        x, y = prediction[content == one], label[content == one]
+        if len(x) < 3 or y.std() < 1:
+            continue
+        x, y = x - x.mean(), y - y.mean()
+        losses.append(1 - (x * y).sum() / (x.norm() * y.norm() + 1e-6))
+    return torch.stack(losses).mean() if losses else prediction.new_zeros(())
+
+
+def score_loss(prediction: Tensor, label: Tensor, content: Tensor) -> Tensor:
+    """L1 as in the paper's stage II, with order and proportion within each content."""
+    return (
+        functional.l1_loss(prediction, label) / 20
+        + within_content_rank(prediction, label, content)
+        + 0.5 * within_content_correlation(prediction, label, content)
+    )
+
+
+def laplace_spread(uncertainty: Tensor, prediction: Tensor, label: Tensor) -> Tensor:
+    """Negative log likelihood of a Laplace distribution whose mean absolute error is `uncertainty`; the score is left alone."""
+    error = (prediction.detach() - label).abs()
+    return (error / uncertainty + uncertainty.log()).mean()
