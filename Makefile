@@ -1,0 +1,48 @@
+# Everything runs in .venv, which `make setup` makes; targets that need it call it, so one command does all.
+SOURCE ?= deploy/demo/face.mp4
+PY := .venv/bin/python
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test lint bench kafka kafka-stop influxdb influxdb-stop constraints clip clean
+
+help: ## list these targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+setup: ## make .venv and install the project into it
+	@deploy/setup
+
+demo: setup ## play a face video as a live stream and watch its scores (SOURCE=file or folder)
+	@.venv/bin/fvq up --source "$(SOURCE)"
+
+test: lint ## lint, then all tests: unit, integration, end to end
+	@.venv/bin/pytest
+
+lint: setup ## ruff and mypy
+	@.venv/bin/ruff check .
+	@.venv/bin/ruff format --check .
+	@.venv/bin/mypy
+
+bench: setup ## segments per second of the whole path, as a ratio to a bare decode
+	@$(PY) -m tests.bench.pipeline
+
+kafka: setup ## start a real Apache Kafka here (FVQ_KAFKA_PORT, FVQ_KAFKA_DIR)
+	@deploy/kafka/kafka start
+
+kafka-stop: ## stop it
+	@deploy/kafka/kafka stop
+
+influxdb: ## start a real InfluxDB 2.7 here (FVQ_INFLUXDB_PORT, FVQ_INFLUXDB_DIR)
+	@deploy/influxdb/influxdb start
+
+influxdb-stop: ## stop it
+	@deploy/influxdb/influxdb stop
+
+constraints: ## move constraints.txt to the newest versions that fit together
+	@deploy/constraints
+
+clip: setup ## make the demo clip again
+	@$(PY) deploy/demo/make_clip.py deploy/demo/face.mp4
+
+clean: ## remove .venv, caches and what demos and tests left
+	rm -rf .venv build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis fvq-data demo-out
+	find streams scorer training tests deploy -name __pycache__ -type d -prune -exec rm -rf {} +
