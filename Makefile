@@ -3,7 +3,7 @@ SOURCE ?= deploy/demo/face.mp4
 PY := .venv/bin/python
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint bench kafka kafka-stop influxdb influxdb-stop constraints clip clean
+.PHONY: help setup demo test lint bench kafka kafka-stop influxdb influxdb-stop servers constraints clip clean
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -14,8 +14,8 @@ setup: ## make .venv and install the project into it
 demo: setup ## play a face video as a live stream and watch its scores (SOURCE=file or folder)
 	@.venv/bin/fvq up --source "$(SOURCE)"
 
-test: lint ## lint, then all tests: unit, integration, end to end
-	@.venv/bin/pytest
+test: lint servers ## lint, then all tests: unit, integration, end to end
+	@$(PY) -m pytest
 
 lint: setup ## ruff and mypy
 	@.venv/bin/ruff check .
@@ -36,6 +36,11 @@ influxdb: ## start a real InfluxDB 2.7 here (FVQ_INFLUXDB_PORT, FVQ_INFLUXDB_DIR
 
 influxdb-stop: ## stop it
 	@deploy/influxdb/influxdb stop
+
+# Here and not in the tests, so that the progress shows. Code 3, a missing tool, is the tests' to answer: they skip, or fail with CI=true.
+servers: ## fetch Kafka and build InfluxDB, the real servers of the integration tests
+	@deploy/kafka/kafka fetch || [ $$? = 3 ]
+	@deploy/influxdb/influxdb build || [ $$? = 3 ]
 
 constraints: ## move constraints.txt to the newest versions that fit together
 	@deploy/constraints
