@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import socket
 import subprocess
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import pytest
@@ -111,9 +112,7 @@ class InfluxServer(Server):
 
 def fvq(*arguments: str, seconds: float = 60, **settings: str) -> subprocess.CompletedProcess[str]:
     """One `fvq` command, run to its end. settings: FVQ_ settings by their names, e.g. FVQ_BROKER=..."""
-    return subprocess.run(
-        [FVQ, *arguments], env=clean_environment() | settings, capture_output=True, text=True, timeout=seconds
-    )
+    return subprocess.run([FVQ, *arguments], env=clean_environment() | settings, capture_output=True, text=True, timeout=seconds)
 
 
 def clean_environment() -> dict[str, str]:
@@ -147,10 +146,8 @@ class Worker:
         """Kill -9 of the whole process group."""
         if self.process is None:
             return
-        try:
+        with contextlib.suppress(ProcessLookupError):
             os.killpg(self.process.pid, signal.SIGKILL)
-        except ProcessLookupError:
-            pass
         self.process.wait(10)
 
     def terminate(self, seconds: float = 30) -> int:
@@ -192,10 +189,3 @@ class Follower:
 
     def close(self) -> None:
         self.consumer.close()
-
-
-def following(broker: str, topic: str) -> Iterator[Follower]:
-    """A `Follower` that is closed at the end; for `contextlib.contextmanager` and fixtures."""
-    follower = Follower(broker, topic)
-    yield follower
-    follower.close()

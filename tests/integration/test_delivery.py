@@ -1,0 +1,121 @@
+"""Nothing is lost: two workers on a real Kafka are killed in turn, and every segment is answered all the same."""
+
+from __future__ import annotations
+
+import subprocess
+import time
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import imageio_ffmpeg
+import pytest
+
+from streams.events import DEAD_LETTER_TOPIC, SCORES_TOPIC, SEGMENTS_TOPIC, SegmentEvent, SegmentScore
+from tests.integration.harness import ROOT, Follower, KafkaServer, Worker, fvq, produce
+
+SEGMENTS = 500
+STREAMS = 20
+KILLS = 6
+DEADLINE = 240  # seconds, of which the kills take some 12 each: session timeout, rebalance, start
+CLIP_SECONDS = 0.8
+
+
+@pytest.fixture(scope="module")
+def clips(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+    """Short small segments of a face, good and bad ones: cut from the demo clip, so that scoring does real work."""
+    folder = tmp_path_factory.mktemp("clips")
+    made = []
+    for second in (1, 5, 9, 13, 17):
+        made.append(folder / f"{second}.mp4")
+        cut = ["-ss", str(second), "-t", str(CLIP_SECONDS), "-i", str(ROOT / "deploy/demo/face.mp4"), "-vf", "scale=320:240"]
+        ffmpeg = [imageio_ffmpeg.get_ffmpeg_exe(), "-loglevel", "error", *cut, "-c:v", "libx264", "-crf", "20", str(made[-1])]
+        subprocess.run(ffmpeg, check=True)
+    return made
+
+
+def segment_events(clips: list[Path]) -> list[SegmentEvent]:
+    """500 segments of 20 streams, in the order in which live streams would send them."""
+    begin = datetime.now(UTC) - timedelta(seconds=SEGMENTS // STREAMS * CLIP_SECONDS)
+    return [
+        SegmentEvent(
+            stream_id=f"channel-{number % STREAMS}",
+            segment_id=f"channel-{number % STREAMS}/{number // STREAMS}",
+            sequence=number // STREAMS,
+            uri=clips[number % len(clips)].as_uri(),
+            start=begin + timedelta(seconds=number // STREAMS * CLIP_SECONDS),
+            duration=CLIP_SECONDS,
+        )
+        for number in range(SEGMENTS)
+    ]
+
+
+@contextmanager
+def running(workers: list[Worker]) -> Iterator[None]:
+    """Started at the begin, and killed at the end whatever happened; their logs go with a failure."""
+    try:
+        for worker in workers:
+            worker.start()
+        yield
+    except BaseException:
+        for worker in workers:
+            print(worker.tail())
+        raise
+    finally:
+        for worker in workers:
+            worker.kill()
+
+
+@pytest.mark.timeout(DEADLINE + 120)
+def test_no_segment_is_lost_when_workers_are_killed_in_turn(kafka: KafkaServer, clips: list[Path], tmp_path: Path) -> None:
+    created = fvq("topics", "create", FVQ_BROKER=kafka.broker)
+    assert created.returncode == 0, created.stdout + created.stderr
+    events = segment_events(clips)
+    produce(kafka.broker, SEGMENTS_TOPIC, events)
+
+    scores = Follower(kafka.broker, SCORES_TOPIC)
+    settings = {
+        "FVQ_BROKER": kafka.broker,
+        "FVQ_GROUP": "delivery",
+        "FVQ_LIVE_WINDOW": "off",
+        "FVQ_MEDIA_ROOTS": str(clips[0].parent),
+        "FVQ_SESSION_TIMEOUT": "6",  # the broker's own lower bound
+        "FVQ_SAMPLER_WORKERS": "1",
+        "FVQ_DEVICE": "cpu",
+    }
+    workers = [Worker(name, tmp_path, **settings) for name in ("worker-a", "worker-b")]
+
+    def answered() -> Counter[str]:
+        return Counter(SegmentScore.from_bytes(value).segment_id for value in scores.read())
+
+    begin = time.monotonic()
+    kills = 0
+    with running(workers):
+        while len(seen := answered()) < SEGMENTS:
+            assert time.monotonic() - begin < DEADLINE, f"{SEGMENTS - len(seen)} of {SEGMENTS} unanswered after {kills} kills"
+            # Every kill in mid-work: some were answered since the last one, and enough is left for the next ones.
+            if kills < KILLS and len(seen) >= (kills + 1) * SEGMENTS // (KILLS + 2):
+                victim = workers[kills % 2]
+                assert victim.running, f"{victim.name} ended by itself"
+                victim.kill()
+                victim.start()
+                kills += 1
+            time.sleep(0.2)
+    seconds = time.monotonic() - begin
+
+    dead = Follower(kafka.broker, DEAD_LETTER_TOPIC)
+    print(f"\n{SEGMENTS} segments, {kills} kills, {seen.total() - SEGMENTS} duplicates, {seconds:.0f} s")
+    assert set(seen) == {event.segment_id for event in events}
+    assert kills == KILLS
+    assert dead.read() == []
+    assert {SegmentScore.from_bytes(value).status for value in scores.values} == {"scored"}
+    # A repeated segment gets the same score: its repetition overwrites it with itself.
+    by_id: dict[str, set[float | None]] = {}
+    for value in scores.values:
+        score = SegmentScore.from_bytes(value)
+        by_id.setdefault(score.segment_id, set()).add(score.score)
+    assert all(len(distinct) == 1 for distinct in by_id.values())
+    scores.close()
+    dead.close()
