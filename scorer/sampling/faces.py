@@ -1,0 +1,89 @@
+"""Faces with MediaPipe: boxes, and crops of the largest one turned upright."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import cv2
+import mediapipe as mp
+import numpy as np
+from numpy.typing import NDArray
+
+Image = NDArray[Any]
+"""uint8 pictures; OpenCV's stubs promise no more than numbers."""
+MODEL = Path(__file__).parent.parent / "assets" / "face_detection_full_range_sparse.tflite"
+DETECTION_SIDE = 640
+"""Pictures are scaled down to this longer side for detection; the crop is cut at native resolution."""
+
+TEMPLATE = np.array([[0.34, 0.40], [0.66, 0.40], [0.50, 0.60], [0.50, 0.76]], np.float32)
+"""Where the eyes, the tip of the nose and the mouth come to lie in an aligned crop, as shares of its side."""
+
+
+@dataclass(frozen=True)
+class Face:
+    """One face. box: (x, y, w, h) px, clipped to the picture. points: (4, 2) px: eyes, nose, mouth, left first as seen."""
+
+    box: tuple[int, int, int, int]
+    points: NDArray[np.float32]
+
+    @property
+    def area(self) -> int:
+        """Pixels under the box."""
+        return self.box[2] * self.box[3]
+
+
+class FaceFinder:
+    """A loaded detector; close it before the interpreter ends."""
+
+    def __init__(self) -> None:
+        options = mp.tasks.vision.FaceDetectorOptions(
+            base_options=mp.tasks.BaseOptions(model_asset_buffer=MODEL.read_bytes()), min_detection_confidence=0.5
+        )
+        self._detector = mp.tasks.vision.FaceDetector.create_from_options(options)
+
+    def find(self, image: Image) -> list[Face]:
+        """The faces in an (H, W, 3) uint8 RGB picture, largest first."""
+        height, width = image.shape[:2]
+        scale = min(1.0, DETECTION_SIDE / max(height, width))
+        small = (
+            image
+            if scale == 1
+            else cv2.resize(image, (max(1, round(width * scale)), max(1, round(height * scale))), interpolation=cv2.INTER_AREA)
+        )
+        found = self._detector.detect(mp.Image(image_format=mp.ImageFormat.SRGB, data=np.ascontiguousarray(small)))
+        faces = []
+        for one in found.detections:
+            box = one.bounding_box
+            left, top = max(0, round(box.origin_x / scale)), max(0, round(box.origin_y / scale))
+            right = min(width, round((box.origin_x + box.width) / scale))
+            bottom = min(height, round((box.origin_y + box.height) / scale))
+            if right - left < 8 or bottom - top < 8:
+                continue
+            points = np.array([[p.x * width, p.y * height] for p in one.keypoints[:4]], np.float32)
+            faces.append(Face((left, top, right - left, bottom - top), points))
+        return sorted(faces, key=lambda face: -face.area)
+
+    def close(self) -> None:
+        """Free the detector: MediaPipe complains at the interpreter's end otherwise."""
+        self._detector.close()
+
+
+def aligned_crop(image: Image, face: Face, side: int) -> Image:
+    """The face turned upright and scaled to (side, side, 3): a similarity transform of its points to `TEMPLATE`."""
+    transform, _ = cv2.estimateAffinePartial2D(face.points, TEMPLATE * side, method=cv2.LMEDS)
+    if transform is None or not np.isfinite(transform).all():
+        x, y, w, h = face.box
+        return np.asarray(cv2.resize(image[y : y + h, x : x + w], (side, side), interpolation=cv2.INTER_AREA), np.uint8)
+    # Warping alone aliases when it shrinks: filter first.
+    shrink = float(np.hypot(transform[0, 0], transform[1, 0]))
+    x, y, w, h = face.box
+    margin = max(w, h)
+    x0, y0 = max(0, x - margin), max(0, y - margin)
+    patch = image[y0 : y + h + margin, x0 : x + w + margin]
+    if shrink < 0.7:
+        patch = cv2.GaussianBlur(patch, (0, 0), 0.4 / shrink)
+    moved = transform.copy()
+    moved[:, 2] += transform[:, :2] @ np.array([x0, y0])
+    return np.asarray(cv2.warpAffine(patch, moved, (side, side), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT), np.uint8)

@@ -1,0 +1,79 @@
+"""The person without the background, with MediaPipe's selfie segmentation."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import cv2
+import mediapipe as mp
+import numpy as np
+from numpy.typing import NDArray
+
+Image = NDArray[Any]
+"""uint8 pictures; OpenCV's stubs promise no more than numbers."""
+MODEL = Path(__file__).parent.parent / "assets" / "selfie_segmentation_landscape.tflite"
+GREY = 128
+SEGMENTATION_SIDE = 256
+
+
+class PersonMatte:
+    """A loaded segmenter; close it before the interpreter ends."""
+
+    def __init__(self) -> None:
+        options = mp.tasks.vision.ImageSegmenterOptions(
+            base_options=mp.tasks.BaseOptions(model_asset_buffer=MODEL.read_bytes()),
+            output_confidence_masks=True,
+            output_category_mask=False,
+        )
+        self._segmenter = mp.tasks.vision.ImageSegmenter.create_from_options(options)
+
+    def mask(self, image: Image) -> NDArray[np.float32]:
+        """How sure each pixel of an (H, W, 3) RGB picture is a person's, 0-1, on a grid of at most `SEGMENTATION_SIDE`."""
+        height, width = image.shape[:2]
+        scale = min(1.0, SEGMENTATION_SIDE / max(height, width))
+        size = max(1, round(width * scale)), max(1, round(height * scale))
+        small = cv2.resize(image, size, interpolation=cv2.INTER_AREA)
+        result = self._segmenter.segment(mp.Image(image_format=mp.ImageFormat.SRGB, data=small))
+        return np.squeeze(result.confidence_masks[0].numpy_view()).astype(np.float32).reshape(size[1], size[0])
+
+    def close(self) -> None:
+        """Free the segmenter: MediaPipe complains at the interpreter's end otherwise."""
+        self._segmenter.close()
+
+
+def portrait_fragment(
+    image: Image, mask: NDArray[np.float32], face: tuple[int, int, int, int] | None, side: int
+) -> tuple[Image, bool]:
+    """A native (side, side, 3) fragment of the person on grey, and whether there is a person in it.
+
+    It lies around the face where there is one, else around the middle of the mask.
+    """
+    height, width = image.shape[:2]
+    if face is not None:
+        x, y, w, h = face
+        cx, cy = x + w / 2, y + h / 2
+    else:
+        weight = float(mask.sum())
+        if weight < 0.02 * mask.size:
+            return np.full((side, side, 3), GREY, np.uint8), False
+        rows, columns = np.indices(mask.shape)
+        cx = float((columns * mask).sum()) / weight * width / mask.shape[1]
+        cy = float((rows * mask).sum()) / weight * height / mask.shape[0]
+    x0 = int(np.clip(cx - side / 2, 0, max(0, width - side)))
+    y0 = int(np.clip(cy - side / 2, 0, max(0, height - side)))
+    patch = image[y0 : y0 + side, x0 : x0 + side]
+    sx, sy = mask.shape[1] / width, mask.shape[0] / height
+    matrix = np.array([[sx, 0, (x0 + 0.5) * sx - 0.5], [0, sy, (y0 + 0.5) * sy - 0.5]], np.float32)
+    alpha = cv2.warpAffine(
+        mask,
+        matrix,
+        (patch.shape[1], patch.shape[0]),
+        flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP,
+        borderMode=cv2.BORDER_REPLICATE,
+    )[..., None]
+    matted = np.rint(patch * alpha + GREY * (1 - alpha)).astype(np.uint8)
+    below, right = side - matted.shape[0], side - matted.shape[1]
+    if below or right:
+        matted = cv2.copyMakeBorder(matted, 0, below, 0, right, cv2.BORDER_CONSTANT, value=(GREY, GREY, GREY))
+    return matted, bool(alpha.mean() > 0.05)

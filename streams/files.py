@@ -1,0 +1,238 @@
+"""`fvq score`: scores of files and folders, without any server.
+
+file -> windows of a segment's length, sampled in the pool -> batches -> scores -> one record per file.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+import sys
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, TextIO
+
+import numpy as np
+from rich.console import Console
+from rich.progress import Progress
+from rich.table import Table
+
+from scorer.errors import MediaError
+from scorer.sampling import SamplerPool, probe
+from scorer.spec import LEVELS, ClipScore, SampledClip, Scorer, Window
+from streams.settings import Settings
+
+VIDEO_SUFFIXES = {
+    ".mp4",
+    ".mkv",
+    ".mov",
+    ".webm",
+    ".ts",
+    ".m4s",
+    ".m4v",
+    ".avi",
+    ".flv",
+    ".mpg",
+    ".mpeg",
+    ".mxf",
+    ".wmv",
+    ".3gp",
+    ".ogv",
+}
+SEGMENT_SECONDS = 2.0
+WINDOWS_PER_TASK = 16
+
+
+@dataclass(frozen=True)
+class ScoredWindow:
+    """One segment of a file."""
+
+    window: Window
+    clip: SampledClip
+    score: ClipScore
+
+
+Sampled = list[tuple[Window, SampledClip]]
+
+
+def find_videos(paths: Sequence[Path]) -> list[Path]:
+    """The files named, and every video under the folders named, sorted; a path that is not there stays, to be reported."""
+    found: list[Path] = []
+    for path in paths:
+        if path.is_dir():
+            found += sorted(file for file in path.rglob("*") if file.is_file() and file.suffix.lower() in VIDEO_SUFFIXES)
+        else:
+            found.append(path)
+    return found
+
+
+def score_file(path: Path, pool: SamplerPool, scorer: Scorer, batch_size: int) -> list[ScoredWindow]:
+    """Every window of a file with its score, in order. Raises `MediaError` where the file cannot be scored."""
+    windows: list[ScoredWindow] = []
+    for future in _tasks(path, pool):
+        sampled = future.result()
+        for i in range(0, len(sampled), batch_size):
+            part = sampled[i : i + batch_size]
+            scores = scorer.score([clip for _, clip in part])
+            windows += [ScoredWindow(window, clip, score) for (window, clip), score in zip(part, scores, strict=True)]
+    if not windows:
+        raise MediaError("no frame could be decoded")
+    return windows
+
+
+def _tasks(path: Path, pool: SamplerPool) -> Iterator[Future[Sampled]]:
+    """Sampling tasks of a file, a few ahead of the reader, so that an hour of video does not fill the memory."""
+    if not path.exists():
+        raise MediaError("no such file", kind="not-found")
+    duration = probe(path).duration
+    stride = WINDOWS_PER_TASK * SEGMENT_SECONDS
+    # The last task may begin before the end by less than a window: the sampler merges that into the one before.
+    starts = [i * stride for i in range(max(1, int((duration - 0.25 * SEGMENT_SECONDS) // stride) + 1))]
+    ahead: list[Future[Sampled]] = []
+    for start in starts:
+        ahead.append(pool.submit(path, window_seconds=SEGMENT_SECONDS, start=start, limit=WINDOWS_PER_TASK))
+        if len(ahead) > pool.workers:
+            yield ahead.pop(0)
+    yield from ahead
+
+
+def record(path: Path, windows: Sequence[ScoredWindow]) -> dict[str, Any]:
+    """The record of one file: the mean over its segments, weighted by their length, and the segments' course."""
+    weights = np.array([w.clip.info.duration or SEGMENT_SECONDS for w in windows])
+    weights /= weights.sum()
+
+    def mean(values: Sequence[float]) -> float:
+        return float(np.dot(weights, values))
+
+    probabilities = {level: round(mean([w.score.level_probs[level] for w in windows]), 4) for level in LEVELS}
+    names = windows[0].clip.signals
+    return {
+        "file": str(path),
+        "score": round(mean([w.score.score for w in windows]), 2),
+        "level": max(LEVELS, key=lambda level: probabilities[level]),
+        "level_probs": probabilities,
+        "uncertainty": round(mean([w.score.uncertainty for w in windows]), 2),
+        "faces": {
+            "count": int(np.median([w.clip.face_summary.count for w in windows])),
+            "area": round(mean([w.clip.face_summary.area for w in windows]), 4),
+        },
+        "signals": {name: round(mean([w.clip.signals[name] for w in windows]), 4) for name in names},
+        "segments": [_segment(w) for w in windows],
+        "model": asdict(windows[0].score.model),
+    }
+
+
+def _segment(scored: ScoredWindow) -> dict[str, Any]:
+    return {
+        "start": round(scored.window.start, 3),
+        "duration": round(scored.clip.info.duration, 3),
+        "score": scored.score.score,
+        "level": scored.score.level,
+        "uncertainty": scored.score.uncertainty,
+        "faces": asdict(scored.clip.face_summary) | {"area": round(scored.clip.face_summary.area, 4)},
+        "signals": {name: round(value, 4) for name, value in scored.clip.signals.items()},
+    }
+
+
+def score_files(
+    paths: Sequence[Path], settings: Settings, *, form: str = "table", plot: Path | None = None, out: TextIO = sys.stdout
+) -> int:
+    """Score files and folders, print the result in that form ("table", "json" or "csv"); returns the exit code.
+
+    A file that cannot be scored is reported in its place, the others are scored, and the exit code is 1.
+    """
+    from scorer.engine import load_engine
+
+    files = find_videos(paths)
+    if not files:
+        raise MediaError(f"no video in {', '.join(map(str, paths))}; known endings are {' '.join(sorted(VIDEO_SUFFIXES))}")
+    engine = load_engine(settings.model, settings.device)
+    writers: dict[str, type[_JsonLines | _Csv | _Table]] = {"json": _JsonLines, "csv": _Csv, "table": _Table}
+    writer = writers[form](out)
+    courses: list[tuple[Path, list[ScoredWindow]]] = []
+    failed = 0
+    with (
+        SamplerPool(
+            engine.spec, settings.sampler_workers, settings.sample_timeout * WINDOWS_PER_TASK, settings.sample_memory_mb
+        ) as pool,
+        Progress(console=Console(stderr=True), transient=True, disable=not sys.stderr.isatty()) as progress,
+    ):
+        task = progress.add_task("scoring", total=len(files))
+        for path in files:
+            try:
+                windows = score_file(path, pool, engine, settings.batch_size)
+            except MediaError as error:
+                failed += 1
+                writer.add({"file": str(path), "error": error.reason})
+            else:
+                writer.add(record(path, windows))
+                if plot is not None:
+                    courses.append((path, windows))
+            progress.advance(task)
+    writer.close()
+    if plot is not None and courses:
+        from streams.plot import plot_courses
+
+        plot_courses(courses, plot)
+    return 1 if failed else 0
+
+
+class _JsonLines:
+    """One JSON object per line."""
+
+    def __init__(self, out: TextIO) -> None:
+        self._out = out
+
+    def add(self, one: dict[str, Any]) -> None:
+        print(json.dumps(one), file=self._out, flush=True)
+
+    def close(self) -> None:
+        pass
+
+
+class _Csv:
+    """One row per segment, and one row per file that failed."""
+
+    FIELDS = ("file", "start", "duration", "score", "level", "uncertainty", "faces", "error")
+
+    def __init__(self, out: TextIO) -> None:
+        self._writer = csv.DictWriter(out, self.FIELDS, extrasaction="ignore", lineterminator="\n")
+        self._writer.writeheader()
+
+    def add(self, one: dict[str, Any]) -> None:
+        for segment in one.get("segments", [{}]):
+            faces = {"faces": segment["faces"]["count"]} if segment else {}
+            self._writer.writerow(one | segment | faces if segment else one)
+
+    def close(self) -> None:
+        pass
+
+
+class _Table:
+    """A table for people, printed at the end."""
+
+    def __init__(self, out: TextIO) -> None:
+        self._console = Console(file=out)
+        self._table = Table("file", "score", "", "level", "±", "faces", "worst segment")
+
+    def add(self, one: dict[str, Any]) -> None:
+        if "error" in one:
+            self._table.add_row(one["file"], "[red]error[/red]", "", one["error"])
+            return
+        worst = min(one["segments"], key=lambda segment: segment["score"])
+        self._table.add_row(
+            one["file"], f"{one['score']:.1f}", score_bar(one["score"]), one["level"], f"{one['uncertainty']:.0f}",
+            str(one["faces"]["count"]), f"{worst['score']:.1f} at {worst['start']:.0f} s",
+        )  # fmt: skip
+
+    def close(self) -> None:
+        self._console.print(self._table)
+
+
+def score_bar(score: float, width: int = 20) -> str:
+    """A bar for a score 0-100, coloured by level, in rich's markup."""
+    colour = ("red", "dark_orange", "yellow", "green_yellow", "green")[min(4, int(score // 20))]
+    filled = round(score / 100 * width)
+    return f"[{colour}]{'█' * filled}[/{colour}][bright_black]{'·' * (width - filled)}[/bright_black]"

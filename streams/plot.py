@@ -1,0 +1,52 @@
+"""The picture of `fvq score --plot`: score over time, with a strip of thumbnails under it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from scorer.spec import LEVELS
+
+if TYPE_CHECKING:
+    from streams.files import ScoredWindow
+
+LEVEL_COLOURS = ("#c0392b", "#e67e22", "#f1c40f", "#9acd32", "#2e8b57")
+THUMBNAILS = 12
+
+
+def plot_courses(courses: Sequence[tuple[Path, Sequence[ScoredWindow]]], path: Path) -> None:
+    """Write one picture with a panel per file: the score of every segment and its uncertainty, and what was seen.
+
+    The format follows the ending of `path`; raises ValueError where matplotlib does not know it.
+    """
+    figure = Figure(figsize=(11, 3.4 * len(courses)), layout="constrained")
+    panels = figure.subfigures(len(courses), 1, squeeze=False)[:, 0]
+    for panel, (file, windows) in zip(panels, courses, strict=True):
+        axes, strip = panel.subplots(2, 1, height_ratios=(3, 1))
+        starts = np.array([w.window.start for w in windows])
+        ends = starts + [w.clip.info.duration for w in windows]
+        scores = np.array([w.score.score for w in windows])
+        spread = np.array([w.score.uncertainty for w in windows])
+        for i, (level, colour) in enumerate(zip(LEVELS, LEVEL_COLOURS, strict=True)):
+            axes.axhspan(20 * i, 20 * i + 20, color=colour, alpha=0.12, linewidth=0)
+            axes.text(1.005, (20 * i + 10) / 100, level, transform=axes.transAxes, va="center", fontsize=8)
+        edges = np.append(starts, ends[-1])
+        axes.stairs(scores, edges, color="#1f3a5f", linewidth=2)
+        axes.stairs(
+            np.minimum(scores + spread, 100),
+            edges,
+            baseline=np.maximum(scores - spread, 0),
+            fill=True,
+            color="#1f3a5f",
+            alpha=0.15,
+        )
+        axes.set(ylim=(0, 100), xlim=(edges[0], edges[-1]), ylabel="score", title=f"{file.name}: {scores.mean():.0f}")
+        shown = np.unique(np.linspace(0, len(windows) - 1, THUMBNAILS).astype(int))
+        strip.imshow(np.concatenate([windows[i].clip.thumbnail for i in shown], axis=1), aspect="equal")
+        strip.axis("off")
+        axes.set_xlabel("seconds")
+    figure.savefig(path, dpi=110)

@@ -1,0 +1,160 @@
+"""The model class: the shipped size and scaled-down large ones are configurations of the same code."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+from transformers import InternVLVisionConfig, Qwen2Config, Qwen3Config, SiglipVisionConfig, VideoMAEConfig
+
+from scorer.errors import ModelError
+from scorer.model.configuration import FVQRaterConfig, LiteEncoderConfig, MotionEncoderConfig
+from scorer.model.modeling import ClipBatch, FVQRater
+from scorer.model.presets import nano
+from scorer.model.prompt import small_tokenizer, token_ids
+from scorer.spec import LEVELS
+
+STATISTICS = 12
+SMALL = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4, "intermediate_size": 48}
+
+
+def random_batch(clips: int, image: int = 64, clip: int = 32, statistics: int = STATISTICS, seed: int = 0) -> ClipBatch:
+    generator = torch.Generator().manual_seed(seed)
+
+    def pixels(*shape: int) -> torch.Tensor:
+        return torch.randint(0, 256, shape, dtype=torch.uint8, generator=generator)
+
+    return ClipBatch(
+        frames=pixels(clips, 4, image, image, 3),
+        portrait=pixels(clips, 2, image, image, 3),
+        portrait_mask=torch.ones(clips, 2, dtype=torch.bool),
+        faces=pixels(clips, 2, image, image, 3),
+        faces_mask=torch.zeros(clips, 2, dtype=torch.bool),
+        clip=pixels(clips, 16, clip, clip, 3),
+        statistics=torch.randn(clips, statistics, generator=generator),
+    )
+
+
+def small_text(kind: type = Qwen3Config) -> Qwen3Config | Qwen2Config:
+    return kind(
+        vocab_size=len(small_tokenizer()),
+        hidden_size=32,
+        intermediate_size=48,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        num_key_value_heads=2,
+    )
+
+
+def nano_like(**changes: object) -> FVQRaterConfig:
+    fields = {
+        "vision_config": LiteEncoderConfig(),
+        "motion_config": MotionEncoderConfig(),
+        "text_config": small_text(),
+        "statistics_size": STATISTICS,
+    }
+    return FVQRaterConfig(**(fields | token_ids(small_tokenizer()) | changes))
+
+
+def large_like(vision: object) -> FVQRaterConfig:
+    return nano_like(
+        vision_config=vision,
+        motion_config=VideoMAEConfig(**SMALL, image_size=32, patch_size=16, num_frames=16),
+        text_config=small_text(Qwen2Config),
+        vision_tokens=4,
+        vision_normalisation="imagenet",
+    )
+
+
+INTERNVL = InternVLVisionConfig(**SMALL, image_size=(64, 64), patch_size=(16, 16))
+SIGLIP = SiglipVisionConfig(**SMALL, image_size=64, patch_size=16)
+CONFIGURATIONS = {"nano": nano_like, "internvl": lambda: large_like(INTERNVL), "siglip": lambda: large_like(SIGLIP)}
+
+
+@pytest.mark.parametrize("name", CONFIGURATIONS)
+def test_saved_and_loaded_it_scores_the_same(name: str, tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    network = FVQRater(CONFIGURATIONS[name]()).eval()
+    network.save_pretrained(tmp_path)
+    assert [file.suffix for file in tmp_path.glob("model*")] == [".safetensors"]
+    again = FVQRater.from_pretrained(tmp_path).eval()
+    with torch.inference_mode():
+        one, other = network(random_batch(2)), again(random_batch(2))
+    torch.testing.assert_close(one.score, other.score, rtol=0, atol=0)
+    torch.testing.assert_close(one.level_logits, other.level_logits, rtol=0, atol=0)
+
+
+@pytest.mark.parametrize("name", CONFIGURATIONS)
+def test_a_step_of_both_stages_teaches_every_part(name: str) -> None:
+    torch.manual_seed(0)
+    network = FVQRater(CONFIGURATIONS[name]())
+    output = network(random_batch(4), torch.tensor([0, 1, 3, 4]))
+    (output.answer_loss + (output.score - 30).abs().mean() + output.uncertainty.mean()).backward()
+    for part in ("vision_model", "motion_model", "language_model", "projectors", "head"):
+        gradient = sum(float(p.grad.abs().sum()) for p in getattr(network, part).parameters() if p.grad is not None)
+        assert gradient > 0, f"{part} gets no gradient"
+
+
+@pytest.mark.parametrize("name", CONFIGURATIONS)
+def test_half_precision_agrees(name: str) -> None:
+    torch.manual_seed(0)
+    network = FVQRater(CONFIGURATIONS[name]()).eval()
+    with torch.inference_mode():
+        exact = network(random_batch(2)).score
+        half = network.to(torch.bfloat16)(random_batch(2)).score
+    assert half.dtype == torch.float32
+    torch.testing.assert_close(half, exact, rtol=0, atol=1.5)
+
+
+def test_a_clip_scores_the_same_alone_and_in_a_batch() -> None:
+    torch.manual_seed(0)
+    network = FVQRater(nano_like()).eval()
+    batch = random_batch(5)
+    alone = ClipBatch(**{name: value[2:3] for name, value in vars(batch).items()})
+    with torch.inference_mode():
+        torch.testing.assert_close(network(batch).score[2:3], network(alone).score, rtol=0, atol=1e-3)
+
+
+def test_absent_faces_hide_what_the_crop_holds() -> None:
+    network = FVQRater(nano_like()).eval()
+    one, other = random_batch(2), random_batch(2)
+    other.faces = 255 - other.faces
+    with torch.inference_mode():
+        torch.testing.assert_close(network(one).score, network(other).score, rtol=0, atol=0)
+        other.faces_mask = ~other.faces_mask
+        assert (network(one).score - network(other).score).abs().max() > 0
+
+
+@pytest.mark.parametrize("streams", [["frames"], ["statistics"], ["frames", "portrait", "faces", "motion"]])
+def test_streams_can_be_left_out(streams: list[str]) -> None:
+    network = FVQRater(nano_like(streams=streams)).eval()
+    with torch.inference_mode():
+        output = network(random_batch(2))
+    assert ((output.score >= 0) & (output.score <= 100)).all()
+    assert (output.uncertainty > 0).all()
+
+
+def test_an_unknown_stream_is_refused() -> None:
+    with pytest.raises(ValueError, match="sound"):
+        nano_like(streams=["frames", "sound"])
+
+
+def test_each_level_is_one_token_of_its_own() -> None:
+    ids = token_ids(small_tokenizer())
+    assert len(set(ids["level_ids"])) == len(LEVELS)
+    assert small_tokenizer().decode([*ids["answer_ids"], ids["level_ids"][0]]) == "The video quality is bad"
+
+
+def test_levels_that_share_a_token_are_refused() -> None:
+    class Characters:
+        def __call__(self, text: str, add_special_tokens: bool = True) -> dict[str, list[int]]:
+            return {"input_ids": [0] * len(text.split())}
+
+    with pytest.raises(ModelError, match="same first token"):
+        token_ids(Characters())
+
+
+def test_nano_is_small() -> None:
+    config, _ = nano()
+    assert sum(p.numel() for p in FVQRater(config).parameters()) < 8e6

@@ -1,0 +1,65 @@
+"""Degraded segments: deterministic, resumable, and worse step by step."""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+
+import cv2
+import pytest
+from skimage import data
+
+from training.datasets import read_labels
+from training.synth import find_sources, is_vmaf_labelled, ladders, synthesise
+
+
+@pytest.fixture(scope="module")
+def still(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("stills") / "astronaut.png"
+    cv2.imwrite(str(path), data.astronaut()[..., ::-1])
+    return path
+
+
+def test_segments_and_labels_of_a_still(still: Path, tmp_path: Path) -> None:
+    labels = synthesise(tmp_path, [still], steps=4, seconds=0.4, jobs=2, seed=1)
+    rows = read_labels(labels)
+    assert len(rows) == 5
+    assert [row["kind"] for row in rows].count("reference") == 1
+    for row in rows:
+        assert row["path"].exists()
+        assert 0 <= row["mos"] <= 97
+        assert row["content"] == "astronaut"
+    # Killed before the end and started again: only what is missing is made, and the labels are the same.
+    before = labels.read_bytes()
+    made = rows[1]["path"].stat().st_mtime_ns
+    rows[2]["path"].with_suffix(".json").unlink()
+    assert synthesise(tmp_path, [still], steps=4, seconds=0.4, jobs=1, seed=1).read_bytes() == before
+    assert rows[1]["path"].stat().st_mtime_ns == made
+
+
+def test_targets_fall_step_by_step() -> None:
+    for kind in {how.kind for how in ladders()}:
+        targets = [how.target for how in ladders() if how.kind == kind]
+        if is_vmaf_labelled(kind):
+            continue
+        assert targets == sorted(targets, key=lambda target: -target)
+
+
+def test_sources_of_one_name_are_refused(still: Path, tmp_path: Path) -> None:
+    (tmp_path / "astronaut.png").write_bytes(still.read_bytes())
+    with pytest.raises(ValueError, match="same name"):
+        find_sources([still, tmp_path])
+    with pytest.raises(ValueError, match="no video or still"):
+        find_sources([tmp_path / "none"])
+
+
+@pytest.mark.parametrize(("column", "value"), [("mos", "many"), ("mos", "101"), ("step", "")])
+def test_wrong_labels_are_named_by_line(column: str, value: str, tmp_path: Path) -> None:
+    row = {"path": "a.mkv", "content": "a", "kind": "x264", "step": "0", "mos": "50"}
+    path = tmp_path / "labels.csv"
+    with path.open("w", newline="") as file:
+        writer = csv.DictWriter(file, row)
+        writer.writeheader()
+        writer.writerows([row, row | {column: value}])
+    with pytest.raises(ValueError, match="line 3"):
+        read_labels(path)

@@ -1,0 +1,56 @@
+"""The model card: what a shipped model was trained on, against which labels, and how well it does."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+
+def write_card(directory: Path, metrics: dict[str, Any], *, contents: int, clips: int) -> None:
+    """Write `README.md` into a model directory from the metrics of `training.train.train`."""
+    ladders = "\n".join(f"| {kind} | {row['right']} / {row['steps']} |" for kind, row in metrics["by_kind"].items())
+    recipe = metrics["recipe"]
+    steps = (
+        f"{recipe['stage0_steps']} steps of stage 0, {recipe['stage1_steps']} of stage I, {recipe['stage2_steps']} of stage II"
+    )
+    text = f"""---
+license: apache-2.0
+---
+# FVQ-Rater {recipe["name"]}, version {metrics["version"]}
+
+Rates face video on the scale 0-100, for a CPU. {metrics["parameters"]:,} parameters.
+
+## Trained on
+- {clips} segments of 2 s made by `fvq synth` from {contents} contents (clean face clips and stills with camera motion,
+  scaled down to clean references); labels file {metrics["data"]}.
+- The labels are not human opinions. For compression, scaling, blur, packet loss and their mixtures the label is VMAF
+  against the clip's own reference. For noise, frozen and dropped frames, exposure and black, of which VMAF sees only a
+  part, the label is the target that the ladder's step declares: the order is sure, the distances are an opinion.
+- The vision encoder starts from EfficientNet-Lite0's ImageNet weights (Apache-2.0); everything else starts from chance.
+- Recipe `{recipe["name"]}`, seed {recipe["seed"]}: {steps}.
+
+## How well it does
+On {metrics["clips"]} segments of people that are not in the training data (labels file {metrics["dev"]}); never trained on,
+looked at once per run of the recipe, and no setting was searched on it beyond the handful of runs that made this version.
+
+| over the kinds that VMAF can be trusted on | |
+|---|---|
+| SRCC | {metrics["srcc"]:.3f} |
+| SRCC within content, mean | {metrics["srcc_within"]:.3f} |
+| KRCC | {metrics["krcc"]:.3f} |
+| PLCC, RMSE after the 4-parameter logistic | {metrics["plcc"]:.3f}, {metrics["rmse"]:.1f} |
+| mean absolute error | {metrics["mae"]:.1f} |
+| **over all kinds** | |
+| neighbouring ladder steps in the right order | {100 * metrics["ladders"]:.1f} % |
+| level of the text answer right | {100 * metrics["level_accuracy"]:.0f} % |
+| error of the most certain fifth, of the rest | {metrics["error_certain_fifth"]:.1f}, {metrics["error_rest"]:.1f} |
+
+| ladder | neighbouring steps in order |
+|---|---|
+{ladders}
+
+## Not for
+Judging people, or telling them apart. Content without faces is scored too, but the model has seen none. Five unseen
+people are few: expect less on other cameras, skin tones, make-up and light than this page says.
+"""
+    (directory / "README.md").write_text(text)
