@@ -129,7 +129,7 @@ def clip_statistics(
 def _frame_numbers(luma: Image, crop: Image) -> list[float]:
     plane = luma.astype(np.float32)
     numbers: list[float] = []
-    scaled = plane
+    scaled: Plane = plane
     for _ in range(SCALES):
         numbers += scene_statistics(scaled)
         half = cv2.resize(scaled, (max(8, scaled.shape[1] // 2), max(8, scaled.shape[0] // 2)), interpolation=cv2.INTER_AREA)

@@ -1,0 +1,22 @@
+"""The worker's Prometheus metrics."""
+
+from __future__ import annotations
+
+from prometheus_client import Counter, Gauge, Histogram
+
+SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
+
+SEGMENTS = Counter("fvq_segments", "Segments answered, by status: scored, skipped or dead-letter.", ["status"])
+DEAD_LETTERS = Counter("fvq_dead_letters", "Events sent to the dead-letter topic, by kind of failure.", ["kind"])
+STAGE_SECONDS = Histogram(
+    "fvq_stage_seconds", "Time of one stage: fetch and sample per segment, score and flush per batch.", ["stage"], buckets=SECONDS
+)
+BATCH_SEGMENTS = Histogram("fvq_batch_segments", "Segments scored together.", buckets=(1, 2, 4, 8, 16, 32, 64, 128, 256))
+EVENT_LAG = Histogram(
+    "fvq_event_lag_seconds",
+    "Time from a segment's end to its score.",
+    buckets=(0.5, 1, 2, 5, 10, 20, 30, 60, 120, 300, 900, 3600),
+)
+EVENT_LAG_LAST = Gauge("fvq_event_lag_last_seconds", "Time from the end of the last answered segment to its score.")
+IN_FLIGHT = Gauge("fvq_segments_in_flight", "Segments taken from the topic and not yet acknowledged.")
+RETRIES = Counter("fvq_retries", "Attempts that failed and were made again, by what failed.", ["what"])

@@ -1,0 +1,30 @@
+"""What a sink of scores is."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+
+from streams.events import SegmentScore
+
+
+class Sink(ABC):
+    """Keeps scores. `add` buffers, `flush` makes durable; the checkpoint calls flush before it acknowledges the input."""
+
+    @abstractmethod
+    def add(self, score: SegmentScore) -> None:
+        """Buffer a score; a repeated one overwrites itself when flushed."""
+
+    @abstractmethod
+    async def flush(self) -> None:
+        """Return when every added score is durable. Raises `SinkError` where that failed; the scores stay buffered."""
+
+    @abstractmethod
+    async def check(self) -> str:
+        """One line about the sink, for `fvq doctor` and `/readyz`; raises `SinkError` where it cannot be used."""
+
+    async def close(self) -> None:
+        """Free what the sink holds; what was not flushed is lost."""
+
+
+class SinkError(Exception):
+    """The sink cannot take scores now; the reason says what to do."""
