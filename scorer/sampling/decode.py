@@ -1,4 +1,4 @@
-"""Decoding with PyAV: what a file holds, and its frames in one pass, one at a time.
+"""Decoding with PyAV: what a file holds, the times of its frames, and the frames one at a time.
 
 Media come from outside and are hostile. Only the bytes of the given file are read: the demuxer gets an open file, no
 protocol to open others with, and only container formats that hold their media themselves (no playlists).
@@ -6,16 +6,18 @@ protocol to open others with, and only container formats that hold their media t
 
 from __future__ import annotations
 
+import errno
 import math
-from collections.abc import Generator, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import av
 import numpy as np
 from av.error import FFmpegError
+from av.stream import Disposition
 from numpy.typing import NDArray
 
 from scorer.errors import MediaError
@@ -26,137 +28,248 @@ MAX_PIXELS = 8192 * 8192
 FORMATS = "mov,mp4,matroska,webm,mpegts,avi,flv,ogg,mpeg,mpegvideo,h264,hevc,obu,ivf,mxf,asf,m4v,nut,y4m,yuv4mpegpipe,gif,apng"
 """Containers that are read; playlists (hls, dash, concat) would make the demuxer open other files."""
 
+HEAD_PACKETS = 32
+"""Packets that are read to find the first frame's time: with B-frames the first packet need not be the first frame."""
+
+REORDERING = 2.0
+"""Seconds that packets are read past a window's end: packets are in decoding order, frames in the order of time."""
+
+SEEK_BACK = (0.0, 4.0, 16.0, 64.0)
+"""Seconds before the wanted start that a seek tries in turn: in MPEG-TS it need not land on a keyframe."""
+
 
 @dataclass(frozen=True)
 class VideoFacts:
-    """What the demuxer says of a file's video stream.
-
-    times: (N,) seconds of each frame from the first one, ascending. sizes: (N,) bytes of each frame's packet.
-    duration: seconds, the last frame's length included.
-    """
+    """What the container says of a file's video stream. duration: seconds; a truncated file may promise more than it holds."""
 
     width: int
     height: int
     codec: str
-    times: NDArray[np.float64]
-    sizes: NDArray[np.int64]
     duration: float
 
 
-def probe(path: Path) -> VideoFacts:
-    """What the file holds, from its packets alone. Raises `MediaError` where there is no video in it."""
-    with _open(path) as (container, stream):
-        raw: list[float] = []
-        sizes: list[int] = []
-        step = float(1 / stream.average_rate) if stream.average_rate else 0.04
-        try:
-            for packet in container.demux(stream):
-                if packet.size == 0:
-                    continue
-                stamp = packet.pts if packet.pts is not None else packet.dts
-                # Raw streams have no clock: their frames follow each other evenly.
-                raw.append(float(stamp * packet.time_base) if stamp is not None else len(raw) * step)
-                sizes.append(packet.size)
-        except FFmpegError:
-            pass  # a truncated file: what was read until here counts
-        if not raw:
-            raise MediaError("the file has a video stream but no picture in it", kind="empty")
-        order = np.argsort(raw, kind="stable")
-        times = np.array(raw)[order]
-        times = times - times[0]
-        last = float(np.median(np.diff(times))) if len(times) > 1 else step
-        if not 0 < last < 60:
-            last = step
-        context = stream.codec_context
-        return VideoFacts(context.width, context.height, context.name, times, np.array(sizes)[order], float(times[-1] + last))
+@dataclass(frozen=True)
+class Timeline:
+    """The frames of a stretch of a file as its packets announce them.
 
-
-def frames(path: Path, start: float = 0.0) -> Generator[tuple[float, Any], None, None]:
-    """(seconds from the first frame, `av.VideoFrame`) of every frame from `start` on that can be decoded.
-
-    Damaged packets are skipped, as a player does.
+    times: (N,) seconds from the file's first frame, ascending. sizes: (N,) bytes of each frame's packet.
+    end: seconds where the file's last frame ends, or None where the file goes on past the stretch.
     """
-    with _open(path) as (container, stream):
-        first = _first_stamp(container, stream)
-        if start > 0:
-            container.seek(int((first + start) / stream.time_base), stream=stream, backward=True)
-        step = float(1 / stream.average_rate) if stream.average_rate else 0.04
-        for count, frame in enumerate(_decoded(container, stream)):
-            if frame.width * frame.height > MAX_PIXELS:
-                raise _too_large(frame.width, frame.height)
-            time = float(frame.time) - first if frame.time is not None else count * step
-            if time >= start - step / 4:
-                yield time, frame
+
+    times: NDArray[np.float64]
+    sizes: NDArray[np.int64]
+    end: float | None
 
 
-def _first_stamp(container: Any, stream: Any) -> float:
-    """The earliest time among the first packets: with B-frames the first packet need not be the first frame."""
-    stamps = []
-    try:
-        for packet in container.demux(stream):
-            if packet.pts is not None:
-                stamps.append(float(packet.pts * packet.time_base))
-            if len(stamps) == 32:
-                break
-    except FFmpegError:
-        pass
-    container.seek(0)
-    return min(stamps, default=0.0)
+def probe(path: Path) -> VideoFacts:
+    """What the file holds, without decoding. Raises `MediaError` where there is no video in it.
 
-
-def _decoded(container: Any, stream: Any) -> Iterator[Any]:
-    packets = container.demux(stream)
-    while True:
-        try:
-            packet = next(packets)
-        except (StopIteration, FFmpegError):
-            return
-        try:
-            yield from packet.decode()
-        except FFmpegError:
-            continue
+    The duration is the header's where there is one, which takes a few ms; else all packets are read.
+    """
+    with open_video(path) as video:
+        duration = video.header_duration()
+        if duration is None:
+            duration = video.timeline(0.0, math.inf).end or 0.0
+        return VideoFacts(video.width, video.height, video.codec, duration)
 
 
 @contextmanager
-def _open(path: Path) -> Iterator[tuple[Any, Any]]:
-    """The container and its first video stream, checked."""
+def open_video(path: Path) -> Iterator[Video]:
+    """The file's first video stream, checked and ready to read. Raises `MediaError` where there is none that can be."""
     try:
         file = path.open("rb")
+        nothing = not file.read(1)
     except OSError as error:
         raise MediaError(f"{path.name} cannot be read: {error.strerror}", kind="not-found") from error
     with file:
-        if not file.read(1):
-            raise MediaError("the file is empty (0 bytes)", kind="empty")
-        file.seek(0)
+        if nothing:
+            raise MediaError("the file is empty (0 bytes); was its upload cut off?", kind="empty")
+        video = Video(file)
         try:
-            container = av.open(
-                file,
+            yield video
+        finally:
+            video.close()
+
+
+class Video:
+    """One video stream of an open file. Times are seconds from the first frame."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._file = file
+        self._open()
+        context = self._stream.codec_context
+        self.width, self.height, self.codec = context.width, context.height, context.name
+        rate = self._stream.average_rate
+        # Where packets have no time (raw streams), frames follow each other evenly.
+        self._step = float(1 / rate) if rate else 0.04
+        self._first, self._clocked = self._head()
+
+    def _open(self) -> None:
+        self._file.seek(0)
+        try:
+            self._container: Any = av.open(
+                self._file,
                 container_options={"protocol_whitelist": "none", "format_whitelist": FORMATS},
                 metadata_errors="replace",
                 buffer_size=1 << 20,
             )
+        except MemoryError:
+            raise
         except (FFmpegError, ValueError, OSError) as error:
-            raise MediaError(
-                f"not a media file that can be read ({_words(error)}); is it complete?", kind="undecodable"
-            ) from error
-        with container:
-            if not container.streams.video:
-                raise MediaError("the file has no video stream, only other streams", kind="no-video")
-            stream = container.streams.video[0]
-            context = stream.codec_context
-            if context is None:
-                raise MediaError("the video's codec is not known to this build of FFmpeg", kind="undecodable")
-            if context.width * context.height > MAX_PIXELS:
-                raise _too_large(context.width, context.height)
-            # One thread: the pool runs several children, and results must not depend on timing.
-            context.thread_count = 1
-            yield container, stream
+            if getattr(error, "errno", None) == errno.EINVAL:
+                raise MediaError(
+                    "the file is not a video container that is read here: give mp4, mkv, ts and the like, no text or playlist",
+                    kind="refused",
+                ) from error
+            raise MediaError(f"the file cannot be opened as media ({_words(error)}); is it complete?") from error
+        try:
+            self._stream = self._checked_stream()
+        except MediaError:
+            self._container.close()
+            raise
+
+    def _checked_stream(self) -> Any:
+        # A cover picture is a video stream too: the real video comes first where there is one.
+        streams = sorted(self._container.streams.video, key=lambda one: bool(one.disposition & Disposition.attached_pic))
+        if not streams:
+            raise MediaError("the file has no video stream, only sound or data; send the video rendition", kind="no-video")
+        context = streams[0].codec_context
+        if context is None:
+            raise MediaError("the video's codec is not known to this build of FFmpeg; transcode it to H.264", kind="undecodable")
+        check_size(context.width, context.height)
+        # One thread: the pool runs several children, and results must not depend on timing.
+        context.thread_count = 1
+        # The header may lie about the size: the decoder checks again before it allocates.
+        context.options = {"max_pixels": str(MAX_PIXELS)}
+        return streams[0]
+
+    def header_duration(self) -> float | None:
+        """Seconds that the container promises, None where it promises nothing."""
+        stream, container = self._stream, self._container
+        if stream.duration and stream.time_base:
+            return float(stream.duration * stream.time_base)
+        return float(container.duration / 1e6) if container.duration and self._clocked else None
+
+    def timeline(self, start: float, end: float) -> Timeline:
+        """The frames from `start` to `end` seconds, from packets alone."""
+        times: list[float] = []
+        sizes: list[int] = []
+        self._to_keyframe(start)
+        goes_on = False
+        for packet in self._packets():
+            stamp = self._stamp(packet)
+            time = len(times) * self._step if stamp is None else stamp
+            times.append(time)
+            sizes.append(packet.size)
+            if time > end + REORDERING:
+                goes_on = True
+                break
+        order = np.argsort(times, kind="stable")
+        ordered = np.array(times, np.float64)[order]
+        last = float(np.median(np.diff(ordered))) if len(ordered) > 1 else self._step
+        if not 0 < last < 60:
+            last = self._step
+        inside = (ordered >= start - 1e-4) & (ordered < end - 1e-4)
+        until = None if goes_on or not len(ordered) else float(ordered[-1] + last)
+        return Timeline(ordered[inside], np.array(sizes, np.int64)[order][inside], until)
+
+    def frames(self, start: float) -> Iterator[tuple[float, Any]]:
+        """(seconds, `av.VideoFrame`) of every frame from `start` on that can be decoded, in the order of time.
+
+        Damaged packets are skipped, as a player does. Raises `MediaError` at a picture that is too large.
+        """
+        self._to_keyframe(start)
+        time = -self._step
+        for frame in self._decoded():
+            check_size(frame.width, frame.height)
+            stamp = self._stamp(frame)
+            time = time + self._step if stamp is None else stamp
+            if time >= start - 1e-4:
+                yield time, frame
+
+    def close(self) -> None:
+        """Free the demuxer and the decoder; the file stays open."""
+        self._container.close()
+
+    def _stamp(self, timed: Any) -> float | None:
+        """Seconds of a packet or frame; AVI has decoding times only."""
+        stamp = timed.pts if timed.pts is not None else timed.dts
+        return None if stamp is None or not self._clocked else float(stamp * self._stream.time_base) - self._first
+
+    def _head(self) -> tuple[float, bool]:
+        """The first frame's time by the stream's clock, and whether there is a clock."""
+        stamps: list[float] = []
+        empty = True
+        for count, packet in enumerate(self._packets()):
+            empty = False
+            stamp = packet.pts if packet.pts is not None else packet.dts
+            if stamp is not None:
+                stamps.append(float(stamp * packet.time_base))
+            if count == HEAD_PACKETS:
+                break
+        if empty:
+            raise MediaError("the file has a video stream but no picture in it; was it cut off?", kind="empty")
+        return min(stamps, default=0.0), bool(stamps)
+
+    def _to_keyframe(self, start: float) -> None:
+        """Go to the last keyframe before `start`, or to the beginning."""
+        for back in SEEK_BACK if self._clocked else ():
+            place = int((self._first + max(0.0, start - back)) / self._stream.time_base)
+            try:
+                self._container.seek(place, stream=self._stream, backward=True)
+                key = next((self._stamp(packet) for packet in self._packets() if packet.is_keyframe), None)
+                if key is not None and key <= start + 1e-4:
+                    self._container.seek(place, stream=self._stream, backward=True)
+                    return
+            except FFmpegError:
+                break
+            if back > start:
+                break
+        # Not every demuxer can seek to its beginning; opening again always works.
+        self._container.close()
+        self._open()
+
+    def _packets(self) -> Iterator[Any]:
+        """Packets with a picture that is shown, to the end or to where the file is cut off."""
+        packets = self._container.demux(self._stream)
+        while True:
+            try:
+                packet = next(packets)
+            except MemoryError:
+                raise
+            except (StopIteration, FFmpegError):
+                return
+            if packet.size and not packet.is_discard:
+                yield packet
+
+    def _decoded(self) -> Iterator[Any]:
+        context = self._stream.codec_context
+        packets = self._container.demux(self._stream)
+        while True:
+            try:
+                packet = next(packets)
+            except MemoryError:
+                raise
+            except (StopIteration, FFmpegError):
+                packet = None  # the decoder still holds frames that wait for later ones
+            try:
+                if packet is None:
+                    yield from context.decode(None)
+                elif packet.size:
+                    yield from packet.decode()
+            except MemoryError:
+                raise
+            except FFmpegError:
+                pass
+            if packet is None:
+                return
 
 
-def _too_large(width: int, height: int) -> MediaError:
-    return MediaError(
-        f"pictures of {width}x{height} are over the limit of {math.isqrt(MAX_PIXELS)}x{math.isqrt(MAX_PIXELS)}", kind="too-large"
-    )
+def check_size(width: int, height: int) -> None:
+    """Raise `MediaError` where a picture of that size is over `MAX_PIXELS`."""
+    if width * height > MAX_PIXELS:
+        limit = math.isqrt(MAX_PIXELS)
+        raise MediaError(f"pictures of {width}x{height} are over the limit of {limit}x{limit}; scale them down", kind="too-large")
 
 
 def _words(error: Exception) -> str:

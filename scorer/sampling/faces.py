@@ -72,10 +72,7 @@ class FaceFinder:
 
 def aligned_crop(image: Image, face: Face, side: int) -> Image:
     """The face turned upright and scaled to (side, side, 3): a similarity transform of its points to `TEMPLATE`."""
-    transform, _ = cv2.estimateAffinePartial2D(face.points, TEMPLATE * side, method=cv2.LMEDS)
-    if transform is None or not np.isfinite(transform).all():
-        x, y, w, h = face.box
-        return np.asarray(cv2.resize(image[y : y + h, x : x + w], (side, side), interpolation=cv2.INTER_AREA), np.uint8)
+    transform = similarity(face.points, TEMPLATE * side)
     # Warping alone aliases when it shrinks: filter first.
     shrink = float(np.hypot(transform[0, 0], transform[1, 0]))
     x, y, w, h = face.box
@@ -87,3 +84,17 @@ def aligned_crop(image: Image, face: Face, side: int) -> Image:
     moved = transform.copy()
     moved[:, 2] += transform[:, :2] @ np.array([x0, y0])
     return np.asarray(cv2.warpAffine(patch, moved, (side, side), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT), np.uint8)
+
+
+def similarity(points: NDArray[np.float32], targets: NDArray[np.float32]) -> NDArray[np.float64]:
+    """The (2, 3) turn, scale and shift that takes `points` nearest to `targets`, both (N, 2), by least squares.
+
+    In complex numbers it is target = a * point + b, without reflection by construction.
+    """
+    source = points[:, 0].astype(np.float64) + 1j * points[:, 1]
+    target = targets[:, 0].astype(np.float64) + 1j * targets[:, 1]
+    centred = source - source.mean()
+    # Points that fall together have no size: any scale fits, one is as good as another.
+    a = np.vdot(centred, target) / max(1e-6, np.vdot(centred, centred).real) or 1.0
+    b = target.mean() - a * source.mean()
+    return np.array([[a.real, -a.imag, b.real], [a.imag, a.real, b.imag]])

@@ -89,15 +89,9 @@ class SamplerPool:
 
 def _sample(path: Path, spec: SamplerSpec, window_seconds: float | None, start: float, limit: int) -> Sampled:
     # Imported in the child: the parent need not load MediaPipe.
-    from scorer.sampling.sampler import Detectors, sample
+    from scorer.sampling.sampler import sample
 
-    if not _detectors:
-        _detectors.append(Detectors())
-    return sample(path, spec, _detectors[0], window_seconds, start, limit)
-
-
-_detectors: list[Any] = []
-"""The child's own, loaded with its first task; they end with the process."""
+    return sample(path, spec, window_seconds, start, limit)
 
 
 def _prepare_child(memory_mb: int, parent: int) -> None:

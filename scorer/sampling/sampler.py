@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
+import math
+import threading
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from functools import cache
 from itertools import pairwise
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 import cv2
 import numpy as np
+from av.video.reformatter import VideoReformatter
 from numpy.typing import NDArray
 
 from scorer.errors import MediaError
-from scorer.sampling.decode import VideoFacts, frames, probe
-from scorer.sampling.faces import FaceFinder, aligned_crop
+from scorer.sampling.decode import Timeline, Video, open_video
+from scorer.sampling.faces import Face, FaceFinder, aligned_crop
 from scorer.sampling.portrait import PersonMatte, portrait_fragment
-from scorer.sampling.statistics import MeasuredFrame, clip_statistics
+from scorer.sampling.statistics import MeasuredFrame, clip_statistics, following_luma, measured_frame
 from scorer.spec import Faces, MediaInfo, SampledClip, SamplerSpec, Window
 
 Image = NDArray[Any]
@@ -41,181 +43,209 @@ EIGHT_BIT_LUMA = {
 }
 """Pixel formats whose first plane is 8-bit luma."""
 
+EPSILON = 1e-4
+"""Seconds by which times that should be equal may differ: containers round them to their clock."""
+
 SHORTEST = 0.25
 """A last window shorter than this share of the others joins the one before: too few frames to rate by themselves."""
 
 
-class Detectors:
-    """The face detector and the person segmenter, loaded: loading them takes longer than a segment does."""
+class _Detectors:
+    """The face detector and the person segmenter."""
 
     def __init__(self) -> None:
         self.faces = FaceFinder()
         self.person = PersonMatte()
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        self.close()
-
     def close(self) -> None:
-        """Free both: MediaPipe complains at the interpreter's end otherwise."""
         self.faces.close()
         self.person.close()
 
 
+@cache
+def _detectors() -> _Detectors:
+    """This process's own: loading them takes longer than sampling a segment does."""
+    detectors = _Detectors()
+    # MediaPipe raises at the interpreter's end where they are still open, and by the time of `atexit` the thread that
+    # closes them is gone; these callbacks run before that.
+    threading._register_atexit(detectors.close)  # type: ignore[attr-defined]
+    return detectors
+
+
 def sample(
-    path: Path, spec: SamplerSpec, detectors: Detectors, window_seconds: float | None = None, start: float = 0.0, limit: int = 16
+    path: Path, spec: SamplerSpec, window_seconds: float | None = None, start: float = 0.0, limit: int = 16
 ) -> list[tuple[Window, SampledClip]]:
     """The clips of a file from `start` seconds on, in one pass.
 
     window_seconds: length of the clips, None for all the rest of the file as one. limit: at most that many. A last clip
-    shorter than a quarter of the others joins the one before. Past the end the list is empty. The same file and
-    arguments give the same bytes. Raises `MediaError` where nothing can be decoded.
+    shorter than a quarter of the others joins the one before; windows in which no frame decodes are left out. Past the
+    end the list is empty. The same file and arguments give the same bytes. Raises `MediaError` where the file is not a
+    video that can be read, or nothing of it can be decoded.
     """
-    facts = probe(path)
-    windows = _plan(facts, window_seconds, start, limit)
-    if not windows:
-        return []
-    clips: list[tuple[Window, SampledClip]] = []
-    collectors = [_Collector(facts, spec, window) for window in windows]
-    for collector in _filled(path, collectors):
-        if collector.course:
-            clips.append((collector.window, collector.finish(detectors)))
+    seconds = math.inf if window_seconds is None else window_seconds
+    with open_video(path) as video:
+        timeline = video.timeline(start, start + (limit + SHORTEST) * seconds)
+        collectors = [_Collector(video.codec, spec, window, timeline) for window in _plan(timeline, window_seconds, start, limit)]
+        clips = [(one.window, one.finish()) for one in _filled(video, collectors) if one.course]
     if not clips and start == 0:
-        raise MediaError("no picture of the video stream can be decoded")
+        raise MediaError("no picture of the video stream can be decoded; is the file damaged, or its first part missing?")
     return clips
 
 
-def _plan(facts: VideoFacts, seconds: float | None, start: float, limit: int) -> list[Window]:
-    end = facts.duration
-    if start >= end:
+def _plan(timeline: Timeline, seconds: float | None, start: float, limit: int) -> list[Window]:
+    if timeline.end is None:
+        # The file goes on past all windows.
+        assert seconds is not None
+        return [Window(start + i * seconds, seconds) for i in range(limit)]
+    rest = timeline.end - start
+    if rest <= 0 or not len(timeline.times):
         return []
     if seconds is None:
-        return [Window(start, end - start)]
-    count = max(1, int((end - start) / seconds + 1 - SHORTEST))
-    edges = [start + i * seconds for i in range(count)] + [end]
-    if start > 0 and end - start < SHORTEST * seconds:
+        return [Window(start, rest)]
+    if start > 0 and rest < SHORTEST * seconds:
         return []  # it has joined the window before
+    count = max(1, int(rest / seconds + 1 - SHORTEST))
+    edges = [*(start + i * seconds for i in range(count)), timeline.end]
     return [Window(a, b - a) for a, b in pairwise(edges)][:limit]
 
 
-def _filled(path: Path, collectors: list[_Collector]) -> Iterator[_Collector]:
+def _filled(video: Video, collectors: list[_Collector]) -> Iterator[_Collector]:
     """Feed the frames to the window that they belong to; yields each window when it is complete."""
+    if not collectors:
+        return
     waiting = iter(collectors)
     current = next(waiting)
-    stream = frames(path, current.window.start)
-    for time, frame in stream:
-        while time >= current.end - 1e-4:
+    for time, frame in video.frames(current.window.start):
+        while time >= current.end - EPSILON:
             yield current
             following = next(waiting, None)
             if following is None:
-                stream.close()
                 return
             current = following
         current.take(time, frame)
     yield current
-    # Fewer frames than the packets promised: the windows that got none stay empty.
-    yield from waiting
 
 
-@dataclass
-class _Wanted:
-    """A frame that is sampled: the picture, and the frame after it."""
-
-    image: Image
-    following: Image | None = None
-
-
-@dataclass
 class _Collector:
-    """What one window needs, gathered while its frames pass by; memory does not grow with the window's length."""
+    """What one window needs, gathered while its frames pass by; of the pictures it keeps crops and the last frame only."""
 
-    facts: VideoFacts
-    spec: SamplerSpec
-    window: Window
-    course: list[Image] = field(default_factory=list)
-    times: list[float] = field(default_factory=list)
-    _wanted: list[_Wanted] = field(default_factory=list)
-    _clip: list[Image] = field(default_factory=list)
-    _last: Any = None
-
-    def __post_init__(self) -> None:
-        duration = self.window.duration or 0.0
-        self.end = self.window.start + duration
-        self._frame_times = [self.window.start + (i + 0.5) / self.spec.frames * duration for i in range(self.spec.frames)]
-        self._clip_times = [
-            self.window.start + (i + 0.5) / self.spec.clip_frames * duration for i in range(self.spec.clip_frames)
-        ]
+    def __init__(self, codec: str, spec: SamplerSpec, window: Window, timeline: Timeline) -> None:
+        assert window.duration is not None
+        self.spec, self.window, self.codec = spec, window, codec
+        self.end = window.start + window.duration
+        self.course: list[Image] = []
+        inside = (timeline.times >= window.start - EPSILON) & (timeline.times < self.end - EPSILON)
+        self._bytes = int(timeline.sizes[inside].sum())
+        self._frame_times = _shown_at(spec.frames, window, timeline.times[inside])
+        self._clip_times = _shown_at(spec.clip_frames, window, timeline.times[inside])
+        self._portrait_at = _spread(spec.portrait_frames, spec.frames)
+        self._face_at = _spread(spec.face_frames, spec.frames)
+        self._times: list[float] = []
+        self._frames: list[Image] = []
+        self._clip: list[Image] = []
+        self._portraits: list[tuple[Image, bool]] = []
+        self._crops: list[tuple[Image, bool]] = []
+        self._faces: list[list[Face]] = []
+        self._measured: list[MeasuredFrame] = []
+        self._size = (0, 0)
+        self._last: Any = None
+        # Each keeps its scaler: setting one up for every frame takes longer than scaling.
+        self._to_picture, self._to_small = VideoReformatter(), VideoReformatter()
 
     def take(self, time: float, frame: Any) -> None:
-        """Look at the next frame. A sampled frame is the first at or after its time, so VFR is sampled by time."""
-        self.times.append(time)
-        self.course.append(_small_grey(frame))
-        if self._wanted and self._wanted[-1].following is None:
-            self._wanted[-1].following = _picture(frame)
-        if len(self._clip) < len(self._clip_times) and time >= self._clip_times[len(self._clip)] - 1e-4:
-            small = _small(frame, self.spec.clip_size)
-            while len(self._clip) < len(self._clip_times) and time >= self._clip_times[len(self._clip)] - 1e-4:
-                self._clip.append(small)
-        due = len(self._wanted)
-        if due < len(self._frame_times) and time >= self._frame_times[due] - 1e-4:
-            picture = _picture(frame)
-            while len(self._wanted) < len(self._frame_times) and time >= self._frame_times[len(self._wanted)] - 1e-4:
-                self._wanted.append(_Wanted(picture))
+        """Look at the next frame of the window."""
         self._last = frame
+        self._times.append(time)
+        self.course.append(_small_grey(frame))
+        due = sum(time >= wanted - EPSILON for wanted in self._frame_times[len(self._frames) :])
+        picture = self._picture(frame) if due or self._follows() else None
+        if picture is not None:
+            if self._follows():
+                self._measured[-1].following = following_luma(picture)
+            self._look(picture, due)
+        self._shrink(frame, sum(time >= wanted - EPSILON for wanted in self._clip_times[len(self._clip) :]))
 
-    def finish(self, detectors: Detectors) -> SampledClip:
+    def _follows(self) -> bool:
+        return bool(self._measured) and self._measured[-1].following is None
+
+    def _look(self, picture: Image, times: int) -> None:
+        """Take what is wanted of a sampled picture, which stands for so many sampled frames (of a short clip)."""
+        if not times:
+            return
+        faces = _detectors().faces.find(picture)
+        box = faces[0].box if faces else None
+        for _ in range(times):
+            i = len(self._frames)
+            if i == self.spec.frames // 2:
+                self._thumbnail = _thumbnail(picture)
+            self._frames.append(fragments(picture, self.spec, i))
+            self._faces.append(faces)
+            self._measured.append(measured_frame(picture, box))
+            for _ in range(self._portrait_at.count(i)):
+                mask = _detectors().person.mask(picture)
+                self._portraits.append(portrait_fragment(picture, mask, box, self.spec.portrait_size))
+            for _ in range(self._face_at.count(i)):
+                side = self.spec.face_size
+                blank = np.zeros((side, side, 3), np.uint8)
+                self._crops.append((aligned_crop(picture, faces[0], side) if faces else blank, bool(faces)))
+        self._size = picture.shape[1], picture.shape[0]
+
+    def _shrink(self, frame: Any, times: int) -> None:
+        if times:
+            side = self.spec.clip_size
+            small = self._to_small.reformat(frame, side, side, "rgb24", interpolation="AREA", threads=1).to_ndarray()
+            self._clip += [_turned(small, frame.rotation)] * times
+
+    def _picture(self, frame: Any) -> Image:
+        """The frame as a viewer sees it: (H, W, 3) RGB, turned as the file says."""
+        return _turned(self._to_picture.reformat(frame, format="rgb24", threads=1).to_ndarray(), frame.rotation)
+
+    def finish(self) -> SampledClip:
         """The clip, from what has been gathered; a stream that ended early repeats its last frame."""
         spec = self.spec
-        while len(self._clip) < spec.clip_frames:
-            self._clip.append(_small(self._last, spec.clip_size))
-        while len(self._wanted) < spec.frames:
-            self._wanted.append(_Wanted(_picture(self._last)))
-        images = [one.image for one in self._wanted]
-        faces = [detectors.faces.find(image) for image in images]
-        portrait_at = _spread(spec.portrait_frames, spec.frames)
-        face_at = _spread(spec.face_frames, spec.frames)
-        portraits = [
-            portrait_fragment(
-                images[i], detectors.person.mask(images[i]), faces[i][0].box if faces[i] else None, spec.portrait_size
-            )
-            for i in portrait_at
-        ]
-        blank = np.zeros((spec.face_size, spec.face_size, 3), np.uint8)
-        course = np.stack(self.course).astype(np.float32)
-        duration = self.window.duration or 0.0
-        fps = len(self.course) / duration if duration else 0.0
-        measured = [
-            MeasuredFrame(one.image, one.following, found[0].box if found else None)
-            for one, found in zip(self._wanted, faces, strict=True)
-        ]
-        statistics, signals = clip_statistics(measured, course, fps)
-        height, width = images[0].shape[:2]
-        shares = [found[0].area / (height * width) for found in faces if found]
-        inside = (self.facts.times >= self.window.start - 1e-4) & (self.facts.times < self.end - 1e-4)
-        thumbnail_width = max(1, min(4 * THUMBNAIL_HEIGHT, round(width * THUMBNAIL_HEIGHT / height)))
+        self._shrink(self._last, spec.clip_frames - len(self._clip))
+        if len(self._frames) < spec.frames:
+            self._look(self._picture(self._last), spec.frames - len(self._frames))
+        duration = self.end - self.window.start
+        fps = len(self.course) / duration
+        statistics, signals = clip_statistics(
+            self._measured, np.stack(self.course), np.array([*self._times, max(self.end, self._times[-1])]), fps
+        )
+        width, height = self._size
+        shares = [found[0].area / (height * width) for found in self._faces if found]
         return SampledClip(
-            frames=np.stack([fragments(image, spec, i) for i, image in enumerate(images)]),
-            portrait=np.stack([image for image, _ in portraits]),
-            portrait_mask=np.array([present for _, present in portraits]),
-            faces=np.stack([aligned_crop(images[i], faces[i][0], spec.face_size) if faces[i] else blank for i in face_at]),
-            faces_mask=np.array([bool(faces[i]) for i in face_at]),
-            clip=np.stack(self._clip),
+            frames=np.stack(self._frames),
+            portrait=_stacked([image for image, _ in self._portraits], spec.portrait_size),
+            portrait_mask=np.array([present for _, present in self._portraits], np.bool_),
+            faces=_stacked([image for image, _ in self._crops], spec.face_size),
+            faces_mask=np.array([present for _, present in self._crops], np.bool_),
+            clip=_stacked(self._clip, spec.clip_size),
             statistics=statistics,
             signals=signals,
-            face_summary=Faces(int(np.median([len(found) for found in faces])), float(np.mean(shares)) if shares else 0.0),
+            face_summary=Faces(int(np.median([len(found) for found in self._faces])), float(np.mean(shares)) if shares else 0.0),
             info=MediaInfo(
                 width=width,
                 height=height,
                 fps=fps,
                 frames=len(self.course),
                 duration=duration,
-                codec=self.facts.codec,
-                bits_per_pixel=float(self.facts.sizes[inside].sum() * 8 / (width * height * max(1, len(self.course)))),
+                codec=self.codec,
+                bits_per_pixel=self._bytes * 8 / (width * height * len(self.course)),
             ),
-            thumbnail=_resized(images[len(images) // 2], (thumbnail_width, THUMBNAIL_HEIGHT)),
+            thumbnail=self._thumbnail,
         )
+
+
+def _shown_at(count: int, window: Window, times: NDArray[np.float64]) -> list[float]:
+    """Times of the frames that are on show at `count` moments spread evenly over the window, ascending.
+
+    By time, not by number: frames of a variable rate stand for as long as they are shown.
+    """
+    assert window.duration is not None
+    moments = window.start + (np.arange(count) + 0.5) / count * window.duration
+    if not len(times):
+        return moments.tolist()
+    return times[np.maximum(np.searchsorted(times, moments + EPSILON, side="right") - 1, 0)].tolist()
 
 
 def fragments(image: Image, spec: SamplerSpec, index: int) -> Image:
@@ -248,9 +278,14 @@ def _spread(count: int, total: int) -> list[int]:
     return [int((i + 0.5) * total / count) for i in range(count)]
 
 
-def _picture(frame: Any) -> Image:
-    """The frame as a viewer sees it: (H, W, 3) RGB, turned as the file says."""
-    return _turned(frame.to_ndarray(format="rgb24"), frame.rotation)
+def _stacked(images: list[Image], side: int) -> Image:
+    return np.stack(images) if images else np.zeros((0, side, side, 3), np.uint8)
+
+
+def _thumbnail(picture: Image) -> Image:
+    height, width = picture.shape[:2]
+    # A panorama is squeezed: nobody reads a picture of that shape in a table.
+    return _resized(picture, (max(1, min(4 * THUMBNAIL_HEIGHT, round(width * THUMBNAIL_HEIGHT / height))), THUMBNAIL_HEIGHT))
 
 
 def _small_grey(frame: Any) -> Image:
@@ -265,10 +300,6 @@ def _small_grey(frame: Any) -> Image:
 
 def _resized(image: Image, size: tuple[int, int]) -> Image:
     return np.asarray(cv2.resize(image, size, interpolation=cv2.INTER_AREA), np.uint8)
-
-
-def _small(frame: Any, side: int) -> Image:
-    return _turned(frame.reformat(width=side, height=side, format="rgb24", interpolation="AREA").to_ndarray(), frame.rotation)
 
 
 def _turned(image: Image, degrees: int) -> Image:
