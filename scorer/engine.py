@@ -14,11 +14,16 @@ from pathlib import Path
 
 import numpy as np
 import torch
+import transformers
 from torch import Tensor
 
 from scorer.errors import ModelError
 from scorer.model.modeling import ClipBatch, FVQRater
 from scorer.spec import LEVELS, ClipScore, ModelId, SampledClip, SamplerSpec
+
+# A bar and a line for each load belong to a notebook, not to a service.
+transformers.logging.set_verbosity_error()
+transformers.logging.disable_progress_bar()
 
 SHIPPED = {"nano": Path(__file__).parent / "nano"}
 """Models in the package, by name."""

@@ -14,7 +14,7 @@ import socket
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, cast
 from urllib.parse import unquote, urljoin, urlsplit
 
 import aiohttp
@@ -83,7 +83,7 @@ class Fetcher:
             media = LocalMedia(Path(out.name), temporary=True)
             try:
                 for part in filter(None, (init_uri, uri)):
-                    await self._append(part, out)
+                    await self._append(part, cast(BinaryIO, out))
             except BaseException:
                 media.discard()
                 raise

@@ -53,7 +53,7 @@ class InfluxSink(Sink):
         found = await self._call(self._client.buckets_api().find_bucket_by_name, self._bucket)
         if found is None:
             raise SinkError(
-                f"InfluxDB {self._url} has no bucket {self._bucket!r}, or the token may not see it: create it or set FVQ_INFLUX_BUCKET"
+                f"InfluxDB {self._url}: no bucket {self._bucket!r} that this token may see; create it or set FVQ_INFLUX_BUCKET"
             )
         return f"InfluxDB {self._url}, bucket {self._bucket}"
 

@@ -59,7 +59,7 @@ class SqliteSink(Sink):
             connection.execute("pragma synchronous = full")
             connection.executescript(SCHEMA)
             with connection:
-                connection.executemany(f"insert or replace into scores values ({','.join('?' * 11)})", rows)
+                connection.executemany("insert or replace into scores values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", rows)
         finally:
             connection.close()
 

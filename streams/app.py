@@ -1,0 +1,142 @@
+"""The Faust app: reads segments, answers them, and acknowledges an input only when its answer is safe.
+
+Stock Faust commits past messages that are still being worked on when an agent runs concurrently. Here one agent takes
+batches without acknowledging them, and batches are finished and acknowledged strictly in order.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import faust
+from faust.web import Response
+from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+
+from streams import metrics
+from streams.events import DEAD_LETTER_TOPIC, SCORES_TOPIC, SEGMENTS_TOPIC
+from streams.score import Answer, DeadLetter, Message, SegmentPipeline, retried
+from streams.settings import Settings
+from streams.sinks import Sink, SinkError
+
+log = logging.getLogger(__name__)
+BATCHES_AHEAD = 1
+"""Batches that are sampled while one is scored: more would only take memory."""
+
+
+def build_app(settings: Settings, make_pipeline: Callable[[], Awaitable[SegmentPipeline]], sink: Sink) -> faust.App:
+    """The worker's app. make_pipeline: called once in the app's event loop, before the first message."""
+    assert settings.broker
+    app = faust.App(
+        settings.group,
+        broker=[f"kafka://{server}" for server in settings.broker.split(",")],
+        store="memory://",
+        datadir=settings.data_dir / "faust",
+        topic_allow_declare=False,
+        topic_disable_leader=True,
+        consumer_auto_offset_reset="earliest",
+        broker_session_timeout=settings.session_timeout,
+        broker_heartbeat_interval=settings.session_timeout / 6,
+        broker_commit_interval=1.0,
+        # Its default of 20 minutes would keep a worker from ever ending while the broker is away.
+        producer_request_timeout=20.0,
+        stream_buffer_maxsize=4 * settings.batch_size,
+        stream_wait_empty=True,
+        web_enabled=True,
+        web_bind=settings.web_host,
+        web_host=settings.web_host,
+        web_port=settings.web_port,
+    )
+    raw = {"key_type": bytes, "value_type": bytes, "key_serializer": "raw", "value_serializer": "raw"}
+    segments = app.topic(SEGMENTS_TOPIC, **raw)
+    scores = app.topic(SCORES_TOPIC, **raw)
+    dead_letters = app.topic(DEAD_LETTER_TOPIC, **raw)
+
+    async def checkpoint(stream: Any, events: list[Any], answers: list[Answer]) -> None:
+        """Make the answers of a batch safe, then acknowledge its inputs: 'nothing is lost' is true or false here."""
+
+        async def deliver() -> None:
+            sent = []
+            for answer in answers:
+                if isinstance(answer, DeadLetter):
+                    headers = {name: value.encode() for name, value in answer.headers.items()}
+                    sent.append(await dead_letters.send(key=answer.key, value=answer.value, headers=headers))
+                else:
+                    sent.append(await scores.send(key=answer.stream_id.encode(), value=answer.to_bytes()))
+            # A send gives a promise; this waits for the broker's acknowledgement.
+            await asyncio.gather(*sent)
+
+        async def store() -> None:
+            with metrics.STAGE_SECONDS.labels("flush").time():
+                await sink.flush()
+
+        for answer in answers:
+            if not isinstance(answer, DeadLetter):
+                sink.add(answer)
+        await retried("kafka", deliver)
+        await retried("sink", store)
+        for event in events:
+            await stream.ack(event)
+        metrics.IN_FLIGHT.dec(len(events))
+
+    pipelines: list[SegmentPipeline] = []
+
+    async def pipeline() -> SegmentPipeline:
+        if not pipelines:
+            pipelines.append(await make_pipeline())
+        return pipelines[0]
+
+    @app.agent(segments, concurrency=1)
+    async def score(stream: Any) -> None:
+        """Sample a batch while the one before is scored; finish them in the order in which they came."""
+        work = await pipeline()
+        queue: asyncio.Queue[tuple[list[Any], asyncio.Task[Any]]] = asyncio.Queue(BATCHES_AHEAD)
+
+        async def finish() -> None:
+            while True:
+                events, sampling = await queue.get()
+                await checkpoint(stream, events, await work.score(await sampling))
+
+        finishing = asyncio.create_task(finish())
+        try:
+            async for events in stream.noack_take(settings.batch_size, within=settings.batch_wait):
+                metrics.IN_FLIGHT.inc(len(events))
+                messages = [_message(event) for event in events]
+                putting = asyncio.create_task(queue.put((list(events), asyncio.create_task(work.sample(messages)))))
+                # A finisher that failed must end the agent, or batches would wait for ever.
+                await asyncio.wait({putting, finishing}, return_when=asyncio.FIRST_COMPLETED)
+                if finishing.done():
+                    finishing.result()
+        finally:
+            finishing.cancel()
+
+    _add_pages(app, sink)
+    return app
+
+
+def _message(event: Any) -> Message:
+    message = event.message
+    return Message(message.key, message.value or b"", message.topic, message.partition, message.offset)
+
+
+def _add_pages(app: faust.App, sink: Sink) -> None:
+    @app.page("/metrics")
+    async def show_metrics(page: Any, _request: Any) -> Response:
+        return page.bytes(generate_latest(), content_type=CONTENT_TYPE_LATEST.split(";")[0])
+
+    @app.page("/healthz")
+    async def healthz(page: Any, _request: Any) -> Response:
+        return page.json({"status": "alive"})
+
+    @app.page("/readyz")
+    async def readyz(page: Any, _request: Any) -> Response:
+        problems = []
+        if not app.consumer.assignment():
+            problems.append("no partition is assigned yet")
+        try:
+            await sink.check()
+        except SinkError as error:
+            problems.append(str(error))
+        return page.json({"ready": not problems, "problems": problems}, status=503 if problems else 200)

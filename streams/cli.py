@@ -1,0 +1,188 @@
+"""The command line: `fvq`. Each command imports what it needs when it runs, so that `--help` is quick."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from scorer.errors import MediaError, ModelError
+from streams.settings import Settings, SettingsError, load_settings
+
+app = typer.Typer(
+    no_args_is_help=True, pretty_exceptions_enable=False, add_completion=False, help="Live face-video quality monitoring."
+)
+topics_app = typer.Typer(no_args_is_help=True, help="The Kafka topics.")
+app.add_typer(topics_app, name="topics")
+
+JsonFlag = Annotated[bool, typer.Option("--json", help="Print JSON for scripts.")]
+
+
+@app.command()
+def score(
+    files: Annotated[list[Path], typer.Argument(help="Videos, or folders of them.")],
+    as_json: JsonFlag = False,
+    as_csv: Annotated[bool, typer.Option("--csv", help="Print one CSV row per segment.")] = False,
+    plot: Annotated[Path | None, typer.Option(help="Write a picture of the scores over time.")] = None,
+) -> None:
+    """Score files without any server: one score per file, and the course over its segments."""
+    from streams.files import score_files
+
+    form = "json" if as_json else "csv" if as_csv else "table"
+    raise typer.Exit(score_files(files, load_settings(), form=form, plot=plot))
+
+
+@app.command()
+def up(
+    source: Annotated[Path, typer.Option(help="A video, or a folder of them: each plays as a live stream.")],
+    fast: Annotated[bool, typer.Option(help="Play as fast as it can be scored, not in real time.")] = False,
+    segment_seconds: Annotated[float, typer.Option(min=0.5, max=60, help="Length of a segment, seconds.")] = 2.0,
+    as_json: JsonFlag = False,
+) -> None:
+    """Run everything on this machine: broker, worker, store; play the source and show its scores."""
+    from streams.up import run_up
+
+    raise typer.Exit(run_up(load_settings(), source, fast=fast, segment_seconds=segment_seconds, as_json=as_json))
+
+
+@app.command()
+def worker() -> None:
+    """Score segments from Kafka until told to stop."""
+    from streams.worker import run_worker
+
+    raise typer.Exit(run_worker(load_settings()))
+
+
+@app.command()
+def ingest(
+    source: Annotated[Path, typer.Option(help="A video, or a folder of them.")],
+    stream: Annotated[str | None, typer.Option(help="Stream id; the file's name without it.")] = None,
+    fast: Annotated[bool, typer.Option(help="Announce every segment at once, not in real time.")] = False,
+    segment_seconds: Annotated[float, typer.Option(min=0.5, max=60, help="Length of a segment, seconds.")] = 2.0,
+    label: Annotated[list[str] | None, typer.Option(help="A label of the stream, NAME=VALUE; may be repeated.")] = None,
+) -> None:
+    """Play files as live streams into Kafka; the segments are cut into FVQ_DATA_DIR/ingest and stay there."""
+    from streams.ingest.files import announce, cut, events_of, find_sources, in_order, now
+
+    settings = load_settings()
+    labels = dict(_label(one) for one in label or [])
+    sources = find_sources(source, stream)
+    segments = {one.stream_id: cut(one, settings.data_dir / "ingest", segment_seconds) for one in sources}
+    began = now()
+    events = [event for one in sources for event in events_of(one, segments[one.stream_id], began, labels)]
+    count = announce(in_order(events, fast), _broker(settings), lambda event: print(event.segment_id, flush=True), lambda: False)
+    print(f"{count} segments announced", file=sys.stderr)
+
+
+@topics_app.command("create")
+def topics_create(
+    partitions: Annotated[int, typer.Option(min=1, help="Partitions of the topics that are keyed by stream.")] = 4,
+    replication: Annotated[int, typer.Option(min=1, help="Copies of each partition.")] = 1,
+) -> None:
+    """Create the topics that are missing."""
+    from streams.topics import create_topics
+
+    for name in create_topics(_broker(load_settings()), partitions, replication):
+        print(f"created {name}")
+
+
+@topics_app.command("check")
+def topics_check(
+    partitions: Annotated[int | None, typer.Option(min=1, help="Partitions that are wanted.")] = None,
+    replication: Annotated[int | None, typer.Option(min=1, help="Copies that are wanted.")] = None,
+    as_json: JsonFlag = False,
+) -> None:
+    """Compare the topics with what is wanted; the exit code is 1 where they differ."""
+    from streams.topics import check_topics
+
+    reports = check_topics(_broker(load_settings()), partitions, replication)
+    for one in reports:
+        print(
+            json.dumps(vars(one))
+            if as_json
+            else f"{one.name}: {one.problem or f'{one.partitions} partitions, replication {one.replication}'}"
+        )
+    raise typer.Exit(1 if any(one.problem for one in reports) else 0)
+
+
+@app.command()
+def doctor(as_json: JsonFlag = False) -> None:
+    """Print the effective settings and check broker, sink, model, ffmpeg and system libraries."""
+    from streams.doctor import run_doctor
+
+    raise typer.Exit(run_doctor(load_settings(), as_json))
+
+
+@app.command()
+def synth(
+    out: Annotated[Path, typer.Argument(help="Folder for the degraded segments and labels.csv.")],
+    sources: Annotated[list[Path], typer.Argument(help="Clean clips and stills, or folders of them.")],
+    steps: Annotated[int, typer.Option(min=1, help="Degradations of each source; more than there are means all.")] = 26,
+    seconds: Annotated[float, typer.Option(min=0.2, help="Length of a segment, seconds.")] = 2.0,
+    jobs: Annotated[int, typer.Option(min=1, help="Encoders that run at once.")] = os.cpu_count() or 1,
+    seed: Annotated[int, typer.Option(help="The same seed makes the same files.")] = 0,
+) -> None:
+    """Make degraded segments with labels from clean clips and stills."""
+    from training.synth import find_sources, synthesise
+
+    print(synthesise(out, find_sources(sources), steps=steps, seconds=seconds, jobs=jobs, seed=seed))
+
+
+@app.command()
+def train(
+    recipe: Annotated[Path, typer.Option(help="YAML recipe.")],
+    data: Annotated[Path, typer.Option(help="labels.csv of the training segments.")],
+    dev: Annotated[Path, typer.Option(help="labels.csv of segments of other people, only looked at.")],
+    out: Annotated[Path, typer.Option(help="Folder for the model.")],
+) -> None:
+    """Train a model by a recipe."""
+    from training.train import Recipe
+    from training.train import train as run
+
+    metrics = run(Recipe.load(recipe), data, dev, out)
+    print(json.dumps({name: metrics[name] for name in ("version", "srcc", "srcc_within", "plcc", "rmse", "ladders")}))
+
+
+def _broker(settings: Settings) -> str:
+    if not settings.broker:
+        raise SettingsError("FVQ_BROKER", "is not set: name the Kafka servers as host:port")
+    return settings.broker
+
+
+def _label(text: str) -> tuple[str, str]:
+    name, found, value = text.partition("=")
+    if not found or not name:
+        raise SettingsError("--label", f"{text!r} is not NAME=VALUE")
+    return name, value
+
+
+def main() -> None:
+    """Run the command; what a user can mend is one line on standard error, exit code 2 for settings and 1 for the rest."""
+    try:
+        app()
+    except SettingsError as error:
+        _fail(error, 2)
+    except (MediaError, ModelError, ValueError) as error:
+        _fail(error, 1)
+    except ImportError as error:
+        _fail(f"{error.name} is not installed: pip install 'fvq-monitor[serve,train]'", 1)
+    except Exception as error:
+        # Late import: the broker's client takes a while, and only some commands need it.
+        from streams.worker import BrokerError
+
+        if not isinstance(error, BrokerError):
+            raise
+        _fail(error, 1)
+
+
+def _fail(error: object, code: int) -> None:
+    print(f"fvq: {error}", file=sys.stderr)
+    sys.exit(code)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,147 @@
+"""`fvq doctor`: the effective settings, and whether everything that they name works; a fix for what does not."""
+
+from __future__ import annotations
+
+import asyncio
+import ctypes
+import ctypes.util
+import json
+import subprocess
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+
+from pydantic import SecretStr
+from rich.console import Console
+from rich.table import Table
+
+from scorer.errors import ModelError
+from streams.settings import Settings, SettingsError
+from streams.sinks import SinkError, open_sink
+from streams.worker import BrokerError, check_broker
+
+LIBRARIES = {
+    "libEGL.so.1": "libegl1",
+    "libGLESv2.so.2": "libgles2",
+    "libGL.so.1": "libgl1",
+    "libgthread-2.0.so.0": "libglib2.0-0",
+}
+"""Shared libraries that MediaPipe and OpenCV load, and the Debian packages that hold them."""
+
+
+@dataclass(frozen=True)
+class Check:
+    """One thing that was tried. fix: what to do about a failure."""
+
+    name: str
+    ok: bool
+    detail: str
+    fix: str = ""
+
+
+def run_doctor(settings: Settings, as_json: bool) -> int:
+    """Print settings and checks; the exit code is 1 where a check failed."""
+    checks = [check(settings) for check in (_libraries, _mediapipe, _ffmpeg, _model, _broker, _sink)]
+    values = {name: _shown(value) for name, value in settings}
+    if as_json:
+        print(json.dumps({"settings": values, "checks": [asdict(one) for one in checks]}))
+        return 0 if all(one.ok for one in checks) else 1
+    console = Console()
+    table = Table("setting", "value", box=None)
+    for name, value in values.items():
+        table.add_row(f"FVQ_{name.upper()}", value)
+    console.print(table)
+    for one in checks:
+        console.print(f"{'[green]ok  [/green]' if one.ok else '[red]FAIL[/red]'} {one.name}: {one.detail}", highlight=False)
+        if not one.ok:
+            console.print(f"     {one.fix}", style="yellow", highlight=False)
+    return 0 if all(one.ok for one in checks) else 1
+
+
+def _shown(value: object) -> str:
+    if value is None or value == []:
+        return ""
+    if isinstance(value, SecretStr):
+        return "set, not shown"
+    return ":".join(map(str, value)) if isinstance(value, list) else str(value)
+
+
+def _tried(name: str, attempt: Callable[[], str], fix: str, *errors: type[Exception]) -> Check:
+    try:
+        return Check(name, True, attempt())
+    except errors as error:
+        return Check(name, False, str(error), fix)
+
+
+def _libraries(_: Settings) -> Check:
+    missing = []
+    for library, package in LIBRARIES.items():
+        try:
+            ctypes.CDLL(library)
+        except OSError:
+            missing.append(package)
+    if missing:
+        return Check("system libraries", False, f"missing: {', '.join(missing)}", f"apt-get install -y {' '.join(missing)}")
+    return Check("system libraries", True, ", ".join(LIBRARIES))
+
+
+def _mediapipe(_: Settings) -> Check:
+    def attempt() -> str:
+        import numpy as np
+
+        from scorer.sampling import Detectors
+
+        with Detectors() as detectors:
+            detectors.faces.find(np.zeros((64, 64, 3), np.uint8))
+        return "face detector and person matte load and run"
+
+    return _tried("mediapipe", attempt, "reinstall with `make setup`", ImportError, OSError, RuntimeError, ValueError)
+
+
+def _ffmpeg(_: Settings) -> Check:
+    def attempt() -> str:
+        import av
+        import imageio_ffmpeg
+
+        line = subprocess.run(
+            [imageio_ffmpeg.get_ffmpeg_exe(), "-version"], capture_output=True, check=True, timeout=20
+        ).stdout.decode()
+        return f"{' '.join(line.split()[:3])}; PyAV {av.__version__}"
+
+    return _tried(
+        "ffmpeg", attempt, "reinstall with `make setup`", ImportError, OSError, RuntimeError, subprocess.SubprocessError
+    )
+
+
+def _model(settings: Settings) -> Check:
+    def attempt() -> str:
+        from scorer.engine import load_engine
+
+        engine = load_engine(settings.model, settings.device)
+        return f"{engine.model.name}@{engine.model.version}"
+
+    fix = "pip install 'fvq-monitor[serve]', or correct FVQ_MODEL and FVQ_DEVICE"
+    return _tried("model", attempt, fix, ModelError, ImportError)
+
+
+def _broker(settings: Settings) -> Check:
+    if not settings.broker:
+        return Check("broker", True, "none set: `fvq up` starts the embedded one, `fvq worker` needs FVQ_BROKER")
+    broker = settings.broker
+
+    def attempt() -> str:
+        check_broker(broker)
+        return broker
+
+    return _tried("broker", attempt, "start the broker, or correct FVQ_BROKER", BrokerError)
+
+
+def _sink(settings: Settings) -> Check:
+    async def attempt() -> str:
+        sink = open_sink(settings)
+        try:
+            return await sink.check()
+        finally:
+            await sink.close()
+
+    fix = "see the message; the settings are FVQ_INFLUX_* and FVQ_DATA_DIR"
+    return _tried("sink", lambda: asyncio.run(attempt()), fix, SinkError, SettingsError)

@@ -1,0 +1,210 @@
+"""From a batch of messages to their answers: the score agent's work, without Kafka.
+
+message -> event -> fetched -> sampled -> batch -> score. Whatever is a segment's own fault becomes a dead letter; what
+is not (the scorer is down) is tried again until it works, which holds the consumption back.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime
+from typing import TypeVar
+
+from scorer.errors import MediaError
+from scorer.sampling import SamplerPool
+from scorer.spec import ClipScore, SampledClip, Scorer
+from streams import metrics
+from streams.events import EventError, FaceSummary, ModelRef, SegmentEvent, SegmentScore, Signals
+from streams.media import Fetcher
+from streams.settings import Settings
+
+log = logging.getLogger(__name__)
+FIRST_WAIT, LONGEST_WAIT = 0.5, 15.0
+"""Seconds before an attempt is repeated, doubled each time up to the longest."""
+
+
+@dataclass(frozen=True)
+class DeadLetter:
+    """An input that cannot be answered. value and key: as they came. headers: why, and where it came from."""
+
+    key: bytes | None
+    value: bytes
+    headers: dict[str, str]
+
+
+@dataclass(frozen=True)
+class Message:
+    """An input message as bytes, and where it stood."""
+
+    key: bytes | None
+    value: bytes
+    topic: str = ""
+    partition: int = 0
+    offset: int = 0
+
+
+Answer = SegmentScore | DeadLetter
+T = TypeVar("T")
+
+
+@dataclass
+class _Sampled:
+    """A segment on its way to the scorer."""
+
+    message: Message
+    event: SegmentEvent
+    clip: SampledClip
+    timing: dict[str, float] = field(default_factory=dict)
+
+
+class SegmentPipeline:
+    """Answers messages. `sample` may run for the next batch while `score` works on the present one."""
+
+    def __init__(self, settings: Settings, fetcher: Fetcher, pool: SamplerPool, scorer: Scorer) -> None:
+        self._settings = settings
+        self._fetcher = fetcher
+        self._pool = pool
+        self._scorer = scorer
+        # One thread: a model takes one batch at a time.
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="scorer")
+
+    async def sample(self, messages: Sequence[Message]) -> list[Answer | _Sampled]:
+        """Everything up to the scorer, all messages at once; answers where there is one already."""
+        return list(await asyncio.gather(*(self._sample_one(message) for message in messages)))
+
+    async def score(self, sampled: Sequence[Answer | _Sampled]) -> list[Answer]:
+        """The answers, in order; waits as long as the scorer fails."""
+        clips = [one.clip for one in sampled if isinstance(one, _Sampled)]
+        started = time.monotonic()
+        scores = iter(await retried("scorer", lambda: self._score(clips)) if clips else [])
+        ms = (time.monotonic() - started) * 1000
+        if clips:
+            metrics.BATCH_SEGMENTS.observe(len(clips))
+            metrics.STAGE_SECONDS.labels("score").observe(ms / 1000)
+        answers: list[Answer] = []
+        for one in sampled:
+            if isinstance(one, _Sampled):
+                one.timing["score_ms"] = round(ms / len(clips), 1)
+                answers.append(_scored(one, next(scores)))
+            else:
+                answers.append(one)
+        for answer in answers:
+            _count(answer)
+        return answers
+
+    def close(self) -> None:
+        """Stop the scorer's thread after the batch under way."""
+        self._thread.shutdown(wait=False, cancel_futures=True)
+
+    async def _score(self, clips: list[SampledClip]) -> list[ClipScore]:
+        return await asyncio.get_running_loop().run_in_executor(self._thread, self._scorer.score, clips)
+
+    async def _sample_one(self, message: Message) -> Answer | _Sampled:
+        try:
+            event = SegmentEvent.from_bytes(message.value)
+        except EventError as error:
+            return dead_letter(message, kind="event", reason=str(error), field=error.field)
+        late = self._too_late(event)
+        if late is not None:
+            return SegmentScore(**SegmentScore.identity(event), status="skipped", reason=late, timing={"lag_s": lag(event)})
+        try:
+            return await self._fetch_and_sample(message, event)
+        except MediaError as error:
+            return dead_letter(message, kind=error.kind, reason=error.reason, segment_id=event.segment_id)
+        except Exception as error:
+            # A bug of ours must not stop the stream: the segment is kept as a dead letter, with its trace in the log.
+            log.exception("segment failed", extra={"segment_id": event.segment_id})
+            return dead_letter(message, kind="internal", reason=f"{type(error).__name__}: {error}", segment_id=event.segment_id)
+
+    async def _fetch_and_sample(self, message: Message, event: SegmentEvent) -> _Sampled:
+        timing: dict[str, float] = {}
+        started = time.monotonic()
+        media = await self._fetcher.fetch(event.uri, event.init_uri)
+        try:
+            timing["fetch_ms"] = _observe("fetch", started)
+            started = time.monotonic()
+            windows = await asyncio.wrap_future(self._pool.submit(media.path))
+            timing["sample_ms"] = _observe("sample", started)
+        finally:
+            media.discard()
+        if not windows:
+            raise MediaError("the segment holds no picture", kind="empty")
+        return _Sampled(message, event, windows[0][1], timing)
+
+    def _too_late(self, event: SegmentEvent) -> str | None:
+        window = self._settings.live_window
+        waited = lag(event)
+        if window is None or waited <= window:
+            return None
+        return f"the segment ended {waited:.0f} s ago, more than the live window of {window:g} s"
+
+
+async def retried(what: str, attempt: Callable[[], Awaitable[T]]) -> T:
+    """The result of the first attempt that works; waits longer each time, for as long as it takes."""
+    wait = FIRST_WAIT
+    while True:
+        try:
+            return await attempt()
+        except Exception as error:
+            metrics.RETRIES.labels(what).inc()
+            log.warning("%s failed, trying again in %.1f s: %s", what, wait, error)
+            await asyncio.sleep(wait)
+            wait = min(LONGEST_WAIT, wait * 2)
+
+
+def lag(event: SegmentEvent | SegmentScore) -> float:
+    """Seconds since the segment ended, in event time."""
+    return round(datetime.now(UTC).timestamp() - event.start.timestamp() - event.duration, 3)
+
+
+def dead_letter(message: Message, *, kind: str, reason: str, field: str = "", segment_id: str = "") -> DeadLetter:
+    """The dead letter of a message: its bytes as they were, and the reason in the headers."""
+    headers = {
+        "reason": reason,
+        "kind": kind,
+        "field": field,
+        "segment_id": segment_id,
+        "topic": message.topic,
+        "partition": str(message.partition),
+        "offset": str(message.offset),
+        "time": datetime.now(UTC).isoformat(timespec="milliseconds"),
+    }
+    return DeadLetter(message.key, message.value, {name: value for name, value in headers.items() if value})
+
+
+def _scored(one: _Sampled, score: ClipScore) -> SegmentScore:
+    return SegmentScore(
+        **SegmentScore.identity(one.event),
+        status="scored",
+        score=score.score,
+        level=score.level,
+        level_probs=score.level_probs,
+        uncertainty=score.uncertainty,
+        faces=FaceSummary(**asdict(one.clip.face_summary)),
+        signals=Signals(**one.clip.signals),
+        model=ModelRef(name=score.model.name, version=score.model.version),
+        timing=one.timing | {"lag_s": lag(one.event)},
+    )
+
+
+def _observe(stage: str, started: float) -> float:
+    seconds = time.monotonic() - started
+    metrics.STAGE_SECONDS.labels(stage).observe(seconds)
+    return round(seconds * 1000, 1)
+
+
+def _count(answer: Answer) -> None:
+    if isinstance(answer, DeadLetter):
+        metrics.SEGMENTS.labels("dead-letter").inc()
+        metrics.DEAD_LETTERS.labels(answer.headers["kind"]).inc()
+        log.info("dead letter: %s", answer.headers["reason"], extra={"segment_id": answer.headers.get("segment_id", "")})
+        return
+    metrics.SEGMENTS.labels(answer.status).inc()
+    metrics.EVENT_LAG.observe(max(0.0, answer.timing["lag_s"]))
+    metrics.EVENT_LAG_LAST.set(answer.timing["lag_s"])
+    log.debug("%s", answer.status, extra={"segment_id": answer.segment_id, "score": answer.score, **answer.timing})

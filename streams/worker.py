@@ -1,0 +1,118 @@
+"""Runs the score agent: `fvq worker`."""
+
+from __future__ import annotations
+
+import logging
+import os
+import shutil
+import socket
+import threading
+
+import faust
+from kafka import KafkaAdminClient
+from kafka.errors import KafkaError
+
+from scorer.errors import ModelError
+from scorer.sampling import SamplerPool
+from streams.app import build_app
+from streams.logs import configure_logging
+from streams.media import Fetcher
+from streams.score import SegmentPipeline
+from streams.settings import Settings, SettingsError
+from streams.sinks import open_sink
+
+log = logging.getLogger(__name__)
+STOP_SECONDS = 25.0
+"""A worker that was told to stop ends within this time. Faust waits for ever for a broker that is gone; whatever is
+not acknowledged by then will be read again by the next worker, so nothing is lost by ending."""
+
+
+class BrokerError(Exception):
+    """The broker cannot be reached."""
+
+
+class _BoundedWorker(faust.Worker):
+    """A Faust worker that ends in bounded time, whatever the broker does."""
+
+    def _on_sigterm(self) -> None:
+        _end_after(STOP_SECONDS)
+        super()._on_sigterm()
+
+    def _on_sigint(self) -> None:
+        _end_after(STOP_SECONDS)
+        super()._on_sigint()
+
+
+def run_worker(settings: Settings) -> int:
+    """Score segments until told to stop; returns the exit code.
+
+    Raises `SettingsError`, `ModelError` or `BrokerError` where it cannot start.
+    """
+    if not settings.broker:
+        raise SettingsError(
+            "FVQ_BROKER", "is not set: name the Kafka servers as host:port, or use `fvq up`, which starts a broker of its own"
+        )
+    if settings.scorer_url:
+        raise SettingsError("FVQ_SCORER_URL", "this version has no remote scorer: leave it out to run the model in the worker")
+    configure_logging(settings)
+    check_broker(settings.broker)
+    if settings.web_port == 0:
+        settings = settings.model_copy(update={"web_port": free_port(settings.web_host)})
+    try:
+        from scorer.engine import load_engine
+    except ImportError as error:
+        raise ModelError(f"{error.name} is not installed: pip install 'fvq-monitor[serve]'") from error
+    engine = load_engine(settings.model, settings.device)
+    log.info("model %s@%s", engine.model.name, engine.model.version)
+    try:
+        (settings.data_dir / "faust").mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise SettingsError("FVQ_DATA_DIR", f"{settings.data_dir} cannot be made: {error.strerror}") from error
+    inbox = settings.data_dir / "inbox" / str(os.getpid())
+    shutil.rmtree(inbox, ignore_errors=True)
+    sink = open_sink(settings)
+
+    async def make_pipeline() -> SegmentPipeline:
+        # The app closes what is on this stack when it stops, after its agents.
+        resources = app.async_exit_stack
+        resources.push_async_callback(sink.close)
+        fetcher = await resources.enter_async_context(Fetcher(settings, inbox))
+        pool = SamplerPool(engine.spec, settings.sampler_workers, settings.sample_timeout, settings.sample_memory_mb)
+        resources.callback(pool.close)
+        pipeline = SegmentPipeline(settings, fetcher, pool, engine)
+        resources.callback(pipeline.close)
+        return pipeline
+
+    app = build_app(settings, make_pipeline, sink)
+    worker = _BoundedWorker(app, loglevel=settings.log_level.upper(), quiet=True, override_logging=False, redirect_stdouts=False)
+    log.info("worker starts; pages at http://%s:%d", settings.web_host, settings.web_port)
+    try:
+        worker.execute_from_commandline()
+    except SystemExit as error:
+        return int(error.code or 0)
+    finally:
+        shutil.rmtree(inbox, ignore_errors=True)
+    return 0
+
+
+def check_broker(broker: str) -> None:
+    """Raise `BrokerError` where none of the servers answers."""
+    try:
+        KafkaAdminClient(bootstrap_servers=broker.split(","), request_timeout_ms=5000, bootstrap_timeout_ms=8000).close()
+    except (KafkaError, ValueError, OSError) as error:
+        raise BrokerError(
+            f"no Kafka broker answers at {broker} ({type(error).__name__}): start it, or correct FVQ_BROKER"
+        ) from error
+
+
+def free_port(host: str) -> int:
+    """A port that nothing listens on now."""
+    with socket.socket() as probe:
+        probe.bind((host, 0))
+        return int(probe.getsockname()[1])
+
+
+def _end_after(seconds: float) -> None:
+    timer = threading.Timer(seconds, os._exit, (1,))
+    timer.daemon = True
+    timer.start()
