@@ -2,6 +2,6 @@
 
 from scorer.sampling.decode import VideoFacts, probe
 from scorer.sampling.pool import SamplerPool
-from scorer.sampling.sampler import sample
+from scorer.sampling.sampler import Detectors, sample
 
-__all__ = ["SamplerPool", "VideoFacts", "probe", "sample"]
+__all__ = ["Detectors", "SamplerPool", "VideoFacts", "probe", "sample"]

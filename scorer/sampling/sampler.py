@@ -8,7 +8,8 @@ from collections.abc import Iterator
 from functools import cache
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from types import TracebackType
+from typing import Any, Self
 
 import cv2
 import numpy as np
@@ -50,26 +51,38 @@ SHORTEST = 0.25
 """A last window shorter than this share of the others joins the one before: too few frames to rate by themselves."""
 
 
-class _Detectors:
-    """The face detector and the person segmenter."""
+class Detectors:
+    """The face detector and the person segmenter, loaded. `sample` has its own; others close theirs."""
 
     def __init__(self) -> None:
         self.faces = FaceFinder()
         self.person = PersonMatte()
 
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self.close()
+
     def close(self) -> None:
+        """Free both: MediaPipe complains at the interpreter's end otherwise."""
         self.faces.close()
         self.person.close()
 
 
 @cache
-def _detectors() -> _Detectors:
+def _detectors() -> Detectors:
     """This process's own: loading them takes longer than sampling a segment does."""
-    detectors = _Detectors()
+    detectors = Detectors()
     # MediaPipe raises at the interpreter's end where they are still open, and by the time of `atexit` the thread that
     # closes them is gone; these callbacks run before that.
     threading._register_atexit(detectors.close)  # type: ignore[attr-defined]
     return detectors
+
+
+def warm_up() -> None:
+    """Load the models of this process now rather than with the first frame."""
+    _detectors()
 
 
 def sample(
