@@ -1,0 +1,60 @@
+"""Doubles for tests of what surrounds the model."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from scorer.spec import ClipScore, Faces, MediaInfo, ModelId, SampledClip, SamplerSpec, level_of
+
+SPEC = SamplerSpec(frame_size=16, portrait_size=16, face_size=16, clip_size=8)
+
+
+def make_clip(light: int = 128, seed: int = 0) -> SampledClip:
+    """A clip of noise around one brightness, of the shapes of `SPEC`."""
+    rng = np.random.default_rng(seed)
+
+    def pixels(count: int, side: int) -> np.ndarray:
+        return np.clip(rng.integers(-20, 20, (count, side, side, 3)) + light, 0, 255).astype(np.uint8)
+
+    return SampledClip(
+        frames=pixels(SPEC.frames, 16),
+        portrait=pixels(SPEC.portrait_frames, 16),
+        portrait_mask=np.ones(SPEC.portrait_frames, bool),
+        faces=pixels(SPEC.face_frames, 16),
+        faces_mask=np.ones(SPEC.face_frames, bool),
+        clip=pixels(SPEC.clip_frames, 8),
+        statistics=rng.normal(size=20).astype(np.float32),
+        signals={
+            "black": 0.0,
+            "freeze": 0.0,
+            "blur": 0.2,
+            "blockiness": 0.1,
+            "noise": 1.0,
+            "luma": float(light),
+            "contrast": 20.0,
+        },
+        face_summary=Faces(1, 0.2),
+        info=MediaInfo(64, 48, 25.0, 50, 2.0, "h264", 0.1),
+        thumbnail=pixels(1, 72)[0],
+    )
+
+
+class BrightnessScorer:
+    """Scores a clip by its mean brightness; can be told to fail a number of times first."""
+
+    spec = SPEC
+    model = ModelId("brightness", "1")
+
+    def __init__(self, failures: int = 0) -> None:
+        self.failures = failures
+        self.batches: list[int] = []
+
+    def score(self, clips: Sequence[SampledClip]) -> list[ClipScore]:
+        if self.failures:
+            self.failures -= 1
+            raise RuntimeError("the accelerator is away")
+        self.batches.append(len(clips))
+        values = [float(clip.frames.mean() / 255 * 100) for clip in clips]
+        return [ClipScore(v, level_of(v), {level_of(v): 1.0}, 5.0, self.model) for v in values]

@@ -1,0 +1,113 @@
+"""Events: what is on the wire."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from streams.events import EVENTS, EventError, SegmentEvent, SegmentScore
+
+GOOD = {
+    "stream_id": "s",
+    "segment_id": "s/1",
+    "sequence": 1,
+    "uri": "file:///a.ts",
+    "start": "2026-01-31T20:15:04Z",
+    "duration": 2.0,
+}
+
+names = st.text(min_size=1, max_size=40)
+events = st.builds(
+    SegmentEvent,
+    stream_id=names,
+    segment_id=names,
+    sequence=st.integers(0, 2**53),
+    uri=names,
+    init_uri=st.none() | names,
+    start=st.datetimes(min_value=datetime(1990, 1, 1), max_value=datetime(2100, 1, 1), timezones=st.just(UTC)),
+    duration=st.floats(0.001, 3600),
+    rendition=st.none() | names,
+    labels=st.dictionaries(names, st.text(max_size=40), max_size=5),
+)
+
+
+@given(events)
+def test_an_event_survives_the_wire(event: SegmentEvent) -> None:
+    assert SegmentEvent.from_bytes(event.to_bytes()) == event
+
+
+@given(st.binary(max_size=200) | st.text(max_size=200).map(str.encode))
+def test_any_bytes_are_an_event_or_an_event_error(data: bytes) -> None:
+    with contextlib.suppress(EventError):
+        SegmentEvent.from_bytes(data)
+
+
+@given(
+    st.fixed_dictionaries(
+        {}, optional={name: st.none() | st.booleans() | st.integers() | st.text() | st.lists(st.integers()) for name in GOOD}
+    )
+)
+def test_a_wrong_field_is_named(changes: dict[str, object]) -> None:
+    wrong = ""
+    try:
+        SegmentEvent.from_bytes(json.dumps(GOOD | changes).encode())
+    except EventError as error:
+        wrong = error.field
+    assert wrong.split(".")[0] in {"", *changes}
+
+
+@pytest.mark.parametrize("name", GOOD)
+def test_a_missing_field_is_named(name: str) -> None:
+    with pytest.raises(EventError) as caught:
+        SegmentEvent.from_bytes(json.dumps({key: value for key, value in GOOD.items() if key != name}).encode())
+    assert caught.value.field == name
+
+
+@pytest.mark.parametrize(
+    ("change", "field"),
+    [
+        ({"duration": 0}, "duration"),
+        ({"duration": -1}, "duration"),
+        ({"sequence": -1}, "sequence"),
+        ({"stream_id": ""}, "stream_id"),
+        ({"start": "yesterday"}, "start"),
+        ({"labels": {"tier": 1}}, "labels.tier"),
+    ],
+)
+def test_values_outside_their_range_are_refused(change: dict[str, object], field: str) -> None:
+    with pytest.raises(EventError) as caught:
+        SegmentEvent.from_bytes(json.dumps(GOOD | change).encode())
+    assert caught.value.field == field
+
+
+def test_unknown_fields_are_ignored() -> None:
+    assert SegmentEvent.from_bytes(json.dumps(GOOD | {"later": [1]}).encode()).stream_id == "s"
+
+
+@pytest.mark.parametrize("start", ["2026-01-31T20:15:04", "2026-01-31T20:15:04Z", "2026-01-31T22:15:04+02:00"])
+def test_times_are_utc(start: str) -> None:
+    event = SegmentEvent.from_bytes(json.dumps(GOOD | {"start": start}).encode())
+    assert event.start == datetime(2026, 1, 31, 20, 15, 4, tzinfo=UTC)
+    assert event.start.utcoffset() == timedelta(0)
+    assert UTC is UTC
+
+
+def test_a_score_takes_over_the_identity() -> None:
+    event = SegmentEvent.from_bytes(json.dumps(GOOD | {"labels": {"tier": "premium"}, "rendition": "720p"}).encode())
+    score = SegmentScore(**SegmentScore.identity(event), status="skipped", reason="late")
+    assert (score.segment_id, score.rendition, score.labels) == ("s/1", "720p", {"tier": "premium"})
+    assert b"level" not in score.to_bytes()
+
+
+def test_the_published_schemas_are_up_to_date() -> None:
+    folder = Path(__file__).parents[2] / "docs" / "schemas"
+    for event in EVENTS:
+        assert json.loads((folder / f"{event.__name__}.json").read_text()) == event.model_json_schema(), (
+            "run python -m streams.events docs/schemas"
+        )
