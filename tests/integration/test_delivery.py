@@ -95,10 +95,11 @@ def test_no_segment_is_lost_when_workers_are_killed_in_turn(kafka: KafkaServer, 
     with running(workers):
         while len(seen := answered()) < SEGMENTS:
             assert time.monotonic() - begin < DEADLINE, f"{SEGMENTS - len(seen)} of {SEGMENTS} unanswered after {kills} kills"
+            for worker in workers:
+                assert worker.running, f"{worker.name} ended by itself"
             # Every kill in mid-work: some were answered since the last one, and enough is left for the next ones.
             if kills < KILLS and len(seen) >= (kills + 1) * SEGMENTS // (KILLS + 2):
                 victim = workers[kills % 2]
-                assert victim.running, f"{victim.name} ended by itself"
                 victim.kill()
                 victim.start()
                 kills += 1
