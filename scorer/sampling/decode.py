@@ -146,9 +146,10 @@ class Video:
     def header_duration(self) -> float | None:
         """Seconds that the container promises, None where it promises nothing."""
         stream, container = self._stream, self._container
-        if stream.duration and stream.time_base:
-            return float(stream.duration * stream.time_base)
-        return float(container.duration / 1e6) if container.duration and self._clocked else None
+        promised = [float(stream.duration * stream.time_base)] if stream.duration and stream.time_base else []
+        # The container's covers all streams, and is right where the video's own header is not.
+        promised += [container.duration / 1e6] if container.duration else []
+        return max(promised) if promised and self._clocked else None
 
     def timeline(self, start: float, end: float) -> Timeline:
         """The frames from `start` to `end` seconds, from packets alone."""
@@ -176,16 +177,23 @@ class Video:
     def frames(self, start: float) -> Iterator[tuple[float, Any]]:
         """(seconds, `av.VideoFrame`) of every frame from `start` on that can be decoded, in the order of time.
 
-        Damaged packets are skipped, as a player does. Raises `MediaError` at a picture that is too large.
+        Where none begins at `start`, the one that is on show then comes first, with its own time. Damaged packets are
+        skipped, as a player does. Raises `MediaError` at a picture that is too large.
         """
         self._to_keyframe(start)
         time = -self._step
+        before: tuple[float, Any] | None = None
         for frame in self._decoded():
             check_size(frame.width, frame.height)
             stamp = self._stamp(frame)
             time = time + self._step if stamp is None else stamp
-            if time >= start - 1e-4:
-                yield time, frame
+            if time < start - 1e-4:
+                before = time, frame
+                continue
+            if before is not None and time > start + 1e-4:
+                yield before
+            before = None
+            yield time, frame
 
     def close(self) -> None:
         """Free the demuxer and the decoder; the file stays open."""

@@ -20,7 +20,7 @@ from scorer.errors import MediaError
 from scorer.sampling.decode import Timeline, Video, open_video
 from scorer.sampling.faces import Face, FaceFinder, aligned_crop
 from scorer.sampling.portrait import PersonMatte, portrait_fragment
-from scorer.sampling.statistics import MeasuredFrame, clip_statistics, following_luma, measured_frame
+from scorer.sampling.statistics import LONGEST_HOLD, MeasuredFrame, clip_statistics, following_luma, measured_frame
 from scorer.spec import Faces, MediaInfo, SampledClip, SamplerSpec, Window
 
 Image = NDArray[Any]
@@ -46,6 +46,9 @@ EIGHT_BIT_LUMA = {
 
 EPSILON = 1e-4
 """Seconds by which times that should be equal may differ: containers round them to their clock."""
+
+LONGEST_GAP = 10.0
+"""Seconds without a frame after which the clock has jumped rather than the picture stood still."""
 
 SHORTEST = 0.25
 """A last window shorter than this share of the others joins the one before: too few frames to rate by themselves."""
@@ -95,6 +98,7 @@ def sample(
     end the list is empty. The same file and arguments give the same bytes. Raises `MediaError` where the file is not a
     video that can be read, or nothing of it can be decoded.
     """
+    start = float(start)
     seconds = math.inf if window_seconds is None else window_seconds
     with open_video(path) as video:
         timeline = video.timeline(start, start + (limit + SHORTEST) * seconds)
@@ -123,19 +127,30 @@ def _plan(timeline: Timeline, seconds: float | None, start: float, limit: int) -
 
 
 def _filled(video: Video, collectors: list[_Collector]) -> Iterator[_Collector]:
-    """Feed the frames to the window that they belong to; yields each window when it is complete."""
+    """Feed the frames to the window that they belong to; yields each window when it is complete.
+
+    Where a frame is on show for long (variable rates), the windows that begin meanwhile begin with it.
+    """
     if not collectors:
         return
     waiting = iter(collectors)
     current = next(waiting)
+    shown_time, shown = -math.inf, None
     for time, frame in video.frames(current.window.start):
-        while time >= current.end - EPSILON:
+        while True:
+            late = min(time, current.end) - current.window.start
+            if not current.course and late > LONGEST_HOLD and time - shown_time < LONGEST_GAP:
+                current.take(current.window.start, shown)
+            if time < current.end - EPSILON:
+                break
             yield current
             following = next(waiting, None)
             if following is None:
                 return
             current = following
-        current.take(time, frame)
+        if time >= current.window.start - EPSILON:
+            current.take(time, frame)
+        shown_time, shown = time, frame
     yield current
 
 
