@@ -8,6 +8,7 @@ from __future__ import annotations
 import csv
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -26,8 +27,10 @@ from scorer.spec import SampledClip, SamplerSpec
 CACHED = ("frames", "portrait", "portrait_mask", "faces", "faces_mask")
 """Streams whose encoder is frozen after stage 0."""
 
-SUBSETS = ((None, 0.0), (1.4, 0.0), (1.4, 0.6))
-"""(length, start) in seconds of the parts of a 2 s segment that training sees: three views of each clip."""
+SUBSETS: tuple[tuple[float | None, float], ...] = ((None, 0.0),)
+"""(length, start) in seconds of the parts of a segment that training sees; None is the whole."""
+
+ENCODE_BATCH = 8
 
 
 def read_labels(labels: Path) -> list[dict[str, Any]]:
@@ -106,14 +109,15 @@ def encode_all(
         return Features(tensors, tensors.pop("row"), tensors.pop("whole"))
     parts: dict[str, list[Tensor]] = {}
     network.eval()
-    for i, v, clip in sample_all(rows, spec, jobs, SUBSETS if augment else SUBSETS[:1]):
-        batch = collate([clip], torch.device("cpu"))
+    sampled = sample_all(rows, spec, jobs, SUBSETS if augment else SUBSETS[:1])
+    while group := list(islice(sampled, ENCODE_BATCH)):
+        batch = collate([clip for _, _, clip in group], torch.device("cpu"))
         for flip in (False, True) if augment else (False,):
             view = _mirrored(batch) if flip else batch
             encoded = network.encode(view)
             made = {name: encoded[name] for name in CACHED if name in encoded}
-            made |= {"clip": view.clip, "statistics": view.statistics}
-            made |= {"row": torch.tensor([i]), "whole": torch.tensor([v == 0 and not flip])}
+            made |= {"clip": view.clip, "statistics": view.statistics, "row": torch.tensor([i for i, _, _ in group])}
+            made["whole"] = torch.tensor([v == 0 and not flip for _, v, _ in group])
             for name, tensor in made.items():
                 parts.setdefault(name, []).append(tensor)
     tensors = {name: torch.cat(values).contiguous() for name, values in parts.items()}

@@ -1,0 +1,200 @@
+"""`fvq worker` and `fvq up` on the embedded broker: kills, hostile input, a clean end."""
+
+from __future__ import annotations
+
+import json
+import time
+import urllib.request
+from collections import Counter
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+from kafka import KafkaConsumer, KafkaProducer
+
+from scorer.sampling import probe
+from streams.broker import EmbeddedBroker
+from streams.events import DEAD_LETTER_TOPIC, SCORES_TOPIC, SEGMENTS_TOPIC, SegmentEvent, SegmentScore
+from streams.ingest.files import cut, find_sources
+from streams.topics import create_topics
+from streams.worker import free_port
+from tests.integration.harness import ROOT, Follower, Worker, fvq, produce, wait_for
+
+DEMO = ROOT / "deploy" / "demo" / "face.mp4"
+
+
+@pytest.fixture
+def broker() -> Iterator[str]:
+    with EmbeddedBroker() as running:
+        create_topics(running.address, partitions=4, replication=1)
+        yield running.address
+
+
+@pytest.fixture(scope="module")
+def segments(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+    (source,) = find_sources(DEMO)
+    return [one.path for one in cut(source, tmp_path_factory.mktemp("segments"), 2.0)]
+
+
+def event(path: Path, number: int, **changes: object) -> SegmentEvent:
+    start = datetime.now(UTC) - timedelta(seconds=2)
+    stream = f"stream-{number % 5}"
+    fields = {
+        "stream_id": stream,
+        "segment_id": f"{stream}/{number}",
+        "sequence": number,
+        "uri": path.as_uri(),
+        "start": start,
+        "duration": 2.0,
+    }
+    return SegmentEvent(**(fields | changes))
+
+
+def worker(broker: str, media: Path, folder: Path, name: str = "worker", **settings: str) -> Worker:
+    own = {
+        "FVQ_BROKER": broker,
+        "FVQ_MEDIA_ROOTS": str(media),
+        "FVQ_SESSION_TIMEOUT": "6",
+        "FVQ_LIVE_WINDOW": "off",
+        "FVQ_SAMPLER_WORKERS": "1",
+    }
+    return Worker(name, folder, **(own | settings))
+
+
+def scored(follower: Follower) -> Counter[str]:
+    return Counter(SegmentScore.from_bytes(value).segment_id for value in follower.read())
+
+
+def test_a_killed_worker_loses_no_segment(broker: str, segments: list[Path], tmp_path: Path) -> None:
+    events = [event(segments[number % len(segments)], number) for number in range(40)]
+    produce(broker, SEGMENTS_TOPIC, events)
+    follower = Follower(broker, SCORES_TOPIC)
+    running = worker(broker, segments[0].parent, tmp_path).start()
+    try:
+        for share in (8, 20):
+            wait_for(f"{share} scores", lambda share=share: len(scored(follower)) >= share, 60)
+            running.kill()
+            running.start()
+        wait_for("every score", lambda: len(scored(follower)) == len(events), 90)
+        counts = scored(follower)
+        assert set(counts) == {one.segment_id for one in events}
+        assert running.terminate() == 0, running.tail()
+    finally:
+        running.kill()
+        follower.close()
+
+
+def test_hostile_input_is_dead_lettered_with_its_bytes(broker: str, segments: list[Path], tmp_path: Path) -> None:
+    media = segments[0].parent
+    empty, text = media / "empty.ts", media / "text.ts"
+    empty.write_bytes(b"")
+    text.write_bytes(b"this is no video " * 100)
+    sent = {
+        b"\x00\xff": "event",
+        b'{"stream_id": "a"}': "event",
+        event(Path("/etc/passwd"), 1).to_bytes(): "refused",
+        event(segments[0], 2, uri="http://169.254.169.254/latest").to_bytes(): "refused",
+        event(segments[0], 3, uri="gopher://a/b").to_bytes(): "refused",
+        event(media / "gone.ts", 4).to_bytes(): "not-found",
+        event(empty, 5).to_bytes(): "empty",
+        event(text, 6).to_bytes(): "undecodable",
+    }
+    producer = KafkaProducer(bootstrap_servers=broker)
+    for value in sent:
+        producer.send(SEGMENTS_TOPIC, key=b"k", value=value).get(timeout=10)
+    producer.send(SEGMENTS_TOPIC, key=b"k", value=event(segments[0], 7).to_bytes()).get(timeout=10)
+    producer.close()
+    running = worker(broker, media, tmp_path).start()
+    consumer = KafkaConsumer(DEAD_LETTER_TOPIC, bootstrap_servers=broker, auto_offset_reset="earliest", group_id=None)
+    follower = Follower(broker, SCORES_TOPIC)
+    letters: dict[bytes, dict[str, str]] = {}
+    try:
+        deadline = time.monotonic() + 60
+        while len(letters) < len(sent) and time.monotonic() < deadline:
+            for messages in consumer.poll(timeout_ms=500).values():
+                for message in messages:
+                    assert message.key == b"k"
+                    letters[message.value] = {name: value.decode() for name, value in message.headers}
+        assert {value: headers["kind"] for value, headers in letters.items()} == sent, running.tail()
+        assert all(headers["reason"] and headers["topic"] == SEGMENTS_TOPIC for headers in letters.values())
+        wait_for("the good segment after the bad ones", lambda: len(scored(follower)) == 1, 30)
+    finally:
+        running.kill()
+        follower.close()
+        consumer.close()
+
+
+def test_pages_and_a_graceful_stop(broker: str, segments: list[Path], tmp_path: Path) -> None:
+    port = free_port("127.0.0.1")
+    running = worker(broker, segments[0].parent, tmp_path, FVQ_WEB_PORT=str(port)).start()
+
+    def page(path: str) -> str:
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}{path}", timeout=5) as answer:
+            return answer.read().decode()
+
+    def ready() -> bool:
+        try:
+            return bool(json.loads(page("/readyz"))["ready"])
+        except OSError:
+            return False
+
+    try:
+        wait_for("ready", ready, 60)
+        assert json.loads(page("/healthz")) == {"status": "alive"}
+        follower = Follower(broker, SCORES_TOPIC)
+        late = event(segments[0], 90, start=datetime.now(UTC) - timedelta(hours=1))
+        produce(broker, SEGMENTS_TOPIC, [late, *(event(path, number) for number, path in enumerate(segments))])
+        wait_for("some scores", lambda: len(scored(follower)) >= 3, 60)
+        metrics = page("/metrics")
+        assert 'fvq_segments_total{status="scored"}' in metrics
+        assert 'fvq_stage_seconds_count{stage="sample"}' in metrics
+        assert running.terminate() == 0, running.tail()
+        done = scored(follower)
+        # What was taken before the stop is answered; what was not is there for the next worker.
+        running.start()
+        wait_for("the rest", lambda: len(scored(follower)) == len(segments) + 1, 60)
+        assert all(count == 1 for count in scored(follower).values()), "a graceful stop repeats nothing"
+        assert len(done) >= 3
+        follower.close()
+    finally:
+        running.kill()
+
+
+def test_old_segments_are_skipped_in_a_live_window(broker: str, segments: list[Path], tmp_path: Path) -> None:
+    late = event(segments[0], 1, start=datetime.now(UTC) - timedelta(hours=1))
+    fresh = event(segments[1], 2, start=datetime.now(UTC) + timedelta(seconds=30))
+    produce(broker, SEGMENTS_TOPIC, [late, fresh])
+    running = worker(broker, segments[0].parent, tmp_path, FVQ_LIVE_WINDOW="60").start()
+    follower = Follower(broker, SCORES_TOPIC)
+    try:
+        wait_for("both", lambda: len(scored(follower)) == 2, 60)
+        by_id = {one.segment_id: one for one in map(SegmentScore.from_bytes, follower.read())}
+        assert by_id[late.segment_id].status == "skipped"
+        assert "live window" in by_id[late.segment_id].reason
+        assert by_id[fresh.segment_id].status == "scored"
+    finally:
+        running.kill()
+        follower.close()
+
+
+def test_up_shows_the_drop_and_the_recovery(tmp_path: Path) -> None:
+    done = fvq("up", "--source", str(DEMO), "--fast", "--json", FVQ_DATA_DIR=str(tmp_path / "data"), seconds=150)
+    assert done.returncode == 0, done.stderr
+    lines = [json.loads(line) for line in done.stdout.splitlines()]
+    summary = lines[-1]
+    assert summary["segments"] == round(probe(DEMO).duration / 2)
+    (drop,) = summary["drops"]
+    assert (drop["first"], drop["recovered"]) == (4, 8)
+    assert drop["usual"] - drop["lowest"] > 15
+    assert (tmp_path / "data" / "scores.sqlite").exists()
+
+
+def test_up_says_what_failed(tmp_path: Path) -> None:
+    folder = tmp_path / "videos"
+    folder.mkdir()
+    (folder / "cut.mp4").write_bytes(DEMO.read_bytes()[:5000])
+    done = fvq("up", "--source", str(folder), "--fast", FVQ_DATA_DIR=str(tmp_path / "data"), seconds=100)
+    assert done.returncode == 1
+    assert "cut.mp4" in done.stderr or "not a media file" in done.stderr
+    assert "Traceback" not in done.stderr
