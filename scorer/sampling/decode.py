@@ -171,8 +171,8 @@ class Video:
         if not 0 < last < 60:
             last = self._step
         inside = (ordered >= start - 1e-4) & (ordered < end - 1e-4)
-        until = None if goes_on or not len(ordered) else float(ordered[-1] + last)
-        return Timeline(ordered[inside], np.array(sizes, np.int64)[order][inside], until)
+        until = float(ordered[-1] + last) if len(ordered) else 0.0
+        return Timeline(ordered[inside], np.array(sizes, np.int64)[order][inside], None if goes_on else until)
 
     def frames(self, start: float) -> Iterator[tuple[float, Any]]:
         """(seconds, `av.VideoFrame`) of every frame from `start` on that can be decoded, in the order of time.

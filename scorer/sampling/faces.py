@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import cv2
-import mediapipe as mp
 import numpy as np
 from numpy.typing import NDArray
 
@@ -38,6 +37,10 @@ class FaceFinder:
     """A loaded detector; close it before the interpreter ends."""
 
     def __init__(self) -> None:
+        # Imported late: a process that only hands files to the pool need not load MediaPipe.
+        import mediapipe as mp
+
+        self._mp = mp
         options = mp.tasks.vision.FaceDetectorOptions(
             base_options=mp.tasks.BaseOptions(model_asset_buffer=MODEL.read_bytes()), min_detection_confidence=0.5
         )
@@ -52,7 +55,7 @@ class FaceFinder:
             if scale == 1
             else cv2.resize(image, (max(1, round(width * scale)), max(1, round(height * scale))), interpolation=cv2.INTER_AREA)
         )
-        found = self._detector.detect(mp.Image(image_format=mp.ImageFormat.SRGB, data=np.ascontiguousarray(small)))
+        found = self._detector.detect(self._mp.Image(image_format=self._mp.ImageFormat.SRGB, data=np.ascontiguousarray(small)))
         faces = []
         for one in found.detections:
             box = one.bounding_box

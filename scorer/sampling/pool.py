@@ -13,6 +13,7 @@ import multiprocessing
 import os
 import resource
 import signal
+import sys
 import threading
 from collections.abc import Callable
 from concurrent.futures import Future
@@ -20,7 +21,7 @@ from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from pathlib import Path
 from queue import SimpleQueue
-from types import TracebackType
+from types import ModuleType, TracebackType
 from typing import Any, Self
 
 from scorer.errors import MediaError
@@ -165,6 +166,7 @@ class _Child:
         theirs.close()
         self.pid = self._process.pid or 0
         self._ready = False
+        self._killed = False
         self._left = TASKS_PER_CHILD
 
     def wait_ready(self) -> None:
@@ -202,9 +204,11 @@ class _Child:
         return answer
 
     def usable(self) -> bool:
-        return self._left > 0 and self._process.is_alive()
+        return self._left > 0 and not self._killed and self._process.is_alive()
 
     def kill(self) -> None:
+        # Remembered, because the process is still alive for a moment.
+        self._killed = True
         self._process.kill()
 
     def end(self) -> None:
@@ -223,7 +227,6 @@ class _OverMemory:
 
 
 def _sample(path: Path, spec: SamplerSpec, window_seconds: float | None, start: float, limit: int) -> Sampled:
-    # Imported in the child: the parent need not load MediaPipe.
     from scorer.sampling.sampler import sample
 
     return sample(path, spec, window_seconds, start, limit)
@@ -259,6 +262,9 @@ def _load() -> None:
     os.environ |= {"GLOG_minloglevel": "3", "TF_CPP_MIN_LOG_LEVEL": "3", "OMP_NUM_THREADS": "1"}
     # MediaPipe writes its own log to the terminal, whatever the levels say.
     os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
+    # MediaPipe's drawing helpers import pyplot, which takes three quarters of a child's start; nothing is drawn here.
+    sys.modules["matplotlib"], sys.modules["matplotlib.pyplot"] = matplotlib, pyplot = ModuleType("m"), ModuleType("p")
+    matplotlib.pyplot = pyplot  # type: ignore[attr-defined]
     import cv2
 
     from scorer.sampling.sampler import warm_up

@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 
 import cv2
-import mediapipe as mp
 import numpy as np
 from numpy.typing import NDArray
 
@@ -21,6 +20,10 @@ class PersonMatte:
     """A loaded segmenter; close it before the interpreter ends."""
 
     def __init__(self) -> None:
+        # Imported late: a process that only hands files to the pool need not load MediaPipe.
+        import mediapipe as mp
+
+        self._mp = mp
         options = mp.tasks.vision.ImageSegmenterOptions(
             base_options=mp.tasks.BaseOptions(model_asset_buffer=MODEL.read_bytes()),
             output_confidence_masks=True,
@@ -34,7 +37,7 @@ class PersonMatte:
         scale = min(1.0, SEGMENTATION_SIDE / max(height, width))
         size = max(1, round(width * scale)), max(1, round(height * scale))
         small = cv2.resize(image, size, interpolation=cv2.INTER_AREA)
-        result = self._segmenter.segment(mp.Image(image_format=mp.ImageFormat.SRGB, data=small))
+        result = self._segmenter.segment(self._mp.Image(image_format=self._mp.ImageFormat.SRGB, data=small))
         return np.squeeze(result.confidence_masks[0].numpy_view()).astype(np.float32).reshape(size[1], size[0])
 
     def close(self) -> None:

@@ -115,7 +115,7 @@ def _plan(timeline: Timeline, seconds: float | None, start: float, limit: int) -
         assert seconds is not None
         return [Window(start + i * seconds, seconds) for i in range(limit)]
     rest = timeline.end - start
-    if rest <= 0 or not len(timeline.times):
+    if rest <= 0:
         return []
     if seconds is None:
         return [Window(start, rest)]

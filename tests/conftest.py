@@ -1,0 +1,23 @@
+"""Fixtures of all tests."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.media import make_clip, make_odd_file
+
+
+@pytest.fixture(scope="session")
+def odd_file(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
+    """A file of `tests.media.ODD_FILES` by its name; made once."""
+    folder = tmp_path_factory.mktemp("odd")
+    return lambda name: make_odd_file(folder, name)
+
+
+@pytest.fixture(scope="session")
+def face_clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Four seconds of a real face, 640x360, 25 frames per second."""
+    return make_clip(tmp_path_factory.mktemp("face") / "face.mp4", 640, 360, 4, kind="face")

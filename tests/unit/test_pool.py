@@ -1,0 +1,192 @@
+"""The sampler pool when children hang, die, or want too much memory: for real, with real processes."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from scorer.errors import MediaError
+from scorer.sampling import SamplerPool
+from scorer.spec import SamplerSpec
+from tests.media import make_clip
+
+
+@pytest.fixture(scope="module")
+def pool() -> Iterator[SamplerPool]:
+    # One child: the next task meets what the one before has left.
+    with SamplerPool(SamplerSpec(), workers=1, timeout=6, memory_mb=512) as pool:
+        yield pool
+
+
+def own_pid() -> int:
+    return os.getpid()
+
+
+def hang() -> None:
+    time.sleep(600)
+
+
+def eat(mebibytes: int) -> int:
+    return len(bytearray(mebibytes * 2**20))
+
+
+def die(number: int) -> None:
+    os.kill(os.getpid(), number)
+    time.sleep(5)
+
+
+def die_while_answering() -> Any:
+    return _Deadly()
+
+
+class _Deadly:
+    def __reduce__(self) -> tuple[Any, ...]:
+        os.kill(os.getpid(), signal.SIGKILL)
+        return (int, ())
+
+
+def fail() -> None:
+    raise ZeroDivisionError("by design")
+
+
+def refuse() -> None:
+    raise MediaError("no picture", kind="no-video")
+
+
+def error_of(pool: SamplerPool, *task: Any) -> MediaError:
+    with pytest.raises(MediaError) as caught:
+        pool.submit_task(*task).result(60)
+    return caught.value
+
+
+def gone(pid: int, seconds: float = 10) -> bool:
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        try:
+            if Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] == "Z":
+                return True
+        except FileNotFoundError:
+            return True
+        time.sleep(0.05)
+    return False
+
+
+def test_samples_in_a_child(pool: SamplerPool, face_clip: Path) -> None:
+    sampled = pool.submit(face_clip, window_seconds=2.0).result(60)
+    assert [window.start for window, _ in sampled] == [0, 2]
+    assert sampled[0][1].face_summary.count == 1
+    assert pool.submit_task(own_pid).result(60) != os.getpid()
+
+
+def test_errors_of_the_media_come_back_as_they_are(pool: SamplerPool) -> None:
+    error = error_of(pool, refuse)
+    assert (error.reason, error.kind) == ("no picture", "no-video")
+    error = error_of(pool, fail)
+    assert error.kind == "failed"
+    assert "ZeroDivisionError: by design" in error.reason
+
+
+def test_a_hang_ends_at_the_timeout_and_the_pool_goes_on(pool: SamplerPool) -> None:
+    pid = pool.submit_task(own_pid).result(60)
+    began = time.monotonic()
+    assert error_of(pool, hang).kind == "timeout"
+    assert time.monotonic() - began < 12
+    assert pool.submit_task(own_pid).result(60) != pid
+    assert gone(pid)
+
+
+def test_too_much_memory_is_refused_and_the_pool_goes_on(pool: SamplerPool) -> None:
+    assert pool.submit_task(eat, 200).result(60) == 200 * 2**20
+    error = error_of(pool, eat, 700)
+    assert error.kind == "memory"
+    assert "512 MiB" in error.reason
+    assert pool.submit_task(eat, 200).result(60)
+
+
+def test_a_4k_clip_fits_into_the_memory(pool: SamplerPool, tmp_path: Path) -> None:
+    path = make_clip(tmp_path / "4k.mp4", 3840, 2160, 0.3, 30, options=("-preset", "ultrafast", "-pix_fmt", "yuv420p"))
+    ((_, clip),) = pool.submit(path).result(60)
+    assert (clip.info.width, clip.info.height) == (3840, 2160)
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSEGV, signal.SIGTERM])
+def test_a_child_that_dies_costs_its_task_only(pool: SamplerPool, number: signal.Signals) -> None:
+    dying = pool.submit_task(die, int(number))
+    after = pool.submit_task(own_pid)
+    with pytest.raises(MediaError) as caught:
+        dying.result(60)
+    assert caught.value.kind == "killed"
+    assert number.name in caught.value.reason
+    assert after.result(60)
+
+
+def test_a_child_killed_while_it_answers_or_is_idle_breaks_nothing(pool: SamplerPool) -> None:
+    assert error_of(pool, die_while_answering).kind == "killed"
+    pid = pool.submit_task(own_pid).result(60)
+    os.kill(pid, signal.SIGKILL)
+    assert gone(pid)
+    assert pool.submit_task(own_pid).result(60) != pid
+
+
+def test_children_leave_interrupts_to_the_parent(pool: SamplerPool) -> None:
+    pid = pool.submit_task(own_pid).result(60)
+    os.kill(pid, signal.SIGINT)
+    assert pool.submit_task(own_pid).result(60) == pid
+
+
+def test_a_waiting_task_can_be_cancelled(pool: SamplerPool) -> None:
+    running = pool.submit_task(time.sleep, 0.5)
+    waiting = pool.submit_task(hang)
+    assert waiting.cancel()
+    assert running.result(60) is None
+    assert pool.submit_task(own_pid).result(60)
+
+
+def test_close_answers_everything_and_ends_the_children() -> None:
+    pool = SamplerPool(SamplerSpec(), workers=1, timeout=60, memory_mb=512)
+    pid = pool.submit_task(own_pid).result(60)
+    futures = [pool.submit_task(hang) for _ in range(3)]
+    time.sleep(0.2)
+    began = time.monotonic()
+    pool.close()
+    assert time.monotonic() - began < 5
+    for future in futures:
+        with pytest.raises(MediaError) as caught:
+            future.result(5)
+        assert caught.value.kind == "stopped"
+    assert gone(pid)
+    with pytest.raises(RuntimeError):
+        pool.submit_task(own_pid)
+
+
+PARENT = """
+import sys, time
+from scorer.sampling import SamplerPool
+from scorer.spec import SamplerSpec
+from tests.unit.test_pool import own_pid, hang
+if __name__ == "__main__":
+    pool = SamplerPool(SamplerSpec(), workers=1, timeout=600, memory_mb=512)
+    print(pool.submit_task(own_pid).result(100), flush=True)
+    pool.submit_task(hang)
+    time.sleep(100)
+"""
+
+
+def test_children_die_with_a_killed_parent(tmp_path: Path) -> None:
+    script = tmp_path / "parent.py"
+    script.write_text(PARENT)
+    root = str(Path(__file__).parents[2])
+    environment = os.environ | {"PYTHONPATH": root}
+    with subprocess.Popen([sys.executable, str(script)], stdout=subprocess.PIPE, text=True, env=environment) as parent:
+        assert parent.stdout is not None
+        child = int(parent.stdout.readline())
+        parent.kill()
+    assert gone(child)
