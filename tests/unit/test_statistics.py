@@ -1,0 +1,194 @@
+"""The statistics follow what they are named after: ladders of one degradation each move them one way."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from itertools import pairwise
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from scorer.sampling import sample
+from scorer.sampling.statistics import (
+    NAMES,
+    blockiness,
+    clip_statistics,
+    following_luma,
+    measured_frame,
+    noise_level,
+    normalised,
+    scene_statistics,
+)
+from scorer.spec import SamplerSpec
+from tests.media import face_frames, write_frames
+
+Image = NDArray[np.uint8]
+Degrade = Callable[[Image, float], Image]
+
+
+def blur(image: Image, strength: float) -> Image:
+    return np.asarray(cv2.GaussianBlur(image, (0, 0), strength) if strength else image, np.uint8)
+
+
+def noise(image: Image, sigma: float) -> Image:
+    generator = np.random.default_rng(7)
+    return np.clip(image + generator.normal(0, sigma, image.shape), 0, 255).astype(np.uint8) if sigma else image
+
+
+def blocks(image: Image, share: float) -> Image:
+    """Each 8x8 block drawn towards its mean by that share, as a coarse quantiser does."""
+    height, width = (side // 8 * 8 for side in image.shape[:2])
+    cut = image[:height, :width].astype(float)
+    means = cut.reshape(height // 8, 8, width // 8, 8, 3).mean(axis=(1, 3), keepdims=True)
+    return (cut + share * (np.broadcast_to(means, (height // 8, 8, width // 8, 8, 3)).reshape(cut.shape) - cut)).astype(np.uint8)
+
+
+def jpeg(image: Image, loss: float) -> Image:
+    _, data = cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, int(100 - loss)])
+    return np.asarray(cv2.imdecode(data, cv2.IMREAD_COLOR), np.uint8)
+
+
+def darken(image: Image, share: float) -> Image:
+    """The lower part of the picture black."""
+    dark = image.copy()
+    dark[int(len(dark) * (1 - share)) :] = 0
+    return dark
+
+
+def fade(image: Image, share: float) -> Image:
+    return (image * (1 - share)).astype(np.uint8)
+
+
+def measure(frames: Sequence[Image], times: NDArray[np.float64] | None = None) -> tuple[dict[str, float], dict[str, float]]:
+    """(statistics, signals) of frames at 25 per second, without a face."""
+    measured = [measured_frame(frame, None) for frame in frames]
+    for one, following in zip(measured, frames[1:], strict=False):
+        one.following = following_luma(following)
+    course = np.stack([cv2.resize(cv2.cvtColor(f, cv2.COLOR_RGB2GRAY), (64, 36), interpolation=cv2.INTER_AREA) for f in frames])
+    if times is None:
+        times = np.arange(len(frames) + 1) / 25
+    values, signals = clip_statistics(measured, course, times, 25.0)
+    return dict(zip(NAMES, values.tolist(), strict=True)), signals
+
+
+@pytest.fixture(scope="module")
+def clean() -> list[Image]:
+    return face_frames(480, 400, 0.16, 25)
+
+
+def ladder(clean: list[Image], degrade: Degrade, strengths: Sequence[float]) -> list[tuple[dict[str, float], dict[str, float]]]:
+    return [measure([degrade(frame, strength) for frame in clean]) for strength in strengths]
+
+
+def rises(values: Sequence[float]) -> bool:
+    return all(b > a for a, b in pairwise(values))
+
+
+def falls(values: Sequence[float]) -> bool:
+    return rises([-value for value in values])
+
+
+def test_blur(clean: list[Image]) -> None:
+    steps = ladder(clean, blur, (0, 0.7, 1.2, 2, 3.5, 6))
+    assert rises([signals["blur"] for _, signals in steps])
+    assert steps[0][1]["blur"] < 0.2
+    assert steps[-1][1]["blur"] > 0.75
+    for name in ("laplacian_std", "gradient_p90", "half_laplacian_std", "scene0_ggd_variance"):
+        assert falls([statistics[name] for statistics, _ in steps]), name
+
+
+def test_noise(clean: list[Image]) -> None:
+    steps = ladder(clean, noise, (0, 2, 4, 8, 16, 32))
+    assert rises([signals["noise"] for _, signals in steps])
+    for name in ("noise", "laplacian_p50", "laplacian_std"):
+        assert rises([statistics[name] for statistics, _ in steps]), name
+
+
+@pytest.mark.parametrize("sigma", [2.0, 5.0, 10.0, 20.0])
+def test_noise_is_in_levels(sigma: float) -> None:
+    plane = 128 + np.random.default_rng(0).normal(0, sigma, (384, 384)).astype(np.float32)
+    assert noise_level(plane) == pytest.approx(sigma, rel=0.35)
+
+
+def test_blocking(clean: list[Image]) -> None:
+    steps = ladder(clean, blocks, (0, 0.15, 0.3, 0.5, 0.75, 1))
+    assert rises([signals["blockiness"] for _, signals in steps])
+    assert steps[0][1]["blockiness"] < 0.1 < steps[2][1]["blockiness"]
+    steps = ladder(clean, jpeg, (10, 50, 80, 90, 95))
+    assert rises([statistics["grid8"] for statistics, _ in steps])
+
+
+def test_a_grid_is_found_at_any_phase(clean: list[Image]) -> None:
+    luma = cv2.cvtColor(blocks(clean[0], 0.6), cv2.COLOR_RGB2GRAY)
+    strengths = [blockiness(luma[y : y + 320, x : x + 320], 8) for y, x in ((0, 0), (3, 5), (7, 1))]
+    assert max(strengths) < 1.25 * min(strengths)
+
+
+def test_black(clean: list[Image]) -> None:
+    steps = ladder(clean, darken, (0, 0.25, 0.5, 0.75, 1))
+    assert rises([signals["black"] for _, signals in steps])
+    assert steps[-1][1]["black"] == 1
+    assert rises([signals["black"] for _, signals in ladder(clean, fade, (0, 0.4, 0.7, 0.95))])
+
+
+def test_light(clean: list[Image]) -> None:
+    steps = ladder(clean, fade, (0, 0.2, 0.4, 0.8))
+    assert falls([signals["luma"] for _, signals in steps])
+    assert falls([signals["contrast"] for _, signals in steps])
+
+
+def test_freeze() -> None:
+    moving = face_frames(320, 240, 1, 25)
+    frozen = []
+    for count in (0, 5, 10, 20, 24):
+        frames = [*moving[: 25 - count], *[moving[24 - count]] * count]
+        statistics, signals = measure(frames[:25])
+        assert statistics["freeze"] == pytest.approx(signals["freeze"])
+        frozen.append(signals["freeze"])
+    assert rises(frozen)
+    assert frozen[0] < 0.1
+    assert frozen[-1] > 0.9
+    # Frames that an encoder dropped instead of repeating: the last of ten stands for the rest of the second.
+    _, signals = measure(moving[:10], np.append(np.arange(10) / 25, 2.0))
+    assert signals["freeze"] > 0.6
+
+
+@pytest.mark.parametrize(("crf", "kind"), [(20, "moving"), (35, "moving"), (20, "frozen"), (35, "frozen")])
+def test_freeze_survives_the_codec(tmp_path: Path, crf: int, kind: str) -> None:
+    frames = face_frames(320, 240, 2, 25)
+    frames = [frames[10]] * len(frames) if kind == "frozen" else frames
+    path = write_frames(tmp_path / "a.mp4", frames, 25, ["-crf", str(crf), "-pix_fmt", "yuv420p"])
+    ((_, clip),) = sample(path, SamplerSpec())
+    assert clip.signals["freeze"] > 0.9 if kind == "frozen" else clip.signals["freeze"] < 0.25
+
+
+def test_scene_statistics_of_a_known_distribution() -> None:
+    generator = np.random.default_rng(3)
+    plane = generator.normal(128, 20, (384, 384)).astype(np.float32)
+    shape, variance = scene_statistics(plane)[:2]
+    assert 1.8 < shape < 3.5  # independent Gaussian noise stays about Gaussian when it is normalised
+    assert 0.5 < variance < 1.1
+    assert abs(float(normalised(plane).mean())) < 0.01
+
+
+@pytest.mark.parametrize("value", [0, 128, 255])
+@pytest.mark.parametrize("size", [(2, 2), (2, 300), (40, 33), (400, 500)])
+def test_flat_pictures_of_any_size_give_finite_numbers(size: tuple[int, int], value: int) -> None:
+    picture = np.full((*size, 3), value, np.uint8)
+    measured = [measured_frame(picture, (0, 0, size[1], size[0]))]
+    values, signals = clip_statistics(measured, np.full((1, 36, 64), value, np.uint8), np.array([0.0, 0.04]), 25.0)
+    assert values.shape == (len(NAMES),)
+    assert values.dtype == np.float32
+    assert np.isfinite(values).all()
+    assert np.isfinite(list(signals.values())).all()
+    assert signals["noise"] == 0
+    assert signals["blockiness"] == 0
+
+
+def test_names_are_unique_and_absent_faces_are_zeros(clean: list[Image]) -> None:
+    assert len(set(NAMES)) == len(NAMES)
+    statistics, _ = measure(clean)
+    assert all(value == 0 for name, value in statistics.items() if name.startswith("face_"))
