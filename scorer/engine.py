@@ -100,9 +100,9 @@ class Engine:
         self._network = network
         self._spec = spec
         self._model = model
-        if network.device.type == "cpu":
-            # More threads than cores only wait for each other; the sampling children need the cores too.
-            torch.set_num_threads(max(1, min(4, len(os.sched_getaffinity(0)))))
+        if network.device.type == "cpu" and "OMP_NUM_THREADS" not in os.environ:
+            # The sampling children need the cores too, and threads that wait for a busy core cost several times the work.
+            torch.set_num_threads(max(1, min(4, len(os.sched_getaffinity(0)) // 2)))
 
     @property
     def spec(self) -> SamplerSpec:

@@ -42,7 +42,8 @@ def build_app(settings: Settings, make_pipeline: Callable[[], Awaitable[SegmentP
         broker_commit_interval=1.0,
         # Its default of 20 minutes would keep a worker from ever ending while the broker is away.
         producer_request_timeout=20.0,
-        stream_buffer_maxsize=4 * settings.batch_size,
+        # What is buffered must be finished before a rebalance can: little, or takeovers are slow.
+        stream_buffer_maxsize=settings.batch_size,
         stream_wait_empty=True,
         web_enabled=True,
         web_bind=settings.web_host,

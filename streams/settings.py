@@ -78,7 +78,10 @@ class Settings(BaseSettings):
     )
     group: str = Field("fvq", min_length=1, description="Kafka consumer group of the workers; also the Faust app's id.")
     session_timeout: float = Field(
-        10.0, ge=3, le=300, description="Seconds after which a silent worker's partitions go to others."
+        10.0,
+        ge=6,
+        le=300,
+        description="Seconds after which a silent worker's partitions go to others; brokers refuse less than 6.",
     )
 
     @field_validator("media_roots", mode="before")

@@ -200,7 +200,7 @@ def _show(
         finished = ended()
         rows = list(run.scores.values())
         for score in rows[printed:] if not as_json else ():
-            console.print(_line(score), highlight=False)
+            console.print(_line(score), highlight=False, soft_wrap=True)
         printed = len(rows)
         if finished:
             return
@@ -267,7 +267,7 @@ def _summary(console: Console, run: Run, as_json: bool) -> None:
             highlight=False,
         )
         for drop in drops:
-            console.print(f"  [yellow]▼[/yellow] {describe(drop, starts)}", highlight=False)
+            console.print(f"  [yellow]▼[/yellow] {describe(drop, starts)}", highlight=False, soft_wrap=True)
     skipped = sum(1 for one in run.scores.values() if one.status == "skipped")
     if skipped:
         console.print(f"{skipped} segments were skipped: the worker was too slow for live", highlight=False)

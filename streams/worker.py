@@ -7,6 +7,7 @@ import os
 import shutil
 import socket
 import threading
+from pathlib import Path
 
 import faust
 from kafka import KafkaAdminClient
@@ -68,8 +69,7 @@ def run_worker(settings: Settings) -> int:
         (settings.data_dir / "faust").mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise SettingsError("FVQ_DATA_DIR", f"{settings.data_dir} cannot be made: {error.strerror}") from error
-    inbox = settings.data_dir / "inbox" / str(os.getpid())
-    shutil.rmtree(inbox, ignore_errors=True)
+    inbox = _own_inbox(settings.data_dir / "inbox")
     sink = open_sink(settings)
 
     async def make_pipeline() -> SegmentPipeline:
@@ -110,6 +110,14 @@ def free_port(host: str) -> int:
     with socket.socket() as probe:
         probe.bind((host, 0))
         return int(probe.getsockname()[1])
+
+
+def _own_inbox(folder: Path) -> Path:
+    """This process's folder for fetched media; folders of workers that were killed are removed."""
+    for left in folder.glob("*"):
+        if left.name == str(os.getpid()) or not Path(f"/proc/{left.name}").exists():
+            shutil.rmtree(left, ignore_errors=True)
+    return folder / str(os.getpid())
 
 
 def _end_after(seconds: float) -> None:

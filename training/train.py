@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import csv
 import json
+import os
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
@@ -54,7 +55,8 @@ class Recipe:
     weight_decay: float
     statistics_noise: float
     """Deviation of the noise on the standardised statistics: few contents, and a table of numbers is easily learned by heart."""
-    threads: int = 2
+    threads: int = 1
+    """More cost more than they bring for a network of this size, and the sampling children need the cores."""
 
     @classmethod
     def load(cls, path: Path) -> Recipe:
@@ -90,8 +92,8 @@ def train(recipe: Recipe, data: Path, dev: Path, out: Path) -> dict[str, Any]:
         (work / "stage0" / "done").touch()
     network.vision_model = LiteEncoder.from_pretrained(work / "stage0")
     rows, dev_rows = read_labels(data), read_labels(dev)
-    features = encode_all(network, rows, spec, work / "train.safetensors", jobs=recipe.threads, augment=True)
-    dev_features = encode_all(network, dev_rows, spec, work / "dev.safetensors", jobs=recipe.threads, augment=False)
+    features = encode_all(network, rows, spec, work / "train.safetensors", jobs=os.cpu_count() or 1, augment=True)
+    dev_features = encode_all(network, dev_rows, spec, work / "dev.safetensors", jobs=os.cpu_count() or 1, augment=False)
     metrics = fit(network, features, rows, dev_features, dev_rows, recipe, work)
     network.save_pretrained(out)
     tokenizer.save_pretrained(out)
