@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from streams.settings import Settings
 
 _STANDARD = set(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
-_QUIET = ("faust", "mode", "aiokafka", "kafka", "aiohttp", "asyncio", "pebble", "urllib3", "transformers", "httpx", "filelock")
+_QUIET = ("faust", "mode", "aiokafka", "kafka", "aiohttp", "asyncio", "urllib3", "transformers", "httpx", "filelock")
 """Libraries whose own lines are only wanted from warnings on; a broker that is away floods the log otherwise."""
 
 

@@ -27,6 +27,9 @@ log = logging.getLogger(__name__)
 FIRST_WAIT, LONGEST_WAIT = 0.5, 15.0
 """Seconds before an attempt is repeated, doubled each time up to the longest."""
 
+WORKERS_FAULT = {"setup", "stopped"}
+"""Kinds of failure that say nothing about the segment: it stays in the topic until a worker can do it."""
+
 
 @dataclass(frozen=True)
 class DeadLetter:
@@ -112,9 +115,14 @@ class SegmentPipeline:
         late = self._too_late(event)
         if late is not None:
             return SegmentScore(**SegmentScore.identity(event), status="skipped", reason=late, timing={"lag_s": lag(event)})
+        return await retried("sampler", lambda: self._try_to_sample(message, event))
+
+    async def _try_to_sample(self, message: Message, event: SegmentEvent) -> Answer | _Sampled:
         try:
             return await self._fetch_and_sample(message, event)
         except MediaError as error:
+            if error.kind in WORKERS_FAULT:
+                raise
             return dead_letter(message, kind=error.kind, reason=error.reason, segment_id=event.segment_id)
         except Exception as error:
             # A bug of ours must not stop the stream: the segment is kept as a dead letter, with its trace in the log.

@@ -23,6 +23,8 @@ from tests.doubles import BrightnessScorer, make_clip
 class Media:
     """A fetcher and a pool in one: answers by what the URI says."""
 
+    setups = 2
+
     async def fetch(self, uri: str, init_uri: str | None = None) -> LocalMedia:
         if uri == "gone":
             raise MediaError("not there", kind="not-found")
@@ -32,10 +34,13 @@ class Media:
         answer: Future[Any] = Future()
         if path.name == "broken":
             answer.set_exception(MediaError("damaged", kind="undecodable"))
+        elif path.name == "unlucky" and self.setups:
+            self.setups -= 1
+            answer.set_exception(MediaError("no child can start", kind="setup"))
         elif path.name == "bug":
             answer.set_exception(KeyError("oops"))
         else:
-            answer.set_result([(None, make_clip(int(path.name)))])
+            answer.set_result([(None, make_clip(100 if path.name == "unlucky" else int(path.name)))])
         return answer
 
 
@@ -108,4 +113,10 @@ async def test_old_segments_are_skipped_only_within_a_live_window() -> None:
 async def test_a_scorer_that_fails_is_tried_again(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(score_module, "FIRST_WAIT", 0.01)
     (found,) = await asyncio.wait_for(answers([message("100")], BrightnessScorer(failures=3)), 5)
+    assert found.status == "scored"
+
+
+async def test_a_worker_that_cannot_sample_keeps_the_segment(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(score_module, "FIRST_WAIT", 0.01)
+    (found,) = await asyncio.wait_for(answers([message("unlucky")]), 5)
     assert found.status == "scored"
