@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import csv
 import json
+import math
 import sys
+from collections import deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future
 from dataclasses import asdict, dataclass
@@ -71,8 +73,7 @@ def find_videos(paths: Sequence[Path]) -> list[Path]:
 def score_file(path: Path, pool: SamplerPool, scorer: Scorer, batch_size: int) -> list[ScoredWindow]:
     """Every window of a file with its score, in order. Raises `MediaError` where the file cannot be scored."""
     windows: list[ScoredWindow] = []
-    for future in _tasks(path, pool):
-        sampled = future.result()
+    for sampled in _sampled(path, pool):
         for i in range(0, len(sampled), batch_size):
             part = sampled[i : i + batch_size]
             scores = scorer.score([clip for _, clip in part])
@@ -82,20 +83,25 @@ def score_file(path: Path, pool: SamplerPool, scorer: Scorer, batch_size: int) -
     return windows
 
 
-def _tasks(path: Path, pool: SamplerPool) -> Iterator[Future[Sampled]]:
-    """Sampling tasks of a file, a few ahead of the reader, so that an hour of video does not fill the memory."""
+def _sampled(path: Path, pool: SamplerPool) -> Iterator[Sampled]:
+    """A file's windows, some at a time and in order; a few tasks ahead of the reader, for an hour of video fills no memory."""
     if not path.exists():
         raise MediaError("no such file", kind="not-found")
-    duration = probe(path).duration
     stride = WINDOWS_PER_TASK * SEGMENT_SECONDS
-    # The last task may begin before the end by less than a window: the sampler merges that into the one before.
-    starts = [i * stride for i in range(max(1, int((duration - 0.25 * SEGMENT_SECONDS) // stride) + 1))]
-    ahead: list[Future[Sampled]] = []
-    for start in starts:
-        ahead.append(pool.submit(path, window_seconds=SEGMENT_SECONDS, start=start, limit=WINDOWS_PER_TASK))
-        if len(ahead) > pool.workers:
-            yield ahead.pop(0)
-    yield from ahead
+    promised = math.ceil(probe(path).duration / stride)
+    ahead: deque[Future[Sampled]] = deque()
+    submitted = 0
+    while True:
+        while len(ahead) <= pool.workers and submitted < max(1, promised):
+            ahead.append(pool.submit(path, window_seconds=SEGMENT_SECONDS, start=submitted * stride, limit=WINDOWS_PER_TASK))
+            submitted += 1
+        sampled = ahead.popleft().result()
+        yield sampled
+        if not ahead and submitted >= promised:
+            # Headers can promise too little: go on as long as tasks come back full.
+            if len(sampled) < WINDOWS_PER_TASK:
+                return
+            promised = submitted + 1
 
 
 def record(path: Path, windows: Sequence[ScoredWindow]) -> dict[str, Any]:
