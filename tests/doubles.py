@@ -57,4 +57,6 @@ class BrightnessScorer:
             raise RuntimeError("the accelerator is away")
         self.batches.append(len(clips))
         values = [float(clip.frames.mean() / 255 * 100) for clip in clips]
-        return [ClipScore(v, level_of(v), {level_of(v): 1.0}, 5.0, self.model) for v in values]
+        return [
+            ClipScore(v, level_of(v), {level: float(level == level_of(v)) for level in LEVELS}, 5.0, self.model) for v in values
+        ]
