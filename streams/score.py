@@ -15,7 +15,7 @@ from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from typing import TypeVar
 
-from scorer.errors import MediaError
+from scorer.errors import MediaError, ModelError
 from scorer.sampling import SamplerPool
 from scorer.spec import ClipScore, SampledClip, Scorer
 from streams import metrics
@@ -93,7 +93,12 @@ class SegmentPipeline:
         for one in sampled:
             if isinstance(one, _Sampled):
                 one.timing["score_ms"] = round(ms / len(clips), 1)
-                answers.append(_scored(one, next(scores)))
+                score = next(scores)
+                if isinstance(score, ModelError):
+                    segment_id = one.event.segment_id
+                    answers.append(dead_letter(one.message, kind="model", reason=str(score), segment_id=segment_id))
+                else:
+                    answers.append(_scored(one, score))
             else:
                 answers.append(one)
         for answer in answers:
@@ -104,8 +109,14 @@ class SegmentPipeline:
         """Stop the scorer's thread after the batch under way."""
         self._thread.shutdown(wait=False, cancel_futures=True)
 
-    async def _score(self, clips: list[SampledClip]) -> list[ClipScore]:
-        return await asyncio.get_running_loop().run_in_executor(self._thread, self._scorer.score, clips)
+    async def _score(self, clips: list[SampledClip]) -> list[ClipScore | ModelError]:
+        try:
+            return list(await asyncio.get_running_loop().run_in_executor(self._thread, self._scorer.score, clips))
+        except ModelError as error:
+            # The model cannot answer some clip: one by one, so that the others of the batch get their scores.
+            if len(clips) == 1:
+                return [error]
+            return [answer for clip in clips for answer in await self._score([clip])]
 
     async def _sample_one(self, message: Message) -> Answer | _Sampled:
         try:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from scorer.spec import ClipScore, Faces, MediaInfo, ModelId, SampledClip, SamplerSpec, level_of
+from scorer.spec import LEVELS, ClipScore, Faces, MediaInfo, ModelId, SampledClip, SamplerSpec, level_of
 
 SPEC = SamplerSpec(frame_size=16, portrait_size=16, face_size=16, clip_size=8)
 
@@ -57,6 +57,8 @@ class BrightnessScorer:
             raise RuntimeError("the accelerator is away")
         self.batches.append(len(clips))
         values = [float(clip.frames.mean() / 255 * 100) for clip in clips]
-        return [
-            ClipScore(v, level_of(v), {level: float(level == level_of(v)) for level in LEVELS}, 5.0, self.model) for v in values
-        ]
+        return [self._answer(value) for value in values]
+
+    def _answer(self, score: float) -> ClipScore:
+        level = level_of(score)
+        return ClipScore(score, level, {name: float(name == level) for name in LEVELS}, 5.0, self.model)

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from scorer.errors import MediaError
+from scorer.errors import MediaError, ModelError
 from streams import score as score_module
 from streams.events import SegmentScore
 from streams.media import LocalMedia
@@ -120,3 +120,16 @@ async def test_a_worker_that_cannot_sample_keeps_the_segment(monkeypatch: pytest
     monkeypatch.setattr(score_module, "FIRST_WAIT", 0.01)
     (found,) = await asyncio.wait_for(answers([message("unlucky")]), 5)
     assert found.status == "scored"
+
+
+async def test_a_clip_that_the_model_cannot_answer_costs_its_batch_nothing() -> None:
+    class Picky(BrightnessScorer):
+        def score(self, clips: Any) -> Any:
+            if any(clip.frames.mean() > 190 for clip in clips):
+                raise ModelError("no number")
+            return super().score(clips)
+
+    first, second, third = await asyncio.wait_for(answers([message("100"), message("200"), message("50")], Picky()), 5)
+    assert (first.status, third.status) == ("scored", "scored")
+    assert isinstance(second, DeadLetter)
+    assert (second.headers["kind"], second.headers["reason"]) == ("model", "no number")

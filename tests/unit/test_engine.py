@@ -1,0 +1,147 @@
+"""The engine: what it loads, what it refuses, what it answers."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from peft import LoraConfig, get_peft_model
+from safetensors.torch import load_file, save_file
+
+from scorer.engine import load_engine, load_model, version_of
+from scorer.errors import ModelError
+from scorer.model.modeling import FVQRater
+from scorer.sampling.statistics import NAMES
+from scorer.spec import LEVELS, SamplerSpec
+from tests.doubles import SPEC, make_clip
+from tests.unit.test_model import nano_like, random_batch
+
+
+@pytest.fixture(scope="module")
+def directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A small untrained model for clips of the doubles' shapes."""
+    path = tmp_path_factory.mktemp("model")
+    torch.manual_seed(0)
+    FVQRater(nano_like(statistics_size=20)).save_pretrained(path)
+    SPEC.save(path)
+    return path
+
+
+def test_it_answers_in_order_and_within_bounds(directory: Path) -> None:
+    engine = load_engine(str(directory), "cpu")
+    clips = [make_clip(light, seed) for seed, light in enumerate((20, 120, 220))]
+    together = engine.score(clips)
+    assert [one.score for one in together] == pytest.approx([engine.score([clip])[0].score for clip in clips], abs=0.02)
+    for one in together:
+        assert 0 <= one.score <= 100
+        assert one.uncertainty > 0
+        assert one.level == max(LEVELS, key=lambda level: one.level_probs[level])
+        assert sum(one.level_probs.values()) == pytest.approx(1, abs=1e-3)
+        assert one.model.version == version_of(directory)
+    assert engine.score([]) == []
+    assert engine.spec == SPEC
+
+
+def test_the_shipped_model_fits_the_sampler_and_the_package() -> None:
+    engine = load_engine("nano", "cpu")
+    assert engine.model.name == "nano"
+    assert engine.spec == SamplerSpec()
+    network = engine._network
+    assert network.config.statistics_size == len(NAMES)
+    assert sum(p.numel() for p in network.parameters()) <= 8e6
+    folder = Path(__file__).parents[2] / "scorer" / "nano"
+    assert sum(file.stat().st_size for file in folder.iterdir()) < 20e6
+    card = (folder / "README.md").read_text()
+    assert engine.model.version in card
+    assert json.loads((folder / "metrics.json").read_text())["version"] == engine.model.version
+
+
+def test_a_version_follows_the_weights_or_the_registry(directory: Path, tmp_path: Path) -> None:
+    weights = load_file(directory / "model.safetensors")
+    before = version_of(directory)
+    save_file({name: tensor + 1 for name, tensor in weights.items()}, tmp_path / "model.safetensors")
+    assert version_of(tmp_path) != before
+    (tmp_path / "VERSION").write_text("7\n")
+    assert version_of(tmp_path) == "7"
+
+
+def test_an_adapter_is_merged_into_its_base(directory: Path, tmp_path: Path) -> None:
+    torch.manual_seed(1)
+    targets = r".*(language_model.*(q_proj|v_proj)|vision_model.*conv_pw)"
+    lora = LoraConfig(r=2, target_modules=targets, modules_to_save=["head", "projectors"])
+    tuned = get_peft_model(load_model(directory), lora)
+    batch = random_batch(4, image=16, clip=8, statistics=20)
+    # Batch norms keep their statistics: they are not part of an adapter.
+    tuned.eval()
+    optimizer = torch.optim.Adam([p for p in tuned.parameters() if p.requires_grad], lr=1e-2)
+    for _ in range(3):
+        optimizer.zero_grad()
+        (tuned(batch).score - 20).abs().mean().backward()
+        optimizer.step()
+    tuned.peft_config["default"].base_model_name_or_path = str(directory)
+    tuned.save_pretrained(tmp_path)
+    SPEC.save(tmp_path)
+    assert not list(tmp_path.glob("*.bin"))
+    with torch.inference_mode():
+        wanted = tuned(batch).score
+        got = load_model(tmp_path)(batch).score
+        base = load_model(directory)(batch).score
+    torch.testing.assert_close(got, wanted, rtol=0, atol=1e-2)
+    assert (got - base).abs().max() > 1
+    assert load_engine(str(tmp_path), "cpu").score([make_clip()])[0].score > 0
+
+
+def broken(directory: Path, folder: Path, how: str) -> Path:
+    """A copy of a model directory, broken in one way."""
+    for file in directory.iterdir():
+        (folder / file.name).write_bytes(file.read_bytes())
+    weights = folder / "model.safetensors"
+    tensors = load_file(weights)
+    if how == "no weights":
+        weights.unlink()
+    elif how == "no sampler":
+        (folder / "sampler.json").unlink()
+    elif how == "other sampler":
+        (folder / "sampler.json").write_text('{"frame_rate": 3}')
+    elif how == "cut weights":
+        weights.write_bytes(weights.read_bytes()[:1000])
+    elif how == "missing tensor":
+        save_file({name: t for name, t in tensors.items() if "head.1.weight" not in name}, weights, {"format": "pt"})
+    elif how == "wrong shape":
+        save_file({name: t[:1] if "head.1.bias" in name else t for name, t in tensors.items()}, weights, {"format": "pt"})
+    elif how == "pickle only":
+        torch.save(tensors, folder / "pytorch_model.bin")
+        weights.unlink()
+    return folder
+
+
+WAYS = ["no weights", "no sampler", "other sampler", "cut weights", "missing tensor", "wrong shape", "pickle only"]
+
+
+@pytest.mark.parametrize("how", WAYS)
+def test_a_broken_directory_is_refused_with_its_name(how: str, directory: Path, tmp_path: Path) -> None:
+    with pytest.raises(ModelError) as caught:
+        load_engine(str(broken(directory, tmp_path, how)), "cpu")
+    assert str(tmp_path) in str(caught.value)
+
+
+def test_no_such_model() -> None:
+    with pytest.raises(ModelError, match="nano"):
+        load_engine("/no/such/model", "cpu")
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
+def test_a_gpu_that_is_not_there(directory: Path) -> None:
+    with pytest.raises(ModelError, match="FVQ_DEVICE"):
+        load_engine(str(directory), "cuda")
+
+
+def test_weights_that_are_no_numbers_give_no_score(directory: Path, tmp_path: Path) -> None:
+    folder = broken(directory, tmp_path, "")
+    weights = folder / "model.safetensors"
+    tensors = {name: t * float("nan") if "head.3" in name else t for name, t in load_file(weights).items()}
+    save_file(tensors, weights, {"format": "pt"})
+    with pytest.raises(ModelError, match="no number"):
+        load_engine(str(folder), "cpu").score([make_clip()])
