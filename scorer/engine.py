@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 import torch
 import transformers
+from safetensors import SafetensorError
 from torch import Tensor
 
 from scorer.errors import ModelError
@@ -50,7 +51,7 @@ def load_engine(model: str = "nano", device: str = "auto") -> Engine:
     try:
         spec = SamplerSpec.load(directory)
         network = load_model(directory, dtype)
-    except (OSError, ValueError, TypeError, KeyError, RuntimeError) as error:
+    except (OSError, ValueError, TypeError, KeyError, RuntimeError, SafetensorError) as error:
         raise ModelError(f"model {directory}: {error}") from error
     return Engine(network.to(chosen), spec, ModelId(model if model in SHIPPED else directory.name, version_of(directory)))
 

@@ -12,6 +12,7 @@ from safetensors.torch import load_file, save_file
 
 from scorer.engine import load_engine, load_model, version_of
 from scorer.errors import ModelError
+from scorer.model.configuration import STREAMS
 from scorer.model.modeling import FVQRater
 from scorer.sampling.statistics import NAMES
 from scorer.spec import LEVELS, SamplerSpec
@@ -70,7 +71,7 @@ def test_a_version_follows_the_weights_or_the_registry(directory: Path, tmp_path
 def test_an_adapter_is_merged_into_its_base(directory: Path, tmp_path: Path) -> None:
     torch.manual_seed(1)
     targets = r".*(language_model.*(q_proj|v_proj)|vision_model.*conv_pw)"
-    lora = LoraConfig(r=2, target_modules=targets, modules_to_save=["head", "projectors"])
+    lora = LoraConfig(r=2, target_modules=targets, modules_to_save=["head", *(f"projectors.{name}" for name in STREAMS)])
     tuned = get_peft_model(load_model(directory), lora)
     batch = random_batch(4, image=16, clip=8, statistics=20)
     # Batch norms keep their statistics: they are not part of an adapter.
