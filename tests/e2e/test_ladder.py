@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import subprocess
+from itertools import pairwise
 from pathlib import Path
 
 import imageio_ffmpeg
@@ -32,7 +33,7 @@ def ladder_scores(clips: list[Path], folder: Path, seconds: float) -> dict[str, 
 
 
 def in_order(scores: list[float]) -> bool:
-    return all(better > worse for better, worse in zip(scores, scores[1:], strict=False))
+    return all(better > worse for better, worse in pairwise(scores))
 
 
 def test_the_demo_clips_ladder_is_in_order(tmp_path: Path) -> None:
