@@ -19,7 +19,7 @@ from typing import Any, TextIO
 import numpy as np
 from rich.console import Console
 from rich.progress import Progress
-from rich.table import Table
+from rich.table import Column, Table
 
 from scorer.errors import MediaError
 from scorer.sampling import SamplerPool, probe
@@ -221,7 +221,7 @@ class _Table:
 
     def __init__(self, out: TextIO) -> None:
         self._console = Console(file=out)
-        self._table = Table("file", "score", "", "level", "±", "faces", "worst segment")
+        self._table = Table(Column("file", overflow="fold"), "score", "", "level", "±", "faces", "worst segment")
 
     def add(self, one: dict[str, Any]) -> None:
         if "error" in one:

@@ -131,7 +131,7 @@ def fit(
     optimizer = torch.optim.AdamW(parameters, lr=recipe.learning_rate, weight_decay=recipe.weight_decay)
     total = recipe.stage1_steps + recipe.stage2_steps
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, recipe.learning_rate, total_steps=total, pct_start=0.1)
-    average = torch.optim.swa_utils.AveragedModel(network, multi_avg_fn=torch.optim.swa_utils.get_ema_multi_avg_fn(0.995))
+    average = torch.optim.swa_utils.AveragedModel(network, multi_avg_fn=torch.optim.swa_utils.get_ema_multi_avg_fn(0.99))
     batches = balanced_batches(contents, index, rng, recipe.contents_per_batch, recipe.clips_per_content)
     with (work / "curve.csv").open("w", newline="") as file:
         curve = csv.writer(file)
