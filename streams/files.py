@@ -220,7 +220,8 @@ class _Table:
     """A table for people, printed at the end."""
 
     def __init__(self, out: TextIO) -> None:
-        self._console = Console(file=out)
+        # A pipe has no width of its own, and a name that is broken into lines cannot be searched for.
+        self._console = Console(file=out, width=None if out.isatty() else 200)
         self._table = Table(Column("file", overflow="fold"), "score", "", "level", "±", "faces", "worst segment")
 
     def add(self, one: dict[str, Any]) -> None:

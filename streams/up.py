@@ -31,7 +31,7 @@ from streams.broker import EmbeddedBroker, die_with_parent
 from streams.course import clock, describe, find_drops
 from streams.events import DEAD_LETTER_TOPIC, SCORES_TOPIC, SegmentEvent, SegmentScore
 from streams.files import score_bar
-from streams.ingest.files import announce, cut, events_of, find_sources, in_order
+from streams.ingest.files import CutSegment, Source, announce, cut, events_of, find_sources, in_order
 from streams.settings import Settings
 from streams.topics import create_topics
 from streams.worker import free_port
@@ -66,7 +66,7 @@ def run_up(settings: Settings, source: Path, *, fast: bool, segment_seconds: flo
     with ExitStack() as stack:
         work = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="fvq-up-")))
         console.print(f"cutting {len(sources)} source{'s' if len(sources) > 1 else ''} into segments", style="dim")
-        segments = {one.stream_id: cut(one, work, segment_seconds) for one in sources}
+        segments = _cut_all(console, sources, work, segment_seconds)
         broker = settings.broker or stack.enter_context(EmbeddedBroker()).address
         create_topics(broker, partitions=4, replication=1)
         pages = f"127.0.0.1:{free_port('127.0.0.1')}"
@@ -74,7 +74,7 @@ def run_up(settings: Settings, source: Path, *, fast: bool, segment_seconds: flo
         console.print(f"broker {broker}, worker {worker.pid}, metrics at http://{pages}/metrics", style="dim")
         _wait_ready(worker, pages)
         began = datetime.now(UTC)
-        events = [event for one in sources for event in events_of(one, segments[one.stream_id], began, {})]
+        events = [event for one, parts in segments.items() for event in events_of(one, parts, began, {})]
         run.events = {event.segment_id: event for event in events}
         done = threading.Event()
         follower = threading.Thread(target=_follow, args=(broker, run, done, as_json), daemon=True)
@@ -93,9 +93,25 @@ def run_up(settings: Settings, source: Path, *, fast: bool, segment_seconds: flo
     if run.worker_exit not in (None, 0):
         console.print(f"[red]the worker ended with code {run.worker_exit}[/red]; its own words are above")
         return 1
-    if not run.scores and not run.interrupted:
-        return 1
-    return 0 if run.interrupted or run.answered == len(run.events) else 1
+    if run.interrupted:
+        return 0
+    return 0 if run.scores and run.answered == len(run.events) and len(segments) == len(sources) else 1
+
+
+def _cut_all(console: Console, sources: list[Source], folder: Path, seconds: float) -> dict[Source, list[CutSegment]]:
+    """The segments of every source that can be played; the others are reported. Raises `MediaError` where none can."""
+    segments = {}
+    problems = []
+    for source in sources:
+        try:
+            segments[source] = cut(source, folder, seconds)
+        except MediaError as error:
+            problems.append(f"{source.path}: {error.reason}")
+    if not segments:
+        raise MediaError("; ".join(problems))
+    for problem in problems:
+        console.print(f"[red]not played[/red] {problem}", highlight=False, soft_wrap=True)
+    return segments
 
 
 @contextmanager
@@ -112,6 +128,7 @@ def _worker(settings: Settings, broker: str, media: Path, pages: str, fast: bool
         [sys.executable, "-m", "streams.cli", "worker"],
         env=os.environ | changed,
         stdin=subprocess.DEVNULL,
+        stdout=sys.stderr,  # Faust writes to the terminal, but standard output is for scores
         preexec_fn=die_with_parent,
     )
     try:

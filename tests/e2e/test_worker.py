@@ -190,11 +190,17 @@ def test_up_shows_the_drop_and_the_recovery(tmp_path: Path) -> None:
     assert (tmp_path / "data" / "scores.sqlite").exists()
 
 
-def test_up_says_what_failed(tmp_path: Path) -> None:
+def test_up_plays_what_can_be_played_and_says_what_cannot(tmp_path: Path) -> None:
     folder = tmp_path / "videos"
     folder.mkdir()
     (folder / "cut.mp4").write_bytes(DEMO.read_bytes()[:5000])
-    done = fvq("up", "--source", str(folder), "--fast", FVQ_DATA_DIR=str(tmp_path / "data"), seconds=100)
-    assert done.returncode == 1
-    assert "cut.mp4" in done.stderr or "not a media file" in done.stderr
-    assert "Traceback" not in done.stderr
+    settings = {"FVQ_DATA_DIR": str(tmp_path / "data")}
+    alone = fvq("up", "--source", str(folder), "--fast", seconds=100, **settings)
+    assert alone.returncode == 1
+    assert "cut.mp4" in alone.stderr
+    assert "Traceback" not in alone.stderr
+    (folder / "good.mp4").write_bytes(DEMO.read_bytes())
+    both = fvq("up", "--source", str(folder), "--fast", seconds=150, **settings)
+    assert both.returncode == 1
+    assert "not played" in both.stdout
+    assert "good: 12 segments" in both.stdout

@@ -124,14 +124,14 @@ def clean_environment() -> dict[str, str]:
 class Worker:
     """An `fvq worker` that can be killed and started again; its log is one file over all its lives.
 
-    core: which of the processor cores that these tests may use is the worker's, and its children's. Two workers that both
+    core: which of the processor cores is the worker's, and its children's; None for all. Two workers that both
     take all cores spend most of the time waiting for each other's threads.
     """
 
-    def __init__(self, name: str, folder: Path, core: int, **settings: str) -> None:
+    def __init__(self, name: str, folder: Path, core: int | None = None, **settings: str) -> None:
         self.name = name
         cores = sorted(os.sched_getaffinity(0))
-        self.core = cores[core % len(cores)]
+        self.cores = set(cores) if core is None else {cores[core % len(cores)]}
         self.log = folder / f"{name}.log"
         self.environment = clean_environment() | {"FVQ_DATA_DIR": str(folder / name), "FVQ_WEB_PORT": "0"} | settings
         self.process: subprocess.Popen[bytes] | None = None
@@ -142,7 +142,7 @@ class Worker:
             self.process = subprocess.Popen(
                 [FVQ, "worker"], env=self.environment, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
             )
-        os.sched_setaffinity(self.process.pid, {self.core})  # long before the worker has imported anything with threads
+        os.sched_setaffinity(self.process.pid, self.cores)  # long before the worker has imported anything with threads
         return self
 
     @property

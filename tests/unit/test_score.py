@@ -54,7 +54,8 @@ async def answers(
     messages: list[Message], scorer: BrightnessScorer | None = None, **settings: Any
 ) -> list[SegmentScore | DeadLetter]:
     media: Any = Media()
-    pipeline = SegmentPipeline(Settings(**settings), media, media, scorer or BrightnessScorer())
+    # The messages of a parametrised test are made long before it runs.
+    pipeline = SegmentPipeline(Settings(**({"live_window": None} | settings)), media, media, scorer or BrightnessScorer())
     try:
         return await pipeline.score(await pipeline.sample(messages))
     finally:
