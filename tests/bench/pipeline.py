@@ -139,8 +139,8 @@ def main() -> None:
         before = bare_decode(segments, arguments.segments)
         rate, scores = whole_path(segments, arguments.segments, folder)
         after = bare_decode(segments, arguments.segments)
-    decode = (before + after) / 2
         stages = stage_times(segments)
+    decode = (before + after) / 2
     stages["fetch"] = float(np.median([one.timing["fetch_ms"] for one in scores]))
     report = {
         "segments": arguments.segments,
@@ -158,7 +158,10 @@ def main() -> None:
     print(f"whole path   {rate:7.2f} segments/s")
     print(f"bare decode  {decode:7.2f} segments/s   (before {before:.2f}, after {after:.2f})")
     print(f"ratio        {rate / decode:7.3f}")
-    print("ms per segment, each stage alone on one core: " + ", ".join(f"{name} {value}" for name, value in report["stages_ms_per_segment"].items()))
+    print(
+        "ms per segment, each stage alone on one core: "
+        + ", ".join(f"{name} {value}" for name, value in report["stages_ms_per_segment"].items())
+    )
 
 
 if __name__ == "__main__":
