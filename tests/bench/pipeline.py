@@ -87,7 +87,7 @@ def whole_path(segments: list[Path], count: int, folder: Path) -> tuple[float, l
 
 
 def stage_times(segments: list[Path]) -> dict[str, float]:
-    """Milliseconds per segment of sampling (decode, faces, mattes, statistics) and of scoring at batch 8, each alone on one core."""
+    """Milliseconds per segment of sampling (decode, faces, mattes, statistics) and of scoring (batch 8), each alone on a core."""
     engine = load_engine()
     torch.set_num_threads(1)
     with SamplerPool(engine.spec, workers=1, timeout=60, memory_mb=2048) as pool:
