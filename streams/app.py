@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 from collections.abc import Awaitable, Callable
-from typing import Any
+from typing import Any, NoReturn
 
 import faust
 from faust.web import Response
@@ -22,8 +23,6 @@ from streams.settings import Settings
 from streams.sinks import Sink, SinkError
 
 log = logging.getLogger(__name__)
-BATCHES_AHEAD = 1
-"""Batches that are sampled while one is scored: more would only take memory."""
 
 
 def build_app(settings: Settings, make_pipeline: Callable[[], Awaitable[SegmentPipeline]], sink: Sink) -> faust.App:
@@ -40,6 +39,8 @@ def build_app(settings: Settings, make_pipeline: Callable[[], Awaitable[SegmentP
         broker_session_timeout=settings.session_timeout,
         broker_heartbeat_interval=settings.session_timeout / 6,
         broker_commit_interval=1.0,
+        # As large as a broker takes by default: Faust's own limit is under what a dead letter may need.
+        producer_max_request_size=2**20,
         # Its default of 20 minutes would keep a worker from ever ending while the broker is away.
         producer_request_timeout=20.0,
         # What is buffered must be finished before a rebalance can: little, or takeovers are slow.
@@ -62,7 +63,7 @@ def build_app(settings: Settings, make_pipeline: Callable[[], Awaitable[SegmentP
             sent = []
             for answer in answers:
                 if isinstance(answer, DeadLetter):
-                    headers = {name: value.encode() for name, value in answer.headers.items()}
+                    headers = {name: value.encode(errors="replace") for name, value in answer.headers.items()}
                     sent.append(await dead_letters.send(key=answer.key, value=answer.value, headers=headers))
                 else:
                     sent.append(await scores.send(key=answer.stream_id.encode(), value=answer.to_bytes()))
@@ -92,29 +93,40 @@ def build_app(settings: Settings, make_pipeline: Callable[[], Awaitable[SegmentP
     @app.agent(segments, concurrency=1)
     async def score(stream: Any) -> None:
         """Sample a batch while the one before is scored; finish them in the order in which they came."""
-        work = await pipeline()
-        queue: asyncio.Queue[tuple[list[Any], asyncio.Task[Any]]] = asyncio.Queue(BATCHES_AHEAD)
+        try:
+            work = await pipeline()
+        except Exception:
+            _end_now("the worker cannot start")
 
-        async def finish() -> None:
-            while True:
-                events, sampling = await queue.get()
+        async def finish(events: list[Any], sampling: asyncio.Task[Any]) -> None:
+            try:
                 await checkpoint(stream, events, await work.score(await sampling))
+            except Exception:
+                # Faust would start the agent anew and commit past this batch; the next worker reads it again.
+                _end_now("a batch cannot be finished; the worker ends so that nothing is committed past it")
 
-        finishing = asyncio.create_task(finish())
+        # Two batches at most: one that is sampled, and one before it that is finished.
+        finishing: asyncio.Task[None] | None = None
         try:
             async for events in stream.noack_take(settings.batch_size, within=settings.batch_wait):
                 metrics.IN_FLIGHT.inc(len(events))
-                messages = [_message(event) for event in events]
-                putting = asyncio.create_task(queue.put((list(events), asyncio.create_task(work.sample(messages)))))
-                # A finisher that failed must end the agent, or batches would wait for ever.
-                await asyncio.wait({putting, finishing}, return_when=asyncio.FIRST_COMPLETED)
-                if finishing.done():
-                    finishing.result()
+                sampling = asyncio.create_task(work.sample([_message(event) for event in events]))
+                if finishing is not None:
+                    await finishing
+                finishing = asyncio.create_task(finish(list(events), sampling))
         finally:
-            finishing.cancel()
+            if finishing is not None:
+                finishing.cancel()
 
     _add_pages(app, sink)
     return app
+
+
+def _end_now(why: str) -> NoReturn:
+    """End the process from within its event loop, with the exception at hand in the log."""
+    log.critical("%s", why, exc_info=True)
+    logging.shutdown()
+    os._exit(1)
 
 
 def _message(event: Any) -> Message:

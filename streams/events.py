@@ -21,8 +21,8 @@ TRAINING_TOPIC = "training-queue"
 DEAD_LETTER_TOPIC = "video-segments.dead-letter"
 MODELS_TOPIC = "model-updates"
 
-MAX_EVENT_BYTES = 1_000_000
-"""Kafka's own default for the largest message; a larger event could not be dead-lettered either."""
+MAX_EVENT_BYTES = 500_000
+"""A larger event is refused: its answer, or its dead letter, must fit into a message of Kafka's default limit, 1 MiB."""
 
 Level = Literal["bad", "poor", "fair", "good", "excellent"]
 
@@ -43,13 +43,18 @@ def _as_utc(value: object) -> object:
             parsed = datetime.fromisoformat(value)
         except ValueError:
             return value
-        return parsed.replace(tzinfo=UTC) if parsed.tzinfo is None else parsed.astimezone(UTC)
+        try:
+            return parsed.replace(tzinfo=UTC) if parsed.tzinfo is None else parsed.astimezone(UTC)
+        except OverflowError:
+            # pydantic makes a validation error of a ValueError only; anything else would leave `from_bytes`.
+            raise ValueError("the time is outside the years 1 to 9999 in UTC") from None
     return value
 
 
 UtcTime = Annotated[AwareDatetime, BeforeValidator(_as_utc)]
 Name = Annotated[str, Field(min_length=1, max_length=256)]
 Uri = Annotated[str, Field(min_length=1, max_length=8192)]
+LabelValue = Annotated[str, Field(max_length=1024)]
 
 
 class Event(BaseModel):
@@ -62,6 +67,8 @@ class Event(BaseModel):
         """Parse one message's value; raises `EventError` that names the first wrong field."""
         if not data:
             raise EventError("", "the event is empty")
+        if len(data) > MAX_EVENT_BYTES:
+            raise EventError("", f"the event has {len(data)} bytes, more than {MAX_EVENT_BYTES}")
         try:
             return cls.model_validate_json(data)
         except ValidationError as error:
@@ -78,13 +85,13 @@ class SegmentEvent(Event):
 
     stream_id: Name = Field(description="The channel. The message key, so that a stream's segments stay in order.")
     segment_id: Name = Field(description="Unique for this segment of this rendition; repeats of an event carry the same one.")
-    sequence: int = Field(ge=0, description="Position in the stream, counting up by one.")
+    sequence: int = Field(ge=0, lt=2**63, description="Position in the stream, counting up by one.")
     uri: Uri = Field(description="Where the media is: http(s), file, s3 or gs, as far as the worker's settings allow.")
     init_uri: Uri | None = Field(default=None, description="The initialisation segment of fragmented MP4, put before the media.")
     start: UtcTime = Field(description="Start of the segment in event time, UTC, ISO 8601.")
     duration: float = Field(gt=0, le=3600, description="Length of the segment, seconds.")
     rendition: Name | None = Field(default=None, description="Which of the stream's encodings this is, e.g. 720p.")
-    labels: dict[Name, str] = Field(
+    labels: dict[Name, LabelValue] = Field(
         default_factory=dict, max_length=32, description="Free labels of the stream, e.g. tier=premium."
     )
 

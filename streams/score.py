@@ -22,18 +22,28 @@ from streams import metrics
 from streams.events import EventError, FaceSummary, ModelRef, SegmentEvent, SegmentScore, Signals
 from streams.media import Fetcher
 from streams.settings import Settings
+from streams.sinks.base import SinkError
 
 log = logging.getLogger(__name__)
 FIRST_WAIT, LONGEST_WAIT = 0.5, 15.0
 """Seconds before an attempt is repeated, doubled each time up to the longest."""
 
+LONGEST_ASKED = 60.0
+"""Seconds that a server may ask for with Retry-After; a wrong header must not stop a worker for a day."""
+
 WORKERS_FAULT = {"setup", "stopped"}
 """Kinds of failure that say nothing about the segment: it stays in the topic until a worker can do it."""
 
 
+LETTER_VALUE_BYTES, LETTER_KEY_BYTES, LETTER_REASON_CHARS = 900_000, 16_384, 2_000
+"""What a dead letter holds at most, so that it fits into a message of 1 MiB. An input can be larger: Kafka limits
+messages as they were compressed, and a letter that no broker takes would hold its stream back for ever."""
+
+
 @dataclass(frozen=True)
 class DeadLetter:
-    """An input that cannot be answered. value and key: as they came. headers: why, and where it came from."""
+    """An input that cannot be answered. value and key: as they came (cut to a message's size; the header `truncated` then
+    has the value's full length). headers: why, and where it came from."""
 
     key: bytes | None
     value: bytes
@@ -93,12 +103,7 @@ class SegmentPipeline:
         for one in sampled:
             if isinstance(one, _Sampled):
                 one.timing["score_ms"] = round(ms / len(clips), 1)
-                score = next(scores)
-                if isinstance(score, ModelError):
-                    segment_id = one.event.segment_id
-                    answers.append(dead_letter(one.message, kind="model", reason=str(score), segment_id=segment_id))
-                else:
-                    answers.append(_scored(one, score))
+                answers.append(_answer(one, next(scores)))
             else:
                 answers.append(one)
         for answer in answers:
@@ -111,7 +116,10 @@ class SegmentPipeline:
 
     async def _score(self, clips: list[SampledClip]) -> list[ClipScore | ModelError]:
         try:
-            return list(await asyncio.get_running_loop().run_in_executor(self._thread, self._scorer.score, clips))
+            scores = await asyncio.get_running_loop().run_in_executor(self._thread, self._scorer.score, clips)
+            if len(scores) != len(clips):
+                raise RuntimeError(f"the scorer answered {len(scores)} of {len(clips)} clips")
+            return list(scores)
         except ModelError as error:
             # The model cannot answer some clip: one by one, so that the others of the batch get their scores.
             if len(clips) == 1:
@@ -119,26 +127,21 @@ class SegmentPipeline:
             return [answer for clip in clips for answer in await self._score([clip])]
 
     async def _sample_one(self, message: Message) -> Answer | _Sampled:
+        """Never raises: what leaves the agent is lost, and stops everything that comes after it."""
+        segment_id = ""
         try:
             event = SegmentEvent.from_bytes(message.value)
+            segment_id = event.segment_id
+            late = self._too_late(event)
+            if late is not None:
+                return SegmentScore(**SegmentScore.identity(event), status="skipped", reason=late, timing={"lag_s": lag(event)})
+            return await retried("sampler", lambda: self._fetch_and_sample(message, event), _is_workers_fault)
         except EventError as error:
             return dead_letter(message, kind="event", reason=str(error), field=error.field)
-        late = self._too_late(event)
-        if late is not None:
-            return SegmentScore(**SegmentScore.identity(event), status="skipped", reason=late, timing={"lag_s": lag(event)})
-        return await retried("sampler", lambda: self._try_to_sample(message, event))
-
-    async def _try_to_sample(self, message: Message, event: SegmentEvent) -> Answer | _Sampled:
-        try:
-            return await self._fetch_and_sample(message, event)
         except MediaError as error:
-            if error.kind in WORKERS_FAULT:
-                raise
-            return dead_letter(message, kind=error.kind, reason=error.reason, segment_id=event.segment_id)
+            return dead_letter(message, kind=error.kind, reason=error.reason, segment_id=segment_id)
         except Exception as error:
-            # A bug of ours must not stop the stream: the segment is kept as a dead letter, with its trace in the log.
-            log.exception("segment failed", extra={"segment_id": event.segment_id})
-            return dead_letter(message, kind="internal", reason=f"{type(error).__name__}: {error}", segment_id=event.segment_id)
+            return _internal(message, error, segment_id)
 
     async def _fetch_and_sample(self, message: Message, event: SegmentEvent) -> _Sampled:
         timing: dict[str, float] = {}
@@ -163,17 +166,28 @@ class SegmentPipeline:
         return f"the segment ended {waited:.0f} s ago, more than the live window of {window:g} s"
 
 
-async def retried(what: str, attempt: Callable[[], Awaitable[T]]) -> T:
-    """The result of the first attempt that works; waits longer each time, for as long as it takes."""
+async def retried(what: str, attempt: Callable[[], Awaitable[T]], may_pass: Callable[[Exception], bool] = lambda _: True) -> T:
+    """The result of the first attempt that works; waits longer each time, for as long as it takes.
+
+    may_pass: whether an error is one that time may mend; any other is raised at once.
+    """
     wait = FIRST_WAIT
     while True:
         try:
             return await attempt()
         except Exception as error:
+            if not may_pass(error):
+                raise
+            asked = min(error.retry_after, LONGEST_ASKED) if isinstance(error, SinkError) else 0.0
+            pause = max(wait, asked)
             metrics.RETRIES.labels(what).inc()
-            log.warning("%s failed, trying again in %.1f s: %s", what, wait, error)
-            await asyncio.sleep(wait)
+            log.warning("%s failed, trying again in %.1f s: %s", what, pause, error)
+            await asyncio.sleep(pause)
             wait = min(LONGEST_WAIT, wait * 2)
+
+
+def _is_workers_fault(error: Exception) -> bool:
+    return isinstance(error, MediaError) and error.kind in WORKERS_FAULT
 
 
 def lag(event: SegmentEvent | SegmentScore) -> float:
@@ -184,7 +198,7 @@ def lag(event: SegmentEvent | SegmentScore) -> float:
 def dead_letter(message: Message, *, kind: str, reason: str, field: str = "", segment_id: str = "") -> DeadLetter:
     """The dead letter of a message: its bytes as they were, and the reason in the headers."""
     headers = {
-        "reason": reason,
+        "reason": reason[:LETTER_REASON_CHARS],
         "kind": kind,
         "field": field,
         "segment_id": segment_id,
@@ -192,8 +206,26 @@ def dead_letter(message: Message, *, kind: str, reason: str, field: str = "", se
         "partition": str(message.partition),
         "offset": str(message.offset),
         "time": datetime.now(UTC).isoformat(timespec="milliseconds"),
+        "truncated": str(len(message.value)) if len(message.value) > LETTER_VALUE_BYTES else "",
     }
-    return DeadLetter(message.key, message.value, {name: value for name, value in headers.items() if value})
+    key = message.key[:LETTER_KEY_BYTES] if message.key is not None else None
+    return DeadLetter(key, message.value[:LETTER_VALUE_BYTES], {name: value for name, value in headers.items() if value})
+
+
+def _internal(message: Message, error: Exception, segment_id: str) -> DeadLetter:
+    """A bug of ours must not stop the stream: the segment is kept as a dead letter, its trace is in the log."""
+    log.error("segment failed", exc_info=error, extra={"segment_id": segment_id})
+    return dead_letter(message, kind="internal", reason=f"{type(error).__name__}: {error}", segment_id=segment_id)
+
+
+def _answer(one: _Sampled, score: ClipScore | ModelError) -> Answer:
+    segment_id = one.event.segment_id
+    if isinstance(score, ModelError):
+        return dead_letter(one.message, kind="model", reason=str(score), segment_id=segment_id)
+    try:
+        return _scored(one, score)
+    except Exception as error:
+        return _internal(one.message, error, segment_id)
 
 
 def _scored(one: _Sampled, score: ClipScore) -> SegmentScore:

@@ -117,7 +117,7 @@ class _Keeper:
             if not task.answer.set_running_or_notify_cancel():
                 continue
             try:
-                result = self._ready_child().run(task.function, task.arguments, self._timeout, self._memory_mb)
+                result = self._run_task(task)
             except MediaError as error:
                 stopped = MediaError("sampling was stopped before the segment was done; send it again", kind="stopped")
                 task.answer.set_exception(stopped if self._closing.is_set() else error)
@@ -128,6 +128,16 @@ class _Keeper:
                 task.answer.set_result(result)
         if self.child is not None:
             self.child.end()
+
+    def _run_task(self, task: _Task) -> Any:
+        try:
+            return self._ready_child().run(task.function, task.arguments, self._timeout, self._memory_mb)
+        except MediaError as error:
+            # Perhaps not by this task: a child that was killed while idle looks alive until its last thread is gone,
+            # and the kernel kills for memory whom it likes. What kills twice is the media.
+            if error.kind != "killed" or self._closing.is_set():
+                raise
+            return self._ready_child().run(task.function, task.arguments, self._timeout, self._memory_mb)
 
     def _ready_child(self) -> _Child:
         if self._closing.is_set():
@@ -192,9 +202,10 @@ class _Child:
                 raise MediaError(f"sampling took more than {timeout:g} s; send shorter segments", kind="timeout")
             answer = self._pipe.recv()
         except (EOFError, OSError) as error:
+            ending = self._ending()
+            self.kill()
             raise MediaError(
-                f"the sampling process ended with {self._ending()}: the media is damaged, or the machine is out of memory",
-                "killed",
+                f"the sampling process ended with {ending}: the media is damaged, or the machine is out of memory", "killed"
             ) from error
         if isinstance(answer, _OverMemory):
             self.kill()  # its heap is in pieces

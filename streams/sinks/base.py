@@ -27,4 +27,8 @@ class Sink(ABC):
 
 
 class SinkError(Exception):
-    """The sink cannot take scores now; the reason says what to do."""
+    """The sink cannot take scores now; the reason says what to do. retry_after: seconds that it asks to be left alone."""
+
+    def __init__(self, reason: str, retry_after: float = 0.0) -> None:
+        super().__init__(reason)
+        self.retry_after = retry_after

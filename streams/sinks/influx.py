@@ -8,6 +8,7 @@ each signal and `p_<level>`. Labels are no tags: their values are free, and ever
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping
 from typing import Any
 
 from influxdb_client import InfluxDBClient, Point, WritePrecision
@@ -66,9 +67,20 @@ class InfluxSink(Sink):
             return await asyncio.to_thread(function, *arguments, **keywords)
         except ApiException as error:
             # The body may hold what was sent, never the token: that is in a request header.
-            raise SinkError(f"InfluxDB {self._url} answered {error.status} {error.reason}: {str(error.body)[:300]}") from error
+            raise SinkError(
+                f"InfluxDB {self._url} answered {error.status} {error.reason}: {str(error.body)[:300]}",
+                retry_after(error.headers),
+            ) from error
         except (HTTPError, OSError) as error:
             raise SinkError(f"InfluxDB {self._url} cannot be reached: {type(error).__name__}; check FVQ_INFLUX_URL") from error
+
+
+def retry_after(headers: Mapping[str, str] | None) -> float:
+    """Seconds that a server asks to be left alone, 0 where it says none; InfluxDB sends seconds, never a date."""
+    try:
+        return max(0.0, float((headers or {}).get("Retry-After", 0.0)))
+    except ValueError:
+        return 0.0
 
 
 def to_point(score: SegmentScore) -> Point:

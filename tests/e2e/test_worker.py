@@ -19,7 +19,7 @@ from streams.events import DEAD_LETTER_TOPIC, SCORES_TOPIC, SEGMENTS_TOPIC, Segm
 from streams.ingest.files import cut, find_sources
 from streams.topics import create_topics
 from streams.worker import free_port
-from tests.integration.harness import ROOT, Follower, Worker, fvq, produce, wait_for
+from tests.integration.harness import PYTHON, ROOT, Follower, Worker, fvq, produce, wait_for
 
 DEMO = ROOT / "deploy" / "demo" / "face.mp4"
 
@@ -51,7 +51,9 @@ def event(path: Path, number: int, **changes: object) -> SegmentEvent:
     return SegmentEvent(**(fields | changes))
 
 
-def worker(broker: str, media: Path, folder: Path, name: str = "worker", **settings: str) -> Worker:
+def worker(
+    broker: str, media: Path, folder: Path, name: str = "worker", command: list[str] | None = None, **settings: str
+) -> Worker:
     own = {
         "FVQ_BROKER": broker,
         "FVQ_MEDIA_ROOTS": str(media),
@@ -59,7 +61,7 @@ def worker(broker: str, media: Path, folder: Path, name: str = "worker", **setti
         "FVQ_LIVE_WINDOW": "off",
         "FVQ_SAMPLER_WORKERS": "1",
     }
-    return Worker(name, folder, **(own | settings))
+    return Worker(name, folder, command=command, **(own | settings))
 
 
 def scored(follower: Follower) -> Counter[str]:
@@ -123,6 +125,40 @@ def test_hostile_input_is_dead_lettered_with_its_bytes(broker: str, segments: li
         running.kill()
         follower.close()
         consumer.close()
+
+
+BROKEN = """
+from streams import worker
+from streams.settings import load_settings
+from streams.sinks.sqlite import SqliteSink
+
+def add(self, score):
+    raise KeyError("a bug")
+
+SqliteSink.add = add
+raise SystemExit(worker.run_worker(load_settings()))
+"""
+
+
+def test_a_worker_that_cannot_finish_a_batch_ends_and_the_next_one_does(
+    broker: str, segments: list[Path], tmp_path: Path
+) -> None:
+    events = [event(path, number) for number, path in enumerate(segments)]
+    produce(broker, SEGMENTS_TOPIC, events)
+    broken = worker(broker, segments[0].parent, tmp_path, name="broken", command=[PYTHON, "-c", BROKEN]).start()
+    running = worker(broker, segments[0].parent, tmp_path)
+    follower = Follower(broker, SCORES_TOPIC)
+    try:
+        wait_for("the end of the broken worker", lambda: not broken.running, 60)
+        assert broken.process is not None
+        assert broken.process.returncode == 1
+        assert "a bug" in broken.tail()
+        running.start()
+        wait_for("every score", lambda: set(scored(follower)) == {one.segment_id for one in events}, 90)
+    finally:
+        broken.kill()
+        running.kill()
+        follower.close()
 
 
 def test_pages_and_a_graceful_stop(broker: str, segments: list[Path], tmp_path: Path) -> None:

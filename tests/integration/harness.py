@@ -17,7 +17,7 @@ from kafka import KafkaAdminClient, KafkaConsumer, KafkaProducer, TopicPartition
 from streams.events import SegmentEvent
 
 ROOT = Path(__file__).parents[2]
-FVQ = str(ROOT / ".venv/bin/fvq")
+FVQ, PYTHON = str(ROOT / ".venv/bin/fvq"), str(ROOT / ".venv/bin/python")
 TOOL_MISSING = 3  # exit code of the scripts under deploy/
 
 
@@ -126,10 +126,14 @@ class Worker:
 
     core: which of the processor cores is the worker's, and its children's; None for all. Two workers that both
     take all cores spend most of the time waiting for each other's threads.
+    command: what is run instead of `fvq worker`.
     """
 
-    def __init__(self, name: str, folder: Path, core: int | None = None, **settings: str) -> None:
+    def __init__(
+        self, name: str, folder: Path, core: int | None = None, command: list[str] | None = None, **settings: str
+    ) -> None:
         self.name = name
+        self.command = command or [FVQ, "worker"]
         cores = sorted(os.sched_getaffinity(0))
         self.cores = set(cores) if core is None else {cores[core % len(cores)]}
         self.log = folder / f"{name}.log"
@@ -140,7 +144,7 @@ class Worker:
         with self.log.open("ab") as log:
             # An own group, so that `kill` reaches the sampling children too, as a power cut does.
             self.process = subprocess.Popen(
-                [FVQ, "worker"], env=self.environment, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
+                self.command, env=self.environment, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
             )
         os.sched_setaffinity(self.process.pid, self.cores)  # long before the worker has imported anything with threads
         return self

@@ -43,6 +43,14 @@ def die(number: int) -> None:
     time.sleep(5)
 
 
+def die_once(flag: Path) -> str:
+    if flag.exists():
+        return "done"
+    flag.touch()
+    os.kill(os.getpid(), signal.SIGKILL)
+    raise AssertionError
+
+
 def die_while_answering() -> Any:
     return _Deadly()
 
@@ -134,6 +142,12 @@ def test_a_child_killed_while_it_answers_or_is_idle_breaks_nothing(pool: Sampler
     os.kill(pid, signal.SIGKILL)
     assert gone(pid)
     assert pool.submit_task(own_pid).result(60) != pid
+
+
+def test_a_task_whose_child_was_killed_by_somebody_else_gets_another(pool: SamplerPool, tmp_path: Path) -> None:
+    flag = tmp_path / "flag"
+    assert pool.submit_task(die_once, flag).result(60) == "done"
+    assert flag.exists()
 
 
 def test_children_leave_interrupts_to_the_parent(pool: SamplerPool) -> None:

@@ -5,19 +5,24 @@ from __future__ import annotations
 import asyncio
 import json
 from concurrent.futures import Future
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from scorer.errors import MediaError, ModelError
 from streams import score as score_module
-from streams.events import SegmentScore
+from streams.events import SegmentEvent, SegmentScore
 from streams.media import LocalMedia
 from streams.score import DeadLetter, Message, SegmentPipeline
 from streams.settings import Settings
 from tests.doubles import BrightnessScorer, make_clip
+
+BRIGHTNESS = [str(light) for light in range(256)]
 
 
 class Media:
@@ -40,14 +45,14 @@ class Media:
         elif path.name == "bug":
             answer.set_exception(KeyError("oops"))
         else:
-            answer.set_result([(None, make_clip(100 if path.name == "unlucky" else int(path.name)))])
+            answer.set_result([(None, make_clip(int(path.name) if path.name in BRIGHTNESS else 100))])
         return answer
 
 
-def message(uri: str, ago: float = 0.0, segment: str = "s/1") -> Message:
+def message(uri: str, ago: float = 0.0, segment: str = "s/1", **changes: object) -> Message:
     start = datetime.now(UTC) - timedelta(seconds=ago + 2)
     event = {"stream_id": "s", "segment_id": segment, "sequence": 1, "uri": uri, "start": start.isoformat(), "duration": 2}
-    return Message(b"s", json.dumps(event).encode(), "video-segments", 3, 42)
+    return Message(b"s", json.dumps(event | changes).encode(), "video-segments", 3, 42)
 
 
 async def answers(
@@ -81,6 +86,10 @@ async def test_segments_are_scored_in_one_batch_and_in_order() -> None:
         (Message(b"k", b"\xff not json"), "event", "JSON"),
         (Message(None, b""), "event", "empty"),
         (Message(b"k", b'{"stream_id": "s"}'), "event", "segment_id"),
+        (message("1", start="0001-01-01T00:00:00+05:00"), "event", "start"),
+        (message("1", sequence=2**63), "event", "sequence"),
+        (message("1", stream_id="\ud800"), "event", "JSON"),
+        (message("1", labels={"note": "x" * 600_000}), "event", "600"),
     ],
 )
 async def test_what_cannot_be_scored_is_a_dead_letter_with_its_bytes(sent: Message, kind: str, reason: str) -> None:
@@ -134,3 +143,60 @@ async def test_a_clip_that_the_model_cannot_answer_costs_its_batch_nothing() -> 
     assert (first.status, third.status) == ("scored", "scored")
     assert isinstance(second, DeadLetter)
     assert (second.headers["kind"], second.headers["reason"]) == ("model", "no number")
+
+
+@pytest.mark.parametrize("value", [float("nan"), -1.0])
+async def test_an_answer_that_is_no_score_is_a_dead_letter_not_the_end(value: float) -> None:
+    class Wild(BrightnessScorer):
+        def score(self, clips: Any) -> Any:
+            return [replace(one, uncertainty=value) if one.score > 50 else one for one in super().score(clips)]
+
+    wild, fine = await answers([message("200"), message("50")], Wild())
+    assert isinstance(wild, DeadLetter)
+    assert wild.headers["kind"] == "internal"
+    assert fine.status == "scored"
+
+
+async def test_a_scorer_that_answers_too_little_is_asked_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Short(BrightnessScorer):
+        def score(self, clips: Any) -> Any:
+            return super().score(clips)[len(self.batches) == 1 :]
+
+    monkeypatch.setattr(score_module, "FIRST_WAIT", 0.01)
+    found = await asyncio.wait_for(answers([message("100"), message("50")], Short()), 5)
+    assert [one.status for one in found] == ["scored", "scored"]
+
+
+def test_a_dead_letter_always_fits_into_a_message() -> None:
+    letter = score_module.dead_letter(Message(b"k" * 10**6, b"v" * 2 * 10**6), kind="event", reason="r" * 10**6)
+    size = len(letter.key or b"") + len(letter.value) + sum(map(len, letter.headers.values()))
+    assert size < 2**20
+    assert letter.headers["truncated"] == "2000000"
+
+
+times = st.datetimes().map(datetime.isoformat) | st.sampled_from(["0001-01-01T00:00:00+05:00", "9999-12-31T23:59:59-14:00"])
+anything = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text() | times,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
+    max_leaves=5,
+)
+fields = st.fixed_dictionaries(
+    {}, optional=dict.fromkeys((*SegmentEvent.model_fields, "unknown"), anything) | {"start": times | anything}
+)
+
+
+GOOD = {"stream_id": "s", "segment_id": "s/1", "sequence": 1, "uri": "1", "start": "2026-01-31T20:15:04Z", "duration": 2.0}
+
+
+@given(st.binary(max_size=100) | fields.map(lambda changes: json.dumps(GOOD | changes).encode()))
+def test_whatever_comes_is_answered(value: bytes) -> None:
+    """Nothing may leave the agent: Faust would lose the message, and stop."""
+    sent, good = Message(b"k", value), message("100")
+    for live_window in (None, 60.0):
+        answer, other = asyncio.run(answers([sent, good], live_window=live_window))
+        if isinstance(answer, DeadLetter):
+            assert (answer.key, answer.value) == (b"k", value)
+            assert answer.headers["kind"] != "internal"
+        else:
+            assert SegmentScore.from_bytes(answer.to_bytes()) == answer
+        assert isinstance(other, SegmentScore)
