@@ -19,6 +19,7 @@ from safetensors import SafetensorError
 from torch import Tensor
 
 from scorer.errors import ModelError
+from scorer.model.encoders import LiteEncoder
 from scorer.model.modeling import ClipBatch, FVQRater
 from scorer.spec import LEVELS, ClipScore, ModelId, SampledClip, SamplerSpec
 
@@ -51,6 +52,9 @@ def load_engine(model: str = "nano", device: str = "auto") -> Engine:
     try:
         spec = SamplerSpec.load(directory)
         network = load_model(directory, dtype)
+        for module in network.modules():
+            if isinstance(module, LiteEncoder):
+                module.fuse()
     except (OSError, ValueError, TypeError, KeyError, RuntimeError, SafetensorError) as error:
         raise ModelError(f"model {directory}: {error}") from error
     return Engine(network.to(chosen), spec, ModelId(model if model in SHIPPED else directory.name, version_of(directory)))

@@ -147,6 +147,30 @@ def train(
     print(json.dumps({name: metrics[name] for name in ("version", "srcc", "srcc_within", "plcc", "rmse", "ladders")}))
 
 
+@app.command()
+def evaluate(
+    model: Annotated[str, typer.Argument(help="A shipped model's name, or a model directory.")],
+    data: Annotated[Path, typer.Option(help="labels.csv of segments that the model was not trained on.")],
+    train_data: Annotated[Path | None, typer.Option(help="labels.csv that the learned baselines are fitted on.")] = None,
+    plot: Annotated[Path | None, typer.Option(help="Write a scatter of scores against labels.")] = None,
+    as_json: JsonFlag = False,
+) -> None:
+    """Agreement of a model's scores with labels, beside baselines."""
+    from rich.console import Console
+
+    from scorer.engine import load_engine
+    from training import report
+
+    found = report.evaluate(load_engine(model, load_settings().device), data, train_data)
+    if plot is not None:
+        report.plot(found, plot)
+    if as_json:
+        print(json.dumps(found))
+        return
+    for table in report.tables(found):
+        Console().print(table)
+
+
 def _broker(settings: Settings) -> str:
     if not settings.broker:
         raise SettingsError("FVQ_BROKER", "is not set: name the Kafka servers as host:port")

@@ -3,38 +3,46 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from itertools import pairwise
 from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 from scipy import optimize, stats
 
-from training.synth import is_vmaf_labelled
+from scorer.spec import LEVELS
+from training.synth import KINDS, VMAF_TRUSTED, is_vmaf_labelled
+
+Floats = NDArray[np.float64]
+Rows = Sequence[Mapping[str, Any]]
+FIGURES = ("srcc", "srcc_within", "krcc", "plcc", "rmse", "ladders")
+"""What `summary` is read by, and `intervals` gives the spread of."""
 
 
 def srcc(x: ArrayLike, y: ArrayLike) -> float:
-    """Spearman's rank correlation, -1..1."""
-    return float(stats.spearmanr(x, y).statistic)
+    """Spearman's rank correlation, -1..1; 0 where one side is constant: it orders nothing."""
+    x, y = np.asarray(x, float), np.asarray(y, float)
+    return float(stats.spearmanr(x, y).statistic) if np.ptp(x) and np.ptp(y) else 0.0
 
 
-def logistic_fit(scores: ArrayLike, labels: ArrayLike) -> np.ndarray[Any, np.dtype[np.float64]]:
+def logistic_fit(scores: ArrayLike, labels: ArrayLike) -> Floats:
     """Scores mapped to the labels' scale by the 4-parameter logistic of VQEG's test plans, before PLCC and RMSE."""
     x, y = np.asarray(scores, float), np.asarray(labels, float)
 
     def curve(v: Any, high: float, low: float, middle: float, width: float) -> Any:
         return low + (high - low) / (1 + np.exp(np.clip(-(v - middle) / (abs(width) + 1e-6), -50, 50)))
 
-    start = (y.max(), y.min(), x.mean(), x.std() + 1e-3)
+    falling = srcc(x, y) < 0
+    start = (y.min() if falling else y.max(), y.max() if falling else y.min(), x.mean(), x.std() + 1e-3)
     try:
-        found, _ = optimize.curve_fit(curve, x, y, p0=start, maxfev=20000)
+        found, _ = optimize.curve_fit(curve, x, y, p0=start, maxfev=5000)
     except RuntimeError:
         return np.polyval(np.polyfit(x, y, 1), x)
     return np.asarray(curve(x, *found))
 
 
-def ladder_order(rows: Sequence[Mapping[str, Any]], scores: Sequence[float]) -> tuple[int, int]:
+def ladder_order(rows: Rows, scores: Sequence[float]) -> tuple[int, int]:
     """(right, all) neighbouring steps of one content and kind whose scores fall in the order of the steps."""
     ladders: dict[tuple[str, str], list[tuple[int, float]]] = defaultdict(list)
     for row, score in zip(rows, scores, strict=True):
@@ -47,33 +55,105 @@ def ladder_order(rows: Sequence[Mapping[str, Any]], scores: Sequence[float]) -> 
     return right, total
 
 
-def summary(rows: Sequence[Mapping[str, Any]], scores: Sequence[float]) -> dict[str, Any]:
-    """Agreement of scores with the labels `mos` of rows that also name `content`, `kind` and `step`.
-
-    srcc, krcc, plcc, rmse: over the kinds that VMAF labels; plcc and rmse after `logistic_fit`. srcc_within: mean over
-    contents. ladders: share of neighbouring ladder steps in the right order, all kinds, and by kind.
-    """
-    trusted = [i for i, row in enumerate(rows) if row["kind"] == "reference" or is_vmaf_labelled(row["kind"])]
-    y = np.array([float(rows[i]["mos"]) for i in trusted])
-    x = np.array([scores[i] for i in trusted])
+def agreement(scores: ArrayLike, labels: ArrayLike, contents: Sequence[str]) -> dict[str, float]:
+    """srcc, krcc, plcc and rmse after `logistic_fit`, mae as they are, and srcc_within: the mean over contents."""
+    x, y, names = np.asarray(scores, float), np.asarray(labels, float), np.asarray(contents)
     fitted = logistic_fit(x, y)
-    contents = sorted({rows[i]["content"] for i in trusted})
-    within = [srcc(*(v[[rows[i]["content"] == content for i in trusted]] for v in (x, y))) for content in contents]
-    kinds = sorted({row["kind"] for row in rows} - {"reference"})
-    by_kind = {}
-    for kind in kinds:
-        chosen = [i for i, row in enumerate(rows) if row["kind"] == kind]
-        right, total = ladder_order([rows[i] for i in chosen], [scores[i] for i in chosen])
-        by_kind[kind] = {"right": right, "steps": total}
-    right, total = (sum(k[name] for k in by_kind.values()) for name in ("right", "steps"))
+    of_content = [names == name for name in dict.fromkeys(contents)]
+    within = [srcc(x[one], y[one]) for one in of_content if one.sum() > 2]
     return {
-        "clips": len(rows),
         "srcc": srcc(x, y),
+        "srcc_within": float(np.mean(within)) if within else float("nan"),
         "krcc": float(stats.kendalltau(x, y).statistic),
-        "plcc": float(np.corrcoef(fitted, y)[0, 1]),
+        "plcc": float(np.corrcoef(fitted, y)[0, 1]) if np.ptp(fitted) else 0.0,
         "rmse": float(np.sqrt(np.mean((fitted - y) ** 2))),
         "mae": float(np.abs(x - y).mean()),
-        "srcc_within": float(np.mean(within)),
-        "ladders": right / max(1, total),
+    }
+
+
+def summary(rows: Rows, scores: Sequence[float]) -> dict[str, Any]:
+    """Agreement of scores with the labels `mos` of rows that also name `content`, `kind` and `step`.
+
+    The figures of `agreement` are over the kinds on which VMAF can be trusted as a label (`VMAF_TRUSTED`; a kind that
+    `fvq synth` does not make was labelled by somebody else, and counts). srcc_vmaf: over every kind that carries VMAF.
+    ladders: share of neighbouring steps in the right order, all kinds. by_kind: n, srcc, right and all steps.
+    """
+    trusted = [i for i, row in enumerate(rows) if row["kind"] in VMAF_TRUSTED or row["kind"] not in KINDS]
+    labelled = [i for i, row in enumerate(rows) if is_vmaf_labelled(row["kind"])]
+    labels = np.array([float(row["mos"]) for row in rows])
+    given = np.asarray(scores, float)
+    by_kind: dict[str, dict[str, Any]] = {}
+    for kind in sorted({row["kind"] for row in rows} - {"reference"}):
+        chosen = [i for i, row in enumerate(rows) if row["kind"] == kind]
+        right, steps = ladder_order([rows[i] for i in chosen], given[chosen].tolist())
+        by_kind[kind] = {"n": len(chosen), "srcc": srcc(given[chosen], labels[chosen]), "right": right, "steps": steps}
+    right, steps = (sum(kind[name] for kind in by_kind.values()) for name in ("right", "steps"))
+    return {
+        "clips": len(rows),
+        **agreement(given[trusted], labels[trusted], [rows[i]["content"] for i in trusted]),
+        "srcc_vmaf": srcc(given[labelled], labels[labelled]),
+        "ladders": right / max(1, steps),
         "by_kind": by_kind,
     }
+
+
+def intervals(rows: Rows, scores: Sequence[float], repeats: int = 300, seed: int = 0) -> dict[str, tuple[float, float]]:
+    """95 % bootstrap intervals of the `FIGURES` of `summary`.
+
+    Contents are drawn, not clips: segments of one content are not independent of each other, and contents are few.
+    """
+    rng = np.random.default_rng(seed)
+    by_content: dict[str, list[int]] = defaultdict(list)
+    for i, row in enumerate(rows):
+        by_content[row["content"]].append(i)
+    names = sorted(by_content)
+    drawn: list[list[float]] = []
+    for _ in range(repeats):
+        taken, chosen = [], []
+        for copy, name in enumerate(rng.choice(names, len(names))):
+            # A content that is drawn twice is two contents.
+            taken += [dict(rows[i]) | {"content": f"{name}/{copy}"} for i in by_content[name]]
+            chosen += [scores[i] for i in by_content[name]]
+        found = summary(taken, chosen)
+        drawn.append([found[figure] for figure in FIGURES])
+    low, high = np.nanpercentile(np.array(drawn), [2.5, 97.5], axis=0)
+    return {figure: (float(a), float(b)) for figure, a, b in zip(FIGURES, low, high, strict=True)}
+
+
+def calibration(labels: ArrayLike, scores: ArrayLike, uncertainty: ArrayLike, levels: Sequence[int]) -> dict[str, float]:
+    """How far uncertainty and levels can be trusted.
+
+    uncertainty: expected absolute errors, points. levels: 0-4. Returns the Spearman correlation of uncertainty with
+    absolute error, the mean error of the most certain fifth and of the rest, and the share of right levels.
+    """
+    y, x, spread = (np.asarray(v, float) for v in (labels, scores, uncertainty))
+    errors = np.abs(x - y)
+    certain = np.zeros(len(y), bool)
+    certain[np.argsort(spread, kind="stable")[: max(1, len(y) // 5)]] = True
+    right = np.minimum(len(LEVELS) - 1, y // (100 / len(LEVELS))) == np.asarray(levels)
+    return {
+        "level_accuracy": float(right.mean()),
+        "uncertainty_vs_error": srcc(spread, errors),
+        "uncertainty_mean": float(spread.mean()),
+        "error_mean": float(errors.mean()),
+        "error_certain_fifth": float(errors[certain].mean()),
+        "error_rest": float(errors[~certain].mean()),
+    }
+
+
+def cross_validated(
+    rows: Rows, fit_and_score: Callable[[Sequence[int], Sequence[int]], Sequence[float]], folds: int = 5, seed: int = 0
+) -> Floats:
+    """Scores of every row by a model that saw no segment of its content.
+
+    fit_and_score: (places to train on, places to score) -> scores of the latter.
+    """
+    names = sorted({row["content"] for row in rows})
+    order = np.random.default_rng(seed).permutation(len(names))
+    scores = np.full(len(rows), np.nan)
+    for fold in range(folds):
+        held = {names[i] for i in order[fold::folds]}
+        inside = [i for i, row in enumerate(rows) if row["content"] not in held]
+        outside = [i for i, row in enumerate(rows) if row["content"] in held]
+        scores[outside] = fit_and_score(inside, outside)
+    return scores

@@ -120,9 +120,17 @@ def ladders() -> list[Degradation]:
     return made
 
 
+KINDS = {step.kind: step.target is None for step in ladders()}
+"""Every kind, and whether VMAF is its label (else a ladder's target)."""
+
+VMAF_TRUSTED = frozenset({"x264", "x265", "vp9", "av1", "mpeg4", "scale", "blur", "scale+x264", "blur+x264"})
+"""Kinds on which VMAF can be trusted: it was made for compression and scaling (Li et al., Netflix, 2016), and sees blur. What
+changes over time (loss, motion blur) and noise that is compressed carry it for want of better."""
+
+
 def is_vmaf_labelled(kind: str) -> bool:
-    """Whether segments of that kind carry VMAF as their label (else a ladder's target)."""
-    return all(d.target is None for d in ladders() if d.kind == kind)
+    """Whether segments of that kind carry VMAF as their label; references do, and what was not made here counts as such."""
+    return KINDS.get(kind, True)
 
 
 def make_reference(source: Path, out: Path, seconds: float, seed: str) -> None:

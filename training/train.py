@@ -32,7 +32,7 @@ from scorer.model.presets import nano
 from scorer.spec import LEVELS, SamplerSpec
 from training.card import write_card
 from training.datasets import Features, balanced_batches, encode_all, read_labels
-from training.evaluate import summary
+from training.evaluate import calibration, summary
 from training.losses import laplace_spread, score_loss
 from training.pretrain import load_frames, pretrain
 from training.synth import fingerprint
@@ -192,17 +192,8 @@ def evaluate_features(network: FVQRater, features: Features, rows: list[dict[str
     """`training.evaluate.summary` of the network on cached features, and how far levels and uncertainty can be trusted."""
     answers = list(predict(network, features))
     labelled = [rows[i] for i, *_ in answers]
-    scores = [score for _, score, _, _ in answers]
-    errors = np.abs(np.array(scores) - np.array([row["mos"] for row in labelled]))
-    uncertainty = np.array([u for _, _, u, _ in answers])
-    right = [min(4, int(row["mos"] // LEVEL_WIDTH)) == level for row, (*_, level) in zip(labelled, answers, strict=True)]
-    certain = uncertainty <= np.quantile(uncertainty, 0.2)
-    return summary(labelled, scores) | {
-        "level_accuracy": float(np.mean(right)),
-        "uncertainty_vs_error": float(np.corrcoef(uncertainty, errors)[0, 1]),
-        "error_certain_fifth": float(errors[certain].mean()),
-        "error_rest": float(errors[~certain].mean()),
-    }
+    _, scores, uncertainty, levels = zip(*answers, strict=True)
+    return summary(labelled, scores) | calibration([row["mos"] for row in labelled], scores, uncertainty, levels)
 
 
 def _standardise(norm: nn.Module, values: Tensor) -> None:

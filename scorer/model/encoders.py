@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import timm
 import torch
+from timm.models._efficientnet_blocks import DepthwiseSeparableConv
 from torch import Tensor, nn
+from torch.nn.utils.fusion import fuse_conv_bn_eval
 from transformers import AutoModel, PreTrainedModel
 from transformers.modeling_outputs import BaseModelOutput
 
 from scorer.model.configuration import LiteEncoderConfig, MotionEncoderConfig
+
+CPU_IMAGES = 8
+"""Images that go through the network at once on a CPU: more of them leave its caches, and take half as long again."""
 
 
 class LiteEncoder(PreTrainedModel):
@@ -37,14 +42,37 @@ class LiteEncoder(PreTrainedModel):
 
     def forward(self, pixel_values: Tensor) -> BaseModelOutput:
         """Tokens (B, 1, hidden_size) of images (B, 3, S, S), values about -1..1."""
-        x = self.bn1(self.conv_stem(pixel_values.contiguous(memory_format=torch.channels_last)))
+        few = CPU_IMAGES if pixel_values.device.type == "cpu" else len(pixel_values)
+        pooled = torch.cat([self._pooled(images) for images in pixel_values.split(few)])
+        return BaseModelOutput(last_hidden_state=self.standardise(pooled)[:, None])
+
+    def _pooled(self, images: Tensor) -> Tensor:
+        """(B, hidden_size), not standardised."""
+        x = self.bn1(self.conv_stem(images.contiguous(memory_format=torch.channels_last)))
         pooled = []
         for index, block in enumerate(self.blocks):
             x = block(x)
             if index in self.config.pooled_blocks:
                 deviation, mean = torch.std_mean(x, dim=(2, 3), correction=0)
                 pooled += [mean, deviation]
-        return BaseModelOutput(last_hidden_state=self.standardise(torch.cat(pooled, dim=1))[:, None])
+        return torch.cat(pooled, dim=1)
+
+    def fuse(self) -> None:
+        """Fold the batch norms into their convolutions: the same answers in two thirds of the time. Not to be trained or saved after."""
+        _fold(self, "conv_stem", "bn1")
+        for stage in self.blocks:
+            for block in stage:
+                separable = isinstance(block, DepthwiseSeparableConv)
+                order = ("conv_dw", "conv_pw") if separable else ("conv_pw", "conv_dw", "conv_pwl")
+                for number, name in enumerate(order, start=1):
+                    _fold(block, name, f"bn{number}")
+
+
+def _fold(block: nn.Module, convolution: str, norm: str) -> None:
+    bn = getattr(block, norm)
+    setattr(block, convolution, fuse_conv_bn_eval(getattr(block, convolution), bn))
+    # timm's norms hold the activation after them.
+    setattr(block, norm, bn.act)
 
 
 class MotionEncoder(PreTrainedModel):

@@ -8,7 +8,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from training.evaluate import ladder_order, logistic_fit, summary
+from training.evaluate import calibration, cross_validated, intervals, ladder_order, logistic_fit, summary
 from training.losses import laplace_spread, within_content_correlation, within_content_rank
 
 ROWS = [
@@ -37,8 +37,46 @@ def test_correlation_leaves_out_the_kinds_that_vmaf_is_blind_to_but_ladders_do_n
     scores = [row["mos"] if row["kind"] == "x264" else 50 + row["step"] for row in ROWS]
     report = summary(ROWS, scores)
     assert report["srcc"] == pytest.approx(1)
-    assert report["by_kind"]["noise"] == {"right": 0, "steps": 6}
+    assert (report["by_kind"]["noise"]["right"], report["by_kind"]["noise"]["steps"]) == (0, 6)
     assert report["ladders"] == 0.5
+
+
+def test_rated_clips_of_no_known_kind_count() -> None:
+    rows = [{"content": str(i), "kind": "", "step": 0, "mos": mos} for i, mos in enumerate((10, 40, 60, 90))]
+    assert summary(rows, [10, 40, 60, 90])["srcc"] == pytest.approx(1)
+    assert summary(rows, [90, 60, 40, 10])["srcc"] == pytest.approx(-1)
+
+
+def test_intervals_hold_the_figure_and_grow_with_disagreement_between_contents() -> None:
+    rows = [{"content": str(c), "kind": "x264", "step": s, "mos": 90.0 - 12 * s} for c in range(6) for s in range(6)]
+    steady = [row["mos"] + 3 * (row["step"] % 2) for row in rows]
+    mixed = [row["mos"] + (0 if int(row["content"]) < 3 else 40) for row in rows]
+    narrow, wide = intervals(rows, steady, 100), intervals(rows, mixed, 100)
+    assert narrow["srcc"][0] <= summary(rows, steady)["srcc"] <= narrow["srcc"][1]
+    assert np.diff(wide["srcc"]) > np.diff(narrow["srcc"])
+
+
+def test_uncertainty_that_knows_the_error_correlates_with_it() -> None:
+    rng = np.random.default_rng(0)
+    labels = rng.uniform(0, 100, 200)
+    spread = rng.uniform(1, 20, 200)
+    scores = labels + spread * rng.choice([-1, 1], 200)
+    levels = [min(4, int(label // 20)) for label in labels]
+    good = calibration(labels, scores, spread, levels)
+    assert good["uncertainty_vs_error"] == pytest.approx(1)
+    assert good["error_certain_fifth"] < good["error_rest"]
+    assert good["level_accuracy"] == 1
+    assert abs(calibration(labels, scores, rng.permutation(spread), levels)["uncertainty_vs_error"]) < 0.3
+
+
+def test_cross_validation_never_scores_a_content_that_it_was_fitted_on() -> None:
+    rows = [{"content": str(i % 7)} for i in range(40)]
+
+    def fit_and_score(inside: list[int], outside: list[int]) -> list[float]:
+        assert not {rows[i]["content"] for i in inside} & {rows[i]["content"] for i in outside}
+        return [float(i) for i in outside]
+
+    assert cross_validated(rows, fit_and_score).tolist() == list(range(40))
 
 
 def test_ties_are_not_in_order() -> None:

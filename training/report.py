@@ -1,0 +1,124 @@
+"""`fvq evaluate`: how well a model's scores agree with labels, beside what it has to beat.
+
+    fvq evaluate MODEL --data DEV/labels.csv [--train-data TRAIN/labels.csv] [--plot scatter.png] [--json]
+
+The learned baselines need data to learn from, so they are in the table where `--train-data` names some.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from matplotlib.figure import Figure
+from rich.table import Table
+
+from scorer.engine import Engine
+from scorer.spec import LEVELS, ClipScore
+from training.baselines import baselines, learned_baselines, measure_all
+from training.datasets import ENCODE_BATCH, read_labels, sample_all
+from training.evaluate import FIGURES, calibration, intervals, summary
+from training.synth import KINDS, VMAF_TRUSTED, fingerprint
+
+Row = Mapping[str, Any]
+
+
+def score_rows(engine: Engine, rows: Sequence[Row], jobs: int) -> list[tuple[int, ClipScore]]:
+    """(row, score) of every row that can be sampled, through the serving sampler and engine."""
+    sampled = sample_all(rows, engine.spec, jobs, ((None, 0.0),))
+    answers: list[tuple[int, ClipScore]] = []
+    while group := list(islice(sampled, ENCODE_BATCH)):
+        answers += zip((i for i, _, _ in group), engine.score([clip for *_, clip in group]), strict=True)
+    return answers
+
+
+def evaluate(engine: Engine, data: Path, train_data: Path | None = None) -> dict[str, Any]:
+    """The report on a labels file.
+
+    Returns `model`, `data` (its fingerprint), `methods` (name -> `training.evaluate.summary`, the model's first),
+    `intervals` and `calibration` of the model, and `clips` (path, label, score, uncertainty of each).
+    """
+    rows, jobs = read_labels(data), os.cpu_count() or 1
+    answers = score_rows(engine, rows, jobs)
+    taken = [rows[i] for i, _ in answers]
+    scores = [answer.score for _, answer in answers]
+    name = f"{engine.model.name}@{engine.model.version}"
+    methods = {name: summary(taken, scores)}
+    measured = measure_all(rows, data, jobs)
+    others = baselines(rows, measured)
+    if train_data is not None:
+        train_rows = read_labels(train_data)
+        others = learned_baselines(train_rows, measure_all(train_rows, train_data, jobs), measured.statistics) | others
+    measured_rows = [rows[int(i)] for i in measured.place]
+    methods |= {method: summary(measured_rows, values) for method, values in others.items()}
+    uncertainty = [answer.uncertainty for _, answer in answers]
+    levels = [LEVELS.index(answer.level) for _, answer in answers]
+    return {
+        "model": name,
+        "data": fingerprint(data),
+        "methods": methods,
+        "intervals": intervals(taken, scores),
+        "calibration": calibration([row["mos"] for row in taken], scores, uncertainty, levels),
+        "clips": [
+            {"path": row["path"].name, "content": row["content"], "kind": row["kind"], "step": row["step"], "mos": row["mos"]}
+            | {"score": answer.score, "uncertainty": answer.uncertainty}
+            for row, (_, answer) in zip(taken, answers, strict=True)
+        ],
+    }
+
+
+def tables(report: dict[str, Any]) -> list[Table]:
+    """The report for people: methods, and the model's kinds."""
+    methods = Table(
+        title=f"{len(report['clips'])} segments, labels {report['data']}; 95 % intervals by content", title_justify="left"
+    )
+    methods.add_column("method")
+    for figure in FIGURES:
+        methods.add_column(figure, justify="right")
+    for name, found in report["methods"].items():
+        cells = [f"{found[figure]:.3f}" if figure != "rmse" else f"{found[figure]:.1f}" for figure in FIGURES]
+        if name == report["model"]:
+            spread = report["intervals"]
+            cells = [
+                f"{cell}\n{spread[figure][0]:.2f}..{spread[figure][1]:.2f}" for cell, figure in zip(cells, FIGURES, strict=True)
+            ]
+        methods.add_row(name, *cells)
+    kinds = Table(title=f"{report['model']} by kind", title_justify="left")
+    for column in ("kind", "label", "segments", "srcc", "steps in order"):
+        kinds.add_column(column, justify="left" if column in ("kind", "label") else "right")
+    for kind, row in report["methods"][report["model"]]["by_kind"].items():
+        label = (
+            "VMAF"
+            if kind in VMAF_TRUSTED
+            else "VMAF, in part blind"
+            if KINDS.get(kind)
+            else "target"
+            if kind in KINDS
+            else "rated"
+        )
+        kinds.add_row(kind, label, str(row["n"]), f"{row['srcc']:.3f}", f"{row['right']} / {row['steps']}")
+    trust = Table(title="uncertainty and level", title_justify="left", show_header=False)
+    for name, value in report["calibration"].items():
+        trust.add_row(name, f"{value:.3f}" if name in ("level_accuracy", "uncertainty_vs_error") else f"{value:.1f} points")
+    return [methods, kinds, trust]
+
+
+def plot(report: dict[str, Any], path: Path) -> None:
+    """Scatter of scores against labels, a colour per content; raises ValueError where the picture's format is unknown."""
+    figure = Figure(figsize=(7, 7), layout="constrained")
+    axes = figure.subplots()
+    clips = report["clips"]
+    for content in sorted({clip["content"] for clip in clips})[:20]:
+        of_content = [clip for clip in clips if clip["content"] == content]
+        x, y, error = (np.array([clip[name] for clip in of_content]) for name in ("mos", "score", "uncertainty"))
+        axes.errorbar(x, y, yerr=error, fmt="o", markersize=3, alpha=0.6, elinewidth=0.4, label=content)
+    axes.plot([0, 100], [0, 100], color="#888888", linewidth=1)
+    found = report["methods"][report["model"]]
+    title = f"{report['model']}: SRCC {found['srcc']:.3f}, within content {found['srcc_within']:.3f}"
+    axes.set(xlim=(0, 100), ylim=(0, 100), xlabel="label", ylabel="score", title=title)
+    axes.legend(fontsize=8)
+    figure.savefig(path, dpi=110)
