@@ -121,7 +121,8 @@ def doctor(as_json: JsonFlag = False) -> None:
 def synth(
     out: Annotated[Path, typer.Argument(help="Folder for the degraded segments and labels.csv.")],
     sources: Annotated[list[Path], typer.Argument(help="Clean clips and stills, or folders of them.")],
-    steps: Annotated[int, typer.Option(min=1, help="Degradations of each source; more than there are means all.")] = 26,
+    steps: Annotated[int, typer.Option(min=1, help="Degradations of each reference; more than there are means all.")] = 26,
+    variants: Annotated[int, typer.Option(min=1, help="References made of each source, each degraded by so many steps.")] = 1,
     seconds: Annotated[float, typer.Option(min=0.2, help="Length of a segment, seconds.")] = 2.0,
     jobs: Annotated[int, typer.Option(min=1, help="Encoders that run at once.")] = os.cpu_count() or 1,
     seed: Annotated[int, typer.Option(help="The same seed makes the same files.")] = 0,
@@ -129,7 +130,7 @@ def synth(
     """Make degraded segments with labels from clean clips and stills."""
     from training.synth import find_sources, synthesise
 
-    print(synthesise(out, find_sources(sources), steps=steps, seconds=seconds, jobs=jobs, seed=seed))
+    print(synthesise(out, find_sources(sources), steps=steps, variants=variants, seconds=seconds, jobs=jobs, seed=seed))
 
 
 @app.command()
@@ -171,6 +172,25 @@ def evaluate(
         Console().print(table)
 
 
+@app.command()
+def ablate(
+    recipe: Annotated[Path, typer.Option(help="YAML recipe.")],
+    data: Annotated[Path, typer.Option(help="labels.csv of the training segments.")],
+    dev: Annotated[Path, typer.Option(help="labels.csv of segments of other people.")],
+    work: Annotated[Path, typer.Option(help="The folder `work` in the model that `fvq train` made.")],
+    seeds: Annotated[int, typer.Option(min=1, help="Runs of each row, whose mean is shown.")] = 2,
+    as_json: JsonFlag = False,
+) -> None:
+    """Fit the model without each of its parts, to see what each is worth."""
+    from rich.console import Console
+
+    from training import ablate as ablation
+    from training.train import Recipe
+
+    found = ablation.ablate(Recipe.load(recipe), data, dev, work, seeds)
+    print(json.dumps(found)) if as_json else Console().print(ablation.table(found))
+
+
 def _broker(settings: Settings) -> str:
     if not settings.broker:
         raise SettingsError("FVQ_BROKER", "is not set: name the Kafka servers as host:port")
@@ -192,6 +212,10 @@ def main() -> None:
         _fail(error, 2)
     except (MediaError, ModelError, ValueError) as error:
         _fail(error, 1)
+    except OSError as error:
+        if not error.filename:
+            raise
+        _fail(f"{error.filename}: {error.strerror}", 1)
     except ImportError as error:
         _fail(f"{error.name} is not installed: pip install 'fvq-monitor[serve,train]'", 1)
     except Exception as error:

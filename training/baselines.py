@@ -15,7 +15,7 @@ from sklearn.svm import SVR
 
 from scorer.sampling.statistics import NAMES
 from scorer.spec import SamplerSpec
-from training.datasets import sample_all
+from training.samples import sample_all
 from training.synth import fingerprint
 
 BRISQUE = [i for i, name in enumerate(NAMES) if name.startswith(("scene0_", "scene1_"))]
@@ -41,7 +41,7 @@ def measure_all(rows: Sequence[Mapping[str, Any]], labels: Path, jobs: int) -> M
     spec = SamplerSpec()
     cache = labels.with_name(f"{labels.stem}.statistics-{spec.statistics_version}-{fingerprint(labels)}.npz")
     if not cache.exists():
-        found = [(i, clip.statistics, clip.info.bits_per_pixel) for i, _, clip in sample_all(rows, spec, jobs, ((None, 0.0),))]
+        found = [(i, clip.statistics, clip.info.bits_per_pixel) for i, clip in sample_all(rows, spec, jobs)]
         places, statistics, bits = zip(*found, strict=True)
         np.savez(cache, place=np.array(places), statistics=np.stack(statistics), bits_per_pixel=np.array(bits, np.float32))
     with np.load(cache, allow_pickle=False) as kept:

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 
-def write_card(directory: Path, metrics: dict[str, Any], *, contents: int, clips: int) -> None:
+def write_card(directory: Path, metrics: dict[str, Any], *, people: int, clips: int) -> None:
     """Write `README.md` into a model directory from the metrics of `training.train.train`."""
     ladders = "\n".join(f"| {kind} | {row['right']} / {row['steps']} |" for kind, row in metrics["by_kind"].items())
     recipe = metrics["recipe"]
@@ -21,8 +21,8 @@ license: apache-2.0
 Rates face video on the scale 0-100, for a CPU. {metrics["parameters"]:,} parameters.
 
 ## Trained on
-- {clips} segments of 2 s made by `fvq synth` from {contents} contents (clean face clips and stills with camera motion,
-  scaled down to clean references); labels file {metrics["data"]}.
+- {clips} segments of 2 s made by `fvq synth` from {people} people (clean face clips and stills with camera motion, as
+  several references each: other stretches, sizes, crops and light); labels file {metrics["data"]}.
 - The labels are not human opinions. For compression, scaling, blur, packet loss and their mixtures the label is VMAF
   against the clip's own reference. For noise, frozen and dropped frames, exposure and black, of which VMAF sees only a
   part, the label is the target that the ladder's step declares: the order is sure, the distances are an opinion.

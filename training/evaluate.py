@@ -144,16 +144,16 @@ def calibration(labels: ArrayLike, scores: ArrayLike, uncertainty: ArrayLike, le
 def cross_validated(
     rows: Rows, fit_and_score: Callable[[Sequence[int], Sequence[int]], Sequence[float]], folds: int = 5, seed: int = 0
 ) -> Floats:
-    """Scores of every row by a model that saw no segment of its content.
+    """Scores of every row by a model that saw no segment of its person.
 
     fit_and_score: (places to train on, places to score) -> scores of the latter.
     """
-    names = sorted({row["content"] for row in rows})
+    names = sorted({row["person"] for row in rows})
     order = np.random.default_rng(seed).permutation(len(names))
     scores = np.full(len(rows), np.nan)
     for fold in range(folds):
         held = {names[i] for i in order[fold::folds]}
-        inside = [i for i, row in enumerate(rows) if row["content"] not in held]
-        outside = [i for i, row in enumerate(rows) if row["content"] in held]
+        inside = [i for i, row in enumerate(rows) if row["person"] not in held]
+        outside = [i for i, row in enumerate(rows) if row["person"] in held]
         scores[outside] = fit_and_score(inside, outside)
     return scores

@@ -42,7 +42,6 @@ def score_loss(prediction: Tensor, label: Tensor, content: Tensor) -> Tensor:
     )
 
 
-def laplace_spread(uncertainty: Tensor, prediction: Tensor, label: Tensor) -> Tensor:
-    """Negative log likelihood of a Laplace distribution whose mean absolute error is `uncertainty`; the score is left alone."""
-    error = (prediction.detach() - label).abs()
+def laplace_spread(uncertainty: Tensor, error: Tensor) -> Tensor:
+    """Negative log likelihood of absolute errors under a Laplace distribution; uncertainty: its mean absolute error, points."""
     return (error / uncertainty + uncertainty.log()).mean()

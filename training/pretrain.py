@@ -7,11 +7,11 @@ VMAF where VMAF can be trusted, else the ladder's target (see `training.synth`).
 
 from __future__ import annotations
 
-import csv
 import importlib.util
 import json
 import time
 from collections import defaultdict
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
@@ -25,13 +25,15 @@ from tqdm import tqdm
 
 from scorer.model.configuration import LiteEncoderConfig
 from scorer.model.encoders import LiteEncoder
+from scorer.sampling.sampler import fragments
+from scorer.spec import SamplerSpec
 from training.evaluate import summary
 from training.losses import score_loss
-from training.synth import is_vmaf_labelled
+from training.synth import REFERENCE_LABEL, is_vmaf_labelled
 
 FRAME_POSITIONS = (0.12, 0.5, 0.88)
-OVER_TIME = {"freeze", "drop"}
-"""Kinds that no single frame shows."""
+NOT_IN_A_FRAME = {"freeze", "drop", "loss", "motion-blur", "dark", "bright"}
+"""Kinds that a crop of a single frame does not show, or not apart from its content: most people sit in some shade."""
 
 
 @dataclass
@@ -45,22 +47,19 @@ class FrameSet:
     step: int
 
 
-def load_frames(labels: Path) -> list[FrameSet]:
-    """The frames of every segment that a labels file of `training.synth` lists, kept beside it as .npy."""
+def load_frames(rows: Sequence[Mapping[str, Any]]) -> list[FrameSet]:
+    """Frames of the rows of a labels file of `training.synth`, kept beside each segment as .npy."""
     sets = []
-    with labels.open() as file:
-        rows = list(csv.DictReader(file))
-    for row in tqdm(rows, desc=f"frames of {labels.parent.name}", disable=None):
-        if row["kind"] in OVER_TIME:
+    for row in tqdm(rows, desc="frames", disable=None):
+        if row["kind"] in NOT_IN_A_FRAME:
             continue
-        clip = labels.parent / (row["path"] if row["kind"] != "reference" else f"{row['content']}.reference.mkv")
-        frames, indices = _three_frames(clip)
-        per_frame = json.loads(clip.with_suffix(".json").read_text())["vmaf_frames"]
+        frames, indices = _three_frames(row["path"])
+        per_frame = json.loads(row["path"].with_suffix(".json").read_text())["vmaf_frames"]
         if row["kind"] == "reference" or not is_vmaf_labelled(row["kind"]):
-            label = np.full(len(indices), float(row["mos"]), np.float32)
+            label = np.full(len(indices), row["mos"], np.float32)
         else:
-            label = np.array([min(per_frame[min(i, len(per_frame) - 1)], 97.0) for i in indices], np.float32)
-        sets.append(FrameSet(frames, label, row["content"], row["kind"], int(row["step"])))
+            label = np.array([min(per_frame[min(i, len(per_frame) - 1)], REFERENCE_LABEL) for i in indices], np.float32)
+        sets.append(FrameSet(frames, label, row["content"], row["kind"], row["step"]))
     return sets
 
 
@@ -81,7 +80,8 @@ def _three_frames(clip: Path) -> tuple[NDArray[np.uint8], list[int]]:
             frames.append(frames[-1])
         np.save(cache, np.stack(frames))
     video.release()
-    return np.load(cache), indices
+    # Mapped: the frames of a few thousand segments are several GB.
+    return np.load(cache, mmap_mode="r"), indices
 
 
 class FrameRater(nn.Module):
@@ -173,7 +173,7 @@ def _batch(
     groups: dict[str, list[FrameSet]], contents: list[str], rng: np.random.Generator, crop: int
 ) -> tuple[Tensor, Tensor, Tensor]:
     images, labels, ids = [], [], []
-    for number, content in enumerate(rng.choice(contents, 4, replace=False)):
+    for number, content in enumerate(rng.choice(contents, min(4, len(contents)), replace=False)):
         sets = groups[content]
         picked = rng.choice(len(sets), min(4, len(sets)), replace=False)
         frame = int(rng.integers(len(FRAME_POSITIONS)))
@@ -192,13 +192,13 @@ def _batch(
 
 
 @torch.inference_mode()
-def evaluate_frames(model: FrameRater, sets: list[FrameSet], crop: int = 320) -> dict[str, Any]:
-    """Scores of segments as the mean over their frames' centre crops, against their labels."""
+def evaluate_frames(model: FrameRater, sets: list[FrameSet]) -> dict[str, Any]:
+    """Scores of segments as the mean over their frames' fragments, as the sampler takes them, against their labels."""
     model.eval()
+    spec = SamplerSpec()
     scores = []
     for one in sets:
-        height, width = one.frames.shape[1:3]
-        y, x = max(0, (height - crop) // 2), max(0, (width - crop) // 2)
-        scores.append(float(model(torch.from_numpy(one.frames[:, y : y + crop, x : x + crop])).mean()))
+        images = np.stack([fragments(frame, spec, i) for i, frame in enumerate(one.frames)])
+        scores.append(float(model(torch.from_numpy(images)).mean()))
     rows = [{"content": s.content, "kind": s.kind, "step": s.step, "mos": float(s.labels.mean())} for s in sets]
     return summary(rows, scores)

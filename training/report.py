@@ -20,8 +20,9 @@ from rich.table import Table
 from scorer.engine import Engine
 from scorer.spec import LEVELS, ClipScore
 from training.baselines import baselines, learned_baselines, measure_all
-from training.datasets import ENCODE_BATCH, read_labels, sample_all
+from training.datasets import ENCODE_BATCH, read_labels
 from training.evaluate import FIGURES, calibration, intervals, summary
+from training.samples import sample_all
 from training.synth import KINDS, VMAF_TRUSTED, fingerprint
 
 Row = Mapping[str, Any]
@@ -29,10 +30,10 @@ Row = Mapping[str, Any]
 
 def score_rows(engine: Engine, rows: Sequence[Row], jobs: int) -> list[tuple[int, ClipScore]]:
     """(row, score) of every row that can be sampled, through the serving sampler and engine."""
-    sampled = sample_all(rows, engine.spec, jobs, ((None, 0.0),))
+    sampled = sample_all(rows, engine.spec, jobs)
     answers: list[tuple[int, ClipScore]] = []
     while group := list(islice(sampled, ENCODE_BATCH)):
-        answers += zip((i for i, _, _ in group), engine.score([clip for *_, clip in group]), strict=True)
+        answers += zip((i for i, _ in group), engine.score([clip for _, clip in group]), strict=True)
     return answers
 
 

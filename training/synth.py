@@ -1,6 +1,6 @@
 """Degraded segments with labels, made from clean face clips and stills: the base data that `nano` learns from.
 
-    fvq synth OUT SOURCE... [--steps 26] [--seconds 2] [--jobs 2] [--seed 0]
+    fvq synth OUT SOURCE... [--steps 26] [--variants 1] [--seconds 2] [--jobs 2] [--seed 0]
 
 For each source (a video, or a still that is given camera motion) a clean reference is made by scaling it down, and
 from the reference a set of degradations. Each degraded segment gets a label on the scale 0-100:
@@ -8,6 +8,9 @@ from the reference a set of degradations. Each degraded segment gets a label on 
 - compression, scaling, blur, packet loss and their mixtures: VMAF against the reference (SSIM and PSNR beside it);
 - noise, frozen and dropped frames, exposure and black: VMAF is blind to part of these (noise of sigma 20 still gets
   80-90), so their label is the step's target in the ladders below: the order is sure, the distances are an opinion.
+
+Contents are what such data is short of. With `--variants`, further references are made of each source: another stretch,
+size, crop, side and light. A network that saw one reference of each takes its sharpness for its quality.
 
 A run can be killed and started again: finished segments are kept. The same seed makes the same files.
 """
@@ -133,38 +136,80 @@ def is_vmaf_labelled(kind: str) -> bool:
     return KINDS.get(kind, True)
 
 
-def make_reference(source: Path, out: Path, seconds: float, seed: str) -> None:
-    """A clean, lossless reference: `seconds` at 25 fps, scaled down by at least a quarter to hide the source's own flaws."""
+@dataclass(frozen=True)
+class Look:
+    """How a reference is made of its source.
+
+    start: seconds. scale: of the source's size, or of a still's film. shortest: side that is not gone below, px.
+    speed: of a video's time, or of a still's camera. crop: (width, height, x, y) as shares of the picture. light: an
+    ffmpeg filter.
+    """
+
+    start: float
+    scale: float
+    shortest: int = 256
+    crop: tuple[float, float, float, float] = (1.0, 1.0, 0.0, 0.0)
+    speed: float = 1.0
+    mirror: bool = False
+    light: str = "null"
+
+
+def look(variant: int, rng: random.Random) -> Look:
+    """The first variant of a source is as it is, scaled down by at least a quarter to hide its own flaws; others differ more."""
+    if variant == 0:
+        return Look(start=rng.uniform(0, 1.0), scale=rng.uniform(0.5, 0.75))
+    wide, high = rng.uniform(0.65, 1.0), rng.uniform(0.65, 1.0)
+    light = f"eq=gamma={rng.uniform(0.75, 1.3):.2f}:contrast={rng.uniform(0.85, 1.1):.2f}:saturation={rng.uniform(0.6, 1.3):.2f}"
+    return Look(
+        start=rng.uniform(0, 1.0),
+        speed=rng.choice((0.3, 0.6, 1.0, 1.0, 1.5, 2.0)),
+        scale=rng.uniform(0.45, 0.8),
+        shortest=176,
+        crop=(wide, high, rng.uniform(0, 1 - wide), rng.uniform(0, 1 - high)),
+        mirror=rng.random() < 0.5,
+        light=light,
+    )
+
+
+def make_reference(source: Path, out: Path, seconds: float, variant: int, seed: str) -> None:
+    """A clean, lossless reference of `seconds` at 25 frames per second."""
     rng = random.Random(seed)  # noqa: S311 - reproducible data, not secrets
     part = out.with_suffix(".part.mkv")
     if source.suffix.lower() in STILLS:
-        _film_still(source, part, seconds, rng)
+        _film_still(source, part, seconds, variant, rng)
     else:
-        start = rng.uniform(0, 1.0)
-        scale = rng.uniform(0.5, 0.75)
-        # Short sides under 256 px leave the sampler no room for different fragments.
-        size = ":".join(f"'trunc(max(i{a}*{scale:.3f},256*i{a}/min(iw,ih))/2)*2'" for a in "wh")
-        chain = f"fps={FPS},scale={size}:flags=lanczos,format=yuv420p"
+        how = look(variant, rng)
+        # Too small a picture leaves the sampler no room for different fragments.
+        size = ":".join(f"'trunc(max(i{a}*{how.scale:.3f},{how.shortest}*i{a}/min(iw,ih))/2)*2'" for a in "wh")
+        crop = "crop=iw*{:.3f}:ih*{:.3f}:iw*{:.3f}:ih*{:.3f}".format(*how.crop) if variant else "null"
+        mirror = "hflip" if how.mirror else "null"
+        chain = f"setpts=PTS/{how.speed},fps={FPS},{crop},scale={size}:flags=lanczos,{mirror},{how.light},format=yuv420p"
         lossless = ("-c:v", "libx264", "-preset", "ultrafast", "-qp", "0")
-        _ffmpeg("-ss", f"{start:.2f}", "-i", source, "-t", str(seconds), "-an", "-vf", chain, *lossless, part)
+        _ffmpeg("-ss", f"{how.start:.2f}", "-i", source, "-t", str(seconds), "-an", "-vf", chain, *lossless, part)
     part.rename(out)
 
 
-def _film_still(source: Path, out: Path, seconds: float, rng: random.Random) -> None:
+def _film_still(source: Path, out: Path, seconds: float, variant: int, rng: random.Random) -> None:
     """Pan and zoom over a still, at most at its own resolution so that it stays sharp."""
     picture = cv2.imread(str(source))
     if picture is None:
         raise ValueError(f"{source}: not a picture")
+    how = look(variant, rng) if variant else Look(0.0, 0.8)
+    if variant:
+        high, wide = picture.shape[:2]
+        share_w, share_h, x, y = how.crop
+        picture = picture[int(y * high) : int((y + share_h) * high), int(x * wide) : int((x + share_w) * wide)]
+        picture = np.ascontiguousarray(picture[:, ::-1] if how.mirror else picture)
     height, width = picture.shape[:2]
-    shrink = min(0.8, 420 / min(height, width))
+    shrink = min(0.8, 420 / min(height, width)) * how.scale / 0.8
     w, h = (int(side * shrink * 0.86) // 2 * 2 for side in (width, height))
     path = [(rng.uniform(0, 0.14), rng.uniform(0, 0.14), rng.uniform(0.94, 1.0)) for _ in range(2)]
     command = [*_FFMPEG, "-f", "rawvideo", "-pix_fmt", "bgr24", "-s", f"{w}x{h}", "-r", str(FPS), "-i", "-",
-               "-vf", "format=yuv420p", "-c:v", "libx264", "-preset", "ultrafast", "-qp", "0", str(out)]  # fmt: skip
+               "-vf", f"{how.light},format=yuv420p", "-c:v", "libx264", "-preset", "ultrafast", "-qp", "0", str(out)]  # fmt: skip
     with subprocess.Popen(command, stdin=subprocess.PIPE) as process:
         assert process.stdin is not None
         for t in np.linspace(0, 1, int(seconds * FPS)):
-            ease = (1 - np.cos(np.pi * t)) / 2
+            ease = (1 - np.cos(np.pi * t * how.speed)) / 2
             x, y, zoom = (a + (b - a) * ease for a, b in zip(*path, strict=True))
             matrix = np.array(
                 [[shrink * zoom, 0, -x * width * shrink], [0, shrink * zoom, -y * height * shrink]], dtype=np.float32
@@ -226,27 +271,31 @@ def measure(degraded: Path, reference: Path) -> dict[str, Any]:
     }
 
 
-def synthesise(out: Path, sources: Sequence[Path], *, steps: int, seconds: float = 2.0, jobs: int = 2, seed: int = 0) -> Path:
+def synthesise(
+    out: Path, sources: Sequence[Path], *, steps: int, variants: int = 1, seconds: float = 2.0, jobs: int = 2, seed: int = 0
+) -> Path:
     """Make the segments of all sources and `labels.csv` beside them; returns its path.
 
-    steps: degradations taken of each source, spread over the kinds at random; all of them if it is more than there are.
+    steps: degradations taken of each reference, spread over the kinds at random; all of them if it is more than there
+    are. variants: references of each source; each is a content of its own, of the same person.
     """
     out.mkdir(parents=True, exist_ok=True)
-    todo: list[tuple[Path, Degradation | None]] = []
-    for source in sources:
-        rng = random.Random(f"{seed}/{source.stem}")  # noqa: S311
+    references = {f"{source.stem}-v{v}" if v else source.stem: (source, v) for source in sources for v in range(variants)}
+    todo: list[tuple[str, Degradation | None]] = []
+    for content in references:
+        rng = random.Random(f"{seed}/{content}")  # noqa: S311
         chosen = ladders()
         rng.shuffle(chosen)
-        todo += [(source, None), *((source, how) for how in chosen[:steps])]
-    by_source = {source: out / f"{source.stem}.reference.mkv" for source in sources}
+        todo += [(content, None), *((content, how) for how in chosen[:steps])]
 
-    def reference_of(source: Path) -> None:
-        if not by_source[source].exists():
-            make_reference(source, by_source[source], seconds, f"{seed}/{source.stem}")
+    def reference_of(content: str) -> None:
+        if not (reference := out / f"{content}.reference.mkv").exists():
+            source, variant = references[content]
+            make_reference(source, reference, seconds, variant, f"{seed}/{content}")
 
     with ThreadPoolExecutor(jobs) as pool:
-        list(tqdm(pool.map(reference_of, sources), total=len(sources), desc="references", disable=None))
-        work = pool.map(lambda item: _one(out, by_source[item[0]], item[0].stem, item[1]), todo)
+        list(tqdm(pool.map(reference_of, references), total=len(references), desc="references", disable=None))
+        work = pool.map(lambda item: _one(out, item[0], references[item[0]][0].stem, item[1]), todo)
         rows = [row for row in tqdm(work, total=len(todo), desc="segments", disable=None) if row is not None]
     labels = out / "labels.csv"
     fields = [name for name in rows[0] if name != "vmaf_frames"]
@@ -257,13 +306,20 @@ def synthesise(out: Path, sources: Sequence[Path], *, steps: int, seconds: float
     return labels
 
 
-def _one(out: Path, reference: Path, content: str, how: Degradation | None) -> dict[str, Any] | None:
+def _one(out: Path, content: str, person: str, how: Degradation | None) -> dict[str, Any] | None:
+    reference = out / f"{content}.reference.mkv"
     name = f"{content}.{how.kind}-{how.step}" if how else f"{content}.reference"
     clip, record = out / f"{name}.mkv", out / f"{name}.json"
     if record.exists():
-        row: dict[str, Any] = json.loads(record.read_text())
+        row: dict[str, Any] = json.loads(record.read_text()) | {"person": person}
         return row
-    row = {"path": clip.name, "content": content, "kind": how.kind if how else "reference", "step": how.step if how else 0}
+    row = {
+        "path": clip.name,
+        "content": content,
+        "person": person,
+        "kind": how.kind if how else "reference",
+        "step": how.step if how else 0,
+    }
     if how is None:
         row |= {"mos": REFERENCE_LABEL, "vmaf": 100.0, "ssim": 1.0, "psnr": 60.0, "vmaf_frames": []}
     else:

@@ -2,10 +2,10 @@
 
     fvq train --recipe training/recipes/nano.yaml --data TRAIN/labels.csv --dev DEV/labels.csv --out MODEL
 
-Stage 0 teaches the vision encoder on single frames (`training.pretrain`). Its outputs are then computed once and
-cached. Stage I trains projectors and language model to answer with the level; stage II adds the score: L1 and the
-order within each content, while the level's answer is kept, and the uncertainty as the scale of a Laplace error.
-`dev` is only looked at: nothing is chosen by it.
+Stage 0 teaches the vision encoder on single frames (`training.pretrain`). Its outputs are then computed once. Stage I
+trains projectors and language model to answer with the level; stage II adds the score: L1 and the order within each
+content, while the level's answer is kept. The uncertainty learns the errors that models make which have not seen the
+person: a model's own errors on what it has learned are too small. `dev` is only looked at: nothing is chosen by it.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import csv
 import json
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -22,21 +22,25 @@ from typing import Any
 import numpy as np
 import torch
 import yaml
+from numpy.typing import NDArray
 from torch import Tensor, nn
 from tqdm import tqdm
 
 from scorer.engine import version_of
+from scorer.model.configuration import STREAMS
 from scorer.model.encoders import LiteEncoder
 from scorer.model.modeling import FVQRater, RaterOutput
 from scorer.model.presets import nano
 from scorer.spec import LEVELS, SamplerSpec
 from training.card import write_card
-from training.datasets import Features, balanced_batches, encode_all, read_labels
-from training.evaluate import calibration, summary
+from training.datasets import Features, balanced_batches, encode, read_labels
+from training.evaluate import Floats, calibration, cross_validated, summary
 from training.losses import laplace_spread, score_loss
 from training.pretrain import load_frames, pretrain
+from training.samples import kept_samples, parts_of
 from training.synth import fingerprint
 
+Row = dict[str, Any]
 LEVEL_WIDTH = 100 / len(LEVELS)
 
 
@@ -55,6 +59,10 @@ class Recipe:
     weight_decay: float
     statistics_noise: float
     """Deviation of the noise on the standardised statistics: few contents, and a table of numbers is easily learned by heart."""
+    statistics_dropout: float
+    """Share of the clips that are seen without their statistics, so that the pictures are looked at too."""
+    folds: int
+    """Models that are fitted on parts of the people, for the errors that the uncertainty learns."""
     threads: int = 1
     """More cost more than they bring for a network of this size, and the sampling children need the cores."""
 
@@ -70,61 +78,81 @@ class Recipe:
 def train(recipe: Recipe, data: Path, dev: Path, out: Path) -> dict[str, Any]:
     """Run the recipe; write the model directory `out` (weights, sampler, tokenizer, card, metrics); returns the metrics.
 
-    Everything that can be taken up again after a kill is in `out/work`: stage 0's encoder and the cached features.
+    Everything that can be taken up again after a kill is in `out/work`: the samples and stage 0's encoder.
     """
     started = time.monotonic()
     work = out / "work"
     work.mkdir(parents=True, exist_ok=True)
     torch.manual_seed(recipe.seed)
     torch.set_num_threads(recipe.threads)
-    config, tokenizer = nano()
-    spec = SamplerSpec()
-    network = FVQRater(config)
-    if not (work / "stage0" / "done").exists():
-        pretrain(
-            load_frames(data),
-            load_frames(dev),
-            work / "stage0",
-            steps=recipe.stage0_steps,
-            seed=recipe.seed,
-            threads=recipe.threads,
-        )
-        (work / "stage0" / "done").touch()
-    network.vision_model = LiteEncoder.from_pretrained(work / "stage0")
+    _, tokenizer = nano()
+    spec, jobs = SamplerSpec(), os.cpu_count() or 1
     rows, dev_rows = read_labels(data), read_labels(dev)
-    features = encode_all(network, rows, spec, work / "train.safetensors", jobs=os.cpu_count() or 1, augment=True)
-    dev_features = encode_all(network, dev_rows, spec, work / "dev.safetensors", jobs=os.cpu_count() or 1, augment=False)
-    metrics = fit(network, features, rows, dev_features, dev_rows, recipe, work)
+    samples = kept_samples(work / "train", rows, spec, jobs, parts_of(rows, recipe.seed))
+    dev_samples = kept_samples(work / "dev", dev_rows, spec, jobs)
+    encoder = stage0(recipe, rows, dev_rows, work / "stage0")
+    features, dev_features = encode(new_network(encoder), samples), encode(new_network(encoder), dev_samples)
+    errors = np.abs(held_out_scores(encoder, features, rows, recipe) - [rows[int(i)]["mos"] for i in features.row])
+    network = new_network(encoder)
+    fit(network, features, rows, recipe, np.arange(len(features)), errors, work / "curve.csv")
     network.save_pretrained(out)
     tokenizer.save_pretrained(out)
     spec.save(out)
+    metrics = evaluate_features(network.eval(), dev_features, dev_rows)
     metrics |= {"data": fingerprint(data), "dev": fingerprint(dev), "minutes": round((time.monotonic() - started) / 60, 1)}
     metrics |= {"recipe": asdict(recipe), "parameters": sum(p.numel() for p in network.parameters()), "version": version_of(out)}
     (out / "metrics.json").write_text(json.dumps(metrics, indent=1) + "\n")
-    write_card(out, metrics, contents=len({row["content"] for row in rows}), clips=len(rows))
+    write_card(out, metrics, people=len({row["person"] for row in rows}), clips=len(rows))
     return metrics
+
+
+def stage0(recipe: Recipe, rows: list[Row], dev_rows: list[Row], folder: Path) -> Path:
+    """The folder with the trained vision encoder; one that is there already is taken."""
+    done = folder / "done"
+    if not done.exists():
+        train_frames, dev_frames = load_frames(rows), load_frames(dev_rows)
+        pretrain(train_frames, dev_frames, folder, steps=recipe.stage0_steps, seed=recipe.seed, threads=recipe.threads)
+        done.touch()
+    return folder
+
+
+def new_network(encoder: Path, streams: Sequence[str] = STREAMS, language_model: bool = True) -> FVQRater:
+    """An untrained `nano` around a trained vision encoder."""
+    network = FVQRater(nano(streams, language_model)[0])
+    network.vision_model = LiteEncoder.from_pretrained(encoder)
+    return network
+
+
+def held_out_scores(encoder: Path, features: Features, rows: list[Row], recipe: Recipe) -> Floats:
+    """Scores of all clips, each by a model that was fitted on other people (its vision encoder has seen them)."""
+    taken = [rows[int(i)] for i in features.row]
+
+    def fit_and_score(inside: Sequence[int], outside: Sequence[int]) -> list[float]:
+        network = new_network(encoder)
+        fit(network, features, rows, recipe, np.array(inside))
+        return [score for score, *_ in predict(network, features, torch.tensor(outside))]
+
+    return cross_validated(taken, fit_and_score, recipe.folds)
 
 
 def fit(
     network: FVQRater,
     features: Features,
-    rows: list[dict[str, Any]],
-    dev: Features,
-    dev_rows: list[dict[str, Any]],
+    rows: list[Row],
     recipe: Recipe,
-    work: Path,
-    only: Callable[[dict[str, Any]], bool] = lambda _: True,
-) -> dict[str, Any]:
-    """Stages I and II on cached features; `network` ends with the averaged weights. Returns the metrics on dev.
+    index: NDArray[np.int64],
+    errors: Floats | None = None,
+    curve_file: Path = Path(os.devnull),
+) -> None:
+    """Stages I and II on cached features; `network` ends with the averaged weights.
 
-    only: which label rows to train on, for cross-validation.
+    index: places of the features to train on. errors: absolute errors that the uncertainty learns, one for each place.
     """
     rng = np.random.default_rng(recipe.seed)
     labels = torch.tensor([row["mos"] for row in rows], dtype=torch.float32)
     contents = [rows[int(i)]["content"] for i in features.row]
     number = {name: i for i, name in enumerate(sorted(set(contents)))}
     content_ids = torch.tensor([number[name] for name in contents])
-    index = np.array([p for p, i in enumerate(features.row) if only(rows[int(i)])])
     _standardise(network.standardise, features.tensors["statistics"][index])
     network.vision_model.requires_grad_(False)
     parameters = [p for p in network.parameters() if p.requires_grad]
@@ -133,23 +161,22 @@ def fit(
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, recipe.learning_rate, total_steps=total, pct_start=0.1)
     average = torch.optim.swa_utils.AveragedModel(network, multi_avg_fn=torch.optim.swa_utils.get_ema_multi_avg_fn(0.99))
     batches = balanced_batches(contents, index, rng, recipe.contents_per_batch, recipe.clips_per_content)
-    with (work / "curve.csv").open("w", newline="") as file:
+    with curve_file.open("w", newline="") as file:
         curve = csv.writer(file)
         curve.writerow(["step", "stage", "loss"])
         for step in tqdm(range(1, total + 1), desc="stages I, II", disable=None):
             stage = 1 if step <= recipe.stage1_steps else 2
             place = next(batches)
             wanted = labels[features.row[place]]
-            streams = streams_of(network.train(), features, place, noise=recipe.statistics_noise)
+            streams = streams_of(network.train(), features, place, recipe.statistics_noise, recipe.statistics_dropout)
             output: RaterOutput = network.answer(streams, (wanted // LEVEL_WIDTH).clamp(max=len(LEVELS) - 1).long())
             assert output.answer_loss is not None
             loss = output.answer_loss
             if stage == 2:
-                loss = (
-                    loss
-                    + score_loss(output.score, wanted, content_ids[place])
-                    + 0.2 * laplace_spread(output.uncertainty, output.score, wanted)
-                )
+                loss = loss + score_loss(output.score, wanted, content_ids[place])
+                if errors is not None:
+                    made = torch.as_tensor(errors[place.numpy()], dtype=torch.float32)
+                    loss = loss + 0.2 * laplace_spread(output.uncertainty, made)
             optimizer.zero_grad()
             loss.backward()
             nn.utils.clip_grad_norm_(parameters, 1.0)
@@ -161,10 +188,11 @@ def fit(
                 file.flush()
     network.load_state_dict(average.module.state_dict())
     network.requires_grad_(True)
-    return evaluate_features(network.eval(), dev, dev_rows)
 
 
-def streams_of(network: FVQRater, features: Features, place: Tensor, noise: float = 0.0) -> dict[str, Tensor]:
+def streams_of(
+    network: FVQRater, features: Features, place: Tensor, noise: float = 0.0, dropout: float = 0.0
+) -> dict[str, Tensor]:
     """Streams for `FVQRater.answer`: the cached ones as they are, temporal clip and statistics through the network."""
     taken = features.take(place)
     streams = {name: tensor for name, tensor in taken.items() if name not in ("clip", "statistics")}
@@ -173,26 +201,26 @@ def streams_of(network: FVQRater, features: Features, place: Tensor, noise: floa
     streams["motion"] = network.motion_model(video).last_hidden_state.mean(dim=1)[:, None, None]
     network.standardise.eval()
     statistics = network.standardise(taken["statistics"]).clamp(-4, 4)
-    streams["statistics"] = (statistics + noise * torch.randn_like(statistics))[:, None, None]
+    statistics = statistics + noise * torch.randn_like(statistics)
+    seen = torch.rand(len(statistics), 1) >= dropout
+    streams["statistics"] = (statistics * seen)[:, None, None]
     return streams
 
 
 @torch.inference_mode()
-def predict(network: FVQRater, features: Features, batch: int = 64) -> Iterator[tuple[int, float, float, int]]:
-    """(row, score, uncertainty, most likely level) of every whole clip."""
+def predict(network: FVQRater, features: Features, places: Tensor, batch: int = 64) -> Iterator[tuple[float, float, int]]:
+    """(score, uncertainty, most likely level) of the clips at those places."""
     network.eval()
-    places = torch.nonzero(features.whole)[:, 0]
     for place in places.split(batch):
         output = network.answer(streams_of(network, features, place))
-        columns = (features.row[place], output.score, output.uncertainty, output.level_logits.argmax(dim=1))
+        columns = (output.score, output.uncertainty, output.level_logits.argmax(dim=1))
         yield from zip(*(column.tolist() for column in columns), strict=True)
 
 
-def evaluate_features(network: FVQRater, features: Features, rows: list[dict[str, Any]]) -> dict[str, Any]:
+def evaluate_features(network: FVQRater, features: Features, rows: list[Row]) -> dict[str, Any]:
     """`training.evaluate.summary` of the network on cached features, and how far levels and uncertainty can be trusted."""
-    answers = list(predict(network, features))
-    labelled = [rows[i] for i, *_ in answers]
-    _, scores, uncertainty, levels = zip(*answers, strict=True)
+    labelled = [rows[int(i)] for i in features.row]
+    scores, uncertainty, levels = zip(*predict(network, features, torch.arange(len(features))), strict=True)
     return summary(labelled, scores) | calibration([row["mos"] for row in labelled], scores, uncertainty, levels)
 
 

@@ -50,7 +50,8 @@ class FVQRaterConfig(PreTrainedConfig):
 
     vision_config, text_config, motion_config: any configurations that AutoModel (text: AutoModelForCausalLM) can build.
     face_config: likewise, or None: face crops go through the vision encoder.
-    streams: the token streams in use, for ablation. vision_tokens: tokens kept per image, a square number; a larger
+    streams: the token streams in use, for ablation. use_language_model: without it the text's embeddings are given the mean
+    of the streams' tokens, for ablation. vision_tokens: tokens kept per image, a square number; a larger
     grid is average-pooled. *_normalisation: a key of `NORMALISATIONS`. statistics_size: how many numbers the
     technical statistics are. prompt_ids, answer_ids, level_ids: token ids of
     the prompt, of the answer up to the level, and of the five levels, worst first. dropout: on the stream tokens.
@@ -69,6 +70,7 @@ class FVQRaterConfig(PreTrainedConfig):
     motion_config: Any = None
     text_config: Any = None
     streams: tuple[str, ...] | list[str] = STREAMS
+    use_language_model: bool = True
     vision_tokens: int = 1
     vision_normalisation: str = "half"
     face_normalisation: str = "half"

@@ -58,7 +58,10 @@ class LiteEncoder(PreTrainedModel):
         return torch.cat(pooled, dim=1)
 
     def fuse(self) -> None:
-        """Fold the batch norms into their convolutions: the same answers in two thirds of the time. Not to be trained or saved after."""
+        """Fold the batch norms into their convolutions: the same answers in two thirds of the time.
+
+        The encoder can be neither trained nor saved afterwards.
+        """
         _fold(self, "conv_stem", "bn1")
         for stage in self.blocks:
             for block in stage:

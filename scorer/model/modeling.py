@@ -135,7 +135,10 @@ class FVQRater(PreTrainedModel):
         text = torch.tensor([*config.prompt_ids, *config.answer_ids], device=tokens.device).expand(batch, -1)
         level_ids = torch.tensor(config.level_ids, device=tokens.device)
         embedded = torch.cat([tokens, self.language_model.get_input_embeddings()(text).to(tokens.dtype)], dim=1)
-        hidden = self.language_model.get_decoder()(inputs_embeds=embedded).last_hidden_state
+        if config.use_language_model:
+            hidden = self.language_model.get_decoder()(inputs_embeds=embedded).last_hidden_state
+        else:
+            hidden = embedded[:, tokens.shape[1] :] + tokens.mean(dim=1, keepdim=True)
         at_score = hidden[:, -1]
         logits = self.language_model.get_output_embeddings()(hidden[:, -len(config.answer_ids) - 1 :])
         loss = None

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from transformers import PreTrainedTokenizerFast, Qwen3Config
 
-from scorer.model.configuration import FVQRaterConfig, LiteEncoderConfig, MotionEncoderConfig
+from scorer.model.configuration import STREAMS, FVQRaterConfig, LiteEncoderConfig, MotionEncoderConfig
 from scorer.model.prompt import small_tokenizer, token_ids
 from scorer.sampling.statistics import NAMES
 
 
-def nano() -> tuple[FVQRaterConfig, PreTrainedTokenizerFast]:
-    """The small model that is shipped: under a million parameters, a CPU is enough."""
+def nano(streams: Sequence[str] = STREAMS, language_model: bool = True) -> tuple[FVQRaterConfig, PreTrainedTokenizerFast]:
+    """The small model that is shipped: about a million parameters, a CPU is enough. The parameters are for ablation."""
     tokenizer = small_tokenizer()
     text = Qwen3Config(
         vocab_size=len(tokenizer),
@@ -31,6 +33,8 @@ def nano() -> tuple[FVQRaterConfig, PreTrainedTokenizerFast]:
         motion_config=MotionEncoderConfig(),
         text_config=text,
         statistics_size=len(NAMES),
+        streams=tuple(streams),
+        use_language_model=language_model,
         dropout=0.2,
         **token_ids(tokenizer),
     )

@@ -69,11 +69,11 @@ def test_uncertainty_that_knows_the_error_correlates_with_it() -> None:
     assert abs(calibration(labels, scores, rng.permutation(spread), levels)["uncertainty_vs_error"]) < 0.3
 
 
-def test_cross_validation_never_scores_a_content_that_it_was_fitted_on() -> None:
-    rows = [{"content": str(i % 7)} for i in range(40)]
+def test_cross_validation_never_scores_a_person_that_it_was_fitted_on() -> None:
+    rows = [{"person": str(i % 7)} for i in range(40)]
 
     def fit_and_score(inside: list[int], outside: list[int]) -> list[float]:
-        assert not {rows[i]["content"] for i in inside} & {rows[i]["content"] for i in outside}
+        assert not {rows[i]["person"] for i in inside} & {rows[i]["person"] for i in outside}
         return [float(i) for i in outside]
 
     assert cross_validated(rows, fit_and_score).tolist() == list(range(40))
@@ -106,12 +106,11 @@ def test_correlation_loss_sees_through_scale_and_offset() -> None:
 
 
 def test_the_spread_is_learned_as_the_mean_absolute_error() -> None:
-    label = torch.zeros(4000)
-    prediction = torch.distributions.Laplace(0, 7.0).sample((4000,))
+    error = torch.distributions.Laplace(0, 7.0).sample((4000,)).abs()
     spread = torch.tensor(1.0, requires_grad=True)
     optimizer = torch.optim.Adam([spread], lr=0.1)
     for _ in range(800):
         optimizer.zero_grad()
-        laplace_spread(spread.abs() + 0.1, prediction, label).backward()
+        laplace_spread(spread.abs() + 0.1, error).backward()
         optimizer.step()
     assert float(spread.detach()) + 0.1 == pytest.approx(7.0, rel=0.1)

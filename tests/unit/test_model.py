@@ -10,6 +10,7 @@ from transformers import InternVLVisionConfig, Qwen2Config, Qwen3Config, SiglipV
 
 from scorer.errors import ModelError
 from scorer.model.configuration import FVQRaterConfig, LiteEncoderConfig, MotionEncoderConfig
+from scorer.model.encoders import CPU_IMAGES, LiteEncoder
 from scorer.model.modeling import ClipBatch, FVQRater
 from scorer.model.presets import nano
 from scorer.model.prompt import small_tokenizer, token_ids
@@ -158,3 +159,25 @@ def test_levels_that_share_a_token_are_refused() -> None:
 def test_nano_is_small() -> None:
     config, _ = nano()
     assert sum(p.numel() for p in FVQRater(config).parameters()) < 8e6
+
+
+def test_folded_batch_norms_change_no_answer() -> None:
+    torch.manual_seed(0)
+    encoder = LiteEncoder(LiteEncoderConfig())
+    for module in encoder.modules():
+        if isinstance(module, torch.nn.BatchNorm2d):
+            # As after training: no norm is the identity.
+            torch.nn.init.uniform_(module.running_mean, -1, 1)
+            torch.nn.init.uniform_(module.running_var, 0.5, 2)
+            torch.nn.init.uniform_(module.weight, 0.5, 2)
+            torch.nn.init.uniform_(module.bias, -1, 1)
+    encoder.eval()
+    images = torch.randn(CPU_IMAGES + 3, 3, 48, 64)
+    with torch.inference_mode():
+        before = encoder(images).last_hidden_state
+        alone = encoder(images[-1:]).last_hidden_state
+        encoder.fuse()
+        after = encoder(images).last_hidden_state
+    assert torch.allclose(before, after, rtol=1e-3, atol=1e-3 * float(before.abs().max()))
+    assert torch.allclose(before[-1:], alone, rtol=1e-4, atol=1e-4)
+    assert not any(isinstance(module, torch.nn.BatchNorm2d) for module in encoder.modules())

@@ -37,6 +37,14 @@ def test_segments_and_labels_of_a_still(still: Path, tmp_path: Path) -> None:
     assert rows[1]["path"].stat().st_mtime_ns == made
 
 
+def test_variants_are_contents_of_their_own_of_the_same_person(still: Path, tmp_path: Path) -> None:
+    rows = read_labels(synthesise(tmp_path, [still], steps=1, variants=3, seconds=0.2, jobs=1))
+    assert [row["content"] for row in rows] == [name for name in ("astronaut", "astronaut-v1", "astronaut-v2") for _ in range(2)]
+    assert {row["person"] for row in rows} == {"astronaut"}
+    references = {row["path"].read_bytes() for row in rows if row["kind"] == "reference"}
+    assert len(references) == 3
+
+
 def test_targets_fall_step_by_step() -> None:
     for kind in {how.kind for how in ladders()}:
         targets = [how.target for how in ladders() if how.kind == kind]

@@ -1,0 +1,66 @@
+"""What each part of the model is worth: the model without it, fitted anew on the same samples.
+
+    fvq ablate --recipe training/recipes/nano.yaml --data TRAIN/labels.csv --dev DEV/labels.csv --work MODEL/work
+
+Needs the work folder that `fvq train` left: samples and vision encoder are shared, stages I and II are run for each row.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from rich.table import Table
+
+from scorer.model.configuration import STREAMS
+from scorer.spec import SamplerSpec
+from training.datasets import encode, read_labels
+from training.evaluate import summary
+from training.samples import kept_samples, parts_of
+from training.train import Recipe, fit, new_network, predict
+
+FIGURES = ("srcc", "srcc_within", "plcc", "rmse", "ladders")
+
+
+def without() -> dict[str, dict[str, Any]]:
+    """Name -> what `new_network` is given: the whole model, each stream left out, each alone that can be, no language model."""
+    parts: dict[str, dict[str, Any]] = {"everything": {}}
+    parts |= {f"without {name}": {"streams": [one for one in STREAMS if one != name]} for name in STREAMS}
+    parts |= {f"{name} alone": {"streams": [name]} for name in ("frames", "statistics")}
+    return parts | {"without the language model": {"language_model": False}}
+
+
+def ablate(recipe: Recipe, data: Path, dev: Path, work: Path, seeds: int) -> dict[str, dict[str, float]]:
+    """Figures on dev of each row of `without`, the mean over so many seeds."""
+    torch.set_num_threads(recipe.threads)
+    rows, dev_rows = read_labels(data), read_labels(dev)
+    encoder = work / "stage0"
+    samples = kept_samples(work / "train", rows, SamplerSpec(), 1, parts_of(rows, recipe.seed))
+    features = encode(new_network(encoder), samples)
+    dev_features = encode(new_network(encoder), kept_samples(work / "dev", dev_rows, SamplerSpec(), 1))
+    labelled = [dev_rows[int(i)] for i in dev_features.row]
+    found: dict[str, dict[str, float]] = {}
+    for name, changes in without().items():
+        runs = []
+        for seed in range(seeds):
+            torch.manual_seed(seed)
+            network = new_network(encoder, **changes)
+            fit(network, features, rows, replace(recipe, seed=seed), np.arange(len(features)))
+            scores = [score for score, *_ in predict(network, dev_features, torch.arange(len(dev_features)))]
+            runs.append(summary(labelled, scores))
+        found[name] = {figure: float(np.mean([run[figure] for run in runs])) for figure in FIGURES}
+    return found
+
+
+def table(found: dict[str, dict[str, float]]) -> Table:
+    """The ablation for people."""
+    made = Table()
+    made.add_column("model")
+    for figure in FIGURES:
+        made.add_column(figure, justify="right")
+    for name, figures in found.items():
+        made.add_row(name, *(f"{figures[figure]:.1f}" if figure == "rmse" else f"{figures[figure]:.3f}" for figure in FIGURES))
+    return made

@@ -1,0 +1,113 @@
+"""Labelled clips as the serving sampler sees them, sampled once and kept on disk.
+
+Sampling is the dear part of an experiment: with its results in memory-mapped arrays, every encoder, fold and ablation
+starts from the same ones.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from tqdm import tqdm
+
+from scorer.engine import BATCH_FIELDS
+from scorer.errors import MediaError
+from scorer.model.modeling import ClipBatch
+from scorer.sampling.pool import SamplerPool
+from scorer.spec import SampledClip, SamplerSpec
+
+Part = tuple[float | None, float]
+"""(length, start) of a part of a segment, seconds; None is the whole."""
+
+WHOLE: Part = (None, 0.0)
+TIMED = {"freeze", "drop", "loss", "motion-blur"}
+"""Kinds whose damage is somewhere in the segment: a part of it may be without."""
+
+PARTS_SHARE = 0.4
+"""Share of the training segments that are cut to a part: streams are not all cut at two seconds."""
+
+
+def parts_of(rows: Sequence[Mapping[str, Any]], seed: int) -> list[Part]:
+    """Which part of each training segment is looked at."""
+    rng = random.Random(seed)  # noqa: S311 - reproducible data, not secrets
+    drawn = [(rng.random() < PARTS_SHARE, round(rng.uniform(0.5, 1.5), 2), round(rng.uniform(0, 0.5), 2)) for _ in rows]
+    return [
+        (length, start) if cut and row["kind"] not in TIMED else WHOLE
+        for row, (cut, length, start) in zip(rows, drawn, strict=True)
+    ]
+
+
+def sample_all(
+    rows: Sequence[Mapping[str, Any]], spec: SamplerSpec, jobs: int, parts: Sequence[Part] | None = None
+) -> Iterator[tuple[int, SampledClip]]:
+    """(row, clip) for every row, in order; a clip that cannot be sampled is reported and left out."""
+    with SamplerPool(spec, workers=jobs, timeout=120, memory_mb=4096) as pool:
+        # A few batches ahead of the reader: all at once would fill the memory with samples.
+        futures: dict[int, Any] = {}
+        asked = 0
+        for i in tqdm(range(len(rows)), desc="sampling", disable=None):
+            while asked < min(i + 8 * jobs, len(rows)):
+                length, start = parts[asked] if parts else WHOLE
+                futures[asked] = pool.submit(rows[asked]["path"], window_seconds=length, start=start, limit=1)
+                asked += 1
+            try:
+                windows = futures.pop(i).result()
+            except MediaError as error:
+                tqdm.write(f"{rows[i]['path']}: left out, {error.reason}")
+                continue
+            if windows:
+                yield i, windows[0][1]
+            else:
+                tqdm.write(f"{rows[i]['path']}: left out, it is shorter than the part that is looked at")
+
+
+@dataclass
+class Samples:
+    """Sampled clips. arrays: `BATCH_FIELDS` -> (N, ...) memory-mapped; rows: (N,) which label row each is of."""
+
+    arrays: dict[str, NDArray[Any]]
+    rows: NDArray[np.int64]
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def batch(self, places: Sequence[int] | NDArray[np.int64]) -> ClipBatch:
+        """The clips at those places."""
+        return ClipBatch(**{name: torch.from_numpy(np.array(array[places])) for name, array in self.arrays.items()})
+
+
+def kept_samples(
+    folder: Path, rows: Sequence[Mapping[str, Any]], spec: SamplerSpec, jobs: int, parts: Sequence[Part] | None = None
+) -> Samples:
+    """The samples of all rows, from `folder` where an earlier run kept them; one that was killed goes on where it was."""
+    folder.mkdir(parents=True, exist_ok=True)
+    progress = folder / "rows.txt"
+    done = [int(line) for line in progress.read_text().split()] if progress.exists() else []
+    arrays: dict[str, NDArray[Any]] = {}
+    if done:
+        arrays = {name: np.load(folder / f"{name}.npy", mmap_mode="r+") for name in BATCH_FIELDS}
+    complete = folder / "complete"
+    if not complete.exists():
+        first = done[-1] + 1 if done else 0
+        rest = sample_all(rows[first:], spec, jobs, parts[first:] if parts else None)
+        with progress.open("a") as log:
+            for i, clip in rest:
+                if not arrays:
+                    arrays = {name: _create(folder / f"{name}.npy", len(rows), getattr(clip, name)) for name in BATCH_FIELDS}
+                for name, array in arrays.items():
+                    array[len(done)] = getattr(clip, name)
+                done.append(first + i)
+                print(done[-1], file=log, flush=True)
+        complete.touch()
+    return Samples({name: array[: len(done)] for name, array in arrays.items()}, np.array(done))
+
+
+def _create(path: Path, count: int, example: NDArray[Any]) -> NDArray[Any]:
+    return np.lib.format.open_memmap(path, mode="w+", dtype=example.dtype, shape=(count, *example.shape))
