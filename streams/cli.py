@@ -191,6 +191,21 @@ def ablate(
     print(json.dumps(found)) if as_json else Console().print(ablation.table(found))
 
 
+@app.command()
+def crossvalidate(
+    recipe: Annotated[Path, typer.Option(help="YAML recipe.")],
+    data: Annotated[Path, typer.Option(help="labels.csv of the training segments.")],
+    dev: Annotated[Path, typer.Option(help="labels.csv of segments of other people.")],
+    work: Annotated[Path, typer.Option(help="The folder `work` in the model that `fvq train` made.")],
+    folds: Annotated[int, typer.Option(min=2, help="Parts that the people are divided into.")] = 5,
+) -> None:
+    """Fit the recipe on four fifths of the people and score the fifth, five times; prints JSON."""
+    from training.crossvalidate import crossvalidate as run
+    from training.train import Recipe
+
+    print(json.dumps(run(Recipe.load(recipe), data, dev, work, folds)))
+
+
 def _broker(settings: Settings) -> str:
     if not settings.broker:
         raise SettingsError("FVQ_BROKER", "is not set: name the Kafka servers as host:port")

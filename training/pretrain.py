@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import math
 import time
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
@@ -158,7 +159,7 @@ def pretrain(
             losses.append(float(loss.detach()))
             if step % 500 == 0 or step == steps:
                 averaged = cast(FrameRater, average.module)
-                report = evaluate_frames(averaged, dev)
+                report = evaluate_frames(averaged, dev) if dev else {"srcc": math.nan, "srcc_within": math.nan}
                 minutes = (time.monotonic() - started) / 60
                 print(
                     f"{step},{minutes:.1f},{np.mean(losses):.4f},{report['srcc']:.4f},{report['srcc_within']:.4f}",

@@ -238,17 +238,23 @@ def degrade(reference: Path, how: Degradation, out: Path) -> None:
     middle = out.with_name(f".{out.stem}.middle.mkv" if not how.loss else f".{out.stem}.middle.ts")
     _ffmpeg("-i", reference, "-filter_complex", chain, "-pix_fmt", "yuv420p", *how.codec, middle)
     if how.loss:
-        _lose_packets(middle, how.loss, seed=out.name)
+        _lose_packets(middle, how.loss, seed=reference.name)
     _ffmpeg("-i", middle, "-vf", f"fps={FPS},scale={width}:{height}:flags=bicubic", "-pix_fmt", "yuv420p", *NEAR_LOSSLESS, out)
     middle.unlink()
 
 
 def _lose_packets(stream: Path, share: float, seed: str) -> None:
-    """Drop that share of a transport stream's packets; the tables and the first picture's start are spared."""
+    """Drop that share of a transport stream's packets, at least 500 times the share in number.
+
+    The tables and the first picture's start are spared. Of one seed, a larger share loses what the smaller one does and
+    more, so that it is worse for certain.
+    """
     data = stream.read_bytes()
     packets = [data[i : i + 188] for i in range(0, len(data), 188)]
-    rng = random.Random(seed)  # noqa: S311
-    stream.write_bytes(b"".join(packet for i, packet in enumerate(packets) if i < 16 or rng.random() >= share))
+    order = list(range(16, len(packets)))
+    random.Random(seed).shuffle(order)  # noqa: S311
+    lost = set(order[: max(round(500 * share), round(len(order) * share))])
+    stream.write_bytes(b"".join(packet for i, packet in enumerate(packets) if i not in lost))
 
 
 def measure(degraded: Path, reference: Path) -> dict[str, Any]:
