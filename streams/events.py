@@ -20,6 +20,7 @@ ALERTS_TOPIC = "quality-alerts"
 TRAINING_TOPIC = "training-queue"
 DEAD_LETTER_TOPIC = "video-segments.dead-letter"
 MODELS_TOPIC = "model-updates"
+ALERT_STATE_TOPIC = "alert-state"
 
 MAX_EVENT_BYTES = 500_000
 """A larger event is refused: its answer, or its dead letter, must fit into a message of Kafka's default limit, 1 MiB."""
@@ -151,7 +152,34 @@ class SegmentScore(Event):
         return {name: getattr(event, name) for name in names}
 
 
-EVENTS: tuple[type[Event], ...] = (SegmentEvent, SegmentScore)
+AlertKind = Literal["low-quality", "quality-drop", "black", "frozen", "no-segments"]
+
+ENDED_LABEL = "ended"
+"""A stream's last segment carries this label with the value `true`: what follows is an end, not silence."""
+
+
+class QualityAlert(Event):
+    """Something is wrong with a stream, or is over. Key: `stream_id`.
+
+    Delivered at least once: a repeat has the same `alert_id` and `state`, and says the same.
+    """
+
+    alert_id: str = Field(description="The same for `firing` and `resolved`; made from stream, rendition, kind and start.")
+    stream_id: str
+    rendition: str | None = None
+    kind: AlertKind
+    state: Literal["firing", "resolved"]
+    started_at: UtcTime = Field(description="When it began, event time: the alert itself fires somewhat later.")
+    ended_at: UtcTime | None = Field(default=None, description="When it was over, event time.")
+    value: float = Field(
+        description="What was found: the smoothed score, the share of black or repeated picture, or seconds of silence."
+    )
+    baseline: float | None = Field(default=None, description="What is usual for the stream, points.")
+    segment_id: str = Field(description="The segment that decided it; of `no-segments`, the last one or the first one again.")
+    labels: dict[str, str] = Field(default_factory=dict, description="The stream's labels when the alert fired.")
+
+
+EVENTS: tuple[type[Event], ...] = (SegmentEvent, SegmentScore, QualityAlert)
 
 
 def write_schemas(directory: Path) -> list[Path]:

@@ -1,0 +1,197 @@
+"""The alert policy: a YAML file of limits, with stricter or looser ones for streams that carry certain labels.
+
+    alerts:
+      low_quality: {threshold: 40, minimum: 10}
+    overrides:
+      - labels: {tier: premium}
+        alerts: {low_quality: {threshold: 55}}
+
+Every override whose labels a stream carries is laid over `alerts`, in the order of the file. What is not named keeps its
+default. `python -m streams.policy` prints the reference table of docs/alerts.md.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, ValidationError
+
+from streams.settings import SettingsError
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+
+class Timing(_Part):
+    """How long something must last. Event time, so that a backlog is judged as it would have been live."""
+
+    enabled: bool = Field(True, description="Whether this kind of alert is raised.")
+    minimum: float = Field(5.0, ge=0, le=3600, description="Seconds that it must last before the alert fires.")
+    clear: float = Field(6.0, ge=0, le=3600, description="Seconds that it must be gone before the alert resolves.")
+    cool_down: float = Field(60.0, ge=0, le=86400, description="Seconds after an alert's end in which none of its kind fires.")
+
+
+class LowQuality(Timing):
+    """The smoothed score is under a limit, whatever is usual for the stream."""
+
+    threshold: float = Field(40.0, ge=0, le=100, description="The smoothed score under which quality is low, points.")
+    hysteresis: float = Field(8.0, ge=0, le=50, description="Points over the threshold that it takes to be good again.")
+    minimum: float = Field(10.0, ge=0, le=3600, description="Seconds that it must last before the alert fires.")
+
+
+class QualityDrop(Timing):
+    """The score fell against the stream's own baseline (CUSUM)."""
+
+    slack: float = Field(7.5, ge=0, le=50, description="Points under the baseline that are no drop; half of the drop to find.")
+    limit: float = Field(12.0, gt=0, le=500, description="Points beyond the slack, summed over segments, that are a drop.")
+    minimum: float = Field(4.0, ge=0, le=3600, description="Seconds that it must last before the alert fires.")
+    baseline: float = Field(600.0, gt=0, le=86400, description="Half-life of the baseline, seconds.")
+    adapt: float = Field(1800.0, gt=0, le=86400, description="The same while the alert is open: a lasting drop becomes usual.")
+    warm_up: float = Field(8.0, ge=0, le=3600, description="Seconds of scores that the baseline needs before drops are judged.")
+
+
+class Black(Timing):
+    """The picture is black."""
+
+    threshold: float = Field(0.95, gt=0, le=1, description="Share of black pixels from which a segment is black.")
+    hysteresis: float = Field(0.1, ge=0, le=1, description="How much less it must be to be a picture again.")
+
+
+class Frozen(Timing):
+    """The picture does not move."""
+
+    threshold: float = Field(0.95, gt=0, le=1, description="Share of repeated frames from which a segment is frozen.")
+    hysteresis: float = Field(0.1, ge=0, le=1, description="How much less it must be to be moving again.")
+
+
+class NoSegments(_Part):
+    """Nothing comes any more from a stream that did not end on purpose."""
+
+    enabled: bool = Field(True, description="Whether this kind of alert is raised.")
+    after: float = Field(20.0, ge=2, le=86400, description="Seconds without a segment after which the alert fires.")
+    forget_after: float = Field(
+        86400.0, ge=60, le=31 * 86400, description="Seconds after which a silent stream is gone for good: its alerts resolve."
+    )
+
+
+class Alerts(_Part):
+    """The limits of one stream."""
+
+    smoothing: float = Field(2.0, ge=0, le=3600, description="Half-life of the smoothed score, seconds; 0 does not smooth.")
+    low_quality: LowQuality = Field(default_factory=LowQuality)
+    quality_drop: QualityDrop = Field(default_factory=QualityDrop)
+    black: Black = Field(default_factory=Black)
+    frozen: Frozen = Field(default_factory=Frozen)
+    no_segments: NoSegments = Field(default_factory=NoSegments)
+
+
+class Override(_Part):
+    """Other limits for the streams that carry all of these labels."""
+
+    labels: dict[str, str] = Field(min_length=1, description="Labels that a stream must carry, with these values.")
+    alerts: dict[str, Any] = Field(description="What differs, in the shape of `alerts`.")
+
+
+class AlertPolicy(_Part):
+    """The whole file."""
+
+    alerts: Alerts = Field(default_factory=Alerts)
+    overrides: list[Override] = Field(default_factory=list, max_length=1000)
+    _cache: dict[tuple[int, ...], Alerts] = PrivateAttr(default_factory=dict)
+
+    def of(self, labels: Mapping[str, str]) -> Alerts:
+        """The limits of a stream with these labels."""
+        matching = tuple(i for i, one in enumerate(self.overrides) if one.labels.items() <= labels.items())
+        if matching not in self._cache:
+            merged = self.alerts.model_dump()
+            for i in matching:
+                merged = _laid_over(merged, self.overrides[i].alerts)
+            self._cache[matching] = Alerts.model_validate(merged)
+        return self._cache[matching]
+
+
+def load_policy(path: Path | None) -> AlertPolicy:
+    """The policy of a file, or the defaults; raises `SettingsError` that names the setting by its path in the file."""
+    if path is None:
+        return AlertPolicy()
+    try:
+        content = yaml.safe_load(path.read_text())
+    except OSError as error:
+        raise SettingsError("FVQ_ALERT_POLICY", f"{path} cannot be read: {error.strerror}") from error
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise SettingsError("FVQ_ALERT_POLICY", f"{path} is not YAML: {error}") from error
+    return parse_policy({} if content is None else content)
+
+
+def parse_policy(content: object) -> AlertPolicy:
+    """A policy from what YAML gave; raises `SettingsError` as `load_policy` does."""
+    try:
+        policy = AlertPolicy.model_validate(content)
+    except ValidationError as error:
+        raise _explained(error, "") from None
+    for i, override in enumerate(policy.overrides):
+        try:
+            Alerts.model_validate(_laid_over(policy.alerts.model_dump(), override.alerts))
+        except ValidationError as error:
+            raise _explained(error, f"overrides[{i}].alerts") from None
+    return policy
+
+
+def _laid_over(base: dict[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
+    merged = dict(base)
+    for name, value in changes.items():
+        known = merged.get(name)
+        merged[name] = _laid_over(known, value) if isinstance(known, dict) and isinstance(value, Mapping) else value
+    return merged
+
+
+_BOUNDS = {"less_than_equal": ("over", "le"), "less_than": ("not under", "lt")}
+_BOUNDS |= {"greater_than_equal": ("under", "ge"), "greater_than": ("not over", "gt")}
+
+
+def _explained(error: ValidationError, prefix: str) -> SettingsError:
+    """The first problem in a sentence: `alerts.low_quality.threshold: 130 is over 100`."""
+    first = error.errors(include_url=False)[0]
+    path = prefix
+    for part in first["loc"]:
+        path += f"[{part}]" if isinstance(part, int) else f".{part}" if path else str(part)
+    if first["type"] in _BOUNDS:
+        word, bound = _BOUNDS[first["type"]]
+        return SettingsError(path, f"{first['input']} is {word} {first['ctx'][bound]:g}")
+    if first["type"] == "extra_forbidden":
+        return SettingsError(path, "no such setting")
+    if first["type"] in ("model_type", "dict_type"):
+        return SettingsError(path or "the policy", f"{first['input']!r} is not a group of settings")
+    return SettingsError(path, f"{first['input']!r}: {first['msg'][0].lower()}{first['msg'][1:]}")
+
+
+@lru_cache(maxsize=1)
+def default_limits() -> Alerts:
+    """What holds where no policy says otherwise."""
+    return AlertPolicy().of({})
+
+
+def reference() -> str:
+    """The table of all settings, Markdown."""
+    lines = ["| setting | default | meaning |", "|---|---|---|"]
+
+    def add(path: str, part: type[BaseModel], values: BaseModel) -> None:
+        for name, field in part.model_fields.items():
+            value = getattr(values, name)
+            if isinstance(value, BaseModel):
+                add(f"{path}.{name}", type(value), value)
+            else:
+                shown = str(value).lower() if isinstance(value, bool) else f"{value:g}"
+                lines.append(f"| `{path}.{name}` | {shown} | {field.description} |")
+
+    add("alerts", Alerts, default_limits())
+    return "\n".join(lines) + "\n"
+
+
+if __name__ == "__main__":
+    print(reference(), end="")
