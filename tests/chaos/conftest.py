@@ -31,6 +31,13 @@ class Report:
         assert row.lost == 0
 
 
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    if not config.getoption("--chaos"):
+        left = [item for item in items if item.get_closest_marker("long") is not None]
+        config.hook.pytest_deselected(items=left)
+        items[:] = [item for item in items if item not in left]
+
+
 @pytest.fixture
 def report(request: pytest.FixtureRequest) -> Report:
     rows = request.config.getoption("--chaos-rows")

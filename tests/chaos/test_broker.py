@@ -29,12 +29,13 @@ def test_workers_are_killed(kafka: KafkaServer, influxdb: InfluxServer, tmp_path
         report.add(w.settle(), f"{kills} times")
 
 
+@pytest.mark.long
 def test_a_rebalance_while_scoring(kafka: KafkaServer, influxdb: InfluxServer, tmp_path: Path, report: Report) -> None:
     with world("rebalance while scoring", kafka, influxdb, tmp_path, FVQ_TEST_SCORE_MS="300") as w:
         w.worker("stays")
         w.recover()
         w.row.recovery = 0.0
-        for number in range(3 if report.full else 1):
+        for number in range(3):
             joins = w.worker(f"joins-{number}")
             w.recover()
             w.stop_one(joins)
@@ -55,8 +56,9 @@ def test_the_broker_is_killed(kafka: KafkaServer, influxdb: InfluxServer, tmp_pa
         report.add(w.settle(), "and restarted, data on disk")
 
 
+@pytest.mark.long
 def test_the_broker_hangs(kafka: KafkaServer, influxdb: InfluxServer, tmp_path: Path, report: Report) -> None:
-    seconds = 30.0 if report.full else 12.0
+    seconds = 30.0
     with world("broker frozen", kafka, influxdb, tmp_path) as w:
         workers = [w.worker("a"), w.worker("b")]
         w.recover()

@@ -15,6 +15,7 @@ from tests.chaos.world import children, freeze, world
 from tests.integration.harness import ROOT, InfluxServer, KafkaServer, wait_for
 
 
+@pytest.mark.long
 @pytest.mark.timeout(420)
 def test_a_sampling_child_hangs_or_is_killed(kafka: KafkaServer, influxdb: InfluxServer, tmp_path: Path, report: Report) -> None:
     (source,) = find_sources(ROOT / "deploy/demo/face.mp4")

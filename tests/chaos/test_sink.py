@@ -32,8 +32,9 @@ def stands_still(w: World, seconds: float) -> None:
     assert taken <= 4 * int(w.settings["FVQ_BATCH_SIZE"]) + 8, f"{taken} answers while the sink was away"
 
 
+@pytest.mark.long
 def test_influxdb_is_down(kafka: KafkaServer, influxdb: InfluxServer, tmp_path: Path, report: Report) -> None:
-    seconds = 120.0 if report.full else 8.0
+    seconds = 120.0
     with world("InfluxDB down", kafka, influxdb, tmp_path) as w:
         workers = [w.worker("a"), w.worker("b")]
         w.recover()
@@ -50,10 +51,8 @@ def test_influxdb_is_down(kafka: KafkaServer, influxdb: InfluxServer, tmp_path: 
         report.add(w.settle(), f"{seconds:.0f} s")
 
 
-@pytest.mark.parametrize("status", [503, 429, 400])
+@pytest.mark.parametrize("status", [503, pytest.param(429, marks=pytest.mark.long), pytest.param(400, marks=pytest.mark.long)])
 def test_influxdb_refuses(kafka: KafkaServer, influxdb: InfluxServer, tmp_path: Path, report: Report, status: int) -> None:
-    if status != 503 and not report.full:
-        pytest.skip("in make chaos")
     with world(f"InfluxDB answers {status}", kafka, influxdb, tmp_path) as w:
         workers = [w.worker("a"), w.worker("b")]
         w.recover()
@@ -70,9 +69,8 @@ def test_influxdb_refuses(kafka: KafkaServer, influxdb: InfluxServer, tmp_path: 
         assert w.row.dead == 0, "a server that refuses everything is no reason to give up a point"
 
 
+@pytest.mark.long
 def test_influxdb_is_slow(kafka: KafkaServer, influxdb: InfluxServer, tmp_path: Path, report: Report) -> None:
-    if not report.full:
-        pytest.skip("in make chaos")
     with world("InfluxDB slow", kafka, influxdb, tmp_path, rate=20.0) as w:
         workers = [w.worker("a"), w.worker("b")]
         w.recover()
@@ -85,6 +83,7 @@ def test_influxdb_is_slow(kafka: KafkaServer, influxdb: InfluxServer, tmp_path: 
         report.add(w.settle(), "12 s for an answer")
 
 
+@pytest.mark.long
 def test_the_disk_is_full(kafka: KafkaServer, influxdb: InfluxServer, tmp_path: Path, report: Report) -> None:
     with world("sink disk full", kafka, influxdb, tmp_path, FVQ_INFLUX_URL="") as w:
         worker = w.worker("a")
