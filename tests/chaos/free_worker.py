@@ -5,6 +5,7 @@ the time of a fault test. Set by the environment:
 
     FVQ_TEST_SCORE_MS   milliseconds that the scorer takes for a batch (0)
     FVQ_TEST_STUCK      name of a media file whose sampling never ends
+    FVQ_TEST_SINK       none: scores are kept nowhere but on their topic
 """
 
 from __future__ import annotations
@@ -19,6 +20,8 @@ from types import ModuleType
 from typing import Any
 
 from scorer.spec import ClipScore, ModelId, SampledClip, Window
+from streams.events import SegmentScore
+from streams.sinks import Rejected, Sink
 from tests.doubles import SPEC, make_clip
 
 SCORE_SECONDS = float(os.environ.get("FVQ_TEST_SCORE_MS", "0")) / 1000
@@ -54,6 +57,19 @@ class FreeScorer:
         return [self.answer] * len(clips)
 
 
+class NoSink(Sink):
+    """Forgets everything."""
+
+    def add(self, score: SegmentScore) -> None:
+        pass
+
+    async def flush(self) -> list[Rejected]:
+        return []
+
+    async def check(self) -> str:
+        return "none"
+
+
 def free_engine() -> ModuleType:
     """In place of `scorer.engine`, whose import alone takes seconds."""
     module: Any = ModuleType("scorer.engine")
@@ -67,4 +83,6 @@ if __name__ == "__main__":
     from streams.settings import load_settings
 
     worker.SamplerPool = FreePool  # type: ignore[misc, assignment]
+    if os.environ.get("FVQ_TEST_SINK") == "none":
+        worker.open_sink = lambda _: NoSink()
     sys.exit(worker.run_worker(load_settings()))

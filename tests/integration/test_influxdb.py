@@ -108,7 +108,9 @@ async def test_a_refused_point_is_found_and_the_others_are_written(influxdb: Inf
     one = sink(influxdb, bucket)
     for number in range(50):
         # Times that InfluxDB cannot hold, before and after those that it can.
-        changes = {17: {"start": datetime(1500, 1, 1, tzinfo=UTC)}, 31: {"start": datetime(2500, 1, 1, tzinfo=UTC)}}.get(number, {})
+        changes = {17: {"start": datetime(1500, 1, 1, tzinfo=UTC)}, 31: {"start": datetime(2500, 1, 1, tzinfo=UTC)}}.get(
+            number, {}
+        )
         one.add(a_score(number, **changes))
     rejected = await one.flush()
     assert [refused.score.sequence for refused in rejected] == [17, 31]
