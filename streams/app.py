@@ -20,6 +20,7 @@ from streams import metrics
 from streams.connection import faust_credentials
 from streams.events import DEAD_LETTER_TOPIC, SCORES_TOPIC, SEGMENTS_TOPIC
 from streams.lag import LagMeter, watch_lag
+from streams.line import Line
 from streams.score import Answer, DeadLetter, Message, SegmentPipeline, dead_letter, retried
 from streams.settings import Settings
 from streams.sinks import Rejected, Sink, SinkError
@@ -46,6 +47,7 @@ def build_app(settings: Settings, make_pipeline: Callable[[], Awaitable[SegmentP
         producer_max_request_size=2**20,
         # Its default of 20 minutes would keep a worker from ever ending while the broker is away.
         producer_request_timeout=20.0,
+        producer_linger_ms=5,
         # What is buffered must be finished before a rebalance can: little, or takeovers are slow.
         stream_buffer_maxsize=settings.batch_size,
         stream_wait_empty=True,
@@ -101,31 +103,32 @@ def build_app(settings: Settings, make_pipeline: Callable[[], Awaitable[SegmentP
 
     @app.agent(segments, concurrency=1)
     async def score(stream: Any) -> None:
-        """Sample a batch while the one before is scored; finish them in the order in which they came."""
+        """Sample segments while those before are scored; finish them in the order in which they came."""
         try:
             work = await pipeline()
         except Exception:
             _end_now("the worker cannot start")
 
-        async def finish(events: list[Any], sampling: asyncio.Task[Any]) -> None:
+        async def sample(events: Sequence[Any]) -> list[Any]:
             try:
-                await checkpoint(stream, events, await work.score(await sampling))
+                return await work.sample([_message(event) for event in events])
+            except Exception:
+                _end_now("segments cannot be sampled; the worker ends so that nothing is committed past them")
+
+        async def finish(events: list[Any], sampled: list[Any]) -> None:
+            try:
+                await checkpoint(stream, events, await work.score(sampled))
             except Exception:
                 # Faust would start the agent anew and commit past this batch; the next worker reads it again.
                 _end_now("a batch cannot be finished; the worker ends so that nothing is committed past it")
 
-        # Two batches at most: one that is sampled, and one before it that is finished.
-        finishing: asyncio.Task[None] | None = None
+        line = Line(settings.batch_size, sample, work.count_clips, finish)
         try:
             async for events in stream.noack_take(settings.batch_size, within=settings.batch_wait):
                 metrics.IN_FLIGHT.inc(len(events))
-                sampling = asyncio.create_task(work.sample([_message(event) for event in events]))
-                if finishing is not None:
-                    await finishing
-                finishing = asyncio.create_task(finish(list(events), sampling))
+                await line.add(list(events))
         finally:
-            if finishing is not None:
-                finishing.cancel()
+            line.close()
 
     @app.task
     async def measure_lag() -> None:

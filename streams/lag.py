@@ -43,7 +43,6 @@ class LagMeter:
                 bootstrap_timeout_ms=REQUEST_MS,
                 session_timeout_ms=REQUEST_MS - 1000,
                 heartbeat_interval_ms=1000,
-                default_api_timeout_ms=REQUEST_MS,
                 **client_options(self._settings),
             )
         asked = [TopicPartition(SEGMENTS_TOPIC, number) for number in partitions]
@@ -71,5 +70,5 @@ async def watch_lag(meter: LagMeter, assigned: Callable[[], Collection[int]], st
                 shown.add(partition)
         except Exception as error:
             # Whatever it is: a figure for the operator must not end the worker.
-            log.debug("consumer lag is not known: %s", error)
+            log.warning("consumer lag is not known: %s: %s", type(error).__name__, error)
         await asyncio.sleep(EVERY_SECONDS)
