@@ -24,7 +24,7 @@ from streams.sinks import open_sink
 __all__ = ["BrokerError", "check_broker", "free_port", "run_worker"]
 
 log = logging.getLogger(__name__)
-STOP_SECONDS = 25.0
+STOP_SECONDS = 20.0
 """A worker that was told to stop ends within this time. Faust waits for ever for a broker that is gone; whatever is
 not acknowledged by then will be read again by the next worker, so nothing is lost by ending."""
 

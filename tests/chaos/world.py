@@ -9,7 +9,7 @@ import time
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -246,7 +246,3 @@ def thaw(pid: int) -> None:
     """Let it go on."""
     os.kill(pid, signal.SIGCONT)
 
-
-def as_json(row: Row) -> dict[str, object]:
-    """A row for a report's file."""
-    return asdict(row)
