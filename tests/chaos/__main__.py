@@ -24,7 +24,10 @@ LIMIT_SECONDS = 600
 
 def table(rows: list[dict[str, object]]) -> str:
     """The rows as Markdown."""
-    lines = ["| fault | segments in | lost | duplicates | dead letters | recovery, s | SIGTERM, s |", "|---|---|---|---|---|---|---|"]
+    lines = [
+        "| fault | segments in | lost | duplicates | dead letters | recovery, s | SIGTERM, s |",
+        "|---|---|---|---|---|---|---|",
+    ]
     for row in rows:
         stop = "" if row["stop"] is None else f"{row['stop']:.1f}"
         counts = " | ".join(str(row[name]) for name in ("segments", "lost", "duplicates", "dead"))

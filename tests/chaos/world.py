@@ -245,4 +245,3 @@ def freeze(pid: int) -> None:
 def thaw(pid: int) -> None:
     """Let it go on."""
     os.kill(pid, signal.SIGCONT)
-
