@@ -16,10 +16,8 @@ pytestmark = pytest.mark.timeout(420)
 
 def test_workers_are_killed(kafka: KafkaServer, influxdb: InfluxServer, tmp_path: Path, report: Report) -> None:
     with world("workers killed -9", kafka, influxdb, tmp_path, FVQ_TEST_SCORE_MS="50") as w:
-        workers = [w.worker("a"), w.worker("b")]
-        w.recover()
+        workers = w.start("a", "b")
         kills = 20 if report.full else 3
-        w.row.recovery = 0.0
         for number in range(kills):
             victim = workers[number % 2]
             victim.kill()
@@ -32,12 +30,9 @@ def test_workers_are_killed(kafka: KafkaServer, influxdb: InfluxServer, tmp_path
 @pytest.mark.long
 def test_a_rebalance_while_scoring(kafka: KafkaServer, influxdb: InfluxServer, tmp_path: Path, report: Report) -> None:
     with world("rebalance while scoring", kafka, influxdb, tmp_path, FVQ_TEST_SCORE_MS="300") as w:
-        w.worker("stays")
-        w.recover()
-        w.row.recovery = 0.0
+        w.start("stays")
         for number in range(3):
-            joins = w.worker(f"joins-{number}")
-            w.recover()
+            (joins,) = w.start(f"joins-{number}")
             w.stop_one(joins)
             w.recover()
         report.add(w.settle(), "a worker joins and leaves")
@@ -45,9 +40,7 @@ def test_a_rebalance_while_scoring(kafka: KafkaServer, influxdb: InfluxServer, t
 
 def test_the_broker_is_killed(kafka: KafkaServer, influxdb: InfluxServer, tmp_path: Path, report: Report) -> None:
     with world("broker killed", kafka, influxdb, tmp_path) as w:
-        workers = [w.worker("a"), w.worker("b")]
-        w.recover()
-        w.row.recovery = 0.0
+        workers = w.start("a", "b")
         kafka.kill()
         w.stop_one(workers[0])
         kafka.start()
@@ -60,9 +53,7 @@ def test_the_broker_is_killed(kafka: KafkaServer, influxdb: InfluxServer, tmp_pa
 def test_the_broker_hangs(kafka: KafkaServer, influxdb: InfluxServer, tmp_path: Path, report: Report) -> None:
     seconds = 30.0
     with world("broker frozen", kafka, influxdb, tmp_path) as w:
-        workers = [w.worker("a"), w.worker("b")]
-        w.recover()
-        w.row.recovery = 0.0
+        workers = w.start("a", "b")
         begin = time.monotonic()
         freeze(kafka.pid)
         try:

@@ -22,9 +22,7 @@ def test_a_sampling_child_hangs_or_is_killed(kafka: KafkaServer, influxdb: Influ
     media = [one.path for one in cut(source, tmp_path / "media", 2.0)]
     settings = {"FVQ_SAMPLE_TIMEOUT": "8", "FVQ_BATCH_SIZE": "4", "FVQ_DEVICE": "cpu"}
     with world("sampling child hangs", kafka, influxdb, tmp_path, rate=1.0, media=media, command=None, **settings) as w:
-        worker = w.worker("real")
-        w.recover()
-        w.row.recovery = 0.0
+        (worker,) = w.start("real")
         for kill in (False, True):
             wait_for("a child", lambda: bool(children(worker)), 60)
             (child,) = children(worker)

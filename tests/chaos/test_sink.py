@@ -36,9 +36,8 @@ def stands_still(w: World, seconds: float) -> None:
 def test_influxdb_is_down(kafka: KafkaServer, influxdb: InfluxServer, tmp_path: Path, report: Report) -> None:
     seconds = 120.0
     with world("InfluxDB down", kafka, influxdb, tmp_path) as w:
-        workers = [w.worker("a"), w.worker("b")]
-        w.recover()
-        w.row.recovery, before = 0.0, resident_mb(workers[1])
+        workers = w.start("a", "b")
+        before = resident_mb(workers[1])
         influxdb.kill()
         try:
             stands_still(w, seconds / 2)
@@ -54,9 +53,7 @@ def test_influxdb_is_down(kafka: KafkaServer, influxdb: InfluxServer, tmp_path: 
 @pytest.mark.parametrize("status", [503, pytest.param(429, marks=pytest.mark.long), pytest.param(400, marks=pytest.mark.long)])
 def test_influxdb_refuses(kafka: KafkaServer, influxdb: InfluxServer, tmp_path: Path, report: Report, status: int) -> None:
     with world(f"InfluxDB answers {status}", kafka, influxdb, tmp_path) as w:
-        workers = [w.worker("a"), w.worker("b")]
-        w.recover()
-        w.row.recovery = 0.0
+        workers = w.start("a", "b")
         w.proxy.behave(status, **({"Retry_After": "3"} if status != 400 else {}))
         wait_for("a refused write", lambda: w.proxy.refused > 0, 30)
         stands_still(w, 6)
@@ -72,9 +69,7 @@ def test_influxdb_refuses(kafka: KafkaServer, influxdb: InfluxServer, tmp_path: 
 @pytest.mark.long
 def test_influxdb_is_slow(kafka: KafkaServer, influxdb: InfluxServer, tmp_path: Path, report: Report) -> None:
     with world("InfluxDB slow", kafka, influxdb, tmp_path, rate=20.0) as w:
-        workers = [w.worker("a"), w.worker("b")]
-        w.recover()
-        w.row.recovery = 0.0
+        workers = w.start("a", "b")
         w.proxy.behave(delay=12.0)  # longer than the client waits: the write has happened, and is made again
         wait_for("a write that took too long", lambda: "cannot be reached" in workers[1].tail(200), 60)
         w.stop_one(workers[0])
@@ -86,9 +81,7 @@ def test_influxdb_is_slow(kafka: KafkaServer, influxdb: InfluxServer, tmp_path: 
 @pytest.mark.long
 def test_the_disk_is_full(kafka: KafkaServer, influxdb: InfluxServer, tmp_path: Path, report: Report) -> None:
     with world("sink disk full", kafka, influxdb, tmp_path, FVQ_INFLUX_URL="") as w:
-        worker = w.worker("a")
-        w.recover()
-        w.row.recovery = 0.0
+        (worker,) = w.start("a")
         assert worker.process is not None
         # No file of the process may grow: what SQLite then sees is a write that fails, as on a full disk.
         resource.prlimit(worker.process.pid, resource.RLIMIT_FSIZE, (4096, resource.RLIM_INFINITY))

@@ -6,6 +6,8 @@ import os
 import signal
 import threading
 import time
+import urllib.error
+import urllib.request
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -18,6 +20,7 @@ from kafka import KafkaProducer
 
 from streams.events import DEAD_LETTER_TOPIC, SCORES_TOPIC, SEGMENTS_TOPIC, SegmentEvent, SegmentScore
 from streams.topics import create_topics
+from streams.worker import free_port
 from tests.chaos.proxy import FaultProxy
 from tests.integration.harness import PYTHON, Follower, InfluxServer, KafkaServer, Worker, wait_for
 
@@ -103,11 +106,19 @@ class World:
     workers: list[Worker] = field(default_factory=list)
     followers: dict[str, Follower] = field(default_factory=dict)
 
-    def worker(self, name: str, **settings: str) -> Worker:
-        """A worker that is started now, and killed when the world ends."""
-        one = Worker(name, self.folder, command=self.command, **(self.settings | settings))
-        self.workers.append(one)
-        return one.start()
+    def start(self, *names: str) -> list[Worker]:
+        """Workers that are started now and have their partitions when this returns; killed when the world ends."""
+        started = []
+        for name in names:
+            settings = self.settings | {"FVQ_WEB_PORT": str(free_port("127.0.0.1"))}
+            started.append(Worker(name, self.folder, command=self.command, **settings).start())
+        self.workers += started
+        for worker in started:
+            wait_for(f"{worker.name} has partitions", lambda worker=worker: has_partitions(worker), SETTLE_SECONDS)
+        self.recover()
+        if len(self.workers) == len(started):
+            self.row.recovery = 0.0  # the first ones recover from no fault
+        return started
 
     def answers(self) -> list[SegmentScore]:
         """All scores that an outside reader has seen so far."""
@@ -220,6 +231,17 @@ def world(
                 worker.kill()
             for follower in made.followers.values():
                 follower.close()
+
+
+def has_partitions(worker: Worker) -> bool:
+    """Whether a worker says that it is ready, whatever it says about its sink."""
+    try:
+        with urllib.request.urlopen(f"http://127.0.0.1:{worker.environment['FVQ_WEB_PORT']}/readyz", timeout=5):
+            return True
+    except urllib.error.HTTPError as error:
+        return b"partition" not in error.read()
+    except OSError:
+        return False
 
 
 def children(worker: Worker) -> list[int]:
