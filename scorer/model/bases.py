@@ -135,6 +135,8 @@ def base_config(base: Base, streams: tuple[str, ...] = STREAMS, image_size: int 
         vision_normalisation="imagenet",
         face_normalisation=_normalisation_of(face) if face else "imagenet",
         motion_normalisation="imagenet",
+        # The language model has been trained on whole tokens.
+        dropout=0.0,
         statistics_size=len(NAMES),
         **token_ids(tokenizer),
     )
