@@ -151,17 +151,19 @@ def synth(
 
 @app.command()
 def train(
-    recipe: Annotated[Path, typer.Option(help="YAML recipe.")],
-    data: Annotated[Path, typer.Option(help="labels.csv of the training segments.")],
-    dev: Annotated[Path, typer.Option(help="labels.csv of segments of other people, only looked at.")],
+    recipe: Annotated[Path, typer.Option(help="YAML recipe: of a whole model, or of an adapter on a base.")],
+    data: Annotated[Path, typer.Option(help="labels.csv of the training segments; for an adapter also FVQ-20K, CFVQA, a CSV.")],
     out: Annotated[Path, typer.Option(help="Folder for the model.")],
+    dev: Annotated[
+        Path | None, typer.Option(help="labels.csv of segments of other people, only looked at; not for an adapter.")
+    ] = None,
 ) -> None:
-    """Train a model by a recipe."""
-    from training.train import Recipe
-    from training.train import train as run
+    """Train a model by a recipe; what was begun in the folder is taken up again."""
+    from training.recipe import run
 
-    metrics = run(Recipe.load(recipe), data, dev, out)
-    print(json.dumps({name: metrics[name] for name in ("version", "srcc", "srcc_within", "plcc", "rmse", "ladders")}))
+    metrics = run(recipe, data, dev, out)
+    shown = ("version", "srcc", "srcc_within", "plcc", "rmse", "ladders")
+    print(json.dumps({name: metrics[name] for name in shown if name in metrics}))
 
 
 @app.command()
