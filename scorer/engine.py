@@ -7,7 +7,6 @@ an adapter (LoRA, projectors and heads) that names the base it belongs to.
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,10 +14,10 @@ from pathlib import Path
 import numpy as np
 import torch
 import transformers
-from safetensors import SafetensorError
 from torch import Tensor
 
 from scorer.errors import ModelError
+from scorer.model.bases import ADAPTER_FILE, LOADING_ERRORS, SHIPPED, load_whole
 from scorer.model.encoders import LiteEncoder
 from scorer.model.modeling import ClipBatch, FVQRater
 from scorer.spec import LEVELS, ClipScore, ModelId, SampledClip, SamplerSpec
@@ -26,9 +25,6 @@ from scorer.spec import LEVELS, ClipScore, ModelId, SampledClip, SamplerSpec
 # A bar and a line for each load belong to a notebook, not to a service.
 transformers.logging.set_verbosity_error()
 transformers.logging.disable_progress_bar()
-
-SHIPPED = {"nano": Path(__file__).parent / "nano"}
-"""Models in the package, by name."""
 
 BATCH_FIELDS = ("frames", "portrait", "portrait_mask", "faces", "faces_mask", "clip", "statistics")
 
@@ -55,27 +51,19 @@ def load_engine(model: str = "nano", device: str = "auto") -> Engine:
         for module in network.modules():
             if isinstance(module, LiteEncoder):
                 module.fuse()
-    except (OSError, ValueError, TypeError, KeyError, RuntimeError, SafetensorError) as error:
+    except LOADING_ERRORS as error:
         raise ModelError(f"model {directory}: {error}") from error
     return Engine(network.to(chosen), spec, ModelId(model if model in SHIPPED else directory.name, version_of(directory)))
 
 
 def load_model(directory: Path, dtype: torch.dtype = torch.float32) -> FVQRater:
     """The network in a directory, in eval mode, with an adapter merged into its base. Only safetensors are read."""
-    adapter = directory / "adapter_config.json"
-    if not adapter.exists():
-        network, problems = FVQRater.from_pretrained(
-            directory, dtype=dtype, local_files_only=True, use_safetensors=True, output_loading_info=True
-        )
-        wrong = {name: sorted(keys)[:3] for name, keys in problems.items() if keys}
-        if wrong:
-            raise ModelError(f"model {directory}: its weights do not fit its configuration: {wrong}")
-        return network.eval()
-    from peft import PeftModel
+    if not (directory / ADAPTER_FILE).exists():
+        return load_whole(directory, dtype)
+    # peft takes a second to import, and only adapters need it.
+    from scorer.model.adapters import load_adapter
 
-    base = str(json.loads(adapter.read_text())["base_model_name_or_path"])
-    network = load_model(SHIPPED.get(base, Path(base)), dtype)
-    return PeftModel.from_pretrained(network, directory, local_files_only=True, use_safetensors=True).merge_and_unload().eval()
+    return load_adapter(directory, dtype)
 
 
 def version_of(directory: Path) -> str:

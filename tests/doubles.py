@@ -11,21 +11,21 @@ from scorer.spec import LEVELS, ClipScore, Faces, MediaInfo, ModelId, SampledCli
 SPEC = SamplerSpec(frame_size=16, portrait_size=16, face_size=16, clip_size=8)
 
 
-def make_clip(light: int = 128, seed: int = 0) -> SampledClip:
-    """A clip of noise around one brightness, of the shapes of `SPEC`."""
+def make_clip(light: int = 128, seed: int = 0, spec: SamplerSpec = SPEC, statistics: int = 20) -> SampledClip:
+    """A clip of noise around one brightness, of the specification's shapes."""
     rng = np.random.default_rng(seed)
 
     def pixels(count: int, side: int) -> np.ndarray:
         return np.clip(rng.integers(-20, 20, (count, side, side, 3)) + light, 0, 255).astype(np.uint8)
 
     return SampledClip(
-        frames=pixels(SPEC.frames, 16),
-        portrait=pixels(SPEC.portrait_frames, 16),
-        portrait_mask=np.ones(SPEC.portrait_frames, bool),
-        faces=pixels(SPEC.face_frames, 16),
-        faces_mask=np.ones(SPEC.face_frames, bool),
-        clip=pixels(SPEC.clip_frames, 8),
-        statistics=rng.normal(size=20).astype(np.float32),
+        frames=pixels(spec.frames, spec.frame_size),
+        portrait=pixels(spec.portrait_frames, spec.portrait_size),
+        portrait_mask=np.ones(spec.portrait_frames, bool),
+        faces=pixels(spec.face_frames, spec.face_size),
+        faces_mask=np.ones(spec.face_frames, bool),
+        clip=pixels(spec.clip_frames, spec.clip_size),
+        statistics=rng.normal(size=statistics).astype(np.float32),
         signals={
             "black": 0.0,
             "freeze": 0.0,

@@ -59,8 +59,10 @@ class Recipe:
     weight_decay: float
     statistics_noise: float
     """Deviation of the noise on the standardised statistics: few contents, and a table of numbers is easily learned by heart."""
-    statistics_dropout: float
-    """Share of the clips that are seen without their statistics, so that the pictures are looked at too."""
+    image_noise: float
+    """The same on the standardised outputs of the vision encoder, which knows the training people from stage 0."""
+    stream_dropout: float
+    """Share of the clips that are seen without their statistics, and without their motion: the pictures must be looked at too."""
     folds: int
     """Models that are fitted on parts of the people, for the errors that the uncertainty learns."""
     threads: int = 1
@@ -168,7 +170,7 @@ def fit(
             stage = 1 if step <= recipe.stage1_steps else 2
             place = next(batches)
             wanted = labels[features.row[place]]
-            streams = streams_of(network.train(), features, place, recipe.statistics_noise, recipe.statistics_dropout)
+            streams = streams_of(network.train(), features, place, recipe)
             output: RaterOutput = network.answer(streams, (wanted // LEVEL_WIDTH).clamp(max=len(LEVELS) - 1).long())
             assert output.answer_loss is not None
             loss = output.answer_loss
@@ -190,21 +192,29 @@ def fit(
     network.requires_grad_(True)
 
 
-def streams_of(
-    network: FVQRater, features: Features, place: Tensor, noise: float = 0.0, dropout: float = 0.0
-) -> dict[str, Tensor]:
-    """Streams for `FVQRater.answer`: the cached ones as they are, temporal clip and statistics through the network."""
+def streams_of(network: FVQRater, features: Features, place: Tensor, recipe: Recipe | None = None) -> dict[str, Tensor]:
+    """Streams for `FVQRater.answer`: the cached ones as they are, temporal clip and statistics through the network.
+
+    recipe: what it says of noise and dropout is done to them, for training.
+    """
     taken = features.take(place)
     streams = {name: tensor for name, tensor in taken.items() if name not in ("clip", "statistics")}
     clip = taken["clip"]
     video = network._normalise(clip.flatten(0, 1), network.config.motion_normalisation).unflatten(0, clip.shape[:2])
     streams["motion"] = network.motion_model(video).last_hidden_state.mean(dim=1)[:, None, None]
     network.standardise.eval()
-    statistics = network.standardise(taken["statistics"]).clamp(-4, 4)
-    statistics = statistics + noise * torch.randn_like(statistics)
-    seen = torch.rand(len(statistics), 1) >= dropout
-    streams["statistics"] = (statistics * seen)[:, None, None]
+    streams["statistics"] = network.standardise(taken["statistics"]).clamp(-4, 4)[:, None, None]
+    if recipe is not None:
+        streams["statistics"] = _noisy(streams["statistics"], recipe.statistics_noise)
+        for name in ("statistics", "motion"):
+            streams[name] = streams[name] * (torch.rand(len(place), 1, 1, 1) >= recipe.stream_dropout)
+        for name in ("frames", "portrait", "faces"):
+            streams[name] = _noisy(streams[name], recipe.image_noise)
     return streams
+
+
+def _noisy(tokens: Tensor, deviation: float) -> Tensor:
+    return tokens + deviation * torch.randn_like(tokens)
 
 
 @torch.inference_mode()

@@ -49,12 +49,14 @@ class FVQRaterConfig(PreTrainedConfig):
     """FVQ-Rater (Wu et al., ACM MM 2025, arXiv 2504.09255), composed of sub-models by their own configurations.
 
     vision_config, text_config, motion_config: any configurations that AutoModel (text: AutoModelForCausalLM) can build.
-    face_config: likewise, or None: face crops go through the vision encoder.
+    face_config: likewise, with its `hidden_size`, or None: face crops go through the vision encoder.
     streams: the token streams in use, for ablation. use_language_model: without it the text's embeddings are given the mean
-    of the streams' tokens, for ablation. vision_tokens: tokens kept per image, a square number; a larger
-    grid is average-pooled. *_normalisation: a key of `NORMALISATIONS`. statistics_size: how many numbers the
-    technical statistics are. prompt_ids, answer_ids, level_ids: token ids of
-    the prompt, of the answer up to the level, and of the five levels, worst first. dropout: on the stream tokens.
+    of the streams' tokens, for ablation. vision_shuffle: side of the squares of neighbouring image tokens that become one
+    (InternVL's pixel shuffle), 1 for none; the projectors of frames and portrait then have InternVL's form, to start from
+    its weights. vision_tokens, face_tokens: tokens kept per image, square numbers; a larger grid is average-pooled.
+    face_tokens is for the face encoder alone. *_normalisation: a key of `NORMALISATIONS`. statistics_size: how many numbers
+    the technical statistics are. prompt_ids, answer_ids, level_ids: token ids of the prompt, of the answer up to the level,
+    and of the five levels, worst first. dropout: on the stream tokens.
     """
 
     model_type = "fvq_rater"
@@ -71,7 +73,9 @@ class FVQRaterConfig(PreTrainedConfig):
     text_config: Any = None
     streams: tuple[str, ...] | list[str] = STREAMS
     use_language_model: bool = True
+    vision_shuffle: int = 1
     vision_tokens: int = 1
+    face_tokens: int = 1
     vision_normalisation: str = "half"
     face_normalisation: str = "half"
     motion_normalisation: str = "half"

@@ -15,6 +15,9 @@ from scorer.model.configuration import LiteEncoderConfig, MotionEncoderConfig
 CPU_IMAGES = 8
 """Images that go through the network at once on a CPU: more of them leave its caches, and take half as long again."""
 
+MOTION_ARGUMENTS = {"vjepa2": {"skip_predictor": True}}
+"""What temporal encoders of transformers are told besides the clip, by type: V-JEPA 2's predictor is for its own training."""
+
 
 class LiteEncoder(PreTrainedModel):
     """EfficientNet-Lite0, truncated: one token per image, of the spatial means and deviations of several depths.

@@ -8,7 +8,10 @@ answers "The video quality is <level>." (stage I); a head on its last hidden sta
 
 from __future__ import annotations
 
+import math
+from collections.abc import Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any
 
 import torch
@@ -16,8 +19,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 from transformers import AutoModel, AutoModelForCausalLM, PreTrainedModel
 
-from scorer.model import encoders  # noqa: F401 - registers this project's towers
 from scorer.model.configuration import NORMALISATIONS, FVQRaterConfig
+from scorer.model.encoders import MOTION_ARGUMENTS
 
 
 @dataclass
@@ -54,9 +57,10 @@ class RaterOutput:
 class Projector(nn.Module):
     """From an encoder's width to the language model's; an absent image gets a learned token of its own."""
 
-    def __init__(self, width: int, hidden_size: int) -> None:
+    def __init__(self, width: int, hidden_size: int, normalise: bool = False) -> None:
         super().__init__()
-        self.layers = nn.Sequential(nn.Linear(width, hidden_size), nn.GELU(), nn.Linear(hidden_size, hidden_size))
+        layers = [nn.Linear(width, hidden_size), nn.GELU(), nn.Linear(hidden_size, hidden_size)]
+        self.layers = nn.Sequential(*([nn.LayerNorm(width)] if normalise else []), *layers)
         self.absent = nn.Parameter(torch.zeros(hidden_size))
 
     def forward(self, tokens: Tensor, mask: Tensor | None = None) -> Tensor:
@@ -75,55 +79,70 @@ class FVQRater(PreTrainedModel):
     main_input_name = "frames"
     _supports_sdpa = True
 
-    def __init__(self, config: FVQRaterConfig) -> None:
+    def __init__(self, config: FVQRaterConfig, towers: Mapping[str, nn.Module] | None = None) -> None:
         super().__init__(config)
+        # Pretrained sub-models by their attribute's name; without them each is made anew from its configuration.
+        made: dict[str, Any] = dict(towers) if towers is not None else new_towers(config)
         hidden = config.text_config.hidden_size
-        self.vision_model = AutoModel.from_config(config.vision_config)
-        self.face_model = AutoModel.from_config(config.face_config) if config.face_config else None
-        self.motion_model = AutoModel.from_config(config.motion_config)
-        self.language_model = AutoModelForCausalLM.from_config(config.text_config)
-        vision_width = config.vision_config.hidden_size
-        face_width = config.face_config.hidden_size if config.face_config else vision_width
+        self.vision_model = made["vision_model"]
+        self.face_model = made.get("face_model")
+        self.motion_model = made["motion_model"]
+        self.language_model = made["language_model"]
+        shuffled = config.vision_shuffle > 1
+        vision_width = config.vision_config.hidden_size * config.vision_shuffle**2
         widths = {
             "frames": vision_width,
             "portrait": vision_width,
-            "faces": face_width,
+            "faces": config.face_config.hidden_size if config.face_config else vision_width,
             "motion": config.motion_config.hidden_size,
             "statistics": config.statistics_size,
         }
-        self.projectors = nn.ModuleDict({name: Projector(widths[name], hidden) for name in config.streams})
+        self.projectors = nn.ModuleDict(
+            {
+                name: Projector(widths[name], hidden, normalise=shuffled and name in ("frames", "portrait"))
+                for name in config.streams
+            }
+        )
         self.standardise = nn.BatchNorm1d(config.statistics_size, affine=False)
         self.dropout = nn.Dropout(config.dropout)
         self.head = nn.Sequential(nn.LayerNorm(hidden), nn.Linear(hidden, hidden), nn.GELU(), nn.Linear(hidden, 2))
         self.post_init()
 
-    def forward(self, batch: ClipBatch, levels: Tensor | None = None) -> RaterOutput:
-        """Score a batch. levels: (B,) int64 0-4, the right answers of stage I; only they make `answer_loss`."""
-        return self.answer(self.encode(batch), levels)
+    def forward(self, batch: ClipBatch, levels: Tensor | None = None, known: Mapping[str, Tensor] | None = None) -> RaterOutput:
+        """Score a batch.
 
-    def encode(self, batch: ClipBatch) -> dict[str, Tensor]:
+        levels: (B,) int64 0-4, the right answers of stage I; only they make `answer_loss`. known: see `encode`.
+        """
+        return self.answer(self.encode(batch, known or {}), levels)
+
+    def encode(self, batch: ClipBatch, known: Mapping[str, Tensor] = MappingProxyType({})) -> dict[str, Tensor]:
         """The encoders' outputs, by stream: all that does not change while they are frozen, so that training can cache it.
 
-        Tokens are (B, N, K, width); `portrait_mask` and `faces_mask` are passed through.
+        Tokens are (B, N, K, width); `portrait_mask` and `faces_mask` are passed through. known: streams that were encoded
+        before, and are taken as they are.
         """
         config = self.config
-        streams: dict[str, Tensor] = {}
-        if "frames" in config.streams:
-            streams["frames"] = self._images(self.vision_model, batch.frames, config.vision_normalisation)
+        wanted = [name for name in config.streams if name not in known]
+        streams: dict[str, Tensor] = dict(known)
+        if "frames" in wanted:
+            streams["frames"] = self._vision(batch.frames, config.vision_normalisation)
         if "portrait" in config.streams:
-            streams["portrait"] = self._images(self.vision_model, batch.portrait, config.vision_normalisation)
             streams["portrait_mask"] = batch.portrait_mask
+        if "portrait" in wanted:
+            streams["portrait"] = self._vision(batch.portrait, config.vision_normalisation)
         if "faces" in config.streams:
-            face_model = self.face_model if self.face_model is not None else self.vision_model
-            streams["faces"] = self._images(face_model, batch.faces, config.face_normalisation)
             streams["faces_mask"] = batch.faces_mask
-        if "motion" in config.streams:
+        if "faces" in wanted:
+            streams["faces"] = self._faces(batch.faces)
+        if "motion" in wanted:
             video = self._normalise(batch.clip.flatten(0, 1), config.motion_normalisation).unflatten(0, batch.clip.shape[:2])
-            tokens = self.motion_model(**{self.motion_model.main_input_name: video}).last_hidden_state
-            streams["motion"] = tokens.mean(dim=1)[:, None, None]
-        if "statistics" in config.streams:
+            asked = {self.motion_model.main_input_name: video, **MOTION_ARGUMENTS.get(config.motion_config.model_type, {})}
+            streams["motion"] = self.motion_model(**asked).last_hidden_state.mean(dim=1)[:, None, None]
+        if "statistics" in wanted:
+            # Not the model's dtype: while an adapter is trained, only the base is in half precision.
+            numbers = self.standardise(batch.statistics.to(next(self.standardise.buffers()).dtype))
             # A statistic far outside the training data says little more than that it is outside.
-            streams["statistics"] = self.standardise(batch.statistics.to(self.dtype)).clamp(-4, 4)[:, None, None]
+            streams["statistics"] = numbers.clamp(-4, 4)[:, None, None]
         return streams
 
     def answer(self, streams: dict[str, Tensor], levels: Tensor | None = None) -> RaterOutput:
@@ -136,7 +155,8 @@ class FVQRater(PreTrainedModel):
         level_ids = torch.tensor(config.level_ids, device=tokens.device)
         embedded = torch.cat([tokens, self.language_model.get_input_embeddings()(text).to(tokens.dtype)], dim=1)
         if config.use_language_model:
-            hidden = self.language_model.get_decoder()(inputs_embeds=embedded).last_hidden_state
+            # One pass, no generation: keys and values are not asked for again.
+            hidden = self.language_model.get_decoder()(inputs_embeds=embedded, use_cache=False).last_hidden_state
         else:
             hidden = embedded[:, tokens.shape[1] :] + tokens.mean(dim=1, keepdim=True)
         at_score = hidden[:, -1]
@@ -153,10 +173,17 @@ class FVQRater(PreTrainedModel):
             answer_loss=loss,
         )
 
-    def _images(self, encoder: nn.Module, images: Tensor, normalisation: str) -> Tensor:
-        """(B, N, S, S, 3) uint8 -> (B, N, vision_tokens, width)."""
-        tokens = encoder(self._normalise(images.flatten(0, 1), normalisation)).last_hidden_state
-        return _pool_grid(tokens, self.config.vision_tokens).unflatten(0, images.shape[:2])
+    def _vision(self, images: Tensor, normalisation: str) -> Tensor:
+        """(B, N, S, S, 3) uint8 -> (B, N, vision_tokens, width), through the vision encoder, all images of all clips at once."""
+        grid = _grid(self.vision_model(self._normalise(images.flatten(0, 1), normalisation)).last_hidden_state)
+        return _pool(_shuffle(grid, self.config.vision_shuffle), self.config.vision_tokens).unflatten(0, images.shape[:2])
+
+    def _faces(self, images: Tensor) -> Tensor:
+        """(B, N, S, S, 3) uint8 -> (B, N, face_tokens, width); through the vision encoder where there is no face encoder."""
+        if self.face_model is None:
+            return self._vision(images, self.config.face_normalisation)
+        grid = _grid(self.face_model(self._normalise(images.flatten(0, 1), self.config.face_normalisation)).last_hidden_state)
+        return _pool(grid, self.config.face_tokens).unflatten(0, images.shape[:2])
 
     def _normalise(self, images: Tensor, normalisation: str) -> Tensor:
         """(B, S, S, 3) uint8 -> (B, 3, S, S) in the model's dtype."""
@@ -169,16 +196,44 @@ class FVQRater(PreTrainedModel):
             nn.init.normal_(module.absent, std=0.02)
 
 
-def _pool_grid(tokens: Tensor, keep: int) -> Tensor:
-    """Average a square grid of image tokens (B, K, width) down to `keep`; a class token before the grid is dropped."""
+def new_towers(config: FVQRaterConfig) -> dict[str, Any]:
+    """The sub-models of a configuration with fresh weights, by the names of `FVQRater`'s attributes."""
+    towers = {
+        "vision_model": AutoModel.from_config(config.vision_config),
+        "motion_model": AutoModel.from_config(config.motion_config),
+        "language_model": AutoModelForCausalLM.from_config(config.text_config),
+    }
+    return towers | ({"face_model": AutoModel.from_config(config.face_config)} if config.face_config else {})
+
+
+def _grid(tokens: Tensor) -> Tensor:
+    """(B, side, side, width) of an encoder's tokens (B, K, width) or feature map (B, width, side, side).
+
+    A class token before the grid is dropped.
+    """
+    if tokens.ndim == 4:
+        return tokens.permute(0, 2, 3, 1)
     count = tokens.shape[1]
-    side = int(count**0.5)
+    side = math.isqrt(count)
     if side * side != count:
-        tokens, side = tokens[:, 1:], int((count - 1) ** 0.5)
-    if side * side == keep:
-        return tokens
-    grid = tokens.transpose(1, 2).unflatten(2, (side, side))
-    return functional.adaptive_avg_pool2d(grid, int(keep**0.5)).flatten(2).transpose(1, 2)
+        tokens, side = tokens[:, 1:], math.isqrt(count - 1)
+    return tokens.unflatten(1, (side, side))
+
+
+def _shuffle(grid: Tensor, size: int) -> Tensor:
+    """Put squares of size x size neighbours together: (B, side, side, width) -> (B, side/size, side/size, width * size**2).
+
+    The order of the numbers is that of InternVL's pixel shuffle (version 2).
+    """
+    squares = grid.unflatten(2, (-1, size)).unflatten(1, (-1, size))
+    return squares.transpose(2, 3).flatten(3)
+
+
+def _pool(grid: Tensor, keep: int) -> Tensor:
+    """Average a grid (B, side, side, width) down to `keep` tokens: (B, keep, width)."""
+    if grid.shape[1] * grid.shape[2] == keep:
+        return grid.flatten(1, 2)
+    return functional.adaptive_avg_pool2d(grid.permute(0, 3, 1, 2), math.isqrt(keep)).flatten(2).transpose(1, 2)
 
 
 AutoModel.register(FVQRaterConfig, FVQRater)

@@ -1,0 +1,239 @@
+"""Bases: pretrained networks from which an FVQ-Rater is put together.
+
+A base is named by local paths or hub ids, and read as safetensors, without code of its own. It is either a whole
+FVQ-Rater (`nano`, or a directory that this project made) or a model of the InternVL family in transformers' format, to
+which a temporal encoder and a face encoder are added.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Self
+
+import torch
+from safetensors import SafetensorError
+from torch import Tensor, nn
+from transformers import AutoConfig, AutoModel, AutoModelForCausalLM, AutoTokenizer, InternVLForConditionalGeneration
+
+from scorer.errors import ModelError
+from scorer.model.configuration import NORMALISATIONS, STREAMS, FVQRaterConfig
+from scorer.model.modeling import FVQRater
+from scorer.model.prompt import token_ids
+from scorer.sampling.statistics import NAMES
+from scorer.spec import SamplerSpec
+
+SHIPPED = {"nano": Path(__file__).parents[1] / "nano"}
+"""Models in the package, by name."""
+
+ADAPTER_FILE = "adapter_config.json"
+"""The file by which an adapter's directory is known."""
+
+BASE_FILE = "base.json"
+"""What an adapter was trained on, saved in its directory."""
+
+LOADING_ERRORS = (OSError, ValueError, TypeError, KeyError, RuntimeError, SafetensorError)
+"""What transformers raises for directories and hub ids that it cannot load."""
+
+CLIP_FRAMES = 16
+"""Frames of the temporal clip for encoders that take any number."""
+
+
+@dataclass(frozen=True)
+class Base:
+    """Where the pretrained parts are; local paths or hub ids."""
+
+    model: str
+    """A shipped model's name, a whole FVQ-Rater, or an InternVL in transformers' format ("...-hf")."""
+    motion: str | None = None
+    """VideoMAE or V-JEPA 2; None for a whole FVQ-Rater, which has its own."""
+    face: str | None = None
+    """A timm model in transformers' format; None: face crops go through the vision encoder."""
+    fingerprint: str = ""
+    """`fingerprint` of the base that an adapter was trained on; empty is not checked."""
+
+    def save(self, directory: Path) -> None:
+        """Write it as `BASE_FILE` into an adapter's directory."""
+        (directory / BASE_FILE).write_text(json.dumps(asdict(self), indent=2) + "\n")
+
+    @classmethod
+    def load(cls, directory: Path) -> Self:
+        """Of an adapter's directory; without the file, the base that peft's own configuration names."""
+        file = directory / BASE_FILE
+        if file.exists():
+            return cls(**json.loads(file.read_text()))
+        return cls(str(json.loads((directory / ADAPTER_FILE).read_text())["base_model_name_or_path"]))
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether it is a whole FVQ-Rater. Raises `ModelError` where there is no such model, or it is of no known kind."""
+        kind = _config(SHIPPED.get(self.model, self.model)).model_type
+        if kind not in ("fvq_rater", "internvl"):
+            raise ModelError(
+                f"base {self.model}: its model type is {kind!r}; a base is an FVQ-Rater or an InternVL in transformers' format"
+            )
+        return kind == "fvq_rater"
+
+
+def load_base(base: Base, dtype: torch.dtype = torch.float32, config: FVQRaterConfig | None = None) -> FVQRater:
+    """The base as an FVQ-Rater in eval mode.
+
+    config: what an adapter was trained with (streams, tokens per image); None for the base's own, see `base_config`. What
+    no base brings (projectors other than InternVL's, statistics, head) starts from chance. Raises `ModelError` that
+    names the part that cannot be loaded, or says that it is another base than the one that `base.fingerprint` is of.
+    """
+    network = load_whole(SHIPPED.get(base.model, Path(base.model)), dtype) if base.is_whole else _assembled(base, dtype, config)
+    found = fingerprint(network)
+    if base.fingerprint not in ("", found):
+        raise ModelError(
+            f"base {base.model} has the fingerprint {found}, but the adapter was trained on {base.fingerprint}: "
+            "it is another model, or another version of it"
+        )
+    return network
+
+
+def load_whole(directory: Path, dtype: torch.dtype = torch.float32) -> FVQRater:
+    """The FVQ-Rater in a directory, in eval mode. Raises `ModelError` where weights and configuration do not fit."""
+    network, problems = FVQRater.from_pretrained(
+        directory, dtype=dtype, local_files_only=True, use_safetensors=True, output_loading_info=True
+    )
+    wrong = {name: sorted(keys)[:3] for name, keys in problems.items() if keys}
+    if wrong:
+        raise ModelError(f"model {directory}: its weights do not fit its configuration: {wrong}")
+    return network.eval()
+
+
+def base_config(base: Base, streams: tuple[str, ...] = STREAMS, image_size: int | None = None) -> FVQRaterConfig:
+    """The configuration of an FVQ-Rater on an InternVL base.
+
+    image_size: side of frames and portrait, px; None is the vision encoder's own, with 256 tokens an image for InternVL3;
+    half of it has a quarter of the tokens, and the place embeddings are interpolated. Raises `ModelError` for parts that
+    do not fit.
+    """
+    if base.motion is None:
+        raise ModelError(f"base {base.model}: it needs a temporal encoder beside it, and none is named")
+    model, motion = _config(base.model), _config(base.motion)
+    patch, shuffle = model.vision_config.patch_size[0], round(1 / model.downsample_ratio)
+    side = image_size or model.vision_config.image_size[0]
+    if side % (patch * shuffle):
+        raise ModelError(f"base {base.model}: images of {side} px are no whole number of its {patch * shuffle} px squares")
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(base.model)
+    except LOADING_ERRORS as error:
+        raise ModelError(f"base {base.model}: its tokenizer cannot be loaded: {error}") from error
+    face = _face_config(base.face) if base.face else None
+    return FVQRaterConfig(
+        vision_config=model.vision_config,
+        face_config=face,
+        motion_config=motion,
+        text_config=model.text_config,
+        streams=streams,
+        vision_shuffle=shuffle,
+        vision_tokens=(side // (patch * shuffle)) ** 2,
+        vision_normalisation="imagenet",
+        face_normalisation=_normalisation_of(face) if face else "imagenet",
+        motion_normalisation="imagenet",
+        # The language model has been trained on whole tokens.
+        dropout=0.0,
+        statistics_size=len(NAMES),
+        **token_ids(tokenizer),
+    )
+
+
+def sampler_spec(config: FVQRaterConfig, frames: int = 8) -> SamplerSpec:
+    """What is to be sampled for a configuration of `base_config`. frames: of the spatial stream; half as many portraits."""
+    side = config.vision_config.patch_size[0] * config.vision_shuffle * round(config.vision_tokens**0.5)
+    face_side = side if config.face_config is None else config.face_config.pretrained_cfg["input_size"][-1]
+    motion = config.motion_config
+    return SamplerSpec(
+        frames=frames,
+        frame_size=side,
+        portrait_frames=max(1, frames // 2),
+        portrait_size=side,
+        face_size=face_side,
+        # VideoMAE is for its own number of frames; V-JEPA 2 takes any, and calls its picture's side otherwise.
+        clip_frames=getattr(motion, "num_frames", CLIP_FRAMES),
+        clip_size=getattr(motion, "crop_size", None) or motion.image_size,
+    )
+
+
+def fingerprint(network: FVQRater) -> str:
+    """A short hash of the pretrained towers: names, shapes and first numbers of their weights.
+
+    It is the same for every dtype that they were loaded in, and with an adapter attached.
+    """
+    digest = hashlib.sha256()
+    for name, tensor in sorted(network.named_parameters()):
+        if "lora_" not in name and not name.startswith(("projectors.", "head.")):
+            start = tensor.detach().flatten()[:16].to(torch.bfloat16).float().tolist()
+            digest.update(repr((name.replace(".base_layer", ""), tuple(tensor.shape), start)).encode())
+    return digest.hexdigest()[:16]
+
+
+def _assembled(base: Base, dtype: torch.dtype, config: FVQRaterConfig | None) -> FVQRater:
+    config = config or base_config(base)
+    assert base.motion is not None
+    internvl = _loaded(InternVLForConditionalGeneration, base.model, dtype)
+    # Both share their weights or not as they are stored; a configuration of the whole may say otherwise.
+    embeddings = internvl.model.language_model.get_input_embeddings().weight
+    config.text_config.tie_word_embeddings = internvl.lm_head.weight is embeddings
+    with torch.device("meta"):
+        language_model = AutoModelForCausalLM.from_config(config.text_config, dtype=dtype)
+    language_model.model, language_model.lm_head = internvl.model.language_model, internvl.lm_head
+    towers: dict[str, nn.Module] = {
+        "vision_model": internvl.model.vision_tower,
+        "motion_model": _loaded(AutoModel, base.motion, dtype),
+        "language_model": language_model,
+    }
+    if base.face:
+        towers["face_model"] = _loaded(AutoModel, base.face, dtype)
+    network = FVQRater(config, towers)
+    weights = _projector_weights(internvl.model.multi_modal_projector.state_dict())
+    for name in {"frames", "portrait"} & set(config.streams):
+        network.get_submodule(f"projectors.{name}.layers").load_state_dict(weights)
+    return network.to(dtype).eval()
+
+
+def _projector_weights(internvl: dict[str, Tensor]) -> dict[str, Tensor]:
+    """InternVL's projector's weights under the names of `Projector.layers`."""
+    places = {"layer_norm": "0", "linear_1": "1", "linear_2": "3"}
+    return {f"{places[name.split('.')[0]]}.{name.split('.')[1]}": tensor for name, tensor in internvl.items()}
+
+
+def _config(name: str | Path) -> Any:
+    try:
+        return AutoConfig.from_pretrained(name)
+    except LOADING_ERRORS as error:
+        raise ModelError(f"base {name}: {error}") from error
+
+
+def _face_config(name: str) -> Any:
+    """The configuration of a timm model, with what the composed one needs to know of it."""
+    config = _config(name)
+    if config.model_type != "timm_wrapper":
+        raise ModelError(f"face encoder {name}: its model type is {config.model_type!r}; it has to be a timm model")
+    with torch.device("meta"):
+        config.hidden_size = AutoModel.from_config(config).timm_model.num_features
+    return config
+
+
+def _normalisation_of(face: Any) -> str:
+    mean, deviation = tuple(face.pretrained_cfg["mean"]), tuple(face.pretrained_cfg["std"])
+    for name, values in NORMALISATIONS.items():
+        if values == (mean, deviation):
+            return name
+    raise ModelError(f"face encoder {face.architecture}: its mean {mean} and deviation {deviation} are none of {NORMALISATIONS}")
+
+
+def _loaded(kind: Any, name: str, dtype: torch.dtype) -> Any:
+    try:
+        model, problems = kind.from_pretrained(name, dtype=dtype, use_safetensors=True, output_loading_info=True)
+    except LOADING_ERRORS as error:
+        raise ModelError(f"base {name}: {error}") from error
+    # What is stored beyond the encoder (a decoder of its pretraining, a classifier) is not asked for.
+    wrong = {problem: sorted(problems[problem])[:3] for problem in ("missing_keys", "mismatched_keys") if problems[problem]}
+    if wrong:
+        raise ModelError(f"base {name}: its weights do not fit its configuration: {wrong}")
+    return model

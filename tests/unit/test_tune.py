@@ -1,0 +1,220 @@
+"""Tuning an adapter in both stages, on real classes scaled down and clips whose quality shows in their brightness."""
+
+from __future__ import annotations
+
+import csv
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+import yaml
+
+from scorer.engine import BATCH_FIELDS, load_engine, load_model
+from scorer.model.bases import Base, load_base
+from scorer.sampling.statistics import NAMES
+from scorer.spec import SampledClip, SamplerSpec
+from tests import tiny
+from tests.doubles import make_clip
+from training import tune as tuning
+from training.loop import Checkpoint, Curve, Order, learning_rate, steps_of
+from training.readers import RatedClip, RatedSet
+from training.recipe import StagePart, TuneRecipe, load_tune_recipe, run
+from training.samples import Samples
+
+ROOT = Path(__file__).parents[2]
+STAGE = {"epochs": 4, "batch_size": 8, "learning_rate": 5.0e-3, "weight_decay": 0.01, "warmup": 0.1}
+CLIPS = 40
+
+
+def clips(folder: Path, shift: float = 0.0) -> list[RatedClip]:
+    """Names of clips, the brighter the better; one content each, every fifth for test."""
+    labels = np.linspace(15, 75, CLIPS) + shift
+    return [
+        RatedClip(folder / f"{i}.mp4", float(mos), f"p{i}", "test" if i % 5 == 2 else "train") for i, mos in enumerate(labels)
+    ]
+
+
+def sampled(rated: list[RatedClip], spec: SamplerSpec) -> list[SampledClip]:
+    return [make_clip(int(20 + 200 * int(one.path.stem) / CLIPS), int(one.path.stem), spec, len(NAMES)) for one in rated]
+
+
+@pytest.fixture(scope="module")
+def bases(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Base]:
+    return tiny.bases(tmp_path_factory.mktemp("bases"))
+
+
+def without_videos(patch: pytest.MonkeyPatch) -> None:
+    """Sampling is tested elsewhere: here the arrays are made."""
+
+    def arrays(rated: list[RatedClip], spec: SamplerSpec, work: Path) -> Samples:
+        made = sampled(rated, spec)
+        return Samples({name: np.stack([getattr(one, name) for one in made]) for name in BATCH_FIELDS}, np.arange(len(made)))
+
+    patch.setattr(tuning, "sampled", arrays)
+    patch.setattr(tuning, "read_rated", lambda data, seed: RatedSet(clips(data, float(data.name))))
+
+
+@pytest.fixture(autouse=True)
+def no_videos(monkeypatch: pytest.MonkeyPatch) -> None:
+    without_videos(monkeypatch)
+
+
+def recipe(base: Base, **changes: object) -> TuneRecipe:
+    part = {"model": base.model} | ({"motion": base.motion, "face": base.face, "frames": 2} if base.motion else {})
+    values = {
+        "name": "tiny",
+        "seed": 0,
+        "base": part,
+        "lora": {"rank": 4, "alpha": 8, "dropout": 0.05, "targets": tiny.TARGETS},
+        "stage1": STAGE,
+        "stage2": STAGE | {"epochs": 8},
+        "text_weight": 0.1,
+        "uncertainty_weight": 0.1,
+        "clips_per_device": 4,
+        "checkpoint_steps": 3,
+    }
+    return TuneRecipe.model_validate(values | changes)
+
+
+def curve(out: Path) -> list[dict[str, str]]:
+    with (out / "curve.csv").open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+@pytest.fixture(scope="module")
+def tuned(bases: dict[str, Base], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An adapter that was tuned without a break."""
+    out = tmp_path_factory.mktemp("tuned")
+    with pytest.MonkeyPatch.context() as patch:
+        without_videos(patch)
+        tuning.tune(recipe(bases["qwen2"]), Path("/data/0"), out)
+    return out
+
+
+def scores(directory: Path) -> np.ndarray:
+    engine = load_engine(str(directory), "cpu")
+    return np.array([one.score for one in engine.score(sampled(clips(Path("/data/0")), engine.spec))])
+
+
+def test_both_stages_learn_and_the_engine_scores_with_what_they_wrote(tuned: Path) -> None:
+    rows = curve(tuned)
+    for stage in "12":
+        losses = [float(row["loss"]) for row in rows if row["stage"] == stage]
+        assert np.mean(losses[-3:]) < 0.7 * np.mean(losses[:3])
+    metrics = json.loads((tuned / "metrics.json").read_text())
+    assert metrics["test"]["srcc"] > 0.9
+    assert metrics["clips"] == {"train": 32, "val": 0, "test": 8}
+    labels = np.array([one.mos for one in clips(Path("/data/0"))])
+    assert np.abs(scores(tuned) - labels).mean() == pytest.approx(metrics["mae"], abs=4)
+    assert load_engine(str(tuned), "cpu").model.version == metrics["version"]
+    card = (tuned / "README.md").read_text()
+    assert metrics["version"] in card
+    assert Base.load(tuned).fingerprint in card
+    assert (tuned / "curve.png").stat().st_size > 1000
+
+
+def test_the_base_keeps_every_bit(tuned: Path) -> None:
+    base = Base.load(tuned)
+    merged, untouched = load_model(tuned), load_base(base)
+    changed = {name for name, p in merged.named_parameters() if not torch.equal(p, untouched.get_parameter(name))}
+    assert all(name.startswith(("projectors.", "head.", "vision_model.", "language_model.")) for name in changed)
+    assert any(name.startswith("vision_model.") for name in changed)
+    assert any(name.startswith("language_model.") for name in changed)
+    assert sum(file.stat().st_size for file in tuned.glob("*.safetensors")) < 2e6
+
+
+def test_a_killed_run_ends_as_one_that_was_not(
+    tuned: Path, bases: dict[str, Base], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    saved = Checkpoint.save
+    for stop in (2, 7):
+        count = 0
+
+        def save(self: Checkpoint, path: Path, stop: int = stop) -> None:
+            nonlocal count
+            saved(self, path)
+            count += 1
+            if count == stop:
+                raise KeyboardInterrupt
+
+        monkeypatch.setattr(Checkpoint, "save", save)
+        with pytest.raises(KeyboardInterrupt):
+            tuning.tune(recipe(bases["qwen2"]), Path("/data/0"), tmp_path)
+        # A few more steps than the checkpoint knows of.
+        Curve(tmp_path / "curve.csv").add(2, 999, 0.1, 0.1)
+    monkeypatch.setattr(Checkpoint, "save", saved)
+    tuning.tune(recipe(bases["qwen2"]), Path("/data/0"), tmp_path)
+    assert (tmp_path / "adapter_model.safetensors").read_bytes() == (tuned / "adapter_model.safetensors").read_bytes()
+    assert curve(tmp_path) == curve(tuned)
+
+
+def test_a_checkpoint_of_another_recipe_is_refused(tuned: Path, bases: dict[str, Base]) -> None:
+    with pytest.raises(ValueError, match="another recipe"):
+        tuning.tune(recipe(bases["qwen2"], seed=1), Path("/data/0"), tuned)
+
+
+def test_a_shifted_opinion_moves_the_scores(tuned: Path, bases: dict[str, Base], tmp_path: Path) -> None:
+    tuning.tune(recipe(bases["qwen2"]), Path("/data/20"), tmp_path)
+    assert (scores(tmp_path) - scores(tuned)).mean() == pytest.approx(20, abs=5)
+
+
+def test_other_classes_and_every_economy(bases: dict[str, Base], tmp_path: Path) -> None:
+    short = {"stage1": STAGE | {"epochs": 1}, "stage2": STAGE | {"epochs": 1}}
+    plain = recipe(bases["qwen3"], **short, lora={"rank": 2, "alpha": 4, "dropout": 0, "targets": tiny.TARGETS})
+    thrifty = plain.model_copy(update={"gradient_checkpointing": True, "cache_vision": True, "clips_per_device": 3})
+    for name, one in (("plain", plain), ("thrifty", thrifty)):
+        tuning.tune(one, Path("/data/0"), tmp_path / name)
+    np.testing.assert_allclose(scores(tmp_path / "plain"), scores(tmp_path / "thrifty"), atol=0.5)
+
+
+def test_every_clip_is_seen_once_before_one_is_seen_twice() -> None:
+    order = Order(7, seed=3)
+    seen = order.places(0, 21).reshape(3, 7)
+    assert all(sorted(shuffle) == list(range(7)) for shuffle in seen.tolist())
+    assert seen[0].tolist() != seen[1].tolist()
+    assert order.places(5, 4).tolist() == seen.flatten()[5:9].tolist()
+
+
+def test_the_learning_rate_warms_up_and_falls() -> None:
+    stage = StagePart(**STAGE)
+    rates = [learning_rate(stage, step, 100) for step in range(100)]
+    assert np.argmax(rates) in (9, 10)
+    assert rates[0] == pytest.approx(stage.learning_rate / 10)
+    assert max(rates) == pytest.approx(stage.learning_rate)
+    assert rates[-1] < 0.001 * stage.learning_rate
+    assert steps_of(stage, 20) == 10
+
+
+@pytest.mark.parametrize("file", sorted((ROOT / "training/recipes").glob("*internvl*.yaml")), ids=lambda path: path.stem)
+def test_recipes_are_valid_and_their_targets_fit_the_real_names(file: Path, bases: dict[str, Base]) -> None:
+    from scorer.model.adapters import Lora, attach
+
+    tuned = attach(load_base(bases["qwen3"]), Lora(**load_tune_recipe(file).lora.model_dump()))
+    adapted = {name.split(".lora_A")[0].rsplit(".", 1)[1] for name, _ in tuned.named_parameters() if "lora_A" in name}
+    attention = {"q_proj", "k_proj", "v_proj"}
+    assert adapted == attention | {"projection_layer", "fc1", "fc2", "o_proj", "gate_proj", "up_proj", "down_proj"}
+    assert not any("motion_model" in name for name, p in tuned.named_parameters() if p.requires_grad)
+
+
+def test_a_wrong_recipe_names_file_and_keys(tmp_path: Path) -> None:
+    values = recipe(Base("nano")).model_dump(mode="json")
+    values["stage1"]["learning_rat"] = values["stage1"].pop("learning_rate")
+    values["lora"]["rank"] = 0
+    file = tmp_path / "wrong.yaml"
+    file.write_text(yaml.safe_dump(values))
+    with pytest.raises(ValueError, match=r"wrong\.yaml") as caught:
+        run(file, tmp_path, None, tmp_path / "out")
+    for key in ("stage1.learning_rate: ", "stage1.learning_rat: ", "lora.rank: "):
+        assert key in str(caught.value)
+    file.write_text("- 1\n")
+    with pytest.raises(ValueError, match="mapping"):
+        run(file, tmp_path, None, tmp_path / "out")
+
+
+def test_a_whole_base_settles_its_own_sampling(tmp_path: Path) -> None:
+    values = recipe(Base("nano")).model_dump(mode="json", exclude_unset=True)
+    values["base"]["frames"] = 3
+    with pytest.raises(ValueError, match="frames"):
+        tuning.tune(TuneRecipe.model_validate(values), Path("/data/0"), tmp_path)

@@ -1,0 +1,213 @@
+"""The training loop of one stage: order of the data, schedule, steps, checkpoints, curve.
+
+Everything that a step depends on besides weights and optimizer is a function of its number: which clips it sees, its
+learning rate, its random numbers. A run that was killed therefore goes on from its checkpoint as if nothing had been.
+"""
+
+from __future__ import annotations
+
+import csv
+import math
+import os
+from collections.abc import Callable, Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from accelerate import Accelerator
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from tqdm import tqdm
+
+from training.recipe import StagePart
+
+CLIP_NORM = 1.0
+"""Largest norm of a step's gradient, as in InternVL's training."""
+
+CURVE_FIELDS = ("stage", "step", "learning_rate", "loss")
+
+
+@dataclass(frozen=True)
+class Order:
+    """The order in which a stage sees its clips: one shuffle after the other, without end."""
+
+    count: int
+    """Clips that there are."""
+    seed: int
+
+    def places(self, first: int, count: int) -> NDArray[np.int64]:
+        """Which clips are at so many places of the order, from `first` on."""
+        wanted = np.arange(first, first + count)
+        shuffles = {epoch: self._shuffle(epoch) for epoch in np.unique(wanted // self.count)}
+        return np.array([shuffles[place // self.count][place % self.count] for place in wanted], np.int64)
+
+    def _shuffle(self, epoch: int) -> NDArray[np.int64]:
+        return np.random.default_rng([self.seed, epoch]).permutation(self.count)
+
+
+def learning_rate(stage: StagePart, step: int, total: int) -> float:
+    """Of a step (0 to total - 1): linear warm-up, then a cosine towards zero."""
+    warm = round(stage.warmup * total)
+    if step < warm:
+        return stage.learning_rate * (step + 1) / warm
+    return stage.learning_rate * 0.5 * (1 + math.cos(math.pi * (step - warm) / max(1, total - warm)))
+
+
+def steps_of(stage: StagePart, clips: int) -> int:
+    """Steps in a stage, at least one."""
+    return max(1, math.ceil(stage.epochs * clips / stage.batch_size))
+
+
+class Curve:
+    """The loss of every step, in a CSV that a resumed run continues."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def cut(self, stage: int, step: int) -> None:
+        """Forget what came after a checkpoint; the file is made where there is none."""
+        rows: list[list[str]] = []
+        if self.path.exists():
+            with self.path.open(newline="") as file:
+                rows = [row for row in list(csv.reader(file))[1:] if (int(row[0]), int(row[1])) <= (stage, step)]
+        with self.path.open("w", newline="") as file:
+            csv.writer(file).writerows([CURVE_FIELDS, *rows])
+
+    def add(self, stage: int, step: int, rate: float, loss: float) -> None:
+        """Append a step, counted from 1."""
+        with self.path.open("a", newline="") as file:
+            csv.writer(file).writerow([stage, step, f"{rate:.4g}", f"{loss:.6g}"])
+
+    def plot(self, picture: Path) -> None:
+        """Draw both stages, each step and the mean over a twentieth of the stage."""
+        with self.path.open(newline="") as file:
+            rows = list(csv.DictReader(file))
+        figure = Figure(figsize=(10, 4), layout="constrained")
+        labels = ("text loss", "L1 in levels, and what is beside it")
+        for axes, stage, label in zip(figure.subplots(1, 2), "12", labels, strict=True):
+            loss = np.array([float(row["loss"]) for row in rows if row["stage"] == stage])
+            axes.plot(np.arange(1, len(loss) + 1), loss, color="#1f3a5f", alpha=0.3, linewidth=0.8)
+            width = max(1, len(loss) // 20)
+            smooth = np.convolve(loss, np.ones(width) / width, mode="valid") if len(loss) else loss
+            axes.plot(np.arange(width, width + len(smooth)), smooth, color="#1f3a5f")
+            axes.set(title=f"stage {'I' * int(stage)}", xlabel="step", ylabel=label)
+        figure.savefig(picture, dpi=110)
+
+
+@dataclass
+class Checkpoint:
+    """What a run needs to go on: stage (1 or 2), steps of it that are done, weights and optimizer."""
+
+    stage: int
+    step: int
+    weights: dict[str, Tensor]
+    optimizer: dict[str, Any]
+    key: str
+    """What the run depends on; a checkpoint of another is refused."""
+
+    def save(self, path: Path) -> None:
+        """Write it in one piece: a kill leaves the one before."""
+        part = path.with_suffix(".part")
+        torch.save(vars(self), part)
+        os.replace(part, path)
+
+    @classmethod
+    def load(cls, path: Path, key: str) -> Checkpoint | None:
+        """The checkpoint, None where there is none; ValueError where it belongs to another recipe or other data."""
+        if not path.exists():
+            return None
+        found = cls(**torch.load(path, map_location="cpu", weights_only=True))
+        if found.key != key:
+            raise ValueError(f"{path} is of another recipe, other data or another base: choose another --out, or remove it")
+        return found
+
+
+@dataclass
+class Stage:
+    """One stage of a run. part: its recipe; number: 1 or 2; order: of its clips; clips_per_device: at once."""
+
+    number: int
+    part: StagePart
+    order: Order
+    clips_per_device: int
+    checkpoint_steps: int
+
+    @property
+    def total(self) -> int:
+        """Its steps."""
+        return steps_of(self.part, self.order.count)
+
+
+def run_stage(
+    accelerator: Accelerator,
+    model: nn.Module,
+    stage: Stage,
+    loss_of: Callable[[nn.Module, NDArray[np.int64]], Tensor],
+    curve: Curve,
+    done: Checkpoint | None,
+    keep: Callable[[int, dict[str, Any]], None],
+) -> None:
+    """Train the parameters that require gradients; `model` is left with the result.
+
+    loss_of: (model, places of clips) -> mean loss. done: the checkpoint of this stage to go on from. keep: (steps done,
+    state of the optimizer), called every so many steps and at the end, in the main process. Raises ValueError where the
+    batch cannot be divided among the processes.
+    """
+    processes, rank = accelerator.num_processes, accelerator.process_index
+    if stage.part.batch_size % processes:
+        raise ValueError(f"stage{stage.number}.batch_size: {stage.part.batch_size} is not divisible by {processes} processes")
+    parameters = [p for p in model.parameters() if p.requires_grad]
+    optimizer = torch.optim.AdamW(parameters, lr=stage.part.learning_rate, weight_decay=stage.part.weight_decay)
+    first = done.step if done else 0
+    if done:
+        optimizer.load_state_dict(done.optimizer)
+    parallel = accelerator.prepare_model(model)
+    steps = tqdm(
+        range(first, stage.total),
+        desc=f"stage {'I' * stage.number}",
+        initial=first,
+        total=stage.total,
+        disable=None if accelerator.is_main_process else True,
+    )
+    for step in steps:
+        rate = learning_rate(stage.part, step, stage.total)
+        for group in optimizer.param_groups:
+            group["lr"] = rate
+        places = stage.order.places(step * stage.part.batch_size, stage.part.batch_size)[rank::processes]
+        # Dropout's random numbers belong to the step and the process, not to what came before.
+        torch.manual_seed(int(np.random.SeedSequence([stage.order.seed, stage.number, step, rank]).generate_state(1)[0]))
+        loss = _backward(accelerator, parallel, places, stage.clips_per_device, loss_of)
+        nn.utils.clip_grad_norm_(parameters, CLIP_NORM)
+        optimizer.step()
+        optimizer.zero_grad()
+        mean = float(accelerator.reduce(loss, reduction="mean"))
+        if accelerator.is_main_process:
+            curve.add(stage.number, step + 1, rate, mean)
+            if (step + 1) % stage.checkpoint_steps == 0 or step + 1 == stage.total:
+                keep(step + 1, optimizer.state_dict())
+    # Takes accelerate's autocast off again: each stage is prepared with what is trainable in it.
+    accelerator.unwrap_model(parallel, keep_fp32_wrapper=False)
+    accelerator.free_memory()
+
+
+def _backward(
+    accelerator: Accelerator,
+    model: nn.Module,
+    places: NDArray[np.int64],
+    at_once: int,
+    loss_of: Callable[[nn.Module, NDArray[np.int64]], Tensor],
+) -> Tensor:
+    """Gradients of the mean loss over the places, a few at a time; returns that loss, detached."""
+    parts: Sequence[NDArray[np.int64]] = np.array_split(places, math.ceil(len(places) / at_once))
+    total = torch.zeros((), device=accelerator.device)
+    for number, part in enumerate(parts, start=1):
+        # Gradients are exchanged once a step, with the last part.
+        with nullcontext() if number == len(parts) else accelerator.no_sync(model):
+            loss = loss_of(model, part) * (len(part) / len(places))
+            accelerator.backward(loss)
+        total += loss.detach()
+    return total

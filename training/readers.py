@@ -1,0 +1,269 @@
+"""Rated clips from the sets that people publish and from our own queue, as one type of row.
+
+Every reader checks what it reads and reports what it drops: nothing that is missing, damaged, doubled or rated outside
+the scale gets into training, and nothing is dropped in silence. No content is in two splits, because segments of one
+person resemble each other more than their ratings do.
+"""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import re
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+
+import numpy as np
+from scipy.io import loadmat
+
+from scorer.errors import MediaError
+from scorer.sampling.decode import open_video
+
+SPLITS = ("train", "val", "test")
+SHARES = (0.80, 0.05, 0.15)
+"""Of the contents, as FVQ-20K is divided."""
+
+SPLIT_NAMES = {
+    "train": "train",
+    "training": "train",
+    "val": "val",
+    "valid": "val",
+    "validation": "val",
+    "dev": "val",
+    "test": "test",
+}
+
+PATH_COLUMNS = ("path", "clip_uri", "video", "name")
+CONTENT_COLUMNS = ("person", "content", "stream_id")
+"""What a clip shows, the most telling first; without any of them each file is a content of its own."""
+
+HEAD_BYTES = 1 << 20
+"""Two files of one size with the same first bytes are the same clip."""
+
+VIDEO_ENDINGS = (".mp4", ".mkv", ".webm", ".mov", ".avi", ".y4m", ".ts")
+
+
+@dataclass(frozen=True)
+class RatedClip:
+    """A clip and what people think of it."""
+
+    path: Path
+    mos: float
+    """Mean opinion score, 0-100."""
+    content: str
+    """Whom or what it shows; clips of one content are in one split."""
+    split: str
+    """One of `SPLITS`."""
+    ci: float | None = None
+    """Half the width of the MOS's 95 % interval, points, where the set names it."""
+
+
+@dataclass(frozen=True)
+class Dropped:
+    """A row that was left out: where it is (file and line or name), and why."""
+
+    where: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class RatedSet:
+    """What a reader found."""
+
+    clips: list[RatedClip]
+    dropped: list[Dropped] = field(default_factory=list)
+
+    def of(self, split: str) -> list[RatedClip]:
+        """The clips of one split."""
+        return [clip for clip in self.clips if clip.split == split]
+
+    def report(self) -> str:
+        """What was read and what was dropped, a line for each reason with its first place."""
+        counts = ", ".join(f"{len(self.of(split))} {split}" for split in SPLITS)
+        lines = [f"{len(self.clips)} clips of {len({clip.content for clip in self.clips})} contents: {counts}"]
+        by_reason: dict[str, list[str]] = {}
+        for one in self.dropped:
+            by_reason.setdefault(one.reason, []).append(one.where)
+        lines += [f"dropped {len(places)}: {reason} ({places[0]}, ...)" for reason, places in by_reason.items()]
+        return "\n".join(lines)
+
+
+@dataclass(frozen=True)
+class _Claim:
+    """A row as it was written, not checked yet."""
+
+    where: str
+    path: Path
+    mos: str
+    content: str
+    split: str = ""
+    ci: str = ""
+
+
+def read_rated(source: Path, seed: int = 0) -> RatedSet:
+    """The rated clips of a source: a folder as FVQ-20K or CFVQA have it, or a table as `read_table` takes it.
+
+    seed: decides which content goes to which split where the source does not say. Raises ValueError where the source is
+    none of these, or nothing of it is left.
+    """
+    if source.is_file():
+        claims = list(_table_claims(source))
+    elif any((source / split / "labels.txt").is_file() for split in SPLITS):
+        claims = list(_fvq20k_claims(source))
+    elif (source / "MOS.mat").is_file():
+        claims = list(_cfvqa_claims(source))
+    else:
+        raise ValueError(
+            f"{source}: no rated clips; expected a CSV with path and mos, a folder with train/labels.txt and train/videos "
+            "(FVQ-20K), or one with MOS.mat (CFVQA)"
+        )
+    found = _checked(claims, seed)
+    if not found.clips:
+        raise ValueError(f"{source}: no clip is left.\n{found.report()}")
+    return found
+
+
+def _fvq20k_claims(folder: Path) -> Iterator[_Claim]:
+    """FVQ-20K (Wu et al., ACM MM 2025): `train|val|test/labels.txt` with a name and a MOS a line, and `videos/`."""
+    for split in SPLITS:
+        labels = folder / split / "labels.txt"
+        if not labels.is_file():
+            continue
+        for number, line in enumerate(labels.read_text().splitlines(), start=1):
+            name, mos = _name_and_number(line)
+            header = number == 1 and mos and not re.search(r"\d", mos)
+            if not line.strip() or line.startswith("#") or header:
+                continue
+            path = _video(folder / split / "videos" / Path(name).name)
+            yield _Claim(f"{labels}, line {number}", path, mos, path.stem, split)
+
+
+def _cfvqa_claims(folder: Path) -> Iterator[_Claim]:
+    """CFVQA (Li et al., 2023): `MOS.mat` with a name and a MOS a row; names are `<content>_<codec>_<qp>`.
+
+    The set holds raw planes, which do not say their own size: they have to be put into a container first.
+    """
+    where = folder / "MOS.mat"
+    try:
+        rows = loadmat(where)["MOS"]
+        named = [(str(row[0].item()), str(row[1].item())) for row in rows]
+    except (KeyError, ValueError, IndexError, NotImplementedError) as error:
+        raise ValueError(f"{where}: not a table MOS of names and scores ({error})") from error
+    videos = {path.stem: path for path in sorted(folder.rglob("*")) if path.suffix in (*VIDEO_ENDINGS, ".yuv")}
+    for name, mos in named:
+        yield _Claim(f"{where}, {name}", videos.get(name, folder / f"{name}.mkv"), mos, name.split("_")[0])
+
+
+def _table_claims(table: Path) -> Iterator[_Claim]:
+    """A CSV with a header: `path,mos[,split][,content][,ci]`.
+
+    The export of the rated queue is one, with clip_uri, stream_id, mos and ci. Paths are relative to the table. Raises
+    ValueError where a column is missing.
+    """
+    with table.open(newline="", encoding="utf-8-sig") as file:
+        reader = csv.DictReader(file)
+        columns = reader.fieldnames or []
+        path_column = next((name for name in PATH_COLUMNS if name in columns), None)
+        if path_column is None or "mos" not in columns:
+            raise ValueError(f"{table}: its columns are {columns}; needed are mos and one of {PATH_COLUMNS}")
+        content_column = next((name for name in CONTENT_COLUMNS if name in columns), "")
+        for number, row in enumerate(reader, start=2):
+            path = _local(row[path_column] or "", table.parent)
+            content = row.get(content_column) or path.stem
+            yield _Claim(f"{table}, line {number}", path, row["mos"] or "", content, row.get("split") or "", row.get("ci") or "")
+
+
+def _name_and_number(line: str) -> tuple[str, str]:
+    """The first two fields of a line with commas, semicolons or tabs; else what is before and after its last space."""
+    fields = [one.strip() for one in re.split(r"[,;\t]", line)]
+    if len(fields) == 1:
+        fields = line.rsplit(None, 1)
+    return (fields[0], fields[1]) if len(fields) > 1 else (line.strip(), "")
+
+
+def _video(path: Path) -> Path:
+    """The file, also where its name is written without its ending."""
+    if path.exists() or path.suffix in VIDEO_ENDINGS:
+        return path
+    return next(
+        (path.with_name(path.name + ending) for ending in VIDEO_ENDINGS if path.with_name(path.name + ending).exists()), path
+    )
+
+
+def _local(text: str, folder: Path) -> Path:
+    parts = urlsplit(text)
+    return Path(unquote(parts.path)) if parts.scheme == "file" else folder / text
+
+
+def _checked(claims: Sequence[_Claim], seed: int) -> RatedSet:
+    """The claims that hold, and why the others do not."""
+    with ThreadPoolExecutor(8) as pool:
+        # Opening a file waits for the disk more than for anything else.
+        verdicts = list(pool.map(_fault_or_digest, claims))
+    clips: list[RatedClip] = []
+    dropped: list[Dropped] = []
+    seen: dict[str, str] = {}
+    split_of = _splits(claims, seed)
+    for claim, (fault, digest) in zip(claims, verdicts, strict=True):
+        split = SPLIT_NAMES.get(claim.split.strip().lower(), "") if claim.split.strip() else split_of[claim.content]
+        if not fault and digest in seen:
+            fault = "the same clip is there twice"
+        elif not fault and not split:
+            fault = f"its split is none of {', '.join(SPLIT_NAMES)}"
+        elif not fault and split != split_of[claim.content]:
+            fault = "its content is in a later split as well, and no person may be in two"
+        if fault:
+            dropped.append(Dropped(claim.where, fault))
+            continue
+        seen[digest] = claim.where
+        clips.append(RatedClip(claim.path, float(claim.mos), claim.content, split, _number(claim.ci)))
+    return RatedSet(clips, dropped)
+
+
+def _splits(claims: Sequence[_Claim], seed: int) -> dict[str, str]:
+    """Content -> its split: the last that the set names for it, since what is tested on must not be trained on; else by a
+    hash of its name, so that a content stays where it is when the set grows."""
+    found: dict[str, str] = {}
+    for claim in claims:
+        named = SPLIT_NAMES.get(claim.split.strip().lower())
+        if named and SPLITS.index(named) >= SPLITS.index(found.get(claim.content, "train")):
+            found[claim.content] = named
+    for content in {claim.content for claim in claims} - set(found):
+        place = int.from_bytes(hashlib.sha256(f"{seed}/{content}".encode()).digest()[:8], "big") / 2**64
+        found[content] = SPLITS[int(np.searchsorted(np.cumsum(SHARES)[:2], place, side="right"))]
+    return found
+
+
+def _fault_or_digest(claim: _Claim) -> tuple[str, str]:
+    """(why the row cannot be used or nothing, what identifies its clip)."""
+    mos = _number(claim.mos)
+    if mos is None:
+        return "its MOS is no number", ""
+    if not 0 <= mos <= 100:
+        return "its MOS is outside 0-100", ""
+    if claim.ci.strip() and _number(claim.ci) is None:
+        return "its ci is no number", ""
+    if not claim.path.is_file():
+        return "the file is missing", ""
+    if claim.path.suffix == ".yuv":
+        command = "ffmpeg -f rawvideo -pix_fmt yuv420p -s 512x512 -r 25 -i NAME.yuv -c:v ffv1 NAME.mkv"
+        return f"raw planes do not say their size: put them into a container, {command}", ""
+    try:
+        with open_video(claim.path):
+            pass
+    except MediaError as error:
+        return f"unreadable: {error.reason}", ""
+    with claim.path.open("rb") as file:
+        head = hashlib.sha256(file.read(HEAD_BYTES))
+    return "", f"{claim.path.stat().st_size}-{head.hexdigest()}"
+
+
+def _number(text: str) -> float | None:
+    try:
+        value = float(text)
+    except ValueError:
+        return None
+    return value if np.isfinite(value) else None
