@@ -14,7 +14,7 @@ from datetime import datetime, timedelta
 
 from pydantic import TypeAdapter
 
-from streams.events import ENDED_LABEL, AlertKind, QualityAlert, SegmentScore
+from streams.events import AlertKind, QualityAlert, SegmentScore
 from streams.policy import Alerts, Black, Frozen, Timing
 
 MOST_RENDITIONS = 32
@@ -61,7 +61,10 @@ class Course:
 
 @dataclass(frozen=True, slots=True)
 class StreamState:
-    """Everything that is known of one stream. silence: the alert of kind no-segments. judged: its start, the last time."""
+    """Everything that is known of one stream.
+
+    silence: the open alert of kind no-segments. judged, back: the last one's start, and its end if it is over.
+    """
 
     stream_id: str
     courses: dict[str, Course] = field(default_factory=dict)
@@ -71,6 +74,7 @@ class StreamState:
     ended: bool = False
     silence: Opened | None = None
     judged: datetime | None = None
+    back: datetime | None = None
 
 
 _JSON = TypeAdapter(StreamState)
@@ -100,14 +104,18 @@ def step(state: StreamState, score: SegmentScore, limits: Alerts) -> tuple[Strea
     name = score.rendition or ""
     course = state.courses.get(name)
     if course is not None and not _is_new(course, score):
+        # A packager may learn of the end after the last segment was announced, and announce it once more.
+        if score.ended and not state.ended and score.sequence == course.sequence and _end(score) == state.until:
+            return _close(replace(state, ended=True), _end(score), score.segment_id)
         return state, []
     alerts: list[QualityAlert] = []
     end = _end(score)
     if state.silence is not None:
         back = max(score.start, state.silence.started_at)
         alerts.append(_alert(state.stream_id, "", "no-segments", state.silence, score.segment_id, back))
+        state = replace(state, silence=None, back=back)
     course = _advanced(course, score, limits)
-    if score.labels.get(ENDED_LABEL) == "true":
+    if score.ended:
         state = replace(state, courses=state.courses | {name: course}, ended=True)
         state, resolved = _close(state, end, score.segment_id)
         alerts += resolved
@@ -115,13 +123,13 @@ def step(state: StreamState, score: SegmentScore, limits: Alerts) -> tuple[Strea
         if score.status == "scored" and score.score is not None:
             course, found = _judge_segment(course, score, limits)
             alerts += found
-        state, resolved = _keep(state, name, course, end, score.segment_id)
+        state, resolved = _keep(state, name, course, score, limits)
         alerts += resolved
         # Another rendition's segments may come after the one that ended the stream.
         if state.ended and state.until is not None and score.start >= state.until:
             state = replace(state, ended=False)
     until = end if state.until is None else max(state.until, end)
-    return replace(state, until=until, segment_id=score.segment_id, labels=score.labels, silence=None), alerts
+    return replace(state, until=until, segment_id=score.segment_id, labels=score.labels), alerts
 
 
 def tick(state: StreamState, now: datetime, silent_for: float, limits: Alerts) -> tuple[StreamState | None, list[QualityAlert]]:
@@ -132,9 +140,11 @@ def tick(state: StreamState, now: datetime, silent_for: float, limits: Alerts) -
     if state.until is None or silent_for < limits.no_segments.after:
         return state, []
     if (now - state.until).total_seconds() >= limits.no_segments.forget_after:
-        return None, _close(state, state.until, state.segment_id)[1]
+        return None, close_all(state)
     fired_already = state.silence is not None or (state.judged is not None and state.until <= state.judged)
     if state.ended or fired_already or not limits.no_segments.enabled:
+        return state, []
+    if state.back is not None and (state.until - state.back).total_seconds() + silent_for < limits.no_segments.cool_down:
         return state, []
     opened = Opened(state.until, limits.no_segments.after, None, state.labels)
     firing = _alert(state.stream_id, "", "no-segments", opened, state.segment_id)
@@ -149,6 +159,11 @@ def open_alerts(state: StreamState) -> Iterator[QualityAlert]:
                 yield _alert(state.stream_id, name, kind, watch.opened, state.segment_id)
     if state.silence is not None:
         yield _alert(state.stream_id, "", "no-segments", state.silence, state.segment_id)
+
+
+def close_all(state: StreamState) -> list[QualityAlert]:
+    """What follows when a stream is given up: everything open resolves."""
+    return _close(state, state.until, state.segment_id)[1] if state.until is not None else []
 
 
 def _is_new(course: Course, score: SegmentScore) -> bool:
@@ -312,13 +327,17 @@ def _closed(stream_id: str, name: str, course: Course, at: datetime, segment_id:
     return replace(course, watches={}, fallen=0.0, fallen_since=None, smooth=None), alerts
 
 
-def _keep(state: StreamState, name: str, course: Course, at: datetime, segment_id: str) -> tuple[StreamState, list[QualityAlert]]:
-    """The state with a course in it; beyond the most renditions the one that was silent longest makes room."""
+def _keep(
+    state: StreamState, name: str, course: Course, score: SegmentScore, limits: Alerts
+) -> tuple[StreamState, list[QualityAlert]]:
+    """The state with a course in it; renditions that are gone make room, and so do the oldest beyond the most."""
     courses = state.courses | {name: course}
+    oldest_first = sorted((one for one in courses if one != name), key=lambda one: courses[one].until)
+    before = _end(score) - timedelta(seconds=limits.no_segments.forget_after)
     alerts: list[QualityAlert] = []
-    if len(courses) > MOST_RENDITIONS:
-        oldest = min(courses, key=lambda one: courses[one].until)
-        alerts = _closed(state.stream_id, oldest, courses.pop(oldest), at, segment_id)[1]
+    for place, one in enumerate(oldest_first):
+        if courses[one].until < before or len(oldest_first) - place >= MOST_RENDITIONS:
+            alerts += _closed(state.stream_id, one, courses.pop(one), _end(score), score.segment_id)[1]
     return replace(state, courses=courses), alerts
 
 

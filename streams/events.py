@@ -95,6 +95,7 @@ class SegmentEvent(Event):
     labels: dict[Name, LabelValue] = Field(
         default_factory=dict, max_length=32, description="Free labels of the stream, e.g. tier=premium."
     )
+    ended: bool = Field(default=False, description="True on a stream's last segment: what follows is an end, not silence.")
 
 
 class FaceSummary(Event):
@@ -134,6 +135,7 @@ class SegmentScore(Event):
     duration: float
     rendition: str | None = None
     labels: dict[str, str] = Field(default_factory=dict)
+    ended: bool = False
     status: Literal["scored", "skipped"]
     reason: str | None = Field(default=None, description="Why a segment was skipped.")
     score: float | None = Field(default=None, ge=0, le=100, description="Quality on the MOS scale, 0-100.")
@@ -148,14 +150,11 @@ class SegmentScore(Event):
     @classmethod
     def identity(cls, event: SegmentEvent) -> dict[str, object]:
         """The fields that a score takes over from its segment."""
-        names = ("stream_id", "segment_id", "sequence", "uri", "start", "duration", "rendition", "labels")
+        names = ("stream_id", "segment_id", "sequence", "uri", "start", "duration", "rendition", "labels", "ended")
         return {name: getattr(event, name) for name in names}
 
 
 AlertKind = Literal["low-quality", "quality-drop", "black", "frozen", "no-segments"]
-
-ENDED_LABEL = "ended"
-"""A stream's last segment carries this label with the value `true`: what follows is an end, not silence."""
 
 
 class QualityAlert(Event):

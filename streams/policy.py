@@ -74,6 +74,7 @@ class NoSegments(_Part):
 
     enabled: bool = Field(True, description="Whether this kind of alert is raised.")
     after: float = Field(20.0, ge=2, le=86400, description="Seconds without a segment after which the alert fires.")
+    cool_down: float = Field(60.0, ge=0, le=86400, description="Seconds after an alert's end in which none of its kind fires.")
     forget_after: float = Field(
         86400.0, ge=60, le=31 * 86400, description="Seconds after which a silent stream is gone for good: its alerts resolve."
     )
