@@ -13,18 +13,19 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
-from kafka import ConsumerRebalanceListener, KafkaConsumer, KafkaProducer, OffsetAndMetadata, TopicPartition
+from kafka import KafkaConsumer, KafkaProducer, OffsetAndMetadata, TopicPartition
 
 from streams import metrics
 from streams.alert import StreamState, close_all, from_json, open_alerts, step, tick, to_json
-from streams.connection import BrokerError, client_options, open_admin
+from streams.connection import BrokerError, Revoked, client_options, open_admin
 from streams.events import ALERT_STATE_TOPIC, ALERTS_TOPIC, SCORES_TOPIC, EventError, QualityAlert, SegmentScore
-from streams.policy import AlertPolicy, Alerts
+from streams.notify import Courier
+from streams.policy import AlertPolicy, Alerts, load_policy
 from streams.settings import Settings
 from streams.silence import Progress, Watermark
 
@@ -47,6 +48,7 @@ MOST_STATE_BYTES = 900_000
 """A stream that fills more (with labels) is begun anew: a broker takes messages of 1 MiB."""
 
 ACK_SECONDS = 30.0
+STOP_SECONDS = 5.0
 FIRST_WAIT, LONGEST_WAIT = 1.0, 15.0
 
 
@@ -67,6 +69,32 @@ class _Held:
     sent: set[tuple[str, str]] = field(default_factory=set)
 
 
+@contextmanager
+def running_alerts(settings: Settings) -> Iterator[None]:
+    """The alert agent and a courier for each receiver, as long as the context lasts, where the settings want them.
+
+    Raises `SettingsError` where the policy is wrong, `BrokerError` where the topics are.
+    """
+    if not settings.alerts:
+        yield
+        return
+    policy = load_policy(settings.alert_policy)
+    check_alert_topics(settings)
+    agent = AlertAgent(settings, policy)
+    couriers = [Courier(settings, receiver, agent.open_alerts) for receiver in policy.receivers]
+    threads: list[AlertAgent | Courier] = [agent, *couriers]
+    for one in threads:
+        one.start()
+    try:
+        yield
+    finally:
+        for one in threads:
+            one.stop()
+        deadline = time.monotonic() + STOP_SECONDS
+        for one in threads:
+            one.join(max(0.0, deadline - time.monotonic()))
+
+
 class AlertAgent:
     """Runs until it is closed; whatever goes wrong, it begins anew from what Kafka has."""
 
@@ -78,15 +106,16 @@ class AlertAgent:
         self._thread = threading.Thread(target=self._run, name="alerts", daemon=True)
 
     def start(self) -> None:
-        """Begin. Raises `BrokerError` where the topics are not as they must be."""
-        check_alert_topics(self._settings)
+        """Begin."""
         self._thread.start()
 
-    def close(self) -> None:
-        """Stop after what is under way, and leave the group, so that another worker need not wait for a time-out."""
+    def stop(self) -> None:
+        """Begin to stop, after what is under way, and leave the group: no other worker needs to wait for a time-out."""
         self._stop.set()
-        if self._thread.ident is not None:
-            self._thread.join(5)
+
+    def join(self, seconds: float) -> None:
+        """Wait for the end."""
+        self._thread.join(seconds)
 
     def open_alerts(self) -> list[QualityAlert]:
         """What is firing now in the streams of this worker. A resolved one is gone from here before it is announced."""
@@ -111,7 +140,7 @@ class AlertAgent:
     def _work(self) -> None:
         with ExitStack() as stack:
             work = _Work(self._settings, stack)
-            revoked = _Revoked()
+            revoked = Revoked()
             work.scores.subscribe([SCORES_TOPIC], listener=revoked)
             watermark, looked = Watermark(), 0.0
             while not self._stop.is_set():
@@ -314,22 +343,6 @@ class _Work:
                 patience = time.monotonic() + ACK_SECONDS
             if time.monotonic() > patience:
                 raise BrokerError(f"{topic}, partition {partition}: nothing comes before its end")
-
-
-class _Revoked(ConsumerRebalanceListener):
-    """Notes that a rebalance began: whoever has a partition after it reads its streams from Kafka."""
-
-    def __init__(self) -> None:
-        self.seen = threading.Event()
-
-    def on_partitions_revoked(self, revoked: Any) -> None:  # noqa: ARG002
-        self.seen.set()
-
-    def on_partitions_lost(self, lost: Any) -> None:  # noqa: ARG002
-        self.seen.set()
-
-    def on_partitions_assigned(self, assigned: Any) -> None:
-        """The next poll's turn: what is raised here, the client keeps to itself."""
 
 
 def alert_group(settings: Settings) -> str:

@@ -7,19 +7,23 @@
         alerts: {low_quality: {threshold: 55}}
 
 Every override whose labels a stream carries is laid over `alerts`, in the order of the file. What is not named keeps its
-default. `python -m streams.policy` prints the reference table of docs/alerts.md.
+default. `receivers` says where alerts are delivered; addresses and tokens can be in files or in the environment.
+`python -m streams.policy` prints the reference tables of docs/alerts.md.
 """
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, Self
+from urllib.parse import urlsplit
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, SecretStr, ValidationError, field_validator, model_validator
 
+from streams.events import AlertKind, QualityAlert
 from streams.settings import SettingsError
 
 
@@ -98,12 +102,76 @@ class Override(_Part):
     alerts: dict[str, Any] = Field(description="What differs, in the shape of `alerts`.")
 
 
+class Receiver(_Part):
+    """Where alerts are delivered to."""
+
+    name: str = Field(pattern=r"^[a-z0-9-]{1,40}$", description="Its name in logs and metrics, and of its place in the topic.")
+    type: Literal["alertmanager", "json", "slack"] = Field(
+        description="Alertmanager's API v2; the event itself as JSON; a text for Slack's incoming webhooks."
+    )
+    url: SecretStr | None = Field(None, description="Address; of Alertmanager without `/api/v2`.")
+    url_env: str | None = Field(None, description="Or the environment variable that holds it.")
+    url_file: Path | None = Field(None, description="Or the file that holds it.")
+    token_env: str | None = Field(None, description="Environment variable that holds a bearer token.")
+    token_file: Path | None = Field(None, description="Or the file that holds it.")
+    kinds: list[AlertKind] | None = Field(None, min_length=1, description="Only alerts of these kinds; all without it.")
+    labels: dict[str, str] = Field(default_factory=dict, description="Only streams that carry these labels.")
+    timeout: float = Field(10.0, gt=0, le=60, description="Seconds that one request may take.")
+    give_up: float = Field(3600.0, ge=1, le=7 * 86400, description="Seconds after which an alert is too old to be delivered.")
+
+    @model_validator(mode="after")
+    def _one_address(self) -> Self:
+        if sum(one is not None for one in (self.url, self.url_env, self.url_file)) != 1:
+            raise ValueError("one of url, url_env and url_file must be set")
+        if self.token_env is not None and self.token_file is not None:
+            raise ValueError("token_env or token_file, not both")
+        return self
+
+    def accepts(self, alert: QualityAlert) -> bool:
+        """Whether an alert is for this receiver."""
+        return (self.kinds is None or alert.kind in self.kinds) and self.labels.items() <= alert.labels.items()
+
+    def address(self) -> str:
+        """The URL; raises `SettingsError` where it is none, without its text: it may be a secret."""
+        found = self.url.get_secret_value() if self.url is not None else self._secret("url", self.url_env, self.url_file)
+        parts = urlsplit(found or "")
+        if parts.scheme not in ("http", "https") or not parts.hostname:
+            raise SettingsError(f"receivers.{self.name}.url", "is no http(s) address")
+        return (found or "").rstrip("/")
+
+    def token(self) -> str | None:
+        """The bearer token, if there is one; raises `SettingsError` where it cannot be read."""
+        return self._secret("token", self.token_env, self.token_file)
+
+    def _secret(self, what: str, variable: str | None, file: Path | None) -> str | None:
+        if variable is not None:
+            if not os.environ.get(variable):
+                raise SettingsError(f"receivers.{self.name}.{what}_env", f"the environment has no {variable}")
+            return os.environ[variable].strip()
+        if file is not None:
+            try:
+                return file.read_text().strip()
+            except (OSError, UnicodeDecodeError) as error:
+                reason = getattr(error, "strerror", None) or "not text"
+                raise SettingsError(f"receivers.{self.name}.{what}_file", f"{file} cannot be read: {reason}") from None
+        return None
+
+
 class AlertPolicy(_Part):
     """The whole file."""
 
     alerts: Alerts = Field(default_factory=Alerts)
     overrides: list[Override] = Field(default_factory=list, max_length=1000)
+    receivers: list[Receiver] = Field(default_factory=list, max_length=20)
     _cache: dict[tuple[int, ...], Alerts] = PrivateAttr(default_factory=dict)
+
+    @field_validator("receivers")
+    @classmethod
+    def _own_names(cls, receivers: list[Receiver]) -> list[Receiver]:
+        names = [one.name for one in receivers]
+        if len(set(names)) < len(names):
+            raise ValueError("two receivers have the same name")
+        return receivers
 
     def of(self, labels: Mapping[str, str]) -> Alerts:
         """The limits of a stream with these labels."""
@@ -168,7 +236,11 @@ def _explained(error: ValidationError, prefix: str) -> SettingsError:
         return SettingsError(path, "no such setting")
     if first["type"] in ("model_type", "dict_type"):
         return SettingsError(path or "the policy", f"{first['input']!r} is not a group of settings")
-    return SettingsError(path, f"{first['input']!r}: {first['msg'][0].lower()}{first['msg'][1:]}")
+    reason = first["msg"].removeprefix("Value error, ")
+    reason = reason[0].lower() + reason[1:]
+    # What is wrong about a receiver may hold an address that nobody else may read.
+    shown = "" if first["type"] in ("missing", "value_error") or path.startswith("receivers") else f"{first['input']!r}: "
+    return SettingsError(path, f"{shown}{reason}")
 
 
 @lru_cache(maxsize=1)
@@ -191,6 +263,11 @@ def reference() -> str:
                 lines.append(f"| `{path}.{name}` | {shown} | {field.description} |")
 
     add("alerts", Alerts, default_limits())
+    lines += ["", "| of a receiver | default | meaning |", "|---|---|---|"]
+    for name, field in Receiver.model_fields.items():
+        default = "needed" if field.is_required() else "" if field.default in (None, {}) else field.get_default()
+        default = f"{default:g}" if isinstance(default, float) else "" if not isinstance(default, str) else default
+        lines.append(f"| `{name}` | {default} | {field.description} |")
     return "\n".join(lines) + "\n"
 
 
