@@ -8,6 +8,7 @@ the same, with the same ids. Each rendition of a stream has a course of its own.
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
@@ -19,6 +20,10 @@ from streams.policy import Alerts, Black, Frozen, Timing
 
 MOST_RENDITIONS = 32
 """Courses kept of one stream; encoders have fewer, and a broken packager must not grow the state without end."""
+
+
+USUAL_NOISE, USUAL_NOISE_SECONDS = 4.0, 60.0
+"""Standard deviation of a stream's scores, points, that is assumed at first, and for how many seconds of scores it counts."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +50,8 @@ class Course:
     """What is known of one rendition.
 
     begun: start of the first segment since numbers began anew. until: end of the latest. seen: seconds of scores in the
-    baseline. fallen: the CUSUM, points. fallen_since: start of the segment in which it left zero.
+    baseline, as far as it matters. variance: of scores around it, points squared. fallen: the CUSUM, points. fallen_since:
+    start of the segment in which it left zero.
     """
 
     sequence: int
@@ -54,6 +60,7 @@ class Course:
     smooth: float | None = None
     baseline: float | None = None
     seen: float = 0.0
+    variance: float = USUAL_NOISE**2
     fallen: float = 0.0
     fallen_since: datetime | None = None
     watches: dict[AlertKind, Watch] = field(default_factory=dict)
@@ -200,12 +207,13 @@ def _judge_segment(course: Course, score: SegmentScore, limits: Alerts) -> tuple
 
 
 def _judge_quality(course: Course, judge: _Judge, limits: Alerts) -> Course:
-    """Judge the score itself, by the threshold and against the baseline; the course with both averages moved.
+    """Judge the score itself, by the threshold and against the baseline; the course with all averages moved.
 
     A drop is found by the one-sided cumulative sum S = max(0, S + baseline - score - slack) > limit of E. S. Page,
     Continuous inspection schemes, Biometrika 41 (1954), with the slack (reference value) at half of the shift to be
     found and the stretch in which S was last zero as the estimate of its begin: D. C. Montgomery, Introduction to
-    Statistical Quality Control, chapter 9.1. S is bounded, so that one wild score is forgotten soon.
+    Statistical Quality Control, chapter 9.1. Slack and limit grow with the stream's own noise: where cameras cut or people
+    move, scores spread several times as wide as where they do not. S is bounded, so that one wild score is forgotten soon.
     """
     score, low, drop = judge.value, limits.low_quality, limits.quality_drop
     seconds = judge.score.duration
@@ -214,24 +222,31 @@ def _judge_quality(course: Course, judge: _Judge, limits: Alerts) -> Course:
 
     judge.watch("low-quality", smooth < low.threshold, smooth >= low.threshold + low.hysteresis, smooth, usual, low)
 
+    noise = math.sqrt(course.variance)
+    slack, limit = max(drop.slack, drop.noise_slack * noise), max(drop.limit, drop.noise_limit * noise)
     fallen, fallen_since = 0.0, None
     if course.seen >= drop.warm_up:
-        fallen = min(2 * drop.limit, max(0.0, course.fallen + usual - score - drop.slack))
+        fallen = min(2 * limit, max(0.0, course.fallen + usual - score - slack))
         if fallen:
             fallen_since = course.fallen_since or judge.score.start
-    bad = fallen > drop.limit and score < usual - drop.slack
+    bad = fallen > limit and score < usual - slack
     # At its end the watch is told so by a sum of zero: what was found is not held against the next stretch.
-    if judge.watch("quality-drop", bad, smooth > usual - drop.slack, smooth, usual, drop, fallen_since) == "resolved":
+    if judge.watch("quality-drop", bad, smooth > usual - slack, smooth, usual, drop, fallen_since) == "resolved":
         fallen, fallen_since = 0.0, None
 
     opened = judge.watches["quality-drop"].opened is not None
     settled = _weight(seconds, drop.adapt if opened else drop.baseline)
     weight = max(settled, seconds / (course.seen + seconds)) if course.seen < drop.warm_up else settled
+    variance = course.variance
+    if not opened:
+        first = seconds / (course.seen + USUAL_NOISE_SECONDS + seconds)
+        variance += max(_weight(seconds, drop.noise), first) * ((score - usual) ** 2 - variance)
     return replace(
         course,
         smooth=smooth,
         baseline=usual + weight * (score - usual),
-        seen=min(course.seen + seconds, drop.warm_up),
+        seen=min(course.seen + seconds, max(drop.warm_up, 2 * drop.noise)),
+        variance=variance,
         fallen=fallen,
         fallen_since=fallen_since,
     )
