@@ -238,7 +238,7 @@ def _judge_quality(course: Course, judge: _Judge, limits: Alerts) -> Course:
     settled = _weight(seconds, drop.adapt if opened else drop.baseline)
     weight = max(settled, seconds / (course.seen + seconds)) if course.seen < drop.warm_up else settled
     variance = course.variance
-    if not opened:
+    if not opened and not bad:
         first = seconds / (course.seen + USUAL_NOISE_SECONDS + seconds)
         variance += max(_weight(seconds, drop.noise), first) * ((score - usual) ** 2 - variance)
     return replace(
