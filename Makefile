@@ -3,7 +3,7 @@ SOURCE ?= deploy/demo/face.mp4
 PY := .venv/bin/python
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint bench kafka kafka-stop influxdb influxdb-stop servers constraints clip clean
+.PHONY: help setup demo test lint bench bench-stream chaos kafka kafka-stop influxdb influxdb-stop servers constraints clip clean
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -24,6 +24,12 @@ lint: setup ## ruff and mypy
 
 bench: setup ## segments per second of the whole path, as a ratio to a bare decode
 	@$(PY) -m tests.bench.pipeline
+
+bench-stream: setup servers ## events per second of the Kafka path, as a ratio to a bare consume-produce loop
+	@$(PY) -m tests.bench.stream
+
+chaos: setup servers ## kill, hang and fill what the workers rely on; account for every segment (10 minutes)
+	@$(PY) -m tests.chaos
 
 kafka: setup ## start a real Apache Kafka here (FVQ_KAFKA_PORT, FVQ_KAFKA_DIR)
 	@deploy/kafka/kafka start

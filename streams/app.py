@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, NoReturn
 
 import faust
@@ -17,10 +17,13 @@ from faust.web import Response
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
 from streams import metrics
+from streams.connection import faust_credentials
 from streams.events import DEAD_LETTER_TOPIC, SCORES_TOPIC, SEGMENTS_TOPIC
-from streams.score import Answer, DeadLetter, Message, SegmentPipeline, retried
+from streams.lag import LagMeter, watch_lag
+from streams.line import Line
+from streams.score import Answer, DeadLetter, Message, SegmentPipeline, dead_letter, retried
 from streams.settings import Settings
-from streams.sinks import Sink, SinkError
+from streams.sinks import Rejected, Sink, SinkError
 
 log = logging.getLogger(__name__)
 
@@ -31,6 +34,7 @@ def build_app(settings: Settings, make_pipeline: Callable[[], Awaitable[SegmentP
     app = faust.App(
         settings.group,
         broker=[f"kafka://{server}" for server in settings.broker.split(",")],
+        broker_credentials=faust_credentials(settings),
         store="memory://",
         datadir=settings.data_dir / "faust",
         topic_allow_declare=False,
@@ -43,6 +47,7 @@ def build_app(settings: Settings, make_pipeline: Callable[[], Awaitable[SegmentP
         producer_max_request_size=2**20,
         # Its default of 20 minutes would keep a worker from ever ending while the broker is away.
         producer_request_timeout=20.0,
+        producer_linger_ms=5,
         # What is buffered must be finished before a rebalance can: little, or takeovers are slow.
         stream_buffer_maxsize=settings.batch_size,
         stream_wait_empty=True,
@@ -58,30 +63,36 @@ def build_app(settings: Settings, make_pipeline: Callable[[], Awaitable[SegmentP
 
     async def checkpoint(stream: Any, events: list[Any], answers: list[Answer]) -> None:
         """Make the answers of a batch safe, then acknowledge its inputs: 'nothing is lost' is true or false here."""
-
-        async def deliver() -> None:
-            sent = []
-            for answer in answers:
-                if isinstance(answer, DeadLetter):
-                    headers = {name: value.encode(errors="replace") for name, value in answer.headers.items()}
-                    sent.append(await dead_letters.send(key=answer.key, value=answer.value, headers=headers))
-                else:
-                    sent.append(await scores.send(key=answer.stream_id.encode(), value=answer.to_bytes()))
-            # A send gives a promise; this waits for the broker's acknowledgement.
-            await asyncio.gather(*sent)
-
-        async def store() -> None:
-            with metrics.STAGE_SECONDS.labels("flush").time():
-                await sink.flush()
-
         for answer in answers:
             if not isinstance(answer, DeadLetter):
                 sink.add(answer)
-        await retried("kafka", deliver)
-        await retried("sink", store)
+        await retried("kafka", lambda: deliver(answers))
+        rejected = await retried("sink", flush)
+        if rejected:
+            # The score is on its topic, so readers have it; the letter says that the sink has not, and why.
+            inputs = {id(answer): event for event, answer in zip(events, answers, strict=True)}
+            letters = [_refused(_message(inputs[id(one.score)]), one) for one in rejected]
+            metrics.SINK_REJECTED.inc(len(letters))
+            await retried("kafka", lambda: deliver(letters))
         for event in events:
             await stream.ack(event)
         metrics.IN_FLIGHT.dec(len(events))
+
+    async def deliver(answers: Sequence[Answer]) -> None:
+        """Send to the topics and wait for the brokers' acknowledgements."""
+        sent = []
+        for answer in answers:
+            if isinstance(answer, DeadLetter):
+                headers = {name: value.encode(errors="replace") for name, value in answer.headers.items()}
+                sent.append(await dead_letters.send(key=answer.key, value=answer.value, headers=headers))
+            else:
+                sent.append(await scores.send(key=answer.stream_id.encode(), value=answer.to_bytes()))
+        # A send gives a promise; this waits for the acknowledgement.
+        await asyncio.gather(*sent)
+
+    async def flush() -> list[Rejected]:
+        with metrics.STAGE_SECONDS.labels("flush").time():
+            return await sink.flush()
 
     pipelines: list[SegmentPipeline] = []
 
@@ -92,31 +103,42 @@ def build_app(settings: Settings, make_pipeline: Callable[[], Awaitable[SegmentP
 
     @app.agent(segments, concurrency=1)
     async def score(stream: Any) -> None:
-        """Sample a batch while the one before is scored; finish them in the order in which they came."""
+        """Sample segments while those before are scored; finish them in the order in which they came."""
         try:
             work = await pipeline()
         except Exception:
             _end_now("the worker cannot start")
 
-        async def finish(events: list[Any], sampling: asyncio.Task[Any]) -> None:
+        async def sample(events: Sequence[Any]) -> list[Any]:
             try:
-                await checkpoint(stream, events, await work.score(await sampling))
+                return await work.sample([_message(event) for event in events])
+            except Exception:
+                _end_now("segments cannot be sampled; the worker ends so that nothing is committed past them")
+
+        async def finish(events: list[Any], sampled: list[Any]) -> None:
+            try:
+                await checkpoint(stream, events, await work.score(sampled))
             except Exception:
                 # Faust would start the agent anew and commit past this batch; the next worker reads it again.
                 _end_now("a batch cannot be finished; the worker ends so that nothing is committed past it")
 
-        # Two batches at most: one that is sampled, and one before it that is finished.
-        finishing: asyncio.Task[None] | None = None
+        line = Line(settings.batch_size, sample, work.count_clips, finish)
         try:
             async for events in stream.noack_take(settings.batch_size, within=settings.batch_wait):
                 metrics.IN_FLIGHT.inc(len(events))
-                sampling = asyncio.create_task(work.sample([_message(event) for event in events]))
-                if finishing is not None:
-                    await finishing
-                finishing = asyncio.create_task(finish(list(events), sampling))
+                await line.add(list(events))
         finally:
-            if finishing is not None:
-                finishing.cancel()
+            line.close()
+
+    @app.task
+    async def measure_lag() -> None:
+        meter = LagMeter(settings)
+        app.async_exit_stack.callback(meter.close)
+        await watch_lag(
+            meter,
+            lambda: {one.partition for one in app.consumer.assignment() if one.topic == SEGMENTS_TOPIC},
+            lambda: app.should_stop,
+        )
 
     _add_pages(app, sink)
     return app
@@ -132,6 +154,12 @@ def _end_now(why: str) -> NoReturn:
 def _message(event: Any) -> Message:
     message = event.message
     return Message(message.key, message.value or b"", message.topic, message.partition, message.offset)
+
+
+def _refused(message: Message, rejected: Rejected) -> DeadLetter:
+    log.error("the sink refused a score: %s", rejected.reason, extra={"segment_id": rejected.score.segment_id})
+    metrics.DEAD_LETTERS.labels("sink").inc()
+    return dead_letter(message, kind="sink", reason=rejected.reason, segment_id=rejected.score.segment_id)
 
 
 def _add_pages(app: faust.App, sink: Sink) -> None:

@@ -15,7 +15,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from streams.worker import BrokerError, free_port
+from streams.connection import BrokerError
+from streams.worker import free_port
 
 PR_SET_PDEATHSIG = 1
 READY_SECONDS = 10.0

@@ -66,6 +66,7 @@ def ingest(
     label: Annotated[list[str] | None, typer.Option(help="A label of the stream, NAME=VALUE; may be repeated.")] = None,
 ) -> None:
     """Play files as live streams into Kafka; the segments are cut into FVQ_DATA_DIR/ingest and stay there."""
+    from streams.connection import client_options
     from streams.ingest.files import announce, cut, events_of, find_sources, in_order, now
 
     settings = load_settings()
@@ -74,7 +75,13 @@ def ingest(
     segments = {one.stream_id: cut(one, settings.data_dir / "ingest", segment_seconds) for one in sources}
     began = now()
     events = [event for one in sources for event in events_of(one, segments[one.stream_id], began, labels)]
-    count = announce(in_order(events, fast), _broker(settings), lambda event: print(event.segment_id, flush=True), lambda: False)
+    count = announce(
+        in_order(events, fast),
+        _broker(settings),
+        lambda event: print(event.segment_id, flush=True),
+        lambda: False,
+        client_options(settings),
+    )
     print(f"{count} segments announced", file=sys.stderr)
 
 
@@ -82,11 +89,14 @@ def ingest(
 def topics_create(
     partitions: Annotated[int, typer.Option(min=1, help="Partitions of the topics that are keyed by stream.")] = 4,
     replication: Annotated[int, typer.Option(min=1, help="Copies of each partition.")] = 1,
+    retention_hours: Annotated[int, typer.Option(min=1, help="Hours that messages are kept.")] = 168,
 ) -> None:
-    """Create the topics that are missing."""
+    """Create the topics that are missing; those that are there stay as they are."""
+    from streams.connection import client_options
     from streams.topics import create_topics
 
-    for name in create_topics(_broker(load_settings()), partitions, replication):
+    settings = load_settings()
+    for name in create_topics(_broker(settings), partitions, replication, retention_hours, client_options(settings)):
         print(f"created {name}")
 
 
@@ -94,12 +104,15 @@ def topics_create(
 def topics_check(
     partitions: Annotated[int | None, typer.Option(min=1, help="Partitions that are wanted.")] = None,
     replication: Annotated[int | None, typer.Option(min=1, help="Copies that are wanted.")] = None,
+    retention_hours: Annotated[int | None, typer.Option(min=1, help="Hours that messages are wanted to be kept.")] = None,
     as_json: JsonFlag = False,
 ) -> None:
     """Compare the topics with what is wanted; the exit code is 1 where they differ."""
+    from streams.connection import client_options
     from streams.topics import check_topics
 
-    reports = check_topics(_broker(load_settings()), partitions, replication)
+    settings = load_settings()
+    reports = check_topics(_broker(settings), partitions, replication, retention_hours, client_options(settings))
     for one in reports:
         print(
             json.dumps(vars(one))
@@ -110,11 +123,14 @@ def topics_check(
 
 
 @app.command()
-def doctor(as_json: JsonFlag = False) -> None:
+def doctor(
+    as_json: JsonFlag = False,
+    setup: Annotated[bool, typer.Option(help="Create InfluxDB's buckets and its downsampling task first.")] = False,
+) -> None:
     """Print the effective settings and check broker, sink, model, ffmpeg and system libraries."""
     from streams.doctor import run_doctor
 
-    raise typer.Exit(run_doctor(load_settings(), as_json))
+    raise typer.Exit(run_doctor(load_settings(), as_json, setup))
 
 
 @app.command()
@@ -238,7 +254,7 @@ def main() -> None:
         _fail(f"{error.name} is not installed: pip install 'fvq-monitor[serve,train]'", 1)
     except Exception as error:
         # Late import: the broker's client takes a while, and only some commands need it.
-        from streams.worker import BrokerError
+        from streams.connection import BrokerError
 
         if not isinstance(error, BrokerError):
             raise

@@ -15,9 +15,9 @@ from rich.console import Console
 from rich.table import Table
 
 from scorer.errors import ModelError
+from streams.connection import BrokerError, check_broker, client_options
 from streams.settings import Settings, SettingsError
 from streams.sinks import SinkError, open_sink
-from streams.worker import BrokerError, check_broker
 
 LIBRARIES = {
     "libEGL.so.1": "libegl1",
@@ -38,9 +38,10 @@ class Check:
     fix: str = ""
 
 
-def run_doctor(settings: Settings, as_json: bool) -> int:
-    """Print settings and checks; the exit code is 1 where a check failed."""
-    checks = [check(settings) for check in (_libraries, _mediapipe, _ffmpeg, _model, _broker, _sink)]
+def run_doctor(settings: Settings, as_json: bool, setup: bool = False) -> int:
+    """Print settings and checks; the exit code is 1 where a check failed. setup: make what InfluxDB needs first."""
+    made = [_set_up(settings)] if setup else []
+    checks = made + [check(settings) for check in (_libraries, _mediapipe, _ffmpeg, _model, _broker, _sink)]
     values = {name: _shown(value) for name, value in settings}
     if as_json:
         print(json.dumps({"settings": values, "checks": [asdict(one) for one in checks]}))
@@ -129,10 +130,22 @@ def _broker(settings: Settings) -> Check:
     broker = settings.broker
 
     def attempt() -> str:
-        check_broker(broker)
+        check_broker(broker, client_options(settings))
         return broker
 
-    return _tried("broker", attempt, "start the broker, or correct FVQ_BROKER", BrokerError)
+    return _tried("broker", attempt, "start the broker, or correct FVQ_BROKER and FVQ_KAFKA_*", BrokerError, SettingsError)
+
+
+def _set_up(settings: Settings) -> Check:
+    if not settings.influx_url:
+        return Check("set-up", True, "FVQ_INFLUX_URL is not set: the SQLite store needs none")
+
+    def attempt() -> str:
+        from streams.sinks.influx_setup import set_up
+
+        return "; ".join(set_up(settings))
+
+    return _tried("set-up", attempt, "see the message; the settings are FVQ_INFLUX_*", SinkError, SettingsError)
 
 
 def _sink(settings: Settings) -> Check:

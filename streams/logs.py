@@ -14,18 +14,22 @@ _QUIET = ("faust", "mode", "aiokafka", "kafka", "aiohttp", "asyncio", "urllib3",
 """Libraries whose own lines are only wanted from warnings on; a broker that is away floods the log otherwise."""
 
 
+LONGEST_CHARS = 2000
+"""A library that lists every message it waits for must not fill the disk while a broker or sink is away."""
+
+
 class _Text(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
         fields = " ".join(f"{name}={value}" for name, value in _fields(record).items())
         time = datetime.fromtimestamp(record.created, UTC).strftime("%H:%M:%S.%f")[:-3]
-        line = f"{time} {record.levelname.lower():7} {record.getMessage()}{'  ' + fields if fields else ''}"
+        line = f"{time} {record.levelname.lower():7} {_message(record)}{'  ' + fields if fields else ''}"
         return f"{line}\n{self.formatException(record.exc_info)}" if record.exc_info else line
 
 
 class _Json(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
         time = datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds")
-        line = {"time": time, "level": record.levelname.lower(), "logger": record.name, "message": record.getMessage()}
+        line = {"time": time, "level": record.levelname.lower(), "logger": record.name, "message": _message(record)}
         if record.exc_info:
             line["exception"] = self.formatException(record.exc_info)
         return json.dumps(line | _fields(record), default=str)
@@ -38,6 +42,11 @@ def configure_logging(settings: Settings) -> None:
     logging.basicConfig(level=settings.log_level.upper(), handlers=[handler], force=True)
     for name in _QUIET:
         logging.getLogger(name).setLevel(max(logging.WARNING, logging.getLogger().level))
+
+
+def _message(record: logging.LogRecord) -> str:
+    text = record.getMessage()
+    return text if len(text) <= LONGEST_CHARS else f"{text[:LONGEST_CHARS]}... ({len(text)} characters)"
 
 
 def _fields(record: logging.LogRecord) -> dict[str, object]:

@@ -18,5 +18,9 @@ EVENT_LAG = Histogram(
     buckets=(0.5, 1, 2, 5, 10, 20, 30, 60, 120, 300, 900, 3600),
 )
 EVENT_LAG_LAST = Gauge("fvq_event_lag_last_seconds", "Time from the end of the last answered segment to its score.")
+CONSUMER_LAG = Gauge(
+    "fvq_consumer_lag_messages", "Messages of a partition of this worker that are not yet acknowledged.", ["partition"]
+)
+SINK_REJECTED = Counter("fvq_sink_rejected", "Scores that the sink refused for good; each is a dead letter too.")
 IN_FLIGHT = Gauge("fvq_segments_in_flight", "Segments taken from the topic and not yet acknowledged.")
 RETRIES = Counter("fvq_retries", "Attempts that failed and were made again, by what failed.", ["what"])

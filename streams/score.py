@@ -90,6 +90,10 @@ class SegmentPipeline:
         """Everything up to the scorer, all messages at once; answers where there is one already."""
         return list(await asyncio.gather(*(self._sample_one(message) for message in messages)))
 
+    def count_clips(self, sampled: Sequence[Answer | _Sampled]) -> int:
+        """How many of them need the scorer; the others have their answer."""
+        return sum(1 for one in sampled if isinstance(one, _Sampled))
+
     async def score(self, sampled: Sequence[Answer | _Sampled]) -> list[Answer]:
         """The answers, in order; waits as long as the scorer fails."""
         clips = [one.clip for one in sampled if isinstance(one, _Sampled)]

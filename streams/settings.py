@@ -32,6 +32,20 @@ class Settings(BaseSettings):
     broker: str | None = Field(
         None, description="Kafka bootstrap servers, `host:port[,host:port]`. `fvq up` starts an embedded broker without it."
     )
+    kafka_security: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] = Field(
+        "PLAINTEXT", description="How the brokers are spoken to: Kafka's `security.protocol`; SSL means TLS, SASL a user."
+    )
+    kafka_sasl: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"] = Field(
+        "SCRAM-SHA-512", description="How the user proves who it is: Kafka's `sasl.mechanism`."
+    )
+    kafka_user: str | None = Field(None, description="Kafka user, for SASL.")
+    kafka_password: SecretStr | None = Field(None, description="Its password.")
+    kafka_password_file: Path | None = Field(None, description="File that holds its password.")
+    kafka_ca_file: Path | None = Field(
+        None, description="PEM file of the authorities that sign the brokers' certificates. Without it: the system's."
+    )
+    kafka_cert_file: Path | None = Field(None, description="PEM file of this client's certificate, where brokers ask for one.")
+    kafka_key_file: Path | None = Field(None, description="PEM file of its key.")
     data_dir: Path = Field(
         Path("fvq-data"), description="Folder for everything that this process keeps on disk: scores, clips, tables."
     )
@@ -50,7 +64,11 @@ class Settings(BaseSettings):
     influx_token: SecretStr | None = Field(None, description="InfluxDB API token.")
     influx_token_file: Path | None = Field(None, description="File that holds the InfluxDB API token.")
     influx_org: str = Field("fvq", description="InfluxDB organisation.")
-    influx_bucket: str = Field("fvq", description="InfluxDB bucket.")
+    influx_bucket: str = Field("fvq", description="InfluxDB bucket; hourly values are in `<bucket>_hourly`.")
+    influx_retention_days: int = Field(
+        30, ge=0, description="Days that `fvq doctor --setup` lets the bucket keep scores; 0 for ever."
+    )
+    influx_hourly_days: int = Field(400, ge=0, description="Days that it lets the bucket keep hourly values; 0 for ever.")
 
     live_window: float | None = Field(
         60.0, gt=0, description="Seconds after which a waiting segment is answered `skipped`; `off` scores every one."
@@ -99,7 +117,23 @@ class Settings(BaseSettings):
     def _off(cls, value: object) -> object:
         return None if isinstance(value, str) and value.lower() == "off" else value
 
-    @field_validator("broker", "scorer_url", "influx_url", "influx_token_file", mode="before")
+    @field_validator("kafka_security", "kafka_sasl", mode="before")
+    @classmethod
+    def _capitals(cls, value: object) -> object:
+        return value.upper() if isinstance(value, str) else value
+
+    @field_validator(
+        "broker",
+        "scorer_url",
+        "influx_url",
+        "influx_token_file",
+        "kafka_user",
+        "kafka_password_file",
+        "kafka_ca_file",
+        "kafka_cert_file",
+        "kafka_key_file",
+        mode="before",
+    )
     @classmethod
     def _empty_is_unset(cls, value: object) -> object:
         return None if value == "" else value
@@ -110,16 +144,23 @@ class Settings(BaseSettings):
             raise ValueError("influx_url is set: influx_token or influx_token_file must be set too")
         return self
 
+    @model_validator(mode="after")
+    def _user_for_sasl(self) -> Settings:
+        if not self.kafka_security.startswith("SASL"):
+            return self
+        if self.kafka_user is None:
+            raise ValueError(f"kafka_security is {self.kafka_security}: kafka_user must be set too")
+        if self.kafka_password is None and self.kafka_password_file is None:
+            raise ValueError("kafka_user is set: kafka_password or kafka_password_file must be set too")
+        return self
+
     def influx_secret(self) -> str:
         """The InfluxDB token, from the environment or its file; raises `SettingsError` where there is none."""
-        if self.influx_token is not None:
-            return self.influx_token.get_secret_value()
-        if self.influx_token_file is None:
-            raise SettingsError("FVQ_INFLUX_TOKEN", "is not set, nor is FVQ_INFLUX_TOKEN_FILE")
-        try:
-            return self.influx_token_file.read_text().strip()
-        except OSError as error:
-            raise SettingsError("FVQ_INFLUX_TOKEN_FILE", f"cannot be read: {error.strerror}") from error
+        return _secret("FVQ_INFLUX_TOKEN", self.influx_token, self.influx_token_file)
+
+    def kafka_secret(self) -> str:
+        """The Kafka user's password, from the environment or its file; raises `SettingsError` where there is none."""
+        return _secret("FVQ_KAFKA_PASSWORD", self.kafka_password, self.kafka_password_file)
 
     @classmethod
     def settings_customise_sources(
@@ -134,6 +175,17 @@ class Settings(BaseSettings):
         if config := os.environ.get("FVQ_CONFIG"):
             sources.append(TomlConfigSettingsSource(settings_cls, Path(config)))
         return tuple(sources)
+
+
+def _secret(name: str, value: SecretStr | None, file: Path | None) -> str:
+    if value is not None:
+        return value.get_secret_value()
+    if file is None:
+        raise SettingsError(name, f"is not set, nor is {name}_FILE")
+    try:
+        return file.read_text().strip()
+    except (OSError, UnicodeDecodeError) as error:
+        raise SettingsError(f"{name}_FILE", f"cannot be read: {getattr(error, 'strerror', None) or error}") from error
 
 
 def load_settings(**overrides: Any) -> Settings:

@@ -2,16 +2,30 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Any
 
-from kafka import KafkaAdminClient
+from kafka.admin import ConfigResource, ConfigResourceType
 from kafka.errors import KafkaError, TopicAlreadyExistsError
 
+from streams.connection import BrokerError, open_admin
 from streams.events import ALERTS_TOPIC, DEAD_LETTER_TOPIC, MODELS_TOPIC, SCORES_TOPIC, SEGMENTS_TOPIC, TRAINING_TOPIC
-from streams.worker import BrokerError
 
 PER_STREAM = (SEGMENTS_TOPIC, SCORES_TOPIC, ALERTS_TOPIC, TRAINING_TOPIC, DEAD_LETTER_TOPIC)
 """Topics keyed by stream: all have the same number of partitions, as Faust's tables need."""
+
+RETENTION_HOURS = 168
+"""Kafka's own default, said aloud so that a broker with another one does not decide how long answers are kept."""
+
+HOUR_MS = 3600 * 1000
+
+
+@dataclass(frozen=True)
+class TopicPlan:
+    """A topic as it is wanted. config: the settings that matter, as Kafka names them."""
+
+    partitions: int
+    config: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -24,19 +38,28 @@ class TopicReport:
     problem: str = ""
 
 
-def wanted_topics(partitions: int) -> dict[str, int]:
-    """Name and number of partitions of every topic; model updates are few and their order matters."""
-    return dict.fromkeys(PER_STREAM, partitions) | {MODELS_TOPIC: 1}
+def wanted_topics(partitions: int, retention_hours: int = RETENTION_HOURS) -> dict[str, TopicPlan]:
+    """Every topic. Model updates are a state, the last one of each model: few, in order, and never too old."""
+    events = {"cleanup.policy": "delete", "retention.ms": str(retention_hours * HOUR_MS)}
+    state = {"cleanup.policy": "compact"}
+    return {name: TopicPlan(partitions, events) for name in PER_STREAM} | {MODELS_TOPIC: TopicPlan(1, state)}
 
 
-def create_topics(broker: str, partitions: int, replication: int) -> list[str]:
-    """Create the topics that are missing; returns their names. Raises `BrokerError`."""
+def create_topics(
+    broker: str,
+    partitions: int,
+    replication: int,
+    retention_hours: int = RETENTION_HOURS,
+    security: dict[str, Any] | None = None,
+) -> list[str]:
+    """Create the topics that are missing, and leave the others as they are; returns the new names. Raises `BrokerError`."""
     created = []
-    admin = _admin(broker)
+    admin = open_admin(broker, security)
     try:
-        for name, count in wanted_topics(partitions).items():
+        for name, plan in wanted_topics(partitions, retention_hours).items():
+            topic = {"num_partitions": plan.partitions, "replication_factor": replication, "configs": plan.config}
             try:
-                admin.create_topics({name: {"num_partitions": count, "replication_factor": replication}})
+                admin.create_topics({name: topic})
                 created.append(name)
             except TopicAlreadyExistsError:
                 continue
@@ -47,37 +70,51 @@ def create_topics(broker: str, partitions: int, replication: int) -> list[str]:
     return created
 
 
-def check_topics(broker: str, partitions: int | None, replication: int | None) -> list[TopicReport]:
-    """Each topic as it is against as wanted. None: any number, as long as all per-stream topics have the same."""
-    admin = _admin(broker)
+def check_topics(
+    broker: str,
+    partitions: int | None,
+    replication: int | None,
+    retention_hours: int | None = None,
+    security: dict[str, Any] | None = None,
+) -> list[TopicReport]:
+    """Each topic as it is against as wanted.
+
+    None: any number; but all per-stream topics have the same partitions, and what is deleted and what compacted holds
+    in any case.
+    """
+    admin = open_admin(broker, security)
     try:
-        names = set(admin.list_topics())
-        described = {one["name"]: one["partitions"] for one in admin.describe_topics([n for n in wanted_topics(1) if n in names])}
+        names = sorted(set(admin.list_topics()) & set(wanted_topics(1)))
+        described = {one["name"]: one["partitions"] for one in admin.describe_topics(names)} if names else {}
+        configs = _configs(admin, names) if names else {}
     except KafkaError as error:
         raise BrokerError(f"Kafka at {broker} did not answer: {error}") from error
     finally:
         admin.close()
     expected = partitions or len(described.get(SEGMENTS_TOPIC, ())) or 1
     reports = []
-    for name, count in wanted_topics(expected).items():
+    for name, plan in wanted_topics(expected, retention_hours or RETENTION_HOURS).items():
         found = described.get(name)
         if found is None:
             reports.append(TopicReport(name, 0, 0, "missing: run `fvq topics create`"))
             continue
         copies = min((len(one["replica_nodes"]) for one in found), default=0)
-        problem = ""
-        if len(found) != count:
-            problem = f"has {len(found)} partitions, wanted are {count}"
-        elif replication is not None and copies != replication:
-            problem = f"has replication {copies}, wanted is {replication}"
-        reports.append(TopicReport(name, len(found), copies, problem))
+        problems = []
+        if len(found) != plan.partitions:
+            problems.append(f"has {len(found)} partitions, wanted are {plan.partitions}")
+        if replication is not None and copies != replication:
+            problems.append(f"has replication {copies}, wanted is {replication}")
+        for key, value in plan.config.items():
+            if key == "retention.ms" and retention_hours is None:
+                continue
+            if (present := configs[name].get(key, value)) != value:
+                problems.append(f"has {key}={present}, wanted is {value}")
+        reports.append(TopicReport(name, len(found), copies, "; ".join(problems)))
     return reports
 
 
-def _admin(broker: str) -> KafkaAdminClient:
-    try:
-        return KafkaAdminClient(bootstrap_servers=broker.split(","), request_timeout_ms=15000, bootstrap_timeout_ms=8000)
-    except (KafkaError, ValueError, OSError) as error:
-        raise BrokerError(
-            f"no Kafka broker answers at {broker} ({type(error).__name__}): start it, or correct FVQ_BROKER"
-        ) from error
+def _configs(admin: Any, names: list[str]) -> dict[str, dict[str, str]]:
+    """All settings of topics, also those that are the broker's defaults."""
+    answer = admin.describe_configs([ConfigResource(ConfigResourceType.TOPIC, name) for name in names], config_filter="all")
+    found = next(iter(answer.values()))
+    return {name: {key: str(data["value"]) for key, data in found[name].items()} for name in names}

@@ -28,6 +28,7 @@ from rich.table import Table
 
 from scorer.errors import MediaError
 from streams.broker import EmbeddedBroker, die_with_parent
+from streams.connection import client_options
 from streams.course import clock, describe, find_drops
 from streams.events import DEAD_LETTER_TOPIC, SCORES_TOPIC, SegmentEvent, SegmentScore
 from streams.files import score_bar
@@ -68,7 +69,8 @@ def run_up(settings: Settings, source: Path, *, fast: bool, segment_seconds: flo
         console.print(f"cutting {len(sources)} source{'s' if len(sources) > 1 else ''} into segments", style="dim")
         segments = _cut_all(console, sources, work, segment_seconds)
         broker = settings.broker or stack.enter_context(EmbeddedBroker()).address
-        create_topics(broker, partitions=4, replication=1)
+        security = client_options(settings) if settings.broker else {}
+        create_topics(broker, partitions=4, replication=1, security=security)
         pages = f"127.0.0.1:{free_port('127.0.0.1')}"
         worker = stack.enter_context(_worker(settings, broker, work, pages, fast))
         console.print(f"broker {broker}, worker {worker.pid}, metrics at http://{pages}/metrics", style="dim")
@@ -77,10 +79,10 @@ def run_up(settings: Settings, source: Path, *, fast: bool, segment_seconds: flo
         events = [event for one, parts in segments.items() for event in events_of(one, parts, began, {})]
         run.events = {event.segment_id: event for event in events}
         done = threading.Event()
-        follower = threading.Thread(target=_follow, args=(broker, run, done, as_json), daemon=True)
+        follower = threading.Thread(target=_follow, args=(broker, security, run, done, as_json), daemon=True)
         follower.start()
         player = threading.Thread(
-            target=announce, args=(in_order(events, fast), broker, lambda _: None, done.is_set), daemon=True
+            target=announce, args=(in_order(events, fast), broker, lambda _: None, done.is_set, security), daemon=True
         )
         player.start()
         try:
@@ -120,6 +122,8 @@ def _worker(settings: Settings, broker: str, media: Path, pages: str, fast: bool
     roots = os.pathsep.join(str(root) for root in [media, *settings.media_roots])
     changed = {"FVQ_BROKER": broker, "FVQ_MEDIA_ROOTS": roots, "FVQ_WEB_HOST": "127.0.0.1", "FVQ_WEB_PORT": pages.split(":")[1]}
     changed |= {"FVQ_DATA_DIR": str(settings.data_dir), "FVQ_SESSION_TIMEOUT": "6"}
+    if not settings.broker:
+        changed["FVQ_KAFKA_SECURITY"] = "PLAINTEXT"  # the embedded one knows no other
     if fast:
         changed["FVQ_LIVE_WINDOW"] = "off"
     if settings.log_level == "info":
@@ -160,10 +164,15 @@ def _wait_ready(worker: subprocess.Popen[bytes], pages: str) -> None:
     raise MediaError("the worker was not ready within 90 s", kind="worker")
 
 
-def _follow(broker: str, run: Run, done: threading.Event, as_json: bool) -> None:
+def _follow(broker: str, security: dict[str, Any], run: Run, done: threading.Event, as_json: bool) -> None:
     """Collect answers of this run's segments until told to stop."""
     consumer = KafkaConsumer(
-        SCORES_TOPIC, DEAD_LETTER_TOPIC, bootstrap_servers=broker.split(","), auto_offset_reset="earliest", group_id=None
+        SCORES_TOPIC,
+        DEAD_LETTER_TOPIC,
+        bootstrap_servers=broker.split(","),
+        auto_offset_reset="earliest",
+        group_id=None,
+        **security,
     )
     try:
         while not done.is_set():

@@ -10,26 +10,23 @@ import threading
 from pathlib import Path
 
 import faust
-from kafka import KafkaAdminClient
-from kafka.errors import KafkaError
 
 from scorer.errors import ModelError
 from scorer.sampling import SamplerPool
 from streams.app import build_app
+from streams.connection import BrokerError, check_broker, client_options
 from streams.logs import configure_logging
 from streams.media import Fetcher
 from streams.score import SegmentPipeline
 from streams.settings import Settings, SettingsError
 from streams.sinks import open_sink
 
+__all__ = ["BrokerError", "check_broker", "free_port", "run_worker"]
+
 log = logging.getLogger(__name__)
-STOP_SECONDS = 25.0
+STOP_SECONDS = 20.0
 """A worker that was told to stop ends within this time. Faust waits for ever for a broker that is gone; whatever is
 not acknowledged by then will be read again by the next worker, so nothing is lost by ending."""
-
-
-class BrokerError(Exception):
-    """The broker cannot be reached."""
 
 
 class _BoundedWorker(faust.Worker):
@@ -56,7 +53,7 @@ def run_worker(settings: Settings) -> int:
     if settings.scorer_url:
         raise SettingsError("FVQ_SCORER_URL", "this version has no remote scorer: leave it out to run the model in the worker")
     configure_logging(settings)
-    check_broker(settings.broker)
+    check_broker(settings.broker, client_options(settings))
     if settings.web_port == 0:
         settings = settings.model_copy(update={"web_port": free_port(settings.web_host)})
     try:
@@ -93,16 +90,6 @@ def run_worker(settings: Settings) -> int:
     finally:
         shutil.rmtree(inbox, ignore_errors=True)
     return 0
-
-
-def check_broker(broker: str) -> None:
-    """Raise `BrokerError` where none of the servers answers."""
-    try:
-        KafkaAdminClient(bootstrap_servers=broker.split(","), request_timeout_ms=5000, bootstrap_timeout_ms=8000).close()
-    except (KafkaError, ValueError, OSError) as error:
-        raise BrokerError(
-            f"no Kafka broker answers at {broker} ({type(error).__name__}): start it, or correct FVQ_BROKER"
-        ) from error
 
 
 def free_port(host: str) -> int:

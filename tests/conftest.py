@@ -10,6 +10,11 @@ import pytest
 from tests.media import make_clip, make_odd_file
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--chaos", action="store_true", help="faults at their full length, minutes instead of seconds")
+    parser.addoption("--chaos-rows", help="file that gets one JSON line for each fault")
+
+
 @pytest.fixture(scope="session")
 def odd_file(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
     """A file of `tests.media.ODD_FILES` by its name; made once."""

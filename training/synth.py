@@ -109,14 +109,15 @@ def ladders() -> list[Degradation]:
             for s, t in ((6, 85.0), (12, 70.0), (22, 54.0), (36, 38.0), (60, 22.0))
         ),
     )
+    # Mild where it begins: a picture cannot tell whether somebody darkened it or sat in the dark.
     ladder(
         "dark",
         (
             {"filters": f"lutyuv=y='16+(val-16)*{k}'", "target": t}
-            for k, t in ((0.7, 86.0), (0.45, 66.0), (0.25, 42.0), (0.1, 20.0), (0, 3.0))
+            for k, t in ((0.7, 92.0), (0.45, 80.0), (0.25, 50.0), (0.1, 22.0), (0, 3.0))
         ),
     )
-    ladder("bright", ({"filters": f"eq=brightness={b}", "target": t} for b, t in ((0.12, 84.0), (0.28, 60.0), (0.5, 30.0))))
+    ladder("bright", ({"filters": f"eq=brightness={b}", "target": t} for b, t in ((0.12, 92.0), (0.28, 72.0), (0.5, 34.0))))
     ladder("freeze", ({"filters": f"split[a][b];[a][b]freezeframes=first={a}:last={z}:replace={a}", "target": t}
                       for a, z, t in ((12, 24, 68.0), (8, 34, 46.0), (0, 49, 22.0))))  # fmt: skip
     ladder("drop", ({"filters": f"fps={f},fps={FPS}", "target": t} for f, t in ((12, 72.0), (6, 48.0), (3, 28.0))))
@@ -318,7 +319,8 @@ def _one(out: Path, content: str, person: str, how: Degradation | None) -> dict[
     clip, record = out / f"{name}.mkv", out / f"{name}.json"
     if record.exists():
         row: dict[str, Any] = json.loads(record.read_text()) | {"person": person}
-        return row
+        # Targets are opinions, and change more often than pictures.
+        return row | {"mos": how.target} if how and how.target is not None else row
     row = {
         "path": clip.name,
         "content": content,

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import imageio_ffmpeg
 from kafka import KafkaProducer
@@ -18,9 +19,9 @@ from kafka.errors import KafkaError
 
 from scorer.errors import MediaError
 from scorer.sampling import probe
+from streams.connection import BrokerError
 from streams.events import SEGMENTS_TOPIC, SegmentEvent
 from streams.files import find_videos
-from streams.worker import BrokerError
 
 CUT_TIMEOUT = 600
 TS_CODECS = {"h264", "hevc", "mpeg2video", "mpeg1video", "mpeg4"}
@@ -110,11 +111,15 @@ def in_order(events: Sequence[SegmentEvent], fast: bool) -> Iterator[SegmentEven
 
 
 def announce(
-    events: Iterator[SegmentEvent], broker: str, sent: Callable[[SegmentEvent], None], stopped: Callable[[], bool]
+    events: Iterator[SegmentEvent],
+    broker: str,
+    sent: Callable[[SegmentEvent], None],
+    stopped: Callable[[], bool],
+    security: dict[str, Any] | None = None,
 ) -> int:
     """Send events as they come, each acknowledged by all replicas; returns how many. Raises `BrokerError`."""
     try:
-        producer = KafkaProducer(bootstrap_servers=broker.split(","))
+        producer = KafkaProducer(bootstrap_servers=broker.split(","), **(security or {}))
     except KafkaError as error:
         raise BrokerError(f"no Kafka broker answers at {broker} ({type(error).__name__})") from error
     count = 0

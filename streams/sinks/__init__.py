@@ -1,9 +1,9 @@
 """Where scores are kept: SQLite or InfluxDB."""
 
 from streams.settings import Settings
-from streams.sinks.base import Sink, SinkError
+from streams.sinks.base import Rejected, Sink, SinkError
 
-__all__ = ["Sink", "SinkError", "open_sink"]
+__all__ = ["Rejected", "Sink", "SinkError", "open_sink"]
 
 
 def open_sink(settings: Settings) -> Sink:

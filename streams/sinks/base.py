@@ -3,8 +3,17 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from dataclasses import dataclass
 
 from streams.events import SegmentScore
+
+
+@dataclass(frozen=True)
+class Rejected:
+    """A score that the sink will never take. reason: what it said."""
+
+    score: SegmentScore
+    reason: str
 
 
 class Sink(ABC):
@@ -15,8 +24,11 @@ class Sink(ABC):
         """Buffer a score; a repeated one overwrites itself when flushed."""
 
     @abstractmethod
-    async def flush(self) -> None:
-        """Return when every added score is durable. Raises `SinkError` where that failed; the scores stay buffered."""
+    async def flush(self) -> list[Rejected]:
+        """Return when every added score is durable, but for those returned, which are no longer buffered.
+
+        Raises `SinkError` where that failed; the scores stay buffered.
+        """
 
     @abstractmethod
     async def check(self) -> str:

@@ -1,14 +1,23 @@
-"""Scores in InfluxDB 2.x, through influxdb-client.
+"""Scores in InfluxDB 2.x, through influxdb-client: the schema, and how points get there.
 
-Measurement `segment_score`; tags `stream_id`, `rendition`, `model`, `status`; time is the segment's start, so that a
-repeated score overwrites itself. Fields: score, uncertainty, duration, sequence, segment_id, level, faces, face_area,
-each signal and `p_<level>`. Labels are no tags: their values are free, and every new one would be a new series.
+Measurement `segment_score`. A point is identified by its tags and its time, so a repeated answer overwrites itself:
+
+- time: the segment's start, milliseconds. Two segments of one rendition of one stream cannot start at the same time.
+- tags `stream_id`, `rendition` (`default` where there is none), `model` (`name@version`; none where nothing was scored)
+  and `status`. Series: streams x renditions x models x 2. All four are the operator's own, and few.
+- fields: segment_id, sequence, duration; of a scored one score, uncertainty, level, `p_<level>`, faces, face_area and
+  each signal; of a skipped one reason.
+
+`segment_id`, `uri` and labels are no tags: their values have no bound, and every new one would be a new series. A segment
+that is answered twice by different models, or scored before a restart and skipped after it, has two points, which carry
+the same `segment_id`: readers that count segments de-duplicate by it.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+import time
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from influxdb_client import InfluxDBClient, Point, WritePrecision
@@ -18,14 +27,21 @@ from urllib3.exceptions import HTTPError
 
 from streams.events import SegmentScore
 from streams.settings import Settings
-from streams.sinks.base import Sink, SinkError
+from streams.sinks.base import Rejected, Sink, SinkError
 
 MEASUREMENT = "segment_score"
+PROBE_MEASUREMENT = "fvq_probe"
 TIMEOUT_MS = 10_000
+
+WRITE_POINTS = 1000
+"""Points of one request: some 600 bytes each before compression, far below the 50 MB that a server takes."""
+
+REFUSALS = {400, 413, 422}
+"""Answers about what was sent, not about the server: a malformed line, too much of it, a field of another type."""
 
 
 class InfluxSink(Sink):
-    """Scores as points of one bucket."""
+    """Scores as points of one bucket. Holds what was added since the last flush, which is one batch of the worker."""
 
     def __init__(self, settings: Settings) -> None:
         assert settings.influx_url
@@ -36,25 +52,28 @@ class InfluxSink(Sink):
         )
         self._writer = self._client.write_api(write_options=SYNCHRONOUS)
         self._waiting: list[SegmentScore] = []
+        self._rejected: list[Rejected] = []
 
     def add(self, score: SegmentScore) -> None:
         """Buffer a score."""
         self._waiting.append(score)
 
-    async def flush(self) -> None:
-        """Write the buffer; the server has acknowledged it when this returns."""
-        if not self._waiting:
-            return
-        points = [to_point(score) for score in self._waiting]
-        await self._call(self._writer.write, bucket=self._bucket, record=points, write_precision=WritePrecision.MS)
-        self._waiting.clear()
+    async def flush(self) -> list[Rejected]:
+        """Write the buffer; the server has acknowledged it when this returns, but for the points that it refuses."""
+        while self._waiting:
+            chunk = self._waiting[:WRITE_POINTS]
+            self._rejected += await self._write(chunk)
+            del self._waiting[: len(chunk)]
+        rejected, self._rejected = self._rejected, []
+        return rejected
 
     async def check(self) -> str:
         """Ask the server for the bucket."""
         found = await self._call(self._client.buckets_api().find_bucket_by_name, self._bucket)
         if found is None:
             raise SinkError(
-                f"InfluxDB {self._url}: no bucket {self._bucket!r} that this token may see; create it or set FVQ_INFLUX_BUCKET"
+                f"InfluxDB {self._url}: no bucket {self._bucket!r} that this token may see; "
+                "`fvq doctor --setup` creates it, or set FVQ_INFLUX_BUCKET"
             )
         return f"InfluxDB {self._url}, bucket {self._bucket}"
 
@@ -62,17 +81,47 @@ class InfluxSink(Sink):
         """Close the connections."""
         await asyncio.to_thread(self._client.close)
 
+    async def _write(self, scores: Sequence[SegmentScore]) -> list[Rejected]:
+        """Write points; those that the server refuses are found by halves and returned, the others are written."""
+        try:
+            await self._send([to_point(score) for score in scores])
+        except _RefusedError as refusal:
+            if len(scores) > 1:
+                half = len(scores) // 2
+                return await self._write(scores[:half]) + await self._write(scores[half:])
+            await self._check_blame(refusal)
+            return [Rejected(scores[0], str(refusal))]
+        return []
+
+    async def _check_blame(self, refusal: _RefusedError) -> None:
+        """Raise `SinkError` where the server refuses a point that is right as well: then it is not the point's fault.
+
+        A proxy with a fault of its own answers 400 to everything, and every score would be given up.
+        """
+        probe = Point(PROBE_MEASUREMENT).field("ok", 1).time(int(time.time()) * 1000, WritePrecision.MS)
+        try:
+            await self._send([probe])
+        except _RefusedError:
+            raise SinkError(f"{refusal}; it refuses every point") from refusal
+
+    async def _send(self, points: list[Point]) -> None:
+        await self._call(self._writer.write, bucket=self._bucket, record=points, write_precision=WritePrecision.MS)
+
     async def _call(self, function: Any, *arguments: Any, **keywords: Any) -> Any:
         try:
             return await asyncio.to_thread(function, *arguments, **keywords)
         except ApiException as error:
             # The body may hold what was sent, never the token: that is in a request header.
-            raise SinkError(
-                f"InfluxDB {self._url} answered {error.status} {error.reason}: {str(error.body)[:300]}",
-                retry_after(error.headers),
-            ) from error
+            reason = f"InfluxDB {self._url} answered {error.status} {error.reason}: {str(error.body)[:300]}"
+            if error.status in REFUSALS:
+                raise _RefusedError(reason) from error
+            raise SinkError(reason, retry_after(error.headers)) from error
         except (HTTPError, OSError) as error:
             raise SinkError(f"InfluxDB {self._url} cannot be reached: {type(error).__name__}; check FVQ_INFLUX_URL") from error
+
+
+class _RefusedError(SinkError):
+    """The server refuses what it was sent."""
 
 
 def retry_after(headers: Mapping[str, str] | None) -> float:

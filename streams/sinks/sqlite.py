@@ -7,7 +7,7 @@ import sqlite3
 from pathlib import Path
 
 from streams.events import SegmentScore
-from streams.sinks.base import Sink, SinkError
+from streams.sinks.base import Rejected, Sink, SinkError
 
 SCHEMA = """
 create table if not exists scores (
@@ -31,16 +31,17 @@ class SqliteSink(Sink):
         """Buffer a score."""
         self._waiting[score.stream_id, score.rendition or "", score.segment_id] = score
 
-    async def flush(self) -> None:
-        """Write the buffer in one transaction that has reached the disk when this returns."""
+    async def flush(self) -> list[Rejected]:
+        """Write the buffer in one transaction that has reached the disk when this returns; nothing is rejected."""
         if not self._waiting:
-            return
+            return []
         rows = [_row(score) for score in self._waiting.values()]
         try:
             await asyncio.to_thread(self._write, rows)
         except (sqlite3.Error, OSError) as error:
             raise SinkError(f"{self.path}: {error}") from error
         self._waiting.clear()
+        return []
 
     async def check(self) -> str:
         """Open the file for writing."""

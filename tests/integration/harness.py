@@ -10,6 +10,7 @@ import subprocess
 import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from kafka import KafkaAdminClient, KafkaConsumer, KafkaProducer, TopicPartition
@@ -81,13 +82,18 @@ class Server:
 
 
 class KafkaServer(Server):
-    """A real Apache Kafka on a free port."""
+    """A real Apache Kafka on a free port. secure: with TLS and a user; see `deploy/kafka/kafka`."""
 
-    def __init__(self, folder: Path) -> None:
-        port = free_ports(2)
-        environment = {"FVQ_KAFKA_DIR": str(folder), "FVQ_KAFKA_PORT": str(port)}
+    def __init__(self, folder: Path, secure: bool = False) -> None:
+        port = free_ports(3)
+        self.folder = folder
+        environment = {"FVQ_KAFKA_DIR": str(folder), "FVQ_KAFKA_PORT": str(port), "FVQ_KAFKA_SECURE": str(int(secure))}
         super().__init__(ROOT / "deploy/kafka/kafka", environment)
         self.broker = f"127.0.0.1:{port}"
+
+    @property
+    def pid(self) -> int:
+        return int(self.folder.joinpath("pid").read_text())
 
     def remove_topics(self) -> None:
         """Start from nothing: a group that is new would read what an earlier test left."""
@@ -184,8 +190,10 @@ def produce(broker: str, topic: str, events: Iterable[SegmentEvent]) -> None:
 class Follower:
     """Reads a topic from its beginning as it grows: what an outside reader has seen is what was delivered."""
 
-    def __init__(self, broker: str, topic: str) -> None:
-        self.consumer = KafkaConsumer(bootstrap_servers=broker, auto_offset_reset="earliest", enable_auto_commit=False)
+    def __init__(self, broker: str, topic: str, **security: Any) -> None:
+        self.consumer = KafkaConsumer(
+            bootstrap_servers=broker, auto_offset_reset="earliest", enable_auto_commit=False, **security
+        )
         self.partitions = [TopicPartition(topic, number) for number in self.consumer.partitions_for_topic(topic) or ()]
         self.consumer.assign(self.partitions)
         self.values: list[bytes] = []

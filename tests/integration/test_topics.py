@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import json
+
 from kafka import KafkaAdminClient
 
-from streams.events import DEAD_LETTER_TOPIC, SCORES_TOPIC, SEGMENTS_TOPIC
+from streams import topics
+from streams.events import DEAD_LETTER_TOPIC, MODELS_TOPIC, SCORES_TOPIC, SEGMENTS_TOPIC
 from tests.integration.harness import KafkaServer, fvq
 
 
@@ -32,6 +35,34 @@ def test_check_reports_a_topic_with_other_partitions(kafka: KafkaServer) -> None
     checked = fvq("topics", "check", FVQ_BROKER=kafka.broker)
     assert checked.returncode != 0
     assert SEGMENTS_TOPIC in checked.stdout + checked.stderr
+
+
+def test_created_topics_have_retention_and_the_state_is_compacted(kafka: KafkaServer) -> None:
+    fvq("topics", "create", "--partitions", "3", "--retention-hours", "24", FVQ_BROKER=kafka.broker)
+    admin = KafkaAdminClient(bootstrap_servers=kafka.broker)
+    configs = topics._configs(admin, [SEGMENTS_TOPIC, MODELS_TOPIC])
+    admin.close()
+    assert configs[SEGMENTS_TOPIC]["retention.ms"] == str(24 * 3600 * 1000)
+    assert configs[SEGMENTS_TOPIC]["cleanup.policy"] == "delete"
+    assert configs[MODELS_TOPIC]["cleanup.policy"] == "compact"
+    right = fvq("topics", "check", "--partitions", "3", "--retention-hours", "24", FVQ_BROKER=kafka.broker)
+    assert right.returncode == 0, right.stdout
+
+
+def test_check_reports_every_drift_and_create_changes_nothing(kafka: KafkaServer) -> None:
+    admin = KafkaAdminClient(bootstrap_servers=kafka.broker)
+    wrong = {"num_partitions": 2, "replication_factor": 1, "configs": {"cleanup.policy": "delete"}}
+    admin.create_topics({MODELS_TOPIC: wrong})
+    admin.close()
+    created = fvq("topics", "create", FVQ_BROKER=kafka.broker)
+    assert MODELS_TOPIC not in created.stdout
+    checked = fvq("topics", "check", "--replication", "3", "--retention-hours", "1", "--json", FVQ_BROKER=kafka.broker)
+    assert checked.returncode == 1
+    problems = {one["name"]: one["problem"] for one in map(json.loads, checked.stdout.splitlines())}
+    assert problems[MODELS_TOPIC] == (
+        "has 2 partitions, wanted are 1; has replication 1, wanted is 3; has cleanup.policy=delete, wanted is compact"
+    )
+    assert problems[SEGMENTS_TOPIC] == "has replication 1, wanted is 3; has retention.ms=604800000, wanted is 3600000"
 
 
 def test_an_unreachable_broker_is_an_error_not_a_traceback() -> None:

@@ -1,0 +1,78 @@
+"""How brokers are spoken to: one place for addresses, TLS and users, for kafka-python and for Faust's aiokafka."""
+
+from __future__ import annotations
+
+import ssl
+from typing import Any
+
+import faust
+from kafka import KafkaAdminClient
+from kafka.errors import KafkaError
+
+from streams.settings import Settings, SettingsError
+
+
+class BrokerError(Exception):
+    """The broker cannot be reached."""
+
+
+def client_options(settings: Settings) -> dict[str, Any]:
+    """Security of every kafka-python client, as keyword arguments. Raises `SettingsError` where a file is wrong."""
+    protocol = settings.kafka_security
+    options: dict[str, Any] = {"security_protocol": protocol}
+    if protocol.endswith("SSL"):
+        options["ssl_context"] = tls_context(settings)
+    if protocol.startswith("SASL"):
+        options |= {
+            "sasl_mechanism": settings.kafka_sasl,
+            "sasl_plain_username": settings.kafka_user,
+            "sasl_plain_password": settings.kafka_secret(),
+        }
+    return options
+
+
+def faust_credentials(settings: Settings) -> faust.SASLCredentials | faust.SSLCredentials | None:
+    """The same for a Faust app's `broker_credentials`; None where nothing is asked for."""
+    context = tls_context(settings) if settings.kafka_security.endswith("SSL") else None
+    if settings.kafka_security.startswith("SASL"):
+        return faust.SASLCredentials(
+            username=settings.kafka_user, password=settings.kafka_secret(), mechanism=settings.kafka_sasl, ssl_context=context
+        )
+    return faust.SSLCredentials(context) if context is not None else None
+
+
+def tls_context(settings: Settings) -> ssl.SSLContext:
+    """Certificates that are trusted, and this client's own. Raises `SettingsError` that names the wrong file."""
+    context = ssl.create_default_context()
+    if settings.kafka_ca_file is not None:
+        try:
+            context = ssl.create_default_context(cafile=settings.kafka_ca_file)
+        except (OSError, ssl.SSLError) as error:
+            raise SettingsError("FVQ_KAFKA_CA_FILE", f"{settings.kafka_ca_file} cannot be read: {error}") from error
+    if settings.kafka_cert_file is not None:
+        try:
+            context.load_cert_chain(settings.kafka_cert_file, settings.kafka_key_file)
+        except (OSError, ssl.SSLError) as error:
+            raise SettingsError("FVQ_KAFKA_CERT_FILE", f"{settings.kafka_cert_file} cannot be loaded: {error}") from error
+    return context
+
+
+def open_admin(broker: str, security: dict[str, Any] | None = None, request_seconds: float = 15.0) -> KafkaAdminClient:
+    """An admin client. security: `client_options` of the settings. Raises `BrokerError` where no server answers."""
+    try:
+        return KafkaAdminClient(
+            bootstrap_servers=broker.split(","),
+            request_timeout_ms=int(request_seconds * 1000),
+            bootstrap_timeout_ms=8000,
+            **(security or {}),
+        )
+    except (KafkaError, ValueError, OSError) as error:
+        # Its words name hosts and the mechanism, never the password.
+        raise BrokerError(
+            f"no Kafka broker answers at {broker} ({type(error).__name__}): start it, correct FVQ_BROKER, or see FVQ_KAFKA_*"
+        ) from error
+
+
+def check_broker(broker: str, security: dict[str, Any] | None = None) -> None:
+    """Raise `BrokerError` where none of the servers answers."""
+    open_admin(broker, security, request_seconds=5.0).close()

@@ -1,0 +1,78 @@
+"""`make chaos`: every fault at its full length, within 10 minutes; prints the table and puts it into docs/delivery.md.
+
+Two lanes at a time, each with servers of its own: most of a fault's time is waiting.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from tests.integration.harness import ROOT
+
+LANES = (("test_broker.py", "test_stock_faust.py", "test_sampling.py"), ("test_sink.py",))
+PAGE = ROOT / "docs/delivery.md"
+BEGIN, END = "<!-- made by `make chaos` -->", "<!-- end -->"
+LIMIT_SECONDS = 600
+
+
+def table(rows: list[dict[str, object]]) -> str:
+    """The rows as Markdown."""
+    lines = [
+        "| fault | segments in | lost | duplicates | dead letters | recovery, s | SIGTERM, s |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    for row in rows:
+        stop = "" if row["stop"] is None else f"{row['stop']:.1f}"
+        counts = " | ".join(str(row[name]) for name in ("segments", "lost", "duplicates", "dead"))
+        lines.append(f"| {row['fault']} | {counts} | {row['recovery']:.1f} | {stop} |")
+    return "\n".join(lines)
+
+
+def main() -> int:
+    """Run the lanes; returns the exit code."""
+    began = time.monotonic()
+    with tempfile.TemporaryDirectory(prefix="fvq-chaos-") as name:
+        folder = Path(name)
+        running = []
+        for number, files in enumerate(LANES):
+            options = ["--chaos", f"--chaos-rows={folder / f'{number}.json'}", f"--basetemp={folder / str(number)}", "-q", "-s"]
+            paths = [f"tests/chaos/{file}" for file in files]
+            log = (folder / f"{number}.log").open("wb")
+            command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", *options, *paths]
+            running.append(subprocess.Popen(command, cwd=ROOT, stdout=log, stderr=log, env=os.environ | {"OMP_NUM_THREADS": "1"}))
+        try:
+            codes = [one.wait(max(1.0, began + LIMIT_SECONDS - time.monotonic())) for one in running]
+        except subprocess.TimeoutExpired:
+            print(f"not done within {LIMIT_SECONDS} s")
+            codes = [1]
+        finally:
+            for one in running:
+                if one.poll() is None:
+                    # As by Ctrl-C, so that the tests' servers and workers end with them.
+                    one.send_signal(signal.SIGINT)
+                    one.wait(30)
+        rows = []
+        for number in range(len(LANES)):
+            kept = folder / f"{number}.json"
+            rows += [json.loads(line) for line in kept.read_text().splitlines()] if kept.exists() else []
+            if any(codes):
+                print((folder / f"{number}.log").read_text(errors="replace")[-20_000:])
+    print(table(rows))
+    print(f"{len(rows)} faults, {time.monotonic() - began:.0f} s")
+    if any(codes):
+        return 1
+    text = PAGE.read_text()
+    head, rest = text.split(BEGIN)
+    PAGE.write_text(f"{head}{BEGIN}\n{table(rows)}\n{END}{rest.split(END)[1]}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

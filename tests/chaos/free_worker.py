@@ -1,0 +1,88 @@
+"""`fvq worker` with a sampler and a scorer that cost nothing: `python -m tests.chaos.free_worker`.
+
+Everything else is the real thing: the Faust app, fetching, the sinks, the end. So that the faults, and not decoding, take
+the time of a fault test. Set by the environment:
+
+    FVQ_TEST_SCORE_MS   milliseconds that the scorer takes for a batch (0)
+    FVQ_TEST_STUCK      name of a media file whose sampling never ends
+    FVQ_TEST_SINK       none: scores are kept nowhere but on their topic
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from collections.abc import Sequence
+from concurrent.futures import Future
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from scorer.spec import ClipScore, ModelId, SampledClip, Window
+from streams.events import SegmentScore
+from streams.sinks import Rejected, Sink
+from tests.doubles import SPEC, make_clip
+
+SCORE_SECONDS = float(os.environ.get("FVQ_TEST_SCORE_MS", "0")) / 1000
+STUCK = os.environ.get("FVQ_TEST_STUCK", "")
+CLIP = make_clip()
+
+
+class FreePool:
+    """Answers with one clip, whatever the file."""
+
+    def __init__(self, *_: object) -> None:
+        pass
+
+    def submit(self, path: Path) -> Future[list[tuple[Window, SampledClip]]]:
+        future: Future[list[tuple[Window, SampledClip]]] = Future()
+        if path.name != STUCK:
+            future.set_result([(Window(), CLIP)])
+        return future
+
+    def close(self) -> None:
+        pass
+
+
+class FreeScorer:
+    """Answers with one score, after the time that was asked for."""
+
+    spec = SPEC
+    model = ModelId("free", "1")
+    answer = ClipScore(61.5, "good", {"good": 0.7, "fair": 0.3}, 4.0, model)
+
+    def score(self, clips: Sequence[SampledClip]) -> list[ClipScore]:
+        time.sleep(SCORE_SECONDS)
+        return [self.answer] * len(clips)
+
+
+class NoSink(Sink):
+    """Forgets everything."""
+
+    def add(self, score: SegmentScore) -> None:
+        pass
+
+    async def flush(self) -> list[Rejected]:
+        return []
+
+    async def check(self) -> str:
+        return "none"
+
+
+def free_engine() -> ModuleType:
+    """In place of `scorer.engine`, whose import alone takes seconds."""
+    module: Any = ModuleType("scorer.engine")
+    module.load_engine = lambda *_: FreeScorer()
+    return module
+
+
+if __name__ == "__main__":
+    sys.modules["scorer.engine"] = free_engine()
+    from streams import worker
+    from streams.settings import load_settings
+
+    worker.SamplerPool = FreePool  # type: ignore[misc, assignment]
+    if os.environ.get("FVQ_TEST_SINK") == "none":
+        worker.open_sink = lambda _: NoSink()
+    sys.exit(worker.run_worker(load_settings()))

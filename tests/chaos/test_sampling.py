@@ -1,0 +1,45 @@
+"""The real model and real media: a sampling child hangs, another is killed as the kernel kills for memory."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from pathlib import Path
+
+import pytest
+
+from streams.ingest.files import cut, find_sources
+from tests.chaos.conftest import Report
+from tests.chaos.world import children, freeze, world
+from tests.integration.harness import ROOT, InfluxServer, KafkaServer, wait_for
+
+
+@pytest.mark.long
+@pytest.mark.timeout(420)
+def test_a_sampling_child_hangs_or_is_killed(kafka: KafkaServer, influxdb: InfluxServer, tmp_path: Path, report: Report) -> None:
+    (source,) = find_sources(ROOT / "deploy/demo/face.mp4")
+    media = [one.path for one in cut(source, tmp_path / "media", 2.0)]
+    settings = {"FVQ_SAMPLE_TIMEOUT": "8", "FVQ_BATCH_SIZE": "4", "FVQ_DEVICE": "cpu"}
+    with world("sampling child hangs", kafka, influxdb, tmp_path, rate=1.0, media=media, command=None, **settings) as w:
+        (worker,) = w.start("real")
+        for kill in (False, True):
+            wait_for("a child", lambda: bool(children(worker)), 60)
+            (child,) = children(worker)
+            if kill:
+                os.kill(child, signal.SIGKILL)
+            else:
+                freeze(child)
+            # A child that hung is replaced when its time is over, one that was killed at once.
+            wait_for("another child", lambda child=child: child not in children(worker), 60)
+            w.recover()
+        (child,) = children(worker)
+        freeze(child)
+        begin = time.monotonic()
+        w.stop_one(worker)
+        assert time.monotonic() - begin < 30
+        wait_for("the end of the child that hung", lambda: not Path(f"/proc/{child}").exists(), 10)
+        worker.start()
+        row = w.settle()
+        assert row.dead <= 2, "only what a child held while it hung is given up"
+        report.add(row, "another is killed; the real model")

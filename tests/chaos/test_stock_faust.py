@@ -1,0 +1,98 @@
+"""Why the score agent has the shape that it has: the naive one loses a message for certain, ours does not.
+
+Faust commits an offset when everything before it was acknowledged, or so it says: with an agent that runs concurrently
+it commits past the message right after the last commit (`Consumer._new_offset` of faust-streaming 0.15.3 compares
+`min(acked) - committed > 1`), and past anything while nothing was committed yet. So: the first message is still being
+worked on, those after it are answered and committed, and a kill -9 takes the first one with it.
+"""
+
+from __future__ import annotations
+
+import urllib.request
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+from kafka import KafkaConsumer, TopicPartition
+
+from streams.events import SCORES_TOPIC, SEGMENTS_TOPIC, SegmentEvent, SegmentScore
+from streams.topics import create_topics
+from streams.worker import free_port
+from tests.chaos.world import FREE_WORKER
+from tests.integration.harness import PYTHON, Follower, KafkaServer, Worker, produce, wait_for
+
+SEGMENTS = 20
+
+
+def event(folder: Path, number: int) -> SegmentEvent:
+    media = folder / ("stuck.ts" if number == 0 else "segment.ts")
+    media.touch()
+    return SegmentEvent(
+        stream_id="s", segment_id=f"s/{number}", sequence=number, uri=media.as_uri(), start=datetime.now(UTC), duration=2.0
+    )
+
+
+def committed(broker: str) -> int:
+    """The group's offset in the one partition."""
+    consumer = KafkaConsumer(bootstrap_servers=broker, group_id="shape", enable_auto_commit=False)
+    try:
+        return consumer.committed(TopicPartition(SEGMENTS_TOPIC, 0)) or 0
+    finally:
+        consumer.close()
+
+
+def segments_in_flight(port: int) -> int:
+    try:
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=2) as answer:
+            lines = answer.read().decode().splitlines()
+    except OSError:
+        return 0
+    return int(float(next(line.split()[1] for line in lines if line.startswith("fvq_segments_in_flight "))))
+
+
+@pytest.mark.parametrize(("shape", "lost"), [("naive", {"s/0"}), ("ours", set())])
+def test_a_message_that_is_still_worked_on_when_the_worker_is_killed(
+    kafka: KafkaServer, tmp_path: Path, shape: str, lost: set[str]
+) -> None:
+    create_topics(kafka.broker, partitions=1, replication=1)
+    events = [event(tmp_path, number) for number in range(SEGMENTS)]
+    produce(kafka.broker, SEGMENTS_TOPIC, events)
+    follower = Follower(kafka.broker, SCORES_TOPIC)
+    port = free_port("127.0.0.1")
+    settings = {
+        "FVQ_BROKER": kafka.broker,
+        "FVQ_GROUP": "shape",
+        "FVQ_MEDIA_ROOTS": str(tmp_path),
+        "FVQ_LIVE_WINDOW": "off",
+        "FVQ_SESSION_TIMEOUT": "6",
+        "FVQ_WEB_PORT": str(port),
+    }
+    command = [PYTHON, "-m", "tests.chaos.naive_worker"] if shape == "naive" else FREE_WORKER
+    worker = Worker("worker", tmp_path, command=command, **(settings | {"FVQ_TEST_STUCK": "stuck.ts"}))
+
+    def answered() -> set[str]:
+        return {SegmentScore.from_bytes(value).segment_id for value in follower.read()}
+
+    try:
+        worker.start()
+        if shape == "naive":
+            wait_for("answers to all but the first", lambda: len(answered()) == SEGMENTS - 1, 60)
+            wait_for("a commit past the first", lambda: committed(kafka.broker) == SEGMENTS, 60)
+        else:
+            wait_for("the first one's batch is in flight", lambda: segments_in_flight(port) >= 8, 60)
+            assert answered() == set()
+            assert committed(kafka.broker) == 0
+        worker.kill()
+        # The next one gets stuck on nothing; the segment announced last shows when it has read everything.
+        worker.environment.pop("FVQ_TEST_STUCK")
+        worker.start()
+        events.append(event(tmp_path, SEGMENTS))
+        produce(kafka.broker, SEGMENTS_TOPIC, events[-1:])
+        wait_for("an answer to the last one", lambda: events[-1].segment_id in answered(), 60)
+        assert {one.segment_id for one in events} - answered() == lost
+    except BaseException:
+        print(worker.tail())
+        raise
+    finally:
+        worker.kill()
+        follower.close()

@@ -1,0 +1,269 @@
+"""What the fault tests are made of: live streams that never stop, workers, and an oracle that accounts for every segment."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+import time
+import urllib.error
+import urllib.request
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+from influxdb_client import InfluxDBClient
+from kafka import KafkaProducer
+
+from streams.events import DEAD_LETTER_TOPIC, SCORES_TOPIC, SEGMENTS_TOPIC, SegmentEvent, SegmentScore
+from streams.topics import create_topics
+from streams.worker import free_port
+from tests.chaos.proxy import FaultProxy
+from tests.integration.harness import PYTHON, Follower, InfluxServer, KafkaServer, Worker, wait_for
+
+FREE_WORKER = [PYTHON, "-m", "tests.chaos.free_worker"]
+STREAMS = 8
+PARTITIONS = 4
+STOP_SECONDS = 30.0
+"""A worker that was told to stop ends within it, whatever is broken."""
+
+SETTLE_SECONDS = 120.0
+"""Long enough for a backlog and a rebalance on a machine that does other things as well."""
+
+
+@dataclass
+class Row:
+    """One line of the table. recovery: seconds from the fault's end until every stream had an answer to a segment that
+    was announced after it, the longest of all; stop: seconds that a worker took to end on SIGTERM under the fault."""
+
+    fault: str
+    segments: int = 0
+    lost: int = 0
+    duplicates: int = 0
+    dead: int = 0
+    recovery: float = 0.0
+    stop: float | None = None
+
+
+class Feeder:
+    """Announces segments of `STREAMS` live streams, each acknowledged by the broker, until it is stopped."""
+
+    def __init__(self, broker: str, media: list[Path], rate: float, prefix: str) -> None:
+        self.sent: list[SegmentEvent] = []
+        self._media, self._rate, self._prefix = media, rate, prefix
+        # Patient: the broker may be away for longer than a producer usually waits.
+        self._producer = KafkaProducer(bootstrap_servers=broker, delivery_timeout_ms=240_000, max_block_ms=240_000)
+        self._stopped = threading.Event()
+        self._thread = threading.Thread(target=self._run, daemon=True)
+        self._thread.start()
+
+    def next_sequence(self) -> int:
+        """Segments with this sequence or a later one were not announced yet, of any stream."""
+        return len(self.sent) // STREAMS + 1
+
+    def stop(self) -> set[str]:
+        """Announce no more; the ids of all that the broker has acknowledged."""
+        self._stopped.set()
+        self._thread.join(250)
+        assert not self._thread.is_alive(), "the broker takes no segments"
+        self._producer.close()
+        return {event.segment_id for event in self.sent}
+
+    def _run(self) -> None:
+        begin, number = time.monotonic(), 0
+        while not self._stopped.is_set():
+            event = self._event(number)
+            # Counted when acknowledged: what the broker has not taken is not in the system.
+            self._producer.send(SEGMENTS_TOPIC, key=event.stream_id.encode(), value=event.to_bytes()).get(timeout=240)
+            self.sent.append(event)
+            number += 1
+            self._stopped.wait(begin + number / self._rate - time.monotonic())
+
+    def _event(self, number: int) -> SegmentEvent:
+        stream, sequence = f"{self._prefix}-{number % STREAMS}", number // STREAMS
+        media = self._media[number % len(self._media)]
+        start = datetime.now(UTC) - timedelta(seconds=2)
+        return SegmentEvent(
+            stream_id=stream, segment_id=f"{stream}/{sequence}", sequence=sequence, uri=media.as_uri(), start=start, duration=2.0
+        )
+
+
+@dataclass
+class World:
+    """Servers, workers and streams of one fault. Use `world(...)`."""
+
+    kafka: KafkaServer
+    influxdb: InfluxServer
+    proxy: FaultProxy
+    folder: Path
+    feeder: Feeder
+    settings: dict[str, str]
+    command: list[str] | None
+    row: Row
+    workers: list[Worker] = field(default_factory=list)
+    followers: dict[str, Follower] = field(default_factory=dict)
+
+    def start(self, *names: str) -> list[Worker]:
+        """Workers that are started now and have their partitions when this returns; killed when the world ends."""
+        started = []
+        for name in names:
+            settings = self.settings | {"FVQ_WEB_PORT": str(free_port("127.0.0.1"))}
+            started.append(Worker(name, self.folder, command=self.command, **settings).start())
+        self.workers += started
+        for worker in started:
+            wait_for(f"{worker.name} has partitions", lambda worker=worker: has_partitions(worker), SETTLE_SECONDS)
+        self.recover()
+        if len(self.workers) == len(started):
+            self.row.recovery = 0.0  # the first ones recover from no fault
+        return started
+
+    def answers(self) -> list[SegmentScore]:
+        """All scores that an outside reader has seen so far."""
+        return [SegmentScore.from_bytes(value) for value in self._follower(SCORES_TOPIC).read()]
+
+    def reached(self) -> dict[str, int]:
+        """The highest sequence answered, by stream."""
+        last: dict[str, int] = {}
+        for one in self.answers():
+            last[one.stream_id] = max(last.get(one.stream_id, -1), one.sequence)
+        return last
+
+    def recover(self, seconds: float = SETTLE_SECONDS) -> float:
+        """Wait until every stream has an answer to a segment announced from now on; the row keeps the longest wait."""
+        mark = self.feeder.next_sequence()
+        took = wait_for(
+            f"{self.row.fault}: answers to all streams",
+            lambda: sum(sequence >= mark for sequence in self.reached().values()) == STREAMS,
+            seconds,
+            every=0.1,
+        )
+        self.row.recovery = max(self.row.recovery, took)
+        return took
+
+    def stop_one(self, worker: Worker) -> None:
+        """SIGTERM under the fault: the worker ends in time."""
+        begin = time.monotonic()
+        worker.terminate(STOP_SECONDS)
+        self.row.stop = max(self.row.stop or 0.0, time.monotonic() - begin)
+
+    def settle(self, influx: bool = True) -> Row:
+        """Stop the streams, wait for the last answer, account for every segment id in the topic and in InfluxDB."""
+        expected = self.feeder.stop()
+
+        def unanswered() -> set[str]:
+            return expected - {one.segment_id for one in self.answers()} - set(self.dead_letters())
+
+        wait_for(f"{self.row.fault}: an answer to each of {len(expected)}", lambda: not unanswered(), SETTLE_SECONDS)
+        counts = Counter(one.segment_id for one in self.answers())
+        self.row.segments, self.row.dead = len(expected), len(set(self.dead_letters()) & expected)
+        self.row.duplicates = counts.total() - len(counts)
+        assert set(counts) <= expected, "an answer to a segment that nobody announced"
+        if influx:
+            # The last flush comes after the last answer on the topic.
+            wait_for(f"{self.row.fault}: InfluxDB has every score", lambda: set(self.stored()) == set(counts), SETTLE_SECONDS)
+            stored = self.stored()
+            assert set(stored.values()) == {1}, "a repeated score overwrites itself"
+        self.row.lost = len(unanswered())
+        return self.row
+
+    def dead_letters(self) -> list[str]:
+        """Segment ids of the dead letters."""
+        return [SegmentEvent.from_bytes(value).segment_id for value in self._follower(DEAD_LETTER_TOPIC).read()]
+
+    def stored(self) -> Counter[str]:
+        """How many points InfluxDB has of each segment id; asked past the proxy."""
+        query = (
+            'from(bucket: "fvq") |> range(start: -2h, stop: 1h) |> filter(fn: (r) => r._measurement == "segment_score" and '
+            f'r._field == "segment_id" and r.stream_id =~ /^{self.row.fault.replace(" ", "-")}-/) |> keep(columns: ["_value"])'
+        )
+        with InfluxDBClient(self.influxdb.url, self.influxdb.token_file.read_text().strip(), org="fvq", timeout=30_000) as client:
+            return Counter(record.get_value() for table in client.query_api().query(query) for record in table.records)
+
+    def _follower(self, topic: str) -> Follower:
+        if topic not in self.followers:
+            self.followers[topic] = Follower(self.kafka.broker, topic)
+        return self.followers[topic]
+
+
+@contextmanager
+def world(
+    fault: str,
+    kafka: KafkaServer,
+    influxdb: InfluxServer,
+    folder: Path,
+    *,
+    rate: float = 40.0,
+    media: list[Path] | None = None,
+    command: list[str] | None = FREE_WORKER,
+    **settings: str,
+) -> Iterator[World]:
+    """Topics, a proxy before InfluxDB, and streams that run; at the end all is stopped, and a failure shows the logs."""
+    create_topics(kafka.broker, PARTITIONS, 1)
+    if media is None:
+        media = [folder / "segment.ts"]
+        media[0].touch()
+    with ExitStack() as stack:
+        proxy = stack.enter_context(FaultProxy(influxdb.url))
+        ours = {
+            "FVQ_BROKER": kafka.broker,
+            "FVQ_GROUP": "chaos",
+            "FVQ_LIVE_WINDOW": "off",
+            "FVQ_MEDIA_ROOTS": str(media[0].parent),
+            "FVQ_SESSION_TIMEOUT": "6",  # the broker's own lower bound
+            "FVQ_SAMPLER_WORKERS": "1",
+            "FVQ_BATCH_SIZE": "32",
+            "FVQ_INFLUX_URL": proxy.url,
+            "FVQ_INFLUX_TOKEN_FILE": str(influxdb.token_file),
+        }
+        feeder = Feeder(kafka.broker, media, rate, fault.replace(" ", "-"))
+        made = World(kafka, influxdb, proxy, folder, feeder, ours | settings, command, Row(fault))
+        try:
+            yield made
+        except BaseException:
+            for worker in made.workers:
+                print(worker.tail())
+            raise
+        finally:
+            for worker in made.workers:
+                worker.kill()
+            for follower in made.followers.values():
+                follower.close()
+
+
+def has_partitions(worker: Worker) -> bool:
+    """Whether a worker says that it is ready, whatever it says about its sink."""
+    try:
+        with urllib.request.urlopen(f"http://127.0.0.1:{worker.environment['FVQ_WEB_PORT']}/readyz", timeout=5):
+            return True
+    except urllib.error.HTTPError as error:
+        return b"partition" not in error.read()
+    except OSError:
+        return False
+
+
+def children(worker: Worker) -> list[int]:
+    """Process ids of a worker's sampling children."""
+    assert worker.process is not None
+    found = []
+    for folder in Path("/proc").glob("[0-9]*"):
+        try:
+            parent = int(folder.joinpath("stat").read_text().rsplit(")", 1)[1].split()[1])
+            command = folder.joinpath("cmdline").read_bytes()
+        except (OSError, IndexError):
+            continue  # it ended meanwhile
+        if parent == worker.process.pid and b"spawn_main" in command:
+            found.append(int(folder.name))
+    return found
+
+
+def freeze(pid: int) -> None:
+    """Stop a process as if it hung."""
+    os.kill(pid, signal.SIGSTOP)
+
+
+def thaw(pid: int) -> None:
+    """Let it go on."""
+    os.kill(pid, signal.SIGCONT)

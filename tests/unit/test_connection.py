@@ -1,0 +1,63 @@
+"""One description of how brokers are spoken to, for two clients; and no secret in what is printed or logged."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+
+import faust
+import pytest
+
+from streams.connection import client_options, faust_credentials
+from streams.logs import LONGEST_CHARS, configure_logging
+from streams.settings import Settings, SettingsError
+
+
+def secured(**changes: object) -> Settings:
+    fields = {"kafka_security": "SASL_SSL", "kafka_user": "fvq", "kafka_password": "s3cret"}
+    return Settings(**(fields | changes))
+
+
+def test_both_clients_get_the_same_user_and_mechanism() -> None:
+    settings = secured(kafka_sasl="scram-sha-256")
+    options, credentials = client_options(settings), faust_credentials(settings)
+    assert isinstance(credentials, faust.SASLCredentials)
+    assert options["security_protocol"] == credentials.protocol.value == "SASL_SSL"
+    assert options["sasl_mechanism"] == credentials.mechanism.value == "SCRAM-SHA-256"
+    assert options["sasl_plain_password"] == credentials.password == "s3cret"
+    assert "s3cret" not in repr(settings) + repr(credentials)
+
+
+def test_tls_alone_and_neither() -> None:
+    tls = Settings(kafka_security="ssl")
+    assert set(client_options(tls)) == {"security_protocol", "ssl_context"}
+    assert isinstance(faust_credentials(tls), faust.SSLCredentials)
+    assert client_options(Settings()) == {"security_protocol": "PLAINTEXT"}
+    assert faust_credentials(Settings()) is None
+
+
+def test_a_password_comes_from_its_file(tmp_path: Path) -> None:
+    file = tmp_path / "password"
+    file.write_text("from-file\n")
+    assert secured(kafka_password=None, kafka_password_file=file).kafka_secret() == "from-file"
+
+
+def test_a_wrong_certificate_is_named(tmp_path: Path) -> None:
+    file = tmp_path / "ca.pem"
+    file.write_text("this is no certificate")
+    with pytest.raises(SettingsError, match="FVQ_KAFKA_CA_FILE"):
+        client_options(secured(kafka_ca_file=file))
+    with pytest.raises(SettingsError, match="FVQ_KAFKA_CERT_FILE"):
+        client_options(secured(kafka_cert_file=file))
+
+
+def test_a_log_line_has_an_end(capsys: pytest.CaptureFixture[str]) -> None:
+    before = logging.getLogger().handlers[:], logging.getLogger().level
+    try:
+        configure_logging(Settings())
+        logging.getLogger("streams").warning("waits for %s", ["a message"] * 10_000)
+        line = capsys.readouterr().err
+    finally:
+        logging.getLogger().handlers[:], logging.getLogger().level = before
+    assert len(line) < LONGEST_CHARS + 100
+    assert "characters)" in line
