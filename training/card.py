@@ -72,7 +72,8 @@ def write_adapter_card(directory: Path, metrics: dict[str, Any], data: str) -> N
         "error_rest": "error of the rest",
     }
     rows = [
-        f"| {label} | " + " | ".join(f"{metrics[split][name]:.3f}" for split in splits) + " |" for name, label in names.items()
+        f"| {label} | " + " | ".join(f"{metrics[split].get(name, float('nan')):.3f}" for split in splits) + " |"
+        for name, label in names.items()
     ]
     table = "\n".join([f"| | {' | '.join(splits)} |", "|---" * (len(splits) + 1) + "|", *rows])
     parts = "\n".join(f"- {name}: {base[name]}" for name in ("model", "motion", "face") if base[name])
@@ -90,7 +91,8 @@ Recipe `{recipe["name"]}`, seed {recipe["seed"]}, commit {metrics["commit"] or "
 The curves are in `curve.csv` and `curve.png`.
 
 ## How well it does
-On clips of contents that it was not trained on; nothing was chosen by them in this run.
+On clips of contents that it was not trained on. `val` set how large the uncertainty is on the mean; nothing else was
+chosen by either in this run.
 
 {table}
 """
