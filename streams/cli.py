@@ -197,7 +197,8 @@ def train(
 
     metrics = run(recipe, data, dev, out)
     shown = ("version", "srcc", "srcc_within", "plcc", "rmse", "ladders")
-    print(json.dumps({name: metrics[name] for name in shown if name in metrics}))
+    if metrics:
+        print(json.dumps({name: metrics[name] for name in shown if name in metrics}))
 
 
 @app.command()

@@ -2,7 +2,7 @@
 
     fvq ablate --recipe training/recipes/nano.yaml --data TRAIN/labels.csv --dev DEV/labels.csv --work MODEL/work
 
-Needs the work folder that `fvq train` left: samples and vision encoder are shared, stages I and II are run for each row.
+Needs the work folder that `fvq train` left: the samples are shared, stages I and II are run for each row.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from scorer.spec import SamplerSpec
 from training.datasets import encode, read_labels
 from training.evaluate import summary
 from training.samples import kept_samples, parts_of
+from training.start import imagenet_encoder
 from training.train import Recipe, fit, new_network, predict
 
 FIGURES = ("srcc", "srcc_within", "plcc", "rmse", "ladders")
@@ -37,8 +38,8 @@ def ablate(recipe: Recipe, data: Path, dev: Path, work: Path, seeds: int) -> dic
     """Figures on dev of each row of `without`, the mean over so many seeds."""
     torch.set_num_threads(recipe.threads)
     rows, dev_rows = read_labels(data), read_labels(dev)
-    encoder = work / "stage0"
     samples = kept_samples(work / "train", rows, SamplerSpec(), 1, parts_of(rows, recipe.seed))
+    encoder = imagenet_encoder(samples)
     features = encode(new_network(encoder), samples)
     dev_features = encode(new_network(encoder), kept_samples(work / "dev", dev_rows, SamplerSpec(), 1))
     labelled = [dev_rows[int(i)] for i in dev_features.row]

@@ -2,7 +2,7 @@
 
     fvq crossvalidate --recipe training/recipes/nano.yaml --data TRAIN/labels.csv --dev DEV/labels.csv --work MODEL/work
 
-Everything is fitted anew in each fold, the vision encoder too. Only first references are scored: further variants of a
+Everything that is trained is fitted anew in each fold. Only first references are scored: further variants of a
 source are for training. Needs the samples that `fvq train` left; a run that was killed goes on with the next fold.
 """
 
@@ -20,7 +20,8 @@ from scorer.spec import SamplerSpec
 from training.datasets import Features, encode, read_labels
 from training.evaluate import cross_validated, intervals, summary
 from training.samples import kept_samples, parts_of
-from training.train import Recipe, Row, fit, new_network, predict, stage0
+from training.start import imagenet_encoder
+from training.train import Recipe, Row, fit, new_network, predict
 
 
 def crossvalidate(recipe: Recipe, data: Path, dev: Path, work: Path, folds: int) -> dict[str, Any]:
@@ -31,9 +32,13 @@ def crossvalidate(recipe: Recipe, data: Path, dev: Path, work: Path, folds: int)
         kept_samples(work / "train", train_rows, SamplerSpec(), 1, parts_of(train_rows, recipe.seed)),
         kept_samples(work / "dev", dev_rows, SamplerSpec(), 1),
     ]
+    encoder = imagenet_encoder(samples[0])
+    parts = [encode(new_network(encoder), one) for one in samples]
     rows: list[Row] = [*train_rows, *dev_rows]
     place_of_row = [*samples[0].rows, *(samples[1].rows + len(train_rows))]
     taken = [rows[int(i)] for i in place_of_row]
+    tensors = {name: torch.cat([part.tensors[name] for part in parts]) for name in parts[0].tensors}
+    features = Features(tensors, torch.tensor(place_of_row))
     fold = 0
 
     def fit_and_score(inside: Sequence[int], outside: Sequence[int]) -> Sequence[float]:
@@ -43,12 +48,7 @@ def crossvalidate(recipe: Recipe, data: Path, dev: Path, work: Path, folds: int)
         kept = folder / "scores.json"
         if kept.exists():
             return list(json.loads(kept.read_text()))
-        people = {taken[i]["person"] for i in inside}
         torch.manual_seed(recipe.seed)
-        encoder = stage0(recipe, [row for row in rows if row["person"] in people], [], folder / "stage0")
-        parts = [encode(new_network(encoder), one) for one in samples]
-        tensors = {name: torch.cat([part.tensors[name] for part in parts]) for name in parts[0].tensors}
-        features = Features(tensors, torch.tensor(place_of_row))
         network = new_network(encoder)
         fit(network, features, rows, recipe, np.array(inside))
         scores = [score for score, *_ in predict(network, features, torch.tensor(outside))]

@@ -17,7 +17,7 @@ from scorer.model.modeling import FVQRater
 from training.samples import Samples
 
 CACHED = ("frames", "portrait", "portrait_mask", "faces", "faces_mask")
-"""Streams whose encoder is frozen after stage 0."""
+"""Streams whose encoder is frozen."""
 
 ENCODE_BATCH = 8
 

@@ -21,6 +21,7 @@ from accelerate import Accelerator
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
 from tqdm import tqdm
 
 from training.recipe import StagePart
@@ -165,7 +166,7 @@ def run_stage(
     first = done.step if done else 0
     if done:
         optimizer.load_state_dict(done.optimizer)
-    parallel = accelerator.prepare_model(model)
+    parallel = _parallel(accelerator, model)
     steps = tqdm(
         range(first, stage.total),
         desc=f"stage {'I' * stage.number}",
@@ -189,9 +190,18 @@ def run_stage(
             curve.add(stage.number, step + 1, rate, mean)
             if (step + 1) % stage.checkpoint_steps == 0 or step + 1 == stage.total:
                 keep(step + 1, optimizer.state_dict())
-    # Takes accelerate's autocast off again: each stage is prepared with what is trainable in it.
-    accelerator.unwrap_model(parallel, keep_fp32_wrapper=False)
-    accelerator.free_memory()
+
+
+def _parallel(accelerator: Accelerator, model: nn.Module) -> nn.Module:
+    """The model with its gradients exchanged among the processes, for what is trainable in this stage.
+
+    Not accelerate's `prepare`: it changes the model's forward, and does not change it back for the next stage.
+    """
+    if not accelerator.use_distributed:
+        return model
+    devices = [accelerator.local_process_index] if accelerator.device.type == "cuda" else None
+    # The tokens for absent images are in the projectors of streams that are never absent, too.
+    return DistributedDataParallel(model, device_ids=devices, find_unused_parameters=True)
 
 
 def _backward(
@@ -207,7 +217,8 @@ def _backward(
     for number, part in enumerate(parts, start=1):
         # Gradients are exchanged once a step, with the last part.
         with nullcontext() if number == len(parts) else accelerator.no_sync(model):
-            loss = loss_of(model, part) * (len(part) / len(places))
+            with accelerator.autocast():
+                loss = loss_of(model, part) * (len(part) / len(places))
             accelerator.backward(loss)
         total += loss.detach()
     return total

@@ -86,7 +86,7 @@ def load_tune_recipe(path: Path) -> TuneRecipe:
 
 
 def run(recipe: Path, data: Path, dev: Path | None, out: Path) -> dict[str, Any]:
-    """Run a recipe of either kind; returns the metrics that are beside the model in `out`.
+    """Run a recipe of either kind; returns the metrics that are beside the model in `out`, or none beside the main process.
 
     data: a labels file of `fvq synth`, or for an adapter any source that `training.readers` reads. dev: labels of other
     people; an adapter's data has its own splits. Raises ValueError where they do not fit the recipe.

@@ -2,7 +2,7 @@
 
     fvq train --recipe training/recipes/nano.yaml --data TRAIN/labels.csv --dev DEV/labels.csv --out MODEL
 
-Stage 0 teaches the vision encoder on single frames (`training.pretrain`). Its outputs are then computed once. Stage I
+Every segment is sampled once, and seen once by the vision encoder, which is not trained (`training.start`). Stage I
 trains projectors and language model to answer with the level; stage II adds the score: L1 and the order within each
 content, while the level's answer is kept. The uncertainty learns the errors that models make which have not seen the
 person: a model's own errors on what it has learned are too small. `dev` is only looked at: nothing is chosen by it.
@@ -36,8 +36,8 @@ from training.card import write_card
 from training.datasets import Features, balanced_batches, encode, read_labels
 from training.evaluate import Floats, calibration, cross_validated, summary
 from training.losses import laplace_spread, score_loss
-from training.pretrain import load_frames, pretrain
 from training.samples import kept_samples, parts_of
+from training.start import imagenet_encoder, set_scale
 from training.synth import fingerprint
 
 Row = dict[str, Any]
@@ -50,7 +50,6 @@ class Recipe:
 
     name: str
     seed: int
-    stage0_steps: int
     stage1_steps: int
     stage2_steps: int
     contents_per_batch: int
@@ -60,11 +59,16 @@ class Recipe:
     statistics_noise: float
     """Deviation of the noise on the standardised statistics: few contents, and a table of numbers is easily learned by heart."""
     image_noise: float
-    """The same on the standardised outputs of the vision encoder, which knows the training people from stage 0."""
+    """The same on the standardised outputs of the vision encoder: what tells two people apart is drowned, what a degradation
+    does to all of them is not."""
     stream_dropout: float
     """Share of the clips that are seen without their statistics, and without their motion: the pictures must be looked at too."""
+    image_dropout: float
+    """The same for each of frames, portrait and faces: a stranger's picture may be unlike all that were learned."""
     folds: int
     """Models that are fitted on parts of the people, for the errors that the uncertainty learns."""
+    dev_looks: int
+    """How often figures on dev were looked at while the recipe was made; the card says it."""
     threads: int = 1
     """More cost more than they bring for a network of this size, and the sampling children need the cores."""
 
@@ -80,7 +84,7 @@ class Recipe:
 def train(recipe: Recipe, data: Path, dev: Path, out: Path) -> dict[str, Any]:
     """Run the recipe; write the model directory `out` (weights, sampler, tokenizer, card, metrics); returns the metrics.
 
-    Everything that can be taken up again after a kill is in `out/work`: the samples and stage 0's encoder.
+    Everything that can be taken up again after a kill is in `out/work`: the samples.
     """
     started = time.monotonic()
     work = out / "work"
@@ -92,7 +96,7 @@ def train(recipe: Recipe, data: Path, dev: Path, out: Path) -> dict[str, Any]:
     rows, dev_rows = read_labels(data), read_labels(dev)
     samples = kept_samples(work / "train", rows, spec, jobs, parts_of(rows, recipe.seed))
     dev_samples = kept_samples(work / "dev", dev_rows, spec, jobs)
-    encoder = stage0(recipe, rows, dev_rows, work / "stage0")
+    encoder = imagenet_encoder(samples)
     features, dev_features = encode(new_network(encoder), samples), encode(new_network(encoder), dev_samples)
     errors = np.abs(held_out_scores(encoder, features, rows, recipe) - [rows[int(i)]["mos"] for i in features.row])
     network = new_network(encoder)
@@ -108,25 +112,15 @@ def train(recipe: Recipe, data: Path, dev: Path, out: Path) -> dict[str, Any]:
     return metrics
 
 
-def stage0(recipe: Recipe, rows: list[Row], dev_rows: list[Row], folder: Path) -> Path:
-    """The folder with the trained vision encoder; one that is there already is taken."""
-    done = folder / "done"
-    if not done.exists():
-        train_frames, dev_frames = load_frames(rows), load_frames(dev_rows)
-        pretrain(train_frames, dev_frames, folder, steps=recipe.stage0_steps, seed=recipe.seed, threads=recipe.threads)
-        done.touch()
-    return folder
-
-
-def new_network(encoder: Path, streams: Sequence[str] = STREAMS, language_model: bool = True) -> FVQRater:
-    """An untrained `nano` around a trained vision encoder."""
+def new_network(encoder: LiteEncoder, streams: Sequence[str] = STREAMS, language_model: bool = True) -> FVQRater:
+    """An untrained `nano` around a vision encoder, which it shares with others."""
     network = FVQRater(nano(streams, language_model)[0])
-    network.vision_model = LiteEncoder.from_pretrained(encoder)
+    network.vision_model = encoder
     return network
 
 
-def held_out_scores(encoder: Path, features: Features, rows: list[Row], recipe: Recipe) -> Floats:
-    """Scores of all clips, each by a model that was fitted on other people (its vision encoder has seen them)."""
+def held_out_scores(encoder: LiteEncoder, features: Features, rows: list[Row], recipe: Recipe) -> Floats:
+    """Scores of all clips, each by a model that was fitted on other people."""
     taken = [rows[int(i)] for i in features.row]
 
     def fit_and_score(inside: Sequence[int], outside: Sequence[int]) -> list[float]:
@@ -155,7 +149,7 @@ def fit(
     contents = [rows[int(i)]["content"] for i in features.row]
     number = {name: i for i, name in enumerate(sorted(set(contents)))}
     content_ids = torch.tensor([number[name] for name in contents])
-    _standardise(network.standardise, features.tensors["statistics"][index])
+    set_scale(network.standardise, features.tensors["statistics"][index])
     network.vision_model.requires_grad_(False)
     parameters = [p for p in network.parameters() if p.requires_grad]
     optimizer = torch.optim.AdamW(parameters, lr=recipe.learning_rate, weight_decay=recipe.weight_decay)
@@ -209,7 +203,8 @@ def streams_of(network: FVQRater, features: Features, place: Tensor, recipe: Rec
         for name in ("statistics", "motion"):
             streams[name] = streams[name] * (torch.rand(len(place), 1, 1, 1) >= recipe.stream_dropout)
         for name in ("frames", "portrait", "faces"):
-            streams[name] = _noisy(streams[name], recipe.image_noise)
+            kept = torch.rand(len(place), 1, 1, 1) >= recipe.image_dropout
+            streams[name] = _noisy(streams[name], recipe.image_noise) * kept
     return streams
 
 
@@ -232,12 +227,3 @@ def evaluate_features(network: FVQRater, features: Features, rows: list[Row]) ->
     labelled = [rows[int(i)] for i in features.row]
     scores, uncertainty, levels = zip(*predict(network, features, torch.arange(len(features))), strict=True)
     return summary(labelled, scores) | calibration([row["mos"] for row in labelled], scores, uncertainty, levels)
-
-
-def _standardise(norm: nn.Module, values: Tensor) -> None:
-    """Set a batch norm without affine to mean and variance of the values; constant columns come out as 0."""
-    assert isinstance(norm, nn.BatchNorm1d)
-    assert norm.running_mean is not None
-    assert norm.running_var is not None
-    norm.running_mean.copy_(values.mean(0))
-    norm.running_var.copy_(values.var(0).clamp(min=1e-6))

@@ -5,7 +5,8 @@
 
 Clips are sampled once, as they are served, and what frozen encoders say of them is computed once. Stage I trains the
 projectors to make the language model answer with the right level; stage II trains LoRA on the vision encoder and the
-language model, and the head, by L1. The base's weights never change. What is in MODEL/work is taken up after a kill.
+language model, and the head, by L1. The split `val` only sets how large the uncertainty is, `test` only gives figures.
+The base's weights never change. What is in MODEL/work is taken up after a kill.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from accelerate import Accelerator, DistributedDataParallelKwargs, InitProcessGroupKwargs
+from accelerate import Accelerator, InitProcessGroupKwargs
 from numpy.typing import NDArray
 from peft import PeftModel
 from safetensors.torch import load_file, save_file
@@ -33,7 +34,7 @@ from tqdm import tqdm
 from scorer.engine import version_of
 from scorer.model.adapters import Lora, attach, keep_norms, save_adapter
 from scorer.model.bases import SHIPPED, Base, base_config, fingerprint, load_base, sampler_spec
-from scorer.model.modeling import ClipBatch, FVQRater, RaterOutput
+from scorer.model.modeling import LEAST_UNCERTAINTY, SPREAD_UNIT, ClipBatch, FVQRater, RaterOutput
 from scorer.spec import LEVELS, SamplerSpec
 from training.card import write_adapter_card
 from training.evaluate import agreement, calibration
@@ -45,6 +46,8 @@ from training.samples import Samples, kept_samples
 
 LEVEL_WIDTH = 100 / len(LEVELS)
 ENCODE_BATCH = 8
+FEWEST = 5
+"""Clips of a split that figures are made of: the logistic alone has four parameters."""
 WAIT = timedelta(days=2)
 """How long processes wait for the one that samples; torch's own limit is ten minutes."""
 
@@ -55,17 +58,18 @@ def tune(recipe: TuneRecipe, data: Path, out: Path) -> dict[str, Any]:
     data: anything that `training.readers.read_rated` takes. Raises ValueError or `ModelError` that says what in recipe,
     data or base does not fit.
     """
-    bf16 = torch.cuda.is_available() and torch.cuda.is_bf16_supported()
-    # The tokens for absent images are in the projectors of streams that are never absent, too.
-    handlers = [InitProcessGroupKwargs(timeout=WAIT), DistributedDataParallelKwargs(find_unused_parameters=True)]
-    accelerator = Accelerator(mixed_precision="bf16" if bf16 else "no", kwargs_handlers=handlers)
+    bf16 = has_bf16()
+    # Without a GPU accelerate takes several processes for several runs, unless it is told to use the CPU.
+    on_cpu = not torch.cuda.is_available()
+    precision = "bf16" if bf16 else "no"
+    accelerator = Accelerator(mixed_precision=precision, cpu=on_cpu, kwargs_handlers=[InitProcessGroupKwargs(timeout=WAIT)])
     work = out / "work"
     work.mkdir(parents=True, exist_ok=True)
     rated = read_rated(data, recipe.seed)
     if accelerator.is_main_process:
         tqdm.write(rated.report())
-    if not rated.of("train") or not rated.of("val") + rated.of("test"):
-        raise ValueError(f"{data}: there have to be clips to train on and others to look at.\n{rated.report()}")
+    if not rated.of("train") or max(len(rated.of("val")), len(rated.of("test"))) < FEWEST:
+        raise ValueError(f"{data}: there have to be clips to train on, and {FEWEST} of val or test to look at.\n{rated.report()}")
     # What no base brings starts from chance: from the same in every process and every run.
     torch.manual_seed(recipe.seed)
     network, spec, base = new_network(recipe.base, torch.bfloat16 if bf16 else torch.float32)
@@ -82,6 +86,9 @@ def tune(recipe: TuneRecipe, data: Path, out: Path) -> dict[str, Any]:
     trainer = Trainer(recipe, accelerator, tuned, samples, known, rows, work, key)
     curve = Curve(out / "curve.csv")
     trainer.run(training, curve, checkpoint)
+    validation = np.array([place for place, row in enumerate(rows) if row.split == "val"], np.int64)
+    if len(validation) >= FEWEST:
+        trainer.calibrate(validation)
     accelerator.wait_for_everyone()
     metrics: dict[str, Any] = {}
     if accelerator.is_main_process:
@@ -100,6 +107,11 @@ def tune(recipe: TuneRecipe, data: Path, out: Path) -> dict[str, Any]:
         write_adapter_card(out, metrics, rated.report())
     accelerator.wait_for_everyone()
     return metrics
+
+
+def has_bf16() -> bool:
+    """Whether the device computes in bf16 without emulation; CPUs mostly do not."""
+    return torch.cuda.is_available() and torch.cuda.is_bf16_supported(including_emulation=False)
 
 
 def new_network(part: BasePart, dtype: torch.dtype) -> tuple[FVQRater, SamplerSpec, Base]:
@@ -235,6 +247,24 @@ class Trainer:
             found[2].extend(output.level_logits.argmax(dim=1).tolist())
         return found
 
+    def calibrate(self, places: NDArray[np.int64]) -> None:
+        """Move the uncertainty so that its mean over clips is their mean absolute error; its order stays.
+
+        Errors on what a model has learned, from which it learns the uncertainty, are too small.
+        """
+        scores, uncertainty, _ = self.scores(places)
+        error = float((torch.tensor(scores) - self._labels[places]).abs().mean())
+        softplus = (torch.tensor(uncertainty, dtype=torch.float64) - LEAST_UNCERTAINTY) / SPREAD_UNIT
+        spread = softplus.clamp(min=1e-6).expm1().log()
+        low, high = -20.0, 20.0
+        while high - low > 1e-3:
+            shift = (low + high) / 2
+            mean = float((SPREAD_UNIT * functional.softplus(spread + shift) + LEAST_UNCERTAINTY).mean())
+            low, high = (shift, high) if mean < error else (low, shift)
+        last = self.tuned.get_base_model().head[-1].modules_to_save["default"]
+        with torch.no_grad():
+            last.bias[1] += (low + high) / 2
+
     def _always_frozen(self) -> set[str]:
         return {"motion"} | ({"faces"} if self.tuned.get_base_model().face_model is not None else set())
 
@@ -269,12 +299,14 @@ def _figures(trainer: Trainer, rated: RatedSet) -> dict[str, Any]:
     metrics: dict[str, Any] = {"clips": used, "dropped": len(rated.dropped) + len(rated.clips) - len(trainer.rows)}
     for split in ("val", "test"):
         places = np.array([place for place, row in enumerate(trainer.rows) if row.split == split], np.int64)
-        if len(places):
+        if len(places) >= FEWEST:
             rows = [trainer.rows[place] for place in places]
             labels = [row.mos for row in rows]
             scores, uncertainty, levels = trainer.scores(places)
             found = agreement(scores, labels, [row.content for row in rows]) | calibration(labels, scores, uncertainty, levels)
-            metrics |= {split: found} | found
+            # There is no order within contents of one clip each.
+            known = {name: value for name, value in found.items() if np.isfinite(value)}
+            metrics |= {split: known} | known
     return metrics
 
 

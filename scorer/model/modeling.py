@@ -22,6 +22,11 @@ from transformers import AutoModel, AutoModelForCausalLM, PreTrainedModel
 from scorer.model.configuration import NORMALISATIONS, FVQRaterConfig
 from scorer.model.encoders import MOTION_ARGUMENTS
 
+SPREAD_UNIT = 25.0
+"""Points of uncertainty that the head's second number is in, through a softplus."""
+LEAST_UNCERTAINTY = 0.1
+"""Points: an error of none at all is not to be expected, and has no logarithm."""
+
 
 @dataclass
 class ClipBatch:
@@ -168,7 +173,7 @@ class FVQRater(PreTrainedModel):
         mean, spread = self.head(at_score).float().unbind(dim=1)
         return RaterOutput(
             score=100 * torch.sigmoid(mean),
-            uncertainty=25 * functional.softplus(spread) + 0.1,
+            uncertainty=SPREAD_UNIT * functional.softplus(spread) + LEAST_UNCERTAINTY,
             level_logits=logits[:, -1].float()[:, level_ids],
             answer_loss=loss,
         )

@@ -35,7 +35,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     made = fvq("synth", str(folder / "dev"), str(folder / "c.png"), *common, seconds=200)
     assert made.returncode == 0, made.stderr
     recipe = yaml.safe_load((ROOT / "training/recipes/nano.yaml").read_text())
-    short = {"stage0_steps": 3, "stage1_steps": 4, "stage2_steps": 20, "folds": 2}
+    short = {"stage1_steps": 4, "stage2_steps": 20, "folds": 2}
     (folder / "recipe.yaml").write_text(yaml.safe_dump(recipe | short))
     return folder
 

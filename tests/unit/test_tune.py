@@ -10,9 +10,11 @@ import numpy as np
 import pytest
 import torch
 import yaml
+from accelerate.state import AcceleratorState
+from safetensors.torch import load_file
 
 from scorer.engine import BATCH_FIELDS, load_engine, load_model
-from scorer.model.bases import Base, load_base
+from scorer.model.bases import SHIPPED, Base, load_base
 from scorer.sampling.statistics import NAMES
 from scorer.spec import SampledClip, SamplerSpec
 from tests import tiny
@@ -29,11 +31,10 @@ CLIPS = 40
 
 
 def clips(folder: Path, shift: float = 0.0) -> list[RatedClip]:
-    """Names of clips, the brighter the better; one content each, every fifth for test."""
+    """Names of clips, the brighter the better; one content each, every fifth for val and for test."""
     labels = np.linspace(15, 75, CLIPS) + shift
-    return [
-        RatedClip(folder / f"{i}.mp4", float(mos), f"p{i}", "test" if i % 5 == 2 else "train") for i, mos in enumerate(labels)
-    ]
+    splits = ("train", "val", "test", "train", "train")
+    return [RatedClip(folder / f"{i}.mp4", float(mos), f"p{i}", splits[i % 5]) for i, mos in enumerate(labels)]
 
 
 def sampled(rated: list[RatedClip], spec: SamplerSpec) -> list[SampledClip]:
@@ -105,7 +106,8 @@ def test_both_stages_learn_and_the_engine_scores_with_what_they_wrote(tuned: Pat
         assert np.mean(losses[-3:]) < 0.7 * np.mean(losses[:3])
     metrics = json.loads((tuned / "metrics.json").read_text())
     assert metrics["test"]["srcc"] > 0.9
-    assert metrics["clips"] == {"train": 32, "val": 0, "test": 8}
+    assert metrics["clips"] == {"train": 24, "val": 8, "test": 8}
+    assert metrics["val"]["uncertainty_mean"] == pytest.approx(metrics["val"]["error_mean"], rel=0.02)
     labels = np.array([one.mos for one in clips(Path("/data/0"))])
     assert np.abs(scores(tuned) - labels).mean() == pytest.approx(metrics["mae"], abs=4)
     assert load_engine(str(tuned), "cpu").model.version == metrics["version"]
@@ -169,6 +171,21 @@ def test_other_classes_and_every_economy(bases: dict[str, Base], tmp_path: Path)
     np.testing.assert_allclose(scores(tmp_path / "plain"), scores(tmp_path / "thrifty"), atol=0.5)
 
 
+def test_a_base_in_half_precision_has_an_adapter_in_full(
+    tuned: Path, bases: dict[str, Base], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tuning, "has_bf16", lambda: True)
+    # One precision for each process is accelerate's rule, and these tests share one.
+    AcceleratorState._reset_state(reset_partial_state=True)
+    tuning.tune(recipe(bases["qwen2"]), Path("/data/0"), tmp_path)
+    AcceleratorState._reset_state(reset_partial_state=True)
+    stored = load_file(tmp_path / "adapter_model.safetensors")
+    assert {tensor.dtype for tensor in stored.values() if tensor.is_floating_point()} == {torch.float32}
+    assert Base.load(tmp_path).fingerprint == Base.load(tuned).fingerprint
+    assert json.loads((tmp_path / "metrics.json").read_text())["srcc"] > 0.85
+    assert np.abs(scores(tmp_path) - scores(tuned)).mean() < 5
+
+
 def test_every_clip_is_seen_once_before_one_is_seen_twice() -> None:
     order = Order(7, seed=3)
     seen = order.places(0, 21).reshape(3, 7)
@@ -218,3 +235,21 @@ def test_a_whole_base_settles_its_own_sampling(tmp_path: Path) -> None:
     values["base"]["frames"] = 3
     with pytest.raises(ValueError, match="frames"):
         tuning.tune(TuneRecipe.model_validate(values), Path("/data/0"), tmp_path)
+
+
+def test_the_shipped_model_takes_on_another_opinion(tmp_path: Path) -> None:
+    """Two opinions on the same clips, 30 points apart: each adapter holds its own, and the base is as it was."""
+    short = STAGE | {"epochs": 3, "learning_rate": 2.0e-3}
+    plain = load_tune_recipe(ROOT / "training/recipes/nano_adapter.yaml").model_copy(
+        update={"stage1": StagePart(**STAGE | {"epochs": 1}), "stage2": StagePart(**short), "clips_per_device": 8}
+    )
+    means = {}
+    for shift in (-10, 20):
+        tuning.tune(plain, Path(f"/data/{shift}"), tmp_path / str(shift))
+        means[shift] = scores(tmp_path / str(shift)).mean()
+        assert sum(file.stat().st_size for file in (tmp_path / str(shift)).glob("*.safetensors")) < 3e6
+    assert means[20] - means[-10] == pytest.approx(30, abs=10)
+    untouched, merged = load_model(SHIPPED["nano"]), load_model(tmp_path / "20")
+    buffers = dict(untouched.named_buffers())
+    assert all(torch.equal(buffer, buffers[name]) for name, buffer in merged.named_buffers())
+    assert torch.equal(untouched.motion_model.over_time.weight, merged.motion_model.over_time.weight)

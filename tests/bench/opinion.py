@@ -1,0 +1,138 @@
+"""Whether an adapter learns another opinion and leaves the rest alone: raters who punish softness twice as much.
+
+    python -m tests.bench.opinion TRAIN/labels.csv TEST/labels.csv OUT [--contents 16] [--kinds blur ...] [--json]
+
+Both files are `fvq synth`'s, of different people. The labels of the kinds are put twice as far below 100, the others stay
+as they are; an adapter is trained on the shipped model by `training/recipes/nano_adapter.yaml`, and both are compared on
+the people of TEST, whom neither has seen. The shipped weights are hashed before and after.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import hashlib
+import json
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from scorer.engine import load_model
+from scorer.model.bases import SHIPPED
+from scorer.spec import SamplerSpec
+from training.datasets import read_labels
+from training.readers import read_rated
+from training.recipe import load_tune_recipe
+from training.samples import Samples
+from training.tune import sampled, tune
+
+RECIPE = Path(__file__).parents[2] / "training/recipes/nano_adapter.yaml"
+SOFT = ("blur", "blur+x264", "scale", "scale+x264", "motion-blur")
+"""What takes the detail from a face."""
+BATCH = 8
+
+Rows = list[dict[str, Any]]
+
+
+def punished(mos: float) -> float:
+    """The label of raters to whom it is twice as bad."""
+    return max(0.0, 100 - 2 * (100 - mos))
+
+
+def spread(rows: Rows, contents: int, seed: int) -> Rows:
+    """The rows of so many contents of different people, drawn at random."""
+    names = {row["person"]: row["content"] for row in sorted(rows, key=lambda row: row["content"], reverse=True)}
+    chosen = np.random.default_rng(seed).permutation(sorted(names.values()))[:contents]
+    return [row for row in rows if row["content"] in set(chosen)]
+
+
+def write_table(table: Path, train: Rows, test: Rows, kinds: Sequence[str]) -> dict[Path, str]:
+    """A table of rated clips with the other opinion; returns the kind of each clip. A tenth of the people are for val."""
+    people = sorted({row["person"] for row in train})
+    held_out = set(people[::10])
+    kind_of = {}
+    with table.open("w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(["path", "mos", "split", "content"])
+        for split, rows in (("train", train), ("test", test)):
+            for row in rows:
+                mos = punished(row["mos"]) if row["kind"] in kinds else row["mos"]
+                path = row["path"].resolve()
+                kind_of[path] = row["kind"]
+                writer.writerow([path, mos, "val" if row["person"] in held_out else split, row["person"]])
+    return kind_of
+
+
+@torch.inference_mode()
+def scores(model: Path, samples: Samples, places: NDArray[np.int64]) -> NDArray[np.float64]:
+    """A model's scores of sampled clips."""
+    network = load_model(model)
+    parts = np.array_split(places, max(1, len(places) // BATCH))
+    return np.concatenate([network(samples.batch(part)).score.numpy().astype(float) for part in parts])
+
+
+def digest(directory: Path) -> str:
+    """Of everything in a model's directory."""
+    files = sorted(file for file in directory.iterdir() if file.is_file())
+    return hashlib.sha256(b"".join(file.name.encode() + file.read_bytes() for file in files)).hexdigest()
+
+
+def compare(train: Path, test: Path, out: Path, contents: int, kinds: Sequence[str]) -> dict[str, Any]:
+    """Train the adapter in `out`; returns its errors and the shipped model's, in points, on the kinds and on the others."""
+    recipe, nano = load_tune_recipe(RECIPE), SHIPPED["nano"]
+    out.mkdir(parents=True, exist_ok=True)
+    table = out / "opinion.csv"
+    kind_of = write_table(table, spread(read_labels(train), contents, recipe.seed), read_labels(test), kinds)
+    before, started = digest(nano), time.monotonic()
+    metrics = tune(recipe, table, out)
+    minutes = (time.monotonic() - started) / 60
+    rated = read_rated(table, recipe.seed)
+    samples = sampled(rated.clips, SamplerSpec.load(nano), out / "work")
+    rows = [rated.clips[int(i)] for i in samples.rows]
+    places = np.array([place for place, row in enumerate(rows) if row.split == "test"])
+    labels = np.array([rows[place].mos for place in places])
+    changed = np.array([kind_of[rows[place].path] in kinds for place in places])
+    errors = {}
+    for name, model in (("nano", nano), ("adapter", out)):
+        error = np.abs(scores(model, samples, places) - labels)
+        errors[name] = {"changed": float(error[changed].mean()), "kept": float(error[~changed].mean())}
+    return {
+        "kinds": list(kinds),
+        "clips": metrics["clips"],
+        "changed": int(changed.sum()),
+        "errors": errors,
+        "base_untouched": digest(nano) == before,
+        "adapter_bytes": sum(file.stat().st_size for file in out.glob("*.safetensors")),
+        "minutes": minutes,
+    }
+
+
+def main() -> None:
+    """Compare and print."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("train", type=Path)
+    parser.add_argument("test", type=Path)
+    parser.add_argument("out", type=Path)
+    parser.add_argument("--contents", type=int, default=16, help="contents to train on, each of another person")
+    parser.add_argument("--kinds", nargs="+", default=SOFT, help="degradations that are punished twice as much")
+    parser.add_argument("--json", action="store_true")
+    asked = parser.parse_args()
+    found = compare(asked.train, asked.test, asked.out, asked.contents, asked.kinds)
+    if asked.json:
+        print(json.dumps(found))
+        return
+    clips, adapter = found["clips"], found["adapter_bytes"] / 1e6
+    print(f"trained on {clips['train']} clips, {clips['val']} for the uncertainty, {clips['test']} for test; {adapter:.2f} MB")
+    print(f"{found['minutes']:.1f} minutes; shipped weights {'untouched' if found['base_untouched'] else 'CHANGED'}")
+    print(f"| mean error, points | {found['changed']} clips of {', '.join(found['kinds'])} | the others |\n|---|---|---|")
+    for name, error in found["errors"].items():
+        print(f"| {name} | {error['changed']:.1f} | {error['kept']:.1f} |")
+
+
+if __name__ == "__main__":
+    main()
