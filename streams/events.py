@@ -178,7 +178,16 @@ class QualityAlert(Event):
     labels: dict[str, str] = Field(default_factory=dict, description="The stream's labels when the alert fired.")
 
 
-EVENTS: tuple[type[Event], ...] = (SegmentEvent, SegmentScore, QualityAlert)
+class ModelUpdate(Event):
+    """Another version of a model is current in the registry: scorers that serve the model load it. Key: `name`."""
+
+    name: Name = Field(description="The model, as `FVQ_MODEL` names it.")
+    version: str | None = Field(default=None, description="The version that is current; none: the shipped one.")
+    before: str | None = Field(default=None, description="The version that was current before.")
+    time: UtcTime = Field(description="When it was promoted or taken back, UTC.")
+
+
+EVENTS: tuple[type[Event], ...] = (SegmentEvent, SegmentScore, QualityAlert, ModelUpdate)
 
 
 def write_schemas(directory: Path) -> list[Path]:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from prometheus_client import Counter, Gauge, Histogram
 
+from scorer.spec import ModelId
+
 SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
 
 SEGMENTS = Counter("fvq_segments", "Segments answered, by status: scored, skipped or dead-letter.", ["status"])
@@ -31,3 +33,11 @@ ALERT_DELIVERIES = Counter(
     "Alerts by receiver and by what became of them: delivered, refused or too-old.",
     ["receiver", "outcome"],
 )
+MODEL = Gauge("fvq_model", "1 for the model that scores.", ["name", "version"])
+MODEL_UPDATES = Counter("fvq_model_updates", "New model versions, by what became of them: loaded or refused.", ["result"])
+
+
+def show_model(model: ModelId) -> None:
+    """Set `MODEL` to this one alone."""
+    MODEL.clear()
+    MODEL.labels(model.name, model.version).set(1)
