@@ -50,7 +50,7 @@ def test_a_deaf_policy_misses_everything() -> None:
     assert (result.by_depth[30.0].missed, result.false_alarms.total()) == (1, 0)
 
 
-def test_the_defaults_find_a_drop_of_15_points_within_3_segments_and_cry_wolf_less_than_once_a_week() -> None:
+def test_the_defaults_find_a_drop_of_15_points_within_3_segments_and_hardly_ever_cry_wolf() -> None:
     done = fvq("alerts", "evaluate", "--days", "6", "--seed", "3", "--json", seconds=200, OMP_NUM_THREADS="1")
     assert done.returncode == 0, done.stderr
     report = json.loads(done.stdout)
@@ -58,4 +58,5 @@ def test_the_defaults_find_a_drop_of_15_points_within_3_segments_and_cry_wolf_le
     assert row["incidents"] > 50
     assert row["median_delay_segments"] <= 3
     assert row["missed"] < 0.15 * row["incidents"]
-    assert report["false_alarms_per_stream_week"] <= 1.0
+    # Too few days for a rate: the 70 of docs/alerts.md have one alarm in five weeks. Without the noise there were hundreds.
+    assert sum(report["false_alarms"].values()) <= 1
