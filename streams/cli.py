@@ -28,12 +28,13 @@ def score(
     as_json: JsonFlag = False,
     as_csv: Annotated[bool, typer.Option("--csv", help="Print one CSV row per segment.")] = False,
     plot: Annotated[Path | None, typer.Option(help="Write a picture of the scores over time.")] = None,
+    model: Annotated[str | None, typer.Option(help="A shipped name or a model's directory, instead of FVQ_MODEL.")] = None,
 ) -> None:
     """Score files without any server: one score per file, and the course over its segments."""
     from streams.files import score_files
 
     form = "json" if as_json else "csv" if as_csv else "table"
-    raise typer.Exit(score_files(files, load_settings(), form=form, plot=plot))
+    raise typer.Exit(score_files(files, load_settings(model=model), form=form, plot=plot))
 
 
 @app.command()
