@@ -18,6 +18,8 @@ app = typer.Typer(
 )
 topics_app = typer.Typer(no_args_is_help=True, help="The Kafka topics.")
 app.add_typer(topics_app, name="topics")
+models_app = typer.Typer(no_args_is_help=True, help="The model registry: versions, and which one serves.")
+app.add_typer(models_app, name="models")
 
 JsonFlag = Annotated[bool, typer.Option("--json", help="Print JSON for scripts.")]
 
@@ -170,7 +172,7 @@ def train(
 
 @app.command()
 def evaluate(
-    model: Annotated[str, typer.Argument(help="A shipped model's name, or a model directory.")],
+    model: Annotated[str, typer.Argument(help="A shipped model's name, `name@version` of the registry, or a directory.")],
     data: Annotated[Path, typer.Option(help="labels.csv of segments that the model was not trained on.")],
     train_data: Annotated[Path | None, typer.Option(help="labels.csv that the learned baselines are fitted on.")] = None,
     plot: Annotated[Path | None, typer.Option(help="Write a scatter of scores against labels.")] = None,
@@ -180,9 +182,11 @@ def evaluate(
     from rich.console import Console
 
     from scorer.engine import load_engine
+    from streams.reload import registry_of
     from training import report
 
-    found = report.evaluate(load_engine(model, load_settings().device), data, train_data)
+    settings = load_settings()
+    found = report.evaluate(load_engine(model, settings.device, registry_of(settings)), data, train_data)
     if plot is not None:
         report.plot(found, plot)
     if as_json:
@@ -224,6 +228,49 @@ def crossvalidate(
     from training.train import Recipe
 
     print(json.dumps(run(Recipe.load(recipe), data, dev, work, folds)))
+
+
+@app.command()
+def promote(
+    model: Annotated[Path, typer.Argument(help="Directory of the model that `fvq train` made.")],
+    reference: Annotated[
+        Path, typer.Option(help="Labelled clips that stay the same for all promotions; labels.csv or rated CSV.")
+    ],
+    rated: Annotated[Path, typer.Option(help="The rated clips that it was trained on; those of its test split are judged by.")],
+    name: Annotated[str, typer.Option(help="The model whose place it takes, as FVQ_MODEL names it.")] = "nano",
+    gate: Annotated[
+        Path | None, typer.Option(help="YAML with the gate's limits, instead of those of the model's recipe.")
+    ] = None,
+    as_json: JsonFlag = False,
+) -> None:
+    """Let a model serve, if the gate holds: about as good on the reference, better on the newly rated."""
+    from streams.models import promote_model
+
+    raise typer.Exit(promote_model(load_settings(), model, name, reference, rated, gate, as_json))
+
+
+@models_app.command("ls")
+def models_ls(as_json: JsonFlag = False) -> None:
+    """List all versions."""
+    from streams.models import list_models
+
+    list_models(load_settings(), as_json)
+
+
+@models_app.command("show")
+def models_show(model: Annotated[str, typer.Argument(help="`name@version`, or a name for its current version.")]) -> None:
+    """Print a version's manifest: files, digests, metrics, gate."""
+    from streams.models import show_model
+
+    show_model(load_settings(), model)
+
+
+@models_app.command("rollback")
+def models_rollback(name: Annotated[str, typer.Argument(help="The model.")]) -> None:
+    """Let the version before serve again."""
+    from streams.models import roll_back
+
+    roll_back(load_settings(), name)
 
 
 def _broker(settings: Settings) -> str:

@@ -116,8 +116,9 @@ def _ffmpeg(_: Settings) -> Check:
 def _model(settings: Settings) -> Check:
     def attempt() -> str:
         from scorer.engine import load_engine
+        from streams.reload import registry_of
 
-        engine = load_engine(settings.model, settings.device)
+        engine = load_engine(settings.model, settings.device, registry_of(settings))
         return f"{engine.model.name}@{engine.model.version}"
 
     fix = "pip install 'fvq-monitor[serve]', or correct FVQ_MODEL and FVQ_DEVICE"

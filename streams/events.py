@@ -151,7 +151,16 @@ class SegmentScore(Event):
         return {name: getattr(event, name) for name in names}
 
 
-EVENTS: tuple[type[Event], ...] = (SegmentEvent, SegmentScore)
+class ModelUpdate(Event):
+    """Another version of a model is current in the registry: scorers that serve the model load it. Key: `name`."""
+
+    name: Name = Field(description="The model, as `FVQ_MODEL` names it.")
+    version: str | None = Field(default=None, description="The version that is current; none: the shipped one.")
+    before: str | None = Field(default=None, description="The version that was current before.")
+    time: UtcTime = Field(description="When it was promoted or taken back, UTC.")
+
+
+EVENTS: tuple[type[Event], ...] = (SegmentEvent, SegmentScore, ModelUpdate)
 
 
 def write_schemas(directory: Path) -> list[Path]:

@@ -150,11 +150,12 @@ def score_files(
     A file that cannot be scored is reported in its place, the others are scored, and the exit code is 1.
     """
     from scorer.engine import load_engine
+    from streams.reload import registry_of
 
     files = find_videos(paths)
     if not files:
         raise MediaError(f"no video in {', '.join(map(str, paths))}; known endings are {' '.join(sorted(VIDEO_SUFFIXES))}")
-    engine = load_engine(settings.model, settings.device)
+    engine = load_engine(settings.model, settings.device, registry_of(settings))
     writers: dict[str, type[_JsonLines | _Csv | _Table]] = {"json": _JsonLines, "csv": _Csv, "table": _Table}
     writer = writers[form](out)
     courses: list[tuple[Path, list[ScoredWindow]]] = []

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from prometheus_client import Counter, Gauge, Histogram
 
+from scorer.spec import ModelId
+
 SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
 
 SEGMENTS = Counter("fvq_segments", "Segments answered, by status: scored, skipped or dead-letter.", ["status"])
@@ -24,3 +26,11 @@ CONSUMER_LAG = Gauge(
 SINK_REJECTED = Counter("fvq_sink_rejected", "Scores that the sink refused for good; each is a dead letter too.")
 IN_FLIGHT = Gauge("fvq_segments_in_flight", "Segments taken from the topic and not yet acknowledged.")
 RETRIES = Counter("fvq_retries", "Attempts that failed and were made again, by what failed.", ["what"])
+MODEL = Gauge("fvq_model", "1 for the model that scores.", ["name", "version"])
+MODEL_UPDATES = Counter("fvq_model_updates", "New model versions, by what became of them: loaded or refused.", ["result"])
+
+
+def show_model(model: ModelId) -> None:
+    """Set `MODEL` to this one alone."""
+    MODEL.clear()
+    MODEL.labels(model.name, model.version).set(1)

@@ -54,6 +54,9 @@ class Settings(BaseSettings):
     )
     model: str = Field("nano", description="The model: a shipped name, a directory, or `name@version` from the registry.")
     device: Literal["auto", "cpu", "cuda"] = Field("auto", description="Where the in-process model runs.")
+    registry: str | None = Field(
+        None, description="The model registry: a folder, or an address as s3://bucket/models. Without it: `models` in `data_dir`."
+    )
     scorer_url: str | None = Field(
         None, description="Address of a remote scorer. Without it the model runs in the worker's process."
     )
@@ -124,6 +127,7 @@ class Settings(BaseSettings):
 
     @field_validator(
         "broker",
+        "registry",
         "scorer_url",
         "influx_url",
         "influx_token_file",

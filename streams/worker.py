@@ -57,11 +57,11 @@ def run_worker(settings: Settings) -> int:
     if settings.web_port == 0:
         settings = settings.model_copy(update={"web_port": free_port(settings.web_host)})
     try:
-        from scorer.engine import load_engine
+        from streams.reload import ReloadingScorer, follow, registry_of
     except ImportError as error:
         raise ModelError(f"{error.name} is not installed: pip install 'fvq-monitor[serve]'") from error
-    engine = load_engine(settings.model, settings.device)
-    log.info("model %s@%s", engine.model.name, engine.model.version)
+    scorer = ReloadingScorer(settings, registry_of(settings))
+    log.info("model %s@%s", scorer.model.name, scorer.model.version)
     try:
         (settings.data_dir / "faust").mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -74,13 +74,14 @@ def run_worker(settings: Settings) -> int:
         resources = app.async_exit_stack
         resources.push_async_callback(sink.close)
         fetcher = await resources.enter_async_context(Fetcher(settings, inbox))
-        pool = SamplerPool(engine.spec, settings.sampler_workers, settings.sample_timeout, settings.sample_memory_mb)
+        pool = SamplerPool(scorer.spec, settings.sampler_workers, settings.sample_timeout, settings.sample_memory_mb)
         resources.callback(pool.close)
-        pipeline = SegmentPipeline(settings, fetcher, pool, engine)
+        pipeline = SegmentPipeline(settings, fetcher, pool, scorer)
         resources.callback(pipeline.close)
         return pipeline
 
     app = build_app(settings, make_pipeline, sink)
+    follow(scorer, settings)
     worker = _BoundedWorker(app, loglevel=settings.log_level.upper(), quiet=True, override_logging=False, redirect_stdouts=False)
     log.info("worker starts; pages at http://%s:%d", settings.web_host, settings.web_port)
     try:

@@ -40,8 +40,8 @@ def ablate(recipe: Recipe, data: Path, dev: Path, work: Path, seeds: int) -> dic
     rows, dev_rows = read_labels(data), read_labels(dev)
     samples = kept_samples(work / "train", rows, SamplerSpec(), 1, parts_of(rows, recipe.seed))
     encoder = imagenet_encoder(samples)
-    features = encode(new_network(encoder), samples)
-    dev_features = encode(new_network(encoder), kept_samples(work / "dev", dev_rows, SamplerSpec(), 1))
+    features = encode(new_network(encoder), samples, work / "train")
+    dev_features = encode(new_network(encoder), kept_samples(work / "dev", dev_rows, SamplerSpec(), 1), work / "dev")
     labelled = [dev_rows[int(i)] for i in dev_features.row]
     found: dict[str, dict[str, float]] = {}
     for name, changes in without().items():

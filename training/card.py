@@ -30,7 +30,7 @@ Rates face video on the scale 0-100, for a CPU. {metrics["parameters"]:,} parame
 
 ## How well it does
 On {metrics["clips"]} segments of people that are not in the training data (labels file {metrics["dev"]}); never trained on.
-Its figures were looked at {recipe["dev_looks"]} times while the recipe was made, and the noise and the dropout were chosen by them:
+Its figures were looked at {recipe["dev_looks"]} times while the recipe was made, and its noise and dropout were chosen by them:
 the cross-validation in `docs/model.md`, over all people, is the one to compare with.
 
 | over the kinds that VMAF can be trusted on | |

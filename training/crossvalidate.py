@@ -8,8 +8,10 @@ source are for training. Needs the samples that `fvq train` left; a run that was
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +23,7 @@ from training.datasets import Features, encode, read_labels
 from training.evaluate import cross_validated, intervals, summary
 from training.samples import kept_samples, parts_of
 from training.start import imagenet_encoder
+from training.synth import fingerprint
 from training.train import Recipe, Row, fit, new_network, predict
 
 
@@ -33,19 +36,18 @@ def crossvalidate(recipe: Recipe, data: Path, dev: Path, work: Path, folds: int)
         kept_samples(work / "dev", dev_rows, SamplerSpec(), 1),
     ]
     encoder = imagenet_encoder(samples[0])
-    parts = [encode(new_network(encoder), one) for one in samples]
+    parts = [encode(new_network(encoder), one, work / name) for name, one in zip(("train", "dev"), samples, strict=True)]
     rows: list[Row] = [*train_rows, *dev_rows]
     place_of_row = [*samples[0].rows, *(samples[1].rows + len(train_rows))]
     taken = [rows[int(i)] for i in place_of_row]
     tensors = {name: torch.cat([part.tensors[name] for part in parts]) for name in parts[0].tensors}
     features = Features(tensors, torch.tensor(place_of_row))
-    fold = 0
+    fold, about = 0, hashlib.sha256(json.dumps([asdict(recipe), fingerprint(data)]).encode()).hexdigest()[:8]
 
     def fit_and_score(inside: Sequence[int], outside: Sequence[int]) -> Sequence[float]:
         nonlocal fold
         fold += 1
-        folder = work / f"fold{fold}-of-{folds}"
-        kept = folder / "scores.json"
+        kept = work / f"fold{fold}-of-{folds}-{about}.json"
         if kept.exists():
             return list(json.loads(kept.read_text()))
         torch.manual_seed(recipe.seed)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import csv
+import hashlib
+import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from safetensors.torch import load_file, save_file
 from torch import Tensor
 from tqdm import tqdm
 
@@ -59,22 +62,39 @@ class Features:
         return {name: tensor[index] for name, tensor in self.tensors.items()}
 
 
-@torch.inference_mode()
-def encode(network: FVQRater, samples: Samples) -> Features:
+def encode(network: FVQRater, samples: Samples, kept: Path) -> Features:
     """The samples through the network's frozen encoders.
 
-    The temporal clip and the statistics are kept as they were sampled, because their part of the network trains on.
+    The temporal clip and the statistics are kept as they were sampled, because their part of the network trains on. kept:
+    folder for the encoders' outputs, which are the dear part, under the vision encoder's fingerprint.
     """
+    file = kept / f"encoded-{_fingerprint(network)}.safetensors"
+    if not file.exists():
+        part = file.with_suffix(".part")
+        save_file(_encoded(network, samples), part)
+        os.replace(part, file)
+    tensors = load_file(file) | {name: torch.from_numpy(np.array(samples.arrays[name])) for name in ("clip", "statistics")}
+    return Features(tensors, torch.from_numpy(samples.rows))
+
+
+@torch.no_grad()
+def _encoded(network: FVQRater, samples: Samples) -> dict[str, Tensor]:
     network.eval()
     parts: dict[str, list[Tensor]] = {}
     for start in tqdm(range(0, len(samples), ENCODE_BATCH), desc="encoding", disable=None):
         batch = samples.batch(np.arange(start, min(start + ENCODE_BATCH, len(samples))))
-        encoded = network.encode(batch)
-        made = {name: encoded[name] for name in CACHED if name in encoded}
-        for name, tensor in (made | {"clip": batch.clip, "statistics": batch.statistics}).items():
-            parts.setdefault(name, []).append(tensor)
-    tensors = {name: torch.cat(values).contiguous().clone() for name, values in parts.items()}
-    return Features(tensors, torch.from_numpy(samples.rows))
+        encoded = network.encode(batch, {name: torch.empty(0) for name in ("motion", "statistics")})
+        for name in CACHED:
+            if name in encoded:
+                parts.setdefault(name, []).append(encoded[name])
+    return {name: torch.cat(values).contiguous() for name, values in parts.items()}
+
+
+def _fingerprint(network: FVQRater) -> str:
+    digest = hashlib.sha256()
+    for name, tensor in network.vision_model.state_dict().items():
+        digest.update(name.encode() + tensor.numpy().tobytes())
+    return digest.hexdigest()[:12]
 
 
 def balanced_batches(

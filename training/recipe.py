@@ -53,6 +53,19 @@ class StagePart(_Part):
     """Share of the steps."""
 
 
+class GatePart(_Part):
+    """What a model has to reach before it takes another's place (`training.promote`), against that other on the same clips."""
+
+    reference_srcc_drop: float = Field(default=0.01, ge=0)
+    """How much lower its SRCC on the reference set may be: the old must not be forgotten."""
+    reference_mae_rise: float = Field(default=1.0, ge=0)
+    """How much larger its mean absolute error there may be, points."""
+    rated_mae_gain: float = Field(default=0.5, ge=0)
+    """How much smaller its mean absolute error on newly rated clips has to be, points."""
+    rated_srcc_drop: float = Field(default=0.02, ge=0)
+    """How much lower its SRCC on them may be."""
+
+
 class TuneRecipe(_Part):
     """An adapter's recipe."""
 
@@ -74,6 +87,8 @@ class TuneRecipe(_Part):
     """Keep the vision encoder's tokens in memory for stage I, where it is frozen: for small bases or small sets."""
     checkpoint_steps: int = Field(gt=0)
     """Steps between checkpoints."""
+    gate: GatePart = GatePart()
+    """What it has to reach to be promoted."""
 
 
 def load_tune_recipe(path: Path) -> TuneRecipe:

@@ -33,7 +33,7 @@ def imagenet_weights() -> dict[str, Tensor]:
     return dict(zip(timm.create_model("tf_efficientnet_lite0").state_dict(), values, strict=True))
 
 
-@torch.inference_mode()
+@torch.no_grad()
 def imagenet_encoder(samples: Samples) -> LiteEncoder:
     """The encoder with ImageNet weights, its last batch norm set to the samples' mean and variance."""
     encoder = LiteEncoder(LiteEncoderConfig()).eval()

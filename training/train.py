@@ -84,7 +84,7 @@ class Recipe:
 def train(recipe: Recipe, data: Path, dev: Path, out: Path) -> dict[str, Any]:
     """Run the recipe; write the model directory `out` (weights, sampler, tokenizer, card, metrics); returns the metrics.
 
-    Everything that can be taken up again after a kill is in `out/work`: the samples.
+    Everything that can be taken up again after a kill is in `out/work`: the samples, as sampled and as encoded.
     """
     started = time.monotonic()
     work = out / "work"
@@ -97,7 +97,8 @@ def train(recipe: Recipe, data: Path, dev: Path, out: Path) -> dict[str, Any]:
     samples = kept_samples(work / "train", rows, spec, jobs, parts_of(rows, recipe.seed))
     dev_samples = kept_samples(work / "dev", dev_rows, spec, jobs)
     encoder = imagenet_encoder(samples)
-    features, dev_features = encode(new_network(encoder), samples), encode(new_network(encoder), dev_samples)
+    features = encode(new_network(encoder), samples, work / "train")
+    dev_features = encode(new_network(encoder), dev_samples, work / "dev")
     errors = np.abs(held_out_scores(encoder, features, rows, recipe) - [rows[int(i)]["mos"] for i in features.row])
     network = new_network(encoder)
     fit(network, features, rows, recipe, np.arange(len(features)), errors, work / "curve.csv")

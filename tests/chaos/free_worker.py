@@ -73,7 +73,9 @@ class NoSink(Sink):
 def free_engine() -> ModuleType:
     """In place of `scorer.engine`, whose import alone takes seconds."""
     module: Any = ModuleType("scorer.engine")
+    module.Engine = FreeScorer
     module.load_engine = lambda *_: FreeScorer()
+    module.find_model = lambda *_: (Path(), FreeScorer.model)
     return module
 
 

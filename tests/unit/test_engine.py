@@ -59,13 +59,11 @@ def test_the_shipped_model_fits_the_sampler_and_the_package() -> None:
     assert json.loads((folder / "metrics.json").read_text())["version"] == engine.model.version
 
 
-def test_a_version_follows_the_weights_or_the_registry(directory: Path, tmp_path: Path) -> None:
+def test_a_version_follows_the_weights(directory: Path, tmp_path: Path) -> None:
     weights = load_file(directory / "model.safetensors")
     before = version_of(directory)
     save_file({name: tensor + 1 for name, tensor in weights.items()}, tmp_path / "model.safetensors")
     assert version_of(tmp_path) != before
-    (tmp_path / "VERSION").write_text("7\n")
-    assert version_of(tmp_path) == "7"
 
 
 def test_an_adapter_is_merged_into_its_base(directory: Path, tmp_path: Path) -> None:

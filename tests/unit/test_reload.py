@@ -1,0 +1,154 @@
+"""A scorer follows the registry; what is wrong with a new version never reaches a score."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from scorer.model.modeling import FVQRater
+from scorer.registry import Registry
+from scorer.spec import ClipScore
+from streams import reload
+from streams.reload import ReloadingScorer, registry_of
+from streams.settings import Settings
+from tests.doubles import SPEC, make_clip
+from tests.unit.test_model import nano_like
+
+
+def small_model(folder: Path, seed: int) -> Path:
+    """An untrained model for clips of the doubles' shapes."""
+    torch.manual_seed(seed)
+    FVQRater(nano_like(statistics_size=20)).save_pretrained(folder)
+    SPEC.save(folder)
+    return folder
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> Settings:
+    return Settings(data_dir=tmp_path / "data", model="small", device="cpu")
+
+
+@pytest.fixture
+def registry(settings: Settings, tmp_path: Path) -> Registry:
+    """With v1 current and v2 beside it."""
+    registry = registry_of(settings)
+    for seed in (1, 2):
+        registry.publish("small", f"v{seed}", small_model(tmp_path / f"m{seed}", seed))
+    registry.promote("small", "v1")
+    return registry
+
+
+def test_a_promoted_version_takes_over_and_is_taken_back(settings: Settings, registry: Registry) -> None:
+    scorer = ReloadingScorer(settings, registry)
+    clips = [make_clip()]
+    first = scorer.score(clips)[0]
+    assert first.model.version == "v1"
+    assert not scorer.refresh(), "nothing is new"
+    registry.promote("small", "v2")
+    assert scorer.refresh()
+    second = scorer.score(clips)[0]
+    assert second.model.version == "v2"
+    assert second.score != first.score
+    registry.rollback("small")
+    assert scorer.refresh()
+    assert scorer.score(clips)[0] == first
+
+
+def spoiled(change: Callable[[dict[str, torch.Tensor]], None]) -> Callable[[Path], None]:
+    def spoil(folder: Path) -> None:
+        weights = load_file(folder / "model.safetensors")
+        change(weights)
+        save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
+
+    return spoil
+
+
+def other_sampling(folder: Path) -> None:
+    replace(SPEC, frames=SPEC.frames + 1).save(folder)
+
+
+HEAD = "head.3.weight"
+BAD = {
+    "a tensor is missing": spoiled(lambda weights: weights.__delitem__(HEAD)),
+    "a wrong shape": spoiled(lambda weights: weights.update({HEAD: weights[HEAD][:, :-1].contiguous()})),
+    "no numbers": spoiled(lambda weights: weights.update({HEAD: torch.full_like(weights[HEAD], float("nan"))})),
+    "other sampling": other_sampling,
+    "half a file": lambda folder: (folder / "model.safetensors").write_bytes((folder / "model.safetensors").read_bytes()[:500]),
+    "no configuration": lambda folder: (folder / "config.json").unlink(),
+}
+
+
+@pytest.mark.parametrize("what", BAD)
+def test_a_bad_version_is_refused_and_the_old_one_stays(
+    settings: Settings, registry: Registry, tmp_path: Path, what: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    folder = small_model(tmp_path / "bad", 3)
+    BAD[what](folder)
+    registry.publish("small", "bad", folder)
+    scorer = ReloadingScorer(settings, registry)
+    registry.promote("small", "bad")
+    assert not scorer.refresh()
+    assert "model bad is refused, v1 goes on" in caplog.text
+    assert scorer.score([make_clip()])[0].model.version == "v1"
+    caplog.clear()
+    assert not scorer.refresh()
+    assert not caplog.text, "said once"
+    registry.promote("small", "v2")
+    assert scorer.refresh(), "and the next good one is taken"
+
+
+def test_a_registry_that_is_spoiled_or_away_changes_nothing(
+    settings: Settings, registry: Registry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scorer = ReloadingScorer(settings, registry)
+    (settings.data_dir / "models/small/current.json").write_text("{")
+    assert not scorer.refresh()
+    (settings.data_dir / "models/small/current.json").write_text(json.dumps({"versions": ["v1", "v2"]}))
+
+    def away(*_: object) -> None:
+        raise ConnectionError("no store")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Registry, "fetch", away)
+        assert not scorer.refresh()
+    assert scorer.refresh(), "not refused for good: the store was away, the model is right"
+
+
+def test_batches_are_whole_while_versions_change(settings: Settings, registry: Registry) -> None:
+    scorer = ReloadingScorer(settings, registry)
+    clips = [make_clip(60 + 10 * place, place) for place in range(4)]
+    expected: dict[str, list[ClipScore]] = {"v1": scorer.score(clips)}
+    registry.promote("small", "v2")
+    scorer.refresh()
+    expected["v2"] = scorer.score(clips)
+    batches: list[list[ClipScore]] = []
+    stop = threading.Event()
+
+    def work() -> None:
+        while not stop.is_set():
+            batches.append(scorer.score(clips))
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    for version in ("v1", "v2", "v1", "v2"):
+        registry.promote("small", version)
+        assert scorer.refresh()
+    stop.set()
+    thread.join(30)
+    assert {batch[0].model.version for batch in batches} >= {"v1", "v2"}
+    for batch in batches:
+        assert batch == expected[batch[0].model.version], "a batch is of one version, and none is missing"
+
+
+def test_announcements_of_other_models_and_broken_ones_are_passed_over() -> None:
+    assert reload._names(b'{"name": "small", "version": "v2", "time": "2026-01-01T00:00:00Z"}', "small")
+    assert not reload._names(b'{"name": "large", "version": "v2", "time": "2026-01-01T00:00:00Z"}', "small")
+    assert not reload._names(b"{", "small")
+    assert not reload._names(None, "small")
