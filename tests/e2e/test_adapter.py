@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import csv
 import hashlib
+import os
 import shutil
+import signal
+import subprocess
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+import yaml
 from PIL import Image
 from safetensors.torch import load_file
 
@@ -17,7 +21,7 @@ from scorer.model.bases import SHIPPED, Base
 from scorer.model.modeling import FVQRater
 from scorer.spec import SamplerSpec
 from tests.bench.opinion import RECIPE, punished, scores
-from tests.integration.harness import ROOT, fvq
+from tests.integration.harness import FVQ, ROOT, clean_environment, fvq, wait_for
 from tests.media import face_picture
 from training import tune as tuning
 from training.readers import RatedClip
@@ -28,7 +32,6 @@ from training.synth import degrade, ladders, make_reference
 NANO = SHIPPED["nano"]
 DEGRADED = ("blur-1", "blur-2", "blur-3", "blur-4", "x264-5", "x264-9", "mpeg4-3", "noise-2")
 """Of each reference; the order of `synth`'s ladders."""
-STAGE = {"batch_size": 8, "learning_rate": 1.0e-3, "weight_decay": 0.01, "warmup": 0.1}
 
 
 @pytest.fixture(scope="module")
@@ -71,10 +74,7 @@ def digest(directory: Path) -> str:
 
 def test_another_opinion_is_learned_by_the_adapter_alone(table: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     recipe = load_tune_recipe(RECIPE)
-    changes = {
-        "stage1": recipe.stage1.model_copy(update={"epochs": 1}),
-        "stage2": recipe.stage2.model_copy(update={"batch_size": 8}),
-    }
+    recipe = recipe.model_copy(update={"stage2": recipe.stage2.model_copy(update={"batch_size": 8})})
     trained: list[FVQRater] = []
     save = tuning.save_adapter
 
@@ -85,7 +85,7 @@ def test_another_opinion_is_learned_by_the_adapter_alone(table: Path, monkeypatc
     monkeypatch.setattr(tuning, "save_adapter", watched)
     before, weights = digest(NANO), load_file(NANO / "model.safetensors")
     shutil.copytree(table.parent / "work", tmp_path / "work")
-    metrics = tuning.tune(recipe.model_copy(update=changes), table, tmp_path)
+    metrics = tuning.tune(recipe, table, tmp_path)
 
     # What is not the adapter's is the base's, bit by bit, on disk and in the network that was trained.
     assert digest(NANO) == before
@@ -107,11 +107,44 @@ def test_another_opinion_is_learned_by_the_adapter_alone(table: Path, monkeypatc
     blurred = np.array([".blur-" in rated[place].path.name for place in places])
     old, new = (np.abs(scores(model, samples, places) - labels) for model in (NANO, tmp_path))
     print(f"blurred: {old[blurred].mean():.1f} -> {new[blurred].mean():.1f}; others: 0 -> {new[~blurred].mean():.1f} points")
-    assert old[blurred].mean() > 15
-    assert new[blurred].mean() < 0.5 * old[blurred].mean()
-    assert new[~blurred].mean() < 8
+    shift = old[blurred].mean()
+    assert shift > 15
+    assert new[blurred].mean() < shift / 2
+    assert new[~blurred].mean() < shift / 2, "the opinion on what is not blurred is kept"
 
     # And it serves.
     done = fvq("score", str(rated[places[0]].path), "--model", str(tmp_path), "--json")
     assert done.returncode == 0, done.stderr
     assert metrics["version"] in done.stdout
+
+
+def test_a_run_that_is_killed_with_its_work_half_done_goes_on(table: Path, tmp_path: Path) -> None:
+    recipe = yaml.safe_load(RECIPE.read_text()) | {"checkpoint_steps": 2}
+    recipe["stage1"] |= {"epochs": 2}
+    recipe["stage2"] |= {"epochs": 1, "batch_size": 4}
+    (tmp_path / "recipe.yaml").write_text(yaml.safe_dump(recipe))
+    out = tmp_path / "model"
+    shutil.copytree(table.parent / "work", out / "work")
+    command = [FVQ, "train", "--recipe", str(tmp_path / "recipe.yaml"), "--data", str(table), "--out", str(out)]
+    killed = subprocess.Popen(command, env=clean_environment(), stderr=subprocess.DEVNULL, start_new_session=True)
+    wait_for("some steps of stage II", lambda: len([row for row in curve(out) if row[0] == "2"]) >= 3, 120)
+    os.killpg(killed.pid, signal.SIGKILL)
+    killed.wait(10)
+    # A mark: were the step trained again, it would be written again.
+    written = (out / "curve.csv").read_text().splitlines()
+    marked = written[1].rsplit(",", 1)[0] + ",1234.5"
+    (out / "curve.csv").write_text("\n".join([written[0], marked, *written[2:]]) + "\n")
+    assert not (out / "adapter_model.safetensors").exists()
+
+    done = subprocess.run(command, env=clean_environment(), capture_output=True, text=True, timeout=200)
+    assert done.returncode == 0, done.stderr
+    steps = [(row[0], int(row[1])) for row in curve(out)]
+    assert steps == [("1", step) for step in range(1, 6)] + [("2", step) for step in range(1, 10)], "each step once"
+    assert curve(out)[0] == marked.split(","), "the run went on from its checkpoint"
+    assert (out / "adapter_model.safetensors").exists()
+
+
+def curve(out: Path) -> list[list[str]]:
+    """Rows of the run's curve, as far as they are written."""
+    file = out / "curve.csv"
+    return list(csv.reader(file.read_text().splitlines()))[1:] if file.exists() else []
