@@ -18,6 +18,8 @@ app = typer.Typer(
 )
 topics_app = typer.Typer(no_args_is_help=True, help="The Kafka topics.")
 app.add_typer(topics_app, name="topics")
+alerts_app = typer.Typer(no_args_is_help=True, help="The alerts' policy, and how good it is.")
+app.add_typer(alerts_app, name="alerts")
 models_app = typer.Typer(no_args_is_help=True, help="The model registry: versions, and which one serves.")
 app.add_typer(models_app, name="models")
 
@@ -123,6 +125,38 @@ def topics_check(
             else f"{one.name}: {one.problem or f'{one.partitions} partitions, replication {one.replication}'}"
         )
     raise typer.Exit(1 if any(one.problem for one in reports) else 0)
+
+
+PolicyOption = Annotated[Path | None, typer.Option(help="YAML policy; the one of FVQ_ALERT_POLICY without it.")]
+LimitsOfOption = Annotated[list[str] | None, typer.Option("--label", help="A label of the stream, NAME=VALUE; may be repeated.")]
+
+
+@alerts_app.command("check")
+def alerts_check(policy: PolicyOption = None, label: LimitsOfOption = None) -> None:
+    """Check a policy and its receivers' secrets; print the limits of a stream with these labels as JSON."""
+    from streams.policy import check_policy
+
+    settings = load_settings()
+    print(check_policy(policy or settings.alert_policy).of(dict(_label(one) for one in label or [])).model_dump_json(indent=2))
+
+
+@alerts_app.command("evaluate")
+def alerts_evaluate(
+    policy: PolicyOption = None,
+    label: LimitsOfOption = None,
+    days: Annotated[float, typer.Option(min=1, help="Stream-days that are made, in all.")] = 70.0,
+    cuts: Annotated[bool, typer.Option(help="Streams whose shots change framing, not of one camera.")] = False,
+    seed: Annotated[int, typer.Option(help="The same seed makes the same streams.")] = 0,
+    as_json: JsonFlag = False,
+) -> None:
+    """Detection delay, missed incidents and false alarms on streams with known incidents, made from real scores."""
+    from streams.incidents import evaluate as run
+    from streams.incidents import table
+    from streams.policy import load_policy
+
+    limits = load_policy(policy or load_settings().alert_policy).of(dict(_label(one) for one in label or []))
+    report = run(limits, days, cuts, seed).report()
+    print(json.dumps(report) if as_json else table(report))
 
 
 @app.command()

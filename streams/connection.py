@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import ssl
+import threading
 from typing import Any
 
 import faust
-from kafka import KafkaAdminClient
+from kafka import ConsumerRebalanceListener, KafkaAdminClient
 from kafka.errors import KafkaError
 
 from streams.settings import Settings, SettingsError
@@ -76,3 +77,19 @@ def open_admin(broker: str, security: dict[str, Any] | None = None, request_seco
 def check_broker(broker: str, security: dict[str, Any] | None = None) -> None:
     """Raise `BrokerError` where none of the servers answers."""
     open_admin(broker, security, request_seconds=5.0).close()
+
+
+class Revoked(ConsumerRebalanceListener):
+    """Notes that a rebalance began. What is to be done is done after the poll: what a listener raises, the client swallows."""
+
+    def __init__(self) -> None:
+        self.seen = threading.Event()
+
+    def on_partitions_revoked(self, revoked: Any) -> None:  # noqa: ARG002
+        self.seen.set()
+
+    def on_partitions_lost(self, lost: Any) -> None:  # noqa: ARG002
+        self.seen.set()
+
+    def on_partitions_assigned(self, assigned: Any) -> None:
+        """The next poll's turn."""

@@ -20,6 +20,7 @@ ALERTS_TOPIC = "quality-alerts"
 TRAINING_TOPIC = "training-queue"
 DEAD_LETTER_TOPIC = "video-segments.dead-letter"
 MODELS_TOPIC = "model-updates"
+ALERT_STATE_TOPIC = "alert-state"
 
 MAX_EVENT_BYTES = 500_000
 """A larger event is refused: its answer, or its dead letter, must fit into a message of Kafka's default limit, 1 MiB."""
@@ -94,6 +95,7 @@ class SegmentEvent(Event):
     labels: dict[Name, LabelValue] = Field(
         default_factory=dict, max_length=32, description="Free labels of the stream, e.g. tier=premium."
     )
+    ended: bool = Field(default=False, description="True on a stream's last segment: what follows is an end, not silence.")
 
 
 class FaceSummary(Event):
@@ -133,6 +135,7 @@ class SegmentScore(Event):
     duration: float
     rendition: str | None = None
     labels: dict[str, str] = Field(default_factory=dict)
+    ended: bool = False
     status: Literal["scored", "skipped"]
     reason: str | None = Field(default=None, description="Why a segment was skipped.")
     score: float | None = Field(default=None, ge=0, le=100, description="Quality on the MOS scale, 0-100.")
@@ -147,8 +150,32 @@ class SegmentScore(Event):
     @classmethod
     def identity(cls, event: SegmentEvent) -> dict[str, object]:
         """The fields that a score takes over from its segment."""
-        names = ("stream_id", "segment_id", "sequence", "uri", "start", "duration", "rendition", "labels")
+        names = ("stream_id", "segment_id", "sequence", "uri", "start", "duration", "rendition", "labels", "ended")
         return {name: getattr(event, name) for name in names}
+
+
+AlertKind = Literal["low-quality", "quality-drop", "black", "frozen", "no-segments"]
+
+
+class QualityAlert(Event):
+    """Something is wrong with a stream, or is over. Key: `stream_id`.
+
+    Delivered at least once: a repeat has the same `alert_id` and `state`, and says the same.
+    """
+
+    alert_id: str = Field(description="The same for `firing` and `resolved`; made from stream, rendition, kind and start.")
+    stream_id: str
+    rendition: str | None = None
+    kind: AlertKind
+    state: Literal["firing", "resolved"]
+    started_at: UtcTime = Field(description="When it began, event time: the alert itself fires somewhat later.")
+    ended_at: UtcTime | None = Field(default=None, description="When it was over, event time.")
+    value: float = Field(
+        description="What was found: the smoothed score, the share of black or repeated picture, or seconds of silence."
+    )
+    baseline: float | None = Field(default=None, description="What is usual for the stream, points.")
+    segment_id: str = Field(description="The segment that decided it; of `no-segments`, the last one or the first one again.")
+    labels: dict[str, str] = Field(default_factory=dict, description="The stream's labels when the alert fired.")
 
 
 class ModelUpdate(Event):
@@ -160,7 +187,7 @@ class ModelUpdate(Event):
     time: UtcTime = Field(description="When it was promoted or taken back, UTC.")
 
 
-EVENTS: tuple[type[Event], ...] = (SegmentEvent, SegmentScore, ModelUpdate)
+EVENTS: tuple[type[Event], ...] = (SegmentEvent, SegmentScore, QualityAlert, ModelUpdate)
 
 
 def write_schemas(directory: Path) -> list[Path]:

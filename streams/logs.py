@@ -42,6 +42,8 @@ def configure_logging(settings: Settings) -> None:
     logging.basicConfig(level=settings.log_level.upper(), handlers=[handler], force=True)
     for name in _QUIET:
         logging.getLogger(name).setLevel(max(logging.WARNING, logging.getLogger().level))
+    # kafka-python warns of every rebalance; what goes wrong it raises as well, and whoever asked says so.
+    logging.getLogger("kafka").setLevel(logging.ERROR)
 
 
 def _message(record: logging.LogRecord) -> str:

@@ -26,6 +26,13 @@ CONSUMER_LAG = Gauge(
 SINK_REJECTED = Counter("fvq_sink_rejected", "Scores that the sink refused for good; each is a dead letter too.")
 IN_FLIGHT = Gauge("fvq_segments_in_flight", "Segments taken from the topic and not yet acknowledged.")
 RETRIES = Counter("fvq_retries", "Attempts that failed and were made again, by what failed.", ["what"])
+ALERTS = Counter("fvq_alerts", "Alerts sent, by kind and state.", ["kind", "state"])
+ALERTS_OPEN = Gauge("fvq_alerts_open", "Alerts of this worker's streams that fire now, by kind.", ["kind"])
+ALERT_DELIVERIES = Counter(
+    "fvq_alert_deliveries",
+    "Alerts by receiver and by what became of them: delivered, refused or too-old.",
+    ["receiver", "outcome"],
+)
 MODEL = Gauge("fvq_model", "1 for the model that scores.", ["name", "version"])
 MODEL_UPDATES = Counter("fvq_model_updates", "New model versions, by what became of them: loaded or refused.", ["result"])
 

@@ -76,6 +76,10 @@ class Settings(BaseSettings):
     live_window: float | None = Field(
         60.0, gt=0, description="Seconds after which a waiting segment is answered `skipped`; `off` scores every one."
     )
+    alerts: bool = Field(True, description="Whether the worker raises alerts.")
+    alert_policy: Path | None = Field(
+        None, description="YAML file of the alerts' limits and receivers (docs/alerts.md). Without it: the defaults, no receiver."
+    )
     web_host: str = Field("127.0.0.1", description="Address that the page, `/metrics`, `/healthz` and `/readyz` listen on.")
     web_port: int = Field(8080, ge=0, le=65535, description="Port of the same; 0 takes a free one.")
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="Least severe log line that is written.")
@@ -131,6 +135,7 @@ class Settings(BaseSettings):
         "scorer_url",
         "influx_url",
         "influx_token_file",
+        "alert_policy",
         "kafka_user",
         "kafka_password_file",
         "kafka_ca_file",

@@ -9,7 +9,15 @@ from kafka.admin import ConfigResource, ConfigResourceType
 from kafka.errors import KafkaError, TopicAlreadyExistsError
 
 from streams.connection import BrokerError, open_admin
-from streams.events import ALERTS_TOPIC, DEAD_LETTER_TOPIC, MODELS_TOPIC, SCORES_TOPIC, SEGMENTS_TOPIC, TRAINING_TOPIC
+from streams.events import (
+    ALERT_STATE_TOPIC,
+    ALERTS_TOPIC,
+    DEAD_LETTER_TOPIC,
+    MODELS_TOPIC,
+    SCORES_TOPIC,
+    SEGMENTS_TOPIC,
+    TRAINING_TOPIC,
+)
 
 PER_STREAM = (SEGMENTS_TOPIC, SCORES_TOPIC, ALERTS_TOPIC, TRAINING_TOPIC, DEAD_LETTER_TOPIC)
 """Topics keyed by stream: all have the same number of partitions, as Faust's tables need."""
@@ -39,10 +47,14 @@ class TopicReport:
 
 
 def wanted_topics(partitions: int, retention_hours: int = RETENTION_HOURS) -> dict[str, TopicPlan]:
-    """Every topic. Model updates are a state, the last one of each model: few, in order, and never too old."""
+    """Every topic. Model updates are a state, the last one of each model: few, in order, and never too old.
+
+    So is what the alert agent knows of each stream.
+    """
     events = {"cleanup.policy": "delete", "retention.ms": str(retention_hours * HOUR_MS)}
     state = {"cleanup.policy": "compact"}
-    return {name: TopicPlan(partitions, events) for name in PER_STREAM} | {MODELS_TOPIC: TopicPlan(1, state)}
+    states = {ALERT_STATE_TOPIC: TopicPlan(partitions, state), MODELS_TOPIC: TopicPlan(1, state)}
+    return {name: TopicPlan(partitions, events) for name in PER_STREAM} | states
 
 
 def create_topics(

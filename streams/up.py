@@ -21,18 +21,21 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from kafka import KafkaConsumer
+from kafka import KafkaConsumer, TopicPartition
 from rich.console import Console
 from rich.live import Live
+from rich.markup import escape
 from rich.table import Table
 
 from scorer.errors import MediaError
+from streams.alerting import alert_group
 from streams.broker import EmbeddedBroker, die_with_parent
 from streams.connection import client_options
 from streams.course import clock, describe, find_drops
-from streams.events import DEAD_LETTER_TOPIC, SCORES_TOPIC, SegmentEvent, SegmentScore
+from streams.events import ALERTS_TOPIC, DEAD_LETTER_TOPIC, SCORES_TOPIC, QualityAlert, SegmentEvent, SegmentScore
 from streams.files import score_bar
 from streams.ingest.files import CutSegment, Source, announce, cut, events_of, find_sources, in_order
+from streams.notify import describe as describe_alert
 from streams.settings import Settings
 from streams.topics import create_topics
 from streams.worker import free_port
@@ -40,16 +43,21 @@ from streams.worker import free_port
 ANSWER_SECONDS = 120.0
 """After the last segment was announced, no answer for this long means that something is wrong."""
 
-ROWS_SHOWN = 14
+ALERT_SECONDS = 5.0
+"""How long the alerts of the last segments are waited for."""
+
+ROWS_SHOWN, ALERTS_SHOWN = 14, 4
 
 
 @dataclass
 class Run:
-    """What is known of a run: events by id, answers by id, in the order in which they came."""
+    """What is known of a run: events by id, answers by id, in the order in which they came. told: alerts already printed."""
 
     events: dict[str, SegmentEvent] = field(default_factory=dict)
     scores: dict[str, SegmentScore] = field(default_factory=dict)
     failed: dict[str, str] = field(default_factory=dict)
+    alerts: dict[tuple[str, str], QualityAlert] = field(default_factory=dict)
+    told: int = 0
     worker_exit: int | None = None
     interrupted: bool = False
 
@@ -89,6 +97,8 @@ def run_up(settings: Settings, source: Path, *, fast: bool, segment_seconds: flo
             _show(console, run, worker, player, live=not as_json and console.is_terminal, as_json=as_json)
         except KeyboardInterrupt:
             run.interrupted = True
+        if settings.alerts and not run.interrupted and run.worker_exit is None:
+            _wait_alerts(broker, security, alert_group(settings))
         done.set()
         follower.join(5)
     _summary(console, run, as_json)
@@ -165,17 +175,20 @@ def _wait_ready(worker: subprocess.Popen[bytes], pages: str) -> None:
 
 
 def _follow(broker: str, security: dict[str, Any], run: Run, done: threading.Event, as_json: bool) -> None:
-    """Collect answers of this run's segments until told to stop."""
+    """Collect answers and alerts of this run's segments until told to stop."""
     consumer = KafkaConsumer(
         SCORES_TOPIC,
         DEAD_LETTER_TOPIC,
+        ALERTS_TOPIC,
         bootstrap_servers=broker.split(","),
         auto_offset_reset="earliest",
         group_id=None,
         **security,
     )
     try:
-        while not done.is_set():
+        stopping = False
+        while not stopping:
+            stopping = done.is_set()  # and then once more, for what came meanwhile
             for messages in consumer.poll(timeout_ms=200).values():
                 for message in messages:
                     _take(message, run, as_json)
@@ -183,7 +196,29 @@ def _follow(broker: str, security: dict[str, Any], run: Run, done: threading.Eve
         consumer.close()
 
 
+def _wait_alerts(broker: str, security: dict[str, Any], group: str) -> None:
+    """Until the alert agent has folded the last scores, or it takes too long: what it finds in them belongs to the run."""
+    consumer = KafkaConsumer(bootstrap_servers=broker.split(","), group_id=group, enable_auto_commit=False, **security)
+    deadline = time.monotonic() + ALERT_SECONDS
+    try:
+        ends = consumer.end_offsets([TopicPartition(SCORES_TOPIC, n) for n in consumer.partitions_for_topic(SCORES_TOPIC) or ()])
+        while time.monotonic() < deadline:
+            if all((consumer.committed(at) or 0) >= end for at, end in ends.items()):
+                return
+            time.sleep(0.1)
+    finally:
+        consumer.close()
+
+
 def _take(message: Any, run: Run, as_json: bool) -> None:
+    if message.topic == ALERTS_TOPIC:
+        alert = QualityAlert.from_bytes(message.value)
+        key = alert.alert_id, alert.state
+        if key not in run.alerts and alert.segment_id in run.events:
+            run.alerts[key] = alert
+            if as_json:
+                print(json.dumps({"alert": alert.model_dump(mode="json", exclude_none=True)}), flush=True)
+        return
     if message.topic == SCORES_TOPIC:
         score = SegmentScore.from_bytes(message.value)
         if score.segment_id in run.events and score.segment_id not in run.scores:
@@ -228,6 +263,8 @@ def _show(
         for score in rows[printed:] if not as_json else ():
             console.print(_line(score), highlight=False, soft_wrap=True)
         printed = len(rows)
+        if not as_json:
+            _tell_alerts(console, run)
         if finished:
             return
         time.sleep(0.1)
@@ -248,10 +285,24 @@ def _signals(score: SegmentScore) -> str:
     return f"blur {s.blur:.2f}  block {s.blockiness:.2f}  noise {s.noise:.1f}  black {s.black:.2f}  freeze {s.freeze:.2f}"
 
 
+def _tell_alerts(console: Console, run: Run) -> None:
+    alerts = list(run.alerts.values())
+    for alert in alerts[run.told :]:
+        console.print(_alert_line(alert), highlight=False, soft_wrap=True)
+    run.told = len(alerts)
+
+
+def _alert_line(alert: QualityAlert) -> str:
+    colour = "red" if alert.state == "firing" else "green"
+    return f"[{colour}]alert {alert.state}[/{colour}] {escape(describe_alert(alert))}"
+
+
 def _table(run: Run) -> Table:
     table = Table(
         "stream", "segment", "at", "score", "", "level", "faces", "signals", title=f"{run.answered} of {len(run.events)} segments"
     )
+    if run.alerts:
+        table.caption = "\n".join(_alert_line(alert) for alert in list(run.alerts.values())[-ALERTS_SHOWN:])
     for score in list(run.scores.values())[-ROWS_SHOWN:]:
         at = clock((score.start - min(e.start for e in run.events.values())).total_seconds())
         if score.score is None or score.faces is None:
@@ -294,6 +345,13 @@ def _summary(console: Console, run: Run, as_json: bool) -> None:
         )
         for drop in drops:
             console.print(f"  [yellow]▼[/yellow] {describe(drop, starts)}", highlight=False, soft_wrap=True)
+    if not as_json:
+        _tell_alerts(console, run)
+    fired = [alert for alert in run.alerts.values() if alert.state == "firing"]
+    if fired and not as_json:
+        over = sum(1 for alert in run.alerts.values() if alert.state == "resolved")
+        kinds = ", ".join(sorted({alert.kind for alert in fired}))
+        console.print(f"{len(fired)} alert{'s' if len(fired) > 1 else ''} fired ({kinds}), {over} resolved", highlight=False)
     skipped = sum(1 for one in run.scores.values() if one.status == "skipped")
     if skipped:
         console.print(f"{skipped} segments were skipped: the worker was too slow for live", highlight=False)

@@ -13,6 +13,7 @@ import faust
 
 from scorer.errors import ModelError
 from scorer.sampling import SamplerPool
+from streams.alerting import running_alerts
 from streams.app import build_app
 from streams.connection import BrokerError, check_broker, client_options
 from streams.logs import configure_logging
@@ -85,7 +86,8 @@ def run_worker(settings: Settings) -> int:
     worker = _BoundedWorker(app, loglevel=settings.log_level.upper(), quiet=True, override_logging=False, redirect_stdouts=False)
     log.info("worker starts; pages at http://%s:%d", settings.web_host, settings.web_port)
     try:
-        worker.execute_from_commandline()
+        with running_alerts(settings):
+            worker.execute_from_commandline()
     except SystemExit as error:
         return int(error.code or 0)
     finally:

@@ -97,6 +97,7 @@ def events_of(source: Source, segments: Sequence[CutSegment], began: datetime, l
             start=began + timedelta(seconds=segment.start),
             duration=segment.duration,
             labels=labels,
+            ended=number == len(segments) - 1,
         )
         for number, segment in enumerate(segments)
     ]

@@ -223,6 +223,8 @@ def test_up_shows_the_drop_and_the_recovery(tmp_path: Path) -> None:
     (drop,) = summary["drops"]
     assert (drop["first"], drop["recovered"]) == (4, 8)
     assert drop["usual"] - drop["lowest"] > 15
+    alerts = [line["alert"] for line in lines if "alert" in line]
+    assert [(one["kind"], one["state"]) for one in alerts] == [("quality-drop", "firing"), ("quality-drop", "resolved")]
     assert (tmp_path / "data" / "scores.sqlite").exists()
 
 

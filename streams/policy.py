@@ -1,0 +1,292 @@
+"""The alert policy: a YAML file of limits, with stricter or looser ones for streams that carry certain labels.
+
+    alerts:
+      low_quality: {threshold: 40, minimum: 10}
+    overrides:
+      - labels: {tier: premium}
+        alerts: {low_quality: {threshold: 55}}
+
+Every override whose labels a stream carries is laid over `alerts`, in the order of the file. What is not named keeps its
+default. `receivers` says where alerts are delivered; addresses and tokens can be in files or in the environment.
+`python -m streams.policy` prints the reference tables of docs/alerts.md.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, Literal, Self
+from urllib.parse import urlsplit
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, SecretStr, ValidationError, field_validator, model_validator
+
+from streams.events import AlertKind, QualityAlert
+from streams.settings import SettingsError
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+
+class Timing(_Part):
+    """How long something must last. Event time, so that a backlog is judged as it would have been live."""
+
+    enabled: bool = Field(True, description="Whether this kind of alert is raised.")
+    minimum: float = Field(5.0, ge=0, le=3600, description="Seconds that it must last before the alert fires.")
+    clear: float = Field(6.0, ge=0, le=3600, description="Seconds that it must be gone before the alert resolves.")
+    cool_down: float = Field(60.0, ge=0, le=86400, description="Seconds after an alert's end in which none of its kind fires.")
+
+
+class LowQuality(Timing):
+    """The smoothed score is under a limit, whatever is usual for the stream."""
+
+    threshold: float = Field(40.0, ge=0, le=100, description="The smoothed score under which quality is low, points.")
+    hysteresis: float = Field(8.0, ge=0, le=50, description="Points over the threshold that it takes to be good again.")
+    minimum: float = Field(10.0, ge=0, le=3600, description="Seconds that it must last before the alert fires.")
+
+
+class QualityDrop(Timing):
+    """The score fell against the stream's own baseline (CUSUM)."""
+
+    slack: float = Field(7.5, ge=0, le=50, description="Points under the baseline that are no drop; half of the drop to find.")
+    limit: float = Field(12.0, gt=0, le=500, description="Points beyond the slack, summed over segments, that are a drop.")
+    noise_slack: float = Field(
+        1.5,
+        ge=0,
+        le=10,
+        description="Or so many times the stream's noise (the standard deviation of its scores), if that is more.",
+    )
+    noise_limit: float = Field(4.0, ge=0, le=100, description="The same for the limit.")
+    noise: float = Field(1800.0, gt=0, le=86400, description="Half-life of the noise, seconds.")
+    minimum: float = Field(4.0, ge=0, le=3600, description="Seconds that it must last before the alert fires.")
+    baseline: float = Field(600.0, gt=0, le=86400, description="Half-life of the baseline, seconds.")
+    adapt: float = Field(1800.0, gt=0, le=86400, description="The same while the alert is open: a lasting drop becomes usual.")
+    warm_up: float = Field(8.0, ge=0, le=3600, description="Seconds of scores that the baseline needs before drops are judged.")
+
+
+class Black(Timing):
+    """The picture is black."""
+
+    threshold: float = Field(0.95, gt=0, le=1, description="Share of black pixels from which a segment is black.")
+    hysteresis: float = Field(0.1, ge=0, le=1, description="How much less it must be to be a picture again.")
+
+
+class Frozen(Timing):
+    """The picture does not move."""
+
+    threshold: float = Field(0.95, gt=0, le=1, description="Share of repeated frames from which a segment is frozen.")
+    hysteresis: float = Field(0.1, ge=0, le=1, description="How much less it must be to be moving again.")
+
+
+class NoSegments(_Part):
+    """Nothing comes any more from a stream that did not end on purpose."""
+
+    enabled: bool = Field(True, description="Whether this kind of alert is raised.")
+    after: float = Field(20.0, ge=2, le=86400, description="Seconds without a segment after which the alert fires.")
+    cool_down: float = Field(60.0, ge=0, le=86400, description="Seconds after an alert's end in which none of its kind fires.")
+    forget_after: float = Field(
+        86400.0, ge=60, le=31 * 86400, description="Seconds after which a silent stream is gone for good: its alerts resolve."
+    )
+
+
+class Alerts(_Part):
+    """The limits of one stream."""
+
+    smoothing: float = Field(2.0, ge=0, le=3600, description="Half-life of the smoothed score, seconds; 0 does not smooth.")
+    low_quality: LowQuality = Field(default_factory=LowQuality)
+    quality_drop: QualityDrop = Field(default_factory=QualityDrop)
+    black: Black = Field(default_factory=Black)
+    frozen: Frozen = Field(default_factory=Frozen)
+    no_segments: NoSegments = Field(default_factory=NoSegments)
+
+
+class Override(_Part):
+    """Other limits for the streams that carry all of these labels."""
+
+    labels: dict[str, str] = Field(min_length=1, description="Labels that a stream must carry, with these values.")
+    alerts: dict[str, Any] = Field(description="What differs, in the shape of `alerts`.")
+
+
+class Receiver(_Part):
+    """Where alerts are delivered to."""
+
+    name: str = Field(pattern=r"^[a-z0-9-]{1,40}$", description="Its name in logs and metrics, and of its place in the topic.")
+    type: Literal["alertmanager", "json", "slack"] = Field(
+        description="Alertmanager's API v2; the event itself as JSON; a text for Slack's incoming webhooks."
+    )
+    url: SecretStr | None = Field(None, description="Address; of Alertmanager without `/api/v2`.")
+    url_env: str | None = Field(None, description="Or the environment variable that holds it.")
+    url_file: Path | None = Field(None, description="Or the file that holds it.")
+    token_env: str | None = Field(None, description="Environment variable that holds a bearer token.")
+    token_file: Path | None = Field(None, description="Or the file that holds it.")
+    kinds: list[AlertKind] | None = Field(None, min_length=1, description="Only alerts of these kinds; all without it.")
+    labels: dict[str, str] = Field(default_factory=dict, description="Only streams that carry these labels.")
+    timeout: float = Field(10.0, gt=0, le=60, description="Seconds that one request may take.")
+    give_up: float = Field(3600.0, ge=1, le=7 * 86400, description="Seconds after which an alert is too old to be delivered.")
+
+    @model_validator(mode="after")
+    def _one_address(self) -> Self:
+        if sum(one is not None for one in (self.url, self.url_env, self.url_file)) != 1:
+            raise ValueError("one of url, url_env and url_file must be set")
+        if self.token_env is not None and self.token_file is not None:
+            raise ValueError("token_env or token_file, not both")
+        return self
+
+    def accepts(self, alert: QualityAlert) -> bool:
+        """Whether an alert is for this receiver."""
+        return (self.kinds is None or alert.kind in self.kinds) and self.labels.items() <= alert.labels.items()
+
+    def address(self) -> str:
+        """The URL; raises `SettingsError` where it is none, without its text: it may be a secret."""
+        found = self.url.get_secret_value() if self.url is not None else self._secret("url", self.url_env, self.url_file)
+        parts = urlsplit(found or "")
+        if parts.scheme not in ("http", "https") or not parts.hostname:
+            raise SettingsError(f"receivers.{self.name}.url", "is no http(s) address")
+        return (found or "").rstrip("/")
+
+    def token(self) -> str | None:
+        """The bearer token, if there is one; raises `SettingsError` where it cannot be read."""
+        return self._secret("token", self.token_env, self.token_file)
+
+    def _secret(self, what: str, variable: str | None, file: Path | None) -> str | None:
+        if variable is not None:
+            if not os.environ.get(variable):
+                raise SettingsError(f"receivers.{self.name}.{what}_env", f"the environment has no {variable}")
+            return os.environ[variable].strip()
+        if file is not None:
+            try:
+                return file.read_text().strip()
+            except (OSError, UnicodeDecodeError) as error:
+                reason = getattr(error, "strerror", None) or "not text"
+                raise SettingsError(f"receivers.{self.name}.{what}_file", f"{file} cannot be read: {reason}") from None
+        return None
+
+
+class AlertPolicy(_Part):
+    """The whole file."""
+
+    alerts: Alerts = Field(default_factory=Alerts)
+    overrides: list[Override] = Field(default_factory=list, max_length=1000)
+    receivers: list[Receiver] = Field(default_factory=list, max_length=20)
+    _cache: dict[tuple[int, ...], Alerts] = PrivateAttr(default_factory=dict)
+
+    @field_validator("receivers")
+    @classmethod
+    def _own_names(cls, receivers: list[Receiver]) -> list[Receiver]:
+        names = [one.name for one in receivers]
+        if len(set(names)) < len(names):
+            raise ValueError("two receivers have the same name")
+        return receivers
+
+    def of(self, labels: Mapping[str, str]) -> Alerts:
+        """The limits of a stream with these labels."""
+        matching = tuple(i for i, one in enumerate(self.overrides) if one.labels.items() <= labels.items())
+        if matching not in self._cache:
+            merged = self.alerts.model_dump()
+            for i in matching:
+                merged = _laid_over(merged, self.overrides[i].alerts)
+            self._cache[matching] = Alerts.model_validate(merged)
+        return self._cache[matching]
+
+
+def load_policy(path: Path | None) -> AlertPolicy:
+    """The policy of a file, or the defaults; raises `SettingsError` that names the setting by its path in the file."""
+    if path is None:
+        return AlertPolicy()
+    try:
+        content = yaml.safe_load(path.read_text())
+    except OSError as error:
+        raise SettingsError("FVQ_ALERT_POLICY", f"{path} cannot be read: {error.strerror}") from error
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise SettingsError("FVQ_ALERT_POLICY", f"{path} is not YAML: {error}") from error
+    return parse_policy({} if content is None else content)
+
+
+def check_policy(path: Path | None) -> AlertPolicy:
+    """As `load_policy`; the receivers' addresses and tokens must be there as well."""
+    policy = load_policy(path)
+    for receiver in policy.receivers:
+        receiver.address()
+        receiver.token()
+    return policy
+
+
+def parse_policy(content: object) -> AlertPolicy:
+    """A policy from what YAML gave; raises `SettingsError` as `load_policy` does."""
+    try:
+        policy = AlertPolicy.model_validate(content)
+    except ValidationError as error:
+        raise _explained(error, "") from None
+    for i, override in enumerate(policy.overrides):
+        try:
+            Alerts.model_validate(_laid_over(policy.alerts.model_dump(), override.alerts))
+        except ValidationError as error:
+            raise _explained(error, f"overrides[{i}].alerts") from None
+    return policy
+
+
+def _laid_over(base: dict[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
+    merged = dict(base)
+    for name, value in changes.items():
+        known = merged.get(name)
+        merged[name] = _laid_over(known, value) if isinstance(known, dict) and isinstance(value, Mapping) else value
+    return merged
+
+
+_BOUNDS = {"less_than_equal": ("over", "le"), "less_than": ("not under", "lt")}
+_BOUNDS |= {"greater_than_equal": ("under", "ge"), "greater_than": ("not over", "gt")}
+
+
+def _explained(error: ValidationError, prefix: str) -> SettingsError:
+    """The first problem in a sentence: `alerts.low_quality.threshold: 130 is over 100`."""
+    first = error.errors(include_url=False)[0]
+    path = prefix
+    for part in first["loc"]:
+        path += f"[{part}]" if isinstance(part, int) else f".{part}" if path else str(part)
+    if first["type"] in _BOUNDS:
+        word, bound = _BOUNDS[first["type"]]
+        return SettingsError(path, f"{first['input']} is {word} {first['ctx'][bound]:g}")
+    if first["type"] == "extra_forbidden":
+        return SettingsError(path, "no such setting")
+    if first["type"] in ("model_type", "dict_type"):
+        return SettingsError(path or "the policy", f"{first['input']!r} is not a group of settings")
+    reason = first["msg"].removeprefix("Value error, ")
+    reason = reason[0].lower() + reason[1:]
+    # What is wrong about a receiver may hold an address that nobody else may read.
+    shown = "" if first["type"] in ("missing", "value_error") or path.startswith("receivers") else f"{first['input']!r}: "
+    return SettingsError(path, f"{shown}{reason}")
+
+
+@lru_cache(maxsize=1)
+def default_limits() -> Alerts:
+    """What holds where no policy says otherwise."""
+    return AlertPolicy().of({})
+
+
+def reference() -> str:
+    """The table of all settings, Markdown."""
+    lines = ["| setting | default | meaning |", "|---|---|---|"]
+
+    def add(path: str, part: type[BaseModel], values: BaseModel) -> None:
+        for name, field in part.model_fields.items():
+            value = getattr(values, name)
+            if isinstance(value, BaseModel):
+                add(f"{path}.{name}", type(value), value)
+            else:
+                shown = str(value).lower() if isinstance(value, bool) else f"{value:g}"
+                lines.append(f"| `{path}.{name}` | {shown} | {field.description} |")
+
+    add("alerts", Alerts, default_limits())
+    lines += ["", "| of a receiver | default | meaning |", "|---|---|---|"]
+    for name, field in Receiver.model_fields.items():
+        default = "needed" if field.is_required() else "" if field.default in (None, {}) else field.get_default()
+        default = f"{default:g}" if isinstance(default, float) else "" if not isinstance(default, str) else default
+        lines.append(f"| `{name}` | {default} | {field.description} |")
+    return "\n".join(lines) + "\n"
+
+
+if __name__ == "__main__":
+    print(reference(), end="")

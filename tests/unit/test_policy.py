@@ -1,0 +1,141 @@
+"""The alert policy: defaults, overrides by label, receivers, and errors that name the setting."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from streams.events import QualityAlert
+from streams.policy import check_policy, load_policy, parse_policy, reference
+from streams.settings import SettingsError
+from tests.alerts import BEGIN, fold, make_score
+from tests.integration.harness import ROOT
+
+PREMIUM = {
+    "alerts": {"low_quality": {"threshold": 40}},
+    "overrides": [
+        {"labels": {"tier": "premium"}, "alerts": {"low_quality": {"threshold": 55}}},
+        {"labels": {"tier": "premium", "region": "eu"}, "alerts": {"low_quality": {"minimum": 20}, "smoothing": 4}},
+    ],
+}
+
+
+def test_overrides_are_laid_over_the_defaults_in_their_order() -> None:
+    policy = parse_policy(PREMIUM)
+    assert policy.of({}).low_quality.threshold == 40
+    assert policy.of({"tier": "free", "region": "eu"}) == policy.of({})
+    premium = policy.of({"tier": "premium", "other": "x"})
+    assert (premium.low_quality.threshold, premium.low_quality.minimum, premium.smoothing) == (55, 10, 2)
+    both = policy.of({"tier": "premium", "region": "eu"})
+    assert (both.low_quality.threshold, both.low_quality.minimum, both.smoothing) == (55, 20, 4)
+    assert both.black == policy.of({}).black
+
+
+def test_a_premium_stream_has_its_alert_where_another_has_none() -> None:
+    policy = parse_policy(PREMIUM)
+
+    def kinds(labels: dict[str, str]) -> list[str]:
+        return [alert.kind for alert in fold((make_score(i, 50, labels=labels) for i in range(30)), policy.of(labels))[1]]
+
+    assert kinds({}) == []
+    assert kinds({"tier": "premium"}) == ["low-quality"]
+
+
+def test_no_file_and_an_empty_file_are_the_defaults(tmp_path: Path) -> None:
+    (tmp_path / "empty.yaml").write_text("")
+    assert load_policy(tmp_path / "empty.yaml") == load_policy(None)
+
+
+@pytest.mark.parametrize(
+    ("text", "path", "reason"),
+    [
+        ("alerts: {low_quality: {threshold: 130}}", "alerts.low_quality.threshold", "130 is over 100"),
+        ("alerts: {quality_drop: {limit: 0}}", "alerts.quality_drop.limit", "0 is not over 0"),
+        ("alerts: {low_quality: {treshold: 30}}", "alerts.low_quality.treshold", "no such setting"),
+        ("alerts: {low_quality: {threshold: high}}", "alerts.low_quality.threshold", "'high': input should be a valid number"),
+        ("alerts: {low_quality: {threshold: .nan}}", "alerts.low_quality.threshold", "finite"),
+        ("alerts: {low_quality: 30}", "alerts.low_quality", "30 is not a group of settings"),
+        ("- alerts", "the policy", "not a group of settings"),
+        ("overrides: [{alerts: {}}]", "overrides[0].labels", "field required"),
+        ("overrides: [{labels: {}, alerts: {}}]", "overrides[0].labels", "at least 1 item"),
+        (
+            "overrides: [{labels: {a: b}, alerts: {frozen: {threshold: 2}}}]",
+            "overrides[0].alerts.frozen.threshold",
+            "2 is over 1",
+        ),
+        ("overrides: [{labels: {a: b}, alerts: {frost: 1}}]", "overrides[0].alerts.frost", "no such setting"),
+        ("receivers: [{name: a, type: json}]", "receivers[0]", "one of url, url_env and url_file must be set"),
+        ("receivers: [{name: a, type: mail, url: x}]", "receivers[0].type", "'alertmanager', 'json' or 'slack'"),
+        (
+            "receivers: [{name: a, type: json, url: 'http://x'}, {name: a, type: json, url: 'http://y'}]",
+            "receivers",
+            "two receivers have the same name",
+        ),
+        ("alerts: {low_quality: {threshold: 40", "FVQ_ALERT_POLICY", "is not YAML"),
+    ],
+)
+def test_an_error_names_the_setting(tmp_path: Path, text: str, path: str, reason: str) -> None:
+    file = tmp_path / "policy.yaml"
+    file.write_text(text)
+    with pytest.raises(SettingsError) as caught:
+        load_policy(file)
+    assert caught.value.path == path
+    assert reason in caught.value.reason
+
+
+def test_a_missing_file_is_named() -> None:
+    with pytest.raises(SettingsError, match=r"FVQ_ALERT_POLICY: nowhere\.yaml cannot be read"):
+        load_policy(Path("nowhere.yaml"))
+
+
+@pytest.mark.parametrize(
+    "receiver",
+    [
+        "{name: a, type: json, url: 'https://hooks.example/s3cret', token_env: A, token_file: B}",
+        "{name: a, type: json, url: 'https://hooks.example/s3cret', url_file: B}",
+        "{name: a, type: json, url: {s3cret: 1}}",
+        "{name: a, type: json, url: 'ftp://hooks.example/s3cret'}",
+        "{name: a, type: json, url: 's3cret'}",
+    ],
+)
+def test_no_error_shows_an_address(tmp_path: Path, receiver: str) -> None:
+    file = tmp_path / "policy.yaml"
+    file.write_text(f"receivers: [{receiver}]")
+    with pytest.raises(SettingsError) as caught:
+        check_policy(file)
+    assert "s3cret" not in str(caught.value)
+    assert "s3cret" not in repr(caught.value.__cause__)
+
+
+def test_secrets_come_from_files_or_the_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "url").write_text("https://hooks.example/x/\n")
+    monkeypatch.setenv("HOOK_TOKEN", "t0ken")
+    receiver = {"name": "a", "type": "slack", "url_file": str(tmp_path / "url"), "token_env": "HOOK_TOKEN"}
+    (one,) = parse_policy({"receivers": [receiver]}).receivers
+    assert (one.address(), one.token()) == ("https://hooks.example/x", "t0ken")
+    monkeypatch.delenv("HOOK_TOKEN")
+    with pytest.raises(SettingsError, match=r"receivers.a.token_env: the environment has no HOOK_TOKEN"):
+        one.token()
+
+
+def test_a_receiver_takes_its_kinds_and_labels() -> None:
+    receiver = {"name": "a", "type": "json", "url": "http://x", "kinds": ["black"], "labels": {"tier": "premium"}}
+    (one,) = parse_policy({"receivers": [receiver]}).receivers
+    alert = QualityAlert(
+        alert_id="1",
+        stream_id="s",
+        kind="black",
+        state="firing",
+        started_at=BEGIN,
+        value=1,
+        segment_id="s/1",
+        labels={"tier": "premium"},
+    )
+    assert one.accepts(alert)
+    assert not one.accepts(alert.model_copy(update={"kind": "frozen"}))
+    assert not one.accepts(alert.model_copy(update={"labels": {}}))
+
+
+def test_the_reference_is_up_to_date() -> None:
+    assert reference() in (ROOT / "docs/alerts.md").read_text()
