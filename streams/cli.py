@@ -32,12 +32,13 @@ def score(
     as_json: JsonFlag = False,
     as_csv: Annotated[bool, typer.Option("--csv", help="Print one CSV row per segment.")] = False,
     plot: Annotated[Path | None, typer.Option(help="Write a picture of the scores over time.")] = None,
+    model: Annotated[str | None, typer.Option(help="A shipped name or a model's directory, instead of FVQ_MODEL.")] = None,
 ) -> None:
     """Score files without any server: one score per file, and the course over its segments."""
     from streams.files import score_files
 
     form = "json" if as_json else "csv" if as_csv else "table"
-    raise typer.Exit(score_files(files, load_settings(), form=form, plot=plot))
+    raise typer.Exit(score_files(files, load_settings(model=model), form=form, plot=plot))
 
 
 @app.command()
@@ -187,11 +188,15 @@ def synth(
 
 @app.command()
 def train(
-    recipe: Annotated[Path, typer.Option(help="YAML recipe: of a whole model, or of an adapter on a base.")],
-    data: Annotated[Path, typer.Option(help="labels.csv of the training segments; for an adapter also FVQ-20K, CFVQA, a CSV.")],
-    out: Annotated[Path, typer.Option(help="Folder for the model.")],
+    recipe: Annotated[
+        Path, typer.Option(help="YAML recipe: of a whole model, or, if it names a base, of an adapter on it (training/recipes).")
+    ],
+    data: Annotated[
+        Path, typer.Option(help="labels.csv of `fvq synth`; for an adapter also a CSV with path and mos, FVQ-20K or CFVQA.")
+    ],
+    out: Annotated[Path, typer.Option(help="Folder for the model, its card, metrics and curves; FVQ_MODEL takes it.")],
     dev: Annotated[
-        Path | None, typer.Option(help="labels.csv of segments of other people, only looked at; not for an adapter.")
+        Path | None, typer.Option(help="labels.csv of other people, only looked at; an adapter's data has its own splits.")
     ] = None,
 ) -> None:
     """Train a model by a recipe; what was begun in the folder is taken up again."""

@@ -1,6 +1,6 @@
 """Whether an adapter learns another opinion and leaves the rest alone: raters who punish softness twice as much.
 
-    python -m tests.bench.opinion TRAIN/labels.csv TEST/labels.csv OUT [--contents 16] [--kinds blur ...] [--json]
+    python -m tests.bench.opinion TRAIN/labels.csv TEST/labels.csv OUT [--contents 32] [--kinds blur ...] [--json]
 
 Both files are `fvq synth`'s, of different people. The labels of the kinds are put twice as far below 100, the others stay
 as they are; an adapter is trained on the shipped model by `training/recipes/nano_adapter.yaml`, and both are compared on
@@ -118,7 +118,7 @@ def main() -> None:
     parser.add_argument("train", type=Path)
     parser.add_argument("test", type=Path)
     parser.add_argument("out", type=Path)
-    parser.add_argument("--contents", type=int, default=16, help="contents to train on, each of another person")
+    parser.add_argument("--contents", type=int, default=32, help="contents to train on, each of another person")
     parser.add_argument("--kinds", nargs="+", default=SOFT, help="degradations that are punished twice as much")
     parser.add_argument("--json", action="store_true")
     asked = parser.parse_args()

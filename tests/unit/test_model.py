@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -9,7 +10,7 @@ import torch
 from transformers import InternVLVisionConfig, Qwen2Config, Qwen3Config, SiglipVisionConfig, VideoMAEConfig
 
 from scorer.errors import ModelError
-from scorer.model.configuration import FVQRaterConfig, LiteEncoderConfig, MotionEncoderConfig
+from scorer.model.configuration import STREAMS, FVQRaterConfig, LiteEncoderConfig, MotionEncoderConfig
 from scorer.model.encoders import CPU_IMAGES, LiteEncoder
 from scorer.model.modeling import ClipBatch, FVQRater
 from scorer.model.presets import nano
@@ -58,19 +59,20 @@ def nano_like(**changes: object) -> FVQRaterConfig:
     return FVQRaterConfig(**(fields | token_ids(small_tokenizer()) | changes))
 
 
-def large_like(vision: object) -> FVQRaterConfig:
-    return nano_like(
-        vision_config=vision,
-        motion_config=VideoMAEConfig(**SMALL, image_size=32, patch_size=16, num_frames=16),
-        text_config=small_text(Qwen2Config),
-        vision_tokens=4,
-        vision_normalisation="imagenet",
-    )
+def large_like(vision: object, **changes: object) -> FVQRaterConfig:
+    fields = {
+        "vision_config": vision,
+        "motion_config": VideoMAEConfig(**SMALL, image_size=32, patch_size=16, num_frames=16),
+        "text_config": small_text(Qwen2Config),
+        "vision_tokens": 4,
+        "vision_normalisation": "imagenet",
+    }
+    return nano_like(**(fields | changes))
 
 
 INTERNVL = InternVLVisionConfig(**SMALL, image_size=(64, 64), patch_size=(16, 16))
 SIGLIP = SiglipVisionConfig(**SMALL, image_size=64, patch_size=16)
-CONFIGURATIONS = {"nano": nano_like, "internvl": lambda: large_like(INTERNVL), "siglip": lambda: large_like(SIGLIP)}
+CONFIGURATIONS = {"nano": nano_like, "internvl": partial(large_like, INTERNVL), "siglip": partial(large_like, SIGLIP)}
 
 
 @pytest.mark.parametrize("name", CONFIGURATIONS)
@@ -127,13 +129,35 @@ def test_absent_faces_hide_what_the_crop_holds() -> None:
         assert (network(one).score - network(other).score).abs().max() > 0
 
 
-@pytest.mark.parametrize("streams", [["frames"], ["statistics"], ["frames", "portrait", "faces", "motion"]])
-def test_streams_can_be_left_out(streams: list[str]) -> None:
-    network = FVQRater(nano_like(streams=streams)).eval()
-    with torch.inference_mode():
-        output = network(random_batch(2))
-    assert ((output.score >= 0) & (output.score <= 100)).all()
-    assert (output.uncertainty > 0).all()
+INPUTS = {"motion": "clip"}
+"""Fields of a batch that are not called as their stream is."""
+
+
+@pytest.mark.parametrize("name", ["nano", "internvl"])
+@pytest.mark.parametrize("stream", STREAMS)
+def test_a_stream_that_is_left_out_is_not_looked_at(name: str, stream: str) -> None:
+    one, other = random_batch(2), random_batch(2)
+    one.faces_mask = other.faces_mask = ~one.faces_mask
+    field = INPUTS.get(stream, stream)
+    setattr(other, field, getattr(random_batch(2, seed=1), field))
+    for streams, seen in ((STREAMS, True), ([s for s in STREAMS if s != stream], False), ([stream], True)):
+        torch.manual_seed(0)
+        network = FVQRater(CONFIGURATIONS[name](streams=streams)).eval()
+        with torch.inference_mode():
+            a, b = network(one), network(other)
+        assert bool((a.score - b.score).abs().max() > 0) == seen, streams
+        assert ((a.score >= 0) & (a.score <= 100)).all()
+        assert (a.uncertainty > 0).all()
+
+
+@pytest.mark.parametrize("name", ["nano", "internvl"])
+def test_without_the_language_model_it_is_not_asked(name: str) -> None:
+    network = FVQRater(CONFIGURATIONS[name](use_language_model=False))
+    output = network(random_batch(2), torch.tensor([0, 4]))
+    (output.answer_loss + output.score.mean()).backward()
+    layers = network.language_model.get_decoder().layers
+    assert all(parameter.grad is None for parameter in layers.parameters())
+    assert float(network.projectors["frames"].layers[0].weight.grad.abs().sum()) > 0
 
 
 def test_an_unknown_stream_is_refused() -> None:

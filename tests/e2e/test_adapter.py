@@ -1,0 +1,150 @@
+"""An adapter on the shipped model, from clips: another opinion is learned and the rest kept; a killed run goes on."""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import os
+import shutil
+import signal
+import subprocess
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+import yaml
+from PIL import Image
+from safetensors.torch import load_file
+
+from scorer.model.bases import SHIPPED, Base
+from scorer.model.modeling import FVQRater
+from scorer.spec import SamplerSpec
+from tests.bench.opinion import RECIPE, punished, scores
+from tests.integration.harness import FVQ, ROOT, clean_environment, fvq, wait_for
+from tests.media import face_picture
+from training import tune as tuning
+from training.readers import RatedClip
+from training.recipe import load_tune_recipe
+from training.samples import Samples
+from training.synth import degrade, ladders, make_reference
+
+NANO = SHIPPED["nano"]
+DEGRADED = ("blur-1", "blur-2", "blur-3", "blur-4", "x264-5", "x264-9", "mpeg4-3", "noise-2")
+"""Of each reference; the order of `synth`'s ladders."""
+
+
+@pytest.fixture(scope="module")
+def table(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Clips of two people, one for training and one for test, as `fvq synth` makes them, and what raters think of them.
+
+    The raters agree with the shipped model, but punish blur twice as much. Beside it are the samples of the clips.
+    """
+    folder = tmp_path_factory.mktemp("opinion")
+    still = folder / "still.png"
+    Image.fromarray(face_picture(512)).save(still)
+    references = [("train", ROOT / "deploy/demo/face.mp4", variant) for variant in range(4)]
+    references += [("test", still, variant) for variant in range(2)]
+    rated = []
+    steps = [how for how in ladders() if f"{how.kind}-{how.step}" in DEGRADED]
+    for split, source, variant in references:
+        content = f"{source.stem}-v{variant}"
+        reference = folder / f"{content}.reference.mkv"
+        make_reference(source, reference, 0.8, variant, content)
+        rated.append(RatedClip(reference, 0.0, source.stem, split))
+        for how in steps:
+            clip = folder / f"{content}.{how.kind}-{how.step}.mkv"
+            degrade(reference, how, clip)
+            rated.append(RatedClip(clip, 0.0, source.stem, split))
+    samples = tuning.sampled(rated, SamplerSpec.load(NANO), folder / "work")
+    assert samples.rows.tolist() == list(range(len(rated)))
+    opinions = scores(NANO, samples, samples.rows)
+    with (folder / "rated.csv").open("w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(["path", "mos", "split", "content"])
+        for one, mos in zip(rated, opinions.tolist(), strict=True):
+            writer.writerow([one.path.name, punished(mos) if ".blur-" in one.path.name else mos, one.split, one.content])
+    return folder / "rated.csv"
+
+
+def digest(directory: Path) -> str:
+    files = sorted(file for file in directory.iterdir() if file.is_file())
+    return hashlib.sha256(b"".join(file.name.encode() + file.read_bytes() for file in files)).hexdigest()
+
+
+def test_another_opinion_is_learned_by_the_adapter_alone(table: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    recipe = load_tune_recipe(RECIPE)
+    recipe = recipe.model_copy(update={"stage2": recipe.stage2.model_copy(update={"batch_size": 8})})
+    trained: list[FVQRater] = []
+    save = tuning.save_adapter
+
+    def watched(tuned: tuning.PeftModel, directory: Path, base: Base) -> None:
+        trained.append(tuned.get_base_model())
+        save(tuned, directory, base)
+
+    monkeypatch.setattr(tuning, "save_adapter", watched)
+    before, weights = digest(NANO), load_file(NANO / "model.safetensors")
+    shutil.copytree(table.parent / "work", tmp_path / "work")
+    metrics = tuning.tune(recipe, table, tmp_path)
+
+    # What is not the adapter's is the base's, bit by bit, on disk and in the network that was trained.
+    assert digest(NANO) == before
+    state = {name.replace(".base_layer", ""): tensor for name, tensor in trained[0].state_dict().items()}
+    state = {name.replace(".original_module", ""): tensor for name, tensor in state.items()}
+    assert set(weights) <= set(state)
+    assert [name for name, tensor in weights.items() if not torch.equal(state[name], tensor)] == []
+    stored = load_file(tmp_path / "adapter_model.safetensors")
+    assert all(
+        any(part in name for part in (".lora_A.", ".lora_B.", ".projectors.", ".head.", ".standardise.")) for name in stored
+    )
+    assert (tmp_path / "adapter_model.safetensors").stat().st_size < 3e6
+
+    # Clips of a person that was not trained on.
+    rated = tuning.read_rated(table).clips
+    samples = Samples(tuning.sampled(rated, SamplerSpec.load(NANO), tmp_path / "work").arrays, np.arange(len(rated)))
+    places = np.array([place for place, one in enumerate(rated) if one.split == "test"])
+    labels = np.array([rated[place].mos for place in places])
+    blurred = np.array([".blur-" in rated[place].path.name for place in places])
+    old, new = (np.abs(scores(model, samples, places) - labels) for model in (NANO, tmp_path))
+    print(f"blurred: {old[blurred].mean():.1f} -> {new[blurred].mean():.1f}; others: 0 -> {new[~blurred].mean():.1f} points")
+    shift = old[blurred].mean()
+    assert shift > 15
+    assert new[blurred].mean() < shift / 2
+    assert new[~blurred].mean() < shift / 2, "the opinion on what is not blurred is kept"
+
+    # And it serves.
+    done = fvq("score", str(rated[places[0]].path), "--model", str(tmp_path), "--json")
+    assert done.returncode == 0, done.stderr
+    assert metrics["version"] in done.stdout
+
+
+def test_a_run_that_is_killed_with_its_work_half_done_goes_on(table: Path, tmp_path: Path) -> None:
+    recipe = yaml.safe_load(RECIPE.read_text()) | {"checkpoint_steps": 2}
+    recipe["stage1"] |= {"epochs": 2}
+    recipe["stage2"] |= {"epochs": 1, "batch_size": 4}
+    (tmp_path / "recipe.yaml").write_text(yaml.safe_dump(recipe))
+    out = tmp_path / "model"
+    shutil.copytree(table.parent / "work", out / "work")
+    command = [FVQ, "train", "--recipe", str(tmp_path / "recipe.yaml"), "--data", str(table), "--out", str(out)]
+    killed = subprocess.Popen(command, env=clean_environment(), stderr=subprocess.DEVNULL, start_new_session=True)
+    wait_for("some steps of stage II", lambda: len([row for row in curve(out) if row[0] == "2"]) >= 3, 120)
+    os.killpg(killed.pid, signal.SIGKILL)
+    killed.wait(10)
+    # A mark: were the step trained again, it would be written again.
+    written = (out / "curve.csv").read_text().splitlines()
+    marked = written[1].rsplit(",", 1)[0] + ",1234.5"
+    (out / "curve.csv").write_text("\n".join([written[0], marked, *written[2:]]) + "\n")
+    assert not (out / "adapter_model.safetensors").exists()
+
+    done = subprocess.run(command, env=clean_environment(), capture_output=True, text=True, timeout=200)
+    assert done.returncode == 0, done.stderr
+    steps = [(row[0], int(row[1])) for row in curve(out)]
+    assert steps == [("1", step) for step in range(1, 6)] + [("2", step) for step in range(1, 10)], "each step once"
+    assert curve(out)[0] == marked.split(","), "the run went on from its checkpoint"
+    assert (out / "adapter_model.safetensors").exists()
+
+
+def curve(out: Path) -> list[list[str]]:
+    """Rows of the run's curve, as far as they are written."""
+    file = out / "curve.csv"
+    return list(csv.reader(file.read_text().splitlines()))[1:] if file.exists() else []
