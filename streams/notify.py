@@ -148,7 +148,8 @@ class Courier:
             consumer.subscribe([ALERTS_TOPIC], listener=revoked)
             while not self._stop.is_set():
                 # Polled while a receiver is down as well: a consumer that does not poll loses its partitions.
-                polled = consumer.poll(timeout_ms=200, max_records=100)
+                due = self._waiting and time.monotonic() >= self._next_try
+                polled = consumer.poll(timeout_ms=0 if due else 200, max_records=100)
                 if revoked.seen.is_set():
                     # What waits is another worker's turn now, or is read again.
                     revoked.seen.clear()
