@@ -124,6 +124,13 @@ class ModelRef(Event):
     version: str
 
 
+class SecondOpinion(Event):
+    """Another model's score of the same segment."""
+
+    score: float = Field(ge=0, le=100, description="Points.")
+    model: ModelRef
+
+
 class SegmentScore(Event):
     """The answer to one `SegmentEvent`. Key: `stream_id`."""
 
@@ -131,6 +138,7 @@ class SegmentScore(Event):
     segment_id: str
     sequence: int
     uri: str
+    init_uri: str | None = None
     start: UtcTime
     duration: float
     rendition: str | None = None
@@ -145,13 +153,51 @@ class SegmentScore(Event):
     faces: FaceSummary | None = None
     signals: Signals | None = None
     model: ModelRef | None = None
+    second: SecondOpinion | None = Field(default=None, description="What the second model says, where one is set.")
+    fingerprint: str | None = Field(
+        default=None,
+        pattern=r"^[0-9a-f]{16}$",
+        description="Perceptual hash (64 bits) of the middle picture: pictures that look alike differ in few bits.",
+    )
     timing: dict[str, float] = Field(default_factory=dict, description="Milliseconds per stage, and lag_s behind event time.")
 
     @classmethod
     def identity(cls, event: SegmentEvent) -> dict[str, object]:
         """The fields that a score takes over from its segment."""
-        names = ("stream_id", "segment_id", "sequence", "uri", "start", "duration", "rendition", "labels", "ended")
+        names = ("stream_id", "segment_id", "sequence", "uri", "init_uri", "start", "duration", "rendition", "labels", "ended")
         return {name: getattr(event, name) for name in names}
+
+
+HarvestReason = Literal["alert", "low-score", "uncertain", "disagreement"]
+
+
+class TrainingExample(Event):
+    """A clip that the model finds hard, its bytes kept, to be rated by people. Key: `stream_id/example_id`.
+
+    A message without a value takes the example back.
+    """
+
+    example_id: str = Field(pattern=r"^[0-9a-f]{64}$", description="SHA-256 of the clip's bytes, in hexadecimal digits.")
+    clip_uri: Uri = Field(description="The clip in the clip store, with its initialisation segment: a file of its own.")
+    size: int = Field(gt=0, description="Bytes of the clip.")
+    reason: HarvestReason = Field(description="Why it was chosen; the first of these that holds.")
+    score: float = Field(ge=0, le=100, description="What the model said, points.")
+    uncertainty: float = Field(ge=0, description="Expected absolute error of the score, points.")
+    model: ModelRef
+    fingerprint: str = Field(pattern=r"^[0-9a-f]{16}$", description="Perceptual hash of the picture; see `SegmentScore`.")
+    stream_id: Name
+    segment_id: Name
+    sequence: int
+    start: UtcTime
+    duration: float
+    rendition: str | None = None
+    labels: dict[str, str] = Field(default_factory=dict)
+    queued_at: UtcTime = Field(description="When it was chosen, UTC; retention counts from here.")
+
+    @property
+    def key(self) -> bytes:
+        """The message key: the same clip in two streams is two examples, so that one stream can be deleted."""
+        return f"{self.stream_id}/{self.example_id}".encode()
 
 
 AlertKind = Literal["low-quality", "quality-drop", "black", "frozen", "no-segments"]
@@ -187,7 +233,7 @@ class ModelUpdate(Event):
     time: UtcTime = Field(description="When it was promoted or taken back, UTC.")
 
 
-EVENTS: tuple[type[Event], ...] = (SegmentEvent, SegmentScore, QualityAlert, ModelUpdate)
+EVENTS: tuple[type[Event], ...] = (SegmentEvent, SegmentScore, QualityAlert, TrainingExample, ModelUpdate)
 
 
 def write_schemas(directory: Path) -> list[Path]:
