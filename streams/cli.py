@@ -11,6 +11,7 @@ from typing import Annotated
 import typer
 
 from scorer.errors import MediaError, ModelError
+from streams.rating.commands import app as rate_app
 from streams.settings import Settings, SettingsError, load_settings
 
 app = typer.Typer(
@@ -22,6 +23,7 @@ alerts_app = typer.Typer(no_args_is_help=True, help="The alerts' policy, and how
 app.add_typer(alerts_app, name="alerts")
 models_app = typer.Typer(no_args_is_help=True, help="The model registry: versions, and which one serves.")
 app.add_typer(models_app, name="models")
+app.add_typer(rate_app, name="rate")
 
 JsonFlag = Annotated[bool, typer.Option("--json", help="Print JSON for scripts.")]
 
