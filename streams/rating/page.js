@@ -1,4 +1,4 @@
-// The rating page: sign in, watch, vote, again. One section is seen at a time; `stage` is its name.
+// The rating page: sign in, watch, vote, again. One section is seen at a time; `stage` is its name ("blank": none).
 "use strict";
 
 const get = (id) => document.getElementById(id);
@@ -33,8 +33,9 @@ function show(name) {
   stage = name;
   document.body.dataset.stage = name;
   for (const one of SECTIONS) get(one).hidden = one !== name;
-  get("foot").hidden = name === "sign-in" || name === "watch";
+  get("foot").hidden = ["sign-in", "watch", "blank"].includes(name);
   get("status").textContent = "";
+  if (name === "blank") return;
   const first = { "sign-in": "token", start: "begin", watch: "clip", vote: "vote-title", notice: "notice-title" }[name];
   get(first).focus({ preventScroll: true });
 }
@@ -79,6 +80,7 @@ async function look() {
 }
 
 async function load() {
+  show("blank"); // the old clip's vote is over, and the grey rests the eye
   await look();
   if (next.state === "waiting") {
     notice("One moment", "The next clip cannot be read yet. The page goes on by itself.", null);
