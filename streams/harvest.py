@@ -84,6 +84,11 @@ def running_harvest(settings: Settings, inbox: Path) -> Iterator[None]:
         thread.join(STOP_SECONDS)
 
 
+def harvest_group(settings: Settings) -> str:
+    """The harvest agents' consumer group."""
+    return f"{settings.group}.harvest"
+
+
 def _run(settings: Settings, store: ClipStore, inbox: Path, stop: threading.Event) -> None:
     """Until told to stop; whatever goes wrong, it begins anew from what Kafka has."""
     wait = FIRST_WAIT
@@ -107,7 +112,7 @@ def _work(settings: Settings, store: ClipStore, inbox: Path, stop: threading.Eve
         stack.callback(topic.close)
         consumer: Any = KafkaConsumer(
             bootstrap_servers=settings.broker.split(","),
-            group_id=f"{settings.group}.harvest",
+            group_id=harvest_group(settings),
             enable_auto_commit=False,
             auto_offset_reset="earliest",
             session_timeout_ms=int(settings.session_timeout * 1000),
