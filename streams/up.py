@@ -34,8 +34,10 @@ from streams.connection import client_options
 from streams.course import clock, describe, find_drops
 from streams.events import ALERTS_TOPIC, DEAD_LETTER_TOPIC, SCORES_TOPIC, QualityAlert, SegmentEvent, SegmentScore
 from streams.files import score_bar
+from streams.harvest import harvest_group
 from streams.ingest.files import CutSegment, Source, announce, cut, events_of, find_sources, in_order
 from streams.notify import describe as describe_alert
+from streams.queue import restore
 from streams.settings import Settings
 from streams.topics import create_topics
 from streams.worker import free_port
@@ -43,8 +45,8 @@ from streams.worker import free_port
 ANSWER_SECONDS = 120.0
 """After the last segment was announced, no answer for this long means that something is wrong."""
 
-ALERT_SECONDS = 5.0
-"""How long the alerts of the last segments are waited for."""
+AGENTS_SECONDS = 5.0
+"""How long alerts and clips of the last segments are waited for."""
 
 ROWS_SHOWN, ALERTS_SHOWN = 14, 4
 
@@ -79,6 +81,8 @@ def run_up(settings: Settings, source: Path, *, fast: bool, segment_seconds: flo
         broker = settings.broker or stack.enter_context(EmbeddedBroker()).address
         security = client_options(settings) if settings.broker else {}
         create_topics(broker, partitions=4, replication=1, security=security)
+        if not settings.broker and settings.harvest:
+            restore(settings.model_copy(update={"broker": broker, "kafka_security": "PLAINTEXT"}))
         pages = f"127.0.0.1:{free_port('127.0.0.1')}"
         worker = stack.enter_context(_worker(settings, broker, work, pages, fast))
         console.print(f"broker {broker}, worker {worker.pid}, metrics at http://{pages}/metrics", style="dim")
@@ -97,8 +101,9 @@ def run_up(settings: Settings, source: Path, *, fast: bool, segment_seconds: flo
             _show(console, run, worker, player, live=not as_json and console.is_terminal, as_json=as_json)
         except KeyboardInterrupt:
             run.interrupted = True
-        if settings.alerts and not run.interrupted and run.worker_exit is None:
-            _wait_alerts(broker, security, alert_group(settings))
+        if not run.interrupted and run.worker_exit is None:
+            readers = [alert_group(settings)] if settings.alerts else []
+            _wait_read(broker, security, [*readers, harvest_group(settings)] if settings.harvest else readers)
         done.set()
         follower.join(5)
     _summary(console, run, as_json)
@@ -196,18 +201,18 @@ def _follow(broker: str, security: dict[str, Any], run: Run, done: threading.Eve
         consumer.close()
 
 
-def _wait_alerts(broker: str, security: dict[str, Any], group: str) -> None:
-    """Until the alert agent has folded the last scores, or it takes too long: what it finds in them belongs to the run."""
-    consumer = KafkaConsumer(bootstrap_servers=broker.split(","), group_id=group, enable_auto_commit=False, **security)
-    deadline = time.monotonic() + ALERT_SECONDS
-    try:
-        ends = consumer.end_offsets([TopicPartition(SCORES_TOPIC, n) for n in consumer.partitions_for_topic(SCORES_TOPIC) or ()])
-        while time.monotonic() < deadline:
-            if all((consumer.committed(at) or 0) >= end for at, end in ends.items()):
-                return
-            time.sleep(0.1)
-    finally:
-        consumer.close()
+def _wait_read(broker: str, security: dict[str, Any], groups: list[str]) -> None:
+    """Until agents have read the last scores, or it takes too long: what they find in them belongs to the run."""
+    deadline = time.monotonic() + AGENTS_SECONDS
+    for group in groups:
+        consumer = KafkaConsumer(bootstrap_servers=broker.split(","), group_id=group, enable_auto_commit=False, **security)
+        try:
+            numbers = consumer.partitions_for_topic(SCORES_TOPIC) or ()
+            ends = consumer.end_offsets([TopicPartition(SCORES_TOPIC, number) for number in numbers])
+            while time.monotonic() < deadline and any((consumer.committed(at) or 0) < end for at, end in ends.items()):
+                time.sleep(0.1)
+        finally:
+            consumer.close()
 
 
 def _take(message: Any, run: Run, as_json: bool) -> None:

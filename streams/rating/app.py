@@ -10,6 +10,7 @@ import contextlib
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
+from datetime import datetime
 from importlib.resources import files
 from typing import Annotated, Any
 
@@ -44,22 +45,23 @@ Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 @dataclass(frozen=True)
 class RatingPage:
-    """What the page needs. load: what is on the queue now; raises `BrokerError`. pause_after: ratings between two pauses.
+    """What the page needs.
 
-    refresh_seconds: between two looks at the queue.
+    load: what is on the queue now, and which streams were deleted when (`streams.queue.read_deletions`); raises
+    `BrokerError`. pause_after: ratings between two pauses. refresh_seconds: between two looks at the queue.
     """
 
     store: RatingStore
     clips: PlayableClips
-    load: Callable[[], list[TrainingExample]]
+    load: Callable[[], tuple[list[TrainingExample], dict[str, datetime]]]
     scale: Scale = "acr"
     pause_after: int = 40
     refresh_seconds: float = 10.0
 
     def refresh(self) -> int:
         """Take over the queue, and delete what has left it; gives the number of clips. Raises `BrokerError`."""
-        examples = self.load()
-        self.store.sync(examples)
+        examples, deleted = self.load()
+        self.store.sync(examples, deleted)
         self.clips.keep_only({one.example_id for one in examples})
         return len(examples)
 

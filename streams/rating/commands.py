@@ -93,12 +93,15 @@ def rate_export(
     as_json: JsonFlag = False,
 ) -> None:
     """Write the rated clips that are on the queue, with MOS and interval, as the CSV that `fvq train` reads."""
-    from streams.queue import clip_store, read_queue
+    from streams.queue import clip_store, read_deletions
     from streams.rating.export import export
     from streams.rating.store import RatingStore
 
     settings = load_settings()
-    done = export(RatingStore(settings.data_dir), read_queue(settings), clip_store(settings).read, out, least)
+    store = RatingStore(settings.data_dir)
+    examples, deleted = read_deletions(settings)
+    store.sync(examples, deleted)
+    done = export(store, examples, clip_store(settings).read, out, least)
     if as_json:
         print(json.dumps(asdict(done)))
     else:
@@ -111,7 +114,7 @@ def run_page(settings: Settings, port: int, scale: str, pause_after: int) -> Non
     """Serve until told to stop. Raises `BrokerError` where the queue cannot be read."""
     from aiohttp import web
 
-    from streams.queue import clip_store, read_queue
+    from streams.queue import clip_store, read_deletions
     from streams.rating.app import RatingPage, make_app
     from streams.rating.playable import PlayableClips
     from streams.rating.store import RatingStore
@@ -125,7 +128,7 @@ def run_page(settings: Settings, port: int, scale: str, pause_after: int) -> Non
         memory_mb=settings.sample_memory_mb,
         max_mb=settings.fetch_max_mb,
     )
-    page = RatingPage(store, clips, lambda: read_queue(settings), "acr" if scale == "acr" else "slider", pause_after)
+    page = RatingPage(store, clips, lambda: read_deletions(settings), "acr" if scale == "acr" else "slider", pause_after)
     count = page.refresh()
     print(f"{count} clips on the queue", file=sys.stderr)
     if not any(rater.active for rater, _ in store.raters()):

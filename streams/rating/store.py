@@ -9,7 +9,7 @@ import hashlib
 import hmac
 import secrets
 import sqlite3
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -26,7 +26,7 @@ create table if not exists raters (
     id integer primary key, name text not null unique, token_hash text, seed text not null, created text not null
 );
 create table if not exists examples (
-    stream_id text not null, example_id text not null, clip_uri text not null, queued integer not null,
+    stream_id text not null, example_id text not null, clip_uri text not null, queued_at text not null, queued integer not null,
     primary key (stream_id, example_id)
 ) without rowid;
 create table if not exists presentations (
@@ -152,32 +152,41 @@ class RatingStore:
                 found = Rater(row[0], row[1], row[2], True, row[4])
         return found
 
-    def sync(self, examples: Iterable[TrainingExample]) -> set[str]:
-        """Take over what is on the queue now; gives the example ids that have left it, in every stream."""
+    def sync(self, examples: Iterable[TrainingExample], deleted: Mapping[str, datetime] | None = None) -> None:
+        """Take over what is on the queue now, and forget what was deleted.
+
+        deleted: stream -> when. A clip that left the queue in another way keeps its ratings.
+        """
+        for stream_id, time in (deleted or {}).items():
+            self.forget_stream(stream_id, time)
         with self._open() as db:
-            before = {row[0] for row in db.execute("select example_id from examples where queued")}
             db.execute("update examples set queued = 0")
             db.executemany(
-                "insert into examples values (?, ?, ?, 1) on conflict (stream_id, example_id)"
-                " do update set clip_uri = excluded.clip_uri, queued = 1",
-                [(one.stream_id, one.example_id, one.clip_uri) for one in examples],
+                "insert into examples values (?, ?, ?, ?, 1) on conflict (stream_id, example_id)"
+                " do update set clip_uri = excluded.clip_uri, queued_at = excluded.queued_at, queued = 1",
+                [(one.stream_id, one.example_id, one.clip_uri, _text(one.queued_at)) for one in examples],
             )
-            return before - {row[0] for row in db.execute("select example_id from examples where queued")}
 
     def queued(self) -> dict[Key, str]:
         """The clips that were on the queue at the last `sync`: (stream, example) -> address."""
         with self._open() as db:
             return dict(_queue(db))
 
-    def forget_stream(self, stream_id: str) -> list[str]:
-        """Delete a stream's clips from all tables, with their ratings; gives their example ids."""
+    def forget_stream(self, stream_id: str, until: datetime | None = None) -> list[str]:
+        """Delete a stream's clips from all tables, with their ratings; gives their example ids.
+
+        until: only those that were queued until then.
+        """
+        last = "9999" if until is None else _text(until)
         with self._open() as db:
-            ids = {row[0] for row in db.execute("select example_id from examples where stream_id = ?", (stream_id,))}
-            db.execute("delete from presentations where stream_id = ?", (stream_id,))
-            db.execute("delete from examples where stream_id = ?", (stream_id,))
-        with self._connect() as db:
-            db.execute("pragma wal_checkpoint(truncate)")  # it is not to stay in the log either
-        return sorted(ids)
+            query = "select example_id from examples where stream_id = ? and queued_at <= ? order by example_id"
+            ids = [row[0] for row in db.execute(query, (stream_id, last))]
+            db.executemany("delete from presentations where stream_id = ? and example_id = ?", [(stream_id, one) for one in ids])
+            db.executemany("delete from examples where stream_id = ? and example_id = ?", [(stream_id, one) for one in ids])
+        if ids:
+            with self._connect() as db:
+                db.execute("pragma wal_checkpoint(truncate)")  # it is not to stay in the log either
+        return ids
 
     def current(self, rater: Rater) -> Presentation | None:
         """What the rater is to see now: the one they have not answered, else the next; None when all is rated."""
@@ -349,4 +358,9 @@ def _hash(token: str) -> str:
 
 
 def _now() -> str:
-    return datetime.now(UTC).isoformat(timespec="seconds")
+    return _text(datetime.now(UTC))
+
+
+def _text(time: datetime) -> str:
+    # Always with microseconds: texts of one form are in the order of their times.
+    return time.astimezone(UTC).isoformat(timespec="microseconds")

@@ -26,7 +26,6 @@ from streams.rating.store import RatingStore
 from tests.media import make_clip
 from tests.rating import make_example, read_file
 
-
 VOTE_WHILE_IT_PLAYS = """
 if (stage !== "watch") return [];
 for (const key of ["5", "Enter"]) document.dispatchEvent(new KeyboardEvent("keydown", { key, bubbles: true }));
@@ -127,7 +126,7 @@ def page(tmp_path: Path) -> RatingPage:
         clip = make_clip(tmp_path / f"{number}.{ending}", 160 + 16 * number, 120, 0.4, options=options)
         examples.append(make_example(clip, f"studio-{number % 5}", number))
     store = RatingStore(tmp_path / "data")
-    made = RatingPage(store, PlayableClips(tmp_path / "data" / "rating", read_file), lambda: examples, pause_after=6)
+    made = RatingPage(store, PlayableClips(tmp_path / "data" / "rating", read_file), lambda: (examples, {}), pause_after=6)
     assert made.refresh() == 10
     return made
 
@@ -173,7 +172,7 @@ def test_ten_clips_are_rated_by_keyboard_alone(browser: webdriver.Chrome, page: 
             if len(votes) == 4 and not undone:
                 person.sees(lambda: person.stage() in ("watch", "vote"))
                 person.press(Keys.BACKSPACE)
-                person.sees(lambda before=done: person.progress() == before and person.shown() == shown)
+                person.sees(lambda before=done, at=shown: person.progress() == before and person.shown() == at)
                 undone = True
         assert person.text("notice-title") == "All done"
         assert early
@@ -182,12 +181,12 @@ def test_ten_clips_are_rated_by_keyboard_alone(browser: webdriver.Chrome, page: 
         assert replayed
         assert paused
         errors = [line for line in browser.get_log("browser") if line["level"] == "SEVERE"]
-    # The two refusals of the sign-in are logged by the browser itself; a script that failed or a policy that blocked would be too.
+    # The browser logs the two refusals of the sign-in; a script that failed or a policy that blocked would be there too.
     assert all("401" in line["message"] for line in errors), errors
     assert len(errors) == 2
 
     ratings = page.store.ratings()
-    assert {one.key for one in ratings} == {(one.stream_id, one.example_id) for one in page.load()}
+    assert {one.key for one in ratings} == {(one.stream_id, one.example_id) for one in page.load()[0]}
     assert len(ratings) == 11  # ten clips, and one of them again
     assert sorted(one.number for one in ratings) == [1] * 10 + [2]
     wanted = sorted(LEVEL_POINTS[vote - 1] for vote in votes.values())

@@ -228,6 +228,25 @@ def test_up_shows_the_drop_and_the_recovery(tmp_path: Path) -> None:
     assert (tmp_path / "data" / "scores.sqlite").exists()
 
 
+def test_up_keeps_hard_clips_over_its_runs(tmp_path: Path) -> None:
+    settings = {"FVQ_DATA_DIR": str(tmp_path / "data")}
+
+    def up_and_list() -> list[dict[str, object]]:
+        done = fvq("up", "--source", str(DEMO), "--fast", seconds=150, **settings)
+        assert done.returncode == 0, done.stderr
+        listed: list[dict[str, object]] = json.loads(fvq("queue", "ls", "--json", **settings).stdout)
+        return listed
+
+    first = up_and_list()
+    assert first[0]["stream_id"] == "face"
+    assert {one["sequence"] for one in first} <= {4, 5, 6, 7}
+    # The broker of the first run is gone, the queue is not: the same scene is known.
+    assert up_and_list() == first
+    removed = fvq("queue", "rm", "--stream", "face", **settings)
+    assert f"{len(first)} clips deleted" in removed.stdout
+    assert not [file for file in (tmp_path / "data/clips").rglob("*") if file.is_file()]
+
+
 def test_up_plays_what_can_be_played_and_says_what_cannot(tmp_path: Path) -> None:
     folder = tmp_path / "videos"
     folder.mkdir()

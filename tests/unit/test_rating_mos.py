@@ -37,7 +37,7 @@ def panel(raters: int, clips: int, seed: int = 0, spread: float = 8.0) -> dict[s
 
 
 def test_levels_are_the_middles_of_fifths() -> None:
-    assert LEVEL_POINTS == tuple((level + 0.5) * 20 for level in range(5))
+    assert tuple((level + 0.5) * 20 for level in range(5)) == LEVEL_POINTS
 
 
 def test_students_table_is_right() -> None:

@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -111,17 +112,24 @@ def test_undo_goes_one_step_back_and_the_old_vote_stays_in_the_file(tmp_path: Pa
         assert db.execute("select points, undone from ratings order by id").fetchall() == [(10, 0), (30, 1), (90, 1)]
 
 
-def test_what_left_the_queue_is_not_shown_and_a_forgotten_stream_leaves_nothing(tmp_path: Path) -> None:
+@pytest.mark.parametrize("by_topic", [True, False])
+def test_what_left_the_queue_is_not_shown_and_a_forgotten_stream_leaves_nothing(tmp_path: Path, by_topic: bool) -> None:
     store, ada = filled(tmp_path)
     for _ in range(8):
         shown = store.current(ada)
         assert shown is not None
         store.rate(ada, shown.id, 50, "acr", 1)
-    gone = store.sync([make_example(stream_id=f"studio-{i % 3}", number=i) for i in range(12) if i % 3])
-    assert gone == {make_example(stream_id="studio-0", number=i).example_id for i in range(0, 12, 3)}
+    left = [make_example(stream_id=f"studio-{i % 3}", number=i) for i in range(12) if i % 3]
+    gone = {make_example(stream_id="studio-0", number=i).example_id for i in range(0, 12, 3)}
+    store.sync(left)
     assert {key[0] for key in store.queued()} == {"studio-1", "studio-2"}
     assert len(store.ratings()) == 8  # a topic that was empty by mistake costs nobody's work
-    assert set(store.forget_stream("studio-0")) == gone
+    queued_at = left[0].queued_at
+    assert store.forget_stream("studio-0", queued_at - timedelta(seconds=1)) == []
+    if by_topic:
+        store.sync(left, {"studio-0": queued_at})
+    else:
+        assert set(store.forget_stream("studio-0")) == gone
     assert {one.key[0] for one in store.ratings()} <= {"studio-1", "studio-2"}
     assert store.progress(ada).done == len(store.ratings())
     for path in tmp_path.iterdir():
