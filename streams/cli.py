@@ -22,6 +22,8 @@ alerts_app = typer.Typer(no_args_is_help=True, help="The alerts' policy, and how
 app.add_typer(alerts_app, name="alerts")
 models_app = typer.Typer(no_args_is_help=True, help="The model registry: versions, and which one serves.")
 app.add_typer(models_app, name="models")
+queue_app = typer.Typer(no_args_is_help=True, help="The training queue: clips that wait to be rated.")
+app.add_typer(queue_app, name="queue")
 
 JsonFlag = Annotated[bool, typer.Option("--json", help="Print JSON for scripts.")]
 
@@ -303,6 +305,46 @@ def promote(
     from streams.models import promote_model
 
     raise typer.Exit(promote_model(load_settings(), model, name, reference, rated, gate, as_json))
+
+
+@queue_app.command("ls")
+def queue_ls(
+    stream: Annotated[str | None, typer.Option(help="Only this stream's clips.")] = None,
+    as_json: JsonFlag = False,
+) -> None:
+    """List the clips that wait, oldest first."""
+    from streams.queue_commands import list_examples
+
+    list_examples(load_settings(), stream, as_json)
+
+
+@queue_app.command("show")
+def queue_show(example: Annotated[str, typer.Argument(help="The clip's id, or its first characters.")]) -> None:
+    """Print all that is known of a clip, as JSON."""
+    from streams.queue_commands import show_example
+
+    show_example(load_settings(), example)
+
+
+@queue_app.command("export")
+def queue_export(
+    folder: Annotated[Path, typer.Argument(help="Folder for the clips and queue.csv; made if it is missing.")],
+) -> None:
+    """Copy all clips into a folder, with a table whose column `mos` is to be filled in."""
+    from streams.queue_commands import export
+
+    raise typer.Exit(export(load_settings(), folder))
+
+
+@queue_app.command("rm")
+def queue_rm(
+    examples: Annotated[list[str] | None, typer.Argument(help="Clips' ids, or their first characters.")] = None,
+    stream: Annotated[str | None, typer.Option(help="All clips of this stream, with their ratings.")] = None,
+) -> None:
+    """Delete clips for good: from the queue, the clip store and the ratings."""
+    from streams.queue_commands import remove
+
+    raise typer.Exit(remove(load_settings(), examples or [], stream))
 
 
 @models_app.command("ls")

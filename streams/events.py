@@ -200,6 +200,18 @@ class TrainingExample(Event):
         return f"{self.stream_id}/{self.example_id}".encode()
 
 
+class StreamDeletion(Event):
+    """All examples of a stream that were queued until now are gone for good. On the training queue; key: `stream_id/`."""
+
+    stream_id: Name
+    deleted_at: UtcTime
+
+    @property
+    def key(self) -> bytes:
+        """The message key, which no example has."""
+        return f"{self.stream_id}/".encode()
+
+
 AlertKind = Literal["low-quality", "quality-drop", "black", "frozen", "no-segments"]
 
 
@@ -233,7 +245,7 @@ class ModelUpdate(Event):
     time: UtcTime = Field(description="When it was promoted or taken back, UTC.")
 
 
-EVENTS: tuple[type[Event], ...] = (SegmentEvent, SegmentScore, QualityAlert, TrainingExample, ModelUpdate)
+EVENTS: tuple[type[Event], ...] = (SegmentEvent, SegmentScore, QualityAlert, TrainingExample, StreamDeletion, ModelUpdate)
 
 
 def write_schemas(directory: Path) -> list[Path]:

@@ -33,6 +33,9 @@ ALERT_DELIVERIES = Counter(
     "Alerts by receiver and by what became of them: delivered, refused or too-old.",
     ["receiver", "outcome"],
 )
+HARVESTED = Counter(
+    "fvq_harvested", "Segments chosen to be rated, by why, or `vanished` where their media were gone already.", ["reason"]
+)
 MODEL = Gauge("fvq_model", "1 for the model that scores.", ["name", "version"])
 MODEL_UPDATES = Counter("fvq_model_updates", "New model versions, by what became of them: loaded or refused.", ["result"])
 

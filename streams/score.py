@@ -19,8 +19,9 @@ from scorer.errors import MediaError, ModelError
 from scorer.sampling import SamplerPool
 from scorer.spec import ClipScore, SampledClip, Scorer
 from streams import metrics
-from streams.events import EventError, FaceSummary, ModelRef, SegmentEvent, SegmentScore, Signals
+from streams.events import EventError, FaceSummary, ModelRef, SecondOpinion, SegmentEvent, SegmentScore, Signals
 from streams.media import Fetcher
+from streams.pick import fingerprint
 from streams.settings import Settings
 from streams.sinks.base import SinkError
 
@@ -78,11 +79,14 @@ class _Sampled:
 class SegmentPipeline:
     """Answers messages. `sample` may run for the next batch while `score` works on the present one."""
 
-    def __init__(self, settings: Settings, fetcher: Fetcher, pool: SamplerPool, scorer: Scorer) -> None:
+    def __init__(
+        self, settings: Settings, fetcher: Fetcher, pool: SamplerPool, scorer: Scorer, second: Scorer | None = None
+    ) -> None:
         self._settings = settings
         self._fetcher = fetcher
         self._pool = pool
         self._scorer = scorer
+        self._second = second
         # One thread: a model takes one batch at a time.
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="scorer")
 
@@ -99,6 +103,7 @@ class SegmentPipeline:
         clips = [one.clip for one in sampled if isinstance(one, _Sampled)]
         started = time.monotonic()
         scores = iter(await retried("scorer", lambda: self._score(clips)) if clips else [])
+        seconds = iter(await self._second_opinions(clips))
         ms = (time.monotonic() - started) * 1000
         if clips:
             metrics.BATCH_SEGMENTS.observe(len(clips))
@@ -107,7 +112,7 @@ class SegmentPipeline:
         for one in sampled:
             if isinstance(one, _Sampled):
                 one.timing["score_ms"] = round(ms / len(clips), 1)
-                answers.append(_answer(one, next(scores)))
+                answers.append(_answer(one, next(scores), next(seconds)))
             else:
                 answers.append(one)
         for answer in answers:
@@ -129,6 +134,17 @@ class SegmentPipeline:
             if len(clips) == 1:
                 return [error]
             return [answer for clip in clips for answer in await self._score([clip])]
+
+    async def _second_opinions(self, clips: list[SampledClip]) -> list[ClipScore | None]:
+        """The second model's scores, where there is one. It only helps to choose clips: its failure holds nothing back."""
+        if self._second is None or not clips:
+            return [None] * len(clips)
+        try:
+            return list(await asyncio.get_running_loop().run_in_executor(self._thread, self._second.score, clips))
+        except Exception as error:
+            metrics.RETRIES.labels("second model").inc()
+            log.warning("the second model cannot answer a batch: %s", error)
+            return [None] * len(clips)
 
     async def _sample_one(self, message: Message) -> Answer | _Sampled:
         """Never raises: what leaves the agent is lost, and stops everything that comes after it."""
@@ -222,17 +238,17 @@ def _internal(message: Message, error: Exception, segment_id: str) -> DeadLetter
     return dead_letter(message, kind="internal", reason=f"{type(error).__name__}: {error}", segment_id=segment_id)
 
 
-def _answer(one: _Sampled, score: ClipScore | ModelError) -> Answer:
+def _answer(one: _Sampled, score: ClipScore | ModelError, second: ClipScore | None) -> Answer:
     segment_id = one.event.segment_id
     if isinstance(score, ModelError):
         return dead_letter(one.message, kind="model", reason=str(score), segment_id=segment_id)
     try:
-        return _scored(one, score)
+        return _scored(one, score, second)
     except Exception as error:
         return _internal(one.message, error, segment_id)
 
 
-def _scored(one: _Sampled, score: ClipScore) -> SegmentScore:
+def _scored(one: _Sampled, score: ClipScore, second: ClipScore | None) -> SegmentScore:
     return SegmentScore(
         **SegmentScore.identity(one.event),
         status="scored",
@@ -242,9 +258,15 @@ def _scored(one: _Sampled, score: ClipScore) -> SegmentScore:
         uncertainty=score.uncertainty,
         faces=FaceSummary(**asdict(one.clip.face_summary)),
         signals=Signals(**one.clip.signals),
-        model=ModelRef(name=score.model.name, version=score.model.version),
+        model=_model(score),
+        second=SecondOpinion(score=second.score, model=_model(second)) if second is not None else None,
+        fingerprint=fingerprint(one.clip.thumbnail),
         timing=one.timing | {"lag_s": lag(one.event)},
     )
+
+
+def _model(score: ClipScore) -> ModelRef:
+    return ModelRef(name=score.model.name, version=score.model.version)
 
 
 def _observe(stage: str, started: float) -> float:

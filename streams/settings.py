@@ -80,6 +80,22 @@ class Settings(BaseSettings):
     alert_policy: Path | None = Field(
         None, description="YAML file of the alerts' limits and receivers (docs/alerts.md). Without it: the defaults, no receiver."
     )
+    harvest: bool = Field(
+        True, description="Whether the worker stores clips that the model finds hard, to be rated. Off: no clip is ever stored."
+    )
+    clip_store: str | None = Field(
+        None, description="The clip store: a folder, or an address as s3://bucket/clips. Without it: `clips` in `data_dir`."
+    )
+    clip_days: float = Field(30.0, ge=0, description="Days that a clip is stored; 0 for ever.")
+    harvest_per_hour: int = Field(4, ge=1, description="Clips of one stream that are stored in an hour at most.")
+    harvest_score: float = Field(40.0, ge=0, le=100, description="A segment with a lower score is stored, points.")
+    harvest_uncertainty: float = Field(15.0, ge=0, description="A segment with a higher uncertainty is stored, points.")
+    harvest_disagreement: float = Field(
+        15.0, ge=0, description="A segment on which the second model differs by more is stored, points."
+    )
+    second_model: str | None = Field(
+        None, description="A second model that scores every segment too; where they differ is worth a rating. Doubles the work."
+    )
     web_host: str = Field("127.0.0.1", description="Address that the page, `/metrics`, `/healthz` and `/readyz` listen on.")
     web_port: int = Field(8080, ge=0, le=65535, description="Port of the same; 0 takes a free one.")
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="Least severe log line that is written.")
@@ -132,6 +148,8 @@ class Settings(BaseSettings):
     @field_validator(
         "broker",
         "registry",
+        "clip_store",
+        "second_model",
         "scorer_url",
         "influx_url",
         "influx_token_file",

@@ -19,7 +19,7 @@ from streams.events import (
     TRAINING_TOPIC,
 )
 
-PER_STREAM = (SEGMENTS_TOPIC, SCORES_TOPIC, ALERTS_TOPIC, TRAINING_TOPIC, DEAD_LETTER_TOPIC)
+PER_STREAM = (SEGMENTS_TOPIC, SCORES_TOPIC, ALERTS_TOPIC, DEAD_LETTER_TOPIC)
 """Topics keyed by stream: all have the same number of partitions, as Faust's tables need."""
 
 RETENTION_HOURS = 168
@@ -49,11 +49,12 @@ class TopicReport:
 def wanted_topics(partitions: int, retention_hours: int = RETENTION_HOURS) -> dict[str, TopicPlan]:
     """Every topic. Model updates are a state, the last one of each model: few, in order, and never too old.
 
-    So is what the alert agent knows of each stream.
+    So is what the alert agent knows of each stream, and the training queue: a clip waits there until it is taken back.
     """
     events = {"cleanup.policy": "delete", "retention.ms": str(retention_hours * HOUR_MS)}
     state = {"cleanup.policy": "compact"}
     states = {ALERT_STATE_TOPIC: TopicPlan(partitions, state), MODELS_TOPIC: TopicPlan(1, state)}
+    states[TRAINING_TOPIC] = TopicPlan(partitions, state)
     return {name: TopicPlan(partitions, events) for name in PER_STREAM} | states
 
 

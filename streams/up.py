@@ -36,6 +36,7 @@ from streams.events import ALERTS_TOPIC, DEAD_LETTER_TOPIC, SCORES_TOPIC, Qualit
 from streams.files import score_bar
 from streams.ingest.files import CutSegment, Source, announce, cut, events_of, find_sources, in_order
 from streams.notify import describe as describe_alert
+from streams.queue import restore
 from streams.settings import Settings
 from streams.topics import create_topics
 from streams.worker import free_port
@@ -79,6 +80,8 @@ def run_up(settings: Settings, source: Path, *, fast: bool, segment_seconds: flo
         broker = settings.broker or stack.enter_context(EmbeddedBroker()).address
         security = client_options(settings) if settings.broker else {}
         create_topics(broker, partitions=4, replication=1, security=security)
+        if not settings.broker and settings.harvest:
+            restore(settings.model_copy(update={"broker": broker, "kafka_security": "PLAINTEXT"}))
         pages = f"127.0.0.1:{free_port('127.0.0.1')}"
         worker = stack.enter_context(_worker(settings, broker, work, pages, fast))
         console.print(f"broker {broker}, worker {worker.pid}, metrics at http://{pages}/metrics", style="dim")

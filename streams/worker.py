@@ -13,9 +13,11 @@ import faust
 
 from scorer.errors import ModelError
 from scorer.sampling import SamplerPool
+from scorer.spec import Scorer
 from streams.alerting import running_alerts
 from streams.app import build_app
 from streams.connection import BrokerError, check_broker, client_options
+from streams.harvest import running_harvest
 from streams.logs import configure_logging
 from streams.media import Fetcher
 from streams.score import SegmentPipeline
@@ -63,6 +65,7 @@ def run_worker(settings: Settings) -> int:
         raise ModelError(f"{error.name} is not installed: pip install 'fvq-monitor[serve]'") from error
     scorer = ReloadingScorer(settings, registry_of(settings))
     log.info("model %s@%s", scorer.model.name, scorer.model.version)
+    second = _second(settings, scorer) if settings.second_model else None
     try:
         (settings.data_dir / "faust").mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -77,7 +80,7 @@ def run_worker(settings: Settings) -> int:
         fetcher = await resources.enter_async_context(Fetcher(settings, inbox))
         pool = SamplerPool(scorer.spec, settings.sampler_workers, settings.sample_timeout, settings.sample_memory_mb)
         resources.callback(pool.close)
-        pipeline = SegmentPipeline(settings, fetcher, pool, scorer)
+        pipeline = SegmentPipeline(settings, fetcher, pool, scorer, second)
         resources.callback(pipeline.close)
         return pipeline
 
@@ -86,13 +89,26 @@ def run_worker(settings: Settings) -> int:
     worker = _BoundedWorker(app, loglevel=settings.log_level.upper(), quiet=True, override_logging=False, redirect_stdouts=False)
     log.info("worker starts; pages at http://%s:%d", settings.web_host, settings.web_port)
     try:
-        with running_alerts(settings):
+        with running_alerts(settings), running_harvest(settings, inbox / "harvest"):
             worker.execute_from_commandline()
     except SystemExit as error:
         return int(error.code or 0)
     finally:
         shutil.rmtree(inbox, ignore_errors=True)
     return 0
+
+
+def _second(settings: Settings, first: Scorer) -> Scorer:
+    """The second model, which takes the same clips as the first."""
+    from scorer.engine import load_engine
+    from streams.reload import registry_of
+
+    assert settings.second_model
+    second = load_engine(settings.second_model, settings.device, registry_of(settings))
+    if second.spec != first.spec:
+        raise SettingsError("FVQ_SECOND_MODEL", f"{settings.second_model} was trained on another sampling than {settings.model}")
+    log.info("second model %s@%s", second.model.name, second.model.version)
+    return second
 
 
 def free_port(host: str) -> int:

@@ -1,0 +1,152 @@
+"""The clip store: the bytes of clips that are to be rated, in a folder or an object store.
+
+    ROOT/STREAM/EXAMPLE.ts      the clip, with its initialisation segment; STREAM is a hash of the stream's id
+    ROOT/STREAM/EXAMPLE.json    its `TrainingExample`, so that the store tells its queue without a broker
+
+Names are hashes: an id from outside never becomes a path.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import fsspec
+from fsspec.implementations.local import LocalFileSystem
+
+from scorer.errors import MediaError
+from streams.events import EventError, TrainingExample
+
+CLIP = re.compile(r"[0-9a-f]{64}\.(ts|mp4|mkv|bin)")
+FOLDER = re.compile(r"[0-9a-f]{32}")
+
+
+class ClipStore:
+    """Clips under one root, which belongs to one queue.
+
+    address: a folder, or anything that fsspec opens (s3://..., gs://...). Methods raise OSError where the store does not
+    answer.
+    """
+
+    def __init__(self, address: str) -> None:
+        try:
+            self._files, self._root = fsspec.core.url_to_fs(address)
+        except (ImportError, ValueError) as error:
+            raise MediaError(f"FVQ_CLIP_STORE: {address}: {error}", kind="setup") from error
+        self._local = isinstance(self._files, LocalFileSystem)
+
+    def uri(self, stream_id: str, data: bytes) -> str:
+        """Where a clip of a stream is, or would be."""
+        name = hashlib.sha256(data).hexdigest() + ending(data)
+        return self._uri(f"{self._root}/{folder_of(stream_id)}/{name}")
+
+    def put(self, example: TrainingExample, data: bytes) -> None:
+        """Store a clip at its example's `clip_uri`, in one piece; the same again changes nothing."""
+        path = self._path(example.clip_uri)
+        self._write(path, data)
+        self._write(_beside(path), example.to_bytes())
+
+    def read(self, uri: str) -> bytes:
+        """A clip's bytes; raises `MediaError` where it is not there, or not in this store."""
+        path = self._path(uri)
+        try:
+            data: bytes = self._files.cat_file(path)
+        except FileNotFoundError:
+            raise MediaError(f"{uri}: the clip is not in the store any more", kind="not-found") from None
+        return data
+
+    def delete(self, uri: str) -> None:
+        """Remove a clip; one that is gone is no error."""
+        path = self._path(uri)
+        for one in (path, _beside(path)):
+            self._remove(one)
+
+    def delete_stream(self, stream_id: str) -> int:
+        """Remove all clips of a stream; returns how many there were."""
+        folder = f"{self._root}/{folder_of(stream_id)}"
+        found = [one["name"] for one in self._list(folder)]
+        for path in found:
+            self._remove(path)
+        if self._local and Path(folder).is_dir():
+            Path(folder).rmdir()
+        return sum(1 for path in found if CLIP.fullmatch(Path(path).name))
+
+    def clips(self) -> Iterator[tuple[str, datetime]]:
+        """All clips, and when each was stored, UTC."""
+        for folder in self._list(self._root):
+            if folder["type"] != "directory" or not FOLDER.fullmatch(Path(folder["name"]).name):
+                continue
+            for one in self._list(folder["name"]):
+                if CLIP.fullmatch(Path(one["name"]).name):
+                    yield self._uri(one["name"]), self._files.modified(one["name"]).astimezone(UTC)
+
+    def examples(self) -> list[TrainingExample]:
+        """What the store itself says is in it."""
+        found = []
+        for uri, _ in self.clips():
+            try:
+                found.append(TrainingExample.from_bytes(self._files.cat_file(_beside(self._path(uri)))))
+            except (FileNotFoundError, EventError):
+                continue  # killed between clip and example: a clip that nothing names is swept
+        return found
+
+    def _uri(self, path: str) -> str:
+        return Path(path).as_uri() if self._local else str(self._files.unstrip_protocol(path))
+
+    def _path(self, uri: str) -> str:
+        """The path of a clip; what is on the queue may have been written by anybody, and must not lead out of the store."""
+        name = "/".join(uri.rsplit("/", 2)[-2:])
+        folder, _, clip = name.partition("/")
+        path = f"{self._root}/{name}"
+        if not (FOLDER.fullmatch(folder) and CLIP.fullmatch(clip) and self._uri(path) == uri):
+            raise MediaError(f"{uri[:300]}: not a clip of the store {self._uri(self._root)}", kind="refused")
+        return path
+
+    def _list(self, folder: str) -> list[dict[str, Any]]:
+        try:
+            # Stores keep listings for a while; another process may have added to this one.
+            self._files.invalidate_cache()
+            found: list[dict[str, Any]] = self._files.ls(folder, detail=True)
+        except FileNotFoundError:
+            return []
+        return found
+
+    def _remove(self, path: str) -> None:
+        try:
+            self._files.rm_file(path)
+        except FileNotFoundError:
+            return
+
+    def _write(self, path: str, data: bytes) -> None:
+        """In one piece: object stores put whole objects; in a folder a rename does it."""
+        if not self._local:
+            self._files.pipe_file(path, data)
+            return
+        target = Path(path)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        part = target.with_name(f".{target.name}.{os.getpid()}")
+        part.write_bytes(data)
+        part.replace(target)
+
+
+def folder_of(stream_id: str) -> str:
+    """A stream's folder."""
+    return hashlib.sha256(stream_id.encode()).hexdigest()[:32]
+
+
+def ending(data: bytes) -> str:
+    """What a clip's bytes are, as a file's ending: MPEG-TS, MP4 (fragmented too) or Matroska; `.bin` for anything else."""
+    if data[:1] == b"\x47" and data[188:189] in (b"\x47", b""):
+        return ".ts"
+    if data[4:8] in (b"ftyp", b"styp", b"moov", b"moof", b"sidx"):
+        return ".mp4"
+    return ".mkv" if data[:4] == b"\x1a\x45\xdf\xa3" else ".bin"
+
+
+def _beside(path: str) -> str:
+    return path.rsplit(".", 1)[0] + ".json"

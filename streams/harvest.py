@@ -1,0 +1,288 @@
+"""The harvest agent: what is hard for the model goes to the training queue, its bytes to the clip store.
+
+A thread of the worker, with a consumer group of its own on the scores and the alerts. It fetches a segment again, before a
+live one vanishes. The clip is stored, then its example sent and acknowledged, then the scores committed: killed in between,
+the same clip is stored again under the same name, and its example has the same key.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import threading
+import time
+from collections import OrderedDict, defaultdict
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+from kafka import KafkaConsumer
+
+from scorer.errors import MediaError
+from streams import metrics
+from streams.clips import ClipStore
+from streams.connection import Revoked, client_options
+from streams.events import (
+    ALERTS_TOPIC,
+    SCORES_TOPIC,
+    EventError,
+    HarvestReason,
+    QualityAlert,
+    SegmentScore,
+    TrainingExample,
+)
+from streams.media import Fetcher
+from streams.pick import Memory, why
+from streams.queue import QueueTopic, clip_store
+from streams.settings import Settings
+
+log = logging.getLogger(__name__)
+POLL_MS, POLL_RECORDS = 500, 100
+TOO_OLD_SECONDS = 600.0
+"""A score that was made so long ago is passed over: its live segment has vanished."""
+
+KNOWN_SCORES = 64
+"""The last scores of a stream that an alert may name. An alert comes seconds after its score."""
+
+KNOWN_STREAMS = 20_000
+ALERTS_WITH_PICTURE = {"low-quality", "quality-drop", "frozen"}
+FETCHES = 8
+"""Segments fetched at once."""
+
+SWEEP_SECONDS = 3600.0
+STRAY = timedelta(hours=1)
+"""A clip that nothing names so long after it was stored was left by a worker that was killed."""
+
+FIRST_WAIT, LONGEST_WAIT = 1.0, 60.0
+STOP_SECONDS = 5.0
+
+
+Fetch = Callable[[Sequence[SegmentScore]], list[bytes | MediaError]]
+"""From scores to the bytes of their segments, or why they cannot be had."""
+
+
+@contextmanager
+def running_harvest(settings: Settings, inbox: Path) -> Iterator[None]:
+    """The harvest agent, as long as the context lasts, where the settings want it. inbox: folder for fetched segments.
+
+    Raises `BrokerError` where its topic is missing, `MediaError` where the clip store is none.
+    """
+    if not settings.harvest:
+        yield
+        return
+    store = clip_store(settings)
+    QueueTopic(settings).close()
+    stop = threading.Event()
+    thread = threading.Thread(target=_run, args=(settings, store, inbox, stop), name="harvest", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        thread.join(STOP_SECONDS)
+
+
+def _run(settings: Settings, store: ClipStore, inbox: Path, stop: threading.Event) -> None:
+    """Until told to stop; whatever goes wrong, it begins anew from what Kafka has."""
+    wait = FIRST_WAIT
+    while not stop.is_set():
+        began = time.monotonic()
+        try:
+            _work(settings, store, inbox, stop)
+        except Exception as error:
+            if time.monotonic() - began > 2 * LONGEST_WAIT:
+                wait = FIRST_WAIT
+            metrics.RETRIES.labels("harvest").inc()
+            log.warning("the harvest begins anew in %.0f s: %s: %s", wait, type(error).__name__, error)
+            stop.wait(wait)
+            wait = min(LONGEST_WAIT, wait * 2)
+
+
+def _work(settings: Settings, store: ClipStore, inbox: Path, stop: threading.Event) -> None:
+    assert settings.broker
+    with ExitStack() as stack:
+        topic = QueueTopic(settings)
+        stack.callback(topic.close)
+        consumer: Any = KafkaConsumer(
+            bootstrap_servers=settings.broker.split(","),
+            group_id=f"{settings.group}.harvest",
+            enable_auto_commit=False,
+            auto_offset_reset="earliest",
+            session_timeout_ms=int(settings.session_timeout * 1000),
+            heartbeat_interval_ms=int(settings.session_timeout * 1000 / 6),
+            **client_options(settings),
+        )
+        stack.callback(consumer.close, autocommit=False, timeout_ms=3000)
+        runner = stack.enter_context(asyncio.Runner())
+        fetcher = runner.run(Fetcher(settings, inbox).__aenter__())
+        stack.callback(lambda: runner.run(fetcher.__aexit__(None, None, None)))
+        # Both topics have the same partitions by stream, and the range assignor gives both of a stream to one worker.
+        revoked = Revoked()
+        consumer.subscribe([SCORES_TOPIC, ALERTS_TOPIC], listener=revoked)
+        harvest = Harvest(settings, store, topic, lambda found: runner.run(fetch_all(fetcher, found)))
+        swept = 0.0
+        while not stop.is_set():
+            polled = consumer.poll(timeout_ms=POLL_MS, max_records=POLL_RECORDS)
+            if revoked.seen.is_set():
+                # What another worker stored of streams that are ours now is on the topic.
+                revoked.seen.clear()
+                harvest.remember()
+            # Scores before alerts: an alert names one of them.
+            for at in sorted(polled, key=lambda one: one.topic, reverse=True):
+                harvest.read(polled[at])
+            if polled:
+                harvest.store()
+                consumer.commit()
+            first = any(one.topic == SCORES_TOPIC and one.partition == 0 for one in consumer.assignment())
+            if first and time.monotonic() - swept > SWEEP_SECONDS:
+                swept = time.monotonic()
+                harvest.sweep(datetime.now(UTC))
+
+
+async def fetch_all(fetcher: Fetcher, scores: Sequence[SegmentScore]) -> list[bytes | MediaError]:
+    """The bytes of each segment, or why they cannot be had; all at once."""
+
+    async def fetch(score: SegmentScore) -> bytes | MediaError:
+        try:
+            media = await fetcher.fetch(score.uri, score.init_uri)
+        except MediaError as error:
+            return error
+        try:
+            return await asyncio.to_thread(media.path.read_bytes)
+        except OSError as error:
+            return MediaError(f"{score.segment_id}: {error.strerror}", kind="not-found")
+        finally:
+            media.discard()
+
+    return list(await asyncio.gather(*(fetch(score) for score in scores)))
+
+
+class Harvest:
+    """Chooses, stores and queues."""
+
+    def __init__(self, settings: Settings, store: ClipStore, topic: QueueTopic, fetch: Fetch) -> None:
+        self._settings, self._store, self._topic, self._fetch = settings, store, topic, fetch
+        self.remember()
+        self._known: OrderedDict[str, OrderedDict[str, SegmentScore]] = OrderedDict()
+        self._chosen: dict[tuple[str, str], tuple[SegmentScore, HarvestReason]] = {}
+        self._waiting: dict[str, set[str]] = defaultdict(set)
+
+    def remember(self) -> None:
+        """Know what is stored, from the topic."""
+        self._memory = Memory(self._settings.harvest_per_hour, self._topic.refresh().examples())
+
+    def read(self, records: Sequence[Any]) -> None:
+        """Choose among messages of one partition: scores, or alerts."""
+        for record in records:
+            if time.time() - record.timestamp / 1000 > TOO_OLD_SECONDS:
+                continue
+            try:
+                if record.topic == ALERTS_TOPIC:
+                    self._read_alert(QualityAlert.from_bytes(record.value))
+                else:
+                    self._read_score(SegmentScore.from_bytes(record.value))
+            except EventError as error:
+                log.warning("a message on %s cannot be read: %s", record.topic, error)
+
+    def store(self) -> None:
+        """Store what was chosen, and queue it. Raises `BrokerError` or OSError; then it is chosen again."""
+        chosen, self._chosen = list(self._chosen.values()), {}
+        for begin in range(0, len(chosen), FETCHES):
+            self._store_some(chosen[begin : begin + FETCHES])
+
+    def sweep(self, now: datetime) -> None:
+        """Remove clips whose time is over, and those that nothing names."""
+        queue = self._topic.refresh()
+        days = self._settings.clip_days
+        over = [one for one in queue.examples() if days and now - one.queued_at > timedelta(days=days)]
+        self._topic.take_back(over)
+        for example in over:
+            self._store.delete(example.clip_uri)
+        named = {one.clip_uri for one in self._topic.refresh().examples()}
+        strays = [uri for uri, stored in self._store.clips() if uri not in named and now - stored > STRAY]
+        for uri in strays:
+            self._store.delete(uri)
+        if over or strays:
+            log.info("%d clips were deleted, %d of them after %g days", len(over) + len(strays), len(over), days)
+
+    def _store_some(self, chosen: Sequence[tuple[SegmentScore, HarvestReason]]) -> None:
+        examples = []
+        for (score, reason), data in zip(chosen, self._fetch([score for score, _ in chosen]), strict=True):
+            if isinstance(data, MediaError):
+                self._memory.forget(score)
+                metrics.HARVESTED.labels("vanished").inc()
+                log.info("not stored: %s", data.reason, extra={"segment_id": score.segment_id})
+                continue
+            example = make_example(score, reason, self._store.uri(score.stream_id, data), data)
+            self._store.put(example, data)
+            examples.append(example)
+        if not examples:
+            return
+        self._topic.add(examples)
+        queue = self._topic.refresh()
+        for example in examples:
+            if queue.holds(example):
+                metrics.HARVESTED.labels(example.reason).inc()
+                log.info("stored to be rated: %s", example.reason, extra={"segment_id": example.segment_id})
+            else:
+                # Its stream was deleted meanwhile; whoever did may not have seen this clip.
+                self._store.delete(example.clip_uri)
+                self._topic.take_back([example])
+
+    def _read_score(self, score: SegmentScore) -> None:
+        known = self._known.setdefault(score.stream_id, OrderedDict())
+        known[score.segment_id] = score
+        self._known.move_to_end(score.stream_id)
+        if len(known) > KNOWN_SCORES:
+            known.popitem(last=False)
+        if len(self._known) > KNOWN_STREAMS:
+            self._known.popitem(last=False)
+        self._choose(score, alerted=score.segment_id in self._waiting.pop(score.stream_id, ()))
+
+    def _read_alert(self, alert: QualityAlert) -> None:
+        if alert.state == "resolved" or alert.kind not in ALERTS_WITH_PICTURE:
+            return
+        known = self._known.get(alert.stream_id)
+        if known is None or alert.segment_id not in known:
+            self._waiting[alert.stream_id].add(alert.segment_id)
+        else:
+            self._choose(known[alert.segment_id], alerted=True)
+
+    def _choose(self, score: SegmentScore, alerted: bool) -> None:
+        reason = why(score, self._settings, alerted)
+        if reason is None:
+            return
+        key = score.stream_id, score.segment_id
+        if key in self._chosen:
+            self._chosen[key] = score, reason
+        elif self._memory.wants(score):
+            self._memory.add(score)
+            self._chosen[key] = score, reason
+
+
+def make_example(score: SegmentScore, reason: HarvestReason, clip_uri: str, data: bytes) -> TrainingExample:
+    """The example of a segment's bytes; its id is their hash, as in the clip's name."""
+    assert score.score is not None
+    assert score.uncertainty is not None
+    assert score.model is not None
+    assert score.fingerprint is not None
+    return TrainingExample(
+        example_id=clip_uri.rsplit("/", 1)[-1].split(".")[0],
+        clip_uri=clip_uri,
+        size=len(data),
+        reason=reason,
+        score=score.score,
+        uncertainty=score.uncertainty,
+        model=score.model,
+        fingerprint=score.fingerprint,
+        stream_id=score.stream_id,
+        segment_id=score.segment_id,
+        sequence=score.sequence,
+        start=score.start,
+        duration=score.duration,
+        rendition=score.rendition,
+        labels=score.labels,
+        queued_at=datetime.now(UTC),
+    )

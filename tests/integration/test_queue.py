@@ -1,0 +1,117 @@
+"""Hard clips reach the training queue and leave it: a real Kafka, a real worker that is killed, a real store."""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import json
+import subprocess
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import imageio_ffmpeg
+
+from streams.events import SCORES_TOPIC, SEGMENTS_TOPIC, SegmentEvent
+from tests.integration.harness import ROOT, Follower, KafkaServer, Worker, fvq, produce, wait_for
+
+STREAMS = 3
+
+
+def clip(folder: Path, second: int, crf: int = 20) -> Path:
+    """A short segment of the demo's face: sharp at second 1, blurred at second 9."""
+    made = folder / f"{second}.mp4"
+    cut = ["-ss", str(second), "-t", "0.8", "-i", str(ROOT / "deploy/demo/face.mp4"), "-vf", "scale=320:240"]
+    command = [imageio_ffmpeg.get_ffmpeg_exe(), "-loglevel", "error", *cut, "-c:v", "libx264", "-crf", str(crf), str(made)]
+    subprocess.run(command, check=True)
+    return made
+
+
+def events(clips: list[Path], sequence: int) -> list[SegmentEvent]:
+    """A good segment and a bad one for each stream."""
+    return [
+        SegmentEvent(
+            stream_id=f"channel/{stream}",
+            segment_id=f"channel/{stream}/{sequence + number}",
+            sequence=sequence + number,
+            uri=path.as_uri(),
+            start=datetime.now(UTC) - timedelta(seconds=2),
+            duration=0.8,
+        )
+        for stream in range(STREAMS)
+        for number, path in enumerate(clips)
+    ]
+
+
+def test_bad_clips_are_queued_once_and_deleted_for_good(kafka: KafkaServer, tmp_path: Path) -> None:
+    clips = [clip(tmp_path, 1), clip(tmp_path, 9, crf=48)]
+    settings = {
+        "FVQ_BROKER": kafka.broker,
+        "FVQ_CLIP_STORE": str(tmp_path / "store"),
+        "FVQ_MEDIA_ROOTS": str(tmp_path),
+        "FVQ_LIVE_WINDOW": "off",
+        "FVQ_GROUP": f"queue-{tmp_path.name}",
+        "FVQ_SESSION_TIMEOUT": "6",
+        "FVQ_SAMPLER_WORKERS": "1",
+    }
+
+    def queue(command: str, *arguments: str, code: int = 0) -> str:
+        done = fvq("queue", command, *arguments, **settings)
+        assert done.returncode == code, done.stdout + done.stderr
+        return done.stdout if code == 0 else done.stderr
+
+    def waiting() -> list[dict[str, Any]]:
+        found: list[dict[str, Any]] = json.loads(queue("ls", "--json"))
+        return found
+
+    assert fvq("topics", "create", FVQ_BROKER=kafka.broker).returncode == 0
+    worker = Worker("harvester", tmp_path, **settings)
+    scores = Follower(kafka.broker, SCORES_TOPIC)
+    try:
+        worker.start()
+        produce(kafka.broker, SEGMENTS_TOPIC, events(clips, 0))
+        wait_for("the bad clip of each stream", lambda: len(waiting()) == STREAMS, 60, every=1)
+        worker.kill()
+        worker.start()
+        produce(kafka.broker, SEGMENTS_TOPIC, events(clips, 2))
+        wait_for("all scores", lambda: len(scores.read()) >= 4 * STREAMS, 60)
+        # A scene that no stream had: when it is there, what came before it was judged.
+        other = clip(tmp_path, 10, crf=48)
+        picture = SegmentEvent.model_validate(
+            events([other], 4)[0].model_dump() | {"stream_id": "witness", "segment_id": "witness/4"}
+        )
+        produce(kafka.broker, SEGMENTS_TOPIC, [picture])
+        wait_for("the witness", lambda: any(one["stream_id"] == "witness" for one in waiting()), 60, every=1)
+    except BaseException:
+        print(worker.tail())
+        raise
+    finally:
+        worker.kill()
+        scores.close()
+
+    found = waiting()
+    assert sorted(one["stream_id"] for one in found) == ["channel/0", "channel/1", "channel/2", "witness"], "each scene once"
+    assert {one["reason"] for one in found} == {"low-score"}
+    digest = hashlib.sha256(clips[1].read_bytes()).hexdigest()
+    assert {one["example_id"] for one in found if one["stream_id"] != "witness"} == {digest}
+    assert json.loads(queue("show", digest[:8]))["score"] < 40
+    assert "no clip 'abc' waits" in queue("show", "abc", code=1)
+
+    queue("export", str(tmp_path / "out"))
+    with (tmp_path / "out/queue.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert len(rows) == 4
+    for row in rows:
+        assert hashlib.sha256((tmp_path / "out" / row["path"]).read_bytes()).hexdigest() == row["example_id"]
+
+    assert "1 clips deleted of stream channel/0" in queue("rm", "--stream", "channel/0")
+    assert "channel/0" not in queue("ls", "--json")
+    queue("export", str(tmp_path / "after"))
+    assert "channel/0" not in (tmp_path / "after/queue.csv").read_text()
+    stored = [file for file in (tmp_path / "store").rglob("*") if file.is_file()]
+    assert len(stored) == 2 * 3
+    assert not any(b"channel/0" in file.read_bytes() for file in stored)
+    witness = next(one["example_id"] for one in found if one["stream_id"] == "witness")
+    queue("rm", witness)
+    assert {one["stream_id"] for one in waiting()} == {"channel/1", "channel/2"}
+    assert "name clips by their ids, or a stream" in queue("rm", code=1)

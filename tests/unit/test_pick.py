@@ -1,0 +1,87 @@
+"""What is worth a rating."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import cv2
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from streams.events import SecondOpinion
+from streams.pick import ALIKE_BITS, Memory, fingerprint, why
+from streams.settings import Settings
+from tests.harvest import MODEL, scored
+from tests.media import face_picture
+
+SETTINGS = Settings()
+
+
+def bits(a: str, b: str) -> int:
+    return (int(a, 16) ^ int(b, 16)).bit_count()
+
+
+@pytest.mark.parametrize(
+    ("score", "wanted"),
+    [
+        (scored(1, 80), None),
+        (scored(1, 20), "low-score"),
+        (scored(1, 80, uncertainty=30), "uncertain"),
+        (scored(1, 80, second=SecondOpinion(score=50, model=MODEL)), "disagreement"),
+        (scored(1, 80, second=SecondOpinion(score=75, model=MODEL)), None),
+        (scored(1, 5, black=1.0), None),
+        (scored(1, 20, labels={"store": "no"}), None),
+        (scored(1, 20, labels={"store": "yes"}), "low-score"),
+        (scored(1, None), None),
+    ],
+)
+def test_reasons(score: object, wanted: str | None) -> None:
+    assert why(score, SETTINGS, alerted=False) == wanted
+
+
+def test_an_alert_is_a_reason_but_for_streams_that_are_not_stored() -> None:
+    assert why(scored(1, 70), SETTINGS, alerted=True) == "alert"
+    assert why(scored(1, 70, labels={"store": "no"}), SETTINGS, alerted=True) is None
+
+
+def test_pictures_that_look_alike_have_fingerprints_alike() -> None:
+    face = face_picture(128)
+    blurred = cv2.GaussianBlur(face, (0, 0), 3)
+    coded = cv2.imdecode(cv2.imencode(".jpg", face, [cv2.IMWRITE_JPEG_QUALITY, 10])[1], cv2.IMREAD_COLOR)
+    assert bits(fingerprint(face), fingerprint(blurred)) <= ALIKE_BITS
+    assert bits(fingerprint(face), fingerprint(coded)) <= ALIKE_BITS
+    assert bits(fingerprint(face), fingerprint(np.ascontiguousarray(face[::-1]))) > ALIKE_BITS
+
+
+def test_a_scene_is_stored_once_at_a_quality() -> None:
+    memory = Memory(per_hour=100)
+    memory.add(scored(1, 20, picture=7))
+    assert not memory.wants(scored(2, 25, picture=7))
+    assert memory.wants(scored(3, 35, picture=7)), "another quality"
+    assert memory.wants(scored(4, 20, picture=8)), "another scene"
+    assert memory.wants(scored(5, 20, picture=7, stream="other")), "another stream"
+    tomorrow = scored(1).start + timedelta(days=1, hours=1)
+    assert memory.wants(scored(1, 20, picture=7, begin=tomorrow))
+
+
+def test_what_could_not_be_stored_is_forgotten() -> None:
+    memory = Memory(per_hour=1)
+    score = scored(1, 20, picture=7)
+    memory.add(score)
+    assert not memory.wants(scored(9))
+    memory.forget(score)
+    assert memory.wants(scored(9))
+
+
+@given(st.lists(st.tuples(st.integers(0, 5), st.floats(0, 100), st.integers(0, 200)), max_size=60), st.integers(1, 5))
+def test_never_more_than_so_many_in_an_hour(parts: list[tuple[int, float, int]], per_hour: int) -> None:
+    memory, starts, begin = Memory(per_hour), [], scored(0).start
+    for picture, score, minute in sorted(parts, key=lambda one: one[2]):
+        one = scored(0, score, picture=picture, begin=begin + timedelta(minutes=minute))
+        if memory.wants(one):
+            memory.add(one)
+            starts.append(one.start)
+    for start in starts:
+        assert sum(1 for other in starts if timedelta(0) <= other - start < timedelta(hours=1)) <= per_hour
