@@ -293,7 +293,7 @@ def promote(
     ],
     rated: Annotated[
         Path | None,
-        typer.Option(help="The rated clips that it was trained on, unless from the queue; those of its test split are judged by."),
+        typer.Option(help="What it was trained on, unless from the queue: the clips of its test split are judged by."),
     ] = None,
     name: Annotated[str, typer.Option(help="The model whose place it takes, as FVQ_MODEL names it.")] = "nano",
     gate: Annotated[

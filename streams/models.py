@@ -86,12 +86,13 @@ def promote_model(
     from training.promote import gate_of, judge, recipe_seed, table
     from training.replay import FROZEN
 
-    if rated is None and not (rated := model / FROZEN).exists():
-        raise ValueError(f"{model}: it was not tuned from the queue; name the clips that it was tuned on by --rated")
+    judged = rated or model / FROZEN
+    if not judged.exists():
+        raise ValueError(f"{judged}: there is no such file; name the rated clips that {model} was tuned on by --rated")
     registry = registry_of(settings)
     limits, seed = gate_of(model, gate), recipe_seed(model)
     current, candidate = load_engine(name, settings.device, registry), load_engine(str(model), settings.device)
-    verdict = judge(current, candidate, reference, rated, limits, seed)
+    verdict = judge(current, candidate, reference, judged, limits, seed)
     if verdict.passed:
         publish(settings, registry, model, name, {"gate": verdict.as_dict()})
     if as_json:

@@ -74,9 +74,7 @@ def test_too_little_is_refused_and_says_what_is_missing(streams: dict[str, int],
 def test_every_content_is_replayed_before_any_twice_and_none_that_is_judged_by(tmp_path: Path) -> None:
     rated = read_rated(rated_table(tmp_path / "rated", {"a": 6, "b": 6}))
     (judged_by,) = {clip.content for clip in rated.of("test")}
-    base = rated_table(
-        tmp_path / "base", {"x": 5, "y": 2, "zz": 4, judged_by: 3}, ("path", "stream_id", "mos", "ci", "split")
-    )
+    base = rated_table(tmp_path / "base", {"x": 5, "y": 2, "zz": 4, judged_by: 3}, ("path", "stream_id", "mos", "ci", "split"))
     for seed in range(4):
         mixed = with_replay(rated, base, recipe(replay_clips=6, seed=seed))
         contents = [clip.content for clip in mixed.of(REPLAY)]
