@@ -44,9 +44,10 @@ influxdb-stop: ## stop it
 	@deploy/influxdb/influxdb stop
 
 # Here and not in the tests, so that the progress shows. Code 3, a missing tool, is the tests' to answer: they skip, or fail with CI=true.
-servers: ## fetch Kafka and build InfluxDB, the real servers of the integration tests
+servers: ## fetch Kafka, build InfluxDB and install Chromium, for the tests that use the real ones
 	@deploy/kafka/kafka fetch || [ $$? = 3 ]
 	@deploy/influxdb/influxdb build || [ $$? = 3 ]
+	@deploy/browser || [ $$? = 3 ]
 
 constraints: ## move constraints.txt to the newest versions that fit together
 	@deploy/constraints

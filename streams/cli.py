@@ -11,6 +11,7 @@ from typing import Annotated
 import typer
 
 from scorer.errors import MediaError, ModelError
+from streams.rating.commands import app as rate_app
 from streams.settings import Settings, SettingsError, load_settings
 
 app = typer.Typer(
@@ -24,6 +25,7 @@ models_app = typer.Typer(no_args_is_help=True, help="The model registry: version
 app.add_typer(models_app, name="models")
 queue_app = typer.Typer(no_args_is_help=True, help="The training queue: clips that wait to be rated.")
 app.add_typer(queue_app, name="queue")
+app.add_typer(rate_app, name="rate")
 
 JsonFlag = Annotated[bool, typer.Option("--json", help="Print JSON for scripts.")]
 

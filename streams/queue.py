@@ -51,6 +51,10 @@ class Queue:
         deleted = self._deleted.get(example.stream_id)
         return example.key in self._examples and (deleted is None or example.queued_at > deleted)
 
+    def deletions(self) -> dict[str, datetime]:
+        """Stream -> when it was deleted last; what was queued until then is gone for good."""
+        return dict(self._deleted)
+
     def of_stream(self, stream_id: str) -> list[TrainingExample]:
         """What is on the topic of a stream, deleted or not."""
         return [one for one in self._examples.values() if one.stream_id == stream_id]
@@ -148,6 +152,15 @@ def read_queue(settings: Settings) -> list[TrainingExample]:
         return sorted(clip_store(settings).examples(), key=lambda one: (one.queued_at, one.key))
     with open_queue(settings) as topic:
         return topic.refresh().examples()
+
+
+def read_deletions(settings: Settings) -> tuple[list[TrainingExample], dict[str, datetime]]:
+    """What waits now as `read_queue` has it, and the streams that were deleted: see `Queue.deletions`."""
+    if not settings.broker:
+        return read_queue(settings), {}
+    with open_queue(settings) as topic:
+        queue = topic.refresh()
+        return queue.examples(), queue.deletions()
 
 
 def restore(settings: Settings) -> int:

@@ -15,6 +15,7 @@ from rich.text import Text
 from scorer.errors import MediaError
 from streams.events import StreamDeletion, TrainingExample
 from streams.queue import clip_store, open_queue, read_queue
+from streams.rating.commands import forget_stream
 from streams.settings import Settings
 
 SHOWN_ID = 12
@@ -95,6 +96,9 @@ def remove(settings: Settings, examples: list[str], stream: str | None) -> int:
         for one in found:
             store.delete(one.clip_uri)
         count = len(found)
+    else:
+        # A rating page elsewhere reads the deletion from the topic.
+        forget_stream(settings, stream)
     print(f"{count} clips deleted" + (f" of stream {stream}" if stream is not None else ""))
     return 0
 

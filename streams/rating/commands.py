@@ -1,0 +1,168 @@
+"""`fvq rate`: the page's server, its raters, and the export."""
+
+from __future__ import annotations
+
+import json
+import sys
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from streams.rating.export import Exported
+from streams.settings import Settings, SettingsError, load_settings
+
+DEFAULT_PORT = 8090
+
+app = typer.Typer(help="The page where people rate the clips of the training queue.")
+
+PortOption = Annotated[int, typer.Option(min=0, max=65535, help="Port of the page; 0 takes a free one.")]
+JsonFlag = Annotated[bool, typer.Option("--json", help="Print JSON for scripts.")]
+
+
+@app.callback(invoke_without_command=True)
+def rate(context: typer.Context) -> None:
+    """Without a command: serve the page."""
+    if context.invoked_subcommand is None:
+        run_page(load_settings(), DEFAULT_PORT, "acr", 40)
+
+
+@app.command("serve")
+def rate_serve(
+    port: PortOption = DEFAULT_PORT,
+    scale: Annotated[str, typer.Option(help="acr: five levels, ITU-T P.910; slider: 0-100.")] = "acr",
+    pause_after: Annotated[int, typer.Option(min=1, help="Ratings after which the page asks for a pause.")] = 40,
+) -> None:
+    """Serve the page at FVQ_WEB_HOST until told to stop."""
+    run_page(load_settings(), port, scale, pause_after)
+
+
+@app.command("add")
+def rate_add(name: Annotated[str, typer.Argument(help="The rater.")], port: PortOption = DEFAULT_PORT) -> None:
+    """Add a rater; prints their token and link, which are shown this once."""
+    from streams.rating.store import RatingStore
+
+    settings = load_settings()
+    token = RatingStore(settings.data_dir).add_rater(name)
+    print(f"token  {token}\nlink   http://{settings.web_host}:{port}/#token={token}")
+
+
+@app.command("ls")
+def rate_ls(as_json: JsonFlag = False) -> None:
+    """List the raters, the number of their ratings, and how they vote."""
+    from streams.rating.mos import judge
+    from streams.rating.store import RatingStore
+
+    store = RatingStore(load_settings().data_dir)
+    reports = {one.rater: asdict(one) for one in judge(store.ratings(), ())[1]}
+    rows = [
+        {"name": rater.name, "active": rater.active, "created": rater.created, "ratings": count, "votes": reports.get(rater.name)}
+        for rater, count in store.raters()
+    ]
+    if as_json:
+        print(json.dumps(rows))
+        return
+    if not rows:
+        print("no raters yet; add one: fvq rate add NAME", file=sys.stderr)
+    for row in rows:
+        print(f"{row['name']}  {row['ratings']} ratings  since {row['created']}{'' if row['active'] else '  (removed)'}")
+
+
+@app.command("rm")
+def rate_rm(
+    name: Annotated[str, typer.Argument(help="The rater.")],
+    ratings: Annotated[bool, typer.Option("--ratings", help="Also delete all that they rated.")] = False,
+) -> None:
+    """End a rater's token; their ratings stay."""
+    from streams.rating.store import RatingStore
+
+    RatingStore(load_settings().data_dir).remove_rater(name, ratings)
+
+
+@app.command("forget")
+def rate_forget(stream: Annotated[str, typer.Argument(help="The stream's id.")]) -> None:
+    """Delete a stream's clips and ratings from the page's data; `fvq queue rm` deletes them from the queue and the store."""
+    print(f"{forget_stream(load_settings(), stream)} clips deleted", file=sys.stderr)
+
+
+@app.command("export")
+def rate_export(
+    out: Annotated[Path, typer.Argument(help="The CSV: path, stream_id, mos, ci, ratings, example_id.")],
+    least: Annotated[int, typer.Option("--min-ratings", min=1, help="Clips with fewer ratings are left out.")] = 1,
+    as_json: JsonFlag = False,
+) -> None:
+    """Write the rated clips that are on the queue, with MOS and interval, as the CSV that `fvq train` reads."""
+    from streams.queue import clip_store, read_deletions
+    from streams.rating.export import export
+    from streams.rating.store import RatingStore
+
+    settings = load_settings()
+    store = RatingStore(settings.data_dir)
+    examples, deleted = read_deletions(settings)
+    store.sync(examples, deleted)
+    done = export(store, examples, clip_store(settings).read, out, least)
+    if as_json:
+        print(json.dumps(asdict(done)))
+    else:
+        _print(done)
+    if not done.clips:
+        raise ValueError(f"{out}: no rated clip of the queue; it has the header alone")
+
+
+def run_page(settings: Settings, port: int, scale: str, pause_after: int) -> None:
+    """Serve until told to stop. Raises `BrokerError` where the queue cannot be read."""
+    from aiohttp import web
+
+    from streams.queue import clip_store, read_deletions
+    from streams.rating.app import RatingPage, make_app
+    from streams.rating.playable import PlayableClips
+    from streams.rating.store import RatingStore
+
+    if scale not in ("acr", "slider"):
+        raise SettingsError("--scale", f"{scale!r} is none of acr, slider")
+    store = RatingStore(settings.data_dir)
+    clips = PlayableClips(
+        settings.data_dir / "rating",
+        clip_store(settings).read,
+        memory_mb=settings.sample_memory_mb,
+        max_mb=settings.fetch_max_mb,
+    )
+    page = RatingPage(store, clips, lambda: read_deletions(settings), "acr" if scale == "acr" else "slider", pause_after)
+    count = page.refresh()
+    print(f"{count} clips on the queue", file=sys.stderr)
+    if not any(rater.active for rater, _ in store.raters()):
+        print("no raters yet, and nobody can sign in; add one: fvq rate add NAME", file=sys.stderr)
+    web.run_app(make_app(page), host=settings.web_host, port=port, access_log=None, print=_say)
+
+
+def forget_stream(settings: Settings, stream_id: str) -> int:
+    """Delete a stream's clips and ratings from the page's data; gives the number of clips. No page need run."""
+    from streams.rating.playable import PlayableClips
+    from streams.rating.store import RatingStore
+
+    if not (settings.data_dir / "ratings.sqlite").exists():
+        return 0
+    store = RatingStore(settings.data_dir)
+    gone = store.forget_stream(stream_id)
+    PlayableClips(settings.data_dir / "rating", _nothing).forget(gone)
+    return len(gone)
+
+
+def _nothing(uri: str) -> bytes:
+    raise AssertionError(uri)
+
+
+def _say(text: str) -> None:
+    # aiohttp's own words, with the address of a port 0 too.
+    print(text.splitlines()[0].strip("= "), file=sys.stderr, flush=True)
+
+
+def _print(done: Exported) -> None:
+    for rater in done.raters:
+        own = "" if rater.self_difference is None else f", repeats differ by {rater.self_difference:.1f}"
+        verdict = f"LEFT OUT: {rater.above} votes far above and {rater.below} far below the others'" if rater.rejected else "kept"
+        print(f"{rater.rater}: {rater.clips} clips, {rater.bias:+.1f} against the mean{own}; {verdict}")
+    for example_id, reason in done.left_out:
+        print(f"left out {example_id[:12]}: {reason}")
+    print(f"{done.clips} clips exported")

@@ -1,0 +1,249 @@
+// The rating page: sign in, watch, vote, again. One section is seen at a time; `stage` is its name ("blank": none).
+"use strict";
+
+const get = (id) => document.getElementById(id);
+const SECTIONS = ["sign-in", "start", "watch", "vote", "notice"];
+const WAIT_MS = 3000;
+
+let stage = "";
+let next = null; // what the server wants rated: {state, presentation, scale, done, total, can_undo, pause, name}
+let seen = false; // the clip was played to its end once
+let touched = false; // the slider was moved: its first position is nobody's opinion
+let asked = 0; // when the vote was first asked for
+let busy = false; // an answer of the server is awaited
+let goOn = null; // what Enter does on a notice
+let waiting = 0; // timer of the next look at an empty queue
+
+class SignedOut extends Error {}
+class Refused extends Error {}
+
+async function call(path, body) {
+  const options = body === undefined ? {} : {
+    method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify(body),
+  };
+  const answer = await fetch(path, { ...options, credentials: "same-origin", cache: "no-store" });
+  const found = await answer.json();
+  if (answer.status === 401) throw new SignedOut(found.error);
+  if (answer.status >= 400 && answer.status < 500) throw new Refused(found.error);
+  if (!answer.ok) throw new Error(found.error);
+  return found;
+}
+
+function show(name) {
+  stage = name;
+  document.body.dataset.stage = name;
+  for (const one of SECTIONS) get(one).hidden = one !== name;
+  get("foot").hidden = ["sign-in", "watch", "blank"].includes(name);
+  get("status").textContent = "";
+  if (name === "blank") return;
+  const first = { "sign-in": "token", start: "begin", watch: "clip", vote: "vote-title", notice: "notice-title" }[name];
+  get(first).focus({ preventScroll: true });
+}
+
+function notice(title, text, action) {
+  get("notice-title").textContent = title;
+  get("notice-text").textContent = text;
+  get("go-on").hidden = !action;
+  goOn = action;
+  show("notice");
+}
+
+// One call at a time; what goes wrong is said, and Enter tries again.
+async function attempt(work) {
+  if (busy) return;
+  busy = true;
+  clearTimeout(waiting);
+  try {
+    await work();
+  } catch (error) {
+    if (error instanceof SignedOut) {
+      show("sign-in");
+      get("status").textContent = error.message;
+    } else if (error instanceof Refused) {
+      notice("That is no longer possible", error.message, () => attempt(load));
+    } else {
+      notice("No connection", "The server does not answer. Nothing that was confirmed is lost.", () => attempt(work));
+    }
+  } finally {
+    busy = false;
+  }
+}
+
+async function look() {
+  next = await call("/api/next");
+  document.body.dataset.scale = next.scale;
+  get("progress").max = Math.max(1, next.total);
+  get("progress").value = next.done;
+  get("count").textContent = `${next.done} of ${next.total}`;
+  get("who").textContent = next.name;
+  get("undo").disabled = !next.can_undo;
+}
+
+async function load() {
+  show("blank"); // the old clip's vote is over, and the grey rests the eye
+  await look();
+  if (next.state === "waiting") {
+    notice("One moment", "The next clip cannot be read yet. The page goes on by itself.", null);
+    waiting = setTimeout(() => attempt(load), WAIT_MS);
+  } else if (next.state === "done") {
+    const words = next.done ? `You have rated all ${next.done}. Thank you!` : "There is nothing to rate yet.";
+    notice(next.done ? "All done" : "No clips", `${words} Enter looks for new clips.`, () => attempt(load));
+  } else if (next.pause) {
+    notice("Time for a pause", `${next.done} of ${next.total} are rated. Rest your eyes; Enter goes on.`, () => attempt(watch));
+  } else {
+    await watch();
+  }
+}
+
+// The whole clip is here before it plays: a network that stalls must not look like a bad picture.
+async function watch() {
+  const answer = await fetch(next.presentation && `/api/clips/${next.presentation}`, { credentials: "same-origin" });
+  if (answer.status === 401) throw new SignedOut("sign in with your token");
+  if (answer.status === 404) throw new Refused("It is no longer to be rated.");
+  if (!answer.ok) throw new Error(answer.statusText);
+  const data = await answer.blob();
+  const video = get("clip");
+  if (video.src) URL.revokeObjectURL(video.src);
+  seen = false;
+  touched = false;
+  asked = 0;
+  get("vote-form").reset();
+  get("points").textContent = "–";
+  video.src = URL.createObjectURL(data);
+  play();
+}
+
+function play() {
+  const video = get("clip");
+  show("watch");
+  video.currentTime = 0;
+  video.play().catch(() => { if (video.error) unplayable(); });
+}
+
+function unplayable() {
+  const presentation = next.presentation;
+  notice("This clip cannot be played here", "It is left out; Enter goes on.", () => attempt(async () => {
+    await call("/api/skip", { presentation });
+    await load();
+  }));
+}
+
+function ask() {
+  seen = true;
+  asked ||= performance.now();
+  show("vote");
+  if (next.scale === "slider") get("slider").focus();
+}
+
+function value() {
+  if (next.scale === "slider") return touched ? get("slider").valueAsNumber : null;
+  const level = document.querySelector("input[name=level]:checked");
+  return level && Number(level.value);
+}
+
+function confirmVote() {
+  const vote = value();
+  if (vote === null) {
+    get("status").textContent = next.scale === "slider" ? "Move the slider first." : "Choose 1 to 5 first.";
+    return;
+  }
+  const body = { presentation: next.presentation, value: vote, seconds: (performance.now() - asked) / 1000 };
+  attempt(async () => {
+    await call("/api/ratings", body); // sent again after a failure, it is the same rating
+    await load();
+  });
+}
+
+function undo() {
+  if (!next?.can_undo) return;
+  attempt(async () => {
+    get("clip").pause();
+    await call("/api/undo", {});
+    await load();
+  });
+}
+
+function choose(level) {
+  const radio = document.querySelector(`input[name=level][value="${level}"]`);
+  radio.checked = true;
+  radio.focus();
+  get("status").textContent = "";
+}
+
+function begin() {
+  // Refused where the browser does not know it, or the person does not want it: the clip fills the window then.
+  document.documentElement.requestFullscreen?.().catch(() => {});
+  attempt(load);
+}
+
+document.addEventListener("keydown", (event) => {
+  if (event.ctrlKey || event.altKey || event.metaKey || event.repeat && event.key !== "ArrowLeft" && event.key !== "ArrowRight") return;
+  if (stage === "sign-in") return;
+  const enter = event.key === "Enter" || event.key === " ";
+  // A button that has the focus is pressed by these keys itself.
+  if (enter && event.target instanceof HTMLButtonElement) return;
+  const level = /^[1-5]$/.test(event.key) && next?.scale === "acr" && seen && (stage === "vote" || stage === "watch");
+  if (enter && stage === "start") begin();
+  else if (enter && stage === "notice") goOn?.();
+  else if (enter && stage === "vote") confirmVote();
+  else if (level) { if (stage === "watch") { get("clip").pause(); ask(); } choose(event.key); }
+  else if (event.key.toLowerCase() === "r" && stage === "vote") play();
+  else if (event.key === "Backspace") undo();
+  else return;
+  event.preventDefault();
+});
+
+get("clip").addEventListener("ended", () => { if (stage === "watch") ask(); });
+get("clip").addEventListener("error", () => { if (stage === "watch") unplayable(); });
+get("clip").addEventListener("pause", () => {
+  // Media keys and screens that sleep pause it; half a clip is no clip.
+  if (stage === "watch" && !get("clip").ended && !document.hidden && !busy) play();
+});
+document.addEventListener("visibilitychange", () => {
+  if (stage !== "watch") return;
+  if (document.hidden) get("clip").pause();
+  else play();
+});
+get("slider").addEventListener("input", () => {
+  touched = true;
+  get("points").textContent = get("slider").value;
+  get("status").textContent = "";
+});
+get("vote-form").addEventListener("submit", (event) => { event.preventDefault(); confirmVote(); });
+get("replay").addEventListener("click", play);
+get("undo").addEventListener("click", undo);
+get("begin").addEventListener("click", begin);
+get("go-on").addEventListener("click", () => goOn?.());
+get("sign-out").addEventListener("click", () => attempt(async () => {
+  await call("/api/sign-out", {});
+  show("sign-in");
+}));
+
+async function signIn(token) {
+  try {
+    await call("/api/sign-in", { token });
+  } catch (error) {
+    if (!(error instanceof SignedOut)) throw error;
+    show("sign-in");
+    get("status").textContent = error.message;
+    return;
+  }
+  await greet();
+}
+
+async function greet() {
+  await look();
+  show("start");
+}
+
+get("token-form").addEventListener("submit", (event) => {
+  event.preventDefault();
+  const token = get("token").value;
+  get("token").value = "";
+  attempt(() => signIn(token));
+});
+
+// A link carries the token behind the #, which is sent to no server and leaves the address bar at once.
+const linked = new URLSearchParams(location.hash.slice(1)).get("token");
+if (location.hash) history.replaceState(null, "", location.pathname);
+attempt(linked ? () => signIn(linked) : greet);

@@ -1,0 +1,221 @@
+"""The rating page in a real Chromium: ten clips are rated by the keyboard alone."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import shutil
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from aiohttp import web
+from selenium import webdriver
+from selenium.common.exceptions import TimeoutException
+from selenium.webdriver.chrome.service import Service
+from selenium.webdriver.common.action_chains import ActionChains
+from selenium.webdriver.common.keys import Keys
+from selenium.webdriver.support.ui import WebDriverWait
+
+from streams.rating.app import RatingPage, make_app
+from streams.rating.mos import LEVEL_POINTS
+from streams.rating.playable import PlayableClips
+from streams.rating.store import RatingStore
+from tests.media import make_clip
+from tests.rating import make_example, read_file
+
+VOTE_WHILE_IT_PLAYS = """
+if (stage !== "watch") return [];
+for (const key of ["5", "Enter"]) document.dispatchEvent(new KeyboardEvent("keydown", { key, bubbles: true }));
+return [stage !== "watch" || value() !== null];
+"""
+"""Gives whether a clip that is being watched took a vote; nothing where it is over already."""
+
+
+@contextmanager
+def served(page: RatingPage) -> Iterator[str]:
+    """The page's server in a thread; gives its address."""
+    loop, started = asyncio.new_event_loop(), threading.Event()
+    address = ""
+    end = asyncio.Event()
+
+    async def serve() -> None:
+        nonlocal address
+        runner = web.AppRunner(make_app(page))
+        await runner.setup()
+        await web.TCPSite(runner, "127.0.0.1", 0).start()
+        address = f"http://127.0.0.1:{runner.addresses[0][1]}"
+        started.set()
+        await end.wait()
+        await runner.cleanup()
+
+    thread = threading.Thread(target=loop.run_until_complete, args=(serve(),))
+    thread.start()
+    try:
+        assert started.wait(30)
+        yield address
+    finally:
+        loop.call_soon_threadsafe(end.set)
+        thread.join()
+        loop.close()
+
+
+@pytest.fixture
+def browser(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[webdriver.Chrome]:
+    chromium = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+    driver = shutil.which("chromedriver")
+    if not (chromium and driver):
+        words = "Chromium and its driver are needed. Run: deploy/browser, or apt-get install -y chromium chromium-driver"
+        pytest.fail(words) if os.environ.get("CI") == "true" else pytest.skip(words)
+    monkeypatch.setenv("SE_OFFLINE", "true")
+    options = webdriver.ChromeOptions()
+    options.binary_location = chromium
+    # The sandbox needs rights that root in a container does not have; the page is our own.
+    for one in ("--headless=new", "--no-sandbox", "--disable-dev-shm-usage", f"--user-data-dir={tmp_path / 'profile'}"):
+        options.add_argument(one)
+    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
+    chrome = webdriver.Chrome(options, Service(driver))
+    try:
+        yield chrome
+    finally:
+        chrome.quit()
+
+
+class Person:
+    """Somebody with a keyboard and eyes, without a mouse."""
+
+    def __init__(self, browser: webdriver.Chrome) -> None:
+        self.browser = browser
+
+    def press(self, *keys: str) -> None:
+        ActionChains(self.browser).send_keys(*keys).perform()
+
+    def sees(self, what: Callable[[], bool]) -> None:
+        try:
+            WebDriverWait(self.browser, 20, poll_frequency=0.02).until(lambda _: what())
+        except TimeoutException:
+            said = f"{self.text('status')} {self.text('notice-title')}"
+            pytest.fail(f"not seen; stage {self.stage()}, {self.progress()} rated, {said}, {self.browser.get_log('browser')}")
+
+    def stage(self) -> str:
+        return self.browser.execute_script("return document.body.dataset.stage") or ""
+
+    def text(self, name: str) -> str:
+        return self.browser.execute_script("return document.getElementById(arguments[0]).textContent", name)
+
+    def shown(self) -> str:
+        return self.browser.execute_script("return next && next.presentation") or ""
+
+    def progress(self) -> int:
+        return self.browser.execute_script("return next ? next.done : -1")
+
+
+@pytest.fixture
+def page(tmp_path: Path) -> RatingPage:
+    """Ten clips of three codecs and containers, of five streams."""
+    kinds = [
+        ("ts", ("-c:v", "libx264", "-pix_fmt", "yuv420p")),
+        ("ts", ("-c:v", "libx265", "-pix_fmt", "yuv420p", "-x265-params", "log-level=none:pools=1")),
+        ("mkv", ("-c:v", "mpeg4")),
+    ]
+    examples = []
+    for number in range(10):
+        ending, options = kinds[number % 3]
+        clip = make_clip(tmp_path / f"{number}.{ending}", 160 + 16 * number, 120, 0.4, options=options)
+        examples.append(make_example(clip, f"studio-{number % 5}", number))
+    store = RatingStore(tmp_path / "data")
+    made = RatingPage(store, PlayableClips(tmp_path / "data" / "rating", read_file), lambda: (examples, {}), pause_after=6)
+    assert made.refresh() == 10
+    return made
+
+
+def test_ten_clips_are_rated_by_keyboard_alone(browser: webdriver.Chrome, page: RatingPage) -> None:
+    token = page.store.add_rater("ada")
+    votes: dict[str, int] = {}
+    with served(page) as address:
+        person = Person(browser)
+        browser.get(address)
+        person.sees(lambda: person.stage() == "sign-in")
+        # A wrong token first.
+        person.press("nonsense", Keys.ENTER)
+        person.sees(lambda: "not known" in person.text("status"))
+        person.press(token, Keys.ENTER)
+        person.sees(lambda: person.stage() == "start")
+        person.press(Keys.ENTER)
+        undone = replayed = paused = False
+        early: list[object] = []
+        while True:
+            early += browser.execute_script(VOTE_WHILE_IT_PLAYS)
+            person.sees(lambda: person.stage() in ("vote", "notice"))
+            if person.stage() == "notice":
+                if person.text("notice-title") != "Time for a pause":
+                    break
+                paused = True
+                person.press(Keys.SPACE)
+                person.sees(lambda: person.stage() == "vote")
+            shown, done = person.shown(), person.progress()
+            if len(votes) == 2 and not replayed:
+                browser.execute_script("window.plays = 0; get('clip').addEventListener('ended', () => { window.plays += 1; })")
+                person.press("r")
+                person.sees(lambda: browser.execute_script("return window.plays") == 1)
+                person.sees(lambda: person.stage() == "vote")
+                replayed = True
+            # Enter without a choice keeps nothing.
+            person.press(Keys.ENTER)
+            person.sees(lambda: "Choose" in person.text("status"))
+            vote = 1 + done % 5
+            votes[shown] = vote
+            person.press(str(6 - vote), str(vote), Keys.SPACE if done % 2 else Keys.ENTER)
+            person.sees(lambda before=done: person.progress() == before + 1)
+            if len(votes) == 4 and not undone:
+                person.sees(lambda: person.stage() in ("watch", "vote"))
+                person.press(Keys.BACKSPACE)
+                person.sees(lambda before=done, at=shown: person.progress() == before and person.shown() == at)
+                undone = True
+        assert person.text("notice-title") == "All done"
+        assert early
+        assert not any(early)
+        assert undone
+        assert replayed
+        assert paused
+        errors = [line for line in browser.get_log("browser") if line["level"] == "SEVERE"]
+    # The browser logs the two refusals of the sign-in; a script that failed or a policy that blocked would be there too.
+    assert all("401" in line["message"] for line in errors), errors
+    assert len(errors) == 2
+
+    ratings = page.store.ratings()
+    assert {one.key for one in ratings} == {(one.stream_id, one.example_id) for one in page.load()[0]}
+    assert len(ratings) == 11  # ten clips, and one of them again
+    assert sorted(one.number for one in ratings) == [1] * 10 + [2]
+    wanted = sorted(LEVEL_POINTS[vote - 1] for vote in votes.values())
+    assert sorted(one.points for one in ratings) == wanted
+    by_presentation = {shown: LEVEL_POINTS[vote - 1] for shown, vote in votes.items()}
+    assert stored_points(page.store) == by_presentation
+
+
+def stored_points(store: RatingStore) -> dict[str, float]:
+    """presentation -> points, as another program finds them in the file."""
+    import sqlite3
+
+    with sqlite3.connect(store.path) as db:
+        return dict(db.execute("select presentation, points from ratings where not undone"))
+
+
+def test_a_link_signs_in_and_the_slider_is_moved_by_arrows(browser: webdriver.Chrome, page: RatingPage) -> None:
+    token = page.store.add_rater("grace")
+    slider = RatingPage(page.store, page.clips, page.load, "slider")
+    with served(slider) as address:
+        person = Person(browser)
+        browser.get(f"{address}/#token={token}")
+        person.sees(lambda: person.stage() == "start")
+        assert browser.current_url == f"{address}/"
+        person.press(Keys.ENTER)
+        person.sees(lambda: person.stage() == "vote")
+        person.press(Keys.ENTER)
+        person.sees(lambda: "Move the slider" in person.text("status"))
+        person.press(*[Keys.ARROW_RIGHT] * 3, Keys.ENTER)
+        person.sees(lambda: person.progress() == 1)
+    assert [(one.points, one.scale) for one in page.store.ratings()] == [(53.0, "slider")]
+    assert browser.execute_script("return document.cookie") == ""

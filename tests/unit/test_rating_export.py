@@ -1,0 +1,138 @@
+"""From ratings to the table that training reads; and `fvq rate` as it is typed."""
+
+from __future__ import annotations
+
+import csv
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from scorer.errors import MediaError
+from streams.clips import ClipStore
+from streams.events import TrainingExample
+from streams.rating.export import export
+from streams.rating.store import RatingStore
+from tests.media import make_clip
+from tests.rating import make_example, read_file
+from training.readers import read_rated
+
+
+def rate_all(store: RatingStore, name: str, points: dict[str, float]) -> None:
+    """points: example id -> the rater's vote."""
+    rater = store.sign_in(store.add_rater(name))
+    assert rater is not None
+    while shown := store.current(rater):
+        store.rate(rater, shown.id, points[shown.key[1]], "slider", 1)
+
+
+@pytest.fixture
+def examples(tmp_path: Path) -> list[TrainingExample]:
+    clips = [make_clip(tmp_path / f"{i}.mp4", 160 + 16 * i, 120, 0.2) for i in range(4)]
+    return [make_example(clip, f"studio-{i // 2}", i) for i, clip in enumerate(clips)]
+
+
+def test_training_reads_what_is_exported(tmp_path: Path, examples: list[TrainingExample]) -> None:
+    store = RatingStore(tmp_path)
+    store.sync(examples)
+    for name, shift in (("ada", 0), ("grace", 4), ("joan", 8)):
+        rate_all(store, name, {one.example_id: 20.0 * i + shift for i, one in enumerate(examples)})
+    out = tmp_path / "rated.csv"
+    done = export(store, examples, read_file, out)
+    assert (done.clips, done.left_out) == (4, [])
+    with out.open() as file:
+        rows = {row["example_id"]: row for row in csv.DictReader(file)}
+    row = rows[examples[1].example_id]
+    # 20, 24, 28: standard deviation 4, t of 2 degrees of freedom 4.303.
+    assert (row["stream_id"], row["mos"], row["ci"], row["ratings"]) == ("studio-0", "24.00", "9.94", "3")
+    found = read_rated(out)
+    assert sorted((one.mos, one.content, one.ci) for one in found.clips) == [
+        (4.0, "studio-0", 9.94), (24.0, "studio-0", 9.94), (44.0, "studio-1", 9.94), (64.0, "studio-1", 9.94),
+    ]  # fmt: skip
+    assert not found.dropped
+
+
+def test_what_is_no_longer_there_is_not_exported(tmp_path: Path, examples: list[TrainingExample]) -> None:
+    store = RatingStore(tmp_path)
+    store.sync(examples)
+    rate_all(store, "ada", {one.example_id: 50.0 for one in examples})
+    out = tmp_path / "rated.csv"
+    (tmp_path / "3.mp4").unlink()
+    done = export(store, examples[1:], read_file, out)
+    assert done.clips == 2
+    assert [(name, "gone" in why) for name, why in done.left_out] == [(examples[3].example_id, True)]
+    (tmp_path / "2.mp4").write_bytes(b"something else")
+    assert export(store, examples, read_file, out).clips == 2
+    few = export(store, examples, read_file, out, least=2)
+    assert few.clips == 0
+    assert len(few.left_out) == 4
+
+
+def test_clips_of_an_object_store_are_copied_and_old_copies_go(tmp_path: Path, examples: list[TrainingExample]) -> None:
+    files = {f"s3://bucket/{one.example_id}.ts": Path(one.clip_uri.removeprefix("file://")).read_bytes() for one in examples}
+    remote = [one.model_copy(update={"clip_uri": uri}) for one, uri in zip(examples, files, strict=True)]
+
+    def read(uri: str) -> bytes:
+        if uri not in files:
+            raise MediaError("gone", kind="not-found")
+        return files[uri]
+
+    store = RatingStore(tmp_path)
+    store.sync(remote)
+    rate_all(store, "ada", {one.example_id: 50.0 for one in remote})
+    out = tmp_path / "rated.csv"
+    assert export(store, remote, read, out).clips == 4
+    assert len(read_rated(out).clips) == 4
+    assert export(store, remote[:2], read, out).clips == 2
+    copies = {path.name for path in (tmp_path / "rated.csv.clips").iterdir()}
+    assert copies == {f"{one.example_id}.ts" for one in remote[:2]}
+
+
+def fvq(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    # Without a broker the queue is what the clip store in the data folder tells.
+    environment = {"FVQ_DATA_DIR": str(folder), "PATH": "/usr/bin:/bin"}
+    command = [sys.executable, "-m", "streams.cli", *arguments]
+    return subprocess.run(command, capture_output=True, text=True, env=environment, timeout=120)
+
+
+def test_the_commands_say_what_they_do(tmp_path: Path) -> None:
+    store = ClipStore(str(tmp_path / "clips"))
+    for number in range(3):
+        clip = make_clip(tmp_path / f"{number}.ts", 160 + 16 * number, 120, 0.2)
+        one = make_example(clip, f"studio-{number}", number)
+        store.put(one.model_copy(update={"clip_uri": store.uri(one.stream_id, clip.read_bytes())}), clip.read_bytes())
+    assert "fvq rate add NAME" in fvq(tmp_path, "rate", "ls").stderr
+    added = fvq(tmp_path, "rate", "add", "ada")
+    assert added.returncode == 0, added.stderr
+    token = added.stdout.split()[1]
+    assert f"http://127.0.0.1:8090/#token={token}" in added.stdout
+    twice = fvq(tmp_path, "rate", "add", "ada")
+    assert (twice.returncode, twice.stdout) == (1, "")
+    assert "there is such a rater" in twice.stderr
+
+    nothing = fvq(tmp_path, "rate", "export", str(tmp_path / "rated.csv"))
+    assert nothing.returncode == 1
+    assert "no rated clip" in nothing.stderr
+    ratings = RatingStore(tmp_path)
+    rater = ratings.sign_in(token)
+    assert rater is not None
+    while shown := ratings.current(rater):
+        ratings.rate(rater, shown.id, 70, "acr", 1)
+    done = fvq(tmp_path, "rate", "export", str(tmp_path / "rated.csv"), "--json")
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["clips"] == 3
+    listed = json.loads(fvq(tmp_path, "rate", "ls", "--json").stdout)
+    assert [(one["name"], one["ratings"]) for one in listed] == [("ada", 3)]
+
+    # A person asks for deletion: nothing of the stream is in the store, the queue, the ratings or the export.
+    assert fvq(tmp_path, "queue", "rm", "--stream", "studio-1").returncode == 0
+    assert fvq(tmp_path, "rate", "export", str(tmp_path / "rated.csv")).returncode == 0
+    assert "studio-1" not in (tmp_path / "rated.csv").read_text()
+    assert [one.key[0] for one in ratings.ratings() if one.key[0] == "studio-1"] == []
+    for path in tmp_path.glob("ratings.sqlite*"):
+        assert b"studio-1" not in path.read_bytes()
+    wrong = fvq(tmp_path, "rate", "serve", "--scale", "stars")
+    assert wrong.returncode == 2
+    assert "--scale" in wrong.stderr

@@ -1,0 +1,257 @@
+"""The rating page's server: who gets in, what a browser learns, and what is kept."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from aiohttp import CookieJar
+from aiohttp.test_utils import TestClient, TestServer
+
+from streams.connection import BrokerError
+from streams.events import TrainingExample
+from streams.rating.app import COOKIE, RatingPage, make_app
+from streams.rating.playable import PlayableClips
+from streams.rating.store import RatingStore
+from tests.media import make_clip
+from tests.rating import make_example, read_file
+
+Client = TestClient[Any, Any]
+
+
+@pytest.fixture(scope="session")
+def examples(tmp_path_factory: pytest.TempPathFactory) -> list[TrainingExample]:
+    folder = tmp_path_factory.mktemp("clips")
+    return [make_example(make_clip(folder / f"{i}.ts", 160 + 16 * i, 120, 0.2), f"secret-studio-{i % 2}", i) for i in range(4)]
+
+
+@pytest.fixture
+def page(tmp_path: Path, examples: list[TrainingExample]) -> RatingPage:
+    store = RatingStore(tmp_path)
+    made = RatingPage(store, PlayableClips(tmp_path / "rating", read_file), lambda: (list(examples), {}), pause_after=2)
+    made.refresh()
+    return made
+
+
+@pytest.fixture
+async def client(page: RatingPage) -> AsyncIterator[Client]:
+    async with TestClient(TestServer(make_app(page)), cookie_jar=CookieJar(unsafe=True)) as found:
+        yield found
+
+
+@pytest.fixture
+async def ada(client: Client, page: RatingPage) -> Client:
+    """Signed in."""
+    answer = await client.post("/api/sign-in", json={"token": page.store.add_rater("ada")})
+    assert answer.status == 200
+    return client
+
+
+async def rate_next(client: Client, value: float = 4) -> dict[str, Any]:
+    shown = await (await client.get("/api/next")).json()
+    answer = await client.post("/api/ratings", json={"presentation": shown["presentation"], "value": value, "seconds": 1.5})
+    assert answer.status == 201, await answer.text()
+    return shown
+
+
+@pytest.mark.parametrize("path", ["/api/next", "/api/clips/x"])
+async def test_nobody_sees_anything_without_a_token(client: Client, page: RatingPage, path: str) -> None:
+    page.store.add_rater("ada")
+    assert (await client.get(path)).status == 401
+    assert (await client.get(path, headers={"Cookie": f"{COOKIE}=guess"})).status == 401
+
+
+@pytest.mark.parametrize("path", ["/api/ratings", "/api/undo", "/api/skip"])
+async def test_nobody_changes_anything_without_a_token(client: Client, path: str) -> None:
+    assert (await client.post(path, json={})).status == 401
+
+
+async def test_a_wrong_token_is_refused_and_a_removed_rater_is_out(client: Client, page: RatingPage) -> None:
+    token = page.store.add_rater("ada")
+    assert (await client.post("/api/sign-in", json={"token": token + "x"})).status == 401
+    answer = await client.post("/api/sign-in", json={"token": token})
+    cookie = answer.headers["Set-Cookie"]
+    assert "HttpOnly" in cookie
+    assert "SameSite=Strict" in cookie
+    assert (await client.get("/api/next")).status == 200
+    page.store.remove_rater("ada")
+    assert (await client.get("/api/next")).status == 401
+
+
+async def test_a_form_of_another_page_is_refused(ada: Client) -> None:
+    body = json.dumps({"presentation": "x", "value": 1, "seconds": 1})
+    for kind in ("text/plain", "application/x-www-form-urlencoded"):
+        assert (await ada.post("/api/ratings", data=body, headers={"Content-Type": kind})).status == 415
+
+
+@pytest.mark.parametrize("path", ["/", "/page.js", "/page.css", "/api/next", "/nowhere"])
+async def test_every_answer_has_the_strict_headers(client: Client, path: str) -> None:
+    headers = (await client.get(path)).headers
+    assert headers["Content-Security-Policy"].startswith("default-src 'none'")
+    assert "unsafe" not in headers["Content-Security-Policy"]
+    assert headers["X-Content-Type-Options"] == "nosniff"
+    assert headers["Cache-Control"] == "no-store"
+
+
+async def test_the_page_needs_nothing_from_elsewhere(client: Client) -> None:
+    for path in ("/", "/page.js", "/page.css"):
+        text = await (await client.get(path)).text()
+        assert "http:" not in text
+        assert "https:" not in text
+        assert "style=" not in text
+
+
+async def test_a_browser_learns_nothing_of_the_clip(ada: Client, examples: list[TrainingExample]) -> None:
+    seen = ""
+    for _ in examples:
+        shown = await rate_next(ada)
+        clip = await ada.get(f"/api/clips/{shown['presentation']}")
+        seen += json.dumps(shown) + str(clip.headers) + str(clip.url) + (await clip.read()).decode("latin-1")
+        assert set(shown) == {"state", "presentation", "scale", "done", "total", "can_undo", "pause", "name"}
+    for one in examples:
+        for secret in (one.stream_id, one.example_id, one.clip_uri, "12.34", "low-score"):
+            assert secret not in seen
+
+
+async def test_raters_do_not_see_each_others_clips(ada: Client, page: RatingPage) -> None:
+    shown = await (await ada.get("/api/next")).json()
+    async with TestClient(TestServer(make_app(page)), cookie_jar=CookieJar(unsafe=True)) as grace:
+        await grace.post("/api/sign-in", json={"token": page.store.add_rater("grace")})
+        assert (await grace.get(f"/api/clips/{shown['presentation']}")).status == 404
+        body = {"presentation": shown["presentation"], "value": 1, "seconds": 1}
+        assert (await grace.post("/api/ratings", json=body)).status == 409
+
+
+async def test_a_clip_is_served_by_ranges(ada: Client) -> None:
+    shown = await (await ada.get("/api/next")).json()
+    whole = await ada.get(f"/api/clips/{shown['presentation']}")
+    data = await whole.read()
+    assert whole.content_type == "video/mp4"
+    assert data[4:8] == b"ftyp"
+    part = await ada.get(f"/api/clips/{shown['presentation']}", headers={"Range": "bytes=10-29"})
+    assert part.status == 206
+    assert await part.read() == data[10:30]
+    assert part.headers["Content-Range"] == f"bytes 10-29/{len(data)}"
+    beyond = await ada.get(f"/api/clips/{shown['presentation']}", headers={"Range": f"bytes={len(data)}-"})
+    assert beyond.status == 416
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"value": 0},
+        {"value": 6},
+        {"value": 2.5},
+        {"value": "4"},
+        {"value": None},
+        {"seconds": -1},
+        {"more": 1},
+        {"presentation": ""},
+    ],
+)
+async def test_wrong_votes_are_refused(ada: Client, page: RatingPage, change: dict[str, Any]) -> None:
+    shown = await (await ada.get("/api/next")).json()
+    body = {"presentation": shown["presentation"], "value": 4, "seconds": 1.0} | change
+    answer = await ada.post("/api/ratings", json=body)
+    assert answer.status == 400
+    assert (await answer.json())["error"]
+    assert page.store.ratings() == []
+
+
+async def test_levels_become_points_and_pauses_come(ada: Client, page: RatingPage) -> None:
+    states = [await rate_next(ada, value) for value in (1, 2, 4, 5)]
+    assert [one.points for one in page.store.ratings()] == [10, 30, 70, 90]
+    assert [one["pause"] for one in states] == [False, False, True, False]
+    assert [(one["done"], one["total"]) for one in states] == [(i, 4) for i in range(4)]
+    assert (await (await ada.get("/api/next")).json())["state"] == "done"
+    assert (await (await ada.post("/api/undo", json={})).json()) == {"undone": True}
+    assert (await (await ada.get("/api/next")).json())["presentation"] == states[-1]["presentation"]
+
+
+async def test_the_slider_keeps_its_points(page: RatingPage) -> None:
+    slider = RatingPage(page.store, page.clips, page.load, "slider")
+    async with TestClient(TestServer(make_app(slider)), cookie_jar=CookieJar(unsafe=True)) as client:
+        await client.post("/api/sign-in", json={"token": page.store.add_rater("ada")})
+        await rate_next(client, 0)
+        await rate_next(client, 63)
+    assert [(one.points, one.scale) for one in page.store.ratings()] == [(0, "slider"), (63, "slider")]
+
+
+async def test_a_clip_that_cannot_be_shown_is_passed_over(tmp_path: Path, examples: list[TrainingExample]) -> None:
+    noise = tmp_path / "noise.ts"
+    noise.write_bytes(b"\x47" + bytes(5000))
+    lost = make_example(number=7)  # is in no store
+    store = RatingStore(tmp_path)
+    clips = PlayableClips(tmp_path / "rating", read_file)
+    page = RatingPage(store, clips, lambda: ([make_example(noise), lost, examples[0]], {}))
+    page.refresh()
+    async with TestClient(TestServer(make_app(page)), cookie_jar=CookieJar(unsafe=True)) as client:
+        await client.post("/api/sign-in", json={"token": store.add_rater("ada")})
+        await rate_next(client)
+        assert (await (await client.get("/api/next")).json())["state"] == "done"
+    assert [one.key[1] for one in store.ratings()] == [examples[0].example_id]
+
+
+async def test_a_store_that_is_away_costs_no_clip(tmp_path: Path, examples: list[TrainingExample]) -> None:
+    away = [True]
+
+    def read(uri: str) -> bytes:
+        if away[0]:
+            raise ConnectionError("no route")
+        return read_file(uri)
+
+    store = RatingStore(tmp_path)
+    page = RatingPage(store, PlayableClips(tmp_path / "rating", read), lambda: (list(examples), {}))
+    page.refresh()
+    async with TestClient(TestServer(make_app(page)), cookie_jar=CookieJar(unsafe=True)) as client:
+        await client.post("/api/sign-in", json={"token": store.add_rater("ada")})
+        assert (await (await client.get("/api/next")).json())["state"] == "waiting"
+        away[0] = False
+        shown = [await rate_next(client) for _ in examples]
+        assert shown[-1]["total"] == len(examples)
+
+
+def in_files(folder: Path, text: bytes) -> list[Path]:
+    return [path for path in folder.glob("ratings.sqlite*") if text in path.read_bytes()]
+
+
+def made(folder: Path) -> int:
+    return len(list((folder / "rating").glob("*.mp4")))
+
+
+async def wait_for(what: Callable[[], bool], client: Client) -> None:
+    for _ in range(1000):
+        if what():
+            return
+        await client.get("/")  # lets the server work
+    pytest.fail("it did not happen")
+
+
+async def test_a_deleted_stream_disappears_while_the_page_runs(tmp_path: Path, examples: list[TrainingExample]) -> None:
+    queue: list[Any] = [list(examples), {}]
+    down = [False]
+
+    def load() -> tuple[list[TrainingExample], dict[str, Any]]:
+        if down[0]:
+            raise BrokerError("gone")
+        return queue[0], queue[1]
+
+    store = RatingStore(tmp_path)
+    page = RatingPage(store, PlayableClips(tmp_path / "rating", read_file), load, refresh_seconds=0.01)
+    page.refresh()
+    async with TestClient(TestServer(make_app(page)), cookie_jar=CookieJar(unsafe=True)) as client:
+        await client.post("/api/sign-in", json={"token": store.add_rater("ada")})
+        for _ in examples:
+            await rate_next(client)
+        kept = [one for one in examples if one.stream_id != "secret-studio-0"]
+        down[0] = True
+        queue[:] = [kept, {"secret-studio-0": examples[0].queued_at}]
+        assert len(store.ratings()) == 4
+        down[0] = False
+        await wait_for(lambda: len(store.ratings()) == 2, client)
+        await wait_for(lambda: made(tmp_path) == 2, client)
+    assert {one.key[0] for one in store.ratings()} == {"secret-studio-1"}
+    assert not in_files(tmp_path, b"secret-studio-0")

@@ -1,0 +1,115 @@
+"""Clips for browsers: H.264 as it is, anything else encoded again, nothing that is hostile gets further than ffmpeg."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+
+from scorer.errors import MediaError
+from streams.rating.playable import PlayableClips
+from tests.media import ffmpeg, make_clip
+
+
+def playable(folder: Path, clip: Path, **limits: float) -> Path:
+    clips = PlayableClips(folder / "made", lambda _: clip.read_bytes(), **limits)  # type: ignore[arg-type]
+    return clips.get(hashlib.sha256(clip.read_bytes()).hexdigest(), "the-clip")
+
+
+def lumas(path: Path) -> list[np.ndarray]:
+    """Luma alone: where 4:4:4 becomes 4:2:0, chroma is halved, which is not of the encoding."""
+    with av.open(str(path)) as container:
+        return [frame.to_ndarray(format="gray").astype(float) for frame in container.decode(video=0)]
+
+
+def facts(path: Path) -> tuple[str, str, int]:
+    with av.open(str(path)) as container:
+        (stream,) = container.streams
+        return stream.codec_context.name, stream.codec_context.pix_fmt, len(container.streams)
+
+
+def test_h264_is_not_encoded_again(tmp_path: Path) -> None:
+    clip = make_clip(tmp_path / "a.ts", 160, 120, 0.6, options=("-c:v", "libx264", "-pix_fmt", "yuv420p"))
+    made = playable(tmp_path, clip)
+    assert facts(made) == ("h264", "yuv420p", 1)
+    assert all(np.array_equal(a, b) for a, b in zip(lumas(clip), lumas(made), strict=True))
+    assert list((tmp_path / "made").iterdir()) == [made]
+
+
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [
+        ("a.mkv", ("-c:v", "libx265", "-pix_fmt", "yuv420p", "-x265-params", "log-level=none")),
+        ("a.webm", ("-c:v", "libvpx-vp9", "-pix_fmt", "yuv420p")),
+        ("a.mp4", ("-c:v", "libx264", "-pix_fmt", "yuv444p")),
+        ("b.ts", ("-c:v", "mpeg2video", "-q:v", "3")),
+    ],
+)
+def test_anything_else_is_encoded_without_a_visible_loss(tmp_path: Path, name: str, options: tuple[str, ...]) -> None:
+    clip = make_clip(tmp_path / name, 161 if "444" in str(options) else 160, 120, 0.4, options=options)
+    made = playable(tmp_path, clip)
+    assert facts(made)[:2] == ("h264", "yuv420p")
+    before, after = lumas(clip), lumas(made)
+    assert len(before) == len(after)
+    errors = [float(np.mean((a[:120, :160] - b[:120, :160]) ** 2)) for a, b in zip(before, after, strict=True)]
+    assert 10 * np.log10(255**2 / max(errors)) > 40
+
+
+def test_sound_and_metadata_are_left_out(tmp_path: Path) -> None:
+    clip = tmp_path / "a.mp4"
+    ffmpeg(
+        "-f", "lavfi", "-i", "testsrc2=size=160x120:rate=25", "-f", "lavfi", "-i", "sine", "-t", "0.4", "-pix_fmt", "yuv420p",
+        "-metadata", "title=secret studio", "-metadata", "comment=secret studio", clip,
+    )  # fmt: skip
+    assert b"secret studio" in clip.read_bytes()
+    made = playable(tmp_path, clip)
+    assert facts(made)[2] == 1
+    assert b"secret" not in made.read_bytes()
+
+
+def test_it_is_made_once_and_forgotten_on_request(tmp_path: Path) -> None:
+    clip = make_clip(tmp_path / "a.ts", 160, 120, 0.2)
+    data, reads = clip.read_bytes(), []
+    name = hashlib.sha256(data).hexdigest()
+    clips = PlayableClips(tmp_path / "made", lambda uri: reads.append(uri) or data)  # type: ignore[func-returns-value]
+    assert clips.get(name, "uri") == clips.get(name, "uri")
+    assert reads == ["uri"]
+    clips.keep_only([name])
+    clips.forget(["0" * 64])
+    assert clips.get(name, "uri").exists()
+    assert reads == ["uri"]
+    clips.keep_only([])
+    assert list((tmp_path / "made").iterdir()) == []
+
+
+@pytest.mark.parametrize("text", ["#EXTM3U\n#EXTINF:1,\nfile:{other}\n", "ffconcat version 1.0\nfile '{other}'\n"])
+def test_a_playlist_does_not_open_other_files(tmp_path: Path, text: str) -> None:
+    other = make_clip(tmp_path / "other.mp4", 160, 120, 0.2)
+    clip = tmp_path / "a.ts"
+    clip.write_text(text.format(other=other))
+    with pytest.raises(MediaError, match="cannot be made playable"):
+        playable(tmp_path, clip)
+    assert list((tmp_path / "made").iterdir()) == []
+
+
+def test_what_is_not_the_queued_clip_is_refused(tmp_path: Path) -> None:
+    clips = PlayableClips(tmp_path, lambda _: b"other")
+    with pytest.raises(MediaError, match="SHA-256"):
+        clips.get("0" * 64, "uri")
+    for name in ("../x", "0" * 63, "A" * 64):
+        with pytest.raises(MediaError, match="no example id"):
+            clips.get(name, "uri")
+
+
+def test_limits_of_time_size_and_memory_hold(tmp_path: Path) -> None:
+    clip = make_clip(tmp_path / "a.mkv", 1280, 720, 8, options=("-c:v", "mpeg4", "-q:v", "2"))
+    with pytest.raises(MediaError, match="took more than"):
+        playable(tmp_path, clip, timeout=0.3)
+    with pytest.raises(MediaError, match="more than 1"):
+        playable(tmp_path, clip, max_mb=1)
+    with pytest.raises(MediaError, match="cannot be made playable"):
+        playable(tmp_path, clip, memory_mb=16)
+    assert list((tmp_path / "made").iterdir()) == []

@@ -1,0 +1,257 @@
+"""The ratings' file: what is in it stays in it, except for what a person asks to be forgotten."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
+
+from streams.rating.order import APART, Key
+from streams.rating.store import Rater, RatingError, RatingStore
+from tests.rating import make_example
+
+
+def filled(folder: Path, count: int = 12) -> tuple[RatingStore, Rater]:
+    store = RatingStore(folder)
+    store.sync([make_example(stream_id=f"studio-{i % 3}", number=i) for i in range(count)])
+    rater = store.sign_in(store.add_rater("ada"))
+    assert rater is not None
+    return store, rater
+
+
+def test_only_the_token_signs_in_and_it_is_not_kept(tmp_path: Path) -> None:
+    store = RatingStore(tmp_path)
+    token, other = store.add_rater("ada"), store.add_rater("grace")
+    ada, grace = store.sign_in(token), store.sign_in(other)
+    assert ada is not None
+    assert grace is not None
+    assert (ada.name, grace.name) == ("ada", "grace")
+    assert store.sign_in("") is None
+    assert store.sign_in(token[:-1]) is None
+    for path in tmp_path.iterdir():
+        assert token.encode() not in path.read_bytes()
+    with pytest.raises(RatingError, match="there is such a rater"):
+        store.add_rater("ada")
+    store.remove_rater("ada")
+    assert store.sign_in(token) is None
+    again = store.sign_in(store.add_rater("ada"))
+    assert again is not None
+    assert (again.id, again.seed) == (ada.id, ada.seed)
+
+
+def test_a_removed_rater_keeps_or_loses_their_ratings(tmp_path: Path) -> None:
+    store, ada = filled(tmp_path)
+    shown = store.current(ada)
+    assert shown is not None
+    store.rate(ada, shown.id, 30, "acr", 1)
+    store.remove_rater("ada")
+    assert len(store.ratings()) == 1
+    store.remove_rater("ada", ratings=True)
+    assert store.ratings() == []
+    assert store.raters() == []
+    with pytest.raises(RatingError, match="no such rater"):
+        store.remove_rater("ada")
+
+
+def test_the_same_clip_waits_until_it_is_rated(tmp_path: Path) -> None:
+    store, ada = filled(tmp_path)
+    first = store.current(ada)
+    assert first is not None
+    assert store.current(ada) == first
+    assert RatingStore(tmp_path).current(ada) == first
+    store.rate(ada, first.id, 30, "acr", 1.5)
+    store.rate(ada, first.id, 30, "acr", 1.5)  # sent twice
+    with pytest.raises(RatingError, match="rated already"):
+        store.rate(ada, first.id, 50, "acr", 1.5)
+    second = store.current(ada)
+    assert second is not None
+    assert second.key != first.key
+    assert [one.points for one in store.ratings()] == [30]
+
+
+def test_nobody_rates_for_another(tmp_path: Path) -> None:
+    store, ada = filled(tmp_path)
+    grace = store.sign_in(store.add_rater("grace"))
+    shown = store.current(ada)
+    assert shown is not None
+    assert grace is not None
+    with pytest.raises(RatingError):
+        store.rate(grace, shown.id, 30, "acr", 1)
+    assert store.presentation(grace, shown.id) is None
+    assert not store.undo(grace)
+
+
+def test_undo_goes_one_step_back_and_the_old_vote_stays_in_the_file(tmp_path: Path) -> None:
+    store, ada = filled(tmp_path)
+    ids = []
+    for points in (10, 30):
+        shown = store.current(ada)
+        assert shown is not None
+        ids.append(shown.id)
+        store.rate(ada, shown.id, points, "acr", 1)
+    pending = store.current(ada)
+    assert pending is not None
+    assert store.undo(ada)
+    assert not store.undo(ada)
+    back = store.current(ada)
+    assert back is not None
+    assert back.id == ids[1]
+    store.rate(ada, back.id, 90, "acr", 1)
+    assert [one.points for one in store.ratings()] == [10, 90]
+    assert store.current(ada) == pending
+    assert store.undo(ada)
+    with store._open() as db:
+        assert db.execute("select points, undone from ratings order by id").fetchall() == [(10, 0), (30, 1), (90, 1)]
+
+
+@pytest.mark.parametrize("by_topic", [True, False])
+def test_what_left_the_queue_is_not_shown_and_a_forgotten_stream_leaves_nothing(tmp_path: Path, by_topic: bool) -> None:
+    store, ada = filled(tmp_path)
+    for _ in range(8):
+        shown = store.current(ada)
+        assert shown is not None
+        store.rate(ada, shown.id, 50, "acr", 1)
+    left = [make_example(stream_id=f"studio-{i % 3}", number=i) for i in range(12) if i % 3]
+    gone = {make_example(stream_id="studio-0", number=i).example_id for i in range(0, 12, 3)}
+    store.sync(left)
+    assert {key[0] for key in store.queued()} == {"studio-1", "studio-2"}
+    assert len(store.ratings()) == 8  # a topic that was empty by mistake costs nobody's work
+    queued_at = left[0].queued_at
+    assert store.forget_stream("studio-0", queued_at - timedelta(seconds=1)) == []
+    if by_topic:
+        store.sync(left, {"studio-0": queued_at})
+    else:
+        assert set(store.forget_stream("studio-0")) == gone
+    assert {one.key[0] for one in store.ratings()} <= {"studio-1", "studio-2"}
+    assert store.progress(ada).done == len(store.ratings())
+    for path in tmp_path.iterdir():
+        assert b"studio-0" not in path.read_bytes()
+
+
+def test_a_skipped_clip_does_not_come_again(tmp_path: Path) -> None:
+    store, ada = filled(tmp_path, 2)
+    first = store.current(ada)
+    assert first is not None
+    store.skip(ada, first.id)
+    with pytest.raises(RatingError, match="skipped"):
+        store.rate(ada, first.id, 10, "acr", 1)
+    second = store.current(ada)
+    assert second is not None
+    store.rate(ada, second.id, 10, "acr", 1)
+    assert store.current(ada) is None
+    assert (store.progress(ada).done, store.progress(ada).left) == (1, 0)
+
+
+def test_points_outside_the_scale_are_not_kept(tmp_path: Path) -> None:
+    store, ada = filled(tmp_path)
+    shown = store.current(ada)
+    assert shown is not None
+    with pytest.raises(Exception, match="CHECK"):
+        store.rate(ada, shown.id, 101, "slider", 1)
+    assert store.ratings() == []
+
+
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+from streams.rating.store import RatingStore
+store = RatingStore(Path(sys.argv[1]))
+rater = store.sign_in(sys.argv[2])
+shown = store.current(rater)
+store.rate(rater, shown.id, 70, "acr", 1.0)
+print(shown.id, flush=True)
+os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+def test_a_rating_that_was_answered_outlives_the_server(tmp_path: Path) -> None:
+    store = RatingStore(tmp_path)
+    store.sync([make_example(number=i) for i in range(9)])
+    token = store.add_rater("ada")
+    kept = []
+    for _ in range(3):
+        done = subprocess.run(
+            [sys.executable, "-c", KILLED, str(tmp_path), token], capture_output=True, text=True, env=os.environ, timeout=60
+        )
+        assert done.returncode == -signal.SIGKILL, done.stderr
+        kept.append(done.stdout.strip())
+    with store._open() as db:
+        assert [row[0] for row in db.execute("select presentation from ratings order by id")] == kept
+
+
+class Rating(RuleBasedStateMachine):
+    """Raters who rate, undo, skip and come back while the queue changes, against a model in memory."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        import tempfile
+
+        self.folder = tempfile.TemporaryDirectory()
+        self.store = RatingStore(Path(self.folder.name))
+        rater = self.store.sign_in(self.store.add_rater("ada"))
+        assert rater is not None
+        self.rater = rater
+        self.queue: list[int] = []
+        self.votes: dict[str, tuple[Key, float]] = {}
+        self.order: list[str] = []
+        self.undone = False
+
+    def teardown(self) -> None:
+        self.folder.cleanup()
+
+    @rule(numbers=st.sets(st.integers(0, 14)))
+    def change_queue(self, numbers: set[int]) -> None:
+        self.queue = sorted(numbers)
+        self.store.sync([make_example(number=i) for i in self.queue])
+
+    @rule(points=st.sampled_from([10.0, 30.0, 50.0, 70.0, 90.0]))
+    def rate(self, points: float) -> None:
+        shown = self.store.current(self.rater)
+        if shown is None:
+            return
+        assert shown.key in self.store.queued()
+        self.store.rate(self.rater, shown.id, points, "acr", 1.0)
+        self.votes[shown.id] = (shown.key, points)
+
+    @rule()
+    def undo(self) -> None:
+        before = {one.key: one for one in self.store.ratings()}
+        if self.store.undo(self.rater):
+            with self.store._open() as db:
+                ids = {row[0] for row in db.execute("select presentation from ratings where not undone")}
+            (lost,) = set(self.votes) - ids
+            assert self.votes.pop(lost)[0] in before
+            assert not self.store.undo(self.rater)
+
+    @invariant()
+    def nothing_is_lost_or_made_up(self) -> None:
+        found = sorted((one.key, one.points) for one in self.store.ratings())
+        assert found == sorted(self.votes.values())
+        assert self.store.progress(self.rater).done == len(found)
+        times = [key for key, _ in self.votes.values()]
+        assert all(times.count(key) <= 2 for key in times)
+
+
+TestRating = Rating.TestCase
+TestRating.settings = settings(max_examples=15, stateful_step_count=30, deadline=None)
+
+
+def test_repeats_are_numbered(tmp_path: Path) -> None:
+    store, ada = filled(tmp_path)
+    order = []
+    while shown := store.current(ada):
+        order.append(shown.key)
+        store.rate(ada, shown.id, 50, "acr", 1)
+    ratings = store.ratings()
+    assert len(ratings) == len(order) == 13
+    (again,) = [one for one in ratings if one.number == 2]
+    first, second = [i for i, key in enumerate(order) if key == again.key]
+    assert second - first >= APART
