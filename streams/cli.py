@@ -195,18 +195,33 @@ def train(
     recipe: Annotated[
         Path, typer.Option(help="YAML recipe: of a whole model, or, if it names a base, of an adapter on it (training/recipes).")
     ],
-    data: Annotated[
-        Path, typer.Option(help="labels.csv of `fvq synth`; for an adapter also a CSV with path and mos, FVQ-20K or CFVQA.")
-    ],
     out: Annotated[Path, typer.Option(help="Folder for the model, its card, metrics and curves; FVQ_MODEL takes it.")],
+    data: Annotated[
+        Path | None,
+        typer.Option(
+            help="labels.csv of `fvq synth`; for an adapter also a CSV with path and mos, FVQ-20K or CFVQA. "
+            "With --from-queue: what the base was trained on, to be replayed."
+        ),
+    ] = None,
     dev: Annotated[
         Path | None, typer.Option(help="labels.csv of other people, only looked at; an adapter's data has its own splits.")
     ] = None,
+    from_queue: Annotated[bool, typer.Option("--from-queue", help="Tune an adapter on the rated clips of the queue.")] = False,
+    rated: Annotated[Path | None, typer.Option(help="Their ratings as exported, instead of the rating page's own.")] = None,
 ) -> None:
     """Train a model by a recipe; what was begun in the folder is taken up again."""
-    from training.recipe import run
+    from training import recipe as recipes
 
-    metrics = run(recipe, data, dev, out)
+    if from_queue:
+        from streams.models import tune_from_queue
+
+        metrics = tune_from_queue(load_settings(), recipe, rated, data, dev, out)
+    elif rated is not None:
+        raise ValueError("--rated belongs to --from-queue; without it, --data are the clips to train on")
+    elif data is None:
+        raise ValueError("--data is missing: the clips to train on; or give --from-queue for those that were rated")
+    else:
+        metrics = recipes.run(recipe, data, dev, out)
     shown = ("version", "srcc", "srcc_within", "plcc", "rmse", "ladders")
     if metrics:
         print(json.dumps({name: metrics[name] for name in shown if name in metrics}))
@@ -278,7 +293,10 @@ def promote(
     reference: Annotated[
         Path, typer.Option(help="Labelled clips that stay the same for all promotions; labels.csv or rated CSV.")
     ],
-    rated: Annotated[Path, typer.Option(help="The rated clips that it was trained on; those of its test split are judged by.")],
+    rated: Annotated[
+        Path | None,
+        typer.Option(help="What it was trained on, unless from the queue: the clips of its test split are judged by."),
+    ] = None,
     name: Annotated[str, typer.Option(help="The model whose place it takes, as FVQ_MODEL names it.")] = "nano",
     gate: Annotated[
         Path | None, typer.Option(help="YAML with the gate's limits, instead of those of the model's recipe.")

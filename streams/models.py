@@ -58,19 +58,41 @@ def roll_back(settings: Settings, name: str) -> None:
     _tell(settings, ModelUpdate(name=name, version=version, before=before, time=datetime.now(UTC)))
 
 
+def tune_from_queue(
+    settings: Settings, recipe: Path, rated: Path | None, replay: Path | None, dev: Path | None, out: Path
+) -> dict[str, Any]:
+    """Tune an adapter on the rated clips of the queue, see `training.replay`; returns the metrics.
+
+    rated: an export of the ratings; None: of the store in the data folder, as it is now.
+    """
+    from training.recipe import load_tune_recipe
+    from training.replay import tune_from_queue as tune
+
+    if dev is not None:
+        raise ValueError("--dev is for whole models; an adapter's data has splits of its own")
+    wanted = load_tune_recipe(recipe)
+    if rated is not None:
+        return tune(wanted, rated, replay, out)
+    raise NotImplementedError
+
+
 def promote_model(
-    settings: Settings, model: Path, name: str, reference: Path, rated: Path, gate: Path | None, as_json: bool
+    settings: Settings, model: Path, name: str, reference: Path, rated: Path | None, gate: Path | None, as_json: bool
 ) -> int:
     """Judge a model directory against the one that serves under the name; publish, promote and announce it if it passes.
 
-    Returns the exit code: 1 where the gate refuses it.
+    rated: None where it was tuned from the queue, whose ratings it keeps. Returns the exit code: 1 where the gate refuses it.
     """
     from training.promote import gate_of, judge, recipe_seed, table
+    from training.replay import FROZEN
 
+    judged = rated or model / FROZEN
+    if not judged.exists():
+        raise ValueError(f"{judged}: there is no such file; name the rated clips that {model} was tuned on by --rated")
     registry = registry_of(settings)
     limits, seed = gate_of(model, gate), recipe_seed(model)
     current, candidate = load_engine(name, settings.device, registry), load_engine(str(model), settings.device)
-    verdict = judge(current, candidate, reference, rated, limits, seed)
+    verdict = judge(current, candidate, reference, judged, limits, seed)
     if verdict.passed:
         publish(settings, registry, model, name, {"gate": verdict.as_dict()})
     if as_json:

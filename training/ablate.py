@@ -1,4 +1,4 @@
-"""What each part of the model is worth: the model without it, fitted anew on the same samples.
+"""What each part of the model is worth, and more people: the model without them, fitted anew on the same samples.
 
     fvq ablate --recipe training/recipes/nano.yaml --data TRAIN/labels.csv --dev DEV/labels.csv --work MODEL/work
 
@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from rich.table import Table
 
 from scorer.model.configuration import STREAMS
@@ -22,6 +23,9 @@ from training.evaluate import summary
 from training.samples import kept_samples, parts_of
 from training.start import imagenet_encoder
 from training.train import Recipe, fit, new_network, predict
+
+SHARES = {"a quarter of the people": 0.25, "half of the people": 0.5}
+"""The learning curve: more people to learn from, each with all degradations."""
 
 FIGURES = ("srcc", "srcc_within", "plcc", "rmse", "ladders")
 
@@ -35,7 +39,7 @@ def without() -> dict[str, dict[str, Any]]:
 
 
 def ablate(recipe: Recipe, data: Path, dev: Path, work: Path, seeds: int) -> dict[str, dict[str, float]]:
-    """Figures on dev of each row of `without`, the mean over so many seeds."""
+    """Figures on dev of each row of `without` and of `SHARES`, the mean over so many seeds."""
     torch.set_num_threads(recipe.threads)
     rows, dev_rows = read_labels(data), read_labels(dev)
     samples = kept_samples(work / "train", rows, SamplerSpec(), 1, parts_of(rows, recipe.seed))
@@ -44,16 +48,24 @@ def ablate(recipe: Recipe, data: Path, dev: Path, work: Path, seeds: int) -> dic
     dev_features = encode(new_network(encoder), kept_samples(work / "dev", dev_rows, SamplerSpec(), 1), work / "dev")
     labelled = [dev_rows[int(i)] for i in dev_features.row]
     found: dict[str, dict[str, float]] = {}
-    for name, changes in without().items():
+    for name in (*without(), *SHARES):
         runs = []
         for seed in range(seeds):
             torch.manual_seed(seed)
-            network = new_network(encoder, **changes)
-            fit(network, features, rows, replace(recipe, seed=seed), np.arange(len(features)))
+            network = new_network(encoder, **without().get(name, {}))
+            index = _of_people([rows[int(i)]["person"] for i in features.row], SHARES.get(name, 1.0), seed)
+            fit(network, features, rows, replace(recipe, seed=seed), index)
             scores = [score for score, *_ in predict(network, dev_features, torch.arange(len(dev_features)))]
             runs.append(summary(labelled, scores))
         found[name] = {figure: float(np.mean([run[figure] for run in runs])) for figure in FIGURES}
     return found
+
+
+def _of_people(people: list[str], share: float, seed: int) -> NDArray[np.int64]:
+    """Places of the clips of a share of the people."""
+    names = np.random.default_rng(seed).permutation(sorted(set(people)))
+    chosen = set(names[: max(1, round(share * len(names)))].tolist())
+    return np.array([place for place, person in enumerate(people) if person in chosen])
 
 
 def table(found: dict[str, dict[str, float]]) -> Table:

@@ -34,20 +34,37 @@ CURVE_FIELDS = ("stage", "step", "learning_rate", "loss")
 
 @dataclass(frozen=True)
 class Order:
-    """The order in which a stage sees its clips: one shuffle after the other, without end."""
+    """The order in which a stage sees its clips: one shuffle after the other, without end.
+
+    Each shuffle has every clip once, and as many of the replayed, another choice each time, as their share asks for.
+    """
 
     count: int
-    """Clips that there are."""
+    """Clips that there are, without the replayed."""
     seed: int
+    replay: int = 0
+    """Clips that are replayed; their places come after the others."""
+    share: float = 0.0
+    """Of the replayed in a shuffle, 0 to below 1."""
+
+    @property
+    def length(self) -> int:
+        """Clips in a shuffle."""
+        return self.count + (round(self.count * self.share / (1 - self.share)) if self.replay else 0)
 
     def places(self, first: int, count: int) -> NDArray[np.int64]:
         """Which clips are at so many places of the order, from `first` on."""
         wanted = np.arange(first, first + count)
-        shuffles = {epoch: self._shuffle(epoch) for epoch in np.unique(wanted // self.count)}
-        return np.array([shuffles[place // self.count][place % self.count] for place in wanted], np.int64)
+        shuffles = {epoch: self._shuffle(epoch) for epoch in np.unique(wanted // self.length)}
+        return np.array([shuffles[place // self.length][place % self.length] for place in wanted], np.int64)
 
     def _shuffle(self, epoch: int) -> NDArray[np.int64]:
-        return np.random.default_rng([self.seed, epoch]).permutation(self.count)
+        rng = np.random.default_rng([self.seed, epoch])
+        if not self.replay:
+            return rng.permutation(self.count)
+        # Where there are fewer than are asked for, each comes more than once.
+        replayed = self.count + np.resize(rng.permutation(self.replay), self.length - self.count)
+        return rng.permutation(np.concatenate([np.arange(self.count), replayed]))
 
 
 def learning_rate(stage: StagePart, step: int, total: int) -> float:
@@ -140,7 +157,7 @@ class Stage:
     @property
     def total(self) -> int:
         """Its steps."""
-        return steps_of(self.part, self.order.count)
+        return steps_of(self.part, self.order.length)
 
 
 def run_stage(

@@ -22,12 +22,9 @@ from scorer.engine import Engine
 from scorer.errors import ModelError
 from training.datasets import ENCODE_BATCH
 from training.evaluate import agreement
-from training.readers import RatedClip, read_rated
+from training.readers import FEWEST, RatedClip, read_rated
 from training.recipe import GatePart
 from training.samples import sample_all
-
-FEWEST = 5
-"""Clips that a set needs to say anything."""
 
 
 @dataclass(frozen=True)

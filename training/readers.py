@@ -10,6 +10,7 @@ from __future__ import annotations
 import csv
 import hashlib
 import re
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -25,6 +26,12 @@ from scorer.sampling.decode import open_video
 SPLITS = ("train", "val", "test")
 SHARES = (0.80, 0.05, 0.15)
 """Of the contents, as FVQ-20K is divided."""
+
+FEWEST = 5
+"""Clips of a split that figures are made of: the logistic alone has four parameters."""
+
+REPLAY = "replay"
+"""The split of clips that are only there so that what was learned before is not forgotten; no reader names it."""
 
 SPLIT_NAMES = {
     "train": "train",
@@ -56,7 +63,7 @@ class RatedClip:
     content: str
     """Whom or what it shows; clips of one content are in one split."""
     split: str
-    """One of `SPLITS`."""
+    """One of `SPLITS`, or `REPLAY`."""
     ci: float | None = None
     """Half the width of the MOS's 95 % interval, points, where the set names it."""
 
@@ -82,7 +89,7 @@ class RatedSet:
 
     def report(self) -> str:
         """What was read and what was dropped, a line for each reason with its first place."""
-        counts = ", ".join(f"{len(self.of(split))} {split}" for split in SPLITS)
+        counts = ", ".join(f"{len(self.of(split))} {split}" for split in (*SPLITS, REPLAY) if split in SPLITS or self.of(split))
         lines = [f"{len(self.clips)} clips of {len({clip.content for clip in self.clips})} contents: {counts}"]
         by_reason: dict[str, list[str]] = {}
         for one in self.dropped:
@@ -206,7 +213,7 @@ def _checked(claims: Sequence[_Claim], seed: int) -> RatedSet:
     clips: list[RatedClip] = []
     dropped: list[Dropped] = []
     seen: dict[str, str] = {}
-    split_of = _splits(claims, seed)
+    split_of = _splits(claims, [not fault for fault, _ in verdicts], seed)
     for claim, (fault, digest) in zip(claims, verdicts, strict=True):
         split = SPLIT_NAMES.get(claim.split.strip().lower(), "") if claim.split.strip() else split_of[claim.content]
         if not fault and digest in seen:
@@ -223,17 +230,32 @@ def _checked(claims: Sequence[_Claim], seed: int) -> RatedSet:
     return RatedSet(clips, dropped)
 
 
-def _splits(claims: Sequence[_Claim], seed: int) -> dict[str, str]:
+def _splits(claims: Sequence[_Claim], usable: Sequence[bool], seed: int) -> dict[str, str]:
     """Content -> its split: the last that the set names for it, since what is tested on must not be trained on; else by a
-    hash of its name, so that a content stays where it is when the set grows."""
+    hash of its name, so that a content stays where it is when the set grows.
+
+    Few contents may all fall into one split. Where the hash leaves too few test clips for figures, or less than half of the
+    clips to train on, the last contents in its order are for test, up to the clips that figures need, and the others train.
+    """
     found: dict[str, str] = {}
     for claim in claims:
         named = SPLIT_NAMES.get(claim.split.strip().lower())
         if named and SPLITS.index(named) >= SPLITS.index(found.get(claim.content, "train")):
             found[claim.content] = named
-    for content in {claim.content for claim in claims} - set(found):
-        place = int.from_bytes(hashlib.sha256(f"{seed}/{content}".encode()).digest()[:8], "big") / 2**64
+    unnamed = {claim.content for claim in claims} - set(found)
+    places = {one: int.from_bytes(hashlib.sha256(f"{seed}/{one}".encode()).digest()[:8], "big") / 2**64 for one in unnamed}
+    named_none = not found
+    for content, place in places.items():
         found[content] = SPLITS[int(np.searchsorted(np.cumsum(SHARES)[:2], place, side="right"))]
+    if named_none:
+        sizes = Counter(claim.content for claim, good in zip(claims, usable, strict=True) if good)
+        held = {split: sum(size for one, size in sizes.items() if found[one] == split) for split in SPLITS}
+        if held["test"] < FEWEST or held["train"] < sizes.total() / 2:
+            tested = 0
+            for content in sorted(sizes, key=lambda one: places[one], reverse=True):
+                chosen = tested < FEWEST and tested + sizes[content] <= sizes.total() / 2
+                found[content] = "test" if chosen else "train"
+                tested += sizes[content] if chosen else 0
     return found
 
 

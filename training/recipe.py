@@ -87,6 +87,10 @@ class TuneRecipe(_Part):
     """Keep the vision encoder's tokens in memory for stage I, where it is frozen: for small bases or small sets."""
     checkpoint_steps: int = Field(gt=0)
     """Steps between checkpoints."""
+    replay_share: float = Field(default=0.5, ge=0, lt=1)
+    """Share of the clips in training that is replayed from the base data, where such are given."""
+    replay_clips: int = Field(default=256, gt=0)
+    """How many different ones there are at most: each has to be sampled and encoded."""
     gate: GatePart = GatePart()
     """What it has to reach to be promoted."""
 

@@ -40,22 +40,22 @@ from training.card import write_adapter_card
 from training.evaluate import agreement, calibration
 from training.loop import Checkpoint, Curve, Order, Stage, run_stage
 from training.losses import laplace_spread
-from training.readers import SPLITS, RatedClip, RatedSet, read_rated
+from training.readers import FEWEST, REPLAY, SPLITS, RatedClip, RatedSet, read_rated
 from training.recipe import BasePart, TuneRecipe
+from training.replay import with_replay
 from training.samples import Samples, kept_samples
 
 LEVEL_WIDTH = 100 / len(LEVELS)
 ENCODE_BATCH = 8
-FEWEST = 5
-"""Clips of a split that figures are made of: the logistic alone has four parameters."""
 WAIT = timedelta(days=2)
 """How long processes wait for the one that samples; torch's own limit is ten minutes."""
 
 
-def tune(recipe: TuneRecipe, data: Path, out: Path) -> dict[str, Any]:
+def tune(recipe: TuneRecipe, data: Path, out: Path, replay: Path | None = None) -> dict[str, Any]:
     """Run the recipe; write the adapter directory `out`; returns the metrics.
 
-    data: anything that `training.readers.read_rated` takes. Raises ValueError or `ModelError` that says what in recipe,
+    data: anything that `training.readers.read_rated` takes. replay: the same, of what the base was trained on; its training
+    clips are mixed in, so that it is not forgotten. Raises ValueError or `ModelError` that says what in recipe,
     data or base does not fit.
     """
     bf16 = has_bf16()
@@ -66,6 +66,8 @@ def tune(recipe: TuneRecipe, data: Path, out: Path) -> dict[str, Any]:
     work = out / "work"
     work.mkdir(parents=True, exist_ok=True)
     rated = read_rated(data, recipe.seed)
+    if replay is not None:
+        rated = with_replay(rated, replay, recipe)
     if accelerator.is_main_process:
         tqdm.write(rated.report())
     if not rated.of("train") or max(len(rated.of("val")), len(rated.of("test"))) < FEWEST:
@@ -80,12 +82,13 @@ def tune(recipe: TuneRecipe, data: Path, out: Path) -> dict[str, Any]:
         rows = [rated.clips[int(i)] for i in samples.rows]
         known = frozen_streams(network.to(accelerator.device), samples, work, recipe.cache_vision)
     training = np.array([place for place, row in enumerate(rows) if row.split == "train"])
+    replayed = np.array([place for place, row in enumerate(rows) if row.split == REPLAY], np.int64)
     if not base.is_whole:
-        standardise(network, samples.arrays["statistics"][training])
+        standardise(network, samples.arrays["statistics"][np.concatenate([training, replayed])])
     tuned = attach(network, Lora(**recipe.lora.model_dump()))
     trainer = Trainer(recipe, accelerator, tuned, samples, known, rows, work, key)
     curve = Curve(out / "curve.csv")
-    trainer.run(training, curve, checkpoint)
+    trainer.run(training, replayed, curve, checkpoint)
     validation = np.array([place for place, row in enumerate(rows) if row.split == "val"], np.int64)
     if len(validation) >= FEWEST:
         trainer.calibrate(validation)
@@ -195,8 +198,9 @@ class Trainer:
             for tower in (network.vision_model, network.language_model):
                 tower.gradient_checkpointing_enable({"use_reentrant": False})
 
-    def run(self, training: NDArray[np.int64], curve: Curve, checkpoint: Checkpoint | None) -> None:
-        """Train on those places, from the checkpoint on where there is one."""
+    def run(self, training: NDArray[np.int64], replayed: NDArray[np.int64], curve: Curve, checkpoint: Checkpoint | None) -> None:
+        """Train on those places, the recipe's share of them replayed, from the checkpoint on where there is one."""
+        places_of = np.concatenate([training, replayed])
         if checkpoint:
             self.tuned.load_state_dict(checkpoint.weights, strict=False)
         if self.accelerator.is_main_process:
@@ -204,7 +208,7 @@ class Trainer:
         for number, part, loss in ((1, self.recipe.stage1, self.text_loss), (2, self.recipe.stage2, self.score_loss)):
             if checkpoint and checkpoint.stage > number:
                 continue
-            order = Order(len(training), self.recipe.seed)
+            order = Order(len(training), self.recipe.seed, len(replayed), self.recipe.replay_share)
             stage = Stage(number, part, order, self.recipe.clips_per_device, self.recipe.checkpoint_steps)
             trainable(self.tuned, number)
             self.tuned.train()
@@ -213,7 +217,7 @@ class Trainer:
                 self.accelerator,
                 self.tuned,
                 stage,
-                lambda model, places, loss=loss: loss(model, training[places]),  # type: ignore[misc]
+                lambda model, places, loss=loss: loss(model, places_of[places]),  # type: ignore[misc]
                 curve,
                 checkpoint if checkpoint and checkpoint.stage == number else None,
                 lambda step, optimizer, number=number: self._keep(number, step, optimizer),  # type: ignore[misc]
@@ -295,7 +299,9 @@ def _figures(trainer: Trainer, rated: RatedSet) -> dict[str, Any]:
 
     clips: how many were used of each split; dropped: how many the reader or the sampler left out.
     """
-    used = {split: sum(row.split == split for row in trainer.rows) for split in SPLITS}
+    used = {split: sum(row.split == split for row in trainer.rows) for split in (*SPLITS, REPLAY)}
+    if not used[REPLAY]:
+        del used[REPLAY]
     metrics: dict[str, Any] = {"clips": used, "dropped": len(rated.dropped) + len(rated.clips) - len(trainer.rows)}
     for split in ("val", "test"):
         places = np.array([place for place, row in enumerate(trainer.rows) if row.split == split], np.int64)

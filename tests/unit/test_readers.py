@@ -99,12 +99,12 @@ def test_the_rated_queue_is_a_table_with_uris_and_streams(clips: Path) -> None:
 
 def test_splits_keep_their_shares_and_stay_when_the_set_grows() -> None:
     claims = [_Claim("", Path(), "1", f"person {i}") for i in range(4000)]
-    found = _splits(claims, seed=0)
+    found = _splits(claims, [True] * len(claims), seed=0)
     counts = Counter(found.values())
     assert [counts[split] / 4000 for split in SPLITS] == pytest.approx([0.8, 0.05, 0.15], abs=0.02)
-    part = _splits(claims[:100], seed=0)
+    part = _splits(claims[:100], [True] * 100, seed=0)
     assert all(found[name] == split for name, split in part.items())
-    assert _splits(claims, seed=1) != found
+    assert _splits(claims, [True] * len(claims), seed=1) != found
 
 
 @pytest.mark.parametrize("text", ["file,score\na,1\n", ""])

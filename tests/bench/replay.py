@@ -1,0 +1,134 @@
+"""What replay is worth: an adapter from few rated clips, of one kind of damage, by raters of another opinion.
+
+    python -m tests.bench.replay TRAIN/labels.csv TEST/labels.csv OUT [--shares 0 0.5] [--people 10] [--replay 128] [--json]
+
+Both files are `fvq synth`'s, of different people; the shipped model was trained on TRAIN. The queue holds what is soft, of a
+few people of TRAIN, and its raters punish that twice as much; the base data is the rest of TRAIN, with its own labels, which
+contradict the raters on what is soft. The reference is what is not soft of TEST, the newly rated are what is soft there.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import json
+import time
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+from unittest.mock import patch
+
+import numpy as np
+
+from scorer.model.bases import SHIPPED
+from scorer.spec import SamplerSpec
+from tests.bench.opinion import RECIPE, SOFT, Rows, punished, scores
+from training import tune as tuning
+from training.datasets import read_labels
+from training.evaluate import agreement
+from training.readers import RatedClip, read_rated
+from training.recipe import load_tune_recipe
+from training.replay import tune_from_queue, with_replay
+from training.samples import Samples
+from training.synth import VMAF_TRUSTED
+
+EACH = 4
+"""Rated clips of a person."""
+EVERY = 3
+"""Of TEST, one clip in so many."""
+
+
+def write_table(table: Path, rows: Iterable[tuple[dict[str, Any], float, str]]) -> Path:
+    """(row of a labels file, label, split) as a table of rated clips."""
+    with table.open("w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(["path", "mos", "split", "content"])
+        writer.writerows([row["path"].resolve(), mos, split, row["person"]] for row, mos, split in rows)
+    return table
+
+
+def queue_of(rows: Rows, people: Sequence[str], seed: int) -> Rows:
+    """What is soft of some people, a few clips of each."""
+    rng = np.random.default_rng(seed)
+    chosen = []
+    for person in people:
+        soft = [row for row in rows if row["person"] == person and row["kind"] in SOFT]
+        chosen += [soft[place] for place in rng.permutation(len(soft))[:EACH]]
+    return chosen
+
+
+def compare(train: Path, test: Path, out: Path, shares: Sequence[float], people: int, replay: int) -> list[dict[str, Any]]:
+    """Train an adapter with each share; figures on the reference and on the newly rated, the shipped model's first."""
+    recipe, nano = load_tune_recipe(RECIPE), SHIPPED["nano"]
+    recipe = recipe.model_copy(update={"replay_clips": replay})
+    out.mkdir(parents=True, exist_ok=True)
+    base, other = read_labels(train), read_labels(test)[::EVERY]
+    names = sorted({row["person"] for row in base})
+    chosen = list(np.random.default_rng(recipe.seed).permutation(names)[:people])
+    rated = queue_of(base, chosen, recipe.seed)
+    soft = [row for row in other if row["kind"] in SOFT]
+    kept = [row for row in other if row["kind"] in VMAF_TRUSTED | {"reference"} and row["kind"] not in SOFT]
+    new = [(row, punished(row["mos"]), "train") for row in rated] + [(row, punished(row["mos"]), "test") for row in soft]
+    queue = write_table(out / "rated.csv", new)
+    old = write_table(out / "base.csv", [(row, row["mos"], "train") for row in base if row["person"] not in chosen])
+    reference = read_rated(write_table(out / "reference.csv", [(row, row["mos"], "test") for row in kept])).clips
+    # All that any of the runs looks at, sampled once.
+    everything = [*with_replay(read_rated(queue), old, recipe).clips, *reference]
+    samples = tuning.sampled(everything, SamplerSpec.load(nano), out / "work")
+    where = {everything[row].path: place for place, row in enumerate(samples.rows)}
+
+    def subset(clips: Sequence[RatedClip], *_: object) -> Samples:
+        rows = [row for row, clip in enumerate(clips) if clip.path in where]
+        places = [where[clips[row].path] for row in rows]
+        return Samples({name: array[places] for name, array in samples.arrays.items()}, np.array(rows))
+
+    def figures(model: Path, name: str, minutes: float) -> dict[str, Any]:
+        found: dict[str, Any] = {"model": name, "minutes": minutes}
+        for on, clips in (("reference", reference), ("rated", read_rated(queue).of("test"))):
+            chosen = subset(clips)
+            taken = [clips[int(row)] for row in chosen.rows]
+            answers = scores(model, chosen, np.arange(len(taken)))
+            found[on] = agreement(answers, [clip.mos for clip in taken], [clip.content for clip in taken]) | {"n": len(taken)}
+        return found
+
+    rows = [figures(nano, "nano", 0.0)]
+    with patch.object(tuning, "sampled", subset):
+        for share in shares:
+            began = time.monotonic()
+            target = out / f"share-{share:g}"
+            tune_from_queue(recipe.model_copy(update={"replay_share": share}), queue, old, target)
+            rows.append(figures(target, f"replay_share {share:g}", (time.monotonic() - began) / 60))
+    return rows
+
+
+def main() -> None:
+    """Compare and print."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("train", type=Path)
+    parser.add_argument("test", type=Path)
+    parser.add_argument("out", type=Path)
+    parser.add_argument("--shares", nargs="+", type=float, default=(0.0, 0.5))
+    parser.add_argument("--people", type=int, default=10, help="whose clips were rated")
+    parser.add_argument("--replay", type=int, default=128, help="different clips that are replayed")
+    parser.add_argument("--json", action="store_true")
+    asked = parser.parse_args()
+    rows = compare(asked.train, asked.test, asked.out, asked.shares, asked.people, asked.replay)
+    if asked.json:
+        print(json.dumps(rows))
+        return
+    print(f"{EACH * asked.people} rated clips of {asked.people} people; {asked.replay} clips to replay")
+    first = rows[0]
+    print(
+        f"| | reference ({first['reference']['n']}): SRCC | RMSE | MAE | newly rated ({first['rated']['n']}): SRCC | MAE | min |"
+    )
+    print("|---|---|---|---|---|---|---|")
+    for row in rows:
+        old, new = row["reference"], row["rated"]
+        print(
+            f"| {row['model']} | {old['srcc']:.3f} | {old['rmse']:.1f} | {old['mae']:.1f} "
+            f"| {new['srcc']:.3f} | {new['mae']:.1f} | {row['minutes']:.1f} |"
+        )
+
+
+if __name__ == "__main__":
+    main()

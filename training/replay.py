@@ -1,0 +1,104 @@
+"""Rated clips of the queue, mixed with what the base was trained on, so that the old is not forgotten.
+
+    fvq train --from-queue --recipe training/recipes/nano_adapter.yaml --out MODEL [--data BASE/labels.csv]
+
+The ratings are frozen in MODEL/work/rated.csv when the run begins, with the split of each clip: a run that goes on after a
+kill sees the same, and `fvq promote` judges by the contents that were not trained on. `work` is not published.
+"""
+
+from __future__ import annotations
+
+import csv
+import os
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from tqdm import tqdm
+
+from training.readers import FEWEST, REPLAY, RatedClip, RatedSet, read_rated
+from training.recipe import TuneRecipe
+
+FEWEST_RATED = 8
+"""Rated clips that an adapter is trained from; fewer teach it the clips, not the opinion."""
+
+FROZEN = Path("work/rated.csv")
+"""The ratings of a run, in its folder."""
+
+
+def with_replay(rated: RatedSet, source: Path, recipe: TuneRecipe) -> RatedSet:
+    """The rated clips, and the recipe's number of training clips of `source` beside them, of as many contents as it has.
+
+    Contents that the rated clips are judged by are left out. Raises ValueError where nothing is left to replay.
+    """
+    if not recipe.replay_share:
+        return rated
+    base = read_rated(source, recipe.seed)
+    held_out = {clip.content for clip in rated.clips if clip.split != "train"}
+    by_content: dict[str, list[RatedClip]] = {}
+    for place in np.random.default_rng(recipe.seed).permutation(len(base.clips)):
+        clip = base.clips[place]
+        if clip.split == "train" and clip.content not in held_out:
+            by_content.setdefault(clip.content, []).append(clip)
+    # The first of every content, then the second of every content, and so on.
+    ordered = sorted(
+        ((number, clip) for clips in by_content.values() for number, clip in enumerate(clips)), key=lambda one: one[0]
+    )
+    if not ordered:
+        raise ValueError(f"{source}: no clips of its split train to replay.\n{base.report()}")
+    replayed = [replace(clip, split=REPLAY) for _, clip in ordered[: recipe.replay_clips]]
+    return RatedSet([*rated.clips, *replayed], [*rated.dropped, *base.dropped])
+
+
+def tune_from_queue(recipe: TuneRecipe, rated: Path, replay: Path | None, out: Path) -> dict[str, Any]:
+    """Tune an adapter on rated clips of the queue; returns the metrics.
+
+    rated: the export of the ratings: path, stream_id, mos, ci. replay: what the base was trained on, as
+    `training.readers.read_rated` takes it; None: nothing is replayed. Raises ValueError where the ratings are too few.
+    """
+    from training.tune import tune
+
+    frozen = out / FROZEN
+    if frozen.exists():
+        tqdm.write(f"{frozen}: the ratings of this run as it began; another --out takes those of now")
+    else:
+        freeze(rated, frozen, recipe.seed)
+    if replay is None or not recipe.replay_share:
+        tqdm.write("nothing is replayed: what the base knows may fade (--data names the base's data, replay_share how much)")
+    return tune(recipe, frozen, out, replay)
+
+
+def freeze(source: Path, table: Path, seed: int) -> RatedSet:
+    """Write the usable rows of the ratings to a table with absolute paths and splits.
+
+    Raises ValueError that says what is missing where they are too few to train on and to judge by.
+    """
+    rated = read_rated(source, seed)
+    contents, tested = {clip.content for clip in rated.clips}, len(rated.of("test"))
+    if len(rated.clips) < FEWEST_RATED:
+        raise ValueError(
+            f"{source}: {len(rated.clips)} rated clips, at least {FEWEST_RATED} are needed: rate more of the queue "
+            f"(`fvq rate`).\n{rated.report()}"
+        )
+    if len(contents) < 2:
+        raise ValueError(
+            f"{source}: all rated clips are of one stream: nothing would be left to judge the model by, since a stream is "
+            f"trained on or tested on, never both. Rate clips of a second stream.\n{rated.report()}"
+        )
+    if tested < FEWEST:
+        raise ValueError(
+            f"{source}: {tested} clips are left to judge the model by, at least {FEWEST} are needed: half of the clips are "
+            f"for training, and a stream is never divided. Rate more clips, of more streams.\n{rated.report()}"
+        )
+    table.parent.mkdir(parents=True, exist_ok=True)
+    part = table.with_suffix(".part")
+    with part.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file)
+        writer.writerow(["path", "mos", "split", "content", "ci"])
+        for clip in rated.clips:
+            writer.writerow(
+                [clip.path.resolve(), clip.mos, clip.split, clip.content, "" if clip.ci is None else clip.ci],
+            )
+    os.replace(part, table)
+    return rated
