@@ -71,9 +71,12 @@ def tune_from_queue(
     if dev is not None:
         raise ValueError("--dev is for whole models; an adapter's data has splits of its own")
     wanted = load_tune_recipe(recipe)
-    if rated is not None:
-        return tune(wanted, rated, replay, out)
-    raise NotImplementedError
+    if rated is None:
+        from streams.rating.export import export_ratings
+
+        rated = settings.data_dir / "rated.csv"
+        export_ratings(settings, rated)
+    return tune(wanted, rated, replay, out)
 
 
 def promote_model(

@@ -6,12 +6,14 @@ import json
 import sys
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from streams.rating.export import Exported
 from streams.settings import Settings, SettingsError, load_settings
+
+if TYPE_CHECKING:
+    from streams.rating.export import Exported
 
 DEFAULT_PORT = 8090
 
@@ -93,15 +95,9 @@ def rate_export(
     as_json: JsonFlag = False,
 ) -> None:
     """Write the rated clips that are on the queue, with MOS and interval, as the CSV that `fvq train` reads."""
-    from streams.queue import clip_store, read_deletions
-    from streams.rating.export import export
-    from streams.rating.store import RatingStore
+    from streams.rating.export import export_ratings
 
-    settings = load_settings()
-    store = RatingStore(settings.data_dir)
-    examples, deleted = read_deletions(settings)
-    store.sync(examples, deleted)
-    done = export(store, examples, clip_store(settings).read, out, least)
+    done = export_ratings(load_settings(), out, least)
     if as_json:
         print(json.dumps(asdict(done)))
     else:

@@ -11,8 +11,10 @@ from urllib.parse import unquote, urlsplit
 
 from scorer.errors import MediaError
 from streams.events import TrainingExample
+from streams.queue import clip_store, read_deletions
 from streams.rating.mos import Opinion, RaterReport, judge
 from streams.rating.store import RatingStore
+from streams.settings import Settings
 
 COLUMNS = ("path", "stream_id", "mos", "ci", "ratings", "example_id")
 
@@ -24,6 +26,14 @@ class Exported:
     clips: int
     raters: list[RaterReport]
     left_out: list[tuple[str, str]]
+
+
+def export_ratings(settings: Settings, out: Path, least: int = 1) -> Exported:
+    """Write the rated clips that are on the queue now to the CSV `out`; see `export`. Raises `BrokerError`."""
+    store = RatingStore(settings.data_dir)
+    examples, deleted = read_deletions(settings)
+    store.sync(examples, deleted)
+    return export(store, examples, clip_store(settings).read, out, least)
 
 
 def export(
