@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
@@ -223,11 +224,9 @@ def made(folder: Path) -> int:
 
 
 async def wait_for(what: Callable[[], bool], client: Client) -> None:
-    for _ in range(1000):
-        if what():
-            return
-        await client.get("/")  # lets the server work
-    pytest.fail("it did not happen")
+    async with asyncio.timeout(30):
+        while not what():
+            await client.get("/")  # lets the server work
 
 
 async def test_a_deleted_stream_disappears_while_the_page_runs(tmp_path: Path, examples: list[TrainingExample]) -> None:
