@@ -126,6 +126,12 @@ def test_the_commands_say_what_they_do(tmp_path: Path) -> None:
     listed = json.loads(fvq(tmp_path, "rate", "ls", "--json").stdout)
     assert [(one["name"], one["ratings"]) for one in listed] == [("ada", 3)]
 
+    # Training takes the page's ratings by itself: it finds them, and says that three are too few.
+    recipe = str(Path(__file__).parents[2] / "training/recipes/nano_adapter.yaml")
+    trained = fvq(tmp_path, "train", "--from-queue", "--recipe", recipe, "--out", str(tmp_path / "model"))
+    assert trained.returncode == 1
+    assert "3 rated clips, at least" in trained.stderr
+
     # A person asks for deletion: nothing of the stream is in the store, the queue, the ratings or the export.
     assert fvq(tmp_path, "queue", "rm", "--stream", "studio-1").returncode == 0
     assert fvq(tmp_path, "rate", "export", str(tmp_path / "rated.csv")).returncode == 0
