@@ -3,7 +3,7 @@ SOURCE ?= deploy/demo/face.mp4
 PY := .venv/bin/python
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint bench bench-stream chaos kafka kafka-stop influxdb influxdb-stop servers constraints clip clean
+.PHONY: help setup demo loop-demo test lint bench bench-stream chaos kafka kafka-stop influxdb influxdb-stop servers constraints clip clean
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -13,6 +13,9 @@ setup: ## make .venv and install the project into it
 
 demo: setup ## play a face video as a live stream and watch its scores (SOURCE=file or folder)
 	@.venv/bin/fvq up --source "$(SOURCE)"
+
+loop-demo: setup ## score, queue, rate (by script), train, promote and score anew: the whole loop in some minutes
+	@$(PY) deploy/demo/loop.py
 
 test: lint servers ## lint, then all tests: unit, integration, end to end
 	@$(PY) -m pytest

@@ -1,0 +1,29 @@
+"""The whole loop on a real Kafka: what `make loop-demo` shows."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from tests.integration.harness import PYTHON, ROOT, KafkaServer, clean_environment
+
+
+@pytest.mark.timeout(600)
+def test_a_rated_queue_makes_a_model_that_is_closer_to_the_ratings(kafka: KafkaServer, tmp_path: Path) -> None:
+    command = [PYTHON, "deploy/demo/loop.py", "--json", "--keep", str(tmp_path / "loop")]
+    environment = clean_environment() | {"FVQ_BROKER": kafka.broker}
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=580)
+    log = tmp_path / "loop/worker.log"
+    assert done.returncode == 0, done.stdout + done.stderr + (log.read_text()[-2000:] if log.exists() else "")
+    report = json.loads(done.stdout)
+    assert report["closed"]
+    assert report["gate"]["passed"]
+    assert len(report["gate"]["checks"]) == 4
+    before, after = report["models"]
+    assert before != after
+    unseen = [row for row in report["clips"] if row["split"] == "test"]
+    assert len(unseen) >= 5
+    assert report["error"]["after"] < 0.6 * report["error"]["before"]
