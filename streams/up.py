@@ -103,7 +103,7 @@ def run_up(settings: Settings, source: Path, *, fast: bool, segment_seconds: flo
             run.interrupted = True
         if not run.interrupted and run.worker_exit is None:
             readers = [alert_group(settings)] if settings.alerts else []
-            _wait_read(broker, security, [*readers, harvest_group(settings)] if settings.harvest else readers)
+            wait_read(broker, security, [*readers, harvest_group(settings)] if settings.harvest else readers)
         done.set()
         follower.join(5)
     _summary(console, run, as_json)
@@ -201,9 +201,9 @@ def _follow(broker: str, security: dict[str, Any], run: Run, done: threading.Eve
         consumer.close()
 
 
-def _wait_read(broker: str, security: dict[str, Any], groups: list[str]) -> None:
+def wait_read(broker: str, security: dict[str, Any], groups: list[str], seconds: float = AGENTS_SECONDS) -> None:
     """Until agents have read the last scores, or it takes too long: what they find in them belongs to the run."""
-    deadline = time.monotonic() + AGENTS_SECONDS
+    deadline = time.monotonic() + seconds
     for group in groups:
         consumer = KafkaConsumer(bootstrap_servers=broker.split(","), group_id=group, enable_auto_commit=False, **security)
         try:

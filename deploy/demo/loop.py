@@ -36,10 +36,12 @@ from rich.table import Table
 from scorer.registry import Registry
 from streams.broker import EmbeddedBroker, die_with_parent
 from streams.events import SCORES_TOPIC, SEGMENTS_TOPIC, SegmentEvent, SegmentScore
+from streams.harvest import harvest_group
 from streams.queue import read_queue
 from streams.rating.store import RatingStore
 from streams.settings import Settings, load_settings
 from streams.topics import create_topics
+from streams.up import wait_read
 from training.synth import degrade, ladders, make_reference, synthesise
 
 ROOT = Path(__file__).parents[2]
@@ -103,7 +105,7 @@ def close_loop(console: Console, broker: str, folder: Path) -> dict[str, Any]:
     with worker(folder / "worker.log") as running:
         say("2  the worker scores them, and queues what it finds hard")
         before = play(broker, clips, "before", running)
-        wait_for("the queue", lambda: len(read_queue(settings)) >= 3 * STREAMS, 60, running)
+        wait_read(broker, {}, [harvest_group(settings)], 60)
         version = next(iter(before.values())).model
         console.print(f"{len(before)} segments by {version.name}@{version.version}, {len(read_queue(settings))} clips queued")
 
