@@ -30,9 +30,9 @@ NANO = SHIPPED["nano"]
 STREAMS = 3
 PACE = 0.35  # seconds between segments; a worker on one busy core keeps up
 CLIP_SECONDS = 0.8
-LONGEST = 3.0
+LONGEST = 8.0
 """Seconds that a segment may take, whatever is loaded meanwhile: a few batches of a worker on a busy core. On a free one it
-is half a second; a restart would take five times as much."""
+is half a second; a restart of the worker would take longer."""
 
 
 def segment(stream: str, sequence: int, clip: Path) -> SegmentEvent:
