@@ -220,7 +220,12 @@ class Harvest:
                 metrics.HARVESTED.labels("vanished").inc()
                 log.info("not stored: %s", data.reason, extra={"segment_id": score.segment_id})
                 continue
-            example = make_example(score, reason, self._store.uri(score.stream_id, data), data)
+            try:
+                example = make_example(score, reason, self._store.uri(score.stream_id, data), data)
+            except ValueError as error:
+                # A score of somebody else's making; tried again it would hold back all that come after it.
+                log.warning("not stored: its score makes no example: %s", error, extra={"segment_id": score.segment_id[:100]})
+                continue
             self._store.put(example, data)
             examples.append(example)
         if not examples:

@@ -93,6 +93,14 @@ def test_what_vanished_is_passed_over_and_another_taken(store: ClipStore) -> Non
     assert list(reasons(topic)) == ["channel/2"]
 
 
+def test_a_score_that_makes_no_example_holds_nobody_back(store: ClipStore) -> None:
+    topic = MemoryTopic()
+    agent = harvest(store, topic)
+    agent.read([record(scored(1, stream="x" * 300)), record(scored(2))])
+    agent.store()
+    assert list(reasons(topic)) == ["channel/2"]
+
+
 def test_old_scores_are_passed_over(store: ClipStore) -> None:
     topic = MemoryTopic()
     agent = harvest(store, topic)
