@@ -13,14 +13,18 @@ from kafka.errors import KafkaError
 from streams.settings import Settings, SettingsError
 
 
+RECONNECT_MS = 2000
+"""Longest pause between attempts to reach a broker that is away. The client's own 30 s would be added to every outage."""
+
+
 class BrokerError(Exception):
     """The broker cannot be reached."""
 
 
 def client_options(settings: Settings) -> dict[str, Any]:
-    """Security of every kafka-python client, as keyword arguments. Raises `SettingsError` where a file is wrong."""
+    """What every kafka-python client is given. Raises `SettingsError` where a file is wrong."""
     protocol = settings.kafka_security
-    options: dict[str, Any] = {"security_protocol": protocol}
+    options: dict[str, Any] = {"security_protocol": protocol, "reconnect_backoff_max_ms": RECONNECT_MS}
     if protocol.endswith("SSL"):
         options["ssl_context"] = tls_context(settings)
     if protocol.startswith("SASL"):

@@ -18,6 +18,7 @@ from pathlib import Path
 from influxdb_client import InfluxDBClient
 from kafka import KafkaProducer
 
+from streams.connection import RECONNECT_MS
 from streams.events import DEAD_LETTER_TOPIC, SCORES_TOPIC, SEGMENTS_TOPIC, SegmentEvent, SegmentScore
 from streams.topics import create_topics
 from streams.worker import free_port
@@ -55,7 +56,12 @@ class Feeder:
         self.sent: list[SegmentEvent] = []
         self._media, self._rate, self._prefix = media, rate, prefix
         # Patient: the broker may be away for longer than a producer usually waits.
-        self._producer = KafkaProducer(bootstrap_servers=broker, delivery_timeout_ms=240_000, max_block_ms=240_000)
+        self._producer = KafkaProducer(
+            bootstrap_servers=broker,
+            delivery_timeout_ms=240_000,
+            max_block_ms=240_000,
+            reconnect_backoff_max_ms=RECONNECT_MS,
+        )
         self._stopped = threading.Event()
         self._thread = threading.Thread(target=self._run, daemon=True)
         self._thread.start()

@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 from kafka import KafkaAdminClient, KafkaConsumer, KafkaProducer, TopicPartition
 
+from streams.connection import RECONNECT_MS
 from streams.events import SegmentEvent
 
 ROOT = Path(__file__).parents[2]
@@ -116,7 +117,7 @@ class InfluxServer(Server):
         self.token_file = folder / "token"
 
 
-def fvq(*arguments: str, seconds: float = 60, **settings: str) -> subprocess.CompletedProcess[str]:
+def fvq(*arguments: str, seconds: float = 120, **settings: str) -> subprocess.CompletedProcess[str]:
     """One `fvq` command, run to its end. settings: FVQ_ settings by their names, e.g. FVQ_BROKER=..."""
     return subprocess.run([FVQ, *arguments], env=clean_environment() | settings, capture_output=True, text=True, timeout=seconds)
 
@@ -191,8 +192,9 @@ class Follower:
     """Reads a topic from its beginning as it grows: what an outside reader has seen is what was delivered."""
 
     def __init__(self, broker: str, topic: str, **security: Any) -> None:
+        options = {"reconnect_backoff_max_ms": RECONNECT_MS} | security
         self.consumer = KafkaConsumer(
-            bootstrap_servers=broker, auto_offset_reset="earliest", enable_auto_commit=False, **security
+            bootstrap_servers=broker, auto_offset_reset="earliest", enable_auto_commit=False, **options
         )
         self.partitions = [TopicPartition(topic, number) for number in self.consumer.partitions_for_topic(topic) or ()]
         self.consumer.assign(self.partitions)

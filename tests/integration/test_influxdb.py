@@ -186,7 +186,7 @@ def test_doctor_sets_up_buckets_and_task_once_and_the_task_computes_hours(influx
         tasks = one.tasks_api()
         (task,) = tasks.find_tasks(name=f"{name}_hourly from {name}")
         run = tasks.run_manually(task.id)
-        wait_for("the task's run", lambda: tasks.get_run(task.id, run.id).status in ("success", "failed"), 30)
+        wait_for("the task's run", lambda: tasks.get_run(task.id, run.id).status in ("success", "failed"), 90)
         assert tasks.get_run(task.id, run.id).status == "success", tasks.get_run_logs(task.id, run.id)
         query = f'from(bucket: "{name}_hourly") |> range(start: -3h)'
         found = [record for table in one.query_api().query(query) for record in table.records]
