@@ -12,7 +12,6 @@ from kafka.errors import KafkaError
 
 from streams.settings import Settings, SettingsError
 
-
 RECONNECT_MS = 2000
 """Longest pause between attempts to reach a broker that is away. The client's own 30 s would be added to every outage."""
 

@@ -193,9 +193,7 @@ class Follower:
 
     def __init__(self, broker: str, topic: str, **security: Any) -> None:
         options = {"reconnect_backoff_max_ms": RECONNECT_MS} | security
-        self.consumer = KafkaConsumer(
-            bootstrap_servers=broker, auto_offset_reset="earliest", enable_auto_commit=False, **options
-        )
+        self.consumer = KafkaConsumer(bootstrap_servers=broker, auto_offset_reset="earliest", enable_auto_commit=False, **options)
         self.partitions = [TopicPartition(topic, number) for number in self.consumer.partitions_for_topic(topic) or ()]
         self.consumer.assign(self.partitions)
         self.values: list[bytes] = []
