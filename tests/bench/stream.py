@@ -5,6 +5,7 @@
 The worker is the real one with a sampler and a scorer that cost nothing (`tests.chaos.free_worker`): what is left is
 Kafka, Faust, the events' shapes, the checkpoint and the sink. The bare loop is aiokafka alone: it fetches messages, sends
 each one's bytes on, and waits for the acknowledgements, either of each message or of batches as large as the worker's.
+Bare Faust is an agent in the worker's shape that does the same (`tests.bench.bare_faust`).
 All write with acks=all to a real Apache Kafka, one after the other in the same run, and the rates come from the broker's
 records: the times of the first and the last answer. Machines are noisy, so the ratio is the figure; the bare loop in
 batches is measured before and after.
@@ -27,8 +28,9 @@ from kafka import KafkaAdminClient, KafkaConsumer, KafkaProducer, TopicPartition
 from streams.events import SCORES_TOPIC, SEGMENTS_TOPIC, SegmentEvent
 from streams.topics import create_topics
 from tests.chaos.world import FREE_WORKER, PARTITIONS
-from tests.integration.harness import InfluxServer, KafkaServer, Worker, wait_for
+from tests.integration.harness import PYTHON, InfluxServer, KafkaServer, Worker, wait_for
 
+BARE_FAUST = [PYTHON, "-m", "tests.bench.bare_faust"]
 COMMIT_SECONDS = 1.0  # as often as the worker
 DEADLINE = 240.0
 
@@ -107,11 +109,11 @@ def measure_bare(broker: str, count: int, media: Path, batch: int) -> float:
     return rate(broker, count)
 
 
-def measure_worker(broker: str, count: int, media: Path, batch: int, **settings: str) -> float:
-    """Events per second of the worker."""
+def measure_worker(broker: str, count: int, media: Path, batch: int, command: list[str] = FREE_WORKER, **settings: str) -> float:
+    """Events per second of a worker."""
     fill(broker, count, media)
     worker = Worker(
-        "bench", media.parent, command=FREE_WORKER, FVQ_BROKER=broker, FVQ_MEDIA_ROOTS=str(media.parent),
+        "bench", media.parent, command=command, FVQ_BROKER=broker, FVQ_MEDIA_ROOTS=str(media.parent),
         FVQ_LIVE_WINDOW="off", FVQ_SESSION_TIMEOUT="6", FVQ_BATCH_SIZE=str(batch), **settings,
     ).start()  # fmt: skip
     try:
@@ -143,6 +145,7 @@ def main() -> None:
             influxdb.start(seconds=1200)
             influx = {"FVQ_INFLUX_URL": influxdb.url, "FVQ_INFLUX_TOKEN_FILE": str(influxdb.token_file)}
             before = measure_bare(kafka.broker, count, media, batch)
+            faust = measure_worker(kafka.broker, count, media, batch, command=BARE_FAUST)
             rates = {
                 "none": measure_worker(kafka.broker, count, media, batch, FVQ_TEST_SINK="none"),
                 "SQLite": measure_worker(kafka.broker, count, media, batch),
@@ -160,9 +163,11 @@ def main() -> None:
         "bare_per_second": round(bare),
         "bare_before_after": [round(before), round(after)],
         "bare_one_by_one_per_second": round(single),
+        "bare_faust_per_second": round(faust),
         "worker_per_second": {sink: round(value) for sink, value in rates.items()},
         "ratio": round(rates["none"] / bare, 3),
         "ratio_to_one_by_one": round(rates["none"] / single, 3),
+        "ratio_to_bare_faust": round(rates["none"] / faust, 3),
         "sink_ms_per_event": {sink: round(1000 / rates[sink] - 1000 / rates["none"], 3) for sink in ("SQLite", "InfluxDB")},
     }
     if arguments.json:
@@ -171,9 +176,11 @@ def main() -> None:
     print(f"{count} events, batches of {batch}, {os.cpu_count()} cores, answers acknowledged by Apache Kafka")
     print(f"bare loop, in batches    {bare:7.0f} events/s   (before {before:.0f}, after {after:.0f})")
     print(f"bare loop, one by one    {single:7.0f} events/s")
+    print(f"bare Faust, in batches   {faust:7.0f} events/s")
     for sink, value in rates.items():
         print(
-            f"worker, sink {sink:<11} {value:7.0f} events/s   {value / bare:.2f} of batches, {value / single:.2f} of one by one"
+            f"worker, sink {sink:<11} {value:7.0f} events/s   {value / bare:.2f} of batches, {value / single:.2f} of one by one, "
+            f"{value / faust:.2f} of bare Faust"
         )
     for sink, cost in report["sink_ms_per_event"].items():
         print(f"{sink} costs {cost:.3f} ms per event")

@@ -168,7 +168,10 @@ async def test_only_listed_hosts(server: TestServer, tmp_path: Path) -> None:
 
 async def test_files_only_under_the_roots(tmp_path: Path) -> None:
     root, outside = tmp_path / "root", tmp_path / "outside.ts"
-    root.mkdir()
+    namesake = tmp_path / "root-of-others" / "a.ts"
+    for folder in (root, namesake.parent):
+        folder.mkdir()
+    namesake.write_bytes(b"outside")
     (root / "a b.ts").write_bytes(b"inside")
     outside.write_bytes(b"outside")
     (root / "link.ts").symlink_to(outside)
@@ -176,6 +179,7 @@ async def test_files_only_under_the_roots(tmp_path: Path) -> None:
     assert (root / "a b.ts").exists()
     for uri in (
         outside.as_uri(),
+        namesake.as_uri(),
         (root / "link.ts").as_uri(),
         f"file://{root}/../outside.ts",
         f"file://{root}/%2e%2e/outside.ts",
