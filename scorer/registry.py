@@ -94,7 +94,9 @@ class Registry:
         """Copy a model directory's files (no folders) as a version; the same again changes nothing."""
         folder = self._folder(name, version)
         sources = {file.name: file for file in sorted(directory.iterdir()) if file.is_file() and not file.is_symlink()}
-        digests = {file: _digest(path.read_bytes()) for file, path in sources.items() if NAME.fullmatch(file)}
+        # A version that was fetched from a registry has the other's manifest, which is no file of the model.
+        wanted = {file: path for file, path in sources.items() if NAME.fullmatch(file) and file != MANIFEST}
+        digests = {file: _digest(path.read_bytes()) for file, path in wanted.items()}
         if present := self._manifest(name, version):
             if present.files != digests:
                 raise ModelError(
@@ -102,7 +104,7 @@ class Registry:
                 )
             return present
         for file in digests:
-            self._write(f"{folder}/{file}", sources[file].read_bytes())
+            self._write(f"{folder}/{file}", wanted[file].read_bytes())
         made = Manifest(name, version, datetime.now(UTC).isoformat(timespec="seconds"), digests, about or {})
         self._write(f"{folder}/{MANIFEST}", json.dumps(asdict(made), indent=1).encode())
         return made

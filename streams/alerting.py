@@ -22,7 +22,7 @@ from kafka import KafkaConsumer, KafkaProducer, OffsetAndMetadata, TopicPartitio
 
 from streams import metrics
 from streams.alert import StreamState, close_all, from_json, open_alerts, step, tick, to_json
-from streams.connection import BrokerError, Revoked, client_options, open_admin
+from streams.connection import BrokerError, Rebalance, client_options, open_admin
 from streams.events import ALERT_STATE_TOPIC, ALERTS_TOPIC, SCORES_TOPIC, EventError, QualityAlert, SegmentScore
 from streams.notify import Courier
 from streams.policy import AlertPolicy, Alerts, load_policy
@@ -140,14 +140,16 @@ class AlertAgent:
     def _work(self) -> None:
         with ExitStack() as stack:
             work = _Work(self._settings, stack)
-            revoked = Revoked()
-            work.scores.subscribe([SCORES_TOPIC], listener=revoked)
+            rebalance = Rebalance()
+            work.scores.subscribe([SCORES_TOPIC], listener=rebalance)
             watermark, looked = Watermark(), 0.0
             while not self._stop.is_set():
                 polled = work.scores.poll(timeout_ms=POLL_MS, max_records=POLL_RECORDS)
-                if revoked.seen.is_set():
-                    revoked.seen.clear()
+                if rebalance.seen.is_set():
+                    rebalance.seen.clear()
                     self._drop()
+                if rebalance.under_way.is_set():
+                    continue
                 for one in work.scores.assignment():
                     if one.partition not in self._held:
                         self._take_over(work, one)

@@ -8,6 +8,7 @@ Names are hashes: an id from outside never becomes a path.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 import re
@@ -72,18 +73,29 @@ class ClipStore:
         found = [one["name"] for one in self._list(folder)]
         for path in found:
             self._remove(path)
-        if self._local and Path(folder).is_dir():
-            Path(folder).rmdir()
+        if self._local:
+            # A worker may be writing into it: the clip is deleted by the worker then, and the folder stays.
+            with contextlib.suppress(OSError):
+                Path(folder).rmdir()
         return sum(1 for path in found if CLIP.fullmatch(Path(path).name))
 
     def clips(self) -> Iterator[tuple[str, datetime]]:
         """All clips, and when each was stored, UTC."""
-        for folder in self._list(self._root):
-            if folder["type"] != "directory" or not FOLDER.fullmatch(Path(folder["name"]).name):
-                continue
-            for one in self._list(folder["name"]):
-                if CLIP.fullmatch(Path(one["name"]).name):
-                    yield self._uri(one["name"]), self._files.modified(one["name"]).astimezone(UTC)
+        for paths in self._streams():
+            for path in paths:
+                if CLIP.fullmatch(Path(path).name):
+                    yield self._uri(path), self._written_at(path)
+
+    def remove_parts(self, before: datetime) -> int:
+        """Remove what is neither a clip nor the example beside one and was written before then; returns how many it were."""
+        count = 0
+        for paths in self._streams():
+            whole = {path for path in paths if CLIP.fullmatch(Path(path).name)}
+            for path in set(paths) - whole - {_beside(path) for path in whole}:
+                if self._written_at(path) < before:
+                    self._remove(path)
+                    count += 1
+        return count
 
     def examples(self) -> list[TrainingExample]:
         """What the store itself says is in it."""
@@ -94,6 +106,19 @@ class ClipStore:
             except (FileNotFoundError, EventError):
                 continue  # killed between clip and example: a clip that nothing names is swept
         return found
+
+    def _streams(self) -> Iterator[list[str]]:
+        """The files of each stream's folder."""
+        for folder in self._list(self._root):
+            if folder["type"] == "directory" and FOLDER.fullmatch(Path(folder["name"]).name):
+                yield [one["name"] for one in self._list(folder["name"]) if one["type"] == "file"]
+
+    def _written_at(self, path: str) -> datetime:
+        """UTC; now for a file that has just gone."""
+        try:
+            return datetime.fromtimestamp(self._files.modified(path).timestamp(), UTC)
+        except FileNotFoundError:
+            return datetime.now(UTC)
 
     def _uri(self, path: str) -> str:
         return Path(path).as_uri() if self._local else str(self._files.unstrip_protocol(path))

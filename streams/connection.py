@@ -82,17 +82,25 @@ def check_broker(broker: str, security: dict[str, Any] | None = None) -> None:
     open_admin(broker, security, request_seconds=5.0).close()
 
 
-class Revoked(ConsumerRebalanceListener):
-    """Notes that a rebalance began. What is to be done is done after the poll: what a listener raises, the client swallows."""
+class Rebalance(ConsumerRebalanceListener):
+    """Notes rebalances. What is to be done is done after the poll: what a listener raises, the client swallows.
+
+    seen: one began or ended since it was cleared last. under_way: what the consumer calls its assignment is the old one;
+    a poll may return in the middle of a rebalance.
+    """
 
     def __init__(self) -> None:
         self.seen = threading.Event()
+        self.under_way = threading.Event()
 
     def on_partitions_revoked(self, revoked: Any) -> None:  # noqa: ARG002
+        self.under_way.set()
         self.seen.set()
 
     def on_partitions_lost(self, lost: Any) -> None:  # noqa: ARG002
+        self.under_way.set()
         self.seen.set()
 
-    def on_partitions_assigned(self, assigned: Any) -> None:
-        """The next poll's turn."""
+    def on_partitions_assigned(self, assigned: Any) -> None:  # noqa: ARG002
+        self.under_way.clear()
+        self.seen.set()

@@ -14,8 +14,9 @@ from pydantic import SecretStr
 from rich.console import Console
 from rich.table import Table
 
-from scorer.errors import ModelError
+from scorer.errors import MediaError, ModelError
 from streams.connection import BrokerError, check_broker, client_options
+from streams.queue import clip_store
 from streams.settings import Settings, SettingsError
 from streams.sinks import SinkError, open_sink
 
@@ -41,7 +42,7 @@ class Check:
 def run_doctor(settings: Settings, as_json: bool, setup: bool = False) -> int:
     """Print settings and checks; the exit code is 1 where a check failed. setup: make what InfluxDB needs first."""
     made = [_set_up(settings)] if setup else []
-    checks = made + [check(settings) for check in (_libraries, _mediapipe, _ffmpeg, _model, _broker, _sink)]
+    checks = made + [check(settings) for check in (_libraries, _mediapipe, _ffmpeg, _model, _broker, _sink, _clip_store)]
     values = {name: _shown(value) for name, value in settings}
     if as_json:
         print(json.dumps({"settings": values, "checks": [asdict(one) for one in checks]}))
@@ -135,6 +136,16 @@ def _broker(settings: Settings) -> Check:
         return broker
 
     return _tried("broker", attempt, "start the broker, or correct FVQ_BROKER and FVQ_KAFKA_*", BrokerError, SettingsError)
+
+
+def _clip_store(settings: Settings) -> Check:
+    def attempt() -> str:
+        next(clip_store(settings).clips(), None)
+        where = settings.clip_store or f"{settings.data_dir / 'clips'}, which other machines' workers do not see"
+        return f"{where}; models in {settings.registry or settings.data_dir / 'models'}"
+
+    fix = "correct FVQ_CLIP_STORE; workers on several machines need one for all of them, and one FVQ_REGISTRY"
+    return _tried("clip store", attempt, fix, MediaError, OSError)
 
 
 def _set_up(settings: Settings) -> Check:

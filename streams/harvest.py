@@ -11,10 +11,10 @@ import asyncio
 import logging
 import threading
 import time
-from collections import OrderedDict, defaultdict
+from collections import OrderedDict
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +23,7 @@ from kafka import KafkaConsumer
 from scorer.errors import MediaError
 from streams import metrics
 from streams.clips import ClipStore
-from streams.connection import Revoked, client_options
+from streams.connection import Rebalance, client_options
 from streams.events import (
     ALERTS_TOPIC,
     SCORES_TOPIC,
@@ -47,13 +47,12 @@ KNOWN_SCORES = 64
 """The last scores of a stream that an alert may name. An alert comes seconds after its score."""
 
 KNOWN_STREAMS = 20_000
+WAITING_ALERTS = 10_000
+"""Alerts whose score was not read yet."""
+
 ALERTS_WITH_PICTURE = {"low-quality", "quality-drop", "frozen"}
 FETCHES = 8
 """Segments fetched at once."""
-
-SWEEP_SECONDS = 3600.0
-STRAY = timedelta(hours=1)
-"""A clip that nothing names so long after it was stored was left by a worker that was killed."""
 
 FIRST_WAIT, LONGEST_WAIT = 1.0, 60.0
 STOP_SECONDS = 5.0
@@ -124,15 +123,14 @@ def _work(settings: Settings, store: ClipStore, inbox: Path, stop: threading.Eve
         fetcher = runner.run(Fetcher(settings, inbox).__aenter__())
         stack.callback(lambda: runner.run(fetcher.__aexit__(None, None, None)))
         # Both topics have the same partitions by stream, and the range assignor gives both of a stream to one worker.
-        revoked = Revoked()
-        consumer.subscribe([SCORES_TOPIC, ALERTS_TOPIC], listener=revoked)
+        rebalance = Rebalance()
+        consumer.subscribe([SCORES_TOPIC, ALERTS_TOPIC], listener=rebalance)
         harvest = Harvest(settings, store, topic, lambda found: runner.run(fetch_all(fetcher, found)))
-        swept = 0.0
         while not stop.is_set():
             polled = consumer.poll(timeout_ms=POLL_MS, max_records=POLL_RECORDS)
-            if revoked.seen.is_set():
+            if rebalance.seen.is_set():
                 # What another worker stored of streams that are ours now is on the topic.
-                revoked.seen.clear()
+                rebalance.seen.clear()
                 harvest.remember()
             # Scores before alerts: an alert names one of them.
             for at in sorted(polled, key=lambda one: one.topic, reverse=True):
@@ -140,10 +138,6 @@ def _work(settings: Settings, store: ClipStore, inbox: Path, stop: threading.Eve
             if polled:
                 harvest.store()
                 consumer.commit()
-            first = any(one.topic == SCORES_TOPIC and one.partition == 0 for one in consumer.assignment())
-            if first and time.monotonic() - swept > SWEEP_SECONDS:
-                swept = time.monotonic()
-                harvest.sweep(datetime.now(UTC))
 
 
 async def fetch_all(fetcher: Fetcher, scores: Sequence[SegmentScore]) -> list[bytes | MediaError]:
@@ -154,6 +148,10 @@ async def fetch_all(fetcher: Fetcher, scores: Sequence[SegmentScore]) -> list[by
             media = await fetcher.fetch(score.uri, score.init_uri)
         except MediaError as error:
             return error
+        except Exception as error:
+            # Whatever an origin answers, it must not hold back the other streams.
+            log.warning("a segment cannot be fetched again", exc_info=error, extra={"segment_id": score.segment_id})
+            return MediaError(f"{score.segment_id}: {type(error).__name__}: {error}", kind="internal")
         try:
             return await asyncio.to_thread(media.path.read_bytes)
         except OSError as error:
@@ -172,7 +170,7 @@ class Harvest:
         self.remember()
         self._known: OrderedDict[str, OrderedDict[str, SegmentScore]] = OrderedDict()
         self._chosen: dict[tuple[str, str], tuple[SegmentScore, HarvestReason]] = {}
-        self._waiting: dict[str, set[str]] = defaultdict(set)
+        self._waiting: OrderedDict[tuple[str, str], bool] = OrderedDict()
 
     def remember(self) -> None:
         """Know what is stored, from the topic."""
@@ -196,21 +194,6 @@ class Harvest:
         chosen, self._chosen = list(self._chosen.values()), {}
         for begin in range(0, len(chosen), FETCHES):
             self._store_some(chosen[begin : begin + FETCHES])
-
-    def sweep(self, now: datetime) -> None:
-        """Remove clips whose time is over, and those that nothing names."""
-        queue = self._topic.refresh()
-        days = self._settings.clip_days
-        over = [one for one in queue.examples() if days and now - one.queued_at > timedelta(days=days)]
-        self._topic.take_back(over)
-        for example in over:
-            self._store.delete(example.clip_uri)
-        named = {one.clip_uri for one in self._topic.refresh().examples()}
-        strays = [uri for uri, stored in self._store.clips() if uri not in named and now - stored > STRAY]
-        for uri in strays:
-            self._store.delete(uri)
-        if over or strays:
-            log.info("%d clips were deleted, %d of them after %g days", len(over) + len(strays), len(over), days)
 
     def _store_some(self, chosen: Sequence[tuple[SegmentScore, HarvestReason]]) -> None:
         examples = []
@@ -249,14 +232,16 @@ class Harvest:
             known.popitem(last=False)
         if len(self._known) > KNOWN_STREAMS:
             self._known.popitem(last=False)
-        self._choose(score, alerted=score.segment_id in self._waiting.pop(score.stream_id, ()))
+        self._choose(score, alerted=self._waiting.pop((score.stream_id, score.segment_id), False))
 
     def _read_alert(self, alert: QualityAlert) -> None:
         if alert.state == "resolved" or alert.kind not in ALERTS_WITH_PICTURE:
             return
         known = self._known.get(alert.stream_id)
         if known is None or alert.segment_id not in known:
-            self._waiting[alert.stream_id].add(alert.segment_id)
+            self._waiting[alert.stream_id, alert.segment_id] = True
+            if len(self._waiting) > WAITING_ALERTS:
+                self._waiting.popitem(last=False)
         else:
             self._choose(known[alert.segment_id], alerted=True)
 
@@ -267,8 +252,8 @@ class Harvest:
         key = score.stream_id, score.segment_id
         if key in self._chosen:
             self._chosen[key] = score, reason
-        elif self._memory.wants(score):
-            self._memory.add(score)
+        elif self._memory.wants(score, now := datetime.now(UTC)):
+            self._memory.add(score, now)
             self._chosen[key] = score, reason
 
 

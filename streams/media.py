@@ -152,7 +152,7 @@ class Fetcher:
             self._check_host(uri)
             async with self._session.get(uri, allow_redirects=False, headers={"Accept-Encoding": "identity"}) as answer:
                 if answer.status in (301, 302, 303, 307, 308):
-                    uri = urljoin(uri, answer.headers.get("Location", ""))
+                    uri = _redirected(uri, answer.headers.get("Location", ""))
                     continue
                 if answer.status in (404, 410):
                     raise MediaError(
@@ -254,6 +254,13 @@ def _refusal(error: BaseException | None) -> MediaError | None:
             return MediaError(str(error), kind="refused")
         error = error.__cause__ or error.__context__ or getattr(error, "os_error", None)
     return None
+
+
+def _redirected(uri: str, location: str) -> str:
+    try:
+        return urljoin(uri, location)
+    except ValueError as error:
+        raise MediaError(f"{_shown(uri)}: redirects to what is no address", kind="refused") from error
 
 
 def _shown(uri: str) -> str:

@@ -22,7 +22,7 @@ import urllib3
 from kafka import KafkaConsumer, OffsetAndMetadata, TopicPartition
 
 from streams import metrics
-from streams.connection import Revoked, client_options
+from streams.connection import Rebalance, client_options
 from streams.events import ALERTS_TOPIC, EventError, QualityAlert
 from streams.policy import Receiver
 from streams.settings import Settings
@@ -144,15 +144,15 @@ class Courier:
                 **client_options(self._settings),
             )
             stack.callback(consumer.close, autocommit=False, timeout_ms=3000)
-            revoked = Revoked()
-            consumer.subscribe([ALERTS_TOPIC], listener=revoked)
+            rebalance = Rebalance()
+            consumer.subscribe([ALERTS_TOPIC], listener=rebalance)
             while not self._stop.is_set():
                 # Polled while a receiver is down as well: a consumer that does not poll loses its partitions.
                 due = self._waiting and time.monotonic() >= self._next_try
                 polled = consumer.poll(timeout_ms=0 if due else 200, max_records=100)
-                if revoked.seen.is_set():
+                if rebalance.seen.is_set():
                     # What waits is another worker's turn now, or is read again.
-                    revoked.seen.clear()
+                    rebalance.seen.clear()
                     self._waiting.clear()
                     polled = {}
                     for at in consumer.assignment():

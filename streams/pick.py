@@ -56,42 +56,45 @@ def why(score: SegmentScore, settings: Settings, alerted: bool) -> HarvestReason
 
 @dataclass(frozen=True)
 class _Stored:
-    start: datetime
+    segment_id: str
+    at: datetime
     fingerprint: int
     score: float
 
 
 class Memory:
-    """What was stored of each stream lately: no more than so many in an hour, and no scene twice at the same quality."""
+    """What was stored of each stream lately: no more than so many in an hour, and no scene twice at the same quality.
+
+    By the time of storing, not of the segments: a stream whose clock is wrong would else have no limit.
+    """
 
     def __init__(self, per_hour: int, stored: Iterable[TrainingExample] = ()) -> None:
         self._per_hour = per_hour
         self._stored: dict[str, list[_Stored]] = defaultdict(list)
-        for one in stored:
-            self.add(one)
+        for one in sorted(stored, key=lambda one: one.queued_at):
+            self.add(one, one.queued_at)
 
-    def wants(self, score: SegmentScore) -> bool:
+    def wants(self, score: SegmentScore, now: datetime) -> bool:
         """Whether there is room for a segment, and nothing like it."""
         assert score.score is not None
         assert score.fingerprint is not None
-        stored = [one for one in self._stored.get(score.stream_id, []) if abs(score.start - one.start) < REMEMBERED]
-        if sum(1 for one in stored if abs(score.start - one.start) < HOUR) >= self._per_hour:
+        stored = [one for one in self._stored.get(score.stream_id, []) if now - one.at < REMEMBERED]
+        if sum(1 for one in stored if now - one.at < HOUR) >= self._per_hour:
             return False
         bits = int(score.fingerprint, 16)
         return not any(
             (bits ^ one.fingerprint).bit_count() <= ALIKE_BITS and abs(score.score - one.score) <= ALIKE_POINTS for one in stored
         )
 
-    def add(self, stored: SegmentScore | TrainingExample) -> None:
-        """Remember a segment that is stored."""
+    def add(self, stored: SegmentScore | TrainingExample, at: datetime) -> None:
+        """Remember a segment that is stored; in the order of the times."""
         assert stored.score is not None
         assert stored.fingerprint is not None
         kept = self._stored[stored.stream_id]
-        kept.append(_Stored(stored.start, int(stored.fingerprint, 16), stored.score))
-        newest = max(one.start for one in kept)
-        self._stored[stored.stream_id] = [one for one in kept if newest - one.start < REMEMBERED]
+        kept.append(_Stored(stored.segment_id, at, int(stored.fingerprint, 16), stored.score))
+        self._stored[stored.stream_id] = [one for one in kept if at - one.at < REMEMBERED]
 
     def forget(self, score: SegmentScore) -> None:
         """A segment that was to be stored and could not be."""
         kept = self._stored[score.stream_id]
-        self._stored[score.stream_id] = [one for one in kept if one.start != score.start]
+        self._stored[score.stream_id] = [one for one in kept if one.segment_id != score.segment_id]

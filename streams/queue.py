@@ -106,6 +106,13 @@ class QueueTopic:
             raise BrokerError(f"{TRAINING_TOPIC} cannot be read: {type(error).__name__}: {error}") from error
         return self.queue
 
+    def written(self) -> bool:
+        """Whether there ever was a message. Offsets stay when the messages are gone."""
+        try:
+            return any(self._reader.end_offsets(self._partitions).values())
+        except KafkaError as error:
+            raise BrokerError(f"{TRAINING_TOPIC} cannot be read: {type(error).__name__}: {error}") from error
+
     def add(self, examples: Iterable[TrainingExample | StreamDeletion]) -> None:
         """Send and wait for the acknowledgements."""
         self._send((one.key, one.to_bytes()) for one in examples)
@@ -163,13 +170,13 @@ def read_deletions(settings: Settings) -> tuple[list[TrainingExample], dict[str,
         return queue.examples(), queue.deletions()
 
 
-def restore(settings: Settings) -> int:
-    """Queue what the clip store has and the topic has not: an embedded broker forgets, the store does not."""
-    stored = clip_store(settings).examples()
-    if not stored:
+def restore(topic: QueueTopic, store: ClipStore) -> int:
+    """Queue what the clip store has, on a topic that was never written to; returns how many.
+
+    A new broker, or the embedded one, knows of no clips, the store does. On any other topic what is missing was taken back.
+    """
+    if topic.written():
         return 0
-    with open_queue(settings) as topic:
-        known = topic.refresh()
-        missing = [one for one in stored if not known.holds(one)]
-        topic.add(missing)
-    return len(missing)
+    examples = store.examples()
+    topic.add(examples)
+    return len(examples)

@@ -15,7 +15,7 @@ from rich.text import Text
 from scorer.errors import MediaError
 from streams.events import StreamDeletion, TrainingExample
 from streams.queue import clip_store, open_queue, read_queue
-from streams.rating.commands import forget_stream
+from streams.rating.commands import forget_clips, forget_stream
 from streams.settings import Settings
 
 SHOWN_ID = 12
@@ -56,14 +56,15 @@ def export(settings: Settings, folder: Path) -> int:
         writer = csv.DictWriter(file, COLUMNS)
         writer.writeheader()
         for one in examples:
-            # Two streams may have the same clip.
-            name = f"{one.example_id}-{one.clip_uri.split('/')[-2][:8]}.{one.clip_uri.rsplit('.', 1)[-1]}"
             try:
-                (clips / name).write_bytes(store.read(one.clip_uri))
+                data = store.read(one.clip_uri)
             except MediaError as error:
                 print(f"fvq: {error.reason}", file=sys.stderr)
                 missing += 1
                 continue
+            # Two streams may have the same clip.
+            name = f"{one.example_id}-{one.clip_uri.split('/')[-2][:8]}.{one.clip_uri.rsplit('.', 1)[-1]}"
+            (clips / name).write_bytes(data)
             known = {"path": f"clips/{name}", "mos": "", "start": one.start.isoformat(), "model": one.model.version}
             row = one.model_dump(include=set(COLUMNS) - set(known)) | known
             writer.writerow({name: _plain(value) for name, value in row.items()})
@@ -72,35 +73,46 @@ def export(settings: Settings, folder: Path) -> int:
 
 
 def remove(settings: Settings, examples: list[str], stream: str | None) -> int:
-    """Delete clips, or all of a stream; returns the exit code: 1 where nothing is named or there is no such clip."""
+    """Delete clips, or all of a stream; returns the exit code: 1 where a clip is in another store, which is said.
+
+    Raises `ValueError` where nothing is named, or there is no such clip.
+    """
     if bool(examples) == (stream is not None):
         raise ValueError("name clips by their ids, or a stream by --stream")
     store = clip_store(settings)
-    if not settings.broker:
-        waiting = read_queue(settings)
-        found = [_find(waiting, one) for one in examples]
-        if stream is not None:
-            count = store.delete_stream(stream)
-    else:
+    if settings.broker:
         with open_queue(settings) as topic:
             if stream is not None:
                 # First, so that what a worker queues from now on is seen here or deleted by the worker.
                 topic.add([StreamDeletion(stream_id=stream, deleted_at=datetime.now(UTC))])
                 found = topic.refresh().of_stream(stream)
-                count = store.delete_stream(stream)
             else:
-                waiting = topic.refresh().examples()
-                found = [_find(waiting, one) for one in examples]
+                found = _find_all(topic.refresh().examples(), examples)
             topic.take_back(found)
-    if stream is None:
-        for one in found:
-            store.delete(one.clip_uri)
-        count = len(found)
     else:
+        found = [] if stream is not None else _find_all(read_queue(settings), examples)
+    # The store last: whatever stops this, a clip that nothing names is swept.
+    if stream is not None:
         # A rating page elsewhere reads the deletion from the topic.
         forget_stream(settings, stream)
-    print(f"{count} clips deleted" + (f" of stream {stream}" if stream is not None else ""))
-    return 0
+        print(f"{store.delete_stream(stream)} clips deleted of stream {stream}")
+        return 0
+    forget_clips(settings, [(one.stream_id, one.example_id) for one in found])
+    code = 0
+    for one in found:
+        try:
+            store.delete(one.clip_uri)
+        except MediaError as error:
+            print(f"fvq: {error.reason}: run this where FVQ_CLIP_STORE is that store", file=sys.stderr)
+            code = 1
+    print(f"{len(found)} clips deleted")
+    return code
+
+
+def _find_all(waiting: list[TrainingExample], names: list[str]) -> list[TrainingExample]:
+    """The examples of these ids; the same clip may wait in several streams."""
+    ids = {_find(waiting, name).example_id for name in names}
+    return [one for one in waiting if one.example_id in ids]
 
 
 def _find(examples: list[TrainingExample], name: str) -> TrainingExample:

@@ -65,12 +65,17 @@ class ReloadingScorer:
         Never raises: whatever is wrong with the new version or the registry, the old one goes on. Not to be called by two
         threads at a time.
         """
+        current: str | None = None
         try:
+            current = self._registry.current(self.model.name)
             _, wanted = find_model(self._settings.model, self._registry)
             if wanted == self.model or wanted.version in self._refused:
                 return False
         except Exception as error:
-            log.warning("the registry cannot be read, %s goes on: %s", self.model.version, error)
+            if current is not None and isinstance(error, ModelError):
+                self._refuse(current, error)  # the registry answers, but the version is not whole
+            else:
+                log.warning("the registry cannot be read, %s goes on: %s", self.model.version, error)
             return False
         try:
             engine = load_engine(f"{wanted.name}@{wanted.version}" if self._is_published(wanted) else wanted.name,
@@ -81,9 +86,7 @@ class ReloadingScorer:
             log.warning("model %s cannot be read now, %s goes on: %s", wanted.version, self.model.version, error)
             return False
         except Exception as error:
-            self._refused.add(wanted.version)
-            metrics.MODEL_UPDATES.labels("refused").inc()
-            log.error("model %s is refused, %s goes on: %s", wanted.version, self.model.version, error)
+            self._refuse(wanted.version, error)
             return False
         before = self.model.version
         # One assignment: a batch that is being scored keeps the engine that it began with.
@@ -92,6 +95,13 @@ class ReloadingScorer:
         metrics.show_model(engine.model)
         log.info("model %s@%s scores from now on, %s did before", engine.model.name, engine.model.version, before)
         return True
+
+    def _refuse(self, version: str, error: Exception) -> None:
+        """Once: what is looked at every minute is said and counted when it is new."""
+        if version not in self._refused:
+            self._refused.add(version)
+            metrics.MODEL_UPDATES.labels("refused").inc()
+            log.error("model %s is refused, %s goes on: %s", version, self.model.version, error)
 
     def _is_published(self, wanted: ModelId) -> bool:
         return self._registry.current(wanted.name) == wanted.version

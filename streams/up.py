@@ -15,7 +15,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -32,12 +32,19 @@ from streams.alerting import alert_group
 from streams.broker import EmbeddedBroker, die_with_parent
 from streams.connection import client_options
 from streams.course import clock, describe, find_drops
-from streams.events import ALERTS_TOPIC, DEAD_LETTER_TOPIC, SCORES_TOPIC, QualityAlert, SegmentEvent, SegmentScore
+from streams.events import (
+    ALERTS_TOPIC,
+    DEAD_LETTER_TOPIC,
+    SCORES_TOPIC,
+    EventError,
+    QualityAlert,
+    SegmentEvent,
+    SegmentScore,
+)
 from streams.files import score_bar
 from streams.harvest import harvest_group
 from streams.ingest.files import CutSegment, Source, announce, cut, events_of, find_sources, in_order
 from streams.notify import describe as describe_alert
-from streams.queue import restore
 from streams.settings import Settings
 from streams.topics import create_topics
 from streams.worker import free_port
@@ -81,8 +88,6 @@ def run_up(settings: Settings, source: Path, *, fast: bool, segment_seconds: flo
         broker = settings.broker or stack.enter_context(EmbeddedBroker()).address
         security = client_options(settings) if settings.broker else {}
         create_topics(broker, partitions=4, replication=1, security=security)
-        if not settings.broker and settings.harvest:
-            restore(settings.model_copy(update={"broker": broker, "kafka_security": "PLAINTEXT"}))
         pages = f"127.0.0.1:{free_port('127.0.0.1')}"
         worker = stack.enter_context(_worker(settings, broker, work, pages, fast))
         console.print(f"broker {broker}, worker {worker.pid}, metrics at http://{pages}/metrics", style="dim")
@@ -196,7 +201,7 @@ def _follow(broker: str, security: dict[str, Any], run: Run, done: threading.Eve
             stopping = done.is_set()  # and then once more, for what came meanwhile
             for messages in consumer.poll(timeout_ms=200).values():
                 for message in messages:
-                    _take(message, run, as_json)
+                    take(message, run, as_json)
     finally:
         consumer.close()
 
@@ -215,6 +220,12 @@ def wait_read(broker: str, security: dict[str, Any], groups: list[str], seconds:
             consumer.close()
 
 
+def take(message: Any, run: Run, as_json: bool) -> None:
+    """Note what a message says of this run; the topics may hold what others wrote, which is not ours to judge."""
+    with suppress(EventError):
+        _take(message, run, as_json)
+
+
 def _take(message: Any, run: Run, as_json: bool) -> None:
     if message.topic == ALERTS_TOPIC:
         alert = QualityAlert.from_bytes(message.value)
@@ -231,11 +242,12 @@ def _take(message: Any, run: Run, as_json: bool) -> None:
             if as_json:
                 print(message.value.decode(), flush=True)
         return
-    headers = {name: value.decode(errors="replace") for name, value in message.headers}
+    headers = {name: (value or b"").decode(errors="replace") for name, value in message.headers}
     if headers.get("segment_id") in run.events:
-        run.failed[headers["segment_id"]] = headers["reason"]
+        reason = headers.get("reason", "no reason given")
+        run.failed[headers["segment_id"]] = reason
         if as_json:
-            print(json.dumps({"segment_id": headers["segment_id"], "error": headers["reason"]}), flush=True)
+            print(json.dumps({"segment_id": headers["segment_id"], "error": reason}), flush=True)
 
 
 def _show(

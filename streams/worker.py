@@ -23,6 +23,7 @@ from streams.media import Fetcher
 from streams.score import SegmentPipeline
 from streams.settings import Settings, SettingsError
 from streams.sinks import open_sink
+from streams.sweep import running_sweep
 
 __all__ = ["BrokerError", "check_broker", "free_port", "run_worker"]
 
@@ -89,7 +90,7 @@ def run_worker(settings: Settings) -> int:
     worker = _BoundedWorker(app, loglevel=settings.log_level.upper(), quiet=True, override_logging=False, redirect_stdouts=False)
     log.info("worker starts; pages at http://%s:%d", settings.web_host, settings.web_port)
     try:
-        with running_alerts(settings), running_harvest(settings, inbox / "harvest"):
+        with running_alerts(settings), running_harvest(settings, inbox / "harvest"), running_sweep(settings):
             worker.execute_from_commandline()
     except SystemExit as error:
         return int(error.code or 0)

@@ -56,6 +56,9 @@ class MemoryTopic:
             queue.fold(key, value)
         return queue
 
+    def written(self) -> bool:
+        return bool(self.messages)
+
     def add(self, examples: list[TrainingExample | StreamDeletion]) -> None:
         for one in examples:
             self._send(one.key, one.to_bytes())

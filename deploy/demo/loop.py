@@ -1,10 +1,11 @@
 """The whole loop: a stream is scored, its hard clips are queued, rated and learned, and the worker scores them anew.
 
-    python deploy/demo/loop.py [--json] [--keep FOLDER]
+    python deploy/demo/loop.py [--json] [--keep FOLDER] [--broker HOST:PORT]
 
 Every step is what a user runs: `fvq worker`, the rating store behind `fvq rate`, `fvq train --from-queue`, `fvq promote`. Only
 the raters are scripted: softness in a face is twice as bad to them as to the shipped model. The pictures are of one person,
-in five framings with other light, each a stream. FVQ_BROKER names a Kafka; without it, the embedded broker is used.
+in five framings with other light, each a stream. Settings of the shell do not count, so that nothing of a real system is
+touched: the broker is the embedded one, or a Kafka that holds nothing yet, by --broker.
 Exits with 1 where the loop does not close.
 """
 
@@ -28,14 +29,14 @@ from pathlib import Path
 from typing import Any
 
 import skimage.data
-from kafka import KafkaConsumer, KafkaProducer
+from kafka import KafkaConsumer, KafkaProducer, TopicPartition
 from PIL import Image
 from rich.console import Console
 from rich.table import Table
 
 from scorer.registry import Registry
 from streams.broker import EmbeddedBroker, die_with_parent
-from streams.events import SCORES_TOPIC, SEGMENTS_TOPIC, SegmentEvent, SegmentScore
+from streams.events import SCORES_TOPIC, SEGMENTS_TOPIC, TRAINING_TOPIC, SegmentEvent, SegmentScore
 from streams.harvest import harvest_group
 from streams.queue import read_queue
 from streams.rating.store import RatingStore
@@ -62,13 +63,16 @@ def main() -> int:
     """Run the loop; returns the exit code."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--json", action="store_true", help="print one JSON object at the end")
-    parser.add_argument("--keep", type=Path, help="folder for all that is made, instead of a temporary one")
+    parser.add_argument("--keep", type=Path, help="new folder for all that is made, instead of a temporary one")
+    parser.add_argument("--broker", help="an empty Kafka, instead of the embedded broker")
     asked = parser.parse_args()
     console = Console(stderr=asked.json)
     with ExitStack() as stack:
         folder = asked.keep or Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="fvq-loop-")))
         folder.mkdir(parents=True, exist_ok=True)
-        broker = os.environ.get("FVQ_BROKER") or stack.enter_context(EmbeddedBroker()).address
+        if any(folder.iterdir()):
+            parser.error(f"{folder} is not empty: --keep wants a new folder")
+        broker = asked.broker or stack.enter_context(EmbeddedBroker()).address
         report = close_loop(console, broker, folder.resolve())
     if asked.json:
         print(json.dumps(report))
@@ -81,7 +85,9 @@ def close_loop(console: Console, broker: str, folder: Path) -> dict[str, Any]:
     def say(step: str) -> None:
         console.print(f"[bold]{step}[/bold]", highlight=False, soft_wrap=True)
 
-    environment = {
+    for name in [one for one in os.environ if one.startswith("FVQ_")]:
+        del os.environ[name]
+    os.environ |= {
         "FVQ_BROKER": broker,
         "FVQ_DATA_DIR": str(folder / "data"),
         "FVQ_MEDIA_ROOTS": str(folder),
@@ -94,14 +100,15 @@ def close_loop(console: Console, broker: str, folder: Path) -> dict[str, Any]:
         "FVQ_LOG_LEVEL": "warning",
         "FVQ_GROUP": f"loop-{folder.name}",
     }
-    os.environ |= environment
     settings = load_settings()
+    create_topics(broker, partitions=4, replication=1)
+    if waiting(broker):
+        raise SystemExit(f"loop: {broker} has messages already; give a Kafka that nobody uses")
 
     say("1  five streams of a face, each with good and bad segments")
     clips = make_clips(folder / "streams")
     base, reference = make_base(folder / "base")
 
-    create_topics(broker, partitions=4, replication=1)
     with worker(folder / "worker.log") as running:
         say("2  the worker scores them, and queues what it finds hard")
         before = play(broker, clips, "before", running)
@@ -129,6 +136,19 @@ def close_loop(console: Console, broker: str, folder: Path) -> dict[str, Any]:
         wanted = Registry(str(folder / "data/models"), folder / "data/cache").current("nano")
         after = play_with(broker, clips, str(wanted), running)
     return compare(console, folder, before, after, verdict)
+
+
+def waiting(broker: str) -> int:
+    """Messages on the topics that the loop writes to."""
+    consumer = KafkaConsumer(bootstrap_servers=broker.split(","))
+    try:
+        topics = (SEGMENTS_TOPIC, SCORES_TOPIC, TRAINING_TOPIC)
+        ends = consumer.end_offsets(
+            [TopicPartition(topic, number) for topic in topics for number in consumer.partitions_for_topic(topic) or ()]
+        )
+        return sum(ends.values())
+    finally:
+        consumer.close()
 
 
 def make_clips(folder: Path) -> dict[str, list[Path]]:

@@ -26,6 +26,9 @@ from streams.rating.store import Presentation, Rater, RatingError, RatingStore, 
 
 log = logging.getLogger(__name__)
 
+FOR_GOOD = {"undecodable", "too-large", "timeout"}
+"""Kinds of failure that are the clip's own. Any other may pass, as where the store's folder is not mounted."""
+
 COOKIE = "fvq_rater"
 COOKIE_SECONDS = 30 * 24 * 3600
 
@@ -147,7 +150,9 @@ async def _sign_in(request: web.Request) -> web.Response:
     if rater is None:
         raise web.HTTPUnauthorized(text="this token is not known; ask for a new one")
     answer = web.json_response({"name": rater.name})
-    answer.set_cookie(COOKIE, body.token.strip(), max_age=COOKIE_SECONDS, httponly=True, samesite="Strict", secure=request.secure)
+    # A proxy that ends TLS says so; a browser that lies about it loses its own cookie.
+    secure = request.secure or request.headers.get("X-Forwarded-Proto") == "https"
+    answer.set_cookie(COOKIE, body.token.strip(), max_age=COOKIE_SECONDS, httponly=True, samesite="Strict", secure=secure)
     return answer
 
 
@@ -167,8 +172,8 @@ async def _next(request: web.Request) -> web.Response:
         try:
             await asyncio.to_thread(page.clips.get, found.key[1], found.clip_uri)
         except MediaError as error:
-            log.warning("clip %s cannot be shown and is skipped: %s", found.key[1][:12], error)
-            await asyncio.to_thread(page.store.skip, rater, found.id)
+            log.warning("clip %s cannot be shown: %s", found.key[1][:12], error)
+            await asyncio.to_thread(page.store.skip, rater, found.id, error.kind not in FOR_GOOD)
             continue
         except OSError as error:
             log.warning("clip %s cannot be read now: %s", found.key[1][:12], error)
@@ -181,7 +186,7 @@ async def _next(request: web.Request) -> web.Response:
 async def _state(page: RatingPage, rater: Rater, found: Presentation | None) -> dict[str, Any]:
     progress = await asyncio.to_thread(page.store.progress, rater)
     return {
-        "state": "rate" if found else "done",
+        "state": "rate" if found else "waiting" if progress.away else "done",
         "presentation": found.id if found else None,
         "scale": page.scale,
         "done": progress.done,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -14,6 +15,8 @@ from streams.settings import Settings, SettingsError, load_settings
 
 if TYPE_CHECKING:
     from streams.rating.export import Exported
+    from streams.rating.order import Key
+    from streams.rating.store import RatingStore
 
 DEFAULT_PORT = 8090
 
@@ -134,13 +137,21 @@ def run_page(settings: Settings, port: int, scale: str, pause_after: int) -> Non
 
 def forget_stream(settings: Settings, stream_id: str) -> int:
     """Delete a stream's clips and ratings from the page's data; gives the number of clips. No page need run."""
+    return _forget(settings, lambda store: store.forget_stream(stream_id))
+
+
+def forget_clips(settings: Settings, keys: list[Key]) -> int:
+    """The same for some clips."""
+    return _forget(settings, lambda store: store.forget(keys))
+
+
+def _forget(settings: Settings, forget: Callable[[RatingStore], list[str]]) -> int:
     from streams.rating.playable import PlayableClips
     from streams.rating.store import RatingStore
 
     if not (settings.data_dir / "ratings.sqlite").exists():
         return 0
-    store = RatingStore(settings.data_dir)
-    gone = store.forget_stream(stream_id)
+    gone = forget(RatingStore(settings.data_dir))
     PlayableClips(settings.data_dir / "rating", _nothing).forget(gone)
     return len(gone)
 

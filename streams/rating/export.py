@@ -46,7 +46,7 @@ def export(
     """
     examples = {(one.stream_id, one.example_id): one for one in queue}
     found, reports = judge(store.ratings(), examples)
-    copies = out.with_name(out.name + ".clips")
+    copies = out.absolute().with_name(out.name + ".clips")
     rows, left_out, kept = [], [], set()
     for key, opinion in sorted(found.items()):
         example = examples[key]
@@ -86,6 +86,6 @@ def _clip(example: TrainingExample, read: Callable[[str], bytes], copies: Path) 
     if parts.scheme == "file":
         return Path(unquote(parts.path))
     copies.mkdir(parents=True, exist_ok=True)
-    path = copies.absolute() / (example.example_id + Path(parts.path).suffix)
+    path = copies / (example.example_id + Path(parts.path).suffix)
     path.write_bytes(data)
     return path

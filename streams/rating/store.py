@@ -44,6 +44,10 @@ create index if not exists presentations_of on presentations (stream_id, example
 """
 
 
+UNPLAYABLE, AWAY = 1, 2
+"""Why a presentation is skipped: for good, or until the next look at the queue."""
+
+
 class RatingError(ValueError):
     """What was asked for cannot be done; the message says why."""
 
@@ -71,11 +75,13 @@ class Presentation:
 
 @dataclass(frozen=True)
 class Progress:
-    """How far a rater is: presentations rated, those still to come, and whether the last rating can be undone."""
+    """How far a rater is: presentations rated, those still to come, whether the last rating can be undone, and how many
+    were passed over because their clips cannot be had now."""
 
     done: int
     left: int
     can_undo: bool
+    away: int
 
 
 @dataclass(frozen=True)
@@ -160,6 +166,8 @@ class RatingStore:
         for stream_id, time in (deleted or {}).items():
             self.forget_stream(stream_id, time)
         with self._open() as db:
+            # What could not be had may be there again.
+            db.execute("update presentations set skipped = 0 where skipped = ?", (AWAY,))
             db.execute("update examples set queued = 0")
             db.executemany(
                 "insert into examples values (?, ?, ?, ?, 1) on conflict (stream_id, example_id)"
@@ -181,12 +189,17 @@ class RatingStore:
         with self._open() as db:
             query = "select example_id from examples where stream_id = ? and queued_at <= ? order by example_id"
             ids = [row[0] for row in db.execute(query, (stream_id, last))]
-            db.executemany("delete from presentations where stream_id = ? and example_id = ?", [(stream_id, one) for one in ids])
-            db.executemany("delete from examples where stream_id = ? and example_id = ?", [(stream_id, one) for one in ids])
-        if ids:
+        return self.forget([(stream_id, one) for one in ids])
+
+    def forget(self, keys: list[Key]) -> list[str]:
+        """Delete clips from all tables, with their ratings; gives their example ids."""
+        if keys:
+            with self._open() as db:
+                db.executemany("delete from presentations where stream_id = ? and example_id = ?", keys)
+                db.executemany("delete from examples where stream_id = ? and example_id = ?", keys)
             with self._connect() as db:
                 db.execute("pragma wal_checkpoint(truncate)")  # it is not to stay in the log either
-        return ids
+        return [example_id for _, example_id in keys]
 
     def current(self, rater: Rater) -> Presentation | None:
         """What the rater is to see now: the one they have not answered, else the next; None when all is rated."""
@@ -264,13 +277,16 @@ class RatingStore:
                 db.execute("update ratings set undone = 1 where id = ?", (rating,))
         return rating is not None
 
-    def skip(self, rater: Rater, presentation_id: str) -> None:
-        """Mark a presentation whose clip cannot be played: it does not come again."""
+    def skip(self, rater: Rater, presentation_id: str, away: bool = False) -> None:
+        """Mark a presentation whose clip cannot be played: it does not come again.
+
+        away: the clip cannot be had now; it comes again after the next `sync`.
+        """
         with self._open() as db:
             db.execute(
-                "update presentations set skipped = 1 where id = ? and rater = ? and not exists"
+                "update presentations set skipped = ? where id = ? and rater = ? and not exists"
                 " (select 1 from ratings g where g.presentation = presentations.id and not g.undone)",
-                (presentation_id, rater.id),
+                (AWAY if away else UNPLAYABLE, presentation_id, rater.id),
             )
 
     def progress(self, rater: Rater) -> Progress:
@@ -288,8 +304,13 @@ class RatingStore:
                 " (select 1 from ratings g where g.presentation = p.id and not g.undone)",
                 (rater.id,),
             ).fetchone()
+            (away,) = db.execute(
+                "select count(*) from presentations p join examples e on e.stream_id = p.stream_id"
+                " and e.example_id = p.example_id and e.queued where p.rater = ? and p.skipped = ?",
+                (rater.id, AWAY),
+            ).fetchone()
             left = waiting + remaining(rater.seed, shown, queue.keys() - skipped)
-            return Progress(done, left, _undoable(db, rater) is not None)
+            return Progress(done, left, _undoable(db, rater) is not None, away)
 
     def ratings(self) -> list[Rating]:
         """All ratings that were not undone, in the order in which they came."""

@@ -13,13 +13,20 @@ from tests.integration.harness import PYTHON, ROOT, KafkaServer, clean_environme
 
 @pytest.mark.timeout(600)
 def test_a_rated_queue_makes_a_model_that_is_closer_to_the_ratings(kafka: KafkaServer, tmp_path: Path) -> None:
-    command = [PYTHON, "deploy/demo/loop.py", "--json", "--keep", str(tmp_path / "loop")]
-    environment = clean_environment() | {"FVQ_BROKER": kafka.broker}
+    command = [PYTHON, "deploy/demo/loop.py", "--json", "--keep", str(tmp_path / "loop"), "--broker", kafka.broker]
+    # Somebody's real system, which is not to be touched.
+    environment = clean_environment() | {
+        "FVQ_BROKER": "127.0.0.1:1",
+        "FVQ_REGISTRY": str(tmp_path / "registry"),
+        "FVQ_CLIP_STORE": str(tmp_path / "store"),
+    }
     done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=580)
     log = tmp_path / "loop/worker.log"
     assert done.returncode == 0, done.stdout + done.stderr + (log.read_text()[-2000:] if log.exists() else "")
     report = json.loads(done.stdout)
     assert report["closed"]
+    assert not (tmp_path / "registry").exists()
+    assert not (tmp_path / "store").exists()
     assert report["gate"]["passed"]
     assert len(report["gate"]["checks"]) == 4
     before, after = report["models"]

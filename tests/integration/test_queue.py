@@ -114,4 +114,7 @@ def test_bad_clips_are_queued_once_and_deleted_for_good(kafka: KafkaServer, tmp_
     witness = next(one["example_id"] for one in found if one["stream_id"] == "witness")
     queue("rm", witness)
     assert {one["stream_id"] for one in waiting()} == {"channel/1", "channel/2"}
+    queue("rm", digest[:8])
+    assert waiting() == [], "the same clip of two streams"
+    assert not [file for file in (tmp_path / "store").rglob("*") if file.is_file()]
     assert "name clips by their ids, or a stream" in queue("rm", code=1)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -15,9 +15,10 @@ from hypothesis import strategies as st
 from scorer.errors import MediaError
 from streams.clips import ClipStore
 from streams.events import ALERTS_TOPIC, SCORES_TOPIC, QualityAlert, SegmentScore, StreamDeletion
-from streams.harvest import STRAY, Harvest
+from streams.harvest import Harvest, fetch_all
+from streams.media import LocalMedia
 from streams.settings import Settings
-from tests.harvest import Killed, MemoryTopic, clip_of, scored, stored_example
+from tests.harvest import Killed, MemoryTopic, clip_of, scored
 
 
 def record(event: SegmentScore | QualityAlert, age: float = 0) -> Any:
@@ -69,7 +70,7 @@ def test_an_alerts_segment_is_stored_whichever_comes_first(store: ClipStore) -> 
     agent.read([record(before)])
     agent.store()
     agent.read([record(alert(before)), record(alert(after))])
-    agent.read([record(after)])
+    agent.read([record(scored(3, 70)), record(after)])
     agent.store()
     assert reasons(topic) == {before.segment_id: "alert", after.segment_id: "alert"}
 
@@ -91,6 +92,20 @@ def test_what_vanished_is_passed_over_and_another_taken(store: ClipStore) -> Non
     agent.read([record(scored(2))])
     agent.store()
     assert list(reasons(topic)) == ["channel/2"]
+
+
+async def test_whatever_an_origin_answers_the_others_are_fetched(tmp_path: Path) -> None:
+    class Fetcher:
+        async def fetch(self, uri: str, init_uri: str | None) -> LocalMedia:
+            if uri == "file:///odd":
+                raise ValueError("what no one thought of")
+            (tmp_path / "media").write_bytes(b"media")
+            return LocalMedia(tmp_path / "media", temporary=True)
+
+    odd, fine = scored(1).model_copy(update={"uri": "file:///odd"}), scored(2)
+    found = await fetch_all(Fetcher(), [odd, fine])  # type: ignore[arg-type]
+    assert isinstance(found[0], MediaError)
+    assert found[1] == b"media"
 
 
 def test_a_score_that_makes_no_example_holds_nobody_back(store: ClipStore) -> None:
@@ -135,23 +150,6 @@ def test_a_stream_that_is_deleted_while_its_clip_is_fetched_leaves_nothing(store
     agent.store()
     assert list(store.clips()) == []
     assert topic.refresh().of_stream("channel") == []
-
-
-def test_the_sweep_removes_what_is_over_and_what_nothing_names(store: ClipStore) -> None:
-    topic = MemoryTopic()
-    now = datetime.now(UTC)
-    agent = harvest(store, topic, clip_days=30)
-    old = stored_example(store, scored(1), queued_at=now - timedelta(days=31))
-    new = stored_example(store, scored(2), queued_at=now - timedelta(days=29))
-    stored_example(store, scored(3))  # killed before it was queued
-    topic.add([old, new])
-    agent.sweep(now)
-    assert len(list(store.clips())) == 2, "a clip that was just stored may be queued in a moment"
-    agent.sweep(now + STRAY + timedelta(minutes=1))
-    assert [uri for uri, _ in store.clips()] == [new.clip_uri]
-    assert topic.refresh().examples() == [new]
-    harvest(store, topic, clip_days=0).sweep(now + timedelta(days=1000))
-    assert topic.refresh().examples() == [new]
 
 
 @given(st.lists(st.tuples(st.integers(0, 30), st.floats(0, 100)), max_size=30), st.lists(st.integers(0, 6), max_size=6))

@@ -41,6 +41,7 @@ async def server() -> AsyncIterator[TestServer]:
     app.router.add_get("/slow", _slow)
     app.router.add_get("/flaky", flaky)
     app.router.add_get("/hop", hop)
+    app.router.add_get("/nowhere", _fixed(status=302, headers={"Location": "http://[x"}))
     running = TestServer(app)
     await running.start_server()
     yield running
@@ -102,6 +103,7 @@ async def test_a_server_that_recovers_is_waited_for(server: TestServer, tmp_path
         ("/big", "too-large", "FVQ_FETCH_MAX_MB"),
         ("/nothing", "not-found", "404"),
         ("/down", "unreachable", "500"),
+        ("/nowhere", "refused", "no address"),
         ("/slow", "timeout", "took more than"),
     ],
 )

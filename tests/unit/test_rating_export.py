@@ -70,7 +70,9 @@ def test_what_is_no_longer_there_is_not_exported(tmp_path: Path, examples: list[
     assert len(few.left_out) == 4
 
 
-def test_clips_of_an_object_store_are_copied_and_old_copies_go(tmp_path: Path, examples: list[TrainingExample]) -> None:
+def test_clips_of_an_object_store_are_copied_and_old_copies_go(
+    tmp_path: Path, examples: list[TrainingExample], monkeypatch: pytest.MonkeyPatch
+) -> None:
     files = {f"s3://bucket/{one.example_id}.ts": Path(one.clip_uri.removeprefix("file://")).read_bytes() for one in examples}
     remote = [one.model_copy(update={"clip_uri": uri}) for one, uri in zip(examples, files, strict=True)]
 
@@ -88,6 +90,9 @@ def test_clips_of_an_object_store_are_copied_and_old_copies_go(tmp_path: Path, e
     assert export(store, remote[:2], read, out).clips == 2
     copies = {path.name for path in (tmp_path / "rated.csv.clips").iterdir()}
     assert copies == {f"{one.example_id}.ts" for one in remote[:2]}
+    monkeypatch.chdir(tmp_path)
+    assert export(store, remote[1:], read, Path("rated.csv")).clips == 3
+    assert len(read_rated(out).clips) == 3, "a relative path is the same place"
 
 
 def fvq(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:

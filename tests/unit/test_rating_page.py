@@ -12,6 +12,7 @@ import pytest
 from aiohttp import CookieJar
 from aiohttp.test_utils import TestClient, TestServer
 
+from scorer.errors import MediaError
 from streams.connection import BrokerError
 from streams.events import TrainingExample
 from streams.rating.app import COOKIE, RatingPage, make_app
@@ -184,10 +185,9 @@ async def test_the_slider_keeps_its_points(page: RatingPage) -> None:
 async def test_a_clip_that_cannot_be_shown_is_passed_over(tmp_path: Path, examples: list[TrainingExample]) -> None:
     noise = tmp_path / "noise.ts"
     noise.write_bytes(b"\x47" + bytes(5000))
-    lost = make_example(number=7)  # is in no store
     store = RatingStore(tmp_path)
     clips = PlayableClips(tmp_path / "rating", read_file)
-    page = RatingPage(store, clips, lambda: ([make_example(noise), lost, examples[0]], {}))
+    page = RatingPage(store, clips, lambda: ([make_example(noise), examples[0]], {}))
     page.refresh()
     async with TestClient(TestServer(make_app(page)), cookie_jar=CookieJar(unsafe=True)) as client:
         await client.post("/api/sign-in", json={"token": store.add_rater("ada")})
@@ -196,12 +196,15 @@ async def test_a_clip_that_cannot_be_shown_is_passed_over(tmp_path: Path, exampl
     assert [one.key[1] for one in store.ratings()] == [examples[0].example_id]
 
 
-async def test_a_store_that_is_away_costs_no_clip(tmp_path: Path, examples: list[TrainingExample]) -> None:
+@pytest.mark.parametrize(
+    "wrong", [ConnectionError("no route"), MediaError("not mounted", kind="not-found"), MediaError("no store", kind="refused")]
+)
+async def test_a_store_that_is_away_costs_no_clip(tmp_path: Path, examples: list[TrainingExample], wrong: Exception) -> None:
     away = [True]
 
     def read(uri: str) -> bytes:
         if away[0]:
-            raise ConnectionError("no route")
+            raise wrong
         return read_file(uri)
 
     store = RatingStore(tmp_path)
@@ -209,10 +212,37 @@ async def test_a_store_that_is_away_costs_no_clip(tmp_path: Path, examples: list
     page.refresh()
     async with TestClient(TestServer(make_app(page)), cookie_jar=CookieJar(unsafe=True)) as client:
         await client.post("/api/sign-in", json={"token": store.add_rater("ada")})
-        assert (await (await client.get("/api/next")).json())["state"] == "waiting"
+        for _ in range(2):
+            assert (await (await client.get("/api/next")).json())["state"] == "waiting"
         away[0] = False
+        page.refresh()
         shown = [await rate_next(client) for _ in examples]
         assert shown[-1]["total"] == len(examples)
+
+
+async def test_one_clip_that_is_missing_holds_nobody_up(tmp_path: Path, examples: list[TrainingExample]) -> None:
+    def read(uri: str) -> bytes:
+        if uri == examples[0].clip_uri:
+            raise MediaError("gone", kind="not-found")
+        return read_file(uri)
+
+    store = RatingStore(tmp_path)
+    page = RatingPage(store, PlayableClips(tmp_path / "rating", read), lambda: (list(examples), {}))
+    page.refresh()
+    async with TestClient(TestServer(make_app(page)), cookie_jar=CookieJar(unsafe=True)) as client:
+        await client.post("/api/sign-in", json={"token": store.add_rater("ada")})
+        for _ in examples[1:]:
+            await rate_next(client)
+        page.refresh()
+        assert (await (await client.get("/api/next")).json())["state"] == "waiting"
+    assert {one.key[1] for one in store.ratings()} == {one.example_id for one in examples[1:]}
+
+
+async def test_behind_a_proxy_with_tls_the_cookie_is_for_tls(client: Client, page: RatingPage) -> None:
+    token = page.store.add_rater("ada")
+    for headers, secure in (({}, False), ({"X-Forwarded-Proto": "https"}, True)):
+        answer = await client.post("/api/sign-in", json={"token": token}, headers=headers)
+        assert ("Secure" in answer.headers["Set-Cookie"]) is secure
 
 
 def in_files(folder: Path, text: bytes) -> list[Path]:

@@ -43,6 +43,14 @@ def test_what_is_published_comes_back(registry: Registry, tmp_path: Path) -> Non
     assert registry.current("nano") is None, "published is not promoted"
 
 
+def test_a_version_goes_from_one_registry_to_another(registry: Registry, tmp_path: Path) -> None:
+    staging = Registry(str(tmp_path / "staging"), tmp_path / "staging-cache")
+    staging.publish("nano", "v1", model(tmp_path / "a", "one"), {"from": "staging"})
+    registry.publish("nano", "v1", staging.fetch("nano", "v1"))
+    assert (registry.fetch("nano", "v1") / "model.safetensors").read_text() == "one"
+    assert registry.manifest("nano", "v1").about == {}, "each registry says its own"
+
+
 def test_versions_never_change(registry: Registry, tmp_path: Path) -> None:
     registry.publish("nano", "v1", model(tmp_path / "a", "one"))
     registry.publish("nano", "v1", model(tmp_path / "a", "one"))

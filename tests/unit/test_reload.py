@@ -104,6 +104,19 @@ def test_a_bad_version_is_refused_and_the_old_one_stays(
     assert scorer.refresh(), "and the next good one is taken"
 
 
+def test_a_version_that_is_spoiled_after_it_was_published_is_refused_once(
+    settings: Settings, registry: Registry, caplog: pytest.LogCaptureFixture
+) -> None:
+    scorer = ReloadingScorer(settings, registry)
+    (settings.data_dir / "models/small/versions/v2/config.json").write_text("{}")
+    registry.promote("small", "v2")
+    for said in (True, False):
+        caplog.clear()
+        assert not scorer.refresh()
+        assert ("model v2 is refused, v1 goes on" in caplog.text) is said
+    assert scorer.model.version == "v1"
+
+
 def test_a_registry_that_is_spoiled_or_away_changes_nothing(
     settings: Settings, registry: Registry, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -135,13 +148,15 @@ def test_batches_are_whole_while_versions_change(settings: Settings, registry: R
         while not stop.is_set():
             batches.append(scorer.score(clips))
 
-    thread = threading.Thread(target=work)
+    thread = threading.Thread(target=work, daemon=True)
     thread.start()
-    for version in ("v1", "v2", "v1", "v2"):
-        registry.promote("small", version)
-        assert scorer.refresh()
-    stop.set()
-    thread.join(30)
+    try:
+        for version in ("v1", "v2", "v1", "v2"):
+            registry.promote("small", version)
+            assert scorer.refresh()
+    finally:
+        stop.set()
+        thread.join(30)
     assert {batch[0].model.version for batch in batches} >= {"v1", "v2"}
     for batch in batches:
         assert batch == expected[batch[0].model.version], "a batch is of one version, and none is missing"

@@ -1,0 +1,82 @@
+"""What the sweep deletes, and what it must not."""
+
+from __future__ import annotations
+
+import os
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from streams.clips import ClipStore
+from streams.queue import restore
+from streams.settings import Settings
+from streams.sweep import STRAY, sweep
+from tests.harvest import MemoryTopic, scored, stored_example
+
+NOW = datetime.now(UTC)
+LATER = NOW + 3 * STRAY  # whenever in the run the test comes
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> ClipStore:
+    return ClipStore(str(tmp_path / "clips"))
+
+
+def run(store: ClipStore, topic: MemoryTopic, now: datetime, **changes: Any) -> None:
+    sweep(Settings(**changes), store, topic, now)  # type: ignore[arg-type]
+
+
+def test_what_is_over_and_what_nothing_names_is_removed(store: ClipStore) -> None:
+    topic = MemoryTopic()
+    old = stored_example(store, scored(1), queued_at=NOW - timedelta(days=31))
+    new = stored_example(store, scored(2), queued_at=NOW - timedelta(days=29))
+    stored_example(store, scored(3))  # killed before it was queued
+    topic.add([old, new])
+    run(store, topic, NOW, clip_days=30)
+    assert len(list(store.clips())) == 2, "a clip that was just stored may be queued in a moment"
+    run(store, topic, LATER, clip_days=30)
+    assert [uri for uri, _ in store.clips()] == [new.clip_uri]
+    assert topic.refresh().examples() == [new]
+    run(store, topic, NOW + timedelta(days=1000), clip_days=0)
+    assert topic.refresh().examples() == [new]
+
+
+def test_a_new_broker_costs_no_clip(store: ClipStore) -> None:
+    kept = [stored_example(store, scored(number), queued_at=NOW - timedelta(days=number)) for number in range(3)]
+    topic = MemoryTopic()
+    assert restore(topic, store) == 3  # type: ignore[arg-type]
+    run(store, topic, LATER)
+    assert {one.key for one in topic.refresh().examples()} == {one.key for one in kept}
+    topic.take_back(kept)
+    assert restore(topic, store) == 0, "what was taken back is not queued again"  # type: ignore[arg-type]
+    run(store, topic, LATER)
+    assert list(store.clips()) == []
+
+
+def test_a_clip_in_another_workers_folder_is_left_to_that_worker(tmp_path: Path, store: ClipStore) -> None:
+    other = ClipStore(str(tmp_path / "other"))
+    topic = MemoryTopic()
+    old = NOW - timedelta(days=31)
+    topic.add([stored_example(one, scored(number), queued_at=old) for number, one in enumerate((other, store))])
+    run(store, topic, LATER)
+    assert topic.refresh().examples() == []
+    assert list(store.clips()) == []
+    run(other, topic, LATER)
+    assert list(other.clips()) == []
+
+
+def test_what_a_killed_worker_was_writing_is_removed(tmp_path: Path, store: ClipStore) -> None:
+    topic = MemoryTopic()
+    example = stored_example(store, scored(1))
+    topic.add([example])
+    folder = Path(example.clip_uri.removeprefix("file://")).parent
+    old = (NOW - 2 * STRAY).timestamp()
+    for name in (f".{'0' * 64}.ts.123", f"{'0' * 64}.json"):
+        (folder / name).write_bytes(b"half")
+        os.utime(folder / name, (old, old))
+    (folder / f".{'1' * 64}.ts.124").write_bytes(b"being written")
+    run(store, topic, NOW)
+    left = {path.name for path in folder.iterdir()}
+    assert left == {f"{example.example_id}.ts", f"{example.example_id}.json", f".{'1' * 64}.ts.124"}
