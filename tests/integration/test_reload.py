@@ -28,7 +28,10 @@ from tests.integration.harness import ROOT, Follower, KafkaServer, Worker, produ
 
 NANO = SHIPPED["nano"]
 STREAMS = 3
-PACE = 0.35  # seconds between segments; a worker on one busy core keeps up
+PACE = 0.35  # seconds between segments
+WAITING = 3 * STREAMS
+"""Segments that may wait for their answer: a machine that is too slow for the pace is no finding about the reload."""
+
 CLIP_SECONDS = 0.8
 LONGEST = 8.0
 """Seconds that a segment may take, whatever is loaded meanwhile: a few batches of a worker on a busy core. On a free one it
@@ -66,11 +69,15 @@ class Playing:
 
     def _play(self) -> None:
         producer = KafkaProducer(bootstrap_servers=self._broker, acks="all")
+        answers = Follower(self._broker, SCORES_TOPIC)
         while not self._stop.wait(PACE):
             number = len(self.events)
+            if number - len(answers.read()) >= WAITING:
+                continue
             event = segment(f"channel-{number % STREAMS}", number // STREAMS, self._clip)
             producer.send(SEGMENTS_TOPIC, key=event.stream_id.encode(), value=event.to_bytes()).get(timeout=15)
             self.events.append(event)
+        answers.close()
         producer.close()
 
 
