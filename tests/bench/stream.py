@@ -5,7 +5,8 @@
 The worker is the real one with a sampler and a scorer that cost nothing (`tests.chaos.free_worker`): what is left is
 Kafka, Faust, the events' shapes, the checkpoint and the sink. The bare loop is aiokafka alone: it fetches messages, sends
 each one's bytes on, and waits for the acknowledgements, either of each message or of batches as large as the worker's.
-Bare Faust is an agent in the worker's shape that does the same (`tests.bench.bare_faust`).
+Bare Faust is an agent in the worker's shape that does the same (`tests.bench.bare_faust`). The alert and harvest agents, which
+read every score in the same process, are off but for the last row: InfluxDB and both agents.
 All write with acks=all to a real Apache Kafka, one after the other in the same run, and the rates come from the broker's
 records: the times of the first and the last answer. Machines are noisy, so the ratio is the figure; the bare loop in
 batches is measured before and after.
@@ -146,11 +147,13 @@ def main() -> None:
             influx = {"FVQ_INFLUX_URL": influxdb.url, "FVQ_INFLUX_TOKEN_FILE": str(influxdb.token_file)}
             before = measure_bare(kafka.broker, count, media, batch)
             faust = measure_worker(kafka.broker, count, media, batch, command=BARE_FAUST)
+            alone = {"FVQ_ALERTS": "false", "FVQ_HARVEST": "false"}
             rates = {
-                "none": measure_worker(kafka.broker, count, media, batch, FVQ_TEST_SINK="none"),
-                "SQLite": measure_worker(kafka.broker, count, media, batch),
-                "InfluxDB": measure_worker(kafka.broker, count, media, batch, **influx),
+                "none": measure_worker(kafka.broker, count, media, batch, FVQ_TEST_SINK="none", **alone),
+                "SQLite": measure_worker(kafka.broker, count, media, batch, **alone),
+                "InfluxDB": measure_worker(kafka.broker, count, media, batch, **alone, **influx),
             }
+            whole = measure_worker(kafka.broker, count, media, batch, **influx)
             after = measure_bare(kafka.broker, count, media, batch)
             single = measure_bare(kafka.broker, count, media, 1)
         finally:
@@ -165,6 +168,7 @@ def main() -> None:
         "bare_one_by_one_per_second": round(single),
         "bare_faust_per_second": round(faust),
         "worker_per_second": {sink: round(value) for sink, value in rates.items()},
+        "worker_with_agents_per_second": round(whole),
         "ratio": round(rates["none"] / bare, 3),
         "ratio_to_one_by_one": round(rates["none"] / single, 3),
         "ratio_to_bare_faust": round(rates["none"] / faust, 3),
@@ -177,9 +181,9 @@ def main() -> None:
     print(f"bare loop, in batches    {bare:7.0f} events/s   (before {before:.0f}, after {after:.0f})")
     print(f"bare loop, one by one    {single:7.0f} events/s")
     print(f"bare Faust, in batches   {faust:7.0f} events/s")
-    for sink, value in rates.items():
+    for what, value in [*((f"sink {sink}", value) for sink, value in rates.items()), ("its agents too", whole)]:
         print(
-            f"worker, sink {sink:<11} {value:7.0f} events/s   {value / bare:.2f} of batches, {value / single:.2f} of one by one, "
+            f"worker, {what:<16} {value:7.0f} events/s   {value / bare:.2f} of batches, {value / single:.2f} of one by one, "
             f"{value / faust:.2f} of bare Faust"
         )
     for sink, cost in report["sink_ms_per_event"].items():
