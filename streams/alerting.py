@@ -22,7 +22,7 @@ from kafka import KafkaConsumer, KafkaProducer, OffsetAndMetadata, TopicPartitio
 
 from streams import metrics
 from streams.alert import StreamState, close_all, from_json, open_alerts, step, tick, to_json
-from streams.connection import BrokerError, Rebalance, client_options, open_admin
+from streams.connection import MANY_AT_ONCE, BrokerError, Rebalance, client_options, open_admin
 from streams.events import ALERT_STATE_TOPIC, ALERTS_TOPIC, SCORES_TOPIC, EventError, QualityAlert, SegmentScore
 from streams.notify import Courier
 from streams.policy import AlertPolicy, Alerts, load_policy
@@ -154,9 +154,7 @@ class AlertAgent:
                     if one.partition not in self._held:
                         self._take_over(work, one)
                         polled.pop(one, None)
-                for one, records in polled.items():
-                    if one.partition in self._held:
-                        self._fold(work, one, records)
+                self._fold_all(work, {one: records for one, records in polled.items() if one.partition in self._held})
                 now = time.monotonic()
                 if now - looked >= LOOK_SECONDS and self._held:
                     if now - looked > BLIND_SECONDS:
@@ -181,8 +179,15 @@ class AlertAgent:
         work.scores.seek(at, work.start(at))
         log.info("alerts: partition %d, %d streams known", at.partition, len(held.streams))
 
+    def _fold_all(self, work: _Work, polled: dict[TopicPartition, list[Any]]) -> None:
+        """Fold scores; commit when their alerts and states are safe."""
+        for at, records in polled.items():
+            self._fold(work, at, records)
+        if polled:
+            work.scores.commit({at: OffsetAndMetadata(records[-1].offset + 1, "", -1) for at, records in polled.items()})
+
     def _fold(self, work: _Work, at: TopicPartition, records: list[Any]) -> None:
-        """Fold scores of a partition; commit when their alerts and states are safe."""
+        """Fold scores of a partition; their alerts and states are safe when it returns."""
         held = self._held[at.partition]
         changed: dict[str, StreamState | None] = {}
         alerts: list[QualityAlert] = []
@@ -204,7 +209,6 @@ class AlertAgent:
                 changed[score.stream_id] = state
             alerts += found
         self._keep(work, at.partition, changed, alerts)
-        work.scores.commit({at: OffsetAndMetadata(records[-1].offset + 1, "", -1)})
 
     def _hear_all(self, now: float) -> None:
         for held in self._held.values():
@@ -281,6 +285,7 @@ class _Work:
             auto_offset_reset="earliest",
             session_timeout_ms=int(settings.session_timeout * 1000),
             heartbeat_interval_ms=int(settings.session_timeout * 1000 / 6),
+            **MANY_AT_ONCE,
             **security,
         )
         stack.callback(self.scores.close, autocommit=False, timeout_ms=3000)

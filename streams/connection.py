@@ -16,6 +16,11 @@ RECONNECT_MS = 2000
 """Longest pause between attempts to reach a broker that is away. The client's own 30 s would be added to every outage."""
 
 
+MANY_AT_ONCE = {"fetch_min_bytes": 65536, "fetch_max_wait_ms": 200}
+"""For those that read every score: an answer of the broker costs a reader as much as dozens of messages in it, so that some
+are waited for, not long."""
+
+
 class BrokerError(Exception):
     """The broker cannot be reached."""
 

@@ -23,7 +23,7 @@ from kafka import KafkaConsumer
 from scorer.errors import MediaError
 from streams import metrics
 from streams.clips import ClipStore
-from streams.connection import Rebalance, client_options
+from streams.connection import MANY_AT_ONCE, Rebalance, client_options
 from streams.events import (
     ALERTS_TOPIC,
     SCORES_TOPIC,
@@ -39,7 +39,7 @@ from streams.queue import QueueTopic, clip_store
 from streams.settings import Settings
 
 log = logging.getLogger(__name__)
-POLL_MS, POLL_RECORDS = 500, 100
+POLL_MS, POLL_RECORDS = 500, 500
 TOO_OLD_SECONDS = 600.0
 """A score that was made so long ago is passed over: its live segment has vanished."""
 
@@ -116,6 +116,7 @@ def _work(settings: Settings, store: ClipStore, inbox: Path, stop: threading.Eve
             auto_offset_reset="earliest",
             session_timeout_ms=int(settings.session_timeout * 1000),
             heartbeat_interval_ms=int(settings.session_timeout * 1000 / 6),
+            **MANY_AT_ONCE,
             **client_options(settings),
         )
         stack.callback(consumer.close, autocommit=False, timeout_ms=3000)

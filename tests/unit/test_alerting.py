@@ -71,7 +71,7 @@ def live(kafka: MemoryKafka, batch: int, life: int) -> bool:
     try:
         agent._take_over(kafka, AT)  # type: ignore[arg-type]
         while records := kafka.records[kafka.committed : kafka.committed + batch]:
-            agent._fold(kafka, AT, records)  # type: ignore[arg-type]
+            agent._fold_all(kafka, {AT: records})  # type: ignore[arg-type]
     except Killed:
         return False
     return True
@@ -125,13 +125,13 @@ def test_what_fires_can_be_asked_for() -> None:
     agent = AlertAgent(Settings(broker="none:1"), POLICY)
     kafka.life = 10**6
     agent._take_over(kafka, AT)  # type: ignore[arg-type]
-    agent._fold(kafka, AT, kafka.records[:5])  # type: ignore[arg-type]
+    agent._fold_all(kafka, {AT: kafka.records[:5]})  # type: ignore[arg-type]
     assert [alert.alert_id for alert in agent.open_alerts()] == [kafka.alerts()[0].alert_id]
     # A worker that takes the stream over knows it too.
     other = AlertAgent(Settings(broker="none:1"), POLICY)
     other._take_over(kafka, AT)  # type: ignore[arg-type]
     assert other.open_alerts() == agent.open_alerts()
-    agent._fold(kafka, AT, kafka.records[5:])  # type: ignore[arg-type]
+    agent._fold_all(kafka, {AT: kafka.records[5:]})  # type: ignore[arg-type]
     assert agent.open_alerts() == []
 
 
