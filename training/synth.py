@@ -22,7 +22,7 @@ import hashlib
 import json
 import random
 import subprocess
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -278,20 +278,33 @@ def measure(degraded: Path, reference: Path) -> dict[str, Any]:
     }
 
 
+def label(how: Degradation, vmaf: float) -> float:
+    """What a segment degraded like this is worth, points: its own label, or VMAF for the kinds that VMAF can judge."""
+    return round(how.target if how.target is not None else min(vmaf, REFERENCE_LABEL), 3)
+
+
 def synthesise(
-    out: Path, sources: Sequence[Path], *, steps: int, variants: int = 1, seconds: float = 2.0, jobs: int = 2, seed: int = 0
+    out: Path,
+    sources: Sequence[Path],
+    *,
+    steps: int,
+    kinds: Collection[str] = KINDS,
+    variants: int = 1,
+    seconds: float = 2.0,
+    jobs: int = 2,
+    seed: int = 0,
 ) -> Path:
     """Make the segments of all sources and `labels.csv` beside them; returns its path.
 
     steps: degradations taken of each reference, spread over the kinds at random; all of them if it is more than there
-    are. variants: references of each source; each is a content of its own, of the same person.
+    are. kinds: which of `KINDS`. variants: references of each source; each is a content of its own, of the same person.
     """
     out.mkdir(parents=True, exist_ok=True)
     references = {f"{source.stem}-v{v}" if v else source.stem: (source, v) for source in sources for v in range(variants)}
     todo: list[tuple[str, Degradation | None]] = []
     for content in references:
         rng = random.Random(f"{seed}/{content}")  # noqa: S311
-        chosen = ladders()
+        chosen = [step for step in ladders() if step.kind in kinds]
         rng.shuffle(chosen)
         todo += [(content, None), *((content, how) for how in chosen[:steps])]
 
@@ -338,8 +351,7 @@ def _one(out: Path, content: str, person: str, how: Degradation | None) -> dict[
             # Bitstream damage can leave nothing to decode: such a segment has no picture to rate.
             tqdm.write(f"{name}: left out, ffmpeg failed ({error.returncode})")
             return None
-        target = how.target if how.target is not None else min(scores["vmaf"], REFERENCE_LABEL)
-        row |= {"mos": round(target, 3)} | scores
+        row |= {"mos": label(how, scores["vmaf"])} | scores
     part = record.with_suffix(".part")
     part.write_text(json.dumps(row))
     part.rename(record)

@@ -3,9 +3,10 @@
     python deploy/demo/loop.py [--json] [--keep FOLDER] [--broker HOST:PORT]
 
 Every step is what a user runs: `fvq worker`, the rating store behind `fvq rate`, `fvq train --from-queue`, `fvq promote`. Only
-the raters are scripted: softness in a face is twice as bad to them as to the shipped model. The pictures are of one person,
-in five framings with other light, each a stream. Settings of the shell do not count, so that nothing of a real system is
-touched: the broker is the embedded one, or a Kafka that holds nothing yet, by --broker.
+the raters are scripted: softness in a face is twice as bad to them as to the labels that the shipped model learned from, and
+about all else they agree with those. The pictures are of one person, in five framings with other light, each a stream.
+Settings of the shell do not count, so that nothing of a real system is touched: the broker is the embedded one, or a Kafka
+that holds nothing yet, by --broker.
 Exits with 1 where the loop does not close.
 """
 
@@ -22,7 +23,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -43,7 +44,7 @@ from streams.rating.store import RatingStore
 from streams.settings import Settings, load_settings
 from streams.topics import create_topics
 from streams.up import wait_read
-from training.synth import degrade, ladders, make_reference, synthesise
+from training.synth import REFERENCE_LABEL, degrade, label, ladders, make_reference, measure, synthesise
 
 ROOT = Path(__file__).parents[2]
 RECIPE = ROOT / "training/recipes/nano_adapter.yaml"
@@ -53,10 +54,10 @@ SOFT = ("blur-2", "blur-3", "blur-4")
 OTHERS = ("x264-6", "x264-8", "x264-9", "mpeg4-4", "noise-2", "noise-3")
 RATERS = ("ada", "grace", "mary")
 
-BASE_KINDS = ("x264", "x265", "mpeg4", "noise", "reference")
-"""What the base data and the reference set hold: damage on which these raters and the base's labels do not contradict."""
+BASE_KINDS = ("x264", "x265", "mpeg4", "noise")
+"""What the base data and the reference set hold: damage on which these raters and the base's labels agree."""
 
-BASE_VARIANTS, REFERENCE_VARIANTS = 5, 2
+BASE_STEPS, BASE_VARIANTS, REFERENCE_VARIANTS = 16, 5, 2
 
 
 def main() -> int:
@@ -117,7 +118,7 @@ def close_loop(console: Console, broker: str, folder: Path) -> dict[str, Any]:
         console.print(f"{len(before)} segments by {version.name}@{version.version}, {len(read_queue(settings))} clips queued")
 
         say("3  three raters rate the queue: softness is twice as bad to them")
-        ratings = rate(settings, before)
+        ratings = rate(settings, clips, before)
         console.print(f"{ratings} ratings")
 
         say("4  fvq train --from-queue: an adapter learns their opinion, with replay of the base data")
@@ -151,26 +152,25 @@ def waiting(broker: str) -> int:
         consumer.close()
 
 
-def make_clips(folder: Path) -> dict[str, list[Path]]:
-    """stream -> its segments, bad and less bad in an order of its own."""
+def make_clips(folder: Path) -> dict[str, dict[Path, float]]:
+    """stream -> its segments, bad and less bad in an order of its own, with what raters think of each, points."""
     folder.mkdir(parents=True, exist_ok=True)
     portrait = folder / "portrait.png"
     Image.fromarray(skimage.data.astronaut()).save(portrait)
     steps = {f"{step.kind}-{step.step}": step for step in ladders()}
-    clips: dict[str, list[Path]] = {}
+    clips: dict[str, dict[Path, float]] = {}
     for number in range(STREAMS):
         stream = f"studio-{number}"
         reference = folder / f"{stream}.reference.mkv"
-        if not reference.exists():
-            make_reference(portrait, reference, SECONDS, number, stream)
+        make_reference(portrait, reference, SECONDS, number, stream)
         names = [*SOFT, *OTHERS]
         random.Random(number).shuffle(names)  # noqa: S311
-        clips[stream] = [reference]
+        clips[stream] = {reference: REFERENCE_LABEL}
         for name in names:
             clip = folder / f"{stream}.{name}.mkv"
-            if not clip.exists():
-                degrade(reference, steps[name], clip)
-            clips[stream].append(clip)
+            degrade(reference, steps[name], clip)
+            points = label(steps[name], measure(clip, reference)["vmaf"])
+            clips[stream][clip] = max(0.0, 100 - 2 * (100 - points)) if name in SOFT else points
     return clips
 
 
@@ -179,9 +179,9 @@ def make_base(folder: Path) -> tuple[Path, Path]:
     folder.mkdir(parents=True, exist_ok=True)
     portrait = folder / "base.png"
     Image.fromarray(skimage.data.astronaut()).save(portrait)
-    labels = synthesise(folder, [portrait], steps=24, variants=BASE_VARIANTS, seconds=SECONDS, seed=7)
+    labels = synthesise(folder, [portrait], steps=BASE_STEPS, kinds=BASE_KINDS, variants=BASE_VARIANTS, seconds=SECONDS, seed=7)
     with labels.open(newline="") as file:
-        rows = [row for row in csv.DictReader(file) if row["kind"] in BASE_KINDS]
+        rows = list(csv.DictReader(file))
     last = [f"base-v{variant}" for variant in range(BASE_VARIANTS - REFERENCE_VARIANTS, BASE_VARIANTS)]
     tables = folder / "replay.csv", folder / "reference.csv"
     for table, taken in zip(tables, (False, True), strict=True):
@@ -215,7 +215,9 @@ def worker(log: Path) -> Iterator[subprocess.Popen[bytes]]:
                 process.kill()
 
 
-def play(broker: str, clips: dict[str, list[Path]], turn: str, running: subprocess.Popen[bytes]) -> dict[Path, SegmentScore]:
+def play(
+    broker: str, clips: Mapping[str, Iterable[Path]], turn: str, running: subprocess.Popen[bytes]
+) -> dict[Path, SegmentScore]:
     """Announce every clip as a segment, as a packager does; clip -> its score."""
     events: dict[str, Path] = {}
     consumer = KafkaConsumer(SCORES_TOPIC, bootstrap_servers=broker.split(","), group_id=None, auto_offset_reset="earliest")
@@ -251,10 +253,10 @@ def play(broker: str, clips: dict[str, list[Path]], turn: str, running: subproce
 
 
 def play_with(
-    broker: str, clips: dict[str, list[Path]], version: str, running: subprocess.Popen[bytes]
+    broker: str, clips: Mapping[str, Iterable[Path]], version: str, running: subprocess.Popen[bytes]
 ) -> dict[Path, SegmentScore]:
     """The scores by a version that the worker is about to load; until it has, some clips are played and scored by the old one."""
-    first = {stream: paths[:1] for stream, paths in clips.items()}
+    first = {stream: list(paths)[:1] for stream, paths in clips.items()}
     turns = 0
 
     def taken_over() -> bool:
@@ -267,12 +269,12 @@ def play_with(
     return play(broker, clips, "after", running)
 
 
-def rate(settings: Settings, scores: dict[Path, SegmentScore]) -> int:
+def rate(settings: Settings, clips: dict[str, dict[Path, float]], scores: dict[Path, SegmentScore]) -> int:
     """Every rater rates all that is queued, repeats included; returns the number of ratings."""
     store = RatingStore(settings.data_dir)
     examples = read_queue(settings)
     store.sync(examples)
-    by_segment = {score.segment_id: (path, score) for path, score in scores.items()}
+    opinions = {scores[path].segment_id: points for segments in clips.values() for path, points in segments.items()}
     segment_of = {(one.stream_id, one.example_id): one.segment_id for one in examples}
     count = 0
     for name in RATERS:
@@ -280,18 +282,10 @@ def rate(settings: Settings, scores: dict[Path, SegmentScore]) -> int:
         assert rater is not None
         noise = random.Random(name)  # noqa: S311
         while (shown := store.current(rater)) is not None:
-            path, score = by_segment[segment_of[shown.key]]
-            points = opinion(path, score) + noise.gauss(0, 3)
+            points = opinions[segment_of[shown.key]] + noise.gauss(0, 3)
             store.rate(rater, shown.id, min(100.0, max(0.0, points)), "slider", 1.0)
             count += 1
     return count
-
-
-def opinion(path: Path, score: SegmentScore) -> float:
-    """What a rater thinks of a clip, points: as the shipped model does, but a soft picture is twice as bad."""
-    assert score.score is not None
-    soft = any(f".{name}." in path.name for name in SOFT)
-    return max(0.0, 100 - 2 * (100 - score.score)) if soft else score.score
 
 
 def compare(

@@ -1,10 +1,10 @@
-"""Scores in InfluxDB 2.x, through influxdb-client: the schema, and how points get there.
+"""Scores in InfluxDB 2.x, through influxdb-client: the schema (for users: docs/influxdb.md), and how points get there.
 
 Measurement `segment_score`. A point is identified by its tags and its time, so a repeated answer overwrites itself:
 
 - time: the segment's start, milliseconds. Two segments of one rendition of one stream cannot start at the same time.
 - tags `stream_id`, `rendition` (`default` where there is none), `model` (`name@version`; none where nothing was scored)
-  and `status`. Series: streams x renditions x models x 2. All four are the operator's own, and few.
+  and `status`. Series: streams x renditions x (models + 1). All four are the operator's own, and few.
 - fields: segment_id, sequence, duration; of a scored one score, uncertainty, level, `p_<level>`, faces, face_area and
   each signal; of a skipped one reason.
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 from influxdb_client import BucketRetentionRules, InfluxDBClient, TaskCreateRequest
+from influxdb_client.client.exceptions import InfluxDBError
 from influxdb_client.domain.bucket import Bucket
 from influxdb_client.rest import ApiException
 from urllib3.exceptions import HTTPError
@@ -18,6 +19,7 @@ from streams.sinks.base import SinkError
 from streams.sinks.influx import MEASUREMENT, TIMEOUT_MS
 
 DAY = 24 * 3600
+NEEDED = "the set-up needs a token that may create buckets and tasks, and FVQ_INFLUX_ORG"
 
 # Whole hours alone, two of them, so that scores which come up to an hour late are in; a repeated hour overwrites itself.
 # Without `createEmpty: false` every hour without a segment would be a row without a value.
@@ -50,10 +52,11 @@ def set_up(settings: Settings) -> list[str]:
                 _task(client, settings),
             ]
     except ApiException as error:
-        raise SinkError(
-            f"InfluxDB {settings.influx_url} answered {error.status} {error.reason}: {str(error.body)[:300]}; "
-            "the set-up needs a token that may create buckets and tasks"
-        ) from error
+        answer = f"answered {error.status} {error.reason}: {str(error.body)[:300]}"
+        raise SinkError(f"InfluxDB {settings.influx_url} {answer}; {NEEDED}") from error
+    except InfluxDBError as error:
+        # The client's own: a token for a bucket does not see the organisation.
+        raise SinkError(f"InfluxDB {settings.influx_url}: {error}; {NEEDED}") from error
     except (HTTPError, OSError) as error:
         raise SinkError(f"InfluxDB {settings.influx_url} cannot be reached: {type(error).__name__}") from error
 

@@ -115,6 +115,7 @@ def test_doctor_finds_everything_but_what_is_broken(tmp_path: Path) -> None:
         "model",
         "broker",
         "sink",
+        "clip store",
     }
     ill = fvq("doctor", "--json", FVQ_BROKER="127.0.0.1:1", FVQ_INFLUX_URL="http://127.0.0.1:1", FVQ_INFLUX_TOKEN="s3cret")
     assert ill.returncode == 1

@@ -10,15 +10,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from influxdb_client import InfluxDBClient
+from influxdb_client import InfluxDBClient, Permission, PermissionResource
 from influxdb_client.client.flux_table import FluxRecord
 
 from streams.events import FaceSummary, ModelRef, SegmentScore, Signals
 from streams.settings import Settings
 from streams.sinks import SinkError
 from streams.sinks.influx import InfluxSink
+from streams.sinks.influx_setup import set_up
 from tests.chaos.proxy import FaultProxy
-from tests.integration.harness import InfluxServer, fvq, wait_for
+from tests.integration.harness import ROOT, InfluxServer, fvq, wait_for
 
 NOW = datetime.now(UTC).replace(microsecond=123_000)
 
@@ -154,6 +155,43 @@ async def test_more_points_than_one_request_takes(
     assert proxy.passed == 3
     assert len(rows(influxdb, bucket)) == 50
     await one.close()
+
+
+async def test_a_token_for_the_one_bucket_is_enough_for_a_worker(influxdb: InfluxServer, bucket: str, tmp_path: Path) -> None:
+    with client(influxdb) as one:
+        found = one.buckets_api().find_bucket_by_name(bucket)
+        resource = PermissionResource(type="buckets", id=found.id, org_id=found.org_id)
+        permissions = [Permission(action=action, resource=resource) for action in ("read", "write")]
+        made = one.authorizations_api().create_authorization(org_id=found.org_id, permissions=permissions)
+    (tmp_path / "token").write_text(made.token + "\n")
+    settings = Settings(influx_url=influxdb.url, influx_token_file=tmp_path / "token", influx_bucket=bucket)
+    worker = InfluxSink(settings)
+    assert bucket in await worker.check()
+    worker.add(a_score())
+    assert await worker.flush() == []
+    assert len(rows(influxdb, bucket)) == 1
+    with pytest.raises(SinkError, match="a token that may create buckets"):
+        set_up(settings)
+    await worker.close()
+
+
+async def test_the_queries_of_the_page_answer(influxdb: InfluxServer, bucket: str) -> None:
+    page = ROOT.joinpath("docs/influxdb.md").read_text()
+    worst, day = ('from(bucket: "fvq")' + text.split("\n\n")[0] for text in page.split('from(bucket: "fvq")')[1:])
+    one = sink(influxdb, bucket)
+    begin = datetime.now(UTC).replace(second=0, microsecond=0) - timedelta(minutes=2)
+    for number in range(60):
+        stream, good = ("studio-7", 80.0) if number % 2 else ("studio-8", 30.0)
+        start = begin + timedelta(seconds=number)
+        one.add(a_score(number, stream_id=stream, score=good + number // 2 % 2, start=start))
+    assert await one.flush() == []
+    await one.close()
+    with client(influxdb) as asked:
+        tables = [asked.query_api().query(query.replace('"fvq"', f'"{bucket}"')) for query in (worst, day)]
+    assert [(one["stream_id"], one.get_value()) for table in tables[0] for one in table.records] == [
+        ("studio-8", 30.5), ("studio-7", 80.5),
+    ]  # fmt: skip
+    assert [one.get_value() for table in tables[1] for one in table.records] == [80.5], "one minute with segments, one point"
 
 
 def test_doctor_sets_up_buckets_and_task_once_and_the_task_computes_hours(influxdb: InfluxServer, tmp_path: Path) -> None:
