@@ -17,8 +17,9 @@ demo: setup ## play a face video as a live stream and watch its scores (SOURCE=f
 loop-demo: setup ## score, queue, rate (by script), train, promote and score anew: the whole loop in some minutes
 	@$(PY) deploy/demo/loop.py
 
+# Two at a time, each with servers of its own: much of a test of the real ones is waiting. A file's tests stay together.
 test: lint servers ## lint, then all tests: unit, integration, end to end
-	@$(PY) -m pytest
+	@$(PY) -m pytest --numprocesses 2 --dist loadfile
 
 lint: setup ## ruff and mypy
 	@.venv/bin/ruff check .

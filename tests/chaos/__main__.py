@@ -25,13 +25,13 @@ LIMIT_SECONDS = 600
 def table(rows: list[dict[str, object]]) -> str:
     """The rows as Markdown."""
     lines = [
-        "| fault | segments in | lost | duplicates | dead letters | recovery, s | SIGTERM, s |",
-        "|---|---|---|---|---|---|---|",
+        "| fault | segments in | lost | duplicates | dead letters | recovery, s | SIGTERM, s | memory, MiB |",
+        "|---|---|---|---|---|---|---|---|",
     ]
     for row in rows:
         stop = "" if row["stop"] is None else f"{row['stop']:.1f}"
         counts = " | ".join(str(row[name]) for name in ("segments", "lost", "duplicates", "dead"))
-        lines.append(f"| {row['fault']} | {counts} | {row['recovery']:.1f} | {stop} |")
+        lines.append(f"| {row['fault']} | {counts} | {row['recovery']:.1f} | {stop} | +{row['growth']:.0f} |")
     return "\n".join(lines)
 
 

@@ -14,6 +14,10 @@ from tests.integration.conftest import influxdb, kafka, kafka_server
 __all__ = ["influxdb", "kafka", "kafka_server", "report"]
 
 
+MOST_GROWTH_MB = 80.0
+"""What buffers and caches take until they are full; `tests/integration/test_backpressure.py` has a backlog of 120 MB as well."""
+
+
 class Report:
     """Collects the rows. full: whether the faults have their full length."""
 
@@ -22,13 +26,14 @@ class Report:
         self._rows = rows
 
     def add(self, row: Row, how: str = "") -> None:
-        """Print a row and keep it for the table; a lost segment fails the test."""
+        """Print a row and keep it for the table; a lost segment, or memory without a bound, fails the test."""
         values = asdict(row) | {"fault": f"{row.fault}, {how}" if how else row.fault}
         print(f"\n{values}")
         if self._rows is not None:
             with self._rows.open("a") as file:
                 file.write(json.dumps(values) + "\n")
         assert row.lost == 0
+        assert row.growth < MOST_GROWTH_MB, "memory grows under the fault"
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

