@@ -22,7 +22,7 @@ from kafka import KafkaConsumer, KafkaProducer, OffsetAndMetadata, TopicPartitio
 
 from streams import metrics
 from streams.alert import StreamState, close_all, from_json, open_alerts, step, tick, to_json
-from streams.connection import MANY_AT_ONCE, BrokerError, Rebalance, client_options, open_admin
+from streams.connection import MANY_AT_ONCE, BrokerError, Rebalance, client_options, open_admin, polled
 from streams.events import ALERT_STATE_TOPIC, ALERTS_TOPIC, SCORES_TOPIC, EventError, QualityAlert, SegmentScore
 from streams.notify import Courier
 from streams.policy import AlertPolicy, Alerts, load_policy
@@ -31,7 +31,7 @@ from streams.silence import Progress, Watermark
 
 log = logging.getLogger(__name__)
 
-POLL_MS, POLL_RECORDS = 200, 500
+POLL_SECONDS, POLL_RECORDS = 0.2, 500
 LOOK_SECONDS = 1.0
 """How often silence is judged."""
 
@@ -144,7 +144,7 @@ class AlertAgent:
             work.scores.subscribe([SCORES_TOPIC], listener=rebalance)
             watermark, looked = Watermark(), 0.0
             while not self._stop.is_set():
-                polled = work.scores.poll(timeout_ms=POLL_MS, max_records=POLL_RECORDS)
+                found = polled(work.scores, POLL_SECONDS, POLL_RECORDS)
                 if rebalance.seen.is_set():
                     rebalance.seen.clear()
                     self._drop()
@@ -153,8 +153,8 @@ class AlertAgent:
                 for one in work.scores.assignment():
                     if one.partition not in self._held:
                         self._take_over(work, one)
-                        polled.pop(one, None)
-                self._fold_all(work, {one: records for one, records in polled.items() if one.partition in self._held})
+                        found.pop(one, None)
+                self._fold_all(work, {one: records for one, records in found.items() if one.partition in self._held})
                 now = time.monotonic()
                 if now - looked >= LOOK_SECONDS and self._held:
                     if now - looked > BLIND_SECONDS:
@@ -179,12 +179,12 @@ class AlertAgent:
         work.scores.seek(at, work.start(at))
         log.info("alerts: partition %d, %d streams known", at.partition, len(held.streams))
 
-    def _fold_all(self, work: _Work, polled: dict[TopicPartition, list[Any]]) -> None:
+    def _fold_all(self, work: _Work, found: dict[TopicPartition, list[Any]]) -> None:
         """Fold scores; commit when their alerts and states are safe."""
-        for at, records in polled.items():
+        for at, records in found.items():
             self._fold(work, at, records)
-        if polled:
-            work.scores.commit({at: OffsetAndMetadata(records[-1].offset + 1, "", -1) for at, records in polled.items()})
+        if found:
+            work.scores.commit({at: OffsetAndMetadata(records[-1].offset + 1, "", -1) for at, records in found.items()})
 
     def _fold(self, work: _Work, at: TopicPartition, records: list[Any]) -> None:
         """Fold scores of a partition; their alerts and states are safe when it returns."""

@@ -26,6 +26,8 @@ from streams.settings import Settings
 from streams.sinks import Rejected, Sink, SinkError
 
 log = logging.getLogger(__name__)
+LONGEST_OUTAGE = 1_000_000.0
+"""Seconds that sink or scorer may be away; a broker takes 2^31 ms at most. Dead workers are known by their session."""
 
 
 def build_app(settings: Settings, make_pipeline: Callable[[], Awaitable[SegmentPipeline]], sink: Sink) -> faust.App:
@@ -42,6 +44,11 @@ def build_app(settings: Settings, make_pipeline: Callable[[], Awaitable[SegmentP
         consumer_auto_offset_reset="earliest",
         broker_session_timeout=settings.session_timeout,
         broker_heartbeat_interval=settings.session_timeout / 6,
+        # Faust asks for 90 s, and refuses a session that is longer than a request.
+        broker_request_timeout=max(90.0, settings.session_timeout),
+        # A worker that waits for its sink fetches nothing. After the default of 1,000 s it would leave its group, and Faust,
+        # which fetches only what is assigned to it, would never come back.
+        broker_max_poll_interval=LONGEST_OUTAGE,
         broker_commit_interval=1.0,
         # As large as a broker takes by default: Faust's own limit is under what a dead letter may need.
         producer_max_request_size=2**20,

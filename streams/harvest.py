@@ -23,7 +23,7 @@ from kafka import KafkaConsumer
 from scorer.errors import MediaError
 from streams import metrics
 from streams.clips import ClipStore
-from streams.connection import MANY_AT_ONCE, Rebalance, client_options
+from streams.connection import MANY_AT_ONCE, Rebalance, client_options, polled
 from streams.events import (
     ALERTS_TOPIC,
     SCORES_TOPIC,
@@ -39,7 +39,7 @@ from streams.queue import QueueTopic, clip_store
 from streams.settings import Settings
 
 log = logging.getLogger(__name__)
-POLL_MS, POLL_RECORDS = 500, 500
+POLL_SECONDS, POLL_RECORDS = 0.5, 500
 TOO_OLD_SECONDS = 600.0
 """A score that was made so long ago is passed over: its live segment has vanished."""
 
@@ -128,15 +128,15 @@ def _work(settings: Settings, store: ClipStore, inbox: Path, stop: threading.Eve
         consumer.subscribe([SCORES_TOPIC, ALERTS_TOPIC], listener=rebalance)
         harvest = Harvest(settings, store, topic, lambda found: runner.run(fetch_all(fetcher, found)))
         while not stop.is_set():
-            polled = consumer.poll(timeout_ms=POLL_MS, max_records=POLL_RECORDS)
+            found = polled(consumer, POLL_SECONDS, POLL_RECORDS)
             if rebalance.seen.is_set():
                 # What another worker stored of streams that are ours now is on the topic.
                 rebalance.seen.clear()
                 harvest.remember()
             # Scores before alerts: an alert names one of them.
-            for at in sorted(polled, key=lambda one: one.topic, reverse=True):
-                harvest.read(polled[at])
-            if polled:
+            for at in sorted(found, key=lambda one: one.topic, reverse=True):
+                harvest.read(found[at])
+            if found:
                 harvest.store()
                 consumer.commit()
 

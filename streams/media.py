@@ -67,7 +67,7 @@ class Fetcher:
         """The media of a segment as one local file; an init segment is put before it.
 
         Raises `MediaError`: kind "refused" where the settings do not allow the URI, "not-found", "too-large",
-        "timeout" or "unreachable".
+        "timeout" or "unreachable"; "setup" where this worker cannot keep what it fetches.
         """
         if init_uri is None and urlsplit(uri).scheme == "file":
             return LocalMedia(self._local(uri), temporary=False)
@@ -80,15 +80,23 @@ class Fetcher:
             ) from None
 
     async def _gather(self, uri: str, init_uri: str | None) -> LocalMedia:
-        with tempfile.NamedTemporaryFile(dir=self._directory, prefix="segment-", delete=False) as out:
-            media = LocalMedia(Path(out.name), temporary=True)
-            try:
+        media = None
+        try:
+            with tempfile.NamedTemporaryFile(dir=self._directory, prefix="segment-", delete=False) as out:
+                media = LocalMedia(Path(out.name), temporary=True)
                 for part in filter(None, (init_uri, uri)):
                     await self._append(part, cast(BinaryIO, out))
-            except BaseException:
+        except BaseException as error:
+            if media is not None:
                 media.discard()
-                raise
+            if isinstance(error, OSError):
+                raise self._own_fault(error) from error
+            raise
         return media
+
+    def _own_fault(self, error: OSError) -> MediaError:
+        """Of this worker, not of the segment: it waits until its disk can be written to again."""
+        return MediaError(f"{self._directory} (FVQ_DATA_DIR) cannot be written to: {error.strerror}", kind="setup")
 
     async def _append(self, uri: str, out: BinaryIO) -> None:
         scheme = urlsplit(uri).scheme
@@ -123,9 +131,12 @@ class Fetcher:
         return Path(path)
 
     def _copy(self, path: Path, out: BinaryIO) -> None:
-        with path.open("rb") as file:
-            while data := file.read(CHUNK):
-                self._write(data, out, str(path))
+        try:
+            with path.open("rb") as file:
+                while data := file.read(CHUNK):
+                    self._write(data, out, str(path))
+        except OSError as error:
+            raise MediaError(f"{path} cannot be read: {error.strerror}", kind="unreachable") from error
 
     async def _download(self, uri: str, out: BinaryIO) -> None:
         start = out.tell()
@@ -201,7 +212,10 @@ class Fetcher:
     def _write(self, data: bytes, out: BinaryIO, name: str) -> None:
         if out.tell() + len(data) > self._settings.fetch_max_mb * 2**20:
             raise MediaError(f"{name} is larger than FVQ_FETCH_MAX_MB ({self._settings.fetch_max_mb} MiB)", kind="too-large")
-        out.write(data)
+        try:
+            out.write(data)
+        except OSError as error:
+            raise self._own_fault(error) from error
 
 
 def is_public(address: ipaddress.IPv4Address | ipaddress.IPv6Address) -> bool:

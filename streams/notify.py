@@ -22,7 +22,7 @@ import urllib3
 from kafka import KafkaConsumer, OffsetAndMetadata, TopicPartition
 
 from streams import metrics
-from streams.connection import Rebalance, client_options
+from streams.connection import Rebalance, client_options, polled
 from streams.events import ALERTS_TOPIC, EventError, QualityAlert
 from streams.policy import Receiver
 from streams.settings import Settings
@@ -149,16 +149,16 @@ class Courier:
             while not self._stop.is_set():
                 # Polled while a receiver is down as well: a consumer that does not poll loses its partitions.
                 due = self._waiting and time.monotonic() >= self._next_try
-                polled = consumer.poll(timeout_ms=0 if due else 200, max_records=100)
+                found = polled(consumer, 0.0 if due else 0.2, 100)
                 if rebalance.seen.is_set():
                     # What waits is another worker's turn now, or is read again.
                     rebalance.seen.clear()
                     self._waiting.clear()
-                    polled = {}
+                    found = {}
                     for at in consumer.assignment():
                         committed = consumer.committed(at)
                         consumer.seek_to_beginning(at) if committed is None else consumer.seek(at, committed)
-                for at, records in polled.items():
+                for at, records in found.items():
                     self._waiting.extend((at, record.offset, self._wanted(record.value)) for record in records)
                 if len(self._waiting) >= MOST_WAITING:
                     consumer.pause(*consumer.assignment())

@@ -152,9 +152,11 @@ class Settings(BaseSettings):
         "second_model",
         "scorer_url",
         "influx_url",
+        "influx_token",
         "influx_token_file",
         "alert_policy",
         "kafka_user",
+        "kafka_password",
         "kafka_password_file",
         "kafka_ca_file",
         "kafka_cert_file",
@@ -206,13 +208,20 @@ class Settings(BaseSettings):
 
 def _secret(name: str, value: SecretStr | None, file: Path | None) -> str:
     if value is not None:
-        return value.get_secret_value()
-    if file is None:
+        secret = value.get_secret_value()
+    elif file is not None:
+        name = f"{name}_FILE"
+        try:
+            secret = file.read_text()
+        except (OSError, UnicodeDecodeError) as error:
+            raise SettingsError(name, f"cannot be read: {getattr(error, 'strerror', None) or error}") from error
+    else:
         raise SettingsError(name, f"is not set, nor is {name}_FILE")
-    try:
-        return file.read_text().strip()
-    except (OSError, UnicodeDecodeError) as error:
-        raise SettingsError(f"{name}_FILE", f"cannot be read: {getattr(error, 'strerror', None) or error}") from error
+    # Files and secret stores like to end with a newline. Inside it would be an error of whoever sends it, with the secret in it.
+    secret = secret.strip()
+    if not secret or not secret.isprintable():
+        raise SettingsError(name, "is empty" if not secret else "has a control character in it")
+    return secret
 
 
 def load_settings(**overrides: Any) -> Settings:

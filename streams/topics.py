@@ -26,6 +26,7 @@ RETENTION_HOURS = 168
 """Kafka's own default, said aloud so that a broker with another one does not decide how long answers are kept."""
 
 HOUR_MS = 3600 * 1000
+MIN_IN_SYNC = "min.insync.replicas"
 
 
 @dataclass(frozen=True)
@@ -58,6 +59,14 @@ def wanted_topics(partitions: int, retention_hours: int = RETENTION_HOURS) -> di
     return {name: TopicPlan(partitions, events) for name in PER_STREAM} | states
 
 
+def in_sync(replication: int) -> dict[str, str]:
+    """How many copies have a message before it is acknowledged, for topics of so many.
+
+    Kafka's default is one, the leader: what was acknowledged would be lost with its disk. Two of three let one broker be away.
+    """
+    return {MIN_IN_SYNC: "2"} if replication >= 3 else {}
+
+
 def create_topics(
     broker: str,
     partitions: int,
@@ -70,7 +79,8 @@ def create_topics(
     admin = open_admin(broker, security)
     try:
         for name, plan in wanted_topics(partitions, retention_hours).items():
-            topic = {"num_partitions": plan.partitions, "replication_factor": replication, "configs": plan.config}
+            config = plan.config | in_sync(replication)
+            topic = {"num_partitions": plan.partitions, "replication_factor": replication, "configs": config}
             try:
                 admin.create_topics({name: topic})
                 created.append(name)
@@ -112,6 +122,7 @@ def check_topics(
             reports.append(TopicReport(name, 0, 0, "missing: run `fvq topics create`"))
             continue
         copies = min((len(one["replica_nodes"]) for one in found), default=0)
+        config = configs[name]
         problems = []
         if len(found) != plan.partitions:
             problems.append(f"has {len(found)} partitions, wanted are {plan.partitions}")
@@ -120,7 +131,10 @@ def check_topics(
         for key, value in plan.config.items():
             if key == "retention.ms" and retention_hours is None:
                 continue
-            if (present := configs[name].get(key, value)) != value:
+            if (present := config.get(key, value)) != value:
+                problems.append(f"has {key}={present}, wanted is {value}")
+        for key, value in in_sync(copies).items():
+            if int(present := config.get(key, value)) < int(value):
                 problems.append(f"has {key}={present}, wanted is {value}")
         reports.append(TopicReport(name, len(found), copies, "; ".join(problems)))
     return reports

@@ -10,6 +10,7 @@ import threading
 from pathlib import Path
 
 import faust
+import faust.streams
 import mode.loop
 
 from scorer.errors import ModelError
@@ -57,6 +58,11 @@ def run_worker(settings: Settings) -> int:
         )
     if settings.scorer_url:
         raise SettingsError("FVQ_SCORER_URL", "this version has no remote scorer: leave it out to run the model in the worker")
+    if faust.streams._CStreamIterator is None:
+        raise SettingsError(
+            "NO_CYTHON",
+            "must not be set: without its C extension Faust acknowledges what it skips in a rebalance, which is lost then",
+        )
     configure_logging(settings)
     # Faust goes through its event loop several times for each message: in C that is a third of its time less.
     mode.loop.use("uvloop")

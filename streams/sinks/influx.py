@@ -116,6 +116,11 @@ class InfluxSink(Sink):
             if error.status in REFUSALS:
                 raise _RefusedError(reason) from error
             raise SinkError(reason, retry_after(error.headers)) from error
+        except ValueError:
+            # Not in its words, and no cause: a header that cannot be sent is quoted, the token's too.
+            raise SinkError(
+                f"InfluxDB {self._url}: the request cannot be sent; check FVQ_INFLUX_TOKEN and FVQ_INFLUX_URL"
+            ) from None
         except (HTTPError, OSError) as error:
             raise SinkError(f"InfluxDB {self._url} cannot be reached: {type(error).__name__}; check FVQ_INFLUX_URL") from error
 

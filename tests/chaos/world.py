@@ -23,7 +23,7 @@ from streams.events import DEAD_LETTER_TOPIC, SCORES_TOPIC, SEGMENTS_TOPIC, Segm
 from streams.topics import create_topics
 from streams.worker import free_port
 from tests.chaos.proxy import FaultProxy
-from tests.integration.harness import PYTHON, Follower, InfluxServer, KafkaServer, Worker, wait_for
+from tests.integration.harness import PYTHON, Follower, InfluxServer, KafkaServer, Worker, comes, wait_for
 
 FREE_WORKER = [PYTHON, "-m", "tests.chaos.free_worker"]
 STREAMS = 8
@@ -72,10 +72,14 @@ class Feeder:
         """Segments with this sequence or a later one were not announced yet, of any stream."""
         return len(self.sent) // STREAMS + 1
 
+    def end(self, seconds: float) -> None:
+        """Announce no more, within this time."""
+        self._stopped.set()
+        self._thread.join(seconds)
+
     def stop(self) -> set[str]:
         """Announce no more; the ids of all that the broker has acknowledged."""
-        self._stopped.set()
-        self._thread.join(250)
+        self.end(250)
         assert not self._thread.is_alive(), "the broker takes no segments"
         self._producer.close()
         return {event.segment_id for event in self.sent}
@@ -114,7 +118,7 @@ class World:
     workers: list[Worker] = field(default_factory=list)
     followers: dict[str, Follower] = field(default_factory=dict)
     peaks: dict[int, float] = field(default_factory=dict)
-    """Peak memory of a worker's process when the streams ran and nothing was wrong yet, MiB."""
+    """Peak memory of a worker's process when it first had answered all streams, MiB."""
 
     def start(self, *names: str) -> list[Worker]:
         """Workers that are started now and have their partitions when this returns; killed when the world ends."""
@@ -128,7 +132,6 @@ class World:
         self.recover()
         if len(self.workers) == len(started):
             self.row.recovery = 0.0  # the first ones recover from no fault
-        self.peaks |= {worker.process.pid: peak_mb(worker) for worker in started if worker.process is not None}
         return started
 
     def weigh(self) -> None:
@@ -158,6 +161,9 @@ class World:
             every=0.1,
         )
         self.row.recovery = max(self.row.recovery, took)
+        for worker in self.workers:
+            if worker.running and worker.process is not None and worker.process.pid not in self.peaks and has_partitions(worker):
+                self.peaks[worker.process.pid] = peak_mb(worker)
         return took
 
     def stop_one(self, worker: Worker) -> None:
@@ -174,7 +180,8 @@ class World:
         def unanswered() -> set[str]:
             return expected - {one.segment_id for one in self.answers()} - set(self.dead_letters())
 
-        wait_for(f"{self.row.fault}: an answer to each of {len(expected)}", lambda: not unanswered(), SETTLE_SECONDS)
+        comes(lambda: not unanswered(), SETTLE_SECONDS)
+        self.row.lost = len(unanswered())  # the report fails on it, with its row
         counts = Counter(one.segment_id for one in self.answers())
         self.row.segments, self.row.dead = len(expected), len(set(self.dead_letters()) & expected)
         self.row.duplicates = counts.total() - len(counts)
@@ -184,7 +191,6 @@ class World:
             wait_for(f"{self.row.fault}: InfluxDB has every score", lambda: set(self.stored()) == set(counts), SETTLE_SECONDS)
             stored = self.stored()
             assert set(stored.values()) == {1}, "a repeated score overwrites itself"
-        self.row.lost = len(unanswered())
         self.weigh()
         return self.row
 
@@ -246,6 +252,7 @@ def world(
                 print(worker.tail())
             raise
         finally:
+            feeder.end(5)  # else the topics of the next test would get what a failed one announces
             for worker in made.workers:
                 worker.kill()
             for follower in made.followers.values():
@@ -253,7 +260,8 @@ def world(
 
 
 def has_partitions(worker: Worker) -> bool:
-    """Whether a worker says that it is ready, whatever it says about its sink."""
+    """Whether a worker says that it is ready, whatever it says about its sink. Fails where it has ended by itself."""
+    assert worker.running, f"{worker.name} ended by itself"
     try:
         with urllib.request.urlopen(f"http://127.0.0.1:{worker.environment['FVQ_WEB_PORT']}/readyz", timeout=5):
             return True

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import random
 import signal
 import socket
 import subprocess
@@ -24,11 +25,13 @@ TOOL_MISSING = 3  # exit code of the scripts under deploy/
 
 
 def free_ports(count: int) -> int:
-    """The first of `count` adjacent ports that nobody has now."""
+    """The first of `count` adjacent ports that nobody has now.
+
+    From below those that outgoing connections are given: a client that looks for a server which is down must not get its port.
+    """
+    end = int(Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split()[0])
     for _ in range(100):
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            first = probe.getsockname()[1]
+        first = random.randrange(10_000, end - count)
         taken = []
         try:
             for port in range(first, first + count):
@@ -45,11 +48,19 @@ def free_ports(count: int) -> int:
 def wait_for(what: str, reached: Callable[[], bool], seconds: float, every: float = 0.2) -> float:
     """Seconds it took until `reached()`; fails the test with `what` when it is not in time."""
     begin = time.monotonic()
+    if not comes(reached, seconds, every):
+        pytest.fail(f"{what}: not within {seconds:.0f} s")
+    return time.monotonic() - begin
+
+
+def comes(reached: Callable[[], bool], seconds: float, every: float = 0.2) -> bool:
+    """Whether `reached()` within the time."""
+    begin = time.monotonic()
     while not reached():
         if time.monotonic() - begin > seconds:
-            pytest.fail(f"{what}: not within {seconds:.0f} s")
+            return False
         time.sleep(every)
-    return time.monotonic() - begin
+    return True
 
 
 class Server:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import logging
+import time
 from pathlib import Path
 
 import faust
 import pytest
 from kafka import KafkaConsumer
 
-from streams.connection import client_options, faust_credentials
+from streams.connection import client_options, faust_credentials, polled
 from streams.logs import LONGEST_CHARS, configure_logging
 from streams.settings import Settings, SettingsError
 
@@ -68,3 +69,32 @@ def test_a_log_line_has_an_end(capsys: pytest.CaptureFixture[str]) -> None:
         logging.getLogger().handlers[:], logging.getLogger().level = before
     assert len(line) < LONGEST_CHARS + 100
     assert "characters)" in line
+
+
+class SlowConsumer:
+    """A member of a group, or not yet one, that has nothing."""
+
+    def __init__(self, member: bool) -> None:
+        self.member = member
+        self.asked: list[int] = []
+
+    def assignment(self) -> set[str]:
+        return {"a partition"} if self.member else set()
+
+    def poll(self, timeout_ms: int, max_records: int) -> dict[str, list[str]]:
+        self.asked.append(timeout_ms)
+        return {}
+
+
+@pytest.mark.parametrize("member", [True, False])
+def test_a_member_does_not_wait_within_the_client(member: bool) -> None:
+    """In it, a member turns in circles while a broker hangs, and keeps a little of each turn."""
+    consumer = SlowConsumer(member)
+    began = time.monotonic()
+    assert polled(consumer, 0.1, 10) == {}
+    waited = time.monotonic() - began
+    if member:
+        assert max(consumer.asked) <= 10
+        assert waited >= 0.1, "it waits all the same"
+    else:
+        assert consumer.asked == [100], "it joins while it waits"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import ipaddress
+import resource
 import socket
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -37,6 +38,7 @@ async def server() -> AsyncIterator[TestServer]:
     app.router.add_get("/media.ts", _fixed(body=b"media"))
     app.router.add_get("/init.mp4", _fixed(body=b"init-"))
     app.router.add_get("/big", _fixed(body=b"x" * (3 << 20)))
+    app.router.add_get("/half", _fixed(body=b"x" * (1 << 19)))
     app.router.add_get("/down", _fixed(status=500))
     app.router.add_get("/slow", _slow)
     app.router.add_get("/flaky", flaky)
@@ -202,3 +204,31 @@ async def test_secrets_in_a_uri_are_not_repeated(tmp_path: Path) -> None:
 )
 def test_public_addresses(address: str, public: bool) -> None:
     assert is_public(ipaddress.ip_address(address)) is public
+
+
+async def test_a_disk_that_is_full_is_no_fault_of_the_segment(tmp_path: Path, server: TestServer) -> None:
+    local = tmp_path / "roots/local.ts"
+    local.parent.mkdir()
+    local.write_bytes(b"x" * 300_000)
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    # What a write sees is what it sees on a full disk: an error, after a part of it.
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, before[1]))
+    try:
+        for uri, init, media_roots in (
+            (str(server.make_url("/half")), None, ()),
+            (local.as_uri(), str(server.make_url("/init.mp4")), (local.parent,)),
+        ):
+            with pytest.raises(MediaError, match="FVQ_DATA_DIR") as failed:
+                await fetched(tmp_path, uri, init, media_roots=list(media_roots))
+            assert failed.value.kind == "setup", "the worker's own: it waits"
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert list((tmp_path / "inbox").iterdir()) == []
+
+
+async def test_an_inbox_that_is_gone_is_no_fault_of_the_segment(tmp_path: Path, server: TestServer) -> None:
+    async with Fetcher(settings(), tmp_path / "inbox") as fetcher:
+        (tmp_path / "inbox").rmdir()
+        with pytest.raises(MediaError, match="FVQ_DATA_DIR") as failed:
+            await fetcher.fetch(str(server.make_url("/media.ts")))
+    assert failed.value.kind == "setup"

@@ -95,9 +95,33 @@ def test_influx_needs_a_token_which_never_shows(monkeypatch: pytest.MonkeyPatch,
     file.write_text("from-file\n")
     monkeypatch.setenv("FVQ_INFLUX_TOKEN_FILE", str(file))
     assert load_settings().influx_secret() == "from-file"
+    monkeypatch.setenv("FVQ_INFLUX_TOKEN", "")
+    assert load_settings().influx_secret() == "from-file", "empty means unset, as everywhere"
     file.unlink()
     with pytest.raises(SettingsError, match="FVQ_INFLUX_TOKEN_FILE"):
         load_settings().influx_secret()
+
+
+@pytest.mark.parametrize("name", ["INFLUX_TOKEN", "KAFKA_PASSWORD"])
+def test_a_secret_is_what_can_be_sent(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, name: str) -> None:
+    monkeypatch.setenv("FVQ_KAFKA_USER", "fvq")
+
+    def secret() -> str:
+        settings = load_settings()
+        return settings.influx_secret() if name == "INFLUX_TOKEN" else settings.kafka_secret()
+
+    monkeypatch.setenv(f"FVQ_{name}", " s3cret\n")
+    assert secret() == "s3cret", "secret stores like to add a newline"
+    monkeypatch.setenv(f"FVQ_{name}", "s3\ncret")
+    with pytest.raises(SettingsError, match=f"FVQ_{name}: has a control character") as wrong:
+        secret()
+    assert "cret" not in str(wrong.value).replace("FVQ_INFLUX", "")
+    monkeypatch.delenv(f"FVQ_{name}")
+    file = tmp_path / "secret"
+    file.write_text("\n")
+    monkeypatch.setenv(f"FVQ_{name}_FILE", str(file))
+    with pytest.raises(SettingsError, match=f"FVQ_{name}_FILE: is empty"):
+        secret()
 
 
 def test_the_reference_page_is_up_to_date() -> None:

@@ -1,0 +1,43 @@
+"""The Faust app's own settings, where its defaults would break a promise."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import faust
+import pytest
+
+from streams.app import build_app
+from streams.score import SegmentPipeline
+from streams.settings import Settings
+from streams.sinks.sqlite import SqliteSink
+from streams.worker import run_worker
+
+DAY = 24 * 3600.0
+
+
+async def no_pipeline() -> SegmentPipeline:
+    raise AssertionError("the app is not started")
+
+
+def app(folder: Path, **settings: float) -> faust.App:
+    return build_app(Settings(broker="127.0.0.1:1", data_dir=folder, **settings), no_pipeline, SqliteSink(folder))  # type: ignore[arg-type]
+
+
+def test_a_worker_that_waits_for_its_sink_for_days_stays_in_its_group(tmp_path: Path) -> None:
+    interval = app(tmp_path).conf.broker_max_poll_interval
+    assert interval > 7 * DAY
+    assert interval * 1000 < 2**31, "a broker refuses more"
+
+
+@pytest.mark.parametrize("seconds", [6.0, 300.0])
+def test_every_session_that_the_settings_allow_is_one_that_faust_takes(tmp_path: Path, seconds: float) -> None:
+    conf = app(tmp_path, session_timeout=seconds).conf
+    assert conf.broker_session_timeout == seconds
+    assert conf.broker_request_timeout >= seconds
+
+
+def test_a_faust_without_its_extension_is_refused(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr("faust.streams._CStreamIterator", None)
+    with pytest.raises(Exception, match="NO_CYTHON"):
+        run_worker(Settings(broker="127.0.0.1:1", data_dir=tmp_path))
