@@ -29,6 +29,10 @@ log = logging.getLogger(__name__)
 LONGEST_OUTAGE = 1_000_000.0
 """Seconds that sink or scorer may be away; a broker takes 2^31 ms at most. Dead workers are known by their session."""
 
+STUCK_SECONDS = 300.0
+"""A scorer that takes so long for a batch will not end: a driver hangs. It cannot be stopped, so a new process has to be
+started by who asks for `/healthz`."""
+
 
 def build_app(settings: Settings, make_pipeline: Callable[[], Awaitable[SegmentPipeline]], sink: Sink) -> faust.App:
     """The worker's app. make_pipeline: called once in the app's event loop, before the first message."""
@@ -147,7 +151,7 @@ def build_app(settings: Settings, make_pipeline: Callable[[], Awaitable[SegmentP
             lambda: app.should_stop,
         )
 
-    _add_pages(app, sink)
+    _add_pages(app, sink, lambda: max((one.scoring_seconds() for one in pipelines), default=0.0))
     return app
 
 
@@ -169,13 +173,15 @@ def _refused(message: Message, rejected: Rejected) -> DeadLetter:
     return dead_letter(message, kind="sink", reason=rejected.reason, segment_id=rejected.score.segment_id)
 
 
-def _add_pages(app: faust.App, sink: Sink) -> None:
+def _add_pages(app: faust.App, sink: Sink, scoring_seconds: Callable[[], float]) -> None:
     @app.page("/metrics")
     async def show_metrics(page: Any, _request: Any) -> Response:
         return page.bytes(generate_latest(), content_type=CONTENT_TYPE_LATEST.split(";")[0])
 
     @app.page("/healthz")
     async def healthz(page: Any, _request: Any) -> Response:
+        if (seconds := scoring_seconds()) > STUCK_SECONDS:
+            return page.json({"status": f"the scorer has been at work on one batch for {seconds:.0f} s"}, status=503)
         return page.json({"status": "alive"})
 
     @app.page("/readyz")

@@ -22,8 +22,8 @@ MANY_AT_ONCE = {"fetch_min_bytes": 65536, "fetch_max_wait_ms": 200}
 are waited for, not long."""
 
 
-GLANCE_MS = 10
-"""How long a poll itself may wait."""
+GLANCE_MS, JOINING_SECONDS = 10, 0.05
+"""How long a poll itself may wait, and how long a consumer without partitions waits for the next one."""
 
 
 class BrokerError(Exception):
@@ -98,12 +98,10 @@ def polled(consumer: Any, seconds: float, most: int) -> dict[Any, list[Any]]:
     consumer: a kafka-python `KafkaConsumer`. most: messages at a time. What kafka-python (3.0) itself does while it waits is to
     turn in circles as soon as a heartbeat is overdue: with a broker that hangs, a whole core and 12 MiB a second.
     """
-    if not consumer.assignment():
-        # Not a member yet, and so without a heartbeat; it joins while it waits.
-        return dict(consumer.poll(timeout_ms=int(seconds * 1000), max_records=most))
-    found = dict(consumer.poll(timeout_ms=GLANCE_MS, max_records=most))
+    found = dict(consumer.poll(timeout_ms=min(GLANCE_MS, int(seconds * 1000)), max_records=most))
     if not found:
-        time.sleep(seconds)
+        # Joining its group takes a member several polls.
+        time.sleep(seconds if consumer.assignment() else min(seconds, JOINING_SECONDS))
     return found
 
 

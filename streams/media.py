@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import fnmatch
 import ipaddress
+import logging
 import os
 import socket
 import tempfile
@@ -24,6 +25,7 @@ from aiohttp.abc import AbstractResolver, ResolveResult
 from scorer.errors import MediaError
 from streams.settings import Settings
 
+log = logging.getLogger(__name__)
 MAX_REDIRECTS = 3
 ATTEMPTS = 3
 CHUNK = 1 << 16
@@ -38,9 +40,12 @@ class LocalMedia:
     temporary: bool
 
     def discard(self) -> None:
-        """Delete it, where it is ours."""
+        """Delete it, where it is ours. A disk that does not even do that is no fault of the segment."""
         if self.temporary:
-            self.path.unlink(missing_ok=True)
+            try:
+                self.path.unlink(missing_ok=True)
+            except OSError as error:
+                log.warning("%s cannot be deleted: %s", self.path, error.strerror)
 
 
 class Fetcher:
@@ -82,6 +87,7 @@ class Fetcher:
     async def _gather(self, uri: str, init_uri: str | None) -> LocalMedia:
         media = None
         try:
+            self._directory.mkdir(parents=True, exist_ok=True)  # it may have been cleaned away
             with tempfile.NamedTemporaryFile(dir=self._directory, prefix="segment-", delete=False) as out:
                 media = LocalMedia(Path(out.name), temporary=True)
                 for part in filter(None, (init_uri, uri)):

@@ -87,6 +87,7 @@ class SegmentPipeline:
         self._pool = pool
         self._scorer = scorer
         self._second = second
+        self._scoring_since: float | None = None
         # One thread: a model takes one batch at a time.
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="scorer")
 
@@ -123,7 +124,12 @@ class SegmentPipeline:
         """Stop the scorer's thread after the batch under way."""
         self._thread.shutdown(wait=False, cancel_futures=True)
 
+    def scoring_seconds(self) -> float:
+        """How long the scorer has had the batch that it works on; 0 where it has none."""
+        return 0.0 if self._scoring_since is None else time.monotonic() - self._scoring_since
+
     async def _score(self, clips: list[SampledClip]) -> list[ClipScore | ModelError]:
+        self._scoring_since = time.monotonic()
         try:
             scores = await asyncio.get_running_loop().run_in_executor(self._thread, self._scorer.score, clips)
             if len(scores) != len(clips):
@@ -134,6 +140,8 @@ class SegmentPipeline:
             if len(clips) == 1:
                 return [error]
             return [answer for clip in clips for answer in await self._score([clip])]
+        finally:
+            self._scoring_since = None
 
     async def _second_opinions(self, clips: list[SampledClip]) -> list[ClipScore | None]:
         """The second model's scores, where there is one. It only helps to choose clips: its failure holds nothing back."""

@@ -220,7 +220,7 @@ def _secret(name: str, value: SecretStr | None, file: Path | None) -> str:
     # Files and secret stores like to end with a newline. Inside it would be an error of whoever sends it, with the secret in it.
     secret = secret.strip()
     if not secret or not secret.isprintable():
-        raise SettingsError(name, "is empty" if not secret else "has a control character in it")
+        raise SettingsError(name, "is empty" if not secret else "has a character in it that is not printable")
     return secret
 
 

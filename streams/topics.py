@@ -135,7 +135,7 @@ def check_topics(
                 problems.append(f"has {key}={present}, wanted is {value}")
         for key, value in in_sync(copies).items():
             if int(present := config.get(key, value)) < int(value):
-                problems.append(f"has {key}={present}, wanted is {value}")
+                problems.append(f"has {key}={present}, wanted is {value}: change it with kafka-configs.sh --alter")
         reports.append(TopicReport(name, len(found), copies, "; ".join(problems)))
     return reports
 

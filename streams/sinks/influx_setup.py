@@ -57,6 +57,9 @@ def set_up(settings: Settings) -> list[str]:
     except InfluxDBError as error:
         # The client's own: a token for a bucket does not see the organisation.
         raise SinkError(f"InfluxDB {settings.influx_url}: {error}; {NEEDED}") from error
+    except ValueError:
+        # Not in its words, and no cause: what cannot be sent is quoted, the token's characters too.
+        raise SinkError(f"InfluxDB {settings.influx_url}: the request cannot be sent; check FVQ_INFLUX_TOKEN") from None
     except (HTTPError, OSError) as error:
         raise SinkError(f"InfluxDB {settings.influx_url} cannot be reached: {type(error).__name__}") from error
 

@@ -29,7 +29,7 @@ def free_ports(count: int) -> int:
 
     From below those that outgoing connections are given: a client that looks for a server which is down must not get its port.
     """
-    end = int(Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split()[0])
+    end = max(20_000, int(Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split()[0]))
     for _ in range(100):
         first = random.randrange(10_000, end - count)
         taken = []

@@ -6,8 +6,9 @@ from pathlib import Path
 
 import faust
 import pytest
+from aiohttp.test_utils import TestClient, TestServer
 
-from streams.app import build_app
+from streams.app import _add_pages, build_app
 from streams.score import SegmentPipeline
 from streams.settings import Settings
 from streams.sinks.sqlite import SqliteSink
@@ -41,3 +42,14 @@ def test_a_faust_without_its_extension_is_refused(monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr("faust.streams._CStreamIterator", None)
     with pytest.raises(Exception, match="NO_CYTHON"):
         run_worker(Settings(broker="127.0.0.1:1", data_dir=tmp_path))
+
+
+@pytest.mark.parametrize(("seconds", "status"), [(0.0, 200), (200.0, 200), (400.0, 503)])
+async def test_who_asks_for_health_hears_of_a_scorer_that_hangs(tmp_path: Path, seconds: float, status: int) -> None:
+    made = faust.App("health", broker="kafka://127.0.0.1:1", datadir=tmp_path)
+    _add_pages(made, SqliteSink(tmp_path), lambda: seconds)
+    made.web.init_server()
+    async with TestClient(TestServer(made.web.web_app)) as client:
+        answer = await client.get("/healthz")
+        assert answer.status == status
+        assert ("400 s" in await answer.text()) == (status == 503)

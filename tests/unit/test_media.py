@@ -226,9 +226,14 @@ async def test_a_disk_that_is_full_is_no_fault_of_the_segment(tmp_path: Path, se
     assert list((tmp_path / "inbox").iterdir()) == []
 
 
-async def test_an_inbox_that_is_gone_is_no_fault_of_the_segment(tmp_path: Path, server: TestServer) -> None:
+async def test_an_inbox_that_is_gone_is_made_anew_or_waited_for(tmp_path: Path, server: TestServer) -> None:
     async with Fetcher(settings(), tmp_path / "inbox") as fetcher:
         (tmp_path / "inbox").rmdir()
+        media = await fetcher.fetch(str(server.make_url("/media.ts")))
+        assert media.path.read_bytes() == b"media"
+        media.discard()
+        (tmp_path / "inbox").rmdir()
+        (tmp_path / "inbox").touch()
         with pytest.raises(MediaError, match="FVQ_DATA_DIR") as failed:
             await fetcher.fetch(str(server.make_url("/media.ts")))
     assert failed.value.kind == "setup"

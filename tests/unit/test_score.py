@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import threading
 from concurrent.futures import Future
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -200,3 +201,24 @@ def test_whatever_comes_is_answered(value: bytes) -> None:
         else:
             assert SegmentScore.from_bytes(answer.to_bytes()) == answer
         assert isinstance(other, SegmentScore)
+
+
+async def test_a_scorer_that_hangs_is_seen() -> None:
+    release = threading.Event()
+
+    class Hangs(BrightnessScorer):
+        def score(self, clips: Any) -> Any:
+            release.wait(20)
+            return super().score(clips)
+
+    media: Any = Media()
+    pipeline = SegmentPipeline(Settings(live_window=None), media, media, Hangs())
+    sampled = await pipeline.sample([message("100")])
+    assert pipeline.scoring_seconds() == 0
+    scoring = asyncio.create_task(pipeline.score(sampled))
+    await asyncio.sleep(0.2)
+    assert pipeline.scoring_seconds() >= 0.1
+    release.set()
+    await scoring
+    assert pipeline.scoring_seconds() == 0
+    pipeline.close()
