@@ -144,7 +144,7 @@ class AlertAgent:
             work.scores.subscribe([SCORES_TOPIC], listener=rebalance)
             watermark, looked = Watermark(), 0.0
             while not self._stop.is_set():
-                found = polled(work.scores, POLL_SECONDS, POLL_RECORDS)
+                found = polled(work.scores, rebalance, POLL_SECONDS, POLL_RECORDS)
                 if rebalance.seen.is_set():
                     rebalance.seen.clear()
                     self._drop()

@@ -22,8 +22,8 @@ MANY_AT_ONCE = {"fetch_min_bytes": 65536, "fetch_max_wait_ms": 200}
 are waited for, not long."""
 
 
-GLANCE_MS, JOINING_SECONDS = 10, 0.05
-"""How long a poll itself may wait, and how long a consumer without partitions waits for the next one."""
+GLANCE_MS = 10
+"""How long a poll itself may wait."""
 
 
 class BrokerError(Exception):
@@ -92,19 +92,6 @@ def check_broker(broker: str, security: dict[str, Any] | None = None) -> None:
     open_admin(broker, security, request_seconds=5.0).close()
 
 
-def polled(consumer: Any, seconds: float, most: int) -> dict[Any, list[Any]]:
-    """Messages that a member of a group has, by partition; waits for some as long as told, and hardly longer.
-
-    consumer: a kafka-python `KafkaConsumer`. most: messages at a time. What kafka-python (3.0) itself does while it waits is to
-    turn in circles as soon as a heartbeat is overdue: with a broker that hangs, a whole core and 12 MiB a second.
-    """
-    found = dict(consumer.poll(timeout_ms=min(GLANCE_MS, int(seconds * 1000)), max_records=most))
-    if not found:
-        # Joining its group takes a member several polls.
-        time.sleep(seconds if consumer.assignment() else min(seconds, JOINING_SECONDS))
-    return found
-
-
 class Rebalance(ConsumerRebalanceListener):
     """Notes rebalances. What is to be done is done after the poll: what a listener raises, the client swallows.
 
@@ -127,3 +114,19 @@ class Rebalance(ConsumerRebalanceListener):
     def on_partitions_assigned(self, assigned: Any) -> None:  # noqa: ARG002
         self.under_way.clear()
         self.seen.set()
+
+
+def polled(consumer: Any, rebalance: Rebalance, seconds: float, most: int) -> dict[Any, list[Any]]:
+    """Messages that a member of a group has, by partition; waits for some as long as told, and hardly longer.
+
+    consumer: a kafka-python `KafkaConsumer` with this listener. most: messages at a time. While kafka-python (3.0) itself waits,
+    it turns in circles as soon as a heartbeat is overdue: with a broker that hangs, a whole core and 12 MiB a second.
+    """
+    wait_ms = int(seconds * 1000)
+    if rebalance.under_way.is_set() or not consumer.assignment():
+        # It joins its group while it waits; with glances alone it never would, at the embedded broker.
+        return dict(consumer.poll(timeout_ms=wait_ms, max_records=most))
+    found = dict(consumer.poll(timeout_ms=min(GLANCE_MS, wait_ms), max_records=most))
+    if not found:
+        time.sleep(seconds)
+    return found

@@ -128,7 +128,7 @@ def _work(settings: Settings, store: ClipStore, inbox: Path, stop: threading.Eve
         consumer.subscribe([SCORES_TOPIC, ALERTS_TOPIC], listener=rebalance)
         harvest = Harvest(settings, store, topic, lambda found: runner.run(fetch_all(fetcher, found)))
         while not stop.is_set():
-            found = polled(consumer, POLL_SECONDS, POLL_RECORDS)
+            found = polled(consumer, rebalance, POLL_SECONDS, POLL_RECORDS)
             if rebalance.seen.is_set():
                 # What another worker stored of streams that are ours now is on the topic.
                 rebalance.seen.clear()

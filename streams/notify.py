@@ -149,7 +149,7 @@ class Courier:
             while not self._stop.is_set():
                 # Polled while a receiver is down as well: a consumer that does not poll loses its partitions.
                 due = self._waiting and time.monotonic() >= self._next_try
-                found = polled(consumer, 0.0 if due else 0.2, 100)
+                found = polled(consumer, rebalance, 0.0 if due else 0.2, 100)
                 if rebalance.seen.is_set():
                     # What waits is another worker's turn now, or is read again.
                     rebalance.seen.clear()

@@ -10,7 +10,7 @@ import faust
 import pytest
 from kafka import KafkaConsumer
 
-from streams.connection import client_options, faust_credentials, polled
+from streams.connection import Rebalance, client_options, faust_credentials, polled
 from streams.logs import LONGEST_CHARS, configure_logging
 from streams.settings import Settings, SettingsError
 
@@ -86,11 +86,16 @@ class SlowConsumer:
         return {}
 
 
-@pytest.mark.parametrize(("member", "seconds", "least"), [(True, 0.2, 0.2), (False, 0.2, 0.05), (True, 0.0, 0.0)])
-def test_a_member_does_not_wait_within_the_client(member: bool, seconds: float, least: float) -> None:
-    """In it, a member turns in circles while a broker hangs, and keeps a little of each turn."""
-    consumer = SlowConsumer(member)
+@pytest.mark.parametrize(
+    ("member", "joining", "seconds", "asked"),
+    [(True, False, 0.2, 10), (True, False, 0.0, 0), (False, False, 0.2, 200), (True, True, 0.2, 200)],
+)
+def test_a_member_does_not_wait_within_the_client(member: bool, joining: bool, seconds: float, asked: int) -> None:
+    """In it, a member turns in circles while a broker hangs, and keeps a little of each turn; who is none yet joins in it."""
+    consumer, rebalance = SlowConsumer(member), Rebalance()
+    if joining:
+        rebalance.on_partitions_revoked([])
     began = time.monotonic()
-    assert polled(consumer, seconds, 10) == {}
-    assert time.monotonic() - began >= least, "it waits all the same"
-    assert consumer.asked == [min(10, 1000 * seconds)]
+    assert polled(consumer, rebalance, seconds, 10) == {}
+    assert asked > 10 or time.monotonic() - began >= seconds, "it waits all the same"
+    assert consumer.asked == [asked]
