@@ -67,8 +67,7 @@ def build_app(settings: Settings, make_pipeline: Callable[[], Awaitable[SegmentP
         web_host=settings.web_host,
         web_port=settings.web_port,
     )
-    raw = {"key_type": bytes, "value_type": bytes, "key_serializer": "raw", "value_serializer": "raw"}
-    segments = app.topic(SEGMENTS_TOPIC, **raw)
+    segments = app.topic(SEGMENTS_TOPIC, key_type=bytes, value_type=bytes, key_serializer="raw", value_serializer="raw")
 
     async def checkpoint(stream: Any, events: list[Any], answers: list[Answer]) -> None:
         """Make the answers of a batch safe, then acknowledge its inputs: 'nothing is lost' is true or false here."""

@@ -85,19 +85,19 @@ class Fetcher:
             ) from None
 
     async def _gather(self, uri: str, init_uri: str | None) -> LocalMedia:
-        media = None
         try:
             self._directory.mkdir(parents=True, exist_ok=True)  # it may have been cleaned away
             with tempfile.NamedTemporaryFile(dir=self._directory, prefix="segment-", delete=False) as out:
                 media = LocalMedia(Path(out.name), temporary=True)
-                for part in filter(None, (init_uri, uri)):
-                    await self._append(part, cast(BinaryIO, out))
-        except BaseException as error:
-            if media is not None:
-                media.discard()
-            if isinstance(error, OSError):
-                raise self._own_fault(error) from error
-            raise
+                try:
+                    for part in filter(None, (init_uri, uri)):
+                        await self._append(part, cast(BinaryIO, out))
+                    out.flush()  # here, where a disk that is full leaves no file behind
+                except BaseException:
+                    media.discard()
+                    raise
+        except OSError as error:
+            raise self._own_fault(error) from error
         return media
 
     def _own_fault(self, error: OSError) -> MediaError:

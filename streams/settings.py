@@ -219,8 +219,10 @@ def _secret(name: str, value: SecretStr | None, file: Path | None) -> str:
         raise SettingsError(name, f"is not set, nor is {name}_FILE")
     # Files and secret stores like to end with a newline. Inside it would be an error of whoever sends it, with the secret in it.
     secret = secret.strip()
-    if not secret or not secret.isprintable():
-        raise SettingsError(name, "is empty" if not secret else "has a character in it that is not printable")
+    if not secret:
+        raise SettingsError(name, "is empty")
+    if not secret.isprintable():
+        raise SettingsError(name, "has a character in it that is not printable")
     return secret
 
 

@@ -333,7 +333,7 @@ def _one(out: Path, content: str, person: str, how: Degradation | None) -> dict[
     if record.exists():
         row: dict[str, Any] = json.loads(record.read_text()) | {"person": person}
         # Targets are opinions, and change more often than pictures.
-        return row | {"mos": how.target} if how and how.target is not None else row
+        return row | {"mos": label(how, row["vmaf"])} if how else row
     row = {
         "path": clip.name,
         "content": content,

@@ -17,10 +17,12 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 from influxdb_client import InfluxDBClient, Point, WritePrecision
+from influxdb_client.client.exceptions import InfluxDBError
 from influxdb_client.client.write_api import SYNCHRONOUS
 from influxdb_client.rest import ApiException
 from urllib3.exceptions import HTTPError
@@ -108,25 +110,34 @@ class InfluxSink(Sink):
         await self._call(self._writer.write, bucket=self._bucket, record=points, write_precision=WritePrecision.MS)
 
     async def _call(self, function: Any, *arguments: Any, **keywords: Any) -> Any:
-        try:
+        with sink_errors(self._url):
             return await asyncio.to_thread(function, *arguments, **keywords)
-        except ApiException as error:
-            # The body may hold what was sent, never the token: that is in a request header.
-            reason = f"InfluxDB {self._url} answered {error.status} {error.reason}: {str(error.body)[:300]}"
-            if error.status in REFUSALS:
-                raise _RefusedError(reason) from error
-            raise SinkError(reason, retry_after(error.headers)) from error
-        except ValueError:
-            # Not in its words, and no cause: a header that cannot be sent is quoted, the token's too.
-            raise SinkError(
-                f"InfluxDB {self._url}: the request cannot be sent; check FVQ_INFLUX_TOKEN and FVQ_INFLUX_URL"
-            ) from None
-        except (HTTPError, OSError) as error:
-            raise SinkError(f"InfluxDB {self._url} cannot be reached: {type(error).__name__}; check FVQ_INFLUX_URL") from error
 
 
 class _RefusedError(SinkError):
     """The server refuses what it was sent."""
+
+
+@contextmanager
+def sink_errors(url: str, needed: str = "") -> Iterator[None]:
+    """Whatever goes wrong with the server or on the way to it is a `SinkError`. needed: what the user has to have for it."""
+    hint = f"; {needed}" if needed else ""
+    try:
+        yield
+    except ApiException as error:
+        # The body may hold what was sent, never the token: that is in a request header.
+        reason = f"InfluxDB {url} answered {error.status} {error.reason}: {str(error.body)[:300]}{hint}"
+        if error.status in REFUSALS:
+            raise _RefusedError(reason) from error
+        raise SinkError(reason, retry_after(error.headers)) from error
+    except InfluxDBError as error:
+        # The client's own: a token for a bucket does not see the organisation.
+        raise SinkError(f"InfluxDB {url}: {error}{hint}") from error
+    except ValueError:
+        # Not in its words, and no cause: a header that cannot be sent is quoted, the token's too.
+        raise SinkError(f"InfluxDB {url}: the request cannot be sent; check FVQ_INFLUX_TOKEN and FVQ_INFLUX_URL") from None
+    except (HTTPError, OSError) as error:
+        raise SinkError(f"InfluxDB {url} cannot be reached: {type(error).__name__}; check FVQ_INFLUX_URL") from error
 
 
 def retry_after(headers: Mapping[str, str] | None) -> float:

@@ -9,14 +9,10 @@ from __future__ import annotations
 from typing import Any
 
 from influxdb_client import BucketRetentionRules, InfluxDBClient, TaskCreateRequest
-from influxdb_client.client.exceptions import InfluxDBError
 from influxdb_client.domain.bucket import Bucket
-from influxdb_client.rest import ApiException
-from urllib3.exceptions import HTTPError
 
 from streams.settings import Settings
-from streams.sinks.base import SinkError
-from streams.sinks.influx import MEASUREMENT, TIMEOUT_MS
+from streams.sinks.influx import MEASUREMENT, TIMEOUT_MS, sink_errors
 
 DAY = 24 * 3600
 NEEDED = "the set-up needs a token that may create buckets and tasks, and FVQ_INFLUX_ORG"
@@ -44,24 +40,13 @@ scores() |> aggregateWindow(every: 1h, fn: count, timeSrc: "_start", createEmpty
 def set_up(settings: Settings) -> list[str]:
     """Create the buckets and the task that are missing; returns one line about each. Raises `SinkError`."""
     assert settings.influx_url
-    try:
-        with InfluxDBClient(settings.influx_url, settings.influx_secret(), org=settings.influx_org, timeout=TIMEOUT_MS) as client:
-            return [
-                _bucket(client, settings.influx_bucket, settings.influx_retention_days),
-                _bucket(client, hourly_bucket(settings), settings.influx_hourly_days),
-                _task(client, settings),
-            ]
-    except ApiException as error:
-        answer = f"answered {error.status} {error.reason}: {str(error.body)[:300]}"
-        raise SinkError(f"InfluxDB {settings.influx_url} {answer}; {NEEDED}") from error
-    except InfluxDBError as error:
-        # The client's own: a token for a bucket does not see the organisation.
-        raise SinkError(f"InfluxDB {settings.influx_url}: {error}; {NEEDED}") from error
-    except ValueError:
-        # Not in its words, and no cause: what cannot be sent is quoted, the token's characters too.
-        raise SinkError(f"InfluxDB {settings.influx_url}: the request cannot be sent; check FVQ_INFLUX_TOKEN") from None
-    except (HTTPError, OSError) as error:
-        raise SinkError(f"InfluxDB {settings.influx_url} cannot be reached: {type(error).__name__}") from error
+    url, token = settings.influx_url, settings.influx_secret()
+    with sink_errors(url, NEEDED), InfluxDBClient(url, token, org=settings.influx_org, timeout=TIMEOUT_MS) as client:
+        return [
+            _bucket(client, settings.influx_bucket, settings.influx_retention_days),
+            _bucket(client, hourly_bucket(settings), settings.influx_hourly_days),
+            _task(client, settings),
+        ]
 
 
 def hourly_bucket(settings: Settings) -> str:

@@ -137,8 +137,8 @@ class World:
     def weigh(self) -> None:
         """Note how far the memory of the workers that are still there has grown."""
         for worker in self.workers:
-            if worker.running and worker.process is not None and worker.process.pid in self.peaks:
-                self.row.growth = max(self.row.growth, peak_mb(worker) - self.peaks[worker.process.pid])
+            if worker.running and worker.pid in self.peaks:
+                self.row.growth = max(self.row.growth, peak_mb(worker) - self.peaks[worker.pid])
 
     def answers(self) -> list[SegmentScore]:
         """All scores that an outside reader has seen so far."""
@@ -162,8 +162,8 @@ class World:
         )
         self.row.recovery = max(self.row.recovery, took)
         for worker in self.workers:
-            if worker.running and worker.process is not None and worker.process.pid not in self.peaks and has_partitions(worker):
-                self.peaks[worker.process.pid] = peak_mb(worker)
+            if worker.running and worker.pid not in self.peaks and has_partitions(worker):
+                self.peaks[worker.pid] = peak_mb(worker)
         return took
 
     def stop_one(self, worker: Worker) -> None:
@@ -273,14 +273,12 @@ def has_partitions(worker: Worker) -> bool:
 
 def peak_mb(worker: Worker) -> float:
     """The most memory that a worker's own process has had at a time, MiB."""
-    assert worker.process is not None
-    status = Path(f"/proc/{worker.process.pid}/status").read_text()
+    status = Path(f"/proc/{worker.pid}/status").read_text()
     return int(next(line.split()[1] for line in status.splitlines() if line.startswith("VmHWM"))) / 1024
 
 
 def children(worker: Worker) -> list[int]:
     """Process ids of a worker's sampling children."""
-    assert worker.process is not None
     found = []
     for folder in Path("/proc").glob("[0-9]*"):
         try:
@@ -288,7 +286,7 @@ def children(worker: Worker) -> list[int]:
             command = folder.joinpath("cmdline").read_bytes()
         except (OSError, IndexError):
             continue  # it ended meanwhile
-        if parent == worker.process.pid and b"spawn_main" in command:
+        if parent == worker.pid and b"spawn_main" in command:
             found.append(int(folder.name))
     return found
 

@@ -168,6 +168,12 @@ class Worker:
         return self
 
     @property
+    def pid(self) -> int:
+        """Of the life that it has now, or had last."""
+        assert self.process is not None
+        return self.process.pid
+
+    @property
     def running(self) -> bool:
         return self.process is not None and self.process.poll() is None
 

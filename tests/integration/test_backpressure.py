@@ -52,8 +52,7 @@ def metric(port: int, name: str) -> list[float]:
 
 def resident_mb(worker: Worker) -> float:
     """Memory of a worker's own process, MiB."""
-    assert worker.process is not None
-    return int(Path(f"/proc/{worker.process.pid}/statm").read_text().split()[1]) * resource.getpagesize() / 2**20
+    return int(Path(f"/proc/{worker.pid}/statm").read_text().split()[1]) * resource.getpagesize() / 2**20
 
 
 @contextmanager

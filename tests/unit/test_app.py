@@ -10,7 +10,7 @@ from aiohttp.test_utils import TestClient, TestServer
 
 from streams.app import _add_pages, build_app
 from streams.score import SegmentPipeline
-from streams.settings import Settings
+from streams.settings import Settings, SettingsError
 from streams.sinks.sqlite import SqliteSink
 from streams.worker import run_worker
 
@@ -40,7 +40,7 @@ def test_every_session_that_the_settings_allow_is_one_that_faust_takes(tmp_path:
 
 def test_a_faust_without_its_extension_is_refused(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr("faust.streams._CStreamIterator", None)
-    with pytest.raises(Exception, match="NO_CYTHON"):
+    with pytest.raises(SettingsError, match="NO_CYTHON"):
         run_worker(Settings(broker="127.0.0.1:1", data_dir=tmp_path))
 
 

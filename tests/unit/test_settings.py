@@ -115,7 +115,7 @@ def test_a_secret_is_what_can_be_sent(monkeypatch: pytest.MonkeyPatch, tmp_path:
     monkeypatch.setenv(f"FVQ_{name}", "s3\ncret")
     with pytest.raises(SettingsError, match=f"FVQ_{name}: has a character in it that is not printable") as wrong:
         secret()
-    assert "cret" not in str(wrong.value).replace("FVQ_INFLUX", "")
+    assert "cret" not in str(wrong.value)
     monkeypatch.delenv(f"FVQ_{name}")
     file = tmp_path / "secret"
     file.write_text("\n")

@@ -16,10 +16,9 @@ def test_what_is_acknowledged_outlives_a_broker_where_there_are_three(replicatio
 
 
 class Cluster:
-    """A cluster of three brokers, as far as an admin client shows it. in_sync: what its topics are set to."""
+    """A cluster of three brokers, as far as an admin client shows it."""
 
-    def __init__(self, in_sync: str = "1") -> None:
-        self.in_sync = in_sync
+    def __init__(self) -> None:
         self.created: dict[str, Any] = {}
 
     def create_topics(self, wanted: dict[str, Any]) -> None:
