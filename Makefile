@@ -1,5 +1,5 @@
 # Everything runs in .venv, which `make setup` makes; targets that need it call it, so one command does all.
-SOURCE ?= deploy/demo/face.mp4
+SOURCE ?= examples/face.mp4
 PY := .venv/bin/python
 
 .DEFAULT_GOAL := help
@@ -9,13 +9,13 @@ help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 setup: ## make .venv and install the project into it
-	@deploy/setup
+	@scripts/setup
 
 demo: setup ## play a face video as a live stream and watch its scores (SOURCE=file or folder)
 	@.venv/bin/fvq up --source "$(SOURCE)"
 
 loop-demo: setup ## score, queue, rate (by script), train, promote and score anew: the whole loop in some minutes
-	@$(PY) deploy/demo/loop.py
+	@$(PY) examples/loop.py
 
 # Two at a time, each with servers of its own: much of a test of the real ones is waiting. A file's tests stay together.
 test: lint servers ## lint, then all tests: unit, integration, end to end
@@ -36,29 +36,29 @@ chaos: setup servers ## kill, hang and fill what the workers rely on; account fo
 	@$(PY) -m tests.chaos
 
 kafka: setup ## start a real Apache Kafka here (FVQ_KAFKA_PORT, FVQ_KAFKA_DIR)
-	@deploy/kafka/kafka start
+	@scripts/kafka/kafka start
 
 kafka-stop: ## stop it
-	@deploy/kafka/kafka stop
+	@scripts/kafka/kafka stop
 
 influxdb: ## start a real InfluxDB 2.7 here (FVQ_INFLUXDB_PORT, FVQ_INFLUXDB_DIR)
-	@deploy/influxdb/influxdb start
+	@scripts/influxdb/influxdb start
 
 influxdb-stop: ## stop it
-	@deploy/influxdb/influxdb stop
+	@scripts/influxdb/influxdb stop
 
 # Here and not in the tests, so that the progress shows. Code 3, a missing tool, is the tests' to answer: they skip, or fail with CI=true.
 servers: ## fetch Kafka, build InfluxDB and install Chromium, for the tests that use the real ones
-	@deploy/kafka/kafka fetch || [ $$? = 3 ]
-	@deploy/influxdb/influxdb build || [ $$? = 3 ]
-	@deploy/browser || [ $$? = 3 ]
+	@scripts/kafka/kafka fetch || [ $$? = 3 ]
+	@scripts/influxdb/influxdb build || [ $$? = 3 ]
+	@scripts/browser || [ $$? = 3 ]
 
 constraints: ## move constraints.txt to the newest versions that fit together
-	@deploy/constraints
+	@scripts/constraints
 
 clip: setup ## make the demo clip again
-	@$(PY) deploy/demo/make_clip.py deploy/demo/face.mp4
+	@$(PY) examples/make_clip.py examples/face.mp4
 
 clean: ## remove .venv, caches and what demos and tests left
 	rm -rf .venv build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis fvq-data demo-out
-	find streams scorer training tests deploy -name __pycache__ -type d -prune -exec rm -rf {} +
+	find streams scorer training tests examples scripts -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,6 +1,6 @@
 """The whole loop: a stream is scored, its hard clips are queued, rated and learned, and the worker scores them anew.
 
-    python deploy/demo/loop.py [--json] [--keep FOLDER] [--broker HOST:PORT]
+    python examples/loop.py [--json] [--keep FOLDER] [--broker HOST:PORT]
 
 Every step is what a user runs: `fvq worker`, the rating store behind `fvq rate`, `fvq train --from-queue`, `fvq promote`. Only
 the raters are scripted: softness in a face is twice as bad to them as to the labels that the shipped model learned from, and
@@ -36,17 +36,17 @@ from rich.console import Console
 from rich.table import Table
 
 from scorer.registry import Registry
-from streams.broker import EmbeddedBroker, die_with_parent
 from streams.events import SCORES_TOPIC, SEGMENTS_TOPIC, TRAINING_TOPIC, SegmentEvent, SegmentScore
-from streams.harvest import harvest_group
-from streams.queue import read_queue
+from streams.kafka.embedded import EmbeddedBroker, die_with_parent
+from streams.kafka.topics import create_topics
+from streams.local.up import wait_read
+from streams.queue.agent import harvest_group
+from streams.queue.topic import read_queue
 from streams.rating.store import RatingStore
 from streams.settings import Settings, load_settings
-from streams.topics import create_topics
-from streams.up import wait_read
-from training.synth import REFERENCE_LABEL, degrade, label, ladders, make_reference, measure, synthesise
+from training.data.synth import REFERENCE_LABEL, degrade, label, ladders, make_reference, measure, synthesise
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[1]
 RECIPE = ROOT / "training/recipes/nano_adapter.yaml"
 STREAMS = 5
 SECONDS = 1.0

@@ -1,6 +1,6 @@
 """Makes the demo's clip: 24 s of a person's face whose quality drops after 8 s and recovers after 16 s.
 
-    python deploy/demo/make_clip.py deploy/demo/face.mp4
+    python examples/make_clip.py examples/face.mp4
 
 The picture is NASA's portrait of Eileen Collins (public domain; scikit-image ships it). A slow hand-held camera moves over
 it; the middle third has been through a picture of 160 pixels and a starved encoder, as a live channel in trouble would.

@@ -15,8 +15,8 @@ from rich.console import Console
 from rich.table import Table
 
 from scorer.errors import MediaError, ModelError
-from streams.connection import BrokerError, check_broker, client_options
-from streams.queue import clip_store
+from streams.kafka.connection import BrokerError, check_broker, client_options
+from streams.queue.topic import clip_store
 from streams.settings import Settings, SettingsError
 from streams.sinks import SinkError, open_sink
 
@@ -117,7 +117,7 @@ def _ffmpeg(_: Settings) -> Check:
 def _model(settings: Settings) -> Check:
     def attempt() -> str:
         from scorer.engine import load_engine
-        from streams.reload import registry_of
+        from streams.models.follow import registry_of
 
         engine = load_engine(settings.model, settings.device, registry_of(settings))
         return f"{engine.model.name}@{engine.model.version}"

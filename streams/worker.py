@@ -16,16 +16,16 @@ import mode.loop
 from scorer.errors import ModelError
 from scorer.sampling import SamplerPool
 from scorer.spec import Scorer
-from streams.alerting import running_alerts
-from streams.app import build_app
-from streams.connection import BrokerError, check_broker, client_options
-from streams.harvest import running_harvest
+from streams.alerts.agent import running_alerts
+from streams.kafka.connection import BrokerError, check_broker, client_options
 from streams.logs import configure_logging
-from streams.media import Fetcher
-from streams.score import SegmentPipeline
+from streams.media.fetch import Fetcher
+from streams.queue.agent import running_harvest
+from streams.queue.retention import running_sweep
+from streams.scoring.app import build_app
+from streams.scoring.pipeline import SegmentPipeline
 from streams.settings import Settings, SettingsError
 from streams.sinks import open_sink
-from streams.sweep import running_sweep
 
 __all__ = ["BrokerError", "check_broker", "free_port", "run_worker"]
 
@@ -70,7 +70,7 @@ def run_worker(settings: Settings) -> int:
     if settings.web_port == 0:
         settings = settings.model_copy(update={"web_port": free_port(settings.web_host)})
     try:
-        from streams.reload import ReloadingScorer, follow, registry_of
+        from streams.models.follow import ReloadingScorer, follow, registry_of
     except ImportError as error:
         raise ModelError(f"{error.name} is not installed: pip install 'fvq-monitor[serve]'") from error
     scorer = ReloadingScorer(settings, registry_of(settings))
@@ -111,7 +111,7 @@ def run_worker(settings: Settings) -> int:
 def _second(settings: Settings, first: Scorer) -> Scorer:
     """The second model, which takes the same clips as the first."""
     from scorer.engine import load_engine
-    from streams.reload import registry_of
+    from streams.models.follow import registry_of
 
     assert settings.second_model
     second = load_engine(settings.second_model, settings.device, registry_of(settings))

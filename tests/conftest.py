@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.media import make_clip, make_odd_file
+from tests.support.media import make_clip, make_odd_file
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -17,7 +17,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 @pytest.fixture(scope="session")
 def odd_file(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
-    """A file of `tests.media.ODD_FILES` by its name; made once."""
+    """A file of `tests.support.media.ODD_FILES` by its name; made once."""
     folder = tmp_path_factory.mktemp("odd")
     return lambda name: make_odd_file(folder, name)
 

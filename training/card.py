@@ -7,7 +7,7 @@ from typing import Any
 
 
 def write_card(directory: Path, metrics: dict[str, Any], *, people: int, clips: int) -> None:
-    """Write `README.md` into a model directory from the metrics of `training.train.train`."""
+    """Write `README.md` into a model directory from the metrics of `training.nano.train.train`."""
     ladders = "\n".join(f"| {kind} | {row['right']} / {row['steps']} |" for kind, row in metrics["by_kind"].items())
     recipe = metrics["recipe"]
     steps = f"{recipe['stage1_steps']} steps of stage I, {recipe['stage2_steps']} of stage II"
@@ -57,7 +57,7 @@ people are few: expect less on other cameras, skin tones, make-up and light than
 
 
 def write_adapter_card(directory: Path, metrics: dict[str, Any], data: str) -> None:
-    """Write `README.md` into an adapter's directory. metrics: of `training.tune.tune`; data: the reader's report."""
+    """Write `README.md` into an adapter's directory. metrics: of `training.adapter.tune.tune`; data: the reader's report."""
     recipe, base = metrics["recipe"], metrics["base"]
     splits = [split for split in ("val", "test") if split in metrics]
     names = {

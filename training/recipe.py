@@ -1,6 +1,7 @@
 """Recipes: what a training run depends on besides its data, as YAML, and `fvq train`'s way to the pipeline that runs it.
 
-A recipe that names a `base` tunes an adapter on it (`training.tune`); the others make a whole small model (`training.train`).
+A recipe that names a `base` tunes an adapter on it (`training.adapter.tune`); the others make a whole small model
+(`training.nano.train`).
 """
 
 from __future__ import annotations
@@ -54,7 +55,7 @@ class StagePart(_Part):
 
 
 class GatePart(_Part):
-    """What a model has to reach before it takes another's place (`training.promote`), against that other on the same clips."""
+    """What a model has to reach, compared on the same clips, before it takes another's place (`training.evaluation.gate`)."""
 
     reference_srcc_drop: float = Field(default=0.01, ge=0)
     """How much lower its SRCC on the reference set may be: the old must not be forgotten."""
@@ -107,16 +108,16 @@ def load_tune_recipe(path: Path) -> TuneRecipe:
 def run(recipe: Path, data: Path, dev: Path | None, out: Path) -> dict[str, Any]:
     """Run a recipe of either kind; returns the metrics that are beside the model in `out`, or none beside the main process.
 
-    data: a labels file of `fvq synth`, or for an adapter any source that `training.readers` reads. dev: labels of other
+    data: a labels file of `fvq synth`, or for an adapter any source that `training.data.rated` reads. dev: labels of other
     people; an adapter's data has its own splits. Raises ValueError where they do not fit the recipe.
     """
     if "base" not in _mapping(recipe):
-        from training.train import Recipe, train
+        from training.nano.train import Recipe, train
 
         if dev is None:
             raise ValueError(f"{recipe}: it makes a whole model, and needs --dev")
         return train(Recipe.load(recipe), data, dev, out)
-    from training.tune import tune
+    from training.adapter.tune import tune
 
     if dev is not None:
         raise ValueError(f"{recipe}: it tunes an adapter, whose data has splits of its own; leave --dev out")

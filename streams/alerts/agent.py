@@ -21,13 +21,13 @@ from typing import Any
 from kafka import KafkaConsumer, KafkaProducer, OffsetAndMetadata, TopicPartition
 
 from streams import metrics
-from streams.alert import StreamState, close_all, from_json, open_alerts, step, tick, to_json
-from streams.connection import MANY_AT_ONCE, BrokerError, Rebalance, client_options, open_admin, polled
+from streams.alerts.delivery import Courier
+from streams.alerts.detector import StreamState, close_all, from_json, open_alerts, step, tick, to_json
+from streams.alerts.policy import AlertPolicy, Alerts, load_policy
+from streams.alerts.watermark import Progress, Watermark
 from streams.events import ALERT_STATE_TOPIC, ALERTS_TOPIC, SCORES_TOPIC, EventError, QualityAlert, SegmentScore
-from streams.notify import Courier
-from streams.policy import AlertPolicy, Alerts, load_policy
+from streams.kafka.connection import MANY_AT_ONCE, BrokerError, Rebalance, client_options, open_admin, polled
 from streams.settings import Settings
-from streams.silence import Progress, Watermark
 
 log = logging.getLogger(__name__)
 

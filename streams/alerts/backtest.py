@@ -22,9 +22,9 @@ from statistics import median, quantiles
 import numpy as np
 from numpy.typing import NDArray
 
-from streams.alert import StreamState, step
+from streams.alerts.detector import StreamState, step
+from streams.alerts.policy import Alerts
 from streams.events import SegmentScore, Signals
-from streams.policy import Alerts
 
 SEGMENT_SECONDS = 2.0
 DAY = 86400.0
@@ -136,7 +136,7 @@ class Evaluation:
 def load_ladders() -> list[Ladder]:
     """The ladders that the package ships."""
     cells: dict[str, dict[tuple[str, int, int], float]] = {}
-    with resources.files("streams").joinpath("assets/ladders.csv").open() as file:
+    with resources.files("streams.alerts").joinpath("ladders.csv").open() as file:
         for row in csv.DictReader(file):
             key = row["framing"], int(row["window"]), int(row["step"])
             cells.setdefault(row["person"], {})[key] = float(row["score"])

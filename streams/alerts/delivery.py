@@ -22,9 +22,9 @@ import urllib3
 from kafka import KafkaConsumer, OffsetAndMetadata, TopicPartition
 
 from streams import metrics
-from streams.connection import Rebalance, client_options, polled
+from streams.alerts.policy import Receiver
 from streams.events import ALERTS_TOPIC, EventError, QualityAlert
-from streams.policy import Receiver
+from streams.kafka.connection import Rebalance, client_options, polled
 from streams.settings import Settings
 
 log = logging.getLogger(__name__)

@@ -15,8 +15,8 @@ from datetime import datetime, timedelta
 
 from pydantic import TypeAdapter
 
+from streams.alerts.policy import Alerts, Black, Frozen, Timing
 from streams.events import AlertKind, QualityAlert, SegmentScore
-from streams.policy import Alerts, Black, Frozen, Timing
 
 MOST_RENDITIONS = 32
 """Courses kept of one stream; encoders have fewer, and a broken packager must not grow the state without end."""

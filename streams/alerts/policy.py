@@ -8,7 +8,7 @@
 
 Every override whose labels a stream carries is laid over `alerts`, in the order of the file. What is not named keeps its
 default. `receivers` says where alerts are delivered; addresses and tokens can be in files or in the environment.
-`python -m streams.policy` prints the reference tables of docs/alerts.md.
+`python -m streams.alerts.policy` prints the reference tables of docs/alerts.md.
 """
 
 from __future__ import annotations

@@ -12,8 +12,8 @@ from typing import Any
 
 from kafka import KafkaConsumer, TopicPartition
 
-from streams.connection import client_options
 from streams.events import SEGMENTS_TOPIC
+from streams.kafka.connection import client_options
 from streams.settings import Settings
 
 REQUEST_MS = 5000

@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 
 from scorer.errors import MediaError, ModelError
-from streams.rating.commands import app as rate_app
+from streams.cli.rate import app as rate_app
 from streams.settings import Settings, SettingsError, load_settings
 
 app = typer.Typer(
@@ -39,7 +39,7 @@ def score(
     model: Annotated[str | None, typer.Option(help="A shipped name or a model's directory, instead of FVQ_MODEL.")] = None,
 ) -> None:
     """Score files without any server: one score per file, and the course over its segments."""
-    from streams.files import score_files
+    from streams.local.files import score_files
 
     form = "json" if as_json else "csv" if as_csv else "table"
     raise typer.Exit(score_files(files, load_settings(model=model), form=form, plot=plot))
@@ -53,7 +53,7 @@ def up(
     as_json: JsonFlag = False,
 ) -> None:
     """Run everything on this machine: broker, worker, store; play the source and show its scores."""
-    from streams.up import run_up
+    from streams.local.up import run_up
 
     raise typer.Exit(run_up(load_settings(), source, fast=fast, segment_seconds=segment_seconds, as_json=as_json))
 
@@ -75,8 +75,8 @@ def ingest(
     label: Annotated[list[str] | None, typer.Option(help="A label of the stream, NAME=VALUE; may be repeated.")] = None,
 ) -> None:
     """Play files as live streams into Kafka; the segments are cut into FVQ_DATA_DIR/ingest and stay there."""
-    from streams.connection import client_options
     from streams.ingest.files import announce, cut, events_of, find_sources, in_order, now
+    from streams.kafka.connection import client_options
 
     settings = load_settings()
     labels = dict(_label(one) for one in label or [])
@@ -101,8 +101,8 @@ def topics_create(
     retention_hours: Annotated[int, typer.Option(min=1, help="Hours that messages are kept.")] = 168,
 ) -> None:
     """Create the topics that are missing; those that are there stay as they are."""
-    from streams.connection import client_options
-    from streams.topics import create_topics
+    from streams.kafka.connection import client_options
+    from streams.kafka.topics import create_topics
 
     settings = load_settings()
     for name in create_topics(_broker(settings), partitions, replication, retention_hours, client_options(settings)):
@@ -117,8 +117,8 @@ def topics_check(
     as_json: JsonFlag = False,
 ) -> None:
     """Compare the topics with what is wanted; the exit code is 1 where they differ."""
-    from streams.connection import client_options
-    from streams.topics import check_topics
+    from streams.kafka.connection import client_options
+    from streams.kafka.topics import check_topics
 
     settings = load_settings()
     reports = check_topics(_broker(settings), partitions, replication, retention_hours, client_options(settings))
@@ -138,7 +138,7 @@ LimitsOfOption = Annotated[list[str] | None, typer.Option("--label", help="A lab
 @alerts_app.command("check")
 def alerts_check(policy: PolicyOption = None, label: LimitsOfOption = None) -> None:
     """Check a policy and its receivers' secrets; print the limits of a stream with these labels as JSON."""
-    from streams.policy import check_policy
+    from streams.alerts.policy import check_policy
 
     settings = load_settings()
     print(check_policy(policy or settings.alert_policy).of(dict(_label(one) for one in label or [])).model_dump_json(indent=2))
@@ -154,9 +154,9 @@ def alerts_evaluate(
     as_json: JsonFlag = False,
 ) -> None:
     """Detection delay, missed incidents and false alarms on streams with known incidents, made from real scores."""
-    from streams.incidents import evaluate as run
-    from streams.incidents import table
-    from streams.policy import load_policy
+    from streams.alerts.backtest import evaluate as run
+    from streams.alerts.backtest import table
+    from streams.alerts.policy import load_policy
 
     limits = load_policy(policy or load_settings().alert_policy).of(dict(_label(one) for one in label or []))
     report = run(limits, days, cuts, seed).report()
@@ -185,7 +185,7 @@ def synth(
     seed: Annotated[int, typer.Option(help="The same seed makes the same files.")] = 0,
 ) -> None:
     """Make degraded segments with labels from clean clips and stills."""
-    from training.synth import find_sources, synthesise
+    from training.data.synth import find_sources, synthesise
 
     print(synthesise(out, find_sources(sources), steps=steps, variants=variants, seconds=seconds, jobs=jobs, seed=seed))
 
@@ -213,7 +213,7 @@ def train(
     from training import recipe as recipes
 
     if from_queue:
-        from streams.models import tune_from_queue
+        from streams.models.publish import tune_from_queue
 
         metrics = tune_from_queue(load_settings(), recipe, rated, data, dev, out)
     elif rated is not None:
@@ -239,8 +239,8 @@ def evaluate(
     from rich.console import Console
 
     from scorer.engine import load_engine
-    from streams.reload import registry_of
-    from training import report
+    from streams.models.follow import registry_of
+    from training.evaluation import report
 
     settings = load_settings()
     found = report.evaluate(load_engine(model, settings.device, registry_of(settings)), data, train_data)
@@ -265,8 +265,8 @@ def ablate(
     """Fit the model without each of its parts, to see what each is worth."""
     from rich.console import Console
 
-    from training import ablate as ablation
-    from training.train import Recipe
+    from training.nano import ablate as ablation
+    from training.nano.train import Recipe
 
     found = ablation.ablate(Recipe.load(recipe), data, dev, work, seeds)
     print(json.dumps(found)) if as_json else Console().print(ablation.table(found))
@@ -281,8 +281,8 @@ def crossvalidate(
     folds: Annotated[int, typer.Option(min=2, help="Parts that the people are divided into.")] = 5,
 ) -> None:
     """Fit the recipe on four fifths of the people and score the fifth, five times; prints JSON."""
-    from training.crossvalidate import crossvalidate as run
-    from training.train import Recipe
+    from training.nano.crossvalidate import crossvalidate as run
+    from training.nano.train import Recipe
 
     print(json.dumps(run(Recipe.load(recipe), data, dev, work, folds)))
 
@@ -304,7 +304,7 @@ def promote(
     as_json: JsonFlag = False,
 ) -> None:
     """Let a model serve, if the gate holds: about as good on the reference, better on the newly rated."""
-    from streams.models import promote_model
+    from streams.models.publish import promote_model
 
     raise typer.Exit(promote_model(load_settings(), model, name, reference, rated, gate, as_json))
 
@@ -315,7 +315,7 @@ def queue_ls(
     as_json: JsonFlag = False,
 ) -> None:
     """List the clips that wait, oldest first."""
-    from streams.queue_commands import list_examples
+    from streams.cli.queue import list_examples
 
     list_examples(load_settings(), stream, as_json)
 
@@ -323,7 +323,7 @@ def queue_ls(
 @queue_app.command("show")
 def queue_show(example: Annotated[str, typer.Argument(help="The clip's id, or its first characters.")]) -> None:
     """Print all that is known of a clip, as JSON."""
-    from streams.queue_commands import show_example
+    from streams.cli.queue import show_example
 
     show_example(load_settings(), example)
 
@@ -333,7 +333,7 @@ def queue_export(
     folder: Annotated[Path, typer.Argument(help="Folder for the clips and queue.csv; made if it is missing.")],
 ) -> None:
     """Copy all clips into a folder, with a table whose column `mos` is to be filled in."""
-    from streams.queue_commands import export
+    from streams.cli.queue import export
 
     raise typer.Exit(export(load_settings(), folder))
 
@@ -344,7 +344,7 @@ def queue_rm(
     stream: Annotated[str | None, typer.Option(help="All clips of this stream, with their ratings.")] = None,
 ) -> None:
     """Delete clips for good: from the queue, the clip store and the ratings."""
-    from streams.queue_commands import remove
+    from streams.cli.queue import remove
 
     raise typer.Exit(remove(load_settings(), examples or [], stream))
 
@@ -352,7 +352,7 @@ def queue_rm(
 @models_app.command("ls")
 def models_ls(as_json: JsonFlag = False) -> None:
     """List all versions."""
-    from streams.models import list_models
+    from streams.models.publish import list_models
 
     list_models(load_settings(), as_json)
 
@@ -360,7 +360,7 @@ def models_ls(as_json: JsonFlag = False) -> None:
 @models_app.command("show")
 def models_show(model: Annotated[str, typer.Argument(help="`name@version`, or a name for its current version.")]) -> None:
     """Print a version's manifest: files, digests, metrics, gate."""
-    from streams.models import show_model
+    from streams.models.publish import show_model
 
     show_model(load_settings(), model)
 
@@ -368,7 +368,7 @@ def models_show(model: Annotated[str, typer.Argument(help="`name@version`, or a 
 @models_app.command("rollback")
 def models_rollback(name: Annotated[str, typer.Argument(help="The model.")]) -> None:
     """Let the version before serve again."""
-    from streams.models import roll_back
+    from streams.models.publish import roll_back
 
     roll_back(load_settings(), name)
 
@@ -402,7 +402,7 @@ def main() -> None:
         _fail(f"{error.name} is not installed: pip install 'fvq-monitor[serve,train]'", 1)
     except Exception as error:
         # Late import: the broker's client takes a while, and only some commands need it.
-        from streams.connection import BrokerError
+        from streams.kafka.connection import BrokerError
 
         if not isinstance(error, BrokerError):
             raise

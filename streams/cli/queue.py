@@ -13,9 +13,9 @@ from rich.table import Table
 from rich.text import Text
 
 from scorer.errors import MediaError
+from streams.cli.rate import forget_clips, forget_stream
 from streams.events import StreamDeletion, TrainingExample
-from streams.queue import clip_store, open_queue, read_queue
-from streams.rating.commands import forget_clips, forget_stream
+from streams.queue.topic import clip_store, open_queue, read_queue
 from streams.settings import Settings
 
 SHOWN_ID = 12

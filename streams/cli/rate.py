@@ -113,9 +113,9 @@ def run_page(settings: Settings, port: int, scale: str, pause_after: int) -> Non
     """Serve until told to stop. Raises `BrokerError` where the queue cannot be read."""
     from aiohttp import web
 
-    from streams.queue import clip_store, read_deletions
-    from streams.rating.app import RatingPage, make_app
+    from streams.queue.topic import clip_store, read_deletions
     from streams.rating.playable import PlayableClips
+    from streams.rating.server import RatingPage, make_app
     from streams.rating.store import RatingStore
 
     if scale not in ("acr", "slider"):

@@ -19,9 +19,9 @@ from kafka.errors import KafkaError
 
 from scorer.errors import MediaError
 from scorer.sampling import probe
-from streams.connection import BrokerError
 from streams.events import SEGMENTS_TOPIC, SegmentEvent
-from streams.files import find_videos
+from streams.kafka.connection import BrokerError
+from streams.local.files import find_videos
 
 CUT_TIMEOUT = 600
 TS_CODECS = {"h264", "hevc", "mpeg2video", "mpeg1video", "mpeg4"}

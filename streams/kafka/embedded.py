@@ -15,7 +15,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from streams.connection import BrokerError
+from streams.kafka.connection import BrokerError
 from streams.worker import free_port
 
 PR_SET_PDEATHSIG = 1

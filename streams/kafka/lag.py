@@ -14,8 +14,8 @@ from typing import Any
 from kafka import KafkaConsumer, TopicPartition
 
 from streams import metrics
-from streams.connection import client_options
 from streams.events import SEGMENTS_TOPIC
+from streams.kafka.connection import client_options
 from streams.settings import Settings
 
 log = logging.getLogger(__name__)

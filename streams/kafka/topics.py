@@ -8,7 +8,6 @@ from typing import Any
 from kafka.admin import ConfigResource, ConfigResourceType
 from kafka.errors import KafkaError, TopicAlreadyExistsError
 
-from streams.connection import BrokerError, open_admin
 from streams.events import (
     ALERT_STATE_TOPIC,
     ALERTS_TOPIC,
@@ -18,6 +17,7 @@ from streams.events import (
     SEGMENTS_TOPIC,
     TRAINING_TOPIC,
 )
+from streams.kafka.connection import BrokerError, open_admin
 
 PER_STREAM = (SEGMENTS_TOPIC, SCORES_TOPIC, ALERTS_TOPIC, DEAD_LETTER_TOPIC)
 """Topics keyed by stream: all have the same number of partitions, as Faust's tables need."""

@@ -150,7 +150,7 @@ def score_files(
     A file that cannot be scored is reported in its place, the others are scored, and the exit code is 1.
     """
     from scorer.engine import load_engine
-    from streams.reload import registry_of
+    from streams.models.follow import registry_of
 
     files = find_videos(paths)
     if not files:
@@ -180,7 +180,7 @@ def score_files(
             progress.advance(task)
     writer.close()
     if plot is not None and courses:
-        from streams.plot import plot_courses
+        from streams.local.plot import plot_courses
 
         plot_courses(courses, plot)
     return 1 if failed else 0

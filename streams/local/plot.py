@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from scorer.spec import LEVELS
 
 if TYPE_CHECKING:
-    from streams.files import ScoredWindow
+    from streams.local.files import ScoredWindow
 
 LEVEL_COLOURS = ("#c0392b", "#e67e22", "#f1c40f", "#9acd32", "#2e8b57")
 THUMBNAILS = 12

@@ -28,10 +28,8 @@ from rich.markup import escape
 from rich.table import Table
 
 from scorer.errors import MediaError
-from streams.alerting import alert_group
-from streams.broker import EmbeddedBroker, die_with_parent
-from streams.connection import client_options
-from streams.course import clock, describe, find_drops
+from streams.alerts.agent import alert_group
+from streams.alerts.delivery import describe as describe_alert
 from streams.events import (
     ALERTS_TOPIC,
     DEAD_LETTER_TOPIC,
@@ -41,12 +39,14 @@ from streams.events import (
     SegmentEvent,
     SegmentScore,
 )
-from streams.files import score_bar
-from streams.harvest import harvest_group
 from streams.ingest.files import CutSegment, Source, announce, cut, events_of, find_sources, in_order
-from streams.notify import describe as describe_alert
+from streams.kafka.connection import client_options
+from streams.kafka.embedded import EmbeddedBroker, die_with_parent
+from streams.kafka.topics import create_topics
+from streams.local.drops import clock, describe, find_drops
+from streams.local.files import score_bar
+from streams.queue.agent import harvest_group
 from streams.settings import Settings
-from streams.topics import create_topics
 from streams.worker import free_port
 
 ANSWER_SECONDS = 120.0

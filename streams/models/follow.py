@@ -20,8 +20,8 @@ from scorer.errors import ModelError
 from scorer.registry import Registry
 from scorer.spec import ClipScore, ModelId, SampledClip, SamplerSpec
 from streams import metrics
-from streams.connection import client_options
 from streams.events import MODELS_TOPIC, EventError, ModelUpdate
+from streams.kafka.connection import client_options
 from streams.settings import Settings
 
 log = logging.getLogger(__name__)

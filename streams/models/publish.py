@@ -14,9 +14,9 @@ from rich.table import Table
 from scorer.engine import find_model, load_engine
 from scorer.errors import ModelError
 from scorer.registry import Registry
-from streams.connection import BrokerError
 from streams.events import ModelUpdate
-from streams.reload import announce, registry_of
+from streams.kafka.connection import BrokerError
+from streams.models.follow import announce, registry_of
 from streams.settings import Settings
 
 
@@ -61,12 +61,12 @@ def roll_back(settings: Settings, name: str) -> None:
 def tune_from_queue(
     settings: Settings, recipe: Path, rated: Path | None, replay: Path | None, dev: Path | None, out: Path
 ) -> dict[str, Any]:
-    """Tune an adapter on the rated clips of the queue, see `training.replay`; returns the metrics.
+    """Tune an adapter on the rated clips of the queue, see `training.adapter.replay`; returns the metrics.
 
     rated: an export of the ratings; None: of the store in the data folder, as it is now.
     """
+    from training.adapter.replay import tune_from_queue as tune
     from training.recipe import load_tune_recipe
-    from training.replay import tune_from_queue as tune
 
     if dev is not None:
         raise ValueError("--dev is for whole models; an adapter's data has splits of its own")
@@ -86,8 +86,8 @@ def promote_model(
 
     rated: None where it was tuned from the queue, whose ratings it keeps. Returns the exit code: 1 where the gate refuses it.
     """
-    from training.promote import gate_of, judge, recipe_seed, table
-    from training.replay import FROZEN
+    from training.adapter.replay import FROZEN
+    from training.evaluation.gate import gate_of, judge, recipe_seed, table
 
     judged = rated or model / FROZEN
     if not judged.exists():

@@ -22,8 +22,6 @@ from kafka import KafkaConsumer
 
 from scorer.errors import MediaError
 from streams import metrics
-from streams.clips import ClipStore
-from streams.connection import MANY_AT_ONCE, Rebalance, client_options, polled
 from streams.events import (
     ALERTS_TOPIC,
     SCORES_TOPIC,
@@ -33,9 +31,11 @@ from streams.events import (
     SegmentScore,
     TrainingExample,
 )
-from streams.media import Fetcher
-from streams.pick import Memory, why
-from streams.queue import QueueTopic, clip_store
+from streams.kafka.connection import MANY_AT_ONCE, Rebalance, client_options, polled
+from streams.media.fetch import Fetcher
+from streams.queue.clips import ClipStore
+from streams.queue.selection import Memory, why
+from streams.queue.topic import QueueTopic, clip_store
 from streams.settings import Settings
 
 log = logging.getLogger(__name__)

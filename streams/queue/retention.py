@@ -13,8 +13,8 @@ from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 
 from scorer.errors import MediaError
-from streams.clips import ClipStore
-from streams.queue import QueueTopic, clip_store, open_queue, restore
+from streams.queue.clips import ClipStore
+from streams.queue.topic import QueueTopic, clip_store, open_queue, restore
 from streams.settings import Settings
 
 log = logging.getLogger(__name__)

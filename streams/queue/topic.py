@@ -16,9 +16,9 @@ from typing import Any
 from kafka import KafkaConsumer, KafkaProducer, TopicPartition
 from kafka.errors import KafkaError
 
-from streams.clips import ClipStore
-from streams.connection import BrokerError, client_options
 from streams.events import TRAINING_TOPIC, EventError, StreamDeletion, TrainingExample
+from streams.kafka.connection import BrokerError, client_options
+from streams.queue.clips import ClipStore
 from streams.settings import Settings
 
 log = logging.getLogger(__name__)

@@ -11,7 +11,7 @@ from urllib.parse import unquote, urlsplit
 
 from scorer.errors import MediaError
 from streams.events import TrainingExample
-from streams.queue import clip_store, read_deletions
+from streams.queue.topic import clip_store, read_deletions
 from streams.rating.mos import Opinion, RaterReport, judge
 from streams.rating.store import RatingStore
 from streams.settings import Settings

@@ -18,8 +18,8 @@ from aiohttp import web
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from scorer.errors import MediaError
-from streams.connection import BrokerError
 from streams.events import TrainingExample
+from streams.kafka.connection import BrokerError
 from streams.rating.mos import LEVEL_POINTS
 from streams.rating.playable import PlayableClips
 from streams.rating.store import Presentation, Rater, RatingError, RatingStore, Scale
@@ -50,7 +50,7 @@ Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 class RatingPage:
     """What the page needs.
 
-    load: what is on the queue now, and which streams were deleted when (`streams.queue.read_deletions`); raises
+    load: what is on the queue now, and which streams were deleted when (`streams.queue.topic.read_deletions`); raises
     `BrokerError`. pause_after: ratings between two pauses. refresh_seconds: between two looks at the queue.
     """
 
@@ -140,7 +140,7 @@ async def _rater(request: web.Request) -> Rater:
 
 async def _asset(request: web.Request) -> web.Response:
     name, kind = ASSETS[request.path]
-    text = files("streams.rating").joinpath(name).read_text("utf-8")
+    text = files("streams.rating").joinpath("page", name).read_text("utf-8")
     return web.Response(text=text, content_type=kind)
 
 

@@ -17,11 +17,11 @@ from faust.web import Response
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
 from streams import metrics
-from streams.connection import faust_credentials
 from streams.events import DEAD_LETTER_TOPIC, SCORES_TOPIC, SEGMENTS_TOPIC
-from streams.lag import LagMeter, watch_lag
-from streams.line import Line
-from streams.score import Answer, DeadLetter, Message, SegmentPipeline, dead_letter, retried
+from streams.kafka.connection import faust_credentials
+from streams.kafka.lag import LagMeter, watch_lag
+from streams.scoring.batcher import Line
+from streams.scoring.pipeline import Answer, DeadLetter, Message, SegmentPipeline, dead_letter, retried
 from streams.settings import Settings
 from streams.sinks import Rejected, Sink, SinkError
 

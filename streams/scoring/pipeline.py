@@ -20,8 +20,8 @@ from scorer.sampling import SamplerPool
 from scorer.spec import ClipScore, SampledClip, Scorer
 from streams import metrics
 from streams.events import EventError, FaceSummary, ModelRef, SecondOpinion, SegmentEvent, SegmentScore, Signals
-from streams.media import Fetcher
-from streams.pick import fingerprint
+from streams.media.fetch import Fetcher
+from streams.queue.selection import fingerprint
 from streams.settings import Settings
 from streams.sinks.base import SinkError
 

@@ -1,6 +1,6 @@
 """Scores of real clips at the steps of a compression ladder: what `fvq alerts evaluate` makes its series from.
 
-    python -m tests.bench.ladders FOLDER > streams/assets/ladders.csv
+    python -m tests.bench.ladders FOLDER > streams/alerts/ladders.csv
 
 Each clip in the folder is one person, best one that the model never saw. It is framed in four ways, as the shots of a
 stream are, and each framing is encoded at every step; windows of a segment's length, one second apart, are scored.
@@ -19,7 +19,7 @@ import imageio_ffmpeg
 from scorer.engine import load_engine
 from scorer.sampling import SamplerPool, probe
 from scorer.spec import SampledClip
-from streams.files import SEGMENT_SECONDS, find_videos
+from streams.local.files import SEGMENT_SECONDS, find_videos
 
 FRAMINGS = {
     "whole": "null",

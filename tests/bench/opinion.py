@@ -25,11 +25,11 @@ from numpy.typing import NDArray
 from scorer.engine import load_model
 from scorer.model.bases import SHIPPED
 from scorer.spec import SamplerSpec
-from training.datasets import read_labels
-from training.readers import read_rated
+from training.adapter.tune import sampled, tune
+from training.data.labels import read_labels
+from training.data.rated import read_rated
+from training.data.samples import Samples
 from training.recipe import load_tune_recipe
-from training.samples import Samples
-from training.tune import sampled, tune
 
 RECIPE = Path(__file__).parents[2] / "training/recipes/nano_adapter.yaml"
 SOFT = ("blur", "blur+x264", "scale", "scale+x264", "motion-blur")

@@ -27,12 +27,12 @@ import torch
 
 from scorer.engine import load_engine
 from scorer.sampling import SamplerPool
-from streams.broker import EmbeddedBroker
 from streams.events import SCORES_TOPIC, SEGMENTS_TOPIC, SegmentEvent, SegmentScore
 from streams.ingest.files import cut, find_sources
-from streams.topics import create_topics
+from streams.kafka.embedded import EmbeddedBroker
+from streams.kafka.topics import create_topics
 from streams.worker import free_port
-from tests.integration.harness import ROOT, Follower, Worker, produce, wait_for
+from tests.support.harness import ROOT, Follower, Worker, produce, wait_for
 
 FFMPEG = imageio_ffmpeg.get_ffmpeg_exe()
 DEMO = ROOT / "deploy" / "demo" / "face.mp4"

@@ -27,9 +27,9 @@ from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 from kafka import KafkaAdminClient, KafkaConsumer, KafkaProducer, TopicPartition
 
 from streams.events import SCORES_TOPIC, SEGMENTS_TOPIC, SegmentEvent
-from streams.topics import create_topics
+from streams.kafka.topics import create_topics
 from tests.chaos.world import FREE_WORKER, PARTITIONS
-from tests.integration.harness import PYTHON, InfluxServer, KafkaServer, Worker, wait_for
+from tests.support.harness import PYTHON, InfluxServer, KafkaServer, Worker, wait_for
 
 BARE_FAUST = [PYTHON, "-m", "tests.bench.bare_faust"]
 COMMIT_SECONDS = 1.0  # as often as the worker

@@ -22,7 +22,7 @@ from typing import Any
 from scorer.spec import ClipScore, ModelId, SampledClip, Window
 from streams.events import SegmentScore
 from streams.sinks import Rejected, Sink
-from tests.doubles import SPEC, make_clip
+from tests.support.doubles import SPEC, make_clip
 
 SCORE_SECONDS = float(os.environ.get("FVQ_TEST_SCORE_MS", "0")) / 1000
 STUCK = os.environ.get("FVQ_TEST_STUCK", "")

@@ -12,13 +12,13 @@ import pytest
 from streams.ingest.files import cut, find_sources
 from tests.chaos.conftest import Report
 from tests.chaos.world import children, freeze, world
-from tests.integration.harness import ROOT, InfluxServer, KafkaServer, wait_for
+from tests.support.harness import ROOT, InfluxServer, KafkaServer, wait_for
 
 
 @pytest.mark.long
 @pytest.mark.timeout(420)
 def test_a_sampling_child_hangs_or_is_killed(kafka: KafkaServer, influxdb: InfluxServer, tmp_path: Path, report: Report) -> None:
-    (source,) = find_sources(ROOT / "deploy/demo/face.mp4")
+    (source,) = find_sources(ROOT / "examples/face.mp4")
     media = [one.path for one in cut(source, tmp_path / "media", 2.0)]
     settings = {"FVQ_SAMPLE_TIMEOUT": "8", "FVQ_BATCH_SIZE": "4", "FVQ_DEVICE": "cpu"}
     with world("sampling child hangs", kafka, influxdb, tmp_path, rate=1.0, media=media, command=None, **settings) as w:

@@ -12,7 +12,7 @@ import pytest
 
 from tests.chaos.conftest import Report
 from tests.chaos.world import SETTLE_SECONDS, World, world
-from tests.integration.harness import InfluxServer, KafkaServer, wait_for
+from tests.support.harness import InfluxServer, KafkaServer, wait_for
 
 pytestmark = pytest.mark.timeout(420)
 

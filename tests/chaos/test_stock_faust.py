@@ -16,10 +16,10 @@ import pytest
 from kafka import KafkaConsumer, TopicPartition
 
 from streams.events import SCORES_TOPIC, SEGMENTS_TOPIC, SegmentEvent, SegmentScore
-from streams.topics import create_topics
+from streams.kafka.topics import create_topics
 from streams.worker import free_port
 from tests.chaos.world import FREE_WORKER
-from tests.integration.harness import PYTHON, Follower, KafkaServer, Worker, produce, wait_for
+from tests.support.harness import PYTHON, Follower, KafkaServer, Worker, produce, wait_for
 
 SEGMENTS = 20
 

@@ -18,12 +18,12 @@ from pathlib import Path
 from influxdb_client import InfluxDBClient
 from kafka import KafkaProducer
 
-from streams.connection import RECONNECT_MS
 from streams.events import DEAD_LETTER_TOPIC, SCORES_TOPIC, SEGMENTS_TOPIC, SegmentEvent, SegmentScore
-from streams.topics import create_topics
+from streams.kafka.connection import RECONNECT_MS
+from streams.kafka.topics import create_topics
 from streams.worker import free_port
 from tests.chaos.proxy import FaultProxy
-from tests.integration.harness import PYTHON, Follower, InfluxServer, KafkaServer, Worker, comes, wait_for
+from tests.support.harness import PYTHON, Follower, InfluxServer, KafkaServer, Worker, comes, wait_for
 
 FREE_WORKER = [PYTHON, "-m", "tests.chaos.free_worker"]
 STREAMS = 8

@@ -21,13 +21,13 @@ from scorer.model.bases import SHIPPED, Base
 from scorer.model.modeling import FVQRater
 from scorer.spec import SamplerSpec
 from tests.bench.opinion import RECIPE, punished, scores
-from tests.integration.harness import FVQ, ROOT, clean_environment, fvq, wait_for
-from tests.media import face_picture
-from training import tune as tuning
-from training.readers import RatedClip
+from tests.support.harness import FVQ, ROOT, clean_environment, fvq, wait_for
+from tests.support.media import face_picture
+from training.adapter import tune as tuning
+from training.data.rated import RatedClip
+from training.data.samples import Samples
+from training.data.synth import degrade, ladders, make_reference
 from training.recipe import load_tune_recipe
-from training.samples import Samples
-from training.synth import degrade, ladders, make_reference
 
 NANO = SHIPPED["nano"]
 DEGRADED = ("blur-1", "blur-2", "blur-3", "blur-4", "x264-5", "x264-9", "mpeg4-3", "noise-2")
@@ -46,7 +46,7 @@ def table(tmp_path_factory: pytest.TempPathFactory) -> Path:
     # Another size, crop and speed is as far as two people go.
     references = [
         ("test" if variant == 2 else "train", source, variant)
-        for source in (ROOT / "deploy/demo/face.mp4", still)
+        for source in (ROOT / "examples/face.mp4", still)
         for variant in range(3)
     ]
     rated = []

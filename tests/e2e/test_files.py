@@ -13,7 +13,7 @@ import imageio_ffmpeg
 import pytest
 
 from scorer.spec import LEVELS
-from tests.integration.harness import ROOT, fvq
+from tests.support.harness import ROOT, fvq
 
 DEMO = ROOT / "deploy" / "demo" / "face.mp4"
 

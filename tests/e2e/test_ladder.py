@@ -11,7 +11,7 @@ from pathlib import Path
 import imageio_ffmpeg
 import pytest
 
-from tests.integration.harness import ROOT, fvq
+from tests.support.harness import ROOT, fvq
 
 CRFS = (18, 26, 32, 38, 44)
 DEMO = ROOT / "deploy" / "demo" / "face.mp4"

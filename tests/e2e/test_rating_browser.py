@@ -19,12 +19,12 @@ from selenium.webdriver.common.action_chains import ActionChains
 from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.support.ui import WebDriverWait
 
-from streams.rating.app import RatingPage, make_app
 from streams.rating.mos import LEVEL_POINTS
 from streams.rating.playable import PlayableClips
+from streams.rating.server import RatingPage, make_app
 from streams.rating.store import RatingStore
-from tests.media import make_clip
-from tests.rating import make_example, read_file
+from tests.support.media import make_clip
+from tests.support.rating import make_example, read_file
 
 VOTE_WHILE_IT_PLAYS = """
 if (stage !== "watch") return [];
@@ -67,7 +67,7 @@ def browser(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[webdriv
     chromium = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
     driver = shutil.which("chromedriver")
     if not (chromium and driver):
-        words = "Chromium and its driver are needed. Run: deploy/browser, or apt-get install -y chromium chromium-driver"
+        words = "Chromium and its driver are needed. Run: scripts/browser, or apt-get install -y chromium chromium-driver"
         pytest.fail(words) if os.environ.get("CI") == "true" else pytest.skip(words)
     monkeypatch.setenv("SE_OFFLINE", "true")
     options = webdriver.ChromeOptions()

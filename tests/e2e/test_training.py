@@ -13,7 +13,7 @@ import yaml
 from PIL import Image
 from skimage import data as pictures
 
-from tests.integration.harness import FVQ, ROOT, clean_environment, fvq, wait_for
+from tests.support.harness import FVQ, ROOT, clean_environment, fvq, wait_for
 
 
 @pytest.fixture(scope="module")

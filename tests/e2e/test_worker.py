@@ -14,12 +14,12 @@ import pytest
 from kafka import KafkaConsumer, KafkaProducer
 
 from scorer.sampling import probe
-from streams.broker import EmbeddedBroker
 from streams.events import DEAD_LETTER_TOPIC, SCORES_TOPIC, SEGMENTS_TOPIC, SegmentEvent, SegmentScore
 from streams.ingest.files import cut, find_sources
-from streams.topics import create_topics
+from streams.kafka.embedded import EmbeddedBroker
+from streams.kafka.topics import create_topics
 from streams.worker import free_port
-from tests.integration.harness import PYTHON, ROOT, Follower, Worker, fvq, produce, wait_for
+from tests.support.harness import PYTHON, ROOT, Follower, Worker, fvq, produce, wait_for
 
 DEMO = ROOT / "deploy" / "demo" / "face.mp4"
 

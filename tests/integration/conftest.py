@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.integration.harness import InfluxServer, KafkaServer
+from tests.support.harness import InfluxServer, KafkaServer
 
 
 @pytest.fixture(scope="session")

@@ -13,10 +13,10 @@ from pathlib import Path
 import pytest
 
 from streams.events import DEAD_LETTER_TOPIC, SCORES_TOPIC, SEGMENTS_TOPIC, SegmentEvent, SegmentScore
-from streams.topics import create_topics
+from streams.kafka.topics import create_topics
 from streams.worker import free_port
 from tests.chaos.world import FREE_WORKER
-from tests.integration.harness import Follower, InfluxServer, KafkaServer, Worker, produce, wait_for
+from tests.support.harness import Follower, InfluxServer, KafkaServer, Worker, produce, wait_for
 
 PADDING = {f"label-{number}": "x" * 1000 for number in range(30)}
 """Events of 30 kB: a worker that took in what it cannot score would grow by hundreds of MiB."""

@@ -14,7 +14,7 @@ import imageio_ffmpeg
 import pytest
 
 from streams.events import DEAD_LETTER_TOPIC, SCORES_TOPIC, SEGMENTS_TOPIC, SegmentEvent, SegmentScore
-from tests.integration.harness import ROOT, Follower, KafkaServer, Worker, fvq, produce
+from tests.support.harness import ROOT, Follower, KafkaServer, Worker, fvq, produce
 
 SEGMENTS = 500
 STREAMS = 20
@@ -30,7 +30,7 @@ def clips(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
     made = []
     for second in (1, 5, 9, 13, 17):
         made.append(folder / f"{second}.mp4")
-        cut = ["-ss", str(second), "-t", str(CLIP_SECONDS), "-i", str(ROOT / "deploy/demo/face.mp4"), "-vf", "scale=320:240"]
+        cut = ["-ss", str(second), "-t", str(CLIP_SECONDS), "-i", str(ROOT / "examples/face.mp4"), "-vf", "scale=320:240"]
         ffmpeg = [imageio_ffmpeg.get_ffmpeg_exe(), "-loglevel", "error", *cut, "-c:v", "libx264", "-crf", "20", str(made[-1])]
         subprocess.run(ffmpeg, check=True)
     return made

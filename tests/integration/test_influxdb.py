@@ -19,7 +19,7 @@ from streams.sinks import SinkError
 from streams.sinks.influx import InfluxSink
 from streams.sinks.influx_setup import set_up
 from tests.chaos.proxy import FaultProxy
-from tests.integration.harness import ROOT, InfluxServer, fvq, wait_for
+from tests.support.harness import ROOT, InfluxServer, fvq, wait_for
 
 NOW = datetime.now(UTC).replace(microsecond=123_000)
 

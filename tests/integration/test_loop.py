@@ -8,12 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from tests.integration.harness import PYTHON, ROOT, KafkaServer, clean_environment
+from tests.support.harness import PYTHON, ROOT, KafkaServer, clean_environment
 
 
 @pytest.mark.timeout(600)
 def test_a_rated_queue_makes_a_model_that_is_closer_to_the_ratings(kafka: KafkaServer, tmp_path: Path) -> None:
-    command = [PYTHON, "deploy/demo/loop.py", "--json", "--keep", str(tmp_path / "loop"), "--broker", kafka.broker]
+    command = [PYTHON, "examples/loop.py", "--json", "--keep", str(tmp_path / "loop"), "--broker", kafka.broker]
     # Somebody's real system, which is not to be touched.
     environment = clean_environment() | {
         "FVQ_BROKER": "127.0.0.1:1",

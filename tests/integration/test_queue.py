@@ -13,7 +13,7 @@ from typing import Any
 import imageio_ffmpeg
 
 from streams.events import SCORES_TOPIC, SEGMENTS_TOPIC, SegmentEvent
-from tests.integration.harness import ROOT, Follower, KafkaServer, Worker, fvq, produce, wait_for
+from tests.support.harness import ROOT, Follower, KafkaServer, Worker, fvq, produce, wait_for
 
 STREAMS = 3
 
@@ -21,7 +21,7 @@ STREAMS = 3
 def clip(folder: Path, second: int, crf: int = 20) -> Path:
     """A short segment of the demo's face: sharp at second 1, blurred at second 9."""
     made = folder / f"{second}.mp4"
-    cut = ["-ss", str(second), "-t", "0.8", "-i", str(ROOT / "deploy/demo/face.mp4"), "-vf", "scale=320:240"]
+    cut = ["-ss", str(second), "-t", "0.8", "-i", str(ROOT / "examples/face.mp4"), "-vf", "scale=320:240"]
     command = [imageio_ffmpeg.get_ffmpeg_exe(), "-loglevel", "error", *cut, "-c:v", "libx264", "-crf", str(crf), str(made)]
     subprocess.run(command, check=True)
     return made

@@ -9,13 +9,13 @@ import urllib.request
 from pathlib import Path
 from typing import Any
 
-from streams.clips import ClipStore
-from streams.queue import open_queue
+from streams.queue.clips import ClipStore
+from streams.queue.topic import open_queue
 from streams.rating.store import RatingStore
 from streams.settings import Settings
-from tests.integration.harness import FVQ, KafkaServer, clean_environment, fvq, wait_for
-from tests.media import make_clip
-from tests.rating import make_example
+from tests.support.harness import FVQ, KafkaServer, clean_environment, fvq, wait_for
+from tests.support.media import make_clip
+from tests.support.rating import make_example
 
 ADDRESS = re.compile(r"http://127\.0\.0\.1:\d+")
 

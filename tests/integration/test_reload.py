@@ -20,11 +20,11 @@ from safetensors.torch import load_file, save_file
 from scorer.engine import version_of
 from scorer.model.bases import SHIPPED
 from streams.events import SCORES_TOPIC, SEGMENTS_TOPIC, SegmentEvent, SegmentScore
-from streams.models import publish, roll_back
-from streams.reload import registry_of
+from streams.kafka.topics import create_topics
+from streams.models.follow import registry_of
+from streams.models.publish import publish, roll_back
 from streams.settings import Settings
-from streams.topics import create_topics
-from tests.integration.harness import ROOT, Follower, KafkaServer, Worker, produce, wait_for
+from tests.support.harness import ROOT, Follower, KafkaServer, Worker, produce, wait_for
 
 NANO = SHIPPED["nano"]
 STREAMS = 3
@@ -84,7 +84,7 @@ class Playing:
 @pytest.fixture(scope="module")
 def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("clip") / "face.mp4"
-    cut = ["-ss", "1", "-t", str(CLIP_SECONDS), "-i", str(ROOT / "deploy/demo/face.mp4"), "-vf", "scale=320:240"]
+    cut = ["-ss", "1", "-t", str(CLIP_SECONDS), "-i", str(ROOT / "examples/face.mp4"), "-vf", "scale=320:240"]
     subprocess.run([imageio_ffmpeg.get_ffmpeg_exe(), "-loglevel", "error", *cut, "-crf", "20", str(path)], check=True)
     return path
 

@@ -8,12 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from streams.connection import client_options
 from streams.events import SCORES_TOPIC, SegmentScore
+from streams.kafka.connection import client_options
 from streams.settings import Settings
-from tests.integration.harness import ROOT, Follower, KafkaServer, Worker, fvq, wait_for
+from tests.support.harness import ROOT, Follower, KafkaServer, Worker, fvq, wait_for
 
-DEMO = ROOT / "deploy/demo/face.mp4"
+DEMO = ROOT / "examples/face.mp4"
 
 
 @pytest.fixture(scope="module")

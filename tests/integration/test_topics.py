@@ -6,9 +6,9 @@ import json
 
 from kafka import KafkaAdminClient
 
-from streams import topics
 from streams.events import DEAD_LETTER_TOPIC, MODELS_TOPIC, SCORES_TOPIC, SEGMENTS_TOPIC
-from tests.integration.harness import KafkaServer, fvq
+from streams.kafka import topics
+from tests.support.harness import KafkaServer, fvq
 
 
 def test_create_is_idempotent_and_check_agrees(kafka: KafkaServer) -> None:

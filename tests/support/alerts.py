@@ -11,9 +11,9 @@ from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 from scorer.spec import level_of
-from streams.alert import StreamState, step
+from streams.alerts.detector import StreamState, step
+from streams.alerts.policy import Alerts, default_limits
 from streams.events import QualityAlert, SegmentScore, Signals
-from streams.policy import Alerts, default_limits
 
 BEGIN = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
 SECONDS = 2.0

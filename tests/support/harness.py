@@ -16,8 +16,8 @@ from typing import Any
 import pytest
 from kafka import KafkaAdminClient, KafkaConsumer, KafkaProducer, TopicPartition
 
-from streams.connection import RECONNECT_MS
 from streams.events import SegmentEvent
+from streams.kafka.connection import RECONNECT_MS
 
 ROOT = Path(__file__).parents[2]
 FVQ, PYTHON = str(ROOT / ".venv/bin/fvq"), str(ROOT / ".venv/bin/python")
@@ -94,13 +94,13 @@ class Server:
 
 
 class KafkaServer(Server):
-    """A real Apache Kafka on a free port. secure: with TLS and a user; see `deploy/kafka/kafka`."""
+    """A real Apache Kafka on a free port. secure: with TLS and a user; see `scripts/kafka/kafka`."""
 
     def __init__(self, folder: Path, secure: bool = False) -> None:
         port = free_ports(3)
         self.folder = folder
         environment = {"FVQ_KAFKA_DIR": str(folder), "FVQ_KAFKA_PORT": str(port), "FVQ_KAFKA_SECURE": str(int(secure))}
-        super().__init__(ROOT / "deploy/kafka/kafka", environment)
+        super().__init__(ROOT / "scripts/kafka/kafka", environment)
         self.broker = f"127.0.0.1:{port}"
 
     @property
@@ -123,7 +123,7 @@ class InfluxServer(Server):
     def __init__(self, folder: Path) -> None:
         port = free_ports(1)
         environment = {"FVQ_INFLUXDB_DIR": str(folder), "FVQ_INFLUXDB_PORT": str(port)}
-        super().__init__(ROOT / "deploy/influxdb/influxdb", environment)
+        super().__init__(ROOT / "scripts/influxdb/influxdb", environment)
         self.url = f"http://127.0.0.1:{port}"
         self.token_file = folder / "token"
 

@@ -1,6 +1,6 @@
 """Media fixtures, made by ffmpeg when a test asks for them; none is stored.
 
-By hand: `python -m tests.media FOLDER` writes one of each into a folder.
+By hand: `python -m tests.support.media FOLDER` writes one of each into a folder.
 """
 
 from __future__ import annotations

@@ -6,11 +6,11 @@ import hashlib
 from datetime import UTC, datetime
 from typing import Any
 
-from streams.clips import ClipStore
 from streams.events import ModelRef, SegmentScore, StreamDeletion, TrainingExample
-from streams.harvest import make_example
-from streams.queue import Queue
-from tests.alerts import make_score
+from streams.queue.agent import make_example
+from streams.queue.clips import ClipStore
+from streams.queue.topic import Queue
+from tests.support.alerts import make_score
 
 MODEL = ModelRef(name="nano", version="1")
 

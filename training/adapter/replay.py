@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
-from training.readers import FEWEST, REPLAY, RatedClip, RatedSet, read_rated
+from training.data.rated import FEWEST, REPLAY, RatedClip, RatedSet, read_rated
 from training.recipe import TuneRecipe
 
 FEWEST_RATED = 8
@@ -55,9 +55,9 @@ def tune_from_queue(recipe: TuneRecipe, rated: Path, replay: Path | None, out: P
     """Tune an adapter on rated clips of the queue; returns the metrics.
 
     rated: the export of the ratings: path, stream_id, mos, ci. replay: what the base was trained on, as
-    `training.readers.read_rated` takes it; None: nothing is replayed. Raises ValueError where the ratings are too few.
+    `training.data.rated.read_rated` takes it; None: nothing is replayed. Raises ValueError where the ratings are too few.
     """
-    from training.tune import tune
+    from training.adapter.tune import tune
 
     frozen = out / FROZEN
     if frozen.exists():

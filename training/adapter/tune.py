@@ -36,14 +36,14 @@ from scorer.model.adapters import Lora, attach, keep_norms, save_adapter
 from scorer.model.bases import SHIPPED, Base, base_config, fingerprint, load_base, sampler_spec
 from scorer.model.modeling import LEAST_UNCERTAINTY, SPREAD_UNIT, ClipBatch, FVQRater, RaterOutput
 from scorer.spec import LEVELS, SamplerSpec
+from training.adapter.loop import Checkpoint, Curve, Order, Stage, run_stage
+from training.adapter.replay import with_replay
 from training.card import write_adapter_card
-from training.evaluate import agreement, calibration
-from training.loop import Checkpoint, Curve, Order, Stage, run_stage
+from training.data.rated import FEWEST, REPLAY, SPLITS, RatedClip, RatedSet, read_rated
+from training.data.samples import Samples, kept_samples
+from training.evaluation.agreement import agreement, calibration
 from training.losses import laplace_spread
-from training.readers import FEWEST, REPLAY, SPLITS, RatedClip, RatedSet, read_rated
 from training.recipe import BasePart, TuneRecipe
-from training.replay import with_replay
-from training.samples import Samples, kept_samples
 
 LEVEL_WIDTH = 100 / len(LEVELS)
 ENCODE_BATCH = 8
@@ -54,7 +54,7 @@ WAIT = timedelta(days=2)
 def tune(recipe: TuneRecipe, data: Path, out: Path, replay: Path | None = None) -> dict[str, Any]:
     """Run the recipe; write the adapter directory `out`; returns the metrics.
 
-    data: anything that `training.readers.read_rated` takes. replay: the same, of what the base was trained on; its training
+    data: anything that `training.data.rated.read_rated` takes. replay: the same, of what the base was trained on; its training
     clips are mixed in, so that it is not forgotten. Raises ValueError or `ModelError` that says what in recipe,
     data or base does not fit.
     """

@@ -17,7 +17,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from scorer.model.modeling import FVQRater
-from training.samples import Samples
+from training.data.samples import Samples
 
 CACHED = ("frames", "portrait", "portrait_mask", "faces", "faces_mask")
 """Streams whose encoder is frozen."""

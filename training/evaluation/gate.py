@@ -20,11 +20,11 @@ from rich.table import Table
 
 from scorer.engine import Engine
 from scorer.errors import ModelError
-from training.datasets import ENCODE_BATCH
-from training.evaluate import agreement
-from training.readers import FEWEST, RatedClip, read_rated
+from training.data.labels import ENCODE_BATCH
+from training.data.rated import FEWEST, RatedClip, read_rated
+from training.data.samples import sample_all
+from training.evaluation.agreement import agreement
 from training.recipe import GatePart
-from training.samples import sample_all
 
 
 @dataclass(frozen=True)
@@ -84,7 +84,7 @@ def gate_of(model: Path, file: Path | None = None) -> GatePart:
 def judge(current: Engine, candidate: Engine, reference: Path, rated: Path, gate: GatePart, seed: int) -> Verdict:
     """Score both sets by both models and apply the gate.
 
-    reference, rated: anything that `training.readers.read_rated` takes; seed: the candidate's recipe's, which decided what
+    reference, rated: anything that `training.data.rated.read_rated` takes; seed: the candidate's recipe's, which decided what
     of `rated` it was trained on. Raises ValueError where a set has too few clips, `ModelError` where the candidate needs
     another sampling of the clips than the current model.
     """

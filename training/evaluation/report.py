@@ -19,11 +19,11 @@ from rich.table import Table
 
 from scorer.engine import Engine
 from scorer.spec import LEVELS, ClipScore
-from training.baselines import baselines, learned_baselines, measure_all
-from training.datasets import ENCODE_BATCH, read_labels
-from training.evaluate import FIGURES, calibration, intervals, summary
-from training.samples import sample_all
-from training.synth import KINDS, VMAF_TRUSTED, fingerprint
+from training.data.labels import ENCODE_BATCH, read_labels
+from training.data.samples import sample_all
+from training.data.synth import KINDS, VMAF_TRUSTED, fingerprint
+from training.evaluation.agreement import FIGURES, calibration, intervals, summary
+from training.evaluation.baselines import baselines, learned_baselines, measure_all
 
 Row = Mapping[str, Any]
 
@@ -40,7 +40,7 @@ def score_rows(engine: Engine, rows: Sequence[Row], jobs: int) -> list[tuple[int
 def evaluate(engine: Engine, data: Path, train_data: Path | None = None) -> dict[str, Any]:
     """The report on a labels file.
 
-    Returns `model`, `data` (its fingerprint), `methods` (name -> `training.evaluate.summary`, the model's first),
+    Returns `model`, `data` (its fingerprint), `methods` (name -> `training.evaluation.agreement.summary`, the model's first),
     `intervals` and `calibration` of the model, and `clips` (path, label, score, uncertainty of each).
     """
     rows, jobs = read_labels(data), os.cpu_count() or 1

@@ -18,11 +18,11 @@ from rich.table import Table
 
 from scorer.model.configuration import STREAMS
 from scorer.spec import SamplerSpec
-from training.datasets import encode, read_labels
-from training.evaluate import summary
-from training.samples import kept_samples, parts_of
-from training.start import imagenet_encoder
-from training.train import Recipe, fit, new_network, predict
+from training.data.labels import encode, read_labels
+from training.data.samples import kept_samples, parts_of
+from training.evaluation.agreement import summary
+from training.nano.start import imagenet_encoder
+from training.nano.train import Recipe, fit, new_network, predict
 
 SHARES = {"a quarter of the people": 0.25, "half of the people": 0.5}
 """The learning curve: more people to learn from, each with all degradations."""

@@ -19,16 +19,16 @@ import numpy as np
 import torch
 
 from scorer.spec import SamplerSpec
-from training.datasets import Features, encode, read_labels
-from training.evaluate import cross_validated, intervals, summary
-from training.samples import kept_samples, parts_of
-from training.start import imagenet_encoder
-from training.synth import fingerprint
-from training.train import Recipe, Row, fit, new_network, predict
+from training.data.labels import Features, encode, read_labels
+from training.data.samples import kept_samples, parts_of
+from training.data.synth import fingerprint
+from training.evaluation.agreement import cross_validated, intervals, summary
+from training.nano.start import imagenet_encoder
+from training.nano.train import Recipe, Row, fit, new_network, predict
 
 
 def crossvalidate(recipe: Recipe, data: Path, dev: Path, work: Path, folds: int) -> dict[str, Any]:
-    """`training.evaluate.summary` and intervals of the scores of all people's segments, each by a model that saw others."""
+    """Summary and intervals of the scores of all people's segments, each scored by a model that was fitted on other people."""
     torch.set_num_threads(recipe.threads)
     train_rows, dev_rows = read_labels(data), read_labels(dev)
     samples = [

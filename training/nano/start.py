@@ -16,7 +16,7 @@ from torch import Tensor
 
 from scorer.model.configuration import LiteEncoderConfig
 from scorer.model.encoders import LiteEncoder
-from training.samples import Samples
+from training.data.samples import Samples
 
 SHOWN = 400
 """Clips, spread over the data, whose pictures set the scale: thousands of pictures settle a mean."""

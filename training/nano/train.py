@@ -2,7 +2,7 @@
 
     fvq train --recipe training/recipes/nano.yaml --data TRAIN/labels.csv --dev DEV/labels.csv --out MODEL
 
-Every segment is sampled once, and seen once by the vision encoder, which is not trained (`training.start`). Stage I
+Every segment is sampled once, and seen once by the vision encoder, which is not trained (`training.nano.start`). Stage I
 trains projectors and language model to answer with the level; stage II adds the score: L1 and the order within each
 content, while the level's answer is kept. The uncertainty learns the errors that models make which have not seen the
 person: a model's own errors on what it has learned are too small. `dev` is only looked at: nothing is chosen by it.
@@ -33,12 +33,12 @@ from scorer.model.modeling import FVQRater, RaterOutput
 from scorer.model.presets import nano
 from scorer.spec import LEVELS, SamplerSpec
 from training.card import write_card
-from training.datasets import Features, balanced_batches, encode, read_labels
-from training.evaluate import Floats, calibration, cross_validated, summary
+from training.data.labels import Features, balanced_batches, encode, read_labels
+from training.data.samples import kept_samples, parts_of
+from training.data.synth import fingerprint
+from training.evaluation.agreement import Floats, calibration, cross_validated, summary
 from training.losses import laplace_spread, score_loss
-from training.samples import kept_samples, parts_of
-from training.start import imagenet_encoder, set_scale
-from training.synth import fingerprint
+from training.nano.start import imagenet_encoder, set_scale
 
 Row = dict[str, Any]
 LEVEL_WIDTH = 100 / len(LEVELS)
@@ -224,7 +224,7 @@ def predict(network: FVQRater, features: Features, places: Tensor, batch: int = 
 
 
 def evaluate_features(network: FVQRater, features: Features, rows: list[Row]) -> dict[str, Any]:
-    """`training.evaluate.summary` of the network on cached features, and how far levels and uncertainty can be trusted."""
+    """Summary (`training.evaluation.agreement`) on cached features, and how far levels and uncertainty can be trusted."""
     labelled = [rows[int(i)] for i in features.row]
     scores, uncertainty, levels = zip(*predict(network, features, torch.arange(len(features))), strict=True)
     return summary(labelled, scores) | calibration([row["mos"] for row in labelled], scores, uncertainty, levels)

@@ -11,12 +11,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from kafka import TopicPartition
 
-from streams.alert import StreamState, from_json, step
-from streams.alerting import AlertAgent
+from streams.alerts.agent import AlertAgent
+from streams.alerts.detector import StreamState, from_json, step
+from streams.alerts.policy import parse_policy
 from streams.events import ALERT_STATE_TOPIC, ALERTS_TOPIC, SCORES_TOPIC, QualityAlert, SegmentScore
-from streams.policy import parse_policy
 from streams.settings import Settings
-from tests.alerts import make_score
+from tests.support.alerts import make_score
 
 AT = TopicPartition(SCORES_TOPIC, 0)
 POLICY = parse_policy({"alerts": {"black": {"cool_down": 0, "minimum": 2, "clear": 2}}})
@@ -136,7 +136,7 @@ def test_what_fires_can_be_asked_for() -> None:
 
 
 def test_a_state_that_is_too_large_is_begun_anew_and_leaves_nothing_open(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("streams.alerting.MOST_STATE_BYTES", 2000)
+    monkeypatch.setattr("streams.alerts.agent.MOST_STATE_BYTES", 2000)
     labels = {f"label-{i}": "x" * 100 for i in range(20)}
     kafka = MemoryKafka([make_score(i, 70, black=1.0, labels=labels) for i in range(5)])
     assert live(kafka, 1, 10**6)

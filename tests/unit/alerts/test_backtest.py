@@ -7,9 +7,9 @@ import json
 import numpy as np
 import pytest
 
-from streams.incidents import Evaluation, Incident, judge, load_ladders, make_stream
-from streams.policy import default_limits, parse_policy
-from tests.integration.harness import fvq
+from streams.alerts.backtest import Evaluation, Incident, judge, load_ladders, make_stream
+from streams.alerts.policy import default_limits, parse_policy
+from tests.support.harness import fvq
 
 CALM = np.full(2000, 80.0)
 

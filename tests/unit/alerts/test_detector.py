@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from streams.alert import StreamState, close_all, from_json, open_alerts, step, tick, to_json
+from streams.alerts.detector import StreamState, close_all, from_json, open_alerts, step, tick, to_json
+from streams.alerts.policy import default_limits, parse_policy
 from streams.events import QualityAlert, SegmentScore
-from streams.policy import default_limits, parse_policy
-from tests.alerts import BEGIN, fold, make_score
+from tests.support.alerts import BEGIN, fold, make_score
 
 LIMITS = default_limits()
 AFTER = LIMITS.no_segments.after

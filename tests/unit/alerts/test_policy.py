@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 
+from streams.alerts.policy import check_policy, load_policy, parse_policy, reference
 from streams.events import QualityAlert
-from streams.policy import check_policy, load_policy, parse_policy, reference
 from streams.settings import SettingsError
-from tests.alerts import BEGIN, fold, make_score
-from tests.integration.harness import ROOT
+from tests.support.alerts import BEGIN, fold, make_score
+from tests.support.harness import ROOT
 
 PREMIUM = {
     "alerts": {"low_quality": {"threshold": 40}},

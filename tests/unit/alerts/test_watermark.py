@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from streams.silence import Watermark
+from streams.alerts.watermark import Watermark
 
 
 def test_it_moves_when_everything_has_come_through() -> None:

@@ -8,14 +8,14 @@ from pathlib import Path
 
 import pytest
 
-from streams import queue_commands
-from streams.clips import ClipStore
+from streams.cli import queue as queue_commands
+from streams.cli.queue import export, remove
 from streams.events import TrainingExample
-from streams.queue import clip_store, read_queue
-from streams.queue_commands import export, remove
+from streams.queue.clips import ClipStore
+from streams.queue.topic import clip_store, read_queue
 from streams.rating.store import RatingStore
 from streams.settings import Settings
-from tests.harvest import scored, stored_example
+from tests.support.queue import scored, stored_example
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ import faust
 import pytest
 from kafka import KafkaConsumer
 
-from streams.connection import Rebalance, client_options, faust_credentials, polled
+from streams.kafka.connection import Rebalance, client_options, faust_credentials, polled
 from streams.logs import LONGEST_CHARS, configure_logging
 from streams.settings import Settings, SettingsError
 

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from streams import topics
-from streams.topics import MIN_IN_SYNC, check_topics, create_topics, in_sync, wanted_topics
+from streams.kafka import topics
+from streams.kafka.topics import MIN_IN_SYNC, check_topics, create_topics, in_sync, wanted_topics
 
 
 @pytest.mark.parametrize(("replication", "copies"), [(1, None), (2, None), (3, "2"), (5, "2")])

@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from streams.course import describe, find_drops
+from streams.local.drops import describe, find_drops
 
 
 def test_a_drop_and_its_recovery() -> None:

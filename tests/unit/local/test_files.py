@@ -10,9 +10,9 @@ import pytest
 
 from scorer.errors import MediaError
 from scorer.spec import Window
-from streams import files
-from streams.files import SEGMENT_SECONDS, WINDOWS_PER_TASK, find_videos, record, score_file
-from tests.doubles import BrightnessScorer, make_clip
+from streams.local import files
+from streams.local.files import SEGMENT_SECONDS, WINDOWS_PER_TASK, find_videos, record, score_file
+from tests.support.doubles import BrightnessScorer, make_clip
 
 
 class FilePool:

@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from streams import up
 from streams.events import DEAD_LETTER_TOPIC, SCORES_TOPIC, SegmentEvent
-from streams.up import Run
-from tests.harvest import scored
+from streams.local import up
+from streams.local.up import Run
+from tests.support.queue import scored
 
 
 def message(topic: str, value: bytes | None, *headers: tuple[str, bytes | None]) -> Any:

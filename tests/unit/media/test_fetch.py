@@ -15,7 +15,7 @@ from aiohttp import web
 from aiohttp.test_utils import TestServer
 
 from scorer.errors import MediaError
-from streams.media import Fetcher, is_public
+from streams.media.fetch import Fetcher, is_public
 from streams.settings import Settings
 
 
@@ -141,7 +141,7 @@ async def test_a_redirect_into_the_private_network_is_refused(
     server: TestServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # The first hop is let through as if it were public; the second is checked again.
-    monkeypatch.setattr("streams.media.is_public", lambda address: address == ipaddress.ip_address("127.0.0.1"))
+    monkeypatch.setattr("streams.media.fetch.is_public", lambda address: address == ipaddress.ip_address("127.0.0.1"))
     error = await refused(
         tmp_path, str(server.make_url("/hop").with_query(to="http://169.254.169.254/secret")), fetch_private=False
     )

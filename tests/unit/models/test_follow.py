@@ -15,11 +15,11 @@ from safetensors.torch import load_file, save_file
 from scorer.model.modeling import FVQRater
 from scorer.registry import Registry
 from scorer.spec import ClipScore
-from streams import reload
-from streams.reload import ReloadingScorer, registry_of
+from streams.models import follow as following
+from streams.models.follow import ReloadingScorer, registry_of
 from streams.settings import Settings
-from tests.doubles import SPEC, make_clip
-from tests.unit.test_model import nano_like
+from tests.support.doubles import SPEC, make_clip
+from tests.unit.scorer.test_modeling import nano_like
 
 
 def small_model(folder: Path, seed: int) -> Path:
@@ -163,7 +163,7 @@ def test_batches_are_whole_while_versions_change(settings: Settings, registry: R
 
 
 def test_announcements_of_other_models_and_broken_ones_are_passed_over() -> None:
-    assert reload._names(b'{"name": "small", "version": "v2", "time": "2026-01-01T00:00:00Z"}', "small")
-    assert not reload._names(b'{"name": "large", "version": "v2", "time": "2026-01-01T00:00:00Z"}', "small")
-    assert not reload._names(b"{", "small")
-    assert not reload._names(None, "small")
+    assert following._names(b'{"name": "small", "version": "v2", "time": "2026-01-01T00:00:00Z"}', "small")
+    assert not following._names(b'{"name": "large", "version": "v2", "time": "2026-01-01T00:00:00Z"}', "small")
+    assert not following._names(b"{", "small")
+    assert not following._names(None, "small")

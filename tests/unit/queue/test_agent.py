@@ -13,12 +13,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from scorer.errors import MediaError
-from streams.clips import ClipStore
 from streams.events import ALERTS_TOPIC, SCORES_TOPIC, QualityAlert, SegmentScore, StreamDeletion
-from streams.harvest import Harvest, fetch_all
-from streams.media import LocalMedia
+from streams.media.fetch import LocalMedia
+from streams.queue.agent import Harvest, fetch_all
+from streams.queue.clips import ClipStore
 from streams.settings import Settings
-from tests.harvest import Killed, MemoryTopic, clip_of, scored
+from tests.support.queue import Killed, MemoryTopic, clip_of, scored
 
 
 def record(event: SegmentScore | QualityAlert, age: float = 0) -> Any:

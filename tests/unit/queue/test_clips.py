@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from scorer.errors import MediaError
-from streams.clips import ClipStore, ending
-from tests.harvest import clip_of, scored, stored_example
+from streams.queue.clips import ClipStore, ending
+from tests.support.queue import clip_of, scored, stored_example
 
 
 @pytest.fixture(params=["folder", "object store"])

@@ -9,11 +9,11 @@ from typing import Any
 
 import pytest
 
-from streams.clips import ClipStore
-from streams.queue import restore
+from streams.queue.clips import ClipStore
+from streams.queue.retention import STRAY, sweep
+from streams.queue.topic import restore
 from streams.settings import Settings
-from streams.sweep import STRAY, sweep
-from tests.harvest import MemoryTopic, scored, stored_example
+from tests.support.queue import MemoryTopic, scored, stored_example
 
 NOW = datetime.now(UTC)
 LATER = NOW + 3 * STRAY  # whenever in the run the test comes

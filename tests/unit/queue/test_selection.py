@@ -11,10 +11,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from streams.events import SecondOpinion
-from streams.pick import ALIKE_BITS, Memory, fingerprint, why
+from streams.queue.selection import ALIKE_BITS, Memory, fingerprint, why
 from streams.settings import Settings
-from tests.harvest import MODEL, scored
-from tests.media import face_picture
+from tests.support.media import face_picture
+from tests.support.queue import MODEL, scored
 
 SETTINGS = Settings()
 NOW = datetime.now(UTC)

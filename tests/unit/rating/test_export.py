@@ -11,13 +11,13 @@ from pathlib import Path
 import pytest
 
 from scorer.errors import MediaError
-from streams.clips import ClipStore
 from streams.events import TrainingExample
+from streams.queue.clips import ClipStore
 from streams.rating.export import export
 from streams.rating.store import RatingStore
-from tests.media import make_clip
-from tests.rating import make_example, read_file
-from training.readers import read_rated
+from tests.support.media import make_clip
+from tests.support.rating import make_example, read_file
+from training.data.rated import read_rated
 
 
 def rate_all(store: RatingStore, name: str, points: dict[str, float]) -> None:
@@ -132,7 +132,7 @@ def test_the_commands_say_what_they_do(tmp_path: Path) -> None:
     assert [(one["name"], one["ratings"]) for one in listed] == [("ada", 3)]
 
     # Training takes the page's ratings by itself: it finds them, and says that three are too few.
-    recipe = str(Path(__file__).parents[2] / "training/recipes/nano_adapter.yaml")
+    recipe = str(Path(__file__).parents[3] / "training/recipes/nano_adapter.yaml")
     trained = fvq(tmp_path, "train", "--from-queue", "--recipe", recipe, "--out", str(tmp_path / "model"))
     assert trained.returncode == 1
     assert "3 rated clips, at least" in trained.stderr

@@ -11,7 +11,7 @@ import pytest
 
 from scorer.errors import MediaError
 from streams.rating.playable import PlayableClips
-from tests.media import ffmpeg, make_clip
+from tests.support.media import ffmpeg, make_clip
 
 
 def playable(folder: Path, clip: Path, **limits: float) -> Path:

@@ -13,13 +13,13 @@ from aiohttp import CookieJar
 from aiohttp.test_utils import TestClient, TestServer
 
 from scorer.errors import MediaError
-from streams.connection import BrokerError
 from streams.events import TrainingExample
-from streams.rating.app import COOKIE, RatingPage, make_app
+from streams.kafka.connection import BrokerError
 from streams.rating.playable import PlayableClips
+from streams.rating.server import COOKIE, RatingPage, make_app
 from streams.rating.store import RatingStore
-from tests.media import make_clip
-from tests.rating import make_example, read_file
+from tests.support.media import make_clip
+from tests.support.rating import make_example, read_file
 
 Client = TestClient[Any, Any]
 

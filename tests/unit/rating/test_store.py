@@ -16,7 +16,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from streams.rating.order import APART, Key
 from streams.rating.store import Rater, RatingError, RatingStore
-from tests.rating import make_example
+from tests.support.rating import make_example
 
 
 def filled(folder: Path, count: int = 12) -> tuple[RatingStore, Rater]:

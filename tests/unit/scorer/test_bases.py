@@ -20,8 +20,8 @@ from scorer.model.adapters import Lora, attach, keep_norms, load_adapter, save_a
 from scorer.model.bases import Base, base_config, fingerprint, load_base, load_whole, sampler_spec
 from scorer.model.modeling import ClipBatch, FVQRater
 from scorer.sampling.statistics import NAMES
-from tests import tiny
-from tests.doubles import make_clip
+from tests.support import tiny
+from tests.support.doubles import make_clip
 
 LORA = Lora(tiny.TARGETS, rank=2, alpha=4)
 

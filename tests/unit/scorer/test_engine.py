@@ -16,8 +16,8 @@ from scorer.model.configuration import STREAMS
 from scorer.model.modeling import FVQRater
 from scorer.sampling.statistics import NAMES
 from scorer.spec import LEVELS, SamplerSpec
-from tests.doubles import SPEC, make_clip
-from tests.unit.test_model import nano_like, random_batch
+from tests.support.doubles import SPEC, make_clip
+from tests.unit.scorer.test_modeling import nano_like, random_batch
 
 
 @pytest.fixture(scope="module")
@@ -52,7 +52,7 @@ def test_the_shipped_model_fits_the_sampler_and_the_package() -> None:
     network = engine._network
     assert network.config.statistics_size == len(NAMES)
     assert sum(p.numel() for p in network.parameters()) <= 8e6
-    folder = Path(__file__).parents[2] / "scorer" / "nano"
+    folder = Path(__file__).parents[3] / "scorer" / "nano"
     assert sum(file.stat().st_size for file in folder.iterdir()) < 20e6
     card = (folder / "README.md").read_text()
     assert engine.model.version in card

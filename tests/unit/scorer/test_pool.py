@@ -16,7 +16,7 @@ import pytest
 from scorer.errors import MediaError
 from scorer.sampling import SamplerPool
 from scorer.spec import SamplerSpec
-from tests.media import make_clip
+from tests.support.media import make_clip
 
 
 @pytest.fixture(scope="module")
@@ -185,7 +185,7 @@ PARENT = """
 import sys, time
 from scorer.sampling import SamplerPool
 from scorer.spec import SamplerSpec
-from tests.unit.test_pool import own_pid, hang
+from tests.unit.scorer.test_pool import own_pid, hang
 if __name__ == "__main__":
     pool = SamplerPool(SamplerSpec(), workers=1, timeout=600, memory_mb=512)
     print(pool.submit_task(own_pid).result(100), flush=True)
@@ -197,7 +197,7 @@ if __name__ == "__main__":
 def test_children_die_with_a_killed_parent(tmp_path: Path) -> None:
     script = tmp_path / "parent.py"
     script.write_text(PARENT)
-    root = str(Path(__file__).parents[2])
+    root = str(Path(__file__).parents[3])
     environment = os.environ | {"PYTHONPATH": root}
     with subprocess.Popen([sys.executable, str(script)], stdout=subprocess.PIPE, text=True, env=environment) as parent:
         assert parent.stdout is not None

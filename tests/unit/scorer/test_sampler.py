@@ -21,7 +21,7 @@ from scorer.sampling.faces import TEMPLATE, similarity
 from scorer.sampling.sampler import fragments
 from scorer.sampling.statistics import NAMES
 from scorer.spec import SampledClip, SamplerSpec
-from tests.media import face_frames, make_clip, write_frames
+from tests.support.media import face_frames, make_clip, write_frames
 
 SPEC = SamplerSpec()
 OddFile = Callable[[str], Path]

@@ -23,7 +23,7 @@ from scorer.sampling.statistics import (
     scene_statistics,
 )
 from scorer.spec import SamplerSpec
-from tests.media import face_frames, write_frames
+from tests.support.media import face_frames, write_frames
 
 Image = NDArray[np.uint8]
 Degrade = Callable[[Image, float], Image]

@@ -8,8 +8,8 @@ import faust
 import pytest
 from aiohttp.test_utils import TestClient, TestServer
 
-from streams.app import _add_pages, build_app
-from streams.score import SegmentPipeline
+from streams.scoring.app import _add_pages, build_app
+from streams.scoring.pipeline import SegmentPipeline
 from streams.settings import Settings, SettingsError
 from streams.sinks.sqlite import SqliteSink
 from streams.worker import run_worker

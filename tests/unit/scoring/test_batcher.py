@@ -7,7 +7,7 @@ import asyncio
 from hypothesis import given
 from hypothesis import strategies as st
 
-from streams.line import LONGEST, Line
+from streams.scoring.batcher import LONGEST, Line
 
 
 class Bench:

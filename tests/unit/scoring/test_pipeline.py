@@ -16,12 +16,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from scorer.errors import MediaError, ModelError
-from streams import score as score_module
 from streams.events import SegmentEvent, SegmentScore
-from streams.media import LocalMedia
-from streams.score import DeadLetter, Message, SegmentPipeline
+from streams.media.fetch import LocalMedia
+from streams.scoring import pipeline as pipeline_module
+from streams.scoring.pipeline import DeadLetter, Message, SegmentPipeline
 from streams.settings import Settings
-from tests.doubles import BrightnessScorer, make_clip
+from tests.support.doubles import BrightnessScorer, make_clip
 
 BRIGHTNESS = [str(light) for light in range(256)]
 
@@ -122,13 +122,13 @@ async def test_old_segments_are_skipped_only_within_a_live_window() -> None:
 
 
 async def test_a_scorer_that_fails_is_tried_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(score_module, "FIRST_WAIT", 0.01)
+    monkeypatch.setattr(pipeline_module, "FIRST_WAIT", 0.01)
     (found,) = await asyncio.wait_for(answers([message("100")], BrightnessScorer(failures=3)), 5)
     assert found.status == "scored"
 
 
 async def test_a_worker_that_cannot_sample_keeps_the_segment(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(score_module, "FIRST_WAIT", 0.01)
+    monkeypatch.setattr(pipeline_module, "FIRST_WAIT", 0.01)
     (found,) = await asyncio.wait_for(answers([message("unlucky")]), 5)
     assert found.status == "scored"
 
@@ -163,13 +163,13 @@ async def test_a_scorer_that_answers_too_little_is_asked_again(monkeypatch: pyte
         def score(self, clips: Any) -> Any:
             return super().score(clips)[len(self.batches) == 1 :]
 
-    monkeypatch.setattr(score_module, "FIRST_WAIT", 0.01)
+    monkeypatch.setattr(pipeline_module, "FIRST_WAIT", 0.01)
     found = await asyncio.wait_for(answers([message("100"), message("50")], Short()), 5)
     assert [one.status for one in found] == ["scored", "scored"]
 
 
 def test_a_dead_letter_always_fits_into_a_message() -> None:
-    letter = score_module.dead_letter(Message(b"k" * 10**6, b"v" * 2 * 10**6), kind="event", reason="r" * 10**6)
+    letter = pipeline_module.dead_letter(Message(b"k" * 10**6, b"v" * 2 * 10**6), kind="event", reason="r" * 10**6)
     size = len(letter.key or b"") + len(letter.value) + sum(map(len, letter.headers.values()))
     assert size < 2**20
     assert letter.headers["truncated"] == "2000000"

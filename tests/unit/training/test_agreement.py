@@ -8,7 +8,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from training.evaluate import calibration, cross_validated, intervals, ladder_order, logistic_fit, summary
+from training.evaluation.agreement import calibration, cross_validated, intervals, ladder_order, logistic_fit, summary
 from training.losses import laplace_spread, within_content_correlation, within_content_rank
 
 ROWS = [

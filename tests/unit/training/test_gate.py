@@ -12,10 +12,10 @@ import pytest
 
 from scorer.errors import ModelError
 from scorer.spec import ClipScore, ModelId, SampledClip, SamplerSpec
-from tests.doubles import SPEC, BrightnessScorer, make_clip
-from tests.media import write_frames
-from training import promote
-from training.promote import gate_of, judge, recipe_seed
+from tests.support.doubles import SPEC, BrightnessScorer, make_clip
+from tests.support.media import write_frames
+from training.evaluation import gate
+from training.evaluation.gate import gate_of, judge, recipe_seed
 from training.recipe import GatePart
 
 LIGHTS = [40, 70, 100, 130, 160, 190]
@@ -42,7 +42,7 @@ def sets(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[Path, Path]:
     def fake(rows: Sequence[Mapping[str, Any]], *_: object) -> Iterator[tuple[int, SampledClip]]:
         yield from ((place, make_clip(int(row["path"].stem))) for place, row in enumerate(rows))
 
-    monkeypatch.setattr(promote, "sample_all", fake)
+    monkeypatch.setattr(gate, "sample_all", fake)
     made = []
     for name, more in (("reference", 0.0), ("rated", 10.0)):
         folder = tmp_path / name

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from scipy.io import savemat
 
-from training.readers import SPLITS, _Claim, _splits, read_rated
+from training.data.rated import SPLITS, _Claim, _splits, read_rated
 
 
 @pytest.fixture

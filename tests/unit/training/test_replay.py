@@ -8,12 +8,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.integration.harness import ROOT
-from tests.media import write_frames
-from training.loop import Order
-from training.readers import FEWEST, REPLAY, read_rated
+from tests.support.harness import ROOT
+from tests.support.media import write_frames
+from training.adapter.loop import Order
+from training.adapter.replay import FROZEN, freeze, tune_from_queue, with_replay
+from training.data.rated import FEWEST, REPLAY, read_rated
 from training.recipe import TuneRecipe, load_tune_recipe
-from training.replay import FROZEN, freeze, tune_from_queue, with_replay
 
 RECIPE = ROOT / "training/recipes/nano_adapter.yaml"
 

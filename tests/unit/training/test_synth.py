@@ -9,8 +9,8 @@ import cv2
 import pytest
 from skimage import data
 
-from training.datasets import read_labels
-from training.synth import find_sources, is_vmaf_labelled, ladders, synthesise
+from training.data.labels import read_labels
+from training.data.synth import find_sources, is_vmaf_labelled, ladders, synthesise
 
 
 @pytest.fixture(scope="module")

@@ -17,15 +17,15 @@ from scorer.engine import BATCH_FIELDS, load_engine, load_model
 from scorer.model.bases import Base, load_base
 from scorer.sampling.statistics import NAMES
 from scorer.spec import SampledClip, SamplerSpec
-from tests import tiny
-from tests.doubles import make_clip
-from training import tune as tuning
-from training.loop import Checkpoint, Curve, Order, learning_rate, steps_of
-from training.readers import RatedClip, RatedSet
+from tests.support import tiny
+from tests.support.doubles import make_clip
+from training.adapter import tune as tuning
+from training.adapter.loop import Checkpoint, Curve, Order, learning_rate, steps_of
+from training.data.rated import RatedClip, RatedSet
+from training.data.samples import Samples
 from training.recipe import StagePart, TuneRecipe, load_tune_recipe, run
-from training.samples import Samples
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 STAGE = {"epochs": 4, "batch_size": 8, "learning_rate": 5.0e-3, "weight_decay": 0.01, "warmup": 0.1}
 CLIPS = 40
 

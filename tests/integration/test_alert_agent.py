@@ -14,12 +14,12 @@ from pathlib import Path
 import yaml
 from kafka import KafkaProducer
 
-from streams.alert import StreamState, step
+from streams.alerts.detector import StreamState, step
+from streams.alerts.policy import parse_policy
 from streams.events import ALERTS_TOPIC, SCORES_TOPIC, QualityAlert, SegmentScore
-from streams.policy import parse_policy
-from streams.topics import create_topics
-from tests.alerts import Webhook, make_score, webhook
-from tests.integration.harness import PYTHON, Follower, KafkaServer, Worker, wait_for
+from streams.kafka.topics import create_topics
+from tests.support.alerts import Webhook, make_score, webhook
+from tests.support.harness import PYTHON, Follower, KafkaServer, Worker, wait_for
 
 STREAMS = 24
 SEGMENTS = 120

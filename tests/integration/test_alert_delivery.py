@@ -16,14 +16,14 @@ from typing import Any
 import pytest
 from kafka import KafkaProducer
 
-from streams import notify
+from streams.alerts import delivery
+from streams.alerts.delivery import Courier, Poster, RefusedError, UnavailableError, as_slack
+from streams.alerts.policy import Receiver
 from streams.events import ALERTS_TOPIC, QualityAlert
-from streams.notify import Courier, Poster, RefusedError, UnavailableError, as_slack
-from streams.policy import Receiver
+from streams.kafka.topics import create_topics
 from streams.settings import Settings
-from streams.topics import create_topics
-from tests.alerts import webhook
-from tests.integration.harness import KafkaServer, free_ports, wait_for
+from tests.support.alerts import webhook
+from tests.support.harness import KafkaServer, free_ports, wait_for
 
 NOW = datetime.now(UTC)
 
@@ -107,7 +107,7 @@ def test_a_server_that_is_away_is_named_by_no_address() -> None:
 def test_a_receiver_that_fails_gets_everything_in_order_once_it_is_back(
     kafka: KafkaServer, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(notify, "FIRST_WAIT", 0.2)
+    monkeypatch.setattr(delivery, "FIRST_WAIT", 0.2)
     caplog.set_level(logging.DEBUG, logger="streams")
     with webhook(503, 500, 200, 400, 200) as hook:
         hook.answer_headers = {"Retry-After": "1"}
@@ -180,8 +180,8 @@ def active(url: str) -> list[dict[str, Any]]:
 def test_alertmanager_shows_what_fires_and_forgets_what_is_over(
     kafka: KafkaServer, alertmanager: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(notify, "REPEAT_SECONDS", 0.5)
-    monkeypatch.setattr(notify, "FIRST_WAIT", 0.2)
+    monkeypatch.setattr(delivery, "REPEAT_SECONDS", 0.5)
+    monkeypatch.setattr(delivery, "FIRST_WAIT", 0.2)
     url = alertmanager()
     firing: list[QualityAlert] = []
     with courier(kafka, receiver(url, "alertmanager"), firing):

@@ -1,0 +1,1 @@
+"""From scores to alerts, and from alerts to their receivers."""

@@ -1,0 +1,1 @@
+"""From an event's URI to a file on the local disk."""

@@ -1,0 +1,1 @@
+"""Which model version serves: following the registry, publishing, promoting, rolling back."""

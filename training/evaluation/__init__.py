@@ -1,0 +1,1 @@
+"""How well a model agrees with labels: figures, baselines, reports, and the gate before promotion."""

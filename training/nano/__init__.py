@@ -1,0 +1,1 @@
+"""Training the whole small model, and what each part of it is worth."""
