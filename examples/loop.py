@@ -36,12 +36,12 @@ from rich.console import Console
 from rich.table import Table
 
 from scorer.registry import Registry
+from streams import parts
 from streams.events import SCORES_TOPIC, SEGMENTS_TOPIC, TRAINING_TOPIC, SegmentEvent, SegmentScore
+from streams.kafka.connection import Connection
 from streams.kafka.embedded import EmbeddedBroker, die_with_parent
+from streams.kafka.progress import wait_for_groups
 from streams.kafka.topics import create_topics
-from streams.local.up import wait_read
-from streams.queue.agent import harvest_group
-from streams.queue.topic import read_queue
 from streams.rating.store import RatingStore
 from streams.settings import Settings, load_settings
 from training.data.synth import REFERENCE_LABEL, degrade, label, ladders, make_reference, measure, synthesise
@@ -105,7 +105,7 @@ def close_loop(console: Console, broker: str, folder: Path) -> dict[str, Any]:
         "FVQ_GROUP": f"loop-{folder.name}",
     }
     settings = load_settings()
-    create_topics(broker, partitions=4, replication=1)
+    create_topics(Connection(broker), partitions=4, replication=1)
     if waiting(broker):
         raise SystemExit(f"loop: {broker} has messages already; give a Kafka that nobody uses")
 
@@ -116,9 +116,11 @@ def close_loop(console: Console, broker: str, folder: Path) -> dict[str, Any]:
     with worker(folder / "worker.log") as running:
         say("2  the worker scores them, and queues what it finds hard")
         before = play(broker, clips, "before", running)
-        wait_read(broker, {}, [harvest_group(settings)], 60)
+        wait_for_groups(Connection(broker), [parts.group(settings).of("harvest").name], SCORES_TOPIC, 60)
         version = next(iter(before.values())).model
-        console.print(f"{len(before)} segments by {version.name}@{version.version}, {len(read_queue(settings))} clips queued")
+        console.print(
+            f"{len(before)} segments by {version.name}@{version.version}, {len(parts.queue(settings).read()[0])} clips queued"
+        )
 
         say("3  three raters rate the queue: softness is twice as bad to them")
         ratings = rate(settings, clips, before)
@@ -278,7 +280,7 @@ def play_with(
 def rate(settings: Settings, clips: dict[str, dict[Path, float]], scores: dict[Path, SegmentScore]) -> int:
     """Every rater rates all that is queued, repeats included; returns the number of ratings."""
     store = RatingStore(settings.data_dir)
-    examples = read_queue(settings)
+    examples, _ = parts.queue(settings).read()
     store.sync(examples)
     opinions = {scores[path].segment_id: points for segments in clips.values() for path, points in segments.items()}
     segment_of = {(one.stream_id, one.example_id): one.segment_id for one in examples}

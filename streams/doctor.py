@@ -14,11 +14,10 @@ from pydantic import SecretStr
 from rich.console import Console
 from rich.table import Table
 
-from scorer.errors import MediaError, ModelError
-from streams.kafka.connection import BrokerError, check_broker, client_options
-from streams.queue.topic import clip_store
-from streams.settings import Settings, SettingsError
-from streams.sinks import SinkError, open_sink
+from streams import parts
+from streams.errors import BrokerError, MediaError, ModelError, SettingsError, SinkError
+from streams.kafka.clients import check_broker
+from streams.settings import Settings
 
 LIBRARIES = {
     "libEGL.so.1": "libegl1",
@@ -117,9 +116,8 @@ def _ffmpeg(_: Settings) -> Check:
 def _model(settings: Settings) -> Check:
     def attempt() -> str:
         from scorer.engine import load_engine
-        from streams.models.follow import registry_of
 
-        engine = load_engine(settings.model, settings.device, registry_of(settings))
+        engine = load_engine(settings.model, settings.device, parts.registry(settings))
         return f"{engine.model.name}@{engine.model.version}"
 
     fix = "pip install 'fvq-monitor[serve]', or correct FVQ_MODEL and FVQ_DEVICE"
@@ -132,7 +130,7 @@ def _broker(settings: Settings) -> Check:
     broker = settings.broker
 
     def attempt() -> str:
-        check_broker(broker, client_options(settings))
+        check_broker(parts.connection(settings))
         return broker
 
     return _tried("broker", attempt, "start the broker, or correct FVQ_BROKER and FVQ_KAFKA_*", BrokerError, SettingsError)
@@ -140,7 +138,7 @@ def _broker(settings: Settings) -> Check:
 
 def _clip_store(settings: Settings) -> Check:
     def attempt() -> str:
-        next(clip_store(settings).clips(), None)
+        next(parts.clip_store(settings).clips(), None)
         where = settings.clip_store or f"{settings.data_dir / 'clips'}, which other machines' workers do not see"
         return f"{where}; models in {settings.registry or settings.data_dir / 'models'}"
 
@@ -155,14 +153,14 @@ def _set_up(settings: Settings) -> Check:
     def attempt() -> str:
         from streams.sinks.influx_setup import set_up
 
-        return "; ".join(set_up(settings))
+        return "; ".join(set_up(parts.influx_bucket(settings), settings.influx_retention_days, settings.influx_hourly_days))
 
     return _tried("set-up", attempt, "see the message; the settings are FVQ_INFLUX_*", SinkError, SettingsError)
 
 
 def _sink(settings: Settings) -> Check:
     async def attempt() -> str:
-        sink = open_sink(settings)
+        sink = parts.sink(settings)
         try:
             return await sink.check()
         finally:

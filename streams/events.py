@@ -14,6 +14,8 @@ from typing import Annotated, Literal, Self
 
 from pydantic import AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
+from streams.errors import EventError
+
 SEGMENTS_TOPIC = "video-segments"
 SCORES_TOPIC = "segment-scores"
 ALERTS_TOPIC = "quality-alerts"
@@ -26,15 +28,6 @@ MAX_EVENT_BYTES = 500_000
 """A larger event is refused: its answer, or its dead letter, must fit into a message of Kafka's default limit, 1 MiB."""
 
 Level = Literal["bad", "poor", "fair", "good", "excellent"]
-
-
-class EventError(Exception):
-    """An event that is not of its topic's shape. field: path of the first wrong field, '' for the whole event."""
-
-    def __init__(self, field: str, reason: str) -> None:
-        super().__init__(f"{field}: {reason}" if field else reason)
-        self.field = field
-        self.reason = reason
 
 
 def _as_utc(value: object) -> object:

@@ -7,8 +7,6 @@ import logging
 import sys
 from datetime import UTC, datetime
 
-from streams.settings import Settings
-
 _STANDARD = set(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
 _QUIET = ("faust", "mode", "aiokafka", "kafka", "aiohttp", "asyncio", "urllib3", "transformers", "httpx", "filelock")
 """Libraries whose own lines are only wanted from warnings on; a broker that is away floods the log otherwise."""
@@ -35,11 +33,11 @@ class _Json(logging.Formatter):
         return json.dumps(line | _fields(record), default=str)
 
 
-def configure_logging(settings: Settings) -> None:
-    """Send every log line to standard error in the settings' format and level."""
+def configure_logging(level: str, line_format: str) -> None:
+    """Send every log line of a level and above to standard error. line_format: "text" or "json"."""
     handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(_Json() if settings.log_format == "json" else _Text())
-    logging.basicConfig(level=settings.log_level.upper(), handlers=[handler], force=True)
+    handler.setFormatter(_Json() if line_format == "json" else _Text())
+    logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
     for name in _QUIET:
         logging.getLogger(name).setLevel(max(logging.WARNING, logging.getLogger().level))
     # kafka-python warns of every rebalance; what goes wrong it raises as well, and whoever asked says so.

@@ -1,38 +1,50 @@
-"""Runs the score agent: `fvq worker`."""
+"""Runs the score agent and the agents beside it: `fvq worker`."""
 
 from __future__ import annotations
 
 import logging
 import os
 import shutil
-import socket
 import threading
+from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import faust
 import faust.streams
 import mode.loop
 
-from scorer.errors import ModelError
 from scorer.sampling import SamplerPool
 from scorer.spec import Scorer
-from streams.alerts.agent import running_alerts
-from streams.kafka.connection import BrokerError, check_broker, client_options
+from streams import parts
+from streams.alerts.agent import AlertAgent
+from streams.alerts.delivery import Courier
+from streams.alerts.policy import load_policy
+from streams.alerts.state_topic import check_alert_topics
+from streams.errors import ModelError, SettingsError
+from streams.events import SEGMENTS_TOPIC
+from streams.kafka.agent import Agent, running
+from streams.kafka.clients import check_broker
+from streams.kafka.connection import Connection
+from streams.kafka.progress import LagWatch, Progress
 from streams.logs import configure_logging
 from streams.media.fetch import Fetcher
-from streams.queue.agent import running_harvest
-from streams.queue.retention import running_sweep
-from streams.scoring.app import build_app
+from streams.ports import free_port
+from streams.queue.agent import harvest_agent
+from streams.queue.retention import sweep_agent
+from streams.scoring.app import AppOptions, build_app
+from streams.scoring.pages import add_pages
 from streams.scoring.pipeline import SegmentPipeline
-from streams.settings import Settings, SettingsError
-from streams.sinks import open_sink
+from streams.settings import Settings
+from streams.sinks.base import Sink
 
-__all__ = ["BrokerError", "check_broker", "free_port", "run_worker"]
+if TYPE_CHECKING:
+    from streams.models.follow import ReloadingScorer
 
 log = logging.getLogger(__name__)
 STOP_SECONDS = 20.0
-"""A worker that was told to stop ends within this time. Faust waits for ever for a broker that is gone; whatever is
-not acknowledged by then will be read again by the next worker, so nothing is lost by ending."""
+"""A worker that was told to stop ends within this time. Faust waits for ever for a broker that is gone. What is not
+acknowledged by then is read again by the next worker, so ending loses nothing."""
 
 
 class _BoundedWorker(faust.Worker):
@@ -52,6 +64,52 @@ def run_worker(settings: Settings) -> int:
 
     Raises `SettingsError`, `ModelError` or `BrokerError` where it cannot start.
     """
+    _check(settings)
+    configure_logging(settings.log_level, settings.log_format)
+    # Faust goes through its event loop several times for each message; uvloop takes a third less time for that.
+    mode.loop.use("uvloop")
+    connection = parts.connection(settings)
+    check_broker(connection)
+    port = settings.web_port or free_port(settings.web_host)
+    scorer = _scorer(settings)
+    second = _second(settings, scorer) if settings.second_model else None
+    try:
+        (settings.data_dir / "faust").mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise SettingsError("FVQ_DATA_DIR", f"{settings.data_dir} cannot be made: {error.strerror}") from error
+    inbox = _own_inbox(settings.data_dir / "inbox")
+    sink = parts.sink(settings)
+    pipelines: list[SegmentPipeline] = []
+
+    async def open_pipeline() -> SegmentPipeline:
+        if not pipelines:
+            pipelines.append(await _open_pipeline(app, settings, scorer, second, sink, inbox))
+        return pipelines[0]
+
+    options = AppOptions(
+        connection, parts.group(settings), settings.data_dir, settings.batch_size, settings.batch_wait, settings.web_host, port
+    )
+    app = build_app(options, open_pipeline, sink)
+
+    def assigned() -> set[int]:
+        return {at.partition for at in app.consumer.assignment() if at.topic == SEGMENTS_TOPIC}
+
+    agents = _agents(settings, connection, scorer, assigned, inbox)
+    add_pages(app, sink, lambda: max((pipeline.scoring_seconds() for pipeline in pipelines), default=0.0), agents)
+    worker = _BoundedWorker(app, loglevel=settings.log_level.upper(), quiet=True, override_logging=False, redirect_stdouts=False)
+    log.info("worker starts; pages at http://%s:%d", settings.web_host, port)
+    try:
+        with running(agents):
+            worker.execute_from_commandline()
+    except SystemExit as error:
+        return int(error.code or 0)
+    finally:
+        shutil.rmtree(inbox, ignore_errors=True)
+    return 0
+
+
+def _check(settings: Settings) -> None:
+    """Raise `SettingsError` where a worker cannot run with these settings."""
     if not settings.broker:
         raise SettingsError(
             "FVQ_BROKER", "is not set: name the Kafka servers as host:port, or use `fvq up`, which starts a broker of its own"
@@ -63,76 +121,73 @@ def run_worker(settings: Settings) -> int:
             "NO_CYTHON",
             "must not be set: without its C extension Faust acknowledges what it skips in a rebalance, which is lost then",
         )
-    configure_logging(settings)
-    # Faust goes through its event loop several times for each message: in C that is a third of its time less.
-    mode.loop.use("uvloop")
-    check_broker(settings.broker, client_options(settings))
-    if settings.web_port == 0:
-        settings = settings.model_copy(update={"web_port": free_port(settings.web_host)})
+
+
+def _agents(
+    settings: Settings, connection: Connection, scorer: ReloadingScorer, assigned: Callable[[], set[int]], inbox: Path
+) -> list[Agent]:
+    """The agents beside the score agent, as far as the settings want them."""
+    from streams.models.follow import follow_agent
+
+    group = parts.group(settings)
+    lag = LagWatch(lambda: Progress(connection, group.name, SEGMENTS_TOPIC), assigned)
+    agents = [Agent("lag", lag.run)]
+    if scorer.follows:
+        agents.append(follow_agent(scorer, connection))
+    if settings.alerts:
+        policy = load_policy(settings.alert_policy)
+        check_alert_topics(connection)
+        alerts = AlertAgent(connection, group, policy)
+        couriers = [Courier(connection, group, receiver, alerts.open_alerts) for receiver in policy.receivers]
+        agents += [alerts.agent(), *(courier.agent() for courier in couriers)]
+    store = parts.clip_store(settings)
+    if settings.harvest:
+        limits, fetch = parts.harvest_limits(settings), parts.fetch_limits(settings)
+        agents.append(harvest_agent(connection, group, limits, store, fetch, inbox / "harvest"))
+    return [*agents, sweep_agent(connection, store, settings.clip_days)]
+
+
+def _scorer(settings: Settings) -> ReloadingScorer:
     try:
-        from streams.models.follow import ReloadingScorer, follow, registry_of
+        from streams.models.follow import ReloadingScorer
     except ImportError as error:
         raise ModelError(f"{error.name} is not installed: pip install 'fvq-monitor[serve]'") from error
-    scorer = ReloadingScorer(settings, registry_of(settings))
+    scorer = ReloadingScorer(settings.model, settings.device, parts.registry(settings))
     log.info("model %s@%s", scorer.model.name, scorer.model.version)
-    second = _second(settings, scorer) if settings.second_model else None
-    try:
-        (settings.data_dir / "faust").mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise SettingsError("FVQ_DATA_DIR", f"{settings.data_dir} cannot be made: {error.strerror}") from error
-    inbox = _own_inbox(settings.data_dir / "inbox")
-    sink = open_sink(settings)
-
-    async def make_pipeline() -> SegmentPipeline:
-        # The app closes what is on this stack when it stops, after its agents.
-        resources = app.async_exit_stack
-        resources.push_async_callback(sink.close)
-        fetcher = await resources.enter_async_context(Fetcher(settings, inbox))
-        pool = SamplerPool(scorer.spec, settings.sampler_workers, settings.sample_timeout, settings.sample_memory_mb)
-        resources.callback(pool.close)
-        pipeline = SegmentPipeline(settings, fetcher, pool, scorer, second)
-        resources.callback(pipeline.close)
-        return pipeline
-
-    app = build_app(settings, make_pipeline, sink)
-    follow(scorer, settings)
-    worker = _BoundedWorker(app, loglevel=settings.log_level.upper(), quiet=True, override_logging=False, redirect_stdouts=False)
-    log.info("worker starts; pages at http://%s:%d", settings.web_host, settings.web_port)
-    try:
-        with running_alerts(settings), running_harvest(settings, inbox / "harvest"), running_sweep(settings):
-            worker.execute_from_commandline()
-    except SystemExit as error:
-        return int(error.code or 0)
-    finally:
-        shutil.rmtree(inbox, ignore_errors=True)
-    return 0
+    return scorer
 
 
 def _second(settings: Settings, first: Scorer) -> Scorer:
     """The second model, which takes the same clips as the first."""
     from scorer.engine import load_engine
-    from streams.models.follow import registry_of
 
     assert settings.second_model
-    second = load_engine(settings.second_model, settings.device, registry_of(settings))
+    second = load_engine(settings.second_model, settings.device, parts.registry(settings))
     if second.spec != first.spec:
         raise SettingsError("FVQ_SECOND_MODEL", f"{settings.second_model} was trained on another sampling than {settings.model}")
     log.info("second model %s@%s", second.model.name, second.model.version)
     return second
 
 
-def free_port(host: str) -> int:
-    """A port that nothing listens on now."""
-    with socket.socket() as probe:
-        probe.bind((host, 0))
-        return int(probe.getsockname()[1])
+async def _open_pipeline(
+    app: faust.App, settings: Settings, scorer: Scorer, second: Scorer | None, sink: Sink, inbox: Path
+) -> SegmentPipeline:
+    # The app closes everything on this stack when it stops, after its agents.
+    resources = app.async_exit_stack
+    resources.push_async_callback(sink.close)
+    fetcher = await resources.enter_async_context(Fetcher(parts.fetch_limits(settings), inbox))
+    pool = SamplerPool(scorer.spec, settings.sampler_workers, settings.sample_timeout, settings.sample_memory_mb)
+    resources.callback(pool.close)
+    pipeline = SegmentPipeline(fetcher, pool, scorer, second, settings.live_window)
+    resources.callback(pipeline.close)
+    return pipeline
 
 
 def _own_inbox(folder: Path) -> Path:
     """This process's folder for fetched media; folders of workers that were killed are removed."""
-    for left in folder.glob("*"):
-        if left.name == str(os.getpid()) or not Path(f"/proc/{left.name}").exists():
-            shutil.rmtree(left, ignore_errors=True)
+    for other in folder.glob("*"):
+        if other.name == str(os.getpid()) or not Path(f"/proc/{other.name}").exists():
+            shutil.rmtree(other, ignore_errors=True)
     return folder / str(os.getpid())
 
 

@@ -22,8 +22,9 @@ from statistics import median, quantiles
 import numpy as np
 from numpy.typing import NDArray
 
-from streams.alerts.detector import StreamState, step
+from streams.alerts.detector import step
 from streams.alerts.policy import Alerts
+from streams.alerts.state import StreamState
 from streams.events import SegmentScore, Signals
 
 SEGMENT_SECONDS = 2.0

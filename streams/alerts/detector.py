@@ -10,91 +10,18 @@ from __future__ import annotations
 import hashlib
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
-from pydantic import TypeAdapter
-
 from streams.alerts.policy import Alerts, Black, Frozen, Timing
+from streams.alerts.state import Course, Opened, StreamState, Watch
 from streams.events import AlertKind, QualityAlert, SegmentScore
+
+USUAL_NOISE_SECONDS = 60.0
+"""Seconds of scores that the assumed noise (`USUAL_NOISE`) counts as."""
 
 MOST_RENDITIONS = 32
 """Courses kept of one stream; encoders have fewer, and a broken packager must not grow the state without end."""
-
-
-USUAL_NOISE, USUAL_NOISE_SECONDS = 4.0, 60.0
-"""Standard deviation of a stream's scores, points, that is assumed at first, and for how many seconds of scores it counts."""
-
-
-@dataclass(frozen=True, slots=True)
-class Opened:
-    """An alert that has fired and is not resolved."""
-
-    started_at: datetime
-    value: float
-    baseline: float | None
-    labels: dict[str, str]
-
-
-@dataclass(frozen=True, slots=True)
-class Watch:
-    """One kind of alert in one course. since: begin of the stretch that is bad, or good again once an alert is open."""
-
-    since: datetime | None = None
-    opened: Opened | None = None
-    ended_at: datetime | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Course:
-    """What is known of one rendition.
-
-    begun: start of the first segment since numbers began anew. until: end of the latest. seen: seconds of scores in the
-    baseline, as far as it matters. variance: of scores around it, points squared. fallen: the CUSUM, points. fallen_since:
-    start of the segment in which it left zero.
-    """
-
-    sequence: int
-    begun: datetime
-    until: datetime
-    smooth: float | None = None
-    baseline: float | None = None
-    seen: float = 0.0
-    variance: float = USUAL_NOISE**2
-    fallen: float = 0.0
-    fallen_since: datetime | None = None
-    watches: dict[AlertKind, Watch] = field(default_factory=dict)
-
-
-@dataclass(frozen=True, slots=True)
-class StreamState:
-    """Everything that is known of one stream.
-
-    silence: the open alert of kind no-segments. judged, back: the last one's start, and its end if it is over.
-    """
-
-    stream_id: str
-    courses: dict[str, Course] = field(default_factory=dict)
-    until: datetime | None = None
-    segment_id: str = ""
-    labels: dict[str, str] = field(default_factory=dict)
-    ended: bool = False
-    silence: Opened | None = None
-    judged: datetime | None = None
-    back: datetime | None = None
-
-
-_JSON = TypeAdapter(StreamState)
-
-
-def to_json(state: StreamState) -> bytes:
-    """The state as JSON."""
-    return _JSON.dump_json(state, exclude_defaults=True)
-
-
-def from_json(data: bytes) -> StreamState:
-    """The state from its JSON; raises ValueError where it is none."""
-    return _JSON.validate_json(data)
 
 
 def alert_id(stream_id: str, rendition: str, kind: AlertKind, started_at: datetime) -> str:

@@ -23,8 +23,8 @@ from urllib.parse import urlsplit
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, SecretStr, ValidationError, field_validator, model_validator
 
+from streams.errors import SettingsError
 from streams.events import AlertKind, QualityAlert
-from streams.settings import SettingsError
 
 
 class _Part(BaseModel):

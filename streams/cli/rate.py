@@ -4,19 +4,18 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from streams.settings import Settings, SettingsError, load_settings
+from streams import parts
+from streams.errors import SettingsError
+from streams.settings import Settings, load_settings
 
 if TYPE_CHECKING:
     from streams.rating.export import Exported
-    from streams.rating.order import Key
-    from streams.rating.store import RatingStore
 
 DEFAULT_PORT = 8090
 
@@ -88,7 +87,7 @@ def rate_rm(
 @app.command("forget")
 def rate_forget(stream: Annotated[str, typer.Argument(help="The stream's id.")]) -> None:
     """Delete a stream's clips and ratings from the page's data; `fvq queue rm` deletes them from the queue and the store."""
-    print(f"{forget_stream(load_settings(), stream)} clips deleted", file=sys.stderr)
+    print(f"{parts.rating_data(load_settings()).forget_stream(stream)} clips deleted", file=sys.stderr)
 
 
 @app.command("export")
@@ -99,8 +98,10 @@ def rate_export(
 ) -> None:
     """Write the rated clips that are on the queue, with MOS and interval, as the CSV that `fvq train` reads."""
     from streams.rating.export import export_ratings
+    from streams.rating.store import RatingStore
 
-    done = export_ratings(load_settings(), out, least)
+    settings = load_settings()
+    done = export_ratings(RatingStore(settings.data_dir), parts.queue(settings), out, least)
     if as_json:
         print(json.dumps(asdict(done)))
     else:
@@ -113,51 +114,25 @@ def run_page(settings: Settings, port: int, scale: str, pause_after: int) -> Non
     """Serve until told to stop. Raises `BrokerError` where the queue cannot be read."""
     from aiohttp import web
 
-    from streams.queue.topic import clip_store, read_deletions
     from streams.rating.playable import PlayableClips
     from streams.rating.server import RatingPage, make_app
     from streams.rating.store import RatingStore
 
     if scale not in ("acr", "slider"):
         raise SettingsError("--scale", f"{scale!r} is none of acr, slider")
-    store = RatingStore(settings.data_dir)
+    store, queue = RatingStore(settings.data_dir), parts.queue(settings)
     clips = PlayableClips(
         settings.data_dir / "rating",
-        clip_store(settings).read,
+        queue.store.read,
         memory_mb=settings.sample_memory_mb,
         max_mb=settings.fetch_max_mb,
     )
-    page = RatingPage(store, clips, lambda: read_deletions(settings), "acr" if scale == "acr" else "slider", pause_after)
+    page = RatingPage(store, clips, queue.read, "acr" if scale == "acr" else "slider", pause_after)
     count = page.refresh()
     print(f"{count} clips on the queue", file=sys.stderr)
     if not any(rater.active for rater, _ in store.raters()):
         print("no raters yet, and nobody can sign in; add one: fvq rate add NAME", file=sys.stderr)
     web.run_app(make_app(page), host=settings.web_host, port=port, access_log=None, print=_say)
-
-
-def forget_stream(settings: Settings, stream_id: str) -> int:
-    """Delete a stream's clips and ratings from the page's data; gives the number of clips. No page need run."""
-    return _forget(settings, lambda store: store.forget_stream(stream_id))
-
-
-def forget_clips(settings: Settings, keys: list[Key]) -> int:
-    """The same for some clips."""
-    return _forget(settings, lambda store: store.forget(keys))
-
-
-def _forget(settings: Settings, forget: Callable[[RatingStore], list[str]]) -> int:
-    from streams.rating.playable import PlayableClips
-    from streams.rating.store import RatingStore
-
-    if not (settings.data_dir / "ratings.sqlite").exists():
-        return 0
-    gone = forget(RatingStore(settings.data_dir))
-    PlayableClips(settings.data_dir / "rating", _nothing).forget(gone)
-    return len(gone)
-
-
-def _nothing(uri: str) -> bytes:
-    raise AssertionError(uri)
 
 
 def _say(text: str) -> None:

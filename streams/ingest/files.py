@@ -11,16 +11,15 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
 
 import imageio_ffmpeg
-from kafka import KafkaProducer
 from kafka.errors import KafkaError
 
-from scorer.errors import MediaError
 from scorer.sampling import probe
+from streams.errors import BrokerError, MediaError
 from streams.events import SEGMENTS_TOPIC, SegmentEvent
-from streams.kafka.connection import BrokerError
+from streams.kafka.clients import no_broker, open_producer, send_all
+from streams.kafka.connection import Connection
 from streams.local.files import find_videos
 
 CUT_TIMEOUT = 600
@@ -113,26 +112,25 @@ def in_order(events: Sequence[SegmentEvent], fast: bool) -> Iterator[SegmentEven
 
 def announce(
     events: Iterator[SegmentEvent],
-    broker: str,
+    connection: Connection,
     sent: Callable[[SegmentEvent], None],
     stopped: Callable[[], bool],
-    security: dict[str, Any] | None = None,
 ) -> int:
     """Send events as they come, each acknowledged by all replicas; returns how many. Raises `BrokerError`."""
     try:
-        producer = KafkaProducer(bootstrap_servers=broker.split(","), **(security or {}))
+        producer = open_producer(connection)
     except KafkaError as error:
-        raise BrokerError(f"no Kafka broker answers at {broker} ({type(error).__name__})") from error
+        raise no_broker(connection, error) from error
     count = 0
     try:
         for event in events:
             if stopped():
                 break
-            producer.send(SEGMENTS_TOPIC, key=event.stream_id.encode(), value=event.to_bytes()).get(timeout=30)
+            send_all(producer, SEGMENTS_TOPIC, [(event.stream_id.encode(), event.to_bytes())])
             sent(event)
             count += 1
     except KafkaError as error:
-        raise BrokerError(f"Kafka at {broker} did not take an event: {error}") from error
+        raise BrokerError(f"Kafka at {connection.servers} did not take an event: {error}") from error
     finally:
         producer.close()
     return count

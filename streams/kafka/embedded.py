@@ -15,8 +15,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from streams.kafka.connection import BrokerError
-from streams.worker import free_port
+from streams.errors import BrokerError
+from streams.ports import free_port
 
 PR_SET_PDEATHSIG = 1
 READY_SECONDS = 10.0

@@ -8,6 +8,7 @@ from typing import Any
 from kafka.admin import ConfigResource, ConfigResourceType
 from kafka.errors import KafkaError, TopicAlreadyExistsError
 
+from streams.errors import BrokerError
 from streams.events import (
     ALERT_STATE_TOPIC,
     ALERTS_TOPIC,
@@ -17,7 +18,8 @@ from streams.events import (
     SEGMENTS_TOPIC,
     TRAINING_TOPIC,
 )
-from streams.kafka.connection import BrokerError, open_admin
+from streams.kafka.clients import open_admin
+from streams.kafka.connection import Connection
 
 PER_STREAM = (SEGMENTS_TOPIC, SCORES_TOPIC, ALERTS_TOPIC, DEAD_LETTER_TOPIC)
 """Topics keyed by stream: all have the same number of partitions, as Faust's tables need."""
@@ -67,16 +69,10 @@ def in_sync(replication: int) -> dict[str, str]:
     return {MIN_IN_SYNC: "2"} if replication >= 3 else {}
 
 
-def create_topics(
-    broker: str,
-    partitions: int,
-    replication: int,
-    retention_hours: int = RETENTION_HOURS,
-    security: dict[str, Any] | None = None,
-) -> list[str]:
+def create_topics(connection: Connection, partitions: int, replication: int, retention_hours: int = RETENTION_HOURS) -> list[str]:
     """Create the topics that are missing, and leave the others as they are; returns the new names. Raises `BrokerError`."""
     created = []
-    admin = open_admin(broker, security)
+    admin = open_admin(connection)
     try:
         for name, plan in wanted_topics(partitions, retention_hours).items():
             config = plan.config | in_sync(replication)
@@ -87,31 +83,27 @@ def create_topics(
             except TopicAlreadyExistsError:
                 continue
     except KafkaError as error:
-        raise BrokerError(f"Kafka at {broker} refused to create topics: {error}") from error
+        raise BrokerError(f"Kafka at {connection.servers} refused to create topics: {error}") from error
     finally:
         admin.close()
     return created
 
 
 def check_topics(
-    broker: str,
-    partitions: int | None,
-    replication: int | None,
-    retention_hours: int | None = None,
-    security: dict[str, Any] | None = None,
+    connection: Connection, partitions: int | None, replication: int | None, retention_hours: int | None = None
 ) -> list[TopicReport]:
     """Each topic as it is against as wanted.
 
     None: any number; but all per-stream topics have the same partitions, and what is deleted and what compacted holds
     in any case.
     """
-    admin = open_admin(broker, security)
+    admin = open_admin(connection)
     try:
         names = sorted(set(admin.list_topics()) & set(wanted_topics(1)))
         described = {one["name"]: one["partitions"] for one in admin.describe_topics(names)} if names else {}
         configs = _configs(admin, names) if names else {}
     except KafkaError as error:
-        raise BrokerError(f"Kafka at {broker} did not answer: {error}") from error
+        raise BrokerError(f"Kafka at {connection.servers} did not answer: {error}") from error
     finally:
         admin.close()
     expected = partitions or len(described.get(SEGMENTS_TOPIC, ())) or 1

@@ -21,9 +21,10 @@ from rich.console import Console
 from rich.progress import Progress
 from rich.table import Column, Table
 
-from scorer.errors import MediaError
 from scorer.sampling import SamplerPool, probe
 from scorer.spec import LEVELS, ClipScore, SampledClip, Scorer, Window
+from streams import parts
+from streams.errors import MediaError
 from streams.settings import Settings
 
 VIDEO_SUFFIXES = {
@@ -150,12 +151,11 @@ def score_files(
     A file that cannot be scored is reported in its place, the others are scored, and the exit code is 1.
     """
     from scorer.engine import load_engine
-    from streams.models.follow import registry_of
 
     files = find_videos(paths)
     if not files:
         raise MediaError(f"no video in {', '.join(map(str, paths))}; known endings are {' '.join(sorted(VIDEO_SUFFIXES))}")
-    engine = load_engine(settings.model, settings.device, registry_of(settings))
+    engine = load_engine(settings.model, settings.device, parts.registry(settings))
     writers: dict[str, type[_JsonLines | _Csv | _Table]] = {"json": _JsonLines, "csv": _Csv, "table": _Table}
     writer = writers[form](out)
     courses: list[tuple[Path, list[ScoredWindow]]] = []

@@ -21,33 +21,25 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from kafka import KafkaConsumer, TopicPartition
 from rich.console import Console
 from rich.live import Live
 from rich.markup import escape
 from rich.table import Table
 
-from scorer.errors import MediaError
-from streams.alerts.agent import alert_group
-from streams.alerts.delivery import describe as describe_alert
-from streams.events import (
-    ALERTS_TOPIC,
-    DEAD_LETTER_TOPIC,
-    SCORES_TOPIC,
-    EventError,
-    QualityAlert,
-    SegmentEvent,
-    SegmentScore,
-)
+from streams import parts
+from streams.alerts.receivers import describe as describe_alert
+from streams.errors import EventError, MediaError
+from streams.events import ALERTS_TOPIC, DEAD_LETTER_TOPIC, SCORES_TOPIC, QualityAlert, SegmentEvent, SegmentScore
 from streams.ingest.files import CutSegment, Source, announce, cut, events_of, find_sources, in_order
-from streams.kafka.connection import client_options
+from streams.kafka.clients import open_reader
+from streams.kafka.connection import Connection
 from streams.kafka.embedded import EmbeddedBroker, die_with_parent
+from streams.kafka.progress import wait_for_groups
 from streams.kafka.topics import create_topics
 from streams.local.drops import clock, describe, find_drops
 from streams.local.files import score_bar
-from streams.queue.agent import harvest_group
+from streams.ports import free_port
 from streams.settings import Settings
-from streams.worker import free_port
 
 ANSWER_SECONDS = 120.0
 """After the last segment was announced, no answer for this long means that something is wrong."""
@@ -85,21 +77,20 @@ def run_up(settings: Settings, source: Path, *, fast: bool, segment_seconds: flo
         work = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="fvq-up-")))
         console.print(f"cutting {len(sources)} source{'s' if len(sources) > 1 else ''} into segments", style="dim")
         segments = _cut_all(console, sources, work, segment_seconds)
-        broker = settings.broker or stack.enter_context(EmbeddedBroker()).address
-        security = client_options(settings) if settings.broker else {}
-        create_topics(broker, partitions=4, replication=1, security=security)
+        connection = parts.connection(settings) if settings.broker else Connection(stack.enter_context(EmbeddedBroker()).address)
+        create_topics(connection, partitions=4, replication=1)
         pages = f"127.0.0.1:{free_port('127.0.0.1')}"
-        worker = stack.enter_context(_worker(settings, broker, work, pages, fast))
-        console.print(f"broker {broker}, worker {worker.pid}, metrics at http://{pages}/metrics", style="dim")
+        worker = stack.enter_context(_worker(settings, connection.servers, work, pages, fast))
+        console.print(f"broker {connection.servers}, worker {worker.pid}, metrics at http://{pages}/metrics", style="dim")
         _wait_ready(worker, pages)
         began = datetime.now(UTC)
         events = [event for one, parts in segments.items() for event in events_of(one, parts, began, {})]
         run.events = {event.segment_id: event for event in events}
         done = threading.Event()
-        follower = threading.Thread(target=_follow, args=(broker, security, run, done, as_json), daemon=True)
+        follower = threading.Thread(target=_follow, args=(connection, run, done, as_json), daemon=True)
         follower.start()
         player = threading.Thread(
-            target=announce, args=(in_order(events, fast), broker, lambda _: None, done.is_set, security), daemon=True
+            target=announce, args=(in_order(events, fast), connection, lambda _: None, done.is_set), daemon=True
         )
         player.start()
         try:
@@ -107,8 +98,9 @@ def run_up(settings: Settings, source: Path, *, fast: bool, segment_seconds: flo
         except KeyboardInterrupt:
             run.interrupted = True
         if not run.interrupted and run.worker_exit is None:
-            readers = [alert_group(settings)] if settings.alerts else []
-            wait_read(broker, security, [*readers, harvest_group(settings)] if settings.harvest else readers)
+            agents = {"alerts": settings.alerts, "harvest": settings.harvest}
+            groups = [parts.group(settings).of(name).name for name, wanted in agents.items() if wanted]
+            wait_for_groups(connection, groups, SCORES_TOPIC, AGENTS_SECONDS)
         done.set()
         follower.join(5)
     _summary(console, run, as_json)
@@ -184,17 +176,10 @@ def _wait_ready(worker: subprocess.Popen[bytes], pages: str) -> None:
     raise MediaError("the worker was not ready within 90 s", kind="worker")
 
 
-def _follow(broker: str, security: dict[str, Any], run: Run, done: threading.Event, as_json: bool) -> None:
+def _follow(connection: Connection, run: Run, done: threading.Event, as_json: bool) -> None:
     """Collect answers and alerts of this run's segments until told to stop."""
-    consumer = KafkaConsumer(
-        SCORES_TOPIC,
-        DEAD_LETTER_TOPIC,
-        ALERTS_TOPIC,
-        bootstrap_servers=broker.split(","),
-        auto_offset_reset="earliest",
-        group_id=None,
-        **security,
-    )
+    consumer = open_reader(connection)
+    consumer.subscribe([SCORES_TOPIC, DEAD_LETTER_TOPIC, ALERTS_TOPIC])
     try:
         stopping = False
         while not stopping:
@@ -204,20 +189,6 @@ def _follow(broker: str, security: dict[str, Any], run: Run, done: threading.Eve
                     take(message, run, as_json)
     finally:
         consumer.close()
-
-
-def wait_read(broker: str, security: dict[str, Any], groups: list[str], seconds: float = AGENTS_SECONDS) -> None:
-    """Until agents have read the last scores, or it takes too long: what they find in them belongs to the run."""
-    deadline = time.monotonic() + seconds
-    for group in groups:
-        consumer = KafkaConsumer(bootstrap_servers=broker.split(","), group_id=group, enable_auto_commit=False, **security)
-        try:
-            numbers = consumer.partitions_for_topic(SCORES_TOPIC) or ()
-            ends = consumer.end_offsets([TopicPartition(SCORES_TOPIC, number) for number in numbers])
-            while time.monotonic() < deadline and any((consumer.committed(at) or 0) < end for at, end in ends.items()):
-                time.sleep(0.1)
-        finally:
-            consumer.close()
 
 
 def take(message: Any, run: Run, as_json: bool) -> None:

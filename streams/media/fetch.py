@@ -22,8 +22,7 @@ from urllib.parse import unquote, urljoin, urlsplit
 import aiohttp
 from aiohttp.abc import AbstractResolver, ResolveResult
 
-from scorer.errors import MediaError
-from streams.settings import Settings
+from streams.errors import MediaError
 
 log = logging.getLogger(__name__)
 MAX_REDIRECTS = 3
@@ -48,18 +47,34 @@ class LocalMedia:
                 log.warning("%s cannot be deleted: %s", self.path, error.strerror)
 
 
-class Fetcher:
-    """Fetches segments into a folder, within the settings' limits. Use as an async context manager."""
+@dataclass(frozen=True)
+class FetchLimits:
+    """What may be fetched.
 
-    def __init__(self, settings: Settings, directory: Path) -> None:
-        self._settings = settings
+    roots: folders that `file:` URIs may point into; none refuses `file:`. hosts: patterns of host names that http(s) URIs
+    may name; none allows every public host. private: whether addresses of private networks are allowed. seconds,
+    megabytes: time and size of one segment at most, MiB.
+    """
+
+    roots: tuple[Path, ...] = ()
+    hosts: tuple[str, ...] = ()
+    private: bool = False
+    seconds: float = 15.0
+    megabytes: int = 256
+
+
+class Fetcher:
+    """Fetches segments into a folder, within limits. Use as an async context manager."""
+
+    def __init__(self, limits: FetchLimits, directory: Path) -> None:
+        self._limits = limits
         self._directory = directory
-        self._roots = [str(root.resolve()).rstrip(os.sep) + os.sep for root in settings.media_roots]
+        self._roots = [str(root.resolve()).rstrip(os.sep) + os.sep for root in limits.roots]
         self._session: aiohttp.ClientSession | None = None
 
     async def __aenter__(self) -> Fetcher:
         self._directory.mkdir(parents=True, exist_ok=True)
-        connector = aiohttp.TCPConnector(resolver=_CheckedResolver(self._settings.fetch_private), limit=64)
+        connector = aiohttp.TCPConnector(resolver=_CheckedResolver(self._limits.private), limit=64)
         # auto_decompress off: a small compressed answer could grow without bound.
         self._session = aiohttp.ClientSession(connector=connector, auto_decompress=False, trust_env=False)
         return self
@@ -77,12 +92,10 @@ class Fetcher:
         if init_uri is None and urlsplit(uri).scheme == "file":
             return LocalMedia(self._local(uri), temporary=False)
         try:
-            async with asyncio.timeout(self._settings.fetch_timeout):
+            async with asyncio.timeout(self._limits.seconds):
                 return await self._gather(uri, init_uri)
         except TimeoutError:
-            raise MediaError(
-                f"fetching {_shown(uri)} took more than {self._settings.fetch_timeout:g} s", kind="timeout"
-            ) from None
+            raise MediaError(f"fetching {_shown(uri)} took more than {self._limits.seconds:g} s", kind="timeout") from None
 
     async def _gather(self, uri: str, init_uri: str | None) -> LocalMedia:
         try:
@@ -189,7 +202,7 @@ class Fetcher:
         host = parts.hostname
         if parts.scheme not in ("http", "https") or not host:
             raise MediaError(f"{_shown(uri)}: not an http address", kind="refused")
-        allowed = self._settings.fetch_hosts
+        allowed = self._limits.hosts
         if allowed and not any(fnmatch.fnmatch(host.lower(), pattern.lower()) for pattern in allowed):
             raise MediaError(f"{_shown(uri)}: the host is not in FVQ_FETCH_HOSTS", kind="refused")
         # The connector asks no resolver about a literal address.
@@ -197,7 +210,7 @@ class Fetcher:
             address = ipaddress.ip_address(host)
         except ValueError:
             return
-        if not (self._settings.fetch_private or is_public(address)):
+        if not (self._limits.private or is_public(address)):
             raise MediaError(f"{_shown(uri)}: {host} is not a public address", kind="refused")
 
     def _from_object_store(self, uri: str, out: BinaryIO) -> None:
@@ -216,8 +229,8 @@ class Fetcher:
             raise MediaError(f"{_shown(uri)} cannot be read: {error}", kind="unreachable") from error
 
     def _write(self, data: bytes, out: BinaryIO, name: str) -> None:
-        if out.tell() + len(data) > self._settings.fetch_max_mb * 2**20:
-            raise MediaError(f"{name} is larger than FVQ_FETCH_MAX_MB ({self._settings.fetch_max_mb} MiB)", kind="too-large")
+        if out.tell() + len(data) > self._limits.megabytes * 2**20:
+            raise MediaError(f"{name} is larger than FVQ_FETCH_MAX_MB ({self._limits.megabytes} MiB)", kind="too-large")
         try:
             out.write(data)
         except OSError as error:

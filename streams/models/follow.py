@@ -1,8 +1,8 @@
 """A worker's scorer that follows the registry: a promoted version takes over between two batches.
 
-The announcement on `model-updates` is a hint, the registry is the truth: it is looked at when the worker starts, when
-something is announced, and now and then in case an announcement was missed. The new model is loaded and tried beside the
-old one, which goes on scoring; what cannot be loaded or answers nonsense is refused, and the old one stays.
+An announcement on `model-updates` is a hint, the registry is the truth: the agent looks into it when the worker starts, when
+something is announced, and once a minute in case an announcement was missed. The new model is loaded and tried beside the old
+one, which goes on scoring; a version that cannot be loaded or answers nonsense is refused, and the old one stays.
 """
 
 from __future__ import annotations
@@ -13,16 +13,17 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
-from kafka import KafkaConsumer, KafkaProducer, TopicPartition
+from kafka import TopicPartition
 
 from scorer.engine import Engine, find_model, load_engine
-from scorer.errors import ModelError
 from scorer.registry import Registry
 from scorer.spec import ClipScore, ModelId, SampledClip, SamplerSpec
 from streams import metrics
-from streams.events import MODELS_TOPIC, EventError, ModelUpdate
-from streams.kafka.connection import client_options
-from streams.settings import Settings
+from streams.errors import EventError, ModelError
+from streams.events import MODELS_TOPIC, ModelUpdate
+from streams.kafka.agent import Agent
+from streams.kafka.clients import open_reader
+from streams.kafka.connection import Connection
 
 log = logging.getLogger(__name__)
 POLL_SECONDS = 1.0
@@ -30,18 +31,13 @@ LOOK_SECONDS = 60.0
 """How often the registry is looked at without an announcement."""
 
 
-def registry_of(settings: Settings) -> Registry:
-    """The registry of the settings: `FVQ_REGISTRY`, or `models` in the data folder."""
-    return Registry(settings.registry or str(settings.data_dir / "models"), settings.data_dir / "model-cache")
-
-
 class ReloadingScorer:
     """Scores with the version that is current; implements `scorer.spec.Scorer`."""
 
-    def __init__(self, settings: Settings, registry: Registry) -> None:
-        self._settings = settings
+    def __init__(self, model: str, device: str, registry: Registry) -> None:
+        self._wanted, self._device = model, device
         self._registry = registry
-        self._engine: Engine = load_engine(settings.model, settings.device, registry)
+        self._engine: Engine = load_engine(model, device, registry)
         self._refused: set[str] = set()
         metrics.show_model(self.model)
 
@@ -49,6 +45,16 @@ class ReloadingScorer:
     def spec(self) -> SamplerSpec:
         """What every version that is served was trained on."""
         return self._engine.spec
+
+    @property
+    def name(self) -> str:
+        """The model's name, under which versions are announced."""
+        return self._engine.model.name
+
+    @property
+    def follows(self) -> bool:
+        """Whether versions are followed: a pinned version (`name@version`) and a directory never change."""
+        return "@" not in self._wanted and self.name == self._wanted
 
     @property
     def model(self) -> ModelId:
@@ -68,7 +74,7 @@ class ReloadingScorer:
         current: str | None = None
         try:
             current = self._registry.current(self.model.name)
-            _, wanted = find_model(self._settings.model, self._registry)
+            _, wanted = find_model(self._wanted, self._registry)
             if wanted == self.model or wanted.version in self._refused:
                 return False
         except Exception as error:
@@ -78,8 +84,9 @@ class ReloadingScorer:
                 log.warning("the registry cannot be read, %s goes on: %s", self.model.version, error)
             return False
         try:
-            engine = load_engine(f"{wanted.name}@{wanted.version}" if self._is_published(wanted) else wanted.name,
-                                 self._settings.device, self._registry)  # fmt: skip
+            published = self._registry.current(wanted.name) == wanted.version
+            name = f"{wanted.name}@{wanted.version}" if published else wanted.name
+            engine = load_engine(name, self._device, self._registry)
             if engine.spec != self.spec:
                 raise ModelError("it was trained on another sampling of the clips: restart the workers to serve it")
         except OSError as error:
@@ -103,50 +110,29 @@ class ReloadingScorer:
             metrics.MODEL_UPDATES.labels("refused").inc()
             log.error("model %s is refused, %s goes on: %s", version, self.model.version, error)
 
-    def _is_published(self, wanted: ModelId) -> bool:
-        return self._registry.current(wanted.name) == wanted.version
 
+def follow_agent(scorer: ReloadingScorer, connection: Connection) -> Agent:
+    """The agent that loads versions as they are announced, and looks into the registry once a minute."""
 
-def follow(scorer: ReloadingScorer, settings: Settings) -> None:
-    """Begin to follow announcements of the model that the settings name, in a thread that ends with the process.
-
-    A pinned version (`name@version`) and a directory never change, and are not followed.
-    """
-    if "@" not in settings.model and scorer.model.name == settings.model:
-        threading.Thread(target=_follow, args=(scorer, settings), name="model-updates", daemon=True).start()
-
-
-def announce(settings: Settings, update: ModelUpdate) -> None:
-    """Tell the workers. Raises `KafkaError`."""
-    assert settings.broker
-    producer = KafkaProducer(bootstrap_servers=settings.broker.split(","), acks="all", **client_options(settings))
-    try:
-        producer.send(MODELS_TOPIC, key=update.name.encode(), value=update.to_bytes()).get(timeout=15)
-    finally:
-        producer.close(timeout=5)
-
-
-def _follow(scorer: ReloadingScorer, settings: Settings) -> None:
-    consumer: Any = None
-    looked = time.monotonic()
-    while True:
+    def run(stop: threading.Event) -> None:
         try:
-            if consumer is None:
-                consumer = _consumer(settings)
-                # What was announced before the subscription.
-                scorer.refresh()
-            heard = [one.value for batch in consumer.poll(timeout_ms=int(POLL_SECONDS * 1000)).values() for one in batch]
-        except Exception as error:
-            # Whatever it is: not to hear of new models must not end the worker.
-            log.warning("announcements of models cannot be read: %s: %s", type(error).__name__, error)
-            if consumer is not None:
-                consumer.close(timeout_ms=1000)
-                consumer = None
-            heard = []
-            time.sleep(5 * POLL_SECONDS)
-        if any(_names(value, settings.model) for value in heard) or time.monotonic() - looked > LOOK_SECONDS:
-            looked = time.monotonic()
+            reader = _open_at_end(connection)
+        finally:
+            # After the reader's place is fixed, so that no announcement falls in between. Also where no broker answers: the
+            # registry is the truth.
             scorer.refresh()
+        looked = time.monotonic()
+        try:
+            while not stop.is_set():
+                batches = reader.poll(timeout_ms=int(POLL_SECONDS * 1000)).values()
+                announced = any(_names(record.value, scorer.name) for records in batches for record in records)
+                if announced or time.monotonic() - looked > LOOK_SECONDS:
+                    looked = time.monotonic()
+                    scorer.refresh()
+        finally:
+            reader.close(timeout_ms=1000)
+
+    return Agent("model updates", run)
 
 
 def _names(value: bytes | None, model: str) -> bool:
@@ -157,18 +143,11 @@ def _names(value: bytes | None, model: str) -> bool:
         return False
 
 
-def _consumer(settings: Settings) -> Any:
-    assert settings.broker
-    # In no group: every worker hears everything.
-    consumer = KafkaConsumer(
-        bootstrap_servers=settings.broker.split(","),
-        group_id=None,
-        enable_auto_commit=False,
-        bootstrap_timeout_ms=5000,
-        **client_options(settings),
-    )
+def _open_at_end(connection: Connection) -> Any:
+    """A reader of the announcements to come. In no group: every worker reads all of them."""
+    reader: Any = open_reader(connection)
     partition = TopicPartition(MODELS_TOPIC, 0)
-    consumer.assign([partition])
-    consumer.seek_to_end(partition)
-    consumer.position(partition)
-    return consumer
+    reader.assign([partition])
+    reader.seek_to_end(partition)
+    reader.position(partition)
+    return reader

@@ -12,31 +12,22 @@ import logging
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from kafka import KafkaConsumer
-
-from scorer.errors import MediaError
 from streams import metrics
-from streams.events import (
-    ALERTS_TOPIC,
-    SCORES_TOPIC,
-    EventError,
-    HarvestReason,
-    QualityAlert,
-    SegmentScore,
-    TrainingExample,
-)
-from streams.kafka.connection import MANY_AT_ONCE, Rebalance, client_options, polled
-from streams.media.fetch import Fetcher
+from streams.errors import EventError, MediaError
+from streams.events import ALERTS_TOPIC, SCORES_TOPIC, HarvestReason, QualityAlert, SegmentScore, TrainingExample
+from streams.kafka.agent import Agent, Pauses
+from streams.kafka.connection import Connection
+from streams.kafka.consumer import Group, Member
+from streams.media.fetch import Fetcher, FetchLimits
 from streams.queue.clips import ClipStore
-from streams.queue.selection import Memory, why
-from streams.queue.topic import QueueTopic, clip_store
-from streams.settings import Settings
+from streams.queue.selection import HarvestLimits, Memory, why
+from streams.queue.topic import QueueTopic
 
 log = logging.getLogger(__name__)
 POLL_SECONDS, POLL_RECORDS = 0.5, 500
@@ -54,91 +45,41 @@ ALERTS_WITH_PICTURE = {"low-quality", "quality-drop", "frozen"}
 FETCHES = 8
 """Segments fetched at once."""
 
-FIRST_WAIT, LONGEST_WAIT = 1.0, 60.0
-STOP_SECONDS = 5.0
+PAUSES = Pauses(first=1.0, longest=60.0)
 
 
 Fetch = Callable[[Sequence[SegmentScore]], list[bytes | MediaError]]
 """From scores to the bytes of their segments, or why they cannot be had."""
 
 
-@contextmanager
-def running_harvest(settings: Settings, inbox: Path) -> Iterator[None]:
-    """The harvest agent, as long as the context lasts, where the settings want it. inbox: folder for fetched segments.
+def harvest_agent(
+    connection: Connection, group: Group, limits: HarvestLimits, store: ClipStore, fetch: FetchLimits, inbox: Path
+) -> Agent:
+    """The harvest agent. inbox: folder for fetched segments. Raises `BrokerError` where the topic of the queue is missing."""
+    with QueueTopic(connection):
+        pass
 
-    Raises `BrokerError` where its topic is missing, `MediaError` where the clip store is none.
-    """
-    if not settings.harvest:
-        yield
-        return
-    store = clip_store(settings)
-    QueueTopic(settings).close()
-    stop = threading.Event()
-    thread = threading.Thread(target=_run, args=(settings, store, inbox, stop), name="harvest", daemon=True)
-    thread.start()
-    try:
-        yield
-    finally:
-        stop.set()
-        thread.join(STOP_SECONDS)
+    def run(stop: threading.Event) -> None:
+        with ExitStack() as stack:
+            topic = stack.enter_context(QueueTopic(connection))
+            # Both topics have the same partitions by stream; the range assignor gives both of a stream to one worker.
+            member = stack.enter_context(Member(connection, group.of("harvest"), [SCORES_TOPIC, ALERTS_TOPIC], bulk=True))
+            runner = stack.enter_context(asyncio.Runner())
+            fetcher = runner.run(Fetcher(fetch, inbox).__aenter__())
+            stack.callback(lambda: runner.run(fetcher.__aexit__(None, None, None)))
+            harvest = Harvest(limits, store, topic, lambda scores: runner.run(fetch_all(fetcher, scores)))
+            for batch in member.batches(stop, lambda: POLL_SECONDS, POLL_RECORDS):
+                if batch.reassigned:
+                    # Streams that came from another worker: the topic says which of their clips that worker stored.
+                    harvest.remember()
+                # Scores before alerts: an alert names a score.
+                for at in sorted(batch.records, key=lambda at: at.topic, reverse=True):
+                    harvest.read(batch.records[at])
+                if batch.records:
+                    harvest.store()
+                    member.consumer.commit()
 
-
-def harvest_group(settings: Settings) -> str:
-    """The harvest agents' consumer group."""
-    return f"{settings.group}.harvest"
-
-
-def _run(settings: Settings, store: ClipStore, inbox: Path, stop: threading.Event) -> None:
-    """Until told to stop; whatever goes wrong, it begins anew from what Kafka has."""
-    wait = FIRST_WAIT
-    while not stop.is_set():
-        began = time.monotonic()
-        try:
-            _work(settings, store, inbox, stop)
-        except Exception as error:
-            if time.monotonic() - began > 2 * LONGEST_WAIT:
-                wait = FIRST_WAIT
-            metrics.RETRIES.labels("harvest").inc()
-            log.warning("the harvest begins anew in %.0f s: %s: %s", wait, type(error).__name__, error)
-            stop.wait(wait)
-            wait = min(LONGEST_WAIT, wait * 2)
-
-
-def _work(settings: Settings, store: ClipStore, inbox: Path, stop: threading.Event) -> None:
-    assert settings.broker
-    with ExitStack() as stack:
-        topic = QueueTopic(settings)
-        stack.callback(topic.close)
-        consumer: Any = KafkaConsumer(
-            bootstrap_servers=settings.broker.split(","),
-            group_id=harvest_group(settings),
-            enable_auto_commit=False,
-            auto_offset_reset="earliest",
-            session_timeout_ms=int(settings.session_timeout * 1000),
-            heartbeat_interval_ms=int(settings.session_timeout * 1000 / 6),
-            **MANY_AT_ONCE,
-            **client_options(settings),
-        )
-        stack.callback(consumer.close, autocommit=False, timeout_ms=3000)
-        runner = stack.enter_context(asyncio.Runner())
-        fetcher = runner.run(Fetcher(settings, inbox).__aenter__())
-        stack.callback(lambda: runner.run(fetcher.__aexit__(None, None, None)))
-        # Both topics have the same partitions by stream, and the range assignor gives both of a stream to one worker.
-        rebalance = Rebalance()
-        consumer.subscribe([SCORES_TOPIC, ALERTS_TOPIC], listener=rebalance)
-        harvest = Harvest(settings, store, topic, lambda found: runner.run(fetch_all(fetcher, found)))
-        while not stop.is_set():
-            found = polled(consumer, rebalance, POLL_SECONDS, POLL_RECORDS)
-            if rebalance.seen.is_set():
-                # What another worker stored of streams that are ours now is on the topic.
-                rebalance.seen.clear()
-                harvest.remember()
-            # Scores before alerts: an alert names one of them.
-            for at in sorted(found, key=lambda one: one.topic, reverse=True):
-                harvest.read(found[at])
-            if found:
-                harvest.store()
-                consumer.commit()
+    return Agent("harvest", run, PAUSES)
 
 
 async def fetch_all(fetcher: Fetcher, scores: Sequence[SegmentScore]) -> list[bytes | MediaError]:
@@ -166,8 +107,8 @@ async def fetch_all(fetcher: Fetcher, scores: Sequence[SegmentScore]) -> list[by
 class Harvest:
     """Chooses, stores and queues."""
 
-    def __init__(self, settings: Settings, store: ClipStore, topic: QueueTopic, fetch: Fetch) -> None:
-        self._settings, self._store, self._topic, self._fetch = settings, store, topic, fetch
+    def __init__(self, limits: HarvestLimits, store: ClipStore, topic: QueueTopic, fetch: Fetch) -> None:
+        self._limits, self._store, self._topic, self._fetch = limits, store, topic, fetch
         self.remember()
         self._known: OrderedDict[str, OrderedDict[str, SegmentScore]] = OrderedDict()
         self._chosen: dict[tuple[str, str], tuple[SegmentScore, HarvestReason]] = {}
@@ -175,7 +116,7 @@ class Harvest:
 
     def remember(self) -> None:
         """Know what is stored, from the topic."""
-        self._memory = Memory(self._settings.harvest_per_hour, self._topic.refresh().examples())
+        self._memory = Memory(self._limits.per_hour, self._topic.refresh().examples())
 
     def read(self, records: Sequence[Any]) -> None:
         """Choose among messages of one partition: scores, or alerts."""
@@ -247,7 +188,7 @@ class Harvest:
             self._choose(known[alert.segment_id], alerted=True)
 
     def _choose(self, score: SegmentScore, alerted: bool) -> None:
-        reason = why(score, self._settings, alerted)
+        reason = why(score, self._limits, alerted)
         if reason is None:
             return
         key = score.stream_id, score.segment_id

@@ -20,8 +20,8 @@ from typing import Any
 import fsspec
 from fsspec.implementations.local import LocalFileSystem
 
-from scorer.errors import MediaError
-from streams.events import EventError, TrainingExample
+from streams.errors import EventError, MediaError
+from streams.events import TrainingExample
 
 CLIP = re.compile(r"[0-9a-f]{64}\.(ts|mp4|mkv|bin)")
 FOLDER = re.compile(r"[0-9a-f]{32}")

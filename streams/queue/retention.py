@@ -1,75 +1,60 @@
-"""The sweep: clips whose time is over are deleted, whatever else a worker does. Faces are personal data.
+"""Retention: clips whose time is over are deleted. Faces are personal data.
 
-Every worker sweeps, by itself and whether it harvests or not: a clip store in a folder is seen by its own machine alone. What
-another has deleted already is no error.
+Every worker sweeps for itself, also one that does not harvest: a clip store in a folder is seen by its own machine only.
+Deleting a clip that another worker has deleted already is no error.
 """
 
 from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 
-from scorer.errors import MediaError
+from streams.errors import MediaError
+from streams.kafka.agent import Agent, Pauses
+from streams.kafka.connection import Connection
 from streams.queue.clips import ClipStore
-from streams.queue.topic import QueueTopic, clip_store, open_queue, restore
-from streams.settings import Settings
+from streams.queue.topic import QueueTopic, restore
 
 log = logging.getLogger(__name__)
-SWEEP_SECONDS, RETRY_SECONDS = 3600.0, 300.0
+SWEEP_SECONDS = 3600.0
+PAUSES = Pauses(first=300.0, longest=300.0)
+
 STRAY = timedelta(hours=1)
-"""A clip that nothing names so long after it was stored was left by a worker that was killed."""
-
-STOP_SECONDS = 5.0
+"""A clip that no example names, and that was stored longer ago than this, was left by a worker that was killed."""
 
 
-@contextmanager
-def running_sweep(settings: Settings) -> Iterator[None]:
-    """Sweep now and every hour, as long as the context lasts. Raises `MediaError` where the clip store is none."""
-    store, stop = clip_store(settings), threading.Event()
-    thread = threading.Thread(target=_run, args=(settings, store, stop), name="sweep", daemon=True)
-    thread.start()
-    try:
-        yield
-    finally:
-        stop.set()
-        thread.join(STOP_SECONDS)
+def sweep_agent(connection: Connection, store: ClipStore, clip_days: float) -> Agent:
+    """The agent that sweeps when it starts, and then every hour. clip_days: see `sweep`."""
 
-
-def _run(settings: Settings, store: ClipStore, stop: threading.Event) -> None:
-    while not stop.is_set():
-        wait = SWEEP_SECONDS
-        try:
-            with open_queue(settings) as topic:
-                # Before all else: to a new broker, every clip is one that nothing names.
+    def run(stop: threading.Event) -> None:
+        while not stop.is_set():
+            with QueueTopic(connection) as topic:
+                # Restore first: for a new broker every clip is one that no example names, and would be swept.
                 restore(topic, store)
-                sweep(settings, store, topic, datetime.now(UTC))
-        except Exception as error:
-            log.warning("clips cannot be swept now: %s: %s", type(error).__name__, error)
-            wait = RETRY_SECONDS
-        stop.wait(wait)
+                sweep(topic, store, clip_days, datetime.now(UTC))
+            stop.wait(SWEEP_SECONDS)
+
+    return Agent("sweep", run, PAUSES)
 
 
-def sweep(settings: Settings, store: ClipStore, topic: QueueTopic, now: datetime) -> None:
-    """Remove clips whose time is over, those that nothing names, and what killed workers left half written."""
-    queue = topic.refresh()
-    days = settings.clip_days
-    over = [one for one in queue.examples() if days and now - one.queued_at > timedelta(days=days)]
-    topic.take_back(over)
-    for example in over:
+def sweep(topic: QueueTopic, store: ClipStore, clip_days: float, now: datetime) -> None:
+    """Delete clips older than `clip_days` (0: none is too old), clips that no example names, and files half written."""
+    waiting = topic.refresh().examples()
+    expired = [example for example in waiting if clip_days and now - example.queued_at > timedelta(days=clip_days)]
+    topic.take_back(expired)
+    for example in expired:
         try:
             store.delete(example.clip_uri)
         except MediaError as error:
-            log.info("left to the worker whose store it is in: %s", error.reason)
-    named = {one.clip_uri for one in topic.refresh().examples()}
+            log.info("left to the worker whose store the clip is in: %s", error.reason)
+    named = {example.clip_uri for example in topic.refresh().examples()}
     strays = [uri for uri, stored in store.clips() if uri not in named and now - stored > STRAY]
     for uri in strays:
         store.delete(uri)
     parts = store.remove_parts(now - STRAY)
-    if over or strays or parts:
+    if expired or strays or parts:
         log.info(
-            "%d clips were deleted after %g days, %d that nothing named, %d files half written",
-            len(over), days, len(strays), parts,
+            "%d clips were deleted after %g days, %d that no example named, %d files half written",
+            len(expired), clip_days, len(strays), parts,
         )  # fmt: skip

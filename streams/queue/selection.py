@@ -7,12 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-import cv2
-import numpy as np
-from numpy.typing import NDArray
-
 from streams.events import HarvestReason, SegmentScore, TrainingExample
-from streams.settings import Settings
 
 ALIKE_BITS = 10
 """Fingerprints of 64 bits that differ in no more than these show the same scene; those of others differ in about half."""
@@ -32,12 +27,20 @@ PRIVATE = ("store", "no")
 """Label of a stream none of whose clips may be stored."""
 
 
-def fingerprint(picture: NDArray[np.uint8]) -> str:
-    """Perceptual hash of an (H, W, 3) picture: 64 bits of its lowest frequencies (Zauner 2010), 16 hexadecimal digits."""
-    return bytes(cv2.img_hash.pHash(picture)[0]).hex()
+@dataclass(frozen=True)
+class HarvestLimits:
+    """When a segment is worth a rating. per_hour: clips of one stream in an hour at most.
+
+    score: a lower one is; uncertainty: a higher one is; disagreement: a larger difference to the second model is. Points.
+    """
+
+    per_hour: int = 4
+    score: float = 40.0
+    uncertainty: float = 15.0
+    disagreement: float = 15.0
 
 
-def why(score: SegmentScore, settings: Settings, alerted: bool) -> HarvestReason | None:
+def why(score: SegmentScore, limits: HarvestLimits, alerted: bool) -> HarvestReason | None:
     """Why a segment should be rated, None if it need not. alerted: whether an alert began with it."""
     if score.score is None or score.uncertainty is None or score.fingerprint is None or score.signals is None:
         return None
@@ -45,11 +48,11 @@ def why(score: SegmentScore, settings: Settings, alerted: bool) -> HarvestReason
         return None
     if alerted:
         return "alert"
-    if score.score < settings.harvest_score:
+    if score.score < limits.score:
         return "low-score"
-    if score.uncertainty > settings.harvest_uncertainty:
+    if score.uncertainty > limits.uncertainty:
         return "uncertain"
-    if score.second is not None and abs(score.second.score - score.score) > settings.harvest_disagreement:
+    if score.second is not None and abs(score.second.score - score.score) > limits.disagreement:
         return "disagreement"
     return None
 

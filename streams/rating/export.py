@@ -9,12 +9,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
-from scorer.errors import MediaError
+from streams.errors import MediaError
 from streams.events import TrainingExample
-from streams.queue.topic import clip_store, read_deletions
+from streams.queue.topic import QueuePlace
 from streams.rating.mos import Opinion, RaterReport, judge
 from streams.rating.store import RatingStore
-from streams.settings import Settings
 
 COLUMNS = ("path", "stream_id", "mos", "ci", "ratings", "example_id")
 
@@ -28,12 +27,11 @@ class Exported:
     left_out: list[tuple[str, str]]
 
 
-def export_ratings(settings: Settings, out: Path, least: int = 1) -> Exported:
+def export_ratings(store: RatingStore, queue: QueuePlace, out: Path, least: int = 1) -> Exported:
     """Write the rated clips that are on the queue now to the CSV `out`; see `export`. Raises `BrokerError`."""
-    store = RatingStore(settings.data_dir)
-    examples, deleted = read_deletions(settings)
+    examples, deleted = queue.read()
     store.sync(examples, deleted)
-    return export(store, examples, clip_store(settings).read, out, least)
+    return export(store, examples, queue.store.read, out, least)
 
 
 def export(

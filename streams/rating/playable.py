@@ -20,8 +20,8 @@ from pathlib import Path
 
 import imageio_ffmpeg
 
-from scorer.errors import MediaError
 from scorer.sampling.decode import FORMATS
+from streams.errors import MediaError
 
 CRF = "12"
 """Of x264: from about 17 down people see no difference to the original."""

@@ -17,9 +17,8 @@ from typing import Annotated, Any
 from aiohttp import web
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from scorer.errors import MediaError
+from streams.errors import BrokerError, MediaError
 from streams.events import TrainingExample
-from streams.kafka.connection import BrokerError
 from streams.rating.mos import LEVEL_POINTS
 from streams.rating.playable import PlayableClips
 from streams.rating.store import Presentation, Rater, RatingError, RatingStore, Scale

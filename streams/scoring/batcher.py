@@ -1,8 +1,8 @@
-"""The order of work: messages are sampled as they come, scored in batches, finished strictly in their order.
+"""Ordered batches: messages are sampled as they come, scored in batches, and finished strictly in their order.
 
-Knows no Kafka and no model. What needs no scorer (late or broken segments) takes no place in a batch: else a topic with
-one crowded partition would fill batches with late segments, at the price of a whole batch for each few live ones, and its
-lag would grow without bound.
+Knows no Kafka and no model. A message that needs no scorer (late or broken) takes no place in a batch: otherwise a topic with
+one crowded partition would fill batches with late segments, each batch would score few live ones, and the lag would grow
+without bound.
 """
 
 from __future__ import annotations
@@ -13,86 +13,86 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
-T = TypeVar("T")
-S = TypeVar("S")
+Item = TypeVar("Item")
+Result = TypeVar("Result")
 
-LONGEST = 16
-"""Takings that may wait, whatever is in them: a backlog of late segments is answered in steps, not at one go."""
+MOST_WAITING = 16
+"""Maximum number of groups that wait, even of messages that take no place: a backlog of late segments is answered in steps."""
 
 
 @dataclass
-class _Taking(Generic[T, S]):
-    """Messages taken together, and what comes of sampling them."""
+class _Group(Generic[Item, Result]):
+    """Messages that came together, and the task that samples them."""
 
-    messages: list[T]
-    sampling: asyncio.Task[list[S]]
+    messages: list[Item]
+    sampling: asyncio.Task[list[Result]]
 
 
-class Line(Generic[T, S]):
-    """Samples while it scores.
+class Batcher(Generic[Item, Result]):
+    """Samples the next messages while it scores the present ones.
 
-    sample: from messages to what is scored; never raises. counts: how many of its results take a place in a batch.
-    finish: scores a batch and makes its answers safe; never raises. size: places of a batch.
+    size: places of a batch. sample: from messages to results; never raises. places: how many of the results take a place in
+    a batch. finish: scores a batch and makes its answers safe; never raises.
     """
 
     def __init__(
         self,
         size: int,
-        sample: Callable[[Sequence[T]], Awaitable[list[S]]],
-        counts: Callable[[Sequence[S]], int],
-        finish: Callable[[list[T], list[S]], Awaitable[None]],
+        sample: Callable[[Sequence[Item]], Awaitable[list[Result]]],
+        places: Callable[[Sequence[Result]], int],
+        finish: Callable[[list[Item], list[Result]], Awaitable[None]],
     ) -> None:
         self._size = size
-        self._sample, self._counts, self._finish = sample, counts, finish
-        self._waiting: deque[_Taking[T, S]] = deque()
+        self._sample, self._count, self._finish = sample, places, finish
+        self._waiting: deque[_Group[Item, Result]] = deque()
         self._changed = asyncio.Condition()
         self._finishing = asyncio.create_task(self._run())
 
-    async def add(self, messages: list[T]) -> None:
-        """Begin to sample messages; returns when there is room for more, so that what is not taken stays in Kafka."""
-        taking = _Taking(messages, asyncio.create_task(self._sampled(messages)))
+    async def add(self, messages: list[Item]) -> None:
+        """Start to sample messages; returns when there is room for more, so that messages without room stay in Kafka."""
+        group = _Group(messages, asyncio.create_task(self._sampled(messages)))
         async with self._changed:
-            self._waiting.append(taking)
+            self._waiting.append(group)
             self._changed.notify_all()
-            await self._changed.wait_for(lambda: self._load() < self._size and len(self._waiting) < LONGEST)
+            await self._changed.wait_for(lambda: self._load() < self._size and len(self._waiting) < MOST_WAITING)
 
     def close(self) -> None:
-        """Stop; what is under way is not finished, and so not acknowledged."""
+        """Stop. Work under way is not finished, and so not acknowledged."""
         self._finishing.cancel()
-        for taking in self._waiting:
-            taking.sampling.cancel()
+        for group in self._waiting:
+            group.sampling.cancel()
 
-    async def _sampled(self, messages: list[T]) -> list[S]:
-        found = await self._sample(messages)
+    async def _sampled(self, messages: list[Item]) -> list[Result]:
+        results = await self._sample(messages)
         async with self._changed:
             self._changed.notify_all()
-        return found
+        return results
 
     def _load(self) -> int:
-        """Places that what waits will take, as far as is known."""
-        return sum(self._places(taking) for taking in self._waiting)
+        """Places that the waiting groups will take, as far as is known."""
+        return sum(self._places(group) for group in self._waiting)
 
-    def _places(self, taking: _Taking[T, S]) -> int:
-        return self._counts(taking.sampling.result()) if taking.sampling.done() else len(taking.messages)
+    def _places(self, group: _Group[Item, Result]) -> int:
+        return self._count(group.sampling.result()) if group.sampling.done() else len(group.messages)
 
     async def _run(self) -> None:
         while True:
             async with self._changed:
                 await self._changed.wait_for(lambda: bool(self._waiting))
-            # It stays in line while it is sampled, so that its places count.
+            # The group stays in the queue while it is sampled, so that its places count.
             await self._waiting[0].sampling
             await self._finish(*await self._next_batch())
 
-    async def _next_batch(self) -> tuple[list[T], list[S]]:
-        """The first taking, which is sampled, and those after it that are as well and for which there is room."""
-        messages: list[T] = []
-        sampled: list[S] = []
+    async def _next_batch(self) -> tuple[list[Item], list[Result]]:
+        """The first group, which is sampled, and the groups after it that are sampled too and fit into the batch."""
+        messages: list[Item] = []
+        results: list[Result] = []
         async with self._changed:
             while self._waiting and self._waiting[0].sampling.done():
                 more = self._waiting[0].sampling.result()
-                if messages and self._counts(sampled) + self._counts(more) > self._size:
+                if messages and self._count(results) + self._count(more) > self._size:
                     break
                 messages += self._waiting.popleft().messages
-                sampled += more
+                results += more
             self._changed.notify_all()
-        return messages, sampled
+        return messages, results

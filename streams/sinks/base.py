@@ -10,9 +10,12 @@ from streams.events import SegmentScore
 
 @dataclass(frozen=True)
 class Rejected:
-    """A score that the sink will never take. reason: what it said."""
+    """A score that the sink will never take.
 
-    score: SegmentScore
+    place: of the scores that were added since the last flush that returned, 0 for the first. reason: what the sink said.
+    """
+
+    place: int
     reason: str
 
 
@@ -25,7 +28,7 @@ class Sink(ABC):
 
     @abstractmethod
     async def flush(self) -> list[Rejected]:
-        """Return when every added score is durable, but for those returned, which are no longer buffered.
+        """Return when every added score is durable, except for those returned; none is buffered any more.
 
         Raises `SinkError` where that failed; the scores stay buffered.
         """
@@ -36,11 +39,3 @@ class Sink(ABC):
 
     async def close(self) -> None:  # noqa: B027 - most sinks hold nothing
         """Free what the sink holds; what was not flushed is lost."""
-
-
-class SinkError(Exception):
-    """The sink cannot take scores now; the reason says what to do. retry_after: seconds that it asks to be left alone."""
-
-    def __init__(self, reason: str, retry_after: float = 0.0) -> None:
-        super().__init__(reason)
-        self.retry_after = retry_after

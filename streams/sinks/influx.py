@@ -19,6 +19,7 @@ import asyncio
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from typing import Any
 
 from influxdb_client import InfluxDBClient, Point, WritePrecision
@@ -27,9 +28,9 @@ from influxdb_client.client.write_api import SYNCHRONOUS
 from influxdb_client.rest import ApiException
 from urllib3.exceptions import HTTPError
 
+from streams.errors import SinkError
 from streams.events import SegmentScore
-from streams.settings import Settings
-from streams.sinks.base import Rejected, Sink, SinkError
+from streams.sinks.base import Rejected, Sink
 
 MEASUREMENT = "segment_score"
 PROBE_MEASUREMENT = "fvq_probe"
@@ -42,18 +43,30 @@ REFUSALS = {400, 413, 422}
 """Answers about what was sent, not about the server: a malformed line, too much of it, a field of another type."""
 
 
+@dataclass(frozen=True)
+class InfluxBucket:
+    """Where scores go: server, token, organisation and bucket."""
+
+    url: str
+    token: str = field(repr=False)
+    org: str
+    bucket: str
+
+    @property
+    def hourly(self) -> str:
+        """Name of the bucket for hourly values."""
+        return f"{self.bucket}_hourly"
+
+
 class InfluxSink(Sink):
     """Scores as points of one bucket. Holds what was added since the last flush, which is one batch of the worker."""
 
-    def __init__(self, settings: Settings) -> None:
-        assert settings.influx_url
-        self._url = settings.influx_url
-        self._bucket = settings.influx_bucket
-        self._client = InfluxDBClient(
-            settings.influx_url, settings.influx_secret(), org=settings.influx_org, timeout=TIMEOUT_MS, enable_gzip=True
-        )
+    def __init__(self, place: InfluxBucket) -> None:
+        self._url, self._bucket = place.url, place.bucket
+        self._client = InfluxDBClient(place.url, place.token, org=place.org, timeout=TIMEOUT_MS, enable_gzip=True)
         self._writer = self._client.write_api(write_options=SYNCHRONOUS)
         self._waiting: list[SegmentScore] = []
+        self._written = 0
         self._rejected: list[Rejected] = []
 
     def add(self, score: SegmentScore) -> None:
@@ -64,9 +77,10 @@ class InfluxSink(Sink):
         """Write the buffer; the server has acknowledged it when this returns, but for the points that it refuses."""
         while self._waiting:
             chunk = self._waiting[:WRITE_POINTS]
-            self._rejected += await self._write(chunk)
+            self._rejected += await self._write(chunk, self._written)
             del self._waiting[: len(chunk)]
-        rejected, self._rejected = self._rejected, []
+            self._written += len(chunk)
+        rejected, self._rejected, self._written = self._rejected, [], 0
         return rejected
 
     async def check(self) -> str:
@@ -83,16 +97,17 @@ class InfluxSink(Sink):
         """Close the connections."""
         await asyncio.to_thread(self._client.close)
 
-    async def _write(self, scores: Sequence[SegmentScore]) -> list[Rejected]:
-        """Write points; those that the server refuses are found by halves and returned, the others are written."""
+    async def _write(self, scores: Sequence[SegmentScore], place: int) -> list[Rejected]:
+        """Write points, the first of which has this place. Refused points are found by halving, and returned; the others are
+        written."""
         try:
             await self._send([to_point(score) for score in scores])
         except _RefusedError as refusal:
             if len(scores) > 1:
                 half = len(scores) // 2
-                return await self._write(scores[:half]) + await self._write(scores[half:])
+                return await self._write(scores[:half], place) + await self._write(scores[half:], place + half)
             await self._check_blame(refusal)
-            return [Rejected(scores[0], str(refusal))]
+            return [Rejected(place, str(refusal))]
         return []
 
     async def _check_blame(self, refusal: _RefusedError) -> None:

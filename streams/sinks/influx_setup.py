@@ -11,8 +11,7 @@ from typing import Any
 from influxdb_client import BucketRetentionRules, InfluxDBClient, TaskCreateRequest
 from influxdb_client.domain.bucket import Bucket
 
-from streams.settings import Settings
-from streams.sinks.influx import MEASUREMENT, TIMEOUT_MS, sink_errors
+from streams.sinks.influx import MEASUREMENT, TIMEOUT_MS, InfluxBucket, sink_errors
 
 DAY = 24 * 3600
 NEEDED = "the set-up needs a token that may create buckets and tasks, and FVQ_INFLUX_ORG"
@@ -37,26 +36,22 @@ scores() |> aggregateWindow(every: 1h, fn: count, timeSrc: "_start", createEmpty
 """
 
 
-def set_up(settings: Settings) -> list[str]:
-    """Create the buckets and the task that are missing; returns one line about each. Raises `SinkError`."""
-    assert settings.influx_url
-    url, token = settings.influx_url, settings.influx_secret()
-    with sink_errors(url, NEEDED), InfluxDBClient(url, token, org=settings.influx_org, timeout=TIMEOUT_MS) as client:
+def set_up(place: InfluxBucket, retention_days: int, hourly_days: int) -> list[str]:
+    """Create the buckets and the task that are missing; returns one line about each. Raises `SinkError`.
+
+    retention_days, hourly_days: how long the scores, and the hourly values, are kept; 0 for ever.
+    """
+    with sink_errors(place.url, NEEDED), InfluxDBClient(place.url, place.token, org=place.org, timeout=TIMEOUT_MS) as client:
         return [
-            _bucket(client, settings.influx_bucket, settings.influx_retention_days),
-            _bucket(client, hourly_bucket(settings), settings.influx_hourly_days),
-            _task(client, settings),
+            _bucket(client, place.bucket, retention_days),
+            _bucket(client, place.hourly, hourly_days),
+            _task(client, place),
         ]
 
 
-def hourly_bucket(settings: Settings) -> str:
-    """Name of the bucket for hourly values."""
-    return f"{settings.influx_bucket}_hourly"
-
-
-def task_name(settings: Settings) -> str:
-    """Name of the task that computes them."""
-    return f"{hourly_bucket(settings)} from {settings.influx_bucket}"
+def task_name(place: InfluxBucket) -> str:
+    """Name of the task that computes the hourly values."""
+    return f"{place.hourly} from {place.bucket}"
 
 
 def _bucket(client: InfluxDBClient, name: str, days: int) -> str:
@@ -71,13 +66,13 @@ def _bucket(client: InfluxDBClient, name: str, days: int) -> str:
     return f"bucket {name}: there, {_kept(seconds)}{wanted}"
 
 
-def _task(client: InfluxDBClient, settings: Settings) -> str:
-    name = task_name(settings)
-    flux = HOURLY_FLUX.format(task=name, bucket=settings.influx_bucket, hourly=hourly_bucket(settings), measurement=MEASUREMENT)
+def _task(client: InfluxDBClient, place: InfluxBucket) -> str:
+    name = task_name(place)
+    flux = HOURLY_FLUX.format(task=name, bucket=place.bucket, hourly=place.hourly, measurement=MEASUREMENT)
     tasks: Any = client.tasks_api()
     if tasks.find_tasks(name=name):
         return f"task {name!r}: there"
-    organisation = client.organizations_api().find_organizations(org=settings.influx_org)[0]
+    organisation = client.organizations_api().find_organizations(org=place.org)[0]
     tasks.create_task(task_create_request=TaskCreateRequest(org_id=organisation.id, flux=flux, status="active"))
     return f"task {name!r}: created"
 

@@ -6,8 +6,9 @@ import asyncio
 import sqlite3
 from pathlib import Path
 
+from streams.errors import SinkError
 from streams.events import SegmentScore
-from streams.sinks.base import Rejected, Sink, SinkError
+from streams.sinks.base import Rejected, Sink
 
 SCHEMA = """
 create table if not exists scores (

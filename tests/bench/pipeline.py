@@ -29,9 +29,10 @@ from scorer.engine import load_engine
 from scorer.sampling import SamplerPool
 from streams.events import SCORES_TOPIC, SEGMENTS_TOPIC, SegmentEvent, SegmentScore
 from streams.ingest.files import cut, find_sources
+from streams.kafka.connection import Connection
 from streams.kafka.embedded import EmbeddedBroker
 from streams.kafka.topics import create_topics
-from streams.worker import free_port
+from streams.ports import free_port
 from tests.support.harness import ROOT, Follower, Worker, produce, wait_for
 
 FFMPEG = imageio_ffmpeg.get_ffmpeg_exe()
@@ -63,7 +64,7 @@ def bare_decode(segments: list[Path], count: int) -> float:
 def whole_path(segments: list[Path], count: int, folder: Path) -> tuple[float, list[SegmentScore]]:
     """Segments per second from Kafka to Kafka, and the scores, measured between the first and the last answer."""
     with EmbeddedBroker() as broker:
-        create_topics(broker.address, partitions=4, replication=1)
+        create_topics(Connection(broker.address), partitions=4, replication=1)
         port = free_port("127.0.0.1")
         worker = Worker(
             "bench", folder, FVQ_BROKER=broker.address, FVQ_MEDIA_ROOTS=str(folder), FVQ_LIVE_WINDOW="off",

@@ -27,6 +27,7 @@ from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 from kafka import KafkaAdminClient, KafkaConsumer, KafkaProducer, TopicPartition
 
 from streams.events import SCORES_TOPIC, SEGMENTS_TOPIC, SegmentEvent
+from streams.kafka.connection import Connection
 from streams.kafka.topics import create_topics
 from tests.chaos.world import FREE_WORKER, PARTITIONS
 from tests.support.harness import PYTHON, InfluxServer, KafkaServer, Worker, wait_for
@@ -43,7 +44,7 @@ def fill(broker: str, count: int, media: Path) -> None:
         admin.delete_topics(old)
         wait_for("topics are gone", lambda: not set(old) & set(admin.list_topics()), 30)
     admin.close()
-    create_topics(broker, PARTITIONS, 1)
+    create_topics(Connection(broker), PARTITIONS, 1)
     producer = KafkaProducer(bootstrap_servers=broker, linger_ms=20)
     for number in range(count):
         event = SegmentEvent(

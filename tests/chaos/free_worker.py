@@ -21,7 +21,7 @@ from typing import Any
 
 from scorer.spec import ClipScore, ModelId, SampledClip, Window
 from streams.events import SegmentScore
-from streams.sinks import Rejected, Sink
+from streams.sinks.base import Rejected, Sink
 from tests.support.doubles import SPEC, make_clip
 
 SCORE_SECONDS = float(os.environ.get("FVQ_TEST_SCORE_MS", "0")) / 1000
@@ -86,5 +86,5 @@ if __name__ == "__main__":
 
     worker.SamplerPool = FreePool  # type: ignore[misc, assignment]
     if os.environ.get("FVQ_TEST_SINK") == "none":
-        worker.open_sink = lambda _: NoSink()
+        worker.parts.sink = lambda _: NoSink()
     sys.exit(worker.run_worker(load_settings()))

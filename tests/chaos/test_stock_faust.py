@@ -16,8 +16,9 @@ import pytest
 from kafka import KafkaConsumer, TopicPartition
 
 from streams.events import SCORES_TOPIC, SEGMENTS_TOPIC, SegmentEvent, SegmentScore
+from streams.kafka.connection import Connection
 from streams.kafka.topics import create_topics
-from streams.worker import free_port
+from streams.ports import free_port
 from tests.chaos.world import FREE_WORKER
 from tests.support.harness import PYTHON, Follower, KafkaServer, Worker, produce, wait_for
 
@@ -54,7 +55,7 @@ def segments_in_flight(port: int) -> int:
 def test_a_message_that_is_still_worked_on_when_the_worker_is_killed(
     kafka: KafkaServer, tmp_path: Path, shape: str, lost: set[str]
 ) -> None:
-    create_topics(kafka.broker, partitions=1, replication=1)
+    create_topics(Connection(kafka.broker), partitions=1, replication=1)
     events = [event(tmp_path, number) for number in range(SEGMENTS)]
     produce(kafka.broker, SEGMENTS_TOPIC, events)
     follower = Follower(kafka.broker, SCORES_TOPIC)

@@ -19,9 +19,9 @@ from influxdb_client import InfluxDBClient
 from kafka import KafkaProducer
 
 from streams.events import DEAD_LETTER_TOPIC, SCORES_TOPIC, SEGMENTS_TOPIC, SegmentEvent, SegmentScore
-from streams.kafka.connection import RECONNECT_MS
+from streams.kafka.connection import RECONNECT_MS, Connection
 from streams.kafka.topics import create_topics
-from streams.worker import free_port
+from streams.ports import free_port
 from tests.chaos.proxy import FaultProxy
 from tests.support.harness import PYTHON, Follower, InfluxServer, KafkaServer, Worker, comes, wait_for
 
@@ -226,7 +226,7 @@ def world(
     **settings: str,
 ) -> Iterator[World]:
     """Topics, a proxy before InfluxDB, and streams that run; at the end all is stopped, and a failure shows the logs."""
-    create_topics(kafka.broker, PARTITIONS, 1)
+    create_topics(Connection(kafka.broker), PARTITIONS, 1)
     if media is None:
         media = [folder / "segment.ts"]
         media[0].touch()

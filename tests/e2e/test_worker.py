@@ -16,9 +16,10 @@ from kafka import KafkaConsumer, KafkaProducer
 from scorer.sampling import probe
 from streams.events import DEAD_LETTER_TOPIC, SCORES_TOPIC, SEGMENTS_TOPIC, SegmentEvent, SegmentScore
 from streams.ingest.files import cut, find_sources
+from streams.kafka.connection import Connection
 from streams.kafka.embedded import EmbeddedBroker
 from streams.kafka.topics import create_topics
-from streams.worker import free_port
+from streams.ports import free_port
 from tests.support.harness import PYTHON, ROOT, Follower, Worker, fvq, produce, wait_for
 
 DEMO = ROOT / "deploy" / "demo" / "face.mp4"
@@ -27,7 +28,7 @@ DEMO = ROOT / "deploy" / "demo" / "face.mp4"
 @pytest.fixture
 def broker() -> Iterator[str]:
     with EmbeddedBroker() as running:
-        create_topics(running.address, partitions=4, replication=1)
+        create_topics(Connection(running.address), partitions=4, replication=1)
         yield running.address
 
 

@@ -14,9 +14,11 @@ from pathlib import Path
 import yaml
 from kafka import KafkaProducer
 
-from streams.alerts.detector import StreamState, step
+from streams.alerts.detector import step
 from streams.alerts.policy import parse_policy
+from streams.alerts.state import StreamState
 from streams.events import ALERTS_TOPIC, SCORES_TOPIC, QualityAlert, SegmentScore
+from streams.kafka.connection import Connection
 from streams.kafka.topics import create_topics
 from tests.support.alerts import Webhook, make_score, webhook
 from tests.support.harness import PYTHON, Follower, KafkaServer, Worker, wait_for
@@ -41,7 +43,7 @@ def course(stream: int) -> list[SegmentScore]:
 
 @contextmanager
 def two_workers(kafka: KafkaServer, folder: Path, policy: dict[str, object]) -> Iterator[tuple[list[Worker], Follower]]:
-    create_topics(kafka.broker, 4, 1)
+    create_topics(Connection(kafka.broker), 4, 1)
     path = folder / "policy.yaml"
     path.write_text(yaml.safe_dump(policy))
     settings = {

@@ -17,11 +17,14 @@ import pytest
 from kafka import KafkaProducer
 
 from streams.alerts import delivery
-from streams.alerts.delivery import Courier, Poster, RefusedError, UnavailableError, as_slack
+from streams.alerts.delivery import Courier
 from streams.alerts.policy import Receiver
+from streams.alerts.receivers import Poster, RefusedError, UnavailableError, as_slack
 from streams.events import ALERTS_TOPIC, QualityAlert
+from streams.kafka.agent import running
+from streams.kafka.connection import Connection
+from streams.kafka.consumer import Group
 from streams.kafka.topics import create_topics
-from streams.settings import Settings
 from tests.support.alerts import webhook
 from tests.support.harness import KafkaServer, free_ports, wait_for
 
@@ -50,14 +53,10 @@ def receiver(url: str, kind: str = "json", **fields: object) -> Receiver:
 
 @contextmanager
 def courier(kafka: KafkaServer, one: Receiver, firing: list[QualityAlert] | None = None) -> Iterator[Courier]:
-    create_topics(kafka.broker, 4, 1)
-    made = Courier(Settings(broker=kafka.broker, session_timeout=6), one, lambda: firing or [])
-    made.start()
-    try:
-        yield made
-    finally:
-        made.stop()
-        made.join(10)
+    create_topics(Connection(kafka.broker), 4, 1)
+    courier = Courier(Connection(kafka.broker), Group("fvq", 6), one, lambda: firing or [])
+    with running([courier.agent()], stop_seconds=10):
+        yield courier
 
 
 def announce(kafka: KafkaServer, *alerts: QualityAlert) -> None:

@@ -13,8 +13,9 @@ from pathlib import Path
 import pytest
 
 from streams.events import DEAD_LETTER_TOPIC, SCORES_TOPIC, SEGMENTS_TOPIC, SegmentEvent, SegmentScore
+from streams.kafka.connection import Connection
 from streams.kafka.topics import create_topics
-from streams.worker import free_port
+from streams.ports import free_port
 from tests.chaos.world import FREE_WORKER
 from tests.support.harness import Follower, InfluxServer, KafkaServer, Worker, produce, wait_for
 
@@ -74,7 +75,7 @@ def running(kafka: KafkaServer, folder: Path, **settings: str) -> Iterator[tuple
 
 @pytest.mark.timeout(240)
 def test_memory_is_flat_and_lag_is_told_while_the_scorer_is_slow(kafka: KafkaServer, tmp_path: Path) -> None:
-    create_topics(kafka.broker, partitions=4, replication=1)
+    create_topics(Connection(kafka.broker), partitions=4, replication=1)
     count = 4000
     produce(kafka.broker, SEGMENTS_TOPIC, events(tmp_path, count, datetime.now(UTC), PADDING))
     follower = Follower(kafka.broker, SCORES_TOPIC)
@@ -101,7 +102,7 @@ def test_memory_is_flat_and_lag_is_told_while_the_scorer_is_slow(kafka: KafkaSer
 @pytest.mark.timeout(240)
 def test_lag_stays_bounded_in_event_time_when_live(kafka: KafkaServer, tmp_path: Path) -> None:
     # One partition: the worker serves partitions in turn, so the bound is for those that are not more crowded than others.
-    create_topics(kafka.broker, partitions=1, replication=1)
+    create_topics(Connection(kafka.broker), partitions=1, replication=1)
     window = 8.0
     follower = Follower(kafka.broker, SCORES_TOPIC)
     # Input of 40 a second, and a scorer that does 16: without the window, each second would add 1.5 s of lag.
@@ -133,7 +134,7 @@ def test_lag_stays_bounded_in_event_time_when_live(kafka: KafkaServer, tmp_path:
 def test_a_score_that_influxdb_refuses_is_a_dead_letter_and_the_stream_goes_on(
     kafka: KafkaServer, influxdb: InfluxServer, tmp_path: Path
 ) -> None:
-    create_topics(kafka.broker, partitions=4, replication=1)
+    create_topics(Connection(kafka.broker), partitions=4, replication=1)
     good, bad, last = events(tmp_path, 3, datetime.now(UTC))
     bad = bad.model_copy(update={"start": datetime(1500, 1, 1, tzinfo=UTC)})
     produce(kafka.broker, SEGMENTS_TOPIC, [good, bad, last])

@@ -13,10 +13,11 @@ import pytest
 from influxdb_client import InfluxDBClient, Permission, PermissionResource
 from influxdb_client.client.flux_table import FluxRecord
 
+from streams import parts
+from streams.errors import SinkError
 from streams.events import FaceSummary, ModelRef, SegmentScore, Signals
 from streams.settings import Settings
-from streams.sinks import SinkError
-from streams.sinks.influx import InfluxSink
+from streams.sinks.influx import InfluxBucket, InfluxSink
 from streams.sinks.influx_setup import set_up
 from tests.chaos.proxy import FaultProxy
 from tests.support.harness import ROOT, InfluxServer, fvq, wait_for
@@ -38,7 +39,7 @@ def client(influxdb: InfluxServer) -> InfluxDBClient:
 
 
 def sink(influxdb: InfluxServer, bucket: str, url: str = "") -> InfluxSink:
-    return InfluxSink(Settings(influx_url=url or influxdb.url, influx_token_file=influxdb.token_file, influx_bucket=bucket))
+    return InfluxSink(InfluxBucket(url or influxdb.url, influxdb.token_file.read_text().strip(), "fvq", bucket))
 
 
 def a_score(number: int = 0, **changes: Any) -> SegmentScore:
@@ -164,14 +165,14 @@ async def test_a_token_for_the_one_bucket_is_enough_for_a_worker(influxdb: Influ
         permissions = [Permission(action=action, resource=resource) for action in ("read", "write")]
         made = one.authorizations_api().create_authorization(org_id=found.org_id, permissions=permissions)
     (tmp_path / "token").write_text(made.token + "\n")
-    settings = Settings(influx_url=influxdb.url, influx_token_file=tmp_path / "token", influx_bucket=bucket)
-    worker = InfluxSink(settings)
+    place = parts.influx_bucket(Settings(influx_url=influxdb.url, influx_token_file=tmp_path / "token", influx_bucket=bucket))
+    worker = InfluxSink(place)
     assert bucket in await worker.check()
     worker.add(a_score())
     assert await worker.flush() == []
     assert len(rows(influxdb, bucket)) == 1
     with pytest.raises(SinkError, match="a token that may create buckets"):
-        set_up(settings)
+        set_up(place, retention_days=30, hourly_days=400)
     await worker.close()
 
 

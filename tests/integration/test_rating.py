@@ -9,10 +9,10 @@ import urllib.request
 from pathlib import Path
 from typing import Any
 
+from streams.kafka.connection import Connection
 from streams.queue.clips import ClipStore
-from streams.queue.topic import open_queue
+from streams.queue.topic import QueueTopic
 from streams.rating.store import RatingStore
-from streams.settings import Settings
 from tests.support.harness import FVQ, KafkaServer, clean_environment, fvq, wait_for
 from tests.support.media import make_clip
 from tests.support.rating import make_example
@@ -30,7 +30,7 @@ def test_a_stream_that_is_deleted_elsewhere_leaves_the_page_and_the_export(kafka
         one = make_example(tmp_path / f"{number}.ts", f"rated/{number % 2}", number)
         examples.append(one.model_copy(update={"clip_uri": store.uri(one.stream_id, data)}))
         store.put(examples[-1], data)
-    with open_queue(Settings(broker=kafka.broker)) as topic:
+    with QueueTopic(Connection(kafka.broker)) as topic:
         topic.add(examples)
     token = fvq("rate", "add", "ada", **settings).stdout.split()[1]
 

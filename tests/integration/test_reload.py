@@ -19,9 +19,10 @@ from safetensors.torch import load_file, save_file
 
 from scorer.engine import version_of
 from scorer.model.bases import SHIPPED
+from streams import parts
 from streams.events import SCORES_TOPIC, SEGMENTS_TOPIC, SegmentEvent, SegmentScore
+from streams.kafka.connection import Connection
 from streams.kafka.topics import create_topics
-from streams.models.follow import registry_of
 from streams.models.publish import publish, roll_back
 from streams.settings import Settings
 from tests.support.harness import ROOT, Follower, KafkaServer, Worker, produce, wait_for
@@ -100,7 +101,7 @@ def variant(folder: Path, bias: float) -> Path:
 
 @pytest.fixture
 def worker(kafka: KafkaServer, clip: Path, tmp_path: Path) -> Iterator[Worker]:
-    create_topics(kafka.broker, 2, 1)
+    create_topics(Connection(kafka.broker), 2, 1)
     settings = {
         "FVQ_BROKER": kafka.broker,
         "FVQ_GROUP": "reload",
@@ -126,7 +127,7 @@ def test_versions_change_under_load_and_nothing_is_lost_or_late(
     kafka: KafkaServer, worker: Worker, clip: Path, tmp_path: Path
 ) -> None:
     settings = Settings(broker=kafka.broker, registry=str(tmp_path / "registry"), data_dir=tmp_path / "here")
-    registry = registry_of(settings)
+    registry = parts.registry(settings)
     shipped = version_of(NANO)
     topic = Follower(kafka.broker, SCORES_TOPIC)
 
@@ -138,7 +139,13 @@ def test_versions_change_under_load_and_nothing_is_lost_or_late(
 
     def promote(name: str, bias: float) -> str:
         model = variant(tmp_path / name, bias)
-        return publish(settings, registry, model, "nano", {})
+        update = publish(registry, model, "nano", {})
+        parts.announce_update(settings, update)
+        assert update.version is not None
+        return update.version
+
+    def go_back() -> None:
+        parts.announce_update(settings, roll_back(registry, "nano"))
 
     def scored_since(version: str, before: int, count: int) -> bool:
         return versions()[before:].count(version) >= count
@@ -159,9 +166,9 @@ def test_versions_change_under_load_and_nothing_is_lost_or_late(
         wait_for("the good one goes on", lambda: scored_since(stricter, before, 9), 30)
 
         # Back over the bad one, then over the first one.
-        roll_back(settings, "nano")
+        go_back()
         before = len(answers())
-        roll_back(settings, "nano")
+        go_back()
         wait_for("the shipped one scores again", lambda: scored_since(shipped, before, 6), 30)
     sent = {event.segment_id for event in [first, *playing.events]}
     wait_for("the rest is answered", lambda: {one.segment_id for one in answers()} >= sent, 30)

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from streams import parts
 from streams.events import SCORES_TOPIC, SegmentScore
-from streams.kafka.connection import client_options
 from streams.settings import Settings
 from tests.support.harness import ROOT, Follower, KafkaServer, Worker, fvq, wait_for
 
@@ -46,7 +46,7 @@ def test_topics_ingest_and_worker_speak_tls_and_scram(
     assert announced.returncode == 0, announced.stdout + announced.stderr
     for name, value in settings.items():
         monkeypatch.setenv(name, value)
-    follower = Follower(secure.broker, SCORES_TOPIC, **client_options(Settings()))
+    follower = Follower(secure.broker, SCORES_TOPIC, **parts.connection(Settings()).client_options())
     worker = Worker(
         "worker", tmp_path, FVQ_MEDIA_ROOTS=str(tmp_path), FVQ_LIVE_WINDOW="off", FVQ_LOG_LEVEL="debug", **settings
     ).start()

@@ -11,8 +11,9 @@ from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 from scorer.spec import level_of
-from streams.alerts.detector import StreamState, step
+from streams.alerts.detector import step
 from streams.alerts.policy import Alerts, default_limits
+from streams.alerts.state import StreamState
 from streams.events import QualityAlert, SegmentScore, Signals
 
 BEGIN = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)

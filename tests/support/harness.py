@@ -21,7 +21,7 @@ from streams.kafka.connection import RECONNECT_MS
 
 ROOT = Path(__file__).parents[2]
 FVQ, PYTHON = str(ROOT / ".venv/bin/fvq"), str(ROOT / ".venv/bin/python")
-TOOL_MISSING = 3  # exit code of the scripts under deploy/
+TOOL_MISSING = 3  # exit code of the scripts under scripts/
 
 
 def free_ports(count: int) -> int:
@@ -64,7 +64,7 @@ def comes(reached: Callable[[], bool], seconds: float, every: float = 0.2) -> bo
 
 
 class Server:
-    """A real server that a script under deploy/ starts. Its data survive `stop` and `kill`."""
+    """A real server that a script under scripts/ starts. Its data survive `stop` and `kill`."""
 
     def __init__(self, script: Path, environment: dict[str, str]) -> None:
         self.script = script
@@ -209,8 +209,8 @@ class Follower:
     """Reads a topic from its beginning as it grows: what an outside reader has seen is what was delivered."""
 
     def __init__(self, broker: str, topic: str, **security: Any) -> None:
-        options = {"reconnect_backoff_max_ms": RECONNECT_MS} | security
-        self.consumer = KafkaConsumer(bootstrap_servers=broker, auto_offset_reset="earliest", enable_auto_commit=False, **options)
+        options = {"bootstrap_servers": broker, "reconnect_backoff_max_ms": RECONNECT_MS} | security
+        self.consumer = KafkaConsumer(auto_offset_reset="earliest", enable_auto_commit=False, **options)
         self.partitions = [TopicPartition(topic, number) for number in self.consumer.partitions_for_topic(topic) or ()]
         self.consumer.assign(self.partitions)
         self.values: list[bytes] = []

@@ -11,7 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from streams.events import EVENTS, EventError, SegmentEvent, SegmentScore
+from streams.errors import EventError
+from streams.events import EVENTS, SegmentEvent, SegmentScore
 
 GOOD = {
     "stream_id": "s",

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from streams.settings import SettingsError, load_settings, reference
+from streams.errors import SettingsError
+from streams.settings import load_settings, reference
 
 
 @pytest.fixture(autouse=True)

@@ -12,10 +12,12 @@ from hypothesis import strategies as st
 from kafka import TopicPartition
 
 from streams.alerts.agent import AlertAgent
-from streams.alerts.detector import StreamState, from_json, step
+from streams.alerts.detector import step
 from streams.alerts.policy import parse_policy
+from streams.alerts.state import StreamState, from_json
 from streams.events import ALERT_STATE_TOPIC, ALERTS_TOPIC, SCORES_TOPIC, QualityAlert, SegmentScore
-from streams.settings import Settings
+from streams.kafka.connection import Connection
+from streams.kafka.consumer import Group
 from tests.support.alerts import make_score
 
 AT = TopicPartition(SCORES_TOPIC, 0)
@@ -27,18 +29,17 @@ class Killed(Exception):
 
 
 class MemoryKafka:
-    """In place of `_Work`: what is on the topics outlives the worker. life: messages that it may still send."""
+    """In place of `AlertTopics`: what is on the topics outlives the worker. life: messages that it may still send."""
 
     def __init__(self, scores: list[SegmentScore]) -> None:
         self.records = [SimpleNamespace(offset=i, value=score.to_bytes()) for i, score in enumerate(scores)]
         self.topics: dict[str, list[tuple[str, bytes | None]]] = {ALERTS_TOPIC: [], ALERT_STATE_TOPIC: []}
         self.committed = 0
         self.life = 0
-        self.scores: Any = SimpleNamespace(commit=self._commit, seek=lambda *_: None)
 
-    def _commit(self, offsets: dict[Any, Any]) -> None:
+    def commit(self, offsets: dict[Any, int]) -> None:
         self._spend()
-        self.committed = offsets[AT].offset
+        self.committed = offsets[AT]
 
     def _spend(self) -> None:
         self.life -= 1
@@ -50,8 +51,8 @@ class MemoryKafka:
             self._spend()
             self.topics[topic].append(message)
 
-    def start(self, _: object) -> int:
-        return self.committed
+    def go_on(self, _: object) -> None:
+        pass  # `live` reads from the committed offset
 
     def states(self, _: int) -> Iterator[StreamState]:
         last = dict(self.topics[ALERT_STATE_TOPIC])
@@ -66,7 +67,7 @@ class MemoryKafka:
 
 def live(kafka: MemoryKafka, batch: int, life: int) -> bool:
     """One life of a worker; whether it got through."""
-    agent = AlertAgent(Settings(broker="none:1"), POLICY)
+    agent = AlertAgent(Connection("none:1"), Group("fvq", 10), POLICY)
     kafka.life = life
     try:
         agent._take_over(kafka, AT)  # type: ignore[arg-type]
@@ -122,13 +123,13 @@ def test_a_message_that_is_no_score_holds_nobody_back() -> None:
 
 def test_what_fires_can_be_asked_for() -> None:
     kafka = MemoryKafka([make_score(i, 70, black=float(i < 5)) for i in range(10)])
-    agent = AlertAgent(Settings(broker="none:1"), POLICY)
+    agent = AlertAgent(Connection("none:1"), Group("fvq", 10), POLICY)
     kafka.life = 10**6
     agent._take_over(kafka, AT)  # type: ignore[arg-type]
     agent._fold_all(kafka, {AT: kafka.records[:5]})  # type: ignore[arg-type]
     assert [alert.alert_id for alert in agent.open_alerts()] == [kafka.alerts()[0].alert_id]
     # A worker that takes the stream over knows it too.
-    other = AlertAgent(Settings(broker="none:1"), POLICY)
+    other = AlertAgent(Connection("none:1"), Group("fvq", 10), POLICY)
     other._take_over(kafka, AT)  # type: ignore[arg-type]
     assert other.open_alerts() == agent.open_alerts()
     agent._fold_all(kafka, {AT: kafka.records[5:]})  # type: ignore[arg-type]

@@ -9,8 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from streams.alerts.detector import StreamState, close_all, from_json, open_alerts, step, tick, to_json
+from streams.alerts.detector import close_all, open_alerts, step, tick
 from streams.alerts.policy import default_limits, parse_policy
+from streams.alerts.state import StreamState, from_json, to_json
 from streams.events import QualityAlert, SegmentScore
 from tests.support.alerts import BEGIN, fold, make_score
 

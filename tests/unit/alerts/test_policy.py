@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from streams.alerts.policy import check_policy, load_policy, parse_policy, reference
+from streams.errors import SettingsError
 from streams.events import QualityAlert
-from streams.settings import SettingsError
 from tests.support.alerts import BEGIN, fold, make_score
 from tests.support.harness import ROOT
 

@@ -7,26 +7,37 @@ import json
 from pathlib import Path
 
 import pytest
+from click.testing import Result
+from typer.testing import CliRunner
 
-from streams.cli import queue as queue_commands
-from streams.cli.queue import export, remove
+from streams import parts
+from streams.cli.app import app
 from streams.events import TrainingExample
 from streams.queue.clips import ClipStore
-from streams.queue.topic import clip_store, read_queue
+from streams.queue.topic import QueuePlace
 from streams.rating.store import RatingStore
 from streams.settings import Settings
 from tests.support.queue import scored, stored_example
 
 
 @pytest.fixture
-def settings(tmp_path: Path) -> Settings:
-    return Settings(data_dir=tmp_path)
+def settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Settings:
+    monkeypatch.setenv("FVQ_DATA_DIR", str(tmp_path))
+    return Settings()
+
+
+def fvq_queue(*arguments: str) -> Result:
+    return CliRunner().invoke(app, ["queue", *arguments])
+
+
+def examples_of(settings: Settings) -> list[TrainingExample]:
+    return parts.queue(settings).read()[0]
 
 
 @pytest.fixture
 def waiting(settings: Settings) -> list[TrainingExample]:
     """Two clips of a stream, one of them in another stream as well."""
-    store = clip_store(settings)
+    store = parts.clip_store(settings)
     first, second = (stored_example(store, scored(number, stream="a")) for number in range(2))
     data = store.read(first.clip_uri)
     same = first.model_copy(update={"stream_id": "b", "clip_uri": store.uri("b", data)})
@@ -36,7 +47,7 @@ def waiting(settings: Settings) -> list[TrainingExample]:
 
 def rate_all(settings: Settings) -> RatingStore:
     store = RatingStore(settings.data_dir)
-    store.sync(read_queue(settings))
+    store.sync(examples_of(settings))
     rater = store.sign_in(store.add_rater("ada"))
     assert rater is not None
     while shown := store.current(rater):
@@ -47,15 +58,15 @@ def rate_all(settings: Settings) -> RatingStore:
 def test_a_clip_is_deleted_in_all_its_streams_with_its_ratings(settings: Settings, waiting: list[TrainingExample]) -> None:
     ratings = rate_all(settings)
     assert {one.key for one in ratings.ratings()} == {(one.stream_id, one.example_id) for one in waiting}
-    assert remove(settings, [waiting[0].example_id[:12]], None) == 0
-    assert [one.key for one in read_queue(settings)] == [waiting[1].key]
+    assert fvq_queue("rm", waiting[0].example_id[:12]).exit_code == 0
+    assert [one.key for one in examples_of(settings)] == [waiting[1].key]
     assert {one.key[1] for one in ratings.ratings()} == {waiting[1].example_id}
 
 
 def test_a_stream_is_deleted_with_its_ratings(settings: Settings, waiting: list[TrainingExample]) -> None:
     ratings = rate_all(settings)
-    assert remove(settings, [], "a") == 0
-    assert [one.key for one in read_queue(settings)] == [waiting[2].key]
+    assert fvq_queue("rm", "--stream", "a").exit_code == 0
+    assert [one.key for one in examples_of(settings)] == [waiting[2].key]
     assert {one.key[0] for one in ratings.ratings()} == {"b"}
 
 
@@ -63,24 +74,22 @@ def test_clips_that_cannot_be_had_are_named_and_the_others_exported(
     settings: Settings,
     waiting: list[TrainingExample],
     tmp_path: Path,
-    capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     elsewhere = stored_example(ClipStore(str(tmp_path / "other")), scored(7))
     odd = elsewhere.model_copy(update={"clip_uri": "nonsense"})
-    monkeypatch.setattr(queue_commands, "read_queue", lambda _: [*waiting, elsewhere, odd])
-    assert export(settings, tmp_path / "out") == 1
-    said = capsys.readouterr()
-    assert said.err.count("not a clip of the store") == 2
-    assert "3 clips in" in said.out
+    monkeypatch.setattr(QueuePlace, "read", lambda _: ([*waiting, elsewhere, odd], {}))
+    exported = fvq_queue("export", str(tmp_path / "out"))
+    assert exported.exit_code == 1
+    assert exported.stderr.count("not a clip of the store") == 2
+    assert "3 clips in" in exported.stdout
     with (tmp_path / "out/queue.csv").open() as file:
         assert len(list(csv.DictReader(file))) == 3
-    assert remove(settings, [elsewhere.example_id], None) == 1
-    assert "FVQ_CLIP_STORE" in capsys.readouterr().err
+    removed = fvq_queue("rm", elsewhere.example_id)
+    assert removed.exit_code == 1
+    assert "FVQ_CLIP_STORE" in removed.stderr
 
 
-def test_what_is_listed_can_be_read_by_scripts(
-    settings: Settings, waiting: list[TrainingExample], capsys: pytest.CaptureFixture[str]
-) -> None:
-    queue_commands.list_examples(settings, "a", as_json=True)
-    assert {one["segment_id"] for one in json.loads(capsys.readouterr().out)} == {one.segment_id for one in waiting[:2]}
+def test_what_is_listed_can_be_read_by_scripts(settings: Settings, waiting: list[TrainingExample]) -> None:
+    listed = fvq_queue("ls", "--stream", "a", "--json")
+    assert {example["segment_id"] for example in json.loads(listed.stdout)} == {one.segment_id for one in waiting[:2]}

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from streams.kafka import topics
+from streams.kafka.connection import Connection
 from streams.kafka.topics import MIN_IN_SYNC, check_topics, create_topics, in_sync, wanted_topics
 
 
@@ -37,10 +38,10 @@ class Cluster:
 def test_topics_of_three_copies_are_made_so_that_two_have_every_message(monkeypatch: pytest.MonkeyPatch) -> None:
     cluster = Cluster()
     monkeypatch.setattr(topics, "open_admin", lambda *_: cluster)
-    create_topics("kafka:9092", partitions=2, replication=3)
+    create_topics(Connection("kafka:9092"), partitions=2, replication=3)
     assert set(cluster.created) == set(wanted_topics(2))
     assert {topic["configs"][MIN_IN_SYNC] for topic in cluster.created.values()} == {"2"}
-    create_topics("kafka:9092", partitions=2, replication=1)
+    create_topics(Connection("kafka:9092"), partitions=2, replication=1)
     assert not any(MIN_IN_SYNC in topic["configs"] for topic in cluster.created.values())
 
 
@@ -51,5 +52,5 @@ def test_three_copies_of_which_one_is_enough_are_drift(monkeypatch: pytest.Monke
 
     monkeypatch.setattr(topics, "open_admin", lambda *_: Cluster())
     monkeypatch.setattr(topics, "_configs", configs)
-    for report in check_topics("kafka:9092", partitions=1, replication=3):
+    for report in check_topics(Connection("kafka:9092"), partitions=1, replication=3):
         assert report.problem.startswith(problem) if problem else report.problem == ""

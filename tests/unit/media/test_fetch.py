@@ -15,8 +15,7 @@ from aiohttp import web
 from aiohttp.test_utils import TestServer
 
 from scorer.errors import MediaError
-from streams.media.fetch import Fetcher, is_public
-from streams.settings import Settings
+from streams.media.fetch import Fetcher, FetchLimits, is_public
 
 
 @pytest.fixture
@@ -66,12 +65,12 @@ async def _slow(request: web.Request) -> web.StreamResponse:
     return response
 
 
-def settings(**changes: Any) -> Settings:
-    return Settings(**({"fetch_private": True, "fetch_timeout": 5, "fetch_max_mb": 1} | changes))
+def limits(**changes: Any) -> FetchLimits:
+    return FetchLimits(**({"private": True, "seconds": 5, "megabytes": 1} | changes))
 
 
 async def fetched(folder: Path, uri: str, init_uri: str | None = None, **changes: Any) -> bytes:
-    async with Fetcher(settings(**changes), folder / "inbox") as fetcher:
+    async with Fetcher(limits(**changes), folder / "inbox") as fetcher:
         media = await fetcher.fetch(uri, init_uri)
         data = media.path.read_bytes()
         media.discard()
@@ -80,7 +79,7 @@ async def fetched(folder: Path, uri: str, init_uri: str | None = None, **changes
 
 
 async def refused(folder: Path, uri: str, **changes: Any) -> MediaError:
-    async with Fetcher(settings(**changes), folder / "inbox") as fetcher:
+    async with Fetcher(limits(**changes), folder / "inbox") as fetcher:
         with pytest.raises(MediaError) as caught:
             await fetcher.fetch(uri)
     assert not list((folder / "inbox").iterdir()), "a failed fetch leaves nothing"
@@ -110,7 +109,7 @@ async def test_a_server_that_recovers_is_waited_for(server: TestServer, tmp_path
     ],
 )
 async def test_failures_say_why(path: str, kind: str, words: str, server: TestServer, tmp_path: Path) -> None:
-    error = await refused(tmp_path, str(server.make_url(path)), fetch_timeout=1.5)
+    error = await refused(tmp_path, str(server.make_url(path)), seconds=1.5)
     assert error.kind == kind
     assert words in error.reason
 
@@ -134,7 +133,7 @@ async def test_nobody_listens(tmp_path: Path) -> None:
     ],
 )  # fmt: skip
 async def test_hostile_uris_are_refused(uri: str, tmp_path: Path) -> None:
-    assert (await refused(tmp_path, uri, fetch_private=False)).kind == "refused"
+    assert (await refused(tmp_path, uri, private=False)).kind == "refused"
 
 
 async def test_a_redirect_into_the_private_network_is_refused(
@@ -142,9 +141,7 @@ async def test_a_redirect_into_the_private_network_is_refused(
 ) -> None:
     # The first hop is let through as if it were public; the second is checked again.
     monkeypatch.setattr("streams.media.fetch.is_public", lambda address: address == ipaddress.ip_address("127.0.0.1"))
-    error = await refused(
-        tmp_path, str(server.make_url("/hop").with_query(to="http://169.254.169.254/secret")), fetch_private=False
-    )
+    error = await refused(tmp_path, str(server.make_url("/hop").with_query(to="http://169.254.169.254/secret")), private=False)
     assert error.kind == "refused"
     assert "169.254.169.254" in error.reason
 
@@ -166,8 +163,8 @@ async def test_redirects_end(server: TestServer, tmp_path: Path) -> None:
 
 async def test_only_listed_hosts(server: TestServer, tmp_path: Path) -> None:
     url = str(server.make_url("/media.ts"))
-    assert (await refused(tmp_path, url, fetch_hosts=["*.origin.example"])).kind == "refused"
-    assert await fetched(tmp_path, url, fetch_hosts=["127.0.0.*"]) == b"media"
+    assert (await refused(tmp_path, url, hosts=("*.origin.example",))).kind == "refused"
+    assert await fetched(tmp_path, url, hosts=("127.0.0.*",)) == b"media"
 
 
 async def test_files_only_under_the_roots(tmp_path: Path) -> None:
@@ -179,7 +176,7 @@ async def test_files_only_under_the_roots(tmp_path: Path) -> None:
     (root / "a b.ts").write_bytes(b"inside")
     outside.write_bytes(b"outside")
     (root / "link.ts").symlink_to(outside)
-    assert await fetched(tmp_path, (root / "a b.ts").as_uri(), media_roots=[root]) == b"inside"
+    assert await fetched(tmp_path, (root / "a b.ts").as_uri(), roots=(root,)) == b"inside"
     assert (root / "a b.ts").exists()
     for uri in (
         outside.as_uri(),
@@ -188,13 +185,13 @@ async def test_files_only_under_the_roots(tmp_path: Path) -> None:
         f"file://{root}/../outside.ts",
         f"file://{root}/%2e%2e/outside.ts",
     ):
-        assert (await refused(tmp_path, uri, media_roots=[root])).kind == "refused"
-    assert (await refused(tmp_path, (root / "none.ts").as_uri(), media_roots=[root])).kind == "not-found"
+        assert (await refused(tmp_path, uri, roots=(root,))).kind == "refused"
+    assert (await refused(tmp_path, (root / "none.ts").as_uri(), roots=(root,))).kind == "not-found"
     assert "FVQ_MEDIA_ROOTS" in (await refused(tmp_path, outside.as_uri())).reason
 
 
 async def test_secrets_in_a_uri_are_not_repeated(tmp_path: Path) -> None:
-    error = await refused(tmp_path, "http://user:hunter2@127.0.0.1/a?X-Amz-Signature=abc", fetch_private=False)
+    error = await refused(tmp_path, "http://user:hunter2@127.0.0.1/a?X-Amz-Signature=abc", private=False)
     assert "hunter2" not in error.reason
     assert "abc" not in error.reason
 
@@ -214,12 +211,12 @@ async def test_a_disk_that_is_full_is_no_fault_of_the_segment(tmp_path: Path, se
     # What a write sees is what it sees on a full disk: an error, after a part of it.
     resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, before[1]))
     try:
-        for uri, init, media_roots in (
+        for uri, init, roots in (
             (str(server.make_url("/half")), None, ()),
             (local.as_uri(), str(server.make_url("/init.mp4")), (local.parent,)),
         ):
             with pytest.raises(MediaError, match="FVQ_DATA_DIR") as failed:
-                await fetched(tmp_path, uri, init, media_roots=list(media_roots))
+                await fetched(tmp_path, uri, init, roots=tuple(roots))
             assert failed.value.kind == "setup", "the worker's own: it waits"
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
@@ -227,7 +224,7 @@ async def test_a_disk_that_is_full_is_no_fault_of_the_segment(tmp_path: Path, se
 
 
 async def test_an_inbox_that_is_gone_is_made_anew_or_waited_for(tmp_path: Path, server: TestServer) -> None:
-    async with Fetcher(settings(), tmp_path / "inbox") as fetcher:
+    async with Fetcher(limits(), tmp_path / "inbox") as fetcher:
         (tmp_path / "inbox").rmdir()
         media = await fetcher.fetch(str(server.make_url("/media.ts")))
         assert media.path.read_bytes() == b"media"

@@ -15,8 +15,9 @@ from safetensors.torch import load_file, save_file
 from scorer.model.modeling import FVQRater
 from scorer.registry import Registry
 from scorer.spec import ClipScore
+from streams import parts
 from streams.models import follow as following
-from streams.models.follow import ReloadingScorer, registry_of
+from streams.models.follow import ReloadingScorer
 from streams.settings import Settings
 from tests.support.doubles import SPEC, make_clip
 from tests.unit.scorer.test_modeling import nano_like
@@ -38,7 +39,7 @@ def settings(tmp_path: Path) -> Settings:
 @pytest.fixture
 def registry(settings: Settings, tmp_path: Path) -> Registry:
     """With v1 current and v2 beside it."""
-    registry = registry_of(settings)
+    registry = parts.registry(settings)
     for seed in (1, 2):
         registry.publish("small", f"v{seed}", small_model(tmp_path / f"m{seed}", seed))
     registry.promote("small", "v1")
@@ -46,7 +47,7 @@ def registry(settings: Settings, tmp_path: Path) -> Registry:
 
 
 def test_a_promoted_version_takes_over_and_is_taken_back(settings: Settings, registry: Registry) -> None:
-    scorer = ReloadingScorer(settings, registry)
+    scorer = ReloadingScorer(settings.model, settings.device, registry)
     clips = [make_clip()]
     first = scorer.score(clips)[0]
     assert first.model.version == "v1"
@@ -92,7 +93,7 @@ def test_a_bad_version_is_refused_and_the_old_one_stays(
     folder = small_model(tmp_path / "bad", 3)
     BAD[what](folder)
     registry.publish("small", "bad", folder)
-    scorer = ReloadingScorer(settings, registry)
+    scorer = ReloadingScorer(settings.model, settings.device, registry)
     registry.promote("small", "bad")
     assert not scorer.refresh()
     assert "model bad is refused, v1 goes on" in caplog.text
@@ -107,7 +108,7 @@ def test_a_bad_version_is_refused_and_the_old_one_stays(
 def test_a_version_that_is_spoiled_after_it_was_published_is_refused_once(
     settings: Settings, registry: Registry, caplog: pytest.LogCaptureFixture
 ) -> None:
-    scorer = ReloadingScorer(settings, registry)
+    scorer = ReloadingScorer(settings.model, settings.device, registry)
     (settings.data_dir / "models/small/versions/v2/config.json").write_text("{}")
     registry.promote("small", "v2")
     for said in (True, False):
@@ -120,7 +121,7 @@ def test_a_version_that_is_spoiled_after_it_was_published_is_refused_once(
 def test_a_registry_that_is_spoiled_or_away_changes_nothing(
     settings: Settings, registry: Registry, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    scorer = ReloadingScorer(settings, registry)
+    scorer = ReloadingScorer(settings.model, settings.device, registry)
     (settings.data_dir / "models/small/current.json").write_text("{")
     assert not scorer.refresh()
     (settings.data_dir / "models/small/current.json").write_text(json.dumps({"versions": ["v1", "v2"]}))
@@ -135,7 +136,7 @@ def test_a_registry_that_is_spoiled_or_away_changes_nothing(
 
 
 def test_batches_are_whole_while_versions_change(settings: Settings, registry: Registry) -> None:
-    scorer = ReloadingScorer(settings, registry)
+    scorer = ReloadingScorer(settings.model, settings.device, registry)
     clips = [make_clip(60 + 10 * place, place) for place in range(4)]
     expected: dict[str, list[ClipScore]] = {"v1": scorer.score(clips)}
     registry.promote("small", "v2")

@@ -17,7 +17,7 @@ from streams.events import ALERTS_TOPIC, SCORES_TOPIC, QualityAlert, SegmentScor
 from streams.media.fetch import LocalMedia
 from streams.queue.agent import Harvest, fetch_all
 from streams.queue.clips import ClipStore
-from streams.settings import Settings
+from streams.queue.selection import HarvestLimits
 from tests.support.queue import Killed, MemoryTopic, clip_of, scored
 
 
@@ -41,7 +41,7 @@ def store(tmp_path: Path) -> ClipStore:
 
 
 def harvest(store: ClipStore, topic: MemoryTopic, **changes: Any) -> Harvest:
-    return Harvest(Settings(**changes), store, topic, fetch)  # type: ignore[arg-type]
+    return Harvest(HarvestLimits(**changes), store, topic, fetch)  # type: ignore[arg-type]
 
 
 def reasons(topic: MemoryTopic) -> dict[str, str]:
@@ -86,7 +86,7 @@ def test_an_end_or_silence_is_no_reason(store: ClipStore) -> None:
 
 def test_what_vanished_is_passed_over_and_another_taken(store: ClipStore) -> None:
     topic = MemoryTopic()
-    agent = harvest(store, topic, harvest_per_hour=1)
+    agent = harvest(store, topic, per_hour=1)
     agent.read([record(scored(1).model_copy(update={"uri": "file:///gone"}))])
     agent.store()
     agent.read([record(scored(2))])
@@ -161,7 +161,7 @@ def test_killed_at_any_message_each_clip_is_queued_once(parts: list[tuple[int, f
 
     def live(life: int) -> bool:
         topic.life = life
-        agent = harvest(store, topic, harvest_per_hour=100)
+        agent = harvest(store, topic, per_hour=100)
         try:
             agent.read([record(score) for score in scores])
             agent.store()

@@ -5,14 +5,12 @@ from __future__ import annotations
 import os
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from streams.queue.clips import ClipStore
 from streams.queue.retention import STRAY, sweep
 from streams.queue.topic import restore
-from streams.settings import Settings
 from tests.support.queue import MemoryTopic, scored, stored_example
 
 NOW = datetime.now(UTC)
@@ -24,8 +22,8 @@ def store(tmp_path: Path) -> ClipStore:
     return ClipStore(str(tmp_path / "clips"))
 
 
-def run(store: ClipStore, topic: MemoryTopic, now: datetime, **changes: Any) -> None:
-    sweep(Settings(**changes), store, topic, now)  # type: ignore[arg-type]
+def run(store: ClipStore, topic: MemoryTopic, now: datetime, clip_days: float = 30) -> None:
+    sweep(topic, store, clip_days, now)  # type: ignore[arg-type]
 
 
 def test_what_is_over_and_what_nothing_names_is_removed(store: ClipStore) -> None:

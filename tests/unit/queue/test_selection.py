@@ -11,12 +11,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from streams.events import SecondOpinion
-from streams.queue.selection import ALIKE_BITS, Memory, fingerprint, why
-from streams.settings import Settings
+from streams.media.fingerprint import fingerprint
+from streams.queue.selection import ALIKE_BITS, HarvestLimits, Memory, why
 from tests.support.media import face_picture
 from tests.support.queue import MODEL, scored
 
-SETTINGS = Settings()
+LIMITS = HarvestLimits()
 NOW = datetime.now(UTC)
 
 
@@ -39,12 +39,12 @@ def bits(a: str, b: str) -> int:
     ],
 )
 def test_reasons(score: object, wanted: str | None) -> None:
-    assert why(score, SETTINGS, alerted=False) == wanted
+    assert why(score, LIMITS, alerted=False) == wanted
 
 
 def test_an_alert_is_a_reason_but_for_streams_that_are_not_stored() -> None:
-    assert why(scored(1, 70), SETTINGS, alerted=True) == "alert"
-    assert why(scored(1, 70, labels={"store": "no"}), SETTINGS, alerted=True) is None
+    assert why(scored(1, 70), LIMITS, alerted=True) == "alert"
+    assert why(scored(1, 70, labels={"store": "no"}), LIMITS, alerted=True) is None
 
 
 def test_pictures_that_look_alike_have_fingerprints_alike() -> None:

@@ -13,8 +13,8 @@ from aiohttp import CookieJar
 from aiohttp.test_utils import TestClient, TestServer
 
 from scorer.errors import MediaError
+from streams.errors import BrokerError
 from streams.events import TrainingExample
-from streams.kafka.connection import BrokerError
 from streams.rating.playable import PlayableClips
 from streams.rating.server import COOKIE, RatingPage, make_app
 from streams.rating.store import RatingStore

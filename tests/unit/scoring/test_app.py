@@ -8,9 +8,13 @@ import faust
 import pytest
 from aiohttp.test_utils import TestClient, TestServer
 
-from streams.scoring.app import _add_pages, build_app
+from streams.errors import SettingsError
+from streams.kafka.connection import Connection
+from streams.kafka.consumer import Group
+from streams.scoring.app import AppOptions, build_app
+from streams.scoring.pages import add_pages
 from streams.scoring.pipeline import SegmentPipeline
-from streams.settings import Settings, SettingsError
+from streams.settings import Settings
 from streams.sinks.sqlite import SqliteSink
 from streams.worker import run_worker
 
@@ -21,8 +25,9 @@ async def no_pipeline() -> SegmentPipeline:
     raise AssertionError("the app is not started")
 
 
-def app(folder: Path, **settings: float) -> faust.App:
-    return build_app(Settings(broker="127.0.0.1:1", data_dir=folder, **settings), no_pipeline, SqliteSink(folder))  # type: ignore[arg-type]
+def app(folder: Path, session_seconds: float = 10.0) -> faust.App:
+    options = AppOptions(Connection("127.0.0.1:1"), Group("fvq", session_seconds), folder)
+    return build_app(options, no_pipeline, SqliteSink(folder))
 
 
 def test_a_worker_that_waits_for_its_sink_for_days_stays_in_its_group(tmp_path: Path) -> None:
@@ -33,7 +38,7 @@ def test_a_worker_that_waits_for_its_sink_for_days_stays_in_its_group(tmp_path: 
 
 @pytest.mark.parametrize("seconds", [6.0, 300.0])
 def test_every_session_that_the_settings_allow_is_one_that_faust_takes(tmp_path: Path, seconds: float) -> None:
-    conf = app(tmp_path, session_timeout=seconds).conf
+    conf = app(tmp_path, session_seconds=seconds).conf
     assert conf.broker_session_timeout == seconds
     assert conf.broker_request_timeout >= seconds
 
@@ -47,7 +52,7 @@ def test_a_faust_without_its_extension_is_refused(monkeypatch: pytest.MonkeyPatc
 @pytest.mark.parametrize(("seconds", "status"), [(0.0, 200), (200.0, 200), (400.0, 503)])
 async def test_who_asks_for_health_hears_of_a_scorer_that_hangs(tmp_path: Path, seconds: float, status: int) -> None:
     made = faust.App("health", broker="kafka://127.0.0.1:1", datadir=tmp_path)
-    _add_pages(made, SqliteSink(tmp_path), lambda: seconds)
+    add_pages(made, SqliteSink(tmp_path), lambda: seconds, [])
     made.web.init_server()
     async with TestClient(TestServer(made.web.web_app)) as client:
         answer = await client.get("/healthz")

@@ -7,18 +7,18 @@ import asyncio
 from hypothesis import given
 from hypothesis import strategies as st
 
-from streams.scoring.batcher import LONGEST, Line
+from streams.scoring.batcher import MOST_WAITING, Batcher
 
 
 class Bench:
-    """A line of numbers: the negative ones need no scorer. Sampling and finishing wait for as long as they are told."""
+    """A batcher of numbers: the negative ones need no scorer. Sampling and finishing wait for as long as they are told."""
 
     def __init__(self, size: int = 8, sample_ticks: int = 0, finish_ticks: int = 0) -> None:
         self.batches: list[list[int]] = []
         self.progress = asyncio.Event()
         self.ticks = finish_ticks
         self.sample_ticks = sample_ticks
-        self.line: Line[int, int] = Line(size, self.sample, lambda found: sum(one >= 0 for one in found), self.finish)
+        self.batcher: Batcher[int, int] = Batcher(size, self.sample, lambda found: sum(one >= 0 for one in found), self.finish)
 
     async def sample(self, messages: object) -> list[int]:
         assert isinstance(messages, list)
@@ -37,7 +37,7 @@ class Bench:
         while sum(map(len, self.batches)) < count:
             self.progress.clear()
             await self.progress.wait()
-        self.line.close()
+        self.batcher.close()
         return [one for batch in self.batches for one in batch]
 
 
@@ -52,7 +52,7 @@ def test_everything_is_finished_in_order_and_no_batch_is_too_large(
     async def run() -> None:
         bench = Bench(8, sample_ticks, finish_ticks)
         for taking in takings:
-            await bench.line.add(taking)
+            await bench.batcher.add(taking)
         expected = [one for taking in takings for one in taking]
         assert await bench.drained(len(expected)) == expected
         assert all(sum(one >= 0 for one in batch) <= 8 for batch in bench.batches)
@@ -64,17 +64,17 @@ async def test_late_segments_take_no_place_while_the_scorer_works() -> None:
     bench = Bench(8, finish_ticks=1000)
     takings = [[-1] * 7 + [number] for number in range(16)]
     for taking in takings:
-        await asyncio.wait_for(bench.line.add(taking), 20)
+        await asyncio.wait_for(bench.batcher.add(taking), 20)
     await bench.drained(16 * 8)
     # The first is alone; the others were there when it was done.
     assert len(bench.batches) <= 4
 
 
-async def test_a_full_line_holds_back_and_goes_on() -> None:
+async def test_a_full_batcher_holds_back_and_goes_on() -> None:
     bench = Bench(4, finish_ticks=10_000)
-    adding = asyncio.create_task(bench.line.add([1] * 4))
+    adding = asyncio.create_task(bench.batcher.add([1] * 4))
     await asyncio.wait_for(adding, 20)
-    second = asyncio.create_task(bench.line.add([2] * 4))
+    second = asyncio.create_task(bench.batcher.add([2] * 4))
     await asyncio.sleep(0.01)
     assert not second.done(), "a batch waits already: the rest stays in Kafka"
     bench.ticks = 0
@@ -84,17 +84,17 @@ async def test_a_full_line_holds_back_and_goes_on() -> None:
 
 async def test_late_segments_alone_are_bounded_too() -> None:
     bench = Bench(4, finish_ticks=10**6)
-    await asyncio.wait_for(bench.line.add([-1]), 20)
+    await asyncio.wait_for(bench.batcher.add([-1]), 20)
     added = 0
 
     async def fill() -> None:
         nonlocal added
         while True:
-            await bench.line.add([-1])
+            await bench.batcher.add([-1])
             added += 1
 
     filling = asyncio.create_task(fill())
     await asyncio.sleep(0.2)
     filling.cancel()
-    assert added <= LONGEST
-    bench.line.close()
+    assert added <= MOST_WAITING
+    bench.batcher.close()

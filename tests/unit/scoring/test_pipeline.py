@@ -12,15 +12,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from scorer.errors import MediaError, ModelError
+from streams import retry
 from streams.events import SegmentEvent, SegmentScore
 from streams.media.fetch import LocalMedia
-from streams.scoring import pipeline as pipeline_module
-from streams.scoring.pipeline import DeadLetter, Message, SegmentPipeline
-from streams.settings import Settings
+from streams.scoring.dead_letter import DeadLetter, Message, dead_letter
+from streams.scoring.pipeline import SegmentPipeline
 from tests.support.doubles import BrightnessScorer, make_clip
 
 BRIGHTNESS = [str(light) for light in range(256)]
@@ -57,13 +57,14 @@ def message(uri: str, ago: float = 0.0, segment: str = "s/1", **changes: object)
 
 
 async def answers(
-    messages: list[Message], scorer: BrightnessScorer | None = None, **settings: Any
+    messages: list[Message], scorer: BrightnessScorer | None = None, live_window: float | None = None
 ) -> list[SegmentScore | DeadLetter]:
     media: Any = Media()
-    # The messages of a parametrised test are made long before it runs.
-    pipeline = SegmentPipeline(Settings(**({"live_window": None} | settings)), media, media, scorer or BrightnessScorer())
+    pipeline = SegmentPipeline(media, media, scorer or BrightnessScorer(), live_window=live_window)
     try:
-        return await pipeline.score(await pipeline.sample(messages))
+        answered = await pipeline.score(await pipeline.sample(messages))
+        assert [answer.message for answer in answered] == messages
+        return [answer.answer for answer in answered]
     finally:
         pipeline.close()
 
@@ -122,13 +123,13 @@ async def test_old_segments_are_skipped_only_within_a_live_window() -> None:
 
 
 async def test_a_scorer_that_fails_is_tried_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(pipeline_module, "FIRST_WAIT", 0.01)
+    monkeypatch.setattr(retry, "FIRST_WAIT", 0.01)
     (found,) = await asyncio.wait_for(answers([message("100")], BrightnessScorer(failures=3)), 5)
     assert found.status == "scored"
 
 
 async def test_a_worker_that_cannot_sample_keeps_the_segment(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(pipeline_module, "FIRST_WAIT", 0.01)
+    monkeypatch.setattr(retry, "FIRST_WAIT", 0.01)
     (found,) = await asyncio.wait_for(answers([message("unlucky")]), 5)
     assert found.status == "scored"
 
@@ -163,13 +164,13 @@ async def test_a_scorer_that_answers_too_little_is_asked_again(monkeypatch: pyte
         def score(self, clips: Any) -> Any:
             return super().score(clips)[len(self.batches) == 1 :]
 
-    monkeypatch.setattr(pipeline_module, "FIRST_WAIT", 0.01)
+    monkeypatch.setattr(retry, "FIRST_WAIT", 0.01)
     found = await asyncio.wait_for(answers([message("100"), message("50")], Short()), 5)
     assert [one.status for one in found] == ["scored", "scored"]
 
 
 def test_a_dead_letter_always_fits_into_a_message() -> None:
-    letter = pipeline_module.dead_letter(Message(b"k" * 10**6, b"v" * 2 * 10**6), kind="event", reason="r" * 10**6)
+    letter = dead_letter(Message(b"k" * 10**6, b"v" * 2 * 10**6), kind="event", reason="r" * 10**6)
     size = len(letter.key or b"") + len(letter.value) + sum(map(len, letter.headers.values()))
     assert size < 2**20
     assert letter.headers["truncated"] == "2000000"
@@ -190,6 +191,7 @@ GOOD = {"stream_id": "s", "segment_id": "s/1", "sequence": 1, "uri": "1", "start
 
 
 @given(st.binary(max_size=100) | fields.map(lambda changes: json.dumps(GOOD | changes).encode()))
+@settings(deadline=None)
 def test_whatever_comes_is_answered(value: bytes) -> None:
     """Nothing may leave the agent: Faust would lose the message, and stop."""
     sent, good = Message(b"k", value), message("100")
@@ -212,7 +214,7 @@ async def test_a_scorer_that_hangs_is_seen() -> None:
             return super().score(clips)
 
     media: Any = Media()
-    pipeline = SegmentPipeline(Settings(live_window=None), media, media, Hangs())
+    pipeline = SegmentPipeline(media, media, Hangs())
     sampled = await pipeline.sample([message("100")])
     assert pipeline.scoring_seconds() == 0
     scoring = asyncio.create_task(pipeline.score(sampled))

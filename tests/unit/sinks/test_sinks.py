@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from streams.errors import SinkError
 from streams.events import FaceSummary, ModelRef, SegmentScore, Signals
-from streams.sinks import SinkError
 from streams.sinks.influx import to_point
 from streams.sinks.sqlite import SqliteSink
 

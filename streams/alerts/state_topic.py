@@ -1,0 +1,133 @@
+"""The alert agent's topics: scores to read, alerts and states to write, and the states to start from."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import ExitStack
+from typing import Any, Self
+
+from kafka import TopicPartition
+
+from streams.alerts.state import StreamState, from_json
+from streams.errors import BrokerError, EventError
+from streams.events import ALERT_STATE_TOPIC, ALERTS_TOPIC, SCORES_TOPIC, SEGMENTS_TOPIC, QualityAlert
+from streams.kafka.clients import open_admin, open_producer, open_reader, send_all
+from streams.kafka.connection import Connection
+from streams.kafka.consumer import Group, Member, read_to_end
+from streams.kafka.progress import Progress
+
+log = logging.getLogger(__name__)
+FIRST_READ_SECONDS = 600.0
+"""An agent that has never committed starts this long ago: enough for a baseline, without alerts about last week."""
+
+REPEATS_KNOWN = 1000
+"""Alerts of a partition that are searched for repeats: many more than one batch of scores can raise."""
+
+
+class AlertTopics:
+    """The agent's connections. Use as a context manager. Methods raise `KafkaError` or `BrokerError`.
+
+    member: reads the scores. group: the scorers' group.
+    """
+
+    def __init__(self, connection: Connection, group: Group) -> None:
+        with ExitStack() as stack:
+            self.member = stack.enter_context(Member(connection, group.of("alerts"), [SCORES_TOPIC], bulk=True))
+            self._reader: Any = open_reader(connection)
+            stack.callback(self._reader.close, timeout_ms=1000)
+            self._producer: Any = open_producer(connection)
+            stack.callback(self._producer.close, timeout=1)
+            self._segments = stack.enter_context(Progress(connection, group.name, SEGMENTS_TOPIC))
+            self._stack = stack.pop_all()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stack.close()
+
+    def assignment(self) -> set[TopicPartition]:
+        """The partitions of the scores that this worker has."""
+        return set(self.member.consumer.assignment())
+
+    def go_on(self, at: TopicPartition) -> None:
+        """Read a partition from its committed offset on; the first time, from some minutes ago."""
+        consumer = self.member.consumer
+        offset: int | None = consumer.committed(at)
+        if offset is None:
+            since = int((time.time() - FIRST_READ_SECONDS) * 1000)
+            later = consumer.offsets_for_times({at: since})[at]
+            offset = later.offset if later is not None else consumer.end_offsets([at])[at]
+        consumer.seek(at, offset)
+
+    def commit(self, offsets: Mapping[TopicPartition, int]) -> None:
+        """Commit the offsets at which reading goes on."""
+        self.member.commit(offsets)
+
+    def scorers_progress(self) -> tuple[dict[int, int], dict[int, int]]:
+        """Of the segments topic, by partition: its end, and the offset that the scorers have committed."""
+        return self._segments.ends_and_committed(self._segments.partitions())
+
+    def own_progress(self, partitions: Collection[int]) -> tuple[dict[int, int], dict[int, int]]:
+        """Of partitions of the scores topic: its end, and how far this agent has read."""
+        mine = [TopicPartition(SCORES_TOPIC, number) for number in partitions]
+        ends = {at.partition: end for at, end in self.member.consumer.end_offsets(mine).items()}
+        return ends, {at.partition: self.member.consumer.position(at) for at in mine}
+
+    def states(self, partition: int) -> Iterator[StreamState]:
+        """The last state of each stream of a partition."""
+        values: dict[bytes, bytes] = {}
+        for record in self._read(ALERT_STATE_TOPIC, partition):
+            if record.value:
+                values[record.key] = record.value
+            else:
+                values.pop(record.key, None)
+        for key, value in values.items():
+            try:
+                yield from_json(value)
+            except ValueError as error:
+                log.error("the state of stream %r cannot be read and is dropped: %s", key[:100], str(error)[:500])
+
+    def last_alerts(self, partition: int) -> set[tuple[str, str]]:
+        """Id and state of the last alerts of a partition."""
+        sent: set[tuple[str, str]] = set()
+        for record in self._read(ALERTS_TOPIC, partition, REPEATS_KNOWN):
+            try:
+                alert = QualityAlert.from_bytes(record.value)
+            except EventError:
+                continue  # written by somebody else; the couriers log it
+            sent.add((alert.alert_id, alert.state))
+        return sent
+
+    def send(self, topic: str, partition: int, messages: list[tuple[str, bytes | None]]) -> None:
+        """Send to a partition, and wait for all acknowledgements."""
+        send_all(self._producer, topic, [(key.encode(), value) for key, value in messages], partition)
+
+    def _read(self, topic: str, partition: int, last: int | None = None) -> Iterator[Any]:
+        """All messages of a partition, or its last ones."""
+        at = TopicPartition(topic, partition)
+        self._reader.assign([at])
+        begin, end = self._reader.beginning_offsets([at])[at], self._reader.end_offsets([at])[at]
+        self._reader.seek(at, begin if last is None else max(begin, end - last))
+        return read_to_end(self._reader, [at])
+
+
+def check_alert_topics(connection: Connection) -> None:
+    """Raise `BrokerError` where a topic is missing, or has not as many partitions as the topic of the scores."""
+    names = [SCORES_TOPIC, ALERTS_TOPIC, ALERT_STATE_TOPIC]
+    admin = open_admin(connection)
+    try:
+        present = set(admin.list_topics())
+        missing = [name for name in names if name not in present]
+        if missing:
+            raise BrokerError(f"topic {missing[0]} is missing: run `fvq topics create`, or set FVQ_ALERTS=false")
+        counts = {topic["name"]: len(topic["partitions"]) for topic in admin.describe_topics(names)}
+    finally:
+        admin.close()
+    for name in names[1:]:
+        if counts[name] != counts[SCORES_TOPIC]:
+            raise BrokerError(
+                f"topic {name} has {counts[name]} partitions, {SCORES_TOPIC} has {counts[SCORES_TOPIC]}: they must have as many"
+            )

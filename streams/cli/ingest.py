@@ -1,0 +1,33 @@
+"""`fvq ingest`: from live sources to segment events."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from streams import parts
+from streams.cli.options import labels_of
+from streams.settings import load_settings
+
+
+def ingest(
+    path: Annotated[Path, typer.Option("--source", help="A video, or a folder of them.")],
+    stream: Annotated[str | None, typer.Option(help="Stream id; the file's name without it.")] = None,
+    fast: Annotated[bool, typer.Option(help="Announce every segment at once, not in real time.")] = False,
+    segment_seconds: Annotated[float, typer.Option(min=0.5, max=60, help="Length of a segment, seconds.")] = 2.0,
+    label: Annotated[list[str] | None, typer.Option(help="A label of the stream, NAME=VALUE; may be repeated.")] = None,
+) -> None:
+    """Play files as live streams into Kafka; the segments are cut into FVQ_DATA_DIR/ingest and stay there."""
+    from streams.ingest.files import announce, cut, events_of, find_sources, in_order, now
+
+    settings = load_settings()
+    connection, labels = parts.connection(settings), labels_of(label)
+    sources = find_sources(path, stream)
+    segments = {source.stream_id: cut(source, settings.data_dir / "ingest", segment_seconds) for source in sources}
+    began = now()
+    events = [event for source in sources for event in events_of(source, segments[source.stream_id], began, labels)]
+    count = announce(in_order(events, fast), connection, lambda event: print(event.segment_id, flush=True), lambda: False)
+    print(f"{count} segments announced", file=sys.stderr)

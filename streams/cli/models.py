@@ -1,0 +1,54 @@
+"""`fvq models`: the versions in the registry, and which one serves."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from streams import parts
+from streams.cli.options import JsonFlag
+from streams.settings import load_settings
+
+app = typer.Typer(no_args_is_help=True, help="The model registry: versions, and which one serves.")
+
+
+@app.command("ls")
+def models_ls(as_json: JsonFlag = False) -> None:
+    """List all versions."""
+    from streams.models.publish import list_versions
+
+    registry = parts.registry(load_settings())
+    rows = list_versions(registry)
+    if as_json:
+        print(json.dumps([asdict(row) for row in rows]))
+        return
+    table = Table(title=f"registry {registry.url}" + ("" if rows else ": empty, the shipped models serve"), title_justify="left")
+    for column in ("model", "version", "promoted", ""):
+        table.add_column(column)
+    for row in rows:
+        table.add_row(row.name, row.version, row.created, "current" if row.current else "")
+    Console().print(table)
+
+
+@app.command("show")
+def models_show(model: Annotated[str, typer.Argument(help="`name@version`, or a name for its current version.")]) -> None:
+    """Print a version's manifest: files, digests, metrics, gate."""
+    from streams.models.publish import manifest_of
+
+    print(json.dumps(manifest_of(parts.registry(load_settings()), model), indent=1))
+
+
+@app.command("rollback")
+def models_rollback(name: Annotated[str, typer.Argument(help="The model.")]) -> None:
+    """Let the version before serve again."""
+    from streams.models.publish import roll_back
+
+    settings = load_settings()
+    update = roll_back(parts.registry(settings), name)
+    print(f"{name}: {update.version or 'the shipped version'} serves again, {update.before} does no more")
+    parts.announce_update(settings, update)

@@ -1,0 +1,47 @@
+"""`fvq topics`: the Kafka topics."""
+
+from __future__ import annotations
+
+import json
+from typing import Annotated
+
+import typer
+
+from streams import parts
+from streams.cli.options import JsonFlag
+from streams.settings import load_settings
+
+app = typer.Typer(no_args_is_help=True, help="The Kafka topics.")
+
+
+@app.command("create")
+def topics_create(
+    partitions: Annotated[int, typer.Option(min=1, help="Partitions of the topics that are keyed by stream.")] = 4,
+    replication: Annotated[int, typer.Option(min=1, help="Copies of each partition.")] = 1,
+    retention_hours: Annotated[int, typer.Option(min=1, help="Hours that messages are kept.")] = 168,
+) -> None:
+    """Create the topics that are missing; those that are there stay as they are."""
+    from streams.kafka.topics import create_topics
+
+    for name in create_topics(parts.connection(load_settings()), partitions, replication, retention_hours):
+        print(f"created {name}")
+
+
+@app.command("check")
+def topics_check(
+    partitions: Annotated[int | None, typer.Option(min=1, help="Partitions that are wanted.")] = None,
+    replication: Annotated[int | None, typer.Option(min=1, help="Copies that are wanted.")] = None,
+    retention_hours: Annotated[int | None, typer.Option(min=1, help="Hours that messages are wanted to be kept.")] = None,
+    as_json: JsonFlag = False,
+) -> None:
+    """Compare the topics with what is wanted; the exit code is 1 where they differ."""
+    from streams.kafka.topics import check_topics
+
+    reports = check_topics(parts.connection(load_settings()), partitions, replication, retention_hours)
+    for report in reports:
+        print(
+            json.dumps(vars(report))
+            if as_json
+            else f"{report.name}: {report.problem or f'{report.partitions} partitions, replication {report.replication}'}"
+        )
+    raise typer.Exit(1 if any(report.problem for report in reports) else 0)

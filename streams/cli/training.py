@@ -1,0 +1,178 @@
+"""`fvq synth`, `train`, `evaluate`, `ablate`, `crossvalidate`, `promote`: from clips to a model that serves."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from streams import parts
+from streams.cli.options import JsonFlag
+from streams.settings import Settings, load_settings
+
+
+def synth(
+    out: Annotated[Path, typer.Argument(help="Folder for the degraded segments and labels.csv.")],
+    sources: Annotated[list[Path], typer.Argument(help="Clean clips and stills, or folders of them.")],
+    steps: Annotated[int, typer.Option(min=1, help="Degradations of each reference; more than there are means all.")] = 26,
+    variants: Annotated[int, typer.Option(min=1, help="References made of each source, each degraded by so many steps.")] = 1,
+    seconds: Annotated[float, typer.Option(min=0.2, help="Length of a segment, seconds.")] = 2.0,
+    jobs: Annotated[int, typer.Option(min=1, help="Encoders that run at once.")] = os.cpu_count() or 1,
+    seed: Annotated[int, typer.Option(help="The same seed makes the same files.")] = 0,
+) -> None:
+    """Make degraded segments with labels from clean clips and stills."""
+    from training.data.synth import find_sources, synthesise
+
+    print(synthesise(out, find_sources(sources), steps=steps, variants=variants, seconds=seconds, jobs=jobs, seed=seed))
+
+
+def train(
+    recipe: Annotated[
+        Path, typer.Option(help="YAML recipe: of a whole model, or, if it names a base, of an adapter on it (training/recipes).")
+    ],
+    out: Annotated[Path, typer.Option(help="Folder for the model, its card, metrics and curves; FVQ_MODEL takes it.")],
+    data: Annotated[
+        Path | None,
+        typer.Option(
+            help="labels.csv of `fvq synth`; for an adapter also a CSV with path and mos, FVQ-20K or CFVQA. "
+            "With --from-queue: what the base was trained on, to be replayed."
+        ),
+    ] = None,
+    dev: Annotated[
+        Path | None, typer.Option(help="labels.csv of other people, only looked at; an adapter's data has its own splits.")
+    ] = None,
+    from_queue: Annotated[bool, typer.Option("--from-queue", help="Tune an adapter on the rated clips of the queue.")] = False,
+    rated: Annotated[Path | None, typer.Option(help="Their ratings as exported, instead of the rating page's own.")] = None,
+) -> None:
+    """Train a model by a recipe; what was begun in the folder is taken up again."""
+    from training import recipe as recipes
+
+    if from_queue:
+        metrics = _train_from_queue(load_settings(), recipe, rated, data, dev, out)
+    elif rated is not None:
+        raise ValueError("--rated belongs to --from-queue; without it, --data are the clips to train on")
+    elif data is None:
+        raise ValueError("--data is missing: the clips to train on; or give --from-queue for those that were rated")
+    else:
+        metrics = recipes.run(recipe, data, dev, out)
+    shown = ("version", "srcc", "srcc_within", "plcc", "rmse", "ladders")
+    if metrics:
+        print(json.dumps({name: metrics[name] for name in shown if name in metrics}))
+
+
+def evaluate(
+    model: Annotated[str, typer.Argument(help="A shipped model's name, `name@version` of the registry, or a directory.")],
+    data: Annotated[Path, typer.Option(help="labels.csv of segments that the model was not trained on.")],
+    train_data: Annotated[Path | None, typer.Option(help="labels.csv that the learned baselines are fitted on.")] = None,
+    plot: Annotated[Path | None, typer.Option(help="Write a scatter of scores against labels.")] = None,
+    as_json: JsonFlag = False,
+) -> None:
+    """Agreement of a model's scores with labels, beside baselines."""
+    from rich.console import Console
+
+    from scorer.engine import load_engine
+    from training.evaluation import report
+
+    settings = load_settings()
+    found = report.evaluate(load_engine(model, settings.device, parts.registry(settings)), data, train_data)
+    if plot is not None:
+        report.plot(found, plot)
+    if as_json:
+        print(json.dumps(found))
+        return
+    for table in report.tables(found):
+        Console().print(table)
+
+
+def ablate(
+    recipe: Annotated[Path, typer.Option(help="YAML recipe.")],
+    data: Annotated[Path, typer.Option(help="labels.csv of the training segments.")],
+    dev: Annotated[Path, typer.Option(help="labels.csv of segments of other people.")],
+    work: Annotated[Path, typer.Option(help="The folder `work` in the model that `fvq train` made.")],
+    seeds: Annotated[int, typer.Option(min=1, help="Runs of each row, whose mean is shown.")] = 2,
+    as_json: JsonFlag = False,
+) -> None:
+    """Fit the model without each of its parts, to see what each is worth."""
+    from rich.console import Console
+
+    from training.nano import ablate as ablation
+    from training.nano.train import Recipe
+
+    found = ablation.ablate(Recipe.load(recipe), data, dev, work, seeds)
+    print(json.dumps(found)) if as_json else Console().print(ablation.table(found))
+
+
+def crossvalidate(
+    recipe: Annotated[Path, typer.Option(help="YAML recipe.")],
+    data: Annotated[Path, typer.Option(help="labels.csv of the training segments.")],
+    dev: Annotated[Path, typer.Option(help="labels.csv of segments of other people.")],
+    work: Annotated[Path, typer.Option(help="The folder `work` in the model that `fvq train` made.")],
+    folds: Annotated[int, typer.Option(min=2, help="Parts that the people are divided into.")] = 5,
+) -> None:
+    """Fit the recipe on four fifths of the people and score the fifth, five times; prints JSON."""
+    from training.nano.crossvalidate import crossvalidate as run
+    from training.nano.train import Recipe
+
+    print(json.dumps(run(Recipe.load(recipe), data, dev, work, folds)))
+
+
+def promote(
+    model: Annotated[Path, typer.Argument(help="Directory of the model that `fvq train` made.")],
+    reference: Annotated[
+        Path, typer.Option(help="Labelled clips that stay the same for all promotions; labels.csv or rated CSV.")
+    ],
+    rated: Annotated[
+        Path | None,
+        typer.Option(help="What it was trained on, unless from the queue: the clips of its test split are judged by."),
+    ] = None,
+    name: Annotated[str, typer.Option(help="The model whose place it takes, as FVQ_MODEL names it.")] = "nano",
+    gate: Annotated[
+        Path | None, typer.Option(help="YAML with the gate's limits, instead of those of the model's recipe.")
+    ] = None,
+    as_json: JsonFlag = False,
+) -> None:
+    """Let a model serve, if the gate holds: about as good on the reference, better on the newly rated."""
+    from rich.console import Console
+
+    from scorer.engine import load_engine
+    from streams.models.publish import publish
+    from training.adapter.replay import FROZEN
+    from training.evaluation.gate import gate_of, judge, recipe_seed, table
+
+    settings = load_settings()
+    judged = rated or model / FROZEN
+    if not judged.exists():
+        raise ValueError(f"{judged}: there is no such file; name the rated clips that {model} was tuned on by --rated")
+    registry = parts.registry(settings)
+    current, candidate = load_engine(name, settings.device, registry), load_engine(str(model), settings.device)
+    verdict = judge(current, candidate, reference, judged, gate_of(model, gate), recipe_seed(model))
+    if verdict.passed:
+        parts.announce_update(settings, publish(registry, model, name, {"gate": verdict.as_dict()}))
+    if as_json:
+        print(json.dumps(verdict.as_dict()))
+    else:
+        Console().print(table(verdict))
+        print(f"{verdict.candidate}: " + (f"promoted, serves as {name}" if verdict.passed else "refused"))
+    raise typer.Exit(0 if verdict.passed else 1)
+
+
+def _train_from_queue(
+    settings: Settings, recipe: Path, rated: Path | None, replay: Path | None, dev: Path | None, out: Path
+) -> dict[str, Any]:
+    """Tune an adapter on rated clips of the queue. rated: exported ratings; None: those of the rating page, as they are now."""
+    from training.adapter.replay import tune_from_queue
+    from training.recipe import load_tune_recipe
+
+    if dev is not None:
+        raise ValueError("--dev is for whole models; an adapter's data has splits of its own")
+    tune_recipe = load_tune_recipe(recipe)
+    if rated is None:
+        from streams.rating.export import export_ratings
+        from streams.rating.store import RatingStore
+
+        rated = settings.data_dir / "rated.csv"
+        export_ratings(RatingStore(settings.data_dir), parts.queue(settings), rated)
+    return tune_from_queue(tune_recipe, rated, replay, out)

@@ -1,0 +1,40 @@
+"""Every error that a user can act on, one family: the command line prints its sentence and exits, an agent logs it.
+
+`MediaError` and `ModelError` are the scorer's, which imports nothing from here.
+"""
+
+from __future__ import annotations
+
+from scorer.errors import FvqError, MediaError, ModelError
+
+__all__ = ["BrokerError", "EventError", "FvqError", "MediaError", "ModelError", "SettingsError", "SinkError"]
+
+
+class SettingsError(FvqError):
+    """A setting, a policy or an option is wrong. path: its name as the user wrote it."""
+
+    def __init__(self, path: str, reason: str) -> None:
+        super().__init__(f"{path}: {reason}")
+        self.path = path
+        self.reason = reason
+
+
+class EventError(FvqError):
+    """A message has not the shape of its topic's event. field: path of the first wrong field, '' for the whole event."""
+
+    def __init__(self, field: str, reason: str) -> None:
+        super().__init__(f"{field}: {reason}" if field else reason)
+        self.field = field
+        self.reason = reason
+
+
+class BrokerError(FvqError):
+    """Kafka cannot be reached, or refuses what was asked of it."""
+
+
+class SinkError(FvqError):
+    """The sink cannot take scores now. retry_after: seconds that the server asks the worker to wait, 0 for none."""
+
+    def __init__(self, reason: str, retry_after: float = 0.0) -> None:
+        super().__init__(reason)
+        self.retry_after = retry_after

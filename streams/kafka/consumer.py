@@ -1,0 +1,129 @@
+"""Reading with kafka-python: the one loop of a group's members, and reading a partition to its end."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from kafka import ConsumerRebalanceListener, OffsetAndMetadata, TopicPartition
+
+from streams.errors import BrokerError
+from streams.kafka.clients import ACK_SECONDS, open_member
+from streams.kafka.connection import Connection
+
+POLL_MS = 10
+"""How long kafka-python itself may wait in a poll of a member that has partitions."""
+
+CLOSE_MS = 3000
+
+
+@dataclass(frozen=True)
+class Batch:
+    """What one poll brought.
+
+    records: messages by partition. reassigned: a rebalance began or ended since the batch before. settled: the assignment
+    is the present one; False in the middle of a rebalance, when kafka-python still names the old one.
+    """
+
+    records: dict[TopicPartition, list[Any]]
+    reassigned: bool
+    settled: bool
+
+
+@dataclass(frozen=True)
+class Group:
+    """A consumer group. session_seconds: silence after which a member's partitions go to others."""
+
+    name: str
+    session_seconds: float
+
+    def of(self, agent: str) -> Group:
+        """The group of an agent beside the scorers' one, so that neither waits for the other's rebalance."""
+        return replace(self, name=f"{self.name}.{agent}")
+
+
+class Rebalance(ConsumerRebalanceListener):
+    """Notes rebalances as flags. A member acts on them after the poll: kafka-python swallows what a listener raises."""
+
+    def __init__(self) -> None:
+        self.seen = threading.Event()
+        self.under_way = threading.Event()
+
+    def on_partitions_revoked(self, revoked: Any) -> None:  # noqa: ARG002
+        self.under_way.set()
+        self.seen.set()
+
+    def on_partitions_lost(self, lost: Any) -> None:  # noqa: ARG002
+        self.under_way.set()
+        self.seen.set()
+
+    def on_partitions_assigned(self, assigned: Any) -> None:  # noqa: ARG002
+        self.under_way.clear()
+        self.seen.set()
+
+
+class Member:
+    """A member of a consumer group. Use as a context manager; one thread at a time.
+
+    consumer: kafka-python's client, for positions, seeking, pausing and committing.
+    """
+
+    def __init__(self, connection: Connection, group: Group, topics: Sequence[str], *, bulk: bool = False) -> None:
+        self.consumer: Any = open_member(connection, group.name, group.session_seconds, bulk=bulk)
+        self._rebalance = Rebalance()
+        self.consumer.subscribe(list(topics), listener=self._rebalance)
+
+    def __enter__(self) -> Member:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.consumer.close(autocommit=False, timeout_ms=CLOSE_MS)
+
+    def batches(self, stop: threading.Event, wait: Callable[[], float], most: int) -> Iterator[Batch]:
+        """One batch for each poll, also an empty one, until `stop` is set.
+
+        wait: seconds that a poll waits for messages, asked before each one. most: messages of a poll.
+        """
+        while not stop.is_set():
+            records = polled(self.consumer, self._rebalance, wait(), most)
+            reassigned = self._rebalance.seen.is_set()
+            self._rebalance.seen.clear()
+            yield Batch(records, reassigned, not self._rebalance.under_way.is_set())
+
+    def commit(self, offsets: Mapping[TopicPartition, int]) -> None:
+        """Commit the offsets at which reading goes on. Raises `KafkaError`."""
+        self.consumer.commit({partition: OffsetAndMetadata(offset, "", -1) for partition, offset in offsets.items()})
+
+
+def polled(consumer: Any, rebalance: Rebalance, seconds: float, most: int) -> dict[TopicPartition, list[Any]]:
+    """Messages of a member by partition; waits for the first one for about `seconds`.
+
+    While kafka-python (3.0) waits in a poll and a heartbeat is overdue, it spins: a broker that hangs costs a whole core and
+    12 MiB a second. So a member that has partitions waits outside of the client.
+    """
+    wait_ms = int(seconds * 1000)
+    if rebalance.under_way.is_set() or not consumer.assignment():
+        # A consumer joins its group only inside a long poll; polls of 10 ms never finish the join at the embedded broker.
+        return dict(consumer.poll(timeout_ms=wait_ms, max_records=most))
+    records = dict(consumer.poll(timeout_ms=min(POLL_MS, wait_ms), max_records=most))
+    if not records:
+        time.sleep(seconds)
+    return records
+
+
+def read_to_end(consumer: Any, partitions: Sequence[TopicPartition]) -> Iterator[Any]:
+    """The messages from the consumer's positions to the partitions' present ends.
+
+    consumer: is assigned these partitions. Raises `BrokerError` where the broker sends nothing for 30 s, `KafkaError`.
+    """
+    ends = consumer.end_offsets(list(partitions))
+    deadline = time.monotonic() + ACK_SECONDS
+    while unread := [partition for partition in partitions if consumer.position(partition) < ends[partition]]:
+        for records in consumer.poll(timeout_ms=500).values():
+            yield from records
+            deadline = time.monotonic() + ACK_SECONDS
+        if time.monotonic() > deadline:
+            raise BrokerError(f"{unread[0].topic}, partition {unread[0].partition}: nothing comes before its end")

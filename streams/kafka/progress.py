@@ -1,0 +1,88 @@
+"""How far a consumer group is: asked of the brokers, by a connection of its own.
+
+Faust knows a topic's end only from what it fetches, and a worker that holds back because its scorer is slow does not fetch:
+Faust's own figure would stand still just when it matters.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Collection, Sequence
+from typing import Any, Self
+
+from kafka import TopicPartition
+
+from streams import metrics
+from streams.kafka.clients import open_observer
+from streams.kafka.connection import Connection
+
+LAG_SECONDS = 5.0
+"""How often the consumer lag is measured."""
+
+
+class Progress:
+    """Offsets of one topic: where its partitions end, and what the group has committed. Use as a context manager.
+
+    Methods block, and raise `KafkaError`; one thread at a time.
+    """
+
+    def __init__(self, connection: Connection, group: str, topic: str) -> None:
+        self._topic = topic
+        self._consumer: Any = open_observer(connection, group)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._consumer.close(timeout_ms=1000)
+
+    def partitions(self) -> set[int]:
+        """The topic's partitions."""
+        return set(self._consumer.partitions_for_topic(self._topic) or ())
+
+    def ends_and_committed(self, partitions: Collection[int]) -> tuple[dict[int, int], dict[int, int]]:
+        """Of each partition, the offset after its last message, and the one at which the group goes on."""
+        asked = [TopicPartition(self._topic, number) for number in partitions]
+        ends, begins = self._consumer.end_offsets(asked), self._consumer.beginning_offsets(asked)
+        committed = {at.partition: self._consumer.committed(at) or begins[at] for at in asked}
+        return {at.partition: ends[at] for at in asked}, committed
+
+    def lag(self, partitions: Collection[int]) -> dict[int, int]:
+        """Of each partition, the number of messages that the group has not committed yet."""
+        ends, committed = self.ends_and_committed(partitions)
+        return {number: ends[number] - committed[number] for number in ends}
+
+
+def wait_for_groups(connection: Connection, groups: Sequence[str], topic: str, seconds: float) -> None:
+    """Return when each group has committed all of a topic, or the time is over. Raises `KafkaError`."""
+    deadline = time.monotonic() + seconds
+    for group in groups:
+        with Progress(connection, group, topic) as progress:
+            partitions = progress.partitions()
+            while time.monotonic() < deadline and any(progress.lag(partitions).values()):
+                time.sleep(0.1)
+
+
+class LagWatch:
+    """Keeps the metric of the consumer lag up to date. assigned: the partitions of this worker."""
+
+    def __init__(self, open_progress: Callable[[], Progress], assigned: Callable[[], Collection[int]]) -> None:
+        self._open_progress, self._assigned = open_progress, assigned
+        self._shown: set[int] = set()
+
+    def run(self, stop: threading.Event) -> None:
+        """Measure until `stop` is set. Raises `KafkaError`; the metric then stays as it is."""
+        with self._open_progress() as progress:
+            while not stop.is_set():
+                self._measure(progress)
+                stop.wait(LAG_SECONDS)
+
+    def _measure(self, progress: Progress) -> None:
+        partitions = set(self._assigned())
+        for partition in self._shown - partitions:
+            metrics.CONSUMER_LAG.remove(str(partition))
+        self._shown &= partitions
+        for partition, count in (progress.lag(partitions) if partitions else {}).items():
+            metrics.CONSUMER_LAG.labels(str(partition)).set(count)
+            self._shown.add(partition)

@@ -1,0 +1,24 @@
+"""Announcing that another version of a model is current."""
+
+from __future__ import annotations
+
+from kafka.errors import KafkaError
+
+from streams.errors import BrokerError
+from streams.events import MODELS_TOPIC, ModelUpdate
+from streams.kafka.clients import open_producer, send_all
+from streams.kafka.connection import Connection
+
+
+def announce(connection: Connection, update: ModelUpdate) -> None:
+    """Tell the workers of an update. Raises `BrokerError`; workers look into the registry once a minute all the same."""
+    try:
+        producer = open_producer(connection)
+        try:
+            send_all(producer, MODELS_TOPIC, [(update.name.encode(), update.to_bytes())])
+        finally:
+            producer.close(timeout=5)
+    except KafkaError as error:
+        raise BrokerError(
+            f"{update.name}@{update.version} is current in the registry, but could not be announced: {error}"
+        ) from error

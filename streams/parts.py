@@ -1,0 +1,130 @@
+"""From settings to the parts of a process: the one file in which `Settings` become the few values that each part takes.
+
+Each function imports its part when it is called, so that a command loads only what it uses.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from streams.errors import SettingsError
+from streams.settings import Settings
+
+if TYPE_CHECKING:
+    from scorer.registry import Registry
+    from streams.events import ModelUpdate
+    from streams.kafka.connection import Connection
+    from streams.kafka.consumer import Group
+    from streams.media.fetch import FetchLimits
+    from streams.queue.clips import ClipStore
+    from streams.queue.selection import HarvestLimits
+    from streams.queue.topic import QueuePlace
+    from streams.rating.data import RatingData
+    from streams.sinks.base import Sink
+    from streams.sinks.influx import InfluxBucket
+
+
+def connection(settings: Settings) -> Connection:
+    """How to connect to the brokers. Raises `SettingsError` where none are named, or the password cannot be read."""
+    from streams.kafka.connection import Connection
+
+    if not settings.broker:
+        raise SettingsError("FVQ_BROKER", "is not set: name the Kafka servers as host:port")
+    has_user = settings.kafka_security.startswith("SASL")
+    return Connection(
+        servers=settings.broker,
+        security=settings.kafka_security,
+        mechanism=settings.kafka_sasl,
+        user=settings.kafka_user if has_user else None,
+        password=settings.kafka_secret() if has_user else None,
+        ca_file=settings.kafka_ca_file,
+        cert_file=settings.kafka_cert_file,
+        key_file=settings.kafka_key_file,
+    )
+
+
+def group(settings: Settings) -> Group:
+    """The workers' consumer group."""
+    from streams.kafka.consumer import Group
+
+    return Group(settings.group, settings.session_timeout)
+
+
+def fetch_limits(settings: Settings) -> FetchLimits:
+    """What may be fetched, and how much of it."""
+    from streams.media.fetch import FetchLimits
+
+    return FetchLimits(
+        roots=tuple(settings.media_roots),
+        hosts=tuple(settings.fetch_hosts),
+        private=settings.fetch_private,
+        seconds=settings.fetch_timeout,
+        megabytes=settings.fetch_max_mb,
+    )
+
+
+def harvest_limits(settings: Settings) -> HarvestLimits:
+    """Which segments are worth a rating."""
+    from streams.queue.selection import HarvestLimits
+
+    return HarvestLimits(
+        per_hour=settings.harvest_per_hour,
+        score=settings.harvest_score,
+        uncertainty=settings.harvest_uncertainty,
+        disagreement=settings.harvest_disagreement,
+    )
+
+
+def clip_store(settings: Settings) -> ClipStore:
+    """The clip store: `FVQ_CLIP_STORE`, or `clips` in the data folder. Raises `MediaError` where its address is wrong."""
+    from streams.queue.clips import ClipStore
+
+    return ClipStore(settings.clip_store or str(settings.data_dir.resolve() / "clips"))
+
+
+def queue(settings: Settings) -> QueuePlace:
+    """Where the training queue is: on its topic, or, where no broker is set, as the clip store tells it."""
+    from streams.queue.topic import QueuePlace
+
+    return QueuePlace(connection(settings) if settings.broker else None, clip_store(settings))
+
+
+def registry(settings: Settings) -> Registry:
+    """The model registry: `FVQ_REGISTRY`, or `models` in the data folder."""
+    from scorer.registry import Registry
+
+    return Registry(settings.registry or str(settings.data_dir / "models"), settings.data_dir / "model-cache")
+
+
+def sink(settings: Settings) -> Sink:
+    """The sink of scores: InfluxDB where its URL is set, else the SQLite store in the data folder."""
+    if settings.influx_url:
+        from streams.sinks.influx import InfluxSink
+
+        return InfluxSink(influx_bucket(settings))
+    from streams.sinks.sqlite import SqliteSink
+
+    return SqliteSink(settings.data_dir)
+
+
+def influx_bucket(settings: Settings) -> InfluxBucket:
+    """The bucket of scores. Raises `SettingsError` where the token cannot be read. Only where `FVQ_INFLUX_URL` is set."""
+    from streams.sinks.influx import InfluxBucket
+
+    assert settings.influx_url
+    return InfluxBucket(settings.influx_url, settings.influx_secret(), settings.influx_org, settings.influx_bucket)
+
+
+def rating_data(settings: Settings) -> RatingData:
+    """The rating page's data, in the data folder."""
+    from streams.rating.data import RatingData
+
+    return RatingData(settings.data_dir)
+
+
+def announce_update(settings: Settings, update: ModelUpdate) -> None:
+    """Tell the workers of a model's update, where a broker is set. Raises `BrokerError`."""
+    if settings.broker:
+        from streams.models.announce import announce
+
+        announce(connection(settings), update)

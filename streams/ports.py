@@ -1,0 +1,12 @@
+"""TCP ports of this machine."""
+
+from __future__ import annotations
+
+import socket
+
+
+def free_port(host: str) -> int:
+    """A port of the host on which nothing listens now."""
+    with socket.socket() as probe:
+        probe.bind((host, 0))
+        return int(probe.getsockname()[1])

@@ -1,0 +1,40 @@
+"""Trying again: an attempt that fails is repeated with longer and longer pauses until it works."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
+
+from streams import metrics
+from streams.errors import SinkError
+
+log = logging.getLogger(__name__)
+FIRST_WAIT, LONGEST_WAIT = 0.5, 15.0
+"""Seconds before an attempt is repeated, doubled each time up to the longest."""
+
+LONGEST_ASKED = 60.0
+"""Most seconds of a server's Retry-After that are waited: a wrong header must not stop a worker for a day."""
+
+T = TypeVar("T")
+
+
+async def retried(what: str, attempt: Callable[[], Awaitable[T]], may_pass: Callable[[Exception], bool] = lambda _: True) -> T:
+    """The result of the first attempt that works, however long that takes.
+
+    what: the name in log and metric. may_pass: whether time may mend an error; any other error is raised at once.
+    """
+    wait = FIRST_WAIT
+    while True:
+        try:
+            return await attempt()
+        except Exception as error:
+            if not may_pass(error):
+                raise
+            asked = min(error.retry_after, LONGEST_ASKED) if isinstance(error, SinkError) else 0.0
+            pause = max(wait, asked)
+            metrics.RETRIES.labels(what).inc()
+            log.warning("%s failed, trying again in %.1f s: %s", what, pause, error)
+            await asyncio.sleep(pause)
+            wait = min(LONGEST_WAIT, wait * 2)

@@ -1,0 +1,46 @@
+"""The worker's pages: `/metrics`, `/healthz` (is it alive) and `/readyz` (is it at work)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import asdict
+from typing import Any
+
+import faust
+from faust.web import Response
+from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+
+from streams.errors import SinkError
+from streams.kafka.agent import Agent
+from streams.sinks.base import Sink
+
+STUCK_SECONDS = 300.0
+"""A scorer that takes longer for a batch will not end: a driver hangs. It cannot be stopped; whoever watches `/healthz` has to
+start a new process."""
+
+
+def add_pages(app: faust.App, sink: Sink, scoring_seconds: Callable[[], float], agents: Sequence[Agent]) -> None:
+    """Add the pages. scoring_seconds: how long the scorer has been at work on its present batch."""
+
+    @app.page("/metrics")
+    async def show_metrics(page: Any, _request: Any) -> Response:
+        return page.bytes(generate_latest(), content_type=CONTENT_TYPE_LATEST.split(";")[0])
+
+    @app.page("/healthz")
+    async def healthz(page: Any, _request: Any) -> Response:
+        states = {agent.name: asdict(agent.state) for agent in agents}
+        if (seconds := scoring_seconds()) > STUCK_SECONDS:
+            status = f"the scorer has been at work on one batch for {seconds:.0f} s"
+            return page.json({"status": status, "agents": states}, status=503)
+        return page.json({"status": "alive", "agents": states})
+
+    @app.page("/readyz")
+    async def readyz(page: Any, _request: Any) -> Response:
+        problems = []
+        if not app.consumer.assignment():
+            problems.append("no partition is assigned yet")
+        try:
+            await sink.check()
+        except SinkError as error:
+            problems.append(str(error))
+        return page.json({"ready": not problems, "problems": problems}, status=503 if problems else 200)
