@@ -91,7 +91,16 @@ def run_worker(settings: Settings) -> int:
     )
     app = build_app(options, open_pipeline, sink)
 
+    running_app = threading.Event()
+
+    @app.task
+    async def note_start() -> None:
+        running_app.set()
+
     def assigned() -> set[int]:
+        # Faust makes `app.consumer` at its first use, which must not be in an agent's thread.
+        if not running_app.is_set():
+            return set()
         return {at.partition for at in app.consumer.assignment() if at.topic == SEGMENTS_TOPIC}
 
     agents = _agents(settings, connection, scorer, assigned, inbox)
