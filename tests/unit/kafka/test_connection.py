@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import time
 from pathlib import Path
 
 import faust
@@ -13,7 +12,6 @@ from kafka import KafkaConsumer
 from streams import parts
 from streams.errors import SettingsError
 from streams.kafka.connection import Connection
-from streams.kafka.consumer import Rebalance, polled
 from streams.logs import LONGEST_CHARS, configure_logging
 from streams.settings import Settings
 
@@ -76,33 +74,3 @@ def test_a_log_line_has_an_end(capsys: pytest.CaptureFixture[str]) -> None:
         logging.getLogger().handlers[:], logging.getLogger().level = before
     assert len(line) < LONGEST_CHARS + 100
     assert "characters)" in line
-
-
-class SlowConsumer:
-    """A member of a group, with partitions or without, that has nothing."""
-
-    def __init__(self, member: bool) -> None:
-        self.member = member
-        self.asked: list[int] = []
-
-    def assignment(self) -> set[str]:
-        return {"a partition"} if self.member else set()
-
-    def poll(self, timeout_ms: int, max_records: int) -> dict[str, list[str]]:
-        self.asked.append(timeout_ms)
-        return {}
-
-
-@pytest.mark.parametrize(
-    ("member", "joining", "seconds", "asked"),
-    [(True, False, 0.2, 10), (True, False, 0.0, 0), (False, False, 0.2, 200), (True, True, 0.2, 200)],
-)
-def test_a_member_does_not_wait_within_the_client(member: bool, joining: bool, seconds: float, asked: int) -> None:
-    """In it, a member turns in circles while a broker hangs, and keeps a little of each turn; who is none yet joins in it."""
-    consumer, rebalance = SlowConsumer(member), Rebalance()
-    if joining:
-        rebalance.on_partitions_revoked([])
-    began = time.monotonic()
-    assert polled(consumer, rebalance, seconds, 10) == {}
-    assert asked > 10 or time.monotonic() - began >= seconds, "it waits all the same"
-    assert consumer.asked == [asked]
