@@ -3,7 +3,7 @@ SOURCE ?= examples/face.mp4
 PY := .venv/bin/python
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo loop-demo test lint bench bench-stream chaos kafka kafka-stop influxdb influxdb-stop servers constraints clip clean
+.PHONY: help setup demo loop-demo test lint check bench bench-stream chaos kafka kafka-stop influxdb influxdb-stop servers constraints clip clean
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -19,12 +19,16 @@ loop-demo: setup ## score, queue, rate (by script), train, promote and score ane
 
 # Two at a time, each with servers of its own: much of a test of the real ones is waiting. A file's tests stay together.
 test: lint servers ## lint, then all tests: unit, integration, end to end
-	@$(PY) -m pytest --numprocesses 2 --dist loadfile
+	@$(PY) -m pytest --numprocesses 2 --dist loadfile --durations 10
 
-lint: setup ## ruff and mypy
+lint: setup ## ruff, mypy and the import contracts
 	@.venv/bin/ruff check .
 	@.venv/bin/ruff format --check .
+	@.venv/bin/lint-imports --no-logo
 	@.venv/bin/mypy
+
+check: setup ## lint and the fast unit tests, in about a minute
+	@scripts/check
 
 bench: setup ## segments per second of the whole path, as a ratio to a bare decode
 	@$(PY) -m tests.bench.pipeline
