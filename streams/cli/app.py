@@ -210,7 +210,7 @@ def train(
     rated: Annotated[Path | None, typer.Option(help="Their ratings as exported, instead of the rating page's own.")] = None,
 ) -> None:
     """Train a model by a recipe; what was begun in the folder is taken up again."""
-    from training import recipe as recipes
+    from training.run import run
 
     if from_queue:
         from streams.models.publish import tune_from_queue
@@ -221,7 +221,7 @@ def train(
     elif data is None:
         raise ValueError("--data is missing: the clips to train on; or give --from-queue for those that were rated")
     else:
-        metrics = recipes.run(recipe, data, dev, out)
+        metrics = run(recipe, data, dev, out)
     shown = ("version", "srcc", "srcc_within", "plcc", "rmse", "ladders")
     if metrics:
         print(json.dumps({name: metrics[name] for name in shown if name in metrics}))
@@ -266,9 +266,9 @@ def ablate(
     from rich.console import Console
 
     from training.nano import ablate as ablation
-    from training.nano.train import Recipe
+    from training.recipe import load_nano_recipe
 
-    found = ablation.ablate(Recipe.load(recipe), data, dev, work, seeds)
+    found = ablation.ablate(load_nano_recipe(recipe), data, dev, work, seeds)
     print(json.dumps(found)) if as_json else Console().print(ablation.table(found))
 
 
@@ -282,9 +282,9 @@ def crossvalidate(
 ) -> None:
     """Fit the recipe on four fifths of the people and score the fifth, five times; prints JSON."""
     from training.nano.crossvalidate import crossvalidate as run
-    from training.nano.train import Recipe
+    from training.recipe import load_nano_recipe
 
-    print(json.dumps(run(Recipe.load(recipe), data, dev, work, folds)))
+    print(json.dumps(run(load_nano_recipe(recipe), data, dev, work, folds)))
 
 
 @app.command()

@@ -61,12 +61,12 @@ def roll_back(settings: Settings, name: str) -> None:
 def tune_from_queue(
     settings: Settings, recipe: Path, rated: Path | None, replay: Path | None, dev: Path | None, out: Path
 ) -> dict[str, Any]:
-    """Tune an adapter on the rated clips of the queue, see `training.adapter.replay`; returns the metrics.
+    """Tune an adapter on the rated clips of the queue, see `training.run`; returns the metrics.
 
     rated: an export of the ratings; None: of the store in the data folder, as it is now.
     """
-    from training.adapter.replay import tune_from_queue as tune
     from training.recipe import load_tune_recipe
+    from training.run import tune_from_queue as tune
 
     if dev is not None:
         raise ValueError("--dev is for whole models; an adapter's data has splits of its own")

@@ -24,13 +24,14 @@ from scorer.model.bases import SHIPPED
 from scorer.spec import SamplerSpec
 from tests.bench.opinion import RECIPE, SOFT, Rows, punished, scores
 from training.adapter import tune as tuning
-from training.adapter.replay import tune_from_queue, with_replay
+from training.adapter.replay import with_replay
 from training.data.labels import read_labels
 from training.data.rated import RatedClip, read_rated
 from training.data.samples import Samples
 from training.data.synth import VMAF_TRUSTED
 from training.evaluation.agreement import agreement
 from training.recipe import load_tune_recipe
+from training.run import tune_from_queue
 
 EACH = 4
 """Rated clips of a person."""

@@ -12,10 +12,8 @@ import csv
 import os
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-from tqdm import tqdm
 
 from training.data.rated import FEWEST, REPLAY, RatedClip, RatedSet, read_rated
 from training.recipe import TuneRecipe
@@ -49,24 +47,6 @@ def with_replay(rated: RatedSet, source: Path, recipe: TuneRecipe) -> RatedSet:
         raise ValueError(f"{source}: no clips of its split train to replay.\n{base.report()}")
     replayed = [replace(clip, split=REPLAY) for _, clip in ordered[: recipe.replay_clips]]
     return RatedSet([*rated.clips, *replayed], [*rated.dropped, *base.dropped])
-
-
-def tune_from_queue(recipe: TuneRecipe, rated: Path, replay: Path | None, out: Path) -> dict[str, Any]:
-    """Tune an adapter on rated clips of the queue; returns the metrics.
-
-    rated: the export of the ratings: path, stream_id, mos, ci. replay: what the base was trained on, as
-    `training.data.rated.read_rated` takes it; None: nothing is replayed. Raises ValueError where the ratings are too few.
-    """
-    from training.adapter.tune import tune
-
-    frozen = out / FROZEN
-    if frozen.exists():
-        tqdm.write(f"{frozen}: the ratings of this run as it began; another --out takes those of now")
-    else:
-        freeze(rated, frozen, recipe.seed)
-    if replay is None or not recipe.replay_share:
-        tqdm.write("nothing is replayed: what the base knows may fade (--data names the base's data, replay_share how much)")
-    return tune(recipe, frozen, out, replay)
 
 
 def freeze(source: Path, table: Path, seed: int) -> RatedSet:

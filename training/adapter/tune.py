@@ -36,9 +36,9 @@ from scorer.model.adapters import Lora, attach, keep_norms, save_adapter
 from scorer.model.bases import SHIPPED, Base, base_config, fingerprint, load_base, sampler_spec
 from scorer.model.modeling import LEAST_UNCERTAINTY, SPREAD_UNIT, ClipBatch, FVQRater, RaterOutput
 from scorer.spec import LEVELS, SamplerSpec
+from training.adapter.card import write_adapter_card
 from training.adapter.loop import Checkpoint, Curve, Order, Stage, run_stage
 from training.adapter.replay import with_replay
-from training.card import write_adapter_card
 from training.data.rated import FEWEST, REPLAY, SPLITS, RatedClip, RatedSet, read_rated
 from training.data.samples import Samples, kept_samples
 from training.evaluation.agreement import agreement, calibration

@@ -24,7 +24,7 @@ from training.data.labels import ENCODE_BATCH
 from training.data.rated import FEWEST, RatedClip, read_rated
 from training.data.samples import sample_all
 from training.evaluation.agreement import agreement
-from training.recipe import GatePart
+from training.recipe import GatePart, faults_of
 
 
 @dataclass(frozen=True)
@@ -75,8 +75,7 @@ def gate_of(model: Path, file: Path | None = None) -> GatePart:
             found = found["recipe"]
         return GatePart.model_validate(found.get("gate", found if file else {}))
     except ValidationError as error:
-        faults = [f"{'.'.join(map(str, one['loc']))}: {one['msg']}" for one in error.errors()]
-        raise ValueError(f"{source}: gate: " + "; ".join(faults)) from error
+        raise ValueError(f"{source}: gate: {faults_of(error)}") from error
     except (yaml.YAMLError, KeyError, AttributeError, TypeError) as error:
         raise ValueError(f"{source}: there is no gate in it: {error!r}") from error
 

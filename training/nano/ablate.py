@@ -22,7 +22,8 @@ from training.data.labels import encode, read_labels
 from training.data.samples import kept_samples, parts_of
 from training.evaluation.agreement import summary
 from training.nano.start import imagenet_encoder
-from training.nano.train import Recipe, fit, new_network, predict
+from training.nano.train import fit, new_network, predict
+from training.recipe import NanoRecipe
 
 SHARES = {"a quarter of the people": 0.25, "half of the people": 0.5}
 """The learning curve: more people to learn from, each with all degradations."""
@@ -38,7 +39,7 @@ def without() -> dict[str, dict[str, Any]]:
     return parts | {"without the language model": {"language_model": False}}
 
 
-def ablate(recipe: Recipe, data: Path, dev: Path, work: Path, seeds: int) -> dict[str, dict[str, float]]:
+def ablate(recipe: NanoRecipe, data: Path, dev: Path, work: Path, seeds: int) -> dict[str, dict[str, float]]:
     """Figures on dev of each row of `without` and of `SHARES`, the mean over so many seeds."""
     torch.set_num_threads(recipe.threads)
     rows, dev_rows = read_labels(data), read_labels(dev)

@@ -24,10 +24,11 @@ from training.data.samples import kept_samples, parts_of
 from training.data.synth import fingerprint
 from training.evaluation.agreement import cross_validated, intervals, summary
 from training.nano.start import imagenet_encoder
-from training.nano.train import Recipe, Row, fit, new_network, predict
+from training.nano.train import Row, fit, new_network, predict
+from training.recipe import NanoRecipe
 
 
-def crossvalidate(recipe: Recipe, data: Path, dev: Path, work: Path, folds: int) -> dict[str, Any]:
+def crossvalidate(recipe: NanoRecipe, data: Path, dev: Path, work: Path, folds: int) -> dict[str, Any]:
     """Summary and intervals of the scores of all people's segments, each scored by a model that was fitted on other people."""
     torch.set_num_threads(recipe.threads)
     train_rows, dev_rows = read_labels(data), read_labels(dev)

@@ -15,13 +15,12 @@ import json
 import os
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-import yaml
 from numpy.typing import NDArray
 from torch import Tensor, nn
 from tqdm import tqdm
@@ -32,56 +31,20 @@ from scorer.model.encoders import LiteEncoder
 from scorer.model.modeling import FVQRater, RaterOutput
 from scorer.model.presets import nano
 from scorer.spec import LEVELS, SamplerSpec
-from training.card import write_card
 from training.data.labels import Features, balanced_batches, encode, read_labels
 from training.data.samples import kept_samples, parts_of
 from training.data.synth import fingerprint
 from training.evaluation.agreement import Floats, calibration, cross_validated, summary
 from training.losses import laplace_spread, score_loss
+from training.nano.card import write_card
 from training.nano.start import imagenet_encoder, set_scale
+from training.recipe import NanoRecipe
 
 Row = dict[str, Any]
 LEVEL_WIDTH = 100 / len(LEVELS)
 
 
-@dataclass(frozen=True)
-class Recipe:
-    """What a training run depends on, besides its data."""
-
-    name: str
-    seed: int
-    stage1_steps: int
-    stage2_steps: int
-    contents_per_batch: int
-    clips_per_content: int
-    learning_rate: float
-    weight_decay: float
-    statistics_noise: float
-    """Deviation of the noise on the standardised statistics: few contents, and a table of numbers is easily learned by heart."""
-    image_noise: float
-    """The same on the standardised outputs of the vision encoder: what tells two people apart is drowned, what a degradation
-    does to all of them is not."""
-    stream_dropout: float
-    """Share of the clips that are seen without their statistics, and without their motion: the pictures must be looked at too."""
-    image_dropout: float
-    """The same for each of frames, portrait and faces: a stranger's picture may be unlike all that were learned."""
-    folds: int
-    """Models that are fitted on parts of the people, for the errors that the uncertainty learns."""
-    dev_looks: int
-    """How often figures on dev were looked at while the recipe was made; the card says it."""
-    threads: int = 1
-    """More cost more than they bring for a network of this size, and the sampling children need the cores."""
-
-    @classmethod
-    def load(cls, path: Path) -> Recipe:
-        """From YAML; raises ValueError that names the file and the key that is unknown or missing."""
-        try:
-            return cls(**yaml.safe_load(path.read_text()))
-        except (TypeError, yaml.YAMLError) as error:
-            raise ValueError(f"{path}: {error}") from error
-
-
-def train(recipe: Recipe, data: Path, dev: Path, out: Path) -> dict[str, Any]:
+def train(recipe: NanoRecipe, data: Path, dev: Path, out: Path) -> dict[str, Any]:
     """Run the recipe; write the model directory `out` (weights, sampler, tokenizer, card, metrics); returns the metrics.
 
     Everything that can be taken up again after a kill is in `out/work`: the samples, as sampled and as encoded.
@@ -120,7 +83,7 @@ def new_network(encoder: LiteEncoder, streams: Sequence[str] = STREAMS, language
     return network
 
 
-def held_out_scores(encoder: LiteEncoder, features: Features, rows: list[Row], recipe: Recipe) -> Floats:
+def held_out_scores(encoder: LiteEncoder, features: Features, rows: list[Row], recipe: NanoRecipe) -> Floats:
     """Scores of all clips, each by a model that was fitted on other people."""
     taken = [rows[int(i)] for i in features.row]
 
@@ -136,7 +99,7 @@ def fit(
     network: FVQRater,
     features: Features,
     rows: list[Row],
-    recipe: Recipe,
+    recipe: NanoRecipe,
     index: NDArray[np.int64],
     errors: Floats | None = None,
     curve_file: Path = Path(os.devnull),
@@ -187,7 +150,7 @@ def fit(
     network.requires_grad_(True)
 
 
-def streams_of(network: FVQRater, features: Features, place: Tensor, recipe: Recipe | None = None) -> dict[str, Tensor]:
+def streams_of(network: FVQRater, features: Features, place: Tensor, recipe: NanoRecipe | None = None) -> dict[str, Tensor]:
     """Streams for `FVQRater.answer`: the cached ones as they are, temporal clip and statistics through the network.
 
     recipe: what it says of noise and dropout is done to them, for training.

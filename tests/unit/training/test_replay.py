@@ -11,9 +11,10 @@ import pytest
 from tests.support.harness import ROOT
 from tests.support.media import write_frames
 from training.adapter.loop import Order
-from training.adapter.replay import FROZEN, freeze, tune_from_queue, with_replay
+from training.adapter.replay import FROZEN, freeze, with_replay
 from training.data.rated import FEWEST, REPLAY, read_rated
 from training.recipe import TuneRecipe, load_tune_recipe
+from training.run import tune_from_queue
 
 RECIPE = ROOT / "training/recipes/nano_adapter.yaml"
 

@@ -23,7 +23,8 @@ from training.adapter import tune as tuning
 from training.adapter.loop import Checkpoint, Curve, Order, learning_rate, steps_of
 from training.data.rated import RatedClip, RatedSet
 from training.data.samples import Samples
-from training.recipe import StagePart, TuneRecipe, load_tune_recipe, run
+from training.recipe import StagePart, TuneRecipe, load_tune_recipe
+from training.run import run
 
 ROOT = Path(__file__).parents[3]
 STAGE = {"epochs": 4, "batch_size": 8, "learning_rate": 5.0e-3, "weight_decay": 0.01, "warmup": 0.1}
