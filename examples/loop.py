@@ -44,7 +44,9 @@ from streams.queue.agent import harvest_group
 from streams.queue.topic import read_queue
 from streams.rating.store import RatingStore
 from streams.settings import Settings, load_settings
-from training.data.synth import REFERENCE_LABEL, degrade, label, ladders, make_reference, measure, synthesise
+from training.data.degradations import REFERENCE_LABEL, degrade, label, ladders
+from training.data.references import make_reference
+from training.data.synth import measure, synthesise
 
 ROOT = Path(__file__).parents[1]
 RECIPE = ROOT / "training/recipes/nano_adapter.yaml"

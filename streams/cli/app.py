@@ -185,7 +185,8 @@ def synth(
     seed: Annotated[int, typer.Option(help="The same seed makes the same files.")] = 0,
 ) -> None:
     """Make degraded segments with labels from clean clips and stills."""
-    from training.data.synth import find_sources, synthesise
+    from training.data.references import find_sources
+    from training.data.synth import synthesise
 
     print(synthesise(out, find_sources(sources), steps=steps, variants=variants, seconds=seconds, jobs=jobs, seed=seed))
 

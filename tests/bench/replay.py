@@ -25,10 +25,10 @@ from scorer.spec import SamplerSpec
 from tests.bench.opinion import RECIPE, SOFT, Rows, punished, scores
 from training.adapter import tune as tuning
 from training.adapter.replay import with_replay
+from training.data.degradations import VMAF_TRUSTED
 from training.data.labels import read_labels
 from training.data.rated import RatedClip, read_rated
 from training.data.samples import Samples
-from training.data.synth import VMAF_TRUSTED
 from training.evaluation.agreement import agreement
 from training.recipe import load_tune_recipe
 from training.run import tune_from_queue

@@ -24,9 +24,10 @@ from tests.bench.opinion import RECIPE, punished, scores
 from tests.support.harness import FVQ, ROOT, clean_environment, fvq, wait_for
 from tests.support.media import face_picture
 from training.adapter import tune as tuning
+from training.data.degradations import degrade, ladders
 from training.data.rated import RatedClip
+from training.data.references import make_reference
 from training.data.samples import Samples
-from training.data.synth import degrade, ladders, make_reference
 from training.recipe import load_tune_recipe
 
 NANO = SHIPPED["nano"]

@@ -40,13 +40,12 @@ from training.adapter.card import write_adapter_card
 from training.adapter.loop import Checkpoint, Curve, Order, Stage, run_stage
 from training.adapter.replay import with_replay
 from training.data.rated import FEWEST, REPLAY, SPLITS, RatedClip, RatedSet, read_rated
-from training.data.samples import Samples, kept_samples
+from training.data.samples import ENCODE_BATCH, Samples, kept_samples
 from training.evaluation.agreement import agreement, calibration
 from training.losses import laplace_spread
 from training.recipe import BasePart, TuneRecipe
 
 LEVEL_WIDTH = 100 / len(LEVELS)
-ENCODE_BATCH = 8
 WAIT = timedelta(days=2)
 """How long processes wait for the one that samples; torch's own limit is ten minutes."""
 

@@ -23,6 +23,9 @@ from scorer.model.modeling import ClipBatch
 from scorer.sampling.pool import SamplerPool
 from scorer.spec import SampledClip, SamplerSpec
 
+ENCODE_BATCH = 8
+"""Clips that go through a network at once where no gradients are kept."""
+
 Part = tuple[float | None, float]
 """(length, start) of a part of a segment, seconds; None is the whole."""
 

@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy import optimize, stats
 
 from scorer.spec import LEVELS
-from training.data.synth import KINDS, VMAF_TRUSTED, is_vmaf_labelled
+from training.data.degradations import KINDS, VMAF_TRUSTED, is_vmaf_labelled
 
 Floats = NDArray[np.float64]
 Rows = Sequence[Mapping[str, Any]]

@@ -15,8 +15,8 @@ from sklearn.svm import SVR
 
 from scorer.sampling.statistics import NAMES
 from scorer.spec import SamplerSpec
+from training.data.labels import fingerprint
 from training.data.samples import sample_all
-from training.data.synth import fingerprint
 
 BRISQUE = [i for i, name in enumerate(NAMES) if name.startswith(("scene0_", "scene1_"))]
 """The 36 numbers of BRISQUE (Mittal, Moorthy and Bovik, IEEE TIP 2012): natural-scene statistics of the luma at two scales."""

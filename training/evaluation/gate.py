@@ -20,9 +20,8 @@ from rich.table import Table
 
 from scorer.engine import Engine
 from scorer.errors import ModelError
-from training.data.labels import ENCODE_BATCH
 from training.data.rated import FEWEST, RatedClip, read_rated
-from training.data.samples import sample_all
+from training.data.samples import ENCODE_BATCH, sample_all
 from training.evaluation.agreement import agreement
 from training.recipe import GatePart, faults_of
 

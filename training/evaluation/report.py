@@ -19,9 +19,9 @@ from rich.table import Table
 
 from scorer.engine import Engine
 from scorer.spec import LEVELS, ClipScore
-from training.data.labels import ENCODE_BATCH, read_labels
-from training.data.samples import sample_all
-from training.data.synth import KINDS, VMAF_TRUSTED, fingerprint
+from training.data.degradations import KINDS, VMAF_TRUSTED
+from training.data.labels import fingerprint, read_labels
+from training.data.samples import ENCODE_BATCH, sample_all
 from training.evaluation.agreement import FIGURES, calibration, intervals, summary
 from training.evaluation.baselines import baselines, learned_baselines, measure_all
 

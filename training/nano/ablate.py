@@ -18,9 +18,10 @@ from rich.table import Table
 
 from scorer.model.configuration import STREAMS
 from scorer.spec import SamplerSpec
-from training.data.labels import encode, read_labels
+from training.data.labels import read_labels
 from training.data.samples import kept_samples, parts_of
 from training.evaluation.agreement import summary
+from training.nano.features import encode
 from training.nano.start import imagenet_encoder
 from training.nano.train import fit, new_network, predict
 from training.recipe import NanoRecipe

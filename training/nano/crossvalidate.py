@@ -19,10 +19,10 @@ import numpy as np
 import torch
 
 from scorer.spec import SamplerSpec
-from training.data.labels import Features, encode, read_labels
+from training.data.labels import fingerprint, read_labels
 from training.data.samples import kept_samples, parts_of
-from training.data.synth import fingerprint
 from training.evaluation.agreement import cross_validated, intervals, summary
+from training.nano.features import Features, encode
 from training.nano.start import imagenet_encoder
 from training.nano.train import Row, fit, new_network, predict
 from training.recipe import NanoRecipe

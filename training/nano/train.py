@@ -31,12 +31,12 @@ from scorer.model.encoders import LiteEncoder
 from scorer.model.modeling import FVQRater, RaterOutput
 from scorer.model.presets import nano
 from scorer.spec import LEVELS, SamplerSpec
-from training.data.labels import Features, balanced_batches, encode, read_labels
+from training.data.labels import fingerprint, read_labels
 from training.data.samples import kept_samples, parts_of
-from training.data.synth import fingerprint
 from training.evaluation.agreement import Floats, calibration, cross_validated, summary
 from training.losses import laplace_spread, score_loss
 from training.nano.card import write_card
+from training.nano.features import Features, balanced_batches, encode
 from training.nano.start import imagenet_encoder, set_scale
 from training.recipe import NanoRecipe
 

@@ -9,8 +9,10 @@ import cv2
 import pytest
 from skimage import data
 
+from training.data.degradations import is_vmaf_labelled, ladders
 from training.data.labels import read_labels
-from training.data.synth import find_sources, is_vmaf_labelled, ladders, synthesise
+from training.data.references import find_sources
+from training.data.synth import synthesise
 
 
 @pytest.fixture(scope="module")
