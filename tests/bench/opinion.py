@@ -25,7 +25,8 @@ from numpy.typing import NDArray
 from scorer.engine import load_model
 from scorer.model.bases import SHIPPED
 from scorer.spec import SamplerSpec
-from training.adapter.tune import sampled, tune
+from training.adapter.clips import sampled
+from training.adapter.tune import tune
 from training.data.labels import read_labels
 from training.data.rated import read_rated
 from training.data.samples import Samples

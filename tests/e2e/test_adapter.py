@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 import torch
 import yaml
+from peft import PeftModel
 from PIL import Image
 from safetensors.torch import load_file
 
@@ -24,8 +25,9 @@ from tests.bench.opinion import RECIPE, punished, scores
 from tests.support.harness import FVQ, ROOT, clean_environment, fvq, wait_for
 from tests.support.media import face_picture
 from training.adapter import tune as tuning
+from training.adapter.clips import sampled
 from training.data.degradations import degrade, ladders
-from training.data.rated import RatedClip
+from training.data.rated import RatedClip, read_rated
 from training.data.references import make_reference
 from training.data.samples import Samples
 from training.recipe import load_tune_recipe
@@ -61,7 +63,7 @@ def table(tmp_path_factory: pytest.TempPathFactory) -> Path:
             clip = folder / f"{content}.{how.kind}-{how.step}.mkv"
             degrade(reference, how, clip)
             rated.append(RatedClip(clip, 0.0, content, split))
-    samples = tuning.sampled(rated, SamplerSpec.load(NANO), folder / "work")
+    samples = sampled(rated, SamplerSpec.load(NANO), folder / "work")
     assert samples.rows.tolist() == list(range(len(rated)))
     opinions = scores(NANO, samples, samples.rows)
     with (folder / "rated.csv").open("w", newline="") as file:
@@ -83,7 +85,7 @@ def test_another_opinion_is_learned_by_the_adapter_alone(table: Path, monkeypatc
     trained: list[FVQRater] = []
     save = tuning.save_adapter
 
-    def watched(tuned: tuning.PeftModel, directory: Path, base: Base) -> None:
+    def watched(tuned: PeftModel, directory: Path, base: Base) -> None:
         trained.append(tuned.get_base_model())
         save(tuned, directory, base)
 
@@ -105,8 +107,8 @@ def test_another_opinion_is_learned_by_the_adapter_alone(table: Path, monkeypatc
     assert (tmp_path / "adapter_model.safetensors").stat().st_size < 3e6
 
     # Clips that were not trained on.
-    rated = tuning.read_rated(table).clips
-    samples = Samples(tuning.sampled(rated, SamplerSpec.load(NANO), tmp_path / "work").arrays, np.arange(len(rated)))
+    rated = read_rated(table).clips
+    samples = Samples(sampled(rated, SamplerSpec.load(NANO), tmp_path / "work").arrays, np.arange(len(rated)))
     places = np.array([place for place, one in enumerate(rated) if one.split == "test"])
     labels = np.array([rated[place].mos for place in places])
     blurred = np.array([".blur-" in rated[place].path.name for place in places])
