@@ -7,7 +7,10 @@ from typing import Any
 
 
 def write_adapter_card(directory: Path, metrics: dict[str, Any], data: str) -> None:
-    """Write `README.md` into an adapter's directory. metrics: of `training.adapter.tune.tune`; data: the reader's report."""
+    """Write `README.md` into an adapter's directory.
+
+    metrics: of `training.adapter.tune.tune`. data: what was read and what was dropped, `RatedSet.report`.
+    """
     recipe, base = metrics["recipe"], metrics["base"]
     splits = [split for split in ("val", "test") if split in metrics]
     names = {

@@ -9,18 +9,18 @@ from typing import Any
 
 
 def read_labels(labels: Path) -> list[dict[str, Any]]:
-    """Rows of a labels file (`path,content,kind,step,mos,...`), with `path` made absolute and numbers parsed.
+    """Rows of a labels file (`path,content,kind,step,mos,...`), with paths relative to the file resolved and numbers parsed.
 
-    `person` is the content where the file does not say who it is: data is split by person. Raises ValueError that
-    names the file and the line where a column is missing or a number is wrong.
+    `person`, by which data is split, is the content where the file has no such column. Raises ValueError that names the
+    file and the line where a column is missing or a number is wrong.
     """
     rows: list[dict[str, Any]] = []
     with labels.open(newline="") as file:
         for number, row in enumerate(csv.DictReader(file), start=2):
             try:
                 name = f"{row['content']}.reference.mkv" if row["kind"] == "reference" else row["path"]
-                made = {"path": labels.parent / name, "mos": float(row["mos"]), "step": int(row["step"])}
-                rows.append({"person": row["content"]} | row | made)
+                parsed = {"path": labels.parent / name, "mos": float(row["mos"]), "step": int(row["step"])}
+                rows.append({"person": row["content"]} | row | parsed)
             except (KeyError, ValueError) as error:
                 raise ValueError(f"{labels}, line {number}: {error!r}; needed are path, content, kind, step, mos") from error
             if not 0 <= rows[-1]["mos"] <= 100:
@@ -31,5 +31,5 @@ def read_labels(labels: Path) -> list[dict[str, Any]]:
 
 
 def fingerprint(labels: Path) -> str:
-    """Short hash of a labels file: which data a model was trained on."""
+    """Short hash of a labels file; metrics and cards name the data by it."""
     return hashlib.sha256(labels.read_bytes()).hexdigest()[:12]

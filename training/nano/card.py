@@ -7,7 +7,10 @@ from typing import Any
 
 
 def write_card(directory: Path, metrics: dict[str, Any], *, people: int, clips: int) -> None:
-    """Write `README.md` into a model directory from the metrics of `training.nano.train.train`."""
+    """Write `README.md` into a model directory.
+
+    metrics: of `training.nano.train.train`. people, clips: how many the model was trained on.
+    """
     ladders = "\n".join(f"| {kind} | {row['right']} / {row['steps']} |" for kind, row in metrics["by_kind"].items())
     recipe = metrics["recipe"]
     steps = f"{recipe['stage1_steps']} steps of stage I, {recipe['stage2_steps']} of stage II"

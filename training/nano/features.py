@@ -19,12 +19,12 @@ from scorer.model.modeling import FVQRater
 from training.data.samples import ENCODE_BATCH, Samples
 
 CACHED = ("frames", "portrait", "portrait_mask", "faces", "faces_mask")
-"""Streams whose encoder is frozen."""
+"""Streams whose encoder is frozen, and their masks."""
 
 
 @dataclass
 class Features:
-    """Encoded clips. tensors: stream name -> (N, ...) tensor; row: (N,) which label row each belongs to."""
+    """Encoded clips. tensors: stream name -> (N, ...) tensor; row: (N,) the label row of each clip."""
 
     tensors: dict[str, Tensor]
     row: Tensor
@@ -38,10 +38,11 @@ class Features:
 
 
 def encode(network: FVQRater, samples: Samples, kept: Path) -> Features:
-    """The samples through the network's frozen encoders.
+    """The samples, run through the network's frozen encoders.
 
-    The temporal clip and the statistics are kept as they were sampled, because their part of the network trains on. kept:
-    folder for the encoders' outputs, which are the dear part, under the vision encoder's fingerprint.
+    The temporal clip and the statistics stay as they were sampled, because the parts of the network that read them are
+    trained. kept: folder for the encoders' outputs, in a file named after the vision encoder's fingerprint; a later call
+    reads that file, because encoding takes much of an experiment's time.
     """
     file = kept / f"encoded-{_fingerprint(network)}.safetensors"
     if not file.exists():
@@ -75,9 +76,9 @@ def _fingerprint(network: FVQRater) -> str:
 def balanced_batches(
     contents: Sequence[str], index: np.ndarray[Any, Any], rng: np.random.Generator, groups: int, each: int
 ) -> Iterator[Tensor]:
-    """Endless batches of places: `each` clips of each of `groups` contents.
+    """Endless batches of places (B,): `each` clips of each of `groups` contents, drawn at random without repeats.
 
-    contents: content of every place. index: the places to draw from.
+    contents: content of every place. index: the places to draw from. A content with fewer clips gives all that it has.
     """
     by_content: dict[str, list[int]] = {}
     for place in index:
@@ -86,5 +87,9 @@ def balanced_batches(
     while True:
         chosen = rng.choice(names, min(groups, len(names)), replace=False)
         yield torch.tensor(
-            [int(p) for name in chosen for p in rng.choice(by_content[name], min(each, len(by_content[name])), replace=False)]
+            [
+                int(place)
+                for name in chosen
+                for place in rng.choice(by_content[name], min(each, len(by_content[name])), replace=False)
+            ]
         )
