@@ -25,20 +25,21 @@ NEAR_LOSSLESS = ("-c:v", "libx264", "-preset", "veryfast", "-crf", "10")
 
 @dataclass(frozen=True)
 class Degradation:
-    """One step of a ladder. kind and step name it; a higher step of a kind is always worse.
-
-    filters: ffmpeg filter chain on the reference. codec: encoder arguments of the degraded stream.
-    upscale: the stream is encoded at this fraction of the size and scaled back. target: the label, None for VMAF.
-    loss: share of MPEG-TS packets that are lost on the way, 0-1.
-    """
+    """One step of a ladder: a kind of damage, and how strong it is."""
 
     kind: str
     step: int
+    """0 upwards; a higher step of a kind is always worse."""
     filters: str = "null"
+    """ffmpeg filter chain on the reference."""
     codec: tuple[str, ...] = NEAR_LOSSLESS
+    """Encoder arguments of the degraded stream."""
     upscale: float = 1.0
+    """The stream is encoded at this share of the reference's width and height, and scaled up again."""
     target: float | None = None
+    """The label, points; None: VMAF is the label."""
     loss: float = 0.0
+    """Share of MPEG-TS packets that are lost on the way, 0-1."""
 
 
 def _x264(crf: int) -> tuple[str, ...]:
@@ -50,11 +51,11 @@ def _grain(sigma: int) -> str:
 
 
 def ladders() -> list[Degradation]:
-    """Every degradation, ladder by ladder."""
-    made: list[Degradation] = []
+    """Every degradation, ladder by ladder; `fvq synth` draws from this list, so its order decides what a seed makes."""
+    degradations: list[Degradation] = []
 
     def ladder(kind: str, steps: Iterable[dict[str, Any]]) -> None:
-        made.extend(Degradation(kind, i, **step) for i, step in enumerate(steps))
+        degradations.extend(Degradation(kind, number, **step) for number, step in enumerate(steps))
 
     ladder("x264", ({"codec": _x264(crf)} for crf in (18, 22, 26, 29, 32, 35, 38, 41, 44, 48)))
     ladder(
@@ -82,7 +83,7 @@ def ladders() -> list[Degradation]:
         "blur+x264", ({"filters": f"gblur=sigma={s}", "codec": _x264(c)} for s, c in ((0.6, 28), (1.2, 32), (2.0, 36), (3.0, 40)))
     )
     ladder("noise+x264", ({"filters": _grain(s), "codec": _x264(c)} for s, c in ((6, 28), (10, 34), (16, 38), (24, 42))))
-    # Ladders whose order is known and whose labels are targets.
+    # From here on the labels are targets.
     ladder(
         "noise",
         (
@@ -90,7 +91,7 @@ def ladders() -> list[Degradation]:
             for s, t in ((6, 85.0), (12, 70.0), (22, 54.0), (36, 38.0), (60, 22.0))
         ),
     )
-    # Mild where it begins: a picture cannot tell whether somebody darkened it or sat in the dark.
+    # The first steps cost little: a picture does not show whether it was darkened or filmed in the dark.
     ladder(
         "dark",
         (
@@ -102,48 +103,53 @@ def ladders() -> list[Degradation]:
     ladder("freeze", ({"filters": f"split[a][b];[a][b]freezeframes=first={a}:last={z}:replace={a}", "target": t}
                       for a, z, t in ((12, 24, 68.0), (8, 34, 46.0), (0, 49, 22.0))))  # fmt: skip
     ladder("drop", ({"filters": f"fps={f},fps={FPS}", "target": t} for f, t in ((12, 72.0), (6, 48.0), (3, 28.0))))
-    return made
+    return degradations
 
 
 KINDS = {step.kind: step.target is None for step in ladders()}
-"""Every kind, and whether VMAF is its label (else a ladder's target)."""
+"""Kind -> whether VMAF is its label; else the label is the step's target."""
 
 VMAF_TRUSTED = frozenset({"x264", "x265", "vp9", "av1", "mpeg4", "scale", "blur", "scale+x264", "blur+x264"})
-"""Kinds on which VMAF can be trusted: it was made for compression and scaling (Li et al., Netflix, 2016), and sees blur. What
-changes over time (loss, motion blur) and noise that is compressed carry it for want of better."""
+"""Kinds on which VMAF can be trusted: it was made for compression and scaling (Li et al., Netflix, 2016), and sees blur. Loss,
+motion blur and compressed noise are labelled with VMAF too, but only because no better label is at hand."""
 
 
 def is_vmaf_labelled(kind: str) -> bool:
-    """Whether segments of that kind carry VMAF as their label; references do, and what was not made here counts as such."""
+    """Whether VMAF is the label of segments of that kind. True also for references and for kinds that are not made here."""
     return KINDS.get(kind, True)
 
 
-def label(how: Degradation, vmaf: float) -> float:
-    """What a segment degraded like this is worth, points: its own label, or VMAF for the kinds that VMAF can judge."""
-    return round(how.target if how.target is not None else min(vmaf, REFERENCE_LABEL), 3)
+def label(degradation: Degradation, vmaf: float) -> float:
+    """The label of a degraded segment, points: the target of the step, or else VMAF, at most `REFERENCE_LABEL`."""
+    return round(degradation.target if degradation.target is not None else min(vmaf, REFERENCE_LABEL), 3)
 
 
-def degrade(reference: Path, how: Degradation, out: Path) -> None:
-    """Write the degraded segment: what a viewer's player would be given, at the reference's size."""
+def degrade(reference: Path, degradation: Degradation, out: Path) -> None:
+    """Write the degraded segment to `out`, as a viewer's player would show it, at the reference's size.
+
+    Raises `subprocess.CalledProcessError` where ffmpeg fails.
+    """
     width, height = picture_size(reference)
-    small = [max(2, int(side * how.upscale) // 2 * 2) for side in (width, height)]
-    chain = how.filters if how.upscale == 1 else f"{how.filters},scale={small[0]}:{small[1]}:flags=bicubic"
-    if how.upscale == 1 and not how.loss:
-        run_ffmpeg("-i", reference, "-filter_complex", chain, "-pix_fmt", "yuv420p", *how.codec, out)
+    small = [max(2, int(side * degradation.upscale) // 2 * 2) for side in (width, height)]
+    chain = (
+        degradation.filters if degradation.upscale == 1 else f"{degradation.filters},scale={small[0]}:{small[1]}:flags=bicubic"
+    )
+    if degradation.upscale == 1 and not degradation.loss:
+        run_ffmpeg("-i", reference, "-filter_complex", chain, "-pix_fmt", "yuv420p", *degradation.codec, out)
         return
-    middle = out.with_name(f".{out.stem}.middle.mkv" if not how.loss else f".{out.stem}.middle.ts")
-    run_ffmpeg("-i", reference, "-filter_complex", chain, "-pix_fmt", "yuv420p", *how.codec, middle)
-    if how.loss:
-        _lose_packets(middle, how.loss, seed=reference.name)
+    middle = out.with_name(f".{out.stem}.middle.mkv" if not degradation.loss else f".{out.stem}.middle.ts")
+    run_ffmpeg("-i", reference, "-filter_complex", chain, "-pix_fmt", "yuv420p", *degradation.codec, middle)
+    if degradation.loss:
+        _lose_packets(middle, degradation.loss, seed=reference.name)
     run_ffmpeg("-i", middle, "-vf", f"fps={FPS},scale={width}:{height}:flags=bicubic", "-pix_fmt", "yuv420p", *NEAR_LOSSLESS, out)
     middle.unlink()
 
 
 def _lose_packets(stream: Path, share: float, seed: str) -> None:
-    """Drop that share of a transport stream's packets, at least 500 times the share in number.
+    """Remove a share of a transport stream's packets from the file; of a short stream as many as of one of 500 packets.
 
-    The tables and the first picture's start are spared. Of one seed, a larger share loses what the smaller one does and
-    more, so that it is worse for certain.
+    The first 16 packets stay: the tables and the start of the first picture. With one seed, a larger share loses the packets
+    of the smaller share and more, so that it is always worse.
     """
     data = stream.read_bytes()
     packets = [data[i : i + 188] for i in range(0, len(data), 188)]

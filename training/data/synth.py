@@ -2,17 +2,11 @@
 
     fvq synth OUT SOURCE... [--steps 26] [--variants 1] [--seconds 2] [--jobs 2] [--seed 0]
 
-For each source (a video, or a still that is given camera motion) a clean reference is made by scaling it down, and
-from the reference a set of degradations. Each degraded segment gets a label on the scale 0-100:
+For each source (a video or a still) a clean reference is made (`training.data.references`), with `--variants` several, and
+from each reference a set of degraded segments (`training.data.degradations`). Their labels on the scale 0-100 are VMAF
+against the reference, or the declared target of the kinds that VMAF cannot judge. SSIM and PSNR are written beside them.
 
-- compression, scaling, blur, packet loss and their mixtures: VMAF against the reference (SSIM and PSNR beside it);
-- noise, frozen and dropped frames, exposure and black: VMAF is blind to part of these (noise of sigma 20 still gets
-  80-90), so their label is the step's target in the ladders below: the order is sure, the distances are an opinion.
-
-Contents are what such data is short of. With `--variants`, further references are made of each source: another stretch,
-size, crop, side and light. A network that saw one reference of each takes its sharpness for its quality.
-
-A run can be killed and started again: finished segments are kept. The same seed makes the same files.
+A run can be killed and started again: finished segments are kept. The same seed makes the same pictures and labels.
 """
 
 from __future__ import annotations
@@ -44,29 +38,38 @@ def synthesise(
     jobs: int = 2,
     seed: int = 0,
 ) -> Path:
-    """Make the segments of all sources and `labels.csv` beside them; returns its path.
+    """Make the segments of all sources, and `labels.csv` beside them; returns the path of that file.
 
-    steps: degradations taken of each reference, spread over the kinds at random; all of them if it is more than there
-    are. kinds: which of `KINDS`. variants: references of each source; each is a content of its own, of the same person.
+    sources: of `training.data.references.find_sources`. steps: degradations of each reference, drawn at random over the
+    kinds; a number above that of all steps means all. kinds: which of `KINDS`. variants: references of each source; each is
+    a content of its own, of the same person. seconds: length of a segment. jobs: encoders that run at once.
     """
     out.mkdir(parents=True, exist_ok=True)
-    references = {f"{source.stem}-v{v}" if v else source.stem: (source, v) for source in sources for v in range(variants)}
+    references = {
+        f"{source.stem}-v{variant}" if variant else source.stem: (source, variant)
+        for source in sources
+        for variant in range(variants)
+    }
     todo: list[tuple[str, Degradation | None]] = []
     for content in references:
         rng = random.Random(f"{seed}/{content}")  # noqa: S311
         chosen = [step for step in ladders() if step.kind in kinds]
         rng.shuffle(chosen)
-        todo += [(content, None), *((content, how) for how in chosen[:steps])]
+        todo += [(content, None), *((content, step) for step in chosen[:steps])]
 
-    def reference_of(content: str) -> None:
+    def write_reference(content: str) -> None:
         if not (reference := out / f"{content}.reference.mkv").exists():
             source, variant = references[content]
             make_reference(source, reference, seconds, variant, f"{seed}/{content}")
 
+    def write_segment(item: tuple[str, Degradation | None]) -> dict[str, Any] | None:
+        content, degradation = item
+        return _segment(out, content, references[content][0].stem, degradation)
+
     with ThreadPoolExecutor(jobs) as pool:
-        list(tqdm(pool.map(reference_of, references), total=len(references), desc="references", disable=None))
-        work = pool.map(lambda item: _one(out, item[0], references[item[0]][0].stem, item[1]), todo)
-        rows = [row for row in tqdm(work, total=len(todo), desc="segments", disable=None) if row is not None]
+        list(tqdm(pool.map(write_reference, references), total=len(references), desc="references", disable=None))
+        segments = pool.map(write_segment, todo)
+        rows = [row for row in tqdm(segments, total=len(todo), desc="segments", disable=None) if row is not None]
     labels = out / "labels.csv"
     fields = [name for name in rows[0] if name != "vmaf_frames"]
     with labels.open("w", newline="") as file:
@@ -76,32 +79,36 @@ def synthesise(
     return labels
 
 
-def _one(out: Path, content: str, person: str, how: Degradation | None) -> dict[str, Any] | None:
+def _segment(out: Path, content: str, person: str, degradation: Degradation | None) -> dict[str, Any] | None:
+    """Make one segment and its record, unless the record is there; returns its row of the labels file.
+
+    degradation: None for the reference itself. Returns None where ffmpeg cannot make or measure the segment.
+    """
     reference = out / f"{content}.reference.mkv"
-    name = f"{content}.{how.kind}-{how.step}" if how else f"{content}.reference"
+    name = f"{content}.{degradation.kind}-{degradation.step}" if degradation else f"{content}.reference"
     clip, record = out / f"{name}.mkv", out / f"{name}.json"
     if record.exists():
         row: dict[str, Any] = json.loads(record.read_text()) | {"person": person}
-        # Targets are opinions, and change more often than pictures.
-        return row | {"mos": label(how, row["vmaf"])} if how else row
+        # The label is computed again, because targets change more often than pictures.
+        return row | {"mos": label(degradation, row["vmaf"])} if degradation else row
     row = {
         "path": clip.name,
         "content": content,
         "person": person,
-        "kind": how.kind if how else "reference",
-        "step": how.step if how else 0,
+        "kind": degradation.kind if degradation else "reference",
+        "step": degradation.step if degradation else 0,
     }
-    if how is None:
+    if degradation is None:
         row |= {"mos": REFERENCE_LABEL, "vmaf": 100.0, "ssim": 1.0, "psnr": 60.0, "vmaf_frames": []}
     else:
         try:
-            degrade(reference, how, clip)
+            degrade(reference, degradation, clip)
             scores = measure(clip, reference)
         except subprocess.CalledProcessError as error:
-            # Bitstream damage can leave nothing to decode: such a segment has no picture to rate.
+            # Packet loss can leave nothing to decode: such a segment has no picture to rate.
             tqdm.write(f"{name}: left out, ffmpeg failed ({error.returncode})")
             return None
-        row |= {"mos": label(how, scores["vmaf"])} | scores
+        row |= {"mos": label(degradation, scores["vmaf"])} | scores
     part = record.with_suffix(".part")
     part.write_text(json.dumps(row))
     part.rename(record)
@@ -109,7 +116,10 @@ def _one(out: Path, content: str, person: str, how: Degradation | None) -> dict[
 
 
 def measure(degraded: Path, reference: Path) -> dict[str, Any]:
-    """VMAF (mean and per frame), SSIM and PSNR of a segment against its reference, by ffmpeg's libvmaf."""
+    """A segment against its reference, by ffmpeg's libvmaf: `vmaf` 0-100, `ssim`, `psnr` in dB, `vmaf_frames` of each frame.
+
+    Raises `subprocess.CalledProcessError` where ffmpeg fails.
+    """
     log = degraded.with_suffix(".vmaf.json")
     align = f"fps={FPS},setpts=N/{FPS}/TB"
     graph = (
