@@ -61,7 +61,10 @@ class Look:
 
 
 def draw_look(variant: int, rng: random.Random) -> Look:
-    """Variant 0 of a source is only scaled down, by at least a quarter to hide the source's own flaws; others differ more."""
+    """How the reference of a variant is made, drawn at random.
+
+    Variant 0 is only scaled down, by at least a quarter, which hides the source's own flaws; others differ in everything.
+    """
     if variant == 0:
         return Look(start=rng.uniform(0, 1.0), scale=rng.uniform(0.5, 0.75))
     wide, high = rng.uniform(0.65, 1.0), rng.uniform(0.65, 1.0)
