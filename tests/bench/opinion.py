@@ -84,7 +84,7 @@ def digest(directory: Path) -> str:
 
 
 def compare(train: Path, test: Path, out: Path, contents: int, kinds: Sequence[str]) -> dict[str, Any]:
-    """Train the adapter in `out`; returns the report, with both models' mean errors in points on the punished and on other kinds."""
+    """Train the adapter in `out`; returns the report, with both models' mean errors, points, on punished and on other kinds."""
     recipe, nano = load_tune_recipe(RECIPE), SHIPPED["nano"]
     out.mkdir(parents=True, exist_ok=True)
     table = out / "opinion.csv"

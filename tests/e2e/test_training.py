@@ -75,9 +75,8 @@ def test_a_killed_training_goes_on_and_its_model_scores(folder: Path) -> None:
     assert ablation.returncode == 0, ablation.stderr
     table = json.loads(ablation.stdout)
     assert {"everything", "without faces", "without the language model", "half of the people"} <= set(table)
-    rest = [
-        row["rmse"] for name, row in table.items() if name != "a quarter of the people"
-    ]  # one person, as in the row of half of the people
+    # Of two people a quarter is one person, the same as half of them.
+    rest = [row["rmse"] for name, row in table.items() if name != "a quarter of the people"]
     assert len(set(rest)) == len(rest), "every row is another model"
 
 

@@ -1,4 +1,7 @@
-"""The clips that an adapter is trained on and judged by: sampled once as they are served, encoded once by what is frozen."""
+"""The clips that an adapter is trained on and judged by.
+
+They are sampled once, as they are served, and run once through the encoders that stay frozen.
+"""
 
 from __future__ import annotations
 

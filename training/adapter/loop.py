@@ -77,7 +77,7 @@ def learning_rate(stage: StagePart, step: int, total: int) -> float:
 
 
 def steps_of(stage: StagePart, clips: int) -> int:
-    """Number of steps in a stage of so many clips an epoch, at least one."""
+    """Number of steps in a stage, at least one. clips: in an epoch."""
     return max(1, math.ceil(stage.epochs * clips / stage.batch_size))
 
 
@@ -106,7 +106,7 @@ class Curve:
         with self.path.open(newline="") as file:
             rows = list(csv.DictReader(file))
         figure = Figure(figsize=(10, 4), layout="constrained")
-        labels = ("text loss", "L1 in levels, and what is beside it")
+        labels = ("text loss", "L1 in levels, plus the weighted losses of text and uncertainty")
         for axes, stage, label in zip(figure.subplots(1, 2), "12", labels, strict=True):
             loss = np.array([float(row["loss"]) for row in rows if row["stage"] == stage])
             axes.plot(np.arange(1, len(loss) + 1), loss, color="#1f3a5f", alpha=0.3, linewidth=0.8)

@@ -1,4 +1,4 @@
-"""How this room runs ffmpeg: one thread each, so that the same input always makes the same bytes."""
+"""How this room runs ffmpeg: one thread each, so that the same input always makes the same pictures."""
 
 from __future__ import annotations
 

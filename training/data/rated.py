@@ -48,7 +48,7 @@ CONTENT_COLUMNS = ("person", "content", "stream_id")
 """Columns that say what a clip shows; the first of them that a table has is used. Without any, each file is a content."""
 
 HEAD_BYTES = 1 << 20
-"""Two files of one size with the same first bytes are the same clip."""
+"""Files of the same size are the same clip where their first `HEAD_BYTES` are equal."""
 
 VIDEO_ENDINGS = (".mp4", ".mkv", ".webm", ".mov", ".avi", ".y4m", ".ts")
 
