@@ -3,8 +3,8 @@
     python examples/make_clip.py examples/face.mp4
 
 The picture is NASA's portrait of Eileen Collins (public domain; scikit-image ships it). A slow hand-held camera moves over
-it; the middle third has been through a picture of 160 pixels and a starved encoder, as a live channel in trouble would.
-Needs the `test` extra.
+it. The middle third is scaled down to a width of 160 pixels, encoded with too few bits, and scaled up again, like a live
+channel with a bad link. Needs the `test` extra.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ import numpy as np
 import skimage.data
 
 FPS = 25
-SIZE = 448  # of the picture; the portrait is 512, so that nothing is ever enlarged
+SIZE = 448  # side of the picture, px; the portrait has 512, so that it is never enlarged
 THIRD = 8 * FPS  # frames that are good, then bad, then good
-GOP = 2 * FPS  # closed, so that the stream can be cut into segments of 2 s without a new encoding
+GOP = 2 * FPS  # closed groups of pictures, so that the stream can be cut into segments of 2 s without encoding it again
 BAD_WIDTH = 160
 GOOD_CRF, BAD_CRF = 20, 40
 
@@ -33,9 +33,9 @@ RAW = ["-f", "rawvideo", "-pix_fmt", "rgb24", "-video_size", f"{SIZE}x{SIZE}", "
 
 
 def camera(frame: int) -> np.ndarray:
-    """Affine matrix (2, 3) from picture to portrait pixels at a frame: a slow drift, a breath of zoom, a little roll."""
+    """Affine matrix (2, 3) from picture to portrait pixels at a frame: a slow drift, a slight zoom, a slight roll."""
     t = frame / FPS
-    # Periods without a common multiple, so that no two seconds are alike.
+    # The periods have no common multiple, so that no two seconds are alike.
     scale = 1.05 + 0.02 * math.sin(2 * math.pi * t / 11)  # portrait pixels per picture pixel, over 1: never enlarged
     roll = math.radians(0.5) * math.sin(2 * math.pi * t / 7.3)
     x = 256 + 9 * math.sin(2 * math.pi * t / 9.1) + 1.5 * math.sin(2 * math.pi * t / 1.7)
@@ -45,7 +45,7 @@ def camera(frame: int) -> np.ndarray:
 
 
 def frames() -> Iterator[bytes]:
-    """The clean pictures, RGB."""
+    """The clean pictures, each as RGB bytes."""
     portrait = skimage.data.astronaut()
     for frame in range(3 * THIRD):
         picture = cv2.warpAffine(
@@ -59,7 +59,7 @@ def frames() -> Iterator[bytes]:
 
 
 def through_bad_channel(clean: bytes, folder: Path) -> bytes:
-    """The same pictures after a downscale, a starved encoder, and an upscale."""
+    """The same pictures (RGB bytes), scaled down, encoded with too few bits, and scaled up again."""
     small = folder / "small.mp4"
     encode = [*RAW, "-i", "-", "-vf", f"scale={BAD_WIDTH}:-2:flags=area", "-c:v", "libx264", "-crf", str(BAD_CRF), str(small)]
     subprocess.run([*FFMPEG, *encode], input=clean, check=True)
@@ -68,7 +68,7 @@ def through_bad_channel(clean: bytes, folder: Path) -> bytes:
 
 
 def main(target: Path) -> None:
-    """Write the clip."""
+    """Write the clip to `target`."""
     pictures = list(frames())
     with tempfile.TemporaryDirectory() as folder:
         bad = through_bad_channel(b"".join(pictures[THIRD : 2 * THIRD]), Path(folder))

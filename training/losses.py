@@ -1,4 +1,4 @@
-"""The losses of score regression; all take predictions and labels on the scale 0-100, shape (B,)."""
+"""The losses of score and uncertainty; scores and labels are (B,) on the scale 0-100."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from torch.nn import functional
 
 
 def within_content_rank(prediction: Tensor, label: Tensor, content: Tensor, margin: float = 2.0, scale: float = 8.0) -> Tensor:
-    """Mean softplus of how far pairs of one content are from the right order.
+    """Mean softplus of how far pairs of one content are from the right order; 0 without a pair.
 
-    content: (B,) integers; only pairs of the same content whose labels differ by more than `margin` count. Labels of
-    different contents are not compared: VMAF judges each against its own reference.
+    content: (B,) integers. Only pairs of the same content whose labels differ by more than `margin` points count: labels of
+    different contents cannot be compared, because VMAF judges each against its own reference. scale: points.
     """
     better = label[:, None] - label[None, :] > margin
     pairs = better & (content[:, None] == content[None, :])
@@ -22,10 +22,10 @@ def within_content_rank(prediction: Tensor, label: Tensor, content: Tensor, marg
 
 
 def within_content_correlation(prediction: Tensor, label: Tensor, content: Tensor) -> Tensor:
-    """1 - Pearson correlation, the mean over contents with at least 3 clips; 0 where there is none."""
+    """1 - Pearson correlation, the mean over contents with at least 3 clips; 0 without such a content."""
     losses = []
-    for one in content.unique():
-        x, y = prediction[content == one], label[content == one]
+    for name in content.unique():
+        x, y = prediction[content == name], label[content == name]
         if len(x) < 3 or y.std() < 1:
             continue
         x, y = x - x.mean(), y - y.mean()
@@ -34,7 +34,7 @@ def within_content_correlation(prediction: Tensor, label: Tensor, content: Tenso
 
 
 def score_loss(prediction: Tensor, label: Tensor, content: Tensor) -> Tensor:
-    """L1 as in the paper's stage II, with order and proportion within each content."""
+    """The paper's L1 of stage II in levels (20 points), plus the losses of order and of correlation within each content."""
     return (
         functional.l1_loss(prediction, label) / 20
         + within_content_rank(prediction, label, content)
@@ -43,5 +43,8 @@ def score_loss(prediction: Tensor, label: Tensor, content: Tensor) -> Tensor:
 
 
 def laplace_spread(uncertainty: Tensor, error: Tensor) -> Tensor:
-    """Negative log likelihood of absolute errors under a Laplace distribution; uncertainty: its mean absolute error, points."""
+    """Negative log likelihood of absolute errors under a Laplace distribution, without its constant.
+
+    uncertainty: (B,) the distribution's mean absolute error, points. error: (B,) absolute errors, points.
+    """
     return (error / uncertainty + uncertainty.log()).mean()

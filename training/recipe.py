@@ -1,27 +1,70 @@
-"""Recipes: what a training run depends on besides its data, as YAML, and `fvq train`'s way to the pipeline that runs it.
+"""Recipes: what a training run depends on besides its data, read from YAML. No torch here, and no code that trains.
 
-A recipe that names a `base` tunes an adapter on it (`training.adapter.tune`); the others make a whole small model
-(`training.nano.train`).
+`NanoRecipe` trains a whole small model (`training.nano`), `TuneRecipe` an adapter on a base (`training.adapter`). The
+recipes that ship are in `training/recipes/`. `training.run` decides by the key `base` which of the two a file is.
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from scorer.model.configuration import STREAMS
+STREAMS = ("frames", "portrait", "faces", "motion", "statistics")
+"""The model's token streams. Written out here because `scorer.model.configuration` imports torch; a test compares the two."""
+
+
+@dataclass(frozen=True)
+class NanoRecipe:
+    """The recipe of a whole small model."""
+
+    name: str
+    seed: int
+    stage1_steps: int
+    stage2_steps: int
+    contents_per_batch: int
+    clips_per_content: int
+    learning_rate: float
+    weight_decay: float
+    statistics_noise: float
+    """Standard deviation of the noise on the standardised statistics. The contents are few, and a network learns such a
+    table of numbers by heart easily."""
+    image_noise: float
+    """Standard deviation of the noise on the standardised outputs of the vision encoder. It hides what tells two people
+    apart, but not what a degradation does to all of them."""
+    stream_dropout: float
+    """Share of the clips that are seen without their statistics, and without their motion, so that the network learns to
+    look at the pictures too."""
+    image_dropout: float
+    """Share of the clips that are seen without each of frames, portrait and faces, because a stranger's picture may be
+    unlike all in the training data."""
+    folds: int
+    """Models that are fitted on parts of the people, for the errors that the uncertainty learns."""
+    dev_looks: int
+    """How often figures on dev were looked at while the recipe was made; the model card says it."""
+    threads: int = 1
+    """CPU threads of torch. More cost more than they bring for a network of this size, and the sampling children need the
+    cores."""
+
+
+def load_nano_recipe(path: Path) -> NanoRecipe:
+    """The recipe of a whole small model from YAML; raises ValueError that names the file and the unknown or missing key."""
+    try:
+        return NanoRecipe(**yaml.safe_load(path.read_text()))
+    except (TypeError, yaml.YAMLError) as error:
+        raise ValueError(f"{path}: {error}") from error
 
 
 class _Part(BaseModel):
-    # A key that nothing reads is a typing error, and a recipe does not change while it runs.
+    # A key that no field reads is a typing error, and a recipe does not change while it runs.
     model_config = ConfigDict(extra="forbid", frozen=True, protected_namespaces=())
 
 
 class BasePart(_Part):
-    """What is tuned: local paths or hub ids, see `scorer.model.bases.Base`."""
+    """The base that is tuned: local paths or hub ids, see `scorer.model.bases.Base`."""
 
     model: str
     motion: str | None = None
@@ -43,32 +86,32 @@ class LoraPart(_Part):
 
 
 class StagePart(_Part):
-    """One stage: AdamW with a linear warm-up and a cosine to zero."""
+    """One stage: AdamW with a linear warm-up, then a cosine to zero."""
 
     epochs: float = Field(gt=0)
     batch_size: int = Field(gt=0)
-    """Clips a step, over all devices and gradient accumulation."""
+    """Clips in a step, over all devices and gradient accumulation."""
     learning_rate: float = Field(gt=0)
     weight_decay: float = Field(ge=0)
     warmup: float = Field(ge=0, lt=1)
-    """Share of the steps."""
+    """Share of the steps that warm up."""
 
 
 class GatePart(_Part):
-    """What a model has to reach, compared on the same clips, before it takes another's place (`training.evaluation.gate`)."""
+    """What a model must reach before it replaces the current one, on the same clips (`training.evaluation.gate`)."""
 
     reference_srcc_drop: float = Field(default=0.01, ge=0)
-    """How much lower its SRCC on the reference set may be: the old must not be forgotten."""
+    """How much lower its SRCC on the reference set may be, so that it has not forgotten what was learned before."""
     reference_mae_rise: float = Field(default=1.0, ge=0)
-    """How much larger its mean absolute error there may be, points."""
+    """How much larger its mean absolute error on the reference set may be, points."""
     rated_mae_gain: float = Field(default=0.5, ge=0)
-    """How much smaller its mean absolute error on newly rated clips has to be, points."""
+    """How much smaller its mean absolute error on newly rated clips must be, points."""
     rated_srcc_drop: float = Field(default=0.02, ge=0)
-    """How much lower its SRCC on them may be."""
+    """How much lower its SRCC on newly rated clips may be."""
 
 
 class TuneRecipe(_Part):
-    """An adapter's recipe."""
+    """The recipe of an adapter."""
 
     name: str
     seed: int
@@ -81,7 +124,7 @@ class TuneRecipe(_Part):
     uncertainty_weight: float = Field(ge=0)
     """Weight of the uncertainty's loss in stage II."""
     clips_per_device: int = Field(gt=0)
-    """Clips that go through a device at once; the rest of a batch is accumulated."""
+    """Clips that go through a device at once; gradients of the rest of a batch are accumulated."""
     gradient_checkpointing: bool = False
     """Compute activations twice instead of keeping them: less memory, a third more time."""
     cache_vision: bool = False
@@ -89,46 +132,32 @@ class TuneRecipe(_Part):
     checkpoint_steps: int = Field(gt=0)
     """Steps between checkpoints."""
     replay_share: float = Field(default=0.5, ge=0, lt=1)
-    """Share of the clips in training that is replayed from the base data, where such are given."""
+    """Share of the clips in training that are replayed from the base's data, where such data is given."""
     replay_clips: int = Field(default=256, gt=0)
-    """How many different ones there are at most: each has to be sampled and encoded."""
+    """Largest number of different replayed clips: each must be sampled and encoded."""
     gate: GatePart = GatePart()
-    """What it has to reach to be promoted."""
+    """What the adapter must reach to be promoted."""
 
 
 def load_tune_recipe(path: Path) -> TuneRecipe:
-    """An adapter's recipe from YAML; raises ValueError that names the file and every key that is wrong."""
+    """The recipe of an adapter from YAML; raises ValueError that names the file and every key that is wrong."""
     try:
-        return TuneRecipe.model_validate(_mapping(path))
+        return TuneRecipe.model_validate(read_mapping(path))
     except ValidationError as error:
-        faults = [f"{'.'.join(map(str, one['loc']))}: {one['msg']}" for one in error.errors()]
-        raise ValueError(f"{path}: " + "; ".join(faults)) from error
+        raise ValueError(f"{path}: {faults_of(error)}") from error
 
 
-def run(recipe: Path, data: Path, dev: Path | None, out: Path) -> dict[str, Any]:
-    """Run a recipe of either kind; returns the metrics that are beside the model in `out`, or none beside the main process.
-
-    data: a labels file of `fvq synth`, or for an adapter any source that `training.data.rated` reads. dev: labels of other
-    people; an adapter's data has its own splits. Raises ValueError where they do not fit the recipe.
-    """
-    if "base" not in _mapping(recipe):
-        from training.nano.train import Recipe, train
-
-        if dev is None:
-            raise ValueError(f"{recipe}: it makes a whole model, and needs --dev")
-        return train(Recipe.load(recipe), data, dev, out)
-    from training.adapter.tune import tune
-
-    if dev is not None:
-        raise ValueError(f"{recipe}: it tunes an adapter, whose data has splits of its own; leave --dev out")
-    return tune(load_tune_recipe(recipe), data, out)
+def faults_of(error: ValidationError) -> str:
+    """Every key that is wrong, with the reason: `stage1.epochs: Input should be greater than 0; ...`."""
+    return "; ".join(f"{'.'.join(map(str, fault['loc']))}: {fault['msg']}" for fault in error.errors())
 
 
-def _mapping(path: Path) -> dict[str, Any]:
+def read_mapping(path: Path) -> dict[str, Any]:
+    """The keys and values of a recipe file, not checked; raises ValueError where it is no YAML or no mapping."""
     try:
-        found = yaml.safe_load(path.read_text())
+        content = yaml.safe_load(path.read_text())
     except yaml.YAMLError as error:
         raise ValueError(f"{path}: {error}") from error
-    if not isinstance(found, dict):
+    if not isinstance(content, dict):
         raise ValueError(f"{path}: not a recipe, which is a mapping of keys to values")
-    return found
+    return content

@@ -24,7 +24,8 @@ def synth(
     seed: Annotated[int, typer.Option(help="The same seed makes the same files.")] = 0,
 ) -> None:
     """Make degraded segments with labels from clean clips and stills."""
-    from training.data.synth import find_sources, synthesise
+    from training.data.references import find_sources
+    from training.data.synth import synthesise
 
     print(synthesise(out, find_sources(sources), steps=steps, variants=variants, seconds=seconds, jobs=jobs, seed=seed))
 
@@ -48,7 +49,7 @@ def train(
     rated: Annotated[Path | None, typer.Option(help="Their ratings as exported, instead of the rating page's own.")] = None,
 ) -> None:
     """Train a model by a recipe; what was begun in the folder is taken up again."""
-    from training import recipe as recipes
+    from training.run import run
 
     if from_queue:
         metrics = _train_from_queue(load_settings(), recipe, rated, data, dev, out)
@@ -57,7 +58,7 @@ def train(
     elif data is None:
         raise ValueError("--data is missing: the clips to train on; or give --from-queue for those that were rated")
     else:
-        metrics = recipes.run(recipe, data, dev, out)
+        metrics = run(recipe, data, dev, out)
     shown = ("version", "srcc", "srcc_within", "plcc", "rmse", "ladders")
     if metrics:
         print(json.dumps({name: metrics[name] for name in shown if name in metrics}))
@@ -99,9 +100,9 @@ def ablate(
     from rich.console import Console
 
     from training.nano import ablate as ablation
-    from training.nano.train import Recipe
+    from training.recipe import load_nano_recipe
 
-    found = ablation.ablate(Recipe.load(recipe), data, dev, work, seeds)
+    found = ablation.ablate(load_nano_recipe(recipe), data, dev, work, seeds)
     print(json.dumps(found)) if as_json else Console().print(ablation.table(found))
 
 
@@ -114,9 +115,9 @@ def crossvalidate(
 ) -> None:
     """Fit the recipe on four fifths of the people and score the fifth, five times; prints JSON."""
     from training.nano.crossvalidate import crossvalidate as run
-    from training.nano.train import Recipe
+    from training.recipe import load_nano_recipe
 
-    print(json.dumps(run(Recipe.load(recipe), data, dev, work, folds)))
+    print(json.dumps(run(load_nano_recipe(recipe), data, dev, work, folds)))
 
 
 def promote(
@@ -163,8 +164,8 @@ def _train_from_queue(
     settings: Settings, recipe: Path, rated: Path | None, replay: Path | None, dev: Path | None, out: Path
 ) -> dict[str, Any]:
     """Tune an adapter on rated clips of the queue. rated: exported ratings; None: those of the rating page, as they are now."""
-    from training.adapter.replay import tune_from_queue
     from training.recipe import load_tune_recipe
+    from training.run import tune_from_queue
 
     if dev is not None:
         raise ValueError("--dev is for whole models; an adapter's data has splits of its own")

@@ -1,10 +1,10 @@
-"""Whether an adapter learns another opinion and leaves the rest alone: raters who punish softness twice as much.
+"""Whether an adapter learns a new opinion and keeps the rest: softness is twice as bad to these raters as to the labels.
 
     python -m tests.bench.opinion TRAIN/labels.csv TEST/labels.csv OUT [--contents 32] [--kinds blur ...] [--json]
 
-Both files are `fvq synth`'s, of different people. The labels of the kinds are put twice as far below 100, the others stay
-as they are; an adapter is trained on the shipped model by `training/recipes/nano_adapter.yaml`, and both are compared on
-the people of TEST, whom neither has seen. The shipped weights are hashed before and after.
+Both files are made by `fvq synth`, of different people. The labels of the punished kinds are moved twice as far below 100,
+the others stay as they are. An adapter is trained on the shipped model by `training/recipes/nano_adapter.yaml`, and both
+models are compared on the people of TEST, whom neither has seen. The shipped weights are hashed before and after.
 """
 
 from __future__ import annotations
@@ -25,7 +25,8 @@ from numpy.typing import NDArray
 from scorer.engine import load_model
 from scorer.model.bases import SHIPPED
 from scorer.spec import SamplerSpec
-from training.adapter.tune import sampled, tune
+from training.adapter.clips import sampled
+from training.adapter.tune import tune
 from training.data.labels import read_labels
 from training.data.rated import read_rated
 from training.data.samples import Samples
@@ -33,26 +34,26 @@ from training.recipe import load_tune_recipe
 
 RECIPE = Path(__file__).parents[2] / "training/recipes/nano_adapter.yaml"
 SOFT = ("blur", "blur+x264", "scale", "scale+x264", "motion-blur")
-"""What takes the detail from a face."""
+"""Kinds that take the detail from a face."""
 BATCH = 8
 
 Rows = list[dict[str, Any]]
 
 
 def punished(mos: float) -> float:
-    """The label of raters to whom it is twice as bad."""
+    """The label, points, of raters to whom the damage is twice as bad."""
     return max(0.0, 100 - 2 * (100 - mos))
 
 
 def spread(rows: Rows, contents: int, seed: int) -> Rows:
-    """The rows of so many contents of different people, drawn at random."""
+    """The rows of `contents` contents, each of another person, drawn at random."""
     names = {row["person"]: row["content"] for row in sorted(rows, key=lambda row: row["content"], reverse=True)}
     chosen = np.random.default_rng(seed).permutation(sorted(names.values()))[:contents]
     return [row for row in rows if row["content"] in set(chosen)]
 
 
 def write_table(table: Path, train: Rows, test: Rows, kinds: Sequence[str]) -> dict[Path, str]:
-    """A table of rated clips with the other opinion; returns the kind of each clip. A tenth of the people are for val."""
+    """Write a table of rated clips with the new opinion; returns path of a clip -> its kind. A tenth of the people are val."""
     people = sorted({row["person"] for row in train})
     held_out = set(people[::10])
     kind_of = {}
@@ -70,20 +71,20 @@ def write_table(table: Path, train: Rows, test: Rows, kinds: Sequence[str]) -> d
 
 @torch.inference_mode()
 def scores(model: Path, samples: Samples, places: NDArray[np.int64]) -> NDArray[np.float64]:
-    """A model's scores of sampled clips."""
+    """A model's scores (B,) of the sampled clips at places (B,)."""
     network = load_model(model)
     parts = np.array_split(places, max(1, len(places) // BATCH))
     return np.concatenate([network(samples.batch(part)).score.numpy().astype(float) for part in parts])
 
 
 def digest(directory: Path) -> str:
-    """Of everything in a model's directory."""
+    """Hash of all files in a model's directory."""
     files = sorted(file for file in directory.iterdir() if file.is_file())
     return hashlib.sha256(b"".join(file.name.encode() + file.read_bytes() for file in files)).hexdigest()
 
 
 def compare(train: Path, test: Path, out: Path, contents: int, kinds: Sequence[str]) -> dict[str, Any]:
-    """Train the adapter in `out`; returns its errors and the shipped model's, in points, on the kinds and on the others."""
+    """Train the adapter in `out`; returns the report, with both models' mean errors, points, on punished and on other kinds."""
     recipe, nano = load_tune_recipe(RECIPE), SHIPPED["nano"]
     out.mkdir(parents=True, exist_ok=True)
     table = out / "opinion.csv"
@@ -93,7 +94,7 @@ def compare(train: Path, test: Path, out: Path, contents: int, kinds: Sequence[s
     minutes = (time.monotonic() - started) / 60
     rated = read_rated(table, recipe.seed)
     samples = sampled(rated.clips, SamplerSpec.load(nano), out / "work")
-    rows = [rated.clips[int(i)] for i in samples.rows]
+    rows = [rated.clips[int(row)] for row in samples.rows]
     places = np.array([place for place, row in enumerate(rows) if row.split == "test"])
     labels = np.array([rows[place].mos for place in places])
     changed = np.array([kind_of[rows[place].path] in kinds for place in places])
@@ -113,7 +114,7 @@ def compare(train: Path, test: Path, out: Path, contents: int, kinds: Sequence[s
 
 
 def main() -> None:
-    """Compare and print."""
+    """Compare both models and print the result."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("train", type=Path)
     parser.add_argument("test", type=Path)
@@ -121,16 +122,16 @@ def main() -> None:
     parser.add_argument("--contents", type=int, default=32, help="contents to train on, each of another person")
     parser.add_argument("--kinds", nargs="+", default=SOFT, help="degradations that are punished twice as much")
     parser.add_argument("--json", action="store_true")
-    asked = parser.parse_args()
-    found = compare(asked.train, asked.test, asked.out, asked.contents, asked.kinds)
-    if asked.json:
-        print(json.dumps(found))
+    arguments = parser.parse_args()
+    report = compare(arguments.train, arguments.test, arguments.out, arguments.contents, arguments.kinds)
+    if arguments.json:
+        print(json.dumps(report))
         return
-    clips, adapter = found["clips"], found["adapter_bytes"] / 1e6
+    clips, adapter = report["clips"], report["adapter_bytes"] / 1e6
     print(f"trained on {clips['train']} clips, {clips['val']} for the uncertainty, {clips['test']} for test; {adapter:.2f} MB")
-    print(f"{found['minutes']:.1f} minutes; shipped weights {'untouched' if found['base_untouched'] else 'CHANGED'}")
-    print(f"| mean error, points | {found['changed']} clips of {', '.join(found['kinds'])} | the others |\n|---|---|---|")
-    for name, error in found["errors"].items():
+    print(f"{report['minutes']:.1f} minutes; shipped weights {'untouched' if report['base_untouched'] else 'CHANGED'}")
+    print(f"| mean error, points | {report['changed']} clips of {', '.join(report['kinds'])} | the others |\n|---|---|---|")
+    for name, error in report["errors"].items():
         print(f"| {name} | {error['changed']:.1f} | {error['kept']:.1f} |")
 
 

@@ -1,10 +1,11 @@
-"""What replay is worth: an adapter from few rated clips, of one kind of damage, by raters of another opinion.
+"""What replay is worth: tunes adapters from few rated clips of one kind of damage, with different shares of replayed clips.
 
     python -m tests.bench.replay TRAIN/labels.csv TEST/labels.csv OUT [--shares 0 0.5] [--people 10] [--replay 128] [--json]
 
-Both files are `fvq synth`'s, of different people; the shipped model was trained on TRAIN. The queue holds what is soft, of a
-few people of TRAIN, and its raters punish that twice as much; the base data is the rest of TRAIN, with its own labels, which
-contradict the raters on what is soft. The reference is what is not soft of TEST, the newly rated are what is soft there.
+Both files are made by `fvq synth`, of different people; the shipped model was trained on TRAIN. The queue holds soft clips of
+a few people of TRAIN, and softness is twice as bad to its raters as to the labels. The base data is the rest of TRAIN with
+its own labels, which contradict the raters on soft clips. Of TEST, the clips that are not soft are the reference set, and
+the soft ones are the newly rated clips.
 """
 
 from __future__ import annotations
@@ -24,22 +25,23 @@ from scorer.model.bases import SHIPPED
 from scorer.spec import SamplerSpec
 from tests.bench.opinion import RECIPE, SOFT, Rows, punished, scores
 from training.adapter import tune as tuning
-from training.adapter.replay import tune_from_queue, with_replay
+from training.adapter.replay import with_replay
+from training.data.degradations import VMAF_TRUSTED
 from training.data.labels import read_labels
 from training.data.rated import RatedClip, read_rated
 from training.data.samples import Samples
-from training.data.synth import VMAF_TRUSTED
 from training.evaluation.agreement import agreement
 from training.recipe import load_tune_recipe
+from training.run import tune_from_queue
 
 EACH = 4
-"""Rated clips of a person."""
+"""Rated clips of each person."""
 EVERY = 3
-"""Of TEST, one clip in so many."""
+"""Of TEST every third clip is used."""
 
 
 def write_table(table: Path, rows: Iterable[tuple[dict[str, Any], float, str]]) -> Path:
-    """(row of a labels file, label, split) as a table of rated clips."""
+    """Write a table of rated clips; returns its path. rows: (row of a labels file, label, split)."""
     with table.open("w", newline="") as file:
         writer = csv.writer(file)
         writer.writerow(["path", "mos", "split", "content"])
@@ -48,7 +50,7 @@ def write_table(table: Path, rows: Iterable[tuple[dict[str, Any], float, str]]) 
 
 
 def queue_of(rows: Rows, people: Sequence[str], seed: int) -> Rows:
-    """What is soft of some people, a few clips of each."""
+    """Soft clips of these people, `EACH` of each person, drawn at random."""
     rng = np.random.default_rng(seed)
     chosen = []
     for person in people:
@@ -58,7 +60,10 @@ def queue_of(rows: Rows, people: Sequence[str], seed: int) -> Rows:
 
 
 def compare(train: Path, test: Path, out: Path, shares: Sequence[float], people: int, replay: int) -> list[dict[str, Any]]:
-    """Train an adapter with each share; figures on the reference and on the newly rated, the shipped model's first."""
+    """Train an adapter with each share; returns the figures on the reference set and on the newly rated clips of each model.
+
+    The shipped model's figures come first. people: whose clips are in the queue. replay: largest number of replayed clips.
+    """
     recipe, nano = load_tune_recipe(RECIPE), SHIPPED["nano"]
     recipe = recipe.model_copy(update={"replay_clips": replay})
     out.mkdir(parents=True, exist_ok=True)
@@ -72,7 +77,7 @@ def compare(train: Path, test: Path, out: Path, shares: Sequence[float], people:
     queue = write_table(out / "rated.csv", new)
     old = write_table(out / "base.csv", [(row, row["mos"], "train") for row in base if row["person"] not in chosen])
     reference = read_rated(write_table(out / "reference.csv", [(row, row["mos"], "test") for row in kept])).clips
-    # All that any of the runs looks at, sampled once.
+    # The clips of all runs, sampled once.
     everything = [*with_replay(read_rated(queue), old, recipe).clips, *reference]
     samples = tuning.sampled(everything, SamplerSpec.load(nano), out / "work")
     where = {everything[row].path: place for place, row in enumerate(samples.rows)}
@@ -83,13 +88,13 @@ def compare(train: Path, test: Path, out: Path, shares: Sequence[float], people:
         return Samples({name: array[places] for name, array in samples.arrays.items()}, np.array(rows))
 
     def figures(model: Path, name: str, minutes: float) -> dict[str, Any]:
-        found: dict[str, Any] = {"model": name, "minutes": minutes}
+        row: dict[str, Any] = {"model": name, "minutes": minutes}
         for on, clips in (("reference", reference), ("rated", read_rated(queue).of("test"))):
             chosen = subset(clips)
-            taken = [clips[int(row)] for row in chosen.rows]
+            taken = [clips[int(place)] for place in chosen.rows]
             answers = scores(model, chosen, np.arange(len(taken)))
-            found[on] = agreement(answers, [clip.mos for clip in taken], [clip.content for clip in taken]) | {"n": len(taken)}
-        return found
+            row[on] = agreement(answers, [clip.mos for clip in taken], [clip.content for clip in taken]) | {"n": len(taken)}
+        return row
 
     rows = [figures(nano, "nano", 0.0)]
     with patch.object(tuning, "sampled", subset):
@@ -102,7 +107,7 @@ def compare(train: Path, test: Path, out: Path, shares: Sequence[float], people:
 
 
 def main() -> None:
-    """Compare and print."""
+    """Compare all shares and print the result."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("train", type=Path)
     parser.add_argument("test", type=Path)
@@ -111,12 +116,12 @@ def main() -> None:
     parser.add_argument("--people", type=int, default=10, help="whose clips were rated")
     parser.add_argument("--replay", type=int, default=128, help="different clips that are replayed")
     parser.add_argument("--json", action="store_true")
-    asked = parser.parse_args()
-    rows = compare(asked.train, asked.test, asked.out, asked.shares, asked.people, asked.replay)
-    if asked.json:
+    arguments = parser.parse_args()
+    rows = compare(arguments.train, arguments.test, arguments.out, arguments.shares, arguments.people, arguments.replay)
+    if arguments.json:
         print(json.dumps(rows))
         return
-    print(f"{EACH * asked.people} rated clips of {asked.people} people; {asked.replay} clips to replay")
+    print(f"{EACH * arguments.people} rated clips of {arguments.people} people; {arguments.replay} clips to replay")
     first = rows[0]
     print(
         f"| | reference ({first['reference']['n']}): SRCC | RMSE | MAE | newly rated ({first['rated']['n']}): SRCC | MAE | min |"

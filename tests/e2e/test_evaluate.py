@@ -1,4 +1,4 @@
-"""`fvq synth`, then `fvq evaluate` on what it made."""
+"""`fvq synth`, then `fvq evaluate` on its labels file."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from tests.support.harness import fvq
 def labels(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("synth")
     Image.fromarray(pictures.astronaut()).save(folder / "astronaut.png")
-    made = fvq("synth", str(folder / "data"), str(folder / "astronaut.png"), "--steps", "16", "--seconds", "0.6", seconds=200)
-    assert made.returncode == 0, made.stderr
+    done = fvq("synth", str(folder / "data"), str(folder / "astronaut.png"), "--steps", "16", "--seconds", "0.6", seconds=200)
+    assert done.returncode == 0, done.stderr
     return folder / "data" / "labels.csv"
 
 
-def test_the_shipped_model_beats_what_needs_no_network(labels: Path, tmp_path: Path) -> None:
+def test_the_shipped_model_beats_the_baselines_without_a_network(labels: Path, tmp_path: Path) -> None:
     plot = tmp_path / "scatter.png"
     done = fvq("evaluate", "nano", "--data", str(labels), "--json", "--plot", str(plot), seconds=200)
     assert done.returncode == 0, done.stderr
@@ -35,7 +35,7 @@ def test_the_shipped_model_beats_what_needs_no_network(labels: Path, tmp_path: P
     assert Image.open(plot).size[0] > 300
 
 
-def test_labels_that_are_not_there_are_named(tmp_path: Path) -> None:
+def test_a_missing_labels_file_is_named(tmp_path: Path) -> None:
     done = fvq("evaluate", "nano", "--data", str(tmp_path / "none.csv"))
     assert done.returncode == 1
     assert "none.csv" in done.stderr

@@ -14,13 +14,13 @@ import pytest
 from tests.support.harness import ROOT, fvq
 
 CRFS = (18, 26, 32, 38, 44)
-DEMO = ROOT / "deploy" / "demo" / "face.mp4"
+DEMO = ROOT / "examples" / "face.mp4"
 FACES = Path(os.environ.get("FVQ_FACES_DIR", ROOT.parent / "shared" / "data" / "faces"))
-"""Clean clips of people that the model was not trained on, where there are some: a folder with `dev/*.mp4` in it."""
+"""A folder with `dev/*.mp4`, clean clips of people that the model was not trained on; without it, their test is skipped."""
 
 
 def ladder_scores(clips: list[Path], folder: Path, seconds: float) -> dict[str, list[float]]:
-    """Scores of each clip's x264 ladder, best encode first, as `fvq score` gives them."""
+    """Name of a clip -> scores of its x264 ladder by `fvq score`, best encode first. seconds: used of each clip."""
     for clip in clips:
         for crf in CRFS:
             encode = ["-t", str(seconds), "-an", "-c:v", "libx264", "-preset", "veryfast", "-crf", str(crf)]
@@ -28,7 +28,7 @@ def ladder_scores(clips: list[Path], folder: Path, seconds: float) -> dict[str, 
             subprocess.run([imageio_ffmpeg.get_ffmpeg_exe(), "-v", "error", "-i", str(clip), *encode, str(out)], check=True)
     done = fvq("score", "--json", str(folder), seconds=280)
     assert done.returncode == 0, done.stderr
-    scores = {Path(one["file"]).name: one["score"] for one in map(json.loads, done.stdout.splitlines())}
+    scores = {Path(line["file"]).name: line["score"] for line in map(json.loads, done.stdout.splitlines())}
     return {clip.stem: [scores[f"{clip.stem}.{crf}.mp4"] for crf in CRFS] for clip in clips}
 
 

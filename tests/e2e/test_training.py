@@ -1,4 +1,4 @@
-"""`fvq synth`, `fvq train`, `fvq ablate`, `fvq evaluate`: the whole way from clean pictures to a model, a few steps of each."""
+"""`fvq synth`, `fvq train`, `fvq ablate`, `fvq evaluate`: from clean pictures to a model, with a few steps of training."""
 
 from __future__ import annotations
 
@@ -28,14 +28,14 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     ):
         image.save(folder / f"{name}.png")
     common = ["--seconds", "1.2", "--steps", "6"]
-    made = fvq(
+    done = fvq(
         "synth", str(folder / "train"), str(folder / "a.png"), str(folder / "b.png"), "--variants", "2", *common, seconds=200
     )
-    assert made.returncode == 0, made.stderr
-    made = fvq("synth", str(folder / "dev"), str(folder / "c.png"), *common, seconds=200)
-    assert made.returncode == 0, made.stderr
+    assert done.returncode == 0, done.stderr
+    done = fvq("synth", str(folder / "dev"), str(folder / "c.png"), *common, seconds=200)
+    assert done.returncode == 0, done.stderr
     recipe = yaml.safe_load((ROOT / "training/recipes/nano.yaml").read_text())
-    # So few steps learn something only without the noise.
+    # With the recipe's noise, so few steps would learn nothing.
     quiet = {"image_noise": 0.1, "statistics_noise": 0.1, "image_dropout": 0.0, "stream_dropout": 0.0}
     short = quiet | {"stage1_steps": 3, "stage2_steps": 10, "folds": 2}
     (folder / "recipe.yaml").write_text(yaml.safe_dump(recipe | short))
@@ -47,7 +47,7 @@ def arguments(folder: Path) -> list[str]:
     return ["--recipe", str(folder / "recipe.yaml"), *data]
 
 
-def test_a_killed_training_is_taken_up_and_its_model_scores(folder: Path) -> None:
+def test_a_killed_training_goes_on_and_its_model_scores(folder: Path) -> None:
     model = folder / "model"
     command = [FVQ, "train", *arguments(folder), "--out", str(model)]
     killed = subprocess.Popen(command, env=clean_environment(), stderr=subprocess.DEVNULL, start_new_session=True)
@@ -58,7 +58,7 @@ def test_a_killed_training_is_taken_up_and_its_model_scores(folder: Path) -> Non
     kept = rows.read_text().split()
     done = subprocess.run(command, env=clean_environment(), capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr
-    assert rows.read_text().split()[: len(kept)] == kept, "what was sampled before the kill is not sampled again"
+    assert rows.read_text().split()[: len(kept)] == kept, "clips that were sampled before the kill are not sampled again"
     assert len(set(rows.read_text().split())) == 28
     assert {"srcc", "version"} <= set(json.loads(done.stdout))
     for name in ("README.md", "metrics.json", "sampler.json", "model.safetensors", "work/curve.csv"):
@@ -68,18 +68,19 @@ def test_a_killed_training_is_taken_up_and_its_model_scores(folder: Path) -> Non
     assert report.returncode == 0, report.stderr
     served = json.loads(report.stdout)["methods"][f"model@{json.loads(done.stdout)['version']}"]
     trained = json.loads((model / "metrics.json").read_text())
-    # Serving is the same sampler and the same network as training.
+    # Serving uses the same sampler and the same network as training.
     assert served["mae"] == pytest.approx(trained["mae"], abs=0.02)
 
     ablation = fvq("ablate", *arguments(folder), "--work", str(model / "work"), "--seeds", "1", "--json", seconds=200)
     assert ablation.returncode == 0, ablation.stderr
     table = json.loads(ablation.stdout)
     assert {"everything", "without faces", "without the language model", "half of the people"} <= set(table)
-    rest = [row["rmse"] for name, row in table.items() if name != "a quarter of the people"]  # here as many as half of them
+    # Of two people a quarter is one person, the same as half of them.
+    rest = [row["rmse"] for name, row in table.items() if name != "a quarter of the people"]
     assert len(set(rest)) == len(rest), "every row is another model"
 
 
-def test_a_recipe_that_is_wrong_names_file_and_key(folder: Path, tmp_path: Path) -> None:
+def test_a_wrong_key_in_a_recipe_is_named_with_its_file(folder: Path, tmp_path: Path) -> None:
     wrong = tmp_path / "wrong.yaml"
     wrong.write_text((folder / "recipe.yaml").read_text() + "learning_rat: 1\n")
     done = fvq("train", "--recipe", str(wrong), *arguments(folder)[2:], "--out", str(tmp_path / "model"))

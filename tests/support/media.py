@@ -1,6 +1,6 @@
 """Media fixtures, made by ffmpeg when a test asks for them; none is stored.
 
-By hand: `python -m tests.support.media FOLDER` writes one of each into a folder.
+python -m tests.support.media FOLDER        # writes one of each into a folder, to look at
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 
 def ffmpeg(*arguments: str | Path, data: bytes | None = None) -> None:
-    """Run ffmpeg; raises with its own words where it fails."""
+    """Run ffmpeg, with `data` on its stdin; raises RuntimeError with its stderr where it fails."""
     command = [imageio_ffmpeg.get_ffmpeg_exe(), "-v", "error", "-y", *map(str, arguments)]
     done = subprocess.run(command, input=data, capture_output=True, check=False)
     if done.returncode:
@@ -32,7 +32,7 @@ def face_picture(side: int = 512) -> NDArray[np.uint8]:
 
 
 def face_frames(width: int, height: int, seconds: float, fps: float) -> list[NDArray[np.uint8]]:
-    """RGB frames of the face under a slowly moving camera."""
+    """(height, width, 3) RGB frames of the face, filmed by a slowly moving camera."""
     zoom = 1.15 * max(width, height) / 512
     frames = []
     for i in range(max(1, round(seconds * fps))):
@@ -75,7 +75,7 @@ def make_clip(
 
 
 def make_odd_file(folder: Path, name: str) -> Path:
-    """One file of the zoo of `ODD_FILES`, each named after what is special about it."""
+    """A file of `ODD_FILES`, made in `folder` unless it is there. Its name says what is odd about it."""
     path = folder / name
     if path.exists():
         return path
@@ -90,7 +90,7 @@ def _truncated(path: Path) -> None:
 
 
 def _headless(path: Path) -> None:
-    # An mp4 without its index, which stands at the end: an upload that was cut off.
+    # An mp4 without its index, which is at the end of the file: an upload that was cut off.
     whole = make_clip(path.with_suffix(".whole.mp4"))
     data = whole.read_bytes()
     path.write_bytes(data[: len(data) // 2])
@@ -111,7 +111,7 @@ def _rotated(path: Path) -> None:
 
 
 def _variable(path: Path) -> None:
-    # Ten frames in the first half second, then one that stands for three and a half.
+    # Ten frames in the first half second, then one frame that lasts three and a half seconds.
     source = "testsrc2=size=160x120:rate=20"
     choose = "select='lt(n,10)+eq(n,79)'"
     ffmpeg("-f", "lavfi", "-t", "4", "-i", source, "-vf", choose, "-fps_mode", "vfr", "-pix_fmt", "yuv420p", path)
@@ -145,12 +145,12 @@ ODD_FILES = {
     "fragmented.mp4": _encoded("-pix_fmt", "yuv420p", "-movflags", "+frag_keyframe+empty_moov", seconds=3),
     "sparse-keys.ts": _encoded("-c:v", "libx264", "-pix_fmt", "yuv420p", "-g", "500", "-x264-params", "scenecut=0", seconds=6),
 }
-"""Maker of each odd file, by name."""
+"""Name of an odd file -> the function that makes it."""
 
 
 if __name__ == "__main__":
     target = Path(sys.argv[1])
     target.mkdir(parents=True, exist_ok=True)
-    for each in ODD_FILES:
-        make_odd_file(target, each)
+    for name in ODD_FILES:
+        make_odd_file(target, name)
     make_clip(target / "face.mp4", 640, 360, 4, kind="face")

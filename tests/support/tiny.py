@@ -1,4 +1,4 @@
-"""The real classes of large bases, scaled down: directories as a hub has them, with fresh weights, a few hundred kB each."""
+"""The real classes of large bases, scaled down: directories as on a hub, with random weights, a few hundred kB each."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from transformers import (
 from scorer.model.bases import Base
 from scorer.model.prompt import small_tokenizer
 
-# More threads cost more than they bring at this size.
+# Networks of this size are slower with more threads.
 torch.set_num_threads(1)
 
 SMALL = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4}
@@ -31,10 +31,10 @@ TARGETS = r"(vision_model\..*\.(q_proj|v_proj|fc1)|language_model\..*\.(q_proj|v
 
 
 def internvl(folder: Path, text: type = Qwen2Config, seed: int = 0, tie: bool = False) -> str:
-    """InternVL with 4x4 patches an image, 4 tokens after its pixel shuffle, and the small tokenizer."""
+    """InternVL with 4x4 patches in an image, 4 tokens after its pixel shuffle, and the small tokenizer; returns its directory."""
     torch.manual_seed(seed)
     tokenizer = small_tokenizer()
-    # Weights ten times as large as usual: a language model that has learned nothing would hardly listen to its input.
+    # Weights ten times as large as usual: with the usual ones, an untrained language model's output hardly depends on its input.
     shape = {**SMALL, "intermediate_size": 48, "num_key_value_heads": 2, "head_dim": 8, "initializer_range": 0.2}
     language = text(**shape, vocab_size=len(tokenizer) + 3, tie_word_embeddings=tie)
     vision = InternVLVisionConfig(
@@ -47,20 +47,20 @@ def internvl(folder: Path, text: type = Qwen2Config, seed: int = 0, tie: bool = 
 
 
 def videomae(folder: Path) -> str:
-    """VideoMAE for 16 frames of 32x32."""
+    """VideoMAE for 16 frames of 32x32; returns its directory."""
     VideoMAEModel(VideoMAEConfig(**SMALL, intermediate_size=48, image_size=32, num_frames=16)).save_pretrained(folder)
     return str(folder)
 
 
 def vjepa2(folder: Path) -> str:
-    """V-JEPA 2 for frames of 32x32."""
+    """V-JEPA 2 for frames of 32x32; returns its directory."""
     predictor = {"pred_hidden_size": 16, "pred_num_attention_heads": 4, "pred_num_hidden_layers": 1}
     VJEPA2Model(VJEPA2Config(**SMALL, crop_size=32, frames_per_clip=16, **predictor)).save_pretrained(folder)
     return str(folder)
 
 
 def face(folder: Path) -> str:
-    """A timm network for 32x32 crops as a hub has it: 16 patches and a class token, 32 numbers each."""
+    """A timm network for 32x32 crops: 16 patches and a class token, 32 numbers each; returns its directory, as on a hub."""
     architecture, size = "vit_tiny_patch16_224", {"img_size": 32, "patch_size": 8, "embed_dim": 32, "depth": 2, "num_heads": 2}
     config = {
         "architecture": architecture,
@@ -76,7 +76,7 @@ def face(folder: Path) -> str:
 
 
 def bases(folder: Path) -> dict[str, Base]:
-    """Two bases of different classes, by the names of their language models."""
+    """Name of the language model -> a base; the two bases are of different classes."""
     torch.manual_seed(0)
     encoder = face(folder / "face")
     return {

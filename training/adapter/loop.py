@@ -1,7 +1,8 @@
-"""The training loop of one stage: order of the data, schedule, steps, checkpoints, curve.
+"""The training loop of one stage: order of the clips, learning rate, curve, checkpoints, steps.
 
-Everything that a step depends on besides weights and optimizer is a function of its number: which clips it sees, its
-learning rate, its random numbers. A run that was killed therefore goes on from its checkpoint as if nothing had been.
+Besides weights and optimizer, everything that a step depends on is a function of its number: which clips it sees, its
+learning rate, its random numbers. So a killed run that goes on from its checkpoint ends with the same weights as one that
+was never killed.
 """
 
 from __future__ import annotations
@@ -34,18 +35,18 @@ CURVE_FIELDS = ("stage", "step", "learning_rate", "loss")
 
 @dataclass(frozen=True)
 class Order:
-    """The order in which a stage sees its clips: one shuffle after the other, without end.
+    """The order in which a stage sees its clips: an endless row of shuffles.
 
-    Each shuffle has every clip once, and as many of the replayed, another choice each time, as their share asks for.
+    Each shuffle has every training clip once, and as many replayed clips as `share` asks for, drawn again for each shuffle.
     """
 
     count: int
-    """Clips that there are, without the replayed."""
+    """Number of training clips, without the replayed ones; their places are 0 to count - 1."""
     seed: int
     replay: int = 0
-    """Clips that are replayed; their places come after the others."""
+    """Number of replayed clips; their places come after those of the training clips."""
     share: float = 0.0
-    """Of the replayed in a shuffle, 0 to below 1."""
+    """Share of the replayed clips in a shuffle, 0 to below 1."""
 
     @property
     def length(self) -> int:
@@ -53,22 +54,22 @@ class Order:
         return self.count + (round(self.count * self.share / (1 - self.share)) if self.replay else 0)
 
     def places(self, first: int, count: int) -> NDArray[np.int64]:
-        """Which clips are at so many places of the order, from `first` on."""
-        wanted = np.arange(first, first + count)
-        shuffles = {epoch: self._shuffle(epoch) for epoch in np.unique(wanted // self.length)}
-        return np.array([shuffles[place // self.length][place % self.length] for place in wanted], np.int64)
+        """The places of `count` clips of the order, from its `first` (0 upwards) on."""
+        numbers = np.arange(first, first + count)
+        shuffles = {epoch: self._shuffle(epoch) for epoch in np.unique(numbers // self.length)}
+        return np.array([shuffles[number // self.length][number % self.length] for number in numbers], np.int64)
 
     def _shuffle(self, epoch: int) -> NDArray[np.int64]:
         rng = np.random.default_rng([self.seed, epoch])
         if not self.replay:
             return rng.permutation(self.count)
-        # Where there are fewer than are asked for, each comes more than once.
+        # Where there are fewer replayed clips than the share asks for, each comes more than once.
         replayed = self.count + np.resize(rng.permutation(self.replay), self.length - self.count)
         return rng.permutation(np.concatenate([np.arange(self.count), replayed]))
 
 
 def learning_rate(stage: StagePart, step: int, total: int) -> float:
-    """Of a step (0 to total - 1): linear warm-up, then a cosine towards zero."""
+    """The learning rate of a step (0 to total - 1): linear warm-up, then a cosine towards zero."""
     warm = round(stage.warmup * total)
     if step < warm:
         return stage.learning_rate * (step + 1) / warm
@@ -76,18 +77,18 @@ def learning_rate(stage: StagePart, step: int, total: int) -> float:
 
 
 def steps_of(stage: StagePart, clips: int) -> int:
-    """Steps in a stage, at least one."""
+    """Number of steps in a stage, at least one. clips: in an epoch."""
     return max(1, math.ceil(stage.epochs * clips / stage.batch_size))
 
 
 class Curve:
-    """The loss of every step, in a CSV that a resumed run continues."""
+    """The loss of every step, in a CSV; a run that goes on after a kill appends to it."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
 
     def cut(self, stage: int, step: int) -> None:
-        """Forget what came after a checkpoint; the file is made where there is none."""
+        """Remove the rows after a checkpoint's stage and step; creates the file where there is none."""
         rows: list[list[str]] = []
         if self.path.exists():
             with self.path.open(newline="") as file:
@@ -96,16 +97,16 @@ class Curve:
             csv.writer(file).writerows([CURVE_FIELDS, *rows])
 
     def add(self, stage: int, step: int, rate: float, loss: float) -> None:
-        """Append a step, counted from 1."""
+        """Append a row. step: counted from 1."""
         with self.path.open("a", newline="") as file:
             csv.writer(file).writerow([stage, step, f"{rate:.4g}", f"{loss:.6g}"])
 
     def plot(self, picture: Path) -> None:
-        """Draw both stages, each step and the mean over a twentieth of the stage."""
+        """Draw both stages: the loss of each step, and its running mean over a twentieth of the stage."""
         with self.path.open(newline="") as file:
             rows = list(csv.DictReader(file))
         figure = Figure(figsize=(10, 4), layout="constrained")
-        labels = ("text loss", "L1 in levels, and what is beside it")
+        labels = ("text loss", "L1 in levels, plus the weighted losses of text and uncertainty")
         for axes, stage, label in zip(figure.subplots(1, 2), "12", labels, strict=True):
             loss = np.array([float(row["loss"]) for row in rows if row["stage"] == stage])
             axes.plot(np.arange(1, len(loss) + 1), loss, color="#1f3a5f", alpha=0.3, linewidth=0.8)
@@ -118,45 +119,52 @@ class Curve:
 
 @dataclass
 class Checkpoint:
-    """What a run needs to go on: stage (1 or 2), steps of it that are done, weights and optimizer."""
+    """What a killed run needs to go on."""
 
     stage: int
+    """1 or 2."""
     step: int
+    """Steps of the stage that are done."""
     weights: dict[str, Tensor]
     optimizer: dict[str, Any]
     key: str
-    """What the run depends on; a checkpoint of another is refused."""
+    """Hash of recipe, data and base; a checkpoint with another key is refused."""
 
     def save(self, path: Path) -> None:
-        """Write it in one piece: a kill leaves the one before."""
+        """Replace the file in one step, so that a kill during the writing leaves the checkpoint before."""
         part = path.with_suffix(".part")
         torch.save(vars(self), part)
         os.replace(part, path)
 
     @classmethod
     def load(cls, path: Path, key: str) -> Checkpoint | None:
-        """The checkpoint, None where there is none; ValueError where it belongs to another recipe or other data."""
+        """The checkpoint, None where there is none; raises ValueError where it has another key."""
         if not path.exists():
             return None
-        found = cls(**torch.load(path, map_location="cpu", weights_only=True))
-        if found.key != key:
+        checkpoint = cls(**torch.load(path, map_location="cpu", weights_only=True))
+        if checkpoint.key != key:
             raise ValueError(f"{path} is of another recipe, other data or another base: choose another --out, or remove it")
-        return found
+        return checkpoint
 
 
 @dataclass
 class Stage:
-    """One stage of a run. part: its recipe; number: 1 or 2; order: of its clips; clips_per_device: at once."""
+    """One stage of a run."""
 
     number: int
+    """1 or 2."""
     part: StagePart
+    """Its part of the recipe."""
     order: Order
+    """The order of its clips."""
     clips_per_device: int
+    """Clips that go through a device at once."""
     checkpoint_steps: int
+    """Steps between checkpoints."""
 
     @property
     def total(self) -> int:
-        """Its steps."""
+        """Number of its steps."""
         return steps_of(self.part, self.order.length)
 
 
@@ -169,11 +177,11 @@ def run_stage(
     done: Checkpoint | None,
     keep: Callable[[int, dict[str, Any]], None],
 ) -> None:
-    """Train the parameters that require gradients; `model` is left with the result.
+    """Train those parameters of `model` that require gradients, in place.
 
-    loss_of: (model, places of clips) -> mean loss. done: the checkpoint of this stage to go on from. keep: (steps done,
-    state of the optimizer), called every so many steps and at the end, in the main process. Raises ValueError where the
-    batch cannot be divided among the processes.
+    loss_of: (model, places of clips) -> their mean loss. done: the checkpoint of this stage to go on from, or None. keep:
+    called with (steps done, state of the optimizer) every `checkpoint_steps` and at the end, only in the main process.
+    Raises ValueError where the batch cannot be divided among the processes.
     """
     processes, rank = accelerator.num_processes, accelerator.process_index
     if stage.part.batch_size % processes:
@@ -196,7 +204,7 @@ def run_stage(
         for group in optimizer.param_groups:
             group["lr"] = rate
         places = stage.order.places(step * stage.part.batch_size, stage.part.batch_size)[rank::processes]
-        # Dropout's random numbers belong to the step and the process, not to what came before.
+        # Dropout's random numbers depend on step and process only, so that they are the same after a kill.
         torch.manual_seed(int(np.random.SeedSequence([stage.order.seed, stage.number, step, rank]).generate_state(1)[0]))
         loss = _backward(accelerator, parallel, places, stage.clips_per_device, loss_of)
         nn.utils.clip_grad_norm_(parameters, CLIP_NORM)
@@ -210,14 +218,14 @@ def run_stage(
 
 
 def _parallel(accelerator: Accelerator, model: nn.Module) -> nn.Module:
-    """The model with its gradients exchanged among the processes, for what is trainable in this stage.
+    """The model, wrapped so that the processes exchange the gradients of the parameters that this stage trains.
 
-    Not accelerate's `prepare`: it changes the model's forward, and does not change it back for the next stage.
+    Accelerate's `prepare` is not used: it changes the model's forward, and does not change it back for the next stage.
     """
     if not accelerator.use_distributed:
         return model
     devices = [accelerator.local_process_index] if accelerator.device.type == "cuda" else None
-    # The tokens for absent images are in the projectors of streams that are never absent, too.
+    # Every projector has a token for absent images, also where a stream is never absent: that token then gets no gradient.
     return DistributedDataParallel(model, device_ids=devices, find_unused_parameters=True)
 
 
@@ -228,11 +236,11 @@ def _backward(
     at_once: int,
     loss_of: Callable[[nn.Module, NDArray[np.int64]], Tensor],
 ) -> Tensor:
-    """Gradients of the mean loss over the places, a few at a time; returns that loss, detached."""
+    """Add up the gradients of the mean loss over the places, `at_once` clips at a time; returns that loss, detached."""
     parts: Sequence[NDArray[np.int64]] = np.array_split(places, math.ceil(len(places) / at_once))
     total = torch.zeros((), device=accelerator.device)
     for number, part in enumerate(parts, start=1):
-        # Gradients are exchanged once a step, with the last part.
+        # The processes exchange gradients once in a step, with its last part.
         with nullcontext() if number == len(parts) else accelerator.no_sync(model):
             with accelerator.autocast():
                 loss = loss_of(model, part) * (len(part) / len(places))

@@ -1,9 +1,10 @@
-"""Rated clips of the queue, mixed with what the base was trained on, so that the old is not forgotten.
+"""Prepares training from the queue: freezes the ratings of a run, and mixes in clips that the base was trained on.
 
     fvq train --from-queue --recipe training/recipes/nano_adapter.yaml --out MODEL [--data BASE/labels.csv]
 
-The ratings are frozen in MODEL/work/rated.csv when the run begins, with the split of each clip: a run that goes on after a
-kill sees the same, and `fvq promote` judges by the contents that were not trained on. `work` is not published.
+Without replayed clips an adapter forgets what the base knows. The ratings are written to MODEL/work/rated.csv when the run
+starts, with the split of each clip: a run that goes on after a kill reads the same ratings, and `fvq promote` judges by the
+contents that were not trained on. The folder `work` is not published.
 """
 
 from __future__ import annotations
@@ -12,25 +13,24 @@ import csv
 import os
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-from tqdm import tqdm
 
 from training.data.rated import FEWEST, REPLAY, RatedClip, RatedSet, read_rated
 from training.recipe import TuneRecipe
 
 FEWEST_RATED = 8
-"""Rated clips that an adapter is trained from; fewer teach it the clips, not the opinion."""
+"""Rated clips that an adapter needs at least; from fewer it learns the clips, not the raters' opinion."""
 
 FROZEN = Path("work/rated.csv")
-"""The ratings of a run, in its folder."""
+"""The frozen ratings, in the folder of the run."""
 
 
 def with_replay(rated: RatedSet, source: Path, recipe: TuneRecipe) -> RatedSet:
-    """The rated clips, and the recipe's number of training clips of `source` beside them, of as many contents as it has.
+    """The rated clips, and after them `recipe.replay_clips` training clips of `source`, of as many contents as possible.
 
-    Contents that the rated clips are judged by are left out. Raises ValueError where nothing is left to replay.
+    source: what the base was trained on, as `read_rated` takes it. Contents that are in the val or test split of the rated
+    clips are left out. Raises ValueError where nothing is left to replay.
     """
     if not recipe.replay_share:
         return rated
@@ -43,7 +43,7 @@ def with_replay(rated: RatedSet, source: Path, recipe: TuneRecipe) -> RatedSet:
             by_content.setdefault(clip.content, []).append(clip)
     # The first of every content, then the second of every content, and so on.
     ordered = sorted(
-        ((number, clip) for clips in by_content.values() for number, clip in enumerate(clips)), key=lambda one: one[0]
+        ((number, clip) for clips in by_content.values() for number, clip in enumerate(clips)), key=lambda numbered: numbered[0]
     )
     if not ordered:
         raise ValueError(f"{source}: no clips of its split train to replay.\n{base.report()}")
@@ -51,28 +51,11 @@ def with_replay(rated: RatedSet, source: Path, recipe: TuneRecipe) -> RatedSet:
     return RatedSet([*rated.clips, *replayed], [*rated.dropped, *base.dropped])
 
 
-def tune_from_queue(recipe: TuneRecipe, rated: Path, replay: Path | None, out: Path) -> dict[str, Any]:
-    """Tune an adapter on rated clips of the queue; returns the metrics.
-
-    rated: the export of the ratings: path, stream_id, mos, ci. replay: what the base was trained on, as
-    `training.data.rated.read_rated` takes it; None: nothing is replayed. Raises ValueError where the ratings are too few.
-    """
-    from training.adapter.tune import tune
-
-    frozen = out / FROZEN
-    if frozen.exists():
-        tqdm.write(f"{frozen}: the ratings of this run as it began; another --out takes those of now")
-    else:
-        freeze(rated, frozen, recipe.seed)
-    if replay is None or not recipe.replay_share:
-        tqdm.write("nothing is replayed: what the base knows may fade (--data names the base's data, replay_share how much)")
-    return tune(recipe, frozen, out, replay)
-
-
 def freeze(source: Path, table: Path, seed: int) -> RatedSet:
-    """Write the usable rows of the ratings to a table with absolute paths and splits.
+    """Write the usable rows of the ratings `source` to `table`, with absolute paths and splits; returns them.
 
-    Raises ValueError that says what is missing where they are too few to train on and to judge by.
+    seed: decides the split of each content. Raises ValueError that says what is missing where the ratings are too few to
+    train on and to judge by.
     """
     rated = read_rated(source, seed)
     contents, tested = {clip.content for clip in rated.clips}, len(rated.of("test"))

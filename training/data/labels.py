@@ -1,43 +1,26 @@
-"""Labels files, and labelled clips as the frozen encoders' outputs: with those cached, the rest trains in minutes on a CPU."""
+"""Labels files: the rows that `fvq synth` writes beside its segments."""
 
 from __future__ import annotations
 
 import csv
 import hashlib
-import os
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import torch
-from safetensors.torch import load_file, save_file
-from torch import Tensor
-from tqdm import tqdm
-
-from scorer.model.modeling import FVQRater
-from training.data.samples import Samples
-
-CACHED = ("frames", "portrait", "portrait_mask", "faces", "faces_mask")
-"""Streams whose encoder is frozen."""
-
-ENCODE_BATCH = 8
-
 
 def read_labels(labels: Path) -> list[dict[str, Any]]:
-    """Rows of a labels file (`path,content,kind,step,mos,...`), with `path` made absolute and numbers parsed.
+    """Rows of a labels file (`path,content,kind,step,mos,...`), with paths relative to the file resolved and numbers parsed.
 
-    `person` is the content where the file does not say who it is: data is split by person. Raises ValueError that
-    names the file and the line where a column is missing or a number is wrong.
+    `person`, by which data is split, is the content where the file has no such column. Raises ValueError that names the
+    file and the line where a column is missing or a number is wrong.
     """
     rows: list[dict[str, Any]] = []
     with labels.open(newline="") as file:
         for number, row in enumerate(csv.DictReader(file), start=2):
             try:
                 name = f"{row['content']}.reference.mkv" if row["kind"] == "reference" else row["path"]
-                made = {"path": labels.parent / name, "mos": float(row["mos"]), "step": int(row["step"])}
-                rows.append({"person": row["content"]} | row | made)
+                parsed = {"path": labels.parent / name, "mos": float(row["mos"]), "step": int(row["step"])}
+                rows.append({"person": row["content"]} | row | parsed)
             except (KeyError, ValueError) as error:
                 raise ValueError(f"{labels}, line {number}: {error!r}; needed are path, content, kind, step, mos") from error
             if not 0 <= rows[-1]["mos"] <= 100:
@@ -47,69 +30,6 @@ def read_labels(labels: Path) -> list[dict[str, Any]]:
     return rows
 
 
-@dataclass
-class Features:
-    """Encoded clips. tensors: stream name -> (N, ...) tensor; row: (N,) which label row each belongs to."""
-
-    tensors: dict[str, Tensor]
-    row: Tensor
-
-    def __len__(self) -> int:
-        return len(self.row)
-
-    def take(self, index: Tensor) -> dict[str, Tensor]:
-        """The tensors at those places."""
-        return {name: tensor[index] for name, tensor in self.tensors.items()}
-
-
-def encode(network: FVQRater, samples: Samples, kept: Path) -> Features:
-    """The samples through the network's frozen encoders.
-
-    The temporal clip and the statistics are kept as they were sampled, because their part of the network trains on. kept:
-    folder for the encoders' outputs, which are the dear part, under the vision encoder's fingerprint.
-    """
-    file = kept / f"encoded-{_fingerprint(network)}.safetensors"
-    if not file.exists():
-        part = file.with_suffix(".part")
-        save_file(_encoded(network, samples), part)
-        os.replace(part, file)
-    tensors = load_file(file) | {name: torch.from_numpy(np.array(samples.arrays[name])) for name in ("clip", "statistics")}
-    return Features(tensors, torch.from_numpy(samples.rows))
-
-
-@torch.no_grad()
-def _encoded(network: FVQRater, samples: Samples) -> dict[str, Tensor]:
-    network.eval()
-    parts: dict[str, list[Tensor]] = {}
-    for start in tqdm(range(0, len(samples), ENCODE_BATCH), desc="encoding", disable=None):
-        batch = samples.batch(np.arange(start, min(start + ENCODE_BATCH, len(samples))))
-        encoded = network.encode(batch, {name: torch.empty(0) for name in ("motion", "statistics")})
-        for name in CACHED:
-            if name in encoded:
-                parts.setdefault(name, []).append(encoded[name])
-    return {name: torch.cat(values).contiguous() for name, values in parts.items()}
-
-
-def _fingerprint(network: FVQRater) -> str:
-    digest = hashlib.sha256()
-    for name, tensor in network.vision_model.state_dict().items():
-        digest.update(name.encode() + tensor.numpy().tobytes())
-    return digest.hexdigest()[:12]
-
-
-def balanced_batches(
-    contents: Sequence[str], index: np.ndarray[Any, Any], rng: np.random.Generator, groups: int, each: int
-) -> Iterator[Tensor]:
-    """Endless batches of places: `each` clips of each of `groups` contents.
-
-    contents: content of every place. index: the places to draw from.
-    """
-    by_content: dict[str, list[int]] = {}
-    for place in index:
-        by_content.setdefault(contents[place], []).append(int(place))
-    names = sorted(by_content)
-    while True:
-        chosen = rng.choice(names, min(groups, len(names)), replace=False)
-        yield torch.tensor(
-            [int(p) for name in chosen for p in rng.choice(by_content[name], min(each, len(by_content[name])), replace=False)]
-        )
+def fingerprint(labels: Path) -> str:
+    """Short hash of a labels file; metrics and cards name the data by it."""
+    return hashlib.sha256(labels.read_bytes()).hexdigest()[:12]

@@ -1,8 +1,8 @@
 """Rated clips from the sets that people publish and from our own queue, as one type of row.
 
-Every reader checks what it reads and reports what it drops: nothing that is missing, damaged, doubled or rated outside
-the scale gets into training, and nothing is dropped in silence. No content is in two splits, because segments of one
-person resemble each other more than their ratings do.
+Every reader checks what it reads and reports what it drops: no clip that is missing, damaged, there twice or rated outside
+the scale gets into training, and none is dropped in silence. No content is in two splits, because a model that knows a
+person's other segments would be judged on what it was trained on.
 """
 
 from __future__ import annotations
@@ -25,13 +25,13 @@ from scorer.sampling.decode import open_video
 
 SPLITS = ("train", "val", "test")
 SHARES = (0.80, 0.05, 0.15)
-"""Of the contents, as FVQ-20K is divided."""
+"""Shares of the contents in the three splits, as in FVQ-20K."""
 
 FEWEST = 5
-"""Clips of a split that figures are made of: the logistic alone has four parameters."""
+"""Clips that a split must have for figures: the logistic alone has four parameters."""
 
 REPLAY = "replay"
-"""The split of clips that are only there so that what was learned before is not forgotten; no reader names it."""
+"""The split of replayed clips, which keep a model from forgetting what it learned before; no file can name this split."""
 
 SPLIT_NAMES = {
     "train": "train",
@@ -45,32 +45,32 @@ SPLIT_NAMES = {
 
 PATH_COLUMNS = ("path", "clip_uri", "video", "name")
 CONTENT_COLUMNS = ("person", "content", "stream_id")
-"""What a clip shows, the most telling first; without any of them each file is a content of its own."""
+"""Columns that say what a clip shows; the first of them that a table has is used. Without any, each file is a content."""
 
 HEAD_BYTES = 1 << 20
-"""Two files of one size with the same first bytes are the same clip."""
+"""Files of the same size are the same clip where their first `HEAD_BYTES` are equal."""
 
 VIDEO_ENDINGS = (".mp4", ".mkv", ".webm", ".mov", ".avi", ".y4m", ".ts")
 
 
 @dataclass(frozen=True)
 class RatedClip:
-    """A clip and what people think of it."""
+    """A clip and its rating."""
 
     path: Path
     mos: float
     """Mean opinion score, 0-100."""
     content: str
-    """Whom or what it shows; clips of one content are in one split."""
+    """The person or scene that it shows; all clips of one content are in one split."""
     split: str
     """One of `SPLITS`, or `REPLAY`."""
     ci: float | None = None
-    """Half the width of the MOS's 95 % interval, points, where the set names it."""
+    """Half the width of the MOS's 95 % interval, points; None where the set does not name it."""
 
 
 @dataclass(frozen=True)
 class Dropped:
-    """A row that was left out: where it is (file and line or name), and why."""
+    """A row that was left out: where it stands (file and line, or file and name), and why."""
 
     where: str
     reason: str
@@ -78,7 +78,7 @@ class Dropped:
 
 @dataclass(frozen=True)
 class RatedSet:
-    """What a reader found."""
+    """The clips that a reader read, and the rows that it dropped."""
 
     clips: list[RatedClip]
     dropped: list[Dropped] = field(default_factory=list)
@@ -92,15 +92,15 @@ class RatedSet:
         counts = ", ".join(f"{len(self.of(split))} {split}" for split in (*SPLITS, REPLAY) if split in SPLITS or self.of(split))
         lines = [f"{len(self.clips)} clips of {len({clip.content for clip in self.clips})} contents: {counts}"]
         by_reason: dict[str, list[str]] = {}
-        for one in self.dropped:
-            by_reason.setdefault(one.reason, []).append(one.where)
+        for row in self.dropped:
+            by_reason.setdefault(row.reason, []).append(row.where)
         lines += [f"dropped {len(places)}: {reason} ({places[0]}, ...)" for reason, places in by_reason.items()]
         return "\n".join(lines)
 
 
 @dataclass(frozen=True)
 class _Claim:
-    """A row as it was written, not checked yet."""
+    """A row as the source has it, not checked yet."""
 
     where: str
     path: Path
@@ -111,10 +111,10 @@ class _Claim:
 
 
 def read_rated(source: Path, seed: int = 0) -> RatedSet:
-    """The rated clips of a source: a folder as FVQ-20K or CFVQA have it, or a table as `read_table` takes it.
+    """The rated clips of a source: a folder like FVQ-20K or CFVQA, or a CSV as `_table_claims` reads it.
 
     seed: decides which content goes to which split where the source does not say. Raises ValueError where the source is
-    none of these, or nothing of it is left.
+    none of these, or no clip of it is usable.
     """
     if source.is_file():
         claims = list(_table_claims(source))
@@ -127,14 +127,14 @@ def read_rated(source: Path, seed: int = 0) -> RatedSet:
             f"{source}: no rated clips; expected a CSV with path and mos, a folder with train/labels.txt and train/videos "
             "(FVQ-20K), or one with MOS.mat (CFVQA)"
         )
-    found = _checked(claims, seed)
-    if not found.clips:
-        raise ValueError(f"{source}: no clip is left.\n{found.report()}")
-    return found
+    rated = _checked(claims, seed)
+    if not rated.clips:
+        raise ValueError(f"{source}: no clip is left.\n{rated.report()}")
+    return rated
 
 
 def _fvq20k_claims(folder: Path) -> Iterator[_Claim]:
-    """FVQ-20K (Wu et al., ACM MM 2025): `train|val|test/labels.txt` with a name and a MOS a line, and `videos/`."""
+    """FVQ-20K (Wu et al., ACM MM 2025): `labels.txt` in `train`, `val`, `test` with a name and a MOS in a line, and `videos/`."""
     for split in SPLITS:
         labels = folder / split / "labels.txt"
         if not labels.is_file():
@@ -149,9 +149,9 @@ def _fvq20k_claims(folder: Path) -> Iterator[_Claim]:
 
 
 def _cfvqa_claims(folder: Path) -> Iterator[_Claim]:
-    """CFVQA (Li et al., 2023): `MOS.mat` with a name and a MOS a row; names are `<content>_<codec>_<qp>`.
+    """CFVQA (Li et al., 2023): `MOS.mat` with a name and a MOS in a row; names are `<content>_<codec>_<qp>`.
 
-    The set holds raw planes, which do not say their own size: they have to be put into a container first.
+    The set holds raw planes, in files that do not say the size of the picture: they must be put into a container first.
     """
     where = folder / "MOS.mat"
     try:
@@ -167,7 +167,7 @@ def _cfvqa_claims(folder: Path) -> Iterator[_Claim]:
 def _table_claims(table: Path) -> Iterator[_Claim]:
     """A CSV with a header: `path,mos[,split][,content][,ci]`.
 
-    The export of the rated queue is one, with clip_uri, stream_id, mos and ci. Paths are relative to the table. Raises
+    The export of the rated queue is such a table, with clip_uri, stream_id, mos and ci. Paths are relative to the table. Raises
     ValueError where a column is missing.
     """
     with table.open(newline="", encoding="utf-8-sig") as file:
@@ -184,15 +184,15 @@ def _table_claims(table: Path) -> Iterator[_Claim]:
 
 
 def _name_and_number(line: str) -> tuple[str, str]:
-    """The first two fields of a line with commas, semicolons or tabs; else what is before and after its last space."""
-    fields = [one.strip() for one in re.split(r"[,;\t]", line)]
+    """The first two fields of a line with commas, semicolons or tabs; in other lines the text before and after the last space."""
+    fields = [field.strip() for field in re.split(r"[,;\t]", line)]
     if len(fields) == 1:
         fields = line.rsplit(None, 1)
     return (fields[0], fields[1]) if len(fields) > 1 else (line.strip(), "")
 
 
 def _video(path: Path) -> Path:
-    """The file, also where its name is written without its ending."""
+    """The file of a labels file's row, also where the row names it without its ending."""
     if path.exists() or path.suffix in VIDEO_ENDINGS:
         return path
     return next(
@@ -206,9 +206,9 @@ def _local(text: str, folder: Path) -> Path:
 
 
 def _checked(claims: Sequence[_Claim], seed: int) -> RatedSet:
-    """The claims that hold, and why the others do not."""
+    """The usable rows as clips, and the others with the reason why they were dropped."""
     with ThreadPoolExecutor(8) as pool:
-        # Opening a file waits for the disk more than for anything else.
+        # Threads, because opening files mostly waits for the disk.
         verdicts = list(pool.map(_fault_or_digest, claims))
     clips: list[RatedClip] = []
     dropped: list[Dropped] = []
@@ -231,36 +231,41 @@ def _checked(claims: Sequence[_Claim], seed: int) -> RatedSet:
 
 
 def _splits(claims: Sequence[_Claim], usable: Sequence[bool], seed: int) -> dict[str, str]:
-    """Content -> its split: the last that the set names for it, since what is tested on must not be trained on; else by a
-    hash of its name, so that a content stays where it is when the set grows.
+    """Content -> its split.
 
-    Few contents may all fall into one split. Where the hash leaves too few test clips for figures, or less than half of the
-    clips to train on, the last contents in its order are for test, up to the clips that figures need, and the others train.
+    Where the set names splits for a content, its split is the last of train, val, test among them: clips that the set tests
+    on must not be trained on. Else a hash of the content's name decides, so that it keeps its split when the set grows.
+
+    Few contents may all fall into one split. Where no content has a named split, and the hash leaves too few test clips for
+    figures or less than half of the clips to train on, the contents with the largest hashes are for test, up to the number
+    of clips that figures need, and all others for training.
     """
-    found: dict[str, str] = {}
+    splits: dict[str, str] = {}
     for claim in claims:
         named = SPLIT_NAMES.get(claim.split.strip().lower())
-        if named and SPLITS.index(named) >= SPLITS.index(found.get(claim.content, "train")):
-            found[claim.content] = named
-    unnamed = {claim.content for claim in claims} - set(found)
-    places = {one: int.from_bytes(hashlib.sha256(f"{seed}/{one}".encode()).digest()[:8], "big") / 2**64 for one in unnamed}
-    named_none = not found
+        if named and SPLITS.index(named) >= SPLITS.index(splits.get(claim.content, "train")):
+            splits[claim.content] = named
+    unnamed = {claim.content for claim in claims} - set(splits)
+    places = {
+        content: int.from_bytes(hashlib.sha256(f"{seed}/{content}".encode()).digest()[:8], "big") / 2**64 for content in unnamed
+    }
+    named_none = not splits
     for content, place in places.items():
-        found[content] = SPLITS[int(np.searchsorted(np.cumsum(SHARES)[:2], place, side="right"))]
+        splits[content] = SPLITS[int(np.searchsorted(np.cumsum(SHARES)[:2], place, side="right"))]
     if named_none:
         sizes = Counter(claim.content for claim, good in zip(claims, usable, strict=True) if good)
-        held = {split: sum(size for one, size in sizes.items() if found[one] == split) for split in SPLITS}
+        held = {split: sum(size for content, size in sizes.items() if splits[content] == split) for split in SPLITS}
         if held["test"] < FEWEST or held["train"] < sizes.total() / 2:
             tested = 0
-            for content in sorted(sizes, key=lambda one: places[one], reverse=True):
+            for content in sorted(sizes, key=lambda content: places[content], reverse=True):
                 chosen = tested < FEWEST and tested + sizes[content] <= sizes.total() / 2
-                found[content] = "test" if chosen else "train"
+                splits[content] = "test" if chosen else "train"
                 tested += sizes[content] if chosen else 0
-    return found
+    return splits
 
 
 def _fault_or_digest(claim: _Claim) -> tuple[str, str]:
-    """(why the row cannot be used or nothing, what identifies its clip)."""
+    """(why the row cannot be used, or empty; what identifies its clip, or empty)."""
     mos = _number(claim.mos)
     if mos is None:
         return "its MOS is no number", ""

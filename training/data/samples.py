@@ -1,7 +1,7 @@
 """Labelled clips as the serving sampler sees them, sampled once and kept on disk.
 
-Sampling is the dear part of an experiment: with its results in memory-mapped arrays, every encoder, fold and ablation
-starts from the same ones.
+Sampling takes most of an experiment's time. Its results are kept in memory-mapped arrays, and every encoder, fold and
+ablation reads those.
 """
 
 from __future__ import annotations
@@ -23,19 +23,22 @@ from scorer.model.modeling import ClipBatch
 from scorer.sampling.pool import SamplerPool
 from scorer.spec import SampledClip, SamplerSpec
 
+ENCODE_BATCH = 8
+"""Clips that go through a network at once where no gradients are kept."""
+
 Part = tuple[float | None, float]
-"""(length, start) of a part of a segment, seconds; None is the whole."""
+"""(length, start) of a part of a segment, seconds; a length of None is the whole segment."""
 
 WHOLE: Part = (None, 0.0)
 TIMED = {"freeze", "drop", "loss", "motion-blur"}
-"""Kinds whose damage is somewhere in the segment: a part of it may be without."""
+"""Kinds whose damage is at some time in the segment: a part of the segment may have none of it."""
 
 PARTS_SHARE = 0.4
-"""Share of the training segments that are cut to a part: streams are not all cut at two seconds."""
+"""Share of the training segments that are cut to a part, because not all streams have segments of two seconds."""
 
 
 def parts_of(rows: Sequence[Mapping[str, Any]], seed: int) -> list[Part]:
-    """Which part of each training segment is looked at."""
+    """Which part of each training segment is sampled, one for each row; kinds in `TIMED` are never cut."""
     rng = random.Random(seed)  # noqa: S311 - reproducible data, not secrets
     drawn = [(rng.random() < PARTS_SHARE, round(rng.uniform(0.5, 1.5), 2), round(rng.uniform(0, 0.5), 2)) for _ in rows]
     return [
@@ -47,9 +50,12 @@ def parts_of(rows: Sequence[Mapping[str, Any]], seed: int) -> list[Part]:
 def sample_all(
     rows: Sequence[Mapping[str, Any]], spec: SamplerSpec, jobs: int, parts: Sequence[Part] | None = None
 ) -> Iterator[tuple[int, SampledClip]]:
-    """(row, clip) for every row, in order; a clip that cannot be sampled is reported and left out."""
+    """(place of the row, clip) for every row, in order; a clip that cannot be sampled is reported and left out.
+
+    rows: `path` of each clip. jobs: sampling processes. parts: which part of each clip; None: the whole.
+    """
     with SamplerPool(spec, workers=jobs, timeout=120, memory_mb=4096) as pool:
-        # A few batches ahead of the reader: all at once would fill the memory with samples.
+        # Sample only a few batches ahead of the reader: all clips at once would fill the memory.
         futures: dict[int, Any] = {}
         asked = 0
         for i in tqdm(range(len(rows)), desc="sampling", disable=None):
@@ -65,12 +71,12 @@ def sample_all(
             if windows:
                 yield i, windows[0][1]
             else:
-                tqdm.write(f"{rows[i]['path']}: left out, it is shorter than the part that is looked at")
+                tqdm.write(f"{rows[i]['path']}: left out, it is shorter than the part that is to be sampled")
 
 
 @dataclass
 class Samples:
-    """Sampled clips. arrays: `BATCH_FIELDS` -> (N, ...) memory-mapped; rows: (N,) which label row each is of."""
+    """Sampled clips. arrays: name of `BATCH_FIELDS` -> (N, ...) memory-mapped; rows: (N,) the label row of each clip."""
 
     arrays: dict[str, NDArray[Any]]
     rows: NDArray[np.int64]
@@ -86,7 +92,10 @@ class Samples:
 def kept_samples(
     folder: Path, rows: Sequence[Mapping[str, Any]], spec: SamplerSpec, jobs: int, parts: Sequence[Part] | None = None
 ) -> Samples:
-    """The samples of all rows, from `folder` where an earlier run kept them; one that was killed goes on where it was."""
+    """The samples of all rows, kept in `folder`; a run that was killed goes on after its last sample.
+
+    The folder is only for these rows and this specification. Parameters as of `sample_all`.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     progress = folder / "rows.txt"
     done = [int(line) for line in progress.read_text().split()] if progress.exists() else []

@@ -12,22 +12,25 @@ from numpy.typing import ArrayLike, NDArray
 from scipy import optimize, stats
 
 from scorer.spec import LEVELS
-from training.data.synth import KINDS, VMAF_TRUSTED, is_vmaf_labelled
+from training.data.degradations import KINDS, VMAF_TRUSTED, is_vmaf_labelled
 
 Floats = NDArray[np.float64]
 Rows = Sequence[Mapping[str, Any]]
 FIGURES = ("srcc", "srcc_within", "krcc", "plcc", "rmse", "ladders")
-"""What `summary` is read by, and `intervals` gives the spread of."""
+"""The main figures of `summary`; `intervals` gives their spread."""
 
 
 def srcc(x: ArrayLike, y: ArrayLike) -> float:
-    """Spearman's rank correlation, -1..1; 0 where one side is constant: it orders nothing."""
+    """Spearman's rank correlation, -1 to 1; 0 where one side is constant, because it has no order."""
     x, y = np.asarray(x, float), np.asarray(y, float)
     return float(stats.spearmanr(x, y).statistic) if np.ptp(x) and np.ptp(y) else 0.0
 
 
 def logistic_fit(scores: ArrayLike, labels: ArrayLike) -> Floats:
-    """Scores mapped to the labels' scale by the 4-parameter logistic of VQEG's test plans, before PLCC and RMSE."""
+    """Scores (N,) mapped to the labels' scale by a fitted 4-parameter logistic, for PLCC and RMSE; a line where no fit is found.
+
+    After the test plans of VQEG.
+    """
     x, y = np.asarray(scores, float), np.asarray(labels, float)
 
     def curve(v: Any, high: float, low: float, middle: float, width: float) -> Any:
@@ -36,31 +39,38 @@ def logistic_fit(scores: ArrayLike, labels: ArrayLike) -> Floats:
     falling = srcc(x, y) < 0
     start = (y.min() if falling else y.max(), y.max() if falling else y.min(), x.mean(), x.std() + 1e-3)
     try:
-        found, _ = optimize.curve_fit(curve, x, y, p0=start, maxfev=5000)
+        parameters, _ = optimize.curve_fit(curve, x, y, p0=start, maxfev=5000)
     except RuntimeError:
         return np.polyval(np.polyfit(x, y, 1), x)
-    return np.asarray(curve(x, *found))
+    return np.asarray(curve(x, *parameters))
 
 
 def ladder_order(rows: Rows, scores: Sequence[float]) -> tuple[int, int]:
-    """(right, all) neighbouring steps of one content and kind whose scores fall in the order of the steps."""
+    """(pairs in order, all pairs) of neighbouring steps of one content and kind; in order: the milder step scores higher.
+
+    rows: they name `content`, `kind` and `step`. Equal scores are not in order.
+    """
     ladders: dict[tuple[str, str], list[tuple[int, float]]] = defaultdict(list)
     for row, score in zip(rows, scores, strict=True):
         ladders[row["content"], row["kind"]].append((int(row["step"]), score))
     right = total = 0
     for steps in ladders.values():
         ordered = [score for _, score in sorted(steps)]
-        right += sum(a > b for a, b in pairwise(ordered))
+        right += sum(milder > stronger for milder, stronger in pairwise(ordered))
         total += len(ordered) - 1
     return right, total
 
 
 def agreement(scores: ArrayLike, labels: ArrayLike, contents: Sequence[str]) -> dict[str, float]:
-    """srcc, krcc, plcc and rmse after `logistic_fit`, mae as they are, and srcc_within: the mean over contents."""
+    """How well scores (N,) agree with labels (N,), both 0-100.
+
+    Returns srcc and krcc; srcc_within, the mean srcc within contents of at least 3 clips (not a number without any); plcc
+    and rmse after `logistic_fit`; mae of the scores as they are.
+    """
     x, y, names = np.asarray(scores, float), np.asarray(labels, float), np.asarray(contents)
     fitted = logistic_fit(x, y)
     of_content = [names == name for name in dict.fromkeys(contents)]
-    within = [srcc(x[one], y[one]) for one in of_content if one.sum() > 2]
+    within = [srcc(x[clips], y[clips]) for clips in of_content if clips.sum() > 2]
     return {
         "srcc": srcc(x, y),
         "srcc_within": float(np.mean(within)) if within else float("nan"),
@@ -74,9 +84,9 @@ def agreement(scores: ArrayLike, labels: ArrayLike, contents: Sequence[str]) -> 
 def summary(rows: Rows, scores: Sequence[float]) -> dict[str, Any]:
     """Agreement of scores with the labels `mos` of rows that also name `content`, `kind` and `step`.
 
-    The figures of `agreement` are over the kinds on which VMAF can be trusted as a label (`VMAF_TRUSTED`; a kind that
-    `fvq synth` does not make was labelled by somebody else, and counts). srcc_vmaf: over every kind that carries VMAF.
-    ladders: share of neighbouring steps in the right order, all kinds. by_kind: n, srcc, right and all steps.
+    The figures of `agreement` are over the kinds of `VMAF_TRUSTED`, and over kinds that `fvq synth` does not make: those
+    have labels of another origin. srcc_vmaf: over every kind that is labelled with VMAF. ladders: share of neighbouring
+    steps in the right order, over all kinds. by_kind: kind -> n, srcc, and of `ladder_order` right and steps.
     """
     trusted = [i for i, row in enumerate(rows) if row["kind"] in VMAF_TRUSTED or row["kind"] not in KINDS]
     labelled = [i for i, row in enumerate(rows) if is_vmaf_labelled(row["kind"])]
@@ -100,7 +110,7 @@ def summary(rows: Rows, scores: Sequence[float]) -> dict[str, Any]:
 def intervals(rows: Rows, scores: Sequence[float], repeats: int = 300, seed: int = 0) -> dict[str, tuple[float, float]]:
     """95 % bootstrap intervals of the `FIGURES` of `summary`.
 
-    Contents are drawn, not clips: segments of one content are not independent of each other, and contents are few.
+    Contents are drawn, not clips, because segments of one content are not independent. repeats: draws.
     """
     rng = np.random.default_rng(seed)
     by_content: dict[str, list[int]] = defaultdict(list)
@@ -111,11 +121,11 @@ def intervals(rows: Rows, scores: Sequence[float], repeats: int = 300, seed: int
     for _ in range(repeats):
         taken, chosen = [], []
         for copy, name in enumerate(rng.choice(names, len(names))):
-            # A content that is drawn twice is two contents.
+            # A content that is drawn twice counts as two contents.
             taken += [dict(rows[i]) | {"content": f"{name}/{copy}"} for i in by_content[name]]
             chosen += [scores[i] for i in by_content[name]]
-        found = summary(taken, chosen)
-        drawn.append([found[figure] for figure in FIGURES])
+        figures = summary(taken, chosen)
+        drawn.append([figures[figure] for figure in FIGURES])
     low, high = np.nanpercentile(np.array(drawn), [2.5, 97.5], axis=0)
     return {figure: (float(a), float(b)) for figure, a, b in zip(FIGURES, low, high, strict=True)}
 
@@ -123,8 +133,9 @@ def intervals(rows: Rows, scores: Sequence[float], repeats: int = 300, seed: int
 def calibration(labels: ArrayLike, scores: ArrayLike, uncertainty: ArrayLike, levels: Sequence[int]) -> dict[str, float]:
     """How far uncertainty and levels can be trusted.
 
-    uncertainty: expected absolute errors, points. levels: 0-4. Returns the Spearman correlation of uncertainty with
-    absolute error, the mean error of the most certain fifth and of the rest, and the share of right levels.
+    labels, scores: (N,) 0-100. uncertainty: (N,) expected absolute errors, points. levels: (N,) 0-4. Returns the share of
+    right levels, Spearman's correlation of uncertainty with absolute error, the means of both, and the mean error of the
+    most certain fifth and of the rest.
     """
     y, x, spread = (np.asarray(v, float) for v in (labels, scores, uncertainty))
     errors = np.abs(x - y)
@@ -144,9 +155,10 @@ def calibration(labels: ArrayLike, scores: ArrayLike, uncertainty: ArrayLike, le
 def cross_validated(
     rows: Rows, fit_and_score: Callable[[Sequence[int], Sequence[int]], Sequence[float]], folds: int = 5, seed: int = 0
 ) -> Floats:
-    """Scores of every row by a model that saw no segment of its person.
+    """Scores (N,) of every row, by a model that was trained without the row's `person`.
 
-    fit_and_score: (places to train on, places to score) -> scores of the latter.
+    fit_and_score: (places to train on, places to score) -> scores of the places to score. folds: parts that the people are
+    divided into.
     """
     names = sorted({row["person"] for row in rows})
     order = np.random.default_rng(seed).permutation(len(names))

@@ -1,4 +1,4 @@
-"""What the model has to beat: no-reference measures that need no network, and full-reference ones as a yardstick."""
+"""Baselines: measures without a network that the model must beat, and full-reference measures to compare with."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from sklearn.svm import SVR
 
 from scorer.sampling.statistics import NAMES
 from scorer.spec import SamplerSpec
+from training.data.labels import fingerprint
 from training.data.samples import sample_all
-from training.data.synth import fingerprint
 
 BRISQUE = [i for i, name in enumerate(NAMES) if name.startswith(("scene0_", "scene1_"))]
 """The 36 numbers of BRISQUE (Mittal, Moorthy and Bovik, IEEE TIP 2012): natural-scene statistics of the luma at two scales."""
@@ -26,9 +26,9 @@ SHARPNESS = NAMES.index("laplacian_std")
 
 @dataclass
 class Measured:
-    """What baselines look at, of labelled segments.
+    """What the baselines read of labelled segments.
 
-    place: (N,) which label row each is of. statistics: (N, len(NAMES)) float32. bits_per_pixel: (N,).
+    place: (N,) the label row of each segment. statistics: (N, len(NAMES)) float32. bits_per_pixel: (N,) float32.
     """
 
     place: NDArray[np.int64]
@@ -37,12 +37,15 @@ class Measured:
 
 
 def measure_all(rows: Sequence[Mapping[str, Any]], labels: Path, jobs: int) -> Measured:
-    """Statistics of every row of a labels file, kept beside it for the next time."""
+    """Statistics and bits per pixel of every row that can be sampled.
+
+    Kept in a file beside the labels file, which a later call reads. jobs: sampling processes.
+    """
     spec = SamplerSpec()
     cache = labels.with_name(f"{labels.stem}.statistics-{spec.statistics_version}-{fingerprint(labels)}.npz")
     if not cache.exists():
-        found = [(i, clip.statistics, clip.info.bits_per_pixel) for i, clip in sample_all(rows, spec, jobs)]
-        places, statistics, bits = zip(*found, strict=True)
+        measures = [(place, clip.statistics, clip.info.bits_per_pixel) for place, clip in sample_all(rows, spec, jobs)]
+        places, statistics, bits = zip(*measures, strict=True)
         np.savez(cache, place=np.array(places), statistics=np.stack(statistics), bits_per_pixel=np.array(bits, np.float32))
     with np.load(cache, allow_pickle=False) as kept:
         return Measured(**{name: kept[name] for name in ("place", "statistics", "bits_per_pixel")})
@@ -51,30 +54,36 @@ def measure_all(rows: Sequence[Mapping[str, Any]], labels: Path, jobs: int) -> M
 def regression(
     statistics: NDArray[np.float32], labels: NDArray[np.float64], wanted: NDArray[np.float32], cost: float
 ) -> list[float]:
-    """Scores for the `wanted` statistics by a support-vector regression on the others, (N, D) -> (M,)."""
+    """Scores (M,) for the `wanted` statistics (M, D), by a support-vector regression of labels (N,) on statistics (N, D).
+
+    cost: the regression's C.
+    """
     machine = make_pipeline(StandardScaler(), SVR(C=cost, epsilon=2))
     return np.asarray(machine.fit(statistics, labels).predict(wanted)).tolist()
 
 
 def baselines(rows: Sequence[Mapping[str, Any]], measured: Measured) -> dict[str, list[float]]:
-    """Scores of the measured rows by measures that learn nothing, higher is better: sharpness, bits, and PSNR and SSIM
-    where the labels file names them (both need the reference, which a live monitor does not have)."""
-    taken = [rows[int(i)] for i in measured.place]
-    found = {
+    """Name -> scores of the measured rows, higher is better, by measures that learn nothing.
+
+    Sharpness, bits per pixel, and PSNR and SSIM where every row names them; those two need the reference, which a live
+    monitor does not have.
+    """
+    taken = [rows[int(place)] for place in measured.place]
+    scores = {
         "sharpness (Laplacian)": measured.statistics[:, SHARPNESS].tolist(),
         "bits per pixel": measured.bits_per_pixel.tolist(),
     }
     for name in ("psnr", "ssim"):
         if all(row.get(name) for row in taken):
-            found[f"{name.upper()} (with the reference)"] = [float(row[name]) for row in taken]
-    return found
+            scores[f"{name.upper()} (with the reference)"] = [float(row[name]) for row in taken]
+    return scores
 
 
 def learned_baselines(
     rows: Sequence[Mapping[str, Any]], measured: Measured, wanted: NDArray[np.float32]
 ) -> dict[str, list[float]]:
-    """Scores for the `wanted` statistics by regressions that are fitted on the measured rows."""
-    labels = np.array([float(rows[int(i)]["mos"]) for i in measured.place])
+    """Name -> scores for the `wanted` statistics (M, D), by regressions that are fitted on the measured rows."""
+    labels = np.array([float(rows[int(place)]["mos"]) for place in measured.place])
     brisque = regression(measured.statistics[:, BRISQUE], labels, wanted[:, BRISQUE], cost=30)
     return {
         "BRISQUE statistics + SVR": brisque,

@@ -1,7 +1,7 @@
-"""Whether a tuned model may take the place of the one that serves.
+"""The gate of `fvq promote`: whether a tuned model may replace the current one.
 
-Both score the same clips: a reference set that never changes, on which the new one must be about as good, and newly rated
-clips that it was not trained on, on which it must be better. The limits are the recipe's `gate`.
+Both models score the same clips: a reference set that never changes, on which the candidate must be about as good, and
+newly rated clips that it was not trained on, on which it must be better. The limits are the recipe's `gate`.
 """
 
 from __future__ import annotations
@@ -20,23 +20,25 @@ from rich.table import Table
 
 from scorer.engine import Engine
 from scorer.errors import ModelError
-from training.data.labels import ENCODE_BATCH
 from training.data.rated import FEWEST, RatedClip, read_rated
-from training.data.samples import sample_all
+from training.data.samples import ENCODE_BATCH, sample_all
 from training.evaluation.agreement import agreement
-from training.recipe import GatePart
+from training.recipe import GatePart, faults_of
 
 
 @dataclass(frozen=True)
 class Check:
-    """One line of the gate. limit: what the candidate's figure is compared with; at_least: else at most."""
+    """One figure on one set of clips, of both models, and the candidate's limit."""
 
     clips: str
+    """`reference` or `newly rated`."""
     figure: str
+    """`srcc` or `mae`."""
     current: float
     candidate: float
     limit: float
     at_least: bool
+    """Whether the limit is the smallest value that passes; else it is the largest."""
 
     @property
     def passed(self) -> bool:
@@ -54,29 +56,29 @@ class Verdict:
 
     @property
     def passed(self) -> bool:
-        """Whether every check was."""
+        """Whether every check passed."""
         return all(check.passed for check in self.checks)
 
     def as_dict(self) -> dict[str, Any]:
-        """For JSON and the registry."""
+        """The verdict as `fvq promote --json` prints it and the registry stores it."""
         checks = [asdict(check) | {"passed": check.passed} for check in self.checks]
         return {"current": self.current, "candidate": self.candidate, "passed": self.passed, "checks": checks}
 
 
 def gate_of(model: Path, file: Path | None = None) -> GatePart:
-    """The gate of a YAML file (the key `gate`, or the whole), or of the recipe that the model's own metrics hold.
+    """The gate of a YAML file, or without a file that of the recipe in the model's metrics.json.
 
-    Raises ValueError that names the file and the key that is wrong.
+    The file has the limits under the key `gate`, or nothing but the limits. Raises ValueError that names the file and the
+    key that is wrong.
     """
     source = file or model / "metrics.json"
     try:
-        found = yaml.safe_load(source.read_text())
+        content = yaml.safe_load(source.read_text())
         if file is None:
-            found = found["recipe"]
-        return GatePart.model_validate(found.get("gate", found if file else {}))
+            content = content["recipe"]
+        return GatePart.model_validate(content.get("gate", content if file else {}))
     except ValidationError as error:
-        faults = [f"{'.'.join(map(str, one['loc']))}: {one['msg']}" for one in error.errors()]
-        raise ValueError(f"{source}: gate: " + "; ".join(faults)) from error
+        raise ValueError(f"{source}: gate: {faults_of(error)}") from error
     except (yaml.YAMLError, KeyError, AttributeError, TypeError) as error:
         raise ValueError(f"{source}: there is no gate in it: {error!r}") from error
 
@@ -84,22 +86,25 @@ def gate_of(model: Path, file: Path | None = None) -> GatePart:
 def judge(current: Engine, candidate: Engine, reference: Path, rated: Path, gate: GatePart, seed: int) -> Verdict:
     """Score both sets by both models and apply the gate.
 
-    reference, rated: anything that `training.data.rated.read_rated` takes; seed: the candidate's recipe's, which decided what
-    of `rated` it was trained on. Raises ValueError where a set has too few clips, `ModelError` where the candidate needs
-    another sampling of the clips than the current model.
+    reference, rated: any sources that `training.data.rated.read_rated` takes. seed: of the candidate's recipe; it decided
+    which clips of `rated` the candidate was trained on. Raises ValueError where a set has too few clips, `ModelError` where
+    the candidate needs another sampling of the clips than the current model.
     """
     if candidate.spec != current.spec:
         raise ModelError(
             "the candidate was trained on another sampling of the clips than the current model's: they cannot be exchanged"
         )
-    new = read_rated(rated, seed)
+    newly_rated = read_rated(rated, seed)
     on_reference = _figures(current, candidate, read_rated(reference).clips, reference)
-    # Without a test split, the clips that only set the size of the uncertainty.
-    on_rated = _figures(current, candidate, new.of("test") if len(new.of("test")) >= FEWEST else new.of("val"), rated)
+    # Without enough test clips, take the val clips: training used them only to set the size of the uncertainty.
+    unseen = newly_rated.of("test") if len(newly_rated.of("test")) >= FEWEST else newly_rated.of("val")
+    on_rated = _figures(current, candidate, unseen, rated)
 
-    def check(name: str, figures: tuple[Mapping[str, float], Mapping[str, float]], figure: str, change: float, up: bool) -> Check:
-        was, now = (found[figure] for found in figures)
-        return Check(name, figure, was, now, was + change, up)
+    def check(
+        name: str, figures: tuple[Mapping[str, float], Mapping[str, float]], figure: str, change: float, at_least: bool
+    ) -> Check:
+        old, new = (of_model[figure] for of_model in figures)
+        return Check(name, figure, old, new, old + change, at_least)
 
     checks = [
         check("reference", on_reference, "srcc", -gate.reference_srcc_drop, True),
@@ -111,7 +116,7 @@ def judge(current: Engine, candidate: Engine, reference: Path, rated: Path, gate
 
 
 def recipe_seed(model: Path) -> int:
-    """The seed that a model's metrics name; raises ValueError where they do not."""
+    """The seed of the recipe in a model's metrics.json; raises ValueError where the file names none."""
     try:
         return int(json.loads((model / "metrics.json").read_text())["recipe"]["seed"])
     except (KeyError, TypeError, ValueError) as error:
@@ -119,14 +124,14 @@ def recipe_seed(model: Path) -> int:
 
 
 def table(verdict: Verdict) -> Table:
-    """The gate for people."""
-    made = Table(title=f"{verdict.current} -> {verdict.candidate}", title_justify="left")
+    """The verdict as a table to print."""
+    table = Table(title=f"{verdict.current} -> {verdict.candidate}", title_justify="left")
     for column in ("clips", "figure", "current", "candidate", "limit", ""):
-        made.add_column(column, justify="left" if column in ("clips", "figure", "") else "right")
+        table.add_column(column, justify="left" if column in ("clips", "figure", "") else "right")
     for check in verdict.checks:
         digits = 1 if check.figure == "mae" else 3
         sign = "≥" if check.at_least else "≤"
-        made.add_row(
+        table.add_row(
             check.clips,
             check.figure,
             f"{check.current:.{digits}f}",
@@ -134,19 +139,20 @@ def table(verdict: Verdict) -> Table:
             f"{sign} {check.limit:.{digits}f}",
             "passed" if check.passed else "refused",
         )
-    return made
+    return table
 
 
 def _figures(
     current: Engine, candidate: Engine, clips: Sequence[RatedClip], source: Path
 ) -> tuple[dict[str, float], dict[str, float]]:
+    """`agreement` of the current model and of the candidate on the same clips. source: named where they are too few."""
     sampled = sample_all([{"path": clip.path} for clip in clips], current.spec, os.cpu_count() or 1)
     taken: list[RatedClip] = []
     scores: tuple[list[float], list[float]] = ([], [])
     while group := list(islice(sampled, ENCODE_BATCH)):
         taken += [clips[place] for place, _ in group]
-        for engine, found in zip((current, candidate), scores, strict=True):
-            found += [answer.score for answer in engine.score([clip for _, clip in group])]
+        for engine, of_model in zip((current, candidate), scores, strict=True):
+            of_model += [answer.score for answer in engine.score([clip for _, clip in group])]
     if len(taken) < FEWEST:
         raise ValueError(f"{source}: {len(taken)} clips to judge by, at least {FEWEST} are needed")
     labels, contents = [clip.mos for clip in taken], [clip.content for clip in taken]

@@ -1,8 +1,8 @@
-"""`fvq evaluate`: how well a model's scores agree with labels, beside what it has to beat.
+"""`fvq evaluate`: how well a model's scores agree with labels, beside the baselines that it must beat.
 
     fvq evaluate MODEL --data DEV/labels.csv [--train-data TRAIN/labels.csv] [--plot scatter.png] [--json]
 
-The learned baselines need data to learn from, so they are in the table where `--train-data` names some.
+The learned baselines are only in the table with `--train-data`, the labels file that they learn from.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ from rich.table import Table
 
 from scorer.engine import Engine
 from scorer.spec import LEVELS, ClipScore
-from training.data.labels import ENCODE_BATCH, read_labels
-from training.data.samples import sample_all
-from training.data.synth import KINDS, VMAF_TRUSTED, fingerprint
+from training.data.degradations import KINDS, VMAF_TRUSTED
+from training.data.labels import fingerprint, read_labels
+from training.data.samples import ENCODE_BATCH, sample_all
 from training.evaluation.agreement import FIGURES, calibration, intervals, summary
 from training.evaluation.baselines import baselines, learned_baselines, measure_all
 
@@ -29,23 +29,27 @@ Row = Mapping[str, Any]
 
 
 def score_rows(engine: Engine, rows: Sequence[Row], jobs: int) -> list[tuple[int, ClipScore]]:
-    """(row, score) of every row that can be sampled, through the serving sampler and engine."""
+    """(place of the row, score) of every row that can be sampled, through the serving sampler and engine.
+
+    jobs: sampling processes.
+    """
     sampled = sample_all(rows, engine.spec, jobs)
     answers: list[tuple[int, ClipScore]] = []
     while group := list(islice(sampled, ENCODE_BATCH)):
-        answers += zip((i for i, _ in group), engine.score([clip for _, clip in group]), strict=True)
+        answers += zip((place for place, _ in group), engine.score([clip for _, clip in group]), strict=True)
     return answers
 
 
 def evaluate(engine: Engine, data: Path, train_data: Path | None = None) -> dict[str, Any]:
     """The report on a labels file.
 
-    Returns `model`, `data` (its fingerprint), `methods` (name -> `training.evaluation.agreement.summary`, the model's first),
-    `intervals` and `calibration` of the model, and `clips` (path, label, score, uncertainty of each).
+    train_data: labels file that the learned baselines are fitted on; None: without them. Returns `model`, `data` (the file's
+    fingerprint), `methods` (name -> `training.evaluation.agreement.summary`, the model's first), `intervals` and
+    `calibration` of the model, and `clips` (path, label, score, uncertainty of each). Raises ValueError where a file is wrong.
     """
     rows, jobs = read_labels(data), os.cpu_count() or 1
     answers = score_rows(engine, rows, jobs)
-    taken = [rows[i] for i, _ in answers]
+    taken = [rows[place] for place, _ in answers]
     scores = [answer.score for _, answer in answers]
     name = f"{engine.model.name}@{engine.model.version}"
     methods = {name: summary(taken, scores)}
@@ -54,7 +58,7 @@ def evaluate(engine: Engine, data: Path, train_data: Path | None = None) -> dict
     if train_data is not None:
         train_rows = read_labels(train_data)
         others = learned_baselines(train_rows, measure_all(train_rows, train_data, jobs), measured.statistics) | others
-    measured_rows = [rows[int(i)] for i in measured.place]
+    measured_rows = [rows[int(place)] for place in measured.place]
     methods |= {method: summary(measured_rows, values) for method, values in others.items()}
     uncertainty = [answer.uncertainty for _, answer in answers]
     levels = [LEVELS.index(answer.level) for _, answer in answers]
@@ -73,15 +77,15 @@ def evaluate(engine: Engine, data: Path, train_data: Path | None = None) -> dict
 
 
 def tables(report: dict[str, Any]) -> list[Table]:
-    """The report for people: methods, and the model's kinds."""
+    """The report as tables to print: all methods, the model's figures of each kind, its uncertainty and levels."""
     methods = Table(
         title=f"{len(report['clips'])} segments, labels {report['data']}; 95 % intervals by content", title_justify="left"
     )
     methods.add_column("method")
     for figure in FIGURES:
         methods.add_column(figure, justify="right")
-    for name, found in report["methods"].items():
-        cells = [f"{found[figure]:.3f}" if figure != "rmse" else f"{found[figure]:.1f}" for figure in FIGURES]
+    for name, figures in report["methods"].items():
+        cells = [f"{figures[figure]:.3f}" if figure != "rmse" else f"{figures[figure]:.1f}" for figure in FIGURES]
         if name == report["model"]:
             spread = report["intervals"]
             cells = [
@@ -92,24 +96,27 @@ def tables(report: dict[str, Any]) -> list[Table]:
     for column in ("kind", "label", "segments", "srcc", "steps in order"):
         kinds.add_column(column, justify="left" if column in ("kind", "label") else "right")
     for kind, row in report["methods"][report["model"]]["by_kind"].items():
-        label = (
-            "VMAF"
-            if kind in VMAF_TRUSTED
-            else "VMAF, in part blind"
-            if KINDS.get(kind)
-            else "target"
-            if kind in KINDS
-            else "rated"
-        )
-        kinds.add_row(kind, label, str(row["n"]), f"{row['srcc']:.3f}", f"{row['right']} / {row['steps']}")
+        kinds.add_row(kind, _label_of(kind), str(row["n"]), f"{row['srcc']:.3f}", f"{row['right']} / {row['steps']}")
     trust = Table(title="uncertainty and level", title_justify="left", show_header=False)
     for name, value in report["calibration"].items():
         trust.add_row(name, f"{value:.3f}" if name in ("level_accuracy", "uncertainty_vs_error") else f"{value:.1f} points")
     return [methods, kinds, trust]
 
 
+def _label_of(kind: str) -> str:
+    """Where the labels of a kind come from, for the table."""
+    if kind in VMAF_TRUSTED:
+        return "VMAF"
+    if kind not in KINDS:
+        return "rated"
+    return "VMAF, in part blind" if KINDS[kind] else "target"
+
+
 def plot(report: dict[str, Any], path: Path) -> None:
-    """Scatter of scores against labels, a colour per content; raises ValueError where the picture's format is unknown."""
+    """Write a scatter of scores against labels, a colour for each of the first 20 contents.
+
+    path: its ending decides the picture's format. Raises ValueError where that format is unknown.
+    """
     figure = Figure(figsize=(7, 7), layout="constrained")
     axes = figure.subplots()
     clips = report["clips"]
@@ -118,8 +125,8 @@ def plot(report: dict[str, Any], path: Path) -> None:
         x, y, error = (np.array([clip[name] for clip in of_content]) for name in ("mos", "score", "uncertainty"))
         axes.errorbar(x, y, yerr=error, fmt="o", markersize=3, alpha=0.6, elinewidth=0.4, label=content)
     axes.plot([0, 100], [0, 100], color="#888888", linewidth=1)
-    found = report["methods"][report["model"]]
-    title = f"{report['model']}: SRCC {found['srcc']:.3f}, within content {found['srcc_within']:.3f}"
+    figures = report["methods"][report["model"]]
+    title = f"{report['model']}: SRCC {figures['srcc']:.3f}, within content {figures['srcc_within']:.3f}"
     axes.set(xlim=(0, 100), ylim=(0, 100), xlabel="label", ylabel="score", title=title)
     axes.legend(fontsize=8)
     figure.savefig(path, dpi=110)

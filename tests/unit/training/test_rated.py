@@ -1,4 +1,4 @@
-"""Readers of rated sets: what they take, and what they drop and say so."""
+"""Readers of rated sets: what they take, what they drop, and with which reason."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from training.data.rated import SPLITS, _Claim, _splits, read_rated
 
 @pytest.fixture
 def clips(tmp_path: Path, face_clip: Path) -> Path:
-    """A folder of ten clips that differ in their last bytes' number."""
+    """A folder of ten clips; each has another number of zero bytes at its end, so that no two are the same file."""
     folder = tmp_path / "clips"
     folder.mkdir()
     for i in range(10):
@@ -23,22 +23,22 @@ def clips(tmp_path: Path, face_clip: Path) -> Path:
     return folder
 
 
-def test_fvq_20k_in_every_way_that_its_labels_may_be_written(tmp_path: Path, clips: Path) -> None:
+def test_fvq_20k_in_every_form_of_its_labels(tmp_path: Path, clips: Path) -> None:
     lines = {"train": "name,mos\nv0.mp4,71.5\nv1.mp4, 3\n\n", "val": "v2.mp4 55\n", "test": "# rated\nv3\t12.25\nv4.mp4;99;0.3\n"}
     for split, text in lines.items():
         (tmp_path / split / "videos").mkdir(parents=True)
         (tmp_path / split / "labels.txt").write_text(text)
         for path in clips.iterdir():
             shutil.copy(path, tmp_path / split / "videos")
-    found = read_rated(tmp_path)
-    assert [(clip.path.name, clip.mos, clip.split) for clip in found.clips] == [
+    rated = read_rated(tmp_path)
+    assert [(clip.path.name, clip.mos, clip.split) for clip in rated.clips] == [
         ("v0.mp4", 71.5, "train"),
         ("v1.mp4", 3.0, "train"),
         ("v2.mp4", 55.0, "val"),
         ("v3.mp4", 12.25, "test"),
         ("v4.mp4", 99.0, "test"),
     ]
-    assert found.dropped == []
+    assert rated.dropped == []
 
 
 def test_cfvqa_is_divided_by_its_contents(tmp_path: Path, clips: Path) -> None:
@@ -50,14 +50,14 @@ def test_cfvqa_is_divided_by_its_contents(tmp_path: Path, clips: Path) -> None:
     for row, name in enumerate(names):
         table[row] = [np.array([name]), np.array([[50.0 + row]]), np.array([[0.03]])]
     savemat(tmp_path / "MOS.mat", {"MOS": table})
-    found = read_rated(tmp_path)
-    assert {clip.path.stem: clip.mos for clip in found.clips} == {name: 50.0 + row for row, name in enumerate(names) if row}
-    assert {clip.content for clip in found.clips} == {"7", "8", "9"}
-    assert all(len({clip.split for clip in found.clips if clip.content == content}) == 1 for content in "789")
-    assert "ffmpeg" in found.dropped[0].reason
+    rated = read_rated(tmp_path)
+    assert {clip.path.stem: clip.mos for clip in rated.clips} == {name: 50.0 + row for row, name in enumerate(names) if row}
+    assert {clip.content for clip in rated.clips} == {"7", "8", "9"}
+    assert all(len({clip.split for clip in rated.clips if clip.content == content}) == 1 for content in "789")
+    assert "ffmpeg" in rated.dropped[0].reason
 
 
-def test_everything_that_is_wrong_is_dropped_with_its_line_and_reason(clips: Path) -> None:
+def test_wrong_rows_are_dropped_with_their_line_and_the_reason(clips: Path) -> None:
     (clips / "broken.mp4").write_bytes(b"no video")
     shutil.copy(clips / "v0.mp4", clips / "again.mp4")
     rows = {
@@ -75,14 +75,14 @@ def test_everything_that_is_wrong_is_dropped_with_its_line_and_reason(clips: Pat
     }
     table = clips / "table.csv"
     table.write_text("\n".join(["path,mos,split,content,ci", *rows]) + "\n")
-    found = read_rated(table)
-    assert [clip.path.name for clip in found.clips] == ["v0.mp4", "v6.mp4"]
-    assert found.clips[1].ci == 2.5
+    rated = read_rated(table)
+    assert [clip.path.name for clip in rated.clips] == ["v0.mp4", "v6.mp4"]
+    assert rated.clips[1].ci == 2.5
     wrong = {f"{table}, line {line}": reason for line, reason in enumerate(rows.values(), start=2) if reason}
-    assert [one.where for one in found.dropped] == list(wrong)
-    for one in found.dropped:
-        assert wrong[one.where] in one.reason
-    assert "dropped 2: its MOS is no number" in found.report()
+    assert [row.where for row in rated.dropped] == list(wrong)
+    for row in rated.dropped:
+        assert wrong[row.where] in row.reason
+    assert "dropped 2: its MOS is no number" in rated.report()
 
 
 def test_the_rated_queue_is_a_table_with_uris_and_streams(clips: Path) -> None:
@@ -91,20 +91,20 @@ def test_the_rated_queue_is_a_table_with_uris_and_streams(clips: Path) -> None:
     table.write_text(
         f"example_id,clip_uri,stream_id,mos,ci\na,{uri},live-1,40,3\nb,v2.mp4,live-1,60,4\nc,s3://bucket/v3.mp4,live-2,5,1\n"
     )
-    found = read_rated(table)
-    assert [(clip.content, clip.mos, clip.ci) for clip in found.clips] == [("live-1", 40.0, 3.0), ("live-1", 60.0, 4.0)]
-    assert len({clip.split for clip in found.clips}) == 1
-    assert "missing" in found.dropped[0].reason
+    rated = read_rated(table)
+    assert [(clip.content, clip.mos, clip.ci) for clip in rated.clips] == [("live-1", 40.0, 3.0), ("live-1", 60.0, 4.0)]
+    assert len({clip.split for clip in rated.clips}) == 1
+    assert "missing" in rated.dropped[0].reason
 
 
-def test_splits_keep_their_shares_and_stay_when_the_set_grows() -> None:
+def test_splits_have_their_shares_and_do_not_change_when_the_set_grows() -> None:
     claims = [_Claim("", Path(), "1", f"person {i}") for i in range(4000)]
-    found = _splits(claims, [True] * len(claims), seed=0)
-    counts = Counter(found.values())
+    splits = _splits(claims, [True] * len(claims), seed=0)
+    counts = Counter(splits.values())
     assert [counts[split] / 4000 for split in SPLITS] == pytest.approx([0.8, 0.05, 0.15], abs=0.02)
     part = _splits(claims[:100], [True] * 100, seed=0)
-    assert all(found[name] == split for name, split in part.items())
-    assert _splits(claims, [True] * len(claims), seed=1) != found
+    assert all(splits[name] == split for name, split in part.items())
+    assert _splits(claims, [True] * len(claims), seed=1) != splits
 
 
 @pytest.mark.parametrize("text", ["file,score\na,1\n", ""])
@@ -115,7 +115,7 @@ def test_a_table_without_its_columns_is_refused(text: str, tmp_path: Path) -> No
         read_rated(table)
 
 
-def test_a_source_with_nothing_is_refused(tmp_path: Path) -> None:
+def test_a_source_without_a_usable_clip_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"labels\.txt"):
         read_rated(tmp_path)
     (tmp_path / "table.csv").write_text("path,mos\ngone.mp4,3\n")

@@ -1,4 +1,4 @@
-"""From rated clips to what an adapter is trained on: what is replayed, what is judged by, what is too little."""
+"""Which clips an adapter is trained on: the frozen ratings, the replayed clips, and which sets of ratings are refused."""
 
 from __future__ import annotations
 
@@ -11,9 +11,10 @@ import pytest
 from tests.support.harness import ROOT
 from tests.support.media import write_frames
 from training.adapter.loop import Order
-from training.adapter.replay import FROZEN, freeze, tune_from_queue, with_replay
+from training.adapter.replay import FROZEN, freeze, with_replay
 from training.data.rated import FEWEST, REPLAY, read_rated
 from training.recipe import TuneRecipe, load_tune_recipe
+from training.run import tune_from_queue
 
 RECIPE = ROOT / "training/recipes/nano_adapter.yaml"
 
@@ -23,7 +24,7 @@ def recipe(**changes: object) -> TuneRecipe:
 
 
 def rated_table(folder: Path, streams: dict[str, int], columns: tuple[str, ...] = ("path", "stream_id", "mos", "ci")) -> Path:
-    """An export of so many clips a stream, every file another."""
+    """An export of rated clips. streams: stream -> its number of clips; no two clips are the same file."""
     folder.mkdir(exist_ok=True)
     rows = []
     for stream, count in streams.items():
@@ -38,7 +39,7 @@ def rated_table(folder: Path, streams: dict[str, int], columns: tuple[str, ...] 
     return folder / "rated.csv"
 
 
-def test_few_streams_leave_some_to_judge_by(tmp_path: Path) -> None:
+def test_of_few_streams_some_are_for_test(tmp_path: Path) -> None:
     table = rated_table(tmp_path / "rated", {"a": 5, "b": 5, "c": 6})
     for seed in range(6):
         rated = read_rated(table, seed)
@@ -48,7 +49,7 @@ def test_few_streams_leave_some_to_judge_by(tmp_path: Path) -> None:
         assert tested.isdisjoint(clip.content for clip in rated.of("train"))
 
 
-def test_frozen_ratings_read_back_as_the_same_with_their_splits(tmp_path: Path) -> None:
+def test_frozen_ratings_are_read_back_with_the_same_splits(tmp_path: Path) -> None:
     source = rated_table(tmp_path / "rated", {"a": 5, "b": 5, "c": 6})
     rated = freeze(source, tmp_path / "elsewhere" / "frozen.csv", seed=3)
     again = read_rated(tmp_path / "elsewhere" / "frozen.csv", seed=99)
@@ -57,7 +58,7 @@ def test_frozen_ratings_read_back_as_the_same_with_their_splits(tmp_path: Path) 
 
 
 @pytest.mark.parametrize(
-    ("streams", "said"),
+    ("streams", "reason"),
     [
         ({"a": 4, "b": 3}, "7 rated clips, at least 8"),
         ({"a": 12}, "all rated clips are of one stream"),
@@ -65,16 +66,18 @@ def test_frozen_ratings_read_back_as_the_same_with_their_splits(tmp_path: Path) 
     ],
     ids=["too few clips", "one stream", "too few to judge by"],
 )
-def test_too_little_is_refused_and_says_what_is_missing(streams: dict[str, int], said: str, tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match=said):
+def test_too_few_ratings_are_refused_and_the_reason_says_what_is_missing(
+    streams: dict[str, int], reason: str, tmp_path: Path
+) -> None:
+    with pytest.raises(ValueError, match=reason):
         tune_from_queue(recipe(), rated_table(tmp_path / "rated", streams), None, tmp_path / "model")
-    assert not (tmp_path / "model" / FROZEN).exists(), "the next attempt reads the ratings anew"
+    assert not (tmp_path / "model" / FROZEN).exists(), "the next run reads the ratings again"
 
 
-def test_every_content_is_replayed_before_any_twice_and_none_that_is_judged_by(tmp_path: Path) -> None:
+def test_every_content_is_replayed_once_before_any_twice_and_no_tested_content(tmp_path: Path) -> None:
     rated = read_rated(rated_table(tmp_path / "rated", {"a": 6, "b": 6}))
-    (judged_by,) = {clip.content for clip in rated.of("test")}
-    base = rated_table(tmp_path / "base", {"x": 5, "y": 2, "zz": 4, judged_by: 3}, ("path", "stream_id", "mos", "ci", "split"))
+    (tested,) = {clip.content for clip in rated.of("test")}
+    base = rated_table(tmp_path / "base", {"x": 5, "y": 2, "zz": 4, tested: 3}, ("path", "stream_id", "mos", "ci", "split"))
     for seed in range(4):
         mixed = with_replay(rated, base, recipe(replay_clips=6, seed=seed))
         contents = [clip.content for clip in mixed.of(REPLAY)]
@@ -83,11 +86,11 @@ def test_every_content_is_replayed_before_any_twice_and_none_that_is_judged_by(t
     assert "6 replay" in mixed.report()
     assert with_replay(rated, base, recipe(replay_share=0)).of(REPLAY) == []
     with pytest.raises(ValueError, match="to replay"):
-        with_replay(rated, rated_table(tmp_path / "held", {judged_by: 3}), recipe())
+        with_replay(rated, rated_table(tmp_path / "held", {tested: 3}), recipe())
 
 
 @pytest.mark.parametrize(("count", "replay", "share"), [(10, 40, 0.5), (10, 4, 0.5), (30, 40, 0.25), (12, 0, 0.5)])
-def test_an_epoch_has_every_rated_clip_once_and_its_share_of_replay(count: int, replay: int, share: float) -> None:
+def test_an_epoch_has_every_rated_clip_once_and_its_share_of_replayed_clips(count: int, replay: int, share: float) -> None:
     order = Order(count, 5, replay, share)
     seen = set()
     for epoch in range(30):
@@ -96,7 +99,7 @@ def test_an_epoch_has_every_rated_clip_once_and_its_share_of_replay(count: int, 
         replayed = places[places >= count]
         assert len(replayed) == (round(count * share / (1 - share)) if replay else 0)
         seen |= set(replayed.tolist())
-    assert seen == set(range(count, count + replay)), "in the end everything is replayed"
-    # Any part of the order is the same, wherever a run goes on.
+    assert seen == set(range(count, count + replay)), "after some epochs every clip was replayed"
+    # A run that goes on in the middle of an epoch sees the same order.
     whole = order.places(0, 3 * order.length)
     assert order.places(order.length - 3, 7).tolist() == whole[order.length - 3 : order.length + 4].tolist()

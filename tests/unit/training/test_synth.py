@@ -9,8 +9,10 @@ import cv2
 import pytest
 from skimage import data
 
+from training.data.degradations import is_vmaf_labelled, ladders
 from training.data.labels import read_labels
-from training.data.synth import find_sources, is_vmaf_labelled, ladders, synthesise
+from training.data.references import find_sources
+from training.data.synth import synthesise
 
 
 @pytest.fixture(scope="module")
@@ -29,12 +31,12 @@ def test_segments_and_labels_of_a_still(still: Path, tmp_path: Path) -> None:
         assert row["path"].exists()
         assert 0 <= row["mos"] <= 97
         assert row["content"] == "astronaut"
-    # Killed before the end and started again: only what is missing is made, and the labels are the same.
+    # A run that is started again makes only the missing segments, and the labels are the same.
     before = labels.read_bytes()
-    made = rows[1]["path"].stat().st_mtime_ns
+    written = rows[1]["path"].stat().st_mtime_ns
     rows[2]["path"].with_suffix(".json").unlink()
     assert synthesise(tmp_path, [still], steps=4, seconds=0.4, jobs=1, seed=1).read_bytes() == before
-    assert rows[1]["path"].stat().st_mtime_ns == made
+    assert rows[1]["path"].stat().st_mtime_ns == written
 
 
 def test_variants_are_contents_of_their_own_of_the_same_person(still: Path, tmp_path: Path) -> None:
@@ -46,8 +48,8 @@ def test_variants_are_contents_of_their_own_of_the_same_person(still: Path, tmp_
 
 
 def test_targets_fall_step_by_step() -> None:
-    for kind in {how.kind for how in ladders()}:
-        targets = [how.target for how in ladders() if how.kind == kind]
+    for kind in {step.kind for step in ladders()}:
+        targets = [step.target for step in ladders() if step.kind == kind]
         if is_vmaf_labelled(kind):
             continue
         assert targets == sorted(targets, key=lambda target: -target)
@@ -62,7 +64,7 @@ def test_sources_of_one_name_are_refused(still: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("column", "value"), [("mos", "many"), ("mos", "101"), ("step", "")])
-def test_wrong_labels_are_named_by_line(column: str, value: str, tmp_path: Path) -> None:
+def test_a_wrong_label_is_named_with_its_line(column: str, value: str, tmp_path: Path) -> None:
     row = {"path": "a.mkv", "content": "a", "kind": "x264", "step": "0", "mos": "50"}
     path = tmp_path / "labels.csv"
     with path.open("w", newline="") as file:

@@ -1,4 +1,4 @@
-"""Tuning an adapter in both stages, on real classes scaled down and clips whose quality shows in their brightness."""
+"""Tuning an adapter in both stages, on the real classes scaled down; the brighter a clip, the higher its label."""
 
 from __future__ import annotations
 
@@ -23,7 +23,8 @@ from training.adapter import tune as tuning
 from training.adapter.loop import Checkpoint, Curve, Order, learning_rate, steps_of
 from training.data.rated import RatedClip, RatedSet
 from training.data.samples import Samples
-from training.recipe import StagePart, TuneRecipe, load_tune_recipe, run
+from training.recipe import StagePart, TuneRecipe, load_tune_recipe
+from training.run import run
 
 ROOT = Path(__file__).parents[3]
 STAGE = {"epochs": 4, "batch_size": 8, "learning_rate": 5.0e-3, "weight_decay": 0.01, "warmup": 0.1}
@@ -31,14 +32,14 @@ CLIPS = 40
 
 
 def clips(folder: Path, shift: float = 0.0) -> list[RatedClip]:
-    """Names of clips, the brighter the better; one content each, every fifth for val and for test."""
+    """Rated clips without files: clip `i.mp4` is the brighter the larger i. Each is a content; a fifth is val, a fifth test."""
     labels = np.linspace(15, 75, CLIPS) + shift
     splits = ("train", "val", "test", "train", "train")
     return [RatedClip(folder / f"{i}.mp4", float(mos), f"p{i}", splits[i % 5]) for i, mos in enumerate(labels)]
 
 
 def sampled(rated: list[RatedClip], spec: SamplerSpec) -> list[SampledClip]:
-    return [make_clip(int(20 + 200 * int(one.path.stem) / CLIPS), int(one.path.stem), spec, len(NAMES)) for one in rated]
+    return [make_clip(int(20 + 200 * int(clip.path.stem) / CLIPS), int(clip.path.stem), spec, len(NAMES)) for clip in rated]
 
 
 @pytest.fixture(scope="module")
@@ -47,11 +48,12 @@ def bases(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Base]:
 
 
 def without_videos(patch: pytest.MonkeyPatch) -> None:
-    """Sampling is tested elsewhere: here the arrays are made."""
+    """Replace reading and sampling, which other tests cover, by `clips` and their made-up samples."""
 
     def arrays(rated: list[RatedClip], spec: SamplerSpec, work: Path) -> Samples:
-        made = sampled(rated, spec)
-        return Samples({name: np.stack([getattr(one, name) for one in made]) for name in BATCH_FIELDS}, np.arange(len(made)))
+        samples = sampled(rated, spec)
+        stacked = {name: np.stack([getattr(sample, name) for sample in samples]) for name in BATCH_FIELDS}
+        return Samples(stacked, np.arange(len(samples)))
 
     patch.setattr(tuning, "sampled", arrays)
     patch.setattr(tuning, "read_rated", lambda data, seed: RatedSet(clips(data, float(data.name))))
@@ -86,7 +88,7 @@ def curve(out: Path) -> list[dict[str, str]]:
 
 @pytest.fixture(scope="module")
 def tuned(bases: dict[str, Base], tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """An adapter that was tuned without a break."""
+    """The directory of an adapter whose run was not interrupted."""
     out = tmp_path_factory.mktemp("tuned")
     with pytest.MonkeyPatch.context() as patch:
         without_videos(patch)
@@ -96,7 +98,7 @@ def tuned(bases: dict[str, Base], tmp_path_factory: pytest.TempPathFactory) -> P
 
 def scores(directory: Path) -> np.ndarray:
     engine = load_engine(str(directory), "cpu")
-    return np.array([one.score for one in engine.score(sampled(clips(Path("/data/0")), engine.spec))])
+    return np.array([score.score for score in engine.score(sampled(clips(Path("/data/0")), engine.spec))])
 
 
 def test_both_stages_learn_and_the_engine_scores_with_what_they_wrote(tuned: Path) -> None:
@@ -108,7 +110,7 @@ def test_both_stages_learn_and_the_engine_scores_with_what_they_wrote(tuned: Pat
     assert metrics["test"]["srcc"] > 0.9
     assert metrics["clips"] == {"train": 24, "val": 8, "test": 8}
     assert metrics["val"]["uncertainty_mean"] == pytest.approx(metrics["val"]["error_mean"], rel=0.02)
-    labels = np.array([one.mos for one in clips(Path("/data/0"))])
+    labels = np.array([clip.mos for clip in clips(Path("/data/0"))])
     assert np.abs(scores(tuned) - labels).mean() == pytest.approx(metrics["mae"], abs=4)
     assert load_engine(str(tuned), "cpu").model.version == metrics["version"]
     card = (tuned / "README.md").read_text()
@@ -127,7 +129,7 @@ def test_the_base_keeps_every_bit(tuned: Path) -> None:
     assert sum(file.stat().st_size for file in tuned.glob("*.safetensors")) < 2e6
 
 
-def test_a_killed_run_ends_as_one_that_was_not(
+def test_a_killed_run_ends_with_the_same_weights_as_one_that_was_not_killed(
     tuned: Path, bases: dict[str, Base], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     saved = Checkpoint.save
@@ -144,7 +146,7 @@ def test_a_killed_run_ends_as_one_that_was_not(
         monkeypatch.setattr(Checkpoint, "save", save)
         with pytest.raises(KeyboardInterrupt):
             tuning.tune(recipe(bases["qwen2"]), Path("/data/0"), tmp_path)
-        # A few more steps than the checkpoint knows of.
+        # The killed run had written steps that are after its checkpoint.
         Curve(tmp_path / "curve.csv").add(2, 999, 0.1, 0.1)
     monkeypatch.setattr(Checkpoint, "save", saved)
     tuning.tune(recipe(bases["qwen2"]), Path("/data/0"), tmp_path)
@@ -162,20 +164,20 @@ def test_a_shifted_opinion_moves_the_scores(tuned: Path, bases: dict[str, Base],
     assert (scores(tmp_path) - scores(tuned)).mean() == pytest.approx(20, abs=5)
 
 
-def test_other_classes_and_every_economy(bases: dict[str, Base], tmp_path: Path) -> None:
+def test_other_classes_and_every_option_that_saves_memory(bases: dict[str, Base], tmp_path: Path) -> None:
     short = {"stage1": STAGE | {"epochs": 1}, "stage2": STAGE | {"epochs": 1}}
     plain = recipe(bases["qwen3"], **short, lora={"rank": 2, "alpha": 4, "dropout": 0, "targets": tiny.TARGETS})
     thrifty = plain.model_copy(update={"gradient_checkpointing": True, "cache_vision": True, "clips_per_device": 3})
-    for name, one in (("plain", plain), ("thrifty", thrifty)):
-        tuning.tune(one, Path("/data/0"), tmp_path / name)
+    for name, chosen in (("plain", plain), ("thrifty", thrifty)):
+        tuning.tune(chosen, Path("/data/0"), tmp_path / name)
     np.testing.assert_allclose(scores(tmp_path / "plain"), scores(tmp_path / "thrifty"), atol=0.5)
 
 
-def test_a_base_in_half_precision_has_an_adapter_in_full(
+def test_a_base_in_half_precision_has_an_adapter_in_full_precision(
     tuned: Path, bases: dict[str, Base], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(tuning, "has_bf16", lambda: True)
-    # One precision for each process is accelerate's rule, and these tests share one.
+    # Accelerate allows one precision in a process, and all tests here share one process.
     AcceleratorState._reset_state(reset_partial_state=True)
     tuning.tune(recipe(bases["qwen2"]), Path("/data/0"), tmp_path)
     AcceleratorState._reset_state(reset_partial_state=True)
@@ -194,7 +196,7 @@ def test_every_clip_is_seen_once_before_one_is_seen_twice() -> None:
     assert order.places(5, 4).tolist() == seen.flatten()[5:9].tolist()
 
 
-def test_the_learning_rate_warms_up_and_falls() -> None:
+def test_the_learning_rate_rises_and_then_falls() -> None:
     stage = StagePart(**STAGE)
     rates = [learning_rate(stage, step, 100) for step in range(100)]
     assert np.argmax(rates) in (9, 10)
@@ -205,7 +207,7 @@ def test_the_learning_rate_warms_up_and_falls() -> None:
 
 
 @pytest.mark.parametrize("file", sorted((ROOT / "training/recipes").glob("*internvl*.yaml")), ids=lambda path: path.stem)
-def test_recipes_are_valid_and_their_targets_fit_the_real_names(file: Path, bases: dict[str, Base]) -> None:
+def test_recipes_are_valid_and_their_targets_match_the_real_names(file: Path, bases: dict[str, Base]) -> None:
     from scorer.model.adapters import Lora, attach
 
     tuned = attach(load_base(bases["qwen3"]), Lora(**load_tune_recipe(file).lora.model_dump()))

@@ -1,0 +1,58 @@
+"""The entrance to training: picks the pipeline that a recipe asks for. Nothing else in `training` imports this module.
+
+    fvq train --recipe training/recipes/nano.yaml --data TRAIN/labels.csv --dev DEV/labels.csv --out MODEL
+    fvq train --recipe training/recipes/nano_adapter.yaml --data RATED.csv --out MODEL
+    fvq train --from-queue --recipe training/recipes/nano_adapter.yaml --data BASE/labels.csv --out MODEL
+
+A recipe that names a `base` tunes an adapter on that base (`training.adapter.tune`). Any other recipe trains a whole small
+model (`training.nano.train`). Each pipeline is imported only when it runs, because its libraries take seconds to load.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from tqdm import tqdm
+
+from training.adapter.replay import FROZEN, freeze
+from training.recipe import TuneRecipe, load_nano_recipe, load_tune_recipe, read_mapping
+
+
+def run(recipe: Path, data: Path, dev: Path | None, out: Path) -> dict[str, Any]:
+    """Run a recipe of either kind; returns the metrics that it wrote into `out`, or an empty dict in all but the main process.
+
+    data: a labels file of `fvq synth`; for an adapter any source that `training.data.rated.read_rated` takes. dev: a labels
+    file of other people, only for a whole model: an adapter's data has its own splits. Raises ValueError where recipe, data
+    and dev do not fit together.
+    """
+    if "base" not in read_mapping(recipe):
+        from training.nano.train import train
+
+        if dev is None:
+            raise ValueError(f"{recipe}: it makes a whole model, and needs --dev")
+        return train(load_nano_recipe(recipe), data, dev, out)
+    from training.adapter.tune import tune
+
+    if dev is not None:
+        raise ValueError(f"{recipe}: it tunes an adapter, whose data has splits of its own; leave --dev out")
+    return tune(load_tune_recipe(recipe), data, out)
+
+
+def tune_from_queue(recipe: TuneRecipe, rated: Path, replay: Path | None, out: Path) -> dict[str, Any]:
+    """Tune an adapter on rated clips of the queue; returns the metrics.
+
+    rated: the exported ratings, a CSV with path, stream_id, mos, ci. They are frozen in `out` when the run starts: a run
+    that goes on after a kill uses the frozen ones. replay: what the base was trained on, any source that
+    `training.data.rated.read_rated` takes; None: nothing is replayed. Raises ValueError where the ratings are too few.
+    """
+    from training.adapter.tune import tune
+
+    frozen = out / FROZEN
+    if frozen.exists():
+        tqdm.write(f"{frozen}: the ratings of this run as it began; another --out takes those of now")
+    else:
+        freeze(rated, frozen, recipe.seed)
+    if replay is None or not recipe.replay_share:
+        tqdm.write("nothing is replayed: what the base knows may fade (--data names the base's data, replay_share how much)")
+    return tune(recipe, frozen, out, replay)
