@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-Image = NDArray[Any]
-"""uint8 pictures; OpenCV's stubs promise no more than numbers."""
+from scorer.sampling.images import Image
+
 MODEL = Path(__file__).parent.parent / "assets" / "face_detection_full_range_sparse.tflite"
 DETECTION_SIDE = 640
 """Pictures are scaled down to this longer side for detection; the crop is cut at native resolution."""

@@ -279,10 +279,10 @@ def _load() -> None:
     matplotlib.pyplot = pyplot  # type: ignore[attr-defined]
     import cv2
 
-    from scorer.sampling.sampler import warm_up
+    from scorer.sampling.detectors import process_detectors
 
     cv2.setNumThreads(1)
-    warm_up()
+    process_detectors()
 
 
 def _data_bytes() -> int:

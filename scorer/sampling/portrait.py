@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-Image = NDArray[Any]
-"""uint8 pictures; OpenCV's stubs promise no more than numbers."""
+from scorer.sampling.images import Image
+
 MODEL = Path(__file__).parent.parent / "assets" / "selfie_segmentation_landscape.tflite"
 GREY = 128
 SEGMENTATION_SIDE = 256

@@ -18,7 +18,7 @@ from scorer.errors import MediaError
 from scorer.sampling import probe, sample
 from scorer.sampling.decode import open_video
 from scorer.sampling.faces import TEMPLATE, similarity
-from scorer.sampling.sampler import fragments
+from scorer.sampling.fragments import fragments
 from scorer.sampling.statistics import NAMES
 from scorer.spec import SampledClip, SamplerSpec
 from tests.support.media import face_frames, make_clip, write_frames

@@ -12,16 +12,8 @@ import pytest
 from numpy.typing import NDArray
 
 from scorer.sampling import sample
-from scorer.sampling.statistics import (
-    NAMES,
-    blockiness,
-    clip_statistics,
-    following_luma,
-    measured_frame,
-    noise_level,
-    normalised,
-    scene_statistics,
-)
+from scorer.sampling.features import blockiness, mscn, noise_level, scene_features
+from scorer.sampling.statistics import NAMES, clip_statistics, following_luma, measured_frame
 from scorer.spec import SamplerSpec
 from tests.support.media import face_frames, write_frames
 
@@ -168,10 +160,10 @@ def test_freeze_survives_the_codec(tmp_path: Path, crf: int, kind: str) -> None:
 def test_scene_statistics_of_a_known_distribution() -> None:
     generator = np.random.default_rng(3)
     plane = generator.normal(128, 20, (384, 384)).astype(np.float32)
-    shape, variance = scene_statistics(plane)[:2]
+    shape, variance = scene_features(plane)[:2]
     assert 1.8 < shape < 3.5  # independent Gaussian noise stays about Gaussian when it is normalised
     assert 0.5 < variance < 1.1
-    assert abs(float(normalised(plane).mean())) < 0.01
+    assert abs(float(mscn(plane).mean())) < 0.01
 
 
 @pytest.mark.parametrize("value", [0, 128, 255])
