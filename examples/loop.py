@@ -35,9 +35,10 @@ from PIL import Image
 from rich.console import Console
 from rich.table import Table
 
+from scorer.process import die_with_parent
 from scorer.registry import Registry
 from streams.events import SCORES_TOPIC, SEGMENTS_TOPIC, TRAINING_TOPIC, SegmentEvent, SegmentScore
-from streams.kafka.embedded import EmbeddedBroker, die_with_parent
+from streams.kafka.embedded import EmbeddedBroker
 from streams.kafka.topics import create_topics
 from streams.local.up import wait_read
 from streams.queue.agent import harvest_group

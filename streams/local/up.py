@@ -28,6 +28,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from scorer.errors import MediaError
+from scorer.process import die_with_parent
 from streams.alerts.agent import alert_group
 from streams.alerts.delivery import describe as describe_alert
 from streams.events import (
@@ -41,7 +42,7 @@ from streams.events import (
 )
 from streams.ingest.files import CutSegment, Source, announce, cut, events_of, find_sources, in_order
 from streams.kafka.connection import client_options
-from streams.kafka.embedded import EmbeddedBroker, die_with_parent
+from streams.kafka.embedded import EmbeddedBroker
 from streams.kafka.topics import create_topics
 from streams.local.drops import clock, describe, find_drops
 from streams.local.files import score_bar
