@@ -293,11 +293,6 @@ def test_a_tilted_face_is_cut_like_an_upright_one(tmp_path: Path) -> None:
     assert np.corrcoef(one, other)[0, 1] > 0.9
 
 
-def test_sampling_needs_no_torch() -> None:
-    code = "import sys, scorer.sampling.sampler, scorer.sampling.pool; sys.exit('torch' in sys.modules)"
-    subprocess.run([sys.executable, "-c", code], check=True, timeout=120)
-
-
 def test_nothing_is_printed_at_the_interpreters_end(face_clip: Path) -> None:
     code = (
         "import sys, pathlib; from scorer.sampling import sample; from scorer.spec import SamplerSpec;"
