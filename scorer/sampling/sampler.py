@@ -13,7 +13,7 @@ from av.video.reformatter import VideoReformatter
 from numpy.typing import NDArray
 
 from scorer.errors import MediaError
-from scorer.sampling.decode import Timeline, Video, open_video
+from scorer.sampling.decode import EPSILON, Timeline, Video, open_video
 from scorer.sampling.detectors import process_detectors
 from scorer.sampling.faces import Face, aligned_crop
 from scorer.sampling.fragments import fragments
@@ -41,9 +41,6 @@ EIGHT_BIT_LUMA = {
     "yuva420p",
 }
 """Pixel formats whose first plane is 8-bit luma."""
-
-EPSILON = 1e-4
-"""Two times that differ by less than this, s, are equal: containers round times to their clock."""
 
 LONGEST_GAP = 10.0
 """After a gap between frames longer than this, s, the clock has jumped; the frame before the gap was not shown that long."""
