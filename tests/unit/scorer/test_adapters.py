@@ -55,14 +55,14 @@ def train_steps(tuned: AdaptedRater, batch: ClipBatch, steps: int = 3) -> None:
 
 @pytest.fixture(scope="module", params=["qwen2", "qwen3"])
 def adapter(request: pytest.FixtureRequest, bases: dict[str, Base], tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The directory of an adapter that was trained for a few steps, and the scores that it gave beside it."""
+    """The directory of an adapter that was trained for a few steps, and the scores that it gave, in `scores.npy`."""
     directory = tmp_path_factory.mktemp("adapter")
     torch.manual_seed(1)
     network = load_base(bases[request.param])
     batch = batch_for(network)
     tuned = attach(network, LORA)
     train_steps(tuned, batch)
-    # Figures that are no weights: they have to be in the adapter as well.
+    # The running mean is no weight, but it must be saved with the adapter as well.
     tuned.get_base_model().standardise.modules_to_save["default"].running_mean.fill_(0.3)
     save_adapter(tuned, directory, bases[request.param])
     sampler_spec(network.config, frames=2).save(directory)
@@ -71,7 +71,7 @@ def adapter(request: pytest.FixtureRequest, bases: dict[str, Base], tmp_path_fac
     return directory
 
 
-def test_a_fresh_adapter_changes_nothing_and_alone_is_trained(bases: dict[str, Base]) -> None:
+def test_a_fresh_adapter_changes_no_score_and_training_changes_nothing_else(bases: dict[str, Base]) -> None:
     network = load_base(bases["qwen2"])
     batch = batch_for(network)
     with torch.inference_mode():
@@ -89,7 +89,7 @@ def test_a_fresh_adapter_changes_nothing_and_alone_is_trained(bases: dict[str, B
         assert (tuned(batch).score - before).abs().max() > 5
 
 
-def test_an_adapter_loads_to_the_same_weights_and_merges_to_the_same_scores(adapter: Path) -> None:
+def test_an_adapter_loads_with_the_same_weights_and_merges_to_the_same_scores(adapter: Path) -> None:
     wanted = torch.from_numpy(np.load(adapter / "scores.npy"))
     unmerged = PeftModel.from_pretrained(load_base(Base.load(adapter)), adapter)
     stored = load_file(adapter / "adapter_model.safetensors")
@@ -113,10 +113,10 @@ def test_the_engine_scores_with_an_adapter_in_half_precision(adapter: Path, monk
     assert spec.frame_size == 56
     clips = [make_clip(int(light), i, spec, len(NAMES)) for i, light in enumerate(np.linspace(40, 220, 3).astype(int))]
     wanted = np.load(adapter / "scores.npy")
-    assert [one.score for one in engine.score(clips)] == pytest.approx(wanted.tolist(), abs=0.05)
-    # As on a GPU: everything in bf16.
+    assert [score.score for score in engine.score(clips)] == pytest.approx(wanted.tolist(), abs=0.05)
+    # On a GPU everything is in bf16.
     engine._network = load_adapter(adapter, torch.bfloat16)
-    assert [one.score for one in engine.score(clips)] == pytest.approx(wanted.tolist(), abs=2)
+    assert [score.score for score in engine.score(clips)] == pytest.approx(wanted.tolist(), abs=2)
 
 
 def test_an_adapter_is_small_and_refuses_another_base(adapter: Path, tmp_path: Path) -> None:
@@ -170,6 +170,6 @@ def test_the_trained_copy_is_what_scores(bases: dict[str, Base]) -> None:
 @pytest.mark.parametrize(
     ("targets", "reason"), [("nothing_at_all", "lora.targets"), (r"language_model\..*q_proj", "nothing in the vision_model")]
 )
-def test_targets_that_miss_a_tower_are_refused(targets: str, reason: str, bases: dict[str, Base]) -> None:
+def test_lora_targets_that_match_nothing_in_a_tower_are_refused(targets: str, reason: str, bases: dict[str, Base]) -> None:
     with pytest.raises(ModelError, match=reason):
         attach(load_base(bases["qwen2"]), Lora(targets))

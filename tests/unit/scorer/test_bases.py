@@ -33,7 +33,7 @@ def batch_for(network: FVQRater, clips: int = 3) -> ClipBatch:
 
 
 @pytest.mark.parametrize("name", ["qwen2", "qwen3"])
-def test_a_base_is_loaded_saved_and_loaded_again(name: str, bases: dict[str, Base], tmp_path: Path) -> None:
+def test_a_base_keeps_its_weights_when_saved_and_loaded_again(name: str, bases: dict[str, Base], tmp_path: Path) -> None:
     network = load_base(bases[name])
     stored = load_file(Path(bases[name].model) / "model.safetensors")
     kept = network.vision_model.state_dict()
@@ -51,7 +51,7 @@ def test_a_base_is_loaded_saved_and_loaded_again(name: str, bases: dict[str, Bas
 
 
 @pytest.mark.parametrize("name", ["qwen2", "qwen3"])
-def test_frames_become_the_tokens_that_internvl_itself_makes(name: str, bases: dict[str, Base]) -> None:
+def test_frames_become_the_same_tokens_as_in_internvl(name: str, bases: dict[str, Base]) -> None:
     network = load_base(bases[name])
     batch = batch_for(network)
     internvl = InternVLForConditionalGeneration.from_pretrained(bases[name].model).eval()
@@ -64,7 +64,7 @@ def test_frames_become_the_tokens_that_internvl_itself_makes(name: str, bases: d
     torch.testing.assert_close(ours, theirs.unflatten(0, (3, 2)).flatten(1, 2), rtol=1e-4, atol=1e-5)
 
 
-def test_the_language_model_is_the_base_s_own(bases: dict[str, Base]) -> None:
+def test_the_language_model_answers_as_in_the_base(bases: dict[str, Base]) -> None:
     internvl = InternVLForConditionalGeneration.from_pretrained(bases["qwen2"].model).eval()
     network = load_base(bases["qwen2"])
     ids = torch.tensor([[1, 5, 3, 2]])
@@ -73,7 +73,7 @@ def test_the_language_model_is_the_base_s_own(bases: dict[str, Base]) -> None:
 
 
 @pytest.mark.parametrize("name", ["qwen2", "qwen3"])
-def test_clips_of_many_streams_go_through_together(name: str, bases: dict[str, Base]) -> None:
+def test_a_clip_scores_the_same_alone_and_in_a_batch(name: str, bases: dict[str, Base]) -> None:
     network = load_base(bases[name])
     batch = batch_for(network)
     alone = ClipBatch(**{field: value[1:2] for field, value in vars(batch).items()})
@@ -92,7 +92,7 @@ def test_smaller_images_have_fewer_tokens(bases: dict[str, Base]) -> None:
         base_config(base, image_size=30)
 
 
-def test_streams_that_are_known_are_not_computed(bases: dict[str, Base]) -> None:
+def test_known_streams_are_not_encoded_again(bases: dict[str, Base]) -> None:
     network = load_base(bases["qwen2"])
     batch = batch_for(network)
     with torch.inference_mode():
@@ -103,7 +103,7 @@ def test_streams_that_are_known_are_not_computed(bases: dict[str, Base]) -> None
         torch.testing.assert_close(network(batch, known=known).score, wanted, rtol=0, atol=0)
 
 
-def test_what_is_no_base_is_refused_with_its_name(bases: dict[str, Base], tmp_path: Path) -> None:
+def test_a_wrong_base_is_refused_with_its_name(bases: dict[str, Base], tmp_path: Path) -> None:
     with pytest.raises(ModelError, match="/no/such/base"):
         load_base(Base("/no/such/base", bases["qwen2"].motion))
     with pytest.raises(ModelError, match="temporal encoder"):
@@ -123,7 +123,7 @@ def test_what_is_no_base_is_refused_with_its_name(bases: dict[str, Base], tmp_pa
     assert not (tmp_path / "ran").exists()
 
 
-def test_a_pickle_is_not_read(bases: dict[str, Base], tmp_path: Path) -> None:
+def test_pickled_weights_are_not_read(bases: dict[str, Base], tmp_path: Path) -> None:
     source = Path(bases["qwen2"].motion or "")
     (tmp_path / "config.json").write_text((source / "config.json").read_text())
     torch.save(load_file(source / "model.safetensors"), tmp_path / "pytorch_model.bin")
