@@ -136,7 +136,7 @@ class Engine:
         except (RuntimeError, ValueError) as error:
             raise ModelError(f"model {self._model} cannot score a test clip: {error}") from error
         if not (np.isfinite([score.uncertainty, *score.level_probs.values()]).all() and score.uncertainty > 0):
-            raise ModelError(f"model {self._model} gave an uncertainty or levels that are no numbers")
+            raise ModelError(f"model {self._model} gave an uncertainty or levels that are not finite numbers")
 
     @torch.inference_mode()
     def score(self, clips: Sequence[SampledClip]) -> list[ClipScore]:
@@ -148,7 +148,7 @@ class Engine:
         scores = output.score.cpu().tolist()
         uncertainties = output.uncertainty.cpu().tolist()
         if not np.isfinite(scores).all():
-            raise ModelError(f"model {self._model} gave a score that is no number")
+            raise ModelError(f"model {self._model} gave a score that is not a finite number")
         return [
             ClipScore(
                 score=round(score, 2),

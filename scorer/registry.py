@@ -51,7 +51,7 @@ class Manifest:
         except (ValueError, TypeError, AttributeError) as error:
             raise ModelError(f"{where}: not a manifest: {error}") from error
         if not valid:
-            raise ModelError(f"{where}: it names a file that no version has")
+            raise ModelError(f"{where}: a file name or digest in it is not valid")
         return manifest
 
 
@@ -102,9 +102,7 @@ class Registry:
         digests = {file: _digest(path.read_bytes()) for file, path in paths.items()}
         if published := self._manifest(name, version):
             if published.files != digests:
-                raise ModelError(
-                    f"registry {self.url}: {name}@{version} is there already with other files; versions never change"
-                )
+                raise ModelError(f"registry {self.url}: {name}@{version} exists already with other files; versions never change")
             return published
         for file, path in paths.items():
             self._write(f"{folder}/{file}", path.read_bytes())
@@ -123,7 +121,7 @@ class Registry:
         """Undo the last promotion; returns the version that is current then, None where the shipped model serves again."""
         history = self._history(name)
         if not history:
-            raise ModelError(f"registry {self.url}: no version of {name} is current, so there is nothing to take back")
+            raise ModelError(f"registry {self.url}: no version of {name} is current, so there is nothing to roll back")
         self._set_history(name, history[:-1])
         return history[-2] if len(history) > 1 else None
 
@@ -196,7 +194,7 @@ class Registry:
 def _checked(name: str) -> str:
     """The name; raises `ModelError` where it is not a valid name of a model or version."""
     if not NAME.fullmatch(name):
-        raise ModelError(f"{name!r} is no name of a model or version: letters, digits, '.', '_' and '-', at most 64")
+        raise ModelError(f"{name!r} is not a valid name of a model or version: use letters, digits, '.', '_' and '-', at most 64")
     return name
 
 

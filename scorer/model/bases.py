@@ -89,7 +89,7 @@ def load_base(base: Base, dtype: torch.dtype = torch.float32, config: FVQRaterCo
     if base.fingerprint not in ("", actual):
         raise ModelError(
             f"base {base.model} has the fingerprint {actual}, but the adapter was trained on {base.fingerprint}: "
-            "it is another model, or another version of it"
+            "they are different models, or versions of one model"
         )
     return network
 
@@ -113,12 +113,14 @@ def base_config(base: Base, streams: tuple[str, ...] = STREAMS, image_size: int 
     parts that do not fit.
     """
     if base.motion is None:
-        raise ModelError(f"base {base.model}: it needs a temporal encoder beside it, and none is named")
+        raise ModelError(f"base {base.model}: it needs a temporal encoder, and none is named")
     model, motion = _config(base.model), _config(base.motion)
     patch, shuffle = model.vision_config.patch_size[0], round(1 / model.downsample_ratio)
     side = image_size or model.vision_config.image_size[0]
     if side % (patch * shuffle):
-        raise ModelError(f"base {base.model}: images of {side} px are no whole number of its {patch * shuffle} px squares")
+        raise ModelError(
+            f"base {base.model}: the side of its images must be a multiple of {patch * shuffle} px, and {side} px is not"
+        )
     try:
         tokenizer = AutoTokenizer.from_pretrained(base.model)
     except LOADING_ERRORS as error:
@@ -213,7 +215,7 @@ def _face_config(name: str) -> Any:
     """The configuration of a timm model, with the `hidden_size` that `FVQRaterConfig` needs."""
     config = _config(name)
     if config.model_type != "timm_wrapper":
-        raise ModelError(f"face encoder {name}: its model type is {config.model_type!r}; it has to be a timm model")
+        raise ModelError(f"face encoder {name}: its model type is {config.model_type!r}; it must be a timm model")
     with torch.device("meta"):
         config.hidden_size = AutoModel.from_config(config).timm_model.num_features
     return config

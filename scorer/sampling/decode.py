@@ -121,7 +121,7 @@ class Video:
         except (FFmpegError, ValueError, OSError) as error:
             if getattr(error, "errno", None) == errno.EINVAL:
                 raise MediaError(
-                    "the file is not a video container that is read here: give mp4, mkv, ts and the like, no text or playlist",
+                    "the file is not a supported video container: give mp4, mkv, ts or similar, not a text file or a playlist",
                     kind="refused",
                 ) from error
             raise MediaError(f"the file cannot be opened as media ({_words(error)}); is it complete?") from error
