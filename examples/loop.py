@@ -30,11 +30,12 @@ from rich.table import Table
 from scripted_raters import make_base, make_clips, rate
 from stream_player import messages_on, play, play_until_model
 
+from scorer.process import die_with_parent
 from scorer.registry import Registry
 from streams import parts
 from streams.events import SCORES_TOPIC, SegmentScore
 from streams.kafka.connection import Connection
-from streams.kafka.embedded import EmbeddedBroker, die_with_parent
+from streams.kafka.embedded import EmbeddedBroker
 from streams.kafka.progress import wait_for_groups
 from streams.kafka.topics import create_topics
 from streams.settings import load_settings

@@ -1,7 +1,7 @@
-"""The in-process scorer: loads a model, scores batches of sampled clips.
+"""The in-process scorer: finds and loads a model, then scores batches of sampled clips.
 
 A model is a directory of safetensors with its configuration and its sampler's specification: either a whole model, or
-an adapter (LoRA, projectors and heads) that names the base it belongs to.
+an adapter (LoRA, projectors and heads) that names the base to which it belongs.
 """
 
 from __future__ import annotations
@@ -24,18 +24,19 @@ from scorer.model.modeling import ClipBatch, FVQRater
 from scorer.registry import NAME, Registry
 from scorer.spec import LEVELS, ClipScore, Faces, MediaInfo, ModelId, SampledClip, SamplerSpec
 
-# A bar and a line for each load belong to a notebook, not to a service.
+# Without this, every load writes a progress bar and a log line to the service's standard error.
 transformers.logging.set_verbosity_error()
 transformers.logging.disable_progress_bar()
 
 BATCH_FIELDS = ("frames", "portrait", "portrait_mask", "faces", "faces_mask", "clip", "statistics")
+"""Arrays of a `SampledClip` that make up a `ClipBatch`."""
 
 
 def load_engine(model: str = "nano", device: str = "auto", registry: Registry | None = None) -> Engine:
-    """The engine for a model: see `find_model`; it has answered a test clip.
+    """The engine for a model, after it has scored a test clip.
 
-    device: "cpu", "cuda", or "auto" for the GPU where there is one. Raises `ModelError` that says what is wrong with
-    the model or the device.
+    model, registry: see `find_model`. device: "cpu", "cuda", or "auto" for the GPU where there is one. Raises `ModelError`
+    that says what is wrong with the model or the device.
     """
     directory, identity = find_model(model, registry)
     if device == "cuda" and not torch.cuda.is_available():
@@ -43,7 +44,7 @@ def load_engine(model: str = "nano", device: str = "auto", registry: Registry | 
             "device is set to cuda, but torch sees no GPU: install a CUDA build of torch and the driver, or set FVQ_DEVICE=cpu"
         )
     chosen = torch.device("cuda" if device != "cpu" and torch.cuda.is_available() else "cpu")
-    # bf16 halves memory and doubles speed on GPUs; on CPUs without its instructions it is slower than float32.
+    # bf16 halves memory and doubles speed on GPUs; on CPUs without bf16 instructions it is slower than float32.
     dtype = torch.bfloat16 if chosen.type == "cuda" else torch.float32
     try:
         spec = SamplerSpec.load(directory)
@@ -59,10 +60,10 @@ def load_engine(model: str = "nano", device: str = "auto", registry: Registry | 
 
 
 def find_model(model: str, registry: Registry | None = None) -> tuple[Path, ModelId]:
-    """Where a model is, and what it is called.
+    """The directory, name and version of a model.
 
-    model: `name@version` of the registry; a name of which the registry has a current version; a shipped name; or a
-    directory, in this order. Raises `ModelError` where it is none of them.
+    model: in this order, `name@version` in the registry; a name with a current version in the registry; the name of a shipped
+    model; a directory. Raises `ModelError` where it is none of them.
     """
     name, pinned, version = model.partition("@")
     if pinned and not Path(model).is_dir():
@@ -81,7 +82,7 @@ def find_model(model: str, registry: Registry | None = None) -> tuple[Path, Mode
 
 
 def load_model(directory: Path, dtype: torch.dtype = torch.float32) -> FVQRater:
-    """The network in a directory, in eval mode, with an adapter merged into its base. Only safetensors are read."""
+    """The network in a directory, in eval mode; an adapter is merged into its base. Weights are read from safetensors only."""
     if not (directory / ADAPTER_FILE).exists():
         return load_whole(directory, dtype)
     # peft takes a second to import, and only adapters need it.
@@ -91,7 +92,7 @@ def load_model(directory: Path, dtype: torch.dtype = torch.float32) -> FVQRater:
 
 
 def version_of(directory: Path) -> str:
-    """A model's version: a hash of its weights."""
+    """A hash of the weights in a model directory: the version of a model that is in no registry."""
     digest = hashlib.sha256()
     for weights in sorted(directory.glob("*.safetensors")):
         digest.update(weights.read_bytes())
@@ -99,7 +100,7 @@ def version_of(directory: Path) -> str:
 
 
 def collate(clips: Sequence[SampledClip], device: torch.device) -> ClipBatch:
-    """Clips of one specification as one batch on the device."""
+    """Clips of one sampler specification as one batch on the device."""
 
     def stack(name: str) -> Tensor:
         return torch.from_numpy(np.stack([getattr(clip, name) for clip in clips])).to(device, non_blocking=True)
@@ -115,31 +116,31 @@ class Engine:
         self._spec = spec
         self._model = model
         if network.device.type == "cpu" and "OMP_NUM_THREADS" not in os.environ:
-            # The sampling children need the cores too, and threads that wait for a busy core cost several times the work.
+            # Leave cores to the sampling children: torch threads that wait for a busy core slow scoring down several times.
             torch.set_num_threads(max(1, min(4, len(os.sched_getaffinity(0)) // 2)))
 
     @property
     def spec(self) -> SamplerSpec:
-        """What the model was trained on."""
+        """The sampler's specification of the model."""
         return self._spec
 
     @property
     def model(self) -> ModelId:
-        """Name and version."""
+        """Name and version of the model."""
         return self._model
 
     def check(self) -> None:
-        """Score a test clip; raises `ModelError` where the answer is no number or a wrong one."""
+        """Score a test clip; raises `ModelError` where the model cannot, or a number of its answer is not finite."""
         try:
-            answer = self.score([_check_clip(self._spec, self._network.config.statistics_size)])[0]
+            score = self.score([_test_clip(self._spec, self._network.config.statistics_size)])[0]
         except (RuntimeError, ValueError) as error:
-            raise ModelError(f"model {self._model.name}@{self._model.version} cannot score a test clip: {error}") from error
-        if not (np.isfinite([answer.uncertainty, *answer.level_probs.values()]).all() and answer.uncertainty > 0):
-            raise ModelError(f"model {self._model.name}@{self._model.version} gave an uncertainty or levels that are no numbers")
+            raise ModelError(f"model {self._model} cannot score a test clip: {error}") from error
+        if not (np.isfinite([score.uncertainty, *score.level_probs.values()]).all() and score.uncertainty > 0):
+            raise ModelError(f"model {self._model} gave an uncertainty or levels that are not finite numbers")
 
     @torch.inference_mode()
     def score(self, clips: Sequence[SampledClip]) -> list[ClipScore]:
-        """One score per clip, in order. Raises `ModelError` where the model answers with something that is no number."""
+        """One score per clip, in order. Raises `ModelError` where a score is not finite."""
         if not clips:
             return []
         output = self._network(collate(clips, self._network.device))
@@ -147,12 +148,12 @@ class Engine:
         scores = output.score.cpu().tolist()
         uncertainties = output.uncertainty.cpu().tolist()
         if not np.isfinite(scores).all():
-            raise ModelError(f"model {self._model.name}@{self._model.version} gave a score that is no number")
+            raise ModelError(f"model {self._model} gave a score that is not a finite number")
         return [
             ClipScore(
                 score=round(score, 2),
                 level=LEVELS[int(np.argmax(probs))],
-                level_probs={level: round(p, 4) for level, p in zip(LEVELS, probs, strict=True)},
+                level_probs={level: round(probability, 4) for level, probability in zip(LEVELS, probs, strict=True)},
                 uncertainty=round(uncertainty, 2),
                 model=self._model,
             )
@@ -160,8 +161,11 @@ class Engine:
         ]
 
 
-def _check_clip(spec: SamplerSpec, statistics: int) -> SampledClip:
-    """A clip of the specification's shapes with every stream in it, the same each time; for checks, not for its score."""
+def _test_clip(spec: SamplerSpec, statistics: int) -> SampledClip:
+    """A made-up clip of the specification's shapes, with a person and a face in every image; the same each time.
+
+    statistics: how many numbers they are.
+    """
     rng = np.random.default_rng(0)
 
     def pictures(count: int, side: int) -> NDArray[np.uint8]:

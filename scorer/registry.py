@@ -2,10 +2,10 @@
 
     ROOT/NAME/versions/VERSION/...          the model's files
     ROOT/NAME/versions/VERSION/manifest.json    their digests and where they come from; written last
-    ROOT/NAME/current.json                  the version that is served, and those before it
+    ROOT/NAME/current.json                  the versions that were current, oldest first; the last is current now
 
-A version without a manifest is not there: what a killed upload left is overwritten by the next. `current.json` is replaced
-in one piece, so that a reader sees the old one or the new one. No torch here: the command line reads it too.
+A version without a manifest does not exist: what a killed upload left is overwritten by the next upload. `current.json` is
+replaced as a whole, so that a reader sees the old one or the new one.
 """
 
 from __future__ import annotations
@@ -20,17 +20,16 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Self
 
-import fsspec
-from fsspec.implementations.local import LocalFileSystem
-
 from scorer.errors import ModelError
+from scorer.storage import Storage
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
-"""What names and versions are made of: they become folders."""
+"""What names of models, versions and files match: they become parts of paths, so no slash and no dot at the start."""
 
 MANIFEST = "manifest.json"
+CURRENT = "current.json"
 KEPT_BEFORE = 50
-"""Versions that `current.json` remembers for going back."""
+"""Versions that `current.json` remembers for `rollback`."""
 
 
 @dataclass(frozen=True)
@@ -45,69 +44,71 @@ class Manifest:
 
     @classmethod
     def parse(cls, text: bytes, where: str) -> Self:
-        """From JSON; raises `ModelError` that names the place."""
+        """A manifest from its JSON. where: the path that errors name. Raises `ModelError` where it is no manifest."""
         try:
-            made = cls(**json.loads(text))
-            right = all(NAME.fullmatch(name) and isinstance(digest, str) for name, digest in made.files.items())
+            manifest = cls(**json.loads(text))
+            valid = all(NAME.fullmatch(name) and isinstance(digest, str) for name, digest in manifest.files.items())
         except (ValueError, TypeError, AttributeError) as error:
             raise ModelError(f"{where}: not a manifest: {error}") from error
-        if not right:
-            raise ModelError(f"{where}: it names a file that no version has")
-        return made
+        if not valid:
+            raise ModelError(f"{where}: a file name or digest in it is not valid")
+        return manifest
 
 
 class Registry:
     """Versions of models under one root.
 
-    url: a folder, or anything that fsspec opens (s3://..., gs://...). cache: local folder for versions of a remote one.
-    Everything raises `ModelError` for what is not there or wrong, and OSError where the store does not answer.
+    url: see `Storage`. cache: local folder for versions of a remote registry. Every method raises `ModelError` for what is
+    missing or wrong, and OSError where the store does not answer.
     """
 
     def __init__(self, url: str, cache: Path) -> None:
-        self._files, self._root = fsspec.core.url_to_fs(url)
+        self._storage = Storage(url)
         self._cache = cache
         self.url = url
 
     def names(self) -> list[str]:
         """Models that have a version."""
-        return [name for name in self._folders(self._root) if self.versions(name)]
+        return [name for name in self._folders(self._storage.root) if self.versions(name)]
 
     def versions(self, name: str) -> list[Manifest]:
         """All versions of a model, oldest first."""
-        folder = f"{self._root}/{_checked(name)}/versions"
-        found = [self._manifest(name, version) for version in self._folders(folder) if NAME.fullmatch(version)]
-        return sorted((one for one in found if one), key=lambda one: (one.created, one.version))
+        folder = f"{self._storage.root}/{_checked(name)}/versions"
+        versions = [version for version in self._folders(folder) if NAME.fullmatch(version)]
+        manifests = [manifest for version in versions if (manifest := self._manifest(name, version))]
+        return sorted(manifests, key=lambda manifest: (manifest.created, manifest.version))
 
     def manifest(self, name: str, version: str) -> Manifest:
-        """One version's."""
-        found = self._manifest(_checked(name), _checked(version))
-        if found is None:
+        """The manifest of one version."""
+        manifest = self._manifest(name, version)
+        if manifest is None:
             raise ModelError(f"registry {self.url}: there is no {name}@{version}")
-        return found
+        return manifest
 
     def current(self, name: str) -> str | None:
-        """The version that is served; None where nothing was promoted, or all of it was taken back."""
-        history = self._history(_checked(name))
+        """The version that is served; None where nothing was promoted, or every promotion was rolled back."""
+        history = self._history(name)
         return history[-1] if history else None
 
     def publish(self, name: str, version: str, directory: Path, about: dict[str, Any] | None = None) -> Manifest:
-        """Copy a model directory's files (no folders) as a version; the same again changes nothing."""
+        """Copy the files of a model directory, without its folders and links, as a version.
+
+        A version that exists is left as it is; raises `ModelError` where its files are not the same.
+        """
         folder = self._folder(name, version)
-        sources = {file.name: file for file in sorted(directory.iterdir()) if file.is_file() and not file.is_symlink()}
-        # A version that was fetched from a registry has the other's manifest, which is no file of the model.
-        wanted = {file: path for file, path in sources.items() if NAME.fullmatch(file) and file != MANIFEST}
-        digests = {file: _digest(path.read_bytes()) for file, path in wanted.items()}
-        if present := self._manifest(name, version):
-            if present.files != digests:
-                raise ModelError(
-                    f"registry {self.url}: {name}@{version} is there already with other files; versions never change"
-                )
-            return present
-        for file in digests:
-            self._write(f"{folder}/{file}", wanted[file].read_bytes())
-        made = Manifest(name, version, datetime.now(UTC).isoformat(timespec="seconds"), digests, about or {})
-        self._write(f"{folder}/{MANIFEST}", json.dumps(asdict(made), indent=1).encode())
-        return made
+        paths = {path.name: path for path in sorted(directory.iterdir()) if path.is_file() and not path.is_symlink()}
+        # A directory that was fetched from another registry holds that registry's manifest, which is no file of the model.
+        paths = {file: path for file, path in paths.items() if NAME.fullmatch(file) and file != MANIFEST}
+        digests = {file: _digest(path.read_bytes()) for file, path in paths.items()}
+        if published := self._manifest(name, version):
+            if published.files != digests:
+                raise ModelError(f"registry {self.url}: {name}@{version} exists already with other files; versions never change")
+            return published
+        for file, path in paths.items():
+            self._write(f"{folder}/{file}", path.read_bytes())
+        manifest = Manifest(name, version, datetime.now(UTC).isoformat(timespec="seconds"), digests, about or {})
+        self._write(f"{folder}/{MANIFEST}", json.dumps(asdict(manifest), indent=1).encode())
+        return manifest
 
     def promote(self, name: str, version: str) -> None:
         """Make a version the current one."""
@@ -117,18 +118,18 @@ class Registry:
             self._set_history(name, [*history, version])
 
     def rollback(self, name: str) -> str | None:
-        """Make the version before current again; returns it, None where there was none before and the shipped one serves."""
-        history = self._history(_checked(name))
+        """Undo the last promotion; returns the version that is current then, None where the shipped model serves again."""
+        history = self._history(name)
         if not history:
-            raise ModelError(f"registry {self.url}: no version of {name} is current, so there is nothing to take back")
+            raise ModelError(f"registry {self.url}: no version of {name} is current, so there is nothing to roll back")
         self._set_history(name, history[:-1])
         return history[-2] if len(history) > 1 else None
 
     def fetch(self, name: str, version: str) -> Path:
-        """A local folder with the version's files, whose digests were compared with the manifest."""
+        """A local folder with the version's files, each checked against its digest in the manifest."""
         manifest = self.manifest(name, version)
         folder = self._folder(name, version)
-        if isinstance(self._files, LocalFileSystem):
+        if self._storage.is_local:
             local = Path(folder)
         else:
             local = self._cache / name / version
@@ -145,70 +146,55 @@ class Registry:
         shutil.rmtree(part, ignore_errors=True)
         part.mkdir(parents=True)
         for file in (*manifest.files, MANIFEST):
-            (part / file).write_bytes(self._files.cat_file(f"{folder}/{file}"))
+            data = self._storage.read(f"{folder}/{file}")
+            if data is None:
+                raise FileNotFoundError(f"{folder}/{file}")
+            (part / file).write_bytes(data)
         shutil.rmtree(local, ignore_errors=True)
         try:
             part.rename(local)
         except OSError:
-            # Another process was faster, with the same files.
+            # Another process has downloaded the same files meanwhile.
             shutil.rmtree(part, ignore_errors=True)
 
     def _folder(self, name: str, version: str) -> str:
-        return f"{self._root}/{_checked(name)}/versions/{_checked(version)}"
+        return f"{self._storage.root}/{_checked(name)}/versions/{_checked(version)}"
 
     def _folders(self, folder: str) -> list[str]:
-        try:
-            # Stores keep listings for a while; another process may have added to this one.
-            self._files.invalidate_cache()
-            return sorted(Path(one["name"]).name for one in self._files.ls(folder, detail=True) if one["type"] == "directory")
-        except FileNotFoundError:
-            return []
+        """Names of the folders in a folder, sorted."""
+        entries = self._storage.entries(folder)
+        return sorted(Path(entry["name"]).name for entry in entries if entry["type"] == "directory")
 
     def _manifest(self, name: str, version: str) -> Manifest | None:
-        where = f"{self._folder(name, version)}/{MANIFEST}"
-        text = self._read(where)
-        return None if text is None else Manifest.parse(text, where)
+        path = f"{self._folder(name, version)}/{MANIFEST}"
+        text = self._storage.read(path)
+        return None if text is None else Manifest.parse(text, path)
 
     def _history(self, name: str) -> list[str]:
-        where = f"{self._root}/{name}/current.json"
-        text = self._read(where)
+        """The versions that `current.json` holds, oldest first."""
+        path = f"{self._storage.root}/{_checked(name)}/{CURRENT}"
+        text = self._storage.read(path)
         if text is None:
             return []
         try:
             versions = [str(version) for version in json.loads(text)["versions"]]
         except (ValueError, TypeError, KeyError) as error:
-            raise ModelError(f"{where}: not a list of versions: {error!r}") from error
+            raise ModelError(f"{path}: not a list of versions: {error!r}") from error
         return [_checked(version) for version in versions]
 
     def _set_history(self, name: str, versions: list[str]) -> None:
-        kept = versions[-KEPT_BEFORE:]
-        self._write(f"{self._root}/{name}/current.json", json.dumps({"versions": kept}, indent=1).encode())
-
-    def _read(self, path: str) -> bytes | None:
-        try:
-            data: bytes = self._files.cat_file(path)
-        except FileNotFoundError:
-            return None
-        return data
+        text = json.dumps({"versions": versions[-KEPT_BEFORE:]}, indent=1)
+        self._write(f"{self._storage.root}/{_checked(name)}/{CURRENT}", text.encode())
 
     def _write(self, path: str, data: bytes) -> None:
-        """In one piece: object stores put whole objects; in a folder a rename does it."""
-        if not isinstance(self._files, LocalFileSystem):
-            self._files.pipe_file(path, data)
-            return
-        target = Path(path)
-        target.parent.mkdir(parents=True, exist_ok=True)
-        part = target.with_name(f".{target.name}.{os.getpid()}")
-        with part.open("wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        part.replace(target)
+        # With fsync: a machine that loses power must not leave a manifest whose files are not on the disk.
+        self._storage.write(path, data, fsync=True)
 
 
 def _checked(name: str) -> str:
+    """The name; raises `ModelError` where it is not a valid name of a model or version."""
     if not NAME.fullmatch(name):
-        raise ModelError(f"{name!r} is no name of a model or version: letters, digits, '.', '_' and '-', at most 64")
+        raise ModelError(f"{name!r} is not a valid name of a model or version: use letters, digits, '.', '_' and '-', at most 64")
     return name
 
 

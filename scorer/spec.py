@@ -1,6 +1,6 @@
-"""What passes between the steps from a clip to a score. No torch here: a worker without a GPU imports this.
+"""The values that pass between the steps from a file to a score. A worker without a model imports this: no torch here.
 
-file -> `Window`s -> `SampledClip` (sampling, in a child process) -> batch -> `ClipScore` (engine or remote scorer)
+file -> `Window`s -> `SampledClip`s (sampling, in a child process) -> batch -> `ClipScore`s (engine or remote scorer)
 """
 
 from __future__ import annotations
@@ -22,32 +22,32 @@ SPEC_FILE = "sampler.json"
 
 
 def level_of(score: float) -> str:
-    """The level whose fifth of the scale 0-100 holds the score."""
+    """The level of a score 0-100: each level is a fifth of the scale."""
     return LEVELS[min(4, max(0, int(score // 20)))]
 
 
 @dataclass(frozen=True)
 class SamplerSpec:
-    """What is taken from a clip. Saved with a model: what it was trained on is what it is served.
+    """What is sampled from a clip. It is saved with a model, so that serving samples what the model was trained on.
 
-    All images are RGB uint8. Fragments are cut at native resolution, never resized, because scaling hides
-    just the compression and blur that the score is about.
+    All images are RGB uint8. Fragments are cut at native resolution and never resized, because scaling hides the
+    compression and blur that the score measures.
     """
 
     frames: int = 4
     """Frames of the spatial stream, spread evenly over the clip."""
     frame_size: int = 160
-    """Side of the square image made of each frame, px."""
+    """Side of the square image that is made of each frame, px."""
     grid: int = 1
-    """Fragments per side of that image: each is frame_size / grid px wide and cut from its own cell of the frame."""
+    """Fragments per side of that image. Each is frame_size / grid px wide and cut from its own cell of the frame."""
     portrait_frames: int = 2
-    """Frames of the portrait stream: native fragment of the person, background replaced by grey."""
+    """Frames of the portrait stream: a native fragment of the person, with the background replaced by grey."""
     portrait_size: int = 160
     face_frames: int = 2
     """Aligned crops of the largest face."""
     face_size: int = 112
     clip_frames: int = 16
-    """Frames of the temporal clip: the whole picture, scaled to clip_size x clip_size."""
+    """Frames of the temporal clip: whole pictures, scaled to clip_size x clip_size."""
     clip_size: int = 64
     statistics_version: int = 1
     """Version of the technical statistics' definition (`scorer.sampling.statistics`)."""
@@ -64,7 +64,7 @@ class SamplerSpec:
 
 @dataclass(frozen=True)
 class Window:
-    """A stretch of a file, in seconds from its first frame; `duration` None means to the end."""
+    """A part of a file, in seconds from its first frame; `duration` None means to the end."""
 
     start: float = 0.0
     duration: float | None = None
@@ -74,8 +74,8 @@ class Window:
 class Faces:
     """Faces in a clip.
 
-    count: the median over the sampled frames. area: share of the picture that the largest face's box covers,
-    the mean over the frames that have one, 0-1.
+    count: faces per frame, the median over the sampled frames. area: share of the picture that the largest face's box
+    covers, 0-1, the mean over the sampled frames with a face.
     """
 
     count: int = 0
@@ -84,57 +84,60 @@ class Faces:
 
 @dataclass(frozen=True)
 class MediaInfo:
-    """What the decoder saw of one window."""
+    """What the decoder read in one window."""
 
     width: int
     height: int
     fps: float
-    """Frames per second: decoded frames over the window's duration."""
+    """Frames per second: decoded frames divided by the window's duration."""
     frames: int
     duration: float
     """Seconds."""
     codec: str
     bits_per_pixel: float
-    """Size of the window's packets over its pixels, bits."""
+    """Bits of the window's packets divided by the pixels of its frames."""
 
 
 @dataclass(frozen=True)
 class SampledClip:
-    """One clip as the model takes it. Shapes follow the `SamplerSpec`; see there for N (the counts) and S (the sides)."""
+    """One clip as the model takes it. N (a count of images) and S (their side) are those of the `SamplerSpec`, by stream."""
 
     frames: NDArray[np.uint8]
     """(N, S, S, 3) native fragments."""
     portrait: NDArray[np.uint8]
-    """(N, S, S, 3) native fragments of the person on grey; without a person the plain fragment's grey image."""
+    """(N, S, S, 3) native fragments of the person on grey; grey without a person."""
     portrait_mask: NDArray[np.bool_]
-    """(N,) whether there is a person in that image."""
+    """(N,) whether there is a person in the image."""
     faces: NDArray[np.uint8]
     """(N, S, S, 3) aligned crops of the largest face; zeros where there is none."""
     faces_mask: NDArray[np.bool_]
-    """(N,) whether there is a face in that image."""
+    """(N,) whether there is a face in the image."""
     clip: NDArray[np.uint8]
-    """(N, S, S, 3) the whole picture over time, low resolution."""
+    """(N, S, S, 3) whole pictures at low resolution, over time."""
     statistics: NDArray[np.float32]
     """(D,) technical statistics, named by `scorer.sampling.statistics.NAMES`; finite."""
     signals: dict[str, float]
-    """A few of them for people: black 0-1, freeze 0-1, blur 0-1, blockiness >= 0, noise, luma and contrast in 8-bit levels."""
+    """For people, from the statistics: black, freeze and blur 0-1, blockiness >= 0, noise, luma and contrast in 8-bit levels."""
     face_summary: Faces
     info: MediaInfo
     thumbnail: NDArray[np.uint8]
-    """(72, W, 3) the middle frame, for pictures."""
+    """(72, W, 3) the middle frame, to show to people."""
 
 
 @dataclass(frozen=True)
 class ModelId:
-    """Which model made a score."""
+    """The name and version of a model."""
 
     name: str
     version: str
 
+    def __str__(self) -> str:
+        return f"{self.name}@{self.version}"
+
 
 @dataclass(frozen=True)
 class ClipScore:
-    """The model's answer for one clip."""
+    """The model's score for one clip."""
 
     score: float
     """0-100, the MOS scale."""
@@ -152,15 +155,15 @@ class ClipScore:
 
 
 class Scorer(Protocol):
-    """Scores batches of clips, in this process or elsewhere: same clips in, same scores out."""
+    """Scores batches of clips, in this process or elsewhere; the same clips give the same scores."""
 
     @property
     def spec(self) -> SamplerSpec:
-        """What the scorer's model was trained on."""
+        """The sampler's specification of the scorer's model."""
 
     @property
     def model(self) -> ModelId:
-        """Which model makes the scores."""
+        """The model that makes the scores."""
 
     def score(self, clips: Sequence[SampledClip]) -> list[ClipScore]:
-        """One score per clip, in order. Blocking; callers in an event loop run it in a thread."""
+        """One score per clip, in order. It blocks: an event loop calls it in a thread."""

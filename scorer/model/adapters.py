@@ -1,13 +1,16 @@
-"""Adapters: all of peft. LoRA on the vision encoder and the language model, with projectors, statistics and head whole.
+"""Adapters: LoRA on the vision encoder and the language model; projectors, standardisation and head held whole.
 
 An adapter directory holds those weights, the configuration that they were trained with, the sampler's specification, and
-which base they belong to; `load_adapter` merges them into the base, so that a tuned model costs no more than the base.
+the base that they belong to. `load_adapter` merges them into the base, so that a tuned model costs no more than the base.
+This is the only module that imports peft.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TypeAlias
 
 import torch
 from peft import LoraConfig, PeftModel, get_peft_model, get_peft_model_state_dict
@@ -18,6 +21,9 @@ from scorer.errors import ModelError
 from scorer.model.bases import LOADING_ERRORS, Base, fingerprint, load_base
 from scorer.model.configuration import FVQRaterConfig
 from scorer.model.modeling import FVQRater
+
+AdaptedRater: TypeAlias = PeftModel
+"""An FVQ-Rater with an adapter attached, as `attach` returns it. It is called as an `FVQRater` is."""
 
 WEIGHTS_FILE = "adapter_model.safetensors"
 
@@ -30,17 +36,17 @@ class Lora:
     """Regular expression that the whole name of a module has to match: names differ by tower."""
     rank: int = 8
     alpha: float = 16.0
-    """The update counts alpha / rank times."""
+    """The update is multiplied by alpha / rank."""
     dropout: float = 0.05
 
 
-def attach(network: FVQRater, lora: Lora) -> PeftModel:
+def attach(network: FVQRater, lora: Lora) -> AdaptedRater:
     """The network with a fresh adapter, which alone is trainable; it scores as before until it is trained.
 
-    What an adapter holds whole becomes float32, for sums of small steps are lost in half precision. Raises `ModelError`
-    where the targets match nothing in the vision encoder or nothing in the language model.
+    The modules that an adapter holds whole become float32: half precision would lose small steps of training. Raises
+    `ModelError` where the targets match nothing in the vision encoder or nothing in the language model.
     """
-    whole = whole_parts(network)
+    whole = _whole_modules(network)
     for name in whole:
         network.get_submodule(name).float()
     config = LoraConfig(
@@ -51,38 +57,24 @@ def attach(network: FVQRater, lora: Lora) -> PeftModel:
         modules_to_save=whole,
     )
     try:
-        tuned = get_peft_model(network, config)
+        adapted = get_peft_model(network, config)
     except ValueError as error:
         raise ModelError(f"lora.targets: {error}") from error
-    adapted = [name for name, _ in tuned.named_parameters() if "lora_" in name]
+    low_rank = [name for name, _ in adapted.named_parameters() if "lora_" in name]
     for tower in ("vision_model", "language_model"):
-        if not any(f".{tower}." in name for name in adapted):
+        if not any(f".{tower}." in name for name in low_rank):
             raise ModelError(f"lora.targets: {lora.targets!r} matches nothing in the {tower}")
-    return tuned
+    return adapted
 
 
-def whole_parts(network: FVQRater) -> list[str]:
-    """Names of the modules that an adapter holds whole. Of the statistics those are a batch norm's running figures."""
-    # peft takes every module whose name ends so: plain "head" would be the language model's "lm_head" as well.
-    layers = [f"head.{place}" for place, layer in enumerate(network.head) if list(layer.parameters())]
-    return [*layers, "standardise", *(f"projectors.{name}" for name in network.config.streams)]
-
-
-def keep_norms(network: nn.Module) -> None:
-    """Put the batch norms into eval mode: what they run along is not in an adapter, and the base would drift away from it."""
-    for module in network.modules():
-        if isinstance(module, nn.modules.batchnorm._BatchNorm):
-            module.eval()
-
-
-def save_adapter(tuned: PeftModel, directory: Path, base: Base) -> None:
-    """Write adapter, configuration and base (with its fingerprint) into a directory; the sampler's spec is the caller's."""
-    network: FVQRater = tuned.get_base_model()
-    tuned.peft_config["default"].base_model_name_or_path = base.model
-    tuned.peft_config["default"].inference_mode = True
-    # The embeddings are never trained; peft would ask the hub for the base's configuration to make sure.
-    tuned.save_pretrained(directory, save_embedding_layers=False)
-    # peft's own card has nothing to say; ours is written beside the metrics.
+def save_adapter(adapted: AdaptedRater, directory: Path, base: Base) -> None:
+    """Write adapter, configuration and base (with its fingerprint) into a directory; the caller saves the sampler's spec."""
+    network = network_of(adapted)
+    adapted.peft_config["default"].base_model_name_or_path = base.model
+    adapted.peft_config["default"].inference_mode = True
+    # save_embedding_layers=False: embeddings are never trained, and to find that out peft would ask the hub for the base.
+    adapted.save_pretrained(directory, save_embedding_layers=False)
+    # peft writes an empty model card; training writes its own.
     (directory / "README.md").unlink(missing_ok=True)
     network.config.save_pretrained(directory)
     replace(base, fingerprint=fingerprint(network)).save(directory)
@@ -97,13 +89,57 @@ def load_adapter(directory: Path, dtype: torch.dtype = torch.float32) -> FVQRate
     config = FVQRaterConfig.from_pretrained(directory) if (directory / "config.json").exists() else None
     network = load_base(base, dtype, config)
     try:
-        tuned = PeftModel.from_pretrained(network, directory, local_files_only=True, use_safetensors=True)
+        adapted = PeftModel.from_pretrained(network, directory, local_files_only=True, use_safetensors=True)
         with safe_open(directory / WEIGHTS_FILE, "pt") as weights:
-            # peft says little of low-rank weights that are not there: they would be left to chance.
-            wrong = sorted(set(get_peft_model_state_dict(tuned, save_embedding_layers=False)) ^ set(weights.keys()))
+            # peft does not refuse a file without some of the low-rank weights: they would stay random.
+            wrong = sorted(set(get_peft_model_state_dict(adapted, save_embedding_layers=False)) ^ set(weights.keys()))
     except LOADING_ERRORS as error:
         raise ModelError(f"adapter {directory}: {error}") from error
     if wrong:
         raise ModelError(f"adapter {directory}: its weights do not fit its configuration: {wrong[:3]}")
-    merged: FVQRater = tuned.merge_and_unload()
+    merged: FVQRater = adapted.merge_and_unload()
     return merged.to(dtype).eval()
+
+
+def network_of(adapted: AdaptedRater) -> FVQRater:
+    """The FVQ-Rater to which the adapter is attached, with the adapter's layers in it."""
+    network: FVQRater = adapted.get_base_model()
+    return network
+
+
+def is_adapter_weight(name: str) -> bool:
+    """Whether the parameter or buffer of this name in an `AdaptedRater` belongs to the adapter and not to the base."""
+    return "lora_" in name or "modules_to_save" in name
+
+
+def train_only(adapted: AdaptedRater, whole: Sequence[str], lora: bool) -> None:
+    """Let only some of the adapter's parameters require gradients.
+
+    whole: the attributes of `FVQRater` whose trained copies do ("projectors", "head"). lora: whether the low-rank ones do.
+    """
+    for name, parameter in adapted.named_parameters():
+        in_whole = "modules_to_save" in name and any(f".{part}." in name for part in whole)
+        parameter.requires_grad_(in_whole or (lora and "lora_" in name))
+
+
+def trained_copy(module: nn.Module) -> nn.Module:
+    """The copy that is trained of a module that the adapter holds whole, e.g. of `network_of(adapted).head[-1]`."""
+    copies: nn.ModuleDict = module.modules_to_save  # type: ignore[assignment]
+    return copies["default"]
+
+
+def keep_norms(network: nn.Module) -> None:
+    """Put the batch norms into eval mode while the rest trains.
+
+    Their running means are no part of an adapter: if they moved, the merged model would differ from the trained one.
+    """
+    for module in network.modules():
+        if isinstance(module, nn.modules.batchnorm._BatchNorm):
+            module.eval()
+
+
+def _whole_modules(network: FVQRater) -> list[str]:
+    """Names of the modules that an adapter holds whole. `standardise` is among them for its running mean and variance."""
+    # peft takes every module whose name ends like this: plain "head" would match the language model's "lm_head" too.
+    layers = [f"head.{place}" for place, layer in enumerate(network.head) if list(layer.parameters())]
+    return [*layers, "standardise", *(f"projectors.{name}" for name in network.config.streams)]

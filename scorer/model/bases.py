@@ -1,8 +1,8 @@
-"""Bases: pretrained networks from which an FVQ-Rater is put together.
+"""Bases: the pretrained networks of which an FVQ-Rater is composed.
 
-A base is named by local paths or hub ids, and read as safetensors, without code of its own. It is either a whole
-FVQ-Rater (`nano`, or a directory that this project made) or a model of the InternVL family in transformers' format, to
-which a temporal encoder and a face encoder are added.
+A base is named by local paths or hub ids. Only its safetensors and configuration are read, and no code from it is run. It
+is either a whole FVQ-Rater (`nano`, or a directory that this project made) or a model of the InternVL family in
+transformers' format, to which a temporal encoder and a face encoder are added.
 """
 
 from __future__ import annotations
@@ -26,33 +26,33 @@ from scorer.sampling.statistics import NAMES
 from scorer.spec import SamplerSpec
 
 SHIPPED = {"nano": Path(__file__).parents[1] / "nano"}
-"""Models in the package, by name."""
+"""Directories of the models in the package, by name."""
 
 ADAPTER_FILE = "adapter_config.json"
-"""The file by which an adapter's directory is known."""
+"""A directory with this file is an adapter's."""
 
 BASE_FILE = "base.json"
 """What an adapter was trained on, saved in its directory."""
 
 LOADING_ERRORS = (OSError, ValueError, TypeError, KeyError, RuntimeError, SafetensorError)
-"""What transformers raises for directories and hub ids that it cannot load."""
+"""What transformers and safetensors raise for directories and hub ids that they cannot load."""
 
 CLIP_FRAMES = 16
-"""Frames of the temporal clip for encoders that take any number."""
+"""Frames of the temporal clip for encoders that accept any number."""
 
 
 @dataclass(frozen=True)
 class Base:
-    """Where the pretrained parts are; local paths or hub ids."""
+    """Where the pretrained parts are: local paths or hub ids."""
 
     model: str
     """A shipped model's name, a whole FVQ-Rater, or an InternVL in transformers' format ("...-hf")."""
     motion: str | None = None
-    """VideoMAE or V-JEPA 2; None for a whole FVQ-Rater, which has its own."""
+    """VideoMAE or V-JEPA 2; None for a whole FVQ-Rater, which has its own temporal encoder."""
     face: str | None = None
-    """A timm model in transformers' format; None: face crops go through the vision encoder."""
+    """A timm model in transformers' format; with None, face crops go through the vision encoder."""
     fingerprint: str = ""
-    """`fingerprint` of the base that an adapter was trained on; empty is not checked."""
+    """`fingerprint` of the base that an adapter was trained on; an empty one is not checked."""
 
     def save(self, directory: Path) -> None:
         """Write it as `BASE_FILE` into an adapter's directory."""
@@ -60,7 +60,7 @@ class Base:
 
     @classmethod
     def load(cls, directory: Path) -> Self:
-        """Of an adapter's directory; without the file, the base that peft's own configuration names."""
+        """The base of an adapter's directory; without `BASE_FILE`, the one that peft's configuration names."""
         file = directory / BASE_FILE
         if file.exists():
             return cls(**json.loads(file.read_text()))
@@ -68,7 +68,7 @@ class Base:
 
     @property
     def is_whole(self) -> bool:
-        """Whether it is a whole FVQ-Rater. Raises `ModelError` where there is no such model, or it is of no known kind."""
+        """Whether it is a whole FVQ-Rater. Raises `ModelError` where there is no such model, or its type is not supported."""
         kind = _config(SHIPPED.get(self.model, self.model)).model_type
         if kind not in ("fvq_rater", "internvl"):
             raise ModelError(
@@ -80,16 +80,16 @@ class Base:
 def load_base(base: Base, dtype: torch.dtype = torch.float32, config: FVQRaterConfig | None = None) -> FVQRater:
     """The base as an FVQ-Rater in eval mode.
 
-    config: what an adapter was trained with (streams, tokens per image); None for the base's own, see `base_config`. What
-    no base brings (projectors other than InternVL's, statistics, head) starts from chance. Raises `ModelError` that
-    names the part that cannot be loaded, or says that it is another base than the one that `base.fingerprint` is of.
+    config: what an adapter was trained with (streams, tokens per image); None for the base's own, see `base_config`. Parts
+    that no base has (projectors other than InternVL's, statistics, head) get random weights. Raises `ModelError` that
+    names the part that cannot be loaded, or says that the network's fingerprint is not `base.fingerprint`.
     """
     network = load_whole(SHIPPED.get(base.model, Path(base.model)), dtype) if base.is_whole else _assembled(base, dtype, config)
-    found = fingerprint(network)
-    if base.fingerprint not in ("", found):
+    actual = fingerprint(network)
+    if base.fingerprint not in ("", actual):
         raise ModelError(
-            f"base {base.model} has the fingerprint {found}, but the adapter was trained on {base.fingerprint}: "
-            "it is another model, or another version of it"
+            f"base {base.model} has the fingerprint {actual}, but the adapter was trained on {base.fingerprint}: "
+            "they are different models, or versions of one model"
         )
     return network
 
@@ -108,17 +108,19 @@ def load_whole(directory: Path, dtype: torch.dtype = torch.float32) -> FVQRater:
 def base_config(base: Base, streams: tuple[str, ...] = STREAMS, image_size: int | None = None) -> FVQRaterConfig:
     """The configuration of an FVQ-Rater on an InternVL base.
 
-    image_size: side of frames and portrait, px; None is the vision encoder's own, with 256 tokens an image for InternVL3;
-    half of it has a quarter of the tokens, and the place embeddings are interpolated. Raises `ModelError` for parts that
-    do not fit.
+    image_size: side of frames and portrait, px. None is the vision encoder's own, which gives 256 tokens per image with
+    InternVL3; half of it gives a quarter of the tokens, with interpolated position embeddings. Raises `ModelError` for
+    parts that do not fit.
     """
     if base.motion is None:
-        raise ModelError(f"base {base.model}: it needs a temporal encoder beside it, and none is named")
+        raise ModelError(f"base {base.model}: it needs a temporal encoder, and none is named")
     model, motion = _config(base.model), _config(base.motion)
     patch, shuffle = model.vision_config.patch_size[0], round(1 / model.downsample_ratio)
     side = image_size or model.vision_config.image_size[0]
     if side % (patch * shuffle):
-        raise ModelError(f"base {base.model}: images of {side} px are no whole number of its {patch * shuffle} px squares")
+        raise ModelError(
+            f"base {base.model}: the side of its images must be a multiple of {patch * shuffle} px, and {side} px is not"
+        )
     try:
         tokenizer = AutoTokenizer.from_pretrained(base.model)
     except LOADING_ERRORS as error:
@@ -135,7 +137,7 @@ def base_config(base: Base, streams: tuple[str, ...] = STREAMS, image_size: int 
         vision_normalisation="imagenet",
         face_normalisation=_normalisation_of(face) if face else "imagenet",
         motion_normalisation="imagenet",
-        # The language model has been trained on whole tokens.
+        # The language model was pretrained without dropout on its input tokens.
         dropout=0.0,
         statistics_size=len(NAMES),
         **token_ids(tokenizer),
@@ -143,7 +145,7 @@ def base_config(base: Base, streams: tuple[str, ...] = STREAMS, image_size: int 
 
 
 def sampler_spec(config: FVQRaterConfig, frames: int = 8) -> SamplerSpec:
-    """What is to be sampled for a configuration of `base_config`. frames: of the spatial stream; half as many portraits."""
+    """The sampler's specification for a configuration of `base_config`. frames: of the spatial stream; half as many portraits."""
     side = config.vision_config.patch_size[0] * config.vision_shuffle * round(config.vision_tokens**0.5)
     face_side = side if config.face_config is None else config.face_config.pretrained_cfg["input_size"][-1]
     motion = config.motion_config
@@ -153,16 +155,16 @@ def sampler_spec(config: FVQRaterConfig, frames: int = 8) -> SamplerSpec:
         portrait_frames=max(1, frames // 2),
         portrait_size=side,
         face_size=face_side,
-        # VideoMAE is for its own number of frames; V-JEPA 2 takes any, and calls its picture's side otherwise.
+        # VideoMAE accepts only its own number of frames. V-JEPA 2 accepts any, and its side is called `crop_size`.
         clip_frames=getattr(motion, "num_frames", CLIP_FRAMES),
         clip_size=getattr(motion, "crop_size", None) or motion.image_size,
     )
 
 
 def fingerprint(network: FVQRater) -> str:
-    """A short hash of the pretrained towers: names, shapes and first numbers of their weights.
+    """A short hash of the pretrained towers: names, shapes and the first 16 numbers of each weight.
 
-    It is the same for every dtype that they were loaded in, and with an adapter attached.
+    It is the same for every dtype in which they are loaded, and with an adapter attached.
     """
     digest = hashlib.sha256()
     for name, tensor in sorted(network.named_parameters()):
@@ -176,7 +178,7 @@ def _assembled(base: Base, dtype: torch.dtype, config: FVQRaterConfig | None) ->
     config = config or base_config(base)
     assert base.motion is not None
     internvl = _loaded(InternVLForConditionalGeneration, base.model, dtype)
-    # Both share their weights or not as they are stored; a configuration of the whole may say otherwise.
+    # Whether embeddings and output layer share weights is decided by what is stored; the configuration may say otherwise.
     embeddings = internvl.model.language_model.get_input_embeddings().weight
     config.text_config.tie_word_embeddings = internvl.lm_head.weight is embeddings
     with torch.device("meta"):
@@ -197,7 +199,7 @@ def _assembled(base: Base, dtype: torch.dtype, config: FVQRaterConfig | None) ->
 
 
 def _projector_weights(internvl: dict[str, Tensor]) -> dict[str, Tensor]:
-    """InternVL's projector's weights under the names of `Projector.layers`."""
+    """The weights of InternVL's projector, under the names of `Projector.layers`."""
     places = {"layer_norm": "0", "linear_1": "1", "linear_2": "3"}
     return {f"{places[name.split('.')[0]]}.{name.split('.')[1]}": tensor for name, tensor in internvl.items()}
 
@@ -210,10 +212,10 @@ def _config(name: str | Path) -> Any:
 
 
 def _face_config(name: str) -> Any:
-    """The configuration of a timm model, with what the composed one needs to know of it."""
+    """The configuration of a timm model, with the `hidden_size` that `FVQRaterConfig` needs."""
     config = _config(name)
     if config.model_type != "timm_wrapper":
-        raise ModelError(f"face encoder {name}: its model type is {config.model_type!r}; it has to be a timm model")
+        raise ModelError(f"face encoder {name}: its model type is {config.model_type!r}; it must be a timm model")
     with torch.device("meta"):
         config.hidden_size = AutoModel.from_config(config).timm_model.num_features
     return config
@@ -232,7 +234,7 @@ def _loaded(kind: Any, name: str, dtype: torch.dtype) -> Any:
         model, problems = kind.from_pretrained(name, dtype=dtype, use_safetensors=True, output_loading_info=True)
     except LOADING_ERRORS as error:
         raise ModelError(f"base {name}: {error}") from error
-    # What is stored beyond the encoder (a decoder of its pretraining, a classifier) is not asked for.
+    # Surplus weights are fine: a decoder of the pretraining, a classifier.
     wrong = {problem: sorted(problems[problem])[:3] for problem in ("missing_keys", "mismatched_keys") if problems[problem]}
     if wrong:
         raise ModelError(f"base {name}: its weights do not fit its configuration: {wrong}")

@@ -1,4 +1,4 @@
-"""Everything in which two FVQ-Raters can differ."""
+"""The configuration of an FVQ-Rater and of its own encoders. Two FVQ-Raters differ in nothing else but their weights."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from typing import Any
 from transformers import AutoConfig, PreTrainedConfig
 
 STREAMS = ("frames", "portrait", "faces", "motion", "statistics")
-"""The token streams that are put before the prompt, in this order."""
+"""The token streams, in the order in which they stand before the prompt."""
 
 PROMPT = "Please evaluate the quality of this video."
 ANSWER = "The video quality is"
-"""The answer up to the level; the score position is its last token."""
+"""The answer up to the level. Its last token is the score position: level and score are read there."""
 
 NORMALISATIONS = {
     "half": ((0.5, 0.5, 0.5), (0.5, 0.5, 0.5)),
@@ -21,9 +21,9 @@ NORMALISATIONS = {
 
 
 class LiteEncoderConfig(PreTrainedConfig):
-    """EfficientNet-Lite0's stem and first `blocks` blocks (Tan and Le, 2019; the Lite variant without attention).
+    """EfficientNet-Lite0's stem and first `blocks` blocks (Tan and Le, 2019; the Lite variant has no attention).
 
-    pooled_blocks: the blocks whose spatial means and standard deviations are concatenated to the image's one token.
+    pooled_blocks: the blocks whose spatial means and standard deviations are concatenated into the one token of an image.
     """
 
     model_type = "fvq_lite_encoder"
@@ -36,7 +36,7 @@ class LiteEncoderConfig(PreTrainedConfig):
 class MotionEncoderConfig(PreTrainedConfig):
     """A small convolutional network over the low-resolution clip and its frame differences.
 
-    hidden_size: four summaries of each channel over time, and two numbers of the amount of change.
+    hidden_size: 4 * channels + 2: four summaries of each channel over time, and two of the amount of change.
     """
 
     model_type = "fvq_motion_encoder"
@@ -49,14 +49,16 @@ class FVQRaterConfig(PreTrainedConfig):
     """FVQ-Rater (Wu et al., ACM MM 2025, arXiv 2504.09255), composed of sub-models by their own configurations.
 
     vision_config, text_config, motion_config: any configurations that AutoModel (text: AutoModelForCausalLM) can build.
-    face_config: likewise, with its `hidden_size`, or None: face crops go through the vision encoder.
-    streams: the token streams in use, for ablation. use_language_model: without it the text's embeddings are given the mean
-    of the streams' tokens, for ablation. vision_shuffle: side of the squares of neighbouring image tokens that become one
-    (InternVL's pixel shuffle), 1 for none; the projectors of frames and portrait then have InternVL's form, to start from
-    its weights. vision_tokens, face_tokens: tokens kept per image, square numbers; a larger grid is average-pooled.
-    face_tokens is for the face encoder alone. *_normalisation: a key of `NORMALISATIONS`. statistics_size: how many numbers
-    the technical statistics are. prompt_ids, answer_ids, level_ids: token ids of the prompt, of the answer up to the level,
-    and of the five levels, worst first. dropout: on the stream tokens.
+    face_config: likewise, with its `hidden_size`; None: face crops go through the vision encoder.
+    streams: the token streams in use, for ablation.
+    use_language_model: False replaces it, for ablation: the mean of the stream tokens is added to the text's embeddings.
+    vision_shuffle: side of the squares of neighbouring image tokens that become one token (InternVL's pixel shuffle), 1 for
+    none. If it is over 1, the projectors of frames and portrait have InternVL's layers, to start from its weights.
+    vision_tokens, face_tokens: tokens kept per image, square numbers; a larger grid is average-pooled. face_tokens is
+    for the face encoder only.
+    *_normalisation: a key of `NORMALISATIONS`. statistics_size: how many numbers the technical statistics are.
+    prompt_ids, answer_ids, level_ids: token ids of the prompt, of the answer up to the level, and of the five levels,
+    worst first. dropout: on the stream tokens.
     """
 
     model_type = "fvq_rater"
@@ -89,7 +91,7 @@ class FVQRaterConfig(PreTrainedConfig):
         for name in self.sub_configs:
             value = getattr(self, name)
             if isinstance(value, dict):
-                # A copy: for_model takes the type out of what it is given.
+                # A copy, because for_model removes the model type from the dictionary that it is given.
                 setattr(self, name, AutoConfig.for_model(**dict(value)))
         unknown = set(self.streams) - set(STREAMS)
         if unknown:

@@ -1,4 +1,4 @@
-"""The two towers that this project makes itself; every other one comes from transformers by its configuration."""
+"""The two encoders that are defined here. Every other one comes from transformers, by its configuration."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ from transformers.modeling_outputs import BaseModelOutput
 from scorer.model.configuration import LiteEncoderConfig, MotionEncoderConfig
 
 CPU_IMAGES = 8
-"""Images that go through the network at once on a CPU: more of them leave its caches, and take half as long again."""
+"""Images that go through the network at once on a CPU. With more, the activations leave its caches: 1.5 times the time."""
 
 MOTION_ARGUMENTS = {"vjepa2": {"skip_predictor": True}}
-"""What temporal encoders of transformers are told besides the clip, by type: V-JEPA 2's predictor is for its own training."""
+"""Arguments of temporal encoders besides the clip, by model type: V-JEPA 2's predictor serves its pretraining only."""
 
 
 class LiteEncoder(PreTrainedModel):
     """EfficientNet-Lite0, truncated: one token per image, of the spatial means and deviations of several depths.
 
-    Quality is a matter of texture: means and deviations of shallow and middle features say more about it than the
-    deep features that name objects. The last batch norm only standardises each number over the training data.
+    Quality shows in texture: means and deviations of shallow and middle features say more about it than the deep features
+    that recognise objects. The batch norm at the end only standardises each number over the training data.
     """
 
     config_class = LiteEncoderConfig
@@ -40,7 +40,7 @@ class LiteEncoder(PreTrainedModel):
         self.post_init()
 
     def _init_weights(self, module: nn.Module) -> None:  # noqa: ARG002
-        # timm has initialised the network; transformers must not do it again.
+        # timm has initialised the network already; without this override transformers would do it again.
         return
 
     def forward(self, pixel_values: Tensor) -> BaseModelOutput:
@@ -49,21 +49,10 @@ class LiteEncoder(PreTrainedModel):
         pooled = torch.cat([self._pooled(images) for images in pixel_values.split(few)])
         return BaseModelOutput(last_hidden_state=self.standardise(pooled)[:, None])
 
-    def _pooled(self, images: Tensor) -> Tensor:
-        """(B, hidden_size), not standardised."""
-        x = self.bn1(self.conv_stem(images.contiguous(memory_format=torch.channels_last)))
-        pooled = []
-        for index, block in enumerate(self.blocks):
-            x = block(x)
-            if index in self.config.pooled_blocks:
-                deviation, mean = torch.std_mean(x, dim=(2, 3), correction=0)
-                pooled += [mean, deviation]
-        return torch.cat(pooled, dim=1)
-
     def fuse(self) -> None:
-        """Fold the batch norms into their convolutions: the same answers in two thirds of the time.
+        """Fold the batch norms into their convolutions: the same outputs in two thirds of the time.
 
-        The encoder can be neither trained nor saved afterwards.
+        Afterwards the encoder can be neither trained nor saved.
         """
         _fold(self, "conv_stem", "bn1")
         for stage in self.blocks:
@@ -73,19 +62,30 @@ class LiteEncoder(PreTrainedModel):
                 for number, name in enumerate(order, start=1):
                     _fold(block, name, f"bn{number}")
 
+    def _pooled(self, images: Tensor) -> Tensor:
+        """(B, hidden_size) means and deviations, before the standardisation."""
+        x = self.bn1(self.conv_stem(images.contiguous(memory_format=torch.channels_last)))
+        pooled = []
+        for index, block in enumerate(self.blocks):
+            x = block(x)
+            if index in self.config.pooled_blocks:
+                deviation, mean = torch.std_mean(x, dim=(2, 3), correction=0)
+                pooled += [mean, deviation]
+        return torch.cat(pooled, dim=1)
+
 
 def _fold(block: nn.Module, convolution: str, norm: str) -> None:
     bn = getattr(block, norm)
     setattr(block, convolution, fuse_conv_bn_eval(getattr(block, convolution), bn))
-    # timm's norms hold the activation after them.
+    # A batch norm of timm includes the activation after it, which must stay.
     setattr(block, norm, bn.act)
 
 
 class MotionEncoder(PreTrainedModel):
-    """What changes over time: freezes, drops, flicker. One token per clip.
+    """Change over time (freezes, dropped frames, flicker). One token per clip.
 
     Each pair of neighbouring frames (luma and its signed and absolute difference) goes through a few strided
-    convolutions; the clip's token holds mean, deviation and extremes of their responses over time.
+    convolutions; the clip's token is the mean, deviation, minimum and maximum of their responses over time.
     """
 
     config_class = MotionEncoderConfig
@@ -108,7 +108,7 @@ class MotionEncoder(PreTrainedModel):
         batch, frames = pixel_values_videos.shape[:2]
         luma = pixel_values_videos.mean(dim=2)
         change = luma[:, 1:] - luma[:, :-1]
-        # Compressed video changes by a few levels: the logarithm keeps them apart from none at all.
+        # Compressed video changes by few levels; on a logarithmic scale they differ clearly from no change.
         pairs = torch.stack([luma[:, 1:], change, torch.log1p(100 * change.abs()) / 4], dim=2)
         features = self.convolutions(pairs.flatten(0, 1)).mean(dim=(2, 3)).view(batch, frames - 1, -1)
         features = features + torch.nn.functional.gelu(self.over_time(features.transpose(1, 2))).transpose(1, 2)

@@ -1,7 +1,7 @@
-"""FVQ-Rater: streams of tokens from a face clip, a prompt, a language model, and two ways to read its opinion.
+"""FVQ-Rater: token streams of a face clip and a prompt go through a language model, which gives a level and a score.
 
 As in the method figure of arXiv 2504.09255: a vision encoder over sampled frames and over the same frames without
-their background, a face encoder, a temporal encoder, each with a projector into the language model; this project
+their background, a face encoder and a temporal encoder, each with a projector into the language model. This project
 adds one token of technical statistics and an uncertainty. The language model reads the tokens and the prompt and
 answers "The video quality is <level>." (stage I); a head on its last hidden state gives the score (stage II).
 """
@@ -23,9 +23,9 @@ from scorer.model.configuration import NORMALISATIONS, FVQRaterConfig
 from scorer.model.encoders import MOTION_ARGUMENTS
 
 SPREAD_UNIT = 25.0
-"""Points of uncertainty that the head's second number is in, through a softplus."""
+"""Unit of the head's second output, points: the uncertainty is this times its softplus, plus `LEAST_UNCERTAINTY`."""
 LEAST_UNCERTAINTY = 0.1
-"""Points: an error of none at all is not to be expected, and has no logarithm."""
+"""Points. No model is free of error, and the loss takes the logarithm, which 0 does not have."""
 
 
 @dataclass
@@ -35,10 +35,12 @@ class ClipBatch:
     frames: Tensor
     """(B, N, S, S, 3) uint8."""
     portrait: Tensor
+    """(B, N, S, S, 3) uint8; `faces` likewise."""
     portrait_mask: Tensor
-    """(B, N) bool: whether there is a person in that image."""
+    """(B, N) bool: whether there is a person in the image."""
     faces: Tensor
     faces_mask: Tensor
+    """(B, N) bool: whether there is a face in the image."""
     clip: Tensor
     """(B, N, S, S, 3) uint8."""
     statistics: Tensor
@@ -47,7 +49,7 @@ class ClipBatch:
 
 @dataclass
 class RaterOutput:
-    """What the model says of B clips."""
+    """The model's outputs for B clips."""
 
     score: Tensor
     """(B,) 0-100."""
@@ -56,11 +58,11 @@ class RaterOutput:
     level_logits: Tensor
     """(B, 5) logits of the level tokens at the score position, worst first."""
     answer_loss: Tensor | None = None
-    """Cross entropy of the whole answer; only when levels were given."""
+    """Cross entropy of the whole answer; None unless `levels` were given."""
 
 
 class Projector(nn.Module):
-    """From an encoder's width to the language model's; an absent image gets a learned token of its own."""
+    """From an encoder's width to the language model's. An absent image becomes a learned token."""
 
     def __init__(self, width: int, hidden_size: int, normalise: bool = False) -> None:
         super().__init__()
@@ -77,13 +79,13 @@ class Projector(nn.Module):
 
 
 class Head(nn.Sequential):
-    """From the hidden state at the score's place to the score and its uncertainty.
+    """From the hidden state at the score position to the score and its uncertainty.
 
-    The uncertainty reads what the score is made of, and does not bend it: trained through, it cost the score .02 SRCC.
+    The uncertainty trains only the last layer. With its gradient in the layers before, the score lost 0.02 SRCC.
     """
 
     def forward(self, hidden: Tensor) -> Tensor:
-        """(B, hidden_size) -> (B, 2); the second number's gradient ends at the last layer."""
+        """(B, hidden_size) -> (B, 2): score and uncertainty, before sigmoid and softplus."""
         *layers, last = self
         for layer in layers:
             hidden = layer(hidden)
@@ -100,13 +102,13 @@ class FVQRater(PreTrainedModel):
 
     def __init__(self, config: FVQRaterConfig, towers: Mapping[str, nn.Module] | None = None) -> None:
         super().__init__(config)
-        # Pretrained sub-models by their attribute's name; without them each is made anew from its configuration.
-        made: dict[str, Any] = dict(towers) if towers is not None else new_towers(config)
+        # towers: pretrained sub-models by attribute name; without them each is built from its configuration.
+        built: dict[str, Any] = dict(towers) if towers is not None else new_towers(config)
         hidden = config.text_config.hidden_size
-        self.vision_model = made["vision_model"]
-        self.face_model = made.get("face_model")
-        self.motion_model = made["motion_model"]
-        self.language_model = made["language_model"]
+        self.vision_model = built["vision_model"]
+        self.face_model = built.get("face_model")
+        self.motion_model = built["motion_model"]
+        self.language_model = built["language_model"]
         shuffled = config.vision_shuffle > 1
         vision_width = config.vision_config.hidden_size * config.vision_shuffle**2
         widths = {
@@ -130,15 +132,15 @@ class FVQRater(PreTrainedModel):
     def forward(self, batch: ClipBatch, levels: Tensor | None = None, known: Mapping[str, Tensor] | None = None) -> RaterOutput:
         """Score a batch.
 
-        levels: (B,) int64 0-4, the right answers of stage I; only they make `answer_loss`. known: see `encode`.
+        levels: (B,) int64 0-4, the right answers of stage I; without them `answer_loss` is None. known: see `encode`.
         """
         return self.answer(self.encode(batch, known or {}), levels)
 
     def encode(self, batch: ClipBatch, known: Mapping[str, Tensor] = MappingProxyType({})) -> dict[str, Tensor]:
-        """The encoders' outputs, by stream: all that does not change while they are frozen, so that training can cache it.
+        """The encoders' outputs, by stream: while the encoders are frozen these do not change, so training can cache them.
 
-        Tokens are (B, N, K, width); `portrait_mask` and `faces_mask` are passed through. known: streams that were encoded
-        before, and are taken as they are.
+        Tokens are (B, N, K, width); `portrait_mask` and `faces_mask` are passed through. known: outputs of an earlier call,
+        by stream, which are used instead of encoding that stream again.
         """
         config = self.config
         wanted = [name for name in config.streams if name not in known]
@@ -155,17 +157,17 @@ class FVQRater(PreTrainedModel):
             streams["faces"] = self._faces(batch.faces)
         if "motion" in wanted:
             video = self._normalise(batch.clip.flatten(0, 1), config.motion_normalisation).unflatten(0, batch.clip.shape[:2])
-            asked = {self.motion_model.main_input_name: video, **MOTION_ARGUMENTS.get(config.motion_config.model_type, {})}
-            streams["motion"] = self.motion_model(**asked).last_hidden_state.mean(dim=1)[:, None, None]
+            arguments = {self.motion_model.main_input_name: video, **MOTION_ARGUMENTS.get(config.motion_config.model_type, {})}
+            streams["motion"] = self.motion_model(**arguments).last_hidden_state.mean(dim=1)[:, None, None]
         if "statistics" in wanted:
-            # Not the model's dtype: while an adapter is trained, only the base is in half precision.
+            # The buffers' dtype, not the model's: while an adapter is trained, only the base is in half precision.
             numbers = self.standardise(batch.statistics.to(next(self.standardise.buffers()).dtype))
-            # A statistic far outside the training data says little more than that it is outside.
+            # Far outside the training data the distance carries no more information.
             streams["statistics"] = numbers.clamp(-4, 4)[:, None, None]
         return streams
 
     def answer(self, streams: dict[str, Tensor], levels: Tensor | None = None) -> RaterOutput:
-        """The language model's opinion on encoded streams (see `encode`)."""
+        """The language model's outputs for encoded streams (see `encode`). levels: see `forward`."""
         config = self.config
         parts = [self.projectors[name](streams[name], streams.get(f"{name}_mask")) for name in config.streams]
         tokens = self.dropout(torch.cat(parts, dim=1))
@@ -174,7 +176,7 @@ class FVQRater(PreTrainedModel):
         level_ids = torch.tensor(config.level_ids, device=tokens.device)
         embedded = torch.cat([tokens, self.language_model.get_input_embeddings()(text).to(tokens.dtype)], dim=1)
         if config.use_language_model:
-            # One pass, no generation: keys and values are not asked for again.
+            # There is one pass and no generation, so keys and values need not be kept.
             hidden = self.language_model.get_decoder()(inputs_embeds=embedded, use_cache=False).last_hidden_state
         else:
             hidden = embedded[:, tokens.shape[1] :] + tokens.mean(dim=1, keepdim=True)
@@ -240,9 +242,9 @@ def _grid(tokens: Tensor) -> Tensor:
 
 
 def _shuffle(grid: Tensor, size: int) -> Tensor:
-    """Put squares of size x size neighbours together: (B, side, side, width) -> (B, side/size, side/size, width * size**2).
+    """Join squares of size x size neighbours: (B, side, side, width) -> (B, side/size, side/size, width * size**2).
 
-    The order of the numbers is that of InternVL's pixel shuffle (version 2).
+    The numbers are in the order of InternVL's pixel shuffle (version 2).
     """
     squares = grid.unflatten(2, (-1, size)).unflatten(1, (-1, size))
     return squares.transpose(2, 3).flatten(3)

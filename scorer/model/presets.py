@@ -1,4 +1,4 @@
-"""The configurations that this project names."""
+"""Named configurations."""
 
 from __future__ import annotations
 
@@ -12,7 +12,10 @@ from scorer.sampling.statistics import NAMES
 
 
 def nano(streams: Sequence[str] = STREAMS, language_model: bool = True) -> tuple[FVQRaterConfig, PreTrainedTokenizerFast]:
-    """The small model that is shipped: about a million parameters, a CPU is enough. The parameters are for ablation."""
+    """Configuration and tokenizer of the shipped model: about a million weights, fast enough on a CPU.
+
+    streams, language_model: for ablation; see `FVQRaterConfig`.
+    """
     tokenizer = small_tokenizer()
     text = Qwen3Config(
         vocab_size=len(tokenizer),

@@ -1,7 +1,7 @@
 """Decoding with PyAV: what a file holds, the times of its frames, and the frames one at a time.
 
-Media come from outside and are hostile. Only the bytes of the given file are read: the demuxer gets an open file, no
-protocol to open others with, and only container formats that hold their media themselves (no playlists).
+Media are hostile input. Only the given file is read: the demuxer gets an open file, no protocol with which it could open
+others, and only container formats that hold their media themselves (no playlists).
 """
 
 from __future__ import annotations
@@ -23,24 +23,27 @@ from numpy.typing import NDArray
 from scorer.errors import MediaError
 
 MAX_PIXELS = 8192 * 8192
-"""A picture larger than this is refused before a decoder allocates it."""
+"""A picture with more pixels is refused before a decoder allocates it."""
 
 FORMATS = "mov,mp4,matroska,webm,mpegts,avi,flv,ogg,mpeg,mpegvideo,h264,hevc,obu,ivf,mxf,asf,m4v,nut,y4m,yuv4mpegpipe,gif,apng"
-"""Containers that are read; playlists (hls, dash, concat) would make the demuxer open other files."""
+"""Containers that are read. Playlists (hls, dash, concat) are left out: they would make the demuxer open other files."""
 
 HEAD_PACKETS = 32
-"""Packets that are read to find the first frame's time: with B-frames the first packet need not be the first frame."""
+"""Packets that are read to find the first frame's time: with B-frames the first packet may hold a later frame."""
 
 REORDERING = 2.0
-"""Seconds that packets are read past a window's end: packets are in decoding order, frames in the order of time."""
+"""Seconds that packets are read past a window's end: packets are in decoding order, so a frame before it may come later."""
 
 SEEK_BACK = (0.0, 4.0, 16.0, 64.0)
-"""Seconds before the wanted start that a seek tries in turn: in MPEG-TS it need not land on a keyframe."""
+"""Seconds before the wanted start to which a seek goes, tried in turn: in MPEG-TS a seek may miss the keyframe."""
+
+EPSILON = 1e-4
+"""Two times that differ by less than this, s, are equal: containers round times to their clock."""
 
 
 @dataclass(frozen=True)
 class VideoFacts:
-    """What the container says of a file's video stream. duration: seconds; a truncated file may promise more than it holds."""
+    """What the container says of a file's video stream. duration: seconds; a truncated file may say more than it holds."""
 
     width: int
     height: int
@@ -50,10 +53,10 @@ class VideoFacts:
 
 @dataclass(frozen=True)
 class Timeline:
-    """The frames of a stretch of a file as its packets announce them.
+    """The frames of a part of a file, as its packets list them.
 
     times: (N,) seconds from the file's first frame, ascending. sizes: (N,) bytes of each frame's packet.
-    end: seconds where the file's last frame ends, or None where the file goes on past the stretch.
+    end: seconds at which the file's last frame ends, or None where the file goes on after this part.
     """
 
     times: NDArray[np.float64]
@@ -64,7 +67,7 @@ class Timeline:
 def probe(path: Path) -> VideoFacts:
     """What the file holds, without decoding. Raises `MediaError` where there is no video in it.
 
-    The duration is the header's where there is one, which takes a few ms; else all packets are read.
+    The duration comes from the header, which takes a few ms; if the header has none, all packets are read.
     """
     with open_video(path) as video:
         duration = video.header_duration()
@@ -75,14 +78,14 @@ def probe(path: Path) -> VideoFacts:
 
 @contextmanager
 def open_video(path: Path) -> Iterator[Video]:
-    """The file's first video stream, checked and ready to read. Raises `MediaError` where there is none that can be."""
+    """The file's first video stream, checked and ready to read. Raises `MediaError` where there is none that can be read."""
     try:
         file = path.open("rb")
-        nothing = not file.read(1)
+        is_empty = not file.read(1)
     except OSError as error:
         raise MediaError(f"{path.name} cannot be read: {error.strerror}", kind="not-found") from error
     with file:
-        if nothing:
+        if is_empty:
             raise MediaError("the file is empty (0 bytes); was its upload cut off?", kind="empty")
         video = Video(file)
         try:
@@ -100,9 +103,9 @@ class Video:
         context = self._stream.codec_context
         self.width, self.height, self.codec = context.width, context.height, context.name
         rate = self._stream.average_rate
-        # Where packets have no time (raw streams), frames follow each other evenly.
+        # Where packets have no time (raw streams), frames are this many seconds apart.
         self._step = float(1 / rate) if rate else 0.04
-        self._first, self._clocked = self._head()
+        self._first, self._has_clock = self._first_time()
 
     def _open(self) -> None:
         self._file.seek(0)
@@ -118,7 +121,7 @@ class Video:
         except (FFmpegError, ValueError, OSError) as error:
             if getattr(error, "errno", None) == errno.EINVAL:
                 raise MediaError(
-                    "the file is not a video container that is read here: give mp4, mkv, ts and the like, no text or playlist",
+                    "the file is not a supported video container: give mp4, mkv, ts or similar, not a text file or a playlist",
                     kind="refused",
                 ) from error
             raise MediaError(f"the file cannot be opened as media ({_words(error)}); is it complete?") from error
@@ -129,30 +132,30 @@ class Video:
             raise
 
     def _checked_stream(self) -> Any:
-        # A cover picture is a video stream too: the real video comes first where there is one.
-        streams = sorted(self._container.streams.video, key=lambda one: bool(one.disposition & Disposition.attached_pic))
+        # A cover picture is a video stream too: sort it behind the real video.
+        streams = sorted(self._container.streams.video, key=lambda stream: bool(stream.disposition & Disposition.attached_pic))
         if not streams:
             raise MediaError("the file has no video stream, only sound or data; send the video rendition", kind="no-video")
         context = streams[0].codec_context
         if context is None:
             raise MediaError("the video's codec is not known to this build of FFmpeg; transcode it to H.264", kind="undecodable")
         check_size(context.width, context.height)
-        # One thread: the pool runs several children, and results must not depend on timing.
+        # One thread: the pool runs several children at once, and results must not depend on timing.
         context.thread_count = 1
-        # The header may lie about the size: the decoder checks again before it allocates.
+        # The header may state a wrong size; with this option the decoder checks again before it allocates.
         context.options = {"max_pixels": str(MAX_PIXELS)}
         return streams[0]
 
     def header_duration(self) -> float | None:
-        """Seconds that the container promises, None where it promises nothing."""
+        """Seconds that the container states; None where it states no duration or the packets have no times."""
         stream, container = self._stream, self._container
-        promised = [float(stream.duration * stream.time_base)] if stream.duration and stream.time_base else []
-        # The container's covers all streams, and is right where the video's own header is not.
-        promised += [container.duration / 1e6] if container.duration else []
-        return max(promised) if promised and self._clocked else None
+        durations = [float(stream.duration * stream.time_base)] if stream.duration and stream.time_base else []
+        # The container's duration covers all streams; it is right where the video stream's own is too short.
+        durations += [container.duration / 1e6] if container.duration else []
+        return max(durations) if durations and self._has_clock else None
 
     def timeline(self, start: float, end: float) -> Timeline:
-        """The frames from `start` to `end` seconds, from packets alone."""
+        """The frames from `start` to `end` seconds, read from packets without decoding."""
         times: list[float] = []
         sizes: list[int] = []
         self._to_keyframe(start)
@@ -167,18 +170,19 @@ class Video:
                 break
         order = np.argsort(times, kind="stable")
         ordered = np.array(times, np.float64)[order]
-        last = float(np.median(np.diff(ordered))) if len(ordered) > 1 else self._step
-        if not 0 < last < 60:
-            last = self._step
-        inside = (ordered >= start - 1e-4) & (ordered < end - 1e-4)
-        until = float(ordered[-1] + last) if len(ordered) else 0.0
-        return Timeline(ordered[inside], np.array(sizes, np.int64)[order][inside], None if goes_on else until)
+        # The last frame has no next one that would end it: it is shown for as long as most of the others.
+        last_shown = float(np.median(np.diff(ordered))) if len(ordered) > 1 else self._step
+        if not 0 < last_shown < 60:
+            last_shown = self._step
+        inside = (ordered >= start - EPSILON) & (ordered < end - EPSILON)
+        file_end = float(ordered[-1] + last_shown) if len(ordered) else 0.0
+        return Timeline(ordered[inside], np.array(sizes, np.int64)[order][inside], None if goes_on else file_end)
 
     def frames(self, start: float) -> Iterator[tuple[float, Any]]:
         """(seconds, `av.VideoFrame`) of every frame from `start` on that can be decoded, in the order of time.
 
-        Where none begins at `start`, the one that is on show then comes first, with its own time. Damaged packets are
-        skipped, as a player does. Raises `MediaError` at a picture that is too large.
+        Where no frame starts at `start`, the one that is shown at that moment comes first, with its own time. Damaged
+        packets are skipped, as a player does. Raises `MediaError` where a picture is too large.
         """
         self._to_keyframe(start)
         time = -self._step
@@ -187,10 +191,10 @@ class Video:
             check_size(frame.width, frame.height)
             stamp = self._stamp(frame)
             time = time + self._step if stamp is None else stamp
-            if time < start - 1e-4:
+            if time < start - EPSILON:
                 before = time, frame
                 continue
-            if before is not None and time > start + 1e-4:
+            if before is not None and time > start + EPSILON:
                 yield before
             before = None
             yield time, frame
@@ -200,12 +204,12 @@ class Video:
         self._container.close()
 
     def _stamp(self, timed: Any) -> float | None:
-        """Seconds of a packet or frame; AVI has decoding times only."""
+        """Seconds of a packet or frame, None where it has no time. AVI has decoding times (dts) only."""
         stamp = timed.pts if timed.pts is not None else timed.dts
-        return None if stamp is None or not self._clocked else float(stamp * self._stream.time_base) - self._first
+        return None if stamp is None or not self._has_clock else float(stamp * self._stream.time_base) - self._first
 
-    def _head(self) -> tuple[float, bool]:
-        """The first frame's time by the stream's clock, and whether there is a clock."""
+    def _first_time(self) -> tuple[float, bool]:
+        """The first frame's time on the stream's clock, s, and whether packets have times at all."""
         stamps: list[float] = []
         empty = True
         for count, packet in enumerate(self._packets()):
@@ -220,25 +224,25 @@ class Video:
         return min(stamps, default=0.0), bool(stamps)
 
     def _to_keyframe(self, start: float) -> None:
-        """Go to the last keyframe before `start`, or to the beginning."""
-        for back in SEEK_BACK if self._clocked else ():
-            place = int((self._first + max(0.0, start - back)) / self._stream.time_base)
+        """Seek to a keyframe at or before `start`, or to the beginning of the file."""
+        for back in SEEK_BACK if self._has_clock else ():
+            timestamp = int((self._first + max(0.0, start - back)) / self._stream.time_base)
             try:
-                self._container.seek(place, stream=self._stream, backward=True)
+                self._container.seek(timestamp, stream=self._stream, backward=True)
                 key = next((self._stamp(packet) for packet in self._packets() if packet.is_keyframe), None)
-                if key is not None and key <= start + 1e-4:
-                    self._container.seek(place, stream=self._stream, backward=True)
+                if key is not None and key <= start + EPSILON:
+                    self._container.seek(timestamp, stream=self._stream, backward=True)
                     return
             except FFmpegError:
                 break
             if back > start:
                 break
-        # Not every demuxer can seek to its beginning; opening again always works.
+        # Some demuxers cannot seek to the beginning. Opening the file again always works.
         self._container.close()
         self._open()
 
     def _packets(self) -> Iterator[Any]:
-        """Packets with a picture that is shown, to the end or to where the file is cut off."""
+        """Packets with a picture that is shown, up to the end or to where the file is cut off."""
         packets = self._container.demux(self._stream)
         while True:
             try:
@@ -259,7 +263,7 @@ class Video:
             except MemoryError:
                 raise
             except (StopIteration, FFmpegError):
-                packet = None  # the decoder still holds frames that wait for later ones
+                packet = None  # the end: the decoder still holds frames, and gives them out below
             try:
                 if packet is None:
                     yield from context.decode(None)
@@ -268,13 +272,13 @@ class Video:
             except MemoryError:
                 raise
             except FFmpegError:
-                pass
+                pass  # a damaged packet is skipped
             if packet is None:
                 return
 
 
 def check_size(width: int, height: int) -> None:
-    """Raise `MediaError` where a picture of that size is over `MAX_PIXELS`."""
+    """Raise `MediaError` where a picture of this size has more than `MAX_PIXELS`."""
     if width * height > MAX_PIXELS:
         limit = math.isqrt(MAX_PIXELS)
         raise MediaError(f"pictures of {width}x{height} are over the limit of {limit}x{limit}; scale them down", kind="too-large")

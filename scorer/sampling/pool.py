@@ -1,42 +1,40 @@
-"""Sampling in child processes, so that hostile media can cost a child at most: its time, its memory, its life.
+"""Sampling in child processes: hostile media can hang, crash or bloat a child, and never this process.
 
-One thread per child, one pipe between them: no lock or queue is shared by the children, so that one that is killed in the
-middle of its answer takes nothing else with it. (pebble's and the standard library's pools share theirs, and are broken
-by a child that dies while it is idle.)
+One thread for each child, and one pipe between them. The children share no lock and no queue, so a child that is killed in
+the middle of its answer harms nothing else. (pebble's pool and the standard library's share theirs between the children:
+one that dies while it is idle breaks the pool.)
 """
 
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import multiprocessing
 import os
-import resource
 import signal
-import sys
 import threading
 from collections.abc import Callable
 from concurrent.futures import Future
 from dataclasses import dataclass
-from multiprocessing.connection import Connection
 from pathlib import Path
 from queue import SimpleQueue
-from types import ModuleType, TracebackType
+from types import TracebackType
 from typing import Any, Self
 
 from scorer.errors import MediaError
+from scorer.sampling.child import OverMemory, child_main
+from scorer.sampling.sampler import sample
 from scorer.spec import SampledClip, SamplerSpec, Window
 
 Sampled = list[tuple[Window, SampledClip]]
-PR_SET_PDEATHSIG = 1
+
 START_SECONDS = 120.0
-"""A child that has not loaded its libraries and models by then never will; on a busy machine it takes 5 s."""
+"""Time for a child to load its libraries and models, s. On a busy machine it takes 5 s; a child over the limit is killed."""
 
 TASKS_PER_CHILD = 2000
-"""A child is replaced after so many: leaks of the decoders stay small."""
+"""After this number of tasks a child is replaced, so that leaks of the decoders stay small."""
 
 _starting = threading.Lock()
-"""multiprocessing's list of children is not made for two threads that start one at a time."""
+"""Held while a child starts: multiprocessing's list of children is not safe for two threads that start one at a time."""
 
 
 class SamplerPool:
@@ -49,19 +47,17 @@ class SamplerPool:
     def __init__(self, spec: SamplerSpec, workers: int, timeout: float, memory_mb: int) -> None:
         self.workers = workers
         self._spec = spec
-        self._timeout = timeout
-        self._memory_mb = memory_mb
         self._tasks: SimpleQueue[_Task | None] = SimpleQueue()
         self._closing = threading.Event()
         self._keepers = [_Keeper(self._tasks, timeout, memory_mb, self._closing) for _ in range(workers)]
 
     def submit(self, path: Path, window_seconds: float | None = None, start: float = 0.0, limit: int = 16) -> Future[Sampled]:
-        """Sample a file in a child (see `scorer.sampling.sample`); the future raises `MediaError` alone.
+        """Sample a file in a child (see `scorer.sampling.sample`). The future raises `MediaError` and nothing else.
 
         Kinds, besides those of the sampler: `timeout`, `memory` (over the limit), `killed` (the child died),
-        `stopped` (the pool was closed), `setup` (no child can start). Before its turn it can be cancelled.
+        `stopped` (the pool was closed), `setup` (no child can start). The future can be cancelled while it waits.
         """
-        return self.submit_task(_sample, path, self._spec, window_seconds, start, limit)
+        return self.submit_task(sample, path, self._spec, window_seconds, start, limit)
 
     def submit_task(self, function: Callable[..., Any], *arguments: Any) -> Future[Any]:
         """Run a module's function in a child, under the same limits and with the same errors."""
@@ -76,7 +72,7 @@ class SamplerPool:
         return [keeper.child.pid for keeper in self._keepers if keeper.child is not None]
 
     def close(self) -> None:
-        """Stop the children now; what waits or is under way is answered with `MediaError(kind="stopped")`."""
+        """Stop the children now. Waiting and running tasks are answered with `MediaError(kind="stopped")`."""
         self._closing.set()
         for _ in self._keepers:
             self._tasks.put(None)
@@ -100,7 +96,7 @@ class _Task:
 class _Keeper:
     """A thread that keeps one child and hands it tasks.
 
-    The kernel kills a child (PDEATHSIG) when the *thread* that started it ends, so it is this thread that starts it.
+    This thread itself starts the child: the kernel kills a child when the *thread* that started it ends (PDEATHSIG).
     """
 
     def __init__(self, tasks: SimpleQueue[_Task | None], timeout: float, memory_mb: int, closing: threading.Event) -> None:
@@ -109,8 +105,17 @@ class _Keeper:
         self._thread = threading.Thread(target=self._run, name="sampler", daemon=True)
         self._thread.start()
 
+    def stop(self) -> None:
+        """Kill the child in the middle of its task, and wait for the thread to end."""
+        while self._thread.is_alive():
+            # In a loop, because the thread may be starting a child at this moment.
+            child = self.child
+            if child is not None:
+                child.kill()
+            self._thread.join(0.05)
+
     def _run(self) -> None:
-        # Started before there is work, so that the first segment need not wait for the libraries.
+        # Start the child before there is work, so that the first segment does not wait for the libraries.
         with contextlib.suppress(MediaError):
             self._ready_child()
         while (task := self._tasks.get()) is not None:
@@ -122,7 +127,7 @@ class _Keeper:
                 stopped = MediaError("sampling was stopped before the segment was done; send it again", kind="stopped")
                 task.answer.set_exception(stopped if self._closing.is_set() else error)
             except Exception as error:
-                # Not the media's fault, but an unanswered future would stall its stream.
+                # The media is not the cause, but without an answer the segment's stream would wait for ever.
                 task.answer.set_exception(MediaError(f"sampling failed: {type(error).__name__}: {error}", kind="failed"))
             else:
                 task.answer.set_result(result)
@@ -133,13 +138,14 @@ class _Keeper:
         try:
             return self._ready_child().run(task.function, task.arguments, self._timeout, self._memory_mb)
         except MediaError as error:
-            # Perhaps not by this task: a child that was killed while idle looks alive until its last thread is gone,
-            # and the kernel kills for memory whom it likes. What kills twice is the media.
+            # The task may be innocent: the OOM killer may pick any child, and a child that was killed while idle looks
+            # alive until its last thread has ended. So retry once; if the second child dies too, blame the file.
             if error.kind != "killed" or self._closing.is_set():
                 raise
             return self._ready_child().run(task.function, task.arguments, self._timeout, self._memory_mb)
 
     def _ready_child(self) -> _Child:
+        """The child, started and loaded; raises `MediaError` where it cannot start or the pool is closed."""
         if self._closing.is_set():
             raise MediaError("the sampler pool is closed", kind="stopped")
         if self.child is not None and not self.child.usable():
@@ -150,37 +156,28 @@ class _Keeper:
         self.child.wait_ready()
         return self.child
 
-    def stop(self) -> None:
-        """End the child in the middle of what it does, and the thread after it."""
-        while self._thread.is_alive():
-            # Again and again: the thread may be just starting one.
-            child = self.child
-            if child is not None:
-                child.kill()
-            self._thread.join(0.05)
-
 
 class _Child:
     """One child process and the pipe to it."""
 
     def __init__(self, memory_mb: int) -> None:
-        # Never fork: the parent has threads (torch, the event loop), and their locks would be copied locked.
+        # Never fork: the parent has threads (torch, the event loop), and their locks would be copied while they are held.
         context = multiprocessing.get_context("spawn")
-        self._pipe, theirs = context.Pipe()
+        self._pipe, child_end = context.Pipe()
         self._process = context.Process(
-            target=_child_main, args=(theirs, memory_mb, os.getpid()), name="fvq-sampler", daemon=True
+            target=child_main, args=(child_end, memory_mb, os.getpid()), name="fvq-sampler", daemon=True
         )
         with _starting:
             self._process.start()
-        # Its end is the child's alone, so that the child's death closes the pipe.
-        theirs.close()
+        # From here on only the child holds its end of the pipe, so that the child's death closes the pipe.
+        child_end.close()
         self.pid = self._process.pid or 0
         self._ready = False
         self._killed = False
-        self._left = TASKS_PER_CHILD
+        self._tasks_left = TASKS_PER_CHILD
 
     def wait_ready(self) -> None:
-        """Until it has loaded everything; raises `MediaError(kind="setup")` where it cannot."""
+        """Wait until the child has loaded everything; raises `MediaError(kind="setup")` where it cannot."""
         if self._ready:
             return
         try:
@@ -193,8 +190,8 @@ class _Child:
         self._ready = True
 
     def run(self, function: Callable[..., Any], arguments: tuple[Any, ...], timeout: float, memory_mb: int) -> Any:
-        """What the function answers in the child; raises `MediaError`, and the child is then used up where it died."""
-        self._left -= 1
+        """The function's result from the child. Raises `MediaError`; after a timeout or a death the child is not usable."""
+        self._tasks_left -= 1
         try:
             self._pipe.send((function, arguments))
             if not self._pipe.poll(timeout):
@@ -207,18 +204,18 @@ class _Child:
             raise MediaError(
                 f"the sampling process ended with {ending}: the media is damaged, or the machine is out of memory", "killed"
             ) from error
-        if isinstance(answer, _OverMemory):
-            self.kill()  # its heap is in pieces
+        if isinstance(answer, OverMemory):
+            self.kill()  # its heap is fragmented: the next task would find less memory
             raise MediaError(f"sampling needs more than the limit of {memory_mb} MiB; send smaller pictures", kind="memory")
         if isinstance(answer, BaseException):
             raise answer
         return answer
 
     def usable(self) -> bool:
-        return self._left > 0 and not self._killed and self._process.is_alive()
+        return self._tasks_left > 0 and not self._killed and self._process.is_alive()
 
     def kill(self) -> None:
-        # Remembered, because the process is still alive for a moment.
+        # Remembered for `usable`: after the kill the process is still alive for a moment.
         self._killed = True
         self._process.kill()
 
@@ -228,81 +225,7 @@ class _Child:
         self._pipe.close()
 
     def _ending(self) -> str:
+        """How the process ended: a signal's name or an exit code."""
         self._process.join(5)
         code = self._process.exitcode
         return signal.Signals(-code).name if code is not None and code < 0 else f"code {code}"
-
-
-class _OverMemory:
-    """The child's answer where a task went over the memory limit."""
-
-
-def _sample(path: Path, spec: SamplerSpec, window_seconds: float | None, start: float, limit: int) -> Sampled:
-    from scorer.sampling.sampler import sample
-
-    return sample(path, spec, window_seconds, start, limit)
-
-
-def _child_main(pipe: Connection, memory_mb: int, parent: int) -> None:
-    # The parent may be killed with -9; a child must not outlive it. It may also be dead already.
-    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
-    if os.getppid() != parent:
-        os._exit(1)
-    # Ctrl-C and a service manager's stop reach the whole group: the parent finishes what it has taken, then ends its children.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # a dump would hold people's faces
-    try:
-        _load()
-    except Exception as error:
-        pipe.send(f"{type(error).__name__}: {error}")
-        return
-    # Data, not address space: libraries reserve far more addresses than they touch. On top of what is there, because
-    # that grows with the machine's cores (stacks and buffers of thread pools).
-    limit = _data_bytes() + memory_mb * 2**20
-    resource.setrlimit(resource.RLIMIT_DATA, (limit, limit))
-    pipe.send(None)
-    while True:
-        try:
-            function, arguments = pipe.recv()
-        except EOFError:
-            return
-        pipe.send(_answer(function, arguments))
-
-
-def _load() -> None:
-    os.environ |= {"GLOG_minloglevel": "3", "TF_CPP_MIN_LOG_LEVEL": "3", "OMP_NUM_THREADS": "1"}
-    # MediaPipe writes its own log to the terminal, whatever the levels say.
-    os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
-    # MediaPipe's drawing helpers import pyplot, which takes three quarters of a child's start; nothing is drawn here.
-    sys.modules["matplotlib"], sys.modules["matplotlib.pyplot"] = matplotlib, pyplot = ModuleType("m"), ModuleType("p")
-    matplotlib.pyplot = pyplot  # type: ignore[attr-defined]
-    import cv2
-
-    from scorer.sampling.sampler import warm_up
-
-    cv2.setNumThreads(1)
-    warm_up()
-
-
-def _data_bytes() -> int:
-    """What counts against RLIMIT_DATA, now."""
-    status = Path("/proc/self/status").read_text()
-    return int(status.split("VmData:")[1].split()[0]) * 1024
-
-
-def _answer(function: Callable[..., Any], arguments: tuple[Any, ...]) -> Any:
-    import cv2
-
-    try:
-        return function(*arguments)
-    except MediaError as error:
-        return error
-    except MemoryError:
-        return _OverMemory()
-    except cv2.error as error:
-        if error.code == cv2.Error.StsNoMem:
-            return _OverMemory()
-        return MediaError(f"sampling failed: {error.err}", kind="failed")
-    except Exception as error:
-        return MediaError(f"sampling failed: {type(error).__name__}: {error}", kind="failed")

@@ -3,24 +3,23 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-Image = NDArray[Any]
-"""uint8 pictures; OpenCV's stubs promise no more than numbers."""
+from scorer.sampling.images import Image
+
 MODEL = Path(__file__).parent.parent / "assets" / "selfie_segmentation_landscape.tflite"
 GREY = 128
 SEGMENTATION_SIDE = 256
 
 
 class PersonMatte:
-    """A loaded segmenter; close it before the interpreter ends."""
+    """A loaded person segmenter; close it before the interpreter ends."""
 
     def __init__(self) -> None:
-        # Imported late: a process that only hands files to the pool need not load MediaPipe.
+        # Imported late: a process that only gives files to the pool does not need MediaPipe.
         import mediapipe as mp
 
         self._mp = mp
@@ -32,7 +31,7 @@ class PersonMatte:
         self._segmenter = mp.tasks.vision.ImageSegmenter.create_from_options(options)
 
     def mask(self, image: Image) -> NDArray[np.float32]:
-        """How sure each pixel of an (H, W, 3) RGB picture is a person's, 0-1, on a grid of at most `SEGMENTATION_SIDE`."""
+        """(h, w), 0-1: confidence that there is a person, of an (H, W, 3) RGB picture scaled to at most `SEGMENTATION_SIDE`."""
         height, width = image.shape[:2]
         scale = min(1.0, SEGMENTATION_SIDE / max(height, width))
         size = max(1, round(width * scale)), max(1, round(height * scale))
@@ -41,7 +40,7 @@ class PersonMatte:
         return np.squeeze(result.confidence_masks[0].numpy_view()).astype(np.float32).reshape(size[1], size[0])
 
     def close(self) -> None:
-        """Free the segmenter: MediaPipe complains at the interpreter's end otherwise."""
+        """Free the segmenter: MediaPipe raises an error when the interpreter ends while it is open."""
         self._segmenter.close()
 
 
@@ -50,7 +49,8 @@ def portrait_fragment(
 ) -> tuple[Image, bool]:
     """A native (side, side, 3) fragment of the person on grey, and whether there is a person in it.
 
-    It lies around the face where there is one, else around the middle of the mask.
+    It is centred on the face where there is one, else on the mask's centre of mass. mask: see `PersonMatte.mask`. face: the
+    box (x, y, w, h) px, None without a face.
     """
     height, width = image.shape[:2]
     if face is not None:

@@ -5,9 +5,7 @@ It keeps everything in memory: right for `fvq up` on one machine, never for dura
 
 from __future__ import annotations
 
-import ctypes
 import importlib.util
-import signal
 import socket
 import subprocess
 import time
@@ -15,10 +13,10 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from scorer.process import die_with_parent
 from streams.errors import BrokerError
 from streams.ports import free_port
 
-PR_SET_PDEATHSIG = 1
 READY_SECONDS = 10.0
 
 
@@ -77,9 +75,3 @@ def broker_binary() -> Path:
     if not binary.exists():
         raise BrokerError(f"{binary} is missing: there is no embedded broker for this platform; set FVQ_BROKER")
     return binary
-
-
-def die_with_parent() -> None:
-    """For `preexec_fn`: the kernel ends the child when its parent dies, even by kill -9; Ctrl-C is the parent's."""
-    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)

@@ -26,6 +26,7 @@ from rich.live import Live
 from rich.markup import escape
 from rich.table import Table
 
+from scorer.process import die_with_parent
 from streams import parts
 from streams.alerts.receivers import describe as describe_alert
 from streams.errors import EventError, MediaError
@@ -33,7 +34,7 @@ from streams.events import ALERTS_TOPIC, DEAD_LETTER_TOPIC, SCORES_TOPIC, Qualit
 from streams.ingest.files import CutSegment, Source, announce, cut, events_of, find_sources, in_order
 from streams.kafka.clients import open_reader
 from streams.kafka.connection import Connection
-from streams.kafka.embedded import EmbeddedBroker, die_with_parent
+from streams.kafka.embedded import EmbeddedBroker
 from streams.kafka.progress import wait_for_groups
 from streams.kafka.topics import create_topics
 from streams.local.drops import clock, describe, find_drops

@@ -10,16 +10,12 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import os
 import re
 from collections.abc import Iterator
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
-from typing import Any
 
-import fsspec
-from fsspec.implementations.local import LocalFileSystem
-
+from scorer.storage import Storage
 from streams.errors import EventError, MediaError
 from streams.events import TrainingExample
 
@@ -36,44 +32,42 @@ class ClipStore:
 
     def __init__(self, address: str) -> None:
         try:
-            self._files, self._root = fsspec.core.url_to_fs(address)
+            self._storage = Storage(address)
         except (ImportError, ValueError) as error:
             raise MediaError(f"FVQ_CLIP_STORE: {address}: {error}", kind="setup") from error
-        self._local = isinstance(self._files, LocalFileSystem)
 
     def uri(self, stream_id: str, data: bytes) -> str:
         """Where a clip of a stream is, or would be."""
         name = hashlib.sha256(data).hexdigest() + ending(data)
-        return self._uri(f"{self._root}/{folder_of(stream_id)}/{name}")
+        return self._storage.uri(f"{self._storage.root}/{folder_of(stream_id)}/{name}")
 
     def put(self, example: TrainingExample, data: bytes) -> None:
         """Store a clip at its example's `clip_uri`, in one piece; the same again changes nothing."""
         path = self._path(example.clip_uri)
-        self._write(path, data)
-        self._write(_beside(path), example.to_bytes())
+        self._storage.write(path, data)
+        self._storage.write(_beside(path), example.to_bytes())
 
     def read(self, uri: str) -> bytes:
         """A clip's bytes; raises `MediaError` where it is not there, or not in this store."""
         path = self._path(uri)
-        try:
-            data: bytes = self._files.cat_file(path)
-        except FileNotFoundError:
-            raise MediaError(f"{uri}: the clip is not in the store any more", kind="not-found") from None
+        data = self._storage.read(path)
+        if data is None:
+            raise MediaError(f"{uri}: the clip is not in the store any more", kind="not-found")
         return data
 
     def delete(self, uri: str) -> None:
         """Remove a clip; one that is gone is no error."""
         path = self._path(uri)
         for one in (path, _beside(path)):
-            self._remove(one)
+            self._storage.remove(one)
 
     def delete_stream(self, stream_id: str) -> int:
         """Remove all clips of a stream; returns how many there were."""
-        folder = f"{self._root}/{folder_of(stream_id)}"
-        found = [one["name"] for one in self._list(folder)]
+        folder = f"{self._storage.root}/{folder_of(stream_id)}"
+        found = [one["name"] for one in self._storage.entries(folder)]
         for path in found:
-            self._remove(path)
-        if self._local:
+            self._storage.remove(path)
+        if self._storage.is_local:
             # A worker may be writing into it: the clip is deleted by the worker then, and the folder stays.
             with contextlib.suppress(OSError):
                 Path(folder).rmdir()
@@ -84,7 +78,7 @@ class ClipStore:
         for paths in self._streams():
             for path in paths:
                 if CLIP.fullmatch(Path(path).name):
-                    yield self._uri(path), self._written_at(path)
+                    yield self._storage.uri(path), self._storage.written_at(path)
 
     def remove_parts(self, before: datetime) -> int:
         """Remove what is neither a clip nor the example beside one and was written before then; returns how many it were."""
@@ -92,8 +86,8 @@ class ClipStore:
         for paths in self._streams():
             whole = {path for path in paths if CLIP.fullmatch(Path(path).name)}
             for path in set(paths) - whole - {_beside(path) for path in whole}:
-                if self._written_at(path) < before:
-                    self._remove(path)
+                if self._storage.written_at(path) < before:
+                    self._storage.remove(path)
                     count += 1
         return count
 
@@ -101,62 +95,26 @@ class ClipStore:
         """What the store itself says is in it."""
         found = []
         for uri, _ in self.clips():
-            try:
-                found.append(TrainingExample.from_bytes(self._files.cat_file(_beside(self._path(uri)))))
-            except (FileNotFoundError, EventError):
-                continue  # killed between clip and example: a clip that nothing names is swept
+            # The example is missing where a worker was killed between clip and example: retention removes such a clip.
+            if (data := self._storage.read(_beside(self._path(uri)))) is not None:
+                with contextlib.suppress(EventError):
+                    found.append(TrainingExample.from_bytes(data))
         return found
 
     def _streams(self) -> Iterator[list[str]]:
         """The files of each stream's folder."""
-        for folder in self._list(self._root):
+        for folder in self._storage.entries(self._storage.root):
             if folder["type"] == "directory" and FOLDER.fullmatch(Path(folder["name"]).name):
-                yield [one["name"] for one in self._list(folder["name"]) if one["type"] == "file"]
-
-    def _written_at(self, path: str) -> datetime:
-        """UTC; now for a file that has just gone."""
-        try:
-            return datetime.fromtimestamp(self._files.modified(path).timestamp(), UTC)
-        except FileNotFoundError:
-            return datetime.now(UTC)
-
-    def _uri(self, path: str) -> str:
-        return Path(path).as_uri() if self._local else str(self._files.unstrip_protocol(path))
+                yield [one["name"] for one in self._storage.entries(folder["name"]) if one["type"] == "file"]
 
     def _path(self, uri: str) -> str:
         """The path of a clip; what is on the queue may have been written by anybody, and must not lead out of the store."""
         name = "/".join(uri.rsplit("/", 2)[-2:])
         folder, _, clip = name.partition("/")
-        path = f"{self._root}/{name}"
-        if not (FOLDER.fullmatch(folder) and CLIP.fullmatch(clip) and self._uri(path) == uri):
-            raise MediaError(f"{uri[:300]}: not a clip of the store {self._uri(self._root)}", kind="refused")
+        path = f"{self._storage.root}/{name}"
+        if not (FOLDER.fullmatch(folder) and CLIP.fullmatch(clip) and self._storage.uri(path) == uri):
+            raise MediaError(f"{uri[:300]}: not a clip of the store {self._storage.uri(self._storage.root)}", kind="refused")
         return path
-
-    def _list(self, folder: str) -> list[dict[str, Any]]:
-        try:
-            # Stores keep listings for a while; another process may have added to this one.
-            self._files.invalidate_cache()
-            found: list[dict[str, Any]] = self._files.ls(folder, detail=True)
-        except FileNotFoundError:
-            return []
-        return found
-
-    def _remove(self, path: str) -> None:
-        try:
-            self._files.rm_file(path)
-        except FileNotFoundError:
-            return
-
-    def _write(self, path: str, data: bytes) -> None:
-        """In one piece: object stores put whole objects; in a folder a rename does it."""
-        if not self._local:
-            self._files.pipe_file(path, data)
-            return
-        target = Path(path)
-        target.parent.mkdir(parents=True, exist_ok=True)
-        part = target.with_name(f".{target.name}.{os.getpid()}")
-        part.write_bytes(data)
-        part.replace(target)
 
 
 def folder_of(stream_id: str) -> str:

@@ -20,6 +20,7 @@ from pathlib import Path
 
 import imageio_ffmpeg
 
+from scorer.process import forbid_core_dump, limit
 from scorer.sampling.decode import FORMATS
 from streams.errors import MediaError
 
@@ -108,13 +109,13 @@ class PlayableClips:
         ]  # fmt: skip
         child = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
         seconds = int(self._timeout) + 1
-        for kind, limit in (
+        for kind, maximum in (
             (resource.RLIMIT_DATA, self._memory),
             (resource.RLIMIT_FSIZE, self._size),
             (resource.RLIMIT_CPU, 2 * seconds),  # it ends also where this process has died
-            (resource.RLIMIT_CORE, 0),  # a dump would hold people's faces
         ):
-            _limit(child.pid, kind, limit)
+            limit(kind, maximum, child.pid)
+        forbid_core_dump(child.pid)
         try:
             _, errors = child.communicate(timeout=self._timeout)
         except subprocess.TimeoutExpired:
@@ -132,13 +133,6 @@ _OUTPUT = [
     "-map", "0:V:0", "-an", "-sn", "-dn", "-map_metadata", "-1", "-map_chapters", "-1", "-t", str(MAX_SECONDS),
     "-avoid_negative_ts", "make_zero", "-movflags", "+faststart", "-f", "mp4",
 ]  # fmt: skip
-
-
-def _limit(pid: int, kind: int, limit: int) -> None:
-    try:
-        resource.prlimit(pid, kind, (limit, limit))
-    except (ProcessLookupError, PermissionError):
-        return  # it has ended already, or may have no more than less
 
 
 def _filled(path: Path) -> bool:

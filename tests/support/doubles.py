@@ -1,4 +1,4 @@
-"""Doubles for tests of what surrounds the model."""
+"""Clips and a scorer without a model, for tests of everything around the model."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ SPEC = SamplerSpec(frame_size=16, portrait_size=16, face_size=16, clip_size=8)
 
 
 def make_clip(light: int = 128, seed: int = 0, spec: SamplerSpec = SPEC, statistics: int = 20) -> SampledClip:
-    """A clip of noise around one brightness, of the specification's shapes."""
+    """A clip of noise around one brightness, with the specification's shapes. statistics: how many numbers they are."""
     rng = np.random.default_rng(seed)
 
     def pixels(count: int, side: int) -> np.ndarray:
@@ -42,7 +42,7 @@ def make_clip(light: int = 128, seed: int = 0, spec: SamplerSpec = SPEC, statist
 
 
 class BrightnessScorer:
-    """Scores a clip by its mean brightness; can be told to fail a number of times first."""
+    """Scores a clip by its mean brightness. failures: how many of its first calls fail."""
 
     spec = SPEC
     model = ModelId("brightness", "1")
@@ -54,11 +54,11 @@ class BrightnessScorer:
     def score(self, clips: Sequence[SampledClip]) -> list[ClipScore]:
         if self.failures:
             self.failures -= 1
-            raise RuntimeError("the accelerator is away")
+            raise RuntimeError("the GPU is not available")
         self.batches.append(len(clips))
         values = [float(clip.frames.mean() / 255 * 100) for clip in clips]
-        return [self._answer(value) for value in values]
+        return [self._score_of(value) for value in values]
 
-    def _answer(self, score: float) -> ClipScore:
+    def _score_of(self, score: float) -> ClipScore:
         level = level_of(score)
         return ClipScore(score, level, {name: float(name == level) for name in LEVELS}, 5.0, self.model)

@@ -1,4 +1,4 @@
-"""Large bases and their adapters, with the real classes scaled down."""
+"""Large bases, with the real classes scaled down."""
 
 from __future__ import annotations
 
@@ -9,21 +9,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from peft import PeftModel, get_peft_model_state_dict
-from safetensors.torch import load_file, save_file
-from torch.nn import functional
+from safetensors.torch import load_file
 from transformers import InternVLForConditionalGeneration, Qwen2Config, Qwen2ForCausalLM
 
-from scorer.engine import collate, load_engine, load_model
+from scorer.engine import collate
 from scorer.errors import ModelError
-from scorer.model.adapters import Lora, attach, keep_norms, load_adapter, save_adapter
 from scorer.model.bases import Base, base_config, fingerprint, load_base, load_whole, sampler_spec
 from scorer.model.modeling import ClipBatch, FVQRater
 from scorer.sampling.statistics import NAMES
 from tests.support import tiny
 from tests.support.doubles import make_clip
-
-LORA = Lora(tiny.TARGETS, rank=2, alpha=4)
 
 
 @pytest.fixture(scope="module")
@@ -37,37 +32,8 @@ def batch_for(network: FVQRater, clips: int = 3) -> ClipBatch:
     return collate([make_clip(int(light), i, spec, len(NAMES)) for i, light in enumerate(lights)], torch.device("cpu"))
 
 
-def train_steps(tuned: PeftModel, batch: ClipBatch, steps: int = 3) -> None:
-    tuned.train()
-    keep_norms(tuned)
-    optimizer = torch.optim.Adam([p for p in tuned.parameters() if p.requires_grad], lr=1e-2)
-    for _ in range(steps):
-        optimizer.zero_grad()
-        functional.l1_loss(tuned(batch).score, torch.tensor([20.0, 60.0, 90.0])).backward()
-        optimizer.step()
-    tuned.eval()
-
-
-@pytest.fixture(scope="module", params=["qwen2", "qwen3"])
-def adapter(request: pytest.FixtureRequest, bases: dict[str, Base], tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The directory of an adapter that was trained for a few steps, and the scores that it gave beside it."""
-    directory = tmp_path_factory.mktemp("adapter")
-    torch.manual_seed(1)
-    network = load_base(bases[request.param])
-    batch = batch_for(network)
-    tuned = attach(network, LORA)
-    train_steps(tuned, batch)
-    # Figures that are no weights: they have to be in the adapter as well.
-    tuned.get_base_model().standardise.modules_to_save["default"].running_mean.fill_(0.3)
-    save_adapter(tuned, directory, bases[request.param])
-    sampler_spec(network.config, frames=2).save(directory)
-    with torch.inference_mode():
-        np.save(directory / "scores.npy", tuned(batch).score.numpy())
-    return directory
-
-
 @pytest.mark.parametrize("name", ["qwen2", "qwen3"])
-def test_a_base_is_loaded_saved_and_loaded_again(name: str, bases: dict[str, Base], tmp_path: Path) -> None:
+def test_a_base_keeps_its_weights_when_saved_and_loaded_again(name: str, bases: dict[str, Base], tmp_path: Path) -> None:
     network = load_base(bases[name])
     stored = load_file(Path(bases[name].model) / "model.safetensors")
     kept = network.vision_model.state_dict()
@@ -85,7 +51,7 @@ def test_a_base_is_loaded_saved_and_loaded_again(name: str, bases: dict[str, Bas
 
 
 @pytest.mark.parametrize("name", ["qwen2", "qwen3"])
-def test_frames_become_the_tokens_that_internvl_itself_makes(name: str, bases: dict[str, Base]) -> None:
+def test_frames_become_the_same_tokens_as_in_internvl(name: str, bases: dict[str, Base]) -> None:
     network = load_base(bases[name])
     batch = batch_for(network)
     internvl = InternVLForConditionalGeneration.from_pretrained(bases[name].model).eval()
@@ -98,7 +64,7 @@ def test_frames_become_the_tokens_that_internvl_itself_makes(name: str, bases: d
     torch.testing.assert_close(ours, theirs.unflatten(0, (3, 2)).flatten(1, 2), rtol=1e-4, atol=1e-5)
 
 
-def test_the_language_model_is_the_base_s_own(bases: dict[str, Base]) -> None:
+def test_the_language_model_answers_as_in_the_base(bases: dict[str, Base]) -> None:
     internvl = InternVLForConditionalGeneration.from_pretrained(bases["qwen2"].model).eval()
     network = load_base(bases["qwen2"])
     ids = torch.tensor([[1, 5, 3, 2]])
@@ -107,7 +73,7 @@ def test_the_language_model_is_the_base_s_own(bases: dict[str, Base]) -> None:
 
 
 @pytest.mark.parametrize("name", ["qwen2", "qwen3"])
-def test_clips_of_many_streams_go_through_together(name: str, bases: dict[str, Base]) -> None:
+def test_a_clip_scores_the_same_alone_and_in_a_batch(name: str, bases: dict[str, Base]) -> None:
     network = load_base(bases[name])
     batch = batch_for(network)
     alone = ClipBatch(**{field: value[1:2] for field, value in vars(batch).items()})
@@ -126,7 +92,7 @@ def test_smaller_images_have_fewer_tokens(bases: dict[str, Base]) -> None:
         base_config(base, image_size=30)
 
 
-def test_streams_that_are_known_are_not_computed(bases: dict[str, Base]) -> None:
+def test_known_streams_are_not_encoded_again(bases: dict[str, Base]) -> None:
     network = load_base(bases["qwen2"])
     batch = batch_for(network)
     with torch.inference_mode():
@@ -137,86 +103,7 @@ def test_streams_that_are_known_are_not_computed(bases: dict[str, Base]) -> None
         torch.testing.assert_close(network(batch, known=known).score, wanted, rtol=0, atol=0)
 
 
-def test_a_fresh_adapter_changes_nothing_and_alone_is_trained(bases: dict[str, Base]) -> None:
-    network = load_base(bases["qwen2"])
-    batch = batch_for(network)
-    with torch.inference_mode():
-        before = network(batch).score
-    towers = {name: p.detach().clone() for name, p in network.named_parameters() if "_model." in name}
-    tuned = attach(network, LORA)
-    with torch.inference_mode():
-        torch.testing.assert_close(tuned(batch).score, before, rtol=0, atol=0)
-    train_steps(tuned, batch)
-    after = {name.replace(".base_layer", ""): p for name, p in tuned.get_base_model().named_parameters() if "lora_" not in name}
-    assert {name for name in after if "_model." in name} == set(towers), "no tower is copied"
-    for name, parameter in towers.items():
-        assert torch.equal(after[name], parameter), name
-    with torch.inference_mode():
-        assert (tuned(batch).score - before).abs().max() > 5
-
-
-def test_an_adapter_loads_to_the_same_weights_and_merges_to_the_same_scores(adapter: Path) -> None:
-    wanted = torch.from_numpy(np.load(adapter / "scores.npy"))
-    unmerged = PeftModel.from_pretrained(load_base(Base.load(adapter)), adapter)
-    stored = load_file(adapter / "adapter_model.safetensors")
-    loaded = get_peft_model_state_dict(unmerged, save_embedding_layers=False)
-    assert set(stored) == set(loaded)
-    assert all(torch.equal(stored[name], loaded[name]) for name in stored)
-    merged = load_model(adapter)
-    assert merged.standardise.running_mean[0] == pytest.approx(0.3)
-    batch = batch_for(merged)
-    with torch.inference_mode():
-        torch.testing.assert_close(unmerged(batch).score, wanted, rtol=0, atol=0)
-        torch.testing.assert_close(merged(batch).score, wanted, rtol=0, atol=1e-2)
-        half = load_model(adapter, torch.bfloat16)
-        assert {p.dtype for p in half.parameters()} == {torch.bfloat16}
-        torch.testing.assert_close(half(batch).score, wanted, rtol=0, atol=2)
-
-
-def test_the_engine_scores_with_an_adapter_in_half_precision(adapter: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    engine = load_engine(str(adapter), "cpu")
-    spec = engine.spec
-    assert spec.frame_size == 56
-    clips = [make_clip(int(light), i, spec, len(NAMES)) for i, light in enumerate(np.linspace(40, 220, 3).astype(int))]
-    wanted = np.load(adapter / "scores.npy")
-    assert [one.score for one in engine.score(clips)] == pytest.approx(wanted.tolist(), abs=0.05)
-    # As on a GPU: everything in bf16.
-    engine._network = load_adapter(adapter, torch.bfloat16)
-    assert [one.score for one in engine.score(clips)] == pytest.approx(wanted.tolist(), abs=2)
-
-
-def test_an_adapter_is_small_and_refuses_another_base(adapter: Path, tmp_path: Path) -> None:
-    assert "README.md" not in {file.name for file in adapter.iterdir()}
-    base = Base.load(adapter)
-    other = tiny.internvl(tmp_path / "other", Qwen2Config, seed=7)
-    replace(base, model=other).save(adapter)
-    try:
-        with pytest.raises(ModelError, match=r"fingerprint .* trained on"):
-            load_engine(str(adapter), "cpu")
-    finally:
-        base.save(adapter)
-
-
-@pytest.mark.parametrize("name", ["head.1.weight", "q_proj.lora_A.weight"])
-def test_an_adapter_with_a_weight_missing_is_refused(name: str, bases: dict[str, Base], tmp_path: Path) -> None:
-    tuned = attach(load_base(bases["qwen2"]), LORA)
-    save_adapter(tuned, tmp_path, bases["qwen2"])
-    weights = tmp_path / "adapter_model.safetensors"
-    tensors = load_file(weights)
-    save_file({key: t for key, t in tensors.items() if not key.endswith(name)}, weights, {"format": "pt"})
-    with pytest.raises(ModelError, match=name.replace(".", r"\.")):
-        load_adapter(tmp_path)
-
-
-@pytest.mark.parametrize(
-    ("targets", "reason"), [("nothing_at_all", "lora.targets"), (r"language_model\..*q_proj", "nothing in the vision_model")]
-)
-def test_targets_that_miss_a_tower_are_refused(targets: str, reason: str, bases: dict[str, Base]) -> None:
-    with pytest.raises(ModelError, match=reason):
-        attach(load_base(bases["qwen2"]), Lora(targets))
-
-
-def test_what_is_no_base_is_refused_with_its_name(bases: dict[str, Base], tmp_path: Path) -> None:
+def test_a_wrong_base_is_refused_with_its_name(bases: dict[str, Base], tmp_path: Path) -> None:
     with pytest.raises(ModelError, match="/no/such/base"):
         load_base(Base("/no/such/base", bases["qwen2"].motion))
     with pytest.raises(ModelError, match="temporal encoder"):
@@ -236,7 +123,7 @@ def test_what_is_no_base_is_refused_with_its_name(bases: dict[str, Base], tmp_pa
     assert not (tmp_path / "ran").exists()
 
 
-def test_a_pickle_is_not_read(bases: dict[str, Base], tmp_path: Path) -> None:
+def test_pickled_weights_are_not_read(bases: dict[str, Base], tmp_path: Path) -> None:
     source = Path(bases["qwen2"].motion or "")
     (tmp_path / "config.json").write_text((source / "config.json").read_text())
     torch.save(load_file(source / "model.safetensors"), tmp_path / "pytorch_model.bin")

@@ -1,4 +1,4 @@
-"""The engine: what it loads, what it refuses, what it answers."""
+"""The engine: models that it loads or refuses, and its scores."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from tests.unit.scorer.test_modeling import nano_like, random_batch
 
 @pytest.fixture(scope="module")
 def directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A small untrained model for clips of the doubles' shapes."""
+    """A small untrained model for clips of `tests.support.doubles.SPEC`."""
     path = tmp_path_factory.mktemp("model")
     torch.manual_seed(0)
     FVQRater(nano_like(statistics_size=20)).save_pretrained(path)
@@ -30,17 +30,17 @@ def directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-def test_it_answers_in_order_and_within_bounds(directory: Path) -> None:
+def test_scores_are_in_order_and_within_bounds(directory: Path) -> None:
     engine = load_engine(str(directory), "cpu")
     clips = [make_clip(light, seed) for seed, light in enumerate((20, 120, 220))]
     together = engine.score(clips)
-    assert [one.score for one in together] == pytest.approx([engine.score([clip])[0].score for clip in clips], abs=0.02)
-    for one in together:
-        assert 0 <= one.score <= 100
-        assert one.uncertainty > 0
-        assert one.level == max(LEVELS, key=lambda level: one.level_probs[level])
-        assert sum(one.level_probs.values()) == pytest.approx(1, abs=1e-3)
-        assert one.model.version == version_of(directory)
+    assert [score.score for score in together] == pytest.approx([engine.score([clip])[0].score for clip in clips], abs=0.02)
+    for score in together:
+        assert 0 <= score.score <= 100
+        assert score.uncertainty > 0
+        assert score.level == max(LEVELS, key=score.level_probs.__getitem__)
+        assert sum(score.level_probs.values()) == pytest.approx(1, abs=1e-3)
+        assert score.model.version == version_of(directory)
     assert engine.score([]) == []
     assert engine.spec == SPEC
 
@@ -59,7 +59,7 @@ def test_the_shipped_model_fits_the_sampler_and_the_package() -> None:
     assert json.loads((folder / "metrics.json").read_text())["version"] == engine.model.version
 
 
-def test_a_version_follows_the_weights(directory: Path, tmp_path: Path) -> None:
+def test_other_weights_are_another_version(directory: Path, tmp_path: Path) -> None:
     weights = load_file(directory / "model.safetensors")
     before = version_of(directory)
     save_file({name: tensor + 1 for name, tensor in weights.items()}, tmp_path / "model.safetensors")
@@ -72,7 +72,7 @@ def test_an_adapter_is_merged_into_its_base(directory: Path, tmp_path: Path) -> 
     lora = LoraConfig(r=2, target_modules=targets, modules_to_save=["head", *(f"projectors.{name}" for name in STREAMS)])
     tuned = get_peft_model(load_model(directory), lora)
     batch = random_batch(4, image=16, clip=8, statistics=20)
-    # Batch norms keep their statistics: they are not part of an adapter.
+    # In eval mode batch norms keep their running means, which are not part of this adapter.
     tuned.eval()
     optimizer = torch.optim.Adam([p for p in tuned.parameters() if p.requires_grad], lr=1e-2)
     for _ in range(3):
@@ -85,10 +85,10 @@ def test_an_adapter_is_merged_into_its_base(directory: Path, tmp_path: Path) -> 
     assert not list(tmp_path.glob("*.bin"))
     with torch.inference_mode():
         wanted = tuned(batch).score
-        got = load_model(tmp_path)(batch).score
+        merged = load_model(tmp_path)(batch).score
         base = load_model(directory)(batch).score
-    torch.testing.assert_close(got, wanted, rtol=0, atol=1e-2)
-    assert (got - base).abs().max() > 1
+    torch.testing.assert_close(merged, wanted, rtol=0, atol=1e-2)
+    assert (merged - base).abs().max() > 1
     assert load_engine(str(tmp_path), "cpu").score([make_clip()])[0].score > 0
 
 
@@ -116,31 +116,31 @@ def broken(directory: Path, folder: Path, how: str) -> Path:
     return folder
 
 
-WAYS = ["no weights", "no sampler", "other sampler", "cut weights", "missing tensor", "wrong shape", "pickle only"]
+BREAKAGES = ["no weights", "no sampler", "other sampler", "cut weights", "missing tensor", "wrong shape", "pickle only"]
 
 
-@pytest.mark.parametrize("how", WAYS)
+@pytest.mark.parametrize("how", BREAKAGES)
 def test_a_broken_directory_is_refused_with_its_name(how: str, directory: Path, tmp_path: Path) -> None:
     with pytest.raises(ModelError) as caught:
         load_engine(str(broken(directory, tmp_path, how)), "cpu")
     assert str(tmp_path) in str(caught.value)
 
 
-def test_no_such_model() -> None:
+def test_an_unknown_model_is_refused() -> None:
     with pytest.raises(ModelError, match="nano"):
         load_engine("/no/such/model", "cpu")
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
-def test_a_gpu_that_is_not_there(directory: Path) -> None:
+def test_a_missing_gpu_is_refused(directory: Path) -> None:
     with pytest.raises(ModelError, match="FVQ_DEVICE"):
         load_engine(str(directory), "cuda")
 
 
-def test_weights_that_are_no_numbers_give_no_score(directory: Path, tmp_path: Path) -> None:
+def test_weights_that_are_not_finite_are_refused(directory: Path, tmp_path: Path) -> None:
     folder = broken(directory, tmp_path, "")
     weights = folder / "model.safetensors"
     tensors = {name: t * float("nan") if "head.3" in name else t for name, t in load_file(weights).items()}
     save_file(tensors, weights, {"format": "pt"})
-    with pytest.raises(ModelError, match="no number"):
+    with pytest.raises(ModelError, match="not a finite number"):
         load_engine(str(folder), "cpu").score([make_clip()])

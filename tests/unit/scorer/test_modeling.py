@@ -1,4 +1,4 @@
-"""The model class: the shipped size and scaled-down large ones are configurations of the same code."""
+"""The model class, in the shipped size and in scaled-down large ones: the same code with different configurations."""
 
 from __future__ import annotations
 
@@ -76,20 +76,20 @@ CONFIGURATIONS = {"nano": nano_like, "internvl": partial(large_like, INTERNVL), 
 
 
 @pytest.mark.parametrize("name", CONFIGURATIONS)
-def test_saved_and_loaded_it_scores_the_same(name: str, tmp_path: Path) -> None:
+def test_a_saved_model_scores_the_same_when_loaded(name: str, tmp_path: Path) -> None:
     torch.manual_seed(0)
     network = FVQRater(CONFIGURATIONS[name]()).eval()
     network.save_pretrained(tmp_path)
     assert [file.suffix for file in tmp_path.glob("model*")] == [".safetensors"]
     again = FVQRater.from_pretrained(tmp_path).eval()
     with torch.inference_mode():
-        one, other = network(random_batch(2)), again(random_batch(2))
-    torch.testing.assert_close(one.score, other.score, rtol=0, atol=0)
-    torch.testing.assert_close(one.level_logits, other.level_logits, rtol=0, atol=0)
+        saved, loaded = network(random_batch(2)), again(random_batch(2))
+    torch.testing.assert_close(saved.score, loaded.score, rtol=0, atol=0)
+    torch.testing.assert_close(saved.level_logits, loaded.level_logits, rtol=0, atol=0)
 
 
 @pytest.mark.parametrize("name", CONFIGURATIONS)
-def test_a_step_of_both_stages_teaches_every_part(name: str) -> None:
+def test_the_losses_of_both_stages_give_every_part_a_gradient(name: str) -> None:
     torch.manual_seed(0)
     network = FVQRater(CONFIGURATIONS[name]())
     output = network(random_batch(4), torch.tensor([0, 1, 3, 4]))
@@ -100,7 +100,7 @@ def test_a_step_of_both_stages_teaches_every_part(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", CONFIGURATIONS)
-def test_half_precision_agrees(name: str) -> None:
+def test_scores_in_half_precision_are_close(name: str) -> None:
     torch.manual_seed(0)
     network = FVQRater(CONFIGURATIONS[name]()).eval()
     with torch.inference_mode():
@@ -119,39 +119,39 @@ def test_a_clip_scores_the_same_alone_and_in_a_batch() -> None:
         torch.testing.assert_close(network(batch).score[2:3], network(alone).score, rtol=0, atol=1e-3)
 
 
-def test_absent_faces_hide_what_the_crop_holds() -> None:
+def test_a_crop_without_a_face_does_not_change_the_score() -> None:
     network = FVQRater(nano_like()).eval()
-    one, other = random_batch(2), random_batch(2)
-    other.faces = 255 - other.faces
+    batch, inverted = random_batch(2), random_batch(2)
+    inverted.faces = 255 - inverted.faces
     with torch.inference_mode():
-        torch.testing.assert_close(network(one).score, network(other).score, rtol=0, atol=0)
-        other.faces_mask = ~other.faces_mask
-        assert (network(one).score - network(other).score).abs().max() > 0
+        torch.testing.assert_close(network(batch).score, network(inverted).score, rtol=0, atol=0)
+        inverted.faces_mask = ~inverted.faces_mask
+        assert (network(batch).score - network(inverted).score).abs().max() > 0
 
 
 INPUTS = {"motion": "clip"}
-"""Fields of a batch that are not called as their stream is."""
+"""Stream -> its field of a batch, where the names differ."""
 
 
 @pytest.mark.parametrize("name", ["nano", "internvl"])
 @pytest.mark.parametrize("stream", STREAMS)
-def test_a_stream_that_is_left_out_is_not_looked_at(name: str, stream: str) -> None:
-    one, other = random_batch(2), random_batch(2)
-    one.faces_mask = other.faces_mask = ~one.faces_mask
+def test_a_stream_that_is_left_out_does_not_change_the_score(name: str, stream: str) -> None:
+    batch, changed = random_batch(2), random_batch(2)
+    batch.faces_mask = changed.faces_mask = ~batch.faces_mask
     field = INPUTS.get(stream, stream)
-    setattr(other, field, getattr(random_batch(2, seed=1), field))
-    for streams, seen in ((STREAMS, True), ([s for s in STREAMS if s != stream], False), ([stream], True)):
+    setattr(changed, field, getattr(random_batch(2, seed=1), field))
+    for streams, is_used in ((STREAMS, True), ([s for s in STREAMS if s != stream], False), ([stream], True)):
         torch.manual_seed(0)
         network = FVQRater(CONFIGURATIONS[name](streams=streams)).eval()
         with torch.inference_mode():
-            a, b = network(one), network(other)
-        assert bool((a.score - b.score).abs().max() > 0) == seen, streams
+            a, b = network(batch), network(changed)
+        assert bool((a.score - b.score).abs().max() > 0) == is_used, streams
         assert ((a.score >= 0) & (a.score <= 100)).all()
         assert (a.uncertainty > 0).all()
 
 
 @pytest.mark.parametrize("name", ["nano", "internvl"])
-def test_without_the_language_model_it_is_not_asked(name: str) -> None:
+def test_without_the_language_model_its_layers_get_no_gradient(name: str) -> None:
     network = FVQRater(CONFIGURATIONS[name](use_language_model=False))
     output = network(random_batch(2), torch.tensor([0, 4]))
     (output.answer_loss + output.score.mean()).backward()
@@ -165,7 +165,7 @@ def test_an_unknown_stream_is_refused() -> None:
         nano_like(streams=["frames", "sound"])
 
 
-def test_each_level_is_one_token_of_its_own() -> None:
+def test_each_level_is_one_different_token() -> None:
     ids = token_ids(small_tokenizer())
     assert len(set(ids["level_ids"])) == len(LEVELS)
     assert small_tokenizer().decode([*ids["answer_ids"], ids["level_ids"][0]]) == "The video quality is bad"
@@ -185,12 +185,12 @@ def test_nano_is_small() -> None:
     assert sum(p.numel() for p in FVQRater(config).parameters()) < 8e6
 
 
-def test_folded_batch_norms_change_no_answer() -> None:
+def test_folded_batch_norms_change_no_output() -> None:
     torch.manual_seed(0)
     encoder = LiteEncoder(LiteEncoderConfig())
     for module in encoder.modules():
         if isinstance(module, torch.nn.BatchNorm2d):
-            # As after training: no norm is the identity.
+            # Random values, so that no batch norm is the identity, as after training.
             torch.nn.init.uniform_(module.running_mean, -1, 1)
             torch.nn.init.uniform_(module.running_var, 0.5, 2)
             torch.nn.init.uniform_(module.weight, 0.5, 2)

@@ -1,4 +1,4 @@
-"""The sampler pool when children hang, die, or want too much memory: for real, with real processes."""
+"""The sampler pool with real child processes that hang, die, or need too much memory."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from tests.support.media import make_clip
 
 @pytest.fixture(scope="module")
 def pool() -> Iterator[SamplerPool]:
-    # One child: the next task meets what the one before has left.
+    # One child, so that each task runs in the state that the task before has left.
     with SamplerPool(SamplerSpec(), workers=1, timeout=6, memory_mb=512) as pool:
         yield pool
 
@@ -34,7 +34,7 @@ def hang() -> None:
     time.sleep(600)
 
 
-def eat(mebibytes: int) -> int:
+def allocate(mebibytes: int) -> int:
     return len(bytearray(mebibytes * 2**20))
 
 
@@ -87,14 +87,14 @@ def gone(pid: int, seconds: float = 10) -> bool:
     return False
 
 
-def test_samples_in_a_child(pool: SamplerPool, face_clip: Path) -> None:
+def test_clips_are_sampled_in_a_child(pool: SamplerPool, face_clip: Path) -> None:
     sampled = pool.submit(face_clip, window_seconds=2.0).result(60)
     assert [window.start for window, _ in sampled] == [0, 2]
     assert sampled[0][1].face_summary.count == 1
     assert pool.submit_task(own_pid).result(60) != os.getpid()
 
 
-def test_errors_of_the_media_come_back_as_they_are(pool: SamplerPool) -> None:
+def test_media_errors_come_back_unchanged(pool: SamplerPool) -> None:
     error = error_of(pool, refuse)
     assert (error.reason, error.kind) == ("no picture", "no-video")
     error = error_of(pool, fail)
@@ -102,7 +102,7 @@ def test_errors_of_the_media_come_back_as_they_are(pool: SamplerPool) -> None:
     assert "ZeroDivisionError: by design" in error.reason
 
 
-def test_a_hang_ends_at_the_timeout_and_the_pool_goes_on(pool: SamplerPool) -> None:
+def test_a_task_that_hangs_is_killed_at_the_timeout_and_the_next_one_runs(pool: SamplerPool) -> None:
     pid = pool.submit_task(own_pid).result(60)
     began = time.monotonic()
     assert error_of(pool, hang).kind == "timeout"
@@ -111,22 +111,22 @@ def test_a_hang_ends_at_the_timeout_and_the_pool_goes_on(pool: SamplerPool) -> N
     assert gone(pid)
 
 
-def test_too_much_memory_is_refused_and_the_pool_goes_on(pool: SamplerPool) -> None:
-    assert pool.submit_task(eat, 200).result(60) == 200 * 2**20
-    error = error_of(pool, eat, 700)
+def test_a_task_over_the_memory_limit_is_refused_and_the_next_one_runs(pool: SamplerPool) -> None:
+    assert pool.submit_task(allocate, 200).result(60) == 200 * 2**20
+    error = error_of(pool, allocate, 700)
     assert error.kind == "memory"
     assert "512 MiB" in error.reason
-    assert pool.submit_task(eat, 200).result(60)
+    assert pool.submit_task(allocate, 200).result(60)
 
 
-def test_a_4k_clip_fits_into_the_memory(pool: SamplerPool, tmp_path: Path) -> None:
+def test_a_4k_clip_fits_into_the_memory_limit(pool: SamplerPool, tmp_path: Path) -> None:
     path = make_clip(tmp_path / "4k.mp4", 3840, 2160, 0.3, 30, options=("-preset", "ultrafast", "-pix_fmt", "yuv420p"))
     ((_, clip),) = pool.submit(path).result(60)
     assert (clip.info.width, clip.info.height) == (3840, 2160)
 
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSEGV])
-def test_a_child_that_dies_costs_its_task_only(pool: SamplerPool, number: signal.Signals) -> None:
+def test_a_child_that_dies_loses_only_its_task(pool: SamplerPool, number: signal.Signals) -> None:
     dying = pool.submit_task(die, int(number))
     after = pool.submit_task(own_pid)
     with pytest.raises(MediaError) as caught:
@@ -136,7 +136,7 @@ def test_a_child_that_dies_costs_its_task_only(pool: SamplerPool, number: signal
     assert after.result(60)
 
 
-def test_a_child_killed_while_it_answers_or_is_idle_breaks_nothing(pool: SamplerPool) -> None:
+def test_a_child_that_is_killed_while_it_answers_or_is_idle_is_replaced(pool: SamplerPool) -> None:
     assert error_of(pool, die_while_answering).kind == "killed"
     pid = pool.submit_task(own_pid).result(60)
     os.kill(pid, signal.SIGKILL)
@@ -144,13 +144,13 @@ def test_a_child_killed_while_it_answers_or_is_idle_breaks_nothing(pool: Sampler
     assert pool.submit_task(own_pid).result(60) != pid
 
 
-def test_a_task_whose_child_was_killed_by_somebody_else_gets_another(pool: SamplerPool, tmp_path: Path) -> None:
+def test_a_task_whose_child_was_killed_is_retried_once(pool: SamplerPool, tmp_path: Path) -> None:
     flag = tmp_path / "flag"
     assert pool.submit_task(die_once, flag).result(60) == "done"
     assert flag.exists()
 
 
-def test_children_leave_interrupts_to_the_parent(pool: SamplerPool) -> None:
+def test_children_ignore_interrupts(pool: SamplerPool) -> None:
     pid = pool.submit_task(own_pid).result(60)
     os.kill(pid, signal.SIGINT)
     assert pool.submit_task(own_pid).result(60) == pid
@@ -164,7 +164,7 @@ def test_a_waiting_task_can_be_cancelled(pool: SamplerPool) -> None:
     assert pool.submit_task(own_pid).result(60)
 
 
-def test_close_answers_everything_and_ends_the_children() -> None:
+def test_close_answers_all_tasks_and_ends_the_children() -> None:
     pool = SamplerPool(SamplerSpec(), workers=1, timeout=60, memory_mb=512)
     pid = pool.submit_task(own_pid).result(60)
     futures = [pool.submit_task(hang) for _ in range(3)]

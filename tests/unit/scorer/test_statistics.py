@@ -1,4 +1,4 @@
-"""The statistics follow what they are named after: ladders of one degradation each move them one way."""
+"""Each statistic follows what it is named after: when one degradation grows, it only rises or only falls."""
 
 from __future__ import annotations
 
@@ -12,16 +12,8 @@ import pytest
 from numpy.typing import NDArray
 
 from scorer.sampling import sample
-from scorer.sampling.statistics import (
-    NAMES,
-    blockiness,
-    clip_statistics,
-    following_luma,
-    measured_frame,
-    noise_level,
-    normalised,
-    scene_statistics,
-)
+from scorer.sampling.features import blockiness, mscn, noise_level, scene_features
+from scorer.sampling.statistics import NAMES, clip_statistics, following_luma, measured_frame
 from scorer.spec import SamplerSpec
 from tests.support.media import face_frames, write_frames
 
@@ -39,7 +31,7 @@ def noise(image: Image, sigma: float) -> Image:
 
 
 def blocks(image: Image, share: float) -> Image:
-    """Each 8x8 block drawn towards its mean by that share, as a coarse quantiser does."""
+    """Each 8x8 block moved towards its mean by that share, as a coarse quantiser does."""
     height, width = (side // 8 * 8 for side in image.shape[:2])
     cut = image[:height, :width].astype(float)
     means = cut.reshape(height // 8, 8, width // 8, 8, 3).mean(axis=(1, 3), keepdims=True)
@@ -65,12 +57,14 @@ def fade(image: Image, share: float) -> Image:
 def measure(frames: Sequence[Image], times: NDArray[np.float64] | None = None) -> tuple[dict[str, float], dict[str, float]]:
     """(statistics, signals) of frames at 25 per second, without a face."""
     measured = [measured_frame(frame, None) for frame in frames]
-    for one, following in zip(measured, frames[1:], strict=False):
-        one.following = following_luma(following)
-    course = np.stack([cv2.resize(cv2.cvtColor(f, cv2.COLOR_RGB2GRAY), (64, 36), interpolation=cv2.INTER_AREA) for f in frames])
+    for frame, following in zip(measured, frames[1:], strict=False):
+        frame.following = following_luma(following)
+    small_lumas = np.stack(
+        [cv2.resize(cv2.cvtColor(f, cv2.COLOR_RGB2GRAY), (64, 36), interpolation=cv2.INTER_AREA) for f in frames]
+    )
     if times is None:
         times = np.arange(len(frames) + 1) / 25
-    values, signals = clip_statistics(measured, course, times, 25.0)
+    values, signals = clip_statistics(measured, small_lumas, times, 25.0)
     return dict(zip(NAMES, values.tolist(), strict=True)), signals
 
 
@@ -91,7 +85,7 @@ def falls(values: Sequence[float]) -> bool:
     return rises([-value for value in values])
 
 
-def test_blur(clean: list[Image]) -> None:
+def test_blur_is_measured(clean: list[Image]) -> None:
     steps = ladder(clean, blur, (0, 0.7, 1.2, 2, 3.5, 6))
     assert rises([signals["blur"] for _, signals in steps])
     assert steps[0][1]["blur"] < 0.2
@@ -100,7 +94,7 @@ def test_blur(clean: list[Image]) -> None:
         assert falls([statistics[name] for statistics, _ in steps]), name
 
 
-def test_noise(clean: list[Image]) -> None:
+def test_noise_is_measured(clean: list[Image]) -> None:
     steps = ladder(clean, noise, (0, 2, 4, 8, 16, 32))
     assert rises([signals["noise"] for _, signals in steps])
     for name in ("noise", "laplacian_p50", "laplacian_std"):
@@ -108,12 +102,12 @@ def test_noise(clean: list[Image]) -> None:
 
 
 @pytest.mark.parametrize("sigma", [2.0, 5.0, 10.0, 20.0])
-def test_noise_is_in_levels(sigma: float) -> None:
+def test_the_noise_level_is_in_8_bit_levels(sigma: float) -> None:
     plane = 128 + np.random.default_rng(0).normal(0, sigma, (384, 384)).astype(np.float32)
     assert noise_level(plane) == pytest.approx(sigma, rel=0.35)
 
 
-def test_blocking(clean: list[Image]) -> None:
+def test_blocking_is_measured(clean: list[Image]) -> None:
     steps = ladder(clean, blocks, (0, 0.15, 0.3, 0.5, 0.75, 1))
     assert rises([signals["blockiness"] for _, signals in steps])
     assert steps[0][1]["blockiness"] < 0.1 < steps[2][1]["blockiness"]
@@ -121,26 +115,26 @@ def test_blocking(clean: list[Image]) -> None:
     assert rises([statistics["grid8"] for statistics, _ in steps])
 
 
-def test_a_grid_is_found_at_any_phase(clean: list[Image]) -> None:
+def test_a_coding_grid_is_measured_at_every_phase(clean: list[Image]) -> None:
     luma = cv2.cvtColor(blocks(clean[0], 0.6), cv2.COLOR_RGB2GRAY)
     strengths = [blockiness(luma[y : y + 320, x : x + 320], 8) for y, x in ((0, 0), (3, 5), (7, 1))]
     assert max(strengths) < 1.25 * min(strengths)
 
 
-def test_black(clean: list[Image]) -> None:
+def test_black_is_measured(clean: list[Image]) -> None:
     steps = ladder(clean, darken, (0, 0.25, 0.5, 0.75, 1))
     assert rises([signals["black"] for _, signals in steps])
     assert steps[-1][1]["black"] == 1
     assert rises([signals["black"] for _, signals in ladder(clean, fade, (0, 0.4, 0.7, 0.95))])
 
 
-def test_light(clean: list[Image]) -> None:
+def test_light_is_measured(clean: list[Image]) -> None:
     steps = ladder(clean, fade, (0, 0.2, 0.4, 0.8))
     assert falls([signals["luma"] for _, signals in steps])
     assert falls([signals["contrast"] for _, signals in steps])
 
 
-def test_freeze() -> None:
+def test_freezes_are_measured() -> None:
     moving = face_frames(320, 240, 1, 25)
     frozen = []
     for count in (0, 5, 10, 20, 24):
@@ -151,13 +145,13 @@ def test_freeze() -> None:
     assert rises(frozen)
     assert frozen[0] < 0.1
     assert frozen[-1] > 0.9
-    # Frames that an encoder dropped instead of repeating: the last of ten stands for the rest of the second.
+    # An encoder dropped frames instead of repeating them: the last of ten is shown until 2 s.
     _, signals = measure(moving[:10], np.append(np.arange(10) / 25, 2.0))
     assert signals["freeze"] > 0.6
 
 
 @pytest.mark.parametrize(("crf", "kind"), [(20, "moving"), (35, "moving"), (20, "frozen"), (35, "frozen")])
-def test_freeze_survives_the_codec(tmp_path: Path, crf: int, kind: str) -> None:
+def test_freezes_are_measured_after_coding(tmp_path: Path, crf: int, kind: str) -> None:
     frames = face_frames(320, 240, 2, 25)
     frames = [frames[10]] * len(frames) if kind == "frozen" else frames
     path = write_frames(tmp_path / "a.mp4", frames, 25, ["-crf", str(crf), "-pix_fmt", "yuv420p"])
@@ -168,10 +162,10 @@ def test_freeze_survives_the_codec(tmp_path: Path, crf: int, kind: str) -> None:
 def test_scene_statistics_of_a_known_distribution() -> None:
     generator = np.random.default_rng(3)
     plane = generator.normal(128, 20, (384, 384)).astype(np.float32)
-    shape, variance = scene_statistics(plane)[:2]
-    assert 1.8 < shape < 3.5  # independent Gaussian noise stays about Gaussian when it is normalised
+    shape, variance = scene_features(plane)[:2]
+    assert 1.8 < shape < 3.5  # MSCN coefficients of independent Gaussian noise are about Gaussian, which has shape 2
     assert 0.5 < variance < 1.1
-    assert abs(float(normalised(plane).mean())) < 0.01
+    assert abs(float(mscn(plane).mean())) < 0.01
 
 
 @pytest.mark.parametrize("value", [0, 128, 255])

@@ -1,0 +1,85 @@
+"""What runs inside a sampling child: limits, loading, then one task after another from the pipe."""
+
+from __future__ import annotations
+
+import os
+import resource
+import signal
+import sys
+from collections.abc import Callable
+from multiprocessing.connection import Connection
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import cv2
+
+from scorer.errors import MediaError
+from scorer.process import die_with_parent, forbid_core_dump, limit
+from scorer.sampling.detectors import process_detectors
+
+
+class OverMemory:
+    """The child's answer to a task that went over the memory limit."""
+
+
+def child_main(pipe: Connection, memory_mb: int, parent: int) -> None:
+    """Load everything, send None (or what is wrong, as text), then answer the (function, arguments) that come by the pipe.
+
+    An answer is the function's result, or the exception to raise, or an `OverMemory`. memory_mb: MiB that tasks may
+    allocate. parent: process id of the parent.
+    """
+    die_with_parent()
+    if os.getppid() != parent:
+        os._exit(1)  # the parent died before the call above, which does not notice that
+    # A service manager's stop is sent to the whole process group: the parent finishes its segments, then ends its children.
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    forbid_core_dump()
+    try:
+        _load()
+    except Exception as error:
+        pipe.send(f"{type(error).__name__}: {error}")
+        return
+    # RLIMIT_DATA, not RLIMIT_AS: libraries reserve far more addresses than they use. The limit counts from what is
+    # allocated now, because that grows with the machine's cores (stacks and buffers of thread pools).
+    limit(resource.RLIMIT_DATA, _data_bytes() + memory_mb * 2**20)
+    pipe.send(None)
+    while True:
+        try:
+            function, arguments = pipe.recv()
+        except EOFError:
+            return
+        pipe.send(_answer(function, arguments))
+
+
+def _load() -> None:
+    os.environ |= {"GLOG_minloglevel": "3", "TF_CPP_MIN_LOG_LEVEL": "3", "OMP_NUM_THREADS": "1"}
+    # MediaPipe writes its own log to standard error, whatever those levels say.
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
+    # MediaPipe's drawing helpers import pyplot, which takes three quarters of a child's start. Nothing is drawn here, so
+    # empty modules take its place.
+    sys.modules["matplotlib"], sys.modules["matplotlib.pyplot"] = matplotlib, pyplot = ModuleType("m"), ModuleType("p")
+    matplotlib.pyplot = pyplot  # type: ignore[attr-defined]
+    cv2.setNumThreads(1)
+    process_detectors()
+
+
+def _data_bytes() -> int:
+    """Bytes of this process that count against RLIMIT_DATA now."""
+    status = Path("/proc/self/status").read_text()
+    return int(status.split("VmData:")[1].split()[0]) * 1024
+
+
+def _answer(function: Callable[..., Any], arguments: tuple[Any, ...]) -> Any:
+    try:
+        return function(*arguments)
+    except MediaError as error:
+        return error
+    except MemoryError:
+        return OverMemory()
+    except cv2.error as error:
+        if error.code == cv2.Error.StsNoMem:
+            return OverMemory()
+        return MediaError(f"sampling failed: {error.err}", kind="failed")
+    except Exception as error:
+        return MediaError(f"sampling failed: {type(error).__name__}: {error}", kind="failed")

@@ -1,0 +1,63 @@
+"""Features of change over time: freezes, motion and flicker.
+
+Each tuple of names below lists the features of one function, in order.
+"""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from scorer.sampling.features import STRIDE
+from scorer.sampling.images import Image
+
+CHANGE = ("change_mean", "change_p90", "change_still_share", "change_laplacian")
+MOTION = ("freeze", "motion_mean", "motion_std", "motion_max", "motion_min", "flicker")
+
+FREEZE_DIFFERENCE = 0.02
+"""A frame repeats the one before if their small lumas differ by less than this, in 8-bit levels, on average."""
+
+LONGEST_HOLD = 0.25
+"""A frame that is shown for longer than this, s, is a freeze too: some encoders drop repeated frames instead of coding them."""
+
+
+def change_features(luma: Image, following: Image) -> list[float]:
+    """`CHANGE` from one frame to the next at native size. luma, following: (H, W) uint8 of both."""
+    change = cv2.absdiff(luma, following)
+    laplacian = cv2.Laplacian(cv2.subtract(luma, following, dtype=cv2.CV_32F), cv2.CV_32F)
+    return [
+        float(np.log1p(cv2.mean(change)[0])),
+        float(np.log1p(np.percentile(change.ravel()[::STRIDE], 90))),
+        1 - cv2.countNonZero(change) / change.size,
+        float(np.log1p(cv2.meanStdDev(laplacian)[1][0, 0])),
+    ]
+
+
+def motion_features(small_lumas: NDArray[np.uint8], times: NDArray[np.float64]) -> list[float]:
+    """`MOTION`: share of the time that is frozen, 0-1, then figures of the change between all neighbouring frames.
+
+    small_lumas, times: see `scorer.sampling.statistics.clip_statistics`.
+    """
+    shown = np.diff(times)
+    total = max(float(shown.sum()), 1e-9)
+    too_long = float(np.maximum(shown - LONGEST_HOLD, 0).sum())
+    if len(small_lumas) < 2:
+        return [min(1.0, too_long / total), *[0.0] * (len(MOTION) - 1)]
+    # The first frame has none before it to repeat: only its time over `LONGEST_HOLD` counts as frozen.
+    motion = np.array([cv2.norm(a, b, cv2.NORM_L1) for a, b in pairwise(small_lumas)]) / small_lumas[0].size
+    still = motion < FREEZE_DIFFERENCE
+    frozen = float(shown[1:][still].sum()) + float(np.maximum(shown[:1] - LONGEST_HOLD, 0).sum())
+    frozen += float(np.maximum(shown[1:][~still] - LONGEST_HOLD, 0).sum())
+    light = np.array([cv2.mean(luma)[0] for luma in small_lumas])
+    logarithm = np.log1p(motion)
+    return [
+        min(1.0, frozen / total),
+        float(logarithm.mean()),
+        float(logarithm.std()),
+        float(logarithm.max()),
+        float(logarithm.min()),
+        float(np.abs(np.diff(light)).mean()),
+    ]

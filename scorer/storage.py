@@ -1,0 +1,82 @@
+"""Files in a folder or in an object store, through fsspec. Shared by the registry of models and the queue's clip store."""
+
+from __future__ import annotations
+
+import os
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import fsspec
+from fsspec.implementations.local import LocalFileSystem
+
+
+class Storage:
+    """The files under one address. Paths are absolute in their file system, as `root` is.
+
+    address: a folder, or anything that fsspec opens (s3://..., gs://...). Raises ValueError or ImportError where fsspec
+    does not know such an address, OSError where the store does not answer.
+    """
+
+    def __init__(self, address: str) -> None:
+        self._files, root = fsspec.core.url_to_fs(address)
+        self.root: str = root
+        self.is_local = isinstance(self._files, LocalFileSystem)
+
+    def read(self, path: str) -> bytes | None:
+        """A file's bytes; None where there is no such file."""
+        try:
+            data: bytes = self._files.cat_file(path)
+        except FileNotFoundError:
+            return None
+        return data
+
+    def write(self, path: str, data: bytes, fsync: bool = False) -> None:
+        """Write a file as a whole: a reader sees the old bytes or the new ones, never a part.
+
+        An object store puts whole objects; in a folder a temporary file is renamed. fsync: return only when the disk has
+        the bytes.
+        """
+        if not self.is_local:
+            self._files.pipe_file(path, data)
+            return
+        target = Path(path)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        part = target.with_name(f".{target.name}.{os.getpid()}")
+        with part.open("wb") as file:
+            file.write(data)
+            if fsync:
+                file.flush()
+                os.fsync(file.fileno())
+        part.replace(target)
+
+    def remove(self, path: str) -> None:
+        """Remove a file; a file that is gone already is no error."""
+        try:
+            self._files.rm_file(path)
+        except FileNotFoundError:
+            return
+
+    def entries(self, folder: str) -> list[dict[str, Any]]:
+        """What is in a folder, as fsspec's `ls` describes it (`name` is the path, `type` "file" or "directory").
+
+        Empty where there is no such folder.
+        """
+        try:
+            # Object stores cache listings; another process may have written into this folder since.
+            self._files.invalidate_cache()
+            entries: list[dict[str, Any]] = self._files.ls(folder, detail=True)
+        except FileNotFoundError:
+            return []
+        return entries
+
+    def written_at(self, path: str) -> datetime:
+        """When a file was written, UTC; now for a file that has just gone."""
+        try:
+            return datetime.fromtimestamp(self._files.modified(path).timestamp(), UTC)
+        except FileNotFoundError:
+            return datetime.now(UTC)
+
+    def uri(self, path: str) -> str:
+        """A path with its scheme: `file:///...`, `s3://...`."""
+        return Path(path).as_uri() if self.is_local else str(self._files.unstrip_protocol(path))

@@ -1,0 +1,20 @@
+"""Modules that a worker without a model imports: they load no library that is only for the model."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+LIGHT = ("errors", "process", "spec", "storage", "registry", "sampling", "sampling.sampler", "sampling.pool", "sampling.child")
+CODE = """
+import importlib, sys
+for name in sys.argv[1:]:
+    importlib.import_module(f"scorer.{name}")
+    heavy = sorted({"torch", "transformers", "peft", "timm", "safetensors"} & set(sys.modules))
+    assert not heavy, f"scorer.{name} loads {heavy}"
+"""
+
+
+def test_light_modules_load_no_torch() -> None:
+    done = subprocess.run([sys.executable, "-c", CODE, *LIGHT], timeout=120, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
