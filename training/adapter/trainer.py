@@ -12,11 +12,10 @@ import numpy as np
 import torch
 from accelerate import Accelerator
 from numpy.typing import NDArray
-from peft import PeftModel
 from torch import Tensor, nn
 from torch.nn import functional
 
-from scorer.model.adapters import keep_norms
+from scorer.model.adapters import AdaptedRater, is_adapter_weight, keep_norms, network_of, train_only, trained_copy
 from scorer.model.modeling import LEAST_UNCERTAINTY, SPREAD_UNIT, RaterOutput
 from scorer.spec import LEVELS
 from training.adapter.clips import EncodedClips, on_device
@@ -36,13 +35,19 @@ class Trainer:
     """
 
     def __init__(
-        self, recipe: TuneRecipe, accelerator: Accelerator, tuned: PeftModel, clips: EncodedClips, checkpoint_file: Path, key: str
+        self,
+        recipe: TuneRecipe,
+        accelerator: Accelerator,
+        tuned: AdaptedRater,
+        clips: EncodedClips,
+        checkpoint_file: Path,
+        key: str,
     ) -> None:
         self.recipe, self.accelerator, self.tuned, self.clips = recipe, accelerator, tuned, clips
         self._checkpoint_file, self._key = checkpoint_file, key
         self._labels = torch.tensor([row.mos for row in clips.rows], dtype=torch.float32)
         if recipe.gradient_checkpointing:
-            network = tuned.get_base_model()
+            network = network_of(tuned)
             for tower in (network.vision_model, network.language_model):
                 tower.gradient_checkpointing_enable({"use_reentrant": False})
 
@@ -55,12 +60,13 @@ class Trainer:
             self.tuned.load_state_dict(checkpoint.weights, strict=False)
         if self.accelerator.is_main_process:
             curve.cut(checkpoint.stage if checkpoint else 0, checkpoint.step if checkpoint else 0)
-        for number, part, loss in ((1, self.recipe.stage1, self.text_loss), (2, self.recipe.stage2, self.score_loss)):
+        stages = ((1, self.recipe.stage1, self.text_loss, "projectors"), (2, self.recipe.stage2, self.score_loss, "head"))
+        for number, part, loss, whole in stages:
             if checkpoint and checkpoint.stage > number:
                 continue
             order = Order(len(training), self.recipe.seed, len(replayed), self.recipe.replay_share)
             stage = Stage(number, part, order, self.recipe.clips_per_device, self.recipe.checkpoint_steps)
-            trainable(self.tuned, number)
+            train_only(self.tuned, [whole], lora=number == 2)
             self.tuned.train()
             keep_norms(self.tuned)
             run_stage(
@@ -117,12 +123,13 @@ class Trainer:
             shift = (low + high) / 2
             mean = float((SPREAD_UNIT * functional.softplus(spread + shift) + LEAST_UNCERTAINTY).mean())
             low, high = (shift, high) if mean < error else (low, shift)
-        last = self.tuned.get_base_model().head[-1].modules_to_save["default"]
+        last = trained_copy(network_of(self.tuned).head[-1])
+        assert isinstance(last, nn.Linear)
         with torch.no_grad():
             last.bias[1] += (low + high) / 2
 
     def _always_frozen(self) -> set[str]:
-        return {"motion"} | ({"faces"} if self.tuned.get_base_model().face_model is not None else set())
+        return {"motion"} | ({"faces"} if network_of(self.tuned).face_model is not None else set())
 
     def _output(self, model: nn.Module, places: NDArray[np.int64], taken: set[str]) -> RaterOutput:
         """The model's output for the clips at places (B,). taken: streams that are not encoded again where they are known."""
@@ -133,14 +140,5 @@ class Trainer:
         return output
 
     def _keep(self, stage: int, step: int, optimizer: dict[str, Any]) -> None:
-        weights = {name: t for name, t in self.tuned.state_dict().items() if "lora_" in name or "modules_to_save" in name}
+        weights = {name: tensor for name, tensor in self.tuned.state_dict().items() if is_adapter_weight(name)}
         Checkpoint(stage, step, weights, optimizer, self._key).save(self._checkpoint_file)
-
-
-def trainable(tuned: PeftModel, stage: int) -> None:
-    """Let a stage's parameters require gradients: the projectors in stage I, LoRA and the head in stage II."""
-    for name, parameter in tuned.named_parameters():
-        whole = "modules_to_save" in name
-        first = whole and ".projectors." in name
-        second = "lora_" in name or (whole and ".head." in name)
-        parameter.requires_grad_(first if stage == 1 else second)

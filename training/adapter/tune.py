@@ -23,11 +23,10 @@ import numpy as np
 import torch
 from accelerate import Accelerator, InitProcessGroupKwargs
 from numpy.typing import NDArray
-from peft import PeftModel
 from tqdm import tqdm
 
 from scorer.engine import version_of
-from scorer.model.adapters import Lora, attach, save_adapter
+from scorer.model.adapters import AdaptedRater, Lora, attach, is_adapter_weight, save_adapter
 from scorer.model.bases import SHIPPED, Base, base_config, load_base, sampler_spec
 from scorer.model.modeling import FVQRater
 from scorer.spec import SamplerSpec
@@ -156,8 +155,8 @@ def _figures(trainer: Trainer, rated: RatedSet) -> dict[str, Any]:
     return metrics
 
 
-def _adapter_size(tuned: PeftModel) -> int:
-    return sum(p.numel() for name, p in tuned.named_parameters() if "lora_" in name or "modules_to_save" in name)
+def _adapter_size(tuned: AdaptedRater) -> int:
+    return sum(parameter.numel() for name, parameter in tuned.named_parameters() if is_adapter_weight(name))
 
 
 def _key(recipe: TuneRecipe, rated: RatedSet, base: Base) -> str:
