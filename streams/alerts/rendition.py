@@ -166,9 +166,7 @@ def _with_noise(state: RenditionState, value: float, seconds: float, drop: Quali
     return replace(state, variance=_averaged(state.variance, (value - usual) ** 2, weight))
 
 
-def _with_baseline(
-    state: RenditionState, value: float, seconds: float, half_life: float, drop: QualityDrop
-) -> RenditionState:
+def _with_baseline(state: RenditionState, value: float, seconds: float, half_life: float, drop: QualityDrop) -> RenditionState:
     """The state with a score in its baseline, which is the plain mean until it has warmed up. half_life: seconds."""
     weight = _weight(seconds, half_life)
     if state.baseline_seconds < drop.warm_up:
