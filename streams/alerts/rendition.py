@@ -27,21 +27,6 @@ class Change:
     ended_at: datetime | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Reading:
-    """What one segment says about one kind of alert.
-
-    bad: it is beyond the limit. good: it is back by more than the hysteresis. value, baseline: what the alert reports.
-    bad_since: when the bad stretch began, if before this segment.
-    """
-
-    bad: bool
-    good: bool
-    value: float
-    baseline: float | None = None
-    bad_since: datetime | None = None
-
-
 def judge(state: RenditionState, score: SegmentScore, limits: Alerts) -> tuple[RenditionState, list[Change]]:
     """The state after a scored segment, and the alerts that fired or resolved. One cause raises one alert.
 
@@ -58,7 +43,59 @@ def judge(state: RenditionState, score: SegmentScore, limits: Alerts) -> tuple[R
     return replace(state, watches=watches.by_kind), watches.changes
 
 
-def advance(watch: Watch, reading: Reading, score: SegmentScore, timing: Timing) -> Watch:
+def close(state: RenditionState, at: datetime) -> tuple[RenditionState, list[Change]]:
+    """The state with nothing open, and the alerts that this resolves. at: when the rendition ended, or was given up."""
+    changes = [
+        Change(kind, watch.open_alert, max(at, watch.open_alert.started_at))
+        for kind, watch in state.watches.items()
+        if watch.open_alert is not None
+    ]
+    return replace(state, watches={}, cusum=0.0, cusum_since=None, smoothed=None), changes
+
+
+def end_of(score: SegmentScore) -> datetime:
+    """The end of a score's segment."""
+    return score.start + timedelta(seconds=score.duration)
+
+
+@dataclass(frozen=True, slots=True)
+class _Reading:
+    """What one segment says about one kind of alert.
+
+    bad: it is beyond the limit. good: it is back by more than the hysteresis. value, baseline: what the alert reports.
+    bad_since: when the bad stretch began, if before this segment.
+    """
+
+    bad: bool
+    good: bool
+    value: float
+    baseline: float | None = None
+    bad_since: datetime | None = None
+
+
+@dataclass(slots=True)
+class _Watches:
+    """The watches of a rendition while one segment is judged, and the alerts that fired or resolved by it."""
+
+    by_kind: dict[AlertKind, Watch]
+    score: SegmentScore
+    changes: list[Change] = field(default_factory=list)
+
+    def update(self, kind: AlertKind, reading: _Reading, timing: Timing) -> Watch:
+        """Advance the watch of one kind; returns it."""
+        before = self.by_kind.get(kind, Watch())
+        after = _advance(before, reading, self.score, timing)
+        # A new dictionary: the state before this segment holds the old one and must not change.
+        self.by_kind = self.by_kind | {kind: after}
+        if before.open_alert is None and after.open_alert is not None:
+            self.changes.append(Change(kind, after.open_alert))
+        if before.open_alert is not None and after.open_alert is None:
+            resolved = replace(before.open_alert, value=reading.value, baseline=reading.baseline)
+            self.changes.append(Change(kind, resolved, after.ended_at))
+        return after
+
+
+def _advance(watch: Watch, reading: _Reading, score: SegmentScore, timing: Timing) -> Watch:
     """A watch after one segment: it opens an alert after `minimum` bad seconds, and ends it after `clear` good ones."""
     end = end_of(score)
     if watch.open_alert is None:
@@ -78,47 +115,10 @@ def advance(watch: Watch, reading: Reading, score: SegmentScore, timing: Timing)
     return Watch(ended_at=max(since, watch.open_alert.started_at))
 
 
-def close(state: RenditionState, at: datetime) -> tuple[RenditionState, list[Change]]:
-    """The state with nothing open, and the alerts that this resolves. at: when the rendition ended, or was given up."""
-    changes = [
-        Change(kind, watch.open_alert, max(at, watch.open_alert.started_at))
-        for kind, watch in state.watches.items()
-        if watch.open_alert is not None
-    ]
-    return replace(state, watches={}, cusum=0.0, cusum_since=None, smoothed=None), changes
-
-
-def end_of(score: SegmentScore) -> datetime:
-    """The end of a score's segment."""
-    return score.start + timedelta(seconds=score.duration)
-
-
-@dataclass(slots=True)
-class _Watches:
-    """The watches of a rendition while one segment is judged, and the alerts that fired or resolved by it."""
-
-    by_kind: dict[AlertKind, Watch]
-    score: SegmentScore
-    changes: list[Change] = field(default_factory=list)
-
-    def update(self, kind: AlertKind, reading: Reading, timing: Timing) -> Watch:
-        """Advance the watch of one kind; returns it."""
-        before = self.by_kind.get(kind, Watch())
-        after = advance(before, reading, self.score, timing)
-        # A new dictionary: the state before this segment holds the old one and must not change.
-        self.by_kind = self.by_kind | {kind: after}
-        if before.open_alert is None and after.open_alert is not None:
-            self.changes.append(Change(kind, after.open_alert))
-        if before.open_alert is not None and after.open_alert is None:
-            resolved = replace(before.open_alert, value=reading.value, baseline=reading.baseline)
-            self.changes.append(Change(kind, resolved, after.ended_at))
-        return after
-
-
 def _judge_signal(watches: _Watches, kind: AlertKind, share: float, limits: Black | Frozen) -> bool:
     """Judge a share of the picture, 0 to 1; returns whether this segment alone is over the threshold."""
     bad = limits.enabled and share >= limits.threshold
-    watches.update(kind, Reading(bad, share < limits.threshold - limits.hysteresis, share), limits)
+    watches.update(kind, _Reading(bad, share < limits.threshold - limits.hysteresis, share), limits)
     return bad
 
 
@@ -137,7 +137,7 @@ def _judge_quality(state: RenditionState, watches: _Watches, score: SegmentScore
     baseline = value if state.baseline is None else state.baseline
 
     bad, good = smoothed < low.threshold, smoothed >= low.threshold + low.hysteresis
-    watches.update("low-quality", Reading(bad, good, smoothed, baseline), low)
+    watches.update("low-quality", _Reading(bad, good, smoothed, baseline), low)
 
     noise = math.sqrt(state.variance)
     slack, limit = max(drop.slack, drop.noise_slack * noise), max(drop.limit, drop.noise_limit * noise)
@@ -148,7 +148,7 @@ def _judge_quality(state: RenditionState, watches: _Watches, score: SegmentScore
             cusum_since = state.cusum_since or score.start
     bad, good = cusum > limit and value < baseline - slack, smoothed > baseline - slack
     before = state.watches.get("quality-drop", Watch()).open_alert
-    dropped = watches.update("quality-drop", Reading(bad, good, smoothed, baseline, cusum_since), drop).open_alert
+    dropped = watches.update("quality-drop", _Reading(bad, good, smoothed, baseline, cusum_since), drop).open_alert
     if before is not None and dropped is None:
         # The alert resolved: the old drop must not count towards the next one.
         cusum, cusum_since = 0.0, None
