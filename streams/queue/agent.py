@@ -197,7 +197,7 @@ class Harvest:
     def _read_alert(self, alert: QualityAlert) -> None:
         if alert.state == "resolved" or alert.kind not in ALERTS_TO_RATE:
             return
-        recent = self._recent.get(alert.stream_id, {})
+        recent = self._recent.get(alert.stream_id, OrderedDict())
         if alert.segment_id in recent:
             self._choose(recent[alert.segment_id], alerted=True)
             return
