@@ -21,8 +21,7 @@ from streams.kafka.progress import Progress
 log = logging.getLogger(__name__)
 
 FIRST_READ_SECONDS = 600.0
-"""An agent whose group has never committed reads scores from this long ago on: enough for a baseline, and no alerts about last
-week."""
+"""A group that has never committed reads the scores of this time: enough for a baseline, and no alerts about last week."""
 
 LAST_ALERTS = 1000
 """Alerts of a partition that are read to find repeats: many more than one batch of scores can raise."""
@@ -108,7 +107,7 @@ class AlertTopics:
         send_all(self._producer, topic, [(key.encode(), value) for key, value in messages], partition)
 
     def _read(self, topic: str, partition: int, last: int | None = None) -> Iterator[Any]:
-        """The messages of a partition. last: only so many offsets before its end."""
+        """The messages of a partition. last: read only this number of offsets before its end."""
         at = TopicPartition(topic, partition)
         self._reader.assign([at])
         begin, end = self._reader.beginning_offsets([at])[at], self._reader.end_offsets([at])[at]

@@ -51,7 +51,7 @@ def sweep(topic: QueueTopic, store: ClipStore, clip_days: float, now: datetime) 
         try:
             store.delete(example.clip_uri)
         except MediaError as error:
-            log.info("a clip is in another worker's store, which deletes it: %s", error.reason)
+            log.info("a clip is left to the worker that sees its store: %s", error.reason)
     named = {example.clip_uri for example in topic.refresh().examples()}
     strays = [uri for uri, stored in store.clips() if uri not in named and now - stored > STRAY_AGE]
     for uri in strays:

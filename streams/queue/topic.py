@@ -115,15 +115,6 @@ class QueueTopic:
             send_all(self._producer, TRAINING_TOPIC, [(example.key, None) for example in examples])
 
 
-@contextmanager
-def _kafka_errors(problem: str) -> Iterator[None]:
-    """Raise `KafkaError` of the block as `BrokerError`. problem: says what the topic does not do."""
-    try:
-        yield
-    except KafkaError as error:
-        raise BrokerError(f"{TRAINING_TOPIC} {problem}: {type(error).__name__}: {error}") from error
-
-
 @dataclass(frozen=True)
 class QueuePlace:
     """Where the queue is. connection: None where no broker is set; then the clip store alone says which clips wait."""
@@ -159,3 +150,12 @@ def restore(topic: QueueTopic, store: ClipStore) -> int:
     examples = store.examples()
     topic.add(examples)
     return len(examples)
+
+
+@contextmanager
+def _kafka_errors(problem: str) -> Iterator[None]:
+    """Raises a `KafkaError` of the block as `BrokerError`. problem: what is wrong with the topic, for the message."""
+    try:
+        yield
+    except KafkaError as error:
+        raise BrokerError(f"{TRAINING_TOPIC} {problem}: {type(error).__name__}: {error}") from error
