@@ -115,6 +115,19 @@ def test_a_clip_in_another_store_leaves_the_topic_and_is_named(tmp_path: Path, s
     assert other.examples() == [example]
 
 
+def test_a_removal_that_stops_at_the_ratings_leaves_the_clip_to_the_sweep(store: ClipStore, topic: MemoryTopic) -> None:
+    example = stored_example(store, scored(1))
+    topic.add([example])
+
+    def fail(_: object) -> None:
+        raise OSError("disk is full")
+
+    with pytest.raises(OSError, match="disk is full"):
+        remove_clips(QueuePlace(BROKER, store), [example.example_id], fail)
+    assert topic.refresh().examples() == []
+    assert [uri for uri, _ in store.clips()] == [example.clip_uri]
+
+
 def test_a_deleted_stream_is_announced_before_its_clips_go(store: ClipStore, topic: MemoryTopic) -> None:
     gone = [stored_example(store, scored(number, stream="gone")) for number in range(2)]
     kept = stored_example(store, scored(0, stream="kept"))
