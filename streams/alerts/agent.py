@@ -1,9 +1,9 @@
-"""The alert agent: scores in, alerts out, in a thread of the worker.
+"""The alert agent: reads scores and sends alerts, in a thread of the worker.
 
-The state of each stream is the last message of its key on the compacted topic `alert-state`, in the partition of its scores.
-For every batch of scores the agent sends the alerts, then the states, then commits, each acknowledged before the next. Killed
-in between, it folds the same scores again and comes to the same alerts with the same ids; an alert that is on its topic
-already is not sent again.
+The state of each stream is the last message of its key on the compacted topic `alert-state`, in the same partition as its
+scores. For every batch of scores the agent sends the alerts, then the states, then commits; each waits for the acknowledgements
+of the one before. A worker that is killed in between reads the same scores again and decides the same alerts, with the same ids;
+an alert that is on its topic already is not sent again.
 """
 
 from __future__ import annotations
@@ -33,35 +33,36 @@ from streams.kafka.consumer import Group
 log = logging.getLogger(__name__)
 
 POLL_SECONDS, POLL_RECORDS = 0.2, 500
+
 SILENCE_SECONDS = 1.0
-"""How often silence is judged."""
+"""How often the streams' silence is judged."""
 
 BLIND_SECONDS = 10.0
-"""After a longer time without judging, the brokers were away, and so perhaps the packagers: streams get time to come back."""
+"""After a longer pause without judging, the brokers were away, and packagers perhaps too: all streams get the full time again."""
 
-MOST_STATE_BYTES = 900_000
-"""A state that is larger (by its labels) is dropped: a broker takes messages of 1 MiB."""
+MAX_STATE_BYTES = 900_000
+"""A state that is larger (by its labels) is dropped: a broker takes messages of up to 1 MiB."""
 
 
 @dataclass
 class _Stream:
-    """A stream of this worker. heard: when its last score was read, monotonic seconds."""
+    """A stream of this worker. last_read: when its last score was read, monotonic seconds."""
 
     state: StreamState
     limits: Alerts
-    heard: float
+    last_read: float
 
 
 @dataclass
 class _Partition:
-    """A partition that this worker has. sent: id and state of the last alerts on their topic."""
+    """A partition that is assigned to this worker. sent: id and state of the last alerts on the alerts' topic."""
 
     streams: dict[str, _Stream] = field(default_factory=dict)
     sent: set[tuple[str, str]] = field(default_factory=set)
 
 
 class AlertAgent:
-    """Folds scores into states, and sends the alerts that follow. Every run starts from what Kafka has."""
+    """Judges the scores of this worker's partitions. Every run starts from the states in Kafka."""
 
     def __init__(self, connection: Connection, group: Group, policy: AlertPolicy) -> None:
         self._connection, self._group, self._policy = connection, group, policy
@@ -69,15 +70,15 @@ class AlertAgent:
         self._open: dict[str, list[QualityAlert]] = {}
 
     def agent(self) -> Agent:
-        """The agent that runs it."""
+        """The supervised thread that calls `run`."""
         return Agent("alerts", self.run)
 
     def open_alerts(self) -> list[QualityAlert]:
-        """The alerts that fire now in the streams of this worker. A resolved one is gone from here before it is sent."""
+        """The firing alerts of this worker's streams; any thread may ask. An alert leaves the list before its end is sent."""
         return [alert for alerts in list(self._open.values()) for alert in alerts]
 
     def run(self, stop: threading.Event) -> None:
-        """Read scores until `stop` is set."""
+        """Read scores until `stop` is set. Raises `KafkaError` or `BrokerError`."""
         try:
             with AlertTopics(self._connection, self._group) as topics:
                 self._read(topics, stop)
@@ -85,24 +86,25 @@ class AlertAgent:
             self._forget_partitions()
 
     def _read(self, topics: AlertTopics, stop: threading.Event) -> None:
-        watermark, judged = Watermark(), 0.0
+        watermark, judged_at = Watermark(), 0.0
         for batch in topics.member.batches(stop, lambda: POLL_SECONDS, POLL_RECORDS):
             if batch.reassigned:
                 self._forget_partitions()
             if not batch.settled:
                 continue
             records = batch.records
-            for at in topics.assignment():
-                if at.partition not in self._partitions:
-                    self._take_over(topics, at)
-                    records.pop(at, None)  # read again from the committed offset, to which `_take_over` went back
-            self._fold_all(topics, {at: some for at, some in records.items() if at.partition in self._partitions})
+            for partition in topics.assignment():
+                if partition.partition not in self._partitions:
+                    self._take_over(topics, partition)
+                    # `_take_over` went back to the committed offset, so these records are read again.
+                    records.pop(partition, None)
+            self._judge_scores(topics, {at: scores for at, scores in records.items() if at.partition in self._partitions})
             now = time.monotonic()
-            if now - judged >= SILENCE_SECONDS and self._partitions:
-                if now - judged > BLIND_SECONDS:
-                    self._hear_all(now)
+            if now - judged_at >= SILENCE_SECONDS and self._partitions:
+                if now - judged_at > BLIND_SECONDS:
+                    self._restart_silence(now)
                 self._judge_silence(topics, watermark, now)
-                judged = now
+                judged_at = now
 
     def _forget_partitions(self) -> None:
         self._partitions.clear()
@@ -110,26 +112,26 @@ class AlertAgent:
         self._count_open()
 
     def _take_over(self, topics: AlertTopics, at: TopicPartition) -> None:
-        """Take a partition: read its streams' states, and go to the offset at which reading goes on."""
+        """Start with a partition: read its streams' states, and seek to its committed offset."""
         partition = _Partition(sent=topics.last_alerts(at.partition))
         now = time.monotonic()
         for state in topics.states(at.partition):
             partition.streams[state.stream_id] = _Stream(state, self._policy.of(state.labels), now)
-            self._show(state)
+            self._list_open(state)
         self._partitions[at.partition] = partition
         self._count_open()
-        topics.go_on(at)
+        topics.seek_to_committed(at)
         log.info("alerts: partition %d, %d streams known", at.partition, len(partition.streams))
 
-    def _fold_all(self, topics: AlertTopics, records: dict[TopicPartition, list[Any]]) -> None:
-        """Fold scores by partition; commit when their alerts and states are acknowledged."""
+    def _judge_scores(self, topics: AlertTopics, records: dict[TopicPartition, list[Any]]) -> None:
+        """Judge scores by partition, and commit them when their alerts and states are acknowledged."""
         for at, scores in records.items():
-            self._fold(topics, at, scores)
+            self._judge_partition(topics, at, scores)
         if records:
             topics.commit({at: scores[-1].offset + 1 for at, scores in records.items()})
 
-    def _fold(self, topics: AlertTopics, at: TopicPartition, records: list[Any]) -> None:
-        """Fold scores of a partition; their alerts and states are acknowledged when it returns."""
+    def _judge_partition(self, topics: AlertTopics, at: TopicPartition, records: list[Any]) -> None:
+        """Judge the scores of one partition; their alerts and states are acknowledged when it returns."""
         partition = self._partitions[at.partition]
         changed: dict[str, StreamState | None] = {}
         alerts: list[QualityAlert] = []
@@ -138,24 +140,25 @@ class AlertAgent:
                 score = SegmentScore.from_bytes(record.value)
                 limits = self._policy.of(score.labels)
                 known = partition.streams.get(score.stream_id)
-                state, raised = step(known.state if known else StreamState(score.stream_id), score, limits)
+                state, new_alerts = step(known.state if known else StreamState(score.stream_id), score, limits)
             except EventError as error:
                 log.warning("a message on %s is no score: %s", SCORES_TOPIC, error)
                 continue
             except Exception:
-                # One score that cannot be judged must not hold all others back.
+                # One score that cannot be judged must not stop all other streams' alerts.
                 log.exception("a score cannot be judged: partition %d, offset %d", at.partition, record.offset)
                 continue
             partition.streams[score.stream_id] = _Stream(state, limits, time.monotonic())
             if known is None or state is not known.state:
                 changed[score.stream_id] = state
-            alerts += raised
+            alerts += new_alerts
         self._send(topics, at.partition, changed, alerts)
 
-    def _hear_all(self, now: float) -> None:
+    def _restart_silence(self, now: float) -> None:
+        """Count the silence of every stream from now on."""
         for partition in self._partitions.values():
             for stream in partition.streams.values():
-                stream.heard = now
+                stream.last_read = now
 
     def _judge_silence(self, topics: AlertTopics, watermark: Watermark, now: float) -> None:
         """Raise alerts for silent streams, as far as the watermark makes their silence certain."""
@@ -168,10 +171,10 @@ class AlertAgent:
             changed: dict[str, StreamState | None] = {}
             alerts: list[QualityAlert] = []
             for stream_id, stream in partition.streams.items():
-                state, raised = tick(stream.state, datetime.now(UTC), until - stream.heard, stream.limits)
+                state, new_alerts = tick(stream.state, datetime.now(UTC), until - stream.last_read, stream.limits)
                 if state is not stream.state:
                     changed[stream_id] = state
-                alerts += raised
+                alerts += new_alerts
             for stream_id, state in changed.items():
                 if state is None:
                     del partition.streams[stream_id]
@@ -180,29 +183,32 @@ class AlertAgent:
             self._send(topics, number, changed, alerts)
 
     def _send(self, topics: AlertTopics, number: int, changed: dict[str, StreamState | None], alerts: list[QualityAlert]) -> None:
-        """Send alerts, then states: a kill in between raises the same alerts again, never none."""
+        """Send alerts, then states: a worker that is killed in between raises the same alerts again and loses none.
+
+        number: the partition. changed: states by stream id; None for a stream that is forgotten.
+        """
         partition = self._partitions[number]
         values: dict[str, bytes | None] = {}
         for stream_id, state in changed.items():
             values[stream_id] = to_json(state) if state is not None else None
-            if state is not None and len(values[stream_id] or b"") > MOST_STATE_BYTES:
+            if state is not None and len(values[stream_id] or b"") > MAX_STATE_BYTES:
                 log.error("a stream's state is too large and is dropped", extra={"stream_id": stream_id[:100]})
                 alerts += close_all(state)
                 values[stream_id] = state = None
                 partition.streams.pop(stream_id, None)
             self._open.pop(stream_id, None)
             if state is not None:
-                self._show(state)
-        new = [alert for alert in alerts if (alert.alert_id, alert.state) not in partition.sent]
-        topics.send(ALERTS_TOPIC, number, [(alert.stream_id, alert.to_bytes()) for alert in new])
+                self._list_open(state)
+        unsent = [alert for alert in alerts if (alert.alert_id, alert.state) not in partition.sent]
+        topics.send(ALERTS_TOPIC, number, [(alert.stream_id, alert.to_bytes()) for alert in unsent])
         topics.send(ALERT_STATE_TOPIC, number, list(values.items()))
-        for alert in new:
+        for alert in unsent:
             metrics.ALERTS.labels(alert.kind, alert.state).inc()
             log.info("alert %s: %s", alert.state, alert.kind, extra={"stream_id": alert.stream_id, "alert_id": alert.alert_id})
-        if new:
+        if unsent:
             self._count_open()
 
-    def _show(self, state: StreamState) -> None:
+    def _list_open(self, state: StreamState) -> None:
         if alerts := list(open_alerts(state)):
             self._open[state.stream_id] = alerts
 

@@ -1,8 +1,8 @@
-"""Delivery of alerts: a courier for each receiver brings it the alerts of the topic.
+"""Delivery of alerts: a courier for each receiver posts the alerts of the topic to it.
 
-Each receiver has a consumer group of its own, so its place in the topic survives the worker, and a receiver that is down holds
-back neither the others nor the scoring. The offset of an alert is committed when the receiver has taken it: killed in between,
-the courier delivers it again, with the same id.
+Each receiver has a consumer group of its own, so its offset survives the worker, and a receiver that is down delays neither the
+others nor the scoring. The offset of an alert is committed after the receiver has taken it: a courier that is killed in
+between delivers it again, with the same id.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from kafka import TopicPartition
 
 from streams import metrics
 from streams.alerts.policy import Receiver
-from streams.alerts.receivers import MOST_AT_ONCE, REPEAT_SECONDS, Poster, RefusedError, UnavailableError
+from streams.alerts.receivers import MAX_BATCH, REPEAT_SECONDS, Poster, RefusedError, UnavailableError
 from streams.errors import EventError
 from streams.events import ALERTS_TOPIC, QualityAlert
 from streams.kafka.agent import Agent
@@ -32,15 +32,15 @@ log = logging.getLogger(__name__)
 FIRST_WAIT, LONGEST_WAIT = 1.0, 60.0
 """Seconds before an attempt is repeated, doubled each time up to the longest."""
 
-MOST_WAITING = 500
-"""Alerts of a receiver that are held in memory; the others wait in Kafka."""
+MAX_WAITING = 500
+"""Most alerts of a receiver that wait in memory; the others wait in Kafka."""
 
 POLL_SECONDS, POLL_RECORDS = 0.2, 100
 
 
 @dataclass(frozen=True)
 class _Waiting:
-    """A message that is not committed yet. alert: None where this receiver does not want it."""
+    """A message that is not committed yet. alert: None where it is not for this receiver, or is no alert."""
 
     at: TopicPartition
     offset: int
@@ -48,10 +48,10 @@ class _Waiting:
 
 
 class Courier:
-    """Brings one receiver its alerts.
+    """Delivers alerts to one receiver.
 
-    group: the scorers' group. firing: gives the alerts that fire in the streams of this worker, which are repeated to an
-    Alertmanager.
+    group: the scorers' group. firing: returns the firing alerts of this worker's streams, which are posted to an Alertmanager
+    again and again.
     """
 
     def __init__(
@@ -60,19 +60,19 @@ class Courier:
         self._connection, self._group, self._receiver, self._firing = connection, group, receiver, firing
         self._poster = Poster(receiver)
         self._waiting: deque[_Waiting] = deque()
-        self._wait, self._next_try, self._next_repeat = FIRST_WAIT, 0.0, 0.0
+        self._pause, self._next_try, self._next_repeat = FIRST_WAIT, 0.0, 0.0
 
     def agent(self) -> Agent:
-        """The agent that runs it."""
+        """The supervised thread that calls `run`."""
         return Agent(f"alerts to {self._receiver.name}", self.run)
 
     def run(self, stop: threading.Event) -> None:
-        """Deliver until `stop` is set; alerts that are not delivered then stay in the topic."""
+        """Deliver until `stop` is set; alerts that are not delivered by then stay in the topic. Raises `KafkaError`."""
         self._waiting.clear()
         with Member(self._connection, self._group.of(f"alerts.{self._receiver.name}"), [ALERTS_TOPIC]) as member:
-            # It polls while the receiver is down as well: a consumer that does not poll loses its partitions.
+            # The loop also polls while the receiver is down: a consumer that does not poll loses its partitions.
             for batch in member.batches(stop, self._poll_seconds, POLL_RECORDS):
-                self._take(member.consumer, batch)
+                self._enqueue(member.consumer, batch)
                 if time.monotonic() >= self._next_try:
                     self._repeat()
                     self._deliver(member, stop)
@@ -81,10 +81,10 @@ class Courier:
         due = self._waiting and time.monotonic() >= self._next_try
         return 0.0 if due else POLL_SECONDS
 
-    def _take(self, consumer: Any, batch: Batch) -> None:
-        """Queue the messages of a batch, and stop reading while too many wait."""
+    def _enqueue(self, consumer: Any, batch: Batch) -> None:
+        """Add the messages of a batch to the waiting ones, and pause reading while too many wait."""
         if batch.reassigned:
-            # The waiting alerts are delivered by the worker that has their partition now, or are read here once more.
+            # Another worker delivers the alerts of the partitions that it has now; seek() reads those of this worker again.
             self._waiting.clear()
             for at in consumer.assignment():
                 committed = consumer.committed(at)
@@ -92,7 +92,7 @@ class Courier:
         else:
             for at, records in batch.records.items():
                 self._waiting.extend(_Waiting(at, record.offset, self._wanted(record.value)) for record in records)
-        if len(self._waiting) >= MOST_WAITING:
+        if len(self._waiting) >= MAX_WAITING:
             consumer.pause(*consumer.assignment())
         elif consumer.paused():
             consumer.resume(*consumer.paused())
@@ -106,64 +106,64 @@ class Courier:
         return alert if self._receiver.accepts(alert) else None
 
     def _deliver(self, member: Member, stop: threading.Event) -> None:
-        """Post the first alerts that wait, in one request, and commit them."""
+        """Post the first waiting alerts, up to a batch, and commit them."""
         while self._waiting and not stop.is_set():
-            taken: list[_Waiting] = []
+            batch: list[_Waiting] = []
             alerts: list[QualityAlert] = []
             for waiting in self._waiting:
-                if len(alerts) == self._poster.at_once or len(taken) == MOST_WAITING:
+                if len(alerts) == self._poster.batch_size or len(batch) == MAX_WAITING:
                     break
-                taken.append(waiting)
+                batch.append(waiting)
                 if waiting.alert is not None and not self._too_old(waiting.alert):
                     alerts.append(waiting.alert)
             if not self._post(alerts):
                 return
-            for _ in taken:
+            for _ in batch:
                 self._waiting.popleft()
-            member.commit({waiting.at: waiting.offset + 1 for waiting in taken})
+            member.commit({waiting.at: waiting.offset + 1 for waiting in batch})
             if alerts:
                 return  # poll again before the next request
 
     def _post(self, alerts: list[QualityAlert]) -> bool:
-        """Whether the receiver has taken or refused all of them; False where they have to be posted again."""
+        """Whether the receiver has taken or refused all of these alerts; False where they must be posted again."""
         if not alerts:
             return True
         name = self._receiver.name
         try:
             self._poster.post(alerts)
         except UnavailableError as error:
-            pause = max(self._wait, min(error.retry_after, LONGEST_WAIT))
+            pause = max(self._pause, min(error.retry_after, LONGEST_WAIT))
             metrics.RETRIES.labels(f"alerts to {name}").inc()
             log.warning("alerts to %s failed, trying again in %.0f s: %s", name, pause, error)
             self._next_try = time.monotonic() + pause
-            self._wait = min(LONGEST_WAIT, self._wait * 2)
+            self._pause = min(LONGEST_WAIT, self._pause * 2)
             return False
         except RefusedError as error:
             if len(alerts) > 1:
-                # One of them is at fault; posted one by one, the others arrive.
+                # One of them is refused. Posted one by one, the others arrive.
                 return all(self._post([alert]) for alert in alerts)
             metrics.ALERT_DELIVERIES.labels(name, "refused").inc()
             log.error("%s refused an alert: %s", name, error, extra={"alert_id": alerts[0].alert_id})
         else:
             metrics.ALERT_DELIVERIES.labels(name, "delivered").inc(len(alerts))
-        self._wait = FIRST_WAIT
+        self._pause = FIRST_WAIT
         return True
 
     def _repeat(self) -> None:
-        """Post the firing alerts to an Alertmanager again, from time to time."""
+        """Post the firing alerts to an Alertmanager again, every `REPEAT_SECONDS`."""
         now = time.monotonic()
         if self._receiver.type != "alertmanager" or now < self._next_repeat:
             return
         self._next_repeat = now + REPEAT_SECONDS
         firing = [alert for alert in self._firing() if self._receiver.accepts(alert)]
         try:
-            for begin in range(0, len(firing), MOST_AT_ONCE):
-                self._poster.post(firing[begin : begin + MOST_AT_ONCE])
+            for first in range(0, len(firing), MAX_BATCH):
+                self._poster.post(firing[first : first + MAX_BATCH])
         except (UnavailableError, RefusedError) as error:
             log.warning("%s did not take the repetition of firing alerts: %s", self._receiver.name, error)
 
     def _too_old(self, alert: QualityAlert) -> bool:
-        """Whether it is too late to deliver an alert; one that still fires is never too late."""
+        """Whether an alert is too old to be delivered; one that still fires never is."""
         age = (datetime.now(UTC) - (alert.ended_at or alert.started_at)).total_seconds()
         if age <= self._receiver.give_up:
             return False

@@ -6,8 +6,8 @@
       - labels: {tier: premium}
         alerts: {low_quality: {threshold: 55}}
 
-Every override whose labels a stream carries is laid over `alerts`, in the order of the file. What is not named keeps its
-default. `receivers` says where alerts are delivered; addresses and tokens can be in files or in the environment.
+Every override whose labels a stream carries replaces values of `alerts`, in the order of the file. Settings that are not named
+keep their defaults. `receivers` says where alerts are delivered; addresses and tokens can be in files or in the environment.
 `python -m streams.alerts.policy` prints the reference tables of docs/alerts.md.
 """
 
@@ -32,7 +32,7 @@ class _Part(BaseModel):
 
 
 class Timing(_Part):
-    """How long something must last. Event time, so that a backlog is judged as it would have been live."""
+    """How long something must last, in event time: a backlog is judged as it would have been live."""
 
     enabled: bool = Field(True, description="Whether this kind of alert is raised.")
     minimum: float = Field(5.0, ge=0, le=3600, description="Seconds that it must last before the alert fires.")
@@ -41,7 +41,7 @@ class Timing(_Part):
 
 
 class LowQuality(Timing):
-    """The smoothed score is under a limit, whatever is usual for the stream."""
+    """The smoothed score is under a fixed limit, whatever is usual for the stream."""
 
     threshold: float = Field(40.0, ge=0, le=100, description="The smoothed score under which quality is low, points.")
     hysteresis: float = Field(8.0, ge=0, le=50, description="Points over the threshold that it takes to be good again.")
@@ -82,7 +82,7 @@ class Frozen(Timing):
 
 
 class NoSegments(_Part):
-    """Nothing comes any more from a stream that did not end on purpose."""
+    """A stream that did not end on purpose sends no more segments."""
 
     enabled: bool = Field(True, description="Whether this kind of alert is raised.")
     after: float = Field(20.0, ge=2, le=86400, description="Seconds without a segment after which the alert fires.")
@@ -129,7 +129,7 @@ class Receiver(_Part):
 
     @model_validator(mode="after")
     def _one_address(self) -> Self:
-        if sum(one is not None for one in (self.url, self.url_env, self.url_file)) != 1:
+        if sum(source is not None for source in (self.url, self.url_env, self.url_file)) != 1:
             raise ValueError("one of url, url_env and url_file must be set")
         if self.token_env is not None and self.token_file is not None:
             raise ValueError("token_env or token_file, not both")
@@ -140,28 +140,30 @@ class Receiver(_Part):
         return (self.kinds is None or alert.kind in self.kinds) and self.labels.items() <= alert.labels.items()
 
     def address(self) -> str:
-        """The URL; raises `SettingsError` where it is none, without its text: it may be a secret."""
-        found = self.url.get_secret_value() if self.url is not None else self._secret("url", self.url_env, self.url_file)
-        parts = urlsplit(found or "")
+        """The URL. Raises `SettingsError` where it is missing or wrong, without the URL's text: it may be a secret."""
+        url = self.url.get_secret_value() if self.url is not None else self._secret("url", self.url_env, self.url_file)
+        parts = urlsplit(url or "")
         if parts.scheme not in ("http", "https") or not parts.hostname:
             raise SettingsError(f"receivers.{self.name}.url", "is no http(s) address")
-        return (found or "").rstrip("/")
+        return (url or "").rstrip("/")
 
     def token(self) -> str | None:
-        """The bearer token, if there is one; raises `SettingsError` where it cannot be read."""
+        """The bearer token, None where none is set. Raises `SettingsError` where it cannot be read."""
         return self._secret("token", self.token_env, self.token_file)
 
-    def _secret(self, what: str, variable: str | None, file: Path | None) -> str | None:
+    def _secret(self, setting: str, variable: str | None, file: Path | None) -> str | None:
+        """A value from an environment variable or a file, None where neither is named. A file may be empty."""
         if variable is not None:
             if not os.environ.get(variable):
-                raise SettingsError(f"receivers.{self.name}.{what}_env", f"the environment has no {variable}")
+                raise SettingsError(f"receivers.{self.name}.{setting}_env", f"the environment has no {variable}")
             return os.environ[variable].strip()
         if file is not None:
             try:
                 return file.read_text().strip()
             except (OSError, UnicodeDecodeError) as error:
+                # A decoding error's own text and cause hold bytes of the secret.
                 reason = getattr(error, "strerror", None) or "not text"
-                raise SettingsError(f"receivers.{self.name}.{what}_file", f"{file} cannot be read: {reason}") from None
+                raise SettingsError(f"receivers.{self.name}.{setting}_file", f"{file} cannot be read: {reason}") from None
         return None
 
 
@@ -175,25 +177,28 @@ class AlertPolicy(_Part):
 
     @field_validator("receivers")
     @classmethod
-    def _own_names(cls, receivers: list[Receiver]) -> list[Receiver]:
-        names = [one.name for one in receivers]
+    def _unique_names(cls, receivers: list[Receiver]) -> list[Receiver]:
+        names = [receiver.name for receiver in receivers]
         if len(set(names)) < len(names):
             raise ValueError("two receivers have the same name")
         return receivers
 
     def of(self, labels: Mapping[str, str]) -> Alerts:
         """The limits of a stream with these labels."""
-        matching = tuple(i for i, one in enumerate(self.overrides) if one.labels.items() <= labels.items())
+        matching = tuple(i for i, override in enumerate(self.overrides) if override.labels.items() <= labels.items())
         if matching not in self._cache:
-            merged = self.alerts.model_dump()
+            limits = self.alerts.model_dump()
             for i in matching:
-                merged = _laid_over(merged, self.overrides[i].alerts)
-            self._cache[matching] = Alerts.model_validate(merged)
+                limits = _merged(limits, self.overrides[i].alerts)
+            self._cache[matching] = Alerts.model_validate(limits)
         return self._cache[matching]
 
 
 def load_policy(path: Path | None) -> AlertPolicy:
-    """The policy of a file, or the defaults; raises `SettingsError` that names the setting by its path in the file."""
+    """The policy of a file, the defaults without one.
+
+    Raises `SettingsError`, which names the wrong setting by its path in the file.
+    """
     if path is None:
         return AlertPolicy()
     try:
@@ -206,7 +211,7 @@ def load_policy(path: Path | None) -> AlertPolicy:
 
 
 def check_policy(path: Path | None) -> AlertPolicy:
-    """As `load_policy`; the receivers' addresses and tokens must be there as well."""
+    """The policy of a file, as `load_policy`. Raises `SettingsError` also where a receiver's address or token cannot be read."""
     policy = load_policy(path)
     for receiver in policy.receivers:
         receiver.address()
@@ -215,59 +220,27 @@ def check_policy(path: Path | None) -> AlertPolicy:
 
 
 def parse_policy(content: object) -> AlertPolicy:
-    """A policy from what YAML gave; raises `SettingsError` as `load_policy` does."""
+    """The policy of parsed YAML. Raises `SettingsError` as `load_policy` does."""
     try:
         policy = AlertPolicy.model_validate(content)
     except ValidationError as error:
         raise _explained(error, "") from None
     for i, override in enumerate(policy.overrides):
         try:
-            Alerts.model_validate(_laid_over(policy.alerts.model_dump(), override.alerts))
+            Alerts.model_validate(_merged(policy.alerts.model_dump(), override.alerts))
         except ValidationError as error:
             raise _explained(error, f"overrides[{i}].alerts") from None
     return policy
 
 
-def _laid_over(base: dict[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
-    merged = dict(base)
-    for name, value in changes.items():
-        known = merged.get(name)
-        merged[name] = _laid_over(known, value) if isinstance(known, dict) and isinstance(value, Mapping) else value
-    return merged
-
-
-_BOUNDS = {"less_than_equal": ("over", "le"), "less_than": ("not under", "lt")}
-_BOUNDS |= {"greater_than_equal": ("under", "ge"), "greater_than": ("not over", "gt")}
-
-
-def _explained(error: ValidationError, prefix: str) -> SettingsError:
-    """The first problem in a sentence: `alerts.low_quality.threshold: 130 is over 100`."""
-    first = error.errors(include_url=False)[0]
-    path = prefix
-    for part in first["loc"]:
-        path += f"[{part}]" if isinstance(part, int) else f".{part}" if path else str(part)
-    if first["type"] in _BOUNDS:
-        word, bound = _BOUNDS[first["type"]]
-        return SettingsError(path, f"{first['input']} is {word} {first['ctx'][bound]:g}")
-    if first["type"] == "extra_forbidden":
-        return SettingsError(path, "no such setting")
-    if first["type"] in ("model_type", "dict_type"):
-        return SettingsError(path or "the policy", f"{first['input']!r} is not a group of settings")
-    reason = first["msg"].removeprefix("Value error, ")
-    reason = reason[0].lower() + reason[1:]
-    # What is wrong about a receiver may hold an address that nobody else may read.
-    shown = "" if first["type"] in ("missing", "value_error") or path.startswith("receivers") else f"{first['input']!r}: "
-    return SettingsError(path, f"{shown}{reason}")
-
-
 @lru_cache(maxsize=1)
 def default_limits() -> Alerts:
-    """What holds where no policy says otherwise."""
+    """The limits of a stream without a policy."""
     return AlertPolicy().of({})
 
 
 def reference() -> str:
-    """The table of all settings, Markdown."""
+    """The tables of all settings, as Markdown."""
     lines = ["| setting | default | meaning |", "|---|---|---|"]
 
     def add(path: str, part: type[BaseModel], values: BaseModel) -> None:
@@ -286,6 +259,40 @@ def reference() -> str:
         default = f"{default:g}" if isinstance(default, float) else "" if not isinstance(default, str) else default
         lines.append(f"| `{name}` | {default} | {field.description} |")
     return "\n".join(lines) + "\n"
+
+
+def _merged(base: dict[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
+    """`base` with the values of `changes`; groups of settings are merged in turn, and unknown names are kept for the check."""
+    merged = dict(base)
+    for name, value in changes.items():
+        group = merged.get(name)
+        merged[name] = _merged(group, value) if isinstance(group, dict) and isinstance(value, Mapping) else value
+    return merged
+
+
+_BOUNDS = {"less_than_equal": ("over", "le"), "less_than": ("not under", "lt")}
+_BOUNDS |= {"greater_than_equal": ("under", "ge"), "greater_than": ("not over", "gt")}
+"""Pydantic's types of errors about bounds: the word for the sentence, and the bound's name in the error's context."""
+
+
+def _explained(error: ValidationError, prefix: str) -> SettingsError:
+    """The first problem as a sentence: `alerts.low_quality.threshold: 130 is over 100`. prefix: path of what was validated."""
+    first = error.errors(include_url=False)[0]
+    path = prefix
+    for part in first["loc"]:
+        path += f"[{part}]" if isinstance(part, int) else f".{part}" if path else str(part)
+    if first["type"] in _BOUNDS:
+        word, bound = _BOUNDS[first["type"]]
+        return SettingsError(path, f"{first['input']} is {word} {first['ctx'][bound]:g}")
+    if first["type"] == "extra_forbidden":
+        return SettingsError(path, "no such setting")
+    if first["type"] in ("model_type", "dict_type"):
+        return SettingsError(path or "the policy", f"{first['input']!r} is not a group of settings")
+    reason = first["msg"].removeprefix("Value error, ")
+    reason = reason[0].lower() + reason[1:]
+    # A receiver's wrong value may be its address, which is a secret.
+    shown = "" if first["type"] in ("missing", "value_error") or path.startswith("receivers") else f"{first['input']!r}: "
+    return SettingsError(path, f"{shown}{reason}")
 
 
 if __name__ == "__main__":

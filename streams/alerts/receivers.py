@@ -1,6 +1,6 @@
-"""The receivers of alerts: the requests that Alertmanager, Slack and plain webhooks take, and how their answers count.
+"""The receivers of alerts: the requests that Alertmanager, Slack and plain webhooks take, and what their answers mean.
 
-Addresses and tokens are in no error and no log line: a receiver is called by its name.
+No error and no log line holds an address or a token: they name a receiver by its name in the policy.
 """
 
 from __future__ import annotations
@@ -16,17 +16,17 @@ import urllib3
 from streams.alerts.policy import Receiver
 from streams.events import QualityAlert
 
-MOST_AT_ONCE = 50
-"""Alerts in one request to Alertmanager."""
+MAX_BATCH = 50
+"""Most alerts in one request to Alertmanager."""
 
 REPEAT_SECONDS = 60.0
-"""Alertmanager forgets an alert that is not sent again, and keeps nothing over its restart: this is how often it is sent."""
+"""How often a firing alert is sent to Alertmanager, which forgets alerts that are not sent again, and all alerts at a restart."""
 
 EXPIRE_SECONDS = 5 * REPEAT_SECONDS
-"""Without a repetition for this long, Alertmanager takes an alert for resolved."""
+"""Alertmanager takes an alert that was not sent again for this long as resolved."""
 
-FAULTS_OF_THE_ALERT = {400, 413, 422}
-"""Status codes that no repetition changes. Others may be mended: a token, an address, a server that is away."""
+REFUSING_STATUSES = {400, 413, 422}
+"""Status codes that a repetition does not change. Others may pass: a wrong token, a wrong address, a server that is away."""
 
 
 class RefusedError(Exception):
@@ -34,7 +34,7 @@ class RefusedError(Exception):
 
 
 class UnavailableError(Exception):
-    """The receiver did not take the alert now. retry_after: seconds that it asked for."""
+    """The receiver did not take the alert now. retry_after: seconds that it asked to wait, 0 for none."""
 
     def __init__(self, reason: str, retry_after: float = 0.0) -> None:
         super().__init__(reason)
@@ -42,7 +42,7 @@ class UnavailableError(Exception):
 
 
 class Poster:
-    """Posts alerts to one receiver. Raises `RefusedError` or `UnavailableError`, whose words name no address."""
+    """Posts alerts to one receiver. batch_size: most alerts to pass in one call of `post`."""
 
     def __init__(self, receiver: Receiver) -> None:
         self._type = receiver.type
@@ -52,10 +52,13 @@ class Poster:
         if token is not None:
             self._headers["Authorization"] = f"Bearer {token}"
         self._pool = urllib3.PoolManager(retries=False, timeout=urllib3.Timeout(total=receiver.timeout))
-        self.at_once = MOST_AT_ONCE if receiver.type == "alertmanager" else 1
+        self.batch_size = MAX_BATCH if receiver.type == "alertmanager" else 1
 
     def post(self, alerts: Sequence[QualityAlert]) -> None:
-        """Post alerts: to Alertmanager in one request, to others in one request each."""
+        """Post alerts: to Alertmanager in one request, to others in one request each.
+
+        Raises `RefusedError` or `UnavailableError`; their text holds no address.
+        """
         if self._type == "alertmanager":
             self._request(json.dumps([as_alertmanager(alert, datetime.now(UTC)) for alert in alerts]).encode())
             return
@@ -64,20 +67,20 @@ class Poster:
 
     def _request(self, body: bytes) -> None:
         try:
-            # A redirect would take the token to another host.
+            # A redirect would send the token to another host.
             answer = self._pool.request("POST", self._url, body=body, headers=self._headers, redirect=False)
         except (urllib3.exceptions.HTTPError, ValueError) as error:
-            # The error's own text has the address in it, so only its type is told.
+            # The error's own text holds the address, so only its type is reported.
             raise UnavailableError(type(error).__name__) from None
-        if answer.status in FAULTS_OF_THE_ALERT:
+        if answer.status in REFUSING_STATUSES:
             raise RefusedError(f"status {answer.status}")
         if not 200 <= answer.status < 300:
             raise UnavailableError(f"status {answer.status}", _seconds(answer.headers.get("Retry-After", "")))
 
 
 def describe(alert: QualityAlert) -> str:
-    """An alert in words."""
-    where = alert.stream_id if alert.rendition is None else f"{alert.stream_id} ({alert.rendition})"
+    """An alert as a sentence."""
+    source = alert.stream_id if alert.rendition is None else f"{alert.stream_id} ({alert.rendition})"
     usual = "" if alert.baseline is None else f", usual {alert.baseline:.0f}"
     shown = {
         "low-quality": f"quality is low: {alert.value:.0f}{usual}",
@@ -87,41 +90,44 @@ def describe(alert: QualityAlert) -> str:
         "no-segments": f"no segments for {alert.value:.0f} s",
     }[alert.kind]
     if alert.state == "firing":
-        return f"{where}: {shown}, since {alert.started_at:%H:%M:%S} UTC"
+        return f"{source}: {shown}, since {alert.started_at:%H:%M:%S} UTC"
     assert alert.ended_at is not None
-    lasted = (alert.ended_at - alert.started_at).total_seconds()
-    return f"{where}: {alert.kind} is over after {lasted:.0f} s, since {alert.ended_at:%H:%M:%S} UTC"
+    seconds = (alert.ended_at - alert.started_at).total_seconds()
+    return f"{source}: {alert.kind} is over after {seconds:.0f} s, since {alert.ended_at:%H:%M:%S} UTC"
 
 
 def as_alertmanager(alert: QualityAlert, now: datetime) -> dict[str, Any]:
-    """An alert as Alertmanager's API v2 takes it. Its labels are its identity: the same when it fires and resolves."""
+    """An alert as Alertmanager's API v2 takes it. now: UTC.
+
+    Alertmanager identifies an alert by its labels, so they are the same when it fires and when it resolves.
+    """
     labels = {_label(name): value for name, value in alert.labels.items() if value}
     labels |= {"alertname": alert.kind, "stream_id": alert.stream_id, "service": "fvq"}
     if alert.rendition is not None:
         labels["rendition"] = alert.rendition
-    ends = alert.ended_at if alert.ended_at is not None else now + timedelta(seconds=EXPIRE_SECONDS)
+    ends_at = alert.ended_at if alert.ended_at is not None else now + timedelta(seconds=EXPIRE_SECONDS)
     values = {"value": f"{alert.value:g}", "baseline": "" if alert.baseline is None else f"{alert.baseline:g}"}
     return {
         "labels": labels,
         "annotations": {"summary": describe(alert), "alert_id": alert.alert_id, "segment_id": alert.segment_id} | values,
         "startsAt": alert.started_at.isoformat(),
-        "endsAt": ends.isoformat(),
+        "endsAt": ends_at.isoformat(),
     }
 
 
 def as_slack(alert: QualityAlert) -> bytes:
-    """The body for an incoming webhook of Slack. Its markup is escaped: a stream's name must stay a name."""
+    """The body for an incoming webhook of Slack. Slack's markup in a stream's name is escaped."""
     text = describe(alert).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
-    sign = ":rotating_light:" if alert.state == "firing" else ":white_check_mark:"
-    return json.dumps({"text": f"{sign} {text}"}).encode()
+    emoji = ":rotating_light:" if alert.state == "firing" else ":white_check_mark:"
+    return json.dumps({"text": f"{emoji} {text}"}).encode()
 
 
 def _label(name: str) -> str:
-    """A label's name with the characters that Prometheus allows."""
+    """A label's name, with `_` for each character that Prometheus does not allow."""
     name = re.sub(r"[^a-zA-Z0-9_]", "_", name)
     return name if re.match(r"[a-zA-Z_]", name) else f"_{name}"
 
 
 def _seconds(text: str) -> float:
-    """Retry-After as seconds; 0 for a date or nonsense."""
+    """Retry-After in seconds; 0 for a date or anything else."""
     return float(text) if re.fullmatch(r"\d{1,6}", text) else 0.0

@@ -1,21 +1,26 @@
-"""What the detector knows of a stream: plain values that survive as JSON on the topic `alert-state`."""
+"""The state of a stream's alerts: plain values that are stored as JSON on the topic `alert-state`.
+
+Workers of different versions read the same topic during an update. So a field that was renamed keeps its stored name as
+its alias, which is read and written: `cusum` is stored as `fallen`.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
 from datetime import datetime
+from typing import Annotated
 
-from pydantic import TypeAdapter
+from pydantic import Field, TypeAdapter
 
 from streams.events import AlertKind
 
-USUAL_NOISE = 4.0
-"""Standard deviation of a stream's scores that is assumed at first, points."""
+INITIAL_NOISE = 4.0
+"""Standard deviation that a new stream's scores are assumed to have, points."""
 
 
 @dataclass(frozen=True, slots=True)
-class Opened:
-    """An alert that has fired and is not resolved."""
+class OpenAlert:
+    """An alert that has fired and is not resolved. value, baseline, labels: when it fired."""
 
     started_at: datetime
     value: float
@@ -25,60 +30,68 @@ class Opened:
 
 @dataclass(frozen=True, slots=True)
 class Watch:
-    """One kind of alert in one course. since: begin of the stretch that is bad, or good again once an alert is open."""
+    """One kind of alert in one rendition.
 
-    since: datetime | None = None
-    opened: Opened | None = None
+    pending_since: start of the present bad stretch, or, while an alert is open, of the present good one. ended_at: end of
+    the last alert, for the cool-down.
+    """
+
+    pending_since: Annotated[datetime | None, Field(alias="since")] = None
+    open_alert: Annotated[OpenAlert | None, Field(alias="opened")] = None
     ended_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
-class Course:
-    """What is known of one rendition.
+class RenditionState:
+    """The state of one rendition of a stream.
 
-    begun: start of the first segment since numbers began anew. until: end of the latest. seen: seconds of scores in the
-    baseline, as far as it matters. variance: of scores around it, points squared. fallen: the CUSUM, points. fallen_since:
-    start of the segment in which it left zero.
+    sequence: number of the latest segment. numbered_since: start of the first segment since the packager last restarted its
+    numbers. until: latest end of a segment. smoothed: the smoothed score, points. baseline: the usual score, points.
+    baseline_seconds: seconds of scores in the baseline; counted no further than anything depends on. variance: of the scores
+    around the baseline, points squared. cusum: the cumulative sum of what the scores are below the baseline, points.
+    cusum_since: start of the segment in which the sum left zero.
     """
 
     sequence: int
-    begun: datetime
+    numbered_since: Annotated[datetime, Field(alias="begun")]
     until: datetime
-    smooth: float | None = None
+    smoothed: Annotated[float | None, Field(alias="smooth")] = None
     baseline: float | None = None
-    seen: float = 0.0
-    variance: float = USUAL_NOISE**2
-    fallen: float = 0.0
-    fallen_since: datetime | None = None
+    baseline_seconds: Annotated[float, Field(alias="seen")] = 0.0
+    variance: float = INITIAL_NOISE**2
+    cusum: Annotated[float, Field(alias="fallen")] = 0.0
+    cusum_since: Annotated[datetime | None, Field(alias="fallen_since")] = None
     watches: dict[AlertKind, Watch] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
 class StreamState:
-    """Everything that is known of one stream.
+    """The state of one stream.
 
-    silence: the open alert of kind no-segments. judged, back: the last one's start, and its end if it is over.
+    renditions: by name, '' for segments that name none. until: latest end of a segment. segment_id, labels: of the latest
+    segment. ended: the stream ended on purpose. silence: the open alert of kind no-segments. silence_started_at,
+    silence_ended_at: start of the last such alert, and the end of the last one that is over.
     """
 
     stream_id: str
-    courses: dict[str, Course] = field(default_factory=dict)
+    renditions: Annotated[dict[str, RenditionState], Field(alias="courses")] = field(default_factory=dict)
     until: datetime | None = None
     segment_id: str = ""
     labels: dict[str, str] = field(default_factory=dict)
     ended: bool = False
-    silence: Opened | None = None
-    judged: datetime | None = None
-    back: datetime | None = None
+    silence: OpenAlert | None = None
+    silence_started_at: Annotated[datetime | None, Field(alias="judged")] = None
+    silence_ended_at: Annotated[datetime | None, Field(alias="back")] = None
 
 
 _JSON = TypeAdapter(StreamState)
 
 
 def to_json(state: StreamState) -> bytes:
-    """The state as JSON."""
-    return _JSON.dump_json(state, exclude_defaults=True)
+    """The state as JSON; fields that have their default are left out."""
+    return _JSON.dump_json(state, exclude_defaults=True, by_alias=True)
 
 
 def from_json(data: bytes) -> StreamState:
-    """The state from its JSON; raises ValueError where it is none."""
+    """The state of its JSON. Raises `ValueError` where the bytes are no state."""
     return _JSON.validate_json(data)

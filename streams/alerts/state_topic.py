@@ -1,4 +1,4 @@
-"""The alert agent's topics: scores to read, alerts and states to write, and the states to start from."""
+"""The alert agent's topics: it reads scores, sends alerts and states, and starts from the states that are stored."""
 
 from __future__ import annotations
 
@@ -19,17 +19,18 @@ from streams.kafka.consumer import Group, Member, read_to_end
 from streams.kafka.progress import Progress
 
 log = logging.getLogger(__name__)
-FIRST_READ_SECONDS = 600.0
-"""An agent that has never committed starts this long ago: enough for a baseline, without alerts about last week."""
 
-REPEATS_KNOWN = 1000
-"""Alerts of a partition that are searched for repeats: many more than one batch of scores can raise."""
+FIRST_READ_SECONDS = 600.0
+"""A group that has never committed reads the scores of this time: enough for a baseline, and no alerts about last week."""
+
+LAST_ALERTS = 1000
+"""Alerts of a partition that are read to find repeats: many more than one batch of scores can raise."""
 
 
 class AlertTopics:
     """The agent's connections. Use as a context manager. Methods raise `KafkaError` or `BrokerError`.
 
-    member: reads the scores. group: the scorers' group.
+    group: the scorers' group, whose progress is watched. member: the consumer that reads the scores, in a group of its own.
     """
 
     def __init__(self, connection: Connection, group: Group) -> None:
@@ -49,32 +50,32 @@ class AlertTopics:
         self._stack.close()
 
     def assignment(self) -> set[TopicPartition]:
-        """The partitions of the scores that this worker has."""
+        """The partitions of the scores topic that this worker is assigned."""
         return set(self.member.consumer.assignment())
 
-    def go_on(self, at: TopicPartition) -> None:
-        """Read a partition from its committed offset on; the first time, from some minutes ago."""
+    def seek_to_committed(self, at: TopicPartition) -> None:
+        """Read a partition from its committed offset on; without one, from `FIRST_READ_SECONDS` ago on."""
         consumer = self.member.consumer
         offset: int | None = consumer.committed(at)
         if offset is None:
             since = int((time.time() - FIRST_READ_SECONDS) * 1000)
-            later = consumer.offsets_for_times({at: since})[at]
-            offset = later.offset if later is not None else consumer.end_offsets([at])[at]
+            first = consumer.offsets_for_times({at: since})[at]
+            offset = first.offset if first is not None else consumer.end_offsets([at])[at]
         consumer.seek(at, offset)
 
     def commit(self, offsets: Mapping[TopicPartition, int]) -> None:
-        """Commit the offsets at which reading goes on."""
+        """Commit, for each partition, the offset of the next score to read."""
         self.member.commit(offsets)
 
     def scorers_progress(self) -> tuple[dict[int, int], dict[int, int]]:
-        """Of the segments topic, by partition: its end, and the offset that the scorers have committed."""
+        """Of the segments topic, by partition: its end offset, and the offset that the scorers have committed."""
         return self._segments.ends_and_committed(self._segments.partitions())
 
     def own_progress(self, partitions: Collection[int]) -> tuple[dict[int, int], dict[int, int]]:
-        """Of partitions of the scores topic: its end, and how far this agent has read."""
-        mine = [TopicPartition(SCORES_TOPIC, number) for number in partitions]
-        ends = {at.partition: end for at, end in self.member.consumer.end_offsets(mine).items()}
-        return ends, {at.partition: self.member.consumer.position(at) for at in mine}
+        """Of these partitions of the scores topic: the end offset, and the offset up to which this agent has read."""
+        own = [TopicPartition(SCORES_TOPIC, number) for number in partitions]
+        ends = {at.partition: end for at, end in self.member.consumer.end_offsets(own).items()}
+        return ends, {at.partition: self.member.consumer.position(at) for at in own}
 
     def states(self, partition: int) -> Iterator[StreamState]:
         """The last state of each stream of a partition."""
@@ -91,22 +92,22 @@ class AlertTopics:
                 log.error("the state of stream %r cannot be read and is dropped: %s", key[:100], str(error)[:500])
 
     def last_alerts(self, partition: int) -> set[tuple[str, str]]:
-        """Id and state of the last alerts of a partition."""
+        """Id and state of the last `LAST_ALERTS` alerts of a partition."""
         sent: set[tuple[str, str]] = set()
-        for record in self._read(ALERTS_TOPIC, partition, REPEATS_KNOWN):
+        for record in self._read(ALERTS_TOPIC, partition, LAST_ALERTS):
             try:
                 alert = QualityAlert.from_bytes(record.value)
             except EventError:
-                continue  # written by somebody else; the couriers log it
+                continue  # not written by this agent; the couriers log it
             sent.add((alert.alert_id, alert.state))
         return sent
 
     def send(self, topic: str, partition: int, messages: list[tuple[str, bytes | None]]) -> None:
-        """Send to a partition, and wait for all acknowledgements."""
+        """Send messages to a partition and wait for all acknowledgements. messages: key and value, None to delete the key."""
         send_all(self._producer, topic, [(key.encode(), value) for key, value in messages], partition)
 
     def _read(self, topic: str, partition: int, last: int | None = None) -> Iterator[Any]:
-        """All messages of a partition, or its last ones."""
+        """The messages of a partition. last: read only this number of offsets before its end."""
         at = TopicPartition(topic, partition)
         self._reader.assign([at])
         begin, end = self._reader.beginning_offsets([at])[at], self._reader.end_offsets([at])[at]
@@ -115,7 +116,7 @@ class AlertTopics:
 
 
 def check_alert_topics(connection: Connection) -> None:
-    """Raise `BrokerError` where a topic is missing, or has not as many partitions as the topic of the scores."""
+    """Raise `BrokerError` where a topic is missing, or has another number of partitions than the scores topic."""
     names = [SCORES_TOPIC, ALERTS_TOPIC, ALERT_STATE_TOPIC]
     admin = open_admin(connection)
     try:

@@ -1,1 +1,1 @@
-"""Which model version serves: following the registry, publishing, promoting, rolling back."""
+"""Which model version serves: follows the registry, publishes, rolls back, announces."""

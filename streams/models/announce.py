@@ -1,4 +1,4 @@
-"""Announcing that another version of a model is current."""
+"""Announces on `model-updates` that another version of a model is current."""
 
 from __future__ import annotations
 
@@ -11,7 +11,10 @@ from streams.kafka.connection import Connection
 
 
 def announce(connection: Connection, update: ModelUpdate) -> None:
-    """Tell the workers of an update. Raises `BrokerError`; workers look into the registry once a minute all the same."""
+    """Tell the workers that another version is current. Raises `BrokerError`.
+
+    A worker that misses the announcement finds the version within a minute: it checks the registry that often.
+    """
     try:
         producer = open_producer(connection)
         try:

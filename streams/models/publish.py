@@ -1,4 +1,4 @@
-"""Which version serves: publishing a model to the registry, rolling back, listing."""
+"""Versions in the registry: list them, publish a model, roll back to the version before."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class VersionRow:
 
 
 def list_versions(registry: Registry) -> list[VersionRow]:
-    """Every version of every model."""
+    """All versions of all models."""
     return [
         VersionRow(name, manifest.version, manifest.created, manifest.version == registry.current(name))
         for name in registry.names()
@@ -34,16 +34,16 @@ def list_versions(registry: Registry) -> list[VersionRow]:
 
 
 def manifest_of(registry: Registry, model: str) -> dict[str, Any]:
-    """The manifest of `name@version`, or of the current version of a name. Raises `ModelError` where none is current."""
+    """The manifest of a version. model: `name@version`, or a name for its current version. Raises `ModelError` where none is."""
     name, _, version = model.partition("@")
-    chosen = version or registry.current(name)
-    if chosen is None:
+    wanted = version or registry.current(name)
+    if wanted is None:
         raise ModelError(f"registry {registry.url}: no version of {name} is current")
-    return vars(registry.manifest(name, chosen))
+    return vars(registry.manifest(name, wanted))
 
 
 def roll_back(registry: Registry, name: str) -> ModelUpdate:
-    """Make the version before current again; returns the update to announce."""
+    """Make the previous version of a model current again; returns the update to announce."""
     before = registry.current(name)
     version = registry.rollback(name)
     return ModelUpdate(name=name, version=version, before=before, time=datetime.now(UTC))
@@ -52,7 +52,7 @@ def roll_back(registry: Registry, name: str) -> ModelUpdate:
 def publish(registry: Registry, model: Path, name: str, about: dict[str, Any]) -> ModelUpdate:
     """Put a model directory into the registry and make it current; returns the update to announce.
 
-    about: what the manifest says beside the metrics, as the gate's verdict.
+    about: what the manifest records beside the metrics, for example the gate's verdict.
     """
     _, before = find_model(name, registry)
     _, identity = find_model(str(model))

@@ -1,8 +1,9 @@
-"""The harvest agent: what is hard for the model goes to the training queue, its bytes to the clip store.
+"""The harvest agent: it stores the segments that are hard for the model, and queues them to be rated.
 
-A thread of the worker, with a consumer group of its own on the scores and the alerts. It fetches a segment again, before a
-live one vanishes. The clip is stored, then its example sent and acknowledged, then the scores committed: killed in between,
-the same clip is stored again under the same name, and its example has the same key.
+It is a thread of the worker, with a consumer group of its own on the scores and the alerts. It fetches the segment a second time,
+soon, because a live segment is available only for minutes. It stores the clip, then sends the clip's example and waits for
+the acknowledgement, then commits the scores. If it is killed in between, the next run stores the same clip under the same name,
+and sends an example with the same key.
 """
 
 from __future__ import annotations
@@ -26,64 +27,73 @@ from streams.kafka.connection import Connection
 from streams.kafka.consumer import Group, Member
 from streams.media.fetch import Fetcher, FetchLimits
 from streams.queue.clips import ClipStore
-from streams.queue.selection import HarvestLimits, Memory, why
+from streams.queue.selection import HarvestLimits, Memory, harvest_reason
 from streams.queue.topic import QueueTopic
 
 log = logging.getLogger(__name__)
+
 POLL_SECONDS, POLL_RECORDS = 0.5, 500
+
 TOO_OLD_SECONDS = 600.0
-"""A score that was made so long ago is passed over: its live segment has vanished."""
+"""An older score or alert is ignored: its live segment is probably gone."""
 
-KNOWN_SCORES = 64
-"""The last scores of a stream that an alert may name. An alert comes seconds after its score."""
+RECENT_SCORES = 64
+"""Last scores of a stream that are kept in case an alert names one. An alert comes seconds after its score."""
 
-KNOWN_STREAMS = 20_000
-WAITING_ALERTS = 10_000
-"""Alerts whose score was not read yet."""
+MAX_STREAMS = 20_000
+"""Streams whose last scores are kept."""
 
-ALERTS_WITH_PICTURE = {"low-quality", "quality-drop", "frozen"}
-FETCHES = 8
-"""Segments fetched at once."""
+MAX_EARLY_ALERTS = 10_000
+"""Alerts that are kept because their score was not read yet."""
+
+ALERTS_TO_RATE = {"low-quality", "quality-drop", "frozen"}
+"""Kinds of alerts whose segment shows something to rate."""
+
+FETCHED_TOGETHER = 8
+"""Segments that are fetched at the same time."""
 
 PAUSES = Pauses(first=1.0, longest=60.0)
 
-
 Fetch = Callable[[Sequence[SegmentScore]], list[bytes | MediaError]]
-"""From scores to the bytes of their segments, or why they cannot be had."""
+"""From scores to the bytes of their segments, or the reason why a segment cannot be fetched."""
 
 
 def harvest_agent(
-    connection: Connection, group: Group, limits: HarvestLimits, store: ClipStore, fetch: FetchLimits, inbox: Path
+    connection: Connection, group: Group, limits: HarvestLimits, store: ClipStore, fetch_limits: FetchLimits, inbox: Path
 ) -> Agent:
-    """The harvest agent. inbox: folder for fetched segments. Raises `BrokerError` where the topic of the queue is missing."""
+    """The harvest agent.
+
+    group: the scorers' group. limits: what is worth a rating. fetch_limits: what may be fetched. inbox: folder for fetched
+    segments. Raises `BrokerError` where the topic of the queue is missing.
+    """
     with QueueTopic(connection):
         pass
 
     def run(stop: threading.Event) -> None:
         with ExitStack() as stack:
             topic = stack.enter_context(QueueTopic(connection))
-            # Both topics have the same partitions by stream; the range assignor gives both of a stream to one worker.
+            # Both topics have the same partitions by stream, and the range assignor gives both of a stream's to the same worker.
             member = stack.enter_context(Member(connection, group.of("harvest"), [SCORES_TOPIC, ALERTS_TOPIC], bulk=True))
             runner = stack.enter_context(asyncio.Runner())
-            fetcher = runner.run(Fetcher(fetch, inbox).__aenter__())
+            fetcher = runner.run(Fetcher(fetch_limits, inbox).__aenter__())
             stack.callback(lambda: runner.run(fetcher.__aexit__(None, None, None)))
             harvest = Harvest(limits, store, topic, lambda scores: runner.run(fetch_all(fetcher, scores)))
             for batch in member.batches(stop, lambda: POLL_SECONDS, POLL_RECORDS):
                 if batch.reassigned:
-                    # Streams that came from another worker: the topic says which of their clips that worker stored.
-                    harvest.remember()
-                # Scores before alerts: an alert names a score.
+                    # The topic says which clips another worker stored of the streams that this worker has now.
+                    harvest.refresh_memory()
+                # Scores before alerts, because an alert names a score. In reverse order, "segment-scores" comes first.
                 for at in sorted(batch.records, key=lambda at: at.topic, reverse=True):
-                    harvest.read(batch.records[at])
+                    harvest.choose_from(batch.records[at])
                 if batch.records:
-                    harvest.store()
+                    harvest.store_chosen()
                     member.consumer.commit()
 
     return Agent("harvest", run, PAUSES)
 
 
 async def fetch_all(fetcher: Fetcher, scores: Sequence[SegmentScore]) -> list[bytes | MediaError]:
-    """The bytes of each segment, or why they cannot be had; all at once."""
+    """The bytes of each segment, or the reason why it cannot be fetched; all are fetched at the same time."""
 
     async def fetch(score: SegmentScore) -> bytes | MediaError:
         try:
@@ -91,7 +101,7 @@ async def fetch_all(fetcher: Fetcher, scores: Sequence[SegmentScore]) -> list[by
         except MediaError as error:
             return error
         except Exception as error:
-            # Whatever an origin answers, it must not hold back the other streams.
+            # An unexpected answer of one origin must not stop the harvest of other streams.
             log.warning("a segment cannot be fetched again", exc_info=error, extra={"segment_id": score.segment_id})
             return MediaError(f"{score.segment_id}: {type(error).__name__}: {error}", kind="internal")
         try:
@@ -105,21 +115,21 @@ async def fetch_all(fetcher: Fetcher, scores: Sequence[SegmentScore]) -> list[by
 
 
 class Harvest:
-    """Chooses, stores and queues."""
+    """Chooses segments, stores their clips and queues their examples."""
 
     def __init__(self, limits: HarvestLimits, store: ClipStore, topic: QueueTopic, fetch: Fetch) -> None:
         self._limits, self._store, self._topic, self._fetch = limits, store, topic, fetch
-        self.remember()
-        self._known: OrderedDict[str, OrderedDict[str, SegmentScore]] = OrderedDict()
+        self.refresh_memory()
+        self._recent: OrderedDict[str, OrderedDict[str, SegmentScore]] = OrderedDict()
         self._chosen: dict[tuple[str, str], tuple[SegmentScore, HarvestReason]] = {}
-        self._waiting: OrderedDict[tuple[str, str], bool] = OrderedDict()
+        self._early_alerts: OrderedDict[tuple[str, str], bool] = OrderedDict()
 
-    def remember(self) -> None:
-        """Know what is stored, from the topic."""
+    def refresh_memory(self) -> None:
+        """Read from the topic which clips are stored."""
         self._memory = Memory(self._limits.per_hour, self._topic.refresh().examples())
 
-    def read(self, records: Sequence[Any]) -> None:
-        """Choose among messages of one partition: scores, or alerts."""
+    def choose_from(self, records: Sequence[Any]) -> None:
+        """Choose segments to store. records: messages of one partition, of the scores or of the alerts topic."""
         for record in records:
             if time.time() - record.timestamp / 1000 > TOO_OLD_SECONDS:
                 continue
@@ -131,13 +141,17 @@ class Harvest:
             except EventError as error:
                 log.warning("a message on %s cannot be read: %s", record.topic, error)
 
-    def store(self) -> None:
-        """Store what was chosen, and queue it. Raises `BrokerError` or OSError; then it is chosen again."""
-        chosen, self._chosen = list(self._chosen.values()), {}
-        for begin in range(0, len(chosen), FETCHES):
-            self._store_some(chosen[begin : begin + FETCHES])
+    def store_chosen(self) -> None:
+        """Store the chosen segments' clips, and queue their examples.
 
-    def _store_some(self, chosen: Sequence[tuple[SegmentScore, HarvestReason]]) -> None:
+        Raises `BrokerError` or `OSError`; the agent then restarts, reads the same scores, and chooses again.
+        """
+        chosen, self._chosen = list(self._chosen.values()), {}
+        for first in range(0, len(chosen), FETCHED_TOGETHER):
+            self._queue(self._store_clips(chosen[first : first + FETCHED_TOGETHER]))
+
+    def _store_clips(self, chosen: Sequence[tuple[SegmentScore, HarvestReason]]) -> list[TrainingExample]:
+        """Fetch segments again and store their bytes; returns the examples of those that could be stored."""
         examples = []
         for (score, reason), data in zip(chosen, self._fetch([score for score, _ in chosen]), strict=True):
             if isinstance(data, MediaError):
@@ -148,11 +162,15 @@ class Harvest:
             try:
                 example = make_example(score, reason, self._store.uri(score.stream_id, data), data)
             except ValueError as error:
-                # A score of somebody else's making; tried again it would hold back all that come after it.
+                # The score was not written by this program. Raising would make the agent fail on it again and again.
                 log.warning("not stored: its score makes no example: %s", error, extra={"segment_id": score.segment_id[:100]})
                 continue
             self._store.put(example, data)
             examples.append(example)
+        return examples
+
+    def _queue(self, examples: Sequence[TrainingExample]) -> None:
+        """Send examples of stored clips to the topic; deletes the clips of streams that were deleted meanwhile."""
         if not examples:
             return
         self._topic.add(examples)
@@ -162,33 +180,33 @@ class Harvest:
                 metrics.HARVESTED.labels(example.reason).inc()
                 log.info("stored to be rated: %s", example.reason, extra={"segment_id": example.segment_id})
             else:
-                # Its stream was deleted meanwhile; whoever did may not have seen this clip.
+                # The stream was deleted meanwhile, perhaps before this clip was in the store.
                 self._store.delete(example.clip_uri)
                 self._topic.take_back([example])
 
     def _read_score(self, score: SegmentScore) -> None:
-        known = self._known.setdefault(score.stream_id, OrderedDict())
-        known[score.segment_id] = score
-        self._known.move_to_end(score.stream_id)
-        if len(known) > KNOWN_SCORES:
-            known.popitem(last=False)
-        if len(self._known) > KNOWN_STREAMS:
-            self._known.popitem(last=False)
-        self._choose(score, alerted=self._waiting.pop((score.stream_id, score.segment_id), False))
+        recent = self._recent.setdefault(score.stream_id, OrderedDict())
+        recent[score.segment_id] = score
+        self._recent.move_to_end(score.stream_id)
+        if len(recent) > RECENT_SCORES:
+            recent.popitem(last=False)
+        if len(self._recent) > MAX_STREAMS:
+            self._recent.popitem(last=False)
+        self._choose(score, alerted=self._early_alerts.pop((score.stream_id, score.segment_id), False))
 
     def _read_alert(self, alert: QualityAlert) -> None:
-        if alert.state == "resolved" or alert.kind not in ALERTS_WITH_PICTURE:
+        if alert.state == "resolved" or alert.kind not in ALERTS_TO_RATE:
             return
-        known = self._known.get(alert.stream_id)
-        if known is None or alert.segment_id not in known:
-            self._waiting[alert.stream_id, alert.segment_id] = True
-            if len(self._waiting) > WAITING_ALERTS:
-                self._waiting.popitem(last=False)
-        else:
-            self._choose(known[alert.segment_id], alerted=True)
+        recent = self._recent.get(alert.stream_id, OrderedDict())
+        if alert.segment_id in recent:
+            self._choose(recent[alert.segment_id], alerted=True)
+            return
+        self._early_alerts[alert.stream_id, alert.segment_id] = True
+        if len(self._early_alerts) > MAX_EARLY_ALERTS:
+            self._early_alerts.popitem(last=False)
 
     def _choose(self, score: SegmentScore, alerted: bool) -> None:
-        reason = why(score, self._limits, alerted)
+        reason = harvest_reason(score, self._limits, alerted)
         if reason is None:
             return
         key = score.stream_id, score.segment_id
@@ -200,7 +218,10 @@ class Harvest:
 
 
 def make_example(score: SegmentScore, reason: HarvestReason, clip_uri: str, data: bytes) -> TrainingExample:
-    """The example of a segment's bytes; its id is their hash, as in the clip's name."""
+    """The example of a stored clip. clip_uri: its address in the store, whose name is the clip's id. data: its bytes.
+
+    Raises `ValueError` where the score does not fit into an example.
+    """
     assert score.score is not None
     assert score.uncertainty is not None
     assert score.model is not None

@@ -1,9 +1,9 @@
-"""The clip store: the bytes of clips that are to be rated, in a folder or an object store.
+"""The clip store: the clips that wait to be rated, in a folder or an object store.
 
     ROOT/STREAM/EXAMPLE.ts      the clip, with its initialisation segment; STREAM is a hash of the stream's id
-    ROOT/STREAM/EXAMPLE.json    its `TrainingExample`, so that the store tells its queue without a broker
+    ROOT/STREAM/EXAMPLE.json    its `TrainingExample`, so that the queue can be read from the store without a broker
 
-Names are hashes: an id from outside never becomes a path.
+Names are hashes: no id from an event ever becomes part of a path.
 """
 
 from __future__ import annotations
@@ -24,10 +24,10 @@ FOLDER = re.compile(r"[0-9a-f]{32}")
 
 
 class ClipStore:
-    """Clips under one root, which belongs to one queue.
+    """The clips under one root. A root belongs to one queue.
 
-    address: a folder, or anything that fsspec opens (s3://..., gs://...). Methods raise OSError where the store does not
-    answer.
+    address: a folder, or a URL that fsspec opens (s3://BUCKET/PREFIX, gs://BUCKET/PREFIX). Raises `MediaError` where the address
+    is wrong. Methods raise `OSError` where the store does not answer, and `MediaError` for the URI of a clip elsewhere.
     """
 
     def __init__(self, address: str) -> None:
@@ -37,18 +37,18 @@ class ClipStore:
             raise MediaError(f"FVQ_CLIP_STORE: {address}: {error}", kind="setup") from error
 
     def uri(self, stream_id: str, data: bytes) -> str:
-        """Where a clip of a stream is, or would be."""
-        name = hashlib.sha256(data).hexdigest() + ending(data)
+        """The URI that a clip of a stream has in this store, stored or not. data: the clip's bytes."""
+        name = hashlib.sha256(data).hexdigest() + suffix_of(data)
         return self._storage.uri(f"{self._storage.root}/{folder_of(stream_id)}/{name}")
 
     def put(self, example: TrainingExample, data: bytes) -> None:
-        """Store a clip at its example's `clip_uri`, in one piece; the same again changes nothing."""
+        """Store a clip at its example's `clip_uri`, whole or not at all. Storing the same clip again changes nothing."""
         path = self._path(example.clip_uri)
         self._storage.write(path, data)
-        self._storage.write(_beside(path), example.to_bytes())
+        self._storage.write(_example_path(path), example.to_bytes())
 
     def read(self, uri: str) -> bytes:
-        """A clip's bytes; raises `MediaError` where it is not there, or not in this store."""
+        """The bytes of a clip. Raises `MediaError` where it is gone, or not in this store."""
         path = self._path(uri)
         data = self._storage.read(path)
         if data is None:
@@ -56,59 +56,59 @@ class ClipStore:
         return data
 
     def delete(self, uri: str) -> None:
-        """Remove a clip; one that is gone is no error."""
+        """Delete a clip and its example; one that is gone already is no error. Raises `MediaError` for one of another store."""
         path = self._path(uri)
-        for one in (path, _beside(path)):
-            self._storage.remove(one)
+        for file in (path, _example_path(path)):
+            self._storage.remove(file)
 
     def delete_stream(self, stream_id: str) -> int:
-        """Remove all clips of a stream; returns how many there were."""
+        """Delete all clips of a stream; returns their number."""
         folder = f"{self._storage.root}/{folder_of(stream_id)}"
-        found = [one["name"] for one in self._storage.entries(folder)]
-        for path in found:
+        paths = [entry["name"] for entry in self._storage.entries(folder)]
+        for path in paths:
             self._storage.remove(path)
         if self._storage.is_local:
-            # A worker may be writing into it: the clip is deleted by the worker then, and the folder stays.
+            # rmdir() fails while a worker writes a clip into the folder. That worker sees the deletion and removes its clip.
             with contextlib.suppress(OSError):
                 Path(folder).rmdir()
-        return sum(1 for path in found if CLIP.fullmatch(Path(path).name))
+        return sum(1 for path in paths if CLIP.fullmatch(Path(path).name))
 
     def clips(self) -> Iterator[tuple[str, datetime]]:
-        """All clips, and when each was stored, UTC."""
+        """The URI of each clip, and when it was stored, UTC."""
         for paths in self._streams():
             for path in paths:
                 if CLIP.fullmatch(Path(path).name):
                     yield self._storage.uri(path), self._storage.written_at(path)
 
     def remove_parts(self, before: datetime) -> int:
-        """Remove what is neither a clip nor the example beside one and was written before then; returns how many it were."""
+        """Delete files that are neither a clip nor a clip's example, and were written before this time; returns their number."""
         count = 0
         for paths in self._streams():
-            whole = {path for path in paths if CLIP.fullmatch(Path(path).name)}
-            for path in set(paths) - whole - {_beside(path) for path in whole}:
+            clips = {path for path in paths if CLIP.fullmatch(Path(path).name)}
+            for path in set(paths) - clips - {_example_path(clip) for clip in clips}:
                 if self._storage.written_at(path) < before:
                     self._storage.remove(path)
                     count += 1
         return count
 
     def examples(self) -> list[TrainingExample]:
-        """What the store itself says is in it."""
-        found = []
+        """The examples of all clips, read from the files beside them."""
+        examples = []
         for uri, _ in self.clips():
-            # The example is missing where a worker was killed between clip and example: retention removes such a clip.
-            if (data := self._storage.read(_beside(self._path(uri)))) is not None:
+            # A worker that was killed after it wrote the clip leaves no example. The sweep deletes a clip that no example names.
+            if (data := self._storage.read(_example_path(self._path(uri)))) is not None:
                 with contextlib.suppress(EventError):
-                    found.append(TrainingExample.from_bytes(data))
-        return found
+                    examples.append(TrainingExample.from_bytes(data))
+        return examples
 
     def _streams(self) -> Iterator[list[str]]:
         """The files of each stream's folder."""
         for folder in self._storage.entries(self._storage.root):
             if folder["type"] == "directory" and FOLDER.fullmatch(Path(folder["name"]).name):
-                yield [one["name"] for one in self._storage.entries(folder["name"]) if one["type"] == "file"]
+                yield [entry["name"] for entry in self._storage.entries(folder["name"]) if entry["type"] == "file"]
 
     def _path(self, uri: str) -> str:
-        """The path of a clip; what is on the queue may have been written by anybody, and must not lead out of the store."""
+        """The path of a clip. Raises `MediaError` for any other URI: a message on the queue must not lead out of the store."""
         name = "/".join(uri.rsplit("/", 2)[-2:])
         folder, _, clip = name.partition("/")
         path = f"{self._storage.root}/{name}"
@@ -118,12 +118,12 @@ class ClipStore:
 
 
 def folder_of(stream_id: str) -> str:
-    """A stream's folder."""
+    """The name of a stream's folder, 32 hexadecimal digits."""
     return hashlib.sha256(stream_id.encode()).hexdigest()[:32]
 
 
-def ending(data: bytes) -> str:
-    """What a clip's bytes are, as a file's ending: MPEG-TS, MP4 (fragmented too) or Matroska; `.bin` for anything else."""
+def suffix_of(data: bytes) -> str:
+    """The file suffix for a clip's bytes: `.ts`, `.mp4` (fragmented too), `.mkv`, or `.bin` for anything else."""
     if data[:1] == b"\x47" and data[188:189] in (b"\x47", b""):
         return ".ts"
     if data[4:8] in (b"ftyp", b"styp", b"moov", b"moof", b"sidx"):
@@ -131,5 +131,6 @@ def ending(data: bytes) -> str:
     return ".mkv" if data[:4] == b"\x1a\x45\xdf\xa3" else ".bin"
 
 
-def _beside(path: str) -> str:
+def _example_path(path: str) -> str:
+    """The path of a clip's example."""
     return path.rsplit(".", 1)[0] + ".json"

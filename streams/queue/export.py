@@ -1,4 +1,4 @@
-"""Copying the queue's clips into a folder, with a table in which people fill in the column `mos`."""
+"""Export: copies the queue's clips into a folder, with a table in which people fill in the column `mos`."""
 
 from __future__ import annotations
 
@@ -10,11 +10,17 @@ from streams.errors import MediaError
 from streams.events import TrainingExample
 from streams.queue.clips import ClipStore
 
+FORMULA_SIGNS = ("=", "+", "-", "@", "\t", "\r")
+"""A spreadsheet takes a cell that begins with one of these for a formula."""
+
 COLUMNS = ("path", "mos", "stream_id", "example_id", "segment_id", "start", "score", "uncertainty", "reason", "model")
 
 
 def export_queue(examples: Sequence[TrainingExample], store: ClipStore, folder: Path) -> list[str]:
-    """Write `queue.csv` and `clips/` into a folder; returns why clips are missing, one sentence for each."""
+    """Copy clips into FOLDER/clips and list them in FOLDER/queue.csv; returns why clips are missing, one sentence for each.
+
+    folder: made if it is missing. Raises `OSError` where the store does not answer, or the folder cannot be written.
+    """
     clips = folder / "clips"
     clips.mkdir(parents=True, exist_ok=True)
     missing = []
@@ -27,7 +33,7 @@ def export_queue(examples: Sequence[TrainingExample], store: ClipStore, folder: 
             except MediaError as error:
                 missing.append(error.reason)
                 continue
-            # Two streams may have the same clip.
+            # Two streams may have the same clip, so the name has the beginning of the stream's folder in it.
             name = f"{example.example_id}-{example.clip_uri.split('/')[-2][:8]}.{example.clip_uri.rsplit('.', 1)[-1]}"
             (clips / name).write_bytes(data)
             cells = {"path": f"clips/{name}", "mos": "", "start": example.start.isoformat(), "model": example.model.version}
@@ -37,5 +43,5 @@ def export_queue(examples: Sequence[TrainingExample], store: ClipStore, folder: 
 
 
 def _plain(value: object) -> object:
-    """A cell that no spreadsheet takes for a formula: streams choose their own names."""
-    return f"'{value}" if isinstance(value, str) and value[:1] in "=+-@\t\r" else value
+    """A cell that no spreadsheet takes for a formula: a stream's id may begin with any character."""
+    return f"'{value}" if isinstance(value, str) and value.startswith(FORMULA_SIGNS) else value

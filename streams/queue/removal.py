@@ -1,6 +1,6 @@
-"""Deleting clips for good: from the queue, from the rating page's data, and from the clip store.
+"""Removal: deletes clips for good, from the queue, from the ratings, and from the clip store.
 
-The store comes last: if the deletion stops before that, the clip has no example any more, and the sweep deletes it.
+The store comes last: if the command is stopped before, no example names the clip any more, and the sweep deletes it.
 """
 
 from __future__ import annotations
@@ -16,16 +16,17 @@ from streams.queue.topic import QueuePlace, QueueTopic
 
 @dataclass(frozen=True)
 class Removed:
-    """What was deleted. clips: their number. elsewhere: why clips could not be deleted that are in another store."""
+    """What was deleted. clips: number of examples. elsewhere: for each clip in another store, why it could not be deleted."""
 
     clips: int
     elsewhere: list[str]
 
 
 def remove_clips(place: QueuePlace, ids: Sequence[str], forget: Callable[[Sequence[TrainingExample]], object]) -> Removed:
-    """Delete clips. ids: example ids, or their first characters. forget: deletes the clips' ratings.
+    """Delete clips, in all streams that have them.
 
-    Raises `ValueError` where no clip has an id, or several have.
+    ids: example ids, or their first characters. forget: deletes the ratings of examples. Raises `ValueError` as `find_example`,
+    before anything is deleted; `BrokerError`, `OSError`.
     """
     if place.connection is None:
         examples = find_examples(place.read()[0], ids)
@@ -44,11 +45,14 @@ def remove_clips(place: QueuePlace, ids: Sequence[str], forget: Callable[[Sequen
 
 
 def remove_stream(place: QueuePlace, stream_id: str, forget: Callable[[], object]) -> int:
-    """Delete all clips of a stream; returns their number. forget: deletes the stream's ratings."""
+    """Delete all clips of a stream; returns the number of clips in the store.
+
+    forget: deletes the stream's ratings. Raises `BrokerError`, `OSError`.
+    """
     if place.connection is not None:
         with QueueTopic(place.connection) as topic:
-            # The deletion first: an example that a worker queues from now on is seen here, or deleted by that worker. Rating
-            # pages on other machines read the deletion too.
+            # Send the deletion first. refresh() below then reads every example that was queued earlier; a worker that queues one
+            # later reads the deletion and deletes its clip. Rating pages on other machines read the deletion too.
             topic.add([StreamDeletion(stream_id=stream_id, deleted_at=datetime.now(UTC))])
             topic.take_back(topic.refresh().of_stream(stream_id))
     forget()
@@ -56,13 +60,19 @@ def remove_stream(place: QueuePlace, stream_id: str, forget: Callable[[], object
 
 
 def find_examples(examples: Sequence[TrainingExample], ids: Sequence[str]) -> list[TrainingExample]:
-    """The examples with these ids; the same clip may wait in several streams. Raises `ValueError` as `find_example`."""
-    wanted = {find_example(examples, start).example_id for start in ids}
-    return [example for example in examples if example.example_id in wanted]
+    """The examples with these ids, which may be several for one id: the same clip may wait in several streams.
+
+    ids: example ids, or their first characters. Raises `ValueError` as `find_example`.
+    """
+    chosen = {find_example(examples, start).example_id for start in ids}
+    return [example for example in examples if example.example_id in chosen]
 
 
 def find_example(examples: Sequence[TrainingExample], start: str) -> TrainingExample:
-    """The example whose id starts with these characters. Raises `ValueError` where no clip has such an id, or several have."""
+    """The example whose id starts with these characters, the first one where several streams have the clip.
+
+    Raises `ValueError` where no clip has such an id, or different clips have.
+    """
     matching = [example for example in examples if start and example.example_id.startswith(start)]
     if not matching:
         raise ValueError(f"no clip {start!r} waits; `fvq queue ls` lists them")

@@ -1,4 +1,4 @@
-"""Which segments are worth a person's time: the harvest agent's judgement, without Kafka and without clips."""
+"""Which segments are worth a person's time to rate. The harvest agent decides by this, without Kafka and without clips."""
 
 from __future__ import annotations
 
@@ -10,28 +10,29 @@ from datetime import datetime, timedelta
 from streams.events import HarvestReason, SegmentScore, TrainingExample
 
 ALIKE_BITS = 10
-"""Fingerprints of 64 bits that differ in no more than these show the same scene; those of others differ in about half."""
+"""Fingerprints (64 bits) that differ in at most this many bits show the same scene; those of other scenes differ in about 32."""
 
 ALIKE_POINTS = 10.0
-"""The same scene is worth another rating where its quality is another one: when its score differs by more."""
+"""A scene is worth another rating where its score differs by more than this: it has another quality then."""
 
 REMEMBERED = timedelta(days=1)
-"""So long after a clip the same scene at the same quality is not stored again."""
+"""For this long after a clip, the same scene at the same quality is not stored again."""
 
 HOUR = timedelta(hours=1)
 
-NOTHING_TO_SEE = 0.95
-"""Share of black pixels from which on there is nothing to rate."""
+BLACK_SHARE = 0.95
+"""Share of black pixels from which there is nothing to rate."""
 
-PRIVATE = ("store", "no")
-"""Label of a stream none of whose clips may be stored."""
+NEVER_STORE = ("store", "no")
+"""Name and value of the label of a stream whose clips must not be stored."""
 
 
 @dataclass(frozen=True)
 class HarvestLimits:
-    """When a segment is worth a rating. per_hour: clips of one stream in an hour at most.
+    """When a segment is worth a rating.
 
-    score: a lower one is; uncertainty: a higher one is; disagreement: a larger difference to the second model is. Points.
+    per_hour: most clips of one stream in an hour. score: the segment's score is lower, points. uncertainty: its uncertainty is
+    higher, points. disagreement: its score differs from the second model's by more, points.
     """
 
     per_hour: int = 4
@@ -40,11 +41,11 @@ class HarvestLimits:
     disagreement: float = 15.0
 
 
-def why(score: SegmentScore, limits: HarvestLimits, alerted: bool) -> HarvestReason | None:
-    """Why a segment should be rated, None if it need not. alerted: whether an alert began with it."""
+def harvest_reason(score: SegmentScore, limits: HarvestLimits, alerted: bool) -> HarvestReason | None:
+    """Why a segment should be rated; None where it need not or must not be. alerted: whether an alert names it."""
     if score.score is None or score.uncertainty is None or score.fingerprint is None or score.signals is None:
         return None
-    if score.signals.black >= NOTHING_TO_SEE or score.labels.get(PRIVATE[0]) == PRIVATE[1]:
+    if score.signals.black >= BLACK_SHARE or score.labels.get(NEVER_STORE[0]) == NEVER_STORE[1]:
         return None
     if alerted:
         return "alert"
@@ -59,6 +60,8 @@ def why(score: SegmentScore, limits: HarvestLimits, alerted: bool) -> HarvestRea
 
 @dataclass(frozen=True)
 class _Stored:
+    """A segment that is stored, or will be. at: when it was chosen. fingerprint: as a number of 64 bits."""
+
     segment_id: str
     at: datetime
     fingerprint: int
@@ -66,38 +69,40 @@ class _Stored:
 
 
 class Memory:
-    """What was stored of each stream lately: no more than so many in an hour, and no scene twice at the same quality.
+    """The clips that were stored of each stream in the last day: limits their number, and finds scenes that are stored already.
 
-    By the time of storing, not of the segments: a stream whose clock is wrong would else have no limit.
+    per_hour: most clips of one stream in an hour. stored: the examples on the queue. Times are those of storing, not of the
+    segments: a stream with a wrong clock would have no limit otherwise.
     """
 
     def __init__(self, per_hour: int, stored: Iterable[TrainingExample] = ()) -> None:
         self._per_hour = per_hour
         self._stored: dict[str, list[_Stored]] = defaultdict(list)
-        for one in sorted(stored, key=lambda one: one.queued_at):
-            self.add(one, one.queued_at)
+        for example in sorted(stored, key=lambda example: example.queued_at):
+            self.add(example, example.queued_at)
 
     def wants(self, score: SegmentScore, now: datetime) -> bool:
-        """Whether there is room for a segment, and nothing like it."""
+        """Whether a segment should be stored: its stream's hour has room, and the same scene at its quality is not stored."""
         assert score.score is not None
         assert score.fingerprint is not None
-        stored = [one for one in self._stored.get(score.stream_id, []) if now - one.at < REMEMBERED]
-        if sum(1 for one in stored if now - one.at < HOUR) >= self._per_hour:
+        recent = [stored for stored in self._stored.get(score.stream_id, []) if now - stored.at < REMEMBERED]
+        if sum(1 for stored in recent if now - stored.at < HOUR) >= self._per_hour:
             return False
-        bits = int(score.fingerprint, 16)
+        fingerprint = int(score.fingerprint, 16)
         return not any(
-            (bits ^ one.fingerprint).bit_count() <= ALIKE_BITS and abs(score.score - one.score) <= ALIKE_POINTS for one in stored
+            (fingerprint ^ stored.fingerprint).bit_count() <= ALIKE_BITS and abs(score.score - stored.score) <= ALIKE_POINTS
+            for stored in recent
         )
 
-    def add(self, stored: SegmentScore | TrainingExample, at: datetime) -> None:
-        """Remember a segment that is stored; in the order of the times."""
-        assert stored.score is not None
-        assert stored.fingerprint is not None
-        kept = self._stored[stored.stream_id]
-        kept.append(_Stored(stored.segment_id, at, int(stored.fingerprint, 16), stored.score))
-        self._stored[stored.stream_id] = [one for one in kept if at - one.at < REMEMBERED]
+    def add(self, segment: SegmentScore | TrainingExample, at: datetime) -> None:
+        """Remember a segment that is stored at this time. Call it in the order of the times."""
+        assert segment.score is not None
+        assert segment.fingerprint is not None
+        recent = self._stored[segment.stream_id]
+        recent.append(_Stored(segment.segment_id, at, int(segment.fingerprint, 16), segment.score))
+        self._stored[segment.stream_id] = [stored for stored in recent if at - stored.at < REMEMBERED]
 
     def forget(self, score: SegmentScore) -> None:
-        """A segment that was to be stored and could not be."""
-        kept = self._stored[score.stream_id]
-        self._stored[score.stream_id] = [one for one in kept if one.segment_id != score.segment_id]
+        """Forget a segment that was added but could not be stored."""
+        recent = self._stored[score.stream_id]
+        self._stored[score.stream_id] = [stored for stored in recent if stored.segment_id != score.segment_id]

@@ -1,7 +1,7 @@
-"""The training queue: the clips that wait to be rated, on a compacted topic; their bytes are in the clip store.
+"""The training queue: the examples of clips that wait to be rated, on a compacted topic. Their bytes are in the clip store.
 
-A message without a value takes an example back. The deletion of a stream is a message of its own, so that an example is
-deleted too which a worker was queueing at that moment.
+A message without a value removes an example. The deletion of a stream is a message of its own, so that it also holds for an
+example that a worker is about to send.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ log = logging.getLogger(__name__)
 
 
 class Queue:
-    """The queue as the topic's messages give it."""
+    """The queue that the topic's messages add up to."""
 
     def __init__(self) -> None:
         self._examples: dict[bytes, TrainingExample] = {}
@@ -48,12 +48,12 @@ class Queue:
             log.warning("a message on %s cannot be read: %s", TRAINING_TOPIC, error)
 
     def holds(self, example: TrainingExample) -> bool:
-        """Whether an example waits: it is on the topic, and its stream was not deleted since."""
+        """Whether an example waits: it is on the topic, and its stream was not deleted after it was queued."""
         deleted = self._deleted.get(example.stream_id)
         return example.key in self._examples and (deleted is None or example.queued_at > deleted)
 
     def deletions(self) -> dict[str, datetime]:
-        """Stream -> when it was deleted last; examples that were queued until then are gone for good."""
+        """By stream id, when the stream was last deleted, UTC; examples that were queued until then are gone for good."""
         return dict(self._deleted)
 
     def of_stream(self, stream_id: str) -> list[TrainingExample]:
@@ -66,9 +66,9 @@ class Queue:
 
 
 class QueueTopic:
-    """The topic: read from its beginning, then as it grows, and written. Use as a context manager.
+    """The topic: `refresh` reads it from its beginning, then what is new; the other methods write. Use as a context manager.
 
-    Raises `BrokerError` where Kafka does not answer, or the topic is missing.
+    It and its methods raise `BrokerError` where Kafka does not answer, or the topic is missing.
     """
 
     def __init__(self, connection: Connection) -> None:
@@ -93,34 +93,26 @@ class QueueTopic:
         self._producer.close(timeout=1)
 
     def refresh(self) -> Queue:
-        """The queue as it is now: with every message that was acknowledged before the call."""
+        """The present queue, with every message that was acknowledged before the call."""
         with _kafka_errors("cannot be read"):
             for record in read_to_end(self._reader, self._partitions):
                 self.queue.fold(record.key or b"", record.value)
         return self.queue
 
     def written(self) -> bool:
-        """Whether there ever was a message: end offsets stay when compaction has removed the messages."""
+        """Whether the topic ever had a message. End offsets tell, which compaction does not lower."""
         with _kafka_errors("cannot be read"):
             return any(self._reader.end_offsets(self._partitions).values())
 
-    def add(self, examples: Iterable[TrainingExample | StreamDeletion]) -> None:
+    def add(self, events: Iterable[TrainingExample | StreamDeletion]) -> None:
         """Send examples or deletions, and wait for the acknowledgements."""
         with _kafka_errors("does not take a message"):
-            send_all(self._producer, TRAINING_TOPIC, [(example.key, example.to_bytes()) for example in examples])
+            send_all(self._producer, TRAINING_TOPIC, [(event.key, event.to_bytes()) for event in events])
 
     def take_back(self, examples: Iterable[TrainingExample]) -> None:
-        """Remove examples, and wait for the acknowledgements."""
+        """Remove examples from the topic, and wait for the acknowledgements."""
         with _kafka_errors("does not take a message"):
             send_all(self._producer, TRAINING_TOPIC, [(example.key, None) for example in examples])
-
-
-@contextmanager
-def _kafka_errors(what: str) -> Iterator[None]:
-    try:
-        yield
-    except KafkaError as error:
-        raise BrokerError(f"{TRAINING_TOPIC} {what}: {type(error).__name__}: {error}") from error
 
 
 @dataclass(frozen=True)
@@ -143,18 +135,27 @@ class QueuePlace:
 
 
 def oldest_first(examples: Iterable[TrainingExample]) -> list[TrainingExample]:
-    """Examples by the time at which they were queued."""
+    """The examples in the order in which they were queued."""
     return sorted(examples, key=lambda example: (example.queued_at, example.key))
 
 
 def restore(topic: QueueTopic, store: ClipStore) -> int:
-    """Queue the examples of the clip store on a topic that was never written to; returns their number.
+    """Send the store's examples to the topic, if that was never written to; returns their number.
 
-    A new broker, or the embedded one, knows no clips, but the store does. On any other topic, an example that is missing was
-    taken back.
+    A new broker, or the embedded one, has lost the queue, and the store still has the clips. If the topic was ever written to, an
+    example that it lacks was removed on purpose.
     """
     if topic.written():
         return 0
     examples = store.examples()
     topic.add(examples)
     return len(examples)
+
+
+@contextmanager
+def _kafka_errors(problem: str) -> Iterator[None]:
+    """Raises a `KafkaError` of the block as `BrokerError`. problem: what is wrong with the topic, for the message."""
+    try:
+        yield
+    except KafkaError as error:
+        raise BrokerError(f"{TRAINING_TOPIC} {problem}: {type(error).__name__}: {error}") from error

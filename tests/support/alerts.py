@@ -1,4 +1,4 @@
-"""What tests of alerts are made of: scores as a worker makes them, and a web server that takes alerts."""
+"""For tests of alerts: scores as a worker makes them, the alert agent's topics in memory, and a web server that takes alerts."""
 
 from __future__ import annotations
 
@@ -9,12 +9,15 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from types import SimpleNamespace
+
+from kafka import TopicPartition
 
 from scorer.spec import level_of
 from streams.alerts.detector import step
 from streams.alerts.policy import Alerts, default_limits
-from streams.alerts.state import StreamState
-from streams.events import QualityAlert, SegmentScore, Signals
+from streams.alerts.state import StreamState, from_json
+from streams.events import ALERT_STATE_TOPIC, ALERTS_TOPIC, QualityAlert, SegmentScore, Signals
 
 BEGIN = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
 SECONDS = 2.0
@@ -30,7 +33,7 @@ def make_score(
     begin: datetime = BEGIN,
     **fields: object,
 ) -> SegmentScore:
-    """The score of a segment of two seconds; None: it was skipped."""
+    """The score of a segment of two seconds. score: points; None for a segment that was skipped. begin: start of segment 0."""
     signals = Signals(black=black, freeze=freeze, blur=0.1, blockiness=0.1, noise=1, luma=100, contrast=30)
     return SegmentScore(
         stream_id=stream,
@@ -48,18 +51,66 @@ def make_score(
 
 
 def fold(scores: Iterable[SegmentScore], limits: Alerts | None = None) -> tuple[StreamState, list[QualityAlert]]:
-    """The state and all alerts after the scores of one stream."""
+    """Calls `step` for the scores of one stream; returns the last state and all alerts."""
     state = StreamState("channel")
     alerts = []
     for score in scores:
-        state, found = step(state, score, limits or default_limits())
-        alerts += found
+        state, new_alerts = step(state, score, limits or default_limits())
+        alerts += new_alerts
     return state, alerts
+
+
+class Killed(Exception):
+    """Raised by a double in place of the worker's death."""
+
+
+class MemoryAlertTopics:
+    """Stands for `streams.alerts.state_topic.AlertTopics`, with one partition: its topics outlive the worker.
+
+    messages_left: number of messages and commits that the worker can send before it is killed.
+    """
+
+    def __init__(self, scores: list[SegmentScore]) -> None:
+        self.records = [SimpleNamespace(offset=i, value=score.to_bytes()) for i, score in enumerate(scores)]
+        self.topics: dict[str, list[tuple[str, bytes | None]]] = {ALERTS_TOPIC: [], ALERT_STATE_TOPIC: []}
+        self.committed = 0
+        self.messages_left = 0
+
+    def commit(self, offsets: dict[TopicPartition, int]) -> None:
+        self._count_message()
+        (self.committed,) = offsets.values()
+
+    def send(self, topic: str, partition: int, messages: list[tuple[str, bytes | None]]) -> None:
+        for message in messages:
+            self._count_message()
+            self.topics[topic].append(message)
+
+    def seek_to_committed(self, _: TopicPartition) -> None:
+        """Does nothing: the test reads `records` from `committed` on."""
+
+    def states(self, _: int) -> Iterator[StreamState]:
+        last = dict(self.topics[ALERT_STATE_TOPIC])
+        return iter([from_json(value) for value in last.values() if value is not None])
+
+    def last_alerts(self, _: int) -> set[tuple[str, str]]:
+        return {(alert.alert_id, alert.state) for alert in self.alerts()}
+
+    def alerts(self) -> list[QualityAlert]:
+        """All alerts that were sent."""
+        return [QualityAlert.from_bytes(value) for _, value in self.topics[ALERTS_TOPIC]]
+
+    def _count_message(self) -> None:
+        self.messages_left -= 1
+        if self.messages_left < 0:
+            raise Killed
 
 
 @dataclass
 class Webhook:
-    """A server that takes posts. status: its answers, the last one for ever. bodies: what it took."""
+    """What a receiver's server answers, and what it took.
+
+    statuses: the answers in turn; the last one is repeated. bodies, headers: of the requests that it answered with 2xx.
+    """
 
     url: str
     statuses: list[int] = field(default_factory=lambda: [200])
@@ -70,17 +121,17 @@ class Webhook:
 
 @contextmanager
 def webhook(*statuses: int) -> Iterator[Webhook]:
-    """A web server of its own on 127.0.0.1."""
+    """Stands for a receiver of alerts: a web server on 127.0.0.1 that answers with these status codes, 200 without any."""
 
     class Handler(BaseHTTPRequestHandler):
         def do_POST(self) -> None:
             body = self.rfile.read(int(self.headers["Content-Length"]))
-            status = made.statuses.pop(0) if len(made.statuses) > 1 else made.statuses[0]
+            status = hook.statuses.pop(0) if len(hook.statuses) > 1 else hook.statuses[0]
             if status < 300:
-                made.bodies.append(json.loads(body))
-                made.headers.append(dict(self.headers))
+                hook.bodies.append(json.loads(body))
+                hook.headers.append(dict(self.headers))
             self.send_response(status)
-            for name, value in made.answer_headers.items():
+            for name, value in hook.answer_headers.items():
                 self.send_header(name, value)
             self.send_header("Content-Length", "0")
             self.end_headers()
@@ -89,11 +140,11 @@ def webhook(*statuses: int) -> Iterator[Webhook]:
             pass
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    made = Webhook(f"http://127.0.0.1:{server.server_port}/hooks/s3cret", list(statuses) or [200])
+    hook = Webhook(f"http://127.0.0.1:{server.server_port}/hooks/s3cret", list(statuses) or [200])
     thread = threading.Thread(target=server.serve_forever, daemon=True)
     thread.start()
     try:
-        yield made
+        yield hook
     finally:
         server.shutdown()
         server.server_close()

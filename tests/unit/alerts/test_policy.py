@@ -21,7 +21,7 @@ PREMIUM = {
 }
 
 
-def test_overrides_are_laid_over_the_defaults_in_their_order() -> None:
+def test_overrides_replace_limits_in_the_order_of_the_file() -> None:
     policy = parse_policy(PREMIUM)
     assert policy.of({}).low_quality.threshold == 40
     assert policy.of({"tier": "free", "region": "eu"}) == policy.of({})
@@ -32,7 +32,7 @@ def test_overrides_are_laid_over_the_defaults_in_their_order() -> None:
     assert both.black == policy.of({}).black
 
 
-def test_a_premium_stream_has_its_alert_where_another_has_none() -> None:
+def test_a_stream_with_stricter_limits_raises_an_alert_where_another_does_not() -> None:
     policy = parse_policy(PREMIUM)
 
     def kinds(labels: dict[str, str]) -> list[str]:
@@ -42,7 +42,7 @@ def test_a_premium_stream_has_its_alert_where_another_has_none() -> None:
     assert kinds({"tier": "premium"}) == ["low-quality"]
 
 
-def test_no_file_and_an_empty_file_are_the_defaults(tmp_path: Path) -> None:
+def test_no_file_and_an_empty_file_give_the_defaults(tmp_path: Path) -> None:
     (tmp_path / "empty.yaml").write_text("")
     assert load_policy(tmp_path / "empty.yaml") == load_policy(None)
 
@@ -75,7 +75,7 @@ def test_no_file_and_an_empty_file_are_the_defaults(tmp_path: Path) -> None:
         ("alerts: {low_quality: {threshold: 40", "FVQ_ALERT_POLICY", "is not YAML"),
     ],
 )
-def test_an_error_names_the_setting(tmp_path: Path, text: str, path: str, reason: str) -> None:
+def test_a_wrong_setting_is_named_by_its_path(tmp_path: Path, text: str, path: str, reason: str) -> None:
     file = tmp_path / "policy.yaml"
     file.write_text(text)
     with pytest.raises(SettingsError) as caught:
@@ -84,7 +84,7 @@ def test_an_error_names_the_setting(tmp_path: Path, text: str, path: str, reason
     assert reason in caught.value.reason
 
 
-def test_a_missing_file_is_named() -> None:
+def test_a_missing_file_is_named_in_the_error() -> None:
     with pytest.raises(SettingsError, match=r"FVQ_ALERT_POLICY: nowhere\.yaml cannot be read"):
         load_policy(Path("nowhere.yaml"))
 
@@ -99,7 +99,7 @@ def test_a_missing_file_is_named() -> None:
         "{name: a, type: json, url: 's3cret'}",
     ],
 )
-def test_no_error_shows_an_address(tmp_path: Path, receiver: str) -> None:
+def test_no_error_shows_a_receivers_address(tmp_path: Path, receiver: str) -> None:
     file = tmp_path / "policy.yaml"
     file.write_text(f"receivers: [{receiver}]")
     with pytest.raises(SettingsError) as caught:
@@ -108,20 +108,20 @@ def test_no_error_shows_an_address(tmp_path: Path, receiver: str) -> None:
     assert "s3cret" not in repr(caught.value.__cause__)
 
 
-def test_secrets_come_from_files_or_the_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_address_and_token_are_read_from_a_file_and_the_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "url").write_text("https://hooks.example/x/\n")
     monkeypatch.setenv("HOOK_TOKEN", "t0ken")
-    receiver = {"name": "a", "type": "slack", "url_file": str(tmp_path / "url"), "token_env": "HOOK_TOKEN"}
-    (one,) = parse_policy({"receivers": [receiver]}).receivers
-    assert (one.address(), one.token()) == ("https://hooks.example/x", "t0ken")
+    fields = {"name": "a", "type": "slack", "url_file": str(tmp_path / "url"), "token_env": "HOOK_TOKEN"}
+    (receiver,) = parse_policy({"receivers": [fields]}).receivers
+    assert (receiver.address(), receiver.token()) == ("https://hooks.example/x", "t0ken")
     monkeypatch.delenv("HOOK_TOKEN")
     with pytest.raises(SettingsError, match=r"receivers.a.token_env: the environment has no HOOK_TOKEN"):
-        one.token()
+        receiver.token()
 
 
-def test_a_receiver_takes_its_kinds_and_labels() -> None:
-    receiver = {"name": "a", "type": "json", "url": "http://x", "kinds": ["black"], "labels": {"tier": "premium"}}
-    (one,) = parse_policy({"receivers": [receiver]}).receivers
+def test_a_receiver_accepts_only_its_kinds_and_labels() -> None:
+    fields = {"name": "a", "type": "json", "url": "http://x", "kinds": ["black"], "labels": {"tier": "premium"}}
+    (receiver,) = parse_policy({"receivers": [fields]}).receivers
     alert = QualityAlert(
         alert_id="1",
         stream_id="s",
@@ -132,10 +132,10 @@ def test_a_receiver_takes_its_kinds_and_labels() -> None:
         segment_id="s/1",
         labels={"tier": "premium"},
     )
-    assert one.accepts(alert)
-    assert not one.accepts(alert.model_copy(update={"kind": "frozen"}))
-    assert not one.accepts(alert.model_copy(update={"labels": {}}))
+    assert receiver.accepts(alert)
+    assert not receiver.accepts(alert.model_copy(update={"kind": "frozen"}))
+    assert not receiver.accepts(alert.model_copy(update={"labels": {}}))
 
 
-def test_the_reference_is_up_to_date() -> None:
+def test_the_reference_tables_in_the_docs_are_up_to_date() -> None:
     assert reference() in (ROOT / "docs/alerts.md").read_text()

@@ -1,4 +1,4 @@
-"""A scorer follows the registry; what is wrong with a new version never reaches a score."""
+"""A scorer that follows the registry: a good version takes over, and a bad one never gives a score."""
 
 from __future__ import annotations
 
@@ -16,15 +16,14 @@ from scorer.model.modeling import FVQRater
 from scorer.registry import Registry
 from scorer.spec import ClipScore
 from streams import parts
-from streams.models import follow as following
-from streams.models.follow import ReloadingScorer
+from streams.models.follow import ReloadingScorer, _is_about
 from streams.settings import Settings
 from tests.support.doubles import SPEC, make_clip
 from tests.unit.scorer.test_modeling import nano_like
 
 
 def small_model(folder: Path, seed: int) -> Path:
-    """An untrained model for clips of the doubles' shapes."""
+    """An untrained model for clips of the shapes in `tests.support.doubles`. seed: another one gives another model."""
     torch.manual_seed(seed)
     FVQRater(nano_like(statistics_size=20)).save_pretrained(folder)
     SPEC.save(folder)
@@ -38,7 +37,7 @@ def settings(tmp_path: Path) -> Settings:
 
 @pytest.fixture
 def registry(settings: Settings, tmp_path: Path) -> Registry:
-    """With v1 current and v2 beside it."""
+    """A registry of the model `small`: v1 is current, and v2 is published too."""
     registry = parts.registry(settings)
     for seed in (1, 2):
         registry.publish("small", f"v{seed}", small_model(tmp_path / f"m{seed}", seed))
@@ -46,12 +45,12 @@ def registry(settings: Settings, tmp_path: Path) -> Registry:
     return registry
 
 
-def test_a_promoted_version_takes_over_and_is_taken_back(settings: Settings, registry: Registry) -> None:
+def test_a_promoted_version_scores_until_it_is_rolled_back(settings: Settings, registry: Registry) -> None:
     scorer = ReloadingScorer(settings.model, settings.device, registry)
     clips = [make_clip()]
     first = scorer.score(clips)[0]
     assert first.model.version == "v1"
-    assert not scorer.refresh(), "nothing is new"
+    assert not scorer.refresh(), "no other version is current yet"
     registry.promote("small", "v2")
     assert scorer.refresh()
     second = scorer.score(clips)[0]
@@ -62,36 +61,40 @@ def test_a_promoted_version_takes_over_and_is_taken_back(settings: Settings, reg
     assert scorer.score(clips)[0] == first
 
 
-def spoiled(change: Callable[[dict[str, torch.Tensor]], None]) -> Callable[[Path], None]:
-    def spoil(folder: Path) -> None:
+def with_weights(change: Callable[[dict[str, torch.Tensor]], None]) -> Callable[[Path], None]:
+    """A function that changes the weights of a model in a folder."""
+
+    def apply(folder: Path) -> None:
         weights = load_file(folder / "model.safetensors")
         change(weights)
         save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
 
-    return spoil
+    return apply
 
 
-def other_sampling(folder: Path) -> None:
+def sample_other_frames(folder: Path) -> None:
     replace(SPEC, frames=SPEC.frames + 1).save(folder)
 
 
 HEAD = "head.3.weight"
-BAD = {
-    "a tensor is missing": spoiled(lambda weights: weights.__delitem__(HEAD)),
-    "a wrong shape": spoiled(lambda weights: weights.update({HEAD: weights[HEAD][:, :-1].contiguous()})),
-    "no numbers": spoiled(lambda weights: weights.update({HEAD: torch.full_like(weights[HEAD], float("nan"))})),
-    "other sampling": other_sampling,
-    "half a file": lambda folder: (folder / "model.safetensors").write_bytes((folder / "model.safetensors").read_bytes()[:500]),
+DAMAGES = {
+    "a tensor is missing": with_weights(lambda weights: weights.__delitem__(HEAD)),
+    "a wrong shape": with_weights(lambda weights: weights.update({HEAD: weights[HEAD][:, :-1].contiguous()})),
+    "weights that are NaN": with_weights(lambda weights: weights.update({HEAD: torch.full_like(weights[HEAD], float("nan"))})),
+    "another sampling": sample_other_frames,
+    "half of the weights file": lambda folder: (folder / "model.safetensors").write_bytes(
+        (folder / "model.safetensors").read_bytes()[:500]
+    ),
     "no configuration": lambda folder: (folder / "config.json").unlink(),
 }
 
 
-@pytest.mark.parametrize("what", BAD)
+@pytest.mark.parametrize("damage", DAMAGES)
 def test_a_bad_version_is_refused_and_the_old_one_stays(
-    settings: Settings, registry: Registry, tmp_path: Path, what: str, caplog: pytest.LogCaptureFixture
+    settings: Settings, registry: Registry, tmp_path: Path, damage: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     folder = small_model(tmp_path / "bad", 3)
-    BAD[what](folder)
+    DAMAGES[damage](folder)
     registry.publish("small", "bad", folder)
     scorer = ReloadingScorer(settings.model, settings.device, registry)
     registry.promote("small", "bad")
@@ -100,25 +103,25 @@ def test_a_bad_version_is_refused_and_the_old_one_stays(
     assert scorer.score([make_clip()])[0].model.version == "v1"
     caplog.clear()
     assert not scorer.refresh()
-    assert not caplog.text, "said once"
+    assert not caplog.text, "the refusal is logged once"
     registry.promote("small", "v2")
-    assert scorer.refresh(), "and the next good one is taken"
+    assert scorer.refresh(), "the next good version takes over"
 
 
-def test_a_version_that_is_spoiled_after_it_was_published_is_refused_once(
+def test_a_version_that_is_damaged_after_it_was_published_is_refused_and_logged_once(
     settings: Settings, registry: Registry, caplog: pytest.LogCaptureFixture
 ) -> None:
     scorer = ReloadingScorer(settings.model, settings.device, registry)
     (settings.data_dir / "models/small/versions/v2/config.json").write_text("{}")
     registry.promote("small", "v2")
-    for said in (True, False):
+    for logged in (True, False):
         caplog.clear()
         assert not scorer.refresh()
-        assert ("model v2 is refused, v1 goes on" in caplog.text) is said
+        assert ("model v2 is refused, v1 goes on" in caplog.text) is logged
     assert scorer.model.version == "v1"
 
 
-def test_a_registry_that_is_spoiled_or_away_changes_nothing(
+def test_a_registry_that_is_damaged_or_unreachable_changes_nothing(
     settings: Settings, registry: Registry, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     scorer = ReloadingScorer(settings.model, settings.device, registry)
@@ -126,16 +129,16 @@ def test_a_registry_that_is_spoiled_or_away_changes_nothing(
     assert not scorer.refresh()
     (settings.data_dir / "models/small/current.json").write_text(json.dumps({"versions": ["v1", "v2"]}))
 
-    def away(*_: object) -> None:
+    def unreachable(*_: object) -> None:
         raise ConnectionError("no store")
 
     with monkeypatch.context() as patched:
-        patched.setattr(Registry, "fetch", away)
+        patched.setattr(Registry, "fetch", unreachable)
         assert not scorer.refresh()
-    assert scorer.refresh(), "not refused for good: the store was away, the model is right"
+    assert scorer.refresh(), "the version was not refused: only the store did not answer"
 
 
-def test_batches_are_whole_while_versions_change(settings: Settings, registry: Registry) -> None:
+def test_each_batch_is_scored_by_one_version_while_versions_change(settings: Settings, registry: Registry) -> None:
     scorer = ReloadingScorer(settings.model, settings.device, registry)
     clips = [make_clip(60 + 10 * place, place) for place in range(4)]
     expected: dict[str, list[ClipScore]] = {"v1": scorer.score(clips)}
@@ -145,11 +148,11 @@ def test_batches_are_whole_while_versions_change(settings: Settings, registry: R
     batches: list[list[ClipScore]] = []
     stop = threading.Event()
 
-    def work() -> None:
+    def score_without_pause() -> None:
         while not stop.is_set():
             batches.append(scorer.score(clips))
 
-    thread = threading.Thread(target=work, daemon=True)
+    thread = threading.Thread(target=score_without_pause, daemon=True)
     thread.start()
     try:
         for version in ("v1", "v2", "v1", "v2"):
@@ -160,11 +163,11 @@ def test_batches_are_whole_while_versions_change(settings: Settings, registry: R
         thread.join(30)
     assert {batch[0].model.version for batch in batches} >= {"v1", "v2"}
     for batch in batches:
-        assert batch == expected[batch[0].model.version], "a batch is of one version, and none is missing"
+        assert batch == expected[batch[0].model.version], "every clip of a batch has the score of the same version"
 
 
-def test_announcements_of_other_models_and_broken_ones_are_passed_over() -> None:
-    assert following._names(b'{"name": "small", "version": "v2", "time": "2026-01-01T00:00:00Z"}', "small")
-    assert not following._names(b'{"name": "large", "version": "v2", "time": "2026-01-01T00:00:00Z"}', "small")
-    assert not following._names(b"{", "small")
-    assert not following._names(None, "small")
+def test_announcements_of_other_models_and_unreadable_ones_are_ignored() -> None:
+    assert _is_about("small", b'{"name": "small", "version": "v2", "time": "2026-01-01T00:00:00Z"}')
+    assert not _is_about("small", b'{"name": "large", "version": "v2", "time": "2026-01-01T00:00:00Z"}')
+    assert not _is_about("small", b"{")
+    assert not _is_about("small", None)

@@ -1,4 +1,4 @@
-"""What the sweep deletes, and what it must not."""
+"""Retention: what the sweep deletes, and what it must not delete."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from pathlib import Path
 import pytest
 
 from streams.queue.clips import ClipStore
-from streams.queue.retention import STRAY, sweep
+from streams.queue.retention import STRAY_AGE, sweep
 from streams.queue.topic import restore
 from tests.support.queue import MemoryTopic, scored, stored_example
 
 NOW = datetime.now(UTC)
-LATER = NOW + 3 * STRAY  # whenever in the run the test comes
+LATER = NOW + 3 * STRAY_AGE  # late enough for clips that a test stores some time after NOW
 
 
 @pytest.fixture
@@ -26,14 +26,14 @@ def run(store: ClipStore, topic: MemoryTopic, now: datetime, clip_days: float = 
     sweep(topic, store, clip_days, now)  # type: ignore[arg-type]
 
 
-def test_what_is_over_and_what_nothing_names_is_removed(store: ClipStore) -> None:
+def test_clips_that_are_too_old_or_without_an_example_are_deleted(store: ClipStore) -> None:
     topic = MemoryTopic()
     old = stored_example(store, scored(1), queued_at=NOW - timedelta(days=31))
     new = stored_example(store, scored(2), queued_at=NOW - timedelta(days=29))
     stored_example(store, scored(3))  # killed before it was queued
     topic.add([old, new])
     run(store, topic, NOW, clip_days=30)
-    assert len(list(store.clips())) == 2, "a clip that was just stored may be queued in a moment"
+    assert len(list(store.clips())) == 2, "a clip that was just stored may be queued soon"
     run(store, topic, LATER, clip_days=30)
     assert [uri for uri, _ in store.clips()] == [new.clip_uri]
     assert topic.refresh().examples() == [new]
@@ -41,14 +41,14 @@ def test_what_is_over_and_what_nothing_names_is_removed(store: ClipStore) -> Non
     assert topic.refresh().examples() == [new]
 
 
-def test_a_new_broker_costs_no_clip(store: ClipStore) -> None:
+def test_with_a_new_broker_the_clips_are_queued_again_and_none_is_deleted(store: ClipStore) -> None:
     kept = [stored_example(store, scored(number), queued_at=NOW - timedelta(days=number)) for number in range(3)]
     topic = MemoryTopic()
     assert restore(topic, store) == 3  # type: ignore[arg-type]
     run(store, topic, LATER)
-    assert {one.key for one in topic.refresh().examples()} == {one.key for one in kept}
+    assert {example.key for example in topic.refresh().examples()} == {example.key for example in kept}
     topic.take_back(kept)
-    assert restore(topic, store) == 0, "what was taken back is not queued again"  # type: ignore[arg-type]
+    assert restore(topic, store) == 0, "an example that was removed is not queued again"  # type: ignore[arg-type]
     run(store, topic, LATER)
     assert list(store.clips()) == []
 
@@ -57,7 +57,7 @@ def test_a_clip_in_another_workers_folder_is_left_to_that_worker(tmp_path: Path,
     other = ClipStore(str(tmp_path / "other"))
     topic = MemoryTopic()
     old = NOW - timedelta(days=31)
-    topic.add([stored_example(one, scored(number), queued_at=old) for number, one in enumerate((other, store))])
+    topic.add([stored_example(place, scored(number), queued_at=old) for number, place in enumerate((other, store))])
     run(store, topic, LATER)
     assert topic.refresh().examples() == []
     assert list(store.clips()) == []
@@ -65,12 +65,12 @@ def test_a_clip_in_another_workers_folder_is_left_to_that_worker(tmp_path: Path,
     assert list(other.clips()) == []
 
 
-def test_what_a_killed_worker_was_writing_is_removed(tmp_path: Path, store: ClipStore) -> None:
+def test_old_files_that_a_killed_worker_left_half_written_are_deleted(tmp_path: Path, store: ClipStore) -> None:
     topic = MemoryTopic()
     example = stored_example(store, scored(1))
     topic.add([example])
     folder = Path(example.clip_uri.removeprefix("file://")).parent
-    old = (NOW - 2 * STRAY).timestamp()
+    old = (NOW - 2 * STRAY_AGE).timestamp()
     for name in (f".{'0' * 64}.ts.123", f"{'0' * 64}.json"):
         (folder / name).write_bytes(b"half")
         os.utime(folder / name, (old, old))

@@ -1,4 +1,4 @@
-"""The Faust app's own settings, where its defaults would break a promise."""
+"""The Faust app: its settings, where Faust's defaults would break a promise, and its health page."""
 
 from __future__ import annotations
 
@@ -25,36 +25,36 @@ async def no_pipeline() -> SegmentPipeline:
     raise AssertionError("the app is not started")
 
 
-def app(folder: Path, session_seconds: float = 10.0) -> faust.App:
+def build(folder: Path, session_seconds: float = 10.0) -> faust.App:
     options = AppOptions(Connection("127.0.0.1:1"), Group("fvq", session_seconds), folder)
     return build_app(options, no_pipeline, SqliteSink(folder))
 
 
 def test_a_worker_that_waits_for_its_sink_for_days_stays_in_its_group(tmp_path: Path) -> None:
-    interval = app(tmp_path).conf.broker_max_poll_interval
+    interval = build(tmp_path).conf.broker_max_poll_interval
     assert interval > 7 * DAY
-    assert interval * 1000 < 2**31, "a broker refuses more"
+    assert interval * 1000 < 2**31, "a broker refuses a longer interval"
 
 
 @pytest.mark.parametrize("seconds", [6.0, 300.0])
-def test_every_session_that_the_settings_allow_is_one_that_faust_takes(tmp_path: Path, seconds: float) -> None:
-    conf = app(tmp_path, session_seconds=seconds).conf
+def test_the_shortest_and_the_longest_session_of_the_settings_are_accepted_by_faust(tmp_path: Path, seconds: float) -> None:
+    conf = build(tmp_path, session_seconds=seconds).conf
     assert conf.broker_session_timeout == seconds
     assert conf.broker_request_timeout >= seconds
 
 
-def test_a_faust_without_its_extension_is_refused(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_a_worker_refuses_to_start_without_fausts_c_extension(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr("faust.streams._CStreamIterator", None)
     with pytest.raises(SettingsError, match="NO_CYTHON"):
         run_worker(Settings(broker="127.0.0.1:1", data_dir=tmp_path))
 
 
 @pytest.mark.parametrize(("seconds", "status"), [(0.0, 200), (200.0, 200), (400.0, 503)])
-async def test_who_asks_for_health_hears_of_a_scorer_that_hangs(tmp_path: Path, seconds: float, status: int) -> None:
-    made = faust.App("health", broker="kafka://127.0.0.1:1", datadir=tmp_path)
-    add_pages(made, SqliteSink(tmp_path), lambda: seconds, [])
-    made.web.init_server()
-    async with TestClient(TestServer(made.web.web_app)) as client:
+async def test_the_health_page_fails_while_the_scorer_hangs(tmp_path: Path, seconds: float, status: int) -> None:
+    app = faust.App("health", broker="kafka://127.0.0.1:1", datadir=tmp_path)
+    add_pages(app, SqliteSink(tmp_path), lambda: seconds, [])
+    app.web.init_server()
+    async with TestClient(TestServer(app.web.web_app)) as client:
         answer = await client.get("/healthz")
         assert answer.status == status
         assert ("400 s" in await answer.text()) == (status == 503)

@@ -1,8 +1,9 @@
-"""The order of work: everything is finished, in order, in batches that late segments do not fill."""
+"""The batcher: every message is finished, in order, and late segments take no place in a batch."""
 
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -10,15 +11,23 @@ from hypothesis import strategies as st
 from streams.scoring.batcher import MOST_WAITING, Batcher
 
 
+def places(numbers: Sequence[int]) -> int:
+    """Number of places that messages take in a batch."""
+    return sum(number >= 0 for number in numbers)
+
+
 class Bench:
-    """A batcher of numbers: the negative ones need no scorer. Sampling and finishing wait for as long as they are told."""
+    """A batcher whose messages are numbers. A negative number stands for a late segment, which takes no place in a batch.
+
+    size: places of a batch. sample_ticks, finish_ticks: turns of the event loop that sampling and finishing take.
+    """
 
     def __init__(self, size: int = 8, sample_ticks: int = 0, finish_ticks: int = 0) -> None:
         self.batches: list[list[int]] = []
         self.progress = asyncio.Event()
-        self.ticks = finish_ticks
+        self.finish_ticks = finish_ticks
         self.sample_ticks = sample_ticks
-        self.batcher: Batcher[int, int] = Batcher(size, self.sample, lambda found: sum(one >= 0 for one in found), self.finish)
+        self.batcher: Batcher[int, int] = Batcher(size, self.sample, places, self.finish)
 
     async def sample(self, messages: object) -> list[int]:
         assert isinstance(messages, list)
@@ -28,61 +37,62 @@ class Bench:
 
     async def finish(self, messages: list[int], sampled: list[int]) -> None:
         assert messages == sampled
-        for _ in range(self.ticks):
+        for _ in range(self.finish_ticks):
             await asyncio.sleep(0)
         self.batches.append(sampled)
         self.progress.set()
 
-    async def drained(self, count: int) -> list[int]:
+    async def finished(self, count: int) -> list[int]:
+        """Wait until `count` messages are finished, and stop; returns them in the order in which they were finished."""
         while sum(map(len, self.batches)) < count:
             self.progress.clear()
             await self.progress.wait()
         self.batcher.close()
-        return [one for batch in self.batches for one in batch]
+        return [number for batch in self.batches for number in batch]
 
 
 @given(
-    takings=st.lists(st.lists(st.integers(-3, 9), min_size=1, max_size=8), max_size=30),
+    groups=st.lists(st.lists(st.integers(-3, 9), min_size=1, max_size=8), max_size=30),
     sample_ticks=st.integers(0, 5),
     finish_ticks=st.integers(0, 20),
 )
-def test_everything_is_finished_in_order_and_no_batch_is_too_large(
-    takings: list[list[int]], sample_ticks: int, finish_ticks: int
+def test_every_message_is_finished_in_order_and_no_batch_is_too_large(
+    groups: list[list[int]], sample_ticks: int, finish_ticks: int
 ) -> None:
     async def run() -> None:
         bench = Bench(8, sample_ticks, finish_ticks)
-        for taking in takings:
-            await bench.batcher.add(taking)
-        expected = [one for taking in takings for one in taking]
-        assert await bench.drained(len(expected)) == expected
-        assert all(sum(one >= 0 for one in batch) <= 8 for batch in bench.batches)
+        for group in groups:
+            await bench.batcher.add(group)
+        expected = [number for group in groups for number in group]
+        assert await bench.finished(len(expected)) == expected
+        assert all(places(batch) <= 8 for batch in bench.batches)
 
     asyncio.run(asyncio.wait_for(run(), 20))
 
 
-async def test_late_segments_take_no_place_while_the_scorer_works() -> None:
+async def test_late_segments_share_a_batch_with_others_because_they_take_no_place() -> None:
     bench = Bench(8, finish_ticks=1000)
-    takings = [[-1] * 7 + [number] for number in range(16)]
-    for taking in takings:
-        await asyncio.wait_for(bench.batcher.add(taking), 20)
-    await bench.drained(16 * 8)
-    # The first is alone; the others were there when it was done.
+    groups = [[-1] * 7 + [number] for number in range(16)]
+    for group in groups:
+        await asyncio.wait_for(bench.batcher.add(group), 20)
+    await bench.finished(16 * 8)
+    # The first group is a batch of its own. The others waited when it was finished, and fit into few batches.
     assert len(bench.batches) <= 4
 
 
-async def test_a_full_batcher_holds_back_and_goes_on() -> None:
+async def test_a_full_batcher_takes_no_more_until_a_batch_is_finished() -> None:
     bench = Bench(4, finish_ticks=10_000)
     adding = asyncio.create_task(bench.batcher.add([1] * 4))
     await asyncio.wait_for(adding, 20)
     second = asyncio.create_task(bench.batcher.add([2] * 4))
     await asyncio.sleep(0.01)
-    assert not second.done(), "a batch waits already: the rest stays in Kafka"
-    bench.ticks = 0
-    assert await asyncio.wait_for(bench.drained(8), 20) == [1] * 4 + [2] * 4
+    assert not second.done(), "a whole batch waits already, so the next messages stay in Kafka"
+    bench.finish_ticks = 0
+    assert await asyncio.wait_for(bench.finished(8), 20) == [1] * 4 + [2] * 4
     await asyncio.wait_for(second, 20)
 
 
-async def test_late_segments_alone_are_bounded_too() -> None:
+async def test_waiting_groups_are_limited_even_if_all_segments_are_late() -> None:
     bench = Bench(4, finish_ticks=10**6)
     await asyncio.wait_for(bench.batcher.add([-1]), 20)
     added = 0

@@ -1,4 +1,4 @@
-"""The score agent's steps, without Kafka."""
+"""The pipeline of the score agent, without Kafka: every message gets a score, a `skipped` or a dead letter."""
 
 from __future__ import annotations
 
@@ -27,9 +27,12 @@ BRIGHTNESS = [str(light) for light in range(256)]
 
 
 class Media:
-    """A fetcher and a pool in one: answers by what the URI says."""
+    """Stands for `streams.media.fetch.Fetcher` and for the sampler's pool of processes. The URI says what happens.
 
-    setups = 2
+    failing_starts: number of calls in which no child process can start, for the URI `unlucky`.
+    """
+
+    failing_starts = 2
 
     async def fetch(self, uri: str, init_uri: str | None = None) -> LocalMedia:
         if uri == "gone":
@@ -40,8 +43,8 @@ class Media:
         answer: Future[Any] = Future()
         if path.name == "broken":
             answer.set_exception(MediaError("damaged", kind="undecodable"))
-        elif path.name == "unlucky" and self.setups:
-            self.setups -= 1
+        elif path.name == "unlucky" and self.failing_starts:
+            self.failing_starts -= 1
             answer.set_exception(MediaError("no child can start", kind="setup"))
         elif path.name == "bug":
             answer.set_exception(KeyError("oops"))
@@ -51,14 +54,16 @@ class Media:
 
 
 def message(uri: str, ago: float = 0.0, segment: str = "s/1", **changes: object) -> Message:
+    """A segment's message. ago: seconds since the segment ended. changes: other fields of the event."""
     start = datetime.now(UTC) - timedelta(seconds=ago + 2)
     event = {"stream_id": "s", "segment_id": segment, "sequence": 1, "uri": uri, "start": start.isoformat(), "duration": 2}
     return Message(b"s", json.dumps(event | changes).encode(), "video-segments", 3, 42)
 
 
-async def answers(
+async def answers_of(
     messages: list[Message], scorer: BrightnessScorer | None = None, live_window: float | None = None
 ) -> list[SegmentScore | DeadLetter]:
+    """What a new pipeline answers to these messages."""
     media: Any = Media()
     pipeline = SegmentPipeline(media, media, scorer or BrightnessScorer(), live_window=live_window)
     try:
@@ -71,12 +76,13 @@ async def answers(
 
 async def test_segments_are_scored_in_one_batch_and_in_order() -> None:
     scorer = BrightnessScorer()
-    found = await answers([message(str(light), segment=str(light)) for light in (200, 50, 120)], scorer)
-    assert [one.segment_id for one in found if isinstance(one, SegmentScore)] == ["200", "50", "120"]
-    assert found[0].score > found[2].score > found[1].score
+    answers = await answers_of([message(str(light), segment=str(light)) for light in (200, 50, 120)], scorer)
+    assert [score.segment_id for score in answers if isinstance(score, SegmentScore)] == ["200", "50", "120"]
+    bright, dark, medium = answers
+    assert bright.score > medium.score > dark.score
     assert scorer.batches == [3]
-    assert {"fetch_ms", "sample_ms", "score_ms", "lag_s"} == set(found[0].timing)
-    assert found[0].model.name == "brightness"
+    assert {"fetch_ms", "sample_ms", "score_ms", "lag_s"} == set(bright.timing)
+    assert bright.model.name == "brightness"
 
 
 @pytest.mark.parametrize(
@@ -94,82 +100,82 @@ async def test_segments_are_scored_in_one_batch_and_in_order() -> None:
         (message("1", labels={"note": "x" * 600_000}), "event", "600"),
     ],
 )
-async def test_what_cannot_be_scored_is_a_dead_letter_with_its_bytes(sent: Message, kind: str, reason: str) -> None:
-    good = message("100")
-    found = await answers([sent, good])
-    letter = found[0]
+async def test_a_message_that_cannot_be_scored_becomes_a_dead_letter_with_its_bytes(
+    sent: Message, kind: str, reason: str
+) -> None:
+    letter, good = await answers_of([sent, message("100")])
     assert isinstance(letter, DeadLetter)
     assert (letter.key, letter.value) == (sent.key, sent.value)
     assert letter.headers["kind"] == kind
     assert reason in letter.headers["reason"]
-    assert isinstance(found[1], SegmentScore)
+    assert isinstance(good, SegmentScore)
 
 
-async def test_a_dead_letter_says_where_it_came_from() -> None:
-    (letter,) = await answers([message("gone")])
+async def test_a_dead_letter_names_topic_partition_offset_and_segment() -> None:
+    (letter,) = await answers_of([message("gone")])
     assert {name: letter.headers[name] for name in ("topic", "partition", "offset", "segment_id")} == {
         "topic": "video-segments", "partition": "3", "offset": "42", "segment_id": "s/1",
     }  # fmt: skip
 
 
-async def test_old_segments_are_skipped_only_within_a_live_window() -> None:
+async def test_a_late_segment_is_skipped_with_a_live_window_and_scored_without_one() -> None:
     late, fresh = message("100", ago=100), message("100")
-    first, second = await answers([late, fresh], live_window=60)
+    first, second = await answers_of([late, fresh], live_window=60)
     assert (first.status, second.status) == ("skipped", "scored")
     assert "live window of 60 s" in first.reason
     assert first.score is None
-    (scored,) = await answers([late], live_window=None)
+    (scored,) = await answers_of([late], live_window=None)
     assert scored.status == "scored"
 
 
-async def test_a_scorer_that_fails_is_tried_again(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_scorer_that_fails_is_called_again(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(retry, "FIRST_WAIT", 0.01)
-    (found,) = await asyncio.wait_for(answers([message("100")], BrightnessScorer(failures=3)), 5)
-    assert found.status == "scored"
+    (score,) = await asyncio.wait_for(answers_of([message("100")], BrightnessScorer(failures=3)), 5)
+    assert score.status == "scored"
 
 
-async def test_a_worker_that_cannot_sample_keeps_the_segment(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_segment_is_sampled_again_where_no_child_process_can_start(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(retry, "FIRST_WAIT", 0.01)
-    (found,) = await asyncio.wait_for(answers([message("unlucky")]), 5)
-    assert found.status == "scored"
+    (score,) = await asyncio.wait_for(answers_of([message("unlucky")]), 5)
+    assert score.status == "scored"
 
 
-async def test_a_clip_that_the_model_cannot_answer_costs_its_batch_nothing() -> None:
-    class Picky(BrightnessScorer):
+async def test_a_clip_that_the_model_refuses_is_a_dead_letter_and_its_batch_is_scored() -> None:
+    class RefusesBright(BrightnessScorer):
         def score(self, clips: Any) -> Any:
             if any(clip.frames.mean() > 190 for clip in clips):
                 raise ModelError("no number")
             return super().score(clips)
 
-    first, second, third = await asyncio.wait_for(answers([message("100"), message("200"), message("50")], Picky()), 5)
+    first, second, third = await asyncio.wait_for(answers_of([message("100"), message("200"), message("50")], RefusesBright()), 5)
     assert (first.status, third.status) == ("scored", "scored")
     assert isinstance(second, DeadLetter)
     assert (second.headers["kind"], second.headers["reason"]) == ("model", "no number")
 
 
 @pytest.mark.parametrize("value", [float("nan"), -1.0])
-async def test_an_answer_that_is_no_score_is_a_dead_letter_not_the_end(value: float) -> None:
-    class Wild(BrightnessScorer):
+async def test_an_invalid_score_of_the_model_is_a_dead_letter_and_its_batch_is_scored(value: float) -> None:
+    class InvalidForBright(BrightnessScorer):
         def score(self, clips: Any) -> Any:
-            return [replace(one, uncertainty=value) if one.score > 50 else one for one in super().score(clips)]
+            return [replace(score, uncertainty=value) if score.score > 50 else score for score in super().score(clips)]
 
-    wild, fine = await answers([message("200"), message("50")], Wild())
-    assert isinstance(wild, DeadLetter)
-    assert wild.headers["kind"] == "internal"
-    assert fine.status == "scored"
+    invalid, valid = await answers_of([message("200"), message("50")], InvalidForBright())
+    assert isinstance(invalid, DeadLetter)
+    assert invalid.headers["kind"] == "internal"
+    assert valid.status == "scored"
 
 
-async def test_a_scorer_that_answers_too_little_is_asked_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    class Short(BrightnessScorer):
+async def test_a_scorer_that_returns_too_few_scores_is_called_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    class TooFewAtFirst(BrightnessScorer):
         def score(self, clips: Any) -> Any:
             return super().score(clips)[len(self.batches) == 1 :]
 
     monkeypatch.setattr(retry, "FIRST_WAIT", 0.01)
-    found = await asyncio.wait_for(answers([message("100"), message("50")], Short()), 5)
-    assert [one.status for one in found] == ["scored", "scored"]
+    scores = await asyncio.wait_for(answers_of([message("100"), message("50")], TooFewAtFirst()), 5)
+    assert [score.status for score in scores] == ["scored", "scored"]
 
 
-def test_a_dead_letter_always_fits_into_a_message() -> None:
+def test_a_dead_letter_of_a_huge_message_fits_into_one_message() -> None:
     letter = dead_letter(Message(b"k" * 10**6, b"v" * 2 * 10**6), kind="event", reason="r" * 10**6)
     size = len(letter.key or b"") + len(letter.value) + sum(map(len, letter.headers.values()))
     assert size < 2**20
@@ -177,26 +183,24 @@ def test_a_dead_letter_always_fits_into_a_message() -> None:
 
 
 times = st.datetimes().map(datetime.isoformat) | st.sampled_from(["0001-01-01T00:00:00+05:00", "9999-12-31T23:59:59-14:00"])
-anything = st.recursive(
+any_json = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text() | times,
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
+    lambda values: st.lists(values, max_size=3) | st.dictionaries(st.text(max_size=5), values, max_size=3),
     max_leaves=5,
 )
-fields = st.fixed_dictionaries(
-    {}, optional=dict.fromkeys((*SegmentEvent.model_fields, "unknown"), anything) | {"start": times | anything}
+any_fields = st.fixed_dictionaries(
+    {}, optional=dict.fromkeys((*SegmentEvent.model_fields, "unknown"), any_json) | {"start": times | any_json}
 )
-
 
 GOOD = {"stream_id": "s", "segment_id": "s/1", "sequence": 1, "uri": "1", "start": "2026-01-31T20:15:04Z", "duration": 2.0}
 
 
-@given(st.binary(max_size=100) | fields.map(lambda changes: json.dumps(GOOD | changes).encode()))
+@given(st.binary(max_size=100) | any_fields.map(lambda changes: json.dumps(GOOD | changes).encode()))
 @settings(deadline=None)
-def test_whatever_comes_is_answered(value: bytes) -> None:
-    """Nothing may leave the agent: Faust would lose the message, and stop."""
-    sent, good = Message(b"k", value), message("100")
+def test_every_message_is_answered(value: bytes) -> None:
+    """No message may make the agent raise: Faust would lose the message, and stop."""
     for live_window in (None, 60.0):
-        answer, other = asyncio.run(answers([sent, good], live_window=live_window))
+        answer, other = asyncio.run(answers_of([Message(b"k", value), message("100")], live_window=live_window))
         if isinstance(answer, DeadLetter):
             assert (answer.key, answer.value) == (b"k", value)
             assert answer.headers["kind"] != "internal"
@@ -205,16 +209,16 @@ def test_whatever_comes_is_answered(value: bytes) -> None:
         assert isinstance(other, SegmentScore)
 
 
-async def test_a_scorer_that_hangs_is_seen() -> None:
+async def test_the_time_of_a_hanging_scorer_call_is_reported_until_it_ends() -> None:
     release = threading.Event()
 
-    class Hangs(BrightnessScorer):
+    class HangingScorer(BrightnessScorer):
         def score(self, clips: Any) -> Any:
             release.wait(20)
             return super().score(clips)
 
     media: Any = Media()
-    pipeline = SegmentPipeline(media, media, Hangs())
+    pipeline = SegmentPipeline(media, media, HangingScorer())
     sampled = await pipeline.sample([message("100")])
     assert pipeline.scoring_seconds() == 0
     scoring = asyncio.create_task(pipeline.score(sampled))

@@ -1,0 +1,186 @@
+"""Judging one rendition: from its state and its next segment's score to the alerts that fire or resolve. Pure functions.
+
+`judge` applies each kind's limits in turn. A kind's `Watch` decides by time: it fires once the segments were bad for long
+enough, and resolves once they were good for long enough. Segments between the two limits (hysteresis) are neither.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+
+from streams.alerts.policy import Alerts, Black, Frozen, QualityDrop, Timing
+from streams.alerts.state import OpenAlert, RenditionState, Watch
+from streams.events import AlertKind, SegmentScore
+
+INITIAL_NOISE_SECONDS = 60.0
+"""Seconds of scores that the assumed noise (`INITIAL_NOISE`) counts as."""
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """An alert that fired or resolved. ended_at: None for one that fired."""
+
+    kind: AlertKind
+    alert: OpenAlert
+    ended_at: datetime | None = None
+
+
+def judge(state: RenditionState, score: SegmentScore, limits: Alerts) -> tuple[RenditionState, list[Change]]:
+    """The state after a scored segment, and the alerts that fired or resolved. One cause raises one alert.
+
+    state: already moved to this segment. score: of status `scored`.
+    """
+    watches = _Watches(state.watches, score)
+    signals = score.signals
+    black = signals is not None and _judge_signal(watches, "black", signals.black, limits.black)
+    # The frames of a black picture repeat too: that is not frozen as well.
+    frozen = signals is not None and _judge_signal(watches, "frozen", 0.0 if black else signals.freeze, limits.frozen)
+    # The score of a black or frozen picture says nothing about its quality.
+    if not black and not frozen:
+        state = _judge_quality(state, watches, score, limits)
+    return replace(state, watches=watches.by_kind), watches.changes
+
+
+def close(state: RenditionState, at: datetime) -> tuple[RenditionState, list[Change]]:
+    """The state with nothing open, and the alerts that this resolves. at: when the rendition ended, or was given up."""
+    changes = [
+        Change(kind, watch.open_alert, max(at, watch.open_alert.started_at))
+        for kind, watch in state.watches.items()
+        if watch.open_alert is not None
+    ]
+    return replace(state, watches={}, cusum=0.0, cusum_since=None, smoothed=None), changes
+
+
+def end_of(score: SegmentScore) -> datetime:
+    """The end of a score's segment."""
+    return score.start + timedelta(seconds=score.duration)
+
+
+@dataclass(frozen=True, slots=True)
+class _Reading:
+    """What one segment says about one kind of alert.
+
+    bad: it is beyond the limit. good: it is back by more than the hysteresis. value, baseline: what the alert reports.
+    bad_since: when the bad stretch began, if before this segment.
+    """
+
+    bad: bool
+    good: bool
+    value: float
+    baseline: float | None = None
+    bad_since: datetime | None = None
+
+
+@dataclass(slots=True)
+class _Watches:
+    """The watches of a rendition while one segment is judged, and the alerts that fired or resolved by it."""
+
+    by_kind: dict[AlertKind, Watch]
+    score: SegmentScore
+    changes: list[Change] = field(default_factory=list)
+
+    def update(self, kind: AlertKind, reading: _Reading, timing: Timing) -> Watch:
+        """Advance the watch of one kind; returns it."""
+        before = self.by_kind.get(kind, Watch())
+        after = _advance(before, reading, self.score, timing)
+        # A new dictionary: the state before this segment holds the old one and must not change.
+        self.by_kind = self.by_kind | {kind: after}
+        if before.open_alert is None and after.open_alert is not None:
+            self.changes.append(Change(kind, after.open_alert))
+        if before.open_alert is not None and after.open_alert is None:
+            resolved = replace(before.open_alert, value=reading.value, baseline=reading.baseline)
+            self.changes.append(Change(kind, resolved, after.ended_at))
+        return after
+
+
+def _advance(watch: Watch, reading: _Reading, score: SegmentScore, timing: Timing) -> Watch:
+    """A watch after one segment: it opens an alert after `minimum` bad seconds, and ends it after `clear` good ones."""
+    end = end_of(score)
+    if watch.open_alert is None:
+        if not reading.bad or not timing.enabled:
+            return replace(watch, pending_since=None)
+        since = watch.pending_since or reading.bad_since or score.start
+        rested = watch.ended_at is None or end - watch.ended_at >= timedelta(seconds=timing.cool_down)
+        if not rested or end - since < timedelta(seconds=timing.minimum):
+            return replace(watch, pending_since=since)
+        return Watch(open_alert=OpenAlert(since, reading.value, reading.baseline, score.labels))
+    # A kind that was disabled meanwhile resolves at once.
+    if not reading.good and timing.enabled:
+        return replace(watch, pending_since=None)
+    since = watch.pending_since or score.start
+    if timing.enabled and end - since < timedelta(seconds=timing.clear):
+        return replace(watch, pending_since=since)
+    return Watch(ended_at=max(since, watch.open_alert.started_at))
+
+
+def _judge_signal(watches: _Watches, kind: AlertKind, share: float, limits: Black | Frozen) -> bool:
+    """Judge a share of the picture, 0 to 1; returns whether this segment alone is over the threshold."""
+    bad = limits.enabled and share >= limits.threshold
+    watches.update(kind, _Reading(bad, share < limits.threshold - limits.hysteresis, share), limits)
+    return bad
+
+
+def _judge_quality(state: RenditionState, watches: _Watches, score: SegmentScore, limits: Alerts) -> RenditionState:
+    """Judge the score by the threshold and against the baseline; returns the state with all averages moved on.
+
+    A drop is found by the one-sided cumulative sum S = max(0, S + baseline - score - slack) > limit of E. S. Page,
+    Continuous inspection schemes, Biometrika 41 (1954). The slack (reference value) is half of the shift to find, and the
+    stretch in which S was last zero is the estimate of its begin: D. C. Montgomery, Introduction to Statistical Quality
+    Control, chapter 9.1. Slack and limit grow with the stream's own noise: where cameras cut or people move, scores spread
+    several times as wide as where they do not. S is bounded, so that one wild score is forgotten soon.
+    """
+    assert score.score is not None
+    value, low, drop = score.score, limits.low_quality, limits.quality_drop
+    smoothed = _averaged(state.smoothed, value, _weight(score.duration, limits.smoothing))
+    baseline = value if state.baseline is None else state.baseline
+
+    bad, good = smoothed < low.threshold, smoothed >= low.threshold + low.hysteresis
+    watches.update("low-quality", _Reading(bad, good, smoothed, baseline), low)
+
+    noise = math.sqrt(state.variance)
+    slack, limit = max(drop.slack, drop.noise_slack * noise), max(drop.limit, drop.noise_limit * noise)
+    cusum, cusum_since = 0.0, None
+    if state.baseline_seconds >= drop.warm_up:
+        cusum = min(2 * limit, max(0.0, state.cusum + baseline - value - slack))
+        if cusum:
+            cusum_since = state.cusum_since or score.start
+    bad, good = cusum > limit and value < baseline - slack, smoothed > baseline - slack
+    before = state.watches.get("quality-drop", Watch()).open_alert
+    dropped = watches.update("quality-drop", _Reading(bad, good, smoothed, baseline, cusum_since), drop).open_alert
+    if before is not None and dropped is None:
+        # The alert resolved: the old drop must not count towards the next one.
+        cusum, cusum_since = 0.0, None
+
+    state = replace(state, smoothed=smoothed, cusum=cusum, cusum_since=cusum_since)
+    state = state if dropped is not None or bad else _with_noise(state, value, score.duration, drop)
+    return _with_baseline(state, value, score.duration, drop.adapt if dropped is not None else drop.baseline, drop)
+
+
+def _with_noise(state: RenditionState, value: float, seconds: float, drop: QualityDrop) -> RenditionState:
+    """The state with a score in its noise. Bad scores are kept out: a drop must not widen its own limit."""
+    usual = value if state.baseline is None else state.baseline
+    first = seconds / (state.baseline_seconds + INITIAL_NOISE_SECONDS + seconds)
+    weight = max(_weight(seconds, drop.noise), first)
+    return replace(state, variance=_averaged(state.variance, (value - usual) ** 2, weight))
+
+
+def _with_baseline(state: RenditionState, value: float, seconds: float, half_life: float, drop: QualityDrop) -> RenditionState:
+    """The state with a score in its baseline, which is the plain mean until it has warmed up. half_life: seconds."""
+    weight = _weight(seconds, half_life)
+    if state.baseline_seconds < drop.warm_up:
+        weight = max(weight, seconds / (state.baseline_seconds + seconds))
+    baseline = value if state.baseline is None else state.baseline
+    counted = min(state.baseline_seconds + seconds, max(drop.warm_up, 2 * drop.noise))
+    return replace(state, baseline=_averaged(baseline, value, weight), baseline_seconds=counted)
+
+
+def _averaged(average: float | None, value: float, weight: float) -> float:
+    """An average with one more value in it; the value itself where there is no average yet."""
+    return value if average is None else average + weight * (value - average)
+
+
+def _weight(seconds: float, half_life: float) -> float:
+    """The weight of a value that holds for some seconds, in an average with this half-life in seconds; 1 for half-life 0."""
+    return 1.0 - 2.0 ** (-seconds / half_life) if half_life else 1.0

@@ -1,0 +1,75 @@
+"""The export of the queue: the clips' files, and the table for raters."""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+
+import pytest
+
+from streams.queue.clips import ClipStore
+from streams.queue.export import COLUMNS, export_queue
+from tests.support.queue import clip_of, scored, stored_example
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> ClipStore:
+    return ClipStore(str(tmp_path / "clips"))
+
+
+def table(folder: Path) -> list[dict[str, str]]:
+    with (folder / "queue.csv").open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def test_a_row_has_all_columns_and_names_the_file_of_its_clip(store: ClipStore, tmp_path: Path) -> None:
+    score = scored(1, 20)
+    example = stored_example(store, score)
+    folder = tmp_path / "out"
+    assert export_queue([example], store, folder) == []
+    (row,) = table(folder)
+    assert tuple(row) == COLUMNS
+    assert (folder / row["path"]).read_bytes() == clip_of(score)
+    assert (row["stream_id"], row["segment_id"], row["example_id"]) == (score.stream_id, score.segment_id, example.example_id)
+    assert (row["score"], row["uncertainty"], row["reason"], row["model"]) == ("20.0", "5.0", "low-score", "1")
+    assert row["start"] == score.start.isoformat()
+
+
+def test_the_column_mos_is_empty(store: ClipStore, tmp_path: Path) -> None:
+    export_queue([stored_example(store, scored(1))], store, tmp_path / "out")
+    (row,) = table(tmp_path / "out")
+    assert row["mos"] == ""
+
+
+def test_the_same_clip_of_two_streams_gets_two_files(store: ClipStore, tmp_path: Path) -> None:
+    first = stored_example(store, scored(1, stream="a"))
+    data = store.read(first.clip_uri)
+    second = first.model_copy(update={"stream_id": "b", "clip_uri": store.uri("b", data)})
+    store.put(second, data)
+    assert export_queue([first, second], store, tmp_path / "out") == []
+    rows = table(tmp_path / "out")
+    assert {row["stream_id"] for row in rows} == {"a", "b"}
+    assert len({row["path"] for row in rows}) == 2
+    assert all((tmp_path / "out" / row["path"]).read_bytes() == data for row in rows)
+
+
+def test_a_clip_that_is_gone_has_a_reason_and_no_row(store: ClipStore, tmp_path: Path) -> None:
+    gone, kept = (stored_example(store, scored(number)) for number in range(2))
+    store.delete(gone.clip_uri)
+    (reason,) = export_queue([gone, kept], store, tmp_path / "out")
+    assert "not in the store any more" in reason
+    assert [row["example_id"] for row in table(tmp_path / "out")] == [kept.example_id]
+    assert len(list((tmp_path / "out/clips").iterdir())) == 1
+
+
+@pytest.mark.parametrize("first", ["=", "+", "-", "@", "\t"])
+def test_a_stream_whose_id_looks_like_a_formula_is_quoted(store: ClipStore, tmp_path: Path, first: str) -> None:
+    example = stored_example(store, scored(1, stream=f"{first}cmd"))
+    export_queue([example], store, tmp_path / "out")
+    (row,) = table(tmp_path / "out")
+    assert row["stream_id"] == f"'{first}cmd"
+
+
+def test_an_empty_queue_gives_a_table_without_rows(store: ClipStore, tmp_path: Path) -> None:
+    assert export_queue([], store, tmp_path / "out") == []
+    assert (tmp_path / "out/queue.csv").read_text().strip() == ",".join(COLUMNS)
