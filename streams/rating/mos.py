@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from streams.rating.order import Key
-from streams.rating.store import Rating
+from streams.rating.values import Rating
 
 LEVEL_POINTS = (10.0, 30.0, 50.0, 70.0, 90.0)
 """Points of bad, poor, fair, good and excellent: the middle of each level's 20 points on the scale 0-100."""

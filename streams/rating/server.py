@@ -21,7 +21,8 @@ from streams.errors import BrokerError, MediaError
 from streams.events import TrainingExample
 from streams.rating.mos import LEVEL_POINTS
 from streams.rating.playable import PlayableClips
-from streams.rating.store import Presentation, Rater, RatingError, RatingStore, Scale
+from streams.rating.store import RatingError, RatingStore
+from streams.rating.values import Presentation, Rater, Scale
 
 log = logging.getLogger(__name__)
 

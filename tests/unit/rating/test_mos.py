@@ -10,7 +10,7 @@ from scipy import stats
 
 from streams.rating.mos import LEVEL_POINTS, T_975, judge, opinions, screen, votes_of
 from streams.rating.order import Key
-from streams.rating.store import Rating
+from streams.rating.values import Rating
 
 VOTES = st.dictionaries(
     st.sampled_from([f"rater-{i}" for i in range(9)]),

@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from streams.rating.order import APART, Key
-from streams.rating.store import Rater, RatingError, RatingStore
+from streams.rating.store import RatingError, RatingStore
+from streams.rating.values import Rater
 from tests.support.rating import make_example
 
 
@@ -108,7 +109,7 @@ def test_undo_goes_one_step_back_and_the_old_vote_stays_in_the_file(tmp_path: Pa
     assert [one.points for one in store.ratings()] == [10, 90]
     assert store.current(ada) == pending
     assert store.undo(ada)
-    with store._open() as db:
+    with store._database.transaction() as db:
         assert db.execute("select points, undone from ratings order by id").fetchall() == [(10, 0), (30, 1), (90, 1)]
 
 
@@ -183,7 +184,7 @@ def test_a_rating_that_was_answered_outlives_the_server(tmp_path: Path) -> None:
         )
         assert done.returncode == -signal.SIGKILL, done.stderr
         kept.append(done.stdout.strip())
-    with store._open() as db:
+    with store._database.transaction() as db:
         assert [row[0] for row in db.execute("select presentation from ratings order by id")] == kept
 
 
@@ -225,7 +226,7 @@ class Rating(RuleBasedStateMachine):
     def undo(self) -> None:
         before = {one.key: one for one in self.store.ratings()}
         if self.store.undo(self.rater):
-            with self.store._open() as db:
+            with self.store._database.transaction() as db:
                 ids = {row[0] for row in db.execute("select presentation from ratings where not undone")}
             (lost,) = set(self.votes) - ids
             assert self.votes.pop(lost)[0] in before
