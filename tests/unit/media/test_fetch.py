@@ -15,7 +15,6 @@ from aiohttp import web
 from aiohttp.test_utils import TestServer
 
 from scorer.errors import MediaError
-from streams.media.checks import is_public
 from streams.media.fetch import Fetcher, FetchLimits
 
 
@@ -192,13 +191,6 @@ async def test_an_error_does_not_repeat_the_secrets_of_a_uri(tmp_path: Path) -> 
     error = await refused(tmp_path, "http://user:hunter2@127.0.0.1/a?X-Amz-Signature=abc", private=False)
     assert "hunter2" not in error.reason
     assert "abc" not in error.reason
-
-
-@pytest.mark.parametrize(
-    ("address", "public"), [("8.8.8.8", True), ("2606:4700::1111", True), ("::ffff:10.1.1.1", False), ("2002:7f00:1::", False)]
-)
-def test_public_addresses(address: str, public: bool) -> None:
-    assert is_public(ipaddress.ip_address(address)) is public
 
 
 async def test_a_full_disk_is_a_fault_of_the_worker_not_of_the_segment(tmp_path: Path, server: TestServer) -> None:
