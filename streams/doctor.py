@@ -101,12 +101,10 @@ def _mediapipe(_: Settings) -> Check:
 def _ffmpeg(_: Settings) -> Check:
     def attempt() -> str:
         import av
-        import imageio_ffmpeg
 
-        line = subprocess.run(
-            [imageio_ffmpeg.get_ffmpeg_exe(), "-version"], capture_output=True, check=True, timeout=20
-        ).stdout.decode()
-        return f"{' '.join(line.split()[:3])}; PyAV {av.__version__}"
+        from streams.media import ffmpeg
+
+        return f"{ffmpeg.version()}; PyAV {av.__version__}"
 
     return _tried(
         "ffmpeg", attempt, "reinstall with `make setup`", ImportError, OSError, RuntimeError, subprocess.SubprocessError

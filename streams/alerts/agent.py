@@ -16,8 +16,6 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
-from kafka import TopicPartition
-
 from streams import metrics
 from streams.alerts.detector import close_all, open_alerts, step, tick
 from streams.alerts.policy import AlertPolicy, Alerts
@@ -28,7 +26,7 @@ from streams.errors import EventError
 from streams.events import ALERT_STATE_TOPIC, ALERTS_TOPIC, SCORES_TOPIC, QualityAlert, SegmentScore
 from streams.kafka.agent import Agent
 from streams.kafka.connection import Connection
-from streams.kafka.consumer import Group
+from streams.kafka.consumer import Group, TopicPartition
 
 log = logging.getLogger(__name__)
 

@@ -16,8 +16,6 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from kafka import TopicPartition
-
 from streams import metrics
 from streams.alerts.policy import Receiver
 from streams.alerts.receivers import MAX_BATCH, REPEAT_SECONDS, Poster, RefusedError, UnavailableError
@@ -25,7 +23,7 @@ from streams.errors import EventError
 from streams.events import ALERTS_TOPIC, QualityAlert
 from streams.kafka.agent import Agent
 from streams.kafka.connection import Connection
-from streams.kafka.consumer import Batch, Group, Member
+from streams.kafka.consumer import Batch, Group, Member, TopicPartition
 
 log = logging.getLogger(__name__)
 

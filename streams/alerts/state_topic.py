@@ -8,14 +8,12 @@ from collections.abc import Collection, Iterator, Mapping
 from contextlib import ExitStack
 from typing import Any, Self
 
-from kafka import TopicPartition
-
 from streams.alerts.state import StreamState, from_json
 from streams.errors import BrokerError, EventError
 from streams.events import ALERT_STATE_TOPIC, ALERTS_TOPIC, SCORES_TOPIC, SEGMENTS_TOPIC, QualityAlert
 from streams.kafka.clients import open_admin, open_producer, open_reader, send_all
 from streams.kafka.connection import Connection
-from streams.kafka.consumer import Group, Member, read_to_end
+from streams.kafka.consumer import Group, Member, TopicPartition, read_to_end
 from streams.kafka.progress import Progress
 
 log = logging.getLogger(__name__)

@@ -21,7 +21,8 @@ def ingest(
     label: Annotated[list[str] | None, typer.Option(help="A label of the stream, NAME=VALUE; may be repeated.")] = None,
 ) -> None:
     """Play files as live streams into Kafka; the segments are cut into FVQ_DATA_DIR/ingest and stay there."""
-    from streams.ingest.files import announce, cut, events_of, find_sources, in_order, now
+    from streams.ingest.announce import announce
+    from streams.ingest.files import cut, events_of, find_sources, in_order, now
 
     settings = load_settings()
     connection, labels = parts.connection(settings), labels_of(label)

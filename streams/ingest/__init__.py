@@ -1,1 +1,1 @@
-"""From a live source to segment events."""
+"""Turns a live source into segment events, and announces them to the workers."""

@@ -1,29 +1,35 @@
-"""Plays files as live streams: cut at key frames into segments, announced one by one as they become due.
+"""Plays files as live streams: cuts them into segments at key frames, and gives each segment's event when it is due.
 
-The cuts copy the stream as it is, as a packager does; nothing is encoded again.
+Cutting copies the encoded video, as a packager does; nothing is encoded again.
 """
 
 from __future__ import annotations
 
-import subprocess
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-import imageio_ffmpeg
-from kafka.errors import KafkaError
-
 from scorer.sampling import probe
-from streams.errors import BrokerError, MediaError
-from streams.events import SEGMENTS_TOPIC, SegmentEvent
-from streams.kafka.clients import no_broker, open_producer, send_all
-from streams.kafka.connection import Connection
+from streams.errors import MediaError
+from streams.events import SegmentEvent
 from streams.local.files import find_videos
+from streams.media import ffmpeg
 
-CUT_TIMEOUT = 600
+CUT_SECONDS = 600
+"""The longest time that cutting one file may take."""
+
 TS_CODECS = {"h264", "hevc", "mpeg2video", "mpeg1video", "mpeg4"}
+"""Codecs that are cut into MPEG-TS. All others are cut into Matroska, which holds any codec."""
+
+
+@dataclass(frozen=True)
+class Source:
+    """A file that plays as one stream."""
+
+    stream_id: str
+    path: Path
 
 
 @dataclass(frozen=True)
@@ -35,16 +41,12 @@ class CutSegment:
     duration: float
 
 
-@dataclass(frozen=True)
-class Source:
-    """A file that plays as one stream."""
-
-    stream_id: str
-    path: Path
-
-
 def find_sources(path: Path, stream_id: str | None = None) -> list[Source]:
-    """A file is one stream, a folder one per video in it, named after the file. Raises `MediaError` where there is none."""
+    """The streams of a path: one for a file; one for each video in a folder, named after the video.
+
+    stream_id: the name of the stream; None: the name of the file. Raises `MediaError` where there is no video, or where
+    several would share one stream id.
+    """
     if not path.exists():
         raise MediaError(f"{path}: no such file or folder", kind="not-found")
     videos = find_videos([path])
@@ -57,36 +59,39 @@ def find_sources(path: Path, stream_id: str | None = None) -> list[Source]:
 
 
 def cut(source: Source, directory: Path, seconds: float) -> list[CutSegment]:
-    """Cut a source into segments of at least `seconds`, each beginning with a key frame. Raises `MediaError`."""
+    """Cut a source into segments in a subfolder of `directory`; returns them in order.
+
+    Each segment starts with a key frame and has at least `seconds`, except for the last. Raises `MediaError`.
+    """
     folder = directory / source.stream_id.replace("/", "_")
     folder.mkdir(parents=True, exist_ok=True)
-    facts = probe(source.path)
-    ending, container = ("ts", "mpegts") if facts.codec in TS_CODECS else ("mkv", "matroska")
+    ending, container = ("ts", "mpegts") if probe(source.path).codec in TS_CODECS else ("mkv", "matroska")
     listing = folder / "segments.csv"
-    command = [
-        imageio_ffmpeg.get_ffmpeg_exe(), "-nostdin", "-v", "error", "-y", "-protocol_whitelist", "file,pipe",
-        "-i", f"file:{source.path.resolve()}",
+    output = [
         "-map", "0:v:0", "-c", "copy", "-f", "segment", "-segment_time", str(seconds), "-segment_format", container,
         "-segment_list", str(listing), "-segment_list_type", "csv", "-reset_timestamps", "1", str(folder / f"%06d.{ending}"),
     ]  # fmt: skip
-    try:
-        subprocess.run(command, check=True, capture_output=True, timeout=CUT_TIMEOUT)
-    except subprocess.CalledProcessError as error:
-        words = error.stderr.decode(errors="replace").strip().splitlines() or ["no reason given"]
-        raise MediaError(f"{source.path} cannot be cut into segments: {words[-1]}") from error
-    except subprocess.TimeoutExpired as error:
-        raise MediaError(f"{source.path}: cutting took more than {CUT_TIMEOUT} s", kind="timeout") from error
+    finished = ffmpeg.run(
+        source.path.resolve(), output, input_options=["-v", "error"], timeout=CUT_SECONDS, task=f"{source.path}: cutting"
+    )
+    if finished.code != 0:
+        raise MediaError(f"{source.path} cannot be cut into segments: {finished.reason}")
+    return _listed_segments(listing)
+
+
+def _listed_segments(listing: Path) -> list[CutSegment]:
+    """The segments in ffmpeg's list, whose lines are `name,start,end`; a name may have commas. Empty segments are left out."""
     segments = []
     for line in listing.read_text().splitlines():
         name, start, end = line.rsplit(",", 2)
         duration = float(end) - float(start)
         if duration > 0:
-            segments.append(CutSegment(folder / name, float(start), duration))
+            segments.append(CutSegment(listing.parent / name, float(start), duration))
     return segments
 
 
 def events_of(source: Source, segments: Sequence[CutSegment], began: datetime, labels: dict[str, str]) -> list[SegmentEvent]:
-    """The events that announce a source's segments, the first of which starts at `began`."""
+    """The events that announce a source's segments. began: the time at which the source starts to play, UTC."""
     return [
         SegmentEvent(
             stream_id=source.stream_id,
@@ -103,39 +108,17 @@ def events_of(source: Source, segments: Sequence[CutSegment], began: datetime, l
 
 
 def in_order(events: Sequence[SegmentEvent], fast: bool) -> Iterator[SegmentEvent]:
-    """The events by the time at which they are due, which is a segment's end; at once if `fast`."""
-    for event in sorted(events, key=lambda one: (one.start.timestamp() + one.duration, one.stream_id)):
+    """Give each event when its segment ends in real time, as a live packager does. fast: give all events at once."""
+    for event in sorted(events, key=lambda event: (_due(event), event.stream_id)):
         if not fast:
-            time.sleep(max(0.0, event.start.timestamp() + event.duration - datetime.now(UTC).timestamp()))
+            time.sleep(max(0.0, _due(event) - now().timestamp()))
         yield event
 
 
-def announce(
-    events: Iterator[SegmentEvent],
-    connection: Connection,
-    sent: Callable[[SegmentEvent], None],
-    stopped: Callable[[], bool],
-) -> int:
-    """Send events as they come, each acknowledged by all replicas; returns how many. Raises `BrokerError`."""
-    try:
-        producer = open_producer(connection)
-    except KafkaError as error:
-        raise no_broker(connection, error) from error
-    count = 0
-    try:
-        for event in events:
-            if stopped():
-                break
-            send_all(producer, SEGMENTS_TOPIC, [(event.stream_id.encode(), event.to_bytes())])
-            sent(event)
-            count += 1
-    except KafkaError as error:
-        raise BrokerError(f"Kafka at {connection.servers} did not take an event: {error}") from error
-    finally:
-        producer.close()
-    return count
+def _due(event: SegmentEvent) -> float:
+    return event.start.timestamp() + event.duration
 
 
 def now() -> datetime:
-    """The present, UTC."""
+    """The present time, UTC."""
     return datetime.now(UTC)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from kafka import KafkaAdminClient, KafkaConsumer, KafkaProducer
@@ -26,7 +27,7 @@ collects messages for up to 200 ms."""
 
 
 def open_member(connection: Connection, group: str, session_seconds: float, *, bulk: bool = False) -> KafkaConsumer:
-    """A consumer that joins a group and commits by itself. session_seconds: silence after which others take its partitions."""
+    """A consumer that joins a group; its caller commits. session_seconds: silence after which others take its partitions."""
     return KafkaConsumer(
         group_id=group,
         enable_auto_commit=False,
@@ -39,14 +40,15 @@ def open_member(connection: Connection, group: str, session_seconds: float, *, b
 
 
 def open_reader(connection: Connection) -> KafkaConsumer:
-    """A consumer in no group: it is assigned partitions, and its place is nobody's but its own."""
-    return KafkaConsumer(
-        group_id=None,
-        enable_auto_commit=False,
-        auto_offset_reset="earliest",
-        bootstrap_timeout_ms=BOOTSTRAP_MS,
-        **connection.client_options(),
-    )
+    """A consumer in no group: its caller assigns partitions, and no offset is committed. Raises `BrokerError`."""
+    with no_broker_errors(connection):
+        return KafkaConsumer(
+            group_id=None,
+            enable_auto_commit=False,
+            auto_offset_reset="earliest",
+            bootstrap_timeout_ms=BOOTSTRAP_MS,
+            **connection.client_options(),
+        )
 
 
 def open_observer(connection: Connection, group: str) -> KafkaConsumer:
@@ -63,24 +65,33 @@ def open_observer(connection: Connection, group: str) -> KafkaConsumer:
 
 
 def open_producer(connection: Connection) -> KafkaProducer:
-    """A producer whose messages are acknowledged by all replicas in sync."""
-    return KafkaProducer(acks="all", max_block_ms=int(ACK_SECONDS * 1000), **connection.client_options())
+    """A producer whose messages are acknowledged by all replicas in sync. Raises `BrokerError`."""
+    with no_broker_errors(connection):
+        return KafkaProducer(acks="all", max_block_ms=int(ACK_SECONDS * 1000), **connection.client_options())
 
 
 def send_all(producer: Any, topic: str, messages: Iterable[tuple[bytes, bytes | None]], partition: int | None = None) -> None:
-    """Send (key, value) messages and wait for all acknowledgements. Raises `KafkaError`."""
-    sent = [producer.send(topic, key=key, value=value, partition=partition) for key, value in messages]
-    for acknowledgement in sent:
-        acknowledgement.get(timeout=ACK_SECONDS)
+    """Send (key, value) messages and wait for all acknowledgements. Raises `BrokerError`."""
+    with broker_errors(f"{topic} does not take a message"):
+        sent = [producer.send(topic, key=key, value=value, partition=partition) for key, value in messages]
+        for acknowledgement in sent:
+            acknowledgement.get(timeout=ACK_SECONDS)
+
+
+@contextmanager
+def broker_errors(what: str) -> Iterator[None]:
+    """What kafka-python raises inside becomes a `BrokerError` that says what could not be done."""
+    try:
+        yield
+    except KafkaError as error:
+        raise BrokerError(f"{what}: {type(error).__name__}: {error}") from error
 
 
 def open_admin(connection: Connection, request_seconds: float = 15.0) -> KafkaAdminClient:
     """An administrator. Raises `BrokerError` where no broker answers."""
-    try:
-        options = connection.client_options() | {"request_timeout_ms": int(request_seconds * 1000)}
+    options = connection.client_options() | {"request_timeout_ms": int(request_seconds * 1000)}
+    with no_broker_errors(connection, ": start it, correct FVQ_BROKER, or see FVQ_KAFKA_*"):
         return KafkaAdminClient(bootstrap_timeout_ms=BOOTSTRAP_MS, **options)
-    except (KafkaError, ValueError, OSError) as error:
-        raise no_broker(connection, error, "start it, correct FVQ_BROKER, or see FVQ_KAFKA_*") from error
 
 
 def check_broker(connection: Connection) -> None:
@@ -88,7 +99,11 @@ def check_broker(connection: Connection) -> None:
     open_admin(connection, request_seconds=5.0).close()
 
 
-def no_broker(connection: Connection, error: Exception, remedy: str = "") -> BrokerError:
-    """The error for brokers that do not answer. kafka-python's words name hosts and the mechanism, never the password."""
-    text = f"no Kafka broker answers at {connection.servers} ({type(error).__name__})"
-    return BrokerError(f"{text}: {remedy}" if remedy else text)
+@contextmanager
+def no_broker_errors(connection: Connection, remedy: str = "") -> Iterator[None]:
+    """What a client raises that finds no broker becomes a `BrokerError`. Its words name hosts and the mechanism, never the
+    password."""
+    try:
+        yield
+    except (KafkaError, ValueError, OSError) as error:
+        raise BrokerError(f"no Kafka broker answers at {connection.servers} ({type(error).__name__}){remedy}") from error

@@ -11,8 +11,10 @@ from typing import Any
 from kafka import ConsumerRebalanceListener, OffsetAndMetadata, TopicPartition
 
 from streams.errors import BrokerError
-from streams.kafka.clients import ACK_SECONDS, open_member
+from streams.kafka.clients import ACK_SECONDS, broker_errors, open_member
 from streams.kafka.connection import Connection
+
+__all__ = ["Batch", "Group", "Member", "Rebalance", "TopicPartition", "polled", "read_to_end"]
 
 POLL_MS = 10
 """How long kafka-python itself may wait in a poll of a member that has partitions."""
@@ -117,13 +119,14 @@ def polled(consumer: Any, rebalance: Rebalance, seconds: float, most: int) -> di
 def read_to_end(consumer: Any, partitions: Sequence[TopicPartition]) -> Iterator[Any]:
     """The messages from the consumer's positions to the partitions' present ends.
 
-    consumer: is assigned these partitions. Raises `BrokerError` where the broker sends nothing for 30 s, `KafkaError`.
+    consumer: is assigned these partitions. Raises `BrokerError` where Kafka does not answer, or sends nothing for 30 s.
     """
-    ends = consumer.end_offsets(list(partitions))
-    deadline = time.monotonic() + ACK_SECONDS
-    while unread := [partition for partition in partitions if consumer.position(partition) < ends[partition]]:
-        for records in consumer.poll(timeout_ms=500).values():
-            yield from records
-            deadline = time.monotonic() + ACK_SECONDS
-        if time.monotonic() > deadline:
-            raise BrokerError(f"{unread[0].topic}, partition {unread[0].partition}: nothing comes before its end")
+    with broker_errors(f"{partitions[0].topic} cannot be read"):
+        ends = consumer.end_offsets(list(partitions))
+        deadline = time.monotonic() + ACK_SECONDS
+        while unread := [partition for partition in partitions if consumer.position(partition) < ends[partition]]:
+            for records in consumer.poll(timeout_ms=500).values():
+                yield from records
+                deadline = time.monotonic() + ACK_SECONDS
+            if time.monotonic() > deadline:
+                raise BrokerError(f"{unread[0].topic}, partition {unread[0].partition}: nothing comes before its end")

@@ -31,7 +31,8 @@ from streams import parts
 from streams.alerts.receivers import describe as describe_alert
 from streams.errors import EventError, MediaError
 from streams.events import ALERTS_TOPIC, DEAD_LETTER_TOPIC, SCORES_TOPIC, QualityAlert, SegmentEvent, SegmentScore
-from streams.ingest.files import CutSegment, Source, announce, cut, events_of, find_sources, in_order
+from streams.ingest.announce import announce
+from streams.ingest.files import CutSegment, Source, cut, events_of, find_sources, in_order
 from streams.kafka.clients import open_reader
 from streams.kafka.connection import Connection
 from streams.kafka.embedded import EmbeddedBroker

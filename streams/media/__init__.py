@@ -1,1 +1,1 @@
-"""From an event's URI to a file on the local disk."""
+"""Media files: fetched from an event's URI to the local disk, converted by ffmpeg, and told apart by fingerprints."""

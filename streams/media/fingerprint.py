@@ -1,4 +1,4 @@
-"""What a picture looks like, in 64 bits."""
+"""A short hash of a picture, which is similar for pictures that look alike."""
 
 from __future__ import annotations
 

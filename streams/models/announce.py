@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from kafka.errors import KafkaError
-
 from streams.errors import BrokerError
 from streams.events import MODELS_TOPIC, ModelUpdate
 from streams.kafka.clients import open_producer, send_all
@@ -21,7 +19,7 @@ def announce(connection: Connection, update: ModelUpdate) -> None:
             send_all(producer, MODELS_TOPIC, [(update.name.encode(), update.to_bytes())])
         finally:
             producer.close(timeout=5)
-    except KafkaError as error:
+    except BrokerError as error:
         raise BrokerError(
             f"{update.name}@{update.version} is current in the registry, but could not be announced: {error}"
         ) from error

@@ -13,8 +13,6 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
-from kafka import TopicPartition
-
 from scorer.engine import Engine, find_model, load_engine
 from scorer.registry import Registry
 from scorer.spec import ClipScore, ModelId, SampledClip, SamplerSpec
@@ -24,6 +22,7 @@ from streams.events import MODELS_TOPIC, ModelUpdate
 from streams.kafka.agent import Agent
 from streams.kafka.clients import open_reader
 from streams.kafka.connection import Connection
+from streams.kafka.consumer import TopicPartition
 
 log = logging.getLogger(__name__)
 

@@ -7,20 +7,16 @@ example that a worker is about to send.
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Self
 
-from kafka import TopicPartition
-from kafka.errors import KafkaError
-
 from streams.errors import BrokerError, EventError
 from streams.events import TRAINING_TOPIC, StreamDeletion, TrainingExample
-from streams.kafka.clients import no_broker, open_producer, open_reader, send_all
+from streams.kafka.clients import broker_errors, no_broker_errors, open_producer, open_reader, send_all
 from streams.kafka.connection import Connection
-from streams.kafka.consumer import read_to_end
+from streams.kafka.consumer import TopicPartition, read_to_end
 from streams.queue.clips import ClipStore
 
 log = logging.getLogger(__name__)
@@ -73,11 +69,9 @@ class QueueTopic:
 
     def __init__(self, connection: Connection) -> None:
         self.queue = Queue()
-        try:
-            self._reader: Any = open_reader(connection)
+        self._reader: Any = open_reader(connection)
+        with no_broker_errors(connection):
             numbers = self._reader.partitions_for_topic(TRAINING_TOPIC)
-        except KafkaError as error:
-            raise no_broker(connection, error) from error
         if not numbers:
             self._reader.close()
             raise BrokerError(f"topic {TRAINING_TOPIC} is missing: run `fvq topics create`")
@@ -94,25 +88,22 @@ class QueueTopic:
 
     def refresh(self) -> Queue:
         """The present queue, with every message that was acknowledged before the call."""
-        with _kafka_errors("cannot be read"):
-            for record in read_to_end(self._reader, self._partitions):
-                self.queue.fold(record.key or b"", record.value)
+        for record in read_to_end(self._reader, self._partitions):
+            self.queue.fold(record.key or b"", record.value)
         return self.queue
 
     def written(self) -> bool:
         """Whether the topic ever had a message. End offsets tell, which compaction does not lower."""
-        with _kafka_errors("cannot be read"):
+        with broker_errors(f"{TRAINING_TOPIC} cannot be read"):
             return any(self._reader.end_offsets(self._partitions).values())
 
     def add(self, events: Iterable[TrainingExample | StreamDeletion]) -> None:
         """Send examples or deletions, and wait for the acknowledgements."""
-        with _kafka_errors("does not take a message"):
-            send_all(self._producer, TRAINING_TOPIC, [(event.key, event.to_bytes()) for event in events])
+        send_all(self._producer, TRAINING_TOPIC, [(event.key, event.to_bytes()) for event in events])
 
     def take_back(self, examples: Iterable[TrainingExample]) -> None:
         """Remove examples from the topic, and wait for the acknowledgements."""
-        with _kafka_errors("does not take a message"):
-            send_all(self._producer, TRAINING_TOPIC, [(example.key, None) for example in examples])
+        send_all(self._producer, TRAINING_TOPIC, [(example.key, None) for example in examples])
 
 
 @dataclass(frozen=True)
@@ -150,12 +141,3 @@ def restore(topic: QueueTopic, store: ClipStore) -> int:
     examples = store.examples()
     topic.add(examples)
     return len(examples)
-
-
-@contextmanager
-def _kafka_errors(problem: str) -> Iterator[None]:
-    """Raises a `KafkaError` of the block as `BrokerError`. problem: what is wrong with the topic, for the message."""
-    try:
-        yield
-    except KafkaError as error:
-        raise BrokerError(f"{TRAINING_TOPIC} {problem}: {type(error).__name__}: {error}") from error

@@ -1,4 +1,4 @@
-"""The rating page's data in one folder: the ratings, and the clips made playable. Both forget together."""
+"""The rating page's data in one folder: the ratings, and the playable clips. A deletion removes both."""
 
 from __future__ import annotations
 
@@ -6,12 +6,13 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from streams.events import TrainingExample
+from streams.rating.database import NAME
 from streams.rating.playable import PlayableClips
 from streams.rating.store import RatingStore
 
 
 class RatingData:
-    """The page's data. It may be changed while the page runs, or without a page. directory: `FVQ_DATA_DIR`."""
+    """The page's data; it may be changed while the page's server runs, and while it does not. directory: `FVQ_DATA_DIR`."""
 
     def __init__(self, directory: Path) -> None:
         self._directory = directory
@@ -21,16 +22,16 @@ class RatingData:
         return self._forget(lambda store: store.forget_stream(stream_id))
 
     def forget_examples(self, examples: Sequence[TrainingExample]) -> int:
-        """Delete the ratings of some clips, and the clips; returns their number."""
+        """Delete some clips and their ratings; returns the number of clips."""
         return self._forget(lambda store: store.forget([(example.stream_id, example.example_id) for example in examples]))
 
     def _forget(self, forget: Callable[[RatingStore], list[str]]) -> int:
-        if not (self._directory / "ratings.sqlite").exists():
+        if not (self._directory / NAME).exists():
             return 0
         clips = forget(RatingStore(self._directory))
-        PlayableClips(self._directory / "rating", _never_read).forget(clips)
+        PlayableClips(self._directory / "rating", _no_reading).forget(clips)
         return len(clips)
 
 
-def _never_read(uri: str) -> bytes:
-    raise AssertionError(uri)
+def _no_reading(uri: str) -> bytes:
+    raise AssertionError(f"a deletion reads no clip: {uri}")

@@ -1,4 +1,4 @@
-"""`fvq rate export`: rated clips as the CSV that `fvq train` and `fvq promote` read."""
+"""`fvq rate export`: writes the rated clips to the CSV that `fvq train` and `fvq promote` read."""
 
 from __future__ import annotations
 
@@ -16,11 +16,12 @@ from streams.rating.mos import Opinion, RaterReport, judge
 from streams.rating.store import RatingStore
 
 COLUMNS = ("path", "stream_id", "mos", "ci", "ratings", "example_id")
+"""Training treats all clips of one stream id as one content."""
 
 
 @dataclass(frozen=True)
 class Exported:
-    """What was written: clips, how each rater voted, and what was left out (example id, why)."""
+    """What was written. clips: number of rows. raters: how each rater voted. left_out: (example id, reason) of other clips."""
 
     clips: int
     raters: list[RaterReport]
@@ -28,7 +29,7 @@ class Exported:
 
 
 def export_ratings(store: RatingStore, queue: QueuePlace, out: Path, least: int = 1) -> Exported:
-    """Write the rated clips that are on the queue now to the CSV `out`; see `export`. Raises `BrokerError`."""
+    """Read the queue, then write its rated clips to the CSV `out` as `export` does. Raises `BrokerError`."""
     examples, deleted = queue.read()
     store.sync(examples, deleted)
     return export(store, examples, queue.store.read, out, least)
@@ -37,22 +38,22 @@ def export_ratings(store: RatingStore, queue: QueuePlace, out: Path, least: int 
 def export(
     store: RatingStore, queue: Iterable[TrainingExample], read: Callable[[str], bytes], out: Path, least: int = 1
 ) -> Exported:
-    """Write the clips of the queue that have at least `least` ratings to the CSV `out`; a stream is one content.
+    """Write the clips of the queue that have at least `least` ratings to the CSV `out`; returns what was written.
 
-    Clips of a folder are named where they are; those of an object store are copied into a folder beside the CSV, from
-    which those of an earlier export that are not in this one are removed. read: a clip's bytes by its address.
+    A clip in a folder is listed with its path there. A clip in an object store is copied into a folder beside the CSV; copies
+    of an earlier export that this export does not need are deleted. read: returns a clip's bytes for its address.
     """
-    examples = {(one.stream_id, one.example_id): one for one in queue}
-    found, reports = judge(store.ratings(), examples)
+    examples = {(example.stream_id, example.example_id): example for example in queue}
+    opinions, reports = judge(store.ratings(), examples)
     copies = out.absolute().with_name(out.name + ".clips")
     rows, left_out, kept = [], [], set()
-    for key, opinion in sorted(found.items()):
+    for key, opinion in sorted(opinions.items()):
         example = examples[key]
         if opinion.ratings < least:
             left_out.append((example.example_id, f"{opinion.ratings} ratings, fewer than {least}"))
             continue
         try:
-            path = _clip(example, read, copies)
+            path = _clip_path(example, read, copies)
         except MediaError as error:
             left_out.append((example.example_id, error.reason))
             continue
@@ -61,13 +62,7 @@ def export(
     if copies.is_dir():
         for old in set(copies.iterdir()) - kept:
             old.unlink()
-    part = out.with_name(f".{out.name}.part")
-    out.parent.mkdir(parents=True, exist_ok=True)
-    with part.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file)
-        writer.writerow(COLUMNS)
-        writer.writerows(rows)
-    part.replace(out)
+    _write_csv(out, rows)
     return Exported(len(rows), reports, left_out)
 
 
@@ -76,7 +71,8 @@ def _row(path: Path, example: TrainingExample, opinion: Opinion) -> tuple[str, .
     return (str(path), example.stream_id, f"{opinion.mos:.2f}", ci, str(opinion.ratings), example.example_id)
 
 
-def _clip(example: TrainingExample, read: Callable[[str], bytes], copies: Path) -> Path:
+def _clip_path(example: TrainingExample, read: Callable[[str], bytes], copies: Path) -> Path:
+    """The file of a clip, copied first where it is in an object store. Raises `MediaError` where it is gone or has changed."""
     data = read(example.clip_uri)
     if hashlib.sha256(data).hexdigest() != example.example_id:
         raise MediaError("the clip in the store is not the one that was queued (its SHA-256 differs)", kind="refused")
@@ -87,3 +83,14 @@ def _clip(example: TrainingExample, read: Callable[[str], bytes], copies: Path) 
     path = copies / (example.example_id + Path(parts.path).suffix)
     path.write_bytes(data)
     return path
+
+
+def _write_csv(out: Path, rows: list[tuple[str, ...]]) -> None:
+    """Write the table under another name, then rename it: nobody reads a half-written one."""
+    part = out.with_name(f".{out.name}.part")
+    out.parent.mkdir(parents=True, exist_ok=True)
+    with part.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file)
+        writer.writerow(COLUMNS)
+        writer.writerows(rows)
+    part.replace(out)

@@ -1,8 +1,8 @@
 """Which clip a rater sees next: pure functions.
 
-Every rater has an order of their own, by a hash of a secret seed and the clip's key: it does not follow from what others
-saw, stays as it is when the page starts again, and takes a clip that joins the queue in at any place. About one in eight
-presentations shows a clip again that the rater has rated, to tell how well they agree with themselves.
+Each rater has an order of their own, by a hash of a secret seed and the clip's key. So nobody can predict it from the order
+of another rater, it stays the same when the server restarts, and a new clip on the queue gets a random place in it. About one
+in eight presentations is a repeat: a clip that the rater has rated before. It shows how well raters agree with themselves.
 """
 
 from __future__ import annotations
@@ -15,45 +15,46 @@ Key = tuple[str, str]
 """(stream id, example id)."""
 
 APART = 5
-"""Presentations, at least, from a clip to its repeat: who saw it just before would repeat the vote and not the judgement."""
+"""Least distance between a clip and its repeat, in presentations: otherwise raters would remember and repeat their vote."""
 
 GAPS = (6, 7, 8)
-"""New clips between two repeats, in a random order: on average one presentation in eight is a repeat, and none is foreseeable."""
+"""Numbers of new clips between two repeats, chosen at random: on average one presentation in eight is a repeat, and raters
+cannot predict which."""
 
 
 def choose(seed: str, shown: Sequence[Key], queue: Collection[Key]) -> tuple[Key, bool] | None:
     """The next clip for a rater and whether it is a repeat; None when every clip of the queue was shown.
 
-    seed: the rater's. shown: what they were shown before, in order, also what has left the queue since.
+    seed: the rater's secret. shown: all clips that this rater was shown, in order, even those that have left the queue.
     """
     times = Counter(shown)
-    fresh = [key for key in queue if key not in times]
-    if not fresh:
+    new = [key for key in queue if key not in times]
+    if not new:
         return None
-    since, repeats = _run(shown)
+    since, repeats = _since_repeat(shown)
     if since >= _gap(seed, repeats):
-        far = shown[: len(shown) - APART + 1]
-        again = [key for key in dict.fromkeys(far) if times[key] == 1 and key in queue]
-        if again:
-            return min(again, key=lambda key: _place(seed, "again", *key)), True
-    return min(fresh, key=lambda key: _place(seed, "new", *key)), False
+        earlier = shown[: len(shown) - APART + 1]
+        repeatable = [key for key in dict.fromkeys(earlier) if times[key] == 1 and key in queue]
+        if repeatable:
+            return min(repeatable, key=lambda key: _place(seed, "again", *key)), True
+    return min(new, key=lambda key: _place(seed, "new", *key)), False
 
 
 def remaining(seed: str, shown: Sequence[Key], queue: Collection[Key]) -> int:
-    """Presentations that are to come, if the queue stays as it is."""
-    fresh = len(set(queue) - set(shown))
-    since, repeats = _run(shown)
+    """The number of presentations that are still to come if the queue does not change; parameters as for `choose`."""
+    new = len(set(queue) - set(shown))
+    since, repeats = _since_repeat(shown)
     count = 0
-    while fresh:
+    while new:
         count += 1
         if since >= _gap(seed, repeats):
             since, repeats = 0, repeats + 1
         else:
-            since, fresh = since + 1, fresh - 1
+            since, new = since + 1, new - 1
     return count
 
 
-def _run(shown: Sequence[Key]) -> tuple[int, int]:
+def _since_repeat(shown: Sequence[Key]) -> tuple[int, int]:
     """(new clips since the last repeat, repeats so far)."""
     since = repeats = 0
     seen: set[Key] = set()
@@ -64,10 +65,12 @@ def _run(shown: Sequence[Key]) -> tuple[int, int]:
 
 
 def _gap(seed: str, repeats: int) -> int:
+    """How many new clips are shown before the next repeat."""
     return GAPS[_place(seed, "gap", str(repeats)) % len(GAPS)]
 
 
 def _place(seed: str, *parts: str) -> int:
-    # The lengths keep ("a", "b/c") and ("a/b", "c") apart.
+    """A random number for these parts, always the same for the same seed."""
+    # The lengths make the text different for ("a", "b/c") and ("a/b", "c").
     text = seed + "".join(f"/{len(part)}:{part}" for part in parts)
     return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big")

@@ -1,6 +1,6 @@
 """The rating page's server: sign-in, the next clip, ratings, undo, and the clips themselves.
 
-A browser learns nothing of a clip but an opaque id that is its rater's own: no score, no stream, no other's rating.
+A browser learns only a random id for each clip, which is valid for its rater alone: no score, no stream, no rating of others.
 """
 
 from __future__ import annotations
@@ -21,12 +21,13 @@ from streams.errors import BrokerError, MediaError
 from streams.events import TrainingExample
 from streams.rating.mos import LEVEL_POINTS
 from streams.rating.playable import PlayableClips
-from streams.rating.store import Presentation, Rater, RatingError, RatingStore, Scale
+from streams.rating.store import RatingError, RatingStore
+from streams.rating.values import Presentation, Rater, Scale
 
 log = logging.getLogger(__name__)
 
 FOR_GOOD = {"undecodable", "too-large", "timeout"}
-"""Kinds of failure that are the clip's own. Any other may pass, as where the store's folder is not mounted."""
+"""Kinds of `MediaError` that a new attempt cannot mend. Others may pass, for example when the store's folder is mounted again."""
 
 COOKIE = "fvq_rater"
 COOKIE_SECONDS = 30 * 24 * 3600
@@ -47,10 +48,10 @@ Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 @dataclass(frozen=True)
 class RatingPage:
-    """What the page needs.
+    """What the server works with.
 
-    load: what is on the queue now, and which streams were deleted when (`streams.queue.topic.read_deletions`); raises
-    `BrokerError`. pause_after: ratings between two pauses. refresh_seconds: between two looks at the queue.
+    load: reads the examples on the queue now, and when which stream was deleted (stream id -> time); raises `BrokerError`.
+    pause_after: number of ratings between two pauses. refresh_seconds: time between two readings of the queue.
     """
 
     store: RatingStore
@@ -61,10 +62,10 @@ class RatingPage:
     refresh_seconds: float = 10.0
 
     def refresh(self) -> int:
-        """Take over the queue, and delete what has left it; gives the number of clips. Raises `BrokerError`."""
+        """Read the queue, and delete the MP4s of clips that have left it; returns the number of clips. Raises `BrokerError`."""
         examples, deleted = self.load()
         self.store.sync(examples, deleted)
-        self.clips.keep_only({one.example_id for one in examples})
+        self.clips.keep_only({example.example_id for example in examples})
         return len(examples)
 
 
@@ -76,24 +77,25 @@ class _SignIn(_Body):
     token: Annotated[str, Field(min_length=1, max_length=200)]
 
 
-class _Of(_Body):
+class _PresentationId(_Body):
     presentation: Annotated[str, Field(min_length=1, max_length=64)]
 
 
-class _Rating(_Of):
+class _Rating(_PresentationId):
     value: Annotated[float, Field(ge=0, le=100, description="ACR: 1 bad to 5 excellent; slider: 0-100.")]
     seconds: Annotated[float, Field(ge=0, le=86400)]
 
 
 PAGE = web.AppKey("page", RatingPage)
-READYING = web.AppKey("readying", set[asyncio.Task[None]])
+PREPARING = web.AppKey("preparing", set[asyncio.Task[None]])
+"""Tasks that make the next clip playable."""
 
 
 def make_app(page: RatingPage) -> web.Application:
-    """The server; it looks at the queue by itself once it runs, and expects one `refresh` before."""
+    """The server. Call `page.refresh` once before it starts; when it runs, it reads the queue regularly itself."""
     app = web.Application(middlewares=[_guard], client_max_size=4096)
     app[PAGE] = page
-    app[READYING] = set()
+    app[PREPARING] = set()
     for path in ASSETS:
         app.router.add_get(path, _asset)
     app.router.add_post("/api/sign-in", _sign_in)
@@ -109,16 +111,18 @@ def make_app(page: RatingPage) -> web.Application:
 
 @web.middleware
 async def _guard(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Turn errors into JSON answers, and add the security headers to every answer."""
     try:
-        # Another page cannot send JSON here without asking first, and is not answered; the cookie is Strict besides.
+        # Against cross-site requests: a browser sends JSON to another site only after a preflight request, which this server
+        # does not allow. The cookie is SameSite=Strict as well.
         if request.method == "POST" and request.content_type != "application/json":
             raise web.HTTPUnsupportedMediaType
         answer = await handler(request)
     except web.HTTPException as error:
         answer = _error(error.status, error.text or error.reason)
     except ValidationError as error:
-        first = error.errors(include_url=False, include_input=False)[0]
-        answer = _error(400, f"{'.'.join(map(str, first['loc']))}: {first['msg']}".removeprefix(": "))
+        problem = error.errors(include_url=False, include_input=False)[0]
+        answer = _error(400, f"{'.'.join(map(str, problem['loc']))}: {problem['msg']}".removeprefix(": "))
     except RatingError as error:
         answer = _error(409, str(error))
     answer.headers.update(HEADERS)
@@ -130,11 +134,12 @@ def _error(status: int, text: str) -> web.Response:
 
 
 async def _rater(request: web.Request) -> Rater:
+    """The rater whose token is in the cookie; else the answer is HTTP 401."""
     token = request.cookies.get(COOKIE, "")
-    found = await asyncio.to_thread(request.app[PAGE].store.sign_in, token) if token else None
-    if found is None:
+    rater = await asyncio.to_thread(request.app[PAGE].store.sign_in, token) if token else None
+    if rater is None:
         raise web.HTTPUnauthorized(text="sign in with your token")
-    return found
+    return rater
 
 
 async def _asset(request: web.Request) -> web.Response:
@@ -149,7 +154,7 @@ async def _sign_in(request: web.Request) -> web.Response:
     if rater is None:
         raise web.HTTPUnauthorized(text="this token is not known; ask for a new one")
     answer = web.json_response({"name": rater.name})
-    # A proxy that ends TLS says so; a browser that lies about it loses its own cookie.
+    # A proxy that ends TLS sets this header. A browser could set it too, but would only keep its own cookie off plain HTTP.
     secure = request.secure or request.headers.get("X-Forwarded-Proto") == "https"
     answer.set_cookie(COOKIE, body.token.strip(), max_age=COOKIE_SECONDS, httponly=True, samesite="Strict", secure=secure)
     return answer
@@ -164,52 +169,51 @@ async def _sign_out(_: web.Request) -> web.Response:
 async def _next(request: web.Request) -> web.Response:
     rater = await _rater(request)
     page = request.app[PAGE]
-    while True:
-        found = await asyncio.to_thread(page.store.current, rater)
-        if found is None:
-            break
+    while (presentation := await asyncio.to_thread(page.store.current, rater)) is not None:
+        example_id = presentation.key[1]
         try:
-            await asyncio.to_thread(page.clips.get, found.key[1], found.clip_uri)
+            await asyncio.to_thread(page.clips.get, example_id, presentation.clip_uri)
         except MediaError as error:
-            log.warning("clip %s cannot be shown: %s", found.key[1][:12], error)
-            await asyncio.to_thread(page.store.skip, rater, found.id, error.kind not in FOR_GOOD)
-            continue
+            log.warning("clip %s cannot be shown: %s", example_id[:12], error)
+            await asyncio.to_thread(page.store.skip, rater, presentation.id, error.kind not in FOR_GOOD)
         except OSError as error:
-            log.warning("clip %s cannot be read now: %s", found.key[1][:12], error)
+            log.warning("clip %s cannot be read now: %s", example_id[:12], error)
             return web.json_response(await _state(page, rater, None) | {"state": "waiting"})
-        _ready_soon(request.app, rater)
-        break
-    return web.json_response(await _state(page, rater, found))
+        else:
+            _prepare_upcoming(request.app, rater)
+            break
+    return web.json_response(await _state(page, rater, presentation))
 
 
-async def _state(page: RatingPage, rater: Rater, found: Presentation | None) -> dict[str, Any]:
+async def _state(page: RatingPage, rater: Rater, presentation: Presentation | None) -> dict[str, Any]:
+    """What the browser learns: the presentation to rate, or that it has to wait, or that all is rated; and the progress."""
     progress = await asyncio.to_thread(page.store.progress, rater)
     return {
-        "state": "rate" if found else "waiting" if progress.away else "done",
-        "presentation": found.id if found else None,
+        "state": "rate" if presentation else "waiting" if progress.away else "done",
+        "presentation": presentation.id if presentation else None,
         "scale": page.scale,
         "done": progress.done,
         "total": progress.done + progress.left,
         "can_undo": progress.can_undo,
-        "pause": found is not None and progress.done > 0 and progress.done % page.pause_after == 0,
+        "pause": presentation is not None and progress.done > 0 and progress.done % page.pause_after == 0,
         "name": rater.name,
     }
 
 
-def _ready_soon(app: web.Application, rater: Rater) -> None:
-    """Make the clip after this one playable while this one is watched."""
+def _prepare_upcoming(app: web.Application, rater: Rater) -> None:
+    """Make the next clip playable in the background, while the rater watches the current one."""
 
-    async def work() -> None:
+    async def prepare() -> None:
         page = app[PAGE]
-        coming = await asyncio.to_thread(page.store.upcoming, rater)
-        # What is wrong with it is said when its turn comes.
+        upcoming = await asyncio.to_thread(page.store.upcoming, rater)
+        # `_next` reports a clip that fails here, when it is that clip's turn.
         with contextlib.suppress(MediaError, OSError):
-            if coming is not None:
-                await asyncio.to_thread(page.clips.get, *coming)
+            if upcoming is not None:
+                await asyncio.to_thread(page.clips.get, *upcoming)
 
-    task = asyncio.create_task(work())
-    app[READYING].add(task)
-    task.add_done_callback(app[READYING].discard)
+    task = asyncio.create_task(prepare())
+    app[PREPARING].add(task)
+    task.add_done_callback(app[PREPARING].discard)
 
 
 async def _rate(request: web.Request) -> web.Response:
@@ -233,7 +237,7 @@ async def _undo(request: web.Request) -> web.Response:
 
 async def _skip(request: web.Request) -> web.Response:
     rater = await _rater(request)
-    body = _Of.model_validate_json(await request.read())
+    body = _PresentationId.model_validate_json(await request.read())
     log.warning("the browser of %s cannot play presentation %s", rater.name, body.presentation)
     await asyncio.to_thread(request.app[PAGE].store.skip, rater, body.presentation)
     return web.json_response({})
@@ -242,35 +246,37 @@ async def _skip(request: web.Request) -> web.Response:
 async def _clip(request: web.Request) -> web.StreamResponse:
     rater = await _rater(request)
     page = request.app[PAGE]
-    found = await asyncio.to_thread(page.store.presentation, rater, request.match_info["presentation"])
-    if found is None:
+    presentation = await asyncio.to_thread(page.store.presentation, rater, request.match_info["presentation"])
+    if presentation is None:
         raise web.HTTPNotFound(text="this clip is no longer to be rated")
     try:
-        path = await asyncio.to_thread(page.clips.get, found.key[1], found.clip_uri)
+        path = await asyncio.to_thread(page.clips.get, presentation.key[1], presentation.clip_uri)
     except (MediaError, OSError) as error:
-        log.warning("clip %s cannot be shown: %s", found.key[1][:12], error)
+        log.warning("clip %s cannot be shown: %s", presentation.key[1][:12], error)
         raise web.HTTPNotFound(text="this clip cannot be shown") from error
-    # FileResponse answers ranges, and tells the clip's modification time: a date of ours, not of the stream.
+    # FileResponse answers range requests. Its Last-Modified is the time at which the MP4 was made, not a time of the stream.
     return web.FileResponse(path, headers={"Content-Type": "video/mp4"})
 
 
 async def _refreshing(app: web.Application) -> AsyncIterator[None]:
-    async def work() -> None:
+    """Read the queue regularly as long as the server runs; at its end, cancel what runs in the background."""
+
+    async def refresh_forever() -> None:
         page = app[PAGE]
-        told = ""
+        logged = ""  # the same problem is logged once, not at every attempt
         while True:
             await asyncio.sleep(page.refresh_seconds)
             try:
                 await asyncio.to_thread(page.refresh)
-                told = ""
+                logged = ""
             except (BrokerError, OSError, MediaError) as error:
-                if str(error) != told:
-                    log.warning("the queue cannot be read; the clips that were on it stay: %s", error)
-                told = str(error)
+                if str(error) != logged:
+                    log.warning("the queue cannot be read, raters go on with the clips that were on it: %s", error)
+                logged = str(error)
 
-    task = asyncio.create_task(work())
+    task = asyncio.create_task(refresh_forever())
     yield
-    for one in (task, *app[READYING]):
-        one.cancel()
+    for background_task in (task, *app[PREPARING]):
+        background_task.cancel()
     with contextlib.suppress(asyncio.CancelledError):
-        await asyncio.gather(task, *app[READYING], return_exceptions=True)
+        await asyncio.gather(task, *app[PREPARING], return_exceptions=True)

@@ -1,4 +1,4 @@
-"""What a sink of scores is."""
+"""The interface of all sinks: where a worker stores its scores."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from streams.events import SegmentScore
 
 @dataclass(frozen=True)
 class Rejected:
-    """A score that the sink will never take.
+    """A score that the sink refuses for good.
 
-    place: of the scores that were added since the last flush that returned, 0 for the first. reason: what the sink said.
+    place: index of the score among those that were added since the last successful flush. reason: what the sink said.
     """
 
     place: int
@@ -24,18 +24,18 @@ class Sink(ABC):
 
     @abstractmethod
     def add(self, score: SegmentScore) -> None:
-        """Buffer a score; a repeated one overwrites itself when flushed."""
+        """Buffer a score. The flush of a score that is stored already overwrites it."""
 
     @abstractmethod
     async def flush(self) -> list[Rejected]:
-        """Return when every added score is durable, except for those returned; none is buffered any more.
+        """Make every buffered score durable and empty the buffer; returns the scores that the sink refuses for good.
 
-        Raises `SinkError` where that failed; the scores stay buffered.
+        Raises `SinkError` where the sink cannot take scores now; then the scores stay buffered.
         """
 
     @abstractmethod
     async def check(self) -> str:
-        """One line about the sink, for `fvq doctor` and `/readyz`; raises `SinkError` where it cannot be used."""
+        """One line about the sink, for `fvq doctor` and `/readyz`. Raises `SinkError` where the sink cannot be used."""
 
-    async def close(self) -> None:  # noqa: B027 - most sinks hold nothing
-        """Free what the sink holds; what was not flushed is lost."""
+    async def close(self) -> None:  # noqa: B027 - most sinks hold no resources
+        """Free the sink's resources; scores that were not flushed are lost."""

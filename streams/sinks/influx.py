@@ -1,16 +1,17 @@
-"""Scores in InfluxDB 2.x, through influxdb-client: the schema (for users: docs/influxdb.md), and how points get there.
+"""Scores in InfluxDB 2.x, through influxdb-client: the schema (for users: docs/influxdb.md), and how points are written.
 
-Measurement `segment_score`. A point is identified by its tags and its time, so a repeated answer overwrites itself:
+Measurement `segment_score`. InfluxDB identifies a point by its tags and its time, so a repeated score overwrites the first:
 
 - time: the segment's start, milliseconds. Two segments of one rendition of one stream cannot start at the same time.
-- tags `stream_id`, `rendition` (`default` where there is none), `model` (`name@version`; none where nothing was scored)
-  and `status`. Series: streams x renditions x (models + 1). All four are the operator's own, and few.
-- fields: segment_id, sequence, duration; of a scored one score, uncertainty, level, `p_<level>`, faces, face_area and
-  each signal; of a skipped one reason.
+- tags: `stream_id`, `rendition` (`default` where there is none), `model` (`name@version`; none where the segment was
+  skipped) and `status`. Number of series: streams x renditions x (models + 1). The operator chooses all these names, and
+  they are few.
+- fields: segment_id, sequence, duration; for a scored segment also score, uncertainty, level, `p_<level>`, faces, face_area
+  and each signal; for a skipped segment reason.
 
-`segment_id`, `uri` and labels are no tags: their values have no bound, and every new one would be a new series. A segment
-that is answered twice by different models, or scored before a restart and skipped after it, has two points, which carry
-the same `segment_id`: readers that count segments de-duplicate by it.
+`segment_id`, `uri` and labels are no tags, because each new value would make a new series without end. A segment has two
+points if two models answered it, or if it was scored before a restart and skipped after it. Both points have the same
+`segment_id`, so a query that counts segments has to count each id once.
 """
 
 from __future__ import annotations
@@ -37,15 +38,16 @@ PROBE_MEASUREMENT = "fvq_probe"
 TIMEOUT_MS = 10_000
 
 WRITE_POINTS = 1000
-"""Points of one request: some 600 bytes each before compression, far below the 50 MB that a server takes."""
+"""Points in one request: about 600 bytes each before compression, far below the 50 MB that a server accepts."""
 
 REFUSALS = {400, 413, 422}
-"""Answers about what was sent, not about the server: a malformed line, too much of it, a field of another type."""
+"""HTTP statuses for points that are wrong: malformed line, request too large, field of another type. Trying again does not
+help."""
 
 
 @dataclass(frozen=True)
 class InfluxBucket:
-    """Where scores go: server, token, organisation and bucket."""
+    """The bucket that scores are written to, and how to reach it."""
 
     url: str
     token: str = field(repr=False)
@@ -54,18 +56,19 @@ class InfluxBucket:
 
     @property
     def hourly(self) -> str:
-        """Name of the bucket for hourly values."""
+        """Name of the bucket with the hourly values."""
         return f"{self.bucket}_hourly"
 
 
 class InfluxSink(Sink):
-    """Scores as points of one bucket. Holds what was added since the last flush, which is one batch of the worker."""
+    """Writes scores as points into one bucket. The buffer holds the scores since the last flush: one batch of the worker."""
 
-    def __init__(self, place: InfluxBucket) -> None:
-        self._url, self._bucket = place.url, place.bucket
-        self._client = InfluxDBClient(place.url, place.token, org=place.org, timeout=TIMEOUT_MS, enable_gzip=True)
+    def __init__(self, bucket: InfluxBucket) -> None:
+        self._url, self._bucket = bucket.url, bucket.bucket
+        self._client = InfluxDBClient(bucket.url, bucket.token, org=bucket.org, timeout=TIMEOUT_MS, enable_gzip=True)
         self._writer = self._client.write_api(write_options=SYNCHRONOUS)
         self._waiting: list[SegmentScore] = []
+        # Of a flush that failed half-way: scores that are written already, and refused ones among them.
         self._written = 0
         self._rejected: list[Rejected] = []
 
@@ -74,7 +77,7 @@ class InfluxSink(Sink):
         self._waiting.append(score)
 
     async def flush(self) -> list[Rejected]:
-        """Write the buffer; the server has acknowledged it when this returns, but for the points that it refuses."""
+        """Write the buffer and wait for the server's acknowledgement; returns the scores that the server refuses."""
         while self._waiting:
             chunk = self._waiting[:WRITE_POINTS]
             self._rejected += await self._write(chunk, self._written)
@@ -85,8 +88,8 @@ class InfluxSink(Sink):
 
     async def check(self) -> str:
         """Ask the server for the bucket."""
-        found = await self._call(self._client.buckets_api().find_bucket_by_name, self._bucket)
-        if found is None:
+        bucket = await self._call(self._client.buckets_api().find_bucket_by_name, self._bucket)
+        if bucket is None:
             raise SinkError(
                 f"InfluxDB {self._url}: no bucket {self._bucket!r} that this token may see; "
                 "`fvq doctor --setup` creates it, or set FVQ_INFLUX_BUCKET"
@@ -98,8 +101,10 @@ class InfluxSink(Sink):
         await asyncio.to_thread(self._client.close)
 
     async def _write(self, scores: Sequence[SegmentScore], place: int) -> list[Rejected]:
-        """Write points, the first of which has this place. Refused points are found by halving, and returned; the others are
-        written."""
+        """Write scores; returns those that the server refuses. place: index of the first score since the last flush.
+
+        A refusal does not name the wrong point: halving the scores again and again finds it, and writes the others.
+        """
         try:
             await self._send([to_point(score) for score in scores])
         except _RefusedError as refusal:
@@ -111,9 +116,9 @@ class InfluxSink(Sink):
         return []
 
     async def _check_blame(self, refusal: _RefusedError) -> None:
-        """Raise `SinkError` where the server refuses a point that is right as well: then it is not the point's fault.
+        """Raise `SinkError` where the server refuses a correct point too: then the refused score is not at fault.
 
-        A proxy with a fault of its own answers 400 to everything, and every score would be given up.
+        A broken proxy, for example, answers 400 to every request. Without this check every score would be dropped.
         """
         probe = Point(PROBE_MEASUREMENT).field("ok", 1).time(int(time.time()) * 1000, WritePrecision.MS)
         try:
@@ -130,33 +135,33 @@ class InfluxSink(Sink):
 
 
 class _RefusedError(SinkError):
-    """The server refuses what it was sent."""
+    """The server refuses the points of a request."""
 
 
 @contextmanager
 def sink_errors(url: str, needed: str = "") -> Iterator[None]:
-    """Whatever goes wrong with the server or on the way to it is a `SinkError`. needed: what the user has to have for it."""
+    """Turns every error of the server and of the connection into a `SinkError`. needed: what the user needs, for the message."""
     hint = f"; {needed}" if needed else ""
     try:
         yield
     except ApiException as error:
-        # The body may hold what was sent, never the token: that is in a request header.
+        # The body may repeat the points, but never the token: the token is in a header of the request.
         reason = f"InfluxDB {url} answered {error.status} {error.reason}: {str(error.body)[:300]}{hint}"
         if error.status in REFUSALS:
             raise _RefusedError(reason) from error
         raise SinkError(reason, retry_after(error.headers)) from error
     except InfluxDBError as error:
-        # The client's own: a token for a bucket does not see the organisation.
+        # Raised by the client itself, for example where the token may not see the organisation.
         raise SinkError(f"InfluxDB {url}: {error}{hint}") from error
     except ValueError:
-        # Not in its words, and no cause: a header that cannot be sent is quoted, the token's too.
+        # Without the original message and cause: they quote the header that cannot be sent, which may hold the token.
         raise SinkError(f"InfluxDB {url}: the request cannot be sent; check FVQ_INFLUX_TOKEN and FVQ_INFLUX_URL") from None
     except (HTTPError, OSError) as error:
         raise SinkError(f"InfluxDB {url} cannot be reached: {type(error).__name__}; check FVQ_INFLUX_URL") from error
 
 
 def retry_after(headers: Mapping[str, str] | None) -> float:
-    """Seconds that a server asks to be left alone, 0 where it says none; InfluxDB sends seconds, never a date."""
+    """Seconds that a server asks the client to wait, 0 without a `Retry-After`. InfluxDB sends seconds, never a date."""
     try:
         return max(0.0, float((headers or {}).get("Retry-After", 0.0)))
     except ValueError:
@@ -164,7 +169,7 @@ def retry_after(headers: Mapping[str, str] | None) -> float:
 
 
 def to_point(score: SegmentScore) -> Point:
-    """One score as a point."""
+    """The point for one score; the schema is at the top of this file."""
     point = (
         Point(MEASUREMENT)
         .tag("stream_id", score.stream_id)

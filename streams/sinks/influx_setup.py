@@ -1,7 +1,7 @@
-"""What the InfluxDB sink needs on its server, made once: `fvq doctor --setup`.
+"""`fvq doctor --setup`: creates on the server what the InfluxDB sink needs.
 
-The bucket that scores are written to, a second one for hourly values, which are kept longer, and the task that computes
-them. What is there already is left as it is: a shorter retention would delete data.
+That is the bucket for scores, a second bucket for hourly values, which are kept longer, and the task that computes these.
+Buckets and tasks that exist are not changed: a shorter retention would delete data.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ from streams.sinks.influx import MEASUREMENT, TIMEOUT_MS, InfluxBucket, sink_err
 DAY = 24 * 3600
 NEEDED = "the set-up needs a token that may create buckets and tasks, and FVQ_INFLUX_ORG"
 
-# Whole hours alone, two of them, so that scores which come up to an hour late are in; a repeated hour overwrites itself.
-# Without `createEmpty: false` every hour without a segment would be a row without a value.
+# Each run computes the last two whole hours: so the value of an hour includes scores that come up to an hour late. The second
+# run overwrites the first one's value. Without `createEmpty: false`, hours without segments would be rows without a value.
 HOURLY_FLUX = """import "date"
 
 option task = {{name: "{task}", every: 1h, offset: 5m}}
@@ -36,43 +36,43 @@ scores() |> aggregateWindow(every: 1h, fn: count, timeSrc: "_start", createEmpty
 """
 
 
-def set_up(place: InfluxBucket, retention_days: int, hourly_days: int) -> list[str]:
-    """Create the buckets and the task that are missing; returns one line about each. Raises `SinkError`.
+def set_up(bucket: InfluxBucket, retention_days: int, hourly_days: int) -> list[str]:
+    """Create missing buckets and the task; returns one line about each.
 
-    retention_days, hourly_days: how long the scores, and the hourly values, are kept; 0 for ever.
+    retention_days, hourly_days: how long scores and hourly values are kept, days; 0 for ever. Raises `SinkError`.
     """
-    with sink_errors(place.url, NEEDED), InfluxDBClient(place.url, place.token, org=place.org, timeout=TIMEOUT_MS) as client:
+    with sink_errors(bucket.url, NEEDED), InfluxDBClient(bucket.url, bucket.token, org=bucket.org, timeout=TIMEOUT_MS) as client:
         return [
-            _bucket(client, place.bucket, retention_days),
-            _bucket(client, place.hourly, hourly_days),
-            _task(client, place),
+            _bucket(client, bucket.bucket, retention_days),
+            _bucket(client, bucket.hourly, hourly_days),
+            _task(client, bucket),
         ]
 
 
-def task_name(place: InfluxBucket) -> str:
+def task_name(bucket: InfluxBucket) -> str:
     """Name of the task that computes the hourly values."""
-    return f"{place.hourly} from {place.bucket}"
+    return f"{bucket.hourly} from {bucket.bucket}"
 
 
 def _bucket(client: InfluxDBClient, name: str, days: int) -> str:
     buckets = client.buckets_api()
-    found: Bucket | None = buckets.find_bucket_by_name(name)
-    if found is None:
+    bucket: Bucket | None = buckets.find_bucket_by_name(name)
+    if bucket is None:
         rule = BucketRetentionRules(type="expire", every_seconds=days * DAY)
         buckets.create_bucket(bucket_name=name, retention_rules=[rule])
         return f"bucket {name}: created, {_kept(days * DAY)}"
-    seconds = sum(rule.every_seconds for rule in found.retention_rules or ())
+    seconds = sum(rule.every_seconds for rule in bucket.retention_rules or ())
     wanted = "" if seconds == days * DAY else f", wanted is {_kept(days * DAY)}: left as it is"
     return f"bucket {name}: there, {_kept(seconds)}{wanted}"
 
 
-def _task(client: InfluxDBClient, place: InfluxBucket) -> str:
-    name = task_name(place)
-    flux = HOURLY_FLUX.format(task=name, bucket=place.bucket, hourly=place.hourly, measurement=MEASUREMENT)
+def _task(client: InfluxDBClient, bucket: InfluxBucket) -> str:
+    name = task_name(bucket)
+    flux = HOURLY_FLUX.format(task=name, bucket=bucket.bucket, hourly=bucket.hourly, measurement=MEASUREMENT)
     tasks: Any = client.tasks_api()
     if tasks.find_tasks(name=name):
         return f"task {name!r}: there"
-    organisation = client.organizations_api().find_organizations(org=place.org)[0]
+    organisation = client.organizations_api().find_organizations(org=bucket.org)[0]
     tasks.create_task(task_create_request=TaskCreateRequest(org_id=organisation.id, flux=flux, status="active"))
     return f"task {name!r}: created"
 

@@ -1,4 +1,4 @@
-"""The store that needs no server: one SQLite file."""
+"""Scores in one SQLite file: the sink that needs no server."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ create index if not exists scores_by_time on scores (stream_id, start);
 
 
 class SqliteSink(Sink):
-    """Scores in `scores.sqlite` of a folder: the columns that queries want, and the whole event as JSON."""
+    """Writes scores to `scores.sqlite` in a folder: columns for queries, and the whole event as JSON."""
 
     def __init__(self, directory: Path) -> None:
         self.path = directory / "scores.sqlite"
@@ -33,7 +33,7 @@ class SqliteSink(Sink):
         self._waiting[score.stream_id, score.rendition or "", score.segment_id] = score
 
     async def flush(self) -> list[Rejected]:
-        """Write the buffer in one transaction that has reached the disk when this returns; nothing is rejected."""
+        """Write the buffer in one transaction, which is on the disk when this returns; this sink refuses no score."""
         if not self._waiting:
             return []
         rows = [_row(score) for score in self._waiting.values()]
@@ -53,7 +53,7 @@ class SqliteSink(Sink):
         return f"SQLite store {self.path}"
 
     def _write(self, rows: list[tuple[object, ...]]) -> None:
-        # A connection a flush: flushes are rare, and any thread and any number of workers may write.
+        # One connection for each flush: flushes are rare, and any thread of any number of workers may write.
         self.path.parent.mkdir(parents=True, exist_ok=True)
         connection = sqlite3.connect(self.path, timeout=30)
         try:

@@ -1,10 +1,11 @@
-"""The rating page in a real Chromium: ten clips are rated by the keyboard alone."""
+"""The rating page in a real Chromium: a rater rates ten clips with the keyboard only."""
 
 from __future__ import annotations
 
 import asyncio
 import os
 import shutil
+import sqlite3
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -31,12 +32,12 @@ if (stage !== "watch") return [];
 for (const key of ["5", "Enter"]) document.dispatchEvent(new KeyboardEvent("keydown", { key, bubbles: true }));
 return [stage !== "watch" || value() !== null];
 """
-"""Gives whether a clip that is being watched took a vote; nothing where it is over already."""
+"""Returns whether the page accepted a vote while a clip was playing; an empty list if the clip has ended already."""
 
 
 @contextmanager
 def served(page: RatingPage) -> Iterator[str]:
-    """The page's server in a thread; gives its address."""
+    """Runs the page's server in a thread; gives its address."""
     loop, started = asyncio.new_event_loop(), threading.Event()
     address = ""
     end = asyncio.Event()
@@ -67,14 +68,14 @@ def browser(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[webdriv
     chromium = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
     driver = shutil.which("chromedriver")
     if not (chromium and driver):
-        words = "Chromium and its driver are needed. Run: scripts/browser, or apt-get install -y chromium chromium-driver"
-        pytest.fail(words) if os.environ.get("CI") == "true" else pytest.skip(words)
+        message = "Chromium and its driver are needed. Run: scripts/browser, or apt-get install -y chromium chromium-driver"
+        pytest.fail(message) if os.environ.get("CI") == "true" else pytest.skip(message)
     monkeypatch.setenv("SE_OFFLINE", "true")
     options = webdriver.ChromeOptions()
     options.binary_location = chromium
-    # The sandbox needs rights that root in a container does not have; the page is our own.
-    for one in ("--headless=new", "--no-sandbox", "--disable-dev-shm-usage", f"--user-data-dir={tmp_path / 'profile'}"):
-        options.add_argument(one)
+    # The sandbox needs rights that root in a container does not have. Without it is safe: the page is our own.
+    for argument in ("--headless=new", "--no-sandbox", "--disable-dev-shm-usage", f"--user-data-dir={tmp_path / 'profile'}"):
+        options.add_argument(argument)
     options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
     chrome = webdriver.Chrome(options, Service(driver))
     try:
@@ -84,7 +85,7 @@ def browser(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[webdriv
 
 
 class Person:
-    """Somebody with a keyboard and eyes, without a mouse."""
+    """A rater with a keyboard and eyes, without a mouse."""
 
     def __init__(self, browser: webdriver.Chrome) -> None:
         self.browser = browser
@@ -92,12 +93,12 @@ class Person:
     def press(self, *keys: str) -> None:
         ActionChains(self.browser).send_keys(*keys).perform()
 
-    def sees(self, what: Callable[[], bool]) -> None:
+    def sees(self, condition: Callable[[], bool]) -> None:
         try:
-            WebDriverWait(self.browser, 20, poll_frequency=0.02).until(lambda _: what())
+            WebDriverWait(self.browser, 20, poll_frequency=0.02).until(lambda _: condition())
         except TimeoutException:
-            said = f"{self.text('status')} {self.text('notice-title')}"
-            pytest.fail(f"not seen; stage {self.stage()}, {self.progress()} rated, {said}, {self.browser.get_log('browser')}")
+            texts = f"{self.text('status')} {self.text('notice-title')}"
+            pytest.fail(f"not seen; stage {self.stage()}, {self.progress()} rated, {texts}, {self.browser.get_log('browser')}")
 
     def stage(self) -> str:
         return self.browser.execute_script("return document.body.dataset.stage") or ""
@@ -114,7 +115,7 @@ class Person:
 
 @pytest.fixture
 def page(tmp_path: Path) -> RatingPage:
-    """Ten clips of three codecs and containers, of five streams."""
+    """A page with ten clips of five streams, in three codecs and two containers."""
     kinds = [
         ("ts", ("-c:v", "libx264", "-pix_fmt", "yuv420p")),
         ("ts", ("-c:v", "libx265", "-pix_fmt", "yuv420p", "-x265-params", "log-level=none:pools=1")),
@@ -126,19 +127,19 @@ def page(tmp_path: Path) -> RatingPage:
         clip = make_clip(tmp_path / f"{number}.{ending}", 160 + 16 * number, 120, 0.4, options=options)
         examples.append(make_example(clip, f"studio-{number % 5}", number))
     store = RatingStore(tmp_path / "data")
-    made = RatingPage(store, PlayableClips(tmp_path / "data" / "rating", read_file), lambda: (examples, {}), pause_after=6)
-    assert made.refresh() == 10
-    return made
+    page = RatingPage(store, PlayableClips(tmp_path / "data" / "rating", read_file), lambda: (examples, {}), pause_after=6)
+    assert page.refresh() == 10
+    return page
 
 
-def test_ten_clips_are_rated_by_keyboard_alone(browser: webdriver.Chrome, page: RatingPage) -> None:
+def test_ten_clips_are_rated_with_the_keyboard_only(browser: webdriver.Chrome, page: RatingPage) -> None:
     token = page.store.add_rater("ada")
     votes: dict[str, int] = {}
     with served(page) as address:
         person = Person(browser)
         browser.get(address)
         person.sees(lambda: person.stage() == "sign-in")
-        # A wrong token first.
+        # The first token is wrong.
         person.press("nonsense", Keys.ENTER)
         person.sees(lambda: "not known" in person.text("status"))
         person.press(token, Keys.ENTER)
@@ -162,7 +163,7 @@ def test_ten_clips_are_rated_by_keyboard_alone(browser: webdriver.Chrome, page: 
                 person.sees(lambda: browser.execute_script("return window.plays") == 1)
                 person.sees(lambda: person.stage() == "vote")
                 replayed = True
-            # Enter without a choice keeps nothing.
+            # Enter without a choice sends no rating.
             person.press(Keys.ENTER)
             person.sees(lambda: "Choose" in person.text("status"))
             vote = 1 + done % 5
@@ -181,29 +182,26 @@ def test_ten_clips_are_rated_by_keyboard_alone(browser: webdriver.Chrome, page: 
         assert replayed
         assert paused
         errors = [line for line in browser.get_log("browser") if line["level"] == "SEVERE"]
-    # The browser logs the two refusals of the sign-in; a script that failed or a policy that blocked would be there too.
+    # The browser logs the two refused requests of the sign-in. It would also log a script that failed or was blocked.
     assert all("401" in line["message"] for line in errors), errors
     assert len(errors) == 2
 
     ratings = page.store.ratings()
-    assert {one.key for one in ratings} == {(one.stream_id, one.example_id) for one in page.load()[0]}
-    assert len(ratings) == 11  # ten clips, and one of them again
-    assert sorted(one.number for one in ratings) == [1] * 10 + [2]
-    wanted = sorted(LEVEL_POINTS[vote - 1] for vote in votes.values())
-    assert sorted(one.points for one in ratings) == wanted
+    assert {rating.key for rating in ratings} == {(example.stream_id, example.example_id) for example in page.load()[0]}
+    assert len(ratings) == 11  # ten clips, and one repeat
+    assert sorted(rating.number for rating in ratings) == [1] * 10 + [2]
+    assert sorted(rating.points for rating in ratings) == sorted(LEVEL_POINTS[vote - 1] for vote in votes.values())
     by_presentation = {shown: LEVEL_POINTS[vote - 1] for shown, vote in votes.items()}
     assert stored_points(page.store) == by_presentation
 
 
 def stored_points(store: RatingStore) -> dict[str, float]:
-    """presentation -> points, as another program finds them in the file."""
-    import sqlite3
-
+    """Presentation id -> points, read from the file without the store."""
     with sqlite3.connect(store.path) as db:
         return dict(db.execute("select presentation, points from ratings where not undone"))
 
 
-def test_a_link_signs_in_and_the_slider_is_moved_by_arrows(browser: webdriver.Chrome, page: RatingPage) -> None:
+def test_a_link_signs_in_and_arrow_keys_move_the_slider(browser: webdriver.Chrome, page: RatingPage) -> None:
     token = page.store.add_rater("grace")
     slider = RatingPage(page.store, page.clips, page.load, "slider")
     with served(slider) as address:
@@ -217,5 +215,5 @@ def test_a_link_signs_in_and_the_slider_is_moved_by_arrows(browser: webdriver.Ch
         person.sees(lambda: "Move the slider" in person.text("status"))
         person.press(*[Keys.ARROW_RIGHT] * 3, Keys.ENTER)
         person.sees(lambda: person.progress() == 1)
-    assert [(one.points, one.scale) for one in page.store.ratings()] == [(53.0, "slider")]
+    assert [(rating.points, rating.scale) for rating in page.store.ratings()] == [(53.0, "slider")]
     assert browser.execute_script("return document.cookie") == ""

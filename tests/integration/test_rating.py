@@ -1,4 +1,4 @@
-"""The rating page on a real Kafka: it shows what is queued, and a stream that is deleted elsewhere leaves nothing behind."""
+"""The rating page on a real Kafka: it shows the queue, and deletes a stream that is deleted on another machine."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ def test_a_stream_that_is_deleted_elsewhere_leaves_the_page_and_the_export(kafka
     store, examples = ClipStore(str(tmp_path / "store")), []
     for number in range(4):
         data = make_clip(tmp_path / f"{number}.ts", 160 + 16 * number, 120, 0.2).read_bytes()
-        one = make_example(tmp_path / f"{number}.ts", f"rated/{number % 2}", number)
-        examples.append(one.model_copy(update={"clip_uri": store.uri(one.stream_id, data)}))
+        example = make_example(tmp_path / f"{number}.ts", f"rated/{number % 2}", number)
+        examples.append(example.model_copy(update={"clip_uri": store.uri(example.stream_id, data)}))
         store.put(examples[-1], data)
     with QueueTopic(Connection(kafka.broker)) as topic:
         topic.add(examples)
@@ -56,7 +56,7 @@ def test_a_stream_that_is_deleted_elsewhere_leaves_the_page_and_the_export(kafka
         assert len(rated.ratings()) == 4
         assert fvq("queue", "rm", "--stream", "rated/1", **settings | {"FVQ_DATA_DIR": str(elsewhere)}).returncode == 0
         wait_for("the page to forget the stream", lambda: len(rated.ratings()) == 2, 60)
-        wait_for("its pictures to go", lambda: len(list((here / "rating").glob("*.mp4"))) == 2, 60)
+        wait_for("the deletion of its playable clips", lambda: len(list((here / "rating").glob("*.mp4"))) == 2, 60)
         assert ask("/api/next")["total"] == 2
     except BaseException:
         print(log.read_text())
@@ -72,7 +72,7 @@ def test_a_stream_that_is_deleted_elsewhere_leaves_the_page_and_the_export(kafka
         assert b"rated/1" not in path.read_bytes()
 
 
-def test_the_page_says_that_no_broker_answers(tmp_path: Path) -> None:
+def test_the_command_says_that_no_broker_answers(tmp_path: Path) -> None:
     done = fvq("rate", "serve", FVQ_BROKER="127.0.0.1:9", FVQ_DATA_DIR=str(tmp_path))
     assert done.returncode == 1
     assert "no Kafka broker answers at 127.0.0.1:9" in done.stderr

@@ -1,4 +1,4 @@
-"""A small training queue for the rating page's tests: clips in a folder, and the examples that name them."""
+"""For the tests of the rating page: examples of a training queue, and a reader of their clips."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from streams.events import ModelRef, TrainingExample
 
 
 def make_example(clip: Path | None = None, stream_id: str = "studio-7", number: int = 0) -> TrainingExample:
-    """An example of a clip; without one, of a clip that is nowhere."""
+    """An example of a clip on disk. Without a clip, its address leads nowhere. number: tells the examples of a stream apart."""
     data = clip.read_bytes() if clip else f"{stream_id}/{number}".encode()
     return TrainingExample(
         example_id=hashlib.sha256(data).hexdigest(),
@@ -33,7 +33,7 @@ def make_example(clip: Path | None = None, stream_id: str = "studio-7", number: 
 
 
 def read_file(uri: str) -> bytes:
-    """In place of `ClipStore.read`."""
+    """Stands in for `ClipStore.read`: the bytes of a clip in a folder."""
     path = Path(unquote(urlsplit(uri).path))
     if not path.is_file():
         raise MediaError(f"{uri}: gone", kind="not-found")

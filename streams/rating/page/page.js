@@ -1,4 +1,4 @@
-// The rating page: sign in, watch, vote, again. One section is seen at a time; `stage` is its name ("blank": none).
+// The rating page: sign in, then for each clip: watch, vote. One section is visible at a time; `stage` is its name, "blank" for none.
 "use strict";
 
 const get = (id) => document.getElementById(id);
@@ -6,13 +6,13 @@ const SECTIONS = ["sign-in", "start", "watch", "vote", "notice"];
 const WAIT_MS = 3000;
 
 let stage = "";
-let next = null; // what the server wants rated: {state, presentation, scale, done, total, can_undo, pause, name}
-let seen = false; // the clip was played to its end once
-let touched = false; // the slider was moved: its first position is nobody's opinion
-let asked = 0; // when the vote was first asked for
-let busy = false; // an answer of the server is awaited
-let goOn = null; // what Enter does on a notice
-let waiting = 0; // timer of the next look at an empty queue
+let next = null; // the last answer of /api/next: {state, presentation, scale, done, total, can_undo, pause, name}
+let seen = false; // the rater has watched the clip to its end at least once
+let touched = false; // the rater has moved the slider; its first position is no opinion
+let asked = 0; // when the page first asked for the vote, ms
+let busy = false; // a request to the server is running
+let goOn = null; // the function that Enter calls on a notice
+let waiting = 0; // timer that asks again for a clip that could not be read
 
 class SignedOut extends Error {}
 class Refused extends Error {}
@@ -22,22 +22,22 @@ async function call(path, body) {
     method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify(body),
   };
   const answer = await fetch(path, { ...options, credentials: "same-origin", cache: "no-store" });
-  const found = await answer.json();
-  if (answer.status === 401) throw new SignedOut(found.error);
-  if (answer.status >= 400 && answer.status < 500) throw new Refused(found.error);
-  if (!answer.ok) throw new Error(found.error);
-  return found;
+  const content = await answer.json();
+  if (answer.status === 401) throw new SignedOut(content.error);
+  if (answer.status >= 400 && answer.status < 500) throw new Refused(content.error);
+  if (!answer.ok) throw new Error(content.error);
+  return content;
 }
 
 function show(name) {
   stage = name;
   document.body.dataset.stage = name;
-  for (const one of SECTIONS) get(one).hidden = one !== name;
+  for (const section of SECTIONS) get(section).hidden = section !== name;
   get("foot").hidden = ["sign-in", "watch", "blank"].includes(name);
   get("status").textContent = "";
   if (name === "blank") return;
-  const first = { "sign-in": "token", start: "begin", watch: "clip", vote: "vote-title", notice: "notice-title" }[name];
-  get(first).focus({ preventScroll: true });
+  const focused = { "sign-in": "token", start: "begin", watch: "clip", vote: "vote-title", notice: "notice-title" }[name];
+  get(focused).focus({ preventScroll: true });
 }
 
 function notice(title, text, action) {
@@ -48,7 +48,7 @@ function notice(title, text, action) {
   show("notice");
 }
 
-// One call at a time; what goes wrong is said, and Enter tries again.
+// Runs one task at a time. After a failure a notice says what is wrong, and Enter tries again.
 async function attempt(work) {
   if (busy) return;
   busy = true;
@@ -69,7 +69,8 @@ async function attempt(work) {
   }
 }
 
-async function look() {
+// Asks the server for the next clip, and shows the progress.
+async function askNext() {
   next = await call("/api/next");
   document.body.dataset.scale = next.scale;
   get("progress").max = Math.max(1, next.total);
@@ -80,14 +81,14 @@ async function look() {
 }
 
 async function load() {
-  show("blank"); // the old clip's vote is over, and the grey rests the eye
-  await look();
+  show("blank"); // only the grey surround, so that the eyes rest between two clips
+  await askNext();
   if (next.state === "waiting") {
     notice("One moment", "The next clip cannot be read yet. The page goes on by itself.", null);
     waiting = setTimeout(() => attempt(load), WAIT_MS);
   } else if (next.state === "done") {
-    const words = next.done ? `You have rated all ${next.done}. Thank you!` : "There is nothing to rate yet.";
-    notice(next.done ? "All done" : "No clips", `${words} Enter looks for new clips.`, () => attempt(load));
+    const text = next.done ? `You have rated all ${next.done}. Thank you!` : "There is nothing to rate yet.";
+    notice(next.done ? "All done" : "No clips", `${text} Enter looks for new clips.`, () => attempt(load));
   } else if (next.pause) {
     notice("Time for a pause", `${next.done} of ${next.total} are rated. Rest your eyes; Enter goes on.`, () => attempt(watch));
   } else {
@@ -95,7 +96,7 @@ async function load() {
   }
 }
 
-// The whole clip is here before it plays: a network that stalls must not look like a bad picture.
+// Loads the whole clip before it plays: a slow network must not look like a bad picture.
 async function watch() {
   const answer = await fetch(next.presentation && `/api/clips/${next.presentation}`, { credentials: "same-origin" });
   if (answer.status === 401) throw new SignedOut("sign in with your token");
@@ -149,7 +150,7 @@ function confirmVote() {
   }
   const body = { presentation: next.presentation, value: vote, seconds: (performance.now() - asked) / 1000 };
   attempt(async () => {
-    await call("/api/ratings", body); // sent again after a failure, it is the same rating
+    await call("/api/ratings", body); // after a failure it is sent again, and the server keeps it once
     await load();
   });
 }
@@ -171,7 +172,7 @@ function choose(level) {
 }
 
 function begin() {
-  // Refused where the browser does not know it, or the person does not want it: the clip fills the window then.
+  // The browser may not support full screen, or may refuse it: then the clip fills the window.
   document.documentElement.requestFullscreen?.().catch(() => {});
   attempt(load);
 }
@@ -180,7 +181,7 @@ document.addEventListener("keydown", (event) => {
   if (event.ctrlKey || event.altKey || event.metaKey || event.repeat && event.key !== "ArrowLeft" && event.key !== "ArrowRight") return;
   if (stage === "sign-in") return;
   const enter = event.key === "Enter" || event.key === " ";
-  // A button that has the focus is pressed by these keys itself.
+  // These keys press the button that has the focus: the browser does that itself.
   if (enter && event.target instanceof HTMLButtonElement) return;
   const level = /^[1-5]$/.test(event.key) && next?.scale === "acr" && seen && (stage === "vote" || stage === "watch");
   if (enter && stage === "start") begin();
@@ -196,7 +197,7 @@ document.addEventListener("keydown", (event) => {
 get("clip").addEventListener("ended", () => { if (stage === "watch") ask(); });
 get("clip").addEventListener("error", () => { if (stage === "watch") unplayable(); });
 get("clip").addEventListener("pause", () => {
-  // Media keys and screens that sleep pause it; half a clip is no clip.
+  // Media keys and a sleeping screen can pause the clip: start it again, because raters must see all of it.
   if (stage === "watch" && !get("clip").ended && !document.hidden && !busy) play();
 });
 document.addEventListener("visibilitychange", () => {
@@ -232,7 +233,7 @@ async function signIn(token) {
 }
 
 async function greet() {
-  await look();
+  await askNext();
   show("start");
 }
 
@@ -243,7 +244,7 @@ get("token-form").addEventListener("submit", (event) => {
   attempt(() => signIn(token));
 });
 
-// A link carries the token behind the #, which is sent to no server and leaves the address bar at once.
+// A link has the token behind the #: browsers send that part to no server. Remove it from the address bar at once.
 const linked = new URLSearchParams(location.hash.slice(1)).get("token");
 if (location.hash) history.replaceState(null, "", location.pathname);
 attempt(linked ? () => signIn(linked) : greet);

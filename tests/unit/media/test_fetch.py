@@ -1,4 +1,4 @@
-"""Fetching: what is allowed, what is not, and what each refusal says."""
+"""Fetching: which URIs are allowed, which are refused, and the reason that each error gives."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from aiohttp import web
 from aiohttp.test_utils import TestServer
 
 from scorer.errors import MediaError
-from streams.media.fetch import Fetcher, FetchLimits, is_public
+from streams.media.fetch import Fetcher, FetchLimits
 
 
 @pytest.fixture
@@ -26,14 +26,14 @@ async def server() -> AsyncIterator[TestServer]:
         answers["flaky"] += 1
         return web.Response(status=503) if answers["flaky"] < 3 else web.Response(body=b"at last")
 
-    async def hop(request: web.Request) -> web.Response:
+    async def redirect(request: web.Request) -> web.Response:
         raise web.HTTPFound(request.query["to"])
 
-    async def round_and_round(_: web.Request) -> web.Response:
-        raise web.HTTPFound("/round")
+    async def redirect_to_itself(_: web.Request) -> web.Response:
+        raise web.HTTPFound("/endless")
 
     app = web.Application()
-    app.router.add_get("/round", round_and_round)
+    app.router.add_get("/endless", redirect_to_itself)
     app.router.add_get("/media.ts", _fixed(body=b"media"))
     app.router.add_get("/init.mp4", _fixed(body=b"init-"))
     app.router.add_get("/big", _fixed(body=b"x" * (3 << 20)))
@@ -41,7 +41,7 @@ async def server() -> AsyncIterator[TestServer]:
     app.router.add_get("/down", _fixed(status=500))
     app.router.add_get("/slow", _slow)
     app.router.add_get("/flaky", flaky)
-    app.router.add_get("/hop", hop)
+    app.router.add_get("/redirect", redirect)
     app.router.add_get("/nowhere", _fixed(status=302, headers={"Location": "http://[x"}))
     running = TestServer(app)
     await running.start_server()
@@ -86,15 +86,15 @@ async def refused(folder: Path, uri: str, **changes: Any) -> MediaError:
     return caught.value
 
 
-async def test_http(server: TestServer, tmp_path: Path) -> None:
+async def test_http_media_is_fetched(server: TestServer, tmp_path: Path) -> None:
     assert await fetched(tmp_path, str(server.make_url("/media.ts"))) == b"media"
 
 
-async def test_an_init_segment_is_put_first(server: TestServer, tmp_path: Path) -> None:
+async def test_the_init_segment_comes_first_in_the_file(server: TestServer, tmp_path: Path) -> None:
     assert await fetched(tmp_path, str(server.make_url("/media.ts")), str(server.make_url("/init.mp4"))) == b"init-media"
 
 
-async def test_a_server_that_recovers_is_waited_for(server: TestServer, tmp_path: Path) -> None:
+async def test_a_failing_server_is_asked_again(server: TestServer, tmp_path: Path) -> None:
     assert await fetched(tmp_path, str(server.make_url("/flaky"))) == b"at last"
 
 
@@ -108,13 +108,13 @@ async def test_a_server_that_recovers_is_waited_for(server: TestServer, tmp_path
         ("/slow", "timeout", "took more than"),
     ],
 )
-async def test_failures_say_why(path: str, kind: str, words: str, server: TestServer, tmp_path: Path) -> None:
+async def test_each_failure_has_its_kind_and_reason(path: str, kind: str, words: str, server: TestServer, tmp_path: Path) -> None:
     error = await refused(tmp_path, str(server.make_url(path)), seconds=1.5)
     assert error.kind == kind
     assert words in error.reason
 
 
-async def test_nobody_listens(tmp_path: Path) -> None:
+async def test_a_port_without_a_server_is_unreachable(tmp_path: Path) -> None:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
@@ -139,40 +139,37 @@ async def test_hostile_uris_are_refused(uri: str, tmp_path: Path) -> None:
 async def test_a_redirect_into_the_private_network_is_refused(
     server: TestServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    # The first hop is let through as if it were public; the second is checked again.
-    monkeypatch.setattr("streams.media.fetch.is_public", lambda address: address == ipaddress.ip_address("127.0.0.1"))
-    error = await refused(tmp_path, str(server.make_url("/hop").with_query(to="http://169.254.169.254/secret")), private=False)
+    # The test treats 127.0.0.1 as public, so the first request passes; the target of the redirect is checked again.
+    monkeypatch.setattr("streams.media.checks.is_public", lambda address: address == ipaddress.ip_address("127.0.0.1"))
+    error = await refused(
+        tmp_path, str(server.make_url("/redirect").with_query(to="http://169.254.169.254/secret")), private=False
+    )
     assert error.kind == "refused"
     assert "169.254.169.254" in error.reason
 
 
 async def test_a_redirect_to_a_file_is_refused(server: TestServer, tmp_path: Path) -> None:
-    assert (await refused(tmp_path, str(server.make_url("/hop").with_query(to="file:///etc/passwd")))).kind == "refused"
+    assert (await refused(tmp_path, str(server.make_url("/redirect").with_query(to="file:///etc/passwd")))).kind == "refused"
 
 
-async def test_redirects_end(server: TestServer, tmp_path: Path) -> None:
-    url = server.make_url("/hop")
-    assert (
-        "redirects"
-        in (await refused(tmp_path, str(url.with_query(to=str(url.with_query(to="/hop?to=/hop?to=/hop?to=/hop")))))).reason
-        or True
-    )
-    loop = str(url.with_query(to=str(url)))
-    assert (await refused(tmp_path, loop)).kind in ("refused", "unreachable")
+async def test_endless_redirects_are_refused(server: TestServer, tmp_path: Path) -> None:
+    error = await refused(tmp_path, str(server.make_url("/endless")))
+    assert error.kind == "refused"
+    assert "redirects" in error.reason
 
 
-async def test_only_listed_hosts(server: TestServer, tmp_path: Path) -> None:
+async def test_only_listed_hosts_are_fetched(server: TestServer, tmp_path: Path) -> None:
     url = str(server.make_url("/media.ts"))
     assert (await refused(tmp_path, url, hosts=("*.origin.example",))).kind == "refused"
     assert await fetched(tmp_path, url, hosts=("127.0.0.*",)) == b"media"
 
 
-async def test_files_only_under_the_roots(tmp_path: Path) -> None:
+async def test_only_files_under_the_roots_are_read(tmp_path: Path) -> None:
     root, outside = tmp_path / "root", tmp_path / "outside.ts"
-    namesake = tmp_path / "root-of-others" / "a.ts"
-    for folder in (root, namesake.parent):
+    similar_name = tmp_path / "root-of-others" / "a.ts"
+    for folder in (root, similar_name.parent):
         folder.mkdir()
-    namesake.write_bytes(b"outside")
+    similar_name.write_bytes(b"outside")
     (root / "a b.ts").write_bytes(b"inside")
     outside.write_bytes(b"outside")
     (root / "link.ts").symlink_to(outside)
@@ -180,7 +177,7 @@ async def test_files_only_under_the_roots(tmp_path: Path) -> None:
     assert (root / "a b.ts").exists()
     for uri in (
         outside.as_uri(),
-        namesake.as_uri(),
+        similar_name.as_uri(),
         (root / "link.ts").as_uri(),
         f"file://{root}/../outside.ts",
         f"file://{root}/%2e%2e/outside.ts",
@@ -190,25 +187,18 @@ async def test_files_only_under_the_roots(tmp_path: Path) -> None:
     assert "FVQ_MEDIA_ROOTS" in (await refused(tmp_path, outside.as_uri())).reason
 
 
-async def test_secrets_in_a_uri_are_not_repeated(tmp_path: Path) -> None:
+async def test_an_error_does_not_repeat_the_secrets_of_a_uri(tmp_path: Path) -> None:
     error = await refused(tmp_path, "http://user:hunter2@127.0.0.1/a?X-Amz-Signature=abc", private=False)
     assert "hunter2" not in error.reason
     assert "abc" not in error.reason
 
 
-@pytest.mark.parametrize(
-    ("address", "public"), [("8.8.8.8", True), ("2606:4700::1111", True), ("::ffff:10.1.1.1", False), ("2002:7f00:1::", False)]
-)
-def test_public_addresses(address: str, public: bool) -> None:
-    assert is_public(ipaddress.ip_address(address)) is public
-
-
-async def test_a_disk_that_is_full_is_no_fault_of_the_segment(tmp_path: Path, server: TestServer) -> None:
+async def test_a_full_disk_is_a_fault_of_the_worker_not_of_the_segment(tmp_path: Path, server: TestServer) -> None:
     local = tmp_path / "roots/local.ts"
     local.parent.mkdir()
     local.write_bytes(b"x" * 300_000)
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
-    # What a write sees is what it sees on a full disk: an error, after a part of it.
+    # Like on a full disk, a write fails after a part of the data.
     resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, before[1]))
     try:
         for uri, init, roots in (
@@ -217,13 +207,13 @@ async def test_a_disk_that_is_full_is_no_fault_of_the_segment(tmp_path: Path, se
         ):
             with pytest.raises(MediaError, match="FVQ_DATA_DIR") as failed:
                 await fetched(tmp_path, uri, init, roots=tuple(roots))
-            assert failed.value.kind == "setup", "the worker's own: it waits"
+            assert failed.value.kind == "setup", "the worker's own fault: it waits"
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
     assert list((tmp_path / "inbox").iterdir()) == []
 
 
-async def test_an_inbox_that_is_gone_is_made_anew_or_waited_for(tmp_path: Path, server: TestServer) -> None:
+async def test_a_deleted_inbox_is_made_again_and_a_blocked_one_is_the_workers_fault(tmp_path: Path, server: TestServer) -> None:
     async with Fetcher(limits(), tmp_path / "inbox") as fetcher:
         (tmp_path / "inbox").rmdir()
         media = await fetcher.fetch(str(server.make_url("/media.ts")))

@@ -1,4 +1,4 @@
-"""From ratings to the table that training reads; and `fvq rate` as it is typed."""
+"""The export of ratings to the CSV that training reads, and the commands of `fvq rate`."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from training.data.rated import read_rated
 
 
 def rate_all(store: RatingStore, name: str, points: dict[str, float]) -> None:
-    """points: example id -> the rater's vote."""
+    """Add a rater who rates all clips. points: example id -> the rating."""
     rater = store.sign_in(store.add_rater(name))
     assert rater is not None
     while shown := store.current(rater):
@@ -34,11 +34,11 @@ def examples(tmp_path: Path) -> list[TrainingExample]:
     return [make_example(clip, f"studio-{i // 2}", i) for i, clip in enumerate(clips)]
 
 
-def test_training_reads_what_is_exported(tmp_path: Path, examples: list[TrainingExample]) -> None:
+def test_training_reads_the_exported_csv(tmp_path: Path, examples: list[TrainingExample]) -> None:
     store = RatingStore(tmp_path)
     store.sync(examples)
     for name, shift in (("ada", 0), ("grace", 4), ("joan", 8)):
-        rate_all(store, name, {one.example_id: 20.0 * i + shift for i, one in enumerate(examples)})
+        rate_all(store, name, {example.example_id: 20.0 * i + shift for i, example in enumerate(examples)})
     out = tmp_path / "rated.csv"
     done = export(store, examples, read_file, out)
     assert (done.clips, done.left_out) == (4, [])
@@ -47,22 +47,22 @@ def test_training_reads_what_is_exported(tmp_path: Path, examples: list[Training
     row = rows[examples[1].example_id]
     # 20, 24, 28: standard deviation 4, t of 2 degrees of freedom 4.303.
     assert (row["stream_id"], row["mos"], row["ci"], row["ratings"]) == ("studio-0", "24.00", "9.94", "3")
-    found = read_rated(out)
-    assert sorted((one.mos, one.content, one.ci) for one in found.clips) == [
+    rated = read_rated(out)
+    assert sorted((clip.mos, clip.content, clip.ci) for clip in rated.clips) == [
         (4.0, "studio-0", 9.94), (24.0, "studio-0", 9.94), (44.0, "studio-1", 9.94), (64.0, "studio-1", 9.94),
     ]  # fmt: skip
-    assert not found.dropped
+    assert not rated.dropped
 
 
-def test_what_is_no_longer_there_is_not_exported(tmp_path: Path, examples: list[TrainingExample]) -> None:
+def test_clips_that_are_gone_or_have_changed_are_not_exported(tmp_path: Path, examples: list[TrainingExample]) -> None:
     store = RatingStore(tmp_path)
     store.sync(examples)
-    rate_all(store, "ada", {one.example_id: 50.0 for one in examples})
+    rate_all(store, "ada", {example.example_id: 50.0 for example in examples})
     out = tmp_path / "rated.csv"
     (tmp_path / "3.mp4").unlink()
     done = export(store, examples[1:], read_file, out)
     assert done.clips == 2
-    assert [(name, "gone" in why) for name, why in done.left_out] == [(examples[3].example_id, True)]
+    assert [(example_id, "gone" in reason) for example_id, reason in done.left_out] == [(examples[3].example_id, True)]
     (tmp_path / "2.mp4").write_bytes(b"something else")
     assert export(store, examples, read_file, out).clips == 2
     few = export(store, examples, read_file, out, least=2)
@@ -70,11 +70,11 @@ def test_what_is_no_longer_there_is_not_exported(tmp_path: Path, examples: list[
     assert len(few.left_out) == 4
 
 
-def test_clips_of_an_object_store_are_copied_and_old_copies_go(
+def test_clips_of_an_object_store_are_copied_and_old_copies_are_deleted(
     tmp_path: Path, examples: list[TrainingExample], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    files = {f"s3://bucket/{one.example_id}.ts": Path(one.clip_uri.removeprefix("file://")).read_bytes() for one in examples}
-    remote = [one.model_copy(update={"clip_uri": uri}) for one, uri in zip(examples, files, strict=True)]
+    files = {f"s3://bucket/{example.example_id}.ts": read_file(example.clip_uri) for example in examples}
+    remote = [example.model_copy(update={"clip_uri": uri}) for example, uri in zip(examples, files, strict=True)]
 
     def read(uri: str) -> bytes:
         if uri not in files:
@@ -83,31 +83,32 @@ def test_clips_of_an_object_store_are_copied_and_old_copies_go(
 
     store = RatingStore(tmp_path)
     store.sync(remote)
-    rate_all(store, "ada", {one.example_id: 50.0 for one in remote})
+    rate_all(store, "ada", {example.example_id: 50.0 for example in remote})
     out = tmp_path / "rated.csv"
     assert export(store, remote, read, out).clips == 4
     assert len(read_rated(out).clips) == 4
     assert export(store, remote[:2], read, out).clips == 2
     copies = {path.name for path in (tmp_path / "rated.csv.clips").iterdir()}
-    assert copies == {f"{one.example_id}.ts" for one in remote[:2]}
+    assert copies == {f"{example.example_id}.ts" for example in remote[:2]}
     monkeypatch.chdir(tmp_path)
     assert export(store, remote[1:], read, Path("rated.csv")).clips == 3
-    assert len(read_rated(out).clips) == 3, "a relative path is the same place"
+    assert len(read_rated(out).clips) == 3, "a relative path names the same file"
 
 
 def fvq(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    # Without a broker the queue is what the clip store in the data folder tells.
+    # Without a broker, the clip store in the data folder is the queue.
     environment = {"FVQ_DATA_DIR": str(folder), "PATH": "/usr/bin:/bin"}
     command = [sys.executable, "-m", "streams.cli", *arguments]
     return subprocess.run(command, capture_output=True, text=True, env=environment, timeout=120)
 
 
-def test_the_commands_say_what_they_do(tmp_path: Path) -> None:
+def test_the_commands_of_fvq_rate(tmp_path: Path) -> None:
     store = ClipStore(str(tmp_path / "clips"))
     for number in range(3):
         clip = make_clip(tmp_path / f"{number}.ts", 160 + 16 * number, 120, 0.2)
-        one = make_example(clip, f"studio-{number}", number)
-        store.put(one.model_copy(update={"clip_uri": store.uri(one.stream_id, clip.read_bytes())}), clip.read_bytes())
+        example = make_example(clip, f"studio-{number}", number)
+        data = clip.read_bytes()
+        store.put(example.model_copy(update={"clip_uri": store.uri(example.stream_id, data)}), data)
     assert "fvq rate add NAME" in fvq(tmp_path, "rate", "ls").stderr
     added = fvq(tmp_path, "rate", "add", "ada")
     assert added.returncode == 0, added.stderr
@@ -129,19 +130,19 @@ def test_the_commands_say_what_they_do(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout)["clips"] == 3
     listed = json.loads(fvq(tmp_path, "rate", "ls", "--json").stdout)
-    assert [(one["name"], one["ratings"]) for one in listed] == [("ada", 3)]
+    assert [(row["name"], row["ratings"]) for row in listed] == [("ada", 3)]
 
-    # Training takes the page's ratings by itself: it finds them, and says that three are too few.
+    # Training finds the page's ratings without an export, and says that three are too few.
     recipe = str(Path(__file__).parents[3] / "training/recipes/nano_adapter.yaml")
     trained = fvq(tmp_path, "train", "--from-queue", "--recipe", recipe, "--out", str(tmp_path / "model"))
     assert trained.returncode == 1
     assert "3 rated clips, at least" in trained.stderr
 
-    # A person asks for deletion: nothing of the stream is in the store, the queue, the ratings or the export.
+    # After the deletion of a stream, nothing of it is in the export, the ratings or their file.
     assert fvq(tmp_path, "queue", "rm", "--stream", "studio-1").returncode == 0
     assert fvq(tmp_path, "rate", "export", str(tmp_path / "rated.csv")).returncode == 0
     assert "studio-1" not in (tmp_path / "rated.csv").read_text()
-    assert [one.key[0] for one in ratings.ratings() if one.key[0] == "studio-1"] == []
+    assert not any(rating.key[0] == "studio-1" for rating in ratings.ratings())
     for path in tmp_path.glob("ratings.sqlite*"):
         assert b"studio-1" not in path.read_bytes()
     wrong = fvq(tmp_path, "rate", "serve", "--scale", "stars")

@@ -1,4 +1,4 @@
-"""Mean opinion scores: the procedure of BT.500 on panels whose answer is known."""
+"""Mean opinion scores: the procedure of BT.500 on panels of raters whose result is known."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from scipy import stats
 
 from streams.rating.mos import LEVEL_POINTS, T_975, judge, opinions, screen, votes_of
 from streams.rating.order import Key
-from streams.rating.store import Rating
+from streams.rating.values import Rating
 
 VOTES = st.dictionaries(
     st.sampled_from([f"rater-{i}" for i in range(9)]),
@@ -24,7 +24,7 @@ def rating(rater: str, clip: str, points: float, number: int = 1) -> Rating:
 
 
 def panel(raters: int, clips: int, seed: int = 0, spread: float = 8.0) -> dict[str, dict[Key, float]]:
-    """Honest raters: the clip's quality, their own bias, and noise."""
+    """The votes of honest raters: each is the clip's quality, plus the rater's own bias, plus noise."""
     random = np.random.default_rng(seed)
     quality = random.uniform(20, 80, clips)
     bias = random.normal(0, 4, raters)
@@ -36,7 +36,7 @@ def panel(raters: int, clips: int, seed: int = 0, spread: float = 8.0) -> dict[s
     }
 
 
-def test_levels_are_the_middles_of_fifths() -> None:
+def test_the_points_of_a_level_are_the_middle_of_its_fifth() -> None:
     assert tuple((level + 0.5) * 20 for level in range(5)) == LEVEL_POINTS
 
 
@@ -47,29 +47,28 @@ def test_students_table_is_right() -> None:
 @settings(deadline=None)
 @given(st.lists(st.floats(0, 100), min_size=2, max_size=40))
 def test_mean_and_interval_are_those_of_scipy(points: list[float]) -> None:
-    found = opinions({str(i): {("s", "c"): one} for i, one in enumerate(points)})["s", "c"]
-    assert min(points) <= found.mos <= max(points)
-    assert found.mos == pytest.approx(np.mean(points))
-    error = stats.sem(points)
-    wanted = error * (stats.t.ppf(0.975, len(points) - 1) if len(points) <= 31 else 1.96)
-    assert found.ci == pytest.approx(wanted, rel=1e-3, abs=1e-9)
+    opinion = opinions({str(i): {("s", "c"): vote} for i, vote in enumerate(points)})["s", "c"]
+    assert min(points) <= opinion.mos <= max(points)
+    assert opinion.mos == pytest.approx(np.mean(points))
+    quantile = stats.t.ppf(0.975, len(points) - 1) if len(points) <= 31 else 1.96
+    assert opinion.ci == pytest.approx(stats.sem(points) * quantile, rel=1e-3, abs=1e-9)
 
 
 def test_one_rating_has_no_interval() -> None:
     assert opinions({"ada": {("s", "c"): 70.0}})["s", "c"].ci is None
 
 
-def test_who_rates_at_random_is_left_out_and_who_is_honest_stays() -> None:
+def test_a_rater_who_votes_at_random_is_left_out_and_honest_raters_stay() -> None:
     votes = panel(15, 60)
     random = np.random.default_rng(1)
     votes["dice"] = {key: float(random.uniform(0, 100)) for key in votes["rater-0"]}
-    found = screen(votes)
-    assert [rater for rater, (_, _, rejected) in found.items() if rejected] == ["dice"]
+    screened = screen(votes)
+    assert [rater for rater, (_, _, rejected) in screened.items() if rejected] == ["dice"]
 
 
-def test_who_is_only_stricter_stays() -> None:
+def test_a_rater_who_is_only_stricter_stays() -> None:
     votes = panel(15, 60)
-    votes["strict"] = {key: max(0.0, one - 35) for key, one in votes["rater-0"].items()}
+    votes["strict"] = {key: max(0.0, points - 35) for key, points in votes["rater-0"].items()}
     above, below, rejected = screen(votes)["strict"]
     assert below > 0.05 * 60
     assert above == 0
@@ -78,15 +77,15 @@ def test_who_is_only_stricter_stays() -> None:
 
 @settings(deadline=None, max_examples=60)
 @given(VOTES)
-def test_screening_counts_every_rater_and_needs_six_a_clip(votes: dict[str, dict[Key, float]]) -> None:
-    found = screen(votes)
-    assert set(found) == set(votes)
-    for rater, (above, below, rejected) in found.items():
+def test_screening_reports_every_rater_and_needs_six_raters_for_a_clip(votes: dict[str, dict[Key, float]]) -> None:
+    screened = screen(votes)
+    assert set(screened) == set(votes)
+    for rater, (above, below, rejected) in screened.items():
         assert 0 <= above + below <= len(votes[rater])
         assert not rejected or above + below > 0.05 * len(votes[rater])
     sizes = [sum(key in clips for clips in votes.values()) for key in {key for clips in votes.values() for key in clips}]
     if max(sizes, default=0) < 6:
-        assert not any(above or below for above, below, _ in found.values())
+        assert not any(above or below for above, below, _ in screened.values())
 
 
 def test_a_rejected_rater_does_not_count_and_is_reported() -> None:
@@ -94,19 +93,19 @@ def test_a_rejected_rater_does_not_count_and_is_reported() -> None:
     random = np.random.default_rng(1)
     votes["dice"] = {key: float(random.uniform(0, 100)) for key in votes["rater-0"]}
     ratings = [rating(rater, key[1], points) for rater, clips in votes.items() for key, points in clips.items()]
-    found, reports = judge(ratings, [("s", "3")])
-    assert list(found) == [("s", "3")]
+    by_clip, reports = judge(ratings, [("s", "3")])
+    assert list(by_clip) == [("s", "3")]
     honest = [clips["s", "3"] for rater, clips in votes.items() if rater != "dice"]
-    assert found["s", "3"].mos == pytest.approx(np.mean(honest))
-    assert found["s", "3"].ratings == 15
-    assert [one.rater for one in reports if one.rejected] == ["dice"]
+    assert by_clip["s", "3"].mos == pytest.approx(np.mean(honest))
+    assert by_clip["s", "3"].ratings == 15
+    assert [report.rater for report in reports if report.rejected] == ["dice"]
 
 
-def test_a_repeat_is_the_same_opinion_again() -> None:
+def test_a_rating_and_its_repeat_are_averaged() -> None:
     ratings = [rating("ada", "a", 30), rating("grace", "a", 90), rating("ada", "a", 50, 2), rating("ada", "b", 10)]
     assert votes_of(ratings)["ada"] == {("s", "a"): 40.0, ("s", "b"): 10.0}
-    found, reports = judge(ratings, [("s", "a"), ("s", "b")])
-    assert (found["s", "a"].mos, found["s", "a"].ratings) == (65.0, 2)
+    by_clip, reports = judge(ratings, [("s", "a"), ("s", "b")])
+    assert (by_clip["s", "a"].mos, by_clip["s", "a"].ratings) == (65.0, 2)
     ada, grace = reports
     assert (ada.repeats, ada.self_difference) == (1, 20.0)
     assert (grace.repeats, grace.self_difference) == (0, None)

@@ -1,4 +1,4 @@
-"""The hidden order: everything once, about one in eight again, repeats far apart, nothing foreseeable."""
+"""A rater's order of clips: each clip once, about one in eight again, each repeat far from the first time."""
 
 from __future__ import annotations
 
@@ -13,16 +13,17 @@ def keys(count: int) -> list[Key]:
 
 
 def run(seed: str, queue: list[Key]) -> list[tuple[Key, bool]]:
+    """All presentations of a rater: (clip, whether it is a repeat)."""
     shown: list[tuple[Key, bool]] = []
-    while found := choose(seed, [key for key, _ in shown], queue):
-        shown.append(found)
+    while choice := choose(seed, [key for key, _ in shown], queue):
+        shown.append(choice)
         assert len(shown) <= 2 * len(queue)
     return shown
 
 
 @settings(max_examples=40, deadline=None)
 @given(st.text(min_size=1, max_size=8), st.integers(0, 60))
-def test_every_clip_comes_and_repeats_are_far_from_their_first(seed: str, count: int) -> None:
+def test_every_clip_is_shown_and_repeats_are_far_from_the_first_time(seed: str, count: int) -> None:
     shown = run(seed, keys(count))
     assert {key for key, _ in shown} == set(keys(count))
     first: dict[Key, int] = {}
@@ -38,7 +39,7 @@ def test_every_clip_comes_and_repeats_are_far_from_their_first(seed: str, count:
 
 @settings(max_examples=40, deadline=None)
 @given(st.integers(0, 40), st.integers(0, 45))
-def test_what_remains_is_what_comes(count: int, seen: int) -> None:
+def test_remaining_counts_the_presentations_that_follow(count: int, seen: int) -> None:
     shown = run("seed", keys(count))
     assert remaining("seed", [key for key, _ in shown[:seen]], keys(count)) == len(shown[seen:])
 
@@ -48,20 +49,20 @@ def test_about_one_in_eight_is_a_repeat() -> None:
     assert 1 / 9.5 < sum(repeat for _, repeat in shown) / len(shown) < 1 / 6.5
 
 
-def test_raters_have_orders_of_their_own_that_stay() -> None:
+def test_each_rater_has_an_order_of_their_own_which_stays_the_same() -> None:
     ada, grace = run("ada", keys(30)), run("grace", keys(30))
     assert ada != grace
     assert ada == run("ada", list(reversed(keys(30))))
     assert [key for key, repeat in ada if not repeat] != keys(30)
 
 
-def test_a_clip_that_left_the_queue_does_not_come_and_a_new_one_does() -> None:
+def test_a_clip_that_left_the_queue_is_not_shown_and_a_new_clip_is() -> None:
     queue = keys(20)
     shown = [key for key, _ in run("seed", queue)[:9]]
     rest = [key for key in queue if key != shown[0]]
     late = ("studio-9", "f" * 64)
-    coming = []
-    while found := choose("seed", shown + coming, [*rest, late]):
-        coming.append(found[0])
-    assert shown[0] not in coming
-    assert late in coming
+    following: list[Key] = []
+    while choice := choose("seed", shown + following, [*rest, late]):
+        following.append(choice[0])
+    assert shown[0] not in following
+    assert late in following

@@ -1,4 +1,4 @@
-"""Clips for browsers: H.264 as it is, anything else encoded again, nothing that is hostile gets further than ffmpeg."""
+"""Playable clips: H.264 is copied, anything else is encoded again, and hostile files do no harm."""
 
 from __future__ import annotations
 
@@ -20,12 +20,13 @@ def playable(folder: Path, clip: Path, **limits: float) -> Path:
 
 
 def lumas(path: Path) -> list[np.ndarray]:
-    """Luma alone: where 4:4:4 becomes 4:2:0, chroma is halved, which is not of the encoding."""
+    """The luma plane of each picture. Chroma is not compared: from 4:4:4 to 4:2:0 it is halved, whatever the encoder does."""
     with av.open(str(path)) as container:
         return [frame.to_ndarray(format="gray").astype(float) for frame in container.decode(video=0)]
 
 
 def facts(path: Path) -> tuple[str, str, int]:
+    """(codec, pixel format, number of streams)."""
     with av.open(str(path)) as container:
         (stream,) = container.streams
         return stream.codec_context.name, stream.codec_context.pix_fmt, len(container.streams)
@@ -33,10 +34,10 @@ def facts(path: Path) -> tuple[str, str, int]:
 
 def test_h264_is_not_encoded_again(tmp_path: Path) -> None:
     clip = make_clip(tmp_path / "a.ts", 160, 120, 0.6, options=("-c:v", "libx264", "-pix_fmt", "yuv420p"))
-    made = playable(tmp_path, clip)
-    assert facts(made) == ("h264", "yuv420p", 1)
-    assert all(np.array_equal(a, b) for a, b in zip(lumas(clip), lumas(made), strict=True))
-    assert list((tmp_path / "made").iterdir()) == [made]
+    mp4 = playable(tmp_path, clip)
+    assert facts(mp4) == ("h264", "yuv420p", 1)
+    assert all(np.array_equal(a, b) for a, b in zip(lumas(clip), lumas(mp4), strict=True))
+    assert list((tmp_path / "made").iterdir()) == [mp4]
 
 
 @pytest.mark.parametrize(
@@ -50,9 +51,9 @@ def test_h264_is_not_encoded_again(tmp_path: Path) -> None:
 )
 def test_anything_else_is_encoded_without_a_visible_loss(tmp_path: Path, name: str, options: tuple[str, ...]) -> None:
     clip = make_clip(tmp_path / name, 161 if "444" in str(options) else 160, 120, 0.4, options=options)
-    made = playable(tmp_path, clip)
-    assert facts(made)[:2] == ("h264", "yuv420p")
-    before, after = lumas(clip), lumas(made)
+    mp4 = playable(tmp_path, clip)
+    assert facts(mp4)[:2] == ("h264", "yuv420p")
+    before, after = lumas(clip), lumas(mp4)
     assert len(before) == len(after)
     errors = [float(np.mean((a[:120, :160] - b[:120, :160]) ** 2)) for a, b in zip(before, after, strict=True)]
     assert 10 * np.log10(255**2 / max(errors)) > 40
@@ -65,12 +66,12 @@ def test_sound_and_metadata_are_left_out(tmp_path: Path) -> None:
         "-metadata", "title=secret studio", "-metadata", "comment=secret studio", clip,
     )  # fmt: skip
     assert b"secret studio" in clip.read_bytes()
-    made = playable(tmp_path, clip)
-    assert facts(made)[2] == 1
-    assert b"secret" not in made.read_bytes()
+    mp4 = playable(tmp_path, clip)
+    assert facts(mp4)[2] == 1
+    assert b"secret" not in mp4.read_bytes()
 
 
-def test_it_is_made_once_and_forgotten_on_request(tmp_path: Path) -> None:
+def test_an_mp4_is_made_once_and_deleted_on_request(tmp_path: Path) -> None:
     clip = make_clip(tmp_path / "a.ts", 160, 120, 0.2)
     data, reads = clip.read_bytes(), []
     name = hashlib.sha256(data).hexdigest()
@@ -95,7 +96,7 @@ def test_a_playlist_does_not_open_other_files(tmp_path: Path, text: str) -> None
     assert list((tmp_path / "made").iterdir()) == []
 
 
-def test_what_is_not_the_queued_clip_is_refused(tmp_path: Path) -> None:
+def test_a_clip_with_other_bytes_and_a_wrong_id_are_refused(tmp_path: Path) -> None:
     clips = PlayableClips(tmp_path, lambda _: b"other")
     with pytest.raises(MediaError, match="SHA-256"):
         clips.get("0" * 64, "uri")

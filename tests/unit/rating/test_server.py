@@ -1,4 +1,4 @@
-"""The rating page's server: who gets in, what a browser learns, and what is kept."""
+"""The rating page's server: who can sign in, what a browser learns, and which ratings are kept."""
 
 from __future__ import annotations
 
@@ -33,26 +33,27 @@ def examples(tmp_path_factory: pytest.TempPathFactory) -> list[TrainingExample]:
 @pytest.fixture
 def page(tmp_path: Path, examples: list[TrainingExample]) -> RatingPage:
     store = RatingStore(tmp_path)
-    made = RatingPage(store, PlayableClips(tmp_path / "rating", read_file), lambda: (list(examples), {}), pause_after=2)
-    made.refresh()
-    return made
+    page = RatingPage(store, PlayableClips(tmp_path / "rating", read_file), lambda: (list(examples), {}), pause_after=2)
+    page.refresh()
+    return page
 
 
 @pytest.fixture
 async def client(page: RatingPage) -> AsyncIterator[Client]:
-    async with TestClient(TestServer(make_app(page)), cookie_jar=CookieJar(unsafe=True)) as found:
-        yield found
+    async with TestClient(TestServer(make_app(page)), cookie_jar=CookieJar(unsafe=True)) as client:
+        yield client
 
 
 @pytest.fixture
 async def ada(client: Client, page: RatingPage) -> Client:
-    """Signed in."""
+    """A browser in which ada is signed in."""
     answer = await client.post("/api/sign-in", json={"token": page.store.add_rater("ada")})
     assert answer.status == 200
     return client
 
 
 async def rate_next(client: Client, value: float = 4) -> dict[str, Any]:
+    """Rate the current clip; returns what the server had answered about it."""
     shown = await (await client.get("/api/next")).json()
     answer = await client.post("/api/ratings", json={"presentation": shown["presentation"], "value": value, "seconds": 1.5})
     assert answer.status == 201, await answer.text()
@@ -71,7 +72,7 @@ async def test_nobody_changes_anything_without_a_token(client: Client, path: str
     assert (await client.post(path, json={})).status == 401
 
 
-async def test_a_wrong_token_is_refused_and_a_removed_rater_is_out(client: Client, page: RatingPage) -> None:
+async def test_a_wrong_token_and_the_token_of_a_removed_rater_are_refused(client: Client, page: RatingPage) -> None:
     token = page.store.add_rater("ada")
     assert (await client.post("/api/sign-in", json={"token": token + "x"})).status == 401
     answer = await client.post("/api/sign-in", json={"token": token})
@@ -83,7 +84,7 @@ async def test_a_wrong_token_is_refused_and_a_removed_rater_is_out(client: Clien
     assert (await client.get("/api/next")).status == 401
 
 
-async def test_a_form_of_another_page_is_refused(ada: Client) -> None:
+async def test_a_form_of_another_site_is_refused(ada: Client) -> None:
     body = json.dumps({"presentation": "x", "value": 1, "seconds": 1})
     for kind in ("text/plain", "application/x-www-form-urlencoded"):
         assert (await ada.post("/api/ratings", data=body, headers={"Content-Type": kind})).status == 415
@@ -98,7 +99,7 @@ async def test_every_answer_has_the_strict_headers(client: Client, path: str) ->
     assert headers["Cache-Control"] == "no-store"
 
 
-async def test_the_page_needs_nothing_from_elsewhere(client: Client) -> None:
+async def test_the_page_loads_nothing_from_other_servers(client: Client) -> None:
     for path in ("/", "/page.js", "/page.css"):
         text = await (await client.get(path)).text()
         assert "http:" not in text
@@ -106,15 +107,15 @@ async def test_the_page_needs_nothing_from_elsewhere(client: Client) -> None:
         assert "style=" not in text
 
 
-async def test_a_browser_learns_nothing_of_the_clip(ada: Client, examples: list[TrainingExample]) -> None:
+async def test_a_browser_learns_nothing_about_the_clip(ada: Client, examples: list[TrainingExample]) -> None:
     seen = ""
     for _ in examples:
         shown = await rate_next(ada)
         clip = await ada.get(f"/api/clips/{shown['presentation']}")
         seen += json.dumps(shown) + str(clip.headers) + str(clip.url) + (await clip.read()).decode("latin-1")
         assert set(shown) == {"state", "presentation", "scale", "done", "total", "can_undo", "pause", "name"}
-    for one in examples:
-        for secret in (one.stream_id, one.example_id, one.clip_uri, "12.34", "low-score"):
+    for example in examples:
+        for secret in (example.stream_id, example.example_id, example.clip_uri, "12.34", "low-score"):
             assert secret not in seen
 
 
@@ -163,11 +164,11 @@ async def test_wrong_votes_are_refused(ada: Client, page: RatingPage, change: di
     assert page.store.ratings() == []
 
 
-async def test_levels_become_points_and_pauses_come(ada: Client, page: RatingPage) -> None:
+async def test_levels_become_points_and_the_page_asks_for_pauses(ada: Client, page: RatingPage) -> None:
     states = [await rate_next(ada, value) for value in (1, 2, 4, 5)]
-    assert [one.points for one in page.store.ratings()] == [10, 30, 70, 90]
-    assert [one["pause"] for one in states] == [False, False, True, False]
-    assert [(one["done"], one["total"]) for one in states] == [(i, 4) for i in range(4)]
+    assert [rating.points for rating in page.store.ratings()] == [10, 30, 70, 90]
+    assert [state["pause"] for state in states] == [False, False, True, False]
+    assert [(state["done"], state["total"]) for state in states] == [(i, 4) for i in range(4)]
     assert (await (await ada.get("/api/next")).json())["state"] == "done"
     assert (await (await ada.post("/api/undo", json={})).json()) == {"undone": True}
     assert (await (await ada.get("/api/next")).json())["presentation"] == states[-1]["presentation"]
@@ -179,7 +180,7 @@ async def test_the_slider_keeps_its_points(page: RatingPage) -> None:
         await client.post("/api/sign-in", json={"token": page.store.add_rater("ada")})
         await rate_next(client, 0)
         await rate_next(client, 63)
-    assert [(one.points, one.scale) for one in page.store.ratings()] == [(0, "slider"), (63, "slider")]
+    assert [(rating.points, rating.scale) for rating in page.store.ratings()] == [(0, "slider"), (63, "slider")]
 
 
 async def test_a_clip_that_cannot_be_shown_is_passed_over(tmp_path: Path, examples: list[TrainingExample]) -> None:
@@ -193,18 +194,20 @@ async def test_a_clip_that_cannot_be_shown_is_passed_over(tmp_path: Path, exampl
         await client.post("/api/sign-in", json={"token": store.add_rater("ada")})
         await rate_next(client)
         assert (await (await client.get("/api/next")).json())["state"] == "done"
-    assert [one.key[1] for one in store.ratings()] == [examples[0].example_id]
+    assert [rating.key[1] for rating in store.ratings()] == [examples[0].example_id]
 
 
 @pytest.mark.parametrize(
-    "wrong", [ConnectionError("no route"), MediaError("not mounted", kind="not-found"), MediaError("no store", kind="refused")]
+    "problem", [ConnectionError("no route"), MediaError("not mounted", kind="not-found"), MediaError("no store", kind="refused")]
 )
-async def test_a_store_that_is_away_costs_no_clip(tmp_path: Path, examples: list[TrainingExample], wrong: Exception) -> None:
+async def test_no_clip_is_dropped_while_the_store_is_away(
+    tmp_path: Path, examples: list[TrainingExample], problem: Exception
+) -> None:
     away = [True]
 
     def read(uri: str) -> bytes:
         if away[0]:
-            raise wrong
+            raise problem
         return read_file(uri)
 
     store = RatingStore(tmp_path)
@@ -220,7 +223,7 @@ async def test_a_store_that_is_away_costs_no_clip(tmp_path: Path, examples: list
         assert shown[-1]["total"] == len(examples)
 
 
-async def test_one_clip_that_is_missing_holds_nobody_up(tmp_path: Path, examples: list[TrainingExample]) -> None:
+async def test_raters_go_on_while_one_clip_is_missing(tmp_path: Path, examples: list[TrainingExample]) -> None:
     def read(uri: str) -> bytes:
         if uri == examples[0].clip_uri:
             raise MediaError("gone", kind="not-found")
@@ -235,28 +238,28 @@ async def test_one_clip_that_is_missing_holds_nobody_up(tmp_path: Path, examples
             await rate_next(client)
         page.refresh()
         assert (await (await client.get("/api/next")).json())["state"] == "waiting"
-    assert {one.key[1] for one in store.ratings()} == {one.example_id for one in examples[1:]}
+    assert {rating.key[1] for rating in store.ratings()} == {example.example_id for example in examples[1:]}
 
 
-async def test_behind_a_proxy_with_tls_the_cookie_is_for_tls(client: Client, page: RatingPage) -> None:
+async def test_behind_a_proxy_with_tls_the_cookie_is_sent_over_tls_only(client: Client, page: RatingPage) -> None:
     token = page.store.add_rater("ada")
     for headers, secure in (({}, False), ({"X-Forwarded-Proto": "https"}, True)):
         answer = await client.post("/api/sign-in", json={"token": token}, headers=headers)
         assert ("Secure" in answer.headers["Set-Cookie"]) is secure
 
 
-def in_files(folder: Path, text: bytes) -> list[Path]:
+def files_with(folder: Path, text: bytes) -> list[Path]:
     return [path for path in folder.glob("ratings.sqlite*") if text in path.read_bytes()]
 
 
-def made(folder: Path) -> int:
+def playable_clips(folder: Path) -> int:
     return len(list((folder / "rating").glob("*.mp4")))
 
 
-async def wait_for(what: Callable[[], bool], client: Client) -> None:
+async def wait_for(condition: Callable[[], bool], client: Client) -> None:
     async with asyncio.timeout(30):
-        while not what():
-            await client.get("/")  # lets the server work
+        while not condition():
+            await client.get("/")  # lets the server run
 
 
 async def test_a_deleted_stream_disappears_while_the_page_runs(tmp_path: Path, examples: list[TrainingExample]) -> None:
@@ -275,12 +278,12 @@ async def test_a_deleted_stream_disappears_while_the_page_runs(tmp_path: Path, e
         await client.post("/api/sign-in", json={"token": store.add_rater("ada")})
         for _ in examples:
             await rate_next(client)
-        kept = [one for one in examples if one.stream_id != "secret-studio-0"]
+        kept = [example for example in examples if example.stream_id != "secret-studio-0"]
         down[0] = True
         queue[:] = [kept, {"secret-studio-0": examples[0].queued_at}]
         assert len(store.ratings()) == 4
         down[0] = False
         await wait_for(lambda: len(store.ratings()) == 2, client)
-        await wait_for(lambda: made(tmp_path) == 2, client)
-    assert {one.key[0] for one in store.ratings()} == {"secret-studio-1"}
-    assert not in_files(tmp_path, b"secret-studio-0")
+        await wait_for(lambda: playable_clips(tmp_path) == 2, client)
+    assert {rating.key[0] for rating in store.ratings()} == {"secret-studio-1"}
+    assert not files_with(tmp_path, b"secret-studio-0")

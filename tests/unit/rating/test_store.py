@@ -1,4 +1,4 @@
-"""The ratings' file: what is in it stays in it, except for what a person asks to be forgotten."""
+"""The ratings file: nothing in it is lost, and what a person asks to delete is gone."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 from datetime import timedelta
 from pathlib import Path
 
@@ -15,11 +16,13 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from streams.rating.order import APART, Key
-from streams.rating.store import Rater, RatingError, RatingStore
+from streams.rating.store import RatingError, RatingStore
+from streams.rating.values import Rater
 from tests.support.rating import make_example
 
 
 def filled(folder: Path, count: int = 12) -> tuple[RatingStore, Rater]:
+    """A store with `count` clips of three streams on the queue, and one rater."""
     store = RatingStore(folder)
     store.sync([make_example(stream_id=f"studio-{i % 3}", number=i) for i in range(count)])
     rater = store.sign_in(store.add_rater("ada"))
@@ -27,7 +30,7 @@ def filled(folder: Path, count: int = 12) -> tuple[RatingStore, Rater]:
     return store, rater
 
 
-def test_only_the_token_signs_in_and_it_is_not_kept(tmp_path: Path) -> None:
+def test_only_the_token_signs_in_and_no_file_has_it(tmp_path: Path) -> None:
     store = RatingStore(tmp_path)
     token, other = store.add_rater("ada"), store.add_rater("grace")
     ada, grace = store.sign_in(token), store.sign_in(other)
@@ -42,9 +45,9 @@ def test_only_the_token_signs_in_and_it_is_not_kept(tmp_path: Path) -> None:
         store.add_rater("ada")
     store.remove_rater("ada")
     assert store.sign_in(token) is None
-    again = store.sign_in(store.add_rater("ada"))
-    assert again is not None
-    assert (again.id, again.seed) == (ada.id, ada.seed)
+    returned = store.sign_in(store.add_rater("ada"))
+    assert returned is not None
+    assert (returned.id, returned.seed) == (ada.id, ada.seed)
 
 
 def test_a_removed_rater_keeps_or_loses_their_ratings(tmp_path: Path) -> None:
@@ -61,7 +64,7 @@ def test_a_removed_rater_keeps_or_loses_their_ratings(tmp_path: Path) -> None:
         store.remove_rater("ada")
 
 
-def test_the_same_clip_waits_until_it_is_rated(tmp_path: Path) -> None:
+def test_a_clip_is_shown_until_it_is_rated(tmp_path: Path) -> None:
     store, ada = filled(tmp_path)
     first = store.current(ada)
     assert first is not None
@@ -74,10 +77,10 @@ def test_the_same_clip_waits_until_it_is_rated(tmp_path: Path) -> None:
     second = store.current(ada)
     assert second is not None
     assert second.key != first.key
-    assert [one.points for one in store.ratings()] == [30]
+    assert [rating.points for rating in store.ratings()] == [30]
 
 
-def test_nobody_rates_for_another(tmp_path: Path) -> None:
+def test_a_rater_cannot_answer_for_another(tmp_path: Path) -> None:
     store, ada = filled(tmp_path)
     grace = store.sign_in(store.add_rater("grace"))
     shown = store.current(ada)
@@ -89,7 +92,7 @@ def test_nobody_rates_for_another(tmp_path: Path) -> None:
     assert not store.undo(grace)
 
 
-def test_undo_goes_one_step_back_and_the_old_vote_stays_in_the_file(tmp_path: Path) -> None:
+def test_undo_takes_one_rating_back_and_keeps_it_in_the_file(tmp_path: Path) -> None:
     store, ada = filled(tmp_path)
     ids = []
     for points in (10, 30):
@@ -105,15 +108,15 @@ def test_undo_goes_one_step_back_and_the_old_vote_stays_in_the_file(tmp_path: Pa
     assert back is not None
     assert back.id == ids[1]
     store.rate(ada, back.id, 90, "acr", 1)
-    assert [one.points for one in store.ratings()] == [10, 90]
+    assert [rating.points for rating in store.ratings()] == [10, 90]
     assert store.current(ada) == pending
     assert store.undo(ada)
-    with store._open() as db:
+    with store._database.transaction() as db:
         assert db.execute("select points, undone from ratings order by id").fetchall() == [(10, 0), (30, 1), (90, 1)]
 
 
 @pytest.mark.parametrize("by_topic", [True, False])
-def test_what_left_the_queue_is_not_shown_and_a_forgotten_stream_leaves_nothing(tmp_path: Path, by_topic: bool) -> None:
+def test_clips_that_left_the_queue_are_not_shown_and_nothing_remains_of_a_deleted_stream(tmp_path: Path, by_topic: bool) -> None:
     store, ada = filled(tmp_path)
     for _ in range(8):
         shown = store.current(ada)
@@ -123,20 +126,20 @@ def test_what_left_the_queue_is_not_shown_and_a_forgotten_stream_leaves_nothing(
     gone = {make_example(stream_id="studio-0", number=i).example_id for i in range(0, 12, 3)}
     store.sync(left)
     assert {key[0] for key in store.queued()} == {"studio-1", "studio-2"}
-    assert len(store.ratings()) == 8  # a topic that was empty by mistake costs nobody's work
+    assert len(store.ratings()) == 8  # no rating is lost if the topic is empty by mistake
     queued_at = left[0].queued_at
     assert store.forget_stream("studio-0", queued_at - timedelta(seconds=1)) == []
     if by_topic:
         store.sync(left, {"studio-0": queued_at})
     else:
         assert set(store.forget_stream("studio-0")) == gone
-    assert {one.key[0] for one in store.ratings()} <= {"studio-1", "studio-2"}
+    assert {rating.key[0] for rating in store.ratings()} <= {"studio-1", "studio-2"}
     assert store.progress(ada).done == len(store.ratings())
     for path in tmp_path.iterdir():
         assert b"studio-0" not in path.read_bytes()
 
 
-def test_a_skipped_clip_does_not_come_again(tmp_path: Path) -> None:
+def test_a_skipped_clip_is_not_shown_again(tmp_path: Path) -> None:
     store, ada = filled(tmp_path, 2)
     first = store.current(ada)
     assert first is not None
@@ -172,7 +175,7 @@ os.kill(os.getpid(), signal.SIGKILL)
 """
 
 
-def test_a_rating_that_was_answered_outlives_the_server(tmp_path: Path) -> None:
+def test_an_acknowledged_rating_survives_a_kill_of_the_server(tmp_path: Path) -> None:
     store = RatingStore(tmp_path)
     store.sync([make_example(number=i) for i in range(9)])
     token = store.add_rater("ada")
@@ -183,17 +186,15 @@ def test_a_rating_that_was_answered_outlives_the_server(tmp_path: Path) -> None:
         )
         assert done.returncode == -signal.SIGKILL, done.stderr
         kept.append(done.stdout.strip())
-    with store._open() as db:
+    with store._database.transaction() as db:
         assert [row[0] for row in db.execute("select presentation from ratings order by id")] == kept
 
 
-class Rating(RuleBasedStateMachine):
-    """Raters who rate, undo, skip and come back while the queue changes, against a model in memory."""
+class RatingMachine(RuleBasedStateMachine):
+    """A rater who rates and undoes while the queue changes, compared with a model in memory."""
 
     def __init__(self) -> None:
         super().__init__()
-        import tempfile
-
         self.folder = tempfile.TemporaryDirectory()
         self.store = RatingStore(Path(self.folder.name))
         rater = self.store.sign_in(self.store.add_rater("ada"))
@@ -201,8 +202,6 @@ class Rating(RuleBasedStateMachine):
         self.rater = rater
         self.queue: list[int] = []
         self.votes: dict[str, tuple[Key, float]] = {}
-        self.order: list[str] = []
-        self.undone = False
 
     def teardown(self) -> None:
         self.folder.cleanup()
@@ -223,24 +222,24 @@ class Rating(RuleBasedStateMachine):
 
     @rule()
     def undo(self) -> None:
-        before = {one.key: one for one in self.store.ratings()}
+        before = {rating.key for rating in self.store.ratings()}
         if self.store.undo(self.rater):
-            with self.store._open() as db:
+            with self.store._database.transaction() as db:
                 ids = {row[0] for row in db.execute("select presentation from ratings where not undone")}
-            (lost,) = set(self.votes) - ids
-            assert self.votes.pop(lost)[0] in before
+            (undone,) = set(self.votes) - ids
+            assert self.votes.pop(undone)[0] in before
             assert not self.store.undo(self.rater)
 
     @invariant()
     def nothing_is_lost_or_made_up(self) -> None:
-        found = sorted((one.key, one.points) for one in self.store.ratings())
-        assert found == sorted(self.votes.values())
-        assert self.store.progress(self.rater).done == len(found)
-        times = [key for key, _ in self.votes.values()]
-        assert all(times.count(key) <= 2 for key in times)
+        ratings = sorted((rating.key, rating.points) for rating in self.store.ratings())
+        assert ratings == sorted(self.votes.values())
+        assert self.store.progress(self.rater).done == len(ratings)
+        keys = [key for key, _ in self.votes.values()]
+        assert all(keys.count(key) <= 2 for key in keys)
 
 
-TestRating = Rating.TestCase
+TestRating = RatingMachine.TestCase
 TestRating.settings = settings(max_examples=15, stateful_step_count=30, deadline=None)
 
 
@@ -252,6 +251,6 @@ def test_repeats_are_numbered(tmp_path: Path) -> None:
         store.rate(ada, shown.id, 50, "acr", 1)
     ratings = store.ratings()
     assert len(ratings) == len(order) == 13
-    (again,) = [one for one in ratings if one.number == 2]
-    first, second = [i for i, key in enumerate(order) if key == again.key]
+    (repeat,) = [rating for rating in ratings if rating.number == 2]
+    first, second = [i for i, key in enumerate(order) if key == repeat.key]
     assert second - first >= APART

@@ -1,0 +1,73 @@
+"""The file `ratings.sqlite` in FVQ_DATA_DIR: its tables, and transactions that are on the disk when they end."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+NAME = "ratings.sqlite"
+
+SCHEMA = """
+create table if not exists raters (
+    id integer primary key, name text not null unique, token_hash text, seed text not null, created text not null
+);
+create table if not exists examples (
+    stream_id text not null, example_id text not null, clip_uri text not null, queued_at text not null, queued integer not null,
+    primary key (stream_id, example_id)
+) without rowid;
+create table if not exists presentations (
+    id text primary key, rater integer not null references raters (id), position integer not null,
+    stream_id text not null, example_id text not null, repeat integer not null, shown text not null,
+    skipped integer not null default 0, unique (rater, position)
+);
+create table if not exists ratings (
+    id integer primary key, presentation text not null references presentations (id) on delete cascade,
+    points real not null check (points between 0 and 100), scale text not null check (scale in ('acr', 'slider')),
+    seconds real not null, time text not null, undone integer not null default 0
+);
+create unique index if not exists one_rating on ratings (presentation) where undone = 0;
+create index if not exists presentations_of on presentations (stream_id, example_id);
+"""
+
+
+class Database:
+    """The ratings file of a data folder; made if it is missing. Any number of threads and processes may use it."""
+
+    def __init__(self, directory: Path) -> None:
+        self.path = directory / NAME
+        directory.mkdir(parents=True, exist_ok=True)
+        with self._connection() as db:
+            db.execute("pragma journal_mode = wal")
+            db.executescript(SCHEMA)
+
+    @contextmanager
+    def transaction(self) -> Iterator[sqlite3.Connection]:
+        """One transaction. It is on the disk when the context ends, and undone where the context raises."""
+        with self._connection() as db:
+            db.execute("begin immediate")
+            try:
+                yield db
+            except BaseException:
+                db.execute("rollback")
+                raise
+            db.execute("commit")
+
+    def empty_log(self) -> None:
+        """Move the write-ahead log into the file and empty it: until then the log still holds the rows that were deleted."""
+        with self._connection() as db:
+            db.execute("pragma wal_checkpoint(truncate)")
+
+    @contextmanager
+    def _connection(self) -> Iterator[sqlite3.Connection]:
+        # One connection for each call: calls are rare, and any thread may make them.
+        db = sqlite3.connect(self.path, timeout=30, isolation_level=None)
+        try:
+            db.execute("pragma synchronous = full")
+            db.execute("pragma foreign_keys = on")
+            # SQLite overwrites deleted rows with zeros: a person may have asked for the deletion.
+            db.execute("pragma secure_delete = on")
+            yield db
+        finally:
+            db.close()

@@ -1,0 +1,34 @@
+"""The points that the InfluxDB sink writes; tests/integration/test_influxdb.py writes them to a real server."""
+
+from __future__ import annotations
+
+import pytest
+
+from streams.sinks.influx import retry_after, to_point
+from tests.support.sinks import make_score
+
+
+def test_a_point_is_identified_by_stream_rendition_model_status_and_start() -> None:
+    line = to_point(make_score(labels={"tier": "premium"})).to_line_protocol()
+    tags, fields, time = line.split(" ")
+    assert tags == "segment_score,model=nano@1,rendition=default,status=scored,stream_id=s"
+    assert time == "1769890504000"
+    assert 'segment_id="s/1"' in fields
+    assert "score=61.5" in fields
+    assert "p_good=0.7" in fields
+    assert "premium" not in line, "labels are free text: as tags they would make series without end"
+
+
+def test_a_skipped_segment_is_a_point_too() -> None:
+    absent = dict.fromkeys(("score", "level", "level_probs", "uncertainty", "faces", "signals", "model"))
+    line = to_point(make_score(**absent, status="skipped", reason="late")).to_line_protocol()
+    assert "status=skipped" in line
+    assert 'reason="late"' in line
+
+
+@pytest.mark.parametrize(
+    ("headers", "seconds"),
+    [(None, 0.0), ({}, 0.0), ({"Retry-After": "7"}, 7.0), ({"Retry-After": "-1"}, 0.0), ({"Retry-After": "Wed, 21 Oct"}, 0.0)],
+)
+def test_retry_after_is_read_as_seconds(headers: dict[str, str] | None, seconds: float) -> None:
+    assert retry_after(headers) == seconds
