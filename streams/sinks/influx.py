@@ -1,4 +1,4 @@
-"""Scores in InfluxDB 2.x, through influxdb-client: the schema (for users: docs/influxdb.md), and how points get there.
+"""Scores in InfluxDB 2.x, through influxdb-client: the schema (for users: docs/sinks.md), and how points get there.
 
 Measurement `segment_score`. A point is identified by its tags and its time, so a repeated answer overwrites itself:
 
