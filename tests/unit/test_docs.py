@@ -105,7 +105,21 @@ def problems_of_paths(text: str) -> list[str]:
     }
     known = {option for command in _all_commands(CLI) for parameter in command.params for option in parameter.opts}
     options = {span.split()[0] for span in spans if re.match(r"--[a-z]", span)}
-    return sorted(path for path in paths if not (ROOT / path).exists()) + sorted(options - known)
+    dotted = {span for span in spans if re.fullmatch(rf"(?:{'|'.join(FOLDERS)})(?:\.\w+)+", span)}
+    wrong = [path for path in paths if not (ROOT / path).exists()] + [name for name in dotted if not _is_defined(name)]
+    return sorted(wrong) + sorted(options - known)
+
+
+def _is_defined(name: str) -> bool:
+    """Whether a dotted name is a package, a module, or a name in a module."""
+    path = ROOT.joinpath(*name.split("."))
+    if path.is_dir() or path.with_suffix(".py").is_file():
+        return True
+    module = path.parent.with_suffix(".py")
+    return (
+        module.is_file()
+        and re.search(rf"^(?:def|class) {path.name}\b|^{path.name}\b", module.read_text(), re.MULTILINE) is not None
+    )
 
 
 def problems_of_links(page: Path, text: str) -> list[str]:
@@ -194,6 +208,10 @@ def test_a_wrong_name_is_found() -> None:
     ]
     assert problems_of_paths("`streams/scoring/app.py`, `streams/scoring/line.py`") == ["streams/scoring/line.py"]
     assert problems_of_paths("`--partitions` (4), `--partition`") == ["--partition"]
+    assert problems_of_paths("`streams.events.SegmentEvent`, `streams.events.Segment`, `streams.event`, `streams.alerts`") == [
+        "streams.event",
+        "streams.events.Segment",
+    ]
 
 
 def test_a_wrong_link_is_found() -> None:
