@@ -9,8 +9,8 @@ from pathlib import Path
 import imageio_ffmpeg
 import pytest
 
+from tests.support.documentation import PAGES, Command, commands_of, variants
 from tests.support.harness import FVQ, ROOT, clean_environment
-from tests.support.pages import PAGES, Command, commands_of, variants
 
 CODES = {
     ("score",): 0,
