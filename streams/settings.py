@@ -62,7 +62,7 @@ class Settings(BaseSettings):
         unit="s", ge=6, le=300,
     )  # fmt: skip
     kafka_security: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] = _setting(
-        "kafka", "PLAINTEXT", "How workers connect to the brokers, Kafka's `security.protocol`: SSL means TLS, SASL a user."
+        "kafka", "PLAINTEXT", "How to connect to the brokers, Kafka's `security.protocol`: SSL means TLS, SASL a user."
     )
     kafka_sasl: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"] = _setting(
         "kafka", "SCRAM-SHA-512", "How the user is authenticated, Kafka's `sasl.mechanism`."
@@ -89,7 +89,9 @@ class Settings(BaseSettings):
     live_window: float | None = _setting(
         "scoring", 60.0, "A segment that has waited longer is answered `skipped`; `off` scores every segment.", unit="s", gt=0
     )
-    batch_size: int = _setting("scoring", 8, "Most segments that are scored together.", unit="segments", ge=1, le=256)
+    batch_size: int = _setting(
+        "scoring", 8, "Maximum number of segments that are scored together.", unit="segments", ge=1, le=256
+    )
     batch_wait: float = _setting("scoring", 0.25, "Time that a batch waits for more segments.", unit="s", gt=0, le=10)
     sampler_workers: int = _setting(
         "scoring", lambda: max(1, os.cpu_count() or 1), "Child processes that decode and sample.", unit="processes", ge=1
@@ -119,7 +121,9 @@ class Settings(BaseSettings):
     harvest: bool = _setting(
         "queue", True, "Whether the worker stores clips that the model finds hard, to be rated. `false`: no clip is ever stored."
     )
-    harvest_per_hour: int = _setting("queue", 4, "Most clips of one stream that are stored in an hour.", unit="clips", ge=1)
+    harvest_per_hour: int = _setting(
+        "queue", 4, "Maximum number of clips of one stream that are stored in an hour.", unit="clips", ge=1
+    )
     harvest_score: float = _setting("queue", 40.0, "A segment with a lower score is stored.", unit="points", ge=0, le=100)
     harvest_uncertainty: float = _setting("queue", 15.0, "A segment with a higher uncertainty is stored.", unit="points", ge=0)
     harvest_disagreement: float = _setting(

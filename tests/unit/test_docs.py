@@ -107,6 +107,11 @@ def problems_of_paths(text: str) -> list[str]:
     options = {span.split()[0] for span in spans if re.match(r"--[a-z]", span)}
     dotted = {span for span in spans if re.fullmatch(rf"(?:{'|'.join(FOLDERS)})(?:\.\w+)+", span)}
     wrong = [path for path in paths if not (ROOT / path).exists()] + [name for name in dotted if not _is_defined(name)]
+    wrong += [
+        f"{name} in {file}"
+        for name, file in re.findall(r"`([\w.]+)` in `([\w/]+\.py)`", text)
+        if (ROOT / file).is_file() and not re.search(rf"\b{name.split('.')[-1]}\b", (ROOT / file).read_text())
+    ]
     return sorted(wrong) + sorted(options - known)
 
 
@@ -208,6 +213,9 @@ def test_a_wrong_name_is_found() -> None:
     ]
     assert problems_of_paths("`streams/scoring/app.py`, `streams/scoring/line.py`") == ["streams/scoring/line.py"]
     assert problems_of_paths("`--partitions` (4), `--partition`") == ["--partition"]
+    assert problems_of_paths("`build_app` in `streams/scoring/app.py`, `Line` in `streams/scoring/batcher.py`") == [
+        "Line in streams/scoring/batcher.py"
+    ]
     assert problems_of_paths("`streams.events.SegmentEvent`, `streams.events.Segment`, `streams.event`, `streams.alerts`") == [
         "streams.event",
         "streams.events.Segment",
