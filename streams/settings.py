@@ -312,9 +312,9 @@ def reference() -> str:
     """The settings' reference page, Markdown."""
     lines = ["# Settings", "", "Made by `python -m streams.settings > docs/settings.md`.", ""]
     lines += [
-        "Each one is `FVQ_<NAME>` in the environment or `<name>` in the TOML file that `FVQ_CONFIG` names; the command line"
+        "Each setting is `FVQ_<NAME>` in the environment or `<name>` in the TOML file that `FVQ_CONFIG` names. The command line goes",
+        "before the environment, the environment before the file. `fvq doctor` shows each value and where it was set.",
     ]
-    lines += ["goes before the environment, the environment before the file. `fvq doctor` shows each value and where it was set."]
     for group, heading in GROUPS.items():
         lines += ["", f"## {heading}", "", "| environment | default | unit | bounds | meaning |", "|---|---|---|---|---|"]
         for name, field in Settings.model_fields.items():
