@@ -312,8 +312,8 @@ def reference() -> str:
     """The settings' reference page, Markdown."""
     lines = ["# Settings", "", "Made by `python -m streams.settings > docs/settings.md`.", ""]
     lines += [
-        "Each setting is `FVQ_<NAME>` in the environment or `<name>` in the TOML file that `FVQ_CONFIG` names. The command line goes",
-        "before the environment, the environment before the file. `fvq doctor` shows each value and where it was set.",
+        "Each setting is `FVQ_<NAME>` in the environment or `<name>` in the TOML file that `FVQ_CONFIG` names. The command line",
+        "goes before the environment, the environment before the file. `fvq doctor` shows each value and where it was set.",
     ]
     for group, heading in GROUPS.items():
         lines += ["", f"## {heading}", "", "| environment | default | unit | bounds | meaning |", "|---|---|---|---|---|"]
