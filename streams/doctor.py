@@ -1,4 +1,4 @@
-"""`fvq doctor`: the effective settings, and whether everything that they name works; a fix for what does not."""
+"""`fvq doctor`: the effective settings, where each was set, and whether all that they name works; a fix for what does not."""
 
 from __future__ import annotations
 
@@ -12,7 +12,9 @@ from dataclasses import asdict, dataclass
 
 from pydantic import SecretStr
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
+from rich.text import Text
 
 from streams import parts
 from streams.errors import BrokerError, MediaError, ModelError, SettingsError, SinkError
@@ -30,7 +32,7 @@ LIBRARIES = {
 
 @dataclass(frozen=True)
 class Check:
-    """One thing that was tried. fix: what to do about a failure."""
+    """What one check found. detail: what works, or why it does not. fix: what to do about a failure."""
 
     name: str
     ok: bool
@@ -40,22 +42,27 @@ class Check:
 
 def run_doctor(settings: Settings, as_json: bool, setup: bool = False) -> int:
     """Print settings and checks; the exit code is 1 where a check failed. setup: make what InfluxDB needs first."""
-    made = [_set_up(settings)] if setup else []
-    checks = made + [check(settings) for check in (_libraries, _mediapipe, _ffmpeg, _model, _broker, _sink, _clip_store)]
+    checks = [check(settings) for check in ((_set_up, *CHECKS) if setup else CHECKS)]
     values = {name: _shown(value) for name, value in settings}
+    sources = {name: str(settings.source(name)) for name in values}
     if as_json:
-        print(json.dumps({"settings": values, "checks": [asdict(one) for one in checks]}))
-        return 0 if all(one.ok for one in checks) else 1
+        print(json.dumps({"settings": values, "checks": [asdict(check) for check in checks], "sources": sources}))
+    else:
+        _print_tables(values, sources, checks)
+    return 0 if all(check.ok for check in checks) else 1
+
+
+def _print_tables(values: dict[str, str], sources: dict[str, str], checks: list[Check]) -> None:
     console = Console()
-    table = Table("setting", "value", box=None)
+    table = Table("setting", "value", "set by", box=None)
     for name, value in values.items():
-        table.add_row(f"FVQ_{name.upper()}", value)
+        table.add_row(f"FVQ_{name.upper()}", Text(value), Text(sources[name], style="dim" if sources[name] == "default" else ""))
     console.print(table)
-    for one in checks:
-        console.print(f"{'[green]ok  [/green]' if one.ok else '[red]FAIL[/red]'} {one.name}: {one.detail}", highlight=False)
-        if not one.ok:
-            console.print(f"     {one.fix}", style="yellow", highlight=False)
-    return 0 if all(one.ok for one in checks) else 1
+    for check in checks:
+        mark = "[green]ok  [/green]" if check.ok else "[red]FAIL[/red]"
+        console.print(f"{mark} {escape(check.name)}: {escape(check.detail)}", highlight=False)
+        if not check.ok:
+            console.print(f"     {check.fix}", style="yellow", highlight=False, markup=False)
 
 
 def _shown(value: object) -> str:
@@ -66,7 +73,7 @@ def _shown(value: object) -> str:
     return ":".join(map(str, value)) if isinstance(value, list) else str(value)
 
 
-def _tried(name: str, attempt: Callable[[], str], fix: str, *errors: type[Exception]) -> Check:
+def _try(name: str, attempt: Callable[[], str], fix: str, *errors: type[Exception]) -> Check:
     try:
         return Check(name, True, attempt())
     except errors as error:
@@ -95,7 +102,7 @@ def _mediapipe(_: Settings) -> Check:
             detectors.faces.find(np.zeros((64, 64, 3), np.uint8))
         return "face detector and person matte load and run"
 
-    return _tried("mediapipe", attempt, "reinstall with `make setup`", ImportError, OSError, RuntimeError, ValueError)
+    return _try("mediapipe", attempt, "reinstall with `make setup`", ImportError, OSError, RuntimeError, ValueError)
 
 
 def _ffmpeg(_: Settings) -> Check:
@@ -106,9 +113,7 @@ def _ffmpeg(_: Settings) -> Check:
 
         return f"{ffmpeg.version()}; PyAV {av.__version__}"
 
-    return _tried(
-        "ffmpeg", attempt, "reinstall with `make setup`", ImportError, OSError, RuntimeError, subprocess.SubprocessError
-    )
+    return _try("ffmpeg", attempt, "reinstall with `make setup`", ImportError, OSError, RuntimeError, subprocess.SubprocessError)
 
 
 def _model(settings: Settings) -> Check:
@@ -119,7 +124,7 @@ def _model(settings: Settings) -> Check:
         return f"{engine.model.name}@{engine.model.version}"
 
     fix = "pip install 'fvq-monitor[serve]', or correct FVQ_MODEL and FVQ_DEVICE"
-    return _tried("model", attempt, fix, ModelError, ImportError)
+    return _try("model", attempt, fix, ModelError, ImportError)
 
 
 def _broker(settings: Settings) -> Check:
@@ -131,7 +136,7 @@ def _broker(settings: Settings) -> Check:
         check_broker(parts.connection(settings))
         return broker
 
-    return _tried("broker", attempt, "start the broker, or correct FVQ_BROKER and FVQ_KAFKA_*", BrokerError, SettingsError)
+    return _try("broker", attempt, "start the broker, or correct FVQ_BROKER and FVQ_KAFKA_*", BrokerError, SettingsError)
 
 
 def _clip_store(settings: Settings) -> Check:
@@ -141,7 +146,7 @@ def _clip_store(settings: Settings) -> Check:
         return f"{where}; models in {settings.registry or settings.data_dir / 'models'}"
 
     fix = "correct FVQ_CLIP_STORE; workers on several machines need one for all of them, and one FVQ_REGISTRY"
-    return _tried("clip store", attempt, fix, MediaError, OSError)
+    return _try("clip store", attempt, fix, MediaError, OSError)
 
 
 def _set_up(settings: Settings) -> Check:
@@ -153,7 +158,7 @@ def _set_up(settings: Settings) -> Check:
 
         return "; ".join(set_up(parts.influx_bucket(settings), settings.influx_retention_days, settings.influx_hourly_days))
 
-    return _tried("set-up", attempt, "see the message; the settings are FVQ_INFLUX_*", SinkError, SettingsError)
+    return _try("set-up", attempt, "see the message; the settings are FVQ_INFLUX_*", SinkError, SettingsError)
 
 
 def _sink(settings: Settings) -> Check:
@@ -165,4 +170,8 @@ def _sink(settings: Settings) -> Check:
             await sink.close()
 
     fix = "see the message; the settings are FVQ_INFLUX_* and FVQ_DATA_DIR"
-    return _tried("sink", lambda: asyncio.run(attempt()), fix, SinkError, SettingsError)
+    return _try("sink", lambda: asyncio.run(attempt()), fix, SinkError, SettingsError)
+
+
+CHECKS: tuple[Callable[[Settings], Check], ...] = (_libraries, _mediapipe, _ffmpeg, _model, _broker, _sink, _clip_store)
+"""In the order in which they are shown."""

@@ -1,6 +1,6 @@
-"""Every error that a user can act on, one family: the command line prints its sentence and exits, an agent logs it.
+"""All errors that a user can act on. The command line prints the error's sentence and exits; an agent logs it.
 
-`MediaError` and `ModelError` are the scorer's, which imports nothing from here.
+`MediaError` and `ModelError` are defined in scorer/, which imports nothing from streams/.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ class SettingsError(FvqError):
 
 
 class EventError(FvqError):
-    """A message has not the shape of its topic's event. field: path of the first wrong field, '' for the whole event."""
+    """A message does not have the shape of its topic's event. field: path of the first wrong field, '' for the whole event."""
 
     def __init__(self, field: str, reason: str) -> None:
         super().__init__(f"{field}: {reason}" if field else reason)
@@ -29,7 +29,7 @@ class EventError(FvqError):
 
 
 class BrokerError(FvqError):
-    """Kafka cannot be reached, or refuses what was asked of it."""
+    """Kafka cannot be reached, or refuses a request."""
 
 
 class SinkError(FvqError):

@@ -25,13 +25,13 @@ MODELS_TOPIC = "model-updates"
 ALERT_STATE_TOPIC = "alert-state"
 
 MAX_EVENT_BYTES = 500_000
-"""A larger event is refused: its answer, or its dead letter, must fit into a message of Kafka's default limit, 1 MiB."""
+"""A larger event is refused: its answer or its dead letter must fit into one Kafka message, by default at most 1 MiB."""
 
 Level = Literal["bad", "poor", "fair", "good", "excellent"]
 
 
 def _as_utc(value: object) -> object:
-    # A packager that writes no offset means UTC: the contract says `start (UTC)`.
+    # A time without an offset is UTC, as the contract says of `start`.
     if isinstance(value, str):
         try:
             parsed = datetime.fromisoformat(value)
@@ -40,7 +40,7 @@ def _as_utc(value: object) -> object:
         try:
             return parsed.replace(tzinfo=UTC) if parsed.tzinfo is None else parsed.astimezone(UTC)
         except OverflowError:
-            # pydantic makes a validation error of a ValueError only; anything else would leave `from_bytes`.
+            # pydantic turns only a ValueError into a validation error; any other exception would leave `from_bytes`.
             raise ValueError("the time is outside the years 1 to 9999 in UTC") from None
     return value
 
@@ -78,7 +78,7 @@ class SegmentEvent(Event):
     """One media segment of a live stream is ready to be fetched. Key: `stream_id`."""
 
     stream_id: Name = Field(description="The channel. The message key, so that a stream's segments stay in order.")
-    segment_id: Name = Field(description="Unique for this segment of this rendition; repeats of an event carry the same one.")
+    segment_id: Name = Field(description="Unique for this segment of this rendition; a repeated event carries the same id.")
     sequence: int = Field(ge=0, lt=2**63, description="Position in the stream, counting up by one.")
     uri: Uri = Field(description="Where the media is: http(s), file, s3 or gs, as far as the worker's settings allow.")
     init_uri: Uri | None = Field(default=None, description="The initialisation segment of fragmented MP4, put before the media.")
@@ -88,7 +88,7 @@ class SegmentEvent(Event):
     labels: dict[Name, LabelValue] = Field(
         default_factory=dict, max_length=32, description="Free labels of the stream, e.g. tier=premium."
     )
-    ended: bool = Field(default=False, description="True on a stream's last segment: what follows is an end, not silence.")
+    ended: bool = Field(default=False, description="True on a stream's last segment: the silence after it raises no alert.")
 
 
 class FaceSummary(Event):
@@ -146,17 +146,17 @@ class SegmentScore(Event):
     faces: FaceSummary | None = None
     signals: Signals | None = None
     model: ModelRef | None = None
-    second: SecondOpinion | None = Field(default=None, description="What the second model says, where one is set.")
+    second: SecondOpinion | None = Field(default=None, description="The second model's score, if a second model is set.")
     fingerprint: str | None = Field(
         default=None,
         pattern=r"^[0-9a-f]{16}$",
-        description="Perceptual hash (64 bits) of the middle picture: pictures that look alike differ in few bits.",
+        description="Perceptual hash (64 bits) of the middle picture: similar pictures differ in few bits.",
     )
     timing: dict[str, float] = Field(default_factory=dict, description="Milliseconds per stage, and lag_s behind event time.")
 
     @classmethod
     def identity(cls, event: SegmentEvent) -> dict[str, object]:
-        """The fields that a score takes over from its segment."""
+        """The fields that a score copies from its segment."""
         names = ("stream_id", "segment_id", "sequence", "uri", "init_uri", "start", "duration", "rendition", "labels", "ended")
         return {name: getattr(event, name) for name in names}
 
@@ -165,7 +165,7 @@ HarvestReason = Literal["alert", "low-score", "uncertain", "disagreement"]
 
 
 class TrainingExample(Event):
-    """A clip that the model finds hard, its bytes kept, to be rated by people. Key: `stream_id/example_id`.
+    """A stored clip that the model finds hard, to be rated by people. Key: `stream_id/example_id`.
 
     A message without a value takes the example back.
     """
@@ -173,8 +173,8 @@ class TrainingExample(Event):
     example_id: str = Field(pattern=r"^[0-9a-f]{64}$", description="SHA-256 of the clip's bytes, in hexadecimal digits.")
     clip_uri: Uri = Field(description="The clip in the clip store, with its initialisation segment: a file of its own.")
     size: int = Field(gt=0, description="Bytes of the clip.")
-    reason: HarvestReason = Field(description="Why it was chosen; the first of these that holds.")
-    score: float = Field(ge=0, le=100, description="What the model said, points.")
+    reason: HarvestReason = Field(description="Why the clip was chosen: the first reason that holds.")
+    score: float = Field(ge=0, le=100, description="The model's score, points.")
     uncertainty: float = Field(ge=0, description="Expected absolute error of the score, points.")
     model: ModelRef
     fingerprint: str = Field(pattern=r"^[0-9a-f]{16}$", description="Perceptual hash of the picture; see `SegmentScore`.")
@@ -185,7 +185,7 @@ class TrainingExample(Event):
     duration: float
     rendition: str | None = None
     labels: dict[str, str] = Field(default_factory=dict)
-    queued_at: UtcTime = Field(description="When it was chosen, UTC; retention counts from here.")
+    queued_at: UtcTime = Field(description="When the clip was chosen, UTC; retention counts from this time.")
 
     @property
     def key(self) -> bytes:
@@ -194,7 +194,7 @@ class TrainingExample(Event):
 
 
 class StreamDeletion(Event):
-    """All examples of a stream that were queued until now are gone for good. On the training queue; key: `stream_id/`."""
+    """All examples of a stream that were queued before are deleted for good. On the training queue; key: `stream_id/`."""
 
     stream_id: Name
     deleted_at: UtcTime
@@ -209,9 +209,9 @@ AlertKind = Literal["low-quality", "quality-drop", "black", "frozen", "no-segmen
 
 
 class QualityAlert(Event):
-    """Something is wrong with a stream, or is over. Key: `stream_id`.
+    """A problem of a stream started (`firing`) or ended (`resolved`). Key: `stream_id`.
 
-    Delivered at least once: a repeat has the same `alert_id` and `state`, and says the same.
+    Delivered at least once: a repeated alert has the same `alert_id` and `state`, and the same content.
     """
 
     alert_id: str = Field(description="The same for `firing` and `resolved`; made from stream, rendition, kind and start.")
@@ -219,23 +219,25 @@ class QualityAlert(Event):
     rendition: str | None = None
     kind: AlertKind
     state: Literal["firing", "resolved"]
-    started_at: UtcTime = Field(description="When it began, event time: the alert itself fires somewhat later.")
-    ended_at: UtcTime | None = Field(default=None, description="When it was over, event time.")
+    started_at: UtcTime = Field(description="Start of the problem, event time; the alert fires somewhat later.")
+    ended_at: UtcTime | None = Field(default=None, description="End of the problem, event time.")
     value: float = Field(
-        description="What was found: the smoothed score, the share of black or repeated picture, or seconds of silence."
+        description="The measured value: the smoothed score, the share of black or repeated pictures, or seconds of silence."
     )
-    baseline: float | None = Field(default=None, description="What is usual for the stream, points.")
-    segment_id: str = Field(description="The segment that decided it; of `no-segments`, the last one or the first one again.")
+    baseline: float | None = Field(default=None, description="The stream's usual score, points.")
+    segment_id: str = Field(
+        description="The segment that decided; for `no-segments` the last one before the silence or the first one after it."
+    )
     labels: dict[str, str] = Field(default_factory=dict, description="The stream's labels when the alert fired.")
 
 
 class ModelUpdate(Event):
-    """Another version of a model is current in the registry: scorers that serve the model load it. Key: `name`."""
+    """Another version of a model became current in the registry; scorers that serve the model load it. Key: `name`."""
 
     name: Name = Field(description="The model, as `FVQ_MODEL` names it.")
-    version: str | None = Field(default=None, description="The version that is current; none: the shipped one.")
+    version: str | None = Field(default=None, description="The current version; without it, the shipped one.")
     before: str | None = Field(default=None, description="The version that was current before.")
-    time: UtcTime = Field(description="When it was promoted or taken back, UTC.")
+    time: UtcTime = Field(description="When the version was promoted or rolled back, UTC.")
 
 
 EVENTS: tuple[type[Event], ...] = (SegmentEvent, SegmentScore, QualityAlert, TrainingExample, StreamDeletion, ModelUpdate)
@@ -253,5 +255,5 @@ def write_schemas(directory: Path) -> list[Path]:
 
 
 if __name__ == "__main__":
-    for written in write_schemas(Path(sys.argv[1])):
-        print(written)
+    for schema in write_schemas(Path(sys.argv[1])):
+        print(schema)

@@ -1,6 +1,6 @@
-"""All settings: one model, read from `FVQ_<NAME>` in the environment or `<name>` in the TOML file `FVQ_CONFIG`.
+"""All settings: one model, read from `FVQ_<NAME>` in the environment or `<name>` in the TOML file that `FVQ_CONFIG` names.
 
-Every field says what it means and in which unit; `docs/settings.md` is generated from here
+Every field says its group, default, meaning, unit and bounds; the reference page is made from them
 (`python -m streams.settings > docs/settings.md`).
 """
 
@@ -8,13 +8,44 @@ from __future__ import annotations
 
 import os
 import tomllib
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args, get_origin
 
-from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
+from pydantic import Field, PrivateAttr, SecretStr, ValidationError, field_validator, model_validator
+from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict, TomlConfigSettingsSource
 
 from streams.errors import SettingsError
+
+GROUPS = {
+    "kafka": "[Kafka](kafka.md)",
+    "media": "[Media](media.md)",
+    "scoring": "[Scoring](scoring.md)",
+    "models": "[Models](models.md)",
+    "alerts": "[Alerts](alerts.md)",
+    "queue": "[Queue](queue.md)",
+    "sinks": "[Sinks](sinks.md)",
+    "process": "Pages, logs and disk",
+}
+"""The groups of settings, and their headings on the reference page."""
+
+
+def _setting(group: str, default: Any, meaning: str, *, unit: str = "", **bounds: float) -> Any:
+    """A field of `Settings`. default: a value, or a function that makes one. bounds: `ge`, `gt`, `le`, `lt`, `min_length`."""
+    value = {"default_factory": default} if callable(default) else {"default": default}
+    return Field(**value, description=meaning, json_schema_extra={"group": group, "unit": unit}, **bounds)  # type: ignore[call-overload]
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where a setting was set. place: the option, the environment variable or the file; '' for a default."""
+
+    kind: Literal["command line", "environment", "file", "default"]
+    place: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.kind} {self.place}".rstrip()
 
 
 class Settings(BaseSettings):
@@ -22,101 +53,114 @@ class Settings(BaseSettings):
 
     model_config = SettingsConfigDict(env_prefix="FVQ_", extra="ignore", validate_default=True)
 
-    broker: str | None = Field(
-        None, description="Kafka bootstrap servers, `host:port[,host:port]`. `fvq up` starts an embedded broker without it."
+    broker: str | None = _setting(
+        "kafka", None, "Kafka bootstrap servers, `host:port[,host:port]`. Without it `fvq up` starts an embedded broker."
     )
-    kafka_security: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] = Field(
-        "PLAINTEXT", description="How the brokers are spoken to: Kafka's `security.protocol`; SSL means TLS, SASL a user."
+    group: str = _setting("kafka", "fvq", "Kafka consumer group of the workers; also the Faust app's id.", min_length=1)
+    session_timeout: float = _setting(
+        "kafka", 10.0, "A worker that is silent for longer loses its partitions to others. Brokers refuse less than 6 s.",
+        unit="s", ge=6, le=300,
+    )  # fmt: skip
+    kafka_security: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] = _setting(
+        "kafka", "PLAINTEXT", "How to connect to the brokers, Kafka's `security.protocol`: SSL means TLS, SASL a user."
     )
-    kafka_sasl: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"] = Field(
-        "SCRAM-SHA-512", description="How the user proves who it is: Kafka's `sasl.mechanism`."
+    kafka_sasl: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"] = _setting(
+        "kafka", "SCRAM-SHA-512", "How the user is authenticated, Kafka's `sasl.mechanism`."
     )
-    kafka_user: str | None = Field(None, description="Kafka user, for SASL.")
-    kafka_password: SecretStr | None = Field(None, description="Its password.")
-    kafka_password_file: Path | None = Field(None, description="File that holds its password.")
-    kafka_ca_file: Path | None = Field(
-        None, description="PEM file of the authorities that sign the brokers' certificates. Without it: the system's."
+    kafka_user: str | None = _setting("kafka", None, "Kafka user, for SASL.")
+    kafka_password: SecretStr | None = _setting("kafka", None, "Password of the Kafka user.")
+    kafka_password_file: Path | None = _setting("kafka", None, "File that holds the password of the Kafka user.")
+    kafka_ca_file: Path | None = _setting(
+        "kafka", None, "PEM file of the authorities that sign the brokers' certificates. Without it: the system's authorities."
     )
-    kafka_cert_file: Path | None = Field(None, description="PEM file of this client's certificate, where brokers ask for one.")
-    kafka_key_file: Path | None = Field(None, description="PEM file of its key.")
-    data_dir: Path = Field(
-        Path("fvq-data"), description="Folder for everything that this process keeps on disk: scores, clips, tables."
+    kafka_cert_file: Path | None = _setting("kafka", None, "PEM file of this client's certificate, if the brokers ask for one.")
+    kafka_key_file: Path | None = _setting("kafka", None, "PEM file of the key of this client's certificate.")
+
+    media_roots: Annotated[list[Path], NoDecode] = _setting(
+        "media", list, "Folders that `file:` URIs may point into, `:`-separated. Without it `file:` is refused."
     )
-    media_roots: Annotated[list[Path], NoDecode] = Field(
-        default_factory=list, description="Folders that `file:` URIs may point into, `:`-separated. None: `file:` is refused."
+    fetch_hosts: Annotated[list[str], NoDecode] = _setting(
+        "media", list, "Hosts that http(s) URIs may name, `,`-separated, `*` as wildcard. Without it: every public host."
     )
-    model: str = Field("nano", description="The model: a shipped name, a directory, or `name@version` from the registry.")
-    device: Literal["auto", "cpu", "cuda"] = Field("auto", description="Where the in-process model runs.")
-    registry: str | None = Field(
-        None, description="The model registry: a folder, or an address as s3://bucket/models. Without it: `models` in `data_dir`."
+    fetch_private: bool = _setting("media", False, "Whether http(s) URIs may lead to private, loopback or link-local addresses.")
+    fetch_timeout: float = _setting("media", 15.0, "Longest time that fetching one segment may take.", unit="s", gt=0)
+    fetch_max_mb: int = _setting("media", 256, "Largest segment that is fetched.", unit="MiB", ge=1)
+
+    live_window: float | None = _setting(
+        "scoring", 60.0, "A segment that has waited longer is answered `skipped`; `off` scores every segment.", unit="s", gt=0
     )
-    scorer_url: str | None = Field(
-        None, description="Address of a remote scorer. Without it the model runs in the worker's process."
+    batch_size: int = _setting(
+        "scoring", 8, "Maximum number of segments that are scored together.", unit="segments", ge=1, le=256
+    )
+    batch_wait: float = _setting("scoring", 0.25, "Time that a batch waits for more segments.", unit="s", gt=0, le=10)
+    sampler_workers: int = _setting(
+        "scoring", lambda: max(1, os.cpu_count() or 1), "Child processes that decode and sample.", unit="processes", ge=1
+    )
+    sample_timeout: float = _setting(
+        "scoring", 30.0, "Longest time that decoding and sampling one segment may take.", unit="s", gt=0
+    )
+    sample_memory_mb: int = _setting("scoring", 2048, "Memory that one sampling child may allocate.", unit="MiB", ge=512)
+
+    model: str = _setting("models", "nano", "The model: a shipped name, a directory, or `name@version` from the registry.")
+    device: Literal["auto", "cpu", "cuda"] = _setting("models", "auto", "Where the model runs.")
+    second_model: str | None = _setting(
+        "models", None, "A second model that also scores every segment, to find clips worth a rating. It doubles the work."
+    )
+    scorer_url: str | None = _setting(
+        "models", None, "Address of a remote scorer. Without it the model runs in the worker's process."
+    )
+    registry: str | None = _setting(
+        "models", None, "The model registry: a folder, or an address like s3://bucket/models. Without it: `models` in `data_dir`."
     )
 
-    influx_url: str | None = Field(
-        None, description="InfluxDB 2.x server. Without it scores go to the SQLite store in `data_dir`."
+    alerts: bool = _setting("alerts", True, "Whether the worker raises alerts.")
+    alert_policy: Path | None = _setting(
+        "alerts", None, "YAML file of the alerts' limits and receivers. Without it: the default limits, no receiver."
     )
-    influx_token: SecretStr | None = Field(None, description="InfluxDB API token.")
-    influx_token_file: Path | None = Field(None, description="File that holds the InfluxDB API token.")
-    influx_org: str = Field("fvq", description="InfluxDB organisation.")
-    influx_bucket: str = Field("fvq", description="InfluxDB bucket; hourly values are in `<bucket>_hourly`.")
-    influx_retention_days: int = Field(
-        30, ge=0, description="Days that `fvq doctor --setup` lets the bucket keep scores; 0 for ever."
-    )
-    influx_hourly_days: int = Field(400, ge=0, description="Days that it lets the bucket keep hourly values; 0 for ever.")
 
-    live_window: float | None = Field(
-        60.0, gt=0, description="Seconds after which a waiting segment is answered `skipped`; `off` scores every one."
+    harvest: bool = _setting(
+        "queue", True, "Whether the worker stores clips that the model finds hard, to be rated. `false`: no clip is ever stored."
     )
-    alerts: bool = Field(True, description="Whether the worker raises alerts.")
-    alert_policy: Path | None = Field(
-        None, description="YAML file of the alerts' limits and receivers (docs/alerts.md). Without it: the defaults, no receiver."
+    harvest_per_hour: int = _setting(
+        "queue", 4, "Maximum number of clips of one stream that are stored in an hour.", unit="clips", ge=1
     )
-    harvest: bool = Field(
-        True, description="Whether the worker stores clips that the model finds hard, to be rated. Off: no clip is ever stored."
+    harvest_score: float = _setting("queue", 40.0, "A segment with a lower score is stored.", unit="points", ge=0, le=100)
+    harvest_uncertainty: float = _setting("queue", 15.0, "A segment with a higher uncertainty is stored.", unit="points", ge=0)
+    harvest_disagreement: float = _setting(
+        "queue", 15.0, "A segment on which the second model differs by more is stored.", unit="points", ge=0
     )
-    clip_store: str | None = Field(
-        None, description="The clip store: a folder, or an address as s3://bucket/clips. Without it: `clips` in `data_dir`."
+    clip_store: str | None = _setting(
+        "queue", None, "The clip store: a folder, or an address like s3://bucket/clips. Without it: `clips` in `data_dir`."
     )
-    clip_days: float = Field(30.0, ge=0, description="Days that a clip is stored; 0 for ever.")
-    harvest_per_hour: int = Field(4, ge=1, description="Clips of one stream that are stored in an hour at most.")
-    harvest_score: float = Field(40.0, ge=0, le=100, description="A segment with a lower score is stored, points.")
-    harvest_uncertainty: float = Field(15.0, ge=0, description="A segment with a higher uncertainty is stored, points.")
-    harvest_disagreement: float = Field(
-        15.0, ge=0, description="A segment on which the second model differs by more is stored, points."
-    )
-    second_model: str | None = Field(
-        None, description="A second model that scores every segment too; where they differ is worth a rating. Doubles the work."
-    )
-    web_host: str = Field("127.0.0.1", description="Address that the page, `/metrics`, `/healthz` and `/readyz` listen on.")
-    web_port: int = Field(8080, ge=0, le=65535, description="Port of the same; 0 takes a free one.")
-    log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="Least severe log line that is written.")
-    log_format: Literal["text", "json"] = Field("text", description="Log lines for people or for machines.")
+    clip_days: float = _setting("queue", 30.0, "Time that a clip is stored; 0 for ever.", unit="days", ge=0)
 
-    batch_size: int = Field(8, ge=1, le=256, description="Segments scored together at most.")
-    batch_wait: float = Field(0.25, gt=0, le=10, description="Seconds that a batch waits for more segments.")
-    sampler_workers: int = Field(
-        default_factory=lambda: max(1, os.cpu_count() or 1), ge=1, description="Child processes that decode and sample."
+    influx_url: str | None = _setting(
+        "sinks", None, "InfluxDB 2.x server. Without it scores go to the SQLite store in `data_dir`."
     )
-    sample_timeout: float = Field(30.0, gt=0, description="Seconds that decoding and sampling one segment may take.")
-    sample_memory_mb: int = Field(2048, ge=512, description="Memory that one sampling child may allocate, MiB.")
-    fetch_timeout: float = Field(15.0, gt=0, description="Seconds that fetching one segment may take.")
-    fetch_max_mb: int = Field(256, ge=1, description="Largest segment that is fetched, MiB.")
-    fetch_hosts: Annotated[list[str], NoDecode] = Field(
-        default_factory=list,
-        description="Hosts that http(s) URIs may name, `,`-separated, `*` as wildcard. None: every public host.",
+    influx_token: SecretStr | None = _setting("sinks", None, "InfluxDB API token.")
+    influx_token_file: Path | None = _setting("sinks", None, "File that holds the InfluxDB API token.")
+    influx_org: str = _setting("sinks", "fvq", "InfluxDB organisation.")
+    influx_bucket: str = _setting("sinks", "fvq", "InfluxDB bucket; hourly values are in `<bucket>_hourly`.")
+    influx_retention_days: int = _setting(
+        "sinks", 30, "`fvq doctor --setup` makes a bucket that keeps scores for this time; 0 for ever.", unit="days", ge=0
     )
-    fetch_private: bool = Field(
-        False, description="Whether http(s) URIs may resolve to private, loopback or link-local addresses."
+    influx_hourly_days: int = _setting(
+        "sinks", 400, "`fvq doctor --setup` makes a bucket that keeps hourly values for this time; 0 for ever.", unit="days", ge=0
     )
-    group: str = Field("fvq", min_length=1, description="Kafka consumer group of the workers; also the Faust app's id.")
-    session_timeout: float = Field(
-        10.0,
-        ge=6,
-        le=300,
-        description="Seconds after which a silent worker's partitions go to others; brokers refuse less than 6.",
+
+    web_host: str = _setting(
+        "process", "127.0.0.1", "Address that `/metrics`, `/healthz`, `/readyz` and the rating page listen on."
     )
+    web_port: int = _setting("process", 8080, "Port of `/metrics`, `/healthz` and `/readyz`; 0 takes a free one.", ge=0, le=65535)
+    log_level: Literal["debug", "info", "warning", "error"] = _setting(
+        "process", "info", "Least severe log line that is written."
+    )
+    log_format: Literal["text", "json"] = _setting("process", "text", "Log lines for people or for machines.")
+    data_dir: Path = _setting(
+        "process", Path("fvq-data"), "Folder for everything that this process keeps on disk: scores, clips, ratings, models."
+    )
+
+    _sources: dict[str, Source] = PrivateAttr(default_factory=dict)
 
     @field_validator("media_roots", mode="before")
     @classmethod
@@ -139,23 +183,10 @@ class Settings(BaseSettings):
         return value.upper() if isinstance(value, str) else value
 
     @field_validator(
-        "broker",
-        "registry",
-        "clip_store",
-        "second_model",
-        "scorer_url",
-        "influx_url",
-        "influx_token",
-        "influx_token_file",
-        "alert_policy",
-        "kafka_user",
-        "kafka_password",
-        "kafka_password_file",
-        "kafka_ca_file",
-        "kafka_cert_file",
-        "kafka_key_file",
-        mode="before",
-    )
+        "broker", "registry", "clip_store", "second_model", "scorer_url", "influx_url", "influx_token", "influx_token_file",
+        "alert_policy", "kafka_user", "kafka_password", "kafka_password_file", "kafka_ca_file", "kafka_cert_file",
+        "kafka_key_file", mode="before",
+    )  # fmt: skip
     @classmethod
     def _empty_is_unset(cls, value: object) -> object:
         return None if value == "" else value
@@ -163,7 +194,7 @@ class Settings(BaseSettings):
     @model_validator(mode="after")
     def _token_for_influx(self) -> Settings:
         if self.influx_url and self.influx_token is None and self.influx_token_file is None:
-            raise ValueError("influx_url is set: influx_token or influx_token_file must be set too")
+            raise _IncompleteError("influx_url", "influx_url is set: influx_token or influx_token_file must be set too")
         return self
 
     @model_validator(mode="after")
@@ -171,18 +202,42 @@ class Settings(BaseSettings):
         if not self.kafka_security.startswith("SASL"):
             return self
         if self.kafka_user is None:
-            raise ValueError(f"kafka_security is {self.kafka_security}: kafka_user must be set too")
+            raise _IncompleteError("kafka_security", f"kafka_security is {self.kafka_security}: kafka_user must be set too")
         if self.kafka_password is None and self.kafka_password_file is None:
-            raise ValueError("kafka_user is set: kafka_password or kafka_password_file must be set too")
+            raise _IncompleteError("kafka_user", "kafka_user is set: kafka_password or kafka_password_file must be set too")
         return self
 
+    def source(self, name: str) -> Source:
+        """Where a setting was set. name: its field. Only `load_settings` knows it: for other instances it is the default."""
+        return self._sources.get(name, Source("default"))
+
     def influx_secret(self) -> str:
-        """The InfluxDB token, from the environment or its file; raises `SettingsError` where there is none."""
-        return _secret("FVQ_INFLUX_TOKEN", self.influx_token, self.influx_token_file)
+        """The InfluxDB token, from its setting or its file. Raises `SettingsError` where there is none."""
+        return self._secret("influx_token", self.influx_token, self.influx_token_file)
 
     def kafka_secret(self) -> str:
-        """The Kafka user's password, from the environment or its file; raises `SettingsError` where there is none."""
-        return _secret("FVQ_KAFKA_PASSWORD", self.kafka_password, self.kafka_password_file)
+        """The Kafka user's password, from its setting or its file. Raises `SettingsError` where there is none."""
+        return self._secret("kafka_password", self.kafka_password, self.kafka_password_file)
+
+    def _secret(self, name: str, value: SecretStr | None, file: Path | None) -> str:
+        path = _as_written(name, self.source(name))
+        if value is not None:
+            secret = value.get_secret_value()
+        elif file is not None:
+            path = _as_written(f"{name}_file", self.source(f"{name}_file"))
+            try:
+                secret = file.read_text()
+            except (OSError, UnicodeDecodeError) as error:
+                raise SettingsError(path, f"cannot be read: {getattr(error, 'strerror', None) or error}") from error
+        else:
+            raise SettingsError(path, f"is not set, nor is FVQ_{name.upper()}_FILE")
+        # Files and secret stores often end with a newline. A client would refuse it, in an error that shows the secret.
+        secret = secret.strip()
+        if not secret:
+            raise SettingsError(path, "is empty")
+        if not secret.isprintable():
+            raise SettingsError(path, "has a character in it that is not printable")
+        return secret
 
     @classmethod
     def settings_customise_sources(
@@ -199,60 +254,94 @@ class Settings(BaseSettings):
         return tuple(sources)
 
 
-def _secret(name: str, value: SecretStr | None, file: Path | None) -> str:
-    if value is not None:
-        secret = value.get_secret_value()
-    elif file is not None:
-        name = f"{name}_FILE"
-        try:
-            secret = file.read_text()
-        except (OSError, UnicodeDecodeError) as error:
-            raise SettingsError(name, f"cannot be read: {getattr(error, 'strerror', None) or error}") from error
-    else:
-        raise SettingsError(name, f"is not set, nor is {name}_FILE")
-    # Files and secret stores like to end with a newline. Inside it would be an error of whoever sends it, with the secret in it.
-    secret = secret.strip()
-    if not secret:
-        raise SettingsError(name, "is empty")
-    if not secret.isprintable():
-        raise SettingsError(name, "has a character in it that is not printable")
-    return secret
+class _IncompleteError(ValueError):
+    """A setting that needs another one, which is not set. name: the field of the first."""
+
+    def __init__(self, name: str, reason: str) -> None:
+        super().__init__(reason)
+        self.name = name
 
 
 def load_settings(**overrides: Any) -> Settings:
     """The effective settings: overrides (command line), then environment, then the TOML file, then defaults.
 
-    Raises `SettingsError` that names the first wrong setting the way the user wrote it.
+    overrides: by field; None leaves a setting as it is. Raises `SettingsError` that names the first wrong setting the way the
+    user wrote it.
     """
-    config = os.environ.get("FVQ_CONFIG")
-    if config:
-        try:
-            unknown = set(tomllib.loads(Path(config).read_text())) - set(Settings.model_fields)
-        except (OSError, tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-            raise SettingsError("FVQ_CONFIG", f"{config} cannot be read: {error}") from error
-        if unknown:
-            raise SettingsError(f"{config}: {sorted(unknown)[0]}", "no such setting")
+    options = {name: value for name, value in overrides.items() if value is not None}
+    sources = _find_sources(options)
     try:
-        return Settings(**{name: value for name, value in overrides.items() if value is not None})
+        settings = Settings(**options)
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False)[0]
-        name = str(first["loc"][0]) if first["loc"] else "settings"
-        path = f"FVQ_{name.upper()}" if f"FVQ_{name.upper()}" in os.environ else name
-        raise SettingsError(path, first["msg"]) from None
+        cause = first.get("ctx", {}).get("error")
+        name = cause.name if isinstance(cause, _IncompleteError) else str(first["loc"][0])
+        raise SettingsError(_as_written(name, sources.get(name)), first["msg"]) from None
+    settings._sources = sources
+    return settings
+
+
+def _find_sources(options: dict[str, Any]) -> dict[str, Source]:
+    """Where each setting is set, defaults left out. Raises `SettingsError` where the file is unreadable or names no setting."""
+    sources = {}
+    if config := os.environ.get("FVQ_CONFIG"):
+        try:
+            names = set(tomllib.loads(Path(config).read_text()))
+        except (OSError, tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+            raise SettingsError("FVQ_CONFIG", f"{config} cannot be read: {error}") from error
+        if unknown := names - set(Settings.model_fields):
+            raise SettingsError(f"{config}: {min(unknown)}", "no such setting")
+        sources = {name: Source("file", config) for name in names}
+    variables = {variable.lower(): variable for variable in os.environ}
+    for name in Settings.model_fields:
+        if name in options:
+            sources[name] = Source("command line", f"--{name.replace('_', '-')}")
+        elif variable := variables.get(f"fvq_{name}"):
+            sources[name] = Source("environment", variable)
+    return sources
+
+
+def _as_written(name: str, source: Source | None) -> str:
+    """A setting as the user wrote it. Without a source: its name in the environment."""
+    if source is None or source.kind == "default":
+        return f"FVQ_{name.upper()}"
+    return f"{source.place}: {name}" if source.kind == "file" else source.place
 
 
 def reference() -> str:
     """The settings' reference page, Markdown."""
     lines = ["# Settings", "", "Made by `python -m streams.settings > docs/settings.md`.", ""]
-    lines += ["| environment | default | meaning |", "|---|---|---|"]
-    for name, field in Settings.model_fields.items():
-        if name == "sampler_workers":
-            default = "the number of cores"
-        else:
-            value = field.get_default(call_default_factory=True)
-            default = "" if value is None or value == [] else f"`{value}`"
-        lines.append(f"| `FVQ_{name.upper()}` | {default} | {field.description} |")
+    lines += [
+        "Each setting is `FVQ_<NAME>` in the environment or `<name>` in the TOML file that `FVQ_CONFIG` names. The command line",
+        "goes before the environment, the environment before the file. `fvq doctor` shows each value and where it was set.",
+    ]
+    for group, heading in GROUPS.items():
+        lines += ["", f"## {heading}", "", "| environment | default | unit | bounds | meaning |", "|---|---|---|---|---|"]
+        for name, field in Settings.model_fields.items():
+            extra: Any = field.json_schema_extra
+            if extra["group"] == group:
+                cells = (_default(name, field), extra["unit"], _bounds(field), field.description)
+                lines.append(f"| `FVQ_{name.upper()}` | {' | '.join(map(str, cells))} |")
     return "\n".join(lines) + "\n"
+
+
+def _default(name: str, field: FieldInfo) -> str:
+    if name == "sampler_workers":
+        return "the number of cores"
+    value = field.get_default(call_default_factory=True)
+    if value is None or value == []:
+        return ""
+    return f"`{str(value).lower() if isinstance(value, bool) else format(value, 'g') if isinstance(value, float) else value}`"
+
+
+def _bounds(field: FieldInfo) -> str:
+    if get_origin(field.annotation) is Literal:
+        return ", ".join(f"`{choice}`" for choice in get_args(field.annotation))
+    if field.annotation is bool:
+        return "`true`, `false`"
+    words = {"ge": "at least {}", "gt": "over {}", "le": "at most {}", "lt": "under {}", "min_length": "at least {} character"}
+    limits = [(word, getattr(limit, key)) for limit in field.metadata for key, word in words.items() if hasattr(limit, key)]
+    return ", ".join(word.format(limit) for word, limit in limits)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Scores in InfluxDB 2.x, through influxdb-client: the schema (for users: docs/influxdb.md), and how points are written.
+"""Scores in InfluxDB 2.x, through influxdb-client: the schema (for users: docs/sinks.md), and how points are written.
 
 Measurement `segment_score`. InfluxDB identifies a point by its tags and its time, so a repeated score overwrites the first:
 

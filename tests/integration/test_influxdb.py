@@ -168,7 +168,7 @@ async def test_a_token_for_the_one_bucket_is_enough_for_a_worker(influxdb: Influ
 
 
 async def test_the_queries_of_the_docs_page_work(influxdb: InfluxServer, bucket: str) -> None:
-    page = ROOT.joinpath("docs/influxdb.md").read_text()
+    page = ROOT.joinpath("docs/sinks.md").read_text()
     worst, day = ('from(bucket: "fvq")' + text.split("\n\n")[0] for text in page.split('from(bucket: "fvq")')[1:])
     sink = open_sink(influxdb, bucket)
     begin = datetime.now(UTC).replace(second=0, microsecond=0) - timedelta(minutes=2)

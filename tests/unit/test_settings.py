@@ -3,18 +3,94 @@
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 
 import pytest
+from pydantic.fields import FieldInfo
 
 from streams.errors import SettingsError
-from streams.settings import load_settings, reference
+from streams.settings import GROUPS, Settings, Source, load_settings, reference
+
+CONTRACT = """
+broker: str | None = None
+group: str = fvq min_length=1
+session_timeout: float = 10.0 ge=6 le=300
+kafka_security: Literal['PLAINTEXT', 'SSL', 'SASL_PLAINTEXT', 'SASL_SSL'] = PLAINTEXT
+kafka_sasl: Literal['PLAIN', 'SCRAM-SHA-256', 'SCRAM-SHA-512'] = SCRAM-SHA-512
+kafka_user: str | None = None
+kafka_password: SecretStr | None = None
+kafka_password_file: Path | None = None
+kafka_ca_file: Path | None = None
+kafka_cert_file: Path | None = None
+kafka_key_file: Path | None = None
+media_roots: list[Path] = made
+fetch_hosts: list[str] = made
+fetch_private: bool = False
+fetch_timeout: float = 15.0 gt=0
+fetch_max_mb: int = 256 ge=1
+live_window: float | None = 60.0 gt=0
+batch_size: int = 8 ge=1 le=256
+batch_wait: float = 0.25 gt=0 le=10
+sampler_workers: int = made ge=1
+sample_timeout: float = 30.0 gt=0
+sample_memory_mb: int = 2048 ge=512
+model: str = nano
+device: Literal['auto', 'cpu', 'cuda'] = auto
+second_model: str | None = None
+scorer_url: str | None = None
+registry: str | None = None
+alerts: bool = True
+alert_policy: Path | None = None
+harvest: bool = True
+harvest_per_hour: int = 4 ge=1
+harvest_score: float = 40.0 ge=0 le=100
+harvest_uncertainty: float = 15.0 ge=0
+harvest_disagreement: float = 15.0 ge=0
+clip_store: str | None = None
+clip_days: float = 30.0 ge=0
+influx_url: str | None = None
+influx_token: SecretStr | None = None
+influx_token_file: Path | None = None
+influx_org: str = fvq
+influx_bucket: str = fvq
+influx_retention_days: int = 30 ge=0
+influx_hourly_days: int = 400 ge=0
+web_host: str = 127.0.0.1
+web_port: int = 8080 ge=0 le=65535
+log_level: Literal['debug', 'info', 'warning', 'error'] = info
+log_format: Literal['text', 'json'] = text
+data_dir: Path = fvq-data
+"""
+"""Names, types, defaults and bounds: scripts and deployments rely on them. Add lines; change none."""
 
 
 @pytest.fixture(autouse=True)
 def _clean(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in [name for name in os.environ if name.startswith("FVQ_")]:
         monkeypatch.delenv(name)
+
+
+def as_contract(name: str, field: FieldInfo) -> str:
+    """A setting's name, type, default (`made` by a function) and bounds, in one line."""
+    plain = isinstance(field.annotation, type) and not hasattr(field.annotation, "__args__")
+    kind = field.annotation.__name__ if plain else re.sub(r"(typing|pathlib|pydantic\.types)\.", "", str(field.annotation))
+    default = "made" if field.default_factory else field.default
+    keys = ("ge", "gt", "le", "lt", "min_length")
+    bounds = [f" {key}={getattr(limit, key)}" for limit in field.metadata for key in keys if hasattr(limit, key)]
+    return f"{name}: {kind} = {default}{''.join(bounds)}"
+
+
+def test_names_types_defaults_and_bounds_are_a_contract() -> None:
+    assert [as_contract(name, field) for name, field in Settings.model_fields.items()] == CONTRACT.strip().splitlines()
+    assert Settings.model_config["env_prefix"] == "FVQ_"
+
+
+def test_every_setting_has_a_group_and_the_groups_are_in_order() -> None:
+    groups = [field.json_schema_extra["group"] for field in Settings.model_fields.values()]
+    assert list(dict.fromkeys(groups)) == list(GROUPS)
+    assert groups == sorted(groups, key=list(GROUPS).index), "settings of a group stand together"
+    assert all(field.description for field in Settings.model_fields.values())
 
 
 def test_the_defaults_need_no_server() -> None:
@@ -81,6 +157,66 @@ def test_a_file_that_cannot_be_read_is_named(content: str | None, monkeypatch: p
     monkeypatch.setenv("FVQ_CONFIG", str(config))
     with pytest.raises(SettingsError, match="FVQ_CONFIG"):
         load_settings()
+
+
+@pytest.mark.parametrize(
+    ("line", "name", "reason"),
+    [
+        ("web_port = 99999", "web_port", "less than or equal to 65535"),
+        ('device = "tpu"', "device", "'cpu'"),
+        ('influx_url = "http://influx:8086"', "influx_url", "influx_token or influx_token_file must be set too"),
+        ('kafka_security = "SASL_SSL"', "kafka_security", "kafka_user must be set too"),
+        (
+            'kafka_security = "SASL_SSL"\nkafka_user = "fvq"',
+            "kafka_user",
+            "kafka_password or kafka_password_file must be set too",
+        ),
+    ],
+)
+def test_a_wrong_setting_in_the_file_is_named_with_the_file(
+    line: str, name: str, reason: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    config = tmp_path / "fvq.toml"
+    config.write_text(f"{line}\n")
+    monkeypatch.setenv("FVQ_CONFIG", str(config))
+    with pytest.raises(SettingsError, match=reason) as caught:
+        load_settings()
+    assert caught.value.path == f"{config}: {name}"
+
+
+def test_a_wrong_setting_is_named_where_it_is_in_effect(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    config = tmp_path / "fvq.toml"
+    config.write_text("web_port = 1234\n")
+    monkeypatch.setenv("FVQ_CONFIG", str(config))
+    monkeypatch.setenv("fvq_web_port", "99999")
+    with pytest.raises(SettingsError) as caught:
+        load_settings()
+    assert caught.value.path == "fvq_web_port", "environment variables are found in any case, and named as they are written"
+    with pytest.raises(SettingsError) as caught:
+        load_settings(web_port=70000)
+    assert caught.value.path == "--web-port"
+
+
+def test_a_secret_file_that_the_file_names_is_named_with_the_file(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    config = tmp_path / "fvq.toml"
+    config.write_text(f'influx_url = "http://influx:8086"\ninflux_token_file = "{tmp_path / "missing"}"\n')
+    monkeypatch.setenv("FVQ_CONFIG", str(config))
+    with pytest.raises(SettingsError, match="cannot be read: No such file") as caught:
+        load_settings().influx_secret()
+    assert caught.value.path == f"{config}: influx_token_file"
+
+
+def test_where_each_setting_was_set(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    config = tmp_path / "fvq.toml"
+    config.write_text('broker = "a:1"\nweb_port = 1234\nmodel = "other"\n')
+    monkeypatch.setenv("FVQ_CONFIG", str(config))
+    monkeypatch.setenv("FVQ_BROKER", "b:2")
+    monkeypatch.setenv("FVQ_MODEL", "third")
+    settings = load_settings(model="nano", device=None)
+    assert settings.source("broker") == Source("environment", "FVQ_BROKER")
+    assert settings.source("web_port") == Source("file", str(config))
+    assert settings.source("model") == Source("command line", "--model")
+    assert settings.source("device") == Source("default")
 
 
 def test_influx_needs_a_token_which_never_shows(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

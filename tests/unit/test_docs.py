@@ -1,0 +1,238 @@
+"""The documentation says what is there: commands, options, targets, modules, settings, metrics, files and links exist."""
+
+from __future__ import annotations
+
+import importlib.util
+import re
+from pathlib import Path
+from typing import Any, get_origin
+
+import pytest
+import typer.main
+from pydantic import TypeAdapter, ValidationError
+
+from streams.cli.app import app
+from streams.settings import Settings
+from tests.support.documentation import PAGES, Command, anchors_of, code_blocks, code_spans, commands_of, links_of, variants
+from tests.support.harness import ROOT
+
+CLI: Any = typer.main.get_command(app)
+MAKEFILE = (ROOT / "Makefile").read_text()
+SCRIPTS = "\n".join(path.read_text() for path in sorted((ROOT / "scripts").rglob("*")) if path.is_file())
+NAMES = {f"FVQ_{name.upper()}" for name in Settings.model_fields} | {"FVQ_CONFIG"} | set(re.findall(r"FVQ_[A-Z_]*[A-Z]", SCRIPTS))
+METRICS = set(re.findall(r'"(fvq_\w+)"', (ROOT / "streams/metrics.py").read_text()))
+FOLDERS = ("streams", "scorer", "training", "tests", "docs", "deploy", "scripts", "examples")
+HISTORY = "CHANGELOG.md"
+"""This page names files by their old places: its paths are not checked."""
+
+
+def problems_of(command: Command) -> list[str]:
+    """What is wrong with a command; it is not run."""
+    program, *arguments = command.words
+    if program == "make":
+        return _problems_of_make(arguments)
+    if program == "python":
+        return _problems_of_python(arguments)
+    return [problem for form in variants(tuple(arguments)) for problem in _problems_of_fvq(form, complete=command.block)]
+
+
+def _problems_of_fvq(words: tuple[str, ...], complete: bool) -> list[str]:
+    command, rest = CLI, list(words)
+    while rest and hasattr(command, "commands") and not rest[0].startswith("-"):
+        if rest[0] not in command.commands:
+            return [f"there is no command {rest[0]!r}"]
+        command = command.commands[rest.pop(0)]
+    known = {option for parameter in command.params for option in (*parameter.opts, *parameter.secondary_opts)} | {"--help"}
+    options = [word.split("=")[0] for word in rest if word.startswith("-")]
+    problems = [f"there is no option {option!r}" for option in options if option not in known]
+    if complete and not problems and not hasattr(command, "commands"):
+        try:
+            # Parses and checks the arguments, as the command line does before it calls the command. `N` stands for a number.
+            command.make_context(command.name, ["1" if word == "N" else word for word in rest])
+        except Exception as error:
+            problems.append(str(error))
+    return problems
+
+
+def _problems_of_make(words: list[str]) -> list[str]:
+    targets = set(re.findall(r"^([a-z-]+):", MAKEFILE, re.MULTILINE))
+    variables = set(re.findall(r"^(\w+) \?=", MAKEFILE, re.MULTILINE))
+    wrong = [word for word in words if (word.split("=")[0] not in variables if "=" in word else word not in targets)]
+    return [f"there is no target or variable {word!r}" for word in wrong]
+
+
+def _problems_of_python(words: list[str]) -> list[str]:
+    if words[:1] == ["-m"]:
+        spec = importlib.util.find_spec(words[1])
+        if spec is None or spec.origin is None:
+            return [f"there is no module {words[1]!r}"]
+        file = Path(spec.origin)
+    else:
+        file = ROOT / words[0]
+        if not file.is_file():
+            return [f"there is no file {words[0]!r}"]
+    options = [word.strip("[]") for word in words[1:] if word.strip("[").startswith("--")]
+    return [f"{file.name} has no option {option!r}" for option in options if f'"{option}"' not in file.read_text()]
+
+
+def problems_of_names(text: str) -> list[str]:
+    """Settings and metrics that a page names and that are not there. `FVQ_KAFKA_*` stands for all names that begin with it."""
+    settings = set(re.findall(r"FVQ_[A-Z][A-Z_]*", text)) - NAMES
+    wrong = [name for name in settings if not (name.endswith("_") and any(known.startswith(name) for known in NAMES))]
+    metrics = {re.sub(r"_(total|bucket|sum|count)$", "", name) for name in re.findall(r"`(fvq_\w+)", text)} - {"fvq_probe"}
+    return sorted(wrong) + sorted(metrics - METRICS)
+
+
+def problems_of_values(text: str) -> list[str]:
+    """Settings that a page gives a value which they refuse. Lists and paths take any text."""
+    wrong = []
+    for name, value in re.findall(r"FVQ_([A-Z_]+)=([^\s`,:]+)", text):
+        field = Settings.model_fields.get(name.lower())
+        if field is not None and value != "off" and get_origin(field.annotation) is not list:
+            try:
+                TypeAdapter(field.annotation).validate_python(value)
+            except ValidationError as error:
+                wrong.append(f"FVQ_{name}={value}: {error.errors()[0]['msg']}")
+    return wrong
+
+
+def problems_of_paths(text: str) -> list[str]:
+    """Files and folders of this repository that a page names in code and that are not there; options that no command has."""
+    spans = code_spans(text)
+    words = {word for part in (*spans, *code_blocks(text)) for word in re.split(r"[\s,=:()\"'\[\]]+", part)}
+    paths = {
+        word.rstrip("/.") for word in words if word.split("/")[0] in FOLDERS and "/" in word and not re.search(r"[<>*{}]", word)
+    }
+    known = {option for command in _all_commands(CLI) for parameter in command.params for option in parameter.opts}
+    options = {span.split()[0] for span in spans if re.match(r"--[a-z]", span)}
+    dotted = {span for span in spans if re.fullmatch(rf"(?:{'|'.join(FOLDERS)})(?:\.\w+)+", span)}
+    wrong = [path for path in paths if not (ROOT / path).exists()] + [name for name in dotted if not _is_defined(name)]
+    wrong += [
+        f"{name} in {file}"
+        for name, file in re.findall(r"`([\w.]+)` in `([\w/]+\.py)`", text)
+        if (ROOT / file).is_file() and not re.search(rf"\b{name.split('.')[-1]}\b", (ROOT / file).read_text())
+    ]
+    return sorted(wrong) + sorted(options - known)
+
+
+def _is_defined(name: str) -> bool:
+    """Whether a dotted name is a package, a module, or a name in a module."""
+    path = ROOT.joinpath(*name.split("."))
+    if path.is_dir() or path.with_suffix(".py").is_file():
+        return True
+    module = path.parent.with_suffix(".py")
+    return (
+        module.is_file()
+        and re.search(rf"^(?:def|class) {path.name}\b|^{path.name}\b", module.read_text(), re.MULTILINE) is not None
+    )
+
+
+def problems_of_links(page: Path, text: str) -> list[str]:
+    """Targets of a page's links that are no file, or no heading of that file."""
+    wrong = []
+    for target in links_of(text):
+        name, _, anchor = target.partition("#")
+        file = (page.parent / name).resolve() if name else page
+        if not file.exists() or (anchor and anchor not in anchors_of(file)):
+            wrong.append(target)
+    return wrong
+
+
+def _all_commands(command: Any) -> list[Any]:
+    return [command, *(inner for child in getattr(command, "commands", {}).values() for inner in _all_commands(child))]
+
+
+@pytest.fixture(params=PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def page(request: pytest.FixtureRequest) -> Path:
+    return Path(request.param)
+
+
+def test_every_command_of_a_page_is_one(page: Path) -> None:
+    wrong = {str(command): problems for command in commands_of(page.read_text()) if (problems := problems_of(command))}
+    assert not wrong
+
+
+def test_every_setting_and_metric_of_a_page_is_one(page: Path) -> None:
+    assert not problems_of_names(page.read_text()) + problems_of_values(page.read_text())
+
+
+def test_every_file_and_option_of_a_page_is_there(page: Path) -> None:
+    if page.name != HISTORY:
+        assert not problems_of_paths(page.read_text())
+
+
+def test_every_link_of_a_page_leads_somewhere(page: Path) -> None:
+    assert not problems_of_links(page, page.read_text())
+
+
+def test_the_index_has_every_page() -> None:
+    index = set(links_of((ROOT / "docs/README.md").read_text()))
+    assert {page.name for page in (ROOT / "docs").glob("*.md")} - index == {"README.md"}
+
+
+def test_every_command_of_the_command_line_is_on_a_page() -> None:
+    named = {command.words[1:3] for page in PAGES for command in commands_of(page.read_text()) if command.words[0] == "fvq"}
+    for name, command in CLI.commands.items():
+        for inner in getattr(command, "commands", {None: None}):
+            assert any(words[0] == name and inner in (None, *words[1:]) for words in named if words), (name, inner)
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ("`fvq score --jsno talk.mp4`", "no option '--jsno'"),
+        ("    fvq scores talk.mp4\n", "no command 'scores'"),
+        ("    fvq queue list\n", "no command 'list'"),
+        ("    fvq up --fast\n", "source"),
+        ("    fvq topics create --partitions many   # a comment\n", "integer"),
+        ("    fvq queue ls [--streams ID] [--json]     what waits\n", "no option '--streams'"),
+        ("    fvq queue rm CLIP... | --streams ID\n", "no option '--streams'"),
+        ("    export FVQ_BROKER=a:1\n    FVQ_MODEL=M fvq worker --fast\n", "no option '--fast'"),
+        ("```sh\nfvq topics create && fvq doctor --set-up\n```\n", "no option '--set-up'"),
+        ("`make demos`", "no target or variable 'demos'"),
+        ("`make demo SOURCES=my.mp4`", "no target or variable 'SOURCES=my.mp4'"),
+        ("`python -m streams.setting > docs/settings.md`", "no module 'streams.setting'"),
+        ("    python -m tests.bench.replay A B --part 0.5\n", "no option '--part'"),
+        ("    python examples/loops.py\n", "no file 'examples/loops.py'"),
+    ],
+)
+def test_a_wrong_command_is_found(text: str, problem: str) -> None:
+    problems = [problem for command in commands_of(text) for problem in problems_of(command)]
+    assert any(problem in found for found in problems), problems
+
+
+def test_a_wrong_name_is_found() -> None:
+    assert problems_of_names("`FVQ_BROKERS`, `FVQ_KAFKA_*`, `FVQ_INFLUXES_*`, `FVQ_KAFKA_PORT`") == [
+        "FVQ_BROKERS",
+        "FVQ_INFLUXES_",
+    ]
+    assert problems_of_names("`fvq_segments_total{status}`, `fvq_segment_total`") == ["fvq_segment"]
+    assert [problem.split(":")[0] for problem in problems_of_values("FVQ_DEVICE=tpu FVQ_HARVEST=false FVQ_WEB_PORT=x")] == [
+        "FVQ_DEVICE=tpu",
+        "FVQ_WEB_PORT=x",
+    ]
+    assert problems_of_paths("`streams/scoring/app.py`, `streams/scoring/line.py`") == ["streams/scoring/line.py"]
+    assert problems_of_paths("`--partitions` (4), `--partition`") == ["--partition"]
+    assert problems_of_paths("`build_app` in `streams/scoring/app.py`, `Line` in `streams/scoring/batcher.py`") == [
+        "Line in streams/scoring/batcher.py"
+    ]
+    assert problems_of_paths("`streams.events.SegmentEvent`, `streams.events.Segment`, `streams.event`, `streams.alerts`") == [
+        "streams.event",
+        "streams.events.Segment",
+    ]
+
+
+def test_a_wrong_link_is_found() -> None:
+    text = "[a](alerts.md) [b](alerts.md#the-policy) [c](alert.md) [d](alerts.md#policy) ![e](none.png) [f](https://a.example/x)"
+    assert problems_of_links(ROOT / "docs/queue.md", text) == ["alert.md", "alerts.md#policy", "none.png"]
+
+
+def test_a_synopsis_stands_for_all_its_forms() -> None:
+    assert variants(("queue", "ls", "[--stream", "ID]", "[--json]")) == [
+        ("queue", "ls"),
+        ("queue", "ls", "--stream", "ID", "--json"),
+    ]
+    assert variants(("queue", "rm", "CLIP...", "|", "--stream", "ID")) == [
+        ("queue", "rm", "CLIP..."),
+        ("queue", "rm", "--stream", "ID"),
+    ]
