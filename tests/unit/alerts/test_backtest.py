@@ -32,6 +32,7 @@ def test_a_policy_without_quality_alerts_misses_every_incident() -> None:
     assert (result.by_depth[30.0].missed, result.false_alarms.total()) == (1, 0)
 
 
+@pytest.mark.slow
 def test_the_defaults_find_a_drop_of_15_points_within_3_segments_with_hardly_any_false_alarm() -> None:
     done = fvq("alerts", "evaluate", "--days", "6", "--seed", "3", "--json", seconds=200, OMP_NUM_THREADS="1")
     assert done.returncode == 0, done.stderr

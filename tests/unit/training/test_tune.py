@@ -26,6 +26,8 @@ from training.data.samples import Samples
 from training.recipe import StagePart, TuneRecipe, load_tune_recipe
 from training.run import run
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parents[3]
 STAGE = {"epochs": 4, "batch_size": 8, "learning_rate": 5.0e-3, "weight_decay": 0.01, "warmup": 0.1}
 CLIPS = 40
