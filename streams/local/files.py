@@ -25,6 +25,7 @@ from scorer.sampling import SamplerPool, probe
 from scorer.spec import LEVELS, ClipScore, SampledClip, Scorer, Window
 from streams import parts
 from streams.errors import MediaError
+from streams.local.view import score_bar
 from streams.settings import Settings
 
 VIDEO_SUFFIXES = {
@@ -237,10 +238,3 @@ class _Table:
 
     def close(self) -> None:
         self._console.print(self._table)
-
-
-def score_bar(score: float, width: int = 20) -> str:
-    """A bar for a score 0-100, coloured by level, in rich's markup."""
-    colour = ("red", "dark_orange", "yellow", "green_yellow", "green")[min(4, int(score // 20))]
-    filled = round(score / 100 * width)
-    return f"[{colour}]{'█' * filled}[/{colour}][bright_black]{'·' * (width - filled)}[/bright_black]"
