@@ -20,7 +20,7 @@ from streams.errors import BrokerError, MediaError
 from streams.events import SEGMENTS_TOPIC, SegmentEvent
 from streams.kafka.clients import no_broker, open_producer, send_all
 from streams.kafka.connection import Connection
-from streams.local.files import find_videos
+from streams.media.videos import find_videos
 
 CUT_TIMEOUT = 600
 TS_CODECS = {"h264", "hevc", "mpeg2video", "mpeg1video", "mpeg4"}

@@ -26,25 +26,9 @@ from scorer.spec import LEVELS, ClipScore, SampledClip, Scorer, Window
 from streams import parts
 from streams.errors import MediaError
 from streams.local.view import score_bar
+from streams.media.videos import VIDEO_SUFFIXES, find_videos
 from streams.settings import Settings
 
-VIDEO_SUFFIXES = {
-    ".mp4",
-    ".mkv",
-    ".mov",
-    ".webm",
-    ".ts",
-    ".m4s",
-    ".m4v",
-    ".avi",
-    ".flv",
-    ".mpg",
-    ".mpeg",
-    ".mxf",
-    ".wmv",
-    ".3gp",
-    ".ogv",
-}
 SEGMENT_SECONDS = 2.0
 WINDOWS_PER_TASK = 16
 
@@ -59,17 +43,6 @@ class ScoredWindow:
 
 
 Sampled = list[tuple[Window, SampledClip]]
-
-
-def find_videos(paths: Sequence[Path]) -> list[Path]:
-    """The files named, and every video under the folders named, sorted; a path that is not there stays, to be reported."""
-    found: list[Path] = []
-    for path in paths:
-        if path.is_dir():
-            found += sorted(file for file in path.rglob("*") if file.is_file() and file.suffix.lower() in VIDEO_SUFFIXES)
-        else:
-            found.append(path)
-    return found
 
 
 def score_file(path: Path, pool: SamplerPool, scorer: Scorer, batch_size: int) -> list[ScoredWindow]:

@@ -11,7 +11,7 @@ import pytest
 from scorer.errors import MediaError
 from scorer.spec import Window
 from streams.local import files
-from streams.local.files import SEGMENT_SECONDS, WINDOWS_PER_TASK, find_videos, record, score_file
+from streams.local.files import SEGMENT_SECONDS, WINDOWS_PER_TASK, record, score_file
 from tests.support.doubles import BrightnessScorer, make_clip
 
 
@@ -71,11 +71,3 @@ def test_a_record_weighs_segments_by_their_length(monkeypatch: pytest.MonkeyPatc
     assert one["score"] == pytest.approx(sum(w.score.score for w in windows) / 3, abs=0.01)
     assert len(one["segments"]) == 3
     assert one["faces"] == {"count": 1, "area": 0.2}
-
-
-def test_folders_are_searched_and_named_files_kept(tmp_path: Path) -> None:
-    for name in ("b.MP4", "a.webm", "sub/c.ts", "d.txt"):
-        (tmp_path / name).parent.mkdir(exist_ok=True)
-        (tmp_path / name).touch()
-    assert [one.name for one in find_videos([tmp_path])] == ["a.webm", "b.MP4", "c.ts"]
-    assert find_videos([tmp_path / "d.txt"]) == [tmp_path / "d.txt"]
