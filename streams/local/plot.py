@@ -4,15 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 from matplotlib.figure import Figure
 
 from scorer.spec import LEVELS
-
-if TYPE_CHECKING:
-    from streams.local.files import ScoredWindow
+from streams.local.windows import ScoredWindow
 
 LEVEL_COLOURS = ("#c0392b", "#e67e22", "#f1c40f", "#9acd32", "#2e8b57")
 THUMBNAILS = 12
