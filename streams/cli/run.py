@@ -1,4 +1,4 @@
-"""`fvq score`, `fvq up`, `fvq worker`, `fvq doctor`: what scores, on one machine or on many."""
+"""`fvq score`, `fvq up`, `fvq worker`, `fvq doctor`: score files or live streams, and check the setup."""
 
 from __future__ import annotations
 

@@ -57,7 +57,7 @@ def score_files(
     record says why, the other files are scored, and the exit code is 1. Raises `MediaError` where there is no video, and
     `ModelError`.
     """
-    from scorer.engine import load_engine  # torch: a second or more
+    from scorer.engine import load_engine  # imports torch
 
     files = find_videos(paths)
     if not files:
@@ -84,7 +84,7 @@ def score_files(
             progress.advance(task)
     writer.close()
     if plot is not None and courses:
-        from streams.local.plot import plot_courses  # matplotlib: only where a picture is wanted
+        from streams.local.plot import plot_courses  # imports matplotlib
 
         plot_courses(courses, plot)
     return 1 if failed else 0

@@ -53,7 +53,7 @@ def publish(registry: Registry, model: Path, name: str, about: dict[str, Any]) -
 
     about: what the manifest says beside the metrics, as the gate's verdict.
     """
-    from scorer.engine import find_model  # torch, which `fvq models ls` does not need
+    from scorer.engine import find_model  # imports torch, which `fvq models ls` does not need
 
     _, before = find_model(name, registry)
     _, identity = find_model(str(model))
