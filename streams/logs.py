@@ -1,4 +1,4 @@
-"""Log lines: for people as text, for machines as JSON; both carry the fields given as `extra`."""
+"""Log lines: text for people, JSON for machines. Both show the fields given as `extra`."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from datetime import UTC, datetime
 
 _STANDARD = set(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
 _QUIET = ("faust", "mode", "aiokafka", "kafka", "aiohttp", "asyncio", "urllib3", "transformers", "httpx", "filelock")
-"""Libraries whose own lines are only wanted from warnings on; a broker that is away floods the log otherwise."""
-
+"""Libraries that log only warnings and errors. At a lower level they flood the log while a broker does not answer."""
 
 LONGEST_CHARS = 2000
-"""A library that lists every message it waits for must not fill the disk while a broker or sink is away."""
+"""A longer message is cut. While a broker or sink does not answer, a library may list every message that it waits for, and must
+not fill the disk with that."""
 
 
 class _Text(logging.Formatter):
@@ -34,13 +34,13 @@ class _Json(logging.Formatter):
 
 
 def configure_logging(level: str, line_format: str) -> None:
-    """Send every log line of a level and above to standard error. line_format: "text" or "json"."""
+    """Print log lines of this level and above on standard error. line_format: "text" or "json"."""
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(_Json() if line_format == "json" else _Text())
     logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
     for name in _QUIET:
         logging.getLogger(name).setLevel(max(logging.WARNING, logging.getLogger().level))
-    # kafka-python warns of every rebalance; what goes wrong it raises as well, and whoever asked says so.
+    # kafka-python warns of every rebalance. It also raises what it logs as a warning, and the caller logs the exception.
     logging.getLogger("kafka").setLevel(logging.ERROR)
 
 

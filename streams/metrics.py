@@ -42,6 +42,6 @@ MODEL_UPDATES = Counter("fvq_model_updates", "New model versions, by what became
 
 
 def show_model(model: ModelId) -> None:
-    """Set `MODEL` to this one alone."""
+    """Set the metric `MODEL` to 1 for this model, and remove the model before."""
     MODEL.clear()
     MODEL.labels(model.name, model.version).set(1)

@@ -1,4 +1,4 @@
-"""TCP ports of this machine."""
+"""Free TCP ports of this machine."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import socket
 
 
 def free_port(host: str) -> int:
-    """A port of the host on which nothing listens now."""
+    """A TCP port of the host on which no program listens now."""
     with socket.socket() as probe:
         probe.bind((host, 0))
         return int(probe.getsockname()[1])

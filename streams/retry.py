@@ -1,4 +1,4 @@
-"""Trying again: an attempt that fails is repeated with longer and longer pauses until it works."""
+"""Repeats a call that fails, after longer and longer pauses, until it works."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from streams.errors import SinkError
 
 log = logging.getLogger(__name__)
 FIRST_WAIT, LONGEST_WAIT = 0.5, 15.0
-"""Seconds before an attempt is repeated, doubled each time up to the longest."""
+"""Seconds before the first repetition, and the most seconds before any; each wait is twice the one before."""
 
 LONGEST_ASKED = 60.0
-"""Most seconds of a server's Retry-After that are waited: a wrong header must not stop a worker for a day."""
+"""The most seconds that a server's Retry-After may ask for: a wrong header must not stop a worker for a day."""
 
 T = TypeVar("T")
 
@@ -23,7 +23,8 @@ T = TypeVar("T")
 async def retried(what: str, attempt: Callable[[], Awaitable[T]], may_pass: Callable[[Exception], bool] = lambda _: True) -> T:
     """The result of the first attempt that works, however long that takes.
 
-    what: the name in log and metric. may_pass: whether time may mend an error; any other error is raised at once.
+    what: the name in the log and the metric. may_pass: whether a later attempt may work after this error; if not, the error is
+    raised at once.
     """
     wait = FIRST_WAIT
     while True:

@@ -43,12 +43,12 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 STOP_SECONDS = 20.0
-"""A worker that was told to stop ends within this time. Faust waits for ever for a broker that is gone. What is not
-acknowledged by then is read again by the next worker, so ending loses nothing."""
+"""A worker that gets SIGTERM or SIGINT exits within this time, because Faust waits for ever for a broker that is gone.
+Nothing is lost: the next worker reads again what was not acknowledged."""
 
 
 class _BoundedWorker(faust.Worker):
-    """A Faust worker that ends in bounded time, whatever the broker does."""
+    """A Faust worker that exits within `STOP_SECONDS` of a signal, even where the broker does not answer."""
 
     def _on_sigterm(self) -> None:
         _end_after(STOP_SECONDS)
@@ -66,7 +66,7 @@ def run_worker(settings: Settings) -> int:
     """
     _check(settings)
     configure_logging(settings.log_level, settings.log_format)
-    # Faust goes through its event loop several times for each message; uvloop takes a third less time for that.
+    # Faust runs several callbacks on the event loop for each message; uvloop takes a third less time for them.
     mode.loop.use("uvloop")
     connection = parts.connection(settings)
     check_broker(connection)
@@ -76,7 +76,7 @@ def run_worker(settings: Settings) -> int:
     try:
         (settings.data_dir / "faust").mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise SettingsError("FVQ_DATA_DIR", f"{settings.data_dir} cannot be made: {error.strerror}") from error
+        raise SettingsError("FVQ_DATA_DIR", f"{settings.data_dir} cannot be created: {error.strerror}") from error
     inbox = _own_inbox(settings.data_dir / "inbox")
     sink = parts.sink(settings)
     pipelines: list[SegmentPipeline] = []
@@ -97,13 +97,13 @@ def run_worker(settings: Settings) -> int:
     async def note_start() -> None:
         running_app.set()
 
-    def assigned() -> set[int]:
-        # Faust makes `app.consumer` at its first use, which must not be in an agent's thread.
+    def assigned_partitions() -> set[int]:
+        # The first use of `app.consumer` creates the consumer, which must not happen in an agent's thread.
         if not running_app.is_set():
             return set()
-        return {at.partition for at in app.consumer.assignment() if at.topic == SEGMENTS_TOPIC}
+        return {assigned.partition for assigned in app.consumer.assignment() if assigned.topic == SEGMENTS_TOPIC}
 
-    agents = _agents(settings, connection, scorer, assigned, inbox)
+    agents = _agents(settings, connection, scorer, assigned_partitions, inbox)
     add_pages(app, sink, lambda: max((pipeline.scoring_seconds() for pipeline in pipelines), default=0.0), agents)
     worker = _BoundedWorker(app, loglevel=settings.log_level.upper(), quiet=True, override_logging=False, redirect_stdouts=False)
     log.info("worker starts; pages at http://%s:%d", settings.web_host, port)
@@ -128,14 +128,14 @@ def _check(settings: Settings) -> None:
     if faust.streams._CStreamIterator is None:
         raise SettingsError(
             "NO_CYTHON",
-            "must not be set: without its C extension Faust acknowledges what it skips in a rebalance, which is lost then",
+            "must not be set: without its C extension Faust acknowledges messages that it skips in a rebalance, so they are lost",
         )
 
 
 def _agents(
     settings: Settings, connection: Connection, scorer: ReloadingScorer, assigned: Callable[[], set[int]], inbox: Path
 ) -> list[Agent]:
-    """The agents beside the score agent, as far as the settings want them."""
+    """The agents that the settings enable, without the score agent. assigned: the partitions that this worker reads now."""
     from streams.models.follow import follow_agent
 
     group = parts.group(settings)
@@ -157,6 +157,7 @@ def _agents(
 
 
 def _scorer(settings: Settings) -> ReloadingScorer:
+    """The model of `FVQ_MODEL`, which is replaced when the registry has another version."""
     try:
         from streams.models.follow import ReloadingScorer
     except ImportError as error:
@@ -167,13 +168,17 @@ def _scorer(settings: Settings) -> ReloadingScorer:
 
 
 def _second(settings: Settings, first: Scorer) -> Scorer:
-    """The second model, which takes the same clips as the first."""
+    """The second model, which scores the same clips as the first.
+
+    Raises `SettingsError` where it needs clips that are sampled in another way.
+    """
     from scorer.engine import load_engine
 
     assert settings.second_model
     second = load_engine(settings.second_model, settings.device, parts.registry(settings))
     if second.spec != first.spec:
-        raise SettingsError("FVQ_SECOND_MODEL", f"{settings.second_model} was trained on another sampling than {settings.model}")
+        reason = f"{settings.second_model} needs clips that are sampled in another way than for {settings.model}"
+        raise SettingsError("FVQ_SECOND_MODEL", reason)
     log.info("second model %s@%s", second.model.name, second.model.version)
     return second
 
@@ -181,7 +186,7 @@ def _second(settings: Settings, first: Scorer) -> Scorer:
 async def _open_pipeline(
     app: faust.App, settings: Settings, scorer: Scorer, second: Scorer | None, sink: Sink, inbox: Path
 ) -> SegmentPipeline:
-    # The app closes everything on this stack when it stops, after its agents.
+    # When the app stops, it first stops its agents, then closes everything on this stack.
     resources = app.async_exit_stack
     resources.push_async_callback(sink.close)
     fetcher = await resources.enter_async_context(Fetcher(parts.fetch_limits(settings), inbox))
@@ -193,7 +198,7 @@ async def _open_pipeline(
 
 
 def _own_inbox(folder: Path) -> Path:
-    """This process's folder for fetched media; folders of workers that were killed are removed."""
+    """This process's folder for fetched media. Removes the folders of workers that no longer run."""
     for other in folder.glob("*"):
         if other.name == str(os.getpid()) or not Path(f"/proc/{other.name}").exists():
             shutil.rmtree(other, ignore_errors=True)
@@ -201,6 +206,7 @@ def _own_inbox(folder: Path) -> Path:
 
 
 def _end_after(seconds: float) -> None:
+    """End this process after that time, with exit code 1."""
     timer = threading.Timer(seconds, os._exit, (1,))
     timer.daemon = True
     timer.start()

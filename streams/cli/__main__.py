@@ -1,4 +1,4 @@
-"""`python -m streams.cli`: the same as `fvq`, for launchers that take a module."""
+"""`python -m streams.cli` runs `fvq`, also where the script `fvq` is not on PATH."""
 
 from streams.cli.app import main
 

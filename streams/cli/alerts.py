@@ -1,4 +1,4 @@
-"""`fvq alerts`: the alerts' policy, and how good it is."""
+"""`fvq alerts`: check the alerts' policy, and measure how good it is."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from streams.settings import load_settings
 app = typer.Typer(no_args_is_help=True, help="The alerts' policy, and how good it is.")
 
 PolicyOption = Annotated[Path | None, typer.Option(help="YAML policy; the one of FVQ_ALERT_POLICY without it.")]
-LimitsOfOption = Annotated[list[str] | None, typer.Option("--label", help="A label of the stream, NAME=VALUE; may be repeated.")]
+LabelOption = Annotated[list[str] | None, typer.Option("--label", help="A label of the stream, NAME=VALUE; may be repeated.")]
 
 
 @app.command("check")
-def alerts_check(policy: PolicyOption = None, label: LimitsOfOption = None) -> None:
+def alerts_check(policy: PolicyOption = None, label: LabelOption = None) -> None:
     """Check a policy and its receivers' secrets; print the limits of a stream with these labels as JSON."""
     from streams.alerts.policy import check_policy
 
@@ -29,8 +29,8 @@ def alerts_check(policy: PolicyOption = None, label: LimitsOfOption = None) -> N
 @app.command("evaluate")
 def alerts_evaluate(
     policy: PolicyOption = None,
-    label: LimitsOfOption = None,
-    days: Annotated[float, typer.Option(min=1, help="Stream-days that are made, in all.")] = 70.0,
+    label: LabelOption = None,
+    days: Annotated[float, typer.Option(min=1, help="Length of all streams together, days.")] = 70.0,
     cuts: Annotated[bool, typer.Option(help="Streams whose shots change framing, not of one camera.")] = False,
     seed: Annotated[int, typer.Option(help="The same seed makes the same streams.")] = 0,
     as_json: JsonFlag = False,

@@ -1,6 +1,6 @@
 """`fvq`: all groups of commands, and the exit codes.
 
-Each command imports what it needs when it runs, so that `--help` is quick.
+A command imports what it needs when it runs, so that `--help` does not wait for torch.
 """
 
 from __future__ import annotations
@@ -27,7 +27,10 @@ for name, group in (
 
 
 def main() -> None:
-    """Run the command. An error that a user can act on is one line on standard error; the exit code is 2 for settings, else 1."""
+    """Run the command. An error that a user can act on prints one line on standard error.
+
+    The exit code is 2 for a wrong setting, 1 for any other such error.
+    """
     try:
         app()
     except SettingsError as error:

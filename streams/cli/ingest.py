@@ -28,7 +28,7 @@ def ingest(
     connection, labels = parts.connection(settings), labels_of(label)
     sources = find_sources(path, stream)
     segments = {source.stream_id: cut(source, settings.data_dir / "ingest", segment_seconds) for source in sources}
-    began = now()
-    events = [event for source in sources for event in events_of(source, segments[source.stream_id], began, labels)]
+    start = now()
+    events = [event for source in sources for event in events_of(source, segments[source.stream_id], start, labels)]
     count = announce(in_order(events, fast), connection, lambda event: print(event.segment_id, flush=True), lambda: False)
     print(f"{count} segments announced", file=sys.stderr)

@@ -1,4 +1,4 @@
-"""`fvq models`: the versions in the registry, and which one serves."""
+"""`fvq models`: list and show the versions in the registry, and roll back."""
 
 from __future__ import annotations
 
@@ -50,5 +50,5 @@ def models_rollback(name: Annotated[str, typer.Argument(help="The model.")]) -> 
 
     settings = load_settings()
     update = roll_back(parts.registry(settings), name)
-    print(f"{name}: {update.version or 'the shipped version'} serves again, {update.before} does no more")
+    print(f"{name}: {update.version or 'the shipped version'} serves again instead of {update.before}")
     parts.announce_update(settings, update)

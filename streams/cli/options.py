@@ -12,7 +12,7 @@ JsonFlag = Annotated[bool, typer.Option("--json", help="Print JSON for scripts."
 
 
 def labels_of(options: list[str] | None) -> dict[str, str]:
-    """Labels from options NAME=VALUE. Raises `SettingsError` where one has another form."""
+    """Labels from options NAME=VALUE. Raises `SettingsError` where an option has another form."""
     labels = {}
     for text in options or []:
         name, sign, value = text.partition("=")

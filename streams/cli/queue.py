@@ -1,4 +1,4 @@
-"""`fvq queue`: the clips that wait to be rated, and how they are taken away."""
+"""`fvq queue`: list, show, export and delete the clips that wait to be rated."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from streams.settings import load_settings
 app = typer.Typer(no_args_is_help=True, help="The training queue: clips that wait to be rated.")
 
 SHOWN_ID = 12
-"""Characters of an id in the table; the commands take as few as tell the clip from the others."""
+"""The table shows this many characters of an id. The commands take fewer, as long as only one clip's id begins with them."""
 
 
 @app.command("ls")

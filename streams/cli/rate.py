@@ -1,4 +1,4 @@
-"""`fvq rate`: the page's server, its raters, and the export."""
+"""`fvq rate`: serve the rating page, keep its raters, export the ratings."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from streams import parts
+from streams.cli.options import JsonFlag
 from streams.errors import SettingsError
 from streams.settings import Settings, load_settings
 
@@ -22,7 +23,6 @@ DEFAULT_PORT = 8090
 app = typer.Typer(help="The page where people rate the clips of the training queue.")
 
 PortOption = Annotated[int, typer.Option(min=0, max=65535, help="Port of the page; 0 takes a free one.")]
-JsonFlag = Annotated[bool, typer.Option("--json", help="Print JSON for scripts.")]
 
 
 @app.callback(invoke_without_command=True)
@@ -59,7 +59,7 @@ def rate_ls(as_json: JsonFlag = False) -> None:
     from streams.rating.store import RatingStore
 
     store = RatingStore(load_settings().data_dir)
-    reports = {one.rater: asdict(one) for one in judge(store.ratings(), ())[1]}
+    reports = {report.rater: asdict(report) for report in judge(store.ratings(), ())[1]}
     rows = [
         {"name": rater.name, "active": rater.active, "created": rater.created, "ratings": count, "votes": reports.get(rater.name)}
         for rater, count in store.raters()
@@ -101,17 +101,17 @@ def rate_export(
     from streams.rating.store import RatingStore
 
     settings = load_settings()
-    done = export_ratings(RatingStore(settings.data_dir), parts.queue(settings), out, least)
+    exported = export_ratings(RatingStore(settings.data_dir), parts.queue(settings), out, least)
     if as_json:
-        print(json.dumps(asdict(done)))
+        print(json.dumps(asdict(exported)))
     else:
-        _print(done)
-    if not done.clips:
-        raise ValueError(f"{out}: no rated clip of the queue; it has the header alone")
+        _print_export(exported)
+    if not exported.clips:
+        raise ValueError(f"{out}: no rated clip is on the queue; the file has only its header")
 
 
 def run_page(settings: Settings, port: int, scale: str, pause_after: int) -> None:
-    """Serve until told to stop. Raises `BrokerError` where the queue cannot be read."""
+    """Serve the rating page until the process is told to stop. Raises `BrokerError` where the queue cannot be read."""
     from aiohttp import web
 
     from streams.rating.playable import PlayableClips
@@ -132,19 +132,19 @@ def run_page(settings: Settings, port: int, scale: str, pause_after: int) -> Non
     print(f"{count} clips on the queue", file=sys.stderr)
     if not any(rater.active for rater, _ in store.raters()):
         print("no raters yet, and nobody can sign in; add one: fvq rate add NAME", file=sys.stderr)
-    web.run_app(make_app(page), host=settings.web_host, port=port, access_log=None, print=_say)
+    web.run_app(make_app(page), host=settings.web_host, port=port, access_log=None, print=_print_address)
 
 
-def _say(text: str) -> None:
-    # aiohttp's own words, with the address of a port 0 too.
+def _print_address(text: str) -> None:
+    # The first line of aiohttp's message has the page's address, with the real port where port 0 was asked for.
     print(text.splitlines()[0].strip("= "), file=sys.stderr, flush=True)
 
 
-def _print(done: Exported) -> None:
-    for rater in done.raters:
+def _print_export(exported: Exported) -> None:
+    for rater in exported.raters:
         own = "" if rater.self_difference is None else f", repeats differ by {rater.self_difference:.1f}"
         verdict = f"LEFT OUT: {rater.above} votes far above and {rater.below} far below the others'" if rater.rejected else "kept"
         print(f"{rater.rater}: {rater.clips} clips, {rater.bias:+.1f} against the mean{own}; {verdict}")
-    for example_id, reason in done.left_out:
+    for example_id, reason in exported.left_out:
         print(f"left out {example_id[:12]}: {reason}")
-    print(f"{done.clips} clips exported")
+    print(f"{exported.clips} clips exported")

@@ -1,14 +1,18 @@
-"""`fvq score`, `fvq up`, `fvq worker`, `fvq doctor`: what scores, on one machine or on many."""
+"""`fvq score`, `fvq up`, `fvq worker`, `fvq doctor`: score files or live streams, and check the setup."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from streams import parts
 from streams.cli.options import JsonFlag
 from streams.settings import load_settings
+
+if TYPE_CHECKING:
+    from streams.local.output import Form
 
 
 def score(
@@ -19,10 +23,20 @@ def score(
     model: Annotated[str | None, typer.Option(help="A shipped name or a model's directory, instead of FVQ_MODEL.")] = None,
 ) -> None:
     """Score files without any server: one score per file, and the course over its segments."""
-    from streams.local.files import score_files
+    from streams.local.files import Scoring, score_files
 
-    form = "json" if as_json else "csv" if as_csv else "table"
-    raise typer.Exit(score_files(files, load_settings(model=model), form=form, plot=plot))
+    settings = load_settings(model=model)
+    scoring = Scoring(
+        model=settings.model,
+        device=settings.device,
+        registry=parts.registry(settings),
+        batch_size=settings.batch_size,
+        workers=settings.sampler_workers,
+        window_timeout=settings.sample_timeout,
+        memory_mb=settings.sample_memory_mb,
+    )
+    form: Form = "json" if as_json else "csv" if as_csv else "table"
+    raise typer.Exit(score_files(files, scoring, form=form, plot=plot))
 
 
 def up(

@@ -18,7 +18,7 @@ def synth(
     out: Annotated[Path, typer.Argument(help="Folder for the degraded segments and labels.csv.")],
     sources: Annotated[list[Path], typer.Argument(help="Clean clips and stills, or folders of them.")],
     steps: Annotated[int, typer.Option(min=1, help="Degradations of each reference; more than there are means all.")] = 26,
-    variants: Annotated[int, typer.Option(min=1, help="References made of each source, each degraded by so many steps.")] = 1,
+    variants: Annotated[int, typer.Option(min=1, help="References made of each source, each degraded --steps times.")] = 1,
     seconds: Annotated[float, typer.Option(min=0.2, help="Length of a segment, seconds.")] = 2.0,
     jobs: Annotated[int, typer.Option(min=1, help="Encoders that run at once.")] = os.cpu_count() or 1,
     seed: Annotated[int, typer.Option(help="The same seed makes the same files.")] = 0,
@@ -43,12 +43,13 @@ def train(
         ),
     ] = None,
     dev: Annotated[
-        Path | None, typer.Option(help="labels.csv of other people, only looked at; an adapter's data has its own splits.")
+        Path | None,
+        typer.Option(help="labels.csv of other people, only to measure; an adapter's data has its own splits."),
     ] = None,
     from_queue: Annotated[bool, typer.Option("--from-queue", help="Tune an adapter on the rated clips of the queue.")] = False,
-    rated: Annotated[Path | None, typer.Option(help="Their ratings as exported, instead of the rating page's own.")] = None,
+    rated: Annotated[Path | None, typer.Option(help="CSV of `fvq rate export`, instead of the rating page's ratings.")] = None,
 ) -> None:
-    """Train a model by a recipe; what was begun in the folder is taken up again."""
+    """Train a model by a recipe; a run that was interrupted in the same folder continues."""
     from training.run import run
 
     if from_queue:
@@ -78,13 +79,13 @@ def evaluate(
     from training.evaluation import report
 
     settings = load_settings()
-    found = report.evaluate(load_engine(model, settings.device, parts.registry(settings)), data, train_data)
+    results = report.evaluate(load_engine(model, settings.device, parts.registry(settings)), data, train_data)
     if plot is not None:
-        report.plot(found, plot)
+        report.plot(results, plot)
     if as_json:
-        print(json.dumps(found))
+        print(json.dumps(results))
         return
-    for table in report.tables(found):
+    for table in report.tables(results):
         Console().print(table)
 
 
@@ -102,8 +103,8 @@ def ablate(
     from training.nano import ablate as ablation
     from training.recipe import load_nano_recipe
 
-    found = ablation.ablate(load_nano_recipe(recipe), data, dev, work, seeds)
-    print(json.dumps(found)) if as_json else Console().print(ablation.table(found))
+    results = ablation.ablate(load_nano_recipe(recipe), data, dev, work, seeds)
+    print(json.dumps(results)) if as_json else Console().print(ablation.table(results))
 
 
 def crossvalidate(
@@ -127,7 +128,7 @@ def promote(
     ],
     rated: Annotated[
         Path | None,
-        typer.Option(help="What it was trained on, unless from the queue: the clips of its test split are judged by."),
+        typer.Option(help="Rated clips that it was trained on, whose test split decides; not needed after --from-queue."),
     ] = None,
     name: Annotated[str, typer.Option(help="The model whose place it takes, as FVQ_MODEL names it.")] = "nano",
     gate: Annotated[
@@ -163,7 +164,10 @@ def promote(
 def _train_from_queue(
     settings: Settings, recipe: Path, rated: Path | None, replay: Path | None, dev: Path | None, out: Path
 ) -> dict[str, Any]:
-    """Tune an adapter on rated clips of the queue. rated: exported ratings; None: those of the rating page, as they are now."""
+    """Tune an adapter on rated clips of the queue; returns the metrics.
+
+    rated: CSV of `fvq rate export`; None: the present ratings of the rating page. replay: what the base was trained on.
+    """
     from training.recipe import load_tune_recipe
     from training.run import tune_from_queue
 

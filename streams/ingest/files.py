@@ -14,8 +14,8 @@ from pathlib import Path
 from scorer.sampling import probe
 from streams.errors import MediaError
 from streams.events import SegmentEvent
-from streams.local.files import find_videos
 from streams.media import ffmpeg
+from streams.media.videos import find_videos
 
 CUT_SECONDS = 600
 """The longest time that cutting one file may take."""

@@ -1,1 +1,1 @@
-"""What one person does on one machine: score files, run everything at once, look at the result."""
+"""Commands that need no server: `fvq score` (files) and `fvq up` (broker, worker and store on one machine)."""

@@ -7,12 +7,16 @@ from dataclasses import dataclass
 from statistics import median
 
 DROP = 12.0
-"""Points under what is usual from which viewers notice: about the mean error of the model and some more."""
+"""A score this many points below the usual one is a drop: a little more than the model's mean error, and visible to viewers."""
 
 
 @dataclass(frozen=True)
 class Drop:
-    """Scores fell. first, last: index of the first bad and, once recovered, of the first good segment after it."""
+    """A stretch of low scores.
+
+    first: index of the first bad segment. usual: the median score before it. lowest: the lowest score of the stretch.
+    recovered, after: index and score of the first good segment after the stretch; None where the stretch lasts to the end.
+    """
 
     first: int
     usual: float
@@ -22,29 +26,30 @@ class Drop:
 
 
 def find_drops(scores: Sequence[float], drop: float = DROP) -> list[Drop]:
-    """Stretches in which the score is more than `drop` points under the median of up to 10 good segments before.
+    """Stretches in which the score is more than `drop` points below the usual score.
 
-    A stretch ends when the score comes back to within half the drop of what was usual.
+    The usual score is the median of the last 10 good segments. A stretch ends before the first segment whose score is at
+    most `drop / 2` points below it.
     """
     drops: list[Drop] = []
     good: list[float] = []
-    begun: int | None = None
+    first: int | None = None
     for index, score in enumerate(scores):
         usual = median(good[-10:]) if good else score
-        if begun is None and score < usual - drop:
-            begun = index
-        elif begun is not None and score >= usual - drop / 2:
-            drops.append(Drop(begun, usual, min(scores[begun:index]), index, score))
-            begun = None
-        if begun is None:
+        if first is None and score < usual - drop:
+            first = index
+        elif first is not None and score >= usual - drop / 2:
+            drops.append(Drop(first, usual, min(scores[first:index]), index, score))
+            first = None
+        if first is None:
             good.append(score)
-    if begun is not None:
-        drops.append(Drop(begun, median(good[-10:]), min(scores[begun:]), None, None))
+    if first is not None:
+        drops.append(Drop(first, median(good[-10:]), min(scores[first:]), None, None))
     return drops
 
 
 def describe(drop: Drop, starts: Sequence[float]) -> str:
-    """A drop in words. starts: seconds at which each segment begins."""
+    """A drop in words. starts: the start of each segment, seconds."""
     text = f"quality drop from {drop.usual:.0f} to {drop.lowest:.0f} at {clock(starts[drop.first])} (segment {drop.first})"
     if drop.recovered is None:
         return f"{text}, not recovered"

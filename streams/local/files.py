@@ -5,171 +5,75 @@ file -> windows of a segment's length, sampled in the pool -> batches -> scores 
 
 from __future__ import annotations
 
-import csv
-import json
 import math
 import sys
 from collections import deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TextIO
+from typing import TextIO
 
-import numpy as np
 from rich.console import Console
 from rich.progress import Progress
-from rich.table import Column, Table
 
+from scorer.registry import Registry
 from scorer.sampling import SamplerPool, probe
-from scorer.spec import LEVELS, ClipScore, SampledClip, Scorer, Window
-from streams import parts
+from scorer.spec import SampledClip, Scorer, Window
 from streams.errors import MediaError
-from streams.settings import Settings
+from streams.local.output import Form, open_writer
+from streams.local.windows import SEGMENT_SECONDS, ScoredWindow, record
+from streams.media.videos import VIDEO_SUFFIXES, find_videos
 
-VIDEO_SUFFIXES = {
-    ".mp4",
-    ".mkv",
-    ".mov",
-    ".webm",
-    ".ts",
-    ".m4s",
-    ".m4v",
-    ".avi",
-    ".flv",
-    ".mpg",
-    ".mpeg",
-    ".mxf",
-    ".wmv",
-    ".3gp",
-    ".ogv",
-}
-SEGMENT_SECONDS = 2.0
 WINDOWS_PER_TASK = 16
-
-
-@dataclass(frozen=True)
-class ScoredWindow:
-    """One segment of a file."""
-
-    window: Window
-    clip: SampledClip
-    score: ClipScore
-
 
 Sampled = list[tuple[Window, SampledClip]]
 
 
-def find_videos(paths: Sequence[Path]) -> list[Path]:
-    """The files named, and every video under the folders named, sorted; a path that is not there stays, to be reported."""
-    found: list[Path] = []
-    for path in paths:
-        if path.is_dir():
-            found += sorted(file for file in path.rglob("*") if file.is_file() and file.suffix.lower() in VIDEO_SUFFIXES)
-        else:
-            found.append(path)
-    return found
+@dataclass(frozen=True)
+class Scoring:
+    """How files are scored.
 
+    model: name, folder, or `name@version` from the registry. device: "auto", "cpu" or "cuda". batch_size: windows scored
+    together. workers: sampling processes. window_timeout: seconds in which one window must be sampled. memory_mb: MiB that one
+    sampling process may allocate.
+    """
 
-def score_file(path: Path, pool: SamplerPool, scorer: Scorer, batch_size: int) -> list[ScoredWindow]:
-    """Every window of a file with its score, in order. Raises `MediaError` where the file cannot be scored."""
-    windows: list[ScoredWindow] = []
-    for sampled in _sampled(path, pool):
-        for i in range(0, len(sampled), batch_size):
-            part = sampled[i : i + batch_size]
-            scores = scorer.score([clip for _, clip in part])
-            windows += [ScoredWindow(window, clip, score) for (window, clip), score in zip(part, scores, strict=True)]
-    if not windows:
-        raise MediaError("no frame could be decoded")
-    return windows
-
-
-def _sampled(path: Path, pool: SamplerPool) -> Iterator[Sampled]:
-    """A file's windows, some at a time and in order; a few tasks ahead of the reader, for an hour of video fills no memory."""
-    if not path.exists():
-        raise MediaError("no such file", kind="not-found")
-    stride = WINDOWS_PER_TASK * SEGMENT_SECONDS
-    promised = math.ceil(probe(path).duration / stride)
-    ahead: deque[Future[Sampled]] = deque()
-    submitted = 0
-    while True:
-        while len(ahead) <= pool.workers and submitted < max(1, promised):
-            ahead.append(pool.submit(path, window_seconds=SEGMENT_SECONDS, start=submitted * stride, limit=WINDOWS_PER_TASK))
-            submitted += 1
-        sampled = ahead.popleft().result()
-        yield sampled
-        if not ahead and submitted >= promised:
-            # Headers can promise too little: go on as long as tasks come back full.
-            if len(sampled) < WINDOWS_PER_TASK:
-                return
-            promised = submitted + 1
-
-
-def record(path: Path, windows: Sequence[ScoredWindow]) -> dict[str, Any]:
-    """The record of one file: the mean over its segments, weighted by their length, and the segments' course."""
-    weights = np.array([w.clip.info.duration or SEGMENT_SECONDS for w in windows])
-    weights /= weights.sum()
-
-    def mean(values: Sequence[float]) -> float:
-        return float(np.dot(weights, values))
-
-    probabilities = {level: round(mean([w.score.level_probs[level] for w in windows]), 4) for level in LEVELS}
-    names = windows[0].clip.signals
-    return {
-        "file": str(path),
-        "score": round(mean([w.score.score for w in windows]), 2),
-        "level": max(LEVELS, key=lambda level: probabilities[level]),
-        "level_probs": probabilities,
-        "uncertainty": round(mean([w.score.uncertainty for w in windows]), 2),
-        "faces": {
-            "count": int(np.median([w.clip.face_summary.count for w in windows])),
-            "area": round(mean([w.clip.face_summary.area for w in windows]), 4),
-        },
-        "signals": {name: round(mean([w.clip.signals[name] for w in windows]), 4) for name in names},
-        "segments": [_segment(w) for w in windows],
-        "model": asdict(windows[0].score.model),
-    }
-
-
-def _segment(scored: ScoredWindow) -> dict[str, Any]:
-    return {
-        "start": round(scored.window.start, 3),
-        "duration": round(scored.clip.info.duration, 3),
-        "score": scored.score.score,
-        "level": scored.score.level,
-        "uncertainty": scored.score.uncertainty,
-        "faces": asdict(scored.clip.face_summary) | {"area": round(scored.clip.face_summary.area, 4)},
-        "signals": {name: round(value, 4) for name, value in scored.clip.signals.items()},
-    }
+    model: str
+    device: str
+    registry: Registry
+    batch_size: int
+    workers: int
+    window_timeout: float
+    memory_mb: int
 
 
 def score_files(
-    paths: Sequence[Path], settings: Settings, *, form: str = "table", plot: Path | None = None, out: TextIO = sys.stdout
+    paths: Sequence[Path], scoring: Scoring, *, form: Form = "table", plot: Path | None = None, out: TextIO = sys.stdout
 ) -> int:
-    """Score files and folders, print the result in that form ("table", "json" or "csv"); returns the exit code.
+    """Score files and folders, and print a record of each file; returns the exit code.
 
-    A file that cannot be scored is reported in its place, the others are scored, and the exit code is 1.
+    form: "table", "json" or "csv". plot: also write a picture of the scores to this file. Where a file cannot be scored, its
+    record says why, the other files are scored, and the exit code is 1. Raises `MediaError` where there is no video, and
+    `ModelError`.
     """
-    from scorer.engine import load_engine
+    from scorer.engine import load_engine  # imports torch
 
     files = find_videos(paths)
     if not files:
         raise MediaError(f"no video in {', '.join(map(str, paths))}; known endings are {' '.join(sorted(VIDEO_SUFFIXES))}")
-    engine = load_engine(settings.model, settings.device, parts.registry(settings))
-    writers: dict[str, type[_JsonLines | _Csv | _Table]] = {"json": _JsonLines, "csv": _Csv, "table": _Table}
-    writer = writers[form](out)
+    engine = load_engine(scoring.model, scoring.device, scoring.registry)
+    writer = open_writer(form, out)
     courses: list[tuple[Path, list[ScoredWindow]]] = []
     failed = 0
     with (
-        SamplerPool(
-            engine.spec, settings.sampler_workers, settings.sample_timeout * WINDOWS_PER_TASK, settings.sample_memory_mb
-        ) as pool,
+        SamplerPool(engine.spec, scoring.workers, scoring.window_timeout * WINDOWS_PER_TASK, scoring.memory_mb) as pool,
         Progress(console=Console(stderr=True), transient=True, disable=not sys.stderr.isatty()) as progress,
     ):
         task = progress.add_task("scoring", total=len(files))
         for path in files:
             try:
-                windows = score_file(path, pool, engine, settings.batch_size)
+                windows = score_file(path, pool, engine, scoring.batch_size)
             except MediaError as error:
                 failed += 1
                 writer.add({"file": str(path), "error": error.reason})
@@ -180,67 +84,44 @@ def score_files(
             progress.advance(task)
     writer.close()
     if plot is not None and courses:
-        from streams.local.plot import plot_courses
+        from streams.local.plot import plot_courses  # imports matplotlib
 
         plot_courses(courses, plot)
     return 1 if failed else 0
 
 
-class _JsonLines:
-    """One JSON object per line."""
-
-    def __init__(self, out: TextIO) -> None:
-        self._out = out
-
-    def add(self, one: dict[str, Any]) -> None:
-        print(json.dumps(one), file=self._out, flush=True)
-
-    def close(self) -> None:
-        pass
-
-
-class _Csv:
-    """One row per segment, and one row per file that failed."""
-
-    FIELDS = ("file", "start", "duration", "score", "level", "uncertainty", "faces", "error")
-
-    def __init__(self, out: TextIO) -> None:
-        self._writer = csv.DictWriter(out, self.FIELDS, extrasaction="ignore", lineterminator="\n")
-        self._writer.writeheader()
-
-    def add(self, one: dict[str, Any]) -> None:
-        for segment in one.get("segments", [{}]):
-            faces = {"faces": segment["faces"]["count"]} if segment else {}
-            self._writer.writerow(one | segment | faces if segment else one)
-
-    def close(self) -> None:
-        pass
+def score_file(path: Path, pool: SamplerPool, scorer: Scorer, batch_size: int) -> list[ScoredWindow]:
+    """Every window of a file with its score, in order. Raises `MediaError` where the file cannot be scored."""
+    windows: list[ScoredWindow] = []
+    for sampled in _sampled(path, pool):
+        for i in range(0, len(sampled), batch_size):
+            batch = sampled[i : i + batch_size]
+            scores = scorer.score([clip for _, clip in batch])
+            windows += [ScoredWindow(window, clip, score) for (window, clip), score in zip(batch, scores, strict=True)]
+    if not windows:
+        raise MediaError("no frame could be decoded")
+    return windows
 
 
-class _Table:
-    """A table for people, printed at the end."""
+def _sampled(path: Path, pool: SamplerPool) -> Iterator[Sampled]:
+    """The windows of a file in order, those of one task at a time.
 
-    def __init__(self, out: TextIO) -> None:
-        # A pipe has no width of its own, and a name that is broken into lines cannot be searched for.
-        self._console = Console(file=out, width=None if out.isatty() else 200)
-        self._table = Table(Column("file", overflow="fold"), "score", "", "level", "±", "faces", "worst segment")
-
-    def add(self, one: dict[str, Any]) -> None:
-        if "error" in one:
-            self._table.add_row(one["file"], "[red]error[/red]", "", one["error"])
-            return
-        worst = min(one["segments"], key=lambda segment: segment["score"])
-        self._table.add_row(
-            one["file"], f"{one['score']:.1f}", score_bar(one["score"]), one["level"], f"{one['uncertainty']:.0f}",
-            str(one["faces"]["count"]), f"{worst['score']:.1f} at {worst['start']:.0f} s",
-        )  # fmt: skip
-
-    def close(self) -> None:
-        self._console.print(self._table)
-
-
-def score_bar(score: float, width: int = 20) -> str:
-    """A bar for a score 0-100, coloured by level, in rich's markup."""
-    colour = ("red", "dark_orange", "yellow", "green_yellow", "green")[min(4, int(score // 20))]
-    filled = round(score / 100 * width)
-    return f"[{colour}]{'█' * filled}[/{colour}][bright_black]{'·' * (width - filled)}[/bright_black]"
+    Only a few tasks are submitted ahead of the reader, because the clips of a long video do not fit into memory.
+    """
+    if not path.exists():
+        raise MediaError("no such file", kind="not-found")
+    stride = WINDOWS_PER_TASK * SEGMENT_SECONDS
+    expected = math.ceil(probe(path).duration / stride)
+    waiting: deque[Future[Sampled]] = deque()
+    submitted = 0
+    while True:
+        while len(waiting) <= pool.workers and submitted < max(1, expected):
+            waiting.append(pool.submit(path, window_seconds=SEGMENT_SECONDS, start=submitted * stride, limit=WINDOWS_PER_TASK))
+            submitted += 1
+        sampled = waiting.popleft().result()
+        yield sampled
+        if not waiting and submitted >= expected:
+            # A header may give a duration that is too short, so go on until a task returns fewer windows than its limit.
+            if len(sampled) < WINDOWS_PER_TASK:
+                return
+            expected = submitted + 1

@@ -4,33 +4,31 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 from matplotlib.figure import Figure
 
 from scorer.spec import LEVELS
-
-if TYPE_CHECKING:
-    from streams.local.files import ScoredWindow
+from streams.local.windows import ScoredWindow
 
 LEVEL_COLOURS = ("#c0392b", "#e67e22", "#f1c40f", "#9acd32", "#2e8b57")
 THUMBNAILS = 12
 
 
 def plot_courses(courses: Sequence[tuple[Path, Sequence[ScoredWindow]]], path: Path) -> None:
-    """Write one picture with a panel per file: the score of every segment and its uncertainty, and what was seen.
+    """Write one picture with a panel for each file: each segment's score and uncertainty over time, and thumbnails below.
 
-    The format follows the ending of `path`; raises ValueError where matplotlib does not know it.
+    courses: each file with its windows in order. The suffix of `path` gives the format; raises ValueError where matplotlib does
+    not know it.
     """
     figure = Figure(figsize=(11, 3.4 * len(courses)), layout="constrained")
     panels = figure.subfigures(len(courses), 1, squeeze=False)[:, 0]
     for panel, (file, windows) in zip(panels, courses, strict=True):
         axes, strip = panel.subplots(2, 1, height_ratios=(3, 1))
-        starts = np.array([w.window.start for w in windows])
-        ends = starts + [w.clip.info.duration for w in windows]
-        scores = np.array([w.score.score for w in windows])
-        spread = np.array([w.score.uncertainty for w in windows])
+        starts = np.array([scored.window.start for scored in windows])
+        ends = starts + [scored.clip.info.duration for scored in windows]
+        scores = np.array([scored.score.score for scored in windows])
+        spread = np.array([scored.score.uncertainty for scored in windows])
         for i, (level, colour) in enumerate(zip(LEVELS, LEVEL_COLOURS, strict=True)):
             axes.axhspan(20 * i, 20 * i + 20, color=colour, alpha=0.12, linewidth=0)
             axes.text(1.005, (20 * i + 10) / 100, level, transform=axes.transAxes, va="center", fontsize=8)

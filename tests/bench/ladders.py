@@ -19,7 +19,8 @@ import imageio_ffmpeg
 from scorer.engine import load_engine
 from scorer.sampling import SamplerPool, probe
 from scorer.spec import SampledClip
-from streams.local.files import SEGMENT_SECONDS, find_videos
+from streams.local.windows import SEGMENT_SECONDS
+from streams.media.videos import find_videos
 
 FRAMINGS = {
     "whole": "null",

@@ -1,4 +1,4 @@
-"""`fvq worker` and `fvq up` on the embedded broker: kills, hostile input, a clean end."""
+"""`fvq worker` and `fvq up` on the embedded broker: killed workers, hostile input, a clean stop."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from streams.kafka.topics import create_topics
 from streams.ports import free_port
 from tests.support.harness import PYTHON, ROOT, Follower, Worker, fvq, produce, wait_for
 
-DEMO = ROOT / "deploy" / "demo" / "face.mp4"
+DEMO = ROOT / "examples/face.mp4"
 
 
 @pytest.fixture
@@ -35,7 +35,7 @@ def broker() -> Iterator[str]:
 @pytest.fixture(scope="module")
 def segments(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
     (source,) = find_sources(DEMO)
-    return [one.path for one in cut(source, tmp_path_factory.mktemp("segments"), 2.0)]
+    return [segment.path for segment in cut(source, tmp_path_factory.mktemp("segments"), 2.0)]
 
 
 def event(path: Path, number: int, **changes: object) -> SegmentEvent:
@@ -55,17 +55,18 @@ def event(path: Path, number: int, **changes: object) -> SegmentEvent:
 def worker(
     broker: str, media: Path, folder: Path, name: str = "worker", command: list[str] | None = None, **settings: str
 ) -> Worker:
-    own = {
+    defaults = {
         "FVQ_BROKER": broker,
         "FVQ_MEDIA_ROOTS": str(media),
         "FVQ_SESSION_TIMEOUT": "6",
         "FVQ_LIVE_WINDOW": "off",
         "FVQ_SAMPLER_WORKERS": "1",
     }
-    return Worker(name, folder, command=command, **(own | settings))
+    return Worker(name, folder, command=command, **(defaults | settings))
 
 
 def scored(follower: Follower) -> Counter[str]:
+    """How many scores each segment has on the topic."""
     return Counter(SegmentScore.from_bytes(value).segment_id for value in follower.read())
 
 
@@ -75,13 +76,13 @@ def test_a_killed_worker_loses_no_segment(broker: str, segments: list[Path], tmp
     follower = Follower(broker, SCORES_TOPIC)
     running = worker(broker, segments[0].parent, tmp_path).start()
     try:
-        for share in (8, 20):
-            wait_for(f"{share} scores", lambda share=share: len(scored(follower)) >= share, 60)
+        for count in (8, 20):
+            wait_for(f"{count} scores", lambda count=count: len(scored(follower)) >= count, 60)
             running.kill()
             running.start()
         wait_for("every score", lambda: len(scored(follower)) == len(events), 90)
         counts = scored(follower)
-        assert set(counts) == {one.segment_id for one in events}
+        assert set(counts) == {event.segment_id for event in events}
         assert running.terminate() == 0, running.tail()
     finally:
         running.kill()
@@ -141,7 +142,7 @@ raise SystemExit(worker.run_worker(load_settings()))
 """
 
 
-def test_a_worker_that_cannot_finish_a_batch_ends_and_the_next_one_does(
+def test_a_worker_that_cannot_finish_a_batch_ends_and_the_next_worker_finishes_it(
     broker: str, segments: list[Path], tmp_path: Path
 ) -> None:
     events = [event(path, number) for number, path in enumerate(segments)]
@@ -155,7 +156,7 @@ def test_a_worker_that_cannot_finish_a_batch_ends_and_the_next_one_does(
         assert broken.process.returncode == 1
         assert "a bug" in broken.tail()
         running.start()
-        wait_for("every score", lambda: set(scored(follower)) == {one.segment_id for one in events}, 90)
+        wait_for("every score", lambda: set(scored(follower)) == {event.segment_id for event in events}, 90)
     finally:
         broken.kill()
         running.kill()
@@ -178,7 +179,9 @@ def test_pages_and_a_graceful_stop(broker: str, segments: list[Path], tmp_path: 
 
     try:
         wait_for("ready", ready, 60)
-        assert json.loads(page("/healthz")) == {"status": "alive"}
+        health = json.loads(page("/healthz"))
+        assert health["status"] == "alive"
+        assert set(health["agents"]) == {"lag", "model updates", "alerts", "harvest", "sweep"}
         follower = Follower(broker, SCORES_TOPIC)
         late = event(segments[0], 90, start=datetime.now(UTC) - timedelta(hours=1))
         produce(broker, SEGMENTS_TOPIC, [late, *(event(path, number) for number, path in enumerate(segments))])
@@ -187,12 +190,12 @@ def test_pages_and_a_graceful_stop(broker: str, segments: list[Path], tmp_path: 
         assert 'fvq_segments_total{status="scored"}' in metrics
         assert 'fvq_stage_seconds_count{stage="sample"}' in metrics
         assert running.terminate() == 0, running.tail()
-        done = scored(follower)
-        # What was taken before the stop is answered; what was not is there for the next worker.
+        scored_before = scored(follower)
+        # The worker answered each segment that it took before the stop; the next worker answers the rest.
         running.start()
-        wait_for("the rest", lambda: len(scored(follower)) == len(segments) + 1, 60)
-        assert all(count == 1 for count in scored(follower).values()), "a graceful stop repeats nothing"
-        assert len(done) >= 3
+        wait_for("the other scores", lambda: len(scored(follower)) == len(segments) + 1, 60)
+        assert all(count == 1 for count in scored(follower).values()), "a graceful stop must not score a segment twice"
+        assert len(scored_before) >= 3
         follower.close()
     finally:
         running.kill()
@@ -205,8 +208,8 @@ def test_old_segments_are_skipped_in_a_live_window(broker: str, segments: list[P
     running = worker(broker, segments[0].parent, tmp_path, FVQ_LIVE_WINDOW="60").start()
     follower = Follower(broker, SCORES_TOPIC)
     try:
-        wait_for("both", lambda: len(scored(follower)) == 2, 60)
-        by_id = {one.segment_id: one for one in map(SegmentScore.from_bytes, follower.read())}
+        wait_for("both scores", lambda: len(scored(follower)) == 2, 60)
+        by_id = {score.segment_id: score for score in map(SegmentScore.from_bytes, follower.read())}
         assert by_id[late.segment_id].status == "skipped"
         assert "live window" in by_id[late.segment_id].reason
         assert by_id[fresh.segment_id].status == "scored"
@@ -216,16 +219,16 @@ def test_old_segments_are_skipped_in_a_live_window(broker: str, segments: list[P
 
 
 def test_up_shows_the_drop_and_the_recovery(tmp_path: Path) -> None:
-    done = fvq("up", "--source", str(DEMO), "--fast", "--json", FVQ_DATA_DIR=str(tmp_path / "data"), seconds=150)
-    assert done.returncode == 0, done.stderr
-    lines = [json.loads(line) for line in done.stdout.splitlines()]
+    result = fvq("up", "--source", str(DEMO), "--fast", "--json", FVQ_DATA_DIR=str(tmp_path / "data"), seconds=150)
+    assert result.returncode == 0, result.stderr
+    lines = [json.loads(line) for line in result.stdout.splitlines()]
     summary = lines[-1]
     assert summary["segments"] == round(probe(DEMO).duration / 2)
     (drop,) = summary["drops"]
     assert (drop["first"], drop["recovered"]) == (4, 8)
     assert drop["usual"] - drop["lowest"] > 15
     alerts = [line["alert"] for line in lines if "alert" in line]
-    assert [(one["kind"], one["state"]) for one in alerts] == [("quality-drop", "firing"), ("quality-drop", "resolved")]
+    assert [(alert["kind"], alert["state"]) for alert in alerts] == [("quality-drop", "firing"), ("quality-drop", "resolved")]
     assert (tmp_path / "data" / "scores.sqlite").exists()
 
 
@@ -233,22 +236,22 @@ def test_up_keeps_hard_clips_over_its_runs(tmp_path: Path) -> None:
     settings = {"FVQ_DATA_DIR": str(tmp_path / "data")}
 
     def up_and_list() -> list[dict[str, object]]:
-        done = fvq("up", "--source", str(DEMO), "--fast", seconds=150, **settings)
-        assert done.returncode == 0, done.stderr
+        result = fvq("up", "--source", str(DEMO), "--fast", seconds=150, **settings)
+        assert result.returncode == 0, result.stderr
         listed: list[dict[str, object]] = json.loads(fvq("queue", "ls", "--json", **settings).stdout)
         return listed
 
     first = up_and_list()
     assert first[0]["stream_id"] == "face"
-    assert {one["sequence"] for one in first} <= {4, 5, 6, 7}
-    # The broker of the first run is gone, the queue is not: the same scene is known.
+    assert {example["sequence"] for example in first} <= {4, 5, 6, 7}
+    # The broker of the first run is gone, but its queue is in the clip store, so the second run keeps no clip of the same scene.
     assert up_and_list() == first
     removed = fvq("queue", "rm", "--stream", "face", **settings)
     assert f"{len(first)} clips deleted" in removed.stdout
     assert not [file for file in (tmp_path / "data/clips").rglob("*") if file.is_file()]
 
 
-def test_up_plays_what_can_be_played_and_says_what_cannot(tmp_path: Path) -> None:
+def test_up_plays_what_it_can_and_names_what_it_cannot(tmp_path: Path) -> None:
     folder = tmp_path / "videos"
     folder.mkdir()
     (folder / "cut.mp4").write_bytes(DEMO.read_bytes()[:5000])

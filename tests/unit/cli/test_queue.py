@@ -1,4 +1,4 @@
-"""`fvq queue` where no broker is set: the clip store is the queue."""
+"""`fvq queue` without a broker, where the clip store is the queue."""
 
 from __future__ import annotations
 
@@ -36,13 +36,13 @@ def examples_of(settings: Settings) -> list[TrainingExample]:
 
 @pytest.fixture
 def waiting(settings: Settings) -> list[TrainingExample]:
-    """Two clips of a stream, one of them in another stream as well."""
+    """Two clips of stream a, the first of which is also in stream b."""
     store = parts.clip_store(settings)
     first, second = (stored_example(store, scored(number, stream="a")) for number in range(2))
     data = store.read(first.clip_uri)
-    same = first.model_copy(update={"stream_id": "b", "clip_uri": store.uri("b", data)})
-    store.put(same, data)
-    return [first, second, same]
+    copy = first.model_copy(update={"stream_id": "b", "clip_uri": store.uri("b", data)})
+    store.put(copy, data)
+    return [first, second, copy]
 
 
 def rate_all(settings: Settings) -> RatingStore:
@@ -57,28 +57,28 @@ def rate_all(settings: Settings) -> RatingStore:
 
 def test_a_clip_is_deleted_in_all_its_streams_with_its_ratings(settings: Settings, waiting: list[TrainingExample]) -> None:
     ratings = rate_all(settings)
-    assert {one.key for one in ratings.ratings()} == {(one.stream_id, one.example_id) for one in waiting}
+    assert {rating.key for rating in ratings.ratings()} == {(example.stream_id, example.example_id) for example in waiting}
     assert fvq_queue("rm", waiting[0].example_id[:12]).exit_code == 0
-    assert [one.key for one in examples_of(settings)] == [waiting[1].key]
-    assert {one.key[1] for one in ratings.ratings()} == {waiting[1].example_id}
+    assert [example.key for example in examples_of(settings)] == [waiting[1].key]
+    assert {rating.key[1] for rating in ratings.ratings()} == {waiting[1].example_id}
 
 
 def test_a_stream_is_deleted_with_its_ratings(settings: Settings, waiting: list[TrainingExample]) -> None:
     ratings = rate_all(settings)
     assert fvq_queue("rm", "--stream", "a").exit_code == 0
-    assert [one.key for one in examples_of(settings)] == [waiting[2].key]
-    assert {one.key[0] for one in ratings.ratings()} == {"b"}
+    assert [example.key for example in examples_of(settings)] == [waiting[2].key]
+    assert {rating.key[0] for rating in ratings.ratings()} == {"b"}
 
 
-def test_clips_that_cannot_be_had_are_named_and_the_others_exported(
+def test_clips_that_cannot_be_read_are_named_and_the_others_exported(
     settings: Settings,
     waiting: list[TrainingExample],
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     elsewhere = stored_example(ClipStore(str(tmp_path / "other")), scored(7))
-    odd = elsewhere.model_copy(update={"clip_uri": "nonsense"})
-    monkeypatch.setattr(QueuePlace, "read", lambda _: ([*waiting, elsewhere, odd], {}))
+    broken_address = elsewhere.model_copy(update={"clip_uri": "nonsense"})
+    monkeypatch.setattr(QueuePlace, "read", lambda _: ([*waiting, elsewhere, broken_address], {}))
     exported = fvq_queue("export", str(tmp_path / "out"))
     assert exported.exit_code == 1
     assert exported.stderr.count("not a clip of the store") == 2
@@ -90,6 +90,6 @@ def test_clips_that_cannot_be_had_are_named_and_the_others_exported(
     assert "FVQ_CLIP_STORE" in removed.stderr
 
 
-def test_what_is_listed_can_be_read_by_scripts(settings: Settings, waiting: list[TrainingExample]) -> None:
+def test_scripts_can_read_the_list(settings: Settings, waiting: list[TrainingExample]) -> None:
     listed = fvq_queue("ls", "--stream", "a", "--json")
-    assert {example["segment_id"] for example in json.loads(listed.stdout)} == {one.segment_id for one in waiting[:2]}
+    assert {example["segment_id"] for example in json.loads(listed.stdout)} == {example.segment_id for example in waiting[:2]}

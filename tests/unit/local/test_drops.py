@@ -1,4 +1,4 @@
-"""Drops in a course of scores."""
+"""Finding drops in the scores of one stream."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def test_a_drop_and_its_recovery() -> None:
     assert text == "quality drop from 80 to 35 at 0:08 (segment 4), recovered to 78 at 0:14 (segment 7)"
 
 
-def test_a_drop_to_the_end() -> None:
+def test_a_drop_that_lasts_to_the_end() -> None:
     (drop,) = find_drops([80, 80, 30, 30])
     assert drop.recovered is None
     assert describe(drop, [0, 2, 4, 6]).endswith("not recovered")
@@ -32,7 +32,7 @@ def test_noise_and_a_slow_decline_are_no_drops() -> None:
 
 
 @given(st.lists(st.floats(0, 100), max_size=60))
-def test_drops_lie_apart_and_inside(scores: list[float]) -> None:
+def test_drops_do_not_overlap_and_end_within_the_scores(scores: list[float]) -> None:
     end = -1
     for drop in find_drops(scores):
         assert drop.first > end

@@ -32,7 +32,7 @@ class Rater(BrightnessScorer):
         values = [float(clip.frames.mean() / 255 * 100) for clip in clips]
         if self.confused:
             values = [5.0 if value > 60 else value for value in values]
-        return [self._answer(min(100.0, max(0.0, value + self.bias))) for value in values]
+        return [self._score_of(min(100.0, max(0.0, value + self.bias))) for value in values]
 
 
 @pytest.fixture

@@ -1,0 +1,157 @@
+"""What `fvq up` prints: the live table, or a line for each score, then the summary."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from rich.console import Console
+from rich.live import Live
+from rich.markup import escape
+from rich.table import Table
+
+from streams.alerts.receivers import describe as describe_alert
+from streams.events import QualityAlert, SegmentScore
+from streams.local.drops import clock, describe, find_drops
+from streams.local.run import Run
+
+ROWS_SHOWN, ALERTS_SHOWN = 14, 4
+
+
+class View:
+    """The output of one run. as_json: standard output takes only JSON, and text for people goes to standard error."""
+
+    def __init__(self, as_json: bool) -> None:
+        self._as_json = as_json
+        self._console = Console(stderr=as_json)
+        self._scores_printed = self._alerts_printed = 0
+
+    def note(self, text: str) -> None:
+        """Print what is being done, in a faint colour."""
+        self._console.print(text, style="dim")
+
+    def problem(self, what: str, details: str) -> None:
+        """Print what went wrong: `what` in red, then the details."""
+        self._console.print(f"[red]{what}[/red] {details}", highlight=False, soft_wrap=True)
+
+    @contextmanager
+    def shown(self, run: Run) -> Iterator[Callable[[], None]]:
+        """Show a run's scores and alerts inside this context: as a table on a terminal, else as lines.
+
+        Yields a function that brings the output up to date; leaving the context does so a last time. With `as_json` nothing is
+        shown.
+        """
+        if self._as_json:
+            yield lambda: None
+        elif self._console.is_terminal:
+            with Live(_table(run), console=self._console, refresh_per_second=8) as live:
+                yield lambda: live.update(_table(run))
+                live.update(_table(run))
+        else:
+            self._console.print(f"{'stream':<20} {'segment':>7}  {'score':>5}  {'':20}  level", highlight=False)
+            yield lambda: self._print_new(run)
+            self._print_new(run)
+
+    def summary(self, run: Run) -> None:
+        """Print of each stream the number of segments, mean and lowest score, and the drops; then what failed and why."""
+        for stream_id, scores in sorted(_scored_by_stream(run).items()):
+            self._stream_summary(stream_id, scores)
+        if not self._as_json:
+            self._print_new_alerts(run)
+            self._alert_summary(run)
+        skipped = sum(1 for score in run.scores.values() if score.status == "skipped")
+        if skipped:
+            self._console.print(f"{skipped} segments were skipped: the worker was too slow for live", highlight=False)
+        for segment_id, reason in run.failed.items():
+            self._console.print(f"[red]failed[/red] {segment_id}: {reason}", highlight=False)
+        missing = len(run.events) - run.answered
+        if missing:
+            why = "stopped before their turn" if run.interrupted else "without an answer"
+            self._console.print(f"{missing} segments {why}", highlight=False)
+
+    def _print_new(self, run: Run) -> None:
+        scores = list(run.scores.values())
+        for score in scores[self._scores_printed :]:
+            self._console.print(_score_line(score), highlight=False, soft_wrap=True)
+        self._scores_printed = len(scores)
+        self._print_new_alerts(run)
+
+    def _print_new_alerts(self, run: Run) -> None:
+        alerts = list(run.alerts.values())
+        for alert in alerts[self._alerts_printed :]:
+            self._console.print(_alert_line(alert), highlight=False, soft_wrap=True)
+        self._alerts_printed = len(alerts)
+
+    def _stream_summary(self, stream_id: str, scores: list[SegmentScore]) -> None:
+        values = [score.score for score in scores if score.score is not None]
+        count, mean, lowest, drops = len(values), sum(values) / len(values), min(values), find_drops(values)
+        if self._as_json:
+            facts = {"summary": stream_id, "segments": count, "mean": mean, "lowest": lowest}
+            print(json.dumps(facts | {"drops": [vars(drop) for drop in drops]}))
+            return
+        self._console.print(f"[bold]{stream_id}[/bold]: {count} segments, mean {mean:.1f}, lowest {lowest:.1f}", highlight=False)
+        starts = [(score.start - scores[0].start).total_seconds() for score in scores]
+        for drop in drops:
+            self._console.print(f"  [yellow]▼[/yellow] {describe(drop, starts)}", highlight=False, soft_wrap=True)
+
+    def _alert_summary(self, run: Run) -> None:
+        fired = [alert for alert in run.alerts.values() if alert.state == "firing"]
+        if fired:
+            resolved = sum(1 for alert in run.alerts.values() if alert.state == "resolved")
+            kinds = ", ".join(sorted({alert.kind for alert in fired}))
+            text = f"{len(fired)} alert{'s' if len(fired) > 1 else ''} fired ({kinds}), {resolved} resolved"
+            self._console.print(text, highlight=False)
+
+
+def score_bar(score: float, width: int = 20) -> str:
+    """A bar for a score 0-100, coloured by level, in rich's markup. width: characters."""
+    colour = ("red", "dark_orange", "yellow", "green_yellow", "green")[min(4, int(score // 20))]
+    filled = round(score / 100 * width)
+    return f"[{colour}]{'█' * filled}[/{colour}][bright_black]{'·' * (width - filled)}[/bright_black]"
+
+
+def _scored_by_stream(run: Run) -> dict[str, list[SegmentScore]]:
+    """Each stream's scores in the order of its segments, without those that were skipped."""
+    by_stream: dict[str, list[SegmentScore]] = {}
+    for score in sorted(run.scores.values(), key=lambda score: score.sequence):
+        if score.score is not None:
+            by_stream.setdefault(score.stream_id, []).append(score)
+    return by_stream
+
+
+def _table(run: Run) -> Table:
+    title = f"{run.answered} of {len(run.events)} segments"
+    table = Table("stream", "segment", "at", "score", "", "level", "faces", "signals", title=title)
+    if run.alerts:
+        table.caption = "\n".join(_alert_line(alert) for alert in list(run.alerts.values())[-ALERTS_SHOWN:])
+    for score in list(run.scores.values())[-ROWS_SHOWN:]:
+        at = clock((score.start - min(event.start for event in run.events.values())).total_seconds())
+        if score.score is None or score.faces is None:
+            table.add_row(score.stream_id, str(score.sequence), at, "-", "", score.status, "", score.reason)
+        else:
+            table.add_row(
+                score.stream_id, str(score.sequence), at, f"{score.score:.1f}", score_bar(score.score),
+                score.level, str(score.faces.count), _signals(score),
+            )  # fmt: skip
+    return table
+
+
+def _score_line(score: SegmentScore) -> str:
+    head = f"{score.stream_id[:20]:<20} {score.sequence:>7}"
+    if score.score is None or score.faces is None:
+        return f"{head}  {score.status}: {score.reason}"
+    return (
+        f"{head}  {score.score:>5.1f}  {score_bar(score.score)}  {score.level:<10} faces {score.faces.count}  {_signals(score)}"
+    )
+
+
+def _signals(score: SegmentScore) -> str:
+    assert score.signals is not None
+    s = score.signals
+    return f"blur {s.blur:.2f}  block {s.blockiness:.2f}  noise {s.noise:.1f}  black {s.black:.2f}  freeze {s.freeze:.2f}"
+
+
+def _alert_line(alert: QualityAlert) -> str:
+    colour = "red" if alert.state == "firing" else "green"
+    return f"[{colour}]alert {alert.state}[/{colour}] {escape(describe_alert(alert))}"
