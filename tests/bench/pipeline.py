@@ -33,10 +33,12 @@ from streams.kafka.connection import Connection
 from streams.kafka.embedded import EmbeddedBroker
 from streams.kafka.topics import create_topics
 from streams.ports import free_port
-from tests.support.harness import ROOT, Follower, Worker, produce, wait_for
+from tests.support.processes import ROOT, Worker
+from tests.support.topics import Follower, produce
+from tests.support.waiting import wait_for
 
 FFMPEG = imageio_ffmpeg.get_ffmpeg_exe()
-DEMO = ROOT / "deploy" / "demo" / "face.mp4"
+DEMO = ROOT / "examples/face.mp4"
 
 
 def make_segments(folder: Path, height: int) -> list[Path]:

@@ -2,7 +2,7 @@
 
     python -m tests.bench.stream [--events 20000] [--json]
 
-The worker is the real one with a sampler and a scorer that cost nothing (`tests.chaos.free_worker`): what is left is
+The worker is the real one with a sampler and a scorer that cost nothing (`tests.support.free_worker`): what is left is
 Kafka, Faust, the events' shapes, the checkpoint and the sink. The bare loop is aiokafka alone: it fetches messages, sends
 each one's bytes on, and waits for the acknowledgements, either of each message or of batches as large as the worker's.
 Bare Faust is an agent in the worker's shape that does the same (`tests.bench.bare_faust`). The alert and harvest agents, which
@@ -29,10 +29,12 @@ from kafka import KafkaAdminClient, KafkaConsumer, KafkaProducer, TopicPartition
 from streams.events import SCORES_TOPIC, SEGMENTS_TOPIC, SegmentEvent
 from streams.kafka.connection import Connection
 from streams.kafka.topics import create_topics
-from tests.chaos.world import FREE_WORKER, PARTITIONS
-from tests.support.harness import PYTHON, InfluxServer, KafkaServer, Worker, wait_for
+from tests.support.processes import FREE_WORKER, PYTHON, Worker
+from tests.support.servers import InfluxServer, KafkaServer
+from tests.support.waiting import wait_for
 
 BARE_FAUST = [PYTHON, "-m", "tests.bench.bare_faust"]
+PARTITIONS = 4
 COMMIT_SECONDS = 1.0  # as often as the worker
 DEADLINE = 240.0
 

@@ -14,7 +14,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from tests.support.harness import ROOT
+from tests.support.processes import ROOT
 
 LANES = (("test_broker.py", "test_stock_faust.py", "test_sampling.py"), ("test_sink.py",))
 PAGE = ROOT / "docs/delivery.md"

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.chaos.world import Row
-from tests.integration.conftest import influxdb, kafka, kafka_server
+from tests.support.servers import influxdb, kafka, kafka_server
 
 __all__ = ["influxdb", "kafka", "kafka_server", "report"]
 

@@ -9,7 +9,7 @@ import pytest
 
 from tests.chaos.conftest import Report
 from tests.chaos.world import freeze, thaw, world
-from tests.support.harness import InfluxServer, KafkaServer
+from tests.support.servers import InfluxServer, KafkaServer
 
 pytestmark = pytest.mark.timeout(420)
 

@@ -12,7 +12,9 @@ import pytest
 from streams.ingest.files import cut, find_sources
 from tests.chaos.conftest import Report
 from tests.chaos.world import children, freeze, world
-from tests.support.harness import ROOT, InfluxServer, KafkaServer, wait_for
+from tests.support.processes import ROOT
+from tests.support.servers import InfluxServer, KafkaServer
+from tests.support.waiting import wait_for
 
 
 @pytest.mark.long

@@ -12,7 +12,8 @@ import pytest
 
 from tests.chaos.conftest import Report
 from tests.chaos.world import SETTLE_SECONDS, World, world
-from tests.support.harness import InfluxServer, KafkaServer, wait_for
+from tests.support.servers import InfluxServer, KafkaServer
+from tests.support.waiting import wait_for
 
 pytestmark = pytest.mark.timeout(420)
 

@@ -19,8 +19,10 @@ from streams.events import SCORES_TOPIC, SEGMENTS_TOPIC, SegmentEvent, SegmentSc
 from streams.kafka.connection import Connection
 from streams.kafka.topics import create_topics
 from streams.ports import free_port
-from tests.chaos.world import FREE_WORKER
-from tests.support.harness import PYTHON, Follower, KafkaServer, Worker, produce, wait_for
+from tests.support.processes import FREE_WORKER, PYTHON, Worker
+from tests.support.servers import KafkaServer
+from tests.support.topics import Follower, produce
+from tests.support.waiting import wait_for
 
 SEGMENTS = 20
 

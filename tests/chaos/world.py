@@ -22,10 +22,12 @@ from streams.events import DEAD_LETTER_TOPIC, SCORES_TOPIC, SEGMENTS_TOPIC, Segm
 from streams.kafka.connection import RECONNECT_MS, Connection
 from streams.kafka.topics import create_topics
 from streams.ports import free_port
-from tests.chaos.proxy import FaultProxy
-from tests.support.harness import PYTHON, Follower, InfluxServer, KafkaServer, Worker, comes, wait_for
+from tests.support.processes import FREE_WORKER, Worker
+from tests.support.proxy import FaultProxy
+from tests.support.servers import InfluxServer, KafkaServer
+from tests.support.topics import Follower
+from tests.support.waiting import comes, wait_for
 
-FREE_WORKER = [PYTHON, "-m", "tests.chaos.free_worker"]
 STREAMS = 8
 PARTITIONS = 4
 STOP_SECONDS = 30.0

@@ -13,9 +13,9 @@ import imageio_ffmpeg
 import pytest
 
 from scorer.spec import LEVELS
-from tests.support.harness import ROOT, fvq
+from tests.support.processes import ROOT, fvq
 
-DEMO = ROOT / "deploy" / "demo" / "face.mp4"
+DEMO = ROOT / "examples/face.mp4"
 
 
 @pytest.fixture(scope="module")

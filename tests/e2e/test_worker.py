@@ -20,9 +20,11 @@ from streams.kafka.connection import Connection
 from streams.kafka.embedded import EmbeddedBroker
 from streams.kafka.topics import create_topics
 from streams.ports import free_port
-from tests.support.harness import PYTHON, ROOT, Follower, Worker, fvq, produce, wait_for
+from tests.support.processes import PYTHON, ROOT, Worker, fvq
+from tests.support.topics import Follower, produce
+from tests.support.waiting import wait_for
 
-DEMO = ROOT / "deploy" / "demo" / "face.mp4"
+DEMO = ROOT / "examples/face.mp4"
 
 
 @pytest.fixture

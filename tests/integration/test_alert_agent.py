@@ -21,7 +21,10 @@ from streams.events import ALERTS_TOPIC, SCORES_TOPIC, QualityAlert, SegmentScor
 from streams.kafka.connection import Connection
 from streams.kafka.topics import create_topics
 from tests.support.alerts import Webhook, make_score, webhook
-from tests.support.harness import PYTHON, Follower, KafkaServer, Worker, wait_for
+from tests.support.processes import FREE_WORKER, Worker
+from tests.support.servers import KafkaServer
+from tests.support.topics import Follower
+from tests.support.waiting import wait_for
 
 STREAMS = 24
 SEGMENTS = 120
@@ -53,7 +56,7 @@ def two_workers(kafka: KafkaServer, folder: Path, policy: dict[str, object]) -> 
         "FVQ_ALERT_POLICY": str(path),
         "FVQ_TEST_SINK": "none",
     }
-    workers = [Worker(name, folder, command=[PYTHON, "-m", "tests.chaos.free_worker"], **settings) for name in ("a", "b")]
+    workers = [Worker(name, folder, command=FREE_WORKER, **settings) for name in ("a", "b")]
     topic = Follower(kafka.broker, ALERTS_TOPIC)
     try:
         for worker in workers:

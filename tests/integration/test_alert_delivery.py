@@ -26,7 +26,8 @@ from streams.kafka.connection import Connection
 from streams.kafka.consumer import Group
 from streams.kafka.topics import create_topics
 from tests.support.alerts import webhook
-from tests.support.harness import KafkaServer, free_ports, wait_for
+from tests.support.servers import KafkaServer, free_ports
+from tests.support.waiting import wait_for
 
 NOW = datetime.now(UTC)
 

@@ -16,8 +16,10 @@ from streams.events import DEAD_LETTER_TOPIC, SCORES_TOPIC, SEGMENTS_TOPIC, Segm
 from streams.kafka.connection import Connection
 from streams.kafka.topics import create_topics
 from streams.ports import free_port
-from tests.chaos.world import FREE_WORKER
-from tests.support.harness import Follower, InfluxServer, KafkaServer, Worker, produce, wait_for
+from tests.support.processes import FREE_WORKER, Worker
+from tests.support.servers import InfluxServer, KafkaServer
+from tests.support.topics import Follower, produce
+from tests.support.waiting import wait_for
 
 PADDING = {f"label-{number}": "x" * 1000 for number in range(30)}
 """Events of 30 kB: a worker that took in what it cannot score would grow by hundreds of MiB."""

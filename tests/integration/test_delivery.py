@@ -14,7 +14,9 @@ import imageio_ffmpeg
 import pytest
 
 from streams.events import DEAD_LETTER_TOPIC, SCORES_TOPIC, SEGMENTS_TOPIC, SegmentEvent, SegmentScore
-from tests.support.harness import ROOT, Follower, KafkaServer, Worker, fvq, produce
+from tests.support.processes import ROOT, Worker, fvq
+from tests.support.servers import KafkaServer
+from tests.support.topics import Follower, produce
 
 SEGMENTS = 500
 STREAMS = 20

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.harness import PYTHON, ROOT, KafkaServer, clean_environment
+from tests.support.processes import PYTHON, ROOT, clean_environment
+from tests.support.servers import KafkaServer
 
 
 @pytest.mark.timeout(600)

@@ -13,7 +13,10 @@ from typing import Any
 import imageio_ffmpeg
 
 from streams.events import SCORES_TOPIC, SEGMENTS_TOPIC, SegmentEvent
-from tests.support.harness import ROOT, Follower, KafkaServer, Worker, fvq, produce, wait_for
+from tests.support.processes import ROOT, Worker, fvq
+from tests.support.servers import KafkaServer
+from tests.support.topics import Follower, produce
+from tests.support.waiting import wait_for
 
 STREAMS = 3
 

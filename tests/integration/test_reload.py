@@ -25,7 +25,10 @@ from streams.kafka.connection import Connection
 from streams.kafka.topics import create_topics
 from streams.models.publish import publish, roll_back
 from streams.settings import Settings
-from tests.support.harness import ROOT, Follower, KafkaServer, Worker, produce, wait_for
+from tests.support.processes import ROOT, Worker
+from tests.support.servers import KafkaServer
+from tests.support.topics import Follower, produce
+from tests.support.waiting import wait_for
 
 NANO = SHIPPED["nano"]
 STREAMS = 3

@@ -11,7 +11,10 @@ import pytest
 from streams import parts
 from streams.events import SCORES_TOPIC, SegmentScore
 from streams.settings import Settings
-from tests.support.harness import ROOT, Follower, KafkaServer, Worker, fvq, wait_for
+from tests.support.processes import ROOT, Worker, fvq
+from tests.support.servers import KafkaServer
+from tests.support.topics import Follower
+from tests.support.waiting import wait_for
 
 DEMO = ROOT / "examples/face.mp4"
 

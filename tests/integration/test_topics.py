@@ -8,7 +8,8 @@ from kafka import KafkaAdminClient
 
 from streams.events import DEAD_LETTER_TOPIC, MODELS_TOPIC, SCORES_TOPIC, SEGMENTS_TOPIC
 from streams.kafka import topics
-from tests.support.harness import KafkaServer, fvq
+from tests.support.processes import fvq
+from tests.support.servers import KafkaServer
 
 
 def test_create_is_idempotent_and_check_agrees(kafka: KafkaServer) -> None:

@@ -1,4 +1,4 @@
-"""`fvq worker` with a sampler and a scorer that cost nothing: `python -m tests.chaos.free_worker`.
+"""`fvq worker` with a sampler and a scorer that cost nothing: `python -m tests.support.free_worker`.
 
 Everything else is the real thing: the Faust app, fetching, the sinks, the end. So that the faults, and not decoding, take
 the time of a fault test. Set by the environment:
