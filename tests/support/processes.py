@@ -14,22 +14,26 @@ FREE_WORKER = [PYTHON, "-m", "tests.support.free_worker"]
 
 
 def fvq(*arguments: str, seconds: float = 120, **settings: str) -> subprocess.CompletedProcess[str]:
-    """One `fvq` command, run to its end. settings: FVQ_ settings by their names, e.g. FVQ_BROKER=..."""
+    """Run one `fvq` command to its end. settings: environment variables, for example FVQ_BROKER="127.0.0.1:9092"."""
     return subprocess.run([FVQ, *arguments], env=clean_environment() | settings, capture_output=True, text=True, timeout=seconds)
 
 
 def clean_environment() -> dict[str, str]:
-    """The environment without anybody's settings, one thread for each process: the tests run several on few cores."""
-    ours = {name: value for name, value in os.environ.items() if not name.startswith("FVQ_")}
-    return ours | {"OMP_NUM_THREADS": "1"}
+    """The environment without the FVQ_ settings of the caller's shell, and with one thread for each process.
+
+    The tests run several processes on few cores.
+    """
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("FVQ_")}
+    return kept | {"OMP_NUM_THREADS": "1"}
 
 
 class Worker:
-    """An `fvq worker` that can be killed and started again; its log is one file over all its lives.
+    """An `fvq worker` that can be killed and started again. All its processes append to one log file.
 
-    core: which of the processor cores is the worker's, and its children's; None for all. Two workers that both
-    take all cores spend most of the time waiting for each other's threads.
-    command: what is run instead of `fvq worker`.
+    core: the processor core on which the worker and its children run; None for all cores. Two workers that both
+    use all cores spend most of the time waiting for each other's threads.
+    command: runs in place of `fvq worker`.
+    settings: environment variables; the environment's own FVQ_ settings are left out.
     """
 
     def __init__(
@@ -44,26 +48,28 @@ class Worker:
         self.process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> Worker:
+        """Start a process; returns before it is ready."""
         with self.log.open("ab") as log:
-            # An own group, so that `kill` reaches the sampling children too, as a power cut does.
+            # A process group of its own, so that `kill` also ends the sampling children, as a power cut would.
             self.process = subprocess.Popen(
                 self.command, env=self.environment, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
             )
-        os.sched_setaffinity(self.process.pid, self.cores)  # long before the worker has imported anything with threads
+        os.sched_setaffinity(self.process.pid, self.cores)  # before the worker imports a library that starts threads
         return self
 
     @property
     def pid(self) -> int:
-        """Of the life that it has now, or had last."""
+        """Process id of the worker's present process, or of its last one."""
         assert self.process is not None
         return self.process.pid
 
     @property
     def running(self) -> bool:
+        """Whether the worker's process runs now."""
         return self.process is not None and self.process.poll() is None
 
     def kill(self) -> None:
-        """Kill -9 of the whole process group."""
+        """Send SIGKILL to the whole process group, if the worker was ever started."""
         if self.process is None:
             return
         with contextlib.suppress(ProcessLookupError):
@@ -71,11 +77,12 @@ class Worker:
         self.process.wait(10)
 
     def terminate(self, seconds: float = 30) -> int:
-        """SIGTERM to the worker alone, as a service manager does; its exit status."""
+        """Send SIGTERM to the worker alone, as a service manager does. Returns its exit status; raises when it takes longer."""
         assert self.process is not None
         self.process.terminate()
         return self.process.wait(seconds)
 
     def tail(self, lines: int = 40) -> str:
+        """The last lines of the log, below the worker's name."""
         text = self.log.read_text(errors="replace") if self.log.exists() else ""
         return "\n".join([f"--- {self.name}:", *text.splitlines()[-lines:]])

@@ -1,4 +1,4 @@
-"""Real servers on free ports: Kafka and InfluxDB, started by the scripts under scripts/."""
+"""Real Kafka and InfluxDB servers on free ports, started by the scripts under scripts/, and their fixtures."""
 
 from __future__ import annotations
 
@@ -15,13 +15,14 @@ from kafka import KafkaAdminClient
 from tests.support.processes import ROOT
 from tests.support.waiting import wait_for
 
-TOOL_MISSING = 3  # exit code of the scripts under scripts/
+TOOL_MISSING = 3  # exit code of a script whose tool (Java, Go) is not installed
 
 
 def free_ports(count: int) -> int:
-    """The first of `count` adjacent ports that nobody has now.
+    """The first of `count` adjacent ports on which nothing listens now.
 
-    From below those that outgoing connections are given: a client that looks for a server which is down must not get its port.
+    All are below the range from which the kernel takes ports for outgoing connections. In that range, a client that connects
+    again and again while a test keeps its server down could be given the server's port.
     """
     end = max(20_000, int(Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split()[0]))
     for _ in range(100):
@@ -40,37 +41,42 @@ def free_ports(count: int) -> int:
 
 
 class Server:
-    """A real server that a script under scripts/ starts. Its data survive `stop` and `kill`."""
+    """A real server that a script under scripts/ starts; a call runs one of the script's commands.
+
+    The server's data survive `stop` and `kill`.
+    """
 
     def __init__(self, script: Path, environment: dict[str, str]) -> None:
         self.script = script
         self.environment = environment
 
     def __call__(self, command: str, seconds: float = 120) -> subprocess.CompletedProcess[str]:
-        # Into a file, not a pipe: the server inherits it, and a pipe would never be at its end.
+        # To a file, not a pipe: the server inherits the output, so `subprocess.run` would wait for the end of a pipe for ever.
         log = Path(next(iter(self.environment.values()))).with_suffix(".script.log")
         with log.open("w") as output:
-            done = subprocess.run(
+            finished = subprocess.run(
                 [self.script, command], env=os.environ | self.environment, stdout=output, stderr=output, timeout=seconds
             )
-        return subprocess.CompletedProcess(done.args, done.returncode, log.read_text())
+        return subprocess.CompletedProcess(finished.args, finished.returncode, log.read_text())
 
     def start(self, seconds: float = 120) -> None:
-        """Start it and wait until it answers; skips the test (with CI=true: fails) where a tool for it is missing."""
-        done = self("start", seconds)
-        if done.returncode == TOOL_MISSING and os.environ.get("CI") != "true":
-            pytest.skip(done.stdout.strip())
-        assert done.returncode == 0, done.stdout
+        """Start the server and wait until it answers. Where a tool is missing, skip the test; with CI=true, fail it."""
+        started = self("start", seconds)
+        if started.returncode == TOOL_MISSING and os.environ.get("CI") != "true":
+            pytest.skip(started.stdout.strip())
+        assert started.returncode == 0, started.stdout
 
     def stop(self) -> None:
+        """Stop the server with SIGTERM and wait for its end."""
         self("stop")
 
     def kill(self) -> None:
+        """Stop the server with SIGKILL."""
         self("kill")
 
 
 class KafkaServer(Server):
-    """A real Apache Kafka on a free port. secure: with TLS and a user; see `scripts/kafka/kafka`."""
+    """A real Apache Kafka on a free port. secure: with TLS and the user `fvq`; see `scripts/kafka/kafka`."""
 
     def __init__(self, folder: Path, secure: bool = False) -> None:
         port = free_ports(3)
@@ -84,12 +90,12 @@ class KafkaServer(Server):
         return int(self.folder.joinpath("pid").read_text())
 
     def remove_topics(self) -> None:
-        """Start from nothing: a group that is new would read what an earlier test left."""
+        """Delete all topics but Kafka's own. A new consumer group would else read the messages of an earlier test."""
         admin = KafkaAdminClient(bootstrap_servers=self.broker)
-        own = [topic for topic in admin.list_topics() if not topic.startswith("__")]
-        if own:
-            admin.delete_topics(own)
-            wait_for("topics are gone", lambda: not set(own) & set(admin.list_topics()), 30)
+        topics = [topic for topic in admin.list_topics() if not topic.startswith("__")]
+        if topics:
+            admin.delete_topics(topics)
+            wait_for("topics are deleted", lambda: not set(topics) & set(admin.list_topics()), 30)
         admin.close()
 
 
@@ -106,6 +112,7 @@ class InfluxServer(Server):
 
 @pytest.fixture(scope="session")
 def kafka_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[KafkaServer]:
+    """One Apache Kafka for all tests. Tests use `kafka`, which is this server without topics."""
     server = KafkaServer(tmp_path_factory.mktemp("kafka") / "data")
     server.start()
     yield server
@@ -116,14 +123,15 @@ def kafka_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[KafkaServ
 def kafka(kafka_server: KafkaServer) -> KafkaServer:
     """A running Apache Kafka without topics."""
     if kafka_server("status").returncode != 0:
-        kafka_server.start()  # an earlier test took it down
+        kafka_server.start()  # an earlier test stopped it
     kafka_server.remove_topics()
     return kafka_server
 
 
 @pytest.fixture(scope="session")
 def influxdb(tmp_path_factory: pytest.TempPathFactory) -> Iterator[InfluxServer]:
+    """One InfluxDB for all tests."""
     server = InfluxServer(tmp_path_factory.mktemp("influxdb") / "data")
-    server.start(seconds=1200)  # where it was not built before
+    server.start(seconds=1200)  # the first start builds InfluxDB
     yield server
     server.kill()

@@ -1,4 +1,4 @@
-"""Events put on a real topic, and a reader of one."""
+"""Send events to a topic of a real broker, and read a topic from outside the product."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from streams.kafka.connection import RECONNECT_MS
 
 
 def produce(broker: str, topic: str, events: Iterable[SegmentEvent]) -> None:
-    """Send events, keyed by stream, and wait for all acknowledgements."""
+    """Send events, keyed by their stream, and wait until the broker has acknowledged all of them."""
     producer = KafkaProducer(bootstrap_servers=broker)
-    sent = [producer.send(topic, key=event.stream_id.encode(), value=event.to_bytes()) for event in events]
-    for future in sent:
+    futures = [producer.send(topic, key=event.stream_id.encode(), value=event.to_bytes()) for event in events]
+    for future in futures:
         future.get(timeout=30)
     producer.close()
 
 
 class Follower:
-    """Reads a topic from its beginning as it grows: what an outside reader has seen is what was delivered."""
+    """Reads a topic from its beginning while it grows. A message counts as delivered when this independent reader has it."""
 
     def __init__(self, broker: str, topic: str, **security: Any) -> None:
         options = {"bootstrap_servers": broker, "reconnect_backoff_max_ms": RECONNECT_MS} | security
@@ -31,7 +31,7 @@ class Follower:
         self.values: list[bytes] = []
 
     def read(self) -> list[bytes]:
-        """All values so far, up to the topic's end at the moment of the call."""
+        """All values so far, up to the topic's end at the time of the call."""
         ends = self.consumer.end_offsets(self.partitions)
         while any(self.consumer.position(partition) < ends[partition] for partition in self.partitions):
             for messages in self.consumer.poll(timeout_ms=500).values():

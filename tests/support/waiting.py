@@ -1,4 +1,4 @@
-"""Wait until something is true, with a deadline."""
+"""Wait until a condition holds, with a deadline."""
 
 from __future__ import annotations
 
@@ -8,19 +8,19 @@ from collections.abc import Callable
 import pytest
 
 
-def wait_for(what: str, reached: Callable[[], bool], seconds: float, every: float = 0.2) -> float:
-    """Seconds it took until `reached()`; fails the test with `what` when it is not in time."""
-    begin = time.monotonic()
-    if not comes(reached, seconds, every):
-        pytest.fail(f"{what}: not within {seconds:.0f} s")
-    return time.monotonic() - begin
+def wait_for(expected: str, reached: Callable[[], bool], seconds: float, every: float = 0.2) -> float:
+    """Seconds until `reached()` returned True; at the deadline the test fails with a message that names `expected`."""
+    start = time.monotonic()
+    if not holds_within(seconds, reached, every):
+        pytest.fail(f"{expected}: not within {seconds:.0f} s")
+    return time.monotonic() - start
 
 
-def comes(reached: Callable[[], bool], seconds: float, every: float = 0.2) -> bool:
-    """Whether `reached()` within the time."""
-    begin = time.monotonic()
+def holds_within(seconds: float, reached: Callable[[], bool], every: float = 0.2) -> bool:
+    """Whether `reached()` returned True before the deadline; called every `every` seconds."""
+    start = time.monotonic()
     while not reached():
-        if time.monotonic() - begin > seconds:
+        if time.monotonic() - start > seconds:
             return False
         time.sleep(every)
     return True
