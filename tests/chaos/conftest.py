@@ -1,4 +1,4 @@
-"""Fixtures of the fault tests: the servers and the report. `--chaos` (as in `make chaos`) runs all faults; without it, a short form."""
+"""Fixtures of the fault tests: servers and report. With `--chaos` all faults run (`make chaos`), without it a short form."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ __all__ = ["influxdb", "kafka", "kafka_server", "report"]
 
 
 MOST_GROWTH_MB = 80.0
-"""MiB by which buffers and caches may grow until they are full. `tests/integration/test_backpressure.py` checks memory with a backlog."""
+"""MiB by which buffers and caches may grow until they are full. `test_backpressure.py` checks memory with a large backlog."""
 
 
 class Report:
@@ -26,7 +26,7 @@ class Report:
         self._rows = rows
 
     def add(self, row: Row, how: str = "") -> None:
-        """Print a row and keep it for the table; fail on a lost segment and on growing memory. how: details after the fault's name."""
+        """Print a row and keep it for the table; fail on a lost segment or growing memory. how: follows the fault's name."""
         values = asdict(row) | {"fault": f"{row.fault}, {how}" if how else row.fault}
         print(f"\n{values}")
         if self._rows is not None:

@@ -1,9 +1,9 @@
-"""Why the score agent has the shape that it has: the naive one loses a message for certain, ours does not.
+"""Why the score agent does not use Faust's concurrency: a naive agent always loses a message here, ours does not.
 
-Faust commits an offset when everything before it was acknowledged, or so it says: with an agent that runs concurrently
-it commits past the message right after the last commit (`Consumer._new_offset` of faust-streaming 0.15.3 compares
-`min(acked) - committed > 1`), and past anything while nothing was committed yet. So: the first message is still being
-worked on, those after it are answered and committed, and a kill -9 takes the first one with it.
+Faust documents that it commits an offset only when all messages before it are acknowledged. With a concurrent agent that is
+not so: it also commits past the first message after the last commit (`Consumer._new_offset` of faust-streaming 0.15.3
+compares `min(acked) - committed > 1`), and past any message while nothing is committed yet. In this test the first message
+is still in work, the messages after it are answered and committed, and then a kill -9 loses the first one.
 """
 
 from __future__ import annotations
@@ -28,6 +28,7 @@ SEGMENTS = 20
 
 
 def event(folder: Path, number: int) -> SegmentEvent:
+    """A segment of stream `s`. The sampling of number 0 never ends."""
     media = folder / ("stuck.ts" if number == 0 else "segment.ts")
     media.touch()
     return SegmentEvent(
@@ -36,7 +37,7 @@ def event(folder: Path, number: int) -> SegmentEvent:
 
 
 def committed(broker: str) -> int:
-    """The group's offset in the one partition."""
+    """Committed offset of the group `shape` in the only partition, 0 for none."""
     consumer = KafkaConsumer(bootstrap_servers=broker, group_id="shape", enable_auto_commit=False)
     try:
         return consumer.committed(TopicPartition(SEGMENTS_TOPIC, 0)) or 0
@@ -45,6 +46,7 @@ def committed(broker: str) -> int:
 
 
 def segments_in_flight(port: int) -> int:
+    """The metric of the worker whose pages are on this port, 0 while it has no page."""
     try:
         with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=2) as answer:
             lines = answer.read().decode().splitlines()
@@ -54,7 +56,7 @@ def segments_in_flight(port: int) -> int:
 
 
 @pytest.mark.parametrize(("shape", "lost"), [("naive", {"s/0"}), ("ours", set())])
-def test_a_message_that_is_still_worked_on_when_the_worker_is_killed(
+def test_a_message_in_work_when_the_worker_is_killed_is_lost_by_the_naive_agent_only(
     kafka: KafkaServer, tmp_path: Path, shape: str, lost: set[str]
 ) -> None:
     create_topics(Connection(kafka.broker), partitions=1, replication=1)
@@ -79,20 +81,20 @@ def test_a_message_that_is_still_worked_on_when_the_worker_is_killed(
     try:
         worker.start()
         if shape == "naive":
-            wait_for("answers to all but the first", lambda: len(answered()) == SEGMENTS - 1, 60)
+            wait_for("answers to all segments but the first", lambda: len(answered()) == SEGMENTS - 1, 60)
             wait_for("a commit past the first", lambda: committed(kafka.broker) == SEGMENTS, 60)
         else:
-            wait_for("the first one's batch is in flight", lambda: segments_in_flight(port) >= 8, 60)
+            wait_for("the batch of the first segment is in flight", lambda: segments_in_flight(port) >= 8, 60)
             assert answered() == set()
             assert committed(kafka.broker) == 0
         worker.kill()
-        # The next one gets stuck on nothing; the segment announced last shows when it has read everything.
+        # The next process samples every file. Its answer to the segment that is announced last shows that it has read all.
         worker.environment.pop("FVQ_TEST_STUCK")
         worker.start()
         events.append(event(tmp_path, SEGMENTS))
         produce(kafka.broker, SEGMENTS_TOPIC, events[-1:])
-        wait_for("an answer to the last one", lambda: events[-1].segment_id in answered(), 60)
-        assert {one.segment_id for one in events} - answered() == lost
+        wait_for("an answer to the last segment", lambda: events[-1].segment_id in answered(), 60)
+        assert {event.segment_id for event in events} - answered() == lost
     except BaseException:
         print(worker.tail())
         raise

@@ -115,7 +115,7 @@ class Feeder:
 
 @dataclass
 class World:
-    """Servers, workers and streams of one fault test. Tests open it with `world(...)`."""
+    """Servers, workers and streams of one fault test. Tests open it with `open_world(...)`."""
 
     kafka: KafkaServer
     influxdb: InfluxServer
@@ -131,7 +131,7 @@ class World:
     """Peak memory in MiB of each worker process, by process id, at the time when all streams were first answered."""
 
     def start(self, *names: str) -> list[Worker]:
-        """Start one worker for each name and wait until each has partitions. `world(...)` kills them at its end."""
+        """Start one worker for each name and wait until each has partitions. `open_world(...)` kills them at its end."""
         started = []
         for name in names:
             settings = self.settings | {"FVQ_WEB_PORT": str(free_port("127.0.0.1"))}
@@ -179,7 +179,7 @@ class World:
                 self.peaks[worker.pid] = peak_mb(worker)
         return took
 
-    def stop_one(self, worker: Worker) -> None:
+    def stop_worker(self, worker: Worker) -> None:
         """Send SIGTERM to a worker during the fault; it must end within `STOP_SECONDS`."""
         self.measure_growth()
         start = time.monotonic()
@@ -227,7 +227,7 @@ class World:
 
 
 @contextmanager
-def world(
+def open_world(
     fault: str,
     kafka: KafkaServer,
     influxdb: InfluxServer,
@@ -238,7 +238,9 @@ def world(
     command: list[str] | None = FREE_WORKER,
     **settings: str,
 ) -> Iterator[World]:
-    """New topics, a proxy in front of InfluxDB, and running streams. At the end all is stopped; a failure prints the workers' logs.
+    """New topics, a proxy in front of InfluxDB, and running streams; all are stopped at the end.
+
+    After a failure the ends of the workers' logs are printed.
 
     rate: segments per second, of all streams together. media: files that the segments refer to; None for one empty file.
     command: runs in place of `fvq worker`; None for `fvq worker` itself.
