@@ -16,7 +16,6 @@ import os
 import subprocess
 import tempfile
 import time
-import urllib.request
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from pathlib import Path
@@ -33,6 +32,7 @@ from streams.kafka.connection import Connection
 from streams.kafka.embedded import EmbeddedBroker
 from streams.kafka.topics import create_topics
 from streams.ports import free_port
+from tests.support.pages import read_page
 from tests.support.processes import ROOT, Worker
 from tests.support.topics import Follower, produce
 from tests.support.waiting import wait_for
@@ -73,7 +73,7 @@ def whole_path(segments: list[Path], count: int, folder: Path) -> tuple[float, l
             FVQ_SESSION_TIMEOUT="6", FVQ_WEB_PORT=str(port), OMP_NUM_THREADS=str(os.cpu_count() or 1),
         ).start()  # fmt: skip
         try:
-            wait_for("the worker is ready", lambda: _ready(port), 120)
+            wait_for("the worker is ready", lambda: read_page(port, "/readyz")[0] == 200, 120)
             warm = 8
             produce(broker.address, SEGMENTS_TOPIC, _events(segments, warm, "warm"))
             follower = Follower(broker.address, SCORES_TOPIC)
@@ -119,14 +119,6 @@ def _events(segments: list[Path], count: int, name: str) -> list[SegmentEvent]:
         )
         for i in range(count)
     ]
-
-
-def _ready(port: int) -> bool:
-    try:
-        with urllib.request.urlopen(f"http://127.0.0.1:{port}/readyz", timeout=2) as answer:
-            return answer.status == 200
-    except OSError:
-        return False
 
 
 def main() -> None:

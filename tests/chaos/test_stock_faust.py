@@ -8,7 +8,6 @@ is still in work, the messages after it are answered and committed, and then a k
 
 from __future__ import annotations
 
-import urllib.request
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -19,6 +18,7 @@ from streams.events import SCORES_TOPIC, SEGMENTS_TOPIC, SegmentEvent, SegmentSc
 from streams.kafka.connection import Connection
 from streams.kafka.topics import create_topics
 from streams.ports import free_port
+from tests.support.pages import metric
 from tests.support.processes import FREE_WORKER, PYTHON, Worker
 from tests.support.servers import KafkaServer
 from tests.support.topics import Follower, produce
@@ -43,16 +43,6 @@ def committed(broker: str) -> int:
         return consumer.committed(TopicPartition(SEGMENTS_TOPIC, 0)) or 0
     finally:
         consumer.close()
-
-
-def segments_in_flight(port: int) -> int:
-    """The metric of the worker whose pages are on this port, 0 while it has no page."""
-    try:
-        with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=2) as answer:
-            lines = answer.read().decode().splitlines()
-    except OSError:
-        return 0
-    return int(float(next(line.split()[1] for line in lines if line.startswith("fvq_segments_in_flight "))))
 
 
 @pytest.mark.parametrize(("shape", "lost"), [("naive", {"s/0"}), ("ours", set())])
@@ -84,7 +74,7 @@ def test_a_message_in_work_when_the_worker_is_killed_is_lost_by_the_naive_agent_
             wait_for("answers to all segments but the first", lambda: len(answered()) == SEGMENTS - 1, 60)
             wait_for("a commit past the first", lambda: committed(kafka.broker) == SEGMENTS, 60)
         else:
-            wait_for("the batch of the first segment is in flight", lambda: segments_in_flight(port) >= 8, 60)
+            wait_for("the batch of the first segment is in flight", lambda: sum(metric(port, "fvq_segments_in_flight")) >= 8, 60)
             assert answered() == set()
             assert committed(kafka.broker) == 0
         worker.kill()

@@ -6,8 +6,6 @@ import os
 import signal
 import threading
 import time
-import urllib.error
-import urllib.request
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -22,6 +20,7 @@ from streams.events import DEAD_LETTER_TOPIC, SCORES_TOPIC, SEGMENTS_TOPIC, Segm
 from streams.kafka.connection import RECONNECT_MS, Connection
 from streams.kafka.topics import create_topics
 from streams.ports import free_port
+from tests.support.pages import read_page
 from tests.support.processes import FREE_WORKER, Worker
 from tests.support.proxy import FaultProxy
 from tests.support.servers import InfluxServer, KafkaServer
@@ -281,13 +280,8 @@ def open_world(
 def has_partitions(worker: Worker) -> bool:
     """Whether a worker has partitions, by its `/readyz`; the state of its sink does not matter. Fails if the worker has ended."""
     assert worker.running, f"{worker.name} ended by itself"
-    try:
-        with urllib.request.urlopen(f"http://127.0.0.1:{worker.environment['FVQ_WEB_PORT']}/readyz", timeout=5):
-            return True
-    except urllib.error.HTTPError as error:
-        return b"partition" not in error.read()
-    except OSError:
-        return False
+    status, text = read_page(worker.environment["FVQ_WEB_PORT"], "/readyz")
+    return status != 0 and "partition" not in text
 
 
 def peak_mb(worker: Worker) -> float:

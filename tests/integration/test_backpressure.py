@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import resource
 import time
-import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
@@ -16,6 +15,7 @@ from streams.events import DEAD_LETTER_TOPIC, SCORES_TOPIC, SEGMENTS_TOPIC, Segm
 from streams.kafka.connection import Connection
 from streams.kafka.topics import create_topics
 from streams.ports import free_port
+from tests.support.pages import metric
 from tests.support.processes import FREE_WORKER, Worker
 from tests.support.servers import InfluxServer, KafkaServer
 from tests.support.topics import Follower, produce
@@ -41,16 +41,6 @@ def events(folder: Path, count: int, start: datetime, labels: dict[str, str] | N
         )
         for number in range(first, first + count)
     ]
-
-
-def metric(port: int, name: str) -> list[float]:
-    """Values of a metric over all its labels; none while there is no page."""
-    try:
-        with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=5) as answer:
-            lines = answer.read().decode().splitlines()
-    except OSError:
-        return []
-    return [float(line.rsplit(" ", 1)[1]) for line in lines if line.startswith((f"{name} ", name + "{"))]
 
 
 def resident_mb(worker: Worker) -> float:
