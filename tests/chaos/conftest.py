@@ -13,7 +13,6 @@ from tests.support.servers import influxdb, kafka, kafka_server
 
 __all__ = ["influxdb", "kafka", "kafka_server", "report"]
 
-
 MOST_GROWTH_MB = 80.0
 """MiB by which buffers and caches may grow until they are full. `test_backpressure.py` checks memory with a large backlog."""
 

@@ -1,4 +1,4 @@
-"""The sink is down, slow or full: consumption pauses, no segment is lost, and memory does not grow (`Report.add` checks both)."""
+"""The sink is down, slow or full: consumption pauses, no segment is lost, memory does not grow (checked by `Report.add`)."""
 
 from __future__ import annotations
 
@@ -68,9 +68,8 @@ def test_no_segment_is_lost_when_influxdb_is_slow(
 ) -> None:
     with open_world("InfluxDB slow", kafka, influxdb, tmp_path, rate=20.0) as world:
         workers = world.start("a", "b")
-        world.proxy.behave(
-            delay=12.0
-        )  # longer than the client's timeout: InfluxDB has the points, and the worker sends them again
+        # Longer than the client's timeout: InfluxDB has the points already, and the worker sends them again.
+        world.proxy.behave(delay=12.0)
         wait_for("a write that timed out", lambda: "cannot be reached" in workers[1].tail(200), 60)
         world.stop_worker(workers[0])
         world.proxy.behave()

@@ -97,7 +97,7 @@ class Feeder:
         start, number = time.monotonic(), 0
         while not self._stopped.is_set():
             event = self._event(number)
-            # Added to `sent` only after the acknowledgement: without it, nobody owes this segment an answer.
+            # A segment counts only after the broker's acknowledgement. Before it, the segment may not be on the topic.
             self._producer.send(SEGMENTS_TOPIC, key=event.stream_id.encode(), value=event.to_bytes()).get(timeout=240)
             self.sent.append(event)
             number += 1
