@@ -1,4 +1,4 @@
-"""Fixtures of all tests."""
+"""Fixtures and options for all tests."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from tests.support.media import make_clip, make_odd_file
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    parser.addoption("--chaos", action="store_true", help="faults at their full length, minutes instead of seconds")
-    parser.addoption("--chaos-rows", help="file that gets one JSON line for each fault")
+    parser.addoption("--chaos", action="store_true", help="run all fault tests, with faults of minutes instead of seconds")
+    parser.addoption("--chaos-rows", help="file to which the fault tests append one JSON line for each fault")
 
 
 @pytest.fixture(scope="session")
 def odd_file(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
-    """A file of `tests.support.media.ODD_FILES` by its name; made once."""
+    """A function that makes the file of `tests.support.media.ODD_FILES` with a given name, once."""
     folder = tmp_path_factory.mktemp("odd")
     return lambda name: make_odd_file(folder, name)
 

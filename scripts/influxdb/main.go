@@ -1,4 +1,4 @@
-// The InfluxDB 2.7 server, built from its Go module: see the script `influxdb` beside this file.
+// The InfluxDB 2.7 server. The script `influxdb` in this folder builds it from InfluxDB's Go module.
 package main
 
 import (

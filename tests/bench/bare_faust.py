@@ -1,7 +1,9 @@
-"""A Faust agent that passes bytes on, acknowledged before the input is: what Faust alone costs (`make bench-stream`).
+"""A Faust agent that forwards bytes and does nothing else: the cost of Faust alone (`make bench-stream`).
 
-In the worker's shape, batches that are taken without acknowledging them, and nothing else. Set by the environment:
-FVQ_BROKER, FVQ_DATA_DIR, FVQ_BATCH_SIZE.
+    python -m tests.bench.bare_faust
+
+As in the worker, it takes batches without acknowledging them, sends the answers, and acknowledges the inputs after the
+answers are acknowledged. Environment variables: FVQ_BROKER, FVQ_DATA_DIR, FVQ_BATCH_SIZE.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
-"""Scores of real clips at the steps of a compression ladder: what `fvq alerts evaluate` makes its series from.
+"""Score real clips at the steps of a compression ladder. `fvq alerts evaluate` builds its series from this table.
 
     python -m tests.bench.ladders FOLDER > streams/alerts/ladders.csv
 
-Each clip in the folder is one person, best one that the model never saw. It is framed in four ways, as the shots of a
-stream are, and each framing is encoded at every step; windows of a segment's length, one second apart, are scored.
+Each clip in the folder shows one person, preferably one that is not in the training data. The script crops it in four ways,
+like the shots of a stream, encodes each crop at every step, and scores windows of a segment's length, one second apart.
 """
 
 from __future__ import annotations
@@ -29,13 +29,14 @@ FRAMINGS = {
     "right": "crop=iw/1.15:ih/1.25:iw-ow:ih-oh",
 }
 QUALITIES = (20, 26, 30, 34, 38, 42)
-"""x264's constant rate factors: from nothing to be seen to hardly to be watched."""
+"""Constant rate factors of x264, from no visible loss to hardly watchable."""
 
 WINDOW_STEP = 1.0
+"""Seconds between the starts of two windows."""
 
 
 def encode(source: Path, framing: str, crf: int, target: Path) -> None:
-    """One framing of a source at one step of the ladder."""
+    """Encode one framing of a source at one step of the ladder. framing: a filter of ffmpeg. crf: see `QUALITIES`."""
     even = "scale=trunc(iw/2)*2:trunc(ih/2)*2"
     command = [
         imageio_ffmpeg.get_ffmpeg_exe(),
@@ -53,14 +54,14 @@ def encode(source: Path, framing: str, crf: int, target: Path) -> None:
 
 
 def windows(path: Path, pool: SamplerPool) -> list[SampledClip]:
-    """Every whole window of a clip."""
+    """All windows that lie completely in the clip, sampled."""
     count = int((probe(path).duration - SEGMENT_SECONDS) / WINDOW_STEP + 1.01)
     tasks = [pool.submit(path, window_seconds=SEGMENT_SECONDS, start=i * WINDOW_STEP, limit=1) for i in range(count)]
     return [clip for task in tasks for _, clip in task.result()]
 
 
 def main(folder: Path) -> None:
-    """Score everything and print the table."""
+    """Score all clips of the folder and print the table."""
     engine = load_engine()
     table = csv.writer(sys.stdout, lineterminator="\n")
     table.writerow(("person", "framing", "step", "window", "score"))
@@ -72,7 +73,8 @@ def main(folder: Path) -> None:
                     encoded = Path(work) / "encoded.mp4"
                     encode(source, framing, crf, encoded)
                     scores = engine.score(windows(encoded, pool))
-                    table.writerows((source.stem, name, step, i, f"{one.score:.2f}") for i, one in enumerate(scores))
+                    rows = [(source.stem, name, step, window, f"{score.score:.2f}") for window, score in enumerate(scores)]
+                    table.writerows(rows)
             print(source.stem, file=sys.stderr)
         pool.close()
 

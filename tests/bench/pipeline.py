@@ -3,9 +3,9 @@
     python -m tests.bench.pipeline [--segments 60] [--height 720] [--json]
 
 The whole path is what a user runs: events from Kafka (the embedded broker), a worker with its in-process scorer, scores
-acknowledged by Kafka and SQLite. The bare decode is ffmpeg reading every frame of the same segments and throwing them
-away, as many at a time as there are cores. Machines are noisy, so the ratio of the two is the figure; the decode is
-measured before and after, and both are shown.
+acknowledged by Kafka and SQLite. The bare decode is ffmpeg, which decodes every frame of the same segments and discards it,
+with one process for each core. The speed of a machine varies, so the result to compare is the ratio of the two. The decode
+is measured before and after the whole path, and both rates are printed.
 """
 
 from __future__ import annotations
@@ -16,7 +16,6 @@ import os
 import subprocess
 import tempfile
 import time
-import urllib.request
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from pathlib import Path
@@ -33,24 +32,27 @@ from streams.kafka.connection import Connection
 from streams.kafka.embedded import EmbeddedBroker
 from streams.kafka.topics import create_topics
 from streams.ports import free_port
-from tests.support.harness import ROOT, Follower, Worker, produce, wait_for
+from tests.support.pages import read_page
+from tests.support.processes import ROOT, Worker
+from tests.support.topics import Follower, produce
+from tests.support.waiting import wait_for
 
 FFMPEG = imageio_ffmpeg.get_ffmpeg_exe()
-DEMO = ROOT / "deploy" / "demo" / "face.mp4"
+DEMO = ROOT / "examples/face.mp4"
 
 
 def make_segments(folder: Path, height: int) -> list[Path]:
-    """The demo clip at a live rendition's size, cut into its 2 s segments."""
+    """The demo clip, scaled to 16:9 at `height`, cut into segments of 2 s."""
     clip = folder / "clip.mp4"
     size = f"scale=-2:{height},crop=min(iw\\,{height * 16 // 9}):{height},pad={height * 16 // 9}:{height}:-1:-1"
     encode = ["-c:v", "libx264", "-preset", "veryfast", "-crf", "23", "-g", "50", "-keyint_min", "50"]
     subprocess.run([FFMPEG, "-v", "error", "-i", str(DEMO), "-vf", size, *encode, str(clip)], check=True)
     (source,) = find_sources(clip)
-    return [one.path for one in cut(source, folder, 2.0)]
+    return [segment.path for segment in cut(source, folder, 2.0)]
 
 
 def bare_decode(segments: list[Path], count: int) -> float:
-    """Segments per second that ffmpeg decodes, one process per segment and one thread each, all cores busy."""
+    """Segments per second that ffmpeg decodes: one process with one thread for each segment, on all cores."""
 
     def decode(path: Path) -> None:
         subprocess.run([FFMPEG, "-v", "error", "-threads", "1", "-i", str(path), "-f", "null", "-"], check=True)
@@ -62,7 +64,7 @@ def bare_decode(segments: list[Path], count: int) -> float:
 
 
 def whole_path(segments: list[Path], count: int, folder: Path) -> tuple[float, list[SegmentScore]]:
-    """Segments per second from Kafka to Kafka, and the scores, measured between the first and the last answer."""
+    """Segments per second from the first event sent to the last score read, and the scores."""
     with EmbeddedBroker() as broker:
         create_topics(Connection(broker.address), partitions=4, replication=1)
         port = free_port("127.0.0.1")
@@ -71,11 +73,11 @@ def whole_path(segments: list[Path], count: int, folder: Path) -> tuple[float, l
             FVQ_SESSION_TIMEOUT="6", FVQ_WEB_PORT=str(port), OMP_NUM_THREADS=str(os.cpu_count() or 1),
         ).start()  # fmt: skip
         try:
-            wait_for("the worker is ready", lambda: _ready(port), 120)
+            wait_for("the worker is ready", lambda: read_page(port, "/readyz")[0] == 200, 120)
             warm = 8
             produce(broker.address, SEGMENTS_TOPIC, _events(segments, warm, "warm"))
             follower = Follower(broker.address, SCORES_TOPIC)
-            wait_for("warm", lambda: len(follower.read()) == warm, 120)
+            wait_for("the scores of the warm-up", lambda: len(follower.read()) == warm, 120)
             started = time.monotonic()
             produce(broker.address, SEGMENTS_TOPIC, _events(segments, count, "run"))
             wait_for("every score", lambda: len(follower.read()) == warm + count, 600, every=0.05)
@@ -88,7 +90,7 @@ def whole_path(segments: list[Path], count: int, folder: Path) -> tuple[float, l
 
 
 def stage_times(segments: list[Path]) -> dict[str, float]:
-    """Milliseconds per segment of sampling (decode, faces, mattes, statistics) and of scoring (batch 8), each alone on a core."""
+    """Milliseconds per segment: sampling (decode, faces, mattes, statistics) and scoring (batches of 8), on one core each."""
     engine = load_engine()
     torch.set_num_threads(1)
     with SamplerPool(engine.spec, workers=1, timeout=60, memory_mb=2048) as pool:
@@ -119,14 +121,6 @@ def _events(segments: list[Path], count: int, name: str) -> list[SegmentEvent]:
     ]
 
 
-def _ready(port: int) -> bool:
-    try:
-        with urllib.request.urlopen(f"http://127.0.0.1:{port}/readyz", timeout=2) as answer:
-            return answer.status == 200
-    except OSError:
-        return False
-
-
 def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -142,7 +136,7 @@ def main() -> None:
         after = bare_decode(segments, arguments.segments)
         stages = stage_times(segments)
     decode = (before + after) / 2
-    stages["fetch"] = float(np.median([one.timing["fetch_ms"] for one in scores]))
+    stages["fetch"] = float(np.median([score.timing["fetch_ms"] for score in scores]))
     report = {
         "segments": arguments.segments,
         "height": arguments.height,

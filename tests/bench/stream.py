@@ -2,14 +2,14 @@
 
     python -m tests.bench.stream [--events 20000] [--json]
 
-The worker is the real one with a sampler and a scorer that cost nothing (`tests.chaos.free_worker`): what is left is
-Kafka, Faust, the events' shapes, the checkpoint and the sink. The bare loop is aiokafka alone: it fetches messages, sends
-each one's bytes on, and waits for the acknowledgements, either of each message or of batches as large as the worker's.
-Bare Faust is an agent in the worker's shape that does the same (`tests.bench.bare_faust`). The alert and harvest agents, which
-read every score in the same process, are off but for the last row: InfluxDB and both agents.
-All write with acks=all to a real Apache Kafka, one after the other in the same run, and the rates come from the broker's
-records: the times of the first and the last answer. Machines are noisy, so the ratio is the figure; the bare loop in
-batches is measured before and after.
+The worker is the real one with a sampler and a scorer that take no time (`tests.support.free_worker`). The measured work is
+that of Kafka, Faust, the events' parsing, the checkpoint and the sink. The bare loop uses aiokafka alone: it fetches messages,
+sends their bytes to the scores topic, and waits for the acknowledgements, either of each message or of batches as large as
+the worker's. Bare Faust is an agent like the worker's that does the same (`tests.bench.bare_faust`). The alert and harvest
+agents, which read every score in the same process, run only in the last measurement, together with InfluxDB.
+All write with acks=all to a real Apache Kafka, one after the other in the same run. The rates are computed from the
+timestamps of the first and the last answer on the topic. The speed of a machine varies, so the result to compare is the
+ratio; the bare loop in batches is measured before and after the others.
 """
 
 from __future__ import annotations
@@ -29,20 +29,22 @@ from kafka import KafkaAdminClient, KafkaConsumer, KafkaProducer, TopicPartition
 from streams.events import SCORES_TOPIC, SEGMENTS_TOPIC, SegmentEvent
 from streams.kafka.connection import Connection
 from streams.kafka.topics import create_topics
-from tests.chaos.world import FREE_WORKER, PARTITIONS
-from tests.support.harness import PYTHON, InfluxServer, KafkaServer, Worker, wait_for
+from tests.support.processes import FREE_WORKER, PYTHON, Worker
+from tests.support.servers import InfluxServer, KafkaServer
+from tests.support.waiting import wait_for
 
 BARE_FAUST = [PYTHON, "-m", "tests.bench.bare_faust"]
-COMMIT_SECONDS = 1.0  # as often as the worker
-DEADLINE = 240.0
+PARTITIONS = 4
+COMMIT_SECONDS = 1.0  # as in the worker
+DEADLINE = 240.0  # seconds for one measurement
 
 
 def fill(broker: str, count: int, media: Path) -> None:
-    """New topics, with the events on the first of them."""
+    """Delete all topics, create them again, and send `count` events to the segments topic."""
     admin = KafkaAdminClient(bootstrap_servers=broker)
     if old := [topic for topic in admin.list_topics() if not topic.startswith("__")]:
         admin.delete_topics(old)
-        wait_for("topics are gone", lambda: not set(old) & set(admin.list_topics()), 30)
+        wait_for("topics are deleted", lambda: not set(old) & set(admin.list_topics()), 30)
     admin.close()
     create_topics(Connection(broker), PARTITIONS, 1)
     producer = KafkaProducer(bootstrap_servers=broker, linger_ms=20)
@@ -61,7 +63,7 @@ def fill(broker: str, count: int, media: Path) -> None:
 
 
 def answered(broker: str) -> int:
-    """Messages on the scores topic."""
+    """Number of messages on the scores topic."""
     consumer = KafkaConsumer(bootstrap_servers=broker)
     try:
         return sum(consumer.end_offsets([TopicPartition(SCORES_TOPIC, number) for number in range(PARTITIONS)]).values())
@@ -70,7 +72,7 @@ def answered(broker: str) -> int:
 
 
 def rate(broker: str, count: int) -> float:
-    """Answers per second, from the times that their producer gave them."""
+    """Answers per second, from the timestamps of the first `count` messages on the scores topic."""
     consumer = KafkaConsumer(
         SCORES_TOPIC, bootstrap_servers=broker, group_id=None, auto_offset_reset="earliest", consumer_timeout_ms=20_000
     )
@@ -85,7 +87,7 @@ def rate(broker: str, count: int) -> float:
 
 
 async def bare_loop(broker: str, count: int, batch: int) -> None:
-    """Consume and produce, nothing else; `batch` answers wait for their acknowledgement together."""
+    """Consume `count` events and produce their bytes. batch: number of answers whose acknowledgements are awaited together."""
     consumer = AIOKafkaConsumer(
         SEGMENTS_TOPIC, bootstrap_servers=broker, group_id="bare", auto_offset_reset="earliest", enable_auto_commit=False
     )
@@ -95,7 +97,9 @@ async def bare_loop(broker: str, count: int, batch: int) -> None:
     done, committed = 0, time.monotonic()
     while done < count:
         for messages in (await consumer.getmany(timeout_ms=500, max_records=batch)).values():
-            await asyncio.gather(*[await producer.send(SCORES_TOPIC, value=one.value, key=one.key) for one in messages])
+            await asyncio.gather(
+                *[await producer.send(SCORES_TOPIC, value=message.value, key=message.key) for message in messages]
+            )
             done += len(messages)
         if time.monotonic() - committed > COMMIT_SECONDS or done == count:
             await consumer.commit()
@@ -105,14 +109,14 @@ async def bare_loop(broker: str, count: int, batch: int) -> None:
 
 
 def measure_bare(broker: str, count: int, media: Path, batch: int) -> float:
-    """Events per second of the bare loop."""
+    """Events per second of the bare loop, on new topics."""
     fill(broker, count, media)
     asyncio.run(bare_loop(broker, count, batch))
     return rate(broker, count)
 
 
 def measure_worker(broker: str, count: int, media: Path, batch: int, command: list[str] = FREE_WORKER, **settings: str) -> float:
-    """Events per second of a worker."""
+    """Events per second of a worker, on new topics. command: runs in place of `fvq worker`."""
     fill(broker, count, media)
     worker = Worker(
         "bench", media.parent, command=command, FVQ_BROKER=broker, FVQ_MEDIA_ROOTS=str(media.parent),
@@ -182,9 +186,9 @@ def main() -> None:
     print(f"bare loop, in batches    {bare:7.0f} events/s   (before {before:.0f}, after {after:.0f})")
     print(f"bare loop, one by one    {single:7.0f} events/s")
     print(f"bare Faust, in batches   {faust:7.0f} events/s")
-    for what, value in [*((f"sink {sink}", value) for sink, value in rates.items()), ("its agents too", whole)]:
+    for variant, value in [*((f"sink {sink}", value) for sink, value in rates.items()), ("InfluxDB, agents", whole)]:
         print(
-            f"worker, {what:<16} {value:7.0f} events/s   {value / bare:.2f} of batches, {value / single:.2f} of one by one, "
+            f"worker, {variant:<16} {value:7.0f} events/s   {value / bare:.2f} of batches, {value / single:.2f} of one by one, "
             f"{value / faust:.2f} of bare Faust"
         )
     for sink, cost in report["sink_ms_per_event"].items():

@@ -1,6 +1,8 @@
-"""`make chaos`: every fault at its full length, within 10 minutes; prints the table and puts it into docs/delivery.md.
+"""`make chaos`: run every fault at its full length, within 10 minutes; print the table and write it into docs/delivery.md.
 
-Two lanes at a time, each with servers of its own: most of a fault's time is waiting.
+    python -m tests.chaos
+
+Two lanes of tests run at the same time, each with its own servers, because most of a fault's time is waiting.
 """
 
 from __future__ import annotations
@@ -14,14 +16,14 @@ import tempfile
 import time
 from pathlib import Path
 
-from tests.support.harness import ROOT
+from tests.support.processes import ROOT
 
 LANES = (("test_broker.py", "test_stock_faust.py", "test_sampling.py"), ("test_sink.py",))
 PAGE = ROOT / "docs/delivery.md"
 BEGIN, END = "<!-- made by `make chaos` -->", "<!-- end -->"
 LIMIT_SECONDS = 600
 FAULTS = 11
-"""Rows of the table: a fault that was not tried is no success."""
+"""Number of rows of a complete table: with fewer, some fault was not tested and the run fails."""
 
 
 def table(rows: list[dict[str, object]]) -> str:
@@ -39,37 +41,37 @@ def table(rows: list[dict[str, object]]) -> str:
 
 def main() -> int:
     """Run the lanes; returns the exit code."""
-    began = time.monotonic()
+    start = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="fvq-chaos-") as name:
         folder = Path(name)
-        running = []
+        lanes = []
         for number, files in enumerate(LANES):
             options = ["--chaos", f"--chaos-rows={folder / f'{number}.json'}", f"--basetemp={folder / str(number)}", "-q", "-s"]
             paths = [f"tests/chaos/{file}" for file in files]
             log = (folder / f"{number}.log").open("wb")
             command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", *options, *paths]
-            # CI: a server that cannot be started is a failure, and nothing is skipped.
+            # CI=true: a server that cannot be started fails its tests; none is skipped.
             environment = os.environ | {"OMP_NUM_THREADS": "1", "CI": "true"}
-            running.append(subprocess.Popen(command, cwd=ROOT, stdout=log, stderr=log, env=environment))
+            lanes.append(subprocess.Popen(command, cwd=ROOT, stdout=log, stderr=log, env=environment))
         try:
-            codes = [one.wait(max(1.0, began + LIMIT_SECONDS - time.monotonic())) for one in running]
+            codes = [lane.wait(max(1.0, start + LIMIT_SECONDS - time.monotonic())) for lane in lanes]
         except subprocess.TimeoutExpired:
-            print(f"not done within {LIMIT_SECONDS} s")
+            print(f"not finished within {LIMIT_SECONDS} s")
             codes = [1]
         finally:
-            for one in running:
-                if one.poll() is None:
-                    # As by Ctrl-C, so that the tests' servers and workers end with them.
-                    one.send_signal(signal.SIGINT)
-                    one.wait(30)
+            for lane in lanes:
+                if lane.poll() is None:
+                    # SIGINT as by Ctrl-C: pytest then still ends its servers and workers.
+                    lane.send_signal(signal.SIGINT)
+                    lane.wait(30)
         rows = []
         for number in range(len(LANES)):
-            kept = folder / f"{number}.json"
-            rows += [json.loads(line) for line in kept.read_text().splitlines()] if kept.exists() else []
+            rows_file = folder / f"{number}.json"
+            rows += [json.loads(line) for line in rows_file.read_text().splitlines()] if rows_file.exists() else []
             if any(codes):
                 print((folder / f"{number}.log").read_text(errors="replace")[-20_000:])
     print(table(rows))
-    print(f"{len(rows)} of {FAULTS} faults, {time.monotonic() - began:.0f} s")
+    print(f"{len(rows)} of {FAULTS} faults, {time.monotonic() - start:.0f} s")
     if any(codes) or len(rows) != FAULTS:
         return 1
     text = PAGE.read_text()

@@ -1,7 +1,7 @@
-"""A worker in the shape that Faust's own examples have, which loses messages: `python -m tests.chaos.naive_worker`.
+"""A worker written like Faust's own examples, which loses messages: `python -m tests.chaos.naive_worker`.
 
-The agent runs concurrently and each message is acknowledged when its turn of the loop is over. Set by the environment as
-the real worker is: FVQ_BROKER, FVQ_GROUP, FVQ_DATA_DIR, FVQ_TEST_STUCK.
+The agent runs with concurrency 4, and Faust acknowledges each message when the body of the loop has ended for it.
+Environment variables, as for the real worker: FVQ_BROKER, FVQ_GROUP, FVQ_DATA_DIR, FVQ_TEST_STUCK.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ async def score(stream: Any) -> None:
     async for value in stream:
         event = SegmentEvent.from_bytes(value)
         if Path(event.uri).name == STUCK:
-            await asyncio.sleep(3600)  # still at work on it when the worker is killed
+            await asyncio.sleep(3600)  # the test kills the worker while it waits here
         answer = SegmentScore(**SegmentScore.identity(event), status="skipped")
         await (await scores.send(key=event.stream_id.encode(), value=answer.to_bytes()))
 

@@ -1,4 +1,4 @@
-"""The real model and real media: a sampling child hangs, another is killed as the kernel kills for memory."""
+"""The real model and real media: one sampling child hangs, another is killed, as the kernel's OOM killer does."""
 
 from __future__ import annotations
 
@@ -11,18 +11,22 @@ import pytest
 
 from streams.ingest.files import cut, find_sources
 from tests.chaos.conftest import Report
-from tests.chaos.world import children, freeze, world
-from tests.support.harness import ROOT, InfluxServer, KafkaServer, wait_for
+from tests.chaos.world import children, freeze, open_world
+from tests.support.processes import ROOT
+from tests.support.servers import InfluxServer, KafkaServer
+from tests.support.waiting import wait_for
 
 
 @pytest.mark.long
 @pytest.mark.timeout(420)
-def test_a_sampling_child_hangs_or_is_killed(kafka: KafkaServer, influxdb: InfluxServer, tmp_path: Path, report: Report) -> None:
+def test_no_segment_is_lost_when_a_sampling_child_hangs_or_is_killed(
+    kafka: KafkaServer, influxdb: InfluxServer, tmp_path: Path, report: Report
+) -> None:
     (source,) = find_sources(ROOT / "examples/face.mp4")
-    media = [one.path for one in cut(source, tmp_path / "media", 2.0)]
+    media = [segment.path for segment in cut(source, tmp_path / "media", 2.0)]
     settings = {"FVQ_SAMPLE_TIMEOUT": "8", "FVQ_BATCH_SIZE": "4", "FVQ_DEVICE": "cpu"}
-    with world("sampling child hangs", kafka, influxdb, tmp_path, rate=1.0, media=media, command=None, **settings) as w:
-        (worker,) = w.start("real")
+    with open_world("sampling child hangs", kafka, influxdb, tmp_path, rate=1.0, media=media, command=None, **settings) as world:
+        (worker,) = world.start("real")
         for kill in (False, True):
             wait_for("a child", lambda: bool(children(worker)), 60)
             (child,) = children(worker)
@@ -30,16 +34,16 @@ def test_a_sampling_child_hangs_or_is_killed(kafka: KafkaServer, influxdb: Influ
                 os.kill(child, signal.SIGKILL)
             else:
                 freeze(child)
-            # A child that hung is replaced when its time is over, one that was killed at once.
+            # A child that hangs is replaced after FVQ_SAMPLE_TIMEOUT, one that was killed is replaced at once.
             wait_for("another child", lambda child=child: child not in children(worker), 60)
-            w.recover()
+            world.recover()
         (child,) = children(worker)
         freeze(child)
-        begin = time.monotonic()
-        w.stop_one(worker)
-        assert time.monotonic() - begin < 30
-        wait_for("the end of the child that hung", lambda: not Path(f"/proc/{child}").exists(), 10)
+        start = time.monotonic()
+        world.stop_worker(worker)
+        assert time.monotonic() - start < 30
+        wait_for("the end of the child that hangs", lambda: not Path(f"/proc/{child}").exists(), 10)
         worker.start()
-        row = w.settle()
-        assert row.dead <= 2, "only what a child held while it hung is given up"
+        row = world.settle()
+        assert row.dead <= 2, "a dead letter only for the segment in the child that hung"
         report.add(row, "another is killed; the real model")

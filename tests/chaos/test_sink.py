@@ -1,4 +1,4 @@
-"""The sink is away, slow or full: consumption pauses, nothing is lost, and the memory stays where it was (`Report.add`)."""
+"""The sink is down, slow or full: consumption pauses, no segment is lost, memory does not grow (checked by `Report.add`)."""
 
 from __future__ import annotations
 
@@ -11,79 +11,89 @@ from pathlib import Path
 import pytest
 
 from tests.chaos.conftest import Report
-from tests.chaos.world import SETTLE_SECONDS, World, world
-from tests.support.harness import InfluxServer, KafkaServer, wait_for
+from tests.chaos.world import SETTLE_SECONDS, World, open_world
+from tests.support.servers import InfluxServer, KafkaServer
+from tests.support.waiting import wait_for
 
 pytestmark = pytest.mark.timeout(420)
 
 
-def stands_still(w: World, seconds: float) -> None:
-    """Under the fault no more than what is in flight is answered: consumption pauses."""
-    begin = len({one.segment_id for one in w.answers()})
-    time.sleep(seconds)  # the fault's length, not a wait for a result
-    taken = len({one.segment_id for one in w.answers()}) - begin
-    assert taken <= 4 * int(w.settings["FVQ_BATCH_SIZE"]) + 8, f"{taken} answers while the sink was away"
+def assert_consumption_pauses(world: World, seconds: float) -> None:
+    """During the fault only segments that are in flight already are answered."""
+    before = len({score.segment_id for score in world.answers()})
+    time.sleep(seconds)  # the length of the fault, not a wait for a result
+    answers = len({score.segment_id for score in world.answers()}) - before
+    assert answers <= 4 * int(world.settings["FVQ_BATCH_SIZE"]) + 8, f"{answers} answers while the sink was down"
 
 
 @pytest.mark.long
-def test_influxdb_is_down(kafka: KafkaServer, influxdb: InfluxServer, tmp_path: Path, report: Report) -> None:
+def test_consumption_pauses_while_influxdb_is_down(
+    kafka: KafkaServer, influxdb: InfluxServer, tmp_path: Path, report: Report
+) -> None:
     seconds = 120.0
-    with world("InfluxDB down", kafka, influxdb, tmp_path) as w:
-        workers = w.start("a", "b")
+    with open_world("InfluxDB down", kafka, influxdb, tmp_path) as world:
+        workers = world.start("a", "b")
         influxdb.kill()
         try:
-            stands_still(w, seconds / 2)
-            w.stop_one(workers[0])
-            stands_still(w, seconds / 2)
+            assert_consumption_pauses(world, seconds / 2)
+            world.stop_worker(workers[0])
+            assert_consumption_pauses(world, seconds / 2)
         finally:
             influxdb.start()
-        w.recover()
-        report.add(w.settle(), f"{seconds:.0f} s")
+        world.recover()
+        report.add(world.settle(), f"{seconds:.0f} s")
 
 
 @pytest.mark.parametrize("status", [503, pytest.param(429, marks=pytest.mark.long), pytest.param(400, marks=pytest.mark.long)])
-def test_influxdb_refuses(kafka: KafkaServer, influxdb: InfluxServer, tmp_path: Path, report: Report, status: int) -> None:
-    with world(f"InfluxDB answers {status}", kafka, influxdb, tmp_path) as w:
-        workers = w.start("a", "b")
-        w.proxy.behave(status, **({"Retry_After": "3"} if status != 400 else {}))
-        wait_for("a refused write", lambda: w.proxy.refused > 0, 30)
-        stands_still(w, 6)
-        # Two workers that wait 3 s at least between their attempts; without Retry-After they start at half a second.
-        assert w.proxy.refused <= 8 or status == 400, f"{w.proxy.refused} attempts in 6 s"
-        w.stop_one(workers[0])
-        w.proxy.behave()
-        w.recover()
-        report.add(w.settle(), "Retry-After 3 s" if status != 400 else "to everything")
-        assert w.row.dead == 0, "a server that refuses everything is no reason to give up a point"
+def test_consumption_pauses_while_influxdb_answers_with_an_error(
+    kafka: KafkaServer, influxdb: InfluxServer, tmp_path: Path, report: Report, status: int
+) -> None:
+    with open_world(f"InfluxDB answers {status}", kafka, influxdb, tmp_path) as world:
+        workers = world.start("a", "b")
+        world.proxy.behave(status, **({"Retry_After": "3"} if status != 400 else {}))
+        wait_for("a refused write", lambda: world.proxy.refused > 0, 30)
+        assert_consumption_pauses(world, 6)
+        # Two workers, and each waits 3 s or longer between two attempts. Without Retry-After the first wait is half a second.
+        assert world.proxy.refused <= 8 or status == 400, f"{world.proxy.refused} attempts in 6 s"
+        world.stop_worker(workers[0])
+        world.proxy.behave()
+        world.recover()
+        report.add(world.settle(), "Retry-After 3 s" if status != 400 else "to everything")
+        assert world.row.dead == 0, "a server that refuses every write must not turn points into dead letters"
 
 
 @pytest.mark.long
-def test_influxdb_is_slow(kafka: KafkaServer, influxdb: InfluxServer, tmp_path: Path, report: Report) -> None:
-    with world("InfluxDB slow", kafka, influxdb, tmp_path, rate=20.0) as w:
-        workers = w.start("a", "b")
-        w.proxy.behave(delay=12.0)  # longer than the client waits: the write has happened, and is made again
-        wait_for("a write that took too long", lambda: "cannot be reached" in workers[1].tail(200), 60)
-        w.stop_one(workers[0])
-        w.proxy.behave()
-        w.recover()
-        report.add(w.settle(), "12 s for an answer")
+def test_no_segment_is_lost_when_influxdb_is_slow(
+    kafka: KafkaServer, influxdb: InfluxServer, tmp_path: Path, report: Report
+) -> None:
+    with open_world("InfluxDB slow", kafka, influxdb, tmp_path, rate=20.0) as world:
+        workers = world.start("a", "b")
+        # Longer than the client's timeout: InfluxDB has the points already, and the worker sends them again.
+        world.proxy.behave(delay=12.0)
+        wait_for("a write that timed out", lambda: "cannot be reached" in workers[1].tail(200), 60)
+        world.stop_worker(workers[0])
+        world.proxy.behave()
+        world.recover()
+        report.add(world.settle(), "12 s for an answer")
 
 
 @pytest.mark.long
-def test_the_disk_is_full(kafka: KafkaServer, influxdb: InfluxServer, tmp_path: Path, report: Report) -> None:
-    with world("sink disk full", kafka, influxdb, tmp_path, FVQ_INFLUX_URL="") as w:
-        (worker,) = w.start("a")
+def test_consumption_pauses_while_the_disk_is_full(
+    kafka: KafkaServer, influxdb: InfluxServer, tmp_path: Path, report: Report
+) -> None:
+    with open_world("sink disk full", kafka, influxdb, tmp_path, FVQ_INFLUX_URL="") as world:
+        (worker,) = world.start("a")
         assert worker.process is not None
-        # No file of the process may grow: what SQLite then sees is a write that fails, as on a full disk.
+        # With this limit no file of the process can grow, so that SQLite's writes fail as on a full disk.
         resource.prlimit(worker.process.pid, resource.RLIMIT_FSIZE, (4096, resource.RLIM_INFINITY))
-        stands_still(w, 6)
+        assert_consumption_pauses(world, 6)
         resource.prlimit(worker.process.pid, resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
-        w.recover()
+        world.recover()
         resource.prlimit(worker.process.pid, resource.RLIMIT_FSIZE, (4096, resource.RLIM_INFINITY))
-        w.stop_one(worker)
+        world.stop_worker(worker)
         worker.start()
-        w.recover()
-        row = w.settle(influx=False)
+        world.recover()
+        row = world.settle(influx=False)
 
         def stored() -> Counter[str]:
             with sqlite3.connect(tmp_path / "a" / "scores.sqlite") as store:

@@ -1,14 +1,13 @@
-"""Why the score agent has the shape that it has: the naive one loses a message for certain, ours does not.
+"""Why the score agent does not use Faust's concurrency: a naive agent always loses a message here, ours does not.
 
-Faust commits an offset when everything before it was acknowledged, or so it says: with an agent that runs concurrently
-it commits past the message right after the last commit (`Consumer._new_offset` of faust-streaming 0.15.3 compares
-`min(acked) - committed > 1`), and past anything while nothing was committed yet. So: the first message is still being
-worked on, those after it are answered and committed, and a kill -9 takes the first one with it.
+Faust documents that it commits an offset only when all messages before it are acknowledged. With a concurrent agent that is
+not so: it also commits past the first message after the last commit (`Consumer._new_offset` of faust-streaming 0.15.3
+compares `min(acked) - committed > 1`), and past any message while nothing is committed yet. In this test the first message
+is still in work, the messages after it are answered and committed, and then a kill -9 loses the first one.
 """
 
 from __future__ import annotations
 
-import urllib.request
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -19,13 +18,17 @@ from streams.events import SCORES_TOPIC, SEGMENTS_TOPIC, SegmentEvent, SegmentSc
 from streams.kafka.connection import Connection
 from streams.kafka.topics import create_topics
 from streams.ports import free_port
-from tests.chaos.world import FREE_WORKER
-from tests.support.harness import PYTHON, Follower, KafkaServer, Worker, produce, wait_for
+from tests.support.pages import metric
+from tests.support.processes import FREE_WORKER, PYTHON, Worker
+from tests.support.servers import KafkaServer
+from tests.support.topics import Follower, produce
+from tests.support.waiting import wait_for
 
 SEGMENTS = 20
 
 
 def event(folder: Path, number: int) -> SegmentEvent:
+    """A segment of stream `s`. The sampling of number 0 never ends."""
     media = folder / ("stuck.ts" if number == 0 else "segment.ts")
     media.touch()
     return SegmentEvent(
@@ -34,7 +37,7 @@ def event(folder: Path, number: int) -> SegmentEvent:
 
 
 def committed(broker: str) -> int:
-    """The group's offset in the one partition."""
+    """Committed offset of the group `shape` in the only partition, 0 for none."""
     consumer = KafkaConsumer(bootstrap_servers=broker, group_id="shape", enable_auto_commit=False)
     try:
         return consumer.committed(TopicPartition(SEGMENTS_TOPIC, 0)) or 0
@@ -42,17 +45,8 @@ def committed(broker: str) -> int:
         consumer.close()
 
 
-def segments_in_flight(port: int) -> int:
-    try:
-        with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=2) as answer:
-            lines = answer.read().decode().splitlines()
-    except OSError:
-        return 0
-    return int(float(next(line.split()[1] for line in lines if line.startswith("fvq_segments_in_flight "))))
-
-
 @pytest.mark.parametrize(("shape", "lost"), [("naive", {"s/0"}), ("ours", set())])
-def test_a_message_that_is_still_worked_on_when_the_worker_is_killed(
+def test_a_message_in_work_when_the_worker_is_killed_is_lost_by_the_naive_agent_only(
     kafka: KafkaServer, tmp_path: Path, shape: str, lost: set[str]
 ) -> None:
     create_topics(Connection(kafka.broker), partitions=1, replication=1)
@@ -77,20 +71,20 @@ def test_a_message_that_is_still_worked_on_when_the_worker_is_killed(
     try:
         worker.start()
         if shape == "naive":
-            wait_for("answers to all but the first", lambda: len(answered()) == SEGMENTS - 1, 60)
+            wait_for("answers to all segments but the first", lambda: len(answered()) == SEGMENTS - 1, 60)
             wait_for("a commit past the first", lambda: committed(kafka.broker) == SEGMENTS, 60)
         else:
-            wait_for("the first one's batch is in flight", lambda: segments_in_flight(port) >= 8, 60)
+            wait_for("the batch of the first segment is in flight", lambda: sum(metric(port, "fvq_segments_in_flight")) >= 8, 60)
             assert answered() == set()
             assert committed(kafka.broker) == 0
         worker.kill()
-        # The next one gets stuck on nothing; the segment announced last shows when it has read everything.
+        # The next process samples every file. Its answer to the segment that is announced last shows that it has read all.
         worker.environment.pop("FVQ_TEST_STUCK")
         worker.start()
         events.append(event(tmp_path, SEGMENTS))
         produce(kafka.broker, SEGMENTS_TOPIC, events[-1:])
-        wait_for("an answer to the last one", lambda: events[-1].segment_id in answered(), 60)
-        assert {one.segment_id for one in events} - answered() == lost
+        wait_for("an answer to the last segment", lambda: events[-1].segment_id in answered(), 60)
+        assert {event.segment_id for event in events} - answered() == lost
     except BaseException:
         print(worker.tail())
         raise

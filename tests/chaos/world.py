@@ -1,4 +1,4 @@
-"""What the fault tests are made of: live streams that never stop, workers, and an oracle that accounts for every segment."""
+"""The parts of the fault tests: live streams that never pause, workers, and the account of every segment at the end."""
 
 from __future__ import annotations
 
@@ -6,8 +6,6 @@ import os
 import signal
 import threading
 import time
-import urllib.error
-import urllib.request
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -22,24 +20,32 @@ from streams.events import DEAD_LETTER_TOPIC, SCORES_TOPIC, SEGMENTS_TOPIC, Segm
 from streams.kafka.connection import RECONNECT_MS, Connection
 from streams.kafka.topics import create_topics
 from streams.ports import free_port
-from tests.chaos.proxy import FaultProxy
-from tests.support.harness import PYTHON, Follower, InfluxServer, KafkaServer, Worker, comes, wait_for
+from tests.support.pages import read_page
+from tests.support.processes import FREE_WORKER, Worker
+from tests.support.proxy import FaultProxy
+from tests.support.servers import InfluxServer, KafkaServer
+from tests.support.topics import Follower
+from tests.support.waiting import holds_within, wait_for
 
-FREE_WORKER = [PYTHON, "-m", "tests.chaos.free_worker"]
 STREAMS = 8
 PARTITIONS = 4
 STOP_SECONDS = 30.0
-"""A worker that was told to stop ends within it, whatever is broken."""
+"""A worker ends within this time after SIGTERM, whatever has failed."""
 
 SETTLE_SECONDS = 120.0
-"""Long enough for a backlog and a rebalance on a machine that does other things as well."""
+"""Long enough for a backlog and a rebalance on a machine that is busy with other work."""
 
 
 @dataclass
 class Row:
-    """One line of the table. recovery: seconds from the fault's end until every stream had an answer to a segment that
-    was announced after it, the longest of all; stop: seconds that a worker took to end on SIGTERM under the fault.
-    growth: MiB by which the peak memory of a worker that lived through the fault was above that at its begin."""
+    """One line of the table.
+
+    segments: number of segments that the broker acknowledged. lost: segments without an answer. duplicates: repeated
+    answers. dead: segments with a dead letter.
+    recovery: seconds from the end of the fault until every stream had an answer to a segment announced after it; the
+    longest of the fault's recoveries. stop: seconds that a worker took to end after SIGTERM during the fault.
+    growth: MiB by which the peak memory of a worker that survived the fault rose from the start of the fault.
+    """
 
     fault: str
     segments: int = 0
@@ -52,12 +58,15 @@ class Row:
 
 
 class Feeder:
-    """Announces segments of `STREAMS` live streams, each acknowledged by the broker, until it is stopped."""
+    """Announces segments of `STREAMS` live streams until it is stopped, and waits for the broker's acknowledgement of each.
+
+    rate: segments per second, of all streams together.
+    """
 
     def __init__(self, broker: str, media: list[Path], rate: float, prefix: str) -> None:
         self.sent: list[SegmentEvent] = []
         self._media, self._rate, self._prefix = media, rate, prefix
-        # Patient: the broker may be away for longer than a producer usually waits.
+        # The broker may be down for longer than the default timeouts of a producer.
         self._producer = KafkaProducer(
             bootstrap_servers=broker,
             delivery_timeout_ms=240_000,
@@ -69,30 +78,30 @@ class Feeder:
         self._thread.start()
 
     def next_sequence(self) -> int:
-        """Segments with this sequence or a later one were not announced yet, of any stream."""
+        """The first sequence number that no stream has reached yet."""
         return len(self.sent) // STREAMS + 1
 
     def end(self, seconds: float) -> None:
-        """Announce no more, within this time."""
+        """Announce no more segments; wait up to `seconds` for the thread."""
         self._stopped.set()
         self._thread.join(seconds)
 
     def stop(self) -> set[str]:
-        """Announce no more; the ids of all that the broker has acknowledged."""
+        """Announce no more segments. Returns the ids of all segments that the broker has acknowledged."""
         self.end(250)
-        assert not self._thread.is_alive(), "the broker takes no segments"
+        assert not self._thread.is_alive(), "the broker accepts no segments"
         self._producer.close()
         return {event.segment_id for event in self.sent}
 
     def _run(self) -> None:
-        begin, number = time.monotonic(), 0
+        start, number = time.monotonic(), 0
         while not self._stopped.is_set():
             event = self._event(number)
-            # Counted when acknowledged: what the broker has not taken is not in the system.
+            # A segment counts only after the broker's acknowledgement. Before it, the segment may not be on the topic.
             self._producer.send(SEGMENTS_TOPIC, key=event.stream_id.encode(), value=event.to_bytes()).get(timeout=240)
             self.sent.append(event)
             number += 1
-            self._stopped.wait(begin + number / self._rate - time.monotonic())
+            self._stopped.wait(start + number / self._rate - time.monotonic())
 
     def _event(self, number: int) -> SegmentEvent:
         stream, sequence = f"{self._prefix}-{number % STREAMS}", number // STREAMS
@@ -105,7 +114,7 @@ class Feeder:
 
 @dataclass
 class World:
-    """Servers, workers and streams of one fault. Use `world(...)`."""
+    """Servers, workers and streams of one fault test. Tests open it with `open_world(...)`."""
 
     kafka: KafkaServer
     influxdb: InfluxServer
@@ -118,10 +127,10 @@ class World:
     workers: list[Worker] = field(default_factory=list)
     followers: dict[str, Follower] = field(default_factory=dict)
     peaks: dict[int, float] = field(default_factory=dict)
-    """Peak memory of a worker's process when it first had answered all streams, MiB."""
+    """Peak memory in MiB of each worker process, by process id, at the time when all streams were first answered."""
 
     def start(self, *names: str) -> list[Worker]:
-        """Workers that are started now and have their partitions when this returns; killed when the world ends."""
+        """Start one worker for each name and wait until each has partitions. `open_world(...)` kills them at its end."""
         started = []
         for name in names:
             settings = self.settings | {"FVQ_WEB_PORT": str(free_port("127.0.0.1"))}
@@ -131,11 +140,11 @@ class World:
             wait_for(f"{worker.name} has partitions", lambda worker=worker: has_partitions(worker), SETTLE_SECONDS)
         self.recover()
         if len(self.workers) == len(started):
-            self.row.recovery = 0.0  # the first ones recover from no fault
+            self.row.recovery = 0.0  # the first workers start before the fault: their start is no recovery
         return started
 
-    def weigh(self) -> None:
-        """Note how far the memory of the workers that are still there has grown."""
+    def measure_growth(self) -> None:
+        """Put the growth of the running workers' peak memory into the row, if it is larger than before."""
         for worker in self.workers:
             if worker.running and worker.pid in self.peaks:
                 self.row.growth = max(self.row.growth, peak_mb(worker) - self.peaks[worker.pid])
@@ -145,14 +154,17 @@ class World:
         return [SegmentScore.from_bytes(value) for value in self._follower(SCORES_TOPIC).read()]
 
     def reached(self) -> dict[str, int]:
-        """The highest sequence answered, by stream."""
+        """The highest answered sequence number of each stream."""
         last: dict[str, int] = {}
-        for one in self.answers():
-            last[one.stream_id] = max(last.get(one.stream_id, -1), one.sequence)
+        for score in self.answers():
+            last[score.stream_id] = max(last.get(score.stream_id, -1), score.sequence)
         return last
 
     def recover(self, seconds: float = SETTLE_SECONDS) -> float:
-        """Wait until every stream has an answer to a segment announced from now on; the row keeps the longest wait."""
+        """Wait until every stream has an answer to a segment that is announced after this call. Returns the seconds it took.
+
+        The row keeps the longest of these times.
+        """
         mark = self.feeder.next_sequence()
         took = wait_for(
             f"{self.row.fault}: answers to all streams",
@@ -166,23 +178,23 @@ class World:
                 self.peaks[worker.pid] = peak_mb(worker)
         return took
 
-    def stop_one(self, worker: Worker) -> None:
-        """SIGTERM under the fault: the worker ends in time."""
-        self.weigh()
-        begin = time.monotonic()
+    def stop_worker(self, worker: Worker) -> None:
+        """Send SIGTERM to a worker during the fault; it must end within `STOP_SECONDS`."""
+        self.measure_growth()
+        start = time.monotonic()
         worker.terminate(STOP_SECONDS)
-        self.row.stop = max(self.row.stop or 0.0, time.monotonic() - begin)
+        self.row.stop = max(self.row.stop or 0.0, time.monotonic() - start)
 
     def settle(self, influx: bool = True) -> Row:
-        """Stop the streams, wait for the last answer, account for every segment id in the topic and in InfluxDB."""
+        """Stop the streams, wait for the last answer, and check every segment id on the topic and in InfluxDB."""
         expected = self.feeder.stop()
 
         def unanswered() -> set[str]:
-            return expected - {one.segment_id for one in self.answers()} - set(self.dead_letters())
+            return expected - {score.segment_id for score in self.answers()} - set(self.dead_letters())
 
-        comes(lambda: not unanswered(), SETTLE_SECONDS)
-        self.row.lost = len(unanswered())  # the report fails on it, with its row
-        counts = Counter(one.segment_id for one in self.answers())
+        holds_within(SETTLE_SECONDS, lambda: not unanswered())
+        self.row.lost = len(unanswered())  # `Report.add` prints the row and fails if this is not 0
+        counts = Counter(score.segment_id for score in self.answers())
         self.row.segments, self.row.dead = len(expected), len(set(self.dead_letters()) & expected)
         self.row.duplicates = counts.total() - len(counts)
         assert set(counts) <= expected, "an answer to a segment that nobody announced"
@@ -191,7 +203,7 @@ class World:
             wait_for(f"{self.row.fault}: InfluxDB has every score", lambda: set(self.stored()) == set(counts), SETTLE_SECONDS)
             stored = self.stored()
             assert set(stored.values()) == {1}, "a repeated score overwrites itself"
-        self.weigh()
+        self.measure_growth()
         return self.row
 
     def dead_letters(self) -> list[str]:
@@ -199,7 +211,7 @@ class World:
         return [SegmentEvent.from_bytes(value).segment_id for value in self._follower(DEAD_LETTER_TOPIC).read()]
 
     def stored(self) -> Counter[str]:
-        """How many points InfluxDB has of each segment id; asked past the proxy."""
+        """Number of points for each segment id in InfluxDB, which is asked directly and not through the proxy."""
         query = (
             'from(bucket: "fvq") |> range(start: -2h, stop: 1h) |> filter(fn: (r) => r._measurement == "segment_score" and '
             f'r._field == "segment_id" and r.stream_id =~ /^{self.row.fault.replace(" ", "-")}-/) |> keep(columns: ["_value"])'
@@ -214,7 +226,7 @@ class World:
 
 
 @contextmanager
-def world(
+def open_world(
     fault: str,
     kafka: KafkaServer,
     influxdb: InfluxServer,
@@ -225,77 +237,78 @@ def world(
     command: list[str] | None = FREE_WORKER,
     **settings: str,
 ) -> Iterator[World]:
-    """Topics, a proxy before InfluxDB, and streams that run; at the end all is stopped, and a failure shows the logs."""
+    """New topics, a proxy in front of InfluxDB, and running streams; all are stopped at the end.
+
+    After a failure the ends of the workers' logs are printed.
+
+    rate: segments per second, of all streams together. media: files that the segments refer to; None for one empty file.
+    command: runs in place of `fvq worker`; None for `fvq worker` itself.
+    """
     create_topics(Connection(kafka.broker), PARTITIONS, 1)
     if media is None:
         media = [folder / "segment.ts"]
         media[0].touch()
     with ExitStack() as stack:
         proxy = stack.enter_context(FaultProxy(influxdb.url))
-        ours = {
+        defaults = {
             "FVQ_BROKER": kafka.broker,
             "FVQ_GROUP": "chaos",
             "FVQ_LIVE_WINDOW": "off",
             "FVQ_MEDIA_ROOTS": str(media[0].parent),
-            "FVQ_SESSION_TIMEOUT": "6",  # the broker's own lower bound
+            "FVQ_SESSION_TIMEOUT": "6",  # the shortest session that the broker allows
             "FVQ_SAMPLER_WORKERS": "1",
             "FVQ_BATCH_SIZE": "32",
             "FVQ_INFLUX_URL": proxy.url,
             "FVQ_INFLUX_TOKEN_FILE": str(influxdb.token_file),
         }
         feeder = Feeder(kafka.broker, media, rate, fault.replace(" ", "-"))
-        made = World(kafka, influxdb, proxy, folder, feeder, ours | settings, command, Row(fault))
+        opened = World(kafka, influxdb, proxy, folder, feeder, defaults | settings, command, Row(fault))
         try:
-            yield made
+            yield opened
         except BaseException:
-            for worker in made.workers:
+            for worker in opened.workers:
                 print(worker.tail())
             raise
         finally:
-            feeder.end(5)  # else the topics of the next test would get what a failed one announces
-            for worker in made.workers:
+            feeder.end(5)  # after a failed test it still runs, and would announce segments on the next test's topics
+            for worker in opened.workers:
                 worker.kill()
-            for follower in made.followers.values():
+            for follower in opened.followers.values():
                 follower.close()
 
 
 def has_partitions(worker: Worker) -> bool:
-    """Whether a worker says that it is ready, whatever it says about its sink. Fails where it has ended by itself."""
+    """Whether a worker has partitions, by its `/readyz`; the state of its sink does not matter. Fails if the worker has ended."""
     assert worker.running, f"{worker.name} ended by itself"
-    try:
-        with urllib.request.urlopen(f"http://127.0.0.1:{worker.environment['FVQ_WEB_PORT']}/readyz", timeout=5):
-            return True
-    except urllib.error.HTTPError as error:
-        return b"partition" not in error.read()
-    except OSError:
-        return False
+    status, text = read_page(worker.environment["FVQ_WEB_PORT"], "/readyz")
+    return status != 0 and "partition" not in text
 
 
 def peak_mb(worker: Worker) -> float:
-    """The most memory that a worker's own process has had at a time, MiB."""
+    """Peak resident memory of a worker's own process, MiB."""
     status = Path(f"/proc/{worker.pid}/status").read_text()
     return int(next(line.split()[1] for line in status.splitlines() if line.startswith("VmHWM"))) / 1024
 
 
 def children(worker: Worker) -> list[int]:
     """Process ids of a worker's sampling children."""
-    found = []
+    pids = []
     for folder in Path("/proc").glob("[0-9]*"):
         try:
             parent = int(folder.joinpath("stat").read_text().rsplit(")", 1)[1].split()[1])
             command = folder.joinpath("cmdline").read_bytes()
         except (OSError, IndexError):
-            continue  # it ended meanwhile
+            continue  # the process ended after the listing
         if parent == worker.pid and b"spawn_main" in command:
-            found.append(int(folder.name))
-    return found
+            pids.append(int(folder.name))
+    return pids
 
 
 def freeze(pid: int) -> None:
-    """Stop a process as if it hung."""
+    """Suspend a process: it keeps its memory and connections and does nothing, as a process that hangs."""
     os.kill(pid, signal.SIGSTOP)
 
 
 def thaw(pid: int) -> None:
-    """Let it go on."""
+    """Resume a suspended process."""
     os.kill(pid, signal.SIGCONT)

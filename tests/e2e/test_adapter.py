@@ -22,8 +22,9 @@ from scorer.model.bases import SHIPPED, Base
 from scorer.model.modeling import FVQRater
 from scorer.spec import SamplerSpec
 from tests.bench.opinion import RECIPE, punished, scores
-from tests.support.harness import FVQ, ROOT, clean_environment, fvq, wait_for
 from tests.support.media import face_picture
+from tests.support.processes import FVQ, ROOT, clean_environment, fvq
+from tests.support.waiting import wait_for
 from training.adapter import tune as tuning
 from training.adapter.clips import sampled
 from training.data.degradations import degrade, ladders

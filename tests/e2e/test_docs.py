@@ -10,7 +10,7 @@ import imageio_ffmpeg
 import pytest
 
 from tests.support.documentation import PAGES, Command, commands_of, variants
-from tests.support.harness import FVQ, ROOT, clean_environment
+from tests.support.processes import FVQ, ROOT, clean_environment
 
 CODES = {
     ("score",): 0,

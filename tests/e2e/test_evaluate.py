@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 from skimage import data as pictures
 
-from tests.support.harness import fvq
+from tests.support.processes import fvq
 
 
 @pytest.fixture(scope="module")

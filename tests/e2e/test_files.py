@@ -13,7 +13,7 @@ import imageio_ffmpeg
 import pytest
 
 from scorer.spec import LEVELS
-from tests.support.harness import ROOT, fvq
+from tests.support.processes import ROOT, fvq
 
 DEMO = ROOT / "examples/face.mp4"
 

@@ -11,10 +11,10 @@ from pathlib import Path
 import imageio_ffmpeg
 import pytest
 
-from tests.support.harness import ROOT, fvq
+from tests.support.processes import ROOT, fvq
 
 CRFS = (18, 26, 32, 38, 44)
-DEMO = ROOT / "examples" / "face.mp4"
+DEMO = ROOT / "examples/face.mp4"
 FACES = Path(os.environ.get("FVQ_FACES_DIR", ROOT.parent / "shared" / "data" / "faces"))
 """A folder with `dev/*.mp4`, clean clips of people that the model was not trained on; without it, their test is skipped."""
 

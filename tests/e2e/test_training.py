@@ -13,7 +13,8 @@ import yaml
 from PIL import Image
 from skimage import data as pictures
 
-from tests.support.harness import FVQ, ROOT, clean_environment, fvq, wait_for
+from tests.support.processes import FVQ, ROOT, clean_environment, fvq
+from tests.support.waiting import wait_for
 
 
 @pytest.fixture(scope="module")

@@ -20,7 +20,9 @@ from streams.kafka.connection import Connection
 from streams.kafka.embedded import EmbeddedBroker
 from streams.kafka.topics import create_topics
 from streams.ports import free_port
-from tests.support.harness import PYTHON, ROOT, Follower, Worker, fvq, produce, wait_for
+from tests.support.processes import PYTHON, ROOT, Worker, fvq
+from tests.support.topics import Follower, produce
+from tests.support.waiting import wait_for
 
 DEMO = ROOT / "examples/face.mp4"
 

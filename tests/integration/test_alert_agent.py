@@ -1,4 +1,4 @@
-"""Every alert fires once and resolves once, whatever becomes of the workers: a real Kafka, real workers, kill -9."""
+"""Every alert fires once and resolves once, also when workers are killed: a real Kafka, real workers, kill -9."""
 
 from __future__ import annotations
 
@@ -21,28 +21,32 @@ from streams.events import ALERTS_TOPIC, SCORES_TOPIC, QualityAlert, SegmentScor
 from streams.kafka.connection import Connection
 from streams.kafka.topics import create_topics
 from tests.support.alerts import Webhook, make_score, webhook
-from tests.support.harness import PYTHON, Follower, KafkaServer, Worker, wait_for
+from tests.support.processes import FREE_WORKER, Worker
+from tests.support.servers import KafkaServer
+from tests.support.topics import Follower
+from tests.support.waiting import wait_for
 
 STREAMS = 24
 SEGMENTS = 120
-BEGIN = datetime.now(UTC) - timedelta(seconds=300)
+START = datetime.now(UTC) - timedelta(seconds=300)
 
 
-def course(stream: int) -> list[SegmentScore]:
-    """A stream with three bad stretches, each long enough to fire and to resolve; in some the picture is black."""
-    dice = random.Random(stream)
+def stream_scores(stream: int) -> list[SegmentScore]:
+    """A stream with three bad stretches, each long enough to fire and to resolve; in every third stream they are black."""
+    noise = random.Random(stream)
     scores = []
     for sequence in range(SEGMENTS):
         bad = (sequence + stream) % 40 >= 25
         black = 1.0 if bad and stream % 3 == 0 else 0.0
-        value = (30 if bad else 72) + dice.uniform(-3, 3)
-        scores.append(make_score(sequence, value, stream=f"channel-{stream}", black=black, begin=BEGIN))
+        value = (30 if bad else 72) + noise.uniform(-3, 3)
+        scores.append(make_score(sequence, value, stream=f"channel-{stream}", black=black, begin=START))
     scores[-1] = scores[-1].model_copy(update={"ended": True})
     return scores
 
 
 @contextmanager
 def two_workers(kafka: KafkaServer, folder: Path, policy: dict[str, object]) -> Iterator[tuple[list[Worker], Follower]]:
+    """Two workers with the same alert policy, and a reader of the alerts topic."""
     create_topics(Connection(kafka.broker), 4, 1)
     path = folder / "policy.yaml"
     path.write_text(yaml.safe_dump(policy))
@@ -53,7 +57,7 @@ def two_workers(kafka: KafkaServer, folder: Path, policy: dict[str, object]) -> 
         "FVQ_ALERT_POLICY": str(path),
         "FVQ_TEST_SINK": "none",
     }
-    workers = [Worker(name, folder, command=[PYTHON, "-m", "tests.chaos.free_worker"], **settings) for name in ("a", "b")]
+    workers = [Worker(name, folder, command=FREE_WORKER, **settings) for name in ("a", "b")]
     topic = Follower(kafka.broker, ALERTS_TOPIC)
     try:
         for worker in workers:
@@ -69,11 +73,13 @@ def two_workers(kafka: KafkaServer, folder: Path, policy: dict[str, object]) -> 
         topic.close()
 
 
-def on_topic(topic: Follower) -> list[QualityAlert]:
+def alerts_on(topic: Follower) -> list[QualityAlert]:
+    """All alerts on the topic so far."""
     return [QualityAlert.from_bytes(value) for value in topic.read()]
 
 
 def delivered(hook: Webhook) -> set[tuple[str, str]]:
+    """Id and state of every alert that the webhook has received."""
     return {(body["alert_id"], body["state"]) for body in hook.bodies}  # type: ignore[index]
 
 
@@ -84,73 +90,68 @@ def send(producer: KafkaProducer, score: SegmentScore) -> None:
 def test_alerts_fire_once_and_resolve_once_when_workers_are_killed(kafka: KafkaServer, tmp_path: Path) -> None:
     with webhook() as hook:
         policy = {
-            # Far beyond this test's end: what it finds would depend on the machine's speed.
+            # 600 s is longer than the test: shorter, and a slow machine would get `no-segments` alerts that a fast one does not.
             "alerts": {"no_segments": {"after": 600}, "black": {"cool_down": 20}, "low_quality": {"cool_down": 20}},
             "receivers": [{"name": "hook", "type": "json", "url": hook.url}],
         }
-        courses = [course(stream) for stream in range(STREAMS)]
-        wanted = set()
-        for scores in courses:
+        streams = [stream_scores(stream) for stream in range(STREAMS)]
+        expected = set()
+        for scores in streams:
             state = StreamState(scores[0].stream_id)
             for score in scores:
-                state, found = step(state, score, parse_policy(policy).of({}))
-                wanted |= {(alert.alert_id, alert.state) for alert in found}
-        assert len(wanted) > 4 * STREAMS
+                state, alerts = step(state, score, parse_policy(policy).of({}))
+                expected |= {(alert.alert_id, alert.state) for alert in alerts}
+        assert len(expected) > 4 * STREAMS
 
         with two_workers(kafka, tmp_path, policy) as (workers, topic):
             producer = KafkaProducer(bootstrap_servers=kafka.broker)
             for part in range(4):
                 for sequence in range(part * SEGMENTS // 4, (part + 1) * SEGMENTS // 4):
-                    for scores in courses:
+                    for scores in streams:
                         send(producer, scores[sequence])
                     time.sleep(0.05)  # the pace of the streams
                 if part < 3:
-                    # In mid-work, with alerts open.
-                    wait_for("alerts of this part", lambda part=part: len(on_topic(topic)) > len(wanted) * part // 4, 30)
+                    # Kill in the middle of the work, while alerts are open.
+                    wait_for("alerts of this part", lambda part=part: len(alerts_on(topic)) > len(expected) * part // 4, 30)
                     workers[part % 2].kill()
                     workers[part % 2].start()
             producer.close()
-            wait_for("all alerts", lambda: {(a.alert_id, a.state) for a in on_topic(topic)} >= wanted, 40)
-            wait_for("their delivery", lambda: delivered(hook) >= wanted, 20)
-            counts = Counter((alert.alert_id, alert.state) for alert in on_topic(topic))
-            firing = [alert.alert_id for alert in on_topic(topic) if alert.state == "firing"]
-            resolved = [alert.alert_id for alert in on_topic(topic) if alert.state == "resolved"]
-    assert set(counts) == wanted
+            wait_for("all alerts", lambda: {(alert.alert_id, alert.state) for alert in alerts_on(topic)} >= expected, 40)
+            wait_for("their delivery", lambda: delivered(hook) >= expected, 20)
+            counts = Counter((alert.alert_id, alert.state) for alert in alerts_on(topic))
+            firing = [alert.alert_id for alert in alerts_on(topic) if alert.state == "firing"]
+            resolved = [alert.alert_id for alert in alerts_on(topic) if alert.state == "resolved"]
+    assert set(counts) == expected
     assert set(counts.values()) == {1}
     assert sorted(firing) == sorted(resolved)
-    assert delivered(hook) == wanted
+    assert delivered(hook) == expected
 
 
-def test_silence_fires_once_and_resolves_once(kafka: KafkaServer, tmp_path: Path) -> None:
+def test_a_silent_stream_fires_once_and_resolves_once_when_the_workers_are_killed(kafka: KafkaServer, tmp_path: Path) -> None:
     policy = {"alerts": {"no_segments": {"after": 3, "cool_down": 0}}}
     with two_workers(kafka, tmp_path, policy) as (workers, topic):
         producer = KafkaProducer(bootstrap_servers=kafka.broker)
         for stream in ("goes-silent", "ends"):
             for sequence in range(5):
                 ended = stream == "ends" and sequence == 4
-                send(producer, make_score(sequence, stream=stream, begin=BEGIN, ended=ended))
+                send(producer, make_score(sequence, stream=stream, begin=START, ended=ended))
         producer.flush()
-        wait_for("silence is noticed", lambda: len(on_topic(topic)) == 1, 40)
+        wait_for("the alert on the silent stream", lambda: len(alerts_on(topic)) == 1, 40)
         for worker in workers:
             worker.kill()
         workers[0].start()
-        # The stream that is watched all the time shows that the new worker is at work, and judges silence.
-        send(producer, make_score(0, stream="witness", begin=BEGIN))
+        # The alert on a second silent stream shows that the restarted worker judges silence again.
+        send(producer, make_score(0, stream="witness", begin=START))
         producer.flush()
-        wait_for("another silence is noticed", lambda: len(on_topic(topic)) == 2, 40)
-        send(producer, make_score(5, stream="goes-silent", begin=BEGIN))
+        wait_for("the alert on the second silent stream", lambda: len(alerts_on(topic)) == 2, 40)
+        send(producer, make_score(5, stream="goes-silent", begin=START))
         producer.close()
-        wait_for("the stream is back", lambda: on_topic(topic)[-1].state == "resolved", 20)
-        seen = [(alert.stream_id, alert.kind, alert.state) for alert in on_topic(topic)]
+        wait_for("the first alert resolves", lambda: alerts_on(topic)[-1].state == "resolved", 20)
+        seen = [(alert.stream_id, alert.kind, alert.state) for alert in alerts_on(topic)]
     assert seen == [
         ("goes-silent", "no-segments", "firing"),
         ("witness", "no-segments", "firing"),
         ("goes-silent", "no-segments", "resolved"),
     ]
-    assert on_topic_ids(topic.values)
-
-
-def on_topic_ids(values: list[bytes]) -> bool:
-    """Both states of an alert have one id."""
-    found = [json.loads(value) for value in values]
-    return found[0]["alert_id"] == found[2]["alert_id"] != found[1]["alert_id"]
+    first, second, resolved = (json.loads(value)["alert_id"] for value in topic.values)
+    assert first == resolved != second, "both states of an alert have the same id"

@@ -1,10 +1,9 @@
-"""A scorer slower than its input: consumption pauses, the memory stays flat, the lag is told; live segments stay fresh."""
+"""A scorer slower than its input: consumption pauses, memory does not grow, lag is reported, live segments stay fresh."""
 
 from __future__ import annotations
 
 import resource
 import time
-import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
@@ -16,11 +15,14 @@ from streams.events import DEAD_LETTER_TOPIC, SCORES_TOPIC, SEGMENTS_TOPIC, Segm
 from streams.kafka.connection import Connection
 from streams.kafka.topics import create_topics
 from streams.ports import free_port
-from tests.chaos.world import FREE_WORKER
-from tests.support.harness import Follower, InfluxServer, KafkaServer, Worker, produce, wait_for
+from tests.support.pages import metric
+from tests.support.processes import FREE_WORKER, Worker
+from tests.support.servers import InfluxServer, KafkaServer
+from tests.support.topics import Follower, produce
+from tests.support.waiting import wait_for
 
 PADDING = {f"label-{number}": "x" * 1000 for number in range(30)}
-"""Events of 30 kB: a worker that took in what it cannot score would grow by hundreds of MiB."""
+"""Labels that make events of 30 kB. A worker that read more than it can score would grow by hundreds of MiB."""
 
 
 def events(folder: Path, count: int, start: datetime, labels: dict[str, str] | None = None, first: int = 0) -> list[SegmentEvent]:
@@ -41,29 +43,19 @@ def events(folder: Path, count: int, start: datetime, labels: dict[str, str] | N
     ]
 
 
-def metric(port: int, name: str) -> list[float]:
-    """Values of a metric over all its labels; none while there is no page."""
-    try:
-        with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=5) as answer:
-            lines = answer.read().decode().splitlines()
-    except OSError:
-        return []
-    return [float(line.rsplit(" ", 1)[1]) for line in lines if line.startswith((f"{name} ", name + "{"))]
-
-
 def resident_mb(worker: Worker) -> float:
-    """Memory of a worker's own process, MiB."""
+    """Resident memory of a worker's own process, MiB."""
     return int(Path(f"/proc/{worker.pid}/statm").read_text().split()[1]) * resource.getpagesize() / 2**20
 
 
 @contextmanager
 def running(kafka: KafkaServer, folder: Path, **settings: str) -> Iterator[tuple[Worker, int]]:
-    """A worker with a scorer that costs nothing but the time it is told to take; and the port of its pages."""
+    """A worker whose scorer only sleeps for FVQ_TEST_SCORE_MS, and the port of its pages."""
     port = free_port("127.0.0.1")
-    ours = {
+    defaults = {
         "FVQ_BROKER": kafka.broker, "FVQ_MEDIA_ROOTS": str(folder), "FVQ_SESSION_TIMEOUT": "6", "FVQ_WEB_PORT": str(port),
     }  # fmt: skip
-    worker = Worker("worker", folder, command=FREE_WORKER, **(ours | settings)).start()
+    worker = Worker("worker", folder, command=FREE_WORKER, **(defaults | settings)).start()
     try:
         yield worker, port
     except BaseException:
@@ -74,17 +66,17 @@ def running(kafka: KafkaServer, folder: Path, **settings: str) -> Iterator[tuple
 
 
 @pytest.mark.timeout(240)
-def test_memory_is_flat_and_lag_is_told_while_the_scorer_is_slow(kafka: KafkaServer, tmp_path: Path) -> None:
+def test_a_slow_scorer_leaves_memory_flat_and_its_lag_is_reported(kafka: KafkaServer, tmp_path: Path) -> None:
     create_topics(Connection(kafka.broker), partitions=4, replication=1)
     count = 4000
     produce(kafka.broker, SEGMENTS_TOPIC, events(tmp_path, count, datetime.now(UTC), PADDING))
     follower = Follower(kafka.broker, SCORES_TOPIC)
-    # 16 segments a second: 120 MB wait, and stay where they are.
+    # The worker scores 16 segments a second, so 120 MB of events wait; they must stay in Kafka.
     with running(kafka, tmp_path, FVQ_TEST_SCORE_MS="500", FVQ_LIVE_WINDOW="off") as (worker, port):
         wait_for("answers", lambda: len(follower.read()) >= 50, 60)
-        begin = time.monotonic()
+        start = time.monotonic()
         curve: list[tuple[float, float, float]] = []
-        while (seconds := time.monotonic() - begin) < 21:
+        while (seconds := time.monotonic() - start) < 21:
             curve.append((seconds, resident_mb(worker), sum(metric(port, "fvq_consumer_lag_messages"))))
             time.sleep(3)
         lags = metric(port, "fvq_consumer_lag_messages")
@@ -93,45 +85,47 @@ def test_memory_is_flat_and_lag_is_told_while_the_scorer_is_slow(kafka: KafkaSer
     print("\n".join(f"| {seconds:.0f} | {size:.0f} | {lag:.0f} |" for seconds, size, lag in curve))
     sizes = [size for _, size, _ in curve]
     assert max(sizes) - sizes[0] < 40, "memory grows"
-    assert len(lags) == 4, "one for each partition"
-    # What was answered after the last measurement or not yet committed: seconds of work.
+    assert len(lags) == 4, "one lag for each partition"
+    # The two figures may differ by answers that are not committed yet or came after the last measurement: seconds of work.
     assert abs(sum(lags) - (count - answered)) < 300
     follower.close()
 
 
 @pytest.mark.timeout(240)
-def test_lag_stays_bounded_in_event_time_when_live(kafka: KafkaServer, tmp_path: Path) -> None:
-    # One partition: the worker serves partitions in turn, so the bound is for those that are not more crowded than others.
+def test_lag_in_event_time_stays_bounded_with_a_live_window(kafka: KafkaServer, tmp_path: Path) -> None:
+    # One partition: the worker reads partitions in turn, so one with more segments than others could exceed the bound.
     create_topics(Connection(kafka.broker), partitions=1, replication=1)
     window = 8.0
     follower = Follower(kafka.broker, SCORES_TOPIC)
-    # Input of 40 a second, and a scorer that does 16: without the window, each second would add 1.5 s of lag.
+    # 40 segments a second come in and 16 are scored. Without the window, each second would add 1.5 s of lag.
     with running(kafka, tmp_path, FVQ_TEST_SCORE_MS="500", FVQ_LIVE_WINDOW=str(window)) as (_, port):
         wait_for("ready", lambda: bool(metric(port, "fvq_event_lag_last_seconds")), 60)
         sent = 0
-        begin = datetime.now(UTC)
-        while (elapsed := (datetime.now(UTC) - begin).total_seconds()) < 40:
-            # Their end is now; the ids go on.
-            batch = events(tmp_path, 40, begin + timedelta(seconds=elapsed - 1), first=sent)
+        start = datetime.now(UTC)
+        while (elapsed := (datetime.now(UTC) - start).total_seconds()) < 40:
+            # These segments end now; their numbers continue those of the batch before.
+            batch = events(tmp_path, 40, start + timedelta(seconds=elapsed - 1), first=sent)
             sent += len(batch)
             produce(kafka.broker, SEGMENTS_TOPIC, batch)
-            time.sleep(max(0.0, sent / 40 - (datetime.now(UTC) - begin).total_seconds()))
+            time.sleep(max(0.0, sent / 40 - (datetime.now(UTC) - start).total_seconds()))
         wait_for("every answer", lambda: len(follower.read()) >= sent, 60)
     scores = [SegmentScore.from_bytes(value) for value in follower.values]
-    by_status = {status: [one.timing["lag_s"] for one in scores if one.status == status] for status in ("scored", "skipped")}
+    by_status = {
+        status: [score.timing["lag_s"] for score in scores if score.status == status] for status in ("scored", "skipped")
+    }
     print(
         f"\n{sent} segments at 40/s: "
         + ", ".join(f"{len(lags)} {name}, lag up to {max(lags):.1f} s" for name, lags in by_status.items())
     )
     assert by_status["scored"]
     assert by_status["skipped"]
-    # Skipping costs nothing, so what is behind the window is caught up at once: what is in the line may add to it.
+    # Skipping takes no time, so lag beyond the window is made up at once. Segments in flight may add a few seconds.
     assert max(by_status["skipped"]) < window + 5
     assert max(by_status["scored"]) < window + 5
     follower.close()
 
 
-def test_a_score_that_influxdb_refuses_is_a_dead_letter_and_the_stream_goes_on(
+def test_a_score_that_influxdb_refuses_is_a_dead_letter_and_the_stream_continues(
     kafka: KafkaServer, influxdb: InfluxServer, tmp_path: Path
 ) -> None:
     create_topics(Connection(kafka.broker), partitions=4, replication=1)
@@ -141,13 +135,13 @@ def test_a_score_that_influxdb_refuses_is_a_dead_letter_and_the_stream_goes_on(
     follower, dead = Follower(kafka.broker, SCORES_TOPIC), Follower(kafka.broker, DEAD_LETTER_TOPIC)
     settings = {"FVQ_INFLUX_URL": influxdb.url, "FVQ_INFLUX_TOKEN_FILE": str(influxdb.token_file), "FVQ_LIVE_WINDOW": "off"}
     with running(kafka, tmp_path, **settings) as (worker, port):
-        wait_for("the letter", lambda: len(dead.read()) == 1, 60)
-        assert dead.values == [bad.to_bytes()], "the input as it was, to be sent again"
-        assert len(follower.read()) == 3, "readers of the topic have the score all the same"
+        wait_for("the dead letter", lambda: len(dead.read()) == 1, 60)
+        assert dead.values == [bad.to_bytes()], "the dead letter has the bytes of the input, so that it can be sent again"
+        assert len(follower.read()) == 3, "the refused score is on its topic as well"
         assert sum(metric(port, "fvq_sink_rejected_total")) == 1
         more = events(tmp_path, 4, datetime.now(UTC), first=3)
         produce(kafka.broker, SEGMENTS_TOPIC, more)
-        wait_for("what comes after it", lambda: len(follower.read()) == 7, 30)
+        wait_for("the answers to the segments after it", lambda: len(follower.read()) == 7, 30)
         assert worker.terminate() == 0
     follower.close()
     dead.close()

@@ -1,4 +1,4 @@
-"""Nothing is lost: two workers on a real Kafka are killed in turn, and every segment is answered all the same."""
+"""No segment is lost: two workers on a real Kafka are killed in turn, and still every segment is answered."""
 
 from __future__ import annotations
 
@@ -14,38 +14,40 @@ import imageio_ffmpeg
 import pytest
 
 from streams.events import DEAD_LETTER_TOPIC, SCORES_TOPIC, SEGMENTS_TOPIC, SegmentEvent, SegmentScore
-from tests.support.harness import ROOT, Follower, KafkaServer, Worker, fvq, produce
+from tests.support.processes import ROOT, Worker, fvq
+from tests.support.servers import KafkaServer
+from tests.support.topics import Follower, produce
 
 SEGMENTS = 500
 STREAMS = 20
 KILLS = 6
-DEADLINE = 420  # seconds; half of it on two cores that nobody else uses. A kill takes some 15: session, rebalance, start
+DEADLINE = 420  # seconds; on two idle cores the test takes half of it. A kill costs about 15: session, rebalance, start
 CLIP_SECONDS = 0.8
 
 
 @pytest.fixture(scope="module")
 def clips(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
-    """Short small segments of a face, good and bad ones: cut from the demo clip, so that scoring does real work."""
+    """Short, small segments cut from the demo clip, of good and of bad quality."""
     folder = tmp_path_factory.mktemp("clips")
-    made = []
+    paths = []
     for second in (1, 5, 9, 13, 17):
-        made.append(folder / f"{second}.mp4")
+        paths.append(folder / f"{second}.mp4")
         cut = ["-ss", str(second), "-t", str(CLIP_SECONDS), "-i", str(ROOT / "examples/face.mp4"), "-vf", "scale=320:240"]
-        ffmpeg = [imageio_ffmpeg.get_ffmpeg_exe(), "-loglevel", "error", *cut, "-c:v", "libx264", "-crf", "20", str(made[-1])]
+        ffmpeg = [imageio_ffmpeg.get_ffmpeg_exe(), "-loglevel", "error", *cut, "-c:v", "libx264", "-crf", "20", str(paths[-1])]
         subprocess.run(ffmpeg, check=True)
-    return made
+    return paths
 
 
 def segment_events(clips: list[Path]) -> list[SegmentEvent]:
     """500 segments of 20 streams, in the order in which live streams would send them."""
-    begin = datetime.now(UTC) - timedelta(seconds=SEGMENTS // STREAMS * CLIP_SECONDS)
+    start = datetime.now(UTC) - timedelta(seconds=SEGMENTS // STREAMS * CLIP_SECONDS)
     return [
         SegmentEvent(
             stream_id=f"channel-{number % STREAMS}",
             segment_id=f"channel-{number % STREAMS}/{number // STREAMS}",
             sequence=number // STREAMS,
             uri=clips[number % len(clips)].as_uri(),
-            start=begin + timedelta(seconds=number // STREAMS * CLIP_SECONDS),
+            start=start + timedelta(seconds=number // STREAMS * CLIP_SECONDS),
             duration=CLIP_SECONDS,
         )
         for number in range(SEGMENTS)
@@ -54,7 +56,7 @@ def segment_events(clips: list[Path]) -> list[SegmentEvent]:
 
 @contextmanager
 def running(workers: list[Worker]) -> Iterator[None]:
-    """Started at the begin, and killed at the end whatever happened; their logs go with a failure."""
+    """The workers run while the context lasts and are killed at its end. A failure prints the ends of their logs."""
     try:
         for worker in workers:
             worker.start()
@@ -81,7 +83,7 @@ def test_no_segment_is_lost_when_workers_are_killed_in_turn(kafka: KafkaServer, 
         "FVQ_GROUP": "delivery",
         "FVQ_LIVE_WINDOW": "off",
         "FVQ_MEDIA_ROOTS": str(clips[0].parent),
-        "FVQ_SESSION_TIMEOUT": "6",  # the broker's own lower bound
+        "FVQ_SESSION_TIMEOUT": "6",  # the shortest session that the broker allows
         "FVQ_SAMPLER_WORKERS": "1",
         "FVQ_DEVICE": "cpu",
     }
@@ -90,29 +92,29 @@ def test_no_segment_is_lost_when_workers_are_killed_in_turn(kafka: KafkaServer, 
     def answered() -> Counter[str]:
         return Counter(SegmentScore.from_bytes(value).segment_id for value in scores.read())
 
-    begin = time.monotonic()
+    start = time.monotonic()
     kills = 0
     with running(workers):
-        while len(seen := answered()) < SEGMENTS:
-            assert time.monotonic() - begin < DEADLINE, f"{SEGMENTS - len(seen)} of {SEGMENTS} unanswered after {kills} kills"
+        while len(answers := answered()) < SEGMENTS:
+            assert time.monotonic() - start < DEADLINE, f"{SEGMENTS - len(answers)} of {SEGMENTS} unanswered after {kills} kills"
             for worker in workers:
                 assert worker.running, f"{worker.name} ended by itself"
-            # Every kill in mid-work: some were answered since the last one, and enough is left for the next ones.
-            if kills < KILLS and len(seen) >= (kills + 1) * SEGMENTS // (KILLS + 2):
+            # Kill only in the middle of the work: after new answers since the last kill, with segments left for the next kills.
+            if kills < KILLS and len(answers) >= (kills + 1) * SEGMENTS // (KILLS + 2):
                 victim = workers[kills % 2]
                 victim.kill()
                 victim.start()
                 kills += 1
             time.sleep(0.2)
-    seconds = time.monotonic() - begin
+    seconds = time.monotonic() - start
 
     dead = Follower(kafka.broker, DEAD_LETTER_TOPIC)
-    print(f"\n{SEGMENTS} segments, {kills} kills, {seen.total() - SEGMENTS} duplicates, {seconds:.0f} s")
-    assert set(seen) == {event.segment_id for event in events}
+    print(f"\n{SEGMENTS} segments, {kills} kills, {answers.total() - SEGMENTS} duplicates, {seconds:.0f} s")
+    assert set(answers) == {event.segment_id for event in events}
     assert kills == KILLS
     assert dead.read() == []
     assert {SegmentScore.from_bytes(value).status for value in scores.values} == {"scored"}
-    # A repeated segment gets the same score: its repetition overwrites it with itself.
+    # A repeated segment gets the same score again, so that in a sink the repetition changes nothing.
     by_id: dict[str, set[float | None]] = {}
     for value in scores.values:
         score = SegmentScore.from_bytes(value)

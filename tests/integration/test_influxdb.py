@@ -19,9 +19,11 @@ from streams.events import SegmentScore
 from streams.settings import Settings
 from streams.sinks.influx import InfluxBucket, InfluxSink
 from streams.sinks.influx_setup import set_up
-from tests.chaos.proxy import FaultProxy
-from tests.support.harness import ROOT, InfluxServer, fvq, wait_for
+from tests.support.processes import ROOT, fvq
+from tests.support.proxy import FaultProxy
+from tests.support.servers import InfluxServer
 from tests.support.sinks import make_score
+from tests.support.waiting import wait_for
 
 NOW = datetime.now(UTC).replace(microsecond=123_000)
 

@@ -1,4 +1,4 @@
-"""The whole loop on a real Kafka: what `make loop-demo` shows."""
+"""The whole loop on a real Kafka, as `make loop-demo` shows it: score, queue, rate, train, promote, score again."""
 
 from __future__ import annotations
 
@@ -8,22 +8,23 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.harness import PYTHON, ROOT, KafkaServer, clean_environment
+from tests.support.processes import PYTHON, ROOT, clean_environment
+from tests.support.servers import KafkaServer
 
 
 @pytest.mark.timeout(600)
 def test_a_rated_queue_makes_a_model_that_is_closer_to_the_ratings(kafka: KafkaServer, tmp_path: Path) -> None:
     command = [PYTHON, "examples/loop.py", "--json", "--keep", str(tmp_path / "loop"), "--broker", kafka.broker]
-    # Somebody's real system, which is not to be touched.
+    # Settings of another system, which the demo must not use: a broker that does not exist, and folders that must stay absent.
     environment = clean_environment() | {
         "FVQ_BROKER": "127.0.0.1:1",
         "FVQ_REGISTRY": str(tmp_path / "registry"),
         "FVQ_CLIP_STORE": str(tmp_path / "store"),
     }
-    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=580)
+    finished = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=580)
     log = tmp_path / "loop/worker.log"
-    assert done.returncode == 0, done.stdout + done.stderr + (log.read_text()[-2000:] if log.exists() else "")
-    report = json.loads(done.stdout)
+    assert finished.returncode == 0, finished.stdout + finished.stderr + (log.read_text()[-2000:] if log.exists() else "")
+    report = json.loads(finished.stdout)
     assert report["closed"]
     assert not (tmp_path / "registry").exists()
     assert not (tmp_path / "store").exists()

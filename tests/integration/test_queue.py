@@ -1,4 +1,4 @@
-"""Hard clips reach the training queue and leave it: a real Kafka, a real worker that is killed, a real store."""
+"""Hard clips enter the training queue and are removed from it: a real Kafka, a real worker that is killed, a real store."""
 
 from __future__ import annotations
 
@@ -13,18 +13,21 @@ from typing import Any
 import imageio_ffmpeg
 
 from streams.events import SCORES_TOPIC, SEGMENTS_TOPIC, SegmentEvent
-from tests.support.harness import ROOT, Follower, KafkaServer, Worker, fvq, produce, wait_for
+from tests.support.processes import ROOT, Worker, fvq
+from tests.support.servers import KafkaServer
+from tests.support.topics import Follower, produce
+from tests.support.waiting import wait_for
 
 STREAMS = 3
 
 
 def clip(folder: Path, second: int, crf: int = 20) -> Path:
-    """A short segment of the demo's face: sharp at second 1, blurred at second 9."""
-    made = folder / f"{second}.mp4"
+    """A short segment of the demo clip: sharp at second 1, blurred at second 9."""
+    path = folder / f"{second}.mp4"
     cut = ["-ss", str(second), "-t", "0.8", "-i", str(ROOT / "examples/face.mp4"), "-vf", "scale=320:240"]
-    command = [imageio_ffmpeg.get_ffmpeg_exe(), "-loglevel", "error", *cut, "-c:v", "libx264", "-crf", str(crf), str(made)]
+    command = [imageio_ffmpeg.get_ffmpeg_exe(), "-loglevel", "error", *cut, "-c:v", "libx264", "-crf", str(crf), str(path)]
     subprocess.run(command, check=True)
-    return made
+    return path
 
 
 def events(clips: list[Path], sequence: int) -> list[SegmentEvent]:
@@ -43,7 +46,7 @@ def events(clips: list[Path], sequence: int) -> list[SegmentEvent]:
     ]
 
 
-def test_bad_clips_are_queued_once_and_deleted_for_good(kafka: KafkaServer, tmp_path: Path) -> None:
+def test_bad_clips_are_queued_once_and_their_deletion_removes_every_file(kafka: KafkaServer, tmp_path: Path) -> None:
     clips = [clip(tmp_path, 1), clip(tmp_path, 9, crf=48)]
     settings = {
         "FVQ_BROKER": kafka.broker,
@@ -56,13 +59,13 @@ def test_bad_clips_are_queued_once_and_deleted_for_good(kafka: KafkaServer, tmp_
     }
 
     def queue(command: str, *arguments: str, code: int = 0) -> str:
-        done = fvq("queue", command, *arguments, **settings)
-        assert done.returncode == code, done.stdout + done.stderr
-        return done.stdout if code == 0 else done.stderr
+        finished = fvq("queue", command, *arguments, **settings)
+        assert finished.returncode == code, finished.stdout + finished.stderr
+        return finished.stdout if code == 0 else finished.stderr
 
     def waiting() -> list[dict[str, Any]]:
-        found: list[dict[str, Any]] = json.loads(queue("ls", "--json"))
-        return found
+        examples: list[dict[str, Any]] = json.loads(queue("ls", "--json"))
+        return examples
 
     assert fvq("topics", "create", FVQ_BROKER=kafka.broker).returncode == 0
     worker = Worker("harvester", tmp_path, **settings)
@@ -75,13 +78,13 @@ def test_bad_clips_are_queued_once_and_deleted_for_good(kafka: KafkaServer, tmp_
         worker.start()
         produce(kafka.broker, SEGMENTS_TOPIC, events(clips, 2))
         wait_for("all scores", lambda: len(scores.read()) >= 4 * STREAMS, 60)
-        # A scene that no stream had: when it is there, what came before it was judged.
+        # A scene that no stream has shown yet. When it is in the queue, all segments before it have been judged.
         other = clip(tmp_path, 10, crf=48)
-        picture = SegmentEvent.model_validate(
+        witness_event = SegmentEvent.model_validate(
             events([other], 4)[0].model_dump() | {"stream_id": "witness", "segment_id": "witness/4"}
         )
-        produce(kafka.broker, SEGMENTS_TOPIC, [picture])
-        wait_for("the witness", lambda: any(one["stream_id"] == "witness" for one in waiting()), 60, every=1)
+        produce(kafka.broker, SEGMENTS_TOPIC, [witness_event])
+        wait_for("the witness", lambda: any(example["stream_id"] == "witness" for example in waiting()), 60, every=1)
     except BaseException:
         print(worker.tail())
         raise
@@ -89,11 +92,13 @@ def test_bad_clips_are_queued_once_and_deleted_for_good(kafka: KafkaServer, tmp_
         worker.kill()
         scores.close()
 
-    found = waiting()
-    assert sorted(one["stream_id"] for one in found) == ["channel/0", "channel/1", "channel/2", "witness"], "each scene once"
-    assert {one["reason"] for one in found} == {"low-score"}
+    examples = waiting()
+    assert sorted(example["stream_id"] for example in examples) == ["channel/0", "channel/1", "channel/2", "witness"], (
+        "each scene is queued once"
+    )
+    assert {example["reason"] for example in examples} == {"low-score"}
     digest = hashlib.sha256(clips[1].read_bytes()).hexdigest()
-    assert {one["example_id"] for one in found if one["stream_id"] != "witness"} == {digest}
+    assert {example["example_id"] for example in examples if example["stream_id"] != "witness"} == {digest}
     assert json.loads(queue("show", digest[:8]))["score"] < 40
     assert "no clip 'abc' waits" in queue("show", "abc", code=1)
 
@@ -111,10 +116,10 @@ def test_bad_clips_are_queued_once_and_deleted_for_good(kafka: KafkaServer, tmp_
     stored = [file for file in (tmp_path / "store").rglob("*") if file.is_file()]
     assert len(stored) == 2 * 3
     assert not any(b"channel/0" in file.read_bytes() for file in stored)
-    witness = next(one["example_id"] for one in found if one["stream_id"] == "witness")
+    witness = next(example["example_id"] for example in examples if example["stream_id"] == "witness")
     queue("rm", witness)
-    assert {one["stream_id"] for one in waiting()} == {"channel/1", "channel/2"}
+    assert {example["stream_id"] for example in waiting()} == {"channel/1", "channel/2"}
     queue("rm", digest[:8])
-    assert waiting() == [], "the same clip of two streams"
+    assert waiting() == [], "one id removes the clip from both streams"
     assert not [file for file in (tmp_path / "store").rglob("*") if file.is_file()]
     assert "name clips by their ids, or a stream" in queue("rm", code=1)

@@ -13,9 +13,11 @@ from streams.kafka.connection import Connection
 from streams.queue.clips import ClipStore
 from streams.queue.topic import QueueTopic
 from streams.rating.store import RatingStore
-from tests.support.harness import FVQ, KafkaServer, clean_environment, fvq, wait_for
 from tests.support.media import make_clip
+from tests.support.processes import FVQ, clean_environment, fvq
 from tests.support.rating import make_example
+from tests.support.servers import KafkaServer
+from tests.support.waiting import wait_for
 
 ADDRESS = re.compile(r"http://127\.0\.0\.1:\d+")
 

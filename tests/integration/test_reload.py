@@ -1,4 +1,4 @@
-"""Another version takes over while segments come in, a bad one does not, and the old one comes back: real Kafka and worker."""
+"""The model changes under load: a new version takes over, a bad one is refused, a roll-back works. Real Kafka, real worker."""
 
 from __future__ import annotations
 
@@ -25,18 +25,21 @@ from streams.kafka.connection import Connection
 from streams.kafka.topics import create_topics
 from streams.models.publish import publish, roll_back
 from streams.settings import Settings
-from tests.support.harness import ROOT, Follower, KafkaServer, Worker, produce, wait_for
+from tests.support.processes import ROOT, Worker
+from tests.support.servers import KafkaServer
+from tests.support.topics import Follower, produce
+from tests.support.waiting import wait_for
 
 NANO = SHIPPED["nano"]
 STREAMS = 3
 PACE = 0.35  # seconds between segments
 WAITING = 3 * STREAMS
-"""Segments that may wait for their answer: a machine that is too slow for the pace is no finding about the reload."""
+"""The player pauses while this number of segments waits for answers: a slow machine must not look like a slow reload."""
 
 CLIP_SECONDS = 0.8
 LONGEST = 8.0
-"""Seconds that a segment may take, whatever is loaded meanwhile: a few batches of a worker on a busy core. On a free one it
-is half a second; a restart of the worker would take longer."""
+"""Seconds that a segment may take while a model is loaded: a few batches on a busy core. On an idle core a segment takes half
+a second. A restart of the worker would take longer than this limit."""
 
 
 def segment(stream: str, sequence: int, clip: Path) -> SegmentEvent:
@@ -51,8 +54,8 @@ def segment(stream: str, sequence: int, clip: Path) -> SegmentEvent:
     )
 
 
-class Playing:
-    """Segments of a few streams, sent at the pace of live ones until the context ends. events: what was sent."""
+class Player:
+    """Sends segments of a few streams at the pace of live streams while the context lasts. events: the segments sent."""
 
     def __init__(self, broker: str, clip: Path) -> None:
         self.events: list[SegmentEvent] = []
@@ -60,7 +63,7 @@ class Playing:
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._play)
 
-    def __enter__(self) -> Playing:
+    def __enter__(self) -> Player:
         self._thread.start()
         return self
 
@@ -84,6 +87,7 @@ class Playing:
 
 @pytest.fixture(scope="module")
 def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A short, small clip of a face."""
     path = tmp_path_factory.mktemp("clip") / "face.mp4"
     cut = ["-ss", "1", "-t", str(CLIP_SECONDS), "-i", str(ROOT / "examples/face.mp4"), "-vf", "scale=320:240"]
     subprocess.run([imageio_ffmpeg.get_ffmpeg_exe(), "-loglevel", "error", *cut, "-crf", "20", str(path)], check=True)
@@ -91,7 +95,7 @@ def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def variant(folder: Path, bias: float) -> Path:
-    """`nano` with something added to the head's bias: a model of another version, whose scores are others."""
+    """`nano` with `bias` added to the head's bias: another version of the model, with other scores."""
     shutil.copytree(NANO, folder)
     weights = load_file(folder / "model.safetensors")
     weights["head.3.bias"] = weights["head.3.bias"] + torch.tensor([bias, 0.0])
@@ -123,7 +127,7 @@ def worker(kafka: KafkaServer, clip: Path, tmp_path: Path) -> Iterator[Worker]:
 
 
 @pytest.mark.timeout(180)
-def test_versions_change_under_load_and_nothing_is_lost_or_late(
+def test_versions_change_under_load_and_no_segment_is_lost_or_late(
     kafka: KafkaServer, worker: Worker, clip: Path, tmp_path: Path
 ) -> None:
     settings = Settings(broker=kafka.broker, registry=str(tmp_path / "registry"), data_dir=tmp_path / "here")
@@ -135,7 +139,7 @@ def test_versions_change_under_load_and_nothing_is_lost_or_late(
         return [SegmentScore.from_bytes(value) for value in topic.read()]
 
     def versions() -> list[str]:
-        return [one.model.version for one in answers() if one.model]
+        return [score.model.version for score in answers() if score.model]
 
     def promote(name: str, bias: float) -> str:
         model = variant(tmp_path / name, bias)
@@ -150,50 +154,51 @@ def test_versions_change_under_load_and_nothing_is_lost_or_late(
     def scored_since(version: str, before: int, count: int) -> bool:
         return versions()[before:].count(version) >= count
 
-    # What waits for the worker to start is no measure of delay.
+    # The first segment waits for the worker's start, so its delay is not measured.
     first = segment("first", 0, clip)
     produce(kafka.broker, SEGMENTS_TOPIC, [first])
     wait_for("the worker scores", lambda: len(answers()) == 1, 60)
-    with Playing(kafka.broker, clip) as playing:
+    with Player(kafka.broker, clip) as player:
         wait_for("every stream has scores", lambda: len(answers()) > 2 * STREAMS, 30)
         stricter = promote("stricter", -1.0)
         wait_for("the new version scores", lambda: scored_since(stricter, 0, 6), 30)
 
         before = len(answers())
         bad = promote("bad", float("nan"))
-        said = f"model {bad} is refused, {stricter} goes on"
-        wait_for("the bad version is refused", lambda: said in worker.log.read_text(), 30)
-        wait_for("the good one goes on", lambda: scored_since(stricter, before, 9), 30)
+        refusal = f"model {bad} is refused, {stricter} goes on"
+        wait_for("the bad version is refused", lambda: refusal in worker.log.read_text(), 30)
+        wait_for("the good version continues", lambda: scored_since(stricter, before, 9), 30)
 
-        # Back over the bad one, then over the first one.
+        # The first roll-back leaves the bad version, the second one leaves the stricter version.
         go_back()
         before = len(answers())
         go_back()
-        wait_for("the shipped one scores again", lambda: scored_since(shipped, before, 6), 30)
-    sent = {event.segment_id for event in [first, *playing.events]}
-    wait_for("the rest is answered", lambda: {one.segment_id for one in answers()} >= sent, 30)
-    found = answers()
+        wait_for("the shipped version scores again", lambda: scored_since(shipped, before, 6), 30)
+    sent = {event.segment_id for event in [first, *player.events]}
+    wait_for("the rest is answered", lambda: {score.segment_id for score in answers()} >= sent, 30)
+    scores = answers()
     topic.close()
 
     assert worker.running
-    counts = Counter(one.segment_id for one in found)
+    counts = Counter(score.segment_id for score in scores)
     assert set(counts) == sent
-    assert set(counts.values()) == {1}, "no worker died, so nothing is doubled either"
-    assert {one.status for one in found} == {"scored"}
+    assert set(counts.values()) == {1}, "no worker was killed, so no answer is repeated"
+    assert {score.status for score in scores} == {"scored"}
     for stream in range(STREAMS):
-        of_stream = [one for one in found if one.stream_id == f"channel-{stream}"]
-        assert [one.sequence for one in of_stream] == list(range(len(of_stream)))
-        assert [version for version, _ in groupby(one.model.version for one in of_stream if one.model)] == [
+        of_stream = [score for score in scores if score.stream_id == f"channel-{stream}"]
+        assert [score.sequence for score in of_stream] == list(range(len(of_stream)))
+        assert [version for version, _ in groupby(score.model.version for score in of_stream if score.model)] == [
             shipped,
             stricter,
             shipped,
         ]
-    # One clip, so one score for each version; and the bad one never made any.
-    scores = {
-        version: {one.score for one in found if one.model and one.model.version == version} for version in (shipped, stricter)
+    # All segments are the same clip, so each version has exactly one score. The bad version has none: it is in no list above.
+    values = {
+        version: {score.score for score in scores if score.model and score.model.version == version}
+        for version in (shipped, stricter)
     }
-    assert [len(values) for values in scores.values()] == [1, 1]
-    assert scores[stricter].pop() < scores[shipped].pop() - 2  # type: ignore[operator]
-    lags = [one.timing["lag_s"] for one in found if one.stream_id != "first"]
+    assert [len(distinct) for distinct in values.values()] == [1, 1]
+    assert values[stricter].pop() < values[shipped].pop() - 2  # type: ignore[operator]
+    lags = [score.timing["lag_s"] for score in scores if score.stream_id != "first"]
     print(f"\n{len(lags)} segments; the slowest took {max(lags):.2f} s, the mean is {sum(lags) / len(lags):.2f} s")
     assert max(lags) < LONGEST

@@ -1,4 +1,4 @@
-"""A broker that asks for TLS and a user: every part of the product speaks to it, and nothing tells the password."""
+"""A broker that requires TLS and a user: every part of the product connects to it, and no output contains the password."""
 
 from __future__ import annotations
 
@@ -11,13 +11,17 @@ import pytest
 from streams import parts
 from streams.events import SCORES_TOPIC, SegmentScore
 from streams.settings import Settings
-from tests.support.harness import ROOT, Follower, KafkaServer, Worker, fvq, wait_for
+from tests.support.processes import ROOT, Worker, fvq
+from tests.support.servers import KafkaServer
+from tests.support.topics import Follower
+from tests.support.waiting import wait_for
 
 DEMO = ROOT / "examples/face.mp4"
 
 
 @pytest.fixture(scope="module")
 def secure(tmp_path_factory: pytest.TempPathFactory) -> Iterator[KafkaServer]:
+    """A running Apache Kafka that requires TLS and the user `fvq`."""
     server = KafkaServer(tmp_path_factory.mktemp("secure-kafka") / "data", secure=True)
     server.start()
     yield server
@@ -26,6 +30,7 @@ def secure(tmp_path_factory: pytest.TempPathFactory) -> Iterator[KafkaServer]:
 
 @pytest.fixture
 def settings(secure: KafkaServer) -> dict[str, str]:
+    """The settings with which the product connects to that broker."""
     return {
         "FVQ_BROKER": secure.broker,
         "FVQ_KAFKA_SECURITY": "sasl_ssl",
@@ -35,13 +40,13 @@ def settings(secure: KafkaServer) -> dict[str, str]:
     }
 
 
-def test_topics_ingest_and_worker_speak_tls_and_scram(
+def test_topics_ingest_and_worker_connect_with_tls_and_scram(
     settings: dict[str, str], secure: KafkaServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     password = (secure.folder / "password").read_text()
     for command in (("topics", "create"), ("topics", "check")):
-        done = fvq(*command, **settings)
-        assert done.returncode == 0, done.stdout + done.stderr
+        finished = fvq(*command, **settings)
+        assert finished.returncode == 0, finished.stdout + finished.stderr
     announced = fvq("ingest", "--source", str(DEMO), "--fast", FVQ_DATA_DIR=str(tmp_path), **settings)
     assert announced.returncode == 0, announced.stdout + announced.stderr
     for name, value in settings.items():
@@ -61,18 +66,20 @@ def test_topics_ingest_and_worker_speak_tls_and_scram(
         follower.close()
 
 
-def test_doctor_and_a_wrong_password(settings: dict[str, str], secure: KafkaServer, tmp_path: Path) -> None:
+def test_doctor_accepts_the_right_password_and_commands_refuse_a_wrong_one(
+    settings: dict[str, str], secure: KafkaServer, tmp_path: Path
+) -> None:
     password = (secure.folder / "password").read_text()
-    well = fvq("doctor", FVQ_DATA_DIR=str(tmp_path), **(settings | {"FVQ_KAFKA_PASSWORD": password}))
-    assert well.returncode == 0, well.stdout + well.stderr
-    assert password not in well.stdout + well.stderr
+    accepted = fvq("doctor", FVQ_DATA_DIR=str(tmp_path), **(settings | {"FVQ_KAFKA_PASSWORD": password}))
+    assert accepted.returncode == 0, accepted.stdout + accepted.stderr
+    assert password not in accepted.stdout + accepted.stderr
     wrong = settings | {"FVQ_KAFKA_PASSWORD": "not-this-one"}
     for command in (("topics", "check"), ("worker",)):
-        done = fvq(*command, FVQ_DATA_DIR=str(tmp_path), **wrong)
-        assert done.returncode == 1, done.stdout + done.stderr
-        assert "FVQ_KAFKA" in done.stderr
-        assert "Traceback" not in done.stderr
-        assert "not-this-one" not in done.stdout + done.stderr
+        refused = fvq(*command, FVQ_DATA_DIR=str(tmp_path), **wrong)
+        assert refused.returncode == 1, refused.stdout + refused.stderr
+        assert "FVQ_KAFKA" in refused.stderr
+        assert "Traceback" not in refused.stderr
+        assert "not-this-one" not in refused.stdout + refused.stderr
 
 
 @pytest.mark.parametrize(
@@ -84,11 +91,11 @@ def test_doctor_and_a_wrong_password(settings: dict[str, str], secure: KafkaServ
         ({"FVQ_KAFKA_SECURITY": "TLS"}, "FVQ_KAFKA_SECURITY"),
     ],
 )
-def test_a_wrong_setting_is_named(tmp_path: Path, changed: dict[str, str], named: str) -> None:
+def test_the_error_for_a_wrong_setting_names_it(tmp_path: Path, changed: dict[str, str], named: str) -> None:
     settings = {"FVQ_BROKER": "127.0.0.1:1", "FVQ_KAFKA_SECURITY": "SASL_SSL", "FVQ_KAFKA_USER": "fvq"}
     secret = tmp_path / "secret"
     secret.write_text("password")
-    done = fvq("topics", "check", **(settings | {"FVQ_KAFKA_PASSWORD_FILE": str(secret)} | changed))
-    assert done.returncode == 2, done.stderr
-    assert named in done.stderr
-    assert os.linesep not in done.stderr.strip(), "one line that a user can act on"
+    refused = fvq("topics", "check", **(settings | {"FVQ_KAFKA_PASSWORD_FILE": str(secret)} | changed))
+    assert refused.returncode == 2, refused.stderr
+    assert named in refused.stderr
+    assert os.linesep not in refused.stderr.strip(), "one line that a user can act on"

@@ -8,10 +8,11 @@ from kafka import KafkaAdminClient
 
 from streams.events import DEAD_LETTER_TOPIC, MODELS_TOPIC, SCORES_TOPIC, SEGMENTS_TOPIC
 from streams.kafka import topics
-from tests.support.harness import KafkaServer, fvq
+from tests.support.processes import fvq
+from tests.support.servers import KafkaServer
 
 
-def test_create_is_idempotent_and_check_agrees(kafka: KafkaServer) -> None:
+def test_create_can_be_repeated_and_check_then_finds_no_problem(kafka: KafkaServer) -> None:
     before = fvq("topics", "check", FVQ_BROKER=kafka.broker)
     assert before.returncode != 0, "no topic exists yet"
     assert SEGMENTS_TOPIC in before.stdout + before.stderr
@@ -27,7 +28,7 @@ def test_create_is_idempotent_and_check_agrees(kafka: KafkaServer) -> None:
     admin.close()
 
 
-def test_check_reports_a_topic_with_other_partitions(kafka: KafkaServer) -> None:
+def test_check_reports_a_topic_with_another_number_of_partitions(kafka: KafkaServer) -> None:
     admin = KafkaAdminClient(bootstrap_servers=kafka.broker)
     admin.create_topics({SEGMENTS_TOPIC: {"num_partitions": 2, "replication_factor": 1}})
     admin.close()
@@ -37,7 +38,7 @@ def test_check_reports_a_topic_with_other_partitions(kafka: KafkaServer) -> None
     assert SEGMENTS_TOPIC in checked.stdout + checked.stderr
 
 
-def test_created_topics_have_retention_and_the_state_is_compacted(kafka: KafkaServer) -> None:
+def test_created_topics_have_the_retention_and_the_models_topic_is_compacted(kafka: KafkaServer) -> None:
     fvq("topics", "create", "--partitions", "3", "--retention-hours", "24", FVQ_BROKER=kafka.broker)
     admin = KafkaAdminClient(bootstrap_servers=kafka.broker)
     configs = topics._configs(admin, [SEGMENTS_TOPIC, MODELS_TOPIC])
@@ -49,7 +50,7 @@ def test_created_topics_have_retention_and_the_state_is_compacted(kafka: KafkaSe
     assert right.returncode == 0, right.stdout
 
 
-def test_check_reports_every_drift_and_create_changes_nothing(kafka: KafkaServer) -> None:
+def test_check_reports_every_difference_and_create_changes_no_existing_topic(kafka: KafkaServer) -> None:
     admin = KafkaAdminClient(bootstrap_servers=kafka.broker)
     wrong = {"num_partitions": 2, "replication_factor": 1, "configs": {"cleanup.policy": "delete"}}
     admin.create_topics({MODELS_TOPIC: wrong})
@@ -58,7 +59,7 @@ def test_check_reports_every_drift_and_create_changes_nothing(kafka: KafkaServer
     assert MODELS_TOPIC not in created.stdout
     checked = fvq("topics", "check", "--replication", "3", "--retention-hours", "1", "--json", FVQ_BROKER=kafka.broker)
     assert checked.returncode == 1
-    problems = {one["name"]: one["problem"] for one in map(json.loads, checked.stdout.splitlines())}
+    problems = {topic["name"]: topic["problem"] for topic in map(json.loads, checked.stdout.splitlines())}
     assert problems[MODELS_TOPIC] == (
         "has 2 partitions, wanted are 1; has replication 1, wanted is 3; has cleanup.policy=delete, wanted is compact"
     )

@@ -14,7 +14,7 @@ from pydantic import TypeAdapter, ValidationError
 from streams.cli.app import app
 from streams.settings import Settings
 from tests.support.documentation import PAGES, Command, anchors_of, code_blocks, code_spans, commands_of, links_of, variants
-from tests.support.harness import ROOT
+from tests.support.processes import ROOT
 
 CLI: Any = typer.main.get_command(app)
 MAKEFILE = (ROOT / "Makefile").read_text()

@@ -10,7 +10,7 @@ import pytest
 from streams.alerts.backtest import judge_stream
 from streams.alerts.incidents import Incident
 from streams.alerts.policy import default_limits, parse_policy
-from tests.support.harness import fvq
+from tests.support.processes import fvq
 
 CALM = np.full(2000, 80.0)
 

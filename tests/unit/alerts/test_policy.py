@@ -10,7 +10,7 @@ from streams.alerts.policy import check_policy, load_policy, parse_policy, refer
 from streams.errors import SettingsError
 from streams.events import QualityAlert
 from tests.support.alerts import BEGIN, fold, make_score
-from tests.support.harness import ROOT
+from tests.support.processes import ROOT
 
 PREMIUM = {
     "alerts": {"low_quality": {"threshold": 40}},

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from scorer.model import configuration
-from tests.support.harness import ROOT
+from tests.support.processes import ROOT
 from training import recipe
 
 

@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.support.harness import ROOT
 from tests.support.media import write_frames
+from tests.support.processes import ROOT
 from training.adapter.loop import Order
 from training.adapter.replay import FROZEN, freeze, with_replay
 from training.data.rated import FEWEST, REPLAY, read_rated

@@ -1,11 +1,11 @@
-"""`fvq worker` with a sampler and a scorer that cost nothing: `python -m tests.chaos.free_worker`.
+"""`fvq worker` with a sampler and a scorer that take no time: `python -m tests.support.free_worker`.
 
-Everything else is the real thing: the Faust app, fetching, the sinks, the end. So that the faults, and not decoding, take
-the time of a fault test. Set by the environment:
+Everything else is the product's own code: the Faust app, fetching, the sinks, the stop. So a fault test spends its time on
+faults and not on decoding. Environment variables:
 
     FVQ_TEST_SCORE_MS   milliseconds that the scorer takes for a batch (0)
     FVQ_TEST_STUCK      name of a media file whose sampling never ends
-    FVQ_TEST_SINK       none: scores are kept nowhere but on their topic
+    FVQ_TEST_SINK       none: scores go to their topic only, to no sink
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ CLIP = make_clip()
 
 
 class FreePool:
-    """Answers with one clip, whatever the file."""
+    """In place of `SamplerPool`: returns the same clip for every file, and never answers for the file `STUCK`."""
 
     def __init__(self, *_: object) -> None:
         pass
@@ -46,7 +46,7 @@ class FreePool:
 
 
 class FreeScorer:
-    """Answers with one score, after the time that was asked for."""
+    """In place of `Engine`: returns the same score for every clip, after `SCORE_SECONDS` for a batch."""
 
     spec = SPEC
     model = ModelId("free", "1")
@@ -58,7 +58,7 @@ class FreeScorer:
 
 
 class NoSink(Sink):
-    """Forgets everything."""
+    """A sink that stores nothing."""
 
     def add(self, score: SegmentScore) -> None:
         pass
@@ -71,7 +71,7 @@ class NoSink(Sink):
 
 
 def free_engine() -> ModuleType:
-    """In place of `scorer.engine`, whose import alone takes seconds."""
+    """In place of the module `scorer.engine`, whose import takes seconds."""
     module: Any = ModuleType("scorer.engine")
     module.Engine = FreeScorer
     module.load_engine = lambda *_: FreeScorer()

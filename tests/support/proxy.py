@@ -1,9 +1,10 @@
-"""A proxy in front of a real HTTP server, which can be told to misbehave."""
+"""A proxy in front of a real InfluxDB that answers with errors or late when a test asks for it."""
 
 from __future__ import annotations
 
 import asyncio
 import threading
+from collections.abc import Mapping
 from types import TracebackType
 from typing import Self
 
@@ -14,10 +15,11 @@ HOP_HEADERS = {"connection", "transfer-encoding", "content-length", "host", "dat
 
 
 class FaultProxy:
-    """Passes requests on, or answers as told. Runs in a thread of its own for as long as the context lasts.
+    """Forwards requests to `target`, or answers them with a fault. Runs in a thread of its own while the context lasts.
 
-    status: answered instead of passing on, 0 for none. headers: go with it. delay: seconds before an answer, the
-    server having acted at once. refused, passed: writes that were answered with the fault, and without.
+    status: HTTP status of every answer, nothing is forwarded; 0: forward. headers: of the answer with that status.
+    delay: seconds before an answer is returned, after the server has already acted on the request.
+    refused, passed: number of writes that were answered with `status`, and that were forwarded.
     """
 
     def __init__(self, target: str) -> None:
@@ -30,7 +32,7 @@ class FaultProxy:
         self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
 
     def behave(self, status: int = 0, delay: float = 0.0, **headers: str) -> None:
-        """Answer so from now on; without arguments, pass on."""
+        """Set the fault from now on; without arguments, forward all requests again. headers: `_` in a name becomes `-`."""
         self.headers = {name.replace("_", "-"): value for name, value in headers.items()}
         self.delay, self.status = delay, status
 
@@ -63,14 +65,18 @@ class FaultProxy:
         body = await request.read()
         if self.status:
             self.refused += write
-            return web.json_response({"code": "fault", "message": "as told"}, status=self.status, headers=self.headers)
-        kept = {name: value for name, value in request.headers.items() if name.lower() not in HOP_HEADERS}
+            return web.json_response({"code": "fault", "message": "fault of the test"}, status=self.status, headers=self.headers)
+        headers = _forwarded(request.headers)
         try:
-            async with self._session.request(request.method, self.target + request.path_qs, headers=kept, data=body) as answer:
+            async with self._session.request(request.method, self.target + request.path_qs, headers=headers, data=body) as answer:
                 content = await answer.read()
         except aiohttp.ClientError:
             return web.Response(status=502)
         await asyncio.sleep(self.delay)
         self.passed += write
-        kept = {name: value for name, value in answer.headers.items() if name.lower() not in HOP_HEADERS}
-        return web.Response(status=answer.status, headers=kept, body=content)
+        return web.Response(status=answer.status, headers=_forwarded(answer.headers), body=content)
+
+
+def _forwarded(headers: Mapping[str, str]) -> dict[str, str]:
+    """The headers without those that belong to one connection."""
+    return {name: value for name, value in headers.items() if name.lower() not in HOP_HEADERS}

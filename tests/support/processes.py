@@ -1,0 +1,88 @@
+"""Real `fvq` processes: one command run to its end, or a worker that can be killed and started again."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import subprocess
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
+FVQ, PYTHON = str(ROOT / ".venv/bin/fvq"), str(ROOT / ".venv/bin/python")
+FREE_WORKER = [PYTHON, "-m", "tests.support.free_worker"]
+
+
+def fvq(*arguments: str, seconds: float = 120, **settings: str) -> subprocess.CompletedProcess[str]:
+    """Run one `fvq` command to its end. settings: environment variables, for example FVQ_BROKER="127.0.0.1:9092"."""
+    return subprocess.run([FVQ, *arguments], env=clean_environment() | settings, capture_output=True, text=True, timeout=seconds)
+
+
+def clean_environment() -> dict[str, str]:
+    """The environment without the FVQ_ settings of the caller's shell, and with one thread for each process.
+
+    The tests run several processes on few cores.
+    """
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("FVQ_")}
+    return kept | {"OMP_NUM_THREADS": "1"}
+
+
+class Worker:
+    """An `fvq worker` that can be killed and started again. All its processes append to one log file.
+
+    core: the processor core on which the worker and its children run; None for all cores. Two workers that both
+    use all cores spend most of the time waiting for each other's threads.
+    command: runs in place of `fvq worker`.
+    settings: environment variables; the environment's own FVQ_ settings are left out.
+    """
+
+    def __init__(
+        self, name: str, folder: Path, core: int | None = None, command: list[str] | None = None, **settings: str
+    ) -> None:
+        self.name = name
+        self.command = command or [FVQ, "worker"]
+        cores = sorted(os.sched_getaffinity(0))
+        self.cores = set(cores) if core is None else {cores[core % len(cores)]}
+        self.log = folder / f"{name}.log"
+        self.environment = clean_environment() | {"FVQ_DATA_DIR": str(folder / name), "FVQ_WEB_PORT": "0"} | settings
+        self.process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> Worker:
+        """Start a process; returns before it is ready."""
+        with self.log.open("ab") as log:
+            # A process group of its own, so that `kill` also ends the sampling children, as a power cut would.
+            self.process = subprocess.Popen(
+                self.command, env=self.environment, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
+            )
+        os.sched_setaffinity(self.process.pid, self.cores)  # before the worker imports a library that starts threads
+        return self
+
+    @property
+    def pid(self) -> int:
+        """Process id of the worker's present process, or of its last one."""
+        assert self.process is not None
+        return self.process.pid
+
+    @property
+    def running(self) -> bool:
+        """Whether the worker's process runs now."""
+        return self.process is not None and self.process.poll() is None
+
+    def kill(self) -> None:
+        """Send SIGKILL to the whole process group, if the worker was ever started."""
+        if self.process is None:
+            return
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self.process.pid, signal.SIGKILL)
+        self.process.wait(10)
+
+    def terminate(self, seconds: float = 30) -> int:
+        """Send SIGTERM to the worker alone, as a service manager does. Returns its exit status; raises when it takes longer."""
+        assert self.process is not None
+        self.process.terminate()
+        return self.process.wait(seconds)
+
+    def tail(self, lines: int = 40) -> str:
+        """The last lines of the log, below the worker's name."""
+        text = self.log.read_text(errors="replace") if self.log.exists() else ""
+        return "\n".join([f"--- {self.name}:", *text.splitlines()[-lines:]])
