@@ -25,7 +25,7 @@ PER_STREAM = (SEGMENTS_TOPIC, SCORES_TOPIC, ALERTS_TOPIC, DEAD_LETTER_TOPIC)
 """Topics keyed by stream: all have the same number of partitions, as Faust's tables need."""
 
 RETENTION_HOURS = 168
-"""Kafka's own default, said aloud so that a broker with another one does not decide how long answers are kept."""
+"""Kafka's own default, set on each topic, so that a broker with another default does not decide how long answers are kept."""
 
 HOUR_MS = 3600 * 1000
 MIN_IN_SYNC = "min.insync.replicas"
@@ -50,9 +50,10 @@ class TopicReport:
 
 
 def wanted_topics(partitions: int, retention_hours: int = RETENTION_HOURS) -> dict[str, TopicPlan]:
-    """Every topic. Model updates are a state, the last one of each model: few, in order, and never too old.
+    """Every topic. Three are compacted, since only the last message of a key counts, and it is never too old:
 
-    So is what the alert agent knows of each stream, and the training queue: a clip waits there until it is taken back.
+    the updates of each model, the alert agent's state of each stream, and the training queue, where a clip waits until it
+    is taken back.
     """
     events = {"cleanup.policy": "delete", "retention.ms": str(retention_hours * HOUR_MS)}
     state = {"cleanup.policy": "compact"}
@@ -62,7 +63,7 @@ def wanted_topics(partitions: int, retention_hours: int = RETENTION_HOURS) -> di
 
 
 def in_sync(replication: int) -> dict[str, str]:
-    """How many copies have a message before it is acknowledged, for topics of so many.
+    """How many copies have a message before it is acknowledged, for topics of this replication.
 
     Kafka's default is one, the leader: what was acknowledged would be lost with its disk. Two of three let one broker be away.
     """
@@ -100,7 +101,7 @@ def check_topics(
     admin = open_admin(connection)
     try:
         names = sorted(set(admin.list_topics()) & set(wanted_topics(1)))
-        described = {one["name"]: one["partitions"] for one in admin.describe_topics(names)} if names else {}
+        described = {topic["name"]: topic["partitions"] for topic in admin.describe_topics(names)} if names else {}
         configs = _configs(admin, names) if names else {}
     except KafkaError as error:
         raise BrokerError(f"Kafka at {connection.servers} did not answer: {error}") from error
@@ -109,31 +110,31 @@ def check_topics(
     expected = partitions or len(described.get(SEGMENTS_TOPIC, ())) or 1
     reports = []
     for name, plan in wanted_topics(expected, retention_hours or RETENTION_HOURS).items():
-        found = described.get(name)
-        if found is None:
+        present = described.get(name)
+        if present is None:
             reports.append(TopicReport(name, 0, 0, "missing: run `fvq topics create`"))
             continue
-        copies = min((len(one["replica_nodes"]) for one in found), default=0)
+        copies = min((len(partition["replica_nodes"]) for partition in present), default=0)
         config = configs[name]
         problems = []
-        if len(found) != plan.partitions:
-            problems.append(f"has {len(found)} partitions, wanted are {plan.partitions}")
+        if len(present) != plan.partitions:
+            problems.append(f"has {len(present)} partitions, wanted are {plan.partitions}")
         if replication is not None and copies != replication:
             problems.append(f"has replication {copies}, wanted is {replication}")
         for key, value in plan.config.items():
             if key == "retention.ms" and retention_hours is None:
                 continue
-            if (present := config.get(key, value)) != value:
-                problems.append(f"has {key}={present}, wanted is {value}")
+            if (actual := config.get(key, value)) != value:
+                problems.append(f"has {key}={actual}, wanted is {value}")
         for key, value in in_sync(copies).items():
-            if int(present := config.get(key, value)) < int(value):
-                problems.append(f"has {key}={present}, wanted is {value}: change it with kafka-configs.sh --alter")
-        reports.append(TopicReport(name, len(found), copies, "; ".join(problems)))
+            if int(actual := config.get(key, value)) < int(value):
+                problems.append(f"has {key}={actual}, wanted is {value}: change it with kafka-configs.sh --alter")
+        reports.append(TopicReport(name, len(present), copies, "; ".join(problems)))
     return reports
 
 
 def _configs(admin: Any, names: list[str]) -> dict[str, dict[str, str]]:
     """All settings of topics, also those that are the broker's defaults."""
     answer = admin.describe_configs([ConfigResource(ConfigResourceType.TOPIC, name) for name in names], config_filter="all")
-    found = next(iter(answer.values()))
-    return {name: {key: str(data["value"]) for key, data in found[name].items()} for name in names}
+    settings = next(iter(answer.values()))
+    return {name: {key: str(data["value"]) for key, data in settings[name].items()} for name in names}

@@ -15,8 +15,8 @@ from streams.kafka.agent import Agent
 from streams.sinks.base import Sink
 
 STUCK_SECONDS = 300.0
-"""A scorer that takes longer for a batch will not end: a driver hangs. It cannot be stopped; whoever watches `/healthz` has to
-start a new process."""
+"""Seconds. A scorer that takes longer for a batch will not end: a driver hangs. A thread cannot be stopped, so the process
+manager that watches `/healthz` has to start a new worker."""
 
 
 def add_pages(app: faust.App, sink: Sink, scoring_seconds: Callable[[], float], agents: Sequence[Agent]) -> None:

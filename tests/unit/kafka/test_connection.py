@@ -1,4 +1,4 @@
-"""One description of how brokers are spoken to, for two clients; and no secret in what is printed or logged."""
+"""One connection for both Kafka clients; and no secret in what is printed or logged."""
 
 from __future__ import annotations
 
