@@ -10,6 +10,7 @@ from pathlib import Path
 from streams.queue.clips import ClipStore
 from streams.rating.store import RatingStore
 from tests.support.media import make_clip
+from tests.support.processes import ROOT
 from tests.support.rating import make_example
 
 
@@ -51,7 +52,7 @@ def test_the_commands_of_fvq_rate(tmp_path: Path) -> None:
     assert [(row["name"], row["ratings"]) for row in listed] == [("ada", 3)]
 
     # Training finds the page's ratings without an export, and says that three are too few.
-    recipe = str(Path(__file__).parents[3] / "training/recipes/nano_adapter.yaml")
+    recipe = str(ROOT / "training/recipes/nano_adapter.yaml")
     trained = fvq(tmp_path, "train", "--from-queue", "--recipe", recipe, "--out", str(tmp_path / "model"))
     assert trained.returncode == 1
     assert "3 rated clips, at least" in trained.stderr
