@@ -17,6 +17,7 @@ from typing import BinaryIO, cast
 
 import aiohttp
 
+from scorer.sampling.recognise import TEXT, not_media
 from streams.errors import MediaError
 from streams.media.checks import (
     CheckedResolver,
@@ -132,6 +133,7 @@ class Fetcher:
         return media
 
     async def _append(self, uri: Uri, out: BinaryIO) -> None:
+        start = out.tell()
         if uri.scheme == "file":
             self._copy(self._allowed_file(uri), out)
         elif uri.is_http:
@@ -140,6 +142,13 @@ class Fetcher:
             await asyncio.to_thread(self._read_object, uri, out)
         else:
             raise refusal(f"{uri.shown}: the scheme {uri.scheme or 'none'!r} is not one of {', '.join(SCHEMES)}")
+        # A login page is named with its URI here: the decoder would see one file of an init segment and a page.
+        end = out.tell()
+        out.seek(start)
+        words = not_media(out.read(TEXT))
+        out.seek(end)
+        if words is not None:
+            raise refusal(f"{uri.shown} is {words}")
 
     def _allowed_file(self, uri: Uri) -> Path:
         path = path_under_roots(uri, self._roots)

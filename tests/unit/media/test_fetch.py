@@ -52,6 +52,7 @@ async def server() -> AsyncIterator[TestServer]:
     app.router.add_get("/endless", redirect_to_itself)
     app.router.add_get("/media.ts", _fixed(body=b"media"))
     app.router.add_get("/init.mp4", _fixed(body=b"init-"))
+    app.router.add_get("/login", _fixed(text="<!doctype html><title>Sign in</title>", content_type="text/html"))
     app.router.add_get("/big", _fixed(body=b"x" * (3 << 20)))
     app.router.add_get("/half", _fixed(body=b"x" * (1 << 19)))
     app.router.add_get("/down", _fixed(status=500))
@@ -92,6 +93,15 @@ async def test_the_init_segment_comes_first_in_the_file(server: TestServer, tmp_
 @pytest.mark.parametrize("path", [SIGNED, "/to-signed"])
 async def test_a_url_is_sent_as_it_is_written(path: str, server: TestServer, tmp_path: Path) -> None:
     assert await fetched(tmp_path, f"http://127.0.0.1:{server.port}{path}") == SIGNED.encode()
+
+
+async def test_a_page_instead_of_media_is_named_with_its_address(server: TestServer, tmp_path: Path) -> None:
+    page, init, media = (str(server.make_url(path)) for path in ("/login", "/init.mp4", "/media.ts"))
+    for uri, init_uri in ((page, None), (page, init), (media, page)):
+        with pytest.raises(MediaError, match=r"/login is a web page \(HTML\)") as refusal:
+            await fetched(tmp_path, uri, init_uri)
+        assert refusal.value.kind == "refused"
+    assert list((tmp_path / "inbox").iterdir()) == []
 
 
 async def test_a_failing_server_is_asked_again(server: TestServer, tmp_path: Path) -> None:
