@@ -46,7 +46,11 @@ FIRST_BOXES = {
     b"wide",
     b"uuid",
 }
-CLUSTER = b"\x1f\x43\xb6\x75"
+CLUSTER, EBML = b"\x1f\x43\xb6\x75", b"\x1a\x45\xdf\xa3"
+SEGMENT, TRACKS, TRACK, TRACK_TYPE = 0x18538067, 0x1654AE6B, 0xAE, 0x83
+ENCODINGS, ENCODING, ENCRYPTION = 0x6D80, 0x6240, 0x5035
+"""Elements of Matroska and WebM (RFC 9559)."""
+
 PIFF = bytes.fromhex("a2394f525a9b4f14a2446c427c648df4")
 """Id of the box with which Smooth Streaming says how samples are encrypted."""
 
@@ -84,6 +88,10 @@ def refuse_unplayable(file: BinaryIO) -> None:
     head = _head(file)
     if head[4:8] in FIRST_BOXES:
         _refuse_movie(file)
+    elif head.startswith(EBML):
+        videos = [track for track in _tracks(head) if track.get(TRACK_TYPE) == b"\x01"]
+        if videos and all(_within([track.get(ENCODINGS, b"")], ENCODING, ENCRYPTION) for track in videos):
+            raise MediaError(ENCRYPTED.format("WebM, by DRM or a key"), kind="refused")
     elif (encryption := _stream_encryption(head)) is not None:
         raise MediaError(ENCRYPTED.format(encryption), kind="refused")
 
@@ -209,6 +217,35 @@ def _all_boxes(file: BinaryIO, start: int, end: int) -> Iterator[Box]:
         # Cut to the end of its parent: where boxes overlapped, each level would multiply the work.
         yield kind, content, min(start + size, end)
         start += size
+
+
+def _tracks(head: bytes) -> list[dict[int, bytes]]:
+    """The elements of each track of a Matroska or WebM file."""
+    return [dict(_elements(track)) for track in _within([head], SEGMENT, TRACKS, TRACK)]
+
+
+def _within(contents: list[bytes], *path: int) -> list[bytes]:
+    """The contents of all elements at a path of names."""
+    for name in path:
+        contents = [inner for content in contents for element, inner in _elements(content) if element == name]
+    return contents
+
+
+def _elements(data: bytes) -> Iterator[tuple[int, bytes]]:
+    """Name and content of the elements of EBML, at most `MOST_BOXES`; the last one may be cut off."""
+    place = 0
+    for _ in range(MOST_BOXES):
+        values = []
+        for keep in (True, False):  # a name keeps the bit that says how long it is, a size does not
+            length = 9 - data[place].bit_length() if place < len(data) else 9
+            number = data[place : place + length]
+            if length > 8 or len(number) < length:
+                return
+            values.append(int.from_bytes(number) if keep else int.from_bytes(number) & (1 << 7 * length) - 1)
+            place += length
+        name, size = values
+        yield name, data[place : place + size]
+        place += size
 
 
 def _stream_encryption(head: bytes) -> str | None:

@@ -116,6 +116,30 @@ def test_an_encrypted_transport_stream_is_named(tmp_path: Path) -> None:
         assert (error.kind, "encrypted" in error.reason, words in error.reason) == ("refused", True, True)
 
 
+def element(name: str, *content: bytes) -> bytes:
+    """An element of EBML."""
+    data = b"".join(content)
+    return bytes.fromhex(name) + (0x10000000 | len(data)).to_bytes(4) + data
+
+
+def test_an_encrypted_webm_is_named() -> None:
+    """ffmpeg cannot write one."""
+    encodings = element("6d80", element("6240", element("5033", b"\x01"), element("5035", element("47e1", b"\x05"))))
+    video, sound = element("83", b"\x01"), element("83", b"\x02")
+    for tracks, encrypted in (
+        (element("ae", video, encodings), True),
+        (element("ae", video, encodings) + element("ae", sound), True),
+        (element("ae", video) + element("ae", sound, encodings), False),
+        (element("ae", video, element("6d80", element("6240", element("5034", b"")))), False),  # compressed headers
+    ):
+        file = io.BytesIO(element("1a45dfa3") + bytes.fromhex("1853806701ffffffffffffff") + element("1654ae6b", tracks))
+        if encrypted:
+            with pytest.raises(MediaError, match="encrypted"):
+                refuse_unplayable(file)
+        else:
+            refuse_unplayable(file)
+
+
 def test_random_bytes_may_be_an_encrypted_segment(tmp_path: Path) -> None:
     data = random.Random(1).randbytes(100_000)
     assert "encrypted" in refused(tmp_path / "a.ts", data).reason
@@ -131,7 +155,16 @@ def test_media_are_left_to_the_decoder(name: str, tmp_path: Path) -> None:
 
 @given(
     st.binary(max_size=600),
-    st.sampled_from([b"", b"\0\0\0\x08moov", b"\0\0\0\0moof", b"\0\0\0\x01moov\xff\xff\xff\xff\xff\xff\xff\xff", b"G" * 400]),
+    st.sampled_from(
+        [
+            b"",
+            b"\0\0\0\x08moov",
+            b"\0\0\0\0moof",
+            b"\0\0\0\x01moov\xff\xff\xff\xff\xff\xff\xff\xff",
+            b"G" * 400,
+            b"\x1a\x45\xdf\xa3\x80\x18\x53\x80\x67\xff",
+        ]
+    ),
 )
 def test_any_bytes_are_looked_at_without_an_error(data: bytes, start: bytes) -> None:
     file = io.BytesIO(start + data)
