@@ -254,6 +254,8 @@ def _stream_encryption(head: bytes) -> str | None:
     if first is None:
         return None
     packets = [head[i : i + 188] for i in range(first, len(head) - 187, 188)]
+    if sum(packet[0] == 0x47 for packet in packets) * 2 < len(packets):
+        return None  # the three bytes were there by chance
     media = [packet for packet in packets if packet[0] == 0x47 and packet[3] & 0x10 and _pid(packet) not in (0, 0x1FFF)]
     if sum(packet[3] >= 0x40 for packet in media) * 2 > len(media):
         return "scrambled transport stream"

@@ -266,6 +266,9 @@ def _check_status(status: int, uri: Uri) -> None:
         raise MediaError(reason, kind="not-found")
     if status >= 500 or status == 429:
         raise _TemporaryError(f"{uri.shown}: the server answered HTTP {status}")
+    if status in (401, 403):
+        reason = f"{uri.shown}: the server answered HTTP {status}; does it need a login, or has the URL's signature expired?"
+        raise MediaError(reason, kind="unreachable")
     if status != 200:
         raise MediaError(f"{uri.shown}: the server answered HTTP {status}", kind="unreachable")
 

@@ -107,7 +107,7 @@ def parse(text: str) -> Uri:
     Path and query stay as they were written, percent-encoding too: a signature covers the exact text. Only what may not be
     sent is percent-encoded, as browsers do: spaces and what is not ASCII.
     """
-    text = text.strip(" ")
+    text = text.lstrip(" ")
     scheme, rest = _scheme(text)
     if CONTROL.search(text):
         raise refusal(f"{without_secrets(text)}: the URI has a control character")
@@ -115,7 +115,7 @@ def parse(text: str) -> Uri:
         return _other(scheme, rest)
     if not rest.startswith("//"):
         raise refusal(f"{without_secrets(text)}: not an http address; it begins with {scheme}://HOST/")
-    rest = rest[2:]
+    rest = rest[2:].rstrip(" ")
     end = AUTHORITY_END.search(rest)
     authority, target = (rest[: end.start()], rest[end.start() :]) if end else (rest, "")
     target = target.partition("#")[0]
@@ -157,12 +157,12 @@ def _scheme(text: str) -> tuple[str, str]:
 
 
 def _other(scheme: str, rest: str) -> Uri:
-    """A URI that is not requested by HTTP. Neither a query nor a fragment of it has a meaning."""
+    """A URI that is not requested by HTTP. Its query and fragment have no meaning; a key of object storage has none."""
     host, path = "", rest
     if rest.startswith("//"):
         host, slash, path = rest[2:].partition("/")
         path = slash + path
-    return Uri(scheme, host, None, PATH_END.split(path, maxsplit=1)[0])
+    return Uri(scheme, host, None, path if scheme in ("s3", "gs") else PATH_END.split(path, maxsplit=1)[0])
 
 
 def _authority(authority: str) -> tuple[str, int | None]:

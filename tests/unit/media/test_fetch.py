@@ -12,10 +12,10 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any, ClassVar
 
-import fsspec
 import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestServer
+from fsspec.registry import _registry as registered
 from fsspec.spec import AbstractFileSystem
 
 from scorer.errors import MediaError
@@ -43,6 +43,12 @@ async def server() -> AsyncIterator[TestServer]:
         """Like an origin that checks a signature: it answers only the request that was signed."""
         return web.Response(body=request.raw_path.encode()) if request.raw_path == SIGNED else web.Response(status=403)
 
+    async def cookie(_: web.Request) -> web.Response:
+        return web.Response(status=302, headers={"Location": "/with-cookie", "Set-Cookie": "ticket=1"})
+
+    async def with_cookie(request: web.Request) -> web.Response:
+        return web.Response(text=request.headers.get("Cookie", "none"))
+
     async def to_signed(_: web.Request) -> web.Response:
         return web.Response(status=302, headers={"Location": SIGNED})
 
@@ -53,6 +59,9 @@ async def server() -> AsyncIterator[TestServer]:
     app.router.add_get("/media.ts", _fixed(body=b"media"))
     app.router.add_get("/init.mp4", _fixed(body=b"init-"))
     app.router.add_get("/login", _fixed(text="<!doctype html><title>Sign in</title>", content_type="text/html"))
+    app.router.add_get("/cookie", cookie)
+    app.router.add_get("/with-cookie", with_cookie)
+    app.router.add_get("/forbidden", _fixed(status=403))
     app.router.add_get("/big", _fixed(body=b"x" * (3 << 20)))
     app.router.add_get("/half", _fixed(body=b"x" * (1 << 19)))
     app.router.add_get("/down", _fixed(status=500))
@@ -104,6 +113,20 @@ async def test_a_page_instead_of_media_is_named_with_its_address(server: TestSer
     assert list((tmp_path / "inbox").iterdir()) == []
 
 
+async def test_a_cookie_is_sent_to_the_target_of_its_redirect_and_not_kept_without_end(
+    server: TestServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Cookies are kept for names only, not for addresses.
+    uri = f"http://localhost:{server.port}/cookie"
+    assert await fetched(tmp_path, uri) == b"ticket=1"
+    monkeypatch.setattr("streams.media.fetch.MOST_COOKIES", 0)
+    async with Fetcher(limits(), tmp_path / "inbox") as fetcher:
+        for path in ("/cookie", "/media.ts"):
+            (await fetcher.fetch(f"http://localhost:{server.port}{path}")).discard()
+        assert fetcher._session is not None
+        assert len(fetcher._session.cookie_jar) == 0
+
+
 async def test_a_failing_server_is_asked_again(server: TestServer, tmp_path: Path) -> None:
     assert await fetched(tmp_path, str(server.make_url("/flaky"))) == b"at last"
 
@@ -114,6 +137,7 @@ async def test_a_failing_server_is_asked_again(server: TestServer, tmp_path: Pat
         ("/big", "too-large", "FVQ_FETCH_MAX_MB"),
         ("/nothing", "not-found", "404"),
         ("/down", "unreachable", "500"),
+        ("/forbidden", "unreachable", "signature"),
         ("/nowhere", "refused", "not an http address"),
         ("/slow", "timeout", "took more than"),
     ],
@@ -225,10 +249,11 @@ async def test_a_file_whose_name_is_not_utf8_is_read(tmp_path: Path) -> None:
 
 async def test_an_object_is_read_by_its_scheme_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """fsspec reads `::` as a chain of file systems; the last one of this URI would be the machine's own disk."""
-    fsspec.register_implementation("s3", Bucket, clobber=True)
+    monkeypatch.setitem(registered, "s3", Bucket)
     (tmp_path / "secret").write_bytes(b"secret")
-    Bucket.objects = {"bucket/a b%20c.ts": b"media"}
-    assert await fetched(tmp_path, "s3://bucket/a b%20c.ts") == b"media"
+    key = "bucket/a b%20c#1?2.ts "
+    Bucket.objects = {key: b"media"}
+    assert await fetched(tmp_path, f"s3://{key}") == b"media"
     for uri in (f"s3://bucket/x::file://{tmp_path}/secret", f"s3://::file://{tmp_path}/secret", "s3://bucket/*.ts"):
         assert (await refused(tmp_path, uri)).kind == "not-found"
 
