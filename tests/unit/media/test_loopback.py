@@ -21,6 +21,15 @@ from streams.media.checks import is_public
 from streams.media.fetch import Fetcher, FetchLimits
 from tests.support.fetching import refused
 
+SPELLINGS = [
+    "127.0.0.1", "127.1", "127.0.0.1.", "2130706433", "0x7f000001", "0x7F.1", "017700000001", "0177.0.0.1", "127.0.0.2",
+    "0", "0.0.0.0", "①②⑦.⓪.⓪.①", "１２７.０.０.１", "127。0．0｡1", "⑫7.0.0.1", "𝟏𝟐𝟕.𝟎.𝟎.𝟏", "0ⅹ7f.1", "127.0.0.\u00ad1",
+    "localhost", "LOCALHOST", "ⓛocalhost", "localho\u017ft", "[::1]", "[::ffff:127.0.0.1]", "[::]", "[::ffff:7f00:1]",
+    "[::1%lo]", "[64:ff9b::127.0.0.1]", "%31%32%37.0.0.1", "8.8.8.8@127.0.0.1", "127.0.0.1\\.example.com",
+    "localhost.localdomain", socket.gethostname(),
+]  # fmt: skip
+"""Hosts that lead to this machine, in one reading or another."""
+
 
 @dataclass
 class Listener:
@@ -54,18 +63,44 @@ async def listener() -> AsyncIterator[Listener]:
 
 
 async def test_no_spelling_of_loopback_reaches_a_server(listener: Listener, tmp_path: Path) -> None:
-    hosts = [
-        "127.0.0.1", "127.1", "127.0.0.1.", "2130706433", "0x7f000001", "0x7F.1", "017700000001", "0177.0.0.1", "127.0.0.2",
-        "0", "0.0.0.0", "①②⑦.⓪.⓪.①", "１２７.０.０.１", "127。0．0｡1", "⑫7.0.0.1", "𝟏𝟐𝟕.𝟎.𝟎.𝟏", "0ⅹ7f.1", "127.0.0.\u00ad1",
-        "localhost", "LOCALHOST", "ⓛocalhost", "localho\u017ft", "[::1]", "[::ffff:127.0.0.1]", "[::]", "[::ffff:7f00:1]",
-        "[::1%lo]", "[64:ff9b::127.0.0.1]", "%31%32%37.0.0.1", "8.8.8.8@127.0.0.1", "127.0.0.1\\.example.com",
-        "localhost.localdomain", socket.gethostname(),
-    ]  # fmt: skip
-    for host in hosts:
+    for host in SPELLINGS:
         error = await refused(tmp_path, f"http://{host}:{listener.port}/media.ts", private=False)
         # A name that this machine does not know is unreachable; nothing else may be.
         assert error.kind == "refused" or host in ("localhost.localdomain", socket.gethostname()), host
     assert listener.connections == 0
+
+
+async def test_no_redirect_reaches_loopback(listener: Listener, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """origin.example stands for a public server of an attacker, which redirects to the listener."""
+    locations = [f"{scheme}{host}:{listener.port}/x" for host in SPELLINGS for scheme in ("http://", "//")]
+    waiting = list(locations)
+
+    async def redirect(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.1 302 Found\r\nContent-Length: 0\r\nLocation: " + waiting.pop(0).encode() + b"\r\n\r\n")
+        writer.close()
+
+    origin = await asyncio.start_server(redirect, "127.0.0.1", 0)
+    port = origin.sockets[0].getsockname()[1]
+
+    class Resolver(checks.CheckedResolver):
+        async def resolve(self, host: str, port: int = 0, family: Any = socket.AF_UNSPEC) -> Any:
+            if host != "origin.example":
+                return await super().resolve(host, port, family)
+            return [{"hostname": host, "host": "127.0.0.1", "port": port, "family": socket.AF_INET, "proto": 6, "flags": 0}]
+
+    def opened(info: Any) -> socket.socket:
+        return socket.socket(*info[:3]) if info[4] == ("127.0.0.1", port) else checks.public_socket(info)
+
+    monkeypatch.setattr("streams.media.fetch.CheckedResolver", Resolver)
+    monkeypatch.setattr("streams.media.fetch.public_socket", opened)
+    monkeypatch.setattr("streams.media.fetch.ATTEMPTS", 1)
+    for location in locations:
+        error = await refused(tmp_path, f"http://origin.example:{port}/", private=False)
+        assert error.kind == "refused" or "localdomain" in location or socket.gethostname() in location, location
+    assert waiting == []
+    assert listener.connections == 0
+    origin.close()
 
 
 async def test_the_address_of_the_socket_is_checked_where_no_resolver_was_asked(
