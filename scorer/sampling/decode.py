@@ -21,6 +21,7 @@ from av.stream import Disposition
 from numpy.typing import NDArray
 
 from scorer.errors import MediaError
+from scorer.sampling.recognise import reason_unreadable, refuse_unplayable
 
 MAX_PIXELS = 8192 * 8192
 """A picture with more pixels is refused before a decoder allocates it."""
@@ -87,6 +88,7 @@ def open_video(path: Path) -> Iterator[Video]:
     with file:
         if is_empty:
             raise MediaError("the file is empty (0 bytes); was its upload cut off?", kind="empty")
+        refuse_unplayable(file)
         video = Video(file)
         try:
             yield video
@@ -119,6 +121,8 @@ class Video:
         except MemoryError:
             raise
         except (FFmpegError, ValueError, OSError) as error:
+            if (recognised := reason_unreadable(self._file)) is not None:
+                raise recognised from error
             if getattr(error, "errno", None) == errno.EINVAL:
                 raise MediaError(
                     "the file is not a supported video container: give mp4, mkv, ts or similar, not a text file or a playlist",

@@ -10,13 +10,14 @@ import asyncio
 import logging
 import os
 import tempfile
+from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, cast
-from urllib.parse import urlsplit
 
 import aiohttp
 
+from scorer.sampling.recognise import TEXT, not_media
 from streams.errors import MediaError
 from streams.media.checks import (
     CheckedResolver,
@@ -25,14 +26,17 @@ from streams.media.checks import (
     check_listed,
     check_literal_address,
     path_under_roots,
-    redirect_target,
-    without_secrets,
+    public_socket,
 )
+from streams.media.encodings import encodings_to_undo, inflated
+from streams.media.uri import SCHEMES, Uri, parse, printable, refusal
 
 log = logging.getLogger(__name__)
 MAX_REDIRECTS = 3
 ATTEMPTS = 3
 CONNECTIONS = 64
+MOST_COOKIES = 1000
+"""Cookies that are kept. A CDN may set one with a redirect and ask for it at the target; a hostile server may set any number."""
 CHUNK = 1 << 16
 """Bytes that are read at a time."""
 
@@ -80,9 +84,13 @@ class Fetcher:
 
     async def __aenter__(self) -> Fetcher:
         self._directory.mkdir(parents=True, exist_ok=True)
-        connector = aiohttp.TCPConnector(resolver=CheckedResolver(self._limits.private), limit=CONNECTIONS)
-        # No auto_decompress: a small compressed answer could grow without bound. No trust_env: a proxy would look up the
-        # names itself, without the resolver's check.
+        connector = aiohttp.TCPConnector(
+            resolver=CheckedResolver(self._limits.private),
+            socket_factory=None if self._limits.private else public_socket,
+            limit=CONNECTIONS,
+        )
+        # No auto_decompress: a small compressed answer could grow without bound; `inflated` decodes it in pieces.
+        # No trust_env: a proxy would look up the names itself, without the resolver's check.
         self._session = aiohttp.ClientSession(connector=connector, auto_decompress=False, trust_env=False)
         return self
 
@@ -96,16 +104,18 @@ class Fetcher:
         Raises `MediaError`: kind "refused" where the settings do not allow the URI, "not-found", "too-large",
         "timeout" or "unreachable"; "setup" where this worker cannot write what it fetches.
         """
-        if init_uri is None and urlsplit(uri).scheme == "file":
-            return LocalMedia(self._allowed_file(uri), temporary=False)
+        media = parse(uri)
+        if init_uri is None and media.scheme == "file":
+            return LocalMedia(self._allowed_file(media), temporary=False)
+        parts = [parse(init_uri), media] if init_uri else [media]
         try:
             async with asyncio.timeout(self._limits.seconds):  # also stops a server that sends a byte now and then
-                return await self._fetch_parts([part for part in (init_uri, uri) if part])
+                return await self._fetch_parts(parts)
         except TimeoutError:
-            reason = f"fetching {without_secrets(uri)} took more than {self._limits.seconds:g} s"
+            reason = f"fetching {media.shown} took more than {self._limits.seconds:g} s"
             raise MediaError(reason, kind="timeout") from None
 
-    async def _fetch_parts(self, uris: list[str]) -> LocalMedia:
+    async def _fetch_parts(self, uris: list[Uri]) -> LocalMedia:
         """One temporary file with the bytes of all URIs, in order; after a failure no file is left."""
         try:
             self._directory.mkdir(parents=True, exist_ok=True)  # someone may have deleted it since the start
@@ -122,24 +132,28 @@ class Fetcher:
             raise self._own_fault(error) from error
         return media
 
-    async def _append(self, uri: str, out: BinaryIO) -> None:
-        scheme = urlsplit(uri).scheme
-        if scheme == "file":
+    async def _append(self, uri: Uri, out: BinaryIO) -> None:
+        start = out.tell()
+        if uri.scheme == "file":
             self._copy(self._allowed_file(uri), out)
-        elif scheme in ("http", "https"):
+        elif uri.is_http:
             await self._download(uri, out)
-        elif scheme in ("s3", "gs"):
+        elif uri.scheme in ("s3", "gs"):
             await asyncio.to_thread(self._read_object, uri, out)
         else:
-            raise MediaError(
-                f"{without_secrets(uri)}: the scheme {scheme or 'none'!r} is not one of file, http, https, s3, gs",
-                kind="refused",
-            )
+            raise refusal(f"{uri.shown}: the scheme {uri.scheme or 'none'!r} is not one of {', '.join(SCHEMES)}")
+        # A login page is named with its URI here: the decoder would see one file of an init segment and a page.
+        end = out.tell()
+        out.seek(start)
+        words = not_media(out.read(TEXT))
+        out.seek(end)
+        if words is not None:
+            raise refusal(f"{uri.shown} is {words}")
 
-    def _allowed_file(self, uri: str) -> Path:
+    def _allowed_file(self, uri: Uri) -> Path:
         path = path_under_roots(uri, self._roots)
         if not os.path.isfile(path):
-            raise MediaError(f"{without_secrets(uri)}: no such file", kind="not-found")
+            raise MediaError(f"{uri.shown}: no such file", kind="not-found")
         return Path(path)
 
     def _copy(self, path: Path, out: BinaryIO) -> None:
@@ -150,19 +164,21 @@ class Fetcher:
         except OSError as error:
             raise MediaError(f"{path} cannot be read: {error.strerror}", kind="unreachable") from error
 
-    async def _download(self, uri: str, out: BinaryIO) -> None:
+    async def _download(self, uri: Uri, out: BinaryIO) -> None:
         """Download one URI, with a new attempt after a failure that may pass."""
         start = out.tell()
         for attempt in range(1, ATTEMPTS + 1):
             try:
                 await self._get(uri, out)
                 return
+            except aiohttp.InvalidURL as error:
+                raise refusal(f"{uri.shown}: not an http address") from error
             except (aiohttp.ClientError, OSError) as error:
-                refusal = _refusal_behind(error)
-                if refusal is not None:
-                    raise refusal from error
+                refused = _refusal_behind(error)
+                if refused is not None:
+                    raise refused from error
                 if attempt == ATTEMPTS:
-                    raise MediaError(f"{without_secrets(uri)} cannot be reached: {error}", kind="unreachable") from error
+                    raise MediaError(f"{uri.shown} cannot be reached: {_words(error)}", kind="unreachable") from error
             except _TemporaryError as error:
                 if attempt == ATTEMPTS:
                     raise MediaError(str(error), kind="unreachable") from error
@@ -170,50 +186,69 @@ class Fetcher:
             out.truncate()
             await asyncio.sleep(0.3 * 3 ** (attempt - 1))
 
-    async def _get(self, uri: str, out: BinaryIO) -> None:
+    async def _get(self, uri: Uri, out: BinaryIO) -> None:
         """One attempt. It follows redirects itself, so that each target is checked like the first URI."""
         assert self._session is not None
+        if len(self._session.cookie_jar) > MOST_COOKIES:
+            self._session.cookie_jar.clear()
         for _ in range(MAX_REDIRECTS + 1):
             self._check_request(uri)
-            async with self._session.get(uri, allow_redirects=False, headers={"Accept-Encoding": "identity"}) as answer:
+            async with self._session.get(uri.url(), allow_redirects=False, headers={"Accept-Encoding": "identity"}) as answer:
                 if answer.status in (301, 302, 303, 307, 308):
-                    uri = redirect_target(uri, answer.headers.get("Location", ""))
+                    uri = uri.redirected(answer.headers.get("Location", ""))
                     continue
                 _check_status(answer.status, uri)
-                async for data in answer.content.iter_chunked(CHUNK):
-                    self._write(data, out, without_secrets(uri))
+                chunks = self._limited(answer.content.iter_chunked(CHUNK), uri.shown)
+                header = ",".join(answer.headers.getall("Content-Encoding", []))
+                for encoding in encodings_to_undo(header, uri.shown):
+                    chunks = self._limited(inflated(chunks, encoding, uri.shown), uri.shown)
+                async for data in chunks:
+                    self._write(data, out, uri.shown)
                 return
-        raise MediaError(f"{without_secrets(uri)}: more than {MAX_REDIRECTS} redirects", kind="refused")
+        raise refusal(f"{uri.shown}: more than {MAX_REDIRECTS} redirects")
 
-    def _check_request(self, uri: str) -> None:
-        host = check_http(uri)
-        check_listed(uri, host, self._limits.hosts)
+    def _check_request(self, uri: Uri) -> None:
+        check_http(uri)
+        check_listed(uri, self._limits.hosts)
         if not self._limits.private:
-            check_literal_address(uri, host)
+            check_literal_address(uri)
 
-    def _read_object(self, uri: str, out: BinaryIO) -> None:
+    async def _limited(self, chunks: AsyncIterator[bytes], name: str) -> AsyncIterator[bytes]:
+        """The chunks as they come. Stops an encoded answer without end, also one that decodes to nothing."""
+        received = 0
+        async for chunk in chunks:
+            received += len(chunk)
+            if received > self._limits.megabytes * 2**20:
+                raise self._too_large(name)
+            yield chunk
+
+    def _read_object(self, uri: Uri, out: BinaryIO) -> None:
         import fsspec
 
         try:
-            with fsspec.open(uri, "rb") as file:
+            # Not fsspec.open(): it reads "::" in a key as a chain of file systems, whose last one may be this machine's.
+            with fsspec.filesystem(uri.scheme).open(str(uri), "rb") as file:
                 while data := file.read(CHUNK):
-                    self._write(data, out, without_secrets(uri))
+                    self._write(data, out, uri.shown)
         except ImportError as error:
-            package = {"s3": "s3fs", "gs": "gcsfs"}[urlsplit(uri).scheme]
-            raise MediaError(f"{without_secrets(uri)}: install {package} to read it", kind="refused") from error
+            package = {"s3": "s3fs", "gs": "gcsfs"}[uri.scheme]
+            raise MediaError(f"{uri.shown}: install {package} to read it", kind="refused") from error
         except FileNotFoundError as error:
-            raise MediaError(f"{without_secrets(uri)}: no such object", kind="not-found") from error
+            raise MediaError(f"{uri.shown}: no such object", kind="not-found") from error
         except OSError as error:
-            raise MediaError(f"{without_secrets(uri)} cannot be read: {error}", kind="unreachable") from error
+            raise MediaError(f"{uri.shown} cannot be read: {error}", kind="unreachable") from error
 
     def _write(self, data: bytes, out: BinaryIO, name: str) -> None:
         """Write a chunk. Stops media without end, which would fill the disk."""
         if out.tell() + len(data) > self._limits.megabytes * 2**20:
-            raise MediaError(f"{name} is larger than FVQ_FETCH_MAX_MB ({self._limits.megabytes} MiB)", kind="too-large")
+            raise self._too_large(name)
         try:
             out.write(data)
         except OSError as error:
             raise self._own_fault(error) from error
+
+    def _too_large(self, name: str) -> MediaError:
+        return MediaError(f"{name} is larger than FVQ_FETCH_MAX_MB ({self._limits.megabytes} MiB)", kind="too-large")
 
     def _own_fault(self, error: OSError) -> MediaError:
         """The error for a disk that cannot be written: the fault of this worker, which waits and tries the segment again."""
@@ -224,15 +259,24 @@ class _TemporaryError(Exception):
     """The server failed in a way that a new attempt may not meet again."""
 
 
-def _check_status(status: int, uri: str) -> None:
+def _check_status(status: int, uri: Uri) -> None:
     """Raise where the answer's HTTP status is not 200."""
     if status in (404, 410):
-        reason = f"{without_secrets(uri)}: not there (HTTP {status}); has the segment expired?"
+        reason = f"{uri.shown}: not there (HTTP {status}); has the segment expired?"
         raise MediaError(reason, kind="not-found")
     if status >= 500 or status == 429:
-        raise _TemporaryError(f"{without_secrets(uri)}: the server answered HTTP {status}")
+        raise _TemporaryError(f"{uri.shown}: the server answered HTTP {status}")
+    if status in (401, 403):
+        reason = f"{uri.shown}: the server answered HTTP {status}; does it need a login, or has the URL's signature expired?"
+        raise MediaError(reason, kind="unreachable")
     if status != 200:
-        raise MediaError(f"{without_secrets(uri)}: the server answered HTTP {status}", kind="unreachable")
+        raise MediaError(f"{uri.shown}: the server answered HTTP {status}", kind="unreachable")
+
+
+def _words(error: Exception) -> str:
+    """An error of aiohttp for people. The text of an answer that is no HTTP has the URL in it, with its signature."""
+    text = error.message if isinstance(error, aiohttp.ClientResponseError) else str(error)
+    return printable(text or type(error).__name__)
 
 
 def _refusal_behind(error: BaseException | None) -> MediaError | None:

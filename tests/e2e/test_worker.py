@@ -102,6 +102,8 @@ def test_hostile_input_is_dead_lettered_with_its_bytes(broker: str, segments: li
         event(Path("/etc/passwd"), 1).to_bytes(): "refused",
         event(segments[0], 2, uri="http://169.254.169.254/latest").to_bytes(): "refused",
         event(segments[0], 3, uri="gopher://a/b").to_bytes(): "refused",
+        event(segments[0], 8, uri="http://①②⑦.⓪.⓪.①/x").to_bytes(): "refused",
+        event(segments[0], 9, uri="http://[::1").to_bytes(): "refused",
         event(media / "gone.ts", 4).to_bytes(): "not-found",
         event(empty, 5).to_bytes(): "empty",
         event(text, 6).to_bytes(): "undecodable",

@@ -3,19 +3,26 @@
 from __future__ import annotations
 
 import asyncio
+import io
 import ipaddress
+import os
 import resource
 import socket
 from collections.abc import AsyncIterator
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestServer
+from fsspec.registry import _registry as registered
+from fsspec.spec import AbstractFileSystem
 
 from scorer.errors import MediaError
-from streams.media.fetch import Fetcher, FetchLimits
+from streams.media.fetch import Fetcher
+from tests.support.fetching import fetched, limits, refused
+
+SIGNED = "/signed/a%2Fb%20c.ts?Policy=eyJ%2B~_&Signature=qZ0%2FXns%2BPP2g%3D&Expires=1&p=a+b&time=10%3A30"
 
 
 @pytest.fixture
@@ -32,10 +39,29 @@ async def server() -> AsyncIterator[TestServer]:
     async def redirect_to_itself(_: web.Request) -> web.Response:
         raise web.HTTPFound("/endless")
 
+    async def signed(request: web.Request) -> web.Response:
+        """Like an origin that checks a signature: it answers only the request that was signed."""
+        return web.Response(body=request.raw_path.encode()) if request.raw_path == SIGNED else web.Response(status=403)
+
+    async def cookie(_: web.Request) -> web.Response:
+        return web.Response(status=302, headers={"Location": "/with-cookie", "Set-Cookie": "ticket=1"})
+
+    async def with_cookie(request: web.Request) -> web.Response:
+        return web.Response(text=request.headers.get("Cookie", "none"))
+
+    async def to_signed(_: web.Request) -> web.Response:
+        return web.Response(status=302, headers={"Location": SIGNED})
+
     app = web.Application()
+    app.router.add_get("/signed/{name:.*}", signed)
+    app.router.add_get("/to-signed", to_signed)
     app.router.add_get("/endless", redirect_to_itself)
     app.router.add_get("/media.ts", _fixed(body=b"media"))
     app.router.add_get("/init.mp4", _fixed(body=b"init-"))
+    app.router.add_get("/login", _fixed(text="<!doctype html><title>Sign in</title>", content_type="text/html"))
+    app.router.add_get("/cookie", cookie)
+    app.router.add_get("/with-cookie", with_cookie)
+    app.router.add_get("/forbidden", _fixed(status=403))
     app.router.add_get("/big", _fixed(body=b"x" * (3 << 20)))
     app.router.add_get("/half", _fixed(body=b"x" * (1 << 19)))
     app.router.add_get("/down", _fixed(status=500))
@@ -65,33 +91,40 @@ async def _slow(request: web.Request) -> web.StreamResponse:
     return response
 
 
-def limits(**changes: Any) -> FetchLimits:
-    return FetchLimits(**({"private": True, "seconds": 5, "megabytes": 1} | changes))
-
-
-async def fetched(folder: Path, uri: str, init_uri: str | None = None, **changes: Any) -> bytes:
-    async with Fetcher(limits(**changes), folder / "inbox") as fetcher:
-        media = await fetcher.fetch(uri, init_uri)
-        data = media.path.read_bytes()
-        media.discard()
-        assert media.path.exists() is not media.temporary
-        return data
-
-
-async def refused(folder: Path, uri: str, **changes: Any) -> MediaError:
-    async with Fetcher(limits(**changes), folder / "inbox") as fetcher:
-        with pytest.raises(MediaError) as caught:
-            await fetcher.fetch(uri)
-    assert not list((folder / "inbox").iterdir()), "a failed fetch leaves nothing"
-    return caught.value
-
-
 async def test_http_media_is_fetched(server: TestServer, tmp_path: Path) -> None:
     assert await fetched(tmp_path, str(server.make_url("/media.ts"))) == b"media"
 
 
 async def test_the_init_segment_comes_first_in_the_file(server: TestServer, tmp_path: Path) -> None:
     assert await fetched(tmp_path, str(server.make_url("/media.ts")), str(server.make_url("/init.mp4"))) == b"init-media"
+
+
+@pytest.mark.parametrize("path", [SIGNED, "/to-signed"])
+async def test_a_url_is_sent_as_it_is_written(path: str, server: TestServer, tmp_path: Path) -> None:
+    assert await fetched(tmp_path, f"http://127.0.0.1:{server.port}{path}") == SIGNED.encode()
+
+
+async def test_a_page_instead_of_media_is_named_with_its_address(server: TestServer, tmp_path: Path) -> None:
+    page, init, media = (str(server.make_url(path)) for path in ("/login", "/init.mp4", "/media.ts"))
+    for uri, init_uri in ((page, None), (page, init), (media, page)):
+        with pytest.raises(MediaError, match=r"/login is a web page \(HTML\)") as refusal:
+            await fetched(tmp_path, uri, init_uri)
+        assert refusal.value.kind == "refused"
+    assert list((tmp_path / "inbox").iterdir()) == []
+
+
+async def test_a_cookie_is_sent_to_the_target_of_its_redirect_and_not_kept_without_end(
+    server: TestServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Cookies are kept for names only, not for addresses.
+    uri = f"http://localhost:{server.port}/cookie"
+    assert await fetched(tmp_path, uri) == b"ticket=1"
+    monkeypatch.setattr("streams.media.fetch.MOST_COOKIES", 0)
+    async with Fetcher(limits(), tmp_path / "inbox") as fetcher:
+        for path in ("/cookie", "/media.ts"):
+            (await fetcher.fetch(f"http://localhost:{server.port}{path}")).discard()
+        assert fetcher._session is not None
+        assert len(fetcher._session.cookie_jar) == 0
 
 
 async def test_a_failing_server_is_asked_again(server: TestServer, tmp_path: Path) -> None:
@@ -104,7 +137,8 @@ async def test_a_failing_server_is_asked_again(server: TestServer, tmp_path: Pat
         ("/big", "too-large", "FVQ_FETCH_MAX_MB"),
         ("/nothing", "not-found", "404"),
         ("/down", "unreachable", "500"),
-        ("/nowhere", "refused", "no address"),
+        ("/forbidden", "unreachable", "signature"),
+        ("/nowhere", "refused", "not an http address"),
         ("/slow", "timeout", "took more than"),
     ],
 )
@@ -124,12 +158,12 @@ async def test_a_port_without_a_server_is_unreachable(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "uri",
     [
-        "http://127.0.0.1/a", "http://localhost/a", "http://[::1]/a", "http://10.0.0.1/a", "http://192.168.1.1/a", "http://172.16.0.1/a",
-        "http://169.254.169.254/latest/meta-data", "http://0.0.0.0/a", "http://[::ffff:127.0.0.1]/a", "http://[64:ff9b::7f00:1]/a",
-        "http://100.64.0.1/a", "http://224.0.0.1/a", "http://[fe80::1]/a", "http://[fc00::1]/a",
-        "ftp://example.com/a", "gopher://example.com/a", "data:video/mp4;base64,AAAA",
-        "concat:/etc/passwd|/etc/hosts", "/etc/passwd", "http:///a",
-        "file:///etc/passwd", "file://host/etc/passwd",
+        "http://127.0.0.1/a", "http://localhost/a", "http://[::1]/a", "http://10.0.0.1/a", "http://192.168.1.1/a",
+        "http://172.16.0.1/a", "http://169.254.169.254/latest/meta-data", "http://0.0.0.0/a", "http://[::ffff:127.0.0.1]/a",
+        "http://[64:ff9b::7f00:1]/a", "http://100.64.0.1/a", "http://224.0.0.1/a", "http://[fe80::1]/a", "http://[fc00::1]/a",
+        "ftp://example.com/a", "gopher://example.com/a", "data:video/mp4;base64,AAAA", "concat:/etc/passwd|/etc/hosts",
+        "/etc/passwd", "http:///a", "file:///etc/passwd", "file://host/etc/passwd", "http://[x/a", "http://a:99999/",
+        "http://user@8.8.8.8/", "http://8.8.8.8\\@127.0.0.1/", "\x00",
     ],
 )  # fmt: skip
 async def test_hostile_uris_are_refused(uri: str, tmp_path: Path) -> None:
@@ -191,6 +225,49 @@ async def test_an_error_does_not_repeat_the_secrets_of_a_uri(tmp_path: Path) -> 
     error = await refused(tmp_path, "http://user:hunter2@127.0.0.1/a?X-Amz-Signature=abc", private=False)
     assert "hunter2" not in error.reason
     assert "abc" not in error.reason
+
+
+async def test_an_answer_that_is_no_http_does_not_repeat_the_secrets(tmp_path: Path) -> None:
+    async def answer(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(b"\x1b[31mHTTP/9 what\r\n\r\n")
+        writer.close()
+
+    running = await asyncio.start_server(answer, "127.0.0.1", 0)
+    async with running:
+        port = running.sockets[0].getsockname()[1]
+        error = await refused(tmp_path, f"http://127.0.0.1:{port}/a?X-Amz-Signature=abcdef")
+    assert error.kind == "unreachable"
+    assert error.reason.isprintable()
+    assert "abcdef" not in error.reason
+
+
+async def test_a_file_whose_name_is_not_utf8_is_read(tmp_path: Path) -> None:
+    path = tmp_path / os.fsdecode(b"caf\xe9 %41.ts")
+    path.write_bytes(b"media")
+    assert await fetched(tmp_path, path.as_uri(), roots=(tmp_path,)) == b"media"
+
+
+async def test_an_object_is_read_by_its_scheme_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """fsspec reads `::` as a chain of file systems; the last one of this URI would be the machine's own disk."""
+    monkeypatch.setitem(registered, "s3", Bucket)
+    (tmp_path / "secret").write_bytes(b"secret")
+    key = "bucket/a b%20c#1?2.ts "
+    Bucket.objects = {key: b"media"}
+    assert await fetched(tmp_path, f"s3://{key}") == b"media"
+    for uri in (f"s3://bucket/x::file://{tmp_path}/secret", f"s3://::file://{tmp_path}/secret", "s3://bucket/*.ts"):
+        assert (await refused(tmp_path, uri)).kind == "not-found"
+
+
+class Bucket(AbstractFileSystem):
+    """Stands for s3fs: objects in memory."""
+
+    protocol = "s3"
+    objects: ClassVar[dict[str, bytes]] = {}
+
+    def _open(self, path: str, *_: Any, **__: Any) -> io.BytesIO:
+        if path not in self.objects:
+            raise FileNotFoundError(path)
+        return io.BytesIO(self.objects[path])
 
 
 async def test_a_full_disk_is_a_fault_of_the_worker_not_of_the_segment(tmp_path: Path, server: TestServer) -> None:
