@@ -193,7 +193,10 @@ class Fetcher:
             self._session.cookie_jar.clear()
         for _ in range(MAX_REDIRECTS + 1):
             self._check_request(uri)
-            async with self._session.get(uri.url(), allow_redirects=False, headers={"Accept-Encoding": "identity"}) as answer:
+            request = self._session.get(
+                uri.url(), auth=uri.authentication(), allow_redirects=False, headers={"Accept-Encoding": "identity"}
+            )
+            async with request as answer:
                 if answer.status in (301, 302, 303, 307, 308):
                     uri = uri.redirected(answer.headers.get("Location", ""))
                     continue

@@ -10,9 +10,11 @@ import ipaddress
 import re
 import socket
 import unicodedata
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
+from urllib.parse import unquote
 
 import idna
+from aiohttp import BasicAuth
 from yarl import URL
 
 from streams.errors import MediaError
@@ -22,6 +24,7 @@ AUTHORITY_END = re.compile(r"[/?#]")
 PATH_END = re.compile(r"[?#]")
 PORT = re.compile(r"[0-9]{1,5}")
 HOST_NAME = re.compile(r"([a-z0-9_-]{1,63}\.)*[a-z0-9_-]{1,63}\.?")
+USER_INFO = re.compile(r"[A-Za-z0-9._~!$&'()*+,;=%-]+:[A-Za-z0-9._~!$&'()*+,;=:%-]+")
 NUMBER = re.compile(r"[0-9]+|0x[0-9a-f]*")
 CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 
@@ -41,13 +44,16 @@ class Uri:
 
     scheme: lower case. host: for http(s) the host that is checked and connected to: a DNS name in ASCII, an IPv4 address
     in four numbers, or an IPv6 address without brackets; else what stands between // and /. port: None where the URI names
-    none. target: path and query, as they were written; "" for an http(s) URI without a path.
+    none. target: path and query, as they were written; "" for an http(s) URI without a path. user, password: for HTTP's
+    basic authentication, decoded; "" for none. They are in no text that this class gives.
     """
 
     scheme: str
     host: str
     port: int | None
     target: str
+    user: str = ""
+    password: str = field(default="", repr=False)
 
     @property
     def is_http(self) -> bool:
@@ -82,8 +88,20 @@ class Uri:
         target = self.target if self.target.startswith("/") else f"/{self.target}"
         return URL.build(scheme=self.scheme, authority=self.authority, path=target, encoded=True)
 
+    def authentication(self) -> BasicAuth | None:
+        """User and password for aiohttp."""
+        return BasicAuth(self.user, self.password, encoding="utf-8") if self.user else None
+
     def redirected(self, location: str) -> Uri:
-        """Where the `Location` header of this URI's answer leads, parsed as strictly as the first URI."""
+        """Where the `Location` header of this URI's answer leads, parsed as strictly as the first URI.
+
+        User and password go along to the same server only.
+        """
+        uri = self._redirected(location)
+        same_server = (uri.scheme, uri.host, uri.port) == (self.scheme, self.host, self.port)
+        return replace(uri, user=self.user, password=self.password) if same_server and not uri.user else uri
+
+    def _redirected(self, location: str) -> Uri:
         location = location.strip(" \t")
         if not location:
             raise refusal(f"{self.shown}: a redirect that does not say where to")
@@ -123,8 +141,9 @@ def parse(text: str) -> Uri:
         # Browsers read it as a slash, other programs do not: the host would depend on the reader.
         raise refusal(f"{without_secrets(text)}: the URI has a backslash; write /, or %5C where it is part of a name")
     try:
-        host, port = _authority(authority)
-        return Uri(scheme, host, port, _encoded(target))
+        user, password, server = _user_info(authority)
+        host, port = _server(server)
+        return Uri(scheme, host, port, _encoded(target), user, password)
     except ValueError as error:
         raise refusal(f"{without_secrets(text)}: not an http address: {error}") from error
 
@@ -165,10 +184,21 @@ def _other(scheme: str, rest: str) -> Uri:
     return Uri(scheme, host, None, path if scheme in ("s3", "gs") else PATH_END.split(path, maxsplit=1)[0])
 
 
-def _authority(authority: str) -> tuple[str, int | None]:
+def _user_info(authority: str) -> tuple[str, str, str]:
+    """User, password and what follows them. A user without a password is refused: `http://known.example@other/` deceives."""
+    info, mark, server = authority.rpartition("@")
+    if not mark:
+        return "", "", authority
+    user, colon, password = info.partition(":")
+    if not colon or not USER_INFO.fullmatch(info):
+        raise ValueError("before its @ stands no user:password; percent-encode what is not a letter or a digit")
+    if ":" in unquote(user):
+        raise ValueError("its user has a colon, which basic authentication does not allow in front of the password")
+    return unquote(user), unquote(password), server
+
+
+def _server(authority: str) -> tuple[str, int | None]:
     """Host and port. Raises ValueError, whose text says what is wrong."""
-    if "@" in authority:
-        raise ValueError("user and password in it are refused; sign the URL instead")
     if authority.startswith("["):
         literal, bracket, after = authority[1:].partition("]")
         if not bracket:

@@ -76,7 +76,8 @@ def test_a_host_is_normalised_once(written: str, host: str, port: int | None) ->
         ("http://a.example:/", "port"), ("http://a.example:0/", "port"), ("http://a.example:65536/", "port"),
         ("http://a.example:８０/", "port"), ("http://a.example:+80/", "port"), ("http://a.example:8_0/", "port"),
         ("http://a.example:80:80/", "port"), ("http://::1/", "no host"), ("http://user@a.example/", "password"),
-        ("http://user:secret@a.example/", "password"), ("http://a.example@127.0.0.1/", "password"),
+        ("http://a.example@127.0.0.1/", "password"), ("http://a.example:80@b@127.0.0.1/", "password"),
+        ("http://user:se cret@a.example/", "password"), ("http://us%3Aer:secret@a.example/", "password"),
         ("http://a.example\\@127.0.0.1/", "backslash"), ("http://a.example/b\\c", "backslash"),
         ("http:\\\\127.0.0.1/", "http://HOST/"), ("http://a.example/\n", "control"), ("http://a\t.example/", "control"),
         ("http://a.example/\x00", "control"), ("http://a\x85b/", "control"), ("http://[::1", "bracket"),
@@ -169,3 +170,15 @@ def test_any_text_is_a_uri_or_refused(text: str) -> None:
             continue
         assert refusal.kind == "refused"
         assert refusal.reason.isprintable()
+
+
+def test_user_and_password_are_for_basic_authentication_on_the_same_server_alone() -> None:
+    uri = parse("https://us%2Fer:hunter%402@a.example/1.ts")
+    assert (uri.user, uri.password, uri.host) == ("us/er", "hunter@2", "a.example")
+    assert "hunter" not in repr(uri) + str(uri) + uri.shown + str(uri.url())
+    authentication = uri.authentication()
+    assert authentication is not None
+    assert authentication.password == "hunter@2"
+    assert uri.redirected("/2.ts").password == "hunter@2"
+    for elsewhere in ("https://b.example/1.ts", "http://a.example/1.ts", "https://a.example:8443/1.ts", "//b.example/"):
+        assert uri.redirected(elsewhere).authentication() is None
