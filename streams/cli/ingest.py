@@ -11,6 +11,7 @@ import typer
 from streams import parts
 from streams.cli.options import labels_of
 from streams.settings import load_settings
+from streams.text import printable
 
 
 def ingest(
@@ -30,5 +31,7 @@ def ingest(
     segments = {source.stream_id: cut(source, settings.data_dir / "ingest", segment_seconds) for source in sources}
     start = now()
     events = [event for source in sources for event in events_of(source, segments[source.stream_id], start, labels)]
-    count = announce(in_order(events, fast), connection, lambda event: print(event.segment_id, flush=True), lambda: False)
+    count = announce(
+        in_order(events, fast), connection, lambda event: print(printable(event.segment_id), flush=True), lambda: False
+    )
     print(f"{count} segments announced", file=sys.stderr)
