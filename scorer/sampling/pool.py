@@ -22,6 +22,7 @@ from typing import Any, Self
 
 from scorer.errors import MediaError
 from scorer.sampling.child import OverMemory, child_main
+from scorer.sampling.decode import VideoFacts, probe
 from scorer.sampling.sampler import sample
 from scorer.spec import SampledClip, SamplerSpec, Window
 
@@ -58,6 +59,10 @@ class SamplerPool:
         `stopped` (the pool was closed), `setup` (no child can start). The future can be cancelled while it waits.
         """
         return self.submit_task(sample, path, self._spec, window_seconds, start, limit)
+
+    def probe(self, path: Path) -> Future[VideoFacts]:
+        """What a file holds (see `scorer.sampling.probe`), read in a child. The future raises `MediaError` as `submit`'s does."""
+        return self.submit_task(probe, path)
 
     def submit_task(self, function: Callable[..., Any], *arguments: Any) -> Future[Any]:
         """Run a module's function in a child, under the same limits and with the same errors."""
@@ -206,7 +211,9 @@ class _Child:
             ) from error
         if isinstance(answer, OverMemory):
             self.kill()  # its heap is fragmented: the next task would find less memory
-            raise MediaError(f"sampling needs more than the limit of {memory_mb} MiB; send smaller pictures", kind="memory")
+            raise MediaError(
+                f"sampling needs more than the limit of {memory_mb} MiB; send smaller pictures or fewer tracks", kind="memory"
+            )
         if isinstance(answer, BaseException):
             raise answer
         return answer

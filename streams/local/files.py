@@ -18,12 +18,12 @@ from rich.console import Console
 from rich.progress import Progress
 
 from scorer.registry import Registry
-from scorer.sampling import SamplerPool, probe
+from scorer.sampling import SamplerPool
 from scorer.spec import SampledClip, Scorer, Window
 from streams.errors import MediaError
 from streams.local.output import Form, open_writer
 from streams.local.windows import SEGMENT_SECONDS, ScoredWindow, record
-from streams.media.videos import VIDEO_SUFFIXES, find_videos
+from streams.media.videos import VIDEO_SUFFIXES, check_file, find_videos
 
 WINDOWS_PER_TASK = 16
 
@@ -106,12 +106,12 @@ def score_file(path: Path, pool: SamplerPool, scorer: Scorer, batch_size: int) -
 def _sampled(path: Path, pool: SamplerPool) -> Iterator[Sampled]:
     """The windows of a file in order, those of one task at a time.
 
-    Only a few tasks are submitted ahead of the reader, because the clips of a long video do not fit into memory.
+    Only a few tasks are submitted ahead of the reader, because the clips of a long video do not fit into memory. The first task
+    that finds no window ends the file, whatever duration its header promises.
     """
-    if not path.exists():
-        raise MediaError("no such file", kind="not-found")
+    check_file(path)
     stride = WINDOWS_PER_TASK * SEGMENT_SECONDS
-    expected = math.ceil(probe(path).duration / stride)
+    expected = math.ceil(pool.probe(path).result().duration / stride)
     waiting: deque[Future[Sampled]] = deque()
     submitted = 0
     while True:
@@ -119,6 +119,10 @@ def _sampled(path: Path, pool: SamplerPool) -> Iterator[Sampled]:
             waiting.append(pool.submit(path, window_seconds=SEGMENT_SECONDS, start=submitted * stride, limit=WINDOWS_PER_TASK))
             submitted += 1
         sampled = waiting.popleft().result()
+        if not sampled:
+            for task in waiting:
+                task.cancel()
+            return
         yield sampled
         if not waiting and submitted >= expected:
             # A header may give a duration that is too short, so go on until a task returns fewer windows than its limit.
