@@ -37,7 +37,7 @@ def broker() -> Iterator[str]:
 @pytest.fixture(scope="module")
 def segments(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
     (source,) = find_sources(DEMO)
-    return [segment.path for segment in cut(source, tmp_path_factory.mktemp("segments"), 2.0)]
+    return [segment.path for segment in cut(source, tmp_path_factory.mktemp("segments"), 2.0, probe)]
 
 
 def event(path: Path, number: int, **changes: object) -> SegmentEvent:
