@@ -22,7 +22,6 @@ from typing import Any, Self
 
 from scorer.errors import MediaError
 from scorer.sampling.child import OverMemory, child_main
-from scorer.sampling.decode import VideoFacts, probe
 from scorer.sampling.sampler import sample
 from scorer.spec import SampledClip, SamplerSpec, Window
 
@@ -59,10 +58,6 @@ class SamplerPool:
         `stopped` (the pool was closed), `setup` (no child can start). The future can be cancelled while it waits.
         """
         return self.submit_task(sample, path, self._spec, window_seconds, start, limit)
-
-    def probe(self, path: Path) -> Future[VideoFacts]:
-        """What a file holds (see `scorer.sampling.probe`), read in a child. The future raises `MediaError` as `submit`'s does."""
-        return self.submit_task(probe, path)
 
     def submit_task(self, function: Callable[..., Any], *arguments: Any) -> Future[Any]:
         """Run a module's function in a child, under the same limits and with the same errors."""

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from scorer.sampling import SamplerPool, VideoFacts
+from scorer.sampling import SamplerPool, VideoFacts, probe
 from scorer.sampling.decode import FORMATS
 from scorer.spec import SamplerSpec
 from streams.errors import MediaError
@@ -134,7 +134,7 @@ def cut_all(
     with SamplerPool(SamplerSpec(), 1, limits.seconds, limits.memory_mb) as pool:
         for source in sources:
             try:
-                segments[source] = cut(source, directory, seconds, lambda path: pool.probe(path).result(), limits)
+                segments[source] = cut(source, directory, seconds, lambda path: pool.submit_task(probe, path).result(), limits)
             except MediaError as error:
                 problems[source] = error.reason
     if not segments:
@@ -146,17 +146,17 @@ def cut(
     source: Source,
     directory: Path,
     seconds: float,
-    probe: Callable[[Path], VideoFacts],
+    prober: Callable[[Path], VideoFacts],
     limits: CutLimits = DEFAULT_LIMITS,
 ) -> list[CutSegment]:
     """Cut a source into segments in a subfolder of `directory`; returns them in order.
 
     Each segment starts with a key frame and has at least `seconds`, except for the last. No two sources share a folder: its
     name has a hash of stream id, file and `seconds`. Cut again, a file that has not changed gives the same segments in the same
-    place. probe: `scorer.sampling.probe`, in a child process where the file comes from outside. Raises `MediaError`.
+    place. prober: `scorer.sampling.probe`, in a child process where the file comes from outside. Raises `MediaError`.
     """
     check_file(source.path)
-    ending, container = ("ts", "mpegts") if probe(source.path).codec in TS_CODECS else ("mkv", "matroska")
+    ending, container = ("ts", "mpegts") if prober(source.path).codec in TS_CODECS else ("mkv", "matroska")
     folder = directory / _folder_name(source, seconds)
     folder.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=directory, prefix="cutting-") as work:

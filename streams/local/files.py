@@ -18,7 +18,7 @@ from rich.console import Console
 from rich.progress import Progress
 
 from scorer.registry import Registry
-from scorer.sampling import SamplerPool
+from scorer.sampling import SamplerPool, probe
 from scorer.spec import SampledClip, Scorer, Window
 from streams.errors import MediaError
 from streams.local.output import Form, open_writer
@@ -26,6 +26,9 @@ from streams.local.windows import SEGMENT_SECONDS, ScoredWindow, record
 from streams.media.videos import VIDEO_SUFFIXES, check_file, find_videos
 
 WINDOWS_PER_TASK = 16
+
+MAX_TASKS = 100_000
+"""Tasks of one file, 37 days: no stamp and no header makes more work than that."""
 
 Sampled = list[tuple[Window, SampledClip]]
 
@@ -106,26 +109,31 @@ def score_file(path: Path, pool: SamplerPool, scorer: Scorer, batch_size: int) -
 def _sampled(path: Path, pool: SamplerPool) -> Iterator[Sampled]:
     """The windows of a file in order, those of one task at a time.
 
-    Only a few tasks are submitted ahead of the reader, because the clips of a long video do not fit into memory. The first task
-    that finds no window ends the file, whatever duration its header promises.
+    Only a few tasks are submitted ahead of the reader, because the clips of a long video do not fit into memory. The header's
+    duration tells only how many those are: the file ends at the first task without a window. The file is opened in the
+    pool's children alone.
     """
     check_file(path)
     stride = WINDOWS_PER_TASK * SEGMENT_SECONDS
-    expected = math.ceil(pool.probe(path).result().duration / stride)
+    expected = min(MAX_TASKS, math.ceil(pool.submit_task(probe, path).result().duration / stride))
     waiting: deque[Future[Sampled]] = deque()
     submitted = 0
-    while True:
-        while len(waiting) <= pool.workers and submitted < max(1, expected):
-            waiting.append(pool.submit(path, window_seconds=SEGMENT_SECONDS, start=submitted * stride, limit=WINDOWS_PER_TASK))
-            submitted += 1
-        sampled = waiting.popleft().result()
-        if not sampled:
-            for task in waiting:
-                task.cancel()
-            return
-        yield sampled
-        if not waiting and submitted >= expected:
-            # A header may give a duration that is too short, so go on until a task returns fewer windows than its limit.
-            if len(sampled) < WINDOWS_PER_TASK:
+    try:
+        while True:
+            while len(waiting) <= pool.workers and submitted < max(1, expected):
+                waiting.append(
+                    pool.submit(path, window_seconds=SEGMENT_SECONDS, start=submitted * stride, limit=WINDOWS_PER_TASK)
+                )
+                submitted += 1
+            sampled = waiting.popleft().result()
+            if not sampled:
                 return
-            expected = submitted + 1
+            yield sampled
+            if not waiting and submitted >= expected:
+                # A header may give a duration that is too short, so go on until a task returns fewer windows than its limit.
+                if len(sampled) < WINDOWS_PER_TASK or submitted >= MAX_TASKS:
+                    return
+                expected = submitted + 1
+    finally:
+        for task in waiting:
+            task.cancel()

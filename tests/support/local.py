@@ -6,7 +6,7 @@ from concurrent.futures import Future
 from pathlib import Path
 from typing import Any
 
-from scorer.sampling import VideoFacts
+from scorer.sampling.decode import VideoFacts
 from scorer.spec import Window
 from tests.support.doubles import make_clip
 
@@ -14,20 +14,20 @@ from tests.support.doubles import make_clip
 class FilePool:
     """In place of `SamplerPool`: samples a file that has this number of windows, and keeps the start of each task.
 
-    promise: the duration in the file's header, as a share of the real one.
+    promise: seconds that the file's header states.
     """
 
     workers = 2
 
-    def __init__(self, windows: int, promise: float = 1.0) -> None:
+    def __init__(self, windows: int, promise: float = 0.0) -> None:
         self.windows = windows
         self.promise = promise
         self.starts: list[float] = []
 
-    def probe(self, path: Path) -> Future[VideoFacts]:
-        answer: Future[VideoFacts] = Future()
-        answer.set_result(VideoFacts(640, 360, "h264", self.windows * 2.0 * self.promise))
-        return answer
+    def submit_task(self, *_: object) -> Future[Any]:
+        facts: Future[Any] = Future()
+        facts.set_result(VideoFacts(640, 360, "h264", self.promise))
+        return facts
 
     def submit(self, path: Path, window_seconds: float, start: float, limit: int) -> Future[Any]:
         self.starts.append(start)

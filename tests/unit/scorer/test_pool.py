@@ -99,9 +99,9 @@ def test_a_file_is_probed_in_a_child_and_a_hostile_one_harms_no_other(pool: Samp
     clip = make_clip(tmp_path / "good.mp4", 160, 120, 0.4)
     hostile = with_empty_tracks(clip, tmp_path / "tracks.mp4", 1001)
     with pytest.raises(MediaError, match="limit of 512 MiB") as caught:
-        pool.probe(hostile).result(60)
+        pool.submit_task(probe, hostile).result(60)
     assert caught.value.kind == "memory"
-    assert pool.probe(clip).result(60) == probe(clip)
+    assert pool.submit_task(probe, clip).result(60) == probe(clip)
 
 
 @pytest.mark.parametrize("kind", ["pipe", "socket", "device", "folder"])
