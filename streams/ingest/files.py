@@ -29,6 +29,9 @@ from streams.text import printable
 LONGEST_ID = 200
 """Characters of a stream id: with time and number, a segment's id must stay under an event's limit of 256."""
 
+LONGEST_SEGMENT = 3600.0
+"""Seconds: the longest duration that an event may have. A file's clock that goes on by more within a segment has jumped."""
+
 LISTING = "segments.csv"
 """ffmpeg's list of the segments."""
 
@@ -75,7 +78,7 @@ def find_sources(path: Path, stream_id: str | None = None) -> list[Source]:
     stream_id: the name of the stream; None: the name of the file. A file that cannot be read is a source too, which `cut`
     refuses. Raises `MediaError` where there is no video, or where several would share the stream id that is given.
     """
-    if not path.is_dir():
+    if not os.path.isdir(path):
         try:
             check_file(path)
         except MediaError as error:
@@ -87,7 +90,7 @@ def find_sources(path: Path, stream_id: str | None = None) -> list[Source]:
         raise MediaError(f"{path}: {len(videos)} videos cannot share the stream id {stream_id!r}", kind="refused")
     if stream_id:
         return [Source(stream_id, videos[0])]
-    top = path if path.is_dir() else path.parent
+    top = path if os.path.isdir(path) else path.parent
     ids = stream_ids([video.relative_to(top) if video != top else Path(top.resolve().name) for video in videos])
     return [Source(name, video) for name, video in zip(ids, videos, strict=True)]
 
@@ -174,7 +177,7 @@ def cut(
             raise MediaError(f"it cannot be cut into segments of less than {limits.segment_mb} MiB", kind="too-large")
         if finished.code != 0:
             raise MediaError(f"it cannot be cut into segments: {finished.cause}")
-        segments = _listed_segments(Path(work, LISTING), folder)
+        segments = _listed_segments(Path(work, LISTING), folder, seconds)
         for segment in segments:
             # Replaced in one step: a worker may be reading the segments of an earlier run.
             os.replace(Path(work, segment.path.name), segment.path)
@@ -195,14 +198,21 @@ def _digest(text: str) -> str:
     return hashlib.sha256(text.encode(errors="surrogatepass")).hexdigest()[:16]
 
 
-def _listed_segments(listing: Path, folder: Path) -> list[CutSegment]:
-    """The segments in ffmpeg's list, whose lines are `name,start,end`, as they will be in `folder`. Empty ones are left out."""
+def _listed_segments(listing: Path, folder: Path, seconds: float) -> list[CutSegment]:
+    """The segments in ffmpeg's list, whose lines are `name,start,end`, as they will be in `folder`. Empty ones are left out.
+
+    A segment in which the file's clock jumps is taken to last `seconds`, and those after it follow it.
+    """
     segments = []
+    jumped = 0.0
     for line in listing.read_text().splitlines():
         name, start, end = line.split(",")
-        duration = float(end) - float(start)
-        if duration > 0:
-            segments.append(CutSegment(folder / name, float(start), duration))
+        listed = float(end) - float(start)
+        if listed == 0:
+            continue
+        duration = listed if 0 < listed <= LONGEST_SEGMENT else seconds
+        segments.append(CutSegment(folder / name, float(start) - jumped, duration))
+        jumped += listed - duration
     return segments
 
 

@@ -40,7 +40,8 @@ def find_videos(paths: Sequence[Path]) -> list[Path]:
     """
     videos: list[Path] = []
     for path in paths:
-        videos += _in_folder(path) if path.is_dir() else [path]
+        # `Path.is_dir` raises an error for a path that is too long or in a closed folder.
+        videos += _in_folder(path) if os.path.isdir(path) else [path]
     return videos
 
 

@@ -185,6 +185,26 @@ def test_the_reason_why_a_source_cannot_be_cut_is_ffmpegs_own(clip: Path, tmp_pa
         cut(Source("a", untimed), tmp_path / "cut", 2.0, probe)
 
 
+@pytest.mark.parametrize(
+    ("ends", "starts", "durations"),
+    [
+        ([2.0, 4.0, 6.0], [0.0, 2.0, 4.0], [2.0, 2.0, 2.0]),
+        ([2.0, 37_604.0, 37_606.0], [0.0, 2.0, 4.0], [2.0, 2.0, 2.0]),
+        ([2.0, -90_000.0, -89_998.5], [0.0, 2.0, 4.0], [2.0, 2.0, 1.5]),
+        ([2.0, 2.0, 4e15], [0.0, 2.0], [2.0, 2.0]),
+    ],
+)
+def test_a_clock_that_jumps_makes_no_event_that_nobody_takes(
+    ends: list[float], starts: list[float], durations: list[float], tmp_path: Path
+) -> None:
+    lines = [f"{i:06}.ts,{begin},{end}\n" for i, (begin, end) in enumerate(zip([0.0, *ends], ends, strict=False))]
+    (tmp_path / "list.csv").write_text("".join(lines))
+    listed = files._listed_segments(tmp_path / "list.csv", tmp_path, 2.0)
+    assert [segment.start for segment in listed] == pytest.approx(starts)
+    assert [segment.duration for segment in listed] == pytest.approx(durations)
+    assert len(events_of(Source("a", tmp_path / "a.mp4"), listed, BEGAN, {})) == len(starts)
+
+
 def test_a_segment_over_the_limit_is_refused(tmp_path: Path) -> None:
     clip = make_clip(tmp_path / "a.mkv", 640, 480, 1.0, options=("-c:v", "rawvideo", "-pix_fmt", "yuv420p"))
     with pytest.raises(MediaError, match="less than 1 MiB"):

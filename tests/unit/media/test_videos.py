@@ -26,6 +26,11 @@ def test_folders_are_searched_and_named_files_kept(tmp_path: Path) -> None:
     assert find_videos([tmp_path / "d.txt"]) == [tmp_path / "d.txt"]
 
 
+def test_a_path_that_cannot_be_looked_at_is_kept_to_be_reported(tmp_path: Path) -> None:
+    paths = [tmp_path / ("a" * 300), tmp_path / "a\0b", tmp_path / "none" / "a.mp4"]
+    assert find_videos(paths) == paths
+
+
 def test_every_ending_of_the_containers_that_are_read_is_found() -> None:
     endings: set[str] = set()
     for name in FORMATS.split(","):
