@@ -1,27 +1,39 @@
-"""Log lines: text for people, JSON for machines. Both show the fields given as `extra`."""
+"""Log lines: text for people, JSON for machines. Both show the fields given as `extra`.
+
+One event is one line, and only the lines of a traceback, which begin with `  | `, follow it: who names streams and files cannot
+write lines of their own.
+"""
 
 from __future__ import annotations
 
 import json
 import logging
+import re
 import sys
 from datetime import UTC, datetime
 
+from streams.text import printable
+
 _STANDARD = set(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
+_AMBIGUOUS = re.compile(r"""[\s="]""")
 _QUIET = ("faust", "mode", "aiokafka", "kafka", "aiohttp", "asyncio", "urllib3", "transformers", "httpx", "filelock")
 """Libraries that log only warnings and errors. At a lower level they flood the log while a broker does not answer."""
 
 LONGEST_CHARS = 2000
-"""A longer message is cut. While a broker or sink does not answer, a library may list every message that it waits for, and must
-not fill the disk with that."""
+"""A longer message or field is cut. While a broker or sink does not answer, a library may list every message that it waits
+for, and must not fill the disk with that."""
 
 
 class _Text(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
-        fields = " ".join(f"{name}={value}" for name, value in _fields(record).items())
+        fields = " ".join(f"{name}={_quoted(str(value))}" for name, value in _fields(record).items())
         time = datetime.fromtimestamp(record.created, UTC).strftime("%H:%M:%S.%f")[:-3]
-        line = f"{time} {record.levelname.lower():7} {_message(record)}{'  ' + fields if fields else ''}"
-        return f"{line}\n{self.formatException(record.exc_info)}" if record.exc_info else line
+        line = f"{time} {record.levelname.lower():7} {printable(_message(record))}{'  ' + fields if fields else ''}"
+        if not record.exc_info:
+            return line
+        # The message of an exception may come from outside too: no line of it may look like an event's own.
+        traceback = self.formatException(record.exc_info).split("\n")
+        return "\n".join([line, *(f"  | {printable(text)}" for text in traceback)])
 
 
 class _Json(logging.Formatter):
@@ -45,9 +57,21 @@ def configure_logging(level: str, line_format: str) -> None:
 
 
 def _message(record: logging.LogRecord) -> str:
-    text = record.getMessage()
-    return text if len(text) <= LONGEST_CHARS else f"{text[:LONGEST_CHARS]}... ({len(text)} characters)"
+    return _cut(record.getMessage())
 
 
 def _fields(record: logging.LogRecord) -> dict[str, object]:
-    return {name: value for name, value in vars(record).items() if name not in _STANDARD}
+    values = {name: value for name, value in vars(record).items() if name not in _STANDARD}
+    return {name: _cut(value) if isinstance(value, str) else value for name, value in values.items()}
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= LONGEST_CHARS else f"{text[:LONGEST_CHARS]}... ({len(text)} characters)"
+
+
+def _quoted(value: str) -> str:
+    """A field's value; in quotes where it could be taken for more than one field."""
+    shown = printable(value)
+    if shown == value and value and not _AMBIGUOUS.search(value):
+        return value
+    return '"' + printable(value.replace("\\", "\\\\").replace('"', '\\"')) + '"'

@@ -13,6 +13,7 @@ from streams.settings import Settings
 if TYPE_CHECKING:
     from scorer.registry import Registry
     from streams.events import ModelUpdate
+    from streams.ingest.files import CutLimits
     from streams.kafka.connection import Connection
     from streams.kafka.consumer import Group
     from streams.media.fetch import FetchLimits
@@ -61,6 +62,13 @@ def fetch_limits(settings: Settings) -> FetchLimits:
         seconds=settings.fetch_timeout,
         megabytes=settings.fetch_max_mb,
     )
+
+
+def cut_limits(settings: Settings) -> CutLimits:
+    """What cutting one file into segments may take: memory as for sampling, and segments that a worker fetches."""
+    from streams.ingest.files import CutLimits
+
+    return CutLimits(memory_mb=settings.sample_memory_mb, segment_mb=settings.fetch_max_mb)
 
 
 def harvest_limits(settings: Settings) -> HarvestLimits:

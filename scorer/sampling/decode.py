@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import errno
 import math
+import os
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -81,7 +83,7 @@ def probe(path: Path) -> VideoFacts:
 def open_video(path: Path) -> Iterator[Video]:
     """The file's first video stream, checked and ready to read. Raises `MediaError` where there is none that can be read."""
     try:
-        file = path.open("rb")
+        file = open(path, "rb", opener=_open_regular)  # noqa: SIM115 (closed below)
         is_empty = not file.read(1)
     except OSError as error:
         raise MediaError(f"{path.name} cannot be read: {error.strerror}", kind="not-found") from error
@@ -94,6 +96,16 @@ def open_video(path: Path) -> Iterator[Video]:
             yield video
         finally:
             video.close()
+
+
+def _open_regular(path: str, flags: int) -> int:
+    """Open a file, without waiting for the writer of a pipe. Raises `MediaError` where it is a pipe, a socket or a device."""
+    descriptor = os.open(path, flags | os.O_NONBLOCK)
+    mode = os.fstat(descriptor).st_mode
+    if not stat.S_ISREG(mode) and not stat.S_ISDIR(mode):  # the first read refuses a folder
+        os.close(descriptor)
+        raise MediaError("the media is not a regular file, but a pipe or a device", kind="refused")
+    return descriptor
 
 
 class Video:

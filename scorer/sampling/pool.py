@@ -206,7 +206,9 @@ class _Child:
             ) from error
         if isinstance(answer, OverMemory):
             self.kill()  # its heap is fragmented: the next task would find less memory
-            raise MediaError(f"sampling needs more than the limit of {memory_mb} MiB; send smaller pictures", kind="memory")
+            raise MediaError(
+                f"sampling needs more than the limit of {memory_mb} MiB; send smaller pictures or fewer tracks", kind="memory"
+            )
         if isinstance(answer, BaseException):
             raise answer
         return answer

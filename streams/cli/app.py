@@ -5,12 +5,14 @@ A command imports what it needs when it runs, so that `--help` does not wait for
 
 from __future__ import annotations
 
+import io
 import sys
 
 import typer
 
 from streams.cli import alerts, ingest, models, queue, rate, run, topics, training
 from streams.errors import FvqError, SettingsError
+from streams.text import printable
 
 app = typer.Typer(
     no_args_is_help=True, pretty_exceptions_enable=False, add_completion=False, help="Live face-video quality monitoring."
@@ -31,6 +33,10 @@ def main() -> None:
 
     The exit code is 2 for a wrong setting, 1 for any other such error.
     """
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            # Names may have letters that the terminal's encoding does not have: they are escaped.
+            stream.reconfigure(errors="backslashreplace")
     try:
         app()
     except SettingsError as error:
@@ -46,5 +52,6 @@ def main() -> None:
 
 
 def _fail(error: object, code: int) -> None:
-    print(f"fvq: {error}", file=sys.stderr)
+    text = printable(str(error), keep="\n")
+    print(f"fvq: {text}", file=sys.stderr)
     sys.exit(code)

@@ -11,6 +11,7 @@ import typer
 from streams import parts
 from streams.cli.options import labels_of
 from streams.settings import load_settings
+from streams.text import printable
 
 
 def ingest(
@@ -22,13 +23,18 @@ def ingest(
 ) -> None:
     """Play files as live streams into Kafka; the segments are cut into FVQ_DATA_DIR/ingest and stay there."""
     from streams.ingest.announce import announce
-    from streams.ingest.files import cut, events_of, find_sources, in_order, now
+    from streams.ingest.files import cut_all, events_of, find_sources, in_order, now
 
     settings = load_settings()
     connection, labels = parts.connection(settings), labels_of(label)
     sources = find_sources(path, stream)
-    segments = {source.stream_id: cut(source, settings.data_dir / "ingest", segment_seconds) for source in sources}
+    segments, problems = cut_all(sources, settings.data_dir / "ingest", segment_seconds, parts.cut_limits(settings))
+    for source, reason in problems.items():
+        print(f"fvq: not played: {printable(f'{source.path}: {reason}')}", file=sys.stderr)
     start = now()
-    events = [event for source in sources for event in events_of(source, segments[source.stream_id], start, labels)]
-    count = announce(in_order(events, fast), connection, lambda event: print(event.segment_id, flush=True), lambda: False)
+    events = [event for source, cuts in segments.items() for event in events_of(source, cuts, start, labels)]
+    count = announce(
+        in_order(events, fast), connection, lambda event: print(printable(event.segment_id), flush=True), lambda: False
+    )
     print(f"{count} segments announced", file=sys.stderr)
+    raise typer.Exit(1 if problems else 0)

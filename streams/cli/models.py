@@ -9,10 +9,12 @@ from typing import Annotated
 import typer
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from streams import parts
 from streams.cli.options import JsonFlag
 from streams.settings import load_settings
+from streams.text import printable
 
 app = typer.Typer(no_args_is_help=True, help="The model registry: versions, and which one serves.")
 
@@ -27,11 +29,13 @@ def models_ls(as_json: JsonFlag = False) -> None:
     if as_json:
         print(json.dumps([asdict(row) for row in rows]))
         return
-    table = Table(title=f"registry {registry.url}" + ("" if rows else ": empty, the shipped models serve"), title_justify="left")
+    title = f"registry {registry.url}" + ("" if rows else ": empty, the shipped models serve")
+    table = Table(title=Text(printable(title), "table.title"), title_justify="left")
     for column in ("model", "version", "promoted", ""):
         table.add_column(column)
     for row in rows:
-        table.add_row(row.name, row.version, row.created, "current" if row.current else "")
+        cells = (row.name, row.version, row.created, "current" if row.current else "")
+        table.add_row(*(Text(printable(cell)) for cell in cells))
     Console().print(table)
 
 

@@ -12,6 +12,7 @@ import typer
 from streams import parts
 from streams.cli.options import JsonFlag
 from streams.settings import load_settings
+from streams.text import printable
 
 app = typer.Typer(no_args_is_help=True, help="The training queue: clips that wait to be rated.")
 
@@ -39,8 +40,9 @@ def queue_ls(
         table.add_column(column, justify="right" if column in ("score", "±", "kB") else "left")
     for example in examples:
         table.add_row(
-            example.example_id[:SHOWN_ID], Text(example.stream_id), f"{example.start:%Y-%m-%d %H:%M:%S}", f"{example.score:.1f}",
-            f"{example.uncertainty:.1f}", example.reason, Text(f"{example.model.name}@{example.model.version}"),
+            Text(printable(example.example_id[:SHOWN_ID])), Text(printable(example.stream_id)),
+            f"{example.start:%Y-%m-%d %H:%M:%S}", f"{example.score:.1f}", f"{example.uncertainty:.1f}",
+            Text(printable(example.reason)), Text(printable(f"{example.model.name}@{example.model.version}")),
             f"{example.size / 1000:.0f}",
         )  # fmt: skip
     Console().print(table)
@@ -66,7 +68,7 @@ def queue_export(
     examples, _ = place.read()
     missing = export_queue(examples, place.store, folder)
     for reason in missing:
-        print(f"fvq: {reason}", file=sys.stderr)
+        print(f"fvq: {printable(reason)}", file=sys.stderr)
     print(f"{len(examples) - len(missing)} clips in {folder}, {len(missing)} missing")
     raise typer.Exit(1 if missing else 0)
 
@@ -84,10 +86,12 @@ def queue_rm(
     settings = load_settings()
     place, ratings = parts.queue(settings), parts.rating_data(settings)
     if stream is not None:
-        print(f"{remove_stream(place, stream, lambda: ratings.forget_stream(stream))} clips deleted of stream {stream}")
+        print(
+            f"{remove_stream(place, stream, lambda: ratings.forget_stream(stream))} clips deleted of stream {printable(stream)}"
+        )
         return
     removed = remove_clips(place, examples or [], ratings.forget_examples)
     for reason in removed.elsewhere:
-        print(f"fvq: {reason}: run this where FVQ_CLIP_STORE is that store", file=sys.stderr)
+        print(f"fvq: {printable(reason)}: run this where FVQ_CLIP_STORE is that store", file=sys.stderr)
     print(f"{removed.clips} clips deleted")
     raise typer.Exit(1 if removed.elsewhere else 0)

@@ -5,20 +5,35 @@ Cutting copies the encoded video, as a packager does; nothing is encoded again.
 
 from __future__ import annotations
 
+import hashlib
+import os
+import re
+import signal
+import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from scorer.sampling import probe
+from scorer.sampling import SamplerPool, VideoFacts, probe
+from scorer.sampling.decode import FORMATS
+from scorer.spec import SamplerSpec
 from streams.errors import MediaError
 from streams.events import SegmentEvent
 from streams.media import ffmpeg
-from streams.media.videos import find_videos
+from streams.media.videos import check_file, find_videos
+from streams.text import printable
 
-CUT_SECONDS = 600
-"""The longest time that cutting one file may take."""
+LONGEST_ID = 200
+"""Characters of a stream id: with time and number, a segment's id must stay under an event's limit of 256."""
+
+LONGEST_SEGMENT = 3600.0
+"""Seconds: the longest duration that an event may have. A file's clock that goes on by more within a segment has jumped."""
+
+LISTING = "segments.csv"
+"""ffmpeg's list of the segments."""
 
 TS_CODECS = {"h264", "hevc", "mpeg2video", "mpeg1video", "mpeg4"}
 """Codecs that are cut into MPEG-TS. All others are cut into Matroska, which holds any codec."""
@@ -41,52 +56,163 @@ class CutSegment:
     duration: float
 
 
-def find_sources(path: Path, stream_id: str | None = None) -> list[Source]:
-    """The streams of a path: one for a file; one for each video in a folder, named after the video.
+@dataclass(frozen=True)
+class CutLimits:
+    """What reading and cutting one file may take.
 
-    stream_id: the name of the stream; None: the name of the file. Raises `MediaError` where there is no video, or where
-    several would share one stream id.
+    memory_mb: MiB that each of the two child processes may allocate. segment_mb: MiB, the largest segment. seconds: the longest
+    time.
     """
-    if not path.exists():
-        raise MediaError(f"{path}: no such file or folder", kind="not-found")
+
+    memory_mb: int = 2048
+    segment_mb: int = 256
+    seconds: float = 600.0
+
+
+DEFAULT_LIMITS = CutLimits()
+
+
+def find_sources(path: Path, stream_id: str | None = None) -> list[Source]:
+    """The streams of a path: one for a file; one for each video in a folder, named after the video. Each has an id of its own.
+
+    stream_id: the name of the stream; None: the name of the file. A file that cannot be read is a source too, which `cut`
+    refuses. Raises `MediaError` where there is no video, or where several would share the stream id that is given.
+    """
+    if not os.path.isdir(path):
+        try:
+            check_file(path)
+        except MediaError as error:
+            raise MediaError(f"{path}: {error.reason}", kind=error.kind) from None
     videos = find_videos([path])
     if not videos:
         raise MediaError(f"{path}: no video in this folder", kind="no-video")
     if stream_id is not None and len(videos) > 1:
         raise MediaError(f"{path}: {len(videos)} videos cannot share the stream id {stream_id!r}", kind="refused")
-    names = [video.stem if path.is_file() else str(video.relative_to(path).with_suffix("")) for video in videos]
-    return [Source(stream_id or name, video) for name, video in zip(names, videos, strict=True)]
+    if stream_id:
+        return [Source(stream_id, videos[0])]
+    top = path if os.path.isdir(path) else path.parent
+    ids = stream_ids([video.relative_to(top) if video != top else Path(top.resolve().name) for video in videos])
+    return [Source(name, video) for name, video in zip(ids, videos, strict=True)]
 
 
-def cut(source: Source, directory: Path, seconds: float) -> list[CutSegment]:
+def stream_ids(files: Sequence[Path]) -> list[str]:
+    """A stream id for each file: its name, with the ending where two files differ in that alone, and no two alike.
+
+    files: relative paths, no two alike. What cannot be printed is escaped; names that are still alike get a number.
+    """
+    full = [_as_id(str(file)) for file in files]
+    ids = [_as_id(str(file.with_suffix(""))) if file.name else name for file, name in zip(files, full, strict=True)]
+    while True:
+        count = Counter(ids)
+        alike = [i for i, name in enumerate(ids) if count[name] > 1 and name != full[i]]
+        if not alike:
+            break
+        for i in alike:
+            ids[i] = full[i]
+    taken: set[str] = set()
+    for i, name in enumerate(ids):
+        number = 1
+        while ids[i] in taken:
+            number += 1
+            ids[i] = f"{name}~{number}"
+        taken.add(ids[i])
+    return ids
+
+
+def _as_id(name: str) -> str:
+    """A file's name as a stream id: printable, and short enough that the ids of its segments fit into an event."""
+    shown = printable(name)
+    return shown if len(shown) <= LONGEST_ID else f"{shown[: LONGEST_ID - 17]}~{_digest(name)}"
+
+
+def cut_all(
+    sources: Sequence[Source], directory: Path, seconds: float, limits: CutLimits
+) -> tuple[dict[Source, list[CutSegment]], dict[Source, str]]:
+    """Cut every source into segments in subfolders of `directory`; returns the segments, and why sources cannot be cut.
+
+    A source that cannot be cut harms no other. Raises `MediaError` where none can be cut.
+    """
+    segments: dict[Source, list[CutSegment]] = {}
+    problems: dict[Source, str] = {}
+    with SamplerPool(SamplerSpec(), 1, limits.seconds, limits.memory_mb) as pool:
+        for source in sources:
+            try:
+                segments[source] = cut(source, directory, seconds, lambda path: pool.submit_task(probe, path).result(), limits)
+            except MediaError as error:
+                problems[source] = error.reason
+    if not segments:
+        raise MediaError("; ".join(f"{source.path}: {reason}" for source, reason in problems.items()))
+    return segments, problems
+
+
+def cut(
+    source: Source,
+    directory: Path,
+    seconds: float,
+    prober: Callable[[Path], VideoFacts],
+    limits: CutLimits = DEFAULT_LIMITS,
+) -> list[CutSegment]:
     """Cut a source into segments in a subfolder of `directory`; returns them in order.
 
-    Each segment starts with a key frame and has at least `seconds`, except for the last. Raises `MediaError`.
+    Each segment starts with a key frame and has at least `seconds`, except for the last. No two sources share a folder: its
+    name has a hash of stream id, file and `seconds`. Cut again, a file that has not changed gives the same segments in the same
+    place. prober: `scorer.sampling.probe`, in a child process where the file comes from outside. Raises `MediaError`.
     """
-    folder = directory / source.stream_id.replace("/", "_")
+    check_file(source.path)
+    ending, container = ("ts", "mpegts") if prober(source.path).codec in TS_CODECS else ("mkv", "matroska")
+    folder = directory / _folder_name(source, seconds)
     folder.mkdir(parents=True, exist_ok=True)
-    ending, container = ("ts", "mpegts") if probe(source.path).codec in TS_CODECS else ("mkv", "matroska")
-    listing = folder / "segments.csv"
-    output = [
-        "-map", "0:v:0", "-c", "copy", "-f", "segment", "-segment_time", str(seconds), "-segment_format", container,
-        "-segment_list", str(listing), "-segment_list_type", "csv", "-reset_timestamps", "1", str(folder / f"%06d.{ending}"),
-    ]  # fmt: skip
-    finished = ffmpeg.run(
-        source.path.resolve(), output, input_options=["-v", "error"], timeout=CUT_SECONDS, task=f"{source.path}: cutting"
-    )
-    if finished.code != 0:
-        raise MediaError(f"{source.path} cannot be cut into segments: {finished.reason}")
-    return _listed_segments(listing)
+    with tempfile.TemporaryDirectory(dir=directory, prefix="cutting-") as work:
+        # ffmpeg works in the folder, so that no `%` in a path is taken for a part of the pattern.
+        output = [
+            "-map", "0:v:0", "-c", "copy", "-f", "segment", "-segment_time", str(seconds), "-segment_format", container,
+            "-segment_list", LISTING, "-segment_list_type", "csv", "-reset_timestamps", "1", f"%06d.{ending}",
+        ]  # fmt: skip
+        finished = ffmpeg.run(
+            source.path.resolve(), output, input_options=["-v", "error", "-format_whitelist", FORMATS],
+            timeout=limits.seconds, task="cutting", limits=ffmpeg.ChildLimits(limits.memory_mb << 20, limits.segment_mb << 20),
+            folder=Path(work),
+        )  # fmt: skip
+        if finished.code == -signal.SIGXFSZ:
+            raise MediaError(f"it cannot be cut into segments of less than {limits.segment_mb} MiB", kind="too-large")
+        if finished.code != 0:
+            raise MediaError(f"it cannot be cut into segments: {finished.cause}")
+        segments = _listed_segments(Path(work, LISTING), folder, seconds)
+        for segment in segments:
+            # Replaced in one step: a worker may be reading the segments of an earlier run.
+            os.replace(Path(work, segment.path.name), segment.path)
+    if not segments:
+        raise MediaError("it cannot be cut into segments: its pictures have no duration")
+    return segments
 
 
-def _listed_segments(listing: Path) -> list[CutSegment]:
-    """The segments in ffmpeg's list, whose lines are `name,start,end`; a name may have commas. Empty segments are left out."""
+def _folder_name(source: Source, seconds: float) -> str:
+    """A name that people recognise, of characters that are safe in every path, and a hash that no other source has."""
+    file = source.path.resolve()
+    facts = file.stat()
+    parts = (source.stream_id, os.fsencode(file), facts.st_size, facts.st_mtime_ns, seconds)
+    return f"{re.sub('[^A-Za-z0-9.-]+', '_', source.stream_id)[:60]}-{_digest(repr(parts))}"
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode(errors="surrogatepass")).hexdigest()[:16]
+
+
+def _listed_segments(listing: Path, folder: Path, seconds: float) -> list[CutSegment]:
+    """The segments in ffmpeg's list, whose lines are `name,start,end`, as they will be in `folder`. Empty ones are left out.
+
+    A segment in which the file's clock jumps is taken to last `seconds`, and those after it follow it.
+    """
     segments = []
+    jumped = 0.0
     for line in listing.read_text().splitlines():
-        name, start, end = line.rsplit(",", 2)
-        duration = float(end) - float(start)
-        if duration > 0:
-            segments.append(CutSegment(listing.parent / name, float(start), duration))
+        name, start, end = line.split(",")
+        listed = float(end) - float(start)
+        if listed == 0:
+            continue
+        duration = listed if 0 < listed <= LONGEST_SEGMENT else seconds
+        segments.append(CutSegment(folder / name, float(start) - jumped, duration))
+        jumped += listed - duration
     return segments
 
 

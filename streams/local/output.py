@@ -8,8 +8,10 @@ from typing import Any, Literal, Protocol, TextIO
 
 from rich.console import Console
 from rich.table import Column, Table
+from rich.text import Text
 
 from streams.local.view import score_bar
+from streams.text import csv_path, csv_text, printable
 
 Form = Literal["table", "json", "csv"]
 
@@ -29,7 +31,7 @@ def open_writer(form: Form, out: TextIO) -> Writer:
 
 
 class _JsonLines:
-    """One JSON object per line."""
+    """One JSON object per line, in ASCII. A byte of a file name that is no UTF-8 is a lone surrogate, as in Python's strings."""
 
     def __init__(self, out: TextIO) -> None:
         self._out = out
@@ -51,11 +53,12 @@ class _Csv:
         self._writer.writeheader()
 
     def add(self, record: dict[str, Any]) -> None:
+        file = csv_path(record["file"])
         if "error" in record:
-            self._writer.writerow(record)
+            self._writer.writerow({"file": file, "error": csv_text(record["error"])})
             return
         for segment in record["segments"]:
-            self._writer.writerow({"file": record["file"]} | segment | {"faces": segment["faces"]["count"]})
+            self._writer.writerow({"file": file} | segment | {"faces": segment["faces"]["count"]})
 
     def close(self) -> None:
         pass
@@ -70,12 +73,13 @@ class _Table:
         self._table = Table(Column("file", overflow="fold"), "score", "", "level", "±", "faces", "worst segment")
 
     def add(self, record: dict[str, Any]) -> None:
+        file = Text(printable(record["file"]))
         if "error" in record:
-            self._table.add_row(record["file"], "[red]error[/red]", "", record["error"])
+            self._table.add_row(file, Text("error", "red"), "", Text(printable(record["error"])))
             return
         worst = min(record["segments"], key=lambda segment: segment["score"])
         self._table.add_row(
-            record["file"], f"{record['score']:.1f}", score_bar(record["score"]), record["level"],
+            file, f"{record['score']:.1f}", score_bar(record["score"]), record["level"],
             f"{record['uncertainty']:.0f}", str(record["faces"]["count"]), f"{worst['score']:.1f} at {worst['start']:.0f} s",
         )  # fmt: skip
 

@@ -10,6 +10,7 @@ from matplotlib.figure import Figure
 
 from scorer.spec import LEVELS
 from streams.local.windows import ScoredWindow
+from streams.text import printable
 
 LEVEL_COLOURS = ("#c0392b", "#e67e22", "#f1c40f", "#9acd32", "#2e8b57")
 THUMBNAILS = 12
@@ -42,7 +43,9 @@ def plot_courses(courses: Sequence[tuple[Path, Sequence[ScoredWindow]]], path: P
             color="#1f3a5f",
             alpha=0.15,
         )
-        axes.set(ylim=(0, 100), xlim=(edges[0], edges[-1]), ylabel="score", title=f"{file.name}: {scores.mean():.0f}")
+        axes.set(ylim=(0, 100), xlim=(edges[0], edges[-1]), ylabel="score")
+        # A name is no formula, whatever signs it has.
+        axes.set_title(f"{printable(file.name)}: {scores.mean():.0f}", parse_math=False)
         shown = np.unique(np.linspace(0, len(windows) - 1, THUMBNAILS).astype(int))
         strip.imshow(np.concatenate([windows[i].clip.thumbnail for i in shown], axis=1), aspect="equal")
         strip.axis("off")

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable
 from typing import Any
 
 from streams.errors import EventError
 from streams.events import ALERTS_TOPIC, SCORES_TOPIC, QualityAlert, SegmentEvent, SegmentScore
+
+_NOT_ASCII = re.compile(r"[^\x00-\x7f]+")
+"""What a line for scripts escapes, so that standard output takes it in every encoding."""
 
 
 class Run:
@@ -56,7 +60,7 @@ class Run:
         if score.segment_id in self.scores or score.segment_id not in self.events:
             return None
         self.scores[score.segment_id] = score
-        return text.decode()
+        return _NOT_ASCII.sub(lambda match: json.dumps(match[0])[1:-1], text.decode())
 
     def _take_dead_letter(self, headers: dict[str, str]) -> str | None:
         segment_id = headers.get("segment_id", "")

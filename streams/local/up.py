@@ -25,7 +25,7 @@ from streams import parts
 from streams.errors import MediaError
 from streams.events import ALERTS_TOPIC, DEAD_LETTER_TOPIC, SCORES_TOPIC
 from streams.ingest.announce import announce
-from streams.ingest.files import CutSegment, Source, cut, events_of, find_sources, in_order
+from streams.ingest.files import cut_all, events_of, find_sources, in_order
 from streams.kafka.clients import open_reader
 from streams.kafka.connection import Connection
 from streams.kafka.embedded import EmbeddedBroker
@@ -60,7 +60,9 @@ def run_up(settings: Settings, source: Path, *, fast: bool, segment_seconds: flo
     with ExitStack() as stack:
         work = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="fvq-up-")))
         view.note(f"cutting {len(sources)} source{'s' if len(sources) > 1 else ''} into segments")
-        segments = _cut_all(view, sources, work, segment_seconds)
+        segments, problems = cut_all(sources, work, segment_seconds, parts.cut_limits(settings))
+        for unplayed, reason in problems.items():
+            view.problem("not played", f"{unplayed.path}: {reason}")
         connection = parts.connection(settings) if settings.broker else Connection(stack.enter_context(EmbeddedBroker()).address)
         create_topics(connection, partitions=4, replication=1)
         port = free_port("127.0.0.1")
@@ -95,23 +97,7 @@ def run_up(settings: Settings, source: Path, *, fast: bool, segment_seconds: flo
         return 1
     if run.interrupted:
         return 0
-    return 0 if run.scores and run.answered == len(run.events) and len(segments) == len(sources) else 1
-
-
-def _cut_all(view: View, sources: list[Source], folder: Path, seconds: float) -> dict[Source, list[CutSegment]]:
-    """The segments of every source that can be played; the others are reported. Raises `MediaError` where none can."""
-    segments = {}
-    problems = []
-    for source in sources:
-        try:
-            segments[source] = cut(source, folder, seconds)
-        except MediaError as error:
-            problems.append(f"{source.path}: {error.reason}")
-    if not segments:
-        raise MediaError("; ".join(problems))
-    for problem in problems:
-        view.problem("not played", problem)
-    return segments
+    return 0 if run.scores and run.answered == len(run.events) and not problems else 1
 
 
 def _worker_settings(settings: Settings, broker: str, media: Path, port: int, fast: bool) -> dict[str, str]:

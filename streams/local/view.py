@@ -8,13 +8,14 @@ from contextlib import contextmanager
 
 from rich.console import Console
 from rich.live import Live
-from rich.markup import escape
 from rich.table import Table
+from rich.text import Text
 
 from streams.alerts.receivers import describe as describe_alert
 from streams.events import QualityAlert, SegmentScore
 from streams.local.drops import clock, describe, find_drops
 from streams.local.run import Run
+from streams.text import printable
 
 ROWS_SHOWN, ALERTS_SHOWN = 14, 4
 
@@ -29,11 +30,11 @@ class View:
 
     def note(self, text: str) -> None:
         """Print what is being done, in a faint colour."""
-        self._console.print(text, style="dim")
+        self._console.print(Text(printable(text)), style="dim")
 
     def problem(self, what: str, details: str) -> None:
         """Print what went wrong: `what` in red, then the details."""
-        self._console.print(f"[red]{what}[/red] {details}", highlight=False, soft_wrap=True)
+        self._line((what, "red"), f" {details}")
 
     @contextmanager
     def shown(self, run: Run) -> Iterator[Callable[[], None]]:
@@ -64,11 +65,15 @@ class View:
         if skipped:
             self._console.print(f"{skipped} segments were skipped: the worker was too slow for live", highlight=False)
         for segment_id, reason in run.failed.items():
-            self._console.print(f"[red]failed[/red] {segment_id}: {reason}", highlight=False)
+            self._line(("failed", "red"), f" {segment_id}: {reason}")
         missing = len(run.events) - run.answered
         if missing:
             why = "stopped before their turn" if run.interrupted else "without an answer"
             self._console.print(f"{missing} segments {why}", highlight=False)
+
+    def _line(self, *parts: str | tuple[str, str]) -> None:
+        """Print one line of texts, each plain or with a style; nothing in them is markup."""
+        self._console.print(_text(*parts), highlight=False, soft_wrap=True)
 
     def _print_new(self, run: Run) -> None:
         scores = list(run.scores.values())
@@ -90,10 +95,10 @@ class View:
             facts = {"summary": stream_id, "segments": count, "mean": mean, "lowest": lowest}
             print(json.dumps(facts | {"drops": [vars(drop) for drop in drops]}))
             return
-        self._console.print(f"[bold]{stream_id}[/bold]: {count} segments, mean {mean:.1f}, lowest {lowest:.1f}", highlight=False)
+        self._line((stream_id, "bold"), f": {count} segments, mean {mean:.1f}, lowest {lowest:.1f}")
         starts = [(score.start - scores[0].start).total_seconds() for score in scores]
         for drop in drops:
-            self._console.print(f"  [yellow]▼[/yellow] {describe(drop, starts)}", highlight=False, soft_wrap=True)
+            self._line("  ", ("▼", "yellow"), f" {describe(drop, starts)}")
 
     def _alert_summary(self, run: Run) -> None:
         fired = [alert for alert in run.alerts.values() if alert.state == "firing"]
@@ -104,11 +109,16 @@ class View:
             self._console.print(text, highlight=False)
 
 
-def score_bar(score: float, width: int = 20) -> str:
-    """A bar for a score 0-100, coloured by level, in rich's markup. width: characters."""
+def score_bar(score: float, width: int = 20) -> Text:
+    """A bar for a score 0-100, coloured by level. width: characters."""
     colour = ("red", "dark_orange", "yellow", "green_yellow", "green")[min(4, int(score // 20))]
     filled = round(score / 100 * width)
-    return f"[{colour}]{'█' * filled}[/{colour}][bright_black]{'·' * (width - filled)}[/bright_black]"
+    return Text.assemble(("█" * filled, colour), ("·" * (width - filled), "bright_black"))
+
+
+def _text(*parts: str | tuple[str, str]) -> Text:
+    """One line of texts from outside, each plain or with a style: what is not printable is escaped, and nothing is markup."""
+    return Text.assemble(*(printable(part) if isinstance(part, str) else (printable(part[0]), part[1]) for part in parts))
 
 
 def _scored_by_stream(run: Run) -> dict[str, list[SegmentScore]]:
@@ -124,26 +134,27 @@ def _table(run: Run) -> Table:
     title = f"{run.answered} of {len(run.events)} segments"
     table = Table("stream", "segment", "at", "score", "", "level", "faces", "signals", title=title)
     if run.alerts:
-        table.caption = "\n".join(_alert_line(alert) for alert in list(run.alerts.values())[-ALERTS_SHOWN:])
+        table.caption = Text("\n").join(_alert_line(alert) for alert in list(run.alerts.values())[-ALERTS_SHOWN:])
     for score in list(run.scores.values())[-ROWS_SHOWN:]:
         at = clock((score.start - min(event.start for event in run.events.values())).total_seconds())
         if score.score is None or score.faces is None:
-            table.add_row(score.stream_id, str(score.sequence), at, "-", "", score.status, "", score.reason)
+            table.add_row(_text(score.stream_id), str(score.sequence), at, "-", "", score.status, "", _text(score.reason or ""))
         else:
             table.add_row(
-                score.stream_id, str(score.sequence), at, f"{score.score:.1f}", score_bar(score.score),
+                _text(score.stream_id), str(score.sequence), at, f"{score.score:.1f}", score_bar(score.score),
                 score.level, str(score.faces.count), _signals(score),
             )  # fmt: skip
     return table
 
 
-def _score_line(score: SegmentScore) -> str:
-    head = f"{score.stream_id[:20]:<20} {score.sequence:>7}"
+def _score_line(score: SegmentScore) -> Text:
+    head = f"{printable(score.stream_id)[:20]:<20} {score.sequence:>7}  "
     if score.score is None or score.faces is None:
-        return f"{head}  {score.status}: {score.reason}"
-    return (
-        f"{head}  {score.score:>5.1f}  {score_bar(score.score)}  {score.level:<10} faces {score.faces.count}  {_signals(score)}"
-    )
+        return _text(f"{head}{score.status}: {score.reason}")
+    return Text.assemble(
+        f"{head}{score.score:>5.1f}  ", score_bar(score.score),
+        f"  {score.level:<10} faces {score.faces.count}  {_signals(score)}",
+    )  # fmt: skip
 
 
 def _signals(score: SegmentScore) -> str:
@@ -152,6 +163,6 @@ def _signals(score: SegmentScore) -> str:
     return f"blur {s.blur:.2f}  block {s.blockiness:.2f}  noise {s.noise:.1f}  black {s.black:.2f}  freeze {s.freeze:.2f}"
 
 
-def _alert_line(alert: QualityAlert) -> str:
+def _alert_line(alert: QualityAlert) -> Text:
     colour = "red" if alert.state == "firing" else "green"
-    return f"[{colour}]alert {alert.state}[/{colour}] {escape(describe_alert(alert))}"
+    return _text((f"alert {alert.state}", colour), f" {describe_alert(alert)}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import resource
 import subprocess
 from collections.abc import Sequence
@@ -37,6 +38,12 @@ class Finished:
         lines = self.stderr.decode(errors="replace").strip().splitlines()
         return lines[-1] if lines else "no reason given"
 
+    @property
+    def cause(self) -> str:
+        """The first line that ffmpeg wrote, without the name of its part: what went wrong first."""
+        lines = self.stderr.decode(errors="replace").strip().splitlines()
+        return re.sub(r"^(\[[^]]* @ 0x[0-9a-f]+\] )+", "", lines[0]) if lines else "no reason given"
+
 
 def run(
     source: Path,
@@ -46,19 +53,21 @@ def run(
     timeout: float,
     task: str,
     limits: ChildLimits | None = None,
+    folder: Path | None = None,
 ) -> Finished:
     """Run ffmpeg on one file and wait for its end; a failure of ffmpeg is in the result.
 
     source: the input. output: the arguments after the input, up to the output's path; without any, ffmpeg describes the
     input and fails. input_options: the arguments before the input. timeout: seconds. task: names the work in the message
-    of a time-out. Raises `MediaError` of kind "timeout".
+    of a time-out. folder: where ffmpeg runs, and where relative paths of the output begin. Raises `MediaError` of kind
+    "timeout".
     """
     # The protocol whitelist keeps a hostile playlist from opening URLs.
     command = [
         imageio_ffmpeg.get_ffmpeg_exe(), "-nostdin", "-hide_banner", "-y", "-protocol_whitelist", "file,pipe",
         *input_options, "-i", f"file:{source}", *output,
     ]  # fmt: skip
-    child = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+    child = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, cwd=folder)
     if limits is not None:
         _limit(child.pid, limits, timeout)
     try:

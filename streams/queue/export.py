@@ -9,9 +9,7 @@ from pathlib import Path
 from streams.errors import MediaError
 from streams.events import TrainingExample
 from streams.queue.clips import ClipStore
-
-FORMULA_SIGNS = ("=", "+", "-", "@", "\t", "\r")
-"""A spreadsheet takes a cell that begins with one of these for a formula."""
+from streams.text import csv_text
 
 COLUMNS = ("path", "mos", "stream_id", "example_id", "segment_id", "start", "score", "uncertainty", "reason", "model")
 
@@ -24,7 +22,7 @@ def export_queue(examples: Sequence[TrainingExample], store: ClipStore, folder: 
     clips = folder / "clips"
     clips.mkdir(parents=True, exist_ok=True)
     missing = []
-    with (folder / "queue.csv").open("w", newline="") as file:
+    with (folder / "queue.csv").open("w", newline="", encoding="utf-8") as file:
         writer = csv.DictWriter(file, COLUMNS)
         writer.writeheader()
         for example in examples:
@@ -38,10 +36,5 @@ def export_queue(examples: Sequence[TrainingExample], store: ClipStore, folder: 
             (clips / name).write_bytes(data)
             cells = {"path": f"clips/{name}", "mos": "", "start": example.start.isoformat(), "model": example.model.version}
             row = example.model_dump(include=set(COLUMNS) - set(cells)) | cells
-            writer.writerow({column: _plain(value) for column, value in row.items()})
+            writer.writerow({column: csv_text(value) if isinstance(value, str) else value for column, value in row.items()})
     return missing
-
-
-def _plain(value: object) -> object:
-    """A cell that no spreadsheet takes for a formula: a stream's id may begin with any character."""
-    return f"'{value}" if isinstance(value, str) and value.startswith(FORMULA_SIGNS) else value

@@ -14,6 +14,7 @@ from streams.events import TrainingExample
 from streams.queue.topic import QueuePlace
 from streams.rating.mos import Opinion, RaterReport, judge
 from streams.rating.store import RatingStore
+from streams.text import csv_text
 
 COLUMNS = ("path", "stream_id", "mos", "ci", "ratings", "example_id")
 """Training treats all clips of one stream id as one content."""
@@ -68,7 +69,7 @@ def export(
 
 def _row(path: Path, example: TrainingExample, opinion: Opinion) -> tuple[str, ...]:
     ci = "" if opinion.ci is None else f"{opinion.ci:.2f}"
-    return (str(path), example.stream_id, f"{opinion.mos:.2f}", ci, str(opinion.ratings), example.example_id)
+    return (str(path), csv_text(example.stream_id), f"{opinion.mos:.2f}", ci, str(opinion.ratings), example.example_id)
 
 
 def _clip_path(example: TrainingExample, read: Callable[[str], bytes], copies: Path) -> Path:

@@ -25,7 +25,7 @@ import numpy as np
 import torch
 
 from scorer.engine import load_engine
-from scorer.sampling import SamplerPool
+from scorer.sampling import SamplerPool, probe
 from streams.events import SCORES_TOPIC, SEGMENTS_TOPIC, SegmentEvent, SegmentScore
 from streams.ingest.files import cut, find_sources
 from streams.kafka.connection import Connection
@@ -48,7 +48,7 @@ def make_segments(folder: Path, height: int) -> list[Path]:
     encode = ["-c:v", "libx264", "-preset", "veryfast", "-crf", "23", "-g", "50", "-keyint_min", "50"]
     subprocess.run([FFMPEG, "-v", "error", "-i", str(DEMO), "-vf", size, *encode, str(clip)], check=True)
     (source,) = find_sources(clip)
-    return [segment.path for segment in cut(source, folder, 2.0)]
+    return [segment.path for segment in cut(source, folder, 2.0, probe)]
 
 
 def bare_decode(segments: list[Path], count: int) -> float:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from scorer.sampling import probe
 from streams.ingest.files import cut, find_sources
 from tests.chaos.conftest import Report
 from tests.chaos.world import children, freeze, open_world
@@ -23,7 +24,7 @@ def test_no_segment_is_lost_when_a_sampling_child_hangs_or_is_killed(
     kafka: KafkaServer, influxdb: InfluxServer, tmp_path: Path, report: Report
 ) -> None:
     (source,) = find_sources(ROOT / "examples/face.mp4")
-    media = [segment.path for segment in cut(source, tmp_path / "media", 2.0)]
+    media = [segment.path for segment in cut(source, tmp_path / "media", 2.0, probe)]
     settings = {"FVQ_SAMPLE_TIMEOUT": "8", "FVQ_BATCH_SIZE": "4", "FVQ_DEVICE": "cpu"}
     with open_world("sampling child hangs", kafka, influxdb, tmp_path, rate=1.0, media=media, command=None, **settings) as world:
         (worker,) = world.start("real")

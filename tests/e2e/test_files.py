@@ -5,6 +5,8 @@ from __future__ import annotations
 import csv
 import io
 import json
+import os
+import shutil
 import subprocess
 from pathlib import Path
 
@@ -13,6 +15,7 @@ import imageio_ffmpeg
 import pytest
 
 from scorer.spec import LEVELS
+from tests.support.media import with_empty_tracks
 from tests.support.processes import ROOT, fvq
 
 DEMO = ROOT / "examples/face.mp4"
@@ -65,14 +68,37 @@ def test_csv_has_a_row_per_segment(folder: Path) -> None:
     assert rows[1]["level"] in LEVELS
 
 
+def test_every_name_and_every_hostile_file_is_answered(tmp_path: Path) -> None:
+    good = tmp_path / "old [" / "x] 100%.mp4"
+    good.parent.mkdir()
+    cut = ["-t", "2", "-i", str(DEMO), "-c:v", "libx264", "-crf", "12", str(good)]
+    subprocess.run([imageio_ffmpeg.get_ffmpeg_exe(), "-v", "error", *cut], check=True)
+    for name in (b"a\nb\x1b[2J.mp4", b"caf\xe9.mp4"):
+        shutil.copy(good, os.fsencode(tmp_path) + b"/" + name)
+    with_empty_tracks(good, tmp_path / "tracks.mp4", 1001)
+    os.mkfifo(tmp_path / "pipe.ts")
+    (tmp_path / "gone.mp4").symlink_to(tmp_path / "none")
+    result = fvq("score", "--json", str(tmp_path), seconds=100)
+    assert result.returncode == 1
+    assert "Traceback" not in result.stderr
+    records = {Path(record["file"]).name: record for record in map(json.loads, result.stdout.splitlines())}
+    assert set(records) == {path.name for path in [*tmp_path.iterdir(), good] if path != good.parent}
+    assert {name for name in records if "error" in records[name]} == {"tracks.mp4", "pipe.ts", "gone.mp4"}
+    assert len({record["score"] for record in records.values() if "score" in record}) == 1
+    table = fvq("score", os.path.join(str(tmp_path), os.fsdecode(b"caf\xe9.mp4")), PYTHONIOENCODING="ascii")
+    assert table.returncode == 0, table.stderr
+    assert r"caf\xe9.mp4" in table.stdout
+
+
 def test_plot_writes_a_picture(folder: Path, tmp_path: Path) -> None:
-    picture = tmp_path / "plot.png"
-    result = fvq("score", "--plot", str(picture), str(DEMO))
+    picture, clip = tmp_path / "plot.png", tmp_path / "$face_{.mp4"
+    clip.symlink_to(DEMO)
+    result = fvq("score", "--plot", str(picture), str(clip))
     assert result.returncode == 0, result.stderr
     image = cv2.imread(str(picture))
     assert image.shape[0] > 300
     assert image.std() > 20
-    assert "face.mp4" in result.stdout
+    assert "$face_{.mp4" in result.stdout
 
 
 @pytest.mark.parametrize(

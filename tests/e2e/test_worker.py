@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+import shutil
 import time
 import urllib.request
 from collections import Counter
@@ -20,6 +22,7 @@ from streams.kafka.connection import Connection
 from streams.kafka.embedded import EmbeddedBroker
 from streams.kafka.topics import create_topics
 from streams.ports import free_port
+from tests.support.media import make_clip
 from tests.support.processes import PYTHON, ROOT, Worker, fvq
 from tests.support.topics import Follower, produce
 from tests.support.waiting import wait_for
@@ -37,7 +40,7 @@ def broker() -> Iterator[str]:
 @pytest.fixture(scope="module")
 def segments(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
     (source,) = find_sources(DEMO)
-    return [segment.path for segment in cut(source, tmp_path_factory.mktemp("segments"), 2.0)]
+    return [segment.path for segment in cut(source, tmp_path_factory.mktemp("segments"), 2.0, probe)]
 
 
 def event(path: Path, number: int, **changes: object) -> SegmentEvent:
@@ -234,6 +237,23 @@ def test_up_shows_the_drop_and_the_recovery(tmp_path: Path) -> None:
     alerts = [line["alert"] for line in lines if "alert" in line]
     assert [(alert["kind"], alert["state"]) for alert in alerts] == [("quality-drop", "firing"), ("quality-drop", "resolved")]
     assert (tmp_path / "data" / "scores.sqlite").exists()
+
+
+def test_up_plays_files_of_one_name_and_of_any_name_as_streams_of_their_own(tmp_path: Path) -> None:
+    folder = tmp_path / "videos"
+    folder.mkdir()
+    make_clip(folder / "cam.mp4", 640, 360, 2, kind="face")
+    make_clip(folder / "cam.mkv", 320, 180, 2, kind="color=black")
+    (folder / "100% [").mkdir()
+    shutil.copy(folder / "cam.mp4", folder / "100% [/x].mp4")
+    (folder / "bad.mp4").write_bytes(b"no video")
+    result = fvq("up", "--source", str(folder), "--fast", FVQ_DATA_DIR=str(tmp_path / "data"), seconds=150)
+    assert result.returncode == 1, "one file was not played"
+    assert f"not played {folder}/bad.mp4: " in result.stdout
+    means = dict(re.findall(r"^(.+): 1 segments, mean ([0-9.]+)", result.stdout, re.MULTILINE))
+    assert set(means) == {"cam.mp4", "cam.mkv", "100% [/x]"}
+    assert means["cam.mp4"] == means["100% [/x]"]
+    assert float(means["cam.mkv"]) < 20 < float(means["cam.mp4"])
 
 
 def test_up_keeps_hard_clips_over_its_runs(tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ python -m tests.support.media FOLDER        # writes one of each into a folder, 
 
 from __future__ import annotations
 
+import struct
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -71,6 +72,17 @@ def make_clip(
     separator = ":" if "=" in kind else "="
     source = f"{kind}{separator}size={width}x{height}:rate={fps}"
     ffmpeg("-f", "lavfi", "-i", source, "-t", str(seconds), "-threads", "1", *options, path)
+    return path
+
+
+def with_empty_tracks(clip: Path, path: Path, count: int) -> Path:
+    """A copy of an MP4 whose movie header has this number of tracks more, all of them empty."""
+    movie = clip.read_bytes()
+    begin = movie.index(b"moov") - 4
+    (size,) = struct.unpack(">I", movie[begin : begin + 4])
+    tracks = struct.pack(">I4s", 8, b"trak") * count
+    header = struct.pack(">I", size + len(tracks)) + movie[begin + 4 : begin + size] + tracks
+    path.write_bytes(movie[:begin] + header + movie[begin + size :])
     return path
 
 

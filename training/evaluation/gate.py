@@ -17,6 +17,7 @@ from typing import Any
 import yaml
 from pydantic import ValidationError
 from rich.table import Table
+from rich.text import Text
 
 from scorer.engine import Engine
 from scorer.errors import ModelError
@@ -125,7 +126,8 @@ def recipe_seed(model: Path) -> int:
 
 def table(verdict: Verdict) -> Table:
     """The verdict as a table to print."""
-    table = Table(title=f"{verdict.current} -> {verdict.candidate}", title_justify="left")
+    # The names of models come from outside and are no markup.
+    table = Table(title=Text(f"{verdict.current} -> {verdict.candidate}", "table.title"), title_justify="left")
     for column in ("clips", "figure", "current", "candidate", "limit", ""):
         table.add_column(column, justify="left" if column in ("clips", "figure", "") else "right")
     for check in verdict.checks:

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 from matplotlib.figure import Figure
 from rich.table import Table
+from rich.text import Text
 
 from scorer.engine import Engine
 from scorer.spec import LEVELS, ClipScore
@@ -78,9 +79,9 @@ def evaluate(engine: Engine, data: Path, train_data: Path | None = None) -> dict
 
 def tables(report: dict[str, Any]) -> list[Table]:
     """The report as tables to print: all methods, the model's figures of each kind, its uncertainty and levels."""
-    methods = Table(
-        title=f"{len(report['clips'])} segments, labels {report['data']}; 95 % intervals by content", title_justify="left"
-    )
+    # `Text`, because names of files, models and kinds come from outside and are no markup.
+    title = f"{len(report['clips'])} segments, labels {report['data']}; 95 % intervals by content"
+    methods = Table(title=Text(title, "table.title"), title_justify="left")
     methods.add_column("method")
     for figure in FIGURES:
         methods.add_column(figure, justify="right")
@@ -91,12 +92,12 @@ def tables(report: dict[str, Any]) -> list[Table]:
             cells = [
                 f"{cell}\n{spread[figure][0]:.2f}..{spread[figure][1]:.2f}" for cell, figure in zip(cells, FIGURES, strict=True)
             ]
-        methods.add_row(name, *cells)
-    kinds = Table(title=f"{report['model']} by kind", title_justify="left")
+        methods.add_row(Text(name), *cells)
+    kinds = Table(title=Text(f"{report['model']} by kind", "table.title"), title_justify="left")
     for column in ("kind", "label", "segments", "srcc", "steps in order"):
         kinds.add_column(column, justify="left" if column in ("kind", "label") else "right")
     for kind, row in report["methods"][report["model"]]["by_kind"].items():
-        kinds.add_row(kind, _label_of(kind), str(row["n"]), f"{row['srcc']:.3f}", f"{row['right']} / {row['steps']}")
+        kinds.add_row(Text(kind), _label_of(kind), str(row["n"]), f"{row['srcc']:.3f}", f"{row['right']} / {row['steps']}")
     trust = Table(title="uncertainty and level", title_justify="left", show_header=False)
     for name, value in report["calibration"].items():
         trust.add_row(name, f"{value:.3f}" if name in ("level_accuracy", "uncertainty_vs_error") else f"{value:.1f} points")

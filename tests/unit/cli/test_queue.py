@@ -93,3 +93,11 @@ def test_clips_that_cannot_be_read_are_named_and_the_others_exported(
 def test_scripts_can_read_the_list(settings: Settings, waiting: list[TrainingExample]) -> None:
     listed = fvq_queue("ls", "--stream", "a", "--json")
     assert {example["segment_id"] for example in json.loads(listed.stdout)} == {example.segment_id for example in waiting[:2]}
+
+
+def test_the_names_of_streams_are_shown_as_they_are(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "200")
+    stored_example(parts.clip_store(settings), scored(1, stream="old [/x]\x1b[2J"))
+    result = fvq_queue("ls")
+    assert result.exit_code == 0, result.output
+    assert r" old [/x]\x1b[2J " in result.output

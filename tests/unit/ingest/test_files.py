@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
+from scorer.sampling import probe
 from streams.errors import MediaError
+from streams.events import SegmentEvent
 from streams.ingest import files
-from streams.ingest.files import CutSegment, Source, cut, events_of, find_sources, in_order
-from tests.support.media import make_clip
+from streams.ingest.files import CutLimits, CutSegment, Source, cut, cut_all, events_of, find_sources, in_order, stream_ids
+from streams.text import printable
+from tests.support.media import ffmpeg, make_clip
 
 BEGAN = datetime(2026, 1, 31, 20, 15, 4, tzinfo=UTC)
 
@@ -48,12 +55,58 @@ def test_sources_that_cannot_be_played_are_refused_with_a_reason(tmp_path: Path)
     assert shared.value.kind == "refused"
 
 
+@pytest.mark.parametrize(
+    ("names", "ids"),
+    [
+        (["cam.mp4", "cam.mkv"], {"cam.mp4": "cam.mp4", "cam.mkv": "cam.mkv"}),
+        (["cam.mp4", "cam.MP4", "other.ts"], {"cam.mp4": "cam.mp4", "cam.MP4": "cam.MP4", "other.ts": "other"}),
+        (["cam.ts", "west/cam.ts", "west_cam.ts"], {"cam.ts": "cam", "west/cam.ts": "west/cam", "west_cam.ts": "west_cam"}),
+        # The ending that keeps two apart is another file's whole name.
+        (["a.ts", "a.mp4", "a.ts.mkv"], {"a.ts": "a.ts", "a.mp4": "a.mp4", "a.ts.mkv": "a.ts.mkv"}),
+        (["a\n.ts", "a\\n.ts"], {"a\n.ts": r"a\n.ts", "a\\n.ts": r"a\n.ts~2"}),
+    ],
+)
+def test_no_two_files_share_a_stream_id(names: list[str], ids: dict[str, str], tmp_path: Path) -> None:
+    for name in names:
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
+    assert {str(source.path.relative_to(tmp_path)): source.stream_id for source in find_sources(tmp_path)} == ids
+
+
+PATH_PARTS = st.text(st.characters(codec=None, exclude_characters="/\0"), min_size=1, max_size=90).filter(
+    lambda part: part not in (".", "..")
+)
+
+
+@given(st.lists(st.lists(PATH_PARTS, min_size=1, max_size=6).map(lambda parts: Path(*parts)), unique=True, max_size=8))
+def test_any_paths_get_ids_of_their_own_that_fit_into_events(paths: list[Path]) -> None:
+    ids = stream_ids(paths)
+    assert len(set(ids)) == len(paths)
+    for stream_id in ids:
+        (event,) = events_of(Source(stream_id, Path("a.mp4")), segments(1), BEGAN, {})
+        assert SegmentEvent.from_bytes(event.to_bytes()) == event
+        assert printable(stream_id) == stream_id
+
+
+def test_what_is_no_file_is_a_source_that_cannot_be_cut(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.ts")
+    (tmp_path / "gone.mp4").symlink_to(tmp_path / "none.mp4")
+    for source, words in zip(find_sources(tmp_path), ("which does not exist", "it is a pipe"), strict=True):
+        with pytest.raises(MediaError, match=words):
+            cut(source, tmp_path / "cut", 2.0, probe)
+    with pytest.raises(MediaError, match=r"pipe\.ts: it is not a regular file"):
+        find_sources(tmp_path / "pipe.ts")
+
+
 def test_a_source_is_cut_at_key_frames_into_segments_without_gaps(tmp_path: Path) -> None:
     options = ("-c:v", "libx264", "-pix_fmt", "yuv420p", "-g", "25")
     clip = make_clip(tmp_path / "a.mp4", 160, 120, 3.0, options=options)
-    parts = cut(Source("west/a, b", clip), tmp_path / "cut", 1.0)
+    parts = cut(Source("west/a, b", clip), tmp_path / "cut", 1.0, probe)
     assert [part.path.name for part in parts] == ["000000.ts", "000001.ts", "000002.ts"]
-    assert all(part.path.parent == tmp_path / "cut" / "west_a, b" and part.path.stat().st_size for part in parts)
+    (folder,) = {part.path.parent for part in parts}
+    assert folder.parent == tmp_path / "cut"
+    assert folder.name.startswith("west_a_b-")
+    assert all(part.path.stat().st_size for part in parts)
     # ffmpeg's list counts the delay of two B-frames, 0.08 s, to the first segment.
     assert [part.start for part in parts] == pytest.approx([0, 1, 2], abs=0.1)
     ends = [part.start + part.duration for part in parts]
@@ -62,7 +115,100 @@ def test_a_source_is_cut_at_key_frames_into_segments_without_gaps(tmp_path: Path
 
 def test_what_mpegts_cannot_hold_is_cut_into_matroska(tmp_path: Path) -> None:
     clip = make_clip(tmp_path / "a.webm", 160, 120, 0.4, options=("-c:v", "libvpx-vp9", "-pix_fmt", "yuv420p"))
-    assert [part.path.name for part in cut(Source("a", clip), tmp_path / "cut", 2.0)] == ["000000.mkv"]
+    assert [part.path.name for part in cut(Source("a", clip), tmp_path / "cut", 2.0, probe)] == ["000000.mkv"]
+
+
+@pytest.fixture(scope="module")
+def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A video of 0.4 s."""
+    return make_clip(tmp_path_factory.mktemp("clip") / "a.mp4", 160, 120, 0.4)
+
+
+ODD_NAMES = [
+    "100% real.mp4",
+    "%06d.mp4",
+    "-i.mp4",
+    "a:b.mp4",
+    "a\nb.mp4",
+    "concat:x.mp4",
+    "'; |.mp4",
+    os.fsdecode(b"caf\xe9.mp4"),
+]
+
+
+@pytest.mark.parametrize("name", ODD_NAMES)
+def test_files_of_any_name_are_cut_in_folders_of_any_name(name: str, clip: Path, tmp_path: Path) -> None:
+    folder = tmp_path / f"folder {name}"
+    folder.mkdir()
+    shutil.copy(clip, folder / name)
+    (source,) = find_sources(folder)
+    (part,) = cut(source, folder / "cut", 2.0, probe)
+    assert part.path.stat().st_size
+    (event,) = events_of(source, [part], BEGAN, {})
+    assert SegmentEvent.from_bytes(event.to_bytes()).uri == event.uri
+
+
+def test_two_files_never_share_a_folder_and_the_same_file_keeps_its_own(clip: Path, tmp_path: Path) -> None:
+    other = tmp_path / "a.mp4"
+    shutil.copy(clip, other)
+    first = cut(Source("a", clip), tmp_path / "cut", 2.0, probe)
+    assert cut(Source("a", clip), tmp_path / "cut", 2.0, probe) == first
+    others = [
+        cut(Source("a", other), tmp_path / "cut", 2.0, probe),
+        cut(Source("b/c", clip), tmp_path / "cut", 2.0, probe),
+        cut(Source("b_c", clip), tmp_path / "cut", 2.0, probe),
+        cut(Source("a", clip), tmp_path / "cut", 1.0, probe),
+    ]
+    os.utime(other, (1, 1))
+    others.append(cut(Source("a", other), tmp_path / "cut", 2.0, probe))
+    assert len({segments[0].path.parent for segments in (first, *others)}) == 6
+    assert len(list((tmp_path / "cut").iterdir())) == 6, "no temporary folder is left"
+
+
+def test_a_source_that_cannot_be_cut_harms_no_other(clip: Path, tmp_path: Path) -> None:
+    (tmp_path / "videos").mkdir()
+    for name, data in {"bad.mp4": b"no video", "empty.mp4": b"", "good.mp4": clip.read_bytes()}.items():
+        (tmp_path / "videos" / name).write_bytes(data)
+    bad, empty, good = find_sources(tmp_path / "videos")
+    segments, problems = cut_all([bad, empty, good], tmp_path / "cut", 2.0, CutLimits(memory_mb=512))
+    assert list(segments) == [good]
+    assert "cannot be opened as media" in problems[bad]
+    assert "0 bytes" in problems[empty]
+    with pytest.raises(MediaError, match=r"bad\.mp4: .*; .*empty\.mp4: "):
+        cut_all([bad, empty], tmp_path / "cut", 2.0, CutLimits(memory_mb=512))
+
+
+def test_the_reason_why_a_source_cannot_be_cut_is_ffmpegs_own(clip: Path, tmp_path: Path) -> None:
+    untimed = tmp_path / "a.avi"
+    ffmpeg("-i", clip, "-c", "copy", "-bsf:v", "h264_mp4toannexb", untimed)
+    with pytest.raises(MediaError, match="cannot be cut into segments: first pts and dts value must be set"):
+        cut(Source("a", untimed), tmp_path / "cut", 2.0, probe)
+
+
+@pytest.mark.parametrize(
+    ("ends", "starts", "durations"),
+    [
+        ([2.0, 4.0, 6.0], [0.0, 2.0, 4.0], [2.0, 2.0, 2.0]),
+        ([2.0, 37_604.0, 37_606.0], [0.0, 2.0, 4.0], [2.0, 2.0, 2.0]),
+        ([2.0, -90_000.0, -89_998.5], [0.0, 2.0, 4.0], [2.0, 2.0, 1.5]),
+        ([2.0, 2.0, 4e15], [0.0, 2.0], [2.0, 2.0]),
+    ],
+)
+def test_a_clock_that_jumps_makes_no_event_that_nobody_takes(
+    ends: list[float], starts: list[float], durations: list[float], tmp_path: Path
+) -> None:
+    lines = [f"{i:06}.ts,{begin},{end}\n" for i, (begin, end) in enumerate(zip([0.0, *ends], ends, strict=False))]
+    (tmp_path / "list.csv").write_text("".join(lines))
+    listed = files._listed_segments(tmp_path / "list.csv", tmp_path, 2.0)
+    assert [segment.start for segment in listed] == pytest.approx(starts)
+    assert [segment.duration for segment in listed] == pytest.approx(durations)
+    assert len(events_of(Source("a", tmp_path / "a.mp4"), listed, BEGAN, {})) == len(starts)
+
+
+def test_a_segment_over_the_limit_is_refused(tmp_path: Path) -> None:
+    clip = make_clip(tmp_path / "a.mkv", 640, 480, 1.0, options=("-c:v", "rawvideo", "-pix_fmt", "yuv420p"))
+    with pytest.raises(MediaError, match="less than 1 MiB"):
+        cut(Source("a", clip), tmp_path / "cut", 2.0, probe, CutLimits(segment_mb=1))
 
 
 def test_the_events_of_a_source_follow_its_segments() -> None:

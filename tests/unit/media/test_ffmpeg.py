@@ -26,6 +26,12 @@ def test_the_reason_of_a_failure_is_ffmpegs_last_line(tmp_path: Path) -> None:
     assert ffmpeg.Finished(1, b" \n").reason == "no reason given"
 
 
+def test_the_cause_of_a_failure_is_ffmpegs_first_line_without_the_name_of_its_part() -> None:
+    stderr = b"[mpegts @ 0x55c0] first pts and dts value must be set\n[out#0/segment @ 0x55c1] Terminating thread\n"
+    assert ffmpeg.Finished(1, stderr).cause == "first pts and dts value must be set"
+    assert ffmpeg.Finished(1, b"").cause == "no reason given"
+
+
 def test_a_run_that_takes_too_long_is_ended(tmp_path: Path) -> None:
     clip = make_clip(tmp_path / "a.mp4", 1280, 720, 2)
     output = ["-vf", "loop=loop=-1:size=50", "-f", "null", "-"]

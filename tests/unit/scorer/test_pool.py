@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -14,9 +15,9 @@ from typing import Any
 import pytest
 
 from scorer.errors import MediaError
-from scorer.sampling import SamplerPool
+from scorer.sampling import SamplerPool, probe
 from scorer.spec import SamplerSpec
-from tests.support.media import make_clip
+from tests.support.media import make_clip, with_empty_tracks
 
 
 @pytest.fixture(scope="module")
@@ -92,6 +93,29 @@ def test_clips_are_sampled_in_a_child(pool: SamplerPool, face_clip: Path) -> Non
     assert [window.start for window, _ in sampled] == [0, 2]
     assert sampled[0][1].face_summary.count == 1
     assert pool.submit_task(own_pid).result(60) != os.getpid()
+
+
+def test_a_file_is_probed_in_a_child_and_a_hostile_one_harms_no_other(pool: SamplerPool, tmp_path: Path) -> None:
+    clip = make_clip(tmp_path / "good.mp4", 160, 120, 0.4)
+    hostile = with_empty_tracks(clip, tmp_path / "tracks.mp4", 1001)
+    with pytest.raises(MediaError, match="limit of 512 MiB") as caught:
+        pool.submit_task(probe, hostile).result(60)
+    assert caught.value.kind == "memory"
+    assert pool.submit_task(probe, clip).result(60) == probe(clip)
+
+
+@pytest.mark.parametrize("kind", ["pipe", "socket", "device", "folder"])
+def test_what_is_no_file_is_refused_without_waiting(kind: str, tmp_path: Path) -> None:
+    path = tmp_path / "a.mp4" if kind != "device" else Path("/dev/zero")
+    if kind == "pipe":
+        os.mkfifo(path)
+    elif kind == "folder":
+        path.mkdir()
+    elif kind == "socket":
+        with socket.socket(socket.AF_UNIX) as server:
+            server.bind(str(path))
+    with pytest.raises(MediaError):
+        probe(path)
 
 
 def test_media_errors_come_back_unchanged(pool: SamplerPool) -> None:

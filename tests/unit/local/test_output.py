@@ -1,0 +1,87 @@
+"""The forms in which `fvq score` prints files whose names are odd."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import os
+from typing import Any, get_args
+
+import pytest
+
+from streams.local.output import Form, open_writer
+
+NAMES = [
+    "Morning show [dQw4w9WgXcQ].mp4",
+    "old [/x].mp4",
+    "[/]",
+    "[red]a[/red].mp4",
+    "trailing \\",
+    "a\nb.mp4",
+    "a\x1b[2Jb.mp4",
+    "a\u202egpm.mp4",
+    "晚间新闻 🎬.mp4",
+    os.fsdecode(b"caf\xe9.mp4"),
+    "=cmd|'x'!A1.mp4",
+    ":smile:.mp4",
+]
+
+
+def record(name: str) -> dict[str, Any]:
+    segment = {"start": 0.0, "duration": 2.0, "score": 91.3, "level": "excellent", "uncertainty": 5.0, "faces": {"count": 1}}
+    return {"file": name, "score": 91.3, "level": "excellent", "uncertainty": 5.0, "faces": {"count": 1}, "segments": [segment]}
+
+
+def printed(form: Form, records: list[dict[str, Any]]) -> str:
+    """What a form prints, as the bytes of standard output in UTF-8."""
+    out = io.TextIOWrapper(io.BytesIO(), encoding="utf-8", newline="")
+    writer = open_writer(form, out)
+    for one_record in records:
+        writer.add(one_record)
+    writer.close()
+    out.flush()
+    return out.buffer.getvalue().decode()  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize(
+    ("name", "shown"),
+    [
+        *((name, name) for name in NAMES if name.isprintable()),
+        ("a\nb.mp4", r"a\nb.mp4"),
+        ("a\x1b[2Jb.mp4", r"a\x1b[2Jb.mp4"),
+        ("a\u202egpm.mp4", r"a\u202egpm.mp4"),
+        (os.fsdecode(b"caf\xe9.mp4"), r"caf\xe9.mp4"),
+    ],
+)
+def test_the_table_shows_names_as_they_are(name: str, shown: str) -> None:
+    table = printed("table", [record(name), {"file": name, "error": f"{name} cannot be read"}])
+    assert f"│ {shown} " in table
+    assert f"{shown} cannot be read" in table
+    assert len(table.splitlines()) == 6
+
+
+def test_json_gives_the_very_name_back() -> None:
+    lines = printed("json", [record(name) for name in NAMES]).splitlines()
+    assert [json.loads(line)["file"] for line in lines] == NAMES
+    assert all(line.isascii() for line in lines)
+
+
+def test_csv_has_one_line_for_each_record_and_no_formula() -> None:
+    records = [given for name in NAMES for given in (record(name), {"file": name, "error": name})]
+    text = printed("csv", records)
+    assert len(text.splitlines()) == 1 + len(records)
+    rows = list(csv.DictReader(io.StringIO(text)))
+    assert len(rows) == len(records)
+    assert not any(cell.startswith(("=", "+", "-", "@")) for row in rows for cell in row.values())
+    assert [row["file"] for row in rows[::2] if row["file"].isascii()][:2] == NAMES[:2]
+
+
+@pytest.mark.parametrize("form", get_args(Form))
+def test_names_are_printed_in_any_encoding(form: Form) -> None:
+    out = io.TextIOWrapper(io.BytesIO(), encoding="ascii", errors="backslashreplace")
+    writer = open_writer(form, out)
+    for name in NAMES:
+        writer.add(record(name))
+    writer.close()
+    out.flush()
