@@ -23,6 +23,7 @@ from urllib.parse import urlsplit
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, SecretStr, ValidationError, field_validator, model_validator
 
+from scorer.yaml_text import KeyTwiceError, load_yaml
 from streams.errors import SettingsError
 from streams.events import AlertKind, QualityAlert
 
@@ -202,9 +203,11 @@ def load_policy(path: Path | None) -> AlertPolicy:
     if path is None:
         return AlertPolicy()
     try:
-        content = yaml.safe_load(path.read_text())
+        content = load_yaml(path.read_text(encoding="utf-8-sig"))
     except OSError as error:
         raise SettingsError("FVQ_ALERT_POLICY", f"{path} cannot be read: {error.strerror}") from error
+    except KeyTwiceError as error:
+        raise SettingsError("FVQ_ALERT_POLICY", f"{path}: {error}") from error
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise SettingsError("FVQ_ALERT_POLICY", f"{path} is not YAML: {error}") from error
     return parse_policy({} if content is None else content)
@@ -292,7 +295,8 @@ def _explained(error: ValidationError, prefix: str) -> SettingsError:
     reason = reason[0].lower() + reason[1:]
     # A receiver's wrong value may be its address, which is a secret.
     shown = "" if first["type"] in ("missing", "value_error") or path.startswith("receivers") else f"{first['input']!r}: "
-    return SettingsError(path, f"{shown}{reason}")
+    remedy = "; write the number alone, without a unit" if first["type"] in ("float_parsing", "int_parsing") else ""
+    return SettingsError(path, f"{shown}{reason}{remedy}")
 
 
 if __name__ == "__main__":
