@@ -109,13 +109,14 @@ class MemoryAlertTopics:
 class Webhook:
     """What a receiver's server answers, and what it took.
 
-    statuses: the answers in turn; the last one is repeated. bodies, headers: of the requests that it answered with 2xx.
+    statuses: the answers in turn; the last one is repeated. bodies, headers, paths: of the requests that it answered with 2xx.
     """
 
     url: str
     statuses: list[int] = field(default_factory=lambda: [200])
     bodies: list[object] = field(default_factory=list)
     headers: list[dict[str, str]] = field(default_factory=list)
+    paths: list[str] = field(default_factory=list)
     answer_headers: dict[str, str] = field(default_factory=dict)
 
 
@@ -130,6 +131,7 @@ def webhook(*statuses: int) -> Iterator[Webhook]:
             if status < 300:
                 hook.bodies.append(json.loads(body))
                 hook.headers.append(dict(self.headers))
+                hook.paths.append(self.path)
             self.send_response(status)
             for name, value in hook.answer_headers.items():
                 self.send_header(name, value)
