@@ -14,6 +14,7 @@ from types import SimpleNamespace
 from kafka import TopicPartition
 
 from scorer.spec import level_of
+from streams.alerts.clock import end_of
 from streams.alerts.detector import step
 from streams.alerts.policy import Alerts, default_limits
 from streams.alerts.state import StreamState, from_json
@@ -71,7 +72,10 @@ class MemoryAlertTopics:
     """
 
     def __init__(self, scores: list[SegmentScore]) -> None:
-        self.records = [SimpleNamespace(offset=i, value=score.to_bytes()) for i, score in enumerate(scores)]
+        self.records = [
+            SimpleNamespace(offset=i, value=score.to_bytes(), timestamp=int(end_of(score).timestamp() * 1000))
+            for i, score in enumerate(scores)
+        ]
         self.topics: dict[str, list[tuple[str, bytes | None]]] = {ALERTS_TOPIC: [], ALERT_STATE_TOPIC: []}
         self.committed = 0
         self.messages_left = 0
