@@ -34,3 +34,5 @@ def load_yaml(text: str) -> object:
     except ValueError as error:
         # PyYAML's own message about a date or a number that there is not.
         raise yaml.YAMLError(str(error)) from error
+    except RecursionError:
+        raise yaml.YAMLError("it is nested too deeply") from None

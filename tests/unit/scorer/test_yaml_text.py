@@ -33,7 +33,7 @@ def test_a_key_may_replace_one_that_is_merged_in() -> None:
     assert load_yaml(text) == {"a": {"x": 1, "y": 1}, "b": {"x": 2, "y": 1}, "c": {"x": 3, "y": 1}}
 
 
-@pytest.mark.parametrize("text", ["a: [1", "a: 2026-13-45", "2026-13-45: a"])
+@pytest.mark.parametrize("text", ["a: [1", "a: 2026-13-45", "2026-13-45: a", "[" * 5000])
 def test_what_is_no_yaml_is_a_yaml_error(text: str) -> None:
     with pytest.raises(yaml.YAMLError):
         load_yaml(text)
