@@ -6,7 +6,6 @@ an adapter (LoRA, projectors and heads) that names the base to which it belongs.
 
 from __future__ import annotations
 
-import hashlib
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -21,7 +20,8 @@ from scorer.errors import ModelError
 from scorer.model.bases import ADAPTER_FILE, LOADING_ERRORS, SHIPPED, load_whole
 from scorer.model.encoders import LiteEncoder
 from scorer.model.modeling import ClipBatch, FVQRater
-from scorer.registry import NAME, Registry
+from scorer.model_files import check_model_files
+from scorer.registry import NAME, Registry, hashed
 from scorer.spec import LEVELS, ClipScore, Faces, MediaInfo, ModelId, SampledClip, SamplerSpec
 
 # Without this, every load writes a progress bar and a log line to the service's standard error.
@@ -46,6 +46,7 @@ def load_engine(model: str = "nano", device: str = "auto", registry: Registry | 
     chosen = torch.device("cuda" if device != "cpu" and torch.cuda.is_available() else "cpu")
     # bf16 halves memory and doubles speed on GPUs; on CPUs without bf16 instructions it is slower than float32.
     dtype = torch.bfloat16 if chosen.type == "cuda" else torch.float32
+    check_model_files(directory)
     try:
         spec = SamplerSpec.load(directory)
         network = load_model(directory, dtype)
@@ -93,10 +94,7 @@ def load_model(directory: Path, dtype: torch.dtype = torch.float32) -> FVQRater:
 
 def version_of(directory: Path) -> str:
     """A hash of the weights in a model directory: the version of a model that is in no registry."""
-    digest = hashlib.sha256()
-    for weights in sorted(directory.glob("*.safetensors")):
-        digest.update(weights.read_bytes())
-    return digest.hexdigest()[:12]
+    return hashed(*sorted(directory.glob("*.safetensors")))[:12]
 
 
 def collate(clips: Sequence[SampledClip], device: torch.device) -> ClipBatch:

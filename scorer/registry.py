@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from scorer.errors import ModelError
+from scorer.model_files import check_file
 from scorer.storage import Storage
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
@@ -28,6 +29,9 @@ NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
 
 MANIFEST = "manifest.json"
 CURRENT = "current.json"
+HASHED_BYTES = 1 << 24
+"""Bytes of a file of weights that are in memory at once while it is hashed."""
+
 KEPT_BEFORE = 50
 """Versions that `current.json` remembers for `rollback`."""
 
@@ -137,8 +141,12 @@ class Registry:
                 self._download(manifest, folder, local)
         for file, digest in manifest.files.items():
             path = local / file
-            if not path.is_file() or _digest(path.read_bytes()) != digest:
+            if not path.is_file() or hashed(path) != digest:
                 raise ModelError(f"registry {self.url}: {file} of {name}@{version} is missing or is not what was published")
+        # Loading takes whatever it finds in the folder: weights of more parts, or an adapter's configuration.
+        surplus = sorted(path.name for path in local.iterdir() if NAME.fullmatch(path.name)) if local.is_dir() else []
+        if surplus := [file for file in surplus if file not in manifest.files and file != MANIFEST]:
+            raise ModelError(f"registry {self.url}: {surplus[0]} of {name}@{version} was not published with it")
         return local
 
     def _download(self, manifest: Manifest, folder: str, local: Path) -> None:
@@ -196,6 +204,17 @@ def _checked(name: str) -> str:
     if not NAME.fullmatch(name):
         raise ModelError(f"{name!r} is not a valid name of a model or version: use letters, digits, '.', '_' and '-', at most 64")
     return name
+
+
+def hashed(*paths: Path) -> str:
+    """SHA-256 of one or more files in turn, read in blocks. Raises `ModelError` where a file is not one to load."""
+    digest = hashlib.sha256()
+    for path in paths:
+        check_file(path)
+        with path.open("rb") as file:
+            while block := file.read(HASHED_BYTES):
+                digest.update(block)
+    return digest.hexdigest()
 
 
 def _digest(data: bytes) -> str:

@@ -21,6 +21,10 @@ SPEC_FILE = "sampler.json"
 """The sampler's specification, saved beside the weights in every model directory."""
 
 
+MAX_IMAGES, MAX_SIDE = 128, 1024
+"""Most images of a stream, and their largest side, px: a model directory may come from anyone, and a clip has them in memory."""
+
+
 def level_of(score: float) -> str:
     """The level of a score 0-100: each level is a fifth of the scale."""
     return LEVELS[min(4, max(0, int(score // 20)))]
@@ -58,8 +62,15 @@ class SamplerSpec:
 
     @classmethod
     def load(cls, directory: Path) -> Self:
-        """Read it from a model directory; raises OSError, ValueError or TypeError where it is missing or wrong."""
-        return cls(**json.loads((directory / SPEC_FILE).read_text()))
+        """Read it from a model directory; raises OSError, ValueError or TypeError where it is missing or out of bounds."""
+        spec = cls(**json.loads((directory / SPEC_FILE).read_text()))
+        for name, value in asdict(spec).items():
+            least, most = (8, MAX_SIDE) if name.endswith("_size") else (1, MAX_IMAGES)
+            if type(value) is not int or not least <= value <= most:
+                raise ValueError(f"{SPEC_FILE}: {name} is {value!r}, not a whole number within {least}-{most}")
+        if spec.frame_size // spec.grid < 1:
+            raise ValueError(f"{SPEC_FILE}: grid is {spec.grid}, more than frame_size")
+        return spec
 
 
 @dataclass(frozen=True)

@@ -7,12 +7,14 @@ dead-letter topic. `python -m streams.events docs/schemas` writes the JSON Schem
 from __future__ import annotations
 
 import json
+import re
 import sys
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
-from pydantic import AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from streams.errors import EventError
 
@@ -30,19 +32,49 @@ MAX_EVENT_BYTES = 500_000
 Level = Literal["bad", "poor", "fair", "good", "excellent"]
 
 
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+MAX_EPOCH_SECONDS = 2 * 10**10
+"""A larger number counts milliseconds; over 1000 times this it counts microseconds, over a million times this nanoseconds."""
+
+YEARS = range(1970, 2200)
+"""Years in which a segment can start. The ends of the calendar would overflow where a duration is added."""
+
+_NUMBER = re.compile(r"[+-]?\d+(\.\d+)?")
+_ISO_DATE = re.compile(r"\d{8}")
+
+
 def _as_utc(value: object) -> object:
-    # A time without an offset is UTC, as the contract says of `start`.
-    if isinstance(value, str):
-        try:
-            parsed = datetime.fromisoformat(value)
-        except ValueError:
+    # pydantic turns only a ValueError into a validation error; any other exception would leave `from_bytes`.
+    text = str(value).strip() if isinstance(value, (str, int, float)) and not isinstance(value, bool) else ""
+    try:
+        # Before ISO 8601: Python reads 13 digits as a day, a separator and a time of day.
+        if (_NUMBER.fullmatch(text) and not _ISO_DATE.fullmatch(text)) or isinstance(value, (int, float)):
+            return _since_epoch(text) if text else value
+        if not isinstance(value, str):
             return value
-        try:
-            return parsed.replace(tzinfo=UTC) if parsed.tzinfo is None else parsed.astimezone(UTC)
-        except OverflowError:
-            # pydantic turns only a ValueError into a validation error; any other exception would leave `from_bytes`.
-            raise ValueError("the time is outside the years 1 to 9999 in UTC") from None
-    return value
+        parsed = datetime.fromisoformat(text)
+        # A time without an offset is UTC, as the contract says of `start`.
+        return parsed.replace(tzinfo=UTC) if parsed.tzinfo is None else parsed.astimezone(UTC)
+    except (ArithmeticError, OverflowError):
+        raise ValueError("the time is outside the years 1 to 9999 in UTC") from None
+    except ValueError:
+        raise ValueError(
+            "is no time: write ISO 8601 with its offset, as 2026-01-31T20:15:04Z, or seconds or milliseconds since 1970"
+        ) from None
+
+
+def _since_epoch(text: str) -> datetime:
+    """The time of a number since 1970, in the unit that its size tells."""
+    number = Decimal(text)
+    unit = next((unit for unit in (1, 10**3, 10**6) if abs(number) <= MAX_EPOCH_SECONDS * unit), 10**9)
+    return EPOCH + timedelta(microseconds=int(number * 10**6 / unit))
+
+
+def _possible(time: datetime) -> datetime:
+    if time.year not in YEARS:
+        raise ValueError(f"the year {time.year} is not in {YEARS.start}-{YEARS.stop - 1}: is the packager's clock set?")
+    return time
 
 
 UtcTime = Annotated[AwareDatetime, BeforeValidator(_as_utc)]
@@ -67,7 +99,7 @@ class Event(BaseModel):
             return cls.model_validate_json(data)
         except ValidationError as error:
             first = error.errors(include_url=False, include_input=False)[0]
-            raise EventError(".".join(str(part) for part in first["loc"]), first["msg"]) from None
+            raise EventError(".".join(str(part) for part in first["loc"]), first["msg"].removeprefix("Value error, ")) from None
 
     def to_bytes(self) -> bytes:
         """Compact UTF-8 JSON."""
@@ -82,7 +114,7 @@ class SegmentEvent(Event):
     sequence: int = Field(ge=0, lt=2**63, description="Position in the stream, counting up by one.")
     uri: Uri = Field(description="Where the media is: http(s), file, s3 or gs, as far as the worker's settings allow.")
     init_uri: Uri | None = Field(default=None, description="The initialisation segment of fragmented MP4, put before the media.")
-    start: UtcTime = Field(description="Start of the segment in event time, UTC, ISO 8601.")
+    start: Annotated[UtcTime, AfterValidator(_possible)] = Field(description="Start of the segment in event time, UTC, ISO 8601.")
     duration: float = Field(gt=0, le=3600, description="Length of the segment, seconds.")
     rendition: Name | None = Field(default=None, description="Which of the stream's encodings this is, e.g. 720p.")
     labels: dict[Name, LabelValue] = Field(

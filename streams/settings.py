@@ -276,9 +276,18 @@ def load_settings(**overrides: Any) -> Settings:
         first = error.errors(include_url=False, include_input=False)[0]
         cause = first.get("ctx", {}).get("error")
         name = cause.name if isinstance(cause, _IncompleteError) else str(first["loc"][0])
-        raise SettingsError(_as_written(name, sources.get(name)), first["msg"]) from None
+        reason = _no_number(name) if first["type"] in ("float_parsing", "int_parsing") else first["msg"]
+        raise SettingsError(_as_written(name, sources.get(name)), reason) from None
     settings._sources = sources
     return settings
+
+
+def _no_number(name: str) -> str:
+    """What to write for a setting whose value is no number, as in `30s`."""
+    setting = Settings.model_fields[name]
+    unit = setting.json_schema_extra["unit"] if isinstance(setting.json_schema_extra, dict) else ""
+    example = "" if setting.default is None else f", as in {setting.default:g}"
+    return f"is no number: write the number alone, without a unit{f' (it counts in {unit})' if unit else ''}{example}"
 
 
 def _find_sources(options: dict[str, Any]) -> dict[str, Source]:

@@ -13,6 +13,8 @@ from typing import Any
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from scorer.yaml_text import load_yaml
+
 STREAMS = ("frames", "portrait", "faces", "motion", "statistics")
 """The model's token streams. Written out here because `scorer.model.configuration` imports torch; a test compares the two."""
 
@@ -53,8 +55,8 @@ class NanoRecipe:
 def load_nano_recipe(path: Path) -> NanoRecipe:
     """The recipe of a whole small model from YAML; raises ValueError that names the file and the unknown or missing key."""
     try:
-        return NanoRecipe(**yaml.safe_load(path.read_text()))
-    except (TypeError, yaml.YAMLError) as error:
+        return NanoRecipe(**read_mapping(path))
+    except TypeError as error:
         raise ValueError(f"{path}: {error}") from error
 
 
@@ -155,8 +157,8 @@ def faults_of(error: ValidationError) -> str:
 def read_mapping(path: Path) -> dict[str, Any]:
     """The keys and values of a recipe file, not checked; raises ValueError where it is no YAML or no mapping."""
     try:
-        content = yaml.safe_load(path.read_text())
-    except yaml.YAMLError as error:
+        content = load_yaml(path.read_text(encoding="utf-8-sig"))
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise ValueError(f"{path}: {error}") from error
     if not isinstance(content, dict):
         raise ValueError(f"{path}: not a recipe, which is a mapping of keys to values")

@@ -19,11 +19,12 @@ from training.adapter.replay import FROZEN, freeze
 from training.recipe import TuneRecipe, load_nano_recipe, load_tune_recipe, read_mapping
 
 
-def run(recipe: Path, data: Path, dev: Path | None, out: Path) -> dict[str, Any]:
+def run(recipe: Path, data: Path, dev: Path | None, out: Path, scale: str | None = None) -> dict[str, Any]:
     """Run a recipe of either kind; returns the metrics that it wrote into `out`, or an empty dict in all but the main process.
 
     data: a labels file of `fvq synth`; for an adapter any source that `training.data.rated.read_rated` takes. dev: a labels
-    file of other people, only for a whole model: an adapter's data has its own splits. Raises ValueError where recipe, data
+    file of other people, only for a whole model: an adapter's data has its own splits. scale: of the ratings in `data`, for an
+    adapter, as `read_rated` takes it. Raises ValueError where recipe, data
     and dev do not fit together.
     """
     if "base" not in read_mapping(recipe):
@@ -31,12 +32,14 @@ def run(recipe: Path, data: Path, dev: Path | None, out: Path) -> dict[str, Any]
 
         if dev is None:
             raise ValueError(f"{recipe}: it makes a whole model, and needs --dev")
+        if scale is not None:
+            raise ValueError(f"{recipe}: it makes a whole model, whose labels are points; leave --scale out")
         return train(load_nano_recipe(recipe), data, dev, out)
     from training.adapter.tune import tune
 
     if dev is not None:
         raise ValueError(f"{recipe}: it tunes an adapter, whose data has splits of its own; leave --dev out")
-    return tune(load_tune_recipe(recipe), data, out)
+    return tune(load_tune_recipe(recipe), data, out, scale=scale)
 
 
 def tune_from_queue(recipe: TuneRecipe, rated: Path, replay: Path | None, out: Path) -> dict[str, Any]:

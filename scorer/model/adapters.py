@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TypeAlias
 
 import torch
-from peft import LoraConfig, PeftModel, get_peft_model, get_peft_model_state_dict
+from peft import LoraConfig, PeftConfig, PeftModel, get_peft_model, get_peft_model_state_dict
 from safetensors import safe_open
 from torch import nn
 
@@ -21,6 +21,7 @@ from scorer.errors import ModelError
 from scorer.model.bases import LOADING_ERRORS, Base, fingerprint, load_base
 from scorer.model.configuration import FVQRaterConfig
 from scorer.model.modeling import FVQRater
+from scorer.model_files import check_patterns
 
 AdaptedRater: TypeAlias = PeftModel
 """An FVQ-Rater with an adapter attached, as `attach` returns it. It is called as an `FVQRater` is."""
@@ -87,8 +88,10 @@ def load_adapter(directory: Path, dtype: torch.dtype = torch.float32) -> FVQRate
     """
     base = Base.load(directory)
     config = FVQRaterConfig.from_pretrained(directory) if (directory / "config.json").exists() else None
-    network = load_base(base, dtype, config)
+    # Whoever made the directory chose the base: it must be on this machine, and nothing is fetched that nobody asked for by name.
+    network = load_base(base, dtype, config, local=True)
     try:
+        _check_config(PeftConfig.from_pretrained(directory, local_files_only=True), network)
         adapted = PeftModel.from_pretrained(network, directory, local_files_only=True, use_safetensors=True)
         with safe_open(directory / WEIGHTS_FILE, "pt") as weights:
             # peft does not refuse a file without some of the low-rank weights: they would stay random.
@@ -99,6 +102,17 @@ def load_adapter(directory: Path, dtype: torch.dtype = torch.float32) -> FVQRate
         raise ModelError(f"adapter {directory}: its weights do not fit its configuration: {wrong[:3]}")
     merged: FVQRater = adapted.merge_and_unload()
     return merged.to(dtype).eval()
+
+
+def _check_config(config: PeftConfig, network: FVQRater) -> None:
+    """Raise ValueError or `ModelError` where an adapter is of a kind that is not made here, or its patterns do not end."""
+    # Other kinds load a tokenizer from the hub, or a module by its name.
+    if not isinstance(config, LoraConfig) or config.megatron_config is not None:
+        raise ValueError(f"it is of the kind {config.peft_type}; only LoRA is loaded")
+    patterns = [*(config.rank_pattern or {}), *(config.alpha_pattern or {})]
+    for named in (config.target_modules, config.exclude_modules, config.layers_pattern):
+        patterns += [named] if isinstance(named, str) else list(named or ())
+    check_patterns(patterns, [name for name, _ in network.named_modules()])
 
 
 def network_of(adapted: AdaptedRater) -> FVQRater:

@@ -22,6 +22,7 @@ from scorer.errors import ModelError
 from scorer.model.configuration import NORMALISATIONS, STREAMS, FVQRaterConfig
 from scorer.model.modeling import FVQRater
 from scorer.model.prompt import token_ids
+from scorer.model_files import check_model_files
 from scorer.sampling.statistics import NAMES
 from scorer.spec import SamplerSpec
 
@@ -69,7 +70,11 @@ class Base:
     @property
     def is_whole(self) -> bool:
         """Whether it is a whole FVQ-Rater. Raises `ModelError` where there is no such model, or its type is not supported."""
-        kind = _config(SHIPPED.get(self.model, self.model)).model_type
+        return self.is_whole_of()
+
+    def is_whole_of(self, local: bool = False) -> bool:
+        """As `is_whole`. local: read nothing over the network."""
+        kind = _config(SHIPPED.get(self.model, self.model), local).model_type
         if kind not in ("fvq_rater", "internvl"):
             raise ModelError(
                 f"base {self.model}: its model type is {kind!r}; a base is an FVQ-Rater or an InternVL in transformers' format"
@@ -77,14 +82,23 @@ class Base:
         return kind == "fvq_rater"
 
 
-def load_base(base: Base, dtype: torch.dtype = torch.float32, config: FVQRaterConfig | None = None) -> FVQRater:
+def load_base(
+    base: Base, dtype: torch.dtype = torch.float32, config: FVQRaterConfig | None = None, local: bool = False
+) -> FVQRater:
     """The base as an FVQ-Rater in eval mode.
 
     config: what an adapter was trained with (streams, tokens per image); None for the base's own, see `base_config`. Parts
-    that no base has (projectors other than InternVL's, statistics, head) get random weights. Raises `ModelError` that
+    that no base has (projectors other than InternVL's, statistics, head) get random weights. local: hub ids are taken from the
+    cache of this machine, and nothing is read over the network. Raises `ModelError` that
     names the part that cannot be loaded, or says that the network's fingerprint is not `base.fingerprint`.
     """
-    network = load_whole(SHIPPED.get(base.model, Path(base.model)), dtype) if base.is_whole else _assembled(base, dtype, config)
+    for part in (base.model, base.motion, base.face):
+        if part and part not in SHIPPED and Path(part).is_dir():
+            check_model_files(Path(part))
+    if base.is_whole_of(local):
+        network = load_whole(SHIPPED.get(base.model, Path(base.model)), dtype)
+    else:
+        network = _assembled(base, dtype, config, local)
     actual = fingerprint(network)
     if base.fingerprint not in ("", actual):
         raise ModelError(
@@ -105,7 +119,9 @@ def load_whole(directory: Path, dtype: torch.dtype = torch.float32) -> FVQRater:
     return network.eval()
 
 
-def base_config(base: Base, streams: tuple[str, ...] = STREAMS, image_size: int | None = None) -> FVQRaterConfig:
+def base_config(
+    base: Base, streams: tuple[str, ...] = STREAMS, image_size: int | None = None, local: bool = False
+) -> FVQRaterConfig:
     """The configuration of an FVQ-Rater on an InternVL base.
 
     image_size: side of frames and portrait, px. None is the vision encoder's own, which gives 256 tokens per image with
@@ -114,7 +130,7 @@ def base_config(base: Base, streams: tuple[str, ...] = STREAMS, image_size: int 
     """
     if base.motion is None:
         raise ModelError(f"base {base.model}: it needs a temporal encoder, and none is named")
-    model, motion = _config(base.model), _config(base.motion)
+    model, motion = _config(base.model, local), _config(base.motion, local)
     patch, shuffle = model.vision_config.patch_size[0], round(1 / model.downsample_ratio)
     side = image_size or model.vision_config.image_size[0]
     if side % (patch * shuffle):
@@ -122,10 +138,10 @@ def base_config(base: Base, streams: tuple[str, ...] = STREAMS, image_size: int 
             f"base {base.model}: the side of its images must be a multiple of {patch * shuffle} px, and {side} px is not"
         )
     try:
-        tokenizer = AutoTokenizer.from_pretrained(base.model)
+        tokenizer = AutoTokenizer.from_pretrained(base.model, local_files_only=local)
     except LOADING_ERRORS as error:
         raise ModelError(f"base {base.model}: its tokenizer cannot be loaded: {error}") from error
-    face = _face_config(base.face) if base.face else None
+    face = _face_config(base.face, local) if base.face else None
     return FVQRaterConfig(
         vision_config=model.vision_config,
         face_config=face,
@@ -174,10 +190,10 @@ def fingerprint(network: FVQRater) -> str:
     return digest.hexdigest()[:16]
 
 
-def _assembled(base: Base, dtype: torch.dtype, config: FVQRaterConfig | None) -> FVQRater:
-    config = config or base_config(base)
+def _assembled(base: Base, dtype: torch.dtype, config: FVQRaterConfig | None, local: bool) -> FVQRater:
+    config = config or base_config(base, local=local)
     assert base.motion is not None
-    internvl = _loaded(InternVLForConditionalGeneration, base.model, dtype)
+    internvl = _loaded(InternVLForConditionalGeneration, base.model, dtype, local)
     # Whether embeddings and output layer share weights is decided by what is stored; the configuration may say otherwise.
     embeddings = internvl.model.language_model.get_input_embeddings().weight
     config.text_config.tie_word_embeddings = internvl.lm_head.weight is embeddings
@@ -186,11 +202,11 @@ def _assembled(base: Base, dtype: torch.dtype, config: FVQRaterConfig | None) ->
     language_model.model, language_model.lm_head = internvl.model.language_model, internvl.lm_head
     towers: dict[str, nn.Module] = {
         "vision_model": internvl.model.vision_tower,
-        "motion_model": _loaded(AutoModel, base.motion, dtype),
+        "motion_model": _loaded(AutoModel, base.motion, dtype, local),
         "language_model": language_model,
     }
     if base.face:
-        towers["face_model"] = _loaded(AutoModel, base.face, dtype)
+        towers["face_model"] = _loaded(AutoModel, base.face, dtype, local)
     network = FVQRater(config, towers)
     weights = _projector_weights(internvl.model.multi_modal_projector.state_dict())
     for name in {"frames", "portrait"} & set(config.streams):
@@ -204,16 +220,16 @@ def _projector_weights(internvl: dict[str, Tensor]) -> dict[str, Tensor]:
     return {f"{places[name.split('.')[0]]}.{name.split('.')[1]}": tensor for name, tensor in internvl.items()}
 
 
-def _config(name: str | Path) -> Any:
+def _config(name: str | Path, local: bool) -> Any:
     try:
-        return AutoConfig.from_pretrained(name)
+        return AutoConfig.from_pretrained(name, local_files_only=local)
     except LOADING_ERRORS as error:
         raise ModelError(f"base {name}: {error}") from error
 
 
-def _face_config(name: str) -> Any:
+def _face_config(name: str, local: bool) -> Any:
     """The configuration of a timm model, with the `hidden_size` that `FVQRaterConfig` needs."""
-    config = _config(name)
+    config = _config(name, local)
     if config.model_type != "timm_wrapper":
         raise ModelError(f"face encoder {name}: its model type is {config.model_type!r}; it must be a timm model")
     with torch.device("meta"):
@@ -229,9 +245,11 @@ def _normalisation_of(face: Any) -> str:
     raise ModelError(f"face encoder {face.architecture}: its mean {mean} and deviation {deviation} are none of {NORMALISATIONS}")
 
 
-def _loaded(kind: Any, name: str, dtype: torch.dtype) -> Any:
+def _loaded(kind: Any, name: str, dtype: torch.dtype, local: bool) -> Any:
     try:
-        model, problems = kind.from_pretrained(name, dtype=dtype, use_safetensors=True, output_loading_info=True)
+        model, problems = kind.from_pretrained(
+            name, dtype=dtype, use_safetensors=True, output_loading_info=True, local_files_only=local
+        )
     except LOADING_ERRORS as error:
         raise ModelError(f"base {name}: {error}") from error
     # Surplus weights are fine: a decoder of the pretraining, a classifier.

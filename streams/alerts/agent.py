@@ -138,7 +138,9 @@ class AlertAgent:
                 score = SegmentScore.from_bytes(record.value)
                 limits = self._policy.of(score.labels)
                 known = partition.streams.get(score.stream_id)
-                state, new_alerts = step(known.state if known else StreamState(score.stream_id), score, limits)
+                state, new_alerts = step(
+                    known.state if known else StreamState(score.stream_id), score, limits, _written_at(record)
+                )
             except EventError as error:
                 log.warning("a message on %s is no score: %s", SCORES_TOPIC, error)
                 continue
@@ -214,3 +216,8 @@ class AlertAgent:
         metrics.ALERTS_OPEN.clear()
         for kind, count in Counter(alert.kind for alert in self.open_alerts()).items():
             metrics.ALERTS_OPEN.labels(kind).set(count)
+
+
+def _written_at(record: Any) -> datetime:
+    """When a score was written, by the record's time; now where it has none, as records of very old clients."""
+    return datetime.fromtimestamp(record.timestamp / 1000, UTC) if record.timestamp > 0 else datetime.now(UTC)

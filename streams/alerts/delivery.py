@@ -141,7 +141,7 @@ class Courier:
                 # One of them is refused. Posted one by one, the others arrive.
                 return all(self._post([alert]) for alert in alerts)
             metrics.ALERT_DELIVERIES.labels(name, "refused").inc()
-            log.error("%s refused an alert: %s", name, error, extra={"alert_id": alerts[0].alert_id})
+            log.error("%s refused an alert: %s", name, error, extra=_named(alerts[0]))
         else:
             metrics.ALERT_DELIVERIES.labels(name, "delivered").inc(len(alerts))
         self._pause = FIRST_WAIT
@@ -156,9 +156,20 @@ class Courier:
         firing = [alert for alert in self._firing() if self._receiver.accepts(alert)]
         try:
             for first in range(0, len(firing), MAX_BATCH):
-                self._poster.post(firing[first : first + MAX_BATCH])
-        except (UnavailableError, RefusedError) as error:
+                self._post_again(firing[first : first + MAX_BATCH])
+        except UnavailableError as error:
             log.warning("%s did not take the repetition of firing alerts: %s", self._receiver.name, error)
+
+    def _post_again(self, alerts: list[QualityAlert]) -> None:
+        """Post firing alerts again; one that is refused is named, and the others arrive. Raises `UnavailableError`."""
+        try:
+            self._poster.post(alerts)
+        except RefusedError as error:
+            if len(alerts) == 1:
+                log.warning("%s refused the repetition of an alert: %s", self._receiver.name, error, extra=_named(alerts[0]))
+                return
+            for alert in alerts:
+                self._post_again([alert])
 
     def _too_old(self, alert: QualityAlert) -> bool:
         """Whether an alert is too old to be delivered; one that still fires never is."""
@@ -168,7 +179,10 @@ class Courier:
         if alert.state == "firing" and alert.alert_id in {open_alert.alert_id for open_alert in self._firing()}:
             return False
         metrics.ALERT_DELIVERIES.labels(self._receiver.name, "too-old").inc()
-        log.warning(
-            "an alert is %.0f s old and not delivered to %s", age, self._receiver.name, extra={"alert_id": alert.alert_id}
-        )
+        log.warning("an alert is %.0f s old and not delivered to %s", age, self._receiver.name, extra=_named(alert))
         return True
+
+
+def _named(alert: QualityAlert) -> dict[str, str]:
+    """The fields of a log line that say which alert it is about."""
+    return {"stream_id": alert.stream_id, "kind": alert.kind, "alert_id": alert.alert_id}

@@ -1,8 +1,8 @@
 """From a stream's scores to its alerts: pure functions, without Kafka.
 
 `step` takes one score into a stream's state, `tick` judges its silence. Both return the new state and the alerts to send.
-What they decide depends only on event time and on the order of the segments: a worker that reads the same scores again
-decides the same, with the same alert ids. Each rendition of a stream has a state of its own.
+What they decide depends only on the scores, their order and the times of their records: a worker that reads the same scores
+again decides the same, with the same alert ids. Each rendition of a stream has a state of its own.
 """
 
 from __future__ import annotations
@@ -12,8 +12,9 @@ from collections.abc import Iterator
 from dataclasses import replace
 from datetime import datetime, timedelta
 
+from streams.alerts.clock import STRAY_SECONDS, before_stray, end_of, healed, latest_end, placed
 from streams.alerts.policy import Alerts
-from streams.alerts.rendition import Change, close, end_of, judge
+from streams.alerts.rendition import Change, close, judge
 from streams.alerts.state import OpenAlert, RenditionState, StreamState
 from streams.events import AlertKind, QualityAlert, SegmentScore
 
@@ -21,18 +22,30 @@ MAX_RENDITIONS = 32
 """Renditions kept of one stream. Encoders have fewer; a broken packager must not make the state grow without end."""
 
 
-def step(state: StreamState, score: SegmentScore, limits: Alerts) -> tuple[StreamState, list[QualityAlert]]:
+def step(
+    state: StreamState, score: SegmentScore, limits: Alerts, received: datetime | None = None
+) -> tuple[StreamState, list[QualityAlert]]:
     """The state after one more score, and the alerts that follow from it.
 
     A repeated or late segment changes nothing. A skipped one shows that the stream is alive, and says nothing about quality.
-    limits: the policy for the stream's labels.
+    limits: the policy for the stream's labels. received: when the score was written, by the broker's record, UTC; None takes
+    the packager's clock as it is.
     """
     name = score.rendition or ""
+    ahead = None
+    if received is not None:
+        score, ahead = placed(score, state.renditions.get(name), received)
+        state = healed(state, name, score, received)
     rendition = state.renditions.get(name)
-    if rendition is not None and not _is_new(rendition, score):
+    before = before_stray(rendition, score, ahead or 0.0) if rendition is not None else None
+    if before is not None:
+        rendition = before
+        state = replace(state, renditions=state.renditions | {name: before})
+        state = replace(state, until=latest_end(state))
+    elif rendition is not None and not _is_new(rendition, score):
         return _end_announced_late(state, rendition, score)
     state, alerts = _end_silence(state, score)
-    rendition = _moved_to(rendition, score, limits)
+    rendition = _moved_to(rendition, score, limits, ahead)
     if score.ended:
         state = replace(state, renditions=state.renditions | {name: rendition}, ended=True)
         state, resolved = _close(state, end_of(score), score.segment_id)
@@ -57,7 +70,8 @@ def tick(state: StreamState, now: datetime, silent_for: float, limits: Alerts) -
     """
     if state.until is None or silent_for < limits.no_segments.after:
         return state, []
-    if (now - state.until).total_seconds() >= limits.no_segments.forget_after:
+    # A stream whose clock is ahead was silent for longer than its own time says.
+    if max((now - state.until).total_seconds(), silent_for) >= limits.no_segments.forget_after:
         return None, close_all(state)
     already_fired = state.silence_started_at is not None and state.until <= state.silence_started_at
     if state.ended or state.silence is not None or already_fired or not limits.no_segments.enabled:
@@ -118,10 +132,13 @@ def _end_silence(state: StreamState, score: SegmentScore) -> tuple[StreamState, 
     return replace(state, silence=None, silence_ended_at=ended_at), [resolved]
 
 
-def _moved_to(rendition: RenditionState | None, score: SegmentScore, limits: Alerts) -> RenditionState:
-    """The rendition's state at a new segment, before that segment is judged."""
+def _moved_to(rendition: RenditionState | None, score: SegmentScore, limits: Alerts, ahead: float | None) -> RenditionState:
+    """The rendition's state at a new segment, before that segment is judged. ahead: of the score's clock, None if not known."""
     if rendition is None:
-        return RenditionState(score.sequence, score.start, end_of(score))
+        return RenditionState(score.sequence, score.start, end_of(score), ahead=ahead)
+    changed = ahead is not None and ahead != (rendition.ahead or 0.0)
+    may_be_stray = changed or score.start - rendition.until > timedelta(seconds=STRAY_SECONDS)
+    before = replace(rendition, before=None) if may_be_stray else None
     if score.start - rendition.until > timedelta(seconds=limits.no_segments.after):
         # Nobody knows what was in the gap, so stretches that were bad or good before it are not continued.
         watches = {kind: replace(watch, pending_since=None) for kind, watch in rendition.watches.items()}
@@ -130,8 +147,10 @@ def _moved_to(rendition: RenditionState | None, score: SegmentScore, limits: Ale
     return replace(
         rendition,
         sequence=score.sequence,
-        numbered_since=score.start if restarted else rendition.numbered_since,
-        until=max(rendition.until, end_of(score)),
+        numbered_since=score.start if restarted or changed else rendition.numbered_since,
+        until=end_of(score) if changed else max(rendition.until, end_of(score)),
+        ahead=rendition.ahead if ahead is None else ahead,
+        before=before,
     )
 
 

@@ -14,15 +14,17 @@ keep their defaults. `receivers` says where alerts are delivered; addresses and 
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Mapping
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, Literal, Self
-from urllib.parse import urlsplit
+from urllib.parse import urlsplit, urlunsplit
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, SecretStr, ValidationError, field_validator, model_validator
 
+from scorer.yaml_text import KeyTwiceError, load_yaml
 from streams.errors import SettingsError
 from streams.events import AlertKind, QualityAlert
 
@@ -117,7 +119,7 @@ class Receiver(_Part):
     type: Literal["alertmanager", "json", "slack"] = Field(
         description="Alertmanager's API v2; the event itself as JSON; a text for Slack's incoming webhooks."
     )
-    url: SecretStr | None = Field(None, description="Address; of Alertmanager without `/api/v2`.")
+    url: SecretStr | None = Field(None, description="Address; of Alertmanager with or without `/api/v2/alerts`.")
     url_env: str | None = Field(None, description="Or the environment variable that holds it.")
     url_file: Path | None = Field(None, description="Or the file that holds it.")
     token_env: str | None = Field(None, description="Environment variable that holds a bearer token.")
@@ -140,12 +142,28 @@ class Receiver(_Part):
         return (self.kinds is None or alert.kind in self.kinds) and self.labels.items() <= alert.labels.items()
 
     def address(self) -> str:
-        """The URL. Raises `SettingsError` where it is missing or wrong, without the URL's text: it may be a secret."""
+        """The URL; of Alertmanager without the path of its API and of its page, which people copy with it.
+
+        Raises `SettingsError` where the URL is missing or wrong, without its text: it may be a secret.
+        """
         url = self.url.get_secret_value() if self.url is not None else self._secret("url", self.url_env, self.url_file)
-        parts = urlsplit(url or "")
-        if parts.scheme not in ("http", "https") or not parts.hostname:
+        url = (url or "").strip()
+        try:
+            parts = urlsplit(url)
+            usable = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+        except ValueError:
+            usable = False  # a port over 65535, or a bracket that is not closed
+        if not usable:
             raise SettingsError(f"receivers.{self.name}.url", "is no http(s) address")
-        return (url or "").rstrip("/")
+        if self.type != "alertmanager":
+            return url.rstrip("/")
+        if parts.query:
+            raise SettingsError(
+                f"receivers.{self.name}.url", "has a `?`: write Alertmanager's address alone, as http://HOST:9093"
+            )
+        # Addresses are copied from the browser (`/#/alerts`) or from a manual (`/api/v2/alerts`).
+        path = re.sub(r"/api/v\d+(/.*)?$", "", parts.path.rstrip("/")).rstrip("/")
+        return urlunsplit((parts.scheme, parts.netloc, path, "", ""))
 
     def token(self) -> str | None:
         """The bearer token, None where none is set. Raises `SettingsError` where it cannot be read."""
@@ -202,9 +220,11 @@ def load_policy(path: Path | None) -> AlertPolicy:
     if path is None:
         return AlertPolicy()
     try:
-        content = yaml.safe_load(path.read_text())
+        content = load_yaml(path.read_text(encoding="utf-8-sig"))
     except OSError as error:
         raise SettingsError("FVQ_ALERT_POLICY", f"{path} cannot be read: {error.strerror}") from error
+    except KeyTwiceError as error:
+        raise SettingsError("FVQ_ALERT_POLICY", f"{path}: {error}") from error
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise SettingsError("FVQ_ALERT_POLICY", f"{path} is not YAML: {error}") from error
     return parse_policy({} if content is None else content)
@@ -292,7 +312,8 @@ def _explained(error: ValidationError, prefix: str) -> SettingsError:
     reason = reason[0].lower() + reason[1:]
     # A receiver's wrong value may be its address, which is a secret.
     shown = "" if first["type"] in ("missing", "value_error") or path.startswith("receivers") else f"{first['input']!r}: "
-    return SettingsError(path, f"{shown}{reason}")
+    remedy = "; write the number alone, without a unit" if first["type"] in ("float_parsing", "int_parsing") else ""
+    return SettingsError(path, f"{shown}{reason}{remedy}")
 
 
 if __name__ == "__main__":

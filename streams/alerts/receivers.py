@@ -5,13 +5,19 @@ No error and no log line holds an address or a token: they name a receiver by it
 
 from __future__ import annotations
 
+import http.client
 import json
 import re
-from collections.abc import Sequence
+import socket
+import ssl
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-import urllib3
+from urllib3.util import parse_url
 
 from streams.alerts.policy import Receiver
 from streams.events import QualityAlert
@@ -27,6 +33,10 @@ EXPIRE_SECONDS = 5 * REPEAT_SECONDS
 
 REFUSING_STATUSES = {400, 413, 422}
 """Status codes that a repetition does not change. Others may pass: a wrong token, a wrong address, a server that is away."""
+
+
+MAX_ANSWER_BYTES = 4096
+"""A longer answer's body is not read. No body says more than the status, but a receiver shall be able to send a usual one."""
 
 
 class RefusedError(Exception):
@@ -46,12 +56,14 @@ class Poster:
 
     def __init__(self, receiver: Receiver) -> None:
         self._type = receiver.type
-        self._url = receiver.address() + ("/api/v2/alerts" if receiver.type == "alertmanager" else "")
+        # `parse_url` encodes what HTTP does not allow in a host or a path.
+        self._url = parse_url(receiver.address() + ("/api/v2/alerts" if receiver.type == "alertmanager" else ""))
+        self._seconds = receiver.timeout
+        self._tls = ssl.create_default_context() if self._url.scheme == "https" else None
         token = receiver.token()
         self._headers = {"Content-Type": "application/json", "User-Agent": "fvq"}
         if token is not None:
             self._headers["Authorization"] = f"Bearer {token}"
-        self._pool = urllib3.PoolManager(retries=False, timeout=urllib3.Timeout(total=receiver.timeout))
         self.batch_size = MAX_BATCH if receiver.type == "alertmanager" else 1
 
     def post(self, alerts: Sequence[QualityAlert]) -> None:
@@ -66,16 +78,56 @@ class Poster:
             self._request(as_slack(alert) if self._type == "slack" else alert.to_bytes())
 
     def _request(self, body: bytes) -> None:
+        until = time.monotonic() + self._seconds
+        connection = self._connection()
         try:
-            # A redirect would send the token to another host.
-            answer = self._pool.request("POST", self._url, body=body, headers=self._headers, redirect=False)
-        except (urllib3.exceptions.HTTPError, ValueError) as error:
+            connection.connect()
+            with _closed_at(connection.sock, until):
+                # `http.client` follows no redirect, which would send the token to another host.
+                connection.request("POST", self._url.request_uri, body=body, headers=self._headers)
+                answer = connection.getresponse()
+                if time.monotonic() >= until:
+                    raise TimeoutError  # `http.client` takes headers that were cut for whole ones
+                if answer.length is not None and answer.length <= MAX_ANSWER_BYTES:
+                    with suppress(OSError, http.client.HTTPException):
+                        answer.read()
+        except (http.client.HTTPException, OSError, ValueError) as error:
             # The error's own text holds the address, so only its type is reported.
-            raise UnavailableError(type(error).__name__) from None
+            late = time.monotonic() >= until
+            raise UnavailableError(f"no answer within {self._seconds:g} s" if late else type(error).__name__) from None
+        finally:
+            connection.close()
         if answer.status in REFUSING_STATUSES:
             raise RefusedError(f"status {answer.status}")
         if not 200 <= answer.status < 300:
             raise UnavailableError(f"status {answer.status}", _seconds(answer.headers.get("Retry-After", "")))
+
+    def _connection(self) -> http.client.HTTPConnection:
+        """A connection for one request, not connected yet."""
+        host = self._url.host or ""
+        if self._tls is not None:
+            return http.client.HTTPSConnection(host, self._url.port, timeout=self._seconds, context=self._tls)
+        return http.client.HTTPConnection(host, self._url.port, timeout=self._seconds)
+
+
+@contextmanager
+def _closed_at(sock: socket.socket, until: float) -> Iterator[None]:
+    """Shut the connection down at a time, monotonic seconds, if the block has not ended by then.
+
+    A socket's own limit is for one read: a receiver that sends a byte now and then would hold the courier without end.
+    """
+
+    def shut_down() -> None:
+        with suppress(OSError):
+            sock.shutdown(socket.SHUT_RDWR)
+
+    timer = threading.Timer(max(0.0, until - time.monotonic()), shut_down)
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
 
 
 def describe(alert: QualityAlert) -> str:
@@ -99,18 +151,21 @@ def describe(alert: QualityAlert) -> str:
 def as_alertmanager(alert: QualityAlert, now: datetime) -> dict[str, Any]:
     """An alert as Alertmanager's API v2 takes it. now: UTC.
 
-    Alertmanager identifies an alert by its labels, so they are the same when it fires and when it resolves.
+    Alertmanager identifies an alert by its labels, so they are the same when it fires and when it resolves. It refuses an end
+    before the start, and takes an alert as firing until its end. So no time is after now, whatever the packager's clock says;
+    of the starts that it is sent for one alert, it keeps the first.
     """
     labels = {_label(name): value for name, value in alert.labels.items() if value}
     labels |= {"alertname": alert.kind, "stream_id": alert.stream_id, "service": "fvq"}
     if alert.rendition is not None:
         labels["rendition"] = alert.rendition
-    ends_at = alert.ended_at if alert.ended_at is not None else now + timedelta(seconds=EXPIRE_SECONDS)
+    starts_at = min(alert.started_at, now)
+    ends_at = now + timedelta(seconds=EXPIRE_SECONDS) if alert.ended_at is None else max(starts_at, min(alert.ended_at, now))
     values = {"value": f"{alert.value:g}", "baseline": "" if alert.baseline is None else f"{alert.baseline:g}"}
     return {
         "labels": labels,
         "annotations": {"summary": describe(alert), "alert_id": alert.alert_id, "segment_id": alert.segment_id} | values,
-        "startsAt": alert.started_at.isoformat(),
+        "startsAt": starts_at.isoformat(),
         "endsAt": ends_at.isoformat(),
     }
 

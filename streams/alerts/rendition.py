@@ -10,6 +10,7 @@ import math
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
+from streams.alerts.clock import end_of
 from streams.alerts.policy import Alerts, Black, Frozen, QualityDrop, Timing
 from streams.alerts.state import OpenAlert, RenditionState, Watch
 from streams.events import AlertKind, SegmentScore
@@ -51,11 +52,6 @@ def close(state: RenditionState, at: datetime) -> tuple[RenditionState, list[Cha
         if watch.open_alert is not None
     ]
     return replace(state, watches={}, cusum=0.0, cusum_since=None, smoothed=None), changes
-
-
-def end_of(score: SegmentScore) -> datetime:
-    """The end of a score's segment."""
-    return score.start + timedelta(seconds=score.duration)
 
 
 @dataclass(frozen=True, slots=True)

@@ -49,7 +49,9 @@ class RenditionState:
     numbers. until: latest end of a segment. smoothed: the smoothed score, points. baseline: the usual score, points.
     baseline_seconds: seconds of scores in the baseline; counted no further than anything depends on. variance: of the scores
     around the baseline, points squared. cusum: the cumulative sum of what the scores are below the baseline, points.
-    cusum_since: start of the segment in which the sum left zero.
+    cusum_since: start of the segment in which the sum left zero. ahead: seconds by which the packager's clock is ahead, taken off
+    all times here; None where they were not held against the broker's clock. before: the state before the latest segment, where
+    that one may be a stray (`streams.alerts.clock`).
     """
 
     sequence: int
@@ -62,6 +64,8 @@ class RenditionState:
     cusum: Annotated[float, Field(alias="fallen")] = 0.0
     cusum_since: Annotated[datetime | None, Field(alias="fallen_since")] = None
     watches: dict[AlertKind, Watch] = field(default_factory=dict)
+    ahead: float | None = None
+    before: RenditionState | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -48,10 +48,16 @@ def train(
     ] = None,
     from_queue: Annotated[bool, typer.Option("--from-queue", help="Tune an adapter on the rated clips of the queue.")] = False,
     rated: Annotated[Path | None, typer.Option(help="CSV of `fvq rate export`, instead of the rating page's ratings.")] = None,
+    scale: Annotated[
+        str | None,
+        typer.Option(help="Scale of the ratings in --data, WORST-BEST: 1-5, 0-10, 0-100, or 100-0 where more is worse."),
+    ] = None,
 ) -> None:
     """Train a model by a recipe; a run that was interrupted in the same folder continues."""
     from training.run import run
 
+    if from_queue and scale is not None:
+        raise ValueError("--scale belongs to --data without --from-queue: what people rated on the rating page are points")
     if from_queue:
         metrics = _train_from_queue(load_settings(), recipe, rated, data, dev, out)
     elif rated is not None:
@@ -59,7 +65,7 @@ def train(
     elif data is None:
         raise ValueError("--data is missing: the clips to train on; or give --from-queue for those that were rated")
     else:
-        metrics = run(recipe, data, dev, out)
+        metrics = run(recipe, data, dev, out, scale)
     shown = ("version", "srcc", "srcc_within", "plcc", "rmse", "ladders")
     if metrics:
         print(json.dumps({name: metrics[name] for name in shown if name in metrics}))

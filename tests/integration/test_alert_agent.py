@@ -127,6 +127,27 @@ def test_alerts_fire_once_and_resolve_once_when_workers_are_killed(kafka: KafkaS
     assert delivered(hook) == expected
 
 
+def test_a_segment_of_a_wrong_clock_blinds_no_alert_also_after_the_workers_are_killed(kafka: KafkaServer, tmp_path: Path) -> None:
+    with two_workers(kafka, tmp_path, {"alerts": {"no_segments": {"after": 600}, "black": {"cool_down": 0}}}) as (workers, topic):
+        producer = KafkaProducer(bootstrap_servers=kafka.broker)
+        stray = make_score(5, begin=START + timedelta(days=1)).model_copy(update={"sequence": 2**40})
+        for score in (*(make_score(i, begin=START) for i in range(5)), stray, stray.model_copy(update={"sequence": 2**40 + 1})):
+            send(producer, score)
+        producer.flush()
+        for worker in workers:
+            worker.kill()
+        workers[0].start()
+        for sequence in range(5, 30):
+            send(producer, make_score(sequence, black=1.0, begin=START))
+        producer.flush()
+        wait_for("the alert", lambda: len(alerts_on(topic)) == 1, 60)
+        for sequence in range(30, 40):
+            send(producer, make_score(sequence, begin=START))
+        producer.close()
+        wait_for("its end", lambda: len(alerts_on(topic)) == 2, 30)
+        assert [(alert.kind, alert.state) for alert in alerts_on(topic)] == [("black", "firing"), ("black", "resolved")]
+
+
 def test_a_silent_stream_fires_once_and_resolves_once_when_the_workers_are_killed(kafka: KafkaServer, tmp_path: Path) -> None:
     policy = {"alerts": {"no_segments": {"after": 3, "cool_down": 0}}}
     with two_workers(kafka, tmp_path, policy) as (workers, topic):

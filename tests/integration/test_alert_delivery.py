@@ -216,5 +216,15 @@ def test_alertmanager_shows_firing_alerts_and_drops_resolved_ones(
         wait_for("the alert that still fires", lambda: active_streams() == ["channel-2"], 30)
 
 
+def test_alertmanager_takes_alerts_of_a_packager_whose_clock_is_ahead(alertmanager: Any) -> None:
+    url = alertmanager()
+    ahead = datetime.now(UTC) + timedelta(minutes=10)
+    poster = Poster(make_receiver(f"{url}/api/v2/alerts", "alertmanager"))
+    poster.post([make_alert(1, started_at=ahead)])
+    wait_for("it fires", lambda: len(active(url)) == 1, 30)
+    poster.post([make_alert(1, "resolved", started_at=ahead, ended_at=ahead + timedelta(seconds=20))])
+    wait_for("it resolves", lambda: active(url) == [], 30)
+
+
 def test_the_body_for_slack_is_json() -> None:
     assert set(json.loads(as_slack(make_alert()))) == {"text"}

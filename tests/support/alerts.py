@@ -14,6 +14,7 @@ from types import SimpleNamespace
 from kafka import TopicPartition
 
 from scorer.spec import level_of
+from streams.alerts.clock import end_of
 from streams.alerts.detector import step
 from streams.alerts.policy import Alerts, default_limits
 from streams.alerts.state import StreamState, from_json
@@ -71,7 +72,10 @@ class MemoryAlertTopics:
     """
 
     def __init__(self, scores: list[SegmentScore]) -> None:
-        self.records = [SimpleNamespace(offset=i, value=score.to_bytes()) for i, score in enumerate(scores)]
+        self.records = [
+            SimpleNamespace(offset=i, value=score.to_bytes(), timestamp=int(end_of(score).timestamp() * 1000))
+            for i, score in enumerate(scores)
+        ]
         self.topics: dict[str, list[tuple[str, bytes | None]]] = {ALERTS_TOPIC: [], ALERT_STATE_TOPIC: []}
         self.committed = 0
         self.messages_left = 0
@@ -109,13 +113,14 @@ class MemoryAlertTopics:
 class Webhook:
     """What a receiver's server answers, and what it took.
 
-    statuses: the answers in turn; the last one is repeated. bodies, headers: of the requests that it answered with 2xx.
+    statuses: the answers in turn; the last one is repeated. bodies, headers, paths: of the requests that it answered with 2xx.
     """
 
     url: str
     statuses: list[int] = field(default_factory=lambda: [200])
     bodies: list[object] = field(default_factory=list)
     headers: list[dict[str, str]] = field(default_factory=list)
+    paths: list[str] = field(default_factory=list)
     answer_headers: dict[str, str] = field(default_factory=dict)
 
 
@@ -130,6 +135,7 @@ def webhook(*statuses: int) -> Iterator[Webhook]:
             if status < 300:
                 hook.bodies.append(json.loads(body))
                 hook.headers.append(dict(self.headers))
+                hook.paths.append(self.path)
             self.send_response(status)
             for name, value in hook.answer_headers.items():
                 self.send_header(name, value)

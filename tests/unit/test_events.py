@@ -91,6 +91,48 @@ def test_unknown_fields_are_ignored() -> None:
     assert SegmentEvent.from_bytes(json.dumps(GOOD | {"later": [1]}).encode()).stream_id == "s"
 
 
+@pytest.mark.parametrize(
+    ("start", "microsecond"),
+    [
+        ("1769890504", 0),
+        (1769890504, 0),
+        ("1769890504.25", 250_000),
+        (1769890504.25, 250_000),
+        ("1769890504250", 250_000),
+        (1769890504250, 250_000),
+        ("1769890504250.5", 250_500),
+        ("1769890504250500", 250_500),
+        (1769890504250500, 250_500),
+        ("1769890504250500123", 250_500),
+        (" 1769890504 ", 0),
+        ("20260131T201504Z", 0),
+    ],
+)
+def test_times_may_be_numbers_since_1970_in_the_unit_that_their_size_tells(start: object, microsecond: int) -> None:
+    event = SegmentEvent.from_bytes(json.dumps(GOOD | {"start": start}).encode())
+    assert event.start == datetime(2026, 1, 31, 20, 15, 4, microsecond, tzinfo=UTC)
+
+
+def test_milliseconds_are_not_read_as_a_day_and_a_time_of_day() -> None:
+    # Python reads these digits as 1611-05-31, a separator, 23:45.
+    event = SegmentEvent.from_bytes(json.dumps(GOOD | {"start": "1611053112345"}).encode())
+    assert event.start == datetime(2021, 1, 19, 10, 45, 12, 345_000, tzinfo=UTC)
+
+
+@pytest.mark.parametrize("start", ["yesterday", "31.01.2026 20:15", "20:15:04", "", "1e9", "NaN", "2026-01-31T25:00:00Z", "1,5"])
+def test_what_is_no_time_is_refused_with_what_to_write(start: str) -> None:
+    with pytest.raises(EventError, match=r"start: .*2026-01-31T20:15:04Z.* or seconds or milliseconds since 1970"):
+        SegmentEvent.from_bytes(json.dumps(GOOD | {"start": start}).encode())
+
+
+@pytest.mark.parametrize(
+    "start", ["0001-01-01T00:00:00Z", "1969-12-31T23:59:59Z", "9999-12-31T23:59:59Z", "2200-01-01", -1, 10**30, "9" * 4000]
+)
+def test_a_start_in_an_impossible_year_is_refused(start: object) -> None:
+    with pytest.raises(EventError, match=r"start: .*year"):
+        SegmentEvent.from_bytes(json.dumps(GOOD | {"start": start}).encode())
+
+
 @pytest.mark.parametrize("start", ["2026-01-31T20:15:04", "2026-01-31T20:15:04Z", "2026-01-31T22:15:04+02:00"])
 def test_times_are_utc(start: str) -> None:
     event = SegmentEvent.from_bytes(json.dumps(GOOD | {"start": start}).encode())

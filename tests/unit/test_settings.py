@@ -141,6 +141,13 @@ def test_a_wrong_setting_is_named_as_it_was_written(name: str, value: str, monke
     assert caught.value.path == name
 
 
+@pytest.mark.parametrize(("name", "unit"), [("FVQ_FETCH_TIMEOUT", "(it counts in s), as in 15"), ("FVQ_BATCH_SIZE", "as in 8")])
+def test_a_number_with_a_unit_is_refused_with_what_to_write(name: str, unit: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(name, "30s")
+    with pytest.raises(SettingsError, match=f"{name}: is no number: write the number alone, without a unit.*{re.escape(unit)}"):
+        load_settings()
+
+
 def test_an_unknown_key_in_the_file_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     config = tmp_path / "fvq.toml"
     config.write_text('brokre = "a:1"\n')

@@ -78,7 +78,8 @@ def freeze(source: Path, table: Path, seed: int) -> RatedSet:
     part = table.with_suffix(".part")
     with part.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
-        writer.writerow(["path", "mos", "split", "content", "ci"])
+        # The name says that these are points, also where all of them are small.
+        writer.writerow(["path", "mos_100", "split", "content", "ci"])
         for clip in rated.clips:
             writer.writerow(
                 [clip.path.resolve(), clip.mos, clip.split, clip.content, "" if clip.ci is None else clip.ci],

@@ -43,11 +43,12 @@ WAIT = timedelta(days=2)
 """How long the other processes wait while one samples and encodes; torch's own limit is ten minutes."""
 
 
-def tune(recipe: TuneRecipe, data: Path, out: Path, replay: Path | None = None) -> dict[str, Any]:
+def tune(recipe: TuneRecipe, data: Path, out: Path, replay: Path | None = None, scale: str | None = None) -> dict[str, Any]:
     """Run the recipe; write the adapter directory `out`; returns the metrics, or an empty dict in all but the main process.
 
     data: any source that `training.data.rated.read_rated` takes. replay: another such source, of what the base was trained
-    on; its training clips are mixed in, so that the adapter does not forget them. Raises ValueError or `ModelError` that
+    on; its training clips are mixed in, so that the adapter does not forget them. scale: of the ratings in `data`, as
+    `read_rated` takes it. Raises ValueError or `ModelError` that
     says what in recipe, data or base does not fit.
     """
     bf16 = has_bf16()
@@ -57,7 +58,7 @@ def tune(recipe: TuneRecipe, data: Path, out: Path, replay: Path | None = None) 
     accelerator = Accelerator(mixed_precision=precision, cpu=on_cpu, kwargs_handlers=[InitProcessGroupKwargs(timeout=WAIT)])
     work = out / "work"
     work.mkdir(parents=True, exist_ok=True)
-    rated = read_rated(data, recipe.seed)
+    rated = read_rated(data, recipe.seed, scale)
     if replay is not None:
         rated = with_replay(rated, replay, recipe)
     if accelerator.is_main_process:

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import csv
 import hashlib
+import io
 from pathlib import Path
 from typing import Any
+
+from training.data.tabular import read_text
 
 
 def read_labels(labels: Path) -> list[dict[str, Any]]:
@@ -15,7 +18,7 @@ def read_labels(labels: Path) -> list[dict[str, Any]]:
     file and the line where a column is missing or a number is wrong.
     """
     rows: list[dict[str, Any]] = []
-    with labels.open(newline="") as file:
+    with io.StringIO(read_text(labels), newline="") as file:
         for number, row in enumerate(csv.DictReader(file), start=2):
             try:
                 name = f"{row['content']}.reference.mkv" if row["kind"] == "reference" else row["path"]

@@ -7,13 +7,12 @@ person's other segments would be judged on what it was trained on.
 
 from __future__ import annotations
 
-import csv
 import hashlib
 import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
@@ -22,6 +21,8 @@ from scipy.io import loadmat
 
 from scorer.errors import MediaError
 from scorer.sampling.decode import open_video
+from training.data.scale import POINTS, Scale, is_rating_column, parse_scale, question, scale_of_column
+from training.data.tabular import number_of, read_table, read_text
 
 SPLITS = ("train", "val", "test")
 SHARES = (0.80, 0.05, 0.15)
@@ -46,6 +47,9 @@ SPLIT_NAMES = {
 PATH_COLUMNS = ("path", "clip_uri", "video", "name")
 CONTENT_COLUMNS = ("person", "content", "stream_id")
 """Columns that say what a clip shows; the first of them that a table has is used. Without any, each file is a content."""
+
+OWN_COLUMNS = ({"example_id", "ratings"}, {"kind", "step", "vmaf"})
+"""Columns of the tables that this project writes (`fvq rate export`, `fvq synth`): their ratings are points."""
 
 HEAD_BYTES = 1 << 20
 """Files of the same size are the same clip where their first `HEAD_BYTES` are equal."""
@@ -100,7 +104,7 @@ class RatedSet:
 
 @dataclass(frozen=True)
 class _Claim:
-    """A row as the source has it, not checked yet."""
+    """A row as the source has it, not checked yet. scale: None where the source does not say it."""
 
     where: str
     path: Path
@@ -108,16 +112,19 @@ class _Claim:
     content: str
     split: str = ""
     ci: str = ""
+    scale: Scale | None = None
 
 
-def read_rated(source: Path, seed: int = 0) -> RatedSet:
+def read_rated(source: Path, seed: int = 0, scale: str | None = None) -> RatedSet:
     """The rated clips of a source: a folder like FVQ-20K or CFVQA, or a CSV as `_table_claims` reads it.
 
-    seed: decides which content goes to which split where the source does not say. Raises ValueError where the source is
-    none of these, or no clip of it is usable.
+    seed: decides which content goes to which split where the source does not say. scale: of the ratings, WORST-BEST, as 1-5;
+    None takes what the source says, or points. Raises ValueError where the source is none of these, where its ratings look
+    like another scale than points and nobody said which, or no clip of it is usable.
     """
+    stated = None if scale is None else parse_scale(scale)
     if source.is_file():
-        claims = list(_table_claims(source))
+        claims = list(_table_claims(source, stated))
     elif any((source / split / "labels.txt").is_file() for split in SPLITS):
         claims = list(_fvq20k_claims(source))
     elif (source / "MOS.mat").is_file():
@@ -127,7 +134,7 @@ def read_rated(source: Path, seed: int = 0) -> RatedSet:
             f"{source}: no rated clips; expected a CSV with path and mos, a folder with train/labels.txt and train/videos "
             "(FVQ-20K), or one with MOS.mat (CFVQA)"
         )
-    rated = _checked(claims, seed)
+    rated = _checked([_in_points(claim, stated) for claim in _asked(claims, source, stated)], seed)
     if not rated.clips:
         raise ValueError(f"{source}: no clip is left.\n{rated.report()}")
     return rated
@@ -139,7 +146,7 @@ def _fvq20k_claims(folder: Path) -> Iterator[_Claim]:
         labels = folder / split / "labels.txt"
         if not labels.is_file():
             continue
-        for number, line in enumerate(labels.read_text().splitlines(), start=1):
+        for number, line in enumerate(read_text(labels).splitlines(), start=1):
             name, mos = _name_and_number(line)
             header = number == 1 and mos and not re.search(r"\d", mos)
             if not line.strip() or line.startswith("#") or header:
@@ -164,28 +171,56 @@ def _cfvqa_claims(folder: Path) -> Iterator[_Claim]:
         yield _Claim(f"{where}, {name}", videos.get(name, folder / f"{name}.mkv"), mos, name.split("_")[0])
 
 
-def _table_claims(table: Path) -> Iterator[_Claim]:
-    """A CSV with a header: `path,mos[,split][,content][,ci]`.
+def _table_claims(table: Path, stated: Scale | None) -> Iterator[_Claim]:
+    """A CSV with a header: `path,mos[,split][,content][,ci]`; the name of the column `mos` may say the scale (`mos_5`).
 
     The export of the rated queue is such a table, with clip_uri, stream_id, mos and ci. Paths are relative to the table. Raises
-    ValueError where a column is missing.
+    ValueError where a column is missing. stated: the scale, where it was given beside the table.
     """
-    with table.open(newline="", encoding="utf-8-sig") as file:
-        reader = csv.DictReader(file)
-        columns = reader.fieldnames or []
-        path_column = next((name for name in PATH_COLUMNS if name in columns), None)
-        if path_column is None or "mos" not in columns:
-            raise ValueError(f"{table}: its columns are {columns}; needed are mos and one of {PATH_COLUMNS}")
-        content_column = next((name for name in CONTENT_COLUMNS if name in columns), "")
-        for number, row in enumerate(reader, start=2):
-            path = _local(row[path_column] or "", table.parent)
-            content = row.get(content_column) or path.stem
-            yield _Claim(f"{table}, line {number}", path, row["mos"] or "", content, row.get("split") or "", row.get("ci") or "")
+    columns, rows = read_table(table)
+    path_column = next((name for name in PATH_COLUMNS if name in columns), None)
+    rated = [name for name in columns if is_rating_column(name)]
+    rated = [name for name in rated if name.startswith("mos")] or rated
+    if path_column is None or not rated:
+        raise ValueError(f"{table}: its columns are {columns}; needed are mos and one of {PATH_COLUMNS}")
+    if len(rated) > 1:
+        raise ValueError(f"{table}: {' and '.join(rated)} are both ratings; leave one of these columns")
+    try:
+        scale = stated or scale_of_column(rated[0])
+    except ValueError as error:
+        raise ValueError(f"{table}: {error}") from None
+    if scale is None and any(marks <= set(columns) for marks in OWN_COLUMNS):
+        scale = POINTS
+    content_column = next((name for name in CONTENT_COLUMNS if name in columns), "")
+    for number, row in rows:
+        path = _local(row[path_column], table.parent)
+        content = row.get(content_column) or path.stem
+        split, ci = row.get("split", ""), row.get("ci", "")
+        yield _Claim(f"{table}, line {number}", path, row[rated[0]], content, split, ci, scale)
+
+
+def _asked(claims: list[_Claim], source: Path, stated: Scale | None) -> list[_Claim]:
+    """The rows. Raises ValueError where nobody said their scale and they look like another one than points."""
+    unknown = [_number(claim.mos) for claim in claims if claim.scale is None and stated is None]
+    if asked := question([mos for mos in unknown if mos is not None]):
+        raise ValueError(f"{source}: {asked}")
+    return claims
+
+
+def _in_points(claim: _Claim, stated: Scale | None) -> _Claim:
+    """The row with its ratings in points; texts that are no numbers stay as they are."""
+    scale, mos, ci = stated or claim.scale or POINTS, _number(claim.mos), _number(claim.ci)
+    if scale == POINTS or mos is None:
+        return claim
+    return replace(claim, mos=repr(scale.points(mos)), ci=claim.ci if ci is None else repr(scale.width(ci)))
 
 
 def _name_and_number(line: str) -> tuple[str, str]:
-    """The first two fields of a line with commas, semicolons or tabs; in other lines the text before and after the last space."""
-    fields = [field.strip() for field in re.split(r"[,;\t]", line)]
+    """The first two fields of a line with semicolons, tabs or commas; in other lines the text before and after the last space."""
+    # A comma beside semicolons, tabs or a space and digits is a decimal comma.
+    decimal_comma = re.fullmatch(r"\S+\s+\d+,\d+", line.strip())
+    separator = next((separator for separator in ";\t" if separator in line), "\0" if decimal_comma else ",")
+    fields = [field.strip() for field in line.split(separator)]
     if len(fields) == 1:
         fields = line.rsplit(None, 1)
     return (fields[0], fields[1]) if len(fields) > 1 else (line.strip(), "")
@@ -226,7 +261,7 @@ def _checked(claims: Sequence[_Claim], seed: int) -> RatedSet:
             dropped.append(Dropped(claim.where, fault))
             continue
         seen[digest] = claim.where
-        clips.append(RatedClip(claim.path, float(claim.mos), claim.content, split, _number(claim.ci)))
+        clips.append(RatedClip(claim.path, _number(claim.mos) or 0.0, claim.content, split, _number(claim.ci)))
     return RatedSet(clips, dropped)
 
 
@@ -270,7 +305,7 @@ def _fault_or_digest(claim: _Claim) -> tuple[str, str]:
     if mos is None:
         return "its MOS is no number", ""
     if not 0 <= mos <= 100:
-        return "its MOS is outside 0-100", ""
+        return "its MOS is outside 0-100, or outside its scale", ""
     if claim.ci.strip() and _number(claim.ci) is None:
         return "its ci is no number", ""
     if not claim.path.is_file():
@@ -290,7 +325,7 @@ def _fault_or_digest(claim: _Claim) -> tuple[str, str]:
 
 def _number(text: str) -> float | None:
     try:
-        value = float(text)
+        value = float(number_of(text))
     except ValueError:
         return None
     return value if np.isfinite(value) else None

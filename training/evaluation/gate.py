@@ -21,6 +21,7 @@ from rich.text import Text
 
 from scorer.engine import Engine
 from scorer.errors import ModelError
+from scorer.yaml_text import KeyTwiceError, load_yaml
 from training.data.rated import FEWEST, RatedClip, read_rated
 from training.data.samples import ENCODE_BATCH, sample_all
 from training.evaluation.agreement import agreement
@@ -74,12 +75,14 @@ def gate_of(model: Path, file: Path | None = None) -> GatePart:
     """
     source = file or model / "metrics.json"
     try:
-        content = yaml.safe_load(source.read_text())
+        content: Any = load_yaml(source.read_text(encoding="utf-8-sig"))
         if file is None:
             content = content["recipe"]
         return GatePart.model_validate(content.get("gate", content if file else {}))
     except ValidationError as error:
         raise ValueError(f"{source}: gate: {faults_of(error)}") from error
+    except KeyTwiceError as error:
+        raise ValueError(f"{source}: {error}") from error
     except (yaml.YAMLError, KeyError, AttributeError, TypeError) as error:
         raise ValueError(f"{source}: there is no gate in it: {error!r}") from error
 

@@ -80,7 +80,7 @@ def test_workers_killed_between_any_two_messages_send_each_alert_once(
 
 def test_a_message_that_is_no_score_is_skipped_and_the_others_are_judged() -> None:
     topics = MemoryAlertTopics([make_score(i, 70, black=1.0) for i in range(5)])
-    topics.records.insert(2, SimpleNamespace(offset=2, value=b"{}"))
+    topics.records.insert(2, SimpleNamespace(offset=2, value=b"{}", timestamp=-1))
     for offset, record in enumerate(topics.records):
         record.offset = offset
     assert run_worker(topics, 3, UNLIMITED)

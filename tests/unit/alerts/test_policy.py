@@ -139,3 +139,16 @@ def test_a_receiver_accepts_only_its_kinds_and_labels() -> None:
 
 def test_the_reference_tables_in_the_docs_are_up_to_date() -> None:
     assert reference() in (ROOT / "docs/alerts.md").read_text()
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig"])
+def test_a_key_that_is_there_twice_is_refused_with_the_file_and_both_lines(tmp_path: Path, encoding: str) -> None:
+    file = tmp_path / "policy.yaml"
+    file.write_text("alerts:\n  low_quality: {threshold: 60}\n  low_quality: {minimum: 3}\n", encoding=encoding)
+    with pytest.raises(SettingsError, match=r"FVQ_ALERT_POLICY: .*policy\.yaml: .*low_quality is there twice.* line 2 .* line 3"):
+        load_policy(file)
+
+
+def test_a_number_with_a_unit_is_refused_with_what_to_write() -> None:
+    with pytest.raises(SettingsError, match=r"alerts\.black\.minimum: '5s'.*write the number alone, without a unit"):
+        parse_policy({"alerts": {"black": {"minimum": "5s"}}})

@@ -29,6 +29,8 @@ STATE = StreamState(
             cusum=15.0,
             cusum_since=TIME,
             watches={"quality-drop": Watch(pending_since=TIME, open_alert=ALERT, ended_at=TIME)},
+            ahead=600.0,
+            before=RenditionState(6, TIME, TIME),
         )
     },
     until=TIME,
@@ -53,6 +55,8 @@ STORED = {
             "fallen": 15.0,
             "fallen_since": STORED_TIME,
             "watches": {"quality-drop": {"since": STORED_TIME, "opened": STORED_ALERT, "ended_at": STORED_TIME}},
+            "ahead": 600.0,
+            "before": {"sequence": 6, "begun": STORED_TIME, "until": STORED_TIME},
         }
     },
     "until": STORED_TIME,

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+import shutil
+import socket
 from dataclasses import replace
 from pathlib import Path
 
@@ -173,3 +176,30 @@ def test_the_trained_copy_is_what_scores(bases: dict[str, Base]) -> None:
 def test_lora_targets_that_match_nothing_in_a_tower_are_refused(targets: str, reason: str, bases: dict[str, Base]) -> None:
     with pytest.raises(ModelError, match=reason):
         attach(load_base(bases["qwen2"]), Lora(targets))
+
+
+def changed(adapter: Path, to: Path, file: str, **values: object) -> Path:
+    """A copy of an adapter with other values in one of its files."""
+    shutil.copytree(adapter, to)
+    content = json.loads((to / file).read_text())
+    (to / file).write_text(json.dumps(content | values))
+    return to
+
+
+def test_an_adapter_reads_nothing_over_the_network(adapter: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(socket.socket, "connect", lambda *_: pytest.fail("it connects to a server"))
+    elsewhere = changed(adapter, tmp_path / "hub", "base.json", model="someone/model-of-the-hub")
+    with pytest.raises(ModelError, match="someone/model-of-the-hub"):
+        load_adapter(elsewhere)
+
+
+def test_an_adapter_of_another_kind_or_whose_pattern_does_not_end_is_refused(
+    adapter: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("scorer.model_files.MATCH_SECONDS", 1.0)
+    endless = changed(adapter, tmp_path / "endless", "adapter_config.json", target_modules=r"([a-z_.0-9]+)*!")
+    with pytest.raises(ModelError, match="take more than"):
+        load_adapter(endless)
+    tokens = changed(adapter, tmp_path / "tokens", "adapter_config.json", peft_type="PROMPT_TUNING", num_virtual_tokens=4)
+    with pytest.raises(ModelError, match="only LoRA"):
+        load_adapter(tokens)

@@ -126,3 +126,14 @@ def test_each_rollback_undoes_one_promotion(steps: list[str | None], tmp_path_fa
             with pytest.raises(ModelError, match="nothing to roll back"):
                 registry.rollback("nano")
         assert registry.current("nano") == (expected[-1] if expected else None)
+
+
+def test_a_file_that_was_not_published_is_refused(tmp_path: Path) -> None:
+    registry = Registry(str(tmp_path / "registry"), tmp_path / "cache")
+    registry.publish("nano", "1", model(tmp_path / "a", "old"))
+    folder = registry.fetch("nano", "1")
+    (folder / ".DS_Store").touch()
+    assert registry.fetch("nano", "1") == folder
+    (folder / "adapter_config.json").write_text("{}")
+    with pytest.raises(ModelError, match=r"adapter_config\.json of nano@1 was not published with it"):
+        registry.fetch("nano", "1")

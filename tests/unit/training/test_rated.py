@@ -118,6 +118,111 @@ def test_a_table_without_its_columns_is_refused(text: str, tmp_path: Path) -> No
 def test_a_source_without_a_usable_clip_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"labels\.txt"):
         read_rated(tmp_path)
-    (tmp_path / "table.csv").write_text("path,mos\ngone.mp4,3\n")
+    (tmp_path / "table.csv").write_text("path,mos\ngone.mp4,30\n")
     with pytest.raises(ValueError, match="missing"):
         read_rated(tmp_path / "table.csv")
+
+
+def rated_as(clips: Path, header: str, *ratings: str, scale: str | None = None, encoding: str = "utf-8") -> list[float]:
+    """The points of clips that a table rates like this. header: after the path's column."""
+    table = clips / "table.csv"
+    rows = [f"path{header[:1]}{header[1:]}", *(f"v{i}.mp4{header[:1]}{rating}" for i, rating in enumerate(ratings))]
+    table.write_bytes("\n".join(rows).encode(encoding))
+    return [round(clip.mos, 3) for clip in read_rated(table, 0, scale).clips]
+
+
+@pytest.mark.parametrize(
+    ("ratings", "scale"),
+    [
+        (("2.2", "3.2", "4.2", "4.9", "1.2", "2.2"), "1-5"),
+        (("1", "5", "3"), "1-5"),
+        (("0.31", "0.82", "0.9"), "0-1"),
+        (("3", "7.5", "9.8"), "0-10"),
+        (("2", "3", "4", "2", "3", "4", "2", "3", "4", "45"), "1-5"),
+        (("-2", "0", "1.5"), "1-5"),
+    ],
+)
+def test_ratings_that_look_like_another_scale_are_asked_for(clips: Path, ratings: tuple[str, ...], scale: str) -> None:
+    with pytest.raises(ValueError, match=rf"table\.csv: .*scale of {scale}.* mos_{scale} or mos_100 .*--scale {scale}"):
+        rated_as(clips, ",mos", *ratings)
+
+
+@pytest.mark.parametrize(
+    ("column", "scale", "points"),
+    [
+        ("mos_5", None, [0, 50, 100]),
+        ("MOS (1-5)", None, [0, 50, 100]),
+        ("mos_1-5", None, [0, 50, 100]),
+        ("mos_5-1", None, [100, 50, 0]),
+        ("mos_10", None, [10, 30, 50]),
+        ("mos_100", None, [1, 3, 5]),
+        ("mos", "1-5", [0, 50, 100]),
+        ("mos", "0-100", [1, 3, 5]),
+        ("dmos", "5-1", [100, 50, 0]),
+        ("dmos_100-0", None, [99, 97, 95]),
+        ("mos_5", "0-100", [1, 3, 5]),
+    ],
+)
+def test_a_scale_is_said_by_the_column_or_by_the_option(clips: Path, column: str, scale: str | None, points: list[float]) -> None:
+    assert rated_as(clips, f",{column}", "1", "3", "5", scale=scale) == points
+
+
+@pytest.mark.parametrize("column", ["dmos", "DMOS", "dmos_5"])
+def test_differences_of_opinions_are_asked_which_end_is_worse(clips: Path, column: str) -> None:
+    with pytest.raises(ValueError, match=r"table\.csv: .*count more as worse.*mos_100-0.*--scale 100-0"):
+        rated_as(clips, f",{column}", "20", "60")
+
+
+@pytest.mark.parametrize("scale", ["five", "5", "3-3", "1-5-9", ""])
+def test_an_option_that_is_no_scale_says_what_to_write(clips: Path, scale: str) -> None:
+    with pytest.raises(ValueError, match="WORST-BEST, as 1-5"):
+        rated_as(clips, ",mos", "20", scale=scale)
+
+
+def test_intervals_are_on_the_scale_too_and_what_is_outside_it_is_dropped(clips: Path) -> None:
+    table = clips / "table.csv"
+    table.write_text("path,mos_5,ci\nv0.mp4,3,0.4\nv1.mp4,6,0.4\nv2.mp4,0,\n")
+    rated = read_rated(table)
+    assert [(clip.mos, clip.ci) for clip in rated.clips] == [(50.0, 10.0)]
+    assert ["outside its scale" in row.reason for row in rated.dropped] == [True, True]
+
+
+def test_small_ratings_in_our_own_exports_are_points(clips: Path) -> None:
+    table = clips / "rated.csv"
+    table.write_text("path,stream_id,mos,ci,ratings,example_id\nv0.mp4,a,3,1,2,x\nv1.mp4,b,4,1,2,y\n")
+    assert [clip.mos for clip in read_rated(table).clips] == [3, 4]
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-32", "cp1252", "latin-1"])
+def test_tables_of_spreadsheets_are_read_in_their_encoding(clips: Path, encoding: str) -> None:
+    (clips / "v1.mp4").rename(clips / "Zo\u00e9.mp4")
+    table = clips / "table.csv"
+    table.write_bytes("path,mos\nv0.mp4,50\nZo\u00e9.mp4,60\n".encode(encoding))
+    assert [clip.mos for clip in read_rated(table).clips] == [50, 60]
+
+
+@pytest.mark.parametrize(
+    "text", ["sep=;\npath;mos\n{}", "path;mos\r\n{}", "path\tmos\n{}", 'path,mos\nv0.mp4,"50,5"\n"v1.mp4","60"']
+)
+def test_semicolons_tabs_and_decimal_commas_are_read(clips: Path, text: str) -> None:
+    separator = "\t" if "\t" in text else ";"
+    table = clips / "table.csv"
+    table.write_text(text.format(f"v0.mp4{separator}50,5\nv1.mp4{separator}60"), newline="")
+    assert [clip.mos for clip in read_rated(table).clips] == [50.5, 60]
+
+
+@pytest.mark.parametrize("data", ["path,mos\nv0.mp4,50\n".encode("utf-16-le"), b"path,mos\nv\x81.mp4,50\n", b"\xff\xfep"])
+def test_a_table_that_is_no_text_is_named_with_what_to_do(clips: Path, data: bytes) -> None:
+    (clips / "table.csv").write_bytes(data)
+    with pytest.raises(ValueError, match=r"table\.csv.*save it as UTF-8"):
+        read_rated(clips / "table.csv")
+
+
+@pytest.mark.parametrize(
+    "line", ["v0.mp4 71,5", "v0.mp4;71,5", "v0.mp4;71.5;0,3", "v0.mp4\t71,5", "v0.mp4, 71.5", "v0.mp4,71.5,0.3"]
+)
+def test_decimal_commas_in_fvq_20k(tmp_path: Path, clips: Path, line: str) -> None:
+    (tmp_path / "train" / "videos").mkdir(parents=True)
+    shutil.copy(clips / "v0.mp4", tmp_path / "train" / "videos")
+    (tmp_path / "train" / "labels.txt").write_text(f"{line}\n")
+    assert [clip.mos for clip in read_rated(tmp_path).clips] == [71.5]

@@ -58,7 +58,7 @@ def without_videos(patch: pytest.MonkeyPatch) -> None:
         return Samples(stacked, np.arange(len(samples)))
 
     patch.setattr(tuning, "sampled", arrays)
-    patch.setattr(tuning, "read_rated", lambda data, seed: RatedSet(clips(data, float(data.name))))
+    patch.setattr(tuning, "read_rated", lambda data, seed, scale: RatedSet(clips(data, float(data.name))))
 
 
 @pytest.fixture(autouse=True)

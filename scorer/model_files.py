@@ -1,0 +1,137 @@
+"""The files of a model directory before anything of them is loaded: a directory may come from anyone. No torch here.
+
+What is loaded later allocates what the configuration asks for, so what it asks for is held against bounds first.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import stat
+import subprocess
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from scorer.errors import ModelError
+
+MAX_FILES = 1000
+MAX_CONFIGURATION_BYTES = 1 << 20
+"""Of each JSON file that is a configuration."""
+
+MAX_TEXT_BYTES = 64 << 20
+"""Of any other file that holds no weights: tokenizers have some 20 MB."""
+
+CONFIGURATIONS = ("config.json", "sampler.json", "base.json", "adapter_config.json", "tokenizer_config.json")
+MAX_LAYERS, MAX_WIDTH, MAX_WORDS = 512, 1 << 17, 1 << 21
+"""Largest numbers of layers, of neurons beside each other, and of a vocabulary: several times those of the largest models."""
+
+MAX_BLOCK_BYTES = 1 << 20
+"""A hole in a file of weights that is larger than this, and than half of the file, makes it a sparse one."""
+
+MATCH_SECONDS = 10.0
+"""How long the patterns of an adapter may take to be matched with the names of all modules."""
+
+_MATCH = """
+import json, re, sys
+patterns, names = json.load(sys.stdin)
+for pattern in patterns:
+    for name in names:
+        re.fullmatch(pattern, name), re.match(rf"(.*\\.)?({pattern})$", name)
+"""
+"""Matches as peft does: the targets with the whole name, the others with its end."""
+
+
+def check_model_files(directory: Path) -> None:
+    """Raise `ModelError` where a file of a model directory is not one to load: no regular file, too large, out of bounds."""
+    try:
+        entries = [entry for entry, _ in zip(os.scandir(directory), range(MAX_FILES + 1), strict=False)]
+        if len(entries) > MAX_FILES:
+            raise ModelError(f"model {directory}: it has more than {MAX_FILES} files")
+        for entry in entries:
+            if not entry.is_dir():
+                check_file(Path(entry.path))
+    except OSError as error:
+        raise ModelError(f"model {directory}: {error}") from error
+
+
+def check_patterns(patterns: Sequence[str], names: Sequence[str]) -> None:
+    """Raise `ModelError` where regular expressions of an adapter do not end on the names of the modules, or are none.
+
+    In a child process, because a regular expression cannot be stopped.
+    """
+    command = [sys.executable, "-I", "-S", "-c", _MATCH]
+    content = json.dumps([list(patterns), list(names)]).encode()
+    try:
+        done = subprocess.run(command, input=content, capture_output=True, timeout=MATCH_SECONDS, check=False)
+    except subprocess.TimeoutExpired:
+        raise ModelError(f"the patterns of its modules take more than {MATCH_SECONDS:g} s to be matched") from None
+    if done.returncode:
+        raise ModelError("a pattern of its modules is not a regular expression")
+
+
+def check_file(path: Path) -> None:
+    """Raise `ModelError` where one file of a model directory is not one to load, OSError where it cannot be looked at."""
+    status = path.stat()
+    if not stat.S_ISREG(status.st_mode):
+        # A pipe would be waited for, and a device has no end.
+        raise ModelError(f"model {path.parent}: {path.name} is no regular file")
+    if path.suffix == ".safetensors":
+        if _data_bytes(path, status.st_size) < min(status.st_size // 2, status.st_size - MAX_BLOCK_BYTES):
+            raise ModelError(f"model {path.parent}: {path.name} is a sparse file: most of it was never written")
+        return
+    largest = MAX_CONFIGURATION_BYTES if path.name in CONFIGURATIONS else MAX_TEXT_BYTES
+    if status.st_size > largest and path.suffix in (".json", ".txt", ".jinja", ".model", ".md", ""):
+        raise ModelError(f"model {path.parent}: {path.name} has {status.st_size} bytes, more than {largest}")
+    if path.name in CONFIGURATIONS:
+        _check_configuration(path)
+
+
+def _data_bytes(path: Path, size: int) -> int:
+    """Bytes of a file that are not in holes, as far as the file system says."""
+    written = at = 0
+    with path.open("rb") as file:
+        while at < size:
+            try:
+                data = os.lseek(file.fileno(), at, os.SEEK_DATA)
+            except OSError:
+                break  # nothing but a hole up to the end
+            at = os.lseek(file.fileno(), data, os.SEEK_HOLE)
+            written += at - data
+    return written
+
+
+def _check_configuration(path: Path) -> None:
+    try:
+        content = json.loads(path.read_text())
+    except (ValueError, RecursionError) as error:
+        raise ModelError(f"model {path.parent}: {path.name} is not JSON: {error}") from error
+    for name, value in _numbers(content):
+        largest = _largest(name.lower())
+        if largest is not None and value > largest:
+            raise ModelError(f"model {path.parent}: {path.name}: {name} is {value:g}, more than {largest}")
+
+
+def _largest(name: str) -> int | None:
+    """The bound of a number with this name; None for a number of which nothing is allocated."""
+    if "vocab" in name:
+        return MAX_WORDS
+    if any(part in name for part in ("layer", "depth", "blocks", "heads", "experts")):
+        return MAX_LAYERS
+    # `r` is the rank of an adapter.
+    if name == "r" or (any(part in name for part in ("size", "dim", "channels", "features", "width")) and "max" not in name):
+        return MAX_WIDTH
+    return None
+
+
+def _numbers(content: object, name: str = "") -> Iterator[tuple[str, float]]:
+    """The numbers in parsed JSON, each with the name of the nearest key. JSON's nesting is bounded by its reader."""
+    waiting: list[tuple[str, object]] = [(name, content)]
+    while waiting:
+        key, value = waiting.pop()
+        if isinstance(value, dict):
+            waiting += value.items()
+        elif isinstance(value, list):
+            waiting += [(key, item) for item in value]
+        elif isinstance(value, (int, float)) and not isinstance(value, bool):
+            yield key, value

@@ -1,0 +1,38 @@
+"""YAML as people type it: a key that stands twice in a mapping is an error, because one of its two values would be lost."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import yaml
+
+
+class KeyTwiceError(yaml.YAMLError):
+    """A key stands twice in one mapping; the text names both lines."""
+
+
+class _Loader(yaml.SafeLoader):
+    def compose_mapping_node(self, anchor: Any) -> yaml.MappingNode:
+        # The nodes as they are written: `construct_mapping` would also see the keys that `<<` adds, which may be replaced.
+        node = super().compose_mapping_node(anchor)
+        lines: dict[object, int] = {}
+        for key, _ in node.value:
+            if not isinstance(key, yaml.ScalarNode):
+                continue
+            value = key.value if key.tag.endswith((":str", ":merge", ":value")) else self.construct_object(key)
+            line = key.start_mark.line + 1
+            if value in lines:
+                raise KeyTwiceError(f"the key {key.value} is there twice, in line {lines[value]} and in line {line}: delete one")
+            lines[value] = line
+        return node
+
+
+def load_yaml(text: str) -> object:
+    """The value of a YAML text, made of plain types. Raises `yaml.YAMLError`; `KeyTwiceError` where a mapping has a key twice."""
+    try:
+        return yaml.load(text, _Loader)  # noqa: S506 - a SafeLoader
+    except ValueError as error:
+        # PyYAML's own message about a date or a number that there is not.
+        raise yaml.YAMLError(str(error)) from error
+    except RecursionError:
+        raise yaml.YAMLError("it is nested too deeply") from None

@@ -1,0 +1,112 @@
+"""The clocks of packagers, held against the broker's: one wrong `start` must not make all later segments count as old.
+
+Segments are judged in their own time, so that a backlog is judged as it would have been live. That time is a packager's word.
+A clock that is ahead is set back to the time at which the score was written, by the same seconds for all segments that follow
+on it, so that durations stay right. One stray segment changes nothing for those after it. Pure functions.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import datetime, timedelta
+
+from streams.alerts.state import RenditionState, StreamState, Watch
+from streams.events import SegmentScore
+
+AHEAD_SECONDS = 60.0
+"""A segment that ends later than this after its score was written comes from a clock that is ahead, unless it follows on the
+segment before it by less than this."""
+
+FAST_SECONDS = 6 * 3600.0
+"""So far can segments that follow on each other run ahead: a recording may be announced faster than it plays."""
+
+STRAY_SECONDS = 10.0
+"""A segment that starts later than this after the one before it may be a stray: the next one tells."""
+
+
+def end_of(score: SegmentScore) -> datetime:
+    """The end of a score's segment."""
+    return score.start + timedelta(seconds=score.duration)
+
+
+def placed(score: SegmentScore, rendition: RenditionState | None, received: datetime) -> tuple[SegmentScore, float]:
+    """The score with a start that the broker's clock allows, and the seconds by which its own clock is ahead.
+
+    rendition: the state before it; None for the first segment. received: when the score was written, by the broker's record.
+    """
+    ends_after = (score.start - received).total_seconds() + score.duration
+    ahead = 0.0
+    if rendition is not None:
+        known = rendition.ahead or 0.0
+        gap = (score.start - rendition.until).total_seconds() - known
+        follows = abs(gap) <= AHEAD_SECONDS and ends_after - known <= FAST_SECONDS
+        # A repeated segment of a clock that is known to be ahead.
+        repeats = known > 0 and gap < 0 and ends_after > AHEAD_SECONDS and known - ends_after <= FAST_SECONDS
+        if follows or repeats:
+            ahead = known
+        elif ends_after > AHEAD_SECONDS:
+            ahead = ends_after
+    elif ends_after > AHEAD_SECONDS:
+        ahead = ends_after
+    return (score.model_copy(update={"start": score.start - timedelta(seconds=ahead)}) if ahead else score), ahead
+
+
+def before_stray(rendition: RenditionState, score: SegmentScore, ahead: float) -> RenditionState | None:
+    """The rendition as it was before a stray segment, where the latest one was that: this one follows on the one before it.
+
+    ahead: of the score's clock, as `placed` gives it. What the stray itself fired or resolved stays so.
+    """
+    before = rendition.before
+    if before is None or not 0 <= (score.start - before.until).total_seconds() <= STRAY_SECONDS:
+        return None
+    if score.start >= rendition.until and ahead == (rendition.ahead or 0.0):
+        return None  # it follows on the latest one as well
+    watches = dict(before.watches)
+    for kind in before.watches.keys() | rendition.watches.keys():
+        old, new = before.watches.get(kind, Watch()), rendition.watches.get(kind, Watch())
+        if (old.open_alert, old.ended_at) != (new.open_alert, new.ended_at):
+            watches[kind] = new
+    return replace(before, watches=watches)
+
+
+def healed(state: StreamState, name: str, score: SegmentScore, received: datetime) -> StreamState:
+    """The state without times that the broker's clock has not reached: a worker that took them as they came has stored them.
+
+    name: of the score's rendition. score: as `placed` gives it; the times of its rendition restart at its start.
+    """
+    rendition = state.renditions.get(name)
+    checked = state
+    if rendition is not None:
+        # Without `ahead`, the state is of a worker that did not hold clocks against the broker's.
+        latest = received + timedelta(seconds=AHEAD_SECONDS if rendition.ahead is None else FAST_SECONDS)
+        watches = {
+            kind: replace(watch, pending_since=_kept(watch.pending_since, latest), ended_at=_kept(watch.ended_at, latest))
+            for kind, watch in rendition.watches.items()
+        }
+        rendition = replace(
+            rendition,
+            numbered_since=_kept(rendition.numbered_since, latest) or score.start,
+            until=_kept(rendition.until, latest) or score.start,
+            cusum_since=_kept(rendition.cusum_since, latest),
+            watches=watches,
+        )
+        checked = replace(state, renditions=state.renditions | {name: rendition})
+    latest = received + timedelta(seconds=FAST_SECONDS)
+    if checked.renditions != state.renditions or _kept(state.until, latest) != state.until:
+        checked = replace(checked, until=latest_end(checked))
+    if checked.until is not None:
+        # No silence begins or ends after the latest segment.
+        started, ended = _kept(state.silence_started_at, checked.until), _kept(state.silence_ended_at, checked.until)
+        checked = replace(checked, silence_started_at=started, silence_ended_at=ended)
+    # The same object where nothing changed: a changed state is written to its topic.
+    return state if checked == state else checked
+
+
+def latest_end(state: StreamState) -> datetime | None:
+    """The latest end of a segment in all renditions; None without any."""
+    return max((rendition.until for rendition in state.renditions.values()), default=None)
+
+
+def _kept(time: datetime | None, latest: datetime) -> datetime | None:
+    """A time that is not after another one; None for a later one."""
+    return time if time is None or time <= latest else None

@@ -1,0 +1,149 @@
+"""Wrong clocks of packagers: alerts fire as they would by the right clock, also from states that a wrong clock got into."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import datetime, timedelta
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from streams.alerts.clock import FAST_SECONDS
+from streams.alerts.detector import step, tick
+from streams.alerts.policy import default_limits
+from streams.alerts.state import StreamState, from_json, to_json
+from streams.events import QualityAlert, SegmentScore
+from tests.support.alerts import BEGIN, SECONDS, fold, make_score
+
+LIMITS = default_limits()
+LAG = timedelta(seconds=3)
+"""From a segment's end to the writing of its score."""
+
+DAY = 86400.0
+
+
+def shifted(score: SegmentScore, seconds: float, **fields: object) -> SegmentScore:
+    """The score as a packager with another clock would have announced it."""
+    return score.model_copy(update={"start": score.start + timedelta(seconds=seconds)} | fields)
+
+
+def written_at(place: int) -> datetime:
+    """When the score in this place of a live stream is written."""
+    return BEGIN + timedelta(seconds=(place + 1) * SECONDS) + LAG
+
+
+def judged(
+    scores: Iterable[SegmentScore], state: StreamState | None = None, first: int = 0
+) -> tuple[StreamState, list[QualityAlert]]:
+    """Judge the scores of a live stream. first: the place of the first score. Every state passes through its JSON."""
+    state, alerts = state or StreamState("channel"), []
+    for place, score in enumerate(scores, start=first):
+        state, new_alerts = step(from_json(to_json(state)), score, LIMITS, written_at(place))
+        alerts += new_alerts
+        assert state.until is not None
+        assert state.until <= written_at(place) + timedelta(minutes=1), "a time in the state passes the broker's"
+    return state, alerts
+
+
+def black_from(place: int, count: int) -> list[SegmentScore]:
+    return [make_score(i, 70, black=float(i >= place)) for i in range(count)]
+
+
+@pytest.mark.parametrize("ahead", [15.0, 50.0, 600.0, 3 * 3600.0, DAY, 365 * DAY, 7000 * 365 * DAY])
+@pytest.mark.parametrize("sequence", [20, 2**40])
+@pytest.mark.parametrize("strays", [1, 3])
+@pytest.mark.parametrize("ended", [False, True])
+def test_segments_of_a_wrong_clock_do_not_blind_alerts(ahead: float, sequence: int, strays: int, ended: bool) -> None:
+    scores = black_from(20, 60)
+    for stray in range(strays):
+        scores.insert(20, shifted(make_score(20), ahead + SECONDS * (strays - stray), sequence=sequence, ended=ended))
+    alerts = judged(scores)[1]
+    assert [(alert.kind, alert.state) for alert in alerts] == [("black", "firing")]
+    assert BEGIN <= alerts[0].started_at <= BEGIN + timedelta(seconds=40 + 75)
+
+
+@pytest.mark.parametrize("ahead", [600.0, DAY])
+def test_a_stray_within_a_black_stretch_does_not_delay_its_alert(ahead: float) -> None:
+    expected = judged(black_from(20, 30))[1]
+    scores = black_from(20, 30)
+    for place in (24, 23, 22, 21):
+        scores.insert(place, shifted(make_score(place), ahead, sequence=2**40 + place))
+    (alert,) = judged(scores)[1]
+    assert alert.started_at == expected[0].started_at
+    assert alert.segment_id == expected[0].segment_id
+
+
+@pytest.mark.parametrize("ahead", [-DAY, 30.0, 600.0, DAY, 7000 * 365 * DAY])
+def test_a_packager_whose_clock_is_always_wrong_has_alerts_as_one_whose_clock_is_right(ahead: float) -> None:
+    scores = [make_score(i, 70, black=float(20 <= i < 40)) for i in range(60)]
+    expected = fold(scores)[1]
+    alerts = judged(shifted(score, ahead) for score in scores)[1]
+    assert [(a.kind, a.state, a.segment_id) for a in alerts] == [(a.kind, a.state, a.segment_id) for a in expected]
+    assert alerts[1].started_at - alerts[0].started_at == timedelta(0)
+    assert alerts[0].started_at <= written_at(60)
+
+
+def test_a_burst_of_a_clock_that_is_ahead_is_judged_by_its_durations() -> None:
+    state, alerts = StreamState("channel"), []
+    for score in black_from(5, 20):
+        state, new_alerts = step(state, shifted(score, 6000), LIMITS, BEGIN)
+        alerts += new_alerts
+    assert [(alert.kind, alert.segment_id) for alert in alerts] == [("black", "channel/7")]
+
+
+def test_a_recording_that_is_announced_faster_than_it_plays_is_judged_by_its_own_time() -> None:
+    scores = [make_score(i, 70, black=float(i % 400 > 390)) for i in range(6000)]
+    state, alerts = StreamState("channel"), []
+    for score in scores:
+        state, new_alerts = step(state, score, LIMITS, BEGIN)
+        alerts += new_alerts
+    assert 6000 * SECONDS < FAST_SECONDS
+    assert alerts == fold(scores)[1]
+
+
+@pytest.mark.parametrize("moves", [-DAY, -3600.0, 3600.0, DAY])
+@pytest.mark.parametrize("restarts", [False, True])
+def test_a_clock_that_is_set_for_good_is_followed(moves: float, restarts: bool) -> None:
+    scores = black_from(30, 60)
+    scores[20:] = [shifted(score, moves, sequence=score.sequence - 20 * restarts) for score in scores[20:]]
+    if moves < 0:
+        # Back from a clock that was ahead.
+        scores = [shifted(score, -moves) for score in scores]
+    assert [(alert.kind, alert.state) for alert in judged(scores)[1]] == [("black", "firing")]
+
+
+@pytest.mark.parametrize("ahead", [3600.0, DAY, 365 * DAY])
+def test_a_state_that_a_wrong_clock_got_into_heals(ahead: float) -> None:
+    # As a worker wrote it that took all clocks as they came: with an alert that a stray resolved, and a silence.
+    scores = [make_score(i, 70, black=float(i < 10)) for i in range(20)]
+    scores += [shifted(make_score(20 + i, 70), ahead, sequence=2**40 + i) for i in range(10)]
+    poisoned = from_json(to_json(fold(scores)[0]))
+    assert poisoned.until is not None
+    assert poisoned.until > BEGIN + timedelta(seconds=ahead)
+    silent, _ = tick(poisoned, BEGIN, 60, LIMITS)
+    for state in (poisoned, silent):
+        blackened = [make_score(i, 70, black=1.0) for i in range(40, 60)]
+        healed, alerts = judged(blackened, state, 40)
+        assert ("black", "firing") in [(alert.kind, alert.state) for alert in alerts]
+        assert tick(healed, written_at(60), 600, LIMITS)[1] != [], "the silence after it is seen"
+
+
+@given(st.lists(st.tuples(st.sampled_from([0.0, 20.0, 600.0, DAY, -DAY]), st.booleans()), max_size=60), st.integers(0, 60))
+def test_scores_that_are_read_again_change_nothing(clocks: list[tuple[float, bool]], again: int) -> None:
+    scores = [shifted(make_score(i, 70, black=float(black)), ahead) for i, (ahead, black) in enumerate(clocks)]
+    state, _ = judged(scores)
+    repeated = scores[-again:] if again else []
+    later = step_all(state, repeated, len(scores) - len(repeated))[1]
+    sent = {(alert.alert_id, alert.state) for alert in step_all(StreamState("channel"), scores, 0)[1]}
+    if all(ahead == 0 for ahead, _ in clocks):
+        assert {(alert.alert_id, alert.state) for alert in later} <= sent
+
+
+def step_all(state: StreamState, scores: list[SegmentScore], first: int) -> tuple[StreamState, list[QualityAlert]]:
+    """As `judged`, without its checks."""
+    alerts = []
+    for place, score in enumerate(scores, start=first):
+        state, new_alerts = step(state, score, LIMITS, written_at(place))
+        alerts += new_alerts
+    return state, alerts

@@ -1,0 +1,164 @@
+"""What receivers are sent, whatever the packager's clock says, and how long their answers are waited for."""
+
+from __future__ import annotations
+
+import logging
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from streams.alerts.delivery import Courier
+from streams.alerts.policy import Receiver
+from streams.alerts.receivers import Poster, UnavailableError, as_alertmanager
+from streams.errors import SettingsError
+from streams.events import QualityAlert
+from streams.kafka.connection import Connection
+from streams.kafka.consumer import Group
+from tests.support.alerts import webhook
+
+NOW = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
+
+
+def make_alert(starts_in: float = 0, lasts: float | None = None, number: int = 0) -> QualityAlert:
+    """An alert. starts_in: seconds after now. lasts: seconds; None while it fires."""
+    started_at = NOW + timedelta(seconds=starts_in)
+    return QualityAlert(
+        alert_id=f"id-{number}",
+        stream_id=f"channel-{number}",
+        kind="black",
+        state="firing" if lasts is None else "resolved",
+        started_at=started_at,
+        ended_at=None if lasts is None else started_at + timedelta(seconds=lasts),
+        value=1,
+        segment_id="channel/9",
+    )
+
+
+def make_receiver(url: str, kind: str = "alertmanager", **fields: object) -> Receiver:
+    return Receiver.model_validate({"name": "hook", "type": kind, "url": url} | fields)
+
+
+def times_of(posted: dict[str, Any]) -> tuple[datetime, datetime]:
+    return datetime.fromisoformat(posted["startsAt"]), datetime.fromisoformat(posted["endsAt"])
+
+
+@given(st.floats(-1e6, 1e6), st.none() | st.floats(0, 1e5))
+def test_alertmanager_gets_no_end_before_its_start_and_no_start_after_now(starts_in: float, lasts: float | None) -> None:
+    starts_at, ends_at = times_of(as_alertmanager(make_alert(starts_in, lasts), NOW))
+    assert starts_at <= ends_at
+    assert starts_at <= NOW
+    # Alertmanager takes an alert whose end is after now as firing.
+    assert (ends_at > NOW) == (lasts is None)
+
+
+def test_an_alert_of_the_past_keeps_its_times() -> None:
+    starts_at, ends_at = times_of(as_alertmanager(make_alert(-60, 20), NOW))
+    assert (starts_at, ends_at) == (NOW - timedelta(seconds=60), NOW - timedelta(seconds=40))
+
+
+@pytest.mark.parametrize(
+    ("typed", "address"),
+    [
+        ("http://am:9093", "http://am:9093"),
+        ("http://am:9093/", "http://am:9093"),
+        (" http://am:9093\n", "http://am:9093"),
+        ("http://am:9093/api/v2", "http://am:9093"),
+        ("http://am:9093/api/v2/", "http://am:9093"),
+        ("http://am:9093/api/v2/alerts", "http://am:9093"),
+        ("http://am:9093/api/v1/alerts/", "http://am:9093"),
+        ("http://am:9093/api/v2/alerts/groups", "http://am:9093"),
+        ("http://am:9093/#/alerts", "http://am:9093"),
+        ("http://am:9093/#/alerts?silenced=false", "http://am:9093"),
+        ("https://proxy/alertmanager/api/v2/alerts", "https://proxy/alertmanager"),
+        ("https://proxy/alertmanager/#/silences", "https://proxy/alertmanager"),
+    ],
+)
+def test_alertmanagers_address_may_have_the_path_of_its_api_or_page(typed: str, address: str) -> None:
+    assert make_receiver(typed).address() == address
+    with webhook() as hook:
+        base = hook.url.removesuffix("/hooks/s3cret")
+        Poster(make_receiver(typed.strip().replace(address.split("/alertm")[0], base))).post([make_alert()])
+        assert hook.paths[0].removeprefix("/alertmanager") == "/api/v2/alerts"
+
+
+@pytest.mark.parametrize("url", ["http://am:9093/?s3cret=1", "http://am:99999/s3cret", "http://[::1/s3cret", "am:9093/s3cret"])
+def test_an_address_that_cannot_be_used_is_refused_without_its_text(url: str) -> None:
+    with pytest.raises(SettingsError, match=r"receivers\.hook\.url") as caught:
+        make_receiver(url).address()
+    assert "s3cret" not in str(caught.value)
+
+
+@contextmanager
+def server(serve: Callable[[socket.socket], None]) -> Iterator[str]:
+    """A server that handles each connection with `serve`; gives its address."""
+    listener = socket.create_server(("127.0.0.1", 0))
+
+    def accept() -> None:
+        while True:
+            try:
+                client, _ = listener.accept()
+            except OSError:
+                return
+            with client:
+                try:
+                    client.recv(65536)
+                    serve(client)
+                except OSError:
+                    pass  # the client closed the connection
+
+    threading.Thread(target=accept, daemon=True).start()
+    try:
+        yield f"http://127.0.0.1:{listener.getsockname()[1]}"
+    finally:
+        listener.close()
+
+
+def test_an_answer_without_an_end_is_an_answer() -> None:
+    sent = []
+
+    def endless(client: socket.socket) -> None:
+        client.sendall(b"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n")
+        while True:
+            client.sendall(bytes(65536))
+            sent.append(1)
+
+    with server(endless) as url:
+        started = time.monotonic()
+        Poster(make_receiver(url, "json")).post([make_alert()])
+    assert time.monotonic() - started < 2
+    assert len(sent) < 200
+
+
+@pytest.mark.parametrize("drop", [b"HTTP/1.1 200 OK\r\nX-Slow: ", b""])
+def test_a_receiver_that_sends_a_byte_now_and_then_is_unavailable_after_its_timeout(drop: bytes) -> None:
+    def drip(client: socket.socket) -> None:
+        client.sendall(drop)
+        while True:
+            client.sendall(b"1")
+            time.sleep(0.05)
+
+    with server(drip) as url:
+        started = time.monotonic()
+        with pytest.raises(UnavailableError, match=r"no answer within 0\.3 s"):
+            Poster(make_receiver(url, "json", timeout=0.3)).post([make_alert()])
+    assert time.monotonic() - started < 1.5
+
+
+def test_the_repetition_names_a_refused_alert_and_sends_the_others(caplog: pytest.LogCaptureFixture) -> None:
+    alerts = [make_alert(-10, number=number) for number in range(3)]
+    with webhook(400, 200, 400, 200) as hook:
+        courier = Courier(Connection("none:1"), Group("fvq", 10), make_receiver(hook.url), lambda: alerts)
+        with caplog.at_level(logging.WARNING, logger="streams"):
+            courier._repeat()
+        assert [body[0]["annotations"]["alert_id"] for body in hook.bodies] == ["id-0", "id-2"]  # type: ignore[index]
+    (record,) = caplog.records
+    named = {name: vars(record)[name] for name in ("stream_id", "kind", "alert_id")}
+    assert named == {"stream_id": "channel-1", "kind": "black", "alert_id": "id-1"}

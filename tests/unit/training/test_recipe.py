@@ -1,0 +1,25 @@
+"""Recipes: what is wrong in a file is named with the file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from training.evaluation.gate import gate_of
+from training.recipe import load_nano_recipe, load_tune_recipe
+
+
+def test_a_recipe_with_a_key_twice_is_refused_with_both_lines(tmp_path: Path) -> None:
+    file = tmp_path / "recipe.yaml"
+    file.write_text("name: a\nseed: 1\nname: b\n")
+    for load in (load_nano_recipe, load_tune_recipe):
+        with pytest.raises(ValueError, match=r"recipe\.yaml: the key name is there twice, in line 1 and in line 3"):
+            load(file)
+
+
+def test_a_gate_with_a_key_twice_is_refused_with_both_lines(tmp_path: Path) -> None:
+    file = tmp_path / "gate.yaml"
+    file.write_text("gate:\n  rated_mae_gain: 1\n  rated_mae_gain: 2\n")
+    with pytest.raises(ValueError, match=r"gate\.yaml: the key rated_mae_gain is there twice, in line 2 and in line 3"):
+        gate_of(tmp_path, file)
