@@ -27,6 +27,9 @@ from streams.media.videos import VIDEO_SUFFIXES, find_videos
 
 WINDOWS_PER_TASK = 16
 
+MAX_TASKS = 100_000
+"""Tasks of one file, 37 days: no stamp and no header makes more work than that."""
+
 Sampled = list[tuple[Window, SampledClip]]
 
 
@@ -106,22 +109,32 @@ def score_file(path: Path, pool: SamplerPool, scorer: Scorer, batch_size: int) -
 def _sampled(path: Path, pool: SamplerPool) -> Iterator[Sampled]:
     """The windows of a file in order, those of one task at a time.
 
-    Only a few tasks are submitted ahead of the reader, because the clips of a long video do not fit into memory.
+    Only a few tasks are submitted ahead of the reader, because the clips of a long video do not fit into memory. The header's
+    duration tells only how many those are: the file ends at the first task without a window. The file is opened in the
+    pool's children alone.
     """
     if not path.exists():
         raise MediaError("no such file", kind="not-found")
     stride = WINDOWS_PER_TASK * SEGMENT_SECONDS
-    expected = math.ceil(probe(path).duration / stride)
+    expected = min(MAX_TASKS, math.ceil(pool.submit_task(probe, path).result().duration / stride))
     waiting: deque[Future[Sampled]] = deque()
     submitted = 0
-    while True:
-        while len(waiting) <= pool.workers and submitted < max(1, expected):
-            waiting.append(pool.submit(path, window_seconds=SEGMENT_SECONDS, start=submitted * stride, limit=WINDOWS_PER_TASK))
-            submitted += 1
-        sampled = waiting.popleft().result()
-        yield sampled
-        if not waiting and submitted >= expected:
-            # A header may give a duration that is too short, so go on until a task returns fewer windows than its limit.
-            if len(sampled) < WINDOWS_PER_TASK:
+    try:
+        while True:
+            while len(waiting) <= pool.workers and submitted < max(1, expected):
+                waiting.append(
+                    pool.submit(path, window_seconds=SEGMENT_SECONDS, start=submitted * stride, limit=WINDOWS_PER_TASK)
+                )
+                submitted += 1
+            sampled = waiting.popleft().result()
+            if not sampled:
                 return
-            expected = submitted + 1
+            yield sampled
+            if not waiting and submitted >= expected:
+                # A header may give a duration that is too short, so go on until a task returns fewer windows than its limit.
+                if len(sampled) < WINDOWS_PER_TASK or submitted >= MAX_TASKS:
+                    return
+                expected = submitted + 1
+    finally:
+        for task in waiting:
+            task.cancel()

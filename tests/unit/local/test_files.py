@@ -17,16 +17,11 @@ from tests.support.local import FilePool
 
 @pytest.mark.parametrize("windows", [1, 15, 16, 17, 32, 100])
 @pytest.mark.parametrize("promise", [0.3, 1.0, 1.5])
-def test_every_window_once_and_in_order(windows: int, promise: float, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_every_window_once_and_in_order(windows: int, promise: float, tmp_path: Path) -> None:
     """promise: the duration in the file's header, as a share of the real one."""
     path = tmp_path / "a.mp4"
     path.touch()
-
-    class Facts:
-        duration = windows * SEGMENT_SECONDS * promise
-
-    monkeypatch.setattr(files, "probe", lambda _: Facts)
-    pool: Any = FilePool(windows)
+    pool: Any = FilePool(windows, promise=windows * SEGMENT_SECONDS * promise)
     scored_windows = score_file(path, pool, BrightnessScorer(), batch_size=8)
     assert [scored.window.start for scored in scored_windows] == [2.0 * i for i in range(windows)]
     assert pool.starts == sorted(set(pool.starts))
@@ -39,15 +34,27 @@ def test_a_file_that_does_not_exist(tmp_path: Path) -> None:
         score_file(tmp_path / "none.mp4", pool, BrightnessScorer(), 8)
 
 
-def test_a_record_weighs_segments_by_their_length(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+@pytest.mark.parametrize("windows", [1, 16, 40])
+def test_a_header_that_promises_ages_makes_no_endless_work(windows: int, tmp_path: Path) -> None:
+    path = tmp_path / "a.mkv"
+    path.touch()
+    pool: Any = FilePool(windows, promise=4e12)
+    assert len(score_file(path, pool, BrightnessScorer(), batch_size=8)) == windows
+    assert len(pool.starts) <= windows / WINDOWS_PER_TASK + 2 + pool.workers
+
+
+def test_a_file_without_an_end_is_scored_up_to_a_cap(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(files, "MAX_TASKS", 3)
+    path = tmp_path / "a.mkv"
+    path.touch()
+    pool: Any = FilePool(10_000)
+    assert len(score_file(path, pool, BrightnessScorer(), batch_size=8)) == 3 * WINDOWS_PER_TASK
+
+
+def test_a_record_weighs_segments_by_their_length(tmp_path: Path) -> None:
     path = tmp_path / "a.mp4"
     path.touch()
-
-    class Facts:
-        duration = 6.0
-
-    monkeypatch.setattr(files, "probe", lambda _: Facts)
-    pool: Any = FilePool(3)
+    pool: Any = FilePool(3, promise=6.0)
     windows = score_file(path, pool, BrightnessScorer(), 2)
     file_record = record(path, windows)
     assert file_record["score"] == pytest.approx(sum(scored.score.score for scored in windows) / 3, abs=0.01)
