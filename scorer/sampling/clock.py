@@ -55,7 +55,7 @@ class RunningClock:
     def __init__(self, usual: int, longest_gap: int) -> None:
         self.jumped = False
         """Whether a stamp had to be changed."""
-        self._default = max(1, usual)
+        self._default = min(max(1, usual), longest_gap)
         self._longest = longest_gap
         self._shift = 0
         self._last: int | None = None

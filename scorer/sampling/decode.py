@@ -44,6 +44,9 @@ REORDERING = 2.0
 SEEK_BACK = (0.0, 4.0, 16.0, 64.0)
 """Seconds before the wanted start to which a seek goes, tried in turn: in MPEG-TS a seek may miss the keyframe."""
 
+SHORTEST_STEP = 1e-3
+"""Shortest time between frames that a stated rate may claim, s."""
+
 EPSILON = 1e-4
 """Two times that differ by less than this, s, are equal: containers round times to their clock."""
 
@@ -126,7 +129,9 @@ class Video:
         self.width, self.height, self.codec = context.width, context.height, context.name
         rate = self._stream.average_rate
         # Where packets have no time (raw streams), frames are this many seconds apart.
-        self._step = float(1 / rate) if rate else 0.04
+        self._step = float(1 / rate) if rate else 0.0
+        if not SHORTEST_STEP <= self._step <= LONGEST_GAP:
+            self._step = 0.04  # no rate, or one that cannot be
         self._first, self._has_clock = self._first_time()
 
     def _open(self) -> None:

@@ -73,7 +73,7 @@ def sample(
             if fitting is not None:
                 video.longest_gap = min(video.longest_gap, fitting)
                 timeline = video.timeline(start, end)
-        collectors = [_Collector(video.codec, spec, window, timeline) for window in _plan(timeline, window_seconds, start, limit)]
+        collectors = [_Collector(video.codec, spec, window, timeline) for window in plan(timeline, window_seconds, start, limit)]
         filled = _filled(video, collectors)
         clips = [(collector.window, collector.finish()) for collector in filled if collector.small_lumas]
     if not clips and start == 0:
@@ -81,7 +81,7 @@ def sample(
     return clips
 
 
-def _plan(timeline: Timeline, seconds: float | None, start: float, limit: int) -> list[Window]:
+def plan(timeline: Timeline, seconds: float | None, start: float, limit: int) -> list[Window]:
     """The windows of `seconds` each from `start` on, at most `limit`; see `sample`."""
     if timeline.end is None:
         # The file goes on after the last window.
