@@ -39,7 +39,7 @@ def joined(*offsets: float, encoder: tuple[str, ...] = X264) -> Callable[[Path],
 
 
 def stamped(expression: str, encoder: tuple[str, ...] = X264) -> Callable[[Path], None]:
-    """Makes a file whose stamps ffmpeg's filter `setts` has changed: `expression` with PTS and DTS in place of T; 12800 ticks a second."""
+    """Makes a file whose stamps ffmpeg's `setts` has changed. expression: with T for PTS and DTS; 12800 ticks a second."""
 
     def make(path: Path) -> None:
         steady = path.with_suffix(".steady.mp4")
