@@ -136,7 +136,7 @@ class Video:
 
     def _open(self) -> None:
         self._file.seek(0)
-        self._skip = 0
+        self._skip, self._is_steady = 0, False
         try:
             self._container: Any = av.open(
                 self._file,
@@ -284,6 +284,8 @@ class Video:
                 at_beginning = bool(places) and places[0] == self._first_place
                 if key is not None and key <= start + EPSILON and (start > 0 or at_beginning):
                     self._container.seek(timestamp, stream=self._stream, backward=True)
+                    # After a seek FFmpeg's first decoding stamps may be wrong; a file without jumps needs no clock.
+                    self._is_steady = start > 0
                     return
             except FFmpegError:
                 break
@@ -322,7 +324,8 @@ class Video:
         return (packet for packet in self._on_clock() if not packet.is_discard)
 
     def _on_clock(self) -> Iterator[Any]:
-        return islice(self._clock().packets(self._demuxed()), self._skip, None)
+        packets = self._demuxed()
+        return packets if self._is_steady else islice(self._clock().packets(packets), self._skip, None)
 
     def _demuxed(self) -> Iterator[Any]:
         """Packets with their own stamps, up to the end or to where the file is cut off."""
