@@ -10,9 +10,11 @@ import errno
 import math
 import os
 import stat
+from bisect import bisect_right
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -23,6 +25,7 @@ from av.stream import Disposition
 from numpy.typing import NDArray
 
 from scorer.errors import MediaError
+from scorer.sampling.clock import LONGEST_GAP, RunningClock
 from scorer.sampling.recognise import reason_unreadable, refuse_unplayable
 
 MAX_PIXELS = 8192 * 8192
@@ -30,6 +33,9 @@ MAX_PIXELS = 8192 * 8192
 
 FORMATS = "mov,mp4,matroska,webm,mpegts,avi,flv,ogg,mpeg,mpegvideo,h264,hevc,obu,ivf,mxf,asf,m4v,nut,y4m,yuv4mpegpipe,gif,apng"
 """Containers that are read. Playlists (hls, dash, concat) are left out: they would make the demuxer open other files."""
+
+MEASURED_FORMATS = {"mpegts", "mpeg"}
+"""Containers without a stated duration: FFmpeg takes the difference of the last and the first stamp."""
 
 HEAD_PACKETS = 32
 """Packets that are read to find the first frame's time: with B-frames the first packet may hold a later frame."""
@@ -39,6 +45,9 @@ REORDERING = 2.0
 
 SEEK_BACK = (0.0, 4.0, 16.0, 64.0)
 """Seconds before the wanted start to which a seek goes, tried in turn: in MPEG-TS a seek may miss the keyframe."""
+
+SHORTEST_STEP = 1e-3
+"""Shortest time between frames that a stated rate may claim, s."""
 
 EPSILON = 1e-4
 """Two times that differ by less than this, s, are equal: containers round times to their clock."""
@@ -58,7 +67,7 @@ class VideoFacts:
 class Timeline:
     """The frames of a part of a file, as its packets list them.
 
-    times: (N,) seconds from the file's first frame, ascending. sizes: (N,) bytes of each frame's packet.
+    times: (N,) seconds from the file's first frame, on its running clock, ascending. sizes: (N,) bytes of each frame's packet.
     end: seconds at which the file's last frame ends, or None where the file goes on after this part.
     """
 
@@ -108,8 +117,23 @@ def _open_regular(path: str, flags: int) -> int:
     return descriptor
 
 
+@dataclass(frozen=True)
+class _Keyframes:
+    """The keyframes of a file whose clock jumps. times: seconds, ascending; numbers: how many packets come before each."""
+
+    times: list[float]
+    numbers: list[int]
+
+
+_scanned: dict[tuple[int, ...], _Keyframes | None] = {}
+"""The file that was scanned last, and its keyframes; None where its clock does not jump."""
+
+
 class Video:
-    """One video stream of an open file. Times are seconds from the first frame."""
+    """One video stream of an open file. Times are seconds from the first frame, on the running clock (see `clock`)."""
+
+    longest_gap = LONGEST_GAP
+    """A longer gap between two frames, s, is a jump of the clock."""
 
     def __init__(self, file: BinaryIO) -> None:
         self._file = file
@@ -118,11 +142,14 @@ class Video:
         self.width, self.height, self.codec = context.width, context.height, context.name
         rate = self._stream.average_rate
         # Where packets have no time (raw streams), frames are this many seconds apart.
-        self._step = float(1 / rate) if rate else 0.04
+        self._step = float(1 / rate) if rate else 0.0
+        if not SHORTEST_STEP <= self._step <= LONGEST_GAP:
+            self._step = 0.04  # no rate, or one that cannot be
         self._first, self._has_clock = self._first_time()
 
     def _open(self) -> None:
         self._file.seek(0)
+        self._skip, self._is_steady = 0, False
         try:
             self._container: Any = av.open(
                 self._file,
@@ -163,12 +190,20 @@ class Video:
         return streams[0]
 
     def header_duration(self) -> float | None:
-        """Seconds that the container states; None where it states no duration or the packets have no times."""
+        """Seconds that the container states; None where it states no duration that can be, or the packets have no times.
+
+        A header may promise anything: this is a hint, and no work may be planned by it alone.
+        """
         stream, container = self._stream, self._container
         durations = [float(stream.duration * stream.time_base)] if stream.duration and stream.time_base else []
         # The container's duration covers all streams; it is right where the video stream's own is too short.
         durations += [container.duration / 1e6] if container.duration else []
-        return max(durations) if durations and self._has_clock else None
+        if not durations or not self._has_clock:
+            return None
+        # Most containers state the end on their own clock, which may count since 1970. A small start is the delay of B-frames.
+        from_zero = container.format.name not in MEASURED_FORMATS and self._first > REORDERING
+        duration = max(durations) - (self._first if from_zero else 0.0)
+        return duration if duration > 0 else None
 
     def timeline(self, start: float, end: float) -> Timeline:
         """The frames from `start` to `end` seconds, read from packets without decoding."""
@@ -188,7 +223,7 @@ class Video:
         ordered = np.array(times, np.float64)[order]
         # The last frame has no next one that would end it: it is shown for as long as most of the others.
         last_shown = float(np.median(np.diff(ordered))) if len(ordered) > 1 else self._step
-        if not 0 < last_shown < 60:
+        if not 2 * EPSILON < last_shown < 60:
             last_shown = self._step
         inside = (ordered >= start - EPSILON) & (ordered < end - EPSILON)
         file_end = float(ordered[-1] + last_shown) if len(ordered) else 0.0
@@ -201,12 +236,13 @@ class Video:
         packets are skipped, as a player does. Raises `MediaError` where a picture is too large.
         """
         self._to_keyframe(start)
-        time = -self._step
+        time, latest = -self._step, -math.inf
         before: tuple[float, Any] | None = None
         for frame in self._decoded():
             check_size(frame.width, frame.height)
             stamp = self._stamp(frame)
-            time = time + self._step if stamp is None else stamp
+            # No picture is shown before the one that the decoder gave out before it.
+            time = latest = max(latest, time + self._step if stamp is None else stamp)
             if time < start - EPSILON:
                 before = time, frame
                 continue
@@ -229,6 +265,8 @@ class Video:
         stamps: list[float] = []
         empty = True
         for count, packet in enumerate(self._packets()):
+            if empty:
+                self._first_place = _place(packet)
             empty = False
             stamp = packet.pts if packet.pts is not None else packet.dts
             if stamp is not None:
@@ -241,24 +279,71 @@ class Video:
 
     def _to_keyframe(self, start: float) -> None:
         """Seek to a keyframe at or before `start`, or to the beginning of the file."""
+        keyframes = self._keyframes_if_jumping() if start > 0 and self._has_clock else None
+        if keyframes is not None:
+            # The file's own stamps are ambiguous: count packets instead of seeking.
+            self._reopen()
+            self._skip = keyframes.numbers[max(0, bisect_right(keyframes.times, start + EPSILON) - 1)]
+            return
         for back in SEEK_BACK if self._has_clock else ():
             timestamp = int((self._first + max(0.0, start - back)) / self._stream.time_base)
             try:
                 self._container.seek(timestamp, stream=self._stream, backward=True)
-                key = next((self._stamp(packet) for packet in self._packets() if packet.is_keyframe), None)
-                if key is not None and key <= start + EPSILON:
+                places, key = [], None
+                for packet in self._demuxed():
+                    places.append(_place(packet))
+                    if packet.is_keyframe:
+                        key = self._stamp(packet)
+                        break
+                # Where the clock jumps, a seek to the beginning may find a later picture with the same stamp.
+                at_beginning = bool(places) and places[0] == self._first_place
+                if key is not None and key <= start + EPSILON and (start > 0 or at_beginning):
                     self._container.seek(timestamp, stream=self._stream, backward=True)
+                    # After a seek FFmpeg's first decoding stamps may be wrong; a file without jumps needs no clock.
+                    self._is_steady = start > 0
                     return
             except FFmpegError:
                 break
             if back > start:
                 break
         # Some demuxers cannot seek to the beginning. Opening the file again always works.
+        self._reopen()
+
+    def _reopen(self) -> None:
         self._container.close()
         self._open()
 
+    def _keyframes_if_jumping(self) -> _Keyframes | None:
+        """The file's keyframes where its clock jumps, else None. Reads the whole file, once in this process."""
+        facts = os.fstat(self._file.fileno())
+        identity = facts.st_dev, facts.st_ino, facts.st_size, facts.st_mtime_ns
+        if identity not in _scanned:
+            self._reopen()
+            clock = self._clock()
+            keyframes = _Keyframes([], [])
+            for number, packet in enumerate(clock.packets(self._demuxed())):
+                stamp = self._stamp(packet)
+                if stamp is not None and (not number or packet.is_keyframe):
+                    keyframes.times.append(max(stamp, *keyframes.times[-1:], 0.0))
+                    keyframes.numbers.append(number)
+            _scanned.clear()
+            _scanned[identity] = keyframes if clock.jumped and keyframes.times else None
+        return _scanned[identity]
+
+    def _clock(self) -> RunningClock:
+        ticks = 1 / self._stream.time_base
+        return RunningClock(round(self._step * ticks), int(self.longest_gap * ticks))
+
     def _packets(self) -> Iterator[Any]:
-        """Packets with a picture that is shown, up to the end or to where the file is cut off."""
+        """Packets with a picture that is shown, on the running clock."""
+        return (packet for packet in self._on_clock() if not packet.is_discard)
+
+    def _on_clock(self) -> Iterator[Any]:
+        packets = self._demuxed()
+        return packets if self._is_steady else islice(self._clock().packets(packets), self._skip, None)
+
+    def _demuxed(self) -> Iterator[Any]:
+        """Packets with their own stamps, up to the end or to where the file is cut off."""
         packets = self._container.demux(self._stream)
         while True:
             try:
@@ -267,30 +352,19 @@ class Video:
                 raise
             except (StopIteration, FFmpegError):
                 return
-            if packet.size and not packet.is_discard:
+            if packet.size:
                 yield packet
 
     def _decoded(self) -> Iterator[Any]:
         context = self._stream.codec_context
-        packets = self._container.demux(self._stream)
-        while True:
+        # None at the end: the decoder still holds frames, and gives them out.
+        for packet in chain(self._on_clock(), [None]):
             try:
-                packet = next(packets)
-            except MemoryError:
-                raise
-            except (StopIteration, FFmpegError):
-                packet = None  # the end: the decoder still holds frames, and gives them out below
-            try:
-                if packet is None:
-                    yield from context.decode(None)
-                elif packet.size:
-                    yield from packet.decode()
+                yield from context.decode(None) if packet is None else packet.decode()
             except MemoryError:
                 raise
             except FFmpegError:
                 pass  # a damaged packet is skipped
-            if packet is None:
-                return
 
 
 def check_size(width: int, height: int) -> None:
@@ -298,6 +372,11 @@ def check_size(width: int, height: int) -> None:
     if width * height > MAX_PIXELS:
         limit = math.isqrt(MAX_PIXELS)
         raise MediaError(f"pictures of {width}x{height} are over the limit of {limit}x{limit}; scale them down", kind="too-large")
+
+
+def _place(packet: Any) -> tuple[int, int]:
+    """Tells one packet of a file from another: where it begins, and its size, bytes."""
+    return packet.pos, packet.size
 
 
 def _words(error: Exception) -> str:

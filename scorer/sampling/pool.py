@@ -51,13 +51,20 @@ class SamplerPool:
         self._closing = threading.Event()
         self._keepers = [_Keeper(self._tasks, timeout, memory_mb, self._closing) for _ in range(workers)]
 
-    def submit(self, path: Path, window_seconds: float | None = None, start: float = 0.0, limit: int = 16) -> Future[Sampled]:
+    def submit(
+        self,
+        path: Path,
+        window_seconds: float | None = None,
+        start: float = 0.0,
+        limit: int = 16,
+        duration: float | None = None,
+    ) -> Future[Sampled]:
         """Sample a file in a child (see `scorer.sampling.sample`). The future raises `MediaError` and nothing else.
 
         Kinds, besides those of the sampler: `timeout`, `memory` (over the limit), `killed` (the child died),
         `stopped` (the pool was closed), `setup` (no child can start). The future can be cancelled while it waits.
         """
-        return self.submit_task(sample, path, self._spec, window_seconds, start, limit)
+        return self.submit_task(sample, path, self._spec, window_seconds, start, limit, duration)
 
     def submit_task(self, function: Callable[..., Any], *arguments: Any) -> Future[Any]:
         """Run a module's function in a child, under the same limits and with the same errors."""

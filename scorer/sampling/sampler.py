@@ -13,6 +13,7 @@ from av.video.reformatter import VideoReformatter
 from numpy.typing import NDArray
 
 from scorer.errors import MediaError
+from scorer.sampling.clock import LONGEST_GAP, gap_that_fits
 from scorer.sampling.decode import EPSILON, Timeline, Video, open_video
 from scorer.sampling.detectors import process_detectors
 from scorer.sampling.faces import Face, aligned_crop
@@ -42,28 +43,37 @@ EIGHT_BIT_LUMA = {
 }
 """Pixel formats whose first plane is 8-bit luma."""
 
-LONGEST_GAP = 10.0
-"""After a gap between frames longer than this, s, the clock has jumped; the frame before the gap was not shown that long."""
-
 SHORTEST = 0.25
 """A last window shorter than this share of the others is joined to the one before: it has too few frames to rate."""
 
 
 def sample(
-    path: Path, spec: SamplerSpec, window_seconds: float | None = None, start: float = 0.0, limit: int = 16
+    path: Path,
+    spec: SamplerSpec,
+    window_seconds: float | None = None,
+    start: float = 0.0,
+    limit: int = 16,
+    duration: float | None = None,
 ) -> list[tuple[Window, SampledClip]]:
     """The clips of a file from `start` seconds on, in one pass.
 
     window_seconds: length of the clips; None takes the rest of the file as one clip. limit: maximum number of clips. A
     last clip shorter than a quarter of the others is joined to the one before; windows in which no frame decodes are left
-    out. Past the file's end the list is empty. The same file and arguments give the same bytes. Raises `MediaError` where
-    the file is not a video that can be read, or nothing of it can be decoded.
+    out. Past the file's end the list is empty. duration: seconds that the whole file lasts, as its event states; where the
+    stamps claim more, their longest gaps are taken for jumps of the clock. The same file and arguments give the same bytes.
+    Raises `MediaError` where the file is not a video that can be read, or nothing of it can be decoded.
     """
     start = float(start)
     seconds = math.inf if window_seconds is None else window_seconds
     with open_video(path) as video:
-        timeline = video.timeline(start, start + (limit + SHORTEST) * seconds)
-        collectors = [_Collector(video.codec, spec, window, timeline) for window in _plan(timeline, window_seconds, start, limit)]
+        end = start + (limit + SHORTEST) * seconds
+        timeline = video.timeline(start, end)
+        if duration is not None and timeline.end is not None and start == 0:
+            fitting = gap_that_fits(timeline.times, timeline.end, duration)
+            if fitting is not None:
+                video.longest_gap = min(video.longest_gap, fitting)
+                timeline = video.timeline(start, end)
+        collectors = [_Collector(video.codec, spec, window, timeline) for window in plan(timeline, window_seconds, start, limit)]
         filled = _filled(video, collectors)
         clips = [(collector.window, collector.finish()) for collector in filled if collector.small_lumas]
     if not clips and start == 0:
@@ -71,7 +81,7 @@ def sample(
     return clips
 
 
-def _plan(timeline: Timeline, seconds: float | None, start: float, limit: int) -> list[Window]:
+def plan(timeline: Timeline, seconds: float | None, start: float, limit: int) -> list[Window]:
     """The windows of `seconds` each from `start` on, at most `limit`; see `sample`."""
     if timeline.end is None:
         # The file goes on after the last window.
@@ -92,7 +102,8 @@ def _plan(timeline: Timeline, seconds: float | None, start: float, limit: int) -
 def _filled(video: Video, collectors: list[_Collector]) -> Iterator[_Collector]:
     """Give each frame to the collector of its window; yields each collector when its window is complete.
 
-    Where one frame is shown for long (variable frame rates) and windows start meanwhile, it is their first frame too.
+    Where one frame is shown for long (variable frame rates) and windows start meanwhile, it is their first frame too. Windows
+    in a longer gap, in which no packet can be decoded, get no frame.
     """
     if not collectors:
         return
@@ -102,7 +113,7 @@ def _filled(video: Video, collectors: list[_Collector]) -> Iterator[_Collector]:
     for time, frame in video.frames(current.window.start):
         while True:
             late = min(time, current.end) - current.window.start
-            if not current.small_lumas and late > LONGEST_HOLD and time - shown_time < LONGEST_GAP:
+            if not current.small_lumas and late > LONGEST_HOLD and time - shown_time <= LONGEST_GAP:
                 current.take(current.window.start, shown)
             if time < current.end - EPSILON:
                 break
@@ -139,6 +150,7 @@ class _Collector:
         self._faces: list[list[Face]] = []
         self._measured: list[MeasuredFrame] = []
         self._size = (0, 0)
+        self._pixels = 0
         self._last: Any = None
         # A reformatter keeps its scaler between calls: setting one up for every frame takes longer than scaling.
         self._to_picture, self._to_small = VideoReformatter(), VideoReformatter()
@@ -148,6 +160,7 @@ class _Collector:
         self._last = frame
         self._times.append(time)
         self.small_lumas.append(_small_luma(frame))
+        self._pixels += frame.width * frame.height
         due = sum(time >= wanted - EPSILON for wanted in self._frame_times[len(self._frames) :])
         picture = self._picture(frame) if due or self._needs_following() else None
         if picture is not None:
@@ -167,7 +180,8 @@ class _Collector:
         times = np.array([*self._times, max(self.end, self._times[-1])])
         statistics, signals = clip_statistics(self._measured, np.stack(self.small_lumas), times, fps)
         width, height = self._size
-        shares = [faces[0].area / (height * width) for faces in self._faces if faces]
+        # Each by its own picture's size, which may change within a segment.
+        shares = [faces[0].area / frame.pixels for faces, frame in zip(self._faces, self._measured, strict=True) if faces]
         return SampledClip(
             frames=np.stack(self._frames),
             portrait=_stacked([image for image, _ in self._portraits], spec.portrait_size),
@@ -185,7 +199,7 @@ class _Collector:
                 frames=len(self.small_lumas),
                 duration=duration,
                 codec=self.codec,
-                bits_per_pixel=self._bytes * 8 / (width * height * len(self.small_lumas)),
+                bits_per_pixel=self._bytes * 8 / self._pixels,
             ),
             thumbnail=self._thumbnail,
         )

@@ -117,7 +117,8 @@ def clip_statistics(
         frame_rows.append(_frame_features(luma, frame.centre))
         if frame.face is not None:
             face_rows.append(_face_features(frame.face))
-        if frame.following is not None:
+        # The picture's size may change within a clip; then there is nothing to compare.
+        if frame.following is not None and frame.following.shape == luma.shape:
             change_rows.append(change_features(luma, frame.following))
     over_frames = np.array(frame_rows)
     means = over_frames.mean(axis=0)

@@ -154,7 +154,7 @@ class SegmentPipeline:
         try:
             timing["fetch_ms"] = _observe("fetch", started)
             started = time.monotonic()
-            windows = await asyncio.wrap_future(self._pool.submit(media.path))
+            windows = await asyncio.wrap_future(self._pool.submit(media.path, duration=event.duration))
             timing["sample_ms"] = _observe("sample", started)
         finally:
             media.discard()

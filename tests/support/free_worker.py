@@ -35,7 +35,7 @@ class FreePool:
     def __init__(self, *_: object) -> None:
         pass
 
-    def submit(self, path: Path) -> Future[list[tuple[Window, SampledClip]]]:
+    def submit(self, path: Path, **_: object) -> Future[list[tuple[Window, SampledClip]]]:
         future: Future[list[tuple[Window, SampledClip]]] = Future()
         if path.name != STUCK:
             future.set_result([(Window(), CLIP)])

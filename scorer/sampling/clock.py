@@ -1,0 +1,195 @@
+"""The running clock of a file: stamps that jump become times that go on.
+
+Recorders stamp stray pictures, cameras are plugged in again, encoders restart, parts of HLS are joined, the 33 bits of
+MPEG-TS run over. A player shows the next picture then, and so does this clock: after a jump the time goes on where the
+last picture ended. Packets are judged in decoding order by their decoding stamps (dts). Those rise steadily in every
+well-formed file, also where pictures are reordered (B-frames), so that a well-formed file keeps its stamps.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable, Iterator
+from itertools import pairwise
+from statistics import median_low
+from typing import Protocol, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from scorer.sampling.temporal import LONGEST_HOLD
+
+LONGEST_GAP = 10.0
+"""A picture that seems to be shown for longer than this, s, was not: the clock has jumped."""
+
+LOOKAHEAD = 32
+"""Packets that are read ahead: a stray stamp is one that the packets after it contradict."""
+
+REORDERED = 16
+"""Pictures over which a codec reorders at most; also the number of pictures whose median length is the usual one."""
+
+EVENT_TOLERANCE = 0.5
+"""Seconds, and a quarter of the duration: the pictures of a segment may last longer than its event says by the larger of both."""
+
+
+REPAIRED = 8
+"""After a jump, a step shorter than the usual one divided by this is a muxer's repair, and no picture's length."""
+
+
+class Stamped(Protocol):
+    """A packet. pts: when its picture is shown; dts: when it is decoded; both in ticks of the stream's clock, or None."""
+
+    pts: int | None
+    dts: int | None
+
+
+Packet = TypeVar("Packet", bound=Stamped)
+
+
+class RunningClock:
+    """Puts packets on the running clock. All its times are ticks.
+
+    usual: a picture's length, where the packets before a jump do not tell. longest_gap: a longer step is a jump.
+    """
+
+    def __init__(self, usual: int, longest_gap: int) -> None:
+        self.jumped = False
+        """Whether a stamp had to be changed."""
+        self._default = min(max(1, usual), longest_gap)
+        self._longest = longest_gap
+        self._shift = 0
+        self._last: int | None = None
+        """The last packet's decoding time on the running clock."""
+        self._end: int | None = None
+        """The latest start of a picture on the running clock."""
+        self._delay = 0
+        """From a packet's decoding to its picture, as the last sound packet had it."""
+        self._steps: deque[int] = deque(maxlen=REORDERED)
+
+    def packets(self, packets: Iterable[Packet]) -> Iterator[Packet]:
+        """The same packets in the same order, with changed stamps after a jump; without a jump no stamp is touched.
+
+        At most `LOOKAHEAD` packets are held, and the work for each packet is bounded.
+        """
+        ahead: deque[Packet] = deque()
+        for packet in packets:
+            ahead.append(packet)
+            if len(ahead) > LOOKAHEAD:
+                yield self._stamped(ahead.popleft(), ahead, at_end=False)
+        while ahead:
+            yield self._stamped(ahead.popleft(), ahead, at_end=True)
+
+    def _stamped(self, packet: Packet, ahead: deque[Packet], at_end: bool) -> Packet:
+        """The packet with its stamps on the running clock. ahead: the packets after it, with their own stamps."""
+        if packet.dts is None:
+            return self._without_dts(packet, ahead)
+        shift = self._shift
+        if self._last is not None:
+            step = packet.dts + shift - self._last
+            # Muxers that may not write a step back count on by single ticks after a picture in the future.
+            repaired = self.jumped and 0 <= step < self._usual() / REPAIRED
+            if repaired or not self._is_step(step):
+                if not repaired and self._is_stray(ahead):
+                    shift = self._last + self._usual() - packet.dts
+                else:
+                    shift = self._shift = self._next_start() - self._opening(packet, ahead)
+            elif step:
+                self._steps.append(step)
+        now = self._last = packet.dts + shift
+        shown = self._shown(packet, now, shift, ahead, at_end)
+        if shift or (packet.pts is not None and packet.pts != shown):
+            self.jumped = True
+            packet.dts = now
+            packet.pts = None if packet.pts is None else shown
+        self._end = shown if self._end is None else max(self._end, shown)
+        return packet
+
+    def _without_dts(self, packet: Packet, ahead: deque[Packet]) -> Packet:
+        """The first packets of some containers have no dts. Where none has one, the reordered pts tell of long jumps only."""
+        if packet.pts is None:
+            return packet
+        none_has_dts = all(other.dts is None for other in ahead)
+        if none_has_dts and self._end is not None and abs(packet.pts + self._shift - self._end) > self._longest:
+            self._shift = self._next_start() - packet.pts
+        if self._shift:
+            self.jumped = True
+            packet.pts += self._shift
+        self._end = packet.pts if self._end is None else max(self._end, packet.pts)
+        return packet
+
+    def _usual(self) -> int:
+        return median_low(self._steps) if self._steps else self._default
+
+    def _next_start(self) -> int:
+        """Where the last picture ends."""
+        assert self._end is not None
+        return self._end + self._usual()
+
+    def _is_step(self, ticks: int) -> bool:
+        return 0 <= ticks <= self._longest
+
+    def _is_stray(self, ahead: Iterable[Packet]) -> bool:
+        """Whether a packet ahead goes on from the last one as if those between had taken their usual time."""
+        assert self._last is not None
+        usual = self._usual()
+        for count, packet in enumerate(ahead, 1):
+            if packet.dts is not None:
+                since = packet.dts + self._shift - self._last
+                if usual * (count + 0.5) <= since <= self._longest + usual * count:
+                    return True
+        return False
+
+    def _opening(self, first: Packet, ahead: Iterable[Packet]) -> int:
+        """The earliest picture of the packets up to the next jump: after a join the first packet may not be shown first."""
+        last = first.dts
+        shown = []
+        for packet in (first, *ahead):
+            if packet.dts is None or last is None:
+                continue
+            if not self._is_step(packet.dts - last):
+                break
+            last = packet.dts
+            pts = packet.dts if packet.pts is None else packet.pts
+            if -self._longest <= pts - last <= self._most_reordered():
+                shown.append(pts)
+        assert first.dts is not None
+        return min(shown, default=first.dts + self._delay)
+
+    def _shown(self, packet: Packet, now: int, shift: int, ahead: Iterable[Packet], at_end: bool) -> int:
+        """When the packet's picture is shown. A picture's stamp that no reordering explains is replaced."""
+        if packet.pts is None:
+            return now
+        delay = packet.pts + shift - now
+        if delay < -self._longest or (delay > self._longest and delay > self._reach(packet, ahead, at_end)):
+            return now + self._delay
+        self._delay = delay
+        return now + delay
+
+    def _reach(self, packet: Packet, ahead: Iterable[Packet], at_end: bool) -> int:
+        """How long after its decoding the packet's picture may be shown: until the packet `LOOKAHEAD` further on is decoded."""
+        stamps = [other.dts for other in (packet, *ahead) if other.dts is not None]
+        steps = [b - a for a, b in pairwise(stamps) if self._is_step(b - a)]
+        # At the file's end the packets that would show it are missing.
+        return sum(steps) + (self._most_reordered() if at_end else self._usual())
+
+    def _most_reordered(self) -> int:
+        return max(self._longest, REORDERED * self._usual())
+
+
+def gap_that_fits(times: NDArray[np.float64], end: float, duration: float) -> float | None:
+    """The longest gap, s, with which pictures fit into the `duration` that an event states, None where they need no other one.
+
+    times: (N,) seconds, ascending; end: where the last picture ends. The longest gaps are taken for jumps first; gaps up to
+    `LONGEST_HOLD` never are, so that pictures that are too many for the duration keep their times.
+    """
+    excess = end - float(times[0]) - duration if len(times) else 0.0
+    if excess <= max(EVENT_TOLERANCE, duration / 4):
+        return None
+    gaps = np.sort(np.diff(times))[::-1]
+    usual = float(np.median(gaps)) if len(gaps) else 0.0
+    saved = np.cumsum(gaps - usual)
+    taken = min(int(np.searchsorted(saved, excess - usual)) + 1, int(np.count_nonzero(gaps > LONGEST_HOLD)))
+    if not taken:
+        return None
+    kept = float(gaps[taken]) if taken < len(gaps) else 0.0
+    return max(LONGEST_HOLD, (float(gaps[taken - 1]) + kept) / 2)

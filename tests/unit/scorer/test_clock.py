@@ -1,0 +1,184 @@
+"""The running clock over packets of any stamps: what is well-formed stays, what jumps goes on, and nothing is out of range."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from itertools import pairwise
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from scorer.sampling.clock import LONGEST_GAP, LOOKAHEAD, RunningClock, gap_that_fits
+from scorer.sampling.sampler import plan
+from scorer.sampling.temporal import LONGEST_HOLD, motion_features
+from tests.support.packets import StampedPacket, StampedVideo, in_decoding_order
+
+USUAL = 3600
+LONGEST = int(LONGEST_GAP * 90_000)
+
+ticks = st.one_of(st.integers(-(2**33), 2**33), st.integers(0, 50).map(lambda n: n * USUAL), st.none())
+any_packets = st.lists(st.tuples(ticks, ticks), min_size=1, max_size=80)
+steps = st.lists(st.one_of(st.just(USUAL), st.integers(1, LONGEST)), min_size=1, max_size=80)
+
+
+def run(packets: Sequence[StampedPacket], longest: int = LONGEST) -> tuple[list[int | None], bool]:
+    """The pictures' times on the running clock, in decoding order, and whether it jumped."""
+    clock = RunningClock(USUAL, longest)
+    return [packet.pts for packet in clock.packets(packets)], clock.jumped
+
+
+def part(count: int, start: int = 0, bidirectional: int = 2) -> list[StampedPacket]:
+    """Packets of `count` pictures of usual length. bidirectional: B-frames between two others."""
+    return in_decoding_order([start + i * USUAL for i in range(count)], bidirectional)
+
+
+@given(steps, st.integers(0, 5), st.integers(-(2**33), 2**40), st.booleans())
+def test_well_formed_packets_keep_their_stamps(lengths: list[int], bidirectional: int, start: int, has_first_dts: bool) -> None:
+    packets = in_decoding_order([start, *(start + np.cumsum(lengths)).tolist()], bidirectional)
+    if not has_first_dts:
+        # Matroska stores no decoding stamps; FFmpeg finds them from the third packet on.
+        packets[:2] = [StampedPacket(packet.pts, None) for packet in packets[:2]]
+    before = [(packet.pts, packet.dts) for packet in packets]
+    _, jumped = run(packets)
+    assert not jumped
+    assert [(packet.pts, packet.dts) for packet in packets] == before
+
+
+@given(
+    st.lists(st.tuples(st.integers(20, 60), st.integers(-(2**33), 2**33)), min_size=2, max_size=5),
+    st.integers(0, 3),
+    st.integers(0, 3),
+)
+def test_joined_parts_follow_each_other_without_a_gap(parts: list[tuple[int, int]], first: int, others: int) -> None:
+    """However the parts are stamped: ahead, back, overlapping."""
+    packets, stamps = [], []
+    for number, (count, start) in enumerate(parts):
+        follows = stamps and 0 <= start - stamps[-1] <= LONGEST
+        begin = stamps[-1] + USUAL if follows else start  # a later part within the longest gap is a pause and no jump
+        packets += part(count, begin, others if number else first)
+        stamps += range(begin, begin + count * USUAL, USUAL)
+    times, _ = run(packets)
+    # Between parts with different delays the decoding stamps can look steady: then the seam is up to three pictures off.
+    shown = sorted(time for time in times if time is not None)
+    assert len(shown) == sum(count for count, _ in parts)
+    assert all(0 <= b - a <= 8 * USUAL for a, b in pairwise(shown))
+
+
+@pytest.mark.parametrize("bidirectional", [0, 1, 3])
+@pytest.mark.parametrize("offset", [-(2**33), -90_000, -USUAL * 9, 2 * LONGEST, 2**40])
+@pytest.mark.parametrize("count", [1, 2, 12])
+def test_stray_pictures_get_their_place_back(bidirectional: int, offset: int, count: int) -> None:
+    steady, _ = run(part(100, 0, bidirectional))
+    packets = part(100, 0, bidirectional)
+    for packet in packets[40 : 40 + count]:
+        assert packet.dts is not None
+        assert packet.pts is not None
+        packet.dts, packet.pts = packet.dts + offset, packet.pts + offset
+    times, jumped = run(packets)
+    assert jumped
+    assert times == steady
+
+
+def test_a_stray_picture_time_is_replaced_near_its_place() -> None:
+    packets = part(100)
+    packets[40].pts = 2**40
+    packets[60].pts = -(2**40)
+    times, _ = run(packets)
+    steady, _ = run(part(100))
+    assert all(abs(a - b) <= 4 * USUAL for a, b in zip(times, steady, strict=True) if a is not None and b is not None)
+
+
+def test_a_muxer_that_counts_on_by_single_ticks_after_a_stray_picture() -> None:
+    stamps = [i * USUAL for i in range(25)] + [2**32 + i for i in range(25)]
+    times, _ = run([StampedPacket(stamp, stamp) for stamp in stamps])
+    assert times == [i * USUAL for i in range(50)]
+
+
+@pytest.mark.parametrize(("gap", "jumps"), [(9.9, False), (10.0, False), (10.1, True), (-0.04, True)])
+def test_where_a_gap_becomes_a_jump(gap: float, jumps: bool) -> None:
+    later = 24 * USUAL + round(gap * 90_000)
+    times, jumped = run(part(25, 0, 0) + part(25, later, 0))
+    assert jumped is jumps
+    assert times[25] == (25 * USUAL if jumps else later)
+
+
+@settings(deadline=None)
+@given(any_packets)
+def test_any_stamps_give_times_that_the_number_of_pictures_bounds(stamps: list[tuple[int | None, int | None]]) -> None:
+    times, _ = run([StampedPacket(pts, dts) for pts, dts in stamps])
+    assert len(times) == len(stamps)
+    known = [time for time in times if time is not None]
+    if known and all(dts is not None for _, dts in stamps):
+        assert max(known) - min(known) <= (len(stamps) + 1) * (LOOKAHEAD + 3) * LONGEST
+
+
+@settings(deadline=None)
+@given(any_packets, st.sampled_from([0.5, 2.0, 6.0]), st.integers(1, 16))
+def test_windows_partition_the_pictures_and_shares_stay_in_range(
+    stamps: list[tuple[int | None, int | None]], seconds: float, limit: int
+) -> None:
+    video = StampedVideo(stamps)
+    whole = video.timeline(0.0, math.inf)
+    assert len(whole.times) == len(stamps)
+    assert whole.end is not None
+    windows = []
+    for task in range(10_000):
+        start = task * limit * seconds
+        planned = plan(video.timeline(start, start + (limit + 0.25) * seconds), seconds, start, limit)
+        windows += planned
+        if len(planned) < limit:
+            break
+    assert windows[0].start == 0
+    ends = [window.start + (window.duration or 0) for window in windows]
+    assert all(end == pytest.approx(following.start) for end, following in zip(ends, windows[1:], strict=False))
+    assert ends[-1] == pytest.approx(whole.end)
+    inside = [
+        sum(window.start - 1e-4 <= time < end - 1e-4 for window, end in zip(windows, ends, strict=True)) for time in whole.times
+    ]
+    assert inside == [1] * len(stamps)
+
+
+@settings(deadline=None)
+@given(any_packets, st.integers(0, 2**32))
+def test_frozen_time_is_a_share_for_any_stamps(stamps: list[tuple[int | None, int | None]], seed: int) -> None:
+    video = StampedVideo(stamps)
+    times = [time for time, _ in video.frames(0.0)]
+    assert all(a <= b for a, b in pairwise(times))
+    lumas = np.random.default_rng(seed).integers(0, 2, (len(times), 4, 4)).astype(np.uint8) // 2
+    freeze = motion_features(lumas, np.array([*times, times[-1] + 0.04]))[0]
+    assert 0 <= freeze <= 1
+
+
+def fitted(gaps: Sequence[float], duration: float) -> float | None:
+    times = np.concatenate([[0.0], np.cumsum(gaps)])
+    return gap_that_fits(times, float(times[-1]) + 0.04, duration)
+
+
+def test_an_event_shortens_what_stamps_claim() -> None:
+    steady = [0.04] * 24
+    assert fitted(steady, 1.0) is None
+    assert fitted([*steady, 0.4, *steady], 2.0) is None  # within the tolerance
+    jump = fitted([*steady, 9.0, *steady], 2.0)
+    assert jump is not None
+    assert 0.04 < jump < 9.0
+    # Only as many gaps as needed: the camera may really have stood still for a second.
+    kept = fitted([*steady, 9.0, *steady, 1.0, *steady], 4.0)
+    assert kept is not None
+    assert 1.0 < kept < 9.0
+
+
+def test_pictures_that_are_too_many_for_an_event_keep_their_times() -> None:
+    assert fitted([0.04] * 250, 2.0) is None
+    assert fitted([0.2] * 250, 2.0) is None
+    assert fitted([], 2.0) is None
+
+
+@given(st.lists(st.floats(0, 10), max_size=60), st.floats(0.01, 3600))
+def test_a_gap_that_fits_is_longer_than_a_hold_and_shorter_than_the_longest(gaps: list[float], duration: float) -> None:
+    longest = fitted(gaps, duration)
+    if longest is not None:
+        assert LONGEST_HOLD <= longest <= max(gaps)
+        assert any(gap > longest for gap in gaps) or longest == max(gaps)
