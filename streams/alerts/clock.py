@@ -24,6 +24,10 @@ STRAY_SECONDS = 10.0
 """A segment that starts later than this after the one before it may be a stray: the next one tells."""
 
 
+OVERLAP_SECONDS = 1.0
+"""A segment may start this much before the end of the one that it follows on."""
+
+
 def end_of(score: SegmentScore) -> datetime:
     """The end of a score's segment."""
     return score.start + timedelta(seconds=score.duration)
@@ -36,8 +40,9 @@ def placed(score: SegmentScore, rendition: RenditionState | None, received: date
     """
     ends_after = (score.start - received).total_seconds() + score.duration
     ahead = 0.0
-    if rendition is not None:
-        known = rendition.ahead or 0.0
+    # Without `ahead`, nobody has held the state's times against the broker's: nothing can follow on them.
+    if rendition is not None and rendition.ahead is not None:
+        known = rendition.ahead
         gap = (score.start - rendition.until).total_seconds() - known
         follows = abs(gap) <= AHEAD_SECONDS and ends_after - known <= FAST_SECONDS
         # A repeated segment of a clock that is known to be ahead.
@@ -51,6 +56,11 @@ def placed(score: SegmentScore, rendition: RenditionState | None, received: date
     return (score.model_copy(update={"start": score.start - timedelta(seconds=ahead)}) if ahead else score), ahead
 
 
+def runs_ahead(score: SegmentScore, received: datetime | None) -> bool:
+    """Whether a segment, as `placed` gives it, ends after its score was written: a fast recording, or a wrong duration."""
+    return received is not None and end_of(score) > received + timedelta(seconds=AHEAD_SECONDS)
+
+
 def before_stray(rendition: RenditionState, score: SegmentScore, ahead: float) -> RenditionState | None:
     """The rendition as it was before a stray segment, where the latest one was that: this one follows on the one before it.
 
@@ -59,7 +69,7 @@ def before_stray(rendition: RenditionState, score: SegmentScore, ahead: float) -
     before = rendition.before
     if before is None or not 0 <= (score.start - before.until).total_seconds() <= STRAY_SECONDS:
         return None
-    if score.start >= rendition.until and ahead == (rendition.ahead or 0.0):
+    if score.start > rendition.until - timedelta(seconds=OVERLAP_SECONDS) and ahead == (rendition.ahead or 0.0):
         return None  # it follows on the latest one as well
     watches = dict(before.watches)
     for kind in before.watches.keys() | rendition.watches.keys():

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from datetime import datetime, timedelta
 
-from streams.alerts.clock import STRAY_SECONDS, before_stray, end_of, healed, latest_end, placed
+from streams.alerts.clock import STRAY_SECONDS, before_stray, end_of, healed, latest_end, placed, runs_ahead
 from streams.alerts.policy import Alerts
 from streams.alerts.rendition import Change, close, judge
 from streams.alerts.state import OpenAlert, RenditionState, StreamState
@@ -45,7 +45,7 @@ def step(
     elif rendition is not None and not _is_new(rendition, score):
         return _end_announced_late(state, rendition, score)
     state, alerts = _end_silence(state, score)
-    rendition = _moved_to(rendition, score, limits, ahead)
+    rendition = _moved_to(rendition, score, limits, ahead, runs_ahead(score, received))
     if score.ended:
         state = replace(state, renditions=state.renditions | {name: rendition}, ended=True)
         state, resolved = _close(state, end_of(score), score.segment_id)
@@ -132,13 +132,22 @@ def _end_silence(state: StreamState, score: SegmentScore) -> tuple[StreamState, 
     return replace(state, silence=None, silence_ended_at=ended_at), [resolved]
 
 
-def _moved_to(rendition: RenditionState | None, score: SegmentScore, limits: Alerts, ahead: float | None) -> RenditionState:
-    """The rendition's state at a new segment, before that segment is judged. ahead: of the score's clock, None if not known."""
+def _moved_to(
+    rendition: RenditionState | None, score: SegmentScore, limits: Alerts, ahead: float | None, runs_ahead: bool
+) -> RenditionState:
+    """The rendition's state at a new segment, before that segment is judged.
+
+    ahead: of the score's clock, None if not known. runs_ahead: the segment ends after its score was written.
+    """
     if rendition is None:
         return RenditionState(score.sequence, score.start, end_of(score), ahead=ahead)
     changed = ahead is not None and ahead != (rendition.ahead or 0.0)
     may_be_stray = changed or score.start - rendition.until > timedelta(seconds=STRAY_SECONDS)
-    before = replace(rendition, before=None) if may_be_stray else None
+    before = None
+    if runs_ahead and rendition.before is not None and not changed:
+        before = rendition.before  # from before the first segment that ran ahead
+    elif may_be_stray or runs_ahead:
+        before = replace(rendition, before=None)
     if score.start - rendition.until > timedelta(seconds=limits.no_segments.after):
         # Nobody knows what was in the gap, so stretches that were bad or good before it are not continued.
         watches = {kind: replace(watch, pending_since=None) for kind, watch in rendition.watches.items()}

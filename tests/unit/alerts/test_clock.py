@@ -63,6 +63,18 @@ def test_segments_of_a_wrong_clock_do_not_blind_alerts(ahead: float, sequence: i
     assert BEGIN <= alerts[0].started_at <= BEGIN + timedelta(seconds=40 + 75)
 
 
+@pytest.mark.parametrize("duration", [70.0, 3600.0])
+@pytest.mark.parametrize("count", [1, 4])
+def test_segments_with_a_wrong_duration_do_not_blind_alerts(duration: float, count: int) -> None:
+    scores = black_from(20, 60)
+    for place in reversed(range(count)):
+        long = make_score(20).model_copy(update={"sequence": 2**40 + place, "duration": duration})
+        scores.insert(20, shifted(long, place * duration))
+    alerts = step_all(StreamState("channel"), scores, 0)[1]
+    assert [(alert.kind, alert.state) for alert in alerts] == [("black", "firing")]
+    assert alerts[0].started_at == make_score(20).start
+
+
 @pytest.mark.parametrize("ahead", [600.0, DAY])
 def test_a_stray_within_a_black_stretch_does_not_delay_its_alert(ahead: float) -> None:
     expected = judged(black_from(20, 30))[1]
@@ -92,6 +104,16 @@ def test_a_burst_of_a_clock_that_is_ahead_is_judged_by_its_durations() -> None:
     assert [(alert.kind, alert.segment_id) for alert in alerts] == [("black", "channel/7")]
 
 
+@pytest.mark.parametrize("overlap", [0.0, 0.04])
+def test_a_recording_whose_segments_overlap_is_judged_as_one_whose_do_not(overlap: float) -> None:
+    state, alerts = StreamState("channel"), []
+    for score in black_from(100, 200):
+        longer = score.model_copy(update={"duration": SECONDS + overlap})
+        state, new_alerts = step(from_json(to_json(state)), longer, LIMITS, BEGIN)
+        alerts += new_alerts
+    assert [(alert.kind, alert.segment_id) for alert in alerts] == [("black", "channel/102")]
+
+
 def test_a_recording_that_is_announced_faster_than_it_plays_is_judged_by_its_own_time() -> None:
     scores = [make_score(i, 70, black=float(i % 400 > 390)) for i in range(6000)]
     state, alerts = StreamState("channel"), []
@@ -113,7 +135,7 @@ def test_a_clock_that_is_set_for_good_is_followed(moves: float, restarts: bool) 
     assert [(alert.kind, alert.state) for alert in judged(scores)[1]] == [("black", "firing")]
 
 
-@pytest.mark.parametrize("ahead", [3600.0, DAY, 365 * DAY])
+@pytest.mark.parametrize("ahead", [3600.0, 5 * 3600.0, DAY, 365 * DAY])
 def test_a_state_that_a_wrong_clock_got_into_heals(ahead: float) -> None:
     # As a worker wrote it that took all clocks as they came: with an alert that a stray resolved, and a silence.
     scores = [make_score(i, 70, black=float(i < 10)) for i in range(20)]
@@ -147,3 +169,9 @@ def step_all(state: StreamState, scores: list[SegmentScore], first: int) -> tupl
         state, new_alerts = step(state, score, LIMITS, written_at(place))
         alerts += new_alerts
     return state, alerts
+
+
+def test_a_stray_that_follows_on_a_state_that_a_wrong_clock_got_into_changes_nothing() -> None:
+    poisoned = fold([make_score(0), shifted(make_score(1), 3600.0)])[0]
+    scores = [shifted(make_score(2), 3600.0), *(make_score(i, black=1.0) for i in range(2, 20))]
+    assert [alert.kind for alert in judged(scores, poisoned, 2)[1]] == ["black"]
