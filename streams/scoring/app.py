@@ -19,9 +19,9 @@ from streams import metrics
 from streams.events import SEGMENTS_TOPIC
 from streams.kafka.connection import Connection
 from streams.kafka.consumer import Group
+from streams.kafka.unreadable import as_message, keep_faust_reading
 from streams.scoring.batcher import Batcher
 from streams.scoring.checkpoint import checkpoint
-from streams.scoring.dead_letter import Message
 from streams.scoring.pipeline import Answered, Sampled, SegmentPipeline
 from streams.sinks.base import Sink
 
@@ -48,6 +48,7 @@ class AppOptions:
 
 def build_app(options: AppOptions, open_pipeline: Callable[[], Awaitable[SegmentPipeline]], sink: Sink) -> faust.App:
     """The worker's app. open_pipeline: gives the pipeline, in the app's event loop and before the first message."""
+    keep_faust_reading()
     session_seconds = options.group.session_seconds
     app = faust.App(
         options.group.name,
@@ -91,7 +92,7 @@ def build_app(options: AppOptions, open_pipeline: Callable[[], Awaitable[Segment
 
         async def sample(events: Sequence[Any]) -> list[Answered | Sampled]:
             try:
-                return await pipeline.sample([_message(event) for event in events])
+                return await pipeline.sample([as_message(event.message) for event in events])
             except Exception:
                 _end_now("segments cannot be sampled; the worker ends so that nothing is committed past them")
 
@@ -123,8 +124,3 @@ def _end_now(why: str) -> NoReturn:
     log.critical("%s", why, exc_info=True)
     logging.shutdown()
     os._exit(1)
-
-
-def _message(event: Any) -> Message:
-    message = event.message
-    return Message(message.key, message.value or b"", message.topic, message.partition, message.offset)
