@@ -17,6 +17,9 @@ import zstandard
 MOST_BYTES = 64 * 2**20
 """Maximum size of a decompressed batch. A producer collects far less; a broker takes batches of 1 MiB, as compressed."""
 
+PIECE_BYTES = 128 * 1024
+"""lz4 and zstd allocate as much as they are asked for, however little there is."""
+
 SNAPPY_BLOCKS = b"\x82SNAPPY\x00"
 """Begin of a snappy payload in blocks, as Java's producers write it; then two numbers of 4 bytes, then the blocks."""
 
@@ -73,15 +76,24 @@ def _unsnappy_block(block: bytes, most: int) -> bytes:
 
 def _unlz4(payload: bytes) -> bytes:
     stream = lz4.frame.LZ4FrameDecompressor()
-    data: bytes = stream.decompress(payload, max_length=MOST_BYTES + 1)
-    if not stream.eof and len(data) <= MOST_BYTES:
-        raise ValueError("the frame has no end")
-    return data
+    pieces = [stream.decompress(payload, max_length=PIECE_BYTES)]
+    size = len(pieces[0])
+    while not stream.eof and size <= MOST_BYTES:
+        if not pieces[-1]:
+            raise ValueError("the frame has no end")
+        pieces.append(stream.decompress(b"", max_length=PIECE_BYTES))
+        size += len(pieces[-1])
+    return b"".join(pieces)
 
 
 def _unzstd(payload: bytes) -> bytes:
+    pieces: list[bytes] = []
+    size = 0
     with zstandard.ZstdDecompressor().stream_reader(payload, read_across_frames=True) as reader:
-        return bytes(reader.read(MOST_BYTES + 1))
+        while size <= MOST_BYTES and (piece := reader.read(PIECE_BYTES)):
+            pieces.append(piece)
+            size += len(piece)
+    return b"".join(pieces)
 
 
 CODECS: dict[int, tuple[str, Callable[[bytes], bytes]]] = {

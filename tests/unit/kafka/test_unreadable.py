@@ -11,7 +11,10 @@ from typing import Any
 import aiokafka.consumer.fetcher
 import crc32c
 import kafka.consumer.fetcher
+import lz4.frame
 import pytest
+import snappy
+import zstandard
 from kafka.record.memory_records import MemoryRecordsBuilder
 
 from streams.kafka import codecs
@@ -38,6 +41,12 @@ def aiokafka_in_faust(data: bytes, offset: int = 0) -> tuple[list[Any], int]:
     return list(unpacked), unpacked.next_fetch_offset
 
 
+COMPRESS: dict[int, Callable[[bytes], bytes]] = {
+    1: lambda data: zlib.compress(data, wbits=31),
+    2: snappy.compress,
+    3: lambda data: lz4.frame.compress(data, block_linked=False),
+    4: zstandard.ZstdCompressor().compress,
+}
 Unpack = Callable[..., tuple[list[Any], int]]
 
 
@@ -218,3 +227,15 @@ def test_the_codecs_are_checked() -> None:
     assert check_codecs() == "gzip, snappy, lz4, zstd"
     with pytest.raises(ValueError, match="gzip cannot be decompressed: the stream has no end"):
         decompressed(1, zlib.compress(b"a" * 1000, wbits=31)[:-4])
+
+
+@pytest.mark.parametrize("codec", sorted(CODECS))
+def test_a_large_batch_is_decompressed_as_a_whole_and_a_cut_one_is_refused_or_short(codec: int) -> None:
+    data = bytes(range(256)) * 8192
+    compressed = COMPRESS[codec](data)
+    assert decompressed(codec, compressed) == data
+    if codec == 4:
+        assert len(decompressed(codec, compressed[:-9])) < len(data), "the records that are missing are noticed later"
+    else:
+        with pytest.raises(ValueError, match=CODECS[codec][0]):
+            decompressed(codec, compressed[:-9])
