@@ -4,20 +4,26 @@ from __future__ import annotations
 
 import json
 import subprocess
+import time
 from collections.abc import Callable
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import pytest
 from kafka import KafkaProducer
 
-from streams.events import DEAD_LETTER_TOPIC, SEGMENTS_TOPIC
+from streams.events import DEAD_LETTER_TOPIC, SCORES_TOPIC, SEGMENTS_TOPIC, SegmentScore
 from streams.kafka.connection import Connection
 from streams.kafka.consumer import send_letters
 from streams.kafka.topics import create_topics
 from streams.letter import DeadLetter, Message, dead_letter
+from tests.integration.test_backpressure import events, running
+from tests.support.pages import metric
 from tests.support.processes import fvq
 from tests.support.servers import KafkaServer
-from tests.support.topics import Follower
+from tests.support.topics import Follower, produce
+from tests.support.waiting import wait_for
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
 
@@ -79,6 +85,39 @@ def test_letters_are_listed_sent_again_once_and_removed(kafka: KafkaServer, tmp_
     assert run("rm", "--kind", "event").stdout == "6 letters removed\n"
     assert sorted(entry["id"] for entry in listed(run)) == ["video-segments/0/8", "video-segments/1/9"]
     assert run("rm", "video-segments/3/3").returncode == 1, "it is gone already"
+
+
+@pytest.mark.timeout(180)
+def test_a_flood_holds_the_worker_until_the_media_are_there_and_its_letters_are_sent_again(
+    kafka: KafkaServer, tmp_path: Path
+) -> None:
+    create_topics(Connection(kafka.broker), partitions=4, replication=1)
+    segments = [
+        event.model_copy(update={"stream_id": f"s-{number % 8}"})
+        for number, event in enumerate(events(tmp_path, 120, datetime.now(UTC)))
+    ]
+    media = tmp_path / "segment.ts"
+    media.unlink()
+    produce(kafka.broker, SEGMENTS_TOPIC, segments)
+    scores, letters = Follower(kafka.broker, SCORES_TOPIC), Follower(kafka.broker, DEAD_LETTER_TOPIC)
+    with running(kafka, tmp_path, FVQ_LIVE_WINDOW="off", FVQ_FLOOD_WINDOW="60", FVQ_TEST_SINK="none") as (worker, port):
+        wait_for("the flood is noticed", lambda: metric(port, "fvq_dead_letter_flood") == [1], 60)
+        time.sleep(2)
+        assert 0 < len(letters.read()) < 60, "the others wait"
+        assert "dead letter of kind not-found" in worker.tail()
+        media.touch()
+        wait_for("the others are scored", lambda: len(scores.read()) + len(letters.read()) == 120, 60)
+        assert metric(port, "fvq_dead_letter_flood") == []
+        lost = len(letters.read())
+        assert len(scores.read()) == 120 - lost
+        replayed = fvq("dead-letters", "replay", "--kind", "not-found", "--json", FVQ_BROKER=kafka.broker)
+        assert json.loads(replayed.stdout)["sent"] == lost
+        wait_for("the letters that were sent again are scored", lambda: len(scores.read()) == 120, 30)
+        assert worker.terminate() == 0
+    answered = {SegmentScore.from_bytes(value).segment_id for value in scores.values}
+    assert answered == {segment.segment_id for segment in segments}
+    scores.close()
+    letters.close()
 
 
 def test_letters_of_other_programs_harm_nothing(kafka: KafkaServer, tmp_path: Path) -> None:
