@@ -35,6 +35,7 @@ LEAST_LENGTH = min(LEAST_BYTES.values()) - LOG_OVERHEAD
 
 CODEC_MASK, APPEND_TIME = 0x07, 0x08
 MOST_OFFSETS = 2**31
+OUTSIDE = "a record's offset is outside of its batch"
 
 
 class Unreadable(bytes):
@@ -123,10 +124,11 @@ class SteadyRecords:
             return None
         data = bytes(self._data[self._at : end])
         self._at = end
+        following = self._following(int(struct.unpack_from(">q", data)[0]))
         try:
-            return self._read_batch(data)
+            return self._read_batch(data, following)
         except Exception as error:
-            return _BrokenBatch(data, str(error) or type(error).__name__, self._peek_offset())
+            return _BrokenBatch(data, str(error) or type(error).__name__, following)
 
     def _next_end(self) -> int | None:
         """Where the next batch ends; None where no whole batch follows."""
@@ -142,12 +144,14 @@ class SteadyRecords:
         # A broker sends at least one whole batch: the length of a first one that is not whole is wrong.
         return len(self._data) if self._at == 0 else None
 
-    def _peek_offset(self) -> int | None:
+    def _following(self, first: int) -> int | None:
+        """First offset of the batch behind the one with this first offset; None where it is not known."""
         if self._next_end() is None:
             return None
-        return int(struct.unpack_from(">q", self._data, self._at)[0])
+        following = int(struct.unpack_from(">q", self._data, self._at)[0])
+        return following if first < following < first + MOST_OFFSETS else None
 
-    def _read_batch(self, data: bytes) -> Any:
+    def _read_batch(self, data: bytes, following: int | None) -> Any:
         """Raises `ValueError`, or what the client raises, where the batch as a whole cannot be read."""
         version = data[FORMAT_AT]
         if version not in LEAST_BYTES:
@@ -168,14 +172,18 @@ class SteadyRecords:
             struct.pack_into(">h", plain, ATTRIBUTES_AT, attributes & ~CODEC_MASK)
             data = bytes(plain)
             batch = self._default_batch(data)
-        return _Batch(batch, data)
+        return _Batch(batch, data, following)
 
 
 class _Batch:
-    """A batch of format 2 whose checksum is right. batch: the client's. data: its bytes, decompressed."""
+    """A batch of format 2 whose checksum is right.
 
-    def __init__(self, batch: Any, data: bytes) -> None:
+    batch: the client's. data: its bytes, decompressed. following: first offset of the batch behind, if known.
+    """
+
+    def __init__(self, batch: Any, data: bytes, following: int | None) -> None:
         self._batch, self._data = batch, data
+        self.next_offset = batch.next_offset if following is None else min(batch.next_offset, following)
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._batch, name)
@@ -185,13 +193,15 @@ class _Batch:
 
     def __iter__(self) -> Iterator[Any]:
         """The client's records; from the first one on which it raises, `read_records`."""
-        offset = self._batch.base_offset - 1
+        offset, last = self._batch.base_offset - 1, self.next_offset - 1
         try:
             for record in self._batch:
+                if not offset < record.offset <= last:
+                    raise ValueError(OUTSIDE)
                 yield record
                 offset = record.offset
         except Exception as error:
-            yield from read_records(self._data, offset, str(error) or type(error).__name__)
+            yield from read_records(self._data, offset, last, str(error) or type(error).__name__)
 
     def validate_crc(self) -> bool:
         return True
@@ -209,7 +219,7 @@ class _BrokenBatch:
     def __init__(self, data: bytes, reason: str, following: int | None) -> None:
         self.base_offset = int(struct.unpack_from(">q", data)[0])
         self.next_offset = self.base_offset + _offsets(data)
-        if following is not None and self.base_offset < following < self.base_offset + MOST_OFFSETS:
+        if following is not None:
             self.next_offset = following
         last = self.next_offset - 1
         value = Unreadable(data, reason, self.base_offset, last)
@@ -240,14 +250,14 @@ def _offsets(data: bytes) -> int:
     return max(1, min(header[6] + 1, header[12]))
 
 
-def read_records(data: bytes, after: int, reason: str) -> Iterator[Record]:
+def read_records(data: bytes, after: int, last: int, reason: str) -> Iterator[Record]:
     """The records of a batch with offsets beyond `after`, one by one; in place of one that cannot be read, its bytes.
 
-    data: a decompressed batch of format 2. reason: why the client could not read the first of them.
+    data: a decompressed batch of format 2. last: its last offset. reason: why the client could not read the first of them.
     A header's name that is not UTF-8 is decoded with replacement characters: the message itself is in order.
     """
     header = BATCH_HEADER.unpack_from(data)
-    first, attributes, last, count = header[0], header[5], header[0] + header[6], header[12]
+    first, attributes, count = header[0], header[5], header[12]
     timestamps = (header[8], 1) if attributes & APPEND_TIME else (header[7], 0)
     at, offset = BATCH_HEADER.size, first
     for _ in range(max(0, count)):
@@ -268,7 +278,7 @@ def read_records(data: bytes, after: int, reason: str) -> Iterator[Record]:
         try:
             record = _read_record(data[at:end], first, timestamps)
             if not offset <= record.offset <= last:
-                raise ValueError("a record's offset is outside of its batch")
+                raise ValueError(OUTSIDE)
         except (IndexError, ValueError) as error:
             value = Unreadable(data[at:end], str(error), offset, offset)
             record = Record(offset, timestamps[0], timestamps[1], None, value, [], length)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import struct
 import zlib
 from collections.abc import Callable
@@ -212,6 +213,21 @@ def test_no_flipped_bit_stops_the_reading_or_takes_the_next_batch(unpack: Unpack
         records, following = unpack(bytes(flipped) + after, 7)
         assert records[-1].value == b"after", bit
         assert following == 10
+
+
+def test_no_damage_behind_a_right_checksum_stops_the_reading_or_takes_the_next_batch(unpack: Unpack) -> None:
+    """What a hostile producer could send, as far as a broker takes it."""
+    chance = random.Random(1)
+    after = bytes(batch(10, [b"after"]))
+    for _ in range(1000):
+        data = batch(7, [b"a" * chance.randrange(50), b"b", b"c"], chance.randrange(5))
+        for _ in range(chance.randrange(1, 6)):
+            data[chance.randrange(12, len(data))] = chance.randrange(256)
+        records, following = unpack(bytes(sealed(data)) + after, 7)
+        offsets = [record.offset for record in records]
+        assert offsets == sorted(set(offsets))
+        assert records[-1].value == b"after"
+        assert following == 11
 
 
 @pytest.mark.parametrize("fetcher", [kafka.consumer.fetcher, aiokafka.consumer.fetcher])
