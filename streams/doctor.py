@@ -139,6 +139,15 @@ def _broker(settings: Settings) -> Check:
     return _try("broker", attempt, "start the broker, or correct FVQ_BROKER and FVQ_KAFKA_*", BrokerError, SettingsError)
 
 
+def _codecs(_: Settings) -> Check:
+    def attempt() -> str:
+        from streams.kafka.codecs import check_codecs
+
+        return f"messages compressed with {check_codecs()} can be read"
+
+    return _try("codecs", attempt, "reinstall with `make setup`", ImportError, OSError, ValueError)
+
+
 def _clip_store(settings: Settings) -> Check:
     def attempt() -> str:
         next(parts.clip_store(settings).clips(), None)
@@ -173,5 +182,5 @@ def _sink(settings: Settings) -> Check:
     return _try("sink", lambda: asyncio.run(attempt()), fix, SinkError, SettingsError)
 
 
-CHECKS: tuple[Callable[[Settings], Check], ...] = (_libraries, _mediapipe, _ffmpeg, _model, _broker, _sink, _clip_store)
+CHECKS: tuple[Callable[[Settings], Check], ...] = (_libraries, _mediapipe, _ffmpeg, _model, _codecs, _broker, _sink, _clip_store)
 """In the order in which they are shown."""

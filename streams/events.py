@@ -23,6 +23,7 @@ SCORES_TOPIC = "segment-scores"
 ALERTS_TOPIC = "quality-alerts"
 TRAINING_TOPIC = "training-queue"
 DEAD_LETTER_TOPIC = "video-segments.dead-letter"
+LETTER_MARKS_TOPIC = "dead-letter-marks"
 MODELS_TOPIC = "model-updates"
 ALERT_STATE_TOPIC = "alert-state"
 

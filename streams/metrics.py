@@ -23,6 +23,7 @@ EVENT_LAG_LAST = Gauge("fvq_event_lag_last_seconds", "Time from the end of the l
 CONSUMER_LAG = Gauge(
     "fvq_consumer_lag_messages", "Messages of a partition of this worker that are not yet acknowledged.", ["partition"]
 )
+FLOOD = Gauge("fvq_dead_letter_flood", "1 while no segments are taken, because nearly all fail by this kind.", ["kind"])
 SINK_REJECTED = Counter("fvq_sink_rejected", "Scores that the sink refused for good; each is a dead letter too.")
 IN_FLIGHT = Gauge("fvq_segments_in_flight", "Segments taken from the topic and not yet acknowledged.")
 RETRIES = Counter("fvq_retries", "Attempts that failed and were made again, by what failed.", ["what"])

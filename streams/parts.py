@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from streams.queue.selection import HarvestLimits
     from streams.queue.topic import QueuePlace
     from streams.rating.data import RatingData
+    from streams.scoring.flood import FloodLimits
     from streams.sinks.base import Sink
     from streams.sinks.influx import InfluxBucket
 
@@ -49,6 +50,13 @@ def group(settings: Settings) -> Group:
     from streams.kafka.consumer import Group
 
     return Group(settings.group, settings.session_timeout)
+
+
+def flood_limits(settings: Settings) -> FloodLimits | None:
+    """From which share of dead letters on a worker waits; None for never."""
+    from streams.scoring.flood import FloodLimits
+
+    return FloodLimits(settings.flood_share, settings.flood_window) if settings.flood_share is not None else None
 
 
 def fetch_limits(settings: Settings) -> FetchLimits:

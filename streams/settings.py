@@ -93,6 +93,16 @@ class Settings(BaseSettings):
         "scoring", 8, "Maximum number of segments that are scored together.", unit="segments", ge=1, le=256
     )
     batch_wait: float = _setting("scoring", 0.25, "Time that a batch waits for more segments.", unit="s", gt=0, le=10)
+    flood_share: float | None = _setting(
+        "scoring",
+        0.9,
+        "Share of dead letters of one kind from which a worker waits until a segment no longer fails so; `off` never waits.",
+        gt=0,
+        le=1,
+    )
+    flood_window: float = _setting(
+        "scoring", 60.0, "Time over which that share is taken, and longest time that segments are held.", unit="s", gt=0
+    )
     sampler_workers: int = _setting(
         "scoring", lambda: max(1, os.cpu_count() or 1), "Child processes that decode and sample.", unit="processes", ge=1
     )
@@ -172,7 +182,7 @@ class Settings(BaseSettings):
     def _split_hosts(cls, value: object) -> object:
         return [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else value
 
-    @field_validator("live_window", mode="before")
+    @field_validator("live_window", "flood_share", mode="before")
     @classmethod
     def _off(cls, value: object) -> object:
         return None if isinstance(value, str) and value.lower() == "off" else value

@@ -87,7 +87,14 @@ def run_worker(settings: Settings) -> int:
         return pipelines[0]
 
     options = AppOptions(
-        connection, parts.group(settings), settings.data_dir, settings.batch_size, settings.batch_wait, settings.web_host, port
+        connection,
+        parts.group(settings),
+        settings.data_dir,
+        settings.batch_size,
+        settings.batch_wait,
+        settings.web_host,
+        port,
+        parts.flood_limits(settings),
     )
     app = build_app(options, open_pipeline, sink)
 

@@ -10,7 +10,7 @@ import sys
 
 import typer
 
-from streams.cli import alerts, ingest, models, queue, rate, run, topics, training
+from streams.cli import alerts, dead_letters, ingest, models, queue, rate, run, topics, training
 from streams.errors import FvqError, SettingsError
 from streams.text import printable
 
@@ -24,6 +24,7 @@ for command in (
     app.command()(command)
 for name, group in (
     ("topics", topics.app), ("alerts", alerts.app), ("models", models.app), ("queue", queue.app), ("rate", rate.app),
+    ("dead-letters", dead_letters.app),
 ):  # fmt: skip
     app.add_typer(group, name=name)
 

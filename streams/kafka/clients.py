@@ -11,6 +11,9 @@ from kafka.errors import KafkaError
 
 from streams.errors import BrokerError
 from streams.kafka.connection import Connection
+from streams.kafka.unreadable import keep_kafka_python_reading
+
+keep_kafka_python_reading()
 
 ACK_SECONDS = 30.0
 """How long an acknowledgement is waited for."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -10,12 +11,17 @@ from typing import Any
 
 from kafka import ConsumerRebalanceListener, OffsetAndMetadata, TopicPartition
 
+from streams import metrics
 from streams.errors import BrokerError
-from streams.kafka.clients import ACK_SECONDS, broker_errors, open_member
+from streams.events import DEAD_LETTER_TOPIC
+from streams.kafka.clients import ACK_SECONDS, broker_errors, open_member, open_producer
 from streams.kafka.connection import Connection
+from streams.kafka.unreadable import Unreadable, as_message
+from streams.letter import DeadLetter, dead_letter
 
 __all__ = ["Batch", "Group", "Member", "Rebalance", "TopicPartition", "polled", "read_to_end"]
 
+log = logging.getLogger(__name__)
 POLL_MS = 10
 """How long kafka-python itself may wait in a poll of a member that has partitions."""
 
@@ -75,6 +81,8 @@ class Member:
 
     def __init__(self, connection: Connection, group: Group, topics: Sequence[str], *, bulk: bool = False) -> None:
         self.consumer: Any = open_member(connection, group.name, group.session_seconds, bulk=bulk)
+        self._connection, self._group = connection, group.name
+        self._reported: set[tuple[str, int, int]] = set()
         self._rebalance = Rebalance()
         self.consumer.subscribe(list(topics), listener=self._rebalance)
 
@@ -87,17 +95,52 @@ class Member:
     def batches(self, stop: threading.Event, wait: Callable[[], float], most: int) -> Iterator[Batch]:
         """One batch for each poll, also an empty one, until `stop` is set.
 
-        wait: seconds that a poll waits for messages, asked before each one. most: messages of a poll.
+        wait: seconds that a poll waits for messages, asked before each one. most: messages of a poll. In place of a message
+        that cannot be read there is one whose value is `Unreadable`, which is no event of any topic; it has a dead letter
+        already. Raises `BrokerError` where Kafka does not take that letter.
         """
         while not stop.is_set():
             records = polled(self.consumer, self._rebalance, wait(), most)
             reassigned = self._rebalance.seen.is_set()
             self._rebalance.seen.clear()
+            self._report(records)
             yield Batch(records, reassigned, not self._rebalance.under_way.is_set())
+
+    def _report(self, records: Mapping[TopicPartition, Sequence[Any]]) -> None:
+        """Send a dead letter for each message that cannot be read, once in the life of this member."""
+        unreadable = [record for batch in records.values() for record in batch if isinstance(record.value, Unreadable)]
+        places = {(record.topic, record.partition, record.offset): record for record in unreadable}
+        letters = []
+        for record in (places[place] for place in places.keys() - self._reported):
+            message = as_message(record)
+            letters.append(dead_letter(message, kind="unreadable", reason=message.unreadable, reader=self._group))
+            log.error(
+                "a message cannot be read and is stepped over: %s, partition %d, offset %d: %s",
+                record.topic, record.partition, message.offset, message.unreadable,
+            )  # fmt: skip
+        if letters:
+            send_letters(self._connection, letters)
+            metrics.DEAD_LETTERS.labels("unreadable").inc(len(letters))
+            self._reported |= places.keys()
 
     def commit(self, offsets: Mapping[TopicPartition, int]) -> None:
         """Commit the offsets at which reading goes on. Raises `KafkaError`."""
         self.consumer.commit({partition: OffsetAndMetadata(offset, "", -1) for partition, offset in offsets.items()})
+
+
+def send_letters(connection: Connection, letters: Sequence[DeadLetter]) -> None:
+    """Send dead letters and wait for all acknowledgements. Raises `BrokerError`."""
+    producer = open_producer(connection)
+    try:
+        with broker_errors(f"{DEAD_LETTER_TOPIC} does not take a message"):
+            sent = [
+                producer.send(DEAD_LETTER_TOPIC, key=letter.key, value=letter.value, headers=letter.header_bytes())
+                for letter in letters
+            ]
+            for acknowledgement in sent:
+                acknowledgement.get(timeout=ACK_SECONDS)
+    finally:
+        producer.close(timeout=1)
 
 
 def polled(consumer: Any, rebalance: Rebalance, seconds: float, most: int) -> dict[TopicPartition, list[Any]]:
@@ -117,7 +160,7 @@ def polled(consumer: Any, rebalance: Rebalance, seconds: float, most: int) -> di
 
 
 def read_to_end(consumer: Any, partitions: Sequence[TopicPartition]) -> Iterator[Any]:
-    """The messages from the consumer's positions to the partitions' present ends.
+    """The messages from the consumer's positions to the partitions' present ends, without those that cannot be read.
 
     consumer: is assigned these partitions. Raises `BrokerError` where Kafka does not answer, or sends nothing for 30 s.
     """
@@ -126,7 +169,19 @@ def read_to_end(consumer: Any, partitions: Sequence[TopicPartition]) -> Iterator
         deadline = time.monotonic() + ACK_SECONDS
         while unread := [partition for partition in partitions if consumer.position(partition) < ends[partition]]:
             for records in consumer.poll(timeout_ms=500).values():
-                yield from records
+                yield from filter(_is_readable, records)
                 deadline = time.monotonic() + ACK_SECONDS
             if time.monotonic() > deadline:
                 raise BrokerError(f"{unread[0].topic}, partition {unread[0].partition}: nothing comes before its end")
+
+
+def _is_readable(record: Any) -> bool:
+    """False for a message that cannot be read. It is logged, without a letter: a topic of states is read again and again."""
+    if not isinstance(record.value, Unreadable):
+        return True
+    message = as_message(record)
+    log.error(
+        "a message cannot be read and is left out: %s, partition %d, offset %d: %s",
+        message.topic, message.partition, message.offset, message.unreadable,
+    )  # fmt: skip
+    return False

@@ -13,6 +13,7 @@ from streams.events import (
     ALERT_STATE_TOPIC,
     ALERTS_TOPIC,
     DEAD_LETTER_TOPIC,
+    LETTER_MARKS_TOPIC,
     MODELS_TOPIC,
     SCORES_TOPIC,
     SEGMENTS_TOPIC,
@@ -58,7 +59,7 @@ def wanted_topics(partitions: int, retention_hours: int = RETENTION_HOURS) -> di
     events = {"cleanup.policy": "delete", "retention.ms": str(retention_hours * HOUR_MS)}
     state = {"cleanup.policy": "compact"}
     states = {ALERT_STATE_TOPIC: TopicPlan(partitions, state), MODELS_TOPIC: TopicPlan(1, state)}
-    states[TRAINING_TOPIC] = TopicPlan(partitions, state)
+    states |= {TRAINING_TOPIC: TopicPlan(partitions, state), LETTER_MARKS_TOPIC: TopicPlan(1, state)}
     return {name: TopicPlan(partitions, events) for name in PER_STREAM} | states
 
 

@@ -19,9 +19,10 @@ from streams import metrics
 from streams.events import SEGMENTS_TOPIC
 from streams.kafka.connection import Connection
 from streams.kafka.consumer import Group
+from streams.kafka.unreadable import as_message, keep_faust_reading
 from streams.scoring.batcher import Batcher
 from streams.scoring.checkpoint import checkpoint
-from streams.scoring.dead_letter import Message
+from streams.scoring.flood import FloodGate, FloodLimits
 from streams.scoring.pipeline import Answered, Sampled, SegmentPipeline
 from streams.sinks.base import Sink
 
@@ -35,6 +36,7 @@ class AppOptions:
     """What the app takes. group: the workers' consumer group. batch_size: segments of a batch at most.
 
     batch_wait: seconds that a batch waits for more segments. host, port: where its pages listen.
+    flood: from which share of dead letters on the worker waits; None never.
     """
 
     connection: Connection
@@ -44,10 +46,12 @@ class AppOptions:
     batch_wait: float = 0.25
     host: str = "127.0.0.1"
     port: int = 8080
+    flood: FloodLimits | None = None
 
 
 def build_app(options: AppOptions, open_pipeline: Callable[[], Awaitable[SegmentPipeline]], sink: Sink) -> faust.App:
     """The worker's app. open_pipeline: gives the pipeline, in the app's event loop and before the first message."""
+    keep_faust_reading()
     session_seconds = options.group.session_seconds
     app = faust.App(
         options.group.name,
@@ -89,9 +93,11 @@ def build_app(options: AppOptions, open_pipeline: Callable[[], Awaitable[Segment
         except Exception:
             _end_now("the worker cannot start")
 
+        sample_messages = FloodGate(options.flood, pipeline.sample).sample if options.flood is not None else pipeline.sample
+
         async def sample(events: Sequence[Any]) -> list[Answered | Sampled]:
             try:
-                return await pipeline.sample([_message(event) for event in events])
+                return await sample_messages([as_message(event.message) for event in events])
             except Exception:
                 _end_now("segments cannot be sampled; the worker ends so that nothing is committed past them")
 
@@ -123,8 +129,3 @@ def _end_now(why: str) -> NoReturn:
     log.critical("%s", why, exc_info=True)
     logging.shutdown()
     os._exit(1)
-
-
-def _message(event: Any) -> Message:
-    message = event.message
-    return Message(message.key, message.value or b"", message.topic, message.partition, message.offset)

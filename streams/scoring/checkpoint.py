@@ -12,8 +12,8 @@ from typing import Any
 
 from streams import metrics
 from streams.events import DEAD_LETTER_TOPIC, SCORES_TOPIC, SegmentScore
+from streams.letter import DeadLetter, Message, dead_letter
 from streams.retry import retried
-from streams.scoring.dead_letter import DeadLetter, Message, dead_letter
 from streams.scoring.pipeline import Answered
 from streams.sinks.base import Rejected, Sink
 
@@ -44,8 +44,7 @@ async def deliver(producer: Any, answers: Sequence[SegmentScore | DeadLetter]) -
     acknowledgements = []
     for answer in answers:
         if isinstance(answer, DeadLetter):
-            topic, key, value = DEAD_LETTER_TOPIC, answer.key, answer.value
-            headers = {name: text.encode(errors="replace") for name, text in answer.headers.items()}
+            topic, key, value, headers = DEAD_LETTER_TOPIC, answer.key, answer.value, dict(answer.header_bytes())
         else:
             topic, key, value, headers = SCORES_TOPIC, answer.stream_id.encode(), answer.to_bytes(), {}
         # Call the producer directly: Topic.send adds a future and two sensor callbacks per message.

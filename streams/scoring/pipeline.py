@@ -21,10 +21,10 @@ from scorer.spec import ClipScore, SampledClip, Scorer
 from streams import metrics
 from streams.errors import EventError, MediaError, ModelError
 from streams.events import FaceSummary, ModelRef, SecondOpinion, SegmentEvent, SegmentScore, Signals
+from streams.letter import DeadLetter, Message, dead_letter
 from streams.media.fetch import Fetcher
 from streams.media.fingerprint import fingerprint
 from streams.retry import retried
-from streams.scoring.dead_letter import DeadLetter, Message, dead_letter
 
 log = logging.getLogger(__name__)
 WORKERS_FAULT = {"setup", "stopped"}
@@ -132,6 +132,8 @@ class SegmentPipeline:
     async def _sample_one(self, message: Message) -> Answered | Sampled:
         """Never raises: an exception that left the agent would lose the message and stop everything after it."""
         segment_id = ""
+        if message.unreadable:
+            return Answered(message, dead_letter(message, kind="unreadable", reason=message.unreadable))
         try:
             event = SegmentEvent.from_bytes(message.value)
             segment_id = event.segment_id

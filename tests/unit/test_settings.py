@@ -32,6 +32,8 @@ fetch_max_mb: int = 256 ge=1
 live_window: float | None = 60.0 gt=0
 batch_size: int = 8 ge=1 le=256
 batch_wait: float = 0.25 gt=0 le=10
+flood_share: float | None = 0.9 gt=0 le=1
+flood_window: float = 60.0 gt=0
 sampler_workers: int = made ge=1
 sample_timeout: float = 30.0 gt=0
 sample_memory_mb: int = 2048 ge=512

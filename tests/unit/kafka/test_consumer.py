@@ -14,6 +14,7 @@ from streams.errors import BrokerError
 from streams.kafka import consumer as consumer_module
 from streams.kafka.connection import Connection
 from streams.kafka.consumer import Group, Member, Rebalance, polled, read_to_end
+from streams.kafka.unreadable import Unreadable
 
 AT = TopicPartition("scores", 0)
 
@@ -68,7 +69,10 @@ class RebalancingConsumer:
             self.listener.on_partitions_revoked([AT])
         if step == "assigned":
             self.listener.on_partitions_assigned([AT])
-        return {AT: ["message"]} if step == "message" else {}
+        if step == "unreadable":
+            value = Unreadable(b"broken", "the checksum is wrong", 3, 5)
+            return {AT: [SimpleNamespace(topic="scores", partition=0, offset=5, key=None, value=value)]}
+        return {AT: [SimpleNamespace(value=b"message")]} if step == "message" else {}
 
     def commit(self, offsets: dict[TopicPartition, Any]) -> None:
         self.committed |= offsets
@@ -93,6 +97,22 @@ def test_batches_tell_of_rebalances_once_and_of_their_middle(monkeypatch: pytest
     ]  # fmt: skip
     assert consumer.committed[AT].offset == 7
     assert consumer.closed["autocommit"] is False, "what was not committed is read again by the next member"
+
+
+def test_a_message_that_cannot_be_read_is_one_dead_letter_and_stays_in_its_batch(monkeypatch: pytest.MonkeyPatch) -> None:
+    consumer, stop, letters = RebalancingConsumer(["unreadable", "message", "unreadable"]), threading.Event(), []
+    monkeypatch.setattr(consumer_module, "open_member", lambda *_, **__: consumer)
+    monkeypatch.setattr(consumer_module, "send_letters", lambda _, sent: letters.extend(sent))
+    with Member(Connection("none:1"), Group("fvq", 10).of("alerts"), ["scores"]) as member:
+        for batch in member.batches(stop, lambda: 0.0, 10):
+            assert len(batch.records[AT]) == 1, "so that the agent commits past it"
+            if not consumer.script:
+                stop.set()
+    (letter,) = letters
+    assert letter.value == b"broken"
+    assert letter.headers.items() >= {
+        "kind": "unreadable", "topic": "scores", "partition": "0", "offset": "3", "last_offset": "5", "reader": "fvq.alerts",
+    }.items()  # fmt: skip
 
 
 class GrowingTopic:

@@ -11,8 +11,8 @@ import pytest
 from streams import retry
 from streams.errors import SinkError
 from streams.events import DEAD_LETTER_TOPIC, SCORES_TOPIC, SegmentScore
+from streams.letter import DeadLetter, Message, dead_letter
 from streams.scoring.checkpoint import checkpoint
-from streams.scoring.dead_letter import DeadLetter, Message, dead_letter
 from streams.scoring.pipeline import Answered
 from streams.sinks.base import Rejected, Sink
 from tests.support.alerts import make_score

@@ -18,8 +18,8 @@ from hypothesis import strategies as st
 from scorer.errors import MediaError, ModelError
 from streams import retry
 from streams.events import SegmentEvent, SegmentScore
+from streams.letter import DeadLetter, Message, dead_letter
 from streams.media.fetch import LocalMedia
-from streams.scoring.dead_letter import DeadLetter, Message, dead_letter
 from streams.scoring.pipeline import SegmentPipeline
 from tests.support.doubles import BrightnessScorer, make_clip
 

@@ -12,13 +12,19 @@ compressed, and a letter that no broker takes would hold its stream back for eve
 
 @dataclass(frozen=True)
 class Message:
-    """An input message as bytes, and where it stood."""
+    """An input message as bytes, and where it stood.
+
+    unreadable: why Kafka's client cannot read it; `value` then has the bytes of its record or of its batch, and `last` the
+    last of the batch's offsets. '' for any other message.
+    """
 
     key: bytes | None
     value: bytes
     topic: str = ""
     partition: int = 0
     offset: int = 0
+    last: int | None = None
+    unreadable: str = ""
 
 
 @dataclass(frozen=True)
@@ -33,17 +39,28 @@ class DeadLetter:
     value: bytes
     headers: dict[str, str]
 
+    def header_bytes(self) -> list[tuple[str, bytes]]:
+        """The headers as Kafka takes them."""
+        return [(name, text.encode(errors="replace")) for name, text in self.headers.items()]
 
-def dead_letter(message: Message, *, kind: str, reason: str, field: str = "", segment_id: str = "") -> DeadLetter:
-    """The dead letter of a message. kind: a stable word for machines. field: the wrong field of the event, if one is."""
+
+def dead_letter(
+    message: Message, *, kind: str, reason: str, field: str = "", segment_id: str = "", reader: str = ""
+) -> DeadLetter:
+    """The dead letter of a message. kind: a stable word for machines. field: the wrong field of the event, if one is.
+
+    reader: the consumer group, where another one than the scorers' could not read the message.
+    """
     headers = {
         "reason": reason[:LETTER_REASON_CHARS],
         "kind": kind,
         "field": field,
         "segment_id": segment_id,
+        "reader": reader,
         "topic": message.topic,
         "partition": str(message.partition),
         "offset": str(message.offset),
+        "last_offset": str(message.last) if message.last not in (None, message.offset) else "",
         "time": datetime.now(UTC).isoformat(timespec="milliseconds"),
         "truncated": str(len(message.value)) if len(message.value) > LETTER_VALUE_BYTES else "",
     }

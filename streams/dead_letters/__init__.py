@@ -1,0 +1,1 @@
+"""Dead letters: to list and understand them, to send them again, and to remove them."""

@@ -1,0 +1,169 @@
+"""The dead letters' topic and the marks of what was done with them.
+
+A letter that was sent again or removed stays on its topic until Kafka's retention takes it: Kafka deletes no single message. So
+a mark with the letter's id goes to the compacted topic `dead-letter-marks`, in which the last mark of an id remains. A consumer
+group's offset would be simpler, but it knows only 'everything before', and letters are sent again by kind, stream or time.
+
+`replay` sends the letters, waits for the acknowledgements, then sends their marks. If it is killed in between, the next one
+sends up to `TOGETHER` letters a second time; the segments have the same ids, so their answers overwrite each other.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Self
+
+from streams.dead_letters.kept import KeptLetter, Mark, Selection, State
+from streams.errors import BrokerError
+from streams.events import DEAD_LETTER_TOPIC, LETTER_MARKS_TOPIC, SEGMENTS_TOPIC
+from streams.kafka.clients import ACK_SECONDS, broker_errors, no_broker_errors, open_producer, open_reader, send_all
+from streams.kafka.connection import Connection
+from streams.kafka.consumer import TopicPartition, read_to_end
+
+log = logging.getLogger(__name__)
+TOGETHER = 500
+"""Letters that are sent before their acknowledgements are waited for."""
+
+
+@dataclass
+class Replayed:
+    """What `replay` did. sent: letters. before: letters that were left out because an earlier replay had sent them. cannot: the
+    reason for each id that cannot be sent again."""
+
+    sent: int
+    before: int
+    cannot: dict[str, str]
+
+
+class DeadLetters:
+    """The letters on their topic. Use as a context manager. Methods raise `BrokerError`."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+        with ExitStack() as stack:
+            self._reader: Any = open_reader(connection)
+            stack.callback(self._reader.close, timeout_ms=1000)
+            self._letters = self._partitions(DEAD_LETTER_TOPIC)
+            self._marks = self._read_marks()
+            self._last_times: dict[str, datetime] = {}
+            self._stack = stack.pop_all()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stack.close()
+
+    def letters(self, selection: Selection) -> Iterator[tuple[KeptLetter, State]]:
+        """The selected letters, as they are read, without those that were removed; of a repeated one only the first."""
+        seen: set[str] = set()
+        for letter in self._read():
+            state = self._state(letter)
+            if state == "removed" or letter.letter_id in seen or not selection.takes(letter):
+                continue
+            seen.add(letter.letter_id)
+            yield letter, state
+
+    def find(self, letter_id: str) -> tuple[KeptLetter, State]:
+        """The letter with this id. Raises `ValueError` where there is none."""
+        for letter in self.letters(Selection(ids=frozenset([letter_id]))):
+            return letter
+        raise ValueError(f"there is no dead letter {letter_id}: see `fvq dead-letters ls`")
+
+    def replay(self, selection: Selection, again: bool = False) -> Replayed:
+        """Send the selected letters' bytes to the topic that they came from. again: also those that were sent before."""
+        replayed = Replayed(0, 0, {})
+        self._prepare_marks()
+        producer = open_producer(self._connection)
+        try:
+            waiting: list[KeptLetter] = []
+            partitions = len(self._partitions(SEGMENTS_TOPIC))
+            for letter, state in self.letters(selection):
+                if obstacle := letter.obstacle():
+                    replayed.cannot[letter.letter_id] = obstacle
+                elif state == "replayed" and not again:
+                    replayed.before += 1
+                else:
+                    waiting.append(letter)
+                    replayed.sent += 1
+                if len(waiting) == TOGETHER:
+                    _send(producer, waiting, partitions)
+                    self._mark(producer, waiting, "replayed")
+                    waiting = []
+            _send(producer, waiting, partitions)
+            self._mark(producer, waiting, "replayed")
+        finally:
+            producer.close(timeout=1)
+        return replayed
+
+    def remove(self, selection: Selection) -> int:
+        """Mark the selected letters as removed; returns their number. Kafka deletes their bytes when the retention is over."""
+        self._prepare_marks()
+        letters = [letter for letter, _ in self.letters(selection)]
+        producer = open_producer(self._connection)
+        try:
+            self._mark(producer, letters, "removed")
+        finally:
+            producer.close(timeout=1)
+        return len(letters)
+
+    def _read(self) -> Iterator[KeptLetter]:
+        """All letters, from the topic's beginning to its present end."""
+        self._reader.assign(self._letters)
+        self._reader.seek_to_beginning(*self._letters)
+        return map(KeptLetter.of, read_to_end(self._reader, self._letters))
+
+    def _prepare_marks(self) -> None:
+        """Learn the time of the last letter of each id. Raises `BrokerError` where the topic of the marks is missing."""
+        self._partitions(LETTER_MARKS_TOPIC)
+        for letter in self._read():
+            self._last_times[letter.letter_id] = max(letter.time, self._last_times.get(letter.letter_id, letter.time))
+
+    def _state(self, letter: KeptLetter) -> State:
+        mark = self._marks.get(letter.letter_id)
+        return mark.state if mark is not None and letter.time <= mark.until else "waiting"
+
+    def _mark(self, producer: Any, letters: Sequence[KeptLetter], state: State) -> None:
+        marks = {letter.letter_id: Mark(state, self._last_times[letter.letter_id]) for letter in letters}
+        send_all(producer, LETTER_MARKS_TOPIC, [(letter_id.encode(), mark.to_bytes()) for letter_id, mark in marks.items()])
+        self._marks |= marks
+
+    def _partitions(self, topic: str) -> list[TopicPartition]:
+        with no_broker_errors(self._connection):
+            numbers = self._reader.partitions_for_topic(topic)
+        if not numbers:
+            raise BrokerError(f"topic {topic} is missing: run `fvq topics create`")
+        return [TopicPartition(topic, number) for number in sorted(numbers)]
+
+    def _read_marks(self) -> dict[str, Mark]:
+        """The last mark of each id; none where the topic is missing: then nothing was replayed yet."""
+        try:
+            partitions = self._partitions(LETTER_MARKS_TOPIC)
+        except BrokerError:
+            return {}
+        self._reader.assign(partitions)
+        self._reader.seek_to_beginning(*partitions)
+        marks: dict[str, Mark] = {}
+        for record in read_to_end(self._reader, partitions):
+            letter_id = (record.key or b"").decode(errors="replace")
+            try:
+                marks[letter_id] = Mark.from_bytes(record.value or b"")
+            except ValueError as error:
+                log.warning("a message on %s cannot be read: %s", LETTER_MARKS_TOPIC, error)
+        return marks
+
+
+def _send(producer: Any, letters: Sequence[KeptLetter], partitions: int) -> None:
+    """Send letters to the partitions that they came from, and wait for the acknowledgements. partitions: how many there are."""
+    with broker_errors(f"{SEGMENTS_TOPIC} does not take a message"):
+        sent = []
+        for letter in letters:
+            number = int(letter.headers["partition"])
+            partition = number if number < partitions else None
+            sent.append(producer.send(SEGMENTS_TOPIC, key=letter.key, value=letter.value, partition=partition))
+        for acknowledgement in sent:
+            acknowledgement.get(timeout=ACK_SECONDS)

@@ -1,0 +1,101 @@
+"""The flood gate: consumption stops while nearly every segment of many streams fails in the same way."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Sequence
+from typing import Any
+
+import pytest
+
+from streams.letter import Message, dead_letter
+from streams.scoring import flood
+from streams.scoring.flood import FloodGate, FloodLimits, failure_of
+from streams.scoring.pipeline import Answered, Sampled
+
+
+class Origin:
+    """In place of the pipeline: `failure` is the kind of every segment's dead letter, '' while all can be sampled."""
+
+    def __init__(self, failure: str) -> None:
+        self.failure, self.calls = failure, 0
+
+    async def sample(self, messages: Sequence[Message]) -> list[Answered | Sampled]:
+        self.calls += 1
+        any_event: Any = None
+        if not self.failure:
+            return [Sampled(message, any_event, any_event) for message in messages]
+        return [Answered(message, dead_letter(message, kind=self.failure, reason="because")) for message in messages]
+
+
+@pytest.fixture(autouse=True)
+def _short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(flood, "FIRST_PAUSE", 0.01)
+    monkeypatch.setattr(flood, "LONGEST_PAUSE", 0.02)
+
+
+def group(first: int, streams: int = 8) -> list[Message]:
+    return [Message(f"s-{number % streams}".encode(), b"", "video-segments", 0, number) for number in range(first, first + 8)]
+
+
+async def test_a_flood_holds_the_segments_at_hand_and_ends_by_itself(caplog: pytest.LogCaptureFixture) -> None:
+    origin = Origin("unreachable")
+    gate = FloodGate(FloodLimits(0.9, 10), origin.sample)
+    with caplog.at_level(logging.WARNING):
+        for first in (0, 8):
+            assert {failure_of(result) for result in await gate.sample(group(first))} == {"unreachable"}, "too few for a flood"
+        held = asyncio.create_task(gate.sample(group(16)))
+        await asyncio.sleep(0.1)
+        assert not held.done()
+        assert origin.calls > 4, "the segments at hand are tried again"
+        assert "dead letter of kind unreachable" in caplog.text
+        assert "the origin, and this machine's network" in caplog.text
+        origin.failure = ""
+        assert {failure_of(result) for result in await held} == {""}, "nothing that was held is a dead letter"
+        assert "the worker continues" in caplog.text
+    origin.failure = "unreachable"
+    assert len(await gate.sample(group(24))) == 8, "the answers before are forgotten"
+
+
+async def test_a_flood_that_does_not_pass_slows_down_and_does_not_stop() -> None:
+    gate = FloodGate(FloodLimits(0.9, 0.2), Origin("refused").sample)
+    for first in (0, 8):
+        await gate.sample(group(first))
+    for first in (16, 24):
+        started = time.monotonic()
+        assert {failure_of(result) for result in await gate.sample(group(first))} == {"refused"}
+        assert 0.15 < time.monotonic() - started < 2
+
+
+async def test_one_group_that_succeeds_frees_the_others() -> None:
+    origin = Origin("not-found")
+    gate = FloodGate(FloodLimits(0.9, 10), origin.sample)
+    for first in (0, 8):
+        await gate.sample(group(first))
+    held = [asyncio.create_task(gate.sample(group(first))) for first in (16, 24, 32)]
+    await asyncio.sleep(0.05)
+    origin.failure = ""
+    assert all(failure_of(result) == "" for results in await asyncio.gather(*held) for result in results)
+
+
+@pytest.mark.parametrize(
+    ("kind", "streams"),
+    [("event", 8), ("unreadable", 8), ("undecodable", 4)],
+)
+async def test_what_producers_send_or_few_streams_is_no_flood(kind: str, streams: int) -> None:
+    origin = Origin(kind)
+    gate = FloodGate(FloodLimits(0.9, 10), origin.sample)
+    for first in range(0, 80, 8):
+        await gate.sample(group(first, streams))
+    assert origin.calls == 10
+
+
+async def test_a_share_below_the_limit_is_no_flood() -> None:
+    origin = Origin("")
+    gate = FloodGate(FloodLimits(0.9, 10), origin.sample)
+    for first in range(0, 160, 8):
+        origin.failure = "timeout" if first % 40 else ""
+        await gate.sample(group(first))
+    assert origin.calls == 20
