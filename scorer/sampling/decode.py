@@ -37,18 +37,29 @@ REORDERING = 2.0
 SEEK_BACK = (0.0, 4.0, 16.0, 64.0)
 """Seconds before the wanted start to which a seek goes, tried in turn: in MPEG-TS a seek may miss the keyframe."""
 
+PICTURES_BESIDE = Disposition.attached_pic | Disposition.timed_thumbnails
+"""Streams of pictures that belong to sound or to a video, such as covers. No player shows them as the video."""
+
+PARTS_OF_PICTURES = Disposition.dependent | Disposition.still_image
+"""Streams that are shown only where the file has no other video."""
+
 EPSILON = 1e-4
 """Two times that differ by less than this, s, are equal: containers round times to their clock."""
 
 
 @dataclass(frozen=True)
 class VideoFacts:
-    """What the container says of a file's video stream. duration: seconds; a truncated file may say more than it holds."""
+    """What the container says of a file's video stream. duration: seconds; a truncated file may say more than it holds.
+
+    index: the stream's place among all streams of the file. container: FFmpeg's name of the file's format, e.g. "mpegts".
+    """
 
     width: int
     height: int
     codec: str
     duration: float
+    index: int = 0
+    container: str = ""
 
 
 @dataclass(frozen=True)
@@ -73,7 +84,7 @@ def probe(path: Path) -> VideoFacts:
         duration = video.header_duration()
         if duration is None:
             duration = video.timeline(0.0, math.inf).end or 0.0
-        return VideoFacts(video.width, video.height, video.codec, duration)
+        return VideoFacts(video.width, video.height, video.codec, duration, video.index, video.container)
 
 
 @contextmanager
@@ -102,6 +113,8 @@ class Video:
         self._open()
         context = self._stream.codec_context
         self.width, self.height, self.codec = context.width, context.height, context.name
+        self.index, self.container = self._stream.index, self._container.format.name
+        self.pixel_aspect = self._stream.sample_aspect_ratio
         rate = self._stream.average_rate
         # Where packets have no time (raw streams), frames are this many seconds apart.
         self._step = float(1 / rate) if rate else 0.04
@@ -132,10 +145,10 @@ class Video:
             raise
 
     def _checked_stream(self) -> Any:
-        # A cover picture is a video stream too: sort it behind the real video.
-        streams = sorted(self._container.streams.video, key=lambda stream: bool(stream.disposition & Disposition.attached_pic))
-        if not streams:
-            raise MediaError("the file has no video stream, only sound or data; send the video rendition", kind="no-video")
+        streams = sorted(self._container.streams.video, key=_preference)
+        if not streams or streams[0].disposition & PICTURES_BESIDE:
+            found = "only sound and a cover picture" if streams else "only sound or data"
+            raise MediaError(f"the file has no video stream, {found}; send the video rendition", kind="no-video")
         context = streams[0].codec_context
         if context is None:
             raise MediaError("the video's codec is not known to this build of FFmpeg; transcode it to H.264", kind="undecodable")
@@ -275,6 +288,23 @@ class Video:
                 pass  # a damaged packet is skipped
             if packet is None:
                 return
+
+
+def _preference(stream: Any) -> tuple[bool | int, ...]:
+    """Sorts the video that a player shows before all others of its file. Programmes come in the order of the file.
+
+    A cover picture is a video stream too. So is a track with one picture, which some programs write as a cover without saying so.
+    """
+    context, disposition = stream.codec_context, stream.disposition
+    width, height = (0, 0) if context is None else (context.width, context.height)
+    return (
+        bool(disposition & PICTURES_BESIDE),
+        width * height == 0,
+        stream.frames == 1 or bool(disposition & PARTS_OF_PICTURES),
+        not disposition & Disposition.default,
+        -width * height,
+        stream.index,
+    )
 
 
 def check_size(width: int, height: int) -> None:
