@@ -23,6 +23,13 @@ CUT_SECONDS = 600
 TS_CODECS = {"h264", "hevc", "mpeg2video", "mpeg1video", "mpeg4"}
 """Codecs that are cut into MPEG-TS. All others are cut into Matroska, which holds any codec."""
 
+TS_CONTAINERS = {"mpegts", "mpeg", "mpegvideo", "h264", "hevc", "m4v", "avi", "flv"}
+"""Containers, by FFmpeg's names, from which a file is cut into MPEG-TS.
+
+The others may state a display matrix, a shape of pixels and colours, for which MPEG-TS has no place: such a file is cut into
+Matroska, which keeps them, so that a segment scores as the file does.
+"""
+
 
 @dataclass(frozen=True)
 class Source:
@@ -65,10 +72,12 @@ def cut(source: Source, directory: Path, seconds: float) -> list[CutSegment]:
     """
     folder = directory / source.stream_id.replace("/", "_")
     folder.mkdir(parents=True, exist_ok=True)
-    ending, container = ("ts", "mpegts") if probe(source.path).codec in TS_CODECS else ("mkv", "matroska")
+    facts = probe(source.path)
+    keeps_all = facts.codec in TS_CODECS and facts.container in TS_CONTAINERS
+    ending, container = ("ts", "mpegts") if keeps_all else ("mkv", "matroska")
     listing = folder / "segments.csv"
     output = [
-        "-map", "0:v:0", "-c", "copy", "-f", "segment", "-segment_time", str(seconds), "-segment_format", container,
+        "-map", f"0:{facts.index}", "-c", "copy", "-f", "segment", "-segment_time", str(seconds), "-segment_format", container,
         "-segment_list", str(listing), "-segment_list_type", "csv", "-reset_timestamps", "1", str(folder / f"%06d.{ending}"),
     ]  # fmt: skip
     finished = ffmpeg.run(
