@@ -35,14 +35,15 @@ def combed(luma: Image) -> Mask | None:
     height, width = luma.shape
     if height < BLOCK[1] or width < BLOCK[0]:
         return None
-    first, second = (luma[parity::2].astype(np.float32) for parity in (0, 1))
-    below = np.concatenate([first[1:], first[-1:]])
-    difference = second - (first[: len(second)] + below[: len(second)]) / 2
+    first, second = luma[0::2], luma[1::2]
+    below = np.concatenate([first[1:], first[-1:]])[: len(second)]
+    difference = cv2.addWeighted(first[: len(second)], -0.5, below, -0.5, 0, dtype=cv2.CV_32F)
+    difference = cv2.add(difference, second, dtype=cv2.CV_32F)
     columns, rows = -(-width // BLOCK[0]), -(-height // BLOCK[1])
     rest = rows * BLOCK[1] // 2 - len(difference), columns * BLOCK[0] - width
-    difference = np.pad(difference, ((0, rest[0]), (0, rest[1])), "edge")
+    difference = cv2.copyMakeBorder(difference, 0, rest[0], 0, rest[1], cv2.BORDER_REPLICATE)
     mean = cv2.resize(difference, (columns, rows), interpolation=cv2.INTER_AREA)
-    energy = cv2.resize(difference * difference, (columns, rows), interpolation=cv2.INTER_AREA)
+    energy = cv2.resize(cv2.multiply(difference, difference), (columns, rows), interpolation=cv2.INTER_AREA)
     amount, square = np.abs(mean), mean * mean
     if np.count_nonzero((amount > STRONG) & (square > STRONG_COHERENCE * energy)) < LEAST_SHARE * mean.size:
         return None

@@ -17,10 +17,10 @@ from typing import Any, BinaryIO
 import av
 import numpy as np
 from av.error import FFmpegError
-from av.stream import Disposition
 from numpy.typing import NDArray
 
 from scorer.errors import MediaError
+from scorer.sampling.tracks import HEAD_BYTES, shown_video
 
 MAX_PIXELS = 8192 * 8192
 """A picture with more pixels is refused before a decoder allocates it."""
@@ -36,12 +36,6 @@ REORDERING = 2.0
 
 SEEK_BACK = (0.0, 4.0, 16.0, 64.0)
 """Seconds before the wanted start to which a seek goes, tried in turn: in MPEG-TS a seek may miss the keyframe."""
-
-PICTURES_BESIDE = Disposition.attached_pic | Disposition.timed_thumbnails
-"""Streams of pictures that belong to sound or to a video, such as covers. No player shows them as the video."""
-
-PARTS_OF_PICTURES = Disposition.dependent | Disposition.still_image
-"""Streams that are shown only where the file has no other video."""
 
 EPSILON = 1e-4
 """Two times that differ by less than this, s, are equal: containers round times to their clock."""
@@ -122,6 +116,8 @@ class Video:
 
     def _open(self) -> None:
         self._file.seek(0)
+        head = self._file.read(HEAD_BYTES)
+        self._file.seek(0)
         try:
             self._container: Any = av.open(
                 self._file,
@@ -139,17 +135,14 @@ class Video:
                 ) from error
             raise MediaError(f"the file cannot be opened as media ({_words(error)}); is it complete?") from error
         try:
-            self._stream = self._checked_stream()
+            self._stream = self._checked_stream(head)
         except MediaError:
             self._container.close()
             raise
 
-    def _checked_stream(self) -> Any:
-        streams = sorted(self._container.streams.video, key=_preference)
-        if not streams or streams[0].disposition & PICTURES_BESIDE:
-            found = "only sound and a cover picture" if streams else "only sound or data"
-            raise MediaError(f"the file has no video stream, {found}; send the video rendition", kind="no-video")
-        context = streams[0].codec_context
+    def _checked_stream(self, head: bytes) -> Any:
+        stream = shown_video(self._container.streams.video, head)
+        context = stream.codec_context
         if context is None:
             raise MediaError("the video's codec is not known to this build of FFmpeg; transcode it to H.264", kind="undecodable")
         check_size(context.width, context.height)
@@ -157,7 +150,7 @@ class Video:
         context.thread_count = 1
         # The header may state a wrong size; with this option the decoder checks again before it allocates.
         context.options = {"max_pixels": str(MAX_PIXELS)}
-        return streams[0]
+        return stream
 
     def header_duration(self) -> float | None:
         """Seconds that the container states; None where it states no duration or the packets have no times."""
@@ -288,23 +281,6 @@ class Video:
                 pass  # a damaged packet is skipped
             if packet is None:
                 return
-
-
-def _preference(stream: Any) -> tuple[bool | int, ...]:
-    """Sorts the video that a player shows before all others of its file. Programmes come in the order of the file.
-
-    A cover picture is a video stream too. So is a track with one picture, which some programs write as a cover without saying so.
-    """
-    context, disposition = stream.codec_context, stream.disposition
-    width, height = (0, 0) if context is None else (context.width, context.height)
-    return (
-        bool(disposition & PICTURES_BESIDE),
-        width * height == 0,
-        stream.frames == 1 or bool(disposition & PARTS_OF_PICTURES),
-        not disposition & Disposition.default,
-        -width * height,
-        stream.index,
-    )
 
 
 def check_size(width: int, height: int) -> None:

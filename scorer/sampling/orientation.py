@@ -11,6 +11,7 @@ import cv2
 import numpy as np
 from av.sidedata.sidedata import Type
 
+from scorer.sampling.decode import MAX_PIXELS
 from scorer.sampling.images import Image
 
 ASPECT_TOLERANCE = 0.07
@@ -75,5 +76,9 @@ def with_square_pixels(image: Image, aspect: Fraction | None) -> Image:
     if aspect is None or not aspect > 0 or not ASPECT_TOLERANCE < abs(math.log(aspect)) <= math.log(WIDEST_ASPECT):
         return image
     height, width = image.shape[:2]
-    size = (round(width * aspect), height) if aspect > 1 else (width, round(height / aspect))
-    return np.asarray(cv2.resize(image, size, interpolation=cv2.INTER_CUBIC), np.uint8)
+    is_too_large = height * width * max(aspect, 1 / aspect) > MAX_PIXELS
+    if (aspect > 1) != is_too_large:  # a picture that would get too large is squeezed instead
+        width = max(1, round(width * aspect))
+    else:
+        height = max(1, round(height / aspect))
+    return np.asarray(cv2.resize(image, (width, height), interpolation=cv2.INTER_CUBIC), np.uint8)

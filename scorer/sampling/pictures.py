@@ -32,8 +32,8 @@ EIGHT_BIT_LUMA = {
 }
 """Pixel formats whose first plane is 8-bit luma."""
 
-VERTICALLY_SHARED_CHROMA = {"yuv420p", "yuvj420p", "nv12", "nv21"}
-"""Formats of 8 bit in which two lines share one line of chroma."""
+VERTICALLY_SHARED_CHROMA = {"yuv420p", "yuvj420p", "nv12", "nv21", "yuv420p10le", "p010le"}
+"""Formats in which two lines share one line of chroma."""
 
 
 class Pictures:
@@ -102,7 +102,7 @@ def _luma(frame: Any) -> Image:
 
 def _first_field(frame: Any, picture: Image) -> Image:
     """(H / 2, W, 3) RGB of the frame's first field. picture: the frame in RGB."""
-    if frame.format.name not in VERTICALLY_SHARED_CHROMA or frame.height % 4 or frame.width % 2:
+    if frame.format.name not in VERTICALLY_SHARED_CHROMA or frame.height % 4 or frame.width % 2 or is_wide(frame):
         return picture[0::2]
     # Two lines of luma of different fields share a line of chroma in RGB. So the field is taken apart before.
     planes = frame.reformat(format="yuv420p", threads=1).to_ndarray()

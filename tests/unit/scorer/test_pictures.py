@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
 
 import av
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from scorer.errors import MediaError
 from scorer.sampling import probe
 from scorer.sampling.decode import open_video
 from scorer.sampling.images import scaled_down
-from scorer.sampling.orientation import orientation_of_matrix
+from scorer.sampling.orientation import orientation_of, orientation_of_matrix
 from scorer.sampling.pictures import SMALL_LUMA_SIZE, Pictures
+from scorer.sampling.tracks import programmes
 from tests.support.media import face_frames, ffmpeg, write_frames
 from tests.support.odd_pictures import (
     MATRICES,
@@ -98,8 +102,9 @@ def test_combed_pictures_show_the_first_fields_moment_and_keep_both_fields_where
     assert (pictures[3][200:] == woven[3][200:]).mean() > 0.8
 
 
-def test_interlaced_video_with_shared_chroma_is_deinterlaced_too(tmp_path: Path) -> None:
-    path, moments = interlaced_clip(tmp_path / "interlaced.ts", ("-c:v", "mpeg2video", "-q:v", "2", "-pix_fmt", "yuv420p"))
+@pytest.mark.parametrize("options", ["mpeg2video -pix_fmt yuv420p", "libx264 -pix_fmt yuvj420p", "libx264 -pix_fmt yuv420p10le"])
+def test_interlaced_video_with_shared_chroma_is_deinterlaced_too(tmp_path: Path, options: str) -> None:
+    path, moments = interlaced_clip(tmp_path / "interlaced.ts", ("-q:v", "2", "-crf", "12", "-c:v", *options.split()))
     for picture, moment in zip(shown(path), moments, strict=True):
         assert difference(picture[:128], moment[:128]) < 7
 
@@ -181,6 +186,36 @@ def test_without_a_mark_the_largest_track_is_the_video(tmp_path: Path) -> None:
     path = two_tracks(tmp_path / "two.mp4", True)
     ffmpeg("-i", path, "-map", "0:v", "-c", "copy", tmp_path / "two.ts")
     assert probe(tmp_path / "two.ts").width == 160
+
+
+@pytest.mark.parametrize("first", [0, 1])
+def test_the_first_programme_is_the_video_and_of_it_the_largest_picture(tmp_path: Path, first: int) -> None:
+    sources = [("-f", "lavfi", "-i", f"testsrc2=size={size}:rate=25") for size in ("64x36", "160x90", "320x180")]
+    groups = ("st=0:st=1", "st=2") if first == 0 else ("st=2", "st=0:st=1")
+    options = [word for group in groups for word in ("-program", f"title=x:{group}")]
+    tracks = ("-map", "0", "-map", "1", "-map", "2", "-t", "0.4", "-c:v", "mpeg2video")
+    ffmpeg(*sources[0], *sources[1], *sources[2], *tracks, *options, tmp_path / "two.ts")
+    assert probe(tmp_path / "two.ts").width == (160, 320)[first]
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.binary(max_size=2000), st.integers(0, 400))
+def test_any_bytes_have_some_programmes_or_none(noise: bytes, place: int) -> None:
+    packets = bytearray(b"".join(b"G" + bytes([0x40, 0, 0x10]) + (noise * 184)[i : i + 184].ljust(184, b"\0") for i in range(8)))
+    packets[place : place + 1] = noise[:1]
+    for head in (noise, bytes(packets)):
+        assert all(isinstance(pids, set) for pids in programmes(head))
+
+
+def test_a_frame_with_side_data_of_an_unknown_kind_is_turned_by_its_angle() -> None:
+    class SideData:
+        def get(self, _: object) -> None:
+            raise ValueError("31 is not a valid Type")
+
+    image = np.arange(4 * 6 * 3, dtype=np.uint8).reshape(4, 6, 3)
+    for quarter_turns in range(-2, 3):
+        frame = SimpleNamespace(side_data=SideData(), rotation=90 * quarter_turns)
+        assert np.array_equal(orientation_of(frame)(image), np.rot90(image, quarter_turns))
 
 
 def test_a_cover_is_never_the_video(tmp_path: Path) -> None:
