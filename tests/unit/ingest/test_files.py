@@ -8,14 +8,10 @@ from urllib.parse import unquote, urlsplit
 
 import pytest
 
-from scorer.sampling import probe
-from scorer.sampling.decode import open_video
-from scorer.sampling.orientation import Orientation, orientation_of
 from streams.errors import MediaError
 from streams.ingest import files
 from streams.ingest.files import CutSegment, Source, cut, events_of, find_sources, in_order
-from tests.support.media import ffmpeg, make_clip
-from tests.support.odd_pictures import MATRICES, turned_clip, two_tracks
+from tests.support.media import make_clip
 
 BEGAN = datetime(2026, 1, 31, 20, 15, 4, tzinfo=UTC)
 
@@ -67,37 +63,6 @@ def test_a_source_is_cut_at_key_frames_into_segments_without_gaps(tmp_path: Path
 def test_what_mpegts_cannot_hold_is_cut_into_matroska(tmp_path: Path) -> None:
     clip = make_clip(tmp_path / "a.webm", 160, 120, 0.4, options=("-c:v", "libvpx-vp9", "-pix_fmt", "yuv420p"))
     assert [part.path.name for part in cut(Source("a", clip), tmp_path / "cut", 2.0)] == ["000000.mkv"]
-
-
-@pytest.mark.parametrize("name", MATRICES)
-def test_a_segment_is_turned_as_its_source_is(tmp_path: Path, name: str) -> None:
-    clip = turned_clip(tmp_path / "a.mp4", name)
-    (part,) = cut(Source("a", clip), tmp_path / "cut", 2.0)
-    assert part.path.suffix == ".mkv"
-    assert looks(part.path) == looks(clip)
-
-
-def test_a_segment_keeps_the_shape_of_pixels_and_the_colours_that_only_the_container_states(tmp_path: Path) -> None:
-    plain = make_clip(tmp_path / "plain.mp4", 160, 120, 0.4, options=("-c:v", "mpeg4", "-pix_fmt", "yuv420p"))
-    clip = tmp_path / "a.mp4"
-    colours = ("-colorspace", "bt709", "-color_primaries", "bt709", "-color_trc", "bt709", "-color_range", "tv")
-    ffmpeg("-i", plain, "-c", "copy", "-aspect", "16:9", *colours, "-movflags", "write_colr", clip)
-    (part,) = cut(Source("a", clip), tmp_path / "cut", 2.0)
-    assert looks(clip)[1] == (4 / 3)
-    assert looks(part.path) == looks(clip)
-
-
-def test_the_track_that_is_scored_is_the_track_that_is_cut(tmp_path: Path) -> None:
-    (part,) = cut(Source("a", two_tracks(tmp_path / "a.mp4", second_is_default=True)), tmp_path / "cut", 2.0)
-    assert probe(part.path).width == 160
-
-
-def looks(path: Path) -> tuple[Orientation, float, int, int, int, int]:
-    """How the first picture of a file is turned, how wide its pixels are, and the numbers of its colours."""
-    with open_video(path) as video:
-        _, frame = next(video.frames(0.0))
-        colours = frame.colorspace, frame.color_range, frame.color_primaries, frame.color_trc
-        return orientation_of(frame), float(video.pixel_aspect or 1), *colours
 
 
 def test_the_events_of_a_source_follow_its_segments() -> None:
