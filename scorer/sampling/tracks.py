@@ -18,6 +18,9 @@ PICTURES_BESIDE = Disposition.attached_pic | Disposition.timed_thumbnails
 PARTS_OF_PICTURES = Disposition.dependent | Disposition.still_image
 """Streams that are shown only where the file has no other video."""
 
+IMAGE_CODECS = {"mjpeg", "png", "bmp", "webp", "tiff"}
+"""Codecs of single pictures, by FFmpeg's names: beside a track with another codec, such a track is a cover or a slide."""
+
 PACKET = 188
 SYNC = 0x47
 
@@ -42,6 +45,7 @@ def shown_video(streams: Sequence[Any], head: bytes) -> Any:
             stream.frames == 1 or bool(disposition & PARTS_OF_PICTURES),
             not disposition & Disposition.default,
             next((number for number, pids in enumerate(groups) if stream.id in pids), len(groups)),
+            context is not None and context.name in IMAGE_CODECS,
             -width * height,
             stream.index,
         )

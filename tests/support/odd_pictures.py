@@ -44,7 +44,7 @@ def interlaced_clip(path: Path, options: tuple[str, ...] = ("-c:v", "ffv1"), mov
 
     The lower third does not move. moving: whether anything does; without it the video is progressive, but flagged all the same.
     """
-    frames = [frame.copy() for frame in face_frames(320, 240, 0.8, 50)]
+    frames = [frame.copy() for frame in face_frames(320, 240, 0.4, 50)]
     for number, frame in enumerate(frames):
         shift = 4 * number if moving else 0
         frame[:160] = np.roll(frame[:160], shift, axis=1)

@@ -220,6 +220,10 @@ def test_a_frame_with_side_data_of_an_unknown_kind_is_turned_by_its_angle() -> N
 
 def test_a_cover_is_never_the_video(tmp_path: Path) -> None:
     assert probe(sound_with_cover(tmp_path / "film.mp4", cover_only=False)).width == 160
+    ffmpeg(
+        "-i", tmp_path / "film.jpg", "-i", tmp_path / "film.plain.mp4", "-map", "0", "-map", "1", "-c", "copy", tmp_path / "a.mkv"
+    )
+    assert probe(tmp_path / "a.mkv").width == 160, "a cover in Matroska that is not marked as one"
     with pytest.raises(MediaError, match="cover picture") as caught:
         probe(sound_with_cover(tmp_path / "radio.m4a"))
     assert caught.value.kind == "no-video"
