@@ -21,12 +21,12 @@ from typing import Any, BinaryIO
 import av
 import numpy as np
 from av.error import FFmpegError
-from av.stream import Disposition
 from numpy.typing import NDArray
 
 from scorer.errors import MediaError
 from scorer.sampling.clock import LONGEST_GAP, RunningClock
 from scorer.sampling.recognise import reason_unreadable, refuse_unplayable
+from scorer.sampling.tracks import HEAD_BYTES, shown_video
 
 MAX_PIXELS = 8192 * 8192
 """A picture with more pixels is refused before a decoder allocates it."""
@@ -55,12 +55,17 @@ EPSILON = 1e-4
 
 @dataclass(frozen=True)
 class VideoFacts:
-    """What the container says of a file's video stream. duration: seconds; a truncated file may say more than it holds."""
+    """What the container says of a file's video stream. duration: seconds; a truncated file may say more than it holds.
+
+    index: the stream's place among all streams of the file. container: FFmpeg's name of the file's format, e.g. "mpegts".
+    """
 
     width: int
     height: int
     codec: str
     duration: float
+    index: int = 0
+    container: str = ""
 
 
 @dataclass(frozen=True)
@@ -85,7 +90,7 @@ def probe(path: Path) -> VideoFacts:
         duration = video.header_duration()
         if duration is None:
             duration = video.timeline(0.0, math.inf).end or 0.0
-        return VideoFacts(video.width, video.height, video.codec, duration)
+        return VideoFacts(video.width, video.height, video.codec, duration, video.index, video.container)
 
 
 @contextmanager
@@ -140,6 +145,8 @@ class Video:
         self._open()
         context = self._stream.codec_context
         self.width, self.height, self.codec = context.width, context.height, context.name
+        self.index, self.container = self._stream.index, self._container.format.name
+        self.pixel_aspect = self._stream.sample_aspect_ratio
         rate = self._stream.average_rate
         # Where packets have no time (raw streams), frames are this many seconds apart.
         self._step = float(1 / rate) if rate else 0.0
@@ -150,6 +157,8 @@ class Video:
     def _open(self) -> None:
         self._file.seek(0)
         self._skip, self._is_steady = 0, False
+        head = self._file.read(HEAD_BYTES)
+        self._file.seek(0)
         try:
             self._container: Any = av.open(
                 self._file,
@@ -169,17 +178,14 @@ class Video:
                 ) from error
             raise MediaError(f"the file cannot be opened as media ({_words(error)}); is it complete?") from error
         try:
-            self._stream = self._checked_stream()
+            self._stream = self._checked_stream(head)
         except MediaError:
             self._container.close()
             raise
 
-    def _checked_stream(self) -> Any:
-        # A cover picture is a video stream too: sort it behind the real video.
-        streams = sorted(self._container.streams.video, key=lambda stream: bool(stream.disposition & Disposition.attached_pic))
-        if not streams:
-            raise MediaError("the file has no video stream, only sound or data; send the video rendition", kind="no-video")
-        context = streams[0].codec_context
+    def _checked_stream(self, head: bytes) -> Any:
+        stream = shown_video(self._container.streams.video, head)
+        context = stream.codec_context
         if context is None:
             raise MediaError("the video's codec is not known to this build of FFmpeg; transcode it to H.264", kind="undecodable")
         check_size(context.width, context.height)
@@ -187,7 +193,7 @@ class Video:
         context.thread_count = 1
         # The header may state a wrong size; with this option the decoder checks again before it allocates.
         context.options = {"max_pixels": str(MAX_PIXELS)}
-        return streams[0]
+        return stream
 
     def header_duration(self) -> float | None:
         """Seconds that the container states; None where it states no duration that can be, or the packets have no times.

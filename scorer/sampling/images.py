@@ -20,9 +20,3 @@ def luma_of(image: Image) -> Image:
 def scaled_down(image: Image, size: tuple[int, int]) -> Image:
     """The picture at size (width, height) px; each new pixel is the mean of the area that it covers."""
     return np.asarray(cv2.resize(image, size, interpolation=cv2.INTER_AREA), np.uint8)
-
-
-def turned(image: Image, degrees: int) -> Image:
-    """The picture turned counter-clockwise by the nearest number of quarter turns."""
-    quarter_turns = round(degrees / 90) % 4
-    return np.ascontiguousarray(np.rot90(image, quarter_turns)) if quarter_turns else image

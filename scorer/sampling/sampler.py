@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from av.video.reformatter import VideoReformatter
 from numpy.typing import NDArray
 
 from scorer.errors import MediaError
@@ -18,30 +17,14 @@ from scorer.sampling.decode import EPSILON, Timeline, Video, open_video
 from scorer.sampling.detectors import process_detectors
 from scorer.sampling.faces import Face, aligned_crop
 from scorer.sampling.fragments import fragments
-from scorer.sampling.images import Image, scaled_down, turned
+from scorer.sampling.images import Image, scaled_down
+from scorer.sampling.pictures import Pictures
 from scorer.sampling.portrait import portrait_fragment
 from scorer.sampling.statistics import MeasuredFrame, clip_statistics, following_luma, measured_frame
 from scorer.sampling.temporal import LONGEST_HOLD
 from scorer.spec import Faces, MediaInfo, SampledClip, SamplerSpec, Window
 
 THUMBNAIL_HEIGHT = 72
-SMALL_LUMA_SIZE = (64, 36)
-"""Width and height, px, of the small luma that is kept of every frame. Freezes and motion are measured on it."""
-
-EIGHT_BIT_LUMA = {
-    "yuv420p",
-    "yuvj420p",
-    "yuv422p",
-    "yuvj422p",
-    "yuv444p",
-    "yuvj444p",
-    "nv12",
-    "nv21",
-    "yuv410p",
-    "yuv411p",
-    "yuva420p",
-}
-"""Pixel formats whose first plane is 8-bit luma."""
 
 SHORTEST = 0.25
 """A last window shorter than this share of the others is joined to the one before: it has too few frames to rate."""
@@ -73,7 +56,7 @@ def sample(
             if fitting is not None:
                 video.longest_gap = min(video.longest_gap, fitting)
                 timeline = video.timeline(start, end)
-        collectors = [_Collector(video.codec, spec, window, timeline) for window in plan(timeline, window_seconds, start, limit)]
+        collectors = [_Collector(video, spec, window, timeline) for window in plan(timeline, window_seconds, start, limit)]
         filled = _filled(video, collectors)
         clips = [(collector.window, collector.finish()) for collector in filled if collector.small_lumas]
     if not clips and start == 0:
@@ -131,9 +114,9 @@ def _filled(video: Video, collectors: list[_Collector]) -> Iterator[_Collector]:
 class _Collector:
     """Collects what one window's clip needs, frame by frame. Of the pictures it keeps only crops and the last frame."""
 
-    def __init__(self, codec: str, spec: SamplerSpec, window: Window, timeline: Timeline) -> None:
+    def __init__(self, video: Video, spec: SamplerSpec, window: Window, timeline: Timeline) -> None:
         assert window.duration is not None
-        self.spec, self.window, self.codec = spec, window, codec
+        self.spec, self.window, self.codec = spec, window, video.codec
         self.end = window.start + window.duration
         self.small_lumas: list[Image] = []
         inside = (timeline.times >= window.start - EPSILON) & (timeline.times < self.end - EPSILON)
@@ -152,14 +135,13 @@ class _Collector:
         self._size = (0, 0)
         self._pixels = 0
         self._last: Any = None
-        # A reformatter keeps its scaler between calls: setting one up for every frame takes longer than scaling.
-        self._to_picture, self._to_small = VideoReformatter(), VideoReformatter()
+        self._pictures = Pictures(video.pixel_aspect)
 
     def take(self, time: float, frame: Any) -> None:
         """Take what is needed of the window's next frame. time: seconds from the file's first frame."""
         self._last = frame
         self._times.append(time)
-        self.small_lumas.append(_small_luma(frame))
+        self.small_lumas.append(self._pictures.small_luma(frame))
         self._pixels += frame.width * frame.height
         due = sum(time >= wanted - EPSILON for wanted in self._frame_times[len(self._frames) :])
         picture = self._picture(frame) if due or self._needs_following() else None
@@ -233,13 +215,10 @@ class _Collector:
     def _add_to_clip(self, frame: Any, count: int) -> None:
         """Append the frame `count` times to the low-resolution clip."""
         if count:
-            side = self.spec.clip_size
-            small = self._to_small.reformat(frame, side, side, "rgb24", interpolation="AREA", threads=1).to_ndarray()
-            self._clip += [turned(small, frame.rotation)] * count
+            self._clip += [self._pictures.square(frame, self.spec.clip_size)] * count
 
     def _picture(self, frame: Any) -> Image:
-        """The frame as a viewer sees it: (H, W, 3) RGB, turned as the file's metadata says."""
-        return turned(self._to_picture.reformat(frame, format="rgb24", threads=1).to_ndarray(), frame.rotation)
+        return self._pictures.picture(frame)
 
 
 def _shown_at(count: int, window: Window, times: NDArray[np.float64]) -> list[float]:
@@ -267,13 +246,3 @@ def _thumbnail(picture: Image) -> Image:
     height, width = picture.shape[:2]
     # Very wide pictures are squeezed to 4:1: a thumbnail is shown in a table.
     return scaled_down(picture, (max(1, min(4 * THUMBNAIL_HEIGHT, round(width * THUMBNAIL_HEIGHT / height))), THUMBNAIL_HEIGHT))
-
-
-def _small_luma(frame: Any) -> Image:
-    if frame.format.name in EIGHT_BIT_LUMA:
-        # Reading the luma plane in place is ten times faster than a conversion, and this runs for every frame.
-        plane = frame.planes[0]
-        luma = np.frombuffer(plane, np.uint8).reshape(-1, plane.line_size)[: frame.height, : frame.width]
-    else:
-        luma = frame.to_ndarray(format="gray")
-    return scaled_down(luma, SMALL_LUMA_SIZE)

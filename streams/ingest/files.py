@@ -38,6 +38,13 @@ LISTING = "segments.csv"
 TS_CODECS = {"h264", "hevc", "mpeg2video", "mpeg1video", "mpeg4"}
 """Codecs that are cut into MPEG-TS. All others are cut into Matroska, which holds any codec."""
 
+TS_CONTAINERS = {"mpegts", "mpeg", "mpegvideo", "h264", "hevc", "m4v", "avi", "flv"}
+"""Containers, by FFmpeg's names, from which a file is cut into MPEG-TS.
+
+The others may state a display matrix, a shape of pixels and colours, for which MPEG-TS has no place: such a file is cut into
+Matroska, which keeps them, so that a segment scores as the file does.
+"""
+
 
 @dataclass(frozen=True)
 class Source:
@@ -159,13 +166,16 @@ def cut(
     place. prober: `scorer.sampling.probe`, in a child process where the file comes from outside. Raises `MediaError`.
     """
     check_file(source.path)
-    ending, container = ("ts", "mpegts") if prober(source.path).codec in TS_CODECS else ("mkv", "matroska")
+    facts = prober(source.path)
+    keeps_all = facts.codec in TS_CODECS and facts.container in TS_CONTAINERS
+    ending, container = ("ts", "mpegts") if keeps_all else ("mkv", "matroska")
     folder = directory / _folder_name(source, seconds)
     folder.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=directory, prefix="cutting-") as work:
         # ffmpeg works in the folder, so that no `%` in a path is taken for a part of the pattern.
         output = [
-            "-map", "0:v:0", "-c", "copy", "-f", "segment", "-segment_time", str(seconds), "-segment_format", container,
+            "-map", f"0:{facts.index}", "-c", "copy",
+            "-f", "segment", "-segment_time", str(seconds), "-segment_format", container,
             "-segment_list", LISTING, "-segment_list_type", "csv", "-reset_timestamps", "1", f"%06d.{ending}",
         ]  # fmt: skip
         finished = ffmpeg.run(

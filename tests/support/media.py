@@ -143,7 +143,7 @@ ODD_FILES = {
     "damaged.ts": _damaged,
     "one-frame.mp4": lambda path: make_clip(path, 160, 120, 0.04),
     "ten-bit.mp4": _encoded("-c:v", "libx265", "-x265-params", "log-level=0:pools=1", "-pix_fmt", "yuv420p10le"),
-    "odd-size.mkv": _encoded("-c:v", "ffv1", "-pix_fmt", "yuv444p", "-vf", "scale=161:97"),
+    "odd-size.mkv": _encoded("-c:v", "ffv1", "-pix_fmt", "yuv444p", "-vf", "scale=161:97,setsar=1"),
     "rotated.mp4": _rotated,
     "variable.mp4": _variable,
     "interlaced.ts": _encoded("-c:v", "mpeg2video", "-flags", "+ilme+ildct", "-pix_fmt", "yuv420p"),

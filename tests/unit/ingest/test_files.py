@@ -100,7 +100,7 @@ def test_what_is_no_file_is_a_source_that_cannot_be_cut(tmp_path: Path) -> None:
 
 def test_a_source_is_cut_at_key_frames_into_segments_without_gaps(tmp_path: Path) -> None:
     options = ("-c:v", "libx264", "-pix_fmt", "yuv420p", "-g", "25")
-    clip = make_clip(tmp_path / "a.mp4", 160, 120, 3.0, options=options)
+    clip = make_clip(tmp_path / "a.ts", 160, 120, 3.0, options=options)
     parts = cut(Source("west/a, b", clip), tmp_path / "cut", 1.0, probe)
     assert [part.path.name for part in parts] == ["000000.ts", "000001.ts", "000002.ts"]
     (folder,) = {part.path.parent for part in parts}

@@ -1,0 +1,113 @@
+"""From a decoded frame to the picture that a viewer sees: one moment, SDR colours, square pixels, the right way up."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+from typing import Any
+
+import av
+import numpy as np
+from av.video.reformatter import VideoReformatter
+
+from scorer.sampling.colour import as_sdr, is_wide, matrix_of
+from scorer.sampling.combing import Mask, combed, deinterlaced, small_deinterlaced
+from scorer.sampling.images import Image, luma_of, scaled_down
+from scorer.sampling.orientation import orientation_of, with_square_pixels
+
+SMALL_LUMA_SIZE = (64, 36)
+"""Width and height, px, of the small luma that is kept of every frame. Freezes and motion are measured on it."""
+
+EIGHT_BIT_LUMA = {
+    "yuv420p",
+    "yuvj420p",
+    "yuv422p",
+    "yuvj422p",
+    "yuv444p",
+    "yuvj444p",
+    "nv12",
+    "nv21",
+    "yuv410p",
+    "yuv411p",
+    "yuva420p",
+}
+"""Pixel formats whose first plane is 8-bit luma."""
+
+VERTICALLY_SHARED_CHROMA = {"yuv420p", "yuvj420p", "nv12", "nv21", "yuv420p10le", "p010le"}
+"""Formats in which two lines share one line of chroma."""
+
+
+class Pictures:
+    """Makes the pictures of one stream's frames.
+
+    pixel_aspect: width of a pixel divided by its height, None where the file does not say.
+    """
+
+    def __init__(self, pixel_aspect: Fraction | None) -> None:
+        self._pixel_aspect = pixel_aspect
+        # A reformatter keeps its scaler between calls: setting one up for every frame takes longer than scaling.
+        self._to_picture, self._to_square, self._to_small = VideoReformatter(), VideoReformatter(), VideoReformatter()
+        self._combing: tuple[Any, Mask | None] = (None, None)
+
+    def picture(self, frame: Any) -> Image:
+        """(H, W, 3) RGB of an `av.VideoFrame` as a viewer sees it."""
+        return orientation_of(frame)(with_square_pixels(self._of_one_moment(frame), self._pixel_aspect))
+
+    def square(self, frame: Any, side: int) -> Image:
+        """The same picture, squeezed to (side, side, 3)."""
+        if self._combed(frame) is None:
+            small = _rgb(self._to_square, frame, (side, side))
+        else:
+            small = scaled_down(self._of_one_moment(frame), (side, side))
+        return orientation_of(frame)(small)
+
+    def small_luma(self, frame: Any) -> Image:
+        """The luma of the same picture, as it is coded, at `SMALL_LUMA_SIZE`."""
+        if is_wide(frame):
+            return luma_of(_rgb(self._to_small, frame, SMALL_LUMA_SIZE))
+        luma, mask = _luma(frame), self._combed(frame)
+        return scaled_down(luma, SMALL_LUMA_SIZE) if mask is None else small_deinterlaced(luma, mask, SMALL_LUMA_SIZE)
+
+    def _of_one_moment(self, frame: Any) -> Image:
+        picture = _rgb(self._to_picture, frame)
+        mask = self._combed(frame)
+        return picture if mask is None else deinterlaced(picture, _first_field(frame, picture), mask)
+
+    def _combed(self, frame: Any) -> Mask | None:
+        """Where both fields of a frame show different moments. It is looked for only in frames that are flagged as interlaced."""
+        if not frame.interlaced_frame:
+            return None
+        if self._combing[0] is not frame:
+            self._combing = frame, combed(_luma(frame))
+        return self._combing[1]
+
+
+def _rgb(reformatter: VideoReformatter, frame: Any, size: tuple[int, int] | None = None) -> Image:
+    """(H, W, 3) uint8 RGB of a frame in SDR's colours, scaled to size (width, height) px if it is given."""
+    options: dict[str, Any] = {"threads": 1, "src_colorspace": matrix_of(frame)}
+    if size is not None:
+        options |= {"width": size[0], "height": size[1], "interpolation": "AREA"}
+    if is_wide(frame):
+        return as_sdr(np.asarray(reformatter.reformat(frame, format="rgb48le", **options).to_ndarray(), np.uint16), frame)
+    return np.asarray(reformatter.reformat(frame, format="rgb24", **options).to_ndarray(), np.uint8)
+
+
+def _luma(frame: Any) -> Image:
+    """(H, W) 8-bit luma of a frame."""
+    if frame.format.name not in EIGHT_BIT_LUMA:
+        return np.asarray(frame.to_ndarray(format="gray"), np.uint8)
+    # Reading the luma plane in place is ten times faster than a conversion, and this runs for every frame.
+    plane = frame.planes[0]
+    return np.frombuffer(plane, np.uint8).reshape(-1, plane.line_size)[: frame.height, : frame.width]
+
+
+def _first_field(frame: Any, picture: Image) -> Image:
+    """(H / 2, W, 3) RGB of the frame's first field. picture: the frame in RGB."""
+    if frame.format.name not in VERTICALLY_SHARED_CHROMA or frame.height % 4 or frame.width % 2 or is_wide(frame):
+        return picture[0::2]
+    # Two lines of luma of different fields share a line of chroma in RGB. So the field is taken apart before.
+    planes = frame.reformat(format="yuv420p", threads=1).to_ndarray()
+    luma, blue, red = np.split(planes, (frame.height, frame.height * 5 // 4))
+    chroma = (plane.reshape(frame.height // 2, frame.width // 2)[0::2].reshape(-1, frame.width) for plane in (blue, red))
+    field = av.VideoFrame.from_ndarray(np.ascontiguousarray(np.vstack([luma[0::2], *chroma])), format="yuv420p")
+    options = {"src_colorspace": matrix_of(frame) or frame.colorspace, "src_color_range": frame.color_range}
+    return np.asarray(VideoReformatter().reformat(field, format="rgb24", threads=1, **options).to_ndarray(), np.uint8)

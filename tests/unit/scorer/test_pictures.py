@@ -1,0 +1,229 @@
+"""From a frame to what a viewer sees: orientation, shape of pixels, interlaced video, colours; and which track is the video."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from types import SimpleNamespace
+
+import av
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+
+from scorer.errors import MediaError
+from scorer.sampling import probe
+from scorer.sampling.decode import open_video
+from scorer.sampling.images import scaled_down
+from scorer.sampling.orientation import orientation_of, orientation_of_matrix
+from scorer.sampling.pictures import SMALL_LUMA_SIZE, Pictures
+from scorer.sampling.tracks import programmes
+from tests.support.media import face_frames, ffmpeg, write_frames
+from tests.support.odd_pictures import (
+    MATRICES,
+    as_ffmpeg_shows,
+    hdr_clip,
+    interlaced_clip,
+    sound_with_cover,
+    turned_clip,
+    two_tracks,
+)
+
+RGB = NDArray[np.uint8]
+ONE = 65536
+"""1 in the 16.16 fixed point of a display matrix."""
+
+
+def shown(path: Path) -> list[RGB]:
+    """All pictures of a file as a viewer sees them."""
+    with open_video(path) as video:
+        pictures = Pictures(video.pixel_aspect)
+        return [pictures.picture(frame) for _, frame in video.frames(0.0)]
+
+
+def difference(a: RGB, b: RGB) -> float:
+    """Mean difference of two pictures, 8-bit levels."""
+    assert a.shape == b.shape
+    return float(np.abs(a.astype(int) - b).mean())
+
+
+@pytest.mark.parametrize("name", MATRICES)
+def test_each_of_the_eight_display_matrices_is_obeyed_as_by_ffmpeg(tmp_path: Path, name: str) -> None:
+    path = turned_clip(tmp_path / "turned.mp4", name)
+    size = (96, 160) if name.startswith("quarter") else (160, 96)
+    picture = shown(path)[0]
+    assert difference(picture, as_ffmpeg_shows(path, *size)) < 2
+    with open_video(path) as video:
+        _, frame = next(video.frames(0.0))
+        pictures = Pictures(video.pixel_aspect)
+        assert difference(pictures.square(frame, 32), scaled_down(picture, (32, 32))) < 4
+
+
+@pytest.mark.parametrize("matrix", [m for x in (-1, 1) for y in (-1, 1) for m in ((x, 0, 0, y), (0, x, y, 0))])
+def test_a_matrix_moves_each_corner_to_where_it_says(matrix: tuple[int, int, int, int]) -> None:
+    a, b, c, d = matrix
+    # A little noise: such a matrix is taken for the nearest of the eight.
+    values = [a * ONE + 9, b * ONE - 9, 0, c * ONE + 9, d * ONE - 9, 0, 0, 0, 1 << 30]
+    image = np.zeros((4, 6, 3), np.uint8)
+    image[0, 5] = 255  # the corner at (p, q) = (1, -1) from the middle
+    turned = orientation_of_matrix(values)(image)
+    x, y = a - c, b - d
+    height, width = turned.shape[:2]
+    assert turned[0 if y < 0 else height - 1, 0 if x < 0 else width - 1].min() == 255
+
+
+@pytest.mark.parametrize(
+    ("aspect", "size"),
+    [("4/3", (160, 90)), ("3/4", (120, 120)), ("16/15", (120, 90)), ("1/1", (120, 90)), ("100/1", (120, 90))],
+)
+def test_pixels_are_shown_as_wide_as_the_file_says(tmp_path: Path, aspect: str, size: tuple[int, int]) -> None:
+    options = ("-vf", f"setsar={aspect}", "-pix_fmt", "yuv420p")
+    path = write_frames(tmp_path / "wide.mp4", face_frames(120, 90, 0.1, 25), 25, options)
+    assert shown(path)[0].shape == (size[1], size[0], 3)
+
+
+def test_a_turned_picture_is_stretched_before_it_is_turned(tmp_path: Path) -> None:
+    plain = write_frames(tmp_path / "a.mp4", face_frames(120, 90, 0.1, 25), 25, ("-vf", "setsar=4/3", "-pix_fmt", "yuv420p"))
+    ffmpeg("-display_rotation", "90", "-i", plain, "-c", "copy", tmp_path / "b.mp4")
+    assert shown(tmp_path / "b.mp4")[0].shape == (160, 90, 3)
+
+
+def test_combed_pictures_show_the_first_fields_moment_and_keep_both_fields_where_nothing_moves(tmp_path: Path) -> None:
+    path, moments = interlaced_clip(tmp_path / "interlaced.mkv")
+    pictures = shown(path)
+    assert len(pictures) == len(moments)
+    for picture, moment in zip(pictures, moments, strict=True):
+        assert difference(picture[:128], moment[:128]) < 4
+        assert difference(picture[200:], moment[200:]) < 2
+    with av.open(str(path)) as container:
+        woven = [frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)]
+    assert difference(woven[3][:128], moments[3][:128]) > 6
+    assert (pictures[3][200:] == woven[3][200:]).mean() > 0.8
+
+
+@pytest.mark.parametrize("options", ["mpeg2video -pix_fmt yuv420p", "libx264 -pix_fmt yuvj420p", "libx264 -pix_fmt yuv420p10le"])
+def test_interlaced_video_with_shared_chroma_is_deinterlaced_too(tmp_path: Path, options: str) -> None:
+    path, moments = interlaced_clip(tmp_path / "interlaced.ts", ("-q:v", "2", "-crf", "12", "-c:v", *options.split()))
+    for picture, moment in zip(shown(path), moments, strict=True):
+        assert difference(picture[:128], moment[:128]) < 7
+
+
+def test_the_small_luma_comes_from_the_same_moment(tmp_path: Path) -> None:
+    path, moments = interlaced_clip(tmp_path / "interlaced.mkv")
+    plain = write_frames(tmp_path / "plain.mkv", moments, 25, ("-c:v", "ffv1", "-pix_fmt", "yuv444p"))
+
+    def lumas(path: Path) -> NDArray[np.int64]:
+        with open_video(path) as video:
+            pictures = Pictures(video.pixel_aspect)
+            return np.array([pictures.small_luma(frame) for _, frame in video.frames(0.0)], np.int64)
+
+    assert lumas(path).shape[1:] == SMALL_LUMA_SIZE[::-1]
+    assert np.abs(lumas(path) - lumas(plain))[:, :24].mean() < 1.5
+
+
+@pytest.mark.parametrize("noise", ["null", "noise=alls=25:allf=t"])
+def test_progressive_pictures_that_are_flagged_as_interlaced_are_not_touched(tmp_path: Path, noise: str) -> None:
+    flags = ("-vf", f"{noise},setfield=tff", "-flags", "+ilme+ildct", "-x264opts", "tff=1", "-pix_fmt", "yuv420p")
+    path = write_frames(tmp_path / "flagged.mp4", face_frames(320, 240, 0.4, 25), 25, flags)
+    with av.open(str(path)) as container:
+        frames = list(container.decode(video=0))
+    assert all(frame.interlaced_frame for frame in frames)
+    for picture, frame in zip(shown(path), frames, strict=True):
+        assert np.array_equal(picture, frame.to_ndarray(format="rgb24"))
+
+
+@pytest.mark.parametrize("curve", ["pq", "hlg"])
+def test_hdr_is_shown_as_on_an_sdr_screen(tmp_path: Path, curve: str) -> None:
+    light = np.array([0.0, 2, 20, 60, 100, 203, 400, 1000])
+    grey = np.repeat(np.repeat(light[None, :, None], 16, axis=1), 32, axis=0) * np.ones(3)
+    values = shown(hdr_clip(tmp_path / "hdr.mkv", grey, curve))[0][16, 8::16].astype(int)
+    assert np.ptp(values, axis=1).max() <= 2, "grey stays grey"
+    greys = values[:, 1]
+    # Up to BT.2390's knee light is kept, as a share of SDR's white at 203 cd/m^2 (BT.2408) on a screen of BT.1886.
+    assert greys[:4] == pytest.approx(255 * (light[:4] / 203) ** (1 / 2.4), abs=3)
+    assert 220 < greys[5] < 245, "white paper leaves room for what is brighter"
+    assert (np.diff(greys) > 0).all()
+    assert greys[-1] >= 253
+
+
+def test_colours_of_bt2020_become_those_of_bt709(tmp_path: Path) -> None:
+    # A red of BT.709 at 50 cd/m^2, in the primaries of BT.2020 (BT.2087).
+    red = 50 * np.array([0.6274, 0.0691, 0.0164])
+    picture = shown(hdr_clip(tmp_path / "red.mkv", np.ones((32, 32, 1)) * red, "pq"))[0]
+    r, g, b = picture[16, 16].astype(int)
+    assert r == pytest.approx(255 * (50 / 203) ** (1 / 2.4), abs=4)
+    assert max(g, b) < 30
+
+
+@pytest.mark.parametrize("matrix", ["bt709", "bt601", "bt2020"])
+@pytest.mark.parametrize("full_range", [False, True])
+def test_each_matrix_and_range_gives_the_same_colours(tmp_path: Path, matrix: str, full_range: bool) -> None:
+    frames = face_frames(64, 64, 0.1, 25)
+    names = {"bt709": "bt709", "bt601": "smpte170m", "bt2020": "bt2020nc"}
+    chosen = "pc" if full_range else "tv"
+    filters = f"scale=out_color_matrix={matrix}:out_range={chosen},setparams=colorspace={names[matrix]}:range={chosen}"
+    path = write_frames(tmp_path / "a.mkv", frames, 25, ("-vf", filters, "-c:v", "ffv1", "-pix_fmt", "yuv444p"))
+    assert difference(shown(path)[0], frames[0]) < 1.5
+
+
+@pytest.mark.parametrize(("size", "matrix"), [((1280, 720), "bt709"), ((720, 576), "bt601")])
+def test_video_that_names_no_matrix_has_its_sizes_usual_one(tmp_path: Path, size: tuple[int, int], matrix: str) -> None:
+    frames = [np.full((size[1], size[0], 3), (200, 40, 90), np.uint8)] * 2
+    unnamed = "setparams=colorspace=unknown:color_primaries=unknown:color_trc=unknown"
+    options = ("-vf", f"scale=out_color_matrix={matrix},{unnamed}", "-pix_fmt", "yuv420p")
+    path = write_frames(tmp_path / "a.mp4", frames, 25, options)
+    assert difference(shown(path)[0], frames[0]) < 4
+
+
+@pytest.mark.parametrize("second_is_default", [True, False])
+def test_the_track_that_is_marked_as_default_is_the_video(tmp_path: Path, second_is_default: bool) -> None:
+    facts = probe(two_tracks(tmp_path / "two.mp4", second_is_default))
+    assert (facts.index, facts.width) == ((1, 160) if second_is_default else (0, 64))
+
+
+def test_without_a_mark_the_largest_track_is_the_video(tmp_path: Path) -> None:
+    path = two_tracks(tmp_path / "two.mp4", True)
+    ffmpeg("-i", path, "-map", "0:v", "-c", "copy", tmp_path / "two.ts")
+    assert probe(tmp_path / "two.ts").width == 160
+
+
+@pytest.mark.parametrize("first", [0, 1])
+def test_the_first_programme_is_the_video_and_of_it_the_largest_picture(tmp_path: Path, first: int) -> None:
+    sources = [("-f", "lavfi", "-i", f"testsrc2=size={size}:rate=25") for size in ("64x36", "160x90", "320x180")]
+    groups = ("st=0:st=1", "st=2") if first == 0 else ("st=2", "st=0:st=1")
+    options = [word for group in groups for word in ("-program", f"title=x:{group}")]
+    tracks = ("-map", "0", "-map", "1", "-map", "2", "-t", "0.4", "-c:v", "mpeg2video")
+    ffmpeg(*sources[0], *sources[1], *sources[2], *tracks, *options, tmp_path / "two.ts")
+    assert probe(tmp_path / "two.ts").width == (160, 320)[first]
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.binary(max_size=2000), st.integers(0, 400))
+def test_any_bytes_have_some_programmes_or_none(noise: bytes, place: int) -> None:
+    packets = bytearray(b"".join(b"G" + bytes([0x40, 0, 0x10]) + (noise * 184)[i : i + 184].ljust(184, b"\0") for i in range(8)))
+    packets[place : place + 1] = noise[:1]
+    for head in (noise, bytes(packets)):
+        assert all(isinstance(pids, set) for pids in programmes(head))
+
+
+def test_a_frame_with_side_data_of_an_unknown_kind_is_turned_by_its_angle() -> None:
+    class SideData:
+        def get(self, _: object) -> None:
+            raise ValueError("31 is not a valid Type")
+
+    image = np.arange(4 * 6 * 3, dtype=np.uint8).reshape(4, 6, 3)
+    for quarter_turns in range(-2, 3):
+        frame = SimpleNamespace(side_data=SideData(), rotation=90 * quarter_turns)
+        assert np.array_equal(orientation_of(frame)(image), np.rot90(image, quarter_turns))
+
+
+def test_a_cover_is_never_the_video(tmp_path: Path) -> None:
+    assert probe(sound_with_cover(tmp_path / "film.mp4", cover_only=False)).width == 160
+    ffmpeg(
+        "-i", tmp_path / "film.jpg", "-i", tmp_path / "film.plain.mp4", "-map", "0", "-map", "1", "-c", "copy", tmp_path / "a.mkv"
+    )
+    assert probe(tmp_path / "a.mkv").width == 160, "a cover in Matroska that is not marked as one"
+    with pytest.raises(MediaError, match="cover picture") as caught:
+        probe(sound_with_cover(tmp_path / "radio.m4a"))
+    assert caught.value.kind == "no-video"
