@@ -125,7 +125,9 @@ class RunningClock:
             if abs(shown - self._end) > self._longest:
                 shown = self._next_start()
                 self._shift = shown - packet.pts
-        elif abs(shown - self._begin) > self._longest + self._reach(packet, ahead, at_end=True):
+        elif abs(shown - (self._begin if self._last is None else self._last)) > self._longest + self._reach(
+            packet, ahead, at_end=True
+        ):
             shown = self._next_start()
         if shown != packet.pts:
             self.jumped = True
