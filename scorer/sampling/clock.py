@@ -28,6 +28,9 @@ LOOKAHEAD = 32
 REORDERED = 16
 """Pictures over which a codec reorders at most; also the number of pictures whose median length is the usual one."""
 
+SAME_LENGTH = 1e-3
+"""Two gaps that differ by less than this, s, are of one length."""
+
 EVENT_TOLERANCE = 0.5
 """Seconds, and a quarter of the duration: the pictures of a segment may last longer than its event says by the larger of both."""
 
@@ -209,5 +212,7 @@ def gap_that_fits(times: NDArray[np.float64], end: float, duration: float) -> fl
     taken = min(int(np.searchsorted(saved, excess - usual)) + 1, int(np.count_nonzero(gaps > LONGEST_HOLD)))
     if not taken:
         return None
-    kept = float(gaps[taken]) if taken < len(gaps) else 0.0
-    return max(LONGEST_HOLD, (float(gaps[taken - 1]) + kept) / 2)
+    # Between the shortest of the jumps and the next shorter gap; gaps of one length are all jumps.
+    shortest = float(gaps[taken - 1])
+    kept = float(max(gaps[gaps < shortest - SAME_LENGTH], default=0.0))
+    return max(LONGEST_HOLD, (shortest + kept) / 2)
