@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterable, Iterator
-from itertools import pairwise
+from itertools import islice, pairwise
 from statistics import median_low
 from typing import Protocol, TypeVar
 
@@ -28,9 +28,15 @@ LOOKAHEAD = 32
 REORDERED = 16
 """Pictures over which a codec reorders at most; also the number of pictures whose median length is the usual one."""
 
+SAME_LENGTH = 1e-3
+"""Two gaps that differ by less than this, s, are of one length."""
+
 EVENT_TOLERANCE = 0.5
 """Seconds, and a quarter of the duration: the pictures of a segment may last longer than its event says by the larger of both."""
 
+
+STRAYS = 12
+"""Packets in a row that may be stray; more are another part, with a clock of its own."""
 
 REPAIRED = 8
 """After a jump, a step shorter than the usual one divided by this is a muxer's repair, and no picture's length."""
@@ -60,6 +66,8 @@ class RunningClock:
         self._shift = 0
         self._last: int | None = None
         """The last packet's decoding time on the running clock."""
+        self._begin = 0
+        """The earliest picture of the packets without a decoding time."""
         self._end: int | None = None
         """The latest start of a picture on the running clock."""
         self._delay = 0
@@ -95,6 +103,10 @@ class RunningClock:
                     shift = self._shift = self._next_start() - self._opening(packet, ahead)
             elif step:
                 self._steps.append(step)
+        elif (
+            self._end is not None and not self._begin - self._most_reordered() <= packet.dts + shift <= self._end + self._longest
+        ):
+            shift = self._shift = self._next_start() - self._opening(packet, ahead)
         now = self._last = packet.dts + shift
         shown = self._shown(packet, now, shift, ahead, at_end)
         if shift or (packet.pts is not None and packet.pts != shown):
@@ -108,13 +120,22 @@ class RunningClock:
         """The first packets of some containers have no dts. Where none has one, the reordered pts tell of long jumps only."""
         if packet.pts is None:
             return packet
-        none_has_dts = all(other.dts is None for other in ahead)
-        if none_has_dts and self._end is not None and abs(packet.pts + self._shift - self._end) > self._longest:
-            self._shift = self._next_start() - packet.pts
-        if self._shift:
+        shown = packet.pts + self._shift
+        if self._end is None:
+            self._begin = self._end = shown
+            return packet
+        if all(other.dts is None for other in ahead):
+            if abs(shown - self._end) > self._longest:
+                shown = self._next_start()
+                self._shift = shown - packet.pts
+        elif abs(shown - (self._begin if self._last is None else self._last)) > self._longest + self._reach(
+            packet, ahead, at_end=True
+        ):
+            shown = self._next_start()
+        if shown != packet.pts:
             self.jumped = True
-            packet.pts += self._shift
-        self._end = packet.pts if self._end is None else max(self._end, packet.pts)
+            packet.pts = shown
+        self._begin, self._end = min(self._begin, shown), max(self._end, shown)
         return packet
 
     def _usual(self) -> int:
@@ -132,10 +153,10 @@ class RunningClock:
         """Whether a packet ahead goes on from the last one as if those between had taken their usual time."""
         assert self._last is not None
         usual = self._usual()
-        for count, packet in enumerate(ahead, 1):
+        for count, packet in enumerate(islice(ahead, STRAYS), 1):
             if packet.dts is not None:
                 since = packet.dts + self._shift - self._last
-                if usual * (count + 0.5) <= since <= self._longest + usual * count:
+                if usual * (count + 0.5) <= since <= 2 * usual * (count + 1):
                     return True
         return False
 
@@ -191,5 +212,7 @@ def gap_that_fits(times: NDArray[np.float64], end: float, duration: float) -> fl
     taken = min(int(np.searchsorted(saved, excess - usual)) + 1, int(np.count_nonzero(gaps > LONGEST_HOLD)))
     if not taken:
         return None
-    kept = float(gaps[taken]) if taken < len(gaps) else 0.0
-    return max(LONGEST_HOLD, (float(gaps[taken - 1]) + kept) / 2)
+    # Between the shortest of the jumps and the next shorter gap; gaps of one length are all jumps.
+    shortest = float(gaps[taken - 1])
+    kept = float(max(gaps[gaps < shortest - SAME_LENGTH], default=0.0))
+    return max(LONGEST_HOLD, (shortest + kept) / 2)

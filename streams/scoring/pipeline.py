@@ -15,6 +15,9 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
+from typing import Any, TypeVar
+
+from pydantic import ValidationError
 
 from scorer.sampling import SamplerPool
 from scorer.spec import ClipScore, SampledClip, Scorer
@@ -27,6 +30,7 @@ from streams.media.fingerprint import fingerprint
 from streams.retry import retried
 
 log = logging.getLogger(__name__)
+Measured = TypeVar("Measured", FaceSummary, Signals)
 WORKERS_FAULT = {"setup", "stopped"}
 """Kinds of `MediaError` that say nothing about the segment: it stays in its topic until a worker can score it."""
 
@@ -204,13 +208,25 @@ def _scored(segment: Sampled, score: ClipScore, second: ClipScore | None) -> Seg
         level=score.level,
         level_probs=score.level_probs,
         uncertainty=score.uncertainty,
-        faces=FaceSummary(**asdict(segment.clip.face_summary)),
-        signals=Signals(**segment.clip.signals),
+        faces=_in_range(FaceSummary, asdict(segment.clip.face_summary), segment.event.segment_id),
+        signals=_in_range(Signals, segment.clip.signals, segment.event.segment_id),
         model=_model(score),
         second=SecondOpinion(score=second.score, model=_model(second)) if second is not None else None,
         fingerprint=fingerprint(segment.clip.thumbnail),
         timing=segment.timing | {"lag_s": lag(segment.event)},
     )
+
+
+def _in_range(kind: type[Measured], values: dict[str, Any], segment_id: str) -> Measured:
+    """The values as the event takes them. One out of range is a bug of ours: it is logged, and the segment keeps its score."""
+    try:
+        return kind(**values)
+    except ValidationError as error:
+        # The nearest value in the range; 0 for what is no finite number.
+        nearest = {str(problem["loc"][0]): next(iter(problem.get("ctx", {}).values()), 0) for problem in error.errors()}
+        wrong = {name: values[name] for name in nearest}
+        log.error("this is a bug, please report it: values out of range: %s", wrong, extra={"segment_id": segment_id})
+        return kind(**values | nearest)
 
 
 def _model(score: ClipScore) -> ModelRef:

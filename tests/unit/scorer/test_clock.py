@@ -115,8 +115,8 @@ def test_any_stamps_give_times_that_the_number_of_pictures_bounds(stamps: list[t
         assert max(known) - min(known) <= (len(stamps) + 1) * (LOOKAHEAD + 3) * LONGEST
 
 
-@settings(deadline=None)
-@given(any_packets, st.sampled_from([0.5, 2.0, 6.0]), st.integers(1, 16))
+@settings(deadline=None, max_examples=50)
+@given(st.lists(st.tuples(ticks, ticks), min_size=1, max_size=30), st.sampled_from([2.0, 6.0]), st.integers(4, 16))
 def test_windows_partition_the_pictures_and_shares_stay_in_range(
     stamps: list[tuple[int | None, int | None]], seconds: float, limit: int
 ) -> None:
@@ -125,7 +125,7 @@ def test_windows_partition_the_pictures_and_shares_stay_in_range(
     assert len(whole.times) == len(stamps)
     assert whole.end is not None
     windows = []
-    for task in range(10_000):
+    for task in range(2_000):
         start = task * limit * seconds
         planned = plan(video.timeline(start, start + (limit + 0.25) * seconds), seconds, start, limit)
         windows += planned
@@ -170,6 +170,12 @@ def test_an_event_shortens_what_stamps_claim() -> None:
     assert 1.0 < kept < 9.0
 
 
+def test_gaps_of_one_length_are_all_jumps() -> None:
+    longest = fitted([0.04, 2.0, 0.04, 2.0, 0.04], 3.0)
+    assert longest is not None
+    assert 0.04 < longest < 2.0
+
+
 def test_pictures_that_are_too_many_for_an_event_keep_their_times() -> None:
     assert fitted([0.04] * 250, 2.0) is None
     assert fitted([0.2] * 250, 2.0) is None
@@ -180,5 +186,4 @@ def test_pictures_that_are_too_many_for_an_event_keep_their_times() -> None:
 def test_a_gap_that_fits_is_longer_than_a_hold_and_shorter_than_the_longest(gaps: list[float], duration: float) -> None:
     longest = fitted(gaps, duration)
     if longest is not None:
-        assert LONGEST_HOLD <= longest <= max(gaps)
-        assert any(gap > longest for gap in gaps) or longest == max(gaps)
+        assert LONGEST_HOLD <= longest < max(gaps)

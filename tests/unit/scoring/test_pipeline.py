@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
+import math
 import threading
 from concurrent.futures import Future
 from dataclasses import replace
@@ -30,16 +32,21 @@ class Media:
     """Stands for `streams.media.fetch.Fetcher` and for the sampler's pool of processes. The URI says what happens.
 
     failing_starts: number of calls in which no child process can start, for the URI `unlucky`.
+    durations: what the sampler was told of each segment's length, s.
     """
 
     failing_starts = 2
+
+    def __init__(self) -> None:
+        self.durations: list[float | None] = []
 
     async def fetch(self, uri: str, init_uri: str | None = None) -> LocalMedia:
         if uri == "gone":
             raise MediaError("not there", kind="not-found")
         return LocalMedia(Path(uri), temporary=False)
 
-    def submit(self, path: Path, **_: Any) -> Future[Any]:
+    def submit(self, path: Path, duration: float | None = None) -> Future[Any]:
+        self.durations.append(duration)
         answer: Future[Any] = Future()
         if path.name == "broken":
             answer.set_exception(MediaError("damaged", kind="undecodable"))
@@ -48,6 +55,10 @@ class Media:
             answer.set_exception(MediaError("no child can start", kind="setup"))
         elif path.name == "bug":
             answer.set_exception(KeyError("oops"))
+        elif path.name == "out-of-range":
+            clip = make_clip(100)
+            signals = clip.signals | {"freeze": -0.02, "luma": math.nan}
+            answer.set_result([(None, replace(clip, signals=signals, face_summary=replace(clip.face_summary, area=2.93)))])
         else:
             answer.set_result([(None, make_clip(int(path.name) if path.name in BRIGHTNESS else 100))])
         return answer
@@ -109,6 +120,28 @@ async def test_a_message_that_cannot_be_scored_becomes_a_dead_letter_with_its_by
     assert letter.headers["kind"] == kind
     assert reason in letter.headers["reason"]
     assert isinstance(good, SegmentScore)
+
+
+async def test_a_value_out_of_range_is_a_bug_report_and_no_dead_letter(caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.ERROR):
+        (answer,) = await answers_of([message("out-of-range")])
+    assert isinstance(answer, SegmentScore)
+    assert answer.signals is not None
+    assert answer.faces is not None
+    assert (answer.signals.freeze, answer.signals.luma, answer.faces.area) == (0, 0, 1)
+    assert "-0.02" in caplog.text
+    assert "2.93" in caplog.text
+    assert "bug" in caplog.text
+
+
+async def test_the_sampler_knows_how_long_the_event_says_that_the_segment_lasts() -> None:
+    media: Any = Media()
+    pipeline = SegmentPipeline(media, media, BrightnessScorer())
+    try:
+        await pipeline.sample([message("100", duration=6.4)])
+    finally:
+        pipeline.close()
+    assert media.durations == [6.4]
 
 
 async def test_a_dead_letter_names_topic_partition_offset_and_segment() -> None:
