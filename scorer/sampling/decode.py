@@ -8,9 +8,6 @@ from __future__ import annotations
 
 import errno
 import math
-import os
-import stat
-from bisect import bisect_right
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -25,14 +22,13 @@ from numpy.typing import NDArray
 
 from scorer.errors import MediaError
 from scorer.sampling.clock import LONGEST_GAP, RunningClock
-from scorer.sampling.recognise import reason_unreadable, refuse_unplayable
+from scorer.sampling.keyframes import Keyframes, keyframes_of
+from scorer.sampling.opening import FORMATS, open_media
+from scorer.sampling.recognise import reason_unreadable
 from scorer.sampling.tracks import HEAD_BYTES, shown_video
 
 MAX_PIXELS = 8192 * 8192
 """A picture with more pixels is refused before a decoder allocates it."""
-
-FORMATS = "mov,mp4,matroska,webm,mpegts,avi,flv,ogg,mpeg,mpegvideo,h264,hevc,obu,ivf,mxf,asf,m4v,nut,y4m,yuv4mpegpipe,gif,apng"
-"""Containers that are read. Playlists (hls, dash, concat) are left out: they would make the demuxer open other files."""
 
 MEASURED_FORMATS = {"mpegts", "mpeg"}
 """Containers without a stated duration: FFmpeg takes the difference of the last and the first stamp."""
@@ -96,42 +92,12 @@ def probe(path: Path) -> VideoFacts:
 @contextmanager
 def open_video(path: Path) -> Iterator[Video]:
     """The file's first video stream, checked and ready to read. Raises `MediaError` where there is none that can be read."""
-    try:
-        file = open(path, "rb", opener=_open_regular)  # noqa: SIM115 (closed below)
-        is_empty = not file.read(1)
-    except OSError as error:
-        raise MediaError(f"{path.name} cannot be read: {error.strerror}", kind="not-found") from error
-    with file:
-        if is_empty:
-            raise MediaError("the file is empty (0 bytes); was its upload cut off?", kind="empty")
-        refuse_unplayable(file)
+    with open_media(path) as file:
         video = Video(file)
         try:
             yield video
         finally:
             video.close()
-
-
-def _open_regular(path: str, flags: int) -> int:
-    """Open a file, without waiting for the writer of a pipe. Raises `MediaError` where it is a pipe, a socket or a device."""
-    descriptor = os.open(path, flags | os.O_NONBLOCK)
-    mode = os.fstat(descriptor).st_mode
-    if not stat.S_ISREG(mode) and not stat.S_ISDIR(mode):  # the first read refuses a folder
-        os.close(descriptor)
-        raise MediaError("the media is not a regular file, but a pipe or a device", kind="refused")
-    return descriptor
-
-
-@dataclass(frozen=True)
-class _Keyframes:
-    """The keyframes of a file whose clock jumps. times: seconds, ascending; numbers: how many packets come before each."""
-
-    times: list[float]
-    numbers: list[int]
-
-
-_scanned: dict[tuple[int, ...], _Keyframes | None] = {}
-"""The file that was scanned last, and its keyframes; None where its clock does not jump."""
 
 
 class Video:
@@ -285,11 +251,11 @@ class Video:
 
     def _to_keyframe(self, start: float) -> None:
         """Seek to a keyframe at or before `start`, or to the beginning of the file."""
-        keyframes = self._keyframes_if_jumping() if start > 0 and self._has_clock else None
+        keyframes = keyframes_of(self._file, self._scan) if start > 0 and self._has_clock else None
         if keyframes is not None:
             # The file's own stamps are ambiguous: count packets instead of seeking.
             self._reopen()
-            self._skip = keyframes.numbers[max(0, bisect_right(keyframes.times, start + EPSILON) - 1)]
+            self._skip = keyframes.packets_before(start + EPSILON)
             return
         for back in SEEK_BACK if self._has_clock else ():
             timestamp = int((self._first + max(0.0, start - back)) / self._stream.time_base)
@@ -319,22 +285,17 @@ class Video:
         self._container.close()
         self._open()
 
-    def _keyframes_if_jumping(self) -> _Keyframes | None:
-        """The file's keyframes where its clock jumps, else None. Reads the whole file, once in this process."""
-        facts = os.fstat(self._file.fileno())
-        identity = facts.st_dev, facts.st_ino, facts.st_size, facts.st_mtime_ns
-        if identity not in _scanned:
-            self._reopen()
-            clock = self._clock()
-            keyframes = _Keyframes([], [])
-            for number, packet in enumerate(clock.packets(self._demuxed())):
-                stamp = self._stamp(packet)
-                if stamp is not None and (not number or packet.is_keyframe):
-                    keyframes.times.append(max(stamp, *keyframes.times[-1:], 0.0))
-                    keyframes.numbers.append(number)
-            _scanned.clear()
-            _scanned[identity] = keyframes if clock.jumped and keyframes.times else None
-        return _scanned[identity]
+    def _scan(self) -> Keyframes | None:
+        """Read the whole file: its keyframes where its clock jumps, else None."""
+        self._reopen()
+        clock = self._clock()
+        keyframes = Keyframes([], [])
+        for number, packet in enumerate(clock.packets(self._demuxed())):
+            stamp = self._stamp(packet)
+            if stamp is not None and (packet.is_keyframe or not keyframes.times):
+                keyframes.times.append(max(stamp, *keyframes.times[-1:], 0.0))
+                keyframes.numbers.append(number)
+        return keyframes if clock.jumped and keyframes.times else None
 
     def _clock(self) -> RunningClock:
         ticks = 1 / self._stream.time_base

@@ -18,7 +18,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from scorer.sampling import SamplerPool, VideoFacts, probe
-from scorer.sampling.decode import FORMATS
+from scorer.sampling.opening import FORMATS
 from scorer.spec import SamplerSpec
 from streams.errors import MediaError
 from streams.events import SegmentEvent

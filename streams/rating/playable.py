@@ -16,7 +16,7 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
-from scorer.sampling.decode import FORMATS
+from scorer.sampling.opening import FORMATS
 from streams.errors import MediaError
 from streams.media import ffmpeg
 

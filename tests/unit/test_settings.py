@@ -10,7 +10,8 @@ import pytest
 from pydantic.fields import FieldInfo
 
 from streams.errors import SettingsError
-from streams.settings import GROUPS, Settings, Source, load_settings, reference
+from streams.settings import GROUPS, Settings, Source, load_settings
+from streams.settings_page import reference
 
 CONTRACT = """
 broker: str | None = None
@@ -272,4 +273,4 @@ def test_a_secret_is_what_can_be_sent(monkeypatch: pytest.MonkeyPatch, tmp_path:
 
 def test_the_reference_page_is_up_to_date() -> None:
     page = Path(__file__).parents[2] / "docs" / "settings.md"
-    assert page.read_text() == reference(), "run python -m streams.settings > docs/settings.md"
+    assert page.read_text() == reference(), "run python -m streams.settings_page > docs/settings.md"

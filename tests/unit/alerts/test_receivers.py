@@ -64,6 +64,7 @@ def test_an_alert_of_the_past_keeps_its_times() -> None:
     assert (starts_at, ends_at) == (NOW - timedelta(seconds=60), NOW - timedelta(seconds=40))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("typed", "address"),
     [

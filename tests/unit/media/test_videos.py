@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from av.format import ContainerFormat
 
-from scorer.sampling.decode import FORMATS
+from scorer.sampling.opening import FORMATS
 from streams.errors import MediaError
 from streams.media import videos
 from streams.media.videos import VIDEO_SUFFIXES, check_file, find_videos

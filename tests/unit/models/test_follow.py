@@ -89,6 +89,7 @@ DAMAGES = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("damage", DAMAGES)
 def test_a_bad_version_is_refused_and_the_old_one_stays(
     settings: Settings, registry: Registry, tmp_path: Path, damage: str, caplog: pytest.LogCaptureFixture

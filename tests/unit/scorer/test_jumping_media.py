@@ -13,6 +13,8 @@ from scorer.spec import SamplerSpec
 from tests.support.jumping import JUMPING, make_jumping
 from tests.support.media import ffmpeg
 
+pytestmark = pytest.mark.slow
+
 SPEC = SamplerSpec(portrait_frames=0)
 PAUSES = {"gap-1s.ts", "gap-9s.ts"}
 """Files with a gap that is no jump, unless an event says that the segment is shorter."""

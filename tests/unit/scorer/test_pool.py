@@ -210,6 +210,8 @@ import sys, time
 from scorer.sampling import SamplerPool
 from scorer.spec import SamplerSpec
 from tests.unit.scorer.test_pool import own_pid, hang
+
+pytestmark = pytest.mark.slow
 if __name__ == "__main__":
     pool = SamplerPool(SamplerSpec(), workers=1, timeout=600, memory_mb=512)
     print(pool.submit_task(own_pid).result(100), flush=True)
