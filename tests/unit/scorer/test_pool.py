@@ -19,6 +19,8 @@ from scorer.sampling import SamplerPool, probe
 from scorer.spec import SamplerSpec
 from tests.support.media import make_clip, with_empty_tracks
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def pool() -> Iterator[SamplerPool]:
@@ -211,7 +213,6 @@ from scorer.sampling import SamplerPool
 from scorer.spec import SamplerSpec
 from tests.unit.scorer.test_pool import own_pid, hang
 
-pytestmark = pytest.mark.slow
 if __name__ == "__main__":
     pool = SamplerPool(SamplerSpec(), workers=1, timeout=600, memory_mb=512)
     print(pool.submit_task(own_pid).result(100), flush=True)
