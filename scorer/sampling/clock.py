@@ -96,8 +96,9 @@ class RunningClock:
             step = packet.dts + shift - self._last
             # Muxers that may not write a step back count on by single ticks after a picture in the future.
             repaired = self.jumped and 0 <= step < self._usual() / REPAIRED
-            if repaired or not self._is_step(step):
-                if not repaired and self._is_stray(ahead):
+            stray = not repaired and not 0 <= step <= 2 * (STRAYS + 1) * self._usual() and self._is_stray(ahead)
+            if repaired or stray or not self._is_step(step):
+                if stray:
                     shift = self._last + self._usual() - packet.dts
                 else:
                     shift = self._shift = self._next_start() - self._opening(packet, ahead)

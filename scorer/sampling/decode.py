@@ -251,7 +251,7 @@ class Video:
 
     def _to_keyframe(self, start: float) -> None:
         """Seek to a keyframe at or before `start`, or to the beginning of the file."""
-        keyframes = keyframes_of(self._file, self._scan) if start > 0 and self._has_clock else None
+        keyframes = keyframes_of(self._file, self.longest_gap, self._scan) if start > 0 and self._has_clock else None
         if keyframes is not None:
             # The file's own stamps are ambiguous: count packets instead of seeking.
             self._reopen()

@@ -21,16 +21,20 @@ class Keyframes:
         return self.numbers[max(0, bisect_right(self.times, time) - 1)]
 
 
-_scanned: dict[tuple[int, ...], Keyframes | None] = {}
-"""The file that was scanned last, and its keyframes."""
+_scanned: dict[tuple[float, ...], Keyframes | None] = {}
+"""The file that was scanned last, and its keyframes: a sampling child gets the windows of a file one after the other."""
 
 
-def keyframes_of(file: BinaryIO, scan: Callable[[], Keyframes | None]) -> Keyframes | None:
-    """What `scan` finds in the whole file: its keyframes, or None where its clock does not jump. It is called once for a file."""
+def keyframes_of(file: BinaryIO, longest_gap: float, scan: Callable[[], Keyframes | None]) -> Keyframes | None:
+    """What `scan` finds in the whole file: its keyframes, or None where its clock does not jump. It is called once for a file.
+
+    longest_gap: seconds from which on the scan takes a gap for a jump.
+    """
     facts = os.fstat(file.fileno())
-    identity = facts.st_dev, facts.st_ino, facts.st_size, facts.st_mtime_ns
-    if identity not in _scanned:
-        keyframes = scan()
-        _scanned.clear()
-        _scanned[identity] = keyframes
-    return _scanned[identity]
+    identity = facts.st_dev, facts.st_ino, facts.st_size, facts.st_mtime_ns, longest_gap
+    if identity in _scanned:
+        return _scanned[identity]
+    keyframes = scan()
+    _scanned.clear()
+    _scanned[identity] = keyframes
+    return keyframes

@@ -64,12 +64,12 @@ class KeptLetter:
     def summary(self, state: State) -> dict[str, Any]:
         """What `ls` shows, for JSON."""
         return {
+            **self.headers,  # first: a foreign header must not stand for what follows
             "id": self.letter_id,
             "state": state,
             "stream_id": self.stream_id,
             "bytes": len(self.value),
             "obstacle": self.obstacle(),
-            **self.headers,
             "time": self.time.isoformat(timespec="milliseconds"),
         }
 

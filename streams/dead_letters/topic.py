@@ -25,6 +25,7 @@ from streams.kafka.connection import Connection
 from streams.kafka.consumer import TopicPartition, read_to_end
 
 log = logging.getLogger(__name__)
+BYTES_TOGETHER = 16 * 2**20
 TOGETHER = 500
 """Letters that are sent before their acknowledgements are waited for."""
 
@@ -60,12 +61,12 @@ class DeadLetters:
 
     def letters(self, selection: Selection) -> Iterator[tuple[KeptLetter, State]]:
         """The selected letters, as they are read, without those that were removed; of a repeated one only the first."""
-        seen: set[str] = set()
+        seen: set[tuple[str, State]] = set()
         for letter in self._read():
             state = self._state(letter)
-            if state == "removed" or letter.letter_id in seen or not selection.takes(letter):
+            if state == "removed" or (letter.letter_id, state) in seen or not selection.takes(letter):
                 continue
-            seen.add(letter.letter_id)
+            seen.add((letter.letter_id, state))
             yield letter, state
 
     def find(self, letter_id: str) -> tuple[KeptLetter, State]:
@@ -90,12 +91,10 @@ class DeadLetters:
                 else:
                     waiting.append(letter)
                     replayed.sent += 1
-                if len(waiting) == TOGETHER:
-                    _send(producer, waiting, partitions)
-                    self._mark(producer, waiting, "replayed")
+                if len(waiting) == TOGETHER or sum(len(kept.value) for kept in waiting) > BYTES_TOGETHER:
+                    self._send_and_mark(producer, waiting, partitions)
                     waiting = []
-            _send(producer, waiting, partitions)
-            self._mark(producer, waiting, "replayed")
+            self._send_and_mark(producer, waiting, partitions)
         finally:
             producer.close(timeout=1)
         return replayed
@@ -103,13 +102,13 @@ class DeadLetters:
     def remove(self, selection: Selection) -> int:
         """Mark the selected letters as removed; returns their number. Kafka deletes their bytes when the retention is over."""
         self._prepare_marks()
-        letters = [letter for letter, _ in self.letters(selection)]
+        letter_ids = [letter.letter_id for letter, _ in self.letters(selection)]
         producer = open_producer(self._connection)
         try:
-            self._mark(producer, letters, "removed")
+            self._mark(producer, letter_ids, "removed")
         finally:
             producer.close(timeout=1)
-        return len(letters)
+        return len(letter_ids)
 
     def _read(self) -> Iterator[KeptLetter]:
         """All letters, from the topic's beginning to its present end."""
@@ -127,8 +126,12 @@ class DeadLetters:
         mark = self._marks.get(letter.letter_id)
         return mark.state if mark is not None and letter.time <= mark.until else "waiting"
 
-    def _mark(self, producer: Any, letters: Sequence[KeptLetter], state: State) -> None:
-        marks = {letter.letter_id: Mark(state, self._last_times[letter.letter_id]) for letter in letters}
+    def _send_and_mark(self, producer: Any, letters: Sequence[KeptLetter], partitions: int) -> None:
+        _send(producer, letters, partitions)
+        self._mark(producer, [letter.letter_id for letter in letters], "replayed")
+
+    def _mark(self, producer: Any, letter_ids: Sequence[str], state: State) -> None:
+        marks = {letter_id: Mark(state, self._last_times[letter_id]) for letter_id in letter_ids}
         send_all(producer, LETTER_MARKS_TOPIC, [(letter_id.encode(), mark.to_bytes()) for letter_id, mark in marks.items()])
         self._marks |= marks
 
@@ -141,10 +144,10 @@ class DeadLetters:
 
     def _read_marks(self) -> dict[str, Mark]:
         """The last mark of each id; none where the topic is missing: then nothing was replayed yet."""
-        try:
-            partitions = self._partitions(LETTER_MARKS_TOPIC)
-        except BrokerError:
-            return {}
+        with no_broker_errors(self._connection):
+            if not self._reader.partitions_for_topic(LETTER_MARKS_TOPIC):
+                return {}
+        partitions = self._partitions(LETTER_MARKS_TOPIC)
         self._reader.assign(partitions)
         self._reader.seek_to_beginning(*partitions)
         marks: dict[str, Mark] = {}

@@ -82,7 +82,7 @@ class Member:
     def __init__(self, connection: Connection, group: Group, topics: Sequence[str], *, bulk: bool = False) -> None:
         self.consumer: Any = open_member(connection, group.name, group.session_seconds, bulk=bulk)
         self._connection, self._group = connection, group.name
-        self._reported: set[tuple[str, int, int]] = set()
+        self._reported: dict[tuple[str, int], int] = {}
         self._rebalance = Rebalance()
         self.consumer.subscribe(list(topics), listener=self._rebalance)
 
@@ -111,7 +111,9 @@ class Member:
         unreadable = [record for batch in records.values() for record in batch if isinstance(record.value, Unreadable)]
         places = {(record.topic, record.partition, record.offset): record for record in unreadable}
         letters = []
-        for record in (places[place] for place in places.keys() - self._reported):
+        for record in places.values():
+            if record.offset <= self._reported.get((record.topic, record.partition), -1):
+                continue  # polled again after a rebalance
             message = as_message(record)
             letters.append(dead_letter(message, kind="unreadable", reason=message.unreadable, reader=self._group))
             log.error(
@@ -121,7 +123,8 @@ class Member:
         if letters:
             send_letters(self._connection, letters)
             metrics.DEAD_LETTERS.labels("unreadable").inc(len(letters))
-            self._reported |= places.keys()
+        for topic, partition, offset in places:
+            self._reported[topic, partition] = max(offset, self._reported.get((topic, partition), -1))
 
     def commit(self, offsets: Mapping[TopicPartition, int]) -> None:
         """Commit the offsets at which reading goes on. Raises `KafkaError`."""

@@ -239,15 +239,19 @@ class _BrokenBatch:
         yield self._record
 
 
-def _offsets(data: bytes) -> int:
-    """How many offsets a broken batch covers, by its two fields that tell it: the smaller one, and 1 at least.
+MOST_DELTA = 2**20
+"""A batch that claims to cover more offsets lies: a batch of records of one byte each, as large as a broker takes, has fewer."""
 
-    To step over too little means a second letter for the same batch; too much would lose messages.
+
+def _offsets(data: bytes) -> int:
+    """How many offsets a broken batch covers: by its last offset where that can be, else by its number of records.
+
+    A compacted batch has fewer records than offsets. To step over too little makes the broker send the same batch for ever.
     """
     if len(data) < BATCH_HEADER.size or data[FORMAT_AT] != 2:
         return 1
     header = BATCH_HEADER.unpack_from(data)
-    return max(1, min(header[6] + 1, header[12]))
+    return header[6] + 1 if 0 <= header[6] < MOST_DELTA else max(1, min(header[12], MOST_DELTA))
 
 
 def read_records(data: bytes, after: int, last: int, reason: str) -> Iterator[Record]:

@@ -22,7 +22,7 @@ from scorer.sampling import SamplerPool, probe
 from scorer.spec import SampledClip, Scorer, Window
 from streams.errors import MediaError
 from streams.local.output import Form, open_writer
-from streams.local.windows import SEGMENT_SECONDS, ScoredWindow, record
+from streams.local.windows import SEGMENT_SECONDS, ScoredWindow, record, without_pixels
 from streams.media.videos import VIDEO_SUFFIXES, check_file, find_videos
 
 WINDOWS_PER_TASK = 16
@@ -100,7 +100,9 @@ def score_file(path: Path, pool: SamplerPool, scorer: Scorer, batch_size: int) -
         for i in range(0, len(sampled), batch_size):
             batch = sampled[i : i + batch_size]
             scores = scorer.score([clip for _, clip in batch])
-            windows += [ScoredWindow(window, clip, score) for (window, clip), score in zip(batch, scores, strict=True)]
+            windows += [
+                ScoredWindow(window, without_pixels(clip), score) for (window, clip), score in zip(batch, scores, strict=True)
+            ]
     if not windows:
         raise MediaError("no frame could be decoded")
     return windows

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,14 @@ class ScoredWindow:
     window: Window
     clip: SampledClip
     score: ClipScore
+
+
+PIXELS = ("frames", "portrait", "faces", "clip")
+
+
+def without_pixels(clip: SampledClip) -> SampledClip:
+    """What a record and a plot need of a scored clip: 750 kB of pixels for each window would fill the memory in some hours."""
+    return replace(clip, **{name: getattr(clip, name)[:0].copy() for name in PIXELS})
 
 
 def record(path: Path, windows: Sequence[ScoredWindow]) -> dict[str, Any]:

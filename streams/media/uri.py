@@ -52,7 +52,7 @@ class Uri:
     host: str
     port: int | None
     target: str
-    user: str = ""
+    user: str = field(default="", repr=False)
     password: str = field(default="", repr=False)
 
     @property

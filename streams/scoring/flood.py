@@ -84,7 +84,9 @@ class FloodGate:
         """Try messages again until one of them no longer fails, or one of another group, or the time is over."""
         kind, pause = self._flood, FIRST_PAUSE
         deadline = time.monotonic() + self._limits.seconds
-        while self._flood == kind and all(failure_of(result) == kind for result in results):
+        while self._flood == kind and "" not in (failures := {failure_of(result) for result in results}):
+            if failures <= PRODUCERS_FAULT | {None}:
+                return results  # skipped segments and wrong events say nothing about the flood
             left = deadline - time.monotonic()
             if left <= 0:
                 return results

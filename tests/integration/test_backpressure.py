@@ -10,6 +10,8 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+from influxdb_client import InfluxDBClient
+from influxdb_client.client.write_api import SYNCHRONOUS
 
 from streams.events import DEAD_LETTER_TOPIC, SCORES_TOPIC, SEGMENTS_TOPIC, SegmentEvent, SegmentScore
 from streams.kafka.connection import Connection
@@ -130,7 +132,11 @@ def test_a_score_that_influxdb_refuses_is_a_dead_letter_and_the_stream_continues
 ) -> None:
     create_topics(Connection(kafka.broker), partitions=4, replication=1)
     good, bad, last = events(tmp_path, 3, datetime.now(UTC))
-    bad = bad.model_copy(update={"start": datetime(1500, 1, 1, tzinfo=UTC)})
+    bad = bad.model_copy(update={"start": datetime(1999, 1, 1, tzinfo=UTC)})
+    with InfluxDBClient(influxdb.url, influxdb.token_file.read_text().strip(), org="fvq") as client:
+        # A field of another type at that time: InfluxDB refuses the score that comes there.
+        point = f'segment_score,stream_id=other sequence="a text" {int(bad.start.timestamp())}'
+        client.write_api(write_options=SYNCHRONOUS).write("fvq", record=point, write_precision="s")
     produce(kafka.broker, SEGMENTS_TOPIC, [good, bad, last])
     follower, dead = Follower(kafka.broker, SCORES_TOPIC), Follower(kafka.broker, DEAD_LETTER_TOPIC)
     settings = {"FVQ_INFLUX_URL": influxdb.url, "FVQ_INFLUX_TOKEN_FILE": str(influxdb.token_file), "FVQ_LIVE_WINDOW": "off"}
