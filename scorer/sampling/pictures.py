@@ -94,7 +94,8 @@ def _rgb(reformatter: VideoReformatter, frame: Any, size: tuple[int, int] | None
 def _luma(frame: Any) -> Image:
     """(H, W) 8-bit luma of a frame."""
     if frame.format.name not in EIGHT_BIT_LUMA:
-        return np.asarray(frame.to_ndarray(format="gray"), np.uint8)
+        # By default PyAV starts a thread for each core, for each frame; their stacks count against a child's memory limit.
+        return np.asarray(frame.to_ndarray(format="gray", threads=1), np.uint8)
     # Reading the luma plane in place is ten times faster than a conversion, and this runs for every frame.
     plane = frame.planes[0]
     return np.frombuffer(plane, np.uint8).reshape(-1, plane.line_size)[: frame.height, : frame.width]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import sys
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -207,15 +209,32 @@ def test_any_bytes_have_some_programmes_or_none(noise: bytes, place: int) -> Non
         assert all(isinstance(pids, set) for pids in programmes(head))
 
 
-def test_a_frame_with_side_data_of_an_unknown_kind_is_turned_by_its_angle() -> None:
-    class SideData:
-        def get(self, _: object) -> None:
-            raise ValueError("31 is not a valid Type")
+def test_a_frame_with_side_data_of_an_unknown_kind_is_turned_by_its_angle(monkeypatch: pytest.MonkeyPatch) -> None:
+    def unknown_kind(_: object) -> None:
+        raise ValueError("31 is not a valid Type")
 
+    monkeypatch.setattr("scorer.sampling.orientation.SideDataContainer", unknown_kind)
     image = np.arange(4 * 6 * 3, dtype=np.uint8).reshape(4, 6, 3)
     for quarter_turns in range(-2, 3):
-        frame = SimpleNamespace(side_data=SideData(), rotation=90 * quarter_turns)
+        frame = SimpleNamespace(rotation=90 * quarter_turns)
         assert np.array_equal(orientation_of(frame)(image), np.rot90(image, quarter_turns))
+
+
+@pytest.mark.parametrize("pixel_format", ["yuv420p", "yuv420p10le", "rgba"])
+def test_a_frame_is_freed_at_once_and_starts_no_threads(pixel_format: str) -> None:
+    # Frames of 10-bit, RGB and palette video, each with threads of its own, filled a child up to its memory limit, and for good.
+    frame = av.VideoFrame(160, 96, pixel_format)
+    pictures = Pictures(None)
+    pictures.picture(frame)  # the libraries' own threads start here
+    references, threads = sys.getrefcount(frame), len(os.listdir("/proc/self/task"))
+    pictures.picture(frame)
+    pictures.small_luma(frame)
+    pictures.square(frame, 32)
+    assert sys.getrefcount(frame) == references
+    assert len(os.listdir("/proc/self/task")) == threads
+    orientation_of(frame)
+    del pictures
+    assert sys.getrefcount(frame) == 2
 
 
 def test_a_cover_is_never_the_video(tmp_path: Path) -> None:
