@@ -51,7 +51,7 @@ UPRIGHT = Orientation()
 def orientation_of(frame: Any) -> Orientation:
     """What the display matrix of an `av.VideoFrame` asks for; of the eight orientations the nearest."""
     try:
-        # Not frame.side_data: the frame would keep it, and it the frame. Such frames fill the memory until Python looks for circles.
+        # Not frame.side_data: frame and side data would keep each other, and their memory, until Python's collector runs.
         data = SideDataContainer(frame).get(Type.DISPLAYMATRIX)
     except ValueError:  # PyAV does not list the side data of a frame that has a kind which it does not know
         quarter_turns = round(frame.rotation / 90) % 4
