@@ -69,12 +69,13 @@ def fuzz_media(count: int, seed: int, folder: Path, workers: int = 2) -> Report:
     lock = threading.Lock()
     numbers = iter(range(count))
     current: dict[int, tuple[float, Path]] = {}
+    stopped = threading.Event()
 
     def work() -> None:
         while True:
             with lock:
                 number = next(numbers, None)
-                if number is None:
+                if number is None or stopped.is_set():
                     return
                 name, data = mutated_file(seeds, random.Random(f"media {seed} {number}"))
                 path = folder / f"{number}-{name}"
@@ -84,6 +85,8 @@ def fuzz_media(count: int, seed: int, folder: Path, workers: int = 2) -> Report:
             outcome, wrong = _try_file(path, pool)
             with lock:
                 del current[number]
+                if stopped.is_set():
+                    return
                 report.outcomes[outcome] += 1
                 report.add_time(time.monotonic() - started, path.name)
                 if wrong is not None:
@@ -97,12 +100,18 @@ def fuzz_media(count: int, seed: int, folder: Path, workers: int = 2) -> Report:
         while wait(running, timeout=1).not_done:
             with lock:
                 hanging = [path for started, path in current.values() if time.monotonic() - started > FILE_SECONDS]
+                if hanging:
+                    stopped.set()
             if hanging:
                 # Closing the pool below ends the threads that wait for it.
-                report.findings += [Finding("hang", f"{path.name} hangs", path.read_bytes(), path.suffix) for path in hanging]
+                report.outcomes["hangs"] += len(hanging)
+                report.findings += [
+                    Finding("media", f"{path.name}: no answer after {FILE_SECONDS:g} s", path.read_bytes(), f"-{path.name}")
+                    for path in hanging
+                ]
                 break
         watch.stop()
-    threads.shutdown(wait=not report.findings, cancel_futures=True)
+    threads.shutdown(wait=not stopped.is_set())
     for thread in running:
         if thread.done() and not thread.cancelled() and (error := thread.exception()) is not None:
             report.findings.append(Finding("fuzzer", f"{type(error).__name__}: {error}", b""))

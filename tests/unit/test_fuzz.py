@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import random
+import threading
+from collections.abc import Callable
 from concurrent.futures import Future
 from pathlib import Path
 from typing import Any
@@ -11,10 +14,10 @@ import pytest
 
 from scorer.errors import MediaError
 from streams.letter import Message, dead_letter
-from tests.fuzz import events
+from tests.fuzz import events, media
 from tests.fuzz.events import fuzz_events, mutated_message, wrong_letter
 from tests.fuzz.media import fuzz_media
-from tests.fuzz.mutations import boxes_of
+from tests.fuzz.mutations import SEEDS, boxes_of
 from tests.support.media import make_clip
 
 
@@ -60,6 +63,52 @@ async def test_an_event_that_is_never_answered_is_a_finding(tmp_path: Path, monk
     report = await fuzz_events(10, seed=2, folder=tmp_path)
     assert report.findings
     assert all("TimeoutError" in finding.words for finding in report.findings)
+
+
+class IdlePool:
+    """In place of `SamplerPool`: it has no children."""
+
+    workers = 1
+
+    def __init__(self, *_: object) -> None:
+        self.closed = threading.Event()
+
+    def __enter__(self) -> IdlePool:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.closed.set()
+
+    def submit_task(self, *_: object) -> Future[int]:
+        future: Future[int] = Future()
+        future.set_result(os.getpid())
+        return future
+
+    def pids(self) -> list[int]:
+        return []
+
+
+def never_answered(_: Path, pool: IdlePool, *__: object) -> list[Any]:
+    assert pool.closed.wait(30)
+    raise MediaError("the pool was closed", kind="stopped")
+
+
+def out_of_range(*_: object) -> list[Any]:
+    raise ValueError("freeze is -0.02")
+
+
+@pytest.mark.parametrize(
+    ("score_file", "words", "count"), [(never_answered, "no answer after", 1), (out_of_range, "freeze is -0.02", 5)]
+)
+def test_a_file_that_hangs_or_raises_is_a_finding(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, score_file: Callable[..., Any], words: str, count: int
+) -> None:
+    monkeypatch.setattr(media, "SamplerPool", IdlePool)
+    monkeypatch.setattr(media, "make_seeds", lambda _: dict.fromkeys(SEEDS, b"media" * 100))
+    monkeypatch.setattr(media, "score_file", score_file)
+    monkeypatch.setattr(media, "FILE_SECONDS", 0.5)
+    report = fuzz_media(5, seed=2, folder=tmp_path, workers=1)
+    assert [words in finding.words for finding in report.findings] == [True] * count
 
 
 def test_a_dead_letter_without_the_events_bytes_is_a_finding() -> None:
