@@ -1,4 +1,4 @@
-"""`make fuzz`: mutated events through the worker's path, mutated media through the sampling pool; about 2 minutes.
+"""`make fuzz`: mutated events through the worker's path, mutated media through the sampling pool; about a minute.
 
     python -m tests.fuzz [--seed 1] [--events 20000] [--media 2000] [--findings fvq-data/fuzz]
 
