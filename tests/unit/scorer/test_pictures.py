@@ -21,7 +21,7 @@ from scorer.sampling.images import scaled_down
 from scorer.sampling.orientation import orientation_of, orientation_of_matrix
 from scorer.sampling.pictures import SMALL_LUMA_SIZE, Pictures
 from scorer.sampling.tracks import programmes
-from tests.support.media import face_frames, ffmpeg, write_frames
+from tests.support.media import face_frames, ffmpeg, make_clip, write_frames
 from tests.support.odd_pictures import (
     MATRICES,
     as_ffmpeg_shows,
@@ -167,6 +167,21 @@ def test_each_matrix_and_range_gives_the_same_colours(tmp_path: Path, matrix: st
     filters = f"scale=out_color_matrix={matrix}:out_range={chosen},setparams=colorspace={names[matrix]}:range={chosen}"
     path = write_frames(tmp_path / "a.mkv", frames, 25, ("-vf", filters, "-c:v", "ffv1", "-pix_fmt", "yuv444p"))
     assert difference(shown(path)[0], frames[0]) < 1.5
+
+
+@pytest.mark.parametrize("number", [0, 3, 8, 10, 11, 12, 13, 14, 15, 200])
+@pytest.mark.parametrize("pixel_format", ["yuv420p", "yuv420p10le"])
+def test_a_matrix_that_ffmpeg_does_not_convert_is_taken_as_unspecified(tmp_path: Path, number: int, pixel_format: str) -> None:
+    plain = make_clip(tmp_path / "plain.h264", 96, 64, 0.2, 10, options=("-c:v", "libx264", "-pix_fmt", pixel_format))
+    named = tmp_path / "named.h264"
+    ffmpeg("-i", plain, "-c", "copy", "-bsf:v", f"h264_metadata=matrix_coefficients={number}", named)
+    with open_video(named) as video:
+        pictures = Pictures(video.pixel_aspect)
+        _, frame = next(video.frames(0.0))
+        pictures.small_luma(frame)
+        picture = pictures.picture(frame)
+    if number:  # 0 says that Y, Cb and Cr are G, B and R
+        assert difference(picture, shown(plain)[0]) < 1
 
 
 @pytest.mark.parametrize(("size", "matrix"), [((1280, 720), "bt709"), ((720, 576), "bt601")])
