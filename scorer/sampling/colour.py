@@ -20,6 +20,9 @@ Light = NDArray[np.float32]
 UNSPECIFIED = 2
 """The number of "unspecified" in ISO/IEC 23091-2, for a matrix, for primaries and for a transfer curve."""
 
+MATRICES = (0, 1, UNSPECIFIED, 4, 5, 6, 7, 9)
+"""Matrices of ISO/IEC 23091-2 that FFmpeg's scaler converts; any other fails there, and is taken as unspecified."""
+
 HD_WIDTH, HD_HEIGHT = 1280, 576
 """A picture at least that wide, or higher than this, px, is BT.709 where the file does not say; players have it so."""
 
@@ -47,11 +50,17 @@ PQ, HLG = int(ColorTrc.SMPTE2084), int(ColorTrc.ARIB_STD_B67)
 
 def matrix_of(frame: Any) -> Colorspace | None:
     """The matrix by which the frame's YCbCr becomes RGB, where the frame does not name it; None where it does, or has none."""
-    if frame.colorspace != UNSPECIFIED or frame.format.is_rgb:
+    known = unknown_as_601(frame) is None
+    if (known and frame.colorspace != UNSPECIFIED) or frame.format.is_rgb:
         return None
     if frame.color_trc in (PQ, HLG) or frame.color_primaries == ColorPrimaries.BT2020:
         return Colorspace.BT2020
-    return Colorspace.ITU709 if frame.width >= HD_WIDTH or frame.height > HD_HEIGHT else None
+    return Colorspace.ITU709 if frame.width >= HD_WIDTH or frame.height > HD_HEIGHT else unknown_as_601(frame)
+
+
+def unknown_as_601(frame: Any) -> Colorspace | None:
+    """BT.601's matrix for a frame with one that is not in `MATRICES`; None for any other frame."""
+    return None if frame.colorspace in MATRICES else Colorspace.ITU601
 
 
 def is_wide(frame: Any) -> bool:

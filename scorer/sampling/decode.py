@@ -317,7 +317,7 @@ class Video:
                 packet = next(packets)
             except MemoryError:
                 raise
-            except (StopIteration, FFmpegError):
+            except (StopIteration, IndexError, FFmpegError):  # IndexError: PyAV's end of a file with a track that appeared late
                 return
             if packet.size:
                 yield packet

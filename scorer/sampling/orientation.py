@@ -9,7 +9,7 @@ from typing import Any
 
 import cv2
 import numpy as np
-from av.sidedata.sidedata import Type
+from av.sidedata.sidedata import SideDataContainer, Type
 
 from scorer.sampling.decode import MAX_PIXELS
 from scorer.sampling.images import Image
@@ -51,7 +51,8 @@ UPRIGHT = Orientation()
 def orientation_of(frame: Any) -> Orientation:
     """What the display matrix of an `av.VideoFrame` asks for; of the eight orientations the nearest."""
     try:
-        data = frame.side_data.get(Type.DISPLAYMATRIX)
+        # Not frame.side_data: frame and side data would keep each other, and their memory, until Python's collector runs.
+        data = SideDataContainer(frame).get(Type.DISPLAYMATRIX)  # type: ignore[call-arg]
     except ValueError:  # PyAV does not list the side data of a frame that has a kind which it does not know
         quarter_turns = round(frame.rotation / 90) % 4
         return (UPRIGHT, Orientation(True, False, True), Orientation(False, True, True), Orientation(True, True))[quarter_turns]

@@ -9,7 +9,7 @@ import av
 import numpy as np
 from av.video.reformatter import VideoReformatter
 
-from scorer.sampling.colour import as_sdr, is_wide, matrix_of
+from scorer.sampling.colour import as_sdr, is_wide, matrix_of, unknown_as_601
 from scorer.sampling.combing import Mask, combed, deinterlaced, small_deinterlaced
 from scorer.sampling.images import Image, luma_of, scaled_down
 from scorer.sampling.orientation import orientation_of, with_square_pixels
@@ -94,7 +94,8 @@ def _rgb(reformatter: VideoReformatter, frame: Any, size: tuple[int, int] | None
 def _luma(frame: Any) -> Image:
     """(H, W) 8-bit luma of a frame."""
     if frame.format.name not in EIGHT_BIT_LUMA:
-        return np.asarray(frame.to_ndarray(format="gray"), np.uint8)
+        # By default PyAV starts a thread for each core, for each frame; their stacks count against a child's memory limit.
+        return np.asarray(frame.to_ndarray(format="gray", threads=1, src_colorspace=unknown_as_601(frame)), np.uint8)
     # Reading the luma plane in place is ten times faster than a conversion, and this runs for every frame.
     plane = frame.planes[0]
     return np.frombuffer(plane, np.uint8).reshape(-1, plane.line_size)[: frame.height, : frame.width]
@@ -105,7 +106,7 @@ def _first_field(frame: Any, picture: Image) -> Image:
     if frame.format.name not in VERTICALLY_SHARED_CHROMA or frame.height % 4 or frame.width % 2 or is_wide(frame):
         return picture[0::2]
     # Two lines of luma of different fields share a line of chroma in RGB. So the field is taken apart before.
-    planes = frame.reformat(format="yuv420p", threads=1).to_ndarray()
+    planes = frame.reformat(format="yuv420p", threads=1, src_colorspace=unknown_as_601(frame)).to_ndarray()
     luma, blue, red = np.split(planes, (frame.height, frame.height * 5 // 4))
     chroma = (plane.reshape(frame.height // 2, frame.width // 2)[0::2].reshape(-1, frame.width) for plane in (blue, red))
     field = av.VideoFrame.from_ndarray(np.ascontiguousarray(np.vstack([luma[0::2], *chroma])), format="yuv420p")

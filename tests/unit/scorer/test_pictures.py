@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import sys
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -19,7 +21,7 @@ from scorer.sampling.images import scaled_down
 from scorer.sampling.orientation import orientation_of, orientation_of_matrix
 from scorer.sampling.pictures import SMALL_LUMA_SIZE, Pictures
 from scorer.sampling.tracks import programmes
-from tests.support.media import face_frames, ffmpeg, write_frames
+from tests.support.media import face_frames, ffmpeg, make_clip, write_frames
 from tests.support.odd_pictures import (
     MATRICES,
     as_ffmpeg_shows,
@@ -167,6 +169,21 @@ def test_each_matrix_and_range_gives_the_same_colours(tmp_path: Path, matrix: st
     assert difference(shown(path)[0], frames[0]) < 1.5
 
 
+@pytest.mark.parametrize("number", [0, 3, 8, 10, 11, 12, 13, 14, 15, 200])
+@pytest.mark.parametrize("pixel_format", ["yuv420p", "yuv420p10le"])
+def test_a_matrix_that_ffmpeg_does_not_convert_is_taken_as_unspecified(tmp_path: Path, number: int, pixel_format: str) -> None:
+    plain = make_clip(tmp_path / "plain.h264", 96, 64, 0.2, 10, options=("-c:v", "libx264", "-pix_fmt", pixel_format))
+    named = tmp_path / "named.h264"
+    ffmpeg("-i", plain, "-c", "copy", "-bsf:v", f"h264_metadata=matrix_coefficients={number}", named)
+    with open_video(named) as video:
+        pictures = Pictures(video.pixel_aspect)
+        _, frame = next(video.frames(0.0))
+        pictures.small_luma(frame)
+        picture = pictures.picture(frame)
+    if number:  # 0 says that Y, Cb and Cr are G, B and R
+        assert difference(picture, shown(plain)[0]) < 1
+
+
 @pytest.mark.parametrize(("size", "matrix"), [((1280, 720), "bt709"), ((720, 576), "bt601")])
 def test_video_that_names_no_matrix_has_its_sizes_usual_one(tmp_path: Path, size: tuple[int, int], matrix: str) -> None:
     frames = [np.full((size[1], size[0], 3), (200, 40, 90), np.uint8)] * 2
@@ -207,15 +224,32 @@ def test_any_bytes_have_some_programmes_or_none(noise: bytes, place: int) -> Non
         assert all(isinstance(pids, set) for pids in programmes(head))
 
 
-def test_a_frame_with_side_data_of_an_unknown_kind_is_turned_by_its_angle() -> None:
-    class SideData:
-        def get(self, _: object) -> None:
-            raise ValueError("31 is not a valid Type")
+def test_a_frame_with_side_data_of_an_unknown_kind_is_turned_by_its_angle(monkeypatch: pytest.MonkeyPatch) -> None:
+    def unknown_kind(_: object) -> None:
+        raise ValueError("31 is not a valid Type")
 
+    monkeypatch.setattr("scorer.sampling.orientation.SideDataContainer", unknown_kind)
     image = np.arange(4 * 6 * 3, dtype=np.uint8).reshape(4, 6, 3)
     for quarter_turns in range(-2, 3):
-        frame = SimpleNamespace(side_data=SideData(), rotation=90 * quarter_turns)
+        frame = SimpleNamespace(rotation=90 * quarter_turns)
         assert np.array_equal(orientation_of(frame)(image), np.rot90(image, quarter_turns))
+
+
+@pytest.mark.parametrize("pixel_format", ["yuv420p", "yuv420p10le", "rgba"])
+def test_a_frame_is_freed_at_once_and_starts_no_threads(pixel_format: str) -> None:
+    # Frames of 10-bit, RGB and palette video, each with threads of its own, filled a child up to its memory limit, and for good.
+    frame = av.VideoFrame(160, 96, pixel_format)
+    pictures = Pictures(None)
+    pictures.picture(frame)  # the libraries' own threads start here
+    references, threads = sys.getrefcount(frame), len(os.listdir("/proc/self/task"))
+    pictures.picture(frame)
+    pictures.small_luma(frame)
+    pictures.square(frame, 32)
+    assert sys.getrefcount(frame) == references
+    assert len(os.listdir("/proc/self/task")) == threads
+    orientation_of(frame)
+    del pictures
+    assert sys.getrefcount(frame) == 2
 
 
 def test_a_cover_is_never_the_video(tmp_path: Path) -> None:

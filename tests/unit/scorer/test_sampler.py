@@ -5,10 +5,12 @@ from __future__ import annotations
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import fields
 from pathlib import Path
+from types import SimpleNamespace
 
+import av
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -301,3 +303,18 @@ def test_no_error_is_printed_when_the_interpreter_ends(face_clip: Path) -> None:
     done = subprocess.run([sys.executable, "-c", code, str(face_clip)], check=True, timeout=120, capture_output=True, text=True)
     assert "Error" not in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_a_track_that_appears_late_does_not_end_in_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = make_clip(tmp_path / "clip.flv", 96, 64, 1, 10, options=("-c:v", "flv1", "-pix_fmt", "yuv420p"))
+    with open_video(path) as video:
+        video._reopen()
+        packets, close = video._container.demux(video._stream), video._container.close
+
+        def demux(_: object) -> Iterator[av.Packet]:
+            # PyAV reads beyond its list of tracks when the file is at its end, and fails where that memory is not zero.
+            yield from packets
+            raise IndexError("list index out of range")
+
+        monkeypatch.setattr(video, "_container", SimpleNamespace(demux=demux, close=close))
+        assert len(list(video._demuxed())) == 10
