@@ -261,14 +261,14 @@ class Video:
             timestamp = int((self._first + max(0.0, start - back)) / self._stream.time_base)
             try:
                 self._container.seek(timestamp, stream=self._stream, backward=True)
-                places, key = [], None
+                first, key = None, None
                 for packet in self._demuxed():
-                    places.append(_place(packet))
+                    first = first or _place(packet)
                     if packet.is_keyframe:
                         key = self._stamp(packet)
                         break
                 # Where the clock jumps, a seek to the beginning may find a later picture with the same stamp.
-                at_beginning = bool(places) and places[0] == self._first_place
+                at_beginning = first is not None and first == self._first_place
                 if key is not None and key <= start + EPSILON and (start > 0 or at_beginning):
                     self._container.seek(timestamp, stream=self._stream, backward=True)
                     # After a seek FFmpeg's first decoding stamps may be wrong; a file without jumps needs no clock.

@@ -12,6 +12,7 @@ import typer
 from streams import parts
 from streams.cli.options import JsonFlag
 from streams.settings import load_settings
+from streams.text import printable
 
 if TYPE_CHECKING:
     from streams.dead_letters.kept import Selection
@@ -51,7 +52,7 @@ def dead_letters_ls(
     for letter in summaries:
         time = datetime.fromisoformat(letter["time"]).astimezone(UTC)
         shown = (letter["id"], f"{time:%Y-%m-%d %H:%M:%S}", letter["stream_id"], letter.get("kind", ""), letter["state"])
-        table.add_row(*(Text(_printable(text)) for text in (*shown, letter.get("reason", ""))))
+        table.add_row(*(Text(printable(text)) for text in (*shown, letter.get("reason", ""))))
     Console().print(table)
 
 
@@ -83,7 +84,7 @@ def dead_letters_replay(
         print(json.dumps({"sent": replayed.sent, "sent_before": replayed.before, "cannot": replayed.cannot, "missing": missing}))
     else:
         for letter_id, reason in replayed.cannot.items():
-            print(f"fvq: {_printable(letter_id)} cannot be sent again: {reason}", file=sys.stderr)
+            print(f"fvq: {printable(letter_id)} cannot be sent again: {reason}", file=sys.stderr)
         if missing:
             print(f"fvq: {missing} of the named letters are not there", file=sys.stderr)
         print(f"{replayed.sent} letters sent again, {replayed.before} left out that were sent before")
@@ -125,8 +126,3 @@ def _some(selection: Selection, everything: bool) -> Selection:
     if selection.everything != everything:
         raise ValueError("name letters by their ids, by --kind, --stream, --since or --until, or all of them by --all")
     return selection
-
-
-def _printable(text: str) -> str:
-    """Text from outside for a terminal: what is not printable is escaped."""
-    return "".join(letter if letter.isprintable() else repr(letter)[1:-1] for letter in text)

@@ -20,7 +20,7 @@ from typing import Any, Self
 from streams.dead_letters.kept import KeptLetter, Mark, Selection, State
 from streams.errors import BrokerError
 from streams.events import DEAD_LETTER_TOPIC, LETTER_MARKS_TOPIC, SEGMENTS_TOPIC
-from streams.kafka.clients import ACK_SECONDS, broker_errors, no_broker_errors, open_producer, open_reader, send_all
+from streams.kafka.clients import await_sends, no_broker_errors, open_producer, open_reader, send_all
 from streams.kafka.connection import Connection
 from streams.kafka.consumer import TopicPartition, read_to_end
 
@@ -162,11 +162,10 @@ class DeadLetters:
 
 def _send(producer: Any, letters: Sequence[KeptLetter], partitions: int) -> None:
     """Send letters to the partitions that they came from, and wait for the acknowledgements. partitions: how many there are."""
-    with broker_errors(f"{SEGMENTS_TOPIC} does not take a message"):
-        sent = []
-        for letter in letters:
-            number = int(letter.headers["partition"])
-            partition = number if number < partitions else None
-            sent.append(producer.send(SEGMENTS_TOPIC, key=letter.key, value=letter.value, partition=partition))
-        for acknowledgement in sent:
-            acknowledgement.get(timeout=ACK_SECONDS)
+
+    def send(letter: KeptLetter) -> Any:
+        number = int(letter.headers["partition"])
+        partition = number if number < partitions else None
+        return producer.send(SEGMENTS_TOPIC, key=letter.key, value=letter.value, partition=partition)
+
+    await_sends(SEGMENTS_TOPIC, (send(letter) for letter in letters))

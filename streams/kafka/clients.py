@@ -75,9 +75,16 @@ def open_producer(connection: Connection) -> KafkaProducer:
 
 def send_all(producer: Any, topic: str, messages: Iterable[tuple[bytes, bytes | None]], partition: int | None = None) -> None:
     """Send (key, value) messages and wait for all acknowledgements. Raises `BrokerError`."""
+    await_sends(topic, (producer.send(topic, key=key, value=value, partition=partition) for key, value in messages))
+
+
+def await_sends(topic: str, sends: Iterable[Any]) -> None:
+    """Make all sends, then wait for their acknowledgements. Raises `BrokerError`.
+
+    sends: what `producer.send` returns, as a generator: what the sending itself raises becomes a `BrokerError` too.
+    """
     with broker_errors(f"{topic} does not take a message"):
-        sent = [producer.send(topic, key=key, value=value, partition=partition) for key, value in messages]
-        for acknowledgement in sent:
+        for acknowledgement in list(sends):
             acknowledgement.get(timeout=ACK_SECONDS)
 
 

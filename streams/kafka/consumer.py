@@ -14,7 +14,7 @@ from kafka import ConsumerRebalanceListener, OffsetAndMetadata, TopicPartition
 from streams import metrics
 from streams.errors import BrokerError
 from streams.events import DEAD_LETTER_TOPIC
-from streams.kafka.clients import ACK_SECONDS, broker_errors, open_member, open_producer
+from streams.kafka.clients import ACK_SECONDS, await_sends, broker_errors, open_member, open_producer
 from streams.kafka.connection import Connection
 from streams.kafka.unreadable import Unreadable, as_message
 from streams.letter import DeadLetter, dead_letter
@@ -135,13 +135,13 @@ def send_letters(connection: Connection, letters: Sequence[DeadLetter]) -> None:
     """Send dead letters and wait for all acknowledgements. Raises `BrokerError`."""
     producer = open_producer(connection)
     try:
-        with broker_errors(f"{DEAD_LETTER_TOPIC} does not take a message"):
-            sent = [
+        await_sends(
+            DEAD_LETTER_TOPIC,
+            (
                 producer.send(DEAD_LETTER_TOPIC, key=letter.key, value=letter.value, headers=letter.header_bytes())
                 for letter in letters
-            ]
-            for acknowledgement in sent:
-                acknowledgement.get(timeout=ACK_SECONDS)
+            ),
+        )
     finally:
         producer.close(timeout=1)
 
