@@ -22,14 +22,11 @@ from scorer.model.encoders import LiteEncoder
 from scorer.model.modeling import ClipBatch, FVQRater
 from scorer.model_files import check_model_files
 from scorer.registry import NAME, Registry, hashed
-from scorer.spec import LEVELS, ClipScore, Faces, MediaInfo, ModelId, SampledClip, SamplerSpec
+from scorer.spec import LEVELS, MODEL_INPUTS, ClipScore, ModelId, ModelInput, SamplerSpec
 
 # Without this, every load writes a progress bar and a log line to the service's standard error.
 transformers.logging.set_verbosity_error()
 transformers.logging.disable_progress_bar()
-
-BATCH_FIELDS = ("frames", "portrait", "portrait_mask", "faces", "faces_mask", "clip", "statistics")
-"""Arrays of a `SampledClip` that make up a `ClipBatch`."""
 
 
 def load_engine(model: str = "nano", device: str = "auto", registry: Registry | None = None) -> Engine:
@@ -97,13 +94,13 @@ def version_of(directory: Path) -> str:
     return hashed(*sorted(directory.glob("*.safetensors")))[:12]
 
 
-def collate(clips: Sequence[SampledClip], device: torch.device) -> ClipBatch:
+def collate(clips: Sequence[ModelInput], device: torch.device) -> ClipBatch:
     """Clips of one sampler specification as one batch on the device."""
 
     def stack(name: str) -> Tensor:
         return torch.from_numpy(np.stack([getattr(clip, name) for clip in clips])).to(device, non_blocking=True)
 
-    return ClipBatch(**{name: stack(name) for name in BATCH_FIELDS})
+    return ClipBatch(**{name: stack(name) for name in MODEL_INPUTS})
 
 
 class Engine:
@@ -137,7 +134,7 @@ class Engine:
             raise ModelError(f"model {self._model} gave an uncertainty or levels that are not finite numbers")
 
     @torch.inference_mode()
-    def score(self, clips: Sequence[SampledClip]) -> list[ClipScore]:
+    def score(self, clips: Sequence[ModelInput]) -> list[ClipScore]:
         """One score per clip, in order. Raises `ModelError` where a score is not finite."""
         if not clips:
             return []
@@ -159,7 +156,7 @@ class Engine:
         ]
 
 
-def _test_clip(spec: SamplerSpec, statistics: int) -> SampledClip:
+def _test_clip(spec: SamplerSpec, statistics: int) -> ModelInput:
     """A made-up clip of the specification's shapes, with a person and a face in every image; the same each time.
 
     statistics: how many numbers they are.
@@ -171,7 +168,7 @@ def _test_clip(spec: SamplerSpec, statistics: int) -> SampledClip:
         noise = rng.integers(0, 24, (count, side, side, 3))
         return (slope[None, :, None, None] / 2 + slope[None, None, :, None] / 2 + noise).astype(np.uint8)
 
-    return SampledClip(
+    return ModelInput(
         frames=pictures(spec.frames, spec.frame_size),
         portrait=pictures(spec.portrait_frames, spec.portrait_size),
         portrait_mask=np.ones(spec.portrait_frames, bool),
@@ -179,8 +176,4 @@ def _test_clip(spec: SamplerSpec, statistics: int) -> SampledClip:
         faces_mask=np.ones(spec.face_frames, bool),
         clip=pictures(spec.clip_frames, spec.clip_size),
         statistics=np.ones(statistics, np.float32),
-        signals={},
-        face_summary=Faces(1, 0.2),
-        info=MediaInfo(640, 360, 25.0, 50, 2.0, "none", 0.1),
-        thumbnail=pictures(1, 72)[0],
     )

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Protocol, Self
 
@@ -110,8 +110,11 @@ class MediaInfo:
 
 
 @dataclass(frozen=True)
-class SampledClip:
-    """One clip as the model takes it. N (a count of images) and S (their side) are those of the `SamplerSpec`, by stream."""
+class ModelInput:
+    """The arrays of one clip that the model takes.
+
+    N (a count of images) and S (their side) are those of the `SamplerSpec`, by stream.
+    """
 
     frames: NDArray[np.uint8]
     """(N, S, S, 3) native fragments."""
@@ -127,6 +130,16 @@ class SampledClip:
     """(N, S, S, 3) whole pictures at low resolution, over time."""
     statistics: NDArray[np.float32]
     """(D,) technical statistics, named by `scorer.sampling.statistics.NAMES`; finite."""
+
+
+MODEL_INPUTS = tuple(field.name for field in fields(ModelInput))
+"""The names of a `ModelInput`'s arrays."""
+
+
+@dataclass(frozen=True)
+class SampledClip(ModelInput):
+    """One clip as it is sampled: what the model takes, and what people are shown."""
+
     signals: dict[str, float]
     """For people, from the statistics: black, freeze and blur 0-1, blockiness >= 0, noise, luma and contrast in 8-bit levels."""
     face_summary: Faces
@@ -176,5 +189,5 @@ class Scorer(Protocol):
     def model(self) -> ModelId:
         """The model that makes the scores."""
 
-    def score(self, clips: Sequence[SampledClip]) -> list[ClipScore]:
+    def score(self, clips: Sequence[ModelInput]) -> list[ClipScore]:
         """One score per clip, in order. It blocks: an event loop calls it in a thread."""

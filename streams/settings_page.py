@@ -6,7 +6,8 @@ from typing import Any, Literal, get_args, get_origin
 
 from pydantic.fields import FieldInfo
 
-from streams.settings import GROUPS, Settings
+from streams.setting_fields import GROUPS
+from streams.settings import Settings
 
 
 def reference() -> str:

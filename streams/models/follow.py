@@ -15,7 +15,7 @@ from typing import Any
 
 from scorer.engine import Engine, find_model, load_engine
 from scorer.registry import Registry
-from scorer.spec import ClipScore, ModelId, SampledClip, SamplerSpec
+from scorer.spec import ClipScore, ModelId, ModelInput, SamplerSpec
 from streams import metrics
 from streams.errors import EventError, ModelError
 from streams.events import MODELS_TOPIC, ModelUpdate
@@ -66,7 +66,7 @@ class ReloadingScorer:
         """The version that scores now."""
         return self._engine.model
 
-    def score(self, clips: Sequence[SampledClip]) -> list[ClipScore]:
+    def score(self, clips: Sequence[ModelInput]) -> list[ClipScore]:
         """One score per clip, all by the same version."""
         return self._engine.score(clips)
 

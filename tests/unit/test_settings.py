@@ -10,7 +10,8 @@ import pytest
 from pydantic.fields import FieldInfo
 
 from streams.errors import SettingsError
-from streams.settings import GROUPS, Settings, Source, load_settings
+from streams.setting_fields import GROUPS
+from streams.settings import Settings, Source, load_settings
 from streams.settings_page import reference
 
 CONTRACT = """

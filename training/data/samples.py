@@ -17,11 +17,10 @@ import torch
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from scorer.engine import BATCH_FIELDS
 from scorer.errors import MediaError
 from scorer.model.modeling import ClipBatch
 from scorer.sampling.pool import SamplerPool
-from scorer.spec import SampledClip, SamplerSpec
+from scorer.spec import MODEL_INPUTS, SampledClip, SamplerSpec
 
 ENCODE_BATCH = 8
 """Clips that go through a network at once where no gradients are kept."""
@@ -76,7 +75,7 @@ def sample_all(
 
 @dataclass
 class Samples:
-    """Sampled clips. arrays: name of `BATCH_FIELDS` -> (N, ...) memory-mapped; rows: (N,) the label row of each clip."""
+    """Sampled clips. arrays: name of `MODEL_INPUTS` -> (N, ...) memory-mapped; rows: (N,) the label row of each clip."""
 
     arrays: dict[str, NDArray[Any]]
     rows: NDArray[np.int64]
@@ -101,7 +100,7 @@ def kept_samples(
     done = [int(line) for line in progress.read_text().split()] if progress.exists() else []
     arrays: dict[str, NDArray[Any]] = {}
     if done:
-        arrays = {name: np.load(folder / f"{name}.npy", mmap_mode="r+") for name in BATCH_FIELDS}
+        arrays = {name: np.load(folder / f"{name}.npy", mmap_mode="r+") for name in MODEL_INPUTS}
     complete = folder / "complete"
     if not complete.exists():
         first = done[-1] + 1 if done else 0
@@ -109,7 +108,7 @@ def kept_samples(
         with progress.open("a") as log:
             for i, clip in rest:
                 if not arrays:
-                    arrays = {name: _create(folder / f"{name}.npy", len(rows), getattr(clip, name)) for name in BATCH_FIELDS}
+                    arrays = {name: _create(folder / f"{name}.npy", len(rows), getattr(clip, name)) for name in MODEL_INPUTS}
                 for name, array in arrays.items():
                     array[len(done)] = getattr(clip, name)
                 done.append(first + i)

@@ -13,10 +13,10 @@ import yaml
 from accelerate.state import AcceleratorState
 from safetensors.torch import load_file
 
-from scorer.engine import BATCH_FIELDS, load_engine, load_model
+from scorer.engine import load_engine, load_model
 from scorer.model.bases import Base, load_base
 from scorer.sampling.statistics import NAMES
-from scorer.spec import SampledClip, SamplerSpec
+from scorer.spec import MODEL_INPUTS, SampledClip, SamplerSpec
 from tests.support import tiny
 from tests.support.doubles import make_clip
 from training.adapter import tune as tuning
@@ -54,7 +54,7 @@ def without_videos(patch: pytest.MonkeyPatch) -> None:
 
     def arrays(rated: list[RatedClip], spec: SamplerSpec, work: Path) -> Samples:
         samples = sampled(rated, spec)
-        stacked = {name: np.stack([getattr(sample, name) for sample in samples]) for name in BATCH_FIELDS}
+        stacked = {name: np.stack([getattr(sample, name) for sample in samples]) for name in MODEL_INPUTS}
         return Samples(stacked, np.arange(len(samples)))
 
     patch.setattr(tuning, "sampled", arrays)

@@ -1,0 +1,151 @@
+"""The settings' fields: group, default, meaning, unit and bounds of each. `streams.settings.Settings` reads and checks them."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, SecretStr
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+GROUPS = {
+    "kafka": "[Kafka](kafka.md)",
+    "media": "[Media](media.md)",
+    "scoring": "[Scoring](scoring.md)",
+    "models": "[Models](models.md)",
+    "alerts": "[Alerts](alerts.md)",
+    "queue": "[Queue](queue.md)",
+    "sinks": "[Sinks](sinks.md)",
+    "process": "Pages, logs and disk",
+}
+"""The groups of settings, and their headings on the reference page."""
+
+
+def _setting(group: str, default: Any, meaning: str, *, unit: str = "", **bounds: float) -> Any:
+    """A field of `Settings`. default: a value, or a function that makes one. bounds: `ge`, `gt`, `le`, `lt`, `min_length`."""
+    value = {"default_factory": default} if callable(default) else {"default": default}
+    return Field(**value, description=meaning, json_schema_extra={"group": group, "unit": unit}, **bounds)  # type: ignore[call-overload]
+
+
+class SettingFields(BaseSettings):
+    """Every setting and its default. The defaults run on one machine without any server."""
+
+    model_config = SettingsConfigDict(env_prefix="FVQ_", extra="ignore", validate_default=True)
+
+    broker: str | None = _setting(
+        "kafka", None, "Kafka bootstrap servers, `host:port[,host:port]`. Without it `fvq up` starts an embedded broker."
+    )
+    group: str = _setting("kafka", "fvq", "Kafka consumer group of the workers; also the Faust app's id.", min_length=1)
+    session_timeout: float = _setting(
+        "kafka", 10.0, "A worker that is silent for longer loses its partitions to others. Brokers refuse less than 6 s.",
+        unit="s", ge=6, le=300,
+    )  # fmt: skip
+    kafka_security: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] = _setting(
+        "kafka", "PLAINTEXT", "How to connect to the brokers, Kafka's `security.protocol`: SSL means TLS, SASL a user."
+    )
+    kafka_sasl: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"] = _setting(
+        "kafka", "SCRAM-SHA-512", "How the user is authenticated, Kafka's `sasl.mechanism`."
+    )
+    kafka_user: str | None = _setting("kafka", None, "Kafka user, for SASL.")
+    kafka_password: SecretStr | None = _setting("kafka", None, "Password of the Kafka user.")
+    kafka_password_file: Path | None = _setting("kafka", None, "File that holds the password of the Kafka user.")
+    kafka_ca_file: Path | None = _setting(
+        "kafka", None, "PEM file of the authorities that sign the brokers' certificates. Without it: the system's authorities."
+    )
+    kafka_cert_file: Path | None = _setting("kafka", None, "PEM file of this client's certificate, if the brokers ask for one.")
+    kafka_key_file: Path | None = _setting("kafka", None, "PEM file of the key of this client's certificate.")
+
+    media_roots: Annotated[list[Path], NoDecode] = _setting(
+        "media", list, "Folders that `file:` URIs may point into, `:`-separated. Without it `file:` is refused."
+    )
+    fetch_hosts: Annotated[list[str], NoDecode] = _setting(
+        "media", list, "Hosts that http(s) URIs may name, `,`-separated, `*` as wildcard. Without it: every public host."
+    )
+    fetch_private: bool = _setting("media", False, "Whether http(s) URIs may lead to private, loopback or link-local addresses.")
+    fetch_timeout: float = _setting("media", 15.0, "Longest time that fetching one segment may take.", unit="s", gt=0)
+    fetch_max_mb: int = _setting("media", 256, "Largest segment that is fetched.", unit="MiB", ge=1)
+
+    live_window: float | None = _setting(
+        "scoring", 60.0, "A segment that has waited longer is answered `skipped`; `off` scores every segment.", unit="s", gt=0
+    )
+    batch_size: int = _setting(
+        "scoring", 8, "Maximum number of segments that are scored together.", unit="segments", ge=1, le=256
+    )
+    batch_wait: float = _setting("scoring", 0.25, "Time that a batch waits for more segments.", unit="s", gt=0, le=10)
+    flood_share: float | None = _setting(
+        "scoring",
+        0.9,
+        "Share of dead letters of one kind from which a worker waits until a segment no longer fails so; `off` never waits.",
+        gt=0,
+        le=1,
+    )
+    flood_window: float = _setting(
+        "scoring", 60.0, "Time over which that share is taken, and longest time that segments are held.", unit="s", gt=0
+    )
+    sampler_workers: int = _setting(
+        "scoring", lambda: max(1, os.cpu_count() or 1), "Child processes that decode and sample.", unit="processes", ge=1
+    )
+    sample_timeout: float = _setting(
+        "scoring", 30.0, "Longest time that decoding and sampling one segment may take.", unit="s", gt=0
+    )
+    sample_memory_mb: int = _setting("scoring", 2048, "Memory that one sampling child may allocate.", unit="MiB", ge=512)
+
+    model: str = _setting("models", "nano", "The model: a shipped name, a directory, or `name@version` from the registry.")
+    device: Literal["auto", "cpu", "cuda"] = _setting("models", "auto", "Where the model runs.")
+    second_model: str | None = _setting(
+        "models", None, "A second model that also scores every segment, to find clips worth a rating. It doubles the work."
+    )
+    scorer_url: str | None = _setting(
+        "models", None, "Address of a remote scorer. Without it the model runs in the worker's process."
+    )
+    registry: str | None = _setting(
+        "models", None, "The model registry: a folder, or an address like s3://bucket/models. Without it: `models` in `data_dir`."
+    )
+
+    alerts: bool = _setting("alerts", True, "Whether the worker raises alerts.")
+    alert_policy: Path | None = _setting(
+        "alerts", None, "YAML file of the alerts' limits and receivers. Without it: the default limits, no receiver."
+    )
+
+    harvest: bool = _setting(
+        "queue", True, "Whether the worker stores clips that the model finds hard, to be rated. `false`: no clip is ever stored."
+    )
+    harvest_per_hour: int = _setting(
+        "queue", 4, "Maximum number of clips of one stream that are stored in an hour.", unit="clips", ge=1
+    )
+    harvest_score: float = _setting("queue", 40.0, "A segment with a lower score is stored.", unit="points", ge=0, le=100)
+    harvest_uncertainty: float = _setting("queue", 15.0, "A segment with a higher uncertainty is stored.", unit="points", ge=0)
+    harvest_disagreement: float = _setting(
+        "queue", 15.0, "A segment on which the second model differs by more is stored.", unit="points", ge=0
+    )
+    clip_store: str | None = _setting(
+        "queue", None, "The clip store: a folder, or an address like s3://bucket/clips. Without it: `clips` in `data_dir`."
+    )
+    clip_days: float = _setting("queue", 30.0, "Time that a clip is stored; 0 for ever.", unit="days", ge=0)
+
+    influx_url: str | None = _setting(
+        "sinks", None, "InfluxDB 2.x server. Without it scores go to the SQLite store in `data_dir`."
+    )
+    influx_token: SecretStr | None = _setting("sinks", None, "InfluxDB API token.")
+    influx_token_file: Path | None = _setting("sinks", None, "File that holds the InfluxDB API token.")
+    influx_org: str = _setting("sinks", "fvq", "InfluxDB organisation.")
+    influx_bucket: str = _setting("sinks", "fvq", "InfluxDB bucket; hourly values are in `<bucket>_hourly`.")
+    influx_retention_days: int = _setting(
+        "sinks", 30, "`fvq doctor --setup` makes a bucket that keeps scores for this time; 0 for ever.", unit="days", ge=0
+    )
+    influx_hourly_days: int = _setting(
+        "sinks", 400, "`fvq doctor --setup` makes a bucket that keeps hourly values for this time; 0 for ever.", unit="days", ge=0
+    )
+
+    web_host: str = _setting(
+        "process", "127.0.0.1", "Address that `/metrics`, `/healthz`, `/readyz` and the rating page listen on."
+    )
+    web_port: int = _setting("process", 8080, "Port of `/metrics`, `/healthz` and `/readyz`; 0 takes a free one.", ge=0, le=65535)
+    log_level: Literal["debug", "info", "warning", "error"] = _setting(
+        "process", "info", "Least severe log line that is written."
+    )
+    log_format: Literal["text", "json"] = _setting("process", "text", "Log lines for people or for machines.")
+    data_dir: Path = _setting(
+        "process", Path("fvq-data"), "Folder for everything that this process keeps on disk: scores, clips, ratings, models."
+    )
