@@ -8,14 +8,13 @@ import signal
 import sys
 from collections.abc import Callable
 from multiprocessing.connection import Connection
-from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 import cv2
 
 from scorer.errors import MediaError
-from scorer.process import die_with_parent, forbid_core_dump, limit
+from scorer.process import data_bytes, die_with_parent, forbid_core_dump, limit
 from scorer.sampling.detectors import process_detectors
 
 
@@ -42,7 +41,7 @@ def child_main(pipe: Connection, memory_mb: int, parent: int) -> None:
         return
     # RLIMIT_DATA, not RLIMIT_AS: libraries reserve far more addresses than they use. The limit counts from what is
     # allocated now, because that grows with the machine's cores (stacks and buffers of thread pools).
-    limit(resource.RLIMIT_DATA, _data_bytes() + memory_mb * 2**20)
+    limit(resource.RLIMIT_DATA, data_bytes() + memory_mb * 2**20)
     pipe.send(None)
     while True:
         try:
@@ -62,12 +61,6 @@ def _load() -> None:
     matplotlib.pyplot = pyplot  # type: ignore[attr-defined]
     cv2.setNumThreads(1)
     process_detectors()
-
-
-def _data_bytes() -> int:
-    """Bytes of this process that count against RLIMIT_DATA now."""
-    status = Path("/proc/self/status").read_text()
-    return int(status.split("VmData:")[1].split()[0]) * 1024
 
 
 def _answer(function: Callable[..., Any], arguments: tuple[Any, ...]) -> Any:
