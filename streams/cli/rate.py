@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import sys
 from dataclasses import asdict
@@ -112,8 +113,7 @@ def rate_export(
 
 def run_page(settings: Settings, port: int, scale: str, pause_after: int) -> None:
     """Serve the rating page until the process is told to stop. Raises `BrokerError` where the queue cannot be read."""
-    from aiohttp import web
-
+    from streams.connections import serve
     from streams.rating.playable import PlayableClips
     from streams.rating.server import RatingPage, make_app
     from streams.rating.store import RatingStore
@@ -132,12 +132,11 @@ def run_page(settings: Settings, port: int, scale: str, pause_after: int) -> Non
     print(f"{count} clips on the queue", file=sys.stderr)
     if not any(rater.active for rater, _ in store.raters()):
         print("no raters yet, and nobody can sign in; add one: fvq rate add NAME", file=sys.stderr)
-    web.run_app(make_app(page), host=settings.web_host, port=port, access_log=None, print=_print_address)
+    asyncio.run(serve(make_app(page), settings.web_host, port, _print_address))
 
 
-def _print_address(text: str) -> None:
-    # The first line of aiohttp's message has the page's address, with the real port where port 0 was asked for.
-    print(text.splitlines()[0].strip("= "), file=sys.stderr, flush=True)
+def _print_address(address: str) -> None:
+    print(f"Running on {address}", file=sys.stderr, flush=True)
 
 
 def _print_export(exported: Exported) -> None:
