@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import resource
 import signal
@@ -75,4 +76,13 @@ def _answer(function: Callable[..., Any], arguments: tuple[Any, ...]) -> Any:
             return OverMemory()
         return MediaError(f"sampling failed: {error.err}", kind="failed")
     except Exception as error:
+        if _is_over_memory(error):
+            return OverMemory()
         return MediaError(f"sampling failed: {type(error).__name__}: {error}", kind="failed")
+
+
+def _is_over_memory(error: Exception) -> bool:
+    """Whether an error that is no `MemoryError` came from the limit: a thread or a process needs memory for its stack."""
+    if isinstance(error, RuntimeError):
+        return "can't start new thread" in str(error)
+    return isinstance(error, OSError) and error.errno in (errno.EAGAIN, errno.ENOMEM)
