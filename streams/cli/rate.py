@@ -15,6 +15,7 @@ from streams import parts
 from streams.cli.options import JsonFlag
 from streams.errors import SettingsError
 from streams.settings import Settings, load_settings
+from streams.text import printable
 
 if TYPE_CHECKING:
     from streams.rating.export import Exported
@@ -71,7 +72,9 @@ def rate_ls(as_json: JsonFlag = False) -> None:
     if not rows:
         print("no raters yet; add one: fvq rate add NAME", file=sys.stderr)
     for row in rows:
-        print(f"{row['name']}  {row['ratings']} ratings  since {row['created']}{'' if row['active'] else '  (removed)'}")
+        print(
+            f"{printable(str(row['name']))}  {row['ratings']} ratings  since {row['created']}{'' if row['active'] else '  (removed)'}"
+        )
 
 
 @app.command("rm")
@@ -143,7 +146,7 @@ def _print_export(exported: Exported) -> None:
     for rater in exported.raters:
         own = "" if rater.self_difference is None else f", repeats differ by {rater.self_difference:.1f}"
         verdict = f"LEFT OUT: {rater.above} votes far above and {rater.below} far below the others'" if rater.rejected else "kept"
-        print(f"{rater.rater}: {rater.clips} clips, {rater.bias:+.1f} against the mean{own}; {verdict}")
+        print(f"{printable(rater.rater)}: {rater.clips} clips, {rater.bias:+.1f} against the mean{own}; {verdict}")
     for example_id, reason in exported.left_out:
-        print(f"left out {example_id[:12]}: {reason}")
+        print(f"left out {printable(example_id[:12])}: {printable(reason)}")
     print(f"{exported.clips} clips exported")
