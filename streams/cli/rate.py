@@ -72,9 +72,8 @@ def rate_ls(as_json: JsonFlag = False) -> None:
     if not rows:
         print("no raters yet; add one: fvq rate add NAME", file=sys.stderr)
     for row in rows:
-        print(
-            f"{printable(str(row['name']))}  {row['ratings']} ratings  since {row['created']}{'' if row['active'] else '  (removed)'}"
-        )
+        removed = "" if row["active"] else "  (removed)"
+        print(f"{printable(str(row['name']))}  {row['ratings']} ratings  since {row['created']}{removed}")
 
 
 @app.command("rm")
