@@ -1,12 +1,7 @@
-"""Decoding with PyAV: what a file holds, the times of its frames, and the frames one at a time.
-
-Media are hostile input. Only the given file is read: the demuxer gets an open file, no protocol with which it could open
-others, and only container formats that hold their media themselves (no playlists).
-"""
+"""Decoding with PyAV: what a file holds, the times of its frames, and the frames one at a time."""
 
 from __future__ import annotations
 
-import errno
 import math
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,7 +10,6 @@ from itertools import chain, islice
 from pathlib import Path
 from typing import Any, BinaryIO
 
-import av
 import numpy as np
 from av.error import FFmpegError
 from numpy.typing import NDArray
@@ -23,9 +17,10 @@ from numpy.typing import NDArray
 from scorer.errors import MediaError
 from scorer.sampling.clock import LONGEST_GAP, RunningClock
 from scorer.sampling.keyframes import Keyframes, keyframes_of
-from scorer.sampling.opening import FORMATS, open_media
-from scorer.sampling.recognise import reason_unreadable
-from scorer.sampling.tracks import HEAD_BYTES, shown_video
+from scorer.sampling.opening import open_container, open_media
+from scorer.sampling.parts import parts_of
+from scorer.sampling.tracks import shown_video
+from scorer.sampling.transport import HEAD_BYTES
 
 MAX_PIXELS = 8192 * 8192
 """A picture with more pixels is refused before a decoder allocates it."""
@@ -54,6 +49,7 @@ class VideoFacts:
     """What the container says of a file's video stream. duration: seconds; a truncated file may say more than it holds.
 
     index: the stream's place among all streams of the file. container: FFmpeg's name of the file's format, e.g. "mpegts".
+    changes: how often the video goes on in another stream or with another codec.
     """
 
     width: int
@@ -62,6 +58,7 @@ class VideoFacts:
     duration: float
     index: int = 0
     container: str = ""
+    changes: int = 0
 
 
 @dataclass(frozen=True)
@@ -86,7 +83,7 @@ def probe(path: Path) -> VideoFacts:
         duration = video.header_duration()
         if duration is None:
             duration = video.timeline(0.0, math.inf).end or 0.0
-        return VideoFacts(video.width, video.height, video.codec, duration, video.index, video.container)
+        return VideoFacts(video.width, video.height, video.codec, duration, video.index, video.container, video.changes)
 
 
 @contextmanager
@@ -108,6 +105,10 @@ class Video:
 
     def __init__(self, file: BinaryIO) -> None:
         self._file = file
+        self._parts = parts_of(file)
+        self.changes = len(self._parts) - 1
+        """How often the video goes on with another PID or codec."""
+        self._containers: list[Any] = []
         self._open()
         context = self._stream.codec_context
         self.width, self.height, self.codec = context.width, context.height, context.name
@@ -121,32 +122,18 @@ class Video:
         self._first, self._has_clock = self._first_time()
 
     def _open(self) -> None:
-        self._file.seek(0)
         self._skip, self._is_steady = 0, False
-        head = self._file.read(HEAD_BYTES)
-        self._file.seek(0)
-        try:
-            self._container: Any = av.open(
-                self._file,
-                container_options={"protocol_whitelist": "none", "format_whitelist": FORMATS},
-                metadata_errors="replace",
-                buffer_size=1 << 20,
-            )
-        except MemoryError:
-            raise
-        except (FFmpegError, ValueError, OSError) as error:
-            if (recognised := reason_unreadable(self._file)) is not None:
-                raise recognised from error
-            if getattr(error, "errno", None) == errno.EINVAL:
-                raise MediaError(
-                    "the file is not a supported video container: give mp4, mkv, ts or similar, not a text file or a playlist",
-                    kind="refused",
-                ) from error
-            raise MediaError(f"the file cannot be opened as media ({_words(error)}); is it complete?") from error
+        self._open_part(self._parts[0])
+
+    def _open_part(self, part: BinaryIO) -> None:
+        part.seek(0)
+        head = part.read(HEAD_BYTES)
+        self._container = open_container(part)
+        self._containers.append(self._container)
         try:
             self._stream = self._checked_stream(head)
         except MediaError:
-            self._container.close()
+            self.close()
             raise
 
     def _checked_stream(self, head: bytes) -> Any:
@@ -170,7 +157,7 @@ class Video:
         durations = [float(stream.duration * stream.time_base)] if stream.duration and stream.time_base else []
         # The container's duration covers all streams; it is right where the video stream's own is too short.
         durations += [container.duration / 1e6] if container.duration else []
-        if not durations or not self._has_clock:
+        if not durations or not self._has_clock or self.changes:
             return None
         # Most containers state the end on their own clock, which may count since 1970. A small start is the delay of B-frames.
         from_zero = container.format.name not in MEASURED_FORMATS and self._first > REORDERING
@@ -224,8 +211,9 @@ class Video:
             yield time, frame
 
     def close(self) -> None:
-        """Free the demuxer and the decoder; the file stays open."""
-        self._container.close()
+        """Free the demuxers and the decoders; the file stays open."""
+        while self._containers:
+            self._containers.pop().close()
 
     def _stamp(self, timed: Any) -> float | None:
         """Seconds of a packet or frame, None where it has no time. AVI has decoding times (dts) only."""
@@ -257,7 +245,7 @@ class Video:
             self._reopen()
             self._skip = keyframes.packets_before(start + EPSILON)
             return
-        for back in SEEK_BACK if self._has_clock else ():
+        for back in SEEK_BACK if self._has_clock and not self.changes else ():
             timestamp = int((self._first + max(0.0, start - back)) / self._stream.time_base)
             try:
                 self._container.seek(timestamp, stream=self._stream, backward=True)
@@ -282,7 +270,7 @@ class Video:
         self._reopen()
 
     def _reopen(self) -> None:
-        self._container.close()
+        self.close()
         self._open()
 
     def _scan(self) -> Keyframes | None:
@@ -295,7 +283,7 @@ class Video:
             if stamp is not None and (packet.is_keyframe or not keyframes.times):
                 keyframes.times.append(max(stamp, *keyframes.times[-1:], 0.0))
                 keyframes.numbers.append(number)
-        return keyframes if clock.jumped and keyframes.times else None
+        return keyframes if (clock.jumped or self.changes) and keyframes.times else None
 
     def _clock(self) -> RunningClock:
         ticks = 1 / self._stream.time_base
@@ -311,6 +299,15 @@ class Video:
 
     def _demuxed(self) -> Iterator[Any]:
         """Packets with their own stamps, up to the end or to where the file is cut off."""
+        yield from self._demuxed_part()
+        for part in self._parts[1:]:
+            try:
+                self._open_part(part)  # the parts before stay open: the clock holds packets of theirs
+            except MediaError:
+                continue
+            yield from self._demuxed_part()
+
+    def _demuxed_part(self) -> Iterator[Any]:
         packets = self._container.demux(self._stream)
         while True:
             try:
@@ -324,14 +321,22 @@ class Video:
 
     def _decoded(self) -> Iterator[Any]:
         context = self._stream.codec_context
-        # None at the end: the decoder still holds frames, and gives them out.
+        # None at the end of a part and of the file: the decoder still holds frames, and gives them out.
         for packet in chain(self._on_clock(), [None]):
-            try:
-                yield from context.decode(None) if packet is None else packet.decode()
-            except MemoryError:
-                raise
-            except FFmpegError:
-                pass  # a damaged packet is skipped
+            following = None if packet is None else packet.stream.codec_context
+            if following is not context:
+                yield from self._decoded_packet(context, None)
+                context = following
+            if packet is not None:
+                yield from self._decoded_packet(context, packet)
+
+    def _decoded_packet(self, context: Any, packet: Any) -> Iterator[Any]:
+        try:
+            yield from context.decode(packet)
+        except MemoryError:
+            raise
+        except FFmpegError:
+            pass  # a damaged packet is skipped
 
 
 def check_size(width: int, height: int) -> None:
@@ -344,7 +349,3 @@ def check_size(width: int, height: int) -> None:
 def _place(packet: Any) -> tuple[int, int]:
     """Tells one packet of a file from another: where it begins, and its size, bytes."""
     return packet.pos, packet.size
-
-
-def _words(error: Exception) -> str:
-    return str(getattr(error, "strerror", None) or error).lower()

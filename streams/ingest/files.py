@@ -167,6 +167,12 @@ def cut(
     """
     check_file(source.path)
     facts = prober(source.path)
+    if facts.changes:
+        raise MediaError(
+            "its video goes on in another stream or with another codec, as where recordings are joined: split it there, or "
+            "encode it again",
+            kind="refused",
+        )
     keeps_all = facts.codec in TS_CODECS and facts.container in TS_CONTAINERS
     ending, container = ("ts", "mpegts") if keeps_all else ("mkv", "matroska")
     folder = directory / _folder_name(source, seconds)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from io import BytesIO
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -20,7 +21,7 @@ from scorer.sampling.decode import open_video
 from scorer.sampling.images import scaled_down
 from scorer.sampling.orientation import orientation_of, orientation_of_matrix
 from scorer.sampling.pictures import SMALL_LUMA_SIZE, Pictures
-from scorer.sampling.tracks import programmes
+from scorer.sampling.transport import programmes, video_changes
 from tests.support.media import face_frames, ffmpeg, make_clip, write_frames
 from tests.support.odd_pictures import (
     MATRICES,
@@ -278,7 +279,8 @@ def test_any_bytes_have_some_programmes_or_none(noise: bytes, place: int) -> Non
     packets = bytearray(b"".join(b"G" + bytes([0x40, 0, 0x10]) + (noise * 184)[i : i + 184].ljust(184, b"\0") for i in range(8)))
     packets[place : place + 1] = noise[:1]
     for head in (noise, bytes(packets)):
-        assert all(isinstance(pids, set) for pids in programmes(head))
+        assert all(isinstance(streams, dict) for streams in programmes(head))
+        assert all(0 <= change < len(head) for change in video_changes(BytesIO(head)))
 
 
 def test_a_frame_with_side_data_of_an_unknown_kind_is_turned_by_its_angle(monkeypatch: pytest.MonkeyPatch) -> None:
