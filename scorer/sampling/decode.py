@@ -5,20 +5,20 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from itertools import chain, islice
 from pathlib import Path
 from typing import Any, BinaryIO
 
 import numpy as np
 from av.error import FFmpegError
-from numpy.typing import NDArray
 
 from scorer.errors import MediaError
 from scorer.sampling.clock import LONGEST_GAP, RunningClock
+from scorer.sampling.facts import Timeline, VideoFacts
 from scorer.sampling.keyframes import Keyframes, keyframes_of
 from scorer.sampling.opening import open_container, open_media
 from scorer.sampling.parts import parts_of
+from scorer.sampling.rates import USUAL_STEP, Head, can_be, step_of
 from scorer.sampling.tracks import shown_video
 from scorer.sampling.transport import HEAD_BYTES
 
@@ -37,41 +37,8 @@ REORDERING = 2.0
 SEEK_BACK = (0.0, 4.0, 16.0, 64.0)
 """Seconds before the wanted start to which a seek goes, tried in turn: in MPEG-TS a seek may miss the keyframe."""
 
-SHORTEST_STEP = 1e-3
-"""Shortest time between frames that a stated rate may claim, s."""
-
 EPSILON = 1e-4
 """Two times that differ by less than this, s, are equal: containers round times to their clock."""
-
-
-@dataclass(frozen=True)
-class VideoFacts:
-    """What the container says of a file's video stream. duration: seconds; a truncated file may say more than it holds.
-
-    index: the stream's place among all streams of the file. container: FFmpeg's name of the file's format, e.g. "mpegts".
-    changes: how often the video goes on in another stream or with another codec.
-    """
-
-    width: int
-    height: int
-    codec: str
-    duration: float
-    index: int = 0
-    container: str = ""
-    changes: int = 0
-
-
-@dataclass(frozen=True)
-class Timeline:
-    """The frames of a part of a file, as its packets list them.
-
-    times: (N,) seconds from the file's first frame, on its running clock, ascending. sizes: (N,) bytes of each frame's packet.
-    end: seconds at which the file's last frame ends, or None where the file goes on after this part.
-    """
-
-    times: NDArray[np.float64]
-    sizes: NDArray[np.int64]
-    end: float | None
 
 
 def probe(path: Path) -> VideoFacts:
@@ -83,7 +50,8 @@ def probe(path: Path) -> VideoFacts:
         duration = video.header_duration()
         if duration is None:
             duration = video.timeline(0.0, math.inf).end or 0.0
-        return VideoFacts(video.width, video.height, video.codec, duration, video.index, video.container, video.changes)
+        place = video.index, video.container
+        return VideoFacts(video.width, video.height, video.codec, duration, *place, video.changes, video.is_timed)
 
 
 @contextmanager
@@ -109,17 +77,22 @@ class Video:
         self.changes = len(self._parts) - 1
         """How often the video goes on with another PID or codec."""
         self._containers: list[Any] = []
+        self.is_timed = True
         self._open()
         context = self._stream.codec_context
         self.width, self.height, self.codec = context.width, context.height, context.name
         self.index, self.container = self._stream.index, self._container.format.name
         self.pixel_aspect = self._stream.sample_aspect_ratio
-        rate = self._stream.average_rate
+        stated, coded = self._stream.average_rate, context.framerate
         # Where packets have no time (raw streams), frames are this many seconds apart.
-        self._step = float(1 / rate) if rate else 0.0
-        if not SHORTEST_STEP <= self._step <= LONGEST_GAP:
-            self._step = 0.04  # no rate, or one that cannot be
-        self._first, self._has_clock = self._first_time()
+        self._step = step_of(stated) or USUAL_STEP
+        self._first, self._has_clock, head = self._first_time()
+        self.is_timed = can_be(head, stated, coded)
+        """Whether its stamps can be true."""
+        if not self.is_timed:
+            self._has_clock, self._first = False, 0.0
+            self._step = step_of(coded) or self._step
+            self._reopen()
 
     def _open(self) -> None:
         self._skip, self._is_steady = 0, False
@@ -128,7 +101,8 @@ class Video:
     def _open_part(self, part: BinaryIO) -> None:
         part.seek(0)
         head = part.read(HEAD_BYTES)
-        self._container = open_container(part)
+        # Edit lists of a file whose times are wrong would leave out most of it.
+        self._container = open_container(part, ignore_edits=not self.is_timed)
         self._containers.append(self._container)
         try:
             self._stream = self._checked_stream(head)
@@ -220,22 +194,26 @@ class Video:
         stamp = timed.pts if timed.pts is not None else timed.dts
         return None if stamp is None or not self._has_clock else float(stamp * self._stream.time_base) - self._first
 
-    def _first_time(self) -> tuple[float, bool]:
-        """The first frame's time on the stream's clock, s, and whether packets have times at all."""
-        stamps: list[float] = []
-        empty = True
-        for count, packet in enumerate(self._packets()):
-            if empty:
+    def _first_time(self) -> tuple[float, bool, Head]:
+        """The first frame's time on the stream's clock, s; whether packets have times at all; what the first packets say."""
+        own, keys, stamps = [], [], []
+
+        def noted() -> Iterator[Any]:
+            for packet in self._demuxed():
+                keys.append(packet.is_keyframe)
+                own.append(_seconds(packet))
+                yield packet
+
+        for count, packet in enumerate(packet for packet in self._clock().packets(noted()) if not packet.is_discard):
+            if not count:
                 self._first_place = _place(packet)
-            empty = False
-            stamp = packet.pts if packet.pts is not None else packet.dts
-            if stamp is not None:
-                stamps.append(float(stamp * packet.time_base))
+            stamps.append(_seconds(packet))
             if count == HEAD_PACKETS:
                 break
-        if empty:
+        if not stamps:
             raise MediaError("the file has a video stream but no picture in it; was it cut off?", kind="empty")
-        return min(stamps, default=0.0), bool(stamps)
+        known = [stamp for stamp in stamps if stamp is not None]
+        return min(known, default=0.0), bool(known), Head([stamp for stamp in own if stamp is not None], all(keys))
 
     def _to_keyframe(self, start: float) -> None:
         """Seek to a keyframe at or before `start`, or to the beginning of the file."""
@@ -344,6 +322,12 @@ def check_size(width: int, height: int) -> None:
     if width * height > MAX_PIXELS:
         limit = math.isqrt(MAX_PIXELS)
         raise MediaError(f"pictures of {width}x{height} are over the limit of {limit}x{limit}; scale them down", kind="too-large")
+
+
+def _seconds(packet: Any) -> float | None:
+    """When a packet's picture is shown on the stream's clock, s; None where it does not say."""
+    stamp = packet.pts if packet.pts is not None else packet.dts
+    return None if stamp is None else float(stamp * packet.time_base)
 
 
 def _place(packet: Any) -> tuple[int, int]:

@@ -39,13 +39,17 @@ def open_media(path: Path) -> Iterator[BinaryIO]:
         yield file
 
 
-def open_container(file: BinaryIO) -> Any:
-    """PyAV's demuxer of an open file. Raises `MediaError` where FFmpeg cannot read it."""
+def open_container(file: BinaryIO, ignore_edits: bool = False) -> Any:
+    """PyAV's demuxer of an open file. ignore_edits: read what an edit list of MP4 leaves out, too.
+
+    Raises `MediaError` where FFmpeg cannot read the file.
+    """
     file.seek(0)
+    options = {"protocol_whitelist": "none", "format_whitelist": FORMATS} | ({"ignore_editlist": "1"} if ignore_edits else {})
     try:
         return av.open(
             file,
-            container_options={"protocol_whitelist": "none", "format_whitelist": FORMATS},
+            container_options=options,
             metadata_errors="replace",
             buffer_size=1 << 20,
         )

@@ -175,6 +175,8 @@ def cut(
         )
     keeps_all = facts.codec in TS_CODECS and facts.container in TS_CONTAINERS
     ending, container = ("ts", "mpegts") if keeps_all else ("mkv", "matroska")
+    if not facts.is_timed:
+        raise MediaError("its time stamps cannot be true, so nobody can say how long its pictures last: encode it again")
     folder = directory / _folder_name(source, seconds)
     folder.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=directory, prefix="cutting-") as work:
