@@ -17,6 +17,7 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, TomlConf
 
 from streams.errors import SettingsError
 from streams.setting_fields import SettingFields
+from streams.web_address import scorer_address
 
 
 @dataclass(frozen=True)
@@ -40,7 +41,7 @@ class Settings(SettingFields):
     def _split_paths(cls, value: object) -> object:
         return [part for part in value.split(os.pathsep) if part] if isinstance(value, str) else value
 
-    @field_validator("fetch_hosts", mode="before")
+    @field_validator("fetch_hosts", "scorer_url", mode="before")
     @classmethod
     def _split_hosts(cls, value: object) -> object:
         return [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else value
@@ -56,13 +57,27 @@ class Settings(SettingFields):
         return value.upper() if isinstance(value, str) else value
 
     @field_validator(
-        "broker", "registry", "clip_store", "second_model", "scorer_url", "influx_url", "influx_token", "influx_token_file",
+        "broker", "registry", "clip_store", "second_model", "scorer_token", "scorer_token_file", "scorer_fallback", "influx_url", "influx_token", "influx_token_file",
         "alert_policy", "kafka_user", "kafka_password", "kafka_password_file", "kafka_ca_file", "kafka_cert_file",
         "kafka_key_file", mode="before",
     )  # fmt: skip
     @classmethod
     def _empty_is_unset(cls, value: object) -> object:
         return None if value == "" else value
+
+    @field_validator("scorer_url")
+    @classmethod
+    def _scorer_addresses(cls, value: list[str]) -> list[str]:
+        return list(dict.fromkeys(scorer_address(address) for address in value))
+
+    @model_validator(mode="after")
+    def _one_way_to_score(self) -> Settings:
+        if self.scorer_fallback and not self.scorer_url:
+            raise _IncompleteError("scorer_fallback", "is for workers of a served scorer: scorer_url must be set too")
+        if self.second_model and self.scorer_url:
+            reason = "cannot be used with scorer_url: a second model scores the clips of a model in the worker's process"
+            raise _IncompleteError("second_model", reason)
+        return self
 
     @model_validator(mode="after")
     def _token_for_influx(self) -> Settings:
@@ -91,6 +106,10 @@ class Settings(SettingFields):
     def kafka_secret(self) -> str:
         """The Kafka user's password, from its setting or its file. Raises `SettingsError` where there is none."""
         return self._secret("kafka_password", self.kafka_password, self.kafka_password_file)
+
+    def scorer_secret(self) -> str:
+        """The served scorer's token, from its setting or its file. Raises `SettingsError` where there is none."""
+        return self._secret("scorer_token", self.scorer_token, self.scorer_token_file)
 
     def _secret(self, name: str, value: SecretStr | None, file: Path | None) -> str:
         path = _as_written(name, self.source(name))
