@@ -11,7 +11,11 @@ from streams.errors import SettingsError
 from streams.settings import Settings
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from scorer.registry import Registry
+    from scorer.remote.client import RemoteScorer
+    from scorer.spec import ModelId
     from streams.events import ModelUpdate
     from streams.ingest.files import CutLimits
     from streams.kafka.connection import Connection
@@ -110,6 +114,16 @@ def registry(settings: Settings) -> Registry:
     from scorer.registry import Registry
 
     return Registry(settings.registry or str(settings.data_dir / "models"), settings.data_dir / "model-cache")
+
+
+def remote_scorer(settings: Settings, notice: Callable[[ModelId], None] = lambda _: None) -> RemoteScorer:
+    """The served scorer. notice: is told of its model. Only where `FVQ_SCORER_URL` is set."""
+    from scorer.remote.client import RemoteScorer
+
+    assert settings.scorer_url
+    has_token = settings.scorer_token is not None or settings.scorer_token_file is not None
+    token = settings.scorer_secret if has_token else None
+    return RemoteScorer(settings.scorer_url.split(","), token, settings.scorer_timeout, notice)
 
 
 def sink(settings: Settings) -> Sink:

@@ -96,8 +96,8 @@ class SettingFields(BaseSettings):
     second_model: str | None = _setting(
         "models", None, "A second model that also scores every segment, to find clips worth a rating. It doubles the work."
     )
-    scorer_url: Annotated[list[str], NoDecode] = _setting(
-        "models", list, "Addresses of served scorers (`fvq serve`), `,`-separated. Without it the model runs in the worker's process."
+    scorer_url: str | None = _setting(
+        "models", None, "Addresses of served scorers, `,`-separated, as http://host:port. Without it the worker runs the model."
     )
     scorer_token: SecretStr | None = _setting("models", None, "Token of the served scorer, in `fvq serve` and its workers.")
     scorer_token_file: Path | None = _setting(

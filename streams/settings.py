@@ -15,9 +15,9 @@ from typing import Any, Literal
 from pydantic import PrivateAttr, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, TomlConfigSettingsSource
 
+from scorer.remote.url import checked_url
 from streams.errors import SettingsError
 from streams.setting_fields import SettingFields
-from streams.web_address import scorer_address
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,7 @@ class Settings(SettingFields):
     def _split_paths(cls, value: object) -> object:
         return [part for part in value.split(os.pathsep) if part] if isinstance(value, str) else value
 
-    @field_validator("fetch_hosts", "scorer_url", mode="before")
+    @field_validator("fetch_hosts", mode="before")
     @classmethod
     def _split_hosts(cls, value: object) -> object:
         return [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else value
@@ -57,9 +57,9 @@ class Settings(SettingFields):
         return value.upper() if isinstance(value, str) else value
 
     @field_validator(
-        "broker", "registry", "clip_store", "second_model", "scorer_token", "scorer_token_file", "scorer_fallback", "influx_url", "influx_token", "influx_token_file",
-        "alert_policy", "kafka_user", "kafka_password", "kafka_password_file", "kafka_ca_file", "kafka_cert_file",
-        "kafka_key_file", mode="before",
+        "broker", "registry", "clip_store", "second_model", "scorer_url", "scorer_token", "scorer_token_file", "scorer_fallback",
+        "influx_url", "influx_token", "influx_token_file", "alert_policy", "kafka_user", "kafka_password", "kafka_password_file",
+        "kafka_ca_file", "kafka_cert_file", "kafka_key_file", mode="before",
     )  # fmt: skip
     @classmethod
     def _empty_is_unset(cls, value: object) -> object:
@@ -67,8 +67,13 @@ class Settings(SettingFields):
 
     @field_validator("scorer_url")
     @classmethod
-    def _scorer_addresses(cls, value: list[str]) -> list[str]:
-        return list(dict.fromkeys(scorer_address(address) for address in value))
+    def _scorer_addresses(cls, value: str | None) -> str | None:
+        if value is None:
+            return None
+        addresses = [checked_url(part.strip()) for part in value.split(",") if part.strip()]
+        if not addresses:
+            raise ValueError("names no address")
+        return ",".join(dict.fromkeys(addresses))
 
     @model_validator(mode="after")
     def _one_way_to_score(self) -> Settings:

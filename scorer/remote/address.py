@@ -52,6 +52,7 @@ class Address:
         self._tls = ssl.create_default_context() if self._parsed.scheme == "https" else None
         self._connection: http.client.HTTPConnection | None = None
         self._connected = 0.0
+        self._aborted = False
 
     def request(self, method: str, path: str, body: bytes, headers: Mapping[str, str], seconds: float, most_bytes: int) -> Reply:
         """The answer to one request, with at most `most_bytes` of body, within `seconds` in all.
@@ -81,6 +82,14 @@ class Address:
             self._connection.close()
             self._connection = None
 
+    def abort(self) -> None:
+        """End a request under way and make no other, from another thread."""
+        self._aborted = True
+        connection = self._connection
+        if connection is not None and connection.sock is not None:
+            with suppress(OSError):
+                connection.sock.shutdown(socket.SHUT_RDWR)
+
     def _request(self, method: str, path: str, body: bytes, headers: Mapping[str, str], until: float, most_bytes: int) -> Reply:
         if time.monotonic() - self._connected > CONNECTION_SECONDS:
             self.close()
@@ -91,7 +100,7 @@ class Address:
                 answer = self._exchange(connection, method, path, body, headers)
             except (ConnectionError, http.client.RemoteDisconnected) as error:
                 self.close()
-                if kept and time.monotonic() < until:
+                if kept and time.monotonic() < until and not self._aborted:
                     raise _StaleError from error
                 raise
             data = answer.read(most_bytes + 1)

@@ -81,6 +81,7 @@ class _Limits(_Answer):
 
 class _ModelPage(_Model):
     spec: dict[str, Any]
+    statistics: Annotated[int, Field(ge=1, le=10_000)]
     limits: _Limits
 
 
@@ -90,10 +91,11 @@ class _OtherSpec(_Answer):
 
 @dataclass(frozen=True)
 class ServedModel:
-    """What an address serves. most_clips: of one request."""
+    """What an address serves. statistics: how many numbers a clip has. most_clips: of one request."""
 
     model: ModelId
     spec: SamplerSpec
+    statistics: int
     most_clips: int
 
 
@@ -112,7 +114,7 @@ def read_scores(body: bytes, count: int) -> list[ClipScore]:
 def read_model(body: bytes) -> ServedModel:
     """What an answer to `GET /v1/model` says. Raises `AnswerError`."""
     page = _read(_ModelPage, body)
-    return ServedModel(model=ModelId(page.name, page.version), spec=_spec(page.spec), most_clips=page.limits.clips)
+    return ServedModel(ModelId(page.name, page.version), _spec(page.spec), page.statistics, page.limits.clips)
 
 
 def read_other_spec(body: bytes) -> SamplerSpec:

@@ -66,6 +66,7 @@ class RemoteScorer:
         random.shuffle(self._replicas)
         self._rollover: Rollover | None = None
         self._model: ModelId | None = None
+        self._closed = False
         self.problem = "the scorer has not answered yet"
         """Why there are no scores now; '' where there are. Any thread may read it."""
 
@@ -101,15 +102,15 @@ class RemoteScorer:
         self._show(scores[-1].model)
         return scores
 
-    def probe(self, statistics: int) -> None:
+    def probe(self) -> None:
         """Take over an address that gives scores again, with its specification: a clip that is made up is scored there.
 
-        statistics: how many numbers a clip has. Raises `ScorerError` where no address gives a score.
+        Raises `ScorerError` where no address gives a score.
         """
 
         def ask(replica: _Replica) -> ServedModel:
             served = self._learn(replica, PROBE_SECONDS)
-            self._post(replica, [_made_up(served.spec, statistics)], served.spec, PROBE_SECONDS)
+            self._post(replica, [_made_up(served.spec, served.statistics)], served.spec, PROBE_SECONDS)
             return served
 
         served = self._first_answer(ask)
@@ -117,13 +118,16 @@ class RemoteScorer:
         self._show(served.model)
 
     def close(self) -> None:
-        """Close all connections."""
+        """Ask no more, from any thread. A request under way ends now, as one that is broken."""
+        self._closed = True
         for replica in self._replicas:
-            replica.address.close()
+            replica.address.abort()
 
     def _first_answer(self, ask: Callable[[_Replica], Answer]) -> Answer:
         """The answer of the first address that has one; those that left a failure behind are passed over for a while."""
         for replica in sorted(self._replicas, key=self._takes_another_spec):
+            if self._closed:
+                break
             if replica.circuit.wait(self._clock()) > 0:
                 continue
             try:

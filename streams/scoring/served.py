@@ -1,7 +1,8 @@
-"""A small model in the worker's own process answers while no served scorer does: `FVQ_SCORER_FALLBACK`."""
+"""The served scorer in a worker: it is waited for at the start, and a small model may answer while it is away."""
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import time
 from collections.abc import Callable, Sequence
@@ -60,7 +61,7 @@ class FallbackScorer:
     def score(self, clips: Sequence[ModelInput]) -> list[ClipScore]:
         """One score per clip, in order, of clips that are sampled by `spec`. Raises as `scorer.spec.Scorer` says."""
         if self._uses_own:
-            self._try_remote(len(clips[0].statistics))
+            self._try_remote()
             return [replace(score, fallback=True) for score in self._own.score(clips)]
         started = self._clock()
         try:
@@ -72,6 +73,10 @@ class FallbackScorer:
             raise SpecChangedError("the worker's own model answers, as no served scorer does") from error
         self._away_since = None
         return scores
+
+    def close(self) -> None:
+        """Ask the served scorer no more; a question under way ends now."""
+        self._remote.close()
 
     def _gives_up(self, started: float) -> bool:
         """Whether the served scorer has been away for long enough. started: when it was asked."""
@@ -85,12 +90,12 @@ class FallbackScorer:
         metrics.FALLBACK.set(1)
         metrics.show_model(self._own.model)
 
-    def _try_remote(self, statistics: int) -> None:
+    def _try_remote(self) -> None:
         """Raise `SpecChangedError` where the served scorer gives scores again."""
         if self._clock() - self._probed < PROBE_EVERY:
             return
         try:
-            self._remote.probe(statistics)
+            self._remote.probe()
         except ScorerError as error:
             self._probed = self._clock()
             log.debug("the served scorer is still away: %s", error)
@@ -100,3 +105,21 @@ class FallbackScorer:
         metrics.FALLBACK.set(0)
         metrics.show_model(self._remote.model)
         raise SpecChangedError("the served scorer answers again")
+
+
+ServedScorer = RemoteScorer | FallbackScorer
+
+
+async def connected(scorer: ServedScorer) -> None:
+    """Return when the scorer's specification is known, however long that takes: without it nothing can be sampled."""
+    said = False
+    while True:
+        try:
+            await asyncio.to_thread(scorer.connect)
+        except ScorerError as error:
+            if not said:
+                log.warning("no segments are taken until the scorer answers: %s", error)
+            said = True
+            await asyncio.sleep(error.retry_after)
+        else:
+            return
