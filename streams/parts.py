@@ -11,7 +11,7 @@ from streams.errors import SettingsError
 from streams.settings import Settings
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from scorer.registry import Registry
     from scorer.remote.client import RemoteScorer
@@ -116,14 +116,13 @@ def registry(settings: Settings) -> Registry:
     return Registry(settings.registry or str(settings.data_dir / "models"), settings.data_dir / "model-cache")
 
 
-def remote_scorer(settings: Settings, notice: Callable[[ModelId], None] = lambda _: None) -> RemoteScorer:
-    """The served scorer. notice: is told of its model. Only where `FVQ_SCORER_URL` is set."""
+def remote_scorer(settings: Settings, urls: Sequence[str], notice: Callable[[ModelId], None] = lambda _: None) -> RemoteScorer:
+    """The served scorer at these addresses. notice: is told of its model."""
     from scorer.remote.client import RemoteScorer
 
-    assert settings.scorer_url
     has_token = settings.scorer_token is not None or settings.scorer_token_file is not None
     token = settings.scorer_secret if has_token else None
-    return RemoteScorer(settings.scorer_url.split(","), token, settings.scorer_timeout, notice)
+    return RemoteScorer(urls, token, settings.scorer_timeout, notice)
 
 
 def sink(settings: Settings) -> Sink:

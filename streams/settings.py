@@ -173,7 +173,9 @@ def load_settings(**overrides: Any) -> Settings:
         first = error.errors(include_url=False, include_input=False)[0]
         cause = first.get("ctx", {}).get("error")
         name = cause.name if isinstance(cause, _IncompleteError) else str(first["loc"][0])
-        reason = _no_number(name) if first["type"] in ("float_parsing", "int_parsing") else first["msg"]
+        reason = (
+            _no_number(name) if first["type"] in ("float_parsing", "int_parsing") else first["msg"].removeprefix("Value error, ")
+        )
         raise SettingsError(_as_written(name, sources.get(name)), reason) from None
     settings._sources = sources
     return settings

@@ -176,9 +176,10 @@ def _own_scorer(settings: Settings, connection: Connection) -> tuple[Scorer, lis
 
 def _served_scorer(settings: Settings) -> ServedScorer:
     """The scorer at `FVQ_SCORER_URL`, which is not asked yet."""
-    remote = parts.remote_scorer(settings, _note_served_model)
     assert settings.scorer_url
-    for url in settings.scorer_url.split(","):
+    urls = settings.scorer_url.split(",")
+    remote = parts.remote_scorer(settings, urls, _note_served_model)
+    for url in urls:
         if sends_in_clear(url):
             token = " and the scorer's token" if settings.scorer_token or settings.scorer_token_file else ""
             log.warning("pictures%s can be read on their way to %s: use https or a private network", token, url)

@@ -5,6 +5,7 @@ In a thread of the test, or as a process that can be killed: `python -m tests.su
 
 from __future__ import annotations
 
+import contextlib
 import json
 import socket
 import socketserver
@@ -69,6 +70,7 @@ class ScriptedScorer:
         self.script = Script(**script)
         self.batches: list[int] = []
         self.asked = self.connections = 0
+        self.open: list[socket.socket] = []
         self.released = threading.Event()
         owner = self
 
@@ -84,6 +86,12 @@ class ScriptedScorer:
         for name, value in ({"fault": "", "retry_after": "", "only": ""} | changes).items():
             assert hasattr(self.script, name), name
             setattr(self.script, name, value)
+
+    def hang_up(self) -> None:
+        """Close all connections, as a server does with those that are idle."""
+        for connection in self.open:
+            with contextlib.suppress(OSError):
+                connection.shutdown(socket.SHUT_RDWR)
 
     def serve(self) -> None:
         """Serve until the process ends."""
@@ -117,6 +125,7 @@ class _Handler(BaseHTTPRequestHandler):
     def setup(self) -> None:
         super().setup()
         self.scorer.connections += 1
+        self.scorer.open.append(self.connection)
 
     def do_GET(self) -> None:
         script = self.scorer.script
