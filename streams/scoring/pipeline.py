@@ -29,6 +29,7 @@ from streams.letter import DeadLetter, Message, dead_letter
 from streams.media.fetch import Fetcher, LocalMedia
 from streams.media.fingerprint import fingerprint
 from streams.retry import retried
+from streams.scoring.overload import Shedder, has_priority
 
 log = logging.getLogger(__name__)
 Measured = TypeVar("Measured", FaceSummary, Signals)
@@ -77,6 +78,7 @@ class SegmentPipeline:
         self._scorer = scorer
         self._second = second
         self._live_window = live_window
+        self._shedder = Shedder(live_window) if live_window is not None else None
         self._scoring_since: float | None = None
         self._kept: set[LocalMedia] = set()
         # One thread: a model takes one batch at a time.
@@ -192,7 +194,7 @@ class SegmentPipeline:
         try:
             event = SegmentEvent.from_bytes(message.value)
             segment_id = event.segment_id
-            late = self._too_late(event)
+            late = self._too_late(event) or self._shed(event, message.sent)
             if late is not None:
                 identity = SegmentScore.identity(event)
                 return Answered(message, SegmentScore(**identity, status="skipped", reason=late, timing={"lag_s": lag(event)}))
@@ -235,6 +237,15 @@ class SegmentPipeline:
         if self._live_window is None or waited <= self._live_window:
             return None
         return f"the segment ended {waited:.0f} s ago, more than the live window of {self._live_window:g} s"
+
+    def _shed(self, event: SegmentEvent, sent: float | None) -> str | None:
+        # A stream whose packager's clock is behind is not queued for longer than the others: its message's own time tells.
+        waited = lag(event) if sent is None else min(lag(event), time.time() - sent)
+        priority = has_priority(event.labels)
+        if self._shedder is None or self._shedder.keeps(event.stream_id, priority, waited):
+            return None
+        metrics.SHED.labels("high" if priority else "ordinary").inc()
+        return f"the workers cannot keep up: segments wait {waited:.0f} s, and every stream has a part of its segments skipped"
 
 
 def _is_workers_fault(error: Exception) -> bool:

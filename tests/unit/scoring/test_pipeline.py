@@ -303,6 +303,28 @@ async def test_a_late_segment_is_skipped_with_a_live_window_and_scored_without_o
     assert scored.status == "scored"
 
 
+async def test_a_queue_that_is_too_long_costs_ordinary_segments_before_those_with_priority() -> None:
+    queued = [message("100", ago=45, segment=f"s/{number}") for number in range(20)]
+    urgent = [message("100", ago=45, segment=f"u/{number}", stream_id="u", labels={"priority": "high"}) for number in range(20)]
+
+    answers = await answers_of(queued + urgent, live_window=60)
+
+    scored = [isinstance(answer, SegmentScore) and answer.status == "scored" for answer in answers]
+    assert 2 <= sum(scored[:20]) <= 8
+    assert all(scored[20:])
+    skipped = next(answer for answer in answers if isinstance(answer, SegmentScore) and answer.status == "skipped")
+    assert skipped.reason is not None
+    assert "the workers cannot keep up" in skipped.reason
+
+
+async def test_a_stream_whose_clock_is_behind_is_not_taken_for_a_long_queue() -> None:
+    behind = [replace(message("100", ago=45), sent=time.time() - 1) for _ in range(20)]
+
+    answers = await answers_of(behind, live_window=60)
+
+    assert all(isinstance(answer, SegmentScore) and answer.status == "scored" for answer in answers)
+
+
 async def test_a_scorer_that_fails_is_called_again(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(retry, "FIRST_WAIT", 0.01)
     (score,) = await asyncio.wait_for(answers_of([message("100")], BrightnessScorer(failures=3)), 5)
