@@ -14,6 +14,7 @@ GROUPS = {
     "media": "[Media](media.md)",
     "scoring": "[Scoring](scoring.md)",
     "models": "[Models](models.md)",
+    "serve": "[Serving](serving.md)",
     "alerts": "[Alerts](alerts.md)",
     "queue": "[Queue](queue.md)",
     "sinks": "[Sinks](sinks.md)",
@@ -97,10 +98,31 @@ class SettingFields(BaseSettings):
         "models", None, "A second model that also scores every segment, to find clips worth a rating. It doubles the work."
     )
     scorer_url: str | None = _setting(
-        "models", None, "Address of a remote scorer. Without it the model runs in the worker's process."
+        "models", None, "Addresses of served scorers, `,`-separated, as http://host:port. Without it the worker runs the model."
+    )
+    scorer_token: SecretStr | None = _setting("models", None, "Token of the served scorer, in `fvq serve` and its workers.")
+    scorer_token_file: Path | None = _setting(
+        "models", None, "File that holds that token. A worker reads it again when its token is refused."
+    )
+    scorer_timeout: float = _setting(
+        "models", 30.0, "Longest time that a served scorer may take for a batch.", unit="s", gt=0, le=120
+    )
+    scorer_fallback: str | None = _setting(
+        "models", None, "Model, as `nano`, that answers in the worker's process while no served scorer does; the score says so."
     )
     registry: str | None = _setting(
         "models", None, "The model registry: a folder, or an address like s3://bucket/models. Without it: `models` in `data_dir`."
+    )
+
+    serve_host: str = _setting(
+        "serve", "127.0.0.1", "Address that `fvq serve` listens on; with another than loopback, set a token."
+    )
+    serve_port: int = _setting("serve", 8090, "Port of `fvq serve`; 0 takes a free one.", ge=0, le=65535)
+    serve_batch: int = _setting(
+        "serve", 16, "Most clips that are scored together, and that one request may have.", unit="clips", ge=1, le=256
+    )
+    serve_queue: int = _setting(
+        "serve", 256, "Most clips in the server; requests with more are asked to come again.", unit="clips", ge=1, le=100_000
     )
 
     alerts: bool = _setting("alerts", True, "Whether the worker raises alerts.")

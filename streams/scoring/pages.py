@@ -20,8 +20,18 @@ STUCK_SECONDS = 300.0
 manager that watches `/healthz` has to start a new worker."""
 
 
-def add_pages(app: faust.App, sink: Sink, scoring_seconds: Callable[[], float], agents: Sequence[Agent]) -> None:
-    """Add the pages. scoring_seconds: how long the scorer has been at work on its present batch."""
+def add_pages(
+    app: faust.App,
+    sink: Sink,
+    scoring_seconds: Callable[[], float],
+    agents: Sequence[Agent],
+    scorer_problem: Callable[[], str] = str,
+) -> None:
+    """Add the pages.
+
+    scoring_seconds: how long the scorer has been at work on its present batch. scorer_problem: why it gives no scores; '' where
+    it does.
+    """
     # Faust makes a runner of its own and has no option for it.
     app.web._runner = BoundedRunner(app.web.web_app)
 
@@ -42,6 +52,8 @@ def add_pages(app: faust.App, sink: Sink, scoring_seconds: Callable[[], float], 
         problems = []
         if not app.consumer.assignment():
             problems.append("no partition is assigned yet")
+        if problem := scorer_problem():
+            problems.append(f"the scorer: {problem}")
         try:
             await sink.check()
         except SinkError as error:
