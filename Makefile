@@ -39,7 +39,7 @@ bench-stream: setup servers ## events per second of the Kafka path, as a ratio t
 chaos: setup servers ## kill, hang and fill what the workers rely on; account for every segment (10 minutes)
 	@$(PY) -m tests.chaos
 
-fuzz: setup ## answer 20,000 mutated events and 2,000 mutated media files, within limits (1 minute)
+fuzz: setup ## answer 20,000 mutated events, 5,000 bodies and 2,000 media files, within limits (1 minute)
 	@$(PY) -m tests.fuzz
 
 kafka: setup ## start a real Apache Kafka here (FVQ_KAFKA_PORT, FVQ_KAFKA_DIR)
