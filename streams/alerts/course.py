@@ -15,7 +15,7 @@ from typing import Literal
 from streams.alerts.detector import step
 from streams.alerts.policy import AlertPolicy
 from streams.alerts.rendition import drop_limit
-from streams.alerts.state import RenditionState, StreamState, Watch
+from streams.alerts.state import StreamState, Watch
 from streams.events import AlertKind, SegmentScore
 
 MOST_STREAMS = 10_000

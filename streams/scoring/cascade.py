@@ -7,16 +7,19 @@ which is kept beside it as `shallow`. Where the large model does not answer in t
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from scorer.spec import ClipScore
+from pydantic import ValidationError
+
 from streams import metrics
-from streams.events import ModelRef, SecondOpinion, SegmentScore, TierReason
-from streams.scoring.deep import DeepScorer, Sample
+from streams.events import SegmentScore, TierReason
+from streams.scoring.deep import DeepScore, DeepScorer, Sample
 from streams.scoring.tiers import Course, Facts, TierPlan
 
+log = logging.getLogger(__name__)
 BATCHES_AHEAD = 32
 """Batches that the small model may have scored while the first of them waits for its looks: some seconds of segments."""
 
@@ -26,7 +29,7 @@ class Look:
     """A look by the large model, which may be still under way. score: None where there is none in time."""
 
     reason: TierReason
-    score: asyncio.Task[ClipScore | None]
+    score: asyncio.Task[DeepScore | None]
 
 
 class Cascade:
@@ -48,49 +51,50 @@ class Cascade:
         answers: of all segments of the batch. samples: how each of them is sampled.
         """
         now = datetime.now(UTC)
-        facts = [_facts(answer, self._course(answer, now)) for answer in answers]
-        plan = self._plan.plan(facts, 0 if self._in_a_hurry(answers) else self._deep.room)
-        looks = [
-            Look(reason, self._deep.start(sample)) if reason else None for reason, sample in zip(plan, samples, strict=True)
-        ]
+        facts = [self._facts(answer, self._course(answer, now)) for answer in answers]
+        plan = self._plan.plan(facts, self._deep.room)
+        looks = [Look(reason, self._deep.start(sample)) if reason else None for reason, sample in zip(plan, samples, strict=True)]
         self._segments += len(answers)
         self._deep_segments += sum(look is not None for look in looks)
-        if self._segments:
-            metrics.DEEP_SHARE.set(self._deep_segments / self._segments)
+        metrics.DEEP_SHARE.set(self._deep_segments / max(1, self._segments))
         return looks
 
     def close(self) -> None:
         """Stop the looks' thread after the batch under way."""
         self._deep.close()
 
-    def _in_a_hurry(self, answers: Sequence[SegmentScore]) -> bool:
-        latest = max((answer.timing["lag_s"] for answer in answers), default=0.0)
-        return self._live_window is not None and latest + self._deep.seconds > self._live_window
+    def _facts(self, answer: SegmentScore, course: Course) -> Facts:
+        assert answer.score is not None
+        assert answer.uncertainty is not None
+        return Facts(
+            stream=f"{answer.stream_id}\n{answer.rendition or ''}",
+            sequence=answer.sequence,
+            course=course,
+            score=answer.score,
+            uncertainty=answer.uncertainty,
+            in_time=self._live_window is None or answer.timing["lag_s"] + self._deep.seconds < self._live_window,
+        )
 
 
 async def with_look(answer: SegmentScore, look: Look) -> SegmentScore:
     """A segment's answer when its look is over: the deep score, or the small model's answer as it was."""
-    score = await look.score
-    if score is None:
+    deep = await look.score
+    if deep is None:
         return answer
-    assert answer.score is not None
-    assert answer.model is not None
-    return answer.model_copy(
-        update={
-            "score": score.score,
-            "level": score.level,
-            "level_probs": score.level_probs,
-            "uncertainty": score.uncertainty,
-            "model": ModelRef(name=score.model.name, version=score.model.version),
-            "tier": "deep",
-            "tier_reason": look.reason,
-            "shallow": SecondOpinion(score=answer.score, model=answer.model, uncertainty=answer.uncertainty),
-        }
-    )
-
-
-def _facts(answer: SegmentScore, course: Course) -> Facts:
-    assert answer.score is not None
-    assert answer.uncertainty is not None
-    stream = f"{answer.stream_id}\n{answer.rendition or ''}"
-    return Facts(stream, answer.sequence, course, answer.score, answer.uncertainty)
+    score = deep.score
+    changes = {
+        "score": score.score,
+        "level": score.level,
+        "level_probs": score.level_probs,
+        "uncertainty": score.uncertainty,
+        "model": {"name": score.model.name, "version": score.model.version},
+        "tier": "deep",
+        "tier_reason": look.reason,
+        "shallow": {"score": answer.score, "model": answer.model, "uncertainty": answer.uncertainty},
+        "timing": answer.timing | {"deep_ms": round(deep.seconds * 1000, 1)},
+    }
+    try:
+        return SegmentScore.model_validate(dict(answer) | changes)
+    except ValidationError as error:
+        log.error("the large model %s gave no valid score: %s", score.model, error, extra={"segment_id": answer.segment_id})
+        return answer

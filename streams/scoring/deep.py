@@ -29,6 +29,14 @@ Sample = Callable[[SamplerSpec], Awaitable[ModelInput]]
 """Samples one segment by a specification."""
 
 
+@dataclass(frozen=True)
+class DeepScore:
+    """The large model's score, and the seconds that its look took, with sampling and waiting."""
+
+    score: ClipScore
+    seconds: float
+
+
 @dataclass(eq=False)
 class _Waiting:
     """A clip that waits for the large model, and where its score goes."""
@@ -65,7 +73,7 @@ class DeepScorer:
             return 0
         return max(0, (1 if self._failures else MOST_LOOKS) - self._looks)
 
-    def start(self, sample: Sample) -> asyncio.Task[ClipScore | None]:
+    def start(self, sample: Sample) -> asyncio.Task[DeepScore | None]:
         """Start a look. The task gives the score, or None where there is none in time; it never raises."""
         self._looks += 1
         return asyncio.create_task(self._look(sample))
@@ -75,7 +83,7 @@ class DeepScorer:
         self._task.cancel()
         self._thread.shutdown(wait=False, cancel_futures=True)
 
-    async def _look(self, sample: Sample) -> ClipScore | None:
+    async def _look(self, sample: Sample) -> DeepScore | None:
         started = time.monotonic()
         waiting: _Waiting | None = None
         try:
@@ -97,8 +105,9 @@ class DeepScorer:
             self._failed("failed", str(error) or type(error).__name__)
         else:
             self._failures = 0
-            metrics.DEEP_SECONDS.observe(time.monotonic() - started)
-            return score
+            seconds = time.monotonic() - started
+            metrics.DEEP_SECONDS.observe(seconds)
+            return DeepScore(score, seconds)
         finally:
             self._looks -= 1
             if waiting in self._waiting:

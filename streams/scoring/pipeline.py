@@ -1,6 +1,6 @@
 """From messages to their answers: the score agent's work, without Kafka.
 
-message -> `SegmentEvent` -> local file -> `SampledClip` -> batch -> `ClipScore` -> `SegmentScore`
+message -> `SegmentEvent` -> local file -> `SampledClip` -> batch -> `ClipScore` -> `SegmentScore` (-> the large model's look)
 
 A failure of the segment itself becomes a dead letter. Any other failure (the scorer is down, this worker's disk is full) is
 tried again until it works, which holds the consumption back.
@@ -13,8 +13,9 @@ import logging
 import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any, TypeVar
 
 from pydantic import ValidationError
@@ -28,6 +29,7 @@ from streams.letter import DeadLetter, Message, dead_letter
 from streams.media.fetch import Fetcher, LocalMedia
 from streams.media.fingerprint import fingerprint
 from streams.retry import retried
+from streams.scoring.cascade import BATCHES_AHEAD, Cascade, Look, with_look
 
 log = logging.getLogger(__name__)
 Measured = TypeVar("Measured", FaceSummary, Signals)
@@ -37,10 +39,11 @@ WORKERS_FAULT = {"setup", "stopped"}
 
 @dataclass(frozen=True)
 class Answered:
-    """A message and its answer."""
+    """A message and its answer. look: the large model's, under way: until it is over `answer` is the small model's."""
 
     message: Message
     answer: SegmentScore | DeadLetter
+    look: Look | None = None
 
 
 @dataclass
@@ -65,11 +68,17 @@ class SegmentPipeline:
     The fetched files of segments that wait for their answer are kept: they are as few as the batcher lets wait.
 
     second: another model that scores every clip too, to find clips that are worth a rating. live_window: seconds after its
-    end from which a segment is skipped; None scores every segment.
+    end from which a segment is skipped; None scores every segment. cascade: starts looks by a large model.
     """
 
     def __init__(
-        self, fetcher: Fetcher, pool: SamplerPool, scorer: Scorer, second: Scorer | None = None, live_window: float | None = None
+        self,
+        fetcher: Fetcher,
+        pool: SamplerPool,
+        scorer: Scorer,
+        second: Scorer | None = None,
+        live_window: float | None = None,
+        cascade: Cascade | None = None,
     ) -> None:
         self._fetcher = fetcher
         self._pool = pool
@@ -77,7 +86,9 @@ class SegmentPipeline:
         self._second = second
         self._live_window = live_window
         self._scoring_since: float | None = None
+        self._cascade = cascade
         self._kept: set[LocalMedia] = set()
+        self._looked_at: set[LocalMedia] = set()
         # One thread: a model takes one batch at a time.
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="scorer")
 
@@ -90,24 +101,43 @@ class SegmentPipeline:
         return sum(isinstance(segment, Sampled) for segment in sampled)
 
     async def score(self, sampled: Sequence[Answered | Sampled]) -> list[Answered]:
-        """The answers, in order; waits as long as the scorer fails. Afterwards the segments' files are gone."""
+        """The answers, in order; waits as long as the scorer fails. Afterwards the segments' files are gone.
+
+        Those of segments with a look are gone when that has sampled them. `finish` gives the answers with these looks.
+        """
         waiting = [segment for segment in sampled if isinstance(segment, Sampled)]
         try:
             return await self._score_all(sampled, waiting)
         finally:
             for segment in waiting:
-                self._discard(segment.media)
+                if segment.media not in self._looked_at:
+                    self._discard(segment.media)
+
+    async def finish(self, answers: Sequence[Answered]) -> list[Answered]:
+        """The final answers: as they are, or with the looks that were under way, for which it waits."""
+        if any(answered.look for answered in answers):
+            answers = [replace(answered, answer=await _final(answered), look=None) for answered in answers]
+        for answered in answers:
+            _count(answered.answer)
+        return list(answers)
+
+    @property
+    def batches_ahead(self) -> int:
+        """How many batches may be scored and not yet finished: one, or more where looks make a batch wait."""
+        return BATCHES_AHEAD if self._cascade is not None else 1
 
     async def sample_again(self, segment: Sampled, spec: SamplerSpec) -> SampledClip:
         """A segment's clip by another specification, from the kept file; the segment stays as it is.
 
-        Only before `score` has answered the segment. Raises `MediaError`.
+        Only before `score` has answered the segment, or for its look. Raises `MediaError`.
         """
         return await self._sample_media(segment.media, segment.event, spec)
 
     def close(self) -> None:
         """Stop the scorer's thread after the batch under way, and delete the files of segments without an answer."""
         self._thread.shutdown(wait=False, cancel_futures=True)
+        if self._cascade is not None:
+            self._cascade.close()
         for media in list(self._kept):
             self._discard(media)
 
@@ -126,11 +156,29 @@ class SegmentPipeline:
             metrics.STAGE_SECONDS.labels("score").observe(ms / 1000)
         for segment in waiting:
             segment.timing["score_ms"] = round(ms / len(clips), 1)
-        scored = iter([_answered(*answer) for answer in zip(waiting, scores, seconds, strict=True)])
-        answers = [next(scored) if isinstance(segment, Sampled) else segment for segment in sampled]
-        for answered in answers:
-            _count(answered.answer)
-        return answers
+        answers = [_answered(*answer) for answer in zip(waiting, scores, seconds, strict=True)]
+        scored = iter(self._with_looks(waiting, answers) if self._cascade is not None else answers)
+        return [next(scored) if isinstance(segment, Sampled) else segment for segment in sampled]
+
+    def _with_looks(self, segments: list[Sampled], answers: list[Answered]) -> list[Answered]:
+        """The small model's answers to these segments, with the looks that the cascade starts."""
+        assert self._cascade is not None
+        places = [place for place, answered in enumerate(answers) if isinstance(answered.answer, SegmentScore)]
+        scores = [answered.answer for answered in answers if isinstance(answered.answer, SegmentScore)]
+        looks = self._cascade.start(scores, [partial(self._sample_for_look, segments[place]) for place in places])
+        result = list(answers)
+        for place, look in zip(places, looks, strict=True):
+            if look is not None:
+                self._looked_at.add(segments[place].media)
+                result[place] = replace(result[place], look=look)
+        return result
+
+    async def _sample_for_look(self, segment: Sampled, spec: SamplerSpec) -> SampledClip:
+        try:
+            return segment.clip if spec == segment.spec else await self.sample_again(segment, spec)
+        finally:
+            self._looked_at.discard(segment.media)
+            self._discard(segment.media)
 
     async def _score(self, clips: list[SampledClip]) -> list[ClipScore | ModelError]:
         self._scoring_since = time.monotonic()
@@ -215,7 +263,15 @@ def _is_workers_fault(error: Exception) -> bool:
     return isinstance(error, MediaError) and error.kind in WORKERS_FAULT
 
 
-def lag(event: SegmentEvent) -> float:
+async def _final(answered: Answered) -> SegmentScore | DeadLetter:
+    """The answer with its look, and with its lag as it is now: answers before it waited for their looks."""
+    if not isinstance(answered.answer, SegmentScore):
+        return answered.answer
+    answer = await with_look(answered.answer, answered.look) if answered.look is not None else answered.answer
+    return answer.model_copy(update={"timing": answer.timing | {"lag_s": lag(answer)}})
+
+
+def lag(event: SegmentEvent | SegmentScore) -> float:
     """Seconds since the segment ended, in event time."""
     return round(datetime.now(UTC).timestamp() - event.start.timestamp() - event.duration, 3)
 
@@ -240,6 +296,7 @@ def _scored(segment: Sampled, score: ClipScore, second: ClipScore | None) -> Seg
     return SegmentScore(
         **SegmentScore.identity(segment.event),
         status="scored",
+        tier="full",
         score=score.score,
         level=score.level,
         level_probs=score.level_probs,
@@ -283,6 +340,8 @@ def _count(answer: SegmentScore | DeadLetter) -> None:
         log.info("dead letter: %s", answer.headers["reason"], extra={"segment_id": answer.headers.get("segment_id", "")})
         return
     metrics.SEGMENTS.labels(answer.status).inc()
+    if answer.tier is not None:
+        metrics.TIERS.labels(answer.tier, answer.tier_reason or "").inc()
     metrics.EVENT_LAG.observe(max(0.0, answer.timing["lag_s"]))
     metrics.EVENT_LAG_LAST.set(answer.timing["lag_s"])
     log.debug("%s", answer.status, extra={"segment_id": answer.segment_id, "score": answer.score, **answer.timing})

@@ -51,13 +51,17 @@ class TierLimits:
 
 @dataclass(frozen=True)
 class Facts:
-    """What is known of a segment when the small model has scored it. stream: of one rendition. score, uncertainty: points."""
+    """What is known of a segment when the small model has scored it.
+
+    stream: of one rendition. score, uncertainty: points. in_time: whether it can wait for the large model.
+    """
 
     stream: str
     sequence: int
     course: Course
     score: float
     uncertainty: float
+    in_time: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +84,7 @@ def first_seen(facts: Facts, limits: TierLimits) -> StreamTiers:
 
 def reason_of(state: StreamTiers, facts: Facts, limits: TierLimits) -> TierReason | None:
     """Why the segment should go deep; None where it need not. A control comes first, so that it is due at any quality alike."""
-    if facts.course == "no-picture":
+    if facts.course == "no-picture" or not facts.in_time:
         return None
     if state.until_control <= 0:
         return "control"
