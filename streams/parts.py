@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from streams.queue.topic import QueuePlace
     from streams.rating.data import RatingData
     from streams.scoring.flood import FloodLimits
+    from streams.scoring.tiers import TierLimits
     from streams.sinks.base import Sink
     from streams.sinks.influx import InfluxBucket
 
@@ -57,6 +58,13 @@ def flood_limits(settings: Settings) -> FloodLimits | None:
     from streams.scoring.flood import FloodLimits
 
     return FloodLimits(settings.flood_share, settings.flood_window) if settings.flood_share is not None else None
+
+
+def tier_limits(settings: Settings) -> TierLimits:
+    """Which segments the large model looks at, and how many."""
+    from streams.scoring.tiers import TierLimits
+
+    return TierLimits(share=settings.deep_share, low=settings.deep_low, uncertain=settings.deep_uncertain)
 
 
 def fetch_limits(settings: Settings) -> FetchLimits:

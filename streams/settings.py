@@ -56,7 +56,8 @@ class Settings(SettingFields):
         return value.upper() if isinstance(value, str) else value
 
     @field_validator(
-        "broker", "registry", "clip_store", "second_model", "scorer_url", "influx_url", "influx_token", "influx_token_file",
+        "broker", "registry", "clip_store", "second_model", "deep_model", "scorer_url", "influx_url", "influx_token",
+        "influx_token_file",
         "alert_policy", "kafka_user", "kafka_password", "kafka_password_file", "kafka_ca_file", "kafka_cert_file",
         "kafka_key_file", mode="before",
     )  # fmt: skip

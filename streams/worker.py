@@ -7,6 +7,7 @@ import os
 import shutil
 import threading
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,6 +19,7 @@ from scorer.sampling import SamplerPool
 from scorer.spec import Scorer
 from streams import parts
 from streams.alerts.agent import AlertAgent
+from streams.alerts.course import Courses
 from streams.alerts.delivery import Courier
 from streams.alerts.policy import load_policy
 from streams.alerts.state_topic import check_alert_topics
@@ -33,8 +35,11 @@ from streams.ports import free_port
 from streams.queue.agent import harvest_agent
 from streams.queue.retention import sweep_agent
 from streams.scoring.app import AppOptions, build_app
+from streams.scoring.cascade import Cascade
+from streams.scoring.deep import DeepScorer
 from streams.scoring.pages import add_pages
 from streams.scoring.pipeline import SegmentPipeline
+from streams.scoring.tiers import TierPlan
 from streams.settings import Settings
 from streams.sinks.base import Sink
 
@@ -73,6 +78,7 @@ def run_worker(settings: Settings) -> int:
     port = settings.web_port or free_port(settings.web_host)
     scorer = _scorer(settings)
     second = _second(settings, scorer) if settings.second_model else None
+    deep = _deep(settings)
     try:
         (settings.data_dir / "faust").mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -83,7 +89,7 @@ def run_worker(settings: Settings) -> int:
 
     async def open_pipeline() -> SegmentPipeline:
         if not pipelines:
-            pipelines.append(await _open_pipeline(app, settings, scorer, second, sink, inbox))
+            pipelines.append(await _open_pipeline(app, settings, _Models(scorer, second, deep), sink, inbox))
         return pipelines[0]
 
     options = AppOptions(
@@ -190,18 +196,45 @@ def _second(settings: Settings, first: Scorer) -> Scorer:
     return second
 
 
-async def _open_pipeline(
-    app: faust.App, settings: Settings, scorer: Scorer, second: Scorer | None, sink: Sink, inbox: Path
-) -> SegmentPipeline:
+def _deep(settings: Settings) -> Scorer | None:
+    """The large model of the cascade, in this process; None where there is none."""
+    if settings.deep_model is None:
+        return None
+    from scorer.engine import load_engine
+
+    deep = load_engine(settings.deep_model, settings.device, parts.registry(settings))
+    log.info("model %s looks at %.3g of the segments at most", deep.model, settings.deep_share)
+    return deep
+
+
+@dataclass(frozen=True)
+class _Models:
+    """The models of a worker: the one that scores every segment, and those that may be there beside it."""
+
+    scorer: Scorer
+    second: Scorer | None
+    deep: Scorer | None
+
+
+async def _open_pipeline(app: faust.App, settings: Settings, models: _Models, sink: Sink, inbox: Path) -> SegmentPipeline:
     # When the app stops, it first stops its agents, then closes everything on this stack.
     resources = app.async_exit_stack
     resources.push_async_callback(sink.close)
     fetcher = await resources.enter_async_context(Fetcher(parts.fetch_limits(settings), inbox))
-    pool = SamplerPool(scorer.spec, settings.sampler_workers, settings.sample_timeout, settings.sample_memory_mb)
+    pool = SamplerPool(models.scorer.spec, settings.sampler_workers, settings.sample_timeout, settings.sample_memory_mb)
     resources.callback(pool.close)
-    pipeline = SegmentPipeline(fetcher, pool, scorer, second, settings.live_window)
+    cascade = _cascade(settings, models.deep) if models.deep is not None else None
+    pipeline = SegmentPipeline(fetcher, pool, models.scorer, models.second, settings.live_window, cascade)
     resources.callback(pipeline.close)
     return pipeline
+
+
+def _cascade(settings: Settings, deep: Scorer) -> Cascade:
+    """The looks by the large model. Its streams' alerts are found by the same policy as the alert agent's."""
+    looks = DeepScorer(deep, settings.deep_timeout, settings.batch_size)
+    return Cascade(
+        looks, TierPlan(parts.tier_limits(settings)), Courses(load_policy(settings.alert_policy)), settings.live_window
+    )
 
 
 def _own_inbox(folder: Path) -> Path:

@@ -35,8 +35,9 @@ class Courses:
     def __call__(self, score: SegmentScore, now: datetime) -> Literal["steady", "changing", "alert", "no-picture"]:
         """The course of a segment's stream with this segment.
 
-        `alert`: an alert for its quality is open; `changing`: one may be about to fire; `no-picture`: this segment is black or
-        frozen, so its score says nothing; `steady` otherwise. now: UTC, against which the packager's clock is held.
+        `alert`: an alert for its quality is open; `changing`: its score falls, so that one may be about to fire; `no-picture`:
+        this segment is black or frozen, so its score says nothing; `steady` otherwise. now: UTC, against which the packager's
+        clock is held.
         """
         limits = self._policy.of(score.labels)
         state, _ = step(self._streams.get(score.stream_id) or StreamState(score.stream_id), score, limits, now)
@@ -47,8 +48,7 @@ class Courses:
         signals, rendition = score.signals, state.renditions[score.rendition or ""]
         if signals and (signals.black >= limits.black.threshold or signals.freeze >= limits.frozen.threshold):
             return "no-picture"
-        watches = [rendition.watches.get(kind, Watch()) for kind in QUALITY]
-        if any(watch.open_alert is not None for watch in watches):
+        if any(rendition.watches.get(kind, Watch()).open_alert is not None for kind in QUALITY):
             return "alert"
-        falling = rendition.cusum > drop_limit(rendition, limits.quality_drop) / 2
-        return "changing" if falling or any(watch.pending_since is not None for watch in watches) else "steady"
+        # A drop fires at the limit itself. Noise alone is over half of it in one of a thousand segments.
+        return "changing" if rendition.cusum > drop_limit(rendition, limits.quality_drop) / 2 else "steady"

@@ -9,6 +9,7 @@ own segments fill. So the shares of all workers sum up to the share, and no work
 from __future__ import annotations
 
 import hashlib
+import math
 from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -30,6 +31,9 @@ MOST_STREAMS = 10_000
 
 FLOOR: dict[TierReason, float] = {"control": 1, "alert": 2, "changing": 3, "low": 4, "uncertain": 5}
 """Tokens that must be there for each reason, most urgent first: the last ones are kept for what is more urgent."""
+
+URGENCY: dict[TierReason, float] = {"alert": 8, "changing": 4, "low": 2, "uncertain": 1}
+"""How much each reason's streams get, against each other, where there is not enough for all."""
 
 
 @dataclass(frozen=True)
@@ -98,14 +102,14 @@ def reason_of(state: StreamTiers, facts: Facts, limits: TierLimits) -> TierReaso
 def price(reason: TierReason, state: StreamTiers, earned: float) -> float:
     """Tokens that must be in the bucket for this stream to take one.
 
-    earned: tokens that the bucket has got in all. It is `BURST` for a stream that has just been looked at, and falls with each
-    token that the bucket has got since. So the stream that waits for longest is the first that can pay, one that never was
-    looked at can pay at once, and one that is alone gets every token.
+    earned: tokens that the bucket has got in all. The price is `BURST` for a stream that has just been looked at, and falls with
+    the tokens that the bucket has got since. So the stream that waits for longest can pay first, one that never was looked at
+    can pay at once, and one that is alone gets every token. An alert's wait counts eight times as much as an uncertain score's.
     """
-    floor = FLOOR[reason]
     if reason == "control" or state.looked_at is None:
-        return floor
-    return floor + (BURST - floor) / (1 + earned - state.looked_at)
+        return FLOOR[reason]
+    waited = URGENCY[reason] * (earned - state.looked_at)
+    return max(FLOOR[reason], BURST - math.log2(1 + waited))
 
 
 class TierPlan:
