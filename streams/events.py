@@ -187,6 +187,7 @@ class SegmentScore(Event):
     faces: FaceSummary | None = None
     signals: Signals | None = None
     model: ModelRef | None = None
+    fallback: bool = Field(default=False, description="True where `FVQ_SCORER_FALLBACK` answered, because no scorer did.")
     second: SecondOpinion | None = Field(default=None, description="The second model's score, if a second model is set.")
     tier: Tier | None = Field(
         default=None, description="Which model made the score: full is the small one, deep the large one. Not set if skipped."

@@ -4,6 +4,14 @@
     header     JSON, padded with spaces to a multiple of 8 bytes: for each tensor its dtype, shape and place, and `__metadata__`
     tensors    the arrays of `ModelInput`, each stacked over the clips, without gaps
 
+The answers are JSON; an error is a problem document (`application/problem+json`) with `status`, `title` and `detail`:
+
+    200 of POST /v1/score    {"model": {"name", "version"}, "scores": [{"score", "level", "level_probs", "uncertainty"}, ...]}
+    200 of GET /v1/model     {"name", "version", "spec": {...}, "statistics": N, "limits": {"clips": N, "body_bytes": N}}
+    409                      with "spec", the right specification: the clips were sampled by another one
+    422                      with "clips", the places in the body of the clips that the model cannot score, although it works
+    503                      with the header Retry-After, in seconds
+
 A body comes from anyone, so `unpack` holds its header against what the model takes before it looks at a tensor, and gives views
 into the body: it allocates nothing whose size the body names.
 """
