@@ -124,13 +124,15 @@ def registry(settings: Settings) -> Registry:
     return Registry(settings.registry or str(settings.data_dir / "models"), settings.data_dir / "model-cache")
 
 
-def remote_scorer(settings: Settings, urls: Sequence[str], notice: Callable[[ModelId], None] = lambda _: None) -> RemoteScorer:
-    """The served scorer at these addresses. notice: is told of its model."""
+def remote_scorer(
+    settings: Settings, urls: Sequence[str], notice: Callable[[ModelId], None] = lambda _: None, seconds: float | None = None
+) -> RemoteScorer:
+    """The served scorer at these addresses. notice: is told of its model. seconds: of a request; None as the settings say."""
     from scorer.remote.client import RemoteScorer
 
     has_token = settings.scorer_token is not None or settings.scorer_token_file is not None
     token = settings.scorer_secret if has_token else None
-    return RemoteScorer(urls, token, settings.scorer_timeout, notice)
+    return RemoteScorer(urls, token, seconds or settings.scorer_timeout, notice)
 
 
 def sink(settings: Settings) -> Sink:

@@ -99,6 +99,9 @@ class SettingFields(BaseSettings):
     deep_model: str | None = _setting(
         "models", None, "The large model of the cascade, in this process; named as `model` is. It looks at few segments."
     )
+    deep_url: str | None = _setting(
+        "models", None, "Or addresses of served scorers that run it, as in `scorer_url`, with the token `scorer_token`."
+    )
     deep_share: float = _setting("models", 0.05, "Largest share of the segments that the large model looks at.", ge=0, le=1)
     deep_low: float = _setting("models", 40.0, "A segment with a lower score is worth its look.", unit="points", ge=0, le=100)
     deep_uncertain: float = _setting(

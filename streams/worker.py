@@ -14,6 +14,7 @@ import faust
 import faust.streams
 import mode.loop
 
+from scorer.remote.client import RemoteScorer
 from scorer.remote.url import sends_in_clear
 from scorer.sampling import SamplerPool
 from scorer.spec import ModelId, Scorer
@@ -77,7 +78,7 @@ def run_worker(settings: Settings) -> int:
     served = _served_scorer(settings) if settings.scorer_url else None
     scorer, followers = (served, []) if served is not None else _own_scorer(settings, connection)
     second = _second(settings, scorer) if settings.second_model else None
-    deep = _deep(settings)
+    deep = _deep(settings) if settings.deep_model or settings.deep_url else None
     try:
         (settings.data_dir / "faust").mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -183,12 +184,7 @@ def _own_scorer(settings: Settings, connection: Connection) -> tuple[Scorer, lis
 def _served_scorer(settings: Settings) -> ServedScorer:
     """The scorer at `FVQ_SCORER_URL`, which is not asked yet."""
     assert settings.scorer_url
-    urls = settings.scorer_url.split(",")
-    remote = parts.remote_scorer(settings, urls, _note_served_model)
-    for url in urls:
-        if sends_in_clear(url):
-            token = " and the scorer's token" if settings.scorer_token or settings.scorer_token_file else ""
-            log.warning("pictures%s can be read on their way to %s: use https or a private network", token, url)
+    remote = _remote(settings, settings.scorer_url, settings.scorer_timeout, _note_served_model)
     if settings.scorer_fallback is None:
         return remote
     try:
@@ -200,9 +196,23 @@ def _served_scorer(settings: Settings) -> ServedScorer:
     return FallbackScorer(remote, own)
 
 
+def _remote(settings: Settings, addresses: str, seconds: float, notice: Callable[[ModelId], None]) -> RemoteScorer:
+    """The scorer that is served at these addresses. seconds: that one request may take. notice: is told of its model."""
+    urls = addresses.split(",")
+    for url in urls:
+        if sends_in_clear(url):
+            token = " and the scorer's token" if settings.scorer_token or settings.scorer_token_file else ""
+            log.warning("pictures%s can be read on their way to %s: use https or a private network", token, url)
+    return parts.remote_scorer(settings, urls, notice, seconds)
+
+
 def _note_served_model(model: ModelId) -> None:
     log.info("the served model is %s", model)
     metrics.show_model(model)
+
+
+def _note_served_deep_model(model: ModelId) -> None:
+    log.info("the served large model is %s", model)
 
 
 def _not_installed(error: ImportError) -> ModelError:
@@ -225,12 +235,15 @@ def _second(settings: Settings, first: Scorer) -> Scorer:
     return second
 
 
-def _deep(settings: Settings) -> Scorer | None:
-    """The large model of the cascade, in this process; None where there is none."""
-    if settings.deep_model is None:
-        return None
-    from scorer.engine import load_engine
-
+def _deep(settings: Settings) -> Scorer:
+    """The large model of the cascade, in this process or at `FVQ_DEEP_URL`, which is not asked yet."""
+    if settings.deep_url:
+        return _remote(settings, settings.deep_url, settings.deep_timeout, _note_served_deep_model)
+    try:
+        from scorer.engine import load_engine
+    except ImportError as error:
+        raise _not_installed(error) from error
+    assert settings.deep_model
     deep = load_engine(settings.deep_model, settings.device, parts.registry(settings))
     log.info("model %s looks at %.3g of the segments at most", deep.model, settings.deep_share)
     return deep
@@ -253,6 +266,8 @@ async def _open_pipeline(app: faust.App, settings: Settings, models: _Models, si
     pool = SamplerPool(models.scorer.spec, settings.sampler_workers, settings.sample_timeout, settings.sample_memory_mb)
     resources.callback(pool.close)
     cascade = _cascade(settings, models.deep) if models.deep is not None else None
+    if isinstance(models.deep, RemoteScorer):
+        resources.callback(models.deep.close)
     pipeline = SegmentPipeline(fetcher, pool, models.scorer, models.second, settings.live_window, cascade)
     resources.callback(pipeline.close)
     return pipeline
@@ -260,7 +275,8 @@ async def _open_pipeline(app: faust.App, settings: Settings, models: _Models, si
 
 def _cascade(settings: Settings, deep: Scorer) -> Cascade:
     """The looks by the large model. Its streams' alerts are found by the same policy as the alert agent's."""
-    looks = DeepScorer(deep, settings.deep_timeout, settings.batch_size)
+    connect = deep.connect if isinstance(deep, RemoteScorer) else None
+    looks = DeepScorer(deep, settings.deep_timeout, settings.batch_size, connect)
     return Cascade(
         looks, TierPlan(parts.tier_limits(settings)), Courses(load_policy(settings.alert_policy)), settings.live_window
     )

@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -20,10 +20,11 @@ from streams.events import SEGMENTS_TOPIC
 from streams.kafka.connection import Connection
 from streams.kafka.consumer import Group
 from streams.kafka.unreadable import as_message, keep_faust_reading
+from streams.scoring.answer import Answered, Sampled
 from streams.scoring.batcher import Batcher
 from streams.scoring.checkpoint import checkpoint
 from streams.scoring.flood import FloodGate, FloodLimits
-from streams.scoring.pipeline import Answered, Sampled, SegmentPipeline
+from streams.scoring.pipeline import SegmentPipeline
 from streams.sinks.base import Sink
 
 log = logging.getLogger(__name__)
@@ -97,7 +98,9 @@ def build_app(options: AppOptions, open_pipeline: Callable[[], Awaitable[Segment
 
         async def sample(events: Sequence[Any]) -> list[Answered | Sampled]:
             try:
-                return await sample_messages([as_message(event.message) for event in events])
+                return await sample_messages(
+                    [replace(as_message(event.message), sent=event.message.timestamp) for event in events]
+                )
             except Exception:
                 _end_now("segments cannot be sampled; the worker ends so that nothing is committed past them")
 

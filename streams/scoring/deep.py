@@ -15,7 +15,7 @@ from dataclasses import dataclass
 
 from scorer.spec import ClipScore, ModelInput, SamplerSpec, Scorer
 from streams import metrics
-from streams.errors import MediaError, ModelError
+from streams.errors import MediaError, ModelError, SpecChangedError
 
 log = logging.getLogger(__name__)
 
@@ -48,12 +48,14 @@ class _Waiting:
 class DeepScorer:
     """Gives segments the large model's score. Open it in an event loop, and use it there.
 
-    scorer: the large model. seconds: within which a look is over. batch_size: clips that are scored together at most.
+    scorer: the large model. seconds: within which a look is over. batch_size: clips that are scored together at most. connect:
+    makes the scorer ready before its first look, where it is elsewhere; raises where it is away.
     """
 
-    def __init__(self, scorer: Scorer, seconds: float, batch_size: int) -> None:
+    def __init__(self, scorer: Scorer, seconds: float, batch_size: int, connect: Callable[[], None] | None = None) -> None:
         self.seconds = seconds
         self._scorer = scorer
+        self._connect = connect
         self._batch_size = batch_size
         self._looks = 0
         self._waiting: list[_Waiting] = []
@@ -66,12 +68,13 @@ class DeepScorer:
 
     @property
     def room(self) -> int:
-        """How many looks can start now: none for a while after a failure, then one, and all when that one has succeeded."""
+        """How many looks can start now: one at first, and all when one has succeeded; none for a while after a failure."""
         # A batch that nobody waits for any more keeps the thread: what comes after it would wait in vain.
         stuck = bool(self._running) and all(waiting.answer.done() for waiting in self._running)
         if stuck or time.monotonic() < self._open_at:
             return 0
-        return max(0, (1 if self._failures else MOST_LOOKS) - self._looks)
+        is_known_to_answer = self._connect is None and not self._failures
+        return max(0, (MOST_LOOKS if is_known_to_answer else 1) - self._looks)
 
     def start(self, sample: Sample) -> asyncio.Task[DeepScore | None]:
         """Start a look. The task gives the score, or None where there is none in time; it never raises."""
@@ -88,6 +91,9 @@ class DeepScorer:
         waiting: _Waiting | None = None
         try:
             async with asyncio.timeout(self.seconds):
+                if self._connect is not None:
+                    await asyncio.get_running_loop().run_in_executor(self._thread, self._connect)
+                    self._connect = None
                 clip = await sample(self._scorer.spec)
                 waiting = _Waiting(clip, asyncio.get_running_loop().create_future())
                 self._waiting.append(waiting)
@@ -97,8 +103,8 @@ class DeepScorer:
                 raise score
         except TimeoutError:
             self._failed("timeout", f"no answer within {self.seconds:g} s")
-        except (MediaError, ModelError) as error:
-            # This segment's own fault: others may go on.
+        except (MediaError, ModelError, SpecChangedError) as error:
+            # It says nothing about other segments, and those that are sampled from now on are sampled as the model wants it.
             metrics.DEEP_UNANSWERED.labels("segment").inc()
             log.info("a segment has no deep score: %s", error)
         except Exception as error:

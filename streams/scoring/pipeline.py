@@ -13,53 +13,24 @@ import logging
 import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass, field, replace
-from datetime import UTC, datetime
+from dataclasses import replace
 from functools import partial
-from typing import Any, TypeVar
-
-from pydantic import ValidationError
 
 from scorer.sampling import SamplerPool
 from scorer.spec import ClipScore, SampledClip, SamplerSpec, Scorer
 from streams import metrics
 from streams.errors import EventError, MediaError, ModelError, SpecChangedError
-from streams.events import FaceSummary, ModelRef, SecondOpinion, SegmentEvent, SegmentScore, Signals
+from streams.events import SegmentEvent, SegmentScore
 from streams.letter import DeadLetter, Message, dead_letter
 from streams.media.fetch import Fetcher, LocalMedia
-from streams.media.fingerprint import fingerprint
 from streams.retry import retried
-from streams.scoring.cascade import BATCHES_AHEAD, Cascade, Look, with_look
+from streams.scoring.answer import Answered, Sampled, answer_of, final_answer, internal, lag
+from streams.scoring.cascade import BATCHES_AHEAD, Cascade
+from streams.scoring.overload import Shedder, has_priority
 
 log = logging.getLogger(__name__)
-Measured = TypeVar("Measured", FaceSummary, Signals)
 WORKERS_FAULT = {"setup", "stopped"}
 """Kinds of `MediaError` that say nothing about the segment: it stays in its topic until a worker can score it."""
-
-
-@dataclass(frozen=True)
-class Answered:
-    """A message and its answer. look: the large model's, under way: until it is over `answer` is the small model's."""
-
-    message: Message
-    answer: SegmentScore | DeadLetter
-    look: Look | None = None
-
-
-@dataclass
-class Sampled:
-    """A segment that waits for the scorer.
-
-    spec: by which its clip was sampled. media: its file, which the pipeline keeps until the segment is answered, so that
-    `sample_again` needs no second fetch. timing: milliseconds by stage.
-    """
-
-    message: Message
-    event: SegmentEvent
-    clip: SampledClip
-    spec: SamplerSpec
-    media: LocalMedia
-    timing: dict[str, float] = field(default_factory=dict)
 
 
 class SegmentPipeline:
@@ -85,6 +56,7 @@ class SegmentPipeline:
         self._scorer = scorer
         self._second = second
         self._live_window = live_window
+        self._shedder = Shedder(live_window) if live_window is not None else None
         self._scoring_since: float | None = None
         self._cascade = cascade
         self._kept: set[LocalMedia] = set()
@@ -116,7 +88,7 @@ class SegmentPipeline:
     async def finish(self, answers: Sequence[Answered]) -> list[Answered]:
         """The final answers: as they are, or with the looks that were under way, for which it waits."""
         if any(answered.look for answered in answers):
-            answers = [replace(answered, answer=await _final(answered), look=None) for answered in answers]
+            answers = [replace(answered, answer=await final_answer(answered), look=None) for answered in answers]
         for answered in answers:
             _count(answered.answer)
         return list(answers)
@@ -155,7 +127,7 @@ class SegmentPipeline:
             metrics.STAGE_SECONDS.labels("score").observe(ms / 1000)
         for segment in waiting:
             segment.timing["score_ms"] = round(ms / len(waiting), 1)
-        answers = [_answered(*answer) for answer in zip(waiting, scores, seconds, strict=True)]
+        answers = [answer_of(*answer) for answer in zip(waiting, scores, seconds, strict=True)]
         scored = iter(self._with_looks(waiting, answers) if self._cascade is not None else answers)
         return [next(scored) if isinstance(segment, Sampled) else segment for segment in sampled]
 
@@ -239,7 +211,7 @@ class SegmentPipeline:
         try:
             event = SegmentEvent.from_bytes(message.value)
             segment_id = event.segment_id
-            late = self._too_late(event)
+            late = self._too_late(event) or self._shed(event, message.sent)
             if late is not None:
                 identity = SegmentScore.identity(event)
                 return Answered(message, SegmentScore(**identity, status="skipped", reason=late, timing={"lag_s": lag(event)}))
@@ -249,7 +221,7 @@ class SegmentPipeline:
         except MediaError as error:
             return Answered(message, dead_letter(message, kind=error.kind, reason=error.reason, segment_id=segment_id))
         except Exception as error:
-            return Answered(message, _internal(message, error, segment_id))
+            return Answered(message, internal(message, error, segment_id))
 
     async def _fetch_and_sample(self, message: Message, event: SegmentEvent) -> Sampled:
         timing: dict[str, float] = {}
@@ -283,6 +255,15 @@ class SegmentPipeline:
             return None
         return f"the segment ended {waited:.0f} s ago, more than the live window of {self._live_window:g} s"
 
+    def _shed(self, event: SegmentEvent, sent: float | None) -> str | None:
+        # A stream whose packager's clock is behind is not queued for longer than the others: its message's own time tells.
+        waited = lag(event) if sent is None else min(lag(event), time.time() - sent)
+        priority = has_priority(event.labels)
+        if self._shedder is None or self._shedder.keeps(event.stream_id, priority, waited):
+            return None
+        metrics.SHED.labels("high" if priority else "ordinary").inc()
+        return f"the workers cannot keep up: segments wait {waited:.0f} s, and every stream has a part of its segments skipped"
+
 
 def _is_workers_fault(error: Exception) -> bool:
     return isinstance(error, MediaError) and error.kind in WORKERS_FAULT
@@ -290,73 +271,6 @@ def _is_workers_fault(error: Exception) -> bool:
 
 def _is_no_change(error: Exception) -> bool:
     return not isinstance(error, SpecChangedError)
-
-
-async def _final(answered: Answered) -> SegmentScore | DeadLetter:
-    """The answer with its look, and with its lag as it is now: answers before it waited for their looks."""
-    if not isinstance(answered.answer, SegmentScore):
-        return answered.answer
-    answer = await with_look(answered.answer, answered.look) if answered.look is not None else answered.answer
-    return answer.model_copy(update={"timing": answer.timing | {"lag_s": lag(answer)}})
-
-
-def lag(event: SegmentEvent | SegmentScore) -> float:
-    """Seconds since the segment ended, in event time."""
-    return round(datetime.now(UTC).timestamp() - event.start.timestamp() - event.duration, 3)
-
-
-def _internal(message: Message, error: Exception, segment_id: str) -> DeadLetter:
-    """A bug of this program must not stop the stream: the segment is kept as a dead letter, the trace is in the log."""
-    log.error("segment failed", exc_info=error, extra={"segment_id": segment_id})
-    return dead_letter(message, kind="internal", reason=f"{type(error).__name__}: {error}", segment_id=segment_id)
-
-
-def _answered(segment: Sampled, score: ClipScore | Exception, second: ClipScore | None) -> Answered:
-    segment_id = segment.event.segment_id
-    if isinstance(score, ModelError | MediaError):
-        kind = score.kind if isinstance(score, MediaError) else "model"
-        return Answered(segment.message, dead_letter(segment.message, kind=kind, reason=score.reason, segment_id=segment_id))
-    if isinstance(score, Exception):
-        return Answered(segment.message, _internal(segment.message, score, segment_id))
-    try:
-        return Answered(segment.message, _scored(segment, score, second))
-    except Exception as error:
-        return Answered(segment.message, _internal(segment.message, error, segment_id))
-
-
-def _scored(segment: Sampled, score: ClipScore, second: ClipScore | None) -> SegmentScore:
-    return SegmentScore(
-        **SegmentScore.identity(segment.event),
-        status="scored",
-        tier="full",
-        score=score.score,
-        level=score.level,
-        level_probs=score.level_probs,
-        uncertainty=score.uncertainty,
-        faces=_in_range(FaceSummary, asdict(segment.clip.face_summary), segment.event.segment_id),
-        signals=_in_range(Signals, segment.clip.signals, segment.event.segment_id),
-        model=_model(score),
-        fallback=score.fallback,
-        second=SecondOpinion(score=second.score, model=_model(second)) if second is not None else None,
-        fingerprint=fingerprint(segment.clip.thumbnail),
-        timing=segment.timing | {"lag_s": lag(segment.event)},
-    )
-
-
-def _in_range(kind: type[Measured], values: dict[str, Any], segment_id: str) -> Measured:
-    """The values as the event takes them. One out of range is a bug of ours: it is logged, and the segment keeps its score."""
-    try:
-        return kind(**values)
-    except ValidationError as error:
-        # The nearest value in the range; 0 for what is no finite number.
-        nearest = {str(problem["loc"][0]): next(iter(problem.get("ctx", {}).values()), 0) for problem in error.errors()}
-        wrong = {name: values[name] for name in nearest}
-        log.error("this is a bug, please report it: values out of range: %s", wrong, extra={"segment_id": segment_id})
-        return kind(**values | nearest)
-
-
-def _model(score: ClipScore) -> ModelRef:
-    return ModelRef(name=score.model.name, version=score.model.version)
 
 
 def _observe(stage: str, started: float) -> float:

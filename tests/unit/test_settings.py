@@ -43,6 +43,7 @@ model: str = nano
 device: Literal['auto', 'cpu', 'cuda'] = auto
 second_model: str | None = None
 deep_model: str | None = None
+deep_url: str | None = None
 deep_share: float = 0.05 ge=0 le=1
 deep_low: float = 40.0 ge=0 le=100
 deep_uncertain: float = 15.0 ge=0

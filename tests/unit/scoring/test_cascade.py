@@ -20,10 +20,11 @@ from streams.alerts.policy import load_policy
 from streams.events import SegmentScore
 from streams.letter import DeadLetter, Message
 from streams.scoring import tiers
+from streams.scoring.answer import Answered, Sampled
 from streams.scoring.batcher import Batcher
 from streams.scoring.cascade import BATCHES_AHEAD, Cascade
 from streams.scoring.deep import DeepScorer
-from streams.scoring.pipeline import Answered, Sampled, SegmentPipeline
+from streams.scoring.pipeline import SegmentPipeline
 from streams.scoring.tiers import TierLimits, TierPlan
 from tests.support.doubles import SPEC, BrightnessScorer
 from tests.support.waiting import wait_for
@@ -164,7 +165,7 @@ async def test_a_large_model_that_hangs_or_fails_leaves_the_small_ones_answer(tm
 
 
 async def test_no_look_that_the_live_window_has_no_time_for(tmp_path: Path) -> None:
-    async with opened(Large(), Media(tmp_path), seconds=5, live_window=10) as pipeline:
+    async with opened(Large(), Media(tmp_path), seconds=15, live_window=20) as pipeline:
         await save_tokens(pipeline)
         waited, fresh = await answer_all(pipeline, [message("50", ago=6), message("50", ago=1, stream_id="t")])
         assert isinstance(waited, SegmentScore)

@@ -24,7 +24,8 @@ from streams import retry
 from streams.events import SegmentEvent, SegmentScore
 from streams.letter import DeadLetter, Message, dead_letter
 from streams.media.fetch import LocalMedia
-from streams.scoring.pipeline import Sampled, SegmentPipeline
+from streams.scoring.answer import Sampled
+from streams.scoring.pipeline import SegmentPipeline
 from tests.support.doubles import SPEC, BrightnessScorer, make_clip
 
 BRIGHTNESS = [str(light) for light in range(256)]
@@ -301,6 +302,28 @@ async def test_a_late_segment_is_skipped_with_a_live_window_and_scored_without_o
     assert first.score is None
     (scored,) = await answers_of([late], live_window=None)
     assert scored.status == "scored"
+
+
+async def test_a_queue_that_is_too_long_costs_ordinary_segments_before_those_with_priority() -> None:
+    queued = [message("100", ago=45, segment=f"s/{number}") for number in range(20)]
+    urgent = [message("100", ago=45, segment=f"u/{number}", stream_id="u", labels={"priority": "high"}) for number in range(20)]
+
+    answers = await answers_of(queued + urgent, live_window=60)
+
+    scored = [isinstance(answer, SegmentScore) and answer.status == "scored" for answer in answers]
+    assert 2 <= sum(scored[:20]) <= 8
+    assert all(scored[20:])
+    skipped = next(answer for answer in answers if isinstance(answer, SegmentScore) and answer.status == "skipped")
+    assert skipped.reason is not None
+    assert "the workers cannot keep up" in skipped.reason
+
+
+async def test_a_stream_whose_clock_is_behind_is_not_taken_for_a_long_queue() -> None:
+    behind = [replace(message("100", ago=45), sent=time.time() - 1) for _ in range(20)]
+
+    answers = await answers_of(behind, live_window=60)
+
+    assert all(isinstance(answer, SegmentScore) and answer.status == "scored" for answer in answers)
 
 
 async def test_a_scorer_that_fails_is_called_again(monkeypatch: pytest.MonkeyPatch) -> None:
