@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
     from scorer.registry import Registry
     from scorer.remote.client import RemoteScorer
+    from scorer.remote.replica import Limits
     from scorer.spec import ModelId
     from streams.events import ModelUpdate
     from streams.ingest.files import CutLimits
@@ -133,6 +134,13 @@ def remote_scorer(
     has_token = settings.scorer_token is not None or settings.scorer_token_file is not None
     token = settings.scorer_secret if has_token else None
     return RemoteScorer(urls, token, seconds or settings.scorer_timeout, notice)
+
+
+def serve_limits(settings: Settings) -> Limits:
+    """What `fvq serve` takes at once."""
+    from scorer.remote.replica import Limits
+
+    return Limits(batch=settings.serve_batch, queue=settings.serve_queue)
 
 
 def sink(settings: Settings) -> Sink:

@@ -88,6 +88,12 @@ class Settings(SettingFields):
         return self
 
     @model_validator(mode="after")
+    def _room_for_a_batch(self) -> Settings:
+        if self.serve_queue < self.serve_batch:
+            raise _IncompleteError("serve_queue", f"is {self.serve_queue}, less than serve_batch, {self.serve_batch}")
+        return self
+
+    @model_validator(mode="after")
     def _token_for_influx(self) -> Settings:
         if self.influx_url and self.influx_token is None and self.influx_token_file is None:
             raise _IncompleteError("influx_url", "influx_url is set: influx_token or influx_token_file must be set too")

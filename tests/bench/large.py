@@ -3,6 +3,7 @@
 1. Makes rated clips of a face, worse and worse, and samples them as the base wants them.
 2. Trains ten steps of both stages on the base, and saves the adapter.
 3. Loads the adapter, merged into its base, as a worker does, and scores the clips: alone, in batches, and in float32.
+4. Serves it with `fvq serve`, and scores the clips there.
 """
 
 from __future__ import annotations
@@ -10,10 +11,12 @@ from __future__ import annotations
 import argparse
 import csv
 import resource
+import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,11 +25,14 @@ import torch
 from numpy.typing import NDArray
 
 from scorer.engine import Engine, load_engine, load_model
-from scorer.errors import FvqError
+from scorer.errors import FvqError, ScorerError
 from scorer.model.bases import Base, load_base
+from scorer.remote.client import RemoteScorer
 from scorer.sampling import SamplerPool
-from scorer.spec import ModelInput, SamplerSpec
+from scorer.spec import ModelInput, SamplerSpec, Scorer
+from streams.ports import free_port
 from tests.support.media import face_frames, write_frames
+from tests.support.processes import FVQ, clean_environment
 from training.adapter.tune import tune
 from training.recipe import BasePart, TuneRecipe, load_tune_recipe
 
@@ -39,6 +45,10 @@ BATCHES = (1, 4, 8, 16)
 
 SECONDS = 2.0
 """How long each batch size is measured."""
+
+
+LOAD_SECONDS = 600.0
+"""Time for `fvq serve` to load the model."""
 
 
 @dataclass
@@ -104,6 +114,9 @@ def check(options: argparse.Namespace, folder: Path) -> Iterator[Row]:
     for size in BATCHES:
         yield Row(f"batch of {size}", f"{clips_per_second(engine, clips, size):.2f} clips/s")
     yield Row("memory at most", peak_memory())
+    with served(folder / "adapter") as remote:
+        yield Row("served, against here", f"{np.abs(scores_of(remote, clips, len(clips)) - together).max():.2f} points at most")
+        yield Row("served, batch of 8", f"{clips_per_second(remote, clips, 8):.2f} clips/s")
     exact = load_model(folder / "adapter", torch.float32).to(engine._network.device)
     apart = np.abs(together - scores_of(Engine(exact, engine.spec, engine.model), clips, len(clips)))
     yield Row("against float32", f"{apart.mean():.2f} points in the mean, {apart.max():.2f} at most")
@@ -157,12 +170,37 @@ def sampled(spec: SamplerSpec, folder: Path) -> list[ModelInput]:
         return [future.result()[0][1] for future in futures]
 
 
-def scores_of(engine: Engine, clips: Sequence[ModelInput], size: int) -> NDArray[np.float64]:
+@contextmanager
+def served(model: Path) -> Iterator[RemoteScorer]:
+    """A scorer served by `fvq serve`, when it has loaded the model. Its own copy of the model is in memory beside ours."""
+    port = free_port("127.0.0.1")
+    settings = {"FVQ_MODEL": str(model), "FVQ_SERVE_PORT": str(port)}
+    process = subprocess.Popen([FVQ, "serve"], env=clean_environment() | settings, stderr=subprocess.PIPE, text=True)
+    remote = RemoteScorer([f"http://127.0.0.1:{port}"])
+    started = time.monotonic()
+    try:
+        while True:
+            try:
+                remote.connect()
+                break
+            except ScorerError as error:
+                if process.poll() is not None or time.monotonic() - started > LOAD_SECONDS:
+                    process.terminate()
+                    raise ValueError(f"fvq serve: {error}\n{process.communicate()[1]}") from error
+                time.sleep(0.5)
+        yield remote
+    finally:
+        remote.close()
+        process.terminate()
+        process.communicate()
+
+
+def scores_of(engine: Scorer, clips: Sequence[ModelInput], size: int) -> NDArray[np.float64]:
     """The clips' scores, points, scored in batches of a size."""
     return np.array([score.score for at in range(0, len(clips), size) for score in engine.score(clips[at : at + size])])
 
 
-def clips_per_second(engine: Engine, clips: Sequence[ModelInput], size: int) -> float:
+def clips_per_second(engine: Scorer, clips: Sequence[ModelInput], size: int) -> float:
     """How many clips are scored in a second in batches of a size, after one batch that is not counted."""
     batch = [clips[number % len(clips)] for number in range(size)]
     engine.score(batch)

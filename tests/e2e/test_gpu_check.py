@@ -23,6 +23,8 @@ def test_it_trains_merges_scores_and_prints_a_table() -> None:
     assert float(table["batch of 8"].removesuffix(" clips/s")) > 0
     assert float(table["in a batch against alone, at most"].removesuffix(" points")) <= (0.05 if torch.cuda.is_available() else 0)
     assert float(table["against float32"].split()[0]) < 3
+    assert float(table["served, against here"].split()[0]) <= 0.05
+    assert float(table["served, batch of 8"].removesuffix(" clips/s")) > 0
     assert len(set(table["scores of clips from best to worst"].split(", "))) > 2
     assert {"device", "memory at most", "load, merge, test clip"} <= set(table)
 
