@@ -179,15 +179,18 @@ def base_config(
     )
 
 
-def sampler_spec(config: FVQRaterConfig, frames: int = 8) -> SamplerSpec:
-    """The sampler's specification for a configuration of `base_config`. frames: of the spatial stream; half as many portraits."""
+def sampler_spec(config: FVQRaterConfig, frames: int = 8, portrait_frames: int | None = None) -> SamplerSpec:
+    """The sampler's specification for a configuration of `base_config`.
+
+    frames: of the spatial stream. portrait_frames: of the portrait stream; None is half as many.
+    """
     side = config.vision_config.patch_size[0] * config.vision_shuffle * round(config.vision_tokens**0.5)
     face_side = side if config.face_config is None else config.face_config.pretrained_cfg["input_size"][-1]
     motion = config.motion_config
     return SamplerSpec(
         frames=frames,
         frame_size=side,
-        portrait_frames=max(1, frames // 2),
+        portrait_frames=portrait_frames or max(1, frames // 2),
         portrait_size=side,
         face_size=face_side,
         # VideoMAE accepts only its own number of frames. V-JEPA 2 accepts any, and its side is called `crop_size`.
