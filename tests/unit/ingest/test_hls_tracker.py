@@ -38,7 +38,7 @@ def playlist(
 class Source:
     """A rendition that is followed from load to load."""
 
-    stream: Stream = Stream("news", "720p")
+    stream: Stream = field(default_factory=lambda: Stream("news", "720p"))
     position: Position = field(default_factory=Position)
     now: datetime = NOW
     notes: Notes = field(default_factory=Notes)
