@@ -15,18 +15,24 @@ import sys
 import time
 from collections.abc import Sequence
 from concurrent.futures import Future
+from functools import cache
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from scorer.spec import ClipScore, ModelId, SampledClip, Window
+from scorer.spec import ClipScore, ModelId, SampledClip, SamplerSpec, Window
 from streams.events import SegmentScore
 from streams.sinks.base import Rejected, Sink
 from tests.support.doubles import SPEC, make_clip
 
 SCORE_SECONDS = float(os.environ.get("FVQ_TEST_SCORE_MS", "0")) / 1000
 STUCK = os.environ.get("FVQ_TEST_STUCK", "")
-CLIP = make_clip()
+
+
+@cache
+def free_clip(spec: SamplerSpec) -> SampledClip:
+    """The clip that every file is sampled to."""
+    return make_clip(spec=spec)
 
 
 class FreePool:
@@ -35,10 +41,10 @@ class FreePool:
     def __init__(self, *_: object) -> None:
         pass
 
-    def submit(self, path: Path, **_: object) -> Future[list[tuple[Window, SampledClip]]]:
+    def submit(self, path: Path, spec: SamplerSpec = SPEC, **_: object) -> Future[list[tuple[Window, SampledClip]]]:
         future: Future[list[tuple[Window, SampledClip]]] = Future()
         if path.name != STUCK:
-            future.set_result([(Window(), CLIP)])
+            future.set_result([(Window(), free_clip(spec))])
         return future
 
     def close(self) -> None:
