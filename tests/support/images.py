@@ -117,20 +117,23 @@ def check_namespaces() -> None:
 def made_by_steps(name: str, folder: Path) -> Iterator[Container]:
     """The image's contents, made by the Dockerfile's own steps in a folder; what comes from the base image is this machine's.
 
-    COPY and RUN of the first stage are done as they are written, but that uv uses its cache. Of the last stage, apt-get's step is
-    left out. name: of the Dockerfile.
+    COPY and RUN of the first stage are done as they are written, with the defaults of ARG, but that uv uses its cache. Of the
+    last stage, apt-get's step is left out. name: of the Dockerfile.
     """
     instructions = read_dockerfile(IMAGES / f"{name}.Dockerfile")
     root = folder / "root"
     for place in (*HOST_FOLDERS, "opt", "uv", "source", "cache", "data", "tmp", "proc", "dev", "run"):
         (root / place).mkdir(parents=True)
     hosts = {place: Path("/") / place for place in HOST_FOLDERS if (Path("/") / place).is_dir()}
+    arguments = dict(
+        item.value.split("=", 1) for item in instructions if item.name == "ARG" and item.stage < 1 and "=" in item.value
+    )
     for instruction in instructions:
         if instruction.stage == 0 and instruction.name == "COPY":
             *sources, target = instruction.value.split()
             _copy([ROOT / source for source in sources], (root / "source" / target))
         elif instruction.stage == 0 and instruction.name == "RUN":
-            _run_step(root, hosts, instruction.value.replace(" --no-cache ", " "))
+            _run_step(root, hosts, instruction.value.replace(" --no-cache ", " "), arguments)
     for value in last_stage(instructions, "COPY"):
         if not value.startswith("--from"):
             *sources, target = value.split()
@@ -155,7 +158,7 @@ def _copy(sources: list[Path], target: Path) -> None:
             shutil.copy2(source, place)
 
 
-def _run_step(root: Path, hosts: dict[str, Path], step: str) -> None:
+def _run_step(root: Path, hosts: dict[str, Path], step: str, arguments: dict[str, str]) -> None:
     """Run a step of the first stage as root in `root`, with this machine's network and package settings."""
     cache = Path(os.environ.get("UV_CACHE_DIR") or Path.home() / ".cache/uv")
     cache.mkdir(parents=True, exist_ok=True)
@@ -163,7 +166,7 @@ def _run_step(root: Path, hosts: dict[str, Path], step: str) -> None:
     mounts = [f"mount --bind {folder} {inside}/{place}" for place, folder in hosts.items()]
     mounts += [f"mount --rbind /dev {inside}/dev", f"mount --bind /proc {inside}/proc", f"mount --bind {cache} {inside}/cache"]
     script = "\n".join([*mounts, f'exec chroot {inside} sh -euc "cd /source; $1"'])
-    environment = os.environ | {"HOME": "/tmp", "PATH": BASE_PATH, "UV_CACHE_DIR": "/cache", "UV_LINK_MODE": "copy"}
+    environment = os.environ | arguments | {"HOME": "/tmp", "PATH": BASE_PATH, "UV_CACHE_DIR": "/cache", "UV_LINK_MODE": "copy"}
     done = subprocess.run(
         ["unshare", "--mount", "--propagation", "private", "sh", "-euc", script, "sh", step],
         env=environment, capture_output=True, text=True, timeout=600,
