@@ -7,7 +7,7 @@
 
 # To pin the base: --build-arg PYTHON=python:3.11-slim-bookworm@sha256:...
 ARG PYTHON=python:3.11-slim-bookworm
-# An extra of pyproject.toml: serve runs a model, train trains one too.
+# An extra of pyproject.toml: serve runs a model, train trains one too, ray serves one on Ray.
 ARG EXTRA=serve
 
 # Installing needs uv and setuptools; they stay in this stage.
