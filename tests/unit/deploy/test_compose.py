@@ -78,6 +78,18 @@ def test_a_service_has_a_health_check(service: dict[str, Any]) -> None:
     assert inherited or service["healthcheck"].get("test") or service["healthcheck"] == {"disable": True}
 
 
+def test_what_a_service_waits_for_comes() -> None:
+    waits = [
+        (name, condition["condition"])
+        for service in SERVICES.values()
+        for name, condition in service.get("depends_on", {}).items()
+    ]
+    ends = {name for name, service in SERVICES.items() if service["restart"] == "no"}
+    # `docker compose up --wait` fails where a service ends and no other one waits for its end.
+    assert {name for name, condition in waits if condition == "service_completed_successfully"} == ends
+    assert {name for name, condition in waits if condition == "service_healthy"} <= set(SERVICES) - ends
+
+
 def test_no_secret_is_in_an_environment(service: dict[str, Any]) -> None:
     for name, value in service.get("environment", {}).items():
         if re.search(r"TOKEN|PASSWORD|SECRET", name):
