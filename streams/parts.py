@@ -117,13 +117,6 @@ def registry(settings: Settings) -> Registry:
     return Registry(settings.registry or str(settings.data_dir / "models"), settings.data_dir / "model-cache")
 
 
-def serve_limits(settings: Settings) -> Limits:
-    """What `fvq serve` takes at once."""
-    from scorer.remote.replica import Limits
-
-    return Limits(batch=settings.serve_batch, queue=settings.serve_queue)
-
-
 def remote_scorer(settings: Settings, urls: Sequence[str], notice: Callable[[ModelId], None] = lambda _: None) -> RemoteScorer:
     """The served scorer at these addresses. notice: is told of its model."""
     from scorer.remote.client import RemoteScorer
@@ -131,6 +124,13 @@ def remote_scorer(settings: Settings, urls: Sequence[str], notice: Callable[[Mod
     has_token = settings.scorer_token is not None or settings.scorer_token_file is not None
     token = settings.scorer_secret if has_token else None
     return RemoteScorer(urls, token, settings.scorer_timeout, notice)
+
+
+def serve_limits(settings: Settings) -> Limits:
+    """What `fvq serve` takes at once."""
+    from scorer.remote.replica import Limits
+
+    return Limits(batch=settings.serve_batch, queue=settings.serve_queue)
 
 
 def sink(settings: Settings) -> Sink:

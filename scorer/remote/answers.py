@@ -12,11 +12,14 @@ from typing import Annotated, Any, TypeVar
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, FiniteFloat, ValidationError
 
 from scorer.errors import FvqError
-from scorer.remote.wire import WireError, spec_of
+from scorer.remote.wire import WireError, clip_bytes, spec_of
 from scorer.spec import LEVELS, ClipScore, ModelId, SamplerSpec
 
 MODEL_BYTES = 64 << 10
 """Largest answer to `GET /v1/model`, and largest answer that reports an error."""
+
+MOST_CLIP_BYTES = 64 << 20
+"""Largest clip that a specification may ask for. A large model's has 10 MB; a worker holds some batches of them in memory."""
 
 _SHOWN = 200
 """Longest piece of an answer that an error repeats, characters."""
@@ -148,6 +151,9 @@ def _read(kind: type[_Read], body: bytes) -> _Read:
 
 def _spec(values: dict[str, Any]) -> SamplerSpec:
     try:
-        return spec_of(values)
+        spec = spec_of(values)
     except WireError as error:
         raise AnswerError(f"the answer is no scorer's: {error.reason}") from None
+    if (size := clip_bytes(spec, 0)) > MOST_CLIP_BYTES:
+        raise AnswerError(f"the answer asks for clips of {size >> 20} MiB, more than {MOST_CLIP_BYTES >> 20} MiB")
+    return spec

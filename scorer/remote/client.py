@@ -7,6 +7,7 @@ address answers for another clip.
 
 from __future__ import annotations
 
+import logging
 import random
 import time
 from collections.abc import Callable, Sequence
@@ -32,6 +33,7 @@ from scorer.remote.rollover import Rollover
 from scorer.remote.wire import MEDIA_TYPE, pack
 from scorer.spec import ClipScore, ModelId, ModelInput, SamplerSpec
 
+log = logging.getLogger(__name__)
 REFUSALS = {400, 413, 422}
 """Statuses with which a server refuses clips. Where it refuses any clip, it is the server that is wrong."""
 
@@ -147,6 +149,8 @@ class RemoteScorer:
         raise ScorerError(self.problem, retry_after=max(0.05, wait) * random.uniform(1, 1.25))  # noqa: S311  # no secret
 
     def _prefer(self, replica: _Replica) -> None:
+        if replica.circuit.failures:
+            log.info("the scorer at %s answers again", replica.address.url)
         replica.circuit, replica.problem, self.problem = replica.circuit.answered(), "", ""
         self._replicas.remove(replica)
         self._replicas.insert(0, replica)
@@ -265,6 +269,9 @@ class _Replica:
 
     def note(self, failure: _FailedError, now: float) -> None:
         self.problem = failure.reason
+        # Only the first failure in a row, because the caller logs each attempt for which no address answers.
+        first = self.circuit.failures == 0 and not failure.alive
+        log.log(logging.WARNING if first else logging.DEBUG, "the scorer at %s %s", self.address.url, failure.reason)
         if failure.alive:
             self.circuit = self.circuit.asked_to_wait(now, failure.pause)
             return

@@ -5,6 +5,7 @@ faults and not on decoding. Environment variables:
 
     FVQ_TEST_SCORE_MS   milliseconds that the scorer takes for a batch (0)
     FVQ_TEST_STUCK      name of a media file whose sampling never ends
+    FVQ_TEST_STATISTICS how many numbers a clip has, for a served scorer with a real model (20)
     FVQ_TEST_SINK       none: scores go to their topic only, to no sink
 """
 
@@ -27,12 +28,13 @@ from tests.support.doubles import SPEC, make_clip
 
 SCORE_SECONDS = float(os.environ.get("FVQ_TEST_SCORE_MS", "0")) / 1000
 STUCK = os.environ.get("FVQ_TEST_STUCK", "")
+STATISTICS = int(os.environ.get("FVQ_TEST_STATISTICS", "20"))
 
 
 @cache
 def free_clip(spec: SamplerSpec) -> SampledClip:
     """The clip that every file is sampled to."""
-    return make_clip(spec=spec)
+    return make_clip(spec=spec, statistics=STATISTICS)
 
 
 class FreePool:

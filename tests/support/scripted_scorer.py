@@ -59,6 +59,7 @@ class Script:
     refuses_all: bool = False
     version: str = "1"
     seconds: float = 0.0
+    statistics: int = 20
 
 
 class ScriptedScorer:
@@ -135,7 +136,7 @@ class _Handler(BaseHTTPRequestHandler):
                 "name": "scripted",
                 "version": script.version,
                 "spec": asdict(script.spec),
-                "statistics": 20,
+                "statistics": script.statistics,
                 "limits": limits,
             }
             self._answer(200, page)
@@ -148,7 +149,7 @@ class _Handler(BaseHTTPRequestHandler):
             return
         time.sleep(script.seconds)
         try:
-            clips = unpack(body, script.spec, 20, script.most_clips)
+            clips = unpack(body, script.spec, script.statistics, script.most_clips)
         except OtherSpecError as error:
             self._answer(409, {"title": "another specification", "detail": str(error), "spec": asdict(script.spec)})
             return

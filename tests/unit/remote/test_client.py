@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
+import logging
 import socket
 import threading
 import time
 from collections.abc import Iterator
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import pytest
@@ -134,6 +135,23 @@ def test_what_a_server_does_wrong_is_its_failure_and_the_next_address_answers(
     clock.now += raised.value.retry_after
     assert len(alone.score(CLIPS)) == 4
     assert alone.problem == ""
+
+
+def test_the_log_tells_when_an_address_fails_and_when_it_is_back(
+    server: ScriptedScorer, clock: Clock, caplog: pytest.LogCaptureFixture
+) -> None:
+    scorer = connected(clock, server)
+    with caplog.at_level(logging.INFO):
+        server.behave(fault="nan")
+        for _ in range(4):
+            with pytest.raises(ScorerError):
+                scorer.score(CLIPS)
+            clock.now += 20
+        server.behave()
+        scorer.score(CLIPS)
+    failed, back = [record.getMessage() for record in caplog.records]
+    assert failed.startswith(f"the scorer at {server.url} answered 200, but the answer is no scorer's: scores.3.score")
+    assert back == f"the scorer at {server.url} answers again"
 
 
 def test_an_address_where_nothing_listens_is_passed_over(server: ScriptedScorer, clock: Clock) -> None:
@@ -281,7 +299,7 @@ def test_two_dead_replicas_of_two_specifications_change_nothing(
     assert scorer.spec == SPEC
 
 
-@pytest.mark.parametrize("spec", [{}, {"frames": 10**9}, None])
+@pytest.mark.parametrize("spec", [{}, {"frames": 10**9}, None, asdict(replace(SPEC, frames=96, frame_size=1024))])
 def test_a_specification_that_is_none_is_the_servers_failure(
     server: ScriptedScorer, clock: Clock, monkeypatch: pytest.MonkeyPatch, spec: object
 ) -> None:
@@ -290,7 +308,7 @@ def test_a_specification_that_is_none_is_the_servers_failure(
         "tests.support.scripted_scorer.json.dumps",
         lambda values: dumps(values | {"spec": spec} if "spec" in values else values),
     )
-    with pytest.raises(ScorerError, match="answered 200, but the answer is no scorer's"):
+    with pytest.raises(ScorerError, match=r"answered 200, but the answer (is no scorer's|asks for clips of 288 MiB)"):
         RemoteScorer([server.url], clock=clock).connect()
 
 

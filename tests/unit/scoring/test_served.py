@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import subprocess
+import sys
 from collections.abc import Iterator
 from dataclasses import replace
 
@@ -12,7 +14,9 @@ from prometheus_client import REGISTRY
 
 from scorer.errors import ModelError, ScorerError, SpecChangedError
 from scorer.remote.client import RemoteScorer
+from streams import worker
 from streams.scoring.served import PATIENCE_SECONDS, PROBE_EVERY, FallbackScorer, connected
+from streams.settings import load_settings
 from tests.support.doubles import SPEC, BrightnessScorer, make_clip
 from tests.support.scripted_scorer import ScriptedScorer
 from tests.support.waiting import wait_for
@@ -124,3 +128,43 @@ async def test_a_worker_waits_for_its_scorer_and_says_so_once(server: ScriptedSc
     assert scorer.spec == OTHER
     assert scorer.problem == ""
     assert caplog.text.count("no segments are taken until the scorer answers") == 1
+
+
+WORKER = """
+import sys
+from streams import worker
+from streams.settings import load_settings
+scorer = worker._served_scorer(load_settings(scorer_url="http://scorer:8090"))
+assert type(scorer).__name__ == "RemoteScorer"
+heavy = sorted({"torch", "transformers", "peft", "timm", "safetensors", "uvicorn", "starlette"} & set(sys.modules))
+assert not heavy, f"a worker of a served scorer loads {heavy}"
+"""
+
+
+def test_a_worker_of_a_served_scorer_loads_no_torch() -> None:
+    done = subprocess.run([sys.executable, "-c", WORKER], timeout=120, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize(
+    ("url", "token", "words"),
+    [
+        (
+            "http://scorer.example:8090",
+            "s3cret",
+            "pictures and the scorer's token can be read on their way to http://scorer.example",
+        ),
+        ("http://scorer.example:8090", None, "pictures can be read on their way to http://scorer.example:8090"),
+        ("https://scorer.example", "s3cret", ""),
+        ("http://10.0.0.7:8090", "s3cret", ""),
+    ],
+)
+def test_pictures_and_a_token_in_clear_are_warned_of(
+    url: str, token: str | None, words: str, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("FVQ_SCORER_URL", raising=False)
+    with caplog.at_level(logging.WARNING):
+        worker._served_scorer(load_settings(scorer_url=url, scorer_token=token))
+    assert words in caplog.text
+    assert bool(words) == bool(caplog.text)
+    assert "s3cret" not in caplog.text
