@@ -46,7 +46,7 @@ USER 10001:10001
 WORKDIR /data
 VOLUME /data
 EXPOSE 8080
-HEALTHCHECK --interval=15s --timeout=10s --start-period=120s --retries=4 CMD ["python", "/opt/healthcheck.py"]
+HEALTHCHECK --interval=15s --timeout=10s --start-period=300s --retries=4 CMD ["python", "/opt/healthcheck.py"]
 ENTRYPOINT ["fvq"]
 CMD ["worker"]
 
