@@ -88,11 +88,9 @@ class Container:
     def _mounts(self) -> str:
         root = shlex.quote(str(self.root))
         # Read-only last: a mount point must be there, and what is mounted in the root stays as it is.
-        lines = [f"mount --bind {root} {root}"]
-        for place, folder in self.binds.items():
-            inside = shlex.quote(f"{self.root}/{place}")
-            lines += [f"mount --bind {shlex.quote(str(folder))} {inside}", f"mount -o remount,bind,ro {inside}"]
-        lines += [
+        lines = [
+            f"mount --bind {root} {root}",
+            *_bind_read_only(self.root, self.binds),
             f"mount --rbind /dev {root}/dev",
             f"mount --bind /proc {root}/proc",
             f"mount -t tmpfs -o mode=1777 tmpfs {root}/tmp",
@@ -100,6 +98,15 @@ class Container:
             f"mount -o remount,bind,ro {root}",
         ]
         return "\n".join(lines) + "\n"
+
+
+def _bind_read_only(root: Path, binds: dict[str, Path]) -> list[str]:
+    """Shell lines that mount folders of this machine into `root`, so that nothing can write to them there."""
+    lines = []
+    for place, folder in binds.items():
+        inside = shlex.quote(f"{root}/{place}")
+        lines += [f"mount --bind {shlex.quote(str(folder))} {inside}", f"mount -o remount,bind,ro {inside}"]
+    return lines
 
 
 def check_namespaces() -> None:
@@ -163,8 +170,10 @@ def _run_step(root: Path, hosts: dict[str, Path], step: str, arguments: dict[str
     cache = Path(os.environ.get("UV_CACHE_DIR") or Path.home() / ".cache/uv")
     cache.mkdir(parents=True, exist_ok=True)
     inside = shlex.quote(str(root))
-    mounts = [f"mount --bind {folder} {inside}/{place}" for place, folder in hosts.items()]
-    mounts += [f"mount --rbind /dev {inside}/dev", f"mount --bind /proc {inside}/proc", f"mount --bind {cache} {inside}/cache"]
+    mounts = _bind_read_only(root, hosts)
+    # /run: where some systems keep resolv.conf.
+    mounts += [f"mount --rbind /{place} {inside}/{place}" for place in ("dev", "run")]
+    mounts += [f"mount --bind /proc {inside}/proc", f"mount --bind {cache} {inside}/cache"]
     script = "\n".join([*mounts, f'exec chroot {inside} sh -euc "cd /source; $1"'])
     environment = os.environ | arguments | {"HOME": "/tmp", "PATH": BASE_PATH, "UV_CACHE_DIR": "/cache", "UV_LINK_MODE": "copy"}
     done = subprocess.run(
