@@ -66,6 +66,7 @@ servers: ## fetch Kafka and promtool, build InfluxDB and install Chromium, for t
 	@scripts/influxdb/influxdb build || [ $$? = 3 ]
 	@scripts/browser || [ $$? = 3 ]
 	@scripts/promtool > /dev/null || [ $$? = 3 ]
+	@scripts/compose-loader > /dev/null || [ $$? = 3 ]
 
 constraints: ## move constraints.txt to the newest versions that fit together
 	@scripts/constraints

@@ -52,8 +52,18 @@ def problems_of_promql(expression: str) -> list[str]:
 
 def checker(tool: str) -> str:
     """The path of promtool or amtool. Where it cannot be had, skip the test; with CI=true, fail it."""
-    found = subprocess.run([str(ROOT / "scripts/promtool")], capture_output=True, text=True, timeout=300)
+    return str(_fetched("promtool") / tool)
+
+
+def compose_loader() -> str:
+    """The path of Compose's own loader. Where it cannot be built, skip the test; with CI=true, fail it."""
+    return str(_fetched("compose-loader"))
+
+
+def _fetched(script: str) -> Path:
+    """What the script under scripts/ prints: a path."""
+    found = subprocess.run([str(ROOT / "scripts" / script)], capture_output=True, text=True, timeout=600)
     if found.returncode == 3 and os.environ.get("CI") != "true":
         pytest.skip(found.stderr.strip())
     assert found.returncode == 0, found.stderr
-    return str(Path(found.stdout.strip()) / tool)
+    return Path(found.stdout.strip())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import stat
 import subprocess
@@ -14,6 +15,7 @@ import yaml
 
 from streams.alerts.policy import load_policy
 from streams.settings import Settings, load_settings
+from tests.support.deploy import compose_loader
 from tests.support.documentation import Command
 from tests.support.images import IMAGES, last_stage, read_dockerfile
 from tests.support.processes import PYTHON, ROOT
@@ -33,6 +35,9 @@ def filled_in(text: str) -> Any:
 CONTENTS = filled_in(TEXT)
 SERVICES: dict[str, dict[str, Any]] = CONTENTS["services"]
 OURS = {name: service for name, service in SERVICES.items() if service["image"].startswith("fvq-monitor")}
+EXAMPLE = dict(
+    line.split("=", 1) for line in (COMPOSE / ".env.example").read_text().splitlines() if line and not line.startswith("#")
+)
 VERSION = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
 
 
@@ -49,6 +54,22 @@ def check_schema(path: Path) -> subprocess.CompletedProcess[str]:
 def test_it_keeps_to_composes_schema() -> None:
     checked = check_schema(FILE)
     assert checked.returncode == 0, checked.stdout
+
+
+def test_compose_itself_reads_it_so(tmp_path: Path) -> None:
+    """The other tests read the file with PyYAML: Compose's loader sees the same services and values."""
+    (tmp_path / "compose.yaml").write_text(TEXT)
+    (tmp_path / "policy.yaml").write_text("")
+    loaded = subprocess.run([compose_loader(), "-format", "json", "compose.yaml"], cwd=tmp_path, capture_output=True, text=True)
+    assert loaded.returncode == 0, loaded.stderr
+    services = json.loads(loaded.stdout)["services"]
+    assert set(services) == set(SERVICES)
+    for name, service in SERVICES.items():
+        assert services[name]["image"] == service["image"]
+        assert services[name].get("read_only", False) == service.get("read_only", False)
+        seen = {key: str(value) for key, value in services[name].get("environment", {}).items()}
+        assert seen == {key: str(value) for key, value in service.get("environment", {}).items()}
+    assert services["worker"]["deploy"]["replicas"] == int(EXAMPLE["WORKERS"])
 
 
 def test_a_misspelt_key_is_found(tmp_path: Path) -> None:
@@ -146,9 +167,7 @@ def test_a_health_check_of_ours_asks_the_right_port() -> None:
 
 
 def test_the_example_has_every_variable_with_its_default() -> None:
-    example = dict(
-        line.split("=", 1) for line in (COMPOSE / ".env.example").read_text().splitlines() if line and not line.startswith("#")
-    )
+    example = dict(EXAMPLE)
     assert example.pop("COMPOSE_PROFILES") in {
         profile for service in SERVICES.values() for profile in service.get("profiles", [])
     }
