@@ -3,7 +3,7 @@ SOURCE ?= examples/face.mp4
 PY := .venv/bin/python
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo loop-demo test test-images lint check bench bench-stream bench-overload chaos fuzz kafka kafka-stop influxdb influxdb-stop servers constraints clip clean
+.PHONY: help setup demo loop-demo test test-images lint check bench bench-stream bench-serve bench-overload chaos fuzz kafka kafka-stop influxdb influxdb-stop servers constraints clip clean
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -41,6 +41,9 @@ bench-stream: setup servers ## events per second of the Kafka path, as a ratio t
 
 bench-overload: setup servers ## give a worker twice what it can score for 5 minutes: who is served, how late, how soon all is well again
 	@$(PY) -m tests.bench.overload
+
+bench-serve: setup ## the served scorer's rate as a ratio to the bare model's, latency, CPU of the layer, overload (3 minutes)
+	@$(PY) -m tests.bench.serve
 
 chaos: setup servers ## kill, hang and fill what the workers rely on; account for every segment (10 minutes)
 	@$(PY) -m tests.chaos
