@@ -3,7 +3,7 @@ SOURCE ?= examples/face.mp4
 PY := .venv/bin/python
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo loop-demo test lint check bench bench-stream chaos fuzz kafka kafka-stop influxdb influxdb-stop servers constraints clip clean
+.PHONY: help setup demo loop-demo test lint check bench bench-stream bench-plan bench-scale chaos fuzz kafka kafka-stop influxdb influxdb-stop servers constraints clip clean
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -35,6 +35,12 @@ bench: setup ## segments per second of the whole path, as a ratio to a bare deco
 
 bench-stream: setup servers ## events per second of the Kafka path, as a ratio to a bare consume-produce loop
 	@$(PY) -m tests.bench.stream
+
+bench-plan: setup ## lag and capacity that fvq plan predicts, against a real worker (6 minutes, on an idle machine)
+	@$(PY) -m tests.bench.plan --write
+
+bench-scale: setup servers ## two workers on a core each against one, on a real Kafka (4 minutes, on an idle machine)
+	@$(PY) -m tests.bench.scale --write
 
 chaos: setup servers ## kill, hang and fill what the workers rely on; account for every segment (10 minutes)
 	@$(PY) -m tests.chaos
