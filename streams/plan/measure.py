@@ -80,14 +80,17 @@ def measure(clips: Sequence[Path], options: Measured, say: Say) -> StageCosts:
         folder = Path(name)
         if not clips:
             say("making clips, because no --source is given")
-        pieces = [
-            cut_pieces(clip, folder, lambda path: pool.submit_task(probe, path).result()) for clip in clips or make_up(folder)
-        ]
+        pieces = []
+        for number, clip_path in enumerate(clips or make_up(folder)):
+            # A folder for each: clips of one name may come from several folders.
+            place = folder / str(number)
+            place.mkdir()
+            pieces.append(cut_pieces(clip_path, place, lambda path: pool.submit_task(probe, path).result()))
         sampling, spreads, clip = {}, [], None
-        for pair in pieces:
-            say(f"sampling at {pair[0].height}p in {cores} processes")
-            cost, spread, clip = _sampling(pool, engine, pair, cores)
-            sampling[pair[0].height] = cost
+        for height in sorted({short.height for short, _ in pieces}):
+            say(f"sampling at {height}p in {cores} processes")
+            pairs = [pair for pair in pieces if pair[0].height == height]
+            sampling[height], spread, clip = _sampling(pool, engine, pairs, cores)
             spreads.append(spread)
         assert clip is not None
         child = max(memory_mb(pid) for pid in pool.pids())
@@ -163,23 +166,25 @@ def example(score: ClipScore, clip: SampledClip) -> tuple[SegmentEvent, SegmentS
 
 
 def _sampling(
-    pool: SamplerPool, scorer: Scorer, pair: tuple[Piece, Piece], cores: int
+    pool: SamplerPool, scorer: Scorer, pairs: Sequence[tuple[Piece, Piece]], cores: int
 ) -> tuple[SamplingCost, float, SampledClip]:
-    """What sampling costs at a clip's height, the spread of the times as a share, and a sampled clip."""
-    seconds: list[list[float]] = []
-    for piece in pair:
-        tasks = [pool.submit_task(timed_sample, piece.path, scorer.spec, piece.seconds) for _ in range((ROUNDS + 1) * cores)]
-        answers = [task.result() for task in tasks]
-        # The first of each child loads files and fills caches.
-        seconds.append([answer[0] for answer in answers[cores:]])
-    short, long = pair
-    per_second = max(0.0, (median(seconds[1]) - median(seconds[0])) / (long.seconds - short.seconds))
-    cost = SamplingCost(
-        fixed_s=max(0.0, median(seconds[0]) - per_second * short.seconds),
-        per_second_s=per_second,
-        bytes_per_second=long.size / long.seconds,
-    )
-    return cost, stdev(seconds[0]) / mean(seconds[0]), answers[0][1]
+    """What sampling costs at one height, the mean over its clips; the spread of the times as a share; and a sampled clip."""
+    costs: list[SamplingCost] = []
+    times: list[float] = []
+    for pair in pairs:
+        seconds: list[list[float]] = []
+        for piece in pair:
+            tasks = [pool.submit_task(timed_sample, piece.path, scorer.spec, piece.seconds) for _ in range((ROUNDS + 1) * cores)]
+            answers = [task.result() for task in tasks]
+            # The first of each child loads files and fills caches.
+            seconds.append([answer[0] for answer in answers[cores:]])
+        short, long = pair
+        per_second = max(0.0, (median(seconds[1]) - median(seconds[0])) / (long.seconds - short.seconds))
+        fixed = max(0.0, median(seconds[0]) - per_second * short.seconds)
+        costs.append(SamplingCost(fixed_s=fixed, per_second_s=per_second, bytes_per_second=long.size / long.seconds))
+        times += seconds[0]
+    average = SamplingCost(**{name: mean(getattr(cost, name) for cost in costs) for name in SamplingCost.model_fields})
+    return average, stdev(times) / mean(times), answers[0][1]
 
 
 @contextlib.contextmanager

@@ -8,10 +8,13 @@ from dataclasses import dataclass
 from streams.errors import SettingsError
 from streams.plan.chance import busiest, least
 from streams.plan.costs import StageCosts
-from streams.plan.simulate import Course, Service, arrivals, simulate
+from streams.plan.simulate import Service, arrivals, capacity, simulate
 
 BUSIEST = 0.95
 """Highest load of the worker to which chance gives most streams."""
+
+MOST_SIMULATED = 8
+"""Workers of one simulation at most."""
 
 SIMULATED_SEGMENTS = 4000
 """Segments of one simulation, about: a second of work."""
@@ -64,7 +67,7 @@ class Limits:
 
 @dataclass(frozen=True)
 class Lag:
-    """The simulated lag of one worker, s, and what comes with it. load: of its cores. See `streams.plan.simulate.Course`."""
+    """The simulated lag of one worker, s, and what comes with it. load: share of its capacity. See `simulate.Course`."""
 
     load: float
     p50: float
@@ -86,6 +89,7 @@ class Bound:
 class Plan:
     """How many of what. Times in s, memory in MiB, traffic in bytes/s; loads are shares of the capacity.
 
+    worker_capacity: segments per second that one worker answers at most. core_share: the cores' time that it uses then.
     gpus: None where a deep share is asked for and its cost is not known. catch_up: after the loss of a worker; None where its
     streams overload the others until a new worker has come. average, crowded: the lag on a worker with the average number of
     streams, and on the one to which chance gives most. bounds: what breaks first comes first.
@@ -95,6 +99,8 @@ class Plan:
     limits: Limits
     rate: float
     segment_cpu: float
+    worker_capacity: float
+    core_share: float
     workers: int
     worker_load: float
     busiest_streams: int
@@ -119,13 +125,14 @@ class Plan:
 
 @dataclass(frozen=True)
 class _Loads:
-    """CPU seconds of a segment. cpu: of a worker. model: of a clip in a full batch. event: of the thread that talks to Kafka."""
+    """Seconds of a segment. cpu: CPU time of a worker. model: CPU time of a clip in a full batch. event: of the thread that talks
+    to Kafka. worker: of a whole worker, which is the inverse of its capacity.
+    """
 
     cpu: float
     model: float
     event: float
-    worker_threads: float
-    """Model time of a clip over the threads that work on it in a worker; 0 where the scorer is served."""
+    worker: float
 
 
 def plan(demand: Demand, costs: StageCosts, limits: Limits, seed: int = 0) -> Plan:
@@ -136,14 +143,14 @@ def plan(demand: Demand, costs: StageCosts, limits: Limits, seed: int = 0) -> Pl
     loads = _loads(demand, costs, limits)
     workers = workers_for(demand, costs, limits)
     crowded_streams = busiest(demand.streams, workers)
-    worker_load = demand.rate / workers * loads.cpu / limits.worker_cores
+    worker_load = demand.rate / workers * loads.worker
     scorers = _enough(demand.rate * loads.model, limits) if demand.served else 0
     gpus = _gpus(demand, costs, limits)
     partitions = limits.partitions_per_worker * workers
     stream, memory, rate = costs.stream, costs.memory, demand.rate
     worker_mb = memory.worker_mb + limits.worker_cores * memory.child_mb + (0 if demand.served else memory.model_mb)
     service = service_of(demand, costs, limits, scorers / workers)
-    average = _lag(demand, limits, service, max(1, round(demand.streams / workers)), loads, seed)
+    mean_streams = max(1, round(demand.streams / workers))
     kafka_in = rate * (stream.event_bytes + stream.score_bytes)
     deep_traffic = demand.deep_share * (costs.model.deep_clip_bytes or 0.0)
     return Plan(
@@ -151,10 +158,12 @@ def plan(demand: Demand, costs: StageCosts, limits: Limits, seed: int = 0) -> Pl
         limits=limits,
         rate=rate,
         segment_cpu=loads.cpu,
+        worker_capacity=1 / loads.worker,
+        core_share=loads.cpu / loads.worker / limits.worker_cores,
         workers=workers,
         worker_load=worker_load,
         busiest_streams=crowded_streams,
-        busiest_load=crowded_streams / demand.segment_seconds * loads.cpu / limits.worker_cores,
+        busiest_load=crowded_streams / demand.segment_seconds * loads.worker,
         sampling_cores=_enough(rate * costs.sampling_seconds(demand.height, demand.segment_seconds), limits),
         scorers=scorers,
         scorer_load=rate * loads.model / scorers if scorers else 0.0,
@@ -169,8 +178,8 @@ def plan(demand: Demand, costs: StageCosts, limits: Limits, seed: int = 0) -> Pl
         media=rate * costs.sampling_at(demand.height).bytes_per_second * demand.segment_seconds,
         scorer_traffic=rate * ((costs.model.clip_bytes if demand.served else 0.0) + deep_traffic),
         catch_up=catch_up(workers, worker_load, limits),
-        average=average,
-        crowded=_lag(demand, limits, service, crowded_streams, loads, seed),
+        average=_lag(demand, service, loads, mean_streams, mean_streams, workers, seed),
+        crowded=_lag(demand, service, loads, crowded_streams, mean_streams, workers, seed),
         bounds=_bounds(demand, costs, limits, workers, scorers, gpus),
     )
 
@@ -180,8 +189,7 @@ def workers_for(demand: Demand, costs: StageCosts, limits: Limits) -> int:
 
     Raises `SettingsError` where one stream alone is too much for a worker.
     """
-    loads = _loads(demand, costs, limits)
-    each = max(loads.cpu / limits.worker_cores, loads.worker_threads, loads.event)
+    each = _loads(demand, costs, limits).worker
     most = max(BUSIEST, limits.utilisation)
     if each / demand.segment_seconds > most:
         raise SettingsError(
@@ -242,7 +250,8 @@ def _loads(demand: Demand, costs: StageCosts, limits: Limits) -> _Loads:
         cpu=sampling + costs.stream.fetch_cpu_s + event + in_worker,
         model=clip + (layer if demand.served else 0.0),
         event=event,
-        worker_threads=0.0 if demand.served else clip / limits.model_threads,
+        # A worker talks to Kafka in one thread, which the simulation does not know.
+        worker=max(1 / capacity(service_of(demand, costs, limits, 1.0 if demand.served else 0.0)), event),
     )
 
 
@@ -259,33 +268,47 @@ def _gpus(demand: Demand, costs: StageCosts, limits: Limits) -> int | None:
     return _enough(demand.rate * demand.deep_share * costs.model.deep_clip_s, limits)
 
 
-def _lag(demand: Demand, limits: Limits, service: Service, streams: int, loads: _Loads, seed: int) -> Lag:
-    """The lag of a worker that has that many streams, over at least six segments of each."""
-    rounds = max(6, math.ceil(SIMULATED_SEGMENTS / streams))
-    times = arrivals(streams, demand.segment_seconds, min(rounds, 200) * demand.segment_seconds, demand.aligned, seed)
-    course: Course = simulate([times], service, warm_up=2 * demand.segment_seconds, seed=seed)
-    load = streams / demand.segment_seconds * loads.cpu / limits.worker_cores
+def _lag(demand: Demand, service: Service, loads: _Loads, streams: int, others: int, workers: int, seed: int) -> Lag:
+    """The lag of a worker that has that many streams, over at least six segments of each.
+
+    others: streams of each of the other workers, with which it shares the served scorers.
+    """
+    counts = [streams] + [others] * (_sharing(service.scorers, workers) - 1)
+    rounds = min(200, max(6, math.ceil(SIMULATED_SEGMENTS / sum(counts))))
+    duration = rounds * demand.segment_seconds
+    times = [
+        arrivals(count, demand.segment_seconds, duration, demand.aligned, seed + number) for number, count in enumerate(counts)
+    ]
+    course = simulate(times, service, warm_up=2 * demand.segment_seconds, seed=seed, counted=0)
+    load = streams / demand.segment_seconds * loads.worker
     return Lag(load, course.lag(0.5), course.lag(0.95), course.lag(0.99), course.mean_batch, course.skipped)
+
+
+def _sharing(scorers: float, workers: int) -> int:
+    """Workers that are simulated together: so few that their scorers are about a whole number. scorers: for each worker."""
+    if not scorers:
+        return 1
+
+    def error(count: int) -> float:
+        return abs(max(1, round(count * scorers)) / (count * scorers) - 1)
+
+    return min(range(1, min(MOST_SIMULATED, workers) + 1), key=error)
 
 
 def _bounds(demand: Demand, costs: StageCosts, limits: Limits, workers: int, scorers: int, gpus: int | None) -> tuple[Bound, ...]:
     """At how many streams each part is full; what breaks first comes first."""
     loads, seconds = _loads(demand, costs, limits), demand.segment_seconds
     rates = {
-        "the workers' cores, on average": workers * limits.worker_cores / loads.cpu,
+        "the workers, on average": workers / loads.worker,
         "the workers' Kafka path": workers / loads.event,
+        "partitions: no more workers can join": workers * limits.partitions_per_worker * limits.utilisation / loads.worker,
     }
-    if loads.worker_threads:
-        rates["the model's threads in the workers"] = workers / loads.worker_threads
     if scorers:
         rates["the scorers"] = scorers / loads.model
     if gpus and costs.model.deep_clip_s:
         rates["the GPUs"] = gpus / (demand.deep_share * costs.model.deep_clip_s)
     bounds = [Bound(what, int(rate * seconds)) for what, rate in rates.items()]
-    full = limits.worker_cores / loads.cpu * seconds
+    full = seconds / loads.worker
     too_many = least(lambda streams: busiest(streams, workers) > full)
     bounds.append(Bound("the worker to which chance gives most streams", too_many - 1))
-    partitions = workers * limits.partitions_per_worker
-    each = max(loads.cpu / limits.worker_cores, loads.worker_threads, loads.event)
-    bounds.append(Bound("partitions: no more workers can join", int(partitions * limits.utilisation / each * seconds)))
     return tuple(sorted(bounds, key=lambda bound: bound.streams))

@@ -7,10 +7,11 @@ Sampling children and the model's threads share the worker's cores. The same see
 
 from __future__ import annotations
 
+import functools
 import math
 from collections import deque
 from collections.abc import Generator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -18,6 +19,9 @@ import simpy
 from numpy.typing import NDArray
 
 from streams.plan.cores import Cores
+
+BACKLOG_SEGMENTS, BACKLOG_BATCHES = 240, 20
+"""Length of the backlog that tells a worker's capacity: the larger of the two."""
 
 MOST_WAITING = 16
 """Groups that wait at most, as in `streams.scoring.batcher`."""
@@ -32,8 +36,8 @@ class Service:
     cores, children: cores of the worker, and its sampling children. threads: cores that the model uses at once. live_window:
     None for off. sample_s, sample_cv: CPU time of sampling a segment, and its standard deviation as a share of it. event_s: CPU
     time of an event's way through Kafka and the sink. batch_s, clip_s: CPU time of a batch of n clips is batch_s + n x clip_s.
-    flush_s: time until a batch's answers are stored. scorers: of the served scorers, how many each worker has to itself, as
-    a share; 0 where the model is in the worker.
+    flush_s: time until a batch's answers are stored. scorers: served scorers for each worker, which all workers share; 0 where
+    the model is in the worker.
     """
 
     cores: int
@@ -79,10 +83,13 @@ def arrivals(streams: int, segment_seconds: float, duration: float, aligned: boo
     return sorted((phases[:, None] + np.arange(count) * segment_seconds).ravel().tolist())
 
 
-def simulate(times: Sequence[Sequence[float]], service: Service, warm_up: float = 0.0, seed: int = 0) -> Course:
+def simulate(
+    times: Sequence[Sequence[float]], service: Service, warm_up: float = 0.0, seed: int = 0, counted: int | None = None
+) -> Course:
     """The course of workers until every segment is answered. times: for each worker when its segments arrive, s, in order.
 
-    warm_up: seconds; segments that arrive before are not counted. Raises ValueError where no segment arrives.
+    warm_up: seconds; segments that arrive before are not counted. counted: the worker whose segments are counted; None for
+    all. Raises ValueError where no segment arrives.
     """
     env = simpy.Environment()
     total = sum(len(worker) for worker in times)
@@ -91,13 +98,28 @@ def simulate(times: Sequence[Sequence[float]], service: Service, warm_up: float 
     record = _Record(env, total)
     scorer = _Scorer(env, service, service.scorers * len(times)) if service.scorers else None
     for number, worker in enumerate(times):
-        _Worker(env, worker, service, scorer, record, np.random.default_rng([seed, number]))
+        _Worker(env, number, worker, service, scorer, record, np.random.default_rng([seed, number]))
     env.run(until=record.complete)
-    return record.course(warm_up)
+    return record.course(warm_up, counted)
+
+
+@functools.cache
+def capacity(service: Service) -> float:
+    """Segments per second that one worker answers at most: those of a long backlog.
+
+    Less than cores / CPU time where children wait: a group of segments goes on when the last of it is sampled, and only about a
+    batch is sampled at once. Served scorers: the worker has the whole of one.
+    """
+    service = replace(service, live_window=None, scorers=1.0 if service.scorers else 0.0)
+    times = simulate([[0.0] * max(BACKLOG_SEGMENTS, BACKLOG_BATCHES * service.batch_size)], service).lags
+    ends, counts = np.unique(times, return_counts=True)
+    first, last = len(ends) // 10, len(ends) - 1 - len(ends) // 10
+    return float(counts[first + 1 : last + 1].sum() / (ends[last] - ends[first]))
 
 
 @dataclass
 class _Segment:
+    worker: int
     arrived: float
     skipped: bool = False
 
@@ -132,8 +154,12 @@ class _Record:
         if len(self.answers) == self.total:
             self.complete.succeed()
 
-    def course(self, warm_up: float) -> Course:
-        counted = [(segment, answered) for segment, answered in self.answers if segment.arrived >= warm_up]
+    def course(self, warm_up: float, worker: int | None) -> Course:
+        counted = [
+            (segment, answered)
+            for segment, answered in self.answers
+            if segment.arrived >= warm_up and worker in (None, segment.worker)
+        ]
         scored = [answered - segment.arrived for segment, answered in counted if not segment.skipped]
         last = max(segment.arrived for segment, _ in self.answers)
         half = last / 2
@@ -151,13 +177,18 @@ class _Record:
 
 
 class _Scorer:
-    """Served scorers as one queue: it joins the batches that wait. speed: how many scorers there are."""
+    """Served scorers with one queue: each joins requests that wait into a batch.
 
-    def __init__(self, env: simpy.Environment, service: Service, speed: float) -> None:
-        self._env, self._service, self._speed = env, service, speed
+    count: of scorers; where that is no whole number, there are as many as is nearest, a little faster or slower.
+    """
+
+    def __init__(self, env: simpy.Environment, service: Service, count: float) -> None:
+        self._env, self._service = env, service
+        servers = max(1, round(count))
+        self._speed = count / servers
         self._requests = simpy.Store(env)
-        self._next: tuple[int, simpy.Event] | None = None
-        env.process(self._run())
+        for _ in range(servers):
+            env.process(self._run())
 
     def score(self, clips: int) -> simpy.Event:
         """An event that comes when the clips are scored."""
@@ -184,13 +215,14 @@ class _Worker:
     def __init__(
         self,
         env: simpy.Environment,
+        number: int,
         times: Sequence[float],
         service: Service,
         scorer: _Scorer | None,
         record: _Record,
         rng: np.random.Generator,
     ) -> None:
-        self._env, self._service, self._scorer, self._record, self._rng = env, service, scorer, record, rng
+        self._env, self._number, self._service, self._scorer, self._record, self._rng = env, number, service, scorer, record, rng
         self._cores = Cores(env, service.cores)
         self._children = simpy.Resource(env, service.children)
         # Of a log-normal distribution with mean 1.
@@ -209,7 +241,7 @@ class _Worker:
         for time in times:
             if time > self._env.now:
                 yield self._env.timeout(time - self._env.now)
-            self._arrived.append(_Segment(time))
+            self._arrived.append(_Segment(self._number, time))
             self._tell()
 
     def _take(self) -> Steps:

@@ -14,6 +14,9 @@ from streams.plan.costs import StageCosts
 from streams.plan.plan import Lag, Plan
 from streams.text import printable
 
+LOW_SHARE = 0.85
+"""Below this share of its cores that a worker can use, the plan says what to try."""
+
 
 @dataclass(frozen=True)
 class Line:
@@ -40,11 +43,15 @@ def lines(plan: Plan, costs: StageCosts) -> list[Line]:
             f"{1 / costs.stream.events_per_second:.4f} + {where}",
         ),
         Line(
-            "workers", plan.workers, f"x {limits.worker_cores} cores",
-            f"the least number with a mean load under the {target} and the worker with most streams under "
-            "0.95: segments/s x CPU / (workers x cores)",
+            "capacity of a worker", plan.worker_capacity, "/s",
+            f"simulated, a long backlog: it uses {plan.core_share:.0%} of its cores, because it samples about a batch at once "
+            "and waits for the last of it",
         ),
-        Line("load of a worker's cores", plan.worker_load, "", "segments/s x CPU / (workers x cores)"),
+        Line(
+            "workers", plan.workers, f"x {limits.worker_cores} cores",
+            f"segments/s / (workers x capacity) under the {target}, and the worker with most streams under 0.95",
+        ),
+        Line("load of a worker", plan.worker_load, "", "segments/s / (workers x capacity)"),
         Line(
             "streams of the busiest worker", plan.busiest_streams, "",
             f"a stream's key decides its partition, so chance gives one worker more; its load is {plan.busiest_load:.2f}",
@@ -113,6 +120,11 @@ def warnings(plan: Plan) -> list[str]:
         found.append(f"the live window of {window:g} s skips {lag.skipped:.1%} of the busiest worker's segments")
     elif window is not None and lag.p99 > window / 2:
         found.append(f"the lag comes near the live window of {window:g} s, beyond which segments are skipped")
+    if plan.core_share < LOW_SHARE:
+        found.append(
+            f"workers of {plan.limits.worker_cores} cores use {plan.core_share:.0%} of them: try a larger FVQ_BATCH_SIZE than "
+            f"{plan.limits.batch_size}, or fewer --worker-cores"
+        )
     if plan.demand.aligned and plan.demand.streams > 1:
         found.append("the streams' segments are taken to end together; where they do not, --spread tells the lag")
     return found
