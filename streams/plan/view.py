@@ -56,7 +56,7 @@ def lines(plan: Plan, costs: StageCosts) -> list[Line]:
             "streams of the busiest worker", plan.busiest_streams, "",
             f"a stream's key decides its partition, so chance gives one worker more; its load is {plan.busiest_load:.2f}",
         ),
-        Line("of these, sampling takes", plan.sampling_cores, "cores", f"segments/s x sampling / {target}"),
+        Line("sampling alone", plan.sampling_cores, "cores", f"segments/s x sampling / {target}"),
         *_scorer_lines(plan, costs),
         Line(
             "partitions", plan.partitions, "",
@@ -80,9 +80,9 @@ def lines(plan: Plan, costs: StageCosts) -> list[Line]:
 
 def _scorer_lines(plan: Plan, costs: StageCosts) -> list[Line]:
     demand, limits = plan.demand, plan.limits
-    found = []
+    scorer_lines = []
     if demand.served:
-        found.append(
+        scorer_lines.append(
             Line(
                 "scorers, one core each",
                 plan.scorers,
@@ -93,7 +93,7 @@ def _scorer_lines(plan: Plan, costs: StageCosts) -> list[Line]:
         )
     if demand.deep_share:
         known = costs.model.deep_clip_s is not None
-        found.append(
+        scorer_lines.append(
             Line(
                 "GPUs for the large model",
                 plan.gpus,
@@ -104,30 +104,33 @@ def _scorer_lines(plan: Plan, costs: StageCosts) -> list[Line]:
                 else "not known: the costs have no model.deep_clip_s; measure it on your GPU and write it into the file",
             )
         )
-    return found
+    return scorer_lines
 
 
 def _traffic_formula(plan: Plan, costs: StageCosts) -> str:
     small = f"segments/s x {costs.model.clip_bytes / 1e6:.2f} MB" if plan.demand.served else "none: the model is in the worker"
-    return f"{small}; + deep share x {costs.model.deep_clip_bytes / 1e6:.1f} MB" if costs.model.deep_clip_bytes else small
+    if not plan.demand.deep_share:
+        return small
+    deep = costs.model.deep_clip_bytes
+    return f"{small}; + segments/s x deep share x " + (f"{deep / 1e6:.1f} MB" if deep else "a size that is not known")
 
 
 def warnings(plan: Plan) -> list[str]:
     """What the plan's reader should know."""
-    found = []
+    texts = []
     window, lag = plan.limits.live_window, plan.crowded
     if lag.skipped:
-        found.append(f"the live window of {window:g} s skips {lag.skipped:.1%} of the busiest worker's segments")
+        texts.append(f"the live window of {window:g} s skips {lag.skipped:.1%} of the busiest worker's segments")
     elif window is not None and lag.p99 > window / 2:
-        found.append(f"the lag comes near the live window of {window:g} s, beyond which segments are skipped")
+        texts.append(f"the lag comes near the live window of {window:g} s, beyond which segments are skipped")
     if plan.core_share < LOW_SHARE:
-        found.append(
+        texts.append(
             f"workers of {plan.limits.worker_cores} cores use {plan.core_share:.0%} of them: try a larger FVQ_BATCH_SIZE than "
             f"{plan.limits.batch_size}, or fewer --worker-cores"
         )
     if plan.demand.aligned and plan.demand.streams > 1:
-        found.append("the streams' segments are taken to end together; where they do not, --spread tells the lag")
-    return found
+        texts.append("the streams' segments are taken to end together; where they do not, --spread tells the lag")
+    return texts
 
 
 def as_json(plan: Plan, costs: StageCosts, origin: str) -> dict[str, Any]:
@@ -137,10 +140,15 @@ def as_json(plan: Plan, costs: StageCosts, origin: str) -> dict[str, Any]:
         "limits": asdict(plan.limits),
         "costs": {"origin": origin, **costs.model_dump()},
         "lines": [asdict(line) for line in lines(plan, costs)],
-        "lag": {"average": asdict(plan.average), "busiest": asdict(plan.crowded)},
+        "lag": {"average": _finite(plan.average), "busiest": _finite(plan.crowded)},
         "breaks_first": [asdict(bound) for bound in plan.bounds],
         "warnings": warnings(plan),
     }
+
+
+def _finite(lag: Lag) -> dict[str, float | None]:
+    """A lag for JSON, which knows no infinite numbers: None where no segment was scored."""
+    return {name: value if math.isfinite(value) else None for name, value in asdict(lag).items()}
 
 
 def print_plan(plan: Plan, costs: StageCosts, origin: str, out: TextIO) -> None:

@@ -48,6 +48,7 @@ FIRST, LAST = 0.15, 0.75
 """Of the answers, in their order, those between these shares are timed."""
 
 GOAL = 1.8
+DEADLINE = 600.0  # seconds for each step of a measurement
 
 
 @dataclass(frozen=True)
@@ -80,15 +81,15 @@ def measure(kafka: KafkaServer, folder: Path, segments: list[Path], cores: list[
         share = PARTITIONS // len(workers)
         wait_for(
             "every worker has its partitions",
-            lambda: all(len(metric(port, "fvq_consumer_lag_messages")) == share for port in ports), 240, every=1,
+            lambda: all(len(metric(port, "fvq_consumer_lag_messages")) == share for port in ports), DEADLINE, every=1,
         )  # fmt: skip
-        warm = PARTITIONS * 2
+        warm = PARTITIONS
         announce(kafka.broker, segments, warm, "warm")
-        wait_for("the answers of the warm-up", lambda: len(follower.read()) >= warm, 240)
+        wait_for("the answers of the warm-up", lambda: len(follower.read()) >= warm, DEADLINE)
         cpu = sum(group_cpu_seconds(worker.pid) for worker in workers)
         began = time.monotonic()
         announce(kafka.broker, segments, count, "run")
-        wait_for("every answer", lambda: len(follower.read()) >= warm + count, 500, every=0.5)
+        wait_for("every answer", lambda: len(follower.read()) >= warm + count, DEADLINE, every=0.5)
         wall = time.monotonic() - began
         cpu = sum(group_cpu_seconds(worker.pid) for worker in workers) - cpu
     except BaseException:

@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 from streams.cli.app import app
 from streams.errors import SettingsError
 from streams.plan.plan import Demand, Limits, plan
-from streams.plan.view import Line, lines, shown, warnings
+from streams.plan.view import Line, as_json, lines, shown, warnings
 from tests.unit.plan.test_plan import COSTS
 
 
@@ -86,6 +86,14 @@ def test_a_lag_near_the_live_window_is_warned_of() -> None:
     limits = Limits(live_window=12.0)
     assert any("live window" in text for text in warnings(plan(Demand(2000, 20.0), COSTS, limits)))
     assert not any("live window" in text for text in warnings(plan(Demand(2000, 2.0, aligned=False), COSTS, limits)))
+
+
+def test_where_all_is_skipped_json_has_no_lag() -> None:
+    result = plan(Demand(100, 2.0), COSTS, Limits(live_window=0.001))
+    report = json.loads(json.dumps(as_json(result, COSTS, "test"), allow_nan=False))
+    assert report["lag"]["average"]["p50"] is None
+    assert report["lag"]["average"]["skipped"] == 1
+    assert any("skips 100.0%" in text for text in report["warnings"])
 
 
 @pytest.mark.parametrize(
