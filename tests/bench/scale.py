@@ -74,7 +74,7 @@ def measure(kafka: KafkaServer, folder: Path, segments: list[Path], cores: list[
         )
         for core, port in zip(cores, ports, strict=True)
     ]  # fmt: skip
-    follower = Follower(kafka.broker, SCORES_TOPIC)
+    follower = None
     try:
         for worker in workers:
             worker.start()
@@ -83,6 +83,9 @@ def measure(kafka: KafkaServer, folder: Path, segments: list[Path], cores: list[
             "every worker has its partitions",
             lambda: all(len(metric(port, "fvq_consumer_lag_messages")) == share for port in ports), DEADLINE, every=1,
         )  # fmt: skip
+        # Not before: a reader of a topic that was made this moment may know none of its partitions.
+        follower = Follower(kafka.broker, SCORES_TOPIC)
+        assert len(follower.partitions) == PARTITIONS
         warm = PARTITIONS
         announce(kafka.broker, segments, warm, "warm")
         wait_for("the answers of the warm-up", lambda: len(follower.read()) >= warm, DEADLINE)
@@ -98,7 +101,8 @@ def measure(kafka: KafkaServer, folder: Path, segments: list[Path], cores: list[
     finally:
         for worker in workers:
             worker.kill()
-        follower.close()
+        if follower is not None:
+            follower.close()
     times = answer_times(kafka.broker)[warm:]
     first, last = int(count * FIRST), int(count * LAST)
     rate = (last - first) / (times[last] - times[first]) * 1000
