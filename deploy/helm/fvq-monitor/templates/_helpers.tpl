@@ -1,0 +1,221 @@
+{{/* The release's name, as the first part of all objects' names: at most 40 characters, so that suffixes fit into 63. */}}
+{{- define "fvq.fullname" -}}
+{{- if .Values.fullnameOverride -}}
+{{- .Values.fullnameOverride | trunc 40 | trimSuffix "-" -}}
+{{- else -}}
+{{- $name := default .Chart.Name .Values.nameOverride -}}
+{{- ternary .Release.Name (printf "%s-%s" .Release.Name $name) (contains $name .Release.Name) | trunc 40 | trimSuffix "-" -}}
+{{- end -}}
+{{- end -}}
+
+{{/* Labels by which pods are selected: they never change. */}}
+{{- define "fvq.selector" -}}
+app.kubernetes.io/name: {{ default .Chart.Name .Values.nameOverride | trunc 63 | trimSuffix "-" }}
+app.kubernetes.io/instance: {{ .Release.Name }}
+{{- end -}}
+
+{{- define "fvq.labels" -}}
+{{ include "fvq.selector" . }}
+app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
+app.kubernetes.io/managed-by: {{ .Release.Service }}
+helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
+{{- end -}}
+
+{{- define "fvq.serviceAccount" -}}
+{{- .Values.serviceAccount.name | default (ternary (include "fvq.fullname" .) "default" .Values.serviceAccount.create) -}}
+{{- end -}}
+
+{{/* An image's reference. root: the chart's scope; name: core or gpu. */}}
+{{- define "fvq.image" -}}
+{{- $image := index .root.Values.image .name -}}
+{{- with .root.Values.image.registry }}{{ . }}/{{ end -}}
+{{- $image.repository -}}
+{{- if $image.digest }}@{{ $image.digest }}{{ else }}:{{ $image.tag | default .root.Chart.AppVersion }}{{ end -}}
+{{- end -}}
+
+{{/* A value as text. Helm reads whole numbers as floats, and would write 1000000 as 1e+06, which is no whole number to the product. */}}
+{{- define "fvq.text" -}}
+{{- if and (kindIs "float64" .) (eq (floor .) .) }}{{ printf "%.0f" . }}{{ else }}{{ toString . }}{{ end -}}
+{{- end -}}
+
+{{/* Names of settings that a component does not get: those that it does not read, and whose secrets it therefore need not have. */}}
+{{- define "fvq.without" -}}
+{{- index (dict
+  "worker" "^FVQ_SERVE_"
+  "scorer" "^FVQ_(BROKER$|KAFKA_|INFLUX_)"
+  "rate" "^FVQ_(INFLUX_|SCORER_|SERVE_)"
+  "topics" "^FVQ_(INFLUX_|SCORER_|SERVE_)"
+) . -}}
+{{- end -}}
+
+{{/* Which of .Values.secrets a component gets, as YAML. root, component. */}}
+{{- define "fvq.secretsOf" -}}
+{{- $needed := dict -}}
+{{- range $name, $place := .root.Values.secrets -}}
+{{- if not (regexMatch (include "fvq.without" $.component) $name) }}{{- $_ := set $needed $name $place }}{{ end -}}
+{{- end -}}
+{{- toYaml $needed -}}
+{{- end -}}
+
+{{/* Environment of a component. root, component; set: settings that the chart decides. */}}
+{{- define "fvq.environment" -}}
+{{- $own := (index .root.Values .component | default dict).settings | default dict -}}
+{{- $settings := merge (dict) (.set | default dict) $own .root.Values.settings -}}
+{{- range $name, $_ := fromYaml (include "fvq.secretsOf" .) }}
+{{- $_ := set $settings $name (printf "/run/fvq/secrets/%s" $name) }}
+{{- end }}
+{{- range $name, $value := $settings }}
+{{- if or (hasKey ($.set | default dict) $name) (not (regexMatch (include "fvq.without" $.component) $name)) }}
+- {name: {{ $name }}, value: {{ include "fvq.text" $value | quote }}}
+{{- end }}
+{{- end }}
+- {name: FVQ_DATA_DIR, value: /data}
+- {name: HOME, value: /tmp}
+{{- end -}}
+
+{{/* Environment from whole Secrets. */}}
+{{- define "fvq.environmentFrom" -}}
+{{- with .Values.environmentSecrets }}
+envFrom:
+  {{- range . }}
+  - secretRef: {name: {{ . }}}
+  {{- end }}
+{{- end }}
+{{- end -}}
+
+{{/* Volumes of a component besides /data, and where they are mounted. root, component. */}}
+{{- define "fvq.volumes" -}}
+- name: tmp
+  emptyDir: {sizeLimit: 2Gi}
+{{- with fromYaml (include "fvq.secretsOf" .) }}
+- name: secrets
+  projected:
+    defaultMode: 0440
+    sources:
+      {{- range $name, $place := . }}
+      - secret:
+          name: {{ $place.secret }}
+          items: [{key: {{ $place.key | quote }}, path: {{ $name }}}]
+      {{- end }}
+{{- end }}
+{{- if and .root.Values.sharedVolume.existingClaim (ne .component "topics") }}
+- name: shared
+  persistentVolumeClaim: {claimName: {{ .root.Values.sharedVolume.existingClaim }}}
+{{- end }}
+{{- end -}}
+
+{{- define "fvq.mounts" -}}
+- {name: tmp, mountPath: /tmp}
+{{- if fromYaml (include "fvq.secretsOf" .) }}
+- {name: secrets, mountPath: /run/fvq/secrets, readOnly: true}
+{{- end }}
+{{- if and .root.Values.sharedVolume.existingClaim (ne .component "topics") }}
+- {name: shared, mountPath: /shared}
+{{- end }}
+{{- end -}}
+
+{{/* What every pod has: no token of Kubernetes, the images' user, no service links (each Service would add seven variables). */}}
+{{- define "fvq.pod" -}}
+serviceAccountName: {{ include "fvq.serviceAccount" . }}
+{{ include "fvq.podBase" . }}
+{{- end -}}
+
+{{- define "fvq.podBase" -}}
+automountServiceAccountToken: false
+enableServiceLinks: false
+securityContext:
+  runAsNonRoot: true
+  runAsUser: 10001
+  runAsGroup: 10001
+  fsGroup: 10001
+  fsGroupChangePolicy: OnRootMismatch
+  seccompProfile: {type: RuntimeDefault}
+{{- with .Values.image.pullSecrets }}
+imagePullSecrets:
+  {{- range . }}
+  - name: {{ . }}
+  {{- end }}
+{{- end }}
+{{- end -}}
+
+{{/* Where pods of a component may run. root, component. */}}
+{{- define "fvq.placement" -}}
+{{- $values := index .root.Values .component -}}
+{{- with $values.nodeSelector }}
+nodeSelector: {{ toJson . }}
+{{- end }}
+{{- with $values.tolerations }}
+tolerations: {{ toJson . }}
+{{- end }}
+{{- with $values.affinity }}
+affinity: {{ toJson . }}
+{{- end }}
+{{- with $values.priorityClassName }}
+priorityClassName: {{ . }}
+{{- end }}
+{{- end -}}
+
+{{/* Pods of a component apart from each other: one node or zone that fails takes few of them. root, component. */}}
+{{- define "fvq.spread" -}}
+topologySpreadConstraints:
+  {{- range list "topology.kubernetes.io/zone" "kubernetes.io/hostname" }}
+  - maxSkew: 1
+    topologyKey: {{ . }}
+    whenUnsatisfiable: ScheduleAnyway
+    labelSelector:
+      matchLabels:
+        {{- include "fvq.selector" $.root | nindent 8 }}
+        app.kubernetes.io/component: {{ $.component }}
+    matchLabelKeys: [pod-template-hash]
+  {{- end }}
+{{- end -}}
+
+{{- define "fvq.containerSecurity" -}}
+securityContext:
+  allowPrivilegeEscalation: false
+  readOnlyRootFilesystem: true
+  capabilities: {drop: [ALL]}
+{{- end -}}
+
+{{/* Where the workers find the scorer; empty: in their own process. */}}
+{{- define "fvq.scorerAddress" -}}
+{{- if .Values.scorer.enabled -}}
+http://{{ include "fvq.scorerService" . }}:8090
+{{- else -}}
+{{- merge (dict) .Values.worker.settings .Values.settings | dig "FVQ_SCORER_URL" "" -}}
+{{- end -}}
+{{- end -}}
+
+{{- define "fvq.scorerService" -}}
+{{- printf "%s-scorer%s" (include "fvq.fullname" .) (ternary "-serve-svc" "" (eq .Values.scorer.host "ray")) -}}
+{{- end -}}
+
+{{/* Series of this release's workers in Prometheus. */}}
+{{- define "fvq.workerSeries" -}}
+{{- .Values.worker.autoscaling.prometheus.selector | default (printf "namespace=%q,pod=~\"%s-worker-.+\"" .Release.Namespace (include "fvq.fullname" .)) -}}
+{{- end -}}
+
+{{/* Values that contradict each other: what a schema cannot say. */}}
+{{- define "fvq.check" -}}
+{{- $scaling := .Values.worker.autoscaling -}}
+{{- $most := ternary $scaling.maxReplicas .Values.worker.replicas $scaling.enabled -}}
+{{- if gt (int $most) (int .Values.topics.partitions) -}}
+{{- fail (printf "%s is %v and topics.partitions %v: a worker beyond the partitions gets none and is never ready" (ternary "worker.autoscaling.maxReplicas" "worker.replicas" $scaling.enabled) $most .Values.topics.partitions) -}}
+{{- end -}}
+{{- if and $scaling.enabled (gt (int $scaling.minReplicas) (int $scaling.maxReplicas)) -}}
+{{- fail (printf "worker.autoscaling.minReplicas is %v, over maxReplicas %v" $scaling.minReplicas $scaling.maxReplicas) -}}
+{{- end -}}
+{{- if and .Values.scorer.enabled (merge (dict) .Values.worker.settings .Values.settings | dig "FVQ_SCORER_URL" "") -}}
+{{- fail "FVQ_SCORER_URL and scorer.enabled: the chart's scorer would not be used; set scorer.enabled=false, or leave the address out" -}}
+{{- end -}}
+{{- if and .Values.scorer.enabled (not (hasKey .Values.secrets "FVQ_SCORER_TOKEN_FILE")) -}}
+{{- fail "secrets.FVQ_SCORER_TOKEN_FILE is missing: the scorer listens on the cluster's network and asks for a token. Make one: kubectl create secret generic fvq-scorer --from-literal=token=$(openssl rand -hex 24)" -}}
+{{- end -}}
+{{- $security := .Values.settings.FVQ_KAFKA_SECURITY | default "PLAINTEXT" -}}
+{{- if and (hasPrefix "SASL" $security) (not (hasKey .Values.secrets "FVQ_KAFKA_PASSWORD_FILE")) -}}
+{{- fail (printf "FVQ_KAFKA_SECURITY is %s and secrets.FVQ_KAFKA_PASSWORD_FILE is missing" $security) -}}
+{{- end -}}
+{{- if and .Values.sharedVolume.existingClaim (not (or .Values.settings.FVQ_REGISTRY .Values.settings.FVQ_CLIP_STORE)) -}}
+{{- fail "sharedVolume.existingClaim is set and nothing uses it: set FVQ_REGISTRY=/shared/models, FVQ_CLIP_STORE=/shared/clips" -}}
+{{- end -}}
+{{- end -}}
