@@ -3,7 +3,7 @@ SOURCE ?= examples/face.mp4
 PY := .venv/bin/python
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo loop-demo test lint check bench bench-stream chaos fuzz kafka kafka-stop influxdb influxdb-stop servers constraints clip clean
+.PHONY: help setup demo loop-demo test lint check bench bench-stream bench-overload chaos fuzz kafka kafka-stop influxdb influxdb-stop servers constraints clip clean
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -36,10 +36,13 @@ bench: setup ## segments per second of the whole path, as a ratio to a bare deco
 bench-stream: setup servers ## events per second of the Kafka path, as a ratio to a bare consume-produce loop
 	@$(PY) -m tests.bench.stream
 
+bench-overload: setup servers ## give a worker twice what it can score for 5 minutes: who is served, how late, how soon all is well again
+	@$(PY) -m tests.bench.overload
+
 chaos: setup servers ## kill, hang and fill what the workers rely on; account for every segment (10 minutes)
 	@$(PY) -m tests.chaos
 
-fuzz: setup ## answer 20,000 mutated events and 2,000 mutated media files, within limits (1 minute)
+fuzz: setup ## answer 20,000 mutated events, 5,000 bodies and 2,000 media files, within limits (1 minute)
 	@$(PY) -m tests.fuzz
 
 kafka: setup ## start a real Apache Kafka here (FVQ_KAFKA_PORT, FVQ_KAFKA_DIR)

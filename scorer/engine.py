@@ -124,10 +124,15 @@ class Engine:
         """Name and version of the model."""
         return self._model
 
+    @property
+    def statistics(self) -> int:
+        """How many statistics of a clip the model takes."""
+        return int(self._network.config.statistics_size)
+
     def check(self) -> None:
         """Score a test clip; raises `ModelError` where the model cannot, or a number of its answer is not finite."""
         try:
-            score = self.score([_test_clip(self._spec, self._network.config.statistics_size)])[0]
+            score = self.score([_test_clip(self._spec, self.statistics)])[0]
         except (RuntimeError, ValueError) as error:
             raise ModelError(f"model {self._model} cannot score a test clip: {error}") from error
         if not (np.isfinite([score.uncertainty, *score.level_probs.values()]).all() and score.uncertainty > 0):

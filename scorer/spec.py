@@ -6,7 +6,7 @@ file -> `Window`s -> `SampledClip`s (sampling, in a child process) -> batch -> `
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Protocol, Self
@@ -63,13 +63,22 @@ class SamplerSpec:
     @classmethod
     def load(cls, directory: Path) -> Self:
         """Read it from a model directory; raises OSError, ValueError or TypeError where it is missing or out of bounds."""
-        spec = cls(**json.loads((directory / SPEC_FILE).read_text()))
+        values = json.loads((directory / SPEC_FILE).read_text())
+        try:
+            return cls.from_values(values)
+        except ValueError as error:
+            raise ValueError(f"{SPEC_FILE}: {error}") from error
+
+    @classmethod
+    def from_values(cls, values: Mapping[str, object]) -> Self:
+        """A specification from its values by name; raises ValueError or TypeError where one is missing or out of bounds."""
+        spec = cls(**values)  # type: ignore[arg-type]  # the types are checked here
         for name, value in asdict(spec).items():
             least, most = (8, MAX_SIDE) if name.endswith("_size") else (1, MAX_IMAGES)
             if type(value) is not int or not least <= value <= most:
-                raise ValueError(f"{SPEC_FILE}: {name} is {value!r}, not a whole number within {least}-{most}")
+                raise ValueError(f"{name} is {value!r}, not a whole number within {least}-{most}")
         if spec.frame_size // spec.grid < 1:
-            raise ValueError(f"{SPEC_FILE}: grid is {spec.grid}, more than frame_size")
+            raise ValueError(f"grid is {spec.grid}, more than frame_size")
         return spec
 
 

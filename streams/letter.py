@@ -14,6 +14,7 @@ compressed, and a letter that no broker takes would hold its stream back for eve
 class Message:
     """An input message as bytes, and where it stood.
 
+    sent: when it was sent, epoch seconds; None where that is not known.
     unreadable: why Kafka's client cannot read it; `value` then has the bytes of its record or of its batch, and `last` the
     last of the batch's offsets. '' for any other message.
     """
@@ -25,6 +26,7 @@ class Message:
     offset: int = 0
     last: int | None = None
     unreadable: str = ""
+    sent: float | None = None
 
 
 @dataclass(frozen=True)

@@ -24,6 +24,9 @@ CONSUMER_LAG = Gauge(
     "fvq_consumer_lag_messages", "Messages of a partition of this worker that are not yet acknowledged.", ["partition"]
 )
 FLOOD = Gauge("fvq_dead_letter_flood", "1 while no segments are taken, because nearly all fail by this kind.", ["kind"])
+SHED = Counter(
+    "fvq_shed_segments", "Segments skipped within the live window because the workers cannot keep up, by priority.", ["priority"]
+)
 SINK_REJECTED = Counter("fvq_sink_rejected", "Scores that the sink refused for good; each is a dead letter too.")
 IN_FLIGHT = Gauge("fvq_segments_in_flight", "Segments taken from the topic and not yet acknowledged.")
 RETRIES = Counter("fvq_retries", "Attempts that failed and were made again, by what failed.", ["what"])

@@ -12,6 +12,7 @@ from streams.settings import Settings
 
 if TYPE_CHECKING:
     from scorer.registry import Registry
+    from scorer.remote.replica import Limits
     from streams.events import ModelUpdate
     from streams.ingest.files import CutLimits
     from streams.kafka.connection import Connection
@@ -110,6 +111,13 @@ def registry(settings: Settings) -> Registry:
     from scorer.registry import Registry
 
     return Registry(settings.registry or str(settings.data_dir / "models"), settings.data_dir / "model-cache")
+
+
+def serve_limits(settings: Settings) -> Limits:
+    """What `fvq serve` takes at once."""
+    from scorer.remote.replica import Limits
+
+    return Limits(batch=settings.serve_batch, queue=settings.serve_queue)
 
 
 def sink(settings: Settings) -> Sink:

@@ -56,13 +56,19 @@ class Settings(SettingFields):
         return value.upper() if isinstance(value, str) else value
 
     @field_validator(
-        "broker", "registry", "clip_store", "second_model", "scorer_url", "influx_url", "influx_token", "influx_token_file",
-        "alert_policy", "kafka_user", "kafka_password", "kafka_password_file", "kafka_ca_file", "kafka_cert_file",
-        "kafka_key_file", mode="before",
+        "broker", "registry", "clip_store", "second_model", "scorer_url", "scorer_token", "scorer_token_file",
+        "influx_url", "influx_token", "influx_token_file", "alert_policy", "kafka_user", "kafka_password", "kafka_password_file",
+        "kafka_ca_file", "kafka_cert_file", "kafka_key_file", mode="before",
     )  # fmt: skip
     @classmethod
     def _empty_is_unset(cls, value: object) -> object:
         return None if value == "" else value
+
+    @model_validator(mode="after")
+    def _room_for_a_batch(self) -> Settings:
+        if self.serve_queue < self.serve_batch:
+            raise _IncompleteError("serve_queue", f"is {self.serve_queue}, less than serve_batch, {self.serve_batch}")
+        return self
 
     @model_validator(mode="after")
     def _token_for_influx(self) -> Settings:
@@ -91,6 +97,10 @@ class Settings(SettingFields):
     def kafka_secret(self) -> str:
         """The Kafka user's password, from its setting or its file. Raises `SettingsError` where there is none."""
         return self._secret("kafka_password", self.kafka_password, self.kafka_password_file)
+
+    def scorer_secret(self) -> str:
+        """The served scorer's token, from its setting or its file. Raises `SettingsError` where there is none."""
+        return self._secret("scorer_token", self.scorer_token, self.scorer_token_file)
 
     def _secret(self, name: str, value: SecretStr | None, file: Path | None) -> str:
         path = _as_written(name, self.source(name))

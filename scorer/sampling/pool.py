@@ -58,13 +58,15 @@ class SamplerPool:
         start: float = 0.0,
         limit: int = 16,
         duration: float | None = None,
+        spec: SamplerSpec | None = None,
     ) -> Future[Sampled]:
         """Sample a file in a child (see `scorer.sampling.sample`). The future raises `MediaError` and nothing else.
 
+        spec: instead of the pool's own specification; the children take any.
         Kinds, besides those of the sampler: `timeout`, `memory` (over the limit), `killed` (the child died),
         `stopped` (the pool was closed), `setup` (no child can start). The future can be cancelled while it waits.
         """
-        return self.submit_task(sample, path, self._spec, window_seconds, start, limit, duration)
+        return self.submit_task(sample, path, spec or self._spec, window_seconds, start, limit, duration)
 
     def submit_task(self, function: Callable[..., Any], *arguments: Any) -> Future[Any]:
         """Run a module's function in a child, under the same limits and with the same errors."""

@@ -10,7 +10,7 @@ import sys
 
 import typer
 
-from streams.cli import alerts, dead_letters, ingest, models, queue, rate, run, topics, training
+from streams.cli import alerts, dead_letters, ingest, models, queue, rate, run, serve, topics, training
 from streams.errors import FvqError, SettingsError
 from streams.text import printable
 
@@ -18,7 +18,7 @@ app = typer.Typer(
     no_args_is_help=True, pretty_exceptions_enable=False, add_completion=False, help="Live face-video quality monitoring."
 )
 for command in (
-    run.score, run.up, run.worker, ingest.ingest, run.doctor, training.synth, training.train, training.evaluate,
+    run.score, run.up, run.worker, serve.serve, ingest.ingest, run.doctor, training.synth, training.train, training.evaluate,
     training.ablate, training.crossvalidate, training.promote,
 ):  # fmt: skip
     app.command()(command)

@@ -95,7 +95,9 @@ class FloodGate:
             results = await self._sample(messages)
         if self._flood != kind:
             # Another group was answered meanwhile: these failures may be from before.
-            return await self._sample(messages)
+            failed = [message for message, result in zip(messages, results, strict=True) if failure_of(result)]
+            again = iter(await self._sample(failed))
+            return [next(again) if failure_of(result) else result for result in results]
         self._flood = ""
         self._noted.clear()
         self._kinds.clear()

@@ -20,14 +20,15 @@ from typing import Any, TypeVar
 from pydantic import ValidationError
 
 from scorer.sampling import SamplerPool
-from scorer.spec import ClipScore, SampledClip, Scorer
+from scorer.spec import ClipScore, SampledClip, SamplerSpec, Scorer
 from streams import metrics
 from streams.errors import EventError, MediaError, ModelError
 from streams.events import FaceSummary, ModelRef, SecondOpinion, SegmentEvent, SegmentScore, Signals
 from streams.letter import DeadLetter, Message, dead_letter
-from streams.media.fetch import Fetcher
+from streams.media.fetch import Fetcher, LocalMedia
 from streams.media.fingerprint import fingerprint
 from streams.retry import retried
+from streams.scoring.overload import Shedder, has_priority
 
 log = logging.getLogger(__name__)
 Measured = TypeVar("Measured", FaceSummary, Signals)
@@ -45,16 +46,24 @@ class Answered:
 
 @dataclass
 class Sampled:
-    """A segment that waits for the scorer. timing: milliseconds by stage."""
+    """A segment that waits for the scorer.
+
+    spec: by which its clip was sampled. media: its file, which the pipeline keeps until the segment is answered, so that
+    `sample_again` needs no second fetch. timing: milliseconds by stage.
+    """
 
     message: Message
     event: SegmentEvent
     clip: SampledClip
+    spec: SamplerSpec
+    media: LocalMedia
     timing: dict[str, float] = field(default_factory=dict)
 
 
 class SegmentPipeline:
     """Answers messages. `sample` may run for the next batch while `score` works on the present one.
+
+    The fetched files of segments that wait for their answer are kept: they are as few as the batcher lets wait.
 
     second: another model that scores every clip too, to find clips that are worth a rating. live_window: seconds after its
     end from which a segment is skipped; None scores every segment.
@@ -68,7 +77,9 @@ class SegmentPipeline:
         self._scorer = scorer
         self._second = second
         self._live_window = live_window
+        self._shedder = Shedder(live_window) if live_window is not None else None
         self._scoring_since: float | None = None
+        self._kept: set[LocalMedia] = set()
         # One thread: a model takes one batch at a time.
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="scorer")
 
@@ -81,8 +92,32 @@ class SegmentPipeline:
         return sum(isinstance(segment, Sampled) for segment in sampled)
 
     async def score(self, sampled: Sequence[Answered | Sampled]) -> list[Answered]:
-        """The answers, in order; waits as long as the scorer fails."""
+        """The answers, in order; waits as long as the scorer fails. Afterwards the segments' files are gone."""
         waiting = [segment for segment in sampled if isinstance(segment, Sampled)]
+        try:
+            return await self._score_all(sampled, waiting)
+        finally:
+            for segment in waiting:
+                self._discard(segment.media)
+
+    async def sample_again(self, segment: Sampled, spec: SamplerSpec) -> SampledClip:
+        """A segment's clip by another specification, from the kept file; the segment stays as it is.
+
+        Only before `score` has answered the segment. Raises `MediaError`.
+        """
+        return await self._sample_media(segment.media, segment.event, spec)
+
+    def close(self) -> None:
+        """Stop the scorer's thread after the batch under way, and delete the files of segments without an answer."""
+        self._thread.shutdown(wait=False, cancel_futures=True)
+        for media in list(self._kept):
+            self._discard(media)
+
+    def scoring_seconds(self) -> float:
+        """How long the scorer has been at work on its present batch; 0 where it has none."""
+        return 0.0 if self._scoring_since is None else time.monotonic() - self._scoring_since
+
+    async def _score_all(self, sampled: Sequence[Answered | Sampled], waiting: list[Sampled]) -> list[Answered]:
         clips = [segment.clip for segment in waiting]
         started = time.monotonic()
         scores = await retried("scorer", lambda: self._score(clips)) if clips else []
@@ -98,14 +133,6 @@ class SegmentPipeline:
         for answered in answers:
             _count(answered.answer)
         return answers
-
-    def close(self) -> None:
-        """Stop the scorer's thread after the batch under way."""
-        self._thread.shutdown(wait=False, cancel_futures=True)
-
-    def scoring_seconds(self) -> float:
-        """How long the scorer has been at work on its present batch; 0 where it has none."""
-        return 0.0 if self._scoring_since is None else time.monotonic() - self._scoring_since
 
     async def _score(self, clips: list[SampledClip]) -> list[ClipScore | ModelError]:
         self._scoring_since = time.monotonic()
@@ -141,7 +168,7 @@ class SegmentPipeline:
         try:
             event = SegmentEvent.from_bytes(message.value)
             segment_id = event.segment_id
-            late = self._too_late(event)
+            late = self._too_late(event) or self._shed(event, message.sent)
             if late is not None:
                 identity = SegmentScore.identity(event)
                 return Answered(message, SegmentScore(**identity, status="skipped", reason=late, timing={"lag_s": lag(event)}))
@@ -157,22 +184,42 @@ class SegmentPipeline:
         timing: dict[str, float] = {}
         started = time.monotonic()
         media = await self._fetcher.fetch(event.uri, event.init_uri)
+        self._kept.add(media)
         try:
             timing["fetch_ms"] = _observe("fetch", started)
             started = time.monotonic()
-            windows = await asyncio.wrap_future(self._pool.submit(media.path, duration=event.duration))
+            spec = self._scorer.spec
+            clip = await self._sample_media(media, event, spec)
             timing["sample_ms"] = _observe("sample", started)
-        finally:
-            media.discard()
+        except BaseException:
+            self._discard(media)
+            raise
+        return Sampled(message, event, clip, spec, media, timing)
+
+    async def _sample_media(self, media: LocalMedia, event: SegmentEvent, spec: SamplerSpec) -> SampledClip:
+        windows = await asyncio.wrap_future(self._pool.submit(media.path, duration=event.duration, spec=spec))
         if not windows:
             raise MediaError("the segment holds no picture", kind="empty")
-        return Sampled(message, event, windows[0][1], timing)
+        return windows[0][1]
+
+    def _discard(self, media: LocalMedia) -> None:
+        self._kept.discard(media)
+        media.discard()
 
     def _too_late(self, event: SegmentEvent) -> str | None:
         waited = lag(event)
         if self._live_window is None or waited <= self._live_window:
             return None
         return f"the segment ended {waited:.0f} s ago, more than the live window of {self._live_window:g} s"
+
+    def _shed(self, event: SegmentEvent, sent: float | None) -> str | None:
+        # A stream whose packager's clock is behind is not queued for longer than the others: its message's own time tells.
+        waited = lag(event) if sent is None else min(lag(event), time.time() - sent)
+        priority = has_priority(event.labels)
+        if self._shedder is None or self._shedder.keeps(event.stream_id, priority, waited):
+            return None
+        metrics.SHED.labels("high" if priority else "ordinary").inc()
+        return f"the workers cannot keep up: segments wait {waited:.0f} s, and every stream has a part of its segments skipped"
 
 
 def _is_workers_fault(error: Exception) -> bool:

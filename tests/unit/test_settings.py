@@ -43,7 +43,13 @@ model: str = nano
 device: Literal['auto', 'cpu', 'cuda'] = auto
 second_model: str | None = None
 scorer_url: str | None = None
+scorer_token: SecretStr | None = None
+scorer_token_file: Path | None = None
 registry: str | None = None
+serve_host: str = 127.0.0.1
+serve_port: int = 8090 ge=0 le=65535
+serve_batch: int = 16 ge=1 le=256
+serve_queue: int = 256 ge=1 le=100000
 alerts: bool = True
 alert_policy: Path | None = None
 harvest: bool = True

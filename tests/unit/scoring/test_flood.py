@@ -26,7 +26,7 @@ class Origin:
         self.calls += 1
         any_event: Any = None
         if not self.failure:
-            return [Sampled(message, any_event, any_event) for message in messages]
+            return [Sampled(message, any_event, any_event, any_event, any_event) for message in messages]
         return [Answered(message, dead_letter(message, kind=self.failure, reason="because")) for message in messages]
 
 
@@ -67,6 +67,27 @@ async def test_a_flood_that_does_not_pass_slows_down_and_does_not_stop() -> None
         started = time.monotonic()
         assert {failure_of(result) for result in await gate.sample(group(first))} == {"refused"}
         assert 0.15 < time.monotonic() - started < 2
+
+
+async def test_what_was_sampled_while_another_group_ended_the_flood_is_not_sampled_again() -> None:
+    """A second result for a segment would leave the first one's file behind."""
+    asked: list[int] = []
+    both_wait = asyncio.Barrier(2)
+
+    async def sample(messages: Sequence[Message]) -> list[Answered | Sampled]:
+        asked.append(len(messages))
+        any_event: Any = None
+        if len(asked) <= 4:
+            return [Answered(message, dead_letter(message, kind="refused", reason="because")) for message in messages]
+        if len(asked) <= 6:
+            await both_wait.wait()  # one of the two ends the flood before the other one's results are looked at
+        return [Sampled(message, any_event, any_event, any_event, any_event) for message in messages]
+
+    gate = FloodGate(FloodLimits(0.9, 10), sample)
+    await gate.sample(group(0))
+    await gate.sample(group(8))
+    await asyncio.gather(gate.sample(group(16)), gate.sample(group(24)))
+    assert asked == [8, 8, 8, 8, 8, 8, 0]
 
 
 async def test_one_group_that_succeeds_frees_the_others() -> None:

@@ -7,6 +7,7 @@ import json
 import logging
 import math
 import threading
+import time
 from concurrent.futures import Future
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -18,12 +19,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from scorer.errors import MediaError, ModelError
+from scorer.spec import SamplerSpec
 from streams import retry
 from streams.events import SegmentEvent, SegmentScore
 from streams.letter import DeadLetter, Message, dead_letter
 from streams.media.fetch import LocalMedia
-from streams.scoring.pipeline import SegmentPipeline
-from tests.support.doubles import BrightnessScorer, make_clip
+from streams.scoring.pipeline import Sampled, SegmentPipeline
+from tests.support.doubles import SPEC, BrightnessScorer, make_clip
 
 BRIGHTNESS = [str(light) for light in range(256)]
 
@@ -32,22 +34,39 @@ class Media:
     """Stands for `streams.media.fetch.Fetcher` and for the sampler's pool of processes. The URI says what happens.
 
     failing_starts: number of calls in which no child process can start, for the URI `unlucky`.
-    durations: what the sampler was told of each segment's length, s.
+    durations: what the sampler was told of each segment's length, s. fetched: the number of fetches.
+    inbox: folder for a file of each segment, as the real fetcher writes them; None for no files.
     """
 
     failing_starts = 2
 
-    def __init__(self) -> None:
+    def __init__(self, inbox: Path | None = None) -> None:
         self.durations: list[float | None] = []
+        self.fetched = 0
+        self.inbox = inbox
 
     async def fetch(self, uri: str, init_uri: str | None = None) -> LocalMedia:
+        self.fetched += 1
         if uri == "gone":
             raise MediaError("not there", kind="not-found")
-        return LocalMedia(Path(uri), temporary=False)
+        if self.inbox is None:
+            return LocalMedia(Path(uri), temporary=False)
+        folder = self.inbox / str(self.fetched)
+        folder.mkdir()
+        (folder / uri).touch()
+        return LocalMedia(folder / uri, temporary=True)
 
-    def submit(self, path: Path, duration: float | None = None) -> Future[Any]:
+    def files(self) -> int:
+        """How many fetched files there are now."""
+        assert self.inbox is not None
+        return sum(path.is_file() for path in self.inbox.rglob("*"))
+
+    def submit(self, path: Path, duration: float | None = None, spec: SamplerSpec = SPEC) -> Future[Any]:
         self.durations.append(duration)
+        assert self.inbox is None or path.exists()
         answer: Future[Any] = Future()
+        if path.name == "slow":
+            return answer
         if path.name == "broken":
             answer.set_exception(MediaError("damaged", kind="undecodable"))
         elif path.name == "unlucky" and self.failing_starts:
@@ -60,7 +79,7 @@ class Media:
             signals = clip.signals | {"freeze": -0.02, "luma": math.nan}
             answer.set_result([(None, replace(clip, signals=signals, face_summary=replace(clip.face_summary, area=2.93)))])
         else:
-            answer.set_result([(None, make_clip(int(path.name) if path.name in BRIGHTNESS else 100))])
+            answer.set_result([(None, make_clip(int(path.name) if path.name in BRIGHTNESS else 100, spec=spec))])
         return answer
 
 
@@ -144,6 +163,55 @@ async def test_the_sampler_knows_how_long_the_event_says_that_the_segment_lasts(
     assert media.durations == [6.4]
 
 
+async def test_a_fetched_file_is_kept_until_its_segment_is_answered(tmp_path: Path) -> None:
+    media: Any = Media(tmp_path)
+    pipeline = SegmentPipeline(media, media, BrightnessScorer())
+    sampled = await pipeline.sample([message("100"), message("broken"), message("200")])
+    assert media.files() == 2, "the file of a segment that cannot be sampled is deleted at once"
+    await pipeline.score(sampled)
+    assert media.files() == 0
+    pipeline.close()
+
+
+async def test_a_fetched_file_is_deleted_where_no_answer_comes(tmp_path: Path) -> None:
+    release = threading.Event()
+
+    class HangingScorer(BrightnessScorer):
+        def score(self, clips: Any) -> Any:
+            release.wait(20)
+            return super().score(clips)
+
+    media: Any = Media(tmp_path)
+    pipeline = SegmentPipeline(media, media, HangingScorer())
+    scoring = asyncio.create_task(pipeline.score(await pipeline.sample([message("100")])))
+    sampling = asyncio.create_task(pipeline.sample([message("50"), message("slow")]))
+    await pipeline.sample([message("200")])
+    await asyncio.sleep(0.05)
+    assert media.files() == 4
+    for task in (scoring, sampling):
+        task.cancel()
+    await asyncio.gather(scoring, sampling, return_exceptions=True)
+    assert media.files() == 2, "what was sampled already waits for the end of the pipeline"
+    pipeline.close()
+    release.set()
+    assert media.files() == 0
+
+
+async def test_a_segment_is_sampled_again_by_another_specification_without_a_second_fetch(tmp_path: Path) -> None:
+    media: Any = Media(tmp_path)
+    pipeline = SegmentPipeline(media, media, BrightnessScorer())
+    (segment,) = await pipeline.sample([message("100")])
+    assert isinstance(segment, Sampled)
+    assert (segment.spec, segment.clip.frames.shape[1]) == (SPEC, SPEC.frame_size)
+    other = replace(SPEC, frame_size=32)
+    assert (await pipeline.sample_again(segment, other)).frames.shape[1] == 32
+    assert (media.fetched, media.files()) == (1, 1)
+    (answered,) = await pipeline.score([segment])
+    assert answered.answer.status == "scored"
+    assert media.files() == 0
+    pipeline.close()
+
+
 async def test_a_dead_letter_names_topic_partition_offset_and_segment() -> None:
     (letter,) = await answers_of([message("gone")])
     assert {name: letter.headers[name] for name in ("topic", "partition", "offset", "segment_id")} == {
@@ -159,6 +227,28 @@ async def test_a_late_segment_is_skipped_with_a_live_window_and_scored_without_o
     assert first.score is None
     (scored,) = await answers_of([late], live_window=None)
     assert scored.status == "scored"
+
+
+async def test_a_queue_that_is_too_long_costs_ordinary_segments_before_those_with_priority() -> None:
+    queued = [message("100", ago=45, segment=f"s/{number}") for number in range(20)]
+    urgent = [message("100", ago=45, segment=f"u/{number}", stream_id="u", labels={"priority": "high"}) for number in range(20)]
+
+    answers = await answers_of(queued + urgent, live_window=60)
+
+    scored = [isinstance(answer, SegmentScore) and answer.status == "scored" for answer in answers]
+    assert 2 <= sum(scored[:20]) <= 8
+    assert all(scored[20:])
+    skipped = next(answer for answer in answers if isinstance(answer, SegmentScore) and answer.status == "skipped")
+    assert skipped.reason is not None
+    assert "the workers cannot keep up" in skipped.reason
+
+
+async def test_a_stream_whose_clock_is_behind_is_not_taken_for_a_long_queue() -> None:
+    behind = [replace(message("100", ago=45), sent=time.time() - 1) for _ in range(20)]
+
+    answers = await answers_of(behind, live_window=60)
+
+    assert all(isinstance(answer, SegmentScore) and answer.status == "scored" for answer in answers)
 
 
 async def test_a_scorer_that_fails_is_called_again(monkeypatch: pytest.MonkeyPatch) -> None:

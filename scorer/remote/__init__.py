@@ -1,0 +1,1 @@
+"""The served scorer: the body that carries clips, what sends it, and what answers it."""

@@ -1,0 +1,68 @@
+"""Which segments are left out when the workers cannot keep up, so that lag stays bounded and every stream keeps its part.
+
+Without it a queue older than the live window would drop whichever segments happen to stand where the window ends: some streams
+would lose nearly all of theirs, streams with a priority as many as the others. Knows no Kafka and no model.
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections import OrderedDict
+from collections.abc import Mapping
+
+PRIORITY_LABEL = "priority"
+ORDINARY_VALUES = {"", "0", "false", "no", "none", "low", "normal"}
+"""Values of the label `priority` that ask for nothing; every other value is a priority."""
+
+ORDINARY, PRIORITY = (0.4, 0.8), (0.8, 1.0)
+"""Between which shares of the live window the part of a stream's segments that is scored falls to `LEAST_SHARE`, by what the
+segments have waited. Below them nothing is left out, so that a short outage is caught up. The ordinary streams' part is at its
+least before any stream with a priority loses a segment, and well before the window ends and drops whatever stands there."""
+
+LEAST_SHARE = 0.1
+"""Share of a stream's segments that is scored at least within the window, so that no stream goes dark."""
+
+MOST_STREAMS = 100_000
+"""Streams that are remembered; the one that was not heard of for longest is forgotten first."""
+
+
+def has_priority(labels: Mapping[str, str]) -> bool:
+    """Whether a stream's labels ask that it is served first: `priority` with a value that is not of `ORDINARY_VALUES`."""
+    return labels.get(PRIORITY_LABEL, "").strip().lower() not in ORDINARY_VALUES
+
+
+def share_kept(waited: float, window: float, priority: bool) -> float:
+    """The share of a stream's segments to score, `LEAST_SHARE` to 1, by how long they wait already.
+
+    waited, window: seconds. It falls in a straight line. So the wait settles where just as many segments are kept as the
+    workers can score: with twice too many ordinary ones, near the middle of the line.
+    """
+    first, last = PRIORITY if priority else ORDINARY
+    fallen = (waited / window - first) / (last - first)
+    return max(LEAST_SHARE, 1 - (1 - LEAST_SHARE) * max(0.0, fallen))
+
+
+class Shedder:
+    """Keeps the same share of every stream's segments, spread evenly over them. window: the live window, seconds."""
+
+    def __init__(self, window: float) -> None:
+        self._window = window
+        self._credit: OrderedDict[str, float] = OrderedDict()
+
+    def keeps(self, stream_id: str, priority: bool, waited: float) -> bool:
+        """Whether to score this segment of a stream. waited: seconds in the queue so far.
+
+        Each segment adds the present share to its stream's credit; a segment is scored for a credit of 1. Streams start with
+        different credits, so that streams whose segments come together do not all lose the same moment.
+        """
+        share = share_kept(waited, self._window, priority)
+        if share == 1:
+            return True
+        credit = self._credit.pop(stream_id, None)
+        if credit is None:
+            credit = (zlib.crc32(stream_id.encode()) % 1000) / 1000
+        credit += share
+        self._credit[stream_id] = credit - 1 if credit >= 1 else credit
+        if len(self._credit) > MOST_STREAMS:
+            self._credit.popitem(last=False)
+        return credit >= 1

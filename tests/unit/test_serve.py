@@ -1,0 +1,53 @@
+"""What `fvq serve` refuses before it starts."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from streams.errors import SettingsError
+from streams.serve import run_serve, serve_token
+from streams.settings import Settings
+from tests.support.served import listen
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "::1", "localhost", "127.1.2.3"])
+def test_on_this_machine_no_token_is_needed(host: str) -> None:
+    assert serve_token(Settings(serve_host=host)) is None
+    assert serve_token(Settings(serve_host=host, scorer_token="secret")) == "secret"
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "::", "10.0.0.1", "gpu-1", ""])
+def test_for_other_machines_a_token_is_needed(host: str, tmp_path: Path) -> None:
+    with pytest.raises(SettingsError, match="so others can connect: set FVQ_SCORER_TOKEN") as raised:
+        run_serve(Settings(serve_host=host))
+    assert raised.value.path == "FVQ_SERVE_HOST"
+    (tmp_path / "token").write_text("from-file\n")
+    assert serve_token(Settings(serve_host=host, scorer_token_file=tmp_path / "token")) == "from-file"
+
+
+def test_a_token_that_a_header_cannot_carry_is_refused() -> None:
+    with pytest.raises(SettingsError, match="not ASCII") as raised:
+        serve_token(Settings(scorer_token="gehéim"))
+    assert "heim" not in str(raised.value)
+
+
+def test_a_port_that_is_taken_is_said() -> None:
+    with listen("127.0.0.1", 0) as other:
+        port = other.getsockname()[1]
+        with pytest.raises(SettingsError, match=rf"FVQ_SERVE_PORT: cannot listen on 127.0.0.1:{port}: Address already in use"):
+            run_serve(Settings(serve_port=port))
+
+
+@pytest.mark.parametrize("host", ["no.such.host.invalid", "300.1.1.1"])
+def test_a_host_that_is_none_is_said(host: str) -> None:
+    with pytest.raises(SettingsError, match=f"cannot listen on {host}:0"):
+        run_serve(Settings(serve_host=host, serve_port=0, scorer_token="secret"))
+
+
+@pytest.mark.parametrize("values", [{"serve_queue": 8}, {"serve_batch": 256, "serve_queue": 100}])
+def test_the_queue_has_room_for_a_batch(values: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match="serve_queue"):
+        Settings(**values)
