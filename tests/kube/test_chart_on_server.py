@@ -132,8 +132,8 @@ def test_a_wrong_value_is_refused_and_changes_nothing(clean: KubeServer) -> None
     ("file", "right", "misspelt"),
     [
         ("worker/deployment.yaml", "minReadySeconds:", "minReadySecond:"),
-        ("worker/scaling.yaml", "pollingInterval:", "polingInterval:"),
-        ("worker/scaling.yaml", "stabilizationWindowSeconds: 60", "stabilisationWindowSeconds: 60"),
+        ("_helpers.tpl", "pollingInterval:", "polingInterval:"),
+        ("_helpers.tpl", "stabilizationWindowSeconds: 60", "stabilisationWindowSeconds: 60"),
     ],
 )
 def test_a_misspelt_field_is_refused(clean: KubeServer, tmp_path: Path, file: str, right: str, misspelt: str) -> None:
@@ -156,4 +156,4 @@ def test_keda_sets_the_number_of_workers_and_an_upgrade_leaves_it(clean: KubeSer
     upgraded = clean.helm(f"upgrade fvq {CHART}", *values_of("full"), "--set", "settings.FVQ_LOG_LEVEL=debug")
     assert upgraded.returncode == 0, upgraded.stderr
     assert worker_of(clean)["spec"]["replicas"] == 7
-    assert find(clean.objects(), "ScaledObject")["spec"]["scaleTargetRef"]["name"] == WORKER
+    assert find(clean.objects(), "ScaledObject", "-worker")["spec"]["scaleTargetRef"]["name"] == WORKER

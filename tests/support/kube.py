@@ -36,8 +36,10 @@ class KubeServer(Server):
         self.kubeconfig = folder / "kubeconfig"
 
     def start(self, seconds: float = 180) -> None:
-        """Start it and wait until it answers. Where it has not been built, skip the test, in continuous integration too: its build
-        has a time limit there (`.ci/run`)."""
+        """Start it and wait until it answers.
+
+        Where it has not been built, skip the test, in continuous integration too: `.ci/run` limits the time of its build.
+        """
         started = self("start", seconds)
         if started.returncode == TOOL_MISSING:
             pytest.skip(started.stdout.strip())

@@ -13,6 +13,8 @@ import pytest
 import typer.main
 import yaml
 
+from scorer.remote import app as served
+from scorer.remote import serve as host
 from streams import worker
 from streams.cli.app import app
 from streams.kafka import agent
@@ -95,7 +97,7 @@ def test_settings_of_an_environment_are_taken_as_they_are_meant(
     for component, pod in pods_of(manifests).items():
         environment = {name: value for name, value in environment_of(pod).items() if name.startswith("FVQ_")}
         unknown = {name for name in environment if name.removeprefix("FVQ_").lower() not in Settings.model_fields}
-        assert unknown <= COMING, component
+        assert not unknown, component
         with monkeypatch.context() as patch:
             for name, value in environment.items():
                 patch.setenv(name, value)
@@ -104,21 +106,13 @@ def test_settings_of_an_environment_are_taken_as_they_are_meant(
         assert str(settings.data_dir) == "/data"
 
 
-COMING = {"FVQ_SCORER_TOKEN_FILE", "FVQ_SERVE_HOST", "FVQ_SERVE_PORT", "FVQ_SERVE_BATCH", "FVQ_SERVE_QUEUE"}
-
-
 def test_every_command_is_one_of_the_product(manifests: list[Manifest]) -> None:
     for component, pod in pods_of(manifests).items():
         command, words = CLI, list(pod["spec"]["containers"][0]["args"])
-        if words[0] in COMING_COMMANDS:
-            continue
         while hasattr(command, "commands"):
             command = command.commands[words.pop(0)]
         # Parses and checks the options as the command line does before it calls the command.
         assert command.make_context(component, words)
-
-
-COMING_COMMANDS = {"serve"} - set(CLI.commands)
 
 
 def test_large_numbers_stay_whole() -> None:
@@ -203,14 +197,25 @@ def test_ports_are_the_ones_that_the_processes_listen_on(manifests: list[Manifes
 
 
 def test_probes_ask_for_pages_that_are_there() -> None:
-    routes = set(re.findall(r'app\.page\("(/\w+)"\)', inspect.getsource(pages)))
-    container = pods_of(render("minimal"))["worker"]["spec"]["containers"][0]
-    assert {container[f"{probe}Probe"]["httpGet"]["path"] for probe in ("startup", "liveness", "readiness")} <= routes
+    routes = {
+        "worker": re.findall(r'app\.page\("(/\w+)"\)', inspect.getsource(pages)),
+        "scorer": re.findall(r'Route\("(/\w+)"', inspect.getsource(served)),
+    }
+    for component, paths in routes.items():
+        container = pods_of(render("full"))[component]["spec"]["containers"][0]
+        assert {container[f"{probe}Probe"]["httpGet"]["path"] for probe in ("startup", "liveness", "readiness")} <= set(paths)
 
 
 def test_a_worker_has_the_time_that_it_takes_to_stop() -> None:
     grace = pods_of(render("minimal"))["worker"]["spec"]["terminationGracePeriodSeconds"]
     assert grace > worker.STOP_SECONDS + agent.STOP_SECONDS + 5
+
+
+@pytest.mark.parametrize("drain", [0, 10, 120])
+def test_a_scorer_has_the_time_that_it_takes_to_stop(drain: int) -> None:
+    spec = pods_of(render("full", "--set", f"scorer.drainSeconds={drain}"))["scorer"]["spec"]
+    assert spec["containers"][0]["lifecycle"]["preStop"]["sleep"]["seconds"] == drain
+    assert spec["terminationGracePeriodSeconds"] > drain + host.DRAIN_SECONDS + host.EXIT_SECONDS + 5
 
 
 def test_selectors_find_their_pods(manifests: list[Manifest]) -> None:

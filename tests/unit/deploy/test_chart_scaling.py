@@ -9,22 +9,31 @@ import pytest
 from prometheus_client import REGISTRY
 from prometheus_client.metrics import MetricWrapperBase
 
+from scorer.remote.metrics import ReplicaMetrics
 from streams import metrics
 from streams.alerts import policy
 from streams.events import SEGMENTS_TOPIC
 from streams.settings import Settings
 from tests.support.chart import find, render
 
-SERIES = {sample.name for family in REGISTRY.collect() for sample in family.samples} | {
-    f"{family.name}{suffix}" for family in REGISTRY.collect() for suffix in ("", "_total", "_bucket", "_count", "_sum")
+SCORER = ReplicaMetrics()
+"""What a scorer has in its registry."""
+
+FAMILIES = [*REGISTRY.collect(), *SCORER._registry.collect()]
+SERIES = {f"{family.name}{suffix}" for family in FAMILIES for suffix in ("", "_total", "_bucket", "_count", "_sum")}
+LABELS = {
+    label
+    for value in (*vars(metrics).values(), *vars(SCORER).values())
+    if isinstance(value, MetricWrapperBase)
+    for label in value._labelnames
 }
-LABELS = {label for value in vars(metrics).values() if isinstance(value, MetricWrapperBase) for label in value._labelnames}
 
 
 def expressions() -> list[str]:
     """All PromQL of the chart."""
     manifests = render("full")
-    triggers = find(manifests, "ScaledObject")["spec"]["triggers"]
+    scaled = [manifest["spec"] for manifest in manifests if manifest["kind"] == "ScaledObject"]
+    triggers = [trigger for spec in scaled for trigger in spec["triggers"]]
     rules = find(manifests, "PrometheusRule")["spec"]["groups"][0]["rules"]
     return [trigger["metadata"]["query"] for trigger in triggers if trigger["type"] == "prometheus"] + [
         rule["expr"] for rule in rules
@@ -33,7 +42,7 @@ def expressions() -> list[str]:
 
 @pytest.fixture(scope="module")
 def scaled() -> dict[str, Any]:
-    return find(render("full"), "ScaledObject")["spec"]
+    return find(render("full"), "ScaledObject", "-worker")["spec"]
 
 
 def test_every_metric_is_one_of_the_workers() -> None:
@@ -48,9 +57,9 @@ def test_every_metric_is_one_of_the_workers() -> None:
 def test_only_series_of_this_release_count() -> None:
     for expression in expressions():
         selected = re.findall(r"\bfvq_\w+(\{[^}]*\})?", expression)
-        assert all('namespace="video"' in series and 'pod=~"fvq-fvq-monitor-worker-.+"' in series for series in selected), (
-            expression
-        )
+        component = "scorer" if "fvq_scorer" in expression else "worker"
+        pods = f'pod=~"fvq-fvq-monitor-{component}-.+"'
+        assert all('namespace="video"' in series and pods in series for series in selected), expression
 
 
 def test_kafka_s_lag_is_that_of_the_workers_group(scaled: dict[str, Any]) -> None:
@@ -93,6 +102,7 @@ def test_thresholds_follow_from_one_worker_s_rate() -> None:
             "full", *(word for name, value in options.items() for word in ("--set-json", f"worker.autoscaling.{name}={value}"))
         ),
         "ScaledObject",
+        "-worker",
     )["spec"]
     triggers = {trigger["name"]: trigger for trigger in spec["triggers"]}
     assert triggers["consumer-lag"]["metadata"]["lagThreshold"] == "120"
@@ -112,6 +122,17 @@ def test_scaling_is_slow_and_bounded(scaled: dict[str, Any]) -> None:
     assert all(
         trigger["metadata"]["ignoreNullValues"] == "false" for trigger in scaled["triggers"] if trigger["type"] == "prometheus"
     )
+
+
+def test_scorers_scale_on_their_own_queue() -> None:
+    spec = find(render("full"), "ScaledObject", "-scorer")["spec"]
+    assert (spec["minReplicaCount"], spec["maxReplicaCount"]) == (2, 8)
+    (trigger,) = spec["triggers"]
+    assert "fvq_scorer_queue_clips" in trigger["metadata"]["query"]
+    # One batch that is scored and another that waits keep a scorer at work all the time.
+    batch = Settings.model_fields["serve_batch"].default
+    assert batch < float(trigger["metadata"]["threshold"]) < 2 * batch
+    assert "replicas" not in find(render("full"), "Deployment", "-scorer")["spec"]
 
 
 def test_only_one_decides_the_number_of_workers() -> None:

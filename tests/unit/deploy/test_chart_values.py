@@ -84,6 +84,7 @@ def test_no_secret_can_be_a_value() -> None:
             ["worker.autoscaling.enabled=true", "worker.autoscaling.minReplicas=9", "worker.autoscaling.maxReplicas=8"],
             "minReplicas is 9",
         ),
+        (["scorer.enabled=true", "scorer.autoscaling.enabled=true"], "needs monitoring.serverAddress"),
         (["scorer.enabled=true"], "kubectl create secret"),
         (["scorer.enabled=true", "settings.FVQ_SCORER_URL=http://a:1"], "leave the address out"),
         (["settings.FVQ_KAFKA_SECURITY=SASL_SSL"], "FVQ_KAFKA_PASSWORD_FILE is missing"),

@@ -190,9 +190,29 @@ http://{{ include "fvq.scorerService" . }}:8090
 {{- printf "%s-scorer%s" (include "fvq.fullname" .) (ternary "-serve-svc" "" (eq .Values.scorer.host "ray")) -}}
 {{- end -}}
 
-{{/* Series of this release's workers in Prometheus. */}}
-{{- define "fvq.workerSeries" -}}
-{{- .Values.worker.autoscaling.prometheus.selector | default (printf "namespace=%q,pod=~\"%s-worker-.+\"" .Release.Namespace (include "fvq.fullname" .)) -}}
+{{/* Series of this release's pods in Prometheus. root, component. */}}
+{{- define "fvq.series" -}}
+{{- printf "namespace=%q,pod=~\"%s-%s-.+\"" .root.Release.Namespace (include "fvq.fullname" .root) .component -}}
+{{- end -}}
+
+{{/* How fast a ScaledObject may scale: up when it lasts, down slowly. Without figures the number stays as it is: more pods do not
+     help where Kafka or Prometheus is away, and fewer harm. fewest: replicas. */}}
+{{- define "fvq.scaling" -}}
+pollingInterval: 15
+fallback:
+  failureThreshold: 3
+  replicas: {{ .fewest }}
+  behavior: currentReplicasIfHigher
+advanced:
+  restoreToOriginalReplicaCount: false
+  horizontalPodAutoscalerConfig:
+    behavior:
+      scaleUp:
+        stabilizationWindowSeconds: 60
+        policies: [{type: Percent, value: 100, periodSeconds: 60}]
+      scaleDown:
+        stabilizationWindowSeconds: 600
+        policies: [{type: Percent, value: 25, periodSeconds: 120}]
 {{- end -}}
 
 {{/* Values that contradict each other: what a schema cannot say. */}}
@@ -204,6 +224,12 @@ http://{{ include "fvq.scorerService" . }}:8090
 {{- end -}}
 {{- if and $scaling.enabled (gt (int $scaling.minReplicas) (int $scaling.maxReplicas)) -}}
 {{- fail (printf "worker.autoscaling.minReplicas is %v, over maxReplicas %v" $scaling.minReplicas $scaling.maxReplicas) -}}
+{{- end -}}
+{{- if and .Values.scorer.enabled .Values.scorer.autoscaling.enabled (gt (int .Values.scorer.autoscaling.minReplicas) (int .Values.scorer.autoscaling.maxReplicas)) -}}
+{{- fail (printf "scorer.autoscaling.minReplicas is %v, over maxReplicas %v" .Values.scorer.autoscaling.minReplicas .Values.scorer.autoscaling.maxReplicas) -}}
+{{- end -}}
+{{- if and .Values.scorer.enabled .Values.scorer.autoscaling.enabled (eq .Values.scorer.host "deployment") (not .Values.monitoring.serverAddress) -}}
+{{- fail "scorer.autoscaling.enabled needs monitoring.serverAddress: the scorers' queue is known to Prometheus alone" -}}
 {{- end -}}
 {{- if and .Values.scorer.enabled (merge (dict) .Values.worker.settings .Values.settings | dig "FVQ_SCORER_URL" "") -}}
 {{- fail "FVQ_SCORER_URL and scorer.enabled: the chart's scorer would not be used; set scorer.enabled=false, or leave the address out" -}}

@@ -7,7 +7,7 @@
 {{- toJson $resources -}}
 {{- end -}}
 
-{{/* Seconds to end a scorer: the preStop sleep, the batches that it still has, and some more. */}}
+{{/* Seconds to end a scorer: the preStop sleep, 25 s for the requests in work and the process's end, and some more. */}}
 {{- define "fvq.scorerGrace" -}}
-{{- add (int .Values.scorer.drainSeconds) 50 -}}
+{{- add (int .Values.scorer.drainSeconds) 35 -}}
 {{- end -}}
