@@ -58,10 +58,11 @@ influxdb-stop: ## stop it
 	@scripts/influxdb/influxdb stop
 
 # Here and not in the tests, so that the progress shows. Code 3, a missing tool, is the tests' to answer: they skip, or fail with CI=true.
-servers: ## fetch Kafka, build InfluxDB and install Chromium, for the tests that use the real ones
+servers: ## fetch Kafka and promtool, build InfluxDB and install Chromium, for the tests that use the real ones
 	@scripts/kafka/kafka fetch || [ $$? = 3 ]
 	@scripts/influxdb/influxdb build || [ $$? = 3 ]
 	@scripts/browser || [ $$? = 3 ]
+	@scripts/promtool > /dev/null || [ $$? = 3 ]
 
 constraints: ## move constraints.txt to the newest versions that fit together
 	@scripts/constraints
