@@ -3,7 +3,7 @@ SOURCE ?= examples/face.mp4
 PY := .venv/bin/python
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo loop-demo test lint check bench bench-stream bench-overload chaos fuzz kafka kafka-stop influxdb influxdb-stop servers constraints clip clean
+.PHONY: help setup demo loop-demo test test-kube lint check bench bench-stream bench-overload chaos fuzz kafka kafka-stop influxdb influxdb-stop servers constraints clip clean
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -20,6 +20,10 @@ loop-demo: setup ## score, queue, rate (by script), train, promote and score ane
 # Two at a time, each with servers of its own: much of a test of the real ones is waiting. A file's tests stay together.
 test: lint servers ## lint, then all tests: unit, integration, end to end
 	@$(PY) -m pytest --numprocesses 2 --dist loadfile --durations 10
+
+test-kube: setup ## the Helm chart on a real Kubernetes API server, which is built the first time (some 10 minutes)
+	@scripts/kube/kube build
+	@$(PY) -m pytest tests/kube
 
 lint: setup ## ruff, mypy and the import contracts
 	@.venv/bin/ruff check .
@@ -58,11 +62,12 @@ influxdb-stop: ## stop it
 	@scripts/influxdb/influxdb stop
 
 # Here and not in the tests, so that the progress shows. Code 3, a missing tool, is the tests' to answer: they skip, or fail with CI=true.
-servers: ## fetch Kafka and promtool, build InfluxDB and install Chromium, for the tests that use the real ones
+servers: ## fetch Kafka and promtool, build InfluxDB and helm, install Chromium, for the tests that use the real ones
 	@scripts/kafka/kafka fetch || [ $$? = 3 ]
 	@scripts/influxdb/influxdb build || [ $$? = 3 ]
 	@scripts/browser || [ $$? = 3 ]
 	@scripts/promtool > /dev/null || [ $$? = 3 ]
+	@scripts/kube/kube tools || [ $$? = 3 ]
 
 constraints: ## move constraints.txt to the newest versions that fit together
 	@scripts/constraints
