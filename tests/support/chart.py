@@ -48,8 +48,12 @@ def values_of(example: str) -> list[str]:
     return ["--values", str(CHART / f"ci/{example}-values.yaml")]
 
 
+@functools.cache
 def render(example: str, *options: str) -> list[Manifest]:
-    """The objects of the chart with a value file. options: more of helm's, for example `--set worker.replicas=3`."""
+    """The objects of the chart with a value file; to be read only, as they are kept.
+
+    options: more of helm's, for example `--set worker.replicas=3`.
+    """
     rendered = helm("template", "fvq", CHART, "--namespace", "video", "--kube-version", KUBERNETES, *values_of(example), *options)
     assert rendered.returncode == 0, rendered.stderr
     return [manifest for manifest in yaml.safe_load_all(rendered.stdout) if manifest]
@@ -77,10 +81,26 @@ def problems_of(manifest: Manifest) -> list[str]:
 
 
 @functools.cache
+def crds() -> list[Manifest]:
+    """The definitions of KEDA's, KubeRay's and the Prometheus operator's kinds.
+
+    KubeRay's are of 1.5.0, the newest that the Go module proxy has. What the chart uses of 1.6 is added here.
+    """
+    definitions = [yaml.load(file.read_text(), yaml.CSafeLoader) for file in sorted(tool("crds").glob("*.yaml"))]
+    (ray,) = [crd for crd in definitions if crd["spec"]["names"]["kind"] == "RayService"]
+    for version in ray["spec"]["versions"]:
+        if version["name"] == "v1":
+            cluster = version["schema"]["openAPIV3Schema"]["properties"]["spec"]["properties"]["rayClusterConfig"]
+            text = {"type": "string"}
+            modes = text | {"enum": ["token", "disabled"]}
+            cluster["properties"]["authOptions"] = {"type": "object", "properties": {"mode": modes, "secretName": text}}
+    return definitions
+
+
+@functools.cache
 def crd_schema(group: str, kind: str, version: str) -> dict[str, Any]:
     """The schema of a kind that a CRD brings, as strict as the API server is with `fieldValidation=Strict`."""
-    for file in sorted(tool("crds").glob("*.yaml")):
-        crd = yaml.load(file.read_text(), yaml.CSafeLoader)
+    for crd in crds():
         if crd["spec"]["group"] == group and crd["spec"]["names"]["kind"] == kind:
             schemas = {entry["name"]: entry["schema"]["openAPIV3Schema"] for entry in crd["spec"]["versions"] if entry["served"]}
             schema = _strict(schemas[version])
@@ -103,7 +123,7 @@ def _strict(schema: Any) -> Any:
 
 
 def pods_of(manifests: list[Manifest]) -> dict[str, Manifest]:
-    """The pod templates among the objects, by component; those of a RayService as `scorer head` and `scorer worker`."""
+    """The pod templates among the objects, by component; those of a RayService as `scorer-head` and `scorer`."""
     pods = {}
     for manifest in manifests:
         if manifest["kind"] in ("Deployment", "Job"):
@@ -111,8 +131,8 @@ def pods_of(manifests: list[Manifest]) -> dict[str, Manifest]:
             pods[pod["metadata"]["labels"]["app.kubernetes.io/component"]] = pod
         elif manifest["kind"] == "RayService":
             cluster = manifest["spec"]["rayClusterConfig"]
-            pods["scorer head"] = cluster["headGroupSpec"]["template"]
-            pods["scorer worker"] = cluster["workerGroupSpecs"][0]["template"]
+            pods["scorer-head"] = cluster["headGroupSpec"]["template"]
+            pods["scorer"] = cluster["workerGroupSpecs"][0]["template"]
     return pods
 
 

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 import yaml
 
-from tests.support.chart import CHART, KUBE, Manifest, helm, tool, values_of
+from tests.support.chart import CHART, KUBE, Manifest, crds, helm, tool, values_of
 from tests.support.servers import TOOL_MISSING, Server, free_ports
 from tests.support.waiting import wait_for
 
@@ -72,8 +72,7 @@ class KubeServer(Server):
 
     def add_crds(self) -> None:
         """Add the kinds of KEDA, KubeRay and the Prometheus operator, and wait until they can be used."""
-        for file in sorted(tool("crds").glob("*.yaml")):
-            crd = yaml.load(file.read_text(), yaml.CSafeLoader)
+        for crd in crds():
             name = self.ask("POST", CRDS_PATH, crd)["metadata"]["name"]
             wait_for(f"{name} is established", functools.partial(self._is_established, name), 60)
 

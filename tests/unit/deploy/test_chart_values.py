@@ -16,8 +16,16 @@ from tests.support.chart import CHART, refusal
 SCHEMA: dict[str, Any] = json.loads((CHART / "values.schema.json").read_text())
 VALUES: dict[str, Any] = yaml.safe_load((CHART / "values.yaml").read_text())
 TEMPLATES = "\n".join(path.read_text() for path in sorted((CHART / "templates").rglob("*.*")))
-FREE = {"alertPolicy", "resources", "rollout", "global"}
+FREE = {"alertPolicy", "resources", "headResources", "rollout", "global"}
 """Values whose inside is not the chart's own."""
+
+
+RAY = [
+    "scorer.enabled=true",
+    "scorer.host=ray",
+    "secrets.FVQ_SCORER_TOKEN_FILE.secret=fvq",
+    "secrets.FVQ_SCORER_TOKEN_FILE.key=token",
+]
 
 
 def described(schema: dict[str, Any], path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], str]]:
@@ -85,8 +93,13 @@ def test_no_secret_can_be_a_value() -> None:
             "minReplicas is 9",
         ),
         (["scorer.enabled=true", "scorer.autoscaling.enabled=true"], "needs monitoring.serverAddress"),
+        ([*RAY, "scorer.ray.tokenSecret=ray", "scorer.autoscaling.enabled=true"], "set scorer.replicas"),
+        (RAY, "scorer.ray.tokenSecret is missing"),
         (["scorer.enabled=true"], "kubectl create secret"),
         (["scorer.enabled=true", "settings.FVQ_SCORER_URL=http://a:1"], "leave the address out"),
+        (["settings.FVQ_BROKER=kafka:9092\\,other:19092"], "FVQ_BROKER has the port 19092"),
+        (["settings.FVQ_INFLUX_URL=https://influx.example"], "FVQ_INFLUX_URL has the port 443"),
+        (["settings.FVQ_SCORER_URL=http://gpu:9000/"], "FVQ_SCORER_URL has the port 9000"),
         (["settings.FVQ_KAFKA_SECURITY=SASL_SSL"], "FVQ_KAFKA_PASSWORD_FILE is missing"),
         (["sharedVolume.existingClaim=nfs"], "FVQ_REGISTRY"),
     ],

@@ -237,6 +237,22 @@ advanced:
 {{- if and .Values.scorer.enabled (not (hasKey .Values.secrets "FVQ_SCORER_TOKEN_FILE")) -}}
 {{- fail "secrets.FVQ_SCORER_TOKEN_FILE is missing: the scorer listens on the cluster's network and asks for a token. Make one: kubectl create secret generic fvq-scorer --from-literal=token=$(openssl rand -hex 24)" -}}
 {{- end -}}
+{{- if .Values.networkPolicy.enabled -}}
+{{- $policy := .Values.networkPolicy -}}
+{{- include "fvq.checkPorts" (merge (dict "policy" "kafka" "setting" "FVQ_BROKER" "addresses" .Values.settings.FVQ_BROKER) $policy.kafka) -}}
+{{- include "fvq.checkPorts" (merge (dict "policy" "influxdb" "setting" "FVQ_INFLUX_URL" "addresses" .Values.settings.FVQ_INFLUX_URL) $policy.influxdb) -}}
+{{- if not .Values.scorer.enabled -}}
+{{- include "fvq.checkPorts" (merge (dict "policy" "scorer" "setting" "FVQ_SCORER_URL" "addresses" (include "fvq.scorerAddress" .)) $policy.scorer) -}}
+{{- end -}}
+{{- end -}}
+{{- if and .Values.scorer.enabled (eq .Values.scorer.host "ray") -}}
+{{- if not .Values.scorer.ray.tokenSecret -}}
+{{- fail "scorer.ray.tokenSecret is missing: without a token Ray runs code for whoever reaches it. Make one: kubectl create secret generic fvq-ray --from-literal=auth_token=$(openssl rand -hex 32)" -}}
+{{- end -}}
+{{- if .Values.scorer.autoscaling.enabled -}}
+{{- fail "scorer.autoscaling is for scorer.host deployment; with ray each pod has its replica and its GPU: set scorer.replicas" -}}
+{{- end -}}
+{{- end -}}
 {{- $security := .Values.settings.FVQ_KAFKA_SECURITY | default "PLAINTEXT" -}}
 {{- if and (hasPrefix "SASL" $security) (not (hasKey .Values.secrets "FVQ_KAFKA_PASSWORD_FILE")) -}}
 {{- fail (printf "FVQ_KAFKA_SECURITY is %s and secrets.FVQ_KAFKA_PASSWORD_FILE is missing" $security) -}}

@@ -10,6 +10,20 @@
   {{- end }}
 {{- end -}}
 
+{{/* Fails where an address has a port that its rule does not open: nothing else would say why nobody answers. policy: name of the rule,
+     ports; setting: name of the setting, addresses. */}}
+{{- define "fvq.checkPorts" -}}
+{{- $open := list -}}
+{{- range .ports }}{{ $open = append $open (toString (int .)) }}{{ end -}}
+{{- range $address := splitList "," (.addresses | default "") -}}
+{{- $port := regexFind ":[0-9]+(/|$)" (trim $address) | trimPrefix ":" | trimSuffix "/" -}}
+{{- $usual := ternary "443" (ternary "80" "9092" (hasPrefix "http:" $address)) (hasPrefix "https:" $address) -}}
+{{- if and $address (not (has ($port | default $usual) $open)) -}}
+{{- fail (printf "%s has the port %s, which networkPolicy.%s.ports does not open: it has %s" $.setting ($port | default $usual) $.policy (join ", " $open)) -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+
 {{/* The same, where no destination means the Internet: not the cluster, nor a cloud's metadata at 169.254.169.254. */}}
 {{- define "fvq.webEgress" -}}
 {{- $public := list
@@ -18,7 +32,9 @@
 {{- include "fvq.egress" (dict "ports" .ports "to" (.to | default $public)) -}}
 {{- end -}}
 
-{{- define "fvq.rayPods" -}}
-{{- $labels := fromYaml (include "fvq.selector" .) -}}
-{{- toJson (set $labels "app.kubernetes.io/component" "scorer") -}}
+{{/* Ray's pods, head and workers, as peers. */}}
+{{- define "fvq.rayPeers" -}}
+{{- $expression := dict "key" "app.kubernetes.io/component" "operator" "In" "values" (list "scorer" "scorer-head") -}}
+{{- $selector := dict "matchLabels" (fromYaml (include "fvq.selector" .)) "matchExpressions" (list $expression) -}}
+{{- toJson (list (dict "podSelector" $selector)) -}}
 {{- end -}}

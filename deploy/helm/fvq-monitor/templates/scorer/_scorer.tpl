@@ -11,3 +11,24 @@
 {{- define "fvq.scorerGrace" -}}
 {{- add (int .Values.scorer.drainSeconds) 35 -}}
 {{- end -}}
+
+{{/* Environment of Ray's pods. root, component; set. */}}
+{{- define "fvq.rayEnvironment" -}}
+{{ include "fvq.environment" . | trim }}
+- {name: RAY_USAGE_STATS_ENABLED, value: "0"}
+{{- end -}}
+
+{{- define "fvq.rayMounts" -}}
+- {name: data, mountPath: /data}
+- {name: memory, mountPath: /dev/shm}
+{{ include "fvq.mounts" . }}
+{{- end -}}
+
+{{- define "fvq.rayVolumes" -}}
+- name: data
+  emptyDir: {}
+# Ray's object store; a container's own /dev/shm has 64 MB.
+- name: memory
+  emptyDir: {medium: Memory, sizeLimit: 1Gi}
+{{ include "fvq.volumes" . }}
+{{- end -}}

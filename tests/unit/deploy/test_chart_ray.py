@@ -1,0 +1,105 @@
+"""The scorer as a RayService: what Ray and KubeRay read out of it."""
+
+from __future__ import annotations
+
+import importlib
+import json
+import urllib.parse
+from importlib.metadata import version
+from typing import Any
+
+import pytest
+import yaml
+
+from tests.support.chart import Manifest, environment_of, find, pods_of, render
+
+
+@pytest.fixture(scope="module")
+def manifests() -> list[Manifest]:
+    return render("ray")
+
+
+@pytest.fixture(scope="module")
+def service(manifests: list[Manifest]) -> dict[str, Any]:
+    return find(manifests, "RayService")["spec"]
+
+
+def test_ray_takes_its_configuration(service: dict[str, Any]) -> None:
+    schema = pytest.importorskip("ray.serve.schema")
+    # Its schemas refuse names that they do not have.
+    config = schema.ServeDeploySchema.model_validate(yaml.safe_load(service["serveConfigV2"]))
+    assert config.http_options.port == 8090
+    (application,) = config.applications
+    module, function = application.import_path.split(":")
+    build = getattr(importlib.import_module(module), function)
+    assert set(application.args) == {"replicas", "cpus", "gpus"}
+    assert callable(build)
+
+
+def test_ray_is_the_one_that_the_product_is_tested_with(service: dict[str, Any]) -> None:
+    assert service["rayClusterConfig"]["rayVersion"] == version("ray")
+
+
+def test_each_pod_has_one_replica(service: dict[str, Any]) -> None:
+    (group,) = service["rayClusterConfig"]["workerGroupSpecs"]
+    (application,) = yaml.safe_load(service["serveConfigV2"])["applications"]
+    assert {group["replicas"], group["minReplicas"], group["maxReplicas"], int(application["args"]["replicas"])} == {3}
+    assert (group["rayStartParams"]["num-cpus"], group["rayStartParams"]["num-gpus"]) == ("1", "1")
+    assert (application["args"]["cpus"], application["args"]["gpus"]) == ("1", "1")
+    limits = group["template"]["spec"]["containers"][0]["resources"]["limits"]
+    assert limits["nvidia.com/gpu"] == 1
+
+
+def test_without_gpus_replicas_ask_for_none() -> None:
+    spec = find(render("ray", "--set", "scorer.device=cpu"), "RayService")["spec"]
+    (group,) = spec["rayClusterConfig"]["workerGroupSpecs"]
+    assert yaml.safe_load(spec["serveConfigV2"])["applications"][0]["args"]["gpus"] == group["rayStartParams"]["num-gpus"] == "0"
+
+
+def test_the_head_has_no_replica(service: dict[str, Any]) -> None:
+    assert service["excludeHeadPodFromServeSvc"] is True
+    head = service["rayClusterConfig"]["headGroupSpec"]
+    assert (head["rayStartParams"]["num-cpus"], head["rayStartParams"]["num-gpus"]) == ("0", "0")
+    # From this port KubeRay makes the Service.
+    assert {"name": "serve", "containerPort": 8090} in head["template"]["spec"]["containers"][0]["ports"]
+
+
+def test_the_workers_ask_the_service_that_kuberay_makes(manifests: list[Manifest]) -> None:
+    address = urllib.parse.urlsplit(environment_of(pods_of(manifests)["worker"])["FVQ_SCORER_URL"])
+    assert address.hostname == f"{find(manifests, 'RayService')['metadata']['name']}-serve-svc"
+    assert address.port == 8090
+
+
+def test_ray_has_a_token_and_sends_no_telemetry(manifests: list[Manifest], service: dict[str, Any]) -> None:
+    assert service["rayClusterConfig"]["authOptions"] == {"mode": "token", "secretName": "fvq-ray"}
+    for component in ("scorer", "scorer-head"):
+        environment = environment_of(pods_of(manifests)[component])
+        assert environment["RAY_USAGE_STATS_ENABLED"] == "0"
+        # An own value would go before that of authOptions.
+        assert not [name for name in environment if name.startswith("RAY_AUTH")]
+
+
+def test_ray_s_own_ports_are_for_ray_and_its_operator(manifests: list[Manifest]) -> None:
+    open_to: dict[str, set[Any]] = {}
+    for manifest in manifests:
+        if manifest["kind"] == "NetworkPolicy":
+            for rule in manifest["spec"].get("ingress", []):
+                ports = tuple(port["port"] for port in rule.get("ports", [])) or ("all",)
+                open_to.setdefault(manifest["metadata"]["name"].removeprefix("fvq-fvq-monitor-"), set()).add(
+                    (ports, json.dumps(rule["from"]))
+                )
+    ((serve_ports, workers),) = open_to["scorer"]
+    assert serve_ports == (8090,)
+    assert '"worker"' in workers
+    ((ray_ports, ray),) = open_to["ray"]
+    assert ray_ports == ("all",)
+    assert '["scorer", "scorer-head"]' in ray
+    ((head_ports, operator),) = open_to["ray-head"]
+    assert head_ports == (8265,)
+    assert "kuberay-operator" in operator
+    assert set(open_to) == {"scorer", "ray", "ray-head"}
+
+
+def test_the_longest_name_fits_kuberay() -> None:
+    name = find(render("ray", "--set", f"fullnameOverride={'a' * 40}"), "RayService")["metadata"]["name"]
+    assert len(name) <= 47  # the most that KubeRay 1.7 takes
