@@ -25,3 +25,15 @@ class MediaError(FvqError):
 
 class ModelError(FvqError):
     """A model directory is missing, incomplete, of another architecture, or made for another sampler."""
+
+
+class ScorerError(FvqError):
+    """The scorer cannot answer now, and not because of the clips. retry_after: seconds after which to try again."""
+
+    def __init__(self, reason: str, retry_after: float = 0.0) -> None:
+        super().__init__(reason)
+        self.retry_after = retry_after
+
+
+class SpecChangedError(FvqError):
+    """From now on the scorer takes clips that are sampled by another specification, its `spec`. Sample the clips again."""

@@ -181,6 +181,8 @@ class ClipScore:
     uncertainty: float
     """Expected absolute error of `score`, MOS points, >= 0."""
     model: ModelId
+    fallback: bool = False
+    """True where a small model answered, because the scorer that should have was away."""
 
     def __post_init__(self) -> None:
         if not 0 <= self.score <= 100:
@@ -192,11 +194,15 @@ class Scorer(Protocol):
 
     @property
     def spec(self) -> SamplerSpec:
-        """The sampler's specification of the scorer's model."""
+        """The sampler's specification of the scorer's model. A remote scorer's may change."""
 
     @property
     def model(self) -> ModelId:
         """The model that makes the scores."""
 
     def score(self, clips: Sequence[ModelInput]) -> list[ClipScore]:
-        """One score per clip, in order. It blocks: an event loop calls it in a thread."""
+        """One score per clip, in order. It blocks: an event loop calls it in a thread.
+
+        Raises `ModelError` where the model cannot score one of the clips. A remote scorer raises `ScorerError` where it cannot
+        answer now, and `SpecChangedError` where the clips have to be sampled again.
+        """

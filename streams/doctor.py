@@ -7,6 +7,7 @@ import ctypes
 import ctypes.util
 import json
 import subprocess
+import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 
@@ -17,7 +18,7 @@ from rich.table import Table
 from rich.text import Text
 
 from streams import parts
-from streams.errors import BrokerError, MediaError, ModelError, SettingsError, SinkError
+from streams.errors import BrokerError, MediaError, ModelError, ScorerError, SettingsError, SinkError
 from streams.kafka.clients import check_broker
 from streams.settings import Settings
 
@@ -117,14 +118,37 @@ def _ffmpeg(_: Settings) -> Check:
 
 
 def _model(settings: Settings) -> Check:
+    if settings.scorer_url and not settings.scorer_fallback:
+        return Check("model", True, "FVQ_SCORER_URL is set: a worker loads none")
+
     def attempt() -> str:
         from scorer.engine import load_engine
 
-        engine = load_engine(settings.model, settings.device, parts.registry(settings))
-        return f"{engine.model.name}@{engine.model.version}"
+        name = settings.scorer_fallback or settings.model
+        engine = load_engine(name, settings.device, parts.registry(settings))
+        return f"{engine.model}{', while no served scorer answers' if settings.scorer_fallback else ''}"
 
-    fix = "pip install 'fvq-monitor[serve]', or correct FVQ_MODEL and FVQ_DEVICE"
+    fix = "pip install 'fvq-monitor[serve]', or correct FVQ_MODEL or FVQ_SCORER_FALLBACK, and FVQ_DEVICE"
     return _try("model", attempt, fix, ModelError, ImportError)
+
+
+def _scorer(settings: Settings) -> Check:
+    if not settings.scorer_url:
+        return Check("scorer", True, "FVQ_SCORER_URL is not set: the model runs in the worker")
+    details, ok = [], True
+    for url in settings.scorer_url.split(","):
+        scorer = parts.remote_scorer(settings, [url])
+        try:
+            scorer.connect()
+            started = time.monotonic()
+            scorer.probe()
+            details.append(f"{url} {scorer.model}, a score in {(time.monotonic() - started) * 1000:.0f} ms")
+        except ScorerError as error:
+            details.append(str(error))
+            ok = False
+        finally:
+            scorer.close()
+    return Check("scorer", ok, "; ".join(details), "start `fvq serve` there, or correct FVQ_SCORER_URL and FVQ_SCORER_TOKEN")
 
 
 def _broker(settings: Settings) -> Check:
@@ -182,5 +206,15 @@ def _sink(settings: Settings) -> Check:
     return _try("sink", lambda: asyncio.run(attempt()), fix, SinkError, SettingsError)
 
 
-CHECKS: tuple[Callable[[Settings], Check], ...] = (_libraries, _mediapipe, _ffmpeg, _model, _codecs, _broker, _sink, _clip_store)
+CHECKS: tuple[Callable[[Settings], Check], ...] = (
+    _libraries,
+    _mediapipe,
+    _ffmpeg,
+    _model,
+    _scorer,
+    _codecs,
+    _broker,
+    _sink,
+    _clip_store,
+)
 """In the order in which they are shown."""

@@ -1,13 +1,16 @@
 """All errors that a user can act on. The command line prints the error's sentence and exits; an agent logs it.
 
-`MediaError` and `ModelError` are defined in scorer/, which imports nothing from streams/.
+`MediaError`, `ModelError`, `ScorerError` and `SpecChangedError` are defined in scorer/, which imports nothing from streams/.
 """
 
 from __future__ import annotations
 
-from scorer.errors import FvqError, MediaError, ModelError
+from scorer.errors import FvqError, MediaError, ModelError, ScorerError, SpecChangedError
 
-__all__ = ["BrokerError", "EventError", "FvqError", "MediaError", "ModelError", "SettingsError", "SinkError"]
+__all__ = [
+    "BrokerError", "EventError", "FvqError", "MediaError", "ModelError", "ScorerError", "SettingsError", "SinkError",
+    "SpecChangedError",
+]  # fmt: skip
 
 
 class SettingsError(FvqError):

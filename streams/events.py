@@ -179,6 +179,7 @@ class SegmentScore(Event):
     faces: FaceSummary | None = None
     signals: Signals | None = None
     model: ModelRef | None = None
+    fallback: bool = Field(default=False, description="True where `FVQ_SCORER_FALLBACK` answered, because no scorer did.")
     second: SecondOpinion | None = Field(default=None, description="The second model's score, if a second model is set.")
     fingerprint: str | None = Field(
         default=None,

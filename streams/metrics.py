@@ -29,6 +29,7 @@ SHED = Counter(
 )
 SINK_REJECTED = Counter("fvq_sink_rejected", "Scores that the sink refused for good; each is a dead letter too.")
 IN_FLIGHT = Gauge("fvq_segments_in_flight", "Segments taken from the topic and not yet acknowledged.")
+FALLBACK = Gauge("fvq_scorer_fallback", "1 while the worker's own small model scores, because no served scorer answers.")
 RETRIES = Counter("fvq_retries", "Attempts that failed and were made again, by what failed.", ["what"])
 AGENT_RESTARTS = Counter("fvq_agent_restarts", "Failures after which an agent of the worker was run again.", ["agent"])
 ALERTS = Counter("fvq_alerts", "Alerts sent, by kind and state.", ["kind", "state"])

@@ -11,8 +11,12 @@ from streams.errors import SettingsError
 from streams.settings import Settings
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
     from scorer.registry import Registry
+    from scorer.remote.client import RemoteScorer
     from scorer.remote.replica import Limits
+    from scorer.spec import ModelId
     from streams.events import ModelUpdate
     from streams.ingest.files import CutLimits
     from streams.kafka.connection import Connection
@@ -111,6 +115,15 @@ def registry(settings: Settings) -> Registry:
     from scorer.registry import Registry
 
     return Registry(settings.registry or str(settings.data_dir / "models"), settings.data_dir / "model-cache")
+
+
+def remote_scorer(settings: Settings, urls: Sequence[str], notice: Callable[[ModelId], None] = lambda _: None) -> RemoteScorer:
+    """The served scorer at these addresses. notice: is told of its model."""
+    from scorer.remote.client import RemoteScorer
+
+    has_token = settings.scorer_token is not None or settings.scorer_token_file is not None
+    token = settings.scorer_secret if has_token else None
+    return RemoteScorer(urls, token, settings.scorer_timeout, notice)
 
 
 def serve_limits(settings: Settings) -> Limits:

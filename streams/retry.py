@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
 from streams import metrics
-from streams.errors import SinkError
+from streams.errors import ScorerError, SinkError
 
 log = logging.getLogger(__name__)
 FIRST_WAIT, LONGEST_WAIT = 0.5, 15.0
@@ -33,8 +33,9 @@ async def retried(what: str, attempt: Callable[[], Awaitable[T]], may_pass: Call
         except Exception as error:
             if not may_pass(error):
                 raise
-            asked = min(error.retry_after, LONGEST_ASKED) if isinstance(error, SinkError) else 0.0
-            pause = max(wait, asked)
+            asked = min(error.retry_after, LONGEST_ASKED) if isinstance(error, SinkError | ScorerError) else 0.0
+            # A remote scorer waits longer and longer for each address by itself, and knows when one may be asked again.
+            pause = asked if isinstance(error, ScorerError) else max(wait, asked)
             metrics.RETRIES.labels(what).inc()
             log.warning("%s failed, trying again in %.1f s: %s", what, pause, error)
             await asyncio.sleep(pause)

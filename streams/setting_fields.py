@@ -98,11 +98,17 @@ class SettingFields(BaseSettings):
         "models", None, "A second model that also scores every segment, to find clips worth a rating. It doubles the work."
     )
     scorer_url: str | None = _setting(
-        "models", None, "Address of a remote scorer. Without it the model runs in the worker's process."
+        "models", None, "Addresses of served scorers, `,`-separated, as http://host:port. Without it the worker runs the model."
     )
     scorer_token: SecretStr | None = _setting("models", None, "Token of the served scorer, in `fvq serve` and its workers.")
     scorer_token_file: Path | None = _setting(
         "models", None, "File that holds that token. A worker reads it again when its token is refused."
+    )
+    scorer_timeout: float = _setting(
+        "models", 30.0, "Longest time that a served scorer may take for a batch.", unit="s", gt=0, le=120
+    )
+    scorer_fallback: str | None = _setting(
+        "models", None, "Model, as `nano`, that answers in the worker's process while no served scorer does; the score says so."
     )
     registry: str | None = _setting(
         "models", None, "The model registry: a folder, or an address like s3://bucket/models. Without it: `models` in `data_dir`."

@@ -15,6 +15,7 @@ from typing import Any, Literal
 from pydantic import PrivateAttr, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, TomlConfigSettingsSource
 
+from scorer.remote.url import checked_url
 from streams.errors import SettingsError
 from streams.setting_fields import SettingFields
 
@@ -56,13 +57,32 @@ class Settings(SettingFields):
         return value.upper() if isinstance(value, str) else value
 
     @field_validator(
-        "broker", "registry", "clip_store", "second_model", "scorer_url", "scorer_token", "scorer_token_file",
+        "broker", "registry", "clip_store", "second_model", "scorer_url", "scorer_token", "scorer_token_file", "scorer_fallback",
         "influx_url", "influx_token", "influx_token_file", "alert_policy", "kafka_user", "kafka_password", "kafka_password_file",
         "kafka_ca_file", "kafka_cert_file", "kafka_key_file", mode="before",
     )  # fmt: skip
     @classmethod
     def _empty_is_unset(cls, value: object) -> object:
         return None if value == "" else value
+
+    @field_validator("scorer_url")
+    @classmethod
+    def _scorer_addresses(cls, value: str | None) -> str | None:
+        if value is None:
+            return None
+        addresses = [checked_url(part.strip()) for part in value.split(",") if part.strip()]
+        if not addresses:
+            raise ValueError("names no address")
+        return ",".join(dict.fromkeys(addresses))
+
+    @model_validator(mode="after")
+    def _one_way_to_score(self) -> Settings:
+        if self.scorer_fallback and not self.scorer_url:
+            raise _IncompleteError("scorer_fallback", "is for workers of a served scorer: scorer_url must be set too")
+        if self.second_model and self.scorer_url:
+            reason = "cannot be used with scorer_url: a second model scores the clips of a model in the worker's process"
+            raise _IncompleteError("second_model", reason)
+        return self
 
     @model_validator(mode="after")
     def _room_for_a_batch(self) -> Settings:
@@ -159,7 +179,9 @@ def load_settings(**overrides: Any) -> Settings:
         first = error.errors(include_url=False, include_input=False)[0]
         cause = first.get("ctx", {}).get("error")
         name = cause.name if isinstance(cause, _IncompleteError) else str(first["loc"][0])
-        reason = _no_number(name) if first["type"] in ("float_parsing", "int_parsing") else first["msg"]
+        reason = (
+            _no_number(name) if first["type"] in ("float_parsing", "int_parsing") else first["msg"].removeprefix("Value error, ")
+        )
         raise SettingsError(_as_written(name, sources.get(name)), reason) from None
     settings._sources = sources
     return settings

@@ -8,15 +8,15 @@ import shutil
 import threading
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import faust
 import faust.streams
 import mode.loop
 
+from scorer.remote.url import sends_in_clear
 from scorer.sampling import SamplerPool
-from scorer.spec import Scorer
-from streams import parts
+from scorer.spec import ModelId, Scorer
+from streams import metrics, parts
 from streams.alerts.agent import AlertAgent
 from streams.alerts.delivery import Courier
 from streams.alerts.policy import load_policy
@@ -35,11 +35,9 @@ from streams.queue.retention import sweep_agent
 from streams.scoring.app import AppOptions, build_app
 from streams.scoring.pages import add_pages
 from streams.scoring.pipeline import SegmentPipeline
+from streams.scoring.served import FallbackScorer, ServedScorer, connected
 from streams.settings import Settings
 from streams.sinks.base import Sink
-
-if TYPE_CHECKING:
-    from streams.models.follow import ReloadingScorer
 
 log = logging.getLogger(__name__)
 STOP_SECONDS = 20.0
@@ -71,7 +69,8 @@ def run_worker(settings: Settings) -> int:
     connection = parts.connection(settings)
     check_broker(connection)
     port = settings.web_port or free_port(settings.web_host)
-    scorer = _scorer(settings)
+    served = _served_scorer(settings) if settings.scorer_url else None
+    scorer, followers = (served, []) if served is not None else _own_scorer(settings, connection)
     second = _second(settings, scorer) if settings.second_model else None
     try:
         (settings.data_dir / "faust").mkdir(parents=True, exist_ok=True)
@@ -83,6 +82,9 @@ def run_worker(settings: Settings) -> int:
 
     async def open_pipeline() -> SegmentPipeline:
         if not pipelines:
+            if served is not None:
+                app.async_exit_stack.callback(served.close)
+                await connected(served)
             pipelines.append(await _open_pipeline(app, settings, scorer, second, sink, inbox))
         return pipelines[0]
 
@@ -110,8 +112,14 @@ def run_worker(settings: Settings) -> int:
             return set()
         return {assigned.partition for assigned in app.consumer.assignment() if assigned.topic == SEGMENTS_TOPIC}
 
-    agents = _agents(settings, connection, scorer, assigned_partitions, inbox)
-    add_pages(app, sink, lambda: max((pipeline.scoring_seconds() for pipeline in pipelines), default=0.0), agents)
+    agents = [*followers, *_agents(settings, connection, assigned_partitions, inbox)]
+    add_pages(
+        app,
+        sink,
+        lambda: max((pipeline.scoring_seconds() for pipeline in pipelines), default=0.0),
+        agents,
+        lambda: served.problem if served is not None else "",
+    )
     worker = _BoundedWorker(app, loglevel=settings.log_level.upper(), quiet=True, override_logging=False, redirect_stdouts=False)
     log.info("worker starts; pages at http://%s:%d", settings.web_host, port)
     try:
@@ -130,8 +138,6 @@ def _check(settings: Settings) -> None:
         raise SettingsError(
             "FVQ_BROKER", "is not set: name the Kafka servers as host:port, or use `fvq up`, which starts a broker of its own"
         )
-    if settings.scorer_url:
-        raise SettingsError("FVQ_SCORER_URL", "this version has no remote scorer: leave it out to run the model in the worker")
     if faust.streams._CStreamIterator is None:
         raise SettingsError(
             "NO_CYTHON",
@@ -139,17 +145,11 @@ def _check(settings: Settings) -> None:
         )
 
 
-def _agents(
-    settings: Settings, connection: Connection, scorer: ReloadingScorer, assigned: Callable[[], set[int]], inbox: Path
-) -> list[Agent]:
-    """The agents that the settings enable, without the score agent. assigned: the partitions that this worker reads now."""
-    from streams.models.follow import follow_agent
-
+def _agents(settings: Settings, connection: Connection, assigned: Callable[[], set[int]], inbox: Path) -> list[Agent]:
+    """The agents beside the score agent that the settings enable. assigned: the partitions that this worker reads now."""
     group = parts.group(settings)
     lag = LagWatch(lambda: Progress(connection, group.name, SEGMENTS_TOPIC), assigned)
     agents = [Agent("lag", lag.run)]
-    if scorer.follows:
-        agents.append(follow_agent(scorer, connection))
     if settings.alerts:
         policy = load_policy(settings.alert_policy)
         check_alert_topics(connection)
@@ -163,15 +163,44 @@ def _agents(
     return [*agents, sweep_agent(connection, store, settings.clip_days)]
 
 
-def _scorer(settings: Settings) -> ReloadingScorer:
-    """The model of `FVQ_MODEL`, which is replaced when the registry has another version."""
+def _own_scorer(settings: Settings, connection: Connection) -> tuple[Scorer, list[Agent]]:
+    """The model of `FVQ_MODEL` in this process, and the agent that replaces it when the registry has another version."""
     try:
-        from streams.models.follow import ReloadingScorer
+        from streams.models.follow import ReloadingScorer, follow_agent
     except ImportError as error:
-        raise ModelError(f"{error.name} is not installed: pip install 'fvq-monitor[serve]'") from error
+        raise _not_installed(error) from error
     scorer = ReloadingScorer(settings.model, settings.device, parts.registry(settings))
-    log.info("model %s@%s", scorer.model.name, scorer.model.version)
-    return scorer
+    log.info("model %s", scorer.model)
+    return scorer, [follow_agent(scorer, connection)] if scorer.follows else []
+
+
+def _served_scorer(settings: Settings) -> ServedScorer:
+    """The scorer at `FVQ_SCORER_URL`, which is not asked yet."""
+    assert settings.scorer_url
+    urls = settings.scorer_url.split(",")
+    remote = parts.remote_scorer(settings, urls, _note_served_model)
+    for url in urls:
+        if sends_in_clear(url):
+            token = " and the scorer's token" if settings.scorer_token or settings.scorer_token_file else ""
+            log.warning("pictures%s can be read on their way to %s: use https or a private network", token, url)
+    if settings.scorer_fallback is None:
+        return remote
+    try:
+        from scorer.engine import load_engine
+    except ImportError as error:
+        raise _not_installed(error) from error
+    own = load_engine(settings.scorer_fallback, settings.device, parts.registry(settings))
+    log.info("model %s answers while no served scorer does", own.model)
+    return FallbackScorer(remote, own)
+
+
+def _note_served_model(model: ModelId) -> None:
+    log.info("the served model is %s", model)
+    metrics.show_model(model)
+
+
+def _not_installed(error: ImportError) -> ModelError:
+    return ModelError(f"{error.name} is not installed: pip install 'fvq-monitor[serve]'")
 
 
 def _second(settings: Settings, first: Scorer) -> Scorer:

@@ -256,4 +256,4 @@ def _length(request: Request) -> float:
 
 def _document(score: ClipScore) -> dict[str, object]:
     """A score in the answer, which names the model once for all."""
-    return {name: value for name, value in asdict(score).items() if name != "model"}
+    return {name: value for name, value in asdict(score).items() if name not in ("model", "fallback")}

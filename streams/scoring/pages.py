@@ -19,8 +19,18 @@ STUCK_SECONDS = 300.0
 manager that watches `/healthz` has to start a new worker."""
 
 
-def add_pages(app: faust.App, sink: Sink, scoring_seconds: Callable[[], float], agents: Sequence[Agent]) -> None:
-    """Add the pages. scoring_seconds: how long the scorer has been at work on its present batch."""
+def add_pages(
+    app: faust.App,
+    sink: Sink,
+    scoring_seconds: Callable[[], float],
+    agents: Sequence[Agent],
+    scorer_problem: Callable[[], str] = str,
+) -> None:
+    """Add the pages.
+
+    scoring_seconds: how long the scorer has been at work on its present batch. scorer_problem: why it gives no scores; '' where
+    it does.
+    """
 
     @app.page("/metrics")
     async def show_metrics(page: Any, _request: Any) -> Response:
@@ -39,6 +49,8 @@ def add_pages(app: faust.App, sink: Sink, scoring_seconds: Callable[[], float], 
         problems = []
         if not app.consumer.assignment():
             problems.append("no partition is assigned yet")
+        if problem := scorer_problem():
+            problems.append(f"the scorer: {problem}")
         try:
             await sink.check()
         except SinkError as error:

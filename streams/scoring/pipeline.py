@@ -15,6 +15,7 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any, TypeVar
 
 from pydantic import ValidationError
@@ -22,7 +23,7 @@ from pydantic import ValidationError
 from scorer.sampling import SamplerPool
 from scorer.spec import ClipScore, SampledClip, SamplerSpec, Scorer
 from streams import metrics
-from streams.errors import EventError, MediaError, ModelError
+from streams.errors import EventError, MediaError, ModelError, SpecChangedError
 from streams.events import FaceSummary, ModelRef, SecondOpinion, SegmentEvent, SegmentScore, Signals
 from streams.letter import DeadLetter, Message, dead_letter
 from streams.media.fetch import Fetcher, LocalMedia
@@ -118,21 +119,45 @@ class SegmentPipeline:
         return 0.0 if self._scoring_since is None else time.monotonic() - self._scoring_since
 
     async def _score_all(self, sampled: Sequence[Answered | Sampled], waiting: list[Sampled]) -> list[Answered]:
-        clips = [segment.clip for segment in waiting]
         started = time.monotonic()
-        scores = await retried("scorer", lambda: self._score(clips)) if clips else []
-        seconds = await self._second_opinions(clips)
+        scores = await self._scores_of(waiting)
+        seconds = await self._second_opinions([segment.clip for segment in waiting])
         ms = (time.monotonic() - started) * 1000
-        if clips:
-            metrics.BATCH_SEGMENTS.observe(len(clips))
+        if waiting:
+            metrics.BATCH_SEGMENTS.observe(len(waiting))
             metrics.STAGE_SECONDS.labels("score").observe(ms / 1000)
         for segment in waiting:
-            segment.timing["score_ms"] = round(ms / len(clips), 1)
+            segment.timing["score_ms"] = round(ms / len(waiting), 1)
         scored = iter([_answered(*answer) for answer in zip(waiting, scores, seconds, strict=True)])
         answers = [next(scored) if isinstance(segment, Sampled) else segment for segment in sampled]
         for answered in answers:
             _count(answered.answer)
         return answers
+
+    async def _scores_of(self, segments: Sequence[Sampled]) -> list[ClipScore | Exception]:
+        """For each segment its score, or why it has none. Clips are sampled again where the scorer's specification changes."""
+        while True:
+            failures = await asyncio.gather(*(self._match(segment) for segment in segments))
+            clips = [segment.clip for segment, failure in zip(segments, failures, strict=True) if failure is None]
+            try:
+                scores = await retried("scorer", partial(self._score, clips), _is_no_change) if clips else []
+            except SpecChangedError as error:
+                log.warning("segments at hand are sampled again if they have to be: %s", error)
+                continue
+            scored = iter(scores)
+            return [next(scored) if failure is None else failure for failure in failures]
+
+    async def _match(self, segment: Sampled) -> Exception | None:
+        """Sample a segment again where the scorer's specification is another one by now; returns why it cannot be."""
+        spec = self._scorer.spec
+        if segment.spec == spec:
+            return None
+        try:
+            segment.clip = await retried("sampler", lambda: self.sample_again(segment, spec), _is_workers_fault)
+        except Exception as error:
+            return error
+        segment.spec = spec
+        return None
 
     async def _score(self, clips: list[SampledClip]) -> list[ClipScore | ModelError]:
         self._scoring_since = time.monotonic()
@@ -142,10 +167,11 @@ class SegmentPipeline:
                 raise RuntimeError(f"the scorer answered {len(scores)} of {len(clips)} clips")
             return list(scores)
         except ModelError as error:
-            # The model cannot answer one of the clips: score them one by one, so that the others get their scores.
+            # The model cannot answer one of the clips: halve the batch until it is found, so that the others get their scores.
             if len(clips) == 1:
                 return [error]
-            return [score for clip in clips for score in await self._score([clip])]
+            middle = len(clips) // 2
+            return [*await self._score(clips[:middle]), *await self._score(clips[middle:])]
         finally:
             self._scoring_since = None
 
@@ -226,6 +252,10 @@ def _is_workers_fault(error: Exception) -> bool:
     return isinstance(error, MediaError) and error.kind in WORKERS_FAULT
 
 
+def _is_no_change(error: Exception) -> bool:
+    return not isinstance(error, SpecChangedError)
+
+
 def lag(event: SegmentEvent) -> float:
     """Seconds since the segment ended, in event time."""
     return round(datetime.now(UTC).timestamp() - event.start.timestamp() - event.duration, 3)
@@ -237,10 +267,13 @@ def _internal(message: Message, error: Exception, segment_id: str) -> DeadLetter
     return dead_letter(message, kind="internal", reason=f"{type(error).__name__}: {error}", segment_id=segment_id)
 
 
-def _answered(segment: Sampled, score: ClipScore | ModelError, second: ClipScore | None) -> Answered:
+def _answered(segment: Sampled, score: ClipScore | Exception, second: ClipScore | None) -> Answered:
     segment_id = segment.event.segment_id
-    if isinstance(score, ModelError):
-        return Answered(segment.message, dead_letter(segment.message, kind="model", reason=str(score), segment_id=segment_id))
+    if isinstance(score, ModelError | MediaError):
+        kind = score.kind if isinstance(score, MediaError) else "model"
+        return Answered(segment.message, dead_letter(segment.message, kind=kind, reason=score.reason, segment_id=segment_id))
+    if isinstance(score, Exception):
+        return Answered(segment.message, _internal(segment.message, score, segment_id))
     try:
         return Answered(segment.message, _scored(segment, score, second))
     except Exception as error:
@@ -258,6 +291,7 @@ def _scored(segment: Sampled, score: ClipScore, second: ClipScore | None) -> Seg
         faces=_in_range(FaceSummary, asdict(segment.clip.face_summary), segment.event.segment_id),
         signals=_in_range(Signals, segment.clip.signals, segment.event.segment_id),
         model=_model(score),
+        fallback=score.fallback,
         second=SecondOpinion(score=second.score, model=_model(second)) if second is not None else None,
         fingerprint=fingerprint(segment.clip.thumbnail),
         timing=segment.timing | {"lag_s": lag(segment.event)},

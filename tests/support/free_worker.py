@@ -5,6 +5,7 @@ faults and not on decoding. Environment variables:
 
     FVQ_TEST_SCORE_MS   milliseconds that the scorer takes for a batch (0)
     FVQ_TEST_STUCK      name of a media file whose sampling never ends
+    FVQ_TEST_STATISTICS how many numbers a clip has, for a served scorer with a real model (20)
     FVQ_TEST_SINK       none: scores go to their topic only, to no sink
 """
 
@@ -15,18 +16,25 @@ import sys
 import time
 from collections.abc import Sequence
 from concurrent.futures import Future
+from functools import cache
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from scorer.spec import ClipScore, ModelId, SampledClip, Window
+from scorer.spec import ClipScore, ModelId, SampledClip, SamplerSpec, Window
 from streams.events import SegmentScore
 from streams.sinks.base import Rejected, Sink
 from tests.support.doubles import SPEC, make_clip
 
 SCORE_SECONDS = float(os.environ.get("FVQ_TEST_SCORE_MS", "0")) / 1000
 STUCK = os.environ.get("FVQ_TEST_STUCK", "")
-CLIP = make_clip()
+STATISTICS = int(os.environ.get("FVQ_TEST_STATISTICS", "20"))
+
+
+@cache
+def free_clip(spec: SamplerSpec) -> SampledClip:
+    """The clip that every file is sampled to."""
+    return make_clip(spec=spec, statistics=STATISTICS)
 
 
 class FreePool:
@@ -35,10 +43,10 @@ class FreePool:
     def __init__(self, *_: object) -> None:
         pass
 
-    def submit(self, path: Path, **_: object) -> Future[list[tuple[Window, SampledClip]]]:
+    def submit(self, path: Path, spec: SamplerSpec = SPEC, **_: object) -> Future[list[tuple[Window, SampledClip]]]:
         future: Future[list[tuple[Window, SampledClip]]] = Future()
         if path.name != STUCK:
-            future.set_result([(Window(), CLIP)])
+            future.set_result([(Window(), free_clip(spec))])
         return future
 
     def close(self) -> None:

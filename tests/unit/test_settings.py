@@ -45,6 +45,8 @@ second_model: str | None = None
 scorer_url: str | None = None
 scorer_token: SecretStr | None = None
 scorer_token_file: Path | None = None
+scorer_timeout: float = 30.0 gt=0 le=120
+scorer_fallback: str | None = None
 registry: str | None = None
 serve_host: str = 127.0.0.1
 serve_port: int = 8090 ge=0 le=65535
@@ -254,6 +256,44 @@ def test_influx_needs_a_token_which_never_shows(monkeypatch: pytest.MonkeyPatch,
     file.unlink()
     with pytest.raises(SettingsError, match="FVQ_INFLUX_TOKEN_FILE"):
         load_settings().influx_secret()
+
+
+def test_addresses_of_scorers_are_checked_and_a_password_in_one_never_shows(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FVQ_SCORER_URL", "http://gpu-1:8000/, https://scorer.example/fvq,http://gpu-1:8000")
+    assert load_settings().scorer_url == "http://gpu-1:8000,https://scorer.example/fvq"
+    monkeypatch.setenv("FVQ_SCORER_URL", "")
+    assert load_settings().scorer_url is None
+    for wrong, words in {
+        "gpu-1:8000": "is no address: write http://host:port or https://host",
+        "ftp://gpu-1": "is no address",
+        "http://": "is no address",
+        "http://gpu-1:port": "is no address",
+        "http://gpu-1:99999": "is no address",
+        "http://[::1": "is no address",
+        ",": "names no address",
+        "http://user:s3cret@gpu-1": "must hold no user and no password",
+        "http://gpu-1/?token=s3cret": "must end with its host, its port or its path",
+        "http://gpu-1/a b": "has a character in it that no address has",
+    }.items():
+        monkeypatch.setenv("FVQ_SCORER_URL", f"http://good:1,{wrong}" if wrong != "," else wrong)
+        with pytest.raises(SettingsError, match=f"^FVQ_SCORER_URL: .*{re.escape(words)}") as caught:
+            load_settings()
+        assert "s3cret" not in str(caught.value)
+
+
+def test_settings_of_a_served_scorer_that_contradict_are_refused(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    with pytest.raises(SettingsError, match="is for workers of a served scorer: scorer_url must be set too") as caught:
+        load_settings(scorer_fallback="nano")
+    assert caught.value.path == "--scorer-fallback"
+    monkeypatch.setenv("FVQ_SCORER_URL", "http://gpu-1:8000")
+    assert load_settings(scorer_fallback="nano").scorer_fallback == "nano"
+    monkeypatch.setenv("FVQ_SECOND_MODEL", "nano")
+    with pytest.raises(SettingsError, match="FVQ_SECOND_MODEL: cannot be used with scorer_url"):
+        load_settings()
+    monkeypatch.setenv("FVQ_SCORER_TOKEN_FILE", str(tmp_path / "missing"))
+    monkeypatch.delenv("FVQ_SECOND_MODEL")
+    with pytest.raises(SettingsError, match="FVQ_SCORER_TOKEN_FILE: cannot be read"):
+        load_settings().scorer_secret()
 
 
 @pytest.mark.parametrize("name", ["INFLUX_TOKEN", "KAFKA_PASSWORD"])

@@ -5,7 +5,10 @@ from __future__ import annotations
 import subprocess
 import sys
 
-LIGHT = ("errors", "process", "spec", "storage", "registry", "sampling", "sampling.sampler", "sampling.pool", "sampling.child")
+LIGHT = (
+    "errors", "process", "spec", "storage", "registry", "sampling", "sampling.sampler", "sampling.pool", "sampling.child",
+    "remote.wire", "remote.client",
+)  # fmt: skip
 CODE = """
 import importlib, sys
 for name in sys.argv[1:]:

@@ -18,7 +18,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from scorer.errors import MediaError, ModelError
+from scorer.errors import MediaError, ModelError, ScorerError, SpecChangedError
 from scorer.spec import SamplerSpec
 from streams import retry
 from streams.events import SegmentEvent, SegmentScore
@@ -39,6 +39,7 @@ class Media:
     """
 
     failing_starts = 2
+    broken = "broken"
 
     def __init__(self, inbox: Path | None = None) -> None:
         self.durations: list[float | None] = []
@@ -67,9 +68,10 @@ class Media:
         answer: Future[Any] = Future()
         if path.name == "slow":
             return answer
-        if path.name == "broken":
+        if path.name == self.broken:
             answer.set_exception(MediaError("damaged", kind="undecodable"))
-        elif path.name == "unlucky" and self.failing_starts:
+            return answer
+        if path.name == "unlucky" and self.failing_starts:
             self.failing_starts -= 1
             answer.set_exception(MediaError("no child can start", kind="setup"))
         elif path.name == "bug":
@@ -212,6 +214,78 @@ async def test_a_segment_is_sampled_again_by_another_specification_without_a_sec
     pipeline.close()
 
 
+class ChangingScorer(BrightnessScorer):
+    """Scores by brightness; takes clips by another specification when it is asked for the n-th time, n in `changes`."""
+
+    def __init__(self, *changes: int) -> None:
+        super().__init__()
+        self.spec, self.asked, self.changes = SPEC, 0, changes
+
+    def score(self, clips: Any) -> Any:
+        self.asked += 1
+        if self.asked in self.changes:
+            self.spec = replace(self.spec, frame_size=self.spec.frame_size + 8)
+            raise SpecChangedError("another one")
+        assert {clip.frames.shape[1] for clip in clips} == {self.spec.frame_size}
+        return super().score(clips)
+
+
+async def test_a_batch_is_sampled_again_where_the_scorer_takes_another_specification(tmp_path: Path) -> None:
+    scorer = ChangingScorer(1, 2)
+    media: Any = Media(tmp_path)
+    pipeline = SegmentPipeline(media, media, scorer)
+    batch = await pipeline.sample([message("200"), message("gone"), message("50")])
+    later = await pipeline.sample([message("100")])
+    answers = [answered.answer for answered in await pipeline.score(batch)]
+    assert answers[0].score > answers[2].score
+    assert answers[1].headers["kind"] == "not-found"
+    assert scorer.batches == [2], "each segment is scored once"
+    assert len(media.durations) == 2 + 1 + 4
+    await pipeline.score(later)
+    assert len(media.durations) == 2 + 1 + 4 + 1, "what was sampled before the change is sampled again"
+    await pipeline.score(await pipeline.sample([message("100")]))
+    assert len(media.durations) == 2 + 1 + 4 + 1 + 1, "what comes later is sampled by it at once"
+    assert (media.fetched, media.files()) == (5, 0)
+    pipeline.close()
+
+
+async def test_a_segment_that_cannot_be_sampled_again_is_a_dead_letter_and_its_batch_is_scored(tmp_path: Path) -> None:
+    media: Any = Media(tmp_path)
+    pipeline = SegmentPipeline(media, media, ChangingScorer(1))
+    batch = await pipeline.sample([message("200"), message("50")])
+    media.broken = "50"
+    first, second = [answered.answer for answered in await pipeline.score(batch)]
+    assert first.status == "scored"
+    assert (second.headers["kind"], second.headers["reason"]) == ("undecodable", "damaged")
+    assert media.files() == 0
+    pipeline.close()
+
+
+async def test_a_served_scorer_is_asked_again_when_it_says(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Busy(BrightnessScorer):
+        def score(self, clips: Any) -> Any:
+            if self.failures:
+                self.failures -= 1
+                raise ScorerError("enough to do", retry_after=0.05)
+            return super().score(clips)
+
+    started = time.monotonic()
+    (score,) = await asyncio.wait_for(answers_of([message("100")], Busy(failures=4)), 5)
+    assert score.status == "scored"
+    assert 0.2 <= time.monotonic() - started < 2, "not twice as long each time: the scorer itself does that"
+
+
+async def test_a_score_says_that_the_fallback_made_it() -> None:
+    class Fallback(BrightnessScorer):
+        def score(self, clips: Any) -> Any:
+            return [replace(score, fallback=True) for score in super().score(clips)]
+
+    (score,) = await answers_of([message("100")], Fallback())
+    assert json.loads(score.to_bytes())["fallback"] is True
+    (score,) = await answers_of([message("100")])
+    assert json.loads(score.to_bytes())["fallback"] is False
+
+
 async def test_a_dead_letter_names_topic_partition_offset_and_segment() -> None:
     (letter,) = await answers_of([message("gone")])
     assert {name: letter.headers[name] for name in ("topic", "partition", "offset", "segment_id")} == {
@@ -270,7 +344,9 @@ async def test_a_clip_that_the_model_refuses_is_a_dead_letter_and_its_batch_is_s
                 raise ModelError("no number")
             return super().score(clips)
 
-    first, second, third = await asyncio.wait_for(answers_of([message("100"), message("200"), message("50")], RefusesBright()), 5)
+    scorer = RefusesBright()
+    first, second, third = await asyncio.wait_for(answers_of([message("100"), message("200"), message("50")], scorer), 5)
+    assert scorer.batches == [1, 1], "the batch is halved until the clip is found"
     assert (first.status, third.status) == ("scored", "scored")
     assert isinstance(second, DeadLetter)
     assert (second.headers["kind"], second.headers["reason"]) == ("model", "no number")
