@@ -267,6 +267,12 @@ def test_without_a_scorer_the_workers_have_the_model() -> None:
     assert elsewhere["spec"]["containers"][0]["image"].startswith("fvq-monitor:")
 
 
+@pytest.mark.parametrize("setting", ["FVQ_SCORER_FALLBACK", "FVQ_SECOND_MODEL"])
+def test_a_worker_with_a_model_beside_the_scorer_has_what_runs_it(setting: str) -> None:
+    worker_pod = pods_of(render("full", "--set", f"worker.settings.{setting}=nano"))["worker"]
+    assert "/fvq-monitor-gpu:" in worker_pod["spec"]["containers"][0]["image"]
+
+
 def test_a_scorer_has_one_gpu_or_none() -> None:
     limits = pods_of(render("full"))["scorer"]["spec"]["containers"][0]["resources"]["limits"]
     assert limits["nvidia.com/gpu"] == 1

@@ -24,6 +24,7 @@ QUIET = {
     f'fvq_event_lag_seconds_bucket{{{WORKER},le="+Inf"}}': "0+120x240",
     f"fvq_event_lag_seconds_count{{{WORKER}}}": "0+120x240",
     f"fvq_segments_in_flight{{{WORKER}}}": "8x240",
+    f"fvq_scorer_fallback{{{WORKER}}}": "0x240",
     f'fvq_consumer_lag_messages{{{WORKER},partition="0"}}': "3x240",
     f'fvq_dead_letter_flood{{{WORKER},kind="event"}}': "0x240",
     f"fvq_scorer_ready{{{SCORER}}}": "1x240",
@@ -53,6 +54,7 @@ TROUBLE: dict[str, dict[str, str]] = {
     "FvqModelRefused": {f'fvq_model_updates_total{{{WORKER},result="refused"}}': "0+1x240"},
     "FvqScorerNotReady": {f"fvq_scorer_ready{{{SCORER}}}": "0x240"},
     "FvqNoScorers": {f"fvq_scorer_ready{{{SCORER}}}": "0x240", f"fvq_scorer_ready{{{OTHER_SCORER}}}": "0x240"},
+    "FvqScorerFallback": {f"fvq_scorer_fallback{{{WORKER}}}": "1x240"},
     "FvqScorersFull": {f"fvq_scorer_queue_clips{{{SCORER}}}": "250x240", f"fvq_scorer_queue_clips{{{OTHER_SCORER}}}": "250x240"},
     "FvqScorersDiffer": {
         f'fvq_scorer_model{{{OTHER_SCORER},name="nano",version="1"}}': "_x240",

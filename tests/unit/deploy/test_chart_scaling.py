@@ -57,7 +57,7 @@ def test_every_metric_is_one_of_the_workers() -> None:
 def test_only_series_of_this_release_count() -> None:
     for expression in expressions():
         selected = re.findall(r"\bfvq_\w+(\{[^}]*\})?", expression)
-        component = "scorer" if "fvq_scorer" in expression else "worker"
+        component = "worker" if "fvq_scorer_fallback" in expression or "fvq_scorer" not in expression else "scorer"
         pods = f'pod=~"fvq-fvq-monitor-{component}-.+"'
         assert all('namespace="video"' in series and pods in series for series in selected), expression
 

@@ -186,6 +186,12 @@ http://{{ include "fvq.scorerService" . }}:8090
 {{- end -}}
 {{- end -}}
 
+{{/* The workers' image: gpu, which has torch, where a model runs in their process. */}}
+{{- define "fvq.workerImage" -}}
+{{- $settings := merge (dict) .Values.worker.settings .Values.settings -}}
+{{- if and (include "fvq.scorerAddress" .) (not $settings.FVQ_SCORER_FALLBACK) (not $settings.FVQ_SECOND_MODEL) }}core{{ else }}gpu{{ end -}}
+{{- end -}}
+
 {{- define "fvq.scorerService" -}}
 {{- printf "%s-scorer%s" (include "fvq.fullname" .) (ternary "-serve-svc" "" (eq .Values.scorer.host "ray")) -}}
 {{- end -}}
