@@ -6,6 +6,7 @@ import importlib
 import json
 import urllib.parse
 from importlib.metadata import version
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -24,7 +25,9 @@ def service(manifests: list[Manifest]) -> dict[str, Any]:
     return find(manifests, "RayService")["spec"]
 
 
-def test_ray_takes_its_configuration(service: dict[str, Any]) -> None:
+def test_ray_takes_its_configuration(
+    manifests: list[Manifest], service: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     schema = pytest.importorskip("ray.serve.schema")
     # Its schemas refuse names that they do not have.
     config = schema.ServeDeploySchema.model_validate(yaml.safe_load(service["serveConfigV2"]))
@@ -32,8 +35,15 @@ def test_ray_takes_its_configuration(service: dict[str, Any]) -> None:
     (application,) = config.applications
     module, function = application.import_path.split(":")
     build = getattr(importlib.import_module(module), function)
-    assert set(application.args) == {"replicas", "cpus", "gpus"}
-    assert callable(build)
+    # As Ray builds it, in a process with the pod's environment; nothing is started.
+    for name, value in environment_of(pods_of(manifests)["scorer"]).items():
+        monkeypatch.setenv(name, value)
+    token = tmp_path / "token"
+    token.write_text("a-token")
+    monkeypatch.setenv("FVQ_SCORER_TOKEN_FILE", str(token))
+    deployment = build(application.args)._bound_deployment
+    assert deployment.num_replicas == 3
+    assert deployment.ray_actor_options == {"num_cpus": 1.0, "num_gpus": 1.0}
 
 
 def test_ray_is_the_one_that_the_product_is_tested_with(service: dict[str, Any]) -> None:
