@@ -3,7 +3,7 @@ SOURCE ?= examples/face.mp4
 PY := .venv/bin/python
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo loop-demo test test-kube lint check bench bench-stream bench-overload chaos fuzz kafka kafka-stop influxdb influxdb-stop servers constraints clip clean
+.PHONY: help setup demo loop-demo test test-images test-kube lint check bench bench-stream bench-serve bench-overload chaos fuzz kafka kafka-stop influxdb influxdb-stop servers constraints clip clean
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -25,6 +25,9 @@ test-kube: setup ## the Helm chart on a real Kubernetes API server, which is bui
 	@scripts/kube/kube build
 	@$(PY) -m pytest tests/kube
 
+test-images: setup ## the tests of deploy/: Dockerfiles, compose, rules, dashboard, and the core image's contents run
+	@$(PY) -m pytest tests/unit/deploy tests/integration/test_core_image.py tests/integration/test_dashboards.py
+
 lint: setup ## ruff, mypy and the import contracts
 	@.venv/bin/ruff check .
 	@.venv/bin/ruff format --check .
@@ -42,6 +45,9 @@ bench-stream: setup servers ## events per second of the Kafka path, as a ratio t
 
 bench-overload: setup servers ## give a worker twice what it can score for 5 minutes: who is served, how late, how soon all is well again
 	@$(PY) -m tests.bench.overload
+
+bench-serve: setup ## the served scorer's rate as a ratio to the bare model's, latency, CPU of the layer, overload (3 minutes)
+	@$(PY) -m tests.bench.serve
 
 chaos: setup servers ## kill, hang and fill what the workers rely on; account for every segment (10 minutes)
 	@$(PY) -m tests.chaos
@@ -68,6 +74,7 @@ servers: ## fetch Kafka and promtool, build InfluxDB and helm, install Chromium,
 	@scripts/browser || [ $$? = 3 ]
 	@scripts/promtool > /dev/null || [ $$? = 3 ]
 	@scripts/kube/kube tools || [ $$? = 3 ]
+	@scripts/compose-loader > /dev/null || [ $$? = 3 ]
 
 constraints: ## move constraints.txt to the newest versions that fit together
 	@scripts/constraints

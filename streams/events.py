@@ -33,6 +33,9 @@ MAX_EVENT_BYTES = 500_000
 Level = Literal["bad", "poor", "fair", "good", "excellent"]
 
 
+LONGEST_SEGMENT = 3600
+"""Seconds: the longest duration that an event may have."""
+
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 MAX_EPOCH_SECONDS = 2 * 10**10
@@ -116,7 +119,7 @@ class SegmentEvent(Event):
     uri: Uri = Field(description="Where the media is: http(s), file, s3 or gs, as far as the worker's settings allow.")
     init_uri: Uri | None = Field(default=None, description="The initialisation segment of fragmented MP4, put before the media.")
     start: Annotated[UtcTime, AfterValidator(_possible)] = Field(description="Start of the segment in event time, UTC, ISO 8601.")
-    duration: float = Field(gt=0, le=3600, description="Length of the segment, seconds.")
+    duration: float = Field(gt=0, le=LONGEST_SEGMENT, description="Length of the segment, seconds.")
     rendition: Name | None = Field(default=None, description="Which of the stream's encodings this is, e.g. 720p.")
     labels: dict[Name, LabelValue] = Field(
         default_factory=dict, max_length=32, description="Free labels of the stream, e.g. tier=premium."
@@ -155,6 +158,14 @@ class SecondOpinion(Event):
 
     score: float = Field(ge=0, le=100, description="Points.")
     model: ModelRef
+    uncertainty: float | None = Field(default=None, ge=0, description="Expected absolute error of this score, points.")
+
+
+Tier = Literal["full", "deep"]
+"""Which look a segment got: `full` is the small model's, `deep` the large model's after it."""
+
+TierReason = Literal["control", "alert", "changing", "low", "uncertain"]
+"""Why a segment was looked at by the large model."""
 
 
 class SegmentScore(Event):
@@ -181,6 +192,11 @@ class SegmentScore(Event):
     model: ModelRef | None = None
     fallback: bool = Field(default=False, description="True where `FVQ_SCORER_FALLBACK` answered, because no scorer did.")
     second: SecondOpinion | None = Field(default=None, description="The second model's score, if a second model is set.")
+    tier: Tier | None = Field(
+        default=None, description="Which model made the score: full is the small one, deep the large one. Not set if skipped."
+    )
+    tier_reason: TierReason | None = Field(default=None, description="Why the large model was asked, for a deep score.")
+    shallow: SecondOpinion | None = Field(default=None, description="The small model's score, where the score is a deep one.")
     fingerprint: str | None = Field(
         default=None,
         pattern=r"^[0-9a-f]{16}$",
@@ -193,6 +209,15 @@ class SegmentScore(Event):
         """The fields that a score copies from its segment."""
         names = ("stream_id", "segment_id", "sequence", "uri", "init_uri", "start", "duration", "rendition", "labels", "ended")
         return {name: getattr(event, name) for name in names}
+
+    @property
+    def small_score(self) -> float | None:
+        """The small model's score, points, also where the large one's replaced it; None for a skipped segment.
+
+        It is the one measure that all segments of a stream have. Only these can be compared over time: the two models differ by
+        an offset, and which of them answered depends on the load.
+        """
+        return self.score if self.shallow is None else self.shallow.score
 
 
 HarvestReason = Literal["alert", "low-score", "uncertain", "disagreement"]

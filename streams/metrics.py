@@ -9,6 +9,14 @@ from scorer.spec import ModelId
 SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
 
 SEGMENTS = Counter("fvq_segments", "Segments answered, by status: scored, skipped or dead-letter.", ["status"])
+TIERS = Counter(
+    "fvq_tier_segments", "Segments scored, by tier and by why the large model was asked ('' for full).", ["tier", "reason"]
+)
+DEEP_SECONDS = Histogram("fvq_deep_seconds", "Time of one look by the large model, with its sampling.", buckets=SECONDS)
+DEEP_UNANSWERED = Counter(
+    "fvq_deep_unanswered", "Looks without a score: timeout, failed (the model), segment (this clip alone).", ["why"]
+)
+DEEP_SHARE = Gauge("fvq_deep_share", "Share of this worker's segments that got a look, since it started; FVQ_DEEP_SHARE at most.")
 DEAD_LETTERS = Counter("fvq_dead_letters", "Events sent to the dead-letter topic, by kind of failure.", ["kind"])
 STAGE_SECONDS = Histogram(
     "fvq_stage_seconds", "Time of one stage: fetch and sample per segment, score and flush per batch.", ["stage"], buckets=SECONDS

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from streams.queue.topic import QueuePlace
     from streams.rating.data import RatingData
     from streams.scoring.flood import FloodLimits
+    from streams.scoring.tiers import TierLimits
     from streams.sinks.base import Sink
     from streams.sinks.influx import InfluxBucket
 
@@ -62,6 +63,13 @@ def flood_limits(settings: Settings) -> FloodLimits | None:
     from streams.scoring.flood import FloodLimits
 
     return FloodLimits(settings.flood_share, settings.flood_window) if settings.flood_share is not None else None
+
+
+def tier_limits(settings: Settings) -> TierLimits:
+    """Which segments the large model looks at, and how many."""
+    from streams.scoring.tiers import TierLimits
+
+    return TierLimits(share=settings.deep_share, low=settings.deep_low, uncertain=settings.deep_uncertain)
 
 
 def fetch_limits(settings: Settings) -> FetchLimits:
@@ -117,13 +125,15 @@ def registry(settings: Settings) -> Registry:
     return Registry(settings.registry or str(settings.data_dir / "models"), settings.data_dir / "model-cache")
 
 
-def remote_scorer(settings: Settings, urls: Sequence[str], notice: Callable[[ModelId], None] = lambda _: None) -> RemoteScorer:
-    """The served scorer at these addresses. notice: is told of its model."""
+def remote_scorer(
+    settings: Settings, urls: Sequence[str], notice: Callable[[ModelId], None] = lambda _: None, seconds: float | None = None
+) -> RemoteScorer:
+    """The served scorer at these addresses. notice: is told of its model. seconds: of a request; None as the settings say."""
     from scorer.remote.client import RemoteScorer
 
     has_token = settings.scorer_token is not None or settings.scorer_token_file is not None
     token = settings.scorer_secret if has_token else None
-    return RemoteScorer(urls, token, settings.scorer_timeout, notice)
+    return RemoteScorer(urls, token, seconds or settings.scorer_timeout, notice)
 
 
 def serve_limits(settings: Settings) -> Limits:

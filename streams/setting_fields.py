@@ -97,6 +97,21 @@ class SettingFields(BaseSettings):
     second_model: str | None = _setting(
         "models", None, "A second model that also scores every segment, to find clips worth a rating. It doubles the work."
     )
+    deep_model: str | None = _setting(
+        "models", None, "The large model of the cascade, in this process; named as `model` is. It looks at few segments."
+    )
+    deep_url: str | None = _setting(
+        "models", None, "Or addresses of served scorers that run it, as in `scorer_url`, with the token `scorer_token`."
+    )
+    deep_share: float = _setting("models", 0.05, "Largest share of the segments that the large model looks at.", ge=0, le=1)
+    deep_low: float = _setting("models", 40.0, "A segment with a lower score is worth its look.", unit="points", ge=0, le=100)
+    deep_uncertain: float = _setting(
+        "models", 15.0, "A segment with a higher uncertainty is worth its look.", unit="points", ge=0
+    )
+    deep_timeout: float = _setting(
+        "models", 5.0, "Longest time that a segment waits for the large model; then the small one's score is its answer.",
+        unit="s", gt=0, le=60,
+    )  # fmt: skip
     scorer_url: str | None = _setting(
         "models", None, "Addresses of served scorers, `,`-separated, as http://host:port. Without it the worker runs the model."
     )
@@ -139,7 +154,7 @@ class SettingFields(BaseSettings):
     harvest_score: float = _setting("queue", 40.0, "A segment with a lower score is stored.", unit="points", ge=0, le=100)
     harvest_uncertainty: float = _setting("queue", 15.0, "A segment with a higher uncertainty is stored.", unit="points", ge=0)
     harvest_disagreement: float = _setting(
-        "queue", 15.0, "A segment on which the second model differs by more is stored.", unit="points", ge=0
+        "queue", 15.0, "A segment on which the second or the large model differs by more is stored.", unit="points", ge=0
     )
     clip_store: str | None = _setting(
         "queue", None, "The clip store: a folder, or an address like s3://bucket/clips. Without it: `clips` in `data_dir`."

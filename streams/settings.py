@@ -57,15 +57,16 @@ class Settings(SettingFields):
         return value.upper() if isinstance(value, str) else value
 
     @field_validator(
-        "broker", "registry", "clip_store", "second_model", "scorer_url", "scorer_token", "scorer_token_file", "scorer_fallback",
-        "influx_url", "influx_token", "influx_token_file", "alert_policy", "kafka_user", "kafka_password", "kafka_password_file",
-        "kafka_ca_file", "kafka_cert_file", "kafka_key_file", mode="before",
+        "broker", "registry", "clip_store", "second_model", "deep_model", "deep_url", "scorer_url", "scorer_token",
+        "scorer_token_file", "scorer_fallback", "influx_url", "influx_token", "influx_token_file", "alert_policy",
+        "kafka_user", "kafka_password", "kafka_password_file", "kafka_ca_file", "kafka_cert_file", "kafka_key_file",
+        mode="before",
     )  # fmt: skip
     @classmethod
     def _empty_is_unset(cls, value: object) -> object:
         return None if value == "" else value
 
-    @field_validator("scorer_url")
+    @field_validator("scorer_url", "deep_url")
     @classmethod
     def _scorer_addresses(cls, value: str | None) -> str | None:
         if value is None:
@@ -82,6 +83,8 @@ class Settings(SettingFields):
         if self.second_model and self.scorer_url:
             reason = "cannot be used with scorer_url: a second model scores the clips of a model in the worker's process"
             raise _IncompleteError("second_model", reason)
+        if self.deep_model and self.deep_url:
+            raise _IncompleteError("deep_model", "cannot be used with deep_url: there is one large model, here or served")
         return self
 
     @model_validator(mode="after")

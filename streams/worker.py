@@ -5,19 +5,25 @@ from __future__ import annotations
 import logging
 import os
 import shutil
+import signal
+import socket
 import threading
 from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 
 import faust
 import faust.streams
 import mode.loop
 
+from scorer.remote.client import RemoteScorer
 from scorer.remote.url import sends_in_clear
 from scorer.sampling import SamplerPool
 from scorer.spec import ModelId, Scorer
 from streams import metrics, parts
 from streams.alerts.agent import AlertAgent
+from streams.alerts.course import Courses
 from streams.alerts.delivery import Courier
 from streams.alerts.policy import load_policy
 from streams.alerts.state_topic import check_alert_topics
@@ -33,9 +39,12 @@ from streams.ports import free_port
 from streams.queue.agent import harvest_agent
 from streams.queue.retention import sweep_agent
 from streams.scoring.app import AppOptions, build_app
+from streams.scoring.cascade import Cascade
+from streams.scoring.deep import DeepScorer
 from streams.scoring.pages import add_pages
 from streams.scoring.pipeline import SegmentPipeline
 from streams.scoring.served import FallbackScorer, ServedScorer, connected
+from streams.scoring.tiers import TierPlan
 from streams.settings import Settings
 from streams.sinks.base import Sink
 
@@ -46,15 +55,30 @@ Nothing is lost: the next worker reads again what was not acknowledged."""
 
 
 class _BoundedWorker(faust.Worker):
-    """A Faust worker that exits within `STOP_SECONDS` of a signal, even where the broker does not answer."""
+    """A Faust worker that exits within `STOP_SECONDS` of a signal, even where the broker does not answer.
 
-    def _on_sigterm(self) -> None:
-        _end_after(STOP_SECONDS)
-        super()._on_sigterm()
+    The time runs from the signal itself. Faust lets its event loop wait for signals, which came to one 6 s late on a machine
+    whose cores were taken. So a thread of its own waits, and the kernel ends the process where no thread gets to run.
+    """
 
-    def _on_sigint(self) -> None:
-        _end_after(STOP_SECONDS)
-        super()._on_sigint()
+    def install_signal_handlers(self) -> None:
+        """Called by Faust in its event loop, in the main thread."""
+        super().install_signal_handlers()
+        signals, written = socket.socketpair()
+        written.setblocking(False)
+        signal.set_wakeup_fd(written.detach())  # Python's handler writes each signal's number there, whatever the loop is at
+        threading.Thread(target=self._obey, args=(signals,), name="signals", daemon=True).start()
+
+    def _obey(self, signals: socket.socket) -> None:
+        handlers = {signal.SIGTERM: self._on_sigterm, signal.SIGINT: self._on_sigint, signal.SIGUSR1: self._on_sigusr1}
+        ending = False
+        while number := signals.recv(1):
+            if number[0] in (signal.SIGTERM, signal.SIGINT) and not ending:
+                ending = True
+                _end_after(STOP_SECONDS)
+            if number[0] in handlers:
+                with suppress(RuntimeError):  # the loop is closed: the process is ending
+                    self.loop.call_soon_threadsafe(handlers[signal.Signals(number[0])])
 
 
 def run_worker(settings: Settings) -> int:
@@ -72,6 +96,7 @@ def run_worker(settings: Settings) -> int:
     served = _served_scorer(settings) if settings.scorer_url else None
     scorer, followers = (served, []) if served is not None else _own_scorer(settings, connection)
     second = _second(settings, scorer) if settings.second_model else None
+    deep = _deep(settings) if settings.deep_model or settings.deep_url else None
     try:
         (settings.data_dir / "faust").mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -85,7 +110,7 @@ def run_worker(settings: Settings) -> int:
             if served is not None:
                 app.async_exit_stack.callback(served.close)
                 await connected(served)
-            pipelines.append(await _open_pipeline(app, settings, scorer, second, sink, inbox))
+            pipelines.append(await _open_pipeline(app, settings, _Models(scorer, second, deep), sink, inbox))
         return pipelines[0]
 
     options = AppOptions(
@@ -177,12 +202,7 @@ def _own_scorer(settings: Settings, connection: Connection) -> tuple[Scorer, lis
 def _served_scorer(settings: Settings) -> ServedScorer:
     """The scorer at `FVQ_SCORER_URL`, which is not asked yet."""
     assert settings.scorer_url
-    urls = settings.scorer_url.split(",")
-    remote = parts.remote_scorer(settings, urls, _note_served_model)
-    for url in urls:
-        if sends_in_clear(url):
-            token = " and the scorer's token" if settings.scorer_token or settings.scorer_token_file else ""
-            log.warning("pictures%s can be read on their way to %s: use https or a private network", token, url)
+    remote = _remote(settings, settings.scorer_url, settings.scorer_timeout, _note_served_model)
     if settings.scorer_fallback is None:
         return remote
     try:
@@ -194,9 +214,23 @@ def _served_scorer(settings: Settings) -> ServedScorer:
     return FallbackScorer(remote, own)
 
 
+def _remote(settings: Settings, addresses: str, seconds: float, notice: Callable[[ModelId], None]) -> RemoteScorer:
+    """The scorer that is served at these addresses. seconds: that one request may take. notice: is told of its model."""
+    urls = addresses.split(",")
+    for url in urls:
+        if sends_in_clear(url):
+            token = " and the scorer's token" if settings.scorer_token or settings.scorer_token_file else ""
+            log.warning("pictures%s can be read on their way to %s: use https or a private network", token, url)
+    return parts.remote_scorer(settings, urls, notice, seconds)
+
+
 def _note_served_model(model: ModelId) -> None:
     log.info("the served model is %s", model)
     metrics.show_model(model)
+
+
+def _note_served_deep_model(model: ModelId) -> None:
+    log.info("the served large model is %s", model)
 
 
 def _not_installed(error: ImportError) -> ModelError:
@@ -219,18 +253,51 @@ def _second(settings: Settings, first: Scorer) -> Scorer:
     return second
 
 
-async def _open_pipeline(
-    app: faust.App, settings: Settings, scorer: Scorer, second: Scorer | None, sink: Sink, inbox: Path
-) -> SegmentPipeline:
+def _deep(settings: Settings) -> Scorer:
+    """The large model of the cascade, in this process or at `FVQ_DEEP_URL`, which is not asked yet."""
+    if settings.deep_url:
+        return _remote(settings, settings.deep_url, settings.deep_timeout, _note_served_deep_model)
+    try:
+        from scorer.engine import load_engine
+    except ImportError as error:
+        raise _not_installed(error) from error
+    assert settings.deep_model
+    deep = load_engine(settings.deep_model, settings.device, parts.registry(settings))
+    log.info("model %s looks at %.3g of the segments at most", deep.model, settings.deep_share)
+    return deep
+
+
+@dataclass(frozen=True)
+class _Models:
+    """The models of a worker: the one that scores every segment, and those that may be there beside it."""
+
+    scorer: Scorer
+    second: Scorer | None
+    deep: Scorer | None
+
+
+async def _open_pipeline(app: faust.App, settings: Settings, models: _Models, sink: Sink, inbox: Path) -> SegmentPipeline:
     # When the app stops, it first stops its agents, then closes everything on this stack.
     resources = app.async_exit_stack
     resources.push_async_callback(sink.close)
     fetcher = await resources.enter_async_context(Fetcher(parts.fetch_limits(settings), inbox))
-    pool = SamplerPool(scorer.spec, settings.sampler_workers, settings.sample_timeout, settings.sample_memory_mb)
+    pool = SamplerPool(models.scorer.spec, settings.sampler_workers, settings.sample_timeout, settings.sample_memory_mb)
     resources.callback(pool.close)
-    pipeline = SegmentPipeline(fetcher, pool, scorer, second, settings.live_window)
+    cascade = _cascade(settings, models.deep) if models.deep is not None else None
+    if isinstance(models.deep, RemoteScorer):
+        resources.callback(models.deep.close)
+    pipeline = SegmentPipeline(fetcher, pool, models.scorer, models.second, settings.live_window, cascade)
     resources.callback(pipeline.close)
     return pipeline
+
+
+def _cascade(settings: Settings, deep: Scorer) -> Cascade:
+    """The looks by the large model. Its streams' alerts are found by the same policy as the alert agent's."""
+    connect = deep.connect if isinstance(deep, RemoteScorer) else None
+    looks = DeepScorer(deep, settings.deep_timeout, settings.batch_size, connect)
+    return Cascade(
+        looks, TierPlan(parts.tier_limits(settings)), Courses(load_policy(settings.alert_policy)), settings.live_window
+    )
 
 
 def _own_inbox(folder: Path) -> Path:
@@ -242,7 +309,8 @@ def _own_inbox(folder: Path) -> Path:
 
 
 def _end_after(seconds: float) -> None:
-    """End this process after that time, with exit code 1."""
-    timer = threading.Timer(seconds, os._exit, (1,))
+    """End this process within that time: a second before by exit code 1, and by SIGALRM where that is not possible."""
+    signal.setitimer(signal.ITIMER_REAL, seconds)
+    timer = threading.Timer(seconds - 1, os._exit, (1,))
     timer.daemon = True
     timer.start()

@@ -74,7 +74,9 @@ class BasePart(_Part):
     image_size: int | None = Field(default=None, gt=0)
     """Side of frames and portrait, px; None: the vision encoder's own. Not for a whole FVQ-Rater."""
     frames: int = Field(default=8, gt=0)
-    """Frames of the spatial stream; half as many portraits. Not for a whole FVQ-Rater."""
+    """Frames of the spatial stream. Not for a whole FVQ-Rater."""
+    portrait_frames: int | None = Field(default=None, gt=0)
+    """Frames of the portrait stream; None: half of `frames`. Each costs as much as one of `frames`. Not for a whole FVQ-Rater."""
     streams: tuple[str, ...] = STREAMS
 
 

@@ -54,6 +54,11 @@ def close(state: RenditionState, at: datetime) -> tuple[RenditionState, list[Cha
     return replace(state, watches={}, cusum=0.0, cusum_since=None, smoothed=None), changes
 
 
+def drop_limit(state: RenditionState, drop: QualityDrop) -> float:
+    """The cumulative sum over which a rendition's scores are a drop, points."""
+    return max(drop.limit, drop.noise_limit * math.sqrt(state.variance))
+
+
 @dataclass(frozen=True, slots=True)
 class _Reading:
     """What one segment says about one kind of alert.
@@ -127,16 +132,17 @@ def _judge_quality(state: RenditionState, watches: _Watches, score: SegmentScore
     Control, chapter 9.1. Slack and limit grow with the stream's own noise: where cameras cut or people move, scores spread
     several times as wide as where they do not. S is bounded, so that one wild score is forgotten soon.
     """
-    assert score.score is not None
-    value, low, drop = score.score, limits.low_quality, limits.quality_drop
+    # Of one model for all segments: a change from one model to the other must not look like a drop.
+    value = score.small_score
+    assert value is not None
+    low, drop = limits.low_quality, limits.quality_drop
     smoothed = _averaged(state.smoothed, value, _weight(score.duration, limits.smoothing))
     baseline = value if state.baseline is None else state.baseline
 
     bad, good = smoothed < low.threshold, smoothed >= low.threshold + low.hysteresis
     watches.update("low-quality", _Reading(bad, good, smoothed, baseline), low)
 
-    noise = math.sqrt(state.variance)
-    slack, limit = max(drop.slack, drop.noise_slack * noise), max(drop.limit, drop.noise_limit * noise)
+    slack, limit = max(drop.slack, drop.noise_slack * math.sqrt(state.variance)), drop_limit(state, drop)
     cusum, cusum_since = 0.0, None
     if state.baseline_seconds >= drop.warm_up:
         cusum = min(2 * limit, max(0.0, state.cusum + baseline - value - slack))

@@ -32,7 +32,8 @@ class HarvestLimits:
     """When a segment is worth a rating.
 
     per_hour: most clips of one stream in an hour. score: the segment's score is lower, points. uncertainty: its uncertainty is
-    higher, points. disagreement: its score differs from the second model's by more, points.
+    higher, points. disagreement: its score differs by more from the second model's, or the large model's from the small one's,
+    points.
     """
 
     per_hour: int = 4
@@ -53,7 +54,8 @@ def harvest_reason(score: SegmentScore, limits: HarvestLimits, alerted: bool) ->
         return "low-score"
     if score.uncertainty > limits.uncertainty:
         return "uncertain"
-    if score.second is not None and abs(score.second.score - score.score) > limits.disagreement:
+    others = (score.second, score.shallow)
+    if any(other is not None and abs(other.score - score.score) > limits.disagreement for other in others):
         return "disagreement"
     return None
 

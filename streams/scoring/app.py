@@ -20,10 +20,11 @@ from streams.events import SEGMENTS_TOPIC
 from streams.kafka.connection import Connection
 from streams.kafka.consumer import Group
 from streams.kafka.unreadable import as_message, keep_faust_reading
+from streams.scoring.answer import Answered, Sampled
 from streams.scoring.batcher import Batcher
 from streams.scoring.checkpoint import checkpoint
 from streams.scoring.flood import FloodGate, FloodLimits
-from streams.scoring.pipeline import Answered, Sampled, SegmentPipeline
+from streams.scoring.pipeline import SegmentPipeline
 from streams.sinks.base import Sink
 
 log = logging.getLogger(__name__)
@@ -103,19 +104,25 @@ def build_app(options: AppOptions, open_pipeline: Callable[[], Awaitable[Segment
             except Exception:
                 _end_now("segments cannot be sampled; the worker ends so that nothing is committed past them")
 
-        async def finish(events: list[Any], sampled: list[Answered | Sampled]) -> None:
+        async def score_batch(sampled: list[Answered | Sampled]) -> list[Answered]:
+            try:
+                return await pipeline.score(sampled)
+            except Exception:
+                _end_now("a batch cannot be scored; the worker ends so that nothing is committed past it")
+
+        async def finish(events: list[Any], answers: list[Answered]) -> None:
             async def acknowledge() -> None:
                 for event in events:
                     await stream.ack(event)
 
             try:
-                await checkpoint(await pipeline.score(sampled), app.producer, sink, acknowledge)
+                await checkpoint(await pipeline.finish(answers), app.producer, sink, acknowledge)
             except Exception:
                 # Faust would restart the agent and commit past this batch; the next worker reads it again.
                 _end_now("a batch cannot be finished; the worker ends so that nothing is committed past it")
             metrics.IN_FLIGHT.dec(len(events))
 
-        batcher = Batcher(options.batch_size, sample, pipeline.count_clips, finish)
+        batcher = Batcher(options.batch_size, sample, pipeline.count_clips, score_batch, finish, pipeline.batches_ahead)
         try:
             async for events in stream.noack_take(options.batch_size, within=options.batch_wait):
                 metrics.IN_FLIGHT.inc(len(events))

@@ -1,5 +1,8 @@
 """Ordered batches: messages are sampled as they come, scored in batches, and finished strictly in their order.
 
+A batch whose answers still wait for something (the large model's looks) holds up those after it only at the end: they are scored
+meanwhile.
+
 Knows no Kafka and no model. A message that needs no scorer (late or broken) takes no place in a batch: otherwise a topic with
 one crowded partition would fill batches with late segments, each batch would score few live ones, and the lag would grow
 without bound.
@@ -15,6 +18,7 @@ from typing import Generic, TypeVar
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
+Scored = TypeVar("Scored")
 
 MOST_WAITING = 16
 """Maximum number of groups that wait, even of messages that take no place: a backlog of late segments is answered in steps."""
@@ -28,11 +32,12 @@ class _Group(Generic[Item, Result]):
     sampling: asyncio.Task[list[Result]]
 
 
-class Batcher(Generic[Item, Result]):
+class Batcher(Generic[Item, Result, Scored]):
     """Samples the next messages while it scores the present ones.
 
     size: places of a batch. sample: from messages to results; never raises. places: how many of the results take a place in
-    a batch. finish: scores a batch and makes its answers safe; never raises.
+    a batch. score: scores a batch; never raises. finish: makes its answers safe; never raises. ahead: batches that may be scored
+    and not yet finished.
     """
 
     def __init__(
@@ -40,13 +45,17 @@ class Batcher(Generic[Item, Result]):
         size: int,
         sample: Callable[[Sequence[Item]], Awaitable[list[Result]]],
         places: Callable[[Sequence[Result]], int],
-        finish: Callable[[list[Item], list[Result]], Awaitable[None]],
+        score: Callable[[list[Result]], Awaitable[list[Scored]]],
+        finish: Callable[[list[Item], list[Scored]], Awaitable[None]],
+        ahead: int = 1,
     ) -> None:
         self._size = size
-        self._sample, self._count, self._finish = sample, places, finish
+        self._sample, self._count, self._score, self._finish = sample, places, score, finish
         self._waiting: deque[_Group[Item, Result]] = deque()
         self._changed = asyncio.Condition()
-        self._finishing = asyncio.create_task(self._run())
+        self._room_ahead = asyncio.Semaphore(ahead)
+        self._scored: asyncio.Queue[tuple[list[Item], list[Scored]]] = asyncio.Queue()
+        self._tasks = [asyncio.create_task(self._score_batches()), asyncio.create_task(self._finish_batches())]
 
     async def add(self, messages: list[Item]) -> None:
         """Start to sample messages; returns when there is room for more, so that messages without room stay in Kafka."""
@@ -58,7 +67,8 @@ class Batcher(Generic[Item, Result]):
 
     def close(self) -> None:
         """Stop. Work under way is not finished, and so not acknowledged."""
-        self._finishing.cancel()
+        for task in self._tasks:
+            task.cancel()
         for group in self._waiting:
             group.sampling.cancel()
 
@@ -75,13 +85,20 @@ class Batcher(Generic[Item, Result]):
     def _places(self, group: _Group[Item, Result]) -> int:
         return self._count(group.sampling.result()) if group.sampling.done() else len(group.messages)
 
-    async def _run(self) -> None:
+    async def _score_batches(self) -> None:
         while True:
+            await self._room_ahead.acquire()
             async with self._changed:
                 await self._changed.wait_for(lambda: bool(self._waiting))
             # The group stays in the queue while it is sampled, so that its places count.
             await self._waiting[0].sampling
-            await self._finish(*await self._next_batch())
+            messages, results = await self._next_batch()
+            self._scored.put_nowait((messages, await self._score(results)))
+
+    async def _finish_batches(self) -> None:
+        while True:
+            await self._finish(*await self._scored.get())
+            self._room_ahead.release()
 
     async def _next_batch(self) -> tuple[list[Item], list[Result]]:
         """The first group, which is sampled, and the groups after it that are sampled too and fit into the batch."""

@@ -14,7 +14,7 @@ from streams import metrics
 from streams.events import DEAD_LETTER_TOPIC, SCORES_TOPIC, SegmentScore
 from streams.letter import DeadLetter, Message, dead_letter
 from streams.retry import retried
-from streams.scoring.pipeline import Answered
+from streams.scoring.answer import Answered
 from streams.sinks.base import Rejected, Sink
 
 log = logging.getLogger(__name__)

@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from streams import metrics
 from streams.events import SegmentScore
 from streams.letter import Message
-from streams.scoring.pipeline import Answered, Sampled
+from streams.scoring.answer import Answered, Sampled
 
 log = logging.getLogger(__name__)
 FEWEST_STREAMS, FEWEST_LETTERS = 5, 20

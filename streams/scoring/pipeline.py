@@ -1,6 +1,6 @@
 """From messages to their answers: the score agent's work, without Kafka.
 
-message -> `SegmentEvent` -> local file -> `SampledClip` -> batch -> `ClipScore` -> `SegmentScore`
+message -> `SegmentEvent` -> local file -> `SampledClip` -> batch -> `ClipScore` -> `SegmentScore` (-> the large model's look)
 
 A failure of the segment itself becomes a dead letter. Any other failure (the scorer is down, this worker's disk is full) is
 tried again until it works, which holds the consumption back.
@@ -13,52 +13,24 @@ import logging
 import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass, field
-from datetime import UTC, datetime
+from dataclasses import replace
 from functools import partial
-from typing import Any, TypeVar
-
-from pydantic import ValidationError
 
 from scorer.sampling import SamplerPool
 from scorer.spec import ClipScore, SampledClip, SamplerSpec, Scorer
 from streams import metrics
 from streams.errors import EventError, MediaError, ModelError, SpecChangedError
-from streams.events import FaceSummary, ModelRef, SecondOpinion, SegmentEvent, SegmentScore, Signals
+from streams.events import SegmentEvent, SegmentScore
 from streams.letter import DeadLetter, Message, dead_letter
 from streams.media.fetch import Fetcher, LocalMedia
-from streams.media.fingerprint import fingerprint
 from streams.retry import retried
+from streams.scoring.answer import Answered, Sampled, answer_of, final_answer, internal, lag
+from streams.scoring.cascade import BATCHES_AHEAD, Cascade
 from streams.scoring.overload import Shedder, has_priority
 
 log = logging.getLogger(__name__)
-Measured = TypeVar("Measured", FaceSummary, Signals)
 WORKERS_FAULT = {"setup", "stopped"}
 """Kinds of `MediaError` that say nothing about the segment: it stays in its topic until a worker can score it."""
-
-
-@dataclass(frozen=True)
-class Answered:
-    """A message and its answer."""
-
-    message: Message
-    answer: SegmentScore | DeadLetter
-
-
-@dataclass
-class Sampled:
-    """A segment that waits for the scorer.
-
-    spec: by which its clip was sampled. media: its file, which the pipeline keeps until the segment is answered, so that
-    `sample_again` needs no second fetch. timing: milliseconds by stage.
-    """
-
-    message: Message
-    event: SegmentEvent
-    clip: SampledClip
-    spec: SamplerSpec
-    media: LocalMedia
-    timing: dict[str, float] = field(default_factory=dict)
 
 
 class SegmentPipeline:
@@ -67,11 +39,17 @@ class SegmentPipeline:
     The fetched files of segments that wait for their answer are kept: they are as few as the batcher lets wait.
 
     second: another model that scores every clip too, to find clips that are worth a rating. live_window: seconds after its
-    end from which a segment is skipped; None scores every segment.
+    end from which a segment is skipped; None scores every segment. cascade: starts looks by a large model.
     """
 
     def __init__(
-        self, fetcher: Fetcher, pool: SamplerPool, scorer: Scorer, second: Scorer | None = None, live_window: float | None = None
+        self,
+        fetcher: Fetcher,
+        pool: SamplerPool,
+        scorer: Scorer,
+        second: Scorer | None = None,
+        live_window: float | None = None,
+        cascade: Cascade | None = None,
     ) -> None:
         self._fetcher = fetcher
         self._pool = pool
@@ -80,7 +58,9 @@ class SegmentPipeline:
         self._live_window = live_window
         self._shedder = Shedder(live_window) if live_window is not None else None
         self._scoring_since: float | None = None
+        self._cascade = cascade
         self._kept: set[LocalMedia] = set()
+        self._looked_at: set[LocalMedia] = set()
         # One thread: a model takes one batch at a time.
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="scorer")
 
@@ -93,24 +73,43 @@ class SegmentPipeline:
         return sum(isinstance(segment, Sampled) for segment in sampled)
 
     async def score(self, sampled: Sequence[Answered | Sampled]) -> list[Answered]:
-        """The answers, in order; waits as long as the scorer fails. Afterwards the segments' files are gone."""
+        """The answers, in order; waits as long as the scorer fails. Afterwards the segments' files are gone.
+
+        Those of segments with a look are gone when that has sampled them. `finish` gives the answers with these looks.
+        """
         waiting = [segment for segment in sampled if isinstance(segment, Sampled)]
         try:
             return await self._score_all(sampled, waiting)
         finally:
             for segment in waiting:
-                self._discard(segment.media)
+                if segment.media not in self._looked_at:
+                    self._discard(segment.media)
+
+    async def finish(self, answers: Sequence[Answered]) -> list[Answered]:
+        """The final answers: as they are, or with the looks that were under way, for which it waits."""
+        if any(answered.look for answered in answers):
+            answers = [replace(answered, answer=await final_answer(answered), look=None) for answered in answers]
+        for answered in answers:
+            _count(answered.answer)
+        return list(answers)
+
+    @property
+    def batches_ahead(self) -> int:
+        """How many batches may be scored and not yet finished: one, or more where looks make a batch wait."""
+        return BATCHES_AHEAD if self._cascade is not None else 1
 
     async def sample_again(self, segment: Sampled, spec: SamplerSpec) -> SampledClip:
         """A segment's clip by another specification, from the kept file; the segment stays as it is.
 
-        Only before `score` has answered the segment. Raises `MediaError`.
+        Only before `score` has answered the segment, or for its look. Raises `MediaError`.
         """
         return await self._sample_media(segment.media, segment.event, spec)
 
     def close(self) -> None:
         """Stop the scorer's thread after the batch under way, and delete the files of segments without an answer."""
         self._thread.shutdown(wait=False, cancel_futures=True)
+        if self._cascade is not None:
+            self._cascade.close()
         for media in list(self._kept):
             self._discard(media)
 
@@ -128,11 +127,29 @@ class SegmentPipeline:
             metrics.STAGE_SECONDS.labels("score").observe(ms / 1000)
         for segment in waiting:
             segment.timing["score_ms"] = round(ms / len(waiting), 1)
-        scored = iter([_answered(*answer) for answer in zip(waiting, scores, seconds, strict=True)])
-        answers = [next(scored) if isinstance(segment, Sampled) else segment for segment in sampled]
-        for answered in answers:
-            _count(answered.answer)
-        return answers
+        answers = [answer_of(*answer) for answer in zip(waiting, scores, seconds, strict=True)]
+        scored = iter(self._with_looks(waiting, answers) if self._cascade is not None else answers)
+        return [next(scored) if isinstance(segment, Sampled) else segment for segment in sampled]
+
+    def _with_looks(self, segments: list[Sampled], answers: list[Answered]) -> list[Answered]:
+        """The small model's answers to these segments, with the looks that the cascade starts."""
+        assert self._cascade is not None
+        places = [place for place, answered in enumerate(answers) if isinstance(answered.answer, SegmentScore)]
+        scores = [answered.answer for answered in answers if isinstance(answered.answer, SegmentScore)]
+        looks = self._cascade.start(scores, [partial(self._sample_for_look, segments[place]) for place in places])
+        result = list(answers)
+        for place, look in zip(places, looks, strict=True):
+            if look is not None:
+                self._looked_at.add(segments[place].media)
+                result[place] = replace(result[place], look=look)
+        return result
+
+    async def _sample_for_look(self, segment: Sampled, spec: SamplerSpec) -> SampledClip:
+        try:
+            return segment.clip if spec == segment.spec else await self.sample_again(segment, spec)
+        finally:
+            self._looked_at.discard(segment.media)
+            self._discard(segment.media)
 
     async def _scores_of(self, segments: Sequence[Sampled]) -> list[ClipScore | Exception]:
         """For each segment its score, or why it has none. Clips are sampled again where the scorer's specification changes."""
@@ -204,7 +221,7 @@ class SegmentPipeline:
         except MediaError as error:
             return Answered(message, dead_letter(message, kind=error.kind, reason=error.reason, segment_id=segment_id))
         except Exception as error:
-            return Answered(message, _internal(message, error, segment_id))
+            return Answered(message, internal(message, error, segment_id))
 
     async def _fetch_and_sample(self, message: Message, event: SegmentEvent) -> Sampled:
         timing: dict[str, float] = {}
@@ -256,64 +273,6 @@ def _is_no_change(error: Exception) -> bool:
     return not isinstance(error, SpecChangedError)
 
 
-def lag(event: SegmentEvent) -> float:
-    """Seconds since the segment ended, in event time."""
-    return round(datetime.now(UTC).timestamp() - event.start.timestamp() - event.duration, 3)
-
-
-def _internal(message: Message, error: Exception, segment_id: str) -> DeadLetter:
-    """A bug of this program must not stop the stream: the segment is kept as a dead letter, the trace is in the log."""
-    log.error("segment failed", exc_info=error, extra={"segment_id": segment_id})
-    return dead_letter(message, kind="internal", reason=f"{type(error).__name__}: {error}", segment_id=segment_id)
-
-
-def _answered(segment: Sampled, score: ClipScore | Exception, second: ClipScore | None) -> Answered:
-    segment_id = segment.event.segment_id
-    if isinstance(score, ModelError | MediaError):
-        kind = score.kind if isinstance(score, MediaError) else "model"
-        return Answered(segment.message, dead_letter(segment.message, kind=kind, reason=score.reason, segment_id=segment_id))
-    if isinstance(score, Exception):
-        return Answered(segment.message, _internal(segment.message, score, segment_id))
-    try:
-        return Answered(segment.message, _scored(segment, score, second))
-    except Exception as error:
-        return Answered(segment.message, _internal(segment.message, error, segment_id))
-
-
-def _scored(segment: Sampled, score: ClipScore, second: ClipScore | None) -> SegmentScore:
-    return SegmentScore(
-        **SegmentScore.identity(segment.event),
-        status="scored",
-        score=score.score,
-        level=score.level,
-        level_probs=score.level_probs,
-        uncertainty=score.uncertainty,
-        faces=_in_range(FaceSummary, asdict(segment.clip.face_summary), segment.event.segment_id),
-        signals=_in_range(Signals, segment.clip.signals, segment.event.segment_id),
-        model=_model(score),
-        fallback=score.fallback,
-        second=SecondOpinion(score=second.score, model=_model(second)) if second is not None else None,
-        fingerprint=fingerprint(segment.clip.thumbnail),
-        timing=segment.timing | {"lag_s": lag(segment.event)},
-    )
-
-
-def _in_range(kind: type[Measured], values: dict[str, Any], segment_id: str) -> Measured:
-    """The values as the event takes them. One out of range is a bug of ours: it is logged, and the segment keeps its score."""
-    try:
-        return kind(**values)
-    except ValidationError as error:
-        # The nearest value in the range; 0 for what is no finite number.
-        nearest = {str(problem["loc"][0]): next(iter(problem.get("ctx", {}).values()), 0) for problem in error.errors()}
-        wrong = {name: values[name] for name in nearest}
-        log.error("this is a bug, please report it: values out of range: %s", wrong, extra={"segment_id": segment_id})
-        return kind(**values | nearest)
-
-
-def _model(score: ClipScore) -> ModelRef:
-    return ModelRef(name=score.model.name, version=score.model.version)
-
-
 def _observe(stage: str, started: float) -> float:
     """Count a stage that ends now; returns its milliseconds."""
     seconds = time.monotonic() - started
@@ -328,6 +287,8 @@ def _count(answer: SegmentScore | DeadLetter) -> None:
         log.info("dead letter: %s", answer.headers["reason"], extra={"segment_id": answer.headers.get("segment_id", "")})
         return
     metrics.SEGMENTS.labels(answer.status).inc()
+    if answer.tier is not None:
+        metrics.TIERS.labels(answer.tier, answer.tier_reason or "").inc()
     metrics.EVENT_LAG.observe(max(0.0, answer.timing["lag_s"]))
     metrics.EVENT_LAG_LAST.set(answer.timing["lag_s"])
     log.debug("%s", answer.status, extra={"segment_id": answer.segment_id, "score": answer.score, **answer.timing})

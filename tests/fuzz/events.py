@@ -22,8 +22,9 @@ from streams.events import DEAD_LETTER_TOPIC, SCORES_TOPIC, SegmentScore
 from streams.letter import LETTER_KEY_BYTES, LETTER_VALUE_BYTES, DeadLetter, Message
 from streams.media import checks
 from streams.media.fetch import Fetcher, FetchLimits
+from streams.scoring.answer import Answered
 from streams.scoring.checkpoint import checkpoint
-from streams.scoring.pipeline import Answered, SegmentPipeline
+from streams.scoring.pipeline import SegmentPipeline
 from streams.sinks.sqlite import SqliteSink
 from tests.fuzz.report import Finding, Report
 from tests.support.free_worker import FreePool, FreeScorer

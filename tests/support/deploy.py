@@ -11,6 +11,7 @@ import pytest
 from prometheus_client import Counter, Gauge, Histogram
 from prometheus_client.metrics import MetricWrapperBase
 
+from scorer.remote.metrics import ReplicaMetrics
 from streams import metrics
 from tests.support.processes import ROOT
 
@@ -18,15 +19,15 @@ TARGET_LABELS = {"instance", "job"}
 """Labels that Prometheus adds to whatever it scrapes."""
 
 SUFFIXES: dict[type, tuple[str, ...]] = {Counter: ("_total",), Gauge: ("",), Histogram: ("_bucket", "_sum", "_count")}
-MODULES = (metrics,)
-"""The modules that define the product's metrics."""
+HOLDERS = (metrics, ReplicaMetrics())
+"""What has the product's metrics as its attributes: the workers' module, and a scorer's."""
 
 
 def product_metrics() -> dict[str, set[str]]:
     """Every sample that a process of the product can show, and the labels it has."""
     samples = {}
-    for module in MODULES:
-        for metric in vars(module).values():
+    for holder in HOLDERS:
+        for metric in vars(holder).values():
             if isinstance(metric, MetricWrapperBase):
                 for suffix in SUFFIXES[type(metric)]:
                     labels = {*metric._labelnames, *(["le"] if suffix == "_bucket" else [])}
@@ -51,8 +52,18 @@ def problems_of_promql(expression: str) -> list[str]:
 
 def checker(tool: str) -> str:
     """The path of promtool or amtool. Where it cannot be had, skip the test; with CI=true, fail it."""
-    found = subprocess.run([str(ROOT / "scripts/promtool")], capture_output=True, text=True, timeout=300)
+    return str(_fetched("promtool") / tool)
+
+
+def compose_loader() -> str:
+    """The path of Compose's own loader. Where it cannot be built, skip the test; with CI=true, fail it."""
+    return str(_fetched("compose-loader"))
+
+
+def _fetched(script: str) -> Path:
+    """What the script under scripts/ prints: a path."""
+    found = subprocess.run([str(ROOT / "scripts" / script)], capture_output=True, text=True, timeout=600)
     if found.returncode == 3 and os.environ.get("CI") != "true":
         pytest.skip(found.stderr.strip())
     assert found.returncode == 0, found.stderr
-    return str(Path(found.stdout.strip()) / tool)
+    return Path(found.stdout.strip())

@@ -9,6 +9,8 @@ import shlex
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,6 +22,9 @@ IMAGES = ROOT / "deploy/images"
 UID = 10001
 HOST_FOLDERS = ("usr", "etc", "bin", "sbin", "lib", "lib64")
 """What stands for the base image where there is none: this machine's own folders, read-only."""
+
+BASE_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+"""PATH of a Debian image."""
 
 
 @dataclass(frozen=True)
@@ -83,11 +88,9 @@ class Container:
     def _mounts(self) -> str:
         root = shlex.quote(str(self.root))
         # Read-only last: a mount point must be there, and what is mounted in the root stays as it is.
-        lines = [f"mount --bind {root} {root}"]
-        for place, folder in self.binds.items():
-            inside = shlex.quote(f"{self.root}/{place}")
-            lines += [f"mount --bind {shlex.quote(str(folder))} {inside}", f"mount -o remount,bind,ro {inside}"]
-        lines += [
+        lines = [
+            f"mount --bind {root} {root}",
+            *_bind_read_only(self.root, self.binds),
             f"mount --rbind /dev {root}/dev",
             f"mount --bind /proc {root}/proc",
             f"mount -t tmpfs -o mode=1777 tmpfs {root}/tmp",
@@ -95,6 +98,15 @@ class Container:
             f"mount -o remount,bind,ro {root}",
         ]
         return "\n".join(lines) + "\n"
+
+
+def _bind_read_only(root: Path, binds: dict[str, Path]) -> list[str]:
+    """Shell lines that mount folders of this machine into `root`, so that nothing can write to them there."""
+    lines = []
+    for place, folder in binds.items():
+        inside = shlex.quote(f"{root}/{place}")
+        lines += [f"mount --bind {shlex.quote(str(folder))} {inside}", f"mount -o remount,bind,ro {inside}"]
+    return lines
 
 
 def check_namespaces() -> None:
@@ -108,23 +120,27 @@ def check_namespaces() -> None:
         pytest.skip(f"needs root, or rights to mount: {tried.stderr.strip()}")
 
 
-def follow_steps(name: str, folder: Path) -> Container:
+@contextmanager
+def made_by_steps(name: str, folder: Path) -> Iterator[Container]:
     """The image's contents, made by the Dockerfile's own steps in a folder; what comes from the base image is this machine's.
 
-    COPY and RUN of the first stage are done as they are written, but that uv uses its cache. Of the last stage, apt-get's step is
-    left out. name: of the Dockerfile.
+    COPY and RUN of the first stage are done as they are written, with the defaults of ARG, but that uv uses its cache. Of the
+    last stage, apt-get's step is left out. name: of the Dockerfile.
     """
     instructions = read_dockerfile(IMAGES / f"{name}.Dockerfile")
     root = folder / "root"
     for place in (*HOST_FOLDERS, "opt", "uv", "source", "cache", "data", "tmp", "proc", "dev", "run"):
         (root / place).mkdir(parents=True)
     hosts = {place: Path("/") / place for place in HOST_FOLDERS if (Path("/") / place).is_dir()}
+    arguments = dict(
+        item.value.split("=", 1) for item in instructions if item.name == "ARG" and item.stage < 1 and "=" in item.value
+    )
     for instruction in instructions:
         if instruction.stage == 0 and instruction.name == "COPY":
             *sources, target = instruction.value.split()
             _copy([ROOT / source for source in sources], (root / "source" / target))
         elif instruction.stage == 0 and instruction.name == "RUN":
-            _run_step(root, hosts, instruction.value.replace(" --no-cache ", " "))
+            _run_step(root, hosts, instruction.value.replace(" --no-cache ", " "), arguments)
     for value in last_stage(instructions, "COPY"):
         if not value.startswith("--from"):
             *sources, target = value.split()
@@ -133,11 +149,11 @@ def follow_steps(name: str, folder: Path) -> Container:
     for place in ("uv", "source", "cache"):
         shutil.rmtree(root / place)
     environment = environment_of(instructions)
-    return Container(root, hosts, folder / "data", environment | {"PATH": environment["PATH"].replace("$PATH", _base_path())})
-
-
-def _base_path() -> str:
-    return "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+    path = environment["PATH"].replace("$PATH", BASE_PATH)
+    try:
+        yield Container(root, hosts, folder / "data", environment | {"PATH": path})
+    finally:
+        shutil.rmtree(folder)
 
 
 def _copy(sources: list[Path], target: Path) -> None:
@@ -149,15 +165,17 @@ def _copy(sources: list[Path], target: Path) -> None:
             shutil.copy2(source, place)
 
 
-def _run_step(root: Path, hosts: dict[str, Path], step: str) -> None:
+def _run_step(root: Path, hosts: dict[str, Path], step: str, arguments: dict[str, str]) -> None:
     """Run a step of the first stage as root in `root`, with this machine's network and package settings."""
     cache = Path(os.environ.get("UV_CACHE_DIR") or Path.home() / ".cache/uv")
     cache.mkdir(parents=True, exist_ok=True)
     inside = shlex.quote(str(root))
-    mounts = [f"mount --bind {folder} {inside}/{place}" for place, folder in hosts.items()]
-    mounts += [f"mount --rbind /dev {inside}/dev", f"mount --bind /proc {inside}/proc", f"mount --bind {cache} {inside}/cache"]
+    mounts = _bind_read_only(root, hosts)
+    # /run: where some systems keep resolv.conf.
+    mounts += [f"mount --rbind /{place} {inside}/{place}" for place in ("dev", "run")]
+    mounts += [f"mount --bind /proc {inside}/proc", f"mount --bind {cache} {inside}/cache"]
     script = "\n".join([*mounts, f'exec chroot {inside} sh -euc "cd /source; $1"'])
-    environment = os.environ | {"HOME": "/tmp", "PATH": _base_path(), "UV_CACHE_DIR": "/cache", "UV_LINK_MODE": "copy"}
+    environment = os.environ | arguments | {"HOME": "/tmp", "PATH": BASE_PATH, "UV_CACHE_DIR": "/cache", "UV_LINK_MODE": "copy"}
     done = subprocess.run(
         ["unshare", "--mount", "--propagation", "private", "sh", "-euc", script, "sh", step],
         env=environment, capture_output=True, text=True, timeout=600,
@@ -165,14 +183,14 @@ def _run_step(root: Path, hosts: dict[str, Path], step: str) -> None:
     assert done.returncode == 0, f"{step}\n{done.stderr[-3000:]}"
 
 
-def build_with_buildah(name: str, folder: Path) -> Container:
+@contextmanager
+def built_with_buildah(name: str, folder: Path) -> Iterator[Container]:
     """The image, built by buildah from the Dockerfile as it is; its base is a Debian that mmdebstrap makes of packages.
 
     So no image has to be fetched, and what the image lacks, as a system library, is found. Needs root.
     """
     base, tag = "docker.io/library/python:3.11-slim-bookworm", f"localhost/fvq-test-{name}"
-    environment = os.environ | {"BUILDAH_ISOLATION": "chroot", "STORAGE_DRIVER": "vfs", "TMPDIR": str(folder)}
-    stores = ["--root", str(folder / "storage"), "--runroot", str(folder / "run")]
+    environment = os.environ | {"BUILDAH_ISOLATION": "chroot", "TMPDIR": str(folder)}
 
     def call(*words: str) -> str:
         done = subprocess.run(words, env=environment, capture_output=True, text=True, timeout=900)
@@ -180,29 +198,26 @@ def build_with_buildah(name: str, folder: Path) -> Container:
         return done.stdout.strip()
 
     def buildah(command: str, *words: str) -> str:
-        return call("buildah", *stores, command, *words)
+        return call("buildah", "--root", str(folder / "storage"), "--runroot", str(folder / "run"), command, *words)
 
+    context = folder / "base"
+    context.mkdir()
     packages = "python3,python3-venv,python3-pip,ca-certificates"
-    call("mmdebstrap", "--mode=root", "--variant=apt", f"--include={packages}", "bookworm", str(folder / "base.tar"))
-    folder.joinpath("Dockerfile").write_text(_base_dockerfile(folder))
-    buildah("build", "--layers=false", "--tag", base, str(folder))
-    buildah(
-        "build",
-        "--layers=false",
-        "--format=docker",
-        "--pull-never",
-        "--file",
-        str(IMAGES / f"{name}.Dockerfile"),
-        "--tag",
-        tag,
-        str(ROOT),
-    )
-    container = buildah("from", "--pull-never", tag)
-    root = Path(buildah("mount", container))
+    call("mmdebstrap", "--mode=root", "--variant=apt", f"--include={packages}", "bookworm", str(context / "base.tar"))
+    context.joinpath("Dockerfile").write_text(_base_dockerfile(context))
+    build = ("build", "--layers=false", "--format=docker", "--pull-never")
+    buildah(*build, "--tag", base, str(context))
+    buildah(*build, "--file", str(IMAGES / f"{name}.Dockerfile"), "--tag", tag, str(ROOT))
     config = json.loads(buildah("inspect", "--type", "image", tag))["Docker"]["config"]
     assert config["User"] == f"{UID}:{UID}"
     assert "Healthcheck" in config
-    return Container(root, {}, folder / "data", dict(pair.split("=", 1) for pair in config["Env"]))
+    container = buildah("from", "--pull-never", tag)
+    try:
+        root = Path(buildah("mount", container))
+        yield Container(root, {}, folder / "data", dict(pair.split("=", 1) for pair in config["Env"]))
+    finally:
+        buildah("umount", container)
+        shutil.rmtree(folder)
 
 
 def _base_dockerfile(folder: Path) -> str:
@@ -216,10 +231,10 @@ def _base_dockerfile(folder: Path) -> str:
 
 
 def python_is_in_the_base() -> bool:
-    """Whether the interpreter that `follow_steps` uses as the base image's is new enough."""
+    """Whether the interpreter that `made_by_steps` uses as the base image's is new enough."""
     tried = subprocess.run(
         ["python3", "-c", "import sys, ensurepip; sys.exit(sys.version_info < (3, 11))"],
-        env={"PATH": _base_path()},
+        env={"PATH": BASE_PATH},
         capture_output=True,
     )
     return tried.returncode == 0 and sys.platform == "linux"

@@ -42,6 +42,12 @@ sample_memory_mb: int = 2048 ge=512
 model: str = nano
 device: Literal['auto', 'cpu', 'cuda'] = auto
 second_model: str | None = None
+deep_model: str | None = None
+deep_url: str | None = None
+deep_share: float = 0.05 ge=0 le=1
+deep_low: float = 40.0 ge=0 le=100
+deep_uncertain: float = 15.0 ge=0
+deep_timeout: float = 5.0 gt=0 le=60
 scorer_url: str | None = None
 scorer_token: SecretStr | None = None
 scorer_token_file: Path | None = None

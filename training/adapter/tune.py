@@ -121,7 +121,7 @@ def new_network(part: BasePart, dtype: torch.dtype) -> tuple[FVQRater, SamplerSp
             raise ValueError(f"base: {part.model} is a whole FVQ-Rater, which settles {', '.join(sorted(useless))} itself")
         return load_base(base, dtype), SamplerSpec.load(SHIPPED.get(base.model, Path(base.model))), base
     config = base_config(base, part.streams, part.image_size)
-    return load_base(base, dtype, config), sampler_spec(config, part.frames), base
+    return load_base(base, dtype, config), sampler_spec(config, part.frames, part.portrait_frames), base
 
 
 def standardise(network: FVQRater, statistics: NDArray[np.float32]) -> None:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import shlex
 import subprocess
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -30,6 +32,30 @@ def instructions(request: pytest.FixtureRequest) -> list[Instruction]:
 def test_hadolint_finds_nothing(path: Path) -> None:
     checked = subprocess.run([str(Path(PYTHON).parent / "hadolint"), str(path)], capture_output=True, text=True)
     assert checked.returncode == 0, checked.stdout
+
+
+@pytest.mark.parametrize(("image", "name", "file"), [("core", "", "core"), ("gpu", "-gpu", "gpu"), ("ray", "-ray", "gpu")])
+def test_the_builder_is_told_what_to_build(tmp_path: Path, image: str, name: str, file: str) -> None:
+    builder = tmp_path / "docker"
+    builder.write_text('#!/bin/sh\nprintf "%s\\n" "$@"\n')
+    builder.chmod(0o755)
+    command = [str(IMAGES / "build"), image, "--build-arg", "PYTHON=base@sha256:0"]
+    told = subprocess.run(command, env=os.environ | {"FVQ_BUILDER": str(builder)}, capture_output=True, text=True, check=True)
+    words = told.stdout.splitlines()
+    version = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
+    assert words[:5] == ["build", "--file", f"deploy/images/{file}.Dockerfile", "--tag", f"fvq-monitor{name}:{version}"]
+    assert {f"VERSION={version}", "PYTHON=base@sha256:0"} <= set(words)
+    assert ("EXTRA=ray" in words) == (image == "ray")
+    assert words[-1] == "."
+
+
+def test_every_extra_of_the_builder_exists() -> None:
+    extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
+    default = dict(
+        item.value.split("=") for item in read_dockerfile(GPU) if item.name == "ARG" and item.value.startswith("EXTRA=")
+    )
+    named = {default["EXTRA"], *re.findall(r"EXTRA=(\w+)", (IMAGES / "build").read_text())}
+    assert named == {"serve", "train", "ray"} <= set(extras)
 
 
 def test_hadolint_finds_a_fault(tmp_path: Path) -> None:

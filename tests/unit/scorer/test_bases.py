@@ -12,11 +12,13 @@ import torch
 from safetensors.torch import load_file
 from transformers import InternVLForConditionalGeneration, Qwen2Config, Qwen2ForCausalLM
 
-from scorer.engine import collate
+from scorer import engine as engine_module
+from scorer.engine import Engine, collate
 from scorer.errors import ModelError
 from scorer.model.bases import Base, base_config, fingerprint, load_base, load_whole, sampler_spec
 from scorer.model.modeling import ClipBatch, FVQRater
 from scorer.sampling.statistics import NAMES
+from scorer.spec import ModelId
 from tests.support import tiny
 from tests.support.doubles import make_clip
 
@@ -79,6 +81,31 @@ def test_a_clip_scores_the_same_alone_and_in_a_batch(name: str, bases: dict[str,
     alone = ClipBatch(**{field: value[1:2] for field, value in vars(batch).items()})
     with torch.inference_mode():
         torch.testing.assert_close(network(batch).score[1:2], network(alone).score, rtol=0, atol=1e-3)
+
+
+@pytest.mark.parametrize("name", ["qwen2", "qwen3"])
+def test_the_engine_divides_a_batch_by_its_tokens_and_scores_it_as_one_by_one(
+    name: str, bases: dict[str, Base], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = base_config(bases[name])
+    spec = sampler_spec(config, frames=4, portrait_frames=1)
+    tokens = engine_module.tokens_per_clip(config, spec)
+    monkeypatch.setattr(engine_module, "MOST_TOKENS", 3 * tokens + 1)
+    network, sizes = load_base(bases[name]), []
+    network.language_model.get_decoder().register_forward_pre_hook(
+        lambda _, arguments, named: sizes.append(tuple(named["inputs_embeds"].shape[:2])), with_kwargs=True
+    )
+    engine = Engine(network, spec, ModelId(name, "1"))
+    clips = [make_clip(20 + 25 * number, number, spec, len(NAMES)) for number in range(8)]
+    # Absent people and faces, in some of the clips.
+    clips = [replace(clip, portrait_mask=np.array([number % 3 > 0])) for number, clip in enumerate(clips)]
+    clips = [replace(clip, faces_mask=np.array([number % 2 > 0, number % 4 > 0])) for number, clip in enumerate(clips)]
+    together = engine.score(clips)
+    assert sizes == [(3, tokens), (3, tokens), (2, tokens)]
+    assert together == [engine.score([clip])[0] for clip in clips]
+    assert len({score.score for score in together}) > 4
+    monkeypatch.setattr(engine_module, "MOST_TOKENS", 1)
+    assert len(Engine(network, spec, ModelId(name, "1")).score(clips[:2])) == 2, "a clip goes alone where it is over the limit"
 
 
 def test_smaller_images_have_fewer_tokens(bases: dict[str, Base]) -> None:

@@ -19,21 +19,27 @@ def places(numbers: Sequence[int]) -> int:
 class Bench:
     """A batcher whose messages are numbers. A negative number stands for a late segment, which takes no place in a batch.
 
-    size: places of a batch. sample_ticks, finish_ticks: turns of the event loop that sampling and finishing take.
+    size: places of a batch. sample_ticks, finish_ticks: turns of the event loop that sampling and finishing take. ahead: batches
+    that may be scored and not yet finished.
     """
 
-    def __init__(self, size: int = 8, sample_ticks: int = 0, finish_ticks: int = 0) -> None:
+    def __init__(self, size: int = 8, sample_ticks: int = 0, finish_ticks: int = 0, ahead: int = 1) -> None:
         self.batches: list[list[int]] = []
         self.progress = asyncio.Event()
         self.finish_ticks = finish_ticks
         self.sample_ticks = sample_ticks
-        self.batcher: Batcher[int, int] = Batcher(size, self.sample, places, self.finish)
+        self.scored: list[int] = []
+        self.batcher: Batcher[int, int, int] = Batcher(size, self.sample, places, self.score, self.finish, ahead)
 
     async def sample(self, messages: object) -> list[int]:
         assert isinstance(messages, list)
         for _ in range(self.sample_ticks):
             await asyncio.sleep(0)
         return list(messages)
+
+    async def score(self, sampled: list[int]) -> list[int]:
+        self.scored += sampled
+        return sampled
 
     async def finish(self, messages: list[int], sampled: list[int]) -> None:
         assert messages == sampled
@@ -55,12 +61,13 @@ class Bench:
     groups=st.lists(st.lists(st.integers(-3, 9), min_size=1, max_size=8), max_size=30),
     sample_ticks=st.integers(0, 5),
     finish_ticks=st.integers(0, 20),
+    ahead=st.integers(1, 4),
 )
 def test_every_message_is_finished_in_order_and_no_batch_is_too_large(
-    groups: list[list[int]], sample_ticks: int, finish_ticks: int
+    groups: list[list[int]], sample_ticks: int, finish_ticks: int, ahead: int
 ) -> None:
     async def run() -> None:
-        bench = Bench(8, sample_ticks, finish_ticks)
+        bench = Bench(8, sample_ticks, finish_ticks, ahead)
         for group in groups:
             await bench.batcher.add(group)
         expected = [number for group in groups for number in group]
@@ -107,4 +114,25 @@ async def test_waiting_groups_are_limited_even_if_all_segments_are_late() -> Non
     await asyncio.sleep(0.2)
     filling.cancel()
     assert added <= MOST_WAITING
+    bench.batcher.close()
+
+
+async def test_batches_are_scored_while_the_first_one_is_not_finished_but_only_so_many() -> None:
+    bench = Bench(2, finish_ticks=10**6, ahead=3)
+    for number in range(3):
+        await asyncio.wait_for(bench.batcher.add([number] * 2), 20)
+    fourth = asyncio.create_task(bench.batcher.add([3] * 2))
+    await asyncio.sleep(0.05)
+    assert (bench.scored, bench.batches) == ([0, 0, 1, 1, 2, 2], [])
+    fourth.cancel()
+    bench.batcher.close()
+
+
+async def test_without_batches_ahead_each_is_finished_before_the_next_is_scored() -> None:
+    bench = Bench(2, finish_ticks=10**6)
+    await asyncio.wait_for(bench.batcher.add([0] * 2), 20)
+    second = asyncio.create_task(bench.batcher.add([1] * 2))
+    await asyncio.sleep(0.05)
+    assert bench.scored == [0, 0]
+    second.cancel()
     bench.batcher.close()

@@ -12,8 +12,8 @@ from streams import retry
 from streams.errors import SinkError
 from streams.events import DEAD_LETTER_TOPIC, SCORES_TOPIC, SegmentScore
 from streams.letter import DeadLetter, Message, dead_letter
+from streams.scoring.answer import Answered
 from streams.scoring.checkpoint import checkpoint
-from streams.scoring.pipeline import Answered
 from streams.sinks.base import Rejected, Sink
 from tests.support.alerts import make_score
 

@@ -12,8 +12,8 @@ import pytest
 
 from streams.letter import Message, dead_letter
 from streams.scoring import flood
+from streams.scoring.answer import Answered, Sampled
 from streams.scoring.flood import FloodGate, FloodLimits, failure_of
-from streams.scoring.pipeline import Answered, Sampled
 
 
 class Origin:

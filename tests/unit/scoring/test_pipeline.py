@@ -24,7 +24,8 @@ from streams import retry
 from streams.events import SegmentEvent, SegmentScore
 from streams.letter import DeadLetter, Message, dead_letter
 from streams.media.fetch import LocalMedia
-from streams.scoring.pipeline import Sampled, SegmentPipeline
+from streams.scoring.answer import Sampled
+from streams.scoring.pipeline import SegmentPipeline
 from tests.support.doubles import SPEC, BrightnessScorer, make_clip
 
 BRIGHTNESS = [str(light) for light in range(256)]

@@ -13,10 +13,10 @@ import yaml
 from accelerate.state import AcceleratorState
 from safetensors.torch import load_file
 
-from scorer.engine import load_engine, load_model
+from scorer.engine import Engine, load_engine, load_model
 from scorer.model.bases import Base, load_base
 from scorer.sampling.statistics import NAMES
-from scorer.spec import MODEL_INPUTS, SampledClip, SamplerSpec
+from scorer.spec import MODEL_INPUTS, ModelId, SampledClip, SamplerSpec
 from tests.support import tiny
 from tests.support.doubles import make_clip
 from training.adapter import tune as tuning
@@ -234,8 +234,17 @@ def test_a_wrong_recipe_names_file_and_keys(tmp_path: Path) -> None:
         run(file, tmp_path, None, tmp_path / "out")
 
 
+def test_the_recipe_sets_how_many_frames_and_portraits_are_sampled(bases: dict[str, Base]) -> None:
+    part = recipe(bases["qwen2"]).base
+    for changes, sampled_images in (({}, (2, 1)), ({"frames": 8}, (8, 4)), ({"frames": 8, "portrait_frames": 1}, (8, 1))):
+        network, spec, _ = tuning.new_network(part.model_copy(update=changes), torch.float32)
+        assert (spec.frames, spec.portrait_frames) == sampled_images
+        (score,) = Engine(network, spec, ModelId("tiny", "1")).score([make_clip(100, 0, spec, len(NAMES))])
+        assert 0 < score.score < 100
+
+
 def test_a_whole_base_settles_its_own_sampling(tmp_path: Path) -> None:
     values = recipe(Base("nano")).model_dump(mode="json", exclude_unset=True)
-    values["base"]["frames"] = 3
-    with pytest.raises(ValueError, match="frames"):
+    values["base"]["portrait_frames"] = 3
+    with pytest.raises(ValueError, match="portrait_frames"):
         tuning.tune(TuneRecipe.model_validate(values), Path("/data/0"), tmp_path)

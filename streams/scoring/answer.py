@@ -1,0 +1,114 @@
+"""A segment's answer: from the scores of its clip to the event on the topic, or to the dead letter."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime
+from typing import Any, TypeVar
+
+from pydantic import ValidationError
+
+from scorer.spec import ClipScore, SampledClip, SamplerSpec
+from streams.errors import MediaError, ModelError
+from streams.events import FaceSummary, ModelRef, SecondOpinion, SegmentEvent, SegmentScore, Signals
+from streams.letter import DeadLetter, Message, dead_letter
+from streams.media.fetch import LocalMedia
+from streams.media.fingerprint import fingerprint
+from streams.scoring.cascade import Look, with_look
+
+log = logging.getLogger(__name__)
+Measured = TypeVar("Measured", FaceSummary, Signals)
+
+
+@dataclass(frozen=True)
+class Answered:
+    """A message and its answer. look: the large model's, under way: until it is over `answer` is the small model's."""
+
+    message: Message
+    answer: SegmentScore | DeadLetter
+    look: Look | None = None
+
+
+@dataclass
+class Sampled:
+    """A segment that waits for the scorer.
+
+    spec: by which its clip was sampled. media: its file, which the pipeline keeps until the segment is answered, so that
+    `sample_again` needs no second fetch. timing: milliseconds by stage.
+    """
+
+    message: Message
+    event: SegmentEvent
+    clip: SampledClip
+    spec: SamplerSpec
+    media: LocalMedia
+    timing: dict[str, float] = field(default_factory=dict)
+
+
+def lag(event: SegmentEvent | SegmentScore) -> float:
+    """Seconds since the segment ended, in event time."""
+    return round(datetime.now(UTC).timestamp() - event.start.timestamp() - event.duration, 3)
+
+
+async def final_answer(answered: Answered) -> SegmentScore | DeadLetter:
+    """The answer with its look, and with its lag as it is now: answers before it waited for their looks."""
+    if not isinstance(answered.answer, SegmentScore):
+        return answered.answer
+    answer = await with_look(answered.answer, answered.look) if answered.look is not None else answered.answer
+    return answer.model_copy(update={"timing": answer.timing | {"lag_s": lag(answer)}})
+
+
+def internal(message: Message, error: Exception, segment_id: str) -> DeadLetter:
+    """A bug of this program must not stop the stream: the segment is kept as a dead letter, the trace is in the log."""
+    log.error("segment failed", exc_info=error, extra={"segment_id": segment_id})
+    return dead_letter(message, kind="internal", reason=f"{type(error).__name__}: {error}", segment_id=segment_id)
+
+
+def answer_of(segment: Sampled, score: ClipScore | Exception, second: ClipScore | None) -> Answered:
+    """A segment with its answer: its score, or why it has none. second: the second model's score, where there is one."""
+    segment_id = segment.event.segment_id
+    if isinstance(score, ModelError | MediaError):
+        kind = score.kind if isinstance(score, MediaError) else "model"
+        return Answered(segment.message, dead_letter(segment.message, kind=kind, reason=score.reason, segment_id=segment_id))
+    if isinstance(score, Exception):
+        return Answered(segment.message, internal(segment.message, score, segment_id))
+    try:
+        return Answered(segment.message, _scored(segment, score, second))
+    except Exception as error:
+        return Answered(segment.message, internal(segment.message, error, segment_id))
+
+
+def _scored(segment: Sampled, score: ClipScore, second: ClipScore | None) -> SegmentScore:
+    return SegmentScore(
+        **SegmentScore.identity(segment.event),
+        status="scored",
+        tier="full",
+        score=score.score,
+        level=score.level,
+        level_probs=score.level_probs,
+        uncertainty=score.uncertainty,
+        faces=_in_range(FaceSummary, asdict(segment.clip.face_summary), segment.event.segment_id),
+        signals=_in_range(Signals, segment.clip.signals, segment.event.segment_id),
+        model=_model(score),
+        fallback=score.fallback,
+        second=SecondOpinion(score=second.score, model=_model(second)) if second is not None else None,
+        fingerprint=fingerprint(segment.clip.thumbnail),
+        timing=segment.timing | {"lag_s": lag(segment.event)},
+    )
+
+
+def _in_range(kind: type[Measured], values: dict[str, Any], segment_id: str) -> Measured:
+    """The values as the event takes them. One out of range is a bug of ours: it is logged, and the segment keeps its score."""
+    try:
+        return kind(**values)
+    except ValidationError as error:
+        # The nearest value in the range; 0 for what is no finite number.
+        nearest = {str(problem["loc"][0]): next(iter(problem.get("ctx", {}).values()), 0) for problem in error.errors()}
+        wrong = {name: values[name] for name in nearest}
+        log.error("this is a bug, please report it: values out of range: %s", wrong, extra={"segment_id": segment_id})
+        return kind(**values | nearest)
+
+
+def _model(score: ClipScore) -> ModelRef:
+    return ModelRef(name=score.model.name, version=score.model.version)

@@ -1,0 +1,220 @@
+"""The cascade in the pipeline: one answer for each segment, in order, whatever the large model does."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from prometheus_client import REGISTRY
+
+from scorer.spec import ClipScore, ModelId, ModelInput
+from streams.alerts.course import Courses
+from streams.alerts.policy import load_policy
+from streams.events import SegmentScore
+from streams.letter import DeadLetter, Message
+from streams.scoring import tiers
+from streams.scoring.answer import Answered, Sampled
+from streams.scoring.batcher import Batcher
+from streams.scoring.cascade import BATCHES_AHEAD, Cascade
+from streams.scoring.deep import DeepScorer
+from streams.scoring.pipeline import SegmentPipeline
+from streams.scoring.tiers import TierLimits, TierPlan
+from tests.support.doubles import SPEC, BrightnessScorer
+from tests.support.waiting import wait_for
+from tests.unit.scoring.test_pipeline import Media, message
+
+
+@pytest.fixture(autouse=True)
+def no_controls(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Looks only where the quality asks for them."""
+    monkeypatch.setattr(tiers, "CONTROL_PART", 1e-6)
+
+
+class Large(BrightnessScorer):
+    """The large model: 10 points over the small one, on pictures of its own size. gate: its batches wait for it."""
+
+    spec = replace(SPEC, frame_size=32)
+    model = ModelId("large", "7")
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.gate = threading.Event()
+        self.gate.set()
+
+    def score(self, clips: Sequence[ModelInput]) -> list[ClipScore]:
+        self.gate.wait(20)
+        assert all(clip.frames.shape[1] == 32 for clip in clips)
+        return [replace(score, score=min(100.0, score.score + 10), model=self.model) for score in super().score(clips)]
+
+
+@asynccontextmanager
+async def opened(
+    large: Large, media: Any, share: float = 1.0, seconds: float = 20.0, live_window: float | None = None
+) -> AsyncIterator[SegmentPipeline]:
+    cascade = Cascade(DeepScorer(large, seconds, 8), TierPlan(TierLimits(share)), Courses(load_policy(None)), live_window)
+    pipeline = SegmentPipeline(media, media, BrightnessScorer(), live_window=live_window, cascade=cascade)
+    try:
+        yield pipeline
+    finally:
+        large.gate.set()
+        pipeline.close()
+
+
+async def answer_all(pipeline: SegmentPipeline, messages: list[Message]) -> list[SegmentScore | DeadLetter]:
+    answers = await pipeline.finish(await pipeline.score(await pipeline.sample(messages)))
+    assert [answered.message for answered in answers] == messages
+    return [answered.answer for answered in answers]
+
+
+def segments(*lights: int) -> list[Message]:
+    """Segments of as many streams, of these brightnesses. 50 has about 20 points, 200 about 78."""
+    return [message(str(light), segment=f"s{place}", stream_id=f"s{place}") for place, light in enumerate(lights)]
+
+
+def counted(name: str, **labels: str) -> float:
+    return REGISTRY.get_sample_value(name, labels) or 0.0
+
+
+async def save_tokens(pipeline: SegmentPipeline) -> None:
+    """Good segments, which need no look, fill the bucket."""
+    await answer_all(pipeline, [message("200", stream_id=f"good-{place}") for place in range(6)])
+
+
+async def test_a_low_segment_has_the_large_models_score_and_keeps_the_small_ones(tmp_path: Path) -> None:
+    media = Media(tmp_path)
+    async with opened(Large(), media) as pipeline:
+        await save_tokens(pipeline)
+        before = counted("fvq_tier_segments_total", tier="deep", reason="low")
+        fetched = media.fetched
+        low, good, broken = await answer_all(pipeline, [*segments(50, 200), message("broken")])
+        assert isinstance(low, SegmentScore)
+        assert isinstance(good, SegmentScore)
+        assert isinstance(broken, DeadLetter)
+        assert low.shallow is not None
+        assert low.score == pytest.approx(low.shallow.score + 10, abs=0.5)
+        assert (low.tier, low.tier_reason, str(low.model), str(low.shallow.model)) == (
+            "deep", "low", "name='large' version='7'", "name='brightness' version='1'",
+        )  # fmt: skip
+        assert low.shallow.uncertainty == 5.0
+        assert low.small_score == low.shallow.score
+        assert low.timing["deep_ms"] > 0
+        assert (good.tier, good.tier_reason, good.shallow, good.small_score) == ("full", None, None, good.score)
+        assert SegmentScore.from_bytes(low.to_bytes()) == low
+        assert media.fetched == fetched + 3, "its media was not fetched again"
+        assert media.files() == 0
+        assert counted("fvq_tier_segments_total", tier="deep", reason="low") == before + 1
+        assert 0 < counted("fvq_deep_share") < 0.5
+
+
+async def test_the_small_model_goes_on_while_the_large_one_works_and_the_order_is_kept(tmp_path: Path) -> None:
+    large, media = Large(), Media(tmp_path)
+    answers: list[SegmentScore | DeadLetter] = []
+    async with opened(large, media) as pipeline:
+        await save_tokens(pipeline)
+        large.gate.clear()
+        scored: list[int] = []
+
+        async def score(sampled: list[Answered | Sampled]) -> list[Answered]:
+            scored.append(len(sampled))
+            return await pipeline.score(sampled)
+
+        async def finish(messages: list[Message], answered: list[Answered]) -> None:
+            finished = await pipeline.finish(answered)
+            assert [answer.message for answer in finished] == messages
+            answers.extend(answer.answer for answer in finished)
+
+        batcher = Batcher(2, pipeline.sample, pipeline.count_clips, score, finish, pipeline.batches_ahead)
+        for place in range(10):
+            await asyncio.wait_for(
+                batcher.add([message("50" if place == 0 else "200", segment=str(place), stream_id=str(place))]), 20
+            )
+        assert answers == []
+        assert sum(scored) >= 9, "the large model has answered nothing yet"
+        large.gate.set()
+        await asyncio.to_thread(wait_for, "10 answers", lambda: len(answers) == 10, 20, 0.005)
+        batcher.close()
+    assert [answer.segment_id for answer in answers if isinstance(answer, SegmentScore)] == [str(place) for place in range(10)]
+    assert [answer.tier for answer in answers if isinstance(answer, SegmentScore)] == ["deep"] + ["full"] * 9
+    assert pipeline.batches_ahead == BATCHES_AHEAD
+
+
+async def test_a_large_model_that_hangs_or_fails_leaves_the_small_ones_answer(tmp_path: Path) -> None:
+    large, media = Large(), Media(tmp_path)
+    async with opened(large, media, seconds=0.2) as pipeline:
+        await save_tokens(pipeline)
+        large.gate.clear()
+        before = counted("fvq_deep_unanswered_total", why="timeout")
+        started = time.monotonic()
+        (answer,) = await answer_all(pipeline, segments(50))
+        assert time.monotonic() - started < 5
+        assert isinstance(answer, SegmentScore)
+        assert (answer.tier, answer.shallow, answer.model and answer.model.name) == ("full", None, "brightness")
+        assert counted("fvq_deep_unanswered_total", why="timeout") == before + 1
+        assert answer.timing["lag_s"] >= 0.2, "what it waited is in its lag"
+        started = time.monotonic()
+        await answer_all(pipeline, segments(50))
+        assert time.monotonic() - started < 0.2, "there is a pause: the next ones do not wait"
+        assert media.files() == 0
+
+
+async def test_no_look_that_the_live_window_has_no_time_for(tmp_path: Path) -> None:
+    async with opened(Large(), Media(tmp_path), seconds=15, live_window=20) as pipeline:
+        await save_tokens(pipeline)
+        waited, fresh = await answer_all(pipeline, [message("50", ago=6), message("50", ago=1, stream_id="t")])
+        assert isinstance(waited, SegmentScore)
+        assert isinstance(fresh, SegmentScore)
+        assert (waited.tier, fresh.tier) == ("full", "deep")
+
+
+async def test_a_clip_that_fits_both_models_is_not_sampled_again(tmp_path: Path) -> None:
+    class AsSmall(Large):
+        spec = SPEC
+
+        def score(self, clips: Sequence[ModelInput]) -> list[ClipScore]:
+            return BrightnessScorer.score(self, clips)
+
+    media = Media(tmp_path)
+    async with opened(AsSmall(), media) as pipeline:
+        await save_tokens(pipeline)
+        sampled = len(media.durations)
+        (answer,) = await answer_all(pipeline, segments(50))
+        assert isinstance(answer, SegmentScore)
+        assert answer.tier == "deep"
+        assert len(media.durations) == sampled + 1
+
+
+async def test_a_score_that_no_event_can_hold_is_not_taken(tmp_path: Path) -> None:
+    class Wrong(Large):
+        def score(self, clips: Sequence[ModelInput]) -> list[ClipScore]:
+            return [replace(score, uncertainty=float("nan")) for score in super().score(clips)]
+
+    async with opened(Wrong(), Media(tmp_path)) as pipeline:
+        await save_tokens(pipeline)
+        (answer,) = await answer_all(pipeline, segments(50))
+        assert isinstance(answer, SegmentScore)
+        assert answer.tier == "full"
+
+
+async def test_a_share_of_0_asks_for_nothing(tmp_path: Path) -> None:
+    large = Large()
+    async with opened(large, Media(tmp_path), share=0.0) as pipeline:
+        answers = await answer_all(pipeline, segments(50, 50, 50))
+    assert [answer.tier for answer in answers if isinstance(answer, SegmentScore)] == ["full"] * 3
+    assert large.batches == []
+
+
+async def test_an_end_in_the_middle_of_a_look_leaves_no_file(tmp_path: Path) -> None:
+    large, media = Large(), Media(tmp_path)
+    async with opened(large, media) as pipeline:
+        await save_tokens(pipeline)
+        large.gate.clear()
+        await pipeline.score(await pipeline.sample(segments(50)))
+        pipeline.close()
+        assert media.files() == 0
