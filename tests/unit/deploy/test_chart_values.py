@@ -102,6 +102,7 @@ def test_no_secret_can_be_a_value() -> None:
         (["settings.FVQ_SCORER_URL=http://gpu:9000/"], "FVQ_SCORER_URL has the port 9000"),
         (["settings.FVQ_KAFKA_SECURITY=SASL_SSL"], "FVQ_KAFKA_PASSWORD_FILE is missing"),
         (["sharedVolume.existingClaim=nfs"], "FVQ_REGISTRY"),
+        (["settings.FVQ_CLIP_STORE=/shared/clips"], "FVQ_CLIP_STORE is in /shared"),
     ],
 )
 def test_a_wrong_value_is_refused(options: list[str], words: str) -> None:

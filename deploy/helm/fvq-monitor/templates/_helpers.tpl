@@ -263,7 +263,14 @@ advanced:
 {{- if and (hasPrefix "SASL" $security) (not (hasKey .Values.secrets "FVQ_KAFKA_PASSWORD_FILE")) -}}
 {{- fail (printf "FVQ_KAFKA_SECURITY is %s and secrets.FVQ_KAFKA_PASSWORD_FILE is missing" $security) -}}
 {{- end -}}
-{{- if and .Values.sharedVolume.existingClaim (not (or .Values.settings.FVQ_REGISTRY .Values.settings.FVQ_CLIP_STORE)) -}}
+{{- $shared := false -}}
+{{- range $name := list "FVQ_REGISTRY" "FVQ_CLIP_STORE" "FVQ_MEDIA_ROOTS" "FVQ_MODEL" -}}
+{{- if contains "/shared" (index $.Values.settings $name | default "") }}{{ $shared = $name }}{{ end -}}
+{{- end -}}
+{{- if and .Values.sharedVolume.existingClaim (not $shared) -}}
 {{- fail "sharedVolume.existingClaim is set and nothing uses it: set FVQ_REGISTRY=/shared/models, FVQ_CLIP_STORE=/shared/clips" -}}
+{{- end -}}
+{{- if and $shared (not .Values.sharedVolume.existingClaim) -}}
+{{- fail (printf "%s is in /shared, where nothing is mounted: set sharedVolume.existingClaim" $shared) -}}
 {{- end -}}
 {{- end -}}
