@@ -11,7 +11,7 @@ import pytest
 import yaml
 
 from streams.settings import Settings
-from tests.support.chart import CHART, refusal
+from tests.support.chart import CHART, refusal, render
 
 SCHEMA: dict[str, Any] = json.loads((CHART / "values.schema.json").read_text())
 VALUES: dict[str, Any] = yaml.safe_load((CHART / "values.yaml").read_text())
@@ -107,3 +107,7 @@ def test_no_secret_can_be_a_value() -> None:
 )
 def test_a_wrong_value_is_refused(options: list[str], words: str) -> None:
     assert words in refusal("minimal", *(word for option in options for word in ("--set", option)))
+
+
+def test_a_bucket_may_be_called_as_the_shared_folder() -> None:
+    assert render("minimal", "--set", "settings.FVQ_CLIP_STORE=s3://shared/clips")
