@@ -16,18 +16,34 @@ from pathlib import Path
 from scorer.errors import ModelError
 
 MAX_FILES = 1000
+MAX_MODEL_BYTES = 1 << 37
+"""Of all files of a model together: 128 GiB. The largest bases have some 80 GB in bf16."""
+
 MAX_CONFIGURATION_BYTES = 1 << 20
 """Of each JSON file that is a configuration."""
 
 MAX_TEXT_BYTES = 64 << 20
 """Of any other file that holds no weights: tokenizers have some 20 MB."""
 
+TEXTS = (".json", ".txt", ".jinja", ".model", ".md", "")
+"""Endings of files that hold no weights."""
+
 CONFIGURATIONS = ("config.json", "sampler.json", "base.json", "adapter_config.json", "tokenizer_config.json")
 MAX_LAYERS, MAX_WIDTH, MAX_WORDS = 512, 1 << 17, 1 << 21
 """Largest numbers of layers, of neurons beside each other, and of a vocabulary: several times those of the largest models."""
 
+FORBIDDEN = (
+    "attn_implementation",
+    "_attn_implementation",
+    "quantization_config",
+    "checkpoint_path",
+    "pretrained",
+    "use_pretrained_backbone",
+)
+"""Keys of configurations by which transformers or timm load code or weights that are no file of the model."""
+
 MAX_BLOCK_BYTES = 1 << 20
-"""A hole in a file of weights that is larger than this, and than half of the file, makes it a sparse one."""
+"""Holes in a file that are larger than this, and than half of the file, make it a sparse one."""
 
 MATCH_SECONDS = 10.0
 """How long the patterns of an adapter may take to be matched with the names of all modules."""
@@ -48,9 +64,9 @@ def check_model_files(directory: Path) -> None:
         entries = [entry for entry, _ in zip(os.scandir(directory), range(MAX_FILES + 1), strict=False)]
         if len(entries) > MAX_FILES:
             raise ModelError(f"model {directory}: it has more than {MAX_FILES} files")
-        for entry in entries:
-            if not entry.is_dir():
-                check_file(Path(entry.path))
+        size = sum(check_file(Path(entry.path)) for entry in entries if not entry.is_dir())
+        if size > MAX_MODEL_BYTES:
+            raise ModelError(f"model {directory}: its files have {size} bytes, more than {MAX_MODEL_BYTES}")
     except OSError as error:
         raise ModelError(f"model {directory}: {error}") from error
 
@@ -70,21 +86,29 @@ def check_patterns(patterns: Sequence[str], names: Sequence[str]) -> None:
         raise ModelError("a pattern of its modules is not a regular expression")
 
 
-def check_file(path: Path) -> None:
-    """Raise `ModelError` where one file of a model directory is not one to load, OSError where it cannot be looked at."""
+def check_file(path: Path) -> int:
+    """The size of one file of a model directory, bytes.
+
+    Raises `ModelError` where it is not one to load, OSError where it cannot be looked at.
+    """
     status = path.stat()
     if not stat.S_ISREG(status.st_mode):
         # A pipe would be waited for, and a device has no end.
         raise ModelError(f"model {path.parent}: {path.name} is no regular file")
-    if path.suffix == ".safetensors":
-        if _data_bytes(path, status.st_size) < min(status.st_size // 2, status.st_size - MAX_BLOCK_BYTES):
-            raise ModelError(f"model {path.parent}: {path.name} is a sparse file: most of it was never written")
-        return
-    largest = MAX_CONFIGURATION_BYTES if path.name in CONFIGURATIONS else MAX_TEXT_BYTES
-    if status.st_size > largest and path.suffix in (".json", ".txt", ".jinja", ".model", ".md", ""):
+    if status.st_size > (largest := largest_size(path.name)):
         raise ModelError(f"model {path.parent}: {path.name} has {status.st_size} bytes, more than {largest}")
+    if _data_bytes(path, status.st_size) < min(status.st_size // 2, status.st_size - MAX_BLOCK_BYTES):
+        raise ModelError(f"model {path.parent}: {path.name} is a sparse file: most of it was never written")
     if path.name in CONFIGURATIONS:
         _check_configuration(path)
+    return status.st_size
+
+
+def largest_size(name: str) -> int:
+    """How large a model's file of this name may be, bytes."""
+    if name in CONFIGURATIONS:
+        return MAX_CONFIGURATION_BYTES
+    return MAX_TEXT_BYTES if Path(name).suffix in TEXTS else MAX_MODEL_BYTES
 
 
 def _data_bytes(path: Path, size: int) -> int:
@@ -106,10 +130,16 @@ def _check_configuration(path: Path) -> None:
         content = json.loads(path.read_text())
     except (ValueError, RecursionError) as error:
         raise ModelError(f"model {path.parent}: {path.name} is not JSON: {error}") from error
-    for name, value in _numbers(content):
-        largest = _largest(name.lower())
-        if largest is not None and value > largest:
-            raise ModelError(f"model {path.parent}: {path.name}: {name} is {value:g}, more than {largest}")
+    for name, value in _values(content):
+        if name in FORBIDDEN and value not in (None, False, "eager", "sdpa"):
+            raise ModelError(f"model {path.parent}: {path.name}: {name} is set, and what it names is not loaded")
+        if name == "architecture" and not (isinstance(value, str) and value.isidentifier()):
+            # timm takes what has a colon as the address of a hub or a folder.
+            raise ModelError(f"model {path.parent}: {path.name}: architecture is no name of one")
+        if isinstance(value, (int, float)) and not isinstance(value, bool):
+            largest = _largest(name.lower())
+            if largest is not None and abs(value) > largest:
+                raise ModelError(f"model {path.parent}: {path.name}: {name} is {value:g}, more than {largest}")
 
 
 def _largest(name: str) -> int | None:
@@ -124,14 +154,16 @@ def _largest(name: str) -> int | None:
     return None
 
 
-def _numbers(content: object, name: str = "") -> Iterator[tuple[str, float]]:
-    """The numbers in parsed JSON, each with the name of the nearest key. JSON's nesting is bounded by its reader."""
+def _values(content: object, name: str = "") -> Iterator[tuple[str, object]]:
+    """The values in parsed JSON, each with the name of the nearest key. JSON's nesting is bounded by its reader."""
     waiting: list[tuple[str, object]] = [(name, content)]
     while waiting:
         key, value = waiting.pop()
-        if isinstance(value, dict):
+        if key in FORBIDDEN:
+            yield key, value
+        elif isinstance(value, dict):
             waiting += value.items()
         elif isinstance(value, list):
             waiting += [(key, item) for item in value]
-        elif isinstance(value, (int, float)) and not isinstance(value, bool):
+        else:
             yield key, value

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import resource
 import signal
+from pathlib import Path
 
 PR_SET_PDEATHSIG = 1
 
@@ -22,6 +23,12 @@ def die_with_parent() -> None:
 def forbid_core_dump(pid: int = 0) -> None:
     """Keep the kernel from writing a process's memory to disk when it crashes: it would hold people's faces. pid: see `limit`."""
     limit(resource.RLIMIT_CORE, 0, pid)
+
+
+def data_bytes() -> int:
+    """Bytes of this process that count against `RLIMIT_DATA` now."""
+    status = Path("/proc/self/status").read_text()
+    return int(status.split("VmData:")[1].split()[0]) * 1024
 
 
 def limit(kind: int, maximum: int, pid: int = 0) -> None:

@@ -15,22 +15,23 @@ import json
 import os
 import re
 import shutil
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Self
 
 from scorer.errors import ModelError
-from scorer.model_files import check_file
-from scorer.storage import Storage
+from scorer.model_files import MAX_FILES, MAX_MODEL_BYTES, check_file, largest_size
+from scorer.storage import BLOCK_BYTES, Storage
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
 """What names of models, versions and files match: they become parts of paths, so no slash and no dot at the start."""
 
 MANIFEST = "manifest.json"
 CURRENT = "current.json"
-HASHED_BYTES = 1 << 24
-"""Bytes of a file of weights that are in memory at once while it is hashed."""
+MAX_MANIFEST_BYTES = 4 << 20
+"""Of a manifest or a `current.json`: digests of `MAX_FILES` files, and what the promoter tells about the version."""
 
 KEPT_BEFORE = 50
 """Versions that `current.json` remembers for `rollback`."""
@@ -38,13 +39,17 @@ KEPT_BEFORE = 50
 
 @dataclass(frozen=True)
 class Manifest:
-    """A version. files: name -> SHA-256; created: UTC, ISO 8601; about: recipe, metrics and gate as the promoter gave them."""
+    """A version. files: name -> SHA-256; created: UTC, ISO 8601; about: recipe, metrics and gate as the promoter gave them.
+
+    sizes: name -> bytes; empty in manifests of old versions.
+    """
 
     name: str
     version: str
     created: str
     files: dict[str, str]
     about: dict[str, Any] = field(default_factory=dict)
+    sizes: dict[str, int] = field(default_factory=dict)
 
     @classmethod
     def parse(cls, text: bytes, where: str) -> Self:
@@ -52,11 +57,22 @@ class Manifest:
         try:
             manifest = cls(**json.loads(text))
             valid = all(NAME.fullmatch(name) and isinstance(digest, str) for name, digest in manifest.files.items())
-        except (ValueError, TypeError, AttributeError) as error:
+            valid = valid and MANIFEST not in manifest.files
+            sized = all(type(size) is int and 0 <= size <= largest_size(name) for name, size in manifest.sizes.items())
+            texts = (manifest.name, manifest.version, manifest.created)
+            if not all(isinstance(text, str) for text in texts) or not isinstance(manifest.about, dict):
+                raise TypeError("name, version and created must be text, about an object")
+        except (ValueError, TypeError, AttributeError, RecursionError) as error:
             raise ModelError(f"{where}: not a manifest: {error}") from error
         if not valid:
             raise ModelError(f"{where}: a file name or digest in it is not valid")
+        if len(manifest.files) > MAX_FILES or not sized or sum(manifest.sizes.values()) > MAX_MODEL_BYTES:
+            raise ModelError(f"{where}: it has more than {MAX_FILES} files, or files that are too large to load")
         return manifest
+
+    def most_bytes(self, file: str) -> int:
+        """How many bytes a file may have: as many as were published, or as any file of its kind."""
+        return self.sizes.get(file, largest_size(file))
 
 
 class Registry:
@@ -103,15 +119,18 @@ class Registry:
         paths = {path.name: path for path in sorted(directory.iterdir()) if path.is_file() and not path.is_symlink()}
         # A directory that was fetched from another registry holds that registry's manifest, which is no file of the model.
         paths = {file: path for file, path in paths.items() if NAME.fullmatch(file) and file != MANIFEST}
-        digests = {file: _digest(path.read_bytes()) for file, path in paths.items()}
+        digests = {file: hashed(path) for file, path in paths.items()}
         if published := self._manifest(name, version):
             if published.files != digests:
                 raise ModelError(f"registry {self.url}: {name}@{version} exists already with other files; versions never change")
             return published
+        sizes = {file: path.stat().st_size for file, path in paths.items()}
+        manifest = Manifest(name, version, datetime.now(UTC).isoformat(timespec="seconds"), digests, about or {}, sizes)
+        text = json.dumps(asdict(manifest), indent=1).encode()
+        Manifest.parse(text, f"model {directory}")  # what no worker would take is not published
         for file, path in paths.items():
-            self._write(f"{folder}/{file}", path.read_bytes())
-        manifest = Manifest(name, version, datetime.now(UTC).isoformat(timespec="seconds"), digests, about or {})
-        self._write(f"{folder}/{MANIFEST}", json.dumps(asdict(manifest), indent=1).encode())
+            self._storage.put(path, f"{folder}/{file}")
+        self._write(f"{folder}/{MANIFEST}", text)
         return manifest
 
     def promote(self, name: str, version: str) -> None:
@@ -150,20 +169,53 @@ class Registry:
         return local
 
     def _download(self, manifest: Manifest, folder: str, local: Path) -> None:
+        """Download a version's files, and no other. Nothing of them is left where one is too large or not as published."""
+        local.parent.mkdir(parents=True, exist_ok=True)
+        _remove_left_parts(local)
         part = local.with_name(f".{local.name}.{os.getpid()}")
         shutil.rmtree(part, ignore_errors=True)
-        part.mkdir(parents=True)
-        for file in (*manifest.files, MANIFEST):
-            data = self._storage.read(f"{folder}/{file}")
-            if data is None:
-                raise FileNotFoundError(f"{folder}/{file}")
-            (part / file).write_bytes(data)
-        shutil.rmtree(local, ignore_errors=True)
+        part.mkdir()
         try:
-            part.rename(local)
-        except OSError:
-            # Another process has downloaded the same files meanwhile.
+            left = MAX_MODEL_BYTES
+            for file in manifest.files:
+                left -= self._download_file(manifest, folder, file, part, left)
+            (part / MANIFEST).write_text(json.dumps(asdict(manifest), indent=1))
+            shutil.rmtree(local, ignore_errors=True)
+            # It fails where another process has downloaded the same files meanwhile.
+            with suppress(OSError):
+                part.rename(local)
+        finally:
             shutil.rmtree(part, ignore_errors=True)
+
+    def _download_file(self, manifest: Manifest, folder: str, file: str, part: Path, left: int) -> int:
+        """Download one file into the folder `part`; returns its size. left: bytes that it may have at most."""
+        most = min(left, manifest.most_bytes(file))
+        digest, size = hashlib.sha256(), 0
+        with (part / file).open("wb") as target:
+            for block in self._storage.blocks(f"{folder}/{file}"):
+                size += len(block)
+                if size > most:
+                    raise ModelError(f"{self._place(file, manifest)} has more than {most} bytes")
+                digest.update(block)
+                target.write(block)
+        if digest.hexdigest() != manifest.files[file]:
+            raise ModelError(f"{self._place(file, manifest)} is missing or is not what was published")
+        return size
+
+    def _place(self, file: str, manifest: Manifest) -> str:
+        return f"registry {self.url}: {file} of {manifest.name}@{manifest.version}"
+
+    def _read(self, path: str) -> bytes | None:
+        """The bytes of a manifest or a `current.json`; None where there is no such file."""
+        data = b""
+        try:
+            for block in self._storage.blocks(path):
+                data += block
+                if len(data) > MAX_MANIFEST_BYTES:
+                    raise ModelError(f"{path} has more than {MAX_MANIFEST_BYTES} bytes")
+        except FileNotFoundError:
+            return None
+        return data
 
     def _folder(self, name: str, version: str) -> str:
         return f"{self._storage.root}/{_checked(name)}/versions/{_checked(version)}"
@@ -175,18 +227,18 @@ class Registry:
 
     def _manifest(self, name: str, version: str) -> Manifest | None:
         path = f"{self._folder(name, version)}/{MANIFEST}"
-        text = self._storage.read(path)
+        text = self._read(path)
         return None if text is None else Manifest.parse(text, path)
 
     def _history(self, name: str) -> list[str]:
         """The versions that `current.json` holds, oldest first."""
         path = f"{self._storage.root}/{_checked(name)}/{CURRENT}"
-        text = self._storage.read(path)
+        text = self._read(path)
         if text is None:
             return []
         try:
             versions = [str(version) for version in json.loads(text)["versions"]]
-        except (ValueError, TypeError, KeyError) as error:
+        except (ValueError, TypeError, KeyError, RecursionError) as error:
             raise ModelError(f"{path}: not a list of versions: {error!r}") from error
         return [_checked(version) for version in versions]
 
@@ -212,10 +264,14 @@ def hashed(*paths: Path) -> str:
     for path in paths:
         check_file(path)
         with path.open("rb") as file:
-            while block := file.read(HASHED_BYTES):
+            while block := file.read(BLOCK_BYTES):
                 digest.update(block)
     return digest.hexdigest()
 
 
-def _digest(data: bytes) -> str:
-    return hashlib.sha256(data).hexdigest()
+def _remove_left_parts(local: Path) -> None:
+    """Remove what downloads of a version left whose process was killed."""
+    for part in local.parent.glob(f".{local.name}.*"):
+        process = part.name.rpartition(".")[2]
+        if process.isdigit() and not Path(f"/proc/{process}").exists():
+            shutil.rmtree(part, ignore_errors=True)

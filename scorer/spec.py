@@ -21,8 +21,11 @@ SPEC_FILE = "sampler.json"
 """The sampler's specification, saved beside the weights in every model directory."""
 
 
-MAX_IMAGES, MAX_SIDE = 128, 1024
-"""Most images of a stream, and their largest side, px: a model directory may come from anyone, and a clip has them in memory."""
+MAX_IMAGES, MAX_SIDE, MAX_PIXELS = 128, 1024, 1 << 25
+"""Most images of a stream, their largest side, px, and most pixels of all streams' images together.
+
+A model directory may come from anyone, and each clip that waits has its images in memory: 96 MiB at most.
+"""
 
 
 def level_of(score: float) -> str:
@@ -56,6 +59,16 @@ class SamplerSpec:
     statistics_version: int = 1
     """Version of the technical statistics' definition (`scorer.sampling.statistics`)."""
 
+    @property
+    def pixels(self) -> int:
+        """Pixels of all images of a clip."""
+        return (
+            self.frames * self.frame_size**2
+            + self.portrait_frames * self.portrait_size**2
+            + self.face_frames * self.face_size**2
+            + self.clip_frames * self.clip_size**2
+        )
+
     def save(self, directory: Path) -> None:
         """Write it as `SPEC_FILE` into a model directory."""
         (directory / SPEC_FILE).write_text(json.dumps(asdict(self), indent=2) + "\n")
@@ -77,6 +90,8 @@ class SamplerSpec:
             least, most = (8, MAX_SIDE) if name.endswith("_size") else (1, MAX_IMAGES)
             if type(value) is not int or not least <= value <= most:
                 raise ValueError(f"{name} is {value!r}, not a whole number within {least}-{most}")
+        if spec.pixels > MAX_PIXELS:
+            raise ValueError(f"its images have {spec.pixels} pixels together, more than {MAX_PIXELS}")
         if spec.frame_size // spec.grid < 1:
             raise ValueError(f"grid is {spec.grid}, more than frame_size")
         return spec

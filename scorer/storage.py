@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import os
+import stat
+from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import fsspec
 from fsspec.implementations.local import LocalFileSystem
+
+BLOCK_BYTES = 1 << 24
+"""Bytes of a file that are in memory at once while it is copied."""
 
 
 class Storage:
@@ -31,24 +36,35 @@ class Storage:
             return None
         return data
 
+    def blocks(self, path: str) -> Iterator[bytes]:
+        """A file's bytes in turn, at most `BLOCK_BYTES` at once, so that the caller can stop at any size.
+
+        Raises OSError where there is no such file, or a pipe or device of this machine in its place.
+        """
+        if self.is_local and not stat.S_ISREG(os.stat(path).st_mode):
+            raise OSError(f"{path} is no regular file")  # a pipe would be waited for
+        with self._files.open(path, "rb") as file:
+            while block := file.read(BLOCK_BYTES):
+                yield block
+
     def write(self, path: str, data: bytes, fsync: bool = False) -> None:
         """Write a file as a whole: a reader sees the old bytes or the new ones, never a part.
 
         An object store puts whole objects; in a folder a temporary file is renamed. fsync: return only when the disk has
         the bytes.
         """
-        if not self.is_local:
+        if self.is_local:
+            _write_local(Path(path), (data,), fsync)
+        else:
             self._files.pipe_file(path, data)
+
+    def put(self, source: Path, path: str) -> None:
+        """Copy a file of this machine, of any size, as `write` with `fsync`."""
+        if not self.is_local:
+            self._files.put_file(source, path)
             return
-        target = Path(path)
-        target.parent.mkdir(parents=True, exist_ok=True)
-        part = target.with_name(f".{target.name}.{os.getpid()}")
-        with part.open("wb") as file:
-            file.write(data)
-            if fsync:
-                file.flush()
-                os.fsync(file.fileno())
-        part.replace(target)
+        with source.open("rb") as file:
+            _write_local(Path(path), iter(lambda: file.read(BLOCK_BYTES), b""), fsync=True)
 
     def remove(self, path: str) -> None:
         """Remove a file; a file that is gone already is no error."""
@@ -80,3 +96,15 @@ class Storage:
     def uri(self, path: str) -> str:
         """A path with its scheme: `file:///...`, `s3://...`."""
         return Path(path).as_uri() if self.is_local else str(self._files.unstrip_protocol(path))
+
+
+def _write_local(target: Path, blocks: Iterable[bytes], fsync: bool) -> None:
+    target.parent.mkdir(parents=True, exist_ok=True)
+    part = target.with_name(f".{target.name}.{os.getpid()}")
+    with part.open("wb") as file:
+        for block in blocks:
+            file.write(block)
+        if fsync:
+            file.flush()
+            os.fsync(file.fileno())
+    part.replace(target)

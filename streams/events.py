@@ -33,6 +33,9 @@ MAX_EVENT_BYTES = 500_000
 Level = Literal["bad", "poor", "fair", "good", "excellent"]
 
 
+LONGEST_SEGMENT = 3600
+"""Seconds: the longest duration that an event may have."""
+
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 MAX_EPOCH_SECONDS = 2 * 10**10
@@ -116,7 +119,7 @@ class SegmentEvent(Event):
     uri: Uri = Field(description="Where the media is: http(s), file, s3 or gs, as far as the worker's settings allow.")
     init_uri: Uri | None = Field(default=None, description="The initialisation segment of fragmented MP4, put before the media.")
     start: Annotated[UtcTime, AfterValidator(_possible)] = Field(description="Start of the segment in event time, UTC, ISO 8601.")
-    duration: float = Field(gt=0, le=3600, description="Length of the segment, seconds.")
+    duration: float = Field(gt=0, le=LONGEST_SEGMENT, description="Length of the segment, seconds.")
     rendition: Name | None = Field(default=None, description="Which of the stream's encodings this is, e.g. 720p.")
     labels: dict[Name, LabelValue] = Field(
         default_factory=dict, max_length=32, description="Free labels of the stream, e.g. tier=premium."

@@ -1,25 +1,58 @@
-"""Runs the served scorer: `fvq serve`."""
+"""Runs the served scorer: `fvq serve`, on uvicorn or on Ray Serve."""
 
 from __future__ import annotations
 
 import ipaddress
 import logging
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from streams import parts
-from streams.errors import SettingsError
+from streams.errors import ModelError, SettingsError
 from streams.logs import configure_logging
-from streams.settings import Settings
+from streams.ports import free_port
+from streams.settings import Settings, load_settings
 
 if TYPE_CHECKING:
     from scorer.reloading import ReloadingEngine
     from scorer.remote.metrics import ReplicaMetrics
+    from scorer.remote.ray_host import ReplicaSource
 
 log = logging.getLogger(__name__)
 
 
+@dataclass(frozen=True)
+class ModelLoader:
+    """Loads the model that the settings name, when it is called. It has no secrets in it: Ray sends it to its processes."""
+
+    model: str
+    device: str
+    registry: str
+    cache: str
+
+    @classmethod
+    def of(cls, settings: Settings) -> ModelLoader:
+        """The loader for these settings."""
+        data = settings.data_dir.resolve()
+        registry = settings.registry or str(data / "models")
+        return cls(settings.model, settings.device, registry, str(data / "model-cache"))
+
+    def __call__(self, metrics: ReplicaMetrics) -> ReloadingEngine:
+        """The model, which follows the registry and tells the metrics of its versions. Raises `ModelError`."""
+        from scorer.registry import Registry
+
+        # Imports torch, in the thread that loads: /healthz answers meanwhile.
+        from scorer.reloading import ReloadingEngine, ReloadListener
+
+        listener = ReloadListener(metrics.show_reload, metrics.count_refused)
+        registry = Registry(self.registry, Path(self.cache))
+        # Workers are told of another sampling by status 409 and sample anew, so a version with another one may take over.
+        return ReloadingEngine(self.model, self.device, registry, listener, any_spec=True)
+
+
 def run_serve(settings: Settings) -> None:
-    """Serve the model of `FVQ_MODEL` until told to stop.
+    """Serve the model of `FVQ_MODEL` on uvicorn until told to stop.
 
     Raises `SettingsError` or `ModelError` where it cannot start.
     """
@@ -27,27 +60,81 @@ def run_serve(settings: Settings) -> None:
 
     configure_logging(settings.log_level, settings.log_format)
     token = serve_token(settings)
-
-    def load(metrics: ReplicaMetrics) -> ReloadingEngine:
-        # Imports torch, in the thread that loads: /healthz answers meanwhile.
-        from scorer.reloading import ReloadingEngine, ReloadListener
-
-        listener = ReloadListener(metrics.show_reload, metrics.count_refused)
-        # Workers are told of another sampling by status 409 and sample anew, so a version with another one may take over.
-        return ReloadingEngine(settings.model, settings.device, parts.registry(settings), listener, any_spec=True)
+    host, limits = settings.serve_host, parts.serve_limits(settings)
 
     def listening(host: str, port: int) -> None:
         log.info("the scorer listens at http://%s:%d, and loads model %s", host, port, settings.model)
-        if token is None:
-            log.info("no token is set: every program on this machine can use it")
+        _warn_without(token)
 
     try:
-        serve(load, settings.serve_host, settings.serve_port, token, parts.serve_limits(settings), listening)
+        serve(ModelLoader.of(settings), host, settings.serve_port, token, limits, listening)
     except OSError as error:
         if error.filename:
             raise
-        place = f"{settings.serve_host}:{settings.serve_port}"
-        raise SettingsError("FVQ_SERVE_HOST, FVQ_SERVE_PORT", f"cannot listen on {place}: {error.strerror or error}") from error
+        reason = f"cannot listen on {host}:{settings.serve_port}: {error.strerror or error}"
+        raise SettingsError("FVQ_SERVE_HOST, FVQ_SERVE_PORT", reason) from error
+
+
+def run_serve_on_ray(settings: Settings, replicas: int, address: str | None) -> None:
+    """Serve the model of `FVQ_MODEL` on Ray Serve until told to stop.
+
+    address: of a running Ray; None starts one on this machine. Raises `SettingsError`, `ModelError` or `RayStartError`.
+    """
+    configure_logging(settings.log_level, settings.log_format)
+    token = serve_token(settings)
+    if address is None:
+        # Before Ray takes a minute to start: is there such a model?
+        from scorer.engine import find_model
+
+        find_model(settings.model, parts.registry(settings))
+
+    def listening(host: str, port: int) -> None:
+        log.info("the scorer listens at http://%s:%d on Ray Serve, in %d replicas", host, port, replicas)
+        _warn_without(token)
+
+    try:
+        from scorer.remote.ray_host import serve_on_ray
+
+        host, port = settings.serve_host, settings.serve_port or free_port(settings.serve_host)
+        serve_on_ray(_source(settings, token), host, port, replicas, address, settings.device != "cpu", listening)
+    except ImportError as error:
+        raise ModelError(f"{error.name} is not installed: pip install 'fvq-monitor[ray]'") from error
+
+
+def ray_app(arguments: dict[str, str]) -> Any:
+    """The Ray Serve application by the settings of the process that builds it: `import_path: streams.serve:ray_app`.
+
+    arguments: `replicas`, `cpus` and `gpus` of each replica; 1, 1 and 0 where they are missing. Raises `SettingsError` where one
+    is unknown, or no token is set: where Ray listens is not known here.
+    """
+    from scorer.remote.ray_host import application
+
+    defaults = {"replicas": 1.0, "cpus": 1.0, "gpus": 0.0}
+    if unknown := set(arguments) - set(defaults):
+        raise SettingsError(f"args.{min(unknown)}", f"there is no such argument: they are {', '.join(defaults)}")
+    numbers = defaults | {name: float(value) for name, value in arguments.items()}
+    settings = load_settings()
+    source = _source(settings, settings.scorer_secret())
+    return application(source, int(numbers["replicas"]), numbers["cpus"], numbers["gpus"])
+
+
+def _source(settings: Settings, token: str | None) -> ReplicaSource:
+    from scorer.remote.ray_host import ReplicaSource
+
+    return ReplicaSource(ModelLoader.of(settings), replica_token, token is not None, parts.serve_limits(settings))
+
+
+def replica_token() -> str | None:
+    """The token in the settings of this process: each replica on Ray reads its own, so that Ray's store never holds it."""
+    settings = load_settings()
+    configure_logging(settings.log_level, settings.log_format)
+    has_token = settings.scorer_token is not None or settings.scorer_token_file is not None
+    return serve_token(settings) if has_token else None
+
+
+def _warn_without(token: str | None) -> None:
+    if token is None:
+        log.info("no token is set: every program on this machine can use it")
 
 
 def serve_token(settings: Settings) -> str | None:

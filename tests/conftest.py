@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from scorer import model_check
+from scorer.model_files import check_model_files
 from tests.support.media import make_clip, make_odd_file
 
 
@@ -26,3 +28,13 @@ def odd_file(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
 def face_clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Four seconds of a real face, 640x360, 25 frames per second."""
     return make_clip(tmp_path_factory.mktemp("face") / "face.mp4", 640, 360, 4, kind="face")
+
+
+@pytest.fixture(autouse=True)
+def _models_without_a_child(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let this process load models without trying them in a child first, which takes seconds each time.
+
+    Tests of that child have the marker `model_check`. Workers and commands that a test starts always try theirs.
+    """
+    if request.node.get_closest_marker("model_check") is None:
+        monkeypatch.setattr(model_check, "check_model", lambda directory, _device: check_model_files(directory))

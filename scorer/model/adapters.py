@@ -18,7 +18,7 @@ from safetensors import safe_open
 from torch import nn
 
 from scorer.errors import ModelError
-from scorer.model.bases import LOADING_ERRORS, Base, fingerprint, load_base
+from scorer.model.bases import LOADING_ERRORS, META, Base, fingerprint, load_base
 from scorer.model.configuration import FVQRaterConfig
 from scorer.model.modeling import FVQRater
 from scorer.model_files import check_patterns
@@ -102,6 +102,25 @@ def load_adapter(directory: Path, dtype: torch.dtype = torch.float32) -> FVQRate
         raise ModelError(f"adapter {directory}: its weights do not fit its configuration: {wrong[:3]}")
     merged: FVQRater = adapted.merge_and_unload()
     return merged.to(dtype).eval()
+
+
+def adapter_shapes(directory: Path, dtype: torch.dtype = torch.float32) -> FVQRater:
+    """As `load_adapter`, with shapes and no numbers: the base and the adapter's layers on the device "meta", not merged."""
+    base = Base.load(directory)
+    config = FVQRaterConfig.from_pretrained(directory) if (directory / "config.json").exists() else None
+    network = load_base(base, dtype, config, local=True, device=META)
+    lora = PeftConfig.from_pretrained(directory, local_files_only=True)
+    _check_config(lora, network)
+    with torch.device(META):
+        adapted = get_peft_model(network, lora)
+    wanted = {
+        name: list(tensor.shape) for name, tensor in get_peft_model_state_dict(adapted, save_embedding_layers=False).items()
+    }
+    with safe_open(directory / WEIGHTS_FILE, "pt") as weights:
+        stored = {name: weights.get_slice(name).get_shape() for name in weights.keys()}  # noqa: SIM118 - it is no dictionary
+    if wrong := sorted(name for name in wanted.keys() | stored.keys() if wanted.get(name) != stored.get(name)):
+        raise ModelError(f"its weights do not fit its configuration: {wrong[:3]}")
+    return network_of(adapted).to(dtype).eval()
 
 
 def _check_config(config: PeftConfig, network: FVQRater) -> None:

@@ -35,8 +35,14 @@ ADAPTER_FILE = "adapter_config.json"
 BASE_FILE = "base.json"
 """What an adapter was trained on, saved in its directory."""
 
-LOADING_ERRORS = (OSError, ValueError, TypeError, KeyError, RuntimeError, SafetensorError)
-"""What transformers and safetensors raise for directories and hub ids that they cannot load."""
+LOADING_ERRORS = (
+    *(OSError, ValueError, TypeError, LookupError, RuntimeError, SafetensorError),
+    *(ArithmeticError, AttributeError, AssertionError, ImportError, MemoryError),
+)
+"""What transformers and safetensors raise for directories and hub ids that they cannot load, or whose values make no sense."""
+
+META = "meta"
+"""The device of tensors that have a shape and no numbers, so no memory."""
 
 CLIP_FRAMES = 16
 """Frames of the temporal clip for encoders that accept any number."""
@@ -64,7 +70,10 @@ class Base:
         """The base of an adapter's directory; without `BASE_FILE`, the one that peft's configuration names."""
         file = directory / BASE_FILE
         if file.exists():
-            return cls(**json.loads(file.read_text()))
+            base = cls(**json.loads(file.read_text()))
+            if not all(part is None or isinstance(part, str) for part in asdict(base).values()):
+                raise ValueError(f"{BASE_FILE}: model, motion, face and fingerprint must be text")
+            return base
         return cls(str(json.loads((directory / ADAPTER_FILE).read_text())["base_model_name_or_path"]))
 
     @property
@@ -83,22 +92,29 @@ class Base:
 
 
 def load_base(
-    base: Base, dtype: torch.dtype = torch.float32, config: FVQRaterConfig | None = None, local: bool = False
+    base: Base,
+    dtype: torch.dtype = torch.float32,
+    config: FVQRaterConfig | None = None,
+    local: bool = False,
+    device: str | None = None,
 ) -> FVQRater:
     """The base as an FVQ-Rater in eval mode.
 
     config: what an adapter was trained with (streams, tokens per image); None for the base's own, see `base_config`. Parts
     that no base has (projectors other than InternVL's, statistics, head) get random weights. local: hub ids are taken from the
-    cache of this machine, and nothing is read over the network. Raises `ModelError` that
-    names the part that cannot be loaded, or says that the network's fingerprint is not `base.fingerprint`.
+    cache of this machine, and nothing is read over the network. device: "meta" for shapes without numbers, whose fingerprint
+    is not compared; None for the CPU. Raises `ModelError` that names the part that cannot be loaded, or says that the
+    network's fingerprint is not `base.fingerprint`.
     """
     for part in (base.model, base.motion, base.face):
         if part and part not in SHIPPED and Path(part).is_dir():
             check_model_files(Path(part))
     if base.is_whole_of(local):
-        network = load_whole(SHIPPED.get(base.model, Path(base.model)), dtype)
+        network = load_whole(SHIPPED.get(base.model, Path(base.model)), dtype, device)
     else:
-        network = _assembled(base, dtype, config, local)
+        network = _assembled(base, dtype, config, local, device)
+    if device == META:
+        return network
     actual = fingerprint(network)
     if base.fingerprint not in ("", actual):
         raise ModelError(
@@ -108,10 +124,13 @@ def load_base(
     return network
 
 
-def load_whole(directory: Path, dtype: torch.dtype = torch.float32) -> FVQRater:
-    """The FVQ-Rater in a directory, in eval mode. Raises `ModelError` where weights and configuration do not fit."""
+def load_whole(directory: Path, dtype: torch.dtype = torch.float32, device: str | None = None) -> FVQRater:
+    """The FVQ-Rater in a directory, in eval mode. device: see `load_base`.
+
+    Raises `ModelError` where weights and configuration do not fit.
+    """
     network, problems = FVQRater.from_pretrained(
-        directory, dtype=dtype, local_files_only=True, use_safetensors=True, output_loading_info=True
+        directory, dtype=dtype, local_files_only=True, use_safetensors=True, output_loading_info=True, device_map=device
     )
     wrong = {name: sorted(keys)[:3] for name, keys in problems.items() if keys}
     if wrong:
@@ -138,7 +157,7 @@ def base_config(
             f"base {base.model}: the side of its images must be a multiple of {patch * shuffle} px, and {side} px is not"
         )
     try:
-        tokenizer = AutoTokenizer.from_pretrained(base.model, local_files_only=local)
+        tokenizer = AutoTokenizer.from_pretrained(base.model, local_files_only=local, trust_remote_code=False)
     except LOADING_ERRORS as error:
         raise ModelError(f"base {base.model}: its tokenizer cannot be loaded: {error}") from error
     face = _face_config(base.face, local) if base.face else None
@@ -193,10 +212,10 @@ def fingerprint(network: FVQRater) -> str:
     return digest.hexdigest()[:16]
 
 
-def _assembled(base: Base, dtype: torch.dtype, config: FVQRaterConfig | None, local: bool) -> FVQRater:
+def _assembled(base: Base, dtype: torch.dtype, config: FVQRaterConfig | None, local: bool, device: str | None) -> FVQRater:
     config = config or base_config(base, local=local)
     assert base.motion is not None
-    internvl = _loaded(InternVLForConditionalGeneration, base.model, dtype, local)
+    internvl = _loaded(InternVLForConditionalGeneration, base.model, dtype, local, device)
     # Whether embeddings and output layer share weights is decided by what is stored; the configuration may say otherwise.
     embeddings = internvl.model.language_model.get_input_embeddings().weight
     config.text_config.tie_word_embeddings = internvl.lm_head.weight is embeddings
@@ -205,15 +224,16 @@ def _assembled(base: Base, dtype: torch.dtype, config: FVQRaterConfig | None, lo
     language_model.model, language_model.lm_head = internvl.model.language_model, internvl.lm_head
     towers: dict[str, nn.Module] = {
         "vision_model": internvl.model.vision_tower,
-        "motion_model": _loaded(AutoModel, base.motion, dtype, local),
+        "motion_model": _loaded(AutoModel, base.motion, dtype, local, device),
         "language_model": language_model,
     }
     if base.face:
-        towers["face_model"] = _loaded(AutoModel, base.face, dtype, local)
-    network = FVQRater(config, towers)
+        towers["face_model"] = _loaded(AutoModel, base.face, dtype, local, device)
+    with torch.device(device or "cpu"):
+        network = FVQRater(config, towers)
     weights = _projector_weights(internvl.model.multi_modal_projector.state_dict())
     for name in {"frames", "portrait"} & set(config.streams):
-        network.get_submodule(f"projectors.{name}.layers").load_state_dict(weights)
+        network.get_submodule(f"projectors.{name}.layers").load_state_dict(weights, assign=device == META)
     return network.to(dtype).eval()
 
 
@@ -225,7 +245,8 @@ def _projector_weights(internvl: dict[str, Tensor]) -> dict[str, Tensor]:
 
 def _config(name: str | Path, local: bool) -> Any:
     try:
-        return AutoConfig.from_pretrained(name, local_files_only=local)
+        # trust_remote_code=False: without it transformers asks on the terminal whether to run a directory's code.
+        return AutoConfig.from_pretrained(name, local_files_only=local, trust_remote_code=False)
     except LOADING_ERRORS as error:
         raise ModelError(f"base {name}: {error}") from error
 
@@ -248,10 +269,10 @@ def _normalisation_of(face: Any) -> str:
     raise ModelError(f"face encoder {face.architecture}: its mean {mean} and deviation {deviation} are none of {NORMALISATIONS}")
 
 
-def _loaded(kind: Any, name: str, dtype: torch.dtype, local: bool) -> Any:
+def _loaded(kind: Any, name: str, dtype: torch.dtype, local: bool, device: str | None) -> Any:
     try:
         model, problems = kind.from_pretrained(
-            name, dtype=dtype, use_safetensors=True, output_loading_info=True, local_files_only=local
+            name, dtype=dtype, use_safetensors=True, output_loading_info=True, local_files_only=local, device_map=device
         )
     except LOADING_ERRORS as error:
         raise ModelError(f"base {name}: {error}") from error

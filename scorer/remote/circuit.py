@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-FIRST_PAUSE, LONGEST_PAUSE = 0.5, 15.0
-"""Seconds that an address is left alone after its first failure, and the most after any."""
+FIRST_PAUSE, LONGEST_PAUSE = 0.5, 5.0
+"""Seconds that an address is left alone after its first failure, and the most after any. A trial is one small question."""
 
 LONGEST_ASKED = 60.0
 """The most seconds that a server's Retry-After may ask for: a wrong header must not stop a worker for a day."""

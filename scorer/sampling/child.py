@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import resource
 import signal
 import sys
 from collections.abc import Callable
 from multiprocessing.connection import Connection
-from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 import cv2
 
 from scorer.errors import MediaError
-from scorer.process import die_with_parent, forbid_core_dump, limit
+from scorer.process import data_bytes, die_with_parent, forbid_core_dump, limit
 from scorer.sampling.detectors import process_detectors
 
 
@@ -42,7 +42,7 @@ def child_main(pipe: Connection, memory_mb: int, parent: int) -> None:
         return
     # RLIMIT_DATA, not RLIMIT_AS: libraries reserve far more addresses than they use. The limit counts from what is
     # allocated now, because that grows with the machine's cores (stacks and buffers of thread pools).
-    limit(resource.RLIMIT_DATA, _data_bytes() + memory_mb * 2**20)
+    limit(resource.RLIMIT_DATA, data_bytes() + memory_mb * 2**20)
     pipe.send(None)
     while True:
         try:
@@ -64,12 +64,6 @@ def _load() -> None:
     process_detectors()
 
 
-def _data_bytes() -> int:
-    """Bytes of this process that count against RLIMIT_DATA now."""
-    status = Path("/proc/self/status").read_text()
-    return int(status.split("VmData:")[1].split()[0]) * 1024
-
-
 def _answer(function: Callable[..., Any], arguments: tuple[Any, ...]) -> Any:
     try:
         return function(*arguments)
@@ -82,4 +76,13 @@ def _answer(function: Callable[..., Any], arguments: tuple[Any, ...]) -> Any:
             return OverMemory()
         return MediaError(f"sampling failed: {error.err}", kind="failed")
     except Exception as error:
+        if _is_over_memory(error):
+            return OverMemory()
         return MediaError(f"sampling failed: {type(error).__name__}: {error}", kind="failed")
+
+
+def _is_over_memory(error: Exception) -> bool:
+    """Whether an error that is no `MemoryError` came from the limit: a thread or a process needs memory for its stack."""
+    if isinstance(error, RuntimeError):
+        return "can't start new thread" in str(error)
+    return isinstance(error, OSError) and error.errno in (errno.EAGAIN, errno.ENOMEM)

@@ -25,6 +25,21 @@ MARGIN = np.ones((5, 9), np.uint8)
 LEAST_SHARE = 0.001
 """A picture with a smaller share of blocks with strong combing is left as it is."""
 
+MIDDLE_LINES = 576
+"""Lines in the middle of a picture in which `woven` looks: faces are there, and higher pictures would cost more."""
+
+LEAST_BLOCKS = 12
+"""Fewer blocks with strong combing prove nothing."""
+
+LEAST_MOVING = 0.8
+"""Least share of these blocks whose brightness changes by more than `WEAK`: where nothing moves are stripes, and no combing."""
+
+LEAST_AGREEMENT, LEAST_CORRELATION = 0.7, 0.5
+"""Of combing and movement in these blocks: least share with the same sign, and correlation. Real combing has 0.75 and 0.6."""
+
+MOST_COMBING = 2.0
+"""Largest ratio of combing to movement: the field between two pictures differs by about half of what both differ."""
+
 
 def combed(luma: Image) -> Mask | None:
     """Where the two fields of an (H, W) luma show different moments, (H, W) booleans; None where the picture is not combed.
@@ -35,21 +50,76 @@ def combed(luma: Image) -> Mask | None:
     height, width = luma.shape
     if height < BLOCK[1] or width < BLOCK[0]:
         return None
-    first, second = luma[0::2], luma[1::2]
-    below = np.concatenate([first[1:], first[-1:]])[: len(second)]
-    difference = cv2.addWeighted(first[: len(second)], -0.5, below, -0.5, 0, dtype=cv2.CV_32F)
-    difference = cv2.add(difference, second, dtype=cv2.CV_32F)
-    columns, rows = -(-width // BLOCK[0]), -(-height // BLOCK[1])
-    rest = rows * BLOCK[1] // 2 - len(difference), columns * BLOCK[0] - width
-    difference = cv2.copyMakeBorder(difference, 0, rest[0], 0, rest[1], cv2.BORDER_REPLICATE)
-    mean = cv2.resize(difference, (columns, rows), interpolation=cv2.INTER_AREA)
-    energy = cv2.resize(cv2.multiply(difference, difference), (columns, rows), interpolation=cv2.INTER_AREA)
+    mean, energy = _field_differences(luma)
     amount, square = np.abs(mean), mean * mean
     if np.count_nonzero((amount > STRONG) & (square > STRONG_COHERENCE * energy)) < LEAST_SHARE * mean.size:
         return None
     blocks = ((amount > WEAK) & (square > WEAK_COHERENCE * energy)).astype(np.uint8)
     mended = np.asarray(cv2.dilate(blocks, MARGIN), np.bool_)
     return mended.repeat(BLOCK[1], axis=0).repeat(BLOCK[0], axis=1)[:height, :width]
+
+
+def woven(before: Image, luma: Image) -> bool:
+    """Whether the fields of an (H, W) luma certainly show two moments, told from the luma of the picture before.
+
+    Stripes look like combing in a single picture. But combing comes from movement: where the later field is brighter, the
+    picture grows brighter, and where it is darker, darker. In stripes that move, the two have nothing to do with each other.
+    """
+    height, width = luma.shape
+    if before.shape != luma.shape or height < BLOCK[1] or width < BLOCK[0]:
+        return False
+    mean, energy = _field_differences(luma)
+    change = _block_means(luma) - _block_means(before)
+    strong = (np.abs(mean) > STRONG) & (mean * mean > STRONG_COHERENCE * energy)
+    moving = strong & (np.abs(change) > WEAK)
+    count = np.count_nonzero(moving)
+    if count < max(LEAST_BLOCKS, LEAST_MOVING * np.count_nonzero(strong)):
+        return False
+    combing, movement = mean[moving], change[moving]
+    sizes = cv2.norm(combing), cv2.norm(movement)
+    correlation = float(combing @ movement) / (sizes[0] * sizes[1])
+    if abs(correlation) < LEAST_CORRELATION or sizes[0] > MOST_COMBING * sizes[1]:
+        return False
+    # Each sign of movement by itself: a fade over stripes changes all blocks to one side.
+    agrees = (combing * movement > 0) == (correlation > 0)
+    shares = [float(agrees[side].mean()) if side.any() else 0.0 for side in (movement > 0, movement < 0)]
+    return min(shares) >= LEAST_AGREEMENT
+
+
+def middle(luma: Image) -> Image:
+    """The lines of an (H, W) luma in which `woven` looks; the first one is of the first field."""
+    top = max(0, len(luma) - MIDDLE_LINES) // 4 * 2
+    return luma[top : top + MIDDLE_LINES]
+
+
+def _field_differences(luma: Image) -> tuple[Image, Image]:
+    """For each block the mean and the mean square of the second field's difference from the first field's lines around it."""
+    width = luma.shape[1]
+    first, second = luma[0::2], luma[1::2]
+    below = np.concatenate([first[1:], first[-1:]])[: len(second)]
+    difference = cv2.addWeighted(first[: len(second)], -0.5, below, -0.5, 0, dtype=cv2.CV_32F)
+    difference = cv2.add(difference, second, dtype=cv2.CV_32F)
+    columns, rows = _blocks(luma)
+    rest = rows * BLOCK[1] // 2 - len(difference), columns * BLOCK[0] - width
+    difference = cv2.copyMakeBorder(difference, 0, rest[0], 0, rest[1], cv2.BORDER_REPLICATE)
+    mean = cv2.resize(difference, (columns, rows), interpolation=cv2.INTER_AREA)
+    energy = cv2.resize(cv2.multiply(difference, difference), (columns, rows), interpolation=cv2.INTER_AREA)
+    return mean, energy
+
+
+def _block_means(luma: Image) -> Image:
+    """The mean of each block, float32."""
+    height, width = luma.shape
+    columns, rows = _blocks(luma)
+    rest = rows * BLOCK[1] - height, columns * BLOCK[0] - width
+    whole = cv2.copyMakeBorder(luma, 0, rest[0], 0, rest[1], cv2.BORDER_REPLICATE).astype(np.float32)
+    return np.asarray(cv2.resize(whole, (columns, rows), interpolation=cv2.INTER_AREA))
+
+
+def _blocks(luma: Image) -> tuple[int, int]:
+    """The number of blocks across and down."""
+    height, width = luma.shape
+    return -(-width // BLOCK[0]), -(-height // BLOCK[1])
 
 
 def deinterlaced(picture: Image, field: Image, mask: Mask) -> Image:

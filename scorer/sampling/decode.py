@@ -1,31 +1,26 @@
-"""Decoding with PyAV: what a file holds, the times of its frames, and the frames one at a time.
-
-Media are hostile input. Only the given file is read: the demuxer gets an open file, no protocol with which it could open
-others, and only container formats that hold their media themselves (no playlists).
-"""
+"""Decoding with PyAV: what a file holds, the times of its frames, and the frames one at a time."""
 
 from __future__ import annotations
 
-import errno
 import math
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from itertools import chain, islice
 from pathlib import Path
 from typing import Any, BinaryIO
 
-import av
 import numpy as np
 from av.error import FFmpegError
-from numpy.typing import NDArray
 
 from scorer.errors import MediaError
 from scorer.sampling.clock import LONGEST_GAP, RunningClock
+from scorer.sampling.facts import Timeline, VideoFacts
 from scorer.sampling.keyframes import Keyframes, keyframes_of
-from scorer.sampling.opening import FORMATS, open_media
-from scorer.sampling.recognise import reason_unreadable
-from scorer.sampling.tracks import HEAD_BYTES, shown_video
+from scorer.sampling.opening import open_container, open_media
+from scorer.sampling.parts import parts_of
+from scorer.sampling.rates import USUAL_STEP, Head, can_be, step_of
+from scorer.sampling.tracks import shown_video
+from scorer.sampling.transport import HEAD_BYTES
 
 MAX_PIXELS = 8192 * 8192
 """A picture with more pixels is refused before a decoder allocates it."""
@@ -42,39 +37,8 @@ REORDERING = 2.0
 SEEK_BACK = (0.0, 4.0, 16.0, 64.0)
 """Seconds before the wanted start to which a seek goes, tried in turn: in MPEG-TS a seek may miss the keyframe."""
 
-SHORTEST_STEP = 1e-3
-"""Shortest time between frames that a stated rate may claim, s."""
-
 EPSILON = 1e-4
 """Two times that differ by less than this, s, are equal: containers round times to their clock."""
-
-
-@dataclass(frozen=True)
-class VideoFacts:
-    """What the container says of a file's video stream. duration: seconds; a truncated file may say more than it holds.
-
-    index: the stream's place among all streams of the file. container: FFmpeg's name of the file's format, e.g. "mpegts".
-    """
-
-    width: int
-    height: int
-    codec: str
-    duration: float
-    index: int = 0
-    container: str = ""
-
-
-@dataclass(frozen=True)
-class Timeline:
-    """The frames of a part of a file, as its packets list them.
-
-    times: (N,) seconds from the file's first frame, on its running clock, ascending. sizes: (N,) bytes of each frame's packet.
-    end: seconds at which the file's last frame ends, or None where the file goes on after this part.
-    """
-
-    times: NDArray[np.float64]
-    sizes: NDArray[np.int64]
-    end: float | None
 
 
 def probe(path: Path) -> VideoFacts:
@@ -86,7 +50,8 @@ def probe(path: Path) -> VideoFacts:
         duration = video.header_duration()
         if duration is None:
             duration = video.timeline(0.0, math.inf).end or 0.0
-        return VideoFacts(video.width, video.height, video.codec, duration, video.index, video.container)
+        place = video.index, video.container
+        return VideoFacts(video.width, video.height, video.codec, duration, *place, video.changes, video.is_timed)
 
 
 @contextmanager
@@ -108,45 +73,41 @@ class Video:
 
     def __init__(self, file: BinaryIO) -> None:
         self._file = file
+        self._parts = parts_of(file)
+        self.changes = len(self._parts) - 1
+        """How often the video goes on with another PID or codec."""
+        self._containers: list[Any] = []
+        self.is_timed = True
         self._open()
         context = self._stream.codec_context
         self.width, self.height, self.codec = context.width, context.height, context.name
         self.index, self.container = self._stream.index, self._container.format.name
         self.pixel_aspect = self._stream.sample_aspect_ratio
-        rate = self._stream.average_rate
+        stated, coded = self._stream.average_rate, context.framerate
         # Where packets have no time (raw streams), frames are this many seconds apart.
-        self._step = float(1 / rate) if rate else 0.0
-        if not SHORTEST_STEP <= self._step <= LONGEST_GAP:
-            self._step = 0.04  # no rate, or one that cannot be
-        self._first, self._has_clock = self._first_time()
+        self._step = step_of(stated) or USUAL_STEP
+        self._first, self._has_clock, head = self._first_time()
+        self.is_timed = can_be(head, stated, coded)
+        """Whether its stamps can be true."""
+        if not self.is_timed:
+            self._has_clock, self._first = False, 0.0
+            self._step = step_of(coded) or self._step
+            self._reopen()
 
     def _open(self) -> None:
-        self._file.seek(0)
         self._skip, self._is_steady = 0, False
-        head = self._file.read(HEAD_BYTES)
-        self._file.seek(0)
-        try:
-            self._container: Any = av.open(
-                self._file,
-                container_options={"protocol_whitelist": "none", "format_whitelist": FORMATS},
-                metadata_errors="replace",
-                buffer_size=1 << 20,
-            )
-        except MemoryError:
-            raise
-        except (FFmpegError, ValueError, OSError) as error:
-            if (recognised := reason_unreadable(self._file)) is not None:
-                raise recognised from error
-            if getattr(error, "errno", None) == errno.EINVAL:
-                raise MediaError(
-                    "the file is not a supported video container: give mp4, mkv, ts or similar, not a text file or a playlist",
-                    kind="refused",
-                ) from error
-            raise MediaError(f"the file cannot be opened as media ({_words(error)}); is it complete?") from error
+        self._open_part(self._parts[0])
+
+    def _open_part(self, part: BinaryIO) -> None:
+        part.seek(0)
+        head = part.read(HEAD_BYTES)
+        # Edit lists of a file whose times are wrong would leave out most of it.
+        self._container = open_container(part, ignore_edits=not self.is_timed)
+        self._containers.append(self._container)
         try:
             self._stream = self._checked_stream(head)
         except MediaError:
-            self._container.close()
+            self.close()
             raise
 
     def _checked_stream(self, head: bytes) -> Any:
@@ -170,7 +131,7 @@ class Video:
         durations = [float(stream.duration * stream.time_base)] if stream.duration and stream.time_base else []
         # The container's duration covers all streams; it is right where the video stream's own is too short.
         durations += [container.duration / 1e6] if container.duration else []
-        if not durations or not self._has_clock:
+        if not durations or not self._has_clock or self.changes:
             return None
         # Most containers state the end on their own clock, which may count since 1970. A small start is the delay of B-frames.
         from_zero = container.format.name not in MEASURED_FORMATS and self._first > REORDERING
@@ -224,30 +185,35 @@ class Video:
             yield time, frame
 
     def close(self) -> None:
-        """Free the demuxer and the decoder; the file stays open."""
-        self._container.close()
+        """Free the demuxers and the decoders; the file stays open."""
+        while self._containers:
+            self._containers.pop().close()
 
     def _stamp(self, timed: Any) -> float | None:
         """Seconds of a packet or frame, None where it has no time. AVI has decoding times (dts) only."""
         stamp = timed.pts if timed.pts is not None else timed.dts
         return None if stamp is None or not self._has_clock else float(stamp * self._stream.time_base) - self._first
 
-    def _first_time(self) -> tuple[float, bool]:
-        """The first frame's time on the stream's clock, s, and whether packets have times at all."""
-        stamps: list[float] = []
-        empty = True
-        for count, packet in enumerate(self._packets()):
-            if empty:
+    def _first_time(self) -> tuple[float, bool, Head]:
+        """The first frame's time on the stream's clock, s; whether packets have times at all; what the first packets say."""
+        own, keys, stamps = [], [], []
+
+        def noted() -> Iterator[Any]:
+            for packet in self._demuxed():
+                keys.append(packet.is_keyframe)
+                own.append(_seconds(packet))
+                yield packet
+
+        for count, packet in enumerate(packet for packet in self._clock().packets(noted()) if not packet.is_discard):
+            if not count:
                 self._first_place = _place(packet)
-            empty = False
-            stamp = packet.pts if packet.pts is not None else packet.dts
-            if stamp is not None:
-                stamps.append(float(stamp * packet.time_base))
+            stamps.append(_seconds(packet))
             if count == HEAD_PACKETS:
                 break
-        if empty:
+        if not stamps:
             raise MediaError("the file has a video stream but no picture in it; was it cut off?", kind="empty")
-        return min(stamps, default=0.0), bool(stamps)
+        known = [stamp for stamp in stamps if stamp is not None]
+        return min(known, default=0.0), bool(known), Head([stamp for stamp in own if stamp is not None], all(keys))
 
     def _to_keyframe(self, start: float) -> None:
         """Seek to a keyframe at or before `start`, or to the beginning of the file."""
@@ -257,7 +223,7 @@ class Video:
             self._reopen()
             self._skip = keyframes.packets_before(start + EPSILON)
             return
-        for back in SEEK_BACK if self._has_clock else ():
+        for back in SEEK_BACK if self._has_clock and not self.changes else ():
             timestamp = int((self._first + max(0.0, start - back)) / self._stream.time_base)
             try:
                 self._container.seek(timestamp, stream=self._stream, backward=True)
@@ -282,7 +248,7 @@ class Video:
         self._reopen()
 
     def _reopen(self) -> None:
-        self._container.close()
+        self.close()
         self._open()
 
     def _scan(self) -> Keyframes | None:
@@ -295,7 +261,7 @@ class Video:
             if stamp is not None and (packet.is_keyframe or not keyframes.times):
                 keyframes.times.append(max(stamp, *keyframes.times[-1:], 0.0))
                 keyframes.numbers.append(number)
-        return keyframes if clock.jumped and keyframes.times else None
+        return keyframes if (clock.jumped or self.changes) and keyframes.times else None
 
     def _clock(self) -> RunningClock:
         ticks = 1 / self._stream.time_base
@@ -311,6 +277,15 @@ class Video:
 
     def _demuxed(self) -> Iterator[Any]:
         """Packets with their own stamps, up to the end or to where the file is cut off."""
+        yield from self._demuxed_part()
+        for part in self._parts[1:]:
+            try:
+                self._open_part(part)  # the parts before stay open: the clock holds packets of theirs
+            except MediaError:
+                continue
+            yield from self._demuxed_part()
+
+    def _demuxed_part(self) -> Iterator[Any]:
         packets = self._container.demux(self._stream)
         while True:
             try:
@@ -324,14 +299,22 @@ class Video:
 
     def _decoded(self) -> Iterator[Any]:
         context = self._stream.codec_context
-        # None at the end: the decoder still holds frames, and gives them out.
+        # None at the end of a part and of the file: the decoder still holds frames, and gives them out.
         for packet in chain(self._on_clock(), [None]):
-            try:
-                yield from context.decode(None) if packet is None else packet.decode()
-            except MemoryError:
-                raise
-            except FFmpegError:
-                pass  # a damaged packet is skipped
+            following = None if packet is None else packet.stream.codec_context
+            if following is not context:
+                yield from self._decoded_packet(context, None)
+                context = following
+            if packet is not None:
+                yield from self._decoded_packet(context, packet)
+
+    def _decoded_packet(self, context: Any, packet: Any) -> Iterator[Any]:
+        try:
+            yield from context.decode(packet)
+        except MemoryError:
+            raise
+        except FFmpegError:
+            pass  # a damaged packet is skipped
 
 
 def check_size(width: int, height: int) -> None:
@@ -341,10 +324,12 @@ def check_size(width: int, height: int) -> None:
         raise MediaError(f"pictures of {width}x{height} are over the limit of {limit}x{limit}; scale them down", kind="too-large")
 
 
+def _seconds(packet: Any) -> float | None:
+    """When a packet's picture is shown on the stream's clock, s; None where it does not say."""
+    stamp = packet.pts if packet.pts is not None else packet.dts
+    return None if stamp is None else float(stamp * packet.time_base)
+
+
 def _place(packet: Any) -> tuple[int, int]:
     """Tells one packet of a file from another: where it begins, and its size, bytes."""
     return packet.pos, packet.size
-
-
-def _words(error: Exception) -> str:
-    return str(getattr(error, "strerror", None) or error).lower()

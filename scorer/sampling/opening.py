@@ -1,16 +1,24 @@
-"""Opening a media file from outside: a regular file with something in it that may be media, and nothing else."""
+"""Opening a media file from outside: a regular file with something in it that may be media, and nothing else.
+
+Media are hostile input. Only the given file is read: the demuxer gets an open file, no protocol with which it could open
+others, and only container formats that hold their media themselves (no playlists).
+"""
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
+
+import av
+from av.error import FFmpegError
 
 from scorer.errors import MediaError
-from scorer.sampling.recognise import refuse_unplayable
+from scorer.sampling.recognise import reason_unreadable, refuse_unplayable
 
 FORMATS = "mov,mp4,matroska,webm,mpegts,avi,flv,ogg,mpeg,mpegvideo,h264,hevc,obu,ivf,mxf,asf,m4v,nut,y4m,yuv4mpegpipe,gif,apng"
 """Containers that are read. Playlists (hls, dash, concat) are left out: they would make the demuxer open other files."""
@@ -29,6 +37,34 @@ def open_media(path: Path) -> Iterator[BinaryIO]:
             raise MediaError("the file is empty (0 bytes); was its upload cut off?", kind="empty")
         refuse_unplayable(file)
         yield file
+
+
+def open_container(file: BinaryIO, ignore_edits: bool = False) -> Any:
+    """PyAV's demuxer of an open file. ignore_edits: read what an edit list of MP4 leaves out, too.
+
+    Raises `MediaError` where FFmpeg cannot read the file.
+    """
+    file.seek(0)
+    options = {"protocol_whitelist": "none", "format_whitelist": FORMATS} | ({"ignore_editlist": "1"} if ignore_edits else {})
+    try:
+        return av.open(
+            file,
+            container_options=options,
+            metadata_errors="replace",
+            buffer_size=1 << 20,
+        )
+    except MemoryError:
+        raise
+    except (FFmpegError, ValueError, OSError) as error:
+        if (recognised := reason_unreadable(file)) is not None:
+            raise recognised from error
+        if getattr(error, "errno", None) == errno.EINVAL:
+            raise MediaError(
+                "the file is not a supported video container: give mp4, mkv, ts or similar, not a text file or a playlist",
+                kind="refused",
+            ) from error
+        words = str(getattr(error, "strerror", None) or error).lower()
+        raise MediaError(f"the file cannot be opened as media ({words}); is it complete?") from error
 
 
 def _open_regular(path: str, flags: int) -> int:

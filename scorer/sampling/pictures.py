@@ -10,7 +10,7 @@ import numpy as np
 from av.video.reformatter import VideoReformatter
 
 from scorer.sampling.colour import as_sdr, is_wide, matrix_of, unknown_as_601
-from scorer.sampling.combing import Mask, combed, deinterlaced, small_deinterlaced
+from scorer.sampling.combing import Mask, combed, deinterlaced, middle, small_deinterlaced, woven
 from scorer.sampling.images import Image, luma_of, scaled_down
 from scorer.sampling.orientation import orientation_of, with_square_pixels
 
@@ -47,6 +47,8 @@ class Pictures:
         # A reformatter keeps its scaler between calls: setting one up for every frame takes longer than scaling.
         self._to_picture, self._to_square, self._to_small = VideoReformatter(), VideoReformatter(), VideoReformatter()
         self._combing: tuple[Any, Mask | None] = (None, None)
+        self._middles: tuple[Image | None, Image | None] = (None, None)
+        """Copies of the middle of the last two frames' luma; a view would keep the frame's memory."""
 
     def picture(self, frame: Any) -> Image:
         """(H, W, 3) RGB of an `av.VideoFrame` as a viewer sees it."""
@@ -54,17 +56,24 @@ class Pictures:
 
     def square(self, frame: Any, side: int) -> Image:
         """The same picture, squeezed to (side, side, 3)."""
-        if self._combed(frame) is None:
+        if not frame.interlaced_frame or self._combed(frame) is None:  # the scaler leaves no combing that must be proved
             small = _rgb(self._to_square, frame, (side, side))
         else:
             small = scaled_down(self._of_one_moment(frame), (side, side))
         return orientation_of(frame)(small)
 
     def small_luma(self, frame: Any) -> Image:
-        """The luma of the same picture, as it is coded, at `SMALL_LUMA_SIZE`."""
+        """The luma of the same picture, as it is coded, at `SMALL_LUMA_SIZE`. Call it for each frame in turn, before `picture`.
+
+        Here frames that are not flagged as interlaced are not looked at for combing: it is gone at this size.
+        """
         if is_wide(frame):
             return luma_of(_rgb(self._to_small, frame, SMALL_LUMA_SIZE))
-        luma, mask = _luma(frame), self._combed(frame)
+        luma = _luma(frame)
+        if not frame.interlaced_frame:
+            self._middles = self._middles[1], middle(luma).copy()
+            return scaled_down(luma, SMALL_LUMA_SIZE)
+        mask = self._combed(frame)
         return scaled_down(luma, SMALL_LUMA_SIZE) if mask is None else small_deinterlaced(luma, mask, SMALL_LUMA_SIZE)
 
     def _of_one_moment(self, frame: Any) -> Image:
@@ -73,9 +82,14 @@ class Pictures:
         return picture if mask is None else deinterlaced(picture, _first_field(frame, picture), mask)
 
     def _combed(self, frame: Any) -> Mask | None:
-        """Where both fields of a frame show different moments. It is looked for only in frames that are flagged as interlaced."""
+        """Where both fields of a frame show different moments; None where it is not combed.
+
+        A frame that is not flagged as interlaced must prove it together with the frame before. Such frames of HDR and of the
+        beginning of a clip are not looked at.
+        """
         if not frame.interlaced_frame:
-            return None
+            before, now = self._middles
+            return combed(_luma(frame)) if before is not None and now is not None and woven(before, now) else None
         if self._combing[0] is not frame:
             self._combing = frame, combed(_luma(frame))
         return self._combing[1]
@@ -108,7 +122,9 @@ def _first_field(frame: Any, picture: Image) -> Image:
     # Two lines of luma of different fields share a line of chroma in RGB. So the field is taken apart before.
     planes = frame.reformat(format="yuv420p", threads=1, src_colorspace=unknown_as_601(frame)).to_ndarray()
     luma, blue, red = np.split(planes, (frame.height, frame.height * 5 // 4))
-    chroma = (plane.reshape(frame.height // 2, frame.width // 2)[0::2].reshape(-1, frame.width) for plane in (blue, red))
-    field = av.VideoFrame.from_ndarray(np.ascontiguousarray(np.vstack([luma[0::2], *chroma])), format="yuv420p")
+    chroma = [plane.reshape(frame.height // 2, frame.width // 2)[0::2] for plane in (blue, red)]
+    # Of a height that is no multiple of 8, the planes of chroma are no whole rows of this array.
+    flat = np.concatenate([plane.ravel() for plane in (luma[0::2], *chroma)])
+    field = av.VideoFrame.from_ndarray(flat.reshape(-1, frame.width), format="yuv420p")
     options = {"src_colorspace": matrix_of(frame) or frame.colorspace, "src_color_range": frame.color_range}
     return np.asarray(VideoReformatter().reformat(field, format="rgb24", threads=1, **options).to_ndarray(), np.uint8)

@@ -13,6 +13,7 @@ from itertools import islice
 from typing import BinaryIO
 
 from scorer.errors import MediaError
+from scorer.sampling.transport import CLEAR_VIDEO, SAMPLE_AES_VIDEO, SYNC, packets_of, pid_of, programmes
 
 HEAD = 1 << 16
 """Bytes at a file's beginning that are looked at."""
@@ -53,9 +54,6 @@ ENCODINGS, ENCODING, ENCRYPTION = 0x6D80, 0x6240, 0x5035
 
 PIFF = bytes.fromhex("a2394f525a9b4f14a2446c427c648df4")
 """Id of the box with which Smooth Streaming says how samples are encrypted."""
-
-SAMPLE_AES_VIDEO, CLEAR_VIDEO = {0xDB}, {0x01, 0x02, 0x10, 0x1B, 0x24}
-"""Stream types of a transport stream's programme map: H.264 with SAMPLE-AES (Apple); video that is not encrypted."""
 
 Box = tuple[bytes, int, int]
 """A box of MP4: its type, where its content begins, where it ends."""
@@ -250,42 +248,11 @@ def _elements(data: bytes) -> Iterator[tuple[int, bytes]]:
 
 def _stream_encryption(head: bytes) -> str | None:
     """How a transport stream is encrypted, None where it is not, or is no transport stream."""
-    first = next((i for i in range(188) if head[i : i + 377 : 188] == b"GGG"), None)
-    if first is None:
-        return None
-    packets = [head[i : i + 188] for i in range(first, len(head) - 187, 188)]
-    if sum(packet[0] == 0x47 for packet in packets) * 2 < len(packets):
-        return None  # the three bytes were there by chance
-    media = [packet for packet in packets if packet[0] == 0x47 and packet[3] & 0x10 and _pid(packet) not in (0, 0x1FFF)]
+    packets = packets_of(head)
+    if sum(packet[0] == SYNC for packet in packets) * 2 < len(packets):
+        return None  # the first bytes were there by chance
+    media = [packet for packet in packets if packet[0] == SYNC and packet[3] & 0x10 and pid_of(packet) not in (0, 0x1FFF)]
     if sum(packet[3] >= 0x40 for packet in media) * 2 > len(media):
         return "scrambled transport stream"
-    maps = {_pid_at(section, place) for section in _sections(packets, {0}) for place in range(10, min(len(section), 64), 4)}
-    types = {kind for section in _sections(packets, maps) for kind in _stream_types(section)}
+    types = {kind for streams in programmes(head) for kind in streams.values()}
     return "SAMPLE-AES" if types & SAMPLE_AES_VIDEO and not types & CLEAR_VIDEO else None
-
-
-def _pid_at(data: bytes, place: int) -> int:
-    return int.from_bytes(data[place : place + 2]) & 0x1FFF
-
-
-def _pid(packet: bytes) -> int:
-    return _pid_at(packet, 1)
-
-
-def _sections(packets: list[bytes], pids: set[int]) -> Iterator[bytes]:
-    """The tables that begin in packets of these ids. Only the first packet of each is looked at: it has the first streams."""
-    for packet in packets:
-        if _pid(packet) in pids and packet[1] & 0x40 and packet[3] & 0x10:
-            payload = packet[5 + packet[4] :] if packet[3] & 0x20 else packet[4:]
-            yield payload[1 + payload[0] :] if payload else b""
-
-
-def _stream_types(section: bytes) -> Iterator[int]:
-    """The stream types of a programme map (ISO/IEC 13818-1, 2.4.4.8)."""
-    if section[:1] != b"\x02":
-        return
-    end = min(len(section), 3 + (int.from_bytes(section[1:3]) & 0x0FFF) - 4)
-    place = 12 + (int.from_bytes(section[10:12]) & 0x0FFF)
-    while place + 5 <= end:
-        yield section[place]
-        place += 5 + (int.from_bytes(section[place + 3 : place + 5]) & 0x0FFF)

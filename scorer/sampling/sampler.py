@@ -13,9 +13,10 @@ from numpy.typing import NDArray
 
 from scorer.errors import MediaError
 from scorer.sampling.clock import LONGEST_GAP, gap_that_fits
-from scorer.sampling.decode import EPSILON, Timeline, Video, open_video
+from scorer.sampling.decode import EPSILON, Video, open_video
 from scorer.sampling.detectors import process_detectors
 from scorer.sampling.faces import Face, aligned_crop
+from scorer.sampling.facts import Timeline
 from scorer.sampling.fragments import fragments
 from scorer.sampling.images import Image, scaled_down
 from scorer.sampling.pictures import Pictures

@@ -161,8 +161,8 @@ class Receiver(_Part):
             raise SettingsError(
                 f"receivers.{self.name}.url", "has a `?`: write Alertmanager's address alone, as http://HOST:9093"
             )
-        # Addresses are copied from the browser (`/#/alerts`) or from a manual (`/api/v2/alerts`).
-        path = re.sub(r"/api/v\d+(/.*)?$", "", parts.path.rstrip("/")).rstrip("/")
+        # Addresses are copied from the browser (`/#/alerts`) or from a manual (`/api/v2/alerts`, `/api`).
+        path = re.sub(r"/api(/v\d+(/.*)?)?$", "", parts.path.rstrip("/")).rstrip("/")
         return urlunsplit((parts.scheme, parts.netloc, path, "", ""))
 
     def token(self) -> str | None:

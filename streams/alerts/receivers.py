@@ -21,6 +21,7 @@ from urllib3.util import parse_url
 
 from streams.alerts.policy import Receiver
 from streams.events import QualityAlert
+from streams.text import printable
 
 MAX_BATCH = 50
 """Most alerts in one request to Alertmanager."""
@@ -131,8 +132,8 @@ def _closed_at(sock: socket.socket, until: float) -> Iterator[None]:
 
 
 def describe(alert: QualityAlert) -> str:
-    """An alert as a sentence."""
-    source = alert.stream_id if alert.rendition is None else f"{alert.stream_id} ({alert.rendition})"
+    """An alert as a sentence of one line, whatever characters are in the stream's name."""
+    source = printable(alert.stream_id if alert.rendition is None else f"{alert.stream_id} ({alert.rendition})")
     usual = "" if alert.baseline is None else f", usual {alert.baseline:.0f}"
     shown = {
         "low-quality": f"quality is low: {alert.value:.0f}{usual}",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import sys
 from dataclasses import asdict
@@ -14,6 +15,7 @@ from streams import parts
 from streams.cli.options import JsonFlag
 from streams.errors import SettingsError
 from streams.settings import Settings, load_settings
+from streams.text import printable
 
 if TYPE_CHECKING:
     from streams.rating.export import Exported
@@ -70,7 +72,8 @@ def rate_ls(as_json: JsonFlag = False) -> None:
     if not rows:
         print("no raters yet; add one: fvq rate add NAME", file=sys.stderr)
     for row in rows:
-        print(f"{row['name']}  {row['ratings']} ratings  since {row['created']}{'' if row['active'] else '  (removed)'}")
+        removed = "" if row["active"] else "  (removed)"
+        print(f"{printable(str(row['name']))}  {row['ratings']} ratings  since {row['created']}{removed}")
 
 
 @app.command("rm")
@@ -112,8 +115,7 @@ def rate_export(
 
 def run_page(settings: Settings, port: int, scale: str, pause_after: int) -> None:
     """Serve the rating page until the process is told to stop. Raises `BrokerError` where the queue cannot be read."""
-    from aiohttp import web
-
+    from streams.connections import serve
     from streams.rating.playable import PlayableClips
     from streams.rating.server import RatingPage, make_app
     from streams.rating.store import RatingStore
@@ -132,19 +134,18 @@ def run_page(settings: Settings, port: int, scale: str, pause_after: int) -> Non
     print(f"{count} clips on the queue", file=sys.stderr)
     if not any(rater.active for rater, _ in store.raters()):
         print("no raters yet, and nobody can sign in; add one: fvq rate add NAME", file=sys.stderr)
-    web.run_app(make_app(page), host=settings.web_host, port=port, access_log=None, print=_print_address)
+    asyncio.run(serve(make_app(page), settings.web_host, port, _print_address))
 
 
-def _print_address(text: str) -> None:
-    # The first line of aiohttp's message has the page's address, with the real port where port 0 was asked for.
-    print(text.splitlines()[0].strip("= "), file=sys.stderr, flush=True)
+def _print_address(address: str) -> None:
+    print(f"Running on {address}", file=sys.stderr, flush=True)
 
 
 def _print_export(exported: Exported) -> None:
     for rater in exported.raters:
         own = "" if rater.self_difference is None else f", repeats differ by {rater.self_difference:.1f}"
         verdict = f"LEFT OUT: {rater.above} votes far above and {rater.below} far below the others'" if rater.rejected else "kept"
-        print(f"{rater.rater}: {rater.clips} clips, {rater.bias:+.1f} against the mean{own}; {verdict}")
+        print(f"{printable(rater.rater)}: {rater.clips} clips, {rater.bias:+.1f} against the mean{own}; {verdict}")
     for example_id, reason in exported.left_out:
-        print(f"left out {example_id[:12]}: {reason}")
+        print(f"left out {printable(example_id[:12])}: {printable(reason)}")
     print(f"{exported.clips} clips exported")

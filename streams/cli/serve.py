@@ -2,11 +2,26 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
+import typer
+
+from streams.errors import SettingsError
 from streams.settings import load_settings
 
 
-def serve() -> None:
+def serve(
+    ray: Annotated[bool, typer.Option("--ray", help="Serve on Ray Serve instead of uvicorn.")] = False,
+    address: Annotated[str | None, typer.Option(help="With --ray: a running Ray, instead of one of its own.")] = None,
+    replicas: Annotated[int, typer.Option(min=1, max=1000, help="With --ray: how many replicas of the model.")] = 1,
+) -> None:
     """Serve the model to workers that set FVQ_SCORER_URL, at FVQ_SERVE_HOST and FVQ_SERVE_PORT, until told to stop."""
-    from streams.serve import run_serve
+    from streams.serve import run_serve, run_serve_on_ray
 
+    if ray:
+        run_serve_on_ray(load_settings(), replicas, address)
+        return
+    for name, given in (("--address", address is not None), ("--replicas", replicas > 1)):
+        if given:
+            raise SettingsError(name, "is for Ray Serve only: add --ray")
     run_serve(load_settings())

@@ -136,6 +136,10 @@ def promote(
         Path | None,
         typer.Option(help="Rated clips that it was trained on, whose test split decides; not needed after --from-queue."),
     ] = None,
+    scale: Annotated[
+        str | None,
+        typer.Option(help="Scale of the ratings in --rated, WORST-BEST, as for `fvq train`; --reference says its own."),
+    ] = None,
     name: Annotated[str, typer.Option(help="The model whose place it takes, as FVQ_MODEL names it.")] = "nano",
     gate: Annotated[
         Path | None, typer.Option(help="YAML with the gate's limits, instead of those of the model's recipe.")
@@ -151,12 +155,14 @@ def promote(
     from training.evaluation.gate import gate_of, judge, recipe_seed, table
 
     settings = load_settings()
+    if scale is not None and rated is None:
+        raise ValueError("--scale belongs to --rated: what people rated on the rating page are points")
     judged = rated or model / FROZEN
     if not judged.exists():
         raise ValueError(f"{judged}: there is no such file; name the rated clips that {model} was tuned on by --rated")
     registry = parts.registry(settings)
     current, candidate = load_engine(name, settings.device, registry), load_engine(str(model), settings.device)
-    verdict = judge(current, candidate, reference, judged, gate_of(model, gate), recipe_seed(model))
+    verdict = judge(current, candidate, reference, judged, gate_of(model, gate), recipe_seed(model), scale)
     if verdict.passed:
         parts.announce_update(settings, publish(registry, model, name, {"gate": verdict.as_dict()}))
     if as_json:

@@ -21,7 +21,7 @@ from scorer.sampling import SamplerPool, VideoFacts, probe
 from scorer.sampling.opening import FORMATS
 from scorer.spec import SamplerSpec
 from streams.errors import MediaError
-from streams.events import SegmentEvent
+from streams.events import LONGEST_SEGMENT, SegmentEvent
 from streams.media import ffmpeg
 from streams.media.videos import check_file, find_videos
 from streams.text import printable
@@ -29,8 +29,9 @@ from streams.text import printable
 LONGEST_ID = 200
 """Characters of a stream id: with time and number, a segment's id must stay under an event's limit of 256."""
 
-LONGEST_SEGMENT = 3600.0
-"""Seconds: the longest duration that an event may have. A file's clock that goes on by more within a segment has jumped."""
+FROM_ZERO = ["-bsf:v", "setts=pts=PTS-STARTPTS:dts=DTS-STARTPTS", "-avoid_negative_ts", "disabled"]
+"""The first picture is at 0, and its decoding before it: else ffmpeg counts the delay of B-frames to the first
+segment. Not for AVI, which has no picture times."""
 
 LISTING = "segments.csv"
 """ffmpeg's list of the segments."""
@@ -167,14 +168,22 @@ def cut(
     """
     check_file(source.path)
     facts = prober(source.path)
+    if facts.changes:
+        raise MediaError(
+            "its video goes on in another stream or with another codec, as where recordings are joined: split it there, or "
+            "encode it again",
+            kind="refused",
+        )
     keeps_all = facts.codec in TS_CODECS and facts.container in TS_CONTAINERS
     ending, container = ("ts", "mpegts") if keeps_all else ("mkv", "matroska")
+    if not facts.is_timed:
+        raise MediaError("its time stamps cannot be true, so nobody can say how long its pictures last: encode it again")
     folder = directory / _folder_name(source, seconds)
     folder.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=directory, prefix="cutting-") as work:
         # ffmpeg works in the folder, so that no `%` in a path is taken for a part of the pattern.
         output = [
-            "-map", f"0:{facts.index}", "-c", "copy",
+            "-map", f"0:{facts.index}", "-c", "copy", *([] if facts.container == "avi" else FROM_ZERO),
             "-f", "segment", "-segment_time", str(seconds), "-segment_format", container,
             "-segment_list", LISTING, "-segment_list_type", "csv", "-reset_timestamps", "1", f"%06d.{ending}",
         ]  # fmt: skip
@@ -211,7 +220,8 @@ def _digest(text: str) -> str:
 def _listed_segments(listing: Path, folder: Path, seconds: float) -> list[CutSegment]:
     """The segments in ffmpeg's list, whose lines are `name,start,end`, as they will be in `folder`. Empty ones are left out.
 
-    A segment in which the file's clock jumps is taken to last `seconds`, and those after it follow it.
+    A segment in which the file's clock jumps, or goes on by more than an event may last, is taken to last `seconds`, and those
+    after it follow it.
     """
     segments = []
     jumped = 0.0

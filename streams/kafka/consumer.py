@@ -16,7 +16,8 @@ from streams.errors import BrokerError
 from streams.events import DEAD_LETTER_TOPIC
 from streams.kafka.clients import ACK_SECONDS, await_sends, broker_errors, open_member, open_producer
 from streams.kafka.connection import Connection
-from streams.kafka.unreadable import Unreadable, as_message
+from streams.kafka.records import Unreadable
+from streams.kafka.unreadable import as_message
 from streams.letter import DeadLetter, dead_letter
 
 __all__ = ["Batch", "Group", "Member", "Rebalance", "TopicPartition", "polled", "read_to_end"]

@@ -6,7 +6,8 @@ every attempt raises on it again. aiokafka raises inside Faust's consumer, so th
 has an option for it; Java's client raises too, but it names the offset to seek to (KIP-334).
 
 Both clients unpack by the class `MemoryRecords` that their module `consumer.fetcher` names. `SteadyRecords` takes its
-place, which is the only change: the clients' own classes still read what is in order.
+place, which is the only change: the clients' own classes still read what is in order. Batches of the formats 0 and 1, of
+producers before 2017, are read in `old_records.py`: the clients decompress them without a limit, and never end on some.
 """
 
 from __future__ import annotations
@@ -14,59 +15,23 @@ from __future__ import annotations
 import struct
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from functools import partial
 from types import ModuleType
-from typing import Any, Self
+from typing import Any
 
 from streams.kafka.codecs import decompressed
+from streams.kafka.old_records import OldBatch
+from streams.kafka.records import BATCH_HEADER, CODEC_MASK, LOG_OVERHEAD, OUTSIDE, Record, Unreadable, read_records
 from streams.letter import Message
 
-BATCH_HEADER = struct.Struct(">qiibIhiqqqhii")
-"""Of a batch of format 2: first offset, length, leader epoch, format, checksum, attributes, last offset minus first offset, first
-and last timestamp, producer's id, epoch and sequence, number of records."""
-
-LOG_OVERHEAD, FORMAT_AT, ATTRIBUTES_AT = 12, 16, 21
+FORMAT_AT, ATTRIBUTES_AT = 16, 21
 LEAST_BYTES = {0: 26, 1: 34, 2: BATCH_HEADER.size}
 """Format -> bytes of its smallest batch."""
 
 LEAST_LENGTH = min(LEAST_BYTES.values()) - LOG_OVERHEAD
 """The length field does not count itself and what is before it."""
 
-CODEC_MASK, APPEND_TIME = 0x07, 0x08
 MOST_OFFSETS = 2**31
-OUTSIDE = "a record's offset is outside of its batch"
-
-
-class Unreadable(bytes):
-    """In place of a record's value: the bytes that cannot be read. reason: why. first, last: the offsets that they cover."""
-
-    reason: str
-    first: int
-    last: int
-
-    def __new__(cls, data: bytes, reason: str, first: int, last: int) -> Self:
-        unreadable = super().__new__(cls, data)
-        unreadable.reason, unreadable.first, unreadable.last = reason, first, last
-        return unreadable
-
-
-@dataclass(frozen=True, slots=True)
-class Record:
-    """A record with the fields that both clients ask for. timestamp: milliseconds since 1970."""
-
-    offset: int
-    timestamp: int
-    timestamp_type: int
-    key: bytes | None
-    value: bytes | None
-    headers: list[tuple[str, bytes | None]]
-    size_in_bytes: int
-    checksum: None = None
-
-    def validate_crc(self) -> bool:
-        """The batch has the checksum, not the record."""
-        return True
 
 
 def keep_kafka_python_reading() -> None:
@@ -87,7 +52,7 @@ def keep_faust_reading() -> None:
 
 def _replace(fetcher: ModuleType, default_batch: Callable[[bytes], Any]) -> None:
     if not isinstance(fetcher.MemoryRecords, partial):
-        fetcher.MemoryRecords = partial(SteadyRecords, default_batch, fetcher.MemoryRecords)  # type: ignore[attr-defined]
+        fetcher.MemoryRecords = partial(SteadyRecords, default_batch)  # type: ignore[attr-defined]
 
 
 def as_message(record: Any) -> Message:
@@ -101,12 +66,11 @@ def as_message(record: Any) -> Message:
 class SteadyRecords:
     """The batches of one fetched partition, in place of the client's `MemoryRecords`; no method raises.
 
-    default_batch: the client's class of batches of format 2. memory_records: the client's class for older formats.
-    data: as fetched.
+    default_batch: the client's class of batches of format 2; older formats are read by `OldBatch`. data: as fetched.
     """
 
-    def __init__(self, default_batch: Callable[[bytes], Any], memory_records: Callable[[bytes], Any], data: Any) -> None:
-        self._default_batch, self._memory_records = default_batch, memory_records
+    def __init__(self, default_batch: Callable[[bytes], Any], data: Any) -> None:
+        self._default_batch = default_batch
         self._data = memoryview(data or b"")
         self._at = 0
 
@@ -159,10 +123,7 @@ class SteadyRecords:
         if len(data) < LEAST_BYTES[version] or struct.unpack_from(">i", data, 8)[0] != len(data) - LOG_OVERHEAD:
             raise ValueError("the length of the batch is wrong")
         if version < 2:
-            batch = self._memory_records(data).next_batch()
-            if not batch.validate_crc():
-                raise ValueError("the checksum is wrong")
-            return batch
+            return OldBatch(data)
         batch = self._default_batch(data)
         if not batch.validate_crc():
             raise ValueError("the checksum is wrong")
@@ -252,82 +213,3 @@ def _offsets(data: bytes) -> int:
         return 1
     header = BATCH_HEADER.unpack_from(data)
     return header[6] + 1 if 0 <= header[6] < MOST_DELTA else max(1, min(header[12], MOST_DELTA))
-
-
-def read_records(data: bytes, after: int, last: int, reason: str) -> Iterator[Record]:
-    """The records of a batch with offsets beyond `after`, one by one; in place of one that cannot be read, its bytes.
-
-    data: a decompressed batch of format 2. last: its last offset. reason: why the client could not read the first of them.
-    A header's name that is not UTF-8 is decoded with replacement characters: the message itself is in order.
-    """
-    header = BATCH_HEADER.unpack_from(data)
-    first, attributes, count = header[0], header[5], header[12]
-    timestamps = (header[8], 1) if attributes & APPEND_TIME else (header[7], 0)
-    at, offset = BATCH_HEADER.size, first
-    for _ in range(max(0, count)):
-        if offset > last:
-            return
-        start = at
-        try:
-            length, at = _varint(data, at)
-            end = at + length
-            if length < 0 or end > len(data):
-                raise ValueError("a record is longer than its batch")
-        except (IndexError, ValueError):
-            # Where the next record begins is not known either.
-            if (begin := max(offset, after + 1)) <= last:
-                rest = Unreadable(data[start:], reason, begin, last)
-                yield Record(last, timestamps[0], timestamps[1], None, rest, [], len(rest))
-            return
-        try:
-            record = _read_record(data[at:end], first, timestamps)
-            if not offset <= record.offset <= last:
-                raise ValueError(OUTSIDE)
-        except (IndexError, ValueError) as error:
-            value = Unreadable(data[at:end], str(error), offset, offset)
-            record = Record(offset, timestamps[0], timestamps[1], None, value, [], length)
-        at, offset = end, record.offset + 1
-        if record.offset > after:
-            yield record
-
-
-def _read_record(data: bytes, first: int, timestamps: tuple[int, int]) -> Record:
-    """A record without its length. first: the batch's first offset. timestamps: the batch's, and 1 where the broker set it."""
-    later, at = _varint(data, 1)
-    beyond, at = _varint(data, at)
-    key, at = _bytes(data, at)
-    value, at = _bytes(data, at)
-    count, at = _varint(data, at)
-    headers: list[tuple[str, bytes | None]] = []
-    for _ in range(count):
-        name, at = _bytes(data, at)
-        content, at = _bytes(data, at)
-        headers.append(((name or b"").decode(errors="replace"), content))
-    if at != len(data) or count < 0:
-        raise ValueError("a record's length is wrong")
-    timestamp, by_broker = timestamps
-    return Record(first + beyond, timestamp if by_broker else timestamp + later, by_broker, key, value, headers, len(data))
-
-
-def _bytes(data: bytes, at: int) -> tuple[bytes | None, int]:
-    """Bytes with their length before them; None for the length -1."""
-    length, at = _varint(data, at)
-    if length == -1:
-        return None, at
-    if length < 0 or at + length > len(data):
-        raise ValueError("a field is longer than its record")
-    return data[at : at + length], at + length
-
-
-def _varint(data: bytes, at: int) -> tuple[int, int]:
-    """A number of 7 bits in each byte, the lowest first, its sign in the last bit; and where it ends."""
-    number = shift = 0
-    while True:
-        byte = data[at]
-        at += 1
-        number |= (byte & 0x7F) << shift
-        if byte < 0x80:
-            return (number >> 1) ^ -(number & 1), at
-        shift += 7
-        if shift > 63:
-            raise ValueError("a number is too long")

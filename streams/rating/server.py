@@ -23,6 +23,7 @@ from streams.rating.mos import LEVEL_POINTS
 from streams.rating.playable import PlayableClips
 from streams.rating.store import RatingError, RatingStore
 from streams.rating.values import Presentation, Rater, Scale
+from streams.text import printable
 
 log = logging.getLogger(__name__)
 
@@ -153,7 +154,7 @@ async def _sign_in(request: web.Request) -> web.Response:
     rater = await asyncio.to_thread(request.app[PAGE].store.sign_in, body.token.strip())
     if rater is None:
         raise web.HTTPUnauthorized(text="this token is not known; ask for a new one")
-    answer = web.json_response({"name": rater.name})
+    answer = web.json_response({"name": printable(rater.name)})
     # A proxy that ends TLS sets this header. A browser could set it too, but would only keep its own cookie off plain HTTP.
     secure = request.secure or request.headers.get("X-Forwarded-Proto") == "https"
     answer.set_cookie(COOKIE, body.token.strip(), max_age=COOKIE_SECONDS, httponly=True, samesite="Strict", secure=secure)
@@ -196,7 +197,7 @@ async def _state(page: RatingPage, rater: Rater, presentation: Presentation | No
         "total": progress.done + progress.left,
         "can_undo": progress.can_undo,
         "pause": presentation is not None and progress.done > 0 and progress.done % page.pause_after == 0,
-        "name": rater.name,
+        "name": printable(rater.name),
     }
 
 

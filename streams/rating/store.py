@@ -18,6 +18,7 @@ from streams.events import TrainingExample
 from streams.rating.database import Database
 from streams.rating.order import Key, choose, remaining
 from streams.rating.values import Presentation, Progress, Rater, Rating, Scale
+from streams.text import printable
 
 UNPLAYABLE, AWAY = 1, 2
 """Why a presentation is skipped: the clip cannot be played at all, or it could not be read. AWAY ends with the next `sync`."""
@@ -47,6 +48,8 @@ class RatingStore:
         """
         if not name.strip() or len(name) > 100:
             raise RatingError(f"{name!r}: a rater's name has 1 to 100 characters")
+        if printable(name) != name:
+            raise RatingError(f"{name!r}: a rater's name has no control characters and no marks of direction")
         token = secrets.token_urlsafe(32)
         with self._database.transaction() as db:
             row = db.execute("select token_hash from raters where name = ?", (name,)).fetchone()

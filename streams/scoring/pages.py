@@ -10,6 +10,7 @@ import faust
 from faust.web import Response
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
+from streams.connections import BoundedRunner
 from streams.errors import SinkError
 from streams.kafka.agent import Agent
 from streams.sinks.base import Sink
@@ -31,6 +32,8 @@ def add_pages(
     scoring_seconds: how long the scorer has been at work on its present batch. scorer_problem: why it gives no scores; '' where
     it does.
     """
+    # Faust makes a runner of its own and has no option for it.
+    app.web._runner = BoundedRunner(app.web.web_app)
 
     @app.page("/metrics")
     async def show_metrics(page: Any, _request: Any) -> Response:

@@ -2,7 +2,7 @@
 
     python -m tests.chaos
 
-Two lanes of tests run at the same time, each with its own servers, because most of a fault's time is waiting.
+Three lanes of tests run at the same time, each with its own servers, because most of a fault's time is waiting.
 """
 
 from __future__ import annotations
@@ -18,11 +18,15 @@ from pathlib import Path
 
 from tests.support.processes import ROOT
 
-LANES = (("test_broker.py", "test_stock_faust.py", "test_sampling.py"), ("test_sink.py",))
+LANES = (
+    ("test_broker.py", "test_stock_faust.py", "test_sampling.py"),
+    ("test_sink.py",),
+    ("test_scorer.py",),
+)
 PAGE = ROOT / "docs/delivery.md"
 BEGIN, END = "<!-- made by `make chaos` -->", "<!-- end -->"
 LIMIT_SECONDS = 600
-FAULTS = 11
+FAULTS = 16
 """Number of rows of a complete table: with fewer, some fault was not tested and the run fails."""
 
 

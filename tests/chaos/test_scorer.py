@@ -84,7 +84,7 @@ def finish(world: World, report: Report, how: str) -> None:
 def test_no_segment_is_lost_when_the_scorer_is_killed(
     kafka: KafkaServer, influxdb: InfluxServer, tmp_path: Path, report: Report
 ) -> None:
-    kills = 5 if report.full else 1
+    kills = 3 if report.full else 1
     with replicas(1) as (scorer,), open_world("scorer killed -9", kafka, influxdb, tmp_path, **addresses(scorer)) as world:
         scorer.start()
         workers = world.start("a", "b")
@@ -104,7 +104,7 @@ def test_no_segment_is_lost_when_the_scorer_is_killed(
 def test_no_segment_is_lost_when_the_scorer_hangs(
     kafka: KafkaServer, influxdb: InfluxServer, tmp_path: Path, report: Report
 ) -> None:
-    seconds = 12.0
+    seconds = 10.0
     with replicas(1) as (scorer,), open_world("scorer hangs", kafka, influxdb, tmp_path, **addresses(scorer)) as world:
         scorer.start()
         workers = world.start("a", "b")
@@ -123,7 +123,7 @@ def test_no_segment_is_lost_when_the_scorer_hangs(
 def test_no_segment_is_lost_when_the_scorer_answers_errors_and_garbage(
     kafka: KafkaServer, influxdb: InfluxServer, tmp_path: Path, report: Report
 ) -> None:
-    seconds = 6.0
+    seconds = 4.0
     with ScriptedScorer() as scorer, open_world("scorer answers wrong", kafka, influxdb, tmp_path, **addresses(scorer)) as world:
         workers = world.start("a", "b")
         for fault, retry_after in (("500", ""), ("503", "2"), ("garbage", ""), ("nan", ""), ("reset", "")):
@@ -162,7 +162,7 @@ def test_no_segment_is_lost_when_the_scorer_takes_another_specification(
 def test_no_segment_is_lost_when_a_replica_is_replaced_under_load(
     kafka: KafkaServer, influxdb: InfluxServer, tmp_path: Path, report: Report
 ) -> None:
-    rounds = 4 if report.full else 1
+    rounds = 3 if report.full else 1
     with replicas(2) as scorers:
         for scorer in scorers:
             scorer.start()

@@ -6,7 +6,7 @@ from concurrent.futures import Future
 from pathlib import Path
 from typing import Any
 
-from scorer.sampling.decode import VideoFacts
+from scorer.sampling.facts import VideoFacts
 from scorer.spec import Window
 from tests.support.doubles import make_clip
 

@@ -39,12 +39,15 @@ def as_ffmpeg_shows(path: Path, width: int, height: int) -> RGB:
     return np.frombuffer(raw.read_bytes(), np.uint8).reshape(height, width, 3)
 
 
-def interlaced_clip(path: Path, options: tuple[str, ...] = ("-c:v", "ffv1"), moving: bool = True) -> tuple[Path, list[RGB]]:
-    """25 frames a second of two fields, top field first, flagged as interlaced; and the pictures of the first fields' moments.
+def interlaced_clip(
+    path: Path, options: tuple[str, ...] = ("-c:v", "ffv1"), moving: bool = True, height: int = 240, flagged: bool = True
+) -> tuple[Path, list[RGB]]:
+    """25 frames a second of two fields, top field first, and the pictures of the first fields' moments.
 
-    The lower third does not move. moving: whether anything does; without it the video is progressive, but flagged all the same.
+    The lines from the 160th on do not move. moving: whether anything does; without it the video is progressive. flagged: whether
+    it is flagged as interlaced.
     """
-    frames = [frame.copy() for frame in face_frames(320, 240, 0.4, 50)]
+    frames = [frame.copy() for frame in face_frames(320, height, 0.4, 50)]
     for number, frame in enumerate(frames):
         shift = 4 * number if moving else 0
         frame[:160] = np.roll(frame[:160], shift, axis=1)
@@ -54,8 +57,32 @@ def interlaced_clip(path: Path, options: tuple[str, ...] = ("-c:v", "ffv1"), mov
     woven = [first.copy() for first in frames[0::2]]
     for picture, second in zip(woven, frames[1::2], strict=True):
         picture[1::2] = second[1::2]
-    flags = ("-vf", "setfield=tff", "-flags", "+ilme+ildct", "-field_order", "tt", "-pix_fmt", "yuv444p")
+    flags = ("-vf", "setfield=tff", "-flags", "+ilme+ildct", "-field_order", "tt") if flagged else ()
+    flags = (*flags, "-pix_fmt", "yuv444p")
     return write_frames(path, woven, 25, (*flags, *options)), frames[0::2]
+
+
+def striped_clip(path: Path, period: float, speed: float, crf: int = 20) -> Path:
+    """A progressive face whose lower half wears stripes: `period` lines each, that move down by `speed` lines a picture."""
+    lines = np.arange(240)[:, None, None]
+    frames = []
+    for number, frame in enumerate(face_frames(320, 240, 0.6, 25)):
+        stripes = np.where(np.sin((lines + speed * number) * 2 * np.pi / period + 0.3) > 0, 60, -60)
+        stripes[:120] = 0
+        frames.append(np.clip(frame + stripes, 0, 255).astype(np.uint8))
+    return write_frames(path, frames, 25, ("-crf", str(crf), "-pix_fmt", "yuv420p"))
+
+
+def scrolling_clip(path: Path, across: int, down: int) -> Path:
+    """A progressive face behind thin white letters that move by (across, down) px a picture."""
+    frames = []
+    for number, frame in enumerate(face_frames(320, 240, 0.6, 25)):
+        picture = np.ascontiguousarray(frame)
+        for row in range(12):
+            place = (20 - across * number, (row * 24 - down * number) % 264)
+            cv2.putText(picture, "EEE === TEXT --- that goes on and on", place, cv2.FONT_HERSHEY_PLAIN, 1, (255, 255, 255), 1)
+        frames.append(picture)
+    return write_frames(path, frames, 25)
 
 
 def hdr_clip(path: Path, light: NDArray[np.float64], curve: str) -> Path:

@@ -9,12 +9,15 @@ import contextlib
 import json
 import socket
 import socketserver
+import ssl
 import struct
+import subprocess
 import sys
 import threading
 import time
 from dataclasses import asdict, dataclass
 from http.server import BaseHTTPRequestHandler
+from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
@@ -81,6 +84,18 @@ class ScriptedScorer:
         self._server = _Server(("127.0.0.1", port), Handler)
         self.port: int = self._server.server_address[1]
         self.url = f"http://127.0.0.1:{self.port}"
+
+    def use_tls(self, folder: Path) -> Path:
+        """Serve with TLS from now on, by a certificate that openssl makes in the folder. Returns the certificate's file."""
+        key, certificate = folder / "key.pem", folder / "certificate.pem"
+        made = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "1", "-subj", "/CN=localhost"]
+        names = ["-addext", "subjectAltName=IP:127.0.0.1", "-keyout", str(key), "-out", str(certificate)]
+        subprocess.run([*made, *names], check=True, capture_output=True)
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(certificate, key)
+        self._server.socket = context.wrap_socket(self._server.socket, server_side=True)
+        self.url = f"https://127.0.0.1:{self.port}"
+        return certificate
 
     def behave(self, **changes: Any) -> None:
         """Change the script; without arguments, behave well."""

@@ -7,8 +7,9 @@ from typing import Any
 
 import pytest
 
-from streams.errors import SettingsError
-from streams.serve import run_serve, serve_token
+from streams.cli import serve as command
+from streams.errors import ModelError, SettingsError
+from streams.serve import ray_app, replica_token, run_serve, run_serve_on_ray, serve_token
 from streams.settings import Settings
 from tests.support.served import listen
 
@@ -51,3 +52,29 @@ def test_a_host_that_is_none_is_said(host: str) -> None:
 def test_the_queue_has_room_for_a_batch(values: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match="serve_queue"):
         Settings(**values)
+
+
+def test_options_of_ray_need_ray() -> None:
+    with pytest.raises(SettingsError, match="--address: is for Ray Serve only: add --ray"):
+        command.serve(address="10.0.0.1:6379")
+    with pytest.raises(SettingsError, match="--replicas: is for Ray Serve only"):
+        command.serve(replicas=2)
+
+
+def test_ray_is_not_started_for_what_cannot_be_served() -> None:
+    with pytest.raises(ModelError, match="no such directory"):
+        run_serve_on_ray(Settings(model="no-such-model"), 1, None)
+    with pytest.raises(SettingsError, match="so others can connect"):
+        run_serve_on_ray(Settings(serve_host="0.0.0.0"), 1, None)
+
+
+@pytest.mark.slow
+def test_the_application_for_a_ray_cluster_needs_a_token(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(SettingsError, match="FVQ_SCORER_TOKEN: is not set"):
+        ray_app({})
+    with pytest.raises(SettingsError, match=r"args\.replica: there is no such argument: they are replicas, cpus, gpus"):
+        ray_app({"replica": "2"})
+    assert replica_token() is None
+    monkeypatch.setenv("FVQ_SCORER_TOKEN", "secret")
+    assert replica_token() == "secret"
+    assert type(ray_app({"replicas": "2", "gpus": "0.5"})).__name__ == "Application"

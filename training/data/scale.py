@@ -17,8 +17,12 @@ USUAL_WORST = {5: 1, 7: 1, 9: 1}
 ASKED = ((1.0, "0-1"), (5.0, "1-5"), (10.0, "0-10"))
 """A column whose ratings reach no higher looks like the scale beside it."""
 
+SMALL_SHARE = 0.25
+"""Where more of the ratings look like a smaller scale, they are asked for: the others may be typing errors, or of another
+table. Of ratings in points, few clips are that bad, but one alone may be."""
+
 FEW = 10
-"""From so many ratings on, a tenth of them may be larger than the scale: typing errors."""
+"""From so many small ratings on, a tenth of them may be larger than the scale that is named in the question."""
 
 _RANGE = re.compile(r"(-?\d+(?:\.\d+)?)\s*(?:-|_|to|\.\.)\s*(-?\d+(?:\.\d+)?)")
 _COLUMN = re.compile(r"(d?mos)(?:[ _(\[]*(-?\d.*?)[)\]]?)?")
@@ -72,7 +76,7 @@ def scale_of_column(name: str) -> Scale | None:
     if kind == "dmos":
         raise ValueError(
             f"the column {name} has differences of opinions, of which some sets count more as worse: name it mos_WORST-BEST, as "
-            "mos_100-0 where 0 is best (`fvq train` also takes --scale 100-0)"
+            "mos_100-0 where 0 is best (`fvq train` and `fvq promote` also take --scale 100-0)"
         )
     if text is None:
         return None
@@ -82,19 +86,14 @@ def scale_of_column(name: str) -> Scale | None:
 
 
 def question(ratings: Sequence[float]) -> str:
-    """What to ask about a column of ratings that nobody named a scale of; empty where it looks like points.
-
-    A tenth of the ratings may be larger than the scale, so that one typing error hides nothing.
-    """
-    if not ratings:
+    """What to ask about a column of ratings that nobody named a scale of; empty where it looks like points."""
+    small = sorted(abs(rating) for rating in ratings if abs(rating) <= ASKED[-1][0])
+    if len(small) <= max(1, SMALL_SHARE * len(ratings)) and len(small) < max(1, len(ratings)):
         return ""
-    ordered = sorted(abs(rating) for rating in ratings)
-    largest = ordered[-1] if len(ordered) < FEW else ordered[math.ceil(0.9 * len(ordered)) - 1]
-    looks = next((name for end, name in ASKED if largest <= end), None)
-    if looks is None:
-        return ""
+    largest = small[-1] if len(small) < FEW else small[math.ceil(0.9 * len(small)) - 1]
+    looks = next(name for end, name in ASKED if largest <= end)
     return (
-        f"nearly all of the {len(ratings)} ratings are {largest:g} or less, as on a scale of {looks}, and mos counts points of "
-        f"0-100: say which it is by the name of the column, mos_{looks} or mos_100 (`fvq train` also takes --scale {looks} or "
+        f"{len(small)} of the {len(ratings)} ratings look like a scale of {looks}, and mos counts points of 0-100: say which "
+        f"it is by the name of the column, mos_{looks} or mos_100 (`fvq train` and `fvq promote` also take --scale {looks} or "
         "--scale 0-100)"
     )

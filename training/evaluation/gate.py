@@ -87,18 +87,20 @@ def gate_of(model: Path, file: Path | None = None) -> GatePart:
         raise ValueError(f"{source}: there is no gate in it: {error!r}") from error
 
 
-def judge(current: Engine, candidate: Engine, reference: Path, rated: Path, gate: GatePart, seed: int) -> Verdict:
+def judge(
+    current: Engine, candidate: Engine, reference: Path, rated: Path, gate: GatePart, seed: int, scale: str | None = None
+) -> Verdict:
     """Score both sets by both models and apply the gate.
 
     reference, rated: any sources that `training.data.rated.read_rated` takes. seed: of the candidate's recipe; it decided
-    which clips of `rated` the candidate was trained on. Raises ValueError where a set has too few clips, `ModelError` where
-    the candidate needs another sampling of the clips than the current model.
+    which clips of `rated` the candidate was trained on. scale: of `rated`, where its columns do not say it. Raises ValueError
+    where a set has too few clips, `ModelError` where the candidate needs another sampling of the clips than the current model.
     """
     if candidate.spec != current.spec:
         raise ModelError(
             "the candidate was trained on another sampling of the clips than the current model's: they cannot be exchanged"
         )
-    newly_rated = read_rated(rated, seed)
+    newly_rated = read_rated(rated, seed, scale)
     on_reference = _figures(current, candidate, read_rated(reference).clips, reference)
     # Without enough test clips, take the val clips: training used them only to set the size of the uncertainty.
     unseen = newly_rated.of("test") if len(newly_rated.of("test")) >= FEWEST else newly_rated.of("val")

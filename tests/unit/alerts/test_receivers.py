@@ -71,6 +71,9 @@ def test_an_alert_of_the_past_keeps_its_times() -> None:
         ("http://am:9093", "http://am:9093"),
         ("http://am:9093/", "http://am:9093"),
         (" http://am:9093\n", "http://am:9093"),
+        ("http://am:9093/api", "http://am:9093"),
+        ("http://am:9093/api/", "http://am:9093"),
+        ("https://proxy/alertmanager/api", "https://proxy/alertmanager"),
         ("http://am:9093/api/v2", "http://am:9093"),
         ("http://am:9093/api/v2/", "http://am:9093"),
         ("http://am:9093/api/v2/alerts", "http://am:9093"),
@@ -88,6 +91,10 @@ def test_alertmanagers_address_may_have_the_path_of_its_api_or_page(typed: str, 
         base = hook.url.removesuffix("/hooks/s3cret")
         Poster(make_receiver(typed.strip().replace(address.split("/alertm")[0], base))).post([make_alert()])
         assert hook.paths[0].removeprefix("/alertmanager") == "/api/v2/alerts"
+
+
+def test_a_path_that_only_ends_like_the_api_stays() -> None:
+    assert make_receiver("https://proxy/rapi").address() == "https://proxy/rapi"
 
 
 @pytest.mark.parametrize("url", ["http://am:9093/?s3cret=1", "http://am:99999/s3cret", "http://[::1/s3cret", "am:9093/s3cret"])

@@ -107,10 +107,22 @@ def test_a_source_is_cut_at_key_frames_into_segments_without_gaps(tmp_path: Path
     assert folder.parent == tmp_path / "cut"
     assert folder.name.startswith("west_a_b-")
     assert all(part.path.stat().st_size for part in parts)
-    # ffmpeg's list counts the delay of two B-frames, 0.08 s, to the first segment.
-    assert [part.start for part in parts] == pytest.approx([0, 1, 2], abs=0.1)
+    assert [part.start for part in parts] == pytest.approx([0, 1, 2])
+    assert [part.duration for part in parts] == pytest.approx([1, 1, 1])
+
+
+@pytest.mark.parametrize("name", ["a.ts", "a.mp4", "a.mkv", "a.flv"])
+@pytest.mark.parametrize("bidirectional", ["0", "1", "3"])
+def test_segments_last_as_long_as_the_file_and_do_not_overlap(name: str, bidirectional: str, tmp_path: Path) -> None:
+    options = ("-c:v", "libx264", "-pix_fmt", "yuv420p", "-g", "20", "-bf", bidirectional)
+    clip = make_clip(tmp_path / name, 160, 120, 3.0, options=options)
+    parts = cut(Source("a", clip), tmp_path / "cut", 0.7, probe)
+    tolerance = 2e-3  # Matroska and FLV count milliseconds
+    assert parts[0].start == 0
     ends = [part.start + part.duration for part in parts]
-    assert ends == pytest.approx([*(part.start for part in parts[1:]), 3.0], abs=0.1)
+    assert ends == pytest.approx([*(part.start for part in parts[1:]), 3.0], abs=tolerance)
+    for part in parts:
+        assert probe(part.path).duration == pytest.approx(part.duration, abs=tolerance)
 
 
 def test_what_mpegts_cannot_hold_is_cut_into_matroska(tmp_path: Path) -> None:

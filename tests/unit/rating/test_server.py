@@ -17,7 +17,7 @@ from streams.errors import BrokerError
 from streams.events import TrainingExample
 from streams.rating.playable import PlayableClips
 from streams.rating.server import COOKIE, RatingPage, make_app
-from streams.rating.store import RatingStore
+from streams.rating.store import RatingError, RatingStore
 from tests.support.media import make_clip
 from tests.support.rating import make_example, read_file
 
@@ -287,3 +287,26 @@ async def test_a_deleted_stream_disappears_while_the_page_runs(tmp_path: Path, e
         await wait_for(lambda: playable_clips(tmp_path) == 2, client)
     assert {rating.key[0] for rating in store.ratings()} == {"secret-studio-1"}
     assert not files_with(tmp_path, b"secret-studio-0")
+
+
+HOSTILE = "\u202eada\n<script>alert(1)</script>"
+
+
+async def test_a_raters_name_is_one_line_and_no_markup(client: Client, page: RatingPage) -> None:
+    with pytest.raises(RatingError, match="no control characters"):
+        page.store.add_rater(HOSTILE)
+    token = page.store.add_rater("ada")
+    with page.store._database.transaction() as db:  # as a version before that rule has stored it
+        db.execute("update raters set name = ?", (HOSTILE,))
+    signed_in = await (await client.post("/api/sign-in", json={"token": token})).json()
+    shown = await (await client.get("/api/next")).json()
+    assert signed_in["name"] == shown["name"] == r"\u202eada\n<script>alert(1)</script>"
+
+
+async def test_the_page_writes_text_only_and_learns_nothing_of_the_stream(ada: Client, examples: list[TrainingExample]) -> None:
+    script = await (await ada.get("/page.js")).text()
+    assert not any(way in script for way in ("innerHTML", "outerHTML", "insertAdjacentHTML", "document.write", "eval("))
+    shown = await (await ada.get("/api/next")).text()
+    assert not any(example.stream_id in shown for example in examples)
+    answer = await ada.get("/")
+    assert "script-src 'self'" in answer.headers["Content-Security-Policy"]

@@ -16,7 +16,7 @@ def test_each_failure_in_a_row_takes_twice_as_long() -> None:
         pauses.append(circuit.wait(now))
         now += circuit.wait(now)
         assert circuit.wait(now) == 0, "then one request tries it"
-    assert pauses == [FIRST_PAUSE, 1, 2, 4, 8, LONGEST_PAUSE, LONGEST_PAUSE, LONGEST_PAUSE]
+    assert pauses == [FIRST_PAUSE, 1, 2, 4, *[LONGEST_PAUSE] * 4]
 
 
 def test_an_answer_closes_it() -> None:

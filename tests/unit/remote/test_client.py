@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from scorer.errors import FvqError, ModelError, ScorerError, SpecChangedError
+from scorer.remote.circuit import LONGEST_PAUSE
 from scorer.remote.client import RemoteScorer
 from scorer.remote.rollover import PATIENCE
 from scorer.spec import ModelId
@@ -170,7 +171,7 @@ def test_a_server_that_hangs_is_not_waited_for_again_and_again(server: ScriptedS
     server.behave(fault="hang")
     with pytest.raises(ScorerError) as raised:
         scorer.score(CLIPS)
-    assert raised.value.retry_after >= 15
+    assert raised.value.retry_after >= LONGEST_PAUSE
 
 
 def test_retry_after_is_heeded_exactly_and_within_bounds(server: ScriptedScorer, clock: Clock) -> None:
@@ -331,6 +332,19 @@ def test_a_request_under_way_ends_when_the_worker_stops(server: ScriptedScorer, 
     with pytest.raises(ScorerError):
         scorer.score(CLIPS)
     assert time.monotonic() - started < 5
+
+
+def test_a_certificate_is_verified(clock: Clock, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    scripted = ScriptedScorer()
+    certificate = scripted.use_tls(tmp_path)
+    with scripted:
+        with pytest.raises(ScorerError, match="gave no answer: SSLCertVerificationError"):
+            RemoteScorer([scripted.url], clock=clock).connect()
+        assert scripted.asked == 0, "nothing was sent"
+        monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
+        trusting = RemoteScorer([scripted.url], clock=clock)
+        trusting.connect()
+        assert len(trusting.score(CLIPS)) == 4
 
 
 def test_a_connection_that_the_server_closed_meanwhile_is_no_failure(server: ScriptedScorer, clock: Clock) -> None:

@@ -51,7 +51,12 @@ def linked_to(target: str) -> Callable[[Path], None]:
 
 def sparse(directory: Path) -> None:
     with (directory / "model.safetensors").open("r+b") as file:
-        file.truncate(1 << 40)
+        file.truncate(1 << 34)
+
+
+def endless(directory: Path) -> None:
+    (directory / "log.bin").touch()
+    os.truncate(directory / "log.bin", 1 << 40)
 
 
 def many_files(directory: Path) -> None:
@@ -78,6 +83,7 @@ def large_configuration(directory: Path) -> None:
         (linked_to("/dev/zero"), "tokenizer.json is no regular file"),
         (linked_to("/no/such/file"), "No such file"),
         (sparse, "sparse"),
+        (endless, "log.bin has 1099511627776 bytes"),
         (many_files, "more than 1000 files"),
         (large_configuration, "config.json has 2097152 bytes"),
         (with_layers, "num_hidden_layers is 1e"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from io import BytesIO
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -20,17 +21,20 @@ from scorer.sampling.decode import open_video
 from scorer.sampling.images import scaled_down
 from scorer.sampling.orientation import orientation_of, orientation_of_matrix
 from scorer.sampling.pictures import SMALL_LUMA_SIZE, Pictures
-from scorer.sampling.tracks import programmes
+from scorer.sampling.transport import programmes, video_changes
 from tests.support.media import face_frames, ffmpeg, make_clip, write_frames
 from tests.support.odd_pictures import (
     MATRICES,
     as_ffmpeg_shows,
     hdr_clip,
     interlaced_clip,
+    scrolling_clip,
     sound_with_cover,
+    striped_clip,
     turned_clip,
     two_tracks,
 )
+from tests.support.processes import ROOT
 
 RGB = NDArray[np.uint8]
 ONE = 65536
@@ -39,9 +43,13 @@ ONE = 65536
 
 def shown(path: Path) -> list[RGB]:
     """All pictures of a file as a viewer sees them."""
+    images = []
     with open_video(path) as video:
         pictures = Pictures(video.pixel_aspect)
-        return [pictures.picture(frame) for _, frame in video.frames(0.0)]
+        for _, frame in video.frames(0.0):
+            pictures.small_luma(frame)
+            images.append(pictures.picture(frame))
+    return images
 
 
 def difference(a: RGB, b: RGB) -> float:
@@ -109,6 +117,56 @@ def test_interlaced_video_with_shared_chroma_is_deinterlaced_too(tmp_path: Path,
     path, moments = interlaced_clip(tmp_path / "interlaced.ts", ("-q:v", "2", "-crf", "12", "-c:v", *options.split()))
     for picture, moment in zip(shown(path), moments, strict=True):
         assert difference(picture[:128], moment[:128]) < 7
+
+
+@pytest.mark.parametrize("height", [238, 240, 242, 244, 245])
+def test_interlaced_pictures_of_any_height_are_deinterlaced(tmp_path: Path, height: int) -> None:
+    pixel_format = "yuv420p" if height % 2 == 0 else "yuv444p"
+    path, moments = interlaced_clip(tmp_path / "a.mkv", ("-c:v", "ffv1", "-pix_fmt", pixel_format), height=height)
+    for picture, moment in zip(shown(path), moments, strict=True):
+        assert difference(picture[:128], moment[:128]) < 7
+
+
+def are_touched(path: Path) -> list[bool]:
+    """Of each picture, whether it differs from the decoded frame."""
+    with av.open(str(path)) as container:
+        decoded = [frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)]
+    return [not np.array_equal(*pair) for pair in zip(shown(path), decoded, strict=True)]
+
+
+@pytest.mark.parametrize("options", ["ffv1", "libx264 -crf 20 -pix_fmt yuv420p", "libx264 -crf 34 -pix_fmt yuv420p"])
+def test_interlaced_video_that_is_flagged_as_progressive_is_deinterlaced(tmp_path: Path, options: str) -> None:
+    path, moments = interlaced_clip(tmp_path / "woven.mkv", ("-c:v", *options.split()), flagged=False)
+    with av.open(str(path)) as container:
+        assert not any(frame.interlaced_frame for frame in container.decode(video=0))
+    first, *pictures = shown(path)
+    assert first.shape == moments[0].shape, "the first picture has none before it, and stays as it is"
+    for picture, moment in zip(pictures, moments[1:], strict=True):
+        assert difference(picture[:128], moment[:128]) < (9 if "34" in options else 6)
+        assert difference(picture[200:], moment[200:]) < (9 if "34" in options else 6)
+
+
+@pytest.mark.parametrize("period", [2, 2.1, 3, 4])
+@pytest.mark.parametrize("speed", [0, 0.5, 1, 1.3])
+def test_stripes_are_no_combing(tmp_path: Path, period: float, speed: float) -> None:
+    assert not any(are_touched(striped_clip(tmp_path / "a.mp4", period, speed)))
+
+
+@pytest.mark.parametrize(("across", "down"), [(0, 0), (5, 0), (16, 0), (0, 1), (0, 2), (0, 3), (0, 5)])
+def test_tickers_credits_and_subtitles_are_no_combing(tmp_path: Path, across: int, down: int) -> None:
+    assert not any(are_touched(scrolling_clip(tmp_path / "a.mp4", across, down)))
+
+
+@pytest.mark.parametrize("filters", ["noise=alls=60:allf=t", "fade=in:0:15", "boxblur=4", "geq=lum='lum(X,Y)*(1-mod(Y,2)/2)'"])
+@pytest.mark.parametrize("crf", ["18", "45"])
+def test_noise_fades_scan_lines_and_coarse_compression_are_no_combing(tmp_path: Path, filters: str, crf: str) -> None:
+    frames = [np.roll(frame, 5 * number, axis=1) for number, frame in enumerate(face_frames(320, 240, 0.6, 25))]
+    options = ("-vf", filters, "-crf", crf, "-pix_fmt", "yuv420p")
+    assert not any(are_touched(write_frames(tmp_path / "a.mp4", frames, 25, options)))
+
+
+def test_the_demo_is_progressive() -> None:
+    assert not any(are_touched(ROOT / "examples/face.mp4"))
 
 
 def test_the_small_luma_comes_from_the_same_moment(tmp_path: Path) -> None:
@@ -221,7 +279,8 @@ def test_any_bytes_have_some_programmes_or_none(noise: bytes, place: int) -> Non
     packets = bytearray(b"".join(b"G" + bytes([0x40, 0, 0x10]) + (noise * 184)[i : i + 184].ljust(184, b"\0") for i in range(8)))
     packets[place : place + 1] = noise[:1]
     for head in (noise, bytes(packets)):
-        assert all(isinstance(pids, set) for pids in programmes(head))
+        assert all(isinstance(streams, dict) for streams in programmes(head))
+        assert all(0 <= change < len(head) for change in video_changes(BytesIO(head)))
 
 
 def test_a_frame_with_side_data_of_an_unknown_kind_is_turned_by_its_angle(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -39,6 +41,21 @@ def hang() -> None:
 
 def allocate(mebibytes: int) -> int:
     return len(bytearray(mebibytes * 2**20))
+
+
+def start_a_thread_at_the_limit() -> None:
+    filled = []
+    for size in (32 * 2**20, 2**20):
+        try:
+            while True:
+                filled.append(bytearray(size))
+        except MemoryError:
+            continue
+    threading.Thread(target=len, args=(filled,)).start()
+
+
+def raise_os_error(number: int) -> None:
+    raise OSError(number, os.strerror(number))
 
 
 def die(number: int) -> None:
@@ -142,6 +159,14 @@ def test_a_task_over_the_memory_limit_is_refused_and_the_next_one_runs(pool: Sam
     error = error_of(pool, allocate, 700)
     assert error.kind == "memory"
     assert "512 MiB" in error.reason
+    assert pool.submit_task(allocate, 200).result(60)
+
+
+def test_no_memory_for_a_threads_stack_is_the_memory_limit(pool: SamplerPool) -> None:
+    assert error_of(pool, start_a_thread_at_the_limit).kind == "memory"
+    assert error_of(pool, raise_os_error, errno.EAGAIN).kind == "memory"
+    assert error_of(pool, raise_os_error, errno.ENOMEM).kind == "memory"
+    assert error_of(pool, raise_os_error, errno.EIO).kind == "failed"
     assert pool.submit_task(allocate, 200).result(60)
 
 

@@ -3,15 +3,22 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from fsspec.implementations.memory import MemoryFileSystem
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from scorer import registry as registry_module
 from scorer.errors import ModelError
-from scorer.registry import Registry
+from scorer.model_files import MAX_CONFIGURATION_BYTES, MAX_FILES
+from scorer.registry import MAX_MANIFEST_BYTES, Registry
+from scorer.storage import Storage
 
 
 @pytest.fixture(params=["folder", "object store"])
@@ -61,16 +68,20 @@ def test_versions_never_change(registry: Registry, tmp_path: Path) -> None:
 
 def test_a_killed_upload_is_no_version(registry: Registry, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     directory = model(tmp_path / "a", "old")
-    write, calls, allowed = Registry._write, 0, 0
+    calls, allowed = 0, 0
 
-    def killed(self: Registry, path: str, data: bytes) -> None:
-        nonlocal calls
-        calls += 1
-        if calls > allowed:
-            raise KeyboardInterrupt
-        write(self, path, data)
+    def killed(write: Callable[..., None]) -> Callable[..., None]:
+        def count(*arguments: Any) -> None:
+            nonlocal calls
+            calls += 1
+            if calls > allowed:
+                raise KeyboardInterrupt
+            write(*arguments)
 
-    monkeypatch.setattr(Registry, "_write", killed)
+        return count
+
+    monkeypatch.setattr(Registry, "_write", killed(Registry._write))
+    monkeypatch.setattr(Storage, "put", killed(Storage.put))
     for writes in range(3):
         calls, allowed = 0, writes
         with pytest.raises(KeyboardInterrupt):
@@ -137,3 +148,127 @@ def test_a_file_that_was_not_published_is_refused(tmp_path: Path) -> None:
     (folder / "adapter_config.json").write_text("{}")
     with pytest.raises(ModelError, match=r"adapter_config\.json of nano@1 was not published with it"):
         registry.fetch("nano", "1")
+
+
+@pytest.fixture
+def remote(tmp_path: Path) -> Registry:
+    """A registry in an object store with one version, whose files are downloaded."""
+    MemoryFileSystem.store.clear()
+    MemoryFileSystem.pseudo_dirs[:] = [""]
+    registry = Registry("memory://registry", tmp_path / "cache")
+    registry.publish("nano", "1", model(tmp_path / "a", "old"))
+    return registry
+
+
+def put(registry: Registry, file: str, data: bytes) -> None:
+    registry._storage.write(registry._folder("nano", "1") + f"/{file}", data)
+
+
+def change_manifest(registry: Registry, **changes: object) -> None:
+    put(registry, "manifest.json", json.dumps(vars(registry.manifest("nano", "1")) | changes).encode())
+
+
+def cached(tmp_path: Path) -> list[str]:
+    return sorted(path.name for path in (tmp_path / "cache").rglob("*") if path.name != "nano")
+
+
+def test_a_download_stops_at_the_published_size_and_leaves_nothing(
+    remote: Registry, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("scorer.storage.BLOCK_BYTES", 1000)
+    read = 0
+
+    def count(blocks: Callable[..., Any]) -> Callable[..., Any]:
+        def counted(*arguments: Any) -> Any:
+            nonlocal read
+            for block in blocks(*arguments):
+                read += len(block)
+                yield block
+
+        return counted
+
+    put(remote, "model.safetensors", bytes(10**6))
+    monkeypatch.setattr(Storage, "blocks", count(Storage.blocks))
+    with pytest.raises(ModelError, match=r"model\.safetensors of nano@1 has more than 3 bytes"):
+        remote.fetch("nano", "1")
+    assert read < 10_000
+    assert cached(tmp_path) == []
+
+
+def test_a_download_without_sizes_in_its_manifest_stops_at_the_bounds(
+    remote: Registry, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    change_manifest(remote, sizes={})
+    assert (remote.fetch("nano", "1") / "config.json").read_text() == "{}", "a manifest of an older version"
+    put(remote, "config.json", b" " * (MAX_CONFIGURATION_BYTES + 1))
+    other = Registry("memory://registry", tmp_path / "cache" / "other")
+    with pytest.raises(ModelError, match=r"config\.json of nano@1 has more than"):
+        other.fetch("nano", "1")
+    put(remote, "config.json", b"{}")
+    monkeypatch.setattr(registry_module, "MAX_MODEL_BYTES", 4)
+    with pytest.raises(ModelError, match="of nano@1 has more than"):
+        other.fetch("nano", "1")
+
+
+def test_a_download_that_is_not_what_was_published_leaves_nothing(remote: Registry, tmp_path: Path) -> None:
+    put(remote, "model.safetensors", b"new")
+    with pytest.raises(ModelError, match="is not what was published"):
+        remote.fetch("nano", "1")
+    assert cached(tmp_path) == []
+
+
+def test_only_files_of_the_manifest_are_downloaded(remote: Registry, tmp_path: Path) -> None:
+    put(remote, "adapter_config.json", b"{}")
+    assert sorted(path.name for path in remote.fetch("nano", "1").iterdir()) == [
+        "config.json",
+        "manifest.json",
+        "model.safetensors",
+    ]
+
+
+def test_what_a_killed_download_left_is_removed(remote: Registry, tmp_path: Path) -> None:
+    ended = subprocess.run([sys.executable, "-c", "import os; print(os.getpid())"], capture_output=True, text=True, check=True)
+    left = tmp_path / "cache" / "nano" / f".1.{ended.stdout.strip()}"
+    left.mkdir(parents=True)
+    (left / "model.safetensors").write_bytes(b"half")
+    remote.fetch("nano", "1")
+    assert not left.exists()
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({"files": {f"f{number}": "0" for number in range(MAX_FILES + 1)}}, "more than 1000 files"),
+        ({"sizes": {"model.safetensors": 1 << 50}}, "too large to load"),
+        ({"sizes": {"a.bin": 1 << 36, "b.bin": 1 << 36, "c.bin": 1}}, "too large to load"),
+        ({"sizes": {"model.safetensors": -1}}, "too large to load"),
+        ({"sizes": 7}, "not a manifest"),
+        ({"about": [1]}, "not a manifest"),
+        ({"created": 7}, "not a manifest"),
+        ({"files": {"manifest.json": "0"}}, "file name or digest"),
+    ],
+)
+def test_a_manifest_out_of_bounds_is_refused(remote: Registry, changes: dict[str, object], reason: str) -> None:
+    change_manifest(remote, **changes)
+    with pytest.raises(ModelError, match=reason):
+        remote.fetch("nano", "1")
+
+
+def test_endless_and_deep_files_of_a_registry_are_refused(remote: Registry, tmp_path: Path) -> None:
+    put(remote, "manifest.json", b"[" * 100_000)
+    with pytest.raises(ModelError, match="not a manifest"):
+        remote.fetch("nano", "1")
+    put(remote, "manifest.json", b" " * (MAX_MANIFEST_BYTES + 1))
+    with pytest.raises(ModelError, match="has more than"):
+        remote.versions("nano")
+    remote._storage.write(f"{remote._storage.root}/nano/current.json", b"[" * 100_000)
+    with pytest.raises(ModelError, match="not a list of versions"):
+        remote.current("nano")
+
+
+def test_a_device_in_place_of_a_registrys_file_is_not_read(tmp_path: Path) -> None:
+    registry = Registry(str(tmp_path / "registry"), tmp_path / "cache")
+    (tmp_path / "registry" / "nano").mkdir(parents=True)
+    (tmp_path / "registry" / "nano" / "current.json").symlink_to("/dev/zero")
+    with pytest.raises(OSError, match="no regular file"):
+        registry.current("nano")

@@ -84,6 +84,18 @@ def test_the_limits_come_from_the_gate(sets: tuple[Path, Path]) -> None:
     assert judge(Rater("old", 0.0), Rater("new", 5.0), *sets, gate, seed=0).passed  # type: ignore[arg-type]
 
 
+def test_ratings_on_another_scale_are_judged_as_points(sets: tuple[Path, Path]) -> None:
+    candidate = Rater("a little better", 0.8)
+    in_points = judge(Rater("old", 0.0), candidate, *sets, GatePart(), seed=0)  # type: ignore[arg-type]
+    header, *rows = (row.split(",") for row in sets[1].read_text().splitlines())
+    fifths = [[path, f"{1 + float(mos) / 25:.6f}", *others] for path, mos, *others in rows]
+    sets[1].write_text("\n".join(",".join(row) for row in [header, *fifths]) + "\n")
+    with pytest.raises(ValueError, match="look like a scale of 1-5"):
+        judge(Rater("old", 0.0), candidate, *sets, GatePart(), seed=0)  # type: ignore[arg-type]
+    on_scale = judge(Rater("old", 0.0), candidate, *sets, GatePart(), seed=0, scale="1-5")  # type: ignore[arg-type]
+    assert [check.passed for check in on_scale.checks] == [check.passed for check in in_points.checks]
+
+
 def test_another_sampling_and_too_few_clips_are_refused_with_the_reason(sets: tuple[Path, Path]) -> None:
     with pytest.raises(ModelError, match="another sampling"):
         judge(Rater("old", 0.0), Rater("new", 0.0, spec=SamplerSpec()), *sets, GatePart(), seed=0)  # type: ignore[arg-type]

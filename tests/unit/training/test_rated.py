@@ -140,11 +140,21 @@ def rated_as(clips: Path, header: str, *ratings: str, scale: str | None = None, 
         (("3", "7.5", "9.8"), "0-10"),
         (("2", "3", "4", "2", "3", "4", "2", "3", "4", "45"), "1-5"),
         (("-2", "0", "1.5"), "1-5"),
+        (("1", "2", "3", "4", "5", "4", "3", "2", "1", "33", "44", "50"), "1-5"),
+        (("1", "2", "3", "4", "33", "44", "50", "60", "70", "80", "90", "95"), "1-5"),
+        (("0.2", "0.4", "0.9", "55"), "0-1"),
     ],
 )
 def test_ratings_that_look_like_another_scale_are_asked_for(clips: Path, ratings: tuple[str, ...], scale: str) -> None:
     with pytest.raises(ValueError, match=rf"table\.csv: .*scale of {scale}.* mos_{scale} or mos_100 .*--scale {scale}"):
         rated_as(clips, ",mos", *ratings)
+
+
+@pytest.mark.parametrize(
+    "ratings", [("3", "45", "60", "80"), ("1", "8", "22", "35", "40", "50", "61", "72", "83", "94"), ("11", "12", "13"), ("30",)]
+)
+def test_points_of_which_a_few_are_bad_are_not_asked_for(clips: Path, ratings: tuple[str, ...]) -> None:
+    assert rated_as(clips, ",mos", *ratings) == [float(rating) for rating in ratings]
 
 
 @pytest.mark.parametrize(

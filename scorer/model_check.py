@@ -1,0 +1,103 @@
+"""A model directory is tried in a child process with limits before this process loads it: it may come from anyone.
+
+The child reads the directory as `load_engine` does, but with shapes instead of numbers (torch's device "meta"): a model of 16 GB
+is tried in seconds and a few hundred MB. What would hang, crash or bloat the worker does so in the child, and costs a
+`ModelError`. No torch here: the child limits itself before it loads anything.
+"""
+
+from __future__ import annotations
+
+import os
+import resource
+import select
+import subprocess
+import sys
+from pathlib import Path
+
+from scorer.errors import ModelError
+from scorer.model_files import check_model_files
+from scorer.process import data_bytes, die_with_parent, forbid_core_dump, limit
+
+START_SECONDS = 180.0
+"""Time for the child to load its libraries, s. They take 5 s, and 20 s on a machine that is busy and has not read them before."""
+
+CHECK_SECONDS = 60.0
+"""Time for the check itself, s. The shipped model takes 1 s, an InternVL of 8 GB 5 s."""
+
+CHECK_MEMORY_MB = 2048
+"""MiB that the check may allocate."""
+
+SOUND = "sound"
+"""The child's answer where the model may be loaded."""
+
+FORBIDDEN_EVENTS = ("socket.connect", "socket.getaddrinfo", "pickle.find_class", "os.system", "os.exec")
+"""Python's audit events that end the check: no model needs the network, a pickle or a shell to be loaded."""
+
+
+def check_model(directory: Path, device: str) -> None:
+    """Raise `ModelError` where a model directory is not one to load, within `START_SECONDS` + `CHECK_SECONDS`.
+
+    device: "cpu" or "cuda", where the model is going to score.
+    """
+    check_model_files(directory)
+    # A program of its own and no `multiprocessing`: that would load the caller's main module, and print what a killed child left.
+    # -P: no module is taken from the working directory.
+    command = [sys.executable, "-P", "-m", "scorer.model_check", str(directory), device, str(os.getpid())]
+    with subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as process:
+        try:
+            if _line(process, START_SECONDS) is None:
+                raise ModelError(
+                    f"model {directory}: it cannot be checked: a process takes more than {START_SECONDS:g} s to start"
+                )
+            reason = _line(process, CHECK_SECONDS)
+        finally:
+            process.kill()
+    if reason is None:
+        raise ModelError(f"model {directory}: to load it takes more than {CHECK_SECONDS:g} s, or never ends")
+    if reason != SOUND:
+        raise ModelError(reason or f"model {directory}: the process that tries to load it ends early")
+
+
+def _line(process: subprocess.Popen[bytes], seconds: float) -> str | None:
+    """What the child writes next; "" where it has ended, None where it writes nothing within that time."""
+    assert process.stdout is not None
+    ready, _, _ = select.select([process.stdout], [], [], seconds)
+    return os.read(process.stdout.fileno(), select.PIPE_BUF).decode() if ready else None
+
+
+def _check_and_answer(directory: Path, device: str, parent: int) -> None:
+    """What runs in the child. It writes a line when its libraries are loaded, then `SOUND` or the reason why not to load."""
+    die_with_parent()
+    if os.getppid() != parent:
+        os._exit(1)  # the parent died before the call above, which does not notice that
+    forbid_core_dump()
+    os.environ |= {"HF_HUB_OFFLINE": "1", "CUDA_VISIBLE_DEVICES": "", "OMP_NUM_THREADS": "1"}
+    # The libraries print what they think of a model.
+    answers = os.dup(1)
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+    from scorer.model.shapes import try_shapes
+
+    # RLIMIT_DATA, not RLIMIT_AS: libraries reserve far more addresses than they use.
+    limit(resource.RLIMIT_DATA, data_bytes() + CHECK_MEMORY_MB * 2**20)
+    os.write(answers, b"\n")
+    sys.addaudithook(_forbid)
+    try:
+        try_shapes(directory, device)
+        reason = SOUND
+    except MemoryError:
+        reason = f"model {directory}: to load it takes more than {CHECK_MEMORY_MB} MiB beside its weights"
+    except ModelError as error:
+        reason = error.reason
+    except Exception as error:
+        reason = f"model {directory}: {type(error).__name__}: {error}"
+    os.write(answers, reason.encode(errors="replace")[: select.PIPE_BUF])
+    os._exit(0)  # past what the libraries do at the end
+
+
+def _forbid(event: str, _arguments: object) -> None:
+    if event in FORBIDDEN_EVENTS:
+        raise PermissionError(f"to load it asks for {event}")
+
+
+if __name__ == "__main__":
+    _check_and_answer(Path(sys.argv[1]), sys.argv[2], int(sys.argv[3]))

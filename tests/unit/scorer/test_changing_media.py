@@ -1,0 +1,83 @@
+"""Files in which the video goes on in another stream or with another codec: all of it is sampled."""
+
+from __future__ import annotations
+
+from io import BytesIO
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from scorer.errors import MediaError
+from scorer.sampling import probe, sample
+from scorer.sampling.transport import MOST_CHANGES, programmes, video_changes
+from scorer.spec import SamplerSpec
+from streams.ingest.files import Source, cut
+from tests.support.changing import CHANGING, make_changing
+from tests.support.media import ffmpeg, make_clip
+
+SPEC = SamplerSpec(portrait_frames=0)
+KEEPS_ITS_STREAM = "h264-then-another-profile.ts"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", CHANGING)
+def test_all_of_the_video_is_sampled_also_after_seeking(tmp_path: Path, name: str) -> None:
+    path = make_changing(tmp_path / name)
+    ((window, clip),) = sample(path, SPEC, duration=2.0)
+    assert window.duration == pytest.approx(2.0, abs=0.1)
+    assert clip.info.frames == pytest.approx(50, abs=2)  # MPEG-2 begins with a B-frame or two that lack a reference
+    assert clip.signals["freeze"] < 0.2
+    assert clip.face_summary.count == 1
+    first, second = sample(path, SPEC, 1.0)
+    assert min(first[1].info.frames, second[1].info.frames) > 20
+    ((_, sought),) = sample(path, SPEC, 1.0, start=1.0, limit=1)
+    assert np.array_equal(sought.frames, second[1].frames)
+
+
+@pytest.mark.parametrize("name", CHANGING)
+def test_a_change_is_told_and_such_a_file_is_not_cut(tmp_path: Path, name: str) -> None:
+    path = make_changing(tmp_path / name)
+    facts = probe(path)
+    assert facts.duration == pytest.approx(2.0, abs=0.1)
+    if name == KEEPS_ITS_STREAM:
+        assert facts.changes == 0
+        assert sum(part.duration for part in cut(Source("a", path), tmp_path / "cut", 1.0, probe)) == pytest.approx(2, abs=0.1)
+        return
+    assert facts.changes == 1
+    with pytest.raises(MediaError, match="split it there") as caught:
+        cut(Source("a", path), tmp_path / "cut", 1.0, probe)
+    assert caught.value.kind == "refused"
+
+
+def test_a_change_is_found_where_packets_are_shifted_or_stamped(tmp_path: Path) -> None:
+    whole = make_changing(tmp_path / "h264-then-hevc.ts").read_bytes()
+    (change,) = video_changes(BytesIO(whole))
+    first, second = whole[:change], whole[change:]
+    assert video_changes(BytesIO(first)) == video_changes(BytesIO(second)) == []
+    # A recording that was cut off within a packet.
+    assert video_changes(BytesIO(first[:-77] + second)) == [change - 77]
+    # Cameras put a stamp of 4 bytes before each packet.
+    stamped = b"".join(b"\0\0\0\0" + whole[i : i + 188] for i in range(0, len(whole), 188))
+    assert programmes(stamped) == programmes(whole) != []
+    assert video_changes(BytesIO(stamped)) == [change // 188 * 192 + 4]
+
+
+def test_changes_without_end_are_refused(tmp_path: Path) -> None:
+    heads = []
+    for number, codec in enumerate(("libx264", "mpeg2video")):
+        path = make_clip(tmp_path / f"{number}.ts", 64, 64, 0.2, options=("-c:v", codec, "-pix_fmt", "yuv420p"))
+        heads.append(path.read_bytes())
+    assert len(video_changes(BytesIO(b"".join(heads) * 10))) == 19
+    with pytest.raises(MediaError, match="changes more than"):
+        video_changes(BytesIO(b"".join(heads) * MOST_CHANGES))
+
+
+def test_other_sound_is_no_change(tmp_path: Path) -> None:
+    parts = []
+    for number, tracks in enumerate((("-map", "0"), ("-map", "0", "-map", "1"))):
+        inputs = ("-f", "lavfi", "-i", "testsrc2=size=64x64:rate=25", "-f", "lavfi", "-i", "sine")
+        path = tmp_path / f"{number}.ts"
+        ffmpeg(*inputs, *tracks, "-t", "0.4", "-c:v", "libx264", "-pix_fmt", "yuv420p", path)
+        parts.append(path.read_bytes())
+    assert video_changes(BytesIO(b"".join(parts))) == []
