@@ -1,0 +1,57 @@
+"""When a playlist is loaded next."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from streams.ingest.hls.schedule import LONGEST, LONGEST_LOAD, SHORTEST, Outcome, longest_load, next_load
+
+TARGETS = st.floats(0.001, 3600)
+OUTCOMES: st.SearchStrategy[Outcome] = st.sampled_from(["changed", "unchanged", "failed", "ended"])
+
+
+def test_a_playlist_that_changed_is_loaded_again_after_a_target_duration_or_its_last_segment() -> None:
+    assert next_load("changed", 6.0, newest=6.0) == 6.0
+    assert next_load("changed", 6.0, newest=2.0) == 2.0
+    assert next_load("changed", 6.0, newest=9.0) == 6.0
+    assert next_load("changed", 6.0) == 6.0
+
+
+def test_one_that_did_not_change_after_half_of_it() -> None:
+    assert next_load("unchanged", 6.0, newest=2.0) == 3.0
+
+
+def test_one_that_is_complete_every_ten_seconds() -> None:
+    assert next_load("ended", 2.0) == 10.0
+
+
+@pytest.mark.parametrize(("failing", "pause"), [(0, 1.0), (29, 1.0), (31, 2.0), (61, 4.0), (91, 8.0), (121, 10.0), (1e9, 10.0)])
+def test_one_that_fails_is_tried_often_at_first(failing: float, pause: float) -> None:
+    assert next_load("failed", 2.0, failing=failing) == pause
+
+
+def test_a_server_that_asks_to_be_left_alone_is() -> None:
+    assert next_load("failed", 2.0, retry_after=40.0) == 40.0
+
+
+@given(OUTCOMES, TARGETS, st.none() | TARGETS, st.floats(0, 1e9), st.floats(0, 60), st.floats(0, 1))
+@settings(deadline=None)
+def test_no_playlist_makes_loads_too_often_or_never(
+    outcome: Outcome, target: float, newest: float | None, failing: float, retry_after: float, chance: float
+) -> None:
+    assert SHORTEST <= next_load(outcome, target, newest, failing, retry_after, chance) <= LONGEST
+
+
+@given(TARGETS, st.floats(0, 1e9), st.floats(0, 1e9), st.floats(0, 1))
+@settings(deadline=None)
+def test_a_source_that_fails_longer_is_never_asked_more_often(target: float, short: float, more: float, chance: float) -> None:
+    soon = next_load("failed", target, failing=short, chance=chance)
+    assert next_load("failed", target, failing=short + more, chance=chance) >= soon
+
+
+@given(TARGETS)
+@settings(deadline=None)
+def test_a_load_takes_three_targets_at_most(target: float) -> None:
+    assert SHORTEST <= longest_load(target) <= LONGEST_LOAD
