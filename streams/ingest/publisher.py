@@ -106,7 +106,11 @@ class Publisher:
                     self._wake.clear()
                 await self._deliver(parcels)
         finally:
-            self._thread.shutdown(wait=False, cancel_futures=True)
+            self._thread.shutdown(wait=False)
+
+    def join(self) -> None:
+        """Wait until the batch is delivered that was on its way when `run` was cancelled."""
+        self._thread.shutdown(wait=True)
 
     async def _deliver(self, parcels: Sequence[_Parcel]) -> None:
         events: Messages = [
