@@ -20,7 +20,9 @@ CLI: Any = typer.main.get_command(app)
 MAKEFILE = (ROOT / "Makefile").read_text()
 SCRIPTS = "\n".join(path.read_text() for path in sorted((ROOT / "scripts").rglob("*")) if path.is_file())
 NAMES = {f"FVQ_{name.upper()}" for name in Settings.model_fields} | {"FVQ_CONFIG"} | set(re.findall(r"FVQ_[A-Z_]*[A-Z]", SCRIPTS))
-METRICS = set(re.findall(r'"(fvq_\w+)"', (ROOT / "streams/metrics.py").read_text()))
+METRICS = set(
+    re.findall(r'"(fvq_\w+)"', (ROOT / "streams/metrics.py").read_text() + (ROOT / "streams/ingest/metrics.py").read_text())
+)
 FOLDERS = ("streams", "scorer", "training", "tests", "docs", "deploy", "scripts", "examples")
 HISTORY = "CHANGELOG.md"
 """This page names files by their old places: its paths are not checked."""
