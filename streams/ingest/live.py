@@ -24,6 +24,9 @@ SPREAD_SECONDS = 2.0
 LOOKUP_THREADS = 64
 """Threads that look up names: a name server that hangs for some names must not hold up the others."""
 
+HEALTHY_SECONDS = 120.0
+"""A run of this length was a good one: the next pause is the shortest again."""
+
 LIST_SECONDS = 2.0
 """Between two looks at the list of sources."""
 
@@ -102,11 +105,16 @@ class Supervisor:
         await times.sleep(delay)
         source, pause = self._sources[name], self._pauses.first
         while True:
+            began = times.monotonic()
             try:
                 return await source.run()
             except Exception as error:
+                if times.monotonic() - began > HEALTHY_SECONDS:
+                    pause = self._pauses.first
                 metrics.RESTARTS_OF_SOURCES.labels(name).inc()
                 words = printable(f"{type(error).__name__}: {error}")[:300]
+                for status in source.statuses():
+                    status.state, status.reason = "failing", f"a fault of this program: {words}"
                 log.exception("source %s failed and is run again in %.1f s: %s", name, pause, words)
                 await times.sleep(pause)
                 pause = min(2 * pause, self._pauses.longest)

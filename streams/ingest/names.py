@@ -11,8 +11,8 @@ from streams.errors import SettingsError
 from streams.media.uri import without_secrets
 from streams.text import printable
 
-LONGEST_NAME = 256
-"""Characters of a stream id."""
+LONGEST_NAME = 160
+"""Characters of a stream id: with rendition and number it makes a `segment_id`, which may have 256."""
 
 LARGEST_LIST = 16 * 2**20
 """Bytes of a list of sources."""

@@ -16,7 +16,7 @@ from typing import Literal
 from streams.events import SegmentEvent
 from streams.ingest import metrics
 from streams.ingest.hls.playlist import DEFAULT_TARGET, parse
-from streams.ingest.hls.schedule import PATIENCE, Outcome, longest_load, next_load
+from streams.ingest.hls.schedule import PATIENCE, SEARCHES, Outcome, longest_load, next_load, search
 from streams.ingest.hls.tracker import Notes, Position, Stream, realign, step
 from streams.ingest.hls.values import MasterPlaylist, MediaPlaylist, PlaylistError
 from streams.media.read import Answer, ReadError
@@ -24,11 +24,17 @@ from streams.media.uri import without_secrets
 
 log = logging.getLogger(__name__)
 
+LARGE_PLAYLIST = 100_000
+"""Bytes from which a playlist is read in a thread: 20,000 segments take a third of a second, and no other source must wait."""
+
 STALE_TARGETS = 1.5
 """Target durations without a new segment, from which a playlist is stale (RFC 8216bis, 6.2.2)."""
 
 SWITCH_FAILURES, SWITCH_TARGETS = 3, 3.0
 """Failures in a row, or target durations without a new segment, from which the next server is asked."""
+
+LATE_TARGETS = 0.1
+"""Target durations by which a load may begin late and count as begun in time."""
 
 State = Literal["starting", "live", "stale", "failing", "encrypted", "ended"]
 STATES: tuple[State, ...] = ("starting", "live", "stale", "failing", "encrypted", "ended")
@@ -115,6 +121,9 @@ class Rendition:
         self._server = 0
         self._digest = b""
         self._newest: float | None = None
+        self._window = 0
+        self._tries = SEARCHES
+        self._due: float | None = None
         self._failures = 0
         self._failing_since: float | None = None
         self._waiting_since = services.times.monotonic()
@@ -137,7 +146,8 @@ class Rendition:
     async def load(self, answer: Answer | None = None) -> float:
         """Load once and announce what is new; returns the seconds until the next load should begin."""
         monotonic = self._services.times.monotonic
-        begun, url = monotonic(), self._urls[self._server]
+        begun, url = self._begin(), self._urls[self._server]
+        number = self.status.position.number
         try:
             if answer is None:
                 with metrics.LOAD_SECONDS.time():
@@ -147,8 +157,16 @@ class Rendition:
             return self._fail(error)
         metrics.LOADS.labels(outcome).inc()
         self._failures, self._failing_since = 0, None
-        interval = next_load(outcome, self.status.target, self._newest)
-        return max(0.0, begun + interval - monotonic())
+        new = (self.status.position.number or 0) - (number or 0)
+        self._tries, factor = search(self._tries, outcome, new, self._window)
+        self._due = begun + factor * next_load(outcome, self.status.target, self._newest)
+        return max(0.0, self._due - monotonic())
+
+    def _begin(self) -> float:
+        """When the load begins that begins now: when it was due. Else each late wake-up would put off all loads after it."""
+        now = self._services.times.monotonic()
+        due, self._due = self._due, None
+        return due if due is not None and 0 <= now - due < LATE_TARGETS * self.status.target else now
 
     async def _take(self, answer: Answer, url: str) -> Outcome:
         status, before = self.status, self.status.position
@@ -156,7 +174,9 @@ class Rendition:
         notes = Notes()
         # A playlist that went back has to be looked at each time: it is a restart if it stays.
         if digest != self._digest or before.loads_back or self._from != url:
-            playlist = parse(answer.body, answer.url, self.variables)
+            large = len(answer.body) > LARGE_PLAYLIST
+            arguments = answer.body, answer.url, self.variables
+            playlist = await asyncio.to_thread(parse, *arguments) if large else parse(*arguments)
             if isinstance(playlist, MasterPlaylist):
                 self._trouble(True)
                 raise PlaylistError("there is a master playlist where the list of segments was")
@@ -193,7 +213,7 @@ class Rendition:
             await self._services.publish(self.stream, events, SavedPosition(after, without_secrets(url)))
         status.position, status.target = after, playlist.target
         status.announced += len(events)
-        self._newest = playlist.segments[-1].duration if playlist.segments else None
+        self._newest, self._window = playlist.segments[-1].duration if playlist.segments else None, len(playlist.segments)
         if notes.skew is not None:
             status.skew = notes.skew
         self._count(notes, before, playlist)
@@ -215,6 +235,7 @@ class Rendition:
         times = self._services.times
         metrics.LOADS.labels(error.kind if isinstance(error, ReadError) else "no-playlist").inc()
         self._failures += 1
+        self._tries, _ = search(self._tries, "failed", 0, self._window)
         if self._failing_since is None:
             self._failing_since = times.monotonic()
         failing = times.monotonic() - self._failing_since

@@ -19,6 +19,12 @@ LONGEST_PAUSE = 10.0
 LONGEST_LOAD = 10.0
 """Seconds that a load may take, at most."""
 
+SEARCHES = 2
+"""Loads after joining that may be put off to find out when new segments appear."""
+
+SEARCH_WINDOW = 4
+"""Segments that a playlist must have for that: none may leave it meanwhile."""
+
 Outcome = Literal["changed", "unchanged", "failed", "ended"]
 """What a load brought: new segments, none, no playlist, or a playlist that is complete."""
 
@@ -49,6 +55,22 @@ def next_load(
         # One doubling for each further time of patience: 2 s become 4 s after 30 s, 8 s after 60 s.
         pause = min(half * 2 ** min(int(failing / PATIENCE), 10), max(half, LONGEST_PAUSE))
     return max(pause * (0.75 + 0.25 * chance), SHORTEST, retry_after)
+
+
+def search(tries: int, outcome: Outcome, new: int, window: int) -> tuple[int, float]:
+    """Tries that are left, and by what the pause before the next load is to be multiplied: 1 or 1.5.
+
+    A source whose loads come just before its segments would see each a whole target duration late, for ever. A pause of one and a
+    half moves the loads by half of it. If it brings two segments, the loads are now less than half of it late; if not, they were,
+    and a second such pause moves them back. A load that brings nothing is repeated after half of it, which does the same.
+
+    tries: `SEARCHES` at the start. new: segments that the load brought. window: segments in the playlist.
+    """
+    if outcome == "failed":
+        return SEARCHES, 1.0
+    if outcome != "changed" or (new >= 2 and tries < SEARCHES):
+        return 0, 1.0
+    return (tries - 1, 1.5) if tries and window >= SEARCH_WINDOW else (tries, 1.0)
 
 
 def longest_load(target: float) -> float:

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from streams.ingest.hls.schedule import LONGEST, LONGEST_LOAD, SHORTEST, Outcome, longest_load, next_load
+from streams.ingest.hls.schedule import LONGEST, LONGEST_LOAD, SEARCHES, SHORTEST, Outcome, longest_load, next_load, search
 
 TARGETS = st.floats(0.001, 3600)
 OUTCOMES: st.SearchStrategy[Outcome] = st.sampled_from(["changed", "unchanged", "failed", "ended"])
@@ -55,3 +55,27 @@ def test_a_source_that_fails_longer_is_never_asked_more_often(target: float, sho
 @settings(deadline=None)
 def test_a_load_takes_three_targets_at_most(target: float) -> None:
     assert SHORTEST <= longest_load(target) <= LONGEST_LOAD
+
+
+@given(st.floats(0, 1, exclude_max=True))
+@settings(deadline=None)
+def test_after_a_few_loads_each_segment_is_seen_within_half_a_target_duration(late: float) -> None:
+    """late: after which part of a segment's time the first load comes. Segment k appears at time k."""
+    now, seen, tries = late, 0, SEARCHES
+    outcome: Outcome
+    for load in range(8):
+        newest = int(now)
+        outcome = "changed" if load == 0 or newest > seen else "unchanged"
+        if load > SEARCHES:
+            assert now - newest < 0.5 + 1e-9
+        tries, factor = search(tries, outcome, newest - seen, window=6)
+        seen = newest
+        now += factor * next_load(outcome, 2.0, 2.0) / 2.0
+
+
+def test_a_short_playlist_is_never_loaded_late() -> None:
+    assert search(SEARCHES, "changed", 1, window=3) == (SEARCHES, 1.0)
+
+
+def test_after_a_failure_it_is_found_out_anew() -> None:
+    assert search(0, "failed", 0, window=6) == (SEARCHES, 1.0)

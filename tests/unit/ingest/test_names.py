@@ -33,7 +33,7 @@ def test_two_sources_of_one_name_are_an_error_that_names_the_place() -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["news", "ftp://a/b", "=http://a/b", "a\x1b[2J=http://a/b", "n" * 257 + "=http://a/b", "", "file:///x"]
+    "text", ["news", "ftp://a/b", "=http://a/b", "a\x1b[2J=http://a/b", "n" * 161 + "=http://a/b", "", "file:///x"]
 )
 def test_what_is_no_source_is_an_error(text: str) -> None:
     with pytest.raises(SettingsError) as caught:
