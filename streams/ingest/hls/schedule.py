@@ -19,7 +19,7 @@ LONGEST_PAUSE = 10.0
 LONGEST_LOAD = 10.0
 """Seconds that a load may take, at most."""
 
-SEARCHES = 2
+SEARCHES = 4
 """Loads after joining that may be put off to find out when new segments appear."""
 
 SEARCH_WINDOW = 4
@@ -58,19 +58,29 @@ def next_load(
 
 
 def search(tries: int, outcome: Outcome, new: int, window: int) -> tuple[int, float]:
-    """Tries that are left, and by what the pause before the next load is to be multiplied: 1 or 1.5.
+    """Tries that are left, and by what the pause before the next load is to be multiplied: 1 to 1.75.
 
     A source whose loads come just before its segments would see each a whole target duration late, for ever. A pause of one and a
     half moves the loads by half of it. If it brings two segments, the loads are now less than half of it late; if not, they were,
-    and a second such pause moves them back. A load that brings nothing is repeated after half of it, which does the same.
+    and a second such pause moves them back. Then the same with three quarters and a quarter: less than a quarter late.
 
     tries: `SEARCHES` at the start. new: segments that the load brought. window: segments in the playlist.
     """
     if outcome == "failed":
         return SEARCHES, 1.0
-    if outcome != "changed" or (new >= 2 and tries < SEARCHES):
+    if outcome == "ended":
         return 0, 1.0
-    return (tries - 1, 1.5) if tries and window >= SEARCH_WINDOW else (tries, 1.0)
+    if outcome == "unchanged":
+        return min(tries, 2), 1.0  # the next load, after half of it, is less than half of it late
+    if tries == 0 or window < SEARCH_WINDOW:
+        return tries, 1.0
+    if tries == 4:
+        return 3, 1.5
+    if tries == 3 and new < 2:
+        return 2, 1.5
+    if tries >= 2:
+        return 1, 1.75
+    return 0, 1.0 if new >= 2 else 1.25
 
 
 def longest_load(target: float) -> float:

@@ -59,15 +59,15 @@ def test_a_load_takes_three_targets_at_most(target: float) -> None:
 
 @given(st.floats(0, 1, exclude_max=True))
 @settings(deadline=None)
-def test_after_a_few_loads_each_segment_is_seen_within_half_a_target_duration(late: float) -> None:
+def test_after_a_few_loads_each_segment_is_seen_within_a_quarter_of_a_target_duration(late: float) -> None:
     """late: after which part of a segment's time the first load comes. Segment k appears at time k."""
     now, seen, tries = late, 0, SEARCHES
     outcome: Outcome
-    for load in range(8):
+    for load in range(12):
         newest = int(now)
         outcome = "changed" if load == 0 or newest > seen else "unchanged"
         if load > SEARCHES:
-            assert now - newest < 0.5 + 1e-9
+            assert now - newest < 0.25 + 1e-9
         tries, factor = search(tries, outcome, newest - seen, window=6)
         seen = newest
         now += factor * next_load(outcome, 2.0, 2.0) / 2.0
@@ -79,3 +79,23 @@ def test_a_short_playlist_is_never_loaded_late() -> None:
 
 def test_after_a_failure_it_is_found_out_anew() -> None:
     assert search(0, "failed", 0, window=6) == (SEARCHES, 1.0)
+
+
+@given(st.floats(0, 1, exclude_max=True), st.integers(0, 3))
+@settings(deadline=None)
+def test_no_load_is_put_off_by_more_than_two_segments(late: float, unchanged: int) -> None:
+    """unchanged: loads that bring nothing before the first segment."""
+    tries = SEARCHES
+    for _ in range(unchanged):
+        tries, factor = search(tries, "unchanged", 0, window=6)
+        assert factor == 1.0
+    pauses = []
+    now, seen = late, 0
+    for _ in range(10):
+        tries, factor = search(tries, "changed", int(now) - seen, window=6)
+        seen = int(now)
+        pauses.append(factor)
+        now += factor
+    assert max(pauses) <= 1.75
+    assert sum(pauses) - len(pauses) <= 2.0
+    assert pauses[-1] == 1.0
