@@ -3,7 +3,8 @@ SOURCE ?= examples/face.mp4
 PY := .venv/bin/python
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo loop-demo test test-images test-kube lint check bench bench-stream bench-serve bench-overload chaos fuzz kafka kafka-stop influxdb influxdb-stop servers constraints clip clean
+.PHONY: help setup demo loop-demo test test-images test-kube lint check bench bench-stream bench-serve bench-plan bench-scale bench-overload chaos fuzz kafka \
+	kafka-stop influxdb influxdb-stop servers constraints clip clean
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -48,6 +49,11 @@ bench-overload: setup servers ## give a worker twice what it can score for 5 min
 
 bench-serve: setup ## the served scorer's rate as a ratio to the bare model's, latency, CPU of the layer, overload (3 minutes)
 	@$(PY) -m tests.bench.serve
+bench-plan: setup ## lag and capacity that fvq plan predicts, against a real worker (6 minutes, on an idle machine)
+	@$(PY) -m tests.bench.plan --write
+
+bench-scale: setup servers ## two workers on a core each against one, on a real Kafka (4 minutes, on an idle machine)
+	@$(PY) -m tests.bench.scale --write
 
 chaos: setup servers ## kill, hang and fill what the workers rely on; account for every segment (10 minutes)
 	@$(PY) -m tests.chaos

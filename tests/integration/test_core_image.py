@@ -108,7 +108,7 @@ def test_a_worker_waits_for_its_scorer_and_then_scores(core: Container, tmp_path
         worker = subprocess.Popen(core.command("fvq", "worker", **settings), stdout=output, stderr=output)
         served = None
         try:
-            wait_for("the worker is healthy", lambda: core.run("python", "/opt/healthcheck.py", **settings).returncode == 0, 60)
+            wait_for("the worker is healthy", lambda: core.run("python", "/opt/healthcheck.py", **settings).returncode == 0, 180)
             waiting = core.run("python", "/opt/healthcheck.py", str(page), "/readyz")
             assert waiting.returncode == 1
             assert "503" in waiting.stderr
@@ -118,7 +118,7 @@ def test_a_worker_waits_for_its_scorer_and_then_scores(core: Container, tmp_path
                 [FVQ, "serve"], env=clean_environment() | {"FVQ_SERVE_PORT": str(scorer)}, stdout=output, stderr=output
             )
             scores = core.data / "scores.sqlite"
-            wait_for("segments are scored", lambda: count_scored(scores) >= 3, 120)
+            wait_for("segments are scored", lambda: count_scored(scores) >= 3, 240)
             worker.send_signal(signal.SIGTERM)
             assert worker.wait(40) == 0, log.read_text()[-3000:]
         except BaseException:

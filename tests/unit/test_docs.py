@@ -104,7 +104,12 @@ def problems_of_paths(text: str) -> list[str]:
     paths = {
         word.rstrip("/.") for word in words if word.split("/")[0] in FOLDERS and "/" in word and not re.search(r"[<>*{}]", word)
     }
-    known = {option for command in _all_commands(CLI) for parameter in command.params for option in parameter.opts}
+    known = {
+        option
+        for command in _all_commands(CLI)
+        for parameter in command.params
+        for option in (*parameter.opts, *parameter.secondary_opts)
+    }
     options = {span.split()[0] for span in spans if re.match(r"--[a-z]", span)}
     dotted = {span for span in spans if re.fullmatch(rf"(?:{'|'.join(FOLDERS)})(?:\.\w+)+", span)}
     wrong = [path for path in paths if not (ROOT / path).exists()] + [name for name in dotted if not _is_defined(name)]
