@@ -85,6 +85,7 @@ UtcTime = Annotated[AwareDatetime, BeforeValidator(_as_utc)]
 Name = Annotated[str, Field(min_length=1, max_length=256)]
 Uri = Annotated[str, Field(min_length=1, max_length=8192)]
 LabelValue = Annotated[str, Field(max_length=1024)]
+ByteRange = Annotated[str, Field(pattern=r"^[1-9][0-9]{0,17}@(0|[1-9][0-9]{0,17})$")]
 
 
 class Event(BaseModel):
@@ -110,14 +111,25 @@ class Event(BaseModel):
         return self.model_dump_json(exclude_none=True).encode()
 
 
+class SegmentKey(Event):
+    """How a segment is encrypted, and where its key is. The key itself is never in an event."""
+
+    method: Literal["AES-128"] = Field(description="AES-128 in CBC mode with PKCS7 padding over the whole segment (RFC 8216).")
+    uri: Uri = Field(description="Where the 16 bytes of the key are; fetched by the same rules as media.")
+    iv: str = Field(pattern=r"^[0-9a-fA-F]{32}$", description="Initialisation vector, 32 hexadecimal digits.")
+
+
 class SegmentEvent(Event):
     """One media segment of a live stream is ready to be fetched. Key: `stream_id`."""
 
     stream_id: Name = Field(description="The channel. The message key, so that a stream's segments stay in order.")
     segment_id: Name = Field(description="Unique for this segment of this rendition; a repeated event carries the same id.")
-    sequence: int = Field(ge=0, lt=2**63, description="Position in the stream, counting up by one.")
+    sequence: int = Field(ge=0, lt=2**63, description="Position in the stream, rising; a jump is a loss.")
     uri: Uri = Field(description="Where the media is: http(s), file, s3 or gs, as far as the worker's settings allow.")
     init_uri: Uri | None = Field(default=None, description="The initialisation segment of fragmented MP4, put before the media.")
+    byte_range: ByteRange | None = Field(default=None, description="The part of `uri` that is the segment: length@offset, bytes.")
+    init_byte_range: ByteRange | None = Field(default=None, description="The part of `init_uri`, likewise.")
+    key: SegmentKey | None = Field(default=None, description="How the media is encrypted, where it is; the init segment is not.")
     start: Annotated[UtcTime, AfterValidator(_possible)] = Field(description="Start of the segment in event time, UTC, ISO 8601.")
     duration: float = Field(gt=0, le=LONGEST_SEGMENT, description="Length of the segment, seconds.")
     rendition: Name | None = Field(default=None, description="Which of the stream's encodings this is, e.g. 720p.")
@@ -176,6 +188,9 @@ class SegmentScore(Event):
     sequence: int
     uri: str
     init_uri: str | None = None
+    byte_range: str | None = None
+    init_byte_range: str | None = None
+    key: SegmentKey | None = None
     start: UtcTime
     duration: float
     rendition: str | None = None
@@ -207,8 +222,7 @@ class SegmentScore(Event):
     @classmethod
     def identity(cls, event: SegmentEvent) -> dict[str, object]:
         """The fields that a score copies from its segment."""
-        names = ("stream_id", "segment_id", "sequence", "uri", "init_uri", "start", "duration", "rendition", "labels", "ended")
-        return {name: getattr(event, name) for name in names}
+        return {name: getattr(event, name) for name in SegmentEvent.model_fields}
 
     @property
     def small_score(self) -> float | None:

@@ -7,6 +7,7 @@ URIs come from outside. Allowed are http(s) to public addresses or to listed hos
 from __future__ import annotations
 
 import asyncio
+import io
 import logging
 import os
 import tempfile
@@ -19,16 +20,19 @@ import aiohttp
 
 from scorer.sampling.recognise import TEXT, not_media
 from streams.errors import MediaError
+from streams.events import SegmentEvent, SegmentKey, SegmentScore
+from streams.media.answers import TemporaryError, check_status, refusal_behind, words_of
 from streams.media.checks import (
     CheckedResolver,
-    RefusedAddressError,
     check_http,
     check_listed,
     check_literal_address,
     path_under_roots,
     public_socket,
 )
+from streams.media.decryption import KEY_BYTES, KeyCache, decrypt
 from streams.media.encodings import encodings_to_undo, inflated
+from streams.media.ranges import Range
 from streams.media.uri import SCHEMES, Uri, parse, printable, refusal
 
 log = logging.getLogger(__name__)
@@ -73,6 +77,15 @@ class FetchLimits:
     megabytes: int = 256
 
 
+@dataclass(frozen=True)
+class _Part:
+    """A resource, or a part of it, that goes into the local file. key: how it is encrypted."""
+
+    uri: Uri
+    byte_range: Range | None = None
+    key: SegmentKey | None = None
+
+
 class Fetcher:
     """Fetches segments into a folder, within limits. Use it as an async context manager."""
 
@@ -81,6 +94,7 @@ class Fetcher:
         self._directory = directory
         self._roots = [str(root.resolve()).rstrip(os.sep) + os.sep for root in limits.roots]
         self._session: aiohttp.ClientSession | None = None
+        self._keys = KeyCache()
 
     async def __aenter__(self) -> Fetcher:
         self._directory.mkdir(parents=True, exist_ok=True)
@@ -98,32 +112,49 @@ class Fetcher:
         if self._session is not None:
             await self._session.close()
 
-    async def fetch(self, uri: str, init_uri: str | None = None) -> LocalMedia:
-        """The media of a segment as one local file; the init segment, if there is one, comes first in it.
+    async def fetch_segment(self, segment: SegmentEvent | SegmentScore) -> LocalMedia:
+        """The media of a segment, from where its event says that it is; see `fetch`."""
+        return await self.fetch(
+            segment.uri,
+            segment.init_uri,
+            Range.parse(segment.byte_range),
+            Range.parse(segment.init_byte_range),
+            segment.key,
+        )
+
+    async def fetch(
+        self,
+        uri: str,
+        init_uri: str | None = None,
+        byte_range: Range | None = None,
+        init_byte_range: Range | None = None,
+        key: SegmentKey | None = None,
+    ) -> LocalMedia:
+        """The media of a segment as one local file, decrypted; the init segment, if there is one, comes first in it.
 
         Raises `MediaError`: kind "refused" where the settings do not allow the URI, "not-found", "too-large",
         "timeout" or "unreachable"; "setup" where this worker cannot write what it fetches.
         """
-        media = parse(uri)
-        if init_uri is None and media.scheme == "file":
-            return LocalMedia(self._allowed_file(media), temporary=False)
-        parts = [parse(init_uri), media] if init_uri else [media]
+        media = _Part(parse(uri), byte_range, key)
+        if media.uri.scheme == "file" and init_uri is None and byte_range is None and key is None:
+            return LocalMedia(self._allowed_file(media.uri), temporary=False)
+        parts = [_Part(parse(init_uri), init_byte_range), media] if init_uri else [media]
         try:
             async with asyncio.timeout(self._limits.seconds):  # also stops a server that sends a byte now and then
                 return await self._fetch_parts(parts)
         except TimeoutError:
-            reason = f"fetching {media.shown} took more than {self._limits.seconds:g} s"
+            reason = f"fetching {media.uri.shown} took more than {self._limits.seconds:g} s"
             raise MediaError(reason, kind="timeout") from None
 
-    async def _fetch_parts(self, uris: list[Uri]) -> LocalMedia:
-        """One temporary file with the bytes of all URIs, in order; after a failure no file is left."""
+    async def _fetch_parts(self, parts: list[_Part]) -> LocalMedia:
+        """One temporary file with the bytes of all parts, in order; after a failure no file is left."""
         try:
             self._directory.mkdir(parents=True, exist_ok=True)  # someone may have deleted it since the start
             with tempfile.NamedTemporaryFile(dir=self._directory, prefix="segment-", delete=False) as out:
                 media = LocalMedia(Path(out.name), temporary=True)
                 try:
-                    for uri in uris:
-                        await self._append(uri, cast(BinaryIO, out))
+                    for part in parts:
+                        await self._append(part, cast(BinaryIO, out))
                     out.flush()  # a full disk may fail only here: then the file is deleted as well
                 except BaseException:
                     media.discard()
@@ -132,16 +163,11 @@ class Fetcher:
             raise self._own_fault(error) from error
         return media
 
-    async def _append(self, uri: Uri, out: BinaryIO) -> None:
-        start = out.tell()
-        if uri.scheme == "file":
-            self._copy(self._allowed_file(uri), out)
-        elif uri.is_http:
-            await self._download(uri, out)
-        elif uri.scheme in ("s3", "gs"):
-            await asyncio.to_thread(self._read_object, uri, out)
-        else:
-            raise refusal(f"{uri.shown}: the scheme {uri.scheme or 'none'!r} is not one of {', '.join(SCHEMES)}")
+    async def _append(self, part: _Part, out: BinaryIO) -> None:
+        start, uri = out.tell(), part.uri
+        await self._read(part, out)
+        if part.key is not None:
+            await self._decrypt(out, start, part.key, uri.shown)
         # A login page is named with its URI here: the decoder would see one file of an init segment and a page.
         end = out.tell()
         out.seek(start)
@@ -150,61 +176,101 @@ class Fetcher:
         if words is not None:
             raise refusal(f"{uri.shown} is {words}")
 
+    async def _read(self, part: _Part, out: BinaryIO) -> None:
+        """Append the bytes of a part as they are."""
+        uri = part.uri
+        if uri.scheme == "file":
+            self._copy(self._allowed_file(uri), part.byte_range, out)
+        elif uri.is_http:
+            await self._download(uri, part.byte_range, out)
+        elif uri.scheme in ("s3", "gs"):
+            await asyncio.to_thread(self._read_object, uri, part.byte_range, out)
+        else:
+            raise refusal(f"{uri.shown}: the scheme {uri.scheme or 'none'!r} is not one of {', '.join(SCHEMES)}")
+
+    async def _decrypt(self, out: BinaryIO, start: int, key: SegmentKey, name: str) -> None:
+        """Decrypt what was appended. A key that is known and does not fit is fetched anew: servers change keys at one address."""
+        known = self._keys.get(key.uri)
+        if known is not None:
+            try:
+                return decrypt(out, start, known, bytes.fromhex(key.iv), name)
+            except MediaError:
+                self._keys.drop(key.uri)
+        with io.BytesIO() as answer:
+            await self._read(_Part(parse(key.uri)), answer)
+            fetched = answer.getvalue()
+        if len(fetched) != KEY_BYTES:
+            shown = parse(key.uri).shown
+            raise MediaError(f"{shown}: a key has {KEY_BYTES} bytes, and this answer {len(fetched)}", kind="undecodable")
+        self._keys.put(key.uri, fetched)
+        return decrypt(out, start, fetched, bytes.fromhex(key.iv), name)
+
     def _allowed_file(self, uri: Uri) -> Path:
         path = path_under_roots(uri, self._roots)
         if not os.path.isfile(path):
             raise MediaError(f"{uri.shown}: no such file", kind="not-found")
         return Path(path)
 
-    def _copy(self, path: Path, out: BinaryIO) -> None:
+    def _copy(self, path: Path, byte_range: Range | None, out: BinaryIO) -> None:
         try:
             with path.open("rb") as file:
-                while data := file.read(CHUNK):
-                    self._write(data, out, str(path))
+                self._copy_open(file, byte_range, out, printable(str(path)))
         except OSError as error:
             raise MediaError(f"{path} cannot be read: {error.strerror}", kind="unreachable") from error
 
-    async def _download(self, uri: Uri, out: BinaryIO) -> None:
+    def _copy_open(self, file: BinaryIO, byte_range: Range | None, out: BinaryIO, name: str) -> None:
+        left = byte_range.length if byte_range is not None else None
+        if byte_range is not None:
+            file.seek(byte_range.offset)
+        while left != 0 and (data := file.read(CHUNK if left is None else min(CHUNK, left))):
+            self._write(data, out, name)
+            left = left - len(data) if left is not None else None
+        if left:
+            raise MediaError(f"{name}: it ends {left} bytes before the range {byte_range} does", kind="truncated")
+
+    async def _download(self, uri: Uri, byte_range: Range | None, out: BinaryIO) -> None:
         """Download one URI, with a new attempt after a failure that may pass."""
         start = out.tell()
         for attempt in range(1, ATTEMPTS + 1):
             try:
-                await self._get(uri, out)
+                await self._get(uri, byte_range, out)
                 return
             except aiohttp.InvalidURL as error:
                 raise refusal(f"{uri.shown}: not an http address") from error
             except (aiohttp.ClientError, OSError) as error:
-                refused = _refusal_behind(error)
+                refused = refusal_behind(error)
                 if refused is not None:
                     raise refused from error
                 if attempt == ATTEMPTS:
-                    raise MediaError(f"{uri.shown} cannot be reached: {_words(error)}", kind="unreachable") from error
-            except _TemporaryError as error:
+                    raise MediaError(f"{uri.shown} cannot be reached: {words_of(error)}", kind="unreachable") from error
+            except TemporaryError as error:
                 if attempt == ATTEMPTS:
                     raise MediaError(str(error), kind="unreachable") from error
             out.seek(start)
             out.truncate()
             await asyncio.sleep(0.3 * 3 ** (attempt - 1))
 
-    async def _get(self, uri: Uri, out: BinaryIO) -> None:
+    async def _get(self, uri: Uri, byte_range: Range | None, out: BinaryIO) -> None:
         """One attempt. It follows redirects itself, so that each target is checked like the first URI."""
         assert self._session is not None
         if len(self._session.cookie_jar) > MOST_COOKIES:
             self._session.cookie_jar.clear()
+        headers = {"Accept-Encoding": "identity"} | ({"Range": byte_range.header} if byte_range is not None else {})
         for _ in range(MAX_REDIRECTS + 1):
             self._check_request(uri)
-            request = self._session.get(
-                uri.url(), auth=uri.authentication(), allow_redirects=False, headers={"Accept-Encoding": "identity"}
-            )
+            request = self._session.get(uri.url(), auth=uri.authentication(), allow_redirects=False, headers=headers)
             async with request as answer:
                 if answer.status in (301, 302, 303, 307, 308):
                     uri = uri.redirected(answer.headers.get("Location", ""))
                     continue
-                _check_status(answer.status, uri)
+                check_status(answer.status, uri, byte_range)
                 chunks = self._limited(answer.content.iter_chunked(CHUNK), uri.shown)
                 header = ",".join(answer.headers.getall("Content-Encoding", []))
                 for encoding in encodings_to_undo(header, uri.shown):
                     chunks = self._limited(inflated(chunks, encoding, uri.shown), uri.shown)
+                if byte_range is not None:
+                    begin = byte_range.begin_of(answer.status, answer.headers.get("Content-Range", ""), uri.shown)
+                    chunks = byte_range.cut(chunks, begin, uri.shown)
                 async for data in chunks:
                     self._write(data, out, uri.shown)
                 return
@@ -225,14 +291,13 @@ class Fetcher:
                 raise self._too_large(name)
             yield chunk
 
-    def _read_object(self, uri: Uri, out: BinaryIO) -> None:
+    def _read_object(self, uri: Uri, byte_range: Range | None, out: BinaryIO) -> None:
         import fsspec
 
         try:
             # Not fsspec.open(): it reads "::" in a key as a chain of file systems, whose last one may be this machine's.
             with fsspec.filesystem(uri.scheme).open(str(uri), "rb") as file:
-                while data := file.read(CHUNK):
-                    self._write(data, out, uri.shown)
+                self._copy_open(file, byte_range, out, uri.shown)
         except ImportError as error:
             package = {"s3": "s3fs", "gs": "gcsfs"}[uri.scheme]
             raise MediaError(f"{uri.shown}: install {package} to read it", kind="refused") from error
@@ -256,36 +321,3 @@ class Fetcher:
     def _own_fault(self, error: OSError) -> MediaError:
         """The error for a disk that cannot be written: the fault of this worker, which waits and tries the segment again."""
         return MediaError(f"{self._directory} (FVQ_DATA_DIR) cannot be written to: {error.strerror}", kind="setup")
-
-
-class _TemporaryError(Exception):
-    """The server failed in a way that a new attempt may not meet again."""
-
-
-def _check_status(status: int, uri: Uri) -> None:
-    """Raise where the answer's HTTP status is not 200."""
-    if status in (404, 410):
-        reason = f"{uri.shown}: not there (HTTP {status}); has the segment expired?"
-        raise MediaError(reason, kind="not-found")
-    if status >= 500 or status == 429:
-        raise _TemporaryError(f"{uri.shown}: the server answered HTTP {status}")
-    if status in (401, 403):
-        reason = f"{uri.shown}: the server answered HTTP {status}; does it need a login, or has the URL's signature expired?"
-        raise MediaError(reason, kind="unreachable")
-    if status != 200:
-        raise MediaError(f"{uri.shown}: the server answered HTTP {status}", kind="unreachable")
-
-
-def _words(error: Exception) -> str:
-    """An error of aiohttp for people. The text of an answer that is no HTTP has the URL in it, with its signature."""
-    text = error.message if isinstance(error, aiohttp.ClientResponseError) else str(error)
-    return printable(text or type(error).__name__)
-
-
-def _refusal_behind(error: BaseException | None) -> MediaError | None:
-    """The refusal that is the cause of an error, None where there is none: aiohttp wraps the errors of its resolver."""
-    while error is not None:
-        if isinstance(error, RefusedAddressError):
-            return MediaError(str(error), kind="refused")
-        error = error.__cause__ or error.__context__ or getattr(error, "os_error", None)
-    return None

@@ -97,7 +97,7 @@ async def fetch_all(fetcher: Fetcher, scores: Sequence[SegmentScore]) -> list[by
 
     async def fetch(score: SegmentScore) -> bytes | MediaError:
         try:
-            media = await fetcher.fetch(score.uri, score.init_uri)
+            media = await fetcher.fetch_segment(score)
         except MediaError as error:
             return error
         except Exception as error:

@@ -226,7 +226,7 @@ class SegmentPipeline:
     async def _fetch_and_sample(self, message: Message, event: SegmentEvent) -> Sampled:
         timing: dict[str, float] = {}
         started = time.monotonic()
-        media = await self._fetcher.fetch(event.uri, event.init_uri)
+        media = await self._fetcher.fetch_segment(event)
         self._kept.add(media)
         try:
             timing["fetch_ms"] = _observe("fetch", started)

@@ -106,8 +106,8 @@ async def test_an_unexpected_error_of_one_fetch_does_not_stop_the_others(tmp_pat
     class FailingFetcher:
         """Stands for `streams.media.fetch.Fetcher`: fails for one URI with an error that nobody expects."""
 
-        async def fetch(self, uri: str, init_uri: str | None) -> LocalMedia:
-            if uri == "file:///odd":
+        async def fetch_segment(self, segment: SegmentScore) -> LocalMedia:
+            if segment.uri == "file:///odd":
                 raise ValueError("unexpected")
             (tmp_path / "media").write_bytes(b"media")
             return LocalMedia(tmp_path / "media", temporary=True)

@@ -47,7 +47,8 @@ class Media:
         self.fetched = 0
         self.inbox = inbox
 
-    async def fetch(self, uri: str, init_uri: str | None = None) -> LocalMedia:
+    async def fetch_segment(self, segment: SegmentEvent) -> LocalMedia:
+        uri = segment.uri
         self.fetched += 1
         if uri == "gone":
             raise MediaError("not there", kind="not-found")

@@ -93,9 +93,11 @@ def test_a_scorer_that_is_overloaded_is_not_back_before_it_gives_a_score(server:
     clock.now += PATIENCE_SECONDS
     with pytest.raises(SpecChangedError):
         scorer.score([SERVED_CLIP])
-    for _ in range(10):
-        clock.now += PROBE_EVERY
-        assert scorer.score([OWN_CLIP])[0].fallback
+    for specification in (OTHER, replace(OTHER, frames=7)):
+        server.behave(fault="503", retry_after="1", only="/v1/score", spec=specification)
+        for _ in range(10):
+            clock.now += PROBE_EVERY
+            assert scorer.score([OWN_CLIP])[0].fallback
 
 
 def test_a_clip_that_the_scorer_refuses_is_not_for_the_own_model(server: ScriptedScorer) -> None:

@@ -1,0 +1,96 @@
+"""When a segment begins: by the source's dates where they can be believed, else by when its playlists arrived.
+
+Both clocks run beside each other. `dates` follows `EXT-X-PROGRAM-DATE-TIME` and goes on by durations; it names segments, because
+two ingesters of one source read the same dates. `arrival` is anchored at the newest segment: it ends now.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from itertools import pairwise
+
+from streams.ingest.hls.values import Segment
+
+MOST_SKEW = 60.0
+"""Seconds by which a source's dates may differ from this machine's clock; then its clock is wrong, and arrival counts."""
+
+CORRECTION = 0.5
+"""Seconds by which a date differs from the durations before it, from which it is counted as a correction."""
+
+MOST_DRIFT_TARGETS = 2.0
+"""Target durations by which the arrival clock may be behind or ahead of now."""
+
+
+@dataclass(frozen=True)
+class Clocks:
+    """Where a rendition's clocks stand after its last segment.
+
+    dates: end by the source's dates, None before the first date. last_date: the last date that was accepted. arrival: end by
+    arrival.
+    """
+
+    dates: datetime | None = None
+    last_date: datetime | None = None
+    arrival: datetime | None = None
+
+
+@dataclass(frozen=True)
+class Dated:
+    """A segment's start by each clock. by_date: None where the source has given no date yet."""
+
+    segment: Segment
+    by_date: datetime | None
+    by_arrival: datetime
+
+
+def date_segments(
+    clocks: Clocks, segments: Sequence[Segment], now: datetime, target: float, finished: bool = False, after: int | None = None
+) -> tuple[Clocks, list[Dated], int]:
+    """The new segments with their starts, the clocks after them, and how many dates corrected the clock.
+
+    segments: in their order, at least one. target: target duration, seconds, for numbers that are missing between them.
+    finished: the playlist is complete already, so that its first segment, and not the end of its last, is taken to be now.
+    after: the number before the first.
+    """
+    numbers = [segments[0].number - 1 if after is None else after, *(segment.number for segment in segments)]
+    missing = [timedelta(seconds=target * max(0, here - there - 1)) for there, here in pairwise(numbers)]
+    length = sum(missing, timedelta(seconds=sum(segment.duration for segment in segments)))
+    arrival = clocks.arrival
+    tolerance = timedelta(seconds=MOST_DRIFT_TARGETS * target)
+    if arrival is None and finished:
+        arrival = now
+    elif arrival is None or abs(now - (arrival + length)) > tolerance:
+        arrival = now - length
+    dates, last_date = clocks.dates, clocks.last_date
+    if dates is None:
+        dates = _backfilled(segments, missing)
+    dated, corrections = [], 0
+    for segment, lost in zip(segments, missing, strict=True):
+        arrival += lost
+        dates = dates + lost if dates is not None else None
+        if segment.date is not None and (last_date is None or segment.date > last_date):
+            corrections += dates is not None and abs((segment.date - dates).total_seconds()) > CORRECTION
+            dates = last_date = segment.date
+        dated.append(Dated(segment, dates, arrival))
+        duration = timedelta(seconds=segment.duration)
+        arrival += duration
+        dates = dates + duration if dates is not None else None
+    return Clocks(dates, last_date, arrival), dated, corrections
+
+
+def _backfilled(segments: Sequence[Segment], missing: Sequence[timedelta]) -> datetime | None:
+    """The end of what came before the segments, counted back from the first date in the list."""
+    before = timedelta()
+    for segment, lost in zip(segments, missing, strict=True):
+        before += lost
+        if segment.date is not None:
+            return segment.date - before
+        before += timedelta(seconds=segment.duration)
+    return None
+
+
+def skew(clocks: Clocks, now: datetime) -> float | None:
+    """Seconds by which the source's clock is behind this machine's, from the end of the newest segment; None without dates."""
+    return (now - clocks.dates).total_seconds() if clocks.dates is not None else None

@@ -1,0 +1,241 @@
+"""What is new in a playlist: `step(position, playlist, now) -> (position, events, notes)`, pure.
+
+The position says how far a rendition was announced, and survives a restart. A segment's identity is its date, where the source
+gives dates, else the epoch and its media sequence number; never its address, which may be signed anew in each playlist.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+from typing import Literal
+
+from streams.events import SegmentEvent, SegmentKey
+from streams.ingest.hls.dating import MOST_SKEW, Clocks, Dated, date_segments, skew
+from streams.ingest.hls.values import MediaPlaylist, Segment
+
+FORWARD_WINDOWS = 10
+"""A jump ahead by more windows than this is a restart with other numbers, not a loss of so many segments."""
+
+BACK_LOADS = 3
+"""Loads in a row whose numbers went back, from which a source without dates is taken to have restarted."""
+
+Clock = Literal["auto", "source", "arrival"]
+
+
+@dataclass(frozen=True)
+class Stream:
+    """What the events of a rendition have in common. clock: whose clock dates the segments. from_start: also announce what the
+    playlist holds when the source is joined, not its newest segment only."""
+
+    stream_id: str
+    rendition: str | None = None
+    labels: dict[str, str] = field(default_factory=dict)
+    clock: Clock = "auto"
+    from_start: bool = False
+
+
+@dataclass(frozen=True)
+class Position:
+    """How far a rendition was announced.
+
+    epoch: counts the encoder's restarts. number: media sequence number of the last segment that was announced or left out.
+    sequence: of its event. loads_back: how many playlists in a row went back. ended: the last playlist was complete.
+    discontinuity, name: of the last segment; first, length: of the last playlist; to check the next one by.
+    last: the last event, to be sent once more when the stream ends without another segment.
+    """
+
+    epoch: int = 0
+    number: int | None = None
+    sequence: int = -1
+    clocks: Clocks = field(default_factory=Clocks)
+    loads_back: int = 0
+    ended: bool = False
+    discontinuity: int = 0
+    name: str = ""
+    first: int = 0
+    length: int = 0
+    last: SegmentEvent | None = None
+
+
+@dataclass
+class Notes:
+    """What a playlist showed. counts: by what, as in docs/ingest.md. skew: seconds, see `dating.skew`.
+
+    encrypted: new segments are encrypted, by a method that is not supported.
+    """
+
+    counts: Counter[str] = field(default_factory=Counter)
+    skew: float | None = None
+    encrypted: bool = False
+
+
+def step(
+    stream: Stream, position: Position, playlist: MediaPlaylist, now: datetime
+) -> tuple[Position, list[SegmentEvent], Notes]:
+    """The events that a playlist adds, and the position after them. now: when it was loaded, UTC."""
+    notes = Notes()
+    notes.counts["dropped"] = sum(playlist.dropped.values())
+    newest = playlist.next_number - 1
+    _check(position, playlist, notes)
+    position = replace(position, first=playlist.first, length=len(playlist.segments))
+    if position.number is not None and newest < position.number:
+        if not _restarted(position, playlist):
+            notes.counts["backsteps"] += 1
+            return replace(position, loads_back=position.loads_back + 1), [], notes
+        position = _new_epoch(position, playlist, notes)
+    elif position.number is not None and playlist.first - position.number > FORWARD_WINDOWS * max(1, newest - playlist.first + 1):
+        position = _new_epoch(position, playlist, notes)
+    position = replace(position, loads_back=0)
+    new = _new_segments(stream, position, playlist, notes)
+    position, events = _announce(stream, position, new, playlist, now, notes)
+    if playlist.ended and not position.ended:
+        if events:
+            events[-1] = events[-1].model_copy(update={"ended": True})
+        elif position.last is not None:
+            events = [position.last.model_copy(update={"ended": True})]
+    if events:
+        position = replace(position, last=events[-1])
+    return replace(position, ended=playlist.ended), events, notes
+
+
+def _check(position: Position, playlist: MediaPlaylist, notes: Notes) -> None:
+    """Count what contradicts the playlist before: the same numbers with other content, size or discontinuity."""
+    if position.number is None or playlist.first < position.first:
+        return
+    if playlist.first == position.first and len(playlist.segments) < position.length:
+        notes.counts["size-changed"] += 1
+    same = next((segment for segment in playlist.segments if segment.number == position.number), None)
+    if same is not None and position.name and _name(same) != position.name:
+        notes.counts["content-changed"] += 1
+    if same is not None and same.discontinuity != position.discontinuity:
+        notes.counts["discontinuity-sequence"] += 1
+
+
+def _restarted(position: Position, playlist: MediaPlaylist) -> bool:
+    """Whether numbers that went back are a restart of the encoder, and not an old copy from another edge."""
+    assert position.number is not None
+    date = max((segment.date for segment in playlist.segments if segment.date is not None), default=None)
+    stays = position.loads_back + 1 >= BACK_LOADS
+    is_far = position.number - (playlist.next_number - 1) > playlist.next_number - playlist.first
+    if date is not None and position.clocks.last_date is not None:
+        # An encoder that lost its clock, too, restarts with old dates; an edge that lags is not a window behind for long.
+        return date > position.clocks.last_date or (stays and is_far)
+    return stays or is_far
+
+
+def _new_epoch(position: Position, playlist: MediaPlaylist, notes: Notes) -> Position:
+    """The position before the first segment of a source that has restarted: all its segments are new."""
+    notes.counts["restarts"] += 1
+    clocks = Clocks(arrival=position.clocks.arrival)
+    return replace(position, epoch=position.epoch + 1, number=playlist.first - 1, clocks=clocks, ended=False, name="")
+
+
+def _new_segments(stream: Stream, position: Position, playlist: MediaPlaylist, notes: Notes) -> list[Segment]:
+    """The segments after the position; what was lost in between is counted."""
+    if position.number is None:
+        joined = playlist.segments if stream.from_start or playlist.ended else playlist.segments[-1:]
+        return list(joined)
+    new = [segment for segment in playlist.segments if segment.number > position.number]
+    first = playlist.first if playlist.first > position.number else position.number + 1
+    if lost := first - position.number - 1:
+        notes.counts["lost"] += lost
+    return new
+
+
+def _announce(
+    stream: Stream, position: Position, new: list[Segment], playlist: MediaPlaylist, now: datetime, notes: Notes
+) -> tuple[Position, list[SegmentEvent]]:
+    """The events of new segments. A gap, or a segment that cannot be decrypted, uses up its number and has no event."""
+    newest = playlist.next_number - 1
+    if not new:
+        number = newest if position.number is None else max(position.number, newest)
+        return replace(position, number=number if playlist.next_number > playlist.first else position.number), []
+    joining = position.number is None
+    # A source that is joined late may have its only date on a segment that is not announced.
+    known = list(playlist.segments) if joining else new
+    finished = joining and playlist.ended
+    clocks, dated, corrections = date_segments(position.clocks, known, now, playlist.target, finished, position.number)
+    dated = dated[-len(new) :]
+    notes.counts["corrections"] += corrections
+    notes.skew = skew(clocks, now)
+    by_arrival = stream.clock == "arrival" or notes.skew is None
+    if stream.clock == "auto" and notes.skew is not None:
+        by_arrival = abs(notes.skew) > MOST_SKEW
+    events = []
+    sequence, before = position.sequence, position.discontinuity
+    number = new[0].number - 1 if position.number is None else position.number
+    for item in dated:
+        segment = item.segment
+        sequence, number = sequence + segment.number - number, segment.number
+        notes.counts["discontinuities"] += segment.discontinuity > before and not joining
+        before = segment.discontinuity
+        if segment.gap:
+            notes.counts["gaps"] += 1
+        elif segment.encrypted:
+            notes.counts["encrypted"] += 1
+            notes.encrypted = True
+        else:
+            events.append(_event(stream, position.epoch, sequence, item, by_arrival))
+    last = new[-1]
+    after = replace(
+        position, number=newest, sequence=sequence + newest - last.number, clocks=clocks, discontinuity=last.discontinuity,
+        name=_name(last) if last.number == newest else "",
+    )  # fmt: skip
+    return after, events
+
+
+def _event(stream: Stream, epoch: int, sequence: int, dated: Dated, by_arrival: bool) -> SegmentEvent:
+    segment = dated.segment
+    start = dated.by_arrival if by_arrival or dated.by_date is None else dated.by_date
+    place = "/".join(part for part in (stream.stream_id, stream.rendition) if part)
+    named = f"{round(dated.by_date.timestamp() * 1000)}" if dated.by_date is not None else f"{epoch}/{segment.number}"
+    init, key = segment.init, segment.key
+    return SegmentEvent(
+        stream_id=stream.stream_id,
+        segment_id=f"{place}/{named}",
+        sequence=sequence,
+        uri=segment.uri,
+        byte_range=str(segment.byte_range) if segment.byte_range else None,
+        init_uri=init.uri if init else None,
+        init_byte_range=str(init.byte_range) if init and init.byte_range else None,
+        key=SegmentKey(method="AES-128", uri=key.uri, iv=_iv(segment).hex()) if key else None,
+        start=start,
+        duration=segment.duration,
+        rendition=stream.rendition,
+        labels=stream.labels | ({"clock": "arrival"} if by_arrival and dated.by_date is not None else {}),
+    )
+
+
+def realign(position: Position, playlist: MediaPlaylist, now: datetime) -> Position:
+    """The position in the playlist of another server of the same rendition.
+
+    Where its numbers are the same, nothing changes; else the dates say which of its segments were announced. Without dates the
+    numbers decide, as in `step`.
+    """
+    dates = position.clocks.dates
+    if position.number is None or dates is None or not playlist.segments:
+        return position
+    _, dated, _ = date_segments(Clocks(), playlist.segments, now, playlist.target)
+    middles = [
+        (item.segment.number, item.by_date + timedelta(seconds=item.segment.duration / 2))
+        for item in dated
+        if item.by_date is not None
+    ]
+    if not middles:
+        return position
+    announced = max((number for number, middle in middles if middle < dates), default=middles[0][0] - 1)
+    return position if announced == position.number else replace(position, number=announced, loads_back=0, name="")
+
+
+def _iv(segment: Segment) -> bytes:
+    """The initialisation vector: without one in the playlist, the media sequence number (RFC 8216bis, 5.2)."""
+    assert segment.key is not None
+    return segment.key.iv if segment.key.iv is not None else segment.number.to_bytes(16, "big")
+
+
+def _name(segment: Segment) -> str:
+    """The part of a segment's address that edges and signatures do not change, with its range."""
+    file = segment.uri.partition("?")[0].rpartition("/")[2]
+    return f"{file}#{segment.byte_range}" if segment.byte_range else file

@@ -1,0 +1,102 @@
+"""What HLS playlists say, as values. The terms are those of RFC 8216bis."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+
+from streams.errors import FvqError
+
+_AUDIO_CODECS = ("mp4a", "ac-3", "ec-3", "ac-4", "opus", "flac", "alac", "vorbis", "dts", "mp3")
+
+
+class PlaylistError(FvqError):
+    """What was loaded is no playlist, or one that cannot be used. The sentence says why."""
+
+
+@dataclass(frozen=True)
+class ByteRange:
+    """A part of a resource: `length` bytes from byte `offset` on."""
+
+    length: int
+    offset: int
+
+    def __str__(self) -> str:
+        return f"{self.length}@{self.offset}"
+
+
+@dataclass(frozen=True)
+class Key:
+    """How a segment is encrypted. uri: where its key is; iv: 16 bytes, None where it follows from the segment's number."""
+
+    method: str
+    uri: str
+    iv: bytes | None = None
+
+
+@dataclass(frozen=True)
+class InitSegment:
+    """An `EXT-X-MAP`."""
+
+    uri: str
+    byte_range: ByteRange | None = None
+
+
+@dataclass(frozen=True)
+class Segment:
+    """One full segment. number: its media sequence number. duration: seconds. date: `EXT-X-PROGRAM-DATE-TIME`, if it has one.
+
+    discontinuity: its discontinuity sequence number. gap: it does not exist. encrypted: by a method that is not supported.
+    """
+
+    number: int
+    uri: str
+    duration: float
+    date: datetime | None = None
+    byte_range: ByteRange | None = None
+    init: InitSegment | None = None
+    key: Key | None = None
+    discontinuity: int = 0
+    gap: bool = False
+    encrypted: bool = False
+
+
+@dataclass(frozen=True)
+class MediaPlaylist:
+    """The segments of one rendition. target: target duration, seconds. first, next_number: media sequence numbers of the first
+    segment of the list and of the one after its last. dropped: what could not be read, by tag."""
+
+    target: float
+    first: int
+    next_number: int
+    segments: tuple[Segment, ...]
+    ended: bool
+    dropped: Mapping[str, int]
+
+
+@dataclass(frozen=True)
+class Variant:
+    """One entry of a master playlist. bandwidth: bits per second, 0 where it is not said. height: pixels, 0 likewise."""
+
+    uri: str
+    bandwidth: int = 0
+    width: int = 0
+    height: int = 0
+    codecs: str = ""
+    frame_rate: str = ""
+
+    @property
+    def has_video(self) -> bool:
+        """Whether it has pictures, as far as the playlist says."""
+        codecs = [codec.strip().lower() for codec in self.codecs.split(",") if codec.strip()]
+        return self.height > 0 or not codecs or any(not codec.startswith(_AUDIO_CODECS) for codec in codecs)
+
+
+@dataclass(frozen=True)
+class MasterPlaylist:
+    """Renditions to choose from. variables: what `EXT-X-DEFINE` says, for the media playlists that import it."""
+
+    variants: tuple[Variant, ...]
+    variables: Mapping[str, str]
+    dropped: Mapping[str, int]
