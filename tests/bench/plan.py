@@ -177,7 +177,8 @@ def run(loads: list[float], seconds: float, height: int) -> Result:
                 for load, aligned in [*((load, False) for load in loads), (0.7, True)]:
                     name = f"{load:g}, segments that end together" if aligned else f"{load:g}"
                     say(f"load {name}")
-                    times = arrivals(STREAMS, STREAMS / (load * knee), seconds, aligned, seed=1)
+                    period = STREAMS / (load * knee)
+                    times = arrivals(STREAMS, period, max(seconds, WARM_UP + 3 * period), aligned, seed=1)
                     rows.append(compare(name, times, worker, service, knee / full))
             finally:
                 worker.close()
