@@ -3,7 +3,8 @@ SOURCE ?= examples/face.mp4
 PY := .venv/bin/python
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo loop-demo test lint check bench bench-stream bench-overload chaos fuzz kafka kafka-stop influxdb influxdb-stop servers constraints clip clean
+.PHONY: help setup demo loop-demo test test-images test-kube lint check bench bench-stream bench-serve bench-plan bench-scale bench-overload chaos fuzz kafka \
+	kafka-stop influxdb influxdb-stop servers constraints clip clean
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -20,6 +21,13 @@ loop-demo: setup ## score, queue, rate (by script), train, promote and score ane
 # Two at a time, each with servers of its own: much of a test of the real ones is waiting. A file's tests stay together.
 test: lint servers ## lint, then all tests: unit, integration, end to end
 	@$(PY) -m pytest --numprocesses 2 --dist loadfile --durations 10
+
+test-kube: setup ## the Helm chart on a real Kubernetes API server, which is built the first time (some 10 minutes)
+	@scripts/kube/kube build
+	@$(PY) -m pytest tests/kube
+
+test-images: setup ## the tests of deploy/: Dockerfiles, compose, rules, dashboard, and the core image's contents run
+	@$(PY) -m pytest tests/unit/deploy tests/integration/test_core_image.py tests/integration/test_dashboards.py
 
 lint: setup ## ruff, mypy and the import contracts
 	@.venv/bin/ruff check .
@@ -38,6 +46,14 @@ bench-stream: setup servers ## events per second of the Kafka path, as a ratio t
 
 bench-overload: setup servers ## give a worker twice what it can score for 5 minutes: who is served, how late, how soon all is well again
 	@$(PY) -m tests.bench.overload
+
+bench-serve: setup ## the served scorer's rate as a ratio to the bare model's, latency, CPU of the layer, overload (3 minutes)
+	@$(PY) -m tests.bench.serve
+bench-plan: setup ## lag and capacity that fvq plan predicts, against a real worker (6 minutes, on an idle machine)
+	@$(PY) -m tests.bench.plan --write
+
+bench-scale: setup servers ## two workers on a core each against one, on a real Kafka (4 minutes, on an idle machine)
+	@$(PY) -m tests.bench.scale --write
 
 chaos: setup servers ## kill, hang and fill what the workers rely on; account for every segment (10 minutes)
 	@$(PY) -m tests.chaos
@@ -58,10 +74,13 @@ influxdb-stop: ## stop it
 	@scripts/influxdb/influxdb stop
 
 # Here and not in the tests, so that the progress shows. Code 3, a missing tool, is the tests' to answer: they skip, or fail with CI=true.
-servers: ## fetch Kafka, build InfluxDB and install Chromium, for the tests that use the real ones
+servers: ## fetch Kafka and promtool, build InfluxDB and helm, install Chromium, for the tests that use the real ones
 	@scripts/kafka/kafka fetch || [ $$? = 3 ]
 	@scripts/influxdb/influxdb build || [ $$? = 3 ]
 	@scripts/browser || [ $$? = 3 ]
+	@scripts/promtool > /dev/null || [ $$? = 3 ]
+	@scripts/kube/kube tools || [ $$? = 3 ]
+	@scripts/compose-loader > /dev/null || [ $$? = 3 ]
 
 constraints: ## move constraints.txt to the newest versions that fit together
 	@scripts/constraints

@@ -135,8 +135,27 @@ def _model(settings: Settings) -> Check:
 def _scorer(settings: Settings) -> Check:
     if not settings.scorer_url:
         return Check("scorer", True, "FVQ_SCORER_URL is not set: the model runs in the worker")
+    return _served("scorer", settings, settings.scorer_url)
+
+
+def _large_model(settings: Settings) -> Check:
+    if settings.deep_url:
+        return _served("large model", settings, settings.deep_url)
+    name = settings.deep_model
+    if name is None:
+        return Check("large model", True, "none set: the worker's model scores every segment alone")
+
+    def attempt() -> str:
+        from scorer.engine import load_engine
+
+        return str(load_engine(name, settings.device, parts.registry(settings)).model)
+
+    return _try("large model", attempt, "correct FVQ_DEEP_MODEL, and FVQ_DEVICE", ModelError, ImportError)
+
+
+def _served(what: str, settings: Settings, addresses: str) -> Check:
     details, ok = [], True
-    for url in settings.scorer_url.split(","):
+    for url in addresses.split(","):
         scorer = parts.remote_scorer(settings, [url])
         try:
             scorer.connect()
@@ -148,7 +167,8 @@ def _scorer(settings: Settings) -> Check:
             ok = False
         finally:
             scorer.close()
-    return Check("scorer", ok, "; ".join(details), "start `fvq serve` there, or correct FVQ_SCORER_URL and FVQ_SCORER_TOKEN")
+    variable = "FVQ_SCORER_URL" if what == "scorer" else "FVQ_DEEP_URL"
+    return Check(what, ok, "; ".join(details), f"start `fvq serve` there, or correct {variable} and FVQ_SCORER_TOKEN")
 
 
 def _broker(settings: Settings) -> Check:
@@ -212,6 +232,7 @@ CHECKS: tuple[Callable[[Settings], Check], ...] = (
     _ffmpeg,
     _model,
     _scorer,
+    _large_model,
     _codecs,
     _broker,
     _sink,

@@ -56,7 +56,7 @@ def run_serve(settings: Settings) -> None:
 
     Raises `SettingsError` or `ModelError` where it cannot start.
     """
-    from scorer.remote.serve import serve
+    from scorer.remote.serve import ListenError, serve
 
     configure_logging(settings.log_level, settings.log_format)
     token = serve_token(settings)
@@ -68,11 +68,8 @@ def run_serve(settings: Settings) -> None:
 
     try:
         serve(ModelLoader.of(settings), host, settings.serve_port, token, limits, listening)
-    except OSError as error:
-        if error.filename:
-            raise
-        reason = f"cannot listen on {host}:{settings.serve_port}: {error.strerror or error}"
-        raise SettingsError("FVQ_SERVE_HOST, FVQ_SERVE_PORT", reason) from error
+    except ListenError as error:
+        raise SettingsError("FVQ_SERVE_HOST, FVQ_SERVE_PORT", error.reason) from error
 
 
 def run_serve_on_ray(settings: Settings, replicas: int, address: str | None) -> None:

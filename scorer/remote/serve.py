@@ -14,6 +14,7 @@ from types import FrameType
 import uvicorn
 from starlette.applications import Starlette
 
+from scorer.errors import FvqError, ModelError
 from scorer.remote.app import make_app
 from scorer.remote.connections import IDLE_SECONDS, bounded_protocol
 from scorer.remote.metrics import ReplicaMetrics
@@ -28,6 +29,10 @@ EXIT_SECONDS = 5.0
 """Time for the rest of the process after that. A scoring thread that hangs cannot be stopped: then the exit code is 1."""
 
 IDLE_CONNECTIONS = 512
+
+
+class ListenError(FvqError):
+    """The address cannot be listened on."""
 
 
 class _Server(uvicorn.Server):
@@ -63,9 +68,13 @@ def serve(
 
     load: loads the model, in a thread; it may tell the metrics of its versions. host, port: to listen on; port 0 takes a free
     one. token: what clients must send; None lets everybody in. listening: called with the host and the port as soon as clients
-    can connect. Raises OSError where the address cannot be listened on, and what `load` raises.
+    can connect. Raises `ListenError`, and `ModelError` where the model cannot be loaded.
     """
-    with listen(host, port) as listener:
+    try:
+        listener = listen(host, port)
+    except OSError as error:
+        raise ListenError(f"cannot listen on {host}:{port}: {error.strerror or error}") from error
+    with listener:
         metrics = ReplicaMetrics()
         failures: list[Exception] = []
 
@@ -77,8 +86,10 @@ def serve(
         server = _Server(server_config(make_app(replica, token)))
         listening(host, listener.getsockname()[1])
         server.run([listener])
-    if failures:
-        raise failures[0]
+    for failure in failures:
+        if isinstance(failure, FvqError | ImportError):
+            raise failure
+        raise ModelError(f"the model cannot be loaded: {failure}") from failure
 
 
 def server_config(app: Starlette, idle_connections: int = IDLE_CONNECTIONS) -> uvicorn.Config:

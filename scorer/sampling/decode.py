@@ -201,13 +201,13 @@ class Video:
         def noted() -> Iterator[Any]:
             for packet in self._demuxed():
                 keys.append(packet.is_keyframe)
-                own.append(_seconds(packet))
+                own.append(_seconds(packet, packet.dts if packet.dts is not None else packet.pts))
                 yield packet
 
         for count, packet in enumerate(packet for packet in self._clock().packets(noted()) if not packet.is_discard):
             if not count:
                 self._first_place = _place(packet)
-            stamps.append(_seconds(packet))
+            stamps.append(_seconds(packet, packet.pts if packet.pts is not None else packet.dts))
             if count == HEAD_PACKETS:
                 break
         if not stamps:
@@ -324,9 +324,8 @@ def check_size(width: int, height: int) -> None:
         raise MediaError(f"pictures of {width}x{height} are over the limit of {limit}x{limit}; scale them down", kind="too-large")
 
 
-def _seconds(packet: Any) -> float | None:
-    """When a packet's picture is shown on the stream's clock, s; None where it does not say."""
-    stamp = packet.pts if packet.pts is not None else packet.dts
+def _seconds(packet: Any, stamp: int | None) -> float | None:
+    """A packet's stamp as seconds on the stream's clock; None where it has none."""
     return None if stamp is None else float(stamp * packet.time_base)
 
 

@@ -27,7 +27,7 @@ REGULAR = 0.02
 
 @dataclass(frozen=True)
 class Head:
-    """The first packets of a file. stamps: seconds on the stream's own clock, in any order. all_keys: all are keyframes."""
+    """The first packets of a file. stamps: when they are decoded, s, on the stream's own clock. all_keys: all are keyframes."""
 
     stamps: Sequence[float]
     all_keys: bool
@@ -45,12 +45,12 @@ def can_be(head: Head, stated: float | None, coded: float | None) -> bool:
     Wrong are steps that are no picture's length, and such as the bit stream contradicts by more than `CONTRADICTION`. Slow
     pictures that come at irregular times are believed, and so are recordings of keyframes alone: both are made by cameras.
     """
-    stamps = sorted(head.stamps)
-    if not stamps:
-        return True
-    steps = [b - a for a, b in pairwise(stamps)]
-    if not steps:
+    if len(head.stamps) == 1:
         return not stated or step_of(stated) is not None
+    # A step back is a jump of the clock, such as where parts are joined: `RunningClock` mends it.
+    steps = [b - a for a, b in pairwise(head.stamps) if b >= a]
+    if not steps:
+        return True
     usual = median(steps)
     if not SHORTEST_STEP <= usual <= LONGEST_GAP:
         return False

@@ -55,6 +55,16 @@ ENCODINGS, ENCODING, ENCRYPTION = 0x6D80, 0x6240, 0x5035
 PIFF = bytes.fromhex("a2394f525a9b4f14a2446c427c648df4")
 """Id of the box with which Smooth Streaming says how samples are encrypted."""
 
+NO_VIDEO = {
+    rb"\x89PNG\r\n": "a picture (PNG)",
+    rb"(?s)RIFF....WEBP": "a picture (WebP)",
+    rb"(?s)....ftyp(avif|heic|mif1)": "a picture (AVIF or HEIC)",
+    rb"(?s)RIFF....WAVE": "sound (WAV)",
+    rb"ID3|\xff[\xfb\xf3\xf2]": "sound (MP3)",
+    rb"fLaC": "sound (FLAC)",
+}
+"""How files begin that FFmpeg cannot open as a video. An animated PNG begins so too, but that is opened."""
+
 Box = tuple[bytes, int, int]
 """A box of MP4: its type, where its content begins, where it ends."""
 
@@ -97,7 +107,8 @@ def refuse_unplayable(file: BinaryIO) -> None:
 def reason_unreadable(file: BinaryIO) -> MediaError | None:
     """Why FFmpeg cannot open a file, where its bytes tell; None otherwise."""
     head = _head(file)
-    if (words := not_media(head)) is not None:
+    words = not_media(head) or next((f"{name}, no video" for sign, name in NO_VIDEO.items() if re.match(sign, head)), None)
+    if words is not None:
         return MediaError(f"the file is {words}", kind="refused")
     if head.startswith(CLUSTER):
         return MediaError(MISSING_INIT, kind="refused")

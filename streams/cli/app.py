@@ -10,7 +10,7 @@ import sys
 
 import typer
 
-from streams.cli import alerts, dead_letters, ingest, models, queue, rate, run, serve, topics, training
+from streams.cli import alerts, dead_letters, ingest, models, plan, queue, rate, run, serve, topics, training
 from streams.errors import FvqError, SettingsError
 from streams.text import printable
 
@@ -19,7 +19,7 @@ app = typer.Typer(
 )
 for command in (
     run.score, run.up, run.worker, serve.serve, run.doctor, training.synth, training.train, training.evaluate,
-    training.ablate, training.crossvalidate, training.promote,
+    training.ablate, training.crossvalidate, training.promote, plan.plan,
 ):  # fmt: skip
     app.command()(command)
 for name, group in (

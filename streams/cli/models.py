@@ -1,4 +1,4 @@
-"""`fvq models`: list and show the versions in the registry, and roll back."""
+"""`fvq models`: list and show the versions in the registry, what is served, and roll back."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from rich.text import Text
 
 from streams import parts
 from streams.cli.options import JsonFlag
+from streams.errors import SettingsError
 from streams.settings import load_settings
 from streams.text import printable
 
@@ -45,6 +46,29 @@ def models_show(model: Annotated[str, typer.Argument(help="`name@version`, or a 
     from streams.models.publish import manifest_of
 
     print(json.dumps(manifest_of(parts.registry(load_settings()), model), indent=1))
+
+
+@app.command("serving")
+def models_serving(as_json: JsonFlag = False) -> None:
+    """Ask each address of FVQ_SCORER_URL what it serves. The exit code is 1 where one serves nothing."""
+    from streams.models.serving import ask_all
+
+    settings = load_settings()
+    if not settings.scorer_url:
+        raise SettingsError("FVQ_SCORER_URL", "is not set: name the addresses of the served scorers, as http://host:port")
+    has_token = settings.scorer_token is not None or settings.scorer_token_file is not None
+    rows = ask_all(settings.scorer_url.split(","), settings.scorer_secret() if has_token else None)
+    if as_json:
+        print(json.dumps([asdict(row) for row in rows]))
+    else:
+        table = Table()
+        for column in ("address", "model", "version", ""):
+            table.add_column(column)
+        for row in rows:
+            table.add_row(*(Text(printable(cell)) for cell in (row.url, row.name, row.version, row.problem)))
+        Console().print(table)
+    if any(row.problem for row in rows):
+        raise typer.Exit(1)
 
 
 @app.command("rollback")

@@ -115,6 +115,8 @@ def rate_export(
 
 def run_page(settings: Settings, port: int, scale: str, pause_after: int) -> None:
     """Serve the rating page until the process is told to stop. Raises `BrokerError` where the queue cannot be read."""
+    from scorer.sampling import SamplerPool, probe
+    from scorer.spec import SamplerSpec
     from streams.connections import serve
     from streams.rating.playable import PlayableClips
     from streams.rating.server import RatingPage, make_app
@@ -123,18 +125,21 @@ def run_page(settings: Settings, port: int, scale: str, pause_after: int) -> Non
     if scale not in ("acr", "slider"):
         raise SettingsError("--scale", f"{scale!r} is none of acr, slider")
     store, queue = RatingStore(settings.data_dir), parts.queue(settings)
-    clips = PlayableClips(
-        settings.data_dir / "rating",
-        queue.store.read,
-        memory_mb=settings.sample_memory_mb,
-        max_mb=settings.fetch_max_mb,
-    )
-    page = RatingPage(store, clips, queue.read, "acr" if scale == "acr" else "slider", pause_after)
-    count = page.refresh()
-    print(f"{count} clips on the queue", file=sys.stderr)
-    if not any(rater.active for rater, _ in store.raters()):
-        print("no raters yet, and nobody can sign in; add one: fvq rate add NAME", file=sys.stderr)
-    asyncio.run(serve(make_app(page), settings.web_host, port, _print_address))
+    # Clips come from outside: what they hold is looked at in a child process.
+    with SamplerPool(SamplerSpec(), 1, settings.sample_timeout, settings.sample_memory_mb) as pool:
+        clips = PlayableClips(
+            settings.data_dir / "rating",
+            queue.store.read,
+            lambda path: pool.submit_task(probe, path).result(),
+            memory_mb=settings.sample_memory_mb,
+            max_mb=settings.fetch_max_mb,
+        )
+        page = RatingPage(store, clips, queue.read, "acr" if scale == "acr" else "slider", pause_after)
+        count = page.refresh()
+        print(f"{count} clips on the queue", file=sys.stderr)
+        if not any(rater.active for rater, _ in store.raters()):
+            print("no raters yet, and nobody can sign in; add one: fvq rate add NAME", file=sys.stderr)
+        asyncio.run(serve(make_app(page), settings.web_host, port, _print_address))
 
 
 def _print_address(address: str) -> None:

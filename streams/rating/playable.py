@@ -1,7 +1,8 @@
 """Clips as every browser plays them: MP4 with H.264 4:2:0, made by ffmpeg and kept in a folder.
 
-A clip that is H.264 already is copied into MP4. Any other clip is encoded so finely that no loss is visible. Sound and
-metadata are left out: raters judge pictures, and a title may name the stream.
+A clip that is H.264 already is copied into MP4, unless it is interlaced: browsers show its combing. Any other clip is encoded so
+finely that no loss is visible. The video is the one that is scored. Sound and metadata are left out: raters judge pictures, and
+a title may name the stream.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
+from scorer.sampling import VideoFacts, probe
 from scorer.sampling.opening import FORMATS
 from streams.errors import MediaError
 from streams.media import ffmpeg
@@ -32,31 +34,40 @@ WORK = "work-"
 # Only the formats of the sampler: playlist formats are not among them, so a clip cannot make ffmpeg open another file.
 INPUT = ["-threads", "2", "-format_whitelist", FORMATS]
 OUTPUT = [
-    "-map", "0:V:0", "-an", "-sn", "-dn", "-map_metadata", "-1", "-map_chapters", "-1", "-t", str(MAX_SECONDS),
+    "-an", "-sn", "-dn", "-map_metadata", "-1", "-map_chapters", "-1", "-t", str(MAX_SECONDS),
     "-avoid_negative_ts", "make_zero", "-movflags", "+faststart", "-f", "mp4",
 ]  # fmt: skip
 COPY = ["-c:v", "copy"]
 ENCODE = [
-    "-vf", "pad=ceil(iw/2)*2:ceil(ih/2)*2", "-c:v", "libx264", "-preset", "veryfast", "-crf", CRF, "-pix_fmt", "yuv420p",
+    "-vf", "bwdif=mode=send_frame:deint=interlaced,pad=ceil(iw/2)*2:ceil(ih/2)*2",
+    "-c:v", "libx264", "-preset", "veryfast", "-crf", CRF, "-pix_fmt", "yuv420p",
     "-fps_mode", "passthrough",
 ]  # fmt: skip
-PLAYABLE = re.compile(rb"Stream #0:\d+.*: Video: h264 .*?, yuvj?420p\b")
-"""In ffmpeg's description of a clip: a video that browsers play as it is."""
+PLAYABLE = r"Stream #0:{}\b.*: Video: h264 .*?, yuvj?420p\b(?!\([^)]*(top|bottom) )"
+"""In ffmpeg's description of a clip: the stream of that number is a video that browsers play as it is."""
 
 
 class PlayableClips:
     """The MP4s in a folder, named by example id; each is made when it is first asked for.
 
-    read: returns a clip's bytes for its address. timeout: seconds that one run of ffmpeg may take. memory_mb: MiB that
+    read: returns a clip's bytes for its address. prober: `scorer.sampling.probe`, in a child process where clips come from
+    outside. timeout: seconds that one run of ffmpeg may take. memory_mb: MiB that
     ffmpeg may allocate. max_mb: MiB, the largest size of a clip and of its MP4.
     """
 
     def __init__(
-        self, folder: Path, read: Callable[[str], bytes], timeout: float = 60.0, memory_mb: int = 2048, max_mb: int = 256
+        self,
+        folder: Path,
+        read: Callable[[str], bytes],
+        prober: Callable[[Path], VideoFacts] = probe,
+        timeout: float = 60.0,
+        memory_mb: int = 2048,
+        max_mb: int = 256,
     ) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self._folder = folder
         self._read = read
+        self._prober = prober
         self._timeout = timeout
         self._limits = ffmpeg.ChildLimits(memory_mb * 2**20, max_mb * 2**20)
         # Only one clip is made at a time: a rater waits for one clip, and this machine may be scoring streams as well.
@@ -95,9 +106,16 @@ class PlayableClips:
         with tempfile.TemporaryDirectory(dir=self._folder, prefix=WORK) as work:
             source, mp4 = Path(work) / "source", Path(work) / "made.mp4"
             source.write_bytes(clip)
-            description = self._ffmpeg(source, []).stderr
-            if not (PLAYABLE.search(description) and self._converted(source, COPY, mp4) is None):
-                reason = self._converted(source, ENCODE, mp4)
+            try:
+                facts = self._prober(source)
+            except MediaError as error:
+                raise MediaError(f"it cannot be made playable: {error.reason[:200]}", kind=error.kind) from None
+            if facts.changes:
+                raise MediaError("it cannot be made playable: its video goes on in another stream or with another codec")
+            track = ["-map", f"0:{facts.index}"]
+            is_playable = re.search(PLAYABLE.format(facts.index).encode(), self._ffmpeg(source, []).stderr)
+            if not (is_playable and self._converted(source, [*track, *COPY], mp4) is None):
+                reason = self._converted(source, [*track, *ENCODE], mp4)
                 if reason is not None:
                     raise MediaError(f"it cannot be made playable: {reason[:200]}")
             os.replace(mp4, target)
@@ -110,9 +128,9 @@ class PlayableClips:
             raise MediaError("the clip in the store is not the one that was queued (its SHA-256 differs)", kind="refused")
         return clip
 
-    def _converted(self, source: Path, codec: Sequence[str], mp4: Path) -> str | None:
+    def _converted(self, source: Path, choice: Sequence[str], mp4: Path) -> str | None:
         """Write `mp4`; None where that worked, else the reason why not."""
-        finished = self._ffmpeg(source, [*OUTPUT, *codec, str(mp4)])
+        finished = self._ffmpeg(source, [*choice, *OUTPUT, str(mp4)])
         worked = finished.code == 0 and mp4.exists() and mp4.stat().st_size > 0
         return None if worked else finished.reason
 

@@ -96,7 +96,7 @@ class FallbackScorer:
             return
         try:
             self._remote.probe()
-        except ScorerError as error:
+        except (ScorerError, SpecChangedError) as error:
             self._probed = self._clock()
             log.debug("the served scorer is still away: %s", error)
             return

@@ -182,6 +182,7 @@ def to_point(score: SegmentScore) -> Point:
     point.field("sequence", score.sequence).field("duration", float(score.duration))
     for name, value in (
         ("score", score.score),
+        ("small_score", score.small_score),
         ("uncertainty", score.uncertainty),
         ("level", score.level),
         ("reason", score.reason),

@@ -16,7 +16,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -33,6 +33,7 @@ from scorer.spec import ModelInput, SamplerSpec, Scorer
 from streams.ports import free_port
 from tests.support.media import face_frames, write_frames
 from tests.support.processes import FVQ, clean_environment
+from tests.support.waiting import holds_within
 from training.adapter.tune import tune
 from training.recipe import BasePart, TuneRecipe, load_tune_recipe
 
@@ -175,24 +176,24 @@ def served(model: Path) -> Iterator[RemoteScorer]:
     """A scorer served by `fvq serve`, when it has loaded the model. Its own copy of the model is in memory beside ours."""
     port = free_port("127.0.0.1")
     settings = {"FVQ_MODEL": str(model), "FVQ_SERVE_PORT": str(port)}
-    process = subprocess.Popen([FVQ, "serve"], env=clean_environment() | settings, stderr=subprocess.PIPE, text=True)
     remote = RemoteScorer([f"http://127.0.0.1:{port}"])
-    started = time.monotonic()
+
+    def connected() -> bool:
+        with suppress(ScorerError):
+            remote.connect()
+        return not remote.problem
+
+    log = model / "serve.log"
+    with log.open("w") as stderr:
+        process = subprocess.Popen([FVQ, "serve"], env=clean_environment() | settings, stderr=stderr)
     try:
-        while True:
-            try:
-                remote.connect()
-                break
-            except ScorerError as error:
-                if process.poll() is not None or time.monotonic() - started > LOAD_SECONDS:
-                    process.terminate()
-                    raise ValueError(f"fvq serve: {error}\n{process.communicate()[1]}") from error
-                time.sleep(0.5)
+        if not holds_within(LOAD_SECONDS, lambda: process.poll() is not None or connected(), 0.5) or process.poll() is not None:
+            raise ValueError(f"fvq serve does not answer: {log.read_text()}")
         yield remote
     finally:
         remote.close()
         process.terminate()
-        process.communicate()
+        process.wait()
 
 
 def scores_of(engine: Scorer, clips: Sequence[ModelInput], size: int) -> NDArray[np.float64]:

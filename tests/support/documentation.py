@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import shlex
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -91,3 +91,11 @@ def anchors_of(page: Path) -> set[str]:
         shown = re.sub(r"\[([^]]*)\]\([^)]*\)", r"\1", heading)
         anchors.add(re.sub(r"[^\w\- ]", "", shown).strip().lower().replace(" ", "-"))
     return anchors
+
+
+def replace_marked(page: Path, command: str, lines: Sequence[str]) -> None:
+    """Put lines into the part of a page that a command makes: between its marker, a comment that names it, and the next end."""
+    begin, end = f"<!-- made by `{command}` -->", "<!-- end -->"
+    head, rest = page.read_text().split(begin)
+    _, tail = rest.split(end, 1)
+    page.write_text("\n".join([f"{head}{begin}", *lines, f"{end}{tail}"]))

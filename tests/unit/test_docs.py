@@ -20,9 +20,8 @@ CLI: Any = typer.main.get_command(app)
 MAKEFILE = (ROOT / "Makefile").read_text()
 SCRIPTS = "\n".join(path.read_text() for path in sorted((ROOT / "scripts").rglob("*")) if path.is_file())
 NAMES = {f"FVQ_{name.upper()}" for name in Settings.model_fields} | {"FVQ_CONFIG"} | set(re.findall(r"FVQ_[A-Z_]*[A-Z]", SCRIPTS))
-METRICS = set(
-    re.findall(r'"(fvq_\w+)"', (ROOT / "streams/metrics.py").read_text() + (ROOT / "streams/ingest/metrics.py").read_text())
-)
+METRIC_FILES = ("streams/metrics.py", "streams/ingest/metrics.py", "scorer/remote/metrics.py")
+METRICS = {name for file in METRIC_FILES for name in re.findall(r'"(fvq_\w+)"', (ROOT / file).read_text())}
 FOLDERS = ("streams", "scorer", "training", "tests", "docs", "deploy", "scripts", "examples")
 HISTORY = "CHANGELOG.md"
 """This page names files by their old places: its paths are not checked."""
@@ -105,7 +104,12 @@ def problems_of_paths(text: str) -> list[str]:
     paths = {
         word.rstrip("/.") for word in words if word.split("/")[0] in FOLDERS and "/" in word and not re.search(r"[<>*{}]", word)
     }
-    known = {option for command in _all_commands(CLI) for parameter in command.params for option in parameter.opts}
+    known = {
+        option
+        for command in _all_commands(CLI)
+        for parameter in command.params
+        for option in (*parameter.opts, *parameter.secondary_opts)
+    }
     options = {span.split()[0] for span in spans if re.match(r"--[a-z]", span)}
     dotted = {span for span in spans if re.fullmatch(rf"(?:{'|'.join(FOLDERS)})(?:\.\w+)+", span)}
     wrong = [path for path in paths if not (ROOT / path).exists()] + [name for name in dotted if not _is_defined(name)]

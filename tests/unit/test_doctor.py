@@ -10,7 +10,9 @@ import pytest
 
 from streams import doctor
 from streams.doctor import Check, run_doctor
+from streams.ports import free_port
 from streams.settings import Settings, load_settings
+from tests.support.scripted_scorer import ScriptedScorer
 
 
 @pytest.fixture(autouse=True)
@@ -57,3 +59,17 @@ def test_the_table_says_it_too(
     assert "FAIL model: torch [cpu] is missing" in output
     assert "install fvq[serve]" in output, "brackets are text, not colours"
     assert "s3cret" not in output
+
+
+def test_the_large_model_is_asked_where_it_is_served_and_loaded_where_it_is_not() -> None:
+    with ScriptedScorer() as served:
+        check = doctor._large_model(Settings(deep_url=served.url))
+        assert check.ok, check
+        assert "scripted@1" in check.detail
+        served.behave(fault="nan")
+        assert not doctor._large_model(Settings(deep_url=served.url)).ok
+    away = doctor._large_model(Settings(deep_url=f"http://127.0.0.1:{free_port('127.0.0.1')}"))
+    assert (away.ok, "FVQ_DEEP_URL" in away.fix) == (False, True)
+    missing = doctor._large_model(Settings(deep_model="no-such-model"))
+    assert (missing.ok, "FVQ_DEEP_MODEL" in missing.fix) == (False, True)
+    assert doctor._large_model(Settings()).ok

@@ -9,7 +9,7 @@ import pytest
 
 from streams.cli import serve as command
 from streams.errors import ModelError, SettingsError
-from streams.serve import ray_app, replica_token, run_serve, run_serve_on_ray, serve_token
+from streams.serve import ModelLoader, ray_app, replica_token, run_serve, run_serve_on_ray, serve_token
 from streams.settings import Settings
 from tests.support.served import listen
 
@@ -46,6 +46,15 @@ def test_a_port_that_is_taken_is_said() -> None:
 def test_a_host_that_is_none_is_said(host: str) -> None:
     with pytest.raises(SettingsError, match=f"cannot listen on {host}:0"):
         run_serve(Settings(serve_host=host, serve_port=0, scorer_token="secret"))
+
+
+def test_a_registry_that_does_not_answer_is_not_taken_for_the_address(monkeypatch: pytest.MonkeyPatch) -> None:
+    def load(*_: object) -> None:
+        raise ConnectionError("no store")
+
+    monkeypatch.setattr(ModelLoader, "__call__", load)
+    with pytest.raises(ModelError, match="the model cannot be loaded: no store"):
+        run_serve(Settings(serve_port=0))
 
 
 @pytest.mark.parametrize("values", [{"serve_queue": 8}, {"serve_batch": 256, "serve_queue": 100}])

@@ -55,7 +55,7 @@ scorer_timeout: float = 30.0 gt=0 le=120
 scorer_fallback: str | None = None
 registry: str | None = None
 serve_host: str = 127.0.0.1
-serve_port: int = 8090 ge=0 le=65535
+serve_port: int = 8070 ge=0 le=65535
 serve_batch: int = 16 ge=1 le=256
 serve_queue: int = 256 ge=1 le=100000
 alerts: bool = True
@@ -327,3 +327,11 @@ def test_a_secret_is_what_can_be_sent(monkeypatch: pytest.MonkeyPatch, tmp_path:
 def test_the_reference_page_is_up_to_date() -> None:
     page = Path(__file__).parents[2] / "docs" / "settings.md"
     assert page.read_text() == reference(), "run python -m streams.settings_page > docs/settings.md"
+
+
+def test_there_is_one_large_model_here_or_served() -> None:
+    with pytest.raises(SettingsError, match="deep_url"):
+        load_settings(deep_model="large", deep_url="http://scorer:8090")
+    with pytest.raises(SettingsError, match=r"(?i)deep.url"):
+        load_settings(deep_url="scorer:8090")
+    assert load_settings(deep_url="http://a:1, http://b:2/").deep_url == "http://a:1,http://b:2"

@@ -11,7 +11,9 @@ import pytest
 
 from scorer.errors import MediaError
 from streams.rating.playable import PlayableClips
+from tests.support.changing import make_changing
 from tests.support.media import ffmpeg, make_clip
+from tests.support.odd_pictures import interlaced_clip, two_tracks
 
 
 def playable(folder: Path, clip: Path, **limits: float) -> Path:
@@ -57,6 +59,40 @@ def test_anything_else_is_encoded_without_a_visible_loss(tmp_path: Path, name: s
     assert len(before) == len(after)
     errors = [float(np.mean((a[:120, :160] - b[:120, :160]) ** 2)) for a, b in zip(before, after, strict=True)]
     assert 10 * np.log10(255**2 / max(errors)) > 40
+
+
+@pytest.mark.parametrize("codec", ["libx264", "mpeg2video"])
+def test_interlaced_video_is_shown_without_combing(tmp_path: Path, codec: str) -> None:
+    options = (
+        "-c:v",
+        codec,
+        "-q:v",
+        "2",
+        "-crf",
+        "12",
+        "-pix_fmt",
+        "yuv420p",
+        *(("-x264opts", "tff=1") if "264" in codec else ()),
+    )
+    clip, moments = interlaced_clip(tmp_path / "a.ts", options)
+    before, after = lumas(clip), lumas(playable(tmp_path, clip))
+    assert len(after) == len(moments)
+
+    def combing(luma: np.ndarray) -> float:
+        return float(np.abs(luma[1:159:2] - (luma[0:158:2] + luma[2:160:2]) / 2).mean())
+
+    assert combing(before[3]) > 2 * combing(after[3])
+
+
+@pytest.mark.parametrize("second_is_default", [True, False])
+def test_the_video_that_is_scored_is_shown(tmp_path: Path, second_is_default: bool) -> None:
+    mp4 = playable(tmp_path, two_tracks(tmp_path / "two.mp4", second_is_default))
+    assert lumas(mp4)[0].shape == ((96, 160) if second_is_default else (36, 64))
+
+
+def test_a_clip_whose_video_changes_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(MediaError, match="cannot be made playable: its video goes on"):
+        playable(tmp_path, make_changing(tmp_path / "h264-then-hevc.ts"))
 
 
 def test_sound_and_metadata_are_left_out(tmp_path: Path) -> None:

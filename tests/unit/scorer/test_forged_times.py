@@ -15,6 +15,7 @@ from scorer.spec import SamplerSpec
 from streams.errors import MediaError
 from streams.ingest.files import Source, cut
 from tests.support.forged import FORGED, make_forged
+from tests.support.jumping import make_jumping
 
 SPEC = SamplerSpec(portrait_frames=0)
 
@@ -39,12 +40,12 @@ def test_a_header_that_forges_the_time_is_not_believed(tmp_path: Path, name: str
 rates = st.sampled_from([0.5, 1.0, 5.0, 12.5, 24.0, 25.0, 29.97, 50.0, 59.94, 120.0, 240.0])
 
 
-@given(rates, st.integers(1, 33), st.floats(-1e9, 1e9), st.one_of(st.none(), rates), st.randoms())
+@given(rates, st.integers(1, 33), st.floats(-1e6, 1e9), st.one_of(st.none(), rates), st.integers(2, 40))
 def test_stamps_at_the_bit_streams_rate_can_be_true(
-    rate: float, count: int, start: float, coded: float | None, random: object
+    rate: float, count: int, start: float, coded: float | None, part: int
 ) -> None:
-    stamps = [start + number / rate for number in range(count)]
-    random.shuffle(stamps)  # type: ignore[attr-defined]
+    """Also where parts of so many pictures are joined, each with the same stamps."""
+    stamps = [start + number % part / rate for number in range(count)]
     assert can_be(Head(stamps, False), rate, rate)
     assert can_be(Head(stamps, False), None, None)
     assert can_be(Head(stamps, True), rate, coded) or rate > 16 * (coded or rate)
@@ -54,6 +55,11 @@ def test_stamps_at_the_bit_streams_rate_can_be_true(
 def test_slow_motion_and_fields_in_packets_of_their_own_are_believed(slower: int) -> None:
     assert can_be(Head([number * slower / 240 for number in range(33)], False), 240 / slower, 240)
     assert can_be(Head([number / 50 for number in range(33)], False), 50, 25)
+
+
+@pytest.mark.parametrize("name", ["joined.ts", "one-past.ts", "back-half-a-second.ts", "future.ts", "gap-9s.ts"])
+def test_a_clock_that_jumps_is_no_forgery(tmp_path: Path, name: str) -> None:
+    assert probe(make_jumping(tmp_path, name)).is_timed
 
 
 def test_keyframes_alone_and_irregular_pictures_may_be_slow() -> None:

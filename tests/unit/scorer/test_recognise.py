@@ -70,6 +70,18 @@ def test_a_compressed_file_or_a_picture_is_named(tmp_path: Path) -> None:
     assert "JPEG" in refused(tmp_path / "b.mp4", (tmp_path / "a.jpg").read_bytes()).reason
 
 
+@pytest.mark.parametrize(
+    ("name", "words"), [("a.png", "picture \\(PNG"), ("a.mp3", "sound \\(MP3"), ("a.flac", "sound"), ("a.wav", "sound")]
+)
+def test_pictures_and_sound_are_named_whatever_their_name_says(tmp_path: Path, name: str, words: str) -> None:
+    kind = ("testsrc2=size=64x64", "-frames:v", "1") if name == "a.png" else ("sine=duration=0.2",)
+    ffmpeg("-f", "lavfi", "-i", *kind, tmp_path / name)
+    (tmp_path / name).rename(tmp_path / "clip.mp4")
+    with pytest.raises(MediaError, match=words) as caught:
+        probe(tmp_path / "clip.mp4")
+    assert caught.value.kind == "refused"
+
+
 def test_a_missing_init_segment_is_named(tmp_path: Path) -> None:
     init, media = parts(tmp_path / "a.mp4")
     styp = b"\0\0\0\x18stypmsdh\0\0\0\0msdhmsix"

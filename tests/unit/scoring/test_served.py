@@ -14,7 +14,7 @@ from prometheus_client import REGISTRY
 
 from scorer.errors import ModelError, ScorerError, SpecChangedError
 from scorer.remote.client import RemoteScorer
-from streams import worker
+from streams import worker_models
 from streams.scoring.served import PATIENCE_SECONDS, PROBE_EVERY, FallbackScorer, connected
 from streams.settings import load_settings
 from tests.support.doubles import SPEC, BrightnessScorer, make_clip
@@ -93,9 +93,11 @@ def test_a_scorer_that_is_overloaded_is_not_back_before_it_gives_a_score(server:
     clock.now += PATIENCE_SECONDS
     with pytest.raises(SpecChangedError):
         scorer.score([SERVED_CLIP])
-    for _ in range(10):
-        clock.now += PROBE_EVERY
-        assert scorer.score([OWN_CLIP])[0].fallback
+    for specification in (OTHER, replace(OTHER, frames=7)):
+        server.behave(fault="503", retry_after="1", only="/v1/score", spec=specification)
+        for _ in range(10):
+            clock.now += PROBE_EVERY
+            assert scorer.score([OWN_CLIP])[0].fallback
 
 
 def test_a_clip_that_the_scorer_refuses_is_not_for_the_own_model(server: ScriptedScorer) -> None:
@@ -132,9 +134,10 @@ async def test_a_worker_waits_for_its_scorer_and_says_so_once(server: ScriptedSc
 
 WORKER = """
 import sys
-from streams import worker
+from streams import worker_models
+import streams.worker
 from streams.settings import load_settings
-scorer = worker._served_scorer(load_settings(scorer_url="http://scorer:8090"))
+scorer = worker_models.served_scorer(load_settings(scorer_url="http://scorer:8090"))
 assert type(scorer).__name__ == "RemoteScorer"
 heavy = sorted({"torch", "transformers", "peft", "timm", "safetensors", "uvicorn", "starlette"} & set(sys.modules))
 assert not heavy, f"a worker of a served scorer loads {heavy}"
@@ -164,7 +167,7 @@ def test_pictures_and_a_token_in_clear_are_warned_of(
 ) -> None:
     monkeypatch.delenv("FVQ_SCORER_URL", raising=False)
     with caplog.at_level(logging.WARNING):
-        worker._served_scorer(load_settings(scorer_url=url, scorer_token=token))
+        worker_models.served_scorer(load_settings(scorer_url=url, scorer_token=token))
     assert words in caplog.text
     assert bool(words) == bool(caplog.text)
     assert "s3cret" not in caplog.text

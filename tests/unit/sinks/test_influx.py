@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from streams.events import ModelRef, SecondOpinion
 from streams.sinks.influx import retry_after, to_point
 from tests.support.sinks import make_score
 
@@ -15,8 +16,16 @@ def test_a_point_is_identified_by_stream_rendition_model_status_and_start() -> N
     assert time == "1769890504000"
     assert 'segment_id="s/1"' in fields
     assert "score=61.5" in fields
+    assert "small_score=61.5" in fields
     assert "p_good=0.7" in fields
     assert "premium" not in line, "labels are free text: as tags they would make series without end"
+
+
+def test_a_deep_score_has_the_small_models_beside_it() -> None:
+    shallow = SecondOpinion(score=40.25, model=ModelRef(name="nano", version="1"))
+    line = to_point(make_score(tier="deep", shallow=shallow)).to_line_protocol()
+    assert ",score=61.5" in line
+    assert "small_score=40.25" in line
 
 
 def test_a_skipped_segment_is_a_point_too() -> None:

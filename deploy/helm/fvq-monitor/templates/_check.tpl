@@ -1,0 +1,57 @@
+{{/* Values that contradict each other: what a schema cannot say. */}}
+{{- define "fvq.check" -}}
+{{- $scaling := .Values.worker.autoscaling -}}
+{{- $most := ternary $scaling.maxReplicas .Values.worker.replicas $scaling.enabled -}}
+{{- if gt (int $most) (int .Values.topics.partitions) -}}
+{{- fail (printf "%s is %v and topics.partitions %v: a worker beyond the partitions gets none and is never ready" (ternary "worker.autoscaling.maxReplicas" "worker.replicas" $scaling.enabled) $most .Values.topics.partitions) -}}
+{{- end -}}
+{{- if and $scaling.enabled (gt (int $scaling.minReplicas) (int $scaling.maxReplicas)) -}}
+{{- fail (printf "worker.autoscaling.minReplicas is %v, over maxReplicas %v" $scaling.minReplicas $scaling.maxReplicas) -}}
+{{- end -}}
+{{- if and .Values.scorer.enabled .Values.scorer.autoscaling.enabled (gt (int .Values.scorer.autoscaling.minReplicas) (int .Values.scorer.autoscaling.maxReplicas)) -}}
+{{- fail (printf "scorer.autoscaling.minReplicas is %v, over maxReplicas %v" .Values.scorer.autoscaling.minReplicas .Values.scorer.autoscaling.maxReplicas) -}}
+{{- end -}}
+{{- if and .Values.scorer.enabled .Values.scorer.autoscaling.enabled (eq .Values.scorer.host "deployment") (not .Values.monitoring.serverAddress) -}}
+{{- fail "scorer.autoscaling.enabled needs monitoring.serverAddress: the scorers' queue is known to Prometheus alone" -}}
+{{- end -}}
+{{- $set := ternary "FVQ_DEEP_URL" "FVQ_SCORER_URL" (eq .Values.scorer.scores "deep") -}}
+{{- if and .Values.scorer.enabled (include "fvq.elsewhere" (dict "root" . "name" $set)) -}}
+{{- fail (printf "%s and scorer.enabled: the chart's scorer would not be used; set scorer.enabled=false, or leave the address out" $set) -}}
+{{- end -}}
+{{- if and .Values.scorer.enabled (eq .Values.scorer.scores "deep") (not .Values.scorer.settings.FVQ_MODEL) -}}
+{{- fail "scorer.scores is deep and scorer.settings.FVQ_MODEL is missing: name the large model" -}}
+{{- end -}}
+{{- if and .Values.scorer.enabled (not (hasKey .Values.secrets "FVQ_SCORER_TOKEN_FILE")) -}}
+{{- fail "secrets.FVQ_SCORER_TOKEN_FILE is missing: the scorer listens on the cluster's network and asks for a token. Make one: kubectl create secret generic fvq-scorer --from-literal=token=$(openssl rand -hex 24)" -}}
+{{- end -}}
+{{- if .Values.networkPolicy.enabled -}}
+{{- $policy := .Values.networkPolicy -}}
+{{- include "fvq.checkPorts" (merge (dict "policy" "kafka" "setting" "FVQ_BROKER" "addresses" .Values.settings.FVQ_BROKER) $policy.kafka) -}}
+{{- include "fvq.checkPorts" (merge (dict "policy" "influxdb" "setting" "FVQ_INFLUX_URL" "addresses" .Values.settings.FVQ_INFLUX_URL) $policy.influxdb) -}}
+{{- range $name := list "FVQ_SCORER_URL" "FVQ_DEEP_URL" -}}
+{{- include "fvq.checkPorts" (merge (dict "policy" "scorer" "setting" $name "addresses" (include "fvq.elsewhere" (dict "root" $ "name" $name))) $policy.scorer) -}}
+{{- end -}}
+{{- end -}}
+{{- if and .Values.scorer.enabled (eq .Values.scorer.host "ray") -}}
+{{- if not .Values.scorer.ray.tokenSecret -}}
+{{- fail "scorer.ray.tokenSecret is missing: without a token Ray runs code for whoever reaches it. Make one: kubectl create secret generic fvq-ray --from-literal=auth_token=$(openssl rand -hex 32)" -}}
+{{- end -}}
+{{- if .Values.scorer.autoscaling.enabled -}}
+{{- fail "scorer.autoscaling is for scorer.host deployment; with ray each pod has its replica and its GPU: set scorer.replicas" -}}
+{{- end -}}
+{{- end -}}
+{{- $security := .Values.settings.FVQ_KAFKA_SECURITY | default "PLAINTEXT" -}}
+{{- if and (hasPrefix "SASL" $security) (not (hasKey .Values.secrets "FVQ_KAFKA_PASSWORD_FILE")) -}}
+{{- fail (printf "FVQ_KAFKA_SECURITY is %s and secrets.FVQ_KAFKA_PASSWORD_FILE is missing" $security) -}}
+{{- end -}}
+{{- $shared := false -}}
+{{- range $name := list "FVQ_REGISTRY" "FVQ_CLIP_STORE" "FVQ_MEDIA_ROOTS" "FVQ_MODEL" -}}
+{{- if regexMatch "(^|:)/shared(/|:|$)" (index $.Values.settings $name | default "") }}{{ $shared = $name }}{{ end -}}
+{{- end -}}
+{{- if and .Values.sharedVolume.existingClaim (not $shared) -}}
+{{- fail "sharedVolume.existingClaim is set and nothing uses it: set FVQ_REGISTRY=/shared/models, FVQ_CLIP_STORE=/shared/clips" -}}
+{{- end -}}
+{{- if and $shared (not .Values.sharedVolume.existingClaim) -}}
+{{- fail (printf "%s is in /shared, where nothing is mounted: set sharedVolume.existingClaim" $shared) -}}
+{{- end -}}
+{{- end -}}

@@ -1,0 +1,19 @@
+"""CPU time of processes, as the kernel counts it."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from pathlib import Path
+
+
+def group_cpu_seconds(group: int) -> float:
+    """CPU seconds, user and system, of all running processes of a process group. Of those that have ended nothing is counted."""
+    ticks = 0
+    for path in Path("/proc").glob("[0-9]*/stat"):
+        with contextlib.suppress(OSError):  # a process that has ended
+            # The name, in brackets, may have spaces in it. After it come state, parent and group; the times are fields 14 and 15.
+            fields = path.read_text().rpartition(")")[2].split()
+            if int(fields[2]) == group:
+                ticks += int(fields[11]) + int(fields[12])
+    return ticks / os.sysconf("SC_CLK_TCK")

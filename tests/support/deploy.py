@@ -1,0 +1,69 @@
+"""What deploy/ names, held against the product: metrics with their labels in PromQL, commands and settings."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+from pathlib import Path
+
+import pytest
+from prometheus_client import Counter, Gauge, Histogram
+from prometheus_client.metrics import MetricWrapperBase
+
+from scorer.remote.metrics import ReplicaMetrics
+from streams import metrics
+from tests.support.processes import ROOT
+
+TARGET_LABELS = {"instance", "job"}
+"""Labels that Prometheus adds to whatever it scrapes."""
+
+SUFFIXES: dict[type, tuple[str, ...]] = {Counter: ("_total",), Gauge: ("",), Histogram: ("_bucket", "_sum", "_count")}
+HOLDERS = (metrics, ReplicaMetrics())
+"""What has the product's metrics as its attributes: the workers' module, and a scorer's."""
+
+
+def product_metrics() -> dict[str, set[str]]:
+    """Every sample that a process of the product can show, and the labels it has."""
+    samples = {}
+    for holder in HOLDERS:
+        for metric in vars(holder).values():
+            if isinstance(metric, MetricWrapperBase):
+                for suffix in SUFFIXES[type(metric)]:
+                    labels = {*metric._labelnames, *(["le"] if suffix == "_bucket" else [])}
+                    samples[metric._name + suffix] = labels | TARGET_LABELS
+    return samples
+
+
+def problems_of_promql(expression: str) -> list[str]:
+    """What an expression names that is not there: metrics, labels in a selector, labels in `by (...)`."""
+    known = product_metrics() | {"up": TARGET_LABELS}
+    used = {name: selector or "" for name, selector in re.findall(r"\b(fvq_\w+|up)\b(?!\s*\()(?:\{([^}]*)\})?", expression)}
+    if not used:
+        return [f"{expression!r} names no metric"]
+    problems = [f"there is no metric {name}" for name in used if name not in known]
+    for name, selector in used.items():
+        named = set(re.findall(r"(\w+)\s*(?:=~|!~|!=|=)", selector))
+        problems += [f"{name} has no label {label}" for label in sorted(named - known.get(name, named))]
+    grouped = {word.strip() for group in re.findall(r"\bby\s*\(([^)]*)\)", expression) for word in group.split(",")}
+    labels = set().union(*(known.get(name, set()) for name in used))
+    return problems + [f"no metric of it has the label {label}" for label in sorted(grouped - labels)]
+
+
+def checker(tool: str) -> str:
+    """The path of promtool or amtool. Where it cannot be had, skip the test; with CI=true, fail it."""
+    return str(_fetched("promtool") / tool)
+
+
+def compose_loader() -> str:
+    """The path of Compose's own loader. Where it cannot be built, skip the test; with CI=true, fail it."""
+    return str(_fetched("compose-loader"))
+
+
+def _fetched(script: str) -> Path:
+    """What the script under scripts/ prints: a path."""
+    found = subprocess.run([str(ROOT / "scripts" / script)], capture_output=True, text=True, timeout=600)
+    if found.returncode == 3 and os.environ.get("CI") != "true":
+        pytest.skip(found.stderr.strip())
+    assert found.returncode == 0, found.stderr
+    return Path(found.stdout.strip())

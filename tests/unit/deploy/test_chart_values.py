@@ -1,0 +1,116 @@
+"""What can be said to the chart: each value is described, has an effect, and a wrong one is refused with what to do."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+import yaml
+
+from streams.settings import Settings
+from tests.support.chart import CHART, refusal, render
+
+SCHEMA: dict[str, Any] = json.loads((CHART / "values.schema.json").read_text())
+VALUES: dict[str, Any] = yaml.safe_load((CHART / "values.yaml").read_text())
+TEMPLATES = "\n".join(path.read_text() for path in sorted((CHART / "templates").rglob("*.*")))
+FREE = {"alertPolicy", "resources", "headResources", "rollout", "global"}
+"""Values whose inside is not the chart's own."""
+
+
+TOKEN = [
+    "scorer.enabled=true",
+    "secrets.FVQ_SCORER_TOKEN_FILE.secret=fvq",
+    "secrets.FVQ_SCORER_TOKEN_FILE.key=token",
+]
+RAY = [*TOKEN, "scorer.host=ray"]
+
+
+def described(schema: dict[str, Any], path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], str]]:
+    """The paths of all values that the schema has, with their descriptions."""
+    for name, field in schema.get("properties", {}).items():
+        yield (*path, name), field.get("description") or field.get("allOf", [{}])[0].get("description", "")
+        yield from described(field, (*path, name))
+
+
+def defaults(values: dict[str, Any], path: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:
+    """The paths of all values in values.yaml."""
+    for name, value in values.items():
+        yield (*path, name)
+        if isinstance(value, dict) and name not in FREE and name != "settings":
+            yield from defaults(value, (*path, name))
+
+
+PATHS = dict(described(SCHEMA))
+
+
+def test_every_value_is_described() -> None:
+    assert all(text.endswith(".") for text in PATHS.values()), [path for path, text in PATHS.items() if not text.endswith(".")]
+
+
+def test_the_schema_and_the_defaults_name_the_same_values() -> None:
+    inside = {path for path in PATHS if not FREE & set(path[:-1])} - {("global",)}
+    assert set(defaults(VALUES)) == inside
+
+
+@pytest.mark.parametrize("path", [path for path in PATHS if not FREE & set(path[:-1]) and path != ("global",)], ids=".".join)
+def test_every_value_is_used(path: tuple[str, ...]) -> None:
+    assert re.search(rf"\.{path[-1]}\b|\"{path[-1]}\"", TEMPLATES), path
+
+
+def test_no_secret_can_be_a_value() -> None:
+    taken = set(SCHEMA["$defs"]["settings"]["properties"])
+    secret = {f"FVQ_{name.upper()}" for name, field in Settings.model_fields.items() if "Secret" in str(field.annotation)}
+    assert secret
+    assert not secret & taken
+    assert not any(name.endswith("_FILE") for name in taken)
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (["settings.FVQ_BATCHSIZE=8"], "FVQ_BATCHSIZE"),
+        (["settings.FVQ_BATCH_SIZE=many"], "FVQ_BATCH_SIZE"),
+        (["settings.FVQ_BATCH_SIZE=100000"], "maximum"),
+        (["settings.FVQ_INFLUX_TOKEN=secret"], "FVQ_INFLUX_TOKEN"),
+        (["settings.FVQ_WEB_PORT=80"], "FVQ_WEB_PORT"),
+        (["worker.settings.FVQ_DEVICE=tpu"], "FVQ_DEVICE"),
+        (["settings.FVQ_LIVE_WINDOW=false"], "FVQ_LIVE_WINDOW"),
+        (["settings.FVQ_BROKER=null"], "FVQ_BROKER"),
+        (["worker.replica=3"], "replica"),
+        (["worker.replicas=three"], "worker/replicas"),
+        (["scorer.host=docker"], "scorer/host"),
+        (["secrets.FVQ_INFLUX_TOKEN_FILE.secret=influx"], "key"),
+        (["secrets.FVQ_TOKEN_FILE.secret=influx", "secrets.FVQ_TOKEN_FILE.key=token"], "FVQ_TOKEN_FILE"),
+        (["image.core.digest=latest"], "digest"),
+        (["worker.replicas=17"], "topics.partitions 16"),
+        (["worker.autoscaling.enabled=true", "worker.autoscaling.maxReplicas=17"], "topics.partitions 16"),
+        (["worker.autoscaling.enabled=true", "worker.autoscaling.minReplicas=1"], "minReplicas"),
+        (
+            ["worker.autoscaling.enabled=true", "worker.autoscaling.minReplicas=9", "worker.autoscaling.maxReplicas=8"],
+            "minReplicas is 9",
+        ),
+        (["scorer.enabled=true", "scorer.autoscaling.enabled=true"], "needs monitoring.serverAddress"),
+        ([*RAY, "scorer.ray.tokenSecret=ray", "scorer.autoscaling.enabled=true"], "set scorer.replicas"),
+        (RAY, "scorer.ray.tokenSecret is missing"),
+        (["scorer.enabled=true"], "kubectl create secret"),
+        (["scorer.enabled=true", "settings.FVQ_SCORER_URL=http://a:1"], "leave the address out"),
+        (["settings.FVQ_BROKER=kafka:9092\\,other:19092"], "FVQ_BROKER has the port 19092"),
+        (["settings.FVQ_INFLUX_URL=https://influx.example"], "FVQ_INFLUX_URL has the port 443"),
+        (["settings.FVQ_SCORER_URL=http://gpu:9000/"], "FVQ_SCORER_URL has the port 9000"),
+        (["settings.FVQ_DEEP_URL=http://gpu:9000/"], "FVQ_DEEP_URL has the port 9000"),
+        ([*TOKEN, "scorer.scores=deep"], "name the large model"),
+        ([*TOKEN, "scorer.scores=deep", "settings.FVQ_DEEP_URL=http://a:8090"], "leave the address out"),
+        (["settings.FVQ_KAFKA_SECURITY=SASL_SSL"], "FVQ_KAFKA_PASSWORD_FILE is missing"),
+        (["sharedVolume.existingClaim=nfs"], "FVQ_REGISTRY"),
+        (["settings.FVQ_CLIP_STORE=/shared/clips"], "FVQ_CLIP_STORE is in /shared"),
+    ],
+)
+def test_a_wrong_value_is_refused(options: list[str], words: str) -> None:
+    assert words in refusal("minimal", *(word for option in options for word in ("--set", option)))
+
+
+def test_a_bucket_may_be_called_as_the_shared_folder() -> None:
+    assert render("minimal", "--set", "settings.FVQ_CLIP_STORE=s3://shared/clips")
