@@ -14,7 +14,7 @@ from typing import Any
 from streams.errors import SettingsError
 from streams.ingest.hls.rendition import Services, Times
 from streams.ingest.hls.source import SourcePlan
-from streams.ingest.live import Supervisor, follow_list, use_many_lookup_threads
+from streams.ingest.live import Supervisor, follow_list, use_all_of_the_machine
 from streams.ingest.names import Listed
 from streams.ingest.pages import make_app, start_pages
 from streams.ingest.publisher import KafkaSender, Publisher, read_positions
@@ -49,7 +49,7 @@ async def run_live(options: LiveOptions, reader: Reader) -> None:
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
-    use_many_lookup_threads()
+    use_all_of_the_machine()
     async with reader, _publisher(options.connection) as (publisher, publishing):
         services = Services(reader.read, publisher.publish, publisher.restore, Times())
         supervisor = Supervisor(services)

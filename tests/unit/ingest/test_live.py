@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from pathlib import Path
@@ -89,6 +90,31 @@ async def test_a_source_that_raises_is_run_again_and_goes_on(origin: Origin, fol
         await followed.supervisor.ended()
     assert followed.files("news") == ["3", "4"]
     assert metrics.RESTARTS_OF_SOURCES.labels("news")._value.get() == before + 2
+
+
+async def test_a_fault_is_a_state_and_its_words_have_no_address(
+    origin: Origin, followed: Followed, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def broken(*_: object) -> None:
+        SegmentEvent.model_validate({"uri": 3, "stream_id": "http://o.example/?token=s3cret" * 20})
+
+    monkeypatch.setattr("streams.ingest.hls.rendition.step", broken)
+    caplog.set_level(logging.INFO, "streams")
+    origin.script("/a.m3u8", playlist(1, 2))
+    await followed.supervisor.follow([plan("news", origin.url("/a.m3u8"))])
+    await until(lambda: [status.state for status in followed.supervisor.statuses()] == ["failing"])
+    (status,) = followed.supervisor.statuses()
+    assert status.reason.startswith("a fault of this program: ValidationError in ")
+    assert "source news failed and is run again" in caplog.text
+    assert "s3cret" not in caplog.text + status.reason
+
+
+async def test_a_playlist_of_hours_is_read_too(origin: Origin, followed: Followed) -> None:
+    origin.script("/a.m3u8", playlist(1, 15_000, END))
+    await followed.supervisor.follow([plan("news", origin.url("/a.m3u8"), once=True)])
+    async with asyncio.timeout(30):
+        await followed.supervisor.ended()
+    assert len(followed.events) == 15_000
 
 
 async def test_a_source_that_leaves_the_list_is_stopped_and_a_new_one_followed(
