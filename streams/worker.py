@@ -119,19 +119,7 @@ def run_worker(settings: Settings) -> int:
     )
     app = build_app(options, open_pipeline, sink)
 
-    running_app = threading.Event()
-
-    @app.task
-    async def note_start() -> None:
-        running_app.set()
-
-    def assigned_partitions() -> set[int]:
-        # The first use of `app.consumer` creates the consumer, which must not happen in an agent's thread.
-        if not running_app.is_set():
-            return set()
-        return {assigned.partition for assigned in app.consumer.assignment() if assigned.topic == SEGMENTS_TOPIC}
-
-    agents = [*followers, *_agents(settings, connection, assigned_partitions, inbox)]
+    agents = [*followers, *_agents(settings, connection, _assigned_partitions(app), inbox)]
     add_pages(
         app,
         sink,
@@ -180,6 +168,23 @@ def _agents(settings: Settings, connection: Connection, assigned: Callable[[], s
         limits, fetch = parts.harvest_limits(settings), parts.fetch_limits(settings)
         agents.append(harvest_agent(connection, group, limits, store, fetch, inbox / "harvest"))
     return [*agents, sweep_agent(connection, store, settings.clip_days)]
+
+
+def _assigned_partitions(app: faust.App) -> Callable[[], set[int]]:
+    """What tells, in any thread, which partitions of the segments this worker reads now."""
+    running_app = threading.Event()
+
+    @app.task
+    async def note_start() -> None:
+        running_app.set()
+
+    def assigned_partitions() -> set[int]:
+        # The first use of `app.consumer` creates the consumer, which must not happen in an agent's thread.
+        if not running_app.is_set():
+            return set()
+        return {assigned.partition for assigned in app.consumer.assignment() if assigned.topic == SEGMENTS_TOPIC}
+
+    return assigned_partitions
 
 
 async def _open_pipeline(app: faust.App, settings: Settings, models: Models, sink: Sink, inbox: Path) -> SegmentPipeline:

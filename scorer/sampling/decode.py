@@ -14,6 +14,7 @@ from av.error import FFmpegError
 
 from scorer.errors import MediaError
 from scorer.sampling.clock import LONGEST_GAP, RunningClock
+from scorer.sampling.discards import with_fragments_that_step_back
 from scorer.sampling.facts import Timeline, VideoFacts
 from scorer.sampling.keyframes import Keyframes, keyframes_of
 from scorer.sampling.opening import open_container, open_media
@@ -277,13 +278,13 @@ class Video:
 
     def _demuxed(self) -> Iterator[Any]:
         """Packets with their own stamps, up to the end or to where the file is cut off."""
-        yield from self._demuxed_part()
+        yield from with_fragments_that_step_back(self._demuxed_part())
         for part in self._parts[1:]:
             try:
                 self._open_part(part)  # the parts before stay open: the clock holds packets of theirs
             except MediaError:
                 continue
-            yield from self._demuxed_part()
+            yield from with_fragments_that_step_back(self._demuxed_part())
 
     def _demuxed_part(self) -> Iterator[Any]:
         packets = self._container.demux(self._stream)

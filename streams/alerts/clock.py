@@ -79,6 +79,18 @@ def before_stray(rendition: RenditionState, score: SegmentScore, ahead: float) -
     return replace(before, watches=watches)
 
 
+def before_backlog(rendition: RenditionState, score: SegmentScore, ahead: float) -> RenditionState | None:
+    """The rendition as it is at a segment by the right clock that starts before all others, where their clock was ahead.
+
+    A worker that reads a backlog meets it so: the segments that were set back to the time of reading are later than what
+    follows them. Alerts that they fired stay open. None where the segment is not of that kind.
+    """
+    if ahead or not rendition.began_ahead or score.start >= rendition.numbered_since:
+        return None
+    watches = {kind: Watch(open_alert=watch.open_alert) for kind, watch in rendition.watches.items() if watch.open_alert}
+    return RenditionState(score.sequence - 1, score.start, score.start, watches=watches, ahead=0.0)
+
+
 def healed(state: StreamState, name: str, score: SegmentScore, received: datetime) -> StreamState:
     """The state without times that the broker's clock has not reached: a worker that took them as they came has stored them.
 

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from datetime import datetime, timedelta
 
-from streams.alerts.clock import STRAY_SECONDS, before_stray, end_of, healed, latest_end, placed, runs_ahead
+from streams.alerts.clock import STRAY_SECONDS, before_backlog, before_stray, end_of, healed, latest_end, placed, runs_ahead
 from streams.alerts.policy import Alerts
 from streams.alerts.rendition import Change, close, judge
 from streams.alerts.state import OpenAlert, RenditionState, StreamState
@@ -37,7 +37,9 @@ def step(
         score, ahead = placed(score, state.renditions.get(name), received)
         state = healed(state, name, score, received)
     rendition = state.renditions.get(name)
-    before = before_stray(rendition, score, ahead or 0.0) if rendition is not None else None
+    before = None
+    if rendition is not None:
+        before = before_stray(rendition, score, ahead or 0.0) or before_backlog(rendition, score, ahead or 0.0)
     if before is not None:
         rendition = before
         state = replace(state, renditions=state.renditions | {name: before})
@@ -140,12 +142,12 @@ def _moved_to(
     ahead: of the score's clock, None if not known. runs_ahead: the segment ends after its score was written.
     """
     if rendition is None:
-        return RenditionState(score.sequence, score.start, end_of(score), ahead=ahead)
+        return RenditionState(score.sequence, score.start, end_of(score), ahead=ahead, began_ahead=bool(ahead))
     changed = ahead is not None and ahead != (rendition.ahead or 0.0)
     may_be_stray = changed or score.start - rendition.until > timedelta(seconds=STRAY_SECONDS)
     before = None
-    if runs_ahead and rendition.before is not None and not changed:
-        before = rendition.before  # from before the first segment that ran ahead
+    if (runs_ahead or ahead) and rendition.before is not None and not changed:
+        before = rendition.before  # from before the first segment that ran ahead, or whose clock was ahead
     elif may_be_stray or runs_ahead:
         before = replace(rendition, before=None)
     if score.start - rendition.until > timedelta(seconds=limits.no_segments.after):
@@ -159,6 +161,7 @@ def _moved_to(
         numbered_since=score.start if restarted or changed else rendition.numbered_since,
         until=end_of(score) if changed else max(rendition.until, end_of(score)),
         ahead=rendition.ahead if ahead is None else ahead,
+        began_ahead=rendition.began_ahead and bool(ahead),
         before=before,
     )
 

@@ -50,8 +50,8 @@ class RenditionState:
     baseline_seconds: seconds of scores in the baseline; counted no further than anything depends on. variance: of the scores
     around the baseline, points squared. cusum: the cumulative sum of what the scores are below the baseline, points.
     cusum_since: start of the segment in which the sum left zero. ahead: seconds by which the packager's clock is ahead, taken off
-    all times here; None where they were not held against the broker's clock. before: the state before the latest segment, where
-    that one may be a stray (`streams.alerts.clock`).
+    all times here; None where they were not held against the broker's clock. began_ahead: all segments so far came from a clock
+    that was ahead. before: the state before the latest segment, where that one may be a stray (`streams.alerts.clock`).
     """
 
     sequence: int
@@ -65,6 +65,7 @@ class RenditionState:
     cusum_since: Annotated[datetime | None, Field(alias="fallen_since")] = None
     watches: dict[AlertKind, Watch] = field(default_factory=dict)
     ahead: float | None = None
+    began_ahead: bool = False
     before: RenditionState | None = None
 
 

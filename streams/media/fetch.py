@@ -26,6 +26,7 @@ from streams.media.client import CHUNK, Client, body_of
 from streams.media.decryption import KEY_BYTES, KeyCache, decrypt
 from streams.media.ranges import Range
 from streams.media.uri import SCHEMES, Uri, parse, printable, refusal
+from streams.media.videos import check_file
 
 log = logging.getLogger(__name__)
 ATTEMPTS = 3
@@ -187,7 +188,10 @@ class Fetcher:
     def _allowed_file(self, uri: Uri) -> Path:
         path = path_under_roots(uri, self._roots)
         if not os.path.isfile(path):
-            raise MediaError(f"{uri.shown}: no such file", kind="not-found")
+            try:
+                check_file(Path(path))
+            except MediaError as error:
+                raise MediaError(f"{uri.shown}: {error.reason}", kind=error.kind) from None
         return Path(path)
 
     def _copy(self, path: Path, byte_range: Range | None, out: BinaryIO) -> None:

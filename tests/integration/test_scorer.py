@@ -73,7 +73,7 @@ def test_no_segment_is_lost_or_has_two_scores_while_the_scorer_is_killed_replace
     media.touch()
     (tmp_path / "token").write_text(TOKEN)
     produce(kafka.broker, SEGMENTS_TOPIC, segment_events(media, SEGMENTS))
-    # A queue that takes the batch of one worker and not that of the other: it is overloaded all the time.
+    # A queue that takes the batch of one worker and not that of the other: one of them waits for room all the time.
     serve = {
         "FVQ_SERVE_BATCH": "8",
         "FVQ_SERVE_QUEUE": "12",
@@ -101,6 +101,8 @@ def test_no_segment_is_lost_or_has_two_scores_while_the_scorer_is_killed_replace
         first.start()
         for worker in workers:
             worker.start()
+        port = first.environment["FVQ_SERVE_PORT"]
+        wait_for("a request waits for room", lambda: metric(port, "fvq_scorer_waiting_requests") == [1.0], 180, every=0.02)
         wait_for("a fifth is answered", lambda: len(answers()) >= SEGMENTS // 5, 180)
         first.kill()
         second.start()
@@ -115,16 +117,13 @@ def test_no_segment_is_lost_or_has_two_scores_while_the_scorer_is_killed_replace
         for worker in workers:
             assert worker.terminate(30) == 0
     counts = answers()
-    overloaded = sum(worker.log.read_text().count("has enough to do: it answered 503") for worker in workers)
-    print(f"\n{SEGMENTS} segments, {counts.total() - len(counts)} duplicates, {overloaded} requests refused as too many,")
-    print(f"{time.monotonic() - started:.0f} s")
+    print(f"\n{SEGMENTS} segments, {counts.total() - len(counts)} duplicates, {time.monotonic() - started:.0f} s")
     assert len(counts) == SEGMENTS
     # A rebalance may repeat an answer: by its `segment_id` a reader keeps one, and it is the same one.
     answered = [SegmentScore.from_bytes(value) for value in scores.values]
     assert len({(score.segment_id, score.score, score.status, str(score.model)) for score in answered}) == SEGMENTS
     assert {(score.status, score.model.name) for score in answered if score.model is not None} == {("scored", "nano")}
     assert Follower(kafka.broker, DEAD_LETTER_TOPIC).read() == []
-    assert overloaded > 0
     for worker in workers:
         assert TOKEN not in worker.log.read_text()
 

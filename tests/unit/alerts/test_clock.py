@@ -63,6 +63,31 @@ def test_segments_of_a_wrong_clock_do_not_blind_alerts(ahead: float, sequence: i
     assert BEGIN <= alerts[0].started_at <= BEGIN + timedelta(seconds=40 + 75)
 
 
+@pytest.mark.parametrize("strays", [1, 3])
+@pytest.mark.parametrize("good", [0, 20])
+def test_a_backlog_that_is_read_after_segments_of_a_wrong_clock_has_its_alerts(strays: int, good: int) -> None:
+    scores = black_from(good, good + 100)
+    for stray in range(strays):
+        scores.insert(good, shifted(make_score(good), DAY + SECONDS * (strays - stray), sequence=2**40 + strays - stray))
+    state, alerts = StreamState("channel"), []
+    for score in scores:
+        # All are read an hour later, at once.
+        state, new_alerts = step(from_json(to_json(state)), score, LIMITS, BEGIN + timedelta(hours=1))
+        alerts += new_alerts
+    assert [(alert.kind, alert.state, alert.started_at) for alert in alerts] == [("black", "firing", make_score(good).start)]
+
+
+def test_an_alert_of_a_wrong_clock_resolves_in_the_backlog_after_it() -> None:
+    scores = [shifted(make_score(i, black=1.0), DAY) for i in range(10)] + [make_score(i, 70) for i in range(10, 40)]
+    state, alerts = StreamState("channel"), []
+    for score in scores:
+        state, new_alerts = step(from_json(to_json(state)), score, LIMITS, BEGIN + timedelta(hours=1))
+        alerts += new_alerts
+    assert [(alert.kind, alert.state) for alert in alerts] == [("black", "firing"), ("black", "resolved")]
+    assert alerts[1].ended_at is not None
+    assert alerts[1].ended_at >= alerts[0].started_at
+
+
 @pytest.mark.parametrize("duration", [70.0, 3600.0])
 @pytest.mark.parametrize("count", [1, 4])
 def test_segments_with_a_wrong_duration_do_not_blind_alerts(duration: float, count: int) -> None:

@@ -30,6 +30,7 @@ STATE = StreamState(
             cusum_since=TIME,
             watches={"quality-drop": Watch(pending_since=TIME, open_alert=ALERT, ended_at=TIME)},
             ahead=600.0,
+            began_ahead=True,
             before=RenditionState(6, TIME, TIME),
         )
     },
@@ -56,6 +57,7 @@ STORED = {
             "fallen_since": STORED_TIME,
             "watches": {"quality-drop": {"since": STORED_TIME, "opened": STORED_ALERT, "ended_at": STORED_TIME}},
             "ahead": 600.0,
+            "began_ahead": True,
             "before": {"sequence": 6, "begun": STORED_TIME, "until": STORED_TIME},
         }
     },

@@ -247,6 +247,15 @@ async def test_a_file_whose_name_is_not_utf8_is_read(tmp_path: Path) -> None:
     assert await fetched(tmp_path, path.as_uri(), roots=(tmp_path,)) == b"media"
 
 
+async def test_what_is_no_regular_file_is_named(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.ts")
+    (tmp_path / "folder.ts").mkdir()
+    for name, words in (("pipe.ts", "it is a pipe"), ("folder.ts", "it is a folder")):
+        error = await refused(tmp_path, (tmp_path / name).as_uri(), roots=(tmp_path,))
+        assert (error.kind, words in error.reason) == ("refused", True)
+    assert (await refused(tmp_path, (tmp_path / "none.ts").as_uri(), roots=(tmp_path,))).reason.endswith("none.ts: no such file")
+
+
 async def test_an_object_is_read_by_its_scheme_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """fsspec reads `::` as a chain of file systems; the last one of this URI would be the machine's own disk."""
     monkeypatch.setitem(registered, "s3", Bucket)

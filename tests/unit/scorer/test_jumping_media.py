@@ -72,6 +72,23 @@ def test_a_long_file_of_joined_parts_is_read_in_its_own_order(tmp_path: Path) ->
     assert sample(path, SPEC, 2.0, start=60) == []
 
 
+def test_joined_fragments_of_mp4_that_begin_anew_are_all_seen(tmp_path: Path) -> None:
+    """FFmpeg marks the pictures of a fragment whose stamps step back as not to be shown."""
+    parts = []
+    for shade in ("0x303030", "0x808080", "0xd0d0d0"):
+        part = tmp_path / f"{shade}.mp4"
+        source = f"color={shade}:size=64x64:rate=25"
+        flags = ("-bf", "0", "-pix_fmt", "yuv420p", "-movflags", "frag_keyframe+empty_moov+default_base_moof")
+        ffmpeg("-f", "lavfi", "-t", "1", "-i", source, "-c:v", "libx264", *flags, part)
+        parts.append(part.read_bytes())
+    path = tmp_path / "joined.mp4"
+    path.write_bytes(parts[0] + b"".join(part[part.index(b"moof") - 4 :] for part in parts[1:]))
+    windows = sample(path, SPEC, 1.0)
+    assert [window.start for window, _ in windows] == [0, 1, 2]
+    assert [round(clip.signals["luma"], -1) for _, clip in windows] == [50, 130, 210]
+    assert [clip.info.frames for _, clip in windows] == [25, 25, 25]
+
+
 def test_the_clock_since_1970_is_taken_off_the_duration(folder: Path) -> None:
     assert probe(make_jumping(folder, "since-1970.mp4")).duration == pytest.approx(2.0, abs=0.1)
 

@@ -132,6 +132,18 @@ async def test_a_worker_waits_for_its_scorer_and_says_so_once(server: ScriptedSc
     assert caplog.text.count("no segments are taken until the scorer answers") == 1
 
 
+async def test_a_worker_says_each_reason_for_which_it_waits(server: ScriptedScorer, caplog: pytest.LogCaptureFixture) -> None:
+    server.behave(fault="reset")
+    with caplog.at_level(logging.WARNING, "streams"):
+        waiting = asyncio.create_task(connected(RemoteScorer([server.url])))
+        await asyncio.to_thread(wait_for, "a question", lambda: "until the scorer answers" in caplog.text, 20)
+        server.behave(fault="401")
+        await asyncio.to_thread(wait_for, "the reason", lambda: "set FVQ_SCORER_TOKEN" in caplog.text, 20)
+        server.behave()
+        await asyncio.wait_for(waiting, 20)
+    assert caplog.text.count("until the scorer answers") == 2
+
+
 WORKER = """
 import sys
 from streams import worker_models
