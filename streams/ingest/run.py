@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import os
 import signal
+import threading
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -27,6 +29,10 @@ STOP_SECONDS = 5.0
 """Time in which the batch that is on its way has to be acknowledged when the process is told to stop."""
 
 
+END_SECONDS = 12.0
+"""Time in which the process ends when it is told to, whatever its threads wait for: a broker or a name server that hangs."""
+
+
 @dataclass(frozen=True)
 class LiveOptions:
     """What is followed. sources: at the start. plan: makes the plan of a source from its name and address.
@@ -45,7 +51,10 @@ class LiveOptions:
 
 
 async def run_live(options: LiveOptions, reader: Reader) -> None:
-    """Follow sources until SIGTERM or SIGINT. Raises `BrokerError` or `SettingsError` where it cannot start."""
+    """Follow sources until SIGTERM or SIGINT; then the process itself ends within `END_SECONDS`.
+
+    Raises `BrokerError` or `SettingsError` where it cannot start.
+    """
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
@@ -68,9 +77,17 @@ async def run_live(options: LiveOptions, reader: Reader) -> None:
             try:
                 await _first_of(tasks)
             finally:
+                _end_after(END_SECONDS)
                 for task in tasks[1:]:
                     task.cancel()
                 await supervisor.stop()
+
+
+def _end_after(seconds: float) -> None:
+    """End this process within that time, with exit code 1: what was not acknowledged is announced after the next start."""
+    timer = threading.Timer(seconds, os._exit, (1,))
+    timer.daemon = True
+    timer.start()
 
 
 async def _first_of(tasks: Sequence[asyncio.Task[Any]]) -> None:

@@ -101,3 +101,21 @@ async def test_a_killed_ingester_skips_nothing_and_names_each_segment_once(
     assert 'fvq_ingest_sources{state="live"} 1.0' in metrics
     assert "s3cret" not in ingester.log.read_text() + status.stdout + metrics
     assert "lost " not in ingester.log.read_text()
+
+
+async def test_it_ends_when_it_is_told_to_while_kafka_is_away(kafka: KafkaServer, tmp_path: Path) -> None:
+    await asyncio.to_thread(fvq, "topics", "create", FVQ_BROKER=kafka.broker)
+    async with Origin() as origin:
+        origin.script("/news.m3u8", live(dates=True))
+        command = [FVQ, "ingest", "hls", f"news={origin.url('/news.m3u8')}"]
+        settings = {"FVQ_BROKER": kafka.broker, "FVQ_FETCH_PRIVATE": "true", "FVQ_WEB_PORT": "0"}
+        ingester = Worker("ingest", tmp_path, command=command, **settings).start()
+        try:
+            await until(f"the source is live\n{ingester.tail()}", lambda: "news is live" in ingester.log.read_text())
+            await asyncio.to_thread(kafka.stop)
+            await asyncio.sleep(2 * SEGMENT)  # a batch is on its way that nobody takes
+            began = time.monotonic()
+            assert await asyncio.to_thread(ingester.terminate, 30) in (0, 1)
+            assert time.monotonic() - began < 20
+        finally:
+            await asyncio.to_thread(ingester.kill)
