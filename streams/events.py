@@ -26,6 +26,7 @@ DEAD_LETTER_TOPIC = "video-segments.dead-letter"
 LETTER_MARKS_TOPIC = "dead-letter-marks"
 MODELS_TOPIC = "model-updates"
 ALERT_STATE_TOPIC = "alert-state"
+INGEST_STATE_TOPIC = "ingest-state"
 
 MAX_EVENT_BYTES = 500_000
 """A larger event is refused: its answer or its dead letter must fit into one Kafka message, by default at most 1 MiB."""

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from streams.kafka.connection import Connection
     from streams.kafka.consumer import Group
     from streams.media.fetch import FetchLimits
+    from streams.media.read import Reader
     from streams.queue.clips import ClipStore
     from streams.queue.selection import HarvestLimits
     from streams.queue.topic import QueuePlace
@@ -83,6 +84,13 @@ def fetch_limits(settings: Settings) -> FetchLimits:
         seconds=settings.fetch_timeout,
         megabytes=settings.fetch_max_mb,
     )
+
+
+def playlist_reader(settings: Settings) -> Reader:
+    """Loads playlists from where media may come from."""
+    from streams.media.read import Reader
+
+    return Reader(tuple(settings.fetch_hosts), settings.fetch_private)
 
 
 def cut_limits(settings: Settings) -> CutLimits:

@@ -132,7 +132,7 @@ class SettingFields(BaseSettings):
     serve_host: str = _setting(
         "serve", "127.0.0.1", "Address that `fvq serve` listens on; with another than loopback, set a token."
     )
-    serve_port: int = _setting("serve", 8090, "Port of `fvq serve`; 0 takes a free one.", ge=0, le=65535)
+    serve_port: int = _setting("serve", 8070, "Port of `fvq serve`; 0 takes a free one.", ge=0, le=65535)
     serve_batch: int = _setting(
         "serve", 16, "Most clips that are scored together, and that one request may have.", unit="clips", ge=1, le=256
     )

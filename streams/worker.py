@@ -10,7 +10,6 @@ import socket
 import threading
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 
 import faust
@@ -18,16 +17,13 @@ import faust.streams
 import mode.loop
 
 from scorer.remote.client import RemoteScorer
-from scorer.remote.url import sends_in_clear
 from scorer.sampling import SamplerPool
-from scorer.spec import ModelId, Scorer
-from streams import metrics, parts
+from streams import parts
 from streams.alerts.agent import AlertAgent
-from streams.alerts.course import Courses
 from streams.alerts.delivery import Courier
 from streams.alerts.policy import load_policy
 from streams.alerts.state_topic import check_alert_topics
-from streams.errors import ModelError, SettingsError
+from streams.errors import SettingsError
 from streams.events import SEGMENTS_TOPIC
 from streams.kafka.agent import Agent, running
 from streams.kafka.clients import check_broker
@@ -39,14 +35,12 @@ from streams.ports import free_port
 from streams.queue.agent import harvest_agent
 from streams.queue.retention import sweep_agent
 from streams.scoring.app import AppOptions, build_app
-from streams.scoring.cascade import Cascade
-from streams.scoring.deep import DeepScorer
 from streams.scoring.pages import add_pages
 from streams.scoring.pipeline import SegmentPipeline
-from streams.scoring.served import FallbackScorer, ServedScorer, connected
-from streams.scoring.tiers import TierPlan
+from streams.scoring.served import connected
 from streams.settings import Settings
 from streams.sinks.base import Sink
+from streams.worker_models import Models, cascade_of, deep_model, own_scorer, second_model, served_scorer
 
 log = logging.getLogger(__name__)
 STOP_SECONDS = 20.0
@@ -93,10 +87,10 @@ def run_worker(settings: Settings) -> int:
     connection = parts.connection(settings)
     check_broker(connection)
     port = settings.web_port or free_port(settings.web_host)
-    served = _served_scorer(settings) if settings.scorer_url else None
-    scorer, followers = (served, []) if served is not None else _own_scorer(settings, connection)
-    second = _second(settings, scorer) if settings.second_model else None
-    deep = _deep(settings) if settings.deep_model or settings.deep_url else None
+    served = served_scorer(settings) if settings.scorer_url else None
+    scorer, followers = (served, []) if served is not None else own_scorer(settings, connection)
+    second = second_model(settings, scorer) if settings.second_model else None
+    deep = deep_model(settings) if settings.deep_model or settings.deep_url else None
     try:
         (settings.data_dir / "faust").mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -110,7 +104,7 @@ def run_worker(settings: Settings) -> int:
             if served is not None:
                 app.async_exit_stack.callback(served.close)
                 await connected(served)
-            pipelines.append(await _open_pipeline(app, settings, _Models(scorer, second, deep), sink, inbox))
+            pipelines.append(await _open_pipeline(app, settings, Models(scorer, second, deep), sink, inbox))
         return pipelines[0]
 
     options = AppOptions(
@@ -125,19 +119,7 @@ def run_worker(settings: Settings) -> int:
     )
     app = build_app(options, open_pipeline, sink)
 
-    running_app = threading.Event()
-
-    @app.task
-    async def note_start() -> None:
-        running_app.set()
-
-    def assigned_partitions() -> set[int]:
-        # The first use of `app.consumer` creates the consumer, which must not happen in an agent's thread.
-        if not running_app.is_set():
-            return set()
-        return {assigned.partition for assigned in app.consumer.assignment() if assigned.topic == SEGMENTS_TOPIC}
-
-    agents = [*followers, *_agents(settings, connection, assigned_partitions, inbox)]
+    agents = [*followers, *_agents(settings, connection, _assigned_partitions(app), inbox)]
     add_pages(
         app,
         sink,
@@ -189,116 +171,36 @@ def _agents(settings: Settings, connection: Connection, assigned: Callable[[], s
     return [*agents, sweep_agent(connection, store, settings.clip_days)]
 
 
-def _own_scorer(settings: Settings, connection: Connection) -> tuple[Scorer, list[Agent]]:
-    """The model of `FVQ_MODEL` in this process, and the agent that replaces it when the registry has another version."""
-    try:
-        from streams.models.follow import ReloadingScorer, follow_agent
-    except ImportError as error:
-        raise _not_installed(error) from error
-    scorer = ReloadingScorer(settings.model, settings.device, parts.registry(settings))
-    log.info("model %s", scorer.model)
-    return scorer, [follow_agent(scorer, connection)] if scorer.follows else []
+def _assigned_partitions(app: faust.App) -> Callable[[], set[int]]:
+    """What tells, in any thread, which partitions of the segments this worker reads now."""
+    running_app = threading.Event()
+
+    @app.task
+    async def note_start() -> None:
+        running_app.set()
+
+    def assigned_partitions() -> set[int]:
+        # The first use of `app.consumer` creates the consumer, which must not happen in an agent's thread.
+        if not running_app.is_set():
+            return set()
+        return {assigned.partition for assigned in app.consumer.assignment() if assigned.topic == SEGMENTS_TOPIC}
+
+    return assigned_partitions
 
 
-def _served_scorer(settings: Settings) -> ServedScorer:
-    """The scorer at `FVQ_SCORER_URL`, which is not asked yet."""
-    assert settings.scorer_url
-    remote = _remote(settings, settings.scorer_url, settings.scorer_timeout, _note_served_model)
-    if settings.scorer_fallback is None:
-        return remote
-    try:
-        from scorer.engine import load_engine
-    except ImportError as error:
-        raise _not_installed(error) from error
-    own = load_engine(settings.scorer_fallback, settings.device, parts.registry(settings))
-    log.info("model %s answers while no served scorer does", own.model)
-    return FallbackScorer(remote, own)
-
-
-def _remote(settings: Settings, addresses: str, seconds: float, notice: Callable[[ModelId], None]) -> RemoteScorer:
-    """The scorer that is served at these addresses. seconds: that one request may take. notice: is told of its model."""
-    urls = addresses.split(",")
-    for url in urls:
-        if sends_in_clear(url):
-            token = " and the scorer's token" if settings.scorer_token or settings.scorer_token_file else ""
-            log.warning("pictures%s can be read on their way to %s: use https or a private network", token, url)
-    return parts.remote_scorer(settings, urls, notice, seconds)
-
-
-def _note_served_model(model: ModelId) -> None:
-    log.info("the served model is %s", model)
-    metrics.show_model(model)
-
-
-def _note_served_deep_model(model: ModelId) -> None:
-    log.info("the served large model is %s", model)
-
-
-def _not_installed(error: ImportError) -> ModelError:
-    return ModelError(f"{error.name} is not installed: pip install 'fvq-monitor[serve]'")
-
-
-def _second(settings: Settings, first: Scorer) -> Scorer:
-    """The second model, which scores the same clips as the first.
-
-    Raises `SettingsError` where it needs clips that are sampled in another way.
-    """
-    from scorer.engine import load_engine
-
-    assert settings.second_model
-    second = load_engine(settings.second_model, settings.device, parts.registry(settings))
-    if second.spec != first.spec:
-        reason = f"{settings.second_model} needs clips that are sampled in another way than for {settings.model}"
-        raise SettingsError("FVQ_SECOND_MODEL", reason)
-    log.info("second model %s@%s", second.model.name, second.model.version)
-    return second
-
-
-def _deep(settings: Settings) -> Scorer:
-    """The large model of the cascade, in this process or at `FVQ_DEEP_URL`, which is not asked yet."""
-    if settings.deep_url:
-        return _remote(settings, settings.deep_url, settings.deep_timeout, _note_served_deep_model)
-    try:
-        from scorer.engine import load_engine
-    except ImportError as error:
-        raise _not_installed(error) from error
-    assert settings.deep_model
-    deep = load_engine(settings.deep_model, settings.device, parts.registry(settings))
-    log.info("model %s looks at %.3g of the segments at most", deep.model, settings.deep_share)
-    return deep
-
-
-@dataclass(frozen=True)
-class _Models:
-    """The models of a worker: the one that scores every segment, and those that may be there beside it."""
-
-    scorer: Scorer
-    second: Scorer | None
-    deep: Scorer | None
-
-
-async def _open_pipeline(app: faust.App, settings: Settings, models: _Models, sink: Sink, inbox: Path) -> SegmentPipeline:
+async def _open_pipeline(app: faust.App, settings: Settings, models: Models, sink: Sink, inbox: Path) -> SegmentPipeline:
     # When the app stops, it first stops its agents, then closes everything on this stack.
     resources = app.async_exit_stack
     resources.push_async_callback(sink.close)
     fetcher = await resources.enter_async_context(Fetcher(parts.fetch_limits(settings), inbox))
     pool = SamplerPool(models.scorer.spec, settings.sampler_workers, settings.sample_timeout, settings.sample_memory_mb)
     resources.callback(pool.close)
-    cascade = _cascade(settings, models.deep) if models.deep is not None else None
+    cascade = cascade_of(settings, models.deep) if models.deep is not None else None
     if isinstance(models.deep, RemoteScorer):
         resources.callback(models.deep.close)
     pipeline = SegmentPipeline(fetcher, pool, models.scorer, models.second, settings.live_window, cascade)
     resources.callback(pipeline.close)
     return pipeline
-
-
-def _cascade(settings: Settings, deep: Scorer) -> Cascade:
-    """The looks by the large model. Its streams' alerts are found by the same policy as the alert agent's."""
-    connect = deep.connect if isinstance(deep, RemoteScorer) else None
-    looks = DeepScorer(deep, settings.deep_timeout, settings.batch_size, connect)
-    return Cascade(
-        looks, TierPlan(parts.tier_limits(settings)), Courses(load_policy(settings.alert_policy)), settings.live_window
-    )
 
 
 def _own_inbox(folder: Path) -> Path:

@@ -5,11 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
+import hypothesis
 import pytest
 
 from scorer import model_check
 from scorer.model_files import check_model_files
 from tests.support.media import make_clip, make_odd_file
+
+# A time limit of each example fails good code on a machine that does other work; pytest's limit of a whole test stays.
+hypothesis.settings.register_profile("any-speed", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow])
+hypothesis.settings.load_profile("any-speed")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

@@ -152,7 +152,7 @@ class _Pages:
         try:
             # A header is shorter than a clip, so there are at most so many clips in the body.
             clips = min(self._replica.limits.batch, max(1, length // clip_bytes(engine.spec, engine.statistics)))
-            with self._replica.batcher.admit(clips):
+            async with self._replica.batcher.admit(clips):
                 scores = await self._admitted(request, engine, length)
         except QueueFullError as error:
             raise ProblemError(503, str(error), {"Retry-After": str(error.retry_after)}) from error

@@ -11,14 +11,17 @@ import asyncio
 import math
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Protocol
 
 from scorer.errors import FvqError, ModelError
 from scorer.spec import ClipScore, ModelInput
+
+MOST_WAITING = 128
+"""The most requests that wait for room. Their bodies are not read yet, so each costs a connection and little memory."""
 
 LONGEST_RETRY = 60
 """The most seconds after which a refused client is asked to come again."""
@@ -46,6 +49,14 @@ class QueueFullError(FvqError):
     def __init__(self, reason: str, retry_after: int) -> None:
         super().__init__(reason)
         self.retry_after = retry_after
+
+
+@dataclass(eq=False)
+class _Room:
+    """Room that a request asks for. given: set when it has it, and its clips count as held."""
+
+    clips: int
+    given: asyncio.Event = field(default_factory=asyncio.Event)
 
 
 class UnscorableError(FvqError):
@@ -91,11 +102,13 @@ class Batcher:
     """Scores the clips of all requests in one thread. Its methods belong to one event loop.
 
     batch: the most clips that are scored together. queue: the most clips in the server, from the moment at which their body is
-    read to the answer. on_batch: called with the number of clips and the seconds of each batch.
+    read to the answer. wait: the most seconds that a request waits for room. on_batch: called with the number of clips and the
+    seconds of each batch.
     """
 
-    def __init__(self, batch: int, queue: int, on_batch: Callable[[int, float], None] | None = None) -> None:
-        self._batch, self._queue, self._on_batch = batch, queue, on_batch
+    def __init__(self, batch: int, queue: int, wait: float, on_batch: Callable[[int, float], None] | None = None) -> None:
+        self._batch, self._queue, self._wait, self._on_batch = batch, queue, wait, on_batch
+        self._asked: deque[_Room] = deque()
         self._waiting: deque[_Request] = deque()
         self._filled = asyncio.Event()
         self._executor = ThreadPoolExecutor(1, thread_name_prefix="scoring")
@@ -106,27 +119,45 @@ class Batcher:
         self.broken = ""
         """Why the model could not score a test clip when it was last tried; empty where it could, or scored since."""
 
+    @property
+    def waiting(self) -> int:
+        """Requests that wait for room."""
+        return len(self._asked)
+
     def scoring_seconds(self) -> float:
         """How long the thread has been at work on its present batch; 0 where it waits for clips."""
         return 0.0 if self._began is None else time.monotonic() - self._began
 
     def retry_after(self) -> int:
-        """Seconds in which the clips that are here will be scored, at the measured rate; at least 1."""
-        return max(1, min(LONGEST_RETRY, math.ceil(self.held * self._clip_seconds)))
+        """Seconds in which the clips that are here or wait for room will be scored, at the measured rate; at least 1."""
+        clips = self.held + sum(room.clips for room in self._asked)
+        return max(1, min(LONGEST_RETRY, math.ceil(clips * self._clip_seconds)))
 
-    @contextmanager
-    def admit(self, clips: int) -> Iterator[None]:
-        """Keep room for so many clips until the block ends. Raises `QueueFullError` where there is none."""
-        if self.held + clips > self._queue:
-            seconds = self.retry_after()
-            raise QueueFullError(
-                f"{self.held} clips are waiting, and with {clips} more there would be more than {self._queue}", seconds
-            )
-        self.held += clips
+    @asynccontextmanager
+    async def admit(self, clips: int) -> AsyncIterator[None]:
+        """Keep room for so many clips until the block ends. Requests get room in the order in which they came.
+
+        A client that is answered sends its next request at once. If those without room were refused, it would find the room that
+        it has just left each time, and the others never. Raises `QueueFullError` where there is no room in time.
+        """
+        if len(self._asked) >= MOST_WAITING:
+            raise self._full(clips)
+        room = _Room(clips)
+        self._asked.append(room)
+        self._give_room()
         try:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(self._wait):
+                    await room.given.wait()
+            if not room.given.is_set():
+                raise self._full(clips)
             yield
         finally:
-            self.held -= clips
+            if room.given.is_set():
+                self.held -= clips
+            else:
+                self._asked.remove(room)
+            self._give_room()
 
     async def score(self, scorer: CheckedScorer, clips: Sequence[ModelInput]) -> list[ClipScore]:
         """One score per clip, in order, all by this scorer. A call that is cancelled is left out of later batches.
@@ -150,6 +181,17 @@ class Batcher:
     def close(self) -> None:
         """Take no further batch. A batch that is being scored ends by itself."""
         self._executor.shutdown(wait=False, cancel_futures=True)
+
+    def _give_room(self) -> None:
+        """Let requests in, the oldest first, as long as there is room for it."""
+        while self._asked and self.held + self._asked[0].clips <= self._queue:
+            room = self._asked.popleft()
+            self.held += room.clips
+            room.given.set()
+
+    def _full(self, clips: int) -> QueueFullError:
+        words = f"{self.held} clips are in work, and there was no room for {clips} more: at most {self._queue} may be"
+        return QueueFullError(words, self.retry_after())
 
     async def _score_next(self) -> bool:
         """Score the next batch; returns False where no clips wait. A method of its own, so that nothing keeps an old version."""

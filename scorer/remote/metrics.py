@@ -32,6 +32,7 @@ class ReplicaMetrics:
             "fvq_scorer_queue_clips", "Clips in the server, from the body to the answer.", registry=self._registry
         )
         self.queue_limit = Gauge("fvq_scorer_queue_limit_clips", "The most clips in the server.", registry=self._registry)
+        self.waiting = Gauge("fvq_scorer_waiting_requests", "Requests that wait for room in the queue.", registry=self._registry)
         self.ready = Gauge("fvq_scorer_ready", "1 while /healthz says that the replica is ready.", registry=self._registry)
         self.model = Gauge("fvq_scorer_model", "1 for the model that scores.", ["name", "version"], registry=self._registry)
         self.reloads = Counter(

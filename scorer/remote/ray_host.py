@@ -24,6 +24,7 @@ from starlette.applications import Starlette
 
 from scorer.errors import FvqError
 from scorer.remote.app import make_app
+from scorer.remote.batching import MOST_WAITING
 from scorer.remote.metrics import ReplicaMetrics
 from scorer.remote.replica import FollowedModel, Limits, Replica
 
@@ -90,8 +91,8 @@ def application(source: ReplicaSource, replicas: int, cpus: float = 1.0, gpus: f
         name="scorer",
         num_replicas=replicas,
         ray_actor_options={"num_cpus": cpus, "num_gpus": gpus},
-        # The replica's own queue, in clips, is what answers 503. Each request has a clip at least, so Ray's limits are behind it.
-        max_ongoing_requests=source.limits.queue + source.limits.batch,
+        # The replica is what answers 503. Each request in its queue has a clip at least, so Ray's limits are behind it.
+        max_ongoing_requests=source.limits.queue + MOST_WAITING + source.limits.batch,
         max_queued_requests=source.limits.batch,
         backpressure_config=BackpressureConfig(retry_after_s=1.0),
         health_check_period_s=10.0,

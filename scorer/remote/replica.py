@@ -32,11 +32,12 @@ LOADING_RETRY = 5
 class Limits:
     """batch: the most clips that are scored together, and the most of one body. queue: the most clips in the server.
 
-    body_seconds: the most time in which a body must come.
+    wait_seconds: the most time that a request waits for room in the queue. body_seconds: the most time in which a body must come.
     """
 
     batch: int = 16
     queue: int = 256
+    wait_seconds: float = 5.0
     body_seconds: float = 30.0
 
 
@@ -92,12 +93,13 @@ class Replica:
         check_seconds: float = CHECK_SECONDS,
     ) -> None:
         self.limits, self.metrics = limits, metrics
-        self.batcher = Batcher(limits.batch, limits.queue, metrics.add_batch)
+        self.batcher = Batcher(limits.batch, limits.queue, limits.wait_seconds, metrics.add_batch)
         self._load, self._on_failure, self._check_seconds = load, on_failure, check_seconds
         self._model: FollowedModel | None = None
         self._failure = ""
         self._tasks: list[asyncio.Task[None]] = []
         metrics.queue_clips.set_function(lambda: float(self.batcher.held))
+        metrics.waiting.set_function(lambda: float(self.batcher.waiting))
         metrics.queue_limit.set(limits.queue)
         metrics.ready.set_function(lambda: float(not self.problem()))
 

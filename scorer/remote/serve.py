@@ -73,7 +73,9 @@ def serve(
     try:
         listener = listen(host, port)
     except OSError as error:
-        raise ListenError(f"cannot listen on {host}:{port}: {error.strerror or error}") from error
+        # `create_server` adds the address to the words of the error.
+        words = (error.strerror or str(error)).partition(" (while attempting")[0]
+        raise ListenError(f"cannot listen on {host}:{port}: {words}") from error
     with listener:
         metrics = ReplicaMetrics()
         failures: list[Exception] = []

@@ -18,13 +18,13 @@ app = typer.Typer(
     no_args_is_help=True, pretty_exceptions_enable=False, add_completion=False, help="Live face-video quality monitoring."
 )
 for command in (
-    run.score, run.up, run.worker, serve.serve, ingest.ingest, run.doctor, training.synth, training.train, training.evaluate,
+    run.score, run.up, run.worker, serve.serve, run.doctor, training.synth, training.train, training.evaluate,
     training.ablate, training.crossvalidate, training.promote, plan.plan,
 ):  # fmt: skip
     app.command()(command)
 for name, group in (
     ("topics", topics.app), ("alerts", alerts.app), ("models", models.app), ("queue", queue.app), ("rate", rate.app),
-    ("dead-letters", dead_letters.app),
+    ("dead-letters", dead_letters.app), ("ingest", ingest.app),
 ):  # fmt: skip
     app.add_typer(group, name=name)
 

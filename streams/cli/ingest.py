@@ -2,24 +2,58 @@
 
 from __future__ import annotations
 
+import asyncio
+import json
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
 from streams import parts
-from streams.cli.options import labels_of
+from streams.cli.options import JsonFlag, labels_of
+from streams.errors import SettingsError
 from streams.settings import load_settings
 from streams.text import printable
 
+if TYPE_CHECKING:
+    from streams.ingest.hls.source import SourcePlan
+    from streams.ingest.names import Listed
 
+app = typer.Typer(help="Announce segments: of files that play as live streams, or of live HLS sources.")
+
+SourceOption = Annotated[Path, typer.Option("--source", help="A video, or a folder of them.")]
+StreamOption = Annotated[str | None, typer.Option(help="Stream id; the file's name without it.")]
+FastFlag = Annotated[bool, typer.Option(help="Announce every segment at once, not in real time.")]
+SecondsOption = Annotated[float, typer.Option(min=0.5, max=60, help="Length of a segment, seconds.")]
+LabelOption = Annotated[list[str] | None, typer.Option(help="A label of the stream, NAME=VALUE; may be repeated.")]
+
+
+@app.callback(invoke_without_command=True)
 def ingest(
-    path: Annotated[Path, typer.Option("--source", help="A video, or a folder of them.")],
-    stream: Annotated[str | None, typer.Option(help="Stream id; the file's name without it.")] = None,
-    fast: Annotated[bool, typer.Option(help="Announce every segment at once, not in real time.")] = False,
-    segment_seconds: Annotated[float, typer.Option(min=0.5, max=60, help="Length of a segment, seconds.")] = 2.0,
-    label: Annotated[list[str] | None, typer.Option(help="A label of the stream, NAME=VALUE; may be repeated.")] = None,
+    context: typer.Context,
+    path: Annotated[Path | None, typer.Option("--source", help="A video, or a folder of them: as `fvq ingest files`.")] = None,
+    stream: StreamOption = None,
+    fast: FastFlag = False,
+    segment_seconds: SecondsOption = 2.0,
+    label: LabelOption = None,
+) -> None:
+    """Without a command: `fvq ingest files`."""
+    if context.invoked_subcommand is None:
+        if path is None:
+            raise SettingsError("--source", "is missing: name a video or a folder, or a command: files, hls, status")
+        files(path, stream, fast, segment_seconds, label)
+    elif path is not None or stream is not None or fast or label:
+        raise SettingsError("fvq ingest", f"options of a command follow its name: fvq ingest {context.invoked_subcommand} ...")
+
+
+@app.command()
+def files(
+    path: SourceOption,
+    stream: StreamOption = None,
+    fast: FastFlag = False,
+    segment_seconds: SecondsOption = 2.0,
+    label: LabelOption = None,
 ) -> None:
     """Play files as live streams into Kafka; the segments are cut into FVQ_DATA_DIR/ingest and stay there."""
     from streams.ingest.announce import announce
@@ -38,3 +72,59 @@ def ingest(
     )
     print(f"{count} segments announced", file=sys.stderr)
     raise typer.Exit(1 if problems else 0)
+
+
+@app.command()
+def hls(
+    urls: Annotated[list[str] | None, typer.Argument(metavar="[NAME=]URL...", help="A stream's name, and its playlist.")] = None,
+    list_file: Annotated[
+        Path | None, typer.Option("--list", help="A file with one source a line, read again when it changes.")
+    ] = None,
+    renditions: Annotated[str, typer.Option(help="Of a master playlist: highest, all, or a rendition's name.")] = "highest",
+    start: Annotated[Literal["edge", "start"], typer.Option("--from", help="Where to join: newest or oldest segment.")] = "edge",
+    clock: Annotated[Literal["auto", "source", "arrival"], typer.Option(help="Whose clock dates the segments.")] = "auto",
+    label: Annotated[list[str] | None, typer.Option(help="A label of all streams, NAME=VALUE; may be repeated.")] = None,
+    once: Annotated[bool, typer.Option("--once", help="End when all streams have ended.")] = False,
+) -> None:
+    """Follow live HLS sources and announce their segments, until told to stop."""
+    from streams.ingest.hls.source import SourcePlan
+    from streams.ingest.hls.tracker import Stream
+    from streams.ingest.names import SourceList, sources_of
+    from streams.ingest.run import LiveOptions, run_live
+    from streams.logs import configure_logging
+
+    settings = load_settings()
+    connection, labels = parts.connection(settings), labels_of(label)
+    if list_file is not None and once:
+        raise SettingsError("--once", "does not go with --list, which is followed until the process is told to stop")
+    source_list = SourceList(list_file) if list_file is not None else None
+    sources = sources_of(urls or [], (source_list.lines() or []) if source_list is not None else [])
+    if not sources and source_list is None:
+        raise SettingsError("URL", "no source is given: name playlists as [NAME=]URL, or a file of them with --list")
+
+    def read_list() -> Listed | None:
+        lines = source_list.lines() if source_list is not None else None
+        return sources_of(urls or [], lines) if lines is not None else None
+
+    def plan(name: str, url: str) -> SourcePlan:
+        stream = Stream(name, labels=labels, clock=clock, from_start=start == "start")
+        return SourcePlan(stream, url, renditions, once)
+
+    configure_logging(settings.log_level, settings.log_format)
+    options = LiveOptions(
+        connection, sources, plan, settings.web_host, settings.web_port, read_list if source_list is not None else None, once
+    )
+    asyncio.run(run_live(options, parts.playlist_reader(settings)))
+
+
+@app.command()
+def status(as_json: JsonFlag = False) -> None:
+    """Show the sources of the `fvq ingest hls` that runs at FVQ_WEB_HOST and FVQ_WEB_PORT."""
+    from streams.ingest.pages import ask_status, table_of
+
+    settings = load_settings()
+    sources = ask_status(settings.web_host, settings.web_port)
+    if as_json:
+        print(json.dumps({"sources": sources}, indent=2))
+    else:
+        print("\n".join(table_of(sources)))

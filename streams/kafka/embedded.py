@@ -40,7 +40,13 @@ class EmbeddedBroker:
             "memory://tansu/",
         ]
         self._process = subprocess.Popen(
-            command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, preexec_fn=die_with_parent
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            preexec_fn=die_with_parent,
+            # Ctrl-C in a terminal reaches a whole group: the broker would end before those who use it.
+            process_group=0,
         )
         deadline = time.monotonic() + READY_SECONDS
         host, port = self.address.split(":")

@@ -13,6 +13,7 @@ from streams.events import (
     ALERT_STATE_TOPIC,
     ALERTS_TOPIC,
     DEAD_LETTER_TOPIC,
+    INGEST_STATE_TOPIC,
     LETTER_MARKS_TOPIC,
     MODELS_TOPIC,
     SCORES_TOPIC,
@@ -51,15 +52,16 @@ class TopicReport:
 
 
 def wanted_topics(partitions: int, retention_hours: int = RETENTION_HOURS) -> dict[str, TopicPlan]:
-    """Every topic. Three are compacted, since only the last message of a key counts, and it is never too old:
+    """Every topic. Five are compacted, since only the last message of a key counts, and it is never too old:
 
-    the updates of each model, the alert agent's state of each stream, and the training queue, where a clip waits until it
-    is taken back.
+    the updates of each model, the alert agent's state of each stream, the ingester's position in each source, the marks of dead
+    letters, and the training queue, where a clip waits until it is taken back.
     """
     events = {"cleanup.policy": "delete", "retention.ms": str(retention_hours * HOUR_MS)}
     state = {"cleanup.policy": "compact"}
     states = {ALERT_STATE_TOPIC: TopicPlan(partitions, state), MODELS_TOPIC: TopicPlan(1, state)}
     states |= {TRAINING_TOPIC: TopicPlan(partitions, state), LETTER_MARKS_TOPIC: TopicPlan(1, state)}
+    states |= {INGEST_STATE_TOPIC: TopicPlan(partitions, state)}
     return {name: TopicPlan(partitions, events) for name in PER_STREAM} | states
 
 

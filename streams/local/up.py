@@ -35,9 +35,13 @@ from streams.local.run import Run
 from streams.local.view import View
 from streams.ports import free_port
 from streams.settings import Settings
+from streams.text import printable
 
 READY_SECONDS = 90.0
 """The worker must load its model and join its group within this time."""
+
+REASON_BYTES = 1000
+"""Longest piece of the worker's page that an error repeats."""
 
 ANSWER_SECONDS = 120.0
 """The run ends when, after the last segment was announced, no answer comes for this long."""
@@ -128,6 +132,7 @@ def _worker(changes: dict[str, str]) -> Iterator[subprocess.Popen[bytes]]:
         stdin=subprocess.DEVNULL,
         stdout=sys.stderr,  # Faust prints to standard output, which is for scores here
         preexec_fn=die_with_parent,
+        process_group=0,  # Ctrl-C in a terminal reaches this process alone, which stops the worker
     )
     try:
         yield process
@@ -146,16 +151,19 @@ def _wait_ready(worker: subprocess.Popen[bytes], port: int) -> None:
 
     port: of the worker's pages. Raises `MediaError` where the worker ends, or is not ready in time.
     """
-    deadline = time.monotonic() + READY_SECONDS
+    deadline, reason = time.monotonic() + READY_SECONDS, "its pages do not answer"
     while time.monotonic() < deadline:
         if worker.poll() is not None:
             raise MediaError(f"the worker ended at once with code {worker.returncode} (its log lines are above)", kind="worker")
         try:
             with urllib.request.urlopen(f"http://127.0.0.1:{port}/readyz", timeout=2):
                 return
-        except (urllib.error.URLError, OSError):
+        except urllib.error.HTTPError as error:
+            reason = f"/readyz says {printable(error.read(REASON_BYTES).decode(errors='replace'))}"
             time.sleep(0.1)
-    raise MediaError(f"the worker was not ready within {READY_SECONDS:.0f} s", kind="worker")
+        except OSError:
+            time.sleep(0.1)
+    raise MediaError(f"the worker was not ready within {READY_SECONDS:.0f} s: {reason}", kind="worker")
 
 
 def _follow(connection: Connection, run: Run, done: threading.Event, as_json: bool) -> None:

@@ -11,7 +11,6 @@ import io
 import logging
 import os
 import tempfile
-from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, cast
@@ -22,28 +21,16 @@ from scorer.sampling.recognise import TEXT, not_media
 from streams.errors import MediaError
 from streams.events import SegmentEvent, SegmentKey, SegmentScore
 from streams.media.answers import TemporaryError, check_status, refusal_behind, words_of
-from streams.media.checks import (
-    CheckedResolver,
-    check_http,
-    check_listed,
-    check_literal_address,
-    path_under_roots,
-    public_socket,
-)
+from streams.media.checks import path_under_roots
+from streams.media.client import CHUNK, Client, body_of
 from streams.media.decryption import KEY_BYTES, KeyCache, decrypt
-from streams.media.encodings import encodings_to_undo, inflated
 from streams.media.ranges import Range
 from streams.media.uri import SCHEMES, Uri, parse, printable, refusal
 from streams.media.videos import check_file
 
 log = logging.getLogger(__name__)
-MAX_REDIRECTS = 3
 ATTEMPTS = 3
 CONNECTIONS = 64
-MOST_COOKIES = 1000
-"""Cookies that are kept. A CDN may set one with a redirect and ask for it at the target; a hostile server may set any number."""
-CHUNK = 1 << 16
-"""Bytes that are read at a time."""
 
 
 @dataclass(frozen=True)
@@ -94,24 +81,16 @@ class Fetcher:
         self._limits = limits
         self._directory = directory
         self._roots = [str(root.resolve()).rstrip(os.sep) + os.sep for root in limits.roots]
-        self._session: aiohttp.ClientSession | None = None
+        self._client = Client(limits.hosts, limits.private, CONNECTIONS)
         self._keys = KeyCache()
 
     async def __aenter__(self) -> Fetcher:
         self._directory.mkdir(parents=True, exist_ok=True)
-        connector = aiohttp.TCPConnector(
-            resolver=CheckedResolver(self._limits.private),
-            socket_factory=None if self._limits.private else public_socket,
-            limit=CONNECTIONS,
-        )
-        # No auto_decompress: a small compressed answer could grow without bound; `inflated` decodes it in pieces.
-        # No trust_env: a proxy would look up the names itself, without the resolver's check.
-        self._session = aiohttp.ClientSession(connector=connector, auto_decompress=False, trust_env=False)
+        await self._client.__aenter__()
         return self
 
-    async def __aexit__(self, *_: object) -> None:
-        if self._session is not None:
-            await self._session.close()
+    async def __aexit__(self, *error: object) -> None:
+        await self._client.__aexit__(*error)
 
     async def fetch_segment(self, segment: SegmentEvent | SegmentScore) -> LocalMedia:
         """The media of a segment, from where its event says that it is; see `fetch`."""
@@ -255,45 +234,16 @@ class Fetcher:
             await asyncio.sleep(0.3 * 3 ** (attempt - 1))
 
     async def _get(self, uri: Uri, byte_range: Range | None, out: BinaryIO) -> None:
-        """One attempt. It follows redirects itself, so that each target is checked like the first URI."""
-        assert self._session is not None
-        if len(self._session.cookie_jar) > MOST_COOKIES:
-            self._session.cookie_jar.clear()
+        """One attempt."""
         headers = {"Accept-Encoding": "identity"} | ({"Range": byte_range.header} if byte_range is not None else {})
-        for _ in range(MAX_REDIRECTS + 1):
-            self._check_request(uri)
-            request = self._session.get(uri.url(), auth=uri.authentication(), allow_redirects=False, headers=headers)
-            async with request as answer:
-                if answer.status in (301, 302, 303, 307, 308):
-                    uri = uri.redirected(answer.headers.get("Location", ""))
-                    continue
-                check_status(answer.status, uri, byte_range)
-                chunks = self._limited(answer.content.iter_chunked(CHUNK), uri.shown)
-                header = ",".join(answer.headers.getall("Content-Encoding", []))
-                for encoding in encodings_to_undo(header, uri.shown):
-                    chunks = self._limited(inflated(chunks, encoding, uri.shown), uri.shown)
-                if byte_range is not None:
-                    begin = byte_range.begin_of(answer.status, answer.headers.get("Content-Range", ""), uri.shown)
-                    chunks = byte_range.cut(chunks, begin, uri.shown)
-                async for data in chunks:
-                    self._write(data, out, uri.shown)
-                return
-        raise refusal(f"{uri.shown}: more than {MAX_REDIRECTS} redirects")
-
-    def _check_request(self, uri: Uri) -> None:
-        check_http(uri)
-        check_listed(uri, self._limits.hosts)
-        if not self._limits.private:
-            check_literal_address(uri)
-
-    async def _limited(self, chunks: AsyncIterator[bytes], name: str) -> AsyncIterator[bytes]:
-        """The chunks as they come. Stops an encoded answer without end, also one that decodes to nothing."""
-        received = 0
-        async for chunk in chunks:
-            received += len(chunk)
-            if received > self._limits.megabytes * 2**20:
-                raise self._too_large(name)
-            yield chunk
+        async with self._client.get(uri, headers) as (answer, final):
+            check_status(answer.status, final, byte_range)
+            chunks = body_of(answer, final.shown, self._limits.megabytes * 2**20, self._too_large)
+            if byte_range is not None:
+                begin = byte_range.begin_of(answer.status, answer.headers.get("Content-Range", ""), final.shown)
+                chunks = byte_range.cut(chunks, begin, final.shown)
+            async for data in chunks:
+                self._write(data, out, final.shown)
 
     def _read_object(self, uri: Uri, byte_range: Range | None, out: BinaryIO) -> None:
         import fsspec

@@ -67,7 +67,10 @@ def lines(plan: Plan, costs: StageCosts) -> list[Line]:
         Line("into Kafka", plan.kafka_in, "bytes/s", "segments/s x (event + score)"),
         Line("out of Kafka", plan.kafka_out, "bytes/s", "segments/s x (event + 2 x score): two agents read each score"),
         Line("between brokers", plan.kafka_copies, "bytes/s", f"into Kafka x ({limits.copies} copies - 1)"),
-        Line("InfluxDB", plan.points, "points/s", "one for each segment"),
+        Line(
+            "InfluxDB", plan.points, "points/s",
+            f"one for each segment; without it each worker's SQLite store could take {costs.stream.sink_points_per_second:.0f}/s",
+        ),
         Line("media network", plan.media, "bytes/s", "segments/s x segment seconds x bytes of a second of video"),
         Line("network to scorers", plan.scorer_traffic, "bytes/s", _traffic_formula(plan, costs)),
         Line(

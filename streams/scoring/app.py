@@ -52,38 +52,7 @@ class AppOptions:
 
 def build_app(options: AppOptions, open_pipeline: Callable[[], Awaitable[SegmentPipeline]], sink: Sink) -> faust.App:
     """The worker's app. open_pipeline: gives the pipeline, in the app's event loop and before the first message."""
-    keep_faust_reading()
-    session_seconds = options.group.session_seconds
-    app = faust.App(
-        options.group.name,
-        broker=[f"kafka://{server}" for server in options.connection.servers.split(",")],
-        broker_credentials=options.connection.faust_credentials(),
-        store="memory://",
-        datadir=options.data_dir / "faust",
-        topic_allow_declare=False,
-        topic_disable_leader=True,
-        consumer_auto_offset_reset="earliest",
-        broker_session_timeout=session_seconds,
-        broker_heartbeat_interval=session_seconds / 6,
-        # Faust asks for 90 s, and refuses a session that is longer than a request.
-        broker_request_timeout=max(90.0, session_seconds),
-        # A worker that waits for its sink fetches nothing. After the default of 1,000 s it would leave its group, and Faust,
-        # which fetches only what is assigned to it, would never come back.
-        broker_max_poll_interval=LONGEST_OUTAGE,
-        broker_commit_interval=1.0,
-        # As large as a broker takes by default: Faust's own limit is less than a dead letter may need.
-        producer_max_request_size=2**20,
-        # Faust's default of 20 minutes would keep a worker from ending while the broker is away.
-        producer_request_timeout=20.0,
-        producer_linger_ms=5,
-        # Buffered messages must be finished before a rebalance can be: a large buffer makes takeovers slow.
-        stream_buffer_maxsize=options.batch_size,
-        stream_wait_empty=True,
-        web_enabled=True,
-        web_bind=options.host,
-        web_host=options.host,
-        web_port=options.port,
-    )
+    app = _faust_app(options)
     segments = app.topic(SEGMENTS_TOPIC, key_type=bytes, value_type=bytes, key_serializer="raw", value_serializer="raw")
 
     @app.agent(segments, concurrency=1)
@@ -131,6 +100,42 @@ def build_app(options: AppOptions, open_pipeline: Callable[[], Awaitable[Segment
             batcher.close()
 
     return app
+
+
+def _faust_app(options: AppOptions) -> faust.App:
+    """Faust with the limits that a worker needs, and without an agent yet."""
+    keep_faust_reading()
+    session_seconds = options.group.session_seconds
+    return faust.App(
+        options.group.name,
+        broker=[f"kafka://{server}" for server in options.connection.servers.split(",")],
+        broker_credentials=options.connection.faust_credentials(),
+        store="memory://",
+        datadir=options.data_dir / "faust",
+        topic_allow_declare=False,
+        topic_disable_leader=True,
+        consumer_auto_offset_reset="earliest",
+        broker_session_timeout=session_seconds,
+        broker_heartbeat_interval=session_seconds / 6,
+        # Faust asks for 90 s, and refuses a session that is longer than a request.
+        broker_request_timeout=max(90.0, session_seconds),
+        # A worker that waits for its sink fetches nothing. After the default of 1,000 s it would leave its group, and Faust,
+        # which fetches only what is assigned to it, would never come back.
+        broker_max_poll_interval=LONGEST_OUTAGE,
+        broker_commit_interval=1.0,
+        # As large as a broker takes by default: Faust's own limit is less than a dead letter may need.
+        producer_max_request_size=2**20,
+        # Faust's default of 20 minutes would keep a worker from ending while the broker is away.
+        producer_request_timeout=20.0,
+        producer_linger_ms=5,
+        # Buffered messages must be finished before a rebalance can be: a large buffer makes takeovers slow.
+        stream_buffer_maxsize=options.batch_size,
+        stream_wait_empty=True,
+        web_enabled=True,
+        web_bind=options.host,
+        web_host=options.host,
+        web_port=options.port,
+    )
 
 
 def _end_now(why: str) -> NoReturn:

@@ -87,6 +87,7 @@ async def with_look(answer: SegmentScore, look: Look) -> SegmentScore:
         "level": score.level,
         "level_probs": score.level_probs,
         "uncertainty": score.uncertainty,
+        "fallback": score.fallback,
         "model": {"name": score.model.name, "version": score.model.version},
         "tier": "deep",
         "tier_reason": look.reason,

@@ -112,14 +112,15 @@ ServedScorer = RemoteScorer | FallbackScorer
 
 async def connected(scorer: ServedScorer) -> None:
     """Return when the scorer's specification is known, however long that takes: without it nothing can be sampled."""
-    said = False
+    said = ""
     while True:
         try:
             await asyncio.to_thread(scorer.connect)
         except ScorerError as error:
-            if not said:
+            # Each reason once: a server that was away at first may come back and ask for another token.
+            if str(error) != said:
                 log.warning("no segments are taken until the scorer answers: %s", error)
-            said = True
+            said = str(error)
             await asyncio.sleep(error.retry_after)
         else:
             return

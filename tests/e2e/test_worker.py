@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import shutil
+import signal
+import subprocess
 import time
 import urllib.request
 from collections import Counter
@@ -23,7 +26,7 @@ from streams.kafka.embedded import EmbeddedBroker
 from streams.kafka.topics import create_topics
 from streams.ports import free_port
 from tests.support.media import make_clip
-from tests.support.processes import PYTHON, ROOT, Worker, fvq
+from tests.support.processes import FVQ, PYTHON, ROOT, Worker, fvq
 from tests.support.topics import Follower, produce
 from tests.support.waiting import wait_for
 
@@ -274,6 +277,24 @@ def test_up_keeps_hard_clips_over_its_runs(tmp_path: Path) -> None:
     removed = fvq("queue", "rm", "--stream", "face", **settings)
     assert f"{len(first)} clips deleted" in removed.stdout
     assert not [file for file in (tmp_path / "data/clips").rglob("*") if file.is_file()]
+
+
+def test_ctrl_c_ends_up_in_order(tmp_path: Path) -> None:
+    """A terminal sends Ctrl-C to all processes of a group. A broker that ends first makes the worker wait for it."""
+    log = tmp_path / "log"
+    settings = {"FVQ_DATA_DIR": str(tmp_path / "data"), "FVQ_SCORER_URL": "http://127.0.0.1:9"}
+    with log.open("wb") as output:
+        process = subprocess.Popen(
+            [FVQ, "up", "--source", str(DEMO)], env=os.environ | settings, stdout=output, stderr=output, start_new_session=True
+        )
+    try:
+        wait_for("the worker", lambda: "no segments are taken until the scorer answers" in log.read_text(), 90)
+        os.killpg(process.pid, signal.SIGINT)
+        assert process.wait(60) == 130
+    finally:
+        process.kill()
+        process.wait()
+    assert "ECONNREFUSED" not in log.read_text()
 
 
 def test_up_plays_what_it_can_and_names_what_it_cannot(tmp_path: Path) -> None:

@@ -187,7 +187,7 @@ async def fuzz_events(count: int, seed: int, folder: Path) -> Report:
     pool: Any = FreePool()
     with (
         mock.patch("streams.media.fetch.ATTEMPTS", 1),
-        mock.patch("streams.media.fetch.public_socket", _no_socket),
+        mock.patch("streams.media.client.public_socket", _no_socket),
         mock.patch("socket.getaddrinfo", _resolved),
     ):
         async with Fetcher(limits, folder / "inbox") as fetcher:

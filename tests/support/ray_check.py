@@ -40,7 +40,7 @@ def main() -> int:
                 "no path": served.request("GET", "/nothing")[0],
             }
             registry.promote("nano", "stricter")
-            wait_for("the new version", lambda: served.version() == "stricter", 60)
+            wait_for("the new version", lambda: served.version() == "stricter", 150)
             _, document = served.request("POST", "/v1/score", body)
             seen["scores"] = [score["score"] for score in document["scores"]]
             seen["code"] = served.process.terminate(90)

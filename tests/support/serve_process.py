@@ -74,6 +74,8 @@ def fvq_serve(folder: Path, *options: str, seconds: float = 90, **settings: str)
         served = Served(process, port())
         wait_for("the model is loaded", served.ready, seconds)
         yield served
+        if process.running:
+            process.terminate(60)  # Ray's processes and files are removed by the one that started them
     except BaseException:
         print(process.tail())
         raise

@@ -38,7 +38,7 @@ def test_a_token_that_a_header_cannot_carry_is_refused() -> None:
 def test_a_port_that_is_taken_is_said() -> None:
     with listen("127.0.0.1", 0) as other:
         port = other.getsockname()[1]
-        with pytest.raises(SettingsError, match=rf"FVQ_SERVE_PORT: cannot listen on 127.0.0.1:{port}: Address already in use"):
+        with pytest.raises(SettingsError, match=rf"FVQ_SERVE_PORT: cannot listen on 127.0.0.1:{port}: Address already in use$"):
             run_serve(Settings(serve_port=port))
 
 

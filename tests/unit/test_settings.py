@@ -55,7 +55,7 @@ scorer_timeout: float = 30.0 gt=0 le=120
 scorer_fallback: str | None = None
 registry: str | None = None
 serve_host: str = 127.0.0.1
-serve_port: int = 8090 ge=0 le=65535
+serve_port: int = 8070 ge=0 le=65535
 serve_batch: int = 16 ge=1 le=256
 serve_queue: int = 256 ge=1 le=100000
 alerts: bool = True

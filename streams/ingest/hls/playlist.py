@@ -26,7 +26,14 @@ LONGEST_SEGMENT = 3600.0
 DEFAULT_TARGET = 6.0
 """Target duration, seconds, of a playlist that says none and has no segment."""
 
-_ATTRIBUTE = re.compile(r'([A-Za-z0-9-]+)\s*=\s*("[^"]*"|[^",]*)')
+LONGEST_URI = 8192
+"""Characters of an address: as in an event."""
+
+MOST_SUBSTITUTED = 2**24
+"""Characters that all variables of a playlist may stand for: each may name two others, so 30 of them would fill the memory."""
+
+# Possessive, and only from the beginning of a name: else a long line without a = would be read again from each of its letters.
+_ATTRIBUTE = re.compile(r'(?<![A-Za-z0-9-])([A-Za-z0-9-]++)\s*+=\s*+("[^"]*+"|[^",]*+)')
 _VARIABLE = re.compile(r"\{\$([A-Za-z0-9_-]+)\}")
 _RANGE = re.compile(r"\s*(\d{1,18})\s*(?:@\s*(\d{1,18})\s*)?", re.ASCII)
 
@@ -88,6 +95,7 @@ class _Reader:
     variant: Variant | None = None
     variants: list[Variant] = field(default_factory=list)
     is_master: bool = False
+    substituted: int = 0
 
     def take(self, line: str) -> None:
         """Read one line."""
@@ -255,8 +263,12 @@ class _Reader:
     def _with_variables(self, text: str) -> str:
         def value_of(match: re.Match[str]) -> str:
             if match[1] not in self.variables:
-                raise PlaylistError(f"the variable {match[1]} is not defined")
-            return self.variables[match[1]]
+                raise PlaylistError(f"the variable {match[1][:100]} is not defined")
+            value = self.variables[match[1]]
+            self.substituted += len(value)
+            if self.substituted > MOST_SUBSTITUTED:
+                raise PlaylistError(f"the variables stand for more than {MOST_SUBSTITUTED} characters")
+            return value
 
         return _VARIABLE.sub(value_of, text)
 
@@ -269,11 +281,14 @@ class _Attributes(dict[str, str]):
 
 
 def urljoin_safe(base: str, reference: str) -> str | None:
-    """The absolute address; None where it is none, or where a playlist from a server names something else than http(s)."""
+    """The absolute address; None where it is none or too long, or a playlist from a server names another than http(s)."""
+    if len(reference) > LONGEST_URI:
+        return None
     try:
         address = urljoin(base, reference)
         scheme, given = urlsplit(address).scheme, urlsplit(base).scheme
-        return address if scheme in ("http", "https") or scheme == given else None
+        is_allowed = len(address) <= LONGEST_URI and (scheme in ("http", "https") or scheme == given)
+        return address if is_allowed else None
     except ValueError:
         return None
 

@@ -273,6 +273,17 @@ def test_a_worker_with_a_model_beside_the_scorer_has_what_runs_it(setting: str) 
     assert "/fvq-monitor-gpu:" in worker_pod["spec"]["containers"][0]["image"]
 
 
+def test_a_scorer_of_the_cascade_gets_what_the_workers_send_it() -> None:
+    deep = ["--set", "scorer.scores=deep", "--set", "scorer.settings.FVQ_MODEL=large@1"]
+    pods = pods_of(render("full", *deep))
+    environment = environment_of(pods["worker"])
+    assert environment["FVQ_DEEP_URL"] == environment_of(pods_of(render("full"))["worker"])["FVQ_SCORER_URL"]
+    assert "FVQ_SCORER_URL" not in environment
+    assert "/fvq-monitor-gpu:" in pods["worker"]["spec"]["containers"][0]["image"]  # the small model runs here
+    assert environment_of(pods["scorer"])["FVQ_MODEL"] == "large@1"
+    assert "FVQ_MODEL" not in environment
+
+
 def test_a_scorer_has_one_gpu_or_none() -> None:
     limits = pods_of(render("full"))["scorer"]["spec"]["containers"][0]["resources"]["limits"]
     assert limits["nvidia.com/gpu"] == 1

@@ -20,12 +20,12 @@ FREE = {"alertPolicy", "resources", "headResources", "rollout", "global"}
 """Values whose inside is not the chart's own."""
 
 
-RAY = [
+TOKEN = [
     "scorer.enabled=true",
-    "scorer.host=ray",
     "secrets.FVQ_SCORER_TOKEN_FILE.secret=fvq",
     "secrets.FVQ_SCORER_TOKEN_FILE.key=token",
 ]
+RAY = [*TOKEN, "scorer.host=ray"]
 
 
 def described(schema: dict[str, Any], path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], str]]:
@@ -100,6 +100,9 @@ def test_no_secret_can_be_a_value() -> None:
         (["settings.FVQ_BROKER=kafka:9092\\,other:19092"], "FVQ_BROKER has the port 19092"),
         (["settings.FVQ_INFLUX_URL=https://influx.example"], "FVQ_INFLUX_URL has the port 443"),
         (["settings.FVQ_SCORER_URL=http://gpu:9000/"], "FVQ_SCORER_URL has the port 9000"),
+        (["settings.FVQ_DEEP_URL=http://gpu:9000/"], "FVQ_DEEP_URL has the port 9000"),
+        ([*TOKEN, "scorer.scores=deep"], "name the large model"),
+        ([*TOKEN, "scorer.scores=deep", "settings.FVQ_DEEP_URL=http://a:8090"], "leave the address out"),
         (["settings.FVQ_KAFKA_SECURITY=SASL_SSL"], "FVQ_KAFKA_PASSWORD_FILE is missing"),
         (["sharedVolume.existingClaim=nfs"], "FVQ_REGISTRY"),
         (["settings.FVQ_CLIP_STORE=/shared/clips"], "FVQ_CLIP_STORE is in /shared"),

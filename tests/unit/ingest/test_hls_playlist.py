@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import time
 from datetime import UTC, datetime
 
 import pytest
@@ -300,3 +301,33 @@ def test_segments_do_not_depend_on_what_stands_between_them(durations: list[floa
         noisy.insert(random.randrange(len(noisy) + 1), line)
 
     assert media(*noisy).segments == media(*plain).segments
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "#EXT-X-KEY:" + "A" * 1_000_000, "#EXT-X-KEY:A" + " " * 1_000_000, "#EXT-X-KEY:" + 'A="' * 300_000,
+        "#EXT-X-KEY:" + "A=" * 300_000, "#EXT-X-BYTERANGE:1" + " " * 1_000_000 + "x", "#EXTINF:" + "1" * 1_000_000,
+        "../" * 300_000, "{$" * 500_000,
+    ],
+    ids=["name", "spaces", "quotes", "signs", "range", "number", "path", "variable"],
+)  # fmt: skip
+def test_a_line_of_a_megabyte_takes_no_time(line: str) -> None:
+    began = time.process_time()
+    parse(f"#EXTM3U\n{line}\n#EXTINF:2\n1.ts\n".encode(), "http://o.example/a.m3u8")
+    assert time.process_time() - began < 5, "a pattern that reads it again from each letter takes hours"
+
+
+def test_variables_that_double_each_other_do_not_fill_the_memory() -> None:
+    lines = ["#EXTM3U", '#EXT-X-DEFINE:NAME="v0",VALUE="0123456789"']
+    lines += [f'#EXT-X-DEFINE:NAME="v{number}",VALUE="{{$v{number - 1}}}{{$v{number - 1}}}"' for number in range(1, 60)]
+    with pytest.raises(PlaylistError, match="the variables stand for more than"):
+        parse("\n".join(lines).encode(), "http://o.example/a.m3u8")
+
+
+def test_an_address_that_no_event_can_hold_costs_its_segment_alone() -> None:
+    text = f"#EXTM3U\n#EXTINF:2\n{'x' * 9000}.ts\n#EXTINF:2\n2.ts\n"
+    playlist = parse(text.encode(), "http://o.example/a.m3u8")
+    assert isinstance(playlist, MediaPlaylist)
+    assert [segment.number for segment in playlist.segments] == [1]
+    assert playlist.dropped["segment"] == 1

@@ -119,12 +119,12 @@ async def test_a_cookie_is_sent_to_the_target_of_its_redirect_and_not_kept_witho
     # Cookies are kept for names only, not for addresses.
     uri = f"http://localhost:{server.port}/cookie"
     assert await fetched(tmp_path, uri) == b"ticket=1"
-    monkeypatch.setattr("streams.media.fetch.MOST_COOKIES", 0)
+    monkeypatch.setattr("streams.media.client.MOST_COOKIES", 0)
     async with Fetcher(limits(), tmp_path / "inbox") as fetcher:
         for path in ("/cookie", "/media.ts"):
             (await fetcher.fetch(f"http://localhost:{server.port}{path}")).discard()
-        assert fetcher._session is not None
-        assert len(fetcher._session.cookie_jar) == 0
+        assert fetcher._client._session is not None
+        assert len(fetcher._client._session.cookie_jar) == 0
 
 
 async def test_a_failing_server_is_asked_again(server: TestServer, tmp_path: Path) -> None:

@@ -92,8 +92,8 @@ async def test_no_redirect_reaches_loopback(listener: Listener, tmp_path: Path, 
     def opened(info: Any) -> socket.socket:
         return socket.socket(*info[:3]) if info[4] == ("127.0.0.1", port) else checks.public_socket(info)
 
-    monkeypatch.setattr("streams.media.fetch.CheckedResolver", Resolver)
-    monkeypatch.setattr("streams.media.fetch.public_socket", opened)
+    monkeypatch.setattr("streams.media.client.CheckedResolver", Resolver)
+    monkeypatch.setattr("streams.media.client.public_socket", opened)
     monkeypatch.setattr("streams.media.fetch.ATTEMPTS", 1)
     for location in locations:
         error = await refused(tmp_path, f"http://origin.example:{port}/", private=False)
@@ -107,7 +107,7 @@ async def test_the_address_of_the_socket_is_checked_where_no_resolver_was_asked(
     listener: Listener, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # Stands for a path around the other checks, such as another reading of the host.
-    monkeypatch.setattr("streams.media.fetch.check_literal_address", lambda uri: None)
+    monkeypatch.setattr("streams.media.client.check_literal_address", lambda uri: None)
     error = await refused(tmp_path, f"http://127.0.0.1:{listener.port}/", private=False)
     assert (error.kind, "not a public address" in error.reason) == ("refused", True)
     assert listener.connections == 0
@@ -164,7 +164,7 @@ def test_any_uri_is_refused_or_leads_to_a_public_address(
 ) -> None:
     monkeypatch.setattr("streams.media.fetch.ATTEMPTS", 1)
     network = Network()
-    monkeypatch.setattr("streams.media.fetch.public_socket", network.socket)
+    monkeypatch.setattr("streams.media.client.public_socket", network.socket)
 
     async def attack() -> tuple[MediaError, int]:
         asyncio.get_running_loop().getaddrinfo = network.getaddrinfo  # type: ignore[method-assign, assignment]

@@ -102,11 +102,14 @@ def batcher_lags(times: Sequence[float], service: Service) -> list[float]:
         async def sample(moments: Sequence[float]) -> list[float]:
             return list(await asyncio.gather(*(sample_one(moment) for moment in moments)))
 
-        async def finish(moments: list[float], _: list[float]) -> None:
+        async def score(moments: list[float]) -> list[float]:
             await asyncio.sleep(service.batch_s + service.clip_s * len(moments))
             lags.extend(clock() - moment for moment in moments)
             if len(lags) == len(times):
                 complete.set()
+            return moments
+
+        async def finish(_moments: list[float], _scored: list[float]) -> None:
             await asyncio.sleep(service.flush_s)
 
         async def arrive() -> None:
@@ -127,7 +130,7 @@ def batcher_lags(times: Sequence[float], service: Service) -> list[float]:
                 if arrived:
                     await batcher.add([arrived.popleft() for _ in range(min(service.batch_size, len(arrived)))])
 
-        batcher: Batcher[float, float] = Batcher(service.batch_size, sample, len, finish)
+        batcher: Batcher[float, float, float] = Batcher(service.batch_size, sample, len, score, finish)
         tasks = [asyncio.create_task(arrive()), asyncio.create_task(take())]
         await complete.wait()
         for task in tasks:

@@ -24,7 +24,7 @@ from tests.support.served import HeldModel, HeldScorer, RunningServer, running_s
 from tests.support.waiting import wait_for
 
 TOKEN = "a-long-token"
-LIMITS = Limits(batch=4, queue=8, body_seconds=0.5)
+LIMITS = Limits(batch=4, queue=8, wait_seconds=0.5, body_seconds=0.5)
 
 
 def body_of(*lights: int) -> bytes:
@@ -228,12 +228,25 @@ def test_a_full_queue_is_503_with_retry_after(server: RunningServer, model: Held
         waiting = [threads.submit(server.score, body_of(1, 2, 3, 4)) for _ in range(2)]
         wait_for("a full queue", lambda: server.metric("fvq_scorer_queue_clips") == 8, 10)
         answer = server.score(body_of(1))
-        assert is_problem(answer, 503, "8 clips are waiting")
+        assert is_problem(answer, 503, "8 clips are in work, and there was no room for 1 more")
         assert 1 <= int(answer.headers["retry-after"]) <= 60
         assert server.request("GET", "/healthz").status == 200
         model.engine.go.set()
         assert [answer.result().status for answer in waiting] == [200, 200]
     assert server.metric('fvq_scorer_requests_total{status="503"}') == 1
+
+
+def test_a_request_waits_for_room_before_its_body_is_read(model: HeldModel) -> None:
+    with running_server(model, limits=replace(LIMITS, wait_seconds=20)) as server, ThreadPoolExecutor(3) as threads:
+        model.engine.go.clear()
+        first = [threads.submit(server.score, body_of(1, 2, 3, 4)) for _ in range(2)]
+        wait_for("a full queue", lambda: server.metric("fvq_scorer_queue_clips") == 8, 10)
+        later = threads.submit(server.score, body_of(5))
+        wait_for("a request that waits", lambda: server.metric("fvq_scorer_waiting_requests") == 1, 10)
+        assert server.metric("fvq_scorer_body_bytes_count") == 2
+        model.engine.go.set()
+        assert [answer.result().status for answer in (*first, later)] == [200] * 3
+        assert server.metric("fvq_scorer_waiting_requests") == 0
 
 
 def test_a_client_that_goes_makes_room(server: RunningServer, model: HeldModel) -> None:

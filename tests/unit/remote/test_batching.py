@@ -13,6 +13,7 @@ import pytest_asyncio
 from scorer.errors import ModelError
 from scorer.remote.batching import (
     LONGEST_RETRY,
+    MOST_WAITING,
     Batcher,
     ModelFailedError,
     QueueFullError,
@@ -23,7 +24,7 @@ from scorer.spec import ClipScore, ModelInput
 from tests.support.doubles import make_clip
 from tests.support.served import HeldScorer
 
-BATCH, QUEUE = 4, 12
+BATCH, QUEUE, WAIT = 4, 12, 0.05
 SECONDS = 20.0
 
 
@@ -44,7 +45,7 @@ def scorer() -> HeldScorer:
 
 @pytest_asyncio.fixture
 async def batcher() -> AsyncIterator[Batcher]:
-    batcher = Batcher(BATCH, QUEUE)
+    batcher = Batcher(BATCH, QUEUE, WAIT)
     task = asyncio.create_task(batcher.run())
     yield batcher
     task.cancel()
@@ -170,22 +171,75 @@ def test_a_batch_that_is_too_large_for_the_memory_is_scored_one_by_one() -> None
     assert score_batch(SmallScorer(), clips_of(1, 2)) == HeldScorer().score(clips_of(1, 2))
 
 
-async def test_a_full_queue_says_when_to_come_again(batcher: Batcher, scorer: HeldScorer) -> None:
-    with batcher.admit(QUEUE - 1):
-        with batcher.admit(1):
+async def test_a_full_queue_says_when_to_come_again(batcher: Batcher) -> None:
+    async with batcher.admit(QUEUE - 1):
+        async with batcher.admit(1):
             assert batcher.held == QUEUE
-            with pytest.raises(QueueFullError, match="12 clips are waiting, and with 1 more") as raised, batcher.admit(1):
-                pass
+            with pytest.raises(QueueFullError, match="12 clips are in work, and there was no room for 1 more") as raised:
+                await admitted(batcher, 1)
         assert 1 <= raised.value.retry_after <= LONGEST_RETRY
-    assert batcher.held == 0
-    with batcher.admit(QUEUE):
+    assert (batcher.held, batcher.waiting) == (0, 0)
+    await admitted(batcher, QUEUE)
+
+
+async def admitted(batcher: Batcher, clips: int) -> None:
+    async with batcher.admit(clips):
         pass
+
+
+async def test_clients_that_send_again_at_once_share_a_queue_that_is_too_small_for_all() -> None:
+    batcher = Batcher(BATCH, QUEUE, SECONDS)
+    rounds = dict.fromkeys(range(5), 0)
+
+    async def client(name: int) -> None:
+        while max(rounds.values()) < 50:
+            # The queue holds one large request, or one of the small ones beside it.
+            async with batcher.admit(8 if name else 3):
+                await asyncio.sleep(0)
+                rounds[name] += 1
+
+    await asyncio.wait_for(asyncio.gather(*map(client, rounds)), SECONDS)
+    assert min(rounds.values()) >= 48
+    assert (batcher.held, batcher.waiting) == (0, 0)
+
+
+async def test_a_request_that_does_not_get_room_holds_up_nobody_behind_it() -> None:
+    batcher = Batcher(BATCH, QUEUE, SECONDS)
+    async with batcher.admit(QUEUE - 1):
+        large, small = (asyncio.create_task(admitted(batcher, clips)) for clips in (2, 1))
+        await asyncio.sleep(0)
+        assert batcher.waiting == 2
+        large.cancel()
+        await asyncio.wait_for(small, SECONDS)
+        assert (batcher.held, batcher.waiting) == (QUEUE - 1, 0)
+
+
+async def test_a_request_that_is_cancelled_when_it_has_just_got_room_gives_it_back() -> None:
+    batcher = Batcher(BATCH, QUEUE, SECONDS)
+    async with batcher.admit(QUEUE):
+        task = asyncio.create_task(admitted(batcher, 1))
+        await asyncio.sleep(0)
+    assert batcher.held == 1
+    task.cancel()
+    with suppress(asyncio.CancelledError):
+        await task
+    assert batcher.held == 0
+
+
+async def test_no_more_than_a_number_of_requests_wait() -> None:
+    batcher = Batcher(BATCH, QUEUE, SECONDS)
+    async with batcher.admit(QUEUE):
+        tasks = [asyncio.create_task(admitted(batcher, 1)) for _ in range(MOST_WAITING)]
+        await asyncio.sleep(0)
+        with pytest.raises(QueueFullError):
+            await admitted(batcher, 1)
+    await asyncio.wait_for(asyncio.gather(*tasks), SECONDS)
 
 
 async def test_the_time_to_come_again_follows_the_measured_rate(monkeypatch: pytest.MonkeyPatch) -> None:
     batches: list[tuple[int, float]] = []
-    batcher = Batcher(BATCH, 1000, lambda clips, seconds: batches.append((clips, seconds)))
-    with batcher.admit(100):
+    batcher = Batcher(BATCH, 1000, WAIT, lambda clips, seconds: batches.append((clips, seconds)))
+    async with batcher.admit(100):
         for _ in range(40):
             batcher._measure(4, 0.4)
         assert batcher.retry_after() in (10, 11)

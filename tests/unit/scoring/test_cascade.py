@@ -164,6 +164,16 @@ async def test_a_large_model_that_hangs_or_fails_leaves_the_small_ones_answer(tm
         assert media.files() == 0
 
 
+async def test_a_deep_score_is_no_fallback_though_the_small_one_was(tmp_path: Path) -> None:
+    async with opened(Large(), Media(tmp_path)) as pipeline:
+        await save_tokens(pipeline)
+        (small,) = await pipeline.score(await pipeline.sample(segments(50)))
+        assert isinstance(small.answer, SegmentScore)
+        (final,) = await pipeline.finish([replace(small, answer=small.answer.model_copy(update={"fallback": True}))])
+        assert isinstance(final.answer, SegmentScore)
+        assert (final.answer.tier, final.answer.fallback) == ("deep", False)
+
+
 async def test_no_look_that_the_live_window_has_no_time_for(tmp_path: Path) -> None:
     async with opened(Large(), Media(tmp_path), seconds=15, live_window=20) as pipeline:
         await save_tokens(pipeline)

@@ -14,7 +14,7 @@ from prometheus_client import REGISTRY
 
 from scorer.errors import ModelError, ScorerError, SpecChangedError
 from scorer.remote.client import RemoteScorer
-from streams import worker
+from streams import worker_models
 from streams.scoring.served import PATIENCE_SECONDS, PROBE_EVERY, FallbackScorer, connected
 from streams.settings import load_settings
 from tests.support.doubles import SPEC, BrightnessScorer, make_clip
@@ -132,11 +132,24 @@ async def test_a_worker_waits_for_its_scorer_and_says_so_once(server: ScriptedSc
     assert caplog.text.count("no segments are taken until the scorer answers") == 1
 
 
+async def test_a_worker_says_each_reason_for_which_it_waits(server: ScriptedScorer, caplog: pytest.LogCaptureFixture) -> None:
+    server.behave(fault="reset")
+    with caplog.at_level(logging.WARNING, "streams"):
+        waiting = asyncio.create_task(connected(RemoteScorer([server.url])))
+        await asyncio.to_thread(wait_for, "a question", lambda: "until the scorer answers" in caplog.text, 20)
+        server.behave(fault="401")
+        await asyncio.to_thread(wait_for, "the reason", lambda: "set FVQ_SCORER_TOKEN" in caplog.text, 20)
+        server.behave()
+        await asyncio.wait_for(waiting, 20)
+    assert caplog.text.count("until the scorer answers") == 2
+
+
 WORKER = """
 import sys
-from streams import worker
+from streams import worker_models
+import streams.worker
 from streams.settings import load_settings
-scorer = worker._served_scorer(load_settings(scorer_url="http://scorer:8090"))
+scorer = worker_models.served_scorer(load_settings(scorer_url="http://scorer:8090"))
 assert type(scorer).__name__ == "RemoteScorer"
 heavy = sorted({"torch", "transformers", "peft", "timm", "safetensors", "uvicorn", "starlette"} & set(sys.modules))
 assert not heavy, f"a worker of a served scorer loads {heavy}"
@@ -166,7 +179,7 @@ def test_pictures_and_a_token_in_clear_are_warned_of(
 ) -> None:
     monkeypatch.delenv("FVQ_SCORER_URL", raising=False)
     with caplog.at_level(logging.WARNING):
-        worker._served_scorer(load_settings(scorer_url=url, scorer_token=token))
+        worker_models.served_scorer(load_settings(scorer_url=url, scorer_token=token))
     assert words in caplog.text
     assert bool(words) == bool(caplog.text)
     assert "s3cret" not in caplog.text

@@ -14,8 +14,12 @@
 {{- if and .Values.scorer.enabled .Values.scorer.autoscaling.enabled (eq .Values.scorer.host "deployment") (not .Values.monitoring.serverAddress) -}}
 {{- fail "scorer.autoscaling.enabled needs monitoring.serverAddress: the scorers' queue is known to Prometheus alone" -}}
 {{- end -}}
-{{- if and .Values.scorer.enabled (merge (dict) .Values.worker.settings .Values.settings | dig "FVQ_SCORER_URL" "") -}}
-{{- fail "FVQ_SCORER_URL and scorer.enabled: the chart's scorer would not be used; set scorer.enabled=false, or leave the address out" -}}
+{{- $set := ternary "FVQ_DEEP_URL" "FVQ_SCORER_URL" (eq .Values.scorer.scores "deep") -}}
+{{- if and .Values.scorer.enabled (include "fvq.elsewhere" (dict "root" . "name" $set)) -}}
+{{- fail (printf "%s and scorer.enabled: the chart's scorer would not be used; set scorer.enabled=false, or leave the address out" $set) -}}
+{{- end -}}
+{{- if and .Values.scorer.enabled (eq .Values.scorer.scores "deep") (not .Values.scorer.settings.FVQ_MODEL) -}}
+{{- fail "scorer.scores is deep and scorer.settings.FVQ_MODEL is missing: name the large model" -}}
 {{- end -}}
 {{- if and .Values.scorer.enabled (not (hasKey .Values.secrets "FVQ_SCORER_TOKEN_FILE")) -}}
 {{- fail "secrets.FVQ_SCORER_TOKEN_FILE is missing: the scorer listens on the cluster's network and asks for a token. Make one: kubectl create secret generic fvq-scorer --from-literal=token=$(openssl rand -hex 24)" -}}
@@ -24,8 +28,8 @@
 {{- $policy := .Values.networkPolicy -}}
 {{- include "fvq.checkPorts" (merge (dict "policy" "kafka" "setting" "FVQ_BROKER" "addresses" .Values.settings.FVQ_BROKER) $policy.kafka) -}}
 {{- include "fvq.checkPorts" (merge (dict "policy" "influxdb" "setting" "FVQ_INFLUX_URL" "addresses" .Values.settings.FVQ_INFLUX_URL) $policy.influxdb) -}}
-{{- if not .Values.scorer.enabled -}}
-{{- include "fvq.checkPorts" (merge (dict "policy" "scorer" "setting" "FVQ_SCORER_URL" "addresses" (include "fvq.scorerAddress" .)) $policy.scorer) -}}
+{{- range $name := list "FVQ_SCORER_URL" "FVQ_DEEP_URL" -}}
+{{- include "fvq.checkPorts" (merge (dict "policy" "scorer" "setting" $name "addresses" (include "fvq.elsewhere" (dict "root" $ "name" $name))) $policy.scorer) -}}
 {{- end -}}
 {{- end -}}
 {{- if and .Values.scorer.enabled (eq .Values.scorer.host "ray") -}}

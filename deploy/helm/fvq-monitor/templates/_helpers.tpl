@@ -42,9 +42,9 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 {{- define "fvq.without" -}}
 {{- index (dict
   "worker" "^FVQ_SERVE_"
-  "scorer" "^FVQ_(BROKER$|KAFKA_|INFLUX_)"
-  "rate" "^FVQ_(INFLUX_|SCORER_|SERVE_)"
-  "topics" "^FVQ_(INFLUX_|SCORER_|SERVE_)"
+  "scorer" "^FVQ_(BROKER$|KAFKA_|INFLUX_|DEEP_)"
+  "rate" "^FVQ_(INFLUX_|SCORER_|DEEP_|SERVE_)"
+  "topics" "^FVQ_(INFLUX_|SCORER_|DEEP_|SERVE_)"
 ) . -}}
 {{- end -}}
 
@@ -177,19 +177,24 @@ securityContext:
   capabilities: {drop: [ALL]}
 {{- end -}}
 
-{{/* Where the workers find the scorer; empty: in their own process. */}}
+{{/* Where the workers find the scorer of every segment; empty: in their own process. */}}
 {{- define "fvq.scorerAddress" -}}
-{{- if .Values.scorer.enabled -}}
+{{- if and .Values.scorer.enabled (eq .Values.scorer.scores "all") -}}
 http://{{ include "fvq.scorerService" . }}:8090
 {{- else -}}
-{{- merge (dict) .Values.worker.settings .Values.settings | dig "FVQ_SCORER_URL" "" -}}
+{{- include "fvq.elsewhere" (dict "root" . "name" "FVQ_SCORER_URL") -}}
 {{- end -}}
+{{- end -}}
+
+{{/* Addresses of scorers that are not the chart's. root; name of the workers' setting. */}}
+{{- define "fvq.elsewhere" -}}
+{{- merge (dict) .root.Values.worker.settings .root.Values.settings | dig .name "" -}}
 {{- end -}}
 
 {{/* The workers' image: gpu, which has torch, where a model runs in their process. */}}
 {{- define "fvq.workerImage" -}}
 {{- $settings := merge (dict) .Values.worker.settings .Values.settings -}}
-{{- if and (include "fvq.scorerAddress" .) (not $settings.FVQ_SCORER_FALLBACK) (not $settings.FVQ_SECOND_MODEL) }}core{{ else }}gpu{{ end -}}
+{{- if and (include "fvq.scorerAddress" .) (not $settings.FVQ_SCORER_FALLBACK) (not $settings.FVQ_SECOND_MODEL) (not $settings.FVQ_DEEP_MODEL) }}core{{ else }}gpu{{ end -}}
 {{- end -}}
 
 {{- define "fvq.scorerService" -}}

@@ -1,0 +1,50 @@
+"""Which entries of a master playlist are followed, and what they are called: pure."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+
+from streams.ingest.hls.values import MasterPlaylist, PlaylistError, Variant
+from streams.text import printable
+
+
+def choose(master: MasterPlaylist, wanted: str) -> dict[str, tuple[str, ...]]:
+    """The renditions to follow: name to addresses, more than one where servers stand in for each other.
+
+    wanted: `highest`, `all`, or a rendition's name. Raises `PlaylistError` where there is none.
+    """
+    named = _named([variant for variant in master.variants if variant.has_video])
+    if not named:
+        raise PlaylistError("the master playlist names no rendition with pictures")
+    if wanted == "all":
+        return {name: _addresses(variants) for name, variants in named.items()}
+    highest = max(named, key=lambda name: (named[name][0].height, named[name][0].bandwidth))
+    name = highest if wanted == "highest" else wanted
+    if name not in named:
+        raise PlaylistError(f"there is no rendition {printable(wanted)}: there are {', '.join(named)}")
+    return {name: _addresses(named[name])}
+
+
+def _named(variants: list[Variant]) -> Mapping[str, list[Variant]]:
+    """The entries by name, the same name for entries that are equal but for their address."""
+    groups: dict[tuple[int, int, int, str, str], list[Variant]] = {}
+    for variant in variants:
+        looks = (variant.height, variant.width, variant.bandwidth, variant.codecs, variant.frame_rate)
+        groups.setdefault(looks, []).append(variant)
+    heights = Counter(looks[0] for looks in groups)
+    named: dict[str, list[Variant]] = {}
+    for (height, _, bandwidth, _, _), group in groups.items():
+        name = f"{height}p" if height else str(bandwidth) if bandwidth else "video"
+        if height and heights[height] > 1:
+            name = f"{name}-{bandwidth}"
+        number = 2
+        unique = name
+        while unique in named:
+            unique, number = f"{name}-{number}", number + 1
+        named[unique] = group
+    return named
+
+
+def _addresses(variants: list[Variant]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(variant.uri for variant in variants))

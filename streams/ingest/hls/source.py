@@ -1,0 +1,137 @@
+"""One source, as the operator names it: a playlist of segments, or a master playlist and the renditions chosen from it."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+
+from streams.ingest import metrics
+from streams.ingest.hls.playlist import DEFAULT_TARGET, parse
+from streams.ingest.hls.rendition import Rendition, Services, Status
+from streams.ingest.hls.renditions import choose
+from streams.ingest.hls.schedule import longest_load, next_load
+from streams.ingest.hls.tracker import Stream
+from streams.ingest.hls.values import MasterPlaylist, PlaylistError
+from streams.media.read import Answer, ReadError
+from streams.media.uri import without_secrets
+
+log = logging.getLogger(__name__)
+
+LOOK_SECONDS = 10.0
+"""Between two looks at a master playlist whose renditions cannot be loaded, at least."""
+
+
+@dataclass(frozen=True)
+class SourcePlan:
+    """What the operator wants of a source. stream: its name, labels and clock. renditions: `highest`, `all`, or a name."""
+
+    stream: Stream
+    url: str = field(repr=False)
+    renditions: str = "highest"
+    once: bool = False
+
+
+class Source:
+    """Follows a source. Its positions outlive a failure of `run`, which may be called again."""
+
+    def __init__(self, plan: SourcePlan, services: Services) -> None:
+        self._plan, self._services = plan, services
+        self._renditions: dict[str | None, Rendition] = {}
+        self._tasks: dict[str | None, asyncio.Task[None]] = {}
+        self._is_master = False
+        self._trouble = asyncio.Event()
+        self._looked = services.times.monotonic()
+        self._status = Status(plan.stream.stream_id, None, without_secrets(plan.url))
+
+    def statuses(self) -> Sequence[Status]:
+        """What is known of its renditions; before there are any, of the source itself."""
+        return [rendition.status for rendition in self._renditions.values()] or [self._status]
+
+    async def run(self) -> None:
+        """Follow until cancelled; with `once`, until all its renditions have ended."""
+        try:
+            await self._first_look()
+            while not await self._wait():
+                await self._look_again()
+        finally:
+            for task in self._tasks.values():
+                task.cancel()
+            await asyncio.gather(*self._tasks.values(), return_exceptions=True)
+            self._tasks.clear()
+
+    async def _first_look(self) -> None:
+        times = self._services.times
+        since = times.monotonic()
+        while True:
+            try:
+                return self._follow(*await self._look())
+            except (ReadError, PlaylistError) as error:
+                metrics.LOADS.labels(error.kind if isinstance(error, ReadError) else "no-playlist").inc()
+                if self._status.state != "failing":
+                    log.warning("%s is failing: %s", self._plan.stream.stream_id, error.reason)
+                self._status.state, self._status.reason = "failing", error.reason
+                retry_after = error.retry_after if isinstance(error, ReadError) else 0.0
+                failing = times.monotonic() - since
+                chance = self._services.chance()
+                await times.sleep(next_load("failed", DEFAULT_TARGET, None, failing, retry_after, chance))
+
+    async def _wait(self) -> bool:
+        """Wait for a reason to look at the source anew: False; or until all renditions have ended: True.
+
+        Raises what a rendition raises.
+        """
+        trouble = asyncio.create_task(self._trouble.wait())
+        try:
+            while self._tasks:
+                done, _ = await asyncio.wait({trouble, *self._tasks.values()}, return_when=asyncio.FIRST_COMPLETED)
+                for name in [name for name, task in self._tasks.items() if task in done]:
+                    self._tasks.pop(name).result()
+                if trouble in done:
+                    self._trouble.clear()
+                    return False
+            return True
+        finally:
+            trouble.cancel()
+
+    def _notice(self, met_master: bool) -> None:
+        """A rendition is in trouble."""
+        now = self._services.times.monotonic()
+        if (self._is_master or met_master) and now - self._looked >= LOOK_SECONDS:
+            self._looked = now
+            self._trouble.set()
+
+    async def _look_again(self) -> None:
+        """Look at the address anew. Where that fails, the renditions go on as they are."""
+        try:
+            self._follow(*await self._look())
+        except (ReadError, PlaylistError) as error:
+            log.warning("%s: its master playlist cannot be loaded either: %s", self._plan.stream.stream_id, error.reason)
+
+    async def _look(self) -> tuple[dict[str | None, tuple[str, ...]], dict[str, str], Answer | None]:
+        """What to follow: the addresses of each rendition, the variables for them, and the playlist if it is already loaded."""
+        url = self._plan.url
+        answer = await self._services.read(url, longest_load(DEFAULT_TARGET))
+        playlist = parse(answer.body, answer.url)
+        self._is_master = isinstance(playlist, MasterPlaylist)
+        if isinstance(playlist, MasterPlaylist):
+            chosen = choose(playlist, self._plan.renditions)
+            return {name: urls for name, urls in chosen.items()}, dict(playlist.variables), None  # noqa: C416 - of another type
+        return {None: (url,)}, {}, answer
+
+    def _follow(self, chosen: dict[str | None, tuple[str, ...]], variables: dict[str, str], answer: Answer | None) -> None:
+        """Follow these renditions, and no others."""
+        for name in [name for name in self._renditions if name not in chosen]:
+            del self._renditions[name]
+            if name in self._tasks:
+                self._tasks.pop(name).cancel()
+        for name, urls in chosen.items():
+            rendition = self._renditions.get(name)
+            if rendition is None:
+                stream = replace(self._plan.stream, rendition=name)
+                rendition = Rendition(stream, urls, self._services, variables, self._notice, self._plan.once)
+                self._renditions[name] = rendition
+            rendition.use(urls, variables)
+            if name not in self._tasks:
+                self._tasks[name] = asyncio.create_task(rendition.follow(answer))

@@ -1,0 +1,156 @@
+"""Sends events in batches, then keeps the positions after them. Many sources share one producer.
+
+The order is the promise: a position is sent when all replicas have acknowledged its events, so a restart may announce a segment
+twice, with the same id, but never skips one.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Protocol
+
+from streams.errors import BrokerError
+from streams.events import INGEST_STATE_TOPIC, SEGMENTS_TOPIC, SegmentEvent
+from streams.ingest import metrics
+from streams.ingest.hls.rendition import SavedPosition
+from streams.ingest.hls.tracker import Stream
+from streams.ingest.positions import RenditionKey, key_of, restored, to_bytes
+from streams.kafka.clients import no_broker_errors, open_producer, open_reader, send_all
+from streams.kafka.connection import Connection
+from streams.kafka.consumer import TopicPartition, read_to_end
+
+log = logging.getLogger(__name__)
+
+MOST_PARCELS = 5000
+"""Loads whose events are sent in one batch."""
+
+FIRST_PAUSE, LONGEST_PAUSE = 0.5, 15.0
+"""Seconds before a batch is sent again that Kafka did not take."""
+
+Messages = list[tuple[bytes, bytes | None]]
+
+
+class Sender(Protocol):
+    """Sends messages and waits for their acknowledgements. Raises `BrokerError`."""
+
+    def send(self, topic: str, messages: Messages) -> None:
+        """Send (key, value) messages to a topic."""
+
+    def close(self) -> None:
+        """Free the connections."""
+
+
+class KafkaSender:
+    """The sender to Kafka. Raises `BrokerError`, as its methods do."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._producer = open_producer(connection)
+
+    def send(self, topic: str, messages: Messages) -> None:
+        """Send messages, and wait for all acknowledgements."""
+        send_all(self._producer, topic, messages)
+
+    def close(self) -> None:
+        """Close the producer."""
+        self._producer.close(timeout=1)
+
+
+@dataclass(frozen=True)
+class _Parcel:
+    """What one load has to send. done: set when it is acknowledged."""
+
+    stream: Stream
+    events: Sequence[SegmentEvent]
+    saved: SavedPosition
+    done: asyncio.Future[None]
+
+
+class Publisher:
+    """Collects what sources have to send while a batch is on its way, and sends that as the next one.
+
+    positions: what is kept already, as `read_positions` gives it.
+    """
+
+    def __init__(
+        self, sender: Sender, positions: Mapping[RenditionKey, SavedPosition] | None = None, first_pause: float = FIRST_PAUSE
+    ) -> None:
+        self._sender, self._first_pause = sender, first_pause
+        self._positions = dict(positions or {})
+        self._waiting: list[_Parcel] = []
+        self._wake = asyncio.Event()
+        # A thread of its own: slow look-ups of names fill the loop's own threads.
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="publisher")
+
+    async def publish(self, stream: Stream, events: Sequence[SegmentEvent], saved: SavedPosition) -> None:
+        """Send events of a rendition in their order, then its position; returns when both are acknowledged."""
+        done = asyncio.get_running_loop().create_future()
+        self._waiting.append(_Parcel(stream, events, saved, done))
+        self._wake.set()
+        await done
+
+    def restore(self, stream: Stream) -> SavedPosition | None:
+        """The position of a rendition that was kept last."""
+        return self._positions.get((stream.stream_id, stream.rendition))
+
+    async def run(self) -> None:
+        """Send what comes, until cancelled. A batch that Kafka does not take is sent again until it does."""
+        try:
+            while True:
+                await self._wake.wait()
+                parcels, self._waiting = self._waiting[:MOST_PARCELS], self._waiting[MOST_PARCELS:]
+                if not self._waiting:
+                    self._wake.clear()
+                await self._deliver(parcels)
+        finally:
+            self._thread.shutdown(wait=False)
+
+    def join(self) -> None:
+        """Wait until the batch is delivered that was on its way when `run` was cancelled."""
+        self._thread.shutdown(wait=True)
+
+    async def _deliver(self, parcels: Sequence[_Parcel]) -> None:
+        events: Messages = [
+            (event.stream_id.encode(), event.to_bytes()) for parcel in parcels for event in parcel.events
+        ]  # fmt: skip
+        states: Messages = list({key_of(parcel.stream): to_bytes(parcel.stream, parcel.saved) for parcel in parcels}.items())
+        pause = self._first_pause
+        while True:
+            try:
+                await asyncio.get_running_loop().run_in_executor(self._thread, self._send, events, states)
+                break
+            except BrokerError as error:
+                metrics.PUBLISH_RETRIES.inc()
+                log.warning("%d events were not taken and are sent again in %.1f s: %s", len(events), pause, error)
+                await asyncio.sleep(pause)
+                pause = min(2 * pause, LONGEST_PAUSE)
+        metrics.ANNOUNCED.inc(len(events))
+        for parcel in parcels:
+            self._positions[parcel.stream.stream_id, parcel.stream.rendition] = parcel.saved
+            if not parcel.done.done():  # its source may have been stopped meanwhile
+                parcel.done.set_result(None)
+
+    def _send(self, events: Messages, states: Messages) -> None:
+        if events:
+            self._sender.send(SEGMENTS_TOPIC, events)
+        self._sender.send(INGEST_STATE_TOPIC, states)
+
+
+def read_positions(connection: Connection) -> dict[RenditionKey, SavedPosition]:
+    """The position of each rendition that was ever followed. Raises `BrokerError`, also where a topic is missing."""
+    reader = open_reader(connection)
+    try:
+        for topic in (SEGMENTS_TOPIC, INGEST_STATE_TOPIC):
+            with no_broker_errors(connection):
+                numbers = reader.partitions_for_topic(topic)
+            if not numbers:
+                raise BrokerError(f"topic {topic} is missing: run `fvq topics create`")
+        partitions = [TopicPartition(INGEST_STATE_TOPIC, number) for number in sorted(numbers)]
+        reader.assign(partitions)
+        reader.seek_to_beginning(*partitions)
+        return restored((record.key, record.value) for record in read_to_end(reader, partitions))
+    finally:
+        reader.close()

@@ -1,0 +1,131 @@
+"""`fvq ingest hls` as a process: reader, publisher, supervisor and pages, until told to stop."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+import signal
+import threading
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from streams.errors import SettingsError
+from streams.ingest.hls.rendition import Services, Times
+from streams.ingest.hls.source import SourcePlan
+from streams.ingest.live import Supervisor, follow_list, use_all_of_the_machine
+from streams.ingest.names import Listed
+from streams.ingest.pages import make_app, start_pages
+from streams.ingest.publisher import KafkaSender, Publisher, read_positions
+from streams.kafka.connection import Connection
+from streams.media.read import Reader
+
+log = logging.getLogger(__name__)
+
+STOP_SECONDS = 5.0
+"""Time in which the batch that is on its way has to be acknowledged when the process is told to stop."""
+
+
+END_SECONDS = 12.0
+"""Time in which the process ends when it is told to, whatever its threads wait for: a broker or a name server that hangs."""
+
+
+@dataclass(frozen=True)
+class LiveOptions:
+    """What is followed. sources: at the start. plan: makes the plan of a source from its name and address.
+
+    read_list: the sources anew, where their list has changed; None where there is no list. host, port: of the pages.
+    once: end when all sources have ended.
+    """
+
+    connection: Connection
+    sources: Listed
+    plan: Callable[[str, str], SourcePlan]
+    host: str
+    port: int
+    read_list: Callable[[], Listed | None] | None = None
+    once: bool = False
+
+
+async def run_live(options: LiveOptions, reader: Reader) -> None:
+    """Follow sources until SIGTERM or SIGINT; then the process itself ends within `END_SECONDS`.
+
+    Raises `BrokerError` or `SettingsError` where it cannot start.
+    """
+    stop = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    use_all_of_the_machine()
+    async with reader, _publisher(options.connection) as (publisher, publishing):
+        services = Services(reader.read, publisher.publish, publisher.restore, Times())
+        supervisor = Supervisor(services)
+
+        async def follow(sources: Listed) -> None:
+            await supervisor.follow([options.plan(name, url) for name, url in sources.items()])
+            log.info("%d sources are followed", len(sources))
+
+        async with _pages(options, supervisor):
+            await follow(options.sources)
+            tasks: list[asyncio.Task[Any]] = [publishing, asyncio.create_task(stop.wait())]
+            if options.read_list is not None:
+                tasks.append(asyncio.create_task(follow_list(options.read_list, follow)))
+            if options.once:
+                tasks.append(asyncio.create_task(supervisor.ended()))
+            try:
+                await _first_of(tasks)
+            finally:
+                _end_after(END_SECONDS)
+                for task in tasks[1:]:
+                    task.cancel()
+                await supervisor.stop()
+
+
+def _end_after(seconds: float) -> None:
+    """End this process within that time, with exit code 1: what was not acknowledged is announced after the next start."""
+    timer = threading.Timer(seconds, os._exit, (1,))
+    timer.daemon = True
+    timer.start()
+
+
+async def _first_of(tasks: Sequence[asyncio.Task[Any]]) -> None:
+    """Wait until one of the tasks ends; raises what it raised."""
+    done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+    for task in done:
+        task.result()
+
+
+@asynccontextmanager
+async def _publisher(connection: Connection) -> AsyncIterator[tuple[Publisher, asyncio.Task[None]]]:
+    """The publisher, which starts with the positions that are kept, and its task."""
+    positions = await asyncio.to_thread(read_positions, connection)
+    sender = await asyncio.to_thread(KafkaSender, connection)
+    publisher = Publisher(sender, positions)
+    task = asyncio.create_task(publisher.run())
+    try:
+        yield publisher, task
+    finally:
+        task.cancel()
+        with contextlib.suppress(asyncio.CancelledError, Exception):
+            await task
+        with contextlib.suppress(TimeoutError):
+            # Else a segment whose position is not kept yet would be announced twice after the next start.
+            await asyncio.wait_for(asyncio.to_thread(publisher.join), STOP_SECONDS)
+        sender.close()
+
+
+@asynccontextmanager
+async def _pages(options: LiveOptions, supervisor: Supervisor) -> AsyncIterator[None]:
+    app = make_app(supervisor.statuses, supervisor.show_metrics, Times().monotonic)
+    try:
+        runner = await start_pages(app, options.host, options.port)
+    except OSError as error:
+        reason = f"cannot listen on {options.host}:{options.port}: {error.strerror or error}"
+        raise SettingsError("FVQ_WEB_HOST, FVQ_WEB_PORT", reason) from error
+    log.info("the pages are at http://%s:%d", *runner.addresses[0][:2])
+    try:
+        yield
+    finally:
+        await runner.cleanup()

@@ -1,0 +1,115 @@
+"""Reads small resources whole, such as playlists: one attempt, whose caller decides when to try again.
+
+The checks are those of `streams.media.fetch`. The connections to one host are limited, and not all together: one hanging origin
+could use up such a limit for all others.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import email.utils
+import time
+from dataclasses import dataclass
+
+import aiohttp
+
+from streams.errors import MediaError
+from streams.media.answers import TemporaryError, check_status, refusal_behind, words_of
+from streams.media.client import Client, body_of
+from streams.media.uri import parse
+
+PER_HOST = 64
+"""Connections to one host at once."""
+
+LONGEST_WAIT = 60.0
+"""The most seconds that a server's Retry-After may ask for: a wrong header must not stop a source for a day."""
+
+
+@dataclass(frozen=True)
+class Answer:
+    """A resource as it was read. url: where it came from, after redirects."""
+
+    body: bytes
+    url: str
+
+
+class ReadError(MediaError):
+    """A resource could not be read. kind: "not-found", "unreachable", "busy" (HTTP 429), "timeout", "too-large" or "refused".
+
+    retry_after: seconds for which the server asks to be left alone, 0 where it does not.
+    """
+
+    def __init__(self, reason: str, kind: str, retry_after: float = 0.0) -> None:
+        super().__init__(reason, kind)
+        self.retry_after = retry_after
+
+
+class Reader:
+    """Reads resources by HTTP. Use it as an async context manager.
+
+    hosts, private: as in `streams.media.fetch.FetchLimits`. most: bytes of the largest resource, before and after decoding.
+    """
+
+    def __init__(
+        self, hosts: tuple[str, ...] = (), private: bool = False, most: int = 4 * 2**20, per_host: int = PER_HOST
+    ) -> None:
+        self._client = Client(hosts, private, per_host=per_host)
+        self._most = most
+
+    async def __aenter__(self) -> Reader:
+        await self._client.__aenter__()
+        return self
+
+    async def __aexit__(self, *error: object) -> None:
+        await self._client.__aexit__(*error)
+
+    async def read(self, address: str, seconds: float) -> Answer:
+        """The resource at an address. seconds: the longest time, waiting for a connection included. Raises `ReadError`."""
+        shown = "the address"
+        try:
+            uri = parse(address)
+            shown = uri.shown
+            async with asyncio.timeout(seconds):  # also stops a server that sends a byte now and then
+                # Playlists are text: an origin that can encode them saves most of the bytes.
+                async with self._client.get(uri, {"Accept-Encoding": "gzip"}) as (answer, final):
+                    _check_busy(answer, final.shown)
+                    check_status(answer.status, final, None)
+                    body = b"".join([data async for data in body_of(answer, final.shown, self._most, self._too_large)])
+                    return Answer(body, str(final))
+        except TimeoutError:
+            raise ReadError(f"{shown}: no answer within {seconds:.3g} s", "timeout") from None
+        except ReadError:
+            raise
+        except MediaError as error:
+            raise ReadError(error.reason, "unreachable" if error.kind == "undecodable" else error.kind) from error
+        except aiohttp.InvalidURL:
+            raise ReadError(f"{shown}: not an http address", "refused") from None
+        except TemporaryError as error:
+            raise ReadError(str(error), "unreachable") from error
+        except (aiohttp.ClientError, OSError) as error:
+            refused = refusal_behind(error)
+            if refused is not None:
+                raise ReadError(refused.reason, "refused") from error
+            raise ReadError(f"{shown} cannot be reached: {words_of(error)}", "unreachable") from error
+
+    def _too_large(self, name: str) -> MediaError:
+        return MediaError(f"{name} is larger than {self._most} bytes", kind="too-large")
+
+
+def _check_busy(answer: aiohttp.ClientResponse, name: str) -> None:
+    """Raise where the server asks to be left alone for a while."""
+    if answer.status in (429, 503):
+        wait = _seconds_of(answer.headers.get("Retry-After", ""))
+        kind = "busy" if answer.status == 429 else "unreachable"
+        raise ReadError(f"{name}: the server answered HTTP {answer.status}", kind, wait)
+
+
+def _seconds_of(header: str) -> float:
+    """The seconds that a Retry-After header asks for; 0 where it says nothing that can be read."""
+    try:
+        seconds = (
+            float(header) if header.strip().isdigit() else email.utils.parsedate_to_datetime(header).timestamp() - time.time()
+        )
+    except (ValueError, TypeError, OverflowError):
+        return 0.0
+    return min(max(seconds, 0.0), LONGEST_WAIT)

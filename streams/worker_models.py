@@ -1,0 +1,121 @@
+"""The models of a worker, from its settings: its scorer, in the process or served, and those that may be there beside it."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from scorer.remote.client import RemoteScorer
+from scorer.remote.url import sends_in_clear
+from scorer.spec import ModelId, Scorer
+from streams import metrics, parts
+from streams.alerts.course import Courses
+from streams.alerts.policy import load_policy
+from streams.errors import ModelError, SettingsError
+from streams.kafka.agent import Agent
+from streams.kafka.connection import Connection
+from streams.scoring.cascade import Cascade
+from streams.scoring.deep import DeepScorer
+from streams.scoring.served import FallbackScorer, ServedScorer
+from streams.scoring.tiers import TierPlan
+from streams.settings import Settings
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Models:
+    """The models of a worker: the one that scores every segment, and those that may be there beside it."""
+
+    scorer: Scorer
+    second: Scorer | None
+    deep: Scorer | None
+
+
+def own_scorer(settings: Settings, connection: Connection) -> tuple[Scorer, list[Agent]]:
+    """The model of `FVQ_MODEL` in this process, and the agent that replaces it when the registry has another version."""
+    try:
+        from streams.models.follow import ReloadingScorer, follow_agent
+    except ImportError as error:
+        raise _not_installed(error) from error
+    scorer = ReloadingScorer(settings.model, settings.device, parts.registry(settings))
+    log.info("model %s", scorer.model)
+    return scorer, [follow_agent(scorer, connection)] if scorer.follows else []
+
+
+def served_scorer(settings: Settings) -> ServedScorer:
+    """The scorer at `FVQ_SCORER_URL`, which is not asked yet."""
+    assert settings.scorer_url
+    remote = _remote(settings, settings.scorer_url, settings.scorer_timeout, _note_served_model)
+    if settings.scorer_fallback is None:
+        return remote
+    try:
+        from scorer.engine import load_engine
+    except ImportError as error:
+        raise _not_installed(error) from error
+    own = load_engine(settings.scorer_fallback, settings.device, parts.registry(settings))
+    log.info("model %s answers while no served scorer does", own.model)
+    return FallbackScorer(remote, own)
+
+
+def _remote(settings: Settings, addresses: str, seconds: float, notice: Callable[[ModelId], None]) -> RemoteScorer:
+    """The scorer that is served at these addresses. seconds: that one request may take. notice: is told of its model."""
+    urls = addresses.split(",")
+    for url in urls:
+        if sends_in_clear(url):
+            token = " and the scorer's token" if settings.scorer_token or settings.scorer_token_file else ""
+            log.warning("pictures%s can be read on their way to %s: use https or a private network", token, url)
+    return parts.remote_scorer(settings, urls, notice, seconds)
+
+
+def _note_served_model(model: ModelId) -> None:
+    log.info("the served model is %s", model)
+    metrics.show_model(model)
+
+
+def _note_served_deep_model(model: ModelId) -> None:
+    log.info("the served large model is %s", model)
+
+
+def _not_installed(error: ImportError) -> ModelError:
+    return ModelError(f"{error.name} is not installed: pip install 'fvq-monitor[serve]'")
+
+
+def second_model(settings: Settings, first: Scorer) -> Scorer:
+    """The second model, which scores the same clips as the first.
+
+    Raises `SettingsError` where it needs clips that are sampled in another way.
+    """
+    from scorer.engine import load_engine
+
+    assert settings.second_model
+    second = load_engine(settings.second_model, settings.device, parts.registry(settings))
+    if second.spec != first.spec:
+        reason = f"{settings.second_model} needs clips that are sampled in another way than for {settings.model}"
+        raise SettingsError("FVQ_SECOND_MODEL", reason)
+    log.info("second model %s@%s", second.model.name, second.model.version)
+    return second
+
+
+def deep_model(settings: Settings) -> Scorer:
+    """The large model of the cascade, in this process or at `FVQ_DEEP_URL`, which is not asked yet."""
+    if settings.deep_url:
+        return _remote(settings, settings.deep_url, settings.deep_timeout, _note_served_deep_model)
+    try:
+        from scorer.engine import load_engine
+    except ImportError as error:
+        raise _not_installed(error) from error
+    assert settings.deep_model
+    deep = load_engine(settings.deep_model, settings.device, parts.registry(settings))
+    log.info("model %s looks at %.3g of the segments at most", deep.model, settings.deep_share)
+    return deep
+
+
+def cascade_of(settings: Settings, deep: Scorer) -> Cascade:
+    """The looks by the large model. Its streams' alerts are found by the same policy as the alert agent's."""
+    connect = deep.connect if isinstance(deep, RemoteScorer) else None
+    looks = DeepScorer(deep, settings.deep_timeout, settings.batch_size, connect)
+    return Cascade(
+        looks, TierPlan(parts.tier_limits(settings)), Courses(load_policy(settings.alert_policy)), settings.live_window
+    )

@@ -1,0 +1,121 @@
+"""`fvq ingest hls` with a real Kafka and a real origin: kill -9 in mid-stream, a restart, status and metrics."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+import urllib.request
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+from aiohttp import web
+
+from streams.events import SEGMENTS_TOPIC, SegmentEvent
+from tests.support.origin import Origin
+from tests.support.processes import FVQ, Worker, fvq
+from tests.support.servers import KafkaServer, free_ports
+from tests.support.topics import Follower
+
+SEGMENT, WINDOW = 0.5, 60
+"""Seconds of a segment, and segments of the playlist: 30 s, longer than a killed ingester needs to be there again."""
+
+
+def live(dates: bool) -> Callable[[web.Request], Any]:
+    """A live playlist whose segments appear by the clock."""
+    began = time.time()
+
+    async def playlist(_: web.Request) -> web.StreamResponse:
+        newest = 100 + int((time.time() - began) / SEGMENT)
+        first = max(100, newest - WINDOW + 1)
+        lines = ["#EXTM3U", "#EXT-X-TARGETDURATION:1", f"#EXT-X-MEDIA-SEQUENCE:{first}"]
+        if dates:
+            date = datetime.fromtimestamp(began + SEGMENT * (first - 100), UTC)
+            lines.append(f"#EXT-X-PROGRAM-DATE-TIME:{date.isoformat(timespec='milliseconds')}")
+        for number in range(first, newest + 1):
+            lines += [f"#EXTINF:{SEGMENT},", f"{number}.ts?signature={time.time_ns()}"]
+        return web.Response(text="\n".join(lines))
+
+    return playlist
+
+
+async def until(expected: str, reached: Callable[[], bool], seconds: float = 60.0) -> None:
+    """Wait without holding up the origin, which runs in this loop."""
+    deadline = time.monotonic() + seconds
+    while not await asyncio.to_thread(reached):
+        assert time.monotonic() < deadline, f"{expected}: not within {seconds:.0f} s"
+        await asyncio.sleep(0.1)
+
+
+def number_of(event: SegmentEvent) -> int:
+    return int(event.uri.rpartition("/")[2].partition(".")[0])
+
+
+@pytest.mark.parametrize("dates", [True, False], ids=["dates", "no dates"])
+async def test_a_killed_ingester_skips_nothing_and_names_each_segment_once(
+    dates: bool, kafka: KafkaServer, tmp_path: Path
+) -> None:
+    await asyncio.to_thread(fvq, "topics", "create", FVQ_BROKER=kafka.broker)
+    port = free_ports(1)
+    settings = {"FVQ_BROKER": kafka.broker, "FVQ_FETCH_PRIVATE": "true", "FVQ_WEB_PORT": str(port)}
+    async with Origin() as origin:
+        origin.script("/news.m3u8", live(dates))
+        command = [FVQ, "ingest", "hls", f"news={origin.url('/news.m3u8')}?token=s3cret", f"away={origin.url('/away.m3u8')}"]
+        ingester = Worker("ingest", tmp_path, command=command, **settings).start()
+        follower = await asyncio.to_thread(Follower, kafka.broker, SEGMENTS_TOPIC)
+
+        def events() -> list[SegmentEvent]:
+            return [SegmentEvent.from_bytes(value) for value in list(follower.read())]
+
+        async def wait_for_more() -> None:
+            wanted = len(await asyncio.to_thread(events)) + 5
+            await until(f"{wanted} events\n{ingester.tail()}", lambda: len(events()) >= wanted)
+
+        try:
+            for _ in range(3):
+                await wait_for_more()
+                await asyncio.to_thread(ingester.kill)
+                ingester.start()
+            await wait_for_more()
+            status = await asyncio.to_thread(fvq, "ingest", "status", "--json", **settings)
+            table = await asyncio.to_thread(fvq, "ingest", "status", **settings)
+            metrics = await asyncio.to_thread(lambda: urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics").read().decode())
+            assert await asyncio.to_thread(ingester.terminate) == 0, ingester.tail()
+            announced = await asyncio.to_thread(events)
+        finally:
+            await asyncio.to_thread(ingester.kill)
+            await asyncio.to_thread(follower.close)
+    once = {event.segment_id: event for event in announced}
+    numbers = [number_of(event) for event in once.values()]
+    assert numbers == list(range(numbers[0], numbers[0] + len(numbers))), "each segment once, in order, and none is missing"
+    assert [event.sequence for event in once.values()] == list(range(len(numbers)))
+    assert len(announced) - len(once) <= 3 * WINDOW / 4, "a kill repeats at most what was on its way"
+    states = {source["stream"]: source for source in json.loads(status.stdout)["sources"]}
+    assert (states["news"]["state"], states["away"]["state"]) == ("live", "failing")
+    assert "not there (HTTP 404)" in states["away"]["reason"]
+    assert "away" in table.stdout
+    assert "failing" in table.stdout
+    assert 'fvq_ingest_sources{state="live"} 1.0' in metrics
+    assert "s3cret" not in ingester.log.read_text() + status.stdout + metrics
+    assert "lost " not in ingester.log.read_text()
+
+
+async def test_it_ends_when_it_is_told_to_while_kafka_is_away(kafka: KafkaServer, tmp_path: Path) -> None:
+    await asyncio.to_thread(fvq, "topics", "create", FVQ_BROKER=kafka.broker)
+    async with Origin() as origin:
+        origin.script("/news.m3u8", live(dates=True))
+        command = [FVQ, "ingest", "hls", f"news={origin.url('/news.m3u8')}"]
+        settings = {"FVQ_BROKER": kafka.broker, "FVQ_FETCH_PRIVATE": "true", "FVQ_WEB_PORT": "0"}
+        ingester = Worker("ingest", tmp_path, command=command, **settings).start()
+        try:
+            await until(f"the source is live\n{ingester.tail()}", lambda: "news is live" in ingester.log.read_text())
+            await asyncio.to_thread(kafka.stop)
+            await asyncio.sleep(2 * SEGMENT)  # a batch is on its way that nobody takes
+            began = time.monotonic()
+            assert await asyncio.to_thread(ingester.terminate, 30) in (0, 1)
+            assert time.monotonic() - began < 20
+        finally:
+            await asyncio.to_thread(ingester.kill)

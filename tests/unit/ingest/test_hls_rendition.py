@@ -1,0 +1,213 @@
+"""Following a rendition from load to load, from a real server, with a clock that the test turns."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from streams.events import SegmentEvent
+from streams.ingest.hls.rendition import Rendition, SavedPosition, Services, Times
+from streams.ingest.hls.tracker import Position, Stream
+from streams.media.read import Reader
+from tests.support.origin import Origin
+
+START = datetime(2026, 1, 31, 12, tzinfo=UTC)
+
+
+def playlist(first: int, count: int, *extra: str, suffix: str = "", target: float = 2, date: datetime | None = None) -> str:
+    lines = ["#EXTM3U", f"#EXT-X-TARGETDURATION:{target:g}", f"#EXT-X-MEDIA-SEQUENCE:{first}"]
+    if date is not None:
+        lines.append(f"#EXT-X-PROGRAM-DATE-TIME:{date.isoformat()}")
+    for number in range(first, first + count):
+        lines += [f"#EXTINF:{target:g},", f"{number}.ts{suffix}"]
+    return "\n".join([*lines, *extra, ""])
+
+
+@dataclass
+class Turned:
+    """A clock that moves when it is slept on. published: what was announced, with the positions after it."""
+
+    seconds: float = 0.0
+    published: list[SegmentEvent] = field(default_factory=list)
+    positions: list[SavedPosition] = field(default_factory=list)
+    kept: SavedPosition | None = None
+
+    async def sleep(self, seconds: float) -> None:
+        self.seconds += seconds
+
+    async def publish(self, _: Stream, events: Sequence[SegmentEvent], position: SavedPosition) -> None:
+        self.published += events
+        self.positions.append(position)
+
+    def services(self, reader: Reader) -> Services:
+        times = Times(lambda: START + timedelta(seconds=self.seconds), lambda: self.seconds, self.sleep)
+        return Services(reader.read, self.publish, lambda _: self.kept, times, lambda: 1.0)
+
+    @property
+    def files(self) -> list[str]:
+        return [event.uri.rpartition("/")[2].partition(".")[0] for event in self.published]
+
+
+@pytest.fixture
+async def origin() -> AsyncIterator[Origin]:
+    async with Origin() as running:
+        yield running
+
+
+@pytest.fixture
+async def reader() -> AsyncIterator[Reader]:
+    async with Reader(private=True) as opened:
+        yield opened
+
+
+async def follow(rendition: Rendition, clock: Turned, loads: int) -> list[float]:
+    """Load so many times; returns the pauses after the loads."""
+    pauses = []
+    for _ in range(loads):
+        pauses.append(await rendition.load())
+        await clock.sleep(pauses[-1])
+    return pauses
+
+
+async def test_each_new_segment_is_announced_once_and_loads_follow_the_target(origin: Origin, reader: Reader) -> None:
+    clock = Turned()
+    origin.script("/a.m3u8", playlist(1, 3), playlist(1, 3), playlist(2, 3), playlist(4, 3))
+    rendition = Rendition(Stream("news"), [origin.url("/a.m3u8")], clock.services(reader))
+    assert await follow(rendition, clock, 4) == [2.0, 1.0, 2.0, 2.0]
+    assert clock.files == ["3", "4", "5", "6"]
+    assert rendition.status.state == "live"
+
+
+async def test_a_playlist_that_stands_still_is_stale_is_asked_for_ever_and_goes_on(
+    origin: Origin, reader: Reader, caplog: pytest.LogCaptureFixture
+) -> None:
+    clock = Turned()
+    caplog.set_level(logging.INFO, "streams")
+    origin.script("/a.m3u8", *[playlist(1, 3)] * 8, playlist(2, 3))
+    rendition = Rendition(Stream("news"), [origin.url("/a.m3u8?token=s3cret")], clock.services(reader))
+    assert await follow(rendition, clock, 8) == [2.0] + [1.0] * 7
+    assert rendition.status.state == "stale"
+    await follow(rendition, clock, 1)
+    assert rendition.status.state == "live"
+    assert [record.getMessage().partition(":")[0] for record in caplog.records if record.name.endswith("rendition")] == [
+        "news is live", "news is stale", "news is live"
+    ]  # fmt: skip
+    assert "s3cret" not in caplog.text
+
+
+async def test_addresses_that_are_signed_anew_announce_nothing_twice_and_are_no_news(origin: Origin, reader: Reader) -> None:
+    clock = Turned()
+    origin.script("/a.m3u8", *(playlist(1, 3, suffix=f"?sig={number}") for number in range(9)))
+    rendition = Rendition(Stream("news"), [origin.url("/a.m3u8")], clock.services(reader))
+    assert await follow(rendition, clock, 9) == [2.0] + [1.0] * 8
+    assert [event.uri.rpartition("/")[2] for event in clock.published] == ["3.ts?sig=0"]
+    assert rendition.status.state == "stale"
+
+
+async def test_an_outage_loses_nothing_that_is_still_in_the_window(
+    origin: Origin, reader: Reader, caplog: pytest.LogCaptureFixture
+) -> None:
+    clock = Turned()
+    origin.script("/a.m3u8", playlist(1, 3), 404, 503, "<html>", "", playlist(4, 3), 500, playlist(9, 3))
+    rendition = Rendition(Stream("news"), [origin.url("/a.m3u8")], clock.services(reader))
+    assert await follow(rendition, clock, 5) == [2.0, 1.0, 1.0, 1.0, 1.0]
+    assert rendition.status.state == "failing"
+    await follow(rendition, clock, 1)
+    assert clock.files == ["3", "4", "5", "6"]
+    await follow(rendition, clock, 2)
+    assert clock.files == ["3", "4", "5", "6", "9", "10", "11"]
+    assert rendition.status.counts["lost"] == 2
+    assert "news lost 2 segments, 7 to 8" in caplog.text
+    sequences = [event.sequence for event in clock.published]
+    assert sequences[4] - sequences[3] == 3
+
+
+async def test_an_end_is_looked_at_now_and_then_and_the_last_segment_says_so(origin: Origin, reader: Reader) -> None:
+    clock = Turned()
+    origin.script("/a.m3u8", playlist(1, 3), playlist(1, 3, "#EXT-X-ENDLIST"), playlist(1, 3, "#EXT-X-ENDLIST"))
+    rendition = Rendition(Stream("news"), [origin.url("/a.m3u8")], clock.services(reader))
+    assert await follow(rendition, clock, 3) == [2.0, 10.0, 10.0]
+    assert [(event.uri[-4:], event.ended) for event in clock.published] == [("3.ts"[-4:], False), ("3.ts", True)]
+    assert len({event.segment_id for event in clock.published}) == 1
+    assert rendition.status.state == "ended"
+
+
+async def test_once_ends_with_the_stream(origin: Origin, reader: Reader) -> None:
+    clock = Turned()
+    origin.script("/a.m3u8", playlist(1, 3), playlist(2, 3, "#EXT-X-ENDLIST"))
+    await Rendition(Stream("news"), [origin.url("/a.m3u8")], clock.services(reader), once=True).follow()
+    assert clock.files == ["3", "4"]
+
+
+async def test_what_cannot_be_decrypted_is_a_state_and_no_event(
+    origin: Origin, reader: Reader, caplog: pytest.LogCaptureFixture
+) -> None:
+    clock = Turned()
+    locked = playlist(1, 3).replace("#EXTINF", '#EXT-X-KEY:METHOD=SAMPLE-AES,URI="skd://k"\n#EXTINF', 1)
+    origin.script("/a.m3u8", locked, locked.replace("SEQUENCE:1", "SEQUENCE:2"), locked.replace("SEQUENCE:1", "SEQUENCE:3"))
+    rendition = Rendition(Stream("news"), [origin.url("/a.m3u8")], clock.services(reader))
+    await follow(rendition, clock, 3)
+    assert (clock.published, rendition.status.state) == ([], "encrypted")
+    assert caplog.text.count("news is encrypted") == 1
+
+
+async def test_after_three_failures_the_next_server_goes_on_where_the_first_was(origin: Origin, reader: Reader) -> None:
+    clock = Turned()
+    origin.script("/a.m3u8", playlist(1, 3, date=START), 500)
+    origin.script("/b.m3u8", playlist(701, 4, date=START))
+    rendition = Rendition(Stream("news"), [origin.url("/a.m3u8"), origin.url("/b.m3u8")], clock.services(reader))
+    await follow(rendition, clock, 5)
+    assert origin.requests == ["/a.m3u8"] * 4 + ["/b.m3u8"]
+    assert clock.files == ["3", "704"]
+    assert rendition.status.counts["restarts"] == 0
+
+
+async def test_a_server_that_stands_still_is_left_for_the_next_one(origin: Origin, reader: Reader) -> None:
+    clock = Turned()
+    origin.script("/a.m3u8", playlist(1, 3))
+    origin.script("/b.m3u8", playlist(2, 3))
+    rendition = Rendition(Stream("news"), [origin.url("/a.m3u8"), origin.url("/b.m3u8")], clock.services(reader))
+    await follow(rendition, clock, 9)
+    assert "/b.m3u8" in origin.requests
+    assert clock.files == ["3", "4"]
+
+
+async def test_a_restart_of_the_ingester_goes_on_from_the_position_that_was_kept(origin: Origin, reader: Reader) -> None:
+    clock = Turned()
+    origin.script("/a.m3u8", playlist(1, 3), playlist(3, 3))
+    url = origin.url("/a.m3u8")
+    await follow(Rendition(Stream("news"), [url], clock.services(reader)), clock, 1)
+    clock.kept = clock.positions[-1]
+    await follow(Rendition(Stream("news"), [url], clock.services(reader)), clock, 1)
+    assert clock.files == ["3", "4", "5"]
+
+
+async def test_a_position_is_only_moved_when_its_events_are_acknowledged(origin: Origin, reader: Reader) -> None:
+    clock = Turned()
+    origin.script("/a.m3u8", playlist(1, 3))
+    services = clock.services(reader)
+
+    async def refuse(*_: object) -> None:
+        raise RuntimeError("no broker")
+
+    broken = Services(services.read, refuse, times=services.times)
+    rendition = Rendition(Stream("news"), [origin.url("/a.m3u8")], broken)
+    with pytest.raises(RuntimeError):
+        await rendition.load()
+    assert rendition.status.position == Position()
+    rendition._services = services
+    await rendition.load()
+    assert clock.files == ["3"]
+
+
+async def test_an_old_copy_that_stays_is_a_restart_even_where_it_never_changes(origin: Origin, reader: Reader) -> None:
+    clock = Turned()
+    origin.script("/a.m3u8", playlist(10, 5), playlist(9, 4))
+    rendition = Rendition(Stream("news"), [origin.url("/a.m3u8")], clock.services(reader))
+    await follow(rendition, clock, 4)
+    assert rendition.status.counts["restarts"] == 1
+    assert clock.files == ["14", "9", "10", "11", "12"]

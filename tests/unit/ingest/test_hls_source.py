@@ -1,0 +1,128 @@
+"""A source: master playlists, and what happens when their renditions fail."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+
+import pytest
+
+from streams.events import SegmentEvent
+from streams.ingest.hls.rendition import SavedPosition, Services, Times
+from streams.ingest.hls.source import Source, SourcePlan
+from streams.ingest.hls.tracker import Stream
+from streams.media.read import Reader
+from tests.support.origin import Origin
+from tests.unit.ingest.test_hls_rendition import playlist
+
+MASTER = "#EXTM3U\n#EXT-X-STREAM-INF:BANDWIDTH=1,RESOLUTION=640x360\n{}\n#EXT-X-STREAM-INF:BANDWIDTH=9,RESOLUTION=1280x720\n{}\n"
+END = "#EXT-X-ENDLIST"
+
+
+@pytest.fixture
+async def origin() -> AsyncIterator[Origin]:
+    async with Origin() as running:
+        yield running
+
+
+@pytest.fixture
+async def reader() -> AsyncIterator[Reader]:
+    async with Reader(private=True) as opened:
+        yield opened
+
+
+class Fast:
+    """A clock that takes no time, and lets other tasks go on. published: the files that were announced, with their renditions."""
+
+    def __init__(self) -> None:
+        self.seconds = 0.0
+        self.events: list[SegmentEvent] = []
+
+    async def sleep(self, seconds: float) -> None:
+        self.seconds += seconds
+        await asyncio.sleep(0.001)
+
+    async def publish(self, _: Stream, events: Sequence[SegmentEvent], __: SavedPosition) -> None:
+        self.events += events
+
+    def services(self, reader: Reader) -> Services:
+        return Services(
+            reader.read, self.publish, times=Times(monotonic=lambda: self.seconds, sleep=self.sleep), chance=lambda: 1.0
+        )
+
+    @property
+    def published(self) -> list[tuple[str | None, str]]:
+        return [(event.rendition, event.uri.rpartition("/")[2].partition(".")[0]) for event in self.events]
+
+
+async def test_a_playlist_of_segments_is_loaded_once_at_the_start(origin: Origin, reader: Reader) -> None:
+    clock = Fast()
+    origin.script("/live.m3u8", playlist(1, 2, END))
+    source = Source(SourcePlan(Stream("news"), origin.url("/live.m3u8"), once=True), clock.services(reader))
+    await source.run()
+    assert origin.requests == ["/live.m3u8"]
+    assert clock.published == [(None, "1"), (None, "2")]
+
+
+async def test_all_renditions_are_followed_each_with_its_name(origin: Origin, reader: Reader) -> None:
+    clock = Fast()
+    origin.script("/live.m3u8", MASTER.format("low.m3u8", "high.m3u8"))
+    origin.script("/low.m3u8", playlist(5, 1, END))
+    origin.script("/high.m3u8", playlist(7, 1, END))
+    await Source(SourcePlan(Stream("news"), origin.url("/live.m3u8"), "all", once=True), clock.services(reader)).run()
+    assert sorted(clock.published, key=str) == [("360p", "5"), ("720p", "7")]
+
+
+async def test_a_source_that_is_away_at_the_start_is_asked_until_it_is_there(origin: Origin, reader: Reader) -> None:
+    clock = Fast()
+    origin.script("/live.m3u8", 404, "<html>", playlist(1, 1, END))
+    source = Source(SourcePlan(Stream("news"), origin.url("/live.m3u8"), once=True), clock.services(reader))
+    await source.run()
+    assert clock.published == [(None, "1")]
+
+
+async def test_variables_of_the_master_playlist_reach_its_renditions(origin: Origin, reader: Reader) -> None:
+    clock = Fast()
+    origin.script("/live.m3u8", MASTER.format("low.m3u8", "high.m3u8") + '#EXT-X-DEFINE:NAME="cdn",VALUE="edge-7"\n')
+    origin.script("/high.m3u8", '#EXTM3U\n#EXT-X-DEFINE:IMPORT="cdn"\n#EXTINF:2\n/{$cdn}/1.ts\n' + END)
+    await Source(SourcePlan(Stream("news"), origin.url("/live.m3u8"), once=True), clock.services(reader)).run()
+    assert [event.uri for event in clock.events] == [origin.url("/edge-7/1.ts")]
+
+
+async def test_renditions_that_fail_for_long_make_the_master_be_loaded_again(origin: Origin, reader: Reader) -> None:
+    clock = Fast()
+    origin.script("/live.m3u8", MASTER.format("low.m3u8", "high.m3u8"), MASTER.format("low.m3u8", "new.m3u8"))
+    origin.script("/high.m3u8", playlist(1, 2), 404)
+    origin.script("/new.m3u8", playlist(2, 2, END))
+    await Source(SourcePlan(Stream("news"), origin.url("/live.m3u8"), once=True), clock.services(reader)).run()
+    assert clock.published == [("720p", "2"), ("720p", "3")]
+
+
+async def test_a_playlist_that_becomes_a_master_is_followed_as_one(origin: Origin, reader: Reader) -> None:
+    clock = Fast()
+    origin.script("/live.m3u8", playlist(1, 2), MASTER.format("low.m3u8", "high.m3u8"))
+    origin.script("/high.m3u8", playlist(7, 1, END))
+    await Source(SourcePlan(Stream("news"), origin.url("/live.m3u8"), once=True), clock.services(reader)).run()
+    assert clock.published == [(None, "2"), ("720p", "7")]
+
+
+async def test_a_failure_leaves_no_task_and_the_next_run_goes_on(origin: Origin, reader: Reader) -> None:
+    clock = Fast()
+    origin.script("/live.m3u8", playlist(1, 2), playlist(1, 3), playlist(1, 4, END))
+    services = clock.services(reader)
+    calls = 0
+
+    async def publish(stream: Stream, events: Sequence[SegmentEvent], position: SavedPosition) -> None:
+        nonlocal calls
+        calls += 1
+        if calls == 2:
+            raise RuntimeError("the second is refused")
+        await clock.publish(stream, events, position)
+
+    broken = Services(services.read, publish, times=services.times)
+    source = Source(SourcePlan(Stream("news"), origin.url("/live.m3u8"), once=True), broken)
+    with pytest.raises(RuntimeError):
+        await source.run()
+    assert not [task for task in asyncio.all_tasks() if "Rendition" in repr(task.get_coro())]
+    await source.run()
+    assert clock.published == [(None, "2"), (None, "3"), (None, "4")]

@@ -1,0 +1,56 @@
+"""The names of live sources, and lists of them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from streams.errors import SettingsError
+from streams.ingest.names import SourceList, sources_of
+
+
+def test_a_source_is_named_or_called_after_its_address() -> None:
+    assert sources_of(
+        ["news=https://o.example/a.m3u8?x=1", "https://o.example/studio-7/live.m3u8?token=a=b", "http://o.example/"]
+    ) == {
+        "news": "https://o.example/a.m3u8?x=1",
+        "studio-7/live": "https://o.example/studio-7/live.m3u8?token=a=b",
+        "o.example": "http://o.example/",
+    }
+
+
+def test_a_list_has_one_source_a_line() -> None:
+    lines = ["# the sports", "", " sport-1=http://o.example/1.m3u8 ", "http://o.example/2.m3u8"]
+    assert sources_of([], lines) == {"sport-1": "http://o.example/1.m3u8", "2": "http://o.example/2.m3u8"}
+
+
+def test_two_sources_of_one_name_are_an_error_that_names_the_place() -> None:
+    with pytest.raises(SettingsError, match=r"--list, line 2: two sources are named news"):
+        sources_of(["news=http://a.example/1"], ["", "news=http://a.example/2"])
+    with pytest.raises(SettingsError, match="two sources are named live"):
+        sources_of(["http://a.example/live.m3u8", "http://b.example/live.m3u8"])
+
+
+@pytest.mark.parametrize(
+    "text", ["news", "ftp://a/b", "=http://a/b", "a\x1b[2J=http://a/b", "n" * 161 + "=http://a/b", "", "file:///x"]
+)
+def test_what_is_no_source_is_an_error(text: str) -> None:
+    with pytest.raises(SettingsError) as caught:
+        sources_of([text])
+    assert "\x1b" not in str(caught.value)
+
+
+def test_no_message_has_the_query() -> None:
+    with pytest.raises(SettingsError) as caught:
+        sources_of(["rtmp://o.example/x?key=s3cret"])
+    assert "s3cret" not in str(caught.value)
+
+
+def test_a_list_is_read_when_it_has_changed(tmp_path: Path) -> None:
+    path = tmp_path / "sources.txt"
+    path.write_text("http://o.example/1\n")
+    listed = SourceList(path)
+    assert (listed.lines(), listed.lines()) == (["http://o.example/1"], None)
+    path.write_text("http://o.example/2\n")
+    assert listed.lines() == ["http://o.example/2"]

@@ -1,0 +1,52 @@
+"""The example of a packager writes events that the worker takes."""
+
+from __future__ import annotations
+
+import importlib.util
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+
+from streams.events import SEGMENTS_TOPIC, SegmentEvent
+from tests.support.media import make_clip
+from tests.support.processes import ROOT
+
+
+def load_example() -> ModuleType:
+    spec = importlib.util.spec_from_file_location("packager", ROOT / "examples/packager.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+class MemoryProducer:
+    """Keeps what is sent."""
+
+    def __init__(self, **_: Any) -> None:
+        self.messages: list[tuple[str, bytes, bytes]] = []
+
+    def send(self, topic: str, key: bytes, value: bytes) -> MemoryProducer:
+        self.messages.append((topic, key, value))
+        return self
+
+    def get(self, timeout: float) -> None:
+        assert timeout > 0
+
+    def close(self) -> None:
+        pass
+
+
+def test_each_segment_is_announced_when_it_is_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    packager, producer = load_example(), MemoryProducer()
+    monkeypatch.setattr(packager, "KafkaProducer", lambda **_: producer)
+    source = make_clip(tmp_path / "camera.mp4", 160, 120, 1.0)
+    packager.package(str(source), tmp_path / "media", "studio 7", "kafka.example:9092")
+    events = [SegmentEvent.from_bytes(value) for _, _, value in producer.messages]
+    assert [(topic, key) for topic, key, _ in producer.messages] == [(SEGMENTS_TOPIC, b"studio 7")] * len(events)
+    assert events
+    assert sum(event.duration for event in events) == pytest.approx(1.0, abs=0.1)
+    assert all(Path(event.uri.removeprefix("file://")).stat().st_size for event in events)

@@ -1,0 +1,107 @@
+"""Batches of events and the positions after them, with a sender in memory."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime
+
+import pytest
+
+from streams.errors import BrokerError
+from streams.events import INGEST_STATE_TOPIC, SEGMENTS_TOPIC, SegmentEvent
+from streams.ingest.hls.rendition import SavedPosition
+from streams.ingest.hls.tracker import Position, Stream
+from streams.ingest.positions import from_bytes
+from streams.ingest.publisher import Messages, Publisher
+
+NOW = datetime(2026, 1, 31, 12, tzinfo=UTC)
+
+
+class MemorySender:
+    """Keeps what is sent. failures: how many sends to a topic fail, by topic. go: cleared to hold all sends."""
+
+    def __init__(self) -> None:
+        self.sent: list[tuple[str, Messages]] = []
+        self.failures: dict[str, int] = {}
+        self.go = threading.Event()
+        self.go.set()
+
+    def send(self, topic: str, messages: Messages) -> None:
+        assert self.go.wait(20)
+        if self.failures.get(topic, 0):
+            self.failures[topic] -= 1
+            raise BrokerError("no replica")
+        self.sent.append((topic, messages))
+
+    def close(self) -> None:
+        pass
+
+
+def event(number: int, stream: str = "news") -> SegmentEvent:
+    return SegmentEvent(
+        stream_id=stream, segment_id=f"{stream}/{number}", sequence=number, uri="http://o.example/x", start=NOW, duration=2.0
+    )
+
+
+def saved(number: int) -> SavedPosition:
+    return SavedPosition(Position(number=number), "")
+
+
+@pytest.fixture
+def sender() -> MemorySender:
+    return MemorySender()
+
+
+@pytest.fixture
+async def publisher(sender: MemorySender) -> AsyncIterator[Publisher]:
+    running = Publisher(sender, first_pause=0.01)
+    task = asyncio.create_task(running.run())
+    yield running
+    sender.go.set()
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+
+
+async def test_events_go_first_and_the_position_after_them(publisher: Publisher, sender: MemorySender) -> None:
+    await publisher.publish(Stream("news"), [event(1), event(2)], saved(2))
+    (events_topic, events), (state_topic, states) = sender.sent
+    assert (events_topic, state_topic) == (SEGMENTS_TOPIC, INGEST_STATE_TOPIC)
+    assert events == [(b"news", event(1).to_bytes()), (b"news", event(2).to_bytes())]
+    assert states[0][1] is not None
+    assert from_bytes(states[0][1]) == (("news", None), saved(2))
+    assert publisher.restore(Stream("news")) == saved(2)
+    assert publisher.restore(Stream("news", "720p")) is None
+
+
+async def test_what_comes_while_a_batch_is_on_its_way_is_the_next_batch(publisher: Publisher, sender: MemorySender) -> None:
+    sender.go.clear()
+    sends = [
+        asyncio.create_task(publisher.publish(Stream(f"s{number}"), [event(number, f"s{number}")], saved(number)))
+        for number in range(50)
+    ]
+    await asyncio.sleep(0.05)
+    assert not any(task.done() for task in sends)
+    sender.go.set()
+    await asyncio.gather(*sends)
+    batches = [messages for topic, messages in sender.sent if topic == SEGMENTS_TOPIC]
+    assert len(batches) <= 2
+    assert [key for batch in batches for key, _ in batch] == [f"s{number}".encode() for number in range(50)]
+
+
+async def test_a_batch_that_is_not_taken_is_sent_again_and_no_position_before_its_events(
+    publisher: Publisher, sender: MemorySender
+) -> None:
+    sender.failures = {SEGMENTS_TOPIC: 2, INGEST_STATE_TOPIC: 1}
+    await publisher.publish(Stream("news"), [event(1)], saved(1))
+    assert [topic for topic, _ in sender.sent] == [SEGMENTS_TOPIC, SEGMENTS_TOPIC, INGEST_STATE_TOPIC]
+
+
+async def test_a_source_that_was_stopped_meanwhile_holds_up_nobody(publisher: Publisher, sender: MemorySender) -> None:
+    sender.go.clear()
+    stopped = asyncio.create_task(publisher.publish(Stream("a"), [event(1, "a")], saved(1)))
+    await asyncio.sleep(0.02)
+    stopped.cancel()
+    sender.go.set()
+    await publisher.publish(Stream("b"), [event(1, "b")], saved(1))
