@@ -128,6 +128,7 @@ def run_worker(settings: Settings) -> int:
         lambda: served.problem if served is not None else "",
     )
     worker = _BoundedWorker(app, loglevel=settings.log_level.upper(), quiet=True, override_logging=False, redirect_stdouts=False)
+    worker.spinner = None  # Faust's progress bar writes escape sequences into the log, also where that is no terminal.
     log.info("worker starts; pages at http://%s:%d", settings.web_host, port)
     try:
         with running(agents):

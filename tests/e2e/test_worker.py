@@ -200,6 +200,7 @@ def test_pages_and_a_graceful_stop(broker: str, segments: list[Path], tmp_path: 
         assert 'fvq_segments_total{status="scored"}' in metrics
         assert 'fvq_stage_seconds_count{stage="sample"}' in metrics
         assert running.terminate() == 0, running.tail()
+        assert "\x1b" not in running.log.read_text(), "the log is for programs too"
         scored_before = scored(follower)
         # The worker answered each segment that it took before the stop; the next worker answers the rest.
         running.start()
