@@ -62,7 +62,7 @@ def models_serving(as_json: JsonFlag = False) -> None:
         print(json.dumps([asdict(row) for row in rows]))
     else:
         table = Table()
-        for column in ("address", "model", "version", ""):
+        for column in ("address", "model", "version", "problem"):
             table.add_column(column)
         for row in rows:
             table.add_row(*(Text(printable(cell)) for cell in (row.url, row.name, row.version, row.problem)))
