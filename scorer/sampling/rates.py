@@ -57,5 +57,8 @@ def can_be(head: Head, stated: float | None, coded: float | None) -> bool:
     coded_step = step_of(coded)
     if coded_step is None or head.all_keys:
         return True
-    is_slower = usual > CONTRADICTION * coded_step and max(steps) - min(steps) < REGULAR * usual
-    return not is_slower and usual > coded_step / CONTRADICTION
+    # Before a step back FFmpeg may have guessed when the first pictures of a Matroska file are decoded.
+    back = max((place for place, (a, b) in enumerate(pairwise(head.stamps), 1) if b < a), default=0)
+    later = [b - a for a, b in pairwise(head.stamps[back:])] or steps
+    is_regular = max(later) - min(later) < REGULAR * usual
+    return not (is_regular and usual > CONTRADICTION * coded_step) and usual > coded_step / CONTRADICTION

@@ -16,6 +16,9 @@ BUSIEST = 0.95
 MOST_SIMULATED = 8
 """Workers of one simulation at most."""
 
+LEAST_LOAD = 1e-9
+"""GPU seconds for a segment under which a GPU is never full."""
+
 SIMULATED_SEGMENTS = 4000
 """Segments of one simulation, about: a second of work."""
 
@@ -305,8 +308,9 @@ def _bounds(demand: Demand, costs: StageCosts, limits: Limits, workers: int, sco
     }
     if scorers:
         rates["the scorers"] = scorers / loads.model
-    if gpus and costs.model.deep_clip_s:
-        rates["the GPUs"] = gpus / (demand.deep_share * costs.model.deep_clip_s)
+    deep_load = demand.deep_share * costs.model.deep_clip_s if costs.model.deep_clip_s else 0.0
+    if gpus and deep_load > LEAST_LOAD:
+        rates["the GPUs"] = gpus / deep_load
     bounds = [Bound(what, int(rate * seconds)) for what, rate in rates.items()]
     full = seconds / loads.worker
     too_many = least(lambda streams: busiest(streams, workers) > full)

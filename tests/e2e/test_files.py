@@ -140,6 +140,8 @@ def test_doctor_fails_only_the_checks_of_what_is_broken(tmp_path: Path) -> None:
         "mediapipe",
         "ffmpeg",
         "model",
+        "scorer",
+        "large model",
         "broker",
         "codecs",
         "sink",
