@@ -14,6 +14,8 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 import faust
+import faust.transport.drivers.aiokafka as faust_driver
+from faust.transport.drivers.aiokafka import AIOKafkaConsumerThread
 
 from streams import metrics
 from streams.events import SEGMENTS_TOPIC
@@ -28,6 +30,9 @@ from streams.scoring.pipeline import SegmentPipeline
 from streams.sinks.base import Sink
 
 log = logging.getLogger(__name__)
+FETCH_WAIT_MS = 100
+"""Milliseconds that a broker waits for messages before it answers a fetch without any."""
+
 LONGEST_OUTAGE = 1_000_000.0
 """Seconds that sink or scorer may be away; a broker takes 2^31 ms at most. Dead workers are known by their session."""
 
@@ -102,9 +107,24 @@ def build_app(options: AppOptions, open_pipeline: Callable[[], Awaitable[Segment
     return app
 
 
+class _PromptConsumerThread(AIOKafkaConsumerThread):
+    """Faust's consumer, with a short wait of its fetches.
+
+    A fetch asks for those partitions whose messages are all taken. A message of another partition waits until the fetch is
+    answered, which takes the whole time where nothing comes: Faust lets the broker wait 1.5 s.
+    """
+
+    def _create_worker_consumer(self, transport: Any) -> Any:
+        consumer = super()._create_worker_consumer(transport)
+        consumer._fetch_max_wait_ms = FETCH_WAIT_MS
+        return consumer
+
+
 def _faust_app(options: AppOptions) -> faust.App:
     """Faust with the limits that a worker needs, and without an agent yet."""
     keep_faust_reading()
+    # Faust's consumer looks the class up in its module when it starts, and has no option for it.
+    faust_driver.AIOKafkaConsumerThread = _PromptConsumerThread
     session_seconds = options.group.session_seconds
     return faust.App(
         options.group.name,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import faust
 import pytest
@@ -11,7 +12,7 @@ from aiohttp.test_utils import TestClient, TestServer
 from streams.errors import SettingsError
 from streams.kafka.connection import Connection
 from streams.kafka.consumer import Group
-from streams.scoring.app import AppOptions, build_app
+from streams.scoring.app import FETCH_WAIT_MS, AppOptions, build_app
 from streams.scoring.pages import add_pages
 from streams.scoring.pipeline import SegmentPipeline
 from streams.settings import Settings
@@ -34,6 +35,16 @@ def test_a_worker_that_waits_for_its_sink_for_days_stays_in_its_group(tmp_path: 
     interval = build(tmp_path).conf.broker_max_poll_interval
     assert interval > 7 * DAY
     assert interval * 1000 < 2**31, "a broker refuses a longer interval"
+
+
+async def test_the_workers_consumer_does_not_let_a_fetch_wait_for_other_partitions(tmp_path: Path) -> None:
+    app = build(tmp_path)
+    thread: Any = app.consumer._new_consumer_thread()
+
+    client = thread._create_worker_consumer(app.transport)
+
+    assert client._fetch_max_wait_ms == FETCH_WAIT_MS <= 100
+    await client.stop()
 
 
 @pytest.mark.parametrize("seconds", [6.0, 300.0])
