@@ -290,7 +290,7 @@ def test_ctrl_c_ends_up_in_order(tmp_path: Path) -> None:
     try:
         wait_for("the worker", lambda: "no segments are taken until the scorer answers" in log.read_text(), 90)
         os.killpg(process.pid, signal.SIGINT)
-        assert process.wait(60) == 130
+        assert process.wait(150) == 130
     finally:
         process.kill()
         process.wait()
