@@ -23,7 +23,7 @@ from scorer.model.configuration import FVQRaterConfig
 from scorer.model.encoders import LiteEncoder
 from scorer.model.modeling import ClipBatch, FVQRater
 from scorer.registry import NAME, Registry, hashed
-from scorer.spec import LEVELS, MODEL_INPUTS, ClipScore, ModelId, ModelInput, SamplerSpec
+from scorer.spec import LEVELS, MODEL_INPUTS, ClipScore, ModelId, ModelInput, SamplerSpec, made_up_input
 
 # Without this, every load writes a progress bar and a log line to the service's standard error.
 transformers.logging.set_verbosity_error()
@@ -200,12 +200,4 @@ def _test_clip(spec: SamplerSpec, statistics: int) -> ModelInput:
         noise = rng.integers(0, 24, (count, side, side, 3))
         return (slope[None, :, None, None] / 2 + slope[None, None, :, None] / 2 + noise).astype(np.uint8)
 
-    return ModelInput(
-        frames=pictures(spec.frames, spec.frame_size),
-        portrait=pictures(spec.portrait_frames, spec.portrait_size),
-        portrait_mask=np.ones(spec.portrait_frames, bool),
-        faces=pictures(spec.face_frames, spec.face_size),
-        faces_mask=np.ones(spec.face_frames, bool),
-        clip=pictures(spec.clip_frames, spec.clip_size),
-        statistics=np.ones(statistics, np.float32),
-    )
+    return made_up_input(spec, statistics, pictures, present=True)

@@ -6,7 +6,7 @@ file -> `Window`s -> `SampledClip`s (sampling, in a child process) -> batch -> `
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Protocol, Self
@@ -154,6 +154,25 @@ class ModelInput:
     """(N, S, S, 3) whole pictures at low resolution, over time."""
     statistics: NDArray[np.float32]
     """(D,) technical statistics, named by `scorer.sampling.statistics.NAMES`; finite."""
+
+
+def made_up_input(
+    spec: SamplerSpec, statistics: int, pictures: Callable[[int, int], NDArray[np.uint8]], present: bool
+) -> ModelInput:
+    """An input of the specification's shapes that shows nobody's media.
+
+    statistics: how many numbers they are. pictures: makes (N, S, S, 3) images from N and S. present: whether the images are said
+    to show a person and a face, and what the statistics are: ones, else zeros.
+    """
+    return ModelInput(
+        frames=pictures(spec.frames, spec.frame_size),
+        portrait=pictures(spec.portrait_frames, spec.portrait_size),
+        portrait_mask=np.full(spec.portrait_frames, present),
+        faces=pictures(spec.face_frames, spec.face_size),
+        faces_mask=np.full(spec.face_frames, present),
+        clip=pictures(spec.clip_frames, spec.clip_size),
+        statistics=np.full(statistics, present, np.float32),
+    )
 
 
 MODEL_INPUTS = tuple(field.name for field in fields(ModelInput))

@@ -5,15 +5,15 @@ from __future__ import annotations
 import http.client
 import socket
 import ssl
-import threading
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 
 from urllib3.util import parse_url
 
 from scorer.errors import FvqError
+from scorer.http_client import retry_after, shut_down_at
 
 CONNECT_SECONDS = 5.0
 """Longest time for a connection to be made."""
@@ -95,7 +95,8 @@ class Address:
             self.close()
         kept = self._connection is not None
         connection = self._connection or self._connect(until)
-        with _shut_down_at(connection.sock, until):
+        connection.sock.settimeout(max(0.001, until - time.monotonic()))
+        with shut_down_at(connection.sock, until):
             try:
                 answer = self._exchange(connection, method, path, body, headers)
             except (ConnectionError, http.client.RemoteDisconnected) as error:
@@ -113,7 +114,7 @@ class Address:
                 raise http.client.IncompleteRead(b"", answer.length)
         if answer.will_close or answer.status != http.client.OK:
             self.close()
-        return Reply(answer.status, data, _seconds(answer.headers.get("Retry-After", "")))
+        return Reply(answer.status, data, retry_after(answer.headers.get("Retry-After", "")))
 
     def _exchange(
         self, connection: http.client.HTTPConnection, method: str, path: str, body: bytes, headers: Mapping[str, str]
@@ -137,30 +138,3 @@ class Address:
 
 class _StaleError(Exception):
     """A kept connection was closed by the server before it answered."""
-
-
-@contextmanager
-def _shut_down_at(sock: socket.socket, until: float) -> Iterator[None]:
-    """Shut the connection down at a time, monotonic seconds, if the block has not ended by then.
-
-    A socket's own limit is for one read: a server that sends a byte now and then would hold the worker without end.
-    """
-
-    def shut_down() -> None:
-        with suppress(OSError):
-            sock.shutdown(socket.SHUT_RDWR)
-
-    seconds = max(0.001, until - time.monotonic())
-    sock.settimeout(seconds)
-    timer = threading.Timer(seconds, shut_down)
-    timer.daemon = True
-    timer.start()
-    try:
-        yield
-    finally:
-        timer.cancel()
-
-
-def _seconds(text: str) -> float | None:
-    """Retry-After in seconds; None for a date or anything else."""
-    return float(text) if text.isascii() and text.isdigit() and len(text) < 7 else None

@@ -31,7 +31,7 @@ from scorer.remote.answers import (
 from scorer.remote.circuit import LONGEST_PAUSE, Circuit
 from scorer.remote.rollover import Rollover
 from scorer.remote.wire import MEDIA_TYPE, pack
-from scorer.spec import ClipScore, ModelId, ModelInput, SamplerSpec
+from scorer.spec import ClipScore, ModelId, ModelInput, SamplerSpec, made_up_input
 
 log = logging.getLogger(__name__)
 REFUSALS = {400, 413, 422}
@@ -311,16 +311,4 @@ def _status(reply: Reply) -> str:
 
 def _made_up(spec: SamplerSpec, statistics: int) -> ModelInput:
     """A black clip without a person or a face."""
-
-    def black(count: int, side: int) -> np.ndarray[tuple[int, ...], np.dtype[np.uint8]]:
-        return np.zeros((count, side, side, 3), np.uint8)
-
-    return ModelInput(
-        frames=black(spec.frames, spec.frame_size),
-        portrait=black(spec.portrait_frames, spec.portrait_size),
-        portrait_mask=np.zeros(spec.portrait_frames, bool),
-        faces=black(spec.face_frames, spec.face_size),
-        faces_mask=np.zeros(spec.face_frames, bool),
-        clip=black(spec.clip_frames, spec.clip_size),
-        statistics=np.zeros(statistics, np.float32),
-    )
+    return made_up_input(spec, statistics, lambda count, side: np.zeros((count, side, side, 3), np.uint8), present=False)

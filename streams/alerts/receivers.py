@@ -8,17 +8,16 @@ from __future__ import annotations
 import http.client
 import json
 import re
-import socket
 import ssl
-import threading
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Sequence
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from urllib3.util import parse_url
 
+from scorer.http_client import retry_after, shut_down_at
 from streams.alerts.policy import Receiver
 from streams.events import QualityAlert
 from streams.text import printable
@@ -83,7 +82,7 @@ class Poster:
         connection = self._connection()
         try:
             connection.connect()
-            with _closed_at(connection.sock, until):
+            with shut_down_at(connection.sock, until):
                 # `http.client` follows no redirect, which would send the token to another host.
                 connection.request("POST", self._url.request_uri, body=body, headers=self._headers)
                 answer = connection.getresponse()
@@ -101,7 +100,7 @@ class Poster:
         if answer.status in REFUSING_STATUSES:
             raise RefusedError(f"status {answer.status}")
         if not 200 <= answer.status < 300:
-            raise UnavailableError(f"status {answer.status}", _seconds(answer.headers.get("Retry-After", "")))
+            raise UnavailableError(f"status {answer.status}", retry_after(answer.headers.get("Retry-After", "")) or 0.0)
 
     def _connection(self) -> http.client.HTTPConnection:
         """A connection for one request, not connected yet."""
@@ -109,26 +108,6 @@ class Poster:
         if self._tls is not None:
             return http.client.HTTPSConnection(host, self._url.port, timeout=self._seconds, context=self._tls)
         return http.client.HTTPConnection(host, self._url.port, timeout=self._seconds)
-
-
-@contextmanager
-def _closed_at(sock: socket.socket, until: float) -> Iterator[None]:
-    """Shut the connection down at a time, monotonic seconds, if the block has not ended by then.
-
-    A socket's own limit is for one read: a receiver that sends a byte now and then would hold the courier without end.
-    """
-
-    def shut_down() -> None:
-        with suppress(OSError):
-            sock.shutdown(socket.SHUT_RDWR)
-
-    timer = threading.Timer(max(0.0, until - time.monotonic()), shut_down)
-    timer.daemon = True
-    timer.start()
-    try:
-        yield
-    finally:
-        timer.cancel()
 
 
 def describe(alert: QualityAlert) -> str:
@@ -182,8 +161,3 @@ def _label(name: str) -> str:
     """A label's name, with `_` for each character that Prometheus does not allow."""
     name = re.sub(r"[^a-zA-Z0-9_]", "_", name)
     return name if re.match(r"[a-zA-Z_]", name) else f"_{name}"
-
-
-def _seconds(text: str) -> float:
-    """Retry-After in seconds; 0 for a date or anything else."""
-    return float(text) if re.fullmatch(r"\d{1,6}", text) else 0.0

@@ -55,12 +55,12 @@ def _replace(fetcher: ModuleType, default_batch: Callable[[bytes], Any]) -> None
         fetcher.MemoryRecords = partial(SteadyRecords, default_batch)  # type: ignore[attr-defined]
 
 
-def as_message(record: Any) -> Message:
-    """A record of a client, or a message of Faust, as the input of a dead letter."""
+def as_message(record: Any, sent: float | None = None) -> Message:
+    """A record of a client, or a message of Faust, as the input of a dead letter. sent: when it was sent, epoch seconds."""
     value = record.value
     if not isinstance(value, Unreadable):
-        return Message(record.key, value or b"", record.topic, record.partition, record.offset)
-    return Message(record.key, bytes(value), record.topic, record.partition, value.first, value.last, value.reason)
+        return Message(record.key, value or b"", record.topic, record.partition, record.offset, sent=sent)
+    return Message(record.key, bytes(value), record.topic, record.partition, value.first, value.last, value.reason, sent)
 
 
 class SteadyRecords:

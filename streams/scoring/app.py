@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -72,9 +72,7 @@ def build_app(options: AppOptions, open_pipeline: Callable[[], Awaitable[Segment
 
         async def sample(events: Sequence[Any]) -> list[Answered | Sampled]:
             try:
-                return await sample_messages(
-                    [replace(as_message(event.message), sent=event.message.timestamp) for event in events]
-                )
+                return await sample_messages([as_message(event.message, event.message.timestamp) for event in events])
             except Exception:
                 _end_now("segments cannot be sampled; the worker ends so that nothing is committed past them")
 

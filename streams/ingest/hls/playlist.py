@@ -14,7 +14,8 @@ from datetime import UTC, datetime
 from urllib.parse import parse_qsl, urljoin, urlsplit
 
 from streams.events import YEARS
-from streams.ingest.hls.values import ByteRange, InitSegment, Key, MasterPlaylist, MediaPlaylist, PlaylistError, Segment, Variant
+from streams.ingest.hls.values import InitSegment, Key, MasterPlaylist, MediaPlaylist, PlaylistError, Segment, Variant
+from streams.media.ranges import Range
 from streams.text import printable
 
 MAX_SEGMENTS = 20_000
@@ -197,7 +198,7 @@ class _Reader:
             )
         )  # fmt: skip
 
-    def _resolved(self, uri: str, byte_range: tuple[int, int | None] | None) -> ByteRange | None:
+    def _resolved(self, uri: str, byte_range: tuple[int, int | None] | None) -> Range | None:
         """The range with its offset: without one it begins where the range before, of the same resource, ended."""
         if byte_range is None:
             return None
@@ -206,7 +207,7 @@ class _Reader:
         if begin is None:
             return None
         self.range_ends[uri] = begin + length
-        return ByteRange(length, begin)
+        return Range(length, begin)
 
     def _map(self, attributes: Mapping[str, str]) -> None:
         uri = urljoin_safe(self.url, attributes["URI"])
@@ -215,7 +216,7 @@ class _Reader:
         byte_range = None
         if "BYTERANGE" in attributes:
             length, offset = _range(attributes["BYTERANGE"])
-            byte_range = ByteRange(length, offset or 0)
+            byte_range = Range(length, offset or 0)
         self.init, self.init_missed = InitSegment(uri, byte_range), False
 
     def _key(self, attributes: Mapping[str, str]) -> None:

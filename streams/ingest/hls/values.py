@@ -7,23 +7,13 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from streams.errors import FvqError
+from streams.media.ranges import Range
 
 _AUDIO_CODECS = ("mp4a", "ac-3", "ec-3", "ac-4", "opus", "flac", "alac", "vorbis", "dts", "mp3")
 
 
 class PlaylistError(FvqError):
     """What was loaded is no playlist, or one that cannot be used. The sentence says why."""
-
-
-@dataclass(frozen=True)
-class ByteRange:
-    """A part of a resource: `length` bytes from byte `offset` on."""
-
-    length: int
-    offset: int
-
-    def __str__(self) -> str:
-        return f"{self.length}@{self.offset}"
 
 
 @dataclass(frozen=True)
@@ -40,7 +30,7 @@ class InitSegment:
     """An `EXT-X-MAP`."""
 
     uri: str
-    byte_range: ByteRange | None = None
+    byte_range: Range | None = None
 
 
 @dataclass(frozen=True)
@@ -54,7 +44,7 @@ class Segment:
     uri: str
     duration: float
     date: datetime | None = None
-    byte_range: ByteRange | None = None
+    byte_range: Range | None = None
     init: InitSegment | None = None
     key: Key | None = None
     discontinuity: int = 0

@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 
 from streams.ingest.hls import playlist as reader
 from streams.ingest.hls.playlist import parse
-from streams.ingest.hls.values import ByteRange, InitSegment, MasterPlaylist, MediaPlaylist, PlaylistError
+from streams.ingest.hls.values import InitSegment, MasterPlaylist, MediaPlaylist, PlaylistError
+from streams.media.ranges import Range
 
 URL = "https://cdn.example/live/channel.m3u8?token=a%2Fb&region=eu"
 
@@ -147,7 +148,7 @@ def test_ranges_without_an_offset_follow_the_range_before_of_the_same_resource()
         "#EXT-X-BYTERANGE:30", "#EXTINF:2", "a.mp4", "#EXT-X-BYTERANGE:30", "#EXTINF:2", "c.mp4",
     )  # fmt: skip
 
-    assert [segment.byte_range for segment in playlist.segments] == [ByteRange(100, 50), ByteRange(10, 0), ByteRange(30, 150)]
+    assert [segment.byte_range for segment in playlist.segments] == [Range(100, 50), Range(10, 0), Range(30, 150)]
     assert playlist.next_number == 4
     assert playlist.dropped["segment"] == 1
 
@@ -161,8 +162,8 @@ def test_each_segment_has_the_init_segment_that_is_valid_there() -> None:
     base = "https://cdn.example/live/"
     assert [(segment.uri[-5:], segment.init) for segment in playlist.segments] == [
         ("a.m4s", InitSegment(f"{base}i1.mp4")),
-        ("b.m4s", InitSegment(f"{base}i2.mp4", ByteRange(20, 5))),
-        ("d.m4s", InitSegment(f"{base}i3.mp4", ByteRange(7, 0))),
+        ("b.m4s", InitSegment(f"{base}i2.mp4", Range(20, 5))),
+        ("d.m4s", InitSegment(f"{base}i3.mp4", Range(7, 0))),
     ]
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
@@ -50,18 +50,6 @@ class Turned:
     @property
     def files(self) -> list[str]:
         return [event.uri.rpartition("/")[2].partition(".")[0] for event in self.published]
-
-
-@pytest.fixture
-async def origin() -> AsyncIterator[Origin]:
-    async with Origin() as running:
-        yield running
-
-
-@pytest.fixture
-async def reader() -> AsyncIterator[Reader]:
-    async with Reader(private=True) as opened:
-        yield opened
 
 
 async def follow(rendition: Rendition, clock: Turned, loads: int) -> list[float]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import Sequence
 
 import pytest
 
@@ -17,18 +17,6 @@ from tests.unit.ingest.test_hls_rendition import playlist
 
 MASTER = "#EXTM3U\n#EXT-X-STREAM-INF:BANDWIDTH=1,RESOLUTION=640x360\n{}\n#EXT-X-STREAM-INF:BANDWIDTH=9,RESOLUTION=1280x720\n{}\n"
 END = "#EXT-X-ENDLIST"
-
-
-@pytest.fixture
-async def origin() -> AsyncIterator[Origin]:
-    async with Origin() as running:
-        yield running
-
-
-@pytest.fixture
-async def reader() -> AsyncIterator[Reader]:
-    async with Reader(private=True) as opened:
-        yield opened
 
 
 class Fast:
