@@ -5,7 +5,7 @@ from __future__ import annotations
 from types import SimpleNamespace
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from kafka import TopicPartition
 
@@ -65,7 +65,6 @@ def scores_of(bursts: list[tuple[str, int, bool]]) -> list[SegmentScore]:
 
 
 @given(bursts_of_scores, st.lists(st.tuples(st.integers(1, 20), st.integers(0, 30)), max_size=12))
-@settings(deadline=None)
 def test_workers_killed_between_any_two_messages_send_each_alert_once(
     bursts: list[tuple[str, int, bool]], killed_workers: list[tuple[int, int]]
 ) -> None:

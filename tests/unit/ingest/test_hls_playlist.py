@@ -7,7 +7,7 @@ import time
 from datetime import UTC, datetime
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from streams.ingest.hls import playlist as reader
@@ -276,14 +276,12 @@ LINES = st.lists(
 
 
 @given(LINES)
-@settings(deadline=None)
 def test_no_text_makes_the_reader_raise_anything_but_its_own_error(lines: list[str]) -> None:
     with contextlib.suppress(PlaylistError):
         parse("\n".join(["#EXTM3U", *lines]).encode(errors="replace"), URL)
 
 
 @given(st.binary(max_size=200))
-@settings(deadline=None)
 def test_no_bytes_do_either(body: bytes) -> None:
     with contextlib.suppress(PlaylistError):
         parse(b"#EXTM3U\n" + body, URL)
@@ -294,7 +292,6 @@ def test_no_bytes_do_either(body: bytes) -> None:
     st.lists(st.sampled_from(["# remark", "#EXT-X-UNKNOWN:1", "", "  ", "#", "#EXT-X-CUE-OUT"]), min_size=1, max_size=40),
     st.randoms(use_true_random=False),
 )
-@settings(deadline=None)
 def test_segments_do_not_depend_on_what_stands_between_them(durations: list[float], noise: list[str], random) -> None:  # type: ignore[no-untyped-def]
     plain = [line for number, duration in enumerate(durations) for line in (f"#EXTINF:{duration}", f"{number}.ts")]
     noisy = list(plain)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from streams.ingest.hls.schedule import LONGEST, LONGEST_LOAD, SEARCHES, SHORTEST, Outcome, longest_load, next_load, search
@@ -37,7 +37,6 @@ def test_a_server_that_asks_to_be_left_alone_is() -> None:
 
 
 @given(OUTCOMES, TARGETS, st.none() | TARGETS, st.floats(0, 1e9), st.floats(0, 60), st.floats(0, 1))
-@settings(deadline=None)
 def test_no_playlist_makes_loads_too_often_or_never(
     outcome: Outcome, target: float, newest: float | None, failing: float, retry_after: float, chance: float
 ) -> None:
@@ -45,20 +44,17 @@ def test_no_playlist_makes_loads_too_often_or_never(
 
 
 @given(TARGETS, st.floats(0, 1e9), st.floats(0, 1e9), st.floats(0, 1))
-@settings(deadline=None)
 def test_a_source_that_fails_longer_is_never_asked_more_often(target: float, short: float, more: float, chance: float) -> None:
     soon = next_load("failed", target, failing=short, chance=chance)
     assert next_load("failed", target, failing=short + more, chance=chance) >= soon
 
 
 @given(TARGETS)
-@settings(deadline=None)
 def test_a_load_takes_three_targets_at_most(target: float) -> None:
     assert SHORTEST <= longest_load(target) <= LONGEST_LOAD
 
 
 @given(st.floats(0, 1, exclude_max=True))
-@settings(deadline=None)
 def test_after_a_few_loads_each_segment_is_seen_within_a_quarter_of_a_target_duration(late: float) -> None:
     """late: after which part of a segment's time the first load comes. Segment k appears at time k."""
     now, seen, tries = late, 0, SEARCHES
@@ -82,7 +78,6 @@ def test_after_a_failure_it_is_found_out_anew() -> None:
 
 
 @given(st.floats(0, 1, exclude_max=True), st.integers(0, 3))
-@settings(deadline=None)
 def test_no_load_is_put_off_by_more_than_two_segments(late: float, unchanged: int) -> None:
     """unchanged: loads that bring nothing before the first segment."""
     tries = SEARCHES

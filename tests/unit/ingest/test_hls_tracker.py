@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from streams.events import SegmentEvent
@@ -275,7 +275,6 @@ def test_two_ingesters_that_join_at_different_times_name_segments_alike() -> Non
 
 
 @given(st.lists(st.tuples(st.integers(0, 3), st.integers(1, 6)), min_size=1, max_size=30), st.booleans())
-@settings(deadline=None)
 def test_a_source_that_goes_on_has_every_segment_once_in_order_or_counted_as_lost(
     loads: list[tuple[int, int]], dated: bool
 ) -> None:

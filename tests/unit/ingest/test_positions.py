@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from streams.errors import EventError
@@ -55,7 +55,6 @@ def test_a_damaged_one_is_an_error(field: str, value: Any) -> None:
         lambda inner: st.dictionaries(st.sampled_from(["version", "stream_id", "source", "saved", "position"]), inner),
     ).map(lambda value: json.dumps(value).encode())
 )
-@settings(deadline=None)
 def test_nothing_else_is_raised(value: bytes) -> None:
     with pytest.raises(EventError):
         from_bytes(value)

@@ -158,7 +158,7 @@ class Network:
 
 
 @given(before=BEFORE, host=HOSTS, after=AFTER, scheme=st.sampled_from(["http://", "https://", "HTTP:", "http:/\\", "http:///"]))
-@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=300, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_any_uri_is_refused_or_leads_to_a_public_address(
     before: str, host: str, after: str, scheme: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -25,7 +25,7 @@ def test_nine_draws_in_ten_do_not_exceed_it(streams: int, workers: int) -> None:
     assert np.mean(draws <= expected - 1) < 0.92
 
 
-@settings(deadline=None, max_examples=200)
+@settings(max_examples=200)
 @given(streams=st.integers(1, 200_000), workers=st.integers(1, 5000))
 def test_it_is_between_the_mean_and_all_and_grows_with_the_streams(streams: int, workers: int) -> None:
     most = busiest(streams, workers)

@@ -45,7 +45,7 @@ def test_threads_count_as_so_many_jobs() -> None:
     assert ends([(0, 2.0, 2), (0, 1.0, 1)], 2) == pytest.approx([1.5, 1.5])
 
 
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 @given(
     jobs=st.lists(st.tuples(st.floats(0, 5), st.floats(0, 3), st.integers(1, 3)), min_size=1, max_size=12),
     count=st.integers(1, 4),

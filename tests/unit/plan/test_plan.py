@@ -121,14 +121,14 @@ demands = st.builds(
 )
 
 
-@settings(deadline=None, max_examples=150)
+@settings(max_examples=150)
 @given(demand=demands, more=st.integers(1, 5000), cores=st.integers(1, 32))
 def test_more_streams_never_need_fewer_workers(demand: Demand, more: int, cores: int) -> None:
     limits = Limits(worker_cores=cores)
     assert workers_for(demand, COSTS, limits) <= workers_for(replace(demand, streams=demand.streams + more), COSTS, limits)
 
 
-@settings(deadline=None, max_examples=10)
+@settings(max_examples=10)
 @given(demand=demands, utilisation=st.floats(0.1, 0.95), cores=st.integers(2, 32))
 def test_every_load_is_under_its_target(demand: Demand, utilisation: float, cores: int) -> None:
     limits = Limits(utilisation=utilisation, worker_cores=cores)
@@ -143,7 +143,7 @@ def test_every_load_is_under_its_target(demand: Demand, utilisation: float, core
     assert all(bound.streams >= demand.streams for bound in result.bounds)
 
 
-@settings(deadline=None, max_examples=25)
+@settings(max_examples=25)
 @given(demand=demands, cores=st.integers(1, 32), batch_size=st.integers(1, 64))
 def test_a_worker_never_does_more_than_its_cores_can(demand: Demand, cores: int, batch_size: int) -> None:
     limits = Limits(worker_cores=cores, batch_size=batch_size)

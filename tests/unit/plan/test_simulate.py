@@ -54,7 +54,7 @@ def test_segments_that_end_together_wait_for_each_other() -> None:
     assert course_at(0.7, aligned=True).lag(0.5) > 1.5 * course_at(0.7).lag(0.5)
 
 
-@settings(deadline=None, max_examples=15)
+@settings(max_examples=15)
 @given(seed=st.integers(0, 1000))
 def test_the_same_seed_gives_the_same_course(seed: int) -> None:
     service = Service(cores=2, children=2, sample_s=0.3, batch_s=0.01, clip_s=0.05, sample_cv=0.4)
@@ -142,7 +142,7 @@ def batcher_lags(times: Sequence[float], service: Service) -> list[float]:
     return run_in_virtual_time(run())
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(
     times=st.lists(st.integers(1, 40_000), min_size=1, max_size=80).map(lambda ms: [moment / 1000 for moment in sorted(ms)]),
     sample_s=st.floats(0.01, 1.0),

@@ -9,7 +9,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from scorer.errors import MediaError
@@ -163,7 +163,6 @@ def test_a_stream_that_is_deleted_while_its_clip_is_stored_leaves_nothing(store:
 
 
 @given(st.lists(st.tuples(st.integers(0, 30), st.floats(0, 100)), max_size=30), st.lists(st.integers(0, 6), max_size=6))
-@settings(deadline=None)
 def test_workers_killed_at_any_message_queue_each_clip_once(segments: list[tuple[int, float]], killed_workers: list[int]) -> None:
     """segments: of each, its scene and score. killed_workers: of each, the messages that it sends before it is killed."""
     store, topic = ClipStore(f"memory://{time.monotonic_ns()}"), MemoryTopic()

@@ -44,7 +44,6 @@ def test_students_table_is_right() -> None:
     assert pytest.approx([stats.t.ppf(0.975, n) for n in range(1, 31)], abs=5e-4) == T_975
 
 
-@settings(deadline=None)
 @given(st.lists(st.floats(0, 100), min_size=2, max_size=40))
 def test_mean_and_interval_are_those_of_scipy(points: list[float]) -> None:
     opinion = opinions({str(i): {("s", "c"): vote} for i, vote in enumerate(points)})["s", "c"]
@@ -75,7 +74,7 @@ def test_a_rater_who_is_only_stricter_stays() -> None:
     assert not rejected
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(VOTES)
 def test_screening_reports_every_rater_and_needs_six_raters_for_a_clip(votes: dict[str, dict[Key, float]]) -> None:
     screened = screen(votes)

@@ -21,7 +21,7 @@ def run(seed: str, queue: list[Key]) -> list[tuple[Key, bool]]:
     return shown
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(st.text(min_size=1, max_size=8), st.integers(0, 60))
 def test_every_clip_is_shown_and_repeats_are_far_from_the_first_time(seed: str, count: int) -> None:
     shown = run(seed, keys(count))
@@ -37,7 +37,7 @@ def test_every_clip_is_shown_and_repeats_are_far_from_the_first_time(seed: str, 
     assert len({shown[position][0] for position in repeats}) == len(repeats)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(st.integers(0, 40), st.integers(0, 45))
 def test_remaining_counts_the_presentations_that_follow(count: int, seen: int) -> None:
     shown = run("seed", keys(count))

@@ -240,7 +240,7 @@ class RatingMachine(RuleBasedStateMachine):
 
 
 TestRating = RatingMachine.TestCase
-TestRating.settings = settings(max_examples=15, stateful_step_count=30, deadline=None)
+TestRating.settings = settings(max_examples=15, stateful_step_count=30)
 
 
 def test_repeats_are_numbered(tmp_path: Path) -> None:

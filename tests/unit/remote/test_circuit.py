@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from scorer.remote.circuit import FIRST_PAUSE, LONGEST_ASKED, LONGEST_PAUSE, Circuit
@@ -32,7 +32,6 @@ def test_a_server_that_asks_to_wait_is_left_alone_for_so_long_and_has_not_failed
     assert circuit.failed(3).wait(3) == FIRST_PAUSE
 
 
-@settings(deadline=None)
 @given(st.lists(st.tuples(st.booleans(), st.floats(0, 10**9))))
 def test_no_pause_is_longer_than_a_minute_whatever_a_server_asks(steps: list[tuple[bool, float]]) -> None:
     circuit = Circuit()

@@ -57,7 +57,7 @@ specs = st.builds(
 )
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(specs, st.integers(1, 5), st.integers(1, 30), st.integers(0, 2**32))
 def test_clips_come_back_as_they_were(spec: SamplerSpec, count: int, statistics: int, seed: int) -> None:
     clips = [make_clip(seed=seed + number, spec=spec, statistics=statistics) for number in range(count)]
@@ -248,7 +248,7 @@ def test_another_number_of_statistics_is_refused() -> None:
         read(pack([make_clip(statistics=19)], SPEC))
 
 
-@settings(deadline=None, max_examples=300)
+@settings(max_examples=300)
 @given(st.integers(0, 2**64))
 def test_a_changed_body_is_read_or_refused_with_a_reason(seed: int) -> None:
     chance = random.Random(seed)

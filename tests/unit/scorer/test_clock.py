@@ -105,7 +105,6 @@ def test_where_a_gap_becomes_a_jump(gap: float, jumps: bool) -> None:
     assert times[25] == (25 * USUAL if jumps else later)
 
 
-@settings(deadline=None)
 @given(any_packets)
 def test_any_stamps_give_times_that_the_number_of_pictures_bounds(stamps: list[tuple[int | None, int | None]]) -> None:
     times, _ = run([StampedPacket(pts, dts) for pts, dts in stamps])
@@ -115,7 +114,7 @@ def test_any_stamps_give_times_that_the_number_of_pictures_bounds(stamps: list[t
         assert max(known) - min(known) <= (len(stamps) + 1) * (LOOKAHEAD + 3) * LONGEST
 
 
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 @given(st.lists(st.tuples(ticks, ticks), min_size=1, max_size=30), st.sampled_from([2.0, 6.0]), st.integers(4, 16))
 def test_windows_partition_the_pictures_and_shares_stay_in_range(
     stamps: list[tuple[int | None, int | None]], seconds: float, limit: int
@@ -141,7 +140,6 @@ def test_windows_partition_the_pictures_and_shares_stay_in_range(
     assert inside == [1] * len(stamps)
 
 
-@settings(deadline=None)
 @given(any_packets, st.integers(0, 2**32))
 def test_frozen_time_is_a_share_for_any_stamps(stamps: list[tuple[int | None, int | None]], seed: int) -> None:
     video = StampedVideo(stamps)

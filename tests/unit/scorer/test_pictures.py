@@ -273,7 +273,7 @@ def test_the_first_programme_is_the_video_and_of_it_the_largest_picture(tmp_path
     assert probe(tmp_path / "two.ts").width == (160, 320)[first]
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(st.binary(max_size=2000), st.integers(0, 400))
 def test_any_bytes_have_some_programmes_or_none(noise: bytes, place: int) -> None:
     packets = bytearray(b"".join(b"G" + bytes([0x40, 0, 0x10]) + (noise * 184)[i : i + 184].ljust(184, b"\0") for i in range(8)))

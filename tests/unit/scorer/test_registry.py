@@ -118,7 +118,7 @@ def test_a_manifest_cannot_lead_out_of_its_folder(registry: Registry, tmp_path: 
         registry.fetch("nano", "v1")
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=40, deadline=None)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=40)
 @given(steps=st.lists(st.sampled_from(["a", "b", "c", None]), max_size=12))
 def test_each_rollback_undoes_one_promotion(steps: list[str | None], tmp_path_factory: pytest.TempPathFactory) -> None:
     folder = tmp_path_factory.mktemp("registry")

@@ -68,7 +68,7 @@ def refused(path: Path) -> MediaError:
     return caught.value
 
 
-@settings(max_examples=12, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=12, suppress_health_check=list(HealthCheck))
 @given(
     width=st.integers(2, 300),
     height=st.integers(2, 300),

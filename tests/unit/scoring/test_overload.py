@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from streams.scoring import overload
@@ -35,7 +35,6 @@ def test_nothing_is_left_out_after_a_short_wait() -> None:
 
 
 @given(st.floats(-10, 200), st.floats(0, 60), st.booleans())
-@settings(deadline=None)
 def test_who_waits_longer_is_left_out_more_and_a_priority_never_more_than_the_others(
     waited: float, more: float, priority: bool
 ) -> None:
@@ -48,7 +47,6 @@ def test_who_waits_longer_is_left_out_more_and_a_priority_never_more_than_the_ot
 @given(
     st.lists(st.text(max_size=8), min_size=1, max_size=12, unique=True), st.lists(st.floats(24.1, 59.9), min_size=50, max_size=80)
 )
-@settings(deadline=None)
 def test_every_stream_keeps_the_same_number_of_its_segments_whatever_the_waits(streams: list[str], waits: list[float]) -> None:
     shedder = Shedder(WINDOW)
 

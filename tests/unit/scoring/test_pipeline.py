@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from scorer.errors import MediaError, ModelError, ScorerError, SpecChangedError
@@ -397,7 +397,6 @@ GOOD = {"stream_id": "s", "segment_id": "s/1", "sequence": 1, "uri": "1", "start
 
 
 @given(st.binary(max_size=100) | any_fields.map(lambda changes: json.dumps(GOOD | changes).encode()))
-@settings(deadline=None)
 def test_every_message_is_answered(value: bytes) -> None:
     """No message may make the agent raise: Faust would lose the message, and stop."""
     for live_window in (None, 60.0):

@@ -31,7 +31,7 @@ any_facts = st.builds(
 )
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(
     workers=st.lists(st.lists(st.lists(any_facts, min_size=1, max_size=8), max_size=60), min_size=1, max_size=4),
     share=st.sampled_from([0.0, 0.001, 0.05, 0.3, 1.0]),
