@@ -222,9 +222,11 @@ def test_a_wrong_name_is_found() -> None:
     assert problems_of_paths("`build_app` in `streams/scoring/app.py`, `Line` in `streams/scoring/batcher.py`") == [
         "Line in streams/scoring/batcher.py"
     ]
-    assert problems_of_paths("`streams.events.SegmentEvent`, `streams.events.Segment`, `streams.event`, `streams.alerts`") == [
+    assert problems_of_paths(
+        "`streams.events.segments.SegmentEvent`, `streams.events.segments.Segment`, `streams.event`, `streams.alerts`"
+    ) == [
         "streams.event",
-        "streams.events.Segment",
+        "streams.events.segments.Segment",
     ]
 
 

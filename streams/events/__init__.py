@@ -1,0 +1,58 @@
+"""The events on the topics: the single source of their shape, and of every Kafka name.
+
+JSON on the wire. Unknown fields are ignored; a missing or wrong one is an `EventError`, which sends the event to the
+dead-letter topic. `python -m streams.events docs/schemas` writes the JSON Schema of each event.
+"""
+
+from streams.events.alerts import AlertKind, QualityAlert
+from streams.events.base import MAX_EVENT_BYTES, YEARS, Event, Name
+from streams.events.schemas import EVENTS, write_schemas
+from streams.events.scores import FaceSummary, Level, ModelRef, SecondOpinion, SegmentScore, Signals, Tier, TierReason
+from streams.events.segments import LONGEST_SEGMENT, SegmentEvent, SegmentKey
+from streams.events.topics import (
+    ALERT_STATE_TOPIC,
+    ALERTS_TOPIC,
+    DEAD_LETTER_TOPIC,
+    INGEST_STATE_TOPIC,
+    LETTER_MARKS_TOPIC,
+    MODELS_TOPIC,
+    SCORES_TOPIC,
+    SEGMENTS_TOPIC,
+    TRAINING_TOPIC,
+)
+from streams.events.training import HarvestReason, ModelUpdate, StreamDeletion, TrainingExample
+
+__all__ = [
+    "ALERTS_TOPIC",
+    "ALERT_STATE_TOPIC",
+    "DEAD_LETTER_TOPIC",
+    "EVENTS",
+    "INGEST_STATE_TOPIC",
+    "LETTER_MARKS_TOPIC",
+    "LONGEST_SEGMENT",
+    "MAX_EVENT_BYTES",
+    "MODELS_TOPIC",
+    "SCORES_TOPIC",
+    "SEGMENTS_TOPIC",
+    "TRAINING_TOPIC",
+    "YEARS",
+    "AlertKind",
+    "Event",
+    "FaceSummary",
+    "HarvestReason",
+    "Level",
+    "ModelRef",
+    "ModelUpdate",
+    "Name",
+    "QualityAlert",
+    "SecondOpinion",
+    "SegmentEvent",
+    "SegmentKey",
+    "SegmentScore",
+    "Signals",
+    "StreamDeletion",
+    "Tier",
+    "TierReason",
+    "TrainingExample",
+    "write_schemas",
+]

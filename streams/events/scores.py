@@ -1,0 +1,107 @@
+"""Scores: the answers on `segment-scores`."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field
+
+from streams.events.base import Event, UtcTime
+from streams.events.segments import SegmentEvent, SegmentKey
+
+Level = Literal["bad", "poor", "fair", "good", "excellent"]
+
+
+class FaceSummary(Event):
+    """Faces in a segment."""
+
+    count: int = Field(ge=0, description="Median number of faces over the sampled frames.")
+    area: float = Field(ge=0, le=1, description="Share of the picture under the largest face's box, 0-1.")
+
+
+class Signals(Event):
+    """Technical measurements of a segment, for people and for the `black` and `frozen` alerts."""
+
+    black: float = Field(ge=0, le=1, description="Share of black pixels, 0-1.")
+    freeze: float = Field(ge=0, le=1, description="Share of frames that repeat the one before, 0-1.")
+    blur: float = Field(ge=0, le=1, description="0 sharp to 1 without any detail.")
+    blockiness: float = Field(ge=0, description="Strength of the 8x8 grid, 0 none.")
+    noise: float = Field(ge=0, description="Standard deviation of noise in flat areas, 8-bit levels.")
+    luma: float = Field(ge=0, le=255, description="Mean luma, 8-bit levels.")
+    contrast: float = Field(ge=0, description="Standard deviation of luma, 8-bit levels.")
+
+
+class ModelRef(Event):
+    """Which model made a score."""
+
+    name: str
+    version: str
+
+
+class SecondOpinion(Event):
+    """Another model's score of the same segment."""
+
+    score: float = Field(ge=0, le=100, description="Points.")
+    model: ModelRef
+    uncertainty: float | None = Field(default=None, ge=0, description="Expected absolute error of this score, points.")
+
+
+Tier = Literal["full", "deep"]
+"""Which look a segment got: `full` is the small model's, `deep` the large model's after it."""
+
+TierReason = Literal["control", "alert", "changing", "low", "uncertain"]
+"""Why a segment was looked at by the large model."""
+
+
+class SegmentScore(Event):
+    """The answer to one `SegmentEvent`. Key: `stream_id`."""
+
+    stream_id: str
+    segment_id: str
+    sequence: int
+    uri: str
+    init_uri: str | None = None
+    byte_range: str | None = None
+    init_byte_range: str | None = None
+    key: SegmentKey | None = None
+    start: UtcTime
+    duration: float
+    rendition: str | None = None
+    labels: dict[str, str] = Field(default_factory=dict)
+    ended: bool = False
+    status: Literal["scored", "skipped"]
+    reason: str | None = Field(default=None, description="Why a segment was skipped.")
+    score: float | None = Field(default=None, ge=0, le=100, description="Quality on the MOS scale, 0-100.")
+    level: Level | None = None
+    level_probs: dict[Level, float] | None = Field(default=None, description="Probability of each level; sums to 1.")
+    uncertainty: float | None = Field(default=None, ge=0, description="Expected absolute error of the score, points.")
+    faces: FaceSummary | None = None
+    signals: Signals | None = None
+    model: ModelRef | None = None
+    fallback: bool = Field(default=False, description="True where `FVQ_SCORER_FALLBACK` answered, because no scorer did.")
+    second: SecondOpinion | None = Field(default=None, description="The second model's score, if a second model is set.")
+    tier: Tier | None = Field(
+        default=None, description="Which model made the score: full is the small one, deep the large one. Not set if skipped."
+    )
+    tier_reason: TierReason | None = Field(default=None, description="Why the large model was asked, for a deep score.")
+    shallow: SecondOpinion | None = Field(default=None, description="The small model's score, where the score is a deep one.")
+    fingerprint: str | None = Field(
+        default=None,
+        pattern=r"^[0-9a-f]{16}$",
+        description="Perceptual hash (64 bits) of the middle picture: similar pictures differ in few bits.",
+    )
+    timing: dict[str, float] = Field(default_factory=dict, description="Milliseconds per stage, and lag_s behind event time.")
+
+    @classmethod
+    def identity(cls, event: SegmentEvent) -> dict[str, object]:
+        """The fields that a score copies from its segment."""
+        return {name: getattr(event, name) for name in SegmentEvent.model_fields}
+
+    @property
+    def small_score(self) -> float | None:
+        """The small model's score, points, also where the large one's replaced it; None for a skipped segment.
+
+        It is the one measure that all segments of a stream have. Only these can be compared over time: the two models differ by
+        an offset, and which of them answered depends on the load.
+        """
+        return self.score if self.shallow is None else self.shallow.score

@@ -1,0 +1,62 @@
+"""The training queue, and the updates of models."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field
+
+from streams.events.base import Event, Name, Uri, UtcTime
+from streams.events.scores import ModelRef
+
+HarvestReason = Literal["alert", "low-score", "uncertain", "disagreement"]
+
+
+class TrainingExample(Event):
+    """A stored clip that the model finds hard, to be rated by people. Key: `stream_id/example_id`.
+
+    A message without a value takes the example back.
+    """
+
+    example_id: str = Field(pattern=r"^[0-9a-f]{64}$", description="SHA-256 of the clip's bytes, in hexadecimal digits.")
+    clip_uri: Uri = Field(description="The clip in the clip store, with its initialisation segment: a file of its own.")
+    size: int = Field(gt=0, description="Bytes of the clip.")
+    reason: HarvestReason = Field(description="Why the clip was chosen: the first reason that holds.")
+    score: float = Field(ge=0, le=100, description="The model's score, points.")
+    uncertainty: float = Field(ge=0, description="Expected absolute error of the score, points.")
+    model: ModelRef
+    fingerprint: str = Field(pattern=r"^[0-9a-f]{16}$", description="Perceptual hash of the picture; see `SegmentScore`.")
+    stream_id: Name
+    segment_id: Name
+    sequence: int
+    start: UtcTime
+    duration: float
+    rendition: str | None = None
+    labels: dict[str, str] = Field(default_factory=dict)
+    queued_at: UtcTime = Field(description="When the clip was chosen, UTC; retention counts from this time.")
+
+    @property
+    def key(self) -> bytes:
+        """The message key: the same clip in two streams is two examples, so that one stream can be deleted."""
+        return f"{self.stream_id}/{self.example_id}".encode()
+
+
+class StreamDeletion(Event):
+    """All examples of a stream that were queued before are deleted for good. On the training queue; key: `stream_id/`."""
+
+    stream_id: Name
+    deleted_at: UtcTime
+
+    @property
+    def key(self) -> bytes:
+        """The message key, which no example has."""
+        return f"{self.stream_id}/".encode()
+
+
+class ModelUpdate(Event):
+    """Another version of a model became current in the registry; scorers that serve the model load it. Key: `name`."""
+
+    name: Name = Field(description="The model, as `FVQ_MODEL` names it.")
+    version: str | None = Field(default=None, description="The current version; without it, the shipped one.")
+    before: str | None = Field(default=None, description="The version that was current before.")
+    time: UtcTime = Field(description="When the version was promoted or rolled back, UTC.")
