@@ -16,8 +16,7 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from streams.ingest import metrics
-from streams.ingest.hls.rendition import STATES, Services, Status
-from streams.ingest.hls.source import Source, SourcePlan
+from streams.ingest.base import STATES, Plan, Services, Source, Status
 from streams.ingest.names import Listed
 from streams.text import printable
 
@@ -49,7 +48,7 @@ class Supervisor:
 
     def __init__(self, services: Services, pauses: Pauses = Pauses(), spread: float = SPREAD_SECONDS) -> None:
         self._services, self._pauses, self._spread = services, pauses, spread
-        self._plans: dict[str, SourcePlan] = {}
+        self._plans: dict[str, Plan] = {}
         self._sources: dict[str, Source] = {}
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._shown: set[tuple[str, str]] = set()
@@ -58,7 +57,7 @@ class Supervisor:
         """What is known of every rendition."""
         return [status for source in self._sources.values() for status in source.statuses()]
 
-    async def follow(self, plans: Sequence[SourcePlan]) -> None:
+    async def follow(self, plans: Sequence[Plan]) -> None:
         """Follow these sources and no others, from now on. One that is followed already goes on, unless its plan changed."""
         wanted = {plan.stream.stream_id: plan for plan in plans}
         gone = [name for name, plan in self._plans.items() if wanted.get(name) != plan]
@@ -71,7 +70,7 @@ class Supervisor:
         new = [name for name in wanted if name not in self._plans]
         for index, name in enumerate(new):
             self._plans[name] = wanted[name]
-            self._sources[name] = Source(wanted[name], self._services)
+            self._sources[name] = wanted[name].source(self._services)
             self._tasks[name] = asyncio.create_task(self._run(name, self._spread * index / len(new)))
 
     async def ended(self) -> None:
