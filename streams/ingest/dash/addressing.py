@@ -11,13 +11,16 @@ from xml.etree.ElementTree import Element
 from streams.ingest.dash.notation import LARGEST, filled, range_of, whole_of
 from streams.ingest.dash.values import SECOND, Addressing, ListedSegment, Run
 from streams.ingest.hls.playlist import LONGEST_SEGMENT, urljoin_safe
-from streams.ingest.hls.values import InitSegment
+from streams.ingest.hls.values import InitSegment, PlaylistError
 
 MOST_SERVERS = 8
 """Addresses that may stand in for each other."""
 
 MOST_LISTED = 20_000
 """Segments of a list, as in an HLS playlist."""
+
+MOST_ENTRIES = 200_000
+"""Entries of timelines and lists that are read for all Representations together: those that share one count once."""
 
 SHORTEST_SEGMENT, SHORTEST_TEMPLATE = 0.001, 0.1
 """Seconds: of a listed segment, because its date in milliseconds names it; of those that come by the clock, whose number nothing
@@ -44,18 +47,23 @@ class Base:
 
 class AddressingReader:
     """Reads addressing. children: the children of an element by name. dropped: counts what cannot be read. allowed: whether media
-    may be fetched from an address."""
+    may be fetched from an address. redundant: whether an element names several servers."""
 
     def __init__(
         self, children: Callable[[Element, str], Iterator[Element]], dropped: Counter[str], allowed: Callable[[str], bool]
     ) -> None:
         self._children, self._dropped, self._allowed = children, dropped, allowed
+        self.redundant = False
+        self._left = MOST_ENTRIES
+        self._timelines: dict[tuple[int, int, int, int | None], tuple[Run, ...]] = {}
+        self._lists: dict[tuple[int, str], tuple[ListedSegment, ...]] = {}
 
     def bases(self, above: tuple[Base, ...], element: Element) -> tuple[Base, ...]:
         """What addresses below this element are relative to; empty where all it names are of a kind that is not fetched."""
         given = list(islice(self._children(element, "BaseURL"), MOST_SERVERS))
         if not given:
             return above
+        self.redundant |= len(given) > 1
         bases = []
         for base in above:
             for child in given:
@@ -158,9 +166,7 @@ class AddressingReader:
         return replace(found, runs=runs, media=media, known=known)
 
     def _listed(self, merged: _Merged, found: Addressing, dynamic: bool) -> Addressing:
-        listed = tuple(self._segments(merged, found.base))
-        if not listed:
-            raise UnreadableError("SegmentList")
+        listed = self._segments(list(islice(merged.children("SegmentURL"), MOST_LISTED + 1)), found.base)
         number, timeline = merged.whole("startNumber", 1), merged.child("SegmentTimeline")
         if timeline is not None:
             runs = self._timeline(timeline, found, 0, len(listed))
@@ -171,39 +177,58 @@ class AddressingReader:
             runs = (Run(found.offset + before, duration, 0, len(listed)),)
         return replace(found, runs=runs, listed=listed)
 
-    def _segments(self, merged: _Merged, base: str) -> Iterator[ListedSegment]:
-        """The entries of a list. One that cannot be read keeps its place in time, with an address that is left out later."""
-        elements = list(islice(merged.children("SegmentURL"), MOST_LISTED + 1))
-        if len(elements) > MOST_LISTED:
+    def _segments(self, elements: Sequence[Element], base: str) -> tuple[ListedSegment, ...]:
+        """The entries of a list, which several Representations may share."""
+        if not 0 < len(elements) <= MOST_LISTED:
             raise UnreadableError("SegmentList")
-        for element in elements:
-            try:
-                text = element.get("mediaRange")
-                byte_range = range_of(text) if text is not None else None
-                uri = urljoin_safe(base, element.get("media", ""))
-            except ValueError:
-                uri = None
-            if uri is None:
-                self._dropped["SegmentURL"] += 1
-                yield ListedSegment("")
-            else:
-                yield ListedSegment(uri, byte_range)
+        key = id(elements[0]), base
+        if key not in self._lists:
+            self._spend(len(elements))
+            self._lists[key] = tuple(self._segment(element, base) for element in elements)
+        return self._lists[key]
+
+    def _segment(self, element: Element, base: str) -> ListedSegment:
+        """An entry of a list. One that cannot be read keeps its place in time, without an address."""
+        try:
+            text = element.get("mediaRange")
+            byte_range = range_of(text) if text is not None else None
+            uri = urljoin_safe(base, element.get("media", ""))
+        except ValueError:
+            uri = None
+        if uri is None:
+            self._dropped["SegmentURL"] += 1
+            return ListedSegment("")
+        return ListedSegment(uri, byte_range)
+
+    def _spend(self, entries: int) -> None:
+        """Count entries of lists and timelines that are read. Raises `PlaylistError` where they are too many."""
+        self._left -= entries
+        if self._left < 0:
+            raise PlaylistError(f"the manifest's timelines and lists have more than {MOST_ENTRIES} entries")
 
     def _timeline(self, timeline: Element, found: Addressing, number: int, most: int | None = None) -> tuple[Run, ...]:
         """The runs of a timeline. An `S` that cannot be read, or that goes back in time, is left out and uses up its number.
 
-        most: segments of the list that the timeline belongs to; the numbers are places in it then.
+        most: segments of the list that the timeline belongs to; the numbers are places in it then. Several Representations may
+        share it.
         """
+        key = id(timeline), found.timescale, number, most
+        if key not in self._timelines:
+            elements = list(self._children(timeline, "S"))
+            self._spend(len(elements))
+            self._timelines[key] = self._runs(elements, found.timescale, number, most)
+        return self._timelines[key]
+
+    def _runs(self, elements: Sequence[Element], timescale: int, number: int, most: int | None) -> tuple[Run, ...]:
         runs: list[Run] = []
         time = 0
-        elements = list(self._children(timeline, "S"))
         for index, element in enumerate(elements):
             try:
                 begin = whole_of(element.get("t", str(time)))
-                duration = _lasting(whole_of(element.get("d", "")), found.timescale, SHORTEST_SEGMENT)
+                duration = _lasting(whole_of(element.get("d", "")), timescale, SHORTEST_SEGMENT)
                 if most is None:
                     number = whole_of(element.get("n", str(number)))
-                count = _count(element, elements[index + 1 : index + 2], begin, duration, found.timescale)
+                count = _count(element, elements[index + 1 : index + 2], begin, duration, timescale)
             except (ValueError, OverflowError):
                 self._dropped["S"] += 1
                 number += 1

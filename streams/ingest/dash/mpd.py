@@ -56,6 +56,7 @@ class _Reader:
     dropped: Counter[str] = field(default_factory=Counter)
     whys: Counter[str] = field(default_factory=Counter)
     count: int = 0
+    by_tag: dict[int, dict[str, list[Element]]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.addressing = AddressingReader(self.children, self.dropped, self.allowed)
@@ -81,13 +82,18 @@ class _Reader:
         return Presentation(
             dynamic, anchor, update / SECOND if update is not None and dynamic else None,
             self._optional(root, "timeShiftBufferDepth", duration_of), longest / SECOND if longest else None,
-            periods, locations, timings, self.dropped,
+            periods, locations, timings, self.dropped, self.addressing.redundant,
         )  # fmt: skip
 
     def children(self, element: Element, name: str) -> Iterator[Element]:
         """The children of one name, of the manifest's own namespace."""
-        tag = self.namespace + name
-        return (child for child in element if child.tag == tag)
+        by_tag = self.by_tag.get(id(element))
+        if by_tag is None:
+            # Each Representation asks its parents again: without this, thousands of them would each go through thousands.
+            by_tag = self.by_tag[id(element)] = {}
+            for child in element:
+                by_tag.setdefault(child.tag, []).append(child)
+        return iter(by_tag.get(self.namespace + name, ()))
 
     def _is_locked(self, element: Element) -> bool:
         return next(self.children(element, "ContentProtection"), None) is not None

@@ -11,6 +11,9 @@ from streams.ingest.hls.renditions import named
 from streams.ingest.hls.values import PlaylistError, Variant
 from streams.text import printable
 
+MOST_RENDITIONS = 100
+"""Of one source, with `all`."""
+
 
 def tracks(presentation: Presentation, wanted: str, followed: Collection[str], passed: int | None) -> dict[str, Track]:
     """The renditions to follow, by name.
@@ -26,6 +29,8 @@ def tracks(presentation: Presentation, wanted: str, followed: Collection[str], p
         looks |= {name: representation.looks for name, representation in here.items()}
     if wanted == "all":
         names = list(looks)
+        if len(names) > MOST_RENDITIONS:
+            raise PlaylistError(f"the manifest has more than {MOST_RENDITIONS} renditions")
     elif wanted == "highest":
         begun = [here for period, here in periods if passed is None or period.start <= passed]
         present = begun[-1] if begun else periods[0][1]

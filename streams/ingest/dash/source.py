@@ -16,6 +16,7 @@ from streams.ingest.dash.mpd import parse
 from streams.ingest.dash.notation import date_of
 from streams.ingest.dash.rendition import Loaded, Rendition
 from streams.ingest.dash.renditions import tracks
+from streams.ingest.dash.servers import Servers
 from streams.ingest.dash.values import SECOND, Presentation, Timing, micros_of
 from streams.ingest.dash.window import Track
 from streams.ingest.hls.playlist import urljoin_safe
@@ -72,6 +73,7 @@ class Source:
         self._urls: tuple[str, ...] = (plan.url,)
         self._server = 0
         self._clock = ServerClock()
+        self._servers = Servers(plan.stream.stream_id, services)
         self._timed: float | None = None
         self._due: float | None = None
         self._failures = 0
@@ -90,6 +92,7 @@ class Source:
             is_due = self._due is not None and begun >= self._due
             if is_due and await self._load():
                 await self._announce(self._renditions)
+                await self._look_at_servers()
                 self._due = self._next_load(begun)
             elif self._failing_since is None:
                 await self._announce([name for name in self._renditions if self._is_due(name)])
@@ -123,9 +126,12 @@ class Source:
             self._loaded = replace(self._loaded, dropped={})
             metrics.LOADS.labels("unchanged").inc()
             return False
-        arguments = answer.body, answer.url, self._services.allowed
-        large = len(answer.body) > LARGE_MANIFEST
-        presentation = await asyncio.to_thread(parse, *arguments) if large else parse(*arguments)
+        try:
+            presentation = await self._parse(answer)
+        except PlaylistError:
+            if not self._servers.forget():
+                raise
+            presentation = await self._parse(answer)
         chosen = tracks(presentation, self._plan.renditions, list(self._renditions), self._passed(presentation))
         self._loaded = Loaded(presentation, answer.url, presentation.anchor, presentation.dropped)
         self._tracks, self._digest = chosen, digest
@@ -134,6 +140,19 @@ class Source:
             self._urls, self._server = urls, 0
         metrics.LOADS.labels("changed" if presentation.dynamic else "ended").inc()
         return True
+
+    async def _parse(self, answer: Answer) -> Presentation:
+        arguments = answer.body, answer.url, self._servers.allows
+        return await asyncio.to_thread(parse, *arguments) if len(answer.body) > LARGE_MANIFEST else parse(*arguments)
+
+    async def _look_at_servers(self) -> None:
+        """Where several servers have the same media, see to it that the events name one that answers."""
+        assert self._loaded is not None
+        if not self._loaded.presentation.redundant:
+            return
+        used = [track[-1][1].addressing for track in self._tracks.values()]
+        if await self._servers.look(used):
+            self._digest = b""  # so that the next load reads the manifest anew, even the same one
 
     def _passed(self, presentation: Presentation) -> int | None:
         """Microseconds that have passed of a live presentation."""

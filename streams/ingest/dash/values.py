@@ -101,6 +101,7 @@ class Presentation:
     dynamic: it is live. anchor: `availabilityStartTime`, which the Periods' times count from. update: seconds after which it is
     loaded again, None for never. depth: microseconds for which segments stay, None for ever. longest: seconds of the longest
     segment, as far as it is said. locations: where it is to be loaded from next. dropped: what could not be read, by its name.
+    redundant: several servers have the same media.
     """
 
     dynamic: bool
@@ -112,3 +113,4 @@ class Presentation:
     locations: tuple[str, ...] = ()
     timings: tuple[Timing, ...] = ()
     dropped: Mapping[str, int] = field(default_factory=dict)
+    redundant: bool = False

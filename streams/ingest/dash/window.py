@@ -112,7 +112,10 @@ class _Stretch:
 
     def due(self) -> int | None:
         """When the next segment comes by the clock."""
-        times = [self._end(run, count) for run in self._addressing.runs if (count := self._next(run)) is not None]
+        runs = self._addressing.runs
+        if self._presentation.update is not None:
+            runs = runs[-1:]  # only the last may be open
+        times = [self._end(run, count) for run in runs if (count := self._next(run)) is not None]
         return min(times, default=None)
 
     def newest_first(self) -> Iterator[Placed]:

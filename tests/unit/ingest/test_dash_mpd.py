@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from streams.ingest.dash import addressing as module
 from streams.ingest.dash.elements import MOST_ELEMENTS
 from streams.ingest.dash.mpd import parse
 from streams.ingest.dash.notation import date_of, duration_of, filled, range_of
@@ -289,6 +290,24 @@ def test_bombs_are_refused_before_they_grow() -> None:
     with pytest.raises(PlaylistError, match=f"more than {MOST_ELEMENTS} elements"):
         parse(many, URL)
     assert time.process_time() - began < 10, "read up to the limit, and no further"
+
+
+def test_what_thousands_share_is_read_once_and_what_each_repeats_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    rows = "".join(f'<S t="{2000 * number}" d="2000"/>' for number in range(5_000))
+    shared = f'<SegmentTemplate timescale="1000" media="$Time$"><SegmentTimeline>{rows}</SegmentTimeline></SegmentTemplate>'
+    entries = "".join('<SegmentURL media="a"/>' for _ in range(5_000))
+    listed = f'<SegmentList timescale="1" duration="2">{entries}</SegmentList>'
+    filler = "<X/>" * 20_000
+    began = time.process_time()
+    for addressing in (shared, listed):
+        presentation = read(period(video(addressing + filler, *[f'id="{number}" height="9"' for number in range(1000)])))
+        assert len(representations(presentation)) == 1000
+    assert time.process_time() - began < 20
+    alone = '<AdaptationSet mimeType="video/mp4"><Representation id="a"><BaseURL>{}/</BaseURL></Representation></AdaptationSet>'
+    sets = [alone.format(number) for number in range(11)]
+    monkeypatch.setattr(module, "MOST_ENTRIES", 50_000)
+    with pytest.raises(PlaylistError, match="more than 50000 entries"):
+        read(period(listed, *sets))
 
 
 def test_a_million_segments_of_one_s_take_no_time_and_no_memory() -> None:

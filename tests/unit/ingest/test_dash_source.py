@@ -304,6 +304,30 @@ async def test_addresses_within_are_no_private_ones(origin: Origin) -> None:
     assert clock.published == []
 
 
+async def test_a_server_that_does_not_answer_is_replaced_until_it_is_back(origin: Origin, reader: Reader) -> None:
+    clock = Turned()
+    origin.script("/live.mpd", clock.answer(manifest("<BaseURL>/one/</BaseURL><BaseURL>/two/</BaseURL>", period())))
+    origin.script("/one/init.mp4", "init", 404, 404, 404, 404, "init")
+    origin.script("/two/init.mp4", "init")
+    source = made(origin, reader, clock)
+    await follow(source, clock, lambda: clock.seconds > BEGIN + 80)
+    servers = [event.uri.removeprefix(origin.url("/")).partition("/")[0] for event in clock.published]
+    switches = [place for place in range(1, len(servers)) if servers[place] != servers[place - 1]]
+    assert (servers[0], len(switches), servers[-1]) == ("one", 2, "one")
+    assert clock.at[switches[0]] - BEGIN == pytest.approx(32, abs=3), "after the third failure, 10 s apart"
+    assert clock.files == [str(number) for number in range(50, 50 + len(servers))]
+    assert source.statuses()[0].state == "live"
+
+
+async def test_where_no_server_answers_the_first_stays(origin: Origin, reader: Reader) -> None:
+    clock = Turned()
+    origin.script("/live.mpd", clock.answer(manifest("<BaseURL>/one/</BaseURL><BaseURL>/two/</BaseURL>", period())))
+    source = made(origin, reader, clock)
+    await follow(source, clock, lambda: clock.seconds > BEGIN + 100)
+    assert source.statuses()[0].state == "live"
+    assert clock.files == [str(number) for number in range(50, 50 + len(clock.files))]
+
+
 async def test_what_cannot_be_read_is_counted_once_for_each_manifest(origin: Origin, reader: Reader) -> None:
     clock = Turned()
     broken = rows(45, 5).replace(b'bandwidth="2000000"', b'bandwidth="fast"')
