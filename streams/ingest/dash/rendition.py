@@ -16,6 +16,9 @@ from streams.media.uri import without_secrets
 
 log = logging.getLogger(__name__)
 
+LONGEST_UPDATE = 10.0
+"""Seconds between two loads, at most, whatever `minimumUpdatePeriod` says: ffmpeg says 500 s, and ends sooner."""
+
 STALE_TARGETS = 1.5
 """Target durations, or pauses between loads where those are longer, without a new segment: from then on a rendition is stale."""
 
@@ -61,7 +64,7 @@ class Rendition:
         status.skew = notes.skew if notes.skew is not None else status.skew
         self.next_at = window.next_at
         self._count(notes.counts, events[0].segment_id if events else "the end")
-        self._show(progress, notes.encrypted, presentation.update or 0.0)
+        self._show(progress, notes.encrypted, min(presentation.update or 0.0, LONGEST_UPDATE))
 
     def _show(self, progress: bool, encrypted: bool, update: float) -> None:
         """Set the state after segments were looked for."""

@@ -20,6 +20,9 @@ log = logging.getLogger(__name__)
 LOOK_EVERY, LOOK_SECONDS = 10.0, 2.0
 """Seconds between two looks at the servers, and that one may take: the segments wait for it."""
 
+MOST_AWAY = 8
+"""Servers that are remembered as away: where each manifest signs its `BaseURL` anew, an old one is of no use."""
+
 MOST_FAILURES = 3
 """In a row, from which a server is away."""
 
@@ -49,7 +52,10 @@ class Servers:
         if self._looked is not None and now - self._looked < LOOK_EVERY:
             return False
         self._looked = now
+        if len(self._away) > MOST_AWAY:
+            self._away.clear()
         asked = self._away | {addressing.base: addressing.init.uri for addressing in used if addressing.init is not None}
+        self._failures = Counter({base: count for base, count in self._failures.items() if base in asked})
         answers = await asyncio.gather(*(self._answers(address) for address in asked.values()))
         changed = False
         for (base, address), answers_now in zip(asked.items(), answers, strict=True):

@@ -14,7 +14,7 @@ from streams.ingest.base import Services, Status, Stream
 from streams.ingest.dash.clock import ServerClock
 from streams.ingest.dash.mpd import parse
 from streams.ingest.dash.notation import date_of
-from streams.ingest.dash.rendition import Loaded, Rendition
+from streams.ingest.dash.rendition import LONGEST_UPDATE, Loaded, Rendition
 from streams.ingest.dash.renditions import tracks
 from streams.ingest.dash.servers import Servers
 from streams.ingest.dash.values import SECOND, Presentation, Timing, micros_of
@@ -35,9 +35,6 @@ SWITCH_FAILURES = 3
 
 EVERY_SEGMENT = 1.0
 """Seconds between two loads, at least, where `minimumUpdatePeriod` is 0: at each segment."""
-
-LONGEST_UPDATE = 10.0
-"""Seconds between two loads, at most, whatever `minimumUpdatePeriod` says: ffmpeg says 500 s, and ends sooner."""
 
 TIME_SECONDS, TIME_EVERY, TIME_ADDRESSES = 3.0, 600.0, 3
 """Of the servers that `UTCTiming` names: how long one may take, after how long they are asked again, and how many."""
