@@ -112,6 +112,7 @@ def run_worker(settings: Settings) -> int:
         parts.group(settings),
         settings.data_dir,
         settings.batch_size,
+        settings.sampler_workers,
         settings.batch_wait,
         settings.web_host,
         port,
