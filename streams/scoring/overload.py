@@ -14,7 +14,7 @@ PRIORITY_LABEL = "priority"
 ORDINARY_VALUES = {"", "0", "false", "no", "none", "low", "normal"}
 """Values of the label `priority` that ask for nothing; every other value is a priority."""
 
-ORDINARY, PRIORITY = (0.4, 0.8), (0.8, 1.0)
+ORDINARY, PRIORITY = (0.4, 0.7), (0.8, 1.0)
 """Between which shares of the live window the part of a stream's segments that is scored falls to `LEAST_SHARE`, by what the
 segments have waited. Below them nothing is left out, so that a short outage is caught up. The ordinary streams' part is at its
 least before any stream with a priority loses a segment, and well before the window ends and drops whatever stands there."""

@@ -66,7 +66,7 @@ def test_every_stream_keeps_the_same_number_of_its_segments_whatever_it_waits_it
 def test_streams_that_come_together_do_not_lose_the_same_segments() -> None:
     shedder = Shedder(WINDOW)
 
-    kept = [sum(shedder.keeps(f"channel-{number}", False, 37.0) for number in range(1000)) for _ in range(6)]
+    kept = [sum(shedder.keeps(f"channel-{number}", False, 34.0) for number in range(1000)) for _ in range(6)]
 
     assert all(400 < count < 600 for count in kept)
 
