@@ -51,7 +51,7 @@ def served_scorer(settings: Settings) -> ServedScorer:
     if settings.scorer_fallback is None:
         return remote
     try:
-        from scorer.engine import load_engine
+        from scorer.load import load_engine
     except ImportError as error:
         raise _not_installed(error) from error
     own = load_engine(settings.scorer_fallback, settings.device, parts.registry(settings))
@@ -91,7 +91,7 @@ def second_model(settings: Settings, first: Scorer) -> Scorer:
 
     Raises `SettingsError` where it needs clips that are sampled in another way.
     """
-    from scorer.engine import load_engine
+    from scorer.load import load_engine
 
     assert settings.second_model
     second = load_engine(settings.second_model, settings.device, parts.registry(settings))

@@ -69,7 +69,7 @@ def measure(clips: Sequence[Path], options: Measured, say: Say) -> StageCosts:
     """
     say(f"loading the model {options.model}")
     before = memory_mb(os.getpid())
-    from scorer.engine import load_engine  # torch: most of what a model in the process takes
+    from scorer.load import load_engine  # most of what a model in the process takes
 
     engine = load_engine(options.model, "cpu", options.registry)
     cores = len(os.sched_getaffinity(0))
