@@ -179,6 +179,13 @@ class SettingFields(BaseSettings):
         "process", "127.0.0.1", "Address that `/metrics`, `/healthz`, `/readyz` and the rating page listen on."
     )
     web_port: int = _setting("process", 8080, "Port of `/metrics`, `/healthz` and `/readyz`; 0 takes a free one.", ge=0, le=65535)
+    ingest_port: int = _setting(
+        "process",
+        8071,
+        "Port of the pages of `fvq ingest hls`: `/metrics`, `/healthz`, `/status`; 0 takes a free one.",
+        ge=0,
+        le=65535,
+    )
     log_level: Literal["debug", "info", "warning", "error"] = _setting(
         "process", "info", "Least severe log line that is written."
     )

@@ -84,7 +84,12 @@ def hls(
     start: Annotated[Literal["edge", "start"], typer.Option("--from", help="Where to join: newest or oldest segment.")] = "edge",
     clock: Annotated[Literal["auto", "source", "arrival"], typer.Option(help="Whose clock dates the segments.")] = "auto",
     label: Annotated[list[str] | None, typer.Option(help="A label of all streams, NAME=VALUE; may be repeated.")] = None,
-    once: Annotated[bool, typer.Option("--once", help="End when all streams have ended.")] = False,
+    once: Annotated[
+        bool,
+        typer.Option(
+            "--once", help="End when all streams have ended. One that cannot be loaded for 5 minutes is given up: exit code 1."
+        ),
+    ] = False,
 ) -> None:
     """Follow live HLS sources and announce their segments, until told to stop."""
     from streams.ingest.hls.source import SourcePlan
@@ -112,18 +117,18 @@ def hls(
 
     configure_logging(settings.log_level, settings.log_format)
     options = LiveOptions(
-        connection, sources, plan, settings.web_host, settings.web_port, read_list if source_list is not None else None, once
+        connection, sources, plan, settings.web_host, settings.ingest_port, read_list if source_list is not None else None, once
     )
     asyncio.run(run_live(options, parts.playlist_reader(settings)))
 
 
 @app.command()
 def status(as_json: JsonFlag = False) -> None:
-    """Show the sources of the `fvq ingest hls` that runs at FVQ_WEB_HOST and FVQ_WEB_PORT."""
+    """Show the sources of the `fvq ingest hls` that runs at FVQ_WEB_HOST and FVQ_INGEST_PORT."""
     from streams.ingest.pages import ask_status, table_of
 
     settings = load_settings()
-    sources = ask_status(settings.web_host, settings.web_port)
+    sources = ask_status(settings.web_host, settings.ingest_port)
     if as_json:
         print(json.dumps({"sources": sources}, indent=2))
     else:
