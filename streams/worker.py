@@ -24,7 +24,8 @@ from streams.alerts.delivery import Courier
 from streams.alerts.policy import load_policy
 from streams.alerts.state_topic import check_alert_topics
 from streams.errors import SettingsError
-from streams.events import SEGMENTS_TOPIC
+from streams.events import SEGMENTS_TOPIC, AlertCause
+from streams.ingest.silence import IngestStates
 from streams.kafka.agent import Agent, running
 from streams.kafka.clients import check_broker
 from streams.kafka.connection import Connection
@@ -43,6 +44,9 @@ from streams.sinks.base import Sink
 from streams.worker_models import Models, cascade_of, deep_model, own_scorer, second_model, served_scorer
 
 log = logging.getLogger(__name__)
+LONGEST_CAUSE = 1000
+"""Characters of a cause's text in an alert."""
+
 STOP_SECONDS = 20.0
 """A worker that gets SIGTERM or SIGINT exits within this time, because Faust waits for ever for a broker that is gone.
 Nothing is lost: the next worker reads again what was not acknowledged."""
@@ -161,14 +165,21 @@ def _agents(settings: Settings, connection: Connection, assigned: Callable[[], s
     if settings.alerts:
         policy = load_policy(settings.alert_policy)
         check_alert_topics(connection)
-        alerts = AlertAgent(connection, group, policy)
+        sources = IngestStates()
+        alerts = AlertAgent(connection, group, policy, lambda stream_id: _cause_of_silence(sources, stream_id))
         couriers = [Courier(connection, group, receiver, alerts.open_alerts) for receiver in policy.receivers]
-        agents += [alerts.agent(), *(courier.agent() for courier in couriers)]
+        agents += [sources.agent(connection), alerts.agent(), *(courier.agent() for courier in couriers)]
     store = parts.clip_store(settings)
     if settings.harvest:
         limits, fetch = parts.harvest_limits(settings), parts.fetch_limits(settings)
         agents.append(harvest_agent(connection, group, limits, store, fetch, inbox / "harvest"))
     return [*agents, sweep_agent(connection, store, settings.clip_days)]
+
+
+def _cause_of_silence(sources: IngestStates, stream_id: str) -> AlertCause | None:
+    """Why a stream is silent, as its ingester says; None where it has none, or none that said anything."""
+    explained = sources.explain(stream_id)
+    return AlertCause(where=explained[0], text=explained[1][:LONGEST_CAUSE]) if explained is not None else None
 
 
 def _assigned_partitions(app: faust.App) -> Callable[[], set[int]]:

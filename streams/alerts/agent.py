@@ -12,8 +12,10 @@ import logging
 import threading
 import time
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any
 
 from streams import metrics
@@ -23,7 +25,7 @@ from streams.alerts.state import StreamState, to_json
 from streams.alerts.state_topic import AlertTopics
 from streams.alerts.watermark import Watermark
 from streams.errors import EventError
-from streams.events import ALERT_STATE_TOPIC, ALERTS_TOPIC, SCORES_TOPIC, QualityAlert, SegmentScore
+from streams.events import ALERT_STATE_TOPIC, ALERTS_TOPIC, SCORES_TOPIC, AlertCause, QualityAlert, SegmentScore
 from streams.kafka.agent import Agent
 from streams.kafka.connection import Connection
 from streams.kafka.consumer import Group, TopicPartition
@@ -60,10 +62,19 @@ class _Partition:
 
 
 class AlertAgent:
-    """Judges the scores of this worker's partitions. Every run starts from the states in Kafka."""
+    """Judges the scores of this worker's partitions. Every run starts from the states in Kafka.
 
-    def __init__(self, connection: Connection, group: Group, policy: AlertPolicy) -> None:
-        self._connection, self._group, self._policy = connection, group, policy
+    explain: says of a stream, by its id, why it is silent.
+    """
+
+    def __init__(
+        self,
+        connection: Connection,
+        group: Group,
+        policy: AlertPolicy,
+        explain: Callable[[str], AlertCause | None] = lambda _: None,
+    ) -> None:
+        self._connection, self._group, self._policy, self._explain = connection, group, policy, explain
         self._partitions: dict[int, _Partition] = {}
         self._open: dict[str, list[QualityAlert]] = {}
 
@@ -171,7 +182,8 @@ class AlertAgent:
             changed: dict[str, StreamState | None] = {}
             alerts: list[QualityAlert] = []
             for stream_id, stream in partition.streams.items():
-                state, new_alerts = tick(stream.state, datetime.now(UTC), until - stream.last_read, stream.limits)
+                silent_for, explain = until - stream.last_read, partial(self._explain, stream_id)
+                state, new_alerts = tick(stream.state, datetime.now(UTC), silent_for, stream.limits, explain)
                 if state is not stream.state:
                     changed[stream_id] = state
                 alerts += new_alerts

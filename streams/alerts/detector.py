@@ -8,7 +8,7 @@ again decides the same, with the same alert ids. Each rendition of a stream has 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import datetime, timedelta
 
@@ -16,7 +16,7 @@ from streams.alerts.clock import STRAY_SECONDS, before_backlog, before_stray, en
 from streams.alerts.policy import Alerts
 from streams.alerts.rendition import Change, close, judge
 from streams.alerts.state import OpenAlert, RenditionState, StreamState
-from streams.events import AlertKind, QualityAlert, SegmentScore
+from streams.events import AlertCause, AlertKind, QualityAlert, SegmentScore
 
 MAX_RENDITIONS = 32
 """Renditions kept of one stream. Encoders have fewer; a broken packager must not make the state grow without end."""
@@ -65,10 +65,13 @@ def step(
     return replace(state, until=until, segment_id=score.segment_id, labels=score.labels), alerts
 
 
-def tick(state: StreamState, now: datetime, silent_for: float, limits: Alerts) -> tuple[StreamState | None, list[QualityAlert]]:
+def tick(
+    state: StreamState, now: datetime, silent_for: float, limits: Alerts, explain: Callable[[], AlertCause | None] = lambda: None
+) -> tuple[StreamState | None, list[QualityAlert]]:
     """The state of a stream without new segments, and the alerts that follow; None where the stream can be forgotten.
 
     now: wall time, used only to forget a stream. silent_for: seconds without a segment, as far as the caller is sure of them.
+    explain: is asked why the stream is silent when an alert fires.
     """
     if state.until is None or silent_for < limits.no_segments.after:
         return state, []
@@ -81,7 +84,7 @@ def tick(state: StreamState, now: datetime, silent_for: float, limits: Alerts) -
     resumed = state.silence_ended_at
     if resumed is not None and (state.until - resumed).total_seconds() + silent_for < limits.no_segments.cool_down:
         return state, []
-    silence = OpenAlert(state.until, limits.no_segments.after, None, state.labels)
+    silence = OpenAlert(state.until, limits.no_segments.after, None, state.labels, explain())
     firing = _alert(state.stream_id, "", "no-segments", silence, state.segment_id)
     return replace(state, silence=silence, silence_started_at=state.until), [firing]
 
@@ -213,4 +216,5 @@ def _alert(
         baseline=None if alert.baseline is None else round(alert.baseline, 3),
         segment_id=segment_id,
         labels=alert.labels,
+        cause=alert.cause,
     )

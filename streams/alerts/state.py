@@ -12,7 +12,7 @@ from typing import Annotated
 
 from pydantic import Field, TypeAdapter
 
-from streams.events import AlertKind
+from streams.events import AlertCause, AlertKind
 
 INITIAL_NOISE = 4.0
 """Standard deviation that a new stream's scores are assumed to have, points."""
@@ -20,12 +20,13 @@ INITIAL_NOISE = 4.0
 
 @dataclass(frozen=True, slots=True)
 class OpenAlert:
-    """An alert that has fired and is not resolved. value, baseline, labels: when it fired."""
+    """An alert that has fired and is not resolved. value, baseline, labels, cause: when it fired."""
 
     started_at: datetime
     value: float
     baseline: float | None
     labels: dict[str, str]
+    cause: AlertCause | None = None
 
 
 @dataclass(frozen=True, slots=True)
