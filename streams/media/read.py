@@ -10,6 +10,7 @@ import asyncio
 import email.utils
 import time
 from dataclasses import dataclass
+from functools import lru_cache
 
 import aiohttp
 
@@ -23,6 +24,10 @@ PER_HOST = 64
 
 LONGEST_WAIT = 60.0
 """The most seconds that a server's Retry-After may ask for: a wrong header must not stop a source for a day."""
+
+
+_parsed = lru_cache(maxsize=16384)(parse)
+"""The same addresses are read again and again."""
 
 
 @dataclass(frozen=True)
@@ -67,7 +72,7 @@ class Reader:
         """The resource at an address. seconds: the longest time, waiting for a connection included. Raises `ReadError`."""
         shown = "the address"
         try:
-            uri = parse(address)
+            uri = _parsed(address)
             shown = uri.shown
             async with asyncio.timeout(seconds):  # also stops a server that sends a byte now and then
                 # Playlists are text: an origin that can encode them saves most of the bytes.

@@ -14,6 +14,7 @@ import asyncio
 import sys
 import time
 from datetime import UTC, datetime
+from typing import cast
 
 import uvloop
 
@@ -78,23 +79,26 @@ class Connection(asyncio.Protocol):
         self._playlists, self._read = playlists, b""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._transport = transport
+        self._transport = cast(asyncio.Transport, transport)
 
     def data_received(self, data: bytes) -> None:
         self._read += data
         if not self._read.endswith(b"\r\n\r\n"):
             return
         path, self._read = self._read.split(b" ", 2)[1], b""
-        assert isinstance(self._transport, asyncio.Transport)
         if path == b"/freeze":
             self._playlists.frozen = time.time()
             self._transport.write(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
         elif not path.startswith(b"/hang/"):
             answer = self._playlists.answer(int(path.rpartition(b"/")[2].partition(b".")[0]))
             if path.startswith(b"/slow/"):
-                asyncio.get_running_loop().call_later(SLOW_SECONDS, self._transport.write, answer)
+                asyncio.get_running_loop().call_later(SLOW_SECONDS, self._write, answer)
             else:
-                self._transport.write(answer)
+                self._write(answer)
+
+    def _write(self, answer: bytes) -> None:
+        if not self._transport.is_closing():
+            self._transport.write(answer)
 
 
 async def serve(port: int, began: float) -> None:
