@@ -10,6 +10,7 @@ import socket
 import threading
 from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 
 import faust
@@ -20,8 +21,10 @@ from scorer.remote.client import RemoteScorer
 from scorer.sampling import SamplerPool
 from streams import parts
 from streams.alerts.agent import AlertAgent
+from streams.alerts.cause import cause_of_silence
 from streams.alerts.delivery import Courier
 from streams.alerts.policy import load_policy
+from streams.alerts.state import StreamState
 from streams.alerts.state_topic import check_alert_topics
 from streams.errors import SettingsError
 from streams.events import SEGMENTS_TOPIC, AlertCause
@@ -166,7 +169,7 @@ def _agents(settings: Settings, connection: Connection, assigned: Callable[[], s
         policy = load_policy(settings.alert_policy)
         check_alert_topics(connection)
         sources = IngestStates()
-        alerts = AlertAgent(connection, group, policy, lambda stream_id: _cause_of_silence(sources, stream_id))
+        alerts = AlertAgent(connection, group, policy, settings.web_url or "", partial(_cause_of_silence, sources))
         couriers = [Courier(connection, group, receiver, alerts.open_alerts) for receiver in policy.receivers]
         agents += [sources.agent(connection), alerts.agent(), *(courier.agent() for courier in couriers)]
     store = parts.clip_store(settings)
@@ -176,10 +179,10 @@ def _agents(settings: Settings, connection: Connection, assigned: Callable[[], s
     return [*agents, sweep_agent(connection, store, settings.clip_days)]
 
 
-def _cause_of_silence(sources: IngestStates, stream_id: str) -> AlertCause | None:
-    """Why a stream is silent, as its ingester says; None where it has none, or none that said anything."""
-    explained = sources.explain(stream_id)
-    return AlertCause(where=explained[0], text=explained[1][:LONGEST_CAUSE]) if explained is not None else None
+def _cause_of_silence(sources: IngestStates, state: StreamState) -> AlertCause:
+    """Why a stream is silent, as its ingester says; else what the stream itself shows."""
+    explained = sources.explain(state.stream_id)
+    return AlertCause(where=explained[0], text=explained[1][:LONGEST_CAUSE]) if explained is not None else cause_of_silence(state)
 
 
 def _assigned_partitions(app: faust.App) -> Callable[[], set[int]]:

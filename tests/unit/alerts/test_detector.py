@@ -136,7 +136,7 @@ def test_silence_is_explained_once_when_its_alert_fires_and_the_explanation_stay
     away = AlertCause(where="source", text="the playlist has not answered since 12:00:20 UTC")
     asked: list[AlertCause] = []
 
-    def explain() -> AlertCause:
+    def explain(_: StreamState) -> AlertCause:
         asked.append(away)
         return away
 
