@@ -17,7 +17,7 @@ from pydantic import ValidationError
 
 from streams.errors import FvqError
 from streams.ingest import metrics
-from streams.ingest.hls.rendition import Services, Status
+from streams.ingest.hls.rendition import GIVE_UP_SECONDS, Services, Status
 from streams.ingest.hls.source import Source, SourcePlan
 from streams.ingest.hls.tracker import Stream
 from streams.ingest.names import Listed
@@ -88,7 +88,8 @@ class Supervisor:
         away = [status for status in self.statuses() if status.state == "failing"]
         if away:
             names = ", ".join(printable(f"{status.stream} ({status.reason})") for status in away[:5])
-            raise SourceAwayError(f"{len(away)} renditions were given up, as they could not be loaded any more: {names}")
+            more = f", and {len(away) - 5} more" if len(away) > 5 else ""
+            raise SourceAwayError(f"given up, because nothing could be loaded for {GIVE_UP_SECONDS:g} s: {names}{more}")
 
     async def stop(self) -> None:
         """Stop all sources, and wait until they have stopped."""

@@ -13,7 +13,7 @@ from streams.errors import EventError
 from streams.events import YEARS, Event, Name
 from streams.ingest.hls.rendition import SavedPosition
 from streams.ingest.hls.tracker import Position, Stream
-from streams.ingest.states import SourceState
+from streams.ingest.states import KeptState, SourceState
 
 log = logging.getLogger(__name__)
 
@@ -33,7 +33,7 @@ class PositionRecord(Event):
     source: str = Field(max_length=1024, description="The playlist's address without its query.")
     saved: AwareDatetime
     position: Position
-    state: SourceState | None = None
+    state: KeptState = None
 
 
 def to_bytes(stream: Stream, saved: SavedPosition, now: datetime | None = None, state: SourceState | None = None) -> bytes:

@@ -16,7 +16,7 @@ from pydantic import AwareDatetime, Field
 from streams.errors import EventError
 from streams.events import INGEST_STATE_TOPIC, Event, Name
 from streams.ingest.positions import RenditionKey
-from streams.ingest.states import SourceState
+from streams.ingest.states import KeptState, SourceState
 from streams.kafka.agent import Agent
 from streams.kafka.clients import no_broker_errors, open_reader
 from streams.kafka.connection import Connection
@@ -65,7 +65,7 @@ class KnownState(Event):
     rendition: Name | None = None
     source: str = Field(max_length=1024)
     saved: AwareDatetime
-    state: SourceState | None = None
+    state: KeptState = None
 
 
 def explain_silence(stream_id: str, rendition: str | None, known: Mapping[RenditionKey, KnownState]) -> tuple[Where, str] | None:

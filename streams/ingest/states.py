@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import AwareDatetime
+from pydantic import AwareDatetime, ValidationError, ValidatorFunctionWrapHandler, WrapValidator
 
 State = Literal["starting", "live", "stale", "failing", "encrypted", "ended"]
 STATES: tuple[State, ...] = ("starting", "live", "stale", "failing", "encrypted", "ended")
@@ -32,3 +32,14 @@ class SourceState:
     def is_as(self, other: SourceState | None) -> bool:
         """Whether the other says the same in other words: numbers in a reason change with each load."""
         return other is not None and (self.state, self.kind, self.findings) == (other.state, other.kind, other.findings)
+
+
+def _or_none(value: Any, validate: ValidatorFunctionWrapHandler) -> Any:
+    try:
+        return validate(value)
+    except ValidationError:
+        return None
+
+
+KeptState = Annotated[SourceState | None, WrapValidator(_or_none)]
+"""A state in a message; None also where it cannot be read: a later version may know others, and the position beside it counts."""
