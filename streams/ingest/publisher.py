@@ -29,6 +29,10 @@ log = logging.getLogger(__name__)
 MOST_PARCELS = 5000
 """Loads whose events are sent in one batch."""
 
+GATHER_SECONDS = 0.05
+"""Between the beginnings of two batches, at least. A batch costs as much CPU time as ten loads in it: 0.7 ms for one load alone,
+0.07 for each of twenty."""
+
 FIRST_PAUSE, LONGEST_PAUSE = 0.5, 15.0
 """Seconds before a batch is sent again that Kafka did not take."""
 
@@ -108,9 +112,13 @@ class Publisher:
 
     async def run(self) -> None:
         """Send what comes, until cancelled. A batch that Kafka does not take is sent again until it does."""
+        clock = asyncio.get_running_loop().time
+        due = clock()
         try:
             while True:
                 await self._wake.wait()
+                await asyncio.sleep(max(0.0, due - clock()))
+                due = clock() + GATHER_SECONDS
                 parcels, self._waiting = self._waiting[:MOST_PARCELS], self._waiting[MOST_PARCELS:]
                 reported, self._reported = self._reported, {}
                 if not self._waiting:

@@ -15,7 +15,7 @@ from streams.events import INGEST_STATE_TOPIC, SEGMENTS_TOPIC, SegmentEvent
 from streams.ingest.hls.rendition import SavedPosition
 from streams.ingest.hls.tracker import Position, Stream
 from streams.ingest.positions import from_bytes
-from streams.ingest.publisher import Messages, Publisher
+from streams.ingest.publisher import GATHER_SECONDS, Messages, Publisher
 from streams.ingest.silence import KnownState
 from streams.ingest.states import SourceState
 
@@ -138,3 +138,15 @@ async def test_a_state_is_sent_with_a_batch_that_is_not_taken_at_once(publisher:
     (known,) = await states_sent(sender, 1)
     assert (known.stream_id, known.rendition, known.state) == ("news", "720p", SourceState("stale", NOW))
     assert [topic for topic, _ in sender.sent] == [INGEST_STATE_TOPIC]
+
+
+async def test_loads_that_come_one_by_one_are_gathered_into_batches(publisher: Publisher, sender: MemorySender) -> None:
+    began = time.monotonic()
+    sends = []
+    for number in range(30):
+        sends.append(asyncio.create_task(publisher.publish(Stream(f"s{number}"), [event(1, f"s{number}")], saved(1))))
+        await asyncio.sleep(0.001)
+    await asyncio.gather(*sends)
+    batches = [messages for topic, messages in sender.sent if topic == SEGMENTS_TOPIC]
+    assert len(batches) - 1 <= (time.monotonic() - began) / GATHER_SECONDS
+    assert sum(map(len, batches)) == 30
