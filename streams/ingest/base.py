@@ -14,10 +14,14 @@ from typing import Literal, Protocol
 
 from streams.events import SegmentEvent
 from streams.ingest import metrics
+from streams.ingest.states import SourceState, State
 from streams.media.read import Answer
 
 DEFAULT_TARGET = 6.0
 """Target duration, seconds, of a playlist that says none and has no segment."""
+
+GIVE_UP_SECONDS = 300.0
+"""Seconds for which a source may be away with `once`, which ends at some time whatever happens."""
 
 Clock = Literal["auto", "source", "arrival"]
 
@@ -72,10 +76,6 @@ class Position:
     anchor: datetime | None = None
 
 
-State = Literal["starting", "live", "stale", "failing", "encrypted", "ended"]
-STATES: tuple[State, ...] = ("starting", "live", "stale", "failing", "encrypted", "ended")
-
-
 @dataclass(frozen=True)
 class Times:
     """The clocks that a source is followed by."""
@@ -95,6 +95,7 @@ class SavedPosition:
 
 Read = Callable[[str, float], Awaitable[Answer]]
 Publish = Callable[[Stream, Sequence[SegmentEvent], SavedPosition], Awaitable[None]]
+Report = Callable[[Stream, SourceState], None]
 
 
 @dataclass(frozen=True)
@@ -103,7 +104,7 @@ class Services:
 
     read: loads an address within seconds, raises `ReadError`. publish: returns when the events are acknowledged and the position
     after them is kept. restore: the position that was kept of a stream's rendition. allowed: whether media may be fetched from an
-    address, as far as its text tells.
+    address, as far as its text tells. report: takes the state of a rendition after each load, and returns at once.
     """
 
     read: Read
@@ -111,6 +112,7 @@ class Services:
     restore: Callable[[Stream], SavedPosition | None] = lambda _: None
     times: Times = field(default_factory=Times)
     chance: Callable[[], float] = random.random
+    report: Report = lambda *_: None
     allowed: Callable[[str], bool] = lambda _: True
 
 

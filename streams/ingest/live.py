@@ -15,9 +15,11 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
+from streams.errors import FvqError
 from streams.ingest import metrics
-from streams.ingest.base import STATES, Plan, Services, Source, Status
+from streams.ingest.base import GIVE_UP_SECONDS, Plan, Services, Source, Status, Stream
 from streams.ingest.names import Listed
+from streams.ingest.states import STATES, SourceState
 from streams.text import printable
 
 log = logging.getLogger(__name__)
@@ -33,6 +35,10 @@ HEALTHY_SECONDS = 120.0
 
 LIST_SECONDS = 2.0
 """Between two looks at the list of sources."""
+
+
+class SourceAwayError(FvqError):
+    """Sources that should have been followed to their end were away for too long."""
 
 
 @dataclass(frozen=True)
@@ -74,9 +80,14 @@ class Supervisor:
             self._tasks[name] = asyncio.create_task(self._run(name, self._spread * index / len(new)))
 
     async def ended(self) -> None:
-        """Return when all sources have ended, which they do with `once` only."""
+        """Return when all sources have ended, which they do with `once` only. Raises `SourceAwayError` where one was given up."""
         while unfinished := [task for task in self._tasks.values() if not task.done()]:
             await asyncio.wait(unfinished)
+        away = [status for status in self.statuses() if status.state == "failing"]
+        if away:
+            names = ", ".join(printable(f"{status.stream} ({status.reason})") for status in away[:5])
+            more = f", and {len(away) - 5} more" if len(away) > 5 else ""
+            raise SourceAwayError(f"given up, because nothing could be loaded for {GIVE_UP_SECONDS:g} s: {names}{more}")
 
     async def stop(self) -> None:
         """Stop all sources, and wait until they have stopped."""
@@ -119,6 +130,8 @@ class Supervisor:
                 words = _words_of(error)
                 for status in source.statuses():
                     status.state, status.reason = "failing", f"a fault of this program: {words}"
+                    state = SourceState("failing", times.now(), "fault", status.reason)
+                    self._services.report(Stream(status.stream, status.rendition), state)
                 log.error("source %s failed and is run again in %.1f s: %s", name, pause, words)
                 await times.sleep(pause)
                 pause = min(2 * pause, self._pauses.longest)

@@ -59,7 +59,9 @@ async def run_live(options: LiveOptions, reader: Reader) -> None:
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     use_all_of_the_machine()
     async with reader, _publisher(options.connection) as (publisher, publishing):
-        services = Services(reader.read, publisher.publish, publisher.restore, Times(), allowed=reader.allows)
+        services = Services(
+            reader.read, publisher.publish, publisher.restore, Times(), report=publisher.report, allowed=reader.allows
+        )
         supervisor = Supervisor(services)
 
         async def follow(sources: Listed) -> None:
@@ -122,7 +124,7 @@ async def _pages(options: LiveOptions, supervisor: Supervisor) -> AsyncIterator[
         runner = await start_pages(app, options.host, options.port)
     except OSError as error:
         reason = f"cannot listen on {options.host}:{options.port}: {error.strerror or error}"
-        raise SettingsError("FVQ_WEB_HOST, FVQ_WEB_PORT", reason) from error
+        raise SettingsError("FVQ_WEB_HOST, FVQ_INGEST_PORT", reason) from error
     log.info("the pages are at http://%s:%d", *runner.addresses[0][:2])
     try:
         yield

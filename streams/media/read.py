@@ -12,6 +12,7 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 
 import aiohttp
 
@@ -25,6 +26,10 @@ PER_HOST = 64
 
 LONGEST_WAIT = 60.0
 """The most seconds that a server's Retry-After may ask for: a wrong header must not stop a source for a day."""
+
+
+_parsed = lru_cache(maxsize=16384)(parse)
+"""The same addresses are read again and again."""
 
 
 @dataclass(frozen=True)
@@ -70,7 +75,7 @@ class Reader:
         """The resource at an address. seconds: the longest time, waiting for a connection included. Raises `ReadError`."""
         shown = "the address"
         try:
-            uri = parse(address)
+            uri = _parsed(address)
             shown = uri.shown
             async with asyncio.timeout(seconds):  # also stops a server that sends a byte now and then
                 # Playlists are text: an origin that can encode them saves most of the bytes.

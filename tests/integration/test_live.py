@@ -79,7 +79,7 @@ def number_of(event: SegmentEvent) -> int:
 async def test_a_killed_ingester_skips_nothing_and_names_each_segment_once(kind: str, kafka: KafkaServer, tmp_path: Path) -> None:
     await asyncio.to_thread(fvq, "topics", "create", FVQ_BROKER=kafka.broker)
     port = free_ports(1)
-    settings = {"FVQ_BROKER": kafka.broker, "FVQ_FETCH_PRIVATE": "true", "FVQ_WEB_PORT": str(port)}
+    settings = {"FVQ_BROKER": kafka.broker, "FVQ_FETCH_PRIVATE": "true", "FVQ_INGEST_PORT": str(port)}
     async with Origin() as origin:
         origin.script("/news.m3u8", live_manifest() if kind == "dash" else live(dates=kind == "hls with dates"))
         command = [
@@ -133,7 +133,7 @@ async def test_it_ends_when_it_is_told_to_while_kafka_is_away(kafka: KafkaServer
     async with Origin() as origin:
         origin.script("/news.m3u8", live(dates=True))
         command = [FVQ, "ingest", "hls", f"news={origin.url('/news.m3u8')}"]
-        settings = {"FVQ_BROKER": kafka.broker, "FVQ_FETCH_PRIVATE": "true", "FVQ_WEB_PORT": "0"}
+        settings = {"FVQ_BROKER": kafka.broker, "FVQ_FETCH_PRIVATE": "true"}
         ingester = Worker("ingest", tmp_path, command=command, **settings).start()
         try:
             await until(f"the source is live\n{ingester.tail()}", lambda: "news is live" in ingester.log.read_text())

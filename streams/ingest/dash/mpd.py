@@ -16,7 +16,7 @@ from streams.ingest.dash.addressing import AddressingReader, Base, UnreadableErr
 from streams.ingest.dash.elements import root_of
 from streams.ingest.dash.notation import date_of, duration_of, whole_of
 from streams.ingest.dash.values import SECOND, Period, Presentation, Representation, Timing
-from streams.ingest.hls.playlist import urljoin_safe
+from streams.ingest.hls.addresses import urljoin_safe
 from streams.ingest.hls.values import PlaylistError, Variant
 from streams.text import printable
 

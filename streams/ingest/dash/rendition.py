@@ -6,21 +6,19 @@ import logging
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from streams.ingest.base import SavedPosition, Services, Status, Stream
 from streams.ingest.dash.numbering import announce
 from streams.ingest.dash.values import Presentation, micros_of
 from streams.ingest.dash.window import Moment, Track, window_of
+from streams.ingest.states import STALE_TARGETS, SourceState, State
 from streams.media.uri import without_secrets
 
 log = logging.getLogger(__name__)
 
 LONGEST_UPDATE = 10.0
 """Seconds between two loads, at most, whatever `minimumUpdatePeriod` says: ffmpeg says 500 s, and ends sooner."""
-
-STALE_TARGETS = 1.5
-"""Target durations, or pauses between loads where those are longer, without a new segment: from then on a rendition is stale."""
 
 
 @dataclass(frozen=True)
@@ -44,6 +42,8 @@ class Rendition:
         if saved is not None:
             self.status.position = saved.position
         self.next_at: int | None = None
+        self._findings: set[str] = set()
+        self._announced_at = services.times.monotonic()
 
     async def take(self, loaded: Loaded, track: Track, server_now: datetime) -> None:
         """Announce the segments that exist. server_now: the time by the server's clock."""
@@ -64,6 +64,11 @@ class Rendition:
         status.skew = notes.skew if notes.skew is not None else status.skew
         self.next_at = window.next_at
         self._count(notes.counts, events[0].segment_id if events else "the end")
+        if events:
+            self._findings.clear()
+            self._announced_at = self._services.times.monotonic()
+        else:
+            self._findings |= {what for what, count in notes.counts.items() if count}
         self._show(progress, notes.encrypted, min(presentation.update or 0.0, LONGEST_UPDATE))
 
     def _show(self, progress: bool, encrypted: bool, update: float) -> None:
@@ -73,13 +78,25 @@ class Rendition:
             status.changed = now
         silence = now - status.changed
         if status.position.ended:
-            status.show("ended", "", log)
+            self.report("ended")
         elif silence > STALE_TARGETS * max(status.target, update):
-            status.show("stale", f"no new segment for {silence:.1f} s, and one lasts {status.target:.3g} s", log)
+            reason = f"no new segment for {silence:.1f} s, and one lasts {status.target:.3g} s"
+            self.report("stale", reason, since=status.changed)
         elif encrypted:
-            status.show("encrypted", "the segments are encrypted (ContentProtection)", log)
+            self.report("encrypted", "the segments are encrypted (ContentProtection)")
         elif status.state != "encrypted" or progress:
-            status.show("live", "", log)
+            self.report("live")
+
+    def report(self, state: State, reason: str = "", kind: str = "", since: float | None = None) -> None:
+        """Set and report the state. kind: of a failed load. since: monotonic time at which it began, None for now."""
+        status, times = self.status, self._services.times
+        status.show(state, reason, log)
+        now = times.monotonic()
+        quiet = now - self._announced_at > STALE_TARGETS * status.target
+        began = times.now() - timedelta(seconds=now - since if since is not None else 0.0)
+        self._services.report(
+            self.stream, SourceState(state, began, kind, reason, tuple(sorted(self._findings)) if quiet else ())
+        )
 
     def _count(self, counts: Counter[str], following: str) -> None:
         self.status.count(counts)

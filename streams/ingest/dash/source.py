@@ -7,10 +7,10 @@ import hashlib
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from streams.ingest import metrics
-from streams.ingest.base import Services, Status, Stream
+from streams.ingest.base import GIVE_UP_SECONDS, Services, Status, Stream
 from streams.ingest.dash.clock import ServerClock
 from streams.ingest.dash.mpd import parse
 from streams.ingest.dash.notation import date_of
@@ -19,9 +19,10 @@ from streams.ingest.dash.renditions import tracks
 from streams.ingest.dash.servers import Servers
 from streams.ingest.dash.values import SECOND, Presentation, Timing, micros_of
 from streams.ingest.dash.window import Track
-from streams.ingest.hls.playlist import urljoin_safe
+from streams.ingest.hls.addresses import urljoin_safe
 from streams.ingest.hls.schedule import LONGEST, LONGEST_PAUSE, SHORTEST, longest_load, next_load
 from streams.ingest.hls.values import PlaylistError
+from streams.ingest.states import SourceState
 from streams.media.read import Answer, ReadError
 from streams.media.uri import without_secrets
 
@@ -81,7 +82,7 @@ class Source:
         return [rendition.status for rendition in self._renditions.values()] or [self._status]
 
     async def run(self) -> None:
-        """Follow until cancelled; with `once`, until all its renditions have ended."""
+        """Follow until cancelled; with `once`, until all its renditions have ended or it was away for `GIVE_UP_SECONDS`."""
         times = self._services.times
         self._due = times.monotonic()
         while True:
@@ -93,7 +94,7 @@ class Source:
                 self._due = self._next_load(begun)
             elif self._failing_since is None:
                 await self._announce([name for name in self._renditions if self._is_due(name)])
-            if self._plan.once and self._has_ended():
+            if self._plan.once and (self._has_ended() or self._is_given_up()):
                 return
             await times.sleep(max(self._pause(), SHORTEST_SLEEP))
 
@@ -254,6 +255,10 @@ class Source:
     def _has_ended(self) -> bool:
         return bool(self._renditions) and all(rendition.status.state == "ended" for rendition in self._renditions.values())
 
+    def _is_given_up(self) -> bool:
+        since = self._failing_since
+        return since is not None and self._services.times.monotonic() - since > GIVE_UP_SECONDS
+
     def _target(self) -> float:
         return max(status.target for status in self.statuses())
 
@@ -264,13 +269,18 @@ class Source:
     def _fail(self, error: ReadError | PlaylistError) -> None:
         """Note a failure, and put off the next load."""
         times = self._services.times
-        metrics.LOADS.labels(error.kind if isinstance(error, ReadError) else "no-playlist").inc()
+        kind = error.kind if isinstance(error, ReadError) else "no-playlist"
+        metrics.LOADS.labels(kind).inc()
         self._failures += 1
         if self._failing_since is None:
             self._failing_since = times.monotonic()
         failing = times.monotonic() - self._failing_since
-        for status in self.statuses():
-            status.show("failing", error.reason, log)
+        for rendition in self._renditions.values():
+            rendition.report("failing", error.reason, kind, self._failing_since)
+        if not self._renditions:
+            self._status.show("failing", error.reason, log)
+            since = times.now() - timedelta(seconds=failing)
+            self._services.report(self._plan.stream, SourceState("failing", since, kind, error.reason))
         if self._failures >= SWITCH_FAILURES and len(self._urls) > 1:
             self._failures, self._server = 0, (self._server + 1) % len(self._urls)
             log.info("%s is now loaded from %s", self._plan.stream.stream_id, without_secrets(self._urls[self._server]))

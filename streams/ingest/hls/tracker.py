@@ -21,6 +21,9 @@ FORWARD_WINDOWS = 10
 BACK_LOADS = 3
 """Loads in a row whose numbers went back, from which a source without dates is taken to have restarted."""
 
+ABREAST_TARGETS = 2
+"""Target durations, or segments, by which two servers of one rendition may differ."""
+
 
 @dataclass
 class Notes:
@@ -174,8 +177,8 @@ def _event(stream: Stream, epoch: int, sequence: int, dated: Dated, by_arrival: 
 def realign(position: Position, playlist: MediaPlaylist, now: datetime) -> Position:
     """The position in the playlist of another server of the same rendition.
 
-    Where its numbers are the same, nothing changes; else the dates say which of its segments were announced. Without dates the
-    numbers decide, as in `step`.
+    Where its numbers are the same, nothing changes; else the dates say which of its segments were announced, and how many are
+    missing before its first. Without dates the numbers decide, as in `step`.
     """
     dates = position.clocks.dates
     if position.number is None or dates is None or not playlist.segments:
@@ -188,8 +191,21 @@ def realign(position: Position, playlist: MediaPlaylist, now: datetime) -> Posit
     ]
     if not middles:
         return position
-    announced = max((number for number, middle in middles if middle < dates), default=middles[0][0] - 1)
+    announced = max((number for number, middle in middles if middle < dates), default=None)
+    if announced is None:
+        number, middle = middles[0]
+        announced = number - 1 - max(0, round((middle - dates).total_seconds() / playlist.target - 0.5))
     return position if announced == position.number else replace(position, number=announced, loads_back=0, name="")
+
+
+def is_abreast(position: Position, playlist: MediaPlaylist, now: datetime) -> bool:
+    """Whether the playlist of another server is about where the position is: by its dates, or without them by its numbers."""
+    if not playlist.segments or position.number is None:
+        return False
+    end = date_segments(Clocks(), playlist.segments, now, playlist.target)[0].dates
+    if end is None or position.clocks.dates is None:
+        return abs(position.number - playlist.next_number + 1) <= ABREAST_TARGETS
+    return abs((position.clocks.dates - end).total_seconds()) <= ABREAST_TARGETS * playlist.target
 
 
 def _iv(segment: Segment) -> bytes:

@@ -15,10 +15,11 @@ from aiohttp import web
 
 from streams.events import SegmentEvent
 from streams.ingest import metrics
-from streams.ingest.base import SavedPosition, Services, Stream, Times
+from streams.ingest.base import GIVE_UP_SECONDS, SavedPosition, Services, Stream, Times
 from streams.ingest.dash.source import Source, SourcePlan
 from streams.ingest.live import Pauses, Supervisor
 from streams.ingest.positions import from_bytes, to_bytes
+from streams.ingest.states import SourceState
 from streams.media.read import Reader
 from tests.support.manifests import ANCHOR, TEMPLATE, manifest, period, timeline, video
 from tests.support.origin import Origin, Scripted
@@ -36,6 +37,7 @@ class Turned:
     published: list[SegmentEvent] = field(default_factory=list)
     at: list[float] = field(default_factory=list)
     saved: dict[str | None, SavedPosition] = field(default_factory=dict)
+    states: list[tuple[str | None, SourceState]] = field(default_factory=list)
 
     async def sleep(self, seconds: float) -> None:
         self.seconds += seconds
@@ -49,9 +51,9 @@ class Turned:
     def services(self, reader: Reader) -> Services:
         now = lambda: ANCHOR + timedelta(seconds=self.seconds + self.wrong)  # noqa: E731
         times = Times(now, lambda: self.seconds, self.sleep)
-        return Services(
-            reader.read, self.publish, lambda stream: self.saved.get(stream.rendition), times, lambda: 1.0, reader.allows
-        )
+        restore = lambda stream: self.saved.get(stream.rendition)  # noqa: E731
+        report = lambda stream, state: self.states.append((stream.rendition, state))  # noqa: E731
+        return Services(reader.read, self.publish, restore, times, lambda: 1.0, report, reader.allows)
 
     @property
     def files(self) -> list[str]:
@@ -239,6 +241,22 @@ async def test_loads_keep_the_pause_that_the_manifest_asks_for(origin: Origin, r
     origin.script("/live.mpd", answer)
     await follow(made(origin, reader, clock), clock, lambda: len(at) == 3)
     assert [round(later - sooner, 3) for sooner, later in pairwise(at)] == [pause, pause]
+
+
+async def test_states_are_reported_with_their_kind_and_since_when(origin: Origin, reader: Reader) -> None:
+    clock = Turned()
+    origin.script("/live.mpd", 404, clock.answer(rows(45, 5)), *[clock.answer(rows(44, 5))] * 3, 503)
+    await follow(made(origin, reader, clock), clock, lambda: clock.seconds > BEGIN + 40)
+    told = {(rendition, state.state, state.kind): state for rendition, state in clock.states}
+    assert told[None, "failing", "not-found"].since == ANCHOR + timedelta(seconds=BEGIN)
+    assert told["720p", "stale", ""].findings == ("backsteps",)
+    assert told["720p", "failing", "unreachable"].since > told["720p", "stale", ""].since
+
+
+async def test_with_once_a_source_that_is_away_is_given_up(origin: Origin, reader: Reader) -> None:
+    clock = Turned()
+    await made(origin, reader, clock, once=True).run()
+    assert GIVE_UP_SECONDS < clock.seconds - BEGIN < GIVE_UP_SECONDS + 15
 
 
 async def test_what_is_encrypted_is_a_state_said_once(origin: Origin, reader: Reader, caplog: pytest.LogCaptureFixture) -> None:

@@ -31,6 +31,12 @@ def test_a_position_comes_back_as_it_was() -> None:
     assert from_bytes(to_bytes(Stream("news"), fresh, NOW)) == (("news", None), fresh)
 
 
+@pytest.mark.parametrize("state", ["paused", {"state": "paused", "since": "2026-01-31T12:00:00Z"}, {"state": "live"}, 7])
+def test_a_state_that_a_later_version_wrote_loses_no_position(state: Any) -> None:
+    record = json.loads(to_bytes(STREAM, SavedPosition(POSITION, ""), NOW)) | {"state": state}
+    assert from_bytes(json.dumps(record).encode()) == (("news", "720p"), SavedPosition(POSITION, ""))
+
+
 @pytest.mark.parametrize(
     ("field", "value"),
     [
