@@ -72,8 +72,10 @@ def _first_new(position: Position, segments: Sequence[Placed]) -> int:
         return 0
     end = micros_of(clocks.dates)
     last = micros_of(clocks.last_date) if clocks.last_date is not None else end
-    # A Period that begins after the last announced segment did is all new, even where it cuts that segment short.
-    new = (index for index, placed in enumerate(segments) if placed.middle > end or placed.period > last)
+    # A Period that begins after the last announced segment did is all new, even where it cuts that segment short. Its own first
+    # segment may begin before it.
+    later = (placed.period > last and placed.period // 1000 > position.discontinuity for placed in segments)
+    new = (index for index, (placed, is_later) in enumerate(zip(segments, later, strict=True)) if placed.middle > end or is_later)
     return next(new, len(segments))
 
 

@@ -232,6 +232,13 @@ def test_a_period_that_cuts_the_announced_segment_short_is_new_from_its_first_se
     assert source.starts(manifest(first, period(attributes='start="PT9S"')), 13) == [9, 11]
 
 
+def test_a_first_segment_that_begins_before_its_period_is_announced_once() -> None:
+    source = Source()
+    body = manifest(period(video(timeline("t=0 d=2000", offset=1500))))
+    assert source.starts(body, 10) == [-1.5]
+    assert source.starts(body, 10) == []
+
+
 def test_a_period_to_come_waits_for_its_time() -> None:
     source = Source()
     body = manifest(period(attributes='start="PT0S"'), period(video(timeline("t=0 d=2000 r=4")), attributes='start="PT10S"'))
