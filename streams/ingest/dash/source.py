@@ -89,7 +89,7 @@ class Source:
             begun = times.monotonic()
             is_due = self._due is not None and begun >= self._due
             if is_due and await self._load():
-                await self._announce(self._renditions)
+                await self._announce(list(self._renditions))
                 await self._look_at_servers()
                 self._due = self._next_load(begun)
             elif self._failing_since is None:
@@ -210,10 +210,9 @@ class Source:
             anchors = [rendition.status.position.anchor for rendition in self._renditions.values()]
             self._loaded = replace(loaded, anchor=next((anchor for anchor in anchors if anchor is not None), None))
 
-    async def _announce(self, names: Sequence[str] | dict[str, Rendition]) -> None:
+    async def _announce(self, names: Sequence[str]) -> None:
         """Announce what there is of these renditions, all at once: each waits for the broker. Raises what one of them raised."""
         loaded, server_now = self._loaded, self._server_now()
-        assert loaded is not None or not names
         if loaded is None:
             return
         takings = []
