@@ -3,7 +3,7 @@ SOURCE ?= examples/face.mp4
 PY := .venv/bin/python
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo loop-demo test test-images test-kube lint check bench bench-stream bench-serve bench-plan bench-scale bench-overload chaos fuzz kafka \
+.PHONY: help setup demo loop-demo test test-images test-kube lint check bench bench-stream bench-serve bench-plan bench-scale bench-ingest bench-overload chaos fuzz kafka \
 	kafka-stop influxdb influxdb-stop servers constraints clip clean
 
 help: ## list these targets
@@ -43,6 +43,9 @@ bench: setup ## segments per second of the whole path, as a ratio to a bare deco
 
 bench-stream: setup servers ## events per second of the Kafka path, as a ratio to a bare consume-produce loop
 	@$(PY) -m tests.bench.stream
+
+bench-ingest: setup servers ## 2,000 live sources in one `fvq ingest hls` on one core: CPU, memory, delay; with hanging sources too (2 minutes)
+	@$(PY) -m tests.bench.ingest --write
 
 bench-overload: setup servers ## give a worker twice what it can score for 5 minutes: who is served, how late, how soon all is well again
 	@$(PY) -m tests.bench.overload

@@ -16,6 +16,7 @@ GROUPS = {
     "models": "[Models](models.md)",
     "serve": "[Serving](serving.md)",
     "alerts": "[Alerts](alerts.md)",
+    "web": "The wall",
     "queue": "[Queue](queue.md)",
     "sinks": "[Sinks](sinks.md)",
     "process": "Pages, logs and disk",
@@ -145,6 +146,10 @@ class SettingFields(BaseSettings):
         "alerts", None, "YAML file of the alerts' limits and receivers. Without it: the default limits, no receiver."
     )
 
+    web_url: str | None = _setting(
+        "web", None, "Address of the wall as people reach it, as https://wall.example; alerts link to their page under it."
+    )
+
     harvest: bool = _setting(
         "queue", True, "Whether the worker stores clips that the model finds hard, to be rated. `false`: no clip is ever stored."
     )
@@ -179,6 +184,13 @@ class SettingFields(BaseSettings):
         "process", "127.0.0.1", "Address that `/metrics`, `/healthz`, `/readyz` and the rating page listen on."
     )
     web_port: int = _setting("process", 8080, "Port of `/metrics`, `/healthz` and `/readyz`; 0 takes a free one.", ge=0, le=65535)
+    ingest_port: int = _setting(
+        "process",
+        8071,
+        "Port of the pages of `fvq ingest hls`: `/metrics`, `/healthz`, `/status`; 0 takes a free one.",
+        ge=0,
+        le=65535,
+    )
     log_level: Literal["debug", "info", "warning", "error"] = _setting(
         "process", "info", "Least severe log line that is written."
     )

@@ -10,6 +10,7 @@ import socket
 import threading
 from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 
 import faust
@@ -21,11 +22,14 @@ from scorer.sampling import SamplerPool
 from scorer.spec import Scorer
 from streams import parts
 from streams.alerts.agent import AlertAgent
+from streams.alerts.cause import cause_of_silence
 from streams.alerts.delivery import Courier
 from streams.alerts.policy import load_policy
+from streams.alerts.state import StreamState
 from streams.alerts.state_topic import check_alert_topics
 from streams.errors import SettingsError
-from streams.events import SEGMENTS_TOPIC
+from streams.events import SEGMENTS_TOPIC, AlertCause
+from streams.ingest.silence import IngestStates
 from streams.kafka.agent import Agent, running
 from streams.kafka.clients import check_broker
 from streams.kafka.connection import Connection
@@ -44,6 +48,9 @@ from streams.sinks.base import Sink
 from streams.worker_models import Models, cascade_of, deep_model, own_scorer, second_model, served_scorer
 
 log = logging.getLogger(__name__)
+LONGEST_CAUSE = 1000
+"""Characters of a cause's text in an alert."""
+
 STOP_SECONDS = 20.0
 """A worker that gets SIGTERM or SIGINT exits within this time, because Faust waits for ever for a broker that is gone.
 Nothing is lost: the next worker reads again what was not acknowledged."""
@@ -166,14 +173,21 @@ def _agents(settings: Settings, connection: Connection, assigned: Callable[[], s
     if settings.alerts:
         policy = load_policy(settings.alert_policy)
         check_alert_topics(connection)
-        alerts = AlertAgent(connection, group, policy)
+        sources = IngestStates()
+        alerts = AlertAgent(connection, group, policy, settings.web_url or "", partial(_cause_of_silence, sources))
         couriers = [Courier(connection, group, receiver, alerts.open_alerts) for receiver in policy.receivers]
-        agents += [alerts.agent(), *(courier.agent() for courier in couriers)]
+        agents += [sources.agent(connection), alerts.agent(), *(courier.agent() for courier in couriers)]
     store = parts.clip_store(settings)
     if settings.harvest:
         limits, fetch = parts.harvest_limits(settings), parts.fetch_limits(settings)
         agents.append(harvest_agent(connection, group, limits, store, fetch, inbox / "harvest"))
     return [*agents, sweep_agent(connection, store, settings.clip_days)]
+
+
+def _cause_of_silence(sources: IngestStates, state: StreamState) -> AlertCause:
+    """Why a stream is silent, as its ingester says; else what the stream itself shows."""
+    explained = sources.explain(state.stream_id)
+    return AlertCause(where=explained[0], text=explained[1][:LONGEST_CAUSE]) if explained is not None else cause_of_silence(state)
 
 
 def _assigned_partitions(app: faust.App) -> Callable[[], set[int]]:

@@ -1,4 +1,4 @@
-"""`fvq ingest hls` as a process: reader, publisher, supervisor and pages, until told to stop."""
+"""`fvq ingest hls` and `fvq ingest dash` as a process: reader, publisher, supervisor and pages, until told to stop."""
 
 from __future__ import annotations
 
@@ -14,8 +14,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from streams.errors import SettingsError
-from streams.ingest.hls.rendition import Services, Times
-from streams.ingest.hls.source import SourcePlan
+from streams.ingest.base import Plan, Services, Times
 from streams.ingest.live import Supervisor, follow_list, use_all_of_the_machine
 from streams.ingest.names import Listed
 from streams.ingest.pages import make_app, start_pages
@@ -43,7 +42,7 @@ class LiveOptions:
 
     connection: Connection
     sources: Listed
-    plan: Callable[[str, str], SourcePlan]
+    plan: Callable[[str, str], Plan]
     host: str
     port: int
     read_list: Callable[[], Listed | None] | None = None
@@ -60,7 +59,9 @@ async def run_live(options: LiveOptions, reader: Reader) -> None:
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     use_all_of_the_machine()
     async with reader, _publisher(options.connection) as (publisher, publishing):
-        services = Services(reader.read, publisher.publish, publisher.restore, Times())
+        services = Services(
+            reader.read, publisher.publish, publisher.restore, Times(), report=publisher.report, allowed=reader.allows
+        )
         supervisor = Supervisor(services)
 
         async def follow(sources: Listed) -> None:
@@ -123,7 +124,7 @@ async def _pages(options: LiveOptions, supervisor: Supervisor) -> AsyncIterator[
         runner = await start_pages(app, options.host, options.port)
     except OSError as error:
         reason = f"cannot listen on {options.host}:{options.port}: {error.strerror or error}"
-        raise SettingsError("FVQ_WEB_HOST, FVQ_WEB_PORT", reason) from error
+        raise SettingsError("FVQ_WEB_HOST, FVQ_INGEST_PORT", reason) from error
     log.info("the pages are at http://%s:%d", *runner.addresses[0][:2])
     try:
         yield
