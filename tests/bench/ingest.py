@@ -233,13 +233,18 @@ def table(count: int, runs: list[Run], costs: dict[str, float]) -> list[str]:
     ]
     lines = [f"| {count} sources, segments of {SECONDS:g} s | {' | '.join(run.name for run in runs)} |", "|---|---|---|"]
     lines += [f"| {title} | {' | '.join(map(shown, runs))} |" for title, shown in rows]
-    load = os.getloadavg()[0]
+    load, cores = os.getloadavg()[0], os.cpu_count() or 1
+    quiet = (
+        ""
+        if load < cores + 1
+        else " The machine was not quiet: other programs took what is missing of the core, and made it late."
+    )
     return [
         *lines,
         "",
         f"CPU time of a load that brings a segment, until Kafka has it: {costs['changed']:.0f} µs; of one that brings none: "
-        f"{costs['unchanged']:.0f} µs. Goal for p99: {GOAL * SECONDS:g} s. {processor()}, {os.cpu_count()} cores; load average "
-        f"at the end {load:.1f}.",
+        f"{costs['unchanged']:.0f} µs. Goal for p99: {GOAL * SECONDS:g} s. {processor()}, {cores} cores; load average "
+        f"at the end {load:.1f}.{quiet}",
     ]  # fmt: skip
 
 

@@ -230,6 +230,8 @@ class _Reader:
 
     def _present_key(self) -> Key | None:
         """The key that can be used, else one that cannot, else None where nothing is encrypted."""
+        if not self.keys:
+            return None
         readable = [key for key in self.keys.values() if key.method == "AES-128"]
         return next(iter(readable or self.keys.values()), None)
 
