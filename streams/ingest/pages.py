@@ -89,7 +89,7 @@ def ask_status(host: str, port: int) -> list[dict[str, Any]]:
     except (OSError, ValueError, KeyError, TypeError) as error:
         reason = printable(str(getattr(error, "reason", error)))
         raise PageError(
-            f"no `fvq ingest hls` answers at {url} ({reason}): start it, or set FVQ_WEB_HOST and FVQ_WEB_PORT"
+            f"no live `fvq ingest` answers at {url} ({reason}): start it, or set FVQ_WEB_HOST and FVQ_WEB_PORT"
         ) from error
     return list(sources)
 

@@ -1,4 +1,4 @@
-"""`fvq ingest hls` as a process: reader, publisher, supervisor and pages, until told to stop."""
+"""`fvq ingest hls` and `push` as a process: reader, publisher, supervisor and pages, until told to stop."""
 
 from __future__ import annotations
 
@@ -11,17 +11,16 @@ import threading
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 from streams.errors import SettingsError
 from streams.ingest.hls.rendition import Services, Times
-from streams.ingest.hls.source import SourcePlan
-from streams.ingest.live import Supervisor, follow_list, use_all_of_the_machine
+from streams.ingest.live import Plan, Supervisor, follow_list, use_all_of_the_machine
 from streams.ingest.names import Listed
 from streams.ingest.pages import make_app, start_pages
 from streams.ingest.publisher import KafkaSender, Publisher, read_positions
 from streams.kafka.connection import Connection
-from streams.media.read import Reader
+from streams.media.read import Answer
 
 log = logging.getLogger(__name__)
 
@@ -43,14 +42,27 @@ class LiveOptions:
 
     connection: Connection
     sources: Listed
-    plan: Callable[[str, str], SourcePlan]
+    plan: Callable[[str, str], Plan]
     host: str
     port: int
     read_list: Callable[[], Listed | None] | None = None
     once: bool = False
 
 
-async def run_live(options: LiveOptions, reader: Reader) -> None:
+class PlaylistReader(Protocol):
+    """Reads playlists: from servers, or from the spool."""
+
+    async def __aenter__(self) -> Any:
+        """Open what it needs."""
+
+    async def __aexit__(self, *error: object) -> None:
+        """Close it."""
+
+    async def read(self, address: str, seconds: float) -> Answer:
+        """The resource at an address. seconds: the longest time. Raises `ReadError`."""
+
+
+async def run_live(options: LiveOptions, reader: PlaylistReader) -> None:
     """Follow sources until SIGTERM or SIGINT; then the process itself ends within `END_SECONDS`.
 
     Raises `BrokerError` or `SettingsError` where it cannot start.

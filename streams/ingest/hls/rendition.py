@@ -36,8 +36,9 @@ SWITCH_FAILURES, SWITCH_TARGETS = 3, 3.0
 LATE_TARGETS = 0.1
 """Target durations by which a load may begin late and count as begun in time."""
 
-State = Literal["starting", "live", "stale", "failing", "encrypted", "ended"]
-STATES: tuple[State, ...] = ("starting", "live", "stale", "failing", "encrypted", "ended")
+State = Literal["starting", "waiting", "live", "stale", "failing", "encrypted", "ended"]
+STATES: tuple[State, ...] = ("starting", "waiting", "live", "stale", "failing", "encrypted", "ended")
+"""waiting: for an encoder to connect (`fvq ingest push`)."""
 
 
 @dataclass(frozen=True)
