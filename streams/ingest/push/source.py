@@ -45,6 +45,10 @@ LOOK_SECONDS = 0.5
 SWEEP_SECONDS = 10.0
 """Between two removals of what is old."""
 
+VIDEO_CODECS = "h264,hevc,mpeg2video"
+SOUND_CODECS = "aac,aac_latm,mp2,mp2float,mp3,mp3float,ac3,eac3,opus"
+"""Decoders that ffmpeg may use to learn what a stream is. Sound is left out, and is looked at all the same."""
+
 FLV_ANALYSIS, ANALYSIS = "500000", "2000000"
 """Microseconds of a stream that ffmpeg looks at before it cuts: by default 5 s of an FLV, by which all dates would be late.
 What an encoder pushes has pictures alone, and says all in its first message; elsewhere sound may come first."""
@@ -148,7 +152,7 @@ class PushSource:
             self._show("starting", "an encoder has connected")
             before = self._rendition.status.announced
             await self._cut(
-                ["-analyzeduration", FLV_ANALYSIS, "-f", "flv"],
+                ["-codec_whitelist", VIDEO_CODECS, "-analyzeduration", FLV_ANALYSIS, "-f", "flv"],
                 (),
                 partial(_feed, publication, self._means.patience.silent),
                 publication,
@@ -180,7 +184,8 @@ class PushSource:
 
         formats = "mpegts" if self._address.scheme == "srt" else "flv,live_flv"
         protocols = {"srt": ("srt", "udp"), "rtmp": ("rtmp", "tcp"), "rtmps": ("rtmps", "tls", "tcp")}[self._address.scheme]
-        await self._cut(["-format_whitelist", f"concat,{formats}", "-safe", "0", "-f", "concat"], protocols, feed)
+        allowed = ["-format_whitelist", f"concat,{formats}", "-codec_whitelist", f"{VIDEO_CODECS},{SOUND_CODECS}"]
+        await self._cut([*allowed, "-safe", "0", "-f", "concat"], protocols, feed)
 
     async def _cut(
         self, input_options: Sequence[str], protocols: Sequence[str], feed: Feed, publication: Publication | None = None
@@ -288,7 +293,9 @@ class PushSource:
         if "matches no streams" in said:
             return "there are no pictures in it"
         opening = re.search("Error opening input: (.+)", said)
-        text = opening[1] if opening else re.sub(r"^(\[[^]]* @ 0x[0-9a-f]+\] )+", "", said.splitlines()[0])
+        # What is sound may be in a codec that is not allowed; that is no reason to end.
+        lines = [line for line in said.splitlines() if "not on whitelist" not in line] or said.splitlines()
+        text = opening[1] if opening else re.sub(r"^(\[[^]]* @ 0x[0-9a-f]+\] )+", "", lines[0])
         for secret in self._address.secrets:
             text = text.replace(secret, "...")
         return printable(re.sub(r"(?i)\b(rtmps?|srt)://\S+", self._address.shown, text))[:300]
