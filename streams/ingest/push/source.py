@@ -59,11 +59,11 @@ LISTENER_PAUSE = 5.0
 
 @dataclass(frozen=True)
 class Patience:
-    """Seconds. silent: without new data from an encoder that is connected. first: until the first data of an address that is
-    called. end: for ffmpeg to finish when it is told to. pause, longest: before the next try after one without a segment."""
+    """Seconds. silent: without new data from an encoder that is connected. first: until the first picture; it waits for a key
+    frame. end: for ffmpeg to finish when it is told to. pause, longest: before the next try after one without a segment."""
 
     silent: float = 10.0
-    first: float = 20.0
+    first: float = 30.0
     end: float = 5.0
     pause: float = 1.0
     longest: float = 30.0
@@ -174,7 +174,11 @@ class PushSource:
     async def _call(self) -> None:
         """Have ffmpeg connect to the address, or listen on it, once."""
         if self._address.listens:
-            self._show("waiting", "for an encoder to connect")
+            status = self._rendition.status
+            before = f"; the last one: {status.reason}" if status.state == "failing" else ""
+            self._show("waiting", f"for an encoder to connect{before}")
+        elif self._rendition.status.state in ("live", "stale"):
+            self._show("starting", "the connection has ended, and is made again")
         script = script_of(self._address, self._means.patience.silent)
 
         async def feed(ffmpeg: LiveFfmpeg) -> None:
@@ -223,6 +227,7 @@ class PushSource:
         """Announce what appears, until ffmpeg has ended: ""; or until it should be ended: why."""
         monotonic, patience = self._services.times.monotonic, self._means.patience
         began = grown = swept = monotonic()
+        waits = self._address.listens and self._address.scheme == "srt"  # and nobody knows whether an encoder has connected
         size = 0
         while True:
             await asyncio.wait({ending, feeding}, timeout=LOOK_SECONDS, return_when=asyncio.FIRST_COMPLETED)
@@ -237,7 +242,7 @@ class PushSource:
                 size, grown = growth.size, now
             if size and now - grown > patience.silent + patience.end:
                 return f"no data for {now - grown:.0f} s, though the connection is open"
-            if not size and not self._address.listens and now - began > patience.first:
+            if not size and not waits and now - began > patience.first:
                 return f"no video within {now - began:.0f} s"
             if now - swept > SWEEP_SECONDS:
                 swept = now
