@@ -17,8 +17,8 @@ from pathlib import Path
 from typing import Any
 
 from streams.ingest import metrics
-from streams.ingest.hls.rendition import Rendition, Services, State, Status
-from streams.ingest.hls.tracker import Stream
+from streams.ingest.base import Services, State, Status, Stream
+from streams.ingest.hls.rendition import Rendition
 from streams.ingest.push.address import PushAddress
 from streams.ingest.push.rtmp import Listener, Publication, PublishError, RtmpServers
 from streams.ingest.push.spool import PLAYLIST, Growth, SourceSpool, SpoolLimits, growth_of

@@ -162,6 +162,13 @@ class SpoolReader:
             raise ReadError(f"{uri.shown} is larger than {self._most} bytes", "too-large")
         return Answer(body, address)
 
+    def allows(self, address: str) -> bool:
+        """Whether an address is that of a file in the spool."""
+        try:
+            return bool(path_under_roots(parse(address), self._roots))
+        except MediaError:
+            return False
+
     def _body(self, path: str) -> bytes:
         with open(path, "rb") as file:
             return file.read(self._most + 1)

@@ -10,7 +10,7 @@ from typer.testing import CliRunner
 
 from streams.cli.app import app
 from streams.ingest import run
-from streams.ingest.hls.tracker import Stream
+from streams.ingest.base import Stream
 from streams.ingest.push.address import parse_address
 from streams.ingest.push.source import PushPlan
 from streams.ingest.push.spool import SpoolReader

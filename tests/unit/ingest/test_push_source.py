@@ -14,8 +14,7 @@ import imageio_ffmpeg
 import pytest
 
 from streams.events import SegmentEvent
-from streams.ingest.hls.rendition import SavedPosition, Services, Status
-from streams.ingest.hls.tracker import Stream
+from streams.ingest.base import SavedPosition, Services, Status, Stream
 from streams.ingest.live import Supervisor
 from streams.ingest.pages import status_of
 from streams.ingest.positions import RenditionKey
