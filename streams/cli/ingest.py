@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from streams.ingest.base import Plan
     from streams.ingest.names import Listed
 
-app = typer.Typer(help="Announce segments: of files that play as live streams, or of live HLS and DASH sources.")
+app = typer.Typer(help="Announce segments: of files that play as live streams, of live HLS and DASH sources, or of RTMP and SRT.")
 
 SourceOption = Annotated[Path, typer.Option("--source", help="A video, or a folder of them.")]
 StreamOption = Annotated[str | None, typer.Option(help="Stream id; the file's name without it.")]
@@ -42,7 +42,7 @@ def ingest(
     """Without a command: `fvq ingest files`."""
     if context.invoked_subcommand is None:
         if path is None:
-            raise SettingsError("--source", "is missing: name a video or a folder, or a command: files, hls, dash, status")
+            raise SettingsError("--source", "is missing: name a video or a folder, or a command: files, hls, dash, push, status")
         files(path, stream, fast, segment_seconds, label)
     elif path is not None or stream is not None or fast or label:
         raise SettingsError("fvq ingest", f"options of a command follow its name: fvq ingest {context.invoked_subcommand} ...")
@@ -158,6 +158,55 @@ def _follow_live(plan: Callable[[str, str], Plan], urls: list[str], list_file: P
     )
     # Most of a load's time is spent in the loop and its sockets: uvloop's take less of it than asyncio's own.
     uvloop.run(run_live(options, parts.playlist_reader(settings)))
+
+
+@app.command()
+def push(
+    addresses: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="NAME=ADDRESS...",
+            help="A name, and rtmp://HOST/APPLICATION/KEY or srt://HOST:PORT?passphrase=...; ?mode=listener takes encoders.",
+        ),
+    ] = None,
+    list_file: Annotated[
+        Path | None,
+        typer.Option("--list", help="A file with one source a line, read again when it changes; `ps` does not show it."),
+    ] = None,
+    label: Annotated[list[str] | None, typer.Option(help="A label of all streams, NAME=VALUE; may be repeated.")] = None,
+) -> None:
+    """Take streams that encoders push by RTMP and SRT, or pull them, and announce their segments, until told to stop.
+
+    RTMP sources share a port, and are told apart by application and stream key. Each SRT listener needs a port of its own.
+    """
+    from streams.ingest.base import Stream
+    from streams.ingest.names import SourceList
+    from streams.ingest.push.address import parse_address, push_sources_of
+    from streams.ingest.push.source import PushPlan
+    from streams.ingest.push.spool import SpoolReader, prepare
+    from streams.ingest.run import LiveOptions, run_live
+    from streams.logs import configure_logging
+
+    settings = load_settings()
+    connection, labels, means = parts.connection(settings), labels_of(label), parts.push_means(settings)
+    source_list = SourceList(list_file) if list_file is not None else None
+    sources = push_sources_of(addresses or [], (source_list.lines() or []) if source_list is not None else [])
+    if not sources and source_list is None:
+        raise SettingsError("ADDRESS", "no source is given: name them as NAME=ADDRESS, or a file of them with --list")
+
+    def read_list() -> Listed | None:
+        lines = source_list.lines() if source_list is not None else None
+        return push_sources_of(addresses or [], lines) if lines is not None else None
+
+    def plan(name: str, address: str) -> PushPlan:
+        return PushPlan(Stream(name, labels=labels), parse_address(address), means)
+
+    configure_logging(settings.log_level, settings.log_format)
+    prepare(means.spool, means.limits, settings.media_roots)
+    options = LiveOptions(
+        connection, sources, plan, settings.web_host, settings.web_port, read_list if source_list is not None else None
+    )
+    asyncio.run(run_live(options, SpoolReader(means.spool)))
 
 
 @app.command()

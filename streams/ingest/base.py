@@ -141,7 +141,7 @@ class Status:
         """Set the state, and log it where it is another."""
         changed, self.state, self.reason = state != self.state, state, reason
         if changed:
-            level = logging.INFO if state in ("live", "ended") else logging.WARNING
+            level = logging.INFO if state in ("waiting", "live", "ended") else logging.WARNING
             log.log(level, "%s is %s%s", self.name, state, f": {reason}" if reason else "")
 
     def count(self, counts: Counter[str]) -> None:

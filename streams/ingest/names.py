@@ -30,7 +30,7 @@ def sources_of(arguments: Sequence[str], lines: Iterable[str] = ()) -> Listed:
     `SettingsError` where one cannot be read, or two have the same name.
     """
     sources: Listed = {}
-    for place, text in (*(("URL", argument) for argument in arguments), *_listed(lines)):
+    for place, text in (*(("URL", argument) for argument in arguments), *listed(lines)):
         match = _NAMED.fullmatch(text.strip())
         if match is None or match["name"] == "":
             raise SettingsError(
@@ -56,7 +56,7 @@ def name_of(url: str) -> str:
         return ""
 
 
-def _listed(lines: Iterable[str]) -> Iterable[tuple[str, str]]:
+def listed(lines: Iterable[str]) -> Iterable[tuple[str, str]]:
     """The lines that name a source; empty ones and those that begin with # do not."""
     for number, line in enumerate(lines, 1):
         if line.strip() and not line.lstrip().startswith("#"):

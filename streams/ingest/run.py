@@ -1,4 +1,4 @@
-"""`fvq ingest hls` and `fvq ingest dash` as a process: reader, publisher, supervisor and pages, until told to stop."""
+"""`fvq ingest hls`, `dash` and `push` as a process: reader, publisher, supervisor and pages, until told to stop."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import threading
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 from streams.errors import SettingsError
 from streams.ingest.base import Plan, Services, Times
@@ -20,7 +20,7 @@ from streams.ingest.names import Listed
 from streams.ingest.pages import make_app, start_pages
 from streams.ingest.publisher import KafkaSender, Publisher, read_positions
 from streams.kafka.connection import Connection
-from streams.media.read import Reader
+from streams.media.read import Answer
 
 log = logging.getLogger(__name__)
 
@@ -49,7 +49,23 @@ class LiveOptions:
     once: bool = False
 
 
-async def run_live(options: LiveOptions, reader: Reader) -> None:
+class PlaylistReader(Protocol):
+    """Reads playlists: from servers, or from the spool."""
+
+    async def __aenter__(self) -> Any:
+        """Open what it needs."""
+
+    async def __aexit__(self, *error: object) -> None:
+        """Close it."""
+
+    async def read(self, address: str, seconds: float) -> Answer:
+        """The resource at an address. seconds: the longest time. Raises `ReadError`."""
+
+    def allows(self, address: str) -> bool:
+        """Whether media may be fetched from an address, as far as its text tells."""
+
+
+async def run_live(options: LiveOptions, reader: PlaylistReader) -> None:
     """Follow sources until SIGTERM or SIGINT; then the process itself ends within `END_SECONDS`.
 
     Raises `BrokerError` or `SettingsError` where it cannot start.

@@ -41,6 +41,7 @@ _FAILURES: Mapping[str, tuple[Where, str]] = {
     "busy": ("source", "the origin has asked for fewer requests since {since}"),
     "too-large": ("source", "the playlist has been too large since {since}"),
     "refused": ("source", "the playlist's address has been refused since {since}"),
+    "encoder": ("source", "no pictures have come from the encoder since {since}"),
     "no-playlist": ("source", "what has come since {since} is no playlist"),
 }
 """By the kind of a failed load: where the fault is, and what to say."""
@@ -99,6 +100,8 @@ def _words_of(state: SourceState, saved: datetime) -> tuple[Where, str]:
             return "source", f"the playlist answers, and has had no new segment since {since}{findings}"
         case "encrypted":
             return "source", f"the segments have been encrypted since {since} by a method that is not supported"
+        case "waiting":
+            return "source", f"no encoder has been connected since {since}"
         case "ended":
             return "source", f"the playlist has been complete since {since}"
         case "live" if findings:

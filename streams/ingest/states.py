@@ -7,8 +7,9 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AwareDatetime, ValidationError, ValidatorFunctionWrapHandler, WrapValidator
 
-State = Literal["starting", "live", "stale", "failing", "encrypted", "ended"]
-STATES: tuple[State, ...] = ("starting", "live", "stale", "failing", "encrypted", "ended")
+State = Literal["starting", "waiting", "live", "stale", "failing", "encrypted", "ended"]
+STATES: tuple[State, ...] = ("starting", "waiting", "live", "stale", "failing", "encrypted", "ended")
+"""waiting: for an encoder to connect (`fvq ingest push`)."""
 
 STALE_TARGETS = 1.5
 """Target durations without a new segment, from which a playlist is stale (RFC 8216bis, 6.2.2)."""

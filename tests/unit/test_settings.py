@@ -31,6 +31,7 @@ fetch_hosts: list[str] = made
 fetch_private: bool = False
 fetch_timeout: float = 15.0 gt=0
 fetch_max_mb: int = 256 ge=1
+push_max_mb: int = 1024 ge=16
 live_window: float | None = 60.0 gt=0
 batch_size: int = 8 ge=1 le=256
 batch_wait: float = 0.25 gt=0 le=10
