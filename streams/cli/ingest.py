@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import sys
 from pathlib import Path
@@ -204,7 +205,7 @@ def push(
     configure_logging(settings.log_level, settings.log_format)
     prepare(means.spool, means.limits, settings.media_roots)
     options = LiveOptions(
-        connection, sources, plan, settings.web_host, settings.web_port, read_list if source_list is not None else None
+        connection, sources, plan, settings.web_host, settings.ingest_port, read_list if source_list is not None else None
     )
     asyncio.run(run_live(options, SpoolReader(means.spool)))
 
