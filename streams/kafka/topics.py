@@ -18,6 +18,7 @@ from streams.events import (
     INGEST_STATE_TOPIC,
     LETTER_MARKS_TOPIC,
     MODELS_TOPIC,
+    PICTURES_TOPIC,
     SCORES_TOPIC,
     SEGMENTS_TOPIC,
     TRAINING_TOPIC,
@@ -44,6 +45,9 @@ COMPACTED = {
 """Settings of a topic whose readers begin at its beginning. Kafka compacts a segment of a partition only when it is closed, by
 default after a week or 1 GiB, and half of the log is obsolete: until then every state of every stream would be read."""
 
+PICTURES = COMPACTED | {"cleanup.policy": "compact,delete", "segment.ms": str(HOUR_MS // 12), RETENTION: str(HOUR_MS)}
+"""Settings of the pictures' topic: the last one of each stream, for an hour at most, because people may be in it."""
+
 ALTER = "`fvq topics create --alter` changes that"
 
 
@@ -69,12 +73,12 @@ def wanted_topics(partitions: int, retention_hours: int = RETENTION_HOURS) -> di
     """Every topic. Five are compacted, since only the last message of a key counts, and it is never too old:
 
     the updates of each model, the alert agent's state of each stream, the ingester's position in each source, the marks of dead
-    letters, and the training queue, where a clip waits until it is taken back.
+    letters, and the training queue, where a clip waits until it is taken back. The pictures are compacted and soon deleted.
     """
     events = {"cleanup.policy": "delete", RETENTION: str(retention_hours * HOUR_MS)}
     states = {ALERT_STATE_TOPIC: TopicPlan(partitions, COMPACTED), MODELS_TOPIC: TopicPlan(1, COMPACTED)}
     states |= {TRAINING_TOPIC: TopicPlan(partitions, COMPACTED), LETTER_MARKS_TOPIC: TopicPlan(1, COMPACTED)}
-    states |= {INGEST_STATE_TOPIC: TopicPlan(partitions, COMPACTED)}
+    states |= {INGEST_STATE_TOPIC: TopicPlan(partitions, COMPACTED), PICTURES_TOPIC: TopicPlan(partitions, PICTURES)}
     return {name: TopicPlan(partitions, events) for name in PER_STREAM} | states
 
 
@@ -84,6 +88,12 @@ def in_sync(replication: int) -> dict[str, str]:
     Kafka's default is one, the leader: what was acknowledged would be lost with its disk. Two of three let one broker be away.
     """
     return {MIN_IN_SYNC: "2"} if replication >= 3 else {}
+
+
+def has_topic(connection: Connection, name: str) -> bool:
+    """Whether a topic is there, without creating it as a message to it would. Raises `BrokerError`."""
+    with _asking(connection) as admin:
+        return name in admin.list_topics()
 
 
 def create_topics(connection: Connection, partitions: int, replication: int, retention_hours: int = RETENTION_HOURS) -> list[str]:
