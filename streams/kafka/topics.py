@@ -12,6 +12,7 @@ from kafka.errors import KafkaError, TopicAlreadyExistsError
 
 from streams.errors import BrokerError
 from streams.events import (
+    ALERT_ACKS_TOPIC,
     ALERT_STATE_TOPIC,
     ALERTS_TOPIC,
     DEAD_LETTER_TOPIC,
@@ -70,15 +71,17 @@ class TopicReport:
 
 
 def wanted_topics(partitions: int, retention_hours: int = RETENTION_HOURS) -> dict[str, TopicPlan]:
-    """Every topic. Five are compacted, since only the last message of a key counts, and it is never too old:
+    """Every topic. Six are compacted, since only the last message of a key counts, and it is never too old:
 
-    the updates of each model, the alert agent's state of each stream, the ingester's position in each source, the marks of dead
-    letters, and the training queue, where a clip waits until it is taken back. The pictures are compacted and soon deleted.
+    the updates of each model, the alert agent's state of each stream, the acknowledgement of each alert, the ingester's position
+    in each source, the marks of dead letters, and the training queue, where a clip waits until it is taken back. The pictures are
+    compacted and soon deleted.
     """
     events = {"cleanup.policy": "delete", RETENTION: str(retention_hours * HOUR_MS)}
     states = {ALERT_STATE_TOPIC: TopicPlan(partitions, COMPACTED), MODELS_TOPIC: TopicPlan(1, COMPACTED)}
     states |= {TRAINING_TOPIC: TopicPlan(partitions, COMPACTED), LETTER_MARKS_TOPIC: TopicPlan(1, COMPACTED)}
-    states |= {INGEST_STATE_TOPIC: TopicPlan(partitions, COMPACTED), PICTURES_TOPIC: TopicPlan(partitions, PICTURES)}
+    states |= {INGEST_STATE_TOPIC: TopicPlan(partitions, COMPACTED), ALERT_ACKS_TOPIC: TopicPlan(partitions, COMPACTED)}
+    states |= {PICTURES_TOPIC: TopicPlan(partitions, PICTURES)}
     return {name: TopicPlan(partitions, events) for name in PER_STREAM} | states
 
 
