@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from scorer.remote.replica import Limits
     from scorer.spec import ModelId
     from streams.events import ModelUpdate
+    from streams.history.base import History
     from streams.ingest.files import CutLimits
     from streams.ingest.push.source import PushMeans
     from streams.kafka.connection import Connection
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from streams.queue.topic import QueuePlace
     from streams.rating.data import RatingData
     from streams.scoring.flood import FloodLimits
+    from streams.scoring.pictures import PictureLimits
     from streams.scoring.tiers import TierLimits
     from streams.sinks.base import Sink
     from streams.sinks.influx import InfluxBucket
@@ -65,6 +67,13 @@ def flood_limits(settings: Settings) -> FloodLimits | None:
     from streams.scoring.flood import FloodLimits
 
     return FloodLimits(settings.flood_share, settings.flood_window) if settings.flood_share is not None else None
+
+
+def picture_limits(settings: Settings) -> PictureLimits | None:
+    """How often a stream gets a picture for the wall; None for never."""
+    from streams.scoring.pictures import PictureLimits
+
+    return PictureLimits(settings.pictures, settings.pictures_faces) if settings.pictures is not None else None
 
 
 def tier_limits(settings: Settings) -> TierLimits:
@@ -177,7 +186,19 @@ def sink(settings: Settings) -> Sink:
         return InfluxSink(influx_bucket(settings))
     from streams.sinks.sqlite import SqliteSink
 
-    return SqliteSink(settings.data_dir)
+    return SqliteSink(settings.data_dir, settings.store_days)
+
+
+def history(settings: Settings) -> History:
+    """Past scores, as the sink has them."""
+    if settings.influx_url:
+        from streams.history.influx import InfluxHistory
+
+        return InfluxHistory(influx_bucket(settings))
+    from streams.history.sqlite import SqliteHistory
+    from streams.sinks.sqlite_file import FILE
+
+    return SqliteHistory(settings.data_dir / FILE)
 
 
 def influx_bucket(settings: Settings) -> InfluxBucket:

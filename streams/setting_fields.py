@@ -96,6 +96,11 @@ class SettingFields(BaseSettings):
     )
     sample_memory_mb: int = _setting("scoring", 2048, "Memory that one sampling child may allocate.", unit="MiB", ge=512)
 
+    pictures: float | None = _setting(
+        "scoring", 10.0, "At most one small picture of a stream in this time, for the wall; `off` makes none.", unit="s", ge=1
+    )
+    pictures_faces: Literal["show", "blur"] = _setting("scoring", "show", "Whether faces in these pictures are blurred.")
+
     model: str = _setting("models", "nano", "The model: a shipped name, a directory, or `name@version` from the registry.")
     device: Literal["auto", "cpu", "cuda"] = _setting("models", "auto", "Where the model runs.")
     second_model: str | None = _setting(
@@ -169,6 +174,7 @@ class SettingFields(BaseSettings):
     )
     clip_days: float = _setting("queue", 30.0, "Time that a clip is stored; 0 for ever.", unit="days", ge=0)
 
+    store_days: float = _setting("sinks", 30.0, "Time that a score is kept in the SQLite store; 0 for ever.", unit="days", ge=0)
     influx_url: str | None = _setting(
         "sinks", None, "InfluxDB 2.x server. Without it scores go to the SQLite store in `data_dir`."
     )
