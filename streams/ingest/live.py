@@ -12,12 +12,13 @@ from collections.abc import Awaitable, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 from pydantic import ValidationError
 
 from streams.ingest import metrics
 from streams.ingest.hls.rendition import STATES, Services, Status
-from streams.ingest.hls.source import Source, SourcePlan
+from streams.ingest.hls.tracker import Stream
 from streams.ingest.names import Listed
 from streams.text import printable
 
@@ -44,13 +45,34 @@ class Pauses:
     longest: float = 30.0
 
 
+class LiveSource(Protocol):
+    """A source of any kind that is followed. Its positions outlive a failure of `run`, which may be called again."""
+
+    def statuses(self) -> Sequence[Status]:
+        """What is known of its renditions."""
+
+    async def run(self) -> None:
+        """Follow until cancelled; or until the source has ended, where that is wanted."""
+
+
+class Plan(Protocol):
+    """What the operator wants of a source. Plans that are equal need no new source."""
+
+    @property
+    def stream(self) -> Stream:
+        """The stream that the source is."""
+
+    def open(self, services: Services) -> LiveSource:
+        """The source that follows this plan."""
+
+
 class Supervisor:
     """Runs sources. services: for all of them. pauses: after failures. spread: see `SPREAD_SECONDS`."""
 
     def __init__(self, services: Services, pauses: Pauses = Pauses(), spread: float = SPREAD_SECONDS) -> None:
         self._services, self._pauses, self._spread = services, pauses, spread
-        self._plans: dict[str, SourcePlan] = {}
-        self._sources: dict[str, Source] = {}
+        self._plans: dict[str, Plan] = {}
+        self._sources: dict[str, LiveSource] = {}
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._shown: set[tuple[str, str]] = set()
 
@@ -58,7 +80,7 @@ class Supervisor:
         """What is known of every rendition."""
         return [status for source in self._sources.values() for status in source.statuses()]
 
-    async def follow(self, plans: Sequence[SourcePlan]) -> None:
+    async def follow(self, plans: Sequence[Plan]) -> None:
         """Follow these sources and no others, from now on. One that is followed already goes on, unless its plan changed."""
         wanted = {plan.stream.stream_id: plan for plan in plans}
         gone = [name for name, plan in self._plans.items() if wanted.get(name) != plan]
@@ -71,7 +93,7 @@ class Supervisor:
         new = [name for name in wanted if name not in self._plans]
         for index, name in enumerate(new):
             self._plans[name] = wanted[name]
-            self._sources[name] = Source(wanted[name], self._services)
+            self._sources[name] = wanted[name].open(self._services)
             self._tasks[name] = asyncio.create_task(self._run(name, self._spread * index / len(new)))
 
     async def ended(self) -> None:

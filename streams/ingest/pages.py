@@ -88,9 +88,7 @@ def ask_status(host: str, port: int) -> list[dict[str, Any]]:
             sources = json.loads(answer.read(LARGEST_ANSWER))["sources"]
     except (OSError, ValueError, KeyError, TypeError) as error:
         reason = printable(str(getattr(error, "reason", error)))
-        raise PageError(
-            f"no `fvq ingest hls` answers at {url} ({reason}): start it, or set FVQ_WEB_HOST and FVQ_WEB_PORT"
-        ) from error
+        raise PageError(f"no `fvq ingest` answers at {url} ({reason}): start it, or set FVQ_WEB_HOST and FVQ_WEB_PORT") from error
     return list(sources)
 
 

@@ -13,6 +13,7 @@ from streams.errors import EventError
 from streams.events import YEARS, Event, Name
 from streams.ingest.hls.rendition import SavedPosition
 from streams.ingest.hls.tracker import Position, Stream
+from streams.ingest.known import MOST_RECENT, KnownFiles
 
 log = logging.getLogger(__name__)
 
@@ -29,9 +30,10 @@ class PositionRecord(Event):
     version: Literal[1] = 1
     stream_id: Name
     rendition: Name | None = None
-    source: str = Field(max_length=1024, description="The playlist's address without its query.")
+    source: str = Field(max_length=1024, description="The playlist's address without its query, or the folder's path.")
     saved: AwareDatetime
     position: Position
+    known: KnownFiles | None = None
 
 
 def to_bytes(stream: Stream, saved: SavedPosition, now: datetime | None = None) -> bytes:
@@ -42,6 +44,7 @@ def to_bytes(stream: Stream, saved: SavedPosition, now: datetime | None = None) 
         source=saved.source,
         saved=now or datetime.now(UTC),
         position=saved.position,
+        known=saved.known,
     ).to_bytes()
 
 
@@ -61,7 +64,9 @@ def from_bytes(value: bytes) -> tuple[RenditionKey, SavedPosition]:
     for time in (clocks.dates, clocks.last_date, clocks.arrival):
         if time is not None and (time.tzinfo is None or time.year not in YEARS):
             raise EventError("position.clocks", "a time has no offset, or an impossible year")
-    return (record.stream_id, record.rendition), SavedPosition(position, record.source)
+    if record.known is not None and len(record.known.recent) > MOST_RECENT:
+        raise EventError("known", "it names too many files")
+    return (record.stream_id, record.rendition), SavedPosition(position, record.source, record.known)
 
 
 def restored(messages: Iterable[tuple[bytes | None, bytes | None]]) -> dict[RenditionKey, SavedPosition]:

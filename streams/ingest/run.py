@@ -1,4 +1,4 @@
-"""`fvq ingest hls` as a process: reader, publisher, supervisor and pages, until told to stop."""
+"""`fvq ingest hls` and `fvq ingest folder` as a process: reader, publisher, supervisor and pages, until told to stop."""
 
 from __future__ import annotations
 
@@ -15,8 +15,7 @@ from typing import Any
 
 from streams.errors import SettingsError
 from streams.ingest.hls.rendition import Services, Times
-from streams.ingest.hls.source import SourcePlan
-from streams.ingest.live import Supervisor, follow_list, use_all_of_the_machine
+from streams.ingest.live import Plan, Supervisor, follow_list, use_all_of_the_machine
 from streams.ingest.names import Listed
 from streams.ingest.pages import make_app, start_pages
 from streams.ingest.publisher import KafkaSender, Publisher, read_positions
@@ -35,7 +34,7 @@ END_SECONDS = 12.0
 
 @dataclass(frozen=True)
 class LiveOptions:
-    """What is followed. sources: at the start. plan: makes the plan of a source from its name and address.
+    """What is followed. sources: at the start. plan: makes the plan of a source from its name and its address or folder.
 
     read_list: the sources anew, where their list has changed; None where there is no list. host, port: of the pages.
     once: end when all sources have ended.
@@ -43,7 +42,7 @@ class LiveOptions:
 
     connection: Connection
     sources: Listed
-    plan: Callable[[str, str], SourcePlan]
+    plan: Callable[[str, str], Plan]
     host: str
     port: int
     read_list: Callable[[], Listed | None] | None = None

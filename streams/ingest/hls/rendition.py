@@ -19,6 +19,7 @@ from streams.ingest.hls.playlist import DEFAULT_TARGET, parse
 from streams.ingest.hls.schedule import PATIENCE, SEARCHES, Outcome, longest_load, next_load, search
 from streams.ingest.hls.tracker import Notes, Position, Stream, realign, step
 from streams.ingest.hls.values import MasterPlaylist, MediaPlaylist, PlaylistError
+from streams.ingest.known import KnownFiles
 from streams.media.read import Answer, ReadError
 from streams.media.uri import without_secrets
 
@@ -51,10 +52,11 @@ class Times:
 
 @dataclass(frozen=True)
 class SavedPosition:
-    """A position as it is kept. source: the address it belongs to, without its query."""
+    """A position as it is kept. source: the address it belongs to, without its query. known: the files of a watched folder."""
 
     position: Position = field(default_factory=Position)
     source: str = ""
+    known: KnownFiles | None = None
 
 
 Read = Callable[[str, float], Awaitable[Answer]]

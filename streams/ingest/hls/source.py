@@ -32,6 +32,10 @@ class SourcePlan:
     renditions: str = "highest"
     once: bool = False
 
+    def open(self, services: Services) -> Source:
+        """The source that follows this plan."""
+        return Source(self, services)
+
 
 class Source:
     """Follows a source. Its positions outlive a failure of `run`, which may be called again."""
