@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Literal
 
 from streams.errors import MediaError
 from streams.events import YEARS, SegmentEvent
@@ -17,7 +18,7 @@ from streams.ingest.folder.listing import Listing, is_video_name, list_folder, s
 from streams.ingest.folder.segmenter import Segmenter, Segments
 from streams.ingest.folder.watch import Watch
 from streams.ingest.hls.dating import MOST_SKEW
-from streams.ingest.hls.rendition import SavedPosition, Services, State, Status
+from streams.ingest.hls.rendition import SavedPosition, Services, Status
 from streams.ingest.hls.tracker import Position, Stream
 from streams.ingest.known import FileState, KnownFiles
 from streams.text import printable
@@ -181,7 +182,7 @@ class FolderSource:
         saved = SavedPosition(self._status.position, self._source, known)
         await self._services.publish(self._plan.stream, events, saved)
 
-    def _show(self, state: State, reason: str) -> None:
+    def _show(self, state: Literal["live", "failing"], reason: str) -> None:
         changed, self._status.state, self._status.reason = state != self._status.state, state, reason
         if changed:
             level = logging.INFO if state == "live" else logging.WARNING
