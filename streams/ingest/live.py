@@ -62,7 +62,7 @@ class Plan(Protocol):
     def stream(self) -> Stream:
         """The stream that the source is."""
 
-    def open(self, services: Services) -> LiveSource:
+    def source(self, services: Services) -> LiveSource:
         """The source that follows this plan."""
 
 
@@ -93,7 +93,7 @@ class Supervisor:
         new = [name for name in wanted if name not in self._plans]
         for index, name in enumerate(new):
             self._plans[name] = wanted[name]
-            self._sources[name] = wanted[name].open(self._services)
+            self._sources[name] = wanted[name].source(self._services)
             self._tasks[name] = asyncio.create_task(self._run(name, self._spread * index / len(new)))
 
     async def ended(self) -> None:

@@ -48,7 +48,7 @@ class FolderPlan:
     settle: float = 5.0
     poll: bool = False
 
-    def open(self, services: Services) -> FolderSource:
+    def source(self, services: Services) -> FolderSource:
         """The source that follows this plan."""
         return FolderSource(self, services)
 

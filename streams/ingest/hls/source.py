@@ -32,7 +32,7 @@ class SourcePlan:
     renditions: str = "highest"
     once: bool = False
 
-    def open(self, services: Services) -> Source:
+    def source(self, services: Services) -> Source:
         """The source that follows this plan."""
         return Source(self, services)
 

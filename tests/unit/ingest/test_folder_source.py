@@ -59,7 +59,7 @@ class Followed:
     async def running(self, poll: bool = False, start: bool = False, settle: float = SETTLE) -> AsyncIterator[None]:
         plan = FolderPlan(Stream("cam", from_start=start), self.folder, cast(Segmenter, self.segmenter), settle, poll)
         assert plan == FolderPlan(Stream("cam", from_start=start), self.folder, plan.segmenter, settle, poll)
-        self.source = plan.open(Services(cast(Any, None), self.publish, lambda _: self.saved))
+        self.source = plan.source(Services(cast(Any, None), self.publish, lambda _: self.saved))
         task = asyncio.create_task(self.source.run())
         try:
             await self.until(lambda: self.source is not None and self.source.statuses()[0].state != "starting")
