@@ -30,7 +30,10 @@ class Kind:
     mark: bytes | None = None
 
 
-KINDS = (Kind("hls", ("http", "https"), (".m3u8", ".m3u"), b"#EXTM3U"),)
+KINDS = (
+    Kind("hls", ("http", "https"), (".m3u8", ".m3u"), b"#EXTM3U"),
+    Kind("dash", ("http", "https"), (".mpd",), b"<MPD"),
+)
 """All kinds that `fvq up` follows; a line makes one more."""
 
 

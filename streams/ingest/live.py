@@ -12,13 +12,11 @@ from collections.abc import Awaitable, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
 
 from pydantic import ValidationError
 
 from streams.ingest import metrics
-from streams.ingest.hls.rendition import STATES, Services, Status
-from streams.ingest.hls.tracker import Stream
+from streams.ingest.base import STATES, Plan, Services, Source, Status
 from streams.ingest.names import Listed
 from streams.text import printable
 
@@ -45,34 +43,13 @@ class Pauses:
     longest: float = 30.0
 
 
-class LiveSource(Protocol):
-    """A source of any kind that is followed. Its positions outlive a failure of `run`, which may be called again."""
-
-    def statuses(self) -> Sequence[Status]:
-        """What is known of its renditions."""
-
-    async def run(self) -> None:
-        """Follow until cancelled; or until the source has ended, where that is wanted."""
-
-
-class Plan(Protocol):
-    """What the operator wants of a source. Plans that are equal need no new source."""
-
-    @property
-    def stream(self) -> Stream:
-        """The stream that the source is."""
-
-    def source(self, services: Services) -> LiveSource:
-        """The source that follows this plan."""
-
-
 class Supervisor:
     """Runs sources. services: for all of them. pauses: after failures. spread: see `SPREAD_SECONDS`."""
 
     def __init__(self, services: Services, pauses: Pauses = Pauses(), spread: float = SPREAD_SECONDS) -> None:
         self._services, self._pauses, self._spread = services, pauses, spread
         self._plans: dict[str, Plan] = {}
-        self._sources: dict[str, LiveSource] = {}
+        self._sources: dict[str, Source] = {}
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._shown: set[tuple[str, str]] = set()
 

@@ -76,7 +76,7 @@ def name_of(url: str) -> str:
     """What a source is called whose name is not given: the path of its address, without the ending."""
     try:
         parts = urlsplit(url)
-        return (re.sub(r"\.m3u8?$", "", parts.path).strip("/") or parts.hostname or "")[-LONGEST_NAME:]
+        return (re.sub(r"\.(m3u8?|mpd)$", "", parts.path).strip("/") or parts.hostname or "")[-LONGEST_NAME:]
     except ValueError:
         return ""
 

@@ -11,8 +11,7 @@ from pydantic import AwareDatetime, Field
 
 from streams.errors import EventError
 from streams.events import YEARS, Event, Name
-from streams.ingest.hls.rendition import SavedPosition
-from streams.ingest.hls.tracker import Position, Stream
+from streams.ingest.base import Position, SavedPosition, Stream
 from streams.ingest.known import MOST_RECENT, KnownFiles
 
 log = logging.getLogger(__name__)
@@ -61,7 +60,7 @@ def from_bytes(value: bytes) -> tuple[RenditionKey, SavedPosition]:
     if not all(0 <= number < MOST for number in (*numbers, position.discontinuity)):
         raise EventError("position", "a number is out of bounds")
     clocks = position.clocks
-    for time in (clocks.dates, clocks.last_date, clocks.arrival):
+    for time in (clocks.dates, clocks.last_date, clocks.arrival, position.anchor):
         if time is not None and (time.tzinfo is None or time.year not in YEARS):
             raise EventError("position.clocks", "a time has no offset, or an impossible year")
     if record.known is not None and len(record.known.recent) > MOST_RECENT:

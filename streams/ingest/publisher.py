@@ -16,8 +16,7 @@ from typing import Protocol
 from streams.errors import BrokerError
 from streams.events import INGEST_STATE_TOPIC, SEGMENTS_TOPIC, SegmentEvent
 from streams.ingest import metrics
-from streams.ingest.hls.rendition import SavedPosition
-from streams.ingest.hls.tracker import Stream
+from streams.ingest.base import SavedPosition, Stream
 from streams.ingest.positions import RenditionKey, key_of, restored, to_bytes
 from streams.kafka.clients import no_broker_errors, open_producer, open_reader, send_all
 from streams.kafka.connection import Connection

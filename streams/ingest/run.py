@@ -1,4 +1,4 @@
-"""`fvq ingest hls` and `fvq ingest folder` as a process: reader, publisher, supervisor and pages, until told to stop."""
+"""`fvq ingest hls`, `dash` and `folder` as a process: reader, publisher, supervisor and pages, until told to stop."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from streams.errors import SettingsError
-from streams.ingest.hls.rendition import Services, Times
-from streams.ingest.live import Plan, Supervisor, follow_list, use_all_of_the_machine
+from streams.ingest.base import Plan, Services, Times
+from streams.ingest.live import Supervisor, follow_list, use_all_of_the_machine
 from streams.ingest.names import Listed
 from streams.ingest.pages import make_app, start_pages
 from streams.ingest.publisher import KafkaSender, Publisher, read_positions
@@ -59,7 +59,7 @@ async def run_live(options: LiveOptions, reader: Reader) -> None:
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     use_all_of_the_machine()
     async with reader, _publisher(options.connection) as (publisher, publishing):
-        services = Services(reader.read, publisher.publish, publisher.restore, Times())
+        services = Services(reader.read, publisher.publish, publisher.restore, Times(), allowed=reader.allows)
         supervisor = Supervisor(services)
 
         async def follow(sources: Listed) -> None:

@@ -9,7 +9,9 @@ from __future__ import annotations
 import asyncio
 import email.utils
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 
 import aiohttp
 
@@ -27,10 +29,11 @@ LONGEST_WAIT = 60.0
 
 @dataclass(frozen=True)
 class Answer:
-    """A resource as it was read. url: where it came from, after redirects."""
+    """A resource as it was read. url: where it came from, after redirects. date: the server's time, None where it says none."""
 
     body: bytes
     url: str
+    date: datetime | None = None
 
 
 class ReadError(MediaError):
@@ -75,7 +78,7 @@ class Reader:
                     _check_busy(answer, final.shown)
                     check_status(answer.status, final, None)
                     body = b"".join([data async for data in body_of(answer, final.shown, self._most, self._too_large)])
-                    return Answer(body, str(final))
+                    return Answer(body, str(final), date_of(answer.headers))
         except TimeoutError:
             raise ReadError(f"{shown}: no answer within {seconds:.3g} s", "timeout") from None
         except ReadError:
@@ -92,8 +95,27 @@ class Reader:
                 raise ReadError(refused.reason, "refused") from error
             raise ReadError(f"{shown} cannot be reached: {words_of(error)}", "unreachable") from error
 
+    def allows(self, address: str) -> bool:
+        """Whether an address may be read, as far as its text tells: a name is looked up and checked when it is read."""
+        try:
+            self._client.check(parse(address))
+        except MediaError:
+            return False
+        return True
+
     def _too_large(self, name: str) -> MediaError:
         return MediaError(f"{name} is larger than {self._most} bytes", kind="too-large")
+
+
+def date_of(headers: Mapping[str, str]) -> datetime | None:
+    """The server's time by the headers of its answer: `Date`, and `Age` where a cache has kept it. None where it says none."""
+    age = headers.get("Age", "0").strip()
+    seconds = int(age) if age.isascii() and age.isdigit() and len(age) < 9 else 0
+    try:
+        date = email.utils.parsedate_to_datetime(headers["Date"])
+        return (date if date.tzinfo else date.replace(tzinfo=UTC)).astimezone(UTC) + timedelta(seconds=seconds)
+    except (KeyError, ValueError, TypeError, OverflowError):
+        return None
 
 
 def _check_busy(answer: aiohttp.ClientResponse, name: str) -> None:

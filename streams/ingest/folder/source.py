@@ -13,13 +13,12 @@ from typing import Literal
 from streams.errors import MediaError
 from streams.events import YEARS, SegmentEvent
 from streams.ingest import metrics
+from streams.ingest.base import Position, SavedPosition, Services, Status, Stream
 from streams.ingest.folder.completion import Completion
 from streams.ingest.folder.listing import Listing, is_video_name, list_folder, state_of
 from streams.ingest.folder.segmenter import Segmenter, Segments
 from streams.ingest.folder.watch import Watch
 from streams.ingest.hls.dating import MOST_SKEW
-from streams.ingest.hls.rendition import SavedPosition, Services, Status
-from streams.ingest.hls.tracker import Position, Stream
 from streams.ingest.known import FileState, KnownFiles
 from streams.text import printable
 

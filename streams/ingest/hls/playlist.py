@@ -14,6 +14,7 @@ from datetime import UTC, datetime
 from urllib.parse import parse_qsl, urljoin, urlsplit
 
 from streams.events import YEARS
+from streams.ingest.base import DEFAULT_TARGET
 from streams.ingest.hls.values import InitSegment, Key, MasterPlaylist, MediaPlaylist, PlaylistError, Segment, Variant
 from streams.media.ranges import Range
 from streams.text import printable
@@ -23,9 +24,6 @@ MAX_SEGMENTS = 20_000
 
 LONGEST_SEGMENT = 3600.0
 """Seconds. A longer `EXTINF` is a mistake."""
-
-DEFAULT_TARGET = 6.0
-"""Target duration, seconds, of a playlist that says none and has no segment."""
 
 LONGEST_URI = 8192
 """Characters of an address: as in an event."""

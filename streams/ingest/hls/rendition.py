@@ -5,21 +5,14 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import logging
-import random
-import time
-from collections import Counter
-from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass, field
-from datetime import UTC, datetime
-from typing import Literal
+from collections.abc import Callable, Mapping, Sequence
 
-from streams.events import SegmentEvent
 from streams.ingest import metrics
-from streams.ingest.hls.playlist import DEFAULT_TARGET, parse
+from streams.ingest.base import Position, SavedPosition, Services, State, Status, Stream
+from streams.ingest.hls.playlist import parse
 from streams.ingest.hls.schedule import PATIENCE, SEARCHES, Outcome, longest_load, next_load, search
-from streams.ingest.hls.tracker import Notes, Position, Stream, realign, step
+from streams.ingest.hls.tracker import Notes, realign, step
 from streams.ingest.hls.values import MasterPlaylist, MediaPlaylist, PlaylistError
-from streams.ingest.known import KnownFiles
 from streams.media.read import Answer, ReadError
 from streams.media.uri import without_secrets
 
@@ -36,63 +29,6 @@ SWITCH_FAILURES, SWITCH_TARGETS = 3, 3.0
 
 LATE_TARGETS = 0.1
 """Target durations by which a load may begin late and count as begun in time."""
-
-State = Literal["starting", "live", "stale", "failing", "encrypted", "ended"]
-STATES: tuple[State, ...] = ("starting", "live", "stale", "failing", "encrypted", "ended")
-
-
-@dataclass(frozen=True)
-class Times:
-    """The clocks that a source is followed by."""
-
-    now: Callable[[], datetime] = lambda: datetime.now(UTC)
-    monotonic: Callable[[], float] = time.monotonic
-    sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
-
-
-@dataclass(frozen=True)
-class SavedPosition:
-    """A position as it is kept. source: the address it belongs to, without its query. known: the files of a watched folder."""
-
-    position: Position = field(default_factory=Position)
-    source: str = ""
-    known: KnownFiles | None = None
-
-
-Read = Callable[[str, float], Awaitable[Answer]]
-Publish = Callable[[Stream, Sequence[SegmentEvent], SavedPosition], Awaitable[None]]
-
-
-@dataclass(frozen=True)
-class Services:
-    """What sources need from outside.
-
-    read: loads an address within seconds, raises `ReadError`. publish: returns when the events are acknowledged and the position
-    after them is kept. restore: the position that was kept of a stream's rendition.
-    """
-
-    read: Read
-    publish: Publish
-    restore: Callable[[Stream], SavedPosition | None] = lambda _: None
-    times: Times = field(default_factory=Times)
-    chance: Callable[[], float] = random.random
-
-
-@dataclass
-class Status:
-    """What is known of a rendition, for pages. reason: why it is not live. changed: monotonic time of the last new segment."""
-
-    stream: str
-    rendition: str | None
-    source: str
-    state: State = "starting"
-    reason: str = ""
-    target: float = DEFAULT_TARGET
-    changed: float | None = None
-    announced: int = 0
-    skew: float | None = None
-    position: Position = field(default_factory=Position)
-    counts: Counter[str] = field(default_factory=Counter)
 
 
 class Rendition:
@@ -222,10 +158,7 @@ class Rendition:
         return notes
 
     def _count(self, notes: Notes, before: Position, playlist: MediaPlaylist) -> None:
-        for what, count in notes.counts.items():
-            if count:
-                metrics.COUNTERS[what].labels(self.stream.stream_id).inc(count)
-                self.status.counts[what] += count
+        self.status.count(notes.counts)
         if notes.counts["lost"] and before.number is not None:
             first, last = before.number + 1, before.number + notes.counts["lost"]
             log.warning("%s lost %d segments, %d to %d: they left the playlist", self._name(), last - first + 1, first, last)
@@ -259,10 +192,7 @@ class Rendition:
 
     def _show(self, state: State, reason: str = "") -> None:
         """Set the state, and log it where it is another."""
-        changed, self.status.state, self.status.reason = state != self.status.state, state, reason
-        if changed:
-            level = logging.INFO if state in ("live", "ended") else logging.WARNING
-            log.log(level, "%s is %s%s", self._name(), state, f": {reason}" if reason else "")
+        self.status.show(state, reason, log)
 
     def _name(self) -> str:
-        return "/".join(part for part in (self.stream.stream_id, self.stream.rendition) if part)
+        return self.status.name

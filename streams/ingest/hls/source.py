@@ -8,11 +8,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 from streams.ingest import metrics
-from streams.ingest.hls.playlist import DEFAULT_TARGET, parse
-from streams.ingest.hls.rendition import Rendition, Services, Status
+from streams.ingest.base import DEFAULT_TARGET, Services, Status, Stream
+from streams.ingest.hls.playlist import parse
+from streams.ingest.hls.rendition import Rendition
 from streams.ingest.hls.renditions import choose
 from streams.ingest.hls.schedule import longest_load, next_load
-from streams.ingest.hls.tracker import Stream
 from streams.ingest.hls.values import MasterPlaylist, PlaylistError
 from streams.media.read import Answer, ReadError
 from streams.media.uri import without_secrets
@@ -33,7 +33,7 @@ class SourcePlan:
     once: bool = False
 
     def source(self, services: Services) -> Source:
-        """The source that follows this plan."""
+        """The source, to be run."""
         return Source(self, services)
 
 

@@ -9,10 +9,10 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
-from typing import Literal
 
 from streams.events import SegmentEvent, SegmentKey
-from streams.ingest.hls.dating import MOST_SKEW, Clocks, Dated, date_segments, skew
+from streams.ingest.base import Clocks, Position, Stream
+from streams.ingest.hls.dating import MOST_SKEW, Dated, date_segments, skew
 from streams.ingest.hls.values import MediaPlaylist, Segment
 
 FORWARD_WINDOWS = 10
@@ -20,43 +20,6 @@ FORWARD_WINDOWS = 10
 
 BACK_LOADS = 3
 """Loads in a row whose numbers went back, from which a source without dates is taken to have restarted."""
-
-Clock = Literal["auto", "source", "arrival"]
-
-
-@dataclass(frozen=True)
-class Stream:
-    """What the events of a rendition have in common. clock: whose clock dates the segments. from_start: also announce what the
-    playlist holds when the source is joined, not its newest segment only."""
-
-    stream_id: str
-    rendition: str | None = None
-    labels: dict[str, str] = field(default_factory=dict)
-    clock: Clock = "auto"
-    from_start: bool = False
-
-
-@dataclass(frozen=True)
-class Position:
-    """How far a rendition was announced.
-
-    epoch: counts the encoder's restarts. number: media sequence number of the last segment that was announced or left out.
-    sequence: of its event. loads_back: how many playlists in a row went back. ended: the last playlist was complete.
-    discontinuity, name: of the last segment; first, length: of the last playlist; to check the next one by.
-    last: the last event, to be sent once more when the stream ends without another segment.
-    """
-
-    epoch: int = 0
-    number: int | None = None
-    sequence: int = -1
-    clocks: Clocks = field(default_factory=Clocks)
-    loads_back: int = 0
-    ended: bool = False
-    discontinuity: int = 0
-    name: str = ""
-    first: int = 0
-    length: int = 0
-    last: SegmentEvent | None = None
 
 
 @dataclass

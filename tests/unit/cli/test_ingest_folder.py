@@ -10,9 +10,9 @@ from typer.testing import CliRunner
 
 from streams.cli.app import app
 from streams.ingest import run
+from streams.ingest.base import Stream
 from streams.ingest.folder.segmenter import Segmenter, SegmenterOptions
 from streams.ingest.folder.source import FolderPlan
-from streams.ingest.hls.tracker import Stream
 from streams.ingest.run import LiveOptions
 from streams.media.read import Reader
 

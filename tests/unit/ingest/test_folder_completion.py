@@ -11,9 +11,8 @@ from hypothesis import strategies as st
 
 from streams.errors import EventError
 from streams.ingest import positions
+from streams.ingest.base import Position, SavedPosition, Stream
 from streams.ingest.folder.completion import LONGEST_SILENCE, Completion
-from streams.ingest.hls.rendition import SavedPosition
-from streams.ingest.hls.tracker import Position, Stream
 from streams.ingest.known import MOST_RECENT, FileState, KnownFiles
 
 SETTLE = 5.0

@@ -14,13 +14,12 @@ from typing import Any, cast
 import pytest
 
 from streams.events import SegmentEvent
+from streams.ingest.base import SavedPosition, Services, Stream
 from streams.ingest.files import CutSegment
 from streams.ingest.folder import source as source_module
 from streams.ingest.folder.listing import is_video_name, list_folder
 from streams.ingest.folder.segmenter import Segmenter, Segments
 from streams.ingest.folder.source import FolderPlan, FolderSource, events_of
-from streams.ingest.hls.rendition import SavedPosition, Services
-from streams.ingest.hls.tracker import Stream
 from streams.ingest.known import FileState
 
 SETTLE = 0.3
@@ -97,20 +96,20 @@ async def test_a_file_is_announced_when_it_is_closed_and_not_before(followed: Fo
             await asyncio.sleep(4 * SETTLE)
             assert followed.names == [], "its writer only pauses"
             file.write(b"y")
-        await followed.until(lambda: followed.names == ["a.ts"], 1.0 + SETTLE)
+        await followed.until(lambda: followed.names == ["a.ts"])
         write(followed.folder / "b.ts")
         (followed.folder / ".c.ts.part").write_bytes(b"x" * 10)
         (followed.folder / "d.ts.tmp").write_bytes(b"x" * 10)
+        await followed.until(lambda: followed.names == ["a.ts", "b.ts"])
         await asyncio.sleep(2 * SETTLE)
-        assert followed.names == ["a.ts", "b.ts"]
         (followed.folder / "d.ts.tmp").rename(followed.folder / "d.ts")
-        await followed.until(lambda: followed.names == ["a.ts", "b.ts", "d.ts"], 5.0)
+        await followed.until(lambda: followed.names == ["a.ts", "b.ts", "d.ts"])
     assert [event.sequence for event in followed.events] == [0, 1, 2]
     assert all(event.stream_id == "cam" and event.duration == 2.0 for event in followed.events)
 
 
 async def test_without_the_kernel_a_file_is_announced_when_it_rests(followed: Followed) -> None:
-    async with followed.running(poll=True):
+    async with followed.running(poll=True, settle=3.0):
         for size in range(1, 12):
             (followed.folder / "a.ts").write_bytes(b"x" * size)
             await asyncio.sleep(0.1)
@@ -180,9 +179,10 @@ async def test_links_pipes_and_folders_are_left_out(followed: Followed, tmp_path
         write(followed.folder / "good\n\x1b[2J é.ts")
         (followed.folder / "late.ts").symlink_to(tmp_path / "secret.ts")
         await followed.until(lambda: len(followed.events) == 1)
-        await asyncio.sleep(2 * SETTLE)
         assert followed.source is not None
-        assert followed.source.statuses()[0].counts["left-out"] == 5
+        counts = followed.source.statuses()[0].counts
+        await followed.until(lambda: counts["left-out"] == 5)
+        await asyncio.sleep(2 * SETTLE)
     (event,) = followed.events
     assert event.uri.endswith("/good%0A%1B%5B2J%20%C3%A9.ts")
     assert event.segment_id.isprintable()

@@ -10,8 +10,8 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from streams.events import SegmentEvent
-from streams.ingest.hls.rendition import Rendition, SavedPosition, Services, Times
-from streams.ingest.hls.tracker import Position, Stream
+from streams.ingest.base import Position, SavedPosition, Services, Stream, Times
+from streams.ingest.hls.rendition import Rendition
 from streams.media.read import Reader
 from tests.support.origin import Origin
 

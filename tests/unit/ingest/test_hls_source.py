@@ -8,9 +8,8 @@ from collections.abc import Sequence
 import pytest
 
 from streams.events import SegmentEvent
-from streams.ingest.hls.rendition import SavedPosition, Services, Times
+from streams.ingest.base import SavedPosition, Services, Stream, Times
 from streams.ingest.hls.source import Source, SourcePlan
-from streams.ingest.hls.tracker import Stream
 from streams.media.read import Reader
 from tests.support.origin import Origin
 from tests.unit.ingest.test_hls_rendition import playlist

@@ -41,9 +41,17 @@ def test_a_scheme_that_nothing_follows_is_refused_without_its_secrets() -> None:
     assert "s3cret" not in str(raised.value)
 
 
+def test_a_manifest_is_known_by_its_name() -> None:
+    kind = kind_by_name("https://o.example/x.mpd?token=a.m3u8")
+    assert kind is not None
+    assert kind.command == "dash"
+
+
 async def test_an_address_without_an_ending_is_known_by_its_answer(origin: Origin, reader: Reader) -> None:
     origin.script("/live", PLAYLIST)
     assert (await kind_of(origin.url("/live?token=1"), reader)).command == "hls"
+    origin.script("/manifest", '<?xml version="1.0"?>\n<MPD type="dynamic">')
+    assert (await kind_of(origin.url("/manifest"), reader)).command == "dash"
     origin.script("/page", "<html>")
     with pytest.raises(MediaError, match="/page is no live source") as raised:
         await kind_of(origin.url("/page?token=s3cret"), reader)

@@ -12,9 +12,8 @@ import pytest
 
 from streams.events import SegmentEvent
 from streams.ingest import metrics
-from streams.ingest.hls.rendition import SavedPosition, Services, Times
+from streams.ingest.base import SavedPosition, Services, Stream, Times
 from streams.ingest.hls.source import SourcePlan
-from streams.ingest.hls.tracker import Stream
 from streams.ingest.live import Pauses, Supervisor, follow_list
 from streams.ingest.names import Listed, SourceList, sources_of
 from streams.media.read import Reader

@@ -11,8 +11,7 @@ import pytest
 
 from streams.errors import BrokerError
 from streams.events import INGEST_STATE_TOPIC, SEGMENTS_TOPIC, SegmentEvent
-from streams.ingest.hls.rendition import SavedPosition
-from streams.ingest.hls.tracker import Position, Stream
+from streams.ingest.base import Position, SavedPosition, Stream
 from streams.ingest.positions import from_bytes
 from streams.ingest.publisher import Messages, Publisher
 
