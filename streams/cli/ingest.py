@@ -20,9 +20,12 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from streams.ingest.base import Plan
+    from streams.ingest.folder.source import FolderPlan
     from streams.ingest.names import Listed
 
-app = typer.Typer(help="Announce segments: of files that play as live streams, of live HLS and DASH sources, or of RTMP and SRT.")
+app = typer.Typer(
+    help="Announce segments: of files that play as live streams, of live HLS, DASH, RTMP and SRT sources, of recorders' folders."
+)
 
 SourceOption = Annotated[Path, typer.Option("--source", help="A video, or a folder of them.")]
 StreamOption = Annotated[str | None, typer.Option(help="Stream id; the file's name without it.")]
@@ -43,7 +46,8 @@ def ingest(
     """Without a command: `fvq ingest files`."""
     if context.invoked_subcommand is None:
         if path is None:
-            raise SettingsError("--source", "is missing: name a video or a folder, or a command: files, hls, dash, push, status")
+            commands = "files, hls, dash, push, folder, status"
+            raise SettingsError("--source", f"is missing: name a video or a folder, or a command: {commands}")
         files(path, stream, fast, segment_seconds, label)
     elif path is not None or stream is not None or fast or label:
         raise SettingsError("fvq ingest", f"options of a command follow its name: fvq ingest {context.invoked_subcommand} ...")
@@ -208,6 +212,44 @@ def push(
         connection, sources, plan, settings.web_host, settings.ingest_port, read_list if source_list is not None else None
     )
     asyncio.run(run_live(options, SpoolReader(means.spool)))
+
+
+@app.command()
+def folder(
+    folders: Annotated[list[str], typer.Argument(metavar="[NAME=]DIR...", help="A stream's name, and its recorder's folder.")],
+    start: Annotated[
+        Literal["edge", "start"], typer.Option("--from", help="Only files that are completed from now on, or all.")
+    ] = "edge",
+    segment_seconds: SecondsOption = 2.0,
+    cut_over: Annotated[float, typer.Option(min=1, max=3600, help="Cut files that are longer, seconds.")] = 15.0,
+    keep_hours: Annotated[float, typer.Option(min=0.1, max=8760, help="Delete what was cut after this time, hours.")] = 24.0,
+    settle: Annotated[
+        float, typer.Option(min=1, max=3600, help="A file that nobody was seen to close is complete after this time, seconds.")
+    ] = 5.0,
+    poll: Annotated[bool, typer.Option("--poll", help="List the folder every second, and do not ask the kernel.")] = False,
+    label: Annotated[list[str] | None, typer.Option(help="A label of all streams, NAME=VALUE; may be repeated.")] = None,
+) -> None:
+    """Watch recorders' folders and announce their complete files, until told to stop."""
+    from streams.ingest.base import Stream
+    from streams.ingest.folder.segmenter import Segmenter, SegmenterOptions
+    from streams.ingest.folder.source import FolderPlan
+    from streams.ingest.names import folders_of
+    from streams.ingest.run import LiveOptions, run_live
+    from streams.logs import configure_logging
+
+    settings = load_settings()
+    connection, labels = parts.connection(settings), labels_of(label)
+    sources = folders_of(folders)
+    options = SegmenterOptions(settings.data_dir / "ingest" / "folder", segment_seconds, cut_over, keep_hours)
+    configure_logging(settings.log_level, settings.log_format)
+    with Segmenter(options, parts.cut_limits(settings)) as segmenter:
+
+        def plan(name: str, path: str) -> FolderPlan:
+            stream = Stream(name, labels=labels, from_start=start == "start")
+            return FolderPlan(stream, Path(path), segmenter, settle, poll)
+
+        live = LiveOptions(connection, sources, plan, settings.web_host, settings.ingest_port)
+        asyncio.run(run_live(live, parts.playlist_reader(settings)))
 
 
 @app.command()

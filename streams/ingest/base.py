@@ -14,6 +14,7 @@ from typing import Literal, Protocol
 
 from streams.events import SegmentEvent
 from streams.ingest import metrics
+from streams.ingest.known import KnownFiles
 from streams.ingest.states import SourceState, State
 from streams.media.read import Answer
 
@@ -87,10 +88,11 @@ class Times:
 
 @dataclass(frozen=True)
 class SavedPosition:
-    """A position as it is kept. source: the address it belongs to, without its query."""
+    """A position as it is kept. source: the address it belongs to, without its query. known: the files of a watched folder."""
 
     position: Position = field(default_factory=Position)
     source: str = ""
+    known: KnownFiles | None = None
 
 
 Read = Callable[[str, float], Awaitable[Answer]]

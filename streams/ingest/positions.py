@@ -12,6 +12,7 @@ from pydantic import AwareDatetime, Field
 from streams.errors import EventError
 from streams.events import YEARS, Event, Name
 from streams.ingest.base import Position, SavedPosition, Stream
+from streams.ingest.known import MOST_RECENT, KnownFiles
 from streams.ingest.states import KeptState, SourceState
 
 log = logging.getLogger(__name__)
@@ -29,10 +30,11 @@ class PositionRecord(Event):
     version: Literal[1] = 1
     stream_id: Name
     rendition: Name | None = None
-    source: str = Field(max_length=1024, description="The playlist's address without its query.")
+    source: str = Field(max_length=1024, description="The playlist's address without its query, or the folder's path.")
     saved: AwareDatetime
     position: Position
     state: KeptState = None
+    known: KnownFiles | None = None
 
 
 def to_bytes(stream: Stream, saved: SavedPosition, now: datetime | None = None, state: SourceState | None = None) -> bytes:
@@ -44,6 +46,7 @@ def to_bytes(stream: Stream, saved: SavedPosition, now: datetime | None = None, 
         saved=now or datetime.now(UTC),
         position=saved.position,
         state=state,
+        known=saved.known,
     ).to_bytes()
 
 
@@ -63,7 +66,9 @@ def from_bytes(value: bytes) -> tuple[RenditionKey, SavedPosition]:
     for time in (clocks.dates, clocks.last_date, clocks.arrival, position.anchor):
         if time is not None and (time.tzinfo is None or time.year not in YEARS):
             raise EventError("position.clocks", "a time has no offset, or an impossible year")
-    return (record.stream_id, record.rendition), SavedPosition(position, record.source)
+    if record.known is not None and len(record.known.recent) > MOST_RECENT:
+        raise EventError("known", "it names too many files")
+    return (record.stream_id, record.rendition), SavedPosition(position, record.source, record.known)
 
 
 def restored(messages: Iterable[tuple[bytes | None, bytes | None]]) -> dict[RenditionKey, SavedPosition]:

@@ -1,4 +1,4 @@
-"""`fvq ingest hls`, `dash` and `push` as a process: reader, publisher, supervisor and pages, until told to stop."""
+"""`fvq ingest hls`, `dash`, `push` and `folder` as a process: reader, publisher, supervisor and pages, until told to stop."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ END_SECONDS = 12.0
 
 @dataclass(frozen=True)
 class LiveOptions:
-    """What is followed. sources: at the start. plan: makes the plan of a source from its name and address.
+    """What is followed. sources: at the start. plan: makes the plan of a source from its name and its address or folder.
 
     read_list: the sources anew, where their list has changed; None where there is no list. host, port: of the pages.
     once: end when all sources have ended.
