@@ -33,6 +33,7 @@ class Kind:
 KINDS = (
     Kind("hls", ("http", "https"), (".m3u8", ".m3u"), b"#EXTM3U"),
     Kind("dash", ("http", "https"), (".mpd",), b"<MPD"),
+    Kind("push", ("rtmp", "rtmps", "srt")),
 )
 """All kinds that `fvq up` follows; a line makes one more."""
 
@@ -40,6 +41,12 @@ KINDS = (
 def is_address(source: str) -> bool:
     """Whether a source is `[NAME=]ADDRESS` and not a path."""
     return SCHEME.match(source) is not None
+
+
+def is_pushed(source: str) -> bool:
+    """Whether a source comes by RTMP or SRT: it has no playlist at which one could look. Raises as `kind_by_name`."""
+    kind = kind_by_name(source)
+    return kind is not None and kind.command == "push"
 
 
 def kind_by_name(address: str) -> Kind | None:

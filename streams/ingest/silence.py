@@ -41,6 +41,7 @@ _FAILURES: Mapping[str, tuple[Where, str]] = {
     "busy": ("source", "the origin has asked for fewer requests since {since}"),
     "too-large": ("source", "the playlist has been too large since {since}"),
     "refused": ("source", "the playlist's address has been refused since {since}"),
+    "folder": ("source", "the recorder's folder has not been readable since {since}"),
     "encoder": ("source", "no pictures have come from the encoder since {since}"),
     "no-playlist": ("source", "what has come since {since} is no playlist"),
 }

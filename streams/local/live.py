@@ -18,9 +18,10 @@ from typing import Any
 from streams import parts
 from streams.errors import SettingsError
 from streams.events import ALERTS_TOPIC, DEAD_LETTER_TOPIC, SCORES_TOPIC
-from streams.ingest.kinds import is_address, kind_of
+from streams.ingest.kinds import is_address, is_pushed, kind_of
 from streams.ingest.names import folders_of, sources_of
 from streams.ingest.pages import PageError, ask_status
+from streams.ingest.push.address import push_sources_of
 from streams.kafka.clients import open_reader
 from streams.kafka.connection import Connection
 from streams.kafka.consumer import TopicPartition
@@ -45,11 +46,15 @@ PICTURE_SECONDS = 0.25
 
 @dataclass(frozen=True)
 class Following:
-    """What is followed, by which command. commands: `fvq ingest ...`. names: of the streams. folders: that hold their media."""
+    """What is followed, by which command. commands: `fvq ingest ...`. names: of the streams. folders: that hold their media.
+
+    recorded: whether it may be as old as it likes.
+    """
 
     commands: tuple[tuple[str, ...], ...]
     names: tuple[str, ...]
     folders: tuple[Path, ...] = ()
+    recorded: bool = False
 
 
 def find_live(settings: Settings, sources: Sequence[str], segment_seconds: float, watch: bool) -> Following:
@@ -62,13 +67,22 @@ def find_live(settings: Settings, sources: Sequence[str], segment_seconds: float
         folders = folders_of(sources)
         pieces = settings.data_dir.resolve() / "ingest" / "folder"
         command = ("folder", "--from", "start", "--segment-seconds", f"{segment_seconds:g}", *sources)
-        return Following((command,), tuple(folders), (*(Path(folder).resolve() for folder in folders.values()), pieces))
-    listed = sources_of(sources)
+        return Following(
+            (command,), tuple(folders), (*(Path(folder).resolve() for folder in folders.values()), pieces), recorded=True
+        )
+    pushed = [source for source in sources if is_pushed(source)]
+    # Their names are never made from their addresses, which have keys in them.
+    pushed_names = push_sources_of(pushed)
+    played = [source for source in sources if not is_pushed(source)]
+    listed = sources_of(played)
+    if twice := sorted(set(listed) & set(pushed_names)):
+        raise SettingsError("--source", f"two sources are named {twice[0]}: give them names of their own")
     kinds = asyncio.run(_kinds(settings, list(listed.values())))
-    commands: dict[str, list[str]] = {}
-    for source, kind in zip(sources, kinds, strict=True):
+    commands: dict[str, list[str]] = {"push": pushed} if pushed else {}
+    for source, kind in zip(played, kinds, strict=True):
         commands.setdefault(kind, []).append(source)
-    return Following(tuple((kind, *named) for kind, named in commands.items()), tuple(listed))
+    spool = (parts.push_means(settings).spool,) if pushed else ()
+    return Following(tuple((kind, *named) for kind, named in commands.items()), (*listed, *pushed_names), spool)
 
 
 async def _kinds(settings: Settings, addresses: Sequence[str]) -> list[str]:
@@ -87,7 +101,7 @@ def run_live_up(settings: Settings, following: Following, *, seconds: float | No
         create_topics(connection, partitions=4, replication=1)
         port = free_port("127.0.0.1")
         # Recordings may be as old as they like, unless the user says otherwise.
-        fast = bool(following.folders) and settings.source("live_window").kind == "default"
+        fast = following.recorded and settings.source("live_window").kind == "default"
         changes = worker_settings(settings, connection.servers, following.folders, port, fast)
         worker = stack.enter_context(running(["worker"], changes))
         view.note(f"broker {connection.servers}, worker {worker.pid}, metrics at http://127.0.0.1:{port}/metrics")

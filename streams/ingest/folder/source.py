@@ -20,6 +20,7 @@ from streams.ingest.folder.segmenter import Segmenter, Segments
 from streams.ingest.folder.watch import Watch
 from streams.ingest.hls.dating import MOST_SKEW
 from streams.ingest.known import FileState, KnownFiles
+from streams.ingest.states import SourceState
 from streams.text import printable
 
 log = logging.getLogger(__name__)
@@ -186,6 +187,8 @@ class FolderSource:
         if changed:
             level = logging.INFO if state == "live" else logging.WARNING
             log.log(level, "%s is %s%s", self._plan.stream.stream_id, state, f": {reason}" if reason else "")
+        kind = "folder" if state == "failing" else ""
+        self._services.report(self._plan.stream, SourceState(state, self._services.times.now(), kind, reason))
 
 
 def events_of(stream: Stream, sequence: int, file: FileState, segments: Segments, now: datetime) -> list[SegmentEvent]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -13,7 +14,7 @@ from rich.console import Console
 
 from streams.errors import SettingsError
 from streams.events import ALERTS_TOPIC, DEAD_LETTER_TOPIC, SCORES_TOPIC, FaceSummary, QualityAlert, SegmentEvent, SegmentScore
-from streams.local import live_run
+from streams.local import live, live_run
 from streams.local.live import check_sources, find_live
 from streams.local.live_run import LiveRun, source_line
 from streams.local.live_view import LiveView, table_of
@@ -186,3 +187,24 @@ def test_files_are_played_addresses_followed_and_folders_watched(tmp_path: Path)
     assert following.commands == (("folder", "--from", "start", "--segment-seconds", "4", f"cam={tmp_path}"),)
     assert following.names == ("cam",)
     assert following.folders == (tmp_path.resolve(), (tmp_path / "data/ingest/folder").resolve())
+
+
+def test_what_is_pushed_is_followed_beside_playlists_and_named_without_its_key(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def kinds(_settings: object, addresses: Sequence[str]) -> list[str]:
+        return ["hls" for _ in addresses]
+
+    monkeypatch.setattr(live, "_kinds", kinds)
+    settings = load_settings(data_dir=tmp_path / "data")
+    camera, news = "cam=rtmp://127.0.0.1:1935/live/s3cret-key?mode=listener", "news=http://o.example/x.m3u8"
+    following = find_live(settings, [camera, news], 2.0, watch=False)
+    assert set(following.commands) == {("push", camera), ("hls", news)}
+    assert set(following.names) == {"cam", "news"}
+    assert following.folders == ((tmp_path / "data/ingest/push").resolve(),)
+    assert not following.recorded
+    with pytest.raises(SettingsError, match="two sources are named cam"):
+        find_live(settings, [camera, "cam=http://o.example/x.m3u8"], 2.0, watch=False)
+    with pytest.raises(SettingsError, match="NAME=ADDRESS") as raised:
+        find_live(settings, ["rtmp://127.0.0.1:1935/live/s3cret-key?mode=listener"], 2.0, watch=False)
+    assert "s3cret" not in str(raised.value)
