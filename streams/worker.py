@@ -18,6 +18,7 @@ import mode.loop
 
 from scorer.remote.client import RemoteScorer
 from scorer.sampling import SamplerPool
+from scorer.spec import Scorer
 from streams import parts
 from streams.alerts.acknowledge import Acknowledgements
 from streams.alerts.acks_topic import follow_agent
@@ -92,7 +93,10 @@ def run_worker(settings: Settings) -> int:
     served = served_scorer(settings) if settings.scorer_url else None
     scorer, followers = (served, []) if served is not None else own_scorer(settings, connection)
     second = second_model(settings, scorer) if settings.second_model else None
-    deep = deep_model(settings) if settings.deep_model or settings.deep_url else None
+    deep: Scorer | None = None
+    if settings.deep_model or settings.deep_url:
+        deep, more = deep_model(settings, connection)
+        followers += more
     try:
         (settings.data_dir / "faust").mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -114,6 +118,7 @@ def run_worker(settings: Settings) -> int:
         parts.group(settings),
         settings.data_dir,
         settings.batch_size,
+        settings.sampler_workers,
         settings.batch_wait,
         settings.web_host,
         port,
