@@ -21,6 +21,8 @@ from scorer.remote.client import RemoteScorer
 from scorer.sampling import SamplerPool
 from scorer.spec import Scorer
 from streams import parts
+from streams.alerts.acknowledge import Acknowledgements
+from streams.alerts.acks_topic import follow_agent
 from streams.alerts.agent import AlertAgent
 from streams.alerts.cause import cause_of_silence
 from streams.alerts.delivery import Courier
@@ -177,10 +179,11 @@ def _agents(settings: Settings, connection: Connection, assigned: Callable[[], s
     if settings.alerts:
         policy = load_policy(settings.alert_policy)
         check_alert_topics(connection)
-        sources = IngestStates()
+        sources, seen = IngestStates(), Acknowledgements()
         alerts = AlertAgent(connection, group, policy, settings.web_url or "", partial(_cause_of_silence, sources))
-        couriers = [Courier(connection, group, receiver, alerts.open_alerts) for receiver in policy.receivers]
-        agents += [sources.agent(connection), alerts.agent(), *(courier.agent() for courier in couriers)]
+        couriers = [Courier(connection, group, receiver, alerts.open_alerts, seen) for receiver in policy.receivers]
+        followed = follow_agent(connection, seen, alerts.open_alerts, alerts.knows)
+        agents += [sources.agent(connection), alerts.agent(), followed, *(courier.agent() for courier in couriers)]
     store = parts.clip_store(settings)
     if settings.harvest:
         limits, fetch = parts.harvest_limits(settings), parts.fetch_limits(settings)
