@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from streams.scoring.tiers import TierLimits
     from streams.sinks.base import Sink
     from streams.sinks.influx import InfluxBucket
+    from streams.web.access.gate import AccessOptions
 
 
 def connection(settings: Settings) -> Connection:
@@ -160,6 +161,23 @@ def sink(settings: Settings) -> Sink:
     from streams.sinks.sqlite import SqliteSink
 
     return SqliteSink(settings.data_dir)
+
+
+def access(settings: Settings) -> AccessOptions:
+    """Who may use the wall. Raises `SettingsError` where the tokens' file cannot be read."""
+    from ipaddress import ip_network
+
+    from streams.web.access.gate import AccessOptions
+    from streams.web.access.tokens import Tokens
+
+    return AccessOptions(
+        host=settings.web_host,
+        tokens=Tokens(settings.web_tokens_file) if settings.web_tokens_file else None,
+        url=settings.web_url or "",
+        user_header=settings.web_user_header or "",
+        proxies=tuple(ip_network(network) for network in settings.web_trusted_proxies),
+        origins=tuple(settings.web_origins),
+    )
 
 
 def influx_bucket(settings: Settings) -> InfluxBucket:
