@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from scorer.remote.replica import Limits
     from scorer.spec import ModelId
     from streams.events import ModelUpdate
+    from streams.history.base import History
     from streams.ingest.files import CutLimits
     from streams.kafka.connection import Connection
     from streams.kafka.consumer import Group
@@ -160,7 +161,19 @@ def sink(settings: Settings) -> Sink:
         return InfluxSink(influx_bucket(settings))
     from streams.sinks.sqlite import SqliteSink
 
-    return SqliteSink(settings.data_dir)
+    return SqliteSink(settings.data_dir, settings.store_days)
+
+
+def history(settings: Settings) -> History:
+    """Past scores, as the sink has them."""
+    if settings.influx_url:
+        from streams.history.influx import InfluxHistory
+
+        return InfluxHistory(influx_bucket(settings))
+    from streams.history.sqlite import SqliteHistory
+    from streams.sinks.sqlite_file import FILE
+
+    return SqliteHistory(settings.data_dir / FILE)
 
 
 def access(settings: Settings) -> AccessOptions:

@@ -179,6 +179,7 @@ class SettingFields(BaseSettings):
     )
     clip_days: float = _setting("queue", 30.0, "Time that a clip is stored; 0 for ever.", unit="days", ge=0)
 
+    store_days: float = _setting("sinks", 30.0, "Time that a score is kept in the SQLite store; 0 for ever.", unit="days", ge=0)
     influx_url: str | None = _setting(
         "sinks", None, "InfluxDB 2.x server. Without it scores go to the SQLite store in `data_dir`."
     )

@@ -73,6 +73,7 @@ harvest_uncertainty: float = 15.0 ge=0
 harvest_disagreement: float = 15.0 ge=0
 clip_store: str | None = None
 clip_days: float = 30.0 ge=0
+store_days: float = 30.0 ge=0
 influx_url: str | None = None
 influx_token: SecretStr | None = None
 influx_token_file: Path | None = None
