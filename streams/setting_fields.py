@@ -153,6 +153,8 @@ class SettingFields(BaseSettings):
     web_tokens_file: Path | None = _setting(
         "web", None, "File of the tokens that `fvq web token` keeps. Without it the wall serves this machine alone."
     )
+    web_token: SecretStr | None = _setting("web", None, "Token with which `fvq streams` asks the wall.")
+    web_token_file: Path | None = _setting("web", None, "File that holds that token.")
     web_user_header: str | None = _setting(
         "web", None, "Header in which a trusted proxy names the person that it has signed in, as X-Forwarded-User."
     )

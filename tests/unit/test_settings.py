@@ -63,6 +63,8 @@ alert_policy: Path | None = None
 web_url: str | None = None
 wall_port: int = 8060 ge=0 le=65535
 web_tokens_file: Path | None = None
+web_token: SecretStr | None = None
+web_token_file: Path | None = None
 web_user_header: str | None = None
 web_trusted_proxies: list[str] = made
 web_origins: list[str] = made
