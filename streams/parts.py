@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from streams.queue.topic import QueuePlace
     from streams.rating.data import RatingData
     from streams.scoring.flood import FloodLimits
+    from streams.scoring.pictures import PictureLimits
     from streams.scoring.tiers import TierLimits
     from streams.sinks.base import Sink
     from streams.sinks.influx import InfluxBucket
@@ -67,6 +68,13 @@ def flood_limits(settings: Settings) -> FloodLimits | None:
     from streams.scoring.flood import FloodLimits
 
     return FloodLimits(settings.flood_share, settings.flood_window) if settings.flood_share is not None else None
+
+
+def picture_limits(settings: Settings) -> PictureLimits | None:
+    """How often a stream gets a picture for the wall; None for never."""
+    from streams.scoring.pictures import PictureLimits
+
+    return PictureLimits(settings.pictures, settings.pictures_faces) if settings.pictures is not None else None
 
 
 def tier_limits(settings: Settings) -> TierLimits:

@@ -48,7 +48,7 @@ class Settings(SettingFields):
     def _split_hosts(cls, value: object) -> object:
         return [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else value
 
-    @field_validator("live_window", "flood_share", mode="before")
+    @field_validator("live_window", "flood_share", "pictures", mode="before")
     @classmethod
     def _off(cls, value: object) -> object:
         return None if isinstance(value, str) and value.lower() == "off" else value
