@@ -19,6 +19,8 @@ import mode.loop
 from scorer.remote.client import RemoteScorer
 from scorer.sampling import SamplerPool
 from streams import parts
+from streams.alerts.acknowledge import Acknowledgements
+from streams.alerts.acks_topic import follow_agent
 from streams.alerts.agent import AlertAgent
 from streams.alerts.delivery import Courier
 from streams.alerts.policy import load_policy
@@ -166,8 +168,10 @@ def _agents(settings: Settings, connection: Connection, assigned: Callable[[], s
         policy = load_policy(settings.alert_policy)
         check_alert_topics(connection)
         alerts = AlertAgent(connection, group, policy, settings.web_url or "")
-        couriers = [Courier(connection, group, receiver, alerts.open_alerts) for receiver in policy.receivers]
-        agents += [alerts.agent(), *(courier.agent() for courier in couriers)]
+        seen = Acknowledgements()
+        couriers = [Courier(connection, group, receiver, alerts.open_alerts, seen) for receiver in policy.receivers]
+        followed = follow_agent(connection, seen, alerts.open_alerts, alerts.knows)
+        agents += [alerts.agent(), followed, *(courier.agent() for courier in couriers)]
     store = parts.clip_store(settings)
     if settings.harvest:
         limits, fetch = parts.harvest_limits(settings), parts.fetch_limits(settings)
