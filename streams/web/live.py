@@ -37,7 +37,7 @@ MOST_STREAMS = 20_000
 MOST_RENDITIONS = 32
 
 MOST_ALERTS = 20_000
-"""Alerts that are known; the oldest that is over is forgotten first."""
+"""Alerts, and acknowledgements, that are known; the oldest that is over is forgotten first."""
 
 SMOOTHING = 2.0
 """Half-life of the smoothed score, seconds: the policy's default."""
@@ -174,6 +174,8 @@ class Live:
             self.acks.pop(alert_id, None)
         else:
             self.acks[alert_id] = ack
+            if len(self.acks) > MOST_ALERTS:
+                del self.acks[next(iter(self.acks))]
         self._changes.alerts.append(alert_id)
         alert = self.alerts.get(alert_id)
         if alert is not None and (stream := self.streams.get(alert.stream_id)) is not None:
