@@ -136,10 +136,11 @@ class Live:
         stream.knows_usual = True
         for name, told in state.renditions.items():
             rendition = stream.renditions.get(name) or self._rendition(stream, name)
-            rendition.usual = told.baseline
+            rendition.usual = _finite(told.baseline)
             if rendition.received == 0.0:
                 rendition.until = rendition.received = told.until.timestamp()
-                rendition.smoothed, rendition.level = told.smoothed, level_of_score(told.smoothed)
+                rendition.smoothed = _finite(told.smoothed)
+                rendition.level = level_of_score(rendition.smoothed)
                 rendition.level_since, rendition.segment_id = rendition.until, state.segment_id
         if first:
             stream.labels, stream.ended = state.labels, state.ended
@@ -281,6 +282,11 @@ def _smooth(rendition: Rendition, value: float, seconds: float, start: float, ow
         first = seconds / (rendition.usual_seconds + seconds)
         rendition.usual = _averaged(rendition.usual, value, max(first, 1.0 - 2.0 ** (-seconds / USUAL_SECONDS)))
         rendition.usual_seconds = min(USUAL_SECONDS, rendition.usual_seconds + seconds)
+
+
+def _finite(value: float | None) -> float | None:
+    """None for what is no number: JSON has none of these, so that one wrong state would end every browser's socket."""
+    return value if value is not None and math.isfinite(value) else None
 
 
 def _averaged(average: float | None, value: float, weight: float) -> float:

@@ -7,6 +7,7 @@ import contextlib
 import json
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import replace
 
 from aiohttp import web
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
@@ -35,7 +36,9 @@ def make_app(wall: Wall) -> web.Application:
     limits = wall.limits
     wall.buckets.setdefault("requests", Buckets(limits.rate, limits.burst))
     wall.buckets.setdefault("pictures", Buckets(limits.rate * limits.pictures, limits.burst * limits.pictures))
-    app[WALL], app[HUB], app[SOCKETS] = wall, Hub(wall.live, wall.now), Sockets()
+    sockets = Sockets()
+    wall = replace(wall, sockets=lambda: len(sockets.open))
+    app[WALL], app[HUB], app[SOCKETS] = wall, Hub(wall.live, wall.now), sockets
     app[OPENAPI] = json.dumps(document(ROUTES, PREFIX)).encode()
     for route in ROUTES:
         app.router.add_route(route.method, PREFIX + route.path, route.handle)
@@ -101,7 +104,7 @@ async def _readyz(request: web.Request) -> web.Response:
 
 async def _metrics(request: web.Request) -> web.Response:
     wall = request.app[WALL]
-    metrics.SOCKETS.set(len(request.app[SOCKETS].open))
+    metrics.SOCKETS.set(wall.sockets())
     metrics.STREAMS.set(len(wall.live.streams))
     return web.Response(body=generate_latest(metrics.REGISTRY), headers={"Content-Type": CONTENT_TYPE_LATEST})
 
