@@ -1,11 +1,11 @@
 // One alert: what happened, why, since when, the good and the bad picture, who knows about it.
-import { streamPath } from "./address.js";
+import { part, streamPath } from "./address.js";
+import { measured } from "./alerts_view.js";
 import { read, stream } from "./api.js";
 import { comparePictures } from "./compare.js";
 import { idText, make, printable, setText } from "./dom.js";
 import { stateIcon, words } from "./levels.js";
 import { bothClocks, clock, length, now, seconds } from "./time.js";
-import { part } from "./address.js";
 import { valueText } from "./stream_view.js";
 
 export const openAlert = (app) => new AlertView(app);
@@ -102,7 +102,7 @@ function facts(alert) {
   const rows = [
     ["what", alert.summary ? printable(alert.summary) : words(alert.kind)],
     ["since", make("span", { title: bothClocks(alert.started_at) }, clock(alert.started_at))],
-    ["value", `${Math.round(alert.value * 100) / 100}${Number.isFinite(alert.baseline) ? `, usual score ${Math.round(alert.baseline)}` : ""}${Number.isFinite(alert.threshold) ? `, threshold ${alert.threshold}` : ""}`],
+    ["measured", `${measured(alert)}${Number.isFinite(alert.threshold) ? `; the threshold is ${alert.threshold}` : ""}`],
     ["severity", alert.severity ?? "–"],
     ["why", cause ? printable(cause.text) : "not known"],
   ];

@@ -20,7 +20,7 @@ class AlertsView {
     this.groups = make("div", {});
     this.notice = make("p", { class: "notice" });
     this.body = make("tbody", {});
-    const head = ["", "since", "stream", "kind", "why", "usual → now", "acknowledged"];
+    const head = ["", "since", "stream", "kind", "why", "measured", "acknowledged"];
     this.table = make("table", { class: "alerts stacked", tabindex: "0", "aria-label": "Open alerts" },
       make("thead", {}, make("tr", {}, ...head.map((text) => make("th", { scope: "col" }, text || make("span", { class: "unseen" }, "select"))))), this.body);
     this.ackButton = make("button", { type: "button", onClick: () => this.ack() }, "Acknowledge (a)");
@@ -137,7 +137,7 @@ class AlertsView {
       make("td", {}, streamLink(alert)),
       make("td", {}, stateIcon(alert.kind), " ", make("a", { href: alertPath(alert.alert_id) }, words(alert.kind)), alert.severity ? ` (${alert.severity})` : ""),
       make("td", {}, whyOf(alert)),
-      make("td", {}, Number.isFinite(alert.baseline) ? `${Math.round(alert.baseline)} → ${Math.round(alert.value * 10) / 10}` : "–"),
+      make("td", {}, measured(alert)),
       make("td", {}, ack ? `✓ ${printable(ack.by)}${until}${ack.note ? `: ${printable(ack.note)}` : ""}` : ""));
   }
 
@@ -197,6 +197,13 @@ function order(one, other) {
 function streamLink(alert) {
   const link = make("a", { href: streamPath(alert.stream_id) }, idText(alert.stream_id, 40));
   return alert.rendition ? make("span", {}, link, " ", make("span", { class: "dim" }, printable(alert.rendition))) : link;
+}
+
+// What was measured when the alert fired, in the unit of its kind.
+export function measured({ kind, value, baseline }) {
+  if (kind === "no-segments") return `${Math.round(value)} s without a segment`;
+  if (kind !== "low-quality" && kind !== "quality-drop") return `${Math.round(value * 100)} % of the pictures`;
+  return Number.isFinite(baseline) ? `score ${Math.round(value)}, usual ${Math.round(baseline)}` : `score ${Math.round(value)}`;
 }
 
 export const whyOf = (alert) => printable(alert.cause?.text || alert.summary || "");

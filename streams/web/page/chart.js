@@ -34,10 +34,8 @@ export function courseChart(element, { points, from, to, marks = [], threshold =
   const resize = new ResizeObserver(() => chart.setSize({ width: Math.max(200, element.clientWidth), height: HEIGHT }));
   resize.observe(element);
   return {
-    set(next, start, end) {
-      chart.setData(columns(next), false);
-      chart.setScale("x", { min: start, max: end });
-    },
+    // Where the plot is inside its element, CSS pixels: what is drawn under it has the same time axis.
+    span: () => ({ left: chart.bbox.left / devicePixelRatio, width: chart.bbox.width / devicePixelRatio }),
     end() {
       resize.disconnect();
       chart.destroy();
@@ -60,17 +58,17 @@ const faded = (colour) => (/^#[0-9a-f]{6}$/i.test(colour) ? `${colour}44` : colo
 // The threshold as a line of dots, and what happened, as vertical lines with a word.
 function drawMarks(chart, marks, threshold) {
   const { ctx } = chart;
-  const { left, top, width, height } = chart.bbox;
+  const { top, width, height } = chart.bbox;
   const colours = palette();
   ctx.save();
   ctx.beginPath();
-  ctx.rect(left, top, width, height);
+  ctx.rect(chart.bbox.left, top, width, height);
   ctx.clip();
   ctx.strokeStyle = colours.dim;
   ctx.lineWidth = devicePixelRatio;
   ctx.setLineDash([2, 4]);
   const y = chart.valToPos(threshold, "y", true);
-  line(ctx, left, y, left + width, y);
+  line(ctx, chart.bbox.left, y, chart.bbox.left + width, y);
   ctx.fillStyle = colours.text;
   ctx.font = `${11 * devicePixelRatio}px system-ui, sans-serif`;
   for (const mark of marks) {
@@ -78,7 +76,9 @@ function drawMarks(chart, marks, threshold) {
     ctx.strokeStyle = mark.strong ? colours.accent : colours.dim;
     ctx.setLineDash(mark.strong ? [] : [6, 3]);
     line(ctx, x, top, x, top + height);
-    ctx.fillText(mark.text, x + 4, top + 12 * devicePixelRatio);
+    const left = x > chart.bbox.left + width * 0.8; // a word at the right edge goes to the left of its line
+    ctx.textAlign = left ? "right" : "left";
+    ctx.fillText(mark.text, left ? x - 4 : x + 4, top + 12 * devicePixelRatio);
   }
   ctx.restore();
 }

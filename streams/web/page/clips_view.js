@@ -18,11 +18,11 @@ export function clipCard(app, item) {
     place.replaceChildren(video);
     video.focus();
   } }, "▸ play");
-  place.append(play);
+  const rate = make("button", { type: "button", "aria-label": `rate the clip of ${printable(item.stream_id)}`, onClick: () => app.rate(item.stream_id, item.segment_id) }, "rate");
   return make("li", { data: { stream: item.stream_id, segment: item.segment_id } }, place,
     make("div", {}, chip(item.score, item.uncertainty), " ", make("a", { href: streamPath(item.stream_id) }, idText(item.stream_id, 28)), " ", printable(item.rendition ?? "")),
     make("div", { class: "dim", title: bothClocks(item.start) }, `${clock(item.start)}, ${item.duration.toFixed(1)} s, kept as: ${printable(item.reason)}`),
-    make("div", { class: "actions" }, make("button", { type: "button", "aria-label": `rate the clip of ${printable(item.stream_id)}`, onClick: () => app.rate(item.stream_id, item.segment_id) }, "rate")));
+    make("div", { class: "actions" }, play, rate));
 }
 
 class ClipsView {
@@ -66,7 +66,7 @@ class ClipsView {
     const plays = [...this.cards.querySelectorAll(":scope > li")];
     if (!plays.length) return;
     this.active = Math.min(plays.length - 1, Math.max(0, this.active + steps));
-    plays[this.active].querySelector("button, video").focus();
+    plays[this.active].querySelector("button").focus();
   }
 
   openActive() {

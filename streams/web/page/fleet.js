@@ -8,8 +8,10 @@ export const POINTS = 60; // of a sparkline
 const FIRST_ALERT = 0; // + the alert's rank, under 30
 const TROUBLE = 40; // a state that is no picture, and no alert yet
 const ACKED = 50;
-const SCORED = 60;
-const SCORELESS_GROUP = 70;
+const LOW_SCORE = 60;
+const OLD_SCORE = 61; // nobody knows how it is now
+const FINE = 62;
+const NO_SCORE = 63;
 
 // The states as the server numbers them. A newer server adds names at the end only, and its snapshot may bring the list.
 export const STATES = [
@@ -178,9 +180,10 @@ export class Fleet {
     const state = this.states[index];
     const worst = this.alertOf[index];
     if (worst) return worst.ack ? ACKED : FIRST_ALERT + worst.rank;
-    if (state === "ended" || state === "unknown" || this.smoothed[index] === null) return SCORELESS_GROUP;
+    if (state === "ended" || state === "unknown" || this.smoothed[index] === null) return NO_SCORE;
+    if (state === "stale") return OLD_SCORE;
     if (!QUIET.has(state)) return TROUBLE;
-    return SCORED;
+    return this.smoothed[index] < LOW ? LOW_SCORE : FINE;
   }
 
   passes(index) {
@@ -202,7 +205,7 @@ export class Fleet {
       const score = this.smoothed[index] === null ? 100 : Math.round(this.smoothed[index]);
       keys[index] = (group * 1000 + score) * 1e7 + this.places[index];
       this.count(counts, this.states[index], group);
-      if (group < SCORED || (group === SCORED && score < LOW)) {
+      if (group < FINE) {
         this.badAt[index] = now;
         this.badKey[index] = keys[index];
         listed.add(index);

@@ -103,11 +103,15 @@ class FleetView {
     this.rows.settle();
   }
 
+  // Once a second: rows that came into sight without scrolling need their sparklines too.
+  tick() {
+    this.ask(this.rows.inSight().filter((index) => !this.fleet.sparks.has(index)));
+  }
+
   draw() {
     const { fleet } = this;
-    const time = now();
     fleet.hold(this.wantsHold());
-    fleet.arrange(time);
+    fleet.arrange(now());
     this.heat.draw(fleet.order, (index) => ({ level: fleet.levelOf(index), state: fleet.states[index], acked: Boolean(fleet.alertOf[index]?.ack) }));
     const label = `${fleet.counts.streams} streams as cells, worst first; ${fleet.counts.bad} with an alert`;
     const canvas = this.heat.canvas;

@@ -18,7 +18,7 @@ export class Heat {
       if (place !== null) pick(this.order[place]);
     });
     onTheme(() => { this.columns = 0; });
-    new ResizeObserver(() => { this.columns = 0; }).observe(canvas.parentElement);
+    new ResizeObserver(() => { this.width = 0; }).observe(canvas.parentElement);
   }
 
   placeAt(event) {
@@ -46,9 +46,12 @@ export class Heat {
 
   // Sizes the canvas for so many cells. Returns false while it has no width.
   fit(count) {
-    const width = this.canvas.parentElement.clientWidth;
-    const columns = Math.max(1, Math.floor(width / CELL));
-    if (!width) return false;
+    if (!this.width) {
+      const style = getComputedStyle(this.canvas.parentElement);
+      this.width = this.canvas.parentElement.clientWidth - parseFloat(style.paddingLeft) - parseFloat(style.paddingRight);
+    }
+    if (this.width <= 0) return false;
+    const columns = Math.max(1, Math.floor(this.width / CELL));
     const rows = Math.max(1, Math.ceil(count / columns));
     if (columns === this.columns && rows === this.rows) return true;
     this.columns = columns;

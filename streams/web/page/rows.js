@@ -61,7 +61,10 @@ export class Rows {
     row.id = make("a", { class: "open", tabindex: "-1", href: "#" });
     row.kind = make("span", { class: "kind" });
     row.canvas = make("canvas", { "aria-hidden": "true" });
-    row.since = make("span", { class: "since" });
+    row.clock = make("span", { class: "clock" });
+    row.lasted = make("span", {});
+    row.usual = make("span", { class: "usual" });
+    row.since = make("span", { class: "since" }, row.clock, row.lasted, row.usual);
     row.why = make("span", { class: "why" });
     row.ack = make("button", { type: "button", tabindex: "-1", data: { does: "ack" } }, "ack");
     row.rate = make("button", { type: "button", tabindex: "-1", data: { does: "rate" } }, "rate");
@@ -158,15 +161,14 @@ export class Rows {
   }
 
   writeTimes(row, shown) {
-    const parts = [];
-    if (shown.since !== null) parts.push(`${clock(shown.since)} (${length(shown.now - shown.since)})`);
-    if (shown.usual !== null) parts.push(`usual ${Math.round(shown.usual)}`);
-    if (shown.ack) parts.push(`acked by ${shown.ack}`);
-    setText(row.since, parts.join(" · ") || "–");
-    if (row.sinceAt !== shown.since) {
-      row.sinceAt = shown.since;
-      row.since.title = shown.since === null ? "" : bothClocks(shown.since);
-    }
+    const has = shown.since !== null;
+    setText(row.clock, has ? clock(shown.since) : "–");
+    setText(row.lasted, has ? ` (${length(shown.now - shown.since)})` : "");
+    const usual = shown.usual === null ? "" : ` · usual ${Math.round(shown.usual)}`;
+    setText(row.usual, usual + (shown.ack ? ` · ✓ ${shown.ack}` : ""));
+    if (row.sinceAt === shown.since) return;
+    row.sinceAt = shown.since;
+    row.since.title = has ? bothClocks(shown.since) : "";
   }
 
   writeTile(row, shown, still) {

@@ -4,7 +4,7 @@ import { read, stream } from "./api.js";
 import { courseChart, drawSignal } from "./chart.js";
 import { comparePictures } from "./compare.js";
 import { clipCard } from "./clips_view.js";
-import { idText, make, printable, setText } from "./dom.js";
+import { idText, make, printable, setText, shortened } from "./dom.js";
 import { chip, levelOf, stateIcon, words, writeChip } from "./levels.js";
 import { onTheme } from "./palette.js";
 import { bothClocks, clock, length, now, seconds } from "./time.js";
@@ -121,7 +121,12 @@ class StreamView {
     }
     this.drawDetail();
     try {
-      const [course, health] = await Promise.all([read(stream(this.id, "/scores"), query, { signal }), read("/health", null, { signal }).catch(() => null)]);
+      const [course, health, alerts] = await Promise.all([
+        read(stream(this.id, "/scores"), query, { signal }),
+        read("/health", null, { signal }).catch(() => null),
+        read("/alerts", { stream_id: this.id, state: "all", limit: "100" }, { signal }).catch(() => ({ items: [] })),
+      ]);
+      this.alerts = alerts.items;
       this.points = course.items.map((point) => ({ t: seconds(point.t), mean: point.mean, uncertainty: point.uncertainty }));
       this.shifts = health?.shifts ?? [];
       this.drawCourse();
@@ -159,7 +164,10 @@ class StreamView {
     }
     this.courseNotice.hidden = true;
     this.course?.end();
-    const marks = this.shifts.map((shift) => ({ t: seconds(shift.time), text: shiftText(shift), strong: false })).filter(({ t }) => t > this.from && t < this.to);
+    const marks = [
+      ...this.shifts.map((shift) => ({ t: seconds(shift.time), text: shiftText(shift), strong: false })),
+      ...this.alerts.filter(({ ack }) => ack?.note).map(({ ack }) => ({ t: seconds(ack.at), text: `${printable(ack.by)}: ${shortened(ack.note, 30)}`, strong: false })),
+    ].filter(({ t }) => t > this.from && t < this.to);
     const at = seconds(this.app.route.query.get("at"));
     if (at) marks.push({ t: at, text: clock(at), strong: true });
     this.course = courseChart(this.chart, { points: this.points, from: this.from, to: this.to, marks, pick: (t) => this.pick(t) });
@@ -175,7 +183,11 @@ class StreamView {
 
   drawBars() {
     const span = this.to - this.from;
-    this.bars.replaceChildren(...this.detail.open_alerts.concat(this.detail.past_alerts ?? []).map(({ alert }) => {
+    const plot = this.course.span();
+    this.bars.style.marginLeft = `${plot.left}px`;
+    this.bars.style.width = `${plot.width}px`;
+    const inRange = this.alerts.filter(({ alert }) => (seconds(alert.ended_at) ?? this.to) > this.from);
+    this.bars.replaceChildren(...inRange.map(({ alert }) => {
       const [start, end] = [seconds(alert.started_at), seconds(alert.ended_at) ?? this.to];
       const text = `${words(alert.kind)} since ${clock(alert.started_at)}`;
       const bar = make("a", { class: "alert-bar", href: alertPath(alert.alert_id), title: text, "aria-label": text, data: alert.state === "firing" ? { open: "" } : {} });
@@ -200,7 +212,7 @@ class StreamView {
     const row = make("tr", { data: { segment: score.segment_id } },
       make("td", { title: bothClocks(score.start) }, clock(score.start)),
       make("td", {}, chip(score.score ?? null, uncertainty)), make("td", {}, printable(score.rendition ?? "")),
-      make("td", {}, parts.join("; "), score.tier === "deep" ? make("abbr", { class: "badge", title: "The large model looked at this segment." }, "deep") : null),
+      make("td", {}, parts.join("; "), " ", score.tier === "deep" ? make("abbr", { class: "badge", title: "The large model looked at this segment." }, "deep") : null),
       make("td", { class: "dim" }, score.model ? printable(`${score.model.name}@${score.model.version}`) : ""),
       make("td", {}, make("button", { type: "button", "aria-label": `rate the segment of ${clock(score.start)}`, onClick: () => this.app.rate(this.id, score.segment_id) }, "rate")));
     return row;
