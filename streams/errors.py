@@ -8,8 +8,8 @@ from __future__ import annotations
 from scorer.errors import FvqError, MediaError, ModelError, ScorerError, SpecChangedError
 
 __all__ = [
-    "BrokerError", "EventError", "FvqError", "MediaError", "ModelError", "ScorerError", "SettingsError", "SinkError",
-    "SpecChangedError",
+    "BrokerError", "EventError", "FvqError", "HistoryError", "MediaError", "ModelError", "ScorerError", "SettingsError",
+    "SinkError", "SpecChangedError",
 ]  # fmt: skip
 
 
@@ -41,3 +41,7 @@ class SinkError(FvqError):
     def __init__(self, reason: str, retry_after: float = 0.0) -> None:
         super().__init__(reason)
         self.retry_after = retry_after
+
+
+class HistoryError(FvqError):
+    """The store cannot answer a question about past scores, or the question asks for more than it gives."""

@@ -16,6 +16,7 @@ GROUPS = {
     "models": "[Models](models.md)",
     "serve": "[Serving](serving.md)",
     "alerts": "[Alerts](alerts.md)",
+    "web": "The wall",
     "queue": "[Queue](queue.md)",
     "sinks": "[Sinks](sinks.md)",
     "process": "Pages, logs and disk",
@@ -143,6 +144,10 @@ class SettingFields(BaseSettings):
     alerts: bool = _setting("alerts", True, "Whether the worker raises alerts.")
     alert_policy: Path | None = _setting(
         "alerts", None, "YAML file of the alerts' limits and receivers. Without it: the default limits, no receiver."
+    )
+
+    web_url: str | None = _setting(
+        "web", None, "Address of the wall as people reach it, as https://wall.example; alerts link to their page under it."
     )
 
     harvest: bool = _setting(

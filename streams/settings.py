@@ -58,7 +58,7 @@ class Settings(SettingFields):
 
     @field_validator(
         "broker", "registry", "clip_store", "second_model", "deep_model", "deep_url", "scorer_url", "scorer_token",
-        "scorer_token_file", "scorer_fallback", "influx_url", "influx_token", "influx_token_file", "alert_policy",
+        "scorer_token_file", "scorer_fallback", "influx_url", "influx_token", "influx_token_file", "alert_policy", "web_url",
         "kafka_user", "kafka_password", "kafka_password_file", "kafka_ca_file", "kafka_cert_file", "kafka_key_file",
         mode="before",
     )  # fmt: skip
@@ -75,6 +75,15 @@ class Settings(SettingFields):
         if not addresses:
             raise ValueError("names no address")
         return ",".join(dict.fromkeys(addresses))
+
+    @field_validator("web_url")
+    @classmethod
+    def _wall_address(cls, value: str | None) -> str | None:
+        if value is None:
+            return None
+        if "@" in value:
+            raise ValueError("an address must hold no user and no password")
+        return checked_url(value.strip())
 
     @model_validator(mode="after")
     def _one_way_to_score(self) -> Settings:

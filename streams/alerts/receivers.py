@@ -120,6 +120,7 @@ def describe(alert: QualityAlert) -> str:
         "black": f"picture is black: {alert.value:.0%}",
         "frozen": f"picture does not move: {alert.value:.0%}",
         "no-segments": f"no segments for {alert.value:.0f} s",
+        "no-face": f"no face for {alert.value:.0f} s",
     }[alert.kind]
     if alert.state == "firing":
         return f"{source}: {shown}, since {alert.started_at:%H:%M:%S} UTC"

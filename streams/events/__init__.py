@@ -4,12 +4,13 @@ JSON on the wire. Unknown fields are ignored; a missing or wrong one is an `Even
 dead-letter topic. `python -m streams.events docs/schemas` writes the JSON Schema of each event.
 """
 
-from streams.events.alerts import AlertKind, QualityAlert
+from streams.events.alerts import AlertAcknowledgement, AlertCause, AlertKind, QualityAlert, Severity, SignalMove
 from streams.events.base import MAX_EVENT_BYTES, YEARS, Event, Name
 from streams.events.schemas import EVENTS, write_schemas
 from streams.events.scores import FaceSummary, Level, ModelRef, SecondOpinion, SegmentScore, Signals, Tier, TierReason
 from streams.events.segments import LONGEST_SEGMENT, SegmentEvent, SegmentKey
 from streams.events.topics import (
+    ALERT_ACKS_TOPIC,
     ALERT_STATE_TOPIC,
     ALERTS_TOPIC,
     DEAD_LETTER_TOPIC,
@@ -24,6 +25,7 @@ from streams.events.training import HarvestReason, ModelUpdate, StreamDeletion, 
 
 __all__ = [
     "ALERTS_TOPIC",
+    "ALERT_ACKS_TOPIC",
     "ALERT_STATE_TOPIC",
     "DEAD_LETTER_TOPIC",
     "EVENTS",
@@ -36,6 +38,8 @@ __all__ = [
     "SEGMENTS_TOPIC",
     "TRAINING_TOPIC",
     "YEARS",
+    "AlertAcknowledgement",
+    "AlertCause",
     "AlertKind",
     "Event",
     "FaceSummary",
@@ -49,6 +53,8 @@ __all__ = [
     "SegmentEvent",
     "SegmentKey",
     "SegmentScore",
+    "Severity",
+    "SignalMove",
     "Signals",
     "StreamDeletion",
     "Tier",

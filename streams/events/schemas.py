@@ -5,13 +5,21 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from streams.events.alerts import QualityAlert
+from streams.events.alerts import AlertAcknowledgement, QualityAlert
 from streams.events.base import Event
 from streams.events.scores import SegmentScore
 from streams.events.segments import SegmentEvent
 from streams.events.training import ModelUpdate, StreamDeletion, TrainingExample
 
-EVENTS: tuple[type[Event], ...] = (SegmentEvent, SegmentScore, QualityAlert, TrainingExample, StreamDeletion, ModelUpdate)
+EVENTS: tuple[type[Event], ...] = (
+    SegmentEvent,
+    SegmentScore,
+    QualityAlert,
+    AlertAcknowledgement,
+    TrainingExample,
+    StreamDeletion,
+    ModelUpdate,
+)
 
 
 def write_schemas(directory: Path) -> list[Path]:

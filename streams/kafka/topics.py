@@ -10,6 +10,7 @@ from kafka.errors import KafkaError, TopicAlreadyExistsError
 
 from streams.errors import BrokerError
 from streams.events import (
+    ALERT_ACKS_TOPIC,
     ALERT_STATE_TOPIC,
     ALERTS_TOPIC,
     DEAD_LETTER_TOPIC,
@@ -52,16 +53,16 @@ class TopicReport:
 
 
 def wanted_topics(partitions: int, retention_hours: int = RETENTION_HOURS) -> dict[str, TopicPlan]:
-    """Every topic. Five are compacted, since only the last message of a key counts, and it is never too old:
+    """Every topic. Six are compacted, since only the last message of a key counts, and it is never too old:
 
-    the updates of each model, the alert agent's state of each stream, the ingester's position in each source, the marks of dead
-    letters, and the training queue, where a clip waits until it is taken back.
+    the updates of each model, the alert agent's state of each stream, the acknowledgement of each alert, the ingester's position
+    in each source, the marks of dead letters, and the training queue, where a clip waits until it is taken back.
     """
     events = {"cleanup.policy": "delete", "retention.ms": str(retention_hours * HOUR_MS)}
     state = {"cleanup.policy": "compact"}
     states = {ALERT_STATE_TOPIC: TopicPlan(partitions, state), MODELS_TOPIC: TopicPlan(1, state)}
     states |= {TRAINING_TOPIC: TopicPlan(partitions, state), LETTER_MARKS_TOPIC: TopicPlan(1, state)}
-    states |= {INGEST_STATE_TOPIC: TopicPlan(partitions, state)}
+    states |= {INGEST_STATE_TOPIC: TopicPlan(partitions, state), ALERT_ACKS_TOPIC: TopicPlan(partitions, state)}
     return {name: TopicPlan(partitions, events) for name in PER_STREAM} | states
 
 

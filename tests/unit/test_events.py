@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from streams.errors import EventError
-from streams.events import EVENTS, SegmentEvent, SegmentScore
+from streams.events import EVENTS, AlertAcknowledgement, QualityAlert, SegmentEvent, SegmentScore
 
 GOOD = {
     "stream_id": "s",
@@ -154,3 +154,26 @@ def test_the_published_schemas_are_up_to_date() -> None:
         assert json.loads((folder / f"{event.__name__}.json").read_text()) == event.model_json_schema(), (
             "run python -m streams.events docs/schemas"
         )
+
+
+def test_an_alert_without_the_newer_fields_is_an_alert() -> None:
+    before = {
+        "alert_id": "0123456789abcdef",
+        "stream_id": "s",
+        "kind": "black",
+        "state": "firing",
+        "started_at": "2026-01-31T20:15:04Z",
+        "value": 1.0,
+        "segment_id": "s/1",
+    }
+    alert = QualityAlert.from_bytes(json.dumps(before).encode())
+    assert (alert.cause, alert.severity, alert.threshold, alert.url, alert.summary) == (None, None, None, None, "")
+
+
+@pytest.mark.parametrize("change", [{"by": ""}, {"by": "x" * 129}, {"note": "x" * 2001}, {"alert_id": ""}, {"at": None}])
+def test_an_acknowledgement_names_somebody_and_is_short(change: dict[str, object]) -> None:
+    right = {"alert_id": "0123456789abcdef", "by": "Kim", "at": "2026-01-31T20:15:04Z", "stream_id": "s"}
+    assert AlertAcknowledgement.from_bytes(json.dumps(right).encode()).until is None
+    with pytest.raises(EventError) as caught:
+        AlertAcknowledgement.from_bytes(json.dumps(right | change).encode())
+    assert caught.value.field in change

@@ -60,6 +60,7 @@ serve_batch: int = 16 ge=1 le=256
 serve_queue: int = 256 ge=1 le=100000
 alerts: bool = True
 alert_policy: Path | None = None
+web_url: str | None = None
 harvest: bool = True
 harvest_per_hour: int = 4 ge=1
 harvest_score: float = 40.0 ge=0 le=100
@@ -262,6 +263,20 @@ def test_influx_needs_a_token_which_never_shows(monkeypatch: pytest.MonkeyPatch,
     file.unlink()
     with pytest.raises(SettingsError, match="FVQ_INFLUX_TOKEN_FILE"):
         load_settings().influx_secret()
+
+
+def test_the_walls_address_is_checked_and_empty_means_unset(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert load_settings(web_url="https://wall.example/fvq/").web_url == "https://wall.example/fvq"
+    monkeypatch.setenv("FVQ_WEB_URL", "")
+    assert load_settings().web_url is None
+    for wrong, words in {
+        "wall.example": "is no address",
+        "https://kim:s3cret@wall": "no user",
+        "http://wall/?a=1": "without `\\?`",
+    }.items():
+        with pytest.raises(SettingsError, match=words) as caught:
+            load_settings(web_url=wrong)
+        assert "s3cret" not in str(caught.value)
 
 
 def test_addresses_of_scorers_are_checked_and_a_password_in_one_never_shows(monkeypatch: pytest.MonkeyPatch) -> None:
