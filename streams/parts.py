@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from scorer.remote.replica import Limits
     from scorer.spec import ModelId
     from streams.events import ModelUpdate
+    from streams.history.base import History
     from streams.ingest.files import CutLimits
     from streams.kafka.connection import Connection
     from streams.kafka.consumer import Group
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from streams.scoring.tiers import TierLimits
     from streams.sinks.base import Sink
     from streams.sinks.influx import InfluxBucket
+    from streams.web.access.gate import AccessOptions
 
 
 def connection(settings: Settings) -> Connection:
@@ -159,7 +161,36 @@ def sink(settings: Settings) -> Sink:
         return InfluxSink(influx_bucket(settings))
     from streams.sinks.sqlite import SqliteSink
 
-    return SqliteSink(settings.data_dir)
+    return SqliteSink(settings.data_dir, settings.store_days)
+
+
+def history(settings: Settings) -> History:
+    """Past scores, as the sink has them."""
+    if settings.influx_url:
+        from streams.history.influx import InfluxHistory
+
+        return InfluxHistory(influx_bucket(settings))
+    from streams.history.sqlite import SqliteHistory
+    from streams.sinks.sqlite_file import FILE
+
+    return SqliteHistory(settings.data_dir / FILE)
+
+
+def access(settings: Settings) -> AccessOptions:
+    """Who may use the wall. Raises `SettingsError` where the tokens' file cannot be read."""
+    from ipaddress import ip_network
+
+    from streams.web.access.gate import AccessOptions
+    from streams.web.access.tokens import Tokens
+
+    return AccessOptions(
+        host=settings.web_host,
+        tokens=Tokens(settings.web_tokens_file) if settings.web_tokens_file else None,
+        url=settings.web_url or "",
+        user_header=settings.web_user_header or "",
+        proxies=tuple(ip_network(network) for network in settings.web_trusted_proxies),
+        origins=tuple(settings.web_origins),
+    )
 
 
 def influx_bucket(settings: Settings) -> InfluxBucket:

@@ -1,31 +1,31 @@
-"""Scores in one SQLite file: the sink that needs no server."""
+"""Scores in one SQLite file: the sink that needs no server. Its tables: `streams/sinks/sqlite_file.py`."""
 
 from __future__ import annotations
 
 import asyncio
 import sqlite3
+import time
+from collections.abc import Sequence
+from contextlib import closing
 from pathlib import Path
 
 from streams.errors import SinkError
 from streams.events import SegmentScore
 from streams.sinks.base import Rejected, Sink
+from streams.sinks.sqlite_file import FILE, Row, mark, open_file, prune, put, row_of, writing
 
-SCHEMA = """
-create table if not exists scores (
-    stream_id text not null, rendition text not null, segment_id text not null, start text not null,
-    duration real not null, status text not null, score real, level text, uncertainty real, model text,
-    event text not null,
-    primary key (stream_id, rendition, segment_id)
-) without rowid;
-create index if not exists scores_by_time on scores (stream_id, start);
-"""
+DAY = 24 * 3600
+
+PRUNED = 4
+"""A flush deletes at most as many old rows for each row that it writes: deleting keeps up, and no flush waits for it long."""
 
 
 class SqliteSink(Sink):
-    """Writes scores to `scores.sqlite` in a folder: columns for queries, and the whole event as JSON."""
+    """Writes scores to `scores.sqlite` in a folder. days: after this time a score is deleted; 0 keeps all for ever."""
 
-    def __init__(self, directory: Path) -> None:
-        self.path = directory / "scores.sqlite"
+    def __init__(self, directory: Path, days: float = 0) -> None:
+        self.path = directory / FILE
+        self._days = days
         self._waiting: dict[tuple[str, str, str], SegmentScore] = {}
 
     def add(self, score: SegmentScore) -> None:
@@ -36,9 +36,9 @@ class SqliteSink(Sink):
         """Write the buffer in one transaction, which is on the disk when this returns; this sink refuses no score."""
         if not self._waiting:
             return []
-        rows = [_row(score) for score in self._waiting.values()]
+        rows = [row_of(score) for score in self._waiting.values()]
         try:
-            await asyncio.to_thread(self._write, rows)
+            await asyncio.to_thread(self._write, rows, time.time())
         except (sqlite3.Error, OSError) as error:
             raise SinkError(f"{self.path}: {error}") from error
         self._waiting.clear()
@@ -47,28 +47,16 @@ class SqliteSink(Sink):
     async def check(self) -> str:
         """Open the file for writing."""
         try:
-            await asyncio.to_thread(self._write, [])
+            await asyncio.to_thread(self._write, [], time.time())
         except (sqlite3.Error, OSError) as error:
             raise SinkError(f"{self.path} cannot be written: {error}; set FVQ_DATA_DIR to a folder that can") from error
-        return f"SQLite store {self.path}"
+        kept = f"scores are kept {self._days:g} days" if self._days else "scores are kept for ever"
+        return f"SQLite store {self.path}, {kept}"
 
-    def _write(self, rows: list[tuple[object, ...]]) -> None:
+    def _write(self, rows: Sequence[Row], now: float) -> None:
         # One connection for each flush: flushes are rare, and any thread of any number of workers may write.
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        connection = sqlite3.connect(self.path, timeout=30)
-        try:
-            connection.execute("pragma journal_mode = wal")
-            connection.execute("pragma synchronous = full")
-            connection.executescript(SCHEMA)
-            with connection:
-                connection.executemany("insert or replace into scores values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", rows)
-        finally:
-            connection.close()
-
-
-def _row(score: SegmentScore) -> tuple[object, ...]:
-    model = f"{score.model.name}@{score.model.version}" if score.model else None
-    return (
-        score.stream_id, score.rendition or "", score.segment_id, score.start.isoformat(), score.duration, score.status,
-        score.score, score.level, score.uncertainty, model, score.to_bytes().decode(),
-    )  # fmt: skip
+        with closing(open_file(self.path)) as connection, writing(connection):
+            mark(connection, now)
+            put(connection, rows)
+            if self._days:
+                prune(connection, now - self._days * DAY, PRUNED * len(rows))

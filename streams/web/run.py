@@ -16,11 +16,17 @@ MOST_CONNECTIONS = 300
 
 
 async def serve_wall(
-    app: web.Application, host: str, port: int, ready: Callable[[str], None], limits: WebLimits = DEFAULT_LIMITS
+    app: web.Application,
+    host: str,
+    port: int,
+    ready: Callable[[str], None],
+    stopping: Callable[[], None] = lambda: None,
+    limits: WebLimits = DEFAULT_LIMITS,
 ) -> None:
-    """Serve the wall until SIGTERM or SIGINT. ready: is called with the address, when it listens.
+    """Serve the wall until SIGTERM or SIGINT.
 
-    port: 0 for a free one. Raises OSError where the address cannot be listened on.
+    ready: is called with the address, when it listens. stopping: is called when it is told to stop. port: 0 for a free one.
+    Raises OSError where the address cannot be listened on.
     """
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -33,5 +39,6 @@ async def serve_wall(
         address = runner.addresses[0]
         ready(f"http://{f'[{host}]' if ':' in host else host}:{address[1]}")
         await stop.wait()
+        stopping()
     finally:
         await runner.cleanup()

@@ -407,9 +407,8 @@ async def serve_fleet(fleet: Fleet, port: int, limits: WebLimits = DEFAULT_LIMIT
 
     playing = asyncio.create_task(play())
     try:
-        await serve_wall(
-            make_app(fleet_wall(fleet, limits)), "127.0.0.1", port, lambda address: print(address, flush=True), limits
-        )
+        app = make_app(fleet_wall(fleet, limits))
+        await serve_wall(app, "127.0.0.1", port, lambda address: print(address, flush=True), limits=limits)
     finally:
         playing.cancel()
 

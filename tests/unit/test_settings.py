@@ -61,6 +61,11 @@ serve_queue: int = 256 ge=1 le=100000
 alerts: bool = True
 alert_policy: Path | None = None
 web_url: str | None = None
+wall_port: int = 8060 ge=0 le=65535
+web_tokens_file: Path | None = None
+web_user_header: str | None = None
+web_trusted_proxies: list[str] = made
+web_origins: list[str] = made
 harvest: bool = True
 harvest_per_hour: int = 4 ge=1
 harvest_score: float = 40.0 ge=0 le=100
@@ -68,6 +73,7 @@ harvest_uncertainty: float = 15.0 ge=0
 harvest_disagreement: float = 15.0 ge=0
 clip_store: str | None = None
 clip_days: float = 30.0 ge=0
+store_days: float = 30.0 ge=0
 influx_url: str | None = None
 influx_token: SecretStr | None = None
 influx_token_file: Path | None = None

@@ -2,15 +2,27 @@
 
 from __future__ import annotations
 
+import asyncio
 import sqlite3
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from streams.errors import SinkError
+from streams.errors import HistoryError, SinkError
 from streams.events import SegmentScore
-from streams.sinks.sqlite import SqliteSink
+from streams.history.sqlite import SqliteHistory
+from streams.sinks import sqlite as sqlite_sink
+from streams.sinks import sqlite_file
+from streams.sinks.sqlite import DAY, SqliteSink
+from streams.sinks.sqlite_file import MARK_SECONDS, TABLES, mark, prune, put, row_of, writing
 from tests.support.sinks import make_score
+
+START = datetime(2026, 1, 31, 20, 15, 4, tzinfo=UTC)
 
 
 def rows(sink: SqliteSink) -> list[tuple[object, ...]]:
@@ -38,13 +50,150 @@ async def test_renditions_of_a_segment_are_kept_apart(tmp_path: Path) -> None:
     assert len(rows(sink)) == 2
 
 
-async def test_the_event_is_kept_whole(tmp_path: Path) -> None:
+async def test_people_read_the_scores_in_a_view(tmp_path: Path) -> None:
     sink = SqliteSink(tmp_path)
-    sink.add(make_score())
+    sink.add(make_score(rendition="720p"))
+    sink.add(make_score(segment_id="s/2", status="skipped", score=None, level=None, uncertainty=None, model=None))
     await sink.flush()
     with sqlite3.connect(sink.path) as connection:
-        (event,) = connection.execute("select event from scores").fetchone()
-    assert SegmentScore.from_bytes(event.encode()) == make_score()
+        assert connection.execute("select * from scores order by segment_id").fetchall() == [
+            ("s", "720p", "s/1", "2026-01-31T20:15:04.000Z", 2.0, "scored", 61.5, "good", 4.0, "nano@1"),
+            ("s", "", "s/2", "2026-01-31T20:15:04.000Z", 2.0, "skipped", None, None, None, None),
+        ]
+
+
+OLD_LAYOUT = """
+create table scores (
+    stream_id text not null, rendition text not null, segment_id text not null, start text not null,
+    duration real not null, status text not null, score real, level text, uncertainty real, model text,
+    event text not null,
+    primary key (stream_id, rendition, segment_id)
+) without rowid;
+create index scores_by_time on scores (stream_id, start);
+"""
+
+
+def old_row(score: SegmentScore) -> tuple[object, ...]:
+    """A row as this sink wrote it in the layout before."""
+    model = f"{score.model.name}@{score.model.version}" if score.model else None
+    return (
+        score.stream_id, score.rendition or "", score.segment_id, score.start.isoformat(), score.duration, score.status,
+        score.score, score.level, score.uncertainty, model, score.to_bytes().decode(),
+    )  # fmt: skip
+
+
+def old_file(path: Path, scores: list[SegmentScore]) -> None:
+    with sqlite3.connect(path) as connection:
+        connection.executescript(OLD_LAYOUT)
+        connection.executemany("insert into scores values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", map(old_row, scores))
+
+
+async def test_a_file_of_the_layout_before_is_moved_and_loses_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sqlite_file, "MOVED_ROWS", 7)
+    old = [make_score(segment_id=f"s/{i}", score=float(i), start=START + timedelta(seconds=i)) for i in range(40)]
+    old_file(tmp_path / "scores.sqlite", old)
+    history = SqliteHistory(tmp_path / "scores.sqlite")
+    with pytest.raises(HistoryError, match="a worker of this version changes it"):
+        await history.segment("s", "s/1")
+    sink = SqliteSink(tmp_path, days=1)
+    sink.add(make_score(segment_id="s/3", score=99.0, start=START + timedelta(seconds=3)))
+    sink.add(make_score(segment_id="s/40", start=START + timedelta(seconds=40)))
+    await sink.flush()
+    scores = {score.segment_id: score for score in await history.segments("s", None, START, START + timedelta(days=1), 1000)}
+    assert len(scores) == 41
+    assert scores["s/3"].score == 99.0, "the newer answer stays"
+    assert all(scores[score.segment_id] == score for score in old if score.segment_id != "s/3")
+    assert len(rows(sink)) == 41
+
+
+def test_two_workers_bring_an_old_file_up_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sqlite_file, "MOVED_ROWS", 50)
+    old_file(tmp_path / "scores.sqlite", [make_score(segment_id=f"s/{i}") for i in range(1000)])
+    sinks = [SqliteSink(tmp_path) for _ in range(4)]
+    with ThreadPoolExecutor(4) as pool:
+        for checked in [pool.submit(asyncio.run, sink.check()) for sink in sinks]:
+            assert "SQLite store" in checked.result(60)
+    assert len(rows(sinks[0])) == 1000
+
+
+async def test_a_worker_of_the_version_before_waits_and_loses_nothing(tmp_path: Path) -> None:
+    sink = SqliteSink(tmp_path)
+    await sink.check()
+    with pytest.raises(sqlite3.Error), sqlite3.connect(sink.path) as connection:
+        connection.executescript(OLD_LAYOUT.replace("create table", "create table if not exists"))
+
+
+async def test_a_file_of_a_newer_version_is_left_alone(tmp_path: Path) -> None:
+    with sqlite3.connect(tmp_path / "scores.sqlite") as connection:
+        connection.execute("pragma user_version = 3")
+    sink = SqliteSink(tmp_path)
+    sink.add(make_score())
+    with pytest.raises(SinkError, match="newer version"):
+        await sink.flush()
+
+
+async def put_at(sink: SqliteSink, monkeypatch: pytest.MonkeyPatch, now: float, *scores: SegmentScore) -> None:
+    """Flush scores at a time, seconds since 1970."""
+    monkeypatch.setattr(sqlite_sink.time, "time", lambda: now)
+    for score in scores:
+        sink.add(score)
+    await sink.flush()
+
+
+async def test_scores_are_deleted_after_their_time_a_few_with_each_flush(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    sink, start = SqliteSink(tmp_path, days=2), 1_800_000_000.0
+    await put_at(sink, monkeypatch, start, *(make_score(segment_id=f"old/{i:02}", stream_id="gone") for i in range(10)))
+    await put_at(sink, monkeypatch, start + DAY, make_score(segment_id="b", start=START - timedelta(days=900)))
+    await put_at(sink, monkeypatch, start + 2 * DAY + MARK_SECONDS - 1, make_score(segment_id="c"))
+    assert len(rows(sink)) == 12
+    await put_at(sink, monkeypatch, start + 2 * DAY + MARK_SECONDS, make_score(segment_id="d"))
+    assert [row[0] for row in rows(sink)] == ["b", "c", "d", *(f"old/{i:02}" for i in range(4, 10))], "four for one"
+    for i in range(2):
+        await put_at(sink, monkeypatch, start + 2 * DAY + MARK_SECONDS + i, make_score(segment_id=f"e{i}"))
+    assert [row[0] for row in rows(sink)] == ["b", "c", "d", "e0", "e1"], "by when it was stored, not by its start"
+    with sqlite3.connect(sink.path) as connection:
+        assert connection.execute("select stream_id from series").fetchall() == [("s",)], "a stream without scores is gone"
+    await put_at(sink, monkeypatch, start + 2 * DAY + MARK_SECONDS + 60, make_score(segment_id="again", stream_id="gone"))
+    assert rows(sink)[0][0] == "again"
+
+
+async def test_scores_are_kept_for_ever_without_a_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    sink = SqliteSink(tmp_path)
+    await put_at(sink, monkeypatch, 1_000_000_000.0, make_score(segment_id="a"))
+    await put_at(sink, monkeypatch, 2_000_000_000.0, make_score(segment_id="b"))
+    assert [row[0] for row in rows(sink)] == ["a", "b"]
+    assert "for ever" in await sink.check()
+
+
+async def test_the_scores_of_a_file_that_was_brought_up_are_kept_their_whole_time(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    old_file(tmp_path / "scores.sqlite", [make_score(segment_id="old")])
+    sink, now = SqliteSink(tmp_path, days=1), 1_800_000_000.0
+    await put_at(sink, monkeypatch, now, make_score(segment_id="a"))
+    await put_at(sink, monkeypatch, now + DAY + MARK_SECONDS - 1, make_score(segment_id="b"))
+    assert [row[0] for row in rows(sink)] == ["a", "b", "old"]
+    await put_at(sink, monkeypatch, now + DAY + MARK_SECONDS, make_score(segment_id="c"))
+    assert [row[0] for row in rows(sink)] == ["b", "c"]
+
+
+@given(st.lists(st.tuples(st.integers(0, 40_000), st.integers(0, 6)), min_size=1, max_size=40))
+def test_no_score_is_deleted_before_its_time_and_each_is_gone_in_the_end(flushes: list[tuple[int, int]]) -> None:
+    with closing(sqlite3.connect(":memory:", isolation_level=None)) as connection:
+        for statement in TABLES.split(";"):
+            connection.execute(statement)
+        now, kept, put_at = 1_800_000_000, 100_000, {}
+        for pause, count in [*flushes, (kept + MARK_SECONDS, 60), (kept + MARK_SECONDS, 60), (kept + MARK_SECONDS, 60)]:
+            now += pause
+            scores = [make_score(segment_id=f"{now}/{i}/{len(put_at)}") for i in range(count)]
+            put_at |= {score.segment_id: now for score in scores}
+            with writing(connection):
+                mark(connection, now)
+                put(connection, map(row_of, scores))
+                prune(connection, now - kept, 4 * count)
+            stored = {segment_id for (segment_id,) in connection.execute("select segment_id from answers")}
+            assert {segment_id for segment_id, time in put_at.items() if time > now - kept} <= stored
+        assert stored == {segment_id for segment_id, time in put_at.items() if time == now}
 
 
 async def test_a_store_that_cannot_be_written_keeps_the_scores(tmp_path: Path) -> None:

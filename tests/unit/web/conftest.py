@@ -22,6 +22,6 @@ def seeded() -> Fleet:
 @pytest.fixture
 async def client(seeded: Fleet) -> AsyncIterator[TestClient]:
     """A client of the wall on the seeded fleet."""
-    seeded.now = time.time()
+    seeded.play(time.time() - 1.8)
     async with TestClient(TestServer(make_app(fleet_wall(seeded, WebLimits(rate=1000, burst=10_000))))) as client:
         yield client
