@@ -89,12 +89,16 @@ class Operator:
 
     def has_no_complaint(self) -> None:
         """Nothing violated the content security policy, and no script failed."""
-        complaints = [entry for entry in self.browser.get_log("browser") if entry["level"] == "SEVERE" and "404" not in entry["message"]]
+        complaints = [
+            entry for entry in self.browser.get_log("browser") if entry["level"] == "SEVERE" and "404" not in entry["message"]
+        ]
         assert complaints == []
 
     def asks(self, method: str, path: str, body: object = None) -> Any:
         data = None if body is None else json.dumps(body).encode()
-        request = urllib.request.Request(f"{self.server.address}/api/v1{path}", data, {"Content-Type": "application/json"}, method=method)
+        request = urllib.request.Request(
+            f"{self.server.address}/api/v1{path}", data, {"Content-Type": "application/json"}, method=method
+        )
         with urllib.request.urlopen(request, timeout=20) as answer:
             return json.loads(answer.read() or b"null")
 
@@ -206,7 +210,9 @@ def test_the_address_restores_what_one_saw(operator: Operator) -> None:
     operator.opens("/?all=1&label=tier%3Apremium&q=studio")
     operator.sees_rows()
     assert "tier:premium ×" in operator.text()
-    premium = {item["stream_id"] for item in operator.asks("GET", "/streams?label=tier:premium&limit=1000&fields=stream_id")["items"]}
+    premium = {
+        item["stream_id"] for item in operator.asks("GET", "/streams?label=tier:premium&limit=1000&fields=stream_id")["items"]
+    }
     assert {row["id"] for row in operator.rows()} <= {name for name in premium if "studio" in name}
     operator.press("j", Keys.ENTER)
     operator.sees(lambda: operator.view() == "stream")
@@ -273,19 +279,26 @@ def test_a_server_that_dies_is_told_within_three_seconds_and_comes_back(browser:
         operator.sees(lambda: "live" in operator.text())
         server.kill()
         killed = time.monotonic()
-        operator.sees(lambda: "What you see is old" in operator.text() and " old" in operator.browser.find_element(By.ID, "age").text, 10)
+        operator.sees(
+            lambda: "What you see is old" in operator.text() and " old" in operator.browser.find_element(By.ID, "age").text, 10
+        )
         assert time.monotonic() - killed < 4.5  # 3 s, and what the polling and a busy machine take
         assert operator.browser.title.startswith("(old)")
         assert operator.rows(), "what was there stays in sight"
         server.start()
-        operator.sees(lambda: "What you see is old" not in operator.text() and "live" in operator.browser.find_element(By.ID, "age").text, 60)
+        operator.sees(
+            lambda: "What you see is old" not in operator.text() and "live" in operator.browser.find_element(By.ID, "age").text,
+            60,
+        )
         assert not operator.browser.title.startswith("(old)")
 
 
 def test_a_television_has_no_controls_and_turns_its_pages(operator: Operator) -> None:
     operator.opens("/?tv=1")
     operator.sees_rows()
-    shown = operator.browser.execute_script("return [...document.querySelectorAll('button, select, input')].filter((one) => one.checkVisibility()).length")
+    shown = operator.browser.execute_script(
+        "return [...document.querySelectorAll('button, select, input')].filter((one) => one.checkVisibility()).length"
+    )
     assert shown <= 1  # the fold's button is at the end of the list
     assert operator.browser.execute_script("return getComputedStyle(document.body).fontSize") == "24px"
     top = operator.browser.execute_script("return document.getElementById('list').scrollTop")

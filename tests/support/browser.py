@@ -25,7 +25,9 @@ def chromium(profile: Path, *arguments: str) -> Iterator[webdriver.Chrome]:
     program = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
     driver = shutil.which("chromedriver")
     if not (program and driver):
-        raise BrowserMissing("Chromium and its driver are needed. Run: scripts/browser, or apt-get install -y chromium chromium-driver")
+        raise BrowserMissing(
+            "Chromium and its driver are needed. Run: scripts/browser, or apt-get install -y chromium chromium-driver"
+        )
     os.environ["SE_OFFLINE"] = "true"  # Selenium would look for a newer driver on the net
     options = webdriver.ChromeOptions()
     options.binary_location = program
@@ -59,7 +61,9 @@ def set_size(browser: webdriver.Chrome, width: int, height: int, mobile: bool = 
 def set_theme(browser: webdriver.Chrome, theme: str, *features: tuple[str, str]) -> None:
     """What the system prefers: "dark" or "light", and other media features."""
     wanted = [("prefers-color-scheme", theme), *features]
-    browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": [{"name": name, "value": value} for name, value in wanted]})
+    browser.execute_cdp_cmd(
+        "Emulation.setEmulatedMedia", {"features": [{"name": name, "value": value} for name, value in wanted]}
+    )
 
 
 def accessibility_problems(browser: webdriver.Chrome) -> list[str]:
@@ -68,6 +72,4 @@ def accessibility_problems(browser: webdriver.Chrome) -> list[str]:
     found = browser.execute_async_script("axe.run(document).then(arguments[0], (error) => arguments[0]({failed: String(error)}))")
     if "failed" in found:
         raise AssertionError(found["failed"])
-    return [
-        f"{rule['id']}: {node['target']}: {node['failureSummary']}" for rule in found["violations"] for node in rule["nodes"]
-    ]
+    return [f"{rule['id']}: {node['target']}: {node['failureSummary']}" for rule in found["violations"] for node in rule["nodes"]]

@@ -1,6 +1,6 @@
 """A small seeded fleet with hostile ids and labels, served in a process of its own, for tests of the wall's page.
 
-    python -m tests.support.wall_page --port 8061
+python -m tests.support.wall_page --port 8061
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ HOSTILE_IDS = (
     "\u202eright-to-left\u202c",
     "עברית-7",
     "long-" + "x" * 235,  # the seeded segments' ids are some characters longer, and 256 is the most
-    "..",
+    "..; drop",
     "two\nlines",
 )
 """Each is a stream with a firing alert, so that its row is in sight."""

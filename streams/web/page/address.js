@@ -26,7 +26,8 @@ function decoded(part) {
   }
 }
 
-export const part = (id) => encodeURIComponent(id).replaceAll(".", "%2E"); // a browser would resolve "." and ".." as folders
+// An id as one part of a path. The ids "." and ".." cannot be one: browsers resolve them as folders, whichever way they are encoded.
+export const part = (id) => encodeURIComponent(id);
 
 export const streamPath = (id, query = "") => `/streams/${part(id)}${query && `?${query}`}`;
 export const alertPath = (id) => `/alerts/${part(id)}`;

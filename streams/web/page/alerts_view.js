@@ -68,7 +68,7 @@ class AlertsView {
       if (entries.length) this.app.ack(entries);
     };
     return make("li", {}, printable(group.text), " ", make("span", { class: "dim", title: bothClocks(group.started_at) }, `since ${clock(group.started_at)} `),
-      make("button", { type: "button", onClick: ack, "aria-label": `acknowledge all of ${printable(group.text)}` }, "ack all"));
+      make("button", { type: "button", onClick: ack, "aria-label": `ack all of ${printable(group.text)}` }, "ack all"));
   }
 
   async readOver() {

@@ -1,6 +1,6 @@
 // The list of rows: some forty elements that are used again for whatever is in sight. Row = position mod pool: scrolling by one row rewrites
 // one element and leaves the others alone.
-import { idText, make, setData, setText } from "./dom.js";
+import { idText, make, printable, setData, setText } from "./dom.js";
 import { chip, stateIcon, writeChip } from "./levels.js";
 import { bothClocks, clock, length } from "./time.js";
 import { drawSpark } from "./spark.js";
@@ -141,7 +141,12 @@ export class Rows {
     setText(row.why, shown.why);
     if (row.why.title !== shown.why) row.why.title = shown.why;
     row.ack.hidden = !shown.alert;
-    setText(row.ack, shown.ack ? "acked" : "ack");
+    const act = shown.ack ? "acked" : "ack";
+    if (row.ack.textContent !== act || row.ackId !== shown.id) {
+      row.ackId = shown.id;
+      row.ack.textContent = act;
+      row.ack.setAttribute("aria-label", `${act} ${printable(shown.id)}`);
+    }
     row.rate.hidden = !shown.canRate;
     this.writeTile(row, shown, still);
     this.writeSpark(row, shown, still);
@@ -155,9 +160,8 @@ export class Rows {
     row.image.hidden = true;
     row.id.href = shown.path;
     row.id.replaceChildren(idText(shown.id, 30));
-    row.check.setAttribute("aria-label", `select ${shown.id}`);
-    row.ack.setAttribute("aria-label", `acknowledge ${shown.id}`);
-    row.rate.setAttribute("aria-label", `rate the clip of ${shown.id}`);
+    row.check.setAttribute("aria-label", `select ${printable(shown.id)}`);
+    row.rate.setAttribute("aria-label", `rate ${printable(shown.id)}`);
   }
 
   writeTimes(row, shown) {
