@@ -20,6 +20,8 @@ from streams.kafka.agent import STOP_SECONDS, Agent
 from streams.kafka.clients import check_broker
 from streams.kafka.connection import Connection
 from streams.logs import configure_logging
+from streams.queue.operator import OperatorRatings
+from streams.queue.topic import QueueTopic
 from streams.rating.playable import PlayableClips
 from streams.settings import Settings
 from streams.web.access.gate import Gate
@@ -58,7 +60,10 @@ async def _serve(settings: Settings, connection: Connection, gate: Gate, clips: 
         await asyncio.to_thread(write_acks, connection, [(alert_id, ack)])
 
     history = parts.history(settings)
-    wall = Wall(live, gate, time.time, follower.reading, write_ack, history, clips)
+    ratings = OperatorRatings(
+        lambda: QueueTopic(connection), parts.clip_store(settings), parts.fetch_limits(settings), settings.data_dir / "wall-inbox"
+    )
+    wall = Wall(live, gate, time.time, follower.reading, write_ack, history, clips, ratings.keep)
     agents = [follower.agent(), clips.agent()]
     for agent in agents:
         agent.start()

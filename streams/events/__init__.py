@@ -21,7 +21,7 @@ from streams.events.topics import (
     SEGMENTS_TOPIC,
     TRAINING_TOPIC,
 )
-from streams.events.training import HarvestReason, ModelUpdate, StreamDeletion, TrainingExample
+from streams.events.training import HarvestReason, ModelUpdate, OperatorRating, StreamDeletion, TrainingExample
 
 __all__ = [
     "ALERTS_TOPIC",
@@ -48,6 +48,7 @@ __all__ = [
     "ModelRef",
     "ModelUpdate",
     "Name",
+    "OperatorRating",
     "QualityAlert",
     "SecondOpinion",
     "SegmentEvent",

@@ -64,16 +64,21 @@ Change = Callable[[Live], object]
 
 @dataclass
 class Progress:
-    """How far the reader is. position: the next offset by partition. ends: where the topics ended at the start."""
+    """How far the reader is.
+
+    position: the next offset by partition. ends: where the topics ended at the start. missing: the topic without which there is
+    nothing to show; None before that was looked for.
+    """
 
     position: dict[TopicPartition, int] = field(default_factory=dict)
     ends: dict[TopicPartition, int] = field(default_factory=dict)
     states_read: bool = False
+    missing: str | None = None
 
     @property
     def is_ready(self) -> bool:
         """Whether everything that was on the topics at the start has been read."""
-        return self.states_read and all(self.position.get(at, 0) >= end for at, end in self.ends.items())
+        return self.missing == "" and all(self.position.get(at, 0) >= end for at, end in self.ends.items())
 
 
 class Follower:
@@ -93,6 +98,8 @@ class Follower:
         """Whether the start has been read, and what keeps the reader from it, '' for nothing."""
         state = self._agent.state
         problem = state.error if state.state == "pausing" else ""
+        if self._progress.missing:
+            problem = problem or f"topic {self._progress.missing} is missing: run `fvq topics create`"
         return self._progress.is_ready, problem
 
     def run(self, stop: threading.Event) -> None:
@@ -161,8 +168,13 @@ class Follower:
         wanted = _partitions(reader, [*RECENT_SECONDS, ALERT_STATE_TOPIC])
         assigned = reader.assignment()
         new = [at for at in wanted if at not in assigned]
-        if not new:
-            return
+        if new:
+            self._add(reader, wanted, new, assigned)
+        self._progress.missing = "" if any(at.topic == SCORES_TOPIC for at in wanted) else SCORES_TOPIC
+
+    def _add(
+        self, reader: Any, wanted: list[TopicPartition], new: list[TopicPartition], assigned: Iterable[TopicPartition]
+    ) -> None:
         positions = {at: reader.position(at) for at in assigned}
         reader.assign(wanted)
         for at in wanted:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 
 from aiohttp import web
@@ -54,6 +55,7 @@ async def _guard(request: web.Request, handler: Handler) -> web.StreamResponse:
     """Refuse foreign hosts, turn errors into problems, and add the security headers to every answer."""
     gate = request.app[WALL].gate
     origin = request.headers.get("Origin")
+    began = time.monotonic()
     try:
         if request.path not in OPEN_PATHS and (problem := gate.host_problem(request)):
             raise ApiError(403, problem)
@@ -65,6 +67,9 @@ async def _guard(request: web.Request, handler: Handler) -> web.StreamResponse:
         answer = from_aiohttp(error).answer()
     except ApiError as error:
         answer = error.answer()
+    resource = request.match_info.route.resource
+    if resource is not None and request.path.startswith(PREFIX) and not isinstance(answer, web.WebSocketResponse):
+        metrics.REQUESTS.labels(resource.canonical, str(answer.status)).observe(time.monotonic() - began)
     if not answer.prepared:
         answer.headers.update(HEADERS)
         if origin is not None and gate.allows_origin(origin):

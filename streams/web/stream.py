@@ -91,7 +91,7 @@ class Row:
 
     def worst_first(self) -> tuple[int, float, str]:
         """The key by which the worst stream comes first."""
-        return self.rank, 1000.0 if self.smoothed is None else round(self.smoothed, 1), self.stream_id
+        return self.rank, 1000.0 if self.smoothed is None else round(self.smoothed, 2), self.stream_id
 
 
 @dataclass(slots=True)

@@ -21,6 +21,7 @@ import numpy as np
 
 from scorer.spec import level_of
 from streams.alerts.detector import alert_id
+from streams.errors import MediaError
 from streams.events import (
     AlertAcknowledgement,
     AlertCause,
@@ -28,6 +29,7 @@ from streams.events import (
     FaceSummary,
     ModelRef,
     ModelUpdate,
+    OperatorRating,
     QualityAlert,
     SegmentScore,
     SignalMove,
@@ -35,6 +37,7 @@ from streams.events import (
     TrainingExample,
 )
 from streams.history.base import Bucket, step
+from streams.queue.operator import problem_of
 from streams.web.access.gate import AccessOptions, Gate
 from streams.web.access.limits import DEFAULT_LIMITS, WebLimits
 from streams.web.api.table import Wall
@@ -293,6 +296,13 @@ def fleet_wall(fleet: Fleet, limits: WebLimits = DEFAULT_LIMITS, gate: Gate | No
     async def write_ack(alert_id: str, ack: AlertAcknowledgement | None) -> None:
         fleet.live.set_ack(alert_id, ack)
 
+    async def rate(score: SegmentScore, rating: OperatorRating) -> TrainingExample:
+        if problem := problem_of(score):
+            raise MediaError(problem, kind="refused")
+        example = _example(score, time.time()).model_copy(update={"reason": "operator", "operator": rating})
+        fleet.examples.append(example)
+        return example
+
     clips = Clips(lambda: (fleet.examples, {}), lambda _example_id, _clip_uri: CLIP)
     clips.refresh()
     return Wall(
@@ -303,6 +313,7 @@ def fleet_wall(fleet: Fleet, limits: WebLimits = DEFAULT_LIMITS, gate: Gate | No
         write_ack=write_ack,
         history=FleetHistory(fleet),
         clips=clips,
+        rate=rate,
         limits=limits,
     )
 

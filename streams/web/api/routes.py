@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from streams.events import SegmentScore
-from streams.web.api import alerts, clips, fleet, session, streams
+from streams.web.api import alerts, clips, fleet, rating, session, streams
 from streams.web.api import answers as a
 from streams.web.api import queries as q
 from streams.web.api.table import Route
@@ -38,6 +38,10 @@ ROUTES = (
     Route(
         "GET", "/streams/{id}/compare", streams.compare, "The last good picture and the first bad one", "media",
         query=q.CompareQuery, answer=a.Comparison, errors=(400, 404),
+    ),
+    Route(
+        "POST", "/streams/{id}/segments/{segment_id}/rating", rating.rate, "Rate a segment: its clip is kept to be learned from",
+        "rate", body=q.RatingBody, answer=a.RatingAnswer, errors=(400, 404, 409, 413, 415), statuses=(201,),
     ),
     Route(
         "GET", "/alerts", alerts.alerts, "Alerts, the latest first", query=q.AlertsQuery, answer=a.AlertList, errors=(400,),

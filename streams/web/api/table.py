@@ -17,7 +17,7 @@ from typing import Any, Literal
 from aiohttp import web
 from pydantic import BaseModel, ValidationError
 
-from streams.events import AlertAcknowledgement
+from streams.events import AlertAcknowledgement, OperatorRating, SegmentScore, TrainingExample
 from streams.history.base import History
 from streams.web.access.gate import Gate, Who
 from streams.web.access.limits import DEFAULT_LIMITS, Buckets, WebLimits
@@ -39,7 +39,8 @@ class Wall:
 
     now: seconds since 1970. reading: whether the state has been read, and why not ('' where it was). write_ack: sends an
     acknowledgement, None for one that is taken back, and waits until it is kept; raises `BrokerError`. history, clips: None
-    where there are none. sockets: number of open ones.
+    where there are none. rate: keeps the clip of a segment with a person's rating, see `OperatorRatings.keep`. sockets: number
+    of open ones. questions: limits those to the history.
     """
 
     live: Live
@@ -49,6 +50,7 @@ class Wall:
     write_ack: Callable[[str, AlertAcknowledgement | None], Awaitable[None]]
     history: History | None = None
     clips: Clips | None = None
+    rate: Callable[[SegmentScore, OperatorRating], Awaitable[TrainingExample]] | None = None
     limits: WebLimits = DEFAULT_LIMITS
     sockets: Callable[[], int] = int
     buckets: dict[Client, Buckets] = field(default_factory=dict)

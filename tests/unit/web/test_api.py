@@ -59,9 +59,7 @@ async def test_the_worst_stream_comes_first_and_pages_join(client: TestClient, s
     rows = {one.stream_id: one for one in seeded.live.rows(time.time())}
     ranks = [rows[item["stream_id"]].rank for item in seen]
     assert ranks == sorted(ranks)
-    quiet = [
-        round(item["smoothed"], 1) for item in seen if rows[item["stream_id"]].rank == NO_ALERT and item["smoothed"] is not None
-    ]
+    quiet = [item["smoothed"] for item in seen if rows[item["stream_id"]].rank == NO_ALERT and item["smoothed"] is not None]
     assert quiet == sorted(quiet)
     assert set(seen[0]) == set(StreamItem.model_fields)
 
@@ -272,6 +270,22 @@ async def test_what_cannot_be_acknowledged(client: TestClient, seeded: Fleet) ->
         f"{ROOT}/alerts/{over.alert_id}/ack", data="note=x", headers={"Content-Type": "application/x-www-form-urlencoded"}
     )
     assert form.status == 415
+
+
+async def test_a_rating_queues_the_clip_and_tells_the_score_afterwards(client: TestClient, seeded: Fleet) -> None:
+    channel = seeded.channels[5]
+    score = next(score for score in reversed(channel.scores) if score.score is not None)
+    path = f"{ROOT}/streams/{quote(channel.id, safe='')}/segments/{quote(score.segment_id, safe='')}/rating"
+    answer = await client.post(path, json={"level": 2})
+    assert answer.status == 201
+    assert (await answer.json())["score"] == score.score
+    kept = seeded.examples.pop()
+    assert (kept.reason, kept.segment_id) == ("operator", score.segment_id)
+    assert kept.operator is not None
+    assert (kept.operator.level, kept.operator.by) == (2, "local")
+    for body in ({"level": 0}, {"level": 6}, {"level": "2.5"}, {}, {"level": 2, "score": 5}):
+        assert (await client.post(path, json=body)).status == 400
+    assert (await client.post(path.replace(quote(score.segment_id, safe=""), "none"), json={"level": 2})).status == 404
 
 
 async def test_csv_runs_no_formula(client: TestClient, seeded: Fleet) -> None:
