@@ -22,14 +22,19 @@ const names = ["a", "b", "c", "d"];
 const column = (value) => names.map((_, place) => (Array.isArray(value) ? value[place] : value));
 const snapshot = (scores, states = "ok") => ({
   type: "snapshot", epoch: "e", n: 5, at, states: STATES, alerts: [],
-  streams: { id: names, rendition: column(null), labels: column({}), since: column(at), usual: column(70), score: column(scores),
-    smoothed: column(scores), uncertainty: column(5), lag: column(1), state: column(states).map((state) => STATES.indexOf(state)) },
+  streams: {
+    id: names, rendition: column(null), labels: column({}), since: column(at), usual: column(70), score: column(scores),
+    smoothed: column(scores), uncertainty: column(5), lag: column(1),
+    state: column(states).map((state) => STATES.indexOf(state)),
+  },
 });
 const scores = (places, values, states = []) => ({
   type: "scores", n: 6, at: at + 1, i: places, s: values.map((value) => value * 10), m: values.map((value) => value * 10),
   u: values.map(() => 50), k: places.map((_, place) => STATES.indexOf(states[place] ?? "ok")), l: values.map(() => 10),
 });
-const alert = (id, stream, kind, extra = {}) => ({ alert_id: id, stream_id: stream, kind, state: "firing", started_at: "2026-09-21T14:00:00Z", value: 20, ...extra });
+const alert = (id, stream, kind, extra = {}) => ({
+  alert_id: id, stream_id: stream, kind, state: "firing", started_at: "2026-09-21T14:00:00Z", value: 20, ...extra,
+});
 const shown = () => fleet.shown.map((index) => fleet.ids[index]).join("");
 const fleet = new Fleet();
 """
@@ -37,7 +42,11 @@ const fleet = new Fleet();
 LIVE = """
 const { Live, backOff } = await import("/live.js");
 const sockets = [], frames = [], states = [];
-const open = (address, protocol) => { const socket = { address, protocol, sent: [], send(text) { this.sent.push(text); }, close() {}, readyState: 1 }; sockets.push(socket); return socket; };
+const open = (address, protocol) => {
+  const socket = { address, protocol, sent: [], send(text) { this.sent.push(text); }, close() {}, readyState: 1 };
+  sockets.push(socket);
+  return socket;
+};
 const live = new Live({ onFrame: (frame) => frames.push(frame), onState: (state) => states.push(state), open });
 const says = (frame) => sockets.at(-1).onmessage({ data: JSON.stringify(frame) });
 live.connect(["tier:premium"]);
@@ -65,9 +74,8 @@ def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[webdriver.Chro
 
 def result(browser: webdriver.Chrome, script: str) -> Any:
     """What the script returns; a rejected promise fails the test with its message."""
-    answer = browser.execute_async_script(
-        f"const done = arguments[0]; (async () => {{ {script} }})().then((value) => done([value]), (error) => done(String(error.stack)))"
-    )
+    ends = "(value) => done([value]), (error) => done(String(error.stack))"
+    answer = browser.execute_async_script(f"const done = arguments[0]; (async () => {{ {script} }})().then({ends})")
     assert isinstance(answer, list), answer
     return answer[0]
 
@@ -97,7 +105,8 @@ def test_alerts_come_first_by_urgency_and_acknowledged_ones_after_them(browser: 
     fleet.apply({ type: "alert", n: 7, at, alert: alert("2", "d", "black", { severity: "critical" }), ack: null });
     fleet.arrange(at);
     const before = shown();
-    fleet.apply({ type: "alert", n: 8, at, alert: alert("2", "d", "black", { severity: "critical" }), ack: { by: "ada", at: "x", until: null } });
+    const ack = { by: "ada", at: "x", until: null };
+    fleet.apply({ type: "alert", n: 8, at, alert: alert("2", "d", "black", { severity: "critical" }), ack });
     fleet.arrange(at);
     const acked = shown();
     fleet.apply({ type: "alert", n: 9, at, alert: { ...alert("1", "a", "quality-drop"), state: "resolved" }, ack: null });
@@ -153,7 +162,8 @@ def test_streams_come_and_go(browser: webdriver.Chrome) -> None:
     script = """
     fleet.apply(snapshot([80, 30, 20, 55]));
     fleet.all = true;
-    const row = { i: 4, id: "e", rendition: null, labels: {}, since: at, usual: 50, score: 10, smoothed: 10, uncertainty: 3, lag: 1, state: 0 };
+    const score = { score: 10, smoothed: 10, uncertainty: 3, lag: 1, state: 0 };
+    const row = { i: 4, id: "e", rendition: null, labels: {}, since: at, usual: 50, ...score };
     fleet.apply({ type: "streams", n: 6, at, add: [row], gone: [1] });
     fleet.arrange(at);
     const after = shown();
@@ -179,7 +189,9 @@ def test_the_socket_says_hello_and_takes_frames_in_order(browser: webdriver.Chro
     says({ type: "scores", n: 6 });
     says({ type: "summary", at: 1 });
     says({ type: "scores", n: 7 });
-    return [frames.map((frame) => frame.type), sockets.length, sockets[0].sent, sockets[0].address.includes("label=tier%3Apremium"), sockets[0].protocol];
+    const [first] = sockets;
+    const types = frames.map((frame) => frame.type);
+    return [types, sockets.length, first.sent, first.address.includes("label=tier%3Apremium"), first.protocol];
     """
     types, count, sent, labelled, protocol = live(browser, script)
     assert types == ["snapshot", "scores", "summary", "scores"]
@@ -208,7 +220,8 @@ def test_the_socket_waits_after_a_goodbye_and_asks_for_a_token_when_refused(brow
 def test_text_from_outside_stays_on_its_line(browser: webdriver.Chrome) -> None:
     script = """
     const { printable, shortened } = await import("/dom.js");
-    return [printable("a\\u202eb\\n\\u0007"), printable("👩\\u200d🚀 שלום"), shortened("x".repeat(10) + "END", 8), shortened("short", 8)];
+    return [printable("a\\u202eb\\n\\u0007"), printable("👩\\u200d🚀 שלום"), shortened("x".repeat(10) + "END", 8),
+      shortened("short", 8)];
     """
     assert result(browser, script) == ["a\\u{202e}b\\u{a}\\u{7}", "👩\u200d🚀 שלום", "xxxx…END", "short"]
 
@@ -217,7 +230,8 @@ def test_times_say_their_zone(browser: webdriver.Chrome) -> None:
     script = """
     const time = await import("/time.js");
     time.followClock(Date.parse("2026-09-21T14:03:27Z") / 1000);
-    const utc = [time.clock("2026-09-21T14:01:12.400Z"), time.clock("2026-09-20T23:59:59Z"), time.since("2026-09-21T14:01:12Z")];
+    const utc = [time.clock("2026-09-21T14:01:12.400Z"), time.clock("2026-09-20T23:59:59Z")];
+    utc.push(time.since("2026-09-21T14:01:12Z"));
     time.setLocal(true);
     const local = time.clock("2026-09-21T14:01:12Z");
     time.setLocal(false);

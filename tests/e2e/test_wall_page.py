@@ -1,4 +1,4 @@
-"""The wall's page in a real Chromium, on a seeded fleet: rows, keys, acknowledgements, addresses, narrow screens, hostile names."""
+"""The wall's page in a real Chromium, on a seeded fleet: rows, keys, acknowledgements, addresses, phones, hostile names."""
 
 from __future__ import annotations
 
@@ -25,12 +25,22 @@ ROWS = """
 return [...document.querySelectorAll("#rows .row")].filter((row) => !row.hidden)
   .sort((one, other) => one.getAttribute("aria-rowindex") - other.getAttribute("aria-rowindex"))
   .map((row) => ({
-    place: Number(row.getAttribute("aria-rowindex")), id: row.querySelector(".id").title, score: row.querySelector(".chip b").textContent,
+    place: Number(row.getAttribute("aria-rowindex")), id: row.querySelector(".id").title,
+    score: row.querySelector(".chip b").textContent,
     alert: row.dataset.alert || "", state: row.dataset.state, active: row.classList.contains("active"),
     selected: row.getAttribute("aria-selected") === "true",
   }));
 """
 """The rows that are in the document, from the top."""
+
+TELL_VIOLATIONS = """
+addEventListener("securitypolicyviolation", (event) => console.error("violated", event.violatedDirective, event.blockedURI));
+"""
+
+WIDEST = """
+const boxes = [document.documentElement, ...document.querySelectorAll(".scroll, #list")];
+return Math.max(...boxes.map((box) => box.scrollWidth));
+"""
 
 
 @pytest.fixture(scope="module")
@@ -43,8 +53,7 @@ def server() -> Iterator[Server]:
 def browser(tmp_path: Path) -> Iterator[webdriver.Chrome]:
     with chromium_or_skip(tmp_path / "profile") as chrome:
         set_size(chrome, 1280, 800)
-        watch = "addEventListener('securitypolicyviolation', (event) => console.error('violated', event.violatedDirective, event.blockedURI))"
-        chrome.execute_cdp_cmd("Page.addScriptToEvaluateOnNewDocument", {"source": watch})
+        chrome.execute_cdp_cmd("Page.addScriptToEvaluateOnNewDocument", {"source": TELL_VIOLATIONS})
         yield chrome
 
 
@@ -230,8 +239,7 @@ def test_a_phone_never_scrolls_sideways(operator: Operator, path: str) -> None:
     set_size(operator.browser, 390, 844, mobile=True)
     operator.opens(real_path(operator, path))
     operator.sees(lambda: operator.browser.execute_script("return document.querySelector('main').innerText.length") > 50)
-    width = "return Math.max(document.documentElement.scrollWidth, ...[...document.querySelectorAll('.scroll, #list')].map((one) => one.scrollWidth))"
-    assert operator.browser.execute_script(width) <= 390
+    assert operator.browser.execute_script(WIDEST) <= 390
 
 
 def test_a_phone_acknowledges_with_the_bar_at_the_foot(operator: Operator) -> None:

@@ -1,14 +1,15 @@
 // The page: one socket, one fleet, one view at a time. What is shown is in the address, so that a link opens it again.
 import { changed, kept, parse } from "./address.js";
-import { call } from "./api.js";
-import { beep, showCount } from "./attention.js";
-import { get, make, printable, setData, setText } from "./dom.js";
+import { call, read } from "./api.js";
+import { beep } from "./attention.js";
+import { get, make, printable, setText } from "./dom.js";
 import { ackDialog, helpDialog, rateDialog, signInDialog } from "./dialogs.js";
 import { Fleet } from "./fleet.js";
+import { drawAge, drawHead, drawPipeline } from "./head.js";
 import { Keys } from "./keys.js";
 import { Live } from "./live.js";
 import { setTheme } from "./palette.js";
-import { clock, length, now, setLocal } from "./time.js";
+import { setLocal } from "./time.js";
 import { openAlert } from "./alert_view.js";
 import { openAlerts } from "./alerts_view.js";
 import { openClips } from "./clips_view.js";
@@ -16,7 +17,7 @@ import { openFleet } from "./fleet_view.js";
 import { openStream } from "./stream_view.js";
 
 const OPENERS = { fleet: openFleet, stream: openStream, alerts: openAlerts, alert: openAlert, clips: openClips };
-const OLD = 2.5; // seconds without a frame after which the data is called old: the server sends some each second
+const HEALTH_SECONDS = 30;
 
 const stored = {
   read(name, other) {
@@ -35,8 +36,9 @@ const app = {
   route: parse(location),
   view: null,
   known: false, // a snapshot has come
-  pictures: true, // off where the server refuses them
+  may: new Set(["read"]), // the scopes of who is signed in
   summary: null,
+  shift: null, // the latest change of a model
 
   // Opens a path of this page; `replace` leaves no entry in the history.
   go(path, replace = false) {
@@ -61,12 +63,23 @@ const app = {
   },
 
   ack(entries, done = () => {}) {
+    if (!app.may.has("ack")) {
+      app.toast("Your token may not acknowledge: it lacks the scope ack.");
+      return;
+    }
     ackDialog(entries, { toast: app.toast, done: () => { done(); app.view.changed?.(); } });
   },
 
-  rate: (streamId, segmentId = null) => rateDialog(streamId, segmentId, { toast: app.toast }),
+  rate(streamId, segmentId = null) {
+    if (app.may.has("rate")) rateDialog(streamId, segmentId, { toast: app.toast });
+    else app.toast("Your token may not rate: it lacks the scope rate.");
+  },
 
-  signIn: () => signInDialog(() => { app.live.connect(labels()); show(); }),
+  signIn: () => signInDialog(async () => {
+    await readSession();
+    app.live.connect(labels());
+    show();
+  }),
 
   // What a view shows where a request failed; 401 asks for the token.
   failed(error) {
@@ -161,7 +174,7 @@ function paintSoon() {
   requestAnimationFrame(() => {
     painting = false;
     app.view?.draw?.();
-    drawHead();
+    drawHead(app);
   });
 }
 
@@ -184,67 +197,10 @@ function onState(state) {
   tick();
 }
 
-function isOld() {
-  const age = app.live.age();
-  return age === null ? app.live.state !== "connecting" : age > OLD;
-}
-
-// The head: counts, clock, and how old the data is.
-function drawHead() {
-  const { fleet } = app;
-  if (app.route.view !== "fleet") fleet.arrange(now());
-  const counts = fleet.counts ?? { streams: 0, bad: 0, acked: 0, silent: 0 };
-  const parts = app.known ? [`${counts.streams.toLocaleString("en")} streams`, `${counts.bad} bad`, `${counts.acked} acked`, `${counts.silent} silent`] : [];
-  writeParts(get("counts"), parts);
-  setText(get("clock"), clock(now()));
-  const alerts = [...fleet.alerts.values()].filter(({ ack }) => !ack).length;
-  setText(get("alert-count"), app.known ? String(alerts) : "");
-  const place = { stream: app.route.id, alert: "alert", alerts: "alerts", clips: "clips", fleet: "" }[app.route.view];
-  showCount(alerts, app.known && isOld(), place && printable(place));
-}
-
-function writeParts(element, parts) {
-  while (element.children.length < parts.length) element.append(make("span"));
-  while (element.children.length > parts.length) element.lastElementChild.remove();
-  parts.forEach((text, place) => setText(element.children[place], text));
-}
-
-function drawAge() {
-  const age = app.live.age();
-  const old = isOld();
-  document.body.classList.toggle("old", old && app.known);
-  setData(get("age"), "state", old ? "old" : "live");
-  const banner = get("banner");
-  if (!old) {
-    setText(get("age"), app.summary?.lag_p95 === undefined || app.summary.lag_p95 === null ? "live" : `live ${app.summary.lag_p95.toFixed(1)} s`);
-    get("age").title = "Seconds from the end of a segment to its score, 95th percentile";
-    banner.hidden = true;
-    return;
-  }
-  setText(get("age"), age === null ? "no data" : `data ${length(age).replace(/^0:0?/, "")}${age < 60 ? " s" : ""} old`);
-  const wait = Math.max(0, Math.ceil((app.live.retryAt - performance.now()) / 1000));
-  const why = app.live.state === "waiting" ? `No connection to the server; next attempt in ${wait} s.` : app.live.state === "refused" ? "Sign in first." : "Connecting.";
-  banner.hidden = !app.known && app.live.state === "connecting";
-  setText(banner, app.known ? `What you see is old. ${why}` : why);
-}
-
-function drawPipeline() {
-  const { summary } = app;
-  if (!summary) return;
-  const share = (value) => (value === null ? "–" : `${(value * 100).toFixed(1)} %`);
-  const models = Object.entries(summary.models ?? {}).sort((one, other) => other[1] - one[1]).map(([name]) => printable(name));
-  const parts = [`scored ${summary.scored_per_second}/s`, `skipped ${share(summary.skipped_share)}`];
-  if (summary.dead_letters_per_minute !== null) parts.push(`dead letters ${summary.dead_letters_per_minute}/min`);
-  if (summary.lag_p95 !== null) parts.push(`lag p95 ${summary.lag_p95.toFixed(1)} s`);
-  if (summary.stale) parts.push(`${summary.stale} with old scores`);
-  if (models.length) parts.push(models[0] + (models.length > 1 ? ` and ${models.length - 1} more` : ""));
-  setText(get("pipeline"), parts.join("  ·  "));
-}
-
 // Once a second, and at each change of the connection: clocks, ages, the strip at the foot.
 function tick() {
-  drawAge();
-  drawPipeline();
+  drawAge(app);
+  drawPipeline(app);
   app.view?.tick?.();
   paintSoon();
 }
@@ -304,10 +260,29 @@ async function signInByLink() {
   if (token) await call("POST", "/session", { token }).catch((error) => app.toast(error.message));
 }
 
+// What the person may do: pictures, acknowledging and rating are scopes of their own.
+async function readSession() {
+  try {
+    app.may = new Set((await read("/session")).scopes);
+  } catch (error) {
+    app.may = new Set(["read"]);
+    if (error.status === 401) app.signIn();
+  }
+  for (const scope of ["ack", "rate", "media"]) document.body.classList.toggle(`no-${scope}`, !app.may.has(scope));
+}
+
+async function readHealth() {
+  const health = await read("/health").catch(() => null);
+  if (health) [app.shift = null] = health.shifts;
+}
+
 choices();
 bind();
 app.live = new Live({ onFrame, onState });
 await signInByLink();
+await readSession();
 app.live.connect(labels()); // after all modules are there: a first frame must not arrive before its reader
 show();
 setInterval(tick, 1000);
+readHealth();
+setInterval(readHealth, HEALTH_SECONDS * 1000);

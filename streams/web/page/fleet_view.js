@@ -173,8 +173,8 @@ class FleetView {
       tile: state === "no-segments" ? length(time - since) : state === "black" ? `BLACK ${length(time - since)}` : words(state).toUpperCase(),
       spark: fleet.sparks.get(index),
       threshold: alert?.threshold ?? LOW,
-      pictures: this.app.pictures,
-      canRate: !SCORELESS.has(state),
+      pictures: this.app.may.has("media"),
+      canRate: !SCORELESS.has(state) && this.app.may.has("rate"),
     };
   }
 

@@ -60,11 +60,9 @@ export function writeChip(element, score, uncertainty, level) {
   element.dataset.shown = key;
   element.dataset.level = level;
   element.classList.toggle("unsure", unsure);
-  const number = document.createElement("b");
-  number.textContent = text;
-  const whisker = document.createElement("small");
-  whisker.textContent = error;
-  element.replaceChildren(number, whisker);
+  if (!element.firstChild) element.append(document.createElement("b"), document.createElement("small"));
+  element.firstChild.textContent = text;
+  element.lastChild.textContent = error;
   element.title = !has ? "no score" : unsure ? `${level}; the model is unsure: ${text} ±${Math.round(uncertainty)}` : level;
 }
 
