@@ -161,7 +161,7 @@ def _agents(settings: Settings, connection: Connection, assigned: Callable[[], s
     if settings.alerts:
         policy = load_policy(settings.alert_policy)
         check_alert_topics(connection)
-        alerts = AlertAgent(connection, group, policy)
+        alerts = AlertAgent(connection, group, policy, settings.web_url or "")
         couriers = [Courier(connection, group, receiver, alerts.open_alerts) for receiver in policy.receivers]
         agents += [alerts.agent(), *(courier.agent() for courier in couriers)]
     store = parts.clip_store(settings)

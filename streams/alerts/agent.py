@@ -12,18 +12,22 @@ import logging
 import threading
 import time
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
 from streams import metrics
+from streams.alerts.cause import cause_of_silence
 from streams.alerts.detector import close_all, open_alerts, step, tick
-from streams.alerts.policy import AlertPolicy, Alerts
+from streams.alerts.limits import Alerts
+from streams.alerts.policy import AlertPolicy
 from streams.alerts.state import StreamState, to_json
 from streams.alerts.state_topic import AlertTopics
+from streams.alerts.summary import complete
 from streams.alerts.watermark import Watermark
 from streams.errors import EventError
-from streams.events import ALERT_STATE_TOPIC, ALERTS_TOPIC, SCORES_TOPIC, QualityAlert, SegmentScore
+from streams.events import ALERT_STATE_TOPIC, ALERTS_TOPIC, SCORES_TOPIC, AlertCause, QualityAlert, SegmentScore
 from streams.kafka.agent import Agent
 from streams.kafka.connection import Connection
 from streams.kafka.consumer import Group, TopicPartition
@@ -60,10 +64,21 @@ class _Partition:
 
 
 class AlertAgent:
-    """Judges the scores of this worker's partitions. Every run starts from the states in Kafka."""
+    """Judges the scores of this worker's partitions. Every run starts from the states in Kafka.
 
-    def __init__(self, connection: Connection, group: Group, policy: AlertPolicy) -> None:
+    web_url: address of the wall, '' where there is none. explain_silence: gives the cause of a stream's silence.
+    """
+
+    def __init__(
+        self,
+        connection: Connection,
+        group: Group,
+        policy: AlertPolicy,
+        web_url: str = "",
+        explain_silence: Callable[[StreamState], AlertCause] = cause_of_silence,
+    ) -> None:
         self._connection, self._group, self._policy = connection, group, policy
+        self._web_url, self._explain_silence = web_url, explain_silence
         self._partitions: dict[int, _Partition] = {}
         self._open: dict[str, list[QualityAlert]] = {}
 
@@ -171,7 +186,9 @@ class AlertAgent:
             changed: dict[str, StreamState | None] = {}
             alerts: list[QualityAlert] = []
             for stream_id, stream in partition.streams.items():
-                state, new_alerts = tick(stream.state, datetime.now(UTC), until - stream.last_read, stream.limits)
+                state, new_alerts = tick(
+                    stream.state, datetime.now(UTC), until - stream.last_read, stream.limits, self._explain_silence
+                )
                 if state is not stream.state:
                     changed[stream_id] = state
                 alerts += new_alerts
@@ -199,7 +216,7 @@ class AlertAgent:
             self._open.pop(stream_id, None)
             if state is not None:
                 self._list_open(state)
-        unsent = [alert for alert in alerts if (alert.alert_id, alert.state) not in partition.sent]
+        unsent = [complete(alert, self._web_url) for alert in alerts if (alert.alert_id, alert.state) not in partition.sent]
         topics.send(ALERTS_TOPIC, number, [(alert.stream_id, alert.to_bytes()) for alert in unsent])
         topics.send(ALERT_STATE_TOPIC, number, list(values.items()))
         for alert in unsent:
@@ -209,7 +226,7 @@ class AlertAgent:
             self._count_open()
 
     def _list_open(self, state: StreamState) -> None:
-        if alerts := list(open_alerts(state)):
+        if alerts := [complete(alert, self._web_url) for alert in open_alerts(state)]:
             self._open[state.stream_id] = alerts
 
     def _count_open(self) -> None:

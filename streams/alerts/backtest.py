@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from streams.alerts.detector import step
 from streams.alerts.incidents import DAY_SECONDS, SEGMENT_SECONDS, Incident, Ladder, load_ladders, make_stream
-from streams.alerts.policy import Alerts
+from streams.alerts.limits import Alerts
 from streams.alerts.state import StreamState
 from streams.events import SegmentScore, Signals
 

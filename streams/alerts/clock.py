@@ -71,12 +71,12 @@ def before_stray(rendition: RenditionState, score: SegmentScore, ahead: float) -
         return None
     if score.start > rendition.until - timedelta(seconds=OVERLAP_SECONDS) and ahead == (rendition.ahead or 0.0):
         return None  # it follows on the latest one as well
-    watches = dict(before.watches)
-    for kind in before.watches.keys() | rendition.watches.keys():
-        old, new = before.watches.get(kind, Watch()), rendition.watches.get(kind, Watch())
+    watches, latest = before.every_watch(), rendition.every_watch()
+    for kind in watches.keys() | latest.keys():
+        old, new = watches.get(kind, Watch()), latest.get(kind, Watch())
         if (old.open_alert, old.ended_at) != (new.open_alert, new.ended_at):
             watches[kind] = new
-    return replace(before, watches=watches)
+    return before.watching(watches)
 
 
 def before_backlog(rendition: RenditionState, score: SegmentScore, ahead: float) -> RenditionState | None:
@@ -103,14 +103,13 @@ def healed(state: StreamState, name: str, score: SegmentScore, received: datetim
         latest = received + timedelta(seconds=AHEAD_SECONDS if rendition.ahead is None else FAST_SECONDS)
         watches = {
             kind: replace(watch, pending_since=_kept(watch.pending_since, latest), ended_at=_kept(watch.ended_at, latest))
-            for kind, watch in rendition.watches.items()
+            for kind, watch in rendition.every_watch().items()
         }
         rendition = replace(
-            rendition,
+            rendition.watching(watches),
             numbered_since=_kept(rendition.numbered_since, latest) or score.start,
             until=_kept(rendition.until, latest) or score.start,
             cusum_since=_kept(rendition.cusum_since, latest),
-            watches=watches,
         )
         checked = replace(state, renditions=state.renditions | {name: rendition})
     latest = received + timedelta(seconds=FAST_SECONDS)

@@ -17,7 +17,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from streams import metrics
-from streams.alerts.policy import Receiver
+from streams.alerts.receiver_settings import Receiver
 from streams.alerts.receivers import MAX_BATCH, REPEAT_SECONDS, Poster, RefusedError, UnavailableError
 from streams.errors import EventError
 from streams.events import ALERTS_TOPIC, QualityAlert

@@ -8,15 +8,23 @@ again decides the same, with the same alert ids. Each rendition of a stream has 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import datetime, timedelta
 
+from streams.alerts.averages import averaged, weight_of
+from streams.alerts.cause import SETTLING, cause_of, cause_of_silence
 from streams.alerts.clock import STRAY_SECONDS, before_backlog, before_stray, end_of, healed, latest_end, placed, runs_ahead
-from streams.alerts.policy import Alerts
+from streams.alerts.limits import Alerts
 from streams.alerts.rendition import Change, close, judge
 from streams.alerts.state import OpenAlert, RenditionState, StreamState
-from streams.events import AlertKind, QualityAlert, SegmentScore
+from streams.events import AlertCause, AlertKind, QualityAlert, SegmentScore
+
+MISSING_SECONDS = 10.0
+"""Half-life of the share of time for which segments are missing."""
+
+LEAST_GAP, LEAST_MISSING = 0.5, 0.01
+"""A shorter gap, in durations of the segment after it, is a packager's rounding; a smaller share is forgotten."""
 
 MAX_RENDITIONS = 32
 """Renditions kept of one stream. Encoders have fewer; a broken packager must not make the state grow without end."""
@@ -55,6 +63,8 @@ def step(
     else:
         if score.status == "scored" and score.score is not None:
             rendition, changes = judge(rendition, score, limits)
+            state, changes = _with_causes(state, name, rendition, changes, limits)
+            rendition = state.renditions[name]
             alerts += [_changed(state.stream_id, name, change, score.segment_id) for change in changes]
         state, resolved = _keep(state, name, rendition, score, limits)
         alerts += resolved
@@ -65,10 +75,17 @@ def step(
     return replace(state, until=until, segment_id=score.segment_id, labels=score.labels), alerts
 
 
-def tick(state: StreamState, now: datetime, silent_for: float, limits: Alerts) -> tuple[StreamState | None, list[QualityAlert]]:
+def tick(
+    state: StreamState,
+    now: datetime,
+    silent_for: float,
+    limits: Alerts,
+    explain: Callable[[StreamState], AlertCause] = cause_of_silence,
+) -> tuple[StreamState | None, list[QualityAlert]]:
     """The state of a stream without new segments, and the alerts that follow; None where the stream can be forgotten.
 
     now: wall time, used only to forget a stream. silent_for: seconds without a segment, as far as the caller is sure of them.
+    explain: gives the cause of a silence that fires.
     """
     if state.until is None or silent_for < limits.no_segments.after:
         return state, []
@@ -81,7 +98,8 @@ def tick(state: StreamState, now: datetime, silent_for: float, limits: Alerts) -
     resumed = state.silence_ended_at
     if resumed is not None and (state.until - resumed).total_seconds() + silent_for < limits.no_segments.cool_down:
         return state, []
-    silence = OpenAlert(state.until, limits.no_segments.after, None, state.labels)
+    after, severity = limits.no_segments.after, limits.no_segments.severity
+    silence = OpenAlert(state.until, after, None, state.labels, after, severity, explain(state))
     firing = _alert(state.stream_id, "", "no-segments", silence, state.segment_id)
     return replace(state, silence=silence, silence_started_at=state.until), [firing]
 
@@ -89,7 +107,7 @@ def tick(state: StreamState, now: datetime, silent_for: float, limits: Alerts) -
 def open_alerts(state: StreamState) -> Iterator[QualityAlert]:
     """The alerts of a stream that have fired and are not resolved, as they were sent."""
     for name, rendition in state.renditions.items():
-        for kind, watch in rendition.watches.items():
+        for kind, watch in rendition.every_watch().items():
             if watch.open_alert is not None:
                 yield _alert(state.stream_id, name, kind, watch.open_alert, state.segment_id)
     if state.silence is not None:
@@ -125,6 +143,44 @@ def _end_announced_late(
     return state, []
 
 
+def _with_causes(
+    state: StreamState, name: str, rendition: RenditionState, changes: list[Change], limits: Alerts
+) -> tuple[StreamState, list[Change]]:
+    """The state with the rendition in it and with the causes of open alerts, and the changes with theirs.
+
+    An alert fires with the cause that is known then. While it settles, the segments of the other renditions can tell more; what
+    they tell is sent when it resolves.
+    """
+    state = replace(state, renditions=state.renditions | {name: rendition})
+    for other, known in state.renditions.items():
+        watches = known.every_watch()
+        settling = {
+            kind: watch.open_alert
+            for kind, watch in watches.items()
+            # After it, the signals are those of the good stretch.
+            if watch.open_alert is not None and watch.pending_since is None and _settles(watch.open_alert, known, kind, limits)
+        }
+        for kind, alert in settling.items():
+            explained = replace(alert, cause=cause_of(state, other, kind, alert.started_at))
+            watches[kind] = replace(watches[kind], open_alert=explained)
+        if settling:
+            state = replace(state, renditions=state.renditions | {other: known.watching(watches)})
+    latest = state.renditions[name].every_watch()
+    fired = [
+        replace(change, alert=latest[change.kind].open_alert or change.alert) if change.ended_at is None else change
+        for change in changes
+    ]
+    return state, fired
+
+
+def _settles(alert: OpenAlert, rendition: RenditionState, kind: AlertKind, limits: Alerts) -> bool:
+    """Whether the cause of an open alert may still become better known: it has none, or has not fired long ago."""
+    if kind == "no-face":
+        return False
+    timing = getattr(limits, kind.replace("-", "_"))
+    return alert.cause is None or rendition.until - alert.started_at <= timedelta(seconds=timing.minimum) + SETTLING
+
+
 def _end_silence(state: StreamState, score: SegmentScore) -> tuple[StreamState, list[QualityAlert]]:
     """The state after any new segment: it resolves an open alert of kind no-segments."""
     if state.silence is None:
@@ -152,8 +208,9 @@ def _moved_to(
         before = replace(rendition, before=None)
     if score.start - rendition.until > timedelta(seconds=limits.no_segments.after):
         # Nobody knows what was in the gap, so stretches that were bad or good before it are not continued.
-        watches = {kind: replace(watch, pending_since=None) for kind, watch in rendition.watches.items()}
-        rendition = replace(rendition, cusum=0.0, cusum_since=None, smoothed=None, watches=watches)
+        watches = {kind: replace(watch, pending_since=None) for kind, watch in rendition.every_watch().items()}
+        rendition = replace(rendition.watching(watches), cusum=0.0, cusum_since=None, smoothed=None, recent=(), missing=0.0)
+    gap = max(0.0, (score.start - rendition.until).total_seconds()) if not changed else 0.0
     restarted = score.sequence <= rendition.sequence
     return replace(
         rendition,
@@ -163,7 +220,15 @@ def _moved_to(
         ahead=rendition.ahead if ahead is None else ahead,
         began_ahead=rendition.began_ahead and bool(ahead),
         before=before,
+        missing=_missing(rendition.missing, gap, score.duration),
     )
+
+
+def _missing(share: float, gap: float, duration: float) -> float:
+    """The share of the last seconds without a segment, after a gap and a segment, in seconds; 0 where it is next to nothing."""
+    after_gap = averaged(share, 1.0, weight_of(gap, MISSING_SECONDS)) if gap >= LEAST_GAP * duration else share
+    share = round(averaged(after_gap, 0.0, weight_of(duration, MISSING_SECONDS)), 3)
+    return share if share >= LEAST_MISSING else 0.0
 
 
 def _keep(
@@ -213,4 +278,7 @@ def _alert(
         baseline=None if alert.baseline is None else round(alert.baseline, 3),
         segment_id=segment_id,
         labels=alert.labels,
+        severity=alert.severity,
+        threshold=None if alert.threshold is None else round(alert.threshold, 3),
+        cause=alert.cause,
     )

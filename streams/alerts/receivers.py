@@ -5,6 +5,8 @@ No error and no log line holds an address or a token: they name a receiver by it
 
 from __future__ import annotations
 
+import hashlib
+import hmac
 import http.client
 import json
 import re
@@ -18,7 +20,8 @@ from typing import Any
 from urllib3.util import parse_url
 
 from scorer.http_client import retry_after, shut_down_at
-from streams.alerts.policy import Receiver
+from streams.alerts.receiver_settings import Receiver
+from streams.alerts.summary import describe
 from streams.events import QualityAlert
 from streams.text import printable
 
@@ -37,6 +40,10 @@ REFUSING_STATUSES = {400, 413, 422}
 
 MAX_ANSWER_BYTES = 4096
 """A longer answer's body is not read. No body says more than the status, but a receiver shall be able to send a usual one."""
+
+
+SIGNATURE_HEADER = "X-FVQ-Signature"
+"""The header of signed requests: see `signature`."""
 
 
 class RefusedError(Exception):
@@ -64,6 +71,7 @@ class Poster:
         self._headers = {"Content-Type": "application/json", "User-Agent": "fvq"}
         if token is not None:
             self._headers["Authorization"] = f"Bearer {token}"
+        self._signing_secret = receiver.signing_secret()
         self.batch_size = MAX_BATCH if receiver.type == "alertmanager" else 1
 
     def post(self, alerts: Sequence[QualityAlert]) -> None:
@@ -84,7 +92,7 @@ class Poster:
             connection.connect()
             with shut_down_at(connection.sock, until):
                 # `http.client` follows no redirect, which would send the token to another host.
-                connection.request("POST", self._url.request_uri, body=body, headers=self._headers)
+                connection.request("POST", self._url.request_uri, body=body, headers=self._headers | self._signed(body))
                 answer = connection.getresponse()
                 if time.monotonic() >= until:
                     raise TimeoutError  # `http.client` takes headers that were cut for whole ones
@@ -102,6 +110,12 @@ class Poster:
         if not 200 <= answer.status < 300:
             raise UnavailableError(f"status {answer.status}", retry_after(answer.headers.get("Retry-After", "")) or 0.0)
 
+    def _signed(self, body: bytes) -> dict[str, str]:
+        """The header that proves who sent a body, where the receiver has a secret for it."""
+        if self._signing_secret is None:
+            return {}
+        return {SIGNATURE_HEADER: signature(self._signing_secret, int(time.time()), body)}
+
     def _connection(self) -> http.client.HTTPConnection:
         """A connection for one request, not connected yet."""
         host = self._url.host or ""
@@ -110,23 +124,13 @@ class Poster:
         return http.client.HTTPConnection(host, self._url.port, timeout=self._seconds)
 
 
-def describe(alert: QualityAlert) -> str:
-    """An alert as a sentence of one line, whatever characters are in the stream's name."""
-    source = printable(alert.stream_id if alert.rendition is None else f"{alert.stream_id} ({alert.rendition})")
-    usual = "" if alert.baseline is None else f", usual {alert.baseline:.0f}"
-    shown = {
-        "low-quality": f"quality is low: {alert.value:.0f}{usual}",
-        "quality-drop": f"quality dropped to {alert.value:.0f}{usual}",
-        "black": f"picture is black: {alert.value:.0%}",
-        "frozen": f"picture does not move: {alert.value:.0%}",
-        "no-segments": f"no segments for {alert.value:.0f} s",
-        "no-face": f"no face for {alert.value:.0f} s",
-    }[alert.kind]
-    if alert.state == "firing":
-        return f"{source}: {shown}, since {alert.started_at:%H:%M:%S} UTC"
-    assert alert.ended_at is not None
-    seconds = (alert.ended_at - alert.started_at).total_seconds()
-    return f"{source}: {alert.kind} is over after {seconds:.0f} s, since {alert.ended_at:%H:%M:%S} UTC"
+def signature(secret: str, seconds: int, body: bytes) -> str:
+    """`t=SECONDS,v1=DIGEST` of a body: the HMAC-SHA256 of the time since 1970, a dot and the body, in hexadecimal.
+
+    With the time in it, a receiver can refuse a request that somebody has recorded and sends again later.
+    """
+    digest = hmac.new(secret.encode(), f"{seconds}.".encode() + body, hashlib.sha256).hexdigest()
+    return f"t={seconds},v1={digest}"
 
 
 def as_alertmanager(alert: QualityAlert, now: datetime) -> dict[str, Any]:
@@ -140,22 +144,27 @@ def as_alertmanager(alert: QualityAlert, now: datetime) -> dict[str, Any]:
     labels |= {"alertname": alert.kind, "stream_id": alert.stream_id, "service": "fvq"}
     if alert.rendition is not None:
         labels["rendition"] = alert.rendition
+    if alert.severity is not None:
+        labels["severity"] = alert.severity
     starts_at = min(alert.started_at, now)
     ends_at = now + timedelta(seconds=EXPIRE_SECONDS) if alert.ended_at is None else max(starts_at, min(alert.ended_at, now))
     values = {"value": f"{alert.value:g}", "baseline": "" if alert.baseline is None else f"{alert.baseline:g}"}
-    return {
-        "labels": labels,
-        "annotations": {"summary": describe(alert), "alert_id": alert.alert_id, "segment_id": alert.segment_id} | values,
-        "startsAt": starts_at.isoformat(),
-        "endsAt": ends_at.isoformat(),
-    }
+    values["threshold"] = "" if alert.threshold is None else f"{alert.threshold:g}"
+    values["cause"] = "" if alert.cause is None else printable(alert.cause.text)
+    annotations = {"summary": describe(alert), "alert_id": alert.alert_id, "segment_id": alert.segment_id} | values
+    posted = {"labels": labels, "annotations": annotations, "startsAt": starts_at.isoformat(), "endsAt": ends_at.isoformat()}
+    return posted if alert.url is None else posted | {"generatorURL": alert.url}
 
 
 def as_slack(alert: QualityAlert) -> bytes:
     """The body for an incoming webhook of Slack. Slack's markup in a stream's name is escaped."""
-    text = describe(alert).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+    lines = [describe(alert)]
+    if alert.cause is not None and alert.cause.text:
+        lines.append(printable(alert.cause.text))
+    text = "\n".join(lines).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
     emoji = ":rotating_light:" if alert.state == "firing" else ":white_check_mark:"
-    return json.dumps({"text": f"{emoji} {text}"}).encode()
+    link = "" if alert.url is None else f"\n<{alert.url}>"
+    return json.dumps({"text": f"{emoji} {text}{link}"}).encode()
 
 
 def _label(name: str) -> str:

@@ -10,8 +10,10 @@ import math
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
+from streams.alerts.averages import averaged, averaged_levels, levels_of, weight_of
 from streams.alerts.clock import end_of
-from streams.alerts.policy import Alerts, Black, Frozen, QualityDrop, Timing
+from streams.alerts.limits import Alerts, Black, Frozen, QualityDrop, Timing
+from streams.alerts.moves import USUAL_SECONDS, is_spoiled
 from streams.alerts.state import OpenAlert, RenditionState, Watch
 from streams.events import AlertKind, SegmentScore
 
@@ -33,25 +35,26 @@ def judge(state: RenditionState, score: SegmentScore, limits: Alerts) -> tuple[R
 
     state: already moved to this segment. score: of status `scored`.
     """
-    watches = _Watches(state.watches, score)
+    watches = _Watches(state.every_watch(), score)
     signals = score.signals
+    recent = averaged_levels(state.recent, levels_of(score), weight_of(score.duration, limits.smoothing))
     black = signals is not None and _judge_signal(watches, "black", signals.black, limits.black)
     # The frames of a black picture repeat too: that is not frozen as well.
     frozen = signals is not None and _judge_signal(watches, "frozen", 0.0 if black else signals.freeze, limits.frozen)
-    # The score of a black or frozen picture says nothing about its quality.
-    if not black and not frozen:
+    # The score of a black or frozen picture says nothing about its quality, nor does that of a picture without a face.
+    if not black and not frozen and not _judge_face(state, watches, limits):
         state = _judge_quality(state, watches, score, limits)
-    return replace(state, watches=watches.by_kind), watches.changes
+    return replace(state, recent=recent).watching(watches.by_kind), watches.changes
 
 
 def close(state: RenditionState, at: datetime) -> tuple[RenditionState, list[Change]]:
     """The state with nothing open, and the alerts that this resolves. at: when the rendition ended, or was given up."""
     changes = [
         Change(kind, watch.open_alert, max(at, watch.open_alert.started_at))
-        for kind, watch in state.watches.items()
+        for kind, watch in state.every_watch().items()
         if watch.open_alert is not None
     ]
-    return replace(state, watches={}, cusum=0.0, cusum_since=None, smoothed=None), changes
+    return replace(state.watching({}), cusum=0.0, cusum_since=None, smoothed=None, recent=(), missing=0.0), changes
 
 
 def drop_limit(state: RenditionState, drop: QualityDrop) -> float:
@@ -63,13 +66,14 @@ def drop_limit(state: RenditionState, drop: QualityDrop) -> float:
 class _Reading:
     """What one segment says about one kind of alert.
 
-    bad: it is beyond the limit. good: it is back by more than the hysteresis. value, baseline: what the alert reports.
+    bad: it is beyond the limit. good: it is back by more than the hysteresis. value, threshold, baseline: what the alert reports.
     bad_since: when the bad stretch began, if before this segment.
     """
 
     bad: bool
     good: bool
     value: float
+    threshold: float
     baseline: float | None = None
     bad_since: datetime | None = None
 
@@ -95,6 +99,14 @@ class _Watches:
             self.changes.append(Change(kind, resolved, after.ended_at))
         return after
 
+    def end(self, kind: AlertKind) -> None:
+        """End the open alert of a kind, if there is one, with what it last reported."""
+        watch, at = self.by_kind.get(kind, Watch()), end_of(self.score)
+        if watch.open_alert is not None:
+            ended_at = max(at, watch.open_alert.started_at)
+            self.by_kind = self.by_kind | {kind: Watch(ended_at=ended_at)}
+            self.changes.append(Change(kind, watch.open_alert, ended_at))
+
 
 def _advance(watch: Watch, reading: _Reading, score: SegmentScore, timing: Timing) -> Watch:
     """A watch after one segment: it opens an alert after `minimum` bad seconds, and ends it after `clear` good ones."""
@@ -106,7 +118,8 @@ def _advance(watch: Watch, reading: _Reading, score: SegmentScore, timing: Timin
         rested = watch.ended_at is None or end - watch.ended_at >= timedelta(seconds=timing.cool_down)
         if not rested or end - since < timedelta(seconds=timing.minimum):
             return replace(watch, pending_since=since)
-        return Watch(open_alert=OpenAlert(since, reading.value, reading.baseline, score.labels))
+        alert = OpenAlert(since, reading.value, reading.baseline, score.labels, reading.threshold, timing.severity)
+        return Watch(open_alert=alert)
     # A kind that was disabled meanwhile resolves at once.
     if not reading.good and timing.enabled:
         return replace(watch, pending_since=None)
@@ -119,8 +132,29 @@ def _advance(watch: Watch, reading: _Reading, score: SegmentScore, timing: Timin
 def _judge_signal(watches: _Watches, kind: AlertKind, share: float, limits: Black | Frozen) -> bool:
     """Judge a share of the picture, 0 to 1; returns whether this segment alone is over the threshold."""
     bad = limits.enabled and share >= limits.threshold
-    watches.update(kind, _Reading(bad, share < limits.threshold - limits.hysteresis, share), limits)
+    watches.update(kind, _Reading(bad, share < limits.threshold - limits.hysteresis, share, limits.threshold), limits)
     return bad
+
+
+def _judge_face(state: RenditionState, watches: _Watches, limits: Alerts) -> bool:
+    """Judge whether there is a face; returns whether this segment's score says nothing because there is none.
+
+    A face that cannot be found because the picture is bad is not absent: the quality of such a segment is judged as ever. Once
+    a face is absent for so long that its alert fires, the alerts on the quality of what was shown before are over.
+    """
+    score, no_face = watches.score, limits.no_face
+    if score.faces is None:
+        return False  # nobody has looked for one
+    absent = score.faces.count == 0 and not is_spoiled(state, levels_of(score))
+    watch = watches.by_kind.get("no-face", Watch())
+    began = watch.open_alert.started_at if watch.open_alert is not None else watch.pending_since or score.start
+    seconds = (end_of(score) - began).total_seconds()
+    after = watches.update("no-face", _Reading(absent, score.faces.count > 0, seconds, no_face.minimum), no_face)
+    ignored = absent and no_face.enabled and not no_face.judge_quality
+    if ignored and after.open_alert is not None:
+        watches.end("low-quality")
+        watches.end("quality-drop")
+    return ignored
 
 
 def _judge_quality(state: RenditionState, watches: _Watches, score: SegmentScore, limits: Alerts) -> RenditionState:
@@ -136,11 +170,11 @@ def _judge_quality(state: RenditionState, watches: _Watches, score: SegmentScore
     value = score.small_score
     assert value is not None
     low, drop = limits.low_quality, limits.quality_drop
-    smoothed = _averaged(state.smoothed, value, _weight(score.duration, limits.smoothing))
+    smoothed = averaged(state.smoothed, value, weight_of(score.duration, limits.smoothing))
     baseline = value if state.baseline is None else state.baseline
 
     bad, good = smoothed < low.threshold, smoothed >= low.threshold + low.hysteresis
-    watches.update("low-quality", _Reading(bad, good, smoothed, baseline), low)
+    watches.update("low-quality", _Reading(bad, good, smoothed, low.threshold, baseline), low)
 
     slack, limit = max(drop.slack, drop.noise_slack * math.sqrt(state.variance)), drop_limit(state, drop)
     cusum, cusum_since = 0.0, None
@@ -150,39 +184,44 @@ def _judge_quality(state: RenditionState, watches: _Watches, score: SegmentScore
             cusum_since = state.cusum_since or score.start
     bad, good = cusum > limit and value < baseline - slack, smoothed > baseline - slack
     before = state.watches.get("quality-drop", Watch()).open_alert
-    dropped = watches.update("quality-drop", _Reading(bad, good, smoothed, baseline, cusum_since), drop).open_alert
+    dropped = watches.update(
+        "quality-drop", _Reading(bad, good, smoothed, baseline - slack, baseline, cusum_since), drop
+    ).open_alert
     if before is not None and dropped is None:
         # The alert resolved: the old drop must not count towards the next one.
         cusum, cusum_since = 0.0, None
 
     state = replace(state, smoothed=smoothed, cusum=cusum, cusum_since=cusum_since)
     state = state if dropped is not None or bad else _with_noise(state, value, score.duration, drop)
-    return _with_baseline(state, value, score.duration, drop.adapt if dropped is not None else drop.baseline, drop)
+    half_life = drop.adapt if dropped is not None else drop.baseline
+    state = _with_usual_signals(state, score, half_life, drop)
+    return _with_baseline(state, value, score.duration, half_life, drop)
 
 
 def _with_noise(state: RenditionState, value: float, seconds: float, drop: QualityDrop) -> RenditionState:
     """The state with a score in its noise. Bad scores are kept out: a drop must not widen its own limit."""
     usual = value if state.baseline is None else state.baseline
     first = seconds / (state.baseline_seconds + INITIAL_NOISE_SECONDS + seconds)
-    weight = max(_weight(seconds, drop.noise), first)
-    return replace(state, variance=_averaged(state.variance, (value - usual) ** 2, weight))
+    weight = max(weight_of(seconds, drop.noise), first)
+    return replace(state, variance=averaged(state.variance, (value - usual) ** 2, weight))
+
+
+def _with_usual_signals(state: RenditionState, score: SegmentScore, half_life: float, drop: QualityDrop) -> RenditionState:
+    """The state with a segment in its usual signals, which are averaged like the baseline. half_life: seconds."""
+    levels, seconds = levels_of(score), score.duration
+    known = state.usual_seconds if len(state.usual) == len(levels) else 0.0
+    weight = weight_of(seconds, half_life)
+    if known < drop.warm_up:
+        weight = max(weight, seconds / (known + seconds))
+    counted = min(known + seconds, max(drop.warm_up, USUAL_SECONDS)) if levels else known
+    return replace(state, usual=averaged_levels(state.usual, levels, weight), usual_seconds=counted)
 
 
 def _with_baseline(state: RenditionState, value: float, seconds: float, half_life: float, drop: QualityDrop) -> RenditionState:
     """The state with a score in its baseline, which is the plain mean until it has warmed up. half_life: seconds."""
-    weight = _weight(seconds, half_life)
+    weight = weight_of(seconds, half_life)
     if state.baseline_seconds < drop.warm_up:
         weight = max(weight, seconds / (state.baseline_seconds + seconds))
     baseline = value if state.baseline is None else state.baseline
     counted = min(state.baseline_seconds + seconds, max(drop.warm_up, 2 * drop.noise))
-    return replace(state, baseline=_averaged(baseline, value, weight), baseline_seconds=counted)
-
-
-def _averaged(average: float | None, value: float, weight: float) -> float:
-    """An average with one more value in it; the value itself where there is no average yet."""
-    return value if average is None else average + weight * (value - average)
-
-
-def _weight(seconds: float, half_life: float) -> float:
-    """The weight of a value that holds for some seconds, in an average with this half-life in seconds; 1 for half-life 0."""
-    return 1.0 - 2.0 ** (-seconds / half_life) if half_life else 1.0
+    return replace(state, baseline=averaged(baseline, value, weight), baseline_seconds=counted)

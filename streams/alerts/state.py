@@ -6,26 +6,42 @@ its alias, which is read and written: `cusum` is stored as `fallen`.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Annotated
 
 from pydantic import Field, TypeAdapter
 
-from streams.events import AlertKind
+from streams.events import AlertCause, AlertKind, Severity, Signals
 
 INITIAL_NOISE = 4.0
 """Standard deviation that a new stream's scores are assumed to have, points."""
 
 
+SIGNALS = (*Signals.model_fields, "face")
+"""The signals whose averages a state has, in this order: those of a score, and the share of the picture that the face covers.
+
+Stored states depend on the order: a new signal goes to the end.
+"""
+
+Levels = tuple[float, ...]
+"""A value of each of `SIGNALS`; workers of other versions may know fewer of them or more."""
+
+
 @dataclass(frozen=True, slots=True)
 class OpenAlert:
-    """An alert that has fired and is not resolved. value, baseline, labels: when it fired."""
+    """An alert that has fired and is not resolved. All but `cause` is from when it fired.
+
+    threshold: the limit that was crossed. cause: as far as it is known by now.
+    """
 
     started_at: datetime
     value: float
     baseline: float | None
     labels: dict[str, str]
+    threshold: float | None = None
+    severity: Severity | None = None
+    cause: AlertCause | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +68,9 @@ class RenditionState:
     cusum_since: start of the segment in which the sum left zero. ahead: seconds by which the packager's clock is ahead, taken off
     all times here; None where they were not held against the broker's clock. began_ahead: all segments so far came from a clock
     that was ahead. before: the state before the latest segment, where that one may be a stray (`streams.alerts.clock`).
+    recent, usual: averages of the signals over the last seconds and over the time of the baseline; empty without any.
+    usual_seconds: seconds of scores in `usual`, counted like `baseline_seconds`. missing: share of the last seconds without a
+    segment, 0-1. no_face: the watch of this kind, outside of `watches`, where older workers would not read the state.
     """
 
     sequence: int
@@ -67,6 +86,21 @@ class RenditionState:
     ahead: float | None = None
     began_ahead: bool = False
     before: RenditionState | None = None
+    recent: Levels = ()
+    usual: Levels = ()
+    usual_seconds: float = 0.0
+    missing: float = 0.0
+    no_face: Watch = field(default_factory=Watch)
+
+    def every_watch(self) -> dict[AlertKind, Watch]:
+        """The watches of all kinds."""
+        return self.watches | {"no-face": self.no_face}
+
+    def watching(self, watches: dict[AlertKind, Watch]) -> RenditionState:
+        """The state with these watches; those that are missing start anew."""
+        others = dict(watches)
+        others.pop("no-face", None)
+        return replace(self, watches=others, no_face=watches.get("no-face", Watch()))
 
 
 @dataclass(frozen=True, slots=True)

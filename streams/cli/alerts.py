@@ -32,13 +32,19 @@ def alerts_evaluate(
     label: LabelOption = None,
     days: Annotated[float, typer.Option(min=1, help="Length of all streams together, days.")] = 70.0,
     cuts: Annotated[bool, typer.Option(help="Streams whose shots change framing, not of one camera.")] = False,
+    causes: Annotated[bool, typer.Option(help="How often an alert names its cause, and pictures without a face.")] = False,
     seed: Annotated[int, typer.Option(help="The same seed makes the same streams.")] = 0,
     as_json: JsonFlag = False,
 ) -> None:
     """Detection delay, missed incidents and false alarms on streams with known incidents, made from real scores."""
+    from streams.alerts import cause_backtest
     from streams.alerts.backtest import evaluate, table
     from streams.alerts.policy import load_policy
 
     limits = load_policy(policy or load_settings().alert_policy).of(labels_of(label))
+    if causes:
+        result = cause_backtest.evaluate_causes(limits, seed=seed)
+        print(json.dumps(cause_backtest.report(result)) if as_json else cause_backtest.table(result))
+        return
     report = evaluate(limits, days, cuts, seed).report()
     print(json.dumps(report) if as_json else table(report))

@@ -17,7 +17,7 @@ Severity = Literal["info", "warning", "critical"]
 class SignalMove(Event):
     """One signal of a stream against what is usual for it."""
 
-    name: str = Field(description="The signal's name in `segment-scores`: a field of `signals`, or `face`, the face's share.")
+    name: str = Field(description="The signal's name in `segment-scores`.")
     value: float = Field(description="When the alert fired.")
     usual: float | None = Field(default=None, description="The stream's usual value; not set where it is not known yet.")
 

@@ -11,7 +11,7 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from streams.alerts.receivers import describe as describe_alert
+from streams.alerts.summary import describe as describe_alert
 from streams.events import QualityAlert, SegmentScore
 from streams.local.drops import clock, describe, find_drops
 from streams.local.run import Run

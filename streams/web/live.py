@@ -19,7 +19,7 @@ from streams.web.courses import DEEP, FALLBACK, SKIPPED, Courses
 from streams.web.pictures import Picture, Pictures
 from streams.web.pulse import Pulse
 from streams.web.reading import ScoreReading
-from streams.web.stream import BLACK_SHARE, FROZEN_SHARE, Rendition, Row, Stream, is_acknowledged, level_of_score, row_of
+from streams.web.stream import BLACK_SHARE, FROZEN_SHARE, Rendition, Row, Stream, is_acknowledged, level_of_score, row_of, turns_stale
 
 MOST_STREAMS = 20_000
 """Streams that are known; the one that was silent for longest is forgotten first."""
@@ -191,7 +191,7 @@ class Live:
         for stream in list(self.streams.values()):
             if now - stream.received > FORGET_SECONDS and not stream.alerts:
                 self._forget(stream.id)
-            elif stream.row is not None and row_of(stream, self.acks, now).state != stream.row.state:
+            elif stream.row is not None and turns_stale(stream, stream.row, now):
                 self._touch(stream)
         for alert_id, ack in self.acks.items():
             if ack.until is not None and now - 2.0 <= ack.until.timestamp() <= now:

@@ -129,6 +129,14 @@ def is_stale(rendition: Rendition, now: float) -> bool:
     return now - rendition.received > max(LEAST_STALE_SECONDS, STALE_SEGMENTS * rendition.duration)
 
 
+def turns_stale(stream: Stream, row: Row, now: float) -> bool:
+    """Whether time alone has made a row wrong: its score is too old since it was made."""
+    if row.state in ("stale", "ended", "no-segments"):
+        return False
+    rendition = stream.renditions.get(row.rendition or "")
+    return rendition is not None and is_stale(rendition, now)
+
+
 def row_of(stream: Stream, acks: Mapping[str, AlertAcknowledgement], now: float) -> Row:
     """The stream's row at this time."""
     open_ranks = {

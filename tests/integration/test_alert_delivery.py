@@ -18,7 +18,7 @@ from kafka import KafkaProducer
 
 from streams.alerts import delivery
 from streams.alerts.delivery import Courier
-from streams.alerts.policy import Receiver
+from streams.alerts.receiver_settings import Receiver
 from streams.alerts.receivers import Poster, RefusedError, UnavailableError, as_slack
 from streams.events import ALERTS_TOPIC, QualityAlert
 from streams.kafka.agent import running

@@ -16,7 +16,8 @@ from kafka import TopicPartition
 from scorer.spec import level_of
 from streams.alerts.clock import end_of
 from streams.alerts.detector import step
-from streams.alerts.policy import Alerts, default_limits
+from streams.alerts.limits import Alerts
+from streams.alerts.policy import default_limits
 from streams.alerts.state import StreamState, from_json
 from streams.events import ALERT_STATE_TOPIC, ALERTS_TOPIC, QualityAlert, SegmentScore, Signals
 
@@ -32,10 +33,15 @@ def make_score(
     black: float = 0.0,
     freeze: float = 0.0,
     begin: datetime = BEGIN,
+    signals: dict[str, float] | None = None,
     **fields: object,
 ) -> SegmentScore:
-    """The score of a segment of two seconds. score: points; None for a segment that was skipped. begin: start of segment 0."""
-    signals = Signals(black=black, freeze=freeze, blur=0.1, blockiness=0.1, noise=1, luma=100, contrast=30)
+    """The score of a segment of two seconds. score: points; None for a segment that was skipped. begin: start of segment 0.
+
+    signals: those that differ from a good picture's.
+    """
+    usual = {"blur": 0.1, "blockiness": 0.1, "noise": 1, "luma": 100, "contrast": 30}
+    measured = Signals(**{"black": black, "freeze": freeze} | usual | (signals or {}))
     return SegmentScore(
         stream_id=stream,
         segment_id=f"{stream}/{sequence}",
@@ -46,7 +52,7 @@ def make_score(
         status="skipped" if score is None else "scored",
         score=score,
         level=None if score is None else level_of(score),
-        signals=None if score is None else signals,
+        signals=None if score is None else measured,
         **fields,
     )
 

@@ -171,7 +171,7 @@ class Fleet:
             data = score.to_bytes()
             self.live.add_score(read_score(data), data, end + 1.8)
             if rendition == channel.renditions[0]:
-                channel.scores = [*channel.scores[-299:], score]
+                channel.scores = [*channel.scores[-89:], score]
                 self._picture(channel, score, hit)
                 if hit and channel.number % 25 == 0 and score.score is not None and len(self.examples) < 200:
                     self.examples.append(_example(score, self.now))

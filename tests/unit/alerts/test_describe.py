@@ -8,7 +8,8 @@ from typing import get_args
 
 import pytest
 
-from streams.alerts.receivers import as_alertmanager, as_slack, describe
+from streams.alerts.receivers import as_alertmanager, as_slack
+from streams.alerts.summary import describe
 from streams.events import AlertKind, QualityAlert
 
 BEGAN = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)

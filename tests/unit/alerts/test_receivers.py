@@ -16,7 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from streams.alerts.delivery import Courier
-from streams.alerts.policy import Receiver
+from streams.alerts.receiver_settings import Receiver
 from streams.alerts.receivers import Poster, UnavailableError, as_alertmanager
 from streams.errors import SettingsError
 from streams.events import QualityAlert

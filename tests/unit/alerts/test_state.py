@@ -8,12 +8,17 @@ from datetime import UTC, datetime
 
 import pytest
 
-from streams.alerts.state import OpenAlert, RenditionState, StreamState, Watch, from_json, to_json
+from streams.alerts.state import SIGNALS, OpenAlert, RenditionState, StreamState, Watch, from_json, to_json
+from streams.events import AlertCause, SignalMove
 
 TIME = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
 STORED_TIME = "2026-03-01T12:00:00Z"
-ALERT = OpenAlert(TIME, 30.0, 70.0, {"tier": "premium"})
+CAUSE = AlertCause(where="source", signals=[SignalMove(name="blur", value=0.4, usual=0.1)], text="the source")
+ALERT = OpenAlert(TIME, 30.0, 70.0, {"tier": "premium"}, 40.0, "warning", CAUSE)
+STORED_CAUSE = {"where": "source", "signals": [{"name": "blur", "value": 0.4, "usual": 0.1}], "text": "the source"}
 STORED_ALERT = {"started_at": STORED_TIME, "value": 30.0, "baseline": 70.0, "labels": {"tier": "premium"}}
+STORED_ALERT |= {"threshold": 40.0, "severity": "warning", "cause": STORED_CAUSE}
+LEVELS = tuple(float(number) for number in range(len(SIGNALS)))
 
 STATE = StreamState(
     stream_id="channel",
@@ -32,6 +37,11 @@ STATE = StreamState(
             ahead=600.0,
             began_ahead=True,
             before=RenditionState(6, TIME, TIME),
+            recent=LEVELS,
+            usual=LEVELS,
+            usual_seconds=8.0,
+            missing=0.25,
+            no_face=Watch(pending_since=TIME),
         )
     },
     until=TIME,
@@ -59,6 +69,11 @@ STORED = {
             "ahead": 600.0,
             "began_ahead": True,
             "before": {"sequence": 6, "begun": STORED_TIME, "until": STORED_TIME},
+            "recent": list(LEVELS),
+            "usual": list(LEVELS),
+            "usual_seconds": 8.0,
+            "missing": 0.25,
+            "no_face": {"since": STORED_TIME},
         }
     },
     "until": STORED_TIME,
@@ -88,7 +103,24 @@ def test_fields_with_their_default_are_left_out() -> None:
 
 
 def test_a_field_of_a_newer_version_is_ignored() -> None:
-    assert from_json(json.dumps(STORED | {"cause": "network"}).encode()) == STATE
+    assert from_json(json.dumps(STORED | {"later": "network"}).encode()) == STATE
+
+
+def test_the_watch_for_faces_is_not_among_those_that_older_workers_read() -> None:
+    # A worker that knows no kind `no-face` would drop a state that has it among its kinds.
+    state = STATE.renditions["240p"]
+    watched = state.watching(state.every_watch() | {"no-face": Watch(ended_at=TIME)})
+    stored = json.loads(to_json(StreamState("channel", {"": watched})))["courses"][""]
+    assert set(stored["watches"]) == {"quality-drop"}
+    assert from_json(to_json(StreamState("channel", {"": watched}))).renditions[""].no_face.ended_at == TIME
+
+
+def test_a_state_of_an_older_worker_has_no_averages_yet() -> None:
+    old = {key: value for key, value in STORED.items() if key != "courses"}
+    names = ("recent", "usual", "usual_seconds", "missing", "no_face", "before")
+    old["courses"] = {"240p": {key: value for key, value in STORED["courses"]["240p"].items() if key not in names}}
+    rendition = from_json(json.dumps(old).encode()).renditions["240p"]
+    assert (rendition.usual, rendition.usual_seconds, rendition.no_face) == ((), 0.0, Watch())
 
 
 def test_bytes_that_are_no_state_are_a_value_error() -> None:

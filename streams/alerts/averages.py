@@ -1,0 +1,38 @@
+"""Averages over time that forget: each value counts for the seconds that its segment lasts. Pure functions."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from streams.alerts.state import SIGNALS, Levels
+from streams.events import SegmentScore
+
+DIGITS = 5
+"""Decimal places of the signals' averages: a state is stored for each score, and has several averages."""
+
+
+def averaged(average: float | None, value: float, weight: float) -> float:
+    """An average with one more value in it; the value itself where there is no average yet."""
+    return value if average is None else average + weight * (value - average)
+
+
+def weight_of(seconds: float, half_life: float) -> float:
+    """The weight of a value that holds for some seconds, in an average with this half-life in seconds; 1 for half-life 0."""
+    return 1.0 - 2.0 ** (-seconds / half_life) if half_life else 1.0
+
+
+def levels_of(score: SegmentScore) -> Levels:
+    """The signals of a segment in the order of `SIGNALS`; empty where it has none."""
+    if score.signals is None:
+        return ()
+    face = score.faces.area if score.faces is not None and score.faces.count else 0.0
+    return (*(getattr(score.signals, name) for name in SIGNALS[:-1]), face)
+
+
+def averaged_levels(average: Levels, levels: Sequence[float], weight: float) -> Levels:
+    """The average of all signals with one more segment in it. Where the average knows other signals, it starts anew."""
+    if not levels:
+        return average
+    if len(average) != len(levels):
+        return tuple(round(level, DIGITS) for level in levels)
+    return tuple(round(before + weight * (level - before), DIGITS) for before, level in zip(average, levels, strict=True))

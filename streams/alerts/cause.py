@@ -1,0 +1,164 @@
+"""Where an alert's problem most likely comes from: pure functions over what the state knows when it fires.
+
+All renditions of a stream are encoded from one source. What all of them show was in the source; what one of them shows alone
+was made by its encoder; where segments are missing, it is the network, or the packager. The signals that moved most against
+their own usual say what it looks like.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from streams.alerts.moves import Move, moves
+from streams.alerts.state import RenditionState, StreamState, Watch
+from streams.events import AlertCause, AlertKind, SignalMove
+from streams.text import printable
+
+SETTLING = timedelta(seconds=10)
+"""For so long after an alert has fired, each segment of any rendition can make its cause better known."""
+
+MOST_SIGNALS, MOST_NAMES, LONGEST_NAME = 4, 4, 40
+"""Most signals in a cause, most renditions in its sentence, and most characters of a rendition's name."""
+
+MISSING_SHARE = 0.12
+"""From this share of missing segments on, the network is the cause, whatever the pictures show: one segment of 2 s is less."""
+
+STOPPED_SECONDS = (10.0, 120.0)
+"""A rendition has stopped if it is behind by the first of these; it was given up before, if by the second, before the start."""
+
+SHARED_FALL = 0.25
+"""A rendition whose score fell by this share of another one's fall has the same problem."""
+
+SHARED_MOVE = 0.4
+"""A rendition one of whose signals moved by this share of another one's move has the same problem."""
+
+LEAST_FALL = 4.0
+"""A smaller fall is no fall, points."""
+
+FROM_SOURCE = {"black", "luma", "contrast", "noise"}
+"""Signals that an encoder hardly raises: where there is one rendition only, they tell that it is the source."""
+
+SHAPES: dict[AlertKind, str] = {"black": "black", "frozen": "freeze"}
+"""The signal that a kind of alert is about."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Others:
+    """The other renditions: those that have the problem too, are fine, have stopped, and have not been heard since it began."""
+
+    bad: list[str]
+    fine: list[str]
+    stopped: list[str]
+    unheard: list[str]
+
+
+def cause_of(state: StreamState, name: str, kind: AlertKind, started_at: datetime) -> AlertCause:
+    """The cause of an alert of one rendition, as far as the state knows it.
+
+    state: with the segment that fired the alert, or with later ones. name: of the rendition, '' where it has none.
+    started_at: start of the problem. It depends on nothing else, so that every worker comes to the same cause.
+    """
+    own = state.renditions[name]
+    moved = _leading(own, kind)
+    others = _compare(state, name, kind, started_at, moved)
+    lost = max((state.renditions[other].missing for other in (name, *others.bad)), default=0.0)
+    where, reason = _place(lost, name, others, moved)
+    told = [f"{move.name} {_shown(move.name, move.value)}, usual {_shown(move.name, move.usual)}" for move in moved[:2]]
+    return AlertCause(
+        where=where,
+        rendition=name or None if where == "rendition" else None,
+        signals=[SignalMove(name=move.name, value=round(move.value, 3), usual=round(move.usual, 3)) for move in moved],
+        text="; ".join([*told, reason]),
+    )
+
+
+def cause_of_silence(state: StreamState) -> AlertCause:
+    """The cause of a stream's silence, where nobody knows more than that its segments do not come."""
+    count = len(state.renditions)
+    which = "no segments" if count < 2 else f"no segments of any of its {count} renditions"
+    return AlertCause(where="network", text=f"{which}: the network, the packager, or the encoder before it")
+
+
+def _leading(own: RenditionState, kind: AlertKind) -> list[Move]:
+    """The signals that moved most; for a black or frozen picture, first the one that says so."""
+    shape = SHAPES.get(kind)
+    return sorted(moves(own.recent, own.usual), key=lambda move: move.name != shape)[:MOST_SIGNALS]
+
+
+def _compare(state: StreamState, name: str, kind: AlertKind, started_at: datetime, moved: Sequence[Move]) -> _Others:
+    own, found = state.renditions[name], _Others([], [], [], [])
+    stopped, forgotten = (timedelta(seconds=seconds) for seconds in STOPPED_SECONDS)
+    for other, rendition in sorted(state.renditions.items()):
+        if other == name or rendition.until < started_at - forgotten:
+            continue
+        if rendition.until < own.until - stopped:
+            found.stopped.append(other)
+        elif rendition.until <= started_at:
+            found.unheard.append(other)
+        elif _is_bad(rendition, own, kind, moved):
+            found.bad.append(other)
+        else:
+            found.fine.append(other)
+    return found
+
+
+def _is_bad(other: RenditionState, own: RenditionState, kind: AlertKind, moved: Sequence[Move]) -> bool:
+    """Whether another rendition has the same problem."""
+    if kind in SHAPES:
+        return _watched(other, kind)
+    if any(_watched(other, watched) for watched in ("low-quality", "quality-drop", *SHAPES)):
+        return True
+    fall = _fall(other)
+    if fall >= max(LEAST_FALL, SHARED_FALL * _fall(own)):
+        return True
+    steps = {move.name: move.steps for move in moves(other.recent, other.usual)}
+    return bool(moved) and steps.get(moved[0].name, 0.0) / moved[0].steps >= SHARED_MOVE
+
+
+def _watched(rendition: RenditionState, kind: AlertKind) -> bool:
+    """Whether the latest segments of a rendition are bad in the eyes of one kind of alert."""
+    watch = rendition.watches.get(kind, Watch())
+    return (watch.open_alert is None) == (watch.pending_since is not None)
+
+
+def _fall(rendition: RenditionState) -> float:
+    """Points by which a rendition's score is under its usual score."""
+    if rendition.smoothed is None or rendition.baseline is None:
+        return 0.0
+    return rendition.baseline - rendition.smoothed
+
+
+def _place(lost: float, name: str, others: _Others, moved: Sequence[Move]) -> tuple[str, str]:
+    """Where the problem is, and the words for it. lost: share of missing segments, of the rendition that has most of them."""
+    this = _named([name])
+    if lost >= MISSING_SHARE:
+        return "network", f"{lost:.0%} of the last segments are missing: the network or the packager"
+    if others.bad and len(others.bad) >= len(others.fine):
+        but = f", {_named(others.fine)} not" if others.fine else ""
+        return "source", f"{_named(others.bad)} as well{but}: the source"
+    if others.fine:
+        also = f", {_named(others.bad)} not" if others.bad else ""
+        are = "is" if len(others.fine) == 1 else "are"
+        return "rendition", f"{_named(others.fine)} {are} fine{also}: the transcoder of {this}"
+    if others.stopped:
+        return "network", f"{_named(others.stopped)} sent nothing any more: the network or the packager"
+    if others.unheard:
+        return "unknown", f"nothing is known yet of {_named(others.unheard)} at that time"
+    if moved and moved[0].name in FROM_SOURCE:
+        return "source", "there is no other rendition; light and noise come from the source"
+    return "unknown", "there is no other rendition to compare with"
+
+
+def _named(names: Sequence[str]) -> str:
+    """Renditions by name, as `720p and 480p`."""
+    shown = [printable(name)[:LONGEST_NAME] or "the unnamed rendition" for name in names[:MOST_NAMES]]
+    if len(names) > MOST_NAMES:
+        shown.append(f"{len(names) - MOST_NAMES} more")
+    return " and ".join(filter(None, [", ".join(shown[:-1]), shown[-1]]))
+
+
+def _shown(signal: str, value: float) -> str:
+    """A signal's value with as many digits as people can see a difference in."""
+    return f"{value:.0f}" if signal in ("luma", "contrast") else f"{value:.1f}" if signal == "noise" else f"{value:.2f}"

@@ -1,0 +1,103 @@
+"""The limits of each kind of alert: what the policy can say of a stream, with defaults, units and bounds."""
+
+from __future__ import annotations
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from streams.events import Severity
+
+_SEVERITY = "How urgent an alert of this kind is: `info`, `warning` or `critical`."
+
+
+class Part(BaseModel):
+    """A group of settings of the policy. An unknown name is refused."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+
+class Timing(Part):
+    """How long something must last, in event time: a backlog is judged as it would have been live."""
+
+    enabled: bool = Field(True, description="Whether this kind of alert is raised.")
+    minimum: float = Field(5.0, ge=0, le=3600, description="Seconds that it must last before the alert fires.")
+    clear: float = Field(6.0, ge=0, le=3600, description="Seconds that it must be gone before the alert resolves.")
+    cool_down: float = Field(60.0, ge=0, le=86400, description="Seconds after an alert's end in which none of its kind fires.")
+    severity: Severity = Field("warning", description=_SEVERITY)
+
+
+class LowQuality(Timing):
+    """The smoothed score is under a fixed limit, whatever is usual for the stream."""
+
+    threshold: float = Field(40.0, ge=0, le=100, description="The smoothed score under which quality is low, points.")
+    hysteresis: float = Field(8.0, ge=0, le=50, description="Points over the threshold that it takes to be good again.")
+    minimum: float = Field(10.0, ge=0, le=3600, description="Seconds that it must last before the alert fires.")
+
+
+class QualityDrop(Timing):
+    """The score fell against the stream's own baseline (CUSUM)."""
+
+    slack: float = Field(7.5, ge=0, le=50, description="Points under the baseline that are no drop; half of the drop to find.")
+    limit: float = Field(12.0, gt=0, le=500, description="Points beyond the slack, summed over segments, that are a drop.")
+    noise_slack: float = Field(
+        1.5,
+        ge=0,
+        le=10,
+        description="Or so many times the stream's noise (the standard deviation of its scores), if that is more.",
+    )
+    noise_limit: float = Field(4.0, ge=0, le=100, description="The same for the limit.")
+    noise: float = Field(1800.0, gt=0, le=86400, description="Half-life of the noise, seconds.")
+    minimum: float = Field(4.0, ge=0, le=3600, description="Seconds that it must last before the alert fires.")
+    baseline: float = Field(600.0, gt=0, le=86400, description="Half-life of the baseline, seconds.")
+    adapt: float = Field(1800.0, gt=0, le=86400, description="The same while the alert is open: a lasting drop becomes usual.")
+    warm_up: float = Field(8.0, ge=0, le=3600, description="Seconds of scores that the baseline needs before drops are judged.")
+
+
+class Black(Timing):
+    """The picture is black."""
+
+    threshold: float = Field(0.95, gt=0, le=1, description="Share of black pixels from which a segment is black.")
+    hysteresis: float = Field(0.1, ge=0, le=1, description="How much less it must be to be a picture again.")
+    severity: Severity = Field("critical", description=_SEVERITY)
+
+
+class Frozen(Timing):
+    """The picture does not move."""
+
+    threshold: float = Field(0.95, gt=0, le=1, description="Share of repeated frames from which a segment is frozen.")
+    hysteresis: float = Field(0.1, ge=0, le=1, description="How much less it must be to be moving again.")
+    severity: Severity = Field("critical", description=_SEVERITY)
+
+
+class NoFace(Timing):
+    """No face is in the picture: a slate, colour bars, a turned picture, or nobody is there."""
+
+    minimum: float = Field(30.0, ge=0, le=3600, description="Seconds without a face after which the alert fires.")
+    clear: float = Field(4.0, ge=0, le=3600, description="Seconds with a face that it takes for the alert to resolve.")
+    severity: Severity = Field("info", description=_SEVERITY)
+    judge_quality: bool = Field(
+        False, description="Whether segments without a face raise `low-quality` and `quality-drop` like all others."
+    )
+
+
+class NoSegments(Part):
+    """A stream that did not end on purpose sends no more segments."""
+
+    enabled: bool = Field(True, description="Whether this kind of alert is raised.")
+    after: float = Field(20.0, ge=2, le=86400, description="Seconds without a segment after which the alert fires.")
+    cool_down: float = Field(60.0, ge=0, le=86400, description="Seconds after an alert's end in which none of its kind fires.")
+    forget_after: float = Field(
+        86400.0, ge=60, le=31 * 86400, description="Seconds after which a silent stream is gone for good: its alerts resolve."
+    )
+    severity: Severity = Field("critical", description=_SEVERITY)
+
+
+class Alerts(Part):
+    """The limits of one stream."""
+
+    smoothing: float = Field(2.0, ge=0, le=3600, description="Half-life of the smoothed score, seconds; 0 does not smooth.")
+    low_quality: LowQuality = Field(default_factory=LowQuality)
+    quality_drop: QualityDrop = Field(default_factory=QualityDrop)
+    black: Black = Field(default_factory=Black)
+    frozen: Frozen = Field(default_factory=Frozen)
+    no_segments: NoSegments = Field(default_factory=NoSegments)
+    no_face: NoFace = Field(default_factory=NoFace)

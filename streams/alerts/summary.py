@@ -1,0 +1,37 @@
+"""An alert in words: one sentence for people, and its address on the wall."""
+
+from __future__ import annotations
+
+from streams.events import QualityAlert
+from streams.text import printable
+
+
+def complete(alert: QualityAlert, web_url: str) -> QualityAlert:
+    """The alert with its sentence and its address. web_url: address of the wall, '' where there is none."""
+    url = f"{web_url}/alerts/{alert.alert_id}" if web_url else None
+    return alert.model_copy(update={"summary": describe(alert), "url": url})
+
+
+def describe(alert: QualityAlert) -> str:
+    """An alert as a sentence of one line, whatever characters are in the stream's name."""
+    source = printable(alert.stream_id if alert.rendition is None else f"{alert.stream_id} ({alert.rendition})")
+    if alert.state == "firing":
+        return f"{source}: {_problem(alert)}, since {alert.started_at:%H:%M:%S} UTC"
+    assert alert.ended_at is not None
+    seconds = (alert.ended_at - alert.started_at).total_seconds()
+    return f"{source}: {alert.kind} is over after {seconds:.0f} s, since {alert.ended_at:%H:%M:%S} UTC"
+
+
+def _problem(alert: QualityAlert) -> str:
+    """What is wrong, against which limit, and what is usual."""
+    usual = "" if alert.baseline is None else f", usual {alert.baseline:.0f}"
+    points = "" if alert.threshold is None else f", limit {alert.threshold:.0f}"
+    share = "" if alert.threshold is None else f", limit {alert.threshold:.0%}"
+    return {
+        "low-quality": f"quality is low: {alert.value:.0f}{points}{usual}",
+        "quality-drop": f"quality dropped to {alert.value:.0f}{points}{usual}",
+        "black": f"picture is black: {alert.value:.0%}{share}",
+        "frozen": f"picture does not move: {alert.value:.0%}{share}",
+        "no-segments": f"no segments for {alert.value:.0f} s",
+        "no-face": f"no face for {alert.value:.0f} s",
+    }[alert.kind]

@@ -1,0 +1,160 @@
+"""What an alert says of its cause: the renditions of a stream are compared, and the signals with their usual values."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from streams.alerts.cause_backtest import evaluate_causes
+from streams.alerts.detector import open_alerts, step, tick
+from streams.alerts.moves import moves
+from streams.alerts.policy import default_limits
+from streams.alerts.state import SIGNALS, StreamState, from_json, to_json
+from streams.events import AlertCause, QualityAlert, SegmentScore
+from tests.support.alerts import BEGIN, fold, make_score
+
+LIMITS = default_limits()
+BLURRED = {"blur": 0.41}
+
+
+def ladder(bad: set[str], after: int = 30, until: int = 40, **changes: object) -> list[SegmentScore]:
+    """A stream of three renditions; those in `bad` are bad from one segment on. changes: of the bad segments."""
+    fields = {"score": 30.0, "signals": BLURRED} | changes
+    return [
+        make_score(i, rendition=name, **fields) if name in bad and i >= after else make_score(i, 80, rendition=name)
+        for i in range(until)
+        for name in ("1080p", "480p", "720p")
+    ]
+
+
+def first_cause(scores: list[SegmentScore], rendition: str | None = None) -> AlertCause:
+    """The cause of the first alert, of one rendition or of any."""
+    alerts = [alert for alert in fold(scores)[1] if rendition in (None, alert.rendition)]
+    assert alerts[0].state == "firing"
+    assert alerts[0].cause is not None
+    return alerts[0].cause
+
+
+def test_a_rendition_that_is_bad_alone_was_made_bad_by_its_transcoder() -> None:
+    cause = first_cause(ladder({"720p"}))
+    assert (cause.where, cause.rendition) == ("rendition", "720p")
+    assert [(move.name, move.usual) for move in cause.signals] == [("blur", pytest.approx(0.1, abs=0.005))]
+    assert cause.signals[0].value > 0.3
+    assert cause.text.startswith("blur 0.")
+    assert cause.text.endswith(", usual 0.10; 1080p and 480p are fine: the transcoder of 720p")
+
+
+def test_what_all_renditions_show_was_in_the_source() -> None:
+    cause = first_cause(ladder({"1080p", "480p", "720p"}))
+    assert (cause.where, cause.rendition) == ("source", None)
+    assert cause.text.endswith("as well: the source")
+
+
+@pytest.mark.parametrize(("kind", "change"), [("black", {"black": 1.0}), ("frozen", {"freeze": 1.0})])
+@pytest.mark.parametrize(("bad", "where"), [({"720p"}, "rendition"), ({"1080p", "480p", "720p"}, "source")])
+def test_black_and_frozen_pictures_are_compared_too(kind: str, change: dict[str, float], bad: set[str], where: str) -> None:
+    alerts = fold(ladder(bad, score=80.0, signals=None, **change))[1]
+    assert {(alert.kind, alert.cause.where if alert.cause else None) for alert in alerts} == {(kind, where)}
+    assert alerts[0].cause is not None
+    assert alerts[0].cause.signals[0].name == ("black" if kind == "black" else "freeze")
+
+
+def test_missing_segments_are_the_networks_whatever_the_pictures_show() -> None:
+    scores = [score for score in ladder({"1080p", "480p", "720p"}) if score.sequence < 30 or score.sequence % 2]
+    cause = first_cause(scores)
+    assert cause.where == "network"
+    assert "of the last segments are missing" in cause.text
+
+
+def test_without_another_rendition_the_light_tells_that_it_is_the_source() -> None:
+    def alone(**signals: float) -> AlertCause:
+        return first_cause([make_score(i, 80) for i in range(30)] + [make_score(i, 30, signals=signals) for i in range(30, 40)])
+
+    assert alone(luma=20, contrast=5).where == "source"
+    assert alone(blur=0.5).where == "unknown"
+    assert "no other rendition" in alone(blur=0.5).text
+
+
+def test_with_the_light_goes_the_detail_so_the_light_comes_first() -> None:
+    usual = dict(zip(SIGNALS, (0.0, 0.0, 0.1, 0.1, 1.0, 100.0, 50.0, 0.2), strict=True))
+    dark = usual | {"blur": 0.9, "luma": 20.0, "contrast": 25.0}
+    assert [move.name for move in moves(tuple(dark.values()), tuple(usual.values()))] == ["luma", "contrast", "blur"]
+    assert moves(tuple(usual.values()), tuple(usual.values())) == []
+
+
+def test_renditions_that_have_stopped_are_the_networks() -> None:
+    scores = [score for score in ladder({"720p"}, until=60) if score.rendition == "720p" or score.sequence < 24]
+    cause = first_cause(scores)
+    assert (cause.where, cause.rendition) == ("network", None)
+    assert cause.text.endswith("1080p and 480p sent nothing any more: the network or the packager")
+
+
+def test_what_the_other_renditions_tell_later_is_in_the_end_of_the_alert() -> None:
+    good = ladder(set(), until=30)
+    first = [make_score(i, 30, rendition="720p", signals=BLURRED) for i in range(30, 33)]
+    others = [make_score(i, 30, rendition=name, signals=BLURRED) for i in range(30, 36) for name in ("1080p", "480p")]
+    rest = [make_score(i, 30, rendition="720p", signals=BLURRED) for i in range(33, 36)]
+    back = [make_score(i, 80, rendition=name) for i in range(36, 60) for name in ("1080p", "480p", "720p")]
+    alerts = [alert for alert in fold([*good, *first, *others, *rest, *back])[1] if alert.rendition == "720p"]
+    by_state = {alert.state: alert.cause for alert in alerts if alert.kind == "quality-drop"}
+    assert by_state["firing"] is not None
+    assert by_state["resolved"] is not None
+    assert (by_state["firing"].where, by_state["resolved"].where) == ("unknown", "source")
+
+
+def test_the_cause_survives_the_stored_state() -> None:
+    state, _ = fold(ladder({"720p"}))
+    stored = from_json(to_json(state))
+    assert [alert.cause for alert in open_alerts(stored)] == [alert.cause for alert in open_alerts(state)]
+    assert all(alert.cause for alert in open_alerts(stored))
+
+
+def test_silence_is_the_networks_unless_somebody_knows_more() -> None:
+    state, _ = fold(ladder(set()))
+    _, (alert,) = tick(state, BEGIN, LIMITS.no_segments.after, LIMITS)
+    assert alert.cause is not None
+    assert (alert.cause.where, "any of its 3 renditions" in alert.cause.text) == ("network", True)
+    known = AlertCause(where="source", text="the camera was turned off")
+    silent, (alert,) = tick(state, BEGIN, LIMITS.no_segments.after, LIMITS, lambda _: known)
+    assert alert.cause == known
+    assert silent is not None
+    resolved = step(silent, make_score(60, 80, rendition="720p"), LIMITS)[1]
+    assert [(alert.state, alert.cause) for alert in resolved] == [("resolved", known)]
+
+
+@given(st.lists(st.text(max_size=300), max_size=8, unique=True), st.text(max_size=300))
+def test_no_name_of_a_rendition_makes_a_cause_too_long_or_breaks_its_line(names: list[str], bad: str) -> None:
+    state = StreamState("channel")
+    alerts: list[QualityAlert] = []
+    for i in range(20):
+        for name in {*names, bad}:
+            fallen = name == bad and i >= 10
+            state, new = step(state, make_score(i, 20 if fallen else 80, rendition=name, black=float(fallen)), LIMITS)
+            alerts += new
+    assert alerts
+    for alert in alerts:
+        assert alert.cause is not None
+        assert len(alert.cause.text) < 800
+        assert len(alert.cause.text.splitlines()) == 1
+        assert QualityAlert.from_bytes(alert.to_bytes()) == alert
+
+
+def test_nothing_is_added_to_the_time_until_an_alert_fires() -> None:
+    alone = [score for score in ladder({"720p"}) if score.rendition == "720p"]
+    together = [alert for alert in fold(ladder({"720p"}))[1] if alert.rendition == "720p"]
+    assert together[0].segment_id == fold(alone)[1][0].segment_id
+    assert together[0].started_at == BEGIN + timedelta(seconds=60)
+
+
+@pytest.mark.slow
+def test_the_cause_of_measured_incidents_is_right_in_nine_of_ten_alerts_and_no_face_silences_no_bad_picture() -> None:
+    result = evaluate_causes(LIMITS, repeats=2, seed=5)
+    assert sum(row.alerts for row in result.named.values()) > 500
+    assert result.share() >= 0.9
+    for shown, harm in result.harm.items():
+        assert harm.paged == harm.unruled, f"{shown} is silenced"
+    for shown in ("slate", "turned", "upside-down"):
+        assert result.faceless[shown].paged == 0, f"{shown} pages"
