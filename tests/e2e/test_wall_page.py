@@ -6,7 +6,6 @@ import json
 import time
 import urllib.request
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
@@ -49,12 +48,21 @@ def server() -> Iterator[Server]:
         yield server
 
 
-@pytest.fixture
-def browser(tmp_path: Path) -> Iterator[webdriver.Chrome]:
-    with chromium_or_skip(tmp_path / "profile") as chrome:
-        set_size(chrome, 1280, 800)
+@pytest.fixture(scope="module")
+def chrome(tmp_path_factory: pytest.TempPathFactory) -> Iterator[webdriver.Chrome]:
+    with chromium_or_skip(tmp_path_factory.mktemp("browser")) as chrome:
         chrome.execute_cdp_cmd("Page.addScriptToEvaluateOnNewDocument", {"source": TELL_VIOLATIONS})
         yield chrome
+
+
+@pytest.fixture
+def browser(chrome: webdriver.Chrome) -> webdriver.Chrome:
+    """The browser as a fresh one: an empty page, a desk's size, a dark system, no messages."""
+    chrome.get("about:blank")
+    set_size(chrome, 1280, 800)
+    set_theme(chrome, "dark")
+    chrome.get_log("browser")
+    return chrome
 
 
 class Operator:

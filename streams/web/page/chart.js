@@ -43,6 +43,11 @@ export function courseChart(element, { points, from, to, marks = [], threshold =
   };
 }
 
+// How the whole fleet moved when the model changed: ": fleet 71 → 68"; nothing where that is not known.
+export function medians({ median_before: before, median_after: after }) {
+  return before === null || after === null ? "" : `: fleet ${Math.round(before)} → ${Math.round(after)}`;
+}
+
 function columns(points) {
   const near = (value) => Math.min(100, Math.max(0, value));
   return [

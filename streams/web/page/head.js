@@ -1,7 +1,7 @@
 // The head and the foot of the page: counts, clock, how old the data is, and how the monitor itself is.
 import { showCount } from "./attention.js";
 import { get, make, printable, setData, setText } from "./dom.js";
-import { shiftText } from "./stream_view.js";
+import { medians } from "./chart.js";
 import { clock, length, now, seconds } from "./time.js";
 
 const OLD = 2.5; // seconds without a frame after which the data is called old: the server sends some each second
@@ -61,6 +61,8 @@ export function drawPipeline(app) {
   if (summary.lag_p95 !== null) parts.push(`lag p95 ${summary.lag_p95.toFixed(1)} s`);
   if (summary.stale) parts.push(`${summary.stale} with old scores`);
   if (models.length) parts.push(models[0] + (models.length > 1 ? ` and ${models.length - 1} more` : ""));
-  if (app.shift && now() - seconds(app.shift.time) < SHIFT_SECONDS) parts.push(`${clock(app.shift.time)} ${shiftText(app.shift)}`);
+  const { shift } = app;
+  if (shift && now() - seconds(shift.time) < SHIFT_SECONDS) parts.push(`changed ${clock(shift.time)}${medians(shift)}`);
   setText(get("pipeline"), parts.join("  ·  "));
+  get("pipeline").title = parts.join("\n");
 }

@@ -182,7 +182,8 @@ export class Rows {
       row.tileKey = key;
       setData(row.tile, "state", shown.state);
       const marked = COVERED.has(shown.state) || MARKED.has(shown.state);
-      row.tileText.replaceChildren(...(marked ? [stateIcon(shown.state), shown.tile] : []));
+      // A black tile is its own sign.
+      row.tileText.replaceChildren(...(marked ? [shown.state === "black" ? "" : stateIcon(shown.state), shown.tile] : []));
     }
     if (covers || !shown.pictures || !still) return;
     const wanted = `${shown.id} ${Math.floor(shown.now / PICTURE_SECONDS)}`;

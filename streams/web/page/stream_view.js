@@ -1,7 +1,7 @@
 // One stream: its course, its alerts under it, its signals against what is usual, its segments, its good and bad picture, its clips.
 import { alertPath } from "./address.js";
 import { read, stream } from "./api.js";
-import { courseChart, drawSignal } from "./chart.js";
+import { courseChart, drawSignal, medians } from "./chart.js";
 import { comparePictures } from "./compare.js";
 import { clipCard } from "./clips_view.js";
 import { idText, make, printable, setText, shortened } from "./dom.js";
@@ -165,7 +165,7 @@ class StreamView {
     this.courseNotice.hidden = true;
     this.course?.end();
     const marks = [
-      ...this.shifts.map((shift) => ({ t: seconds(shift.time), text: shiftText(shift), strong: false })),
+      ...this.shifts.map((shift) => ({ t: seconds(shift.time), text: `${printable(shift.name)}@${printable(shift.version ?? "–")}${medians(shift)}`, strong: false })),
       ...this.alerts.filter(({ ack }) => ack?.note).map(({ ack }) => ({ t: seconds(ack.at), text: `${printable(ack.by)}: ${shortened(ack.note, 30)}`, strong: false })),
     ].filter(({ t }) => t > this.from && t < this.to);
     const at = seconds(this.app.route.query.get("at"));
@@ -307,9 +307,4 @@ export function valueText(name, value) {
   if (value === null || value === undefined) return "–";
   if (PERCENT.has(name)) return `${(value * 100).toFixed(value < 0.1 ? 1 : 0)} %`;
   return value >= 10 ? value.toFixed(0) : value.toFixed(2);
-}
-
-export function shiftText(shift) {
-  const medians = shift.median_before !== null && shift.median_after !== null ? `: fleet ${Math.round(shift.median_before)} → ${Math.round(shift.median_after)}` : "";
-  return `${printable(shift.name)}@${printable(shift.version ?? "–")}${medians}`;
 }
