@@ -223,6 +223,42 @@ def test_several_rows_are_acknowledged_in_one_form_and_taken_back(operator: Oper
     operator.has_no_complaint()
 
 
+def test_a_segment_is_rated_before_its_score_is_seen(operator: Operator) -> None:
+    operator.opens("/streams/studio-20")
+    operator.sees(lambda: "Segments" in operator.text() and operator.browser.find_elements(By.CSS_SELECTOR, "tr[data-segment]"))
+    operator.press("j", "r")
+    operator.sees(lambda: "How good is the picture quality?" in operator.dialog())
+    assert not any(char.isdigit() for char in operator.dialog() if char not in "12345")
+    operator.press("4")
+    operator.sees(lambda: not operator.dialog() and "Rated good. The model said" in operator.text())
+    operator.has_no_complaint()
+
+
+def test_a_stream_shows_its_alert_under_its_course(operator: Operator) -> None:
+    operator.opens("/streams/studio-20")
+    place = """
+    const bar = document.querySelector(".alert-bar[data-open]")?.getBoundingClientRect();
+    const plot = document.querySelector(".u-over")?.getBoundingClientRect();
+    return bar && plot ? [bar.left > plot.left, Math.abs(bar.right - plot.right)] : null;
+    """
+    operator.sees(lambda: operator.browser.execute_script(place))
+    inside, off = operator.browser.execute_script(place)
+    assert inside
+    assert off < 3
+    # A click on the course puts its time into the address.
+    ActionChains(operator.browser).click(operator.browser.find_element(By.CSS_SELECTOR, ".u-over")).perform()
+    operator.sees(lambda: "at=20" in operator.path())
+
+
+def test_clips_play(operator: Operator) -> None:
+    operator.opens("/clips")
+    operator.sees(lambda: "kept as" in operator.text())
+    operator.press("j", Keys.ENTER)
+    playing = "const video = document.querySelector('.cards video'); return video && video.currentTime > 0 && !video.paused"
+    operator.sees(lambda: operator.browser.execute_script(playing))
+    operator.has_no_complaint()
+
+
 def test_the_address_restores_what_one_saw(operator: Operator) -> None:
     operator.opens("/?all=1&label=tier%3Apremium&q=studio")
     operator.sees_rows()

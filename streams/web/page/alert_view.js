@@ -2,11 +2,15 @@
 import { part, streamPath } from "./address.js";
 import { measured } from "./alerts_view.js";
 import { read, stream } from "./api.js";
+import { clipCard } from "./clips_view.js";
 import { comparePictures } from "./compare.js";
 import { idText, make, printable, setText } from "./dom.js";
 import { stateIcon, words } from "./levels.js";
 import { bothClocks, clock, length, now, seconds } from "./time.js";
 import { valueText } from "./stream_view.js";
+
+const AROUND = 30; // seconds before and after an alert from which its clips may be
+const MOST_CLIPS = 8;
 
 export const openAlert = (app) => new AlertView(app);
 
@@ -16,6 +20,7 @@ class AlertView {
     this.id = app.route.id;
     this.stop = new AbortController();
     this.content = make("div", { class: "scroll" }, make("p", { class: "notice" }, "Loading the alert"));
+    this.clips = make("div", {});
     this.element = make("section", { "aria-label": "Alert" }, this.content);
   }
 
@@ -59,11 +64,13 @@ class AlertView {
       make("div", { class: "columns" },
         make("div", { class: "panel" }, make("h3", {}, "What and why"), facts(alert)),
         make("div", { class: "panel" }, make("h3", {}, "Last good and first bad"), this.pictures)),
-      make("div", { class: "panel" }, make("h3", {}, "Timeline"), timeline(alert, ack)));
+      make("div", { class: "panel" }, make("h3", {}, "Timeline"), timeline(alert, ack)),
+      this.clips);
     this.tick();
     if (!first) return;
     heading.focus({ preventScroll: true });
     this.readPictures();
+    this.readClips();
   }
 
   async readPictures() {
@@ -74,6 +81,19 @@ class AlertView {
     } catch (error) {
       if (error.name !== "AbortError") this.pictures.replaceChildren(make("p", { class: "dim" }, `The pictures could not be read: ${error.message}`));
     }
+  }
+
+  // Clips of the stream from the time of the alert: what the pictures only hint at.
+  async readClips() {
+    const { alert } = this.entry;
+    const begin = seconds(alert.started_at) - AROUND;
+    const end = (seconds(alert.ended_at) ?? now()) + AROUND;
+    const query = { stream_id: alert.stream_id, worst: "false", limit: "100" };
+    const { items } = await read("/clips", query, { signal: this.stop.signal }).catch(() => ({ items: [] }));
+    const around = items.filter((item) => seconds(item.start) >= begin && seconds(item.start) <= end).slice(0, MOST_CLIPS);
+    if (!around.length) return;
+    this.clips.className = "panel";
+    this.clips.replaceChildren(make("h3", {}, "Clips of this time"), make("ul", { class: "cards" }, ...around.map((item) => clipCard(this.app, item))));
   }
 
   tick() {

@@ -39,6 +39,7 @@ const app = {
   may: new Set(["read"]), // the scopes of who is signed in
   summary: null,
   shift: null, // the latest change of a model
+  starting: "", // why the server has no state yet
 
   // Opens a path of this page; `replace` leaves no entry in the history.
   go(path, replace = false) {
@@ -194,6 +195,7 @@ function onFrame(frame) {
 
 function onState(state) {
   if (state === "refused") app.signIn();
+  if (state === "waiting") readHealth(); // a server that answers, but has not read its topics yet, refuses the socket
   tick();
 }
 
@@ -274,6 +276,7 @@ async function readSession() {
 async function readHealth() {
   const health = await read("/health").catch(() => null);
   if (health) [app.shift = null] = health.shifts;
+  app.starting = health && !health.ready ? health.problem || "The server is still reading the topics." : "";
 }
 
 choices();

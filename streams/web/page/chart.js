@@ -6,8 +6,9 @@ import { clock, isLocal } from "./time.js";
 
 const HEIGHT = 220;
 
-// The course of a stream. element: its place. points: [{t, mean, uncertainty}], t in seconds. marks: [{t, text}] vertical lines. pick(t): on a click.
-export function courseChart(element, { points, from, to, marks = [], threshold = LOW, pick = () => {} }) {
+// The course of a stream. element: its place. points: [{t, mean, uncertainty}], t in seconds. marks: [{t, text}] vertical lines. dots: [{t, score}]. pick(t): on a click.
+// laid(left, width): where the plot is in its element, CSS pixels, after each drawing; what is drawn under it has the same time axis.
+export function courseChart(element, { points, from, to, marks = [], dots = [], threshold = LOW, pick, laid }) {
   const data = columns(points);
   const colours = palette();
   const axis = { stroke: colours.dim, grid: { stroke: colours.line, width: 1 }, ticks: { stroke: colours.line, width: 1 } };
@@ -26,7 +27,13 @@ export function courseChart(element, { points, from, to, marks = [], threshold =
       { label: "low", stroke: "transparent", points: { show: false } },
     ],
     bands: [{ series: [2, 3], fill: faded(colours.stroke) }],
-    hooks: { draw: [(chart) => drawMarks(chart, marks, threshold)] },
+    hooks: {
+      draw: [(chart) => {
+        drawMarks(chart, marks, threshold);
+        drawDots(chart, dots);
+        laid(chart.bbox.left / devicePixelRatio, chart.bbox.width / devicePixelRatio);
+      }],
+    },
   };
   if (!options.tzDate) delete options.tzDate;
   const chart = new uPlot(options, data, element);
@@ -34,8 +41,6 @@ export function courseChart(element, { points, from, to, marks = [], threshold =
   const resize = new ResizeObserver(() => chart.setSize({ width: Math.max(200, element.clientWidth), height: HEIGHT }));
   resize.observe(element);
   return {
-    // Where the plot is inside its element, CSS pixels: what is drawn under it has the same time axis.
-    span: () => ({ left: chart.bbox.left / devicePixelRatio, width: chart.bbox.width / devicePixelRatio }),
     end() {
       resize.disconnect();
       chart.destroy();
@@ -86,6 +91,15 @@ function drawMarks(chart, marks, threshold) {
     ctx.fillText(mark.text, left ? x - 4 : x + 4, top + 12 * devicePixelRatio);
   }
   ctx.restore();
+}
+
+function drawDots(chart, dots) {
+  chart.ctx.fillStyle = palette().accent;
+  for (const dot of dots) {
+    chart.ctx.beginPath();
+    chart.ctx.arc(chart.valToPos(dot.t, "x", true), chart.valToPos(dot.score, "y", true), 2.5 * devicePixelRatio, 0, 2 * Math.PI);
+    chart.ctx.fill();
+  }
 }
 
 function line(ctx, x, y, toX, toY) {

@@ -13,8 +13,10 @@ export const openClips = (app) => new ClipsView(app);
 export function clipCard(app, item) {
   const place = make("div", {});
   const play = make("button", { type: "button", "aria-label": `play the clip of ${printable(item.stream_id)}`, onClick: () => {
-    const video = make("video", { src: item.url, controls: true, autoplay: true, muted: true, loop: true, "aria-label": `clip of ${printable(item.stream_id)}` });
+    const video = make("video", { src: item.url, controls: true, loop: true, "aria-label": `clip of ${printable(item.stream_id)}` });
     video.addEventListener("error", () => place.replaceChildren(make("p", { class: "dim" }, "This clip cannot be played here; it may have left the store.")));
+    video.muted = true; // else no browser plays it by itself
+    video.autoplay = true;
     place.replaceChildren(video);
     video.focus();
   } }, "▸ play");

@@ -3,7 +3,7 @@ import { make, printable } from "./dom.js";
 import { words } from "./levels.js";
 import { ApiError, call, picture, segment, stream } from "./api.js";
 import { part } from "./address.js";
-import { now } from "./time.js";
+import { now, seconds } from "./time.js";
 
 let number = 0;
 
@@ -78,6 +78,7 @@ export function ackDialog(entries, { done, toast }) {
   });
 }
 
+const RECENT = 600; // seconds: an older clip says nothing about the row
 const RATINGS = ["bad", "poor", "fair", "good", "excellent"];
 
 // Rates a segment in five levels before its score is shown: seeing the score first would pull the opinion towards it.
@@ -98,7 +99,7 @@ export async function rateDialog(streamId, segmentId, { toast }) {
       const score = answer?.score;
       toast(`Rated ${RATINGS[value - 1]}.${Number.isFinite(score) ? ` The model said ${Math.round(score)}.` : ""}`);
     } catch (reason) {
-      error.textContent = reason instanceof ApiError && reason.status === 404 ? `This segment cannot be rated. ${reason.message}` : reason.message;
+      error.textContent = reason instanceof ApiError && reason.status === 404 ? `This segment cannot be rated: ${reason.message}.` : reason.message;
     }
   };
   const levels = make("div", { class: "levels" }, ...[5, 4, 3, 2, 1].map((value) => button(`${value}  ${RATINGS[value - 1]}`, () => choose(value))));
@@ -110,14 +111,21 @@ export async function rateDialog(streamId, segmentId, { toast }) {
   });
 }
 
-// The clip of a segment where it was kept; else its small picture, with a word that a picture shows less than a clip.
+// The clip of a segment where it was kept; else its small picture, with a word that a picture shows less than a clip. Without a segment: the newest
+// clip of the last minutes, which one can watch, else the latest segment.
 async function view(streamId, segmentId) {
   const clips = await call("GET", `/clips?${new URLSearchParams({ stream_id: streamId, worst: "false", limit: "20" })}`).catch(() => ({ items: [] }));
-  const kept = segmentId ? clips.items.find((one) => one.segment_id === segmentId) : clips.items[0];
-  if (kept) return { segmentId: kept.segment_id, element: make("video", { src: kept.url, controls: true, autoplay: true, loop: true, muted: true }) };
+  const kept = clips.items.find((one) => (segmentId ? one.segment_id === segmentId : now() - seconds(one.start) < RECENT));
+  if (kept) {
+    const video = make("video", { src: kept.url, controls: true, loop: true, "aria-label": "the clip to rate" });
+    video.muted = true; // else no browser plays it without a click
+    video.autoplay = true;
+    return { segmentId: kept.segment_id, element: video };
+  }
   const id = segmentId ?? (await call("GET", stream(streamId))).segment_id;
-  const image = make("img", { src: picture(streamId, segmentId), alt: "the segment's picture", width: "320", height: "180" });
-  return { segmentId: id, element: make("div", {}, image, make("p", { class: "dim" }, "Preview; no clip of this segment was kept.")) };
+  const image = make("img", { src: picture(streamId, id), alt: "the segment's picture", width: "320", height: "180" });
+  image.addEventListener("error", () => { if (!image.src.endsWith("picture.jpg")) image.src = picture(streamId); });
+  return { segmentId: id, element: make("div", {}, image, make("p", { class: "dim" }, "A preview of about this time; no clip of this segment was kept.")) };
 }
 
 // keys: [[keys], text] of all keys.

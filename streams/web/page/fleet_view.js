@@ -1,5 +1,6 @@
 // The fleet: heat strip, rows worst first, and what may be done with selected rows.
 import { get, make, printable, setText } from "./dom.js";
+import { whyOld } from "./head.js";
 import { Heat } from "./heat.js";
 import { LOW, SCORELESS, UNSURE, levelOf, words } from "./levels.js";
 import { Rows } from "./rows.js";
@@ -138,7 +139,7 @@ class FleetView {
   drawNotice() {
     const { fleet } = this;
     let text = "";
-    if (!this.app.known) text = this.app.live.state === "connecting" ? "Loading the fleet" : "No connection to the server yet";
+    if (!this.app.known) text = this.app.live.state === "connecting" ? "Loading the fleet" : whyOld(this.app);
     else if (!fleet.ids.length) text = "No streams yet. They appear when the first score arrives.";
     else if (!fleet.order.length) text = "No stream fits the filter.";
     else if (!fleet.shown.length) text = "All streams are fine.";

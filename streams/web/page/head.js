@@ -45,10 +45,17 @@ export function drawAge(app) {
     return;
   }
   setText(get("age"), age === null ? "no data" : `data ${length(age).replace(/^0:0?/, "")}${age < 60 ? " s" : ""} old`);
-  const wait = Math.max(0, Math.ceil((app.live.retryAt - performance.now()) / 1000));
-  const why = app.live.state === "waiting" ? `No connection to the server; next attempt in ${wait} s.` : app.live.state === "refused" ? "Sign in first." : "Connecting.";
+  const why = whyOld(app);
   banner.hidden = !app.known && app.live.state === "connecting";
   setText(banner, app.known ? `What you see is old. ${why}` : why);
+}
+
+export function whyOld({ live, starting }) {
+  if (live.state === "refused") return live.reason ? `The server refuses: ${printable(live.reason)}.` : "Sign in first.";
+  if (live.state !== "waiting") return "Connecting.";
+  const wait = Math.max(0, Math.ceil((live.retryAt - performance.now()) / 1000));
+  const reason = printable(starting || live.reason) || "No connection to the server";
+  return `${reason.replace(/\.$/, "")}; next attempt in ${wait} s.`;
 }
 
 export function drawPipeline(app) {

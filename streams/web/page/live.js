@@ -27,6 +27,7 @@ export class Live {
     this.retryAt = 0; // performance.now() of the next attempt
     this.epoch = null;
     this.n = null;
+    this.reason = "";
     setInterval(() => this.watch(), 1000);
     // A browser that slept holds a dead socket: it looks at once when it wakes.
     addEventListener("online", () => this.again());
@@ -52,7 +53,7 @@ export class Live {
     this.opened = performance.now();
     socket.onopen = () => { if (socket === this.socket) socket.send('{"type":"hello"}'); };
     socket.onmessage = (message) => { if (socket === this.socket) this.take(message.data); };
-    socket.onclose = (event) => { if (socket === this.socket) this.lost(event.code); };
+    socket.onclose = (event) => { if (socket === this.socket) this.lost(event.code, event.reason); };
   }
 
   close() {
@@ -88,8 +89,9 @@ export class Live {
     else this.onFrame(frame);
   }
 
-  lost(code) {
+  lost(code, reason = "") {
     this.close();
+    this.reason = reason; // the server's own words, where it said why
     if (code === 4401 || code === 4403) {
       this.become("refused");
       return;

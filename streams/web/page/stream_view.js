@@ -60,7 +60,7 @@ class StreamView {
     this.content = make("div", { class: "scroll" },
       make("div", { class: "title" }, make("h2", { tabindex: "-1" }, idText(this.id, 60)), this.chip, this.stateText, this.labels, this.renditions, this.range,
         make("button", { type: "button", onClick: () => this.ack() }, "Acknowledge (a)"), make("button", { type: "button", onClick: () => this.rateActive() }, "Rate (r)"), this.csv),
-      make("div", { class: "panel" }, make("h3", {}, "Score over time"), this.courseNotice, this.chart, this.bars),
+      make("div", { class: "panel" }, make("h3", {}, "Score over time, with its expected error; dots: the large model"), this.courseNotice, this.chart, this.bars),
       make("div", { class: "panel" }, make("h3", {}, "Signals of the last segments, dotted: usual"), this.signals),
       make("div", { class: "columns" },
         make("div", { class: "panel" }, make("h3", {}, "Good and bad"), this.pictures),
@@ -170,7 +170,8 @@ class StreamView {
     ].filter(({ t }) => t > this.from && t < this.to);
     const at = seconds(this.app.route.query.get("at"));
     if (at) marks.push({ t: at, text: clock(at), strong: true });
-    this.course = courseChart(this.chart, { points: this.points, from: this.from, to: this.to, marks, pick: (t) => this.pick(t) });
+    const dots = this.segments.filter((score) => score.tier === "deep").map((score) => ({ t: seconds(score.start), score: score.score }));
+    this.course = courseChart(this.chart, { points: this.points, from: this.from, to: this.to, marks, dots, pick: (t) => this.pick(t), laid: (left, width) => this.layBars(left, width) });
     this.drawBars();
   }
 
@@ -181,11 +182,13 @@ class StreamView {
     this.readPictures();
   }
 
+  layBars(left, width) {
+    this.bars.style.marginLeft = `${left}px`;
+    this.bars.style.width = `${width}px`;
+  }
+
   drawBars() {
     const span = this.to - this.from;
-    const plot = this.course.span();
-    this.bars.style.marginLeft = `${plot.left}px`;
-    this.bars.style.width = `${plot.width}px`;
     const inRange = this.alerts.filter(({ alert }) => (seconds(alert.ended_at) ?? this.to) > this.from);
     this.bars.replaceChildren(...inRange.map(({ alert }) => {
       const [start, end] = [seconds(alert.started_at), seconds(alert.ended_at) ?? this.to];
