@@ -180,6 +180,15 @@ MODEL_INPUTS = tuple(field.name for field in fields(ModelInput))
 
 
 @dataclass(frozen=True)
+class Preview:
+    """A small picture of a clip, to show to people. width, height: px."""
+
+    jpeg: bytes
+    width: int
+    height: int
+
+
+@dataclass(frozen=True)
 class SampledClip(ModelInput):
     """One clip as it is sampled: what the model takes, and what people are shown."""
 
@@ -189,6 +198,8 @@ class SampledClip(ModelInput):
     info: MediaInfo
     thumbnail: NDArray[np.uint8]
     """(72, W, 3) the middle frame, to show to people."""
+    preview: Preview | None = None
+    """The middle frame as a small JPEG, where one was asked for."""
 
 
 @dataclass(frozen=True)

@@ -8,8 +8,8 @@ from __future__ import annotations
 from scorer.errors import FvqError, MediaError, ModelError, ScorerError, SpecChangedError
 
 __all__ = [
-    "BrokerError", "EventError", "FvqError", "HistoryError", "MediaError", "ModelError", "ScorerError", "SettingsError",
-    "SinkError", "SpecChangedError",
+    "BrokerError", "EventError", "FvqError", "HistoryError", "MediaError", "ModelError", "ReceiverError", "ScorerError",
+    "SettingsError", "SinkError", "SpecChangedError",
 ]  # fmt: skip
 
 
@@ -45,3 +45,7 @@ class SinkError(FvqError):
 
 class HistoryError(FvqError):
     """The store cannot answer a question about past scores, or the question asks for more than it gives."""
+
+
+class ReceiverError(FvqError):
+    """A receiver of alerts did not take one. Its text holds no address."""

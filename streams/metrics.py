@@ -50,6 +50,9 @@ ALERT_DELIVERIES = Counter(
 HARVESTED = Counter(
     "fvq_harvested", "Segments chosen to be rated, by why, or `vanished` where their media were gone already.", ["reason"]
 )
+PICTURES = Counter(
+    "fvq_pictures", "Pictures of streams, by what became of them: sent, failed, or left-out because too many waited.", ["outcome"]
+)
 MODEL = Gauge("fvq_model", "1 for the model that scores.", ["name", "version"])
 MODEL_UPDATES = Counter("fvq_model_updates", "New model versions, by what became of them: loaded or refused.", ["result"])
 

@@ -29,10 +29,12 @@ if TYPE_CHECKING:
     from streams.queue.topic import QueuePlace
     from streams.rating.data import RatingData
     from streams.scoring.flood import FloodLimits
+    from streams.scoring.pictures import PictureLimits
     from streams.scoring.tiers import TierLimits
     from streams.sinks.base import Sink
     from streams.sinks.influx import InfluxBucket
     from streams.web.access.gate import AccessOptions
+    from streams.web.ask import WallAddress
 
 
 def connection(settings: Settings) -> Connection:
@@ -66,6 +68,13 @@ def flood_limits(settings: Settings) -> FloodLimits | None:
     from streams.scoring.flood import FloodLimits
 
     return FloodLimits(settings.flood_share, settings.flood_window) if settings.flood_share is not None else None
+
+
+def picture_limits(settings: Settings) -> PictureLimits | None:
+    """How often a stream gets a picture for the wall; None for never."""
+    from streams.scoring.pictures import PictureLimits
+
+    return PictureLimits(settings.pictures, settings.pictures_faces) if settings.pictures is not None else None
 
 
 def tier_limits(settings: Settings) -> TierLimits:
@@ -191,6 +200,15 @@ def access(settings: Settings) -> AccessOptions:
         proxies=tuple(ip_network(network) for network in settings.web_trusted_proxies),
         origins=tuple(settings.web_origins),
     )
+
+
+def wall_address(settings: Settings) -> WallAddress:
+    """The wall for commands that ask it: at its address for people, or on this machine."""
+    from streams.web.ask import WallAddress
+
+    has_token = settings.web_token is not None or settings.web_token_file is not None
+    host = f"[{settings.web_host}]" if ":" in settings.web_host else settings.web_host
+    return WallAddress(settings.web_url or f"http://{host}:{settings.wall_port}", settings.web_secret() if has_token else None)
 
 
 def influx_bucket(settings: Settings) -> InfluxBucket:

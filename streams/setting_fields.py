@@ -93,6 +93,11 @@ class SettingFields(BaseSettings):
     )
     sample_memory_mb: int = _setting("scoring", 2048, "Memory that one sampling child may allocate.", unit="MiB", ge=512)
 
+    pictures: float | None = _setting(
+        "scoring", 10.0, "At most one small picture of a stream in this time, for the wall; `off` makes none.", unit="s", ge=1
+    )
+    pictures_faces: Literal["show", "blur"] = _setting("scoring", "show", "Whether faces in these pictures are blurred.")
+
     model: str = _setting("models", "nano", "The model: a shipped name, a directory, or `name@version` from the registry.")
     device: Literal["auto", "cpu", "cuda"] = _setting("models", "auto", "Where the model runs.")
     second_model: str | None = _setting(
@@ -153,6 +158,8 @@ class SettingFields(BaseSettings):
     web_tokens_file: Path | None = _setting(
         "web", None, "File of the tokens that `fvq web token` keeps. Without it the wall serves this machine alone."
     )
+    web_token: SecretStr | None = _setting("web", None, "Token with which `fvq streams` asks the wall.")
+    web_token_file: Path | None = _setting("web", None, "File that holds that token.")
     web_user_header: str | None = _setting(
         "web", None, "Header in which a trusted proxy names the person that it has signed in, as X-Forwarded-User."
     )

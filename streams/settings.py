@@ -48,7 +48,7 @@ class Settings(SettingFields):
     def _split_hosts(cls, value: object) -> object:
         return [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else value
 
-    @field_validator("live_window", "flood_share", mode="before")
+    @field_validator("live_window", "flood_share", "pictures", mode="before")
     @classmethod
     def _off(cls, value: object) -> object:
         return None if isinstance(value, str) and value.lower() == "off" else value
@@ -61,7 +61,7 @@ class Settings(SettingFields):
     @field_validator(
         "broker", "registry", "clip_store", "second_model", "deep_model", "deep_url", "scorer_url", "scorer_token",
         "scorer_token_file", "scorer_fallback", "influx_url", "influx_token", "influx_token_file", "alert_policy", "web_url",
-        "web_tokens_file", "web_user_header",
+        "web_tokens_file", "web_token", "web_token_file", "web_user_header",
         "kafka_user", "kafka_password", "kafka_password_file", "kafka_ca_file", "kafka_cert_file", "kafka_key_file",
         mode="before",
     )  # fmt: skip
@@ -161,6 +161,10 @@ class Settings(SettingFields):
     def scorer_secret(self) -> str:
         """The served scorer's token, from its setting or its file. Raises `SettingsError` where there is none."""
         return self._secret("scorer_token", self.scorer_token, self.scorer_token_file)
+
+    def web_secret(self) -> str:
+        """The token for the wall, from its setting or its file. Raises `SettingsError` where there is none."""
+        return self._secret("web_token", self.web_token, self.web_token_file)
 
     def _secret(self, name: str, value: SecretStr | None, file: Path | None) -> str:
         path = _as_written(name, self.source(name))

@@ -19,16 +19,19 @@ import mode.loop
 from scorer.remote.client import RemoteScorer
 from scorer.sampling import SamplerPool
 from streams import parts
+from streams.alerts.acknowledge import Acknowledgements
+from streams.alerts.acks_topic import follow_agent
 from streams.alerts.agent import AlertAgent
 from streams.alerts.delivery import Courier
 from streams.alerts.policy import load_policy
 from streams.alerts.state_topic import check_alert_topics
 from streams.errors import SettingsError
-from streams.events import SEGMENTS_TOPIC
+from streams.events import PICTURES_TOPIC, SEGMENTS_TOPIC
 from streams.kafka.agent import Agent, running
 from streams.kafka.clients import check_broker
 from streams.kafka.connection import Connection
 from streams.kafka.progress import LagWatch, Progress
+from streams.kafka.topics import has_topic
 from streams.logs import configure_logging
 from streams.media.fetch import Fetcher
 from streams.ports import free_port
@@ -36,6 +39,7 @@ from streams.queue.agent import harvest_agent
 from streams.queue.retention import sweep_agent
 from streams.scoring.app import AppOptions, build_app
 from streams.scoring.pages import add_pages
+from streams.scoring.pictures import PictureLimits, Pictures, PictureSender
 from streams.scoring.pipeline import SegmentPipeline
 from streams.scoring.served import connected
 from streams.settings import Settings
@@ -97,6 +101,7 @@ def run_worker(settings: Settings) -> int:
         raise SettingsError("FVQ_DATA_DIR", f"{settings.data_dir} cannot be created: {error.strerror}") from error
     inbox = _own_inbox(settings.data_dir / "inbox")
     sink = parts.sink(settings)
+    pictures = _picture_limits(settings, connection)
     pipelines: list[SegmentPipeline] = []
 
     async def open_pipeline() -> SegmentPipeline:
@@ -104,7 +109,8 @@ def run_worker(settings: Settings) -> int:
             if served is not None:
                 app.async_exit_stack.callback(served.close)
                 await connected(served)
-            pipelines.append(await _open_pipeline(app, settings, Models(scorer, second, deep), sink, inbox))
+            models = Models(scorer, second, deep)
+            pipelines.append(await _open_pipeline(app, settings, models, sink, inbox, pictures))
         return pipelines[0]
 
     options = AppOptions(
@@ -162,8 +168,10 @@ def _agents(settings: Settings, connection: Connection, assigned: Callable[[], s
         policy = load_policy(settings.alert_policy)
         check_alert_topics(connection)
         alerts = AlertAgent(connection, group, policy, settings.web_url or "")
-        couriers = [Courier(connection, group, receiver, alerts.open_alerts) for receiver in policy.receivers]
-        agents += [alerts.agent(), *(courier.agent() for courier in couriers)]
+        seen = Acknowledgements()
+        couriers = [Courier(connection, group, receiver, alerts.open_alerts, seen) for receiver in policy.receivers]
+        followed = follow_agent(connection, seen, alerts.open_alerts, alerts.knows)
+        agents += [alerts.agent(), followed, *(courier.agent() for courier in couriers)]
     store = parts.clip_store(settings)
     if settings.harvest:
         limits, fetch = parts.harvest_limits(settings), parts.fetch_limits(settings)
@@ -188,7 +196,23 @@ def _assigned_partitions(app: faust.App) -> Callable[[], set[int]]:
     return assigned_partitions
 
 
-async def _open_pipeline(app: faust.App, settings: Settings, models: Models, sink: Sink, inbox: Path) -> SegmentPipeline:
+def _picture_limits(settings: Settings, connection: Connection) -> PictureLimits | None:
+    """How often a stream gets a picture; None where that is off, or the topic is missing.
+
+    A message to a missing topic could create it with the broker's defaults, which keep pictures for ever.
+    """
+    limits = parts.picture_limits(settings)
+    if limits is not None and not has_topic(connection, PICTURES_TOPIC):
+        log.warning(
+            "no pictures of streams: topic %s is missing: run `fvq topics create`, or set FVQ_PICTURES=off", PICTURES_TOPIC
+        )
+        return None
+    return limits
+
+
+async def _open_pipeline(
+    app: faust.App, settings: Settings, models: Models, sink: Sink, inbox: Path, pictures: PictureLimits | None
+) -> SegmentPipeline:
     # When the app stops, it first stops its agents, then closes everything on this stack.
     resources = app.async_exit_stack
     resources.push_async_callback(sink.close)
@@ -198,7 +222,8 @@ async def _open_pipeline(app: faust.App, settings: Settings, models: Models, sin
     cascade = cascade_of(settings, models.deep) if models.deep is not None else None
     if isinstance(models.deep, RemoteScorer):
         resources.callback(models.deep.close)
-    pipeline = SegmentPipeline(fetcher, pool, models.scorer, models.second, settings.live_window, cascade)
+    shown = Pictures(pictures, PictureSender(app.producer).send) if pictures is not None else None
+    pipeline = SegmentPipeline(fetcher, pool, models.scorer, models.second, settings.live_window, cascade, shown)
     resources.callback(pipeline.close)
     return pipeline
 

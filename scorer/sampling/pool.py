@@ -22,6 +22,7 @@ from typing import Any, Self
 
 from scorer.errors import MediaError
 from scorer.sampling.child import OverMemory, child_main
+from scorer.sampling.preview import FacesInPreviews
 from scorer.sampling.sampler import sample
 from scorer.spec import SampledClip, SamplerSpec, Window
 
@@ -59,6 +60,7 @@ class SamplerPool:
         limit: int = 16,
         duration: float | None = None,
         spec: SamplerSpec | None = None,
+        preview: FacesInPreviews | None = None,
     ) -> Future[Sampled]:
         """Sample a file in a child (see `scorer.sampling.sample`). The future raises `MediaError` and nothing else.
 
@@ -66,7 +68,7 @@ class SamplerPool:
         Kinds, besides those of the sampler: `timeout`, `memory` (over the limit), `killed` (the child died),
         `stopped` (the pool was closed), `setup` (no child can start). The future can be cancelled while it waits.
         """
-        return self.submit_task(sample, path, spec or self._spec, window_seconds, start, limit, duration)
+        return self.submit_task(sample, path, spec or self._spec, window_seconds, start, limit, duration, preview)
 
     def submit_task(self, function: Callable[..., Any], *arguments: Any) -> Future[Any]:
         """Run a module's function in a child, under the same limits and with the same errors."""

@@ -21,6 +21,7 @@ from scorer.sampling.fragments import fragments
 from scorer.sampling.images import Image, scaled_down
 from scorer.sampling.pictures import Pictures
 from scorer.sampling.portrait import portrait_fragment
+from scorer.sampling.preview import FacesInPreviews, PreviewMaker
 from scorer.sampling.statistics import MeasuredFrame, clip_statistics, following_luma, measured_frame
 from scorer.sampling.temporal import LONGEST_HOLD
 from scorer.spec import Faces, MediaInfo, SampledClip, SamplerSpec, Window
@@ -38,13 +39,15 @@ def sample(
     start: float = 0.0,
     limit: int = 16,
     duration: float | None = None,
+    preview: FacesInPreviews | None = None,
 ) -> list[tuple[Window, SampledClip]]:
     """The clips of a file from `start` seconds on, in one pass.
 
     window_seconds: length of the clips; None takes the rest of the file as one clip. limit: maximum number of clips. A
     last clip shorter than a quarter of the others is joined to the one before; windows in which no frame decodes are left
     out. Past the file's end the list is empty. duration: seconds that the whole file lasts, as its event states; where the
-    stamps claim more, their longest gaps are taken for jumps of the clock. The same file and arguments give the same bytes.
+    stamps claim more, their longest gaps are taken for jumps of the clock. preview: whether
+    faces are shown or blurred in the clips' previews; None makes none. The same file and arguments give the same bytes.
     Raises `MediaError` where the file is not a video that can be read, or nothing of it can be decoded.
     """
     start = float(start)
@@ -57,7 +60,8 @@ def sample(
             if fitting is not None:
                 video.longest_gap = min(video.longest_gap, fitting)
                 timeline = video.timeline(start, end)
-        collectors = [_Collector(video, spec, window, timeline) for window in plan(timeline, window_seconds, start, limit)]
+        windows = plan(timeline, window_seconds, start, limit)
+        collectors = [_Collector(video, spec, window, timeline, preview) for window in windows]
         filled = _filled(video, collectors)
         clips = [(collector.window, collector.finish()) for collector in filled if collector.small_lumas]
     if not clips and start == 0:
@@ -115,8 +119,11 @@ def _filled(video: Video, collectors: list[_Collector]) -> Iterator[_Collector]:
 class _Collector:
     """Collects what one window's clip needs, frame by frame. Of the pictures it keeps only crops and the last frame."""
 
-    def __init__(self, video: Video, spec: SamplerSpec, window: Window, timeline: Timeline) -> None:
+    def __init__(
+        self, video: Video, spec: SamplerSpec, window: Window, timeline: Timeline, preview: FacesInPreviews | None
+    ) -> None:
         assert window.duration is not None
+        self._preview = PreviewMaker(preview) if preview is not None else None
         self.spec, self.window, self.codec = spec, window, video.codec
         self.end = window.start + window.duration
         self.small_lumas: list[Image] = []
@@ -185,6 +192,7 @@ class _Collector:
                 bits_per_pixel=self._bytes * 8 / self._pixels,
             ),
             thumbnail=self._thumbnail,
+            preview=self._preview.finish() if self._preview is not None else None,
         )
 
     def _needs_following(self) -> bool:
@@ -197,10 +205,14 @@ class _Collector:
             return
         faces = process_detectors().faces.find(picture)
         box = faces[0].box if faces else None
+        if self._preview is not None:
+            self._preview.add_faces(faces, picture)
         for _ in range(count):
             i = len(self._frames)
             if i == self.spec.frames // 2:
                 self._thumbnail = _thumbnail(picture)
+                if self._preview is not None:
+                    self._preview.take(picture)
             self._frames.append(fragments(picture, self.spec, i))
             self._faces.append(faces)
             self._measured.append(measured_frame(picture, box))

@@ -90,6 +90,10 @@ class AlertAgent:
         """The firing alerts of this worker's streams; any thread may ask. An alert leaves the list before its end is sent."""
         return [alert for alerts in list(self._open.values()) for alert in alerts]
 
+    def knows(self, stream_id: str) -> bool:
+        """Whether a stream is one of this worker's; any thread may ask."""
+        return any(stream_id in partition.streams for partition in list(self._partitions.values()))
+
     def run(self, stop: threading.Event) -> None:
         """Read scores until `stop` is set. Raises `KafkaError` or `BrokerError`."""
         try:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from streams.alerts.moves import Move, moves
-from streams.alerts.state import RenditionState, StreamState, Watch
+from streams.alerts.state import SIGNALS, RenditionState, StreamState, Watch
 from streams.events import AlertCause, AlertKind, SignalMove
 from streams.text import printable
 
@@ -66,10 +66,15 @@ def cause_of(state: StreamState, name: str, kind: AlertKind, started_at: datetim
     lost = max((state.renditions[other].missing for other in (name, *others.bad)), default=0.0)
     where, reason = _place(lost, name, others, moved)
     told = [f"{move.name} {_shown(move.name, move.value)}, usual {_shown(move.name, move.usual)}" for move in moved[:2]]
+    signals = [SignalMove(name=move.name, value=round(move.value, 3), usual=round(move.usual, 3)) for move in moved]
+    if not own.usual and own.recent and kind in SHAPES:
+        # The stream began like this: nobody knows what is usual for it.
+        value = own.recent[SIGNALS.index(SHAPES[kind])]
+        signals, told = [SignalMove(name=SHAPES[kind], value=round(value, 3))], [f"{SHAPES[kind]} {value:.2f}"]
     return AlertCause(
         where=where,
         rendition=name or None if where == "rendition" else None,
-        signals=[SignalMove(name=move.name, value=round(move.value, 3), usual=round(move.usual, 3)) for move in moved],
+        signals=signals,
         text="; ".join([*told, reason]),
     )
 

@@ -17,8 +17,11 @@ from datetime import UTC, datetime
 from typing import Any
 
 from streams import metrics
+from streams.alerts.acknowledge import Acknowledgements
 from streams.alerts.receiver_settings import Receiver
-from streams.alerts.receivers import MAX_BATCH, REPEAT_SECONDS, Poster, RefusedError, UnavailableError
+from streams.alerts.receivers import MAX_BATCH, REPEAT_SECONDS, Poster
+from streams.alerts.request import RefusedError, UnavailableError
+from streams.alerts.silences import Silencer
 from streams.errors import EventError
 from streams.events import ALERTS_TOPIC, QualityAlert
 from streams.kafka.agent import Agent
@@ -32,6 +35,9 @@ FIRST_WAIT, LONGEST_WAIT = 1.0, 60.0
 
 MAX_WAITING = 500
 """Most alerts of a receiver that wait in memory; the others wait in Kafka."""
+
+DUE_SECONDS = 1.0
+"""How often it is checked whether an alert is due to be told again, or to be silenced."""
 
 POLL_SECONDS, POLL_RECORDS = 0.2, 100
 
@@ -49,16 +55,24 @@ class Courier:
     """Delivers alerts to one receiver.
 
     group: the scorers' group. firing: returns the firing alerts of this worker's streams, which are posted to an Alertmanager
-    again and again.
+    again and again, and to others as often as they want, until somebody acknowledges them.
     """
 
     def __init__(
-        self, connection: Connection, group: Group, receiver: Receiver, firing: Callable[[], list[QualityAlert]]
+        self,
+        connection: Connection,
+        group: Group,
+        receiver: Receiver,
+        firing: Callable[[], list[QualityAlert]],
+        acknowledgements: Acknowledgements | None = None,
     ) -> None:
         self._connection, self._group, self._receiver, self._firing = connection, group, receiver, firing
+        self._acknowledgements = acknowledgements or Acknowledgements()
         self._poster = Poster(receiver)
+        self._silencer = Silencer(receiver) if receiver.silence else None
+        self._told: dict[str, float] = {}
         self._waiting: deque[_Waiting] = deque()
-        self._pause, self._next_try, self._next_repeat = FIRST_WAIT, 0.0, 0.0
+        self._pause, self._next_try, self._next_repeat, self._next_silence = FIRST_WAIT, 0.0, 0.0, 0.0
 
     def agent(self) -> Agent:
         """The supervised thread that calls `run`."""
@@ -73,6 +87,7 @@ class Courier:
                 self._enqueue(member.consumer, batch)
                 if time.monotonic() >= self._next_try:
                     self._repeat()
+                    self._silence()
                     self._deliver(member, stop)
 
     def _poll_seconds(self) -> float:
@@ -144,26 +159,67 @@ class Courier:
             log.error("%s refused an alert: %s", name, error, extra=_named(alerts[0]))
         else:
             metrics.ALERT_DELIVERIES.labels(name, "delivered").inc(len(alerts))
+            self._end_silence(alerts)
         self._pause = FIRST_WAIT
         return True
 
     def _repeat(self) -> None:
-        """Post the firing alerts to an Alertmanager again, every `REPEAT_SECONDS`."""
+        """Post firing alerts again: to an Alertmanager all, every `REPEAT_SECONDS`; to others those that are due."""
         now = time.monotonic()
-        if self._receiver.type != "alertmanager" or now < self._next_repeat:
+        if now < self._next_repeat or not (self._receiver.repeat or self._receiver.type == "alertmanager"):
             return
-        self._next_repeat = now + REPEAT_SECONDS
+        self._next_repeat = now + (REPEAT_SECONDS if self._receiver.type == "alertmanager" else DUE_SECONDS)
         firing = [alert for alert in self._firing() if self._receiver.accepts(alert)]
+        if self._receiver.type != "alertmanager":
+            firing = self._due(firing, now)
         try:
             for first in range(0, len(firing), MAX_BATCH):
                 self._post_again(firing[first : first + MAX_BATCH])
         except UnavailableError as error:
             log.warning("%s did not take the repetition of firing alerts: %s", self._receiver.name, error)
 
+    def _due(self, firing: list[QualityAlert], now: float) -> list[QualityAlert]:
+        """The firing alerts that nobody has acknowledged, and that were told `repeat` seconds ago. now: monotonic seconds.
+
+        This worker counts from when it first saw an alert. One that is acknowledged until some time is due at that time.
+        """
+        self._told = {alert.alert_id: self._told.get(alert.alert_id, now) for alert in firing}
+        unseen = self._acknowledgements.unseen(firing, datetime.now(UTC))
+        due = [alert for alert in unseen if now - self._told[alert.alert_id] >= self._receiver.repeat]
+        self._told |= {alert.alert_id: now for alert in due}
+        return due
+
+    def _silence(self) -> None:
+        """Bring Alertmanager's silences in line with the acknowledgements."""
+        now = time.monotonic()
+        if self._silencer is None or now < self._next_silence:
+            return
+        firing = [alert for alert in self._firing() if self._receiver.accepts(alert)]
+        try:
+            self._silencer.update(firing, self._acknowledgements, datetime.now(UTC))
+            self._next_silence = now + DUE_SECONDS
+        except (RefusedError, UnavailableError) as error:
+            self._next_silence = now + REPEAT_SECONDS
+            log.warning("%s did not take a silence: %s", self._receiver.name, error)
+
+    def _end_silence(self, alerts: list[QualityAlert]) -> None:
+        """End the silences of alerts that have resolved."""
+        if self._silencer is None:
+            return
+        for alert in alerts:
+            if alert.state == "resolved":
+                try:
+                    self._silencer.end(alert)
+                except (RefusedError, UnavailableError) as error:
+                    # It ends by itself within `silences.LONGEST`.
+                    log.warning("%s did not end a silence: %s", self._receiver.name, error, extra=_named(alert))
+
     def _post_again(self, alerts: list[QualityAlert]) -> None:
         """Post firing alerts again; one that is refused is named, and the others arrive. Raises `UnavailableError`."""
+        now = datetime.now(UTC)
+        seen = {alert.alert_id: held for alert in alerts if (held := self._acknowledgements.of(alert.alert_id, now)) is not None}
         try:
-            self._poster.post(alerts)
+            self._poster.post(alerts, seen)
         except RefusedError as error:
             if len(alerts) == 1:
                 log.warning("%s refused the repetition of an alert: %s", self._receiver.name, error, extra=_named(alerts[0]))

@@ -39,6 +39,12 @@ class Receiver(Part):
         None, description="Only alerts that are at least so urgent. Without it `warning`, or all where `kinds` names the kinds."
     )
     labels: dict[str, str] = Field(default_factory=dict, description="Only streams that carry these labels.")
+    repeat: float = Field(
+        0.0, ge=0, le=7 * 86400,
+        description="Seconds after which a firing alert that nobody has acknowledged is sent again; 0 sends it once. "
+        "Alertmanager repeats by its own rules.",
+    )  # fmt: skip
+    silence: bool = Field(False, description="Whether an acknowledgement also makes a silence in Alertmanager.")
     timeout: float = Field(10.0, gt=0, le=60, description="Seconds that one request may take.")
     give_up: float = Field(3600.0, ge=1, le=7 * 86400, description="Seconds after which an alert is too old to be delivered.")
 
@@ -52,6 +58,10 @@ class Receiver(Part):
             raise ValueError("signing_env or signing_file, not both")
         if self.type != "json" and (self.signing_env is not None or self.signing_file is not None):
             raise ValueError("only receivers of type json are sent signed requests")
+        if self.type == "alertmanager" and self.repeat:
+            raise ValueError("repeat is not for Alertmanager, which has its own repeat_interval")
+        if self.type != "alertmanager" and self.silence:
+            raise ValueError("silence is for Alertmanager only")
         return self
 
     def accepts(self, alert: QualityAlert) -> bool:

@@ -1,19 +1,24 @@
-"""`fvq alerts`: check the alerts' policy, and measure how good it is."""
+"""`fvq alerts`: the alerts' policy and how good it is, a test of its receivers, and acknowledgements."""
 
 from __future__ import annotations
 
 import json
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from streams import parts
 from streams.cli.options import JsonFlag, labels_of
+from streams.errors import EventError
 from streams.settings import load_settings
+from streams.text import printable
 
-app = typer.Typer(no_args_is_help=True, help="The alerts' policy, and how good it is.")
+app = typer.Typer(no_args_is_help=True, help="Alerts: their policy, their receivers, and who has seen them.")
 
 PolicyOption = Annotated[Path | None, typer.Option(help="YAML policy; the one of FVQ_ALERT_POLICY without it.")]
+AlertArgument = Annotated[str, typer.Argument(help="The alert's `alert_id`.")]
 LabelOption = Annotated[list[str] | None, typer.Option("--label", help="A label of the stream, NAME=VALUE; may be repeated.")]
 
 
@@ -48,3 +53,51 @@ def alerts_evaluate(
         return
     report = evaluate(limits, days, cuts, seed).report()
     print(json.dumps(report) if as_json else table(report))
+
+
+@app.command("send-test")
+def alerts_send_test(
+    receiver: Annotated[str, typer.Argument(help="The receiver's name in the policy.")], policy: PolicyOption = None
+) -> None:
+    """Send a made-up alert to a receiver, and its end; says what the receiver answered."""
+    from streams.alerts.sample import send_test
+
+    settings = load_settings()
+    for sentence in send_test(policy or settings.alert_policy, receiver, settings.web_url or "", datetime.now(UTC)):
+        print(f"{receiver} took: {printable(sentence)}")
+
+
+@app.command("ack")
+def alerts_ack(
+    alert_id: AlertArgument,
+    by: Annotated[str, typer.Option(help="Who has seen the alert.")],
+    note: Annotated[str, typer.Option(help="A note for the others.")] = "",
+    until: Annotated[
+        str | None, typer.Option(help="From this time on it is told again, as 2026-01-31T20:15:00Z; without it, at its end only.")
+    ] = None,
+) -> None:
+    """Acknowledge an alert: it stays visible, and is not told again."""
+    from streams.alerts.acknowledge import acknowledge, ending
+    from streams.alerts.acks_topic import AcksTopic, find_alert
+
+    connection = parts.connection(load_settings())
+    alert = find_alert(connection, alert_id)
+    if alert.ended_at is not None:
+        raise EventError("", f"alert {alert_id} is over since {alert.ended_at:%Y-%m-%d %H:%M:%S} UTC")
+    acknowledgement = acknowledge(alert_id, alert.stream_id, by, datetime.now(UTC), note, ending(until) if until else None)
+    with AcksTopic(connection) as topic:
+        topic.send(acknowledgement)
+    print(f"{alert_id}: {printable(alert.summary or alert.kind)}; acknowledged by {printable(acknowledgement.by)}")
+
+
+@app.command("unack")
+def alerts_unack(alert_id: AlertArgument) -> None:
+    """Take an acknowledgement back: the alert is told again."""
+    from streams.alerts.acks_topic import AcksTopic
+
+    with AcksTopic(parts.connection(load_settings())) as topic:
+        known = {acknowledgement.alert_id: acknowledgement for acknowledgement in topic.refresh().known()}
+        if alert_id not in known:
+            raise EventError("", f"nobody has acknowledged an alert {alert_id!r}")
+        topic.take_back(alert_id)
+    print(f"{alert_id}: the acknowledgement of {printable(known[alert_id].by)} is taken back")

@@ -18,13 +18,23 @@ app = typer.Typer(no_args_is_help=True, help="The Kafka topics.")
 def topics_create(
     partitions: Annotated[int, typer.Option(min=1, help="Partitions of the topics that are keyed by stream.")] = 4,
     replication: Annotated[int, typer.Option(min=1, help="Copies of each partition.")] = 1,
-    retention_hours: Annotated[int, typer.Option(min=1, help="Hours that messages are kept.")] = 168,
+    retention_hours: Annotated[
+        int | None, typer.Option(min=1, help="Hours that messages are kept, 168 without it.", show_default=False)
+    ] = None,
+    alter: Annotated[bool, typer.Option("--alter", help="Change settings of existing topics to what is wanted.")] = False,
 ) -> None:
-    """Create the topics that are missing; those that are there stay as they are."""
-    from streams.kafka.topics import create_topics
+    """Create the topics that are missing; those that are there stay as they are without --alter."""
+    from streams.kafka.topics import RETENTION_HOURS, alter_topics, create_topics, differing_topics
 
-    for name in create_topics(parts.connection(load_settings()), partitions, replication, retention_hours):
+    connection = parts.connection(load_settings())
+    for name in create_topics(connection, partitions, replication, retention_hours or RETENTION_HOURS):
         print(f"created {name}")
+    if alter:
+        for line in alter_topics(connection, retention_hours):
+            print(f"changed {line}")
+        return
+    for line in differing_topics(connection, retention_hours):
+        print(f"left as it is: {line}")
 
 
 @app.command("check")

@@ -1,7 +1,9 @@
-"""The topics: created once, and checked for drift."""
+"""The topics: created, checked for drift, and their settings changed to what is wanted."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -17,6 +19,7 @@ from streams.events import (
     INGEST_STATE_TOPIC,
     LETTER_MARKS_TOPIC,
     MODELS_TOPIC,
+    PICTURES_TOPIC,
     SCORES_TOPIC,
     SEGMENTS_TOPIC,
     TRAINING_TOPIC,
@@ -32,6 +35,21 @@ RETENTION_HOURS = 168
 
 HOUR_MS = 3600 * 1000
 MIN_IN_SYNC = "min.insync.replicas"
+RETENTION = "retention.ms"
+
+COMPACTED = {
+    "cleanup.policy": "compact",
+    "segment.ms": str(HOUR_MS // 6),
+    "segment.bytes": str(16 * 2**20),
+    "min.cleanable.dirty.ratio": "0.1",
+}
+"""Settings of a topic whose readers begin at its beginning. Kafka compacts a segment of a partition only when it is closed, by
+default after a week or 1 GiB, and half of the log is obsolete: until then every state of every stream would be read."""
+
+PICTURES = COMPACTED | {"cleanup.policy": "compact,delete", "segment.ms": str(HOUR_MS // 12), RETENTION: str(HOUR_MS)}
+"""Settings of the pictures' topic: the last one of each stream, for an hour at most, because people may be in it."""
+
+ALTER = "`fvq topics create --alter` changes that"
 
 
 @dataclass(frozen=True)
@@ -56,13 +74,14 @@ def wanted_topics(partitions: int, retention_hours: int = RETENTION_HOURS) -> di
     """Every topic. Six are compacted, since only the last message of a key counts, and it is never too old:
 
     the updates of each model, the alert agent's state of each stream, the acknowledgement of each alert, the ingester's position
-    in each source, the marks of dead letters, and the training queue, where a clip waits until it is taken back.
+    in each source, the marks of dead letters, and the training queue, where a clip waits until it is taken back. The pictures are
+    compacted and soon deleted.
     """
-    events = {"cleanup.policy": "delete", "retention.ms": str(retention_hours * HOUR_MS)}
-    state = {"cleanup.policy": "compact"}
-    states = {ALERT_STATE_TOPIC: TopicPlan(partitions, state), MODELS_TOPIC: TopicPlan(1, state)}
-    states |= {TRAINING_TOPIC: TopicPlan(partitions, state), LETTER_MARKS_TOPIC: TopicPlan(1, state)}
-    states |= {INGEST_STATE_TOPIC: TopicPlan(partitions, state), ALERT_ACKS_TOPIC: TopicPlan(partitions, state)}
+    events = {"cleanup.policy": "delete", RETENTION: str(retention_hours * HOUR_MS)}
+    states = {ALERT_STATE_TOPIC: TopicPlan(partitions, COMPACTED), MODELS_TOPIC: TopicPlan(1, COMPACTED)}
+    states |= {TRAINING_TOPIC: TopicPlan(partitions, COMPACTED), LETTER_MARKS_TOPIC: TopicPlan(1, COMPACTED)}
+    states |= {INGEST_STATE_TOPIC: TopicPlan(partitions, COMPACTED), ALERT_ACKS_TOPIC: TopicPlan(partitions, COMPACTED)}
+    states |= {PICTURES_TOPIC: TopicPlan(partitions, PICTURES)}
     return {name: TopicPlan(partitions, events) for name in PER_STREAM} | states
 
 
@@ -72,6 +91,12 @@ def in_sync(replication: int) -> dict[str, str]:
     Kafka's default is one, the leader: what was acknowledged would be lost with its disk. Two of three let one broker be away.
     """
     return {MIN_IN_SYNC: "2"} if replication >= 3 else {}
+
+
+def has_topic(connection: Connection, name: str) -> bool:
+    """Whether a topic is there, without creating it as a message to it would. Raises `BrokerError`."""
+    with _asking(connection) as admin:
+        return name in admin.list_topics()
 
 
 def create_topics(connection: Connection, partitions: int, replication: int, retention_hours: int = RETENTION_HOURS) -> list[str]:
@@ -94,6 +119,29 @@ def create_topics(connection: Connection, partitions: int, replication: int, ret
     return created
 
 
+def alter_topics(connection: Connection, retention_hours: int | None = None) -> list[str]:
+    """Change the settings that differ of the topics that are there; returns a line about each topic that was changed.
+
+    retention_hours: None leaves how long messages of the per-stream topics are kept. Partitions and replication stay. Raises
+    `BrokerError`.
+    """
+    lines = []
+    with _asking(connection) as admin:
+        for name, topic in _present(admin).items():
+            changes = {difference.key: difference.wanted for difference in topic.differences(retention_hours)}
+            if changes:
+                admin.alter_configs([ConfigResource(ConfigResourceType.TOPIC, name, changes)])
+                lines.append(f"{name}: " + ", ".join(f"{key}={value}" for key, value in changes.items()))
+    return lines
+
+
+def differing_topics(connection: Connection, retention_hours: int | None = None) -> list[str]:
+    """A line about each topic that `alter_topics` would change. Raises `BrokerError`."""
+    with _asking(connection) as admin:
+        differences = {name: topic.differences(retention_hours) for name, topic in _present(admin).items()}
+    return [f"{name}: {'; '.join(_described(different))}" for name, different in differences.items() if different]
+
+
 def check_topics(
     connection: Connection, partitions: int | None, replication: int | None, retention_hours: int | None = None
 ) -> list[TopicReport]:
@@ -102,39 +150,99 @@ def check_topics(
     None: any number; but all per-stream topics have the same partitions, and what is deleted and what compacted holds
     in any case.
     """
+    with _asking(connection) as admin:
+        present = _present(admin)
+    segments = present.get(SEGMENTS_TOPIC)
+    expected = partitions or (segments.partitions if segments else 1)
+    reports = []
+    for name, plan in wanted_topics(expected).items():
+        topic = present.get(name)
+        if topic is None:
+            reports.append(TopicReport(name, 0, 0, "missing: run `fvq topics create`"))
+            continue
+        problems = []
+        if topic.partitions != plan.partitions:
+            problems.append(f"has {topic.partitions} partitions, wanted are {plan.partitions}")
+        if replication is not None and topic.copies != replication:
+            problems.append(f"has replication {topic.copies}, wanted is {replication}")
+        problems += _described(topic.differences(retention_hours))
+        reports.append(TopicReport(name, topic.partitions, topic.copies, "; ".join(problems)))
+    return reports
+
+
+@dataclass(frozen=True)
+class _Difference:
+    """A setting of a topic that is not as wanted."""
+
+    key: str
+    actual: str
+    wanted: str
+
+    def __str__(self) -> str:
+        return f"has {self.key}={self.actual}, wanted is {self.wanted}"
+
+
+@dataclass(frozen=True)
+class _Topic:
+    """A topic that is there. copies: replicas of the partition that has the fewest. config: all its settings."""
+
+    name: str
+    partitions: int
+    copies: int
+    config: dict[str, str]
+
+    def differences(self, retention_hours: int | None) -> list[_Difference]:
+        """The settings that are not as wanted. retention_hours: None takes any retention of the per-stream topics."""
+        wanted = dict(wanted_topics(1, retention_hours or RETENTION_HOURS)[self.name].config)
+        if retention_hours is None and self.name in PER_STREAM:
+            del wanted[RETENTION]
+        differences = [
+            _Difference(key, self.config[key], value)
+            for key, value in wanted.items()
+            if key in self.config and not _same(self.config[key], value)
+        ]
+        for key, value in in_sync(self.copies).items():
+            if int(actual := self.config.get(key, value)) < int(value):
+                differences.append(_Difference(key, actual, value))
+        return differences
+
+
+def _described(differences: Sequence[_Difference]) -> list[str]:
+    """Each difference in words, the last one with what changes them."""
+    words = [str(difference) for difference in differences]
+    return [*words[:-1], f"{words[-1]}: {ALTER}"] if words else []
+
+
+def _same(actual: str, wanted: str) -> bool:
+    """Whether two values of a setting mean the same: numbers may be written in several ways, lists in any order."""
+    try:
+        return float(actual) == float(wanted)
+    except ValueError:
+        return sorted(actual.split(",")) == sorted(wanted.split(","))
+
+
+@contextmanager
+def _asking(connection: Connection) -> Iterator[Any]:
+    """An admin client; what it raises becomes a `BrokerError`."""
     admin = open_admin(connection)
     try:
-        names = sorted(set(admin.list_topics()) & set(wanted_topics(1)))
-        described = {topic["name"]: topic["partitions"] for topic in admin.describe_topics(names)} if names else {}
-        configs = _configs(admin, names) if names else {}
+        yield admin
     except KafkaError as error:
         raise BrokerError(f"Kafka at {connection.servers} did not answer: {error}") from error
     finally:
         admin.close()
-    expected = partitions or len(described.get(SEGMENTS_TOPIC, ())) or 1
-    reports = []
-    for name, plan in wanted_topics(expected, retention_hours or RETENTION_HOURS).items():
-        present = described.get(name)
-        if present is None:
-            reports.append(TopicReport(name, 0, 0, "missing: run `fvq topics create`"))
-            continue
-        copies = min((len(partition["replica_nodes"]) for partition in present), default=0)
-        config = configs[name]
-        problems = []
-        if len(present) != plan.partitions:
-            problems.append(f"has {len(present)} partitions, wanted are {plan.partitions}")
-        if replication is not None and copies != replication:
-            problems.append(f"has replication {copies}, wanted is {replication}")
-        for key, value in plan.config.items():
-            if key == "retention.ms" and retention_hours is None:
-                continue
-            if (actual := config.get(key, value)) != value:
-                problems.append(f"has {key}={actual}, wanted is {value}")
-        for key, value in in_sync(copies).items():
-            if int(actual := config.get(key, value)) < int(value):
-                problems.append(f"has {key}={actual}, wanted is {value}: change it with kafka-configs.sh --alter")
-        reports.append(TopicReport(name, len(present), copies, "; ".join(problems)))
-    return reports
+
+
+def _present(admin: Any) -> dict[str, _Topic]:
+    """Those of the wanted topics that are there."""
+    names = sorted(set(admin.list_topics()) & set(wanted_topics(1)))
+    if not names:
+        return {}
+    configs, topics = _configs(admin, names), {}
+    for topic in admin.describe_topics(names):
+        copies = min((len(partition["replica_nodes"]) for partition in topic["partitions"]), default=0)
+        topics[topic["name"]] = _Topic(topic["name"], len(topic["partitions"]), copies, configs[topic["name"]])
+    return topics
 
 
 def _configs(admin: Any, names: list[str]) -> dict[str, dict[str, str]]:

@@ -10,7 +10,10 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from streams.errors import MediaError
-from streams.events import StreamDeletion, TrainingExample
+from streams.events import PICTURES_TOPIC, StreamDeletion, TrainingExample
+from streams.kafka.clients import open_producer, send_all
+from streams.kafka.connection import Connection
+from streams.kafka.topics import has_topic
 from streams.queue.topic import QueuePlace, QueueTopic
 
 
@@ -45,7 +48,7 @@ def remove_clips(place: QueuePlace, ids: Sequence[str], forget: Callable[[Sequen
 
 
 def remove_stream(place: QueuePlace, stream_id: str, forget: Callable[[], object]) -> int:
-    """Delete all clips of a stream; returns the number of clips in the store.
+    """Delete all clips of a stream and its picture; returns the number of clips in the store.
 
     forget: deletes the stream's ratings. Raises `BrokerError`, `OSError`.
     """
@@ -55,8 +58,19 @@ def remove_stream(place: QueuePlace, stream_id: str, forget: Callable[[], object
             # later reads the deletion and deletes its clip. Rating pages on other machines read the deletion too.
             topic.add([StreamDeletion(stream_id=stream_id, deleted_at=datetime.now(UTC))])
             topic.take_back(topic.refresh().of_stream(stream_id))
+        _delete_picture(place.connection, stream_id)
     forget()
     return place.store.delete_stream(stream_id)
+
+
+def _delete_picture(connection: Connection, stream_id: str) -> None:
+    """Take back the stream's picture on the pictures' topic, if there is that topic."""
+    if has_topic(connection, PICTURES_TOPIC):
+        producer = open_producer(connection)
+        try:
+            send_all(producer, PICTURES_TOPIC, [(stream_id.encode(), None)])
+        finally:
+            producer.close(timeout=1)
 
 
 def find_examples(examples: Sequence[TrainingExample], ids: Sequence[str]) -> list[TrainingExample]:

@@ -11,12 +11,14 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
+from collections import Counter
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from functools import partial
 
 from scorer.sampling import SamplerPool
+from scorer.sampling.preview import FacesInPreviews
 from scorer.spec import ClipScore, SampledClip, SamplerSpec, Scorer
 from streams import metrics
 from streams.errors import EventError, MediaError, ModelError, SpecChangedError
@@ -27,6 +29,7 @@ from streams.retry import retried
 from streams.scoring.answer import Answered, Sampled, answer_of, final_answer, internal, lag
 from streams.scoring.cascade import BATCHES_AHEAD, Cascade
 from streams.scoring.overload import Shedder, has_priority
+from streams.scoring.pictures import Pictures
 
 log = logging.getLogger(__name__)
 WORKERS_FAULT = {"setup", "stopped"}
@@ -39,7 +42,8 @@ class SegmentPipeline:
     The fetched files of segments that wait for their answer are kept: they are as few as the batcher lets wait.
 
     second: another model that scores every clip too, to find clips that are worth a rating. live_window: seconds after its
-    end from which a segment is skipped; None scores every segment. cascade: starts looks by a large model.
+    end from which a segment is skipped; None scores every segment. cascade: starts looks by a large model. pictures: takes
+    pictures of segments.
     """
 
     def __init__(
@@ -50,6 +54,7 @@ class SegmentPipeline:
         second: Scorer | None = None,
         live_window: float | None = None,
         cascade: Cascade | None = None,
+        pictures: Pictures | None = None,
     ) -> None:
         self._fetcher = fetcher
         self._pool = pool
@@ -60,7 +65,9 @@ class SegmentPipeline:
         self._scoring_since: float | None = None
         self._cascade = cascade
         self._kept: set[LocalMedia] = set()
-        self._looked_at: set[LocalMedia] = set()
+        self._held: Counter[LocalMedia] = Counter()
+        self._pictures = pictures
+        self._picture: asyncio.Task[None] | None = None
         # One thread: a model takes one batch at a time.
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="scorer")
 
@@ -75,14 +82,15 @@ class SegmentPipeline:
     async def score(self, sampled: Sequence[Answered | Sampled]) -> list[Answered]:
         """The answers, in order; waits as long as the scorer fails. Afterwards the segments' files are gone.
 
-        Those of segments with a look are gone when that has sampled them. `finish` gives the answers with these looks.
+        Those of segments with a look or a picture of a change are gone when these have sampled them. `finish` gives the answers
+        with these looks.
         """
         waiting = [segment for segment in sampled if isinstance(segment, Sampled)]
         try:
             return await self._score_all(sampled, waiting)
         finally:
             for segment in waiting:
-                if segment.media not in self._looked_at:
+                if segment.media not in self._held:
                     self._discard(segment.media)
 
     async def finish(self, answers: Sequence[Answered]) -> list[Answered]:
@@ -110,6 +118,8 @@ class SegmentPipeline:
         self._thread.shutdown(wait=False, cancel_futures=True)
         if self._cascade is not None:
             self._cascade.close()
+        if self._picture is not None:
+            self._picture.cancel()
         for media in list(self._kept):
             self._discard(media)
 
@@ -128,6 +138,10 @@ class SegmentPipeline:
         for segment in waiting:
             segment.timing["score_ms"] = round(ms / len(waiting), 1)
         answers = [answer_of(*answer) for answer in zip(waiting, scores, seconds, strict=True)]
+        if self._pictures is not None:
+            for segment, answered in zip(waiting, answers, strict=True):
+                if isinstance(answered.answer, SegmentScore):
+                    self._show(segment, answered.answer)
         scored = iter(self._with_looks(waiting, answers) if self._cascade is not None else answers)
         return [next(scored) if isinstance(segment, Sampled) else segment for segment in sampled]
 
@@ -140,7 +154,7 @@ class SegmentPipeline:
         result = list(answers)
         for place, look in zip(places, looks, strict=True):
             if look is not None:
-                self._looked_at.add(segments[place].media)
+                self._held[segments[place].media] += 1
                 result[place] = replace(result[place], look=look)
         return result
 
@@ -148,8 +162,30 @@ class SegmentPipeline:
         try:
             return segment.clip if spec == segment.spec else await self.sample_again(segment, spec)
         finally:
-            self._looked_at.discard(segment.media)
-            self._discard(segment.media)
+            self._release(segment.media)
+
+    def _show(self, segment: Sampled, score: SegmentScore) -> None:
+        """Send a scored segment's picture. Where the stream changed and there is none, make it, but only one at a time: when
+        all streams change at once, the sampling children have segments to sample."""
+        assert self._pictures is not None
+        if not self._pictures.take(score, segment.clip.preview):
+            return
+        if self._picture is not None and not self._picture.done():
+            metrics.PICTURES.labels("left-out").inc()
+            return
+        self._held[segment.media] += 1
+        self._picture = asyncio.create_task(self._show_change(segment, score, self._pictures))
+
+    async def _show_change(self, segment: Sampled, score: SegmentScore, pictures: Pictures) -> None:
+        try:
+            clip = await self._sample_media(segment.media, segment.event, segment.spec, pictures.faces)
+            assert clip.preview is not None
+            pictures.show(score, clip.preview, "changed")
+        except Exception as error:
+            metrics.PICTURES.labels("failed").inc()
+            log.warning("no picture of a change: %s", error, extra={"segment_id": score.segment_id})
+        finally:
+            self._release(segment.media)
 
     async def _scores_of(self, segments: Sequence[Sampled]) -> list[ClipScore | Exception]:
         """For each segment its score, or why it has none. Clips are sampled again where the scorer's specification changes."""
@@ -170,10 +206,10 @@ class SegmentPipeline:
         if segment.spec == spec:
             return None
         try:
-            segment.clip = await retried("sampler", lambda: self.sample_again(segment, spec), _is_workers_fault)
+            clip = await retried("sampler", lambda: self.sample_again(segment, spec), _is_workers_fault)
         except Exception as error:
             return error
-        segment.spec = spec
+        segment.clip, segment.spec = replace(clip, preview=segment.clip.preview), spec
         return None
 
     async def _score(self, clips: list[SampledClip]) -> list[ClipScore | ModelError]:
@@ -232,18 +268,29 @@ class SegmentPipeline:
             timing["fetch_ms"] = _observe("fetch", started)
             started = time.monotonic()
             spec = self._scorer.spec
-            clip = await self._sample_media(media, event, spec)
+            preview = self._pictures.wanted(event) if self._pictures is not None else None
+            clip = await self._sample_media(media, event, spec, preview)
             timing["sample_ms"] = _observe("sample", started)
         except BaseException:
             self._discard(media)
             raise
         return Sampled(message, event, clip, spec, media, timing)
 
-    async def _sample_media(self, media: LocalMedia, event: SegmentEvent, spec: SamplerSpec) -> SampledClip:
-        windows = await asyncio.wrap_future(self._pool.submit(media.path, duration=event.duration, spec=spec))
+    async def _sample_media(
+        self, media: LocalMedia, event: SegmentEvent, spec: SamplerSpec, preview: FacesInPreviews | None = None
+    ) -> SampledClip:
+        sampling = self._pool.submit(media.path, duration=event.duration, spec=spec, preview=preview)
+        windows = await asyncio.wrap_future(sampling)
         if not windows:
             raise MediaError("the segment holds no picture", kind="empty")
         return windows[0][1]
+
+    def _release(self, media: LocalMedia) -> None:
+        """A look or a picture has sampled its segment's file, which is gone with the last of them."""
+        self._held[media] -= 1
+        if not self._held[media]:
+            del self._held[media]
+            self._discard(media)
 
     def _discard(self, media: LocalMedia) -> None:
         self._kept.discard(media)

@@ -19,7 +19,17 @@ from streams.web.courses import DEEP, FALLBACK, SKIPPED, Courses
 from streams.web.pictures import Picture, Pictures
 from streams.web.pulse import Pulse
 from streams.web.reading import ScoreReading
-from streams.web.stream import BLACK_SHARE, FROZEN_SHARE, Rendition, Row, Stream, is_acknowledged, level_of_score, row_of, turns_stale
+from streams.web.stream import (
+    BLACK_SHARE,
+    FROZEN_SHARE,
+    Rendition,
+    Row,
+    Stream,
+    is_acknowledged,
+    level_of_score,
+    row_of,
+    turns_stale,
+)
 
 MOST_STREAMS = 20_000
 """Streams that are known; the one that was silent for longest is forgotten first."""

@@ -47,11 +47,7 @@ class Sockets:
 
     async def close_all(self, _: web.Application) -> None:
         """Say goodbye: browsers connect again by themselves."""
-        for socket in list(self.open):
-            with contextlib.suppress(ConnectionError, TimeoutError, RuntimeError):
-                async with asyncio.timeout(1.0):
-                    await socket.send_str('{"type":"bye","reason":"restart"}')
-                    await socket.close(code=WSCloseCode.GOING_AWAY)
+        await asyncio.gather(*(_say_goodbye(socket) for socket in self.open))
 
 
 SOCKETS = web.AppKey("sockets", Sockets)
@@ -73,7 +69,6 @@ async def live(request: web.Request) -> web.StreamResponse:
     if not socket.can_prepare(request).ok:
         raise ApiError(426, "this address is a WebSocket", Upgrade="websocket", Connection="Upgrade")
     await socket.prepare(request)
-    keep_open(request)
     # Another site's page must show a token: what the browser adds by itself does not count.
     who = (wall.gate.who(request) if own else None) or await _hello(wall, socket)
     if who is None:
@@ -90,7 +85,9 @@ async def live(request: web.Request) -> web.StreamResponse:
     if browser is None:
         return socket
     sockets.open[socket] = who.name
-    tasks = [asyncio.create_task(_send(socket, browser)), asyncio.create_task(_check(wall, who, socket))]
+    # Until here it counted as a request: who does not say who they are holds no place of those who do.
+    keep_open(request)
+    tasks = [asyncio.create_task(_send(request, socket, browser)), asyncio.create_task(_check(wall, who, socket))]
     try:
         async for message in socket:
             if message.type is WSMsgType.TEXT:
@@ -122,7 +119,14 @@ async def _hello(wall: Wall, socket: web.WebSocketResponse) -> Who | None:
     return None
 
 
-async def _send(socket: web.WebSocketResponse, browser: Browser) -> None:
+async def _say_goodbye(socket: web.WebSocketResponse) -> None:
+    with contextlib.suppress(ConnectionError, TimeoutError, RuntimeError):
+        async with asyncio.timeout(2.0):
+            await socket.send_str('{"type":"bye","reason":"restart"}')
+            await socket.close(code=WSCloseCode.GOING_AWAY)
+
+
+async def _send(request: web.Request, socket: web.WebSocketResponse, browser: Browser) -> None:
     """Send what the hub queues. Ends the socket where the browser takes nothing."""
     try:
         while True:
@@ -130,7 +134,9 @@ async def _send(socket: web.WebSocketResponse, browser: Browser) -> None:
             async with asyncio.timeout(SEND_SECONDS):
                 await socket.send_str(text)
     except (ConnectionError, TimeoutError, RuntimeError):
-        await _abort(socket)
+        # Not by a closing handshake, which would wait for the same browser.
+        if request.transport is not None:
+            request.transport.abort()
 
 
 async def _check(wall: Wall, who: Who, socket: web.WebSocketResponse) -> None:
@@ -140,10 +146,3 @@ async def _check(wall: Wall, who: Who, socket: web.WebSocketResponse) -> None:
         if not wall.gate.still_holds(who):
             await socket.close(code=NOT_KNOWN, message=b"the token is not known any more")
             return
-
-
-async def _abort(socket: web.WebSocketResponse) -> None:
-    """End a socket whose browser does not read: a closing handshake would wait for it as well."""
-    transport = socket._req.transport if socket._req is not None else None
-    if transport is not None:
-        transport.abort()

@@ -17,9 +17,11 @@ import pytest
 from kafka import KafkaProducer
 
 from streams.alerts import delivery
+from streams.alerts.acknowledge import Acknowledgements, acknowledge
 from streams.alerts.delivery import Courier
 from streams.alerts.receiver_settings import Receiver
-from streams.alerts.receivers import Poster, RefusedError, UnavailableError, as_slack
+from streams.alerts.receivers import Poster, as_slack
+from streams.alerts.request import RefusedError, UnavailableError
 from streams.events import ALERTS_TOPIC, QualityAlert
 from streams.kafka.agent import running
 from streams.kafka.connection import Connection
@@ -228,3 +230,42 @@ def test_alertmanager_takes_alerts_of_a_packager_whose_clock_is_ahead(alertmanag
 
 def test_the_body_for_slack_is_json() -> None:
     assert set(json.loads(as_slack(make_alert()))) == {"text"}
+
+
+def silenced(url: str) -> list[str]:
+    """The streams of the alerts that an Alertmanager holds as silenced."""
+    with urllib.request.urlopen(f"{url}/api/v2/alerts?silenced=true&active=false", timeout=5) as answer:
+        return [alert["labels"]["stream_id"] for alert in json.load(answer)]
+
+
+def test_an_acknowledged_alert_is_silenced_in_alertmanager_until_it_is_taken_back(
+    kafka: KafkaServer, alertmanager: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(delivery, "REPEAT_SECONDS", 0.5)
+    url, seen = alertmanager(), Acknowledgements()
+    odd = make_alert(1, stream_id='a "b"/c\\d', rendition="720p", severity="warning")
+    firing = [odd, make_alert(2)]
+    receiver = make_receiver(url, "alertmanager", silence=True)
+    create_topics(Connection(kafka.broker), 4, 1)
+    courier = Courier(Connection(kafka.broker), Group("fvq", 6), receiver, lambda: list(firing), seen)
+    with running([courier.agent()], stop_seconds=10):
+        wait_for("both fire", lambda: len(active(url)) == 2, 30)
+        seen.fold(b"id-1", acknowledge("id-1", odd.stream_id, "Kim", datetime.now(UTC)).to_bytes())
+        wait_for("it is silenced, and the other is not", lambda: silenced(url) == [odd.stream_id], 30)
+        # It is still there, with who has it: silenced is not hidden.
+        with urllib.request.urlopen(f"{url}/api/v2/alerts", timeout=5) as answer:
+            shown = {alert["labels"]["stream_id"]: alert["annotations"] for alert in json.load(answer)}
+        assert shown[odd.stream_id]["acknowledged_by"] == "Kim"
+        seen.fold(b"id-1", None)
+        wait_for("it is told again", lambda: silenced(url) == [], 30)
+        seen.fold(b"id-1", acknowledge("id-1", odd.stream_id, "Lee", datetime.now(UTC)).to_bytes())
+        wait_for("it is silenced again", lambda: silenced(url) == [odd.stream_id], 30)
+        del firing[0]
+        announce(kafka, odd.model_copy(update={"state": "resolved", "ended_at": NOW}))
+        wait_for("the silence ends with the alert", lambda: ended(url), 30)
+
+
+def ended(url: str) -> bool:
+    """Whether an Alertmanager has no silence that has not ended."""
+    with urllib.request.urlopen(f"{url}/api/v2/silences", timeout=5) as answer:
+        return all(silence["status"]["state"] == "expired" for silence in json.load(answer))

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import json
 
-from kafka import KafkaAdminClient
+from kafka import KafkaAdminClient, KafkaProducer
 
-from streams.events import DEAD_LETTER_TOPIC, MODELS_TOPIC, SCORES_TOPIC, SEGMENTS_TOPIC
+from streams.events import ALERT_STATE_TOPIC, DEAD_LETTER_TOPIC, MODELS_TOPIC, SCORES_TOPIC, SEGMENTS_TOPIC
 from streams.kafka import topics
+from streams.kafka.connection import Connection
+from streams.kafka.topics import create_topics
 from tests.support.processes import fvq
 from tests.support.servers import KafkaServer
+from tests.support.topics import Follower
+from tests.support.waiting import wait_for
 
 
 def test_create_can_be_repeated_and_check_then_finds_no_problem(kafka: KafkaServer) -> None:
@@ -56,14 +60,52 @@ def test_check_reports_every_difference_and_create_changes_no_existing_topic(kaf
     admin.create_topics({MODELS_TOPIC: wrong})
     admin.close()
     created = fvq("topics", "create", FVQ_BROKER=kafka.broker)
-    assert MODELS_TOPIC not in created.stdout
+    assert f"created {MODELS_TOPIC}" not in created.stdout
     checked = fvq("topics", "check", "--replication", "3", "--retention-hours", "1", "--json", FVQ_BROKER=kafka.broker)
     assert checked.returncode == 1
     problems = {topic["name"]: topic["problem"] for topic in map(json.loads, checked.stdout.splitlines())}
-    assert problems[MODELS_TOPIC] == (
-        "has 2 partitions, wanted are 1; has replication 1, wanted is 3; has cleanup.policy=delete, wanted is compact"
+    assert problems[MODELS_TOPIC].startswith(
+        "has 2 partitions, wanted are 1; has replication 1, wanted is 3; has cleanup.policy=delete, wanted is compact; has "
     )
-    assert problems[SEGMENTS_TOPIC] == "has replication 1, wanted is 3; has retention.ms=604800000, wanted is 3600000"
+    assert problems[SEGMENTS_TOPIC] == (
+        "has replication 1, wanted is 3; has retention.ms=604800000, wanted is 3600000: `fvq topics create --alter` changes that"
+    )
+    assert f"left as it is: {MODELS_TOPIC}: has cleanup.policy=delete" in created.stdout
+
+
+def test_alter_changes_the_settings_of_a_topic_that_is_there(kafka: KafkaServer) -> None:
+    admin = KafkaAdminClient(bootstrap_servers=kafka.broker)
+    own = {"cleanup.policy": "compact", "max.message.bytes": "2000000"}
+    admin.create_topics({ALERT_STATE_TOPIC: {"num_partitions": 4, "replication_factor": 1, "configs": own}})
+    altered = fvq("topics", "create", "--alter", FVQ_BROKER=kafka.broker)
+    assert altered.returncode == 0, altered.stderr
+    assert f"changed {ALERT_STATE_TOPIC}: segment.ms=600000" in altered.stdout
+    config = topics._configs(admin, [ALERT_STATE_TOPIC])[ALERT_STATE_TOPIC]
+    admin.close()
+    assert config["max.message.bytes"] == "2000000", "what is not ours stays"
+    assert fvq("topics", "check", FVQ_BROKER=kafka.broker).returncode == 0
+    assert fvq("topics", "create", FVQ_BROKER=kafka.broker).stdout == ""
+
+
+def test_the_states_of_streams_are_compacted(kafka: KafkaServer) -> None:
+    """A reader gets far fewer states than were written, some seconds after they were."""
+    create_topics(Connection(kafka.broker), partitions=1, replication=1)
+    producer = KafkaProducer(bootstrap_servers=kafka.broker, linger_ms=20, batch_size=500_000)
+    states, streams = 8_000, 100
+    for number in range(states):  # 64 MB: the topic's segments have 16 MiB
+        producer.send(ALERT_STATE_TOPIC, key=f"stream-{number % streams}".encode(), value=number.to_bytes(4, "big") * 2000)
+    producer.close()
+
+    def values() -> list[bytes]:
+        follower = Follower(kafka.broker, ALERT_STATE_TOPIC)
+        try:
+            return follower.read()
+        finally:
+            follower.close()
+
+    # The segments that are closed are compacted; the last one, of up to 2,100 states, is not.
+    wait_for("obsolete states are gone", lambda: len(values()) < states / 3, 90)
+    assert {int.from_bytes(value[:4], "big") for value in values()} >= set(range(states - streams, states))
 
 
 def test_an_unreachable_broker_is_an_error_not_a_traceback() -> None:

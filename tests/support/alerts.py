@@ -119,12 +119,14 @@ class MemoryAlertTopics:
 class Webhook:
     """What a receiver's server answers, and what it took.
 
-    statuses: the answers in turn; the last one is repeated. bodies, headers, paths: of the requests that it answered with 2xx.
+    statuses: the answers in turn; the last one is repeated. bodies, raw, headers, paths: of the requests that it answered with
+    2xx; raw are the bodies' bytes.
     """
 
     url: str
     statuses: list[int] = field(default_factory=lambda: [200])
     bodies: list[object] = field(default_factory=list)
+    raw: list[bytes] = field(default_factory=list)
     headers: list[dict[str, str]] = field(default_factory=list)
     paths: list[str] = field(default_factory=list)
     answer_headers: dict[str, str] = field(default_factory=dict)
@@ -140,6 +142,7 @@ def webhook(*statuses: int) -> Iterator[Webhook]:
             status = hook.statuses.pop(0) if len(hook.statuses) > 1 else hook.statuses[0]
             if status < 300:
                 hook.bodies.append(json.loads(body))
+                hook.raw.append(body)
                 hook.headers.append(dict(self.headers))
                 hook.paths.append(self.path)
             self.send_response(status)

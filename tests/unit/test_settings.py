@@ -39,6 +39,8 @@ flood_window: float = 60.0 gt=0
 sampler_workers: int = made ge=1
 sample_timeout: float = 30.0 gt=0
 sample_memory_mb: int = 2048 ge=512
+pictures: float | None = 10.0 ge=1
+pictures_faces: Literal['show', 'blur'] = show
 model: str = nano
 device: Literal['auto', 'cpu', 'cuda'] = auto
 second_model: str | None = None
@@ -63,6 +65,8 @@ alert_policy: Path | None = None
 web_url: str | None = None
 wall_port: int = 8060 ge=0 le=65535
 web_tokens_file: Path | None = None
+web_token: SecretStr | None = None
+web_token_file: Path | None = None
 web_user_header: str | None = None
 web_trusted_proxies: list[str] = made
 web_origins: list[str] = made

@@ -128,9 +128,10 @@ class Gate:
 
     def is_own_origin(self, request: web.Request, origin: str) -> bool:
         """Whether an Origin is this wall's."""
-        return urlsplit(origin).netloc == request.headers.get("Host", "") or (
-            bool(self.options.url) and origin == origin_of(self.options.url)
-        )
+        if self.options.url and origin == origin_of(self.options.url):
+            return True
+        host = request.headers.get("Host", "")
+        return bool(host) and origin in (f"http://{host}", f"https://{host}")
 
     def allows_origin(self, origin: str | None) -> bool:
         """Whether pages of another site may call the API with a token."""

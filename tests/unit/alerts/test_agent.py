@@ -108,3 +108,21 @@ def test_a_state_that_is_too_large_is_dropped_and_its_alerts_resolve(monkeypatch
     assert not list(topics.states(0))
     firing = {alert.alert_id for alert in topics.alerts() if alert.state == "firing"}
     assert firing == {alert.alert_id for alert in topics.alerts() if alert.state == "resolved"}
+
+
+def test_alerts_leave_the_worker_with_their_sentence_their_page_and_their_cause() -> None:
+    topics = MemoryAlertTopics(scores_of([("a", 6, True), ("a", 6, False)]))
+    agent = AlertAgent(Connection("none:1"), Group("fvq", 10), POLICY, "https://wall.example")
+    topics.messages_left = UNLIMITED
+    agent._take_over(topics, PARTITION)  # type: ignore[arg-type]
+    agent._judge_scores(topics, {PARTITION: topics.records[:6]})  # type: ignore[arg-type]
+    (listed,) = agent.open_alerts()
+    assert agent.knows("a")
+    assert not agent.knows("b")
+    agent._judge_scores(topics, {PARTITION: topics.records[6:]})  # type: ignore[arg-type]
+    firing, resolved = topics.alerts()
+    assert firing.summary == "a: picture is black: 100%, limit 95%, since 12:00:00 UTC"
+    assert resolved.summary.startswith("a: black is over after")
+    assert firing.url == resolved.url == listed.url == f"https://wall.example/alerts/{firing.alert_id}"
+    assert firing.cause is not None
+    assert [(move.name, move.usual) for move in firing.cause.signals] == [("black", None)], "it has never been otherwise"

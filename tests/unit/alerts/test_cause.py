@@ -152,9 +152,9 @@ def test_nothing_is_added_to_the_time_until_an_alert_fires() -> None:
 @pytest.mark.slow
 def test_the_cause_of_measured_incidents_is_right_in_nine_of_ten_alerts_and_no_face_silences_no_bad_picture() -> None:
     result = evaluate_causes(LIMITS, repeats=2, seed=5)
-    assert sum(row.alerts for row in result.named.values()) > 500
+    assert sum(row.alerts for row in result.named.values()) > 400
     assert result.share() >= 0.9
     for shown, harm in result.harm.items():
         assert harm.paged == harm.unruled, f"{shown} is silenced"
-    for shown in ("slate", "turned", "upside-down"):
+    for shown in ("slate", "scenery", "bars"):
         assert result.faceless[shown].paged == 0, f"{shown} pages"

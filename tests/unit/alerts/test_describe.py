@@ -9,8 +9,8 @@ from typing import get_args
 import pytest
 
 from streams.alerts.receivers import as_alertmanager, as_slack
-from streams.alerts.summary import describe
-from streams.events import AlertKind, QualityAlert
+from streams.alerts.summary import complete, describe
+from streams.events import AlertAcknowledgement, AlertCause, AlertKind, QualityAlert
 
 BEGAN = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
 
@@ -48,3 +48,56 @@ def test_no_name_of_a_stream_breaks_the_sentence(name: str, shown: str) -> None:
     posted = as_alertmanager(alert, BEGAN)
     assert posted["annotations"]["summary"] == describe(alert)
     assert posted["labels"]["stream_id"] == name, "it identifies the alert"
+
+
+CAUSE = AlertCause(where="source", text="blur 0.41, usual 0.12; 480p as well: the source")
+FULL = QualityAlert(
+    alert_id="0123456789abcdef",
+    stream_id="studio-7",
+    rendition="720p",
+    kind="quality-drop",
+    state="firing",
+    started_at=BEGAN,
+    value=22,
+    baseline=81,
+    segment_id="studio-7/1",
+    severity="warning",
+    threshold=66.4,
+    cause=CAUSE,
+)
+
+
+def test_a_sentence_names_the_limit_and_what_is_usual() -> None:
+    assert describe(FULL) == "studio-7 (720p): quality dropped to 22, limit 66, usual 81, since 12:00:00 UTC"
+    black = FULL.model_copy(update={"kind": "black", "value": 1.0, "threshold": 0.95, "baseline": None})
+    assert "picture is black: 100%, limit 95%, since" in describe(black)
+
+
+def test_an_alert_is_completed_with_its_sentence_and_its_page() -> None:
+    alert = complete(FULL, "https://wall.example/fvq")
+    assert alert.summary == describe(FULL)
+    assert alert.url == "https://wall.example/fvq/alerts/0123456789abcdef"
+    assert complete(FULL, "").url is None
+
+
+def test_alertmanager_gets_severity_limit_cause_and_page() -> None:
+    posted = as_alertmanager(complete(FULL, "https://wall.example"), BEGAN)
+    assert posted["generatorURL"] == "https://wall.example/alerts/0123456789abcdef"
+    assert posted["labels"]["severity"] == "warning"
+    annotations = posted["annotations"]
+    assert (annotations["threshold"], annotations["cause"]) == ("66.4", CAUSE.text)
+    assert "acknowledged_by" not in annotations
+    assert "generatorURL" not in as_alertmanager(FULL, BEGAN), "Alertmanager refuses an empty one"
+
+
+def test_who_has_seen_an_alert_is_an_annotation_and_changes_no_label() -> None:
+    seen = AlertAcknowledgement(alert_id=FULL.alert_id, stream_id="studio-7", by="Kim\n", at=BEGAN)
+    posted = as_alertmanager(FULL, BEGAN, seen)
+    assert posted["annotations"]["acknowledged_by"] == "Kim\\n"
+    assert posted["labels"] == as_alertmanager(FULL, BEGAN)["labels"]
+
+
+def test_slack_gets_the_cause_and_the_page_and_no_markup_from_them() -> None:
+    forged = FULL.model_copy(update={"cause": AlertCause(where="source", text="<!channel>\nall is well")})
+    text = json.loads(as_slack(complete(forged, "https://wall.example")))["text"]
+    assert text.splitlines()[1:] == ["&lt;!channel&gt;\\nall is well", "<https://wall.example/alerts/0123456789abcdef>"]

@@ -137,6 +137,73 @@ def test_a_receiver_accepts_only_its_kinds_and_labels() -> None:
     assert not receiver.accepts(alert.model_copy(update={"labels": {}}))
 
 
+def alert_of(kind: str, severity: str | None) -> QualityAlert:
+    values = {
+        "alert_id": "1",
+        "stream_id": "s",
+        "kind": kind,
+        "state": "firing",
+        "started_at": BEGIN,
+        "value": 1,
+        "segment_id": "s/1",
+    }
+    return QualityAlert.model_validate(values | {"severity": severity})
+
+
+@pytest.mark.parametrize(
+    ("fields", "told"),
+    [
+        ({}, {"black", "low-quality"}),
+        ({"kinds": ["no-face"]}, {"no-face"}),
+        ({"kinds": ["no-face", "low-quality"], "severity": "warning"}, {"low-quality"}),
+        ({"severity": "critical"}, {"black"}),
+        ({"severity": "info"}, {"black", "low-quality", "no-face"}),
+    ],
+)
+def test_a_receiver_is_told_what_is_urgent_enough_for_it(fields: dict[str, object], told: set[str]) -> None:
+    (receiver,) = parse_policy({"receivers": [{"name": "a", "type": "json", "url": "http://x"} | fields]}).receivers
+    limits = parse_policy({}).of({})
+    alerts = [alert_of(kind, getattr(limits, kind.replace("-", "_")).severity) for kind in ("black", "low-quality", "no-face")]
+    assert {alert.kind for alert in alerts if receiver.accepts(alert)} == told
+
+
+def test_an_alert_of_a_worker_that_knew_no_severity_is_told_as_ever() -> None:
+    (receiver,) = parse_policy(
+        {"receivers": [{"name": "a", "type": "json", "url": "http://x", "severity": "critical"}]}
+    ).receivers
+    assert receiver.accepts(alert_of("low-quality", None))
+
+
+def test_the_severity_of_a_kind_is_in_its_alerts() -> None:
+    policy = parse_policy({"alerts": {"black": {"severity": "warning"}}})
+    alerts = fold((make_score(i, 70, black=1.0) for i in range(10)), policy.of({}))[1]
+    assert [(alert.kind, alert.severity, alert.threshold) for alert in alerts] == [("black", "warning", 0.95)]
+
+
+@pytest.mark.parametrize(
+    ("fields", "reason"),
+    [
+        ({"type": "slack", "signing_env": "S"}, "only receivers of type json"),
+        ({"type": "json", "signing_env": "S", "signing_file": "f"}, "signing_env or signing_file, not both"),
+        ({"type": "alertmanager", "repeat": 600}, "repeat is not for Alertmanager"),
+        ({"type": "json", "silence": True}, "silence is for Alertmanager only"),
+        ({"type": "json", "severity": "loud"}, "'info', 'warning' or 'critical'"),
+    ],
+)
+def test_options_that_a_receiver_cannot_have_are_refused(fields: dict[str, object], reason: str) -> None:
+    with pytest.raises(SettingsError, match=reason):
+        parse_policy({"receivers": [{"name": "a", "url": "http://x"} | fields]})
+
+
+def test_an_empty_signing_secret_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "secret").write_text("\n")
+    (tmp_path / "policy.yaml").write_text(
+        f"receivers: [{{name: a, type: json, url: 'http://x', signing_file: {tmp_path / 'secret'}}}]"
+    )
+    with pytest.raises(SettingsError, match=r"receivers\.a\.signing_file: .* is empty"):
+        check_policy(tmp_path / "policy.yaml")
+
+
 def test_the_reference_tables_in_the_docs_are_up_to_date() -> None:
     assert reference() in (ROOT / "docs/alerts.md").read_text()
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import hmac
 import logging
 import socket
 import threading
@@ -15,14 +17,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from streams.alerts.acknowledge import Acknowledgements, acknowledge
 from streams.alerts.delivery import Courier
 from streams.alerts.receiver_settings import Receiver
-from streams.alerts.receivers import Poster, UnavailableError, as_alertmanager
+from streams.alerts.receivers import Poster, as_alertmanager
+from streams.alerts.request import SIGNATURE_HEADER, UnavailableError, signature
 from streams.errors import SettingsError
 from streams.events import QualityAlert
 from streams.kafka.connection import Connection
 from streams.kafka.consumer import Group
 from tests.support.alerts import webhook
+from tests.support.processes import ROOT
 
 NOW = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
 
@@ -170,3 +175,69 @@ def test_the_repetition_names_a_refused_alert_and_sends_the_others(caplog: pytes
     (record,) = caplog.records
     named = {name: vars(record)[name] for name in ("stream_id", "kind", "alert_id")}
     assert named == {"stream_id": "channel-1", "kind": "black", "alert_id": "id-1"}
+
+
+def test_a_signed_request_can_be_checked_by_its_receiver(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOOK_SECRET", "s3cret")
+    with webhook() as hook:
+        Poster(make_receiver(hook.url, "json", signing_env="HOOK_SECRET")).post([make_alert()])
+    sent = hook.headers[0][SIGNATURE_HEADER]
+    seconds = int(sent.partition(",")[0].removeprefix("t="))
+    assert abs(seconds - time.time()) < 60
+    assert sent == signature("s3cret", seconds, hook.raw[0])
+    assert sent != signature("s3cret", seconds, hook.raw[0] + b" ")
+    assert sent != signature("other", seconds, hook.raw[0])
+    # printf '1700000000.{}' | openssl dgst -sha256 -hmac s3cret
+    assert (
+        signature("s3cret", 1_700_000_000, b"{}")
+        == "t=1700000000,v1=97926816e98fbb41ccb1673225ff29a2f35369099990e1b1561651e7bd097ebf"
+    )
+
+
+def test_the_receiver_of_the_docs_tells_genuine_requests_from_others() -> None:
+    page = (ROOT / "docs/alerts.md").read_text()
+    code = page[page.index("def is_genuine") :].partition("```")[0]
+    names: dict[str, Any] = {"hmac": hmac, "hashlib": hashlib, "time": time}
+    exec(code, names)
+    now = int(time.time())
+    assert names["is_genuine"](signature("s3cret", now, b"{}"), b"{}", b"s3cret")
+    assert not names["is_genuine"](signature("s3cret", now, b"{}"), b"{ }", b"s3cret")
+    assert not names["is_genuine"](signature("other", now, b"{}"), b"{}", b"s3cret")
+    assert not names["is_genuine"](signature("s3cret", now - 600, b"{}"), b"{}", b"s3cret")
+
+
+def test_a_request_without_a_secret_has_no_signature() -> None:
+    with webhook() as hook:
+        Poster(make_receiver(hook.url, "json")).post([make_alert()])
+    assert SIGNATURE_HEADER not in hook.headers[0]
+
+
+def test_a_firing_alert_is_told_again_until_somebody_acknowledges_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = [1000.0]
+    monkeypatch.setattr("streams.alerts.delivery.time.monotonic", lambda: now[0])
+    alert, seen = make_alert(-10), Acknowledgements()
+    with webhook() as hook:
+        courier = Courier(
+            Connection("none:1"), Group("fvq", 10), make_receiver(hook.url, "json", repeat=60), lambda: [alert], seen
+        )
+
+        def told_after(seconds: float) -> int:
+            now[0] += seconds
+            courier._repeat()
+            return len(hook.bodies)
+
+        assert [told_after(0), told_after(59), told_after(1), told_after(59), told_after(1)] == [0, 0, 1, 1, 2]
+        acknowledgement = acknowledge(alert.alert_id, alert.stream_id, "Kim", NOW)
+        seen.fold(alert.alert_id.encode(), acknowledgement.to_bytes())
+        assert [told_after(60), told_after(600)] == [2, 2]
+        seen.fold(alert.alert_id.encode(), None)
+        assert told_after(1) == 3
+
+
+def test_alertmanager_is_told_of_an_acknowledged_alert_too_so_that_it_does_not_resolve_it() -> None:
+    alert, seen = make_alert(-10), Acknowledgements()
+    seen.fold(alert.alert_id.encode(), acknowledge(alert.alert_id, alert.stream_id, "Kim", NOW).to_bytes())
+    with webhook() as hook:
+        Courier(Connection("none:1"), Group("fvq", 10), make_receiver(hook.url), lambda: [alert], seen)._repeat()
+    ((posted,),) = hook.bodies  # type: ignore[misc]
+    assert posted["annotations"]["acknowledged_by"] == "Kim"  # type: ignore[index]

@@ -6,9 +6,19 @@ from typing import Any
 
 import pytest
 
+from streams.events import ALERT_STATE_TOPIC
 from streams.kafka import topics
 from streams.kafka.connection import Connection
-from streams.kafka.topics import MIN_IN_SYNC, check_topics, create_topics, in_sync, wanted_topics
+from streams.kafka.topics import (
+    MIN_IN_SYNC,
+    PER_STREAM,
+    alter_topics,
+    check_topics,
+    create_topics,
+    differing_topics,
+    in_sync,
+    wanted_topics,
+)
 
 
 @pytest.mark.parametrize(("replication", "min_in_sync"), [(1, None), (2, None), (3, "2"), (5, "2")])
@@ -19,14 +29,18 @@ def test_from_three_replicas_on_two_have_a_message_before_it_is_acknowledged(rep
 class MemoryAdmin:
     """Stands for kafka-python's `KafkaAdminClient` at a cluster of three brokers, which has all topics with three replicas.
 
-    created: what `create_topics` was asked for, by topic.
+    created, altered: what `create_topics` and `alter_configs` were asked for, by topic.
     """
 
     def __init__(self) -> None:
         self.created: dict[str, Any] = {}
+        self.altered: dict[str, Any] = {}
 
     def create_topics(self, wanted: dict[str, Any]) -> None:
         self.created |= wanted
+
+    def alter_configs(self, resources: list[Any]) -> None:
+        self.altered |= {resource.name: resource.configs for resource in resources}
 
     def list_topics(self) -> list[str]:
         return list(wanted_topics(1))
@@ -59,3 +73,38 @@ def test_three_replicas_of_which_fewer_than_two_are_in_sync_are_drift(
     monkeypatch.setattr(topics, "_configs", configs)
     for report in check_topics(Connection("kafka:9092"), partitions=1, replication=3):
         assert report.problem.startswith(problem) if problem else report.problem == ""
+
+
+def test_a_topic_that_is_never_compacted_is_drift_and_is_changed_where_that_is_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    admin = MemoryAdmin()
+    lazy = {"segment.ms": "604800000", "segment.bytes": "1073741824", "min.cleanable.dirty.ratio": "0.5"}
+
+    def configs(_: Any, names: list[str]) -> dict[str, dict[str, str]]:
+        right = {name: wanted_topics(1)[name].config | in_sync(3) for name in names}
+        return right | {ALERT_STATE_TOPIC: right[ALERT_STATE_TOPIC] | lazy}
+
+    monkeypatch.setattr(topics, "open_admin", lambda *_: admin)
+    monkeypatch.setattr(topics, "_configs", configs)
+    connection = Connection("kafka:9092")
+    problems = {report.name: report.problem for report in check_topics(connection, None, None) if report.problem}
+    assert list(problems) == [ALERT_STATE_TOPIC]
+    assert problems[ALERT_STATE_TOPIC].startswith("has segment.ms=604800000, wanted is 600000; has segment.bytes=1073741824, ")
+    assert problems[ALERT_STATE_TOPIC].endswith("wanted is 0.1: `fvq topics create --alter` changes that")
+    (line,) = differing_topics(connection)
+    assert line == f"{ALERT_STATE_TOPIC}: {problems[ALERT_STATE_TOPIC]}"
+    assert admin.altered == {}
+    (changed,) = alter_topics(connection)
+    assert changed == f"{ALERT_STATE_TOPIC}: segment.ms=600000, segment.bytes=16777216, min.cleanable.dirty.ratio=0.1"
+    assert admin.altered == {ALERT_STATE_TOPIC: {key: wanted_topics(1)[ALERT_STATE_TOPIC].config[key] for key in lazy}}
+
+
+def test_the_retention_is_changed_only_where_one_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    def configs(_: Any, names: list[str]) -> dict[str, dict[str, str]]:
+        return {name: wanted_topics(1, 24)[name].config | in_sync(3) | {"min.cleanable.dirty.ratio": "0.10"} for name in names}
+
+    admin = MemoryAdmin()
+    monkeypatch.setattr(topics, "open_admin", lambda *_: admin)
+    monkeypatch.setattr(topics, "_configs", configs)
+    assert alter_topics(Connection("kafka:9092")) == []
+    assert differing_topics(Connection("kafka:9092"), 24) == []
+    assert set(alter_topics(Connection("kafka:9092"), 48)) == {f"{name}: retention.ms=172800000" for name in PER_STREAM}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -28,6 +29,7 @@ def topic(monkeypatch: pytest.MonkeyPatch) -> MemoryTopic:
     """The topic in memory, which the commands open in place of Kafka's."""
     topic = MemoryTopic()
     monkeypatch.setattr(removal, "QueueTopic", lambda _: topic)
+    monkeypatch.setattr(removal, "has_topic", lambda *_: False)
     return topic
 
 
@@ -142,6 +144,17 @@ def test_a_deleted_stream_is_announced_before_its_clips_go(store: ClipStore, top
     assert forgotten == ["gone"]
     assert topic.refresh().examples() == [kept]
     assert [uri for uri, _ in store.clips()] == [kept.clip_uri]
+
+
+def test_the_picture_of_a_deleted_stream_is_taken_back(
+    store: ClipStore, topic: MemoryTopic, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sent: list[object] = []
+    monkeypatch.setattr(removal, "has_topic", lambda *_: True)
+    monkeypatch.setattr(removal, "open_producer", lambda _: SimpleNamespace(close=lambda timeout: None))
+    monkeypatch.setattr(removal, "send_all", lambda _, *message: sent.append(message))
+    remove_stream(QueuePlace(BROKER, store), "gone/7", lambda: None)
+    assert sent == [("stream-pictures", [(b"gone/7", None)])]
 
 
 def test_an_example_of_a_deleted_stream_waits_only_if_it_was_queued_later(store: ClipStore, topic: MemoryTopic) -> None:

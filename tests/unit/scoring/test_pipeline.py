@@ -19,7 +19,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from scorer.errors import MediaError, ModelError, ScorerError, SpecChangedError
-from scorer.spec import SamplerSpec
+from scorer.spec import Preview, SamplerSpec
 from streams import retry
 from streams.events import SegmentEvent, SegmentScore
 from streams.letter import DeadLetter, Message, dead_letter
@@ -35,7 +35,7 @@ class Media:
     """Stands for `streams.media.fetch.Fetcher` and for the sampler's pool of processes. The URI says what happens.
 
     failing_starts: number of calls in which no child process can start, for the URI `unlucky`.
-    durations: what the sampler was told of each segment's length, s. fetched: the number of fetches.
+    durations: what the sampler was told of each segment's length, s. fetched: the number of fetches. previews: of clips with one.
     inbox: folder for a file of each segment, as the real fetcher writes them; None for no files.
     """
 
@@ -44,7 +44,7 @@ class Media:
 
     def __init__(self, inbox: Path | None = None) -> None:
         self.durations: list[float | None] = []
-        self.fetched = 0
+        self.fetched = self.previews = 0
         self.inbox = inbox
 
     async def fetch_segment(self, segment: SegmentEvent) -> LocalMedia:
@@ -64,7 +64,9 @@ class Media:
         assert self.inbox is not None
         return sum(path.is_file() for path in self.inbox.rglob("*"))
 
-    def submit(self, path: Path, duration: float | None = None, spec: SamplerSpec = SPEC) -> Future[Any]:
+    def submit(
+        self, path: Path, duration: float | None = None, spec: SamplerSpec = SPEC, preview: str | None = None
+    ) -> Future[Any]:
         self.durations.append(duration)
         assert self.inbox is None or path.exists()
         answer: Future[Any] = Future()
@@ -83,7 +85,9 @@ class Media:
             signals = clip.signals | {"freeze": -0.02, "luma": math.nan}
             answer.set_result([(None, replace(clip, signals=signals, face_summary=replace(clip.face_summary, area=2.93)))])
         else:
-            answer.set_result([(None, make_clip(int(path.name) if path.name in BRIGHTNESS else 100, spec=spec))])
+            clip = make_clip(int(path.name) if path.name in BRIGHTNESS else 100, spec=spec)
+            self.previews += preview is not None
+            answer.set_result([(None, replace(clip, preview=Preview(b"\xff\xd8\xff", 160, 90) if preview else None))])
         return answer
 
 

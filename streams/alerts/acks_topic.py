@@ -1,0 +1,143 @@
+"""The topic `alert-acks`: commands write to it, and every worker follows all of it."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Any, Self
+
+from streams.alerts.acknowledge import Acknowledgements
+from streams.errors import BrokerError, EventError
+from streams.events import ALERT_ACKS_TOPIC, ALERTS_TOPIC, AlertAcknowledgement, QualityAlert
+from streams.kafka.agent import Agent
+from streams.kafka.clients import no_broker_errors, open_producer, open_reader, send_all
+from streams.kafka.connection import Connection
+from streams.kafka.consumer import TopicPartition, read_to_end
+
+log = logging.getLogger(__name__)
+
+POLL_SECONDS = 1.0
+
+KEPT_SECONDS = 24 * 3600.0
+"""An acknowledgement is taken off the topic so long after its alert was over: until then people can see who had it."""
+
+
+class AcksTopic:
+    """The topic. Use as a context manager. It and its methods raise `BrokerError`.
+
+    acknowledgements: what `refresh` has read.
+    """
+
+    def __init__(self, connection: Connection, acknowledgements: Acknowledgements | None = None) -> None:
+        self.acknowledgements = acknowledgements or Acknowledgements()
+        self._reader: Any = open_reader(connection)
+        with no_broker_errors(connection):
+            numbers = self._reader.partitions_for_topic(ALERT_ACKS_TOPIC)
+        if not numbers:
+            self._reader.close()
+            raise BrokerError(f"topic {ALERT_ACKS_TOPIC} is missing: run `fvq topics create`")
+        self._partitions = [TopicPartition(ALERT_ACKS_TOPIC, number) for number in numbers]
+        self._reader.assign(self._partitions)
+        self._producer: Any = open_producer(connection)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._reader.close(timeout_ms=1000)
+        self._producer.close(timeout=1)
+
+    def refresh(self) -> Acknowledgements:
+        """All acknowledgements, with every message that was acknowledged by Kafka before the call."""
+        for record in read_to_end(self._reader, self._partitions):
+            self._fold(record)
+        return self.acknowledgements
+
+    def poll(self) -> None:
+        """Read what is new, and wait for it for up to `POLL_SECONDS`."""
+        for records in self._reader.poll(timeout_ms=int(POLL_SECONDS * 1000)).values():
+            for record in records:
+                self._fold(record)
+
+    def send(self, acknowledgement: AlertAcknowledgement) -> None:
+        """Acknowledge an alert, and wait until Kafka has it."""
+        send_all(self._producer, ALERT_ACKS_TOPIC, [(acknowledgement.alert_id.encode(), acknowledgement.to_bytes())])
+
+    def take_back(self, alert_id: str) -> None:
+        """Take an alert's acknowledgement back, and wait until Kafka has it."""
+        send_all(self._producer, ALERT_ACKS_TOPIC, [(alert_id.encode(), None)])
+
+    def _fold(self, record: Any) -> None:
+        try:
+            self.acknowledgements.fold(record.key, record.value)
+        except EventError as error:
+            log.warning("a message on %s is no acknowledgement: %s", ALERT_ACKS_TOPIC, error)
+
+
+def find_alert(connection: Connection, alert_id: str) -> QualityAlert:
+    """The last message of an alert on its topic. Raises `BrokerError`, and `EventError` where there is no such alert."""
+    reader: Any = open_reader(connection)
+    try:
+        with no_broker_errors(connection):
+            numbers = reader.partitions_for_topic(ALERTS_TOPIC)
+        if not numbers:
+            raise BrokerError(f"topic {ALERTS_TOPIC} is missing: run `fvq topics create`")
+        partitions = [TopicPartition(ALERTS_TOPIC, number) for number in numbers]
+        reader.assign(partitions)
+        reader.seek_to_beginning(*partitions)
+        found = None
+        for record in read_to_end(reader, partitions):
+            if record.value and alert_id.encode() in record.value:
+                with suppress(EventError):
+                    alert = QualityAlert.from_bytes(record.value)
+                    found = alert if alert.alert_id == alert_id else found
+    finally:
+        reader.close(timeout_ms=1000)
+    if found is None:
+        raise EventError("", f"there is no alert {alert_id!r}: {ALERTS_TOPIC} and the receivers have its `alert_id`")
+    return found
+
+
+def follow_agent(
+    connection: Connection,
+    acknowledgements: Acknowledgements,
+    firing: Callable[[], list[QualityAlert]],
+    knows: Callable[[str], bool],
+) -> Agent:
+    """The agent that keeps a worker's acknowledgements up to date, and removes those whose alerts have long been over.
+
+    firing: the open alerts of this worker's streams. knows: whether a stream, by its id, is one of this worker's.
+    """
+
+    def run(stop: threading.Event) -> None:
+        over_since: dict[str, float] = {}
+        with AcksTopic(connection, acknowledgements) as topic:
+            topic.refresh()
+            while not stop.is_set():
+                topic.poll()
+                for alert_id in outdated(acknowledgements, firing(), knows, over_since, time.monotonic()):
+                    topic.take_back(alert_id)
+
+    return Agent("alert acknowledgements", run)
+
+
+def outdated(
+    acknowledgements: Acknowledgements,
+    firing: list[QualityAlert],
+    knows: Callable[[str], bool],
+    over_since: dict[str, float],
+    now: float,
+) -> list[str]:
+    """The alerts whose acknowledgements are to be removed: of this worker's streams, and over for `KEPT_SECONDS`.
+
+    over_since: by alert id, when its end was first seen; it is brought up to date. now: seconds of the same clock.
+    """
+    open_ids = {alert.alert_id for alert in firing}
+    known = {acknowledgement.alert_id: acknowledgement.stream_id for acknowledgement in acknowledgements.known()}
+    over = {alert_id for alert_id, stream_id in known.items() if alert_id not in open_ids and knows(stream_id)}
+    for alert_id in over_since.keys() - over:
+        del over_since[alert_id]
+    return [alert_id for alert_id in sorted(over) if now - over_since.setdefault(alert_id, now) >= KEPT_SECONDS]

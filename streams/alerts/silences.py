@@ -1,0 +1,107 @@
+"""Silences of an Alertmanager: an alert that somebody has acknowledged is not told again by it either.
+
+A silence matches labels, so it is for the alert's kind, stream and rendition. Its comment has the alert's id, by which it is
+found again: after a restart, and by whichever worker has the stream then.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from datetime import datetime, timedelta
+from typing import Any
+from urllib.parse import urlencode
+
+from streams.alerts.acknowledge import Acknowledgements
+from streams.alerts.receiver_settings import Receiver
+from streams.alerts.request import Address
+from streams.events import AlertAcknowledgement, QualityAlert
+from streams.text import printable
+
+LONGEST = timedelta(hours=4)
+"""A silence ends after this unless it is made longer: nothing stays silent for good if no worker is left."""
+
+RENEWED_BEFORE = timedelta(hours=1)
+"""A silence is made longer this long before its end, as long as its acknowledgement holds."""
+
+MOST_BYTES = 1 << 20
+"""Alertmanager's list of one stream's silences is read up to this length."""
+
+AUTHOR = "fvq"
+
+
+class Silencer:
+    """Keeps an Alertmanager's silences in line with the acknowledgements. Methods raise `RefusedError` or `UnavailableError`."""
+
+    def __init__(self, receiver: Receiver) -> None:
+        self._address = Address(receiver)
+        self._kept: dict[str, tuple[AlertAcknowledgement, datetime]] = {}
+
+    def update(self, firing: Iterable[QualityAlert], acknowledgements: Acknowledgements, now: datetime) -> None:
+        """Make, renew and end silences. firing: the open alerts of this worker. now: UTC.
+
+        A silence whose alert is with another worker by now is left to that one.
+        """
+        alerts = {alert.alert_id: alert for alert in firing}
+        self._kept = {alert_id: kept for alert_id, kept in self._kept.items() if alert_id in alerts}
+        for alert_id, alert in alerts.items():
+            seen = acknowledgements.of(alert_id, now)
+            if seen is not None:
+                self._keep(alert, seen, now)
+            elif alert_id in self._kept:
+                self.end(alert)
+                del self._kept[alert_id]
+
+    def end(self, alert: QualityAlert) -> None:
+        """End the silences of an alert, whoever of the workers made them."""
+        for silence in self._find(alert):
+            self._address.request("DELETE", f"/api/v2/silence/{silence['id']}")
+
+    def _keep(self, alert: QualityAlert, seen: AlertAcknowledgement, now: datetime) -> None:
+        known, ends_at = self._kept.get(alert.alert_id, (None, now))
+        limited = seen.until is not None and ends_at >= seen.until
+        if known == seen and (limited or ends_at - now > RENEWED_BEFORE):
+            return
+        silence = as_silence(alert, seen, now)
+        present = self._find(alert)
+        if present:
+            silence["id"] = present[0]["id"]
+        self._address.request("POST", "/api/v2/silences", json.dumps(silence).encode())
+        self._kept[alert.alert_id] = seen, datetime.fromisoformat(silence["endsAt"])
+
+    def _find(self, alert: QualityAlert) -> list[dict[str, Any]]:
+        """The silences of an alert that have not ended."""
+        filters = [("filter", f"{matcher['name']}={json.dumps(matcher['value'])}") for matcher in matchers_of(alert)]
+        answer = self._address.request("GET", f"/api/v2/silences?{urlencode(filters)}", most=MOST_BYTES)
+        try:
+            silences = json.loads(answer or b"[]")
+            return [
+                silence
+                for silence in silences
+                if silence["createdBy"].startswith(f"{AUTHOR}: ")
+                and f"alert {alert.alert_id}" in silence["comment"]
+                and silence["status"]["state"] != "expired"
+                and isinstance(silence["id"], str)
+                and silence["id"].replace("-", "").isalnum()
+            ]
+        except (ValueError, TypeError, KeyError, AttributeError):
+            return []  # not an Alertmanager's answer
+
+
+def matchers_of(alert: QualityAlert) -> list[dict[str, Any]]:
+    """The matchers of an alert's silence: kind, stream and rendition, as `as_alertmanager` labels them."""
+    values = {"alertname": alert.kind, "stream_id": alert.stream_id, "rendition": alert.rendition or ""}
+    return [{"name": name, "value": value, "isRegex": False, "isEqual": True} for name, value in values.items()]
+
+
+def as_silence(alert: QualityAlert, seen: AlertAcknowledgement, now: datetime) -> dict[str, Any]:
+    """An acknowledged alert's silence as Alertmanager's API v2 takes it, from now, UTC, to the acknowledgement's end."""
+    ends_at = now + LONGEST if seen.until is None else min(seen.until, now + LONGEST)
+    note = f": {printable(seen.note)}" if seen.note else ""
+    return {
+        "matchers": matchers_of(alert),
+        "startsAt": now.isoformat(),
+        "endsAt": ends_at.isoformat(),
+        "createdBy": f"{AUTHOR}: {printable(seen.by)}",
+        "comment": f"acknowledged, alert {alert.alert_id}{note}",
+    }

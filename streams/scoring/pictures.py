@@ -1,0 +1,167 @@
+"""Which segments get a picture for the wall, and how it is sent: beside the scores, which never wait for it.
+
+A segment's picture is made while it is sampled, so that has to be decided before it has a score. Where the score then says that
+the stream changed and no picture was made, the segment is sampled once more while its file is still there.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections import OrderedDict
+from collections.abc import Callable, Hashable
+from dataclasses import dataclass
+from typing import Any, Literal, TypeVar
+
+from scorer.sampling.preview import FacesInPreviews
+from scorer.spec import Preview
+from streams import metrics
+from streams.events import PICTURES_TOPIC, SegmentEvent, SegmentScore
+from streams.pictures import PictureKind, StreamPicture
+
+log = logging.getLogger(__name__)
+State = Literal["good", "bad", "black", "frozen"]
+Key = TypeVar("Key", bound=Hashable)
+Value = TypeVar("Value")
+
+NO_STORE = ("store", "no")
+"""Name and value of the label of a stream of which nothing may be stored; the same as for clips (`streams/queue`)."""
+
+BLACK, FROZEN = 0.95, 0.95
+"""Share of black pixels, of repeated frames, from which a segment is black or frozen: the default limits of the alerts."""
+
+BAD, GOOD_AGAIN = 40.0, 48.0
+"""Points under which a stream is bad, and from which it is good again: the default limits of the alerts."""
+
+MOST_STREAMS = 100_000
+MOST_UNDER_WAY = 64
+"""Most pictures that wait for a broker's acknowledgement; further ones are left out."""
+
+WARN_SECONDS = 60.0
+
+
+@dataclass(frozen=True)
+class PictureLimits:
+    """seconds: at most one picture of a stream in this time, and one at each change. faces: whether they are shown."""
+
+    seconds: float
+    faces: FacesInPreviews = "show"
+
+
+class PicturePlan:
+    """Decides. Knows no broker and no clock: times are seconds of one clock, and are passed in."""
+
+    def __init__(self, seconds: float) -> None:
+        self._seconds = seconds
+        self._asked: OrderedDict[str, float] = OrderedDict()
+        self._states: OrderedDict[tuple[str, str | None], State] = OrderedDict()
+
+    def is_due(self, event: SegmentEvent, now: float) -> bool:
+        """Whether this segment gets the stream's next picture; it is taken as made."""
+        last = self._asked.get(event.stream_id)
+        if not may_be_shown(event) or (last is not None and now - last < self._seconds):
+            return False
+        _remember(self._asked, event.stream_id, now)
+        return True
+
+    def has_changed(self, score: SegmentScore) -> bool:
+        """Whether a scored segment is in another state than the one before it of the same rendition."""
+        key = score.stream_id, score.rendition
+        before = self._states.get(key)
+        state = state_of(score, before)
+        _remember(self._states, key, state)
+        return before is not None and state != before and may_be_shown(score)
+
+
+class Pictures:
+    """The pictures of a worker's streams. send: takes each picture, and never waits and never raises."""
+
+    def __init__(self, limits: PictureLimits, send: Callable[[StreamPicture], None]) -> None:
+        self.faces = limits.faces
+        self._plan = PicturePlan(limits.seconds)
+        self._send = send
+
+    def wanted(self, event: SegmentEvent) -> FacesInPreviews | None:
+        """Whether a segment that is about to be sampled gets a picture, and how faces are shown in it."""
+        return self.faces if self._plan.is_due(event, time.monotonic()) else None
+
+    def take(self, score: SegmentScore, preview: Preview | None) -> bool:
+        """Take in a scored segment in its turn, and send its picture if it has one; returns whether it needs one and has none."""
+        changed = self._plan.has_changed(score)
+        if preview is None:
+            return changed
+        self.show(score, preview, "changed" if changed else "routine")
+        return False
+
+    def show(self, score: SegmentScore, preview: Preview, kind: PictureKind) -> None:
+        """Send a segment's picture."""
+        assert score.score is not None
+        self._send(
+            StreamPicture(
+                stream_id=score.stream_id,
+                segment_id=score.segment_id,
+                start=score.start,
+                score=score.score,
+                width=preview.width,
+                height=preview.height,
+                kind=kind,
+                rendition=score.rendition,
+                jpeg=preview.jpeg,
+            )
+        )
+
+
+class PictureSender:
+    """Sends pictures by the Faust app's producer, and counts what becomes of them. Used in the app's event loop."""
+
+    def __init__(self, producer: Any) -> None:
+        self._producer = producer
+        self._under_way: set[asyncio.Task[None]] = set()
+        self._warned = -WARN_SECONDS
+
+    def send(self, picture: StreamPicture) -> None:
+        """Start to send a picture. It is left out where too many wait already: a newer one comes soon."""
+        if len(self._under_way) >= MOST_UNDER_WAY:
+            metrics.PICTURES.labels("left-out").inc()
+            return
+        task = asyncio.get_running_loop().create_task(self._deliver(picture))
+        self._under_way.add(task)
+        task.add_done_callback(self._under_way.discard)
+
+    async def _deliver(self, picture: StreamPicture) -> None:
+        try:
+            acknowledgement = await self._producer.send(
+                PICTURES_TOPIC, picture.key, picture.jpeg, partition=None, timestamp=None, headers=picture.headers()
+            )
+            await acknowledgement
+        except Exception as error:
+            metrics.PICTURES.labels("failed").inc()
+            if time.monotonic() - self._warned >= WARN_SECONDS:
+                self._warned = time.monotonic()
+                log.warning("pictures cannot be sent to %s: %s: %s", PICTURES_TOPIC, type(error).__name__, error)
+        else:
+            metrics.PICTURES.labels("sent").inc()
+
+
+def may_be_shown(segment: SegmentEvent | SegmentScore) -> bool:
+    """Whether pictures of a stream may leave the worker: not where its label says that nothing is stored."""
+    return segment.labels.get(NO_STORE[0]) != NO_STORE[1]
+
+
+def state_of(score: SegmentScore, before: State | None) -> State:
+    """The state of a scored segment. before: of the segment before it; between both limits of the score it stays."""
+    assert score.score is not None
+    if score.signals is not None and score.signals.black >= BLACK:
+        return "black"
+    if score.signals is not None and score.signals.freeze >= FROZEN:
+        return "frozen"
+    return "bad" if score.score < (GOOD_AGAIN if before == "bad" else BAD) else "good"
+
+
+def _remember(memory: OrderedDict[Key, Value], key: Key, value: Value) -> None:
+    """Note a value, and forget the stream that was not seen for the longest where there are too many."""
+    memory[key] = value
+    memory.move_to_end(key)
+    if len(memory) > MOST_STREAMS:
+        memory.popitem(last=False)

@@ -1,0 +1,42 @@
+"""`fvq alerts send-test`: a receiver is tried with a made-up alert."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from streams.alerts.sample import send_test
+from streams.errors import ReceiverError, SettingsError
+from tests.support.alerts import BEGIN, webhook
+from tests.support.processes import fvq
+
+
+def policy(folder: Path, url: str) -> Path:
+    file = folder / "policy.yaml"
+    file.write_text(f"receivers: [{{name: hook, type: json, url: '{url}'}}]")
+    return file
+
+
+def test_the_receiver_gets_the_alert_and_its_end(tmp_path: Path) -> None:
+    with webhook() as hook:
+        done = fvq("alerts", "send-test", "hook", "--policy", str(policy(tmp_path, hook.url)), FVQ_WEB_URL="https://wall.example")
+    assert done.returncode == 0, done.stderr
+    assert [line.partition(" took: ")[0] for line in done.stdout.splitlines()] == ["hook", "hook"]
+    firing, resolved = hook.bodies
+    assert isinstance(firing, dict)
+    assert isinstance(resolved, dict)
+    assert (firing["state"], resolved["state"]) == ("firing", "resolved")
+    assert firing["url"] == "https://wall.example/alerts/0000000000000000"
+    assert "this is a test" in firing["cause"]["text"]
+    assert "s3cret" not in done.stdout + done.stderr
+
+
+def test_a_receiver_that_refuses_is_an_error_without_its_address(tmp_path: Path) -> None:
+    with webhook(401) as hook, pytest.raises(ReceiverError, match=r"^hook did not take the alert: status 401$"):
+        list(send_test(policy(tmp_path, hook.url), "hook", "", BEGIN))
+
+
+def test_an_unknown_receiver_is_named_with_those_that_there_are(tmp_path: Path) -> None:
+    with pytest.raises(SettingsError, match="no receiver 'hok'; the policy has hook"):
+        list(send_test(policy(tmp_path, "http://x"), "hok", "", BEGIN))

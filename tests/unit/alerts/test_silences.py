@@ -1,0 +1,104 @@
+"""Silences follow acknowledgements: made once, renewed, and ended when they are taken back or the alert is over."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import datetime, timedelta
+
+import pytest
+
+from streams.alerts.acknowledge import Acknowledgements, acknowledge
+from streams.alerts.receiver_settings import Receiver
+from streams.alerts.receivers import as_alertmanager
+from streams.alerts.silences import LONGEST, Silencer, matchers_of
+from streams.events import QualityAlert
+from tests.support.alertmanager import SilenceServer, silence_server
+from tests.support.alerts import BEGIN
+
+ALERT = QualityAlert(
+    alert_id="id-1", stream_id='studio "7"', rendition="720p", kind="black", state="firing", started_at=BEGIN, value=1,
+    segment_id="studio-7/1",
+)  # fmt: skip
+
+
+@pytest.fixture
+def server() -> Iterator[SilenceServer]:
+    with silence_server() as server:
+        yield server
+
+
+def silencer(url: str) -> Silencer:
+    return Silencer(Receiver.model_validate({"name": "am", "type": "alertmanager", "url": url, "silence": True}))
+
+
+def seen_by(name: str, until: datetime | None = None, note: str = "") -> Acknowledgements:
+    seen = Acknowledgements()
+    seen.fold(b"id-1", acknowledge("id-1", ALERT.stream_id, name, BEGIN, note, until).to_bytes())
+    return seen
+
+
+def test_an_acknowledged_alert_is_silenced_once_by_the_labels_that_it_has(server: SilenceServer) -> None:
+    keeper, seen = silencer(server.url), seen_by("Kim", note="on\nit")
+    for seconds in (0, 60, 3600):
+        keeper.update([ALERT], seen, BEGIN + timedelta(seconds=seconds))
+    (silence,) = server.active()
+    assert server.requests.count("POST /api/v2/silences") == 1
+    labels = as_alertmanager(ALERT, BEGIN)["labels"]
+    assert {matcher["name"]: matcher["value"] for matcher in silence["matchers"]}.items() <= labels.items()
+    assert not any(matcher["isRegex"] for matcher in silence["matchers"])
+    assert (silence["createdBy"], silence["comment"]) == ("fvq: Kim", "acknowledged, alert id-1: on\\nit")
+    assert datetime.fromisoformat(silence["endsAt"]) == BEGIN + LONGEST
+
+
+def test_a_silence_is_made_longer_while_the_acknowledgement_holds(server: SilenceServer) -> None:
+    keeper, seen = silencer(server.url), seen_by("Kim")
+    keeper.update([ALERT], seen, BEGIN)
+    keeper.update([ALERT], seen, BEGIN + LONGEST - timedelta(minutes=30))
+    (silence,) = server.active()
+    assert datetime.fromisoformat(silence["endsAt"]) == BEGIN + 2 * LONGEST - timedelta(minutes=30)
+
+
+def test_a_silence_ends_when_the_acknowledgement_does(server: SilenceServer) -> None:
+    until = BEGIN + timedelta(minutes=10)
+    keeper, seen = silencer(server.url), seen_by("Kim", until)
+    for minutes in (0, 5, 9):
+        keeper.update([ALERT], seen, BEGIN + timedelta(minutes=minutes))
+    (silence,) = server.active()
+    assert datetime.fromisoformat(silence["endsAt"]) == until
+    assert server.requests.count("POST /api/v2/silences") == 1
+
+
+def test_a_silence_is_ended_when_the_acknowledgement_is_taken_back(server: SilenceServer) -> None:
+    keeper, seen = silencer(server.url), seen_by("Kim")
+    keeper.update([ALERT], seen, BEGIN)
+    seen.fold(b"id-1", None)
+    keeper.update([ALERT], seen, BEGIN)
+    assert server.active() == []
+
+
+def test_another_worker_finds_the_silence_and_ends_it_with_the_alert(server: SilenceServer) -> None:
+    silencer(server.url).update([ALERT], seen_by("Kim"), BEGIN)
+    server.silences["foreign"] = {"id": "foreign", "createdBy": "Lee", "comment": "alert id-1", "status": {"state": "active"}}
+    other = silencer(server.url)
+    other.update([ALERT], seen_by("Kim"), BEGIN)
+    assert len(server.silences) == 2, "the same silence is kept"
+    other.end(ALERT)
+    assert [silence["id"] for silence in server.active()] == ["foreign"]
+
+
+def test_an_alert_that_went_to_another_worker_keeps_its_silence(server: SilenceServer) -> None:
+    keeper, seen = silencer(server.url), seen_by("Kim")
+    keeper.update([ALERT], seen, BEGIN)
+    keeper.update([], seen, BEGIN)
+    assert len(server.active()) == 1
+
+
+def test_a_strange_silence_in_the_list_does_no_harm(server: SilenceServer) -> None:
+    server.silences["odd"] = {"id": 7, "status": {"state": "expired"}}
+    silencer(server.url).update([ALERT], seen_by("Kim"), BEGIN)
+    assert [silence["createdBy"] for silence in server.active()] == ["fvq: Kim"]
+
+
+def test_a_silence_is_for_one_rendition_of_one_stream() -> None:
+    whole = ALERT.model_copy(update={"rendition": None})
+    assert [matcher["value"] for matcher in matchers_of(whole)] == ["black", 'studio "7"', ""]
