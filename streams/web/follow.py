@@ -1,7 +1,7 @@
 """The wall's reader: an agent that reads the topics, and hands what it has parsed to the event loop in batches.
 
 At the start it reads the alert agent's states, so that the whole fleet stands, then the scores of the last two minutes, the
-alerts of the last day, and all acknowledgements and pictures that the topics hold; then it follows them all. It is in no group:
+alerts of the last day, the pictures of two minutes, and all acknowledgements; then it follows them all. It is in no group:
 every wall reads everything, so several walls show the same. After a failure it goes on where it was.
 """
 
@@ -23,6 +23,7 @@ from streams.events import (
     ALERTS_TOPIC,
     DEAD_LETTER_TOPIC,
     MODELS_TOPIC,
+    PICTURES_TOPIC,
     SCORES_TOPIC,
     AlertAcknowledgement,
     ModelUpdate,
@@ -33,15 +34,20 @@ from streams.kafka.clients import broker_errors, open_producer, open_reader, sen
 from streams.kafka.connection import Connection
 from streams.kafka.consumer import TopicPartition, read_to_end
 from streams.kafka.records import Unreadable
+from streams.pictures import StreamPicture
 from streams.text import printable
 from streams.web import metrics
 from streams.web.live import Live
+from streams.web.pictures import Picture
 from streams.web.reading import read_score
 
 log = logging.getLogger(__name__)
 
-RECENT_SECONDS: dict[str, float] = {SCORES_TOPIC: 120.0, ALERTS_TOPIC: 86400.0, MODELS_TOPIC: 0.0, ALERT_ACKS_TOPIC: 0.0}
-"""What is read of each topic at the start: the messages of so many seconds, 0 for all that it holds."""
+RECENT_SECONDS: dict[str, float] = {
+    SCORES_TOPIC: 120.0, ALERTS_TOPIC: 86400.0, MODELS_TOPIC: 0.0, ALERT_ACKS_TOPIC: 0.0, PICTURES_TOPIC: 120.0,
+}  # fmt: skip
+"""What is read of each topic at the start: the messages of so many seconds, 0 for all that it holds. A thousand streams have
+0.3 MB of pictures a second, and a dozen pictures in two minutes each."""
 
 POLL_SECONDS, POLL_RECORDS = 0.1, 2000
 
@@ -50,13 +56,6 @@ LOOK_SECONDS = 10.0
 
 WAIT_SECONDS = 30.0
 """A batch that the event loop has not taken after this time is an error."""
-
-SWEEP_SECONDS = 600.0
-RESOLVED_SECONDS = 86400.0
-"""Acknowledgements of alerts that are over for so long are taken off their topic; of unknown alerts after 8 days, when
-`quality-alerts` has forgotten them too."""
-
-UNKNOWN_SECONDS = 8 * 86400.0
 
 Change = Callable[[Live], object]
 """One message, parsed: what it does to the state."""
@@ -137,7 +136,7 @@ class Follower:
             self._apply(changes[first : first + POLL_RECORDS])
 
     def _follow(self, reader: Any, stop: threading.Event) -> None:
-        looked_at = swept_at = 0.0
+        looked_at = 0.0
         letters: list[TopicPartition] = []
         while not stop.is_set():
             now = time.monotonic()
@@ -159,9 +158,6 @@ class Follower:
                 self._apply(changes)
             for at in reader.assignment():
                 self._progress.position[at] = reader.position(at)
-            if self._progress.is_ready and now - swept_at > SWEEP_SECONDS:
-                swept_at = now
-                self._sweep()
 
     def _assign(self, reader: Any) -> None:
         """Read every partition that there is now, each from where it was left or begins to matter."""
@@ -206,27 +202,6 @@ class Follower:
                 log.warning("message %d that is left out: %s, offset %d: %s", self._bad, record.topic, record.offset, reason)
             return None
 
-    def _sweep(self) -> None:
-        """Take acknowledgements off their topic that nobody needs any more."""
-        expired: list[str] = []
-        self._apply([lambda live: expired.extend(expired_acks(live, time.time()))])
-        if expired:
-            write_acks(self._connection, [(alert_id, None) for alert_id in expired])
-
-
-def expired_acks(live: Live, now: float) -> list[str]:
-    """The ids of alerts whose acknowledgement nobody needs any more."""
-    expired = []
-    for alert_id, ack in live.acks.items():
-        alert = live.alerts.get(alert_id)
-        if alert is None:
-            over = now - ack.at.timestamp() > UNKNOWN_SECONDS
-        else:
-            over = alert.ended_at is not None and now - alert.ended_at.timestamp() > RESOLVED_SECONDS
-        if over:
-            expired.append(alert_id)
-    return expired
-
 
 def write_acks(connection: Connection, acks: Iterable[tuple[str, AlertAcknowledgement | None]]) -> None:
     """Send acknowledgements, None for one that is taken back, and wait until they are kept. Raises `BrokerError`."""
@@ -260,6 +235,8 @@ def _change(record: Any) -> Change | None:
         alert_id = key.decode()
         ack = AlertAcknowledgement.from_bytes(value) if value else None
         return lambda live: live.set_ack(alert_id, ack)
+    if record.topic == PICTURES_TOPIC:
+        return _picture_change(record)
     if record.topic == MODELS_TOPIC:
         if not value:
             return None
@@ -270,6 +247,15 @@ def _change(record: Any) -> Change | None:
 
 def _note_letters(at: float, written: int) -> Change:
     return lambda live: live.pulse.note_letters(at, written)
+
+
+def _picture_change(record: Any) -> Change:
+    if record.value is None:
+        stream_id = (record.key or b"").decode()
+        return lambda live: live.add_picture(stream_id, None)
+    told = StreamPicture.from_message(record.key, record.value, record.headers)
+    picture = Picture(told.jpeg, told.segment_id, told.start.timestamp(), told.score, told.width, told.height, told.rendition)
+    return lambda live: live.add_picture(told.stream_id, picture)
 
 
 def _state_change(key: bytes, value: bytes | None, first: bool = False) -> Change | None:

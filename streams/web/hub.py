@@ -6,8 +6,9 @@ import asyncio
 import json
 import logging
 from collections.abc import Callable, Mapping
-from typing import Any
 
+from streams.errors import EventError
+from streams.events import SegmentScore
 from streams.web.live import Live
 from streams.web.wire import Feed
 
@@ -113,8 +114,8 @@ class Hub:
         browser.watched = stream_id
         self._live.watched.setdefault(stream_id, [])
         for rendition in self._live.streams[stream_id].renditions.values():
-            if rendition.last:
-                browser.put(_event(stream_id, rendition.last))
+            if text := _event(rendition.last):
+                browser.put(text)
 
     async def run(self) -> None:
         """Tell what changes, until cancelled."""
@@ -142,7 +143,9 @@ class Hub:
         if beat % SUMMARY_FRAMES == 0:
             for feed, frames in texts.items():
                 frames.append(feed.summary(now))
-        events = {stream_id: [_event(stream_id, data) for data in events] for stream_id, events in self._live.watched.items()}
+        events = {
+            stream_id: [text for data in scores if (text := _event(data))] for stream_id, scores in self._live.watched.items()
+        }
         for waiting in self._live.watched.values():
             waiting.clear()
         for browser in self.browsers:
@@ -155,7 +158,10 @@ class Hub:
                 browser.put(text)
 
 
-def _event(stream_id: str, data: bytes) -> str:
-    """A whole score as a frame. data: JSON, as it was read."""
-    content: dict[str, Any] = {"type": "event", "id": stream_id}
-    return f'{json.dumps(content, ensure_ascii=False)[:-1]},"event":{data.decode()}}}'
+def _event(data: bytes) -> str:
+    """A whole score as a frame; '' where it is none: the wall reads less of a score, and must send no broken JSON."""
+    try:
+        score = SegmentScore.from_bytes(data)
+    except EventError:
+        return ""
+    return f'{{"type":"event","id":{json.dumps(score.stream_id)},"event":{score.to_bytes().decode()}}}'

@@ -37,7 +37,7 @@ MOST_STREAMS = 20_000
 MOST_RENDITIONS = 32
 
 MOST_ALERTS = 20_000
-"""Alerts that are known; the oldest that is over is forgotten first."""
+"""Alerts, and acknowledgements, that are known; the oldest that is over is forgotten first."""
 
 SMOOTHING = 2.0
 """Half-life of the smoothed score, seconds: the policy's default."""
@@ -136,10 +136,11 @@ class Live:
         stream.knows_usual = True
         for name, told in state.renditions.items():
             rendition = stream.renditions.get(name) or self._rendition(stream, name)
-            rendition.usual = told.baseline
+            rendition.usual = _finite(told.baseline)
             if rendition.received == 0.0:
                 rendition.until = rendition.received = told.until.timestamp()
-                rendition.smoothed, rendition.level = told.smoothed, level_of_score(told.smoothed)
+                rendition.smoothed = _finite(told.smoothed)
+                rendition.level = level_of_score(rendition.smoothed)
                 rendition.level_since, rendition.segment_id = rendition.until, state.segment_id
         if first:
             stream.labels, stream.ended = state.labels, state.ended
@@ -174,6 +175,8 @@ class Live:
             self.acks.pop(alert_id, None)
         else:
             self.acks[alert_id] = ack
+            if len(self.acks) > MOST_ALERTS:
+                del self.acks[next(iter(self.acks))]
         self._changes.alerts.append(alert_id)
         alert = self.alerts.get(alert_id)
         if alert is not None and (stream := self.streams.get(alert.stream_id)) is not None:
@@ -279,6 +282,11 @@ def _smooth(rendition: Rendition, value: float, seconds: float, start: float, ow
         first = seconds / (rendition.usual_seconds + seconds)
         rendition.usual = _averaged(rendition.usual, value, max(first, 1.0 - 2.0 ** (-seconds / USUAL_SECONDS)))
         rendition.usual_seconds = min(USUAL_SECONDS, rendition.usual_seconds + seconds)
+
+
+def _finite(value: float | None) -> float | None:
+    """None for what is no number: JSON has none of these, so that one wrong state would end every browser's socket."""
+    return value if value is not None and math.isfinite(value) else None
 
 
 def _averaged(average: float | None, value: float, weight: float) -> float:

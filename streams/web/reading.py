@@ -10,7 +10,7 @@ from typing import Literal
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError
 
 from streams.errors import EventError
-from streams.events import MAX_EVENT_BYTES
+from streams.events import MAX_EVENT_BYTES, YEARS
 
 SIGNALS = ("blur", "blockiness", "noise", "black", "freeze", "luma", "contrast", "face")
 """The signals whose course is kept: fields of `Signals`, and the face's share of the picture."""
@@ -87,7 +87,10 @@ def read_score(data: bytes | None) -> ScoreReading:
     if not data or len(data) > MAX_EVENT_BYTES:
         raise EventError("", f"the score has {len(data or b'')} bytes, wanted are 1 to {MAX_EVENT_BYTES}")
     try:
-        return ScoreReading.model_validate_json(data)
+        score = ScoreReading.model_validate_json(data)
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False)[0]
         raise EventError(".".join(str(part) for part in first["loc"]), first["msg"]) from None
+    if score.start.year not in YEARS:
+        raise EventError("start", f"the year {score.start.year} is none of a segment's")
+    return score

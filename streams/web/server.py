@@ -5,12 +5,15 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import logging
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import replace
 
 from aiohttp import web
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
+from streams.text import printable
 from streams.web import metrics
 from streams.web.access.limits import Buckets
 from streams.web.api.openapi import document
@@ -20,6 +23,8 @@ from streams.web.api.table import WALL, Wall, cached
 from streams.web.assets import HEADERS, add_assets
 from streams.web.hub import Hub
 from streams.web.sockets import HUB, SOCKETS, Sockets, live
+
+log = logging.getLogger(__name__)
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -35,7 +40,9 @@ def make_app(wall: Wall) -> web.Application:
     limits = wall.limits
     wall.buckets.setdefault("requests", Buckets(limits.rate, limits.burst))
     wall.buckets.setdefault("pictures", Buckets(limits.rate * limits.pictures, limits.burst * limits.pictures))
-    app[WALL], app[HUB], app[SOCKETS] = wall, Hub(wall.live, wall.now), Sockets()
+    sockets = Sockets()
+    wall = replace(wall, sockets=lambda: len(sockets.open))
+    app[WALL], app[HUB], app[SOCKETS] = wall, Hub(wall.live, wall.now), sockets
     app[OPENAPI] = json.dumps(document(ROUTES, PREFIX)).encode()
     for route in ROUTES:
         app.router.add_route(route.method, PREFIX + route.path, route.handle)
@@ -67,6 +74,11 @@ async def _guard(request: web.Request, handler: Handler) -> web.StreamResponse:
         answer = from_aiohttp(error).answer()
     except ApiError as error:
         answer = error.answer()
+    except (ConnectionError, asyncio.CancelledError):
+        raise  # nobody is there any more to be answered
+    except Exception:
+        log.exception("a request could not be answered: %s %s", request.method, printable(request.path)[:300])
+        answer = ApiError(500, "this is a fault of the wall; its log says more").answer()
     resource = request.match_info.route.resource
     if resource is not None and request.path.startswith(PREFIX) and not isinstance(answer, web.WebSocketResponse):
         metrics.REQUESTS.labels(resource.canonical, str(answer.status)).observe(time.monotonic() - began)
@@ -101,7 +113,7 @@ async def _readyz(request: web.Request) -> web.Response:
 
 async def _metrics(request: web.Request) -> web.Response:
     wall = request.app[WALL]
-    metrics.SOCKETS.set(len(request.app[SOCKETS].open))
+    metrics.SOCKETS.set(wall.sockets())
     metrics.STREAMS.set(len(wall.live.streams))
     return web.Response(body=generate_latest(metrics.REGISTRY), headers={"Content-Type": CONTENT_TYPE_LATEST})
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import time
 from collections import Counter
 from typing import Any
 
@@ -90,7 +91,8 @@ async def live(request: web.Request) -> web.StreamResponse:
     tasks = [asyncio.create_task(_send(request, socket, browser)), asyncio.create_task(_check(wall, who, socket))]
     try:
         async for message in socket:
-            if message.type is WSMsgType.TEXT:
+            asks_too_often = wall.buckets["requests"].take(f"socket {id(browser)}", time.monotonic()) > 0
+            if message.type is WSMsgType.TEXT and not asks_too_often:
                 hub.take(browser, message.data)
     finally:
         hub.leave(browser)

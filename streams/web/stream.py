@@ -109,8 +109,9 @@ class Stream:
 
     @property
     def received(self) -> float:
-        """When the stream's last score was written."""
-        return max((rendition.received for rendition in self.renditions.values()), default=0.0)
+        """When the stream's last score was written; before the first one, when its picture was taken."""
+        seen = self.pictures.last.start if self.pictures.last is not None else 0.0
+        return max((rendition.received for rendition in self.renditions.values()), default=seen)
 
 
 def rank_of(alert: QualityAlert) -> int:

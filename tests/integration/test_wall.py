@@ -18,9 +18,18 @@ from kafka import KafkaProducer
 from streams.alerts.detector import open_alerts, step
 from streams.alerts.policy import default_limits
 from streams.alerts.state import StreamState, to_json
-from streams.events import ALERT_ACKS_TOPIC, ALERT_STATE_TOPIC, ALERTS_TOPIC, SCORES_TOPIC, QualityAlert, SegmentScore
+from streams.events import (
+    ALERT_ACKS_TOPIC,
+    ALERT_STATE_TOPIC,
+    ALERTS_TOPIC,
+    PICTURES_TOPIC,
+    SCORES_TOPIC,
+    QualityAlert,
+    SegmentScore,
+)
 from streams.kafka.connection import Connection
 from streams.kafka.topics import create_topics
+from streams.pictures import StreamPicture
 from tests.support.alerts import make_score
 from tests.support.pages import read_page
 from tests.support.processes import FVQ, Worker
@@ -160,8 +169,18 @@ async def test_two_walls_agree(walls: tuple[Fleet, WallProcess, WallProcess], ka
     fleet.send(ALERT_STATE_TOPIC, "studio/2", None)
     for wall in (one, other):
         wait_for("the stream is gone", lambda wall=wall: "studio/2" not in dict(wall.streams()), 10)
+    # A picture is shown, and is gone when it is deleted.
+    picture = StreamPicture("studio/1", "studio/1/40", datetime.now(UTC), 12.5, 160, 90, "changed", None, b"\xff\xd8\xff made up")
+    fleet.producer.send(PICTURES_TOPIC, key=picture.key, value=picture.jpeg, headers=list(picture.headers().items()))
+    fleet.producer.flush()
+    wait_for("the picture is shown", lambda: len(other.ask("/streams/studio%2F1/pictures")[1]["items"]) == 2, 10)
+    pair = other.ask("/streams/studio%2F1/compare")[1]
+    assert (pair["good"], pair["bad"]["segment_id"]) == (None, "studio/1/40")
+    fleet.send(PICTURES_TOPIC, "studio/1", None)
+    wait_for("the picture is gone", lambda: other.ask("/streams/studio%2F1/pictures")[1]["items"] == [], 10)
+
     # What cannot be read is left out, and what follows is read.
-    for topic in (SCORES_TOPIC, ALERTS_TOPIC, ALERT_ACKS_TOPIC, ALERT_STATE_TOPIC):
+    for topic in (SCORES_TOPIC, ALERTS_TOPIC, ALERT_ACKS_TOPIC, ALERT_STATE_TOPIC, PICTURES_TOPIC):
         fleet.send(topic, "studio/1", b"\xff nonsense")
     fleet.send(SCORES_TOPIC, "studio/1", fleet.score(1, SEGMENTS + 1, 99).to_bytes())
     wait_for("the wall goes on", lambda: one.ask("/streams/studio%2F1")[1]["score"] == 99, 10)

@@ -220,8 +220,11 @@ class RatingAnswer(BaseModel):
 
 
 def iso(seconds: float | None) -> str | None:
-    """A time as ISO 8601 in UTC with milliseconds; None for 0 or None."""
-    return iso_of(datetime.fromtimestamp(seconds, UTC)) if seconds else None
+    """A time as ISO 8601 in UTC with milliseconds; None for 0 or None, and for a time outside the calendar."""
+    try:
+        return iso_of(datetime.fromtimestamp(seconds, UTC)) if seconds else None
+    except (ValueError, OverflowError):
+        return None
 
 
 def iso_of(time: datetime) -> str:

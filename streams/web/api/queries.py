@@ -79,7 +79,9 @@ class CourseQuery(Query):
 
     start: Time | None = Field(default=None, alias="from", description="Default: an hour before `to`.")
     end: Time | None = Field(default=None, alias="to", description="Default: now.")
-    step: float | None = Field(default=None, gt=0, le=31 * 86400, description="Seconds; without it, 500 points. 5,000 at most.")
+    step: float | None = Field(
+        default=None, ge=0.001, le=31 * 86400, description="Seconds; without it, 500 points. 5,000 at most."
+    )
     rendition: str | None = Field(default=None, max_length=256, description="Without it: all renditions together.")
     format: Form = "json"
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import json
 import math
 from collections.abc import Awaitable
 from datetime import UTC, datetime, timedelta
@@ -43,7 +42,7 @@ async def stream(call: Call) -> web.Response:
             **item_of(live.row(found, call.now)),
             "renditions": [rendition_of(one, live.courses, call.now) for one in renditions],
             "open_alerts": [alert_entry(live, alert) for alert in found.alerts.values()],
-            "last": [json.loads(one.last) for one in renditions if one.last],
+            "last": [score.model_dump(mode="json", exclude_none=True) for one in renditions if (score := _whole(one.last))],
         }
     )
 
@@ -94,13 +93,19 @@ async def whole_score(call: Call) -> SegmentScore:
     found = call.wall.live.streams.get(call.part("id"))
     if found is not None and call.sees(found.labels):
         for rendition in found.renditions.values():
-            if rendition.segment_id == segment_id and rendition.last:
-                with contextlib.suppress(EventError):  # the wall reads less of a score than this
-                    return SegmentScore.from_bytes(rendition.last)
+            if rendition.segment_id == segment_id and (score := _whole(rendition.last)) is not None:
+                return score
     score = await _asked(call, _history(call).segment(call.part("id"), segment_id))
     if score is None or not call.sees(score.labels):
         raise not_found("segment")
     return score
+
+
+def _whole(data: bytes) -> SegmentScore | None:
+    """A score as it was read; None where it is none: the wall reads less of a score than this."""
+    with contextlib.suppress(EventError):
+        return SegmentScore.from_bytes(data)
+    return None
 
 
 async def pictures(call: Call) -> web.Response:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import csv
 import io
 import json
 import time
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import quote
@@ -13,12 +15,14 @@ from urllib.parse import quote
 import jsonschema
 import pytest
 from aiohttp.test_utils import TestClient, TestServer
+from yarl import URL
 
 from streams.errors import BrokerError, HistoryError
 from streams.events import SegmentScore
 from streams.web.access.limits import WebLimits
 from streams.web.api.answers import StreamItem
 from streams.web.api.routes import ROUTES
+from streams.web.reading import read_score
 from streams.web.server import make_app
 from streams.web.stream import NO_ALERT
 from tests.support.fleet import Fleet, fleet_wall
@@ -115,13 +119,9 @@ async def test_any_id_is_a_value_and_never_a_path(client: TestClient, seeded: Fl
     channel = seeded.channels[0]
     score = next(iter(channel.scores)).model_copy(update={"stream_id": stream_id, "start": datetime.now(UTC)})
     data = score.to_bytes()
-    from streams.web.reading import read_score
-
     seeded.live.add_score(read_score(data), data, time.time())
     try:
         name = quote(stream_id, safe="").replace(".", "%2E")
-        from yarl import URL
-
         address = URL(f"{ROOT}/streams/{name}", encoded=True)
         answer = await client.get(address)
         assert answer.status == 200, await answer.text()
@@ -158,6 +158,7 @@ async def test_a_course_has_the_points_that_are_asked_for(client: TestClient, se
         ("from=yesterday", "from"),
         ("to=1969-01-01T00:00:00Z", "to"),
         ("step=0", "step"),
+        ("step=5e-324", "step"),
     ):
         assert (await get(client, f"/streams/{name}/scores?{query}", 400))["field"] == field
     await get(client, "/streams/nobody/scores", 404)
@@ -331,11 +332,7 @@ async def test_what_is_away_is_said_and_may_be_asked_again(seeded: Fleet) -> Non
             raise HistoryError("the store is locked")
 
         async def segment(self, *_: object) -> None:
-            import asyncio
-
             await asyncio.sleep(60)
-
-    from dataclasses import replace
 
     broken = replace(wall, write_ack=refused, history=Broken())
     name = quote(seeded.channels[5].id, safe="")
@@ -355,6 +352,17 @@ async def test_what_is_away_is_said_and_may_be_asked_again(seeded: Fleet) -> Non
         assert (await client.get("/readyz")).status == 503
         assert (await client.get("/healthz")).status == 200
         assert (await get(client, "/health"))["problem"] == "no Kafka broker answers"
+
+
+async def test_a_fault_is_a_problem_too_and_tells_no_inside(seeded: Fleet, caplog: pytest.LogCaptureFixture) -> None:
+    def broken() -> float:
+        raise RuntimeError("inside")
+
+    async with TestClient(TestServer(make_app(replace(fleet_wall(seeded), reading=broken)))) as client:
+        answer = await client.get(f"{ROOT}/streams")
+        assert (answer.status, answer.content_type) == (500, "application/problem+json")
+        assert "inside" not in await answer.text()
+    assert "inside" in caplog.text
 
 
 async def test_methods_addresses_and_headers(client: TestClient) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -13,16 +14,18 @@ from hypothesis import strategies as st
 
 from streams.alerts.detector import alert_id, step
 from streams.alerts.policy import default_limits
-from streams.alerts.state import StreamState
+from streams.alerts.state import RenditionState, StreamState
 from streams.errors import EventError
 from streams.events import AlertAcknowledgement, ModelRef, ModelUpdate, QualityAlert, SecondOpinion, SegmentScore
 from streams.web import live as live_module
 from streams.web.courses import POINTS, Courses, usual_signals
+from streams.web.hub import Hub
 from streams.web.live import FORGET_SECONDS, Live
 from streams.web.pictures import Picture, Pictures
 from streams.web.pulse import Pulse
 from streams.web.reading import SIGNALS, read_score
 from streams.web.stream import NO_ALERT, URGENCY, Row
+from streams.web.wire import Feed
 from tests.support.alerts import BEGIN, SECONDS, make_score
 
 START = BEGIN.timestamp()
@@ -214,6 +217,35 @@ def test_nothing_grows_without_end(monkeypatch: pytest.MonkeyPatch) -> None:
     assert len(live.streams["channel"].renditions) == live_module.MOST_RENDITIONS
     live.tick(START + 200 * SECONDS + FORGET_SECONDS + 10)
     assert not live.streams
+
+
+def test_numbers_that_json_does_not_have_reach_no_browser() -> None:
+    live = Live()
+    hostile = StreamState("channel", {"": RenditionState(1, BEGIN, BEGIN, smoothed=float("nan"), baseline=float("inf"))})
+    live.add_state("channel", hostile, first=True)
+    frame = Feed(live, {}).snapshot(START)
+    json.loads(frame, parse_constant=lambda name: pytest.fail(name))
+    assert row(live, now=START + 1).usual is None
+    data = make_score(1).to_bytes()[:-1] + b',"extra":NaN}'
+    live.watched["channel"] = []
+    live.add_score(read_score(data), data, START + 4)
+    hub = Hub(live, lambda: START + 4)
+    browser = hub.join({})
+    assert browser is not None
+    hub.watch(browser, "channel")
+    hub.step(1)
+    texts = [browser.queue.get_nowait() for _ in range(browser.queue.qsize())]
+    assert any('"event"' in text for text in texts)
+    for text in texts:
+        json.loads(text, parse_constant=lambda name: pytest.fail(name))
+
+
+@pytest.mark.parametrize("start", ["0001-01-01T00:00:00Z", "9999-12-31T23:59:59-12:00", "2500-01-01T00:00:00Z"])
+def test_a_start_that_no_segment_has_is_an_error(start: str) -> None:
+    data = make_score(1).to_bytes().replace(b"2026-03-01T12:00:02Z", start.encode())
+    assert start.encode() in data
+    with pytest.raises(EventError, match="start"):
+        read_score(data)
 
 
 @pytest.mark.parametrize("data", [None, b"", b"{}", b"[]", b"\xff", b'{"stream_id": "a"}', b"x" * 600_000, b"[" * 100_000])
