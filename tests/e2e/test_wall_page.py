@@ -286,6 +286,16 @@ def test_a_phone_never_scrolls_sideways(operator: Operator, path: str) -> None:
     assert operator.browser.execute_script(WIDEST) <= 390
 
 
+@pytest.mark.parametrize("path", ["/", "/alerts", "/streams/studio-20"])
+def test_at_twice_the_size_nothing_scrolls_sideways(operator: Operator, path: str) -> None:
+    set_size(operator.browser, 640, 400)  # 1280 x 800 at 200 %
+    operator.opens(path)
+    operator.sees(lambda: operator.browser.execute_script("return document.querySelector('main').innerText.length") > 50)
+    assert operator.browser.execute_script(WIDEST) <= 640
+    # The list still has room for rows under the head.
+    assert operator.browser.execute_script("return document.querySelector('#list, .scroll').clientHeight") > 100
+
+
 def test_a_phone_acknowledges_with_the_bar_at_the_foot(operator: Operator) -> None:
     set_size(operator.browser, 390, 844, mobile=True)
     operator.opens()
