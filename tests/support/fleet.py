@@ -406,7 +406,7 @@ def _at(seconds: float) -> datetime:
     return datetime.fromtimestamp(round(seconds, 3), UTC)
 
 
-async def serve_fleet(fleet: Fleet, port: int, limits: WebLimits = DEFAULT_LIMITS) -> None:
+async def serve_fleet(fleet: Fleet, port: int, limits: WebLimits = DEFAULT_LIMITS, gate: Gate | None = None) -> None:
     """Serve the wall on a fleet that goes on, until told to stop."""
     from streams.web.run import serve_wall
 
@@ -418,7 +418,7 @@ async def serve_fleet(fleet: Fleet, port: int, limits: WebLimits = DEFAULT_LIMIT
 
     playing = asyncio.create_task(play())
     try:
-        app = make_app(fleet_wall(fleet, limits))
+        app = make_app(fleet_wall(fleet, limits, gate))
         await serve_wall(app, "127.0.0.1", port, lambda address: print(address, flush=True), limits=limits)
     finally:
         playing.cancel()
