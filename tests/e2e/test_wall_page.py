@@ -6,6 +6,7 @@ import json
 import time
 import urllib.request
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
@@ -17,6 +18,7 @@ from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.support.ui import WebDriverWait
 
+from streams.web.access.tokens import digest_of
 from tests.support.browser import accessibility_problems, chromium_or_skip, set_size, set_theme
 from tests.support.wall_page import HOSTILE_IDS, Server, serving
 
@@ -286,6 +288,16 @@ def test_a_phone_never_scrolls_sideways(operator: Operator, path: str) -> None:
     assert operator.browser.execute_script(WIDEST) <= 390
 
 
+@pytest.mark.parametrize("path", ["/", "/alerts", "/streams/studio-20"])
+def test_at_twice_the_size_nothing_scrolls_sideways(operator: Operator, path: str) -> None:
+    set_size(operator.browser, 640, 400)  # 1280 x 800 at 200 %
+    operator.opens(path)
+    operator.sees(lambda: operator.browser.execute_script("return document.querySelector('main').innerText.length") > 50)
+    assert operator.browser.execute_script(WIDEST) <= 640
+    # The list still has room for rows under the head.
+    assert operator.browser.execute_script("return document.querySelector('#list, .scroll').clientHeight") > 100
+
+
 def test_a_phone_acknowledges_with_the_bar_at_the_foot(operator: Operator) -> None:
     set_size(operator.browser, 390, 844, mobile=True)
     operator.opens()
@@ -343,6 +355,40 @@ def test_a_server_that_dies_is_told_within_three_seconds_and_comes_back(browser:
             60,
         )
         assert not operator.browser.title.startswith("(old)")
+
+
+def test_a_person_signs_in_and_sees_what_the_token_allows(browser: webdriver.Chrome, tmp_path: Path) -> None:
+    tokens = tmp_path / "tokens.json"
+    names = {"reader": ["read"], "keeper": ["read", "ack"]}
+    entries = [
+        {"name": name, "sha256": digest_of(name * 3), "scopes": scopes, "labels": {"tier": "premium"}}
+        for name, scopes in names.items()
+    ]
+    tokens.write_text(json.dumps({"tokens": entries}))
+    with serving(60, tokens) as server:
+        operator = Operator(browser, server)
+        operator.opens()
+        operator.sees(lambda: "Your token" in operator.dialog())
+        operator.press("nonsense", Keys.ENTER)
+        operator.sees(lambda: "not known" in operator.dialog())
+        operator.press("readerreaderreader", Keys.ENTER)
+        operator.sees(lambda: not operator.dialog() and operator.rows())
+        operator.press("j", "a")
+        operator.sees(lambda: "lacks the scope ack" in operator.text())
+        assert operator.browser.execute_script("return document.querySelectorAll('.row img:not([hidden])').length") == 0
+        # A link with a token signs in, and the token leaves the address bar. The token's labels limit what is seen.
+        operator.browser.delete_all_cookies()
+        operator.opens("/#token=keeperkeeperkeeper")
+        operator.sees(lambda: operator.rows() and not operator.dialog() and "token" not in operator.browser.current_url)
+        operator.press("j", "a")
+        operator.sees(lambda: "cknowledge" in operator.dialog())
+        operator.press(Keys.ESCAPE)
+        premium = operator.browser.execute_async_script(
+            "fetch('/api/v1/summary').then((answer) => answer.json()).then((summary) => arguments[0](summary.streams))"
+        )
+        operator.sees(lambda: f"{premium} streams" in operator.text())
+        assert premium < 60
+    browser.delete_all_cookies()
 
 
 def test_a_television_has_no_controls_and_turns_its_pages(operator: Operator) -> None:

@@ -287,7 +287,7 @@ def fleet_wall(fleet: Fleet, limits: WebLimits = DEFAULT_LIMITS, gate: Gate | No
     )
 
 
-async def serve_fleet(fleet: Fleet, port: int, limits: WebLimits = DEFAULT_LIMITS) -> None:
+async def serve_fleet(fleet: Fleet, port: int, limits: WebLimits = DEFAULT_LIMITS, gate: Gate | None = None) -> None:
     """Serve the wall on a fleet that goes on, until told to stop."""
     from streams.web.run import serve_wall
 
@@ -299,7 +299,7 @@ async def serve_fleet(fleet: Fleet, port: int, limits: WebLimits = DEFAULT_LIMIT
 
     playing = asyncio.create_task(play())
     try:
-        app = make_app(fleet_wall(fleet, limits))
+        app = make_app(fleet_wall(fleet, limits, gate))
         await serve_wall(app, "127.0.0.1", port, lambda address: print(address, flush=True), limits=limits)
     finally:
         playing.cancel()

@@ -16,8 +16,11 @@ import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
+from streams.web.access.gate import AccessOptions, Gate
 from streams.web.access.limits import WebLimits
+from streams.web.access.tokens import Tokens
 from tests.support.fleet import Channel, Fleet, Incident, serve_fleet
 
 HOSTILE_IDS = (
@@ -47,17 +50,19 @@ def page_fleet(streams: int) -> Fleet:
 class Server:
     """The server's process. It can be killed, and started again at the same address."""
 
-    def __init__(self, streams: int) -> None:
+    def __init__(self, streams: int, tokens: Path | None = None) -> None:
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
             self.port = free.getsockname()[1]
-        self.streams = streams
+        self.streams, self.tokens = streams, tokens
         self.address = f"http://127.0.0.1:{self.port}"
         self._process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
         """Start it, and wait until it answers with scores of now."""
         command = [sys.executable, "-m", "tests.support.wall_page", "--port", str(self.port), "--streams", str(self.streams)]
+        if self.tokens is not None:
+            command += ["--tokens", str(self.tokens)]
         self._process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
         deadline = time.monotonic() + 120
         while time.monotonic() < deadline:
@@ -68,6 +73,9 @@ class Server:
                     if json.load(answer)["stale"] <= self.streams / 50:
                         return
                     time.sleep(0.1)
+            except urllib.error.HTTPError as refused:
+                if refused.code == 401:  # it asks for a token, so it is there
+                    return
             except (urllib.error.URLError, TimeoutError):
                 time.sleep(0.1)
         raise AssertionError("the server does not answer")
@@ -81,9 +89,9 @@ class Server:
 
 
 @contextmanager
-def serving(streams: int = 300) -> Iterator[Server]:
-    """A started server; it is killed at the end."""
-    server = Server(streams)
+def serving(streams: int = 300, tokens: Path | None = None) -> Iterator[Server]:
+    """A started server; it is killed at the end. tokens: the file of those who may come in; None for whoever is on loopback."""
+    server = Server(streams, tokens)
     try:
         server.start()
         yield server
@@ -96,8 +104,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--port", type=int, required=True)
     parser.add_argument("--streams", type=int, default=300)
+    parser.add_argument("--tokens", type=Path, help="a tokens' file: without it, whoever is on loopback may come in")
     options = parser.parse_args()
-    asyncio.run(serve_fleet(page_fleet(options.streams), options.port, WebLimits(rate=500, burst=2000)))
+    gate = Gate(AccessOptions("127.0.0.1", Tokens(options.tokens))) if options.tokens else None
+    asyncio.run(serve_fleet(page_fleet(options.streams), options.port, WebLimits(rate=500, burst=2000), gate))
 
 
 if __name__ == "__main__":

@@ -131,6 +131,8 @@ document.addEventListener("click", (event) => {
   app.go(address.pathname + address.search);
 });
 addEventListener("popstate", show);
+// A link with a token that is opened in this tab changes only what is behind the #: the page is not loaded anew by itself.
+addEventListener("hashchange", () => { if (location.hash.includes("token=")) location.reload(); });
 
 // Filters: free text filters here; a label as name:value, confirmed with Enter, filters on the server.
 function drawFilters() {
