@@ -3,7 +3,7 @@ SOURCE ?= examples/face.mp4
 PY := .venv/bin/python
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo loop-demo test test-images test-kube lint check bench bench-stream bench-serve bench-plan bench-scale bench-overload bench-web chaos fuzz kafka \
+.PHONY: help setup demo demo-live loop-demo test test-images test-kube lint check bench bench-stream bench-serve bench-plan bench-scale bench-ingest bench-overload bench-web chaos fuzz kafka \
 	kafka-stop influxdb influxdb-stop servers constraints clip clean
 
 help: ## list these targets
@@ -14,6 +14,9 @@ setup: ## make .venv and install the project into it
 
 demo: setup ## play a face video as a live stream and watch its scores (SOURCE=file or folder)
 	@.venv/bin/fvq up --source "$(SOURCE)"
+
+demo-live: setup ## follow a small HLS origin that breaks in three ways, and show what is seen and how soon (90 seconds)
+	@$(PY) examples/live_demo.py
 
 loop-demo: setup ## score, queue, rate (by script), train, promote and score anew: the whole loop in some minutes
 	@$(PY) examples/loop.py
@@ -43,6 +46,9 @@ bench: setup ## segments per second of the whole path, as a ratio to a bare deco
 
 bench-stream: setup servers ## events per second of the Kafka path, as a ratio to a bare consume-produce loop
 	@$(PY) -m tests.bench.stream
+
+bench-ingest: setup servers ## 2,000 live sources in one `fvq ingest hls` on one core: CPU, memory, delay; with hanging sources too (2 minutes)
+	@$(PY) -m tests.bench.ingest --write
 
 bench-overload: setup servers ## give a worker twice what it can score for 5 minutes: who is served, how late, how soon all is well again
 	@$(PY) -m tests.bench.overload

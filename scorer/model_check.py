@@ -1,8 +1,8 @@
 """A model directory is tried in a child process with limits before this process loads it: it may come from anyone.
 
-The child reads the directory as `load_engine` does, but with shapes instead of numbers (torch's device "meta"): a model of 16 GB
-is tried in seconds and a few hundred MB. What would hang, crash or bloat the worker does so in the child, and costs a
-`ModelError`. No torch here: the child limits itself before it loads anything.
+The child reads the directory as `load_engine` does. Of a network it takes the shapes and no numbers (torch's device "meta"), so
+that one of 16 GB is tried in seconds and a few hundred MB. A graph, which is small, scores a test clip. What would hang, crash or
+bloat the worker does so in the child, and costs a `ModelError`. No torch here: the child limits itself before it loads anything.
 """
 
 from __future__ import annotations
@@ -12,11 +12,13 @@ import resource
 import select
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 from scorer.errors import ModelError
 from scorer.model_files import check_model_files
 from scorer.process import data_bytes, die_with_parent, forbid_core_dump, limit
+from scorer.spec import ModelId
 
 START_SECONDS = 180.0
 """Time for the child to load its libraries, s. They take 5 s, and 20 s on a machine that is busy and has not read them before."""
@@ -37,7 +39,7 @@ FORBIDDEN_EVENTS = ("socket.connect", "socket.getaddrinfo", "pickle.find_class",
 def check_model(directory: Path, device: str) -> None:
     """Raise `ModelError` where a model directory is not one to load, within `START_SECONDS` + `CHECK_SECONDS`.
 
-    device: "cpu" or "cuda", where the model is going to score.
+    device: where the model is going to score: "cpu" or "cuda" in torch, or "graph" for its exported graph.
     """
     check_model_files(directory)
     # A program of its own and no `multiprocessing`: that would load the caller's main module, and print what a killed child left.
@@ -75,14 +77,14 @@ def _check_and_answer(directory: Path, device: str, parent: int) -> None:
     # The libraries print what they think of a model.
     answers = os.dup(1)
     os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
-    from scorer.model.shapes import try_shapes
+    trial = _trial(device)
 
     # RLIMIT_DATA, not RLIMIT_AS: libraries reserve far more addresses than they use.
     limit(resource.RLIMIT_DATA, data_bytes() + CHECK_MEMORY_MB * 2**20)
     os.write(answers, b"\n")
     sys.addaudithook(_forbid)
     try:
-        try_shapes(directory, device)
+        trial(directory)
         reason = SOUND
     except MemoryError:
         reason = f"model {directory}: to load it takes more than {CHECK_MEMORY_MB} MiB beside its weights"
@@ -92,6 +94,17 @@ def _check_and_answer(directory: Path, device: str, parent: int) -> None:
         reason = f"model {directory}: {type(error).__name__}: {error}"
     os.write(answers, reason.encode(errors="replace")[: select.PIPE_BUF])
     os._exit(0)  # past what the libraries do at the end
+
+
+def _trial(device: str) -> Callable[[Path], None]:
+    """What tries a model directory; its libraries are loaded when this returns."""
+    if device == "graph":
+        from scorer.runtime.graph import load_graph
+
+        return lambda directory: load_graph(directory, ModelId(directory.name, "")).check()
+    from scorer.model.shapes import try_shapes
+
+    return lambda directory: try_shapes(directory, device)
 
 
 def _forbid(event: str, _arguments: object) -> None:

@@ -25,6 +25,9 @@ MAX_CONFIGURATION_BYTES = 1 << 20
 MAX_TEXT_BYTES = 64 << 20
 """Of any other file that holds no weights: tokenizers have some 20 MB."""
 
+MAX_GRAPH_BYTES = 1 << 29
+"""Of an exported graph: only small models have one."""
+
 TEXTS = (".json", ".txt", ".jinja", ".model", ".md", "")
 """Endings of files that hold no weights."""
 
@@ -108,6 +111,8 @@ def largest_size(name: str) -> int:
     """How large a model's file of this name may be, bytes."""
     if name in CONFIGURATIONS:
         return MAX_CONFIGURATION_BYTES
+    if Path(name).suffix == ".onnx":
+        return MAX_GRAPH_BYTES
     return MAX_TEXT_BYTES if Path(name).suffix in TEXTS else MAX_MODEL_BYTES
 
 

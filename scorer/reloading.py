@@ -10,8 +10,9 @@ import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from scorer.engine import Engine, find_model, load_engine
 from scorer.errors import ModelError
+from scorer.find import find_model
+from scorer.load import LoadedModel, load_engine
 from scorer.registry import Registry
 from scorer.spec import ModelId
 
@@ -47,11 +48,11 @@ class ReloadingEngine:
     ) -> None:
         self._requested, self._device = model, device
         self._registry, self._listener, self._any_spec = registry, listener, any_spec
-        self._engine: Engine = load_engine(model, device, registry)
+        self._engine: LoadedModel = load_engine(model, device, registry)
         self._refused: set[str] = set()
 
     @property
-    def engine(self) -> Engine:
+    def engine(self) -> LoadedModel:
         """The engine that scores now. Who keeps it goes on with its version."""
         return self._engine
 
@@ -102,7 +103,7 @@ class ReloadingEngine:
         log.info("model %s@%s scores from now on, %s did before", engine.model.name, engine.model.version, before)
         return True
 
-    def _load(self, new: ModelId) -> Engine:
+    def _load(self, new: ModelId) -> LoadedModel:
         published = self._registry.current(new.name) == new.version
         name = f"{new.name}@{new.version}" if published else new.name
         engine = load_engine(name, self._device, self._registry)

@@ -122,7 +122,7 @@ def _model(settings: Settings) -> Check:
         return Check("model", True, "FVQ_SCORER_URL is set: a worker loads none")
 
     def attempt() -> str:
-        from scorer.engine import load_engine
+        from scorer.load import load_engine
 
         name = settings.scorer_fallback or settings.model
         engine = load_engine(name, settings.device, parts.registry(settings))
@@ -146,7 +146,7 @@ def _large_model(settings: Settings) -> Check:
         return Check("large model", True, "none set: the worker's model scores every segment alone")
 
     def attempt() -> str:
-        from scorer.engine import load_engine
+        from scorer.load import load_engine
 
         return str(load_engine(name, settings.device, parts.registry(settings)).model)
 

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from streams.events import ModelUpdate
     from streams.history.base import History
     from streams.ingest.files import CutLimits
+    from streams.ingest.push.source import PushMeans
     from streams.kafka.connection import Connection
     from streams.kafka.consumer import Group
     from streams.media.fetch import FetchLimits
@@ -109,6 +110,23 @@ def cut_limits(settings: Settings) -> CutLimits:
     from streams.ingest.files import CutLimits
 
     return CutLimits(memory_mb=settings.sample_memory_mb, segment_mb=settings.fetch_max_mb)
+
+
+def push_means(settings: Settings) -> PushMeans:
+    """What the sources of `fvq ingest push` share: the spool in the data folder, and what each may take there."""
+    from streams.ingest.push.rtmp import RtmpServers
+    from streams.ingest.push.source import PushMeans
+    from streams.ingest.push.spool import SpoolLimits
+    from streams.media.ffmpeg import ChildLimits
+
+    # A worker answers a segment within the live window, and may have begun to fetch it at its end.
+    keep = 60.0 + (settings.live_window if settings.live_window is not None else 3600.0)
+    return PushMeans(
+        settings.data_dir.resolve() / "ingest" / "push",
+        RtmpServers(),
+        SpoolLimits(keep, settings.push_max_mb << 20),
+        ChildLimits(settings.sample_memory_mb << 20, settings.fetch_max_mb << 20),
+    )
 
 
 def harvest_limits(settings: Settings) -> HarvestLimits:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from scorer.find import find_model
 from streams import parts
 from streams.errors import ModelError, SettingsError
 from streams.logs import configure_logging
@@ -81,8 +82,6 @@ def run_serve_on_ray(settings: Settings, replicas: int, address: str | None) -> 
     token = serve_token(settings)
     if address is None:
         # Before Ray takes a minute to start: is there such a model?
-        from scorer.engine import find_model
-
         find_model(settings.model, parts.registry(settings))
 
     def listening(host: str, port: int) -> None:

@@ -67,6 +67,9 @@ class SettingFields(BaseSettings):
     fetch_private: bool = _setting("media", False, "Whether http(s) URIs may lead to private, loopback or link-local addresses.")
     fetch_timeout: float = _setting("media", 15.0, "Longest time that fetching one segment may take.", unit="s", gt=0)
     fetch_max_mb: int = _setting("media", 256, "Largest segment that is fetched.", unit="MiB", ge=1)
+    push_max_mb: int = _setting(
+        "media", 1024, "Most disk space that the segments of one source of `fvq ingest push` may take.", unit="MiB", ge=16
+    )
 
     live_window: float | None = _setting(
         "scoring", 60.0, "A segment that has waited longer is answered `skipped`; `off` scores every segment.", unit="s", gt=0
@@ -205,6 +208,13 @@ class SettingFields(BaseSettings):
         "process", "127.0.0.1", "Address that `/metrics`, `/healthz`, `/readyz` and the rating page listen on."
     )
     web_port: int = _setting("process", 8080, "Port of `/metrics`, `/healthz` and `/readyz`; 0 takes a free one.", ge=0, le=65535)
+    ingest_port: int = _setting(
+        "process",
+        8071,
+        "Port of the pages of `fvq ingest hls`: `/metrics`, `/healthz`, `/status`; 0 takes a free one.",
+        ge=0,
+        le=65535,
+    )
     log_level: Literal["debug", "info", "warning", "error"] = _setting(
         "process", "info", "Least severe log line that is written."
     )

@@ -10,6 +10,7 @@ import socket
 import threading
 from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 
 import faust
@@ -18,15 +19,19 @@ import mode.loop
 
 from scorer.remote.client import RemoteScorer
 from scorer.sampling import SamplerPool
+from scorer.spec import Scorer
 from streams import parts
 from streams.alerts.acknowledge import Acknowledgements
 from streams.alerts.acks_topic import follow_agent
 from streams.alerts.agent import AlertAgent
+from streams.alerts.cause import cause_of_silence
 from streams.alerts.delivery import Courier
 from streams.alerts.policy import load_policy
+from streams.alerts.state import StreamState
 from streams.alerts.state_topic import check_alert_topics
 from streams.errors import SettingsError
-from streams.events import PICTURES_TOPIC, SEGMENTS_TOPIC
+from streams.events import PICTURES_TOPIC, SEGMENTS_TOPIC, AlertCause
+from streams.ingest.silence import IngestStates
 from streams.kafka.agent import Agent, running
 from streams.kafka.clients import check_broker
 from streams.kafka.connection import Connection
@@ -47,6 +52,9 @@ from streams.sinks.base import Sink
 from streams.worker_models import Models, cascade_of, deep_model, own_scorer, second_model, served_scorer
 
 log = logging.getLogger(__name__)
+LONGEST_CAUSE = 1000
+"""Characters of a cause's text in an alert."""
+
 STOP_SECONDS = 20.0
 """A worker that gets SIGTERM or SIGINT exits within this time, because Faust waits for ever for a broker that is gone.
 Nothing is lost: the next worker reads again what was not acknowledged."""
@@ -94,7 +102,10 @@ def run_worker(settings: Settings) -> int:
     served = served_scorer(settings) if settings.scorer_url else None
     scorer, followers = (served, []) if served is not None else own_scorer(settings, connection)
     second = second_model(settings, scorer) if settings.second_model else None
-    deep = deep_model(settings) if settings.deep_model or settings.deep_url else None
+    deep: Scorer | None = None
+    if settings.deep_model or settings.deep_url:
+        deep, more = deep_model(settings, connection)
+        followers += more
     try:
         (settings.data_dir / "faust").mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -118,6 +129,7 @@ def run_worker(settings: Settings) -> int:
         parts.group(settings),
         settings.data_dir,
         settings.batch_size,
+        settings.sampler_workers,
         settings.batch_wait,
         settings.web_host,
         port,
@@ -167,16 +179,22 @@ def _agents(settings: Settings, connection: Connection, assigned: Callable[[], s
     if settings.alerts:
         policy = load_policy(settings.alert_policy)
         check_alert_topics(connection)
-        alerts = AlertAgent(connection, group, policy, settings.web_url or "")
-        seen = Acknowledgements()
+        sources, seen = IngestStates(), Acknowledgements()
+        alerts = AlertAgent(connection, group, policy, settings.web_url or "", partial(_cause_of_silence, sources))
         couriers = [Courier(connection, group, receiver, alerts.open_alerts, seen) for receiver in policy.receivers]
         followed = follow_agent(connection, seen, alerts.open_alerts, alerts.knows)
-        agents += [alerts.agent(), followed, *(courier.agent() for courier in couriers)]
+        agents += [sources.agent(connection), alerts.agent(), followed, *(courier.agent() for courier in couriers)]
     store = parts.clip_store(settings)
     if settings.harvest:
         limits, fetch = parts.harvest_limits(settings), parts.fetch_limits(settings)
         agents.append(harvest_agent(connection, group, limits, store, fetch, inbox / "harvest"))
     return [*agents, sweep_agent(connection, store, settings.clip_days)]
+
+
+def _cause_of_silence(sources: IngestStates, state: StreamState) -> AlertCause:
+    """Why a stream is silent, as its ingester says; else what the stream itself shows."""
+    explained = sources.explain(state.stream_id)
+    return AlertCause(where=explained[0], text=explained[1][:LONGEST_CAUSE]) if explained is not None else cause_of_silence(state)
 
 
 def _assigned_partitions(app: faust.App) -> Callable[[], set[int]]:

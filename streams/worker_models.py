@@ -51,7 +51,7 @@ def served_scorer(settings: Settings) -> ServedScorer:
     if settings.scorer_fallback is None:
         return remote
     try:
-        from scorer.engine import load_engine
+        from scorer.load import load_engine
     except ImportError as error:
         raise _not_installed(error) from error
     own = load_engine(settings.scorer_fallback, settings.device, parts.registry(settings))
@@ -74,6 +74,10 @@ def _note_served_model(model: ModelId) -> None:
     metrics.show_model(model)
 
 
+def _note_deep_model(model: ModelId) -> None:
+    log.info("the large model is %s", model)
+
+
 def _note_served_deep_model(model: ModelId) -> None:
     log.info("the served large model is %s", model)
 
@@ -87,7 +91,7 @@ def second_model(settings: Settings, first: Scorer) -> Scorer:
 
     Raises `SettingsError` where it needs clips that are sampled in another way.
     """
-    from scorer.engine import load_engine
+    from scorer.load import load_engine
 
     assert settings.second_model
     second = load_engine(settings.second_model, settings.device, parts.registry(settings))
@@ -98,18 +102,21 @@ def second_model(settings: Settings, first: Scorer) -> Scorer:
     return second
 
 
-def deep_model(settings: Settings) -> Scorer:
-    """The large model of the cascade, in this process or at `FVQ_DEEP_URL`, which is not asked yet."""
+def deep_model(settings: Settings, connection: Connection) -> tuple[Scorer, list[Agent]]:
+    """The large model of the cascade, in this process or at `FVQ_DEEP_URL`, which is not asked yet; and its agent.
+
+    The agent replaces a model in this process when the registry has another version of it.
+    """
     if settings.deep_url:
-        return _remote(settings, settings.deep_url, settings.deep_timeout, _note_served_deep_model)
+        return _remote(settings, settings.deep_url, settings.deep_timeout, _note_served_deep_model), []
     try:
-        from scorer.engine import load_engine
+        from streams.models.follow import ReloadingScorer, follow_agent
     except ImportError as error:
         raise _not_installed(error) from error
     assert settings.deep_model
-    deep = load_engine(settings.deep_model, settings.device, parts.registry(settings))
+    deep = ReloadingScorer(settings.deep_model, settings.device, parts.registry(settings), _note_deep_model)
     log.info("model %s looks at %.3g of the segments at most", deep.model, settings.deep_share)
-    return deep
+    return deep, [follow_agent(deep, connection, "large model updates")] if deep.follows else []
 
 
 def cascade_of(settings: Settings, deep: Scorer) -> Cascade:

@@ -19,15 +19,13 @@ from torch import Tensor, nn
 from transformers import AutoConfig, AutoModel, AutoModelForCausalLM, AutoTokenizer, InternVLForConditionalGeneration
 
 from scorer.errors import ModelError
+from scorer.find import SHIPPED
 from scorer.model.configuration import NORMALISATIONS, STREAMS, FVQRaterConfig
 from scorer.model.modeling import FVQRater
 from scorer.model.prompt import token_ids
 from scorer.model_files import check_model_files
 from scorer.sampling.statistics import NAMES
 from scorer.spec import SamplerSpec
-
-SHIPPED = {"nano": Path(__file__).parents[1] / "nano"}
-"""Directories of the models in the package, by name."""
 
 ADAPTER_FILE = "adapter_config.json"
 """A directory with this file is an adapter's."""

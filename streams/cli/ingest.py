@@ -17,10 +17,15 @@ from streams.settings import load_settings
 from streams.text import printable
 
 if TYPE_CHECKING:
-    from streams.ingest.hls.source import SourcePlan
+    from collections.abc import Callable
+
+    from streams.ingest.base import Plan
+    from streams.ingest.folder.source import FolderPlan
     from streams.ingest.names import Listed
 
-app = typer.Typer(help="Announce segments: of files that play as live streams, or of live HLS sources.")
+app = typer.Typer(
+    help="Announce segments: of files that play as live streams, of live HLS, DASH, RTMP and SRT sources, of recorders' folders."
+)
 
 SourceOption = Annotated[Path, typer.Option("--source", help="A video, or a folder of them.")]
 StreamOption = Annotated[str | None, typer.Option(help="Stream id; the file's name without it.")]
@@ -41,7 +46,8 @@ def ingest(
     """Without a command: `fvq ingest files`."""
     if context.invoked_subcommand is None:
         if path is None:
-            raise SettingsError("--source", "is missing: name a video or a folder, or a command: files, hls, status")
+            commands = "files, hls, dash, push, folder, status"
+            raise SettingsError("--source", f"is missing: name a video or a folder, or a command: {commands}")
         files(path, stream, fast, segment_seconds, label)
     elif path is not None or stream is not None or fast or label:
         raise SettingsError("fvq ingest", f"options of a command follow its name: fvq ingest {context.invoked_subcommand} ...")
@@ -74,56 +80,185 @@ def files(
     raise typer.Exit(1 if problems else 0)
 
 
+UrlsArgument = Annotated[list[str] | None, typer.Argument(metavar="[NAME=]URL...", help="A stream's name, and its address.")]
+ListOption = Annotated[Path | None, typer.Option("--list", help="A file with one source a line, read again when it changes.")]
+RenditionsOption = Annotated[str, typer.Option(help="Which encodings: highest, all, or a rendition's name.")]
+FromOption = Annotated[Literal["edge", "start"], typer.Option("--from", help="Where to join: newest or oldest segment.")]
+ClockOption = Annotated[Literal["auto", "source", "arrival"], typer.Option(help="Whose clock dates the segments.")]
+LabelsOption = Annotated[list[str] | None, typer.Option("--label", help="A label of all streams, NAME=VALUE; may be repeated.")]
+OnceFlag = Annotated[
+    bool,
+    typer.Option("--once", help="End when all streams have ended; one that is away for 5 minutes is given up: exit code 1."),
+]
+
+
 @app.command()
 def hls(
-    urls: Annotated[list[str] | None, typer.Argument(metavar="[NAME=]URL...", help="A stream's name, and its playlist.")] = None,
-    list_file: Annotated[
-        Path | None, typer.Option("--list", help="A file with one source a line, read again when it changes.")
-    ] = None,
-    renditions: Annotated[str, typer.Option(help="Of a master playlist: highest, all, or a rendition's name.")] = "highest",
-    start: Annotated[Literal["edge", "start"], typer.Option("--from", help="Where to join: newest or oldest segment.")] = "edge",
-    clock: Annotated[Literal["auto", "source", "arrival"], typer.Option(help="Whose clock dates the segments.")] = "auto",
-    label: Annotated[list[str] | None, typer.Option(help="A label of all streams, NAME=VALUE; may be repeated.")] = None,
-    once: Annotated[bool, typer.Option("--once", help="End when all streams have ended.")] = False,
+    urls: UrlsArgument = None,
+    list_file: ListOption = None,
+    renditions: RenditionsOption = "highest",
+    start: FromOption = "edge",
+    clock: ClockOption = "auto",
+    label: LabelsOption = None,
+    once: OnceFlag = False,
 ) -> None:
     """Follow live HLS sources and announce their segments, until told to stop."""
+    from streams.ingest.base import Stream
     from streams.ingest.hls.source import SourcePlan
-    from streams.ingest.hls.tracker import Stream
+
+    labels = labels_of(label)
+
+    def plan(name: str, url: str) -> SourcePlan:
+        return SourcePlan(Stream(name, labels=labels, clock=clock, from_start=start == "start"), url, renditions, once)
+
+    _follow_live(plan, urls or [], list_file, once)
+
+
+@app.command()
+def dash(
+    urls: UrlsArgument = None,
+    list_file: ListOption = None,
+    renditions: RenditionsOption = "highest",
+    start: FromOption = "edge",
+    clock: ClockOption = "auto",
+    label: LabelsOption = None,
+    once: OnceFlag = False,
+) -> None:
+    """Follow live DASH sources and announce their segments, until told to stop."""
+    from streams.ingest.base import Stream
+    from streams.ingest.dash.source import SourcePlan
+
+    labels = labels_of(label)
+
+    def plan(name: str, url: str) -> SourcePlan:
+        return SourcePlan(Stream(name, labels=labels, clock=clock, from_start=start == "start"), url, renditions, once)
+
+    _follow_live(plan, urls or [], list_file, once)
+
+
+def _follow_live(plan: Callable[[str, str], Plan], urls: list[str], list_file: Path | None, once: bool) -> None:
+    """Follow sources by their plans until told to stop. plan: makes the plan of a source from its name and address."""
+    import uvloop
+
     from streams.ingest.names import SourceList, sources_of
     from streams.ingest.run import LiveOptions, run_live
     from streams.logs import configure_logging
 
     settings = load_settings()
-    connection, labels = parts.connection(settings), labels_of(label)
+    connection = parts.connection(settings)
     if list_file is not None and once:
         raise SettingsError("--once", "does not go with --list, which is followed until the process is told to stop")
     source_list = SourceList(list_file) if list_file is not None else None
-    sources = sources_of(urls or [], (source_list.lines() or []) if source_list is not None else [])
+    sources = sources_of(urls, (source_list.lines() or []) if source_list is not None else [])
     if not sources and source_list is None:
-        raise SettingsError("URL", "no source is given: name playlists as [NAME=]URL, or a file of them with --list")
+        raise SettingsError("URL", "no source is given: name them as [NAME=]URL, or a file of them with --list")
 
     def read_list() -> Listed | None:
         lines = source_list.lines() if source_list is not None else None
-        return sources_of(urls or [], lines) if lines is not None else None
-
-    def plan(name: str, url: str) -> SourcePlan:
-        stream = Stream(name, labels=labels, clock=clock, from_start=start == "start")
-        return SourcePlan(stream, url, renditions, once)
+        return sources_of(urls, lines) if lines is not None else None
 
     configure_logging(settings.log_level, settings.log_format)
     options = LiveOptions(
-        connection, sources, plan, settings.web_host, settings.web_port, read_list if source_list is not None else None, once
+        connection, sources, plan, settings.web_host, settings.ingest_port, read_list if source_list is not None else None, once
     )
-    asyncio.run(run_live(options, parts.playlist_reader(settings)))
+    # Most of a load's time is spent in the loop and its sockets: uvloop's take less of it than asyncio's own.
+    uvloop.run(run_live(options, parts.playlist_reader(settings)))
+
+
+@app.command()
+def push(
+    addresses: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="NAME=ADDRESS...",
+            help="A name, and rtmp://HOST/APPLICATION/KEY or srt://HOST:PORT?passphrase=...; ?mode=listener takes encoders.",
+        ),
+    ] = None,
+    list_file: Annotated[
+        Path | None,
+        typer.Option("--list", help="A file with one source a line, read again when it changes; `ps` does not show it."),
+    ] = None,
+    label: Annotated[list[str] | None, typer.Option(help="A label of all streams, NAME=VALUE; may be repeated.")] = None,
+) -> None:
+    """Take streams that encoders push by RTMP and SRT, or pull them, and announce their segments, until told to stop.
+
+    RTMP sources share a port, and are told apart by application and stream key. Each SRT listener needs a port of its own.
+    """
+    from streams.ingest.base import Stream
+    from streams.ingest.names import SourceList
+    from streams.ingest.push.address import parse_address, push_sources_of
+    from streams.ingest.push.source import PushPlan
+    from streams.ingest.push.spool import SpoolReader, prepare
+    from streams.ingest.run import LiveOptions, run_live
+    from streams.logs import configure_logging
+
+    settings = load_settings()
+    connection, labels, means = parts.connection(settings), labels_of(label), parts.push_means(settings)
+    source_list = SourceList(list_file) if list_file is not None else None
+    sources = push_sources_of(addresses or [], (source_list.lines() or []) if source_list is not None else [])
+    if not sources and source_list is None:
+        raise SettingsError("ADDRESS", "no source is given: name them as NAME=ADDRESS, or a file of them with --list")
+
+    def read_list() -> Listed | None:
+        lines = source_list.lines() if source_list is not None else None
+        return push_sources_of(addresses or [], lines) if lines is not None else None
+
+    def plan(name: str, address: str) -> PushPlan:
+        return PushPlan(Stream(name, labels=labels), parse_address(address), means)
+
+    configure_logging(settings.log_level, settings.log_format)
+    prepare(means.spool, means.limits, settings.media_roots)
+    options = LiveOptions(
+        connection, sources, plan, settings.web_host, settings.ingest_port, read_list if source_list is not None else None
+    )
+    asyncio.run(run_live(options, SpoolReader(means.spool)))
+
+
+@app.command()
+def folder(
+    folders: Annotated[list[str], typer.Argument(metavar="[NAME=]DIR...", help="A stream's name, and its recorder's folder.")],
+    start: Annotated[
+        Literal["edge", "start"], typer.Option("--from", help="Only files that are completed from now on, or all.")
+    ] = "edge",
+    segment_seconds: SecondsOption = 2.0,
+    cut_over: Annotated[float, typer.Option(min=1, max=3600, help="Cut files that are longer, seconds.")] = 15.0,
+    keep_hours: Annotated[float, typer.Option(min=0.1, max=8760, help="Delete what was cut after this time, hours.")] = 24.0,
+    settle: Annotated[
+        float, typer.Option(min=1, max=3600, help="A file that nobody was seen to close is complete after this time, seconds.")
+    ] = 5.0,
+    poll: Annotated[bool, typer.Option("--poll", help="List the folder every second, and do not ask the kernel.")] = False,
+    label: Annotated[list[str] | None, typer.Option(help="A label of all streams, NAME=VALUE; may be repeated.")] = None,
+) -> None:
+    """Watch recorders' folders and announce their complete files, until told to stop."""
+    from streams.ingest.base import Stream
+    from streams.ingest.folder.segmenter import Segmenter, SegmenterOptions
+    from streams.ingest.folder.source import FolderPlan
+    from streams.ingest.names import folders_of
+    from streams.ingest.run import LiveOptions, run_live
+    from streams.logs import configure_logging
+
+    settings = load_settings()
+    connection, labels = parts.connection(settings), labels_of(label)
+    sources = folders_of(folders)
+    options = SegmenterOptions(settings.data_dir / "ingest" / "folder", segment_seconds, cut_over, keep_hours)
+    configure_logging(settings.log_level, settings.log_format)
+    with Segmenter(options, parts.cut_limits(settings)) as segmenter:
+
+        def plan(name: str, path: str) -> FolderPlan:
+            stream = Stream(name, labels=labels, from_start=start == "start")
+            return FolderPlan(stream, Path(path), segmenter, settle, poll)
+
+        live = LiveOptions(connection, sources, plan, settings.web_host, settings.ingest_port)
+        asyncio.run(run_live(live, parts.playlist_reader(settings)))
 
 
 @app.command()
 def status(as_json: JsonFlag = False) -> None:
-    """Show the sources of the `fvq ingest hls` that runs at FVQ_WEB_HOST and FVQ_WEB_PORT."""
+    """Show the live sources of the `fvq ingest` that runs at FVQ_WEB_HOST and FVQ_INGEST_PORT."""
     from streams.ingest.pages import ask_status, table_of
 
     settings = load_settings()
-    sources = ask_status(settings.web_host, settings.web_port)
+    sources = ask_status(settings.web_host, settings.ingest_port)
     if as_json:
         print(json.dumps({"sources": sources}, indent=2))
     else:

@@ -50,14 +50,17 @@ def models_show(model: Annotated[str, typer.Argument(help="`name@version`, or a 
 
 @app.command("serving")
 def models_serving(as_json: JsonFlag = False) -> None:
-    """Ask each address of FVQ_SCORER_URL what it serves. The exit code is 1 where one serves nothing."""
+    """Ask each address of FVQ_SCORER_URL and FVQ_DEEP_URL what it serves. The exit code is 1 where one serves nothing."""
     from streams.models.serving import ask_all
 
     settings = load_settings()
-    if not settings.scorer_url:
-        raise SettingsError("FVQ_SCORER_URL", "is not set: name the addresses of the served scorers, as http://host:port")
+    addresses = [url for setting in (settings.scorer_url, settings.deep_url) if setting for url in setting.split(",")]
+    if not addresses:
+        raise SettingsError(
+            "FVQ_SCORER_URL, FVQ_DEEP_URL", "are not set: name the addresses of the served scorers, as http://host:port"
+        )
     has_token = settings.scorer_token is not None or settings.scorer_token_file is not None
-    rows = ask_all(settings.scorer_url.split(","), settings.scorer_secret() if has_token else None)
+    rows = ask_all(addresses, settings.scorer_secret() if has_token else None)
     if as_json:
         print(json.dumps([asdict(row) for row in rows]))
     else:

@@ -9,6 +9,7 @@ import typer
 
 from streams import parts
 from streams.cli.options import JsonFlag
+from streams.errors import SettingsError
 from streams.settings import load_settings
 
 if TYPE_CHECKING:
@@ -40,15 +41,29 @@ def score(
 
 
 def up(
-    source: Annotated[Path, typer.Option(help="A video, or a folder of them: each plays as a live stream.")],
-    fast: Annotated[bool, typer.Option(help="Play as fast as it can be scored, not in real time.")] = False,
-    segment_seconds: Annotated[float, typer.Option(min=0.5, max=60, help="Length of a segment, seconds.")] = 2.0,
+    source: Annotated[
+        list[str],
+        typer.Option(metavar="PATH|[NAME=]URL", help="A video or a folder of them, played as live; or live sources."),
+    ],
+    fast: Annotated[bool, typer.Option(help="Play files as fast as they can be scored, not in real time.")] = False,
+    segment_seconds: Annotated[float, typer.Option(min=0.5, max=60, help="Length of a file's segment, seconds.")] = 2.0,
+    watch: Annotated[bool, typer.Option("--watch", help="A recorder's folder: score each file that it completes.")] = False,
+    seconds: Annotated[float | None, typer.Option(min=1, help="End a live source after this time, not at Ctrl-C.")] = None,
     as_json: JsonFlag = False,
 ) -> None:
-    """Run everything on this machine: broker, worker, store; play the source and show its scores."""
+    """Run everything on this machine: broker, worker, store; play or follow the source and show its scores."""
+    from streams.local.live import check_sources, find_live, run_live_up
     from streams.local.up import run_up
 
-    raise typer.Exit(run_up(load_settings(), source, fast=fast, segment_seconds=segment_seconds, as_json=as_json))
+    settings = load_settings()
+    if check_sources(source, watch):
+        if fast:
+            raise SettingsError("--fast", "is for files: a live source is as fast as it is")
+        following = find_live(settings, source, segment_seconds, watch)
+        raise typer.Exit(run_live_up(settings, following, seconds=seconds, as_json=as_json))
+    if seconds is not None:
+        raise SettingsError("--seconds", "is for live sources: a file ends by itself")
+    raise typer.Exit(run_up(settings, Path(source[0]), fast=fast, segment_seconds=segment_seconds, as_json=as_json))
 
 
 def worker() -> None:

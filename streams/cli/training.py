@@ -81,7 +81,7 @@ def evaluate(
     """Agreement of a model's scores with labels, beside baselines."""
     from rich.console import Console
 
-    from scorer.engine import load_engine
+    from scorer.load import load_engine
     from training.evaluation import report
 
     settings = load_settings()
@@ -149,7 +149,8 @@ def promote(
     """Let a model serve, if the gate holds: about as good on the reference, better on the newly rated."""
     from rich.console import Console
 
-    from scorer.engine import load_engine
+    from scorer.load import load_engine
+    from scorer.runtime.export import export_graph
     from streams.models.publish import publish
     from training.adapter.replay import FROZEN
     from training.evaluation.gate import gate_of, judge, recipe_seed, table
@@ -161,6 +162,7 @@ def promote(
     if not judged.exists():
         raise ValueError(f"{judged}: there is no such file; name the rated clips that {model} was tuned on by --rated")
     registry = parts.registry(settings)
+    export_graph(model)
     current, candidate = load_engine(name, settings.device, registry), load_engine(str(model), settings.device)
     verdict = judge(current, candidate, reference, judged, gate_of(model, gate), recipe_seed(model), scale)
     if verdict.passed:

@@ -15,10 +15,11 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
+from streams.errors import FvqError
 from streams.ingest import metrics
-from streams.ingest.hls.rendition import STATES, Services, Status
-from streams.ingest.hls.source import Source, SourcePlan
+from streams.ingest.base import GIVE_UP_SECONDS, Plan, Services, Source, Status, Stream
 from streams.ingest.names import Listed
+from streams.ingest.states import STATES, SourceState
 from streams.text import printable
 
 log = logging.getLogger(__name__)
@@ -36,6 +37,10 @@ LIST_SECONDS = 2.0
 """Between two looks at the list of sources."""
 
 
+class SourceAwayError(FvqError):
+    """Sources that should have been followed to their end were away for too long."""
+
+
 @dataclass(frozen=True)
 class Pauses:
     """Seconds before a source that raised is run again: the first time, and at most."""
@@ -49,7 +54,7 @@ class Supervisor:
 
     def __init__(self, services: Services, pauses: Pauses = Pauses(), spread: float = SPREAD_SECONDS) -> None:
         self._services, self._pauses, self._spread = services, pauses, spread
-        self._plans: dict[str, SourcePlan] = {}
+        self._plans: dict[str, Plan] = {}
         self._sources: dict[str, Source] = {}
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._shown: set[tuple[str, str]] = set()
@@ -58,7 +63,7 @@ class Supervisor:
         """What is known of every rendition."""
         return [status for source in self._sources.values() for status in source.statuses()]
 
-    async def follow(self, plans: Sequence[SourcePlan]) -> None:
+    async def follow(self, plans: Sequence[Plan]) -> None:
         """Follow these sources and no others, from now on. One that is followed already goes on, unless its plan changed."""
         wanted = {plan.stream.stream_id: plan for plan in plans}
         gone = [name for name, plan in self._plans.items() if wanted.get(name) != plan]
@@ -71,13 +76,18 @@ class Supervisor:
         new = [name for name in wanted if name not in self._plans]
         for index, name in enumerate(new):
             self._plans[name] = wanted[name]
-            self._sources[name] = Source(wanted[name], self._services)
+            self._sources[name] = wanted[name].source(self._services)
             self._tasks[name] = asyncio.create_task(self._run(name, self._spread * index / len(new)))
 
     async def ended(self) -> None:
-        """Return when all sources have ended, which they do with `once` only."""
+        """Return when all sources have ended, which they do with `once` only. Raises `SourceAwayError` where one was given up."""
         while unfinished := [task for task in self._tasks.values() if not task.done()]:
             await asyncio.wait(unfinished)
+        away = [status for status in self.statuses() if status.state == "failing"]
+        if away:
+            names = ", ".join(printable(f"{status.stream} ({status.reason})") for status in away[:5])
+            more = f", and {len(away) - 5} more" if len(away) > 5 else ""
+            raise SourceAwayError(f"given up, because nothing could be loaded for {GIVE_UP_SECONDS:g} s: {names}{more}")
 
     async def stop(self) -> None:
         """Stop all sources, and wait until they have stopped."""
@@ -120,6 +130,8 @@ class Supervisor:
                 words = _words_of(error)
                 for status in source.statuses():
                     status.state, status.reason = "failing", f"a fault of this program: {words}"
+                    state = SourceState("failing", times.now(), "fault", status.reason)
+                    self._services.report(Stream(status.stream, status.rendition), state)
                 log.error("source %s failed and is run again in %.1f s: %s", name, pause, words)
                 await times.sleep(pause)
                 pause = min(2 * pause, self._pauses.longest)

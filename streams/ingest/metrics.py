@@ -38,7 +38,7 @@ PUBLISH_RETRIES = Counter(
 )
 
 COUNTERS = {
-    "lost": _of_stream("fvq_ingest_lost_segments", "Segments that left the playlist before they were seen."),
+    "lost": _of_stream("fvq_ingest_lost_segments", "Segments that left the playlist or folder before they were seen."),
     "gaps": _of_stream("fvq_ingest_gaps", "Segments that the source marks as missing (EXT-X-GAP)."),
     "restarts": _of_stream("fvq_ingest_restarts", "Restarts of the encoder: numbers began anew."),
     "discontinuities": _of_stream("fvq_ingest_discontinuities", "Discontinuities among announced segments."),

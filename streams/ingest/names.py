@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -19,8 +20,10 @@ LARGEST_LIST = 16 * 2**20
 
 _NAMED = re.compile(r"(?:(?P<name>[^=]*?)=)?(?P<url>https?://.+)", re.IGNORECASE | re.DOTALL)
 
+_NAMED_FOLDER = re.compile(r"(?:(?P<name>[^=/]*)=)?(?P<folder>.+)", re.DOTALL)
+
 Listed = dict[str, str]
-"""Addresses by the names of their streams."""
+"""Addresses, or paths of folders, by the names of their streams."""
 
 
 def sources_of(arguments: Sequence[str], lines: Iterable[str] = ()) -> Listed:
@@ -30,33 +33,55 @@ def sources_of(arguments: Sequence[str], lines: Iterable[str] = ()) -> Listed:
     `SettingsError` where one cannot be read, or two have the same name.
     """
     sources: Listed = {}
-    for place, text in (*(("URL", argument) for argument in arguments), *_listed(lines)):
+    for place, text in (*(("URL", argument) for argument in arguments), *listed(lines)):
         match = _NAMED.fullmatch(text.strip())
         if match is None or match["name"] == "":
             raise SettingsError(
                 place, f"{without_secrets(text)} is not [NAME=]URL with an address that begins with http:// or https://"
             )
-        name = match["name"] if match["name"] is not None else name_of(match["url"])
-        if not name or len(name) > LONGEST_NAME or printable(name) != name:
-            raise SettingsError(
-                place, f"{printable(name)[:100]!r} cannot be a stream's name: 1 to {LONGEST_NAME} printable characters"
-            )
-        if name in sources:
-            raise SettingsError(place, f"two sources are named {name}: give them names of their own, NAME=URL")
-        sources[name] = match["url"]
+        _add(sources, place, match["name"] if match["name"] is not None else name_of(match["url"]), match["url"])
     return sources
+
+
+def folders_of(arguments: Sequence[str]) -> Listed:
+    """Watched folders from `[NAME=]DIR`: absolute paths by the names of their streams.
+
+    A folder without a name is called as it is itself. Raises `SettingsError` where one is not there, or two have the same name.
+    """
+    folders: Listed = {}
+    for text in arguments:
+        match = _NAMED_FOLDER.fullmatch(text)
+        if match is None or match["name"] == "":
+            raise SettingsError("DIR", f"{printable(text)!r} is not [NAME=]DIR")
+        folder = Path(match["folder"])
+        if not os.path.isdir(folder):
+            raise SettingsError("DIR", f"{printable(match['folder'])} is not a folder")
+        _add(folders, "DIR", match["name"] if match["name"] is not None else folder.resolve().name, str(folder.absolute()))
+    return folders
+
+
+def _add(sources: Listed, place: str, name: str, value: str) -> None:
+    if not name or len(name) > LONGEST_NAME or printable(name) != name:
+        raise SettingsError(
+            place, f"{printable(name)[:100]!r} cannot be a stream's name: 1 to {LONGEST_NAME} printable characters"
+        )
+    if name in sources:
+        raise SettingsError(
+            place, f"two sources are named {name}: give them names of their own, NAME={'DIR' if place == 'DIR' else 'URL'}"
+        )
+    sources[name] = value
 
 
 def name_of(url: str) -> str:
     """What a source is called whose name is not given: the path of its address, without the ending."""
     try:
         parts = urlsplit(url)
-        return (re.sub(r"\.m3u8?$", "", parts.path).strip("/") or parts.hostname or "")[-LONGEST_NAME:]
+        return (re.sub(r"\.(m3u8?|mpd)$", "", parts.path).strip("/") or parts.hostname or "")[-LONGEST_NAME:]
     except ValueError:
         return ""
 
 
-def _listed(lines: Iterable[str]) -> Iterable[tuple[str, str]]:
+def listed(lines: Iterable[str]) -> Iterable[tuple[str, str]]:
     """The lines that name a source; empty ones and those that begin with # do not."""
     for number, line in enumerate(lines, 1):
         if line.strip() and not line.lstrip().startswith("#"):

@@ -13,7 +13,7 @@ from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from streams.connections import BoundedRunner
 from streams.errors import FvqError
 from streams.ingest import metrics
-from streams.ingest.hls.rendition import Status
+from streams.ingest.base import Status
 from streams.text import printable
 
 ASK_SECONDS = 10.0
@@ -89,7 +89,7 @@ def ask_status(host: str, port: int) -> list[dict[str, Any]]:
     except (OSError, ValueError, KeyError, TypeError) as error:
         reason = printable(str(getattr(error, "reason", error)))
         raise PageError(
-            f"no `fvq ingest hls` answers at {url} ({reason}): start it, or set FVQ_WEB_HOST and FVQ_WEB_PORT"
+            f"no `fvq ingest` of live sources answers at {url} ({reason}): start it, or set FVQ_WEB_HOST and FVQ_INGEST_PORT"
         ) from error
     return list(sources)
 

@@ -11,8 +11,9 @@ from pydantic import AwareDatetime, Field
 
 from streams.errors import EventError
 from streams.events import YEARS, Event, Name
-from streams.ingest.hls.rendition import SavedPosition
-from streams.ingest.hls.tracker import Position, Stream
+from streams.ingest.base import Position, SavedPosition, Stream
+from streams.ingest.known import MOST_RECENT, KnownFiles
+from streams.ingest.states import KeptState, SourceState
 
 log = logging.getLogger(__name__)
 
@@ -24,24 +25,28 @@ RenditionKey = tuple[str, str | None]
 
 
 class PositionRecord(Event):
-    """How far a rendition was announced. Key: stream id and rendition."""
+    """How far a rendition was announced, and its state. Key: stream id and rendition."""
 
     version: Literal[1] = 1
     stream_id: Name
     rendition: Name | None = None
-    source: str = Field(max_length=1024, description="The playlist's address without its query.")
+    source: str = Field(max_length=1024, description="The playlist's address without its query, or the folder's path.")
     saved: AwareDatetime
     position: Position
+    state: KeptState = None
+    known: KnownFiles | None = None
 
 
-def to_bytes(stream: Stream, saved: SavedPosition, now: datetime | None = None) -> bytes:
-    """The message of a position. now: when it is saved."""
+def to_bytes(stream: Stream, saved: SavedPosition, now: datetime | None = None, state: SourceState | None = None) -> bytes:
+    """The message of a position. now: when it is saved. state: of the rendition."""
     return PositionRecord(
         stream_id=stream.stream_id,
         rendition=stream.rendition,
         source=saved.source,
         saved=now or datetime.now(UTC),
         position=saved.position,
+        state=state,
+        known=saved.known,
     ).to_bytes()
 
 
@@ -58,10 +63,12 @@ def from_bytes(value: bytes) -> tuple[RenditionKey, SavedPosition]:
     if not all(0 <= number < MOST for number in (*numbers, position.discontinuity)):
         raise EventError("position", "a number is out of bounds")
     clocks = position.clocks
-    for time in (clocks.dates, clocks.last_date, clocks.arrival):
+    for time in (clocks.dates, clocks.last_date, clocks.arrival, position.anchor):
         if time is not None and (time.tzinfo is None or time.year not in YEARS):
             raise EventError("position.clocks", "a time has no offset, or an impossible year")
-    return (record.stream_id, record.rendition), SavedPosition(position, record.source)
+    if record.known is not None and len(record.known.recent) > MOST_RECENT:
+        raise EventError("known", "it names too many files")
+    return (record.stream_id, record.rendition), SavedPosition(position, record.source, record.known)
 
 
 def restored(messages: Iterable[tuple[bytes | None, bytes | None]]) -> dict[RenditionKey, SavedPosition]:

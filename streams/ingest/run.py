@@ -1,4 +1,4 @@
-"""`fvq ingest hls` as a process: reader, publisher, supervisor and pages, until told to stop."""
+"""`fvq ingest hls`, `dash`, `push` and `folder` as a process: reader, publisher, supervisor and pages, until told to stop."""
 
 from __future__ import annotations
 
@@ -11,17 +11,16 @@ import threading
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 from streams.errors import SettingsError
-from streams.ingest.hls.rendition import Services, Times
-from streams.ingest.hls.source import SourcePlan
+from streams.ingest.base import Plan, Services, Times
 from streams.ingest.live import Supervisor, follow_list, use_all_of_the_machine
 from streams.ingest.names import Listed
 from streams.ingest.pages import make_app, start_pages
 from streams.ingest.publisher import KafkaSender, Publisher, read_positions
 from streams.kafka.connection import Connection
-from streams.media.read import Reader
+from streams.media.read import Answer
 
 log = logging.getLogger(__name__)
 
@@ -35,7 +34,7 @@ END_SECONDS = 12.0
 
 @dataclass(frozen=True)
 class LiveOptions:
-    """What is followed. sources: at the start. plan: makes the plan of a source from its name and address.
+    """What is followed. sources: at the start. plan: makes the plan of a source from its name and its address or folder.
 
     read_list: the sources anew, where their list has changed; None where there is no list. host, port: of the pages.
     once: end when all sources have ended.
@@ -43,14 +42,30 @@ class LiveOptions:
 
     connection: Connection
     sources: Listed
-    plan: Callable[[str, str], SourcePlan]
+    plan: Callable[[str, str], Plan]
     host: str
     port: int
     read_list: Callable[[], Listed | None] | None = None
     once: bool = False
 
 
-async def run_live(options: LiveOptions, reader: Reader) -> None:
+class PlaylistReader(Protocol):
+    """Reads playlists: from servers, or from the spool."""
+
+    async def __aenter__(self) -> Any:
+        """Open what it needs."""
+
+    async def __aexit__(self, *error: object) -> None:
+        """Close it."""
+
+    async def read(self, address: str, seconds: float) -> Answer:
+        """The resource at an address. seconds: the longest time. Raises `ReadError`."""
+
+    def allows(self, address: str) -> bool:
+        """Whether media may be fetched from an address, as far as its text tells."""
+
+
+async def run_live(options: LiveOptions, reader: PlaylistReader) -> None:
     """Follow sources until SIGTERM or SIGINT; then the process itself ends within `END_SECONDS`.
 
     Raises `BrokerError` or `SettingsError` where it cannot start.
@@ -60,7 +75,9 @@ async def run_live(options: LiveOptions, reader: Reader) -> None:
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     use_all_of_the_machine()
     async with reader, _publisher(options.connection) as (publisher, publishing):
-        services = Services(reader.read, publisher.publish, publisher.restore, Times())
+        services = Services(
+            reader.read, publisher.publish, publisher.restore, Times(), report=publisher.report, allowed=reader.allows
+        )
         supervisor = Supervisor(services)
 
         async def follow(sources: Listed) -> None:
@@ -123,7 +140,7 @@ async def _pages(options: LiveOptions, supervisor: Supervisor) -> AsyncIterator[
         runner = await start_pages(app, options.host, options.port)
     except OSError as error:
         reason = f"cannot listen on {options.host}:{options.port}: {error.strerror or error}"
-        raise SettingsError("FVQ_WEB_HOST, FVQ_WEB_PORT", reason) from error
+        raise SettingsError("FVQ_WEB_HOST, FVQ_INGEST_PORT", reason) from error
     log.info("the pages are at http://%s:%d", *runner.addresses[0][:2])
     try:
         yield

@@ -60,7 +60,7 @@ def score_files(
     record says why, the other files are scored, and the exit code is 1. Raises `MediaError` where there is no video, and
     `ModelError`.
     """
-    from scorer.engine import load_engine  # imports torch
+    from scorer.load import load_engine
 
     files = find_videos(paths)
     if not files:

@@ -14,6 +14,11 @@ _NOT_ASCII = re.compile(r"[^\x00-\x7f]+")
 """What a line for scripts escapes, so that standard output takes it in every encoding."""
 
 
+def ascii_line(text: bytes) -> str:
+    """A message's JSON as a line for scripts."""
+    return _NOT_ASCII.sub(lambda match: json.dumps(match[0])[1:-1], text.decode())
+
+
 class Run:
     """The segments of one run by id, and what the worker answered to each, in the order of arrival.
 
@@ -60,7 +65,7 @@ class Run:
         if score.segment_id in self.scores or score.segment_id not in self.events:
             return None
         self.scores[score.segment_id] = score
-        return _NOT_ASCII.sub(lambda match: json.dumps(match[0])[1:-1], text.decode())
+        return ascii_line(text)
 
     def _take_dead_letter(self, headers: dict[str, str]) -> str | None:
         segment_id = headers.get("segment_id", "")

@@ -1,4 +1,4 @@
-"""Everything on one machine: `fvq up`.
+"""Everything on one machine: `fvq up` of files.
 
 Cuts the sources into segments, starts a broker and a worker, plays the segments as live streams, and shows the scores. The
 worker is the same `fvq worker` as on a cluster, in a process of its own.
@@ -6,23 +6,16 @@ worker is the same `fvq worker` as on a cluster, in a process of its own.
 
 from __future__ import annotations
 
-import os
-import signal
 import subprocess
-import sys
 import tempfile
 import threading
 import time
-import urllib.error
-import urllib.request
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from datetime import UTC, datetime
 from pathlib import Path
 
-from scorer.process import die_with_parent
 from streams import parts
-from streams.errors import MediaError
 from streams.events import ALERTS_TOPIC, DEAD_LETTER_TOPIC, SCORES_TOPIC
 from streams.ingest.announce import announce
 from streams.ingest.files import cut_all, events_of, find_sources, in_order
@@ -31,26 +24,17 @@ from streams.kafka.connection import Connection
 from streams.kafka.embedded import EmbeddedBroker
 from streams.kafka.progress import wait_for_groups
 from streams.kafka.topics import create_topics
+from streams.local.processes import running, wait_ready, worker_settings
 from streams.local.run import Run
 from streams.local.view import View
 from streams.ports import free_port
 from streams.settings import Settings
-from streams.text import printable
-
-READY_SECONDS = 90.0
-"""The worker must load its model and join its group within this time."""
-
-REASON_BYTES = 1000
-"""Longest piece of the worker's page that an error repeats."""
 
 ANSWER_SECONDS = 120.0
 """The run ends when, after the last segment was announced, no answer comes for this long."""
 
 AGENTS_SECONDS = 5.0
 """The alert and harvest agents get this long to read the last scores."""
-
-STOP_SECONDS = 30.0
-"""A worker that was told to stop and still runs after this time is killed."""
 
 
 def run_up(settings: Settings, source: Path, *, fast: bool, segment_seconds: float, as_json: bool) -> int:
@@ -70,9 +54,10 @@ def run_up(settings: Settings, source: Path, *, fast: bool, segment_seconds: flo
         connection = parts.connection(settings) if settings.broker else Connection(stack.enter_context(EmbeddedBroker()).address)
         create_topics(connection, partitions=4, replication=1)
         port = free_port("127.0.0.1")
-        worker = stack.enter_context(_worker(_worker_settings(settings, connection.servers, work, port, fast)))
+        changes = worker_settings(settings, connection.servers, [work], port, fast)
+        worker = stack.enter_context(running(["worker"], changes))
         view.note(f"broker {connection.servers}, worker {worker.pid}, metrics at http://127.0.0.1:{port}/metrics")
-        _wait_ready(worker, port)
+        wait_ready(worker, port)
         start = datetime.now(UTC)
         events = [event for source, cuts in segments.items() for event in events_of(source, cuts, start, {})]
         run = Run(events)
@@ -102,68 +87,6 @@ def run_up(settings: Settings, source: Path, *, fast: bool, segment_seconds: flo
     if run.interrupted:
         return 0
     return 0 if run.scores and run.answered == len(run.events) and not problems else 1
-
-
-def _worker_settings(settings: Settings, broker: str, media: Path, port: int, fast: bool) -> dict[str, str]:
-    """Environment variables in which the worker differs from this process. media: the folder of the segments."""
-    changes = {
-        "FVQ_BROKER": broker,
-        "FVQ_MEDIA_ROOTS": os.pathsep.join(str(root) for root in [media, *settings.media_roots]),
-        "FVQ_WEB_HOST": "127.0.0.1",
-        "FVQ_WEB_PORT": str(port),
-        "FVQ_DATA_DIR": str(settings.data_dir),
-        "FVQ_SESSION_TIMEOUT": "6",
-    }
-    if not settings.broker:
-        changes["FVQ_KAFKA_SECURITY"] = "PLAINTEXT"  # the embedded broker has no encryption and no users
-    if fast:
-        changes["FVQ_LIVE_WINDOW"] = "off"
-    if settings.log_level == "info":
-        changes["FVQ_LOG_LEVEL"] = "warning"  # the table shows what the info lines would say
-    return changes
-
-
-@contextmanager
-def _worker(changes: dict[str, str]) -> Iterator[subprocess.Popen[bytes]]:
-    """A process of `fvq worker` with the environment of this process and these changes; leaving the context stops it."""
-    process = subprocess.Popen(
-        [sys.executable, "-m", "streams.cli", "worker"],
-        env=os.environ | changes,
-        stdin=subprocess.DEVNULL,
-        stdout=sys.stderr,  # Faust prints to standard output, which is for scores here
-        preexec_fn=die_with_parent,
-        process_group=0,  # Ctrl-C in a terminal reaches this process alone, which stops the worker
-    )
-    try:
-        yield process
-    finally:
-        if process.poll() is None:
-            process.send_signal(signal.SIGTERM)
-        try:
-            process.wait(STOP_SECONDS)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
-
-
-def _wait_ready(worker: subprocess.Popen[bytes], port: int) -> None:
-    """Return once the worker has its partitions, so that no segment is announced while it still loads its model.
-
-    port: of the worker's pages. Raises `MediaError` where the worker ends, or is not ready in time.
-    """
-    deadline, reason = time.monotonic() + READY_SECONDS, "its pages do not answer"
-    while time.monotonic() < deadline:
-        if worker.poll() is not None:
-            raise MediaError(f"the worker ended at once with code {worker.returncode} (its log lines are above)", kind="worker")
-        try:
-            with urllib.request.urlopen(f"http://127.0.0.1:{port}/readyz", timeout=2):
-                return
-        except urllib.error.HTTPError as error:
-            reason = f"/readyz says {printable(error.read(REASON_BYTES).decode(errors='replace'))}"
-            time.sleep(0.1)
-        except OSError:
-            time.sleep(0.1)
-    raise MediaError(f"the worker was not ready within {READY_SECONDS:.0f} s: {reason}", kind="worker")
 
 
 def _follow(connection: Connection, run: Run, done: threading.Event, as_json: bool) -> None:

@@ -73,19 +73,19 @@ class View:
 
     def _line(self, *parts: str | tuple[str, str]) -> None:
         """Print one line of texts, each plain or with a style; nothing in them is markup."""
-        self._console.print(_text(*parts), highlight=False, soft_wrap=True)
+        self._console.print(line_of(*parts), highlight=False, soft_wrap=True)
 
     def _print_new(self, run: Run) -> None:
         scores = list(run.scores.values())
         for score in scores[self._scores_printed :]:
-            self._console.print(_score_line(score), highlight=False, soft_wrap=True)
+            self._console.print(score_line(score), highlight=False, soft_wrap=True)
         self._scores_printed = len(scores)
         self._print_new_alerts(run)
 
     def _print_new_alerts(self, run: Run) -> None:
         alerts = list(run.alerts.values())
         for alert in alerts[self._alerts_printed :]:
-            self._console.print(_alert_line(alert), highlight=False, soft_wrap=True)
+            self._console.print(alert_line(alert), highlight=False, soft_wrap=True)
         self._alerts_printed = len(alerts)
 
     def _stream_summary(self, stream_id: str, scores: list[SegmentScore]) -> None:
@@ -116,7 +116,7 @@ def score_bar(score: float, width: int = 20) -> Text:
     return Text.assemble(("█" * filled, colour), ("·" * (width - filled), "bright_black"))
 
 
-def _text(*parts: str | tuple[str, str]) -> Text:
+def line_of(*parts: str | tuple[str, str]) -> Text:
     """One line of texts from outside, each plain or with a style: what is not printable is escaped, and nothing is markup."""
     return Text.assemble(*(printable(part) if isinstance(part, str) else (printable(part[0]), part[1]) for part in parts))
 
@@ -134,35 +134,40 @@ def _table(run: Run) -> Table:
     title = f"{run.answered} of {len(run.events)} segments"
     table = Table("stream", "segment", "at", "score", "", "level", "faces", "signals", title=title)
     if run.alerts:
-        table.caption = Text("\n").join(_alert_line(alert) for alert in list(run.alerts.values())[-ALERTS_SHOWN:])
+        table.caption = Text("\n").join(alert_line(alert) for alert in list(run.alerts.values())[-ALERTS_SHOWN:])
     for score in list(run.scores.values())[-ROWS_SHOWN:]:
         at = clock((score.start - min(event.start for event in run.events.values())).total_seconds())
         if score.score is None or score.faces is None:
-            table.add_row(_text(score.stream_id), str(score.sequence), at, "-", "", score.status, "", _text(score.reason or ""))
+            table.add_row(
+                line_of(score.stream_id), str(score.sequence), at, "-", "", score.status, "", line_of(score.reason or "")
+            )
         else:
             table.add_row(
-                _text(score.stream_id), str(score.sequence), at, f"{score.score:.1f}", score_bar(score.score),
-                score.level, str(score.faces.count), _signals(score),
+                line_of(score.stream_id), str(score.sequence), at, f"{score.score:.1f}", score_bar(score.score),
+                score.level, str(score.faces.count), signals_of(score),
             )  # fmt: skip
     return table
 
 
-def _score_line(score: SegmentScore) -> Text:
+def score_line(score: SegmentScore) -> Text:
+    """A score as one line."""
     head = f"{printable(score.stream_id)[:20]:<20} {score.sequence:>7}  "
     if score.score is None or score.faces is None:
-        return _text(f"{head}{score.status}: {score.reason}")
+        return line_of(f"{head}{score.status}: {score.reason}")
     return Text.assemble(
         f"{head}{score.score:>5.1f}  ", score_bar(score.score),
-        f"  {score.level:<10} faces {score.faces.count}  {_signals(score)}",
+        f"  {score.level:<10} faces {score.faces.count}  {signals_of(score)}",
     )  # fmt: skip
 
 
-def _signals(score: SegmentScore) -> str:
+def signals_of(score: SegmentScore) -> str:
+    """The measurements of a scored segment."""
     assert score.signals is not None
     s = score.signals
     return f"blur {s.blur:.2f}  block {s.blockiness:.2f}  noise {s.noise:.1f}  black {s.black:.2f}  freeze {s.freeze:.2f}"
 
 
-def _alert_line(alert: QualityAlert) -> Text:
+def alert_line(alert: QualityAlert) -> Text:
+    """An alert as one line."""
     colour = "red" if alert.state == "firing" else "green"
-    return _text((f"alert {alert.state}", colour), f" {describe_alert(alert)}")
+    return line_of((f"alert {alert.state}", colour), f" {describe_alert(alert)}")

@@ -44,6 +44,8 @@ NOT_PUBLIC = tuple(
 ISATAP = (0x0000_5EFE, 0x0200_5EFE)
 """Bits 64 to 95 of an IPv6 address that tunnels to the IPv4 address in its last 32 bits (RFC 5214), in any network."""
 
+HOW_TO_ALLOW = "FVQ_FETCH_PRIVATE=true allows sources of your own network"
+
 AddressInfo = tuple[int | socket.AddressFamily, int | socket.SocketKind, int, str, tuple[object, ...]]
 """What aiohttp connects a socket to, as `socket.getaddrinfo` gives it."""
 
@@ -95,7 +97,7 @@ def check_literal_address(uri: Uri) -> None:
     except ValueError:
         return  # a name: `CheckedResolver` checks its addresses
     if not is_public(address):
-        raise refusal(f"{uri.shown}: {uri.host} is not a public address")
+        raise refusal(f"{uri.shown}: {uri.host} is not a public address; {HOW_TO_ALLOW}")
 
 
 class CheckedResolver(AbstractResolver):
@@ -117,7 +119,7 @@ class CheckedResolver(AbstractResolver):
         for address_family, _, protocol, _, socket_address in infos:
             address = str(socket_address[0])
             if not self._private and not is_public(ipaddress.ip_address(address.split("%")[0])):
-                raise RefusedAddressError(f"{host} resolves to {address}, which is not a public address")
+                raise RefusedAddressError(f"{host} resolves to {address}, which is not a public address; {HOW_TO_ALLOW}")
             results.append(
                 ResolveResult(
                     hostname=host, host=address, port=port, family=address_family, proto=protocol, flags=socket.AI_NUMERICHOST
@@ -140,7 +142,7 @@ def public_socket(info: AddressInfo) -> socket.socket:
     except ValueError:  # a name, which connect() would look up
         allowed = False
     if not allowed:
-        raise RefusedAddressError(f"{socket_address[0]} is not a public address")
+        raise RefusedAddressError(f"{socket_address[0]} is not a public address; {HOW_TO_ALLOW}")
     return socket.socket(family, kind, protocol)
 
 

@@ -56,7 +56,7 @@ class Client:
         if len(self._session.cookie_jar) > MOST_COOKIES:
             self._session.cookie_jar.clear()
         for _ in range(MAX_REDIRECTS + 1):
-            self._check(uri)
+            self.check(uri)
             request = self._session.get(uri.url(), auth=uri.authentication(), allow_redirects=False, headers=headers)
             async with request as answer:
                 if answer.status not in (301, 302, 303, 307, 308):
@@ -65,7 +65,8 @@ class Client:
                 uri = uri.redirected(answer.headers.get("Location", ""))
         raise refusal(f"{uri.shown}: more than {MAX_REDIRECTS} redirects")
 
-    def _check(self, uri: Uri) -> None:
+    def check(self, uri: Uri) -> None:
+        """Raise `MediaError` of kind "refused" where an address may not be requested, as far as its text tells."""
         check_http(uri)
         check_listed(uri, self._hosts)
         if not self._private:

@@ -9,7 +9,10 @@ from __future__ import annotations
 import asyncio
 import email.utils
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 
 import aiohttp
 
@@ -25,12 +28,17 @@ LONGEST_WAIT = 60.0
 """The most seconds that a server's Retry-After may ask for: a wrong header must not stop a source for a day."""
 
 
+_parsed = lru_cache(maxsize=16384)(parse)
+"""The same addresses are read again and again."""
+
+
 @dataclass(frozen=True)
 class Answer:
-    """A resource as it was read. url: where it came from, after redirects."""
+    """A resource as it was read. url: where it came from, after redirects. date: the server's time, None where it says none."""
 
     body: bytes
     url: str
+    date: datetime | None = None
 
 
 class ReadError(MediaError):
@@ -67,7 +75,7 @@ class Reader:
         """The resource at an address. seconds: the longest time, waiting for a connection included. Raises `ReadError`."""
         shown = "the address"
         try:
-            uri = parse(address)
+            uri = _parsed(address)
             shown = uri.shown
             async with asyncio.timeout(seconds):  # also stops a server that sends a byte now and then
                 # Playlists are text: an origin that can encode them saves most of the bytes.
@@ -75,7 +83,7 @@ class Reader:
                     _check_busy(answer, final.shown)
                     check_status(answer.status, final, None)
                     body = b"".join([data async for data in body_of(answer, final.shown, self._most, self._too_large)])
-                    return Answer(body, str(final))
+                    return Answer(body, str(final), date_of(answer.headers))
         except TimeoutError:
             raise ReadError(f"{shown}: no answer within {seconds:.3g} s", "timeout") from None
         except ReadError:
@@ -92,8 +100,27 @@ class Reader:
                 raise ReadError(refused.reason, "refused") from error
             raise ReadError(f"{shown} cannot be reached: {words_of(error)}", "unreachable") from error
 
+    def allows(self, address: str) -> bool:
+        """Whether an address may be read, as far as its text tells: a name is looked up and checked when it is read."""
+        try:
+            self._client.check(parse(address))
+        except MediaError:
+            return False
+        return True
+
     def _too_large(self, name: str) -> MediaError:
         return MediaError(f"{name} is larger than {self._most} bytes", kind="too-large")
+
+
+def date_of(headers: Mapping[str, str]) -> datetime | None:
+    """The server's time by the headers of its answer: `Date`, and `Age` where a cache has kept it. None where it says none."""
+    age = headers.get("Age", "0").strip()
+    seconds = int(age) if age.isascii() and age.isdigit() and len(age) < 9 else 0
+    try:
+        date = email.utils.parsedate_to_datetime(headers["Date"])
+        return (date if date.tzinfo else date.replace(tzinfo=UTC)).astimezone(UTC) + timedelta(seconds=seconds)
+    except (KeyError, ValueError, TypeError, OverflowError):
+        return None
 
 
 def _check_busy(answer: aiohttp.ClientResponse, name: str) -> None:

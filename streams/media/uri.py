@@ -162,7 +162,10 @@ def without_secrets(text: str) -> str:
 
 def printable(text: str) -> str:
     """Text from outside for one line of a log: what is not printable is escaped; 300 characters at most."""
-    return "".join(character if character.isprintable() else ascii(character)[1:-1] for character in text[:SHOWN])[:SHOWN]
+    shown = text[:SHOWN]
+    if shown.isprintable():
+        return shown
+    return "".join(character if character.isprintable() else ascii(character)[1:-1] for character in shown)[:SHOWN]
 
 
 def refusal(reason: str) -> MediaError:

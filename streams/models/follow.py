@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from scorer.registry import Registry
@@ -35,13 +35,17 @@ CHECK_SECONDS = 60.0
 class ReloadingScorer(ReloadingEngine):
     """Scores with the current version of a model; implements `scorer.spec.Scorer`.
 
-    model: a name, `name@version`, or the path of a model. device: `auto`, `cpu` or `cuda`. Raises `ModelError` where the model
-    cannot be loaded.
+    model: a name, `name@version`, or the path of a model. device: `auto`, `cpu` or `cuda`. show: is told of each version that
+    takes over. Raises `ModelError` where the model cannot be loaded.
     """
 
-    def __init__(self, model: str, device: str, registry: Registry) -> None:
-        super().__init__(model, device, registry, ReloadListener(_show_loaded, _count_refused))
-        metrics.show_model(self.model)
+    def __init__(self, model: str, device: str, registry: Registry, show: Callable[[ModelId], None] = metrics.show_model) -> None:
+        def loaded(model: ModelId) -> None:
+            metrics.MODEL_UPDATES.labels("loaded").inc()
+            show(model)
+
+        super().__init__(model, device, registry, ReloadListener(loaded, _count_refused))
+        show(self.model)
 
     @property
     def spec(self) -> SamplerSpec:
@@ -53,17 +57,12 @@ class ReloadingScorer(ReloadingEngine):
         return self.engine.score(clips)
 
 
-def _show_loaded(model: ModelId) -> None:
-    metrics.MODEL_UPDATES.labels("loaded").inc()
-    metrics.show_model(model)
-
-
 def _count_refused() -> None:
     metrics.MODEL_UPDATES.labels("refused").inc()
 
 
-def follow_agent(scorer: ReloadingScorer, connection: Connection) -> Agent:
-    """The agent that refreshes the scorer at each announcement, and once a minute."""
+def follow_agent(scorer: ReloadingScorer, connection: Connection, name: str = "model updates") -> Agent:
+    """The agent that refreshes the scorer at each announcement, and once a minute. name: of the agent, in pages and metrics."""
 
     def run(stop: threading.Event) -> None:
         try:
@@ -83,7 +82,7 @@ def follow_agent(scorer: ReloadingScorer, connection: Connection) -> Agent:
         finally:
             reader.close(timeout_ms=1000)
 
-    return Agent("model updates", run)
+    return Agent(name, run)
 
 
 def _is_about(model: str, value: bytes | None) -> bool:

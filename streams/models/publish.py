@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from scorer.find import find_model
 from scorer.registry import Registry
 from streams.errors import ModelError
 from streams.events import ModelUpdate
@@ -53,8 +54,6 @@ def publish(registry: Registry, model: Path, name: str, about: dict[str, Any]) -
 
     about: what the manifest records beside the metrics, for example the gate's verdict.
     """
-    from scorer.engine import find_model  # imports torch, which `fvq models ls` does not need
-
     _, before = find_model(name, registry)
     _, identity = find_model(str(model))
     metrics = json.loads((model / "metrics.json").read_text())

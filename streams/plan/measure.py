@@ -1,7 +1,7 @@
 """`fvq plan --measure`: what each stage costs on this machine, with the parts that a worker runs.
 
-The sampling children work all at once, and one less while the model is measured: cores that share caches and clocks are slower
-than one alone, and a plan is about full machines.
+The sampling children work all at once, and the model beside them, as in a worker that is full: cores that share caches and clocks
+are slower than one alone, and a plan is about full machines.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from streams.plan.footage import Piece, cut_pieces, make_up
 from streams.plan.timing import memory_mb, timed_sample
 from streams.sinks.sqlite import SqliteSink
 
-ROUNDS = 4
+ROUNDS = 8
 """How often each child samples each piece."""
 
 BATCHES = (1, 8)
@@ -69,7 +69,7 @@ def measure(clips: Sequence[Path], options: Measured, say: Say) -> StageCosts:
     """
     say(f"loading the model {options.model}")
     before = memory_mb(os.getpid())
-    from scorer.engine import load_engine  # torch: most of what a model in the process takes
+    from scorer.load import load_engine  # most of what a model in the process takes
 
     engine = load_engine(options.model, "cpu", options.registry)
     cores = len(os.sched_getaffinity(0))
@@ -94,8 +94,8 @@ def measure(clips: Sequence[Path], options: Measured, say: Say) -> StageCosts:
             spreads.append(spread)
         assert clip is not None
         child = max(memory_mb(pid) for pid in pool.pids())
-        say("scoring in batches, while the other cores sample")
-        with _sampling_beside(pool, engine, pieces[0][0], cores - 1):
+        say("scoring in batches, while all cores sample")
+        with _sampling_beside(pool, engine, pieces[0][0], cores):
             batch_s, clip_s = _model(engine, clip)
         model_mb = memory_mb(os.getpid()) - before
         say("fetching over HTTP from this machine")
@@ -175,7 +175,12 @@ def _sampling(
         seconds: list[list[float]] = []
         for piece in pair:
             tasks = [pool.submit_task(timed_sample, piece.path, scorer.spec, piece.seconds) for _ in range((ROUNDS + 1) * cores)]
-            answers = [task.result() for task in tasks]
+            answers: list[tuple[float, SampledClip]] = []
+            for task in tasks:
+                answers.append(task.result())
+                if len(answers) % BATCHES[1] == 0:
+                    # As a worker does while its children go on.
+                    scorer.score([clip for _, clip in answers[-BATCHES[1] :]])
             # The first of each child loads files and fills caches.
             seconds.append([answer[0] for answer in answers[cores:]])
         short, long = pair

@@ -64,7 +64,7 @@ class Limits:
 
     @property
     def model_threads(self) -> int:
-        """Cores that the model in a worker uses at once; the rule of `scorer.engine.Engine`."""
+        """Cores that the model in a worker uses at once; the rule of `scorer.answer.model_threads`."""
         return max(1, min(4, self.worker_cores // 2))
 
 

@@ -26,6 +26,9 @@ BACKLOG_SEGMENTS, BACKLOG_BATCHES = 240, 20
 MOST_WAITING = 16
 """Groups that wait at most, as in `streams.scoring.batcher`."""
 
+SEGMENTS_FOR_A_CHILD = 2
+"""Segments that may wait for each sampling child, as in `streams.scoring.app`."""
+
 Steps = Generator[simpy.Event, Any, None]
 
 
@@ -247,6 +250,7 @@ class _Worker:
     def _take(self) -> Steps:
         """Faust's `noack_take`: a full batch, or what there is at the end of each wait."""
         size = self._service.batch_size
+        room = max(size, SEGMENTS_FOR_A_CHILD * self._service.children)
         while True:
             wait = self._env.timeout(self._service.batch_wait)
             while len(self._arrived) < size and not wait.processed:
@@ -257,7 +261,7 @@ class _Worker:
             self._groups.append(_Group(segments))
             self._env.process(self._sample_all(self._groups[-1]))
             self._tell()
-            while sum(group.places for group in self._groups) >= size or len(self._groups) >= MOST_WAITING:
+            while sum(group.places for group in self._groups) >= room or len(self._groups) >= MOST_WAITING:
                 yield self._changed
 
     def _sample_all(self, group: _Group) -> Steps:

@@ -44,8 +44,7 @@ def lines(plan: Plan, costs: StageCosts) -> list[Line]:
         ),
         Line(
             "capacity of a worker", plan.worker_capacity, "/s",
-            f"simulated, a long backlog: it uses {plan.core_share:.0%} of its cores, because it samples about a batch at once "
-            "and waits for the last of it",
+            f"simulated, a long backlog: it uses {plan.core_share:.0%} of its cores, because it scores one batch at a time",
         ),
         Line(
             "workers", plan.workers, f"x {limits.worker_cores} cores",

@@ -33,6 +33,9 @@ log = logging.getLogger(__name__)
 FETCH_WAIT_MS = 100
 """Milliseconds that a broker waits for messages before it answers a fetch without any."""
 
+SEGMENTS_FOR_A_CHILD = 2
+"""Segments that may wait for each sampling child: a group goes on when its last segment is sampled; meanwhile no child idles."""
+
 LONGEST_OUTAGE = 1_000_000.0
 """Seconds that sink or scorer may be away; a broker takes 2^31 ms at most. Dead workers are known by their session."""
 
@@ -41,7 +44,7 @@ LONGEST_OUTAGE = 1_000_000.0
 class AppOptions:
     """What the app takes. group: the workers' consumer group. batch_size: segments of a batch at most.
 
-    batch_wait: seconds that a batch waits for more segments. host, port: where its pages listen.
+    children: sampling children. batch_wait: seconds that a batch waits for more segments. host, port: where its pages listen.
     flood: from which share of dead letters on the worker waits; None never.
     """
 
@@ -49,6 +52,7 @@ class AppOptions:
     group: Group
     data_dir: Path
     batch_size: int = 8
+    children: int = 1
     batch_wait: float = 0.25
     host: str = "127.0.0.1"
     port: int = 8080
@@ -94,7 +98,8 @@ def build_app(options: AppOptions, open_pipeline: Callable[[], Awaitable[Segment
                 _end_now("a batch cannot be finished; the worker ends so that nothing is committed past it")
             metrics.IN_FLIGHT.dec(len(events))
 
-        batcher = Batcher(options.batch_size, sample, pipeline.count_clips, score_batch, finish, pipeline.batches_ahead)
+        room = SEGMENTS_FOR_A_CHILD * options.children
+        batcher = Batcher(options.batch_size, room, sample, pipeline.count_clips, score_batch, finish, pipeline.batches_ahead)
         try:
             async for events in stream.noack_take(options.batch_size, within=options.batch_wait):
                 metrics.IN_FLIGHT.inc(len(events))

@@ -35,21 +35,23 @@ class _Group(Generic[Item, Result]):
 class Batcher(Generic[Item, Result, Scored]):
     """Samples the next messages while it scores the present ones.
 
-    size: places of a batch. sample: from messages to results; never raises. places: how many of the results take a place in
-    a batch. score: scores a batch; never raises. finish: makes its answers safe; never raises. ahead: batches that may be scored
-    and not yet finished.
+    size: places of a batch. room: places that may wait for one, at least a batch: as many as keep all sampling children busy
+    while the last of a group is sampled. sample: from messages to results; never raises. places: how many of the results take a
+    place in a batch. score: scores a batch; never raises. finish: makes its answers safe; never raises. ahead: batches that may
+    be scored and not yet finished.
     """
 
     def __init__(
         self,
         size: int,
+        room: int,
         sample: Callable[[Sequence[Item]], Awaitable[list[Result]]],
         places: Callable[[Sequence[Result]], int],
         score: Callable[[list[Result]], Awaitable[list[Scored]]],
         finish: Callable[[list[Item], list[Scored]], Awaitable[None]],
         ahead: int = 1,
     ) -> None:
-        self._size = size
+        self._size, self._room = size, max(size, room)
         self._sample, self._count, self._score, self._finish = sample, places, score, finish
         self._waiting: deque[_Group[Item, Result]] = deque()
         self._changed = asyncio.Condition()
@@ -63,7 +65,7 @@ class Batcher(Generic[Item, Result, Scored]):
         async with self._changed:
             self._waiting.append(group)
             self._changed.notify_all()
-            await self._changed.wait_for(lambda: self._load() < self._size and len(self._waiting) < MOST_WAITING)
+            await self._changed.wait_for(lambda: self._load() < self._room and len(self._waiting) < MOST_WAITING)
 
     def close(self) -> None:
         """Stop. Work under way is not finished, and so not acknowledged."""

@@ -7,20 +7,23 @@ would lose nearly all of theirs, streams with a priority as many as the others. 
 from __future__ import annotations
 
 import zlib
-from collections import OrderedDict
+from collections import OrderedDict, deque
 from collections.abc import Mapping
 
 PRIORITY_LABEL = "priority"
 ORDINARY_VALUES = {"", "0", "false", "no", "none", "low", "normal"}
 """Values of the label `priority` that ask for nothing; every other value is a priority."""
 
-ORDINARY, PRIORITY = (0.4, 0.8), (0.8, 1.0)
+ORDINARY, PRIORITY = (0.4, 0.7), (0.8, 1.0)
 """Between which shares of the live window the part of a stream's segments that is scored falls to `LEAST_SHARE`, by what the
 segments have waited. Below them nothing is left out, so that a short outage is caught up. The ordinary streams' part is at its
 least before any stream with a priority loses a segment, and well before the window ends and drops whatever stands there."""
 
 LEAST_SHARE = 0.1
 """Share of a stream's segments that is scored at least within the window, so that no stream goes dark."""
+
+LATEST = 256
+"""Segments whose longest wait counts: enough that every partition of a worker is among them."""
 
 MOST_STREAMS = 100_000
 """Streams that are remembered; the one that was not heard of for longest is forgotten first."""
@@ -43,10 +46,15 @@ def share_kept(waited: float, window: float, priority: bool) -> float:
 
 
 class Shedder:
-    """Keeps the same share of every stream's segments, spread evenly over them. window: the live window, seconds."""
+    """Keeps the same share of every stream's segments, spread evenly over them. window: the live window, seconds.
+
+    The longest wait of the latest segments decides for all of them: a worker reads its partitions in turn, so the segments of a
+    partition with many streams wait longer, and by its own wait each of those streams would lose more than the others.
+    """
 
     def __init__(self, window: float) -> None:
         self._window = window
+        self._waits: deque[float] = deque(maxlen=LATEST)
         self._credit: OrderedDict[str, float] = OrderedDict()
 
     def keeps(self, stream_id: str, priority: bool, waited: float) -> bool:
@@ -55,7 +63,8 @@ class Shedder:
         Each segment adds the present share to its stream's credit; a segment is scored for a credit of 1. Streams start with
         different credits, so that streams whose segments come together do not all lose the same moment.
         """
-        share = share_kept(waited, self._window, priority)
+        self._waits.append(waited)
+        share = share_kept(max(self._waits), self._window, priority)
         if share == 1:
             return True
         credit = self._credit.pop(stream_id, None)

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import imageio_ffmpeg
 
-from scorer.engine import load_engine
+from scorer.load import load_engine
 from scorer.sampling import SamplerPool, probe
 from scorer.spec import SampledClip
 from streams.local.windows import SEGMENT_SECONDS

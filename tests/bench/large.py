@@ -24,8 +24,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from scorer.engine import Engine, load_engine, load_model
+from scorer.engine import Engine, load_model
 from scorer.errors import FvqError, ScorerError
+from scorer.load import load_engine
 from scorer.model.bases import Base, load_base
 from scorer.remote.client import RemoteScorer
 from scorer.sampling import SamplerPool

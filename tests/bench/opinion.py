@@ -23,7 +23,7 @@ import torch
 from numpy.typing import NDArray
 
 from scorer.engine import load_model
-from scorer.model.bases import SHIPPED
+from scorer.find import SHIPPED
 from scorer.spec import SamplerSpec
 from training.adapter.clips import sampled
 from training.adapter.tune import tune

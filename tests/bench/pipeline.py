@@ -24,7 +24,7 @@ import imageio_ffmpeg
 import numpy as np
 import torch
 
-from scorer.engine import load_engine
+from scorer.load import load_engine
 from scorer.sampling import SamplerPool, probe
 from streams.events import SCORES_TOPIC, SEGMENTS_TOPIC, SegmentEvent, SegmentScore
 from streams.ingest.files import cut, find_sources

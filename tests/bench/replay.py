@@ -21,7 +21,7 @@ from unittest.mock import patch
 
 import numpy as np
 
-from scorer.model.bases import SHIPPED
+from scorer.find import SHIPPED
 from scorer.spec import SamplerSpec
 from tests.bench.opinion import RECIPE, SOFT, Rows, punished, scores
 from training.adapter import tune as tuning

@@ -26,7 +26,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from scorer.engine import load_engine
+from scorer.load import load_engine
 from scorer.remote.metrics import ReplicaMetrics
 from scorer.remote.replica import Limits
 from scorer.remote.serve import serve

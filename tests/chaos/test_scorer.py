@@ -177,3 +177,37 @@ def test_no_segment_is_lost_when_a_replica_is_replaced_under_load(
                 replaced.start()
                 world.recover()
             finish(world, report, f"one of two replicas under load, {rounds} times")
+
+
+@pytest.mark.long
+def test_no_segment_is_lost_or_late_when_the_large_model_is_away(
+    kafka: KafkaServer, influxdb: InfluxServer, tmp_path: Path, report: Report
+) -> None:
+    """It is killed and hangs: the segments keep the small model's score, and get deep ones again when it is back."""
+    with replicas(2) as (scorer, deep):
+        scorer.start()
+        deep.start()
+        # Every segment is low enough for a look, and half of them get one.
+        cascade = {"FVQ_DEEP_URL": deep.url, "FVQ_DEEP_SHARE": "0.5", "FVQ_DEEP_LOW": "100", "FVQ_DEEP_TIMEOUT": "2"}
+        with open_world("large model killed, hangs", kafka, influxdb, tmp_path, **addresses(scorer), **cascade) as world:
+
+            def deep_scores() -> int:
+                return sum(score.tier == "deep" for score in world.answers())
+
+            workers = world.start("a", "b")
+            wait_for("deep scores", lambda: deep_scores() > 0, SETTLE_SECONDS)
+            deep.end()
+            assert world.recover() < 15, "no segment waits for the large model longer than its time limit"
+            world.stop_worker(workers[0])
+            deep.start()
+            workers[0].start()
+            back = deep_scores()
+            wait_for("deep scores after the kill", lambda: deep_scores() > back, SETTLE_SECONDS)
+            freeze(deep.pid)
+            try:
+                assert world.recover() < 15, "no segment waits for the large model longer than its time limit"
+            finally:
+                thaw(deep.pid)
+            back = deep_scores()
+            wait_for("deep scores after the hang", lambda: deep_scores() > back, SETTLE_SECONDS)
+            finish(world, report, "beside a small one that answers")

@@ -18,7 +18,8 @@ from peft import PeftModel
 from PIL import Image
 from safetensors.torch import load_file
 
-from scorer.model.bases import SHIPPED, Base
+from scorer.find import SHIPPED
+from scorer.model.bases import Base
 from scorer.model.modeling import FVQRater
 from scorer.spec import SamplerSpec
 from tests.bench.opinion import RECIPE, punished, scores

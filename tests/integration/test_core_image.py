@@ -79,11 +79,18 @@ print(json.dumps([name for name in unwanted if importlib.util.find_spec(name)]))
     assert json.loads(ran.stdout or "null") == [], ran.stderr
 
 
+def test_it_scores_a_video_by_itself(core: Container) -> None:
+    shutil.copy(ROOT / "examples/face.mp4", core.data)
+    ran = core.run("fvq", "score", "--json", "/data/face.mp4", FVQ_SAMPLER_WORKERS="1")
+    assert ran.returncode == 0, ran.stderr
+    assert 60 < json.loads(ran.stdout)["score"] < 80
+
+
 def test_the_doctor_finds_all_that_the_image_must_have(core: Container) -> None:
     ran = core.run("fvq", "doctor", "--json")
     assert ran.stdout, ran.stderr
     checks = {check["name"]: check for check in json.loads(ran.stdout)["checks"]}
-    wanted = {"system libraries", "mediapipe", "ffmpeg", "codecs", "sink", "clip store"}
+    wanted = {"model", "system libraries", "mediapipe", "ffmpeg", "codecs", "sink", "clip store"}
     assert {name for name in wanted if not checks[name]["ok"]} == set(), checks
 
 

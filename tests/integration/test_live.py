@@ -1,4 +1,4 @@
-"""`fvq ingest hls` with a real Kafka and a real origin: kill -9 in mid-stream, a restart, status and metrics."""
+"""`fvq ingest hls` and `dash` with a real Kafka and a real origin: kill -9 in mid-stream, a restart, status and metrics."""
 
 from __future__ import annotations
 
@@ -42,6 +42,27 @@ def live(dates: bool) -> Callable[[web.Request], Any]:
     return playlist
 
 
+def live_manifest() -> Callable[[web.Request], Any]:
+    """A live DASH manifest whose segments appear by the clock."""
+    began = time.time()
+    anchor = datetime.fromtimestamp(began - 100 * SEGMENT, UTC).isoformat(timespec="milliseconds")
+
+    async def manifest(_: web.Request) -> web.StreamResponse:
+        newest = 100 + int((time.time() - began) / SEGMENT)
+        first = max(100, newest - WINDOW + 1)
+        units = int(1000 * SEGMENT)
+        return web.Response(
+            text=f"""<MPD xmlns="urn:mpeg:dash:schema:mpd:2011" type="dynamic"
+            availabilityStartTime="{anchor}" minimumUpdatePeriod="PT0.5S">
+            <Period start="PT0S"><AdaptationSet mimeType="video/mp4"><SegmentTemplate timescale="1000" startNumber="{first}"
+            media="$Number$.m4s?signature={time.time_ns()}" initialization="init.mp4"><SegmentTimeline>
+            <S t="{first * units}" d="{units}" r="{newest - first}"/></SegmentTimeline></SegmentTemplate>
+            <Representation id="v" bandwidth="1" height="720"/></AdaptationSet></Period></MPD>"""
+        )
+
+    return manifest
+
+
 async def until(expected: str, reached: Callable[[], bool], seconds: float = 60.0) -> None:
     """Wait without holding up the origin, which runs in this loop."""
     deadline = time.monotonic() + seconds
@@ -54,16 +75,20 @@ def number_of(event: SegmentEvent) -> int:
     return int(event.uri.rpartition("/")[2].partition(".")[0])
 
 
-@pytest.mark.parametrize("dates", [True, False], ids=["dates", "no dates"])
-async def test_a_killed_ingester_skips_nothing_and_names_each_segment_once(
-    dates: bool, kafka: KafkaServer, tmp_path: Path
-) -> None:
+@pytest.mark.parametrize("kind", ["hls with dates", "hls without dates", "dash"])
+async def test_a_killed_ingester_skips_nothing_and_names_each_segment_once(kind: str, kafka: KafkaServer, tmp_path: Path) -> None:
     await asyncio.to_thread(fvq, "topics", "create", FVQ_BROKER=kafka.broker)
     port = free_ports(1)
-    settings = {"FVQ_BROKER": kafka.broker, "FVQ_FETCH_PRIVATE": "true", "FVQ_WEB_PORT": str(port)}
+    settings = {"FVQ_BROKER": kafka.broker, "FVQ_FETCH_PRIVATE": "true", "FVQ_INGEST_PORT": str(port)}
     async with Origin() as origin:
-        origin.script("/news.m3u8", live(dates))
-        command = [FVQ, "ingest", "hls", f"news={origin.url('/news.m3u8')}?token=s3cret", f"away={origin.url('/away.m3u8')}"]
+        origin.script("/news.m3u8", live_manifest() if kind == "dash" else live(dates=kind == "hls with dates"))
+        command = [
+            FVQ,
+            "ingest",
+            kind.partition(" ")[0],
+            f"news={origin.url('/news.m3u8')}?token=s3cret",
+            f"away={origin.url('/away.m3u8')}",
+        ]
         ingester = Worker("ingest", tmp_path, command=command, **settings).start()
         follower = await asyncio.to_thread(Follower, kafka.broker, SEGMENTS_TOPIC)
 
@@ -108,7 +133,7 @@ async def test_it_ends_when_it_is_told_to_while_kafka_is_away(kafka: KafkaServer
     async with Origin() as origin:
         origin.script("/news.m3u8", live(dates=True))
         command = [FVQ, "ingest", "hls", f"news={origin.url('/news.m3u8')}"]
-        settings = {"FVQ_BROKER": kafka.broker, "FVQ_FETCH_PRIVATE": "true", "FVQ_WEB_PORT": "0"}
+        settings = {"FVQ_BROKER": kafka.broker, "FVQ_FETCH_PRIVATE": "true"}
         ingester = Worker("ingest", tmp_path, command=command, **settings).start()
         try:
             await until(f"the source is live\n{ingester.tail()}", lambda: "news is live" in ingester.log.read_text())

@@ -17,8 +17,7 @@ import torch
 from kafka import KafkaProducer
 from safetensors.torch import load_file, save_file
 
-from scorer.engine import version_of
-from scorer.model.bases import SHIPPED
+from scorer.find import SHIPPED, version_of
 from streams import parts
 from streams.events import SCORES_TOPIC, SEGMENTS_TOPIC, SegmentEvent, SegmentScore
 from streams.kafka.connection import Connection

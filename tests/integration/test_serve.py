@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from scorer.engine import load_engine
+from scorer.load import load_engine
 from scorer.registry import Registry
 from scorer.remote.wire import pack
 from tests.support.doubles import make_clip

@@ -13,18 +13,12 @@ import math
 import random
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
-import cv2
-import numpy as np
-
 from scorer.spec import level_of
-from streams.alerts.detector import alert_id
 from streams.errors import MediaError
 from streams.events import (
     AlertAcknowledgement,
-    AlertCause,
     AlertKind,
     FaceSummary,
     ModelRef,
@@ -32,7 +26,6 @@ from streams.events import (
     OperatorRating,
     QualityAlert,
     SegmentScore,
-    SignalMove,
     Signals,
     TrainingExample,
 )
@@ -46,78 +39,54 @@ from streams.web.live import Live
 from streams.web.pictures import Picture
 from streams.web.reading import read_score
 from streams.web.server import make_app
+from tests.support.fleet_content import CAUSES, Channel, Incident, alert_of, at_time, example_of, pictures_by_cause
 from tests.support.processes import ROOT
 
 CLIP = ROOT / "examples/face.mp4"
 SEGMENT_SECONDS = 2.0
 MINUTES_BEFORE = 10
-CAUSES = ("encoder", "light", "focus", "black", "frozen", "silence", "no-face")
 OLD, NEW = ModelRef(name="nano", version="3c07d1a"), ModelRef(name="nano", version="f941046")
 
 
-@dataclass
-class Incident:
-    """What goes wrong with a stream. rendition: the one that suffers; None for all. acked: somebody has seen it."""
-
-    kind: AlertKind
-    cause: str
-    begin: float
-    end: float
-    rendition: str | None = None
-    fired: QualityAlert | None = None
-    over: bool = False
-
-
-@dataclass
-class Channel:
-    """One seeded stream."""
-
-    id: str
-    labels: dict[str, str]
-    renditions: tuple[str | None, ...]
-    usual: float
-    phase: float
-    incident: Incident | None = None
-    number: int = 0
-    scores: list[SegmentScore] = field(default_factory=list)
-
-
 class Fleet:
-    """The fleet and its state. now: the time at which it was made, seconds since 1970; `play` goes on from there."""
+    """The fleet and its state.
+
+    now: the time at which it was made, seconds since 1970. played: the time up to which its segments have come.
+    """
 
     def __init__(self, streams: int, seed: int = 7, now: float | None = None) -> None:
         self._random = random.Random(seed)
         self.now = time.time() if now is None else now
         self.live = Live()
         self.channels = [self._channel(number) for number in range(streams)]
-        self._pictures = _pictures()
+        self._pictures = pictures_by_cause()
         self.examples: list[TrainingExample] = []
         self._plan_incidents()
-        self._played = self.now - MINUTES_BEFORE * 60
+        self.played = self.now - MINUTES_BEFORE * 60
         self._make_past()
 
     def play(self, now: float) -> None:
         """All segments that end until this time."""
-        while self._played + 0.25 <= now:
-            self._played += 0.25
-            slot = int(self._played / 0.25) % int(SEGMENT_SECONDS / 0.25)
+        while self.played + 0.25 <= now:
+            self.played += 0.25
+            slot = int(self.played / 0.25) % int(SEGMENT_SECONDS / 0.25)
             for channel in self.channels[slot :: int(SEGMENT_SECONDS / 0.25)]:
-                self._segment(channel, self._played)
-            self._alerts(self._played)
+                self._segment(channel, self.played)
+            self._alerts(self.played)
 
     def _make_past(self) -> None:
-        update = ModelUpdate(name="nano", version=NEW.version, before=OLD.version, time=_at(self.now - 240))
-        while self._played + SEGMENT_SECONDS <= self.now:
-            self._played += 0.25
-            slot = int(self._played / 0.25) % 8
-            recent = self._played > self.now - 50
+        update = ModelUpdate(name="nano", version=NEW.version, before=OLD.version, time=at_time(self.now - 240))
+        while self.played + SEGMENT_SECONDS <= self.now:
+            self.played += 0.25
+            slot = int(self.played / 0.25) % 8
+            recent = self.played > self.now - 50
             for channel in self.channels[slot::8]:
                 # Of most streams less than a minute: a fleet of thousands is to be there soon.
                 if recent or channel.incident is not None:
-                    self._segment(channel, self._played)
-            self._alerts(self._played)
+                    self._segment(channel, self.played)
+            self._alerts(self.played)
             if slot % 4 == 0:
-                self.live.pulse.note_median(self._played, 71.0 + math.sin(self._played / 9))
+                self.live.pulse.note_median(self.played, 71.0 + math.sin(self.played / 9))
         self.live.add_update(update)
         self.live.tick(self.now)
         for place, alert in enumerate(sorted(self.live.firing(), key=lambda one: one.alert_id)):
@@ -171,10 +140,10 @@ class Fleet:
             data = score.to_bytes()
             self.live.add_score(read_score(data), data, end + 1.8)
             if rendition == channel.renditions[0]:
-                channel.scores = [*channel.scores[-89:], score]
+                channel.scores = [*channel.scores[-29:], score]
                 self._picture(channel, score, hit)
                 if hit and channel.number % 25 == 0 and score.score is not None and len(self.examples) < 200:
-                    self.examples.append(_example(score, self.now))
+                    self.examples.append(example_of(score, self.now))
 
     def _score(self, channel: Channel, rendition: str | None, end: float, incident: Incident | None) -> SegmentScore:
         pick = self._random
@@ -200,7 +169,7 @@ class Fleet:
             segment_id=f"{channel.id}/{rendition or 'v'}/{channel.number}",
             sequence=channel.number,
             uri=f"https://origin.example/{channel.number}.ts",
-            start=_at(end - SEGMENT_SECONDS),
+            start=at_time(end - SEGMENT_SECONDS),
             duration=SEGMENT_SECONDS,
             rendition=rendition,
             labels=channel.labels,
@@ -232,11 +201,11 @@ class Fleet:
             if incident is None or incident.over:
                 continue
             if incident.fired is None and now >= incident.begin + 6:
-                incident.fired = _alert(channel, incident)
+                incident.fired = alert_of(channel, incident)
                 self.live.add_alert(incident.fired)
             if incident.fired is not None and now >= incident.end + 6:
                 incident.over = True
-                over = incident.fired.model_copy(update={"state": "resolved", "ended_at": _at(incident.end)})
+                over = incident.fired.model_copy(update={"state": "resolved", "ended_at": at_time(incident.end)})
                 self.live.add_alert(over)
 
 
@@ -286,7 +255,7 @@ class FleetHistory:
 def ack_of(alert: QualityAlert, at: float, by: str = "Ada") -> AlertAcknowledgement:
     """An acknowledgement of an alert."""
     return AlertAcknowledgement(
-        alert_id=alert.alert_id, by=by, note="the truck is on its way", at=_at(at), stream_id=alert.stream_id
+        alert_id=alert.alert_id, by=by, note="the truck is on its way", at=at_time(at), stream_id=alert.stream_id
     )
 
 
@@ -299,7 +268,7 @@ def fleet_wall(fleet: Fleet, limits: WebLimits = DEFAULT_LIMITS, gate: Gate | No
     async def rate(score: SegmentScore, rating: OperatorRating) -> TrainingExample:
         if problem := problem_of(score):
             raise MediaError(problem, kind="refused")
-        example = _example(score, time.time()).model_copy(update={"reason": "operator", "operator": rating})
+        example = example_of(score, time.time()).model_copy(update={"reason": "operator", "operator": rating})
         fleet.examples.append(example)
         return example
 
@@ -316,94 +285,6 @@ def fleet_wall(fleet: Fleet, limits: WebLimits = DEFAULT_LIMITS, gate: Gate | No
         rate=rate,
         limits=limits,
     )
-
-
-def _alert(channel: Channel, incident: Incident) -> QualityAlert:
-    rendition = incident.rendition
-    started = _at(incident.begin)
-    moves = {
-        "encoder": (SignalMove(name="blockiness", value=0.6, usual=0.08), SignalMove(name="blur", value=0.41, usual=0.12)),
-        "light": (SignalMove(name="luma", value=18.0, usual=104.0), SignalMove(name="noise", value=6.0, usual=1.1)),
-        "focus": (SignalMove(name="blur", value=0.42, usual=0.12),),
-        "no-face": (SignalMove(name="face", value=0.0, usual=0.09),),
-    }.get(incident.cause, ())
-    where = "rendition" if rendition else "network" if incident.cause == "silence" else "source"
-    text = {
-        "encoder": f"The encoder of {rendition}: the other renditions are fine." if rendition else "All renditions: the source.",
-        "light": "The source: the light went out.",
-        "focus": "The source: the camera is out of focus.",
-        "silence": "The network: the playlist answers, its segments do not come.",
-    }.get(incident.cause, "The source.")
-    threshold = {"low-quality": 40.0, "black": 0.95, "frozen": 0.95, "no-segments": 20.0}.get(incident.kind)
-    return QualityAlert(
-        alert_id=alert_id(channel.id, rendition or "", incident.kind, started),
-        stream_id=channel.id,
-        rendition=rendition,
-        kind=incident.kind,
-        state="firing",
-        started_at=started,
-        value=round(channel.usual - 35, 1) if incident.kind in ("low-quality", "quality-drop") else 1.0,
-        baseline=round(channel.usual, 1),
-        segment_id=f"{channel.id}/{rendition or 'v'}/{channel.number}",
-        labels=channel.labels,
-        severity="info" if incident.kind == "no-face" else "critical" if incident.kind == "black" else "warning",
-        threshold=threshold,
-        summary=f"{channel.id}: {incident.kind}",
-        cause=AlertCause(where=where, rendition=rendition, signals=list(moves), text=text),
-    )
-
-
-def _example(score: SegmentScore, now: float) -> TrainingExample:
-    assert score.score is not None
-    assert score.model is not None
-    digits = f"{score.sequence:08x}{sum(score.stream_id.encode()):08x}"
-    return TrainingExample(
-        example_id=digits.rjust(64, "0"),
-        clip_uri=f"file:///clips/{digits}.ts",
-        size=100_000,
-        reason="low-score",
-        score=score.score,
-        uncertainty=score.uncertainty or 0.0,
-        model=score.model,
-        fingerprint="00ff00ff00ff00ff",
-        stream_id=score.stream_id,
-        segment_id=score.segment_id,
-        sequence=score.sequence,
-        start=score.start,
-        duration=score.duration,
-        rendition=score.rendition,
-        labels=score.labels,
-        queued_at=_at(now),
-    )
-
-
-def _pictures() -> dict[tuple[str, int], bytes]:
-    """JPEGs of 160x90 for each cause and three streams: a head before a wall, and what each fault makes of it."""
-    return {(cause, look): _picture(cause, look) for cause in ("", *CAUSES) for look in range(3)}
-
-
-def _picture(cause: str, look: int) -> bytes:
-    picture = np.full((90, 160, 3), ((70, 60, 50), (60, 80, 60), (90, 70, 80))[look], np.uint8)
-    picture[:, ::16] += 12
-    if cause != "no-face":
-        centre = (70 + 10 * look, 50)
-        cv2.ellipse(picture, (centre[0], 96), (38, 26), 0, 0, 360, (120, 60, 40 + 40 * look), -1)
-        cv2.ellipse(picture, centre, (19, 26), 0, 0, 360, (140, 170, 215), -1)
-        for side in (-7, 7):
-            cv2.circle(picture, (centre[0] + side, 45), 2, (40, 40, 40), -1)
-        cv2.ellipse(picture, (centre[0], 60), (7, 3), 0, 0, 180, (70, 70, 160), 2)
-    if cause == "black":
-        picture[:] = 4
-    if cause == "light":
-        picture = (picture * 0.15).astype(np.uint8)
-    if cause == "focus":
-        picture = cv2.GaussianBlur(picture, (0, 0), 4)
-    quality = 4 if cause == "encoder" else 80
-    return bytes(cv2.imencode(".jpg", picture, [cv2.IMWRITE_JPEG_QUALITY, quality])[1].tobytes())
-
-
-def _at(seconds: float) -> datetime:
-    return datetime.fromtimestamp(round(seconds, 3), UTC)
 
 
 async def serve_fleet(fleet: Fleet, port: int, limits: WebLimits = DEFAULT_LIMITS, gate: Gate | None = None) -> None:

@@ -21,6 +21,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+from scorer import find
 from scorer.spec import ClipScore, ModelId, SampledClip, SamplerSpec, Window
 from streams.events import SegmentScore
 from streams.sinks.base import Rejected, Sink
@@ -79,16 +80,16 @@ class NoSink(Sink):
 
 
 def free_engine() -> ModuleType:
-    """In place of the module `scorer.engine`, whose import takes seconds."""
-    module: Any = ModuleType("scorer.engine")
-    module.Engine = FreeScorer
+    """In place of the module `scorer.load`, whose import may take seconds."""
+    module: Any = ModuleType("scorer.load")
+    module.LoadedModel = FreeScorer
     module.load_engine = lambda *_: FreeScorer()
-    module.find_model = lambda *_: (Path(), FreeScorer.model)
     return module
 
 
 if __name__ == "__main__":
-    sys.modules["scorer.engine"] = free_engine()
+    sys.modules["scorer.load"] = free_engine()
+    find.find_model = lambda *_: (Path(), FreeScorer.model)  # type: ignore[assignment]
     from streams import worker
     from streams.settings import load_settings
 

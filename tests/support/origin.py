@@ -15,11 +15,15 @@ Scripted = bytes | str | int | Callable[[web.Request], Awaitable[web.StreamRespo
 
 
 class Origin:
-    """Serves what is scripted. Use as an async context manager. requests: the paths with queries, as they came."""
+    """Serves what is scripted. Use as an async context manager. requests: the paths with queries, as they came.
+
+    media: the answer to each path that ends in `.ts` and is not scripted; None for HTTP 404.
+    """
 
     def __init__(self) -> None:
         self.requests: list[str] = []
         self.headers: list[dict[str, str]] = []
+        self.media: bytes | None = None
         self._answers: dict[str, list[Scripted]] = defaultdict(list)
         self._released = asyncio.Event()
         app = web.Application()
@@ -51,6 +55,8 @@ class Origin:
         self.requests.append(request.path_qs)
         self.headers.append(dict(request.headers))
         answers = self._answers.get(request.path)
+        if not answers and self.media is not None and request.path.endswith(".ts"):
+            return web.Response(body=self.media)
         if not answers:
             return web.Response(status=404)
         answer = answers.pop(0) if len(answers) > 1 else answers[0]

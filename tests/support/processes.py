@@ -44,7 +44,8 @@ class Worker:
         cores = sorted(os.sched_getaffinity(0))
         self.cores = set(cores) if core is None else {cores[core % len(cores)]}
         self.log = folder / f"{name}.log"
-        self.environment = clean_environment() | {"FVQ_DATA_DIR": str(folder / name), "FVQ_WEB_PORT": "0"} | settings
+        ports = {"FVQ_WEB_PORT": "0", "FVQ_INGEST_PORT": "0"}
+        self.environment = clean_environment() | {"FVQ_DATA_DIR": str(folder / name)} | ports | settings
         self.process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> Worker:

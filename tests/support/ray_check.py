@@ -12,7 +12,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from scorer.engine import load_engine
+from scorer.load import load_engine
 from scorer.registry import Registry
 from scorer.remote.wire import pack
 from tests.support.serve_process import SPEC, clips_of, fvq_serve, variant

@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from safetensors.torch import load_file, save_file
 
-from scorer.model.bases import SHIPPED
+from scorer.find import SHIPPED
 from scorer.remote.wire import MEDIA_TYPE
 from scorer.spec import ModelInput, SamplerSpec
 from tests.support.doubles import make_clip

@@ -31,6 +31,7 @@ fetch_hosts: list[str] = made
 fetch_private: bool = False
 fetch_timeout: float = 15.0 gt=0
 fetch_max_mb: int = 256 ge=1
+push_max_mb: int = 1024 ge=16
 live_window: float | None = 60.0 gt=0
 batch_size: int = 8 ge=1 le=256
 batch_wait: float = 0.25 gt=0 le=10
@@ -87,6 +88,7 @@ influx_retention_days: int = 30 ge=0
 influx_hourly_days: int = 400 ge=0
 web_host: str = 127.0.0.1
 web_port: int = 8080 ge=0 le=65535
+ingest_port: int = 8071 ge=0 le=65535
 log_level: Literal['debug', 'info', 'warning', 'error'] = info
 log_format: Literal['text', 'json'] = text
 data_dir: Path = fvq-data

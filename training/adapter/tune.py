@@ -25,10 +25,11 @@ from accelerate import Accelerator, InitProcessGroupKwargs
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from scorer.engine import version_of
+from scorer.find import SHIPPED, version_of
 from scorer.model.adapters import AdaptedRater, Lora, attach, is_adapter_weight, save_adapter
-from scorer.model.bases import SHIPPED, Base, base_config, load_base, sampler_spec
+from scorer.model.bases import Base, base_config, load_base, sampler_spec
 from scorer.model.modeling import FVQRater
+from scorer.runtime.export import export_graph
 from scorer.spec import SamplerSpec
 from training.adapter.card import write_adapter_card
 from training.adapter.clips import EncodedClips, frozen_streams, sampled
@@ -100,6 +101,7 @@ def tune(recipe: TuneRecipe, data: Path, out: Path, replay: Path | None = None, 
             "data": key,
         }
         (out / "metrics.json").write_text(json.dumps(metrics, indent=1) + "\n")
+        export_graph(out)
         write_adapter_card(out, metrics, rated.report())
     accelerator.wait_for_everyone()
     return metrics

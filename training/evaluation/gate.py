@@ -19,8 +19,8 @@ from pydantic import ValidationError
 from rich.table import Table
 from rich.text import Text
 
-from scorer.engine import Engine
 from scorer.errors import ModelError
+from scorer.load import LoadedModel
 from scorer.yaml_text import KeyTwiceError, load_yaml
 from training.data.rated import FEWEST, RatedClip, read_rated
 from training.data.samples import ENCODE_BATCH, sample_all
@@ -88,7 +88,13 @@ def gate_of(model: Path, file: Path | None = None) -> GatePart:
 
 
 def judge(
-    current: Engine, candidate: Engine, reference: Path, rated: Path, gate: GatePart, seed: int, scale: str | None = None
+    current: LoadedModel,
+    candidate: LoadedModel,
+    reference: Path,
+    rated: Path,
+    gate: GatePart,
+    seed: int,
+    scale: str | None = None,
 ) -> Verdict:
     """Score both sets by both models and apply the gate.
 
@@ -150,7 +156,7 @@ def table(verdict: Verdict) -> Table:
 
 
 def _figures(
-    current: Engine, candidate: Engine, clips: Sequence[RatedClip], source: Path
+    current: LoadedModel, candidate: LoadedModel, clips: Sequence[RatedClip], source: Path
 ) -> tuple[dict[str, float], dict[str, float]]:
     """`agreement` of the current model and of the candidate on the same clips. source: named where they are too few."""
     sampled = sample_all([{"path": clip.path} for clip in clips], current.spec, os.cpu_count() or 1)
@@ -166,5 +172,5 @@ def _figures(
     return agreement(scores[0], labels, contents), agreement(scores[1], labels, contents)
 
 
-def _name(engine: Engine) -> str:
+def _name(engine: LoadedModel) -> str:
     return f"{engine.model.name}@{engine.model.version}"

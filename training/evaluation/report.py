@@ -18,7 +18,7 @@ from matplotlib.figure import Figure
 from rich.table import Table
 from rich.text import Text
 
-from scorer.engine import Engine
+from scorer.load import LoadedModel
 from scorer.spec import LEVELS, ClipScore
 from training.data.degradations import KINDS, VMAF_TRUSTED
 from training.data.labels import fingerprint, read_labels
@@ -29,7 +29,7 @@ from training.evaluation.baselines import baselines, learned_baselines, measure_
 Row = Mapping[str, Any]
 
 
-def score_rows(engine: Engine, rows: Sequence[Row], jobs: int) -> list[tuple[int, ClipScore]]:
+def score_rows(engine: LoadedModel, rows: Sequence[Row], jobs: int) -> list[tuple[int, ClipScore]]:
     """(place of the row, score) of every row that can be sampled, through the serving sampler and engine.
 
     jobs: sampling processes.
@@ -41,7 +41,7 @@ def score_rows(engine: Engine, rows: Sequence[Row], jobs: int) -> list[tuple[int
     return answers
 
 
-def evaluate(engine: Engine, data: Path, train_data: Path | None = None) -> dict[str, Any]:
+def evaluate(engine: LoadedModel, data: Path, train_data: Path | None = None) -> dict[str, Any]:
     """The report on a labels file.
 
     train_data: labels file that the learned baselines are fitted on; None: without them. Returns `model`, `data` (the file's

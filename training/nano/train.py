@@ -25,11 +25,12 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from scorer.engine import version_of
+from scorer.find import version_of
 from scorer.model.configuration import STREAMS
 from scorer.model.encoders import LiteEncoder
 from scorer.model.modeling import FVQRater, RaterOutput
 from scorer.model.presets import nano
+from scorer.runtime.export import export_graph
 from scorer.spec import LEVELS, SamplerSpec
 from training.data.labels import fingerprint, read_labels
 from training.data.samples import kept_samples, parts_of
@@ -73,6 +74,7 @@ def train(recipe: NanoRecipe, data: Path, dev: Path, out: Path) -> dict[str, Any
     metrics |= {"data": fingerprint(data), "dev": fingerprint(dev), "minutes": round((time.monotonic() - started) / 60, 1)}
     metrics |= {"recipe": asdict(recipe), "parameters": sum(p.numel() for p in network.parameters()), "version": version_of(out)}
     (out / "metrics.json").write_text(json.dumps(metrics, indent=1) + "\n")
+    export_graph(out)
     write_card(out, metrics, people=len({row["person"] for row in rows}), clips=len(rows))
     return metrics
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from itertools import pairwise
 
+from streams.ingest.base import Clocks
 from streams.ingest.hls.values import Segment
 
 MOST_SKEW = 60.0
@@ -21,19 +22,6 @@ CORRECTION = 0.5
 
 MOST_DRIFT_TARGETS = 2.0
 """Target durations by which the arrival clock may be behind or ahead of now."""
-
-
-@dataclass(frozen=True)
-class Clocks:
-    """Where a rendition's clocks stand after its last segment.
-
-    dates: end by the source's dates, None before the first date. last_date: the last date that was accepted. arrival: end by
-    arrival.
-    """
-
-    dates: datetime | None = None
-    last_date: datetime | None = None
-    arrival: datetime | None = None
 
 
 @dataclass(frozen=True)

@@ -11,9 +11,11 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
-from urllib.parse import parse_qsl, urljoin, urlsplit
+from urllib.parse import parse_qsl, urlsplit
 
 from streams.events import YEARS
+from streams.ingest.base import DEFAULT_TARGET
+from streams.ingest.hls.addresses import urljoin_safe
 from streams.ingest.hls.values import InitSegment, Key, MasterPlaylist, MediaPlaylist, PlaylistError, Segment, Variant
 from streams.media.ranges import Range
 from streams.text import printable
@@ -24,11 +26,6 @@ MAX_SEGMENTS = 20_000
 LONGEST_SEGMENT = 3600.0
 """Seconds. A longer `EXTINF` is a mistake."""
 
-DEFAULT_TARGET = 6.0
-"""Target duration, seconds, of a playlist that says none and has no segment."""
-
-LONGEST_URI = 8192
-"""Characters of an address: as in an event."""
 
 MOST_SUBSTITUTED = 2**24
 """Characters that all variables of a playlist may stand for: each may name two others, so 30 of them would fill the memory."""
@@ -233,6 +230,8 @@ class _Reader:
 
     def _present_key(self) -> Key | None:
         """The key that can be used, else one that cannot, else None where nothing is encrypted."""
+        if not self.keys:
+            return None
         readable = [key for key in self.keys.values() if key.method == "AES-128"]
         return next(iter(readable or self.keys.values()), None)
 
@@ -279,19 +278,6 @@ class _Attributes(dict[str, str]):
 
     def __missing__(self, name: str) -> str:
         raise ValueError(name)
-
-
-def urljoin_safe(base: str, reference: str) -> str | None:
-    """The absolute address; None where it is none or too long, or a playlist from a server names another than http(s)."""
-    if len(reference) > LONGEST_URI:
-        return None
-    try:
-        address = urljoin(base, reference)
-        scheme, given = urlsplit(address).scheme, urlsplit(base).scheme
-        is_allowed = len(address) <= LONGEST_URI and (scheme in ("http", "https") or scheme == given)
-        return address if is_allowed else None
-    except ValueError:
-        return None
 
 
 def _seconds(text: str) -> float:

@@ -5,20 +5,17 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import logging
-import random
-import time
-from collections import Counter
-from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass, field
-from datetime import UTC, datetime
-from typing import Literal
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
 
-from streams.events import SegmentEvent
 from streams.ingest import metrics
-from streams.ingest.hls.playlist import DEFAULT_TARGET, parse
-from streams.ingest.hls.schedule import PATIENCE, SEARCHES, Outcome, longest_load, next_load, search
-from streams.ingest.hls.tracker import Notes, Position, Stream, realign, step
+from streams.ingest.base import GIVE_UP_SECONDS, Position, SavedPosition, Services, Status, Stream
+from streams.ingest.hls.playlist import parse
+from streams.ingest.hls.schedule import PATIENCE, SEARCHES, SHORTEST, Outcome, longest_load, next_load, search
+from streams.ingest.hls.tracker import Notes, is_abreast, realign, step
 from streams.ingest.hls.values import MasterPlaylist, MediaPlaylist, PlaylistError
+from streams.ingest.states import STALE_TARGETS, SourceState, State
 from streams.media.read import Answer, ReadError
 from streams.media.uri import without_secrets
 
@@ -27,70 +24,22 @@ log = logging.getLogger(__name__)
 LARGE_PLAYLIST = 100_000
 """Bytes from which a playlist is read in a thread: 20,000 segments take a third of a second, and no other source must wait."""
 
-STALE_TARGETS = 1.5
-"""Target durations without a new segment, from which a playlist is stale (RFC 8216bis, 6.2.2)."""
-
 SWITCH_FAILURES, SWITCH_TARGETS = 3, 3.0
 """Failures in a row, or target durations without a new segment, from which the next server is asked."""
+
+RETURN_SECONDS, RETURN_LOOKS = 15.0, 3
+"""Seconds between two looks at the first server while another is loaded, and how many in a row must show it abreast."""
 
 LATE_TARGETS = 0.1
 """Target durations by which a load may begin late and count as begun in time."""
 
-State = Literal["starting", "live", "stale", "failing", "encrypted", "ended"]
-STATES: tuple[State, ...] = ("starting", "live", "stale", "failing", "encrypted", "ended")
-
-
-@dataclass(frozen=True)
-class Times:
-    """The clocks that a source is followed by."""
-
-    now: Callable[[], datetime] = lambda: datetime.now(UTC)
-    monotonic: Callable[[], float] = time.monotonic
-    sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
-
-
-@dataclass(frozen=True)
-class SavedPosition:
-    """A position as it is kept. source: the address it belongs to, without its query."""
-
-    position: Position = field(default_factory=Position)
-    source: str = ""
-
-
-Read = Callable[[str, float], Awaitable[Answer]]
-Publish = Callable[[Stream, Sequence[SegmentEvent], SavedPosition], Awaitable[None]]
-
-
-@dataclass(frozen=True)
-class Services:
-    """What sources need from outside.
-
-    read: loads an address within seconds, raises `ReadError`. publish: returns when the events are acknowledged and the position
-    after them is kept. restore: the position that was kept of a stream's rendition.
-    """
-
-    read: Read
-    publish: Publish
-    restore: Callable[[Stream], SavedPosition | None] = lambda _: None
-    times: Times = field(default_factory=Times)
-    chance: Callable[[], float] = random.random
-
 
 @dataclass
-class Status:
-    """What is known of a rendition, for pages. reason: why it is not live. changed: monotonic time of the last new segment."""
+class _FirstServer:
+    """The first server while another one is loaded. looked: monotonic time of the last look. good: good ones in a row."""
 
-    stream: str
-    rendition: str | None
-    source: str
-    state: State = "starting"
-    reason: str = ""
-    target: float = DEFAULT_TARGET
-    changed: float | None = None
-    announced: int = 0
-    skew: float | None = None
-    position: Position = field(default_factory=Position)
-    counts: Counter[str] = field(default_factory=Counter)
+    looked: float = 0.0
+    good: int = 0
 
 
 class Rendition:
@@ -119,6 +68,7 @@ class Rendition:
             self.status.position = saved.position
             self._from = self._urls[0] if saved.source == self.status.source else saved.source
         self._server = 0
+        self._first_server = _FirstServer()
         self._digest = b""
         self._newest: float | None = None
         self._window = 0
@@ -126,20 +76,24 @@ class Rendition:
         self._due: float | None = None
         self._failures = 0
         self._failing_since: float | None = None
-        self._waiting_since = services.times.monotonic()
+        self._waiting_since = self._announced_at = services.times.monotonic()
+        self._findings: set[str] = set()
 
     def use(self, urls: Sequence[str], variables: Mapping[str, str]) -> None:
         """From the next load on, take these addresses and variables."""
         if tuple(urls) != self._urls:
-            self._urls, self._server = tuple(urls), 0
+            self._urls, self._server, self._first_server = tuple(urls), 0, _FirstServer()
         self.variables = dict(variables)
 
     async def follow(self, first: Answer | None = None) -> None:
-        """Load until cancelled; with `once` until the stream has ended. first: the first load's answer, where it is there."""
+        """Load until cancelled; with `once` until the stream has ended, or cannot be loaded for `GIVE_UP_SECONDS`.
+
+        first: the first load's answer, where it is there.
+        """
         while True:
             seconds = await self.load(first)
             first = None
-            if self._once and self.status.state == "ended":
+            if self._once and (self.status.state == "ended" or self._failing_seconds() > GIVE_UP_SECONDS):
                 return
             await self._services.times.sleep(seconds)
 
@@ -160,6 +114,7 @@ class Rendition:
         new = (self.status.position.number or 0) - (number or 0)
         self._tries, factor = search(self._tries, outcome, new, self._window)
         self._due = begun + factor * next_load(outcome, self.status.target, self._newest)
+        await self._look_at_first_server(self._due - monotonic())
         return max(0.0, self._due - monotonic())
 
     def _begin(self) -> float:
@@ -174,9 +129,7 @@ class Rendition:
         notes = Notes()
         # A playlist that went back has to be looked at each time: it is a restart if it stays.
         if digest != self._digest or before.loads_back or self._from != url:
-            large = len(answer.body) > LARGE_PLAYLIST
-            arguments = answer.body, answer.url, self.variables
-            playlist = await asyncio.to_thread(parse, *arguments) if large else parse(*arguments)
+            playlist = await self._parsed(answer)
             if isinstance(playlist, MasterPlaylist):
                 self._trouble(True)
                 raise PlaylistError("there is a master playlist where the list of segments was")
@@ -191,9 +144,8 @@ class Rendition:
             self._show("ended")
             return "ended"
         if now - status.changed > STALE_TARGETS * status.target:
-            self._show(
-                "stale", f"no new segment for {now - status.changed:.1f} s, and the target duration is {status.target:g} s"
-            )
+            reason = f"no new segment for {now - status.changed:.1f} s, and the target duration is {status.target:g} s"
+            self._show("stale", reason, since=status.changed)
         elif notes.encrypted:
             self._show("encrypted", "the segments are encrypted, by a method other than AES-128 with a plain key")
         elif status.state != "encrypted" or progress:
@@ -201,6 +153,11 @@ class Rendition:
         if now - self._waiting_since > SWITCH_TARGETS * status.target:
             self._switch()
         return "changed" if progress else "unchanged"
+
+    async def _parsed(self, answer: Answer) -> MediaPlaylist | MasterPlaylist:
+        large = len(answer.body) > LARGE_PLAYLIST
+        arguments = answer.body, answer.url, self.variables
+        return await asyncio.to_thread(parse, *arguments) if large else parse(*arguments)
 
     async def _announce(self, playlist: MediaPlaylist, url: str) -> Notes:
         """Announce what is new in a playlist, and keep the position after it."""
@@ -213,17 +170,23 @@ class Rendition:
             await self._services.publish(self.stream, events, SavedPosition(after, without_secrets(url)))
         status.position, status.target = after, playlist.target
         status.announced += len(events)
+        self._find(notes, announced=bool(events))
         self._newest, self._window = playlist.segments[-1].duration if playlist.segments else None, len(playlist.segments)
         if notes.skew is not None:
             status.skew = notes.skew
         self._count(notes, before, playlist)
         return notes
 
+    def _find(self, notes: Notes, announced: bool) -> None:
+        """Keep what playlists showed since the last segment was announced: it may be why none comes."""
+        if announced:
+            self._findings.clear()
+            self._announced_at = self._services.times.monotonic()
+        else:
+            self._findings |= {what for what, count in notes.counts.items() if count}
+
     def _count(self, notes: Notes, before: Position, playlist: MediaPlaylist) -> None:
-        for what, count in notes.counts.items():
-            if count:
-                metrics.COUNTERS[what].labels(self.stream.stream_id).inc(count)
-                self.status.counts[what] += count
+        self.status.count(notes.counts)
         if notes.counts["lost"] and before.number is not None:
             first, last = before.number + 1, before.number + notes.counts["lost"]
             log.warning("%s lost %d segments, %d to %d: they left the playlist", self._name(), last - first + 1, first, last)
@@ -233,13 +196,14 @@ class Rendition:
     def _fail(self, error: ReadError | PlaylistError) -> float:
         """Note a failure; returns the seconds until the next load."""
         times = self._services.times
-        metrics.LOADS.labels(error.kind if isinstance(error, ReadError) else "no-playlist").inc()
+        kind = error.kind if isinstance(error, ReadError) else "no-playlist"
+        metrics.LOADS.labels(kind).inc()
         self._failures += 1
         self._tries, _ = search(self._tries, "failed", 0, self._window)
         if self._failing_since is None:
             self._failing_since = times.monotonic()
-        failing = times.monotonic() - self._failing_since
-        self._show("failing", error.reason)
+        failing = self._failing_seconds()
+        self._show("failing", error.reason, kind, self._failing_since)
         if self._failures >= SWITCH_FAILURES:
             self._switch()
         if failing > PATIENCE:
@@ -247,20 +211,48 @@ class Rendition:
         retry_after = error.retry_after if isinstance(error, ReadError) else 0.0
         return next_load("failed", self.status.target, failing=failing, retry_after=retry_after, chance=self._services.chance())
 
+    def _failing_seconds(self) -> float:
+        """How long no load has succeeded, 0 where the last one did."""
+        return self._services.times.monotonic() - self._failing_since if self._failing_since is not None else 0.0
+
     def _switch(self) -> None:
         """Ask the next server from now on, where there is one."""
+        self._use_server((self._server + 1) % len(self._urls))
+
+    def _use_server(self, number: int) -> None:
         self._failures, self._waiting_since = 0, self._services.times.monotonic()
-        if len(self._urls) > 1:
-            self._server = (self._server + 1) % len(self._urls)
-            self.status.source = without_secrets(self._urls[self._server])
+        if number != self._server:
+            self._server, self._first_server = number, _FirstServer(self._waiting_since)
+            self.status.source = without_secrets(self._urls[number])
             log.info("%s is now loaded from %s", self._name(), self.status.source)
 
-    def _show(self, state: State, reason: str = "") -> None:
-        """Set the state, and log it where it is another."""
-        changed, self.status.state, self.status.reason = state != self.status.state, state, reason
-        if changed:
-            level = logging.INFO if state in ("live", "ended") else logging.WARNING
-            log.log(level, "%s is %s%s", self._name(), state, f": {reason}" if reason else "")
+    async def _look_at_first_server(self, seconds: float) -> None:
+        """Go back to the first server when it is well again. seconds: until the next load, which must not wait for it."""
+        first, now = self._first_server, self._services.times.monotonic()
+        apart = max(RETURN_SECONDS, 2 * self.status.target)
+        if self._server == 0 or now - first.looked < apart or seconds < SHORTEST / 2:
+            return
+        first.looked = now
+        try:
+            answer = await self._services.read(self._urls[0], seconds)
+            playlist = await self._parsed(answer)
+        except (ReadError, PlaylistError):
+            first.good = 0
+            return
+        well = isinstance(playlist, MediaPlaylist) and is_abreast(self.status.position, playlist, self._services.times.now())
+        first.good = first.good + 1 if well else 0
+        if first.good >= RETURN_LOOKS:
+            self._use_server(0)
+
+    def _show(self, state: State, reason: str = "", kind: str = "", since: float | None = None) -> None:
+        """Set and report the state; log it where it is another. since: monotonic time at which it began, None for now."""
+        self.status.show(state, reason, log)
+        times = self._services.times
+        now = times.monotonic()
+        quiet = now - self._announced_at > STALE_TARGETS * self.status.target
+        findings = tuple(sorted(self._findings)) if quiet else ()
+        began = times.now() - timedelta(seconds=now - since if since is not None else 0.0)
+        self._services.report(self.stream, SourceState(state, began, kind, reason, findings))
 
     def _name(self) -> str:
-        return "/".join(part for part in (self.stream.stream_id, self.stream.rendition) if part)
+        return self.status.name

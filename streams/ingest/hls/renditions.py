@@ -14,19 +14,19 @@ def choose(master: MasterPlaylist, wanted: str) -> dict[str, tuple[str, ...]]:
 
     wanted: `highest`, `all`, or a rendition's name. Raises `PlaylistError` where there is none.
     """
-    named = _named([variant for variant in master.variants if variant.has_video])
-    if not named:
+    variants = named([variant for variant in master.variants if variant.has_video])
+    if not variants:
         raise PlaylistError("the master playlist names no rendition with pictures")
     if wanted == "all":
-        return {name: _addresses(variants) for name, variants in named.items()}
-    highest = max(named, key=lambda name: (named[name][0].height, named[name][0].bandwidth))
+        return {name: _addresses(alike) for name, alike in variants.items()}
+    highest = max(variants, key=lambda name: (variants[name][0].height, variants[name][0].bandwidth))
     name = highest if wanted == "highest" else wanted
-    if name not in named:
-        raise PlaylistError(f"there is no rendition {printable(wanted)}: there are {', '.join(named)}")
-    return {name: _addresses(named[name])}
+    if name not in variants:
+        raise PlaylistError(f"there is no rendition {printable(wanted)}: there are {', '.join(variants)}")
+    return {name: _addresses(variants[name])}
 
 
-def _named(variants: list[Variant]) -> Mapping[str, list[Variant]]:
+def named(variants: list[Variant]) -> Mapping[str, list[Variant]]:
     """The entries by name, the same name for entries that are equal but for their address."""
     groups: dict[tuple[int, int, int, str, str], list[Variant]] = {}
     for variant in variants:

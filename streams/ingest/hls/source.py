@@ -8,12 +8,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 from streams.ingest import metrics
-from streams.ingest.hls.playlist import DEFAULT_TARGET, parse
-from streams.ingest.hls.rendition import Rendition, Services, Status
+from streams.ingest.base import DEFAULT_TARGET, GIVE_UP_SECONDS, Services, Status, Stream
+from streams.ingest.hls.playlist import parse
+from streams.ingest.hls.rendition import Rendition
 from streams.ingest.hls.renditions import choose
 from streams.ingest.hls.schedule import longest_load, next_load
-from streams.ingest.hls.tracker import Stream
 from streams.ingest.hls.values import MasterPlaylist, PlaylistError
+from streams.ingest.states import SourceState
 from streams.media.read import Answer, ReadError
 from streams.media.uri import without_secrets
 
@@ -31,6 +32,10 @@ class SourcePlan:
     url: str = field(repr=False)
     renditions: str = "highest"
     once: bool = False
+
+    def source(self, services: Services) -> Source:
+        """The source, to be run."""
+        return Source(self, services)
 
 
 class Source:
@@ -50,30 +55,36 @@ class Source:
         return [rendition.status for rendition in self._renditions.values()] or [self._status]
 
     async def run(self) -> None:
-        """Follow until cancelled; with `once`, until all its renditions have ended."""
+        """Follow until cancelled; with `once`, until all its renditions have ended or it was away for `GIVE_UP_SECONDS`."""
         try:
-            await self._first_look()
-            while not await self._wait():
-                await self._look_again()
+            if await self._first_look():
+                while not await self._wait():
+                    await self._look_again()
         finally:
             for task in self._tasks.values():
                 task.cancel()
             await asyncio.gather(*self._tasks.values(), return_exceptions=True)
             self._tasks.clear()
 
-    async def _first_look(self) -> None:
+    async def _first_look(self) -> bool:
+        """Load the address until it answers; False where the source is given up."""
         times = self._services.times
-        since = times.monotonic()
+        since, began = times.monotonic(), times.now()
         while True:
             try:
-                return self._follow(*await self._look())
+                self._follow(*await self._look())
+                return True
             except (ReadError, PlaylistError) as error:
-                metrics.LOADS.labels(error.kind if isinstance(error, ReadError) else "no-playlist").inc()
+                kind = error.kind if isinstance(error, ReadError) else "no-playlist"
+                metrics.LOADS.labels(kind).inc()
                 if self._status.state != "failing":
                     log.warning("%s is failing: %s", self._plan.stream.stream_id, error.reason)
                 self._status.state, self._status.reason = "failing", error.reason
+                self._services.report(self._plan.stream, SourceState("failing", began, kind, error.reason))
                 retry_after = error.retry_after if isinstance(error, ReadError) else 0.0
                 failing = times.monotonic() - since
+                if self._plan.once and failing > GIVE_UP_SECONDS:
+                    return False
                 chance = self._services.chance()
                 await times.sleep(next_load("failed", DEFAULT_TARGET, None, failing, retry_after, chance))
 

@@ -9,10 +9,10 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
-from typing import Literal
 
 from streams.events import SegmentEvent, SegmentKey
-from streams.ingest.hls.dating import MOST_SKEW, Clocks, Dated, date_segments, skew
+from streams.ingest.base import Clocks, Position, Stream
+from streams.ingest.hls.dating import MOST_SKEW, Dated, date_segments, skew
 from streams.ingest.hls.values import MediaPlaylist, Segment
 
 FORWARD_WINDOWS = 10
@@ -21,42 +21,8 @@ FORWARD_WINDOWS = 10
 BACK_LOADS = 3
 """Loads in a row whose numbers went back, from which a source without dates is taken to have restarted."""
 
-Clock = Literal["auto", "source", "arrival"]
-
-
-@dataclass(frozen=True)
-class Stream:
-    """What the events of a rendition have in common. clock: whose clock dates the segments. from_start: also announce what the
-    playlist holds when the source is joined, not its newest segment only."""
-
-    stream_id: str
-    rendition: str | None = None
-    labels: dict[str, str] = field(default_factory=dict)
-    clock: Clock = "auto"
-    from_start: bool = False
-
-
-@dataclass(frozen=True)
-class Position:
-    """How far a rendition was announced.
-
-    epoch: counts the encoder's restarts. number: media sequence number of the last segment that was announced or left out.
-    sequence: of its event. loads_back: how many playlists in a row went back. ended: the last playlist was complete.
-    discontinuity, name: of the last segment; first, length: of the last playlist; to check the next one by.
-    last: the last event, to be sent once more when the stream ends without another segment.
-    """
-
-    epoch: int = 0
-    number: int | None = None
-    sequence: int = -1
-    clocks: Clocks = field(default_factory=Clocks)
-    loads_back: int = 0
-    ended: bool = False
-    discontinuity: int = 0
-    name: str = ""
-    first: int = 0
-    length: int = 0
-    last: SegmentEvent | None = None
+ABREAST_TARGETS = 2
+"""Target durations, or segments, by which two servers of one rendition may differ."""
 
 
 @dataclass
@@ -211,8 +177,8 @@ def _event(stream: Stream, epoch: int, sequence: int, dated: Dated, by_arrival: 
 def realign(position: Position, playlist: MediaPlaylist, now: datetime) -> Position:
     """The position in the playlist of another server of the same rendition.
 
-    Where its numbers are the same, nothing changes; else the dates say which of its segments were announced. Without dates the
-    numbers decide, as in `step`.
+    Where its numbers are the same, nothing changes; else the dates say which of its segments were announced, and how many are
+    missing before its first. Without dates the numbers decide, as in `step`.
     """
     dates = position.clocks.dates
     if position.number is None or dates is None or not playlist.segments:
@@ -225,8 +191,21 @@ def realign(position: Position, playlist: MediaPlaylist, now: datetime) -> Posit
     ]
     if not middles:
         return position
-    announced = max((number for number, middle in middles if middle < dates), default=middles[0][0] - 1)
+    announced = max((number for number, middle in middles if middle < dates), default=None)
+    if announced is None:
+        number, middle = middles[0]
+        announced = number - 1 - max(0, round((middle - dates).total_seconds() / playlist.target - 0.5))
     return position if announced == position.number else replace(position, number=announced, loads_back=0, name="")
+
+
+def is_abreast(position: Position, playlist: MediaPlaylist, now: datetime) -> bool:
+    """Whether the playlist of another server is about where the position is: by its dates, or without them by its numbers."""
+    if not playlist.segments or position.number is None:
+        return False
+    end = date_segments(Clocks(), playlist.segments, now, playlist.target)[0].dates
+    if end is None or position.clocks.dates is None:
+        return abs(position.number - playlist.next_number + 1) <= ABREAST_TARGETS
+    return abs((position.clocks.dates - end).total_seconds()) <= ABREAST_TARGETS * playlist.target
 
 
 def _iv(segment: Segment) -> bytes:

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from streams.alerts.detector import close_all, open_alerts, step, tick
 from streams.alerts.policy import default_limits, parse_policy
 from streams.alerts.state import StreamState, from_json, to_json
-from streams.events import QualityAlert, SegmentScore
+from streams.events import AlertCause, QualityAlert, SegmentScore
 from tests.support.alerts import BEGIN, fold, make_score
 
 LIMITS = default_limits()
@@ -129,6 +129,26 @@ def test_silence_fires_once_and_resolves_with_the_next_segment() -> None:
     assert kinds_and_states(alerts) == [("no-segments", "resolved")]
     assert alerts[0].ended_at == BEGIN + timedelta(seconds=80)
     assert tick(resumed, now, 0, LIMITS) == (resumed, [])
+
+
+def test_silence_is_explained_once_when_its_alert_fires_and_the_explanation_stays_until_its_end() -> None:
+    state, now = fold(stream_of((10, 70)))[0], BEGIN + timedelta(seconds=40)
+    away = AlertCause(where="source", text="the playlist has not answered since 12:00:20 UTC")
+    asked: list[AlertCause] = []
+
+    def explain(_: StreamState) -> AlertCause:
+        asked.append(away)
+        return away
+
+    assert tick(state, now, AFTER - 1, LIMITS, explain) == (state, [])
+    silent, (firing,) = tick(state, now, AFTER, LIMITS, explain)
+    assert silent is not None
+    assert (firing.cause, len(asked)) == (away, 1)
+    silent = from_json(to_json(silent))
+    assert [alert.cause for alert in open_alerts(silent)] == [away], "also in a worker that takes over"
+    assert tick(silent, now, 2 * AFTER, LIMITS, explain) == (silent, [])
+    _, (resolved,) = step(silent, make_score(30), LIMITS)
+    assert (resolved.state, resolved.cause, len(asked)) == ("resolved", away, 1)
 
 
 def test_silence_within_the_cool_down_does_not_fire_again() -> None:

@@ -17,6 +17,9 @@ from scorer.remote import app as served
 from scorer.remote import serve as host
 from streams import worker
 from streams.cli.app import app
+from streams.ingest import pages as ingest_pages
+from streams.ingest import run as ingest_run
+from streams.ingest.names import sources_of
 from streams.kafka import agent
 from streams.scoring import pages
 from streams.settings import Settings
@@ -169,6 +172,7 @@ def test_a_process_gets_only_the_secrets_that_it_uses() -> None:
     assert named == {
         "worker": {*kafka, "FVQ_INFLUX_TOKEN_FILE", "FVQ_SCORER_TOKEN_FILE"},
         "scorer": {"FVQ_SCORER_TOKEN_FILE"},
+        "ingest": kafka,
         "rate": kafka,
         "topics": kafka,
     }
@@ -178,7 +182,7 @@ RAY_AGENT_PORT = 52365
 
 
 def test_ports_are_the_ones_that_the_processes_listen_on(manifests: list[Manifest]) -> None:
-    settings = {"worker": "FVQ_WEB_PORT", "scorer": "FVQ_SERVE_PORT"}
+    settings = {"worker": "FVQ_WEB_PORT", "scorer": "FVQ_SERVE_PORT", "ingest": "FVQ_INGEST_PORT"}
     ports = {}
     for component, pod in pods_of(manifests).items():
         container = pod["spec"]["containers"][0]
@@ -206,6 +210,7 @@ def test_probes_ask_for_pages_that_are_there() -> None:
     routes = {
         "worker": re.findall(r'app\.page\("(/\w+)"\)', inspect.getsource(pages)),
         "scorer": re.findall(r'Route\("(/\w+)"', inspect.getsource(served)),
+        "ingest": re.findall(r'web\.get\("(/\w+)"', inspect.getsource(ingest_pages)),
     }
     for component, paths in routes.items():
         container = pods_of(render("full"))[component]["spec"]["containers"][0]
@@ -215,6 +220,36 @@ def test_probes_ask_for_pages_that_are_there() -> None:
 def test_a_worker_has_the_time_that_it_takes_to_stop() -> None:
     grace = pods_of(render("minimal"))["worker"]["spec"]["terminationGracePeriodSeconds"]
     assert grace > worker.STOP_SECONDS + agent.STOP_SECONDS + 5
+
+
+def test_an_ingester_has_the_time_that_it_takes_to_stop() -> None:
+    grace = pods_of(render("full"))["ingest"]["spec"]["terminationGracePeriodSeconds"]
+    assert grace > ingest_run.END_SECONDS + ingest_run.STOP_SECONDS + 5
+
+
+def test_the_list_of_sources_is_where_the_ingester_reads_it() -> None:
+    manifests = render("full")
+    pod = pods_of(manifests)["ingest"]["spec"]
+    (path,) = [word.removeprefix("--list=") for word in pod["containers"][0]["args"] if word.startswith("--list=")]
+    folder, _, name = path.rpartition("/")
+    (mount,) = [mount for mount in pod["containers"][0]["volumeMounts"] if mount["mountPath"] == folder]
+    (volume,) = [volume for volume in pod["volumes"] if volume["name"] == mount["name"]]
+    (listed,) = [
+        item for item in manifests if item["kind"] == "ConfigMap" and item["metadata"]["name"] == volume["configMap"]["name"]
+    ]
+    assert sources_of((), listed["data"][name].splitlines()) == {
+        "news": "https://origin.cdn.example/news/master.m3u8",
+        "studio-7/live": "https://origin.cdn.example/studio-7/live.m3u8",
+    }
+    secret = render("full", "--set-json", "ingest.sources=[]", "--set", "ingest.existingSecret=sources")
+    volumes = {volume["name"]: volume for volume in pods_of(secret)["ingest"]["spec"]["volumes"]}
+    assert volumes[mount["name"]]["secret"] == {"secretName": "sources"}
+    assert not [item for item in secret if item["metadata"]["name"] == listed["metadata"]["name"]]
+
+
+def test_there_is_one_ingester_and_never_two_at_a_time() -> None:
+    spec = find(render("full"), "Deployment", "-ingest")["spec"]
+    assert (spec["replicas"], spec["strategy"]) == (1, {"type": "Recreate"})
 
 
 @pytest.mark.parametrize("drain", [0, 10, 120])

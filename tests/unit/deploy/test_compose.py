@@ -161,7 +161,8 @@ def test_a_health_check_of_ours_asks_the_right_port() -> None:
     for name, service in OURS.items():
         test = service.get("healthcheck", {}).get("test")
         if test:
-            ports = {str(service["environment"].get("FVQ_SERVE_PORT")), *map(str, service["command"])}
+            settings = (service["environment"].get(setting) for setting in ("FVQ_SERVE_PORT", "FVQ_INGEST_PORT"))
+            ports = {*map(str, settings), *map(str, service["command"])}
             assert test[:3] == ["CMD", "python", "/opt/healthcheck.py"]
             assert test[3] in ports, name
 
@@ -198,6 +199,7 @@ def test_every_scraped_name_is_a_service() -> None:
     ports = {name: str(job["port"]) for entry in scraped for job in entry["dns_sd_configs"] for name in job["names"]}
     assert ports == {
         "worker": str(Settings.model_fields["web_port"].default),
+        "ingest": str(Settings.model_fields["ingest_port"].default),
         "scorer": str(Settings.model_fields["serve_port"].default),
     }
     assert set(ports) <= names

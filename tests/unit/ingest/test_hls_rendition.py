@@ -6,12 +6,15 @@ import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from itertools import pairwise
 
 import pytest
+from aiohttp import web
 
 from streams.events import SegmentEvent
-from streams.ingest.hls.rendition import Rendition, SavedPosition, Services, Times
-from streams.ingest.hls.tracker import Position, Stream
+from streams.ingest.base import Position, SavedPosition, Services, Stream, Times
+from streams.ingest.hls.rendition import Rendition
+from streams.ingest.states import SourceState
 from streams.media.read import Reader
 from tests.support.origin import Origin
 
@@ -29,12 +32,14 @@ def playlist(first: int, count: int, *extra: str, suffix: str = "", target: floa
 
 @dataclass
 class Turned:
-    """A clock that moves when it is slept on. published: what was announced, with the positions after it."""
+    """A clock that moves when it is slept on. published: what was announced, with the positions after it. reports: states that
+    differ from the one before."""
 
     seconds: float = 0.0
     published: list[SegmentEvent] = field(default_factory=list)
     positions: list[SavedPosition] = field(default_factory=list)
     kept: SavedPosition | None = None
+    reports: list[SourceState] = field(default_factory=list)
 
     async def sleep(self, seconds: float) -> None:
         self.seconds += seconds
@@ -43,9 +48,13 @@ class Turned:
         self.published += events
         self.positions.append(position)
 
+    def report(self, _: Stream, state: SourceState) -> None:
+        if not state.is_as(self.reports[-1] if self.reports else None):
+            self.reports.append(state)
+
     def services(self, reader: Reader) -> Services:
         times = Times(lambda: START + timedelta(seconds=self.seconds), lambda: self.seconds, self.sleep)
-        return Services(reader.read, self.publish, lambda _: self.kept, times, lambda: 1.0)
+        return Services(reader.read, self.publish, lambda _: self.kept, times, lambda: 1.0, self.report)
 
     @property
     def files(self) -> list[str]:
@@ -199,3 +208,85 @@ async def test_an_old_copy_that_stays_is_a_restart_even_where_it_never_changes(o
     await follow(rendition, clock, 4)
     assert rendition.status.counts["restarts"] == 1
     assert clock.files == ["14", "9", "10", "11", "12"]
+
+
+async def test_a_failure_is_reported_with_its_kind_and_when_it_began(origin: Origin, reader: Reader) -> None:
+    clock = Turned()
+    origin.script("/a.m3u8", playlist(1, 3), 404, 404, "<html>", playlist(2, 3))
+    await follow(Rendition(Stream("news"), [origin.url("/a.m3u8")], clock.services(reader)), clock, 5)
+    first_failure = START + timedelta(seconds=2)
+    assert [(state.state, state.kind, state.since) for state in clock.reports] == [
+        ("live", "", START), ("failing", "not-found", first_failure), ("failing", "no-playlist", first_failure),
+        ("live", "", START + timedelta(seconds=5)),
+    ]  # fmt: skip
+    assert "not there (HTTP 404)" in clock.reports[1].reason
+
+
+async def test_what_a_silent_playlist_showed_is_reported_and_forgotten_with_the_next_segment(
+    origin: Origin, reader: Reader
+) -> None:
+    clock = Turned()
+    shorter = playlist(10, 4, date=START)
+    older = playlist(9, 5, date=START - timedelta(seconds=2))
+    origin.script("/a.m3u8", playlist(10, 5, date=START), shorter, older, *[older] * 4, playlist(11, 5))
+    await follow(Rendition(Stream("news"), [origin.url("/a.m3u8")], clock.services(reader)), clock, 8)
+    assert [(state.state, state.findings) for state in clock.reports] == [
+        ("live", ()), ("stale", ("backsteps", "size-changed")), ("live", ())
+    ]  # fmt: skip
+    assert clock.reports[1].since == START, "a stale one since its newest segment"
+
+
+async def test_a_source_of_gaps_alone_is_live_and_says_so(origin: Origin, reader: Reader) -> None:
+    clock = Turned()
+    gaps = [playlist(number, 3).replace("#EXTINF", "#EXT-X-GAP\n#EXTINF") for number in range(2, 6)]
+    origin.script("/a.m3u8", playlist(1, 3), *gaps)
+    await follow(Rendition(Stream("news"), [origin.url("/a.m3u8")], clock.services(reader)), clock, 5)
+    assert [(state.state, state.findings) for state in clock.reports] == [("live", ()), ("live", ("gaps",))]
+
+
+class Live:
+    """A playlist with dates whose segments of 2 s appear as the test's clock turns. first: number of the one at the start."""
+
+    def __init__(self, clock: Turned, first: int) -> None:
+        self.clock, self.first = clock, first
+        self.behind = 0
+        self.frozen: float | None = None
+
+    async def __call__(self, _: web.Request) -> web.StreamResponse:
+        passed = int((self.clock.seconds if self.frozen is None else self.frozen) // 2) - self.behind
+        return web.Response(text=playlist(self.first + passed, 6, date=START + timedelta(seconds=2 * passed - 12)))
+
+
+async def test_the_first_server_is_asked_again_when_it_is_well(origin: Origin, reader: Reader) -> None:
+    clock = Turned()
+    first, second = Live(clock, 100), Live(clock, 7000)
+    origin.script("/a.m3u8", first)
+    origin.script("/b.m3u8", second)
+    rendition = Rendition(Stream("news"), [origin.url("/a.m3u8"), origin.url("/b.m3u8")], clock.services(reader))
+    await follow(rendition, clock, 10)
+    origin.script("/a.m3u8", 500)
+    await follow(rendition, clock, 40)
+    origin.script("/a.m3u8", first)
+    first.behind = 100  # an old copy: alive, and far behind
+    await follow(rendition, clock, 60)
+    first.behind, first.frozen = 0, clock.seconds  # abreast at this moment, and dead
+    await follow(rendition, clock, 60)
+    assert origin.requests[-20:].count("/b.m3u8") >= 17
+    first.frozen = None
+    origin.requests.clear()
+    await follow(rendition, clock, 40)
+    assert origin.requests[-10:] == ["/a.m3u8"] * 10
+    assert rendition.status.counts["lost"] == rendition.status.counts["restarts"] == 0
+    starts = [event.start for event in clock.published]
+    assert [later - earlier for earlier, later in pairwise(starts)] == [timedelta(seconds=2)] * (len(starts) - 1)
+
+
+async def test_what_is_missing_between_two_servers_is_counted_as_lost(origin: Origin, reader: Reader) -> None:
+    clock = Turned()
+    origin.script("/a.m3u8", playlist(1, 3, date=START), 500)
+    origin.script("/b.m3u8", playlist(701, 3, date=START + timedelta(seconds=14)))  # four segments after the other's last
+    rendition = Rendition(Stream("news"), [origin.url("/a.m3u8"), origin.url("/b.m3u8")], clock.services(reader))
+    await follow(rendition, clock, 5)
+    assert clock.files == ["3", "701", "702", "703"]
+    assert rendition.status.counts["lost"] == 4
+    assert [event.sequence for event in clock.published] == [0, 5, 6, 7]

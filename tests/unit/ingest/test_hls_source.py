@@ -8,9 +8,9 @@ from collections.abc import Sequence
 import pytest
 
 from streams.events import SegmentEvent
-from streams.ingest.hls.rendition import SavedPosition, Services, Times
+from streams.ingest.base import SavedPosition, Services, Stream, Times
 from streams.ingest.hls.source import Source, SourcePlan
-from streams.ingest.hls.tracker import Stream
+from streams.ingest.states import SourceState
 from streams.media.read import Reader
 from tests.support.origin import Origin
 from tests.unit.ingest.test_hls_rendition import playlist
@@ -25,6 +25,7 @@ class Fast:
     def __init__(self) -> None:
         self.seconds = 0.0
         self.events: list[SegmentEvent] = []
+        self.reports: list[tuple[Stream, SourceState]] = []
 
     async def sleep(self, seconds: float) -> None:
         self.seconds += seconds
@@ -34,8 +35,9 @@ class Fast:
         self.events += events
 
     def services(self, reader: Reader) -> Services:
+        times = Times(monotonic=lambda: self.seconds, sleep=self.sleep)
         return Services(
-            reader.read, self.publish, times=Times(monotonic=lambda: self.seconds, sleep=self.sleep), chance=lambda: 1.0
+            reader.read, self.publish, times=times, chance=lambda: 1.0, report=lambda *report: self.reports.append(report)
         )
 
     @property
@@ -67,6 +69,25 @@ async def test_a_source_that_is_away_at_the_start_is_asked_until_it_is_there(ori
     source = Source(SourcePlan(Stream("news"), origin.url("/live.m3u8"), once=True), clock.services(reader))
     await source.run()
     assert clock.published == [(None, "1")]
+    assert [(stream.stream_id, state.state, state.kind) for stream, state in clock.reports] == [
+        ("news", "failing", "not-found"), ("news", "failing", "no-playlist"), ("news", "ended", "")
+    ]  # fmt: skip
+
+
+async def test_once_gives_up_a_source_that_stays_away(origin: Origin, reader: Reader) -> None:
+    clock = Fast()
+    origin.script("/gone.m3u8", playlist(1, 2), 404)
+    for path in ("/never.m3u8", "/gone.m3u8"):
+        source = Source(SourcePlan(Stream("news"), origin.url(path), once=True), clock.services(reader))
+        clock.seconds = 0
+        await source.run()
+        assert source.statuses()[0].state == "failing"
+        assert 300 < clock.seconds < 330
+    patient = Source(SourcePlan(Stream("news"), origin.url("/never.m3u8")), clock.services(reader))
+    clock.seconds = 0
+    with pytest.raises(TimeoutError):
+        await asyncio.wait_for(patient.run(), 1)
+    assert clock.seconds > 400, "without `once` it is asked for ever"
 
 
 async def test_variables_of_the_master_playlist_reach_its_renditions(origin: Origin, reader: Reader) -> None:

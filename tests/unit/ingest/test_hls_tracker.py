@@ -10,8 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from streams.events import SegmentEvent
+from streams.ingest.base import Position, Stream
 from streams.ingest.hls.playlist import parse
-from streams.ingest.hls.tracker import Notes, Position, Stream, realign, step
+from streams.ingest.hls.tracker import Notes, realign, step
 from streams.ingest.hls.values import MediaPlaylist
 
 NOW = datetime(2026, 1, 31, 12, tzinfo=UTC)

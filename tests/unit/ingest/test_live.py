@@ -12,10 +12,9 @@ import pytest
 
 from streams.events import SegmentEvent
 from streams.ingest import metrics
-from streams.ingest.hls.rendition import SavedPosition, Services, Times
+from streams.ingest.base import SavedPosition, Services, Stream, Times
 from streams.ingest.hls.source import SourcePlan
-from streams.ingest.hls.tracker import Stream
-from streams.ingest.live import Pauses, Supervisor, follow_list
+from streams.ingest.live import Pauses, SourceAwayError, Supervisor, follow_list
 from streams.ingest.names import Listed, SourceList, sources_of
 from streams.media.read import Reader
 from tests.support.origin import Origin
@@ -107,6 +106,20 @@ async def test_a_fault_is_a_state_and_its_words_have_no_address(
     assert status.reason.startswith("a fault of this program: ValidationError in ")
     assert "source news failed and is run again" in caplog.text
     assert "s3cret" not in caplog.text + status.reason
+
+
+async def test_a_source_that_stays_away_with_once_ends_it_with_an_error_that_names_it(
+    origin: Origin, followed: Followed, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("streams.ingest.hls.source.GIVE_UP_SECONDS", 5.0)
+    origin.script("/a.m3u8", playlist(1, 1, END))
+    paths = {"news": "/a.m3u8", "away": "/away.m3u8?token=s3cret"}
+    await followed.supervisor.follow([plan(name, origin.url(path), once=True) for name, path in paths.items()])
+    async with asyncio.timeout(20):
+        with pytest.raises(SourceAwayError, match=r"^given up, because .*: away \(.*HTTP 404") as caught:
+            await followed.supervisor.ended()
+    assert "s3cret" not in str(caught.value)
+    assert followed.files("news") == ["1"]
 
 
 async def test_a_playlist_of_hours_is_read_too(origin: Origin, followed: Followed) -> None:

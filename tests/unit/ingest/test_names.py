@@ -12,10 +12,16 @@ from streams.ingest.names import SourceList, sources_of
 
 def test_a_source_is_named_or_called_after_its_address() -> None:
     assert sources_of(
-        ["news=https://o.example/a.m3u8?x=1", "https://o.example/studio-7/live.m3u8?token=a=b", "http://o.example/"]
+        [
+            "news=https://o.example/a.m3u8?x=1",
+            "https://o.example/studio-7/live.m3u8?token=a=b",
+            "https://o.example/cam/live.mpd",
+            "http://o.example/",
+        ]
     ) == {
         "news": "https://o.example/a.m3u8?x=1",
         "studio-7/live": "https://o.example/studio-7/live.m3u8?token=a=b",
+        "cam/live": "https://o.example/cam/live.mpd",
         "o.example": "http://o.example/",
     }
 

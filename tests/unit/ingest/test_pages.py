@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator
 import aiohttp
 import pytest
 
-from streams.ingest.hls.rendition import Status
+from streams.ingest.base import Status
 from streams.ingest.pages import PageError, ask_status, make_app, start_pages, table_of
 
 STATUSES = [
@@ -52,5 +52,5 @@ async def test_the_process_is_alive_and_has_metrics(port: int) -> None:
 
 
 async def test_where_nobody_answers_the_error_says_what_to_do() -> None:
-    with pytest.raises(PageError, match=r"no `fvq ingest hls` answers at http://127.0.0.1:1/status"):
+    with pytest.raises(PageError, match=r"no `fvq ingest` of live sources answers at http://127.0.0.1:1/status"):
         await asyncio.to_thread(ask_status, "127.0.0.1", 1)

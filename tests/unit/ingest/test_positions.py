@@ -12,16 +12,14 @@ from hypothesis import strategies as st
 
 from streams.errors import EventError
 from streams.events import SegmentEvent
-from streams.ingest.hls.dating import Clocks
-from streams.ingest.hls.rendition import SavedPosition
-from streams.ingest.hls.tracker import Position, Stream
+from streams.ingest.base import Clocks, Position, SavedPosition, Stream
 from streams.ingest.positions import from_bytes, key_of, restored, to_bytes
 
 NOW = datetime(2026, 1, 31, 12, tzinfo=UTC)
 LAST = SegmentEvent(stream_id="news", segment_id="news/1", sequence=8, uri="http://o.example/8.ts?sig=1", start=NOW, duration=2.0)
 POSITION = Position(
     epoch=1, number=17, sequence=8, clocks=Clocks(NOW, None, NOW), ended=True,
-    discontinuity=2, name="8.ts", first=15, length=3, last=LAST
+    discontinuity=2, name="8.ts", first=15, length=3, last=LAST, anchor=NOW
 )  # fmt: skip
 STREAM = Stream("news", "720p")
 
@@ -33,12 +31,18 @@ def test_a_position_comes_back_as_it_was() -> None:
     assert from_bytes(to_bytes(Stream("news"), fresh, NOW)) == (("news", None), fresh)
 
 
+@pytest.mark.parametrize("state", ["paused", {"state": "paused", "since": "2026-01-31T12:00:00Z"}, {"state": "live"}, 7])
+def test_a_state_that_a_later_version_wrote_loses_no_position(state: Any) -> None:
+    record = json.loads(to_bytes(STREAM, SavedPosition(POSITION, ""), NOW)) | {"state": state}
+    assert from_bytes(json.dumps(record).encode()) == (("news", "720p"), SavedPosition(POSITION, ""))
+
+
 @pytest.mark.parametrize(
     ("field", "value"),
     [
         ("number", "x"), ("number", -1), ("sequence", -2), ("sequence", 2**63), ("epoch", None), ("last", {"stream_id": 3}),
         ("clocks", {"dates": "2026-01-31T12:00:00"}), ("clocks", {"arrival": "9999-01-31T12:00:00Z"}), ("clocks", 3),
-        ("first", -1),
+        ("first", -1), ("anchor", "2026-01-31T12:00:00"), ("anchor", "9999-01-31T12:00:00Z"),
     ],
 )  # fmt: skip
 def test_a_damaged_one_is_an_error(field: str, value: Any) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+import time
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime
 
@@ -11,10 +12,11 @@ import pytest
 
 from streams.errors import BrokerError
 from streams.events import INGEST_STATE_TOPIC, SEGMENTS_TOPIC, SegmentEvent
-from streams.ingest.hls.rendition import SavedPosition
-from streams.ingest.hls.tracker import Position, Stream
+from streams.ingest.base import Position, SavedPosition, Stream
 from streams.ingest.positions import from_bytes
-from streams.ingest.publisher import Messages, Publisher
+from streams.ingest.publisher import GATHER_SECONDS, Messages, Publisher
+from streams.ingest.silence import KnownState
+from streams.ingest.states import SourceState
 
 NOW = datetime(2026, 1, 31, 12, tzinfo=UTC)
 
@@ -105,3 +107,45 @@ async def test_a_source_that_was_stopped_meanwhile_holds_up_nobody(publisher: Pu
     stopped.cancel()
     sender.go.set()
     await publisher.publish(Stream("b"), [event(1, "b")], saved(1))
+
+
+async def states_sent(sender: MemorySender, count: int) -> list[KnownState]:
+    """The first so many messages about renditions."""
+    deadline = time.monotonic() + 10
+    while len(values := [value for topic, sent in sender.sent if topic == INGEST_STATE_TOPIC for _, value in sent]) < count:
+        assert time.monotonic() < deadline
+        await asyncio.sleep(0.005)
+    return [KnownState.from_bytes(value) for value in values]
+
+
+async def test_a_state_is_sent_where_it_changes_and_keeps_the_position(publisher: Publisher, sender: MemorySender) -> None:
+    failing = SourceState("failing", NOW, "timeout", "no answer within 6 s")
+    publisher.report(Stream("news"), failing)
+    assert [known.state for known in await states_sent(sender, 1)] == [failing]
+    assert from_bytes(sender.sent[0][1][0][1] or b"") == (("news", None), SavedPosition())
+    publisher.report(Stream("news"), SourceState("failing", NOW, "timeout", "no answer within 3 s"))  # the same in other words
+    await publisher.publish(Stream("news"), [event(1)], saved(1))
+    publisher.report(Stream("news"), SourceState("live", NOW))
+    known = await states_sent(sender, 3)
+    assert [state.state and state.state.state for state in known] == ["failing", "failing", "live"]
+    assert from_bytes(sender.sent[-1][1][0][1] or b"") == (("news", None), saved(1))
+
+
+async def test_a_state_is_sent_with_a_batch_that_is_not_taken_at_once(publisher: Publisher, sender: MemorySender) -> None:
+    sender.failures = {INGEST_STATE_TOPIC: 2}
+    publisher.report(Stream("news", "720p"), SourceState("stale", NOW))
+    (known,) = await states_sent(sender, 1)
+    assert (known.stream_id, known.rendition, known.state) == ("news", "720p", SourceState("stale", NOW))
+    assert [topic for topic, _ in sender.sent] == [INGEST_STATE_TOPIC]
+
+
+async def test_loads_that_come_one_by_one_are_gathered_into_batches(publisher: Publisher, sender: MemorySender) -> None:
+    began = time.monotonic()
+    sends = []
+    for number in range(30):
+        sends.append(asyncio.create_task(publisher.publish(Stream(f"s{number}"), [event(1, f"s{number}")], saved(1))))
+        await asyncio.sleep(0.001)
+    await asyncio.gather(*sends)
+    batches = [messages for topic, messages in sender.sent if topic == SEGMENTS_TOPIC]
+    assert len(batches) - 1 <= (time.monotonic() - began) / GATHER_SECONDS
+    assert sum(map(len, batches)) == 30

@@ -5,11 +5,12 @@ from __future__ import annotations
 import asyncio
 import gzip
 from collections.abc import AsyncIterator
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from aiohttp import web
 
-from streams.media.read import Reader, ReadError
+from streams.media.read import Reader, ReadError, date_of
 from tests.support.origin import Origin
 
 SECRET = "token=s3cret"
@@ -124,3 +125,24 @@ async def test_an_origin_that_hangs_uses_up_no_connection_of_another(origin: Ori
         for task in hanging:
             task.cancel()
         await asyncio.gather(*hanging, return_exceptions=True)
+
+
+@pytest.mark.parametrize(
+    ("headers", "seconds"),
+    [
+        ({"Date": "Sat, 31 Jan 2026 12:00:00 GMT"}, 0), ({"Date": "Sat, 31 Jan 2026 12:00:00 GMT", "Age": "30"}, 30),
+        ({"Date": "Sat, 31 Jan 2026 13:00:00 +0100", "Age": "-3"}, 0), ({"Date": "yesterday"}, None), ({}, None),
+        ({"Date": "Fri, 31 Dec 9999 23:59:59 GMT", "Age": "99999999"}, None),
+    ],
+)  # fmt: skip
+def test_the_time_of_the_server_is_its_date_and_the_age_of_the_answer(headers: dict[str, str], seconds: int | None) -> None:
+    noon = datetime(2026, 1, 31, 12, tzinfo=UTC)
+    assert date_of(headers) == (None if seconds is None else noon + timedelta(seconds=seconds))
+
+
+def test_an_address_is_allowed_as_far_as_its_text_tells() -> None:
+    assert Reader().allows("https://cdn.example/a.m4s")
+    for address in ("file:///etc/passwd", "http://127.0.0.1/", "http://[::1]/", "http://0x7f.1/", "ftp://cdn.example/", ""):
+        assert not Reader().allows(address)
+    assert Reader(private=True).allows("http://127.0.0.1/")
+    assert not Reader(hosts=("cdn.example",)).allows("https://other.example/")

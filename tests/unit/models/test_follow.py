@@ -10,14 +10,17 @@ from pathlib import Path
 
 import pytest
 import torch
+from prometheus_client import REGISTRY
 from safetensors.torch import load_file, save_file
 
 from scorer.model.modeling import FVQRater
 from scorer.registry import Registry
-from scorer.spec import ClipScore
-from streams import parts
+from scorer.spec import ClipScore, ModelId
+from streams import metrics, parts
+from streams.kafka.connection import Connection
 from streams.models.follow import ReloadingScorer, _is_about
 from streams.settings import Settings
+from streams.worker_models import deep_model
 from tests.support.doubles import SPEC, make_clip
 from tests.unit.scorer.test_modeling import nano_like
 
@@ -59,6 +62,26 @@ def test_a_promoted_version_scores_until_it_is_rolled_back(settings: Settings, r
     registry.rollback("small")
     assert scorer.refresh()
     assert scorer.score(clips)[0] == first
+
+
+def test_the_large_model_follows_its_own_versions_and_is_not_shown_as_the_small_one(
+    settings: Settings, registry: Registry, caplog: pytest.LogCaptureFixture
+) -> None:
+    metrics.show_model(ModelId("nano", "shipped"))
+    settings = settings.model_copy(update={"model": "nano", "deep_model": "small"})
+    deep, agents = deep_model(settings, Connection("127.0.0.1:1"))
+    assert [agent.name for agent in agents] == ["large model updates"]
+    registry.promote("small", "v2")
+    assert isinstance(deep, ReloadingScorer)
+    assert deep.refresh()
+    assert deep.score([make_clip()])[0].model == ModelId("small", "v2")
+    assert REGISTRY.get_sample_value("fvq_model", {"name": "nano", "version": "shipped"}) == 1
+    assert REGISTRY.get_sample_value("fvq_model", {"name": "small", "version": "v2"}) is None
+
+
+def test_a_pinned_large_model_follows_nothing(settings: Settings, registry: Registry) -> None:
+    _, agents = deep_model(settings.model_copy(update={"deep_model": "small@v1"}), Connection("127.0.0.1:1"))
+    assert not agents
 
 
 def with_weights(change: Callable[[dict[str, torch.Tensor]], None]) -> Callable[[Path], None]:

@@ -43,5 +43,5 @@ def test_the_command_prints_json_and_its_code_says_whether_all_serve(
 
 def test_without_an_address_it_says_what_to_set(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("FVQ_SCORER_URL", raising=False)
-    with pytest.raises(SettingsError, match="FVQ_SCORER_URL: is not set"):
+    with pytest.raises(SettingsError, match="FVQ_SCORER_URL, FVQ_DEEP_URL: are not set"):
         models_serving()

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from streams.plan.simulate import Service, arrivals, simulate
+from streams.plan.simulate import SEGMENTS_FOR_A_CHILD, Service, arrivals, simulate
 from streams.scoring.batcher import Batcher
 from tests.support.virtual_time import run_in_virtual_time
 
@@ -130,7 +130,9 @@ def batcher_lags(times: Sequence[float], service: Service) -> list[float]:
                 if arrived:
                     await batcher.add([arrived.popleft() for _ in range(min(service.batch_size, len(arrived)))])
 
-        batcher: Batcher[float, float, float] = Batcher(service.batch_size, sample, len, score, finish)
+        batcher: Batcher[float, float, float] = Batcher(
+            service.batch_size, SEGMENTS_FOR_A_CHILD * service.children, sample, len, score, finish
+        )
         tasks = [asyncio.create_task(arrive()), asyncio.create_task(take())]
         await complete.wait()
         for task in tasks:
@@ -147,7 +149,7 @@ def batcher_lags(times: Sequence[float], service: Service) -> list[float]:
     times=st.lists(st.integers(1, 40_000), min_size=1, max_size=80).map(lambda ms: [moment / 1000 for moment in sorted(ms)]),
     sample_s=st.floats(0.01, 1.0),
     clip_s=st.floats(0.005, 0.3),
-    children=st.integers(1, 6),
+    children=st.integers(1, 12),
 )
 def test_it_is_the_course_of_the_product_batcher(times: list[float], sample_s: float, clip_s: float, children: int) -> None:
     service = Service(

@@ -16,8 +16,9 @@ from safetensors.torch import load_file, save_file
 from torch.nn import functional
 from transformers import Qwen2Config
 
-from scorer.engine import load_engine, load_model
+from scorer.engine import load_model
 from scorer.errors import ModelError
+from scorer.load import load_engine
 from scorer.model.adapters import (
     AdaptedRater,
     Lora,

@@ -10,8 +10,10 @@ import torch
 from peft import LoraConfig, get_peft_model
 from safetensors.torch import load_file, save_file
 
-from scorer.engine import load_engine, load_model, version_of
+from scorer.engine import load_model
 from scorer.errors import ModelError
+from scorer.find import SHIPPED, version_of
+from scorer.load import load_engine
 from scorer.model.configuration import STREAMS
 from scorer.model.modeling import FVQRater
 from scorer.sampling.statistics import NAMES
@@ -49,7 +51,7 @@ def test_the_shipped_model_fits_the_sampler_and_the_package() -> None:
     engine = load_engine("nano", "cpu")
     assert engine.model.name == "nano"
     assert engine.spec == SamplerSpec()
-    network = engine._network
+    network = load_model(SHIPPED["nano"])
     assert network.config.statistics_size == len(NAMES)
     assert sum(p.numel() for p in network.parameters()) <= 8e6
     folder = Path(__file__).parents[3] / "scorer" / "nano"

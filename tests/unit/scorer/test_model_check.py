@@ -17,13 +17,14 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from scorer import model_check
-from scorer.engine import load_engine
 from scorer.errors import ModelError
+from scorer.load import load_engine
 from scorer.model import shapes
 from scorer.model.adapters import Lora, attach, save_adapter
 from scorer.model.bases import Base, load_base, sampler_spec
 from scorer.model.shapes import try_shapes
 from scorer.model_files import check_model_files
+from scorer.runtime.graph import GRAPH_FILE
 from scorer.spec import SPEC_FILE
 from tests.support import tiny
 from tests.support.processes import ROOT
@@ -33,8 +34,8 @@ FILES = ("adapter_config.json", "config.json", SPEC_FILE)
 
 @pytest.fixture
 def whole(tmp_path: Path) -> Path:
-    """A copy of the shipped model."""
-    return Path(shutil.copytree(ROOT / "scorer" / "nano", tmp_path / "whole"))
+    """A copy of the shipped model without its graph: torch runs it."""
+    return Path(shutil.copytree(ROOT / "scorer" / "nano", tmp_path / "whole", ignore=shutil.ignore_patterns(GRAPH_FILE)))
 
 
 @pytest.fixture(scope="module")

@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 from scorer import model_files
-from scorer.engine import load_engine
 from scorer.errors import ModelError
+from scorer.load import load_engine
 from scorer.model_files import check_model_files, check_patterns
 from scorer.spec import SPEC_FILE, SamplerSpec
 from tests.support.processes import ROOT

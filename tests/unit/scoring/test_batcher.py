@@ -20,16 +20,16 @@ class Bench:
     """A batcher whose messages are numbers. A negative number stands for a late segment, which takes no place in a batch.
 
     size: places of a batch. sample_ticks, finish_ticks: turns of the event loop that sampling and finishing take. ahead: batches
-    that may be scored and not yet finished.
+    that may be scored and not yet finished. room: places that may wait, if they are more than a batch has.
     """
 
-    def __init__(self, size: int = 8, sample_ticks: int = 0, finish_ticks: int = 0, ahead: int = 1) -> None:
+    def __init__(self, size: int = 8, sample_ticks: int = 0, finish_ticks: int = 0, ahead: int = 1, room: int = 0) -> None:
         self.batches: list[list[int]] = []
         self.progress = asyncio.Event()
         self.finish_ticks = finish_ticks
         self.sample_ticks = sample_ticks
         self.scored: list[int] = []
-        self.batcher: Batcher[int, int, int] = Batcher(size, self.sample, places, self.score, self.finish, ahead)
+        self.batcher: Batcher[int, int, int] = Batcher(size, room, self.sample, places, self.score, self.finish, ahead)
 
     async def sample(self, messages: object) -> list[int]:
         assert isinstance(messages, list)
@@ -97,6 +97,18 @@ async def test_a_full_batcher_takes_no_more_until_a_batch_is_finished() -> None:
     bench.finish_ticks = 0
     assert await asyncio.wait_for(bench.finished(8), 20) == [1] * 4 + [2] * 4
     await asyncio.wait_for(second, 20)
+
+
+async def test_more_than_a_batch_may_wait_where_many_children_sample() -> None:
+    bench = Bench(4, finish_ticks=10**6, room=8)
+    for _ in range(2):
+        await asyncio.wait_for(bench.batcher.add([1] * 4), 20)
+    third = asyncio.create_task(bench.batcher.add([2] * 4))
+    await asyncio.sleep(0.01)
+    assert not third.done(), "as many wait as there is room for"
+    bench.finish_ticks = 0
+    assert await asyncio.wait_for(bench.finished(12), 20) == [1] * 8 + [2] * 4
+    assert max(map(len, bench.batches)) == 4
 
 
 async def test_waiting_groups_are_limited_even_if_all_segments_are_late() -> None:

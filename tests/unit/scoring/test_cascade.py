@@ -130,7 +130,7 @@ async def test_the_small_model_goes_on_while_the_large_one_works_and_the_order_i
             assert [answer.message for answer in finished] == messages
             answers.extend(answer.answer for answer in finished)
 
-        batcher = Batcher(2, pipeline.sample, pipeline.count_clips, score, finish, pipeline.batches_ahead)
+        batcher = Batcher(2, 2, pipeline.sample, pipeline.count_clips, score, finish, pipeline.batches_ahead)
         for place in range(10):
             await asyncio.wait_for(
                 batcher.add([message("50" if place == 0 else "200", segment=str(place), stream_id=str(place))]), 20

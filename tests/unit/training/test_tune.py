@@ -13,7 +13,8 @@ import yaml
 from accelerate.state import AcceleratorState
 from safetensors.torch import load_file
 
-from scorer.engine import Engine, load_engine, load_model
+from scorer.engine import Engine, load_model
+from scorer.load import load_engine
 from scorer.model.bases import Base, load_base
 from scorer.sampling.statistics import NAMES
 from scorer.spec import MODEL_INPUTS, ModelId, SampledClip, SamplerSpec

@@ -43,7 +43,7 @@ async def test_a_snapshot_comes_first_then_frames_without_a_gap(client: TestClie
         assert {entry["alert"]["alert_id"] for entry in first["alerts"]} == {one.alert_id for one in seeded.live.firing()}
         expected = first["n"]
         kinds = set()
-        played = seeded._played
+        played = seeded.played
         for step in range(1, 40):
             seeded.play(played + step)
             frame = json.loads(await socket.receive_str(timeout=5))
@@ -81,7 +81,7 @@ async def test_a_filtered_socket_tells_of_no_other_stream(client: TestClient, se
         premium = {id for id, stream in seeded.live.streams.items() if stream.labels["tier"] == "premium"}
         assert set(snapshot["streams"]["id"]) == premium
         assert {entry["alert"]["labels"]["tier"] for entry in snapshot["alerts"]} <= {"premium"}
-        seeded.play(seeded._played + 4)
+        seeded.play(seeded.played + 4)
         assert set((await frames(socket, "scores"))["i"]) <= set(range(len(premium)))
         assert (await frames(socket, "summary"))["streams"] == len(premium)
 
@@ -178,7 +178,7 @@ def test_a_browser_that_falls_behind_gets_a_fresh_snapshot(seeded: Fleet) -> Non
     assert quick is not None
     seen: list[str] = []
     for beat in range(1, 3 * QUEUE):
-        seeded.play(seeded._played + 0.5)
+        seeded.play(seeded.played + 0.5)
         hub.step(beat)
         while not quick.queue.empty():
             seen.append(json.loads(quick.queue.get_nowait())["type"])
@@ -190,7 +190,7 @@ def test_a_browser_that_falls_behind_gets_a_fresh_snapshot(seeded: Fleet) -> Non
     hub.step(1)
     fresh = json.loads(slow.queue.get_nowait())
     assert fresh["type"] == "snapshot"
-    seeded.play(seeded._played + 0.5)
+    seeded.play(seeded.played + 0.5)
     hub.step(2)
     numbers = [frame["n"] for frame in map(json.loads, _drained(slow)) if "n" in frame]
     assert numbers

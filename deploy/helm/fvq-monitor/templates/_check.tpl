@@ -14,6 +14,12 @@
 {{- if and .Values.scorer.enabled .Values.scorer.autoscaling.enabled (eq .Values.scorer.host "deployment") (not .Values.monitoring.serverAddress) -}}
 {{- fail "scorer.autoscaling.enabled needs monitoring.serverAddress: the scorers' queue is known to Prometheus alone" -}}
 {{- end -}}
+{{- if and .Values.ingest.enabled .Values.ingest.sources .Values.ingest.existingSecret -}}
+{{- fail "ingest.sources and ingest.existingSecret: the list is in one of them" -}}
+{{- end -}}
+{{- if and .Values.ingest.enabled (not .Values.ingest.sources) (not .Values.ingest.existingSecret) -}}
+{{- fail "ingest.enabled and no source: name them in ingest.sources, or a Secret that has sources.txt in ingest.existingSecret" -}}
+{{- end -}}
 {{- $set := ternary "FVQ_DEEP_URL" "FVQ_SCORER_URL" (eq .Values.scorer.scores "deep") -}}
 {{- if and .Values.scorer.enabled (include "fvq.elsewhere" (dict "root" . "name" $set)) -}}
 {{- fail (printf "%s and scorer.enabled: the chart's scorer would not be used; set scorer.enabled=false, or leave the address out" $set) -}}

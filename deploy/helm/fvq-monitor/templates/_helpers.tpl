@@ -44,6 +44,7 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
   "worker" "^FVQ_SERVE_"
   "scorer" "^FVQ_(BROKER$|KAFKA_|INFLUX_|DEEP_)"
   "rate" "^FVQ_(INFLUX_|SCORER_|DEEP_|SERVE_)"
+  "ingest" "^FVQ_(INFLUX_|SCORER_|DEEP_|SERVE_)"
   "topics" "^FVQ_(INFLUX_|SCORER_|DEEP_|SERVE_)"
 ) . -}}
 {{- end -}}

@@ -11,7 +11,7 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 import pytest
 
 from streams.errors import MediaError
-from streams.local import up
+from streams.local import processes
 
 
 class _NotReady(BaseHTTPRequestHandler):
@@ -37,11 +37,11 @@ def port() -> Iterator[int]:
 
 
 def test_a_worker_that_does_not_become_ready_is_named_with_its_reason(port: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(up, "READY_SECONDS", 0.5)
+    monkeypatch.setattr(processes, "READY_SECONDS", 0.5)
     with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as worker:
         with pytest.raises(
             MediaError, match=r"not ready within 0 s: /readyz says .*the scorer: it asks for a token\\x1b"
         ) as raised:
-            up._wait_ready(worker, port)
+            processes.wait_ready(worker, port)
         worker.kill()
     assert raised.value.kind == "worker"

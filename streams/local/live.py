@@ -1,0 +1,225 @@
+"""Everything on one machine, for live sources: `fvq up --source URL`.
+
+Starts a broker, a worker and an ingester, each the same command as on a cluster, and shows the streams' latest scores.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import subprocess
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from streams import parts
+from streams.errors import SettingsError
+from streams.events import ALERTS_TOPIC, DEAD_LETTER_TOPIC, SCORES_TOPIC
+from streams.ingest.kinds import is_address, is_pushed, kind_of
+from streams.ingest.names import folders_of, sources_of
+from streams.ingest.pages import PageError, ask_status
+from streams.ingest.push.address import push_sources_of
+from streams.kafka.clients import open_reader
+from streams.kafka.connection import Connection
+from streams.kafka.consumer import TopicPartition
+from streams.kafka.embedded import EmbeddedBroker
+from streams.kafka.progress import wait_for_groups
+from streams.kafka.topics import create_topics
+from streams.local.live_run import LiveRun
+from streams.local.live_view import LiveView
+from streams.local.processes import own_settings, running, wait_ready, worker_settings
+from streams.ports import free_port
+from streams.settings import Settings
+
+STATUS_SECONDS = 0.5
+"""Between two looks at the states of the sources."""
+
+AGENTS_SECONDS = 5.0
+"""The alert and harvest agents get this long to read the last scores."""
+
+PICTURE_SECONDS = 0.25
+"""Between two pictures of the table."""
+
+
+@dataclass(frozen=True)
+class Following:
+    """What is followed, by which command. commands: `fvq ingest ...`. names: of the streams. folders: that hold their media.
+
+    recorded: whether it may be as old as it likes.
+    """
+
+    commands: tuple[tuple[str, ...], ...]
+    names: tuple[str, ...]
+    folders: tuple[Path, ...] = ()
+    recorded: bool = False
+
+
+def find_live(settings: Settings, sources: Sequence[str], segment_seconds: float, watch: bool) -> Following:
+    """What the sources are. watch: they are recorders' folders, else addresses.
+
+    Raises `SettingsError` where one cannot be followed, and `MediaError` where its address may not be read or answers nothing
+    that is known.
+    """
+    if watch:
+        folders = folders_of(sources)
+        pieces = settings.data_dir.resolve() / "ingest" / "folder"
+        command = ("folder", "--from", "start", "--segment-seconds", f"{segment_seconds:g}", *sources)
+        return Following(
+            (command,), tuple(folders), (*(Path(folder).resolve() for folder in folders.values()), pieces), recorded=True
+        )
+    pushed = [source for source in sources if is_pushed(source)]
+    # Their names are never made from their addresses, which have keys in them.
+    pushed_names = push_sources_of(pushed)
+    played = [source for source in sources if not is_pushed(source)]
+    listed = sources_of(played)
+    if twice := sorted(set(listed) & set(pushed_names)):
+        raise SettingsError("--source", f"two sources are named {twice[0]}: give them names of their own")
+    kinds = asyncio.run(_kinds(settings, list(listed.values())))
+    commands: dict[str, list[str]] = {"push": pushed} if pushed else {}
+    for source, kind in zip(played, kinds, strict=True):
+        commands.setdefault(kind, []).append(source)
+    spool = (parts.push_means(settings).spool,) if pushed else ()
+    return Following(tuple((kind, *named) for kind, named in commands.items()), (*listed, *pushed_names), spool)
+
+
+async def _kinds(settings: Settings, addresses: Sequence[str]) -> list[str]:
+    async with parts.playlist_reader(settings) as reader:
+        return [kind.command for kind in await asyncio.gather(*(kind_of(address, reader) for address in addresses))]
+
+
+def run_live_up(settings: Settings, following: Following, *, seconds: float | None, as_json: bool) -> int:
+    """Follow live sources and show their scores until Ctrl-C, or until all have ended; returns the exit code.
+
+    seconds: end after this time. Raises `MediaError` where the worker does not start, and `BrokerError`.
+    """
+    view, run = LiveView(as_json), LiveRun(following.names)
+    with ExitStack() as stack:
+        connection = parts.connection(settings) if settings.broker else Connection(stack.enter_context(EmbeddedBroker()).address)
+        create_topics(connection, partitions=4, replication=1)
+        port = free_port("127.0.0.1")
+        # Recordings may be as old as they like, unless the user says otherwise.
+        fast = following.recorded and settings.source("live_window").kind == "default"
+        changes = worker_settings(settings, connection.servers, following.folders, port, fast)
+        worker = stack.enter_context(running(["worker"], changes))
+        view.note(f"broker {connection.servers}, worker {worker.pid}, metrics at http://127.0.0.1:{port}/metrics")
+        wait_ready(worker, port)
+        stack.enter_context(_Follower(connection, run, view))
+        ingesters = []
+        for command in following.commands:
+            page = free_port("127.0.0.1")
+            changes = own_settings(settings, connection.servers, page)
+            if settings.log_level == "info":
+                changes["FVQ_LOG_LEVEL"] = "error"  # this process shows the sources' states
+            ingesters.append((stack.enter_context(running(["ingest", *command], changes)), page))
+        view.note("following " + ", ".join(following.names) + (": Ctrl-C ends it" if seconds is None else f" for {seconds:g} s"))
+        try:
+            with view.shown(run) as refresh:
+                for _ in _until_ended(run, view, worker, ingesters, seconds):
+                    refresh()
+            if run.has_ended:
+                agents = {"alerts": settings.alerts, "harvest": settings.harvest}
+                groups = [parts.group(settings).of(agent).name for agent, enabled in agents.items() if enabled]
+                wait_for_groups(connection, groups, SCORES_TOPIC, AGENTS_SECONDS)
+        except KeyboardInterrupt:
+            view.note("stopping")
+    view.summary(run)
+    if run.problem:
+        view.problem(run.problem)
+        return 1
+    return 0
+
+
+def _until_ended(
+    run: LiveRun,
+    view: LiveView,
+    worker: subprocess.Popen[bytes],
+    ingesters: Sequence[tuple[subprocess.Popen[bytes], int]],
+    seconds: float | None,
+) -> Iterator[None]:
+    """Yields again and again until the time is over, all sources have ended, or a process has."""
+    deadline = time.monotonic() + seconds if seconds is not None else None
+    asked = 0.0
+    while deadline is None or time.monotonic() < deadline:
+        if worker.poll() is not None:
+            run.problem = f"the worker ended with code {worker.returncode} (its log lines are above)"
+            return
+        for ingester, _ in ingesters:
+            if ingester.poll() is not None:
+                run.problem = f"the ingester ended with code {ingester.returncode} (its lines are above)"
+                return
+        if time.monotonic() - asked >= STATUS_SECONDS:
+            asked = time.monotonic()
+            _take_states(run, view, [port for _, port in ingesters])
+        if run.has_ended:
+            return
+        yield
+        time.sleep(PICTURE_SECONDS)
+    if not run.scored:
+        reasons = [f"{row['stream']} is {row['state']}: {row['reason']}" for row in run.sources.values() if row["reason"]]
+        run.problem = "; ".join(["no segment was scored", *reasons])
+
+
+def _take_states(run: LiveRun, view: LiveView, ports: Sequence[int]) -> None:
+    """Ask the ingesters for their sources' states. One that does not answer yet, or is busy, is asked again next time."""
+    rows: list[Any] = []
+    try:
+        for port in ports:
+            rows += ask_status("127.0.0.1", port)
+    except PageError:
+        return
+    view.states(run.take_sources(rows))
+
+
+class _Follower:
+    """Reads answers and alerts into the run, from the topics' ends at the start on; a context manager, whose end ends it."""
+
+    def __init__(self, connection: Connection, run: LiveRun, view: LiveView) -> None:
+        self._run, self._view, self._done = run, view, threading.Event()
+        self._consumer = open_reader(connection)
+        partitions = [
+            TopicPartition(topic, number)
+            for topic in (SCORES_TOPIC, DEAD_LETTER_TOPIC, ALERTS_TOPIC)
+            for number in sorted(self._consumer.partitions_for_topic(topic) or ())
+        ]
+        self._consumer.assign(partitions)
+        self._consumer.seek_to_end(*partitions)
+        for partition in partitions:
+            self._consumer.position(partition)  # asks for the end now: what comes after this line is read
+        self._thread = threading.Thread(target=self._read, name="answers", daemon=True)
+
+    def __enter__(self) -> _Follower:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._done.set()
+        self._thread.join(5)
+
+    def _read(self) -> None:
+        try:
+            stopping = False
+            while not stopping:
+                stopping = self._done.is_set()  # poll once more after `done`, for messages that came during the last poll
+                for messages in self._consumer.poll(timeout_ms=200).values():
+                    for message in messages:
+                        self._view.take(self._run, message)
+        finally:
+            self._consumer.close()
+
+
+def check_sources(sources: Sequence[str], watch: bool) -> bool:
+    """Whether the sources are live: addresses, or folders to watch; False for a file or folder that is played.
+
+    Raises `SettingsError` where they are mixed, or several are to be played.
+    """
+    if watch:
+        return True
+    live = [is_address(source) for source in sources]
+    if any(live) != all(live):
+        raise SettingsError("--source", "name live addresses, or one file or folder to play, not both")
+    if not any(live) and len(sources) > 1:
+        raise SettingsError("--source", "several are live addresses; of files, name one, or a folder of them")
+    return all(live)

@@ -1,0 +1,97 @@
+"""The processes of `fvq up`: the same `fvq worker` and `fvq ingest` as on a cluster, as children that end with it."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from scorer.process import die_with_parent
+from streams.errors import MediaError
+from streams.settings import Settings
+from streams.text import printable
+
+READY_SECONDS = 90.0
+"""The worker must load its model and join its group within this time."""
+
+REASON_BYTES = 1000
+"""Longest piece of the worker's page that an error repeats."""
+
+STOP_SECONDS = 30.0
+"""A process that was told to stop and still runs after this time is killed."""
+
+
+def own_settings(settings: Settings, broker: str, port: int) -> dict[str, str]:
+    """Environment variables in which a child differs from this process. port: of its pages."""
+    changes = {
+        "FVQ_BROKER": broker,
+        "FVQ_WEB_HOST": "127.0.0.1",
+        "FVQ_WEB_PORT": str(port),
+        "FVQ_INGEST_PORT": str(port),
+        "FVQ_DATA_DIR": str(settings.data_dir),
+    }
+    if not settings.broker:
+        changes["FVQ_KAFKA_SECURITY"] = "PLAINTEXT"  # the embedded broker has no encryption and no users
+    if settings.log_level == "info":
+        changes["FVQ_LOG_LEVEL"] = "warning"  # the table shows what the info lines would say
+    return changes
+
+
+def worker_settings(settings: Settings, broker: str, media: Sequence[Path], port: int, fast: bool) -> dict[str, str]:
+    """The same for the worker. media: folders of segments. fast: no segment is too old."""
+    changes = own_settings(settings, broker, port)
+    changes["FVQ_MEDIA_ROOTS"] = os.pathsep.join(str(root) for root in [*media, *settings.media_roots])
+    changes["FVQ_SESSION_TIMEOUT"] = "6"
+    if fast:
+        changes["FVQ_LIVE_WINDOW"] = "off"
+    return changes
+
+
+@contextmanager
+def running(command: Sequence[str], changes: dict[str, str]) -> Iterator[subprocess.Popen[bytes]]:
+    """A process of `fvq COMMAND` with the environment of this process and these changes; leaving the context stops it."""
+    process = subprocess.Popen(
+        [sys.executable, "-m", "streams.cli", *command],
+        env=os.environ | changes,
+        stdin=subprocess.DEVNULL,
+        stdout=sys.stderr,  # Faust prints to standard output, which is for scores here
+        preexec_fn=die_with_parent,
+        process_group=0,  # Ctrl-C in a terminal reaches this process alone, which stops its children
+    )
+    try:
+        yield process
+    finally:
+        if process.poll() is None:
+            process.send_signal(signal.SIGTERM)
+        try:
+            process.wait(STOP_SECONDS)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+
+
+def wait_ready(worker: subprocess.Popen[bytes], port: int) -> None:
+    """Return once the worker has its partitions, so that no segment is announced while it still loads its model.
+
+    port: of the worker's pages. Raises `MediaError` where the worker ends, or is not ready in time.
+    """
+    deadline, reason = time.monotonic() + READY_SECONDS, "its pages do not answer"
+    while time.monotonic() < deadline:
+        if worker.poll() is not None:
+            raise MediaError(f"the worker ended at once with code {worker.returncode} (its log lines are above)", kind="worker")
+        try:
+            with urllib.request.urlopen(f"http://127.0.0.1:{port}/readyz", timeout=2):
+                return
+        except urllib.error.HTTPError as error:
+            reason = f"/readyz says {printable(error.read(REASON_BYTES).decode(errors='replace'))}"
+            time.sleep(0.1)
+        except OSError:
+            time.sleep(0.1)
+    raise MediaError(f"the worker was not ready within {READY_SECONDS:.0f} s: {reason}", kind="worker")

@@ -1,0 +1,55 @@
+"""An origin stops answering: the alert says so. A real origin, `fvq ingest hls`, a real Kafka and a worker."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+import yaml
+
+from streams.events import ALERTS_TOPIC, QualityAlert
+from tests.integration.test_live import live, until
+from tests.support.origin import Origin
+from tests.support.processes import FREE_WORKER, FVQ, Worker, fvq
+from tests.support.servers import KafkaServer
+from tests.support.topics import Follower
+
+
+async def test_an_alert_of_silence_says_what_the_ingester_knows(kafka: KafkaServer, tmp_path: Path) -> None:
+    await asyncio.to_thread(fvq, "topics", "create", FVQ_BROKER=kafka.broker)
+    policy = tmp_path / "policy.yaml"
+    policy.write_text(yaml.safe_dump({"alerts": {"no_segments": {"after": 4, "cool_down": 0}}}))
+    settings = {"FVQ_BROKER": kafka.broker, "FVQ_FETCH_PRIVATE": "true"}
+    worker = Worker(
+        "worker", tmp_path, command=FREE_WORKER, FVQ_ALERT_POLICY=str(policy), FVQ_TEST_SINK="none", FVQ_HARVEST="false",
+        FVQ_LIVE_WINDOW="off", **settings,
+    )  # fmt: skip
+    follower = await asyncio.to_thread(Follower, kafka.broker, ALERTS_TOPIC)
+
+    def alerts() -> list[QualityAlert]:
+        return [QualityAlert.from_bytes(value) for value in list(follower.read())]
+
+    async with Origin() as origin:
+        origin.media = b"a segment"
+        news = live(dates=False)
+        origin.script("/news.m3u8", news)
+        ingester = Worker("ingest", tmp_path, command=[FVQ, "ingest", "hls", f"news={origin.url('/news.m3u8')}"], **settings)
+        try:
+            worker.start()
+            ingester.start()
+            fetched = lambda: any(".ts" in request for request in origin.requests)  # noqa: E731 - named for `until`
+            await until(f"segments are fetched\n{worker.tail()}{ingester.tail()}", fetched)
+            origin.script("/news.m3u8", 404)
+            await until(f"the alert\n{worker.tail()}", lambda: len(alerts()) == 1)
+            origin.script("/news.m3u8", news)
+            await until(f"its end\n{worker.tail()}{ingester.tail()}", lambda: len(alerts()) == 2)
+            firing, resolved = await asyncio.to_thread(alerts)
+        finally:
+            await asyncio.to_thread(ingester.kill)
+            await asyncio.to_thread(worker.kill)
+            await asyncio.to_thread(follower.close)
+    assert [(alert.kind, alert.state) for alert in (firing, resolved)] == [("no-segments", "firing"), ("no-segments", "resolved")]
+    assert firing.cause is not None
+    assert firing.cause.where == "source"
+    assert firing.cause.text.startswith("the playlist has not answered since ")
+    assert "not there (HTTP 404)" in firing.cause.text
