@@ -12,6 +12,7 @@ import resource
 import select
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -46,25 +47,42 @@ def check_model(directory: Path, device: str) -> None:
     # -P: no module is taken from the working directory.
     command = [sys.executable, "-P", "-m", "scorer.model_check", str(directory), device, str(os.getpid())]
     with subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as process:
+        assert process.stdout is not None
+        answer = _Answer(process.stdout.fileno())
         try:
-            if _line(process, START_SECONDS) is None:
+            if not answer.read(START_SECONDS, until=b"\n"):
                 raise ModelError(
                     f"model {directory}: it cannot be checked: a process takes more than {START_SECONDS:g} s to start"
                 )
-            reason = _line(process, CHECK_SECONDS)
+            if not answer.read(CHECK_SECONDS):
+                raise ModelError(f"model {directory}: to load it takes more than {CHECK_SECONDS:g} s, or never ends")
         finally:
             process.kill()
-    if reason is None:
-        raise ModelError(f"model {directory}: to load it takes more than {CHECK_SECONDS:g} s, or never ends")
+    reason = answer.text.removeprefix("\n")
     if reason != SOUND:
         raise ModelError(reason or f"model {directory}: the process that tries to load it ends early")
 
 
-def _line(process: subprocess.Popen[bytes], seconds: float) -> str | None:
-    """What the child writes next; "" where it has ended, None where it writes nothing within that time."""
-    assert process.stdout is not None
-    ready, _, _ = select.select([process.stdout], [], [], seconds)
-    return os.read(process.stdout.fileno(), select.PIPE_BUF).decode() if ready else None
+class _Answer:
+    """What the child has written so far. A quick one has written everything before the first of it is read."""
+
+    def __init__(self, file: int) -> None:
+        self._file, self._bytes = file, b""
+
+    @property
+    def text(self) -> str:
+        return self._bytes.decode(errors="replace")
+
+    def read(self, seconds: float, until: bytes | None = None) -> bool:
+        """Read until these bytes have come, or to the end; returns False where that takes longer than the time."""
+        deadline = time.monotonic() + seconds
+        while until is None or until not in self._bytes:
+            if not select.select([self._file], [], [], max(0.0, deadline - time.monotonic()))[0]:
+                return False
+            if not (data := os.read(self._file, select.PIPE_BUF)):
+                return True
+            self._bytes += data
+        return True
 
 
 def _check_and_answer(directory: Path, device: str, parent: int) -> None:
