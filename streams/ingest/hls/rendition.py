@@ -142,7 +142,8 @@ class Rendition:
             status.changed = self._waiting_since = now
         if after.ended:
             self._show("ended")
-            return "ended"
+            # Numbers that go back after the end are a stream that begins again: look before they are where they were.
+            return "unchanged" if after.loads_back else "ended"
         if now - status.changed > STALE_TARGETS * status.target:
             reason = f"no new segment for {now - status.changed:.1f} s, and the target duration is {status.target:g} s"
             self._show("stale", reason, since=status.changed)
@@ -204,10 +205,10 @@ class Rendition:
             self._failing_since = times.monotonic()
         failing = self._failing_seconds()
         self._show("failing", error.reason, kind, self._failing_since)
+        if self._failures >= SWITCH_FAILURES or failing > PATIENCE:
+            self._trouble(False)  # before a window has passed: the master playlist may have signed the addresses anew
         if self._failures >= SWITCH_FAILURES:
             self._switch()
-        if failing > PATIENCE:
-            self._trouble(False)
         retry_after = error.retry_after if isinstance(error, ReadError) else 0.0
         return next_load("failed", self.status.target, failing=failing, retry_after=retry_after, chance=self._services.chance())
 

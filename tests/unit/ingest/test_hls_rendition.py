@@ -133,6 +133,14 @@ async def test_an_end_is_looked_at_now_and_then_and_the_last_segment_says_so(ori
     assert rendition.status.state == "ended"
 
 
+async def test_numbers_that_go_back_after_the_end_are_looked_at_soon(origin: Origin, reader: Reader) -> None:
+    clock = Turned()
+    origin.script("/live.m3u8", playlist(5, 4, "#EXT-X-ENDLIST"), playlist(5, 2), playlist(5, 2), playlist(5, 3))
+    rendition = Rendition(Stream("news"), [origin.url("/live.m3u8")], clock.services(reader))
+
+    assert (await follow(rendition, clock, 3))[1:] == [1.0, 1.0]
+
+
 async def test_once_ends_with_the_stream(origin: Origin, reader: Reader) -> None:
     clock = Turned()
     origin.script("/a.m3u8", playlist(1, 3), playlist(2, 3, "#EXT-X-ENDLIST"))
