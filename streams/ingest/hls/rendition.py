@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import logging
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 
 from streams.ingest import metrics
@@ -166,6 +167,7 @@ class Rendition:
         before = status.position
         if self._from is not None and self._from != url:
             before = realign(before, playlist, now)
+        playlist = self._without_refused(playlist, before.number)
         after, events, notes = step(self.stream, before, playlist, now)
         if events or (before.epoch, before.number, before.ended) != (after.epoch, after.number, after.ended):
             await self._services.publish(self.stream, events, SavedPosition(after, without_secrets(url)))
@@ -177,6 +179,18 @@ class Rendition:
             status.skew = notes.skew
         self._count(notes, before, playlist)
         return notes
+
+    def _without_refused(self, playlist: MediaPlaylist, number: int | None) -> MediaPlaylist:
+        """The playlist without new segments that no worker may fetch. Raises `PlaylistError` where it has no others."""
+        new = [segment for segment in playlist.segments if number is None or segment.number > number]
+        refused = {segment.number for segment in new if not all(self._services.allowed(uri) for uri in segment.uris)}
+        if not refused:
+            return playlist
+        if len(refused) == len(new):
+            uris = [uri for uri in new[-1].uris if not self._services.allowed(uri)]
+            raise PlaylistError(f"its segments are where nothing may be fetched from, as {without_secrets(uris[0])}")
+        segments = tuple(segment for segment in playlist.segments if segment.number not in refused)
+        return replace(playlist, segments=segments, dropped=Counter(playlist.dropped) + Counter(segment=len(refused)))
 
     def _find(self, notes: Notes, announced: bool) -> None:
         """Keep what playlists showed since the last segment was announced: it may be why none comes."""

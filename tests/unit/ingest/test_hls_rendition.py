@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 
@@ -139,6 +139,26 @@ async def test_numbers_that_go_back_after_the_end_are_looked_at_soon(origin: Ori
     rendition = Rendition(Stream("news"), [origin.url("/live.m3u8")], clock.services(reader))
 
     assert (await follow(rendition, clock, 3))[1:] == [1.0, 1.0]
+
+
+async def test_segments_at_addresses_that_may_not_be_fetched_are_left_out_and_counted(
+    origin: Origin, reader: Reader, caplog: pytest.LogCaptureFixture
+) -> None:
+    clock = Turned()
+    good, bad = playlist(1, 2), playlist(3, 1).replace("3.ts", "http://10.0.0.1/3.ts?token=secret")
+    mixed = good + "#EXTINF:2,\nhttp://10.0.0.1/3.ts?token=secret\n#EXTINF:2,\n4.ts\n"
+    origin.script("/live.m3u8", good, mixed, bad.replace(":3", ":5"), bad.replace(":3", ":6"), playlist(6, 2))
+    services = replace(clock.services(reader), allowed=lambda uri: "10.0.0.1" not in uri)
+    rendition = Rendition(Stream("news"), [origin.url("/live.m3u8")], services)
+
+    await follow(rendition, clock, 3)
+    assert (clock.files, [event.sequence for event in clock.published]) == (["2", "4"], [0, 2])
+    assert rendition.status.counts["dropped"] == 1
+    assert rendition.status.state == "failing"
+    await follow(rendition, clock, 2)
+    assert (clock.files, rendition.status.state) == (["2", "4", "6", "7"], "live")
+    assert "secret" not in caplog.text
+    assert caplog.text.count("10.0.0.1") == 1
 
 
 async def test_once_ends_with_the_stream(origin: Origin, reader: Reader) -> None:
