@@ -50,7 +50,7 @@ def step(
     _check(position, playlist, notes)
     # An empty list says nothing of numbers: packagers, and caches that cut, send one in mid-stream.
     empty = not playlist.segments and playlist.next_number == playlist.first
-    if position.number is not None and newest < position.number and not empty:
+    if position.number is not None and not empty and (newest < position.number or _is_of_before(position, playlist)):
         if not _restarted(position, playlist):
             notes.counts["backsteps"] += 1
             return replace(position, loads_back=position.loads_back + 1), [], notes
@@ -88,8 +88,10 @@ def _check(position: Position, playlist: MediaPlaylist, notes: Notes) -> None:
 def _restarted(position: Position, playlist: MediaPlaylist) -> bool:
     """Whether numbers that went back are a restart of the encoder, and not an old copy from another edge."""
     assert position.number is not None
-    date = max((segment.date for segment in playlist.segments if segment.date is not None), default=None)
+    date = _newest_date(playlist)
     stays = position.loads_back + 1 >= BACK_LOADS
+    if playlist.first > position.number:
+        return stays
     if 0 < position.first <= playlist.first:
         return (
             date is not None and position.clocks.last_date is not None and date > position.clocks.last_date
@@ -99,6 +101,17 @@ def _restarted(position: Position, playlist: MediaPlaylist) -> bool:
         # An encoder that lost its clock, too, restarts with old dates; an edge that lags is not a window behind for long.
         return date > position.clocks.last_date or (stays and is_far)
     return stays or is_far
+
+
+def _is_of_before(position: Position, playlist: MediaPlaylist) -> bool:
+    """Whether numbers that jump ahead have older dates: an old copy from before the encoder restarted with lower numbers."""
+    date, last_date = _newest_date(playlist), position.clocks.last_date
+    assert position.number is not None
+    return playlist.first > position.number + 1 and date is not None and last_date is not None and date < last_date
+
+
+def _newest_date(playlist: MediaPlaylist) -> datetime | None:
+    return max((segment.date for segment in playlist.segments if segment.date is not None), default=None)
 
 
 def _jumped(position: Position, playlist: MediaPlaylist) -> bool:

@@ -103,6 +103,24 @@ def test_an_old_copy_of_another_edge_is_ignored() -> None:
     assert source.numbers(playlist(11, 4, dates=NOW + timedelta(seconds=2))) == [14]
 
 
+def test_an_old_copy_from_before_a_restart_is_ignored_though_its_numbers_are_higher() -> None:
+    source = Source()
+    source.load(playlist(100, 4, dates=NOW))
+    source.load(playlist(0, 2, dates=NOW + timedelta(seconds=30)))
+
+    assert [source.numbers(playlist(100, 4, dates=NOW)) for _ in range(2)] == [[], []]
+    assert source.notes.counts["backsteps"] == 1
+    assert source.numbers(playlist(0, 3, dates=NOW + timedelta(seconds=30))) == [2]
+
+
+def test_numbers_ahead_with_old_dates_that_stay_are_a_restart() -> None:
+    source = Source()
+    source.load(playlist(0, 4, dates=NOW))
+    old = NOW - timedelta(days=3000)
+
+    assert [source.numbers(playlist(100, count, dates=old)) for count in (1, 2, 3)] == [[], [], [100, 101, 102]]
+
+
 def test_an_encoder_that_restarts_with_newer_dates_is_followed_at_once() -> None:
     source = Source()
     (before,) = source.load(playlist(100, 4, dates=NOW))
