@@ -158,7 +158,11 @@ class Rendition:
 
     async def _parsed(self, answer: Answer) -> MediaPlaylist | MasterPlaylist:
         large = len(answer.body) > LARGE_PLAYLIST
-        arguments = answer.body, answer.url, self.variables
+        body = answer.body
+        last = body[body.rfind(b"\n") + 1 :]
+        if not answer.has_length and last and not last.startswith(b"#"):
+            body = body[: -len(last)]  # it may be half an address; the whole one is there in the next load
+        arguments = body, answer.url, self.variables
         return await asyncio.to_thread(parse, *arguments) if large else parse(*arguments)
 
     async def _announce(self, playlist: MediaPlaylist, url: str) -> Notes:

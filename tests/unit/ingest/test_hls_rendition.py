@@ -15,7 +15,7 @@ from streams.events import SegmentEvent
 from streams.ingest.base import Position, SavedPosition, Services, Stream, Times
 from streams.ingest.hls.rendition import Rendition
 from streams.ingest.states import SourceState
-from streams.media.read import Reader
+from streams.media.read import Answer, Reader
 from tests.support.origin import Origin
 
 START = datetime(2026, 1, 31, 12, tzinfo=UTC)
@@ -159,6 +159,19 @@ async def test_segments_at_addresses_that_may_not_be_fetched_are_left_out_and_co
     assert (clock.files, rendition.status.state) == (["2", "4", "6", "7"], "live")
     assert "secret" not in caplog.text
     assert caplog.text.count("10.0.0.1") == 1
+
+
+async def test_half_an_address_at_the_end_of_an_answer_without_a_length_is_not_announced() -> None:
+    clock, bodies = Turned(), [playlist(10, 2)[:-5], playlist(10, 2)]
+
+    async def read(url: str, _: float) -> Answer:
+        return Answer(bodies.pop(0).encode(), url, has_length=False)
+
+    services = Services(read, clock.publish, times=Times(lambda: START, lambda: clock.seconds, clock.sleep))
+    rendition = Rendition(Stream("news"), ["https://o.example/live.m3u8"], services)
+
+    await follow(rendition, clock, 2)
+    assert clock.files == ["10", "11"]
 
 
 async def test_once_ends_with_the_stream(origin: Origin, reader: Reader) -> None:
