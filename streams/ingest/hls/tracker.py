@@ -105,9 +105,12 @@ def _restarted(position: Position, playlist: MediaPlaylist) -> bool:
 
 def _is_of_before(position: Position, playlist: MediaPlaylist) -> bool:
     """Whether numbers that jump ahead have older dates: an old copy from before the encoder restarted with lower numbers."""
-    date, last_date = _newest_date(playlist), position.clocks.last_date
     assert position.number is not None
-    return playlist.first > position.number + 1 and date is not None and last_date is not None and date < last_date
+    last_date = position.clocks.last_date
+    if playlist.first <= position.number + 1 or last_date is None:
+        return False
+    date = _newest_date(playlist)
+    return date is not None and date < last_date
 
 
 def _newest_date(playlist: MediaPlaylist) -> datetime | None:
