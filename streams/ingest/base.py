@@ -44,12 +44,13 @@ class Clocks:
     """Where a rendition's clocks stand after its last segment.
 
     dates: end by the source's dates, None before the first date. last_date: the last date that was accepted. arrival: end by
-    arrival.
+    arrival. used: where the dates have gone back, the latest that were used before; up to it a date names no segment.
     """
 
     dates: datetime | None = None
     last_date: datetime | None = None
     arrival: datetime | None = None
+    used: datetime | None = None
 
 
 @dataclass(frozen=True)

@@ -63,7 +63,7 @@ def from_bytes(value: bytes) -> tuple[RenditionKey, SavedPosition]:
     if not all(0 <= number < MOST for number in (*numbers, position.discontinuity)):
         raise EventError("position", "a number is out of bounds")
     clocks = position.clocks
-    for time in (clocks.dates, clocks.last_date, clocks.arrival, position.anchor):
+    for time in (clocks.dates, clocks.last_date, clocks.arrival, clocks.used, position.anchor):
         if time is not None and (time.tzinfo is None or time.year not in YEARS):
             raise EventError("position.clocks", "a time has no offset, or an impossible year")
     if record.known is not None and len(record.known.recent) > MOST_RECENT:

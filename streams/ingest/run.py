@@ -140,6 +140,7 @@ async def _pages(options: LiveOptions, supervisor: Supervisor) -> AsyncIterator[
         runner = await start_pages(app, options.host, options.port)
     except OSError as error:
         reason = f"cannot listen on {options.host}:{options.port}: {error.strerror or error}"
+        reason += "; each `fvq ingest` on a machine needs a port of its own"
         raise SettingsError("FVQ_WEB_HOST, FVQ_INGEST_PORT", reason) from error
     log.info("the pages are at http://%s:%d", *runner.addresses[0][:2])
     try:

@@ -34,11 +34,15 @@ _parsed = lru_cache(maxsize=16384)(parse)
 
 @dataclass(frozen=True)
 class Answer:
-    """A resource as it was read. url: where it came from, after redirects. date: the server's time, None where it says none."""
+    """A resource as it was read. url: where it came from, after redirects. date: the server's time, None where it says none.
+
+    has_length: whether the server said how long it is; without that, a connection that breaks looks like the end.
+    """
 
     body: bytes
     url: str
     date: datetime | None = None
+    has_length: bool = True
 
 
 class ReadError(MediaError):
@@ -83,7 +87,8 @@ class Reader:
                     _check_busy(answer, final.shown)
                     check_status(answer.status, final, None)
                     body = b"".join([data async for data in body_of(answer, final.shown, self._most, self._too_large)])
-                    return Answer(body, str(final), date_of(answer.headers))
+                    has_length = "Content-Length" in answer.headers or "Transfer-Encoding" in answer.headers
+                    return Answer(body, str(final), date_of(answer.headers), has_length)
         except TimeoutError:
             raise ReadError(f"{shown}: no answer within {seconds:.3g} s", "timeout") from None
         except ReadError:

@@ -62,7 +62,9 @@ def announce(
     notes.counts += Counter(lost=lost, restarts=int(restarted))
     for what in _NOT_SAID:
         notes.counts.pop(what, None)
-    return replace(after, anchor=anchor if anchor is not None else after.anchor), events, notes
+    # An anchor without a segment says nothing yet: an encoder that restarts may begin with an empty list.
+    is_said = anchor is not None and (segments or position.anchor is None)
+    return replace(after, anchor=anchor if is_said else after.anchor), events, notes
 
 
 def _first_new(position: Position, segments: Sequence[Placed]) -> int:

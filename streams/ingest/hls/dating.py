@@ -7,7 +7,7 @@ two ingesters of one source read the same dates. `arrival` is anchored at the ne
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from itertools import pairwise
 
@@ -26,11 +26,13 @@ MOST_DRIFT_TARGETS = 2.0
 
 @dataclass(frozen=True)
 class Dated:
-    """A segment's start by each clock. by_date: None where the source has given no date yet."""
+    """A segment's start by each clock. by_date: None where the source has given no date yet. is_repeated: that date may have
+    named another segment already."""
 
     segment: Segment
     by_date: datetime | None
     by_arrival: datetime
+    is_repeated: bool = False
 
 
 def date_segments(
@@ -51,21 +53,49 @@ def date_segments(
         arrival = now
     elif arrival is None or abs(now - (arrival + length)) > tolerance:
         arrival = now - length
-    dates, last_date = clocks.dates, clocks.last_date
+    dates, last_date, used = clocks.dates, clocks.last_date, clocks.used
     if dates is None:
         dates = _backfilled(segments, missing)
     dated, corrections = [], 0
     for segment, lost in zip(segments, missing, strict=True):
         arrival += lost
         dates = dates + lost if dates is not None else None
-        if segment.date is not None and (last_date is None or segment.date > last_date):
+        if segment.date is not None and (
+            last_date is None or segment.date > last_date or _is_right(segment.date, last_date, now)
+        ):
             corrections += dates is not None and abs((segment.date - dates).total_seconds()) > CORRECTION
+            if last_date is not None and dates is not None and segment.date <= last_date:
+                used = used_up_to(replace(clocks, dates=dates, used=used), target)
             dates = last_date = segment.date
-        dated.append(Dated(segment, dates, arrival))
+        dated.append(Dated(segment, dates, arrival, dates is not None and used is not None and dates <= used))
         duration = timedelta(seconds=segment.duration)
         arrival += duration
         dates = dates + duration if dates is not None else None
-    return Clocks(dates, last_date, arrival), dated, corrections
+    return Clocks(dates, last_date, arrival, used), dated, corrections
+
+
+def _is_right(date: datetime, last_date: datetime, now: datetime) -> bool:
+    """Whether a date that goes back is right, because the one before was far in the future. Else one such date, a mistake of the
+    packager, would hide all that follow."""
+    return last_date - now > timedelta(seconds=MOST_SKEW) >= abs(date - now)
+
+
+def used_up_to(clocks: Clocks, target: float) -> datetime | None:
+    """The latest start by date that may have named a segment: up to it, dates that go back now would name another one alike."""
+    if clocks.dates is None:
+        return clocks.used
+    start = clocks.dates - timedelta(seconds=target)
+    return start if clocks.used is None else max(start, clocks.used)
+
+
+def passed(clocks: Clocks, seconds: float) -> Clocks:
+    """The clocks after so many seconds of segments that cannot be announced."""
+    length = timedelta(seconds=seconds)
+    return replace(
+        clocks,
+        dates=clocks.dates + length if clocks.dates is not None else None,
+        arrival=clocks.arrival + length if clocks.arrival is not None else None,
+    )
 
 
 def _backfilled(segments: Sequence[Segment], missing: Sequence[timedelta]) -> datetime | None:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import logging
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 
 from streams.ingest import metrics
@@ -142,7 +143,8 @@ class Rendition:
             status.changed = self._waiting_since = now
         if after.ended:
             self._show("ended")
-            return "ended"
+            # Numbers that go back after the end are a stream that begins again: look before they are where they were.
+            return "unchanged" if after.loads_back else "ended"
         if now - status.changed > STALE_TARGETS * status.target:
             reason = f"no new segment for {now - status.changed:.1f} s, and the target duration is {status.target:g} s"
             self._show("stale", reason, since=status.changed)
@@ -156,7 +158,11 @@ class Rendition:
 
     async def _parsed(self, answer: Answer) -> MediaPlaylist | MasterPlaylist:
         large = len(answer.body) > LARGE_PLAYLIST
-        arguments = answer.body, answer.url, self.variables
+        body = answer.body
+        last = body[body.rfind(b"\n") + 1 :]
+        if not answer.has_length and last and not last.startswith(b"#"):
+            body = body[: -len(last)]  # it may be half an address; the whole one is there in the next load
+        arguments = body, answer.url, self.variables
         return await asyncio.to_thread(parse, *arguments) if large else parse(*arguments)
 
     async def _announce(self, playlist: MediaPlaylist, url: str) -> Notes:
@@ -165,6 +171,7 @@ class Rendition:
         before = status.position
         if self._from is not None and self._from != url:
             before = realign(before, playlist, now)
+        playlist = self._without_refused(playlist, before.number)
         after, events, notes = step(self.stream, before, playlist, now)
         if events or (before.epoch, before.number, before.ended) != (after.epoch, after.number, after.ended):
             await self._services.publish(self.stream, events, SavedPosition(after, without_secrets(url)))
@@ -176,6 +183,18 @@ class Rendition:
             status.skew = notes.skew
         self._count(notes, before, playlist)
         return notes
+
+    def _without_refused(self, playlist: MediaPlaylist, number: int | None) -> MediaPlaylist:
+        """The playlist without new segments that no worker may fetch. Raises `PlaylistError` where it has no others."""
+        new = [segment for segment in playlist.segments if number is None or segment.number > number]
+        refused = {segment.number for segment in new if not all(self._services.allowed(uri) for uri in segment.uris)}
+        if not refused:
+            return playlist
+        if len(refused) == len(new):
+            uris = [uri for uri in new[-1].uris if not self._services.allowed(uri)]
+            raise PlaylistError(f"its segments are where nothing may be fetched from, as {without_secrets(uris[0])}")
+        segments = tuple(segment for segment in playlist.segments if segment.number not in refused)
+        return replace(playlist, segments=segments, dropped=Counter(playlist.dropped) + Counter(segment=len(refused)))
 
     def _find(self, notes: Notes, announced: bool) -> None:
         """Keep what playlists showed since the last segment was announced: it may be why none comes."""
@@ -204,10 +223,10 @@ class Rendition:
             self._failing_since = times.monotonic()
         failing = self._failing_seconds()
         self._show("failing", error.reason, kind, self._failing_since)
+        if self._failures >= SWITCH_FAILURES or failing > PATIENCE:
+            self._trouble(False)  # before a window has passed: the master playlist may have signed the addresses anew
         if self._failures >= SWITCH_FAILURES:
             self._switch()
-        if failing > PATIENCE:
-            self._trouble(False)
         retry_after = error.retry_after if isinstance(error, ReadError) else 0.0
         return next_load("failed", self.status.target, failing=failing, retry_after=retry_after, chance=self._services.chance())
 

@@ -12,7 +12,7 @@ from datetime import datetime, timedelta
 
 from streams.events import SegmentEvent, SegmentKey
 from streams.ingest.base import Clocks, Position, Stream
-from streams.ingest.hls.dating import MOST_SKEW, Dated, date_segments, skew
+from streams.ingest.hls.dating import MOST_SKEW, Dated, date_segments, passed, skew, used_up_to
 from streams.ingest.hls.values import MediaPlaylist, Segment
 
 FORWARD_WINDOWS = 10
@@ -20,6 +20,9 @@ FORWARD_WINDOWS = 10
 
 BACK_LOADS = 3
 """Loads in a row whose numbers went back, from which a source without dates is taken to have restarted."""
+
+OVERTAKEN_TARGETS = 2
+"""Target durations by which the date of a number that was announced must have moved for a restart."""
 
 ABREAST_TARGETS = 2
 """Target durations, or segments, by which two servers of one rendition may differ."""
@@ -45,15 +48,18 @@ def step(
     notes.counts["dropped"] = sum(playlist.dropped.values())
     newest = playlist.next_number - 1
     _check(position, playlist, notes)
-    position = replace(position, first=playlist.first, length=len(playlist.segments))
-    if position.number is not None and newest < position.number:
+    # An empty list says nothing of numbers: packagers, and caches that cut, send one in mid-stream.
+    empty = not playlist.segments and playlist.next_number == playlist.first
+    if position.number is not None and not empty and (newest < position.number or _is_of_before(position, playlist)):
         if not _restarted(position, playlist):
             notes.counts["backsteps"] += 1
             return replace(position, loads_back=position.loads_back + 1), [], notes
         position = _new_epoch(position, playlist, notes)
-    elif position.number is not None and playlist.first - position.number > FORWARD_WINDOWS * max(1, newest - playlist.first + 1):
+    elif position.number is not None and (_jumped(position, playlist) or _overtook(position, playlist, now)):
         position = _new_epoch(position, playlist, notes)
     position = replace(position, loads_back=0)
+    if not empty:
+        position = replace(position, first=playlist.first, length=len(playlist.segments))
     new = _new_segments(stream, position, playlist, notes)
     position, events = _announce(stream, position, new, playlist, now, notes)
     if playlist.ended and not position.ended:
@@ -68,7 +74,7 @@ def step(
 
 def _check(position: Position, playlist: MediaPlaylist, notes: Notes) -> None:
     """Count what contradicts the playlist before: the same numbers with other content, size or discontinuity."""
-    if position.number is None or playlist.first < position.first:
+    if position.number is None or playlist.first < position.first or not playlist.segments:
         return
     if playlist.first == position.first and len(playlist.segments) < position.length:
         notes.counts["size-changed"] += 1
@@ -82,8 +88,14 @@ def _check(position: Position, playlist: MediaPlaylist, notes: Notes) -> None:
 def _restarted(position: Position, playlist: MediaPlaylist) -> bool:
     """Whether numbers that went back are a restart of the encoder, and not an old copy from another edge."""
     assert position.number is not None
-    date = max((segment.date for segment in playlist.segments if segment.date is not None), default=None)
+    date = _newest_date(playlist)
     stays = position.loads_back + 1 >= BACK_LOADS
+    if playlist.first > position.number:
+        return stays
+    if 0 < position.first <= playlist.first:
+        return (
+            date is not None and position.clocks.last_date is not None and date > position.clocks.last_date
+        )  # a list that was cut
     is_far = position.number - (playlist.next_number - 1) > playlist.next_number - playlist.first
     if date is not None and position.clocks.last_date is not None:
         # An encoder that lost its clock, too, restarts with old dates; an edge that lags is not a window behind for long.
@@ -91,10 +103,47 @@ def _restarted(position: Position, playlist: MediaPlaylist) -> bool:
     return stays or is_far
 
 
+def _is_of_before(position: Position, playlist: MediaPlaylist) -> bool:
+    """Whether numbers that jump ahead have older dates: an old copy from before the encoder restarted with lower numbers."""
+    assert position.number is not None
+    last_date = position.clocks.last_date
+    if playlist.first <= position.number + 1 or last_date is None:
+        return False
+    date = _newest_date(playlist)
+    return date is not None and date < last_date
+
+
+def _newest_date(playlist: MediaPlaylist) -> datetime | None:
+    return max((segment.date for segment in playlist.segments if segment.date is not None), default=None)
+
+
+def _jumped(position: Position, playlist: MediaPlaylist) -> bool:
+    """Whether numbers are so far ahead that the encoder has restarted with others."""
+    assert position.number is not None
+    return playlist.first - position.number > FORWARD_WINDOWS * max(1, playlist.next_number - playlist.first)
+
+
+def _overtook(position: Position, playlist: MediaPlaylist, now: datetime) -> bool:
+    """Whether the encoder has restarted while nobody looked, and its numbers are where they were before, or further."""
+    if position.ended and not playlist.ended and playlist.first < position.first:
+        return True
+    clocks = position.clocks
+    same = next((segment for segment in playlist.segments if segment.number == position.number), None)
+    if same is None or same.date is None or clocks.dates is None or clocks.arrival is None:
+        return False
+    moved = (same.date - clocks.dates).total_seconds()
+    if moved < OVERTAKEN_TARGETS * playlist.target:
+        return False
+    # A clock that is set moves the dates, too, but then they are as far from this machine's clock as they have moved.
+    end = date_segments(Clocks(), playlist.segments, now, playlist.target)[0].dates
+    set_by = (now - end).total_seconds() - (clocks.arrival - clocks.dates).total_seconds() if end is not None else moved
+    return abs(set_by) < moved / 2
+
+
 def _new_epoch(position: Position, playlist: MediaPlaylist, notes: Notes) -> Position:
     """The position before the first segment of a source that has restarted: all its segments are new."""
     notes.counts["restarts"] += 1
-    clocks = Clocks(arrival=position.clocks.arrival)
+    clocks = Clocks(arrival=position.clocks.arrival, used=used_up_to(position.clocks, playlist.target))
     return replace(position, epoch=position.epoch + 1, number=playlist.first - 1, clocks=clocks, ended=False, name="")
 
 
@@ -116,8 +165,13 @@ def _announce(
     """The events of new segments. A gap, or a segment that cannot be decrypted, uses up its number and has no event."""
     newest = playlist.next_number - 1
     if not new:
-        number = newest if position.number is None else max(position.number, newest)
-        return replace(position, number=number if playlist.next_number > playlist.first else position.number), []
+        if playlist.next_number == playlist.first or (position.number is not None and newest <= position.number):
+            return position, []
+        if position.number is None:
+            return replace(position, number=newest), []
+        unusable = newest - position.number
+        clocks = passed(position.clocks, unusable * playlist.target)
+        return replace(position, number=newest, sequence=position.sequence + unusable, clocks=clocks, name=""), []
     joining = position.number is None
     # A source that is joined late may have its only date on a segment that is not announced.
     known = list(playlist.segments) if joining else new
@@ -145,8 +199,10 @@ def _announce(
         else:
             events.append(_event(stream, position.epoch, sequence, item, by_arrival))
     last = new[-1]
+    unusable = newest - last.number
     after = replace(
-        position, number=newest, sequence=sequence + newest - last.number, clocks=clocks, discontinuity=last.discontinuity,
+        position, number=newest, sequence=sequence + unusable, clocks=passed(clocks, unusable * playlist.target),
+        discontinuity=last.discontinuity,
         name=_name(last) if last.number == newest else "",
     )  # fmt: skip
     return after, events
@@ -156,7 +212,8 @@ def _event(stream: Stream, epoch: int, sequence: int, dated: Dated, by_arrival: 
     segment = dated.segment
     start = dated.by_arrival if by_arrival or dated.by_date is None else dated.by_date
     place = "/".join(part for part in (stream.stream_id, stream.rendition) if part)
-    named = f"{round(dated.by_date.timestamp() * 1000)}" if dated.by_date is not None else f"{epoch}/{segment.number}"
+    by_date = None if dated.is_repeated else dated.by_date
+    named = f"{round(by_date.timestamp() * 1000)}" if by_date is not None else f"{epoch}/{segment.number}"
     init, key = segment.init, segment.key
     return SegmentEvent(
         stream_id=stream.stream_id,

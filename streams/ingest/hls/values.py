@@ -51,6 +51,12 @@ class Segment:
     gap: bool = False
     encrypted: bool = False
 
+    @property
+    def uris(self) -> list[str]:
+        """All that a worker has to fetch for it."""
+        init, key = self.init, self.key
+        return [self.uri, *([init.uri] if init is not None else []), *([key.uri] if key is not None else [])]
+
 
 @dataclass(frozen=True)
 class MediaPlaylist:

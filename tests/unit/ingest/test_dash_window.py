@@ -210,6 +210,16 @@ def test_an_encoder_that_restarts_with_another_anchor_loses_nothing_by_being_off
     assert events[0].sequence == before.sequence + 1
 
 
+def test_an_encoder_that_restarts_with_an_empty_list_has_restarted_with_its_first_segment() -> None:
+    source = Source()
+    source.load(manifest(period(video(timeline("t=0 d=2000 r=4")))), 10)
+    later = (ANCHOR + timedelta(seconds=100)).isoformat().encode()
+    for entries, starts, restarts in ((timeline(), [], 0), (timeline("t=0 d=2000 r=1"), [100, 102], 1)):
+        body = manifest(period(video(entries))).replace(ANCHOR.isoformat().encode(), later)
+        assert source.starts(body, 104) == starts
+        assert source.notes.counts["restarts"] == restarts
+
+
 def test_a_new_period_is_a_discontinuity_with_its_own_init_segment_and_the_old_one_keeps_its_names() -> None:
     source = Source()
     first = period(video(timeline("t=0 d=2000 r=4")), attributes='id="1" start="PT0S"')

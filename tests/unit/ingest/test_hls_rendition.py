@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 
@@ -15,7 +15,7 @@ from streams.events import SegmentEvent
 from streams.ingest.base import Position, SavedPosition, Services, Stream, Times
 from streams.ingest.hls.rendition import Rendition
 from streams.ingest.states import SourceState
-from streams.media.read import Reader
+from streams.media.read import Answer, Reader
 from tests.support.origin import Origin
 
 START = datetime(2026, 1, 31, 12, tzinfo=UTC)
@@ -131,6 +131,47 @@ async def test_an_end_is_looked_at_now_and_then_and_the_last_segment_says_so(ori
     assert [(event.uri[-4:], event.ended) for event in clock.published] == [("3.ts"[-4:], False), ("3.ts", True)]
     assert len({event.segment_id for event in clock.published}) == 1
     assert rendition.status.state == "ended"
+
+
+async def test_numbers_that_go_back_after_the_end_are_looked_at_soon(origin: Origin, reader: Reader) -> None:
+    clock = Turned()
+    origin.script("/live.m3u8", playlist(5, 4, "#EXT-X-ENDLIST"), playlist(5, 2), playlist(5, 2), playlist(5, 3))
+    rendition = Rendition(Stream("news"), [origin.url("/live.m3u8")], clock.services(reader))
+
+    assert (await follow(rendition, clock, 3))[1:] == [1.0, 1.0]
+
+
+async def test_segments_at_addresses_that_may_not_be_fetched_are_left_out_and_counted(
+    origin: Origin, reader: Reader, caplog: pytest.LogCaptureFixture
+) -> None:
+    clock = Turned()
+    good, bad = playlist(1, 2), playlist(3, 1).replace("3.ts", "http://10.0.0.1/3.ts?token=secret")
+    mixed = good + "#EXTINF:2,\nhttp://10.0.0.1/3.ts?token=secret\n#EXTINF:2,\n4.ts\n"
+    origin.script("/live.m3u8", good, mixed, bad.replace(":3", ":5"), bad.replace(":3", ":6"), playlist(6, 2))
+    services = replace(clock.services(reader), allowed=lambda uri: "10.0.0.1" not in uri)
+    rendition = Rendition(Stream("news"), [origin.url("/live.m3u8")], services)
+
+    await follow(rendition, clock, 3)
+    assert (clock.files, [event.sequence for event in clock.published]) == (["2", "4"], [0, 2])
+    assert rendition.status.counts["dropped"] == 1
+    assert rendition.status.state == "failing"
+    await follow(rendition, clock, 2)
+    assert (clock.files, rendition.status.state) == (["2", "4", "6", "7"], "live")
+    assert "secret" not in caplog.text
+    assert caplog.text.count("10.0.0.1") == 1
+
+
+async def test_half_an_address_at_the_end_of_an_answer_without_a_length_is_not_announced() -> None:
+    clock, bodies = Turned(), [playlist(10, 2)[:-5], playlist(10, 2)]
+
+    async def read(url: str, _: float) -> Answer:
+        return Answer(bodies.pop(0).encode(), url, has_length=False)
+
+    services = Services(read, clock.publish, times=Times(lambda: START, lambda: clock.seconds, clock.sleep))
+    rendition = Rendition(Stream("news"), ["https://o.example/live.m3u8"], services)
+
+    await follow(rendition, clock, 2)
+    assert clock.files == ["10", "11"]
 
 
 async def test_once_ends_with_the_stream(origin: Origin, reader: Reader) -> None:

@@ -107,6 +107,15 @@ async def test_renditions_that_fail_for_long_make_the_master_be_loaded_again(ori
     assert clock.published == [("720p", "2"), ("720p", "3")]
 
 
+async def test_addresses_that_have_expired_are_signed_anew_before_a_window_has_passed(origin: Origin, reader: Reader) -> None:
+    clock = Fast()
+    origin.script("/live.m3u8", MASTER.format("low.m3u8", "high.m3u8"), MASTER.format("low.m3u8", "new.m3u8"))
+    origin.script("/high.m3u8", *[playlist(number, 2) for number in range(1, 8)], 403)
+    origin.script("/new.m3u8", playlist(8, 2, END))
+    await Source(SourcePlan(Stream("news"), origin.url("/live.m3u8"), once=True), clock.services(reader)).run()
+    assert origin.requests.count("/high.m3u8") == 10
+
+
 async def test_a_playlist_that_becomes_a_master_is_followed_as_one(origin: Origin, reader: Reader) -> None:
     clock = Fast()
     origin.script("/live.m3u8", playlist(1, 2), MASTER.format("low.m3u8", "high.m3u8"))

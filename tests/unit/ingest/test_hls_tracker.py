@@ -103,6 +103,24 @@ def test_an_old_copy_of_another_edge_is_ignored() -> None:
     assert source.numbers(playlist(11, 4, dates=NOW + timedelta(seconds=2))) == [14]
 
 
+def test_an_old_copy_from_before_a_restart_is_ignored_though_its_numbers_are_higher() -> None:
+    source = Source()
+    source.load(playlist(100, 4, dates=NOW))
+    source.load(playlist(0, 2, dates=NOW + timedelta(seconds=30)))
+
+    assert [source.numbers(playlist(100, 4, dates=NOW)) for _ in range(2)] == [[], []]
+    assert source.notes.counts["backsteps"] == 1
+    assert source.numbers(playlist(0, 3, dates=NOW + timedelta(seconds=30))) == [2]
+
+
+def test_numbers_ahead_with_old_dates_that_stay_are_a_restart() -> None:
+    source = Source()
+    source.load(playlist(0, 4, dates=NOW))
+    old = NOW - timedelta(days=3000)
+
+    assert [source.numbers(playlist(100, count, dates=old)) for count in (1, 2, 3)] == [[], [], [100, 101, 102]]
+
+
 def test_an_encoder_that_restarts_with_newer_dates_is_followed_at_once() -> None:
     source = Source()
     (before,) = source.load(playlist(100, 4, dates=NOW))
@@ -139,6 +157,73 @@ def test_the_same_file_names_after_a_restart_are_other_segments() -> None:
 
     assert after[0].uri == before.uri
     assert after[0].segment_id != before.segment_id
+
+
+def test_a_restart_that_nobody_saw_is_told_by_its_dates_where_the_numbers_overlap() -> None:
+    source = Source()
+    source.load(playlist(3, 3, dates=NOW - timedelta(seconds=4)))
+
+    assert source.numbers(playlist(0, 10, dates=NOW + timedelta(seconds=40)), later=60) == list(range(10))
+    assert source.notes.counts["restarts"] == 1
+
+
+def test_a_clock_that_is_set_in_mid_stream_announces_nothing_twice() -> None:
+    source = Source()
+    source.load(playlist(3, 3, dates=NOW - timedelta(seconds=4)))
+
+    assert source.numbers(playlist(4, 3, dates=NOW + timedelta(seconds=298))) == [6]
+    assert source.notes.counts["restarts"] == 0
+
+
+def test_dates_that_are_used_again_after_a_restart_name_no_two_segments_alike() -> None:
+    source = Source()
+    before = source.load(playlist(100, 4, dates=NOW))
+    again = [source.load(playlist(1, count, dates=NOW + timedelta(seconds=2))) for count in (1, 2, 3, 4)]
+
+    ids = [event.segment_id for event in (*before, *again[2], *again[3])]
+    assert [len(events) for events in again] == [0, 0, 3, 1]
+    assert len(set(ids)) == len(ids)
+
+
+def test_an_empty_list_or_one_that_was_cut_is_no_restart() -> None:
+    for dates in (None, NOW):
+        source = Source()
+        source.load(playlist(50, 4, dates=dates))
+        empty = parse(b"#EXTM3U\n#EXT-X-TARGETDURATION:2\n", "https://cdn.example/a/live.m3u8")
+        assert isinstance(empty, MediaPlaylist)
+
+        assert [source.numbers(loaded) for loaded in (empty, empty, empty, empty)] == [[]] * 4
+        assert [source.numbers(playlist(51, 1, dates=dates)) for _ in range(4)] == [[]] * 4
+        later = dates + timedelta(seconds=4) if dates is not None else None
+        assert source.numbers(playlist(52, 4, dates=later)) == [54, 55]
+        assert source.position.epoch == 0
+
+
+def test_a_stream_that_begins_again_after_its_end_is_new_where_its_window_goes_back() -> None:
+    source = Source()
+    source.load(playlist(5, 4, ended=True))
+
+    assert source.numbers(playlist(0, 12)) == list(range(12))
+
+
+def test_a_newest_segment_that_cannot_be_read_uses_up_its_number_and_time() -> None:
+    source = Source()
+    source.load(playlist(0, 3, dates=NOW))
+    source.load(playlist(0, 4, dates=NOW, extra=["#EXT-X-BYTERANGE:no"]))
+    (event,) = source.load(playlist(0, 5, dates=NOW))
+
+    assert (event.sequence, source.notes.counts["corrections"]) == (2, 0)
+
+
+def test_one_date_far_in_the_future_does_not_hide_those_after_it() -> None:
+    source = Source()
+    source.load(playlist(0, 3, dates=NOW - timedelta(seconds=4)))
+    (wrong,) = source.load(playlist(3, 1, dates=NOW + timedelta(hours=1)))
+    (right,) = source.load(playlist(4, 1, dates=NOW + timedelta(seconds=4)))
+
+    assert wrong.labels == {"clock": "arrival"}
+    assert right.labels == {}
+    assert right.start == NOW + timedelta(seconds=4)
 
 
 def test_a_jump_far_ahead_is_a_restart_and_no_loss() -> None:

@@ -18,7 +18,7 @@ from streams.ingest.positions import from_bytes, key_of, restored, to_bytes
 NOW = datetime(2026, 1, 31, 12, tzinfo=UTC)
 LAST = SegmentEvent(stream_id="news", segment_id="news/1", sequence=8, uri="http://o.example/8.ts?sig=1", start=NOW, duration=2.0)
 POSITION = Position(
-    epoch=1, number=17, sequence=8, clocks=Clocks(NOW, None, NOW), ended=True,
+    epoch=1, number=17, sequence=8, clocks=Clocks(NOW, None, NOW, NOW), ended=True,
     discontinuity=2, name="8.ts", first=15, length=3, last=LAST, anchor=NOW
 )  # fmt: skip
 STREAM = Stream("news", "720p")

@@ -146,3 +146,16 @@ def test_an_address_is_allowed_as_far_as_its_text_tells() -> None:
         assert not Reader().allows(address)
     assert Reader(private=True).allows("http://127.0.0.1/")
     assert not Reader(hosts=("cdn.example",)).allows("https://other.example/")
+
+
+@pytest.mark.parametrize(("header", "has_length"), [(b"Content-Length: 7\r\n", True), (b"Connection: close\r\n", False)])
+async def test_an_answer_tells_whether_its_length_was_said(header: bytes, has_length: bool) -> None:
+    async def answer(requests: asyncio.StreamReader, answers: asyncio.StreamWriter) -> None:
+        await requests.readuntil(b"\r\n\r\n")
+        answers.write(b"HTTP/1.1 200 OK\r\n" + header + b"\r\n#EXTM3U")
+        answers.close()
+
+    server = await asyncio.start_server(answer, "127.0.0.1", 0)
+    async with server, Reader(private=True) as reader:
+        read = await reader.read(f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/a.m3u8", 5)
+    assert (read.body, read.has_length) == (b"#EXTM3U", has_length)
