@@ -3,7 +3,7 @@ SOURCE ?= examples/face.mp4
 PY := .venv/bin/python
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo demo-live loop-demo test test-images test-kube lint check bench bench-stream bench-serve bench-plan bench-scale bench-ingest bench-overload chaos fuzz kafka \
+.PHONY: help setup demo demo-live loop-demo test test-images test-kube lint check bench bench-stream bench-serve bench-plan bench-scale bench-ingest bench-overload bench-web chaos fuzz kafka \
 	kafka-stop influxdb influxdb-stop servers constraints clip clean
 
 help: ## list these targets
@@ -60,6 +60,10 @@ bench-plan: setup ## lag and capacity that fvq plan predicts, against a real wor
 
 bench-scale: setup servers ## two workers on a core each against one, on a real Kafka (4 minutes, on an idle machine)
 	@$(PY) -m tests.bench.scale --write
+
+bench-web: setup ## the wall's page with 2,000 streams in Chromium: frames, long tasks, from an event to its pixel (2 minutes, on an idle machine)
+	@scripts/browser
+	@$(PY) -m tests.bench.web --write
 
 chaos: setup servers ## kill, hang and fill what the workers rely on; account for every segment (10 minutes)
 	@$(PY) -m tests.chaos

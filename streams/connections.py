@@ -39,12 +39,19 @@ class BoundedRunner(web.AppRunner):
         super().__init__(app, access_log=None, keepalive_timeout=header_seconds, shutdown_timeout=5.0)
         self._connections = _Connections(most, seconds)
         app.middlewares.insert(0, self._connections.middleware)
+        app[CONNECTIONS] = self._connections
 
     async def setup(self) -> None:
         """Prepare the server; call it before a site is started."""
         await super().setup()
         assert self.server is not None
         self._connections.watch(self.server)
+
+
+def keep_open(request: web.Request) -> None:
+    """Take a request's connection out of these limits: a socket that stays open has limits of its own."""
+    if (connections := request.app.get(CONNECTIONS)) is not None:
+        connections.forget(request.protocol)
 
 
 class _Connections:
@@ -65,7 +72,7 @@ class _Connections:
             self._begin(protocol, transport)
 
         def connection_lost(protocol: Any, error: BaseException | None = None) -> None:
-            self._forget(protocol)
+            self.forget(protocol)
             lost(protocol, error)
 
         server.connection_made = connection_made  # type: ignore[assignment, method-assign]
@@ -74,7 +81,7 @@ class _Connections:
     @web.middleware
     async def middleware(self, request: web.Request, handler: Handler) -> web.StreamResponse:
         """Count the time of a connection anew from each request on."""
-        if (transport := self._forget(request.protocol)) is not None:
+        if (transport := self.forget(request.protocol)) is not None:
             self._begin(request.protocol, transport)
         return await handler(request)
 
@@ -82,7 +89,8 @@ class _Connections:
         timer = asyncio.get_running_loop().call_later(self._seconds, self._end, protocol)
         self._open[protocol] = (transport, timer)
 
-    def _forget(self, protocol: Any) -> asyncio.Transport | None:
+    def forget(self, protocol: Any) -> asyncio.Transport | None:
+        """Stop counting a connection; returns its transport, None where it is not counted."""
         if protocol not in self._open:
             return None
         transport, timer = self._open.pop(protocol)
@@ -90,8 +98,11 @@ class _Connections:
         return transport
 
     def _end(self, protocol: Any) -> None:
-        if (transport := self._forget(protocol)) is not None:
+        if (transport := self.forget(protocol)) is not None:
             transport.abort()
+
+
+CONNECTIONS = web.AppKey("connections", _Connections)
 
 
 async def serve(app: web.Application, host: str, port: int, ready: Callable[[str], None]) -> None:

@@ -12,6 +12,7 @@ from scorer.exposition import build_info
 from scorer.remote.metrics import ReplicaMetrics
 from streams import metrics as worker_metrics
 from streams.ingest import metrics as ingest_metrics
+from streams.web import metrics as web_metrics
 
 SUFFIXES: dict[type[MetricWrapperBase], tuple[str, ...]] = {
     Counter: ("_total",),
@@ -58,6 +59,7 @@ def processes() -> dict[str, list[Described]]:
         "`fvq ingest hls`, `dash`, `push`, `folder`": list(
             _of([*vars(ingest_metrics).values(), *ingest_metrics.COUNTERS.values()])
         ),
+        "`fvq web`": list(_of(vars(web_metrics).values())),
     }
 
 

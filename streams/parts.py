@@ -34,6 +34,8 @@ if TYPE_CHECKING:
     from streams.scoring.tiers import TierLimits
     from streams.sinks.base import Sink
     from streams.sinks.influx import InfluxBucket
+    from streams.web.access.gate import AccessOptions
+    from streams.web.ask import WallAddress
 
 
 def connection(settings: Settings) -> Connection:
@@ -199,6 +201,32 @@ def history(settings: Settings) -> History:
     from streams.sinks.sqlite_file import FILE
 
     return SqliteHistory(settings.data_dir / FILE)
+
+
+def access(settings: Settings) -> AccessOptions:
+    """Who may use the wall. Raises `SettingsError` where the tokens' file cannot be read."""
+    from ipaddress import ip_network
+
+    from streams.web.access.gate import AccessOptions
+    from streams.web.access.tokens import Tokens
+
+    return AccessOptions(
+        host=settings.web_host,
+        tokens=Tokens(settings.web_tokens_file) if settings.web_tokens_file else None,
+        url=settings.web_url or "",
+        user_header=settings.web_user_header or "",
+        proxies=tuple(ip_network(network) for network in settings.web_trusted_proxies),
+        origins=tuple(settings.web_origins),
+    )
+
+
+def wall_address(settings: Settings) -> WallAddress:
+    """The wall for commands that ask it: at its address for people, or on this machine."""
+    from streams.web.ask import WallAddress
+
+    has_token = settings.web_token is not None or settings.web_token_file is not None
+    host = f"[{settings.web_host}]" if ":" in settings.web_host else settings.web_host
+    return WallAddress(settings.web_url or f"http://{host}:{settings.wall_port}", settings.web_secret() if has_token else None)
 
 
 def influx_bucket(settings: Settings) -> InfluxBucket:

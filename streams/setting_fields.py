@@ -16,7 +16,7 @@ GROUPS = {
     "models": "[Models](models.md)",
     "serve": "[Serving](serving.md)",
     "alerts": "[Alerts](alerts.md)",
-    "web": "The wall",
+    "web": "[The wall](web.md)",
     "queue": "[Queue](queue.md)",
     "sinks": "[Sinks](sinks.md)",
     "process": "Pages, logs and disk",
@@ -156,6 +156,21 @@ class SettingFields(BaseSettings):
 
     web_url: str | None = _setting(
         "web", None, "Address of the wall as people reach it, as https://wall.example; alerts link to their page under it."
+    )
+    wall_port: int = _setting("web", 8060, "Port of `fvq web`, at `web_host`; 0 takes a free one.", ge=0, le=65535)
+    web_tokens_file: Path | None = _setting(
+        "web", None, "File of the tokens that `fvq web token` keeps. Without it the wall serves this machine alone."
+    )
+    web_token: SecretStr | None = _setting("web", None, "Token with which `fvq streams` asks the wall.")
+    web_token_file: Path | None = _setting("web", None, "File that holds that token.")
+    web_user_header: str | None = _setting(
+        "web", None, "Header in which a trusted proxy names the person that it has signed in, as X-Forwarded-User."
+    )
+    web_trusted_proxies: Annotated[list[str], NoDecode] = _setting(
+        "web", list, "Addresses or networks of those proxies, `,`-separated, as 10.0.0.0/8."
+    )
+    web_origins: Annotated[list[str], NoDecode] = _setting(
+        "web", list, "Origins of other sites whose pages may call the API with a token, `,`-separated, as https://ops.example."
     )
 
     harvest: bool = _setting(

@@ -6,7 +6,9 @@ The fields are in `streams/setting_fields.py`. The reference page is made from t
 
 from __future__ import annotations
 
+import ipaddress
 import os
+import re
 import tomllib
 from dataclasses import dataclass
 from pathlib import Path
@@ -41,7 +43,7 @@ class Settings(SettingFields):
     def _split_paths(cls, value: object) -> object:
         return [part for part in value.split(os.pathsep) if part] if isinstance(value, str) else value
 
-    @field_validator("fetch_hosts", mode="before")
+    @field_validator("fetch_hosts", "web_trusted_proxies", "web_origins", mode="before")
     @classmethod
     def _split_hosts(cls, value: object) -> object:
         return [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else value
@@ -59,6 +61,7 @@ class Settings(SettingFields):
     @field_validator(
         "broker", "registry", "clip_store", "second_model", "deep_model", "deep_url", "scorer_url", "scorer_token",
         "scorer_token_file", "scorer_fallback", "influx_url", "influx_token", "influx_token_file", "alert_policy", "web_url",
+        "web_tokens_file", "web_token", "web_token_file", "web_user_header",
         "kafka_user", "kafka_password", "kafka_password_file", "kafka_ca_file", "kafka_cert_file", "kafka_key_file",
         mode="before",
     )  # fmt: skip
@@ -84,6 +87,31 @@ class Settings(SettingFields):
         if "@" in value:
             raise ValueError("an address must hold no user and no password")
         return checked_url(value.strip())
+
+    @field_validator("web_trusted_proxies")
+    @classmethod
+    def _networks(cls, value: list[str]) -> list[str]:
+        for network in value:
+            try:
+                ipaddress.ip_network(network)
+            except ValueError as error:
+                raise ValueError(f"{error}: name addresses or networks, as 10.0.0.0/8") from None
+        return value
+
+    @field_validator("web_origins")
+    @classmethod
+    def _exact_origins(cls, value: list[str]) -> list[str]:
+        for origin in value:
+            if not re.fullmatch(r"https?://[^/?#@*\s]+", origin):
+                raise ValueError(f"{origin!r} is no origin: name scheme and host without a path, as https://ops.example")
+        return value
+
+    @field_validator("web_user_header")
+    @classmethod
+    def _header_name(cls, value: str | None) -> str | None:
+        if value is not None and not re.fullmatch(r"[A-Za-z0-9-]{1,64}", value):
+            raise ValueError(f"{value!r} is no name of a header")
+        return value
 
     @model_validator(mode="after")
     def _one_way_to_score(self) -> Settings:
@@ -133,6 +161,10 @@ class Settings(SettingFields):
     def scorer_secret(self) -> str:
         """The served scorer's token, from its setting or its file. Raises `SettingsError` where there is none."""
         return self._secret("scorer_token", self.scorer_token, self.scorer_token_file)
+
+    def web_secret(self) -> str:
+        """The token for the wall, from its setting or its file. Raises `SettingsError` where there is none."""
+        return self._secret("web_token", self.web_token, self.web_token_file)
 
     def _secret(self, name: str, value: SecretStr | None, file: Path | None) -> str:
         path = _as_written(name, self.source(name))

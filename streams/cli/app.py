@@ -10,7 +10,7 @@ import sys
 
 import typer
 
-from streams.cli import alerts, dead_letters, ingest, models, plan, queue, rate, run, serve, topics, training
+from streams.cli import alerts, dead_letters, ingest, models, plan, queue, rate, run, serve, streams, topics, training, web
 from streams.errors import FvqError, SettingsError
 from streams.text import printable
 
@@ -24,7 +24,7 @@ for command in (
     app.command()(command)
 for name, group in (
     ("topics", topics.app), ("alerts", alerts.app), ("models", models.app), ("queue", queue.app), ("rate", rate.app),
-    ("dead-letters", dead_letters.app), ("ingest", ingest.app),
+    ("dead-letters", dead_letters.app), ("ingest", ingest.app), ("web", web.app), ("streams", streams.app),
 ):  # fmt: skip
     app.add_typer(group, name=name)
 

@@ -22,7 +22,7 @@ from streams.events.topics import (
     SEGMENTS_TOPIC,
     TRAINING_TOPIC,
 )
-from streams.events.training import HarvestReason, ModelUpdate, StreamDeletion, TrainingExample
+from streams.events.training import HarvestReason, ModelUpdate, OperatorRating, StreamDeletion, TrainingExample
 
 __all__ = [
     "ALERTS_TOPIC",
@@ -50,6 +50,7 @@ __all__ = [
     "ModelRef",
     "ModelUpdate",
     "Name",
+    "OperatorRating",
     "QualityAlert",
     "SecondOpinion",
     "SegmentEvent",

@@ -9,7 +9,15 @@ from pydantic import Field
 from streams.events.base import Event, Name, Uri, UtcTime
 from streams.events.scores import ModelRef
 
-HarvestReason = Literal["alert", "low-score", "uncertain", "disagreement"]
+HarvestReason = Literal["alert", "low-score", "uncertain", "disagreement", "operator"]
+
+
+class OperatorRating(Event):
+    """What a person who watches the wall said of a clip, before they saw the model's score. No vote of the rating page."""
+
+    level: int = Field(ge=1, le=5, description="1 bad to 5 excellent, ITU-T P.910.")
+    by: str = Field(min_length=1, max_length=128)
+    at: UtcTime
 
 
 class TrainingExample(Event):
@@ -34,6 +42,8 @@ class TrainingExample(Event):
     rendition: str | None = None
     labels: dict[str, str] = Field(default_factory=dict)
     queued_at: UtcTime = Field(description="When the clip was chosen, UTC; retention counts from this time.")
+
+    operator: OperatorRating | None = Field(default=None, description="A rating that was given on the wall.")
 
     @property
     def key(self) -> bytes:

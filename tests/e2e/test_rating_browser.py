@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
-import shutil
 import sqlite3
 import threading
 from collections.abc import Callable, Iterator
@@ -15,7 +13,6 @@ import pytest
 from aiohttp import web
 from selenium import webdriver
 from selenium.common.exceptions import TimeoutException
-from selenium.webdriver.chrome.service import Service
 from selenium.webdriver.common.action_chains import ActionChains
 from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.support.ui import WebDriverWait
@@ -24,6 +21,7 @@ from streams.rating.mos import LEVEL_POINTS
 from streams.rating.playable import PlayableClips
 from streams.rating.server import RatingPage, make_app
 from streams.rating.store import RatingStore
+from tests.support.browser import chromium_or_skip
 from tests.support.media import make_clip
 from tests.support.rating import make_example, read_file
 
@@ -64,24 +62,9 @@ def served(page: RatingPage) -> Iterator[str]:
 
 
 @pytest.fixture
-def browser(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[webdriver.Chrome]:
-    chromium = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-    driver = shutil.which("chromedriver")
-    if not (chromium and driver):
-        message = "Chromium and its driver are needed. Run: scripts/browser, or apt-get install -y chromium chromium-driver"
-        pytest.fail(message) if os.environ.get("CI") == "true" else pytest.skip(message)
-    monkeypatch.setenv("SE_OFFLINE", "true")
-    options = webdriver.ChromeOptions()
-    options.binary_location = chromium
-    # The sandbox needs rights that root in a container does not have. Without it is safe: the page is our own.
-    for argument in ("--headless=new", "--no-sandbox", "--disable-dev-shm-usage", f"--user-data-dir={tmp_path / 'profile'}"):
-        options.add_argument(argument)
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
-    chrome = webdriver.Chrome(options, Service(driver))
-    try:
+def browser(tmp_path: Path) -> Iterator[webdriver.Chrome]:
+    with chromium_or_skip(tmp_path / "profile") as chrome:
         yield chrome
-    finally:
-        chrome.quit()
 
 
 class Person:

@@ -50,7 +50,7 @@ async def test_what_encoders_push_is_scored_and_a_killed_ingester_goes_on(kafka:
         f"studio/one=rtmp://127.0.0.1:{rtmp}/live/{KEY}?mode=listener\n"
         f"studio/two=srt://127.0.0.1:{srt}?mode=listener&passphrase={PASSPHRASE}\n"
     )
-    settings = {"FVQ_BROKER": kafka.broker, "FVQ_WEB_PORT": str(web)}
+    settings = {"FVQ_BROKER": kafka.broker, "FVQ_INGEST_PORT": str(web)}
     ingester = Worker("ingest", tmp_path, command=[FVQ, "ingest", "push", "--list", str(sources)], **settings)
     spool = tmp_path / "ingest" / "ingest" / "push"
     worker = Worker(

@@ -64,6 +64,13 @@ serve_queue: int = 256 ge=1 le=100000
 alerts: bool = True
 alert_policy: Path | None = None
 web_url: str | None = None
+wall_port: int = 8060 ge=0 le=65535
+web_tokens_file: Path | None = None
+web_token: SecretStr | None = None
+web_token_file: Path | None = None
+web_user_header: str | None = None
+web_trusted_proxies: list[str] = made
+web_origins: list[str] = made
 harvest: bool = True
 harvest_per_hour: int = 4 ge=1
 harvest_score: float = 40.0 ge=0 le=100

@@ -296,15 +296,17 @@ def test_the_policies_open_the_ports_that_settings_name() -> None:
 
 def test_without_a_scorer_the_workers_have_the_model() -> None:
     worker_pod = pods_of(render("minimal"))["worker"]
-    assert worker_pod["spec"]["containers"][0]["image"].startswith("fvq-monitor-gpu:")
+    assert worker_pod["spec"]["containers"][0]["image"].startswith("fvq-monitor:"), "nano needs no torch"
     assert "FVQ_SCORER_URL" not in environment_of(worker_pod)
+    larger = pods_of(render("minimal", "--set", "settings.FVQ_MODEL=large@1"))["worker"]
+    assert larger["spec"]["containers"][0]["image"].startswith("fvq-monitor-gpu:")
     elsewhere = pods_of(render("minimal", "--set", "settings.FVQ_SCORER_URL=http://gpu.example:8090"))["worker"]
     assert elsewhere["spec"]["containers"][0]["image"].startswith("fvq-monitor:")
 
 
-@pytest.mark.parametrize("setting", ["FVQ_SCORER_FALLBACK", "FVQ_SECOND_MODEL"])
+@pytest.mark.parametrize("setting", ["FVQ_SCORER_FALLBACK=other@1", "FVQ_SECOND_MODEL=nano", "FVQ_DEVICE=cuda"])
 def test_a_worker_with_a_model_beside_the_scorer_has_what_runs_it(setting: str) -> None:
-    worker_pod = pods_of(render("full", "--set", f"worker.settings.{setting}=nano"))["worker"]
+    worker_pod = pods_of(render("full", "--set", f"worker.settings.{setting}"))["worker"]
     assert "/fvq-monitor-gpu:" in worker_pod["spec"]["containers"][0]["image"]
 
 
@@ -314,7 +316,7 @@ def test_a_scorer_of_the_cascade_gets_what_the_workers_send_it() -> None:
     environment = environment_of(pods["worker"])
     assert environment["FVQ_DEEP_URL"] == environment_of(pods_of(render("full"))["worker"])["FVQ_SCORER_URL"]
     assert "FVQ_SCORER_URL" not in environment
-    assert "/fvq-monitor-gpu:" in pods["worker"]["spec"]["containers"][0]["image"]  # the small model runs here
+    assert "/fvq-monitor-gpu:" not in pods["worker"]["spec"]["containers"][0]["image"], "the small model needs no torch"
     assert environment_of(pods["scorer"])["FVQ_MODEL"] == "large@1"
     assert "FVQ_MODEL" not in environment
 

@@ -192,10 +192,12 @@ http://{{ include "fvq.scorerService" . }}:8090
 {{- merge (dict) .root.Values.worker.settings .root.Values.settings | dig .name "" -}}
 {{- end -}}
 
-{{/* The workers' image: gpu, which has torch, where a model runs in their process. */}}
+{{/* The workers' image: gpu, which has torch, where another model than nano runs in their process, or on a GPU. */}}
 {{- define "fvq.workerImage" -}}
 {{- $settings := merge (dict) .Values.worker.settings .Values.settings -}}
-{{- if and (include "fvq.scorerAddress" .) (not $settings.FVQ_SCORER_FALLBACK) (not $settings.FVQ_SECOND_MODEL) (not $settings.FVQ_DEEP_MODEL) }}core{{ else }}gpu{{ end -}}
+{{- $own := $settings.FVQ_MODEL | default "nano" -}}
+{{- if include "fvq.scorerAddress" . }}{{ $own = $settings.FVQ_SCORER_FALLBACK | default "nano" }}{{ end -}}
+{{- if or (ne $own "nano") $settings.FVQ_SECOND_MODEL $settings.FVQ_DEEP_MODEL (eq ($settings.FVQ_DEVICE | default "auto") "cuda") }}gpu{{ else }}core{{ end -}}
 {{- end -}}
 
 {{- define "fvq.scorerService" -}}

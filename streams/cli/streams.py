@@ -1,0 +1,41 @@
+"""`fvq streams`: the streams as the wall sees them."""
+
+from __future__ import annotations
+
+import json
+from typing import Annotated
+
+import typer
+
+from streams import parts
+from streams.cli.options import JsonFlag
+from streams.settings import load_settings
+
+app = typer.Typer(no_args_is_help=True, help="The streams as the wall sees them; `fvq web` must run.")
+
+
+@app.callback()
+def group() -> None:
+    """The streams as the wall sees them."""
+
+
+@app.command("ls")
+def streams_ls(
+    worst: Annotated[bool, typer.Option("--worst", help="The worst first, as on the wall. Default: by id.")] = False,
+    below: Annotated[float | None, typer.Option(min=0, max=100, help="Only streams with a lower score, points.")] = None,
+    label: Annotated[list[str] | None, typer.Option(help="NAME:VALUE: only streams with this label; may be repeated.")] = None,
+    state: Annotated[list[str] | None, typer.Option(help="Only streams in this state, as black; may be repeated.")] = None,
+    limit: Annotated[int, typer.Option(min=1, help="Most streams.")] = 50,
+    as_json: JsonFlag = False,
+) -> None:
+    """List streams: score, usual score, state, since when. It asks the wall at FVQ_WEB_URL, or on this machine."""
+    from streams.web.ask import streams, table_of
+
+    query: dict[str, str | list[str]] = {"sort": "worst" if worst else "id", "label": label or [], "state": state or []}
+    if below is not None:
+        query["below"] = f"{below:g}"
+    items = list(streams(parts.wall_address(load_settings()), query, limit))
+    if as_json:
+        print(json.dumps(items))
+        return
+    print("\n".join(table_of(items)))

@@ -1,0 +1,115 @@
+"""Runs the wall: `fvq web`, a process of its own."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import threading
+import time
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from pathlib import Path
+
+from scorer.sampling import SamplerPool, probe
+from scorer.spec import SamplerSpec
+from streams import parts
+from streams.errors import SettingsError
+from streams.events import AlertAcknowledgement
+from streams.kafka.agent import STOP_SECONDS, Agent
+from streams.kafka.clients import check_broker
+from streams.kafka.connection import Connection
+from streams.logs import configure_logging
+from streams.queue.operator import OperatorRatings
+from streams.queue.topic import QueueTopic
+from streams.rating.playable import PlayableClips
+from streams.settings import Settings
+from streams.web.access.gate import Gate
+from streams.web.api.table import Wall
+from streams.web.clips import Clips
+from streams.web.follow import Follower, LoopApply, write_acks
+from streams.web.live import Live
+from streams.web.run import serve_wall
+from streams.web.server import make_app
+
+log = logging.getLogger(__name__)
+
+END_SECONDS = 10.0
+"""Time in which the process ends when it is told to, whatever its threads wait for: a broker or a store that hangs."""
+
+
+def run_wall(settings: Settings, ready: Callable[[str], None]) -> None:
+    """Serve the wall until SIGTERM or SIGINT. ready: is called with the address, when it listens.
+
+    Raises `SettingsError` or `BrokerError` where it cannot start.
+    """
+    configure_logging(settings.log_level, settings.log_format)
+    gate = Gate(parts.access(settings))
+    connection = parts.connection(settings)
+    check_broker(connection)
+    with ExitStack() as stack:
+        clips = _clips(settings, stack)
+        asyncio.run(_serve(settings, connection, gate, clips, ready))
+
+
+async def _serve(settings: Settings, connection: Connection, gate: Gate, clips: Clips, ready: Callable[[str], None]) -> None:
+    live = Live()
+    follower = Follower(connection, live, LoopApply(live, asyncio.get_running_loop()))
+
+    async def write_ack(alert_id: str, ack: AlertAcknowledgement | None) -> None:
+        await asyncio.to_thread(write_acks, connection, [(alert_id, ack)])
+
+    history = parts.history(settings)
+    ratings = OperatorRatings(
+        lambda: QueueTopic(connection), parts.clip_store(settings), parts.fetch_limits(settings), settings.data_dir / "wall-inbox"
+    )
+    wall = Wall(live, gate, time.time, follower.reading, write_ack, history, clips, ratings.keep)
+    agents = [follower.agent(), clips.agent()]
+    for agent in agents:
+        agent.start()
+    try:
+        await serve_wall(make_app(wall), settings.web_host, settings.wall_port, ready, _end_soon)
+    except OSError as error:
+        place = f"{settings.web_host}:{settings.wall_port}"
+        raise SettingsError("FVQ_WEB_HOST, FVQ_WALL_PORT", f"cannot listen on {place}: {error.strerror or error}") from error
+    finally:
+        await _stop(agents)
+        await history.close()
+
+
+async def _stop(agents: Sequence[Agent]) -> None:
+    """Stop the agents. Not in this thread: an agent may be waiting for it to take a batch."""
+    for agent in agents:
+        agent.stop()
+    for agent in agents:
+        await asyncio.to_thread(agent.join, STOP_SECONDS / len(agents))
+
+
+def _end_soon() -> None:
+    """End this process within `END_SECONDS`."""
+    timer = threading.Timer(END_SECONDS, os._exit, (1,))
+    timer.daemon = True
+    timer.start()
+
+
+def _clips(settings: Settings, stack: ExitStack) -> Clips:
+    """The queue's clips. The child process that looks into clips from outside starts with the first one that is shown."""
+    queue = parts.queue(settings)
+    pools: list[SamplerPool] = []
+    turn = threading.Lock()
+
+    def probed(path: Path):  # type: ignore[no-untyped-def]
+        with turn:
+            if not pools:
+                pools.append(SamplerPool(SamplerSpec(), 1, settings.sample_timeout, settings.sample_memory_mb))
+                stack.callback(pools[0].close)
+        return pools[0].submit_task(probe, path).result()
+
+    playable = PlayableClips(
+        settings.data_dir / "wall-clips",
+        queue.store.read,
+        probed,
+        memory_mb=settings.sample_memory_mb,
+        max_mb=settings.fetch_max_mb,
+    )
+    return Clips(queue.read, playable.get)

@@ -1,0 +1,1 @@
+"""Who may do what on the wall: tokens, sessions, hosts and origins, limits."""

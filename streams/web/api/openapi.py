@@ -1,0 +1,114 @@
+"""The OpenAPI 3.1 document, made from the table of routes and the shapes of queries, bodies and answers."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from http import HTTPStatus
+from importlib.metadata import version
+from typing import Any
+
+from pydantic import BaseModel
+from pydantic.json_schema import models_json_schema
+
+from streams.web.access.tokens import SCOPES
+from streams.web.api.problems import Problem
+from streams.web.api.table import Route
+
+REF = "#/components/schemas/{model}"
+
+RETRY_AFTER = {"Retry-After": {"schema": {"type": "string"}, "description": "Seconds."}}
+
+
+def document(routes: Sequence[Route], prefix: str) -> dict[str, Any]:
+    """The document. prefix: the path before every route's."""
+    models = {model for route in routes for model in (route.answer, route.body) if model is not None} | {Problem}
+    _, schemas = models_json_schema(
+        [(model, "validation") for model in sorted(models, key=lambda model: model.__name__)], ref_template=REF
+    )
+    paths: dict[str, dict[str, Any]] = {}
+    for route in routes:
+        paths.setdefault(prefix + route.path, {})[route.method.lower()] = _operation(route)
+    return {
+        "openapi": "3.1.0",
+        "info": {
+            "title": "fvq-monitor",
+            "version": version("fvq-monitor"),
+            "description": "Which streams look bad now, since when and why. Readers ignore fields that they do not know.",
+        },
+        "paths": paths,
+        "components": {
+            "schemas": schemas["$defs"],
+            "securitySchemes": {
+                "token": {"type": "http", "scheme": "bearer", "description": f"Scopes: {', '.join(SCOPES)}."},
+                "session": {"type": "apiKey", "in": "cookie", "name": "__Host-fvq"},
+            },
+        },
+    }
+
+
+def _operation(route: Route) -> dict[str, Any]:
+    operation: dict[str, Any] = {
+        "operationId": f"{route.method.lower()}_{re.sub(r'[^a-z_]+', '_', route.path).strip('_')}",
+        "summary": route.summary,
+        "parameters": [*_path_parameters(route.path), *_query_parameters(route.query)],
+        "responses": _responses(route),
+        "security": [] if route.scope is None else [{"token": []}, {"session": []}],
+    }
+    if route.scope is not None:
+        operation["description"] = f"Needs the scope `{route.scope}`."
+    if route.body is not None:
+        operation["requestBody"] = {"required": True, "content": {"application/json": {"schema": _ref(route.body)}}}
+    return operation
+
+
+def _path_parameters(path: str) -> list[dict[str, Any]]:
+    schema = {"type": "string", "minLength": 1}
+    return [{"name": name, "in": "path", "required": True, "schema": schema} for name in re.findall(r"\{(\w+)\}", path)]
+
+
+def _query_parameters(query: type[BaseModel]) -> list[dict[str, Any]]:
+    schema = query.model_json_schema()
+    parameters = []
+    for name, value in schema.get("properties", {}).items():
+        described = {key: part for key, part in value.items() if key not in ("title", "description")}
+        if "anyOf" in described:
+            # A parameter that is not given is null here; in a query there is no null.
+            described |= next(part for part in described.pop("anyOf") if part.get("type") != "null")
+            described.pop("default", None)
+        parameter = {"name": name, "in": "query", "required": name in schema.get("required", ()), "schema": described}
+        if "description" in value:
+            parameter["description"] = value["description"]
+        parameters.append(parameter)
+    return parameters
+
+
+def _responses(route: Route) -> dict[str, Any]:
+    responses: dict[str, Any] = {}
+    for status in route.statuses:
+        responses[str(status)] = {"description": HTTPStatus(status).phrase}
+        if status < 204 or status == 206:
+            responses[str(status)]["content"] = _content(route)
+    refusals = {*route.errors, 400, 403, 429} | ({401} if route.scope is not None or route.path == "/session" else set())
+    if route.needs_state or route.path.startswith("/clips"):
+        refusals.add(503)
+    for status in sorted(refusals):
+        responses[str(status)] = {
+            "description": HTTPStatus(status).phrase,
+            "content": {"application/problem+json": {"schema": _ref(Problem)}},
+            **({"headers": RETRY_AFTER} if status in (429, 503) else {}),
+        }
+    return responses
+
+
+def _content(route: Route) -> dict[str, Any]:
+    if route.answer is None:
+        return {route.media: {"schema": {"type": "string", "contentMediaType": route.media}}}
+    content: dict[str, Any] = {route.media: {"schema": _ref(route.answer)}}
+    if route.csv:
+        content["text/csv"] = {"schema": {"type": "string"}}
+    return content
+
+
+def _ref(model: type[BaseModel]) -> dict[str, str]:
+    return {"$ref": REF.format(model=model.__name__)}

@@ -1,0 +1,138 @@
+"""What the routes are asked: query parameters and bodies."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, WithJsonSchema
+
+from streams.events.base import UtcTime
+from streams.web.api.cursors import CURSOR_PATTERN
+
+LABEL_PATTERN = r"^[^:]{1,256}:[\s\S]{0,1024}$"
+
+
+def _possible(time: datetime) -> datetime:
+    if not 1970 <= time.year < 2200:
+        raise ValueError("the year must be in 1970-2199")
+    return time.astimezone(UTC)
+
+
+Time = Annotated[
+    UtcTime,
+    AfterValidator(_possible),
+    WithJsonSchema({"type": "string", "examples": ["2026-01-31T20:15:04Z", "1790000000000"]}),
+]
+"""ISO 8601 with its offset, or seconds or milliseconds since 1970, as Grafana's `${__from}`."""
+
+Label = Annotated[str, Field(pattern=LABEL_PATTERN, description="name:value")]
+Cursor = Annotated[str | None, Field(pattern=CURSOR_PATTERN, description="`next` of the page before.")]
+Limit = Annotated[int, Field(ge=1, le=1000, description="Most items of a page.")]
+Form = Annotated[Literal["json", "csv"], Field(description="The answer's form.")]
+
+
+class Query(BaseModel):
+    """A query without parameters. An unknown name is refused, so that a typing error is not an unfiltered list."""
+
+    model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
+
+
+class LabelQuery(Query):
+    """label: only what carries all of these."""
+
+    label: list[Label] = Field(default_factory=list, max_length=32)
+
+    def labels(self) -> dict[str, str]:
+        """The labels by name; the last of a name counts."""
+        return dict(text.split(":", 1) for text in self.label)
+
+
+class StreamsQuery(LabelQuery):
+    """Which streams, in which order."""
+
+    sort: Literal["worst", "score", "id", "since"] = Field(
+        default="worst", description="worst: unacknowledged alerts first, then by smoothed score. Exporters page by id."
+    )
+    below: float | None = Field(default=None, ge=0, le=100, description="Only streams with a smoothed score under this.")
+    state: list[str] = Field(default_factory=list, max_length=12, description="Only streams in one of these states.")
+    q: str | None = Field(default=None, max_length=256, description="Only streams whose id or a label's value has this text.")
+    cursor: Cursor = None
+    limit: Limit = 100
+    fields: str | None = Field(default=None, max_length=500, description="Only these fields, `,`-separated.")
+    format: Form = "json"
+
+
+class AlertsQuery(LabelQuery):
+    """Which alerts, the latest first."""
+
+    state: Literal["firing", "resolved", "acknowledged", "unacknowledged", "all"] = "firing"
+    kind: list[str] = Field(default_factory=list, max_length=12, description="Only alerts of these kinds.")
+    stream_id: str | None = Field(default=None, max_length=256)
+    cursor: Cursor = None
+    limit: Limit = 100
+    format: Form = "json"
+
+
+class CourseQuery(Query):
+    """A stream's scores over time. Without a range: the last hour."""
+
+    start: Time | None = Field(default=None, alias="from", description="Default: an hour before `to`.")
+    end: Time | None = Field(default=None, alias="to", description="Default: now.")
+    step: float | None = Field(
+        default=None, ge=0.001, le=31 * 86400, description="Seconds; without it, 500 points. 5,000 at most."
+    )
+    rendition: str | None = Field(default=None, max_length=256, description="Without it: all renditions together.")
+    format: Form = "json"
+
+
+class PictureQuery(Query):
+    """at: the segment's id; without it the last picture."""
+
+    at: str | None = Field(default=None, max_length=256)
+
+
+class CompareQuery(Query):
+    """at: a time; the pair before and after it. Without it: the last good picture and the first bad one after it."""
+
+    at: Time | None = None
+
+
+class GroupsQuery(LabelQuery):
+    """by: the label's name; without it every label."""
+
+    by: str | None = Field(default=None, min_length=1, max_length=256)
+
+
+class ClipsQuery(Query):
+    """Clips that wait to be rated, the worst first."""
+
+    worst: bool = Field(default=True, description="false: the newest first.")
+    stream_id: str | None = Field(default=None, max_length=256)
+    cursor: Cursor = None
+    limit: Limit = 100
+
+
+class Body(BaseModel):
+    """A body of JSON. An unknown field is refused."""
+
+    model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
+
+
+class AckBody(Body):
+    """An acknowledgement. The name is that of who asks."""
+
+    note: str = Field(default="", max_length=2000)
+    until: Time | None = Field(default=None, description="From then on the alert counts again; without it, at its end only.")
+
+
+class SessionBody(Body):
+    """The token that a browser gets a session for."""
+
+    token: str = Field(min_length=1, max_length=200)
+
+
+class RatingBody(Body):
+    """A person's rating of a segment."""
+
+    level: int = Field(ge=1, le=5, description="1 bad to 5 excellent, ITU-T P.910.")

@@ -1,0 +1,208 @@
+"""Routes about one stream: how it is, its scores over time, one segment, its pictures."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import math
+from collections.abc import Awaitable
+from datetime import UTC, datetime, timedelta
+from typing import Any, TypeVar
+from urllib.parse import quote
+
+from aiohttp import web
+
+from streams.errors import EventError, HistoryError
+from streams.events import SegmentScore
+from streams.history.base import MOST_POINTS, Bucket, History, step
+from streams.web.api.answers import CoursePoint, iso, iso_of
+from streams.web.api.problems import ApiError, not_found
+from streams.web.api.queries import CompareQuery, CourseQuery
+from streams.web.api.rows import as_csv, item_of, rendition_of
+from streams.web.api.table import IMMUTABLE, Call, cached, json_answer
+from streams.web.pictures import Picture
+from streams.web.stream import Stream
+from streams.web.wire import alert_entry
+
+USUAL_POINTS = 500
+USUAL_RANGE = timedelta(hours=1)
+SETTLED = timedelta(minutes=2)
+"""A range that ended so long ago gets no more scores, but those of a backlog."""
+
+T = TypeVar("T")
+
+
+async def stream(call: Call) -> web.Response:
+    """A stream with its renditions and alerts."""
+    found = _known(call)
+    live = call.wall.live
+    renditions = sorted(found.renditions.values(), key=lambda one: one.name)
+    return json_answer(
+        {
+            **item_of(live.row(found, call.now)),
+            "renditions": [rendition_of(one, live.courses, call.now) for one in renditions],
+            "open_alerts": [alert_entry(live, alert) for alert in found.alerts.values()],
+            "last": [score.model_dump(mode="json", exclude_none=True) for one in renditions if (score := _whole(one.last))],
+        }
+    )
+
+
+async def scores(call: Call) -> web.StreamResponse:
+    """A stream's scores over time."""
+    query: CourseQuery = call.query
+    history = _history(call)
+    now = datetime.fromtimestamp(call.now, UTC)
+    end = query.end or now
+    try:
+        start = query.start or end - USUAL_RANGE
+    except OverflowError:
+        raise ApiError(400, "to: it is too early", "to") from None
+    if start >= end:
+        raise ApiError(400, "from: it must be before `to`", "from")
+    points = USUAL_POINTS if query.step is None else math.ceil((end - start).total_seconds() / query.step)
+    if points > MOST_POINTS:
+        raise ApiError(400, f"step: {points} points are more than {MOST_POINTS}: a longer step or a shorter range", "step")
+    buckets = await _asked(call, history.course(call.part("id"), query.rendition, start, end, points))
+    if not buckets:
+        _known(call)
+    items = [_point(bucket) for bucket in buckets]
+    if query.format == "csv":
+        return as_csv(items, tuple(CoursePoint.model_fields))
+    answer = json_answer(
+        {
+            "items": items,
+            "step": step(start, end, points).total_seconds(),
+            "next": None,
+            "at": iso(end.timestamp() if query.end is not None and end < now else call.now),
+        }
+    )
+    if query.start is not None and query.end is not None and end < now - SETTLED and isinstance(answer.body, bytes):
+        return cached(call.request, answer.body, "application/json", "private, max-age=60")
+    return answer
+
+
+async def segment(call: Call) -> web.Response:
+    """One segment's whole score."""
+    score = await whole_score(call)
+    return cached(call.request, score.to_bytes(), "application/json", "private, max-age=60")
+
+
+async def whole_score(call: Call) -> SegmentScore:
+    """The score of the path's segment. Raises `ApiError` where there is none that the caller may see."""
+    segment_id = call.part("segment_id")
+    found = call.wall.live.streams.get(call.part("id"))
+    if found is not None and call.sees(found.labels):
+        for rendition in found.renditions.values():
+            if rendition.segment_id == segment_id and (score := _whole(rendition.last)) is not None:
+                return score
+    score = await _asked(call, _history(call).segment(call.part("id"), segment_id))
+    if score is None or not call.sees(score.labels):
+        raise not_found("segment")
+    return score
+
+
+def _whole(data: bytes) -> SegmentScore | None:
+    """A score as it was read; None where it is none: the wall reads less of a score than this."""
+    with contextlib.suppress(EventError):
+        return SegmentScore.from_bytes(data)
+    return None
+
+
+async def pictures(call: Call) -> web.Response:
+    """Which pictures are kept."""
+    found = _known(call)
+    kept = found.pictures
+    named = (("last", kept.last), ("last_good", kept.last_good), ("first_bad", kept.first_bad))
+    items = [_picture(found, which, picture) for which, picture in named if picture is not None]
+    return json_answer({"items": items, "next": None, "at": iso(call.now)})
+
+
+async def picture(call: Call) -> web.StreamResponse:
+    """A picture's bytes."""
+    found = _known(call)
+    at = call.query.at
+    kept = found.pictures.last if at is None else found.pictures.of_segment(at)
+    if kept is None:
+        raise not_found("picture")
+    return cached(call.request, kept.jpeg, "image/jpeg", "private, no-cache" if at is None else IMMUTABLE)
+
+
+async def compare(call: Call) -> web.Response:
+    """The last good picture and the first bad one."""
+    found = _known(call)
+    query: CompareQuery = call.query
+    good, bad = found.pictures.last_good, found.pictures.first_bad
+    if query.at is not None:
+        at = query.at.timestamp()
+        good = good if good is not None and good.start < at else None
+        bad = next((one for one in (bad, found.pictures.last) if one is not None and one is not good and one.start >= at), None)
+    return json_answer(
+        {
+            "good": _picture(found, "last_good", good) if good is not None else None,
+            "bad": _picture(found, "first_bad", bad) if bad is not None else None,
+            "at": iso(call.now),
+        }
+    )
+
+
+def _known(call: Call) -> Stream:
+    """The stream of the path. Raises `ApiError` where there is none that the caller may see."""
+    found = call.wall.live.streams.get(call.part("id"))
+    if found is None or not call.sees(found.labels):
+        raise not_found("stream")
+    return found
+
+
+def _history(call: Call) -> History:
+    """The history, for a stream that the caller may see: one that is gone belongs to those who see all."""
+    if call.who is not None and call.who.labels:
+        _known(call)
+    if call.wall.history is None:
+        raise ApiError(503, "the wall has no history", Retry_After="60")
+    return call.wall.history
+
+
+async def _asked(call: Call, question: Awaitable[T]) -> T:
+    """The history's answer. Only a few questions are asked at once, so that the store stays the workers'."""
+    wall = call.wall
+    if wall.questions.locked():
+        close = getattr(question, "close", None)
+        if close is not None:
+            close()
+        raise ApiError(503, "the store is busy with other questions", Retry_After="1")
+    async with wall.questions:
+        try:
+            return await asyncio.wait_for(question, wall.limits.history_seconds)
+        except TimeoutError:
+            raise ApiError(503, "the store did not answer in time: ask for less", Retry_After="5") from None
+        except HistoryError as error:
+            raise ApiError(503, f"the store does not answer: {error}", Retry_After="5") from error
+
+
+def _point(bucket: Bucket) -> dict[str, Any]:
+    return {
+        "t": iso_of(bucket.start),
+        "mean": _rounded(bucket.mean),
+        "min": _rounded(bucket.low),
+        "max": _rounded(bucket.high),
+        "n": bucket.count,
+        "uncertainty": _rounded(bucket.uncertainty),
+    }
+
+
+def _picture(found: Stream, which: str, kept: Picture) -> dict[str, Any]:
+    name = quote(found.id, safe="").replace(".", "%2E")
+    return {
+        "which": which,
+        "segment_id": kept.segment_id,
+        "start": iso(kept.start),
+        "score": _rounded(kept.score),
+        "width": kept.width,
+        "height": kept.height,
+        "rendition": kept.rendition,
+        "url": f"/api/v1/streams/{name}/picture.jpg?at={quote(kept.segment_id, safe='')}",
+    }
+
+
+def _rounded(value: float | None) -> float | None:
+    return None if value is None else round(value, 2)

@@ -1,0 +1,55 @@
+"""The page's files, from the package's folder `page`."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+
+from aiohttp import web
+
+PAGE = Path(__file__).parent / "page"
+
+MEDIA = {
+    ".html": "text/html", ".js": "text/javascript", ".mjs": "text/javascript", ".css": "text/css", ".svg": "image/svg+xml",
+    ".png": "image/png", ".ico": "image/x-icon", ".webmanifest": "application/manifest+json",
+}  # fmt: skip
+"""What is served, by suffix; other files of the folder, as licences, are not."""
+
+VIEWS = ("/", "/streams", "/streams/{id}", "/alerts", "/alerts/{id}", "/clips", "/clips/{id}")
+"""Addresses that the page itself turns into views."""
+
+HEADERS = {
+    "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self';"
+    " img-src 'self' data:; media-src 'self'; manifest-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none';"
+    " require-trusted-types-for 'script'",
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "no-referrer",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Cross-Origin-Opener-Policy": "same-origin",
+}
+
+
+def add_assets(app: web.Application) -> None:
+    """Serve the page's files, which are listed now: an address is never made into a path."""
+    for path in sorted(PAGE.rglob("*")):
+        if path.is_file() and path.suffix in MEDIA:
+            app.router.add_get(f"/{path.relative_to(PAGE).as_posix()}", _server_of(path))
+    for view in VIEWS:
+        app.router.add_get(view, _server_of(PAGE / "index.html"))
+
+
+def _server_of(path: Path) -> Callable[[web.Request], Awaitable[web.Response]]:
+    async def serve(request: web.Request) -> web.Response:
+        try:
+            body = await asyncio.to_thread(path.read_bytes)
+        except FileNotFoundError:
+            raise web.HTTPNotFound from None
+        tag = f'"{hashlib.sha256(body).hexdigest()[:32]}"'
+        headers = {"ETag": tag, "Cache-Control": "no-cache"}
+        if tag in request.headers.get("If-None-Match", ""):
+            return web.Response(status=304, headers=headers)
+        return web.Response(body=body, content_type=MEDIA[path.suffix], charset="utf-8", headers=headers)
+
+    return serve

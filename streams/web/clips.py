@@ -1,0 +1,50 @@
+"""The clips of the training queue, as the wall shows them."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable, Sequence
+from datetime import datetime
+from pathlib import Path
+
+from streams.events import TrainingExample
+from streams.kafka.agent import Agent
+
+log = logging.getLogger(__name__)
+
+REFRESH_SECONDS = 15.0
+
+
+class Clips:
+    """The examples that wait, read again and again by its agent.
+
+    load: reads the queue (`QueuePlace.read`); raises `BrokerError`. playable: a clip's MP4, by its id and its address; raises
+    `MediaError`.
+    """
+
+    def __init__(
+        self,
+        load: Callable[[], tuple[list[TrainingExample], dict[str, datetime]]],
+        playable: Callable[[str, str], Path],
+    ) -> None:
+        self._load, self.playable = load, playable
+        self._examples: Sequence[TrainingExample] = ()
+
+    def examples(self) -> Sequence[TrainingExample]:
+        """The examples that wait, as they were read last."""
+        return self._examples
+
+    def refresh(self) -> None:
+        """Read the queue. Raises `BrokerError`."""
+        self._examples = self._load()[0]
+
+    def agent(self) -> Agent:
+        """The supervised thread that reads the queue."""
+
+        def run(stop: threading.Event) -> None:
+            while not stop.is_set():
+                self.refresh()
+                stop.wait(REFRESH_SECONDS)
+
+        return Agent("clips", run)

@@ -1,0 +1,167 @@
+"""The sockets' hub: each 250 ms it tells every feed's browsers what has changed, in texts that are made once for all of them."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+from collections.abc import Callable, Mapping
+
+from streams.errors import EventError
+from streams.events import SegmentScore
+from streams.web.live import Live
+from streams.web.wire import Feed
+
+log = logging.getLogger(__name__)
+
+FRAME_SECONDS = 0.25
+SUMMARY_FRAMES = 4
+"""Every so many frames come the figures."""
+
+QUEUE = 8
+"""Frames that wait for one browser. One more, and all are dropped: it gets a fresh snapshot instead."""
+
+MOST_FEEDS = 64
+"""Different filters at the same time."""
+
+MOST_SPARKS = 100
+
+
+class Browser:
+    """One socket's side of the hub. A snapshot comes first, then frames without a gap."""
+
+    def __init__(self, feed: Feed) -> None:
+        self.feed = feed
+        self.queue: asyncio.Queue[str] = asyncio.Queue(QUEUE)
+        self.needs_snapshot = True
+        self.watched: str | None = None
+
+    def put(self, text: str) -> None:
+        """Queue a text. A browser that does not keep up loses all that waits, and gets a snapshot at the next frame."""
+        if self.needs_snapshot:
+            return
+        try:
+            self.queue.put_nowait(text)
+        except asyncio.QueueFull:
+            self.restart()
+
+    def restart(self) -> None:
+        """Drop what waits: the next frame brings a snapshot."""
+        while not self.queue.empty():
+            self.queue.get_nowait()
+        self.needs_snapshot = True
+
+    def begin(self, now: float) -> None:
+        """Queue the snapshot, if it is wanted."""
+        if self.needs_snapshot:
+            self.needs_snapshot = False
+            self.queue.put_nowait(self.feed.snapshot(now))
+
+
+class Hub:
+    """All browsers and their feeds. now: seconds since 1970. May be used by one event loop only."""
+
+    def __init__(self, live: Live, now: Callable[[], float]) -> None:
+        self._live, self._now = live, now
+        self._feeds: dict[frozenset[tuple[str, str]], Feed] = {}
+        self.browsers: set[Browser] = set()
+
+    def join(self, labels: Mapping[str, str]) -> Browser | None:
+        """A new browser on the feed of these labels; None where there are too many different feeds."""
+        key = frozenset(labels.items())
+        feed = self._feeds.get(key)
+        if feed is None:
+            if len(self._feeds) >= MOST_FEEDS:
+                return None
+            feed = self._feeds[key] = Feed(self._live, labels)
+        elif feed.compact():
+            for other in self.browsers:
+                if other.feed is feed:
+                    other.restart()
+        browser = Browser(feed)
+        browser.begin(self._now())
+        self.browsers.add(browser)
+        return browser
+
+    def leave(self, browser: Browser) -> None:
+        """The browser is gone."""
+        self.watch(browser, None)
+        self.browsers.discard(browser)
+        if not any(other.feed is browser.feed for other in self.browsers):
+            self._feeds.pop(frozenset(browser.feed.labels.items()), None)
+
+    def take(self, browser: Browser, text: str) -> None:
+        """Take a message of a browser; one that is no known message changes nothing."""
+        try:
+            message = json.loads(text)
+        except (ValueError, RecursionError):
+            return
+        if not isinstance(message, dict):
+            return
+        if message.get("type") == "sparks" and isinstance(places := message.get("i"), list):
+            wanted = [place for place in places[:MOST_SPARKS] if type(place) is int]
+            browser.put(browser.feed.sparks(wanted))
+        elif message.get("type") == "watch" and isinstance(stream_id := message.get("id"), str | None):
+            self.watch(browser, stream_id)
+
+    def watch(self, browser: Browser, stream_id: str | None) -> None:
+        """Send a browser the whole scores of one stream from now on; None for none."""
+        before, browser.watched = browser.watched, None
+        if before is not None and not any(other.watched == before for other in self.browsers):
+            self._live.watched.pop(before, None)
+        if stream_id is None or not browser.feed.has(stream_id):
+            return
+        browser.watched = stream_id
+        self._live.watched.setdefault(stream_id, [])
+        for rendition in self._live.streams[stream_id].renditions.values():
+            if text := _event(rendition.last):
+                browser.put(text)
+
+    async def run(self) -> None:
+        """Tell what changes, until cancelled."""
+        beat, loop = 0, asyncio.get_running_loop()
+        due = loop.time()
+        while True:
+            due = max(due + FRAME_SECONDS, loop.time())
+            await asyncio.sleep(due - loop.time())
+            beat += 1
+            try:
+                self.step(beat)
+            except Exception:
+                # One strange message must not silence every browser for good: they get a snapshot.
+                log.exception("a frame could not be made")
+                for browser in self.browsers:
+                    browser.restart()
+
+    def step(self, beat: int) -> None:
+        """One frame. beat: counts the frames; every `SUMMARY_FRAMES` the figures are told, and time passes in the state."""
+        now = self._now()
+        if beat % SUMMARY_FRAMES == 0:
+            self._live.tick(now)
+        changes = self._live.changes()
+        texts = {feed: feed.frames(changes, now) for feed in self._feeds.values()}
+        if beat % SUMMARY_FRAMES == 0:
+            for feed, frames in texts.items():
+                frames.append(feed.summary(now))
+        events = {
+            stream_id: [text for data in scores if (text := _event(data))] for stream_id, scores in self._live.watched.items()
+        }
+        for waiting in self._live.watched.values():
+            waiting.clear()
+        for browser in self.browsers:
+            if browser.needs_snapshot:
+                browser.begin(now)
+                continue
+            for text in texts[browser.feed]:
+                browser.put(text)
+            for text in events.get(browser.watched, ()) if browser.watched is not None else ():
+                browser.put(text)
+
+
+def _event(data: bytes) -> str:
+    """A whole score as a frame; '' where it is none: the wall reads less of a score, and must send no broken JSON."""
+    try:
+        score = SegmentScore.from_bytes(data)
+    except EventError:
+        return ""
+    return f'{{"type":"event","id":{json.dumps(score.stream_id)},"event":{score.to_bytes().decode()}}}'

@@ -1,0 +1,293 @@
+"""The live state: every stream as it is now, made from the topics' messages. No client, no clock: times are given to it.
+
+It belongs to one thread. Each method takes one message; `changes` gives what has changed since it was last called.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import OrderedDict
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from streams.alerts.detector import open_alerts
+from streams.alerts.state import StreamState
+from streams.events import AlertAcknowledgement, ModelUpdate, QualityAlert
+from streams.web.courses import DEEP, FALLBACK, SKIPPED, Courses
+from streams.web.pictures import Picture, Pictures
+from streams.web.pulse import Pulse
+from streams.web.reading import ScoreReading
+from streams.web.stream import (
+    BLACK_SHARE,
+    FROZEN_SHARE,
+    Rendition,
+    Row,
+    Stream,
+    is_acknowledged,
+    level_of_score,
+    row_of,
+    turns_stale,
+)
+
+MOST_STREAMS = 20_000
+"""Streams that are known; the one that was silent for longest is forgotten first."""
+
+MOST_RENDITIONS = 32
+
+MOST_ALERTS = 20_000
+"""Alerts, and acknowledgements, that are known; the oldest that is over is forgotten first."""
+
+SMOOTHING = 2.0
+"""Half-life of the smoothed score, seconds: the policy's default."""
+
+USUAL_SECONDS = 600.0
+"""Half-life of the usual score where no alert agent tells it."""
+
+FORGET_SECONDS = 86400.0
+"""After this silence a stream is forgotten, as the alert agent does."""
+
+LOW = 40.0
+DROP = 15.0
+"""A picture is a bad one where the score is under LOW, or so far under the usual one, points; or while an alert fires."""
+
+
+@dataclass
+class Changes:
+    """What changed: ids of streams that have another row, of streams that are gone, and of alerts."""
+
+    streams: set[str] = field(default_factory=set)
+    gone: set[str] = field(default_factory=set)
+    alerts: list[str] = field(default_factory=list)
+
+
+class Live:
+    """The fleet.
+
+    streams: by id. alerts: by id, those that are over too, oldest first. acks: acknowledgements by alert id. watched: for each
+    stream whose whole scores somebody wants, those that came; who wants them takes them out.
+    """
+
+    def __init__(self) -> None:
+        self.streams: dict[str, Stream] = {}
+        self.alerts: OrderedDict[str, QualityAlert] = OrderedDict()
+        self.acks: dict[str, AlertAcknowledgement] = {}
+        self.courses = Courses()
+        self.pulse = Pulse()
+        self.watched: dict[str, list[bytes]] = {}
+        self._changes = Changes()
+
+    def changes(self) -> Changes:
+        """What changed since the last call."""
+        changes, self._changes = self._changes, Changes()
+        return changes
+
+    def row(self, stream: Stream, now: float) -> Row:
+        """A stream's row; it is made anew where the stream has changed."""
+        if stream.row is None:
+            stream.row = row_of(stream, self.acks, now)
+        return stream.row
+
+    def rows(self, now: float) -> Iterator[Row]:
+        """The rows of all streams, in no order."""
+        return (self.row(stream, now) for stream in self.streams.values())
+
+    def add_score(self, score: ScoreReading, data: bytes, received: float) -> bool:
+        """Take a score; False for one that is not newer than the rendition's last.
+
+        data: its bytes. received: when it was written, seconds since 1970.
+        """
+        start = score.start.timestamp()
+        stream = self._stream(score.stream_id)
+        name = score.rendition or ""
+        rendition = stream.renditions.get(name)
+        if rendition is None:
+            rendition = self._rendition(stream, name)
+        elif start < rendition.until - 1.0 and start + 3600 > rendition.until:
+            # A repeat, or out of order. A clock that was set back by hours goes on where it is.
+            return False
+        _take_values(rendition, score, start, received)
+        if score.status == "scored" and score.small_score is not None:
+            _smooth(rendition, score.small_score, score.duration, start, not stream.knows_usual)
+        stream.labels, stream.ended = score.labels, score.ended
+        rendition.last = data
+        if (watched := self.watched.get(stream.id)) is not None:
+            watched.append(data)
+        nan = math.nan
+        flags = SKIPPED * (score.status == "skipped") | DEEP * (score.tier == "deep")
+        flags |= FALLBACK * score.fallback
+        uncertainty = nan if score.uncertainty is None else score.uncertainty
+        value = nan if score.score is None else score.score
+        self.courses.add(rendition.row, start, value, uncertainty, flags, score.signal_values())
+        self.pulse.count(received, score.status == "skipped")
+        self._touch(stream)
+        return True
+
+    def add_state(self, stream_id: str, state: StreamState | None, first: bool = False) -> None:
+        """Take the alert agent's state of a stream; None where it has forgotten the stream.
+
+        first: at the start, when its open alerts are taken too; later `quality-alerts` tells them.
+        """
+        if state is None:
+            self._forget(stream_id)
+            return
+        stream = self._stream(stream_id)
+        stream.knows_usual = True
+        for name, told in state.renditions.items():
+            rendition = stream.renditions.get(name) or self._rendition(stream, name)
+            rendition.usual = _finite(told.baseline)
+            if rendition.received == 0.0:
+                rendition.until = rendition.received = told.until.timestamp()
+                rendition.smoothed = _finite(told.smoothed)
+                rendition.level = level_of_score(rendition.smoothed)
+                rendition.level_since, rendition.segment_id = rendition.until, state.segment_id
+        if first:
+            stream.labels, stream.ended = state.labels, state.ended
+            for alert in open_alerts(state):
+                if alert.alert_id not in self.alerts:
+                    self.add_alert(alert)
+        self._touch(stream)
+
+    def add_alert(self, alert: QualityAlert) -> None:
+        """Take an alert that fires or is over; a repeated one changes nothing."""
+        known = self.alerts.get(alert.alert_id)
+        if known == alert or (known is not None and known.state == "resolved" and alert.state == "firing"):
+            return
+        self.alerts[alert.alert_id] = alert
+        if alert.state == "firing":
+            self._stream(alert.stream_id).alerts[alert.alert_id] = alert
+        # An old alert's stream may be gone for good.
+        if (stream := self.streams.get(alert.stream_id)) is not None:
+            if alert.state == "resolved":
+                stream.alerts.pop(alert.alert_id, None)
+            self._touch(stream)
+        self._changes.alerts.append(alert.alert_id)
+        if len(self.alerts) > MOST_ALERTS:
+            over = next((id for id, one in self.alerts.items() if one.state == "resolved"), next(iter(self.alerts)))
+            del self.alerts[over]
+
+    def set_ack(self, alert_id: str, ack: AlertAcknowledgement | None) -> None:
+        """Take an acknowledgement; None where it was taken back."""
+        if self.acks.get(alert_id) == ack:
+            return
+        if ack is None:
+            self.acks.pop(alert_id, None)
+        else:
+            self.acks[alert_id] = ack
+            if len(self.acks) > MOST_ALERTS:
+                del self.acks[next(iter(self.acks))]
+        self._changes.alerts.append(alert_id)
+        alert = self.alerts.get(alert_id)
+        if alert is not None and (stream := self.streams.get(alert.stream_id)) is not None:
+            self._touch(stream)
+
+    def add_update(self, update: ModelUpdate) -> None:
+        """Take a model's change."""
+        self.pulse.note_update(update)
+
+    def add_picture(self, stream_id: str, picture: Picture | None) -> None:
+        """Take a stream's picture; None where the stream's pictures were deleted."""
+        if picture is None:
+            if stream_id in self.streams:
+                self.streams[stream_id].pictures = Pictures()
+            return
+        stream = self._stream(stream_id)
+        rendition = stream.renditions.get(picture.rendition or "")
+        usual = rendition.usual if rendition is not None else None
+        score = picture.score
+        good = score is not None and score >= LOW and (usual is None or score >= usual - DROP) and not stream.alerts
+        stream.pictures = stream.pictures.with_picture(picture, good)
+
+    def tick(self, now: float) -> None:
+        """Let time pass, once a second: scores grow old, acknowledgements end, silent streams are forgotten."""
+        for stream in list(self.streams.values()):
+            if now - stream.received > FORGET_SECONDS and not stream.alerts:
+                self._forget(stream.id)
+            elif stream.row is not None and turns_stale(stream, stream.row, now):
+                self._touch(stream)
+        for alert_id, ack in self.acks.items():
+            if ack.until is not None and now - 2.0 <= ack.until.timestamp() <= now:
+                self._changes.alerts.append(alert_id)
+                if (stream_of := self.streams.get(ack.stream_id)) is not None:
+                    self._touch(stream_of)
+        self.pulse.note_median(now, self.median(now))
+
+    def median(self, now: float) -> float | None:
+        """The median of the smoothed scores of all streams whose score is of now, points; None without any."""
+        scores = [
+            row.smoothed
+            for row in self.rows(now)
+            if row.smoothed is not None and row.state not in ("stale", "ended", "no-segments", "unknown")
+        ]
+        return float(np.median(scores)) if scores else None
+
+    def firing(self) -> list[QualityAlert]:
+        """The alerts that fire, in no order."""
+        return [alert for stream in self.streams.values() for alert in stream.alerts.values()]
+
+    def acknowledged(self, alert_id: str, now: float) -> bool:
+        """Whether an acknowledgement of this alert holds now."""
+        return is_acknowledged(self.acks.get(alert_id), now)
+
+    def _touch(self, stream: Stream) -> None:
+        stream.row = None
+        self._changes.streams.add(stream.id)
+
+    def _stream(self, stream_id: str) -> Stream:
+        stream = self.streams.get(stream_id)
+        if stream is None:
+            if len(self.streams) >= MOST_STREAMS:
+                self._forget(min(self.streams.values(), key=lambda one: one.received).id)
+            stream = self.streams[stream_id] = Stream(stream_id)
+            self._changes.gone.discard(stream_id)
+        return stream
+
+    def _rendition(self, stream: Stream, name: str) -> Rendition:
+        if len(stream.renditions) >= MOST_RENDITIONS:
+            oldest = min(stream.renditions.values(), key=lambda one: one.received)
+            self.courses.free(stream.renditions.pop(oldest.name).row)
+        rendition = stream.renditions[name] = Rendition(name, self.courses.take())
+        return rendition
+
+    def _forget(self, stream_id: str) -> None:
+        stream = self.streams.pop(stream_id, None)
+        if stream is None:
+            return
+        for rendition in stream.renditions.values():
+            self.courses.free(rendition.row)
+        for alert_id in stream.alerts:
+            self.alerts.pop(alert_id, None)
+        self._changes.streams.discard(stream_id)
+        self._changes.gone.add(stream_id)
+
+
+def _take_values(rendition: Rendition, score: ScoreReading, start: float, received: float) -> None:
+    rendition.duration, rendition.until, rendition.received = score.duration, start + score.duration, received
+    rendition.score, rendition.uncertainty = score.score, score.uncertainty
+    rendition.status, rendition.lag = score.status, score.timing.lag_s
+    rendition.segment_id, rendition.tier = score.segment_id, score.tier or ""
+    rendition.model = f"{score.model.name}@{score.model.version}" if score.model is not None else ""
+    rendition.black = score.signals is not None and score.signals.black >= BLACK_SHARE
+    rendition.frozen = score.signals is not None and score.signals.freeze >= FROZEN_SHARE
+
+
+def _smooth(rendition: Rendition, value: float, seconds: float, start: float, own_usual: bool) -> None:
+    """Move the averages on by one score, as the alert agent does."""
+    rendition.smoothed = _averaged(rendition.smoothed, value, 1.0 - 2.0 ** (-seconds / SMOOTHING))
+    level = level_of_score(rendition.smoothed)
+    if level != rendition.level:
+        rendition.level, rendition.level_since = level, start
+    if own_usual:
+        first = seconds / (rendition.usual_seconds + seconds)
+        rendition.usual = _averaged(rendition.usual, value, max(first, 1.0 - 2.0 ** (-seconds / USUAL_SECONDS)))
+        rendition.usual_seconds = min(USUAL_SECONDS, rendition.usual_seconds + seconds)
+
+
+def _finite(value: float | None) -> float | None:
+    """None for what is no number: JSON has none of these, so that one wrong state would end every browser's socket."""
+    return value if value is not None and math.isfinite(value) else None
+
+
+def _averaged(average: float | None, value: float, weight: float) -> float:
+    return value if average is None else average + weight * (value - average)

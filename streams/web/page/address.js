@@ -1,0 +1,50 @@
+// What is shown, as an address: a link to what one sees opens exactly it. Paths name the view, the query its filters.
+//
+//   /                         fleet: label=k:v (repeated), q, all=1, heat=0, tv=1
+//   /streams/{id}             stream: rendition, hours, at
+//   /alerts, /alerts/{id}     alerts: state
+//   /clips                    worst clips
+
+export const VIEWS = ["fleet", "stream", "alerts", "alert", "clips"];
+
+// A view of its address: {view, id, query}. query is a URLSearchParams. An unknown path is the fleet.
+export function parse(location) {
+  const query = new URLSearchParams(location.search);
+  const parts = location.pathname.split("/").filter(Boolean);
+  const id = parts.length === 2 ? decoded(parts[1]) : null;
+  if (parts[0] === "streams" && id !== null) return { view: "stream", id, query };
+  if (parts[0] === "alerts") return id === null ? { view: "alerts", id: null, query } : { view: "alert", id, query };
+  if (parts[0] === "clips") return { view: "clips", id: null, query };
+  return { view: "fleet", id: null, query };
+}
+
+function decoded(part) {
+  try {
+    return decodeURIComponent(part);
+  } catch {
+    return part; // a percent sign that encodes nothing: the id is taken as it stands
+  }
+}
+
+// An id as one part of a path. The ids "." and ".." cannot be one: browsers resolve them as folders, whichever way they are encoded.
+export const part = (id) => encodeURIComponent(id);
+
+export const streamPath = (id, query = "") => `/streams/${part(id)}${query && `?${query}`}`;
+export const alertPath = (id) => `/alerts/${part(id)}`;
+
+// The same query with some names set; null takes a name away.
+export function changed(query, changes) {
+  const next = new URLSearchParams(query);
+  for (const [name, value] of Object.entries(changes)) {
+    next.delete(name);
+    for (const one of Array.isArray(value) ? value : value === null ? [] : [value]) next.append(name, one);
+  }
+  return next;
+}
+
+// Names that hold in every view: a television stays one, and a filter is kept on the way back.
+export function kept(query) {
+  const next = new URLSearchParams();
+  for (const name of ["label", "q", "all", "tv"]) for (const value of query.getAll(name)) next.append(name, value);
+  return next;
+}

@@ -1,0 +1,147 @@
+// One alert: what happened, why, since when, the good and the bad picture, who knows about it.
+import { part, streamPath } from "./address.js";
+import { measured } from "./alerts_view.js";
+import { read, stream } from "./api.js";
+import { clipCard } from "./clips_view.js";
+import { comparePictures } from "./compare.js";
+import { idText, make, printable, setText } from "./dom.js";
+import { stateIcon, words } from "./levels.js";
+import { bothClocks, clock, length, now, seconds } from "./time.js";
+import { valueText } from "./stream_view.js";
+
+const AROUND = 30; // seconds before and after an alert from which its clips may be
+const MOST_CLIPS = 8;
+
+export const openAlert = (app) => new AlertView(app);
+
+class AlertView {
+  constructor(app) {
+    this.app = app;
+    this.id = app.route.id;
+    this.stop = new AbortController();
+    this.content = make("div", { class: "scroll" }, make("p", { class: "notice" }, "Loading the alert"));
+    this.clips = make("div", {});
+    this.element = make("section", { "aria-label": "Alert" }, this.content);
+  }
+
+  opened() {
+    this.load();
+  }
+
+  close() {
+    this.stop.abort();
+  }
+
+  changed() {
+    this.load();
+  }
+
+  frame(frame) {
+    if (frame.type === "alert" && frame.alert.alert_id === this.id) this.show(frame);
+  }
+
+  async load() {
+    try {
+      this.show(await read(`/alerts/${part(this.id)}`, null, { signal: this.stop.signal }));
+    } catch (error) {
+      const notice = this.app.failed(error);
+      if (notice) this.content.replaceChildren(make("h2", { class: "unseen" }, "Alert"), notice);
+    }
+  }
+
+  show({ alert, ack }) {
+    const first = !this.entry;
+    this.entry = { alert, ack: ack ?? null };
+    const firing = alert.state === "firing";
+    this.lasted = make("span", {});
+    this.pictures ??= make("div", {}, make("p", { class: "dim" }, "Loading the pictures"));
+    const heading = make("h2", { tabindex: "-1" }, stateIcon(alert.kind), ` ${words(alert.kind)}`);
+    this.content.replaceChildren(
+      make("div", { class: "title" }, heading, make("a", { href: streamPath(alert.stream_id, `at=${encodeURIComponent(alert.started_at)}`) }, idText(alert.stream_id, 60)),
+        alert.rendition ? make("span", {}, printable(alert.rendition)) : null, this.lasted, make("span", { class: "actions" },
+          firing ? make("button", { type: "button", onClick: () => this.ack() }, ack ? "Acknowledged: change (a)" : "Acknowledge (a)") : null,
+          make("button", { type: "button", onClick: () => this.copy() }, "Copy link"))),
+      make("div", { class: "columns" },
+        make("div", { class: "panel" }, make("h3", {}, "What and why"), facts(alert)),
+        make("div", { class: "panel" }, make("h3", {}, "Last good and first bad"), this.pictures)),
+      make("div", { class: "panel" }, make("h3", {}, "Timeline"), timeline(alert, ack)),
+      this.clips);
+    this.tick();
+    if (!first) return;
+    heading.focus({ preventScroll: true });
+    this.readPictures();
+    this.readClips();
+  }
+
+  async readPictures() {
+    const { alert } = this.entry;
+    try {
+      const pair = await read(stream(alert.stream_id, "/compare"), { at: alert.started_at }, { signal: this.stop.signal });
+      this.pictures.replaceChildren(comparePictures(pair));
+    } catch (error) {
+      if (error.name !== "AbortError") this.pictures.replaceChildren(make("p", { class: "dim" }, `The pictures could not be read: ${error.message}`));
+    }
+  }
+
+  // Clips of the stream from the time of the alert: what the pictures only hint at.
+  async readClips() {
+    const { alert } = this.entry;
+    const begin = seconds(alert.started_at) - AROUND;
+    const end = (seconds(alert.ended_at) ?? now()) + AROUND;
+    const query = { stream_id: alert.stream_id, worst: "false", limit: "100" };
+    const { items } = await read("/clips", query, { signal: this.stop.signal }).catch(() => ({ items: [] }));
+    const around = items.filter((item) => seconds(item.start) >= begin && seconds(item.start) <= end).slice(0, MOST_CLIPS);
+    if (!around.length) return;
+    this.clips.className = "panel";
+    this.clips.replaceChildren(make("h3", {}, "Clips of this time"), make("ul", { class: "cards" }, ...around.map((item) => clipCard(this.app, item))));
+  }
+
+  tick() {
+    if (!this.entry) return;
+    const { alert } = this.entry;
+    const end = alert.state === "firing" ? now() : seconds(alert.ended_at);
+    setText(this.lasted, alert.state === "firing" ? `firing ${length(end - seconds(alert.started_at))}` : `over at ${clock(alert.ended_at)} after ${length(end - seconds(alert.started_at))}`);
+  }
+
+  ack() {
+    if (this.entry?.alert.state === "firing") this.app.ack([this.entry]);
+  }
+
+  async copy() {
+    try {
+      await navigator.clipboard.writeText(location.href);
+      this.app.toast("The link is copied.");
+    } catch {
+      this.app.toast(`Copy it from here: ${location.href}`);
+    }
+  }
+}
+
+function facts(alert) {
+  const { cause } = alert;
+  const rows = [
+    ["what", alert.summary ? printable(alert.summary) : words(alert.kind)],
+    ["since", make("span", { title: bothClocks(alert.started_at) }, clock(alert.started_at))],
+    ["measured", `${measured(alert)}${Number.isFinite(alert.threshold) ? `; the threshold is ${alert.threshold}` : ""}`],
+    ["severity", alert.severity ?? "–"],
+    ["why", cause ? printable(cause.text) : "not known"],
+  ];
+  if (cause) rows.push(["where", `${cause.where}${cause.rendition ? `: ${printable(cause.rendition)}` : ""}`]);
+  for (const move of cause?.signals ?? []) {
+    rows.push([printable(move.name), `${valueText(move.name, move.value)}, usual ${valueText(move.name, move.usual)}${move.usual > 0 ? ` (${(move.value / move.usual).toFixed(1)}×)` : ""}`]);
+  }
+  const labels = Object.entries(alert.labels ?? {}).map(([name, value]) => make("span", { class: "label" }, printable(`${name}:${value}`)));
+  if (labels.length) rows.push(["labels", make("span", {}, ...labels)]);
+  return make("dl", { class: "facts" }, ...rows.flatMap(([name, value]) => [make("dt", {}, name), make("dd", {}, value)]));
+}
+
+function timeline(alert, ack) {
+  const events = [[alert.started_at, `${words(alert.kind)} begins`]];
+  if (ack) {
+    const until = ack.until ? `, until ${clock(ack.until)}` : ", until it is over";
+    events.push([ack.at, `acknowledged by ${printable(ack.by)}${until}${ack.note ? `: ${printable(ack.note)}` : ""}`]);
+  }
+  if (alert.ended_at) events.push([alert.ended_at, "it is over"]);
+  events.sort((one, other) => seconds(one[0]) - seconds(other[0]));
+  return make("ul", { class: "timeline" }, ...events.map(([time, text]) => make("li", {}, make("time", { title: bothClocks(time), datetime: time }, clock(time)), make("span", {}, text))));
+}

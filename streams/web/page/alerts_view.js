@@ -1,0 +1,209 @@
+// The alerts: groups with one cause, then those that fire, then those that are over.
+import { alertPath, streamPath } from "./address.js";
+import { read } from "./api.js";
+import { idText, make, printable, setText } from "./dom.js";
+import { rankOf, stateIcon, words } from "./levels.js";
+import { bothClocks, clock, length, now, seconds } from "./time.js";
+
+const GROUPS_SECONDS = 10;
+
+export const openAlerts = (app) => new AlertsView(app);
+
+class AlertsView {
+  constructor(app) {
+    this.app = app;
+    this.selected = new Set();
+    this.active = 0;
+    this.entries = [];
+    this.rows = new Map(); // alert id -> table row
+    this.stop = new AbortController();
+    this.groups = make("div", {});
+    this.notice = make("p", { class: "notice" });
+    this.body = make("tbody", {});
+    const head = ["", "since", "stream", "kind", "why", "measured", "acknowledged"];
+    this.table = make("table", { class: "alerts stacked", tabindex: "0", "aria-label": "Open alerts" },
+      make("thead", {}, make("tr", {}, ...head.map((text) => make("th", { scope: "col" }, text || make("span", { class: "unseen" }, "select"))))), this.body);
+    this.ackButton = make("button", { type: "button", onClick: () => this.ack() }, "Acknowledge (a)");
+    this.over = make("div", {});
+    this.element = make("section", { "aria-label": "Alerts" }, make("div", { class: "scroll" },
+      make("div", { class: "title" }, make("h2", {}, "Alerts"), this.ackButton,
+        make("a", { href: "/api/v1/alerts?format=csv", download: "alerts.csv" }, "CSV")), this.groups, this.notice, this.table, this.over));
+  }
+
+  opened() {
+    this.draw();
+    this.readGroups();
+    this.readOver();
+    this.timer = setInterval(() => this.readGroups(), GROUPS_SECONDS * 1000);
+  }
+
+  close() {
+    clearInterval(this.timer);
+    this.stop.abort();
+  }
+
+  changed() {
+    this.selected.clear();
+    this.draw();
+  }
+
+  async readGroups() {
+    try {
+      const { items } = await read("/groups", this.query(), { signal: this.stop.signal });
+      this.groups.replaceChildren(...(items.length ? [make("div", { class: "panel" }, make("h3", {}, "Together"),
+        make("ul", {}, ...items.slice(0, 20).map((group) => this.group(group))))] : []));
+    } catch (error) {
+      if (error.name !== "AbortError") this.groups.replaceChildren(make("p", { class: "dim" }, `The groups could not be read: ${error.message}`));
+    }
+  }
+
+  query() {
+    return this.app.route.query.getAll("label").map((label) => ["label", label]);
+  }
+
+  group(group) {
+    const ids = new Set(group.alerts);
+    const ack = () => {
+      const entries = this.app.fleet.openAlerts().filter(({ alert }) => ids.has(alert.alert_id));
+      if (entries.length) this.app.ack(entries);
+    };
+    return make("li", {}, printable(group.text), " ", make("span", { class: "dim", title: bothClocks(group.started_at) }, `since ${clock(group.started_at)} `),
+      make("button", { type: "button", onClick: ack, "aria-label": `ack all of ${printable(group.text)}` }, "ack all"));
+  }
+
+  async readOver() {
+    try {
+      const { items } = await read("/alerts", [...this.query(), ["state", "resolved"], ["limit", "50"]], { signal: this.stop.signal });
+      const lines = items.map(({ alert, ack }) => make("tr", {},
+        make("td", { title: bothClocks(alert.started_at) }, `${clock(alert.started_at)} to ${clock(alert.ended_at)} (${length(seconds(alert.ended_at) - seconds(alert.started_at))})`),
+        make("td", {}, streamLink(alert)), make("td", {}, make("a", { href: alertPath(alert.alert_id) }, words(alert.kind))),
+        make("td", {}, whyOf(alert)), make("td", {}, ack ? printable(ack.by) : "")));
+      this.over.replaceChildren(make("h3", {}, "Over"), items.length
+        ? make("table", { class: "alerts stacked" }, make("thead", {}, make("tr", {}, ...["when", "stream", "kind", "why", "acknowledged"].map((text) => make("th", { scope: "col" }, text)))), make("tbody", {}, ...lines))
+        : make("p", { class: "dim" }, "No alert of the last days is over."));
+    } catch (error) {
+      if (error.name !== "AbortError") this.over.replaceChildren(make("p", { class: "dim" }, `What is over could not be read: ${error.message}`));
+    }
+  }
+
+  // The open alerts: unacknowledged ones by urgency, then acknowledged ones, the oldest first.
+  draw() {
+    const wanted = new Map(this.app.fleet.openAlerts().map((entry) => [entry.alert.alert_id, entry]));
+    const held = this.table.contains(document.activeElement) || this.selected.size > 0;
+    if (held) {
+      // While someone works in the list it does not move: what is new goes to its end, what is over leaves.
+      const kept = this.entries.map(({ alert }) => wanted.get(alert.alert_id)).filter(Boolean);
+      const shown = new Set(kept.map(({ alert }) => alert.alert_id));
+      this.entries = [...kept, ...[...wanted.values()].filter(({ alert }) => !shown.has(alert.alert_id))];
+    } else {
+      this.entries = [...wanted.values()].sort(order);
+    }
+    for (const [id, row] of this.rows) {
+      if (wanted.has(id)) continue;
+      row.remove();
+      this.rows.delete(id);
+      this.selected.delete(id);
+    }
+    this.entries.forEach((entry, place) => this.place(entry, place));
+    this.active = Math.min(this.active, Math.max(0, this.entries.length - 1));
+    this.mark();
+    this.table.hidden = !this.entries.length;
+    this.notice.hidden = this.entries.length > 0;
+    this.ackButton.hidden = !this.entries.length;
+    setText(this.notice, this.app.known ? "No alert is open." : "Loading the alerts");
+  }
+
+  place(entry, place) {
+    const { alert, ack } = entry;
+    let row = this.rows.get(alert.alert_id);
+    const key = `${ack?.at ?? ""} ${alert.cause?.text ?? ""}`;
+    if (!row || row.dataset.key !== key) {
+      const next = this.makeRow(entry);
+      next.dataset.key = key;
+      row?.replaceWith(next);
+      this.rows.set(alert.alert_id, next);
+      row = next;
+    }
+    if (this.body.children[place] !== row) this.body.insertBefore(row, this.body.children[place] ?? null);
+    setText(row.querySelector(".for"), `(${length(now() - seconds(alert.started_at))})`);
+  }
+
+  makeRow({ alert, ack }) {
+    const check = make("input", { type: "checkbox", tabindex: "-1", "aria-label": `select ${printable(alert.stream_id)}`, onChange: () => this.toggle(alert.alert_id) });
+    const until = ack?.until ? `, until ${clock(ack.until)}` : "";
+    return make("tr", { data: { id: alert.alert_id, alert: ack ? "acked" : "firing" } },
+      make("td", {}, check),
+      make("td", { title: bothClocks(alert.started_at) }, `${clock(alert.started_at)} `, make("span", { class: "for" })),
+      make("td", {}, streamLink(alert)),
+      make("td", {}, stateIcon(alert.kind), " ", make("a", { href: alertPath(alert.alert_id) }, words(alert.kind)), alert.severity ? ` (${alert.severity})` : ""),
+      make("td", {}, whyOf(alert)),
+      make("td", {}, measured(alert)),
+      make("td", {}, ack ? `✓ ${printable(ack.by)}${until}${ack.note ? `: ${printable(ack.note)}` : ""}` : ""));
+  }
+
+  mark() {
+    this.entries.forEach(({ alert }, place) => {
+      const row = this.rows.get(alert.alert_id);
+      row.classList.toggle("active", place === this.active && this.table.contains(document.activeElement));
+      row.querySelector("input").checked = this.selected.has(alert.alert_id);
+    });
+  }
+
+  toggle(id) {
+    if (!this.selected.delete(id)) this.selected.add(id);
+    this.mark();
+  }
+
+  // Keys
+  move(steps) {
+    const inside = this.table.contains(document.activeElement);
+    this.table.focus({ preventScroll: true });
+    this.active = Math.min(this.entries.length - 1, Math.max(0, this.active + (inside ? steps : 0)));
+    const entry = this.entries[this.active];
+    if (entry) this.rows.get(entry.alert.alert_id).scrollIntoView({ block: "nearest" });
+    this.mark();
+  }
+
+  select(range) {
+    const entry = this.entries[this.active];
+    if (!entry) return;
+    if (!range) {
+      this.anchor = this.active;
+      this.toggle(entry.alert.alert_id);
+      return;
+    }
+    const from = this.anchor ?? this.active;
+    for (let place = Math.min(from, this.active); place <= Math.max(from, this.active); place++) this.selected.add(this.entries[place].alert.alert_id);
+    this.mark();
+  }
+
+  openActive() {
+    const entry = this.entries[this.active];
+    if (entry) this.app.go(alertPath(entry.alert.alert_id));
+  }
+
+  ack() {
+    const chosen = this.selected.size ? this.entries.filter(({ alert }) => this.selected.has(alert.alert_id)) : this.entries.slice(this.active, this.active + 1);
+    if (chosen.length) this.app.ack(chosen);
+  }
+}
+
+function order(one, other) {
+  if (Boolean(one.ack) !== Boolean(other.ack)) return one.ack ? 1 : -1;
+  const older = one.alert.started_at < other.alert.started_at ? -1 : 1;
+  return one.ack ? older : rankOf(one.alert) - rankOf(other.alert) || older;
+}
+
+function streamLink(alert) {
+  const link = make("a", { href: streamPath(alert.stream_id) }, idText(alert.stream_id, 40));
+  return alert.rendition ? make("span", {}, link, " ", make("span", { class: "dim" }, printable(alert.rendition))) : link;
+}
+
+// What was measured when the alert fired, in the unit of its kind.
+export function measured({ kind, value, baseline }) {
+  if (kind === "no-segments") return `${Math.round(value)} s without a segment`;
+  if (kind !== "low-quality" && kind !== "quality-drop") return `${Math.round(value * 100)} % of the pictures`;
+  return Number.isFinite(baseline) ? `score ${Math.round(value)}, usual ${Math.round(baseline)}` : `score ${Math.round(value)}`;
+}
+
+export const whyOf = (alert) => printable(alert.cause?.text || alert.summary || "");

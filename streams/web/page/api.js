@@ -1,0 +1,52 @@
+// Requests to the server's API. Every refusal becomes an ApiError whose message a person can act on.
+import { part } from "./address.js";
+
+const ROOT = "/api/v1";
+
+export class ApiError extends Error {
+  constructor(status, message, wait = null) {
+    super(message);
+    this.status = status;
+    this.wait = wait; // seconds after which it may be tried again
+  }
+}
+
+// method, path below /api/v1, body as JSON, headers. Returns the answer's JSON, null for an empty one.
+export async function call(method, path, body = undefined, { signal, headers = {} } = {}) {
+  let answer;
+  try {
+    answer = await fetch(ROOT + path, {
+      method,
+      signal,
+      credentials: "same-origin",
+      headers: { Accept: "application/json", ...(body === undefined ? {} : { "Content-Type": "application/json" }), ...headers },
+      body: body === undefined ? undefined : JSON.stringify(body),
+    });
+  } catch (error) {
+    if (error.name === "AbortError") throw error;
+    throw new ApiError(0, "The server does not answer.");
+  }
+  if (answer.status === 204) return null;
+  let content = null;
+  try {
+    content = await answer.json();
+  } catch {
+    if (answer.ok) throw new ApiError(answer.status, "The server's answer cannot be read.");
+  }
+  if (!answer.ok) {
+    const wait = Number(answer.headers.get("Retry-After"));
+    const text = content?.detail || content?.title || content?.error || answer.statusText || `status ${answer.status}`;
+    throw new ApiError(answer.status, String(text), Number.isFinite(wait) && wait > 0 ? wait : null);
+  }
+  return content;
+}
+
+export const read = (path, query, options) => call("GET", query ? `${path}?${new URLSearchParams(query)}` : path, undefined, options);
+
+export const stream = (id, rest = "") => `/streams/${part(id)}${rest}`;
+export const segment = (id, segmentId, rest = "") => stream(id, `/segments/${part(segmentId)}${rest}`);
+
+// The address of a picture: the segment's, or the stream's latest.
+export function picture(id, at) {
+  return `${ROOT}${stream(id, "/picture.jpg")}${at ? `?${new URLSearchParams({ at })}` : ""}`;
+}

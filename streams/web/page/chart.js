@@ -1,0 +1,149 @@
+// Charts over time: a stream's course (uPlot), and small multiples of its signals (a canvas each).
+import uPlot from "./vendor/uPlot.js";
+import { palette } from "./palette.js";
+import { LOW } from "./levels.js";
+import { clock, isLocal } from "./time.js";
+
+const HEIGHT = 220;
+
+// The course of a stream. element: its place. points: [{t, mean, uncertainty}], t in seconds. marks: [{t, text}] vertical lines. dots: [{t, score}]. pick(t): on a click.
+// laid(left, width): where the plot is in its element, CSS pixels, after each drawing; what is drawn under it has the same time axis.
+export function courseChart(element, { points, from, to, marks = [], dots = [], threshold = LOW, pick, laid }) {
+  const data = columns(points);
+  const colours = palette();
+  const axis = { stroke: colours.dim, grid: { stroke: colours.line, width: 1 }, ticks: { stroke: colours.line, width: 1 } };
+  const options = {
+    width: Math.max(200, element.clientWidth),
+    height: HEIGHT,
+    legend: { show: false },
+    cursor: { drag: { x: false, y: false }, points: { size: 6 } },
+    tzDate: isLocal() ? undefined : (t) => uPlot.tzDate(new Date(t * 1000), "Etc/UTC"),
+    scales: { x: { time: true, range: [from, to] }, y: { range: [0, 100] } },
+    axes: [{ ...axis, values: (_, times) => times.map((t) => clock(t)), space: 120 }, { ...axis, size: 50, values: (_, values) => values.map(String) }],
+    series: [
+      {},
+      { label: "score", stroke: colours.stroke, width: 2, points: { show: false } },
+      { label: "high", stroke: "transparent", points: { show: false } },
+      { label: "low", stroke: "transparent", points: { show: false } },
+    ],
+    bands: [{ series: [2, 3], fill: faded(colours.stroke) }],
+    hooks: {
+      draw: [(chart) => {
+        drawMarks(chart, marks, threshold);
+        drawDots(chart, dots);
+        laid(chart.bbox.left / devicePixelRatio, chart.bbox.width / devicePixelRatio);
+      }],
+    },
+  };
+  if (!options.tzDate) delete options.tzDate;
+  const chart = new uPlot(options, data, element);
+  chart.over.addEventListener("click", (event) => pick(chart.posToVal(event.offsetX, "x")));
+  const resize = new ResizeObserver(() => chart.setSize({ width: Math.max(200, element.clientWidth), height: HEIGHT }));
+  resize.observe(element);
+  return {
+    end() {
+      resize.disconnect();
+      chart.destroy();
+    },
+  };
+}
+
+// How the whole fleet moved when the model changed: ": fleet 71 → 68"; nothing where that is not known.
+export function medians({ median_before: before, median_after: after }) {
+  return before === null || after === null ? "" : `: fleet ${Math.round(before)} → ${Math.round(after)}`;
+}
+
+function columns(points) {
+  const near = (value) => Math.min(100, Math.max(0, value));
+  return [
+    points.map((point) => point.t),
+    points.map((point) => point.mean),
+    points.map((point) => (point.mean === null || !point.uncertainty ? point.mean : near(point.mean + point.uncertainty))),
+    points.map((point) => (point.mean === null || !point.uncertainty ? point.mean : near(point.mean - point.uncertainty))),
+  ];
+}
+
+const faded = (colour) => (/^#[0-9a-f]{6}$/i.test(colour) ? `${colour}44` : colour);
+
+// The threshold as a line of dots, and what happened, as vertical lines with a word.
+function drawMarks(chart, marks, threshold) {
+  const { ctx } = chart;
+  const { top, width, height } = chart.bbox;
+  const colours = palette();
+  ctx.save();
+  ctx.beginPath();
+  ctx.rect(chart.bbox.left, top, width, height);
+  ctx.clip();
+  ctx.strokeStyle = colours.dim;
+  ctx.lineWidth = devicePixelRatio;
+  ctx.setLineDash([2, 4]);
+  const y = chart.valToPos(threshold, "y", true);
+  line(ctx, chart.bbox.left, y, chart.bbox.left + width, y);
+  ctx.fillStyle = colours.text;
+  ctx.font = `${11 * devicePixelRatio}px system-ui, sans-serif`;
+  for (const mark of marks) {
+    const x = chart.valToPos(mark.t, "x", true);
+    ctx.strokeStyle = mark.strong ? colours.accent : colours.dim;
+    ctx.setLineDash(mark.strong ? [] : [6, 3]);
+    line(ctx, x, top, x, top + height);
+    const left = x > chart.bbox.left + width * 0.8; // a word at the right edge goes to the left of its line
+    ctx.textAlign = left ? "right" : "left";
+    ctx.fillText(mark.text, left ? x - 4 : x + 4, top + 12 * devicePixelRatio);
+  }
+  ctx.restore();
+}
+
+function drawDots(chart, dots) {
+  chart.ctx.fillStyle = palette().accent;
+  for (const dot of dots) {
+    chart.ctx.beginPath();
+    chart.ctx.arc(chart.valToPos(dot.t, "x", true), chart.valToPos(dot.score, "y", true), 2.5 * devicePixelRatio, 0, 2 * Math.PI);
+    chart.ctx.fill();
+  }
+}
+
+function line(ctx, x, y, toX, toY) {
+  ctx.beginPath();
+  ctx.moveTo(x, y);
+  ctx.lineTo(toX, toY);
+  ctx.stroke();
+}
+
+// A signal's last values against what is usual. values: oldest first, null where not measured. usual: null where unknown.
+export function drawSignal(canvas, values, usual, { width, height, most }) {
+  const ratio = Math.min(2, devicePixelRatio || 1);
+  canvas.width = width * ratio;
+  canvas.height = height * ratio;
+  canvas.style.width = `${width}px`;
+  canvas.style.height = `${height}px`;
+  const context = canvas.getContext("2d");
+  context.setTransform(ratio, 0, 0, ratio, 0, 0);
+  const colours = palette();
+  const known = values.filter((value) => value !== null);
+  const top = most ?? Math.max(1e-6, usual ?? 0, ...known) * 1.15;
+  const y = (value) => height - 2 - (Math.min(top, value) / top) * (height - 4);
+  const x = (place) => (values.length < 2 ? width / 2 : 1 + (place / (values.length - 1)) * (width - 2));
+  if (usual !== null) {
+    context.strokeStyle = colours.dim;
+    context.setLineDash([2, 3]);
+    line(context, 0, y(usual), width, y(usual));
+    context.setLineDash([]);
+  }
+  context.strokeStyle = colours.text;
+  context.lineWidth = 1.5;
+  context.beginPath();
+  let drawing = false;
+  values.forEach((value, place) => {
+    if (value === null) drawing = false;
+    else if (drawing) context.lineTo(x(place), y(value));
+    else {
+      context.moveTo(x(place), y(value));
+      drawing = true;
+    }
+  });
+  context.stroke();
+  if (known.length === 1) {
+    context.fillStyle = colours.text;
+    context.fillRect(x(values.indexOf(known[0])) - 2, y(known[0]) - 2, 4, 4);
+  }
+}

@@ -1,0 +1,160 @@
+// The dialogs: acknowledge, rate, keys, sign in. The browser keeps the focus in an open dialog, closes it on Escape and gives the focus back.
+import { make, printable } from "./dom.js";
+import { words } from "./levels.js";
+import { ApiError, call, picture, segment, stream } from "./api.js";
+import { part } from "./address.js";
+import { now, seconds } from "./time.js";
+
+let number = 0;
+
+// Opens a dialog with this title; `content` are its elements. It leaves the page when it closes.
+export function openDialog(title, ...content) {
+  const id = `dialog-${++number}`;
+  const dialog = make("dialog", { "aria-labelledby": id }, make("h2", { id }, title), ...content);
+  dialog.addEventListener("close", () => dialog.remove());
+  dialog.addEventListener("click", (event) => { if (event.target === dialog) dialog.close(); });
+  document.body.append(dialog);
+  dialog.showModal();
+  return dialog;
+}
+
+const button = (text, run, attributes = {}) => make("button", { type: "button", onClick: run, ...attributes }, text);
+
+function actions(...buttons) {
+  return make("div", { class: "actions" }, ...buttons);
+}
+
+const ENDS = [["", "when the alert ends"], ["900", "in 15 minutes"], ["3600", "in an hour"], ["14400", "in 4 hours"], ["86400", "in a day"]];
+
+// Asks for a note and an end, and acknowledges all of these alerts; the server knows who asks. entries: [{alert, ack}].
+export function ackDialog(entries, { done, toast }) {
+  const acked = entries.filter(({ ack }) => ack);
+  const note = make("textarea", { rows: "3", maxlength: "2000", placeholder: "what is known, who works on it" });
+  const until = make("select", {}, ...ENDS.map(([value, text]) => make("option", { value }, text)));
+  const error = make("p", { class: "error", role: "alert" });
+  const names = entries.slice(0, 6).map(({ alert }) => `${printable(alert.stream_id)}: ${words(alert.kind)}`);
+  if (entries.length > names.length) names.push(`and ${entries.length - names.length} more`);
+  const form = make("form", { method: "dialog" },
+    make("ul", {}, ...names.map((text) => make("li", {}, text))),
+    make("label", {}, "Note", note), make("label", {}, "It holds until", until), error,
+    actions(make("button", { type: "submit" }, `Acknowledge ${entries.length === 1 ? "" : `all ${entries.length}`}`.trim()),
+      acked.length ? button(`Take back ${acked.length === 1 ? "the acknowledgement" : `${acked.length} acknowledgements`}`, () => send(takeBack)) : null,
+      button("Cancel", () => dialog.close())));
+  const dialog = openDialog(entries.length === 1 ? "Acknowledge the alert" : `Acknowledge ${entries.length} alerts`, form);
+  note.focus();
+
+  const give = ({ alert }) => {
+    const body = { note: note.value };
+    if (until.value) body.until = new Date((now() + Number(until.value)) * 1000).toISOString();
+    return call("PUT", `/alerts/${part(alert.alert_id)}/ack`, body);
+  };
+  const takeBack = (entry) => (entry.ack ? call("DELETE", `/alerts/${part(entry.alert.alert_id)}/ack`) : null);
+
+  async function send(one) {
+    for (const element of form.elements) element.disabled = true;
+    error.textContent = "";
+    const failed = [];
+    for (const entry of entries) {
+      try {
+        await one(entry);
+      } catch (reason) {
+        failed.push([entry, reason]);
+      }
+    }
+    for (const element of form.elements) element.disabled = false;
+    if (!failed.length) {
+      dialog.close();
+      toast(one === give ? `${entries.length === 1 ? "The alert is" : `${entries.length} alerts are`} acknowledged.` : "Taken back.");
+      done();
+    } else {
+      error.textContent = `${failed.length} of ${entries.length} were not sent. ${failed[0][1].message}`;
+      entries = failed.map(([entry]) => entry);
+    }
+  }
+
+  form.addEventListener("submit", (event) => {
+    event.preventDefault();
+    send(give);
+  });
+}
+
+const RECENT = 600; // seconds: an older clip says nothing about the row
+const RATINGS = ["bad", "poor", "fair", "good", "excellent"];
+
+// Rates a segment in five levels before its score is shown: seeing the score first would pull the opinion towards it.
+export async function rateDialog(streamId, segmentId, { toast }) {
+  let shown;
+  try {
+    shown = await view(streamId, segmentId);
+  } catch (reason) {
+    toast(reason.message);
+    return;
+  }
+  const error = make("p", { class: "error", role: "alert" });
+  const choose = async (value) => {
+    error.textContent = "";
+    try {
+      const answer = await call("POST", segment(streamId, shown.segmentId, "/rating"), { level: value });
+      dialog.close();
+      const score = answer?.score;
+      toast(`Rated ${RATINGS[value - 1]}.${Number.isFinite(score) ? ` The model said ${Math.round(score)}.` : ""}`);
+    } catch (reason) {
+      error.textContent = reason instanceof ApiError && reason.status === 404 ? `This segment cannot be rated: ${reason.message}.` : reason.message;
+    }
+  };
+  const levels = make("div", { class: "levels" }, ...[5, 4, 3, 2, 1].map((value) => button(`${value}  ${RATINGS[value - 1]}`, () => choose(value))));
+  const dialog = openDialog("How good is the picture quality?", shown.element,
+    make("p", { class: "dim" }, "Judge the picture, not what it shows. The model's score is shown afterwards."), levels, error,
+    actions(button("Cancel", () => dialog.close())));
+  dialog.addEventListener("keydown", (event) => {
+    if (/^[1-5]$/.test(event.key)) choose(Number(event.key));
+  });
+}
+
+// The clip of a segment where it was kept; else its small picture, with a word that a picture shows less than a clip. Without a segment: the newest
+// clip of the last minutes, which one can watch, else the latest segment.
+async function view(streamId, segmentId) {
+  const clips = await call("GET", `/clips?${new URLSearchParams({ stream_id: streamId, worst: "false", limit: "20" })}`).catch(() => ({ items: [] }));
+  const kept = clips.items.find((one) => (segmentId ? one.segment_id === segmentId : now() - seconds(one.start) < RECENT));
+  if (kept) {
+    const video = make("video", { src: kept.url, controls: true, loop: true, "aria-label": "the clip to rate" });
+    video.muted = true; // else no browser plays it without a click
+    video.autoplay = true;
+    return { segmentId: kept.segment_id, element: video };
+  }
+  const id = segmentId ?? (await call("GET", stream(streamId))).segment_id;
+  const image = make("img", { src: picture(streamId, id), alt: "the segment's picture", width: "320", height: "180" });
+  image.addEventListener("error", () => { if (!image.src.endsWith("picture.jpg")) image.src = picture(streamId); });
+  return { segmentId: id, element: make("div", {}, image, make("p", { class: "dim" }, "A preview of about this time; no clip of this segment was kept.")) };
+}
+
+// keys: [[keys], text] of all keys.
+export function helpDialog(keys) {
+  const rows = keys.map(([names, text]) => make("div", {},
+    make("dt", {}, ...names.flatMap((name, place) => [place ? " " : "", ...name.split(" ").map((one) => make("kbd", {}, one))])), make("dd", {}, text)));
+  const dialog = openDialog("Keys", make("dl", { class: "help-keys" }, ...rows),
+    make("p", { class: "dim" }, "A television: open the page with ?tv=1. The address holds what you see: copy it to share it."),
+    actions(button("Close", () => dialog.close())));
+}
+
+// Asks for a token; done() after the server has taken it.
+export function signInDialog(done) {
+  if (document.getElementById("token")) return;
+  const token = make("input", { type: "password", id: "token", autocomplete: "off", autocapitalize: "off", spellcheck: "false", required: true });
+  const error = make("p", { class: "error", role: "alert" });
+  const form = make("form", { method: "dialog" }, make("label", {}, "Your token", token), error, actions(make("button", { type: "submit" }, "Sign in")));
+  const dialog = openDialog("Sign in", form);
+  dialog.addEventListener("cancel", (event) => event.preventDefault());
+  form.addEventListener("submit", async (event) => {
+    event.preventDefault();
+    const text = token.value;
+    token.value = "";
+    try {
+      await call("POST", "/session", { token: text });
+      dialog.close();
+      done();
+    } catch (reason) {
+      error.textContent = reason.message;
+    }
+  });
+}

@@ -1,0 +1,313 @@
+// One stream: its course, its alerts under it, its signals against what is usual, its segments, its good and bad picture, its clips.
+import { alertPath } from "./address.js";
+import { read, stream } from "./api.js";
+import { courseChart, drawSignal, medians } from "./chart.js";
+import { comparePictures } from "./compare.js";
+import { clipCard } from "./clips_view.js";
+import { idText, make, printable, setText, shortened } from "./dom.js";
+import { chip, levelOf, stateIcon, words, writeChip } from "./levels.js";
+import { onTheme } from "./palette.js";
+import { bothClocks, clock, length, now, seconds } from "./time.js";
+
+const SIGNALS = { blur: 1, blockiness: null, noise: null, black: 1, freeze: 1, luma: 255, contrast: null, face: 1 };
+const SIGNAL_SIZE = { width: 200, height: 48 };
+const KEPT = 120; // segments that the page keeps of the stream while it is open
+const REFRESH = 15; // seconds between two readings of the course
+const HOURS = { 1: "1 hour", 6: "6 hours", 24: "24 hours" };
+
+export const openStream = (app) => new StreamView(app);
+
+class StreamView {
+  constructor(app) {
+    this.app = app;
+    this.id = app.route.id;
+    this.stop = new AbortController();
+    this.segments = []; // whole events, oldest first
+    this.active = 0;
+    this.off = onTheme(() => this.drawCourse());
+    this.build();
+  }
+
+  get hours() {
+    const hours = Number(this.app.route.query.get("hours"));
+    return HOURS[hours] ? hours : 1;
+  }
+
+  get rendition() {
+    return this.app.route.query.get("rendition");
+  }
+
+  build() {
+    const choose = (name, read) => (event) => { this.app.change({ [name]: read(event.target.value) }, false); this.load(); };
+    this.chip = chip(null, null, "none");
+    this.stateText = make("span", {});
+    this.labels = make("span", {});
+    this.renditions = make("select", { "aria-label": "Rendition", onChange: choose("rendition", (value) => value || null) });
+    this.range = make("select", { "aria-label": "Time shown", onChange: choose("hours", (value) => value) },
+      ...Object.entries(HOURS).map(([value, text]) => make("option", { value }, text)));
+    this.range.value = String(this.hours);
+    this.csv = make("a", { download: "scores.csv" }, "CSV");
+    this.chart = make("div", { class: "chart" });
+    this.bars = make("div", { class: "alert-bars" });
+    this.courseNotice = make("p", { class: "dim" }, "Loading the course");
+    this.signals = make("div", { class: "small-multiples" });
+    this.list = make("tbody", {});
+    this.table = make("table", { tabindex: "0", "aria-label": "Latest segments" },
+      make("thead", {}, make("tr", {}, ...["start", "score", "rendition", "what", "model", ""].map((text) => make("th", { scope: "col" }, text || make("span", { class: "unseen" }, "actions"))))), this.list);
+    this.pictures = make("div", {}, make("p", { class: "dim" }, "Loading the pictures"));
+    this.clips = make("ul", { class: "cards" });
+    this.clipsNotice = make("p", { class: "dim" }, "Loading the clips");
+    this.content = make("div", { class: "scroll" },
+      make("div", { class: "title" }, make("h2", { tabindex: "-1" }, idText(this.id, 60)), this.chip, this.stateText, this.labels, this.renditions, this.range,
+        make("button", { type: "button", onClick: () => this.ack() }, "Acknowledge (a)"), make("button", { type: "button", onClick: () => this.rateActive() }, "Rate (r)"), this.csv),
+      make("div", { class: "panel" }, make("h3", {}, "Score over time, with its expected error; dots: the large model"), this.courseNotice, this.chart, this.bars),
+      make("div", { class: "panel" }, make("h3", {}, "Signals of the last segments, dotted: usual"), this.signals),
+      make("div", { class: "columns" },
+        make("div", { class: "panel" }, make("h3", {}, "Good and bad"), this.pictures),
+        make("div", { class: "panel" }, make("h3", {}, "Segments"), this.table)),
+      make("div", { class: "panel" }, make("h3", {}, "Worst clips of this stream"), this.clipsNotice, this.clips));
+    this.element = make("section", { "aria-label": "Stream" }, this.content);
+  }
+
+  opened() {
+    this.content.querySelector("h2").focus({ preventScroll: true });
+    this.app.live.send({ type: "watch", id: this.id });
+    this.load();
+    this.readPictures();
+    this.readClips();
+    this.timer = setInterval(() => this.load(), REFRESH * 1000);
+    this.draw();
+  }
+
+  close() {
+    this.stop.abort();
+    clearInterval(this.timer);
+    this.off();
+    this.course?.end();
+    this.app.live.send({ type: "watch", id: null });
+  }
+
+  afterSnapshot() {
+    this.app.live.send({ type: "watch", id: this.id });
+  }
+
+  // A whole event of the watched stream.
+  frame(frame) {
+    if (frame.type !== "event" || frame.id !== this.id) return;
+    this.takeSegment(frame.event);
+    this.drawSegments();
+  }
+
+  takeSegment(score) {
+    if (this.rendition && score.rendition !== this.rendition) return;
+    if (this.segments.some((one) => one.segment_id === score.segment_id && one.rendition === score.rendition)) return;
+    this.segments.push(score);
+    this.segments.sort((one, other) => seconds(one.start) - seconds(other.start));
+    if (this.segments.length > KEPT) this.segments.shift();
+  }
+
+  async load() {
+    this.to = now();
+    this.from = this.to - this.hours * 3600;
+    const query = { from: new Date(this.from * 1000).toISOString(), to: new Date(this.to * 1000).toISOString(), ...(this.rendition ? { rendition: this.rendition } : {}) };
+    this.csv.href = `/api/v1${stream(this.id, "/scores")}?${new URLSearchParams({ ...query, format: "csv" })}`;
+    const { signal } = this.stop;
+    try {
+      this.detail = await read(stream(this.id), null, { signal });
+    } catch (error) {
+      const notice = this.app.failed(error);
+      if (notice) this.content.replaceChildren(make("div", { class: "title" }, make("h2", {}, idText(this.id, 60))), notice);
+      return;
+    }
+    this.drawDetail();
+    try {
+      const [course, health, alerts] = await Promise.all([
+        read(stream(this.id, "/scores"), query, { signal }),
+        read("/health", null, { signal }).catch(() => null),
+        read("/alerts", { stream_id: this.id, state: "all", limit: "100" }, { signal }).catch(() => ({ items: [] })),
+      ]);
+      this.alerts = alerts.items;
+      this.points = course.items.map((point) => ({ t: seconds(point.t), mean: point.mean, uncertainty: point.uncertainty }));
+      this.shifts = health?.shifts ?? [];
+      this.drawCourse();
+    } catch (error) {
+      if (error.name !== "AbortError") this.noCourse(`The course could not be read: ${error.message}`);
+    }
+  }
+
+  noCourse(text) {
+    this.course?.end();
+    this.course = null;
+    this.chart.replaceChildren();
+    this.courseNotice.hidden = false;
+    setText(this.courseNotice, text);
+  }
+
+  drawDetail() {
+    const { detail } = this;
+    this.labels.replaceChildren(...Object.entries(detail.labels).map(([name, value]) => make("span", { class: "label" }, printable(`${name}:${value}`))));
+    const names = detail.renditions.map((one) => one.rendition).filter(Boolean);
+    const options = ["", ...names].map((name) => make("option", { value: name }, name ? printable(name) : "all renditions"));
+    this.renditions.replaceChildren(...options);
+    this.renditions.value = this.rendition ?? "";
+    this.renditions.hidden = names.length < 2;
+    for (const score of detail.last) this.takeSegment(score);
+    this.usual = (detail.renditions.find((one) => (one.rendition ?? null) === (this.rendition ?? detail.rendition)) ?? detail.renditions[0])?.signals ?? {};
+    this.drawSegments();
+  }
+
+  drawCourse() {
+    if (!this.points) return;
+    if (!this.points.some((point) => point.mean !== null)) {
+      this.noCourse(`No scores of this stream in the last ${HOURS[this.hours]}.`);
+      return;
+    }
+    this.courseNotice.hidden = true;
+    this.course?.end();
+    const marks = [
+      ...this.shifts.map((shift) => ({ t: seconds(shift.time), text: `${printable(shift.name)}@${printable(shift.version ?? "–")}${medians(shift)}`, strong: false })),
+      ...this.alerts.filter(({ ack }) => ack?.note).map(({ ack }) => ({ t: seconds(ack.at), text: `${printable(ack.by)}: ${shortened(ack.note, 30)}`, strong: false })),
+    ].filter(({ t }) => t > this.from && t < this.to);
+    const at = seconds(this.app.route.query.get("at"));
+    if (at) marks.push({ t: at, text: clock(at), strong: true });
+    const dots = this.segments.filter((score) => score.tier === "deep").map((score) => ({ t: seconds(score.start), score: score.score }));
+    this.course = courseChart(this.chart, { points: this.points, from: this.from, to: this.to, marks, dots, pick: (t) => this.pick(t), laid: (left, width) => this.layBars(left, width) });
+    this.drawBars();
+  }
+
+  // A click on the course puts its time into the address, and shows the pictures around it.
+  pick(t) {
+    this.app.change({ at: new Date(t * 1000).toISOString() });
+    this.drawCourse();
+    this.readPictures();
+  }
+
+  layBars(left, width) {
+    this.bars.style.marginLeft = `${left}px`;
+    this.bars.style.width = `${width}px`;
+  }
+
+  drawBars() {
+    const span = this.to - this.from;
+    const inRange = this.alerts.filter(({ alert }) => (seconds(alert.ended_at) ?? this.to) > this.from);
+    this.bars.replaceChildren(...inRange.map(({ alert }) => {
+      const [start, end] = [seconds(alert.started_at), seconds(alert.ended_at) ?? this.to];
+      const text = `${words(alert.kind)} since ${clock(alert.started_at)}`;
+      const bar = make("a", { class: "alert-bar", href: alertPath(alert.alert_id), title: text, "aria-label": text, data: alert.state === "firing" ? { open: "" } : {} });
+      const left = Math.max(0, (start - this.from) / span);
+      bar.style.left = `${left * 100}%`;
+      bar.style.width = `${Math.max(0, Math.min(1, (end - this.from) / span) - left) * 100}%`;
+      return bar;
+    }));
+  }
+
+  drawSegments() {
+    const newest = this.segments.slice(-30).reverse();
+    if (!this.table.contains(document.activeElement)) this.list.replaceChildren(...newest.map((score) => this.segmentRow(score)));
+    this.drawSignals();
+  }
+
+  segmentRow(score) {
+    const uncertainty = score.uncertainty ?? null;
+    const parts = [score.status === "skipped" ? `skipped: ${printable(score.reason ?? "")}` : levelOf(score.score)];
+    const second = score.shallow ?? score.second;
+    if (second) parts.push(`second opinion ${Math.round(second.score)}`);
+    const row = make("tr", { data: { segment: score.segment_id } },
+      make("td", { title: bothClocks(score.start) }, clock(score.start)),
+      make("td", {}, chip(score.score ?? null, uncertainty)), make("td", {}, printable(score.rendition ?? "")),
+      make("td", {}, parts.join("; "), " ", score.tier === "deep" ? make("abbr", { class: "badge", title: "The large model looked at this segment." }, "deep") : null),
+      make("td", { class: "dim" }, score.model ? printable(`${score.model.name}@${score.model.version}`) : ""),
+      make("td", {}, make("button", { type: "button", "aria-label": `rate the segment of ${clock(score.start)}`, onClick: () => this.app.rate(this.id, score.segment_id) }, "rate")));
+    return row;
+  }
+
+  drawSignals() {
+    const scores = this.segments.filter((score) => score.status === "scored").slice(-60);
+    const figures = Object.entries(SIGNALS).map(([name, most]) => {
+      const values = scores.map((score) => (name === "face" ? score.faces?.area : score.signals?.[name]) ?? null);
+      const usual = this.usual?.[name]?.usual ?? null;
+      const last = values.at(-1) ?? this.usual?.[name]?.value ?? null;
+      const canvas = make("canvas", { role: "img", "aria-label": `${name}: ${valueText(name, last)}, usual ${valueText(name, usual)}` });
+      drawSignal(canvas, values, usual, { ...SIGNAL_SIZE, most });
+      return make("figure", {}, make("figcaption", {}, make("b", {}, name), make("span", {}, `${valueText(name, last)} `, make("span", { class: "dim" }, `usual ${valueText(name, usual)}`))), canvas);
+    });
+    this.signals.replaceChildren(...figures);
+  }
+
+  async readPictures() {
+    const at = this.app.route.query.get("at");
+    try {
+      const pair = await read(stream(this.id, "/compare"), at ? { at } : null, { signal: this.stop.signal });
+      this.pictures.replaceChildren(comparePictures(pair));
+    } catch (error) {
+      if (error.name !== "AbortError") this.pictures.replaceChildren(make("p", { class: "dim" }, `The pictures could not be read: ${error.message}`));
+    }
+  }
+
+  async readClips() {
+    try {
+      const { items } = await read("/clips", { stream_id: this.id, limit: "6" }, { signal: this.stop.signal });
+      this.clips.replaceChildren(...items.map((item) => clipCard(this.app, item)));
+      setText(this.clipsNotice, items.length ? "" : "No clip of this stream is kept.");
+    } catch (error) {
+      if (error.name !== "AbortError") setText(this.clipsNotice, `The clips could not be read: ${error.message}`);
+    }
+  }
+
+  draw() {
+    const { fleet } = this.app;
+    const index = fleet.indexes.get(this.id);
+    if (index === undefined) return;
+    const state = fleet.states[index];
+    const level = fleet.levelOf(index);
+    writeChip(this.chip, level === "none" ? null : fleet.smoothed[index], fleet.uncertainties[index], level);
+    const open = fleet.alertOf[index];
+    const since = seconds(open ? open.alert.started_at : fleet.since[index]);
+    const text = `${words(open ? open.alert.kind : state)} since ${clock(since)} (${length(now() - since)}), usual ${Math.round(fleet.usual[index] ?? NaN) || "–"}${open?.ack ? `, acknowledged by ${printable(open.ack.by)}` : ""}`;
+    if (this.stateKey !== state) {
+      this.stateKey = state;
+      this.stateText.replaceChildren(...(state === "ok" ? [] : [stateIcon(state), " "]), make("span"));
+    }
+    setText(this.stateText.lastElementChild, text);
+  }
+
+  // Keys
+  move(steps) {
+    const rows = [...this.list.children];
+    if (!rows.length) return;
+    const inside = this.table.contains(document.activeElement);
+    this.table.focus({ preventScroll: true });
+    this.active = Math.min(rows.length - 1, Math.max(0, this.active + (inside ? steps : 0)));
+    rows.forEach((row, place) => row.classList.toggle("active", place === this.active));
+    rows[this.active].scrollIntoView({ block: "nearest" });
+  }
+
+  openActive() {
+    this.rateActive();
+  }
+
+  openAlert() {
+    const index = this.app.fleet.indexes.get(this.id);
+    const open = index === undefined ? null : this.app.fleet.alertOf[index];
+    if (open) this.app.go(alertPath(open.alert.alert_id));
+  }
+
+  ack() {
+    const entries = this.app.fleet.openAlerts().filter(({ alert }) => alert.stream_id === this.id);
+    if (entries.length) this.app.ack(entries);
+    else this.app.toast("This stream has no open alert.");
+  }
+
+  rateActive() {
+    const row = this.table.contains(document.activeElement) ? this.list.children[this.active] : null;
+    this.app.rate(this.id, row?.dataset.segment ?? null);
+  }
+}
+
+const PERCENT = new Set(["black", "freeze", "face"]);
+
+export function valueText(name, value) {
+  if (value === null || value === undefined) return "–";
+  if (PERCENT.has(name)) return `${(value * 100).toFixed(value < 0.1 ? 1 : 0)} %`;
+  return value >= 10 ? value.toFixed(0) : value.toFixed(2);
+}

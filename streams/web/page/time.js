@@ -1,0 +1,72 @@
+// Times as people read them. Every time says whether it is UTC (a "Z" behind it) or local (the offset in its tooltip).
+
+let local = false;
+let skew = 0; // seconds that the server's clock is ahead of this browser's
+
+export const isLocal = () => local;
+export function setLocal(value) { local = value; }
+
+// Follows the server's clock: `at` is the server's time in seconds when it sent a frame. The smallest delay is the truest, so the largest
+// difference counts; a jump of over a minute (a browser that slept, a clock that was set) starts it again.
+let known = false;
+export function followClock(at) {
+  const difference = at - Date.now() / 1000;
+  if (!known || difference > skew || Math.abs(difference - skew) > 60) skew = difference;
+  known = true;
+}
+
+// The server's time now, seconds since 1970.
+export const now = () => Date.now() / 1000 + skew;
+
+// Seconds since 1970 of an ISO 8601 time or of a number; null of anything else.
+export function seconds(time) {
+  if (typeof time === "number" && Number.isFinite(time)) return time;
+  const parsed = typeof time === "string" ? Date.parse(time) / 1000 : NaN;
+  return Number.isFinite(parsed) ? parsed : null;
+}
+
+const two = (number) => String(number).padStart(2, "0");
+
+// "14:01:12Z" or, in local time, "16:01:12"; with the day in front if it is another one than today.
+export function clock(time) {
+  const at = seconds(time);
+  if (at === null) return "–";
+  const date = new Date(at * 1000);
+  const today = new Date(now() * 1000);
+  const [hours, minutes, rest] = local
+    ? [date.getHours(), date.getMinutes(), date.getSeconds()]
+    : [date.getUTCHours(), date.getUTCMinutes(), date.getUTCSeconds()];
+  const text = `${two(hours)}:${two(minutes)}:${two(rest)}${local ? "" : "Z"}`;
+  return day(date) === day(today) ? text : `${day(date)} ${text}`;
+}
+
+function day(date) {
+  return local
+    ? `${date.getFullYear()}-${two(date.getMonth() + 1)}-${two(date.getDate())}`
+    : date.toISOString().slice(0, 10);
+}
+
+// Both clocks, for tooltips: "2026-01-31 14:01:12Z, here 16:01:12 (UTC+2)".
+export function bothClocks(time) {
+  const at = seconds(time);
+  if (at === null) return "";
+  const date = new Date(at * 1000);
+  const offset = -date.getTimezoneOffset() / 60;
+  const here = `${two(date.getHours())}:${two(date.getMinutes())}:${two(date.getSeconds())}`;
+  return `${date.toISOString().slice(0, 19).replace("T", " ")}Z, here ${here} (UTC${offset < 0 ? "−" : "+"}${Math.abs(offset)})`;
+}
+
+// A length of time: "0:47", "12:05", "3:20 h", "2 d 4 h".
+export function length(duration) {
+  if (duration === null || !Number.isFinite(duration)) return "–";
+  const whole = Math.max(0, Math.floor(duration));
+  if (whole < 3600) return `${Math.floor(whole / 60)}:${two(whole % 60)}`;
+  if (whole < 86400) return `${Math.floor(whole / 3600)}:${two(Math.floor(whole / 60) % 60)} h`;
+  return `${Math.floor(whole / 86400)} d ${Math.floor(whole / 3600) % 24} h`;
+}
+
+// The time that has passed since then.
+export function since(time) {
+  const at = seconds(time);
+  return at === null ? "–" : length(now() - at);
+}

@@ -1,0 +1,44 @@
+"""The three pictures that the wall keeps of each stream: the last one, the last good one, and the first bad one after it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """One small picture. jpeg: its bytes. start: of its segment, seconds since 1970. score: points, None for none."""
+
+    jpeg: bytes
+    segment_id: str
+    start: float
+    score: float | None
+    width: int
+    height: int
+    rendition: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Pictures:
+    """A stream's pictures. first_bad: the first one of the present or the last bad stretch."""
+
+    last: Picture | None = None
+    last_good: Picture | None = None
+    first_bad: Picture | None = None
+
+    def with_picture(self, picture: Picture, good: bool) -> Pictures:
+        """These with one more picture; one that is not newer than the last is left out.
+
+        good: whether the stream was good at its segment.
+        """
+        if self.last is not None and picture.start <= self.last.start:
+            return self
+        if good:
+            return replace(self, last=picture, last_good=picture)
+        bad_since_good = self.first_bad is not None and (self.last_good is None or self.first_bad.start > self.last_good.start)
+        return replace(self, last=picture, first_bad=self.first_bad if bad_since_good else picture)
+
+    def of_segment(self, segment_id: str) -> Picture | None:
+        """The picture of a segment, where it is one of the three."""
+        kept = (self.last, self.last_good, self.first_bad)
+        return next((picture for picture in kept if picture is not None and picture.segment_id == segment_id), None)

@@ -1,0 +1,127 @@
+"""The wall's server: the page, the API, the socket, and the pages that supervisors read."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import logging
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import replace
+
+from aiohttp import web
+from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+
+from streams.text import printable
+from streams.web import metrics
+from streams.web.access.limits import Buckets
+from streams.web.api.openapi import document
+from streams.web.api.problems import ApiError, from_aiohttp
+from streams.web.api.routes import PREFIX, ROUTES
+from streams.web.api.table import WALL, Wall, cached
+from streams.web.assets import HEADERS, add_assets
+from streams.web.hub import Hub
+from streams.web.sockets import HUB, SOCKETS, Sockets, live
+
+log = logging.getLogger(__name__)
+
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+OPEN_PATHS = ("/healthz", "/readyz", "/metrics")
+"""What supervisors read, under whatever name they reach this machine."""
+
+OPENAPI = web.AppKey("openapi", bytes)
+
+
+def make_app(wall: Wall) -> web.Application:
+    """The server on a wall's parts."""
+    app = web.Application(middlewares=[_guard], client_max_size=wall.limits.body)
+    limits = wall.limits
+    wall.buckets.setdefault("requests", Buckets(limits.rate, limits.burst))
+    wall.buckets.setdefault("pictures", Buckets(limits.rate * limits.pictures, limits.burst * limits.pictures))
+    sockets = Sockets()
+    wall = replace(wall, sockets=lambda: len(sockets.open))
+    app[WALL], app[HUB], app[SOCKETS] = wall, Hub(wall.live, wall.now), sockets
+    app[OPENAPI] = json.dumps(document(ROUTES, PREFIX)).encode()
+    for route in ROUTES:
+        app.router.add_route(route.method, PREFIX + route.path, route.handle)
+    app.router.add_get(f"{PREFIX}/openapi.json", _openapi)
+    app.router.add_get(f"{PREFIX}/live", live)
+    app.router.add_get("/healthz", _healthz)
+    app.router.add_get("/readyz", _readyz)
+    app.router.add_get("/metrics", _metrics)
+    add_assets(app)
+    app.cleanup_ctx.append(_telling)
+    app.on_shutdown.append(app[SOCKETS].close_all)
+    return app
+
+
+@web.middleware
+async def _guard(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Refuse foreign hosts, turn errors into problems, and add the security headers to every answer."""
+    gate = request.app[WALL].gate
+    origin = request.headers.get("Origin")
+    began = time.monotonic()
+    try:
+        if request.path not in OPEN_PATHS and (problem := gate.host_problem(request)):
+            raise ApiError(403, problem)
+        if request.method == "OPTIONS" and request.path.startswith(PREFIX) and gate.allows_origin(origin):
+            answer: web.StreamResponse = web.Response(status=204, headers=PREFLIGHT)
+        else:
+            answer = await handler(request)
+    except web.HTTPException as error:
+        answer = from_aiohttp(error).answer()
+    except ApiError as error:
+        answer = error.answer()
+    except (ConnectionError, asyncio.CancelledError):
+        raise  # nobody is there any more to be answered
+    except Exception:
+        log.exception("a request could not be answered: %s %s", request.method, printable(request.path)[:300])
+        answer = ApiError(500, "this is a fault of the wall; its log says more").answer()
+    resource = request.match_info.route.resource
+    if resource is not None and request.path.startswith(PREFIX) and not isinstance(answer, web.WebSocketResponse):
+        metrics.REQUESTS.labels(resource.canonical, str(answer.status)).observe(time.monotonic() - began)
+    if not answer.prepared:
+        answer.headers.update(HEADERS)
+        if origin is not None and gate.allows_origin(origin):
+            # For a page that shows its token. No credentials are allowed: a cookie never counts for another site.
+            answer.headers.update({"Access-Control-Allow-Origin": origin, "Vary": "Origin"})
+            answer.headers["Cross-Origin-Resource-Policy"] = "cross-origin"
+    return answer
+
+
+PREFLIGHT = {
+    "Access-Control-Allow-Methods": "GET, PUT, POST, DELETE",
+    "Access-Control-Allow-Headers": "Authorization, Content-Type, If-Match, If-None-Match",
+    "Access-Control-Max-Age": "600",
+}
+
+
+async def _openapi(request: web.Request) -> web.Response:
+    return cached(request, request.app[OPENAPI], "application/json", "no-cache")
+
+
+async def _healthz(_: web.Request) -> web.Response:
+    return web.json_response({"status": "alive"})
+
+
+async def _readyz(request: web.Request) -> web.Response:
+    ready, problem = request.app[WALL].reading()
+    return web.json_response({"ready": ready, "problems": [problem] if problem else []}, status=200 if ready else 503)
+
+
+async def _metrics(request: web.Request) -> web.Response:
+    wall = request.app[WALL]
+    metrics.SOCKETS.set(wall.sockets())
+    metrics.STREAMS.set(len(wall.live.streams))
+    return web.Response(body=generate_latest(metrics.REGISTRY), headers={"Content-Type": CONTENT_TYPE_LATEST})
+
+
+async def _telling(app: web.Application) -> AsyncIterator[None]:
+    """Tell the browsers what changes, as long as the server runs."""
+    task = asyncio.create_task(app[HUB].run())
+    yield
+    task.cancel()
+    with contextlib.suppress(asyncio.CancelledError):
+        await task

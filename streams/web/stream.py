@@ -1,0 +1,206 @@
+"""A stream as the wall knows it, and the row that says how it is now."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from scorer.spec import level_of
+from streams.events import AlertAcknowledgement, QualityAlert
+from streams.web.pictures import Pictures
+
+STATES = (
+    "ok", "low-quality", "quality-drop", "black", "frozen", "silent", "no-segments", "no-face", "skipped", "stale", "ended",
+    "unknown",
+)  # fmt: skip
+"""What a row's state can be; its place here is the state's number on the socket. Names are added at the end only."""
+
+URGENCY = ("black", "no-segments", "frozen", "quality-drop", "low-quality", "silent", "no-face")
+"""Kinds of alerts, the most urgent first."""
+
+SEVERITIES = {"critical": 0, "warning": 10, "info": 20}
+
+NO_ALERT = 100
+"""The rank of a stream without an alert that somebody has to look at."""
+
+STALE_SEGMENTS = 3
+"""A score is stale when no other came for this many segments: it says nothing about what viewers see now."""
+
+LEAST_STALE_SECONDS = 5.0
+
+BLACK_SHARE = FROZEN_SHARE = 0.95
+"""From these shares on a segment is called black or frozen before an alert says so: the policy's defaults."""
+
+
+@dataclass(slots=True)
+class Rendition:
+    """One rendition's last values. Times in seconds since 1970; scores in points.
+
+    row: its place in the courses. until: end of its last segment. received: when that segment's score was written. usual: its
+    usual score. usual_seconds: seconds of scores in it, where no alert agent tells the usual score. level: of the smoothed
+    score. level_since: since when. last: its last score as it came.
+    """
+
+    name: str
+    row: int
+    duration: float = 2.0
+    until: float = 0.0
+    received: float = 0.0
+    smoothed: float | None = None
+    usual: float | None = None
+    usual_seconds: float = 0.0
+    score: float | None = None
+    uncertainty: float | None = None
+    lag: float | None = None
+    status: str = ""
+    black: bool = False
+    frozen: bool = False
+    level: str = ""
+    level_since: float = 0.0
+    segment_id: str = ""
+    model: str = ""
+    tier: str = ""
+    last: bytes = b""
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """How a stream is now, by its worst rendition. Times in seconds since 1970.
+
+    smoothed: the score over the last seconds, by which rows are ordered. since: start of the worst alert, or when the level of
+    the score last changed. rank: of the worst alert that nobody has acknowledged; smaller is more urgent. acked: it has alerts,
+    and all are acknowledged. at: end of the last segment.
+    """
+
+    stream_id: str
+    rendition: str | None
+    labels: dict[str, str]
+    state: str
+    since: float
+    score: float | None
+    smoothed: float | None
+    usual: float | None
+    uncertainty: float | None
+    lag: float | None
+    rank: int
+    acked: bool
+    alerts: tuple[str, ...]
+    at: float
+    segment_id: str
+    model: str
+
+    def worst_first(self) -> tuple[int, float, str]:
+        """The key by which the worst stream comes first."""
+        return self.rank, 1000.0 if self.smoothed is None else round(self.smoothed, 2), self.stream_id
+
+
+@dataclass(slots=True)
+class Stream:
+    """One stream. alerts: those that fire, by id. knows_usual: the alert agent tells its usual score."""
+
+    id: str
+    labels: dict[str, str] = field(default_factory=dict)
+    renditions: dict[str, Rendition] = field(default_factory=dict)
+    alerts: dict[str, QualityAlert] = field(default_factory=dict)
+    pictures: Pictures = field(default_factory=Pictures)
+    ended: bool = False
+    knows_usual: bool = False
+    row: Row | None = None
+
+    @property
+    def received(self) -> float:
+        """When the stream's last score was written; before the first one, when its picture was taken."""
+        seen = self.pictures.last.start if self.pictures.last is not None else 0.0
+        return max((rendition.received for rendition in self.renditions.values()), default=seen)
+
+
+def rank_of(alert: QualityAlert) -> int:
+    """The urgency of an alert; smaller is more urgent."""
+    kind = URGENCY.index(alert.kind) if alert.kind in URGENCY else len(URGENCY)
+    return SEVERITIES.get(alert.severity or "warning", 10) + kind
+
+
+def is_acknowledged(ack: AlertAcknowledgement | None, now: float) -> bool:
+    """Whether an acknowledgement holds now."""
+    return ack is not None and (ack.until is None or ack.until.timestamp() > now)
+
+
+def is_stale(rendition: Rendition, now: float) -> bool:
+    """Whether a rendition's last score is too old to say how it is now."""
+    return now - rendition.received > max(LEAST_STALE_SECONDS, STALE_SEGMENTS * rendition.duration)
+
+
+def turns_stale(stream: Stream, row: Row, now: float) -> bool:
+    """Whether time alone has made a row wrong: its score is too old since it was made."""
+    if row.state in ("stale", "ended", "no-segments"):
+        return False
+    rendition = stream.renditions.get(row.rendition or "")
+    return rendition is not None and is_stale(rendition, now)
+
+
+def row_of(stream: Stream, acks: Mapping[str, AlertAcknowledgement], now: float) -> Row:
+    """The stream's row at this time."""
+    open_ranks = {
+        id: NO_ALERT + rank_of(alert) if is_acknowledged(acks.get(id), now) else rank_of(alert)
+        for id, alert in stream.alerts.items()
+    }
+    worst_alert = min(stream.alerts.values(), key=lambda alert: (open_ranks[alert.alert_id], alert.started_at), default=None)
+    worst = min(stream.renditions.values(), key=lambda one: _badness(stream, one, open_ranks), default=None)
+    acked = bool(open_ranks) and all(rank >= NO_ALERT for rank in open_ranks.values())
+    rank = min(NO_ALERT, *open_ranks.values()) if open_ranks else NO_ALERT
+    alerts = tuple(sorted(open_ranks, key=lambda id: (open_ranks[id], id)))
+    since = worst_alert.started_at.timestamp() if worst_alert is not None else 0.0
+    if worst is None:
+        state = _state(stream, None, worst_alert, now)
+        return Row(stream.id, None, stream.labels, state, since, None, None, None, None, None, rank, acked, alerts, 0.0, "", "")
+    return Row(
+        stream_id=stream.id,
+        rendition=worst.name or None,
+        labels=stream.labels,
+        state=_state(stream, worst, worst_alert, now),
+        since=since or worst.level_since,
+        score=worst.score,
+        smoothed=worst.smoothed,
+        usual=worst.usual,
+        uncertainty=worst.uncertainty,
+        lag=worst.lag,
+        rank=rank,
+        acked=acked,
+        alerts=alerts,
+        at=worst.until,
+        segment_id=worst.segment_id,
+        model=worst.model,
+    )
+
+
+def _badness(stream: Stream, rendition: Rendition, open_ranks: Mapping[str, int]) -> tuple[int, float, str]:
+    """Smaller for the worse rendition: by its own alerts, then by its smoothed score."""
+    own = [open_ranks[id] for id, alert in stream.alerts.items() if (alert.rendition or "") == rendition.name]
+    return min(own, default=3 * NO_ALERT), 1000.0 if rendition.smoothed is None else rendition.smoothed, rendition.name
+
+
+def _state(stream: Stream, rendition: Rendition | None, alert: QualityAlert | None, now: float) -> str:
+    """What a row says first: a silence, then an end, then old age, then what the picture shows."""
+    kinds = {alert.kind for alert in stream.alerts.values()}
+    if "no-segments" in kinds:
+        return "no-segments"
+    if stream.ended:
+        return "ended"
+    if rendition is None:
+        return alert.kind if alert is not None else "unknown"
+    if is_stale(rendition, now):
+        return "stale"
+    if alert is not None:
+        return str(alert.kind)
+    if rendition.black:
+        return "black"
+    if rendition.frozen:
+        return "frozen"
+    if rendition.status == "skipped":
+        return "skipped"
+    return "ok" if rendition.smoothed is not None else "unknown"
+
+
+def level_of_score(score: float | None) -> str:
+    """The word for a score; '' for none."""
+    return "" if score is None else level_of(score)

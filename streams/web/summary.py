@@ -1,0 +1,82 @@
+"""The fleet in numbers: for the strip at the foot of the page, `/summary` and `/health`."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+
+import numpy as np
+from pydantic import BaseModel, Field
+
+from streams.web.live import Live
+from streams.web.stream import NO_ALERT, level_of_score
+
+NOT_NOW = ("stale", "ended", "no-segments", "unknown")
+"""States in which a score says nothing about now."""
+
+
+class Summary(BaseModel):
+    """Flat numbers, so that any monitor can read one of them by its name."""
+
+    streams: int = Field(description="Streams that are known.")
+    live: int = Field(description="Streams whose score is of now.")
+    bad: int = Field(description="Live streams with a smoothed score under 20.")
+    poor: int = Field(description="The same from 20 to 40.")
+    fair: int = Field(description="From 40 to 60.")
+    good: int = Field(description="From 60 to 80.")
+    excellent: int = Field(description="From 80.")
+    alerting: int = Field(description="Streams with an alert that nobody has acknowledged.")
+    acknowledged: int = Field(description="Streams whose alerts are all acknowledged.")
+    alerts: int = Field(description="Alerts that fire.")
+    black: int
+    frozen: int
+    silent: int
+    no_segments: int
+    no_face: int
+    skipped: int = Field(description="Streams whose last segment was skipped.")
+    stale: int = Field(description="Streams without a score for three segments.")
+    ended: int
+    score_median: float | None = Field(description="Median of the live streams' smoothed scores, points.")
+    scored_per_second: float = Field(description="Of all streams, over the last minute.")
+    skipped_share: float | None = Field(description="Share of segments that were skipped, over the last minute.")
+    dead_letters_per_minute: float | None = Field(description="Over the last minute; null where it is not known.")
+    lag_p95: float | None = Field(description="95th percentile of the seconds from a segment's end to its score.")
+    models: dict[str, int] = Field(description="Streams by the model of their last score.")
+
+
+def summary_of(live: Live, labels: Mapping[str, str], now: float) -> Summary:
+    """The figures of the streams that carry these labels. Rates are of all streams: only those with all are counted by time."""
+    rows = [row for row in live.rows(now) if labels.items() <= row.labels.items()] if labels else list(live.rows(now))
+    present = [row for row in rows if row.state not in NOT_NOW]
+    states = Counter(row.state for row in rows)
+    levels = Counter(level_of_score(row.smoothed) for row in present)
+    scores = [row.smoothed for row in present if row.smoothed is not None]
+    lags = [row.lag for row in present if row.lag is not None]
+    scored, skipped_share = live.pulse.rates(now)
+    letters = live.pulse.letters_per_minute(now)
+    return Summary(
+        streams=len(rows),
+        live=len(present),
+        bad=levels["bad"],
+        poor=levels["poor"],
+        fair=levels["fair"],
+        good=levels["good"],
+        excellent=levels["excellent"],
+        alerting=sum(1 for row in rows if row.rank < NO_ALERT),
+        acknowledged=sum(1 for row in rows if row.acked),
+        alerts=sum(len(row.alerts) for row in rows),
+        black=states["black"],
+        frozen=states["frozen"],
+        silent=states["silent"],
+        no_segments=states["no-segments"],
+        no_face=states["no-face"],
+        skipped=states["skipped"],
+        stale=states["stale"],
+        ended=states["ended"],
+        score_median=round(float(np.median(scores)), 1) if scores else None,
+        scored_per_second=round(scored, 1),
+        skipped_share=None if skipped_share is None else round(skipped_share, 4),
+        dead_letters_per_minute=None if letters is None else round(letters, 1),
+        lag_p95=round(float(np.percentile(lags, 95)), 2) if lags else None,
+        models=dict(Counter(row.model for row in present if row.model)),
+    )

@@ -1,0 +1,240 @@
+"""The page's pure modules in a real Chromium: order of the rows, gaps in the socket, text from outside."""
+
+from __future__ import annotations
+
+import functools
+import http.server
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from selenium import webdriver
+
+from streams.web import assets
+from tests.support.browser import chromium_or_skip
+
+FLEET = """
+const { Fleet, STATES, LINGER } = await import("/fleet.js");
+const at = 1_790_000_000;
+const names = ["a", "b", "c", "d"];
+const column = (value) => names.map((_, place) => (Array.isArray(value) ? value[place] : value));
+const snapshot = (scores, states = "ok") => ({
+  type: "snapshot", epoch: "e", n: 5, at, states: STATES, alerts: [],
+  streams: {
+    id: names, rendition: column(null), labels: column({}), since: column(at), usual: column(70), score: column(scores),
+    smoothed: column(scores), uncertainty: column(5), lag: column(1),
+    state: column(states).map((state) => STATES.indexOf(state)),
+  },
+});
+const scores = (places, values, states = []) => ({
+  type: "scores", n: 6, at: at + 1, i: places, s: values.map((value) => value * 10), m: values.map((value) => value * 10),
+  u: values.map(() => 50), k: places.map((_, place) => STATES.indexOf(states[place] ?? "ok")), l: values.map(() => 10),
+});
+const alert = (id, stream, kind, extra = {}) => ({
+  alert_id: id, stream_id: stream, kind, state: "firing", started_at: "2026-09-21T14:00:00Z", value: 20, ...extra,
+});
+const shown = () => fleet.shown.map((index) => fleet.ids[index]).join("");
+const fleet = new Fleet();
+"""
+
+LIVE = """
+const { Live, backOff } = await import("/live.js");
+const sockets = [], frames = [], states = [];
+const open = (address, protocol) => {
+  const socket = { address, protocol, sent: [], send(text) { this.sent.push(text); }, close() {}, readyState: 1 };
+  sockets.push(socket);
+  return socket;
+};
+const live = new Live({ onFrame: (frame) => frames.push(frame), onState: (state) => states.push(state), open });
+const says = (frame) => sockets.at(-1).onmessage({ data: JSON.stringify(frame) });
+live.connect(["tier:premium"]);
+sockets[0].onopen();
+says({ type: "snapshot", epoch: "e", n: 5, at: Date.now() / 1000, streams: {} });
+"""
+
+
+class _Quiet(http.server.SimpleHTTPRequestHandler):
+    def log_message(self, format: str, *arguments: Any) -> None:
+        """Nothing: the tests' output is to be read."""
+
+
+@pytest.fixture(scope="module")
+def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[webdriver.Chrome]:
+    handler = functools.partial(_Quiet, directory=str(Path(assets.__file__).parent / "page"))
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        with chromium_or_skip(tmp_path_factory.mktemp("browser")) as chrome:
+            chrome.get(f"http://127.0.0.1:{server.server_address[1]}/icons/quiet.svg")
+            chrome.get(f"http://127.0.0.1:{server.server_address[1]}/vendor/")
+            yield chrome
+        server.shutdown()
+
+
+def result(browser: webdriver.Chrome, script: str) -> Any:
+    """What the script returns; a rejected promise fails the test with its message."""
+    ends = "(value) => done([value]), (error) => done(String(error.stack))"
+    answer = browser.execute_async_script(f"const done = arguments[0]; (async () => {{ {script} }})().then({ends})")
+    assert isinstance(answer, list), answer
+    return answer[0]
+
+
+def fleet(browser: webdriver.Chrome, script: str) -> Any:
+    return result(browser, FLEET + script)
+
+
+def live(browser: webdriver.Chrome, script: str) -> Any:
+    return result(browser, LIVE + script)
+
+
+def test_only_what_is_not_fine_is_listed_by_its_smoothed_score(browser: webdriver.Chrome) -> None:
+    answer = fleet(
+        browser, "fleet.apply(snapshot([80, 30, 20, 55])); fleet.arrange(at); return [shown(), fleet.fine, fleet.listed]"
+    )
+    assert answer == ["cb", 2, 2]
+    assert (
+        fleet(browser, "fleet.apply(snapshot([80, 30, 20, 55])); fleet.all = true; fleet.arrange(at); return shown()") == "cbda"
+    )
+
+
+def test_alerts_come_first_by_urgency_and_acknowledged_ones_after_them(browser: webdriver.Chrome) -> None:
+    script = """
+    fleet.apply(snapshot([80, 30, 20, 55]));
+    fleet.apply({ type: "alert", n: 6, at, alert: alert("1", "a", "quality-drop"), ack: null });
+    fleet.apply({ type: "alert", n: 7, at, alert: alert("2", "d", "black", { severity: "critical" }), ack: null });
+    fleet.arrange(at);
+    const before = shown();
+    const ack = { by: "ada", at: "x", until: null };
+    fleet.apply({ type: "alert", n: 8, at, alert: alert("2", "d", "black", { severity: "critical" }), ack });
+    fleet.arrange(at);
+    const acked = shown();
+    fleet.apply({ type: "alert", n: 9, at, alert: { ...alert("1", "a", "quality-drop"), state: "resolved" }, ack: null });
+    fleet.arrange(at + 100);
+    return [before, acked, shown()];
+    """
+    assert fleet(browser, script) == ["dacb", "adcb", "dcb"]
+
+
+def test_an_acknowledgement_that_has_ended_does_not_count(browser: webdriver.Chrome) -> None:
+    script = """
+    fleet.apply(snapshot([80, 30, 20, 55]));
+    const ack = (seconds) => ({ by: "ada", at: "x", until: new Date((at + seconds) * 1000).toISOString() });
+    const answers = [];
+    for (const seconds of [60, -1]) {
+      fleet.apply({ type: "alert", n: 6, at, alert: alert("1", "a", "black"), ack: ack(seconds) });
+      fleet.arrange(at);
+      answers.push([fleet.counts.bad, fleet.counts.acked]);
+    }
+    return answers;
+    """
+    assert fleet(browser, script) == [[0, 1], [1, 0]]
+
+
+def test_a_row_that_is_good_again_stays_for_ten_seconds(browser: webdriver.Chrome) -> None:
+    script = """
+    fleet.apply(snapshot([80, 30, 20, 55]));
+    fleet.arrange(at);
+    fleet.apply(scores([2], [90]));
+    const seen = [];
+    for (const time of [1, LINGER - 1, LINGER + 1]) { fleet.arrange(at + time); seen.push(shown()); }
+    return seen;
+    """
+    assert fleet(browser, script) == ["cb", "cb", "b"]
+
+
+def test_a_held_order_stands_still_and_tells_how_many_rows_would_move(browser: webdriver.Chrome) -> None:
+    script = """
+    fleet.apply(snapshot([80, 30, 20, 55]));
+    fleet.arrange(at);
+    fleet.hold(true);
+    fleet.apply(scores([1, 3], [5, 2]));
+    fleet.arrange(at + 1);
+    const held = [shown(), fleet.moved > 0];
+    fleet.hold(false);
+    fleet.arrange(at + 2);
+    return [...held, shown(), fleet.moved];
+    """
+    assert fleet(browser, script) == ["cb", True, "dbc", 0]
+
+
+def test_streams_come_and_go(browser: webdriver.Chrome) -> None:
+    script = """
+    fleet.apply(snapshot([80, 30, 20, 55]));
+    fleet.all = true;
+    const score = { score: 10, smoothed: 10, uncertainty: 3, lag: 1, state: 0 };
+    const row = { i: 4, id: "e", rendition: null, labels: {}, since: at, usual: 50, ...score };
+    fleet.apply({ type: "streams", n: 6, at, add: [row], gone: [1] });
+    fleet.arrange(at);
+    const after = shown();
+    const again = snapshot([80, 30, 20, 55]);
+    again.streams.id = ["a", null, "c", "d"];
+    fleet.apply(again);
+    fleet.arrange(at);
+    return [after, shown()];
+    """
+    assert fleet(browser, script) == ["ecda", "cda"]
+
+
+def test_states_that_show_no_picture_have_no_level(browser: webdriver.Chrome) -> None:
+    script = """
+    fleet.apply(snapshot([80, 30, 90, 55], ["black", "ok", "stale", "no-segments"]));
+    return names.map((_, index) => fleet.levelOf(index));
+    """
+    assert fleet(browser, script) == ["none", "poor", "none", "none"]
+
+
+def test_the_socket_says_hello_and_takes_frames_in_order(browser: webdriver.Chrome) -> None:
+    script = """
+    says({ type: "scores", n: 6 });
+    says({ type: "summary", at: 1 });
+    says({ type: "scores", n: 7 });
+    const [first] = sockets;
+    const types = frames.map((frame) => frame.type);
+    return [types, sockets.length, first.sent, first.address.includes("label=tier%3Apremium"), first.protocol];
+    """
+    types, count, sent, labelled, protocol = live(browser, script)
+    assert types == ["snapshot", "scores", "summary", "scores"]
+    assert (count, sent, labelled, protocol) == (1, ['{"type":"hello"}'], True, "fvq.v1")
+
+
+@pytest.mark.parametrize(
+    "frame", ["{ type: 'scores', n: 8 }", "{ type: 'scores', n: 6, epoch: 'other' }", "{ type: 'scores', n: 5 }"]
+)
+def test_a_missing_frame_takes_a_fresh_snapshot(browser: webdriver.Chrome, frame: str) -> None:
+    assert live(browser, f"says({frame}); return [sockets.length, frames.length, live.state]") == [2, 1, "connecting"]
+
+
+def test_waits_grow_to_fifteen_seconds_and_differ_between_browsers(browser: webdriver.Chrome) -> None:
+    waits = live(browser, "return [0, 1, 2, 3, 4, 5, 20].map((failures) => [backOff(failures, 0), backOff(failures, 1)])")
+    assert [most for most, _ in waits] == [0.5, 1, 2, 4, 8, 15, 15]
+    assert all(least == most / 2 for most, least in waits)
+
+
+def test_the_socket_waits_after_a_goodbye_and_asks_for_a_token_when_refused(browser: webdriver.Chrome) -> None:
+    assert live(browser, "says({ type: 'bye', reason: 'restart' }); return [live.state, live.timer > 0]") == ["waiting", True]
+    assert live(browser, "sockets[0].onclose({ code: 4401 }); return live.state") == "refused"
+    assert live(browser, "sockets[0].onmessage({ data: '{' }); return live.state") == "waiting"
+
+
+def test_text_from_outside_stays_on_its_line(browser: webdriver.Chrome) -> None:
+    script = """
+    const { printable, shortened } = await import("/dom.js");
+    return [printable("a\\u202eb\\n\\u0007"), printable("👩\\u200d🚀 שלום"), shortened("x".repeat(10) + "END", 8),
+      shortened("short", 8)];
+    """
+    assert result(browser, script) == ["a\\u{202e}b\\u{a}\\u{7}", "👩\u200d🚀 שלום", "xxxx…END", "short"]
+
+
+def test_times_say_their_zone(browser: webdriver.Chrome) -> None:
+    script = """
+    const time = await import("/time.js");
+    time.followClock(Date.parse("2026-09-21T14:03:27Z") / 1000);
+    const utc = [time.clock("2026-09-21T14:01:12.400Z"), time.clock("2026-09-20T23:59:59Z")];
+    utc.push(time.since("2026-09-21T14:01:12Z"));
+    time.setLocal(true);
+    const local = time.clock("2026-09-21T14:01:12Z");
+    time.setLocal(false);
+    return [...utc, local.endsWith("Z"), time.length(3 * 3600 + 5 * 60), time.length(null), time.clock("nonsense")];
+    """
+    assert result(browser, script) == ["14:01:12Z", "2026-09-20 23:59:59Z", "2:15", False, "3:05 h", "–", "–"]

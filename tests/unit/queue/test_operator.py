@@ -1,0 +1,96 @@
+"""A rating on the wall keeps the segment's clip and queues it, once, with who said what."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from streams.errors import MediaError
+from streams.events import OperatorRating, SegmentScore, StreamDeletion
+from streams.media.fetch import FetchLimits
+from streams.queue.clips import ClipStore
+from streams.queue.operator import OperatorRatings
+from tests.support.queue import MemoryTopic, clip_of, scored, stored_example
+
+RATING = OperatorRating(level=2, by="Ada", at=datetime(2026, 3, 1, tzinfo=UTC))
+
+
+@pytest.fixture
+def topic() -> MemoryTopic:
+    return MemoryTopic()
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> ClipStore:
+    return ClipStore(str(tmp_path / "clips"))
+
+
+@pytest.fixture
+def ratings(tmp_path: Path, topic: MemoryTopic, store: ClipStore) -> OperatorRatings:
+    return OperatorRatings(lambda: topic, store, FetchLimits(roots=(tmp_path,)), tmp_path / "inbox")
+
+
+def segment(folder: Path, **fields: object) -> SegmentScore:
+    """A scored segment whose media is a file."""
+    score = scored(1, 80, **fields)
+    path = folder / "segment.ts"
+    path.write_bytes(clip_of(score))
+    return score.model_copy(update={"uri": path.as_uri()})
+
+
+async def test_the_clip_is_stored_and_queued(
+    tmp_path: Path, ratings: OperatorRatings, topic: MemoryTopic, store: ClipStore
+) -> None:
+    score = segment(tmp_path)
+    example = await ratings.keep(score, RATING)
+    assert (example.reason, example.operator) == ("operator", RATING)
+    assert store.read(example.clip_uri) == clip_of(score)
+    assert topic.refresh().examples() == store.examples() == [example]
+    again = await ratings.keep(score, RATING.model_copy(update={"level": 3}))
+    assert [one.operator.level for one in topic.refresh().examples() if one.operator] == [3]
+    assert again.queued_at == example.queued_at
+
+
+async def test_a_clip_that_waits_already_keeps_its_reason(
+    tmp_path: Path, ratings: OperatorRatings, topic: MemoryTopic, store: ClipStore
+) -> None:
+    score = segment(tmp_path)
+    waiting = stored_example(store, score)
+    topic.add([waiting])
+    assert await ratings.keep(score, RATING) == waiting.model_copy(update={"operator": RATING})
+    assert len(topic.refresh().examples()) == 1
+
+
+@pytest.mark.parametrize("fields", [{"labels": {"store": "no"}}, {"uncertainty": None}, {"fingerprint": None}])
+async def test_what_must_not_or_cannot_be_kept_is_not_fetched(
+    tmp_path: Path, ratings: OperatorRatings, topic: MemoryTopic, fields: dict[str, object]
+) -> None:
+    with pytest.raises(MediaError) as refusal:
+        await ratings.keep(segment(tmp_path, **fields), RATING)
+    assert refusal.value.kind == "refused"
+    assert not topic.messages
+    assert not (tmp_path / "inbox").exists()
+
+
+async def test_media_that_is_gone_or_elsewhere_is_no_example(
+    tmp_path: Path, ratings: OperatorRatings, topic: MemoryTopic
+) -> None:
+    gone = segment(tmp_path).model_copy(update={"uri": (tmp_path / "gone.ts").as_uri()})
+    with pytest.raises(MediaError):
+        await ratings.keep(gone, RATING)
+    with pytest.raises(MediaError):
+        await ratings.keep(gone.model_copy(update={"uri": "file:///etc/passwd"}), RATING)
+    assert not topic.messages
+
+
+async def test_a_stream_that_is_deleted_meanwhile_leaves_no_clip(
+    tmp_path: Path, ratings: OperatorRatings, topic: MemoryTopic, store: ClipStore
+) -> None:
+    score = segment(tmp_path)
+    topic.add([StreamDeletion(stream_id=score.stream_id, deleted_at=datetime(2999, 1, 1, tzinfo=UTC))])
+    with pytest.raises(MediaError, match="deleted"):
+        await ratings.keep(score, RATING)
+    assert not topic.refresh().examples()
+    assert not list(store.clips())

@@ -1,0 +1,27 @@
+"""A seeded fleet and a running wall on it, made once for all tests of the wall."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import AsyncIterator
+
+import pytest
+from aiohttp.test_utils import TestClient, TestServer
+
+from streams.web.access.limits import WebLimits
+from streams.web.server import make_app
+from tests.support.fleet import Fleet, fleet_wall
+
+
+@pytest.fixture(scope="session")
+def seeded() -> Fleet:
+    """120 streams with incidents. Tests that change it take back what they did."""
+    return Fleet(120)
+
+
+@pytest.fixture
+async def client(seeded: Fleet) -> AsyncIterator[TestClient]:
+    """A client of the wall on the seeded fleet."""
+    seeded.play(time.time() - 1.8)
+    async with TestClient(TestServer(make_app(fleet_wall(seeded, WebLimits(rate=1000, burst=10_000))))) as client:
+        yield client

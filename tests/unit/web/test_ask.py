@@ -1,0 +1,117 @@
+"""`fvq streams ls` prints what the API says, and says what is wrong where nothing answers."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from threading import Thread
+from typing import Any
+
+import pytest
+from aiohttp.test_utils import TestClient, TestServer
+from typer.testing import CliRunner
+
+from streams.cli.app import app
+from streams.web.access.gate import AccessOptions, Gate
+from streams.web.access.limits import WebLimits
+from streams.web.access.tokens import Tokens, add_token
+from streams.web.ask import WallAddress, WallError, streams, table_of
+from streams.web.server import make_app
+from tests.support.fleet import Fleet, fleet_wall
+
+
+async def test_the_command_prints_what_the_wall_shows(client: TestClient, seeded: Fleet, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FVQ_WEB_URL", f"http://127.0.0.1:{client.port}")
+    run = CliRunner().invoke
+    printed = await asyncio.to_thread(run, app, ["streams", "ls", "--worst", "--limit", "1000", "--json"])
+    assert printed.exit_code == 0, printed.output
+    listed = await (await client.get("/api/v1/streams?limit=1000")).json()
+    assert {item["stream_id"] for item in json.loads(printed.output)} == {item["stream_id"] for item in listed["items"]}
+    table = await asyncio.to_thread(run, app, ["streams", "ls", "--worst", "--limit", "3", "--label", "tier:premium"])
+    lines = table.output.splitlines()
+    assert len(lines) == 4
+    assert all("tier:premium" in line for line in lines[1:])
+    wrong = await asyncio.to_thread(run, app, ["streams", "ls", "--label", "tier"])
+    assert isinstance(wrong.exception, WallError)
+    assert "label" in str(wrong.exception)
+
+
+async def test_pages_are_joined_up_to_the_limit(client: TestClient, seeded: Fleet, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("streams.web.ask.PAGE", 7)
+    wall = WallAddress(f"http://127.0.0.1:{client.port}")
+    items = await asyncio.to_thread(lambda: list(streams(wall, {"sort": "id"}, 20)))
+    ids = [item["stream_id"] for item in items]
+    assert ids == sorted(seeded.live.streams)[:20]
+
+
+async def test_a_wall_that_wants_a_token(seeded: Fleet, tmp_path: Path) -> None:
+    path = tmp_path / "tokens.json"
+    secret = add_token(path, "script", ["read"], {})
+    gate = Gate(AccessOptions("0.0.0.0", Tokens(path)))
+    async with TestClient(TestServer(make_app(fleet_wall(seeded, WebLimits(), gate)))) as client:
+        url = f"http://127.0.0.1:{client.port}"
+        with pytest.raises(WallError, match="FVQ_WEB_TOKEN"):
+            await asyncio.to_thread(lambda: list(streams(WallAddress(url), {}, 1)))
+        assert len(await asyncio.to_thread(lambda: list(streams(WallAddress(url, secret), {}, 1)))) == 1
+    assert secret not in repr(WallAddress(url, secret))
+
+
+@pytest.fixture
+def odd_server() -> Iterator[tuple[str, list[Any]]]:
+    """A server that answers with what the test puts into its list: status, headers, body."""
+    answers: list[Any] = []
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            status, headers, body = answers.pop(0)
+            self.send_response(status)
+            for name, value in headers.items():
+                self.send_header(name, value)
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    Thread(target=server.serve_forever, daemon=True).start()
+    yield f"http://127.0.0.1:{server.server_port}", answers
+    server.shutdown()
+    server.server_close()
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        (200, {}, b"<html>"),
+        (200, {}, b"[]"),
+        (200, {}, b'{"items": 5}'),
+        (302, {"Location": "http://127.0.0.1:1/steal"}, b""),
+        (500, {}, b"\x1b[31mred"),
+        (400, {}, b'{"detail": "\\u001b[31mred"}'),
+    ],
+)
+def test_what_is_no_wall_is_said(odd_server: tuple[str, list[Any]], answer: Any) -> None:
+    url, answers = odd_server
+    answers.append(answer)
+    with pytest.raises(WallError) as refusal:
+        list(streams(WallAddress(url, "s3cret"), {}, 1))
+    assert "\x1b" not in str(refusal.value)
+    assert "s3cret" not in str(refusal.value)
+
+
+def test_nothing_answers() -> None:
+    with pytest.raises(WallError, match="start `fvq web`"):
+        list(streams(WallAddress("http://127.0.0.1:1"), {}, 1))
+
+
+def test_a_table_has_no_escape_sequences() -> None:
+    item = {
+        "stream_id": "a\x1b[31m", "smoothed": 22.4, "uncertainty": 6.2, "usual": 81.0, "state": "quality-drop",
+        "acknowledged": True, "since": "2026-03-01T12:00:00.000Z", "rendition": None, "labels": {"tier": "x\n"},
+    }  # fmt: skip
+    lines = table_of([item])
+    assert lines[1] == "a\\x1b[31m  22 +-6  81     quality-drop (acknowledged)  2026-03-01T12:00:00.000Z  -          tier:x\\n"

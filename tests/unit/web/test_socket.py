@@ -1,0 +1,204 @@
+"""The WebSocket: what a browser gets, in which order, and who gets nothing."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+from aiohttp import ClientWebSocketResponse, WSMsgType
+from aiohttp.test_utils import TestClient, TestServer
+
+from streams.web.access.gate import AccessOptions, Gate
+from streams.web.access.limits import WebLimits
+from streams.web.access.tokens import Tokens, add_token
+from streams.web.api.table import Wall
+from streams.web.hub import QUEUE, Hub
+from streams.web.server import make_app
+from streams.web.stream import STATES
+from tests.support.fleet import Fleet, fleet_wall
+
+LIVE = "/api/v1/live"
+
+
+async def frames(socket: ClientWebSocketResponse, kind: str, most: int = 60) -> dict[str, Any]:
+    """The next frame of a kind."""
+    for _ in range(most):
+        frame = json.loads(await socket.receive_str(timeout=5))
+        if frame["type"] == kind:
+            return dict(frame)
+    raise AssertionError(f"no {kind}")
+
+
+async def test_a_snapshot_comes_first_then_frames_without_a_gap(client: TestClient, seeded: Fleet) -> None:
+    async with client.ws_connect(LIVE, protocols=("fvq.v1",)) as socket:
+        assert socket.protocol == "fvq.v1"
+        first = json.loads(await socket.receive_str(timeout=5))
+        assert first["type"] == "snapshot"
+        assert first["states"] == list(STATES)
+        assert {len(column) for column in first["streams"].values()} == {len(seeded.live.streams)}
+        assert {entry["alert"]["alert_id"] for entry in first["alerts"]} == {one.alert_id for one in seeded.live.firing()}
+        expected = first["n"]
+        kinds = set()
+        played = seeded.played
+        for step in range(1, 40):
+            seeded.play(played + step)
+            frame = json.loads(await socket.receive_str(timeout=5))
+            kinds.add(frame["type"])
+            if "n" in frame:
+                expected += 1
+                assert frame["n"] == expected
+            if frame["type"] == "scores":
+                assert len({len(frame[name]) for name in "ismukl"}) == 1
+        assert {"scores", "summary"} <= kinds
+
+
+async def test_sparks_and_a_watched_stream_are_told_to_who_asks(client: TestClient, seeded: Fleet) -> None:
+    async with client.ws_connect(LIVE) as socket:
+        snapshot = await frames(socket, "snapshot")
+        await socket.send_str('{"type":"sparks","i":[0,1,999999,"x",true]}')
+        sparks = await frames(socket, "sparks")
+        assert sparks["i"] == [0, 1]
+        assert all(0 < len(scores) <= 60 for scores in sparks["s"])
+        stream_id = next(id for id, stream in seeded.live.streams.items() if not stream.alerts)
+        assert stream_id in snapshot["streams"]["id"]
+        await socket.send_str(json.dumps({"type": "watch", "id": stream_id}))
+        event = await frames(socket, "event")
+        assert event["id"] == event["event"]["stream_id"] == stream_id
+        assert "signals" in event["event"]
+        for nonsense in ("[]", "nonsense", '{"type":"watch","id":5}', '{"type":"sparks","i":5}', "[" * 10_000):
+            await socket.send_str(nonsense)
+        assert (await frames(socket, "summary"))["streams"] == len(seeded.live.streams)
+    assert not seeded.live.watched
+
+
+async def test_a_filtered_socket_tells_of_no_other_stream(client: TestClient, seeded: Fleet) -> None:
+    async with client.ws_connect(f"{LIVE}?label=tier:premium") as socket:
+        snapshot = await frames(socket, "snapshot")
+        premium = {id for id, stream in seeded.live.streams.items() if stream.labels["tier"] == "premium"}
+        assert set(snapshot["streams"]["id"]) == premium
+        assert {entry["alert"]["labels"]["tier"] for entry in snapshot["alerts"]} <= {"premium"}
+        seeded.play(seeded.played + 4)
+        assert set((await frames(socket, "scores"))["i"]) <= set(range(len(premium)))
+        assert (await frames(socket, "summary"))["streams"] == len(premium)
+
+
+async def test_an_acknowledgement_reaches_every_browser(client: TestClient, seeded: Fleet) -> None:
+    alert = next(alert for alert in seeded.live.firing() if alert.alert_id not in seeded.live.acks)
+    async with client.ws_connect(LIVE) as one, client.ws_connect(LIVE) as other:
+        await frames(one, "snapshot")
+        await frames(other, "snapshot")
+        address = f"/api/v1/alerts/{alert.alert_id}/ack"
+        answer = await client.put(address, json={"note": "seen"})
+        assert answer.status == 201
+        for socket in (one, other):
+            frame = await frames(socket, "alert")
+            while frame["alert"]["alert_id"] != alert.alert_id:
+                frame = await frames(socket, "alert")
+            assert frame["ack"]["note"] == "seen"
+        assert (await client.delete(address)).status == 204
+        frame = await frames(one, "alert")
+        assert frame["ack"] is None
+
+
+def token_wall(seeded: Fleet, path: Path, limits: WebLimits | None = None) -> Wall:
+    options = AccessOptions("0.0.0.0", tokens=Tokens(path))
+    return fleet_wall(seeded, limits or WebLimits(rate=1000, burst=1000), Gate(options))
+
+
+@pytest.fixture
+def tokens_file(tmp_path: Path) -> tuple[Path, str]:
+    path = tmp_path / "tokens.json"
+    return path, add_token(path, "tv", ["read"], {"tier": "premium"})
+
+
+async def closed_with(socket: ClientWebSocketResponse) -> int | None:
+    while (await socket.receive(timeout=8)).type is WSMsgType.TEXT:
+        pass
+    return socket.close_code
+
+
+async def test_who_is_not_known_gets_nothing(seeded: Fleet, tokens_file: tuple[Path, str]) -> None:
+    path, secret = tokens_file
+    async with TestClient(TestServer(make_app(token_wall(seeded, path)))) as client:
+        for hello in ('{"type":"hello"}', '{"type":"hello","token":"fvq_wrong"}', "5", '{"type":"hello","token":5}'):
+            async with client.ws_connect(LIVE) as socket:
+                await socket.send_str(hello)
+                assert await closed_with(socket) == 4401
+        async with client.ws_connect(LIVE) as socket:
+            await socket.send_str(json.dumps({"type": "hello", "token": secret}))
+            snapshot = await frames(socket, "snapshot")
+            tiers = {labels["tier"] for labels in snapshot["streams"]["labels"]}
+            assert tiers == {"premium"}, "a token sees its labels only"
+        async with client.ws_connect(f"{LIVE}?label=tier:free") as socket:
+            await socket.send_str(json.dumps({"type": "hello", "token": secret}))
+            assert await closed_with(socket) == 4403
+
+
+async def test_a_page_of_another_site_opens_no_socket(client: TestClient) -> None:
+    answer = await client.get(LIVE, headers={"Origin": "https://evil.example", "Connection": "Upgrade", "Upgrade": "websocket"})
+    assert answer.status == 403
+
+
+async def test_a_token_has_eight_sockets(seeded: Fleet, tokens_file: tuple[Path, str]) -> None:
+    path, secret = tokens_file
+    headers = {"Authorization": f"Bearer {secret}"}
+    async with TestClient(TestServer(make_app(token_wall(seeded, path)))) as client:
+        sockets = [await client.ws_connect(LIVE, headers=headers) for _ in range(8)]
+        for socket in sockets:
+            await frames(socket, "snapshot")
+        ninth = await client.ws_connect(LIVE, headers=headers)
+        assert await closed_with(ninth) == 4429
+        for socket in sockets:
+            await socket.close()
+
+
+async def test_the_server_says_goodbye(seeded: Fleet) -> None:
+    server = TestServer(make_app(fleet_wall(seeded)))
+    client = TestClient(server)
+    await client.start_server()
+    socket = await client.ws_connect(LIVE)
+    await frames(socket, "snapshot")
+    began = time.monotonic()
+    closing = asyncio.create_task(server.close())
+    assert (await frames(socket, "bye"))["reason"] == "restart"
+    assert await closed_with(socket) == 1001
+    await closing
+    assert time.monotonic() - began < 5
+    await client.close()
+
+
+def test_a_browser_that_falls_behind_gets_a_fresh_snapshot(seeded: Fleet) -> None:
+    hub = Hub(seeded.live, lambda: seeded.now)
+    slow, quick = hub.join({}), hub.join({})
+    assert slow is not None
+    assert quick is not None
+    seen: list[str] = []
+    for beat in range(1, 3 * QUEUE):
+        seeded.play(seeded.played + 0.5)
+        hub.step(beat)
+        while not quick.queue.empty():
+            seen.append(json.loads(quick.queue.get_nowait())["type"])
+    assert seen.count("snapshot") == 1, "only who falls behind gets another"
+    assert slow.queue.qsize() <= QUEUE
+    while not slow.queue.empty():
+        slow.queue.get_nowait()
+    slow.restart()
+    hub.step(1)
+    fresh = json.loads(slow.queue.get_nowait())
+    assert fresh["type"] == "snapshot"
+    seeded.play(seeded.played + 0.5)
+    hub.step(2)
+    numbers = [frame["n"] for frame in map(json.loads, _drained(slow)) if "n" in frame]
+    assert numbers
+    assert numbers[0] == fresh["n"] + 1, "what follows a snapshot joins it"
+
+
+def _drained(browser: Any) -> list[str]:
+    texts = []
+    while not browser.queue.empty():
+        texts.append(browser.queue.get_nowait())
+    return texts
