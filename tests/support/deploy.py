@@ -26,6 +26,11 @@ def product_metrics() -> dict[str, set[str]]:
     return series | dict.fromkeys(OF_THE_PROCESS, TARGET_LABELS)
 
 
+def recorded_series() -> set[str]:
+    """What the rules record under a name of its own."""
+    return set(re.findall(r"- record: (\S+)", (ROOT / "deploy/prometheus/rules.yaml").read_text()))
+
+
 def problems_of_promql(expression: str) -> list[str]:
     """What an expression names that is not there: metrics, labels in a selector, labels in `by (...)`."""
     known = product_metrics() | {"up": TARGET_LABELS}
@@ -33,6 +38,11 @@ def problems_of_promql(expression: str) -> list[str]:
         name: selector or ""
         for name, selector in re.findall(r"\b(fvq_\w+|process_\w+|up)\b(?!\s*\()(?:\{([^}]*)\})?", expression)
     }
+    recorded = set(re.findall(r"\bfvq:[\w:]+", expression))
+    if unknown := recorded - recorded_series():
+        return [f"there is no recorded {name}" for name in sorted(unknown)]
+    if not used and recorded:
+        return []
     if not used:
         return [f"{expression!r} names no metric"]
     problems = [f"there is no metric {name}" for name in used if name not in known]
