@@ -27,7 +27,8 @@ Made by `python -m streams.metrics_page > docs/metrics.md`.
 
 Each process shows its own at `/metrics`, in Prometheus' text format. A histogram `NAME` is the series `NAME_bucket` (with the
 label `le`), `NAME_sum` and `NAME_count`. Counters whose label values are known are there from the start, with 0: `rate` and
-`increase` see the first event too. All times are seconds."""
+`increase` see the first event too. All times are seconds. Rules and
+dashboards use them: [deploy.md](deploy.md#alerts-about-the-monitor)."""
 
 PROCESS = """Every process also has `process_cpu_seconds_total`, `process_resident_memory_bytes`, `process_open_fds` and the
 other `process_...` of prometheus-client. A worker's leave out its sampling children, which `fvq_sampler_busy_seconds_total`
