@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from grafana_foundation_sdk.builders import dashboard as boards
-from panels import asks_influxdb, board, points, rows, scores, series, stream_links, wall
+from panels import NO_PROGRAM, asks_influxdb, board, points, rows, scores, series, stream_links, wall
 
 PER_STREAM = "aggregateWindow(every: v.windowPeriod, fn: mean, createEmpty: false)"
 """First of each series: InfluxDB makes these windows while it reads."""
@@ -36,7 +36,15 @@ def in_time(*steps: str, field: str = "score", by: str = "") -> str:
 
 def dashboard() -> boards.Dashboard:
     """The dashboard."""
-    steps = ('group(columns: ["stream_id", "rendition"])', "mean()", "group()", 'sort(columns: ["_value"])', "limit(n: 20)")
+    is_text = f"filter(fn: (r) => r.stream_id {NO_PROGRAM})"
+    steps = (
+        is_text,
+        'group(columns: ["stream_id", "rendition"])',
+        "mean()",
+        "group()",
+        'sort(columns: ["_value"])',
+        "limit(n: 20)",
+    )
     worst = rows("Worst streams, 5 minutes", "Means of the scores. A stream that is not scored is not here: see the wall.")
     asks_influxdb(worst, (scores(*steps, start="-5m"), "")).min(0).max(100).decimals(0)
     worst.override_by_name("stream_id", [stream_links("${__value.raw:percentencode}")])

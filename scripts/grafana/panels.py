@@ -11,6 +11,10 @@ from grafana_foundation_sdk.cog import variants as cogvariants
 from grafana_foundation_sdk.models import dashboard as models
 from grafana_foundation_sdk.models import prometheus as prometheus_models
 
+NO_PROGRAM = "!~ /[$]\\{/"
+"""Flux: of a stream's id, that it is text. Flux runs what stands in `${...}` of a string, and ids come from outside: such an id
+is never offered and never linked, because a dashboard would put it into a query."""
+
 PROMETHEUS = models.DataSourceRef("prometheus", "prometheus")
 INFLUXDB = models.DataSourceRef("influxdb", "influxdb")
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from grafana_foundation_sdk.builders import dashboard as boards
 from grafana_foundation_sdk.models import dashboard as models
-from panels import INFLUXDB, asks_influxdb, board, points, rows, scores, series, wall
+from panels import INFLUXDB, NO_PROGRAM, asks_influxdb, board, points, rows, scores, series, wall
 
 CHOSEN = "r.stream_id == ${stream:json}"
 """As JSON, so that a quote in an id ends no string."""
@@ -12,9 +12,8 @@ CHOSEN = "r.stream_id == ${stream:json}"
 STREAMS = (
     'import "influxdata/influxdb/schema"\n'
     'schema.tagValues(bucket: v.defaultBucket, tag: "stream_id", start: v.timeRangeStart)\n'
-    "  |> filter(fn: (r) => r._value !~ /[$]\\{/)"
+    f"  |> filter(fn: (r) => r._value {NO_PROGRAM})"
 )
-"""Without ids that Flux would not read as text: `${...}` in a string is a program of its own to it."""
 
 SIGNALS = {
     "blur": "0 sharp to 1 without any detail.",
@@ -50,7 +49,9 @@ def dashboard() -> boards.Dashboard:
     """The dashboard."""
     # The SDK's query of a variable is an object of Prometheus' shape; InfluxDB's is the text.
     stream = boards.QueryVariable("stream").label("Stream").datasource(INFLUXDB).query(STREAMS)
-    stream.refresh(models.VariableRefresh.ON_TIME_RANGE_CHANGED).sort(models.VariableSort.ALPHABETICAL_ASC)
+    stream.allow_custom_value(False).refresh(models.VariableRefresh.ON_TIME_RANGE_CHANGED).sort(
+        models.VariableSort.ALPHABETICAL_ASC
+    )
     panels = [
         asks_influxdb(points("Score", "Means, a line for each rendition.", 12), (course(), "")),
         asks_influxdb(
