@@ -29,7 +29,7 @@ test-kube: setup ## the Helm chart on a real Kubernetes API server, which is bui
 	@scripts/kube/kube build
 	@$(PY) -m pytest tests/kube
 
-test-images: setup ## the tests of deploy/: Dockerfiles, compose, rules, dashboard, and the core image's contents run
+test-images: setup ## the tests of deploy/: Dockerfiles, compose, rules, dashboards, and the core image's contents run
 	@$(PY) -m pytest tests/unit/deploy tests/integration/test_core_image.py tests/integration/test_dashboards.py
 
 lint: setup ## ruff, mypy and the import contracts

@@ -20,7 +20,7 @@ import mode.loop
 from scorer.remote.client import RemoteScorer
 from scorer.sampling import SamplerPool
 from scorer.spec import Scorer
-from streams import parts
+from streams import metrics, parts
 from streams.alerts.acknowledge import Acknowledgements
 from streams.alerts.acks_topic import follow_agent
 from streams.alerts.agent import AlertAgent
@@ -235,8 +235,16 @@ async def _open_pipeline(
     resources = app.async_exit_stack
     resources.push_async_callback(sink.close)
     fetcher = await resources.enter_async_context(Fetcher(parts.fetch_limits(settings), inbox))
-    pool = SamplerPool(models.scorer.spec, settings.sampler_workers, settings.sample_timeout, settings.sample_memory_mb)
+    pool = SamplerPool(
+        models.scorer.spec,
+        settings.sampler_workers,
+        settings.sample_timeout,
+        settings.sample_memory_mb,
+        metrics.SAMPLER_BUSY.inc,
+    )
     resources.callback(pool.close)
+    metrics.SAMPLER_CHILDREN.set(pool.workers)
+    metrics.SAMPLER_WAITING.set_function(pool.waiting)
     cascade = cascade_of(settings, models.deep) if models.deep is not None else None
     if isinstance(models.deep, RemoteScorer):
         resources.callback(models.deep.close)

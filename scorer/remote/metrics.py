@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client import Counter, Gauge, Histogram, generate_latest
 
+from scorer.exposition import from_zero, new_registry
 from scorer.spec import ModelId
 
 SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
@@ -15,8 +16,11 @@ class ReplicaMetrics:
     """What a replica counts and measures."""
 
     def __init__(self) -> None:
-        self._registry = CollectorRegistry()
-        self.requests = Counter("fvq_scorer_requests", "Requests to score, by HTTP status.", ["status"], registry=self._registry)
+        self._registry = new_registry()
+        self.requests = from_zero(
+            Counter("fvq_scorer_requests", "Requests to score, by HTTP status.", ["status"], registry=self._registry),
+            "200", "500", "503",
+        )  # fmt: skip
         self.request_seconds = Histogram(
             "fvq_scorer_request_seconds", "Time from a request's headers to its scores.", buckets=SECONDS, registry=self._registry
         )
@@ -35,9 +39,12 @@ class ReplicaMetrics:
         self.waiting = Gauge("fvq_scorer_waiting_requests", "Requests that wait for room in the queue.", registry=self._registry)
         self.ready = Gauge("fvq_scorer_ready", "1 while /healthz says that the replica is ready.", registry=self._registry)
         self.model = Gauge("fvq_scorer_model", "1 for the model that scores.", ["name", "version"], registry=self._registry)
-        self.reloads = Counter(
-            "fvq_scorer_reloads", "New model versions, by what became of them: loaded or refused.", ["result"],
-            registry=self._registry,
+        self.reloads = from_zero(
+            Counter(
+                "fvq_scorer_reloads", "New model versions, by what became of them: loaded or refused.", ["result"],
+                registry=self._registry,
+            ),
+            "loaded", "refused",
         )  # fmt: skip
 
     def add_batch(self, clips: int, seconds: float) -> None:

@@ -12,6 +12,7 @@ import multiprocessing
 import os
 import signal
 import threading
+import time
 from collections.abc import Callable
 from concurrent.futures import Future
 from dataclasses import dataclass
@@ -42,15 +43,23 @@ class SamplerPool:
     """`workers` children that run `scorer.sampling.sample`; a child that dies is replaced.
 
     timeout: seconds that one task may take. memory_mb: MiB that a task may allocate, on top of what a child's libraries
-    and models take. The children end with this process, however it ends.
+    and models take. add_busy: is told the seconds of each task that a child is done with, in the thread of that child. The
+    children end with this process, however it ends.
     """
 
-    def __init__(self, spec: SamplerSpec, workers: int, timeout: float, memory_mb: int) -> None:
+    def __init__(
+        self,
+        spec: SamplerSpec,
+        workers: int,
+        timeout: float,
+        memory_mb: int,
+        add_busy: Callable[[float], None] = lambda _: None,
+    ) -> None:
         self.workers = workers
         self._spec = spec
         self._tasks: SimpleQueue[_Task | None] = SimpleQueue()
         self._closing = threading.Event()
-        self._keepers = [_Keeper(self._tasks, timeout, memory_mb, self._closing) for _ in range(workers)]
+        self._keepers = [_Keeper(self._tasks, timeout, memory_mb, self._closing, add_busy) for _ in range(workers)]
 
     def submit(
         self,
@@ -82,6 +91,10 @@ class SamplerPool:
         """Process ids of the children that are running."""
         return [keeper.child.pid for keeper in self._keepers if keeper.child is not None]
 
+    def waiting(self) -> int:
+        """How many tasks wait for a child."""
+        return self._tasks.qsize()
+
     def close(self) -> None:
         """Stop the children now. Waiting and running tasks are answered with `MediaError(kind="stopped")`."""
         self._closing.set()
@@ -110,9 +123,17 @@ class _Keeper:
     This thread itself starts the child: the kernel kills a child when the *thread* that started it ends (PDEATHSIG).
     """
 
-    def __init__(self, tasks: SimpleQueue[_Task | None], timeout: float, memory_mb: int, closing: threading.Event) -> None:
+    def __init__(
+        self,
+        tasks: SimpleQueue[_Task | None],
+        timeout: float,
+        memory_mb: int,
+        closing: threading.Event,
+        add_busy: Callable[[float], None],
+    ) -> None:
         self.child: _Child | None = None
         self._tasks, self._timeout, self._memory_mb, self._closing = tasks, timeout, memory_mb, closing
+        self._add_busy = add_busy
         self._thread = threading.Thread(target=self._run, name="sampler", daemon=True)
         self._thread.start()
 
@@ -146,6 +167,13 @@ class _Keeper:
             self.child.end()
 
     def _run_task(self, task: _Task) -> Any:
+        started = time.monotonic()
+        try:
+            return self._try_twice(task)
+        finally:
+            self._add_busy(time.monotonic() - started)
+
+    def _try_twice(self, task: _Task) -> Any:
         try:
             return self._ready_child().run(task.function, task.arguments, self._timeout, self._memory_mb)
         except MediaError as error:

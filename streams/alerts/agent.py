@@ -234,9 +234,9 @@ class AlertAgent:
             self._open[state.stream_id] = alerts
 
     def _count_open(self) -> None:
-        metrics.ALERTS_OPEN.clear()
-        for kind, count in Counter(alert.kind for alert in self.open_alerts()).items():
-            metrics.ALERTS_OPEN.labels(kind).set(count)
+        counts = Counter(str(alert.kind) for alert in self.open_alerts())
+        for kind in metrics.ALERT_KINDS:
+            metrics.ALERTS_OPEN.labels(kind).set(counts[kind])
 
 
 def _written_at(record: Any) -> datetime:

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
+from scorer.exposition import from_zero
 from streams import metrics
 from streams.alerts.acknowledge import Acknowledgements
 from streams.alerts.receiver_settings import Receiver
@@ -73,6 +74,7 @@ class Courier:
         self._told: dict[str, float] = {}
         self._waiting: deque[_Waiting] = deque()
         self._pause, self._next_try, self._next_repeat, self._next_silence = FIRST_WAIT, 0.0, 0.0, 0.0
+        from_zero(metrics.ALERT_DELIVERIES, *((receiver.name, outcome) for outcome in ("delivered", "refused", "too-old")))
 
     def agent(self) -> Agent:
         """The supervised thread that calls `run`."""

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from prometheus_client import Counter, Gauge, Histogram
 
-REGISTRY = CollectorRegistry()
+from scorer.exposition import from_zero, new_registry
+
+REGISTRY = new_registry()
 """Apart from the worker's: `fvq ingest` shows these, a worker does not."""
 
 SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
@@ -14,15 +16,21 @@ def _of_stream(name: str, meaning: str) -> Counter:
     return Counter(name, meaning, ["stream"], registry=REGISTRY)
 
 
-LOADS = Counter(
-    "fvq_ingest_loads",
-    "Loads of playlists, by outcome: changed, unchanged, ended or what failed.",
-    ["outcome"],
-    registry=REGISTRY,
-)
+LOADS = from_zero(
+    Counter(
+        "fvq_ingest_loads",
+        "Loads of playlists, by outcome: changed, unchanged, ended or what failed.",
+        ["outcome"],
+        registry=REGISTRY,
+    ),
+    "changed", "unchanged", "ended", "not-found", "unreachable", "busy", "timeout", "too-large", "refused", "no-playlist",
+)  # fmt: skip
 LOAD_SECONDS = Histogram("fvq_ingest_load_seconds", "Time of one load of a playlist.", buckets=SECONDS, registry=REGISTRY)
 ANNOUNCED = Counter("fvq_ingest_segments", "Segments announced and acknowledged.", registry=REGISTRY)
-SOURCES = Gauge("fvq_ingest_sources", "Renditions by state.", ["state"], registry=REGISTRY)
+SOURCES = from_zero(
+    Gauge("fvq_ingest_sources", "Renditions by state.", ["state"], registry=REGISTRY),
+    "starting", "waiting", "live", "stale", "failing", "encrypted", "ended",
+)  # fmt: skip
 AGE = Gauge(
     "fvq_ingest_playlist_age_seconds", "Time since the playlist had a new segment.", ["stream", "rendition"], registry=REGISTRY
 )

@@ -16,6 +16,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Literal
 
+from scorer.exposition import from_zero
 from streams import metrics
 
 log = logging.getLogger(__name__)
@@ -52,6 +53,8 @@ class Agent:
         self._run_once, self._pauses = run, pauses
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
+        for counter in (metrics.RETRIES, metrics.AGENT_RESTARTS):
+            from_zero(counter, name)
 
     def start(self) -> None:
         """Start the thread."""

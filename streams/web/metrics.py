@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from prometheus_client import Counter, Gauge, Histogram
 
-REGISTRY = CollectorRegistry()
+from scorer.exposition import new_registry
+
+REGISTRY = new_registry()
 
 SOCKETS = Gauge("fvq_web_sockets", "Browsers that listen.", registry=REGISTRY)
 STREAMS = Gauge("fvq_web_streams", "Streams that are known.", registry=REGISTRY)

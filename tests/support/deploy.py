@@ -8,37 +8,41 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from prometheus_client import Counter, Gauge, Histogram
-from prometheus_client.metrics import MetricWrapperBase
 
-from scorer.remote.metrics import ReplicaMetrics
-from streams import metrics
+from streams.metrics_page import processes
 from tests.support.processes import ROOT
 
 TARGET_LABELS = {"instance", "job"}
 """Labels that Prometheus adds to whatever it scrapes."""
 
-SUFFIXES: dict[type, tuple[str, ...]] = {Counter: ("_total",), Gauge: ("",), Histogram: ("_bucket", "_sum", "_count")}
-HOLDERS = (metrics, ReplicaMetrics())
-"""What has the product's metrics as its attributes: the workers' module, and a scorer's."""
+OF_THE_PROCESS = {"process_cpu_seconds_total", "process_resident_memory_bytes", "process_open_fds", "process_max_fds"}
+"""What prometheus-client adds about the process; all of `streams.metrics_page`'s processes have them."""
 
 
 def product_metrics() -> dict[str, set[str]]:
     """Every sample that a process of the product can show, and the labels it has."""
-    samples = {}
-    for holder in HOLDERS:
-        for metric in vars(holder).values():
-            if isinstance(metric, MetricWrapperBase):
-                for suffix in SUFFIXES[type(metric)]:
-                    labels = {*metric._labelnames, *(["le"] if suffix == "_bucket" else [])}
-                    samples[metric._name + suffix] = labels | TARGET_LABELS
-    return samples
+    shown = [metric for metrics in processes().values() for metric in metrics]
+    series = {name: labels | TARGET_LABELS for metric in shown for name, labels in metric.series().items()}
+    return series | dict.fromkeys(OF_THE_PROCESS, TARGET_LABELS)
+
+
+def recorded_series() -> set[str]:
+    """What the rules record under a name of its own."""
+    return set(re.findall(r"- record: (\S+)", (ROOT / "deploy/prometheus/rules.yaml").read_text()))
 
 
 def problems_of_promql(expression: str) -> list[str]:
     """What an expression names that is not there: metrics, labels in a selector, labels in `by (...)`."""
     known = product_metrics() | {"up": TARGET_LABELS}
-    used = {name: selector or "" for name, selector in re.findall(r"\b(fvq_\w+|up)\b(?!\s*\()(?:\{([^}]*)\})?", expression)}
+    used = {
+        name: selector or ""
+        for name, selector in re.findall(r"\b(fvq_\w+|process_\w+|up)\b(?!\s*\()(?:\{([^}]*)\})?", expression)
+    }
+    recorded = set(re.findall(r"\bfvq:[\w:]+", expression))
+    if unknown := recorded - recorded_series():
+        return [f"there is no recorded {name}" for name in sorted(unknown)]
+    if not used and recorded:
+        return []
     if not used:
         return [f"{expression!r} names no metric"]
     problems = [f"there is no metric {name}" for name in used if name not in known]

@@ -18,9 +18,17 @@ from tests.support.processes import ROOT
 
 CLI: Any = typer.main.get_command(app)
 MAKEFILE = (ROOT / "Makefile").read_text()
-SCRIPTS = "\n".join(path.read_text() for path in sorted((ROOT / "scripts").rglob("*")) if path.is_file())
+SCRIPTS = "\n".join(
+    path.read_text() for path in sorted((ROOT / "scripts").rglob("*")) if path.is_file() and path.suffix != ".pyc"
+)
 NAMES = {f"FVQ_{name.upper()}" for name in Settings.model_fields} | {"FVQ_CONFIG"} | set(re.findall(r"FVQ_[A-Z_]*[A-Z]", SCRIPTS))
-METRIC_FILES = ("streams/metrics.py", "streams/ingest/metrics.py", "scorer/remote/metrics.py", "streams/web/metrics.py")
+METRIC_FILES = (
+    "scorer/exposition.py",
+    "streams/metrics.py",
+    "streams/ingest/metrics.py",
+    "scorer/remote/metrics.py",
+    "streams/web/metrics.py",
+)
 METRICS = {name for file in METRIC_FILES for name in re.findall(r'"(fvq_\w+)"', (ROOT / file).read_text())}
 FOLDERS = ("streams", "scorer", "training", "tests", "docs", "deploy", "scripts", "examples")
 HISTORY = "CHANGELOG.md"

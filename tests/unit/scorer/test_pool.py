@@ -256,3 +256,17 @@ def test_children_die_with_a_killed_parent(tmp_path: Path) -> None:
         child = int(parent.stdout.readline())
         parent.kill()
     assert gone(child)
+
+
+def test_the_time_of_each_task_is_told_and_what_waits_is_counted() -> None:
+    seconds: list[float] = []
+    with SamplerPool(SamplerSpec(), 1, 30, 512, seconds.append) as pool:
+        first = pool.submit_task(time.sleep, 0.3)
+        second = pool.submit_task(raise_os_error, errno.ENOENT)
+        assert pool.waiting() >= 1
+        first.result()
+        with pytest.raises(MediaError):
+            second.result()
+        assert pool.waiting() == 0
+    assert len(seconds) == 2
+    assert seconds[0] >= 0.3
