@@ -6,9 +6,12 @@
 
 # To pin the base: --build-arg PYTHON=python:3.11-slim-bookworm@sha256:...
 ARG PYTHON=python:3.11-slim-bookworm
+# Extras of pyproject.toml, with spaces between them: s3 and gs for object stores.
+ARG EXTRA=
 
 # Installing needs uv and setuptools; they stay in this stage.
 FROM ${PYTHON} AS build
+ARG EXTRA
 WORKDIR /source
 COPY constraints.txt pyproject.toml ./
 # Seconds without data; uv's default of 30 is too short for wheels of half a gigabyte.
@@ -16,8 +19,9 @@ ENV UV_HTTP_TIMEOUT=300
 RUN python3 -m venv /uv && /uv/bin/pip install --no-cache-dir --constraint constraints.txt uv setuptools \
     && python3 -m venv --without-pip /opt/fvq
 # Libraries in a layer of their own: they change seldom, the code often.
+# hadolint ignore=SC2046,SC2086 # EXTRA is none, one or several words, and each becomes an option of its own.
 RUN /uv/bin/uv pip install --no-cache --compile-bytecode --python /opt/fvq/bin/python --constraint constraints.txt \
-    --requirement pyproject.toml
+    --requirement pyproject.toml ${EXTRA:+$(printf ' --extra %s' ${EXTRA})}
 COPY LICENSE README.md ./
 COPY scorer scorer
 COPY streams streams

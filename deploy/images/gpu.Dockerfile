@@ -7,7 +7,7 @@
 
 # To pin the base: --build-arg PYTHON=python:3.11-slim-bookworm@sha256:...
 ARG PYTHON=python:3.11-slim-bookworm
-# An extra of pyproject.toml: serve runs a model, train trains one too, ray serves one on Ray.
+# Extras of pyproject.toml, with spaces between them: serve runs a model, train trains one too, ray serves one on Ray; s3 and gs for object stores.
 ARG EXTRA=serve
 
 # Installing needs uv and setuptools; they stay in this stage.
@@ -20,8 +20,9 @@ ENV UV_HTTP_TIMEOUT=300
 RUN python3 -m venv /uv && /uv/bin/pip install --no-cache-dir --constraint constraints.txt uv setuptools \
     && python3 -m venv --without-pip /opt/fvq
 # Libraries in a layer of their own: they change seldom, the code often.
+# hadolint ignore=SC2046,SC2086 # EXTRA is none, one or several words, and each becomes an option of its own.
 RUN /uv/bin/uv pip install --no-cache --compile-bytecode --python /opt/fvq/bin/python --constraint constraints.txt \
-    --requirement pyproject.toml --extra "${EXTRA}"
+    --requirement pyproject.toml ${EXTRA:+$(printf ' --extra %s' ${EXTRA})}
 COPY LICENSE README.md ./
 COPY scorer scorer
 COPY streams streams
