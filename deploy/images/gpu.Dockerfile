@@ -35,12 +35,12 @@ FROM ${PYTHON}
 RUN apt-get update && apt-get install --yes --no-install-recommends libegl1 libgl1 libgles2 libglib2.0-0 \
     && rm -rf /var/lib/apt/lists/* /usr/lib/*/dri /usr/lib/*/libLLVM* /usr/lib/*/libz3.so* \
     && groupadd --gid 10001 fvq && useradd --uid 10001 --gid 10001 --no-create-home --home-dir /tmp --shell /usr/sbin/nologin fvq \
-    && install --directory --owner 10001 --group 10001 --mode 0750 /data /clips
+    && install --directory --owner 10001 --group 10001 --mode 0750 /data /clips /segments
 COPY --from=build /opt/fvq /opt/fvq
 COPY deploy/images/healthcheck.py /opt/healthcheck.py
 
 # Everything that a process writes is under /data and /tmp, so the root file system can be read-only. /clips is where processes share a
-# clip store: a new volume takes its owner from the folder that it is mounted on.
+# clip store, /segments where workers see what `fvq ingest push` writes: a new volume takes its owner from the folder that it is mounted on.
 ENV PATH=/opt/fvq/bin:$PATH \
     PYTHONDONTWRITEBYTECODE=1 \
     PYTHONUNBUFFERED=1 \

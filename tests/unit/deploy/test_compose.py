@@ -13,7 +13,10 @@ from typing import Any
 import pytest
 import yaml
 
+from streams import parts
 from streams.alerts.policy import load_policy
+from streams.ingest.names import sources_of
+from streams.ingest.push.address import push_sources_of
 from streams.settings import Settings, load_settings
 from streams.web.access.tokens import SCOPES, Tokens
 from tests.support.deploy import compose_loader
@@ -209,11 +212,42 @@ def test_every_scraped_name_is_a_service() -> None:
     assert ports == {
         "worker": str(Settings.model_fields["web_port"].default),
         "ingest": str(Settings.model_fields["ingest_port"].default),
+        "ingest-push": str(Settings.model_fields["ingest_port"].default),
         "ingest-dash": str(Settings.model_fields["ingest_port"].default),
         "wall": str(Settings.model_fields["wall_port"].default),
         "scorer": str(Settings.model_fields["serve_port"].default),
     }
     assert set(ports) <= names
+
+
+def test_workers_and_wall_may_read_what_encoders_push(monkeypatch: pytest.MonkeyPatch) -> None:
+    for key, value in OURS["ingest-push"]["environment"].items():
+        monkeypatch.setenv(key, str(value))
+    spool = parts.push_means(load_settings()).spool
+    for name in ("worker", "wall"):
+        roots = [Path(root) for root in OURS[name]["environment"]["FVQ_MEDIA_ROOTS"].split(":")]
+        (root,) = [root for root in roots if spool.is_relative_to(root)]
+        assert f"segments:{root}:ro" in OURS[name]["volumes"]
+        assert f"segments:{root}" in OURS["ingest-push"]["volumes"]
+
+
+def test_every_mounted_volume_is_a_folder_of_the_image_s_user() -> None:
+    """A new volume takes its owner from the image's folder; where there is none it is root's, and user 10001 cannot write."""
+    (step,) = last_stage(read_dockerfile(IMAGES / "core.Dockerfile"), "RUN")
+    folders = set(step.partition("--mode 0750 ")[2].split())
+    for service in OURS.values():
+        mounted = [mount.split(":") for mount in service.get("volumes", []) if not mount.startswith(".")]
+        assert {target for _, target, *_ in mounted} <= folders
+
+
+@pytest.mark.parametrize("name", ["live", "dash", "push"])
+def test_a_list_of_sources_has_an_example_that_is_taken(name: str) -> None:
+    lines = (COMPOSE / f"sources/{name}.txt").read_text().splitlines()
+    example = lines[1].removeprefix("# ").replace("KEY", "b1946ac92492d234")
+    read = push_sources_of if name == "push" else sources_of
+    assert len(lines) == 2
+    assert read((), lines) == {}
+    assert len(read((), [example])) == 1
 
 
 def aliases_of(service: dict[str, Any]) -> list[str]:
