@@ -13,9 +13,9 @@ from streams.alerts.acknowledge import Acknowledgements
 from streams.errors import BrokerError, EventError
 from streams.events import ALERT_ACKS_TOPIC, ALERTS_TOPIC, AlertAcknowledgement, QualityAlert
 from streams.kafka.agent import Agent
-from streams.kafka.clients import no_broker_errors, open_producer, open_reader, send_all
+from streams.kafka.clients import open_producer, open_reader, send_all
 from streams.kafka.connection import Connection
-from streams.kafka.consumer import TopicPartition, read_to_end
+from streams.kafka.consumer import partitions_of, read_to_end
 
 log = logging.getLogger(__name__)
 
@@ -34,12 +34,11 @@ class AcksTopic:
     def __init__(self, connection: Connection, acknowledgements: Acknowledgements | None = None) -> None:
         self.acknowledgements = acknowledgements or Acknowledgements()
         self._reader: Any = open_reader(connection)
-        with no_broker_errors(connection):
-            numbers = self._reader.partitions_for_topic(ALERT_ACKS_TOPIC)
-        if not numbers:
+        try:
+            self._partitions = partitions_of(self._reader, connection, ALERT_ACKS_TOPIC)
+        except BrokerError:
             self._reader.close()
-            raise BrokerError(f"topic {ALERT_ACKS_TOPIC} is missing: run `fvq topics create`")
-        self._partitions = [TopicPartition(ALERT_ACKS_TOPIC, number) for number in numbers]
+            raise
         self._reader.assign(self._partitions)
         self._producer: Any = open_producer(connection)
 
@@ -81,11 +80,7 @@ def find_alert(connection: Connection, alert_id: str) -> QualityAlert:
     """The last message of an alert on its topic. Raises `BrokerError`, and `EventError` where there is no such alert."""
     reader: Any = open_reader(connection)
     try:
-        with no_broker_errors(connection):
-            numbers = reader.partitions_for_topic(ALERTS_TOPIC)
-        if not numbers:
-            raise BrokerError(f"topic {ALERTS_TOPIC} is missing: run `fvq topics create`")
-        partitions = [TopicPartition(ALERTS_TOPIC, number) for number in numbers]
+        partitions = partitions_of(reader, connection, ALERTS_TOPIC)
         reader.assign(partitions)
         reader.seek_to_beginning(*partitions)
         found = None

@@ -18,11 +18,10 @@ from datetime import datetime
 from typing import Any, Self
 
 from streams.dead_letters.kept import KeptLetter, Mark, Selection, State
-from streams.errors import BrokerError
 from streams.events import DEAD_LETTER_TOPIC, LETTER_MARKS_TOPIC, SEGMENTS_TOPIC
 from streams.kafka.clients import await_sends, no_broker_errors, open_producer, open_reader, send_all
 from streams.kafka.connection import Connection
-from streams.kafka.consumer import TopicPartition, read_to_end
+from streams.kafka.consumer import TopicPartition, partitions_of, read_to_end
 
 log = logging.getLogger(__name__)
 BYTES_TOGETHER = 16 * 2**20
@@ -136,11 +135,7 @@ class DeadLetters:
         self._marks |= marks
 
     def _partitions(self, topic: str) -> list[TopicPartition]:
-        with no_broker_errors(self._connection):
-            numbers = self._reader.partitions_for_topic(topic)
-        if not numbers:
-            raise BrokerError(f"topic {topic} is missing: run `fvq topics create`")
-        return [TopicPartition(topic, number) for number in sorted(numbers)]
+        return partitions_of(self._reader, self._connection, topic)
 
     def _read_marks(self) -> dict[str, Mark]:
         """The last mark of each id; none where the topic is missing: then nothing was replayed yet."""

@@ -164,6 +164,16 @@ class Source(Protocol):
         """Follow until cancelled; where the plan says `once`, until all its renditions have ended."""
 
 
+@dataclass(frozen=True)
+class AddressPlan:
+    """A source that is loaded from an address. stream: its name, labels and clock. renditions: `highest`, `all`, or a name."""
+
+    stream: Stream
+    url: str = field(repr=False)
+    renditions: str = "highest"
+    once: bool = False
+
+
 class Plan(Protocol):
     """What the operator wants of a source: a value, so that a plan that changed can be told from one that did not."""
 

@@ -19,9 +19,9 @@ from streams.ingest import metrics
 from streams.ingest.base import SavedPosition, Stream
 from streams.ingest.positions import RenditionKey, key_of, restored, to_bytes
 from streams.ingest.states import SourceState
-from streams.kafka.clients import no_broker_errors, open_producer, open_reader, send_all
+from streams.kafka.clients import open_producer, open_reader, send_all
 from streams.kafka.connection import Connection
-from streams.kafka.consumer import TopicPartition, read_to_end
+from streams.kafka.consumer import partitions_of, read_to_end
 
 log = logging.getLogger(__name__)
 
@@ -172,12 +172,8 @@ def read_positions(connection: Connection) -> dict[RenditionKey, SavedPosition]:
     """The position of each rendition that was ever followed. Raises `BrokerError`, also where a topic is missing."""
     reader = open_reader(connection)
     try:
-        for topic in (SEGMENTS_TOPIC, INGEST_STATE_TOPIC):
-            with no_broker_errors(connection):
-                numbers = reader.partitions_for_topic(topic)
-            if not numbers:
-                raise BrokerError(f"topic {topic} is missing: run `fvq topics create`")
-        partitions = [TopicPartition(INGEST_STATE_TOPIC, number) for number in sorted(numbers)]
+        partitions_of(reader, connection, SEGMENTS_TOPIC)
+        partitions = partitions_of(reader, connection, INGEST_STATE_TOPIC)
         reader.assign(partitions)
         reader.seek_to_beginning(*partitions)
         return restored((record.key, record.value) for record in read_to_end(reader, partitions))

@@ -14,7 +14,7 @@ from kafka import ConsumerRebalanceListener, OffsetAndMetadata, TopicPartition
 from streams import metrics
 from streams.errors import BrokerError
 from streams.events import DEAD_LETTER_TOPIC
-from streams.kafka.clients import ACK_SECONDS, await_sends, broker_errors, open_member, open_producer
+from streams.kafka.clients import ACK_SECONDS, await_sends, broker_errors, no_broker_errors, open_member, open_producer
 from streams.kafka.connection import Connection
 from streams.kafka.records import Unreadable
 from streams.kafka.unreadable import as_message
@@ -161,6 +161,15 @@ def polled(consumer: Any, rebalance: Rebalance, seconds: float, most: int) -> di
     if not records:
         time.sleep(seconds)
     return records
+
+
+def partitions_of(reader: Any, connection: Connection, topic: str) -> list[TopicPartition]:
+    """All partitions of a topic, in order. Raises `BrokerError`, also where the topic is missing."""
+    with no_broker_errors(connection):
+        numbers = reader.partitions_for_topic(topic)
+    if not numbers:
+        raise BrokerError(f"topic {topic} is missing: run `fvq topics create`")
+    return [TopicPartition(topic, number) for number in sorted(numbers)]
 
 
 def read_to_end(consumer: Any, partitions: Sequence[TopicPartition]) -> Iterator[Any]:

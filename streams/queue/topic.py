@@ -14,9 +14,9 @@ from typing import Any, Self
 
 from streams.errors import BrokerError, EventError
 from streams.events import TRAINING_TOPIC, StreamDeletion, TrainingExample
-from streams.kafka.clients import broker_errors, no_broker_errors, open_producer, open_reader, send_all
+from streams.kafka.clients import broker_errors, open_producer, open_reader, send_all
 from streams.kafka.connection import Connection
-from streams.kafka.consumer import TopicPartition, read_to_end
+from streams.kafka.consumer import partitions_of, read_to_end
 from streams.queue.clips import ClipStore
 
 log = logging.getLogger(__name__)
@@ -70,12 +70,11 @@ class QueueTopic:
     def __init__(self, connection: Connection) -> None:
         self.queue = Queue()
         self._reader: Any = open_reader(connection)
-        with no_broker_errors(connection):
-            numbers = self._reader.partitions_for_topic(TRAINING_TOPIC)
-        if not numbers:
+        try:
+            self._partitions = partitions_of(self._reader, connection, TRAINING_TOPIC)
+        except BrokerError:
             self._reader.close()
-            raise BrokerError(f"topic {TRAINING_TOPIC} is missing: run `fvq topics create`")
-        self._partitions = [TopicPartition(TRAINING_TOPIC, number) for number in numbers]
+            raise
         self._reader.assign(self._partitions)
         self._producer: Any = open_producer(connection)
 

@@ -6,11 +6,11 @@ import asyncio
 import hashlib
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from datetime import datetime, timedelta
 
 from streams.ingest import metrics
-from streams.ingest.base import GIVE_UP_SECONDS, Services, Status, Stream
+from streams.ingest.base import GIVE_UP_SECONDS, AddressPlan, Services, Status
 from streams.ingest.dash.clock import ServerClock
 from streams.ingest.dash.mpd import parse
 from streams.ingest.dash.notation import date_of
@@ -44,14 +44,8 @@ SHORTEST_SLEEP = 0.02
 """Seconds. A segment that is due is not waited for in a circle."""
 
 
-@dataclass(frozen=True)
-class SourcePlan:
-    """What the operator wants of a source. stream: its name, labels and clock. renditions: `highest`, `all`, or a name."""
-
-    stream: Stream
-    url: str = field(repr=False)
-    renditions: str = "highest"
-    once: bool = False
+class SourcePlan(AddressPlan):
+    """What the operator wants of a source."""
 
     def source(self, services: Services) -> Source:
         """The source, to be run."""

@@ -5,10 +5,10 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 
 from streams.ingest import metrics
-from streams.ingest.base import DEFAULT_TARGET, GIVE_UP_SECONDS, Services, Status, Stream
+from streams.ingest.base import DEFAULT_TARGET, GIVE_UP_SECONDS, AddressPlan, Services, Status
 from streams.ingest.hls.playlist import parse
 from streams.ingest.hls.rendition import Rendition
 from streams.ingest.hls.renditions import choose
@@ -24,14 +24,8 @@ LOOK_SECONDS = 10.0
 """Between two looks at a master playlist whose renditions cannot be loaded, at least."""
 
 
-@dataclass(frozen=True)
-class SourcePlan:
-    """What the operator wants of a source. stream: its name, labels and clock. renditions: `highest`, `all`, or a name."""
-
-    stream: Stream
-    url: str = field(repr=False)
-    renditions: str = "highest"
-    once: bool = False
+class SourcePlan(AddressPlan):
+    """What the operator wants of a source."""
 
     def source(self, services: Services) -> Source:
         """The source, to be run."""

@@ -379,10 +379,10 @@ async def test_methods_addresses_and_headers(client: TestClient) -> None:
 
 
 async def test_too_many_requests_are_asked_to_wait(seeded: Fleet) -> None:
-    async with TestClient(TestServer(make_app(fleet_wall(seeded, WebLimits(rate=1, burst=3))))) as client:
+    async with TestClient(TestServer(make_app(fleet_wall(seeded, WebLimits(rate=0.02, burst=3))))) as client:
         answers = [await client.get(f"{ROOT}/session") for _ in range(5)]
         assert [answer.status for answer in answers] == [200, 200, 200, 429, 429]
-        assert answers[-1].headers["Retry-After"] == "1"
+        assert 1 <= int(answers[-1].headers["Retry-After"]) <= 50
 
 
 async def test_the_document_describes_every_route(client: TestClient) -> None:
