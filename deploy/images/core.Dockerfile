@@ -6,9 +6,12 @@
 
 # To pin the base: --build-arg PYTHON=python:3.11-slim-bookworm@sha256:...
 ARG PYTHON=python:3.11-slim-bookworm
+# Extras of pyproject.toml, with spaces between them: s3 and gs for object stores.
+ARG EXTRA=
 
 # Installing needs uv and setuptools; they stay in this stage.
 FROM ${PYTHON} AS build
+ARG EXTRA
 WORKDIR /source
 COPY constraints.txt pyproject.toml ./
 # Seconds without data; uv's default of 30 is too short for wheels of half a gigabyte.
@@ -16,8 +19,9 @@ ENV UV_HTTP_TIMEOUT=300
 RUN python3 -m venv /uv && /uv/bin/pip install --no-cache-dir --constraint constraints.txt uv setuptools \
     && python3 -m venv --without-pip /opt/fvq
 # Libraries in a layer of their own: they change seldom, the code often.
+# hadolint ignore=SC2046,SC2086 # EXTRA is none, one or several words, and each becomes an option of its own.
 RUN /uv/bin/uv pip install --no-cache --compile-bytecode --python /opt/fvq/bin/python --constraint constraints.txt \
-    --requirement pyproject.toml
+    --requirement pyproject.toml ${EXTRA:+$(printf ' --extra %s' ${EXTRA})}
 COPY LICENSE README.md ./
 COPY scorer scorer
 COPY streams streams
@@ -30,12 +34,12 @@ FROM ${PYTHON}
 RUN apt-get update && apt-get install --yes --no-install-recommends libegl1 libgl1 libgles2 libglib2.0-0 \
     && rm -rf /var/lib/apt/lists/* /usr/lib/*/dri /usr/lib/*/libLLVM* /usr/lib/*/libz3.so* \
     && groupadd --gid 10001 fvq && useradd --uid 10001 --gid 10001 --no-create-home --home-dir /tmp --shell /usr/sbin/nologin fvq \
-    && install --directory --owner 10001 --group 10001 --mode 0750 /data /clips
+    && install --directory --owner 10001 --group 10001 --mode 0750 /data /clips /segments
 COPY --from=build /opt/fvq /opt/fvq
 COPY deploy/images/healthcheck.py /opt/healthcheck.py
 
 # Everything that a process writes is under /data and /tmp, so the root file system can be read-only. /clips is where processes share a
-# clip store: a new volume takes its owner from the folder that it is mounted on.
+# clip store, /segments where workers see what `fvq ingest push` writes: a new volume takes its owner from the folder that it is mounted on.
 ENV PATH=/opt/fvq/bin:$PATH \
     PYTHONDONTWRITEBYTECODE=1 \
     PYTHONUNBUFFERED=1 \

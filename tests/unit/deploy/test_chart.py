@@ -15,7 +15,7 @@ import yaml
 
 from scorer.remote import app as served
 from scorer.remote import serve as host
-from streams import worker
+from streams import wall, worker
 from streams.cli.app import app
 from streams.ingest import pages as ingest_pages
 from streams.ingest import run as ingest_run
@@ -23,6 +23,7 @@ from streams.ingest.names import sources_of
 from streams.kafka import agent
 from streams.scoring import pages
 from streams.settings import Settings
+from streams.web import server as wall_server
 from tests.support.chart import (
     CHART,
     EXAMPLES,
@@ -115,7 +116,7 @@ def test_every_command_is_one_of_the_product(manifests: list[Manifest]) -> None:
             assert pod["spec"]["containers"][0]["name"].startswith("ray-")  # KubeRay writes its command
             continue
         command, words = CLI, list(pod["spec"]["containers"][0]["args"])
-        while hasattr(command, "commands"):
+        while words and hasattr(command, "commands"):
             command = command.commands[words.pop(0)]
         # Parses and checks the options as the command line does before it calls the command.
         assert command.make_context(component, words)
@@ -172,7 +173,9 @@ def test_a_process_gets_only_the_secrets_that_it_uses() -> None:
     assert named == {
         "worker": {*kafka, "FVQ_INFLUX_TOKEN_FILE", "FVQ_SCORER_TOKEN_FILE"},
         "scorer": {"FVQ_SCORER_TOKEN_FILE"},
+        "wall": {*kafka, "FVQ_INFLUX_TOKEN_FILE", "FVQ_WEB_TOKENS_FILE"},
         "ingest": kafka,
+        "ingest-dash": kafka,
         "rate": kafka,
         "topics": kafka,
     }
@@ -182,7 +185,13 @@ RAY_AGENT_PORT = 52365
 
 
 def test_ports_are_the_ones_that_the_processes_listen_on(manifests: list[Manifest]) -> None:
-    settings = {"worker": "FVQ_WEB_PORT", "scorer": "FVQ_SERVE_PORT", "ingest": "FVQ_INGEST_PORT"}
+    settings = {
+        "worker": "FVQ_WEB_PORT",
+        "scorer": "FVQ_SERVE_PORT",
+        "wall": "FVQ_WALL_PORT",
+        "ingest": "FVQ_INGEST_PORT",
+        "ingest-dash": "FVQ_INGEST_PORT",
+    }
     ports = {}
     for component, pod in pods_of(manifests).items():
         container = pod["spec"]["containers"][0]
@@ -210,6 +219,7 @@ def test_probes_ask_for_pages_that_are_there() -> None:
     routes = {
         "worker": re.findall(r'app\.page\("(/\w+)"\)', inspect.getsource(pages)),
         "scorer": re.findall(r'Route\("(/\w+)"', inspect.getsource(served)),
+        "wall": re.findall(r'add_get\("(/\w+)"', inspect.getsource(wall_server)),
         "ingest": re.findall(r'web\.get\("(/\w+)"', inspect.getsource(ingest_pages)),
     }
     for component, paths in routes.items():
@@ -225,6 +235,62 @@ def test_a_worker_has_the_time_that_it_takes_to_stop() -> None:
 def test_an_ingester_has_the_time_that_it_takes_to_stop() -> None:
     grace = pods_of(render("full"))["ingest"]["spec"]["terminationGracePeriodSeconds"]
     assert grace > ingest_run.END_SECONDS + ingest_run.STOP_SECONDS + 5
+
+
+def test_a_wall_has_the_time_that_it_takes_to_stop() -> None:
+    grace = pods_of(render("full"))["wall"]["spec"]["terminationGracePeriodSeconds"]
+    assert grace > wall.END_SECONDS + 5
+
+
+def test_one_wall_stays_while_another_is_replaced_or_its_node_is_drained() -> None:
+    manifests = render("full")
+    spec = find(manifests, "Deployment", "-wall")["spec"]
+    assert spec["replicas"] == 2
+    assert spec["strategy"]["rollingUpdate"] == {"maxSurge": 1, "maxUnavailable": 0}
+    budget = find(manifests, "PodDisruptionBudget", "-wall")["spec"]
+    assert budget["maxUnavailable"] == 1
+    # A budget for one pod would be of no use.
+    alone = render("full", "--set", "wall.replicas=1")
+    assert not [item for item in alone if item["kind"] == "PodDisruptionBudget" and item["metadata"]["name"].endswith("-wall")]
+
+
+def test_the_wall_takes_the_past_from_influxdb_and_alerts_link_to_it() -> None:
+    pods = pods_of(render("full"))
+    environment = environment_of(pods["wall"])
+    assert environment["FVQ_INFLUX_URL"] == environment_of(pods["worker"])["FVQ_INFLUX_URL"]
+    assert environment["FVQ_WEB_URL"] == environment_of(pods["worker"])["FVQ_WEB_URL"] == "https://wall.example"
+    signs_in = {name for name, pod in pods.items() if "FVQ_WEB_USER_HEADER" in environment_of(pod)}
+    assert signs_in == {"wall"}
+
+
+def test_only_the_named_peers_reach_the_wall() -> None:
+    spec = find(render("full"), "NetworkPolicy", "-wall")["spec"]
+    (rule,) = spec["ingress"]
+    names = [peer["namespaceSelector"]["matchLabels"]["kubernetes.io/metadata.name"] for peer in rule["from"]]
+    assert names == ["ingress", "monitoring"]
+    ports = {port["port"] for rule in spec["egress"] for port in rule["ports"]}
+    assert ports == {9092, 9093, 8086, 80, 443}
+    closed = render("full", "--set-json", "wall.from=[]", "--set-json", "networkPolicy.metricsFrom=[]")
+    assert "ingress" not in find(closed, "NetworkPolicy", "-wall")["spec"]
+
+
+def test_everything_with_metrics_is_scraped() -> None:
+    monitors = {item["metadata"]["name"] for item in render("full") if item["kind"] == "PodMonitor"}
+    assert monitors == {f"fvq-fvq-monitor-{name}" for name in ("worker", "scorer", "wall", "ingest", "ingest-dash")}
+
+
+def test_dash_has_an_ingester_of_its_own() -> None:
+    manifests = render("full", "--set", "ingest.enabled=false")
+    pods = pods_of(manifests)
+    assert "ingest" not in pods
+    pod = pods["ingest-dash"]["spec"]
+    assert pod["containers"][0]["args"][:2] == ["ingest", "dash"]
+    assert {volume["name"]: volume for volume in pod["volumes"]}["sources"]["secret"] == {"secretName": "dash-sources"}
+    assert {item["kind"] for item in manifests if item["metadata"]["name"].endswith("-ingest-dash")} == {
+        "Deployment",
+        "NetworkPolicy",
+        "PodMonitor",
+    }
 
 
 def test_the_list_of_sources_is_where_the_ingester_reads_it() -> None:
@@ -247,8 +313,9 @@ def test_the_list_of_sources_is_where_the_ingester_reads_it() -> None:
     assert not [item for item in secret if item["metadata"]["name"] == listed["metadata"]["name"]]
 
 
-def test_there_is_one_ingester_and_never_two_at_a_time() -> None:
-    spec = find(render("full"), "Deployment", "-ingest")["spec"]
+@pytest.mark.parametrize("component", ["ingest", "ingest-dash"])
+def test_there_is_one_ingester_and_never_two_at_a_time(component: str) -> None:
+    spec = find(render("full"), "Deployment", f"-{component}")["spec"]
     assert (spec["replicas"], spec["strategy"]) == (1, {"type": "Recreate"})
 
 

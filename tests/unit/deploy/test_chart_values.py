@@ -26,6 +26,7 @@ TOKEN = [
     "secrets.FVQ_SCORER_TOKEN_FILE.key=token",
 ]
 RAY = [*TOKEN, "scorer.host=ray"]
+WALL = ["wall.enabled=true", "settings.FVQ_INFLUX_URL=http://influxdb:8086"]
 
 
 def described(schema: dict[str, Any], path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], str]]:
@@ -104,6 +105,14 @@ def test_no_secret_can_be_a_value() -> None:
         (["ingest.enabled=true"], "ingest.enabled and no source"),
         (["ingest.enabled=true", "ingest.sources={http://o.example/a.m3u8}", "ingest.existingSecret=s"], "in one of them"),
         (["ingest.enabled=true", "ingest.sources={rtmp://o.example/a}"], "ingest/sources"),
+        (["ingest.dash.enabled=true"], "ingest.dash.enabled and no source"),
+        (["ingest.dash.enabled=true", "ingest.dash.sources={a.mpd}"], "ingest/dash/sources"),
+        (["wall.enabled=true"], "settings.FVQ_INFLUX_URL is missing"),
+        (WALL, "nobody can sign in"),
+        ([*WALL, "wall.settings.FVQ_WEB_USER_HEADER=X-Forwarded-User"], "nobody can sign in"),
+        ([*WALL, "wall.settings.FVQ_WEB_URL=https://wall.example"], "put it under settings"),
+        (["settings.FVQ_WALL_PORT=80"], "FVQ_WALL_PORT"),
+        (["wall.replicas=0"], "wall/replicas"),
         ([*TOKEN, "scorer.scores=deep"], "name the large model"),
         ([*TOKEN, "scorer.scores=deep", "settings.FVQ_DEEP_URL=http://a:8090"], "leave the address out"),
         (["settings.FVQ_KAFKA_SECURITY=SASL_SSL"], "FVQ_KAFKA_PASSWORD_FILE is missing"),

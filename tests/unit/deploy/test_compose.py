@@ -13,8 +13,12 @@ from typing import Any
 import pytest
 import yaml
 
+from streams import parts
 from streams.alerts.policy import load_policy
+from streams.ingest.names import sources_of
+from streams.ingest.push.address import push_sources_of
 from streams.settings import Settings, load_settings
+from streams.web.access.tokens import SCOPES, Tokens
 from tests.support.deploy import compose_loader
 from tests.support.documentation import Command
 from tests.support.images import IMAGES, last_stage, read_dockerfile
@@ -121,16 +125,23 @@ def test_no_secret_is_in_an_environment(service: dict[str, Any]) -> None:
 def test_every_secret_is_a_file_that_make_secrets_writes(tmp_path: Path) -> None:
     subprocess.run([str(COMPOSE / "make-secrets"), str(tmp_path / "secrets")], check=True, capture_output=True)
     written = {path.name: path.read_text() for path in (tmp_path / "secrets").iterdir()}
-    assert set(CONTENTS["secrets"]) == set(written)
+    assert set(CONTENTS["secrets"]) == set(written) - {"wall_token"}, "people have the wall's token, no container"
     assert all(secret["file"] == f"./secrets/{name}" for name, secret in CONTENTS["secrets"].items())
-    assert all(re.fullmatch(r"[0-9a-f]{64}", text) for text in written.values())
+    assert all(re.fullmatch(r"[0-9a-f]{64}", text) for name, text in written.items() if name != "wall_tokens")
     assert len(set(written.values())) == len(written)
     assert stat.S_IMODE((tmp_path / "secrets").stat().st_mode) == 0o700
     assert {stat.S_IMODE(path.stat().st_mode) for path in (tmp_path / "secrets").iterdir()} == {0o444}
     subprocess.run([str(COMPOSE / "make-secrets"), str(tmp_path / "secrets")], check=True, capture_output=True)
     assert {path.name: path.read_text() for path in (tmp_path / "secrets").iterdir()} == written
     used = {secret for service in SERVICES.values() for secret in service.get("secrets", [])}
-    assert used == set(written)
+    assert used == set(CONTENTS["secrets"])
+
+
+def test_the_token_that_make_secrets_writes_opens_the_wall(tmp_path: Path) -> None:
+    subprocess.run([str(COMPOSE / "make-secrets"), str(tmp_path)], check=True, capture_output=True)
+    token = Tokens(tmp_path / "wall_tokens").find((tmp_path / "wall_token").read_text())
+    assert token is not None
+    assert token.scopes == SCOPES
 
 
 @pytest.mark.parametrize("name", OURS)
@@ -161,7 +172,8 @@ def test_a_health_check_of_ours_asks_the_right_port() -> None:
     for name, service in OURS.items():
         test = service.get("healthcheck", {}).get("test")
         if test:
-            settings = (service["environment"].get(setting) for setting in ("FVQ_SERVE_PORT", "FVQ_INGEST_PORT"))
+            names = ("FVQ_SERVE_PORT", "FVQ_INGEST_PORT", "FVQ_WALL_PORT")
+            settings = (service["environment"].get(name) for name in names)
             ports = {*map(str, settings), *map(str, service["command"])}
             assert test[:3] == ["CMD", "python", "/opt/healthcheck.py"]
             assert test[3] in ports, name
@@ -200,9 +212,42 @@ def test_every_scraped_name_is_a_service() -> None:
     assert ports == {
         "worker": str(Settings.model_fields["web_port"].default),
         "ingest": str(Settings.model_fields["ingest_port"].default),
+        "ingest-push": str(Settings.model_fields["ingest_port"].default),
+        "ingest-dash": str(Settings.model_fields["ingest_port"].default),
+        "wall": str(Settings.model_fields["wall_port"].default),
         "scorer": str(Settings.model_fields["serve_port"].default),
     }
     assert set(ports) <= names
+
+
+def test_workers_and_wall_may_read_what_encoders_push(monkeypatch: pytest.MonkeyPatch) -> None:
+    for key, value in OURS["ingest-push"]["environment"].items():
+        monkeypatch.setenv(key, str(value))
+    spool = parts.push_means(load_settings()).spool
+    for name in ("worker", "wall"):
+        roots = [Path(root) for root in OURS[name]["environment"]["FVQ_MEDIA_ROOTS"].split(":")]
+        (root,) = [root for root in roots if spool.is_relative_to(root)]
+        assert f"segments:{root}:ro" in OURS[name]["volumes"]
+        assert f"segments:{root}" in OURS["ingest-push"]["volumes"]
+
+
+def test_every_mounted_volume_is_a_folder_of_the_image_s_user() -> None:
+    """A new volume takes its owner from the image's folder; where there is none it is root's, and user 10001 cannot write."""
+    (step,) = last_stage(read_dockerfile(IMAGES / "core.Dockerfile"), "RUN")
+    folders = set(step.partition("--mode 0750 ")[2].split())
+    for service in OURS.values():
+        mounted = [mount.split(":") for mount in service.get("volumes", []) if not mount.startswith(".")]
+        assert {target for _, target, *_ in mounted} <= folders
+
+
+@pytest.mark.parametrize("name", ["live", "dash", "push"])
+def test_a_list_of_sources_has_an_example_that_is_taken(name: str) -> None:
+    lines = (COMPOSE / f"sources/{name}.txt").read_text().splitlines()
+    example = lines[1].removeprefix("# ").replace("KEY", "b1946ac92492d234")
+    read = push_sources_of if name == "push" else sources_of
+    assert len(lines) == 2
+    assert read((), lines) == {}
+    assert len(read((), [example])) == 1
 
 
 def aliases_of(service: dict[str, Any]) -> list[str]:

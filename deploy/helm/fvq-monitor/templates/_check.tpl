@@ -14,11 +14,25 @@
 {{- if and .Values.scorer.enabled .Values.scorer.autoscaling.enabled (eq .Values.scorer.host "deployment") (not .Values.monitoring.serverAddress) -}}
 {{- fail "scorer.autoscaling.enabled needs monitoring.serverAddress: the scorers' queue is known to Prometheus alone" -}}
 {{- end -}}
-{{- if and .Values.ingest.enabled .Values.ingest.sources .Values.ingest.existingSecret -}}
-{{- fail "ingest.sources and ingest.existingSecret: the list is in one of them" -}}
+{{- range $path, $list := dict "ingest" .Values.ingest "ingest.dash" .Values.ingest.dash -}}
+{{- if and $list.enabled $list.sources $list.existingSecret -}}
+{{- fail (printf "%s.sources and %s.existingSecret: the list is in one of them" $path $path) -}}
 {{- end -}}
-{{- if and .Values.ingest.enabled (not .Values.ingest.sources) (not .Values.ingest.existingSecret) -}}
-{{- fail "ingest.enabled and no source: name them in ingest.sources, or a Secret that has sources.txt in ingest.existingSecret" -}}
+{{- if and $list.enabled (not $list.sources) (not $list.existingSecret) -}}
+{{- fail (printf "%s.enabled and no source: name them in %s.sources, or a Secret that has sources.txt in %s.existingSecret" $path $path $path) -}}
+{{- end -}}
+{{- end -}}
+{{- if .Values.wall.enabled -}}
+{{- $settings := merge (dict) .Values.wall.settings .Values.settings -}}
+{{- if not .Values.settings.FVQ_INFLUX_URL -}}
+{{- fail "wall.enabled and settings.FVQ_INFLUX_URL is missing: without InfluxDB each worker has its scores in a file of its own, which the wall cannot read" -}}
+{{- end -}}
+{{- if .Values.wall.settings.FVQ_WEB_URL -}}
+{{- fail "wall.settings.FVQ_WEB_URL: put it under settings, because the workers' alerts link to it too" -}}
+{{- end -}}
+{{- if not (or (hasKey .Values.secrets "FVQ_WEB_TOKENS_FILE") (and $settings.FVQ_WEB_USER_HEADER $settings.FVQ_WEB_TRUSTED_PROXIES)) -}}
+{{- fail "wall.enabled and nobody can sign in: name a Secret in secrets.FVQ_WEB_TOKENS_FILE, whose file `fvq web token add` makes, or set FVQ_WEB_USER_HEADER and FVQ_WEB_TRUSTED_PROXIES in wall.settings" -}}
+{{- end -}}
 {{- end -}}
 {{- $set := ternary "FVQ_DEEP_URL" "FVQ_SCORER_URL" (eq .Values.scorer.scores "deep") -}}
 {{- if and .Values.scorer.enabled (include "fvq.elsewhere" (dict "root" . "name" $set)) -}}

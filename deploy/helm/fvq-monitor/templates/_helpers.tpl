@@ -41,11 +41,12 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 {{/* Names of settings that a component does not get: those that it does not read, and whose secrets it therefore need not have. */}}
 {{- define "fvq.without" -}}
 {{- index (dict
-  "worker" "^FVQ_SERVE_"
-  "scorer" "^FVQ_(BROKER$|KAFKA_|INFLUX_|DEEP_)"
-  "rate" "^FVQ_(INFLUX_|SCORER_|DEEP_|SERVE_)"
-  "ingest" "^FVQ_(INFLUX_|SCORER_|DEEP_|SERVE_)"
-  "topics" "^FVQ_(INFLUX_|SCORER_|DEEP_|SERVE_)"
+  "worker" "^FVQ_(SERVE_|WEB_[TO]|WEB_USER_)"
+  "scorer" "^FVQ_(BROKER$|KAFKA_|INFLUX_|DEEP_|WEB_)"
+  "wall" "^FVQ_(SCORER_|DEEP_|SERVE_)"
+  "rate" "^FVQ_(INFLUX_|SCORER_|DEEP_|SERVE_|WEB_)"
+  "ingest" "^FVQ_(INFLUX_|SCORER_|DEEP_|SERVE_|WEB_)"
+  "topics" "^FVQ_(INFLUX_|SCORER_|DEEP_|SERVE_|WEB_)"
 ) . -}}
 {{- end -}}
 
@@ -227,4 +228,15 @@ advanced:
       scaleDown:
         stabilizationWindowSeconds: 600
         policies: [{type: Percent, value: 25, periodSeconds: 120}]
+{{- end -}}
+
+{{/* The ingesters that run, by component, as YAML: their kind, and their list of sources. */}}
+{{- define "fvq.ingesters" -}}
+{{- $running := dict -}}
+{{- $lists := dict "hls" .Values.ingest "dash" .Values.ingest.dash -}}
+{{- range $kind, $component := dict "hls" "ingest" "dash" "ingest-dash" -}}
+{{- $list := index $lists $kind -}}
+{{- if $list.enabled }}{{- $_ := set $running $component (dict "kind" $kind "sources" $list.sources "existingSecret" $list.existingSecret) }}{{ end -}}
+{{- end -}}
+{{- toYaml $running -}}
 {{- end -}}
