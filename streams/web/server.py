@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import json
 import logging
+import re
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import replace
@@ -45,7 +46,8 @@ def make_app(wall: Wall) -> web.Application:
     app[WALL], app[HUB], app[SOCKETS] = wall, Hub(wall.live, wall.now), sockets
     app[OPENAPI] = json.dumps(document(ROUTES, PREFIX)).encode()
     for route in ROUTES:
-        app.router.add_route(route.method, PREFIX + route.path, route.handle)
+        # aiohttp's own pattern for a part of a path has no braces, and an id may have any character.
+        app.router.add_route(route.method, PREFIX + re.sub(r"\{(\w+)\}", r"{\1:[^/]+}", route.path), route.handle)
     app.router.add_get(f"{PREFIX}/openapi.json", _openapi)
     app.router.add_get(f"{PREFIX}/live", live)
     app.router.add_get("/healthz", _healthz)

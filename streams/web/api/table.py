@@ -13,6 +13,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Literal
+from weakref import WeakValueDictionary
 
 from aiohttp import web
 from pydantic import BaseModel, ValidationError
@@ -40,7 +41,7 @@ class Wall:
     now: seconds since 1970. reading: whether the state has been read, and why not ('' where it was). write_ack: sends an
     acknowledgement, None for one that is taken back, and waits until it is kept; raises `BrokerError`. history, clips: None
     where there are none. rate: keeps the clip of a segment with a person's rating, see `OperatorRatings.keep`. sockets: number
-    of open ones. questions: limits those to the history.
+    of open ones. questions: limits those to the history. turns: see `turn`.
     """
 
     live: Live
@@ -55,6 +56,11 @@ class Wall:
     sockets: Callable[[], int] = int
     buckets: dict[Client, Buckets] = field(default_factory=dict)
     questions: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(4))
+    turns: WeakValueDictionary[str, asyncio.Lock] = field(default_factory=WeakValueDictionary)
+
+    def turn(self, alert_id: str) -> asyncio.Lock:
+        """The lock by which one change at a time is made to an alert's acknowledgement."""
+        return self.turns.setdefault(alert_id, asyncio.Lock())
 
 
 WALL = web.AppKey("wall", Wall)
@@ -167,6 +173,13 @@ def json_answer(content: Any, status: int = 200, **headers: str) -> web.Response
     text = content.model_dump_json() if isinstance(content, BaseModel) else json.dumps(content, separators=(",", ":"))
     named = {name.replace("_", "-"): value for name, value in headers.items()}
     return web.Response(status=status, body=text.encode(), content_type="application/json", headers=named)
+
+
+def with_next(call: Call, answer: web.Response, following: str | None) -> web.Response:
+    """An answer that has no place for `next`, with the address of the next page in `Link` (RFC 8288). following: its cursor."""
+    if following is not None:
+        answer.headers["Link"] = f'<{call.request.rel_url.update_query(cursor=following).raw_path_qs}>; rel="next"'
+    return answer
 
 
 def cached(request: web.Request, body: bytes, media: str, cache: str) -> web.Response:

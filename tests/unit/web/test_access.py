@@ -142,6 +142,11 @@ async def test_a_token_sees_its_labels_and_nothing_else(seeded: Fleet, file: Pat
         assert {entry["alert"]["labels"]["tier"] for entry in alerts["items"]} == {"premium"}
         summary = await (await client.get(f"{ROOT}/summary", headers=bearer(secret))).json()
         assert summary["streams"] == len(listed["items"])
+        health = await (await client.get(f"{ROOT}/health", headers=bearer(secret))).json()
+        assert health["models"] == summary["models"], "the models of the others' streams are theirs"
+        assert health["lag_p95"] == summary["lag_p95"]
+        assert health["shifts"]
+        assert all(shift["median_before"] is None and shift["median_after"] is None for shift in health["shifts"])
         clips = await (await client.get(f"{ROOT}/clips?limit=1000", headers=bearer(secret))).json()
         assert {clip["labels"]["tier"] for clip in clips["items"]} <= {"premium"}
         for rest in ("", "/scores", "/pictures", "/picture.jpg", "/compare", f"/segments/{segment}"):
