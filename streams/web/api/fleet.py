@@ -45,7 +45,7 @@ async def health(call: Call) -> web.Response:
     return json_answer(
         Health(
             ready=ready,
-            reading="following" if ready else "starting",
+            reading="starting" if not ready else "waiting" if problem else "following",
             problem=problem,
             shifts=shifts,
             sockets=wall.sockets(),

@@ -6,6 +6,7 @@ import asyncio
 import csv
 import io
 import json
+import re
 import time
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -453,8 +454,14 @@ async def test_the_document_describes_every_route(client: TestClient) -> None:
     answer = await client.get(f"{ROOT}/openapi.json")
     document = json.loads(await answer.read())
     assert {(method.upper(), path.removeprefix(ROOT)) for path, item in document["paths"].items() for method in item} == {
-        (route.method, route.path) for route in ROUTES
+        *((route.method, route.path) for route in ROUTES),
+        ("GET", "/live"),
+        ("GET", "/openapi.json"),
     }
+    operations = [operation["operationId"] for item in document["paths"].values() for operation in item.values()]
+    assert len(operations) == len(set(operations))
+    named = set(re.findall(r'"#/components/schemas/([^"]+)"', json.dumps(document)))
+    assert named == set(document["components"]["schemas"])
     schema = {"$ref": "#/components/schemas/StreamDetail", "components": document["components"]}
     listed = await get(client, "/streams?limit=1")
     detail = await get(client, f"/streams/{quote(listed['items'][0]['stream_id'], safe='')}")
