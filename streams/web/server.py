@@ -88,7 +88,8 @@ async def _guard(request: web.Request, handler: Handler) -> web.StreamResponse:
         answer.headers.update(HEADERS)
         if origin is not None and gate.allows_origin(origin):
             # For a page that shows its token. No credentials are allowed: a cookie never counts for another site.
-            answer.headers.update({"Access-Control-Allow-Origin": origin, "Vary": "Origin"})
+            answer.headers["Access-Control-Allow-Origin"] = origin
+            answer.headers["Vary"] = ", ".join(filter(None, (answer.headers.get("Vary"), "Origin")))
             answer.headers["Cross-Origin-Resource-Policy"] = "cross-origin"
     return answer
 

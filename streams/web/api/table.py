@@ -28,7 +28,12 @@ from streams.web.api.queries import Body, Query
 from streams.web.clips import Clips
 from streams.web.live import Live
 
-IMMUTABLE = "private, max-age=86400, immutable"
+IMMUTABLE = "private, max-age=3600, immutable"
+"""For pictures and clips. They show faces: a browser keeps them no longer than the topic keeps pictures."""
+
+FOR_WHOM = {"Vary": "Authorization, Cookie"}
+"""What a browser keeps for somebody is not shown to who signs in after them."""
+
 NO_STORE = "no-store"
 
 Client = Literal["requests", "pictures"]
@@ -185,7 +190,7 @@ def with_next(call: Call, answer: web.Response, following: str | None) -> web.Re
 def cached(request: web.Request, body: bytes, media: str, cache: str) -> web.Response:
     """An answer that can be asked for by its tag; 304 without a body where the client has it already."""
     tag = f'"{hashlib.sha256(body).hexdigest()[:32]}"'
-    headers = {"ETag": tag, "Cache-Control": cache}
+    headers = {"ETag": tag, "Cache-Control": cache, **FOR_WHOM}
     known = [part.strip().removeprefix("W/") for part in request.headers.get("If-None-Match", "").split(",")]
     if tag in known or "*" in known:
         return web.Response(status=304, headers=headers)

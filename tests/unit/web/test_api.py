@@ -221,6 +221,7 @@ async def test_pictures_and_the_pair(client: TestClient, seeded: Fleet) -> None:
         assert (await answer.read())[:2] == b"\xff\xd8"
         assert answer.content_type == "image/jpeg"
         assert "immutable" in answer.headers["Cache-Control"]
+        assert answer.headers["Vary"] == "Authorization, Cookie", "it is kept for who may see it"
     assert (await client.get(f"{ROOT}/streams/{name}/picture.jpg")).status == 200
     await get(client, f"/streams/{name}/picture.jpg?at=nothing", 404)
     assert (await get(client, f"/streams/{name}/compare?at=0"))["good"] is None
