@@ -140,7 +140,13 @@ class Route:
         if self.scope is None:
             return who
         if who is None:
-            raise ApiError(401, "say who you are: Authorization: Bearer TOKEN, or sign in", WWW_Authenticate='Bearer realm="fvq"')
+            asks = "Authorization" not in request.headers
+            detail = (
+                "say who you are: Authorization: Bearer TOKEN, or sign in"
+                if asks
+                else "this token is not known; ask for a new one"
+            )
+            raise ApiError(401, detail, WWW_Authenticate='Bearer realm="fvq"')
         if self.scope not in who.scopes:
             raise ApiError(403, f"the token {who.name!r} lacks the scope {self.scope!r}")
         return who

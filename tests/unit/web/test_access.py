@@ -128,6 +128,10 @@ async def test_scopes(seeded: Fleet, file: Path) -> None:
             assert answer.headers["WWW-Authenticate"].startswith("Bearer")
             assert (await client.request(method, path, headers=bearer("fvq_guess"))).status == 401
         assert (await client.get(f"{ROOT}/openapi.json")).status == 200
+        for wrong in (bearer("fvq_guess"), bearer(""), bearer("x" * 5000)):
+            refused = await client.get(f"{ROOT}/summary", headers=wrong)
+            assert refused.status == 401
+            assert "not known" in (await refused.json())["detail"], "it was given, but is wrong"
 
 
 async def test_a_token_sees_its_labels_and_nothing_else(seeded: Fleet, file: Path) -> None:
