@@ -87,6 +87,7 @@ class Follower:
         self._connection, self._live, self._apply = connection, live, apply
         self._progress = Progress()
         self._bad = 0
+        self._mended = 0
         self._agent = Agent("wall", self.run)
 
     def agent(self) -> Agent:
@@ -96,7 +97,8 @@ class Follower:
     def reading(self) -> tuple[bool, str]:
         """Whether the start has been read, and what keeps the reader from it, '' for nothing."""
         state = self._agent.state
-        problem = state.error if state.state == "pausing" else ""
+        # A failure holds until Kafka has answered again: the next run may wait for it for long, and is none better.
+        problem = state.error if state.restarts > self._mended else ""
         if self._progress.missing:
             problem = problem or f"topic {self._progress.missing} is missing: run `fvq topics create`"
         return self._progress.is_ready, problem
@@ -143,6 +145,7 @@ class Follower:
             if now - looked_at > (LOOK_SECONDS if reader.assignment() else 1.0):
                 looked_at = now
                 self._assign(reader)
+                self._mended = self._agent.state.restarts
                 letters = _partitions(reader, [DEAD_LETTER_TOPIC])
                 if letters:
                     self._apply([_note_letters(time.time(), sum(reader.end_offsets(letters).values()))])

@@ -154,8 +154,9 @@ class Hub:
                 continue
             for text in texts[browser.feed]:
                 browser.put(text)
-            for text in events.get(browser.watched, ()) if browser.watched is not None else ():
-                browser.put(text)
+            if browser.watched is not None and browser.feed.has(browser.watched):  # it may have lost the feed's label since
+                for text in events.get(browser.watched, ()):
+                    browser.put(text)
 
 
 def _event(data: bytes) -> str:

@@ -76,6 +76,7 @@ class Live:
         self.courses = Courses()
         self.pulse = Pulse()
         self.watched: dict[str, list[bytes]] = {}
+        self._ticked = -math.inf
         self._changes = Changes()
 
     def changes(self) -> Changes:
@@ -207,10 +208,11 @@ class Live:
             elif stream.row is not None and turns_stale(stream, stream.row, now):
                 self._touch(stream)
         for alert_id, ack in self.acks.items():
-            if ack.until is not None and now - 2.0 <= ack.until.timestamp() <= now:
+            if ack.until is not None and self._ticked < ack.until.timestamp() <= now:
                 self._changes.alerts.append(alert_id)
                 if (stream_of := self.streams.get(ack.stream_id)) is not None:
                     self._touch(stream_of)
+        self._ticked = now
         self.pulse.note_median(now, self.median(now))
 
     def median(self, now: float) -> float | None:

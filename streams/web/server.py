@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import json
 import logging
+import re
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import replace
@@ -45,7 +46,8 @@ def make_app(wall: Wall) -> web.Application:
     app[WALL], app[HUB], app[SOCKETS] = wall, Hub(wall.live, wall.now), sockets
     app[OPENAPI] = json.dumps(document(ROUTES, PREFIX)).encode()
     for route in ROUTES:
-        app.router.add_route(route.method, PREFIX + route.path, route.handle)
+        # aiohttp's own pattern for a part of a path has no braces, and an id may have any character.
+        app.router.add_route(route.method, PREFIX + re.sub(r"\{(\w+)\}", r"{\1:[^/]+}", route.path), route.handle)
     app.router.add_get(f"{PREFIX}/openapi.json", _openapi)
     app.router.add_get(f"{PREFIX}/live", live)
     app.router.add_get("/healthz", _healthz)
@@ -86,7 +88,8 @@ async def _guard(request: web.Request, handler: Handler) -> web.StreamResponse:
         answer.headers.update(HEADERS)
         if origin is not None and gate.allows_origin(origin):
             # For a page that shows its token. No credentials are allowed: a cookie never counts for another site.
-            answer.headers.update({"Access-Control-Allow-Origin": origin, "Vary": "Origin"})
+            answer.headers["Access-Control-Allow-Origin"] = origin
+            answer.headers["Vary"] = ", ".join(filter(None, (answer.headers.get("Vary"), "Origin")))
             answer.headers["Cross-Origin-Resource-Policy"] = "cross-origin"
     return answer
 

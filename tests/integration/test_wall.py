@@ -199,10 +199,24 @@ def test_a_wall_waits_for_its_topics_and_ends_in_time(kafka: KafkaServer, tmp_pa
         )
         assert fleet.alerts
         kafka.stop()
-        wait_for("it says what is wrong", lambda: read_page(wall.port, "/healthz")[0] == 200, 10)
+        wait_for("it says what is wrong", lambda: "Kafka" in wall.ask("/health")[1]["problem"], 60)
+        assert read_page(wall.port, "/readyz")[0] == 200, "it still shows what it knows"
+        wait_for("scores grow old", lambda: {state for _, state in wall.streams()} <= {"stale", "no-segments"}, 30)
+        seen = time.monotonic()
+        while time.monotonic() - seen < 15:
+            health = wall.ask("/health")[1]
+            assert health["problem"], "it says so until Kafka answers again"
+            assert health["reading"] == "waiting"
+            time.sleep(0.1)
         assert len(wall.streams()) == STREAMS, "what it knows it still shows"
         alert = fleet.alerts[0].alert_id
         assert wall.ask(f"/alerts/{alert}/ack", "PUT", {})[0] in (404, 503)
+        kafka.start()
+        wait_for("it follows again", lambda: wall.ask("/health")[1]["problem"] == "", 60)
+        later = fleet.score(1, SEGMENTS, 33)
+        fleet.send(SCORES_TOPIC, later.stream_id, later.to_bytes())
+        wait_for("a later score is shown", lambda: wall.ask("/streams/studio%2F1")[1]["score"] == 33, 60)
+        kafka.stop()
         began = time.monotonic()
         wall.process.terminate(20)
         assert time.monotonic() - began < 15

@@ -14,7 +14,7 @@ from streams.web.api.cursors import page_of
 from streams.web.api.problems import ApiError, not_found
 from streams.web.api.queries import AckBody, AlertsQuery
 from streams.web.api.rows import as_csv
-from streams.web.api.table import Call, json_answer, tag_of
+from streams.web.api.table import Call, json_answer, tag_of, with_next
 from streams.web.wire import alert_entry
 
 KINDS: tuple[str, ...] = AlertKind.__args__  # type: ignore[attr-defined]
@@ -43,7 +43,7 @@ async def alerts(call: Call) -> web.Response:
     page, following = page_of(sorted(chosen, key=_key), _key, query.cursor, query.limit)
     entries = [alert_entry(call.wall.live, alert) for alert in page]
     if query.format == "csv":
-        return as_csv((_csv_row(entry) for entry in entries), CSV_COLUMNS)
+        return with_next(call, as_csv((_csv_row(entry) for entry in entries), CSV_COLUMNS), following)
     return json_answer({"items": entries, "next": following, "at": iso(call.now)})
 
 
@@ -56,6 +56,12 @@ async def alert(call: Call) -> web.Response:
 
 async def acknowledge(call: Call) -> web.Response:
     """Acknowledge an alert, or change the acknowledgement."""
+    # Until the change is kept, nobody else may go by what was there before.
+    async with call.wall.turn(call.part("id")):
+        return await _acknowledge(call)
+
+
+async def _acknowledge(call: Call) -> web.Response:
     found, live, body = _known(call), call.wall.live, call.body
     assert isinstance(body, AckBody)
     _check_tag(call, found)
@@ -81,10 +87,11 @@ async def acknowledge(call: Call) -> web.Response:
 
 async def take_back(call: Call) -> web.Response:
     """Take an acknowledgement back."""
-    found = _known(call)
-    _check_tag(call, found)
-    if found.alert_id in call.wall.live.acks:
-        await _write(call, found.alert_id, None)
+    async with call.wall.turn(call.part("id")):
+        found = _known(call)
+        _check_tag(call, found)
+        if found.alert_id in call.wall.live.acks:
+            await _write(call, found.alert_id, None)
     return web.Response(status=204)
 
 

@@ -193,7 +193,7 @@ class Health(BaseModel):
     """How the monitor itself is."""
 
     ready: bool
-    reading: str = Field(description="What the wall's reader of the topics does.")
+    reading: str = Field(description="What the wall's reader of the topics does: starting, following, or waiting for Kafka.")
     problem: str = Field(description="Why it does not read; empty where it does.")
     lag_p95: float | None
     scored_per_second: float

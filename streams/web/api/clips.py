@@ -13,7 +13,7 @@ from streams.web.api.answers import iso, iso_of
 from streams.web.api.cursors import page_of
 from streams.web.api.problems import ApiError, not_found
 from streams.web.api.queries import ClipsQuery
-from streams.web.api.table import IMMUTABLE, Call, json_answer
+from streams.web.api.table import FOR_WHOM, IMMUTABLE, Call, json_answer
 from streams.web.clips import Clips
 
 
@@ -41,7 +41,7 @@ async def clip(call: Call) -> web.StreamResponse:
         path = await asyncio.to_thread(kept.playable, example.example_id, example.clip_uri)
     except (MediaError, OSError) as error:
         raise ApiError(404, "this clip cannot be shown") from error
-    return web.FileResponse(path, headers={"Content-Type": "video/mp4", "Cache-Control": IMMUTABLE})
+    return web.FileResponse(path, headers={"Content-Type": "video/mp4", "Cache-Control": IMMUTABLE, **FOR_WHOM})
 
 
 def _clips(call: Call) -> Clips:

@@ -34,7 +34,7 @@ def page_of(
 
 def cursor_of(key: tuple[Any, ...]) -> str:
     """The cursor behind the item with this key."""
-    return base64.urlsafe_b64encode(json.dumps(key, separators=(",", ":")).encode()).rstrip(b"=").decode()
+    return base64.urlsafe_b64encode(json.dumps(key, separators=(",", ":"), ensure_ascii=False).encode()).rstrip(b"=").decode()
 
 
 def _key_of(cursor: str) -> tuple[Any, ...]:

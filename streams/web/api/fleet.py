@@ -11,7 +11,7 @@ from streams.web.api.cursors import page_of
 from streams.web.api.problems import ApiError
 from streams.web.api.queries import GroupsQuery, StreamsQuery
 from streams.web.api.rows import as_csv, item_of
-from streams.web.api.table import Call, json_answer
+from streams.web.api.table import Call, json_answer, with_next
 from streams.web.groups import groups_of
 from streams.web.stream import STATES, Row
 from streams.web.summary import summary_of
@@ -28,22 +28,24 @@ async def health(call: Call) -> web.Response:
     """How the monitor itself is."""
     wall = call.wall
     ready, problem = wall.reading()
-    figures = summary_of(wall.live, {}, call.now)
+    labels = _labels(call, {})
+    figures = summary_of(wall.live, labels, call.now)
     shifts = [
         ShiftItem(
             name=shift.update.name,
             version=shift.update.version,
             before=shift.update.before,
             time=iso_of(shift.update.time),
-            median_before=shift.before,
-            median_after=shift.after,
+            # These are of the whole fleet.
+            median_before=None if labels else shift.before,
+            median_after=None if labels else shift.after,
         )
         for shift in wall.live.pulse.shifts()
     ]
     return json_answer(
         Health(
             ready=ready,
-            reading="following" if ready else "starting",
+            reading="starting" if not ready else "waiting" if problem else "following",
             problem=problem,
             shifts=shifts,
             sockets=wall.sockets(),
@@ -72,7 +74,7 @@ async def streams(call: Call) -> web.Response:
     page, following = page_of(sorted(rows, key=key), key, query.cursor, query.limit)
     items: list[dict[str, Any]] = [item_of(row) for row in page]
     if query.format == "csv":
-        return as_csv(items, fields or STREAM_FIELDS)
+        return with_next(call, as_csv(items, fields or STREAM_FIELDS), following)
     if fields:
         items = [{name: item[name] for name in fields} for item in items]
     return json_answer({"items": items, "next": following, "at": iso(call.now)})

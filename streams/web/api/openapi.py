@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from http import HTTPStatus
 from importlib.metadata import version
 from typing import Any
@@ -13,9 +13,12 @@ from pydantic.json_schema import models_json_schema
 
 from streams.web.access.tokens import SCOPES
 from streams.web.api.problems import Problem
+from streams.web.api.queries import LabelQuery
 from streams.web.api.table import Route
 
 REF = "#/components/schemas/{model}"
+
+NEXT_PAGE = {"Link": {"schema": {"type": "string"}, "description": "Of CSV: the next page's address, `rel=next`."}}
 
 RETRY_AFTER = {"Retry-After": {"schema": {"type": "string"}, "description": "Seconds."}}
 
@@ -26,7 +29,7 @@ def document(routes: Sequence[Route], prefix: str) -> dict[str, Any]:
     _, schemas = models_json_schema(
         [(model, "validation") for model in sorted(models, key=lambda model: model.__name__)], ref_template=REF
     )
-    paths: dict[str, dict[str, Any]] = {}
+    paths: dict[str, dict[str, Any]] = {prefix + path: {"get": operation} for path, operation in _beside().items()}
     for route in routes:
         paths.setdefault(prefix + route.path, {})[route.method.lower()] = _operation(route)
     return {
@@ -45,6 +48,30 @@ def document(routes: Sequence[Route], prefix: str) -> dict[str, Any]:
             },
         },
     }
+
+
+def _beside() -> dict[str, dict[str, Any]]:
+    """What is not in the table: this document, and the socket, whose frames OpenAPI cannot describe."""
+    socket = {
+        "operationId": "get_live",
+        "summary": "The WebSocket: a snapshot of the fleet, then what changes",
+        "description": "Subprotocol `fvq.v1`. Needs the scope `read`; who is not signed in sends "
+        '`{"type":"hello","token":"..."}` within 5 seconds. The frames are described in docs/web.md.',
+        "parameters": _query_parameters(LabelQuery),
+        "responses": {"101": {"description": HTTPStatus(101).phrase}, **_refusals((400, 403, 426, 503))},
+        "security": [{"token": []}, {"session": []}, {}],
+    }
+    document = {
+        "operationId": "get_openapi_json",
+        "summary": "This document",
+        "responses": {
+            "200": {"description": HTTPStatus(200).phrase, "content": {"application/json": {"schema": {"type": "object"}}}},
+            "304": {"description": HTTPStatus(304).phrase},
+            **_refusals((403,)),
+        },
+        "security": [],
+    }
+    return {"/live": socket, "/openapi.json": document}
 
 
 def _operation(route: Route) -> dict[str, Any]:
@@ -89,16 +116,23 @@ def _responses(route: Route) -> dict[str, Any]:
         responses[str(status)] = {"description": HTTPStatus(status).phrase}
         if status < 204 or status == 206:
             responses[str(status)]["content"] = _content(route)
+            if route.csv and "cursor" in route.query.model_fields:
+                responses[str(status)]["headers"] = NEXT_PAGE
     refusals = {*route.errors, 400, 403, 429} | ({401} if route.scope is not None or route.path == "/session" else set())
     if route.needs_state or route.path.startswith("/clips"):
         refusals.add(503)
-    for status in sorted(refusals):
-        responses[str(status)] = {
+    return responses | _refusals(refusals)
+
+
+def _refusals(statuses: Iterable[int]) -> dict[str, Any]:
+    return {
+        str(status): {
             "description": HTTPStatus(status).phrase,
             "content": {"application/problem+json": {"schema": _ref(Problem)}},
             **({"headers": RETRY_AFTER} if status in (429, 503) else {}),
         }
-    return responses
+        for status in sorted(statuses)
+    }
 
 
 def _content(route: Route) -> dict[str, Any]:

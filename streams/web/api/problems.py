@@ -50,10 +50,12 @@ def not_found(what: str) -> ApiError:
 def wrong_value(error: ValidationError) -> ApiError:
     """The refusal for a query or a body that has not its shape: the first problem."""
     first = error.errors(include_url=False, include_input=False)[0]
-    place = ".".join(str(part) for part in first["loc"])
+    place = ".".join(part for part in first["loc"] if isinstance(part, str))  # without the place in a list
     reason = first["msg"].removeprefix("Value error, ")
     if first["type"] == "extra_forbidden":
         reason = "there is no such parameter"
+    if first["type"] == "string_pattern_mismatch":
+        reason = "write NAME:VALUE" if place == "label" else "it is none of this list's"
     return ApiError(400, f"{place}: {reason}" if place else reason, place or None)
 
 

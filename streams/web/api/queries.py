@@ -135,4 +135,4 @@ class SessionBody(Body):
 class RatingBody(Body):
     """A person's rating of a segment."""
 
-    level: int = Field(ge=1, le=5, description="1 bad to 5 excellent, ITU-T P.910.")
+    level: int = Field(strict=True, ge=1, le=5, description="1 bad to 5 excellent, ITU-T P.910.")

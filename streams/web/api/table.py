@@ -13,6 +13,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Literal
+from weakref import WeakValueDictionary
 
 from aiohttp import web
 from pydantic import BaseModel, ValidationError
@@ -27,7 +28,12 @@ from streams.web.api.queries import Body, Query
 from streams.web.clips import Clips
 from streams.web.live import Live
 
-IMMUTABLE = "private, max-age=86400, immutable"
+IMMUTABLE = "private, max-age=3600, immutable"
+"""For pictures and clips. They show faces: a browser keeps them no longer than the topic keeps pictures."""
+
+FOR_WHOM = {"Vary": "Authorization, Cookie"}
+"""What a browser keeps for somebody is not shown to who signs in after them."""
+
 NO_STORE = "no-store"
 
 Client = Literal["requests", "pictures"]
@@ -40,7 +46,7 @@ class Wall:
     now: seconds since 1970. reading: whether the state has been read, and why not ('' where it was). write_ack: sends an
     acknowledgement, None for one that is taken back, and waits until it is kept; raises `BrokerError`. history, clips: None
     where there are none. rate: keeps the clip of a segment with a person's rating, see `OperatorRatings.keep`. sockets: number
-    of open ones. questions: limits those to the history.
+    of open ones. questions: limits those to the history. turns: see `turn`.
     """
 
     live: Live
@@ -55,6 +61,11 @@ class Wall:
     sockets: Callable[[], int] = int
     buckets: dict[Client, Buckets] = field(default_factory=dict)
     questions: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(4))
+    turns: WeakValueDictionary[str, asyncio.Lock] = field(default_factory=WeakValueDictionary)
+
+    def turn(self, alert_id: str) -> asyncio.Lock:
+        """The lock by which one change at a time is made to an alert's acknowledgement."""
+        return self.turns.setdefault(alert_id, asyncio.Lock())
 
 
 WALL = web.AppKey("wall", Wall)
@@ -129,7 +140,13 @@ class Route:
         if self.scope is None:
             return who
         if who is None:
-            raise ApiError(401, "say who you are: Authorization: Bearer TOKEN, or sign in", WWW_Authenticate='Bearer realm="fvq"')
+            asks = "Authorization" not in request.headers
+            detail = (
+                "say who you are: Authorization: Bearer TOKEN, or sign in"
+                if asks
+                else "this token is not known; ask for a new one"
+            )
+            raise ApiError(401, detail, WWW_Authenticate='Bearer realm="fvq"')
         if self.scope not in who.scopes:
             raise ApiError(403, f"the token {who.name!r} lacks the scope {self.scope!r}")
         return who
@@ -169,10 +186,17 @@ def json_answer(content: Any, status: int = 200, **headers: str) -> web.Response
     return web.Response(status=status, body=text.encode(), content_type="application/json", headers=named)
 
 
+def with_next(call: Call, answer: web.Response, following: str | None) -> web.Response:
+    """An answer that has no place for `next`, with the address of the next page in `Link` (RFC 8288). following: its cursor."""
+    if following is not None:
+        answer.headers["Link"] = f'<{call.request.rel_url.update_query(cursor=following).raw_path_qs}>; rel="next"'
+    return answer
+
+
 def cached(request: web.Request, body: bytes, media: str, cache: str) -> web.Response:
     """An answer that can be asked for by its tag; 304 without a body where the client has it already."""
     tag = f'"{hashlib.sha256(body).hexdigest()[:32]}"'
-    headers = {"ETag": tag, "Cache-Control": cache}
+    headers = {"ETag": tag, "Cache-Control": cache, **FOR_WHOM}
     known = [part.strip().removeprefix("W/") for part in request.headers.get("If-None-Match", "").split(",")]
     if tag in known or "*" in known:
         return web.Response(status=304, headers=headers)

@@ -128,6 +128,10 @@ async def test_scopes(seeded: Fleet, file: Path) -> None:
             assert answer.headers["WWW-Authenticate"].startswith("Bearer")
             assert (await client.request(method, path, headers=bearer("fvq_guess"))).status == 401
         assert (await client.get(f"{ROOT}/openapi.json")).status == 200
+        for wrong in (bearer("fvq_guess"), bearer(""), bearer("x" * 5000)):
+            refused = await client.get(f"{ROOT}/summary", headers=wrong)
+            assert refused.status == 401
+            assert "not known" in (await refused.json())["detail"], "it was given, but is wrong"
 
 
 async def test_a_token_sees_its_labels_and_nothing_else(seeded: Fleet, file: Path) -> None:
@@ -142,6 +146,11 @@ async def test_a_token_sees_its_labels_and_nothing_else(seeded: Fleet, file: Pat
         assert {entry["alert"]["labels"]["tier"] for entry in alerts["items"]} == {"premium"}
         summary = await (await client.get(f"{ROOT}/summary", headers=bearer(secret))).json()
         assert summary["streams"] == len(listed["items"])
+        health = await (await client.get(f"{ROOT}/health", headers=bearer(secret))).json()
+        assert health["models"] == summary["models"], "the models of the others' streams are theirs"
+        assert health["lag_p95"] == summary["lag_p95"]
+        assert health["shifts"]
+        assert all(shift["median_before"] is None and shift["median_after"] is None for shift in health["shifts"])
         clips = await (await client.get(f"{ROOT}/clips?limit=1000", headers=bearer(secret))).json()
         assert {clip["labels"]["tier"] for clip in clips["items"]} <= {"premium"}
         for rest in ("", "/scores", "/pictures", "/picture.jpg", "/compare", f"/segments/{segment}"):

@@ -6,6 +6,7 @@ import asyncio
 import csv
 import io
 import json
+import re
 import time
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -18,9 +19,10 @@ from aiohttp.test_utils import TestClient, TestServer
 from yarl import URL
 
 from streams.errors import BrokerError, HistoryError
-from streams.events import SegmentScore
+from streams.events import AlertAcknowledgement, SegmentScore
 from streams.web.access.limits import WebLimits
 from streams.web.api.answers import StreamItem
+from streams.web.api.cursors import cursor_of
 from streams.web.api.routes import ROUTES
 from streams.web.reading import read_score
 from streams.web.server import make_app
@@ -88,7 +90,7 @@ async def test_filters_of_streams(client: TestClient, seeded: Fleet) -> None:
     ("query", "field"),
     [
         ("streams?labels=a:b", "labels"),
-        ("streams?label=tier", "label.0"),
+        ("streams?label=tier", "label"),
         ("streams?limit=0", "limit"),
         ("streams?limit=1001", "limit"),
         ("streams?limit=5&limit=6", "limit"),
@@ -101,6 +103,8 @@ async def test_filters_of_streams(client: TestClient, seeded: Fleet) -> None:
         ("streams?cursor=AAAA", "cursor"),
         ("alerts?kind=purple", "kind"),
         ("groups?x=1", "x"),
+        ("summary?label=tier", "label"),
+        ("streams?label=a:b&label=:c", "label"),
     ],
 )  # fmt: skip
 async def test_a_wrong_query_is_refused_with_its_name(client: TestClient, query: str, field: str) -> None:
@@ -110,10 +114,26 @@ async def test_a_wrong_query_is_refused_with_its_name(client: TestClient, query:
     problem = await answer.json()
     assert problem["field"] == field
     assert problem["detail"]
+    assert "pattern" not in problem["detail"], "it says what to do"
 
 
 @pytest.mark.parametrize(
-    "stream_id", ["a/b", "a%2Fb", "..", ".", "../../etc/passwd", 'say "hi"', "مرحبا", "x" * 256, "a?b#c", "a b+c"]
+    "stream_id",
+    [
+        "a/b",
+        "a%2Fb",
+        "..",
+        ".",
+        "../../etc/passwd",
+        'say "hi"',
+        "مرحبا",
+        "x" * 256,
+        "a?b#c",
+        "a b+c",
+        "{x}",
+        "a\0b\r\nX: y",
+        "\U0001f600" * 256,
+    ],
 )
 async def test_any_id_is_a_value_and_never_a_path(client: TestClient, seeded: Fleet, stream_id: str) -> None:
     channel = seeded.channels[0]
@@ -126,6 +146,10 @@ async def test_any_id_is_a_value_and_never_a_path(client: TestClient, seeded: Fl
         answer = await client.get(address)
         assert answer.status == 200, await answer.text()
         assert (await answer.json())["stream_id"] == stream_id
+        page = await client.get(URL(f"/streams/{name}", encoded=True))
+        assert page.status == 200, "the page's own address"
+        beside = await get(client, f"/streams?sort=id&cursor={cursor_of((stream_id,))}&limit=1000")
+        assert all(item["stream_id"] > stream_id for item in beside["items"])
     finally:
         seeded.live.add_state(stream_id, None)
 
@@ -200,6 +224,7 @@ async def test_pictures_and_the_pair(client: TestClient, seeded: Fleet) -> None:
         assert (await answer.read())[:2] == b"\xff\xd8"
         assert answer.content_type == "image/jpeg"
         assert "immutable" in answer.headers["Cache-Control"]
+        assert answer.headers["Vary"] == "Authorization, Cookie", "it is kept for who may see it"
     assert (await client.get(f"{ROOT}/streams/{name}/picture.jpg")).status == 200
     await get(client, f"/streams/{name}/picture.jpg?at=nothing", 404)
     assert (await get(client, f"/streams/{name}/compare?at=0"))["good"] is None
@@ -244,6 +269,50 @@ async def test_an_acknowledgement_from_its_making_to_its_end(client: TestClient,
     assert (await client.delete(f"{path}/ack")).status == 204
     assert (await client.delete(f"{path}/ack")).status == 204
     assert (await (await client.get(path)).json())["ack"] is None
+
+
+async def test_of_several_at_once_one_is_the_first_to_acknowledge(seeded: Fleet) -> None:
+    alert = next(alert for alert in seeded.live.firing() if alert.alert_id not in seeded.live.acks)
+    wall = fleet_wall(seeded, WebLimits(rate=1000, burst=1000))
+    waiting = 0
+
+    async def slow(alert_id: str, ack: AlertAcknowledgement | None) -> None:
+        nonlocal waiting
+        waiting += 1
+        assert waiting == 1, "two changes of one acknowledgement at once"
+        await asyncio.sleep(0.01)
+        waiting -= 1
+
+    async with TestClient(TestServer(make_app(replace(wall, write_ack=slow)))) as client:
+        path = f"{ROOT}/alerts/{alert.alert_id}/ack"
+        puts = [client.put(path, json={"note": str(number)}, headers={"If-Match": '"none"'}) for number in range(4)]
+        assert sorted(answer.status for answer in await asyncio.gather(*puts)) == [201, 412, 412, 412]
+        tag = (await client.get(f"{ROOT}/alerts/{alert.alert_id}")).headers["ETag"]
+        deletes = [client.delete(path, headers={"If-Match": tag}) for _ in range(2)]
+        assert sorted(answer.status for answer in await asyncio.gather(*deletes)) == [204, 412]
+
+
+async def test_pages_of_csv_say_where_the_next_one_is(client: TestClient, seeded: Fleet) -> None:
+    ids: list[str] = []
+    address: str | None = f"{ROOT}/streams?format=csv&sort=id&limit=50&fields=stream_id&label=note:-"
+    while address is not None:
+        answer = await client.get(URL(address, encoded=True))
+        assert answer.status == 200
+        ids += (await answer.text()).splitlines()[1:]
+        link = answer.headers.get("Link")
+        address = link[1 : link.index(">")] if link is not None else None
+        assert link is None or link.endswith('; rel="next"')
+    assert len(ids) == len(set(ids)) == sum(stream.labels["note"] == "-" for stream in seeded.live.streams.values())
+    alerts = await client.get(f"{ROOT}/alerts?format=csv&state=all&limit=1")
+    assert alerts.headers["Link"].startswith(f"<{ROOT}/alerts?")
+
+
+@pytest.mark.parametrize("level", ["true", '"3"', "3.0", "0", "6", "null"])
+async def test_a_level_is_a_whole_number(client: TestClient, seeded: Fleet, level: str) -> None:
+    score = seeded.channels[0].scores[-1]
+    address = f"{ROOT}/streams/{quote(score.stream_id, safe='')}/segments/{quote(score.segment_id, safe='')}/rating"
+    kind = {"Content-Type": "application/json"}
+    assert (await client.post(URL(address, encoded=True), data=f'{{"level": {level}}}', headers=kind)).status == 400
 
 
 @pytest.mark.parametrize(
@@ -389,8 +458,14 @@ async def test_the_document_describes_every_route(client: TestClient) -> None:
     answer = await client.get(f"{ROOT}/openapi.json")
     document = json.loads(await answer.read())
     assert {(method.upper(), path.removeprefix(ROOT)) for path, item in document["paths"].items() for method in item} == {
-        (route.method, route.path) for route in ROUTES
+        *((route.method, route.path) for route in ROUTES),
+        ("GET", "/live"),
+        ("GET", "/openapi.json"),
     }
+    operations = [operation["operationId"] for item in document["paths"].values() for operation in item.values()]
+    assert len(operations) == len(set(operations))
+    named = set(re.findall(r'"#/components/schemas/([^"]+)"', json.dumps(document)))
+    assert named == set(document["components"]["schemas"])
     schema = {"$ref": "#/components/schemas/StreamDetail", "components": document["components"]}
     listed = await get(client, "/streams?limit=1")
     detail = await get(client, f"/streams/{quote(listed['items'][0]['stream_id'], safe='')}")

@@ -182,6 +182,22 @@ def test_an_acknowledgement_ends_at_its_time() -> None:
     assert not row(live, now=START + 101).acked
 
 
+def test_an_acknowledgement_ends_also_while_the_wall_was_busy() -> None:
+    live = Live()
+    feed(live, [make_score(0, 50)])
+    alert = make_alert(kind="no-segments")  # no score comes that would make the row anew
+    live.add_alert(alert)
+    live.set_ack(alert.alert_id, make_ack(alert, until=BEGIN + timedelta(seconds=100)))
+    live.tick(START + 90)
+    assert row(live, now=START + 90).acked
+    live.changes()
+    live.tick(START + 150)
+    assert live.changes().alerts == [alert.alert_id]
+    assert not row(live, now=START + 150).acked
+    live.tick(START + 151)
+    assert live.changes().alerts == []
+
+
 def test_a_repeated_alert_changes_nothing_and_one_that_is_over_stays_over() -> None:
     live = Live()
     feed(live, [make_score(0)])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import time
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +18,11 @@ from streams.web.access.limits import WebLimits
 from streams.web.access.tokens import Tokens, add_token
 from streams.web.api.table import Wall
 from streams.web.hub import QUEUE, Hub
+from streams.web.live import Live
+from streams.web.reading import read_score
 from streams.web.server import make_app
 from streams.web.stream import STATES
+from tests.support.alerts import make_score
 from tests.support.fleet import Fleet, fleet_wall
 
 LIVE = "/api/v1/live"
@@ -202,3 +206,26 @@ def _drained(browser: Any) -> list[str]:
     while not browser.queue.empty():
         texts.append(browser.queue.get_nowait())
     return texts
+
+
+def test_a_watched_stream_that_loses_the_label_is_told_no_more() -> None:
+    live, now = Live(), time.time()
+    hub = Hub(live, lambda: now)
+
+    def score(sequence: int, tier: str) -> str:
+        told = make_score(sequence, 50, begin=datetime.fromtimestamp(now, UTC), labels={"tier": tier})
+        live.add_score(read_score(told.to_bytes()), told.to_bytes(), now)
+        return told.segment_id
+
+    score(0, "premium")
+    browser = hub.join({"tier": "premium"})
+    assert browser is not None
+    stream_id = next(iter(live.streams))
+    hub.watch(browser, stream_id)
+    shown, hidden = score(1, "premium"), score(2, "free")
+    hub.step(1)
+    later = score(3, "free")
+    hub.step(2)
+    frames = [browser.queue.get_nowait() for _ in range(browser.queue.qsize())]
+    assert not any(f'"segment_id":"{segment}"' in text for segment in (hidden, later) for text in frames)
+    assert shown != hidden
