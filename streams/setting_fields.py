@@ -157,6 +157,11 @@ class SettingFields(BaseSettings):
     web_url: str | None = _setting(
         "web", None, "Address of the wall as people reach it, as https://wall.example; alerts link to their page under it."
     )
+    rate_url: str | None = _setting(
+        "web",
+        None,
+        "Address of the rating page as raters reach it through a proxy, as https://rate.example; raters' links use it.",
+    )
 
     harvest: bool = _setting(
         "queue", True, "Whether the worker stores clips that the model finds hard, to be rated. `false`: no clip is ever stored."

@@ -59,7 +59,7 @@ class Settings(SettingFields):
     @field_validator(
         "broker", "registry", "clip_store", "second_model", "deep_model", "deep_url", "scorer_url", "scorer_token",
         "scorer_token_file", "scorer_fallback", "influx_url", "influx_token", "influx_token_file", "alert_policy", "web_url",
-        "kafka_user", "kafka_password", "kafka_password_file", "kafka_ca_file", "kafka_cert_file", "kafka_key_file",
+        "rate_url", "kafka_user", "kafka_password", "kafka_password_file", "kafka_ca_file", "kafka_cert_file", "kafka_key_file",
         mode="before",
     )  # fmt: skip
     @classmethod
@@ -76,9 +76,9 @@ class Settings(SettingFields):
             raise ValueError("names no address")
         return ",".join(dict.fromkeys(addresses))
 
-    @field_validator("web_url")
+    @field_validator("web_url", "rate_url")
     @classmethod
-    def _wall_address(cls, value: str | None) -> str | None:
+    def _page_address(cls, value: str | None) -> str | None:
         if value is None:
             return None
         if "@" in value:
