@@ -230,12 +230,15 @@ def test_a_link_signs_in_and_arrow_keys_move_the_slider(browser: webdriver.Chrom
     assert browser.execute_script("return document.cookie") == ""
 
 
-SHOWN_SIZE = """
-const video = document.getElementById("clip"), box = video.getBoundingClientRect();
-return { width: box.width * devicePixelRatio, height: box.height * devicePixelRatio, left: box.left * devicePixelRatio,
-  top: box.top * devicePixelRatio, clipWidth: video.videoWidth, clipHeight: video.videoHeight, factor };
+KEEP_SIZE = """
+document.addEventListener("playing", (event) => {
+  const video = event.target, box = video.getBoundingClientRect();
+  const [left, top, width, height] = [box.left, box.top, box.width, box.height].map((size) => size * devicePixelRatio);
+  window.shown = { left, top, width, height, outline: getComputedStyle(video).outlineStyle,
+    clipWidth: video.videoWidth, clipHeight: video.videoHeight };
+}, true);
 """
-"""Returns the clip's place and size on the screen, in screen pixels, with its own size and the factor that is sent."""
+"""When a clip plays, keeps its place and size on the screen, in screen pixels, and its own size, in `window.shown`."""
 
 
 def set_screen(browser: webdriver.Chrome, width: int, height: int, density: float = 1, mobile: bool = False) -> None:
@@ -244,9 +247,12 @@ def set_screen(browser: webdriver.Chrome, width: int, height: int, density: floa
     browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", screen)
 
 
-def without_full_screen(browser: webdriver.Chrome) -> None:
-    """Takes the full screen away from the pages to come: their clips have the window."""
-    browser.execute_cdp_cmd("Page.addScriptToEvaluateOnNewDocument", {"source": "delete Element.prototype.requestFullscreen"})
+WITHOUT_FULL_SCREEN = "delete Element.prototype.requestFullscreen;"
+"""Then a clip has the window, whose size a test can set."""
+
+
+def before_each_page(browser: webdriver.Chrome, script: str) -> None:
+    browser.execute_cdp_cmd("Page.addScriptToEvaluateOnNewDocument", {"source": script})
 
 
 def one_clip(folder: Path, width: int, height: int, **options: Any) -> RatingPage:
@@ -275,7 +281,7 @@ SIZES = [
 def test_the_window_does_not_decide_how_large_a_clip_is(browser: webdriver.Chrome, tmp_path: Path) -> None:
     page = one_clip(tmp_path, 448, 336)
     person = Person(browser)
-    without_full_screen(browser)
+    before_each_page(browser, WITHOUT_FULL_SCREEN + KEEP_SIZE)
     for number, (enlarge, screen, factor) in enumerate(SIZES):
         token = page.store.add_rater(f"rater {number}")
         with served(replace(page, enlarge=enlarge)) as address:
@@ -283,12 +289,11 @@ def test_the_window_does_not_decide_how_large_a_clip_is(browser: webdriver.Chrom
             browser.get(f"{address}/#token={token}")
             person.sees(lambda: person.stage() == "start")
             person.press(Keys.ENTER)
-            person.sees(lambda: person.stage() == "watch")
-            size = browser.execute_script(SHOWN_SIZE)
             person.sees(lambda: person.stage() == "vote")
+            size = browser.execute_script("return window.shown")
             person.press("4", Keys.ENTER)
             person.sees(lambda: person.stage() == "notice")
-        assert (size["clipWidth"], size["clipHeight"]) == (448, 336)
+        assert (size["clipWidth"], size["clipHeight"], size["outline"]) == (448, 336, "none")
         assert size["width"] == pytest.approx(448 * factor, abs=0.6)
         assert size["height"] == pytest.approx(336 * factor, abs=0.6)
         # On whole screen pixels, in the middle.
@@ -303,7 +308,7 @@ def test_a_window_that_becomes_too_small_plays_the_clip_again(browser: webdriver
     token = page.store.add_rater("ada")
     with served(page) as address:
         person = Person(browser)
-        without_full_screen(browser)
+        before_each_page(browser, WITHOUT_FULL_SCREEN)
         set_screen(browser, 800, 600)
         browser.get(f"{address}/#token={token}")
         person.sees(lambda: person.stage() == "start")
@@ -311,12 +316,15 @@ def test_a_window_that_becomes_too_small_plays_the_clip_again(browser: webdriver
         person.sees(lambda: person.stage() == "vote")
         assert browser.execute_script("return factor") == 1
         # It is watched once more; meanwhile the window changes. The clip is slowed down, so that it lasts long enough.
-        browser.execute_script("get('clip').defaultPlaybackRate = get('clip').playbackRate = 0.1")
+        browser.execute_script("get('clip').defaultPlaybackRate = get('clip').playbackRate = 0.0625")
         person.press("r")
         set_screen(browser, 300, 300)
         person.sees(lambda: browser.execute_script("return factor") == 0.5)
         assert person.stage() == "watch"
         assert browser.execute_script("return get('clip').currentTime") < 0.2
+        # Nobody has seen it to its end at this size: a vote has to wait.
+        person.press("4")
+        assert browser.execute_script("return [stage, value()]") == ["watch", None]
         browser.execute_script("get('clip').playbackRate = 1")
         person.sees(lambda: person.stage() == "vote")
         person.press("4", Keys.ENTER)
@@ -361,7 +369,7 @@ const clipped = [...document.querySelectorAll("main section:not([hidden]) *, foo
   const box = element.getBoundingClientRect();
   return !element.classList.contains("unseen") && box.width && (box.left < 0 || box.right > innerWidth);
 });
-const lines = [...document.querySelectorAll("#foot > *, button, .levels span, .keys dt")].filter((element) => {
+const lines = [...document.querySelectorAll("#foot > *, h1, button, .levels span, .keys dt, .keys dd")].filter((element) => {
   const style = getComputedStyle(element);
   const height = element.clientHeight - parseFloat(style.paddingTop) - parseFloat(style.paddingBottom);
   return element.offsetParent && height > 1.5 * parseFloat(style.lineHeight);

@@ -154,7 +154,9 @@ function place() {
 function play() {
   const video = get("clip");
   show("watch");
-  factor = factorNow();
+  const fits = factorNow();
+  if (fits !== factor) seen = false; // not at this size
+  factor = fits;
   place();
   video.currentTime = 0;
   video.play().catch(() => { if (video.error) unplayable(); });
