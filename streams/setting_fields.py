@@ -172,6 +172,11 @@ class SettingFields(BaseSettings):
     web_origins: Annotated[list[str], NoDecode] = _setting(
         "web", list, "Origins of other sites whose pages may call the API with a token, `,`-separated, as https://ops.example."
     )
+    rate_url: str | None = _setting(
+        "web",
+        None,
+        "Address of the rating page as raters reach it through a proxy, as https://rate.example; raters' links use it.",
+    )
 
     harvest: bool = _setting(
         "queue", True, "Whether the worker stores clips that the model finds hard, to be rated. `false`: no clip is ever stored."

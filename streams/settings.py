@@ -61,7 +61,7 @@ class Settings(SettingFields):
     @field_validator(
         "broker", "registry", "clip_store", "second_model", "deep_model", "deep_url", "scorer_url", "scorer_token",
         "scorer_token_file", "scorer_fallback", "influx_url", "influx_token", "influx_token_file", "alert_policy", "web_url",
-        "web_tokens_file", "web_token", "web_token_file", "web_user_header",
+        "web_tokens_file", "web_token", "web_token_file", "web_user_header", "rate_url",
         "kafka_user", "kafka_password", "kafka_password_file", "kafka_ca_file", "kafka_cert_file", "kafka_key_file",
         mode="before",
     )  # fmt: skip
@@ -79,9 +79,9 @@ class Settings(SettingFields):
             raise ValueError("names no address")
         return ",".join(dict.fromkeys(addresses))
 
-    @field_validator("web_url")
+    @field_validator("web_url", "rate_url")
     @classmethod
-    def _wall_address(cls, value: str | None) -> str | None:
+    def _page_address(cls, value: str | None) -> str | None:
         if value is None:
             return None
         if "@" in value:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import sys
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -24,6 +24,17 @@ DEFAULT_PORT = 8090
 
 app = typer.Typer(help="The page where people rate the clips of the training queue.")
 
+
+@dataclass(frozen=True)
+class PageOptions:
+    """How the page asks for votes: the options of `fvq rate serve`, as its help describes them."""
+
+    scale: str = "acr"
+    pause_after: int = 40
+    enlarge: int = 1
+    digit_votes: bool = False
+
+
 PortOption = Annotated[int, typer.Option(min=0, max=65535, help="Port of the page; 0 takes a free one.")]
 
 
@@ -31,7 +42,7 @@ PortOption = Annotated[int, typer.Option(min=0, max=65535, help="Port of the pag
 def rate(context: typer.Context) -> None:
     """Without a command: serve the page."""
     if context.invoked_subcommand is None:
-        run_page(load_settings(), DEFAULT_PORT, "acr", 40)
+        run_page(load_settings(), DEFAULT_PORT, PageOptions())
 
 
 @app.command("serve")
@@ -39,9 +50,11 @@ def rate_serve(
     port: PortOption = DEFAULT_PORT,
     scale: Annotated[str, typer.Option(help="acr: five levels, ITU-T P.910; slider: 0-100.")] = "acr",
     pause_after: Annotated[int, typer.Option(min=1, help="Ratings after which the page asks for a pause.")] = 40,
+    enlarge: Annotated[int, typer.Option(min=1, max=8, help="Screen pixels per clip pixel: 1 shows clips at native size.")] = 1,
+    digit_votes: Annotated[bool, typer.Option("--digit-votes", help="1 to 5 is the whole vote, without Enter.")] = False,
 ) -> None:
     """Serve the page at FVQ_WEB_HOST until told to stop."""
-    run_page(load_settings(), port, scale, pause_after)
+    run_page(load_settings(), port, PageOptions(scale, pause_after, enlarge, digit_votes))
 
 
 @app.command("add")
@@ -51,7 +64,8 @@ def rate_add(name: Annotated[str, typer.Argument(help="The rater.")], port: Port
 
     settings = load_settings()
     token = RatingStore(settings.data_dir).add_rater(name)
-    print(f"token  {token}\nlink   http://{settings.web_host}:{port}/#token={token}")
+    address = settings.rate_url or f"http://{settings.web_host}:{port}"
+    print(f"token  {token}\nlink   {address}/#token={token}")
 
 
 @app.command("ls")
@@ -95,7 +109,7 @@ def rate_forget(stream: Annotated[str, typer.Argument(help="The stream's id.")])
 
 @app.command("export")
 def rate_export(
-    out: Annotated[Path, typer.Argument(help="The CSV: path, stream_id, mos, ci, ratings, example_id.")],
+    out: Annotated[Path, typer.Argument(help="The CSV: path, stream_id, mos, ci, ratings, example_id, factor.")],
     least: Annotated[int, typer.Option("--min-ratings", min=1, help="Clips with fewer ratings are left out.")] = 1,
     as_json: JsonFlag = False,
 ) -> None:
@@ -113,7 +127,7 @@ def rate_export(
         raise ValueError(f"{out}: no rated clip is on the queue; the file has only its header")
 
 
-def run_page(settings: Settings, port: int, scale: str, pause_after: int) -> None:
+def run_page(settings: Settings, port: int, options: PageOptions) -> None:
     """Serve the rating page until the process is told to stop. Raises `BrokerError` where the queue cannot be read."""
     from scorer.sampling import SamplerPool, probe
     from scorer.spec import SamplerSpec
@@ -122,8 +136,10 @@ def run_page(settings: Settings, port: int, scale: str, pause_after: int) -> Non
     from streams.rating.server import RatingPage, make_app
     from streams.rating.store import RatingStore
 
-    if scale not in ("acr", "slider"):
-        raise SettingsError("--scale", f"{scale!r} is none of acr, slider")
+    if options.scale not in ("acr", "slider"):
+        raise SettingsError("--scale", f"{options.scale!r} is none of acr, slider")
+    if options.digit_votes and options.scale != "acr":
+        raise SettingsError("--digit-votes", "is for --scale acr: one digit cannot set the slider")
     store, queue = RatingStore(settings.data_dir), parts.queue(settings)
     # Clips come from outside: what they hold is looked at in a child process.
     with SamplerPool(SamplerSpec(), 1, settings.sample_timeout, settings.sample_memory_mb) as pool:
@@ -134,11 +150,22 @@ def run_page(settings: Settings, port: int, scale: str, pause_after: int) -> Non
             memory_mb=settings.sample_memory_mb,
             max_mb=settings.fetch_max_mb,
         )
-        page = RatingPage(store, clips, queue.read, "acr" if scale == "acr" else "slider", pause_after)
+        page = RatingPage(
+            store,
+            clips,
+            queue.read,
+            "acr" if options.scale == "acr" else "slider",
+            options.pause_after,
+            enlarge=options.enlarge,
+            digit_votes=options.digit_votes,
+            url=settings.rate_url,
+        )
         count = page.refresh()
         print(f"{count} clips on the queue", file=sys.stderr)
         if not any(rater.active for rater, _ in store.raters()):
             print("no raters yet, and nobody can sign in; add one: fvq rate add NAME", file=sys.stderr)
+        if settings.rate_url:
+            print(f"raters reach it at {settings.rate_url}", file=sys.stderr)
         asyncio.run(serve(make_app(page), settings.web_host, port, _print_address))
 
 

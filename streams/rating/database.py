@@ -31,6 +31,12 @@ create unique index if not exists one_rating on ratings (presentation) where und
 create index if not exists presentations_of on presentations (stream_id, example_id);
 """
 
+ADDED = (
+    ("ratings", "factor", "real check (factor > 0)"),
+    ("examples", "duration", "real"),
+)
+"""Columns (table, name, definition) that the first files did not have; a new file gets them in the same way. Null: unknown."""
+
 
 class Database:
     """The ratings file of a data folder; made if it is missing. Any number of threads and processes may use it."""
@@ -41,6 +47,10 @@ class Database:
         with self._connection() as db:
             db.execute("pragma journal_mode = wal")
             db.executescript(SCHEMA)
+        with self.transaction() as db:  # two processes may open an old file at once: only one adds the columns
+            for table, name, definition in ADDED:
+                if name not in {column[1] for column in db.execute(f"pragma table_info({table})")}:
+                    db.execute(f"alter table {table} add column {name} {definition}")
 
     @contextmanager
     def transaction(self) -> Iterator[sqlite3.Connection]:

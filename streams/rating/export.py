@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import hashlib
+from collections import defaultdict
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,11 +14,13 @@ from streams.errors import MediaError
 from streams.events import TrainingExample
 from streams.queue.topic import QueuePlace
 from streams.rating.mos import Opinion, RaterReport, judge
+from streams.rating.order import Key
 from streams.rating.store import RatingStore
+from streams.rating.values import Rating
 from streams.text import csv_text
 
-COLUMNS = ("path", "stream_id", "mos", "ci", "ratings", "example_id")
-"""Training treats all clips of one stream id as one content."""
+COLUMNS = ("path", "stream_id", "mos", "ci", "ratings", "example_id", "factor")
+"""Training treats all clips of one stream id as one content. factor: the sizes at which the clip was rated, as `0.5 1`."""
 
 
 @dataclass(frozen=True)
@@ -45,7 +48,9 @@ def export(
     of an earlier export that this export does not need are deleted. read: returns a clip's bytes for its address.
     """
     examples = {(example.stream_id, example.example_id): example for example in queue}
-    opinions, reports = judge(store.ratings(), examples)
+    ratings = store.ratings()
+    opinions, reports = judge(ratings, examples)
+    factors = _factors(ratings, {report.rater for report in reports if not report.rejected})
     copies = out.absolute().with_name(out.name + ".clips")
     rows, left_out, kept = [], [], set()
     for key, opinion in sorted(opinions.items()):
@@ -59,7 +64,7 @@ def export(
             left_out.append((example.example_id, error.reason))
             continue
         kept.add(path)
-        rows.append(_row(path, example, opinion))
+        rows.append(_row(path, example, opinion, factors[key]))
     if copies.is_dir():
         for old in set(copies.iterdir()) - kept:
             old.unlink()
@@ -67,9 +72,23 @@ def export(
     return Exported(len(rows), reports, left_out)
 
 
-def _row(path: Path, example: TrainingExample, opinion: Opinion) -> tuple[str, ...]:
+def _factors(ratings: Iterable[Rating], raters: set[str]) -> dict[Key, str]:
+    """The different factors at which these raters saw each clip, smallest first; "unknown" for votes that have none."""
+    by_clip: defaultdict[Key, set[float | None]] = defaultdict(set)
+    for rating in ratings:
+        if rating.rater in raters:
+            by_clip[rating.key].add(rating.factor)
+    return {key: _factors_text(factors) for key, factors in by_clip.items()}
+
+
+def _factors_text(factors: set[float | None]) -> str:
+    known = [f"{factor:.4g}" for factor in sorted(factor for factor in factors if factor is not None)]
+    return " ".join(["unknown", *known] if None in factors else known)
+
+
+def _row(path: Path, example: TrainingExample, opinion: Opinion, factor: str) -> tuple[str, ...]:
     ci = "" if opinion.ci is None else f"{opinion.ci:.2f}"
-    return (str(path), csv_text(example.stream_id), f"{opinion.mos:.2f}", ci, str(opinion.ratings), example.example_id)
+    return (str(path), csv_text(example.stream_id), f"{opinion.mos:.2f}", ci, str(opinion.ratings), example.example_id, factor)
 
 
 def _clip_path(example: TrainingExample, read: Callable[[str], bytes], copies: Path) -> Path:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import math
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
 from datetime import datetime
@@ -20,6 +21,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from streams.errors import BrokerError, MediaError
 from streams.events import TrainingExample
 from streams.rating.mos import LEVEL_POINTS
+from streams.rating.origin import is_foreign
 from streams.rating.playable import PlayableClips
 from streams.rating.store import RatingError, RatingStore
 from streams.rating.values import Presentation, Rater, Scale
@@ -44,6 +46,10 @@ HEADERS = {
 }
 ASSETS = {"/": ("page.html", "text/html"), "/page.js": ("page.js", "text/javascript"), "/page.css": ("page.css", "text/css")}
 
+MAX_ENLARGE = 8
+
+OTHER_SITE = "the request comes from another address than this page's; behind a proxy, set FVQ_RATE_URL"
+
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
@@ -53,6 +59,8 @@ class RatingPage:
 
     load: reads the examples on the queue now, and when which stream was deleted (stream id -> time); raises `BrokerError`.
     pause_after: number of ratings between two pauses. refresh_seconds: time between two readings of the queue.
+    enlarge: screen pixels per clip pixel, a whole number. digit_votes: a digit is the whole vote, without a confirmation
+    (scale acr only). url: the page's address as browsers see it, where a proxy hides the server's own; None without a proxy.
     """
 
     store: RatingStore
@@ -61,6 +69,9 @@ class RatingPage:
     scale: Scale = "acr"
     pause_after: int = 40
     refresh_seconds: float = 10.0
+    enlarge: int = 1
+    digit_votes: bool = False
+    url: str | None = None
 
     def refresh(self) -> int:
         """Read the queue, and delete the MP4s of clips that have left it; returns the number of clips. Raises `BrokerError`."""
@@ -85,6 +96,7 @@ class _PresentationId(_Body):
 class _Rating(_PresentationId):
     value: Annotated[float, Field(ge=0, le=100, description="ACR: 1 bad to 5 excellent; slider: 0-100.")]
     seconds: Annotated[float, Field(ge=0, le=86400)]
+    factor: Annotated[float, Field(gt=0, le=MAX_ENLARGE, description="Screen pixels per clip pixel while it was watched.")]
 
 
 PAGE = web.AppKey("page", RatingPage)
@@ -116,8 +128,11 @@ async def _guard(request: web.Request, handler: Handler) -> web.StreamResponse:
     try:
         # Against cross-site requests: a browser sends JSON to another site only after a preflight request, which this server
         # does not allow. The cookie is SameSite=Strict as well.
-        if request.method == "POST" and request.content_type != "application/json":
-            raise web.HTTPUnsupportedMediaType
+        if request.method == "POST":
+            if request.content_type != "application/json":
+                raise web.HTTPUnsupportedMediaType
+            if is_foreign(request.headers, request.host, request.app[PAGE].url):
+                raise web.HTTPForbidden(text=OTHER_SITE)
         answer = await handler(request)
     except web.HTTPException as error:
         answer = _error(error.status, error.text or error.reason)
@@ -155,8 +170,10 @@ async def _sign_in(request: web.Request) -> web.Response:
     if rater is None:
         raise web.HTTPUnauthorized(text="this token is not known; ask for a new one")
     answer = web.json_response({"name": printable(rater.name)})
-    # A proxy that ends TLS sets this header. A browser could set it too, but would only keep its own cookie off plain HTTP.
-    secure = request.secure or request.headers.get("X-Forwarded-Proto") == "https"
+    # A proxy that ends TLS sets X-Forwarded-Proto. Some do not: then the browser's Origin says that it uses TLS. A browser that
+    # sends either without TLS only keeps its own cookie off plain HTTP.
+    over_tls = request.headers.get("X-Forwarded-Proto") == "https" or request.headers.get("Origin", "").startswith("https://")
+    secure = request.secure or over_tls
     answer.set_cookie(COOKIE, body.token.strip(), max_age=COOKIE_SECONDS, httponly=True, samesite="Strict", secure=secure)
     return answer
 
@@ -193,8 +210,11 @@ async def _state(page: RatingPage, rater: Rater, presentation: Presentation | No
         "state": "rate" if presentation else "waiting" if progress.away else "done",
         "presentation": presentation.id if presentation else None,
         "scale": page.scale,
+        "enlarge": page.enlarge,
+        "digit_votes": page.digit_votes,
         "done": progress.done,
         "total": progress.done + progress.left,
+        "minutes": math.ceil(progress.seconds / 60),
         "can_undo": progress.can_undo,
         "pause": presentation is not None and progress.done > 0 and progress.done % page.pause_after == 0,
         "name": printable(rater.name),
@@ -227,7 +247,7 @@ async def _rate(request: web.Request) -> web.Response:
         points = LEVEL_POINTS[int(body.value) - 1]
     else:
         points = body.value
-    await asyncio.to_thread(page.store.rate, rater, body.presentation, points, page.scale, body.seconds)
+    await asyncio.to_thread(page.store.rate, rater, body.presentation, points, page.scale, body.seconds, body.factor)
     return web.json_response({"kept": True}, status=201)
 
 

@@ -23,6 +23,9 @@ from streams.text import printable
 UNPLAYABLE, AWAY = 1, 2
 """Why a presentation is skipped: the clip cannot be played at all, or it could not be read. AWAY ends with the next `sync`."""
 
+SECONDS_TO_VOTE = 4.0
+"""How long a rater takes for each clip beside watching it: loading, voting, and a replay now and then. Only for the estimate."""
+
 
 class RatingError(FvqError):
     """A request of a rater, or about a rater, that cannot be fulfilled."""
@@ -111,9 +114,10 @@ class RatingStore:
             db.execute("update presentations set skipped = 0 where skipped = ?", (AWAY,))
             db.execute("update examples set queued = 0")
             db.executemany(
-                "insert into examples values (?, ?, ?, ?, 1) on conflict (stream_id, example_id)"
-                " do update set clip_uri = excluded.clip_uri, queued_at = excluded.queued_at, queued = 1",
-                [(example.stream_id, example.example_id, example.clip_uri, _iso_time(example.queued_at)) for example in examples],
+                "insert into examples (stream_id, example_id, clip_uri, queued_at, duration, queued) values (?, ?, ?, ?, ?, 1)"
+                " on conflict (stream_id, example_id) do update set clip_uri = excluded.clip_uri,"
+                " queued_at = excluded.queued_at, duration = excluded.duration, queued = 1",
+                [_row(example) for example in examples],
             )
 
     def queued(self) -> dict[Key, str]:
@@ -188,9 +192,18 @@ class RatingStore:
 
     # Answers of a rater.
 
-    def rate(self, rater: Rater, presentation_id: str, points: float, scale: Scale, seconds: float) -> None:
+    def rate(
+        self,
+        rater: Rater,
+        presentation_id: str,
+        points: float,
+        scale: Scale,
+        seconds: float,
+        factor: float | None = None,
+    ) -> None:
         """Keep a rating; it is on the disk when this returns. A browser may send the same rating again: that is no error.
 
+        points, seconds, factor: as in `Rating`.
         Raises `RatingError` where the presentation is not this rater's, was skipped or has another rating.
         """
         with self._database.transaction() as db:
@@ -209,8 +222,8 @@ class RatingStore:
             if earlier is not None:
                 raise RatingError("this clip is rated already")
             db.execute(
-                "insert into ratings (presentation, points, scale, seconds, time) values (?, ?, ?, ?, ?)",
-                (presentation_id, points, scale, seconds, _now()),
+                "insert into ratings (presentation, points, scale, seconds, time, factor) values (?, ?, ?, ?, ?, ?)",
+                (presentation_id, points, scale, seconds, _now(), factor),
             )
 
     def undo(self, rater: Rater) -> bool:
@@ -259,16 +272,22 @@ class RatingStore:
                 (rater.id, AWAY),
             ).fetchone()
             left = unanswered + remaining(rater.seed, shown, queue.keys() - skipped)
-            return Progress(done, left, _undoable(db, rater) is not None, away)
+            (duration,) = db.execute("select coalesce(avg(duration), 0) from examples where queued").fetchone()
+            return Progress(done, left, _undoable(db, rater) is not None, away, left * (duration + SECONDS_TO_VOTE))
 
     def ratings(self) -> list[Rating]:
         """All ratings that were not undone, oldest first."""
         with self._database.transaction() as db:
             rows = db.execute(
-                "select r.name, p.stream_id, p.example_id, 1 + p.repeat, g.points, g.scale, g.seconds, g.time from ratings g"
-                " join presentations p on p.id = g.presentation join raters r on r.id = p.rater where not g.undone order by g.id"
+                "select r.name, p.stream_id, p.example_id, 1 + p.repeat, g.points, g.scale, g.seconds, g.time, g.factor"
+                " from ratings g join presentations p on p.id = g.presentation join raters r on r.id = p.rater"
+                " where not g.undone order by g.id"
             ).fetchall()
         return [Rating(row[0], (row[1], row[2]), *row[3:]) for row in rows]
+
+
+def _row(example: TrainingExample) -> tuple[str, str, str, str, float]:
+    return example.stream_id, example.example_id, example.clip_uri, _iso_time(example.queued_at), example.duration
 
 
 def _queue(db: sqlite3.Connection) -> dict[Key, str]:

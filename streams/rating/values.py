@@ -44,7 +44,7 @@ class Rating:
     """One opinion of one rater.
 
     number: 1 for the rater's first rating of this clip, 2 for the repeat. points: 0-100. seconds: time that the rater took
-    to decide. time: ISO 8601, UTC.
+    to decide. time: ISO 8601, UTC. factor: how large the clip was, in screen pixels per clip pixel; None where it is not known.
     """
 
     rater: str
@@ -54,6 +54,7 @@ class Rating:
     scale: Scale
     seconds: float
     time: str
+    factor: float | None = None
 
 
 @dataclass(frozen=True)
@@ -61,10 +62,12 @@ class Progress:
     """How far a rater is.
 
     done: presentations that are rated. left: presentations that are still to come. can_undo: whether the last rating can be
-    taken back. away: presentations that wait, because their clips could not be read.
+    taken back. away: presentations that wait, because their clips could not be read. seconds: about how long those that are
+    still to come will take.
     """
 
     done: int
     left: int
     can_undo: bool
     away: int
+    seconds: float

@@ -53,7 +53,7 @@ def test_a_stream_that_is_deleted_elsewhere_leaves_the_page_and_the_export(kafka
         for done in range(4):
             shown = ask("/api/next")
             assert (shown["done"], shown["total"]) == (done, 4)
-            ask("/api/ratings", presentation=shown["presentation"], value=4, seconds=1)
+            ask("/api/ratings", presentation=shown["presentation"], value=4, seconds=1, factor=1)
         rated = RatingStore(here)
         assert len(rated.ratings()) == 4
         assert fvq("queue", "rm", "--stream", "rated/1", **settings | {"FVQ_DATA_DIR": str(elsewhere)}).returncode == 0

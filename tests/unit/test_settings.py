@@ -71,6 +71,7 @@ web_token_file: Path | None = None
 web_user_header: str | None = None
 web_trusted_proxies: list[str] = made
 web_origins: list[str] = made
+rate_url: str | None = None
 harvest: bool = True
 harvest_per_hour: int = 4 ge=1
 harvest_score: float = 40.0 ge=0 le=100
@@ -277,17 +278,19 @@ def test_influx_needs_a_token_which_never_shows(monkeypatch: pytest.MonkeyPatch,
         load_settings().influx_secret()
 
 
-def test_the_walls_address_is_checked_and_empty_means_unset(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert load_settings(web_url="https://wall.example/fvq/").web_url == "https://wall.example/fvq"
-    monkeypatch.setenv("FVQ_WEB_URL", "")
-    assert load_settings().web_url is None
+@pytest.mark.parametrize("name", ["web_url", "rate_url"])
+def test_the_pages_addresses_are_checked_and_empty_means_unset(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    monkeypatch.setenv(f"FVQ_{name.upper()}", "https://wall.example/fvq/")
+    assert getattr(load_settings(), name) == "https://wall.example/fvq"
+    monkeypatch.setenv(f"FVQ_{name.upper()}", "")
+    assert getattr(load_settings(), name) is None
     for wrong, words in {
         "wall.example": "is no address",
         "https://kim:s3cret@wall": "no user",
         "http://wall/?a=1": "without `\\?`",
     }.items():
         with pytest.raises(SettingsError, match=words) as caught:
-            load_settings(web_url=wrong)
+            load_settings(**{name: wrong})
         assert "s3cret" not in str(caught.value)
 
 

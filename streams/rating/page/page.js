@@ -6,9 +6,10 @@ const SECTIONS = ["sign-in", "start", "watch", "vote", "notice"];
 const WAIT_MS = 3000;
 
 let stage = "";
-let next = null; // the last answer of /api/next: {state, presentation, scale, done, total, can_undo, pause, name}
+let next = null; // the last answer of api/next: {state, presentation, scale, enlarge, digit_votes, done, total, minutes, can_undo, pause, name}
 let seen = false; // the rater has watched the clip to its end at least once
 let touched = false; // the rater has moved the slider; its first position is no opinion
+let factor = 1; // screen pixels per clip pixel, as the clip was last played
 let asked = 0; // when the page first asked for the vote, ms
 let busy = false; // a request to the server is running
 let goOn = null; // the function that Enter calls on a notice
@@ -71,8 +72,9 @@ async function attempt(work) {
 
 // Asks the server for the next clip, and shows the progress.
 async function askNext() {
-  next = await call("/api/next");
+  next = await call("api/next");
   document.body.dataset.scale = next.scale;
+  document.body.dataset.digits = next.digit_votes;
   get("progress").max = Math.max(1, next.total);
   get("progress").value = next.done;
   get("count").textContent = `${next.done} of ${next.total}`;
@@ -98,7 +100,7 @@ async function load() {
 
 // Loads the whole clip before it plays: a slow network must not look like a bad picture.
 async function watch() {
-  const answer = await fetch(next.presentation && `/api/clips/${next.presentation}`, { credentials: "same-origin" });
+  const answer = await fetch(next.presentation && `api/clips/${next.presentation}`, { credentials: "same-origin" });
   if (answer.status === 401) throw new SignedOut("sign in with your token");
   if (answer.status === 404) throw new Refused("It is no longer to be rated.");
   if (!answer.ok) throw new Error(answer.statusText);
@@ -110,13 +112,52 @@ async function watch() {
   asked = 0;
   get("vote-form").reset();
   get("points").textContent = "–";
-  video.src = URL.createObjectURL(data);
+  // Its size is needed before it plays. A clip that cannot be played has none: then play() reports it.
+  await new Promise((resolve) => {
+    video.onloadedmetadata = video.onerror = resolve;
+    video.src = URL.createObjectURL(data);
+  });
   play();
+}
+
+// The largest factor at which the whole clip is seen: the asked one, smaller whole numbers, then 1/2, 1/3, ...
+// The window never decides anything between these, so that votes can be told apart by their factor.
+function fitting(enlarge, width, height, roomWidth, roomHeight) {
+  for (let whole = enlarge; whole >= 1; whole -= 1) {
+    if (width * whole <= roomWidth && height * whole <= roomHeight) return whole;
+  }
+  return 1 / Math.ceil(Math.max(width / roomWidth, height / roomHeight));
+}
+
+// The window in screen pixels: the browser's zoom and a screen of high density change devicePixelRatio.
+function room() {
+  return [innerWidth * devicePixelRatio, innerHeight * devicePixelRatio].map((size) => Math.max(1, Math.round(size)));
+}
+
+function factorNow() {
+  const video = get("clip");
+  return fitting(next.enlarge, video.videoWidth || 1, video.videoHeight || 1, ...room());
+}
+
+// Puts the clip into the middle, on whole screen pixels: between two of them the browser would blur it.
+function place() {
+  const video = get("clip");
+  const [width, height] = [video.videoWidth * factor, video.videoHeight * factor].map(Math.round);
+  const [roomWidth, roomHeight] = room();
+  const css = (pixels) => `${pixels / devicePixelRatio}px`;
+  video.style.width = css(width);
+  video.style.height = css(height);
+  video.style.left = css(Math.floor((roomWidth - width) / 2));
+  video.style.top = css(Math.floor((roomHeight - height) / 2));
 }
 
 function play() {
   const video = get("clip");
   show("watch");
+  const fits = factorNow();
+  if (fits !== factor) seen = false; // not at this size
+  factor = fits;
+  place();
   video.currentTime = 0;
   video.play().catch(() => { if (video.error) unplayable(); });
 }
@@ -124,7 +165,7 @@ function play() {
 function unplayable() {
   const presentation = next.presentation;
   notice("This clip cannot be played here", "It is left out; Enter goes on.", () => attempt(async () => {
-    await call("/api/skip", { presentation });
+    await call("api/skip", { presentation });
     await load();
   }));
 }
@@ -148,9 +189,9 @@ function confirmVote() {
     get("status").textContent = next.scale === "slider" ? "Move the slider first." : "Choose 1 to 5 first.";
     return;
   }
-  const body = { presentation: next.presentation, value: vote, seconds: (performance.now() - asked) / 1000 };
+  const body = { presentation: next.presentation, value: vote, seconds: (performance.now() - asked) / 1000, factor };
   attempt(async () => {
-    await call("/api/ratings", body); // after a failure it is sent again, and the server keeps it once
+    await call("api/ratings", body); // after a failure it is sent again, and the server keeps it once
     await load();
   });
 }
@@ -159,7 +200,7 @@ function undo() {
   if (!next?.can_undo) return;
   attempt(async () => {
     get("clip").pause();
-    await call("/api/undo", {});
+    await call("api/undo", {});
     await load();
   });
 }
@@ -169,12 +210,15 @@ function choose(level) {
   radio.checked = true;
   radio.focus();
   get("status").textContent = "";
+  if (next.digit_votes) confirmVote();
 }
 
 function begin() {
-  // The browser may not support full screen, or may refuse it: then the clip fills the window.
-  document.documentElement.requestFullscreen?.().catch(() => {});
-  attempt(load);
+  attempt(async () => {
+    // The browser may not support full screen, or may refuse it: then the clip has the window.
+    await document.documentElement.requestFullscreen?.().catch(() => {});
+    await load();
+  });
 }
 
 document.addEventListener("keydown", (event) => {
@@ -200,6 +244,12 @@ get("clip").addEventListener("pause", () => {
   // Media keys and a sleeping screen can pause the clip: start it again, because raters must see all of it.
   if (stage === "watch" && !get("clip").ended && !document.hidden && !busy) play();
 });
+addEventListener("resize", () => {
+  if (stage !== "watch") return;
+  // A clip is watched at one size: at another one it is played from its beginning.
+  if (factorNow() === factor) place();
+  else play();
+});
 document.addEventListener("visibilitychange", () => {
   if (stage !== "watch") return;
   if (document.hidden) get("clip").pause();
@@ -216,13 +266,13 @@ get("undo").addEventListener("click", undo);
 get("begin").addEventListener("click", begin);
 get("go-on").addEventListener("click", () => goOn?.());
 get("sign-out").addEventListener("click", () => attempt(async () => {
-  await call("/api/sign-out", {});
+  await call("api/sign-out", {});
   show("sign-in");
 }));
 
 async function signIn(token) {
   try {
-    await call("/api/sign-in", { token });
+    await call("api/sign-in", { token });
   } catch (error) {
     if (!(error instanceof SignedOut)) throw error;
     show("sign-in");
@@ -232,8 +282,14 @@ async function signIn(token) {
   await greet();
 }
 
+function many(count, noun) {
+  return `${count} ${noun}${count === 1 ? "" : "s"}`;
+}
+
 async function greet() {
   await askNext();
+  const left = next.total - next.done;
+  get("amount").textContent = left ? `${many(left, "clip")}, about ${many(next.minutes, "minute")}` : next.done ? "All clips are rated." : "There is nothing to rate yet.";
   show("start");
 }
 

@@ -89,3 +89,24 @@ def test_clips_of_an_object_store_are_copied_and_old_copies_are_deleted(
     monkeypatch.chdir(tmp_path)
     assert export(store, remote[1:], read, Path("rated.csv")).clips == 3
     assert len(read_rated(out).clips) == 3, "a relative path names the same file"
+
+
+def test_the_export_says_at_which_sizes_a_clip_was_rated(tmp_path: Path, examples: list[TrainingExample]) -> None:
+    store = RatingStore(tmp_path)
+    store.sync(examples)
+    ids = [example.example_id for example in examples]
+    seen = {
+        "ada": dict(zip(ids, (1, 1, None, None), strict=True)),
+        "grace": dict(zip(ids, (1, 1 / 3, 2, None), strict=True)),
+    }
+    for name, factors in seen.items():
+        rater = store.sign_in(store.add_rater(name))
+        assert rater is not None
+        while shown := store.current(rater):
+            store.rate(rater, shown.id, 50, "acr", 1, factors[shown.key[1]])
+    out = tmp_path / "rated.csv"
+    export(store, examples, read_file, out)
+    with out.open() as file:
+        factor = {row["example_id"]: row["factor"] for row in csv.DictReader(file)}
+    assert [factor[example_id] for example_id in ids] == ["1", "0.3333 1", "unknown 2", "unknown"]
+    assert len(read_rated(out).clips) == 4

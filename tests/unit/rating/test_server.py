@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import AsyncIterator, Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -55,7 +56,9 @@ async def ada(client: Client, page: RatingPage) -> Client:
 async def rate_next(client: Client, value: float = 4) -> dict[str, Any]:
     """Rate the current clip; returns what the server had answered about it."""
     shown = await (await client.get("/api/next")).json()
-    answer = await client.post("/api/ratings", json={"presentation": shown["presentation"], "value": value, "seconds": 1.5})
+    answer = await client.post(
+        "/api/ratings", json={"presentation": shown["presentation"], "value": value, "seconds": 1.5, "factor": 1}
+    )
     assert answer.status == 201, await answer.text()
     return shown
 
@@ -85,7 +88,7 @@ async def test_a_wrong_token_and_the_token_of_a_removed_rater_are_refused(client
 
 
 async def test_a_form_of_another_site_is_refused(ada: Client) -> None:
-    body = json.dumps({"presentation": "x", "value": 1, "seconds": 1})
+    body = json.dumps({"presentation": "x", "value": 1, "seconds": 1, "factor": 1})
     for kind in ("text/plain", "application/x-www-form-urlencoded"):
         assert (await ada.post("/api/ratings", data=body, headers={"Content-Type": kind})).status == 415
 
@@ -113,7 +116,19 @@ async def test_a_browser_learns_nothing_about_the_clip(ada: Client, examples: li
         shown = await rate_next(ada)
         clip = await ada.get(f"/api/clips/{shown['presentation']}")
         seen += json.dumps(shown) + str(clip.headers) + str(clip.url) + (await clip.read()).decode("latin-1")
-        assert set(shown) == {"state", "presentation", "scale", "done", "total", "can_undo", "pause", "name"}
+        assert set(shown) == {
+            "state",
+            "presentation",
+            "scale",
+            "enlarge",
+            "digit_votes",
+            "done",
+            "total",
+            "minutes",
+            "can_undo",
+            "pause",
+            "name",
+        }
     for example in examples:
         for secret in (example.stream_id, example.example_id, example.clip_uri, "12.34", "low-score"):
             assert secret not in seen
@@ -124,7 +139,7 @@ async def test_raters_do_not_see_each_others_clips(ada: Client, page: RatingPage
     async with TestClient(TestServer(make_app(page)), cookie_jar=CookieJar(unsafe=True)) as grace:
         await grace.post("/api/sign-in", json={"token": page.store.add_rater("grace")})
         assert (await grace.get(f"/api/clips/{shown['presentation']}")).status == 404
-        body = {"presentation": shown["presentation"], "value": 1, "seconds": 1}
+        body = {"presentation": shown["presentation"], "value": 1, "seconds": 1, "factor": 1}
         assert (await grace.post("/api/ratings", json=body)).status == 409
 
 
@@ -153,11 +168,14 @@ async def test_a_clip_is_served_by_ranges(ada: Client) -> None:
         {"seconds": -1},
         {"more": 1},
         {"presentation": ""},
+        {"factor": 0},
+        {"factor": 9},
+        {"factor": None},
     ],
 )
 async def test_wrong_votes_are_refused(ada: Client, page: RatingPage, change: dict[str, Any]) -> None:
     shown = await (await ada.get("/api/next")).json()
-    body = {"presentation": shown["presentation"], "value": 4, "seconds": 1.0} | change
+    body = {"presentation": shown["presentation"], "value": 4, "seconds": 1.0, "factor": 1} | change
     answer = await ada.post("/api/ratings", json=body)
     assert answer.status == 400
     assert (await answer.json())["error"]
@@ -243,7 +261,13 @@ async def test_raters_go_on_while_one_clip_is_missing(tmp_path: Path, examples: 
 
 async def test_behind_a_proxy_with_tls_the_cookie_is_sent_over_tls_only(client: Client, page: RatingPage) -> None:
     token = page.store.add_rater("ada")
-    for headers, secure in (({}, False), ({"X-Forwarded-Proto": "https"}, True)):
+    own = f"{client.host}:{client.port}"
+    for headers, secure in (
+        ({}, False),
+        ({"Origin": f"http://{own}"}, False),
+        ({"X-Forwarded-Proto": "https"}, True),
+        ({"Origin": f"https://{own}"}, True),
+    ):
         answer = await client.post("/api/sign-in", json={"token": token}, headers=headers)
         assert ("Secure" in answer.headers["Set-Cookie"]) is secure
 
@@ -310,3 +334,62 @@ async def test_the_page_writes_text_only_and_learns_nothing_of_the_stream(ada: C
     assert not any(example.stream_id in shown for example in examples)
     answer = await ada.get("/")
     assert "script-src 'self'" in answer.headers["Content-Security-Policy"]
+
+
+async def test_a_vote_is_kept_with_the_size_at_which_the_clip_was_seen(ada: Client, page: RatingPage) -> None:
+    for factor in (1, 2, 1 / 3):
+        shown = await (await ada.get("/api/next")).json()
+        body = {"presentation": shown["presentation"], "value": 4, "seconds": 1, "factor": factor}
+        assert (await ada.post("/api/ratings", json=body)).status == 201
+    shown = await (await ada.get("/api/next")).json()
+    unsaid = await ada.post("/api/ratings", json={"presentation": shown["presentation"], "value": 4, "seconds": 1})
+    assert unsaid.status == 400
+    assert "factor" in (await unsaid.json())["error"]
+    assert [rating.factor for rating in page.store.ratings()] == [1, 2, 1 / 3]
+
+
+async def test_the_page_learns_how_many_clips_and_minutes_are_left(ada: Client, examples: list[TrainingExample]) -> None:
+    left = []
+    for _ in examples:
+        shown = await rate_next(ada)
+        left.append((shown["total"] - shown["done"], shown["minutes"]))
+    assert left == [(4, 1), (3, 1), (2, 1), (1, 1)]
+    done = await (await ada.get("/api/next")).json()
+    assert done["minutes"] == 0
+
+
+PROXY = "https://rate.example/clips"
+
+
+@pytest.mark.parametrize(
+    ("headers", "status"),
+    [
+        ({}, 200),  # no browser
+        ({"Origin": "http://{own}"}, 200),
+        ({"Origin": "https://RATE.example"}, 200),  # a proxy that asks for another host than the browser
+        ({"Origin": "https://rate.example", "Sec-Fetch-Site": "same-origin"}, 200),
+        ({"Origin": "https://other.example", "Sec-Fetch-Site": "same-origin"}, 200),  # a browser's own word, and it is current
+        ({"Origin": "https://other.example"}, 403),
+        ({"Origin": "null"}, 403),
+        ({"Origin": "http://["}, 403),
+        ({"Origin": ""}, 403),
+        ({"Origin": "https://rate.example", "Sec-Fetch-Site": "cross-site"}, 403),
+        ({"Origin": "https://rate.example", "Sec-Fetch-Site": "same-site"}, 403),
+    ],
+)
+async def test_pages_of_other_addresses_cannot_send_anything(page: RatingPage, headers: dict[str, str], status: int) -> None:
+    token = page.store.add_rater("ada")
+    async with TestClient(TestServer(make_app(replace(page, url=PROXY)))) as client:
+        own = f"{client.host}:{client.port}"
+        sent = {name: value.format(own=own) for name, value in headers.items()}
+        answer = await client.post("/api/sign-in", json={"token": token}, headers=sent)
+        assert answer.status == status
+        assert ("FVQ_RATE_URL" in await answer.text()) is (status == 403)
+        assert (await client.get("/", headers=sent)).status == 200
+
+
+@pytest.mark.parametrize("origin", ["https://rate.example", "null", ""])
+async def test_without_its_address_the_page_takes_no_other_host(client: Client, page: RatingPage, origin: str) -> None:
+    token = page.store.add_rater("ada")
+    answer = await client.post("/api/sign-in", json={"token": token}, headers={"Origin": origin})
+    assert answer.status == 403

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from streams.rating.order import APART, Key
-from streams.rating.store import RatingError, RatingStore
+from streams.rating.store import SECONDS_TO_VOTE, RatingError, RatingStore
 from streams.rating.values import Rater
 from tests.support.rating import make_example
 
@@ -254,3 +254,16 @@ def test_repeats_are_numbered(tmp_path: Path) -> None:
     (repeat,) = [rating for rating in ratings if rating.number == 2]
     first, second = [i for i, key in enumerate(order) if key == repeat.key]
     assert second - first >= APART
+
+
+def test_progress_estimates_the_time_that_is_left(tmp_path: Path) -> None:
+    store, ada = filled(tmp_path)
+    # 12 clips of 2 s and one repeat.
+    assert store.progress(ada).seconds == 13 * (2 + SECONDS_TO_VOTE)
+    while shown := store.current(ada):
+        store.rate(ada, shown.id, 50, "acr", 1)
+    assert store.progress(ada).seconds == 0
+    empty = RatingStore(tmp_path / "empty")
+    grace = empty.sign_in(empty.add_rater("grace"))
+    assert grace is not None
+    assert empty.progress(grace).seconds == 0

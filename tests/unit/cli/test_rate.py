@@ -1,0 +1,41 @@
+"""`fvq rate`: the links of raters, and options that do not go together."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from streams.cli.app import app
+from streams.errors import SettingsError
+from streams.rating.store import RatingStore
+
+
+@pytest.mark.parametrize(
+    ("url", "link"),
+    [
+        ("", "http://127.0.0.1:8090/#token="),
+        ("https://rate.example", "https://rate.example/#token="),
+        ("https://studio.example/rate/", "https://studio.example/rate/#token="),
+    ],
+)
+def test_a_raters_link_is_the_address_that_raters_reach(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, url: str, link: str
+) -> None:
+    monkeypatch.setenv("FVQ_DATA_DIR", str(tmp_path))
+    monkeypatch.setenv("FVQ_RATE_URL", url)
+    added = CliRunner().invoke(app, ["rate", "add", "ada"])
+    assert added.exit_code == 0, added.output
+    token = added.stdout.split()[1]
+    assert added.stdout.split()[-1] == link + token
+    rater = RatingStore(tmp_path).sign_in(token)
+    assert rater is not None
+    assert rater.name == "ada"
+
+
+def test_digit_votes_are_for_the_five_levels(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FVQ_DATA_DIR", str(tmp_path))
+    served = CliRunner().invoke(app, ["rate", "serve", "--scale", "slider", "--digit-votes"])
+    assert isinstance(served.exception, SettingsError)
+    assert "--digit-votes" in str(served.exception)
