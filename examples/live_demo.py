@@ -152,7 +152,7 @@ def up(url: str, folder: Path) -> Iterator[queue.Queue[str | None]]:
     """
     environment = {name: value for name, value in os.environ.items() if not name.startswith("FVQ_")}
     environment |= {"FVQ_FETCH_PRIVATE": "true", "FVQ_DATA_DIR": str(folder / "data"), "FVQ_HARVEST": "false"}
-    command = [sys.executable, "-m", "streams.cli", "up", "--source", f"live={url}", "--json"]
+    command = [sys.executable, "-m", "streams.cli", "up", "--source", f"live={url}", "--json", "--keep"]
     process = subprocess.Popen(
         command, env=environment, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, preexec_fn=_child, text=True
     )
