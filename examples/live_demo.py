@@ -2,9 +2,9 @@
 
     python examples/live_demo.py [--json]
 
-Starts a small HLS origin on loopback (`live_origin.py`), follows it with `fvq up --source URL`, and shows what was seen of each
-break and after how many seconds. Takes about 90 seconds on an idle machine, of which the programme has 68. The exit code is 0
-only if all three were seen.
+Starts a small HLS origin on loopback (`live_origin.py`), follows it with `fvq up --source URL`, which prints the address of its
+wall, and shows what was seen of each break and after how many seconds. Takes about 90 seconds on an idle machine, of which the
+programme has 68. The exit code is 0 only if all three were seen.
 """
 
 from __future__ import annotations
