@@ -2,9 +2,9 @@
 
     python examples/live_demo.py [--json]
 
-Starts a small HLS origin on loopback (`live_origin.py`), follows it with `fvq up --source URL`, and shows what was seen of each
-break and after how many seconds. Takes about 90 seconds on an idle machine, of which the programme has 68. The exit code is 0
-only if all three were seen.
+Starts a small HLS origin on loopback (`live_origin.py`), follows it with `fvq up --source URL`, which prints the address of its
+wall, and shows what was seen of each break and after how many seconds. Takes about 90 seconds on an idle machine, of which the
+programme has 68. The exit code is 0 only if all three were seen.
 """
 
 from __future__ import annotations
@@ -152,7 +152,7 @@ def up(url: str, folder: Path) -> Iterator[queue.Queue[str | None]]:
     """
     environment = {name: value for name, value in os.environ.items() if not name.startswith("FVQ_")}
     environment |= {"FVQ_FETCH_PRIVATE": "true", "FVQ_DATA_DIR": str(folder / "data"), "FVQ_HARVEST": "false"}
-    command = [sys.executable, "-m", "streams.cli", "up", "--source", f"live={url}", "--json"]
+    command = [sys.executable, "-m", "streams.cli", "up", "--source", f"live={url}", "--json", "--keep"]
     process = subprocess.Popen(
         command, env=environment, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, preexec_fn=_child, text=True
     )

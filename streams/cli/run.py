@@ -49,9 +49,10 @@ def up(
     segment_seconds: Annotated[float, typer.Option(min=0.5, max=60, help="Length of a file's segment, seconds.")] = 2.0,
     watch: Annotated[bool, typer.Option("--watch", help="A recorder's folder: score each file that it completes.")] = False,
     seconds: Annotated[float | None, typer.Option(min=1, help="End a live source after this time, not at Ctrl-C.")] = None,
+    keep: Annotated[bool, typer.Option("--keep", help="When all is played, keep the wall until Ctrl-C.")] = False,
     as_json: JsonFlag = False,
 ) -> None:
-    """Run everything on this machine: broker, worker, store; play or follow the source and show its scores."""
+    """Run everything on this machine: broker, worker, store, wall; play or follow the source and show its scores."""
     from streams.local.live import check_sources, find_live, run_live_up
     from streams.local.up import run_up
 
@@ -60,10 +61,11 @@ def up(
         if fast:
             raise SettingsError("--fast", "is for files: a live source is as fast as it is")
         following = find_live(settings, source, segment_seconds, watch)
-        raise typer.Exit(run_live_up(settings, following, seconds=seconds, as_json=as_json))
+        raise typer.Exit(run_live_up(settings, following, seconds=seconds, as_json=as_json, keep=keep))
     if seconds is not None:
         raise SettingsError("--seconds", "is for live sources: a file ends by itself")
-    raise typer.Exit(run_up(settings, Path(source[0]), fast=fast, segment_seconds=segment_seconds, as_json=as_json))
+    path = Path(source[0])
+    raise typer.Exit(run_up(settings, path, fast=fast, segment_seconds=segment_seconds, as_json=as_json, keep=keep))
 
 
 def worker() -> None:

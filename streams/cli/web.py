@@ -23,12 +23,13 @@ app.add_typer(tokens, name="token")
 def web(
     context: typer.Context,
     port: Annotated[int | None, typer.Option(min=0, max=65535, help="Port instead of FVQ_WALL_PORT; 0 takes a free one.")] = None,
+    quiet: Annotated[bool, typer.Option("--quiet", help="Do not print the address.")] = False,
 ) -> None:
     """Without a command: serve the wall at FVQ_WEB_HOST until told to stop."""
     if context.invoked_subcommand is None:
         from streams.wall import run_wall
 
-        run_wall(load_settings(wall_port=port), _print_address)
+        run_wall(load_settings(wall_port=port), (lambda _: None) if quiet else _print_address)
 
 
 @tokens.command("add")

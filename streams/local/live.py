@@ -1,6 +1,6 @@
 """Everything on one machine, for live sources: `fvq up --source URL`.
 
-Starts a broker, a worker and an ingester, each the same command as on a cluster, and shows the streams' latest scores.
+Starts a broker, the wall, a worker and an ingester, each the same command as on a cluster, and shows the streams' latest scores.
 """
 
 from __future__ import annotations
@@ -31,6 +31,7 @@ from streams.kafka.topics import create_topics
 from streams.local.live_run import LiveRun
 from streams.local.live_view import LiveView
 from streams.local.processes import own_settings, running, wait_ready, worker_settings
+from streams.local.wall import Wall, start_wall
 from streams.ports import free_port
 from streams.settings import Settings
 
@@ -90,22 +91,48 @@ async def _kinds(settings: Settings, addresses: Sequence[str]) -> list[str]:
         return [kind.command for kind in await asyncio.gather(*(kind_of(address, reader) for address in addresses))]
 
 
-def run_live_up(settings: Settings, following: Following, *, seconds: float | None, as_json: bool) -> int:
+def run_live_up(settings: Settings, following: Following, *, seconds: float | None, as_json: bool, keep: bool) -> int:
     """Follow live sources and show their scores until Ctrl-C, or until all have ended; returns the exit code.
 
-    seconds: end after this time. Raises `MediaError` where the worker does not start, and `BrokerError`.
+    seconds: end after this time. keep: the wall stays until Ctrl-C. Raises `MediaError` where the worker does not start, and
+    `BrokerError`.
     """
     view, run = LiveView(as_json), LiveRun(following.names)
     with ExitStack() as stack:
         connection = parts.connection(settings) if settings.broker else Connection(stack.enter_context(EmbeddedBroker()).address)
         create_topics(connection, partitions=4, replication=1)
+        media = following.folders
+        wall = start_wall(stack, settings, connection.servers, media, view.note) if keep or not as_json else None
         port = free_port("127.0.0.1")
         # Recordings may be as old as they like, unless the user says otherwise.
         fast = following.recorded and settings.source("live_window").kind == "default"
-        changes = worker_settings(settings, connection.servers, following.folders, port, fast)
-        worker = stack.enter_context(running(["worker"], changes))
+        worker = stack.enter_context(running(["worker"], worker_settings(settings, connection.servers, media, port, fast)))
+        if wall is not None:
+            stack.callback(wall.end)
         view.note(f"broker {connection.servers}, worker {worker.pid}, metrics at http://127.0.0.1:{port}/metrics")
         wait_ready(worker, port)
+        stopped = _follow(settings, connection, following, view, run, worker, wall, seconds)
+        view.summary(run)
+        if run.problem:
+            view.problem(run.problem)
+            return 1
+        if wall is not None and keep and not stopped:
+            wall.keep()
+    return 0
+
+
+def _follow(
+    settings: Settings,
+    connection: Connection,
+    following: Following,
+    view: LiveView,
+    run: LiveRun,
+    worker: subprocess.Popen[bytes],
+    wall: Wall | None,
+    seconds: float | None,
+) -> bool:
+    """Ingest the sources and show the answers until the run is over; returns whether Ctrl-C ended it."""
+    with ExitStack() as stack:
         stack.enter_context(_Follower(connection, run, view))
         ingesters = []
         for command in following.commands:
@@ -119,17 +146,16 @@ def run_live_up(settings: Settings, following: Following, *, seconds: float | No
             with view.shown(run) as refresh:
                 for _ in _until_ended(run, view, worker, ingesters, seconds):
                     refresh()
+                    if wall is not None:
+                        wall.check()
             if run.has_ended:
                 agents = {"alerts": settings.alerts, "harvest": settings.harvest}
                 groups = [parts.group(settings).of(agent).name for agent, enabled in agents.items() if enabled]
                 wait_for_groups(connection, groups, SCORES_TOPIC, AGENTS_SECONDS)
         except KeyboardInterrupt:
             view.note("stopping")
-    view.summary(run)
-    if run.problem:
-        view.problem(run.problem)
-        return 1
-    return 0
+            return True
+    return False
 
 
 def _until_ended(

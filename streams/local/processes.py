@@ -1,4 +1,4 @@
-"""The processes of `fvq up`: the same `fvq worker` and `fvq ingest` as on a cluster, as children that end with it."""
+"""The processes of `fvq up`: the same `fvq worker`, `fvq ingest` and `fvq web` as on a cluster, as children that end with it."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """Everything on one machine: `fvq up` of files.
 
-Cuts the sources into segments, starts a broker and a worker, plays the segments as live streams, and shows the scores. The
-worker is the same `fvq worker` as on a cluster, in a process of its own.
+Starts a broker and the wall, cuts the sources into segments, starts a worker, plays the segments as live streams, and shows
+the scores. Worker and wall are the same commands as on a cluster, in processes of their own.
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ from streams.kafka.topics import create_topics
 from streams.local.processes import running, wait_ready, worker_settings
 from streams.local.run import Run
 from streams.local.view import View
+from streams.local.wall import Wall, start_wall
 from streams.ports import free_port
 from streams.settings import Settings
 
@@ -37,56 +38,75 @@ AGENTS_SECONDS = 5.0
 """The alert and harvest agents get this long to read the last scores."""
 
 
-def run_up(settings: Settings, source: Path, *, fast: bool, segment_seconds: float, as_json: bool) -> int:
+def run_up(settings: Settings, source: Path, *, fast: bool, segment_seconds: float, as_json: bool, keep: bool) -> int:
     """Play a source, show the scores as they come, then a summary; returns the exit code.
 
-    source: a video, or a folder of them. fast: announce all segments at once. segment_seconds: length of a segment. Raises
-    `MediaError` where no source can be played or the worker does not start, and `BrokerError`.
+    source: a video, or a folder of them. fast: announce all segments at once. segment_seconds: length of a segment. keep: the
+    wall stays until Ctrl-C. Raises `MediaError` where no source can be played or the worker does not start, and `BrokerError`.
     """
     view = View(as_json)
     sources = find_sources(source)
     with ExitStack() as stack:
         work = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="fvq-up-")))
+        connection = parts.connection(settings) if settings.broker else Connection(stack.enter_context(EmbeddedBroker()).address)
+        create_topics(connection, partitions=4, replication=1)
+        # First, so that it starts beside the cutting: its address is the first line, and no score waits for it.
+        wall = start_wall(stack, settings, connection.servers, [work], view.note) if keep or not as_json else None
         view.note(f"cutting {len(sources)} source{'s' if len(sources) > 1 else ''} into segments")
         segments, problems = cut_all(sources, work, segment_seconds, parts.cut_limits(settings))
         for unplayed, reason in problems.items():
             view.problem("not played", f"{unplayed.path}: {reason}")
-        connection = parts.connection(settings) if settings.broker else Connection(stack.enter_context(EmbeddedBroker()).address)
-        create_topics(connection, partitions=4, replication=1)
         port = free_port("127.0.0.1")
         changes = worker_settings(settings, connection.servers, [work], port, fast)
         worker = stack.enter_context(running(["worker"], changes))
+        if wall is not None:
+            stack.callback(wall.end)
         view.note(f"broker {connection.servers}, worker {worker.pid}, metrics at http://127.0.0.1:{port}/metrics")
         wait_ready(worker, port)
         start = datetime.now(UTC)
-        events = [event for source, cuts in segments.items() for event in events_of(source, cuts, start, {})]
-        run = Run(events)
-        done = threading.Event()
-        follower = threading.Thread(target=_follow, args=(connection, run, done, as_json), daemon=True)
-        follower.start()
-        player = threading.Thread(
-            target=announce, args=(in_order(events, fast), connection, lambda _: None, done.is_set), daemon=True
-        )
-        player.start()
-        try:
-            with view.shown(run) as refresh:
-                for _ in _until_ended(run, worker, player):
-                    refresh()
-        except KeyboardInterrupt:
-            run.interrupted = True
-        if not run.interrupted and run.worker_exit is None:
-            agents = {"alerts": settings.alerts, "harvest": settings.harvest}
-            groups = [parts.group(settings).of(agent).name for agent, enabled in agents.items() if enabled]
-            wait_for_groups(connection, groups, SCORES_TOPIC, AGENTS_SECONDS)
-        done.set()
-        follower.join(5)
-    view.summary(run)
-    if run.worker_exit not in (None, 0):
-        view.problem(f"the worker ended with code {run.worker_exit}", "(its log lines are above)")
-        return 1
-    if run.interrupted:
-        return 0
-    return 0 if run.scores and run.answered == len(run.events) and not problems else 1
+        run = Run([event for source, cuts in segments.items() for event in events_of(source, cuts, start, {})])
+        _play(settings, connection, view, run, worker, wall, fast)
+        view.summary(run)
+        if run.worker_exit not in (None, 0):
+            view.problem(f"the worker ended with code {run.worker_exit}", "(its log lines are above)")
+            return 1
+        if run.interrupted:
+            return 0
+        if wall is not None and keep and run.worker_exit is None:
+            wall.keep()
+        return 0 if run.scores and run.answered == len(run.events) and not problems else 1
+
+
+def _play(
+    settings: Settings,
+    connection: Connection,
+    view: View,
+    run: Run,
+    worker: subprocess.Popen[bytes],
+    wall: Wall | None,
+    fast: bool,
+) -> None:
+    """Announce the run's segments and show the answers, until each has one and the agents have read the last scores."""
+    done = threading.Event()
+    follower = threading.Thread(target=_follow, args=(connection, run, done, view.as_json), daemon=True)
+    follower.start()
+    events = in_order(list(run.events.values()), fast)
+    player = threading.Thread(target=announce, args=(events, connection, lambda _: None, done.is_set), daemon=True)
+    player.start()
+    try:
+        with view.shown(run) as refresh:
+            for _ in _until_ended(run, worker, player):
+                refresh()
+                if wall is not None:
+                    wall.check()
+    except KeyboardInterrupt:
+        run.interrupted = True
+    if not run.interrupted and run.worker_exit is None:
+        agents = {"alerts": settings.alerts, "harvest": settings.harvest}
+        groups = [parts.group(settings).of(agent).name for agent, enabled in agents.items() if enabled]
+        wait_for_groups(connection, groups, SCORES_TOPIC, AGENTS_SECONDS)
+    done.set()
+    follower.join(5)
 
 
 def _follow(connection: Connection, run: Run, done: threading.Event, as_json: bool) -> None:

@@ -24,7 +24,7 @@ class View:
     """The output of one run. as_json: standard output takes only JSON, and text for people goes to standard error."""
 
     def __init__(self, as_json: bool) -> None:
-        self._as_json = as_json
+        self.as_json = as_json
         self._console = Console(stderr=as_json)
         self._scores_printed = self._alerts_printed = 0
 
@@ -43,7 +43,7 @@ class View:
         Yields a function that brings the output up to date; leaving the context does so a last time. With `as_json` nothing is
         shown.
         """
-        if self._as_json:
+        if self.as_json:
             yield lambda: None
         elif self._console.is_terminal:
             with Live(_table(run), console=self._console, refresh_per_second=8) as live:
@@ -58,7 +58,7 @@ class View:
         """Print of each stream the number of segments, mean and lowest score, and the drops; then what failed and why."""
         for stream_id, scores in sorted(_scored_by_stream(run).items()):
             self._stream_summary(stream_id, scores)
-        if not self._as_json:
+        if not self.as_json:
             self._print_new_alerts(run)
             self._alert_summary(run)
         skipped = sum(1 for score in run.scores.values() if score.status == "skipped")
@@ -91,7 +91,7 @@ class View:
     def _stream_summary(self, stream_id: str, scores: list[SegmentScore]) -> None:
         values = [score.score for score in scores if score.score is not None]
         count, mean, lowest, drops = len(values), sum(values) / len(values), min(values), find_drops(values)
-        if self._as_json:
+        if self.as_json:
             facts = {"summary": stream_id, "segments": count, "mean": mean, "lowest": lowest}
             print(json.dumps(facts | {"drops": [vars(drop) for drop in drops]}))
             return

@@ -1,4 +1,4 @@
-"""The three pictures that the wall keeps of each stream: the last one, the last good one, and the first bad one after it."""
+"""The pictures that the wall keeps of each stream: the last, the last good, the first bad one, and the good one before it."""
 
 from __future__ import annotations
 
@@ -20,11 +20,13 @@ class Picture:
 
 @dataclass(frozen=True, slots=True)
 class Pictures:
-    """A stream's pictures. first_bad: the first one of the present or the last bad stretch."""
+    """A stream's pictures. first_bad: the first one of the present or the last bad stretch. good_before: the last good one before
+    that stretch, which is shown beside it also when the stream is good again."""
 
     last: Picture | None = None
     last_good: Picture | None = None
     first_bad: Picture | None = None
+    good_before: Picture | None = None
 
     def with_picture(self, picture: Picture, good: bool) -> Pictures:
         """These with one more picture; one that is not newer than the last is left out.
@@ -36,9 +38,17 @@ class Pictures:
         if good:
             return replace(self, last=picture, last_good=picture)
         bad_since_good = self.first_bad is not None and (self.last_good is None or self.first_bad.start > self.last_good.start)
-        return replace(self, last=picture, first_bad=self.first_bad if bad_since_good else picture)
+        if bad_since_good:
+            return replace(self, last=picture)
+        return replace(self, last=picture, first_bad=picture, good_before=self.last_good)
+
+    def around(self, at: float) -> tuple[Picture | None, Picture | None]:
+        """The good picture before a time and the bad one from it on. at: seconds since 1970."""
+        good = next((kept for kept in (self.last_good, self.good_before) if kept is not None and kept.start < at), None)
+        candidates = (kept for kept in (self.first_bad, self.last) if kept is not None and kept is not self.last_good)
+        return good, next((kept for kept in candidates if kept.start >= at), None)
 
     def of_segment(self, segment_id: str) -> Picture | None:
-        """The picture of a segment, where it is one of the three."""
-        kept = (self.last, self.last_good, self.first_bad)
+        """The picture of a segment, where it is one of these."""
+        kept = (self.last, self.last_good, self.first_bad, self.good_before)
         return next((picture for picture in kept if picture is not None and picture.segment_id == segment_id), None)

@@ -18,6 +18,7 @@ def test_three_breaks_are_seen() -> None:
     command = [PYTHON, "examples/live_demo.py", "--json"]
     finished = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=390)
     assert finished.returncode == 0, finished.stdout + finished.stderr
+    assert "the wall: http://127.0.0.1:" in finished.stderr
     bad, black, away = json.loads(finished.stdout)["breaks"]
     assert (bad["what"], black["what"], away["what"]) == ("bad", "black", "away")
     assert bad["seen"] in ("alert quality-drop", "alert low-quality")

@@ -232,6 +232,7 @@ def test_old_segments_are_skipped_in_a_live_window(broker: str, segments: list[P
 def test_up_shows_the_drop_and_the_recovery(tmp_path: Path) -> None:
     result = fvq("up", "--source", str(DEMO), "--fast", "--json", FVQ_DATA_DIR=str(tmp_path / "data"), seconds=150)
     assert result.returncode == 0, result.stderr
+    assert "wall" not in result.stderr, "scripts that wait for the end need no page"
     lines = [json.loads(line) for line in result.stdout.splitlines()]
     summary = lines[-1]
     assert summary["segments"] == round(probe(DEMO).duration / 2)

@@ -131,11 +131,8 @@ async def compare(call: Call) -> web.Response:
     """The last good picture and the first bad one."""
     found = _known(call)
     query: CompareQuery = call.query
-    good, bad = found.pictures.last_good, found.pictures.first_bad
-    if query.at is not None:
-        at = query.at.timestamp()
-        good = good if good is not None and good.start < at else None
-        bad = next((one for one in (bad, found.pictures.last) if one is not None and one is not good and one.start >= at), None)
+    kept = found.pictures
+    good, bad = (kept.last_good, kept.first_bad) if query.at is None else kept.around(query.at.timestamp())
     return json_answer(
         {
             "good": _picture(found, "last_good", good) if good is not None else None,

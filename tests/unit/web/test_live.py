@@ -322,6 +322,19 @@ def test_pictures_are_the_last_the_last_good_and_the_first_bad_one(course: list[
     assert starts(pictures.first_bad) == (bad_runs[-1] if bad_runs else None)
 
 
+def test_both_pictures_of_a_bad_stretch_are_kept_when_it_is_over() -> None:
+    pictures = Pictures()
+    for start, good in [(1, True), (2, True), (3, False), (4, False), (5, True), (6, True)]:
+        pictures = pictures.with_picture(Picture(b"", f"{start}", float(start), 50, 1, 1), good)
+    good_before, first_bad = pictures.around(2.5)
+    assert good_before is not None
+    assert first_bad is not None
+    assert (good_before.segment_id, first_bad.segment_id) == ("2", "3")
+    assert pictures.of_segment("2") is good_before
+    # A time within the bad stretch: what is good now is never shown as the bad one.
+    assert pictures.around(3.5) == (good_before, None)
+
+
 def test_a_picture_is_bad_under_the_usual_score_or_while_an_alert_fires() -> None:
     live = Live()
     feed(live, [make_score(number, 85) for number in range(20)])
