@@ -41,8 +41,13 @@ def free_clip(spec: SamplerSpec) -> SampledClip:
 class FreePool:
     """In place of `SamplerPool`: returns the same clip for every file, and never answers for the file `STUCK`."""
 
+    workers = 1
+
     def __init__(self, *_: object) -> None:
         pass
+
+    def waiting(self) -> int:
+        return 0
 
     def submit(self, path: Path, spec: SamplerSpec = SPEC, **_: object) -> Future[list[tuple[Window, SampledClip]]]:
         future: Future[list[tuple[Window, SampledClip]]] = Future()
