@@ -191,7 +191,15 @@ def test_pages_and_a_graceful_stop(broker: str, segments: list[Path], tmp_path: 
         wait_for("ready", ready, 60)
         health = json.loads(page("/healthz"))
         assert health["status"] == "alive"
-        assert set(health["agents"]) == {"lag", "model updates", "alerts", "harvest", "sweep"}
+        assert set(health["agents"]) == {
+            "lag",
+            "model updates",
+            "ingest states",
+            "alerts",
+            "alert acknowledgements",
+            "harvest",
+            "sweep",
+        }
         follower = Follower(broker, SCORES_TOPIC)
         late = event(segments[0], 90, start=datetime.now(UTC) - timedelta(hours=1))
         produce(broker, SEGMENTS_TOPIC, [late, *(event(path, number) for number, path in enumerate(segments))])
