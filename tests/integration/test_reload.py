@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import subprocess
 import threading
 from collections import Counter
@@ -13,9 +12,7 @@ from pathlib import Path
 
 import imageio_ffmpeg
 import pytest
-import torch
 from kafka import KafkaProducer
-from safetensors.torch import load_file, save_file
 
 from scorer.find import SHIPPED, version_of
 from streams import parts
@@ -25,6 +22,7 @@ from streams.kafka.topics import create_topics
 from streams.models.publish import publish, roll_back
 from streams.settings import Settings
 from tests.support.processes import ROOT, Worker
+from tests.support.serve_process import variant
 from tests.support.servers import KafkaServer
 from tests.support.topics import Follower, produce
 from tests.support.waiting import wait_for
@@ -94,15 +92,6 @@ def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
     cut = ["-ss", "1", "-t", str(CLIP_SECONDS), "-i", str(ROOT / "examples/face.mp4"), "-vf", "scale=320:240"]
     subprocess.run([imageio_ffmpeg.get_ffmpeg_exe(), "-loglevel", "error", *cut, "-crf", "20", str(path)], check=True)
     return path
-
-
-def variant(folder: Path, bias: float) -> Path:
-    """`nano` with `bias` added to the head's bias: another version of the model, with other scores."""
-    shutil.copytree(NANO, folder)
-    weights = load_file(folder / "model.safetensors")
-    weights["head.3.bias"] = weights["head.3.bias"] + torch.tensor([bias, 0.0])
-    save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
-    return folder
 
 
 @pytest.fixture

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.client
 import json
+import math
 import re
 import shutil
 from collections.abc import Iterator
@@ -17,6 +18,8 @@ from safetensors.torch import load_file, save_file
 
 from scorer.find import SHIPPED
 from scorer.remote.wire import MEDIA_TYPE
+from scorer.runtime.export import export_graph
+from scorer.runtime.graph import GRAPH_FILE
 from scorer.spec import ModelInput, SamplerSpec
 from tests.support.doubles import make_clip
 from tests.support.processes import FVQ, Worker
@@ -84,10 +87,12 @@ def fvq_serve(folder: Path, *options: str, seconds: float = 90, **settings: str)
 
 
 def variant(folder: Path, bias: float, spec: SamplerSpec = SPEC) -> Path:
-    """`nano` with another bias of its head, and so other scores."""
-    shutil.copytree(NANO, folder)
+    """`nano` with another bias of its head, and so other scores. With a bias that is no number it has no graph."""
+    shutil.copytree(NANO, folder, ignore=shutil.ignore_patterns(GRAPH_FILE))
     weights = load_file(folder / "model.safetensors")
     weights["head.3.bias"] = weights["head.3.bias"] + torch.tensor([bias, 0.0])
     save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
     spec.save(folder)
+    if math.isfinite(bias):
+        export_graph(folder)
     return folder
