@@ -24,13 +24,13 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from scorer.engine import Engine, load_model
+from scorer.engine import Engine, chosen_device, load_model, load_network
 from scorer.errors import FvqError, ScorerError
-from scorer.load import load_engine
+from scorer.find import version_of
 from scorer.model.bases import Base, load_base
 from scorer.remote.client import RemoteScorer
 from scorer.sampling import SamplerPool
-from scorer.spec import ModelInput, SamplerSpec, Scorer
+from scorer.spec import ModelId, ModelInput, SamplerSpec, Scorer
 from streams.ports import free_port
 from tests.support.media import face_frames, write_frames
 from tests.support.processes import FVQ, clean_environment
@@ -106,9 +106,10 @@ def check(options: argparse.Namespace, folder: Path) -> Iterator[Row]:
     tune(recipe, rated_clips(folder), folder / "adapter")
     yield Row("ten steps of each stage, with sampling", f"{time.monotonic() - started:.0f} s, loss {losses(folder / 'adapter')}")
     started = time.monotonic()
-    engine = load_engine(str(folder / "adapter"))
+    adapter = folder / "adapter"
+    engine = load_network(adapter, ModelId("adapter", version_of(adapter)), chosen_device("auto"))
     yield Row("load, merge, test clip", f"{time.monotonic() - started:.1f} s")
-    yield Row("side, dtype", f"{engine.spec.frame_size} px, {str(engine._network.dtype).removeprefix('torch.')}")
+    yield Row("side, dtype", f"{engine.spec.frame_size} px, {str(engine.network.dtype).removeprefix('torch.')}")
     clips = sampled(engine.spec, folder)
     together = scores_of(engine, clips, len(clips))
     yield Row("scores of clips from best to worst", ", ".join(f"{score:.1f}" for score in together))
@@ -119,7 +120,7 @@ def check(options: argparse.Namespace, folder: Path) -> Iterator[Row]:
     with served(folder / "adapter") as remote:
         yield Row("served, against here", f"{np.abs(scores_of(remote, clips, len(clips)) - together).max():.2f} points at most")
         yield Row("served, batch of 8", f"{clips_per_second(remote, clips, 8):.2f} clips/s")
-    exact = load_model(folder / "adapter", torch.float32).to(engine._network.device)
+    exact = load_model(folder / "adapter", torch.float32).to(engine.network.device)
     apart = np.abs(together - scores_of(Engine(exact, engine.spec, engine.model), clips, len(clips)))
     yield Row("against float32", f"{apart.mean():.2f} points in the mean, {apart.max():.2f} at most")
 
