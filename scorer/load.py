@@ -41,23 +41,20 @@ def load_engine(model: str = "nano", device: str = "auto", registry: Registry | 
 
 
 def _load(directory: Path, identity: ModelId, device: str) -> LoadedModel:
-    runs_graph = (directory / GRAPH_FILE).exists() and (device == "cpu" or (device == "auto" and not may_have_gpu()))
-    if runs_graph:
-        _check(directory, "graph")
-        return load_graph(directory, identity)
-    try:
-        from scorer.engine import chosen_device, load_network
-    except ImportError as error:
-        reason = f"it has no {GRAPH_FILE}" if device != "cuda" else "device is set to cuda"
-        raise ModelError(
-            f"model {directory}: {reason}, so it needs torch, and {error.name} is not installed: pip install 'fvq-monitor[serve]'"
-        ) from error
-    chosen = chosen_device(device)
-    if chosen.type == "cpu" and (directory / GRAPH_FILE).exists():
-        _check(directory, "graph")
-        return load_graph(directory, identity)
-    _check(directory, chosen.type)
-    return load_network(directory, identity, chosen)
+    has_graph = (directory / GRAPH_FILE).exists()
+    if not has_graph or device == "cuda" or (device == "auto" and may_have_gpu()):
+        try:
+            from scorer.engine import chosen_device, load_network
+        except ImportError as error:
+            reason = f"it has no {GRAPH_FILE}" if device != "cuda" else "device is set to cuda"
+            need = f"so it needs torch, and {error.name} is not installed: pip install 'fvq-monitor[serve]'"
+            raise ModelError(f"model {directory}: {reason}, {need}") from error
+        chosen = chosen_device(device)
+        if chosen.type != "cpu" or not has_graph:
+            _check(directory, chosen.type)
+            return load_network(directory, identity, chosen)
+    _check(directory, "graph")
+    return load_graph(directory, identity)
 
 
 def _check(directory: Path, how: str) -> None:

@@ -12,7 +12,7 @@ from scorer.spec import ModelId, Scorer
 from streams import metrics, parts
 from streams.alerts.course import Courses
 from streams.alerts.policy import load_policy
-from streams.errors import ModelError, SettingsError
+from streams.errors import SettingsError
 from streams.kafka.agent import Agent
 from streams.kafka.connection import Connection
 from streams.scoring.cascade import Cascade
@@ -35,10 +35,8 @@ class Models:
 
 def own_scorer(settings: Settings, connection: Connection) -> tuple[Scorer, list[Agent]]:
     """The model of `FVQ_MODEL` in this process, and the agent that replaces it when the registry has another version."""
-    try:
-        from streams.models.follow import ReloadingScorer, follow_agent
-    except ImportError as error:
-        raise _not_installed(error) from error
+    from streams.models.follow import ReloadingScorer, follow_agent
+
     scorer = ReloadingScorer(settings.model, settings.device, parts.registry(settings))
     log.info("model %s", scorer.model)
     return scorer, [follow_agent(scorer, connection)] if scorer.follows else []
@@ -50,10 +48,8 @@ def served_scorer(settings: Settings) -> ServedScorer:
     remote = _remote(settings, settings.scorer_url, settings.scorer_timeout, _note_served_model)
     if settings.scorer_fallback is None:
         return remote
-    try:
-        from scorer.load import load_engine
-    except ImportError as error:
-        raise _not_installed(error) from error
+    from scorer.load import load_engine
+
     own = load_engine(settings.scorer_fallback, settings.device, parts.registry(settings))
     log.info("model %s answers while no served scorer does", own.model)
     return FallbackScorer(remote, own)
@@ -82,10 +78,6 @@ def _note_served_deep_model(model: ModelId) -> None:
     log.info("the served large model is %s", model)
 
 
-def _not_installed(error: ImportError) -> ModelError:
-    return ModelError(f"{error.name} is not installed: pip install 'fvq-monitor[serve]'")
-
-
 def second_model(settings: Settings, first: Scorer) -> Scorer:
     """The second model, which scores the same clips as the first.
 
@@ -109,10 +101,8 @@ def deep_model(settings: Settings, connection: Connection) -> tuple[Scorer, list
     """
     if settings.deep_url:
         return _remote(settings, settings.deep_url, settings.deep_timeout, _note_served_deep_model), []
-    try:
-        from streams.models.follow import ReloadingScorer, follow_agent
-    except ImportError as error:
-        raise _not_installed(error) from error
+    from streams.models.follow import ReloadingScorer, follow_agent
+
     assert settings.deep_model
     deep = ReloadingScorer(settings.deep_model, settings.device, parts.registry(settings), _note_deep_model)
     log.info("model %s looks at %.3g of the segments at most", deep.model, settings.deep_share)

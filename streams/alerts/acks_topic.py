@@ -7,15 +7,16 @@ import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from typing import Any, Self
+from typing import Any
 
 from streams.alerts.acknowledge import Acknowledgements
-from streams.errors import BrokerError, EventError
+from streams.errors import EventError
 from streams.events import ALERT_ACKS_TOPIC, ALERTS_TOPIC, AlertAcknowledgement, QualityAlert
 from streams.kafka.agent import Agent
-from streams.kafka.clients import open_producer, open_reader, send_all
+from streams.kafka.clients import open_reader, send_all
 from streams.kafka.connection import Connection
-from streams.kafka.consumer import partitions_of, read_to_end
+from streams.kafka.consumer import read_whole
+from streams.kafka.whole_topic import WholeTopic
 
 log = logging.getLogger(__name__)
 
@@ -25,33 +26,19 @@ KEPT_SECONDS = 24 * 3600.0
 """An acknowledgement is taken off the topic so long after its alert was over: until then people can see who had it."""
 
 
-class AcksTopic:
+class AcksTopic(WholeTopic):
     """The topic. Use as a context manager. It and its methods raise `BrokerError`.
 
     acknowledgements: what `refresh` has read.
     """
 
     def __init__(self, connection: Connection, acknowledgements: Acknowledgements | None = None) -> None:
+        super().__init__(connection, ALERT_ACKS_TOPIC)
         self.acknowledgements = acknowledgements or Acknowledgements()
-        self._reader: Any = open_reader(connection)
-        try:
-            self._partitions = partitions_of(self._reader, connection, ALERT_ACKS_TOPIC)
-        except BrokerError:
-            self._reader.close()
-            raise
-        self._reader.assign(self._partitions)
-        self._producer: Any = open_producer(connection)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._reader.close(timeout_ms=1000)
-        self._producer.close(timeout=1)
 
     def refresh(self) -> Acknowledgements:
         """All acknowledgements, with every message that was acknowledged by Kafka before the call."""
-        for record in read_to_end(self._reader, self._partitions):
+        for record in self._new_records():
             self._fold(record)
         return self.acknowledgements
 
@@ -80,11 +67,8 @@ def find_alert(connection: Connection, alert_id: str) -> QualityAlert:
     """The last message of an alert on its topic. Raises `BrokerError`, and `EventError` where there is no such alert."""
     reader: Any = open_reader(connection)
     try:
-        partitions = partitions_of(reader, connection, ALERTS_TOPIC)
-        reader.assign(partitions)
-        reader.seek_to_beginning(*partitions)
         found = None
-        for record in read_to_end(reader, partitions):
+        for record in read_whole(reader, connection, ALERTS_TOPIC):
             if record.value and alert_id.encode() in record.value:
                 with suppress(EventError):
                     alert = QualityAlert.from_bytes(record.value)

@@ -19,9 +19,11 @@ from streams.text import printable
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from streams.ingest.base import Plan
+    from streams.ingest.base import Plan, Stream
     from streams.ingest.folder.source import FolderPlan
     from streams.ingest.names import Listed
+    from streams.ingest.run import LiveOptions
+    from streams.settings import Settings
 
 app = typer.Typer(
     help="Announce segments: of files that play as live streams, of live HLS, DASH, RTMP and SRT sources, of recorders' folders."
@@ -103,15 +105,9 @@ def hls(
     once: OnceFlag = False,
 ) -> None:
     """Follow live HLS sources and announce their segments, until told to stop."""
-    from streams.ingest.base import Stream
     from streams.ingest.hls.source import SourcePlan
 
-    labels = labels_of(label)
-
-    def plan(name: str, url: str) -> SourcePlan:
-        return SourcePlan(Stream(name, labels=labels, clock=clock, from_start=start == "start"), url, renditions, once)
-
-    _follow_live(plan, urls or [], list_file, once)
+    _follow_addresses(SourcePlan, urls or [], list_file, renditions, start, clock, label, once)
 
 
 @app.command()
@@ -125,44 +121,71 @@ def dash(
     once: OnceFlag = False,
 ) -> None:
     """Follow live DASH sources and announce their segments, until told to stop."""
-    from streams.ingest.base import Stream
     from streams.ingest.dash.source import SourcePlan
 
-    labels = labels_of(label)
-
-    def plan(name: str, url: str) -> SourcePlan:
-        return SourcePlan(Stream(name, labels=labels, clock=clock, from_start=start == "start"), url, renditions, once)
-
-    _follow_live(plan, urls or [], list_file, once)
+    _follow_addresses(SourcePlan, urls or [], list_file, renditions, start, clock, label, once)
 
 
-def _follow_live(plan: Callable[[str, str], Plan], urls: list[str], list_file: Path | None, once: bool) -> None:
-    """Follow sources by their plans until told to stop. plan: makes the plan of a source from its name and address."""
+def _follow_addresses(
+    kind: Callable[[Stream, str, str, bool], Plan],
+    urls: list[str],
+    list_file: Path | None,
+    renditions: str,
+    start: Literal["edge", "start"],
+    clock: Literal["auto", "source", "arrival"],
+    label: list[str] | None,
+    once: bool,
+) -> None:
+    """Follow sources that are loaded from addresses, by plans of this kind, until told to stop."""
     import uvloop
 
-    from streams.ingest.names import SourceList, sources_of
-    from streams.ingest.run import LiveOptions, run_live
+    from streams.ingest.base import Stream
+    from streams.ingest.names import sources_of
+    from streams.ingest.run import run_live
     from streams.logs import configure_logging
 
-    settings = load_settings()
+    labels, settings = labels_of(label), load_settings()
+
+    def plan(name: str, url: str) -> Plan:
+        return kind(Stream(name, labels=labels, clock=clock, from_start=start == "start"), url, renditions, once)
+
+    options = _live_options(settings, plan, urls, list_file, sources_of, ("URL", "[NAME=]URL"), once)
+    configure_logging(settings.log_level, settings.log_format)
+    # Most of a load's time is spent in the loop and its sockets: uvloop's take less of it than asyncio's own.
+    uvloop.run(run_live(options, parts.playlist_reader(settings)))
+
+
+def _live_options(
+    settings: Settings,
+    plan: Callable[[str, str], Plan],
+    given: list[str],
+    list_file: Path | None,
+    sources_of: Callable[[list[str], list[str]], Listed],
+    form: tuple[str, str],
+    once: bool = False,
+) -> LiveOptions:
+    """What is followed: sources that are given, and those in a list, which is read again when it changes.
+
+    plan: makes the plan of a source from its name and address. sources_of: reads sources, those of the list second. form: what a
+    source is called, and how it is written.
+    """
+    from streams.ingest.names import SourceList
+    from streams.ingest.run import LiveOptions
+
     connection = parts.connection(settings)
     if list_file is not None and once:
         raise SettingsError("--once", "does not go with --list, which is followed until the process is told to stop")
     source_list = SourceList(list_file) if list_file is not None else None
-    sources = sources_of(urls, (source_list.lines() or []) if source_list is not None else [])
+    sources = sources_of(given, (source_list.lines() or []) if source_list is not None else [])
     if not sources and source_list is None:
-        raise SettingsError("URL", "no source is given: name them as [NAME=]URL, or a file of them with --list")
+        raise SettingsError(form[0], f"no source is given: name them as {form[1]}, or a file of them with --list")
 
     def read_list() -> Listed | None:
         lines = source_list.lines() if source_list is not None else None
-        return sources_of(urls, lines) if lines is not None else None
+        return sources_of(given, lines) if lines is not None else None
 
-    configure_logging(settings.log_level, settings.log_format)
-    options = LiveOptions(
-        connection, sources, plan, settings.web_host, settings.ingest_port, read_list if source_list is not None else None, once
-    )
-    # Most of a load's time is spent in the loop and its sockets: uvloop's take less of it than asyncio's own.
-    uvloop.run(run_live(options, parts.playlist_reader(settings)))
+    changed = read_list if source_list is not None else None
+    return LiveOptions(connection, sources, plan, settings.web_host, settings.ingest_port, changed, once)
 
 
 @app.command()
@@ -185,32 +208,21 @@ def push(
     RTMP sources share a port, and are told apart by application and stream key. Each SRT listener needs a port of its own.
     """
     from streams.ingest.base import Stream
-    from streams.ingest.names import SourceList
     from streams.ingest.push.address import parse_address, push_sources_of
     from streams.ingest.push.source import PushPlan
     from streams.ingest.push.spool import SpoolReader, prepare
-    from streams.ingest.run import LiveOptions, run_live
+    from streams.ingest.run import run_live
     from streams.logs import configure_logging
 
     settings = load_settings()
-    connection, labels, means = parts.connection(settings), labels_of(label), parts.push_means(settings)
-    source_list = SourceList(list_file) if list_file is not None else None
-    sources = push_sources_of(addresses or [], (source_list.lines() or []) if source_list is not None else [])
-    if not sources and source_list is None:
-        raise SettingsError("ADDRESS", "no source is given: name them as NAME=ADDRESS, or a file of them with --list")
-
-    def read_list() -> Listed | None:
-        lines = source_list.lines() if source_list is not None else None
-        return push_sources_of(addresses or [], lines) if lines is not None else None
+    labels, means = labels_of(label), parts.push_means(settings)
 
     def plan(name: str, address: str) -> PushPlan:
         return PushPlan(Stream(name, labels=labels), parse_address(address), means)
 
+    options = _live_options(settings, plan, addresses or [], list_file, push_sources_of, ("ADDRESS", "NAME=ADDRESS"))
     configure_logging(settings.log_level, settings.log_format)
     prepare(means.spool, means.limits, settings.media_roots)
-    options = LiveOptions(
-        connection, sources, plan, settings.web_host, settings.ingest_port, read_list if source_list is not None else None
-    )
     asyncio.run(run_live(options, SpoolReader(means.spool)))
 
 

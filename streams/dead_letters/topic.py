@@ -21,7 +21,7 @@ from streams.dead_letters.kept import KeptLetter, Mark, Selection, State
 from streams.events import DEAD_LETTER_TOPIC, LETTER_MARKS_TOPIC, SEGMENTS_TOPIC
 from streams.kafka.clients import await_sends, no_broker_errors, open_producer, open_reader, send_all
 from streams.kafka.connection import Connection
-from streams.kafka.consumer import TopicPartition, partitions_of, read_to_end
+from streams.kafka.consumer import TopicPartition, partitions_of, read_to_end, read_whole
 
 log = logging.getLogger(__name__)
 BYTES_TOGETHER = 16 * 2**20
@@ -142,11 +142,8 @@ class DeadLetters:
         with no_broker_errors(self._connection):
             if not self._reader.partitions_for_topic(LETTER_MARKS_TOPIC):
                 return {}
-        partitions = self._partitions(LETTER_MARKS_TOPIC)
-        self._reader.assign(partitions)
-        self._reader.seek_to_beginning(*partitions)
         marks: dict[str, Mark] = {}
-        for record in read_to_end(self._reader, partitions):
+        for record in read_whole(self._reader, self._connection, LETTER_MARKS_TOPIC):
             letter_id = (record.key or b"").decode(errors="replace")
             try:
                 marks[letter_id] = Mark.from_bytes(record.value or b"")

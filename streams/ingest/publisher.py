@@ -21,7 +21,7 @@ from streams.ingest.positions import RenditionKey, key_of, restored, to_bytes
 from streams.ingest.states import SourceState
 from streams.kafka.clients import open_producer, open_reader, send_all
 from streams.kafka.connection import Connection
-from streams.kafka.consumer import partitions_of, read_to_end
+from streams.kafka.consumer import partitions_of, read_whole
 
 log = logging.getLogger(__name__)
 
@@ -173,9 +173,6 @@ def read_positions(connection: Connection) -> dict[RenditionKey, SavedPosition]:
     reader = open_reader(connection)
     try:
         partitions_of(reader, connection, SEGMENTS_TOPIC)
-        partitions = partitions_of(reader, connection, INGEST_STATE_TOPIC)
-        reader.assign(partitions)
-        reader.seek_to_beginning(*partitions)
-        return restored((record.key, record.value) for record in read_to_end(reader, partitions))
+        return restored((record.key, record.value) for record in read_whole(reader, connection, INGEST_STATE_TOPIC))
     finally:
         reader.close()

@@ -172,6 +172,23 @@ def partitions_of(reader: Any, connection: Connection, topic: str) -> list[Topic
     return [TopicPartition(topic, number) for number in sorted(numbers)]
 
 
+def read_whole(reader: Any, connection: Connection, topic: str) -> Iterator[Any]:
+    """The records of a topic from its beginning to its end, which the reader is assigned to. Raises `BrokerError`."""
+    partitions = partitions_of(reader, connection, topic)
+    reader.assign(partitions)
+    reader.seek_to_beginning(*partitions)
+    return read_to_end(reader, partitions)
+
+
+def poll_until(consumer: Any, done: threading.Event, seconds: float = 0.2) -> Iterator[Any]:
+    """New records until `done` is set, and once more then, for those that came during the last poll. seconds: of a poll."""
+    stopping = False
+    while not stopping:
+        stopping = done.is_set()
+        for records in consumer.poll(timeout_ms=int(seconds * 1000)).values():
+            yield from records
+
+
 def read_to_end(consumer: Any, partitions: Sequence[TopicPartition]) -> Iterator[Any]:
     """The messages from the consumer's positions to the partitions' present ends, without those that cannot be read.
 

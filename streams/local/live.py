@@ -24,22 +24,16 @@ from streams.ingest.pages import PageError, ask_status
 from streams.ingest.push.address import push_sources_of
 from streams.kafka.clients import open_reader
 from streams.kafka.connection import Connection
-from streams.kafka.consumer import TopicPartition
-from streams.kafka.embedded import EmbeddedBroker
-from streams.kafka.progress import wait_for_groups
-from streams.kafka.topics import create_topics
+from streams.kafka.consumer import TopicPartition, poll_until
 from streams.local.live_run import LiveRun
 from streams.local.live_view import LiveView
-from streams.local.processes import own_settings, running, wait_ready, worker_settings
+from streams.local.processes import own_kafka, own_settings, running, wait_for_agents, wait_ready, worker_settings
 from streams.local.wall import Wall, start_wall
 from streams.ports import free_port
 from streams.settings import Settings
 
 STATUS_SECONDS = 0.5
 """Between two looks at the states of the sources."""
-
-AGENTS_SECONDS = 5.0
-"""The alert and harvest agents get this long to read the last scores."""
 
 PICTURE_SECONDS = 0.25
 """Between two pictures of the table."""
@@ -99,8 +93,7 @@ def run_live_up(settings: Settings, following: Following, *, seconds: float | No
     """
     view, run = LiveView(as_json), LiveRun(following.names)
     with ExitStack() as stack:
-        connection = parts.connection(settings) if settings.broker else Connection(stack.enter_context(EmbeddedBroker()).address)
-        create_topics(connection, partitions=4, replication=1)
+        connection = own_kafka(stack, settings)
         media = following.folders
         wall = start_wall(stack, settings, connection.servers, media, view.note) if keep or not as_json else None
         port = free_port("127.0.0.1")
@@ -149,9 +142,7 @@ def _follow(
                     if wall is not None:
                         wall.check()
             if run.has_ended:
-                agents = {"alerts": settings.alerts, "harvest": settings.harvest}
-                groups = [parts.group(settings).of(agent).name for agent, enabled in agents.items() if enabled]
-                wait_for_groups(connection, groups, SCORES_TOPIC, AGENTS_SECONDS)
+                wait_for_agents(settings, connection)
         except KeyboardInterrupt:
             view.note("stopping")
             return True
@@ -226,12 +217,8 @@ class _Follower:
 
     def _read(self) -> None:
         try:
-            stopping = False
-            while not stopping:
-                stopping = self._done.is_set()  # poll once more after `done`, for messages that came during the last poll
-                for messages in self._consumer.poll(timeout_ms=200).values():
-                    for message in messages:
-                        self._view.take(self._run, message)
+            for message in poll_until(self._consumer, self._done):
+                self._view.take(self._run, message)
         finally:
             self._consumer.close()
 

@@ -10,11 +10,17 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from scorer.process import die_with_parent
+from streams import parts
 from streams.errors import MediaError
+from streams.events import SCORES_TOPIC
+from streams.kafka.connection import Connection
+from streams.kafka.embedded import EmbeddedBroker
+from streams.kafka.progress import wait_for_groups
+from streams.kafka.topics import create_topics
 from streams.settings import Settings
 from streams.text import printable
 
@@ -26,6 +32,24 @@ REASON_BYTES = 1000
 
 STOP_SECONDS = 30.0
 """A process that was told to stop and still runs after this time is killed."""
+
+
+AGENTS_SECONDS = 5.0
+"""The alert and harvest agents get this long to read the last scores."""
+
+
+def own_kafka(stack: ExitStack, settings: Settings) -> Connection:
+    """The user's Kafka, or an embedded broker that the stack's end ends; with all topics. Raises `BrokerError`."""
+    connection = parts.connection(settings) if settings.broker else Connection(stack.enter_context(EmbeddedBroker()).address)
+    create_topics(connection, partitions=4, replication=1)
+    return connection
+
+
+def wait_for_agents(settings: Settings, connection: Connection) -> None:
+    """Return when the alert and harvest agents have read all scores, or after `AGENTS_SECONDS`."""
+    agents = {"alerts": settings.alerts, "harvest": settings.harvest}
+    groups = [parts.group(settings).of(agent).name for agent, enabled in agents.items() if enabled]
+    wait_for_groups(connection, groups, SCORES_TOPIC, AGENTS_SECONDS)
 
 
 def own_settings(settings: Settings, broker: str, port: int) -> dict[str, str]:

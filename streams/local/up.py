@@ -21,10 +21,8 @@ from streams.ingest.announce import announce
 from streams.ingest.files import cut_all, events_of, find_sources, in_order
 from streams.kafka.clients import open_reader
 from streams.kafka.connection import Connection
-from streams.kafka.embedded import EmbeddedBroker
-from streams.kafka.progress import wait_for_groups
-from streams.kafka.topics import create_topics
-from streams.local.processes import running, wait_ready, worker_settings
+from streams.kafka.consumer import poll_until
+from streams.local.processes import own_kafka, running, wait_for_agents, wait_ready, worker_settings
 from streams.local.run import Run
 from streams.local.view import View
 from streams.local.wall import Wall, start_wall
@@ -33,9 +31,6 @@ from streams.settings import Settings
 
 ANSWER_SECONDS = 120.0
 """The run ends when, after the last segment was announced, no answer comes for this long."""
-
-AGENTS_SECONDS = 5.0
-"""The alert and harvest agents get this long to read the last scores."""
 
 
 def run_up(settings: Settings, source: Path, *, fast: bool, segment_seconds: float, as_json: bool, keep: bool) -> int:
@@ -48,8 +43,7 @@ def run_up(settings: Settings, source: Path, *, fast: bool, segment_seconds: flo
     sources = find_sources(source)
     with ExitStack() as stack:
         work = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="fvq-up-")))
-        connection = parts.connection(settings) if settings.broker else Connection(stack.enter_context(EmbeddedBroker()).address)
-        create_topics(connection, partitions=4, replication=1)
+        connection = own_kafka(stack, settings)
         # First, so that it starts beside the cutting: its address is the first line, and no score waits for it.
         wall = start_wall(stack, settings, connection.servers, [work], view.note) if keep or not as_json else None
         view.note(f"cutting {len(sources)} source{'s' if len(sources) > 1 else ''} into segments")
@@ -102,9 +96,7 @@ def _play(
     except KeyboardInterrupt:
         run.interrupted = True
     if not run.interrupted and run.worker_exit is None:
-        agents = {"alerts": settings.alerts, "harvest": settings.harvest}
-        groups = [parts.group(settings).of(agent).name for agent, enabled in agents.items() if enabled]
-        wait_for_groups(connection, groups, SCORES_TOPIC, AGENTS_SECONDS)
+        wait_for_agents(settings, connection)
     done.set()
     follower.join(5)
 
@@ -114,14 +106,10 @@ def _follow(connection: Connection, run: Run, done: threading.Event, as_json: bo
     consumer = open_reader(connection)
     consumer.subscribe([SCORES_TOPIC, DEAD_LETTER_TOPIC, ALERTS_TOPIC])
     try:
-        stopping = False
-        while not stopping:
-            stopping = done.is_set()  # poll once more after `done`, for messages that came during the last poll
-            for messages in consumer.poll(timeout_ms=200).values():
-                for message in messages:
-                    line = run.take(message)
-                    if as_json and line is not None:
-                        print(line, flush=True)
+        for message in poll_until(consumer, done):
+            line = run.take(message)
+            if as_json and line is not None:
+                print(line, flush=True)
     finally:
         consumer.close()
 

@@ -10,13 +10,12 @@ import logging
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Self
 
-from streams.errors import BrokerError, EventError
+from streams.errors import EventError
 from streams.events import TRAINING_TOPIC, StreamDeletion, TrainingExample
-from streams.kafka.clients import broker_errors, open_producer, open_reader, send_all
+from streams.kafka.clients import broker_errors, send_all
 from streams.kafka.connection import Connection
-from streams.kafka.consumer import partitions_of, read_to_end
+from streams.kafka.whole_topic import WholeTopic
 from streams.queue.clips import ClipStore
 
 log = logging.getLogger(__name__)
@@ -61,33 +60,19 @@ class Queue:
         return oldest_first(example for example in self._examples.values() if self.holds(example))
 
 
-class QueueTopic:
+class QueueTopic(WholeTopic):
     """The topic: `refresh` reads it from its beginning, then what is new; the other methods write. Use as a context manager.
 
     It and its methods raise `BrokerError` where Kafka does not answer, or the topic is missing.
     """
 
     def __init__(self, connection: Connection) -> None:
+        super().__init__(connection, TRAINING_TOPIC)
         self.queue = Queue()
-        self._reader: Any = open_reader(connection)
-        try:
-            self._partitions = partitions_of(self._reader, connection, TRAINING_TOPIC)
-        except BrokerError:
-            self._reader.close()
-            raise
-        self._reader.assign(self._partitions)
-        self._producer: Any = open_producer(connection)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._reader.close(timeout_ms=1000)
-        self._producer.close(timeout=1)
 
     def refresh(self) -> Queue:
         """The present queue, with every message that was acknowledged before the call."""
-        for record in read_to_end(self._reader, self._partitions):
+        for record in self._new_records():
             self.queue.fold(record.key or b"", record.value)
         return self.queue
 
