@@ -38,8 +38,8 @@ def run_up(settings: Settings, source: Path, *, fast: bool, segment_seconds: flo
     """Play a source, show the scores as they come, then a summary; returns the exit code.
 
     source: a video, or a folder of them. fast: announce all segments at once. segment_seconds: length of a segment. keep: the
-    wall stays until Ctrl-C, or until it or the worker ends by itself, which is exit code 1. Raises `BrokerError`, and `MediaError`
-    where no source can be played, there is no ffmpeg, or the worker does not start.
+    wall stays until Ctrl-C, or until it or the worker ends by itself, which is exit code 1. Raises `BrokerError`, and
+    `MediaError` where no source can be played, there is no ffmpeg, or the worker does not start.
     """
     ffmpeg.program("fvq up of files")
     view = View(as_json)
