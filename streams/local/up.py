@@ -26,6 +26,7 @@ from streams.local.processes import own_kafka, running, wait_for_agents, wait_re
 from streams.local.run import Run
 from streams.local.view import View
 from streams.local.wall import Wall, start_wall
+from streams.media import ffmpeg
 from streams.ports import free_port
 from streams.settings import Settings
 
@@ -37,9 +38,10 @@ def run_up(settings: Settings, source: Path, *, fast: bool, segment_seconds: flo
     """Play a source, show the scores as they come, then a summary; returns the exit code.
 
     source: a video, or a folder of them. fast: announce all segments at once. segment_seconds: length of a segment. keep: the
-    wall stays until Ctrl-C, or until it or the worker ends by itself, which is exit code 1. Raises `MediaError` where no source
-    can be played or the worker does not start, and `BrokerError`.
+    wall stays until Ctrl-C, or until it or the worker ends by itself, which is exit code 1. Raises `BrokerError`, and
+    `MediaError` where no source can be played, there is no ffmpeg, or the worker does not start.
     """
+    ffmpeg.program("fvq up of files")
     view = View(as_json)
     sources = find_sources(source)
     with ExitStack() as stack:
