@@ -21,7 +21,7 @@ export class Segments {
     this.list = make("tbody", {});
     this.heading = make("span", {}, "Segments");
     this.toNow = make("button", { type: "button", hidden: true, onClick: toNow }, "show the latest");
-    this.table = make("table", { tabindex: "0", "aria-label": "Segments" },
+    this.table = make("table", { class: "stacked", tabindex: "0", "aria-label": "Segments" },
       make("thead", {}, make("tr", {}, ...["start", "score", "rendition", "what", "model", ""].map((text) => make("th", { scope: "col" }, text || make("span", { class: "unseen" }, "actions"))))), this.list);
     this.element = make("div", { class: "panel" }, make("h3", {}, this.heading, " ", this.toNow), this.table);
   }
