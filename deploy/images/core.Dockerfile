@@ -1,4 +1,4 @@
-# fvq-monitor: every process that needs no torch. Workers (their model is nano, or behind FVQ_SCORER_URL), ingest, the rating page, topics, doctor.
+# fvq-monitor: every process that needs no torch. Workers (their model is nano, or behind FVQ_SCORER_URL), the served scorer of nano, ingest, rating page, topics, doctor.
 #
 #   deploy/images/build core
 #
