@@ -28,6 +28,7 @@ from scorer.spec import SampledClip, SamplerSpec, Window
 
 if TYPE_CHECKING:
     from scorer.sampling.facts import VideoFacts
+    from scorer.sampling.glance import Glance
     from scorer.sampling.preview import FacesInPreviews
 
 Sampled = list[tuple[Window, SampledClip]]
@@ -67,6 +68,13 @@ def _probe(path: Path) -> VideoFacts:
     from scorer.sampling.decode import probe
 
     return probe(path)
+
+
+def _glance(path: Path, picture: bool) -> Glance:
+    """`scorer.sampling.glance.glance`, or `headers_only`, in the same way."""
+    from scorer.sampling.glance import glance, headers_only
+
+    return glance(path) if picture else headers_only(path)
 
 
 class SamplerPool:
@@ -117,6 +125,13 @@ class SamplerPool:
     def probe(self, path: Path) -> Future[VideoFacts]:
         """What a file's header says (see `scorer.sampling.probe`), read in a child. The future raises as `submit`'s does."""
         return self.submit_task(_probe, path)
+
+    def glance(self, path: Path, picture: bool = True) -> Future[Glance]:
+        """Look at a segment's packets and one keyframe in a child (see `scorer.sampling.glance`). Errors are those of `submit`.
+
+        picture: False reads the packets only.
+        """
+        return self.submit_task(_glance, path, picture)
 
     def submit_task(self, function: Callable[..., Any], *arguments: Any) -> Future[Any]:
         """Run a module's function in a child, under the same limits and with the same errors."""
