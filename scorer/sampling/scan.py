@@ -62,10 +62,12 @@ def _scan(file: BinaryIO, containers: list[Any]) -> Scan:
         if first is None:
             first = stream
             packets.step = step_of(stream.average_rate) or step_of(stream.codec_context.framerate) or USUAL_STEP
+        tick = float(stream.time_base)
         for packet in with_fragments_that_step_back(_demuxed(container, stream)):
             if packet.is_discard:
                 continue
-            packets.add(packet, None if packet.pts is None else float(packet.pts * packet.time_base))
+            pts, dts = packet.pts, packet.dts
+            packets.add(packet, None if pts is None else pts * tick, None if dts is None else dts * tick)
             if key is None and packet.is_keyframe and stream is first:
                 key = packet
     if not packets.sizes:

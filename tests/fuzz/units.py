@@ -30,7 +30,7 @@ def make_streams(folder: Path) -> dict[str, list[bytes]]:
         path = make_clip(folder / f"units-{codec}.ts", 96, 64, 1.0, 10, options=options)
         with av.open(str(path)) as container:
             packets = [bytes(packet) for packet in container.demux(video=0) if packet.size]
-        streams[codec] = [unit for packet in packets for unit in units_of(packet, None)]
+        streams[codec] = [unit for packet in packets for unit in units_of(memoryview(packet), None)]
     return streams
 
 

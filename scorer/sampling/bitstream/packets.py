@@ -37,11 +37,11 @@ class Packets:
     quantisers: list[float | None] = field(default_factory=list)
     _reader: Quantisers = field(default_factory=Quantisers)
 
-    def add(self, packet: Any, shown_at: float | None) -> None:
-        """Take what is needed of an `av.Packet`. shown_at: seconds at which its picture is shown, None where unknown."""
+    def add(self, packet: Any, shown_at: float | None, decoded_at: float | None = None) -> None:
+        """Take what is needed of an `av.Packet`. shown_at, decoded_at: seconds, None where unknown."""
         self.sizes.append(packet.size)
         self.keys.append(packet.is_keyframe)
-        self.decoded_at.append(None if packet.dts is None else float(packet.dts * packet.time_base))
+        self.decoded_at.append(decoded_at)
         self.shown_at.append(shown_at)
         self.quantisers.append(self._reader.of(packet))
 

@@ -38,7 +38,7 @@ class Quantisers:
             self._begin(packet.stream)
         if self._slices is None:
             return None
-        units = units_of(bytes(packet), self._length_bytes)
+        units = units_of(memoryview(packet), self._length_bytes)
         read = [quantiser for unit in units if (quantiser := self._slices.quantiser(unit)) is not None]
         return sum(read) / len(read) if read else None
 

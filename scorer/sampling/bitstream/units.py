@@ -17,6 +17,9 @@ MOST_UNITS = 64
 HEAD_BYTES = 4096
 """Bytes of a unit that are kept: no parameter set is longer up to what is read of it, and a slice's header is shorter."""
 
+SEARCHED_BYTES = 1 << 14
+"""Bytes of a packet in which start codes are looked for: searching a large keyframe takes longer than reading its headers."""
+
 START_CODE = b"\0\0\1"
 
 
@@ -53,9 +56,13 @@ def hevc_configuration(extradata: bytes) -> Configuration:
     return Configuration((extradata[21] & 3) + 1, units)
 
 
-def units_of(packet: bytes, length_bytes: int | None) -> Iterator[bytes]:
-    """The beginnings of a packet's units, at most `HEAD_BYTES` of each and `MOST_UNITS` of them; the last may be cut off."""
-    return islice(_after_start_codes(packet) if length_bytes is None else _after_lengths(packet, length_bytes), MOST_UNITS)
+def units_of(packet: memoryview, length_bytes: int | None) -> Iterator[bytes]:
+    """The beginnings of a packet's units, at most `HEAD_BYTES` of each and `MOST_UNITS` of them; the last may be cut off.
+
+    After start codes only those units that begin within `SEARCHED_BYTES`.
+    """
+    units = _after_start_codes(bytes(packet[:SEARCHED_BYTES])) if length_bytes is None else _after_lengths(packet, length_bytes)
+    return islice(units, MOST_UNITS)
 
 
 def payload(unit: bytes) -> bytes:
@@ -72,17 +79,17 @@ def _after_start_codes(packet: bytes) -> Iterator[bytes]:
         place = end if end >= 0 else packet.find(START_CODE, begin + HEAD_BYTES - len(START_CODE))
 
 
-def _after_lengths(packet: bytes, length_bytes: int) -> Iterator[bytes]:
+def _after_lengths(packet: memoryview, length_bytes: int) -> Iterator[bytes]:
     place = 0
     while place + length_bytes < len(packet):
         length = int.from_bytes(packet[place : place + length_bytes])
         place += length_bytes
-        yield packet[place : place + min(length, HEAD_BYTES)]
+        yield bytes(packet[place : place + min(length, HEAD_BYTES)])
         place += length
 
 
 def _with_start_codes(extradata: bytes) -> Configuration:
-    return Configuration(None, list(units_of(extradata, None)))
+    return Configuration(None, list(units_of(memoryview(extradata), None)))
 
 
 def _lengths_from(data: bytes, place: int, count: int, units: list[bytes]) -> int:
