@@ -16,6 +16,7 @@ from streams.letter import DeadLetter, Message, dead_letter
 from streams.media.fetch import LocalMedia
 from streams.media.fingerprint import fingerprint
 from streams.scoring.cascade import Look, with_look
+from streams.scoring.glances import FullLook, Rest
 
 log = logging.getLogger(__name__)
 Measured = TypeVar("Measured", FaceSummary, Signals)
@@ -35,7 +36,7 @@ class Sampled:
     """A segment that waits for the scorer.
 
     spec: by which its clip was sampled. media: its file, which the pipeline keeps until the segment is answered, so that
-    `sample_again` needs no second fetch. timing: milliseconds by stage.
+    `sample_again` needs no second fetch. timing: milliseconds by stage. look: the full look that it gets, if there are glances.
     """
 
     message: Message
@@ -44,6 +45,25 @@ class Sampled:
     spec: SamplerSpec
     media: LocalMedia
     timing: dict[str, float] = field(default_factory=dict)
+    look: FullLook | None = None
+
+
+@dataclass(frozen=True)
+class Glanced:
+    """A segment that had a glance, and waits for the score of the full look that it rests on.
+
+    media: its file, kept until the segment is answered: that score may ask for a full look.
+    """
+
+    message: Message
+    event: SegmentEvent
+    rest: Rest
+    media: LocalMedia
+    timing: dict[str, float]
+
+
+Result = Answered | Sampled | Glanced
+"""What becomes of a message before the scorer."""
 
 
 def lag(event: SegmentEvent | SegmentScore) -> float:
@@ -84,6 +104,7 @@ def _scored(segment: Sampled, score: ClipScore, second: ClipScore | None) -> Seg
         **SegmentScore.identity(segment.event),
         status="scored",
         tier="full",
+        tier_reason=segment.look.reason if segment.look is not None else None,
         score=score.score,
         level=score.level,
         level_probs=score.level_probs,
