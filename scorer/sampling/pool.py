@@ -23,6 +23,7 @@ from typing import Any, Self
 
 from scorer.errors import MediaError
 from scorer.sampling.child import OverMemory, child_main
+from scorer.sampling.glance import Glance, glance, headers_only
 from scorer.sampling.preview import FacesInPreviews
 from scorer.sampling.sampler import sample
 from scorer.spec import SampledClip, SamplerSpec, Window
@@ -78,6 +79,13 @@ class SamplerPool:
         `stopped` (the pool was closed), `setup` (no child can start). The future can be cancelled while it waits.
         """
         return self.submit_task(sample, path, spec or self._spec, window_seconds, start, limit, duration, preview)
+
+    def glance(self, path: Path, picture: bool = True) -> Future[Glance]:
+        """Look at a segment's packets and one keyframe in a child (see `scorer.sampling.glance`). Errors are those of `submit`.
+
+        picture: False reads the packets only.
+        """
+        return self.submit_task(glance if picture else headers_only, path)
 
     def submit_task(self, function: Callable[..., Any], *arguments: Any) -> Future[Any]:
         """Run a module's function in a child, under the same limits and with the same errors."""

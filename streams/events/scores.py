@@ -31,6 +31,19 @@ class Signals(Event):
     contrast: float = Field(ge=0, description="Standard deviation of luma, 8-bit levels.")
 
 
+class BitstreamSummary(Event):
+    """What the packets of a segment's video say; nothing of it is decoded."""
+
+    codec: str = Field(description="FFmpeg's name of the decoder, e.g. h264.")
+    width: int = Field(ge=0, description="Pixels, as they are coded.")
+    height: int = Field(ge=0, description="Pixels, as they are coded.")
+    fps: float = Field(ge=0, description="Pictures a second.")
+    bitrate: float = Field(ge=0, description="Bit/s of the video track.")
+    qp_mean: float | None = Field(
+        default=None, description="Mean quantiser of the slices (H.264, HEVC); a higher one leaves less of the picture."
+    )
+
+
 class ModelRef(Event):
     """Which model made a score."""
 
@@ -83,6 +96,7 @@ class SegmentScore(Event):
     uncertainty: float | None = Field(default=None, ge=0, description="Expected absolute error of the score, points.")
     faces: FaceSummary | None = None
     signals: Signals | None = None
+    bitstream: BitstreamSummary | None = None
     model: ModelRef | None = None
     fallback: bool = Field(default=False, description="True where `FVQ_SCORER_FALLBACK` answered, because no scorer did.")
     second: SecondOpinion | None = Field(default=None, description="The second model's score, if a second model is set.")

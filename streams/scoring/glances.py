@@ -10,7 +10,6 @@ All of it is in memory. A worker that takes a partition over starts its streams 
 from __future__ import annotations
 
 import asyncio
-import math
 from collections import OrderedDict
 from collections.abc import Callable
 from concurrent.futures import Future
@@ -214,17 +213,24 @@ class Tiers:
             moved = None if before is None else answer.score - before
             look.line.state = with_score(look.line.state, look.asks, moved, look.differences, self._limits)
 
-    def rest(self, segment: SegmentEvent, rest: Rest, timing: dict[str, float]) -> SegmentScore | FullReason:
-        """The answer of a segment that had a glance, or why it needs a full look after all."""
+    def rest(self, rest: Rest) -> SegmentScore | FullReason:
+        """The full look's answer that a glance rests on, or why its segment needs a full look after all."""
         look = rest.look
-        if look.asks is not None:
-            if look.answer is None:
-                self._lose(look)
-            return look.asks
-        assert look.answer is not None
-        answer = rested(segment, rest, look.answer, timing, self._limits.drift)
+        if look.asks is None:
+            assert look.answer is not None
+            return look.answer
+        if look.answer is None:
+            self._lose(look)
+        return look.asks
+
+    def rested(self, answer: SegmentScore) -> None:
+        """Take in the answer of a glance, in its turn."""
         self._outlook(answer, datetime.now(UTC))
-        return answer
+
+    @property
+    def drift(self) -> float:
+        """What the own scores of a segment that had a glance and of its full look may differ, points."""
+        return self._limits.drift
 
     def _lose(self, look: FullLook) -> None:
         """Nothing can rest on a full look without a score: its stream starts anew."""
@@ -234,28 +240,3 @@ class Tiers:
     async def _glance(self, facts: Facts, path: Path, picture: bool) -> Facts:
         glance = await asyncio.wrap_future(self._pool.glance(path, picture=picture))
         return Facts(facts.segment, facts.model, glance, tried=picture)
-
-
-def rested(segment: SegmentEvent, rest: Rest, full: SegmentScore, timing: dict[str, float], drift: float) -> SegmentScore:
-    """The answer of a segment that is as it was at its last full look, whose score it has.
-
-    full: that look's answer. drift: what the two segments' own scores may differ, points.
-    """
-    assert full.uncertainty is not None
-    assert full.signals is not None
-    seen = {"black": rest.glance.black} if rest.glance.picture is not None else {}
-    return SegmentScore(
-        **SegmentScore.identity(segment),
-        status="scored",
-        tier="glance",
-        rests_on=full.segment_id,
-        score=full.score,
-        level=full.level,
-        level_probs=full.level_probs,
-        uncertainty=round(math.hypot(full.uncertainty, drift), 3),
-        faces=full.faces,
-        signals=full.signals.model_copy(update=seen),
-        model=full.model,
-        fallback=full.fallback,
-        timing=timing,
-    )

@@ -26,7 +26,7 @@ from streams.events import SegmentEvent, SegmentScore
 from streams.letter import Message, dead_letter
 from streams.media.fetch import Fetcher, LocalMedia
 from streams.retry import retried
-from streams.scoring.answer import Answered, Glanced, Result, Sampled, answer_of, final_answer, internal, lag
+from streams.scoring.answer import Answered, Glanced, Result, Sampled, answer_of, final_answer, internal, lag, rested_answer
 from streams.scoring.cascade import BATCHES_AHEAD, Cascade
 from streams.scoring.counts import count, observe
 from streams.scoring.glances import FullLook, Rest, Tiers, Turn
@@ -93,7 +93,7 @@ class SegmentPipeline:
             answers = await self._score_all(waiting)
             if self._tiers is None:
                 scored = iter(answers)
-                return [next(scored) if isinstance(segment, Sampled) else segment for segment in sampled]
+                return [segment if isinstance(segment, Answered) else next(scored) for segment in sampled]
             return await self._with_glances(self._tiers, sampled, answers)
         finally:
             for segment in sampled:
@@ -166,11 +166,13 @@ class SegmentPipeline:
                 assert segment.look is not None
                 tiers.scored(segment.look, answered.answer)
             elif isinstance(segment, Glanced):
-                rest = tiers.rest(segment.event, segment.rest, segment.timing | {"lag_s": lag(segment.event)})
-                if isinstance(rest, SegmentScore):
-                    answered = Answered(segment.message, rest)
+                full = tiers.rest(segment.rest)
+                if isinstance(full, SegmentScore):
+                    answer = rested_answer(segment, full, tiers.drift)
+                    tiers.rested(answer)
+                    answered = Answered(segment.message, answer)
                 else:
-                    again.append((place, segment, FullLook(rest)))
+                    again.append((place, segment, FullLook(full)))
             result.append(answered)
         if again:
             looked = await asyncio.gather(*(self._look_fully(segment, look) for _, segment, look in again))

@@ -21,11 +21,14 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+import numpy as np
+
 from scorer import find
+from scorer.sampling.glance import PICTURE_NAMES, Glance
 from scorer.spec import ClipScore, ModelId, SampledClip, SamplerSpec, Window
 from streams.events import SegmentScore
 from streams.sinks.base import Rejected, Sink
-from tests.support.doubles import SPEC, make_clip
+from tests.support.doubles import BITSTREAM, SPEC, make_clip
 
 SCORE_SECONDS = float(os.environ.get("FVQ_TEST_SCORE_MS", "0")) / 1000
 STUCK = os.environ.get("FVQ_TEST_STUCK", "")
@@ -36,6 +39,12 @@ STATISTICS = int(os.environ.get("FVQ_TEST_STATISTICS", "20"))
 def free_clip(spec: SamplerSpec) -> SampledClip:
     """The clip that every file is sampled to."""
     return make_clip(spec=spec, statistics=STATISTICS)
+
+
+@cache
+def free_glance() -> Glance:
+    """What every glance sees."""
+    return Glance(BITSTREAM, np.zeros(len(PICTURE_NAMES), np.float32), 0.0, np.full((72, 96, 3), 128, np.uint8))
 
 
 class FreePool:
@@ -53,6 +62,12 @@ class FreePool:
         future: Future[list[tuple[Window, SampledClip]]] = Future()
         if path.name != STUCK:
             future.set_result([(Window(), free_clip(spec))])
+        return future
+
+    def glance(self, path: Path, picture: bool = True) -> Future[Glance]:
+        future: Future[Glance] = Future()
+        if path.name != STUCK:
+            future.set_result(free_glance() if picture else Glance(BITSTREAM))
         return future
 
     def close(self) -> None:
