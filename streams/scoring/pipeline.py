@@ -16,9 +16,9 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
 from dataclasses import replace
 from functools import partial
+from typing import TYPE_CHECKING
 
 from scorer.sampling import SamplerPool
-from scorer.sampling.preview import FacesInPreviews
 from scorer.spec import ClipScore, SampledClip, SamplerSpec, Scorer
 from streams import metrics
 from streams.errors import EventError, MediaError, ModelError, SpecChangedError
@@ -33,6 +33,9 @@ from streams.scoring.glances import FullLook, Rest, Tiers, Turn
 from streams.scoring.kept import KeptMedia
 from streams.scoring.overload import Freshness
 from streams.scoring.pictures import Pictures
+
+if TYPE_CHECKING:
+    from scorer.sampling.preview import FacesInPreviews
 
 log = logging.getLogger(__name__)
 WORKERS_FAULT = {"setup", "stopped"}

@@ -38,14 +38,16 @@ Step = Literal["headers", "keyframe", "glance", "full"]
 class TierLimits:
     """When a segment gets a full look.
 
-    distance: from which a segment has changed. headers: from which a keyframe is looked at too. due: segments of a stream from
+    distance: from which a segment has changed. headers: from which a keyframe is looked at too. seen: segments from one keyframe
+    that is looked at to the next at most. due: segments of a stream from
     one full look to the next at most. differs: points by which a full look's score must differ from the one before to be looked
     at once more. uncertain: a score with a higher uncertainty is not rested on, points. drift: what an unchanged segment's own
     score differs from that of its full look, points, as a standard deviation.
     """
 
-    distance: float = 2.0
-    headers: float = 1.0
+    distance: float = 1.6
+    headers: float = 1.4
+    seen: int = 3
     due: int = 120
     differs: float = 7.5
     uncertain: float = 15.0
@@ -71,8 +73,8 @@ class StreamTier:
     """What is remembered of one rendition of a stream.
 
     sequence, until: number and end of its latest segment, the end in seconds since 1970. format, fps, reference: of the segment
-    that last had a full look. glances: segments since then. asks: what that look's score asks for, None where it may be rested
-    on. model: that made it. spread: what is usual for the stream.
+    that last had a full look. glances: segments since then. unseen: segments since the last keyframe that was looked at. asks:
+    what that look's score asks for, None where it may be rested on. model: that made it. spread: what is usual for the stream.
     """
 
     sequence: int
@@ -83,6 +85,7 @@ class StreamTier:
     spread: Spread
     model: str
     glances: int = 0
+    unseen: int = 0
     asks: FullReason | None = None
 
 
@@ -122,14 +125,11 @@ def plan(state: StreamTier | None, facts: Facts, limits: TierLimits) -> Plan:
     if (reason := _reason_of_format(state, facts.glance)) is not None:
         return Plan("full", reason)
     far = distance(values_of(facts.glance) - state.reference, state.spread)
-    if facts.glance.picture is not None:
-        changed = far >= limits.distance
-    elif far < limits.headers:
-        changed = False
-    elif facts.glance.bitstream.keyframes and not facts.tried:
+    moved = far >= limits.headers
+    can_be_seen = facts.glance.bitstream.keyframes > 0 and not facts.tried
+    if can_be_seen and (moved or state.unseen + 1 >= limits.seen):
         return Plan("keyframe", distance=far)
-    else:
-        changed = True
+    changed = moved if facts.glance.picture is None else far >= limits.distance
     return Plan("full", "changed", far) if changed else Plan("glance", distance=far)
 
 
@@ -180,7 +180,14 @@ def with_glance(state: StreamTier, facts: Facts) -> StreamTier:
     """The state after a segment that the last full look stands for."""
     assert facts.glance is not None
     spread = state.spread.with_differences(values_of(facts.glance) - state.reference)
-    return replace(state, sequence=facts.segment.sequence, until=_end(facts.segment), glances=state.glances + 1, spread=spread)
+    return replace(
+        state,
+        sequence=facts.segment.sequence,
+        until=_end(facts.segment),
+        glances=state.glances + 1,
+        unseen=0 if facts.tried else state.unseen + 1,
+        spread=spread,
+    )
 
 
 def with_skipped(state: StreamTier, segment: SegmentEvent) -> StreamTier:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import subprocess
+import zlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -13,6 +14,8 @@ Happening = Literal["nothing", "content", "damage"]
 """What happens in the middle: nothing; other pictures of the same quality, or not; or damage of a known size."""
 
 HEIGHT, RATE = 360, 25
+LOOPED = 8.0
+"""Seconds of each source that are shown, again and again: the quality of the shipped clip drops after them."""
 
 ENCODERS: dict[str, tuple[str, ...]] = {
     "x264": ("-c:v", "libx264", "-preset", "veryfast", "-b:v", "700k", "-maxrate", "900k", "-bufsize", "1400k", "-g", "50"),
@@ -84,17 +87,27 @@ class Made:
 def streams_of(sources: list[Path]) -> list[Made]:
     """The streams that are made of these sources: each encoder steady, each event at least once, spread over the sources."""
     made: list[Made] = []
+    further: list[Made] = []
     for place, source in enumerate(sources):
         for number, encoder in enumerate(("x264", "ultrafast", "cbr", "vbr", "x265", "gop-1", "gop-10", "open-gop")):
-            if number % len(sources) == place or (len(sources) == 1):
+            if number % len(sources) == place or len(sources) == 1:
                 long = encoder == "gop-10"
                 made.append(Made(source, encoder, count=3 if long else 8, seconds=10.0 if long else 2.0))
         events = [*DAMAGE, *CONTENT, "starved", "weak", "ultrafast", "x265", "ad"]
         under = ("x264", "cbr", "vbr", "x265", "open-gop")
         for number, event in enumerate(events):
+            stream = Made(source, under[(number + place) % len(under)], event)
             if number % len(sources) == place or len(sources) == 1:
-                made.append(Made(source, under[number % len(under)], event))
-    return made
+                made.append(stream)
+            elif event in DAMAGE:
+                further.append(stream)
+    # Of each damage a few first, so that a short run has some of all.
+    return [*made, *sorted(further, key=lambda stream: hash_of(stream.name))]
+
+
+def hash_of(name: str) -> int:
+    """A number that puts streams into an order that has nothing to do with their names."""
+    return zlib.crc32(name.encode())
 
 
 def make(stream: Made, other: Path, folder: Path) -> list[Path]:
@@ -109,12 +122,34 @@ def make(stream: Made, other: Path, folder: Path) -> list[Path]:
 
 
 def _encode_all(stream: Made, other: Path, folder: Path) -> None:
+    source, other = _shortened(stream.source, folder), _shortened(other, folder)
     if stream.event in ENCODERS:
-        _encode(stream, [(stream.source, "null", 0)], stream.encoder, folder, "a")
-        _encode(stream, [(stream.source, "null", 1)], stream.event, folder, "b")
+        _encode(stream, [(source, "null", 0)], stream.encoder, folder, "a")
+        _encode(stream, [(source, "null", 1)], stream.event, folder, "b")
     else:
-        after = (other if stream.event == "ad" else stream.source, (CONTENT | DAMAGE).get(stream.event, "null"), 1)
-        _encode(stream, [(stream.source, "null", 0), after], stream.encoder, folder, "a")
+        after = (other if stream.event == "ad" else source, (CONTENT | DAMAGE).get(stream.event, "null"), 1)
+        _encode(stream, [(source, "null", 0), after], stream.encoder, folder, "a")
+
+
+def _shortened(source: Path, folder: Path) -> Path:
+    """The first seconds of a source."""
+    short = folder / f"source-{source.stem}.mkv"
+    if not short.exists():
+        command = [
+            imageio_ffmpeg.get_ffmpeg_exe(),
+            "-v",
+            "error",
+            "-i",
+            str(source),
+            "-t",
+            str(LOOPED),
+            "-an",
+            "-c",
+            "copy",
+            str(short),
+        ]
+        subprocess.run(command, check=True)
+    return short
 
 
 def _encode(stream: Made, parts: list[tuple[Path, str, int]], encoder: str, folder: Path, name: str) -> None:
@@ -123,7 +158,7 @@ def _encode(stream: Made, parts: list[tuple[Path, str, int]], encoder: str, fold
     inputs: list[str] = []
     filters: list[str] = []
     for place, (source, change, half) in enumerate(parts):
-        inputs += ["-stream_loop", "-1", "-ss", str(half * 3.7), "-t", str(seconds), "-i", str(source)]
+        inputs += ["-stream_loop", "-1", "-ss", str(half * 3.0), "-t", str(seconds), "-i", str(source)]
         same = f"scale=-2:{HEIGHT},crop='min(iw,640)':{HEIGHT},pad=640:{HEIGHT}:-1:-1,setsar=1,fps={RATE}"
         filters.append(f"[{place}:v]fps={RATE},{change},{same},format=yuv420p[p{place}]")
     joined = "".join(f"[p{place}]" for place in range(len(parts)))

@@ -193,7 +193,8 @@ def play(stream: Stream, limits: TierLimits, policy: Courses, seed: int = 0) -> 
             facts = Facts(event, "nano", segment.glance if with_picture else segment.headers, tried=with_picture)
             cost += segment.keyframe_s if with_picture else segment.headers_s
             step = plan(state, facts, limits)
-        is_steady = since_event >= WARM
+        # After an event of damage full looks are what is wanted.
+        is_steady = since_event >= WARM and (number < PLAYED or stream.happens != "damage")
         result.steady += is_steady
         if step.step == "glance":
             assert state is not None
@@ -296,6 +297,7 @@ def main() -> int:
     parser.add_argument("--streams", type=int, default=1000)
     parser.add_argument("--usual", action="store_true")
     parser.add_argument("--each", action="store_true", help="also a row for each stream")
+    parser.add_argument("--seen", type=int, default=TierLimits.seen)
     parser.add_argument("--distance", type=float, default=TierLimits.distance)
     parser.add_argument("--headers", type=float, default=TierLimits.headers)
     given = parser.parse_args()
@@ -306,7 +308,7 @@ def main() -> int:
     if given.usual:
         print(json.dumps(usual_differences(streams), indent=1))
         return 0
-    limits = TierLimits(distance=given.distance, headers=given.headers)
+    limits = TierLimits(distance=given.distance, headers=given.headers, seen=given.seen)
     print("\n".join(report(streams, limits)))
     if given.each:
         for stream in streams:

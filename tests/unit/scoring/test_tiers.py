@@ -71,11 +71,27 @@ def test_a_segment_as_the_one_before_gets_a_glance_at_its_packets_alone() -> Non
 
 
 def test_where_the_packets_moved_the_keyframe_decides() -> None:
-    moved = make_glance(packets=6.0)
+    moved = make_glance(packets=5.0)
     assert plan(looked_at(), Facts(segment(1), "m", Glance(moved.bitstream)), LIMITS).step == "keyframe"
     assert final(looked_at(), moved, segment(1))[0].step == "glance"
-    step, _ = final(looked_at(), make_glance(packets=6.0, picture=4.0), segment(1))
+    step, _ = final(looked_at(), make_glance(packets=5.0, picture=4.0), segment(1))
     assert (step.step, step.reason) == ("full", "changed")
+
+
+def test_a_keyframe_is_looked_at_now_and_then_also_where_the_packets_are_as_before() -> None:
+    """The light can change, or the camera, without that the packets show it."""
+    state, tried = looked_at(), []
+    for sequence in range(1, 8):
+        step, facts = final(state, make_glance(), segment(sequence))
+        assert step.step == "glance"
+        state = with_glance(state, facts)
+        tried.append(facts.tried)
+    assert tried == [False, False, True, False, False, True, False]
+    without = looked_at()
+    for sequence in range(1, 8):
+        step, facts = final(without, make_glance(picture=None, keyframes=0), segment(sequence))
+        assert step.step == "glance", "segments without a keyframe are judged by their packets alone"
+        without = with_glance(without, facts)
 
 
 @pytest.mark.parametrize("picture", [None, 0.0])
@@ -91,7 +107,7 @@ def test_packets_that_moved_without_a_keyframe_that_can_be_decoded_get_a_full_lo
         (make_glance(codec="hevc"), "format"),
         (make_glance(width=1280), "format"),
         (make_glance(fps=15.0), "format"),
-        (make_glance(packets=3.0, black=0.95), "black"),
+        (make_glance(packets=5.0, black=0.95), "black"),
         (make_glance(other_bytes=500.0), "frozen"),
     ],
 )
@@ -202,7 +218,7 @@ def test_a_stream_that_moves_is_judged_by_what_is_usual_for_it() -> None:
 
 def test_a_full_look_that_finds_the_same_score_teaches_what_is_usual() -> None:
     state = looked_at()
-    far = make_glance(packets=3.0, picture=3.0)
+    far = make_glance(packets=5.0, picture=3.0)
     taught = worse = state
     for _ in range(20):
         taught = with_score(taught, None, 2.0, differences_to(state, far), LIMITS)
