@@ -120,9 +120,8 @@ def test_glances_and_full_looks_while_workers_come_and_go(kafka: KafkaServer, tm
                 glances += 1
                 rested = of_stream[int((score.rests_on or "").rsplit("/", 1)[1])]
                 assert (rested.tier, rested.score, rested.sequence < score.sequence) == ("full", score.score, True)
-        # The first degraded one, or the one after it where that was the first of a worker.
         assert of_stream[STEADY].tier == "full", (stream, [(one.tier, one.tier_reason) for one in of_stream.values()])
         assert {of_stream[sequence].tier for sequence in range(STEADY, STEADY + DEGRADED)} == {"full"}
         assert (of_stream[STEADY].score or 0) < (of_stream[STEADY - 1].score or 0)
-    # Each worker that takes a stream over begins with two full looks.
-    assert glances >= STREAMS * STEADY / 2
+    # A stream has up to three workers here, and each of them begins with two full looks.
+    assert glances >= STREAMS * STEADY / 4
