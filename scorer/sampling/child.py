@@ -17,17 +17,18 @@ import cv2
 from scorer.errors import MediaError
 from scorer.process import data_bytes, die_with_parent, forbid_core_dump, limit
 from scorer.sampling.detectors import process_detectors
+from scorer.sampling.shared_memory import SharedMemory
 
 
 class OverMemory:
     """The child's answer to a task that went over the memory limit."""
 
 
-def child_main(pipe: Connection, memory_mb: int, parent: int) -> None:
+def child_main(pipe: Connection, memory: SharedMemory, memory_mb: int, parent: int) -> None:
     """Load everything, send None (or what is wrong, as text), then answer the (function, arguments) that come by the pipe.
 
-    An answer is the function's result, or the exception to raise, or an `OverMemory`. memory_mb: MiB that tasks may
-    allocate. parent: process id of the parent.
+    An answer is the function's result, or the exception to raise, or an `OverMemory`; it is sent as `memory` packs it.
+    memory_mb: MiB that tasks may allocate. parent: process id of the parent.
     """
     die_with_parent()
     if os.getppid() != parent:
@@ -49,7 +50,7 @@ def child_main(pipe: Connection, memory_mb: int, parent: int) -> None:
             function, arguments = pipe.recv()
         except EOFError:
             return
-        pipe.send(_answer(function, arguments))
+        pipe.send(memory.pack(_answer(function, arguments)))
 
 
 def _load() -> None:

@@ -25,6 +25,7 @@ from scorer.errors import MediaError
 from scorer.sampling.child import OverMemory, child_main
 from scorer.sampling.preview import FacesInPreviews
 from scorer.sampling.sampler import sample
+from scorer.sampling.shared_memory import SharedMemory
 from scorer.spec import SampledClip, SamplerSpec, Window
 
 Sampled = list[tuple[Window, SampledClip]]
@@ -191,21 +192,24 @@ class _Keeper:
             self.child.end()
             self.child = None
         if self.child is None:
-            self.child = _Child(self._memory_mb)
+            try:
+                self.child = _Child(self._memory_mb)
+            except OSError as error:  # no process, descriptor or memory is left
+                raise MediaError(f"no sampling process can start: {error}", kind="setup") from error
         self.child.wait_ready()
         return self.child
 
 
 class _Child:
-    """One child process and the pipe to it."""
+    """One child process, the pipe to it, and the memory for its answers."""
 
     def __init__(self, memory_mb: int) -> None:
         # Never fork: the parent has threads (torch, the event loop), and their locks would be copied while they are held.
         context = multiprocessing.get_context("spawn")
         self._pipe, child_end = context.Pipe()
-        self._process = context.Process(
-            target=child_main, args=(child_end, memory_mb, os.getpid()), name="fvq-sampler", daemon=True
-        )
+        self._memory = SharedMemory()
+        arguments = child_end, self._memory, memory_mb, os.getpid()
+        self._process = context.Process(target=child_main, args=arguments, name="fvq-sampler", daemon=True)
         with _starting:
             self._process.start()
         # From here on only the child holds its end of the pipe, so that the child's death closes the pipe.
@@ -236,7 +240,7 @@ class _Child:
             if not self._pipe.poll(timeout):
                 self.kill()
                 raise MediaError(f"sampling took more than {timeout:g} s; send shorter segments", kind="timeout")
-            answer = self._pipe.recv()
+            answer = self._memory.unpack(self._pipe.recv())
         except (EOFError, OSError) as error:
             ending = self._ending()
             self.kill()
@@ -264,6 +268,7 @@ class _Child:
         self.kill()
         self._process.join()
         self._pipe.close()
+        self._memory.close()
 
     def _ending(self) -> str:
         """How the process ended: a signal's name or an exit code."""
