@@ -7,6 +7,7 @@ faults and not on decoding. Environment variables:
     FVQ_TEST_STUCK      name of a media file whose sampling never ends
     FVQ_TEST_STATISTICS how many numbers a clip has, for a served scorer with a real model (20)
     FVQ_TEST_SINK       none: scores go to their topic only, to no sink
+    FVQ_TEST_POOL       children: real sampling children, which answer every file with a clip of the usual size
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from types import ModuleType
 from typing import Any
 
 from scorer import find
+from scorer.sampling import SamplerPool
 from scorer.spec import ClipScore, ModelId, SampledClip, SamplerSpec, Window
 from streams.events import SegmentScore
 from streams.sinks.base import Rejected, Sink
@@ -30,6 +32,7 @@ from tests.support.doubles import SPEC, make_clip
 SCORE_SECONDS = float(os.environ.get("FVQ_TEST_SCORE_MS", "0")) / 1000
 STUCK = os.environ.get("FVQ_TEST_STUCK", "")
 STATISTICS = int(os.environ.get("FVQ_TEST_STATISTICS", "20"))
+CHILDREN = os.environ.get("FVQ_TEST_POOL") == "children"
 
 
 @cache
@@ -59,10 +62,22 @@ class FreePool:
         pass
 
 
+def free_windows(spec: SamplerSpec) -> list[tuple[Window, SampledClip]]:
+    """In place of `scorer.sampling.sample`, in a child."""
+    return [(Window(), free_clip(spec))]
+
+
+class FreeChildren(SamplerPool):
+    """The real pool, whose children do not look at the file."""
+
+    def submit(self, *_: object, spec: SamplerSpec | None = None, **__: object) -> Future[list[tuple[Window, SampledClip]]]:
+        return self.submit_task(free_windows, spec or self._spec)
+
+
 class FreeScorer:
     """In place of `Engine`: returns the same score for every clip, after `SCORE_SECONDS` for a batch."""
 
-    spec = SPEC
+    spec = SamplerSpec() if CHILDREN else SPEC
     model = ModelId("free", "1")
     answer = ClipScore(61.5, "good", {"good": 0.7, "fair": 0.3}, 4.0, model)
 
@@ -98,7 +113,7 @@ if __name__ == "__main__":
     from streams import worker
     from streams.settings import load_settings
 
-    worker.SamplerPool = FreePool  # type: ignore[misc, assignment]
+    worker.SamplerPool = FreeChildren if CHILDREN else FreePool  # type: ignore[misc, assignment]
     if os.environ.get("FVQ_TEST_SINK") == "none":
         worker.parts.sink = lambda _: NoSink()
     sys.exit(worker.run_worker(load_settings()))
