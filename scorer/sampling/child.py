@@ -8,6 +8,7 @@ import resource
 import signal
 import sys
 from collections.abc import Callable
+from importlib import import_module
 from multiprocessing.connection import Connection
 from types import ModuleType
 from typing import Any
@@ -17,18 +18,15 @@ import cv2
 from scorer.errors import MediaError
 from scorer.process import data_bytes, die_with_parent, forbid_core_dump, limit
 from scorer.sampling.detectors import process_detectors
+from scorer.sampling.pool import OverMemory
 from scorer.sampling.shared_memory import SharedMemory
 
 
-class OverMemory:
-    """The child's answer to a task that went over the memory limit."""
-
-
-def child_main(pipe: Connection, memory: SharedMemory, memory_mb: int, parent: int) -> None:
+def child_main(pipe: Connection, memory_file: int, memory_mb: int, parent: int) -> None:
     """Load everything, send None (or what is wrong, as text), then answer the (function, arguments) that come by the pipe.
 
-    An answer is the function's result, or the exception to raise, or an `OverMemory`; it is sent as `memory` packs it.
-    memory_mb: MiB that tasks may allocate. parent: process id of the parent.
+    An answer is the function's result, or the exception to raise, or an `OverMemory`; it is sent as the memory packs it.
+    memory_file: descriptor of that memory. memory_mb: MiB that tasks may allocate. parent: process id of the parent.
     """
     die_with_parent()
     if os.getppid() != parent:
@@ -44,6 +42,7 @@ def child_main(pipe: Connection, memory: SharedMemory, memory_mb: int, parent: i
     # RLIMIT_DATA, not RLIMIT_AS: libraries reserve far more addresses than they use. The limit counts from what is
     # allocated now, because that grows with the machine's cores (stacks and buffers of thread pools).
     limit(resource.RLIMIT_DATA, data_bytes() + memory_mb * 2**20)
+    memory = SharedMemory(memory_file)
     pipe.send(None)
     while True:
         try:
@@ -61,7 +60,10 @@ def _load() -> None:
     # empty modules take its place.
     sys.modules["matplotlib"], sys.modules["matplotlib.pyplot"] = matplotlib, pyplot = ModuleType("m"), ModuleType("p")
     matplotlib.pyplot = pyplot  # type: ignore[attr-defined]
+    # So does sounddevice, which looks for a library of sound by running the compiler, and loads it where it is there.
+    sys.modules["sounddevice"] = None  # type: ignore[assignment]
     cv2.setNumThreads(1)
+    import_module("scorer.sampling.sampler")  # before the limits, and before the first task waits for it
     process_detectors()
 
 

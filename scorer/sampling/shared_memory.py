@@ -11,7 +11,6 @@ import mmap
 import os
 import pickle
 from dataclasses import dataclass
-from multiprocessing.reduction import DupFd
 from typing import Any
 
 BYTES = 8 * 2**20
@@ -31,7 +30,7 @@ class Packed:
 
 
 class SharedMemory:
-    """The memory between one child and its parent, for one answer at a time. An argument of the child's process.
+    """The memory between one child and its parent, for one answer at a time.
 
     file: descriptor of the memory, for a process that is given one; None makes a new memory. Not the standard library's
     class of this name: its memory has a name in /dev/shm, which outlives a process that is killed, and a child could shrink it.
@@ -42,9 +41,10 @@ class SharedMemory:
         self._file = os.fdopen(_sealed_file() if file is None else file, "r+b", buffering=0)
         self._memory = mmap.mmap(self._file.fileno(), BYTES)
 
-    def __reduce__(self) -> tuple[Any, ...]:
-        # Only while a child is started: then the descriptor is handed to it.
-        return _received, (DupFd(self._file.fileno()),)
+    @property
+    def file(self) -> int:
+        """The memory's descriptor, to hand to a child."""
+        return self._file.fileno()
 
     def pack(self, answer: object) -> Packed:
         """The answer, with its large arrays in the memory. Those of the answer before are overwritten."""
@@ -89,8 +89,3 @@ def _sealed_file() -> int:
     os.ftruncate(file, BYTES)
     fcntl.fcntl(file, fcntl.F_ADD_SEALS, fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_SEAL)
     return file
-
-
-def _received(file: Any) -> SharedMemory:
-    """In the child: the memory of the descriptor that it was given."""
-    return SharedMemory(file.detach())

@@ -5,7 +5,7 @@ The CPU time of a command counts its children too, as far as it waits for them: 
 
 from __future__ import annotations
 
-import os
+import json
 import subprocess
 import tempfile
 from dataclasses import dataclass
@@ -58,19 +58,25 @@ def measure(rounds: int = 2) -> list[Start]:
         return [*starts, Start("`fvq worker`, until it is ready", cpu, cpu / base)]
 
 
+RUN = """
+import json, resource, subprocess, sys
+done = subprocess.run(sys.argv[1:], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
+used = resource.getrusage(resource.RUSAGE_CHILDREN)
+print(json.dumps([used.ru_utime + used.ru_stime, used.ru_maxrss / 1024]))
+sys.exit(done.returncode)
+"""
+"""Runs a command and prints its CPU seconds and MiB. In a small process, because the memory of a parent counts as its child's."""
+
+
 def _run(command: list[str], settings: dict[str, str]) -> tuple[float, float]:
     """CPU seconds and MiB of one run; raises where it fails."""
-    process = subprocess.Popen(
-        command, env=clean_environment() | settings, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
+    done = subprocess.run(
+        [PYTHON, "-S", "-c", RUN, *command], env=clean_environment() | settings, capture_output=True, text=True, check=False
     )
-    assert process.stderr is not None
-    words = process.stderr.read().decode(errors="replace")
-    # wait4 gives the usage of this child alone, with those that it has waited for.
-    _, status, usage = os.wait4(process.pid, 0)
-    process.returncode = os.waitstatus_to_exitcode(status)
-    if process.returncode:
-        raise RuntimeError(f"{' '.join(command)} ended with {process.returncode}: {words[-500:]}")
-    return usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1024
+    if done.returncode:
+        raise RuntimeError(f"{' '.join(command)} ended with {done.returncode}: {done.stderr[-500:]}")
+    cpu, memory = json.loads(done.stdout)
+    return cpu, memory
 
 
 def _worker_start(folder: Path) -> float:

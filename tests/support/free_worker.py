@@ -17,7 +17,6 @@ import sys
 import time
 from collections.abc import Sequence
 from concurrent.futures import Future
-from functools import cache
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -27,18 +26,12 @@ from scorer.sampling import SamplerPool
 from scorer.spec import ClipScore, ModelId, SampledClip, SamplerSpec, Window
 from streams.events import SegmentScore
 from streams.sinks.base import Rejected, Sink
-from tests.support.doubles import SPEC, make_clip
+from tests.support.doubles import SPEC, free_windows
 
 SCORE_SECONDS = float(os.environ.get("FVQ_TEST_SCORE_MS", "0")) / 1000
 STUCK = os.environ.get("FVQ_TEST_STUCK", "")
 STATISTICS = int(os.environ.get("FVQ_TEST_STATISTICS", "20"))
 CHILDREN = os.environ.get("FVQ_TEST_POOL") == "children"
-
-
-@cache
-def free_clip(spec: SamplerSpec) -> SampledClip:
-    """The clip that every file is sampled to."""
-    return make_clip(spec=spec, statistics=STATISTICS)
 
 
 class FreePool:
@@ -55,23 +48,18 @@ class FreePool:
     def submit(self, path: Path, spec: SamplerSpec = SPEC, **_: object) -> Future[list[tuple[Window, SampledClip]]]:
         future: Future[list[tuple[Window, SampledClip]]] = Future()
         if path.name != STUCK:
-            future.set_result([(Window(), free_clip(spec))])
+            future.set_result(free_windows(spec, STATISTICS))
         return future
 
     def close(self) -> None:
         pass
 
 
-def free_windows(spec: SamplerSpec) -> list[tuple[Window, SampledClip]]:
-    """In place of `scorer.sampling.sample`, in a child."""
-    return [(Window(), free_clip(spec))]
-
-
 class FreeChildren(SamplerPool):
     """The real pool, whose children do not look at the file."""
 
     def submit(self, *_: object, spec: SamplerSpec | None = None, **__: object) -> Future[list[tuple[Window, SampledClip]]]:
-        return self.submit_task(free_windows, spec or self._spec)
+        return self.submit_task(free_windows, spec or self._spec, STATISTICS)
 
 
 class FreeScorer:
@@ -112,8 +100,9 @@ if __name__ == "__main__":
     find.find_model = lambda *_: (Path(), FreeScorer.model)  # type: ignore[assignment]
     from streams import worker
     from streams.settings import load_settings
+    from streams.worker_start import start_worker
 
     worker.SamplerPool = FreeChildren if CHILDREN else FreePool  # type: ignore[misc, assignment]
     if os.environ.get("FVQ_TEST_SINK") == "none":
         worker.parts.sink = lambda _: NoSink()
-    sys.exit(worker.run_worker(load_settings()))
+    sys.exit(start_worker(load_settings()))

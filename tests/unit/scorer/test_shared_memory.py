@@ -64,4 +64,4 @@ def test_sizes_that_cannot_be_true_are_refused(memory: SharedMemory, sizes: tupl
 
 def test_a_child_cannot_make_the_memory_smaller(memory: SharedMemory) -> None:
     with pytest.raises(PermissionError):
-        os.ftruncate(memory._file.fileno(), 0)
+        os.ftruncate(memory.file, 0)
