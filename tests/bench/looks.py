@@ -7,6 +7,8 @@ and, for pictures, to decode them with FFmpeg's libraries in a process that runs
 
 from __future__ import annotations
 
+import importlib
+import importlib.util
 import os
 import resource
 import subprocess
@@ -26,6 +28,7 @@ from tests.support.processes import ROOT
 
 DEMO = ROOT / "examples/face.mp4"
 FPS = 25
+GLANCES = "scorer.sampling.glance"
 WARM, BATCH = 2, 4
 """Segments that are sampled before any is counted; clips that are scored at once."""
 
@@ -43,7 +46,8 @@ class Content:
 @dataclass(frozen=True)
 class Look:
     """CPU milliseconds of a segment. decode: ffmpeg's full decode. demux, keyframe, pictures: reading the packets alone, with the
-    keyframe decoded, with all pictures decoded. sample, score: the full look's two halves."""
+    keyframe decoded, with all pictures decoded. sample, score: the full look's two halves. headers, glance: a glance of packets
+    alone, and with a keyframe; None in a version without glances."""
 
     content: Content
     decode: float
@@ -52,6 +56,8 @@ class Look:
     pictures: float
     sample: float
     score: float
+    headers: float | None
+    glance: float | None
 
     @property
     def full(self) -> float:
@@ -104,8 +110,9 @@ def look_at(content: Content, rounds: int = 2) -> Look:
         name: _own_milliseconds(read, segments) for name, read in (("demux", _demux), ("keyframe", _keyframe), ("all", _decode))
     }
     sample, score = full_look(segments)
+    headers, glance = (_glance_milliseconds(name, segments) for name in ("headers", "glance"))
     after = yardstick(segments)
-    return Look(content, (before + after) / 2, own["demux"], own["keyframe"], own["all"], sample, score)
+    return Look(content, (before + after) / 2, own["demux"], own["keyframe"], own["all"], sample, score, headers, glance)
 
 
 def full_look(segments: Sequence[Path]) -> tuple[float, float]:
@@ -137,6 +144,13 @@ def _own_milliseconds(read: Callable[[Path], None], segments: Sequence[Path]) ->
     for path in segments:
         read(path)
     return (time.process_time() - started) / len(segments) * 1000
+
+
+def _glance_milliseconds(function: str, segments: Sequence[Path]) -> float | None:
+    """Of a function of `scorer.sampling.glance`; None where this version has none."""
+    if importlib.util.find_spec(GLANCES) is None:
+        return None
+    return _own_milliseconds(getattr(importlib.import_module(GLANCES), function), segments)
 
 
 def _demux(path: Path) -> None:

@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from streams.plan.measure import processor
+from streams.settings import Settings
 from tests.bench import around, looks, startup, whole
 from tests.bench.looks import Content, Look
 from tests.support.documentation import replace_marked
@@ -29,9 +30,12 @@ from tests.support.processes import ROOT
 PAGE = ROOT / "docs/performance.md"
 COMMAND = "make bench"
 AROUND_RATE = 10.0
-"""Segments a second at which what surrounds the look is counted for the streams of a core: that of 20 streams."""
+"""Segments a second at which what surrounds the look is counted for the streams of a core."""
 
 RATES = (2.0, AROUND_RATE, 100.0)
+MIX_SEGMENTS = 400
+"""Segments of the worker with tiers."""
+
 HEIGHTS, GOPS = (360, 720, 1080), (1.0, 2.0, 4.0, 8.0)
 
 
@@ -58,17 +62,20 @@ class Bench:
         contents = [looks.demo(self._folder), *(self._content(height) for height in HEIGHTS)]
         rows = [self._look(content) for content in contents]
         surrounds = self._surrounds(AROUND_RATE)
+        glances = all(row.glance is not None for row in rows)
         lines = [
             "| segments of 2 s | full decode, ms | packets alone | with the keyframe | all pictures, in a process that runs "
-            "| full look (sampler + model), ms | full looks for a decode | all around it, ms | streams per core |",
-            "|---|---|---|---|---|---|---|---|---|",
+            "| full look (sampler + model), ms | full looks for a decode "
+            f"{'| glances of packets | glances with a keyframe ' if glances else ''}| full looks: streams per core |",
+            f"|{'---|' * (10 if glances else 8)}",
         ]
         for row in rows:
             shares = " | ".join(f"{part / row.decode:.2f}" for part in (row.demux, row.keyframe, row.pictures))
             streams = 1000 * row.content.gop / (row.full + surrounds)
+            looked = "".join(f"| **{row.decode / part:.1f}** " for part in (row.headers, row.glance) if part is not None)
             lines.append(
                 f"| {row.content.name} | {row.decode:.0f} | {shares} | {row.full:.0f} ({row.sample:.0f} + {row.score:.0f}) "
-                f"| **{row.decode / row.full:.2f}** | {surrounds:.1f} | {streams:.1f} |"
+                f"| **{row.decode / row.full:.2f}** {looked}| {streams:.1f} |"
             )
         return Table("The look", lines, [_plain(row) for row in rows])
 
@@ -105,9 +112,21 @@ class Bench:
             f"| full decode, CPU ms a segment | {decode:.0f} |",
             f"| whole way of a segment, CPU ms | {full.ms:.0f}, of which the sampling child {full.ms - full.own_ms:.0f} |",
             f"| segments for a decode | {decode / full.ms:.2f} |",
+            *self._mix(content, decode),
             f"| memory: worker with its model, and each sampling child, MiB | {own:.0f}, {child:.0f} |",
         ]
         return Table("The whole way", lines, asdict(full) | {"decode": decode})
+
+    def _mix(self, content: Content, decode: float) -> list[str]:
+        """The whole way with tiers, where this version has them: every stream's first segment gets a full look."""
+        if "tiers" not in Settings.model_fields:
+            return []
+        mix = whole.measure(content.segments, MIX_SEGMENTS, streams=8, folder=self._folder, FVQ_TIERS="on")
+        looks_made = ", ".join(f"{count} {tier}" for tier, count in sorted(mix.tiers.items()))
+        return [
+            f"| the same with tiers, CPU ms ({looks_made}) | {mix.ms:.0f} |",
+            f"| segments for a decode, with tiers | {decode / mix.ms:.2f} |",
+        ]
 
     def start(self) -> Table:
         """What commands cost before they do anything."""
