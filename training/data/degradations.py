@@ -124,10 +124,10 @@ def label(degradation: Degradation, vmaf: float) -> float:
     return round(degradation.target if degradation.target is not None else min(vmaf, REFERENCE_LABEL), 3)
 
 
-def degrade(reference: Path, degradation: Degradation, out: Path) -> None:
+def degrade(reference: Path, degradation: Degradation, out: Path, seed: str | None = None) -> None:
     """Write the degraded segment to `out`, as a viewer's player would show it, at the reference's size.
 
-    Raises `subprocess.CalledProcessError` where ffmpeg fails.
+    seed: decides which packets are lost; None: the reference's file name. Raises `subprocess.CalledProcessError` where ffmpeg fails.
     """
     width, height = picture_size(reference)
     small = [max(2, int(side * degradation.upscale) // 2 * 2) for side in (width, height)]
@@ -140,7 +140,7 @@ def degrade(reference: Path, degradation: Degradation, out: Path) -> None:
     middle = out.with_name(f".{out.stem}.middle.mkv" if not degradation.loss else f".{out.stem}.middle.ts")
     run_ffmpeg("-i", reference, "-filter_complex", chain, "-pix_fmt", "yuv420p", *degradation.codec, middle)
     if degradation.loss:
-        _lose_packets(middle, degradation.loss, seed=reference.name)
+        _lose_packets(middle, degradation.loss, seed=reference.name if seed is None else seed)
     run_ffmpeg("-i", middle, "-vf", f"fps={FPS},scale={width}:{height}:flags=bicubic", "-pix_fmt", "yuv420p", *NEAR_LOSSLESS, out)
     middle.unlink()
 
