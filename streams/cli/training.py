@@ -73,18 +73,38 @@ def train(
 
 def evaluate(
     model: Annotated[str, typer.Argument(help="A shipped model's name, `name@version` of the registry, or a directory.")],
-    data: Annotated[Path, typer.Option(help="labels.csv of segments that the model was not trained on.")],
+    data: Annotated[Path | None, typer.Option(help="labels.csv of segments that the model was not trained on.")] = None,
     train_data: Annotated[Path | None, typer.Option(help="labels.csv that the learned baselines are fitted on.")] = None,
     plot: Annotated[Path | None, typer.Option(help="Write a scatter of scores against labels.")] = None,
+    benchmark: Annotated[
+        Path | None, typer.Option(help="Instead of --data: folder of a benchmark; made there with --people, else taken as it is.")
+    ] = None,
+    people: Annotated[
+        list[Path] | None, typer.Option(help="Clean clips and stills of people that no model was trained on, or a folder.")
+    ] = None,
+    ladder: Annotated[list[str] | None, typer.Option(help="A ladder of the benchmark that is made; else all ladders.")] = None,
+    doubles: Annotated[int, typer.Option(min=0, help="Doubly damaged clips of each reference.")] = 4,
+    against: Annotated[list[str] | None, typer.Option(help="Another model, in the benchmark's table.")] = None,
+    seed: Annotated[int, typer.Option(help="The same seed makes the same benchmark.")] = 0,
     as_json: JsonFlag = False,
 ) -> None:
-    """Agreement of a model's scores with labels, beside baselines."""
+    """Agreement of a model's scores with labels, or its figures on a benchmark, beside baselines."""
     from rich.console import Console
 
     from scorer.load import load_engine
     from training.evaluation import report
 
     settings = load_settings()
+    if (data is None) == (benchmark is None):
+        raise ValueError("what shall the model be evaluated on? Give either --data or --benchmark")
+    if benchmark is not None:
+        if plot is not None:
+            raise ValueError("--plot belongs to --data")
+        _benchmark([model, *(against or [])], benchmark, people, ladder, doubles, seed, train_data, as_json)
+        return
+    if people or ladder or against:
+        raise ValueError("--people, --ladder and --against belong to --benchmark")
+    assert data is not None
     results = report.evaluate(load_engine(model, settings.device, parts.registry(settings)), data, train_data)
     if plot is not None:
         report.plot(results, plot)
@@ -173,6 +193,39 @@ def promote(
         Console().print(table(verdict))
         print(f"{verdict.candidate}: " + (f"promoted, serves as {name}" if verdict.passed else "refused"))
     raise typer.Exit(0 if verdict.passed else 1)
+
+
+def _benchmark(
+    names: list[str],
+    folder: Path,
+    people: list[Path] | None,
+    ladders: list[str] | None,
+    doubles: int,
+    seed: int,
+    train_data: Path | None,
+    as_json: bool,
+) -> None:
+    """Make the benchmark where people are given, and print the figures of the models, the first of which is judged."""
+    from rich.console import Console
+
+    from scorer.load import load_engine
+    from training.data.benchmark import Plan, make_benchmark
+    from training.data.references import find_sources
+    from training.evaluation.benchmark import evaluate_benchmark, tables, without_nan
+
+    settings, jobs = load_settings(), os.cpu_count() or 1
+    if people:
+        plan = Plan(**({"ladders": tuple(ladders)} if ladders else {}), doubles=doubles, seed=seed)
+        make_benchmark(folder, find_sources(people), plan, jobs)
+    elif ladders:
+        raise ValueError("--ladder says what a benchmark is made of: it needs --people")
+    models = [load_engine(name, settings.device, parts.registry(settings)) for name in names]
+    results = evaluate_benchmark(models, folder, jobs, train_data)
+    if as_json:
+        print(json.dumps(without_nan(results)))
+        return
+    for table in tables(results):
+        Console().print(table)
 
 
 def _train_from_queue(

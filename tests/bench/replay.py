@@ -26,7 +26,7 @@ from scorer.spec import SamplerSpec
 from tests.bench.opinion import RECIPE, SOFT, Rows, punished, scores
 from training.adapter import tune as tuning
 from training.adapter.replay import with_replay
-from training.data.degradations import VMAF_TRUSTED
+from training.data.damage.catalogue import VMAF_TRUSTED
 from training.data.labels import read_labels
 from training.data.rated import RatedClip, read_rated
 from training.data.samples import Samples

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from training.data.ffmpeg import FPS, picture_size, run_ffmpeg
+from training.data.ffmpeg import picture_rate, picture_size, run_ffmpeg
 
 REFERENCE_LABEL = 97.0
 """VMAF gives a reference itself 100, but no source is perfect; x264 at crf 18 has about 97."""
@@ -40,6 +40,10 @@ class Degradation:
     """The label, points; None: VMAF is the label."""
     loss: float = 0.0
     """Share of MPEG-TS packets that are lost on the way, 0-1."""
+    freeze: tuple[float, float] | None = None
+    """From when to when the picture stands still, seconds."""
+    shown_rate: int | None = None
+    """Pictures in a second that are shown, where they are fewer than the reference has."""
 
 
 def _x264(crf: int) -> tuple[str, ...]:
@@ -100,23 +104,15 @@ def ladders() -> list[Degradation]:
         ),
     )
     ladder("bright", ({"filters": f"eq=brightness={b}", "target": t} for b, t in ((0.12, 92.0), (0.28, 72.0), (0.5, 34.0))))
-    ladder("freeze", ({"filters": f"split[a][b];[a][b]freezeframes=first={a}:last={z}:replace={a}", "target": t}
-                      for a, z, t in ((12, 24, 68.0), (8, 34, 46.0), (0, 49, 22.0))))  # fmt: skip
-    ladder("drop", ({"filters": f"fps={f},fps={FPS}", "target": t} for f, t in ((12, 72.0), (6, 48.0), (3, 28.0))))
+    ladder(
+        "freeze", ({"freeze": times, "target": t} for times, t in (((0.48, 0.96), 68.0), ((0.32, 1.36), 46.0), ((0, 1.96), 22.0)))
+    )
+    ladder("drop", ({"shown_rate": rate, "target": t} for rate, t in ((12, 72.0), (6, 48.0), (3, 28.0))))
     return degradations
 
 
 KINDS = {step.kind: step.target is None for step in ladders()}
 """Kind -> whether VMAF is its label; else the label is the step's target."""
-
-VMAF_TRUSTED = frozenset({"x264", "x265", "vp9", "av1", "mpeg4", "scale", "blur", "scale+x264", "blur+x264"})
-"""Kinds on which VMAF can be trusted: it was made for compression and scaling (Li et al., Netflix, 2016), and sees blur. Loss,
-motion blur and compressed noise are labelled with VMAF too, but only because no better label is at hand."""
-
-
-def is_vmaf_labelled(kind: str) -> bool:
-    """Whether VMAF is the label of segments of that kind. True also for references and for kinds that are not made here."""
-    return KINDS.get(kind, True)
 
 
 def label(degradation: Degradation, vmaf: float) -> float:
@@ -125,15 +121,17 @@ def label(degradation: Degradation, vmaf: float) -> float:
 
 
 def degrade(reference: Path, degradation: Degradation, out: Path, seed: str | None = None) -> None:
-    """Write the degraded segment to `out`, as a viewer's player would show it, at the reference's size.
+    """Write the degraded segment to `out`, as a viewer's player would show it, at the reference's size and rate.
 
-    seed: decides which packets are lost; None: the reference's file name. Raises `subprocess.CalledProcessError` where ffmpeg fails.
+    seed: decides which packets are lost; None: the reference's file name. Raises `subprocess.CalledProcessError` where
+    ffmpeg fails, ValueError where pictures are to be dropped of which the reference has too few.
     """
     width, height = picture_size(reference)
+    rate = picture_rate(reference)
     small = [max(2, int(side * degradation.upscale) // 2 * 2) for side in (width, height)]
-    chain = (
-        degradation.filters if degradation.upscale == 1 else f"{degradation.filters},scale={small[0]}:{small[1]}:flags=bicubic"
-    )
+    chain = _timed(degradation, reference, rate)
+    if degradation.upscale != 1:
+        chain += f",scale={small[0]}:{small[1]}:flags=bicubic"
     if degradation.upscale == 1 and not degradation.loss:
         run_ffmpeg("-i", reference, "-filter_complex", chain, "-pix_fmt", "yuv420p", *degradation.codec, out)
         return
@@ -141,8 +139,20 @@ def degrade(reference: Path, degradation: Degradation, out: Path, seed: str | No
     run_ffmpeg("-i", reference, "-filter_complex", chain, "-pix_fmt", "yuv420p", *degradation.codec, middle)
     if degradation.loss:
         _lose_packets(middle, degradation.loss, seed=reference.name if seed is None else seed)
-    run_ffmpeg("-i", middle, "-vf", f"fps={FPS},scale={width}:{height}:flags=bicubic", "-pix_fmt", "yuv420p", *NEAR_LOSSLESS, out)
+    run_ffmpeg("-i", middle, "-vf", f"fps={rate:g},scale={width}:{height}:flags=bicubic", "-pix_fmt", "yuv420p", *NEAR_LOSSLESS, out)
     middle.unlink()
+
+
+def _timed(degradation: Degradation, reference: Path, rate: float) -> str:
+    """The filters of a degradation at that rate, pictures per second."""
+    if degradation.freeze is not None:
+        first, last = (round(time * rate) for time in degradation.freeze)
+        return f"split[a][b];[a][b]freezeframes=first={first}:last={last}:replace={first}"
+    if degradation.shown_rate is not None:
+        if degradation.shown_rate >= rate:
+            raise ValueError(f"{reference} has {rate:g} pictures in a second: showing {degradation.shown_rate} drops none")
+        return f"fps={degradation.shown_rate},fps={rate:g}"
+    return degradation.filters
 
 
 def _lose_packets(stream: Path, share: float, seed: str) -> None:

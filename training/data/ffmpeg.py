@@ -9,7 +9,7 @@ import cv2
 import imageio_ffmpeg
 
 FPS = 25
-"""Frame rate of every reference and every degraded segment."""
+"""Frame rate of the references of `training.data.references`, and of what is made of them."""
 
 FFMPEG = (imageio_ffmpeg.get_ffmpeg_exe(), "-nostdin", "-v", "error", "-y", "-threads", "1", "-filter_threads", "1")
 """Start of every command. `-threads 1` here is for decoders; `run_ffmpeg` adds the encoder's."""
@@ -21,6 +21,14 @@ def run_ffmpeg(*arguments: object) -> None:
     # Encoders use threads too unless told otherwise, and the number of threads changes what some encoders write.
     command[-1:-1] = ["-threads", "1"]
     subprocess.run(command, check=True, stdin=subprocess.DEVNULL, stderr=subprocess.DEVNULL, timeout=300)
+
+
+def picture_rate(video: Path) -> float:
+    """Pictures per second of a video."""
+    capture = cv2.VideoCapture(str(video))
+    rate = float(capture.get(cv2.CAP_PROP_FPS))
+    capture.release()
+    return rate
 
 
 def picture_size(video: Path) -> tuple[int, int]:

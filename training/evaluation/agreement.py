@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy import optimize, stats
 
 from scorer.spec import LEVELS
-from training.data.degradations import KINDS, VMAF_TRUSTED, is_vmaf_labelled
+from training.data.damage.catalogue import LADDERS, VMAF_TRUSTED, is_vmaf_labelled
 
 Floats = NDArray[np.float64]
 Rows = Sequence[Mapping[str, Any]]
@@ -88,7 +88,7 @@ def summary(rows: Rows, scores: Sequence[float]) -> dict[str, Any]:
     have labels of another origin. srcc_vmaf: over every kind that is labelled with VMAF. ladders: share of neighbouring
     steps in the right order, over all kinds. by_kind: kind -> n, srcc, and of `ladder_order` right and steps.
     """
-    trusted = [i for i, row in enumerate(rows) if row["kind"] in VMAF_TRUSTED or row["kind"] not in KINDS]
+    trusted = [i for i, row in enumerate(rows) if row["kind"] in VMAF_TRUSTED or row["kind"] not in LADDERS]
     labelled = [i for i, row in enumerate(rows) if is_vmaf_labelled(row["kind"])]
     labels = np.array([float(row["mos"]) for row in rows])
     given = np.asarray(scores, float)

@@ -20,7 +20,7 @@ from rich.text import Text
 
 from scorer.load import LoadedModel
 from scorer.spec import LEVELS, ClipScore
-from training.data.degradations import KINDS, VMAF_TRUSTED
+from training.data.damage.catalogue import LADDERS, VMAF_TRUSTED, is_vmaf_labelled
 from training.data.labels import fingerprint, read_labels
 from training.data.samples import ENCODE_BATCH, sample_all
 from training.evaluation.agreement import FIGURES, calibration, intervals, summary
@@ -108,9 +108,9 @@ def _label_of(kind: str) -> str:
     """Where the labels of a kind come from, for the table."""
     if kind in VMAF_TRUSTED:
         return "VMAF"
-    if kind not in KINDS:
+    if kind not in LADDERS:
         return "rated"
-    return "VMAF, in part blind" if KINDS[kind] else "target"
+    return "VMAF, in part blind" if is_vmaf_labelled(kind) else "target"
 
 
 def plot(report: dict[str, Any], path: Path) -> None:

@@ -9,7 +9,8 @@ import cv2
 import pytest
 from skimage import data
 
-from training.data.degradations import is_vmaf_labelled, ladders
+from training.data.damage.catalogue import is_vmaf_labelled
+from training.data.degradations import ladders
 from training.data.labels import read_labels
 from training.data.references import find_sources
 from training.data.synth import synthesise

@@ -1,9 +1,33 @@
-"""All ladders of damage, by name."""
+"""All ladders of damage, by name.
+
+Beauty filters and colour casts are not among them: they are taste, which only people's ratings can judge.
+"""
 
 from __future__ import annotations
 
+from training.data.damage.conversion import conversion_ladders
+from training.data.damage.encoder import encoder_ladders
 from training.data.damage.first import first_ladders
 from training.data.damage.ladder import Ladder
+from training.data.damage.lens import lens_ladders
+from training.data.damage.light import light_ladders
+from training.data.damage.network import network_ladders
 
-LADDERS: dict[str, Ladder] = {ladder.name: ladder for ladder in first_ladders()}
+LADDERS: dict[str, Ladder] = {
+    ladder.name: ladder
+    for ladders in (first_ladders, lens_ladders, light_ladders, conversion_ladders, encoder_ladders, network_ladders)
+    for ladder in ladders()
+}
 """Name -> ladder. The names are the kinds of labels.csv."""
+
+VMAF_TRUSTED = frozenset(
+    {"x264", "x265", "vp9", "av1", "mpeg4", "scale", "blur", "scale+x264", "blur+x264"}
+    | {"upscaling", "autofocus-hunting", "restream-twice", "restream-thrice", "hardware-blocking", "mpeg2", "bitrate-oscillation"}
+)
+"""Kinds on which VMAF can be trusted: it was made for compression and scaling (Li et al., Netflix, 2016), and sees blur. The other
+kinds that are labelled with VMAF are so only because no better label is at hand."""
+
+
+def is_vmaf_labelled(kind: str) -> bool:
+    """Whether VMAF is the label of segments of that kind. True also for references and for kinds that are no ladder."""
+    return kind not in LADDERS or LADDERS[kind].measure == "vmaf"

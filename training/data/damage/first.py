@@ -1,4 +1,4 @@
-"""The ladders of `training.data.degradations`, which `fvq synth` has drawn from since its beginning, in the shape of all ladders."""
+"""The ladders of `training.data.degradations`, from which `fvq synth` draws, in the shape that all ladders have."""
 
 from __future__ import annotations
 

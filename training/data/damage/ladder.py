@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Literal
 
 Stage = Literal["source", "delivery"]
-"""Where the damage happens: before the stream is encoded (lens, sensor, camera, its scene's light), or on the way to the viewer."""
+"""Where the damage happens: before the stream is encoded (lens, sensor, camera, light), or on the way to the viewer."""
 
 Measure = Literal["vmaf", "ssim", "declared"]
 """What the label of a step is: a full-reference measure, or the target that the ladder declares."""

@@ -1,0 +1,108 @@
+"""A benchmark of two short clips: made once, scored by models and simpler methods, taken up again."""
+
+from __future__ import annotations
+
+import csv
+import json
+from pathlib import Path
+
+import cv2
+import pytest
+from rich.console import Console
+from skimage import data
+
+from scorer.load import load_engine
+from tests.support.processes import ROOT
+from training.data.benchmark import Plan, make_benchmark
+from training.data.labels import read_labels
+from training.evaluation.benchmark import evaluate_benchmark, tables, without_nan
+
+PLAN = Plan(ladders=("upscaling", "hardware-blocking"), doubles=1, seconds=0.4)
+
+
+@pytest.fixture(scope="module")
+def people(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+    still = tmp_path_factory.mktemp("stills") / "astronaut.png"
+    cv2.imwrite(str(still), data.astronaut()[..., ::-1])
+    return [ROOT / "examples/face.mp4", still]
+
+
+@pytest.fixture(scope="module")
+def folder(people: list[Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("benchmark")
+    make_benchmark(folder, people, PLAN, jobs=1)
+    return folder
+
+
+@pytest.mark.slow
+def test_the_labels_say_what_was_done(folder: Path) -> None:
+    rows = read_labels(folder / "benchmark.csv")
+    assert len(rows) == 2 * (1 + 5 + 5 + 1)
+    assert {row["person"] for row in rows} == {"face", "astronaut"}
+    for row in rows:
+        assert row["path"].exists()
+        assert row["mos"] == pytest.approx(float(row["source_grade"]) * float(row["relative"]) / 100, abs=2e-3)
+    double = next(row for row in rows if row["kind"] == "double")
+    at_source, on_the_way = double["damage"].split()
+    assert at_source.startswith("upscaling-")
+    assert on_the_way.startswith("hardware-blocking-")
+    # What was done at the source has the grade that it has alone.
+    alone = next(row for row in rows if row["content"] == double["content"] and row["damage"] == at_source)
+    assert float(double["source_grade"]) == pytest.approx(alone["mos"], abs=0.01)
+    assert double["mos"] < alone["mos"]
+
+
+@pytest.mark.slow
+def test_a_run_that_was_killed_goes_on(folder: Path, people: list[Path]) -> None:
+    labels, clip = folder / "benchmark.csv", folder / "face.upscaling-2.mkv"
+    before, written = labels.read_bytes(), (folder / "face.upscaling-1.mkv").stat().st_mtime_ns
+    clip.with_suffix(".json").unlink()
+    clip.unlink()
+    make_benchmark(folder, people, PLAN, jobs=1)
+    assert labels.read_bytes() == before
+    assert clip.exists()
+    assert (folder / "face.upscaling-1.mkv").stat().st_mtime_ns == written
+    with pytest.raises(ValueError, match="another plan"):
+        make_benchmark(folder, people[:1], PLAN, jobs=1)
+
+
+@pytest.mark.slow
+def test_models_and_simpler_methods_are_in_one_table(folder: Path) -> None:
+    nano = load_engine("nano", "cpu")
+    report = evaluate_benchmark([nano], folder, jobs=1)
+    assert list(report["methods"]) == [
+        *(str(nano.model), "all statistics + SVR", "BRISQUE's statistics + SVR", "sharpness (Laplacian)"),
+        *(f"{measure} (with the reference)" for measure in ("VMAF", "SSIM", "PSNR")),
+    ]
+    figures = report["methods"][str(nano.model)]["figures"]
+    assert figures["ladders"] > 0.8
+    assert figures["drop"] > 20
+    assert report["methods"]["PSNR (with the reference)"]["figures"]["ladders"] == 1
+    # VMAF is the label of both ladders.
+    assert report["methods"]["VMAF (with the reference)"]["figures"]["within_worst"] > 0.95
+    json.dumps(without_nan(report), allow_nan=False)
+    console = Console(width=250)
+    with console.capture() as captured:
+        for table in tables(report):
+            console.print(table)
+    assert "hardware-blocking" in captured.get()
+    # A second time nothing is sampled: the clips need not even be there.
+    samples = next((folder / "samples").iterdir())
+    written = (samples / "frames.npy").stat().st_mtime_ns
+    assert evaluate_benchmark([nano], folder, jobs=1)["methods"][str(nano.model)]["figures"] == figures
+    assert (samples / "frames.npy").stat().st_mtime_ns == written
+
+
+def test_a_folder_without_a_benchmark_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"no benchmark\.csv in it; name the people"):
+        evaluate_benchmark([], tmp_path, jobs=1)
+    with pytest.raises(ValueError, match="no ladder 'blurr'"):
+        Plan(ladders=("blurr",))
+
+
+def test_a_clip_that_cannot_be_damaged_is_left_out(tmp_path: Path) -> None:
+    flower = tmp_path / "flower.png"
+    cv2.imwrite(str(flower), data.coffee()[..., ::-1])
+    labels = make_benchmark(tmp_path / "benchmark", [flower], Plan(ladders=("face-blur",), seconds=0.2), jobs=1)
+    with labels.open(newline="") as file:
+        assert [row["kind"] for row in csv.DictReader(file)] == ["reference"]

@@ -1,0 +1,132 @@
+"""Damage by lens and processing: focus, sharpening, ringing, enlargement, a blurred face."""
+
+from __future__ import annotations
+
+import random
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from scorer.sampling.faces import Face, FaceFinder
+from training.data.damage.ladder import STEPS, Ladder
+from training.data.damage.pictures import Picture, rewrite, shape_of
+from training.data.degradations import NEAR_LOSSLESS
+from training.data.ffmpeg import run_ffmpeg
+
+RINGING_BORDER = 32
+"""Mirrored border around a picture, px: a spectrum is cyclic, and the left edge must not ring at the right."""
+
+
+def over_sharpening(step: int, source: Path, target: Path, seed: str) -> None:
+    """Halos around every edge, and skin like leather: a camera's or an editor's sharpening set too high."""
+    amounts = ((1.0,), (2.0,), (3.5,), (5.0,), (5.0, 2.0))[step]
+    chain = ",".join(f"unsharp=7:7:{amount}:7:7:0" for amount in amounts)
+    run_ffmpeg("-i", source, "-vf", chain, "-pix_fmt", "yuv420p", *NEAR_LOSSLESS, target)
+
+
+def upscaling(step: int, source: Path, target: Path, seed: str) -> None:
+    """A small picture sold as a large one: digital zoom, an old camera. The kernel is drawn by the seed."""
+    share = (0.6, 0.42, 0.29, 0.2, 0.13)[step]
+    shape = shape_of(source)
+    small = [max(8, round(side * share / 2) * 2) for side in (shape.width, shape.height)]
+    kernel = random.Random(f"upscaling/{seed}").choice(("bilinear", "bicubic", "lanczos", "neighbor"))  # noqa: S311
+    chain = f"scale={small[0]}:{small[1]}:flags=area,scale={shape.width}:{shape.height}:flags={kernel}"
+    run_ffmpeg("-i", source, "-vf", chain, "-pix_fmt", "yuv420p", *NEAR_LOSSLESS, target)
+
+
+def autofocus_hunting(step: int, source: Path, target: Path, seed: str) -> None:
+    """The focus is lost and found again, about once in a second."""
+    share = (0.0025, 0.005, 0.009, 0.015, 0.025)[step]
+    rng = random.Random(f"autofocus-hunting/{seed}")  # noqa: S311 - reproducible data, not secrets
+    frequency, phase = rng.uniform(0.8, 1.3), rng.random()
+
+    def change(picture: Picture, time: float) -> Picture:
+        sigma = share * picture.shape[0] * (1 - np.cos(2 * np.pi * (frequency * time + phase))) / 2
+        # Below a tenth of a pixel a blur changes nothing, and OpenCV refuses zero.
+        return picture if sigma < 0.1 else cv2.GaussianBlur(picture, (0, 0), sigma).astype(np.uint8)
+
+    rewrite(source, target, change)
+
+
+def ringing(step: int, source: Path, target: Path, seed: str) -> None:
+    """Ripples beside every edge: the fine detail cut off sharply, as by a scaler with a steep filter or an analogue chain."""
+    share = (0.55, 0.4, 0.28, 0.2, 0.14)[step]
+
+    def change(picture: Picture, time: float) -> Picture:
+        planes = cv2.cvtColor(picture, cv2.COLOR_BGR2YCrCb)
+        border = RINGING_BORDER
+        luma = np.pad(planes[..., 0].astype(np.float32), border, mode="reflect")
+        spectrum = np.fft.rfft2(luma)
+        spectrum[np.abs(np.fft.fftfreq(luma.shape[0])) > share / 2] = 0
+        spectrum[:, np.fft.rfftfreq(luma.shape[1]) > share / 2] = 0
+        low = np.fft.irfft2(spectrum, luma.shape)[border:-border, border:-border]
+        planes[..., 0] = np.clip(low + 0.5, 0, 255)
+        return cv2.cvtColor(planes, cv2.COLOR_YCrCb2BGR).astype(np.uint8)
+
+    rewrite(source, target, change)
+
+
+def face_blur(step: int, source: Path, target: Path, seed: str) -> None:
+    """The largest face out of focus, the rest sharp. Raises ValueError where the first picture has no face."""
+    share = (0.008, 0.016, 0.03, 0.05, 0.08)[step]
+    finder = FaceFinder()
+    face: Face | None = None
+
+    def change(picture: Picture, time: float) -> Picture:
+        nonlocal face
+        faces = finder.find(cv2.cvtColor(picture, cv2.COLOR_BGR2RGB))
+        # Where the detector misses the face in a picture, it is where it was.
+        face = faces[0] if faces else face
+        if face is None:
+            raise ValueError(f"{source}: there is no face in its first picture that could be blurred")
+        x, y, width, height = face.box
+        mask = np.zeros(picture.shape[:2], np.float32)
+        # A box of MediaPipe ends at brow and chin, and a head is larger.
+        centre = int(x + width / 2), int(y + 0.42 * height)
+        cv2.ellipse(mask, centre, (int(0.62 * width), int(0.8 * height)), 0, 0, 360, 1.0, -1)
+        mask = cv2.GaussianBlur(mask, (0, 0), 0.06 * height)[..., None]
+        blurred = cv2.GaussianBlur(picture, (0, 0), max(0.4, share * height))
+        return np.rint(picture * (1 - mask) + blurred * mask).astype(np.uint8)
+
+    try:
+        rewrite(source, target, change)
+    finally:
+        finder.close()
+
+
+def lens_ladders() -> list[Ladder]:
+    """The ladders of this module."""
+    return [
+        Ladder(
+            "over-sharpening",
+            "source",
+            STEPS,
+            (88.0, 76.0, 62.0, 49.0, 36.0),
+            "declared",
+            "VMAF rises with contrast and sharpening (its makers added a variant without that gain); halos of one pixel are just "
+            "seen, those of the last step are wider than an iris",
+            over_sharpening,
+        ),
+        Ladder("upscaling", "source", STEPS, None, "vmaf", "VMAF was made for scaling", upscaling),
+        Ladder(
+            "autofocus-hunting",
+            "source",
+            STEPS,
+            None,
+            "vmaf",
+            "VMAF sees blur, and its mean over the pictures counts how long the focus is lost",
+            autofocus_hunting,
+        ),
+        Ladder("ringing", "source", STEPS, None, "vmaf", "the ripples come with a loss of detail, which VMAF sees", ringing),
+        Ladder(
+            "face-blur",
+            "source",
+            STEPS,
+            (86.0, 70.0, 52.0, 36.0, 22.0),
+            "declared",
+            "VMAF weighs the whole picture alike, and viewers look at the face: the targets are about what VMAF gives to a "
+            "whole picture that is blurred as much",
+            face_blur,
+        ),
+    ]

@@ -1,0 +1,85 @@
+"""Damage that is made picture by picture: read a clip, change its pictures, write it again at the same rate."""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+
+import av
+import numpy as np
+from numpy.typing import NDArray
+
+from training.data.degradations import NEAR_LOSSLESS
+from training.data.ffmpeg import FFMPEG
+
+Picture = NDArray[np.uint8]
+"""(H, W, 3) BGR."""
+
+Change = Callable[[Picture, float], Picture]
+"""(picture, its time in seconds) -> the damaged picture."""
+
+DISPLAY_GAMMA = 2.2
+"""Display value = light ** (1 / gamma), 0-1."""
+
+
+@dataclass(frozen=True)
+class Shape:
+    """What a clip is, beside its pictures."""
+
+    width: int
+    height: int
+    rate: Fraction
+    """Pictures per second."""
+    count: int
+    """Pictures."""
+
+
+def shape_of(clip: Path) -> Shape:
+    """Size, rate and number of pictures of a clip. Raises ValueError where there is no video in it."""
+    with av.open(str(clip)) as container:
+        if not container.streams.video:
+            raise ValueError(f"{clip}: there is no video in it")
+        stream = container.streams.video[0]
+        # The header's number of frames is an estimate in Matroska, so count the packets; these clips have a picture in each.
+        count = sum(1 for packet in container.demux(stream) if packet.size)
+        return Shape(stream.width, stream.height, Fraction(stream.average_rate), count)
+
+
+def read(clip: Path) -> Iterator[Picture]:
+    """The pictures of a clip, in order."""
+    with av.open(str(clip)) as container:
+        for frame in container.decode(video=0):
+            yield frame.to_ndarray(format="bgr24")
+
+
+def write(pictures: Iterator[Picture], shape: Shape, target: Path) -> None:
+    """Write pictures of that size at that rate, nearly lossless.
+
+    Raises `subprocess.CalledProcessError` where ffmpeg fails, and what the iterator raises.
+    """
+    raw = ("-f", "rawvideo", "-pix_fmt", "bgr24", "-s", f"{shape.width}x{shape.height}", "-r", str(shape.rate), "-i", "-")
+    command = [*FFMPEG, *raw, "-pix_fmt", "yuv420p", *NEAR_LOSSLESS, "-threads", "1", str(target)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stderr=subprocess.DEVNULL) as process:
+        assert process.stdin is not None
+        try:
+            for picture in pictures:
+                process.stdin.write(np.ascontiguousarray(picture).tobytes())
+        except BrokenPipeError:
+            # ffmpeg ended early; its exit status says so below.
+            pass
+    if process.returncode:
+        raise subprocess.CalledProcessError(process.returncode, command)
+
+
+def rewrite(source: Path, target: Path, change: Change) -> None:
+    """Write the clip with each of its pictures changed."""
+    shape = shape_of(source)
+    write((change(picture, number / float(shape.rate)) for number, picture in enumerate(read(source))), shape, target)
+
+
+def multiply_light(picture: Picture, gain: NDArray[np.float64] | float) -> Picture:
+    """The picture with its light multiplied; what is brighter than white is clipped. gain: broadcast over (H, W, 3)."""
+    return np.clip(picture * np.power(gain, 1 / DISPLAY_GAMMA) + 0.5, 0, 255).astype(np.uint8)

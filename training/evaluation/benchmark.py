@@ -1,0 +1,165 @@
+"""`fvq evaluate --benchmark`: one table of what models and simpler methods say of people, scenes and damage with known truths.
+
+    fvq evaluate MODEL --benchmark FOLDER --people CLIPS [--against MODEL] [--train-data TRAIN/labels.csv] [--json]
+
+The clips are made once (`training.data.benchmark`), and sampled once for each sampling that a model needs.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from rich.table import Table
+from rich.text import Text
+
+from scorer.load import LoadedModel
+from scorer.spec import MODEL_INPUTS, ClipScore, ModelInput, SamplerSpec
+from training.data.benchmark import LABELS
+from training.data.damage.catalogue import LADDERS
+from training.data.labels import fingerprint, read_labels
+from training.data.samples import ENCODE_BATCH, Samples, kept_samples
+from training.evaluation.agreement import cross_validated
+from training.evaluation.baselines import BRISQUE, SHARPNESS, measure_all, regression
+from training.evaluation.judged import FIGURES, Judged, Rows
+
+LEARNED = {"all statistics + SVR": slice(None), "BRISQUE's statistics + SVR": BRISQUE}
+"""Name -> which of `scorer.sampling.statistics.NAMES` a regression learns from."""
+
+WITH_REFERENCE = ("vmaf", "ssim", "psnr")
+FOLDS = 5
+
+
+def evaluate_benchmark(
+    models: Sequence[LoadedModel], folder: Path, jobs: int, train_data: Path | None = None
+) -> dict[str, Any]:
+    """The report on the benchmark in a folder.
+
+    models: the first is the one that is judged, the others stand beside it. jobs: sampling processes. train_data: labels file
+    that the learned baselines are fitted on; None: on the benchmark's other people, in folds. Returns `model`, `data` (the
+    labels' fingerprint), `clips`, `people`, and `methods`: name -> figures, intervals, ladders, scenes, people. Raises
+    ValueError where the folder has no benchmark, or a clip of it cannot be sampled.
+    """
+    labels = folder / LABELS
+    if not labels.exists():
+        raise ValueError(f"{folder}: there is no {LABELS} in it; name the people to make a benchmark of by --people")
+    rows = read_labels(labels)
+    methods: dict[str, Judged] = {}
+    for model in models:
+        answers = _scores(model, _sampled(folder, rows, labels, model.spec, jobs))
+        scores, uncertainty = [answer.score for answer in answers], [answer.uncertainty for answer in answers]
+        methods[str(model.model)] = Judged(rows, scores, uncertainty, in_points=True)
+    statistics = np.asarray(_sampled(folder, rows, labels, SamplerSpec(), jobs).arrays["statistics"])
+    for name, columns in LEARNED.items():
+        if (scores := _learned(rows, statistics[:, columns], columns, train_data, jobs)) is not None:
+            methods[name] = Judged(rows, scores, None, in_points=True)
+    methods["sharpness (Laplacian)"] = Judged(rows, statistics[:, SHARPNESS].tolist(), None, in_points=False)
+    for measure in WITH_REFERENCE:
+        scores = [float(row[measure]) for row in rows]
+        methods[f"{measure.upper()} (with the reference)"] = Judged(rows, scores, None, in_points=measure == "vmaf")
+    return {
+        "model": str(models[0].model),
+        "data": fingerprint(labels),
+        "clips": len(rows),
+        "people": len(methods[str(models[0].model)].people),
+        "methods": {
+            name: {
+                "figures": judged.figures(),
+                "intervals": judged.intervals(),
+                "ladders": judged.by_ladder(),
+                "scenes": judged.by_scene(),
+                "people": judged.by_person(),
+            }
+            for name, judged in methods.items()
+        },
+    }
+
+
+def _sampled(folder: Path, rows: Rows, labels: Path, spec: SamplerSpec, jobs: int) -> Samples:
+    """The clips as that sampling gives them, kept in the folder: another model of the same sampling needs no more of it."""
+    key = hashlib.sha256(json.dumps([asdict(spec), fingerprint(labels)]).encode()).hexdigest()[:12]
+    samples = kept_samples(folder / "samples" / key, rows, spec, jobs)
+    if len(samples) != len(rows):
+        lost = sorted(set(range(len(rows))) - set(samples.rows.tolist()))
+        raise ValueError(f"{rows[lost[0]]['path']}: the clip cannot be sampled; remove it and its .json to make it again")
+    return samples
+
+
+def _scores(model: LoadedModel, samples: Samples) -> list[ClipScore]:
+    answers: list[ClipScore] = []
+    for first in range(0, len(samples), ENCODE_BATCH):
+        places = range(first, min(first + ENCODE_BATCH, len(samples)))
+        clips = [ModelInput(**{name: np.array(samples.arrays[name][place]) for name in MODEL_INPUTS}) for place in places]
+        answers += model.score(clips)
+    return answers
+
+
+def _learned(
+    rows: Rows, statistics: NDArray[np.float32], columns: Any, train_data: Path | None, jobs: int
+) -> list[float] | None:
+    """Scores by a regression on some of the statistics; None where there is nobody else to learn from."""
+    truths = np.array([float(row["mos"]) for row in rows])
+    if train_data is not None:
+        train_rows = read_labels(train_data)
+        measured = measure_all(train_rows, train_data, jobs)
+        train_truths = np.array([float(train_rows[int(place)]["mos"]) for place in measured.place])
+        return regression(measured.statistics[:, columns], train_truths, statistics, cost=30)
+    people = len({row["person"] for row in rows})
+    if people < 2:
+        return None
+
+    def fit_and_score(inside: Sequence[int], outside: Sequence[int]) -> list[float]:
+        return regression(statistics[inside], truths[inside], statistics[outside], cost=30)
+
+    return cross_validated(rows, fit_and_score, folds=min(FOLDS, people)).tolist()
+
+
+def without_nan(value: Any) -> Any:
+    """The report as JSON can have it: a figure that there is nothing to tell from is null."""
+    if isinstance(value, dict):
+        return {name: without_nan(part) for name, part in value.items()}
+    if isinstance(value, list | tuple):
+        return [without_nan(part) for part in value]
+    return None if isinstance(value, float) and math.isnan(value) else value
+
+
+def tables(report: dict[str, Any]) -> list[Table]:
+    """The report as tables to print: all methods, then ladders and scenes of the judged model."""
+    # `Text`, because names of models and scenes come from outside and are no markup.
+    title = f"{report['clips']} clips of {report['people']} people, labels {report['data']}; 95 % intervals by person"
+    methods = Table(title=Text(title, "table.title"), title_justify="left")
+    methods.add_column("figure")
+    for name in report["methods"]:
+        methods.add_column(Text(name), justify="right")
+    for figure in FIGURES:
+        cells = []
+        for method in report["methods"].values():
+            low, high = method["intervals"][figure]
+            value = _shown(figure, method["figures"][figure])
+            cells.append(value if math.isnan(low) else f"{value}\n{_shown(figure, low)}..{_shown(figure, high)}")
+        methods.add_row(figure, *cells)
+    judged = report["methods"][report["model"]]
+    ladders = Table(title=Text(f"{report['model']} by ladder", "table.title"), title_justify="left")
+    for column in ("ladder", "stage", "label", "steps in order", "drop at the last step"):
+        ladders.add_column(column, justify="left" if column in ("ladder", "stage", "label") else "right")
+    for kind, row in judged["ladders"].items():
+        ladders.add_row(kind, LADDERS[kind].stage, LADDERS[kind].measure, f"{row['order']:.2f}", f"{row['drop']:.1f}")
+    scenes = Table(title=Text(f"{report['model']} by scene", "table.title"), title_justify="left")
+    for column in ("scene", "clips", "reference", "mae"):
+        scenes.add_column(column, justify="left" if column == "scene" else "right")
+    for scene, row in judged["scenes"].items():
+        scenes.add_row(Text(scene), str(row["clips"]), f"{row['reference']:.1f}", f"{row['mae']:.1f}")
+    return [methods, ladders, scenes]
+
+
+def _shown(figure: str, value: float) -> str:
+    if math.isnan(value):
+        return "-"
+    return f"{value:.1f}" if figure.startswith(("reference", "drop", "double", "mae", "error")) else f"{value:.3f}"
