@@ -210,12 +210,13 @@ def _benchmark(
 
     from scorer.load import load_engine
     from training.data.benchmark import Plan, make_benchmark
+    from training.data.damage.catalogue import LADDERS
     from training.data.references import find_sources
     from training.evaluation.benchmark import evaluate_benchmark, tables, without_nan
 
     settings, jobs = load_settings(), os.cpu_count() or 1
     if people:
-        plan = Plan(**({"ladders": tuple(ladders)} if ladders else {}), doubles=doubles, seed=seed)
+        plan = Plan(ladders=tuple(ladders or LADDERS), doubles=doubles, seed=seed)
         make_benchmark(folder, find_sources(people), plan, jobs)
     elif ladders:
         raise ValueError("--ladder says what a benchmark is made of: it needs --people")

@@ -115,7 +115,7 @@ def _tasks(folder: Path, content: Content, plan: Plan) -> list[Callable[[], Row 
         ladder = LADDERS[name]
         tasks += [_task(folder, beginning, name, step, [(ladder, step)], seed) for step in range(ladder.steps)]
     for number, damages in enumerate(_pairs(content, plan)):
-        tasks.append(_task(folder, beginning, DOUBLE, number, damages, f"{seed}/{number}"))
+        tasks.append(_task(folder, beginning, DOUBLE, number, damages, seed))
     return tasks
 
 

@@ -139,7 +139,8 @@ def degrade(reference: Path, degradation: Degradation, out: Path, seed: str | No
     run_ffmpeg("-i", reference, "-filter_complex", chain, "-pix_fmt", "yuv420p", *degradation.codec, middle)
     if degradation.loss:
         _lose_packets(middle, degradation.loss, seed=reference.name if seed is None else seed)
-    run_ffmpeg("-i", middle, "-vf", f"fps={rate:g},scale={width}:{height}:flags=bicubic", "-pix_fmt", "yuv420p", *NEAR_LOSSLESS, out)
+    shown = f"fps={rate:g},scale={width}:{height}:flags=bicubic"
+    run_ffmpeg("-i", middle, "-vf", shown, "-pix_fmt", "yuv420p", *NEAR_LOSSLESS, out)
     middle.unlink()
 
 

@@ -21,6 +21,7 @@ from rich.table import Table
 from rich.text import Text
 
 from scorer.load import LoadedModel
+from scorer.sampling.statistics import NAMES
 from scorer.spec import MODEL_INPUTS, ClipScore, ModelInput, SamplerSpec
 from training.data.benchmark import LABELS
 from training.data.damage.catalogue import LADDERS
@@ -30,16 +31,14 @@ from training.evaluation.agreement import cross_validated
 from training.evaluation.baselines import BRISQUE, SHARPNESS, measure_all, regression
 from training.evaluation.judged import FIGURES, Judged, Rows
 
-LEARNED = {"all statistics + SVR": slice(None), "BRISQUE's statistics + SVR": BRISQUE}
+LEARNED = {"all statistics + SVR": list(range(len(NAMES))), "BRISQUE's statistics + SVR": BRISQUE}
 """Name -> which of `scorer.sampling.statistics.NAMES` a regression learns from."""
 
 WITH_REFERENCE = ("vmaf", "ssim", "psnr")
 FOLDS = 5
 
 
-def evaluate_benchmark(
-    models: Sequence[LoadedModel], folder: Path, jobs: int, train_data: Path | None = None
-) -> dict[str, Any]:
+def evaluate_benchmark(models: Sequence[LoadedModel], folder: Path, jobs: int, train_data: Path | None = None) -> dict[str, Any]:
     """The report on the benchmark in a folder.
 
     models: the first is the one that is judged, the others stand beside it. jobs: sampling processes. train_data: labels file
@@ -58,8 +57,8 @@ def evaluate_benchmark(
         methods[str(model.model)] = Judged(rows, scores, uncertainty, in_points=True)
     statistics = np.asarray(_sampled(folder, rows, labels, SamplerSpec(), jobs).arrays["statistics"])
     for name, columns in LEARNED.items():
-        if (scores := _learned(rows, statistics[:, columns], columns, train_data, jobs)) is not None:
-            methods[name] = Judged(rows, scores, None, in_points=True)
+        if (learned := _learned(rows, statistics[:, columns], columns, train_data, jobs)) is not None:
+            methods[name] = Judged(rows, learned, None, in_points=True)
     methods["sharpness (Laplacian)"] = Judged(rows, statistics[:, SHARPNESS].tolist(), None, in_points=False)
     for measure in WITH_REFERENCE:
         scores = [float(row[measure]) for row in rows]
@@ -102,7 +101,7 @@ def _scores(model: LoadedModel, samples: Samples) -> list[ClipScore]:
 
 
 def _learned(
-    rows: Rows, statistics: NDArray[np.float32], columns: Any, train_data: Path | None, jobs: int
+    rows: Rows, statistics: NDArray[np.float32], columns: list[int], train_data: Path | None, jobs: int
 ) -> list[float] | None:
     """Scores by a regression on some of the statistics; None where there is nobody else to learn from."""
     truths = np.array([float(row["mos"]) for row in rows])

@@ -26,6 +26,9 @@ NEW = [name for name in LADDERS if name not in FIRST]
 DRAWN = ("mains-banding", "rolling-bands", "exposure-hunting", "low-light-noise", "upscaling", "concealment", "stalls", "jitter")
 """Ladders in which something is drawn at random by the seed."""
 
+FLAT = ("hdr-as-sdr",)
+"""Ladders whose steps differ by the contrast that is left. The first one is brighter than the reference, the others darker."""
+
 QUICK = ("over-sharpening", "exposure-hunting", "concealment", "stalls")
 
 
@@ -41,13 +44,14 @@ def pictures(clip: Path) -> NDArray[np.float32]:
 
 
 def worse_step_by_step(name: str, reference: Path, folder: Path) -> None:
-    """Each step is further away from the reference than the one before."""
+    """Each step is further away from the reference than the one before, or has less contrast."""
     shape, before, distances = shape_of(reference), pictures(reference), []
     for step in range(LADDERS[name].steps):
         clip = folder / f"{name}-{step}.mkv"
         apply(LADDERS[name], step, reference, clip)
         assert shape_of(clip) == shape
-        distances.append(float(np.abs(pictures(clip) - before).mean()))
+        after = pictures(clip)
+        distances.append(float(before.std() - after.std() if name in FLAT else np.abs(after - before).mean()))
     assert distances == sorted(set(distances))
     assert sorted(path.name for path in folder.iterdir()) == [f"{name}-{step}.mkv" for step in range(LADDERS[name].steps)]
 
@@ -153,3 +157,13 @@ def test_first_slices_and_keyframes_are_never_lost() -> None:
 def test_curves_of_hdr() -> None:
     assert pq_signal(np.array([0.0, 100.0, 203.0, 1000.0, 10000.0])) == pytest.approx([0, 0.508, 0.581, 0.752, 1], abs=1e-3)
     assert hlg_signal(np.array([0.0, 1 / 12, 0.265, 1.0])) == pytest.approx([0, 0.5, 0.75, 1], abs=1e-3)
+
+
+def test_the_docs_have_every_ladder_with_its_label() -> None:
+    page = (ROOT / "docs/training.md").read_text()
+    cells = [[cell.strip() for cell in line.split("|")[1:-1]] for line in page.splitlines() if line.startswith("| ")]
+    table = {name: (row[1], row[3]) for row in cells if len(row) == 4 for name in row[0].split(", ")}
+    for name in NEW:
+        ladder = LADDERS[name]
+        label = "VMAF" if ladder.target is None else ", ".join(f"{target:g}" for target in ladder.target)
+        assert table[name] == (ladder.stage, label)

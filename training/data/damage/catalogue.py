@@ -24,8 +24,8 @@ VMAF_TRUSTED = frozenset(
     {"x264", "x265", "vp9", "av1", "mpeg4", "scale", "blur", "scale+x264", "blur+x264"}
     | {"upscaling", "autofocus-hunting", "restream-twice", "restream-thrice", "hardware-blocking", "mpeg2", "bitrate-oscillation"}
 )
-"""Kinds on which VMAF can be trusted: it was made for compression and scaling (Li et al., Netflix, 2016), and sees blur. The other
-kinds that are labelled with VMAF are so only because no better label is at hand."""
+"""Kinds on which VMAF can be trusted: it was made for compression and scaling (Li et al., Netflix, 2016), and sees blur. Other
+kinds are labelled with VMAF only because no better label is at hand."""
 
 
 def is_vmaf_labelled(kind: str) -> bool:

@@ -44,7 +44,7 @@ def wrong_aspect(step: int, source: Path, target: Path, seed: str) -> None:
 def interlacing(step: int, source: Path, target: Path, seed: str) -> None:
     """Interlacing left in: every other line is of an earlier picture, so that what moves has combs."""
     # Talking heads move little: a longer time between the fields stands for faster motion.
-    delay = (1, 2, 3, 5, 8)[step]
+    delay = (1, 2, 4, 7, 11)[step]
 
     def woven(pictures: Iterator[Picture]) -> Iterator[Picture]:
         earlier: deque[Picture] = deque(maxlen=delay + 1)
@@ -60,7 +60,7 @@ def interlacing(step: int, source: Path, target: Path, seed: str) -> None:
 def hdr_as_sdr(step: int, source: Path, target: Path, seed: str) -> None:
     """HDR that is shown as if it were SDR: grey, flat, pale. From HLG, which was made to be shown so, to PQ at 100 nits."""
     curve, white, is_wide = HDR_STEPS[step]
-    light = (np.arange(256, dtype=np.float32) / 255) ** DISPLAY_GAMMA
+    light = ((np.arange(256) / 255) ** DISPLAY_GAMMA).astype(np.float32)
     # The table's places are square roots of light: the curves are steep near black.
     places = np.linspace(0, 1, 4096) ** 2
     signal = hlg_signal(places * white) if curve == "hlg" else pq_signal(places * white)
@@ -70,7 +70,7 @@ def hdr_as_sdr(step: int, source: Path, target: Path, seed: str) -> None:
         linear = light[picture]
         if is_wide:
             # Pictures are BGR, the matrix is RGB.
-            linear = cv2.transform(linear, BT709_TO_BT2020[::-1, ::-1])
+            linear = np.asarray(cv2.transform(linear, BT709_TO_BT2020[::-1, ::-1]), np.float32)
         return table[np.rint(np.sqrt(np.clip(linear, 0, 1)) * 4095).astype(np.int32)]
 
     rewrite(source, target, change)

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 from training.data.damage.ladder import STEPS, Damage, Ladder
-from training.data.damage.pictures import Shape, shape_of
-from training.data.degradations import NEAR_LOSSLESS
+from training.data.damage.pictures import Picture, read, shape_of, show, write
 from training.data.ffmpeg import run_ffmpeg
 
 RESTREAM_SHARES = (1.0, 0.8, 0.66)
@@ -20,7 +20,7 @@ def restream(encodes: int) -> Damage:
     """Each platform on the way decodes the stream, scales it and encodes it again. encodes: 2 or 3."""
 
     def damage(step: int, source: Path, target: Path, seed: str) -> None:
-        quality = (24, 28, 32, 36, 40)[step]
+        quality = (21, 26, 30, 34, 38)[step]
         shape = shape_of(source)
         stream = source
         middles = [target.with_name(f".{target.stem}.encode{number}.mkv") for number in range(encodes)]
@@ -29,7 +29,7 @@ def restream(encodes: int) -> Damage:
             codec = ("-c:v", "libx264", "-preset", "veryfast", "-crf", str(quality))
             run_ffmpeg("-i", stream, "-vf", f"scale={size}:flags=bicubic", "-pix_fmt", "yuv420p", *codec, middle)
             stream = middle
-        _show(stream, shape, target)
+        show(stream, shape, target)
         for middle in middles:
             middle.unlink()
 
@@ -51,26 +51,27 @@ def mpeg2(step: int, source: Path, target: Path, seed: str) -> None:
     middle = target.with_name(f".{target.stem}.middle.mkv")
     codec = ("-c:v", "mpeg2video", "-q:v", str(scale), "-g", "25", "-bf", "0")
     run_ffmpeg("-i", source, "-vf", "setpts=N/25/TB", "-r", "25", "-pix_fmt", "yuv420p", *codec, middle)
-    _show(middle, shape, target)
+    show(middle, shape, target)
     middle.unlink()
 
 
 def bitrate_oscillation(step: int, source: Path, target: Path, seed: str) -> None:
-    """The rate falls twice within the clip, as when an encoder's rate control or the uplink swings."""
-    quality = (31, 36, 41, 46, 51)[step]
+    """The rate falls twice within the clip: the player switches between renditions, or the encoder's rate control swings."""
+    quality = (31, 36, 40, 44, 48)[step]
     shape = shape_of(source)
-    edges = [(round(start * shape.count), round(end * shape.count)) for start, end in DIPS]
-    zones = "/".join(f"{start},{end - 1},q={quality}" for start, end in edges)
-    # Without a keyframe at its edges a dip would go on showing the good pictures before it, where nothing moves.
-    keyframes = "+".join(f"eq(n,{edge})" for pair in edges for edge in pair)
-    codec = ("-c:v", "libx264", "-preset", "veryfast", "-crf", "20", "-x264-params", f"zones={zones}")
-    run_ffmpeg("-i", source, "-pix_fmt", "yuv420p", "-force_key_frames", f"expr:{keyframes}", *codec, target)
+    good, bad = (target.with_name(f".{target.stem}.{name}.mkv") for name in ("good", "bad"))
+    for rendition, crf in ((good, 20), (bad, quality)):
+        codec = ("-c:v", "libx264", "-preset", "veryfast", "-crf", str(crf))
+        run_ffmpeg("-i", source, "-pix_fmt", "yuv420p", *codec, rendition)
 
+    def shown() -> Iterator[Picture]:
+        for number, pair in enumerate(zip(read(good), read(bad), strict=True)):
+            is_dip = any(start <= number / shape.count < end for start, end in DIPS)
+            yield pair[is_dip]
 
-def _show(stream: Path, shape: Shape, target: Path) -> None:
-    """What a player shows of a stream, at the clip's own size and rate."""
-    chain = f"scale={shape.width}:{shape.height}:flags=bicubic,setpts=N/({shape.rate})/TB"
-    run_ffmpeg("-i", stream, "-vf", chain, "-r", shape.rate, "-pix_fmt", "yuv420p", *NEAR_LOSSLESS, target)
+    write(shown(), shape, target)
+    good.unlink()
+    bad.unlink()
 
 
 def encoder_ladders() -> list[Ladder]:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+from numpy.typing import NDArray
 
 from scorer.sampling.faces import Face, FaceFinder
 from training.data.damage.ladder import STEPS, Ladder
@@ -27,7 +28,7 @@ def over_sharpening(step: int, source: Path, target: Path, seed: str) -> None:
 
 def upscaling(step: int, source: Path, target: Path, seed: str) -> None:
     """A small picture sold as a large one: digital zoom, an old camera. The kernel is drawn by the seed."""
-    share = (0.6, 0.42, 0.29, 0.2, 0.13)[step]
+    share = (0.65, 0.45, 0.32, 0.23, 0.16)[step]
     shape = shape_of(source)
     small = [max(8, round(side * share / 2) * 2) for side in (shape.width, shape.height)]
     kernel = random.Random(f"upscaling/{seed}").choice(("bilinear", "bicubic", "lanczos", "neighbor"))  # noqa: S311
@@ -69,7 +70,7 @@ def ringing(step: int, source: Path, target: Path, seed: str) -> None:
 
 def face_blur(step: int, source: Path, target: Path, seed: str) -> None:
     """The largest face out of focus, the rest sharp. Raises ValueError where the first picture has no face."""
-    share = (0.008, 0.016, 0.03, 0.05, 0.08)[step]
+    share = (0.004, 0.008, 0.015, 0.028, 0.05)[step]
     finder = FaceFinder()
     face: Face | None = None
 
@@ -81,12 +82,12 @@ def face_blur(step: int, source: Path, target: Path, seed: str) -> None:
         if face is None:
             raise ValueError(f"{source}: there is no face in its first picture that could be blurred")
         x, y, width, height = face.box
-        mask = np.zeros(picture.shape[:2], np.float32)
+        mask: NDArray[np.float32] = np.zeros(picture.shape[:2], np.float32)
         # A box of MediaPipe ends at brow and chin, and a head is larger.
         centre = int(x + width / 2), int(y + 0.42 * height)
         cv2.ellipse(mask, centre, (int(0.62 * width), int(0.8 * height)), 0, 0, 360, 1.0, -1)
-        mask = cv2.GaussianBlur(mask, (0, 0), 0.06 * height)[..., None]
-        blurred = cv2.GaussianBlur(picture, (0, 0), max(0.4, share * height))
+        mask = np.asarray(cv2.GaussianBlur(mask, (0, 0), 0.06 * height), np.float32)[..., None]
+        blurred = cv2.GaussianBlur(picture, (0, 0), max(0.3, share * height))
         return np.rint(picture * (1 - mask) + blurred * mask).astype(np.uint8)
 
     try:

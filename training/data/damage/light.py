@@ -12,8 +12,6 @@ from numpy.typing import NDArray
 from scorer.sampling.portrait import PersonMatte
 from training.data.damage.ladder import STEPS, Damage, Ladder
 from training.data.damage.pictures import Picture, multiply_light, rewrite
-from training.data.degradations import NEAR_LOSSLESS
-from training.data.ffmpeg import run_ffmpeg
 
 BLIND = "VMAF is nearly blind to brightness and colour: "
 
@@ -105,11 +103,20 @@ def low_light_noise(step: int, source: Path, target: Path, seed: str) -> None:
 
 
 def low_light_smear(step: int, source: Path, target: Path, seed: str) -> None:
-    """What a camera's noise reduction leaves of a noisy picture: no noise, no fine detail, trails behind what moves."""
-    noise, spatial, temporal = ((8, 4, 6), (14, 8, 12), (22, 14, 20), (32, 24, 32), (44, 40, 48))[step]
-    number = random.Random(f"low-light-smear/{seed}").randrange(1 << 30)  # noqa: S311
-    chain = f"noise=alls={noise}:allf=t:all_seed={number},hqdn3d={spatial}:{spatial}:{temporal}:{temporal}"
-    run_ffmpeg("-i", source, "-vf", chain, "-pix_fmt", "yuv420p", *NEAR_LOSSLESS, target)
+    """What a camera's noise reduction leaves of a noisy picture: little noise, no fine detail, trails behind what moves."""
+    sigma, memory = ((5, 0.3), (9, 0.45), (15, 0.6), (24, 0.72), (36, 0.8))[step]
+    rng = np.random.default_rng(list(f"low-light-smear/{seed}".encode()))
+    kept: NDArray[np.float32] | None = None
+
+    def change(picture: Picture, time: float) -> Picture:
+        nonlocal kept
+        noisy = picture + sigma * rng.standard_normal(picture.shape, np.float32)
+        # Over time first: what is left of the noise decides how far the filter over space has to reach.
+        kept = noisy if kept is None else memory * kept + (1 - memory) * noisy
+        smooth = cv2.bilateralFilter(kept, 0, 2.5 * sigma, 0.5 + sigma / 8)
+        return np.clip(smooth + 0.5, 0, 255).astype(np.uint8)
+
+    rewrite(source, target, change)
 
 
 class _Swing:

@@ -11,8 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from training.data.damage.ladder import STEPS, Ladder
-from training.data.damage.pictures import Picture, read, shape_of, write
-from training.data.degradations import NEAR_LOSSLESS
+from training.data.damage.pictures import Picture, read, shape_of, show, write
 from training.data.ffmpeg import run_ffmpeg
 
 SLICES = 8
@@ -25,17 +24,14 @@ _SLICE_OF_A_LATER_PICTURE = 1
 
 def concealment(step: int, source: Path, target: Path, seed: str) -> None:
     """Slices of an H.264 stream are lost, and ffmpeg's decoder conceals them; the error stays until the next keyframe."""
-    share = (0.015, 0.04, 0.1, 0.22, 0.45)[step]
+    share = (0.03, 0.08, 0.18, 0.35, 0.6)[step]
     shape = shape_of(source)
     stream = target.with_name(f".{target.stem}.middle.h264")
-    codec = ("-c:v", "libx264", "-preset", "veryfast", "-crf", "24", "-g", "50", "-bf", "0", "-x264-params", f"slices={SLICES}")
+    codec = ("-c:v", "libx264", "-preset", "veryfast", "-crf", "20", "-g", "50", "-bf", "0", "-x264-params", f"slices={SLICES}")
     run_ffmpeg("-i", source, "-pix_fmt", "yuv420p", *codec, "-f", "h264", stream)
     stream.write_bytes(lose_slices(stream.read_bytes(), share, random.Random(f"concealment/{seed}")))  # noqa: S311
-    # A raw stream has no times: give each picture its own again. Where the decoder drops one at the end, the last one stays.
-    chain = f"setpts=N/({shape.rate})/TB,tpad=stop=-1:stop_mode=clone"
-    concealed = ("-flags", "+output_corrupt", "-err_detect", "ignore_err", "-ec", "guess_mvs+deblock", "-framerate", shape.rate)
-    shown = ("-vf", chain, "-r", shape.rate, "-frames:v", shape.count, "-pix_fmt", "yuv420p", *NEAR_LOSSLESS)
-    run_ffmpeg(*concealed, "-i", stream, *shown, target)
+    conceal = ("-flags", "+output_corrupt", "-err_detect", "ignore_err", "-ec", "guess_mvs+deblock", "-framerate", shape.rate)
+    show(stream, shape, target, *conceal)
     stream.unlink()
 
 

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from training.data.degradations import NEAR_LOSSLESS
-from training.data.ffmpeg import FFMPEG
+from training.data.ffmpeg import FFMPEG, run_ffmpeg
 
 Picture = NDArray[np.uint8]
 """(H, W, 3) BGR."""
@@ -38,11 +38,13 @@ class Shape:
 
 
 def shape_of(clip: Path) -> Shape:
-    """Size, rate and number of pictures of a clip. Raises ValueError where there is no video in it."""
+    """Size, rate and number of pictures of a clip. Raises ValueError where there is no video in it, or no rate."""
     with av.open(str(clip)) as container:
         if not container.streams.video:
             raise ValueError(f"{clip}: there is no video in it")
         stream = container.streams.video[0]
+        if not stream.average_rate:
+            raise ValueError(f"{clip}: it does not say how many pictures there are in a second")
         # The header's number of frames is an estimate in Matroska, so count the packets; these clips have a picture in each.
         count = sum(1 for packet in container.demux(stream) if packet.size)
         return Shape(stream.width, stream.height, Fraction(stream.average_rate), count)
@@ -52,7 +54,7 @@ def read(clip: Path) -> Iterator[Picture]:
     """The pictures of a clip, in order."""
     with av.open(str(clip)) as container:
         for frame in container.decode(video=0):
-            yield frame.to_ndarray(format="bgr24")
+            yield np.asarray(frame.to_ndarray(format="bgr24"), np.uint8)
 
 
 def write(pictures: Iterator[Picture], shape: Shape, target: Path) -> None:
@@ -78,6 +80,17 @@ def rewrite(source: Path, target: Path, change: Change) -> None:
     """Write the clip with each of its pictures changed."""
     shape = shape_of(source)
     write((change(picture, number / float(shape.rate)) for number, picture in enumerate(read(source))), shape, target)
+
+
+def show(stream: Path, shape: Shape, target: Path, *decoding: object) -> None:
+    """Write what a player shows of an encoded clip, at its own size, rate and number of pictures again.
+
+    decoding: arguments of ffmpeg for the decoder. Raises `subprocess.CalledProcessError` where ffmpeg fails.
+    """
+    # A raw stream has no times, so each picture gets its own again. Where the decoder drops the last one, the one before stays.
+    chain = f"scale={shape.width}:{shape.height}:flags=bicubic,setpts=N/({shape.rate})/TB,tpad=stop=-1:stop_mode=clone"
+    shown = ("-vf", chain, "-r", shape.rate, "-frames:v", shape.count, "-pix_fmt", "yuv420p", *NEAR_LOSSLESS)
+    run_ffmpeg(*decoding, "-i", stream, *shown, target)
 
 
 def multiply_light(picture: Picture, gain: NDArray[np.float64] | float) -> Picture:
