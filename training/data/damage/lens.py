@@ -103,10 +103,10 @@ def lens_ladders() -> list[Ladder]:
             "over-sharpening",
             "source",
             STEPS,
-            (88.0, 76.0, 62.0, 49.0, 36.0),
+            (84.0, 71.0, 55.0, 44.0, 31.0),
             "declared",
-            "VMAF rises with contrast and sharpening (its makers added a variant without that gain); halos of one pixel are just "
-            "seen, those of the last step are wider than an iris",
+            "VMAF rises with sharpening, all steps get 100; the targets are what its variant without that gain (vmaf_v0.6.1neg) "
+            "gives, the mean of five people",
             over_sharpening,
         ),
         Ladder("upscaling", "source", STEPS, None, "vmaf", "VMAF was made for scaling", upscaling),
