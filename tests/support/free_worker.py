@@ -17,6 +17,7 @@ import sys
 import time
 from collections.abc import Sequence
 from concurrent.futures import Future
+from functools import cache
 from pathlib import Path
 from types import ModuleType
 from typing import Any
