@@ -64,12 +64,6 @@ def _sample(*arguments: Any) -> Sampled:
     return sample(*arguments)
 
 
-def _glance(path: Path, picture: bool) -> Glance:
-    from scorer.sampling.glance import glance, headers_only
-
-    return glance(path) if picture else headers_only(path)
-
-
 def _probe(path: Path) -> VideoFacts:
     """`scorer.sampling.probe`, in the same way."""
     from scorer.sampling.decode import probe
