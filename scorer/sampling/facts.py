@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
-from scorer.sampling.bitstream.packets import Packets
+if TYPE_CHECKING:
+    from scorer.sampling.bitstream.packets import Packets
 
 
 @dataclass(frozen=True)

@@ -25,6 +25,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from scorer.errors import MediaError
 from scorer.sampling.glance import Glance, glance, headers_only
+from scorer.sampling.shared_memory import SharedMemory
 from scorer.spec import SampledClip, SamplerSpec, Window
 
 if TYPE_CHECKING:
@@ -247,22 +248,27 @@ class _Keeper:
             self.child.end()
             self.child = None
         if self.child is None:
-            self.child = _Child(self._memory_mb)
+            try:
+                self.child = _Child(self._memory_mb)
+            except OSError as error:  # no process, descriptor or memory is left
+                raise MediaError(f"no sampling process can start: {error}", kind="setup") from error
         self.child.wait_ready()
         return self.child
 
 
 class _Child:
-    """One child process and the pipe to it."""
+    """One child process, the pipe to it, and the memory for its answers."""
 
     def __init__(self, memory_mb: int) -> None:
         # Never fork: the parent has threads (torch, the event loop), and their locks would be copied while they are held.
         self._pipe, child_end = Pipe()
+        self._memory = SharedMemory()
         # From here on only the child holds its end of the pipe, so that the child's death closes the pipe.
         with child_end:
             # -P: no module is taken from the working directory.
-            command = [sys.executable, "-P", "-c", _CHILD, *map(str, (child_end.fileno(), memory_mb, os.getpid()))]
-            self._process = subprocess.Popen(command, stdin=subprocess.DEVNULL, pass_fds=[child_end.fileno()])
+            files = child_end.fileno(), self._memory.file
+            command = [sys.executable, "-P", "-c", _CHILD, *map(str, (*files, memory_mb, os.getpid()))]
+            self._process = subprocess.Popen(command, stdin=subprocess.DEVNULL, pass_fds=files)
         self.pid = self._process.pid
         with contextlib.suppress(OSError):  # it has died, as `wait_ready` will say
             self._pipe.send([path or os.getcwd() for path in sys.path])
@@ -291,7 +297,7 @@ class _Child:
             if not self._pipe.poll(timeout):
                 self.kill()
                 raise MediaError(f"sampling took more than {timeout:g} s; send shorter segments", kind="timeout")
-            answer = self._pipe.recv()
+            answer = self._memory.unpack(self._pipe.recv())
         except (EOFError, OSError) as error:
             ending = self._ending()
             self.kill()
@@ -319,6 +325,7 @@ class _Child:
         self.kill()
         self._process.wait()
         self._pipe.close()
+        self._memory.close()
 
     def _ending(self) -> str:
         """How the process ended: a signal's name or an exit code."""

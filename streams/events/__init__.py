@@ -10,6 +10,7 @@ from streams.events.schemas import EVENTS, write_schemas
 from streams.events.scores import (
     BitstreamSummary,
     FaceSummary,
+    FullReason,
     Level,
     ModelRef,
     SecondOpinion,
@@ -56,6 +57,7 @@ __all__ = [
     "BitstreamSummary",
     "Event",
     "FaceSummary",
+    "FullReason",
     "HarvestReason",
     "Level",
     "ModelRef",

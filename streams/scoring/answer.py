@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -16,6 +17,7 @@ from streams.letter import DeadLetter, Message, dead_letter
 from streams.media.fetch import LocalMedia
 from streams.media.fingerprint import fingerprint
 from streams.scoring.cascade import Look, with_look
+from streams.scoring.glances import FullLook, Rest
 
 if TYPE_CHECKING:
     from scorer.sampling.bitstream.facts import Bitstream
@@ -38,7 +40,7 @@ class Sampled:
     """A segment that waits for the scorer.
 
     spec: by which its clip was sampled. media: its file, which the pipeline keeps until the segment is answered, so that
-    `sample_again` needs no second fetch. timing: milliseconds by stage.
+    `sample_again` needs no second fetch. timing: milliseconds by stage. look: the full look that it gets, if there are glances.
     """
 
     message: Message
@@ -47,6 +49,25 @@ class Sampled:
     spec: SamplerSpec
     media: LocalMedia
     timing: dict[str, float] = field(default_factory=dict)
+    look: FullLook | None = None
+
+
+@dataclass(frozen=True)
+class Glanced:
+    """A segment that had a glance, and waits for the score of the full look that it rests on.
+
+    media: its file, kept until the segment is answered: that score may ask for a full look.
+    """
+
+    message: Message
+    event: SegmentEvent
+    rest: Rest
+    media: LocalMedia
+    timing: dict[str, float]
+
+
+Result = Answered | Sampled | Glanced
+"""What becomes of a message before the scorer."""
 
 
 def lag(event: SegmentEvent | SegmentScore) -> float:
@@ -87,6 +108,7 @@ def _scored(segment: Sampled, score: ClipScore, second: ClipScore | None) -> Seg
         **SegmentScore.identity(segment.event),
         status="scored",
         tier="full",
+        tier_reason=segment.look.reason if segment.look is not None else None,
         score=score.score,
         level=score.level,
         level_probs=score.level_probs,
@@ -98,6 +120,33 @@ def _scored(segment: Sampled, score: ClipScore, second: ClipScore | None) -> Seg
         fallback=score.fallback,
         second=SecondOpinion(score=second.score, model=_model(second)) if second is not None else None,
         fingerprint=fingerprint(segment.clip.thumbnail),
+        timing=segment.timing | {"lag_s": lag(segment.event)},
+    )
+
+
+def rested_answer(segment: Glanced, full: SegmentScore, drift: float) -> SegmentScore:
+    """The answer of a segment that is as it was at its last full look, whose score it has.
+
+    full: that look's answer. drift: what the two segments' own scores may differ, points.
+    """
+    assert full.uncertainty is not None
+    assert full.signals is not None
+    glance = segment.rest.glance
+    seen = {"black": glance.black} if glance.picture is not None else {}
+    return SegmentScore(
+        **SegmentScore.identity(segment.event),
+        status="scored",
+        tier="glance",
+        rests_on=full.segment_id,
+        score=full.score,
+        level=full.level,
+        level_probs=full.level_probs,
+        uncertainty=round(math.hypot(full.uncertainty, drift), 3),
+        faces=full.faces,
+        signals=full.signals.model_copy(update=seen),
+        bitstream=bitstream_of(glance.bitstream, segment.event.segment_id),
+        model=full.model,
+        fallback=full.fallback,
         timing=segment.timing | {"lag_s": lag(segment.event)},
     )
 
