@@ -24,12 +24,12 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
 from scorer.errors import MediaError
+from scorer.sampling.glance import Glance, glance, headers_only
 from scorer.sampling.shared_memory import SharedMemory
 from scorer.spec import SampledClip, SamplerSpec, Window
 
 if TYPE_CHECKING:
     from scorer.sampling.facts import VideoFacts
-    from scorer.sampling.glance import Glance
     from scorer.sampling.preview import FacesInPreviews
 
 Sampled = list[tuple[Window, SampledClip]]
@@ -69,13 +69,6 @@ def _probe(path: Path) -> VideoFacts:
     from scorer.sampling.decode import probe
 
     return probe(path)
-
-
-def _glance(path: Path, picture: bool) -> Glance:
-    """`scorer.sampling.glance.glance`, or `headers_only`, in the same way."""
-    from scorer.sampling.glance import glance, headers_only
-
-    return glance(path) if picture else headers_only(path)
 
 
 class SamplerPool:
@@ -132,7 +125,7 @@ class SamplerPool:
 
         picture: False reads the packets only.
         """
-        return self.submit_task(_glance, path, picture)
+        return self.submit_task(glance if picture else headers_only, path)
 
     def submit_task(self, function: Callable[..., Any], *arguments: Any) -> Future[Any]:
         """Run a module's function in a child, under the same limits and with the same errors."""

@@ -15,6 +15,7 @@ import pytest
 from scorer.errors import MediaError
 from scorer.sampling import SamplerPool
 from scorer.sampling.bitstream.packets import Packets
+from scorer.sampling.features import COLOUR, EDGES, GGD, LIGHT
 from scorer.sampling.glance import PICTURE_NAMES, glance, headers
 from scorer.sampling.sampler import sample
 from scorer.sampling.scan import scanned
@@ -158,6 +159,11 @@ def picture_of(frames: list[Any], path: Path, options: Sequence[str]) -> dict[st
     assert seen.picture.shape == (len(PICTURE_NAMES),)
     assert np.isfinite(seen.picture).all()
     return dict(zip(PICTURE_NAMES, seen.picture.tolist(), strict=True))
+
+
+def test_the_names_are_those_of_the_features() -> None:
+    half = *(f"half_{name}" for name in GGD), "half_gradient_p90", "half_laplacian_std"
+    assert (*GGD, *EDGES, *half, "grid8", "noise", *LIGHT, *COLOUR) == PICTURE_NAMES
 
 
 def test_the_keyframes_statistics_tell_a_coarse_and_a_dark_picture(tmp_path: Path) -> None:
