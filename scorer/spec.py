@@ -9,10 +9,13 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
-from typing import Protocol, Self
+from typing import TYPE_CHECKING, Protocol, Self
 
 import numpy as np
 from numpy.typing import NDArray
+
+if TYPE_CHECKING:  # the package of the sampler imports this module
+    from scorer.sampling.bitstream.facts import Bitstream
 
 LEVELS = ("bad", "poor", "fair", "good", "excellent")
 """The five levels of the absolute category rating (ITU-T P.910), worst first."""
@@ -241,6 +244,8 @@ class SampledClip(ModelInput):
     info: MediaInfo
     thumbnail: NDArray[np.uint8]
     """(72, W, 3) the middle frame, to show to people."""
+    bitstream: Bitstream | None = None
+    """What the window's packets say; None where no packet has a time in it."""
     preview: Preview | None = None
     """The middle frame as a small JPEG, where one was asked for."""
 

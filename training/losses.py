@@ -11,10 +11,27 @@ def within_content_rank(prediction: Tensor, label: Tensor, content: Tensor, marg
     """Mean softplus of how far pairs of one content are from the right order; 0 without a pair.
 
     content: (B,) integers. Only pairs of the same content whose labels differ by more than `margin` points count: labels of
-    different contents cannot be compared, because VMAF judges each against its own reference. scale: points.
+    different contents cannot be compared where VMAF judged each against its own reference. scale: points.
     """
     better = label[:, None] - label[None, :] > margin
     pairs = better & (content[:, None] == content[None, :])
+    if not pairs.any():
+        return prediction.new_zeros(())
+    difference = prediction[:, None] - prediction[None, :]
+    return functional.softplus(-difference[pairs] / scale).mean()
+
+
+def across_content_rank(
+    prediction: Tensor, label: Tensor, content: Tensor, absolute: Tensor, margin: float = 15.0, scale: float = 8.0
+) -> Tensor:
+    """Mean softplus of how far pairs of different contents are from the right order; 0 without a pair.
+
+    content: (B,) integers. absolute: (B,) bool, whether a label is against a flawless reference (`training.data.labels`): only
+    those mean the same for all contents. margin: points by which the labels of a pair must differ, more than measures err
+    from one content to another. scale: points.
+    """
+    better = label[:, None] - label[None, :] > margin
+    pairs = better & (content[:, None] != content[None, :]) & absolute[:, None] & absolute[None, :]
     if not pairs.any():
         return prediction.new_zeros(())
     difference = prediction[:, None] - prediction[None, :]

@@ -13,6 +13,7 @@ import numpy as np
 from av.error import FFmpegError
 
 from scorer.errors import MediaError
+from scorer.sampling.bitstream.packets import Packets
 from scorer.sampling.clock import LONGEST_GAP, RunningClock
 from scorer.sampling.discards import with_fragments_that_step_back
 from scorer.sampling.facts import Timeline, VideoFacts
@@ -152,14 +153,14 @@ class Video:
     def timeline(self, start: float, end: float) -> Timeline:
         """The frames from `start` to `end` seconds, read from packets without decoding."""
         times: list[float] = []
-        sizes: list[int] = []
+        packets = Packets(self._step)
         self._to_keyframe(start)
         goes_on = False
         for packet in self._packets():
             stamp = self._stamp(packet)
             time = len(times) * self._step if stamp is None else stamp
             times.append(time)
-            sizes.append(packet.size)
+            packets.add(packet, time)
             if time > end + REORDERING:
                 goes_on = True
                 break
@@ -171,7 +172,8 @@ class Video:
             last_shown = self._step
         inside = (ordered >= start - EPSILON) & (ordered < end - EPSILON)
         file_end = float(ordered[-1] + last_shown) if len(ordered) else 0.0
-        return Timeline(ordered[inside], np.array(sizes, np.int64)[order][inside], None if goes_on else file_end)
+        sizes = np.array(packets.sizes, np.int64)[order][inside]
+        return Timeline(ordered[inside], sizes, None if goes_on else file_end, packets)
 
     def frames(self, start: float) -> Iterator[tuple[float, Any]]:
         """(seconds, `av.VideoFrame`) of every frame from `start` on that can be decoded, in the order of time.

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from scorer.errors import MediaError
+from scorer.sampling.bitstream.packets import bitstream_of
 from scorer.sampling.clock import LONGEST_GAP, gap_that_fits
 from scorer.sampling.decode import EPSILON, Video, open_video
 from scorer.sampling.detectors import process_detectors
@@ -129,6 +130,8 @@ class _Collector:
         self.small_lumas: list[Image] = []
         inside = (timeline.times >= window.start - EPSILON) & (timeline.times < self.end - EPSILON)
         self._bytes = int(timeline.sizes[inside].sum())
+        packets = timeline.packets.inside(window.start - EPSILON, self.end - EPSILON)
+        self._bitstream = bitstream_of(packets, video.codec, video.width, video.height) if packets.sizes else None
         self._listed = timeline.times[inside]
         self._frame_times = _shown_at(spec.frames, window, self._listed)
         self._clip_times = _shown_at(spec.clip_frames, window, self._listed)
@@ -209,6 +212,7 @@ class _Collector:
                 bits_per_pixel=self._bytes * 8 / (self._pixels * count / len(self.small_lumas)),
             ),
             thumbnail=self._thumbnail,
+            bitstream=self._bitstream,
             preview=self._preview.finish() if self._preview is not None else None,
         )
 

@@ -19,16 +19,28 @@ if TYPE_CHECKING:
 def synth(
     out: Annotated[Path, typer.Argument(help="Folder for the degraded segments and labels.csv.")],
     sources: Annotated[list[Path], typer.Argument(help="Clean clips and stills, or folders of them.")],
-    steps: Annotated[int, typer.Option(min=1, help="Degradations of each reference; more than there are means all.")] = 26,
+    steps: Annotated[int, typer.Option(min=0, help="Degradations of each reference; more than there are means all.")] = 26,
     variants: Annotated[int, typer.Option(min=1, help="References made of each source, each degraded --steps times.")] = 1,
     seconds: Annotated[float, typer.Option(min=0.2, help="Length of a segment, seconds.")] = 2.0,
     jobs: Annotated[int, typer.Option(min=1, help="Encoders that run at once.")] = os.cpu_count() or 1,
     seed: Annotated[int, typer.Option(help="The same seed makes the same files.")] = 0,
+    scenes: Annotated[
+        int, typer.Option(min=0, help="Make that many scenes with labels in two steps, instead of --variants.")
+    ] = 0,
+    sheet: Annotated[Path | None, typer.Option(help="With --scenes: write a picture of all scenes to look at.")] = None,
 ) -> None:
     """Make degraded segments with labels from clean clips and stills."""
     from training.data.references import find_sources
     from training.data.synth import synthesise
 
+    if scenes:
+        from training.data.scenes.make import make_scenes
+
+        found = find_sources(sources)
+        print(make_scenes(out, found, scenes=scenes, steps=steps, seconds=seconds, jobs=jobs, seed=seed, sheet=sheet))
+        return
+    if sheet is not None:
+        raise ValueError("--sheet shows scenes: give --scenes N with it")
     print(synthesise(out, find_sources(sources), steps=steps, variants=variants, seconds=seconds, jobs=jobs, seed=seed))
 
 

@@ -8,29 +8,38 @@ import io
 from pathlib import Path
 from typing import Any
 
+from training.data.degradations import REFERENCE_LABEL
 from training.data.tabular import read_text
 
 
 def read_labels(labels: Path) -> list[dict[str, Any]]:
     """Rows of a labels file (`path,content,kind,step,mos,...`), with paths relative to the file resolved and numbers parsed.
 
-    `person`, by which data is split, is the content where the file has no such column. Raises ValueError that names the
-    file and the line where a column is missing or a number is wrong.
+    `person`, by which data is split, is the content where the file has no such column. `relative` and `source_grade` are those
+    of a flawless source where the file has no such columns: labels are then against the clip's own reference, `absolute` is
+    False. Raises ValueError that names the file and the line where a column is missing or a number is wrong.
     """
     rows: list[dict[str, Any]] = []
     with io.StringIO(read_text(labels), newline="") as file:
         for number, row in enumerate(csv.DictReader(file), start=2):
             try:
                 name = f"{row['content']}.reference.mkv" if row["kind"] == "reference" else row["path"]
-                parsed = {"path": labels.parent / name, "mos": float(row["mos"]), "step": int(row["step"])}
-                rows.append({"person": row["content"]} | row | parsed)
+                grades = {column: float(row.get(column) or default) for column, default in _grades(row).items()}
+                parsed = {"path": labels.parent / name, "mos": float(row["mos"]), "step": int(row["step"]), **grades}
+                rows.append({"person": row["content"], "absolute": bool(row.get("source_grade"))} | row | parsed)
             except (KeyError, ValueError) as error:
                 raise ValueError(f"{labels}, line {number}: {error!r}; needed are path, content, kind, step, mos") from error
-            if not 0 <= rows[-1]["mos"] <= 100:
-                raise ValueError(f"{labels}, line {number}: mos {rows[-1]['mos']} is outside 0-100")
+            for column in ("mos", "relative", "source_grade"):
+                if not 0 <= rows[-1][column] <= 100:
+                    raise ValueError(f"{labels}, line {number}: {column} {rows[-1][column]} is outside 0-100")
     if not rows:
         raise ValueError(f"{labels}: no rows")
     return rows
+
+
+def _grades(row: dict[str, Any]) -> dict[str, Any]:
+    """The columns of a label's two steps, and their values where the file has none."""
+    return {"relative": min(100.0, 100 * float(row["mos"]) / REFERENCE_LABEL), "source_grade": REFERENCE_LABEL}
 
 
 def fingerprint(labels: Path) -> str:

@@ -21,6 +21,7 @@ from scorer.errors import MediaError
 from scorer.model.modeling import ClipBatch
 from scorer.sampling.pool import SamplerPool
 from scorer.spec import MODEL_INPUTS, SampledClip, SamplerSpec
+from training.data.measures import parts_of_kind
 
 ENCODE_BATCH = 8
 """Clips that go through a network at once where no gradients are kept."""
@@ -41,7 +42,7 @@ def parts_of(rows: Sequence[Mapping[str, Any]], seed: int) -> list[Part]:
     rng = random.Random(seed)  # noqa: S311 - reproducible data, not secrets
     drawn = [(rng.random() < PARTS_SHARE, round(rng.uniform(0.5, 1.5), 2), round(rng.uniform(0, 0.5), 2)) for _ in rows]
     return [
-        (length, start) if cut and row["kind"] not in TIMED else WHOLE
+        (length, start) if cut and not TIMED & set(parts_of_kind(row["kind"])) else WHOLE
         for row, (cut, length, start) in zip(rows, drawn, strict=True)
     ]
 

@@ -115,13 +115,13 @@ def _segment(out: Path, content: str, person: str, degradation: Degradation | No
     return row
 
 
-def measure(degraded: Path, reference: Path) -> dict[str, Any]:
+def measure(degraded: Path, reference: Path, fps: float = FPS) -> dict[str, Any]:
     """A segment against its reference, by ffmpeg's libvmaf: `vmaf` 0-100, `ssim`, `psnr` in dB, `vmaf_frames` of each frame.
 
-    Raises `subprocess.CalledProcessError` where ffmpeg fails.
+    fps: frames per second of both. Raises `subprocess.CalledProcessError` where ffmpeg fails.
     """
     log = degraded.with_suffix(".vmaf.json")
-    align = f"fps={FPS},setpts=N/{FPS}/TB"
+    align = f"fps={fps:g},setpts=N/{fps:g}/TB"
     graph = (
         f"[0:v]{align}[d];[1:v]{align}[r];"
         f"[d][r]libvmaf=log_fmt=json:log_path={log}:feature=name=psnr|name=float_ssim:n_threads=1:shortest=1"

@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy import optimize, stats
 
 from scorer.spec import LEVELS
-from training.data.damage.catalogue import LADDERS, VMAF_TRUSTED, is_vmaf_labelled
+from training.data.measures import is_measured, is_trusted
 
 Floats = NDArray[np.float64]
 Rows = Sequence[Mapping[str, Any]]
@@ -84,12 +84,12 @@ def agreement(scores: ArrayLike, labels: ArrayLike, contents: Sequence[str]) -> 
 def summary(rows: Rows, scores: Sequence[float]) -> dict[str, Any]:
     """Agreement of scores with the labels `mos` of rows that also name `content`, `kind` and `step`.
 
-    The figures of `agreement` are over the kinds of `VMAF_TRUSTED`, and over kinds that `fvq synth` does not make: those
-    have labels of another origin. srcc_vmaf: over every kind that is labelled with VMAF. ladders: share of neighbouring
+    The figures of `agreement` are over the kinds of `training.data.measures.is_trusted`, among them those that are not made here:
+    those have labels of another origin. srcc_vmaf: over every kind that is labelled with VMAF. ladders: share of neighbouring
     steps in the right order, over all kinds. by_kind: kind -> n, srcc, and of `ladder_order` right and steps.
     """
-    trusted = [i for i, row in enumerate(rows) if row["kind"] in VMAF_TRUSTED or row["kind"] not in LADDERS]
-    labelled = [i for i, row in enumerate(rows) if is_vmaf_labelled(row["kind"])]
+    trusted = [i for i, row in enumerate(rows) if is_trusted(row["kind"])]
+    labelled = [i for i, row in enumerate(rows) if is_measured(row["kind"])]
     labels = np.array([float(row["mos"]) for row in rows])
     given = np.asarray(scores, float)
     by_kind: dict[str, dict[str, Any]] = {}

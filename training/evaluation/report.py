@@ -20,8 +20,8 @@ from rich.text import Text
 
 from scorer.load import LoadedModel
 from scorer.spec import LEVELS, ClipScore
-from training.data.damage.catalogue import LADDERS, VMAF_TRUSTED, is_vmaf_labelled
 from training.data.labels import fingerprint, read_labels
+from training.data.measures import is_made_here, is_measured, is_trusted, measure_of
 from training.data.samples import ENCODE_BATCH, sample_all
 from training.evaluation.agreement import FIGURES, calibration, intervals, summary
 from training.evaluation.baselines import baselines, learned_baselines, measure_all
@@ -106,11 +106,12 @@ def tables(report: dict[str, Any]) -> list[Table]:
 
 def _label_of(kind: str) -> str:
     """Where the labels of a kind come from, for the table."""
-    if kind in VMAF_TRUSTED:
-        return "VMAF"
-    if kind not in LADDERS:
+    if not is_made_here(kind):
         return "rated"
-    return "VMAF, in part blind" if is_vmaf_labelled(kind) else "target"
+    if not is_measured(kind):
+        return "target" if measure_of(kind).measure == "declared" else "product of both grades"
+    name = measure_of(kind).measure.upper()
+    return name if is_trusted(kind) else f"{name}, in part blind"
 
 
 def plot(report: dict[str, Any], path: Path) -> None:

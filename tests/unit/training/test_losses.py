@@ -7,7 +7,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from training.losses import laplace_spread, within_content_correlation, within_content_rank
+from training.losses import across_content_rank, laplace_spread, within_content_correlation, within_content_rank
 
 
 @given(st.lists(st.floats(0, 100), min_size=2, max_size=12))
@@ -17,6 +17,19 @@ def test_rank_loss_is_lower_for_the_right_order(labels: list[float]) -> None:
     right, wrong = within_content_rank(label, label, content), within_content_rank(100 - label, label, content)
     assert right <= wrong
     assert within_content_rank(label, label, torch.arange(len(labels))) == 0
+
+
+def test_contents_are_ranked_where_their_labels_mean_the_same() -> None:
+    label, content = torch.tensor([90.0, 30, 92]), torch.tensor([0, 1, 1])
+    everywhere, nowhere = torch.ones(3, dtype=torch.bool), torch.tensor([True, False, False])
+    right, wrong = (
+        across_content_rank(label, label, content, everywhere),
+        across_content_rank(100 - label, label, content, everywhere),
+    )
+    assert right < 0.1 < wrong
+    # The first and the last differ by less than the margin, the last two are of one content: one pair is left.
+    assert float(wrong) == pytest.approx(float(torch.nn.functional.softplus(torch.tensor(60 / 8))))
+    assert across_content_rank(100 - label, label, content, nowhere) == 0
 
 
 def test_correlation_loss_ignores_scale_and_offset() -> None:

@@ -9,9 +9,9 @@ import cv2
 import pytest
 from skimage import data
 
-from training.data.damage.catalogue import is_vmaf_labelled
 from training.data.degradations import ladders
 from training.data.labels import read_labels
+from training.data.measures import is_measured
 from training.data.references import find_sources
 from training.data.synth import synthesise
 
@@ -51,7 +51,7 @@ def test_variants_are_contents_of_their_own_of_the_same_person(still: Path, tmp_
 def test_targets_fall_step_by_step() -> None:
     for kind in {step.kind for step in ladders()}:
         targets = [step.target for step in ladders() if step.kind == kind]
-        if is_vmaf_labelled(kind):
+        if is_measured(kind):
             continue
         assert targets == sorted(targets, key=lambda target: -target)
 
@@ -64,9 +64,19 @@ def test_sources_of_one_name_are_refused(still: Path, tmp_path: Path) -> None:
         find_sources([tmp_path / "none"])
 
 
-@pytest.mark.parametrize(("column", "value"), [("mos", "many"), ("mos", "101"), ("step", "")])
+def test_labels_with_and_without_two_steps_are_read(tmp_path: Path) -> None:
+    (tmp_path / "old.csv").write_text("path,content,kind,step,mos\na.mkv,a,x264,0,50\n")
+    (tmp_path / "new.csv").write_text("path,content,kind,step,mos,relative,source_grade\na.mkv,a,x264@blur-1,0,40,50,80\n")
+    (old,), (new,) = read_labels(tmp_path / "old.csv"), read_labels(tmp_path / "new.csv")
+    assert (old["absolute"], old["relative"], old["source_grade"]) == (False, pytest.approx(100 * 50 / 97), 97)
+    assert (new["absolute"], new["relative"], new["source_grade"]) == (True, 50, 80)
+
+
+@pytest.mark.parametrize(
+    ("column", "value"), [("mos", "many"), ("mos", "101"), ("step", ""), ("relative", "101"), ("source_grade", "x")]
+)
 def test_a_wrong_label_is_named_with_its_line(column: str, value: str, tmp_path: Path) -> None:
-    row = {"path": "a.mkv", "content": "a", "kind": "x264", "step": "0", "mos": "50"}
+    row = {"path": "a.mkv", "content": "a", "kind": "x264", "step": "0", "mos": "50", "relative": "50", "source_grade": "97"}
     path = tmp_path / "labels.csv"
     with path.open("w", newline="") as file:
         writer = csv.DictWriter(file, row)

@@ -26,8 +26,3 @@ VMAF_TRUSTED = frozenset(
 )
 """Kinds on which VMAF can be trusted: it was made for compression and scaling (Li et al., Netflix, 2016), and sees blur. Other
 kinds are labelled with VMAF only because no better label is at hand."""
-
-
-def is_vmaf_labelled(kind: str) -> bool:
-    """Whether VMAF is the label of segments of that kind. True also for references and for kinds that are no ladder."""
-    return kind not in LADDERS or LADDERS[kind].measure == "vmaf"

@@ -1,0 +1,69 @@
+"""Scenes with their damaged segments: resumable, labelled in two steps, people apart."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import cv2
+import pytest
+from PIL import Image
+from skimage import data
+
+from tests.support.processes import ROOT
+from training.data.damage.catalogue import LADDERS
+from training.data.labels import read_labels
+from training.data.measures import parts_of_kind
+from training.data.scenes.make import Chain, draw_chains, make_scenes
+
+FACE = ROOT / "examples" / "face.mp4"
+
+
+@pytest.mark.slow
+def test_scenes_are_labelled_in_two_steps_and_a_killed_run_goes_on(tmp_path: Path) -> None:
+    still, out, sheet = tmp_path / "astronaut.png", tmp_path / "out", tmp_path / "sheet.jpg"
+    cv2.imwrite(str(still), data.astronaut()[..., ::-1])
+
+    def run() -> bytes:
+        return make_scenes(out, [FACE, still], scenes=2, steps=5, seconds=0.4, jobs=1, seed=5, sheet=sheet).read_bytes()
+
+    before = run()
+    rows = read_labels(out / "labels.csv")
+    references = [row for row in rows if row["kind"] == "reference"]
+    assert [row["content"] for row in references] == ["scene-00000", "scene-00001"]
+    assert {row["person"] for row in rows} == {"astronaut+face"}
+    assert all(row["absolute"] and row["path"].exists() and row["scene"] for row in rows)
+    twice = [row for row in rows if "@" in row["kind"]]
+    assert len(twice) == 4
+    by_place = {(row["content"], row["kind"], row["step"]): row for row in rows}
+    for row in twice:
+        source, step, _ = parts_of_kind(row["kind"])
+        # The source is a segment of its own, and its label is the grade.
+        assert by_place[row["content"], source, step]["mos"] == row["source_grade"]
+        assert row["mos"] <= row["source_grade"] + 1.5
+    # After a kill only what is missing is made, and the labels are the same.
+    written = rows[1]["path"].stat().st_mtime_ns
+    rows[2]["path"].unlink()
+    rows[2]["path"].with_suffix(".json").unlink()
+    (out / "labels.csv").unlink()
+    assert run() == before
+    assert rows[1]["path"].stat().st_mtime_ns == written
+    assert Image.open(sheet).size[0] == 1600
+    with pytest.raises(ValueError, match="another seed"):
+        make_scenes(out, [FACE, still], scenes=2, steps=5, seconds=0.4, jobs=1, seed=6)
+
+
+def test_chains_depend_on_the_seed_and_name_sources_and_deliveries() -> None:
+    chains = draw_chains(1, "scene-00000", 20)
+    assert chains == draw_chains(1, "scene-00000", 20)
+    assert chains != draw_chains(2, "scene-00000", 20)
+    assert sum(bool(chain.source and chain.delivery) for chain in chains) in (7, 8)
+    for chain in chains:
+        assert not chain.source or LADDERS[chain.source[0]].stage == "source"
+        assert not chain.delivery or LADDERS[chain.delivery[0]].stage == "delivery"
+    assert Chain(("blur", 2), ("x264", 3)).kind == "x264@blur-2"
+    assert draw_chains(1, "scene-00000", 0) == []
+
+
+def test_many_steps_mean_every_step() -> None:
+    kinds = {(chain.kind, chain.step) for chain in draw_chains(1, "s", 10_000)}
+    assert {(ladder.name, step) for ladder in LADDERS.values() for step in range(ladder.steps)} <= kinds

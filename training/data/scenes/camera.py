@@ -1,0 +1,145 @@
+"""Where the camera looks: framings of a face, and movements. A camera never scales a source up beyond what is flawless."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+from training.data.scenes.material import Material
+from training.data.scenes.shot import Camera, Rng, Set, Size, View
+
+FACE_HEIGHT = {"near": (0.42, 0.6), "medium": (0.25, 0.38), "small": (0.1, 0.2), "cut-off": (0.4, 0.7)}
+"""Framing -> height of the face as a share of the picture's height, from and to."""
+
+
+@dataclass(frozen=True)
+class Room:
+    """How far a camera may go: sizes of shot and material, scales. loose: it may look beyond the material's sides and top."""
+
+    shot: Size
+    material: Size
+    least: float
+    most: float
+    loose: bool = False
+
+    def keep(self, view: View) -> View:
+        """The nearest view that stays in the room."""
+        scale = min(max(view.scale, self.least), self.most)
+        if self.loose:
+            # A cut-out person must not end in the air: the source's lower edge stays on the picture's or below it.
+            return replace(view, scale=scale, y=min(view.y, self.material[1] - self.shot[1] / 2 / scale))
+        places = []
+        for centre, shot, side in zip((view.x, view.y), self.shot, self.material, strict=True):
+            margin = min(side / 2, shot / 2 / scale)
+            places.append(min(max(centre, margin), side - margin))
+        return replace(view, x=places[0], y=places[1], scale=scale)
+
+
+def fixed_room(material: Material, size: Size) -> Room:
+    """The room of a camera whose shot the material fills."""
+    least = max(wanted / side for wanted, side in zip(size, material.size, strict=True))
+    return Room(size, material.size, least, max(least, material.flawless))
+
+
+def loose_room(material: Material, size: Size) -> Room:
+    """The room of a camera on a person who is cut out: there is a backdrop beyond the material."""
+    return Room(size, material.size, 0.04, material.flawless, loose=True)
+
+
+def frame(material: Material, place: int, room: Room, framing: str, rng: Rng) -> View:
+    """A view of a material's largest face, or without a face of some part of the picture.
+
+    place: the picture of the material by which it is framed. framing: of `FACE_HEIGHT`.
+    """
+    width, height = material.size
+    faces = material.faces(place)
+    if not faces:
+        scale = rng.uniform(room.least, room.most) if not room.loose else min(room.most, room.shot[1] / height)
+        return room.keep(View(rng.uniform(0.3, 0.7) * width, rng.uniform(0.4, 0.6) * height, scale))
+    x, y, w, h = faces[0].box
+    wanted = rng.uniform(*FACE_HEIGHT[framing]) * room.shot[1] / h
+    scale = min(max(wanted, room.least), room.most)
+    centre_x, centre_y = x + w / 2, y + h * 0.6
+    if room.loose:
+        # Stand the person on the lower edge: a cut-out that ends in the air looks wrong.
+        lower = min(height - room.shot[1] / 2 / scale, centre_y + 0.25 * room.shot[1] / scale)
+        view = View(centre_x + rng.uniform(-0.25, 0.25) * room.shot[0] / scale, lower, scale)
+    else:
+        view = View(centre_x + rng.uniform(-0.12, 0.12) * room.shot[0] / scale, centre_y + rng.uniform(-0.08, 0.08) * h, scale)
+    if framing == "cut-off":
+        side = 1 if rng.random() < 0.5 else -1
+        view = replace(view, x=centre_x + side * (room.shot[0] / 2 / scale - w * rng.uniform(-0.2, 0.15)))
+    return room.keep(view)
+
+
+def _still(view: View, room: Room, _stage: Set) -> Camera:
+    kept = room.keep(view)
+    return lambda _: kept
+
+
+def _zoom(view: View, room: Room, stage: Set) -> Camera:
+    """A slow or fast zoom, in or out, as far as the room goes."""
+    factor = stage.rng.uniform(0.5, 0.8)
+    ends = (view.scale, max(room.least, view.scale * factor))
+    first, last = ends if stage.rng.random() < 0.5 else ends[::-1]
+    start, end = sorted(stage.rng.uniform(0, 1, 2)) if stage.rng.random() < 0.5 else (0.0, 1.0)
+    stage.note("zoom")
+
+    def camera(number: int) -> View:
+        eased = ease((stage.share(number) - start) / max(0.15, end - start))
+        return room.keep(replace(view, scale=math.exp(math.log(first) * (1 - eased) + math.log(last) * eased)))
+
+    return camera
+
+
+def _pan(view: View, room: Room, stage: Set) -> Camera:
+    """From one place to another at a steady pace."""
+    angle, length = stage.rng.uniform(0, 2 * math.pi), stage.rng.uniform(0.08, 0.3) * room.shot[0] / view.scale
+    stage.note("pan")
+
+    def camera(number: int) -> View:
+        way = (stage.share(number) - 0.5) * length
+        return room.keep(replace(view, x=view.x + way * math.cos(angle), y=view.y + 0.4 * way * math.sin(angle)))
+
+    return camera
+
+
+def _hand(strength: float, name: str) -> Callable[[View, Room, Set], Camera]:
+    def held(view: View, room: Room, stage: Set) -> Camera:
+        """A camera in a hand: slow swings of some sine waves. strength: the largest swing as a share of the shot's height."""
+        waves = [(stage.rng.uniform(0.4, 2.5), stage.rng.uniform(0, 2 * math.pi), stage.rng.uniform(0.3, 1.0)) for _ in range(9)]
+        inner = replace(room, least=min(room.most, room.least * (1 + 2 * strength)))
+        stage.note(name)
+
+        def camera(number: int) -> View:
+            seconds = number / stage.fps
+            swing = [
+                sum(size * math.sin(2 * math.pi * rate * seconds + phase) for rate, phase, size in waves[axis::3]) / 3
+                for axis in range(3)
+            ]
+            reach = strength * room.shot[1] / view.scale
+            moved = replace(
+                view, x=view.x + swing[0] * reach, y=view.y + swing[1] * reach, angle=view.angle + 60 * strength * swing[2]
+            )
+            return inner.keep(moved)
+
+        return camera
+
+    return held
+
+
+CAMERAS: dict[str, Callable[[View, Room, Set], Camera]] = {
+    "still": _still,
+    "zoom": _zoom,
+    "pan": _pan,
+    "hand-held": _hand(0.015, "hand-held"),
+    "shake": _hand(0.07, "shake"),
+}
+"""Name -> function of (first view, room, set) that gives the camera."""
+
+
+def ease(share: float) -> float:
+    """0 to 1 with a soft start and end; below 0 it is 0, above 1 it is 1."""
+    share = min(max(share, 0.0), 1.0)
+    return share * share * (3 - 2 * share)
