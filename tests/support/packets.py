@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from types import SimpleNamespace
 from typing import Any
 
 from scorer.sampling.decode import Video
+
+NO_CODEC = SimpleNamespace(codec_context=None)
+"""In place of a packet's stream, of which nothing is known."""
 
 
 @dataclass
@@ -22,6 +25,7 @@ class StampedPacket:
     is_discard: bool = False
     is_keyframe: bool = True
     time_base: Fraction = Fraction(1, 90_000)
+    stream: Any = field(default_factory=lambda: NO_CODEC)
     width: int = 64
     height: int = 36
 
