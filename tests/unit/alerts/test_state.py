@@ -41,6 +41,7 @@ STATE = StreamState(
             usual=LEVELS,
             usual_seconds=8.0,
             missing=0.25,
+            glanced=True,
             no_face=Watch(pending_since=TIME),
         )
     },
@@ -73,6 +74,7 @@ STORED = {
             "usual": list(LEVELS),
             "usual_seconds": 8.0,
             "missing": 0.25,
+            "glanced": True,
             "no_face": {"since": STORED_TIME},
         }
     },
@@ -117,7 +119,7 @@ def test_the_watch_for_faces_is_not_among_those_that_older_workers_read() -> Non
 
 def test_a_state_of_an_older_worker_has_no_averages_yet() -> None:
     old = {key: value for key, value in STORED.items() if key != "courses"}
-    names = ("recent", "usual", "usual_seconds", "missing", "no_face", "before")
+    names = ("recent", "usual", "usual_seconds", "missing", "no_face", "glanced", "before")
     old["courses"] = {"240p": {key: value for key, value in STORED["courses"]["240p"].items() if key not in names}}
     rendition = from_json(json.dumps(old).encode()).renditions["240p"]
     assert (rendition.usual, rendition.usual_seconds, rendition.no_face) == ((), 0.0, Watch())
