@@ -6,6 +6,7 @@ answers a backlog, so nothing waits. The CPU time is that of the worker's proces
 
 from __future__ import annotations
 
+import contextlib
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -87,8 +88,10 @@ def _event(segments: Sequence[Path], number: int, streams: int, name: str) -> Se
 
 def _memory_mb(pid: int) -> tuple[float, float]:
     """MiB of a worker, and of the largest of its children: its sampling child."""
-    tasks = Path(f"/proc/{pid}/task").iterdir()  # each thread has the children that it started
-    children = {int(child) for task in tasks for child in (task / "children").read_text().split()}
+    children: set[int] = set()
+    for thread in Path(f"/proc/{pid}/task").iterdir():  # each thread has the children that it started
+        with contextlib.suppress(FileNotFoundError):  # a thread that has ended
+            children |= {int(child) for child in (thread / "children").read_text().split()}
     return _proportional_mb(pid), max(map(_proportional_mb, children))
 
 
