@@ -20,6 +20,7 @@ from rich.text import Text
 from streams import parts
 from streams.errors import BrokerError, MediaError, ModelError, ScorerError, SettingsError, SinkError
 from streams.kafka.clients import check_broker
+from streams.kafka.embedded import broker_binary
 from streams.settings import Settings
 
 LIBRARIES = {
@@ -29,6 +30,11 @@ LIBRARIES = {
     "libgthread-2.0.so.0": "libglib2.0-0",
 }
 """Shared libraries that MediaPipe and OpenCV load, and the Debian packages that hold them."""
+
+WITHOUT_FFMPEG = (
+    "no program ffmpeg, which `fvq up` and `fvq ingest files` of files, `fvq ingest push`, cutting long files and clips on web "
+    "pages need: pip install 'fvq-monitor[demo]', or install your system's ffmpeg"
+)
 
 
 @dataclass(frozen=True)
@@ -112,7 +118,10 @@ def _ffmpeg(_: Settings) -> Check:
 
         from streams.media import ffmpeg
 
-        return f"{ffmpeg.version()}; PyAV {av.__version__}"
+        try:
+            return f"{ffmpeg.version()}; PyAV {av.__version__}"
+        except MediaError:
+            return f"PyAV {av.__version__}, which decodes; {WITHOUT_FFMPEG}"
 
     return _try("ffmpeg", attempt, "reinstall with `make setup`", ImportError, OSError, RuntimeError, subprocess.SubprocessError)
 
@@ -171,9 +180,18 @@ def _served(what: str, settings: Settings, addresses: str) -> Check:
     return Check(what, ok, "; ".join(details), f"start `fvq serve` there, or correct {variable} and FVQ_SCORER_TOKEN")
 
 
+def _embedded() -> str:
+    """What `fvq up` does without a broker's address."""
+    try:
+        broker_binary()
+    except BrokerError as error:
+        return f"`fvq up` cannot start one ({error})"
+    return "`fvq up` starts the embedded one"
+
+
 def _broker(settings: Settings) -> Check:
     if not settings.broker:
-        return Check("broker", True, "none set: `fvq up` starts the embedded one, `fvq worker` needs FVQ_BROKER")
+        return Check("broker", True, f"none set: {_embedded()}, `fvq worker` needs FVQ_BROKER")
     broker = settings.broker
 
     def attempt() -> str:

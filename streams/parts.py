@@ -8,7 +8,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from streams.errors import SettingsError
-from streams.settings import Settings
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -32,6 +31,7 @@ if TYPE_CHECKING:
     from streams.scoring.flood import FloodLimits
     from streams.scoring.pictures import PictureLimits
     from streams.scoring.tiers import TierLimits
+    from streams.settings import Settings
     from streams.sinks.base import Sink
     from streams.sinks.influx import InfluxBucket
     from streams.web.access.gate import AccessOptions

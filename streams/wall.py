@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
-from scorer.sampling import SamplerPool, probe
+from scorer.sampling import SamplerPool, VideoFacts
 from scorer.spec import SamplerSpec
 from streams import parts
 from streams.errors import SettingsError
@@ -98,12 +98,12 @@ def _clips(settings: Settings, stack: ExitStack) -> Clips:
     pools: list[SamplerPool] = []
     turn = threading.Lock()
 
-    def probed(path: Path):  # type: ignore[no-untyped-def]
+    def probed(path: Path) -> VideoFacts:
         with turn:
             if not pools:
                 pools.append(SamplerPool(SamplerSpec(), 1, settings.sample_timeout, settings.sample_memory_mb))
                 stack.callback(pools[0].close)
-        return pools[0].submit_task(probe, path).result()
+        return pools[0].probe(path).result()
 
     playable = PlayableClips(
         settings.data_dir / "wall-clips",

@@ -37,9 +37,7 @@ from streams.kafka.clients import check_broker
 from streams.kafka.connection import Connection
 from streams.kafka.progress import LagWatch, Progress
 from streams.kafka.topics import has_topic
-from streams.logs import configure_logging
 from streams.media.fetch import Fetcher
-from streams.ports import free_port
 from streams.queue.agent import harvest_agent
 from streams.queue.retention import sweep_agent
 from streams.scoring.app import AppOptions, build_app
@@ -49,6 +47,7 @@ from streams.scoring.pipeline import SegmentPipeline
 from streams.scoring.served import connected
 from streams.settings import Settings
 from streams.sinks.base import Sink
+from streams.starting_pages import StartingPages
 from streams.worker_models import Models, cascade_of, deep_model, own_scorer, second_model, served_scorer
 
 log = logging.getLogger(__name__)
@@ -87,18 +86,19 @@ class _BoundedWorker(faust.Worker):
                     self.loop.call_soon_threadsafe(handlers[signal.Signals(number[0])])
 
 
-def run_worker(settings: Settings) -> int:
+def run_worker(settings: Settings, pages: StartingPages) -> int:
     """Score segments until told to stop; returns the exit code.
 
-    Raises `SettingsError`, `ModelError` or `BrokerError` where it cannot start.
+    pages: that listen already; they hand their socket over when Faust's server starts. Raises `SettingsError`, `ModelError` or
+    `BrokerError` where it cannot start.
     """
-    _check(settings)
-    configure_logging(settings.log_level, settings.log_format)
+    _check_libraries()
     # Faust runs several callbacks on the event loop for each message; uvloop takes a third less time for them.
     mode.loop.use("uvloop")
     connection = parts.connection(settings)
+    pages.say("it connects to Kafka")
     check_broker(connection)
-    port = settings.web_port or free_port(settings.web_host)
+    pages.say("it loads its model")
     served = served_scorer(settings) if settings.scorer_url else None
     scorer, followers = (served, []) if served is not None else own_scorer(settings, connection)
     second = second_model(settings, scorer) if settings.second_model else None
@@ -132,7 +132,7 @@ def run_worker(settings: Settings) -> int:
         settings.sampler_workers,
         settings.batch_wait,
         settings.web_host,
-        port,
+        pages.port,
         parts.flood_limits(settings),
     )
     app = build_app(options, open_pipeline, sink)
@@ -144,10 +144,11 @@ def run_worker(settings: Settings) -> int:
         lambda: max((pipeline.scoring_seconds() for pipeline in pipelines), default=0.0),
         agents,
         lambda: served.problem if served is not None else "",
+        pages.hand_over,
     )
     worker = _BoundedWorker(app, loglevel=settings.log_level.upper(), quiet=True, override_logging=False, redirect_stdouts=False)
     worker.spinner = None  # Faust's progress bar writes escape sequences into the log, also where that is no terminal.
-    log.info("worker starts; pages at http://%s:%d", settings.web_host, port)
+    pages.say("it joins its group")
     try:
         with running(agents):
             worker.execute_from_commandline()
@@ -158,12 +159,8 @@ def run_worker(settings: Settings) -> int:
     return 0
 
 
-def _check(settings: Settings) -> None:
-    """Raise `SettingsError` where a worker cannot run with these settings."""
-    if not settings.broker:
-        raise SettingsError(
-            "FVQ_BROKER", "is not set: name the Kafka servers as host:port, or use `fvq up`, which starts a broker of its own"
-        )
+def _check_libraries() -> None:
+    """Raise `SettingsError` where a worker cannot run with the libraries as they are loaded."""
     if faust.streams._CStreamIterator is None:
         raise SettingsError(
             "NO_CYTHON",

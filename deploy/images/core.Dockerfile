@@ -6,8 +6,9 @@
 
 # To pin the base: --build-arg PYTHON=python:3.11-slim-bookworm@sha256:...
 ARG PYTHON=python:3.11-slim-bookworm
-# Extras of pyproject.toml, with spaces between them: s3 and gs for object stores.
-ARG EXTRA=
+# Extras of pyproject.toml, with spaces between them: demo for ffmpeg, which cuts files and pushed streams and makes clips for web pages,
+# and the broker of `fvq up`; s3 and gs for object stores. A worker needs none.
+ARG EXTRA=demo
 
 # Installing needs uv and setuptools; they stay in this stage.
 FROM ${PYTHON} AS build

@@ -1,4 +1,4 @@
-# fvq-monitor-gpu: what runs a model. The core image's contents, and torch with its CUDA libraries. The host needs NVIDIA's driver and
+# fvq-monitor-gpu: what runs a model. The core image's contents but ffmpeg, and torch with its CUDA libraries. The host needs NVIDIA's driver and
 # container toolkit; without a GPU the same image runs on the CPU.
 #
 #   deploy/images/build gpu

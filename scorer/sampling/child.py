@@ -8,6 +8,7 @@ import resource
 import signal
 import sys
 from collections.abc import Callable
+from importlib import import_module
 from multiprocessing.connection import Connection
 from types import ModuleType
 from typing import Any
@@ -17,10 +18,7 @@ import cv2
 from scorer.errors import MediaError
 from scorer.process import data_bytes, die_with_parent, forbid_core_dump, limit
 from scorer.sampling.detectors import process_detectors
-
-
-class OverMemory:
-    """The child's answer to a task that went over the memory limit."""
+from scorer.sampling.pool import OverMemory
 
 
 def child_main(pipe: Connection, memory_mb: int, parent: int) -> None:
@@ -60,7 +58,10 @@ def _load() -> None:
     # empty modules take its place.
     sys.modules["matplotlib"], sys.modules["matplotlib.pyplot"] = matplotlib, pyplot = ModuleType("m"), ModuleType("p")
     matplotlib.pyplot = pyplot  # type: ignore[attr-defined]
+    # So does sounddevice, which looks for a library of sound by running the compiler, and loads it where it is there.
+    sys.modules["sounddevice"] = None  # type: ignore[assignment]
     cv2.setNumThreads(1)
+    import_module("scorer.sampling.sampler")  # before the limits, and before the first task waits for it
     process_detectors()
 
 

@@ -8,24 +8,27 @@ one that dies while it is idle breaks the pool.)
 from __future__ import annotations
 
 import contextlib
-import multiprocessing
 import os
 import signal
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import Future
 from dataclasses import dataclass
+from multiprocessing.connection import Pipe
 from pathlib import Path
 from queue import SimpleQueue
 from types import TracebackType
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from scorer.errors import MediaError
-from scorer.sampling.child import OverMemory, child_main
-from scorer.sampling.preview import FacesInPreviews
-from scorer.sampling.sampler import sample
 from scorer.spec import SampledClip, SamplerSpec, Window
+
+if TYPE_CHECKING:
+    from scorer.sampling.facts import VideoFacts
+    from scorer.sampling.preview import FacesInPreviews
 
 Sampled = list[tuple[Window, SampledClip]]
 
@@ -35,16 +38,44 @@ START_SECONDS = 120.0
 TASKS_PER_CHILD = 2000
 """After this number of tasks a child is replaced, so that leaks of the decoders stay small."""
 
-_starting = threading.Lock()
-"""Held while a child starts: multiprocessing's list of children is not safe for two threads that start one at a time."""
+_CHILD = (
+    "import signal, sys\n"
+    "signal.signal(signal.SIGINT, signal.SIG_IGN)\n"
+    "from multiprocessing.connection import Connection\n"
+    "pipe = Connection(int(sys.argv[1]))\n"
+    "sys.path[:] = pipe.recv()\n"
+    "from scorer.sampling.child import child_main\n"
+    "child_main(pipe, *map(int, sys.argv[2:]))"
+)
+"""The child's program. Not `multiprocessing`'s own: that loads the parent's main module too, the whole command line, and keeps a
+process beside the children that does nothing for them. Ctrl-C is the parent's to handle, from the first moment on."""
+
+
+class OverMemory:
+    """The child's answer to a task that went over the memory limit."""
+
+
+def _sample(*arguments: Any) -> Sampled:
+    """`scorer.sampling.sample`, which only children load: it takes the decoders."""
+    from scorer.sampling.sampler import sample
+
+    return sample(*arguments)
+
+
+def _probe(path: Path) -> VideoFacts:
+    """`scorer.sampling.probe`, in the same way."""
+    from scorer.sampling.decode import probe
+
+    return probe(path)
 
 
 class SamplerPool:
     """`workers` children that run `scorer.sampling.sample`; a child that dies is replaced.
 
     timeout: seconds that one task may take. memory_mb: MiB that a task may allocate, on top of what a child's libraries
-    and models take. add_busy: is told the seconds of each task that a child is done with, in the thread of that child. The
-    children end with this process, however it ends.
+    and models take. add_busy: is told the seconds of each task that a child is done with, in the thread of that child.
+    eager: start all children now; else each when there is a task for which no other is free. The children end with this process,
+    however it ends.
     """
 
     def __init__(
@@ -54,12 +85,16 @@ class SamplerPool:
         timeout: float,
         memory_mb: int,
         add_busy: Callable[[float], None] = lambda _: None,
+        eager: bool = True,
     ) -> None:
         self.workers = workers
         self._spec = spec
         self._tasks: SimpleQueue[_Task | None] = SimpleQueue()
         self._closing = threading.Event()
-        self._keepers = [_Keeper(self._tasks, timeout, memory_mb, self._closing, add_busy) for _ in range(workers)]
+        self._turn = threading.Lock()
+        self._unanswered = 0
+        self._new_keeper = lambda: _Keeper(self._tasks, timeout, memory_mb, self._closing, add_busy)
+        self._keepers = [self._new_keeper() for _ in range(workers if eager else 0)]
 
     def submit(
         self,
@@ -77,15 +112,28 @@ class SamplerPool:
         Kinds, besides those of the sampler: `timeout`, `memory` (over the limit), `killed` (the child died),
         `stopped` (the pool was closed), `setup` (no child can start). The future can be cancelled while it waits.
         """
-        return self.submit_task(sample, path, spec or self._spec, window_seconds, start, limit, duration, preview)
+        return self.submit_task(_sample, path, spec or self._spec, window_seconds, start, limit, duration, preview)
+
+    def probe(self, path: Path) -> Future[VideoFacts]:
+        """What a file's header says (see `scorer.sampling.probe`), read in a child. The future raises as `submit`'s does."""
+        return self.submit_task(_probe, path)
 
     def submit_task(self, function: Callable[..., Any], *arguments: Any) -> Future[Any]:
         """Run a module's function in a child, under the same limits and with the same errors."""
         task = _Task(function, arguments, Future())
         if self._closing.is_set():
             raise RuntimeError("the sampler pool is closed")
+        with self._turn:
+            self._unanswered += 1
+            if len(self._keepers) < min(self.workers, self._unanswered):
+                self._keepers.append(self._new_keeper())
+        task.answer.add_done_callback(self._count_answer)
         self._tasks.put(task)
         return task.answer
+
+    def _count_answer(self, _: Future[Any]) -> None:
+        with self._turn:
+            self._unanswered -= 1
 
     def pids(self) -> list[int]:
         """Process ids of the children that are running."""
@@ -201,16 +249,15 @@ class _Child:
 
     def __init__(self, memory_mb: int) -> None:
         # Never fork: the parent has threads (torch, the event loop), and their locks would be copied while they are held.
-        context = multiprocessing.get_context("spawn")
-        self._pipe, child_end = context.Pipe()
-        self._process = context.Process(
-            target=child_main, args=(child_end, memory_mb, os.getpid()), name="fvq-sampler", daemon=True
-        )
-        with _starting:
-            self._process.start()
+        self._pipe, child_end = Pipe()
         # From here on only the child holds its end of the pipe, so that the child's death closes the pipe.
-        child_end.close()
-        self.pid = self._process.pid or 0
+        with child_end:
+            # -P: no module is taken from the working directory.
+            command = [sys.executable, "-P", "-c", _CHILD, *map(str, (child_end.fileno(), memory_mb, os.getpid()))]
+            self._process = subprocess.Popen(command, stdin=subprocess.DEVNULL, pass_fds=[child_end.fileno()])
+        self.pid = self._process.pid
+        with contextlib.suppress(OSError):  # it has died, as `wait_ready` will say
+            self._pipe.send([path or os.getcwd() for path in sys.path])
         self._ready = False
         self._killed = False
         self._tasks_left = TASKS_PER_CHILD
@@ -253,7 +300,7 @@ class _Child:
         return answer
 
     def usable(self) -> bool:
-        return self._tasks_left > 0 and not self._killed and self._process.is_alive()
+        return self._tasks_left > 0 and not self._killed and self._process.poll() is None
 
     def kill(self) -> None:
         # Remembered for `usable`: after the kill the process is still alive for a moment.
@@ -262,11 +309,13 @@ class _Child:
 
     def end(self) -> None:
         self.kill()
-        self._process.join()
+        self._process.wait()
         self._pipe.close()
 
     def _ending(self) -> str:
         """How the process ended: a signal's name or an exit code."""
-        self._process.join(5)
-        code = self._process.exitcode
-        return signal.Signals(-code).name if code is not None and code < 0 else f"code {code}"
+        try:
+            code = self._process.wait(5)
+        except subprocess.TimeoutExpired:
+            return "code None"
+        return signal.Signals(-code).name if code < 0 else f"code {code}"

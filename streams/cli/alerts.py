@@ -10,9 +10,8 @@ from typing import Annotated
 import typer
 
 from streams import parts
-from streams.cli.options import JsonFlag, labels_of
+from streams.cli.options import JsonFlag, labels_of, load_settings
 from streams.errors import EventError
-from streams.settings import load_settings
 from streams.text import printable
 
 app = typer.Typer(no_args_is_help=True, help="Alerts: their policy, their receivers, and who has seen them.")

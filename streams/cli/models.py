@@ -7,14 +7,10 @@ from dataclasses import asdict
 from typing import Annotated
 
 import typer
-from rich.console import Console
-from rich.table import Table
-from rich.text import Text
 
 from streams import parts
-from streams.cli.options import JsonFlag
+from streams.cli.options import JsonFlag, load_settings
 from streams.errors import SettingsError
-from streams.settings import load_settings
 from streams.text import printable
 
 app = typer.Typer(no_args_is_help=True, help="The model registry: versions, and which one serves.")
@@ -30,6 +26,10 @@ def models_ls(as_json: JsonFlag = False) -> None:
     if as_json:
         print(json.dumps([asdict(row) for row in rows]))
         return
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
     title = f"registry {registry.url}" + ("" if rows else ": empty, the shipped models serve")
     table = Table(title=Text(printable(title), "table.title"), title_justify="left")
     for column in ("model", "version", "promoted", ""):
@@ -64,6 +64,10 @@ def models_serving(as_json: JsonFlag = False) -> None:
     if as_json:
         print(json.dumps([asdict(row) for row in rows]))
     else:
+        from rich.console import Console
+        from rich.table import Table
+        from rich.text import Text
+
         table = Table()
         for column in ("address", "model", "version", "problem"):
             table.add_column(column)

@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from streams import parts
-from streams.cli.options import JsonFlag
+from streams.cli.options import JsonFlag, load_settings
 from streams.errors import SettingsError
-from streams.settings import Settings, load_settings
 
 if TYPE_CHECKING:
     from streams.plan.costs import StageCosts
+    from streams.settings import Settings
 
 
 def plan(

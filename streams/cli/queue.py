@@ -10,8 +10,7 @@ from typing import Annotated
 import typer
 
 from streams import parts
-from streams.cli.options import JsonFlag
-from streams.settings import load_settings
+from streams.cli.options import JsonFlag, load_settings
 from streams.text import printable
 
 app = typer.Typer(no_args_is_help=True, help="The training queue: clips that wait to be rated.")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import sys
 from dataclasses import asdict, dataclass
@@ -12,13 +11,13 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from streams import parts
-from streams.cli.options import JsonFlag
+from streams.cli.options import JsonFlag, load_settings
 from streams.errors import SettingsError
-from streams.settings import Settings, load_settings
 from streams.text import printable
 
 if TYPE_CHECKING:
     from streams.rating.export import Exported
+    from streams.settings import Settings
 
 DEFAULT_PORT = 8090
 
@@ -129,7 +128,9 @@ def rate_export(
 
 def run_page(settings: Settings, port: int, options: PageOptions) -> None:
     """Serve the rating page until the process is told to stop. Raises `BrokerError` where the queue cannot be read."""
-    from scorer.sampling import SamplerPool, probe
+    import asyncio
+
+    from scorer.sampling import SamplerPool
     from scorer.spec import SamplerSpec
     from streams.connections import serve
     from streams.rating.playable import PlayableClips
@@ -146,7 +147,7 @@ def run_page(settings: Settings, port: int, options: PageOptions) -> None:
         clips = PlayableClips(
             settings.data_dir / "rating",
             queue.store.read,
-            lambda path: pool.submit_task(probe, path).result(),
+            lambda path: pool.probe(path).result(),
             memory_mb=settings.sample_memory_mb,
             max_mb=settings.fetch_max_mb,
         )

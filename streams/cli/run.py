@@ -8,9 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from streams import parts
-from streams.cli.options import JsonFlag
+from streams.cli.options import JsonFlag, load_settings
 from streams.errors import SettingsError
-from streams.settings import load_settings
 
 if TYPE_CHECKING:
     from streams.local.output import Form
@@ -70,9 +69,9 @@ def up(
 
 def worker() -> None:
     """Score segments from Kafka until told to stop."""
-    from streams.worker import run_worker
+    from streams.worker_start import start_worker
 
-    raise typer.Exit(run_worker(load_settings()))
+    raise typer.Exit(start_worker(load_settings()))
 
 
 def doctor(

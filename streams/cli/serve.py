@@ -6,8 +6,8 @@ from typing import Annotated
 
 import typer
 
+from streams.cli.options import load_settings
 from streams.errors import SettingsError
-from streams.settings import load_settings
 
 
 def serve(

@@ -8,8 +8,7 @@ from typing import Annotated
 import typer
 
 from streams import parts
-from streams.cli.options import JsonFlag
-from streams.settings import load_settings
+from streams.cli.options import JsonFlag, load_settings
 
 app = typer.Typer(no_args_is_help=True, help="The streams as the wall sees them; `fvq web` must run.")
 
@@ -23,7 +22,10 @@ def group() -> None:
 def streams_ls(
     worst: Annotated[bool, typer.Option("--worst", help="The worst first, as on the wall. Default: by id.")] = False,
     below: Annotated[float | None, typer.Option(min=0, max=100, help="Only streams with a lower score, points.")] = None,
-    label: Annotated[list[str] | None, typer.Option(help="NAME:VALUE: only streams with this label; may be repeated.")] = None,
+    label: Annotated[
+        list[str] | None,
+        typer.Option(help="NAME:VALUE: only streams with this label; repeated, several values of a name mean any."),
+    ] = None,
     state: Annotated[list[str] | None, typer.Option(help="Only streams in this state, as black; may be repeated.")] = None,
     limit: Annotated[int, typer.Option(min=1, help="Most streams.")] = 50,
     as_json: JsonFlag = False,

@@ -8,8 +8,7 @@ from typing import Annotated
 import typer
 
 from streams import parts
-from streams.cli.options import JsonFlag
-from streams.settings import load_settings
+from streams.cli.options import JsonFlag, load_settings
 
 app = typer.Typer(no_args_is_help=True, help="The Kafka topics.")
 

@@ -5,13 +5,15 @@ from __future__ import annotations
 import json
 import os
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from streams import parts
-from streams.cli.options import JsonFlag
-from streams.settings import Settings, load_settings
+from streams.cli.options import JsonFlag, load_settings
+
+if TYPE_CHECKING:
+    from streams.settings import Settings
 
 
 def synth(

@@ -5,14 +5,16 @@ from __future__ import annotations
 import json
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from streams.cli.options import JsonFlag
+from streams.cli.options import JsonFlag, load_settings
 from streams.errors import SettingsError
-from streams.settings import Settings, load_settings
 from streams.text import printable
+
+if TYPE_CHECKING:
+    from streams.settings import Settings
 
 app = typer.Typer(help="The wall: which streams look bad now, since when and why; a page and an API.")
 tokens = typer.Typer(help="The tokens of the wall, in the file FVQ_WEB_TOKENS_FILE.")

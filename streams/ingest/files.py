@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from scorer.sampling import SamplerPool, VideoFacts, probe
+from scorer.sampling import SamplerPool, VideoFacts
 from scorer.sampling.opening import FORMATS
 from scorer.spec import SamplerSpec
 from streams.errors import MediaError
@@ -140,12 +140,13 @@ def cut_all(
 
     A source that cannot be cut harms no other. Raises `MediaError` where none can be cut.
     """
+    ffmpeg.program("cutting files into segments")
     segments: dict[Source, list[CutSegment]] = {}
     problems: dict[Source, str] = {}
     with SamplerPool(SamplerSpec(), 1, limits.seconds, limits.memory_mb) as pool:
         for source in sources:
             try:
-                segments[source] = cut(source, directory, seconds, lambda path: pool.submit_task(probe, path).result(), limits)
+                segments[source] = cut(source, directory, seconds, lambda path: pool.probe(path).result(), limits)
             except MediaError as error:
                 problems[source] = error.reason
     if not segments:

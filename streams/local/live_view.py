@@ -14,9 +14,10 @@ from rich.table import Table
 from rich.text import Text
 
 from streams.events import QualityAlert, SegmentScore
+from streams.local.bars import score_bar
 from streams.local.drops import find_drops
 from streams.local.live_run import Key, LiveRun, LiveStream, source_line
-from streams.local.view import alert_line, line_of, score_bar, score_line, signals_of
+from streams.local.view import alert_line, line_of, score_line, signals_of
 from streams.text import printable
 
 ROWS_SHOWN, ALERTS_SHOWN = 40, 6

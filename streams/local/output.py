@@ -6,11 +6,6 @@ import csv
 import json
 from typing import Any, Literal, Protocol, TextIO
 
-from rich.console import Console
-from rich.table import Column, Table
-from rich.text import Text
-
-from streams.local.view import score_bar
 from streams.text import csv_path, csv_text, printable
 
 Form = Literal["table", "json", "csv"]
@@ -68,11 +63,18 @@ class _Table:
     """A table for people, printed at the end."""
 
     def __init__(self, out: TextIO) -> None:
+        from rich.console import Console
+        from rich.table import Column, Table
+
         # A pipe has no width. With rich's default of 80 columns, long file names break into lines that nobody can search for.
         self._console = Console(file=out, width=None if out.isatty() else 200)
         self._table = Table(Column("file", overflow="fold"), "score", "", "level", "±", "faces", "worst segment")
 
     def add(self, record: dict[str, Any]) -> None:
+        from rich.text import Text
+
+        from streams.local.bars import score_bar
+
         file = Text(printable(record["file"]))
         if "error" in record:
             self._table.add_row(file, Text("error", "red"), "", Text(printable(record["error"])))

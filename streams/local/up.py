@@ -26,6 +26,7 @@ from streams.local.processes import own_kafka, running, wait_for_agents, wait_re
 from streams.local.run import Run
 from streams.local.view import View
 from streams.local.wall import Wall, start_wall
+from streams.media import ffmpeg
 from streams.ports import free_port
 from streams.settings import Settings
 
@@ -37,8 +38,10 @@ def run_up(settings: Settings, source: Path, *, fast: bool, segment_seconds: flo
     """Play a source, show the scores as they come, then a summary; returns the exit code.
 
     source: a video, or a folder of them. fast: announce all segments at once. segment_seconds: length of a segment. keep: the
-    wall stays until Ctrl-C. Raises `MediaError` where no source can be played or the worker does not start, and `BrokerError`.
+    wall stays until Ctrl-C, or until it or the worker ends by itself, which is exit code 1. Raises `BrokerError`, and
+    `MediaError` where no source can be played, there is no ffmpeg, or the worker does not start.
     """
+    ffmpeg.program("fvq up of files")
     view = View(as_json)
     sources = find_sources(source)
     with ExitStack() as stack:
@@ -51,7 +54,7 @@ def run_up(settings: Settings, source: Path, *, fast: bool, segment_seconds: flo
         for unplayed, reason in problems.items():
             view.problem("not played", f"{unplayed.path}: {reason}")
         port = free_port("127.0.0.1")
-        changes = worker_settings(settings, connection.servers, [work], port, fast)
+        changes = worker_settings(settings, connection.servers, [work], port, fast) | (wall.links if wall is not None else {})
         worker = stack.enter_context(running(["worker"], changes))
         if wall is not None:
             stack.callback(wall.end)
@@ -66,9 +69,8 @@ def run_up(settings: Settings, source: Path, *, fast: bool, segment_seconds: flo
             return 1
         if run.interrupted:
             return 0
-        if wall is not None and keep and run.worker_exit is None:
-            wall.keep()
-        return 0 if run.scores and run.answered == len(run.events) and not problems else 1
+        kept = wall.keep(worker) if wall is not None and keep else 0
+        return kept or int(not run.scores or run.answered < len(run.events) or bool(problems))
 
 
 def _play(

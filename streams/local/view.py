@@ -13,6 +13,7 @@ from rich.text import Text
 
 from streams.alerts.summary import describe as describe_alert
 from streams.events import QualityAlert, SegmentScore
+from streams.local.bars import score_bar
 from streams.local.drops import clock, describe, find_drops
 from streams.local.run import Run
 from streams.text import printable
@@ -107,13 +108,6 @@ class View:
             kinds = ", ".join(sorted({alert.kind for alert in fired}))
             text = f"{len(fired)} alert{'s' if len(fired) > 1 else ''} fired ({kinds}), {resolved} resolved"
             self._console.print(text, highlight=False)
-
-
-def score_bar(score: float, width: int = 20) -> Text:
-    """A bar for a score 0-100, coloured by level. width: characters."""
-    colour = ("red", "dark_orange", "yellow", "green_yellow", "green")[min(4, int(score // 20))]
-    filled = round(score / 100 * width)
-    return Text.assemble(("█" * filled, colour), ("·" * (width - filled), "bright_black"))
 
 
 def line_of(*parts: str | tuple[str, str]) -> Text:

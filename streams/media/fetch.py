@@ -254,7 +254,8 @@ class Fetcher:
                 self._copy_open(file, byte_range, out, uri.shown)
         except ImportError as error:
             package = {"s3": "s3fs", "gs": "gcsfs"}[uri.scheme]
-            raise MediaError(f"{uri.shown}: install {package} to read it", kind="refused") from error
+            install = f"install {package} to read it: pip install 'fvq-monitor[{uri.scheme}]'"
+            raise MediaError(f"{uri.shown}: {install}", kind="refused") from error
         except FileNotFoundError as error:
             raise MediaError(f"{uri.shown}: no such object", kind="not-found") from error
         except OSError as error:

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import re
 import resource
+import shutil
 import subprocess
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-
-import imageio_ffmpeg
 
 from scorer.process import forbid_core_dump, limit
 from streams.errors import MediaError
@@ -60,11 +59,11 @@ def run(
     source: the input. output: the arguments after the input, up to the output's path; without any, ffmpeg describes the
     input and fails. input_options: the arguments before the input. timeout: seconds. task: names the work in the message
     of a time-out. folder: where ffmpeg runs, and where relative paths of the output begin. Raises `MediaError` of kind
-    "timeout".
+    "timeout", or "setup" where there is no ffmpeg.
     """
     # The protocol whitelist keeps a hostile playlist from opening URLs.
     command = [
-        imageio_ffmpeg.get_ffmpeg_exe(), "-nostdin", "-hide_banner", "-y", "-protocol_whitelist", "file,pipe",
+        program(task), "-nostdin", "-hide_banner", "-y", "-protocol_whitelist", "file,pipe",
         *input_options, "-i", f"file:{source}", *output,
     ]  # fmt: skip
     child = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, cwd=folder)
@@ -83,9 +82,26 @@ def run(
     return Finished(child.returncode, stderr)
 
 
+def program(task: str) -> str:
+    """The ffmpeg that is used: that of the package imageio-ffmpeg, else the one on PATH.
+
+    task: names the work in the message of the error. Raises `MediaError` of kind "setup" where there is none.
+    """
+    try:
+        import imageio_ffmpeg
+    except ImportError:
+        found = shutil.which("ffmpeg")
+    else:
+        found = imageio_ffmpeg.get_ffmpeg_exe()
+    if found is None:
+        reason = f"{task} needs ffmpeg, and there is none: pip install 'fvq-monitor[demo]', or install your system's ffmpeg"
+        raise MediaError(reason, kind="setup")
+    return found
+
+
 def version() -> str:
-    """Name and version of the ffmpeg that is used. Raises OSError, RuntimeError or `subprocess.SubprocessError` without one."""
-    command = [imageio_ffmpeg.get_ffmpeg_exe(), "-version"]
+    """Name and version of the ffmpeg that is used. Raises `MediaError`, OSError or `subprocess.SubprocessError` without one."""
+    command = [program("its version"), "-version"]
     text = subprocess.run(command, capture_output=True, check=True, timeout=VERSION_SECONDS).stdout.decode()
     return " ".join(text.split()[:3])
 

@@ -14,10 +14,8 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-import imageio_ffmpeg
-
 from scorer.process import forbid_core_dump, limit
-from streams.media.ffmpeg import ChildLimits, Finished
+from streams.media.ffmpeg import ChildLimits, Finished, program
 
 _LAUNCH = (
     "import ctypes, os, signal, sys\n"
@@ -87,10 +85,11 @@ async def start(
     """Start ffmpeg on what is written to it.
 
     input_options: before the input, its format among them. output: the arguments after it. protocols: that it may use to read,
-    besides its standard input. folder: where it runs, and where relative paths begin. Raises OSError.
+    besides its standard input. folder: where it runs, and where relative paths begin. Raises OSError, and `MediaError` where
+    there is no ffmpeg.
     """
     command = [
-        imageio_ffmpeg.get_ffmpeg_exe(), "-nostdin", "-hide_banner", "-y", "-v", "error", "-protocol_whitelist",
+        program("following a live input"), "-nostdin", "-hide_banner", "-y", "-v", "error", "-protocol_whitelist",
         ",".join(("pipe", *protocols)), *input_options, "-i", "pipe:0", *output,
     ]  # fmt: skip
     process = await asyncio.create_subprocess_exec(

@@ -6,12 +6,14 @@ import json
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from scorer.find import find_model
 from scorer.registry import Registry
 from streams.errors import ModelError
-from streams.events import ModelUpdate
+
+if TYPE_CHECKING:
+    from streams.events import ModelUpdate
 
 
 @dataclass(frozen=True)
@@ -44,6 +46,8 @@ def manifest_of(registry: Registry, model: str) -> dict[str, Any]:
 
 def roll_back(registry: Registry, name: str) -> ModelUpdate:
     """Make the previous version of a model current again; returns the update to announce."""
+    from streams.events import ModelUpdate  # listing and showing versions need no event
+
     before = registry.current(name)
     version = registry.rollback(name)
     return ModelUpdate(name=name, version=version, before=before, time=datetime.now(UTC))
@@ -54,6 +58,8 @@ def publish(registry: Registry, model: Path, name: str, about: dict[str, Any]) -
 
     about: what the manifest records beside the metrics, for example the gate's verdict.
     """
+    from streams.events import ModelUpdate
+
     _, before = find_model(name, registry)
     _, identity = find_model(str(model))
     metrics = json.loads((model / "metrics.json").read_text())

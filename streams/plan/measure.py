@@ -22,7 +22,7 @@ from pathlib import Path
 from statistics import mean, median, stdev
 
 from scorer.registry import Registry
-from scorer.sampling import SamplerPool, probe
+from scorer.sampling import SamplerPool
 from scorer.spec import MODEL_INPUTS, ClipScore, SampledClip, Scorer
 from streams.events import FaceSummary, ModelRef, SegmentEvent, SegmentScore, Signals
 from streams.media.fetch import Fetcher, FetchLimits
@@ -85,7 +85,7 @@ def measure(clips: Sequence[Path], options: Measured, say: Say) -> StageCosts:
             # A folder for each: clips of one name may come from several folders.
             place = folder / str(number)
             place.mkdir()
-            pieces.append(cut_pieces(clip_path, place, lambda path: pool.submit_task(probe, path).result()))
+            pieces.append(cut_pieces(clip_path, place, lambda path: pool.probe(path).result()))
         sampling, spreads, clip = {}, [], None
         for height in sorted({short.height for short, _ in pieces}):
             say(f"sampling at {height}p in {cores} processes")

@@ -17,8 +17,7 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
-from scorer.sampling import VideoFacts, probe
-from scorer.sampling.opening import FORMATS
+from scorer.sampling import VideoFacts
 from streams.errors import MediaError
 from streams.media import ffmpeg
 
@@ -31,8 +30,6 @@ MAX_SECONDS = 120
 WORK = "work-"
 """How the names of the temporary folders begin."""
 
-# Only the formats of the sampler: playlist formats are not among them, so a clip cannot make ffmpeg open another file.
-INPUT = ["-threads", "2", "-format_whitelist", FORMATS]
 OUTPUT = [
     "-an", "-sn", "-dn", "-map_metadata", "-1", "-map_chapters", "-1", "-t", str(MAX_SECONDS),
     "-avoid_negative_ts", "make_zero", "-movflags", "+faststart", "-f", "mp4",
@@ -59,7 +56,7 @@ class PlayableClips:
         self,
         folder: Path,
         read: Callable[[str], bytes],
-        prober: Callable[[Path], VideoFacts] = probe,
+        prober: Callable[[Path], VideoFacts] | None = None,
         timeout: float = 60.0,
         memory_mb: int = 2048,
         max_mb: int = 256,
@@ -67,7 +64,7 @@ class PlayableClips:
         folder.mkdir(parents=True, exist_ok=True)
         self._folder = folder
         self._read = read
-        self._prober = prober
+        self._prober = prober or _probe
         self._timeout = timeout
         self._limits = ffmpeg.ChildLimits(memory_mb * 2**20, max_mb * 2**20)
         # Only one clip is made at a time: a rater waits for one clip, and this machine may be scoring streams as well.
@@ -135,6 +132,17 @@ class PlayableClips:
         return None if worked else finished.reason
 
     def _ffmpeg(self, source: Path, output: Sequence[str]) -> ffmpeg.Finished:
+        from scorer.sampling.opening import FORMATS
+
+        # Only the formats of the sampler: playlist formats are not among them, so a clip cannot make ffmpeg open another file.
+        options = ["-threads", "2", "-format_whitelist", FORMATS]
         return ffmpeg.run(
-            source, output, input_options=INPUT, timeout=self._timeout, task="making it playable", limits=self._limits
+            source, output, input_options=options, timeout=self._timeout, task="making it playable", limits=self._limits
         )
+
+
+def _probe(path: Path) -> VideoFacts:
+    """`scorer.sampling.probe` in this process; a command that only deletes clips need not load the decoders."""
+    from scorer.sampling import probe
+
+    return probe(path)

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from typing import Any
 
 import faust
+from aiohttp import web
+from faust.exceptions import ConsumerNotStarted
 from faust.web import Response
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
@@ -26,14 +29,17 @@ def add_pages(
     scoring_seconds: Callable[[], float],
     agents: Sequence[Agent],
     scorer_problem: Callable[[], str] = str,
+    listener: Callable[[], socket.socket] | None = None,
 ) -> None:
     """Add the pages.
 
     scoring_seconds: how long the scorer has been at work on its present batch. scorer_problem: why it gives no scores; '' where
-    it does.
+    it does. listener: gives the socket that listens already, when the server starts; None listens at the app's own address.
     """
-    # Faust makes a runner of its own and has no option for it.
+    # Faust makes a runner and a site of its own and has no option for them.
     app.web._runner = BoundedRunner(app.web.web_app)
+    if listener is not None:
+        app.web._transport_handlers["tcp"] = lambda: web.SockSite(app.web._runner, listener())
 
     @app.page("/metrics")
     async def show_metrics(page: Any, _request: Any) -> Response:
@@ -50,7 +56,7 @@ def add_pages(
     @app.page("/readyz")
     async def readyz(page: Any, _request: Any) -> Response:
         problems = []
-        if not app.consumer.assignment():
+        if not _is_assigned(app):
             problems.append("no partition is assigned yet")
         if problem := scorer_problem():
             problems.append(f"the scorer: {problem}")
@@ -59,3 +65,11 @@ def add_pages(
         except SinkError as error:
             problems.append(str(error))
         return page.json({"ready": not problems, "problems": problems}, status=503 if problems else 200)
+
+
+def _is_assigned(app: faust.App) -> bool:
+    """Whether partitions are assigned. Faust's server starts before its consumer."""
+    try:
+        return bool(app.consumer.assignment())
+    except ConsumerNotStarted:
+        return False

@@ -12,13 +12,15 @@ import time
 from collections import OrderedDict
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass
-from typing import Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
-from scorer.sampling.preview import FacesInPreviews
 from scorer.spec import Preview
 from streams import metrics
 from streams.events import PICTURES_TOPIC, SegmentEvent, SegmentScore
 from streams.pictures import PictureKind, StreamPicture
+
+if TYPE_CHECKING:
+    from scorer.sampling.preview import FacesInPreviews
 
 log = logging.getLogger(__name__)
 State = Literal["good", "bad", "black", "frozen"]

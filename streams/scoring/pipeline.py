@@ -16,9 +16,9 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from functools import partial
+from typing import TYPE_CHECKING
 
 from scorer.sampling import SamplerPool
-from scorer.sampling.preview import FacesInPreviews
 from scorer.spec import ClipScore, SampledClip, SamplerSpec, Scorer
 from streams import metrics
 from streams.errors import EventError, MediaError, ModelError, SpecChangedError
@@ -30,6 +30,9 @@ from streams.scoring.answer import Answered, Sampled, answer_of, final_answer, i
 from streams.scoring.cascade import BATCHES_AHEAD, Cascade
 from streams.scoring.overload import Shedder, has_priority
 from streams.scoring.pictures import Pictures
+
+if TYPE_CHECKING:
+    from scorer.sampling.preview import FacesInPreviews
 
 log = logging.getLogger(__name__)
 WORKERS_FAULT = {"setup", "stopped"}

@@ -127,6 +127,7 @@ class Follower:
         for record in read_to_end(reader, partitions):
             last[record.key or b""] = record.value
             self._progress.position[TopicPartition(record.topic, record.partition)] = record.offset + 1
+            metrics.MESSAGES.labels(record.topic).inc()
         changes: list[Change] = []
         for key, value in last.items():
             try:

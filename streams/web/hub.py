@@ -5,10 +5,11 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 
 from streams.errors import EventError
 from streams.events import SegmentScore
+from streams.web.labels import LabelFilter
 from streams.web.live import Live
 from streams.web.wire import Feed
 
@@ -59,21 +60,23 @@ class Browser:
 
 
 class Hub:
-    """All browsers and their feeds. now: seconds since 1970. May be used by one event loop only."""
+    """All browsers and their feeds. May be used by one event loop only.
 
-    def __init__(self, live: Live, now: Callable[[], float]) -> None:
-        self._live, self._now = live, now
-        self._feeds: dict[frozenset[tuple[str, str]], Feed] = {}
+    now: seconds since 1970. problem: why nothing new is read; '' where it is.
+    """
+
+    def __init__(self, live: Live, now: Callable[[], float], problem: Callable[[], str] = str) -> None:
+        self._live, self._now, self._problem = live, now, problem
+        self._feeds: dict[LabelFilter, Feed] = {}
         self.browsers: set[Browser] = set()
 
-    def join(self, labels: Mapping[str, str]) -> Browser | None:
+    def join(self, labels: LabelFilter) -> Browser | None:
         """A new browser on the feed of these labels; None where there are too many different feeds."""
-        key = frozenset(labels.items())
-        feed = self._feeds.get(key)
+        feed = self._feeds.get(labels)
         if feed is None:
             if len(self._feeds) >= MOST_FEEDS:
                 return None
-            feed = self._feeds[key] = Feed(self._live, labels)
+            feed = self._feeds[labels] = Feed(self._live, labels)
         elif feed.compact():
             for other in self.browsers:
                 if other.feed is feed:
@@ -88,7 +91,7 @@ class Hub:
         self.watch(browser, None)
         self.browsers.discard(browser)
         if not any(other.feed is browser.feed for other in self.browsers):
-            self._feeds.pop(frozenset(browser.feed.labels.items()), None)
+            self._feeds.pop(browser.feed.labels, None)
 
     def take(self, browser: Browser, text: str) -> None:
         """Take a message of a browser; one that is no known message changes nothing."""
@@ -141,8 +144,9 @@ class Hub:
         changes = self._live.changes()
         texts = {feed: feed.frames(changes, now) for feed in self._feeds.values()}
         if beat % SUMMARY_FRAMES == 0:
+            problem = self._problem()
             for feed, frames in texts.items():
-                frames.append(feed.summary(now))
+                frames.append(feed.summary(now, problem))
         events = {
             stream_id: [text for data in scores if (text := _event(data))] for stream_id, scores in self._live.watched.items()
         }

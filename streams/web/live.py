@@ -48,6 +48,9 @@ USUAL_SECONDS = 600.0
 FORGET_SECONDS = 86400.0
 """After this silence a stream is forgotten, as the alert agent does."""
 
+ORPHAN_SECONDS = 2 * FORGET_SECONDS
+"""An acknowledgement so old, of a stream that is not known any more, is of no alert that could still fire."""
+
 LOW = 40.0
 DROP = 15.0
 """A picture is a bad one where the score is under LOW, or so far under the usual one, points; or while an alert fires."""
@@ -231,6 +234,16 @@ class Live:
     def acknowledged(self, alert_id: str, now: float) -> bool:
         """Whether an acknowledgement of this alert holds now."""
         return is_acknowledged(self.acks.get(alert_id), now)
+
+    def orphaned_acks(self, now: float) -> list[str]:
+        """The alerts whose acknowledgements no worker takes off the topic, because it does not know their streams any more."""
+        if len(self.streams) >= MOST_STREAMS:
+            return []  # a stream may be forgotten here alone
+        return [
+            alert_id
+            for alert_id, ack in self.acks.items()
+            if ack.stream_id not in self.streams and now - ack.at.timestamp() > ORPHAN_SECONDS
+        ]
 
     def _touch(self, stream: Stream) -> None:
         stream.row = None

@@ -14,6 +14,8 @@ from dataclasses import replace
 from aiohttp import web
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
+from scorer.exposition import from_zero
+from streams.errors import BrokerError
 from streams.text import printable
 from streams.web import metrics
 from streams.web.access.limits import Buckets
@@ -26,6 +28,12 @@ from streams.web.hub import Hub
 from streams.web.sockets import HUB, SOCKETS, Sockets, live
 
 log = logging.getLogger(__name__)
+
+TIDY_SECONDS = 600.0
+"""Between two looks for acknowledgements that nobody else takes off."""
+
+MOST_TIDIED = 100
+"""So many are taken off at a time."""
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -43,10 +51,11 @@ def make_app(wall: Wall) -> web.Application:
     wall.buckets.setdefault("pictures", Buckets(limits.rate * limits.pictures, limits.burst * limits.pictures))
     sockets = Sockets()
     wall = replace(wall, sockets=lambda: len(sockets.open))
-    app[WALL], app[HUB], app[SOCKETS] = wall, Hub(wall.live, wall.now), sockets
+    app[WALL], app[HUB], app[SOCKETS] = wall, Hub(wall.live, wall.now, lambda: wall.reading()[1]), sockets
     app[OPENAPI] = json.dumps(document(ROUTES, PREFIX)).encode()
     for route in ROUTES:
         # aiohttp's own pattern for a part of a path has no braces, and an id may have any character.
+        from_zero(metrics.REQUESTS, *((PREFIX + route.path, str(status)) for status in (route.statuses[0], 503)))
         app.router.add_route(route.method, PREFIX + re.sub(r"\{(\w+)\}", r"{\1:[^/]+}", route.path), route.handle)
     app.router.add_get(f"{PREFIX}/openapi.json", _openapi)
     app.router.add_get(f"{PREFIX}/live", live)
@@ -55,6 +64,7 @@ def make_app(wall: Wall) -> web.Application:
     app.router.add_get("/metrics", _metrics)
     add_assets(app)
     app.cleanup_ctx.append(_telling)
+    app.cleanup_ctx.append(_tidying)
     app.on_shutdown.append(app[SOCKETS].close_all)
     return app
 
@@ -116,6 +126,8 @@ async def _readyz(request: web.Request) -> web.Response:
 
 async def _metrics(request: web.Request) -> web.Response:
     wall = request.app[WALL]
+    ready, problem = wall.reading()
+    metrics.READY.set(ready and not problem)
     metrics.SOCKETS.set(wall.sockets())
     metrics.STREAMS.set(len(wall.live.streams))
     return web.Response(body=generate_latest(metrics.REGISTRY), headers={"Content-Type": CONTENT_TYPE_LATEST})
@@ -128,3 +140,34 @@ async def _telling(app: web.Application) -> AsyncIterator[None]:
     task.cancel()
     with contextlib.suppress(asyncio.CancelledError):
         await task
+
+
+async def _tidying(app: web.Application) -> AsyncIterator[None]:
+    """Take off old acknowledgements, as long as the server runs."""
+
+    async def run() -> None:
+        while True:
+            await asyncio.sleep(TIDY_SECONDS)
+            await tidy(app[WALL])
+
+    task = asyncio.create_task(run())
+    yield
+    task.cancel()
+    with contextlib.suppress(asyncio.CancelledError):
+        await task
+
+
+async def tidy(wall: Wall) -> None:
+    """Take acknowledgements of streams that nobody knows any more off the topic.
+
+    Where Kafka does not take one, the rest waits for the next call.
+    """
+    if wall.reading() != (True, ""):
+        return
+    for alert_id in wall.live.orphaned_acks(wall.now())[:MOST_TIDIED]:
+        try:
+            await wall.write_ack(alert_id, None)
+        except BrokerError as error:
+            log.warning("an old acknowledgement stays on the topic: %s", printable(str(error))[:300])
+            return
+        wall.live.set_ack(alert_id, None)

@@ -17,6 +17,7 @@ from streams.web.api.problems import ApiError, wrong_value
 from streams.web.api.queries import LabelQuery
 from streams.web.api.table import WALL, Wall
 from streams.web.hub import Browser, Hub
+from streams.web.labels import LabelFilter
 
 HUB = web.AppKey("hub", Hub)
 PROTOCOL = "fvq.v1"
@@ -75,13 +76,14 @@ async def live(request: web.Request) -> web.StreamResponse:
     if who is None:
         await socket.close(code=NOT_KNOWN, message=b"say who you are")
         return socket
-    if "read" not in who.scopes or any(labels.get(name, value) != value for name, value in who.labels.items()):
+    seen = labels.within(who.labels)
+    if "read" not in who.scopes or seen is None:
         await socket.close(code=NOT_ALLOWED, message=b"the token may not see this")
         return socket
     browser = None
     if problem := sockets.problem(wall, who):
         await socket.close(code=TOO_MANY, message=problem.encode()[:120])
-    elif (browser := hub.join(labels | dict(who.labels))) is None:
+    elif (browser := hub.join(seen)) is None:
         await socket.close(code=TOO_MANY, message=b"there are too many different filters")
     if browser is None:
         return socket
@@ -102,7 +104,7 @@ async def live(request: web.Request) -> web.StreamResponse:
     return socket
 
 
-def _labels(request: web.Request) -> dict[str, str]:
+def _labels(request: web.Request) -> LabelFilter:
     """The filter of a socket's address. Raises `ApiError` where it is wrong."""
     if unknown := [name for name in request.query if name != "label"]:
         raise ApiError(400, f"{unknown[0]}: there is no such parameter", unknown[0])

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
 
 import numpy as np
 from pydantic import BaseModel, Field
 
+from streams.web.labels import LabelFilter
 from streams.web.live import Live
 from streams.web.stream import NO_ALERT, level_of_score
 
@@ -44,9 +44,9 @@ class Summary(BaseModel):
     models: dict[str, int] = Field(description="Streams by the model of their last score.")
 
 
-def summary_of(live: Live, labels: Mapping[str, str], now: float) -> Summary:
-    """The figures of the streams that carry these labels. Rates are of all streams: only those with all are counted by time."""
-    rows = [row for row in live.rows(now) if labels.items() <= row.labels.items()] if labels else list(live.rows(now))
+def summary_of(live: Live, labels: LabelFilter, now: float) -> Summary:
+    """The figures of the streams that a filter admits. Rates are of all streams: only those with all are counted by time."""
+    rows = [row for row in live.rows(now) if labels.admits(row.labels)] if labels else list(live.rows(now))
     present = [row for row in rows if row.state not in NOT_NOW]
     states = Counter(row.state for row in rows)
     levels = Counter(level_of_score(row.smoothed) for row in present)

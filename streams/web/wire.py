@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from streams.events import QualityAlert
+from streams.web.labels import LabelFilter
 from streams.web.live import Changes, Live
 from streams.web.stream import STATES, Row, Stream
 from streams.web.summary import summary_of
@@ -26,10 +27,10 @@ _STATE_NUMBERS = {name: number for number, name in enumerate(STATES)}
 
 
 class Feed:
-    """The streams that carry these labels. labels: name and value that a stream must have."""
+    """The streams that a filter admits."""
 
-    def __init__(self, live: Live, labels: Mapping[str, str]) -> None:
-        self.live, self.labels = live, dict(labels)
+    def __init__(self, live: Live, labels: LabelFilter) -> None:
+        self.live, self.labels = live, labels
         self._ids: list[str | None] = []
         self._places: dict[str, int] = {}
         self._told: list[tuple[Any, ...]] = []
@@ -38,7 +39,7 @@ class Feed:
 
     def admits(self, labels: Mapping[str, str]) -> bool:
         """Whether a stream or an alert with these labels belongs to the feed."""
-        return self.labels.items() <= labels.items()
+        return self.labels.admits(labels)
 
     def snapshot(self, now: float) -> str:
         """Everything as it is after the last frame."""
@@ -58,7 +59,7 @@ class Feed:
         rows = [
             self.live.row(self.live.streams[stream_id], now)
             for stream_id in sorted(changes.streams)
-            if stream_id in self.live.streams and (self.labels == {} or self.admits(self.live.streams[stream_id].labels))
+            if stream_id in self.live.streams and (not self.labels or self.admits(self.live.streams[stream_id].labels))
         ]
         gone = [stream_id for stream_id in changes.gone if stream_id in self._places]
         if self.labels:
@@ -75,9 +76,10 @@ class Feed:
                 frames.append(self._framed("alert", now, alert_entry(self.live, alert)))
         return frames
 
-    def summary(self, now: float) -> str:
-        """The figures of the feed's streams, as told once a second."""
-        return _text({"type": "summary", "at": round(now, 1), **summary_of(self.live, self.labels, now).model_dump()})
+    def summary(self, now: float, problem: str = "") -> str:
+        """The figures of the feed's streams, as told once a second. problem: why nothing new is read; '' where it is."""
+        figures = summary_of(self.live, self.labels, now).model_dump()
+        return _text({"type": "summary", "at": round(now, 1), "problem": problem, **figures})
 
     def sparks(self, places: Iterable[int]) -> str:
         """The last scores of streams by their places, for sparklines; places that no stream has are left out."""

@@ -40,7 +40,7 @@ BARE_BATCHES = 6
 CASES = ((1, 1), (8, 1), (32, 1), (1, 8), (8, 8), (32, 8))
 """Clients, and clips in a body."""
 
-LEAST_CLIPS = 96
+LEAST_CLIPS = 288
 OVERLOAD_SECONDS = 20.0
 OVERLOAD_QUEUE = 64
 SLEEP_SECONDS = 0.005

@@ -3,7 +3,7 @@
     python -m tests.bench.web [--streams 2000] [--seconds 30] [--json] [--write]
 
 A seeded fleet (`tests.support.fleet`: each stream has a segment of 2 s, some have three renditions) is served in a process of
-its own. A browser of 1920 x 1080 shows all streams: at rest, then scrolling by 40 pixels each frame.
+its own. A browser of 1920 x 1080 shows all streams: at rest, then scrolling by 40 pixels each frame; then the mosaic, at rest.
 
 Measured is inside the browser. A frame is the time between two calls of requestAnimationFrame. From a message to its pixel:
 until the first task after the frame that drew it. From an event to its pixel: the same, and the time that the event waited for
@@ -160,7 +160,7 @@ def _metrics(browser: webdriver.Chrome) -> dict[str, float]:
 
 
 def run(streams: int, seconds: float) -> list[Result]:
-    """Watch the page at rest and while it scrolls."""
+    """Watch the page at rest, while it scrolls, and as a mosaic."""
     # Chromium cannot remove a profile whose last files it still writes.
     with (
         tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder,
@@ -177,6 +177,11 @@ def run(streams: int, seconds: float) -> list[Result]:
         results = [watch(browser, "at rest", seconds)]
         browser.execute_script(SCROLL)
         results.append(watch(browser, "scrolling", seconds / 3))
+        browser.get(f"{address}/?all=1&view=mosaic")
+        cells = "return document.querySelectorAll('#mosaic img:not([hidden])').length > 20"
+        wait_for("the mosaic", lambda: bool(browser.execute_script(cells)), 60)
+        time.sleep(WARM_UP)
+        results.append(watch(browser, "mosaic", seconds / 3))
         return results
 
 

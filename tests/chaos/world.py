@@ -299,7 +299,7 @@ def children(worker: Worker) -> list[int]:
             command = folder.joinpath("cmdline").read_bytes()
         except (OSError, IndexError):
             continue  # the process ended after the listing
-        if parent == worker.pid and b"spawn_main" in command:
+        if parent == worker.pid and b"child_main" in command:
             pids.append(int(folder.name))
     return pids
 

@@ -140,15 +140,15 @@ def test_hostile_input_is_dead_lettered_with_its_bytes(broker: str, segments: li
 
 
 BROKEN = """
-from streams import worker
 from streams.settings import load_settings
 from streams.sinks.sqlite import SqliteSink
+from streams.worker_start import start_worker
 
 def add(self, score):
     raise KeyError("a bug")
 
 SqliteSink.add = add
-raise SystemExit(worker.run_worker(load_settings()))
+raise SystemExit(start_worker(load_settings()))
 """
 
 

@@ -142,7 +142,8 @@ class Fleet:
             if rendition == channel.renditions[0]:
                 channel.scores = [*channel.scores[-29:], score]
                 self._picture(channel, score, hit)
-                if hit and channel.number % 25 == 0 and score.score is not None and len(self.examples) < 200:
+                kept = channel.number % 25 == 0 if hit else channel.incident is not None and channel.number % 75 == 0
+                if kept and score.score is not None and len(self.examples) < 400:
                     self.examples.append(example_of(score, self.now))
 
     def _score(self, channel: Channel, rendition: str | None, end: float, incident: Incident | None) -> SegmentScore:

@@ -87,7 +87,7 @@ def example_of(score: SegmentScore, now: float) -> TrainingExample:
         example_id=digits.rjust(64, "0"),
         clip_uri=f"file:///clips/{digits}.ts",
         size=100_000,
-        reason="low-score",
+        reason="low-score" if score.score < 40 else "uncertain",
         score=score.score,
         uncertainty=score.uncertainty or 0.0,
         model=score.model,

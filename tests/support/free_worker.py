@@ -97,8 +97,9 @@ if __name__ == "__main__":
     find.find_model = lambda *_: (Path(), FreeScorer.model)  # type: ignore[assignment]
     from streams import worker
     from streams.settings import load_settings
+    from streams.worker_start import start_worker
 
     worker.SamplerPool = FreePool  # type: ignore[misc, assignment]
     if os.environ.get("FVQ_TEST_SINK") == "none":
         worker.parts.sink = lambda _: NoSink()
-    sys.exit(worker.run_worker(load_settings()))
+    sys.exit(start_worker(load_settings()))

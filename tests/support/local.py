@@ -24,7 +24,7 @@ class FilePool:
         self.promise = promise
         self.starts: list[float] = []
 
-    def submit_task(self, *_: object) -> Future[Any]:
+    def probe(self, _: Path) -> Future[Any]:
         facts: Future[Any] = Future()
         facts.set_result(VideoFacts(640, 360, "h264", self.promise))
         return facts

@@ -30,13 +30,10 @@ LABELS, PLAN = "benchmark.csv", "benchmark.json"
 PLAIN = "plain"
 """The scene of a reference that is its source as it is, only scaled down."""
 
-DOUBLE = "double"
-"""The kind of clips that are damaged twice: at the source, then on the way."""
-
 REFERENCE = "reference"
 
 FIELDS = (
-    *("path", "content", "person", "scene", "kind", "step", "damage", "mos"),
+    *("path", "content", "person", "scene", "kind", "step", "mos"),
     *("source_grade", "relative", "vmaf", "ssim", "psnr"),
 )
 
@@ -96,6 +93,16 @@ def make_benchmark(folder: Path, people: Sequence[Path], plan: Plan, jobs: int) 
     return folder / LABELS
 
 
+def twice_kind(delivery: str, source: str, step: int) -> str:
+    """The kind of clips that are damaged by that step of a source ladder, and then by a delivery ladder."""
+    return f"{delivery}@{source}-{step}"
+
+
+def is_twice(kind: str) -> bool:
+    """Whether clips of that kind are damaged twice."""
+    return "@" in kind
+
+
 def step_label(ladder: Ladder, step: int, vmaf: float) -> float:
     """The label of one damage against the clip it was done to, points: the declared target, or VMAF up to `REFERENCE_LABEL`."""
     return ladder.target[step] if ladder.target is not None else min(vmaf, REFERENCE_LABEL)
@@ -109,24 +116,29 @@ def _tasks(folder: Path, content: Content, plan: Plan) -> list[Callable[[], Row 
     seed = f"{plan.seed}/{content.name}"
     beginning = {"content": content.name, "person": content.person, "scene": PLAIN}
     perfect = {"source_grade": REFERENCE_LABEL, "relative": 100.0, "vmaf": 100.0, "ssim": 1.0, "psnr": 60.0}
-    row = beginning | {"path": reference.name, "kind": REFERENCE, "step": 0, "damage": "", "mos": REFERENCE_LABEL} | perfect
+    row = beginning | {"path": reference.name, "kind": REFERENCE, "step": 0, "mos": REFERENCE_LABEL} | perfect
     tasks: list[Callable[[], Row | None]] = [lambda: row]
     for name in plan.ladders:
         ladder = LADDERS[name]
         tasks += [_task(folder, beginning, name, step, [(ladder, step)], seed) for step in range(ladder.steps)]
-    for number, damages in enumerate(_pairs(content, plan)):
-        tasks.append(_task(folder, beginning, DOUBLE, number, damages, seed))
+    for at_source, on_the_way in _pairs(content, plan):
+        kind = twice_kind(on_the_way[0].name, *_named(at_source))
+        tasks.append(_task(folder, beginning, kind, on_the_way[1], [at_source, on_the_way], seed))
     return tasks
 
 
-def _pairs(content: Content, plan: Plan) -> list[list[tuple[Ladder, int]]]:
+def _named(damage: tuple[Ladder, int]) -> tuple[str, int]:
+    return damage[0].name, damage[1]
+
+
+def _pairs(content: Content, plan: Plan) -> list[tuple[tuple[Ladder, int], tuple[Ladder, int]]]:
     """A step of a source ladder, then one of a delivery ladder, drawn from the plan's; none where a stage has no ladder."""
-    rng = random.Random(f"{plan.seed}/{content.name}/{DOUBLE}")  # noqa: S311 - reproducible data, not secrets
+    rng = random.Random(f"{plan.seed}/{content.name}/twice")  # noqa: S311 - reproducible data, not secrets
     stages = [[LADDERS[name] for name in plan.ladders if LADDERS[name].stage == stage] for stage in ("source", "delivery")]
     if not all(stages):
         return []
-    drawn = [[rng.choice(ladders) for ladders in stages] for _ in range(plan.doubles)]
-    return [[(ladder, rng.randrange(ladder.steps)) for ladder in pair] for pair in drawn]
+    single = [[(ladder, step) for ladder in ladders for step in range(ladder.steps)] for ladders in stages]
+    return list(dict.fromkeys((rng.choice(single[0]), rng.choice(single[1])) for _ in range(plan.doubles)))
 
 
 def _task(
@@ -149,8 +161,7 @@ def _task(
             part = record.with_suffix(".part")
             part.write_text(json.dumps(measured))
             part.rename(record)
-        damage = " ".join(f"{ladder.name}-{number}" for ladder, number in damages)
-        row = beginning | {"path": f"{name}.mkv", "kind": kind, "step": step, "damage": damage}
+        row = beginning | {"path": f"{name}.mkv", "kind": kind, "step": step}
         return row | measured | _label(measured, damages)
 
     return task

@@ -41,13 +41,13 @@ FOLDS = 5
 def evaluate_benchmark(models: Sequence[LoadedModel], folder: Path, jobs: int, train_data: Path | None = None) -> dict[str, Any]:
     """The report on the benchmark in a folder.
 
-    models: the first is the one that is judged, the others stand beside it. jobs: sampling processes. train_data: labels file
-    that the learned baselines are fitted on; None: on the benchmark's other people, in folds. Returns `model`, `data` (the
-    labels' fingerprint), `clips`, `people`, and `methods`: name -> figures, intervals, ladders, scenes, people. Raises
-    ValueError where the folder has no benchmark, or a clip of it cannot be sampled.
+    models: the first is the one that is judged, the others stand beside it. folder: of `make_benchmark`, or of `fvq synth`.
+    jobs: sampling processes. train_data: labels file that the learned baselines are fitted on; None: on the benchmark's other
+    people, in folds. Returns `model`, `data` (the labels' fingerprint), `clips`, `people`, and `methods`: name -> figures,
+    intervals, ladders, scenes, people. Raises ValueError where the folder has no benchmark, or a clip of it cannot be sampled.
     """
-    labels = folder / LABELS
-    if not labels.exists():
+    labels = next((folder / name for name in (LABELS, "labels.csv") if (folder / name).exists()), None)
+    if labels is None:
         raise ValueError(f"{folder}: there is no {LABELS} in it; name the people to make a benchmark of by --people")
     rows = read_labels(labels)
     methods: dict[str, Judged] = {}
@@ -130,32 +130,49 @@ def without_nan(value: Any) -> Any:
 
 
 def tables(report: dict[str, Any]) -> list[Table]:
-    """The report as tables to print: all methods, then ladders and scenes of the judged model."""
-    # `Text`, because names of models and scenes come from outside and are no markup.
-    title = f"{report['clips']} clips of {report['people']} people, labels {report['data']}; 95 % intervals by person"
-    methods = Table(title=Text(title, "table.title"), title_justify="left")
-    methods.add_column("figure")
-    for name in report["methods"]:
-        methods.add_column(Text(name), justify="right")
+    """The report as tables to print: all methods, then ladders, scenes and people of the judged model."""
+    judged, name = report["methods"][report["model"]], report["model"]
+    ladders = [
+        [kind, LADDERS[kind].stage, LADDERS[kind].measure, f"{row['order']:.2f}", f"{row['drop']:.1f}"]
+        for kind, row in judged["ladders"].items()
+        if kind in LADDERS
+    ]
+    scenes = [
+        [scene, str(row["clips"]), f"{row['reference']:.1f}", f"{row['mae']:.1f}"] for scene, row in judged["scenes"].items()
+    ]
+    people = [[person, f"{row['reference']:.1f}", f"{row['within']:.3f}"] for person, row in judged["people"].items()]
+    return [
+        _methods(report),
+        _table(f"{name} by ladder", ["ladder", "stage", "label"], ["steps in order", "drop at the last step"], ladders),
+        _table(f"{name} by scene", ["scene"], ["clips", "reference", "mae"], scenes),
+        _table(f"{name} by person", ["person"], ["reference", "within"], people),
+    ]
+
+
+def _methods(report: dict[str, Any]) -> Table:
+    rows = []
     for figure in FIGURES:
         cells = []
         for method in report["methods"].values():
             low, high = method["intervals"][figure]
             value = _shown(figure, method["figures"][figure])
             cells.append(value if math.isnan(low) else f"{value}\n{_shown(figure, low)}..{_shown(figure, high)}")
-        methods.add_row(figure, *cells)
-    judged = report["methods"][report["model"]]
-    ladders = Table(title=Text(f"{report['model']} by ladder", "table.title"), title_justify="left")
-    for column in ("ladder", "stage", "label", "steps in order", "drop at the last step"):
-        ladders.add_column(column, justify="left" if column in ("ladder", "stage", "label") else "right")
-    for kind, row in judged["ladders"].items():
-        ladders.add_row(kind, LADDERS[kind].stage, LADDERS[kind].measure, f"{row['order']:.2f}", f"{row['drop']:.1f}")
-    scenes = Table(title=Text(f"{report['model']} by scene", "table.title"), title_justify="left")
-    for column in ("scene", "clips", "reference", "mae"):
-        scenes.add_column(column, justify="left" if column == "scene" else "right")
-    for scene, row in judged["scenes"].items():
-        scenes.add_row(Text(scene), str(row["clips"]), f"{row['reference']:.1f}", f"{row['mae']:.1f}")
-    return [methods, ladders, scenes]
+        rows.append([figure, *cells])
+    title = f"{report['clips']} clips of {report['people']} people, labels {report['data']}; 95 % intervals by person"
+    return _table(title, ["figure"], list(report["methods"]), rows)
+
+
+def _table(title: str, names: Sequence[str], figures: Sequence[str], rows: Sequence[Sequence[str]]) -> Table:
+    """A table. names, figures: headers of its columns, the second of numbers."""
+    # `Text`, because names of models, people and scenes come from outside and are no markup.
+    table = Table(title=Text(title, "table.title"), title_justify="left")
+    for header in names:
+        table.add_column(Text(header))
+    for header in figures:
+        table.add_column(Text(header), justify="right")
+    for row in rows:
+        table.add_row(*map(Text, row))
+    return table
 
 
 def _shown(figure: str, value: float) -> str:

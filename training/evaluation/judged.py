@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from training.data.benchmark import DOUBLE, REFERENCE
+from training.data.benchmark import REFERENCE, is_twice
 from training.evaluation.agreement import srcc
 
 Floats = NDArray[np.float64]
@@ -101,10 +101,14 @@ class Judged:
         }
 
     def by_scene(self) -> dict[str, dict[str, float]]:
-        """Scene -> `clips`, `reference` (mean score of undamaged clips) and `mae`, both not a number unless in points."""
+        """Scene -> `clips`, `reference` (mean score of undamaged clips) and `mae`, both not a number unless in points.
+
+        A clip with several names in its `scene`, separated by spaces, counts in each of them.
+        """
         of_scene: dict[str, list[int]] = defaultdict(list)
         for place, row in enumerate(self._rows):
-            of_scene[str(row.get("scene", ""))].append(place)
+            for scene in str(row.get("scene", "")).split():
+                of_scene[scene].append(place)
         figures: dict[str, dict[str, float]] = {}
         for scene, places in sorted(of_scene.items()):
             references = [place for place in places if self._rows[place]["kind"] == REFERENCE]
@@ -125,7 +129,7 @@ class Judged:
             "reference_sd": float(np.std(references, ddof=1)) if len(references) > 1 else float("nan"),
             "reference_lowest": float(np.min(references)),
             "drop": _mean([drop for person in people for drop in self._drops[person]]),
-            "double_mae": _mean(self._errors[self._places(clips, DOUBLE)]),
+            "double_mae": _mean(self._errors[[place for place in clips if is_twice(self._rows[place]["kind"])]]),
             "mae": _mean(self._errors[clips]),
         }
 
@@ -162,7 +166,7 @@ class Judged:
         steps: dict[tuple[str, str], list[tuple[int, float]]] = defaultdict(list)
         for place in clips:
             row = self._rows[place]
-            if row["kind"] != DOUBLE:
+            if not is_twice(row["kind"]):
                 steps[row["content"], row["kind"]].append((row["step"], self._scores[place]))
         return [
             _Climb(kind, [score for _, score in sorted(scores)], [score for _, score in steps.get((content, REFERENCE), [])])

@@ -11,7 +11,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from scorer.sampling import SamplerPool, VideoFacts, probe
+from scorer.sampling import SamplerPool, VideoFacts
 from scorer.spec import SamplerSpec
 from streams.errors import MediaError
 from streams.events import LONGEST_SEGMENT
@@ -93,7 +93,7 @@ class Segmenter:
         """What the file's header says; None and the reason where it cannot be read."""
         assert self._pool is not None, "the segmenter is not open"
         try:
-            facts: VideoFacts = await asyncio.wrap_future(self._pool.submit_task(probe, path))
+            facts = await asyncio.wrap_future(self._pool.probe(path))
         except MediaError as error:
             if error.kind in OWN_FAULTS:
                 raise

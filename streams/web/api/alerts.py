@@ -37,7 +37,7 @@ async def alerts(call: Call) -> web.Response:
         if _is_in(call, alert, query.state)
         and (not query.kind or alert.kind in query.kind)
         and (query.stream_id is None or alert.stream_id == query.stream_id)
-        and labels.items() <= alert.labels.items()
+        and labels.admits(alert.labels)
         and call.sees(alert.labels)
     ]
     page, following = page_of(sorted(chosen, key=_key), _key, query.cursor, query.limit)

@@ -101,6 +101,12 @@ class CourseAnswer(_List):
     step: float = Field(description="Seconds.")
 
 
+class SegmentList(_List):
+    """One page of a stream's segments, the newest first. What InfluxDB keeps has no labels and no `uri`."""
+
+    items: list[SegmentScore]
+
+
 class AlertList(_List):
     """One page of alerts."""
 

@@ -23,7 +23,7 @@ def page_of(
     the cursor is none of this list's.
     """
     if cursor is not None:
-        after = _key_of(cursor)
+        after = key_of(cursor)
         try:
             items = [item for item in items if key(item) > after]
         except TypeError:
@@ -37,7 +37,8 @@ def cursor_of(key: tuple[Any, ...]) -> str:
     return base64.urlsafe_b64encode(json.dumps(key, separators=(",", ":"), ensure_ascii=False).encode()).rstrip(b"=").decode()
 
 
-def _key_of(cursor: str) -> tuple[Any, ...]:
+def key_of(cursor: str) -> tuple[Any, ...]:
+    """The key that a cursor stands for. Raises `ApiError` where it is no cursor."""
     try:
         key = json.loads(base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)))
     except (binascii.Error, ValueError, RecursionError):

@@ -13,6 +13,7 @@ from streams.web.api.queries import GroupsQuery, StreamsQuery
 from streams.web.api.rows import as_csv, item_of
 from streams.web.api.table import Call, json_answer, with_next
 from streams.web.groups import groups_of
+from streams.web.labels import LabelFilter
 from streams.web.stream import STATES, Row
 from streams.web.summary import summary_of
 
@@ -28,7 +29,7 @@ async def health(call: Call) -> web.Response:
     """How the monitor itself is."""
     wall = call.wall
     ready, problem = wall.reading()
-    labels = _labels(call, {})
+    labels = _labels(call, LabelFilter())
     figures = summary_of(wall.live, labels, call.now)
     shifts = [
         ShiftItem(
@@ -65,7 +66,7 @@ async def streams(call: Call) -> web.Response:
     rows = [
         row
         for row in call.wall.live.rows(call.now)
-        if labels.items() <= row.labels.items()
+        if labels.admits(row.labels)
         and (not query.state or row.state in query.state)
         and (query.below is None or (row.smoothed is not None and row.smoothed < query.below))
         and (not text or _has_text(row, text))
@@ -84,19 +85,19 @@ async def groups(call: Call) -> web.Response:
     """Alerts that most likely have one cause."""
     query: GroupsQuery = call.query
     labels = _labels(call, query.labels())
-    alerts = [alert for alert in call.wall.live.firing() if labels.items() <= alert.labels.items()]
-    fleet = [stream.labels for stream in call.wall.live.streams.values() if labels.items() <= stream.labels.items()]
+    alerts = [alert for alert in call.wall.live.firing() if labels.admits(alert.labels)]
+    fleet = [stream.labels for stream in call.wall.live.streams.values() if labels.admits(stream.labels)]
     items = [group.as_item() for group in groups_of(alerts, fleet, query.by)]
     return json_answer({"items": items, "next": None, "at": iso(call.now)})
 
 
-def _labels(call: Call, asked: dict[str, str]) -> dict[str, str]:
-    """The labels that a list is limited to. Raises `ApiError` where the token may not see what is asked for."""
-    own = dict(call.who.labels) if call.who is not None else {}
-    for name, value in own.items():
-        if asked.get(name, value) != value:
-            raise ApiError(403, f"the token sees only {name}:{value}", "label")
-    return asked | own
+def _labels(call: Call, asked: LabelFilter) -> LabelFilter:
+    """The labels that a list is limited to. Raises `ApiError` where the token may see nothing of what is asked for."""
+    own = call.who.labels if call.who is not None else {}
+    left = asked.within(own)
+    if left is None:
+        raise ApiError(403, f"the token sees only {', '.join(f'{name}:{value}' for name, value in own.items())}", "label")
+    return left
 
 
 def _fields(text: str | None) -> list[str]:

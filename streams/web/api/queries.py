@@ -9,6 +9,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, WithJsonSchem
 
 from streams.events.base import UtcTime
 from streams.web.api.cursors import CURSOR_PATTERN
+from streams.web.labels import LabelFilter
 
 LABEL_PATTERN = r"^[^:]{1,256}:[\s\S]{0,1024}$"
 
@@ -39,13 +40,17 @@ class Query(BaseModel):
 
 
 class LabelQuery(Query):
-    """label: only what carries all of these."""
+    """label: only what carries these: of several names all, of several values of one name any."""
 
-    label: list[Label] = Field(default_factory=list, max_length=32)
+    label: list[Label] = Field(
+        default_factory=list,
+        max_length=32,
+        description="name:value, repeated: of several names all must hold, of several values of one name any.",
+    )
 
-    def labels(self) -> dict[str, str]:
-        """The labels by name; the last of a name counts."""
-        return dict(text.split(":", 1) for text in self.label)
+    def labels(self) -> LabelFilter:
+        """The labels as a filter."""
+        return LabelFilter.of((name, value) for name, _, value in (text.partition(":") for text in self.label))
 
 
 class StreamsQuery(LabelQuery):
@@ -84,6 +89,16 @@ class CourseQuery(Query):
     )
     rendition: str | None = Field(default=None, max_length=256, description="Without it: all renditions together.")
     format: Form = "json"
+
+
+class SegmentsQuery(Query):
+    """A stream's segments, the newest first. Without a range: the last hour."""
+
+    start: Time | None = Field(default=None, alias="from", description="Default: an hour before `to`.")
+    end: Time | None = Field(default=None, alias="to", description="Default: now.")
+    rendition: str | None = Field(default=None, max_length=256, description="Without it: all renditions.")
+    cursor: Cursor = None
+    limit: Annotated[int, Field(ge=1, le=400, description="Most segments of a page.")] = 50
 
 
 class PictureQuery(Query):

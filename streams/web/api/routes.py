@@ -24,6 +24,10 @@ ROUTES = (
         errors=(400, 404), statuses=(200, 304), csv=True,
     ),
     Route(
+        "GET", "/streams/{id}/segments", streams.segments, "A stream's segments, the newest first", query=q.SegmentsQuery,
+        answer=a.SegmentList, errors=(400, 404),
+    ),
+    Route(
         "GET", "/streams/{id}/segments/{segment_id}", streams.segment, "One segment's whole score", answer=SegmentScore,
         errors=(400, 404), statuses=(200, 304),
     ),

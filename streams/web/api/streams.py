@@ -14,10 +14,12 @@ from aiohttp import web
 
 from streams.errors import EventError, HistoryError
 from streams.events import SegmentScore
-from streams.history.base import MOST_POINTS, Bucket, History, step
+from streams.events.base import EPOCH
+from streams.history.base import MILLISECOND, MOST_POINTS, MOST_SEGMENTS, Bucket, History, step
 from streams.web.api.answers import CoursePoint, iso, iso_of
+from streams.web.api.cursors import cursor_of, key_of
 from streams.web.api.problems import ApiError, not_found
-from streams.web.api.queries import CompareQuery, CourseQuery
+from streams.web.api.queries import CompareQuery, CourseQuery, SegmentsQuery
 from streams.web.api.rows import as_csv, item_of, rendition_of
 from streams.web.api.table import IMMUTABLE, Call, cached, json_answer
 from streams.web.pictures import Picture
@@ -28,6 +30,12 @@ USUAL_POINTS = 500
 USUAL_RANGE = timedelta(hours=1)
 SETTLED = timedelta(minutes=2)
 """A range that ended so long ago gets no more scores, but those of a backlog."""
+
+LATEST = 7_258_118_400_000
+"""The year 2200, milliseconds since 1970: no segment is later."""
+
+MOST_GIVEN = MOST_SEGMENTS // 2
+"""Segments of one stream that start together and are given on pages before: its renditions, and a clock that stood still."""
 
 T = TypeVar("T")
 
@@ -52,13 +60,7 @@ async def scores(call: Call) -> web.StreamResponse:
     query: CourseQuery = call.query
     history = _history(call)
     now = datetime.fromtimestamp(call.now, UTC)
-    end = query.end or now
-    try:
-        start = query.start or end - USUAL_RANGE
-    except OverflowError:
-        raise ApiError(400, "to: it is too early", "to") from None
-    if start >= end:
-        raise ApiError(400, "from: it must be before `to`", "from")
+    start, end = _range(query, now)
     points = USUAL_POINTS if query.step is None else math.ceil((end - start).total_seconds() / query.step)
     if points > MOST_POINTS:
         raise ApiError(400, f"step: {points} points are more than {MOST_POINTS}: a longer step or a shorter range", "step")
@@ -79,6 +81,31 @@ async def scores(call: Call) -> web.StreamResponse:
     if query.start is not None and query.end is not None and end < now - SETTLED and isinstance(answer.body, bytes):
         return cached(call.request, answer.body, "application/json", "private, max-age=60")
     return answer
+
+
+async def segments(call: Call) -> web.Response:
+    """A stream's segments, the newest first."""
+    query: SegmentsQuery = call.query
+    history = _history(call)
+    start, end = _range(query, datetime.fromtimestamp(call.now, UTC))
+    before, given = _place(query.cursor) if query.cursor is not None else (None, 0)
+    if before is not None:
+        end = min(end, EPOCH + (before + 1) * MILLISECOND)
+        if start >= end:
+            raise _foreign_cursor()
+    # Renditions start together: of those that start where the page before ended, so many have been given.
+    asked = history.segments(call.part("id"), query.rendition, start, end, given + query.limit + 1)
+    found = (await _asked(call, asked))[given:]
+    if not found and query.cursor is None:
+        _known(call)
+    page = found[: query.limit]
+    following = None
+    if len(found) > query.limit:
+        starts = [(score.start - EPOCH) // MILLISECOND for score in page]
+        following = cursor_of((starts[-1], starts.count(starts[-1]) + (given if starts[-1] == before else 0)))
+    own = call.who.labels if call.who is not None else {}
+    items = [score.model_dump(mode="json", exclude_none=True) for score in page if not own or call.sees(score.labels)]
+    return json_answer({"items": items, "next": following, "at": iso(call.now)})
 
 
 async def segment(call: Call) -> web.Response:
@@ -148,6 +175,33 @@ def _known(call: Call) -> Stream:
     if found is None or not call.sees(found.labels):
         raise not_found("stream")
     return found
+
+
+def _range(query: CourseQuery | SegmentsQuery, now: datetime) -> tuple[datetime, datetime]:
+    """The range that is asked for. Raises `ApiError` where it is empty."""
+    end = query.end or now
+    try:
+        start = query.start or end - USUAL_RANGE
+    except OverflowError:
+        raise ApiError(400, "to: it is too early", "to") from None
+    if start >= end:
+        raise ApiError(400, "from: it must be before `to`", "from")
+    return start, end
+
+
+def _place(cursor: str) -> tuple[int, int]:
+    """Where a page ended: its last start, milliseconds since 1970, and how many segments with it were given."""
+    key = key_of(cursor)
+    if len(key) != 2 or not all(type(part) is int for part in key):
+        raise _foreign_cursor()
+    start, given = key
+    if not 0 <= start < LATEST or not 1 <= given <= MOST_GIVEN:
+        raise _foreign_cursor()
+    return start, given
+
+
+def _foreign_cursor() -> ApiError:
+    return ApiError(400, "cursor: it is none of this list's", "cursor")
 
 
 def _history(call: Call) -> History:

@@ -1,7 +1,7 @@
 // What is shown, as an address: a link to what one sees opens exactly it. Paths name the view, the query its filters.
 //
-//   /                         fleet: label=k:v (repeated), q, all=1, heat=0, tv=1
-//   /streams/{id}             stream: rendition, hours, at
+//   /                         fleet: label=k:v (repeated), q, all=1, sort=id|since, view=mosaic, tv=1
+//   /streams/{id}             stream: rendition, range=10m|6h|24h, at
 //   /alerts, /alerts/{id}     alerts: state
 //   /clips                    worst clips
 
@@ -45,6 +45,6 @@ export function changed(query, changes) {
 // Names that hold in every view: a television stays one, and a filter is kept on the way back.
 export function kept(query) {
   const next = new URLSearchParams();
-  for (const name of ["label", "q", "all", "tv"]) for (const value of query.getAll(name)) next.append(name, value);
+  for (const name of ["label", "q", "all", "sort", "view", "tv"]) for (const value of query.getAll(name)) next.append(name, value);
   return next;
 }

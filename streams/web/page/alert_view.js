@@ -7,6 +7,7 @@ import { comparePictures } from "./compare.js";
 import { idText, make, printable, setText } from "./dom.js";
 import { stateIcon, words } from "./levels.js";
 import { bothClocks, clock, length, now, seconds } from "./time.js";
+import { clipsAround, stepPanel } from "./step.js";
 import { valueText } from "./stream_view.js";
 
 const AROUND = 30; // seconds before and after an alert from which its clips may be
@@ -21,6 +22,8 @@ class AlertView {
     this.stop = new AbortController();
     this.content = make("div", { class: "scroll" }, make("p", { class: "notice" }, "Loading the alert"));
     this.clips = make("div", {});
+    this.both = make("div", {});
+    this.player = null;
     this.element = make("section", { "aria-label": "Alert" }, this.content);
   }
 
@@ -30,6 +33,7 @@ class AlertView {
 
   close() {
     this.stop.abort();
+    this.player?.pause();
   }
 
   changed() {
@@ -60,10 +64,11 @@ class AlertView {
       make("div", { class: "title" }, heading, make("a", { href: streamPath(alert.stream_id, `at=${encodeURIComponent(alert.started_at)}`) }, idText(alert.stream_id, 60)),
         alert.rendition ? make("span", {}, printable(alert.rendition)) : null, this.lasted, make("span", { class: "actions" },
           firing ? make("button", { type: "button", onClick: () => this.ack() }, ack ? "Acknowledged: change (a)" : "Acknowledge (a)") : null,
-          make("button", { type: "button", onClick: () => this.copy() }, "Copy link"))),
+          make("button", { type: "button", onClick: () => this.app.copy(location.href) }, "Copy link"))),
       make("div", { class: "columns" },
         make("div", { class: "panel" }, make("h3", {}, "What and why"), facts(alert)),
         make("div", { class: "panel" }, make("h3", {}, "Last good and first bad"), this.pictures)),
+      this.both,
       make("div", { class: "panel" }, make("h3", {}, "Timeline"), timeline(alert, ack)),
       this.clips);
     this.tick();
@@ -89,7 +94,13 @@ class AlertView {
     const begin = seconds(alert.started_at) - AROUND;
     const end = (seconds(alert.ended_at) ?? now()) + AROUND;
     const query = { stream_id: alert.stream_id, worst: "false", limit: "100" };
-    const { items } = await read("/clips", query, { signal: this.stop.signal }).catch(() => ({ items: [] }));
+    const answer = await read("/clips", query, { signal: this.stop.signal }).catch(() => null);
+    if (!answer) return; // no clip store, or none that this person may see
+    const { items } = answer;
+    const firstBad = seconds(alert.started_at) - 1; // a segment's start and its alert's are rounded apart
+    const { element, player } = stepPanel(clipsAround(items, { at: firstBad, end, rendition: alert.rendition ?? null }));
+    this.player = player;
+    this.both.replaceChildren(element);
     const around = items.filter((item) => seconds(item.start) >= begin && seconds(item.start) <= end).slice(0, MOST_CLIPS);
     if (!around.length) return;
     this.clips.className = "panel";
@@ -107,13 +118,8 @@ class AlertView {
     if (this.entry?.alert.state === "firing") this.app.ack([this.entry]);
   }
 
-  async copy() {
-    try {
-      await navigator.clipboard.writeText(location.href);
-      this.app.toast("The link is copied.");
-    } catch {
-      this.app.toast(`Copy it from here: ${location.href}`);
-    }
+  playBoth() {
+    this.player?.toggle();
   }
 }
 

@@ -15,6 +15,7 @@ import { openAlerts } from "./alerts_view.js";
 import { openClips } from "./clips_view.js";
 import { openFleet } from "./fleet_view.js";
 import { openStream } from "./stream_view.js";
+import { viewsDialog } from "./views.js";
 
 const OPENERS = { fleet: openFleet, stream: openStream, alerts: openAlerts, alert: openAlert, clips: openClips };
 const HEALTH_SECONDS = 30;
@@ -47,6 +48,9 @@ const app = {
     show();
   },
 
+  // Opens the view of the address once more.
+  reopen: () => show(),
+
   // Changes names of the query without opening the view anew.
   change(changes, replace = true) {
     const query = changed(app.route.query, changes).toString();
@@ -61,6 +65,15 @@ const app = {
     setText(get("toast"), text);
     clearTimeout(app.toasting);
     app.toasting = setTimeout(() => setText(get("toast"), ""), 6000);
+  },
+
+  async copy(link) {
+    try {
+      await navigator.clipboard.writeText(link);
+      app.toast("The link is copied.");
+    } catch {
+      app.toast(`Copy it from here: ${link}`);
+    }
   },
 
   ack(entries, done = () => {}) {
@@ -134,12 +147,14 @@ addEventListener("popstate", show);
 // A link with a token that is opened in this tab changes only what is behind the #: the page is not loaded anew by itself.
 addEventListener("hashchange", () => { if (location.hash.includes("token=")) location.reload(); });
 
-// Filters: free text filters here; a label as name:value, confirmed with Enter, filters on the server.
+// Filters: free text filters here; a label as name:value, confirmed with Enter, filters on the server. Of two values of one name either will do.
 function drawFilters() {
   const filter = get("filters");
-  const chips = labels().map((label) => make("button", {
+  const nameOf = (label) => label.slice(0, label.indexOf(":"));
+  const sorted = labels().sort((one, other) => (nameOf(one) < nameOf(other) ? -1 : nameOf(one) > nameOf(other) ? 1 : 0));
+  const chips = sorted.map((label, place) => make("button", {
     type: "button", class: "label", "aria-label": `remove the filter ${printable(label)}`, onClick: () => setLabels(labels().filter((one) => one !== label)),
-  }, `${printable(label)} ×`));
+  }, `${place && nameOf(sorted[place - 1]) === nameOf(label) ? "or " : ""}${printable(label)} ×`));
   app.fleet.text = (app.route.query.get("q") ?? "").toLowerCase();
   filter.querySelectorAll("button").forEach((chip) => chip.remove());
   filter.prepend(...chips);
@@ -220,6 +235,7 @@ function choices() {
   theme.addEventListener("change", () => { stored.write("theme", theme.value); setTheme(theme.value); });
   zone.addEventListener("change", () => { stored.write("zone", zone.value); setLocal(zone.value === "local"); show(); });
   sound.addEventListener("change", () => { if (sound.checked) beep(); });
+  get("views").addEventListener("click", () => viewsDialog(app));
   get("help").addEventListener("click", () => helpDialog(app.keys.list()));
 }
 
@@ -227,9 +243,14 @@ function bind() {
   const { keys } = app;
   const view = (name, ...values) => () => app.view[name]?.(...values);
   const lists = ["fleet", "alerts", "clips", "stream"];
+  const line = (steps) => () => (app.view.line ?? app.view.move).call(app.view, steps);
   const kept = (path) => () => app.go(path + (app.keptQuery() && `?${app.keptQuery()}`));
-  keys.add(["j", "ArrowDown"], "next row", view("move", 1), lists);
-  keys.add(["k", "ArrowUp"], "row before", view("move", -1), lists);
+  keys.add("j", "next row", view("move", 1), lists);
+  keys.add("ArrowDown", "next row", line(1), lists);
+  keys.add("k", "row before", view("move", -1), lists);
+  keys.add("ArrowUp", "row before", line(-1), lists);
+  keys.add("ArrowRight", "next picture of the mosaic", view("across", 1), ["fleet"]);
+  keys.add("ArrowLeft", "picture before", view("across", -1), ["fleet"]);
   keys.add("PageDown", "a page down", view("move", 15), ["fleet"]);
   keys.add("PageUp", "a page up", view("move", -15), ["fleet"]);
   keys.add("Home", "first row", view("move", -1e6), ["fleet"]);
@@ -244,6 +265,11 @@ function bind() {
   keys.add("r", "rate the row's clip before you see its score", view("rateActive"), ["fleet", "stream", "clips"]);
   keys.add(".", "show the new order", view("release"), ["fleet"]);
   keys.add("v", "show or hide the streams that are fine", view("toggleAll"), ["fleet"]);
+  keys.add(["m", "M"], "the mosaic: streams as pictures", view("toggleMosaic"), ["fleet"]);
+  keys.add("s", "another order", view("nextSort"), ["fleet"]);
+  keys.add("t", "another range of time", view("nextRange"), ["stream"]);
+  keys.add("p", "play both clips in step, or pause", view("playBoth"), ["alert"]);
+  keys.add("w", "saved views", () => viewsDialog(app));
   keys.add("g f", "go to the fleet", kept("/"));
   keys.add("g a", "go to the alerts", kept("/alerts"));
   keys.add("g c", "go to the clips", kept("/clips"));

@@ -2,11 +2,11 @@
 import uPlot from "./vendor/uPlot.js";
 import { palette } from "./palette.js";
 import { LOW } from "./levels.js";
-import { clock, isLocal } from "./time.js";
+import { isLocal, tick } from "./time.js";
 
 const HEIGHT = 220;
 
-// The course of a stream. element: its place. points: [{t, mean, uncertainty}], t in seconds. marks: [{t, text}] vertical lines. dots: [{t, score}]. pick(t): on a click.
+// The course of a stream. element: its place. points: [{t, mean, min, uncertainty}], t in seconds; mean null in a gap. marks: [{t, text}] vertical lines. dots: [{t, score}]. pick(t): on a click.
 // laid(left, width): where the plot is in its element, CSS pixels, after each drawing; what is drawn under it has the same time axis.
 export function courseChart(element, { points, from, to, marks = [], dots = [], threshold = LOW, pick, laid }) {
   const data = columns(points);
@@ -19,12 +19,13 @@ export function courseChart(element, { points, from, to, marks = [], dots = [], 
     cursor: { drag: { x: false, y: false }, points: { size: 6 } },
     tzDate: isLocal() ? undefined : (t) => uPlot.tzDate(new Date(t * 1000), "Etc/UTC"),
     scales: { x: { time: true, range: [from, to] }, y: { range: [0, 100] } },
-    axes: [{ ...axis, values: (_, times) => times.map((t) => clock(t)), space: 120 }, { ...axis, size: 50, values: (_, values) => values.map(String) }],
+    axes: [{ ...axis, values: (_, times) => times.map((t) => tick(t)), space: 120 }, { ...axis, size: 50, values: (_, values) => values.map(String) }],
     series: [
       {},
       { label: "score", stroke: colours.stroke, width: 2, points: { show: false } },
       { label: "high", stroke: "transparent", points: { show: false } },
       { label: "low", stroke: "transparent", points: { show: false } },
+      { label: "lowest", stroke: colours.dim, width: 1, points: { show: false } },
     ],
     bands: [{ series: [2, 3], fill: faded(colours.stroke) }],
     hooks: {
@@ -60,10 +61,17 @@ function columns(points) {
     points.map((point) => point.mean),
     points.map((point) => (point.mean === null || !point.uncertainty ? point.mean : near(point.mean + point.uncertainty))),
     points.map((point) => (point.mean === null || !point.uncertainty ? point.mean : near(point.mean - point.uncertainty))),
+    points.map((point) => point.min),
   ];
 }
 
-const faded = (colour) => (/^#[0-9a-f]{6}$/i.test(colour) ? `${colour}44` : colour);
+// The points with a hole wherever none came for longer than `longest` seconds: a line across a silence would be made up.
+export function withGaps(points, longest) {
+  return points.flatMap((point, place) => (place && point.t - points[place - 1].t > longest
+    ? [{ t: (point.t + points[place - 1].t) / 2, mean: null, min: null, uncertainty: null }, point] : [point]));
+}
+
+const faded = (colour) => colour.replace(/^rgb\(([^)]*)\)$/, "rgb($1, 0.27)");
 
 // The threshold as a line of dots, and what happened, as vertical lines with a word.
 function drawMarks(chart, marks, threshold) {

@@ -4,6 +4,9 @@ import { LOW, SCORELESS, levelOf, rankOf } from "./levels.js";
 export const LINGER = 10; // seconds that a row stays in its place after all is good again, so that it does not vanish under the hand
 export const POINTS = 60; // of a sparkline
 
+// The orders that one may choose.
+export const SORTS = { worst: "worst first", id: "by name", since: "latest change" };
+
 // Groups of rows, worst first. Within a group the smoothed score decides, then the id.
 const FIRST_ALERT = 0; // + the alert's rank, under 30
 const TROUBLE = 40; // a state that is no picture, and no alert yet
@@ -23,11 +26,12 @@ export class Fleet {
   constructor() {
     this.clear();
     this.text = "";
+    this.sort = "worst"; // one of SORTS
     this.all = false;
     this.held = false;
-    this.order = []; // all streams that pass the filter, worst first
+    this.order = []; // all streams that pass the filter, in the chosen order
     this.shown = []; // the rows as they are on the screen: the order, or what it was when it was held
-    this.listed = 0; // how many at the front of `shown` are not fine
+    this.listed = 0; // how many at the front of `shown` are not fine; in another order than the worst first, all of it
     this.moved = 0; // rows that would change places if they were not held
   }
 
@@ -215,11 +219,24 @@ export class Fleet {
       }
       order.push(index);
     }
-    order.sort((one, other) => keys[one] - keys[other]);
+    order.sort(this.comparison(keys));
     this.order = order;
     this.counts = counts;
     this.show(listed);
     return this.shown;
+  }
+
+  comparison(keys) {
+    const byName = (one, other) => this.places[one] - this.places[other];
+    if (this.sort === "id") return byName;
+    if (this.sort === "since") return (one, other) => this.sinceOf(other) - this.sinceOf(one) || byName(one, other);
+    return (one, other) => keys[one] - keys[other];
+  }
+
+  // Since when a stream is as it is: the start of its alert, or its last change of level; seconds.
+  sinceOf(index) {
+    const open = this.alertOf[index];
+    return (open ? Date.parse(open.alert.started_at) / 1000 : this.since[index]) || 0;
   }
 
   count(counts, state, group) {
@@ -234,15 +251,16 @@ export class Fleet {
     const bad = this.order.filter((index) => listed.has(index));
     this.fine = this.order.length - bad.length;
     const next = this.all ? this.order : bad;
+    // Only rows that are not fine count as moved: scores of healthy streams change places all the time, and nobody looks for it.
+    const front = this.sort === "worst" ? bad : next;
     if (!this.held) {
       this.shown = next;
-      this.listed = bad.length;
+      this.listed = front.length;
       this.moved = 0;
       return;
     }
     this.shown = this.shown.filter((index) => !this.gone[index]);
-    // Only the rows that are not fine count: scores of healthy streams change places all the time, and nobody looks for it.
-    this.moved = bad.filter((index, place) => this.shown[place] !== index).length + Math.max(0, this.listed - bad.length);
+    this.moved = front.filter((index, place) => this.shown[place] !== index).length + Math.max(0, this.listed - front.length);
   }
 
   // Holds the order while someone reads; letting go shows the new one at the next arrangement.

@@ -1,8 +1,10 @@
 // The fleet: heat strip, rows worst first, and what may be done with selected rows.
 import { get, make, printable, setText } from "./dom.js";
+import { SORTS } from "./fleet.js";
 import { whyOld } from "./head.js";
 import { Heat } from "./heat.js";
 import { LOW, SCORELESS, UNSURE, levelOf, words } from "./levels.js";
+import { Mosaic } from "./mosaic.js";
 import { Rows } from "./rows.js";
 import { alertPath, streamPath } from "./address.js";
 import { length, now, seconds } from "./time.js";
@@ -10,6 +12,7 @@ import { onTheme } from "./palette.js";
 
 const POINTER_HOLD = 60_000; // ms after the pointer's last move: one that was left on the list does not hold the order for ever
 const TV_PAGE = 12_000; // ms that a television shows a page
+const NARROW = "(max-width: 640px)"; // of a phone, which has rows only: three pictures beside each other would show nothing
 
 export function openFleet(app) {
   return new FleetView(app);
@@ -22,8 +25,12 @@ class FleetView {
     this.title = "";
     this.tv = app.route.query.get("tv") === "1";
     this.fleet.all = app.route.query.get("all") === "1" || this.tv;
+    const sort = app.route.query.get("sort") ?? "";
+    this.fleet.sort = Object.hasOwn(SORTS, sort) ? sort : "worst";
+    this.narrow = matchMedia(NARROW);
+    this.mosaic = app.route.query.get("view") === "mosaic" && (this.tv || !this.narrow.matches);
     this.build();
-    this.rows = new Rows(this.list, { rows: () => this.fleet.shown, describe: (index) => this.describe(index) }, {
+    this.rows = new (this.mosaic ? Mosaic : Rows)(this.list, { rows: () => this.fleet.shown, describe: (index) => this.describe(index) }, {
       open: (index) => this.open(index),
       ack: (index) => this.ack([index]),
       rate: (index) => this.app.rate(this.fleet.ids[index]),
@@ -32,6 +39,8 @@ class FleetView {
     });
     this.list.append(this.fold);
     this.watchHold();
+    this.turned = () => { if (app.route.query.get("view") === "mosaic") app.reopen(); };
+    this.narrow.addEventListener("change", this.turned);
     this.off = onTheme(() => this.rows.redraw());
     if (this.tv) this.cycling = setInterval(() => this.turnPage(), TV_PAGE);
   }
@@ -42,6 +51,11 @@ class FleetView {
     this.foldButton = make("button", { type: "button", onClick: () => this.toggleAll() });
     this.moved = make("button", { type: "button", id: "moved", hidden: true, title: "Show the new order (.)", onClick: () => this.release() });
     this.fold = make("div", { id: "fold" }, this.foldButton, this.moved);
+    this.order = make("select", { "aria-label": "Order", onChange: () => this.chooseSort(this.order.value) },
+      ...Object.entries(SORTS).map(([value, text]) => make("option", { value }, text)));
+    this.order.value = this.fleet.sort;
+    this.mosaicButton = make("button", { type: "button", class: "desk", "aria-pressed": this.mosaic ? "true" : "false", onClick: () => this.toggleMosaic() }, "Mosaic (m)");
+    get("tools").replaceChildren(this.order, this.mosaicButton);
     this.element = make("section", { "aria-label": "Fleet" }, make("h2", { class: "unseen" }, "Fleet"), this.notice, this.list);
     const canvas = get("heat").firstElementChild;
     this.heat = this.app.heat ??= new Heat(canvas, (index) => this.app.heatPick(index));
@@ -65,6 +79,8 @@ class FleetView {
   close() {
     this.app.memory.fleet = { top: this.list.scrollTop, id: this.fleet.ids[this.rows.active] };
     clearInterval(this.cycling);
+    this.narrow.removeEventListener("change", this.turned);
+    get("tools").replaceChildren();
     this.fleet.hold(false);
     this.off();
     this.bar.replaceChildren();
@@ -210,6 +226,28 @@ class FleetView {
     this.release();
   }
 
+  // The streams as pictures, or as rows again. A phone has rows only.
+  toggleMosaic() {
+    if (!this.mosaic && this.narrow.matches && !this.tv) {
+      this.app.toast("The mosaic needs a wider screen.");
+      return;
+    }
+    this.app.change({ view: this.mosaic ? null : "mosaic" }, false);
+    this.app.reopen();
+  }
+
+  chooseSort(sort) {
+    this.app.change({ sort: sort === "worst" ? null : sort }, false);
+    this.fleet.sort = sort;
+    this.order.value = sort;
+    this.release();
+  }
+
+  nextSort() {
+    const names = Object.keys(SORTS);
+    this.chooseSort(names[(names.indexOf(this.fleet.sort) + 1) % names.length]);
+  }
+
   drawBar() {
     const count = this.rows.selected.size;
     this.bar.classList.toggle("shown", count > 0);
@@ -226,7 +264,7 @@ class FleetView {
   turnPage() {
     const { list, rows } = this;
     const page = Math.max(1, Math.floor(list.clientHeight / rows.height)) * rows.height;
-    const end = list.scrollTop + list.clientHeight >= this.fleet.listed * rows.height;
+    const end = list.scrollTop + list.clientHeight >= rows.extent(this.fleet.listed);
     list.scrollTop = end ? 0 : list.scrollTop + page;
   }
 
@@ -235,6 +273,15 @@ class FleetView {
     this.rows.grid.focus({ preventScroll: true });
     this.rows.move(steps);
     this.draw();
+  }
+
+  // A line up or down: in the mosaic as many tiles as stand beside each other.
+  line(steps) {
+    this.move(steps * (this.rows.columns ?? 1));
+  }
+
+  across(steps) {
+    if (this.mosaic) this.move(steps);
   }
 
   select(range) {

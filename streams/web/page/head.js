@@ -39,9 +39,17 @@ export function drawAge(app) {
   setData(get("age"), "state", old ? "old" : "live");
   const banner = get("banner");
   if (!old) {
+    const problem = app.summary?.problem;
+    banner.hidden = !problem;
+    if (problem) {
+      // The server answers, but reads nothing new itself.
+      setData(get("age"), "state", "old");
+      setText(get("age"), "nothing new");
+      setText(banner, `What you see is old: the wall reads nothing new. ${printable(problem).replace(/\.?$/, ".")}`);
+      return;
+    }
     setText(get("age"), app.summary?.lag_p95 === undefined || app.summary.lag_p95 === null ? "live" : `live ${app.summary.lag_p95.toFixed(1)} s`);
     get("age").title = "Seconds from the end of a segment to its score, 95th percentile";
-    banner.hidden = true;
     return;
   }
   setText(get("age"), age === null ? "no data" : `data ${length(age).replace(/^0:0?/, "")}${age < 60 ? " s" : ""} old`);

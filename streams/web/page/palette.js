@@ -1,4 +1,5 @@
 // The colours of the theme for canvases, which cannot use CSS variables by themselves.
+import { make } from "./dom.js";
 
 const NAMES = ["bad", "poor", "fair", "good", "excellent", "none", "page", "text", "dim", "line", "stroke", "accent"];
 let colours = null;
@@ -6,8 +7,14 @@ const listeners = new Set();
 
 export function palette() {
   if (!colours) {
-    const style = getComputedStyle(document.documentElement);
-    colours = Object.fromEntries(NAMES.map((name) => [name, style.getPropertyValue(`--${name}`).trim()]));
+    // A variable's own value is still both colours, light and dark; only where it is used as a colour is one of them chosen.
+    const probe = make("span", { hidden: true });
+    document.body.append(probe);
+    colours = Object.fromEntries(NAMES.map((name) => {
+      probe.style.color = `var(--${name})`;
+      return [name, getComputedStyle(probe).color];
+    }));
+    probe.remove();
   }
   return colours;
 }

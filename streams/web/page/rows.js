@@ -1,32 +1,25 @@
 // The list of rows: some forty elements that are used again for whatever is in sight. Row = position mod pool: scrolling by one row rewrites
 // one element and leaves the others alone.
 import { idText, make, printable, setData, setText } from "./dom.js";
-import { chip, stateIcon, writeChip } from "./levels.js";
+import { chip, writeChip } from "./levels.js";
 import { bothClocks, clock, length } from "./time.js";
+import { Selection } from "./selection.js";
 import { drawSpark } from "./spark.js";
-import { picture } from "./api.js";
+import { Tile } from "./tile.js";
 
 const OVERSCAN = 6; // rows above and below the sight
 const SETTLE = 100; // ms after the last scroll before sparklines and pictures are drawn
-const PICTURE_SECONDS = 10; // the server has a new picture of a stream at most this often
+const PICTURE = [64, 36];
 
-// States that are shown in place of the picture, and states that are written over it.
-const COVERED = new Set(["black", "no-segments", "ended"]);
-const MARKED = new Set(["frozen", "silent", "no-face", "skipped", "stale"]);
-
-export class Rows {
-  // list: the scrolling element. model: {rows() -> indexes, describe(index) -> what a row shows}. on: {open, ack, rate, select, visible}.
+export class Rows extends Selection {
+  // list: the scrolling element. model, on: as of a selection.
   constructor(list, model, on) {
+    super(model, on);
     this.list = list;
-    this.model = model;
-    this.on = on;
     this.grid = make("div", { role: "grid", id: "rows", tabindex: "0", "aria-label": "Streams, worst first", "aria-multiselectable": "true" });
     list.prepend(this.grid);
     this.pool = [];
     this.height = 48;
-    this.active = null; // index of the stream that the keys act on
-    this.selected = new Set();
-    this.anchor = null; // where a range selection begins
     this.scrolled = -Infinity;
     this.pending = false;
     list.addEventListener("scroll", () => this.scroll(), { passive: true });
@@ -51,13 +44,9 @@ export class Rows {
 
   makeRow(number) {
     const cell = (name, ...children) => make("div", { role: "gridcell", class: name }, ...children);
-    const row = { place: -1, index: -1, pictureKey: "", sparkKey: "" };
+    const row = { place: -1, index: -1, sparkKey: "", tile: new Tile(PICTURE) };
     row.check = make("input", { type: "checkbox", tabindex: "-1", "aria-label": "select" });
     row.chip = chip(null, null, "none");
-    row.image = make("img", { alt: "", width: "64", height: "36", decoding: "async", hidden: true });
-    row.tile = make("div", { class: "tile" }, row.image);
-    row.tileText = make("span", { class: "tile-text" });
-    row.tile.append(row.tileText);
     row.id = make("a", { class: "open", tabindex: "-1", href: "#" });
     row.kind = make("span", { class: "kind" });
     row.canvas = make("canvas", { "aria-hidden": "true" });
@@ -69,10 +58,8 @@ export class Rows {
     row.ack = make("button", { type: "button", tabindex: "-1", data: { does: "ack" } }, "ack");
     row.rate = make("button", { type: "button", tabindex: "-1", data: { does: "rate" } }, "rate");
     row.element = make("div", { role: "row", class: "row", id: `row-${number}` },
-      cell("c-check", row.check), cell("c-chip", row.chip), cell("c-tile", row.tile),
+      cell("c-check", row.check), cell("c-chip", row.chip), cell("c-tile", row.tile.element),
       cell("c-id", row.id, row.kind), cell("c-spark", row.canvas), cell("c-why", row.since, row.why), cell("c-act", row.ack, row.rate));
-    row.image.addEventListener("load", () => { row.image.hidden = false; });
-    row.image.addEventListener("error", () => { row.image.hidden = true; });
     this.grid.append(row.element);
     return row;
   }
@@ -102,7 +89,7 @@ export class Rows {
 
   // Writes every row that is in sight. Call it after each change of the state; unchanged rows cost nearly nothing.
   draw() {
-    const indexes = this.model.rows();
+    const indexes = this.indexes();
     const total = `${indexes.length * this.height}px`;
     if (this.grid.style.height !== total) this.grid.style.height = total;
     this.grid.setAttribute("aria-rowcount", indexes.length);
@@ -148,16 +135,15 @@ export class Rows {
       row.ack.setAttribute("aria-label", `${act} ${printable(shown.id)}`);
     }
     row.rate.hidden = !shown.canRate;
-    this.writeTile(row, shown, still);
+    row.tile.write(shown, still);
     this.writeSpark(row, shown, still);
   }
 
   rename(row, index, shown) {
     row.index = index;
     row.name = shown.id;
-    row.pictureKey = "";
     row.sparkKey = "";
-    row.image.hidden = true;
+    row.tile.forget();
     row.id.href = shown.path;
     row.id.replaceChildren(idText(shown.id, 30));
     row.check.setAttribute("aria-label", `select ${printable(shown.id)}`);
@@ -173,23 +159,6 @@ export class Rows {
     if (row.sinceAt === shown.since) return;
     row.sinceAt = shown.since;
     row.since.title = has ? bothClocks(shown.since) : "";
-  }
-
-  writeTile(row, shown, still) {
-    const covers = COVERED.has(shown.state);
-    const key = `${shown.state} ${covers ? shown.tile : ""}`;
-    if (row.tileKey !== key) {
-      row.tileKey = key;
-      setData(row.tile, "state", shown.state);
-      const marked = COVERED.has(shown.state) || MARKED.has(shown.state);
-      // A black tile is its own sign.
-      row.tileText.replaceChildren(...(marked ? [shown.state === "black" ? "" : stateIcon(shown.state), shown.tile] : []));
-    }
-    if (covers || !shown.pictures || !still) return;
-    const wanted = `${shown.id} ${Math.floor(shown.now / PICTURE_SECONDS)}`;
-    if (row.pictureKey === wanted) return;
-    row.pictureKey = wanted;
-    row.image.src = `${picture(shown.id)}#${Math.floor(shown.now / PICTURE_SECONDS)}`;
   }
 
   writeSpark(row, shown, still) {
@@ -273,51 +242,14 @@ export class Rows {
     this.grid.addEventListener("touchend", () => clearTimeout(timer), { passive: true });
   }
 
-  toggle(index) {
-    if (!this.selected.delete(index)) this.selected.add(index);
-    this.mark();
-    this.on.select(this.selected.size);
-  }
-
-  selectTo(place) {
-    const indexes = this.model.rows();
-    const from = this.anchor ?? place;
-    for (let at = Math.min(from, place); at <= Math.max(from, place); at++) if (at < indexes.length) this.selected.add(indexes[at]);
-    this.mark();
-    this.on.select(this.selected.size);
-  }
-
-  clearSelection() {
-    this.selected.clear();
-    this.anchor = null;
-    this.mark();
-    this.on.select(0);
-  }
-
-  // The place of the active row in the list now; -1 if it has left it.
-  activePlace() {
-    return this.active === null ? -1 : this.model.rows().indexOf(this.active);
-  }
-
-  move(steps) {
-    const count = this.model.rows().length;
-    if (!count) return;
-    const place = this.activePlace();
-    this.activate(place < 0 ? 0 : Math.min(count - 1, Math.max(0, place + steps)));
-  }
-
-  activate(place) {
-    const indexes = this.model.rows();
-    this.active = indexes[place] ?? null;
+  reveal(place) {
     const top = place * this.height;
     if (top < this.list.scrollTop) this.list.scrollTop = top;
     else if (top + this.height > this.list.scrollTop + this.list.clientHeight) this.list.scrollTop = top + this.height - this.list.clientHeight;
-    this.draw();
   }
 
-  // The keys' rows: the selected ones, or else the active one.
-  targets() {
-    if (this.selected.size) return [...this.selected];
-    return this.active === null ? [] : [this.active];
+  // Its length without the streams that are fine, CSS pixels. listed: how many are not.
+  extent(listed) {
+    return listed * this.height;
   }
 }

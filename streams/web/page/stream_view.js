@@ -1,19 +1,20 @@
 // One stream: its course, its alerts under it, its signals against what is usual, its segments, its good and bad picture, its clips.
 import { alertPath } from "./address.js";
 import { read, stream } from "./api.js";
-import { courseChart, drawSignal, medians } from "./chart.js";
+import { courseChart, drawSignal, medians, withGaps } from "./chart.js";
 import { comparePictures } from "./compare.js";
 import { clipCard } from "./clips_view.js";
 import { idText, make, printable, setText, shortened } from "./dom.js";
-import { chip, levelOf, stateIcon, words, writeChip } from "./levels.js";
+import { chip, stateIcon, words, writeChip } from "./levels.js";
 import { onTheme } from "./palette.js";
-import { bothClocks, clock, length, now, seconds } from "./time.js";
+import { Segments } from "./segments.js";
+import { clock, length, now, seconds } from "./time.js";
 
 const SIGNALS = { blur: 1, blockiness: null, noise: null, black: 1, freeze: 1, luma: 255, contrast: null, face: 1 };
 const SIGNAL_SIZE = { width: 200, height: 48 };
-const KEPT = 120; // segments that the page keeps of the stream while it is open
-const REFRESH = 15; // seconds between two readings of the course
-const HOURS = { 1: "1 hour", 6: "6 hours", 24: "24 hours" };
+const REFRESH = 15; // seconds between two readings of the course, at least: longer ranges have longer steps
+const RANGES = { "10m": [600, "10 min"], "1h": [3600, "1 h"], "6h": [21_600, "6 h"], "24h": [86_400, "24 h"] };
+const POINTS = 500; // of a course
 
 export const openStream = (app) => new StreamView(app);
 
@@ -22,15 +23,18 @@ class StreamView {
     this.app = app;
     this.id = app.route.id;
     this.stop = new AbortController();
-    this.segments = []; // whole events, oldest first
-    this.active = 0;
+    this.segments = new Segments(app, this.id, () => ({ rendition: this.rendition, at: this.at }), () => this.pick(null));
     this.off = onTheme(() => this.drawCourse());
     this.build();
   }
 
-  get hours() {
-    const hours = Number(this.app.route.query.get("hours"));
-    return HOURS[hours] ? hours : 1;
+  get range() {
+    const range = this.app.route.query.get("range");
+    return Object.hasOwn(RANGES, range ?? "") ? range : "1h";
+  }
+
+  get at() {
+    return seconds(this.app.route.query.get("at"));
   }
 
   get rendition() {
@@ -38,33 +42,29 @@ class StreamView {
   }
 
   build() {
-    const choose = (name, read) => (event) => { this.app.change({ [name]: read(event.target.value) }, false); this.load(); };
     this.chip = chip(null, null, "none");
     this.stateText = make("span", {});
     this.labels = make("span", {});
-    this.renditions = make("select", { "aria-label": "Rendition", onChange: choose("rendition", (value) => value || null) });
-    this.range = make("select", { "aria-label": "Time shown", onChange: choose("hours", (value) => value) },
-      ...Object.entries(HOURS).map(([value, text]) => make("option", { value }, text)));
-    this.range.value = String(this.hours);
+    this.renditions = make("select", { "aria-label": "Rendition", onChange: (event) => this.chooseRendition(event.target.value || null) });
+    this.ranges = make("span", { class: "switch", role: "group", "aria-label": "Time shown (t)" },
+      ...Object.entries(RANGES).map(([range, [, text]]) => make("button", { type: "button", data: { range }, onClick: () => this.chooseRange(range) }, text)));
+    this.drawRanges();
     this.csv = make("a", { download: "scores.csv" }, "CSV");
     this.chart = make("div", { class: "chart" });
     this.bars = make("div", { class: "alert-bars" });
     this.courseNotice = make("p", { class: "dim" }, "Loading the course");
     this.signals = make("div", { class: "small-multiples" });
-    this.list = make("tbody", {});
-    this.table = make("table", { tabindex: "0", "aria-label": "Latest segments" },
-      make("thead", {}, make("tr", {}, ...["start", "score", "rendition", "what", "model", ""].map((text) => make("th", { scope: "col" }, text || make("span", { class: "unseen" }, "actions"))))), this.list);
     this.pictures = make("div", {}, make("p", { class: "dim" }, "Loading the pictures"));
     this.clips = make("ul", { class: "cards" });
     this.clipsNotice = make("p", { class: "dim" }, "Loading the clips");
     this.content = make("div", { class: "scroll" },
-      make("div", { class: "title" }, make("h2", { tabindex: "-1" }, idText(this.id, 60)), this.chip, this.stateText, this.labels, this.renditions, this.range,
+      make("div", { class: "title" }, make("h2", { tabindex: "-1" }, idText(this.id, 60)), this.chip, this.stateText, this.labels, this.renditions, this.ranges,
         make("button", { type: "button", onClick: () => this.ack() }, "Acknowledge (a)"), make("button", { type: "button", onClick: () => this.rateActive() }, "Rate (r)"), this.csv),
-      make("div", { class: "panel" }, make("h3", {}, "Score over time, with its expected error; dots: the large model"), this.courseNotice, this.chart, this.bars),
+      make("div", { class: "panel" }, make("h3", {}, "Score over time, with its expected error; thin: the lowest of each step; dots: the large model"), this.courseNotice, this.chart, this.bars),
       make("div", { class: "panel" }, make("h3", {}, "Signals of the last segments, dotted: usual"), this.signals),
       make("div", { class: "columns" },
         make("div", { class: "panel" }, make("h3", {}, "Good and bad"), this.pictures),
-        make("div", { class: "panel" }, make("h3", {}, "Segments"), this.table)),
+        this.segments.element),
       make("div", { class: "panel" }, make("h3", {}, "Worst clips of this stream"), this.clipsNotice, this.clips));
     this.element = make("section", { "aria-label": "Stream" }, this.content);
   }
@@ -75,13 +75,14 @@ class StreamView {
     this.load();
     this.readPictures();
     this.readClips();
-    this.timer = setInterval(() => this.load(), REFRESH * 1000);
+    this.segments.read();
     this.draw();
   }
 
   close() {
     this.stop.abort();
-    clearInterval(this.timer);
+    this.segments.close();
+    clearTimeout(this.timer);
     this.off();
     this.course?.end();
     this.app.live.send({ type: "watch", id: null });
@@ -94,22 +95,44 @@ class StreamView {
   // A whole event of the watched stream.
   frame(frame) {
     if (frame.type !== "event" || frame.id !== this.id) return;
-    this.takeSegment(frame.event);
-    this.drawSegments();
+    this.segments.take(frame.event);
+    this.segments.draw();
+    this.drawSignals();
   }
 
-  takeSegment(score) {
-    if (this.rendition && score.rendition !== this.rendition) return;
-    if (this.segments.some((one) => one.segment_id === score.segment_id && one.rendition === score.rendition)) return;
-    this.segments.push(score);
-    this.segments.sort((one, other) => seconds(one.start) - seconds(other.start));
-    if (this.segments.length > KEPT) this.segments.shift();
+  chooseRange(range) {
+    this.app.change({ range: range === "1h" ? null : range }, false);
+    this.drawRanges();
+    this.load();
   }
 
+  // The next longer range, and after the longest the shortest.
+  nextRange() {
+    const names = Object.keys(RANGES);
+    this.chooseRange(names[(names.indexOf(this.range) + 1) % names.length]);
+  }
+
+  drawRanges() {
+    for (const button of this.ranges.children) button.setAttribute("aria-pressed", button.dataset.range === this.range);
+  }
+
+  chooseRendition(rendition) {
+    this.app.change({ rendition }, false);
+    this.segments.clear();
+    this.load();
+    this.segments.read();
+  }
+
+  // Reads the course, and again when it may have a further point. Its steps begin at whole steps, so that old points keep their segments.
   async load() {
-    this.to = now();
-    this.from = this.to - this.hours * 3600;
-    const query = { from: new Date(this.from * 1000).toISOString(), to: new Date(this.to * 1000).toISOString(), ...(this.rendition ? { rendition: this.rendition } : {}) };
+    clearTimeout(this.timer);
+    const [span] = RANGES[this.range];
+    const step = span / POINTS;
+    this.timer = setTimeout(() => this.load(), Math.max(REFRESH, step) * 1000);
+    this.to = Math.ceil(now() / step) * step;
+    this.from = this.to - span;
+    const iso = (t) => new Date(Math.round(t * 1000)).toISOString();
+    const query = { from: iso(this.from), to: iso(this.to), ...(this.rendition ? { rendition: this.rendition } : {}) };
     this.csv.href = `/api/v1${stream(this.id, "/scores")}?${new URLSearchParams({ ...query, format: "csv" })}`;
     const { signal } = this.stop;
     try {
@@ -127,7 +150,9 @@ class StreamView {
         read("/alerts", { stream_id: this.id, state: "all", limit: "100" }, { signal }).catch(() => ({ items: [] })),
       ]);
       this.alerts = alerts.items;
-      this.points = course.items.map((point) => ({ t: seconds(point.t), mean: point.mean, uncertainty: point.uncertainty }));
+      const lasts = Math.max(0, ...this.detail.renditions.map((one) => one.duration));
+      const points = course.items.map((point) => ({ t: seconds(point.t), mean: point.mean, min: point.min, uncertainty: point.uncertainty }));
+      this.points = withGaps(points, Math.max(3 * course.step, 4 * lasts));
       this.shifts = health?.shifts ?? [];
       this.drawCourse();
     } catch (error) {
@@ -151,15 +176,16 @@ class StreamView {
     this.renditions.replaceChildren(...options);
     this.renditions.value = this.rendition ?? "";
     this.renditions.hidden = names.length < 2;
-    for (const score of detail.last) this.takeSegment(score);
+    for (const score of detail.last) this.segments.take(score);
     this.usual = (detail.renditions.find((one) => (one.rendition ?? null) === (this.rendition ?? detail.rendition)) ?? detail.renditions[0])?.signals ?? {};
-    this.drawSegments();
+    this.segments.draw();
+    this.drawSignals();
   }
 
   drawCourse() {
     if (!this.points) return;
     if (!this.points.some((point) => point.mean !== null)) {
-      this.noCourse(`No scores of this stream in the last ${HOURS[this.hours]}.`);
+      this.noCourse(`No scores of this stream in the last ${RANGES[this.range][1]}.`);
       return;
     }
     this.courseNotice.hidden = true;
@@ -168,18 +194,18 @@ class StreamView {
       ...this.shifts.map((shift) => ({ t: seconds(shift.time), text: `${printable(shift.name)}@${printable(shift.version ?? "–")}${medians(shift)}`, strong: false })),
       ...this.alerts.filter(({ ack }) => ack?.note).map(({ ack }) => ({ t: seconds(ack.at), text: `${printable(ack.by)}: ${shortened(ack.note, 30)}`, strong: false })),
     ].filter(({ t }) => t > this.from && t < this.to);
-    const at = seconds(this.app.route.query.get("at"));
-    if (at) marks.push({ t: at, text: clock(at), strong: true });
-    const dots = this.segments.filter((score) => score.tier === "deep").map((score) => ({ t: seconds(score.start), score: score.score }));
+    if (this.at) marks.push({ t: this.at, text: clock(this.at), strong: true });
+    const dots = this.segments.kept.filter((score) => score.tier === "deep").map((score) => ({ t: seconds(score.start), score: score.score }));
     this.course = courseChart(this.chart, { points: this.points, from: this.from, to: this.to, marks, dots, pick: (t) => this.pick(t), laid: (left, width) => this.layBars(left, width) });
     this.drawBars();
   }
 
-  // A click on the course puts its time into the address, and shows the pictures around it.
+  // A click on the course puts its time into the address, and shows the segments and pictures around it; null goes back to now.
   pick(t) {
-    this.app.change({ at: new Date(t * 1000).toISOString() });
+    this.app.change({ at: t === null ? null : new Date(t * 1000).toISOString() });
     this.drawCourse();
     this.readPictures();
+    this.segments.read();
   }
 
   layBars(left, width) {
@@ -201,28 +227,8 @@ class StreamView {
     }));
   }
 
-  drawSegments() {
-    const newest = this.segments.slice(-30).reverse();
-    if (!this.table.contains(document.activeElement)) this.list.replaceChildren(...newest.map((score) => this.segmentRow(score)));
-    this.drawSignals();
-  }
-
-  segmentRow(score) {
-    const uncertainty = score.uncertainty ?? null;
-    const parts = [score.status === "skipped" ? `skipped: ${printable(score.reason ?? "")}` : levelOf(score.score)];
-    const second = score.shallow ?? score.second;
-    if (second) parts.push(`second opinion ${Math.round(second.score)}`);
-    const row = make("tr", { data: { segment: score.segment_id } },
-      make("td", { title: bothClocks(score.start) }, clock(score.start)),
-      make("td", {}, chip(score.score ?? null, uncertainty)), make("td", {}, printable(score.rendition ?? "")),
-      make("td", {}, parts.join("; "), " ", score.tier === "deep" ? make("abbr", { class: "badge", title: "The large model looked at this segment." }, "deep") : null),
-      make("td", { class: "dim" }, score.model ? printable(`${score.model.name}@${score.model.version}`) : ""),
-      make("td", {}, make("button", { type: "button", "aria-label": `rate the segment of ${clock(score.start)}`, onClick: () => this.app.rate(this.id, score.segment_id) }, "rate")));
-    return row;
-  }
-
   drawSignals() {
-    const scores = this.segments.filter((score) => score.status === "scored").slice(-60);
+    const scores = this.segments.kept.filter((score) => score.status === "scored").slice(-60);
     const figures = Object.entries(SIGNALS).map(([name, most]) => {
       const values = scores.map((score) => (name === "face" ? score.faces?.area : score.signals?.[name]) ?? null);
       const usual = this.usual?.[name]?.usual ?? null;
@@ -273,13 +279,7 @@ class StreamView {
 
   // Keys
   move(steps) {
-    const rows = [...this.list.children];
-    if (!rows.length) return;
-    const inside = this.table.contains(document.activeElement);
-    this.table.focus({ preventScroll: true });
-    this.active = Math.min(rows.length - 1, Math.max(0, this.active + (inside ? steps : 0)));
-    rows.forEach((row, place) => row.classList.toggle("active", place === this.active));
-    rows[this.active].scrollIntoView({ block: "nearest" });
+    this.segments.move(steps);
   }
 
   openActive() {
@@ -299,8 +299,7 @@ class StreamView {
   }
 
   rateActive() {
-    const row = this.table.contains(document.activeElement) ? this.list.children[this.active] : null;
-    this.app.rate(this.id, row?.dataset.segment ?? null);
+    this.app.rate(this.id, this.segments.activeSegment());
   }
 }
 

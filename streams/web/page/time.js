@@ -40,6 +40,13 @@ export function clock(time) {
   return day(date) === day(today) ? text : `${day(date)} ${text}`;
 }
 
+// The clock of a time axis, which has whole minutes: "14:00Z", with month and day in front if it is another day than today.
+export function tick(time) {
+  const [rest, at] = clock(time).split(" ").reverse();
+  const short = rest.replace(/:00(Z?)$/, "$1");
+  return at ? `${at.slice(5)} ${short}` : short;
+}
+
 function day(date) {
   return local
     ? `${date.getFullYear()}-${two(date.getMonth() + 1)}-${two(date.getDate())}`

@@ -51,11 +51,15 @@ def test_the_builder_is_told_what_to_build(tmp_path: Path, image: str, name: str
 
 def test_every_extra_of_the_builder_exists() -> None:
     extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
-    default = dict(
-        item.value.split("=") for item in read_dockerfile(GPU) if item.name == "ARG" and item.value.startswith("EXTRA=")
-    )
-    named = {default["EXTRA"], *" ".join(re.findall(r'EXTRA="?(\w+(?: \w+)*)', (IMAGES / "build").read_text())).split()}
-    assert named == {"serve", "train", "ray", "s3"} <= set(extras)
+    default = {
+        item.value.partition("=")[2]
+        for path in DOCKERFILES
+        for item in read_dockerfile(path)
+        if item.name == "ARG" and item.value.startswith("EXTRA=")
+    }
+    assert default == {"demo", "serve"}
+    named = {*default, *" ".join(re.findall(r'EXTRA="?(\w+(?: \w+)*)', (IMAGES / "build").read_text())).split()}
+    assert named == {"demo", "serve", "train", "ray", "s3"} <= set(extras)
 
 
 @pytest.mark.parametrize(

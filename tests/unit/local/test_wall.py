@@ -69,38 +69,56 @@ def test_a_port_that_the_user_has_set_is_used(started: Started, monkeypatch: pyt
     assert started[0][1]["FVQ_WALL_PORT"] == "8123"
 
 
+def test_the_alerts_link_to_it_unless_the_user_has_a_wall_elsewhere(started: Started, monkeypatch: pytest.MonkeyPatch) -> None:
+    with ExitStack() as stack:
+        own = start_wall(stack, load_settings(), "127.0.0.1:9092", [], lambda _: None)
+        monkeypatch.setenv("FVQ_WEB_URL", "https://wall.example")
+        other = start_wall(stack, load_settings(), "127.0.0.1:9092", [], lambda _: None)
+    assert own.links == {"FVQ_WEB_URL": own.address}
+    assert other.links == {"FVQ_WEB_URL": "https://wall.example"}
+    assert [changes["FVQ_WEB_URL"] for _, changes in started] == [own.address, "https://wall.example"]
+
+
 def test_a_wall_that_has_ended_is_told_once_and_not_waited_for() -> None:
     lines, tell = said()
-    with child("raise SystemExit(3)") as process:
+    with child("raise SystemExit(3)") as process, child("input()") as worker:
         process.wait(30)
-        ended = Wall(process, "http://127.0.0.1:1", tell)
+        ended = Wall(process, "http://127.0.0.1:1", {}, tell)
         assert not ended.check()
         assert not ended.check()
-        ended.keep()
+        assert ended.keep(worker) == 1
         ended.end()
     assert lines == ["the wall ended with code 3 (its lines are above); scores go on without it"]
 
 
-def test_a_wall_is_kept_until_it_ends() -> None:
-    lines, tell = said()
-    with child("input()") as process:
-        kept = Wall(process, "http://127.0.0.1:1", tell)
-        assert kept.check()
-        kept.end()
-        kept.keep()
-    assert lines[-1].startswith("the wall ended with code -15")
+def test_what_ends_while_it_is_kept_is_told_and_is_a_failure() -> None:
+    for falls, message in (("wall", "the wall ended with code 4"), ("worker", "the worker ended with code 4")):
+        lines: list[str] = []
+        codes = {"wall": "input()", "worker": "input()"} | {falls: "import sys; sys.stdin.read(); sys.exit(4)"}
+        with child(codes["wall"]) as process, child(codes["worker"]) as worker:
+            falling = process if falls == "wall" else worker
+
+            def told(line: str, lines: list[str] = lines, falling: subprocess.Popen[bytes] = falling) -> None:
+                lines.append(line)
+                if "stays" in line:
+                    falling.communicate(timeout=30)
+
+            kept = Wall(process, "http://127.0.0.1:1", {}, told)
+            assert kept.keep(worker) == 1
+        assert lines[0].startswith("the wall stays at")
+        assert lines[1].startswith(message)
+        assert len(lines) == 2
 
 
 def test_ctrl_c_ends_the_keeping(monkeypatch: pytest.MonkeyPatch) -> None:
     lines, tell = said()
-    with child("input()") as process:
+    with child("input()") as process, child("input()") as worker:
 
-        def interrupted(*_: object) -> int:
+        def interrupted(_: float) -> None:
             raise KeyboardInterrupt
 
-        kept = Wall(process, "http://127.0.0.1:1", tell)
-        with monkeypatch.context() as patch:
-            patch.setattr(process, "wait", interrupted)
-            kept.keep()
+        kept = Wall(process, "http://127.0.0.1:1", {}, tell)
+        monkeypatch.setattr(wall.time, "sleep", interrupted)
+        assert kept.keep(worker) == 0
         assert process.poll() is None
     assert lines == ["the wall stays at http://127.0.0.1:1: Ctrl-C ends it"]

@@ -17,7 +17,7 @@ from streams.scoring.pages import add_pages
 from streams.scoring.pipeline import SegmentPipeline
 from streams.settings import Settings
 from streams.sinks.sqlite import SqliteSink
-from streams.worker import run_worker
+from streams.worker_start import start_worker
 
 DAY = 24 * 3600.0
 
@@ -57,7 +57,7 @@ def test_the_shortest_and_the_longest_session_of_the_settings_are_accepted_by_fa
 def test_a_worker_refuses_to_start_without_fausts_c_extension(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr("faust.streams._CStreamIterator", None)
     with pytest.raises(SettingsError, match="NO_CYTHON"):
-        run_worker(Settings(broker="127.0.0.1:1", data_dir=tmp_path))
+        start_worker(Settings(broker="127.0.0.1:1", web_port=0, data_dir=tmp_path))
 
 
 @pytest.mark.parametrize(("seconds", "status"), [(0.0, 200), (200.0, 200), (400.0, 503)])

@@ -13,7 +13,7 @@ from skimage import data
 
 from scorer.load import load_engine
 from tests.support.processes import ROOT
-from training.data.benchmark import Plan, make_benchmark
+from training.data.benchmark import Plan, is_twice, make_benchmark
 from training.data.labels import read_labels
 from training.evaluation.benchmark import evaluate_benchmark, tables, without_nan
 
@@ -42,12 +42,12 @@ def test_the_labels_say_what_was_done(folder: Path) -> None:
     for row in rows:
         assert row["path"].exists()
         assert row["mos"] == pytest.approx(float(row["source_grade"]) * float(row["relative"]) / 100, abs=2e-3)
-    double = next(row for row in rows if row["kind"] == "double")
-    at_source, on_the_way = double["damage"].split()
-    assert at_source.startswith("upscaling-")
-    assert on_the_way.startswith("hardware-blocking-")
+    double = next(row for row in rows if is_twice(row["kind"]))
+    on_the_way, at_source = double["kind"].split("@")
+    assert on_the_way == "hardware-blocking"
     # What was done at the source has the grade that it has alone.
-    alone = next(row for row in rows if row["content"] == double["content"] and row["damage"] == at_source)
+    of_content = {f"{row['kind']}-{row['step']}": row for row in rows if row["content"] == double["content"]}
+    alone = of_content[at_source]
     assert float(double["source_grade"]) == pytest.approx(alone["mos"], abs=0.01)
     assert double["mos"] < alone["mos"]
 

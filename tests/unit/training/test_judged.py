@@ -11,12 +11,12 @@ import pytest
 from training.evaluation.benchmark import without_nan
 from training.evaluation.judged import FIGURES, Judged
 
-TRUTHS = {"reference": [97.0], "blur": [80.0, 60.0, 40.0, 20.0], "double": [50.0]}
+TRUTHS = {"reference": [97.0], "blur": [80.0, 60.0, 40.0, 20.0], "x264@noise-2": [50.0]}
 PEOPLE = ("ada", "grace", "mary")
 
 
 def row(person: str, kind: str, step: int, mos: float) -> dict[str, Any]:
-    return {"person": person, "content": person, "scene": "plain", "kind": kind, "step": step, "mos": mos}
+    return {"person": person, "content": person, "scene": "plain 360p", "kind": kind, "step": step, "mos": mos}
 
 
 ROWS = [row(person, kind, step, mos) for person in PEOPLE for kind, truths in TRUTHS.items() for step, mos in enumerate(truths)]
@@ -46,7 +46,8 @@ def test_a_person_who_is_judged_lower_is_seen_between_people_only() -> None:
     assert figures["coverage"] == 1
     assert figures["error_certain_fifth"] == 0
     assert judged.by_person()["mary"] == {"reference": 72.0, "within": 1.0}
-    assert judged.by_scene() == {"plain": {"clips": len(ROWS), "reference": pytest.approx(266 / 3), "mae": pytest.approx(25 / 3)}}
+    scene = {"clips": len(ROWS), "reference": pytest.approx(266 / 3), "mae": pytest.approx(25 / 3)}
+    assert judged.by_scene() == {"plain": scene, "360p": scene}
 
 
 def test_equal_scores_are_in_no_order() -> None:

@@ -20,6 +20,7 @@ from streams.events import AlertAcknowledgement, ModelRef, ModelUpdate, QualityA
 from streams.web import live as live_module
 from streams.web.courses import POINTS, Courses, usual_signals
 from streams.web.hub import Hub
+from streams.web.labels import LabelFilter
 from streams.web.live import FORGET_SECONDS, Live
 from streams.web.pictures import Picture, Pictures
 from streams.web.pulse import Pulse
@@ -239,14 +240,14 @@ def test_numbers_that_json_does_not_have_reach_no_browser() -> None:
     live = Live()
     hostile = StreamState("channel", {"": RenditionState(1, BEGIN, BEGIN, smoothed=float("nan"), baseline=float("inf"))})
     live.add_state("channel", hostile, first=True)
-    frame = Feed(live, {}).snapshot(START)
+    frame = Feed(live, LabelFilter()).snapshot(START)
     json.loads(frame, parse_constant=lambda name: pytest.fail(name))
     assert row(live, now=START + 1).usual is None
     data = make_score(1).to_bytes()[:-1] + b',"extra":NaN}'
     live.watched["channel"] = []
     live.add_score(read_score(data), data, START + 4)
     hub = Hub(live, lambda: START + 4)
-    browser = hub.join({})
+    browser = hub.join(LabelFilter())
     assert browser is not None
     hub.watch(browser, "channel")
     hub.step(1)

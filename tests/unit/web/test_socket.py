@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import time
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from streams.web.access.limits import WebLimits
 from streams.web.access.tokens import Tokens, add_token
 from streams.web.api.table import Wall
 from streams.web.hub import QUEUE, Hub
+from streams.web.labels import LabelFilter
 from streams.web.live import Live
 from streams.web.reading import read_score
 from streams.web.server import make_app
@@ -90,6 +92,23 @@ async def test_a_filtered_socket_tells_of_no_other_stream(client: TestClient, se
         assert (await frames(socket, "summary"))["streams"] == len(premium)
 
 
+async def test_two_values_of_a_label_mean_either(client: TestClient, seeded: Fleet) -> None:
+    async with client.ws_connect(f"{LIVE}?label=tier:premium&label=tier:free&label=origin:fra2") as socket:
+        snapshot = await frames(socket, "snapshot")
+        wanted = {
+            id for id, one in seeded.live.streams.items()
+            if one.labels["tier"] in ("premium", "free") and one.labels["origin"] == "fra2"
+        }  # fmt: skip
+        assert len({seeded.live.streams[id].labels["tier"] for id in wanted}) == 2
+        assert set(snapshot["streams"]["id"]) == wanted
+
+
+async def test_what_keeps_the_wall_from_reading_is_told_with_the_figures(seeded: Fleet) -> None:
+    wall = replace(fleet_wall(seeded), reading=lambda: (True, "no Kafka broker answers"))
+    async with TestClient(TestServer(make_app(wall))) as client, client.ws_connect(LIVE) as socket:
+        assert (await frames(socket, "summary"))["problem"] == "no Kafka broker answers"
+
+
 async def test_an_acknowledgement_reaches_every_browser(client: TestClient, seeded: Fleet) -> None:
     alert = next(alert for alert in seeded.live.firing() if alert.alert_id not in seeded.live.acks)
     async with client.ws_connect(LIVE) as one, client.ws_connect(LIVE) as other:
@@ -140,6 +159,10 @@ async def test_who_is_not_known_gets_nothing(seeded: Fleet, tokens_file: tuple[P
         async with client.ws_connect(f"{LIVE}?label=tier:free") as socket:
             await socket.send_str(json.dumps({"type": "hello", "token": secret}))
             assert await closed_with(socket) == 4403
+        async with client.ws_connect(f"{LIVE}?label=tier:free&label=tier:premium") as socket:
+            await socket.send_str(json.dumps({"type": "hello", "token": secret}))
+            either = await frames(socket, "snapshot")
+            assert {labels["tier"] for labels in either["streams"]["labels"]} == {"premium"}, "of either, what it may see"
 
 
 async def test_a_page_of_another_site_opens_no_socket(client: TestClient) -> None:
@@ -177,7 +200,7 @@ async def test_the_server_says_goodbye(seeded: Fleet) -> None:
 
 def test_a_browser_that_falls_behind_gets_a_fresh_snapshot(seeded: Fleet) -> None:
     hub = Hub(seeded.live, lambda: seeded.now)
-    slow, quick = hub.join({}), hub.join({})
+    slow, quick = hub.join(LabelFilter()), hub.join(LabelFilter())
     assert slow is not None
     assert quick is not None
     seen: list[str] = []
@@ -218,7 +241,7 @@ def test_a_watched_stream_that_loses_the_label_is_told_no_more() -> None:
         return told.segment_id
 
     score(0, "premium")
-    browser = hub.join({"tier": "premium"})
+    browser = hub.join(LabelFilter.of([("tier", "premium")]))
     assert browser is not None
     stream_id = next(iter(live.streams))
     hub.watch(browser, stream_id)

@@ -238,3 +238,107 @@ def test_times_say_their_zone(browser: webdriver.Chrome) -> None:
     return [...utc, local.endsWith("Z"), time.length(3 * 3600 + 5 * 60), time.length(null), time.clock("nonsense")];
     """
     assert result(browser, script) == ["14:01:12Z", "2026-09-20 23:59:59Z", "2:15", False, "3:05 h", "–", "–"]
+
+
+def test_streams_are_ordered_by_name_or_by_their_last_change(browser: webdriver.Chrome) -> None:
+    orders = result(
+        browser,
+        FLEET
+        + """
+    const frame = snapshot([70, 20, 80, 30]);
+    frame.streams.since = [at - 5, at - 50, at, at - 500];
+    const started_at = new Date((at + 9) * 1000).toISOString();
+    frame.alerts = [{ alert: alert("1", "d", "low-quality", { started_at }), ack: null }];
+    fleet.all = true;
+    const orders = {};
+    for (fleet.sort of ["worst", "id", "since"]) {
+      fleet.apply(frame);
+      fleet.arrange(at);
+      orders[fleet.sort] = shown();
+    }
+    return orders;
+    """,
+    )
+    assert orders == {"worst": "dbac", "id": "abcd", "since": "dcab"}
+
+
+def test_a_silence_is_a_hole_in_the_course(browser: webdriver.Chrome) -> None:
+    points = result(
+        browser,
+        """
+    const { withGaps } = await import("/chart.js");
+    return withGaps([0, 2, 4, 60, 62].map((t) => ({ t, mean: 50, min: 40, uncertainty: 5 })), 8).map(({ t, mean }) => [t, mean]);
+    """,
+    )
+    assert points == [[0, 50], [2, 50], [4, 50], [32, None], [60, 50], [62, 50]]
+
+
+def test_saved_views_take_nothing_that_is_no_address_of_this_page(browser: webdriver.Chrome) -> None:
+    answers = result(
+        browser,
+        """
+    const { readViews, removeView, saveView } = await import("/views.js");
+    const kept = new Map();
+    const store = { getItem: (name) => kept.get(name) ?? null, setItem: (name, value) => kept.set(name, value) };
+    const answers = [readViews(store), saveView(store, " b ", "/?q=1"), saveView(store, "a", "/alerts")];
+    answers.push(saveView(store, "b", "/?q=2"));
+    answers.push(readViews(store), saveView(store, "", "/"), saveView(store, "x".repeat(61), "/"), removeView(store, "a"));
+    answers.push(readViews(store));
+    const strange = ["{", "5", "{}", '[{"name":"x","path":"//evil.example"},{"name":"y","path":"javascript:alert(1)"}]'];
+    strange.push('[{"path":"/"},null]');
+    for (const text of [...strange, '[{"name":"x","path":"/\\\\evil.example"}]']) {
+      kept.set("fvq-views", text);
+      answers.push(readViews(store));
+    }
+    answers.push(readViews(null), saveView(null, "a", "/").length > 0);
+    return answers;
+    """,
+    )
+    wrong = "A view has a name of 1 to 60 characters."
+    both = [{"name": "a", "path": "/alerts"}, {"name": "b", "path": "/?q=2"}]
+    assert answers == [[], "", "", "", both, wrong, wrong, "", both[1:], *[[]] * 7, True]
+
+
+def test_the_clips_around_an_alert_are_the_last_good_one_and_the_first_bad_one(browser: webdriver.Chrome) -> None:
+    pairs = result(
+        browser,
+        """
+    const { clipsAround } = await import("/step.js");
+    const at = 1_790_000_000;
+    const clip = (id, after, score, rendition = null) => (
+      { id, start: new Date((at + after) * 1000).toISOString(), duration: 2, score, rendition });
+    const items = [clip("late", 90, 20), clip("bad", 4, 22), clip("low", -4, 30), clip("good", -10, 80), clip("older", -60, 82),
+      clip("hours", -9000, 85), clip("over", -1, 75), clip("720p", 2, 10, "720p")];
+    const ids = (items, rendition = null) => {
+      const pair = clipsAround(items, { at, end: at + 60, rendition });
+      return [pair.good?.id ?? null, pair.bad?.id ?? null];
+    };
+    return [ids(items), ids(items, "720p"), ids([])];
+    """,
+    )
+    assert pairs == [["good", "720p"], [None, "720p"], [None, None]]
+
+
+def test_a_wall_that_reads_nothing_new_says_so(browser: webdriver.Chrome) -> None:
+    texts = result(
+        browser,
+        """
+    for (const id of ["age", "banner"]) {
+      const element = document.createElement("p");
+      element.id = id;
+      document.body.append(element);
+    }
+    const { drawAge } = await import("/head.js");
+    const [age, banner] = ["age", "banner"].map((id) => document.getElementById(id));
+    const texts = [];
+    for (const problem of ["no Kafka broker answers", ""]) {
+      drawAge({ known: true, live: { age: () => 0.5, state: "live" }, summary: { lag_p95: 1.8, problem } });
+      texts.push([age.textContent, age.dataset.state, banner.hidden, banner.hidden ? "" : banner.textContent]);
+    }
+    return texts;
+    """,
+    )
+    assert texts == [
+        ["nothing new", "old", False, "What you see is old: the wall reads nothing new. no Kafka broker answers."],
+        ["live 1.8 s", "live", True, ""],
+    ]

@@ -1,0 +1,100 @@
+// A stream's segments as a table: the latest, to which the socket adds, or those around a time that was chosen in the course.
+import { read, stream } from "./api.js";
+import { make, printable, setText } from "./dom.js";
+import { chip, levelOf } from "./levels.js";
+import { bothClocks, clock, seconds } from "./time.js";
+
+const KEPT = 120; // segments that the page keeps of the stream while it is open
+const SHOWN = 30;
+const AROUND = 60; // seconds before and after a chosen time
+
+export class Segments {
+  // chosen(): {rendition, at} of the address, each null for none. toNow(): leaves the chosen time.
+  constructor(app, id, chosen, toNow) {
+    this.app = app;
+    this.id = id;
+    this.chosen = chosen;
+    this.stop = new AbortController();
+    this.kept = []; // whole events, oldest first
+    this.past = null; // those around the chosen time, newest first
+    this.active = 0;
+    this.list = make("tbody", {});
+    this.heading = make("span", {}, "Segments");
+    this.toNow = make("button", { type: "button", hidden: true, onClick: toNow }, "show the latest");
+    this.table = make("table", { tabindex: "0", "aria-label": "Segments" },
+      make("thead", {}, make("tr", {}, ...["start", "score", "rendition", "what", "model", ""].map((text) => make("th", { scope: "col" }, text || make("span", { class: "unseen" }, "actions"))))), this.list);
+    this.element = make("div", { class: "panel" }, make("h3", {}, this.heading, " ", this.toNow), this.table);
+  }
+
+  close() {
+    this.stop.abort();
+  }
+
+  clear() {
+    this.kept = [];
+  }
+
+  take(score) {
+    const { rendition } = this.chosen();
+    if (rendition && score.rendition !== rendition) return;
+    if (this.kept.some((one) => one.segment_id === score.segment_id && one.rendition === score.rendition)) return;
+    this.kept.push(score);
+    this.kept.sort((one, other) => seconds(one.start) - seconds(other.start));
+    if (this.kept.length > KEPT) this.kept.shift();
+  }
+
+  // Reads what was before the page was opened, or what was around the chosen time.
+  async read() {
+    const { rendition, at } = this.chosen();
+    this.past = null;
+    setText(this.heading, at ? `Segments around ${clock(at)}` : "Segments");
+    this.toNow.hidden = !at;
+    const query = { limit: String(at ? 2 * AROUND : SHOWN), ...(rendition ? { rendition } : {}) };
+    if (at) Object.assign(query, { from: new Date((at - AROUND) * 1000).toISOString(), to: new Date((at + AROUND) * 1000).toISOString() });
+    try {
+      const { items } = await read(stream(this.id, "/segments"), query, { signal: this.stop.signal });
+      if (at !== this.chosen().at) return; // another time was chosen meanwhile
+      if (at) this.past = items;
+      else items.forEach((score) => this.take(score));
+      this.draw();
+    } catch (error) {
+      if (error.name !== "AbortError" && at === this.chosen().at) setText(this.heading, `Segments; older ones could not be read: ${error.message}`);
+    }
+  }
+
+  draw() {
+    const shown = this.chosen().at ? this.past ?? [] : this.kept.slice(-SHOWN).reverse();
+    // While someone is in the table it stands still.
+    if (!this.table.contains(document.activeElement)) this.list.replaceChildren(...shown.map((score) => this.row(score)));
+  }
+
+  row(score) {
+    const uncertainty = score.uncertainty ?? null;
+    const parts = [score.status === "skipped" ? `skipped: ${printable(score.reason ?? "")}` : levelOf(score.score)];
+    const second = score.shallow ?? score.second;
+    if (second) parts.push(`second opinion ${Math.round(second.score)}`);
+    return make("tr", { data: { segment: score.segment_id } },
+      make("td", { title: bothClocks(score.start) }, clock(score.start)),
+      make("td", {}, chip(score.score ?? null, uncertainty)), make("td", {}, printable(score.rendition ?? "")),
+      make("td", {}, parts.join("; "), " ", score.tier === "deep" ? make("abbr", { class: "badge", title: "The large model looked at this segment." }, "deep") : null),
+      make("td", { class: "dim" }, score.model ? printable(`${score.model.name}@${score.model.version}`) : ""),
+      make("td", {}, make("button", { type: "button", "aria-label": `rate the segment of ${clock(score.start)}`, onClick: () => this.app.rate(this.id, score.segment_id) }, "rate")));
+  }
+
+  // Keys
+  move(steps) {
+    const rows = [...this.list.children];
+    if (!rows.length) return;
+    const inside = this.table.contains(document.activeElement);
+    this.table.focus({ preventScroll: true });
+    this.active = Math.min(rows.length - 1, Math.max(0, this.active + (inside ? steps : 0)));
+    rows.forEach((row, place) => row.classList.toggle("active", place === this.active));
+    rows[this.active].scrollIntoView({ block: "nearest" });
+  }
+
+  // The id of the row that the keys act on; null while the table has no focus.
+  activeSegment() {
+    const row = this.table.contains(document.activeElement) ? this.list.children[this.active] : null;
+    return row?.dataset.segment ?? null;
+  }
+}

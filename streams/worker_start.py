@@ -1,0 +1,34 @@
+"""`fvq worker`, its first moment: the address of its pages answers before its libraries are loaded."""
+
+from __future__ import annotations
+
+import logging
+
+from streams.errors import SettingsError
+from streams.logs import configure_logging
+from streams.settings import Settings
+from streams.starting_pages import StartingPages
+
+log = logging.getLogger(__name__)
+
+
+def start_worker(settings: Settings) -> int:
+    """Listen, then load what a worker needs and score segments until told to stop; returns the exit code.
+
+    Raises `SettingsError`, `ModelError` or `BrokerError` where it cannot start.
+    """
+    if not settings.broker:
+        raise SettingsError(
+            "FVQ_BROKER", "is not set: name the Kafka servers as host:port, or use `fvq up`, which starts a broker of its own"
+        )
+    configure_logging(settings.log_level, settings.log_format)
+    try:
+        pages = StartingPages(settings.web_host, settings.web_port)
+    except OSError as error:
+        place = f"{settings.web_host}:{settings.web_port}"
+        raise SettingsError("FVQ_WEB_HOST, FVQ_WEB_PORT", f"cannot listen on {place}: {error.strerror or error}") from error
+    log.info("worker starts; pages at http://%s:%d", settings.web_host, pages.port)
+    with pages:
+        from streams.worker import run_worker
+
+        return run_worker(settings, pages)
