@@ -41,8 +41,8 @@ lint: setup ## ruff, mypy and the import contracts
 check: setup ## lint and the fast unit tests, in about a minute
 	@scripts/check
 
-bench: setup ## segments per second of the whole path, as a ratio to a bare decode
-	@$(PY) -m tests.bench.pipeline
+bench: setup ## what a segment costs, each figure as a ratio to the full decode: looks, start-up, memory (5 minutes)
+	@$(PY) -m tests.bench.performance
 
 bench-stream: setup servers ## events per second of the Kafka path, as a ratio to a bare consume-produce loop
 	@$(PY) -m tests.bench.stream

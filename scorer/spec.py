@@ -7,12 +7,15 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
-from typing import Protocol, Self
+from typing import TYPE_CHECKING, Protocol, Self
 
 import numpy as np
 from numpy.typing import NDArray
+
+if TYPE_CHECKING:  # the package of the sampler imports this module
+    from scorer.sampling.bitstream.facts import Bitstream
 
 LEVELS = ("bad", "poor", "fair", "good", "excellent")
 """The five levels of the absolute category rating (ITU-T P.910), worst first."""
@@ -26,6 +29,21 @@ MAX_IMAGES, MAX_SIDE, MAX_PIXELS = 128, 1024, 1 << 25
 
 A model directory may come from anyone, and each clip that waits has its images in memory: 96 MiB at most.
 """
+
+
+STATISTICS_VERSION = 2
+"""The newest definition of the technical statistics."""
+
+FIRST_NAMES = frozenset(
+    {
+        *("frames", "frame_size", "grid", "portrait_frames", "portrait_size"),
+        *("face_frames", "face_size", "clip_frames", "clip_size", "statistics_version"),
+    }
+)
+"""The values that every specification names."""
+
+CHOICES = {"decoded": ("all", "references"), "searched": ("all", "crops")}
+"""The values that are words."""
 
 
 def level_of(score: float) -> str:
@@ -58,6 +76,14 @@ class SamplerSpec:
     clip_size: int = 64
     statistics_version: int = 1
     """Version of the technical statistics' definition (`scorer.sampling.statistics`)."""
+    decoded: str = "all"
+    """Which pictures are decoded: "all", or "references" for those alone of which others are made. The rest are what a decoder
+    may drop without harm (the B-frames that nothing refers to); how many there are depends on the encoder."""
+    searched: str = "all"
+    """Which of the spatial stream's frames are searched for faces: "all", or "crops" for those alone of which a portrait or a
+    crop is cut; portraits are then cut of the frames of crops. Statistics from version 2 on are measured in these frames only."""
+    thinning: int = 1
+    """The small grey picture of each frame is made of every so many-th line and column of a picture that is large enough."""
 
     @property
     def pixels(self) -> int:
@@ -69,9 +95,15 @@ class SamplerSpec:
             + self.clip_frames * self.clip_size**2
         )
 
+    def values(self) -> dict[str, int | str]:
+        """Its values by name, as JSON has them. One that a later version added is left out where it is the default, so that
+        earlier versions read what they understand.
+        """
+        return {name: value for name, value in asdict(self).items() if name in FIRST_NAMES or value != _DEFAULTS[name]}
+
     def save(self, directory: Path) -> None:
         """Write it as `SPEC_FILE` into a model directory."""
-        (directory / SPEC_FILE).write_text(json.dumps(asdict(self), indent=2) + "\n")
+        (directory / SPEC_FILE).write_text(json.dumps(self.values(), indent=2) + "\n")
 
     @classmethod
     def load(cls, directory: Path) -> Self:
@@ -87,6 +119,10 @@ class SamplerSpec:
         """A specification from its values by name; raises ValueError or TypeError where one is missing or out of bounds."""
         spec = cls(**values)  # type: ignore[arg-type]  # the types are checked here
         for name, value in asdict(spec).items():
+            if name in CHOICES:
+                if value not in CHOICES[name]:
+                    raise ValueError(f"{name} is {value!r}, not {' or '.join(CHOICES[name])}")
+                continue
             least, most = (8, MAX_SIDE) if name.endswith("_size") else (1, MAX_IMAGES)
             if type(value) is not int or not least <= value <= most:
                 raise ValueError(f"{name} is {value!r}, not a whole number within {least}-{most}")
@@ -94,7 +130,17 @@ class SamplerSpec:
             raise ValueError(f"its images have {spec.pixels} pixels together, more than {MAX_PIXELS}")
         if spec.frame_size // spec.grid < 1:
             raise ValueError(f"grid is {spec.grid}, more than frame_size")
+        if spec.statistics_version > STATISTICS_VERSION:
+            raise ValueError(f"statistics_version is {spec.statistics_version}, and the newest here is {STATISTICS_VERSION}")
         return spec
+
+
+_DEFAULTS = asdict(SamplerSpec())
+
+LEAN = SamplerSpec(portrait_frames=1, statistics_version=2, decoded="references", searched="crops", thinning=4)
+
+SPECIFICATIONS = {"standard": SamplerSpec(), "lean": LEAN, "leaner": replace(LEAN, frames=2, clip_frames=8)}
+"""Specifications that a recipe may name. What each costs: `python -m tests.bench.stages`."""
 
 
 @dataclass(frozen=True)
@@ -198,6 +244,8 @@ class SampledClip(ModelInput):
     info: MediaInfo
     thumbnail: NDArray[np.uint8]
     """(72, W, 3) the middle frame, to show to people."""
+    bitstream: Bitstream | None = None
+    """What the window's packets say; None where no packet has a time in it."""
     preview: Preview | None = None
     """The middle frame as a small JPEG, where one was asked for."""
 

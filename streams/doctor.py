@@ -31,6 +31,9 @@ LIBRARIES = {
 }
 """Shared libraries that MediaPipe and OpenCV load, and the Debian packages that hold them."""
 
+CHILD_SECONDS, CHILD_MB = 60.0, 2048
+"""What looking for faces in a black picture may take."""
+
 WITHOUT_FFMPEG = (
     "no program ffmpeg, which `fvq up` and `fvq ingest files` of files, `fvq ingest push`, cutting long files and clips on web "
     "pages need: pip install 'fvq-monitor[demo]', or install your system's ffmpeg"
@@ -101,15 +104,24 @@ def _libraries(_: Settings) -> Check:
 
 def _mediapipe(_: Settings) -> Check:
     def attempt() -> str:
-        import numpy as np
+        from scorer.sampling import SamplerPool
+        from scorer.spec import SamplerSpec
 
-        from scorer.sampling import Detectors
-
-        with Detectors() as detectors:
-            detectors.faces.find(np.zeros((64, 64, 3), np.uint8))
+        # In a child, as a worker runs them: without the libraries that MediaPipe draws and records with.
+        with SamplerPool(SamplerSpec(), 1, CHILD_SECONDS, CHILD_MB) as pool:
+            pool.submit_task(find_no_face).result()
         return "face detector and person matte load and run"
 
-    return _try("mediapipe", attempt, "reinstall with `make setup`", ImportError, OSError, RuntimeError, ValueError)
+    return _try("mediapipe", attempt, "reinstall with `make setup`", MediaError)
+
+
+def find_no_face() -> None:
+    """Look for faces in a black picture; runs in a sampling child."""
+    import numpy as np
+
+    from scorer.sampling.detectors import process_detectors
+
+    process_detectors().faces.find(np.zeros((64, 64, 3), np.uint8))
 
 
 def _ffmpeg(_: Settings) -> Check:

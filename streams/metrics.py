@@ -8,7 +8,11 @@ from scorer.exposition import build_info, from_zero
 from scorer.spec import ModelId
 
 SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
-TIER_REASONS = ("control", "alert", "changing", "low", "uncertain")
+DEEP_REASONS = ("control", "alert", "changing", "low", "uncertain")
+FULL_REASONS = (
+    "start", "gap", "model", "format", "due", "changed", "black", "frozen", "no-picture", "alert", "uncertain", "again",
+    "repeat", "unread", "unanswered",
+)  # fmt: skip
 ALERT_KINDS = ("low-quality", "quality-drop", "black", "frozen", "no-segments", "no-face")
 DEAD_LETTER_KINDS = (
     "unreadable", "event", "refused", "not-found", "too-large", "unreachable", "timeout", "truncated", "no-video", "empty",
@@ -23,8 +27,12 @@ SEGMENTS = from_zero(
     "scored", "skipped", "dead-letter",
 )  # fmt: skip
 TIERS = from_zero(
-    Counter("fvq_tier_segments", "Segments scored, by tier and why the large model was asked ('' for full).", ["tier", "reason"]),
-    ("full", ""), *(("deep", reason) for reason in TIER_REASONS),
+    Counter(
+        "fvq_tier_segments",
+        "Segments scored, by tier and why they got that look ('' for a glance, or without glances).",
+        ["tier", "reason"],
+    ),
+    ("glance", ""), ("full", ""), *(("full", reason) for reason in FULL_REASONS), *(("deep", reason) for reason in DEEP_REASONS),
 )  # fmt: skip
 DEEP_SECONDS = Histogram("fvq_deep_seconds", "Time of one look by the large model, with its sampling.", buckets=SECONDS)
 DEEP_UNANSWERED = from_zero(
@@ -38,11 +46,11 @@ DEAD_LETTERS = from_zero(
 STAGE_SECONDS = from_zero(
     Histogram(
         "fvq_stage_seconds",
-        "Time of one stage: fetch and sample per segment, score and flush per batch.",
+        "Time of one stage: fetch, glance and sample per segment, score and flush per batch.",
         ["stage"],
         buckets=SECONDS,
     ),
-    "fetch", "sample", "score", "flush",
+    "fetch", "glance", "sample", "score", "flush",
 )  # fmt: skip
 SAMPLER_BUSY = Counter(
     "fvq_sampler_busy_seconds",

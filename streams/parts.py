@@ -28,9 +28,9 @@ if TYPE_CHECKING:
     from streams.queue.selection import HarvestLimits
     from streams.queue.topic import QueuePlace
     from streams.rating.data import RatingData
+    from streams.scoring.deep_plan import DeepLimits
     from streams.scoring.flood import FloodLimits
     from streams.scoring.pictures import PictureLimits
-    from streams.scoring.tiers import TierLimits
     from streams.settings import Settings
     from streams.sinks.base import Sink
     from streams.sinks.influx import InfluxBucket
@@ -78,11 +78,11 @@ def picture_limits(settings: Settings) -> PictureLimits | None:
     return PictureLimits(settings.pictures, settings.pictures_faces) if settings.pictures is not None else None
 
 
-def tier_limits(settings: Settings) -> TierLimits:
+def deep_limits(settings: Settings) -> DeepLimits:
     """Which segments the large model looks at, and how many."""
-    from streams.scoring.tiers import TierLimits
+    from streams.scoring.deep_plan import DeepLimits
 
-    return TierLimits(share=settings.deep_share, low=settings.deep_low, uncertain=settings.deep_uncertain)
+    return DeepLimits(share=settings.deep_share, low=settings.deep_low, uncertain=settings.deep_uncertain)
 
 
 def fetch_limits(settings: Settings) -> FetchLimits:

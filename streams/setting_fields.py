@@ -96,6 +96,12 @@ class SettingFields(BaseSettings):
     )
     sample_memory_mb: int = _setting("scoring", 2048, "Memory that one sampling child may allocate.", unit="MiB", ge=512)
 
+    tiers: Literal["off", "on"] = _setting(
+        "scoring",
+        "off",
+        "Whether segments of steady streams get a glance instead of a score of their own; `off` scores all.",
+    )
+
     pictures: float | None = _setting(
         "scoring", 10.0, "At most one small picture of a stream in this time, for the wall; `off` makes none.", unit="s", ge=1
     )

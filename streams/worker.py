@@ -48,7 +48,7 @@ from streams.scoring.served import connected
 from streams.settings import Settings
 from streams.sinks.base import Sink
 from streams.starting_pages import StartingPages
-from streams.worker_models import Models, cascade_of, deep_model, own_scorer, second_model, served_scorer
+from streams.worker_models import Models, cascade_of, deep_model, own_scorer, second_model, served_scorer, tiers_of
 
 log = logging.getLogger(__name__)
 LONGEST_CAUSE = 1000
@@ -246,7 +246,8 @@ async def _open_pipeline(
     if isinstance(models.deep, RemoteScorer):
         resources.callback(models.deep.close)
     shown = Pictures(pictures, PictureSender(app.producer).send) if pictures is not None else None
-    pipeline = SegmentPipeline(fetcher, pool, models.scorer, models.second, settings.live_window, cascade, shown)
+    tiers = tiers_of(settings, pool, models.scorer) if settings.tiers == "on" else None
+    pipeline = SegmentPipeline(fetcher, pool, models.scorer, models.second, settings.live_window, cascade, shown, tiers)
     resources.callback(pipeline.close)
     return pipeline
 

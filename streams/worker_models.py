@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from scorer.remote.client import RemoteScorer
 from scorer.remote.url import sends_in_clear
@@ -17,9 +18,13 @@ from streams.kafka.agent import Agent
 from streams.kafka.connection import Connection
 from streams.scoring.cascade import Cascade
 from streams.scoring.deep import DeepScorer
+from streams.scoring.deep_plan import DeepPlan
 from streams.scoring.served import FallbackScorer, ServedScorer
-from streams.scoring.tiers import TierPlan
 from streams.settings import Settings
+
+if TYPE_CHECKING:
+    from scorer.sampling import SamplerPool
+    from streams.scoring.glances import Tiers
 
 log = logging.getLogger(__name__)
 
@@ -109,10 +114,18 @@ def deep_model(settings: Settings, connection: Connection) -> tuple[Scorer, list
     return deep, [follow_agent(deep, connection, "large model updates")] if deep.follows else []
 
 
+def tiers_of(settings: Settings, pool: SamplerPool, scorer: Scorer) -> Tiers:
+    """Which look each segment gets. Open alerts are found by the same policy as the alert agent's."""
+    from streams.scoring.glances import Tiers
+    from streams.scoring.tiers import TierLimits
+
+    return Tiers(pool, Courses(load_policy(settings.alert_policy)), lambda: scorer.model, TierLimits())
+
+
 def cascade_of(settings: Settings, deep: Scorer) -> Cascade:
     """The looks by the large model. Its streams' alerts are found by the same policy as the alert agent's."""
     connect = deep.connect if isinstance(deep, RemoteScorer) else None
     looks = DeepScorer(deep, settings.deep_timeout, settings.batch_size, connect)
     return Cascade(
-        looks, TierPlan(parts.tier_limits(settings)), Courses(load_policy(settings.alert_policy)), settings.live_window
+        looks, DeepPlan(parts.deep_limits(settings)), Courses(load_policy(settings.alert_policy)), settings.live_window
     )

@@ -13,6 +13,7 @@ from typing import Any
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from scorer.spec import SPECIFICATIONS, SamplerSpec
 from scorer.yaml_text import load_yaml
 
 STREAMS = ("frames", "portrait", "faces", "motion", "statistics")
@@ -50,14 +51,24 @@ class NanoRecipe:
     threads: int = 1
     """CPU threads of torch. More cost more than they bring for a network of this size, and the sampling children need the
     cores."""
+    sampler: str = "standard"
+    """What the model sees of a clip: a name in `scorer.spec.SPECIFICATIONS`."""
+
+    @property
+    def spec(self) -> SamplerSpec:
+        """The sampler's specification, which is saved with the model."""
+        return SPECIFICATIONS[self.sampler]
 
 
 def load_nano_recipe(path: Path) -> NanoRecipe:
-    """The recipe of a whole small model from YAML; raises ValueError that names the file and the unknown or missing key."""
+    """The recipe of a whole small model from YAML; raises ValueError that names the file and the wrong or missing key."""
     try:
-        return NanoRecipe(**read_mapping(path))
+        recipe = NanoRecipe(**read_mapping(path))
     except TypeError as error:
         raise ValueError(f"{path}: {error}") from error
+    if recipe.sampler not in SPECIFICATIONS:
+        raise ValueError(f"{path}: sampler is {recipe.sampler!r}, not {' or '.join(SPECIFICATIONS)}")
+    return recipe
 
 
 class _Part(BaseModel):

@@ -1,4 +1,4 @@
-# fvq-monitor: every process that needs no torch. Workers (their model is nano, or behind FVQ_SCORER_URL), ingest, the rating page, topics, doctor.
+# fvq-monitor: every process that needs no torch. Workers (their model is nano, or behind FVQ_SCORER_URL), the served scorer of nano, ingest, rating page, topics, doctor.
 #
 #   deploy/images/build core
 #
@@ -9,10 +9,13 @@ ARG PYTHON=python:3.11-slim-bookworm
 # Extras of pyproject.toml, with spaces between them: demo for ffmpeg, which cuts files and pushed streams and makes clips for web pages,
 # and the broker of `fvq up`; s3 and gs for object stores. A worker needs none.
 ARG EXTRA=demo
+# Packages that MediaPipe draws with, 95 MB, and nothing else needs but `fvq score --plot` and training.
+ARG LEAVE_OUT="contourpy cycler fonttools kiwisolver matplotlib pillow pyparsing"
 
 # Installing needs uv and setuptools; they stay in this stage.
 FROM ${PYTHON} AS build
 ARG EXTRA
+ARG LEAVE_OUT
 WORKDIR /source
 COPY constraints.txt pyproject.toml ./
 # Seconds without data; uv's default of 30 is too short for wheels of half a gigabyte.
@@ -22,7 +25,8 @@ RUN python3 -m venv /uv && /uv/bin/pip install --no-cache-dir --constraint const
 # Libraries in a layer of their own: they change seldom, the code often.
 # hadolint ignore=SC2046,SC2086 # EXTRA is none, one or several words, and each becomes an option of its own.
 RUN /uv/bin/uv pip install --no-cache --compile-bytecode --python /opt/fvq/bin/python --constraint constraints.txt \
-    --requirement pyproject.toml ${EXTRA:+$(printf ' --extra %s' ${EXTRA})}
+    --requirement pyproject.toml ${EXTRA:+$(printf ' --extra %s' ${EXTRA})} \
+    && if [ -n "${LEAVE_OUT}" ]; then /uv/bin/uv pip uninstall --python /opt/fvq/bin/python ${LEAVE_OUT}; fi
 COPY LICENSE README.md ./
 COPY scorer scorer
 COPY streams streams

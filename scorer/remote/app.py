@@ -115,7 +115,7 @@ class _Pages:
             return problem.answer()
         limits = {"clips": self._replica.limits.batch, "body_bytes": self._replica.largest_body()}
         return JSONResponse(
-            {**asdict(engine.model), "spec": asdict(engine.spec), "statistics": engine.statistics, "limits": limits}
+            {**asdict(engine.model), "spec": engine.spec.values(), "statistics": engine.statistics, "limits": limits}
         )
 
     async def score(self, request: Request) -> Response:
@@ -167,7 +167,7 @@ class _Pages:
             clips = unpack(body, engine.spec, engine.statistics, self._replica.limits.batch)
             return await self._scores(request, engine, clips)
         except OtherSpecError as error:
-            raise ProblemError(409, str(error), spec=asdict(engine.spec)) from error
+            raise ProblemError(409, str(error), spec=engine.spec.values()) from error
         except WireError as error:
             raise ProblemError(400, str(error)) from error
         except UnscorableError as error:

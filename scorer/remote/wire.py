@@ -29,7 +29,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from scorer.errors import FvqError
-from scorer.spec import MODEL_INPUTS, ModelInput, SamplerSpec
+from scorer.spec import FIRST_NAMES, MODEL_INPUTS, ModelInput, SamplerSpec
 
 MEDIA_TYPE = "application/vnd.fvq.clips+safetensors"
 WIRE_VERSION = 1
@@ -93,7 +93,7 @@ def pack(clips: Sequence[ModelInput], spec: SamplerSpec) -> bytes:
         start, end = end, end + layout.nbytes(len(clips))
         tensors[name] = {"dtype": layout.dtype, "shape": [len(clips), *layout.shape], "data_offsets": [start, end]}
         parts += arrays
-    metadata = {"version": str(WIRE_VERSION), "spec": json.dumps(asdict(spec)), "count": str(len(clips))}
+    metadata = {"version": str(WIRE_VERSION), "spec": json.dumps(spec.values()), "count": str(len(clips))}
     header = json.dumps({METADATA: metadata, **tensors}, separators=(",", ":")).encode()
     header += b" " * (-len(header) % 8)
     return b"".join([len(header).to_bytes(8, "little"), header, *parts])
@@ -135,9 +135,10 @@ def largest_body(spec: SamplerSpec, statistics: int, most_clips: int) -> int:
 
 def spec_of(values: object) -> SamplerSpec:
     """A sampler's specification from parsed JSON. Raises `WireError` where it is none."""
-    if not isinstance(values, Mapping) or set(values) != set(SamplerSpec.__dataclass_fields__):
-        names = ", ".join(SamplerSpec.__dataclass_fields__)
-        raise WireError(f"the sampler's specification must have just these names: {names}")
+    names = SamplerSpec.__dataclass_fields__
+    if not isinstance(values, Mapping) or not FIRST_NAMES <= set(values) <= set(names):
+        named = ", ".join(name for name in names if name in FIRST_NAMES)
+        raise WireError(f"the sampler's specification must have just these names: {named}")
     try:
         return SamplerSpec.from_values(values)
     except (ValueError, TypeError) as error:

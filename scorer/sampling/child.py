@@ -19,13 +19,14 @@ from scorer.errors import MediaError
 from scorer.process import data_bytes, die_with_parent, forbid_core_dump, limit
 from scorer.sampling.detectors import process_detectors
 from scorer.sampling.pool import OverMemory
+from scorer.sampling.shared_memory import SharedMemory
 
 
-def child_main(pipe: Connection, memory_mb: int, parent: int) -> None:
+def child_main(pipe: Connection, memory_file: int, memory_mb: int, parent: int) -> None:
     """Load everything, send None (or what is wrong, as text), then answer the (function, arguments) that come by the pipe.
 
-    An answer is the function's result, or the exception to raise, or an `OverMemory`. memory_mb: MiB that tasks may
-    allocate. parent: process id of the parent.
+    An answer is the function's result, or the exception to raise, or an `OverMemory`; it is sent as the memory packs it.
+    memory_file: descriptor of that memory. memory_mb: MiB that tasks may allocate. parent: process id of the parent.
     """
     die_with_parent()
     if os.getppid() != parent:
@@ -41,13 +42,14 @@ def child_main(pipe: Connection, memory_mb: int, parent: int) -> None:
     # RLIMIT_DATA, not RLIMIT_AS: libraries reserve far more addresses than they use. The limit counts from what is
     # allocated now, because that grows with the machine's cores (stacks and buffers of thread pools).
     limit(resource.RLIMIT_DATA, data_bytes() + memory_mb * 2**20)
+    memory = SharedMemory(memory_file)
     pipe.send(None)
     while True:
         try:
             function, arguments = pipe.recv()
         except EOFError:
             return
-        pipe.send(_answer(function, arguments))
+        pipe.send(memory.pack(_answer(function, arguments)))
 
 
 def _load() -> None:

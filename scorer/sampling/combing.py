@@ -50,8 +50,12 @@ def combed(luma: Image) -> Mask | None:
     height, width = luma.shape
     if height < BLOCK[1] or width < BLOCK[0]:
         return None
-    mean, energy = _field_differences(luma)
+    difference, size = _field_differences(luma)
+    mean = _means(difference, size)
     amount, square = np.abs(mean), mean * mean
+    if np.count_nonzero(amount > STRONG) < LEAST_SHARE * mean.size:
+        return None
+    energy = _means(cv2.multiply(difference, difference), size)
     if np.count_nonzero((amount > STRONG) & (square > STRONG_COHERENCE * energy)) < LEAST_SHARE * mean.size:
         return None
     blocks = ((amount > WEAK) & (square > WEAK_COHERENCE * energy)).astype(np.uint8)
@@ -68,9 +72,17 @@ def woven(before: Image, luma: Image) -> bool:
     height, width = luma.shape
     if before.shape != luma.shape or height < BLOCK[1] or width < BLOCK[0]:
         return False
-    mean, energy = _field_differences(luma)
+    difference, size = _field_differences(luma)
+    mean = _means(difference, size)
+    # Nearly every progressive picture is done here, or at the next return.
+    strong = np.abs(mean) > STRONG
+    if np.count_nonzero(strong) < LEAST_BLOCKS:
+        return False
+    energy = _means(cv2.multiply(difference, difference), size)
+    strong &= mean * mean > STRONG_COHERENCE * energy
+    if np.count_nonzero(strong) < LEAST_BLOCKS:
+        return False
     change = _block_means(luma) - _block_means(before)
-    strong = (np.abs(mean) > STRONG) & (mean * mean > STRONG_COHERENCE * energy)
     moving = strong & (np.abs(change) > WEAK)
     count = np.count_nonzero(moving)
     if count < max(LEAST_BLOCKS, LEAST_MOVING * np.count_nonzero(strong)):
@@ -92,28 +104,33 @@ def middle(luma: Image) -> Image:
     return luma[top : top + MIDDLE_LINES]
 
 
-def _field_differences(luma: Image) -> tuple[Image, Image]:
-    """For each block the mean and the mean square of the second field's difference from the first field's lines around it."""
+def _field_differences(luma: Image) -> tuple[Image, tuple[int, int]]:
+    """The second field's difference from the first field's lines around it, float32, and the number of blocks across and down."""
     width = luma.shape[1]
     first, second = luma[0::2], luma[1::2]
     below = np.concatenate([first[1:], first[-1:]])[: len(second)]
     difference = cv2.addWeighted(first[: len(second)], -0.5, below, -0.5, 0, dtype=cv2.CV_32F)
     difference = cv2.add(difference, second, dtype=cv2.CV_32F)
     columns, rows = _blocks(luma)
-    rest = rows * BLOCK[1] // 2 - len(difference), columns * BLOCK[0] - width
-    difference = cv2.copyMakeBorder(difference, 0, rest[0], 0, rest[1], cv2.BORDER_REPLICATE)
-    mean = cv2.resize(difference, (columns, rows), interpolation=cv2.INTER_AREA)
-    energy = cv2.resize(cv2.multiply(difference, difference), (columns, rows), interpolation=cv2.INTER_AREA)
-    return mean, energy
+    return _extended(difference, rows * BLOCK[1] // 2 - len(difference), columns * BLOCK[0] - width), (columns, rows)
 
 
 def _block_means(luma: Image) -> Image:
     """The mean of each block, float32."""
     height, width = luma.shape
     columns, rows = _blocks(luma)
-    rest = rows * BLOCK[1] - height, columns * BLOCK[0] - width
-    whole = cv2.copyMakeBorder(luma, 0, rest[0], 0, rest[1], cv2.BORDER_REPLICATE).astype(np.float32)
-    return np.asarray(cv2.resize(whole, (columns, rows), interpolation=cv2.INTER_AREA))
+    whole = _extended(luma, rows * BLOCK[1] - height, columns * BLOCK[0] - width)
+    return _means(whole.astype(np.float32), (columns, rows))
+
+
+def _means(plane: Image, size: tuple[int, int]) -> Image:
+    """The means of a plane's parts, size (across, down) of them."""
+    return np.asarray(cv2.resize(plane, size, interpolation=cv2.INTER_AREA))
+
+
+def _extended(plane: Image, below: int, beside: int) -> Image:
+    """The plane with its last line and column repeated to whole blocks."""
+    return cv2.copyMakeBorder(plane, 0, below, 0, beside, cv2.BORDER_REPLICATE) if below or beside else plane
 
 
 def _blocks(luma: Image) -> tuple[int, int]:

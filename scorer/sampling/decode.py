@@ -13,6 +13,7 @@ import numpy as np
 from av.error import FFmpegError
 
 from scorer.errors import MediaError
+from scorer.sampling.bitstream.packets import Packets
 from scorer.sampling.clock import LONGEST_GAP, RunningClock
 from scorer.sampling.discards import with_fragments_that_step_back
 from scorer.sampling.facts import Timeline, VideoFacts
@@ -20,6 +21,7 @@ from scorer.sampling.keyframes import Keyframes, keyframes_of
 from scorer.sampling.opening import open_container, open_media
 from scorer.sampling.parts import parts_of
 from scorer.sampling.rates import USUAL_STEP, Head, can_be, step_of
+from scorer.sampling.replay import REPLAYED_FORMATS, Replay, demuxed
 from scorer.sampling.tracks import shown_video
 from scorer.sampling.transport import HEAD_BYTES
 
@@ -56,10 +58,13 @@ def probe(path: Path) -> VideoFacts:
 
 
 @contextmanager
-def open_video(path: Path) -> Iterator[Video]:
-    """The file's first video stream, checked and ready to read. Raises `MediaError` where there is none that can be read."""
+def open_video(path: Path, references_only: bool = False) -> Iterator[Video]:
+    """The file's first video stream, checked and ready to read. Raises `MediaError` where there is none that can be read.
+
+    references_only: of its pictures only those are decoded of which others are made, as far as the decoder can leave out any.
+    """
     with open_media(path) as file:
-        video = Video(file)
+        video = Video(file, references_only)
         try:
             yield video
         finally:
@@ -72,8 +77,11 @@ class Video:
     longest_gap = LONGEST_GAP
     """A longer gap between two frames, s, is a jump of the clock."""
 
-    def __init__(self, file: BinaryIO) -> None:
-        self._file = file
+    _replay: Replay | None = None
+    """The packets that were read since the file was opened, where they can be read again from memory."""
+
+    def __init__(self, file: BinaryIO, references_only: bool = False) -> None:
+        self._file, self._references_only = file, references_only
         self._parts = parts_of(file)
         self.changes = len(self._parts) - 1
         """How often the video goes on with another PID or codec."""
@@ -98,6 +106,8 @@ class Video:
     def _open(self) -> None:
         self._skip, self._is_steady = 0, False
         self._open_part(self._parts[0])
+        is_kept = not self.changes and self._container.format.name in REPLAYED_FORMATS
+        self._replay = Replay(self._read()) if is_kept else None
 
     def _open_part(self, part: BinaryIO) -> None:
         part.seek(0)
@@ -119,6 +129,7 @@ class Video:
         check_size(context.width, context.height)
         # One thread: the pool runs several children at once, and results must not depend on timing.
         context.thread_count = 1
+        context.skip_frame = "NONREF" if self._references_only else "DEFAULT"
         # The header may state a wrong size; with this option the decoder checks again before it allocates.
         context.options = {"max_pixels": str(MAX_PIXELS)}
         return stream
@@ -142,14 +153,14 @@ class Video:
     def timeline(self, start: float, end: float) -> Timeline:
         """The frames from `start` to `end` seconds, read from packets without decoding."""
         times: list[float] = []
-        sizes: list[int] = []
+        packets = Packets(self._step)
         self._to_keyframe(start)
         goes_on = False
         for packet in self._packets():
             stamp = self._stamp(packet)
             time = len(times) * self._step if stamp is None else stamp
             times.append(time)
-            sizes.append(packet.size)
+            packets.add(packet, time)
             if time > end + REORDERING:
                 goes_on = True
                 break
@@ -161,7 +172,8 @@ class Video:
             last_shown = self._step
         inside = (ordered >= start - EPSILON) & (ordered < end - EPSILON)
         file_end = float(ordered[-1] + last_shown) if len(ordered) else 0.0
-        return Timeline(ordered[inside], np.array(sizes, np.int64)[order][inside], None if goes_on else file_end)
+        sizes = np.array(packets.sizes, np.int64)[order][inside]
+        return Timeline(ordered[inside], sizes, None if goes_on else file_end, packets)
 
     def frames(self, start: float) -> Iterator[tuple[float, Any]]:
         """(seconds, `av.VideoFrame`) of every frame from `start` on that can be decoded, in the order of time.
@@ -218,6 +230,10 @@ class Video:
 
     def _to_keyframe(self, start: float) -> None:
         """Seek to a keyframe at or before `start`, or to the beginning of the file."""
+        if start <= 0 and self._replay is not None and self._replay.is_complete:
+            self._skip, self._is_steady = 0, False
+            self._stream.codec_context.flush_buffers()
+            return
         keyframes = keyframes_of(self._file, self.longest_gap, self._scan) if start > 0 and self._has_clock else None
         if keyframes is not None:
             # The file's own stamps are ambiguous: count packets instead of seeking.
@@ -226,6 +242,7 @@ class Video:
             return
         for back in SEEK_BACK if self._has_clock and not self.changes else ():
             timestamp = int((self._first + max(0.0, start - back)) / self._stream.time_base)
+            self._replay = None  # its packets are not those after a seek
             try:
                 self._container.seek(timestamp, stream=self._stream, backward=True)
                 first, key = None, None
@@ -278,25 +295,17 @@ class Video:
 
     def _demuxed(self) -> Iterator[Any]:
         """Packets with their own stamps, up to the end or to where the file is cut off."""
-        yield from with_fragments_that_step_back(self._demuxed_part())
+        return self._read() if self._replay is None else self._replay.packets()
+
+    def _read(self) -> Iterator[Any]:
+        """The same, from the demuxer."""
+        yield from with_fragments_that_step_back(demuxed(self._container, self._stream))
         for part in self._parts[1:]:
             try:
                 self._open_part(part)  # the parts before stay open: the clock holds packets of theirs
             except MediaError:
                 continue
-            yield from with_fragments_that_step_back(self._demuxed_part())
-
-    def _demuxed_part(self) -> Iterator[Any]:
-        packets = self._container.demux(self._stream)
-        while True:
-            try:
-                packet = next(packets)
-            except MemoryError:
-                raise
-            except (StopIteration, IndexError, FFmpegError):  # IndexError: PyAV's end of a file with a track that appeared late
-                return
-            if packet.size:
-                yield packet
+            yield from with_fragments_that_step_back(demuxed(self._container, self._stream))
 
     def _decoded(self) -> Iterator[Any]:
         context = self._stream.codec_context

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from scorer.sampling.bitstream.packets import Packets
 
 
 @dataclass(frozen=True)
@@ -31,9 +35,11 @@ class Timeline:
     """The frames of a part of a file, as its packets list them.
 
     times: (N,) seconds from the file's first frame, on its running clock, ascending. sizes: (N,) bytes of each frame's packet.
-    end: seconds at which the file's last frame ends, or None where the file goes on after this part.
+    end: seconds at which the file's last frame ends, or None where the file goes on after this part. packets: those of these
+    frames, and of some around them.
     """
 
     times: NDArray[np.float64]
     sizes: NDArray[np.int64]
     end: float | None
+    packets: Packets

@@ -5,6 +5,7 @@ Each tuple of names below lists the features of one function, in order.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import cache
 from math import gamma
 from typing import Any
@@ -93,12 +94,23 @@ def blockiness(luma: Image, period: int) -> float:
     mean step. luma: (H, W) uint8, H and W >= 2 * period. After Wang, Bovik and Evans, ICIP 2000, in the pixel domain;
     all phases are tried, because crops and scaled pictures do not start on the grid.
     """
-    strengths = []
+    return grid_strengths(luma, (period,))[0]
+
+
+def grid_strengths(luma: Image, periods: Sequence[int]) -> list[float]:
+    """`blockiness` of each of the periods."""
     across, down = cv2.absdiff(luma[:, 1:], luma[:, :-1]), cv2.absdiff(luma[1:], luma[:-1])
-    for steps in (
+    directions = (
         cv2.reduce(across, 0, cv2.REDUCE_AVG, dtype=cv2.CV_32F).ravel(),
         cv2.reduce(down, 1, cv2.REDUCE_AVG, dtype=cv2.CV_32F).ravel(),
-    ):
+    )
+    return [_grid_strength(directions, period) for period in periods]
+
+
+def _grid_strength(directions: Sequence[Plane], period: int) -> float:
+    """The mean over both directions. directions: for each the mean step at each place."""
+    strengths = []
+    for steps in directions:
         # Subtract the mean of both neighbours: an edge of the picture's content is wider than one step, a grid's is not.
         excess = steps[1:-1] - (steps[:-2] + steps[2:]) / 2
         usable = len(excess) // period * period
@@ -123,9 +135,12 @@ def noise_level(plane: Plane) -> float:
 
 
 def light_features(luma: Image) -> list[float]:
-    """`LIGHT`: mean and standard deviation of an (H, W) uint8 luma, and its shares of black and of bright pixels, 0-1."""
+    """`LIGHT`: mean and standard deviation of an (H, W) uint8 luma, and its shares of black and of bright pixels, 0-1.
+
+    Of at most 2^24 pixels: OpenCV counts in float32, five times as fast as numpy.
+    """
     mean, deviation = cv2.meanStdDev(luma)
-    shares = np.bincount(luma.ravel(), minlength=256) / luma.size
+    shares = cv2.calcHist([luma], [0], None, [256], [0, 256]).ravel().astype(np.float64) / luma.size
     return [float(mean[0, 0]), float(deviation[0, 0]), float(shares[: BLACK_LUMA + 1].sum()), float(shares[BRIGHT_LUMA:].sum())]
 
 
@@ -135,10 +150,11 @@ def colour_features(image: Image) -> list[float]:
     Colourfulness is after Hasler and Suesstrunk, 2003.
     """
     small = cv2.resize(image, (64, 64), interpolation=cv2.INTER_AREA).astype(np.float32)
-    red, green, blue = small[..., 0], small[..., 1], small[..., 2]
+    red, green, blue = cv2.split(small)
     red_green, yellow_blue = red - green, (red + green) / 2 - blue
     colourfulness = np.hypot(red_green.std(), yellow_blue.std()) + 0.3 * np.hypot(red_green.mean(), yellow_blue.mean())
-    saturation = (small.max(axis=2) - small.min(axis=2)).mean()
+    # Numpy takes ten times as long for the largest of three neighbours.
+    saturation = (cv2.max(cv2.max(red, green), blue) - cv2.min(cv2.min(red, green), blue)).mean()
     return [float(saturation), float(colourfulness), float(red_green.mean()), float(yellow_blue.mean())]
 
 

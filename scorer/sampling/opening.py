@@ -39,13 +39,17 @@ def open_media(path: Path) -> Iterator[BinaryIO]:
         yield file
 
 
-def open_container(file: BinaryIO, ignore_edits: bool = False) -> Any:
+def open_container(file: BinaryIO, ignore_edits: bool = False, is_quick: bool = False) -> Any:
     """PyAV's demuxer of an open file. ignore_edits: read what an edit list of MP4 leaves out, too.
+
+    is_quick: FFmpeg decodes no picture to learn more of the streams; it may then not know their pictures' size.
 
     Raises `MediaError` where FFmpeg cannot read the file.
     """
     file.seek(0)
     options = {"protocol_whitelist": "none", "format_whitelist": FORMATS} | ({"ignore_editlist": "1"} if ignore_edits else {})
+    if is_quick:
+        options["codec_whitelist"] = "none"
     try:
         return av.open(
             file,

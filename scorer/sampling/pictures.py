@@ -11,7 +11,7 @@ from av.video.reformatter import VideoReformatter
 
 from scorer.sampling.colour import as_sdr, is_wide, matrix_of, unknown_as_601
 from scorer.sampling.combing import Mask, combed, deinterlaced, middle, small_deinterlaced, woven
-from scorer.sampling.images import Image, luma_of, scaled_down
+from scorer.sampling.images import Image, luma_of, luma_scaled_down, scaled_down
 from scorer.sampling.orientation import orientation_of, with_square_pixels
 
 SMALL_LUMA_SIZE = (64, 36)
@@ -39,11 +39,12 @@ VERTICALLY_SHARED_CHROMA = {"yuv420p", "yuvj420p", "nv12", "nv21", "yuv420p10le"
 class Pictures:
     """Makes the pictures of one stream's frames.
 
-    pixel_aspect: width of a pixel divided by its height, None where the file does not say.
+    pixel_aspect: width of a pixel divided by its height, None where the file does not say. thinning: the small luma is made of
+    every so many-th line and column.
     """
 
-    def __init__(self, pixel_aspect: Fraction | None) -> None:
-        self._pixel_aspect = pixel_aspect
+    def __init__(self, pixel_aspect: Fraction | None, thinning: int = 1) -> None:
+        self._pixel_aspect, self._thinning = pixel_aspect, thinning
         # A reformatter keeps its scaler between calls: setting one up for every frame takes longer than scaling.
         self._to_picture, self._to_square, self._to_small = VideoReformatter(), VideoReformatter(), VideoReformatter()
         self._combing: tuple[Any, Mask | None] = (None, None)
@@ -72,9 +73,15 @@ class Pictures:
         luma = _luma(frame)
         if not frame.interlaced_frame:
             self._middles = self._middles[1], middle(luma).copy()
-            return scaled_down(luma, SMALL_LUMA_SIZE)
+            return luma_scaled_down(self._thinned(luma), SMALL_LUMA_SIZE)
         mask = self._combed(frame)
         return scaled_down(luma, SMALL_LUMA_SIZE) if mask is None else small_deinterlaced(luma, mask, SMALL_LUMA_SIZE)
+
+    def _thinned(self, luma: Image) -> Image:
+        """Every so many-th line and column of a luma, at least twice as many as `SMALL_LUMA_SIZE` has."""
+        width, height = SMALL_LUMA_SIZE
+        step = max(1, min(self._thinning, luma.shape[1] // (2 * width), luma.shape[0] // (2 * height)))
+        return luma[step // 2 :: step, step // 2 :: step]
 
     def _of_one_moment(self, frame: Any) -> Image:
         picture = _rgb(self._to_picture, frame)

@@ -24,10 +24,12 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
 from scorer.errors import MediaError
+from scorer.sampling.shared_memory import SharedMemory
 from scorer.spec import SampledClip, SamplerSpec, Window
 
 if TYPE_CHECKING:
     from scorer.sampling.facts import VideoFacts
+    from scorer.sampling.glance import Glance
     from scorer.sampling.preview import FacesInPreviews
 
 Sampled = list[tuple[Window, SampledClip]]
@@ -67,6 +69,13 @@ def _probe(path: Path) -> VideoFacts:
     from scorer.sampling.decode import probe
 
     return probe(path)
+
+
+def _glance(path: Path, picture: bool) -> Glance:
+    """`scorer.sampling.glance.glance`, or `headers_only`, in the same way."""
+    from scorer.sampling.glance import glance, headers_only
+
+    return glance(path) if picture else headers_only(path)
 
 
 class SamplerPool:
@@ -117,6 +126,13 @@ class SamplerPool:
     def probe(self, path: Path) -> Future[VideoFacts]:
         """What a file's header says (see `scorer.sampling.probe`), read in a child. The future raises as `submit`'s does."""
         return self.submit_task(_probe, path)
+
+    def glance(self, path: Path, picture: bool = True) -> Future[Glance]:
+        """Look at a segment's packets and one keyframe in a child (see `scorer.sampling.glance`). Errors are those of `submit`.
+
+        picture: False reads the packets only.
+        """
+        return self.submit_task(_glance, path, picture)
 
     def submit_task(self, function: Callable[..., Any], *arguments: Any) -> Future[Any]:
         """Run a module's function in a child, under the same limits and with the same errors."""
@@ -239,22 +255,27 @@ class _Keeper:
             self.child.end()
             self.child = None
         if self.child is None:
-            self.child = _Child(self._memory_mb)
+            try:
+                self.child = _Child(self._memory_mb)
+            except OSError as error:  # no process, descriptor or memory is left
+                raise MediaError(f"no sampling process can start: {error}", kind="setup") from error
         self.child.wait_ready()
         return self.child
 
 
 class _Child:
-    """One child process and the pipe to it."""
+    """One child process, the pipe to it, and the memory for its answers."""
 
     def __init__(self, memory_mb: int) -> None:
         # Never fork: the parent has threads (torch, the event loop), and their locks would be copied while they are held.
         self._pipe, child_end = Pipe()
+        self._memory = SharedMemory()
         # From here on only the child holds its end of the pipe, so that the child's death closes the pipe.
         with child_end:
             # -P: no module is taken from the working directory.
-            command = [sys.executable, "-P", "-c", _CHILD, *map(str, (child_end.fileno(), memory_mb, os.getpid()))]
-            self._process = subprocess.Popen(command, stdin=subprocess.DEVNULL, pass_fds=[child_end.fileno()])
+            files = child_end.fileno(), self._memory.file
+            command = [sys.executable, "-P", "-c", _CHILD, *map(str, (*files, memory_mb, os.getpid()))]
+            self._process = subprocess.Popen(command, stdin=subprocess.DEVNULL, pass_fds=files)
         self.pid = self._process.pid
         with contextlib.suppress(OSError):  # it has died, as `wait_ready` will say
             self._pipe.send([path or os.getcwd() for path in sys.path])
@@ -283,7 +304,7 @@ class _Child:
             if not self._pipe.poll(timeout):
                 self.kill()
                 raise MediaError(f"sampling took more than {timeout:g} s; send shorter segments", kind="timeout")
-            answer = self._pipe.recv()
+            answer = self._memory.unpack(self._pipe.recv())
         except (EOFError, OSError) as error:
             ending = self._ending()
             self.kill()
@@ -311,6 +332,7 @@ class _Child:
         self.kill()
         self._process.wait()
         self._pipe.close()
+        self._memory.close()
 
     def _ending(self) -> str:
         """How the process ended: a signal's name or an exit code."""

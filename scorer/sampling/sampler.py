@@ -12,18 +12,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from scorer.errors import MediaError
+from scorer.sampling.bitstream.packets import bitstream_of
 from scorer.sampling.clock import LONGEST_GAP, gap_that_fits
 from scorer.sampling.decode import EPSILON, Video, open_video
 from scorer.sampling.detectors import process_detectors
-from scorer.sampling.faces import Face, aligned_crop
+from scorer.sampling.faces import aligned_crop
 from scorer.sampling.facts import Timeline
 from scorer.sampling.fragments import fragments
 from scorer.sampling.images import Image, scaled_down
 from scorer.sampling.pictures import Pictures
 from scorer.sampling.portrait import portrait_fragment
 from scorer.sampling.preview import FacesInPreviews, PreviewMaker
-from scorer.sampling.statistics import MeasuredFrame, clip_statistics, following_luma, measured_frame
-from scorer.sampling.temporal import LONGEST_HOLD
+from scorer.sampling.statistics import SIDES, MeasuredFrame, black_share, clip_statistics, following_luma, measured_frame
+from scorer.sampling.temporal import LONGEST_HOLD, seconds_held
 from scorer.spec import Faces, MediaInfo, SampledClip, SamplerSpec, Window
 
 THUMBNAIL_HEIGHT = 72
@@ -52,7 +53,7 @@ def sample(
     """
     start = float(start)
     seconds = math.inf if window_seconds is None else window_seconds
-    with open_video(path) as video:
+    with open_video(path, references_only=spec.decoded == "references") as video:
         end = start + (limit + SHORTEST) * seconds
         timeline = video.timeline(start, end)
         if duration is not None and timeline.end is not None and start == 0:
@@ -129,21 +130,36 @@ class _Collector:
         self.small_lumas: list[Image] = []
         inside = (timeline.times >= window.start - EPSILON) & (timeline.times < self.end - EPSILON)
         self._bytes = int(timeline.sizes[inside].sum())
-        self._frame_times = _shown_at(spec.frames, window, timeline.times[inside])
-        self._clip_times = _shown_at(spec.clip_frames, window, timeline.times[inside])
+        packets = timeline.packets.inside(window.start - EPSILON, self.end - EPSILON)
+        self._bitstream = bitstream_of(packets, video.codec, video.width, video.height) if packets.sizes else None
+        self._listed = timeline.times[inside]
+        self._frame_times = _shown_at(spec.frames, window, self._listed)
+        self._clip_times = _shown_at(spec.clip_frames, window, self._listed)
         self._portrait_at = _spread(spec.portrait_frames, spec.frames)
         self._face_at = _spread(spec.face_frames, spec.frames)
+        if spec.searched == "crops" and spec.face_frames:
+            # Of the frames of crops, so that no other one is searched.
+            self._portrait_at = [self._face_at[i] for i in _spread(spec.portrait_frames, spec.face_frames)]
+        everywhere = range(spec.frames)
+        self._searched_at = {*self._portrait_at, *self._face_at} if spec.searched == "crops" else {*everywhere}
+        # Without a crop there is no frame to search, but the statistics need one.
+        self._measured_at = self._searched_at or {0} if spec.statistics_version > 1 else {*everywhere}
+        self._sides = SIDES[spec.statistics_version]
         self._times: list[float] = []
         self._frames: list[Image] = []
         self._clip: list[Image] = []
         self._portraits: list[tuple[Image, bool]] = []
         self._crops: list[tuple[Image, bool]] = []
-        self._faces: list[list[Face]] = []
+        self._counts: list[int] = []
+        """Faces in each searched frame."""
+        self._shares: list[float] = []
+        """Of each searched frame with a face: the share of the picture that the largest one's box covers."""
+        self._blacks: list[float] = []
         self._measured: list[MeasuredFrame] = []
         self._size = (0, 0)
         self._pixels = 0
         self._last: Any = None
-        self._pictures = Pictures(video.pixel_aspect)
+        self._pictures = Pictures(video.pixel_aspect, spec.thinning)
 
     def take(self, time: float, frame: Any) -> None:
         """Take what is needed of the window's next frame. time: seconds from the file's first frame."""
@@ -155,7 +171,7 @@ class _Collector:
         picture = self._picture(frame) if due or self._needs_following() else None
         if picture is not None:
             if self._needs_following():
-                self._measured[-1].following = following_luma(picture)
+                self._measured[-1].following = following_luma(picture, self._sides)
             self._sample_picture(picture, due)
         self._add_to_clip(frame, sum(time >= wanted - EPSILON for wanted in self._clip_times[len(self._clip) :]))
 
@@ -166,12 +182,14 @@ class _Collector:
         if len(self._frames) < spec.frames:
             self._sample_picture(self._picture(self._last), spec.frames - len(self._frames))
         duration = self.end - self.window.start
-        fps = len(self.small_lumas) / duration
         times = np.array([*self._times, max(self.end, self._times[-1])])
-        statistics, signals = clip_statistics(self._measured, np.stack(self.small_lumas), times, fps)
+        count, held = len(self.small_lumas), None
+        if spec.decoded != "all":
+            count, held = max(count, len(self._listed)), seconds_held(times, self._listed)
+        fps = count / duration
+        black = float(np.mean(self._blacks))
+        statistics, signals = clip_statistics(self._measured, np.stack(self.small_lumas), times, fps, black, held)
         width, height = self._size
-        # Each by its own picture's size, which may change within a segment.
-        shares = [faces[0].area / frame.pixels for faces, frame in zip(self._faces, self._measured, strict=True) if faces]
         return SampledClip(
             frames=np.stack(self._frames),
             portrait=_stacked([image for image, _ in self._portraits], spec.portrait_size),
@@ -181,17 +199,20 @@ class _Collector:
             clip=_stacked(self._clip, spec.clip_size),
             statistics=statistics,
             signals=signals,
-            face_summary=Faces(int(np.median([len(faces) for faces in self._faces])), float(np.mean(shares)) if shares else 0.0),
+            face_summary=Faces(
+                int(np.median(self._counts)) if self._counts else 0, float(np.mean(self._shares)) if self._shares else 0.0
+            ),
             info=MediaInfo(
                 width=width,
                 height=height,
                 fps=fps,
-                frames=len(self.small_lumas),
+                frames=count,
                 duration=duration,
                 codec=self.codec,
-                bits_per_pixel=self._bytes * 8 / self._pixels,
+                bits_per_pixel=self._bytes * 8 / (self._pixels * count / len(self.small_lumas)),
             ),
             thumbnail=self._thumbnail,
+            bitstream=self._bitstream,
             preview=self._preview.finish() if self._preview is not None else None,
         )
 
@@ -203,23 +224,33 @@ class _Collector:
         """Take from a picture all that the next `count` sampled frames need; in a short clip it stands for several of them."""
         if not count:
             return
-        faces = process_detectors().faces.find(picture)
-        box = faces[0].box if faces else None
+        numbers = range(len(self._frames), len(self._frames) + count)
+        is_searched = not self._searched_at.isdisjoint(numbers)
+        # What is searched for a preview alone changes nothing that the model gets.
+        found = process_detectors().faces.find(picture) if is_searched or self._preview is not None else []
         if self._preview is not None:
-            self._preview.add_faces(faces, picture)
-        for _ in range(count):
-            i = len(self._frames)
-            if i == self.spec.frames // 2:
+            self._preview.add_faces(found, picture)
+        faces = found if is_searched else []
+        box = faces[0].box if faces else None
+        for number in numbers:
+            if number == self.spec.frames // 2:
                 self._thumbnail = _thumbnail(picture)
                 if self._preview is not None:
                     self._preview.take(picture)
-            self._frames.append(fragments(picture, self.spec, i))
-            self._faces.append(faces)
-            self._measured.append(measured_frame(picture, box))
-            for _ in range(self._portrait_at.count(i)):
+            self._frames.append(fragments(picture, self.spec, number))
+            if number in self._searched_at:
+                self._counts.append(len(faces))
+                # By this picture's size, which may change within a segment.
+                self._shares += [face.area / (picture.shape[0] * picture.shape[1]) for face in faces[:1]]
+            if number in self._measured_at:
+                self._measured.append(measured_frame(picture, box, self._sides))
+                self._blacks.append(self._measured[-1].black)
+            else:
+                self._blacks.append(black_share(picture))
+            for _ in range(self._portrait_at.count(number)):
                 mask = process_detectors().person.mask(picture)
                 self._portraits.append(portrait_fragment(picture, mask, box, self.spec.portrait_size))
-            for _ in range(self._face_at.count(i)):
+            for _ in range(self._face_at.count(number)):
                 side = self.spec.face_size
                 blank = np.zeros((side, side, 3), np.uint8)
                 self._crops.append((aligned_crop(picture, faces[0], side) if faces else blank, bool(faces)))

@@ -25,6 +25,7 @@ from scorer.sampling.features import (
     colour_features,
     edge_features,
     ggd_features,
+    grid_strengths,
     light_features,
     mscn,
     noise_level,
@@ -33,8 +34,17 @@ from scorer.sampling.features import (
 from scorer.sampling.images import Image, luma_of
 from scorer.sampling.temporal import CHANGE, MOTION, change_features, motion_features
 
-CENTRE_SIDE, FACE_SIDE = 384, 192
-"""Largest sides of the crops, px: enough pixels for stable moments, few enough for a live stream's time."""
+
+@dataclass(frozen=True)
+class Sides:
+    """Largest sides of the crops, px: enough pixels for stable moments, few enough for a live stream's time."""
+
+    centre: int
+    face: int
+
+
+SIDES = {1: Sides(384, 192), 2: Sides(256, 160)}
+"""By version of the statistics' definition, `SamplerSpec.statistics_version`."""
 
 SMALLEST_SIDE = 32
 """Smallest side of the crops, px: `blockiness` of period 16 needs it. Smaller pictures are continued by reflection."""
@@ -74,7 +84,7 @@ NAMES: tuple[str, ...] = (
 class MeasuredFrame:
     """What the statistics keep of one sampled frame: crops at native size, so that the picture itself can be freed.
 
-    centre: (h, w, 3) uint8 RGB, at most `CENTRE_SIDE` a side. face: likewise, at most `FACE_SIDE`; None without a face.
+    centre: (h, w, 3) uint8 RGB, at most `Sides.centre` a side. face: likewise, at most `Sides.face`; None without a face.
     black: share of black pixels in the whole picture, 0-1. pixels: of the whole picture.
     following: (h, w) uint8 luma of the next frame at `centre`'s place, None at the end.
     """
@@ -86,30 +96,41 @@ class MeasuredFrame:
     following: Image | None = None
 
 
-def measured_frame(image: Image, face: tuple[int, int, int, int] | None) -> MeasuredFrame:
+def measured_frame(image: Image, face: tuple[int, int, int, int] | None, sides: Sides = SIDES[1]) -> MeasuredFrame:
     """Cut from an (H, W, 3) uint8 RGB picture what the statistics need. face: (x, y, w, h) px of the largest, None without."""
-    step = max(1, min(image.shape[:2]) // 240)
-    luma = luma_of(image[::step, ::step])
     return MeasuredFrame(
-        centre=_centre_crop(image),
-        face=None if face is None else _face_crop(image, face),
-        black=np.count_nonzero(luma <= BLACK_LUMA) / luma.size,
+        centre=_centre_crop(image, sides.centre),
+        face=None if face is None else _face_crop(image, face, sides.face),
+        black=black_share(image),
         pixels=image.shape[0] * image.shape[1],
     )
 
 
-def following_luma(image: Image) -> Image:
+def black_share(image: Image) -> float:
+    """The share of black pixels in an (H, W, 3) uint8 RGB picture, 0-1."""
+    step = max(1, min(image.shape[:2]) // 240)
+    luma = luma_of(image[::step, ::step])
+    return np.count_nonzero(luma <= BLACK_LUMA) / luma.size
+
+
+def following_luma(image: Image, sides: Sides = SIDES[1]) -> Image:
     """The luma that `MeasuredFrame.following` takes, of the (H, W, 3) uint8 RGB picture after the measured one."""
-    return luma_of(_centre_crop(image))
+    return luma_of(_centre_crop(image, sides.centre))
 
 
 def clip_statistics(
-    frames: Sequence[MeasuredFrame], small_lumas: NDArray[np.uint8], times: NDArray[np.float64], fps: float
+    frames: Sequence[MeasuredFrame],
+    small_lumas: NDArray[np.uint8],
+    times: NDArray[np.float64],
+    fps: float,
+    black: float | None = None,
+    held: NDArray[np.float64] | None = None,
 ) -> tuple[NDArray[np.float32], dict[str, float]]:
     """The statistics (len(NAMES),) float32, finite, and the signals of one clip.
 
-    frames: one or more sampled frames. small_lumas: (N, h, w) uint8, the luma of every frame of the clip, scaled down.
-    times: (N + 1,) seconds of these frames and of the clip's end, ascending. fps: frames per second.
+    frames: one or more sampled frames. small_lumas: (N, h, w) uint8, the luma of the clip's frames, scaled down.
+    times: (N + 1,) seconds of these frames and of the clip's end, ascending. fps: frames per second. black: share of black
+    pixels, None for that of `frames`. held: see `scorer.sampling.temporal.motion_features`.
     """
     frame_rows, face_rows, change_rows = [], [], []
     for frame in frames:
@@ -124,12 +145,12 @@ def clip_statistics(
     means = over_frames.mean(axis=0)
     face = np.mean(face_rows, axis=0) if face_rows else np.zeros(len(FACE))
     change = np.mean(change_rows, axis=0) if change_rows else np.zeros(len(CHANGE))
-    motion = motion_features(small_lumas, times)
+    motion = motion_features(small_lumas, times, held)
     spread = over_frames[:, [FRAME.index(name) for name in SPREAD]].std(axis=0)
     values = np.concatenate([means, face, [bool(face_rows)], change, motion, spread, [np.log(frames[0].pixels), min(fps, 120.0)]])
     named = dict(zip(FRAME, means, strict=True))
     signals = {
-        "black": float(np.mean([frame.black for frame in frames])),
+        "black": float(np.mean([frame.black for frame in frames])) if black is None else black,
         "freeze": float(motion[0]),
         # The Laplacian's deviation is 10 and more in a sharp picture of a face, and less than 1 in a very blurred one.
         "blur": float(1 / (1 + (named["laplacian_std"] / 4) ** 1.5)),
@@ -154,8 +175,7 @@ def _frame_features(luma: Image, centre: Image) -> list[float]:
         *edge_features(plane),
         half_edges["gradient_p90"],
         half_edges["laplacian_std"],
-        blockiness(luma, 8),
-        blockiness(luma, 16),
+        *grid_strengths(luma, (8, 16)),
         noise_level(plane),
         *light_features(luma),
         *colour_features(centre),
@@ -175,17 +195,17 @@ def _face_features(crop: Image) -> list[float]:
     ]
 
 
-def _centre_crop(image: Image) -> Image:
-    """A copy of the middle of an (H, W, 3) uint8 picture, at most `CENTRE_SIDE` a side."""
+def _centre_crop(image: Image, most: int) -> Image:
+    """A copy of the middle of an (H, W, 3) uint8 picture, at most `most` a side."""
     height, width = image.shape[:2]
-    y, x = max(0, (height - CENTRE_SIDE) // 2), max(0, (width - CENTRE_SIDE) // 2)
-    return _at_least_smallest(image[y : y + CENTRE_SIDE, x : x + CENTRE_SIDE])
+    y, x = max(0, (height - most) // 2), max(0, (width - most) // 2)
+    return _at_least_smallest(image[y : y + most, x : x + most])
 
 
-def _face_crop(image: Image, box: tuple[int, int, int, int]) -> Image:
+def _face_crop(image: Image, box: tuple[int, int, int, int], most: int) -> Image:
     x, y, w, h = box
     cx, cy = x + w // 2, y + h // 2
-    half_w, half_h = min(w, FACE_SIDE) // 2 + 1, min(h, FACE_SIDE) // 2 + 1
+    half_w, half_h = min(w, most) // 2 + 1, min(h, most) // 2 + 1
     return _at_least_smallest(image[max(0, cy - half_h) : cy + half_h, max(0, cx - half_w) : cx + half_w])
 
 

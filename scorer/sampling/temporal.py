@@ -36,21 +36,25 @@ def change_features(luma: Image, following: Image) -> list[float]:
     ]
 
 
-def motion_features(small_lumas: NDArray[np.uint8], times: NDArray[np.float64]) -> list[float]:
+def motion_features(
+    small_lumas: NDArray[np.uint8], times: NDArray[np.float64], held: NDArray[np.float64] | None = None
+) -> list[float]:
     """`MOTION`: share of the time that is frozen, 0-1, then figures of the change between all neighbouring frames.
 
-    small_lumas, times: see `scorer.sampling.statistics.clip_statistics`.
+    small_lumas, times: see `scorer.sampling.statistics.clip_statistics`. held: (N,) see `seconds_held`; None where these are all
+    frames of the clip.
     """
     shown = np.diff(times)
     total = max(float(shown.sum()), 1e-9)
-    too_long = float(np.maximum(shown - LONGEST_HOLD, 0).sum())
+    if held is None:
+        held = np.maximum(shown - LONGEST_HOLD, 0)
     if len(small_lumas) < 2:
-        return [min(1.0, too_long / total), *[0.0] * (len(MOTION) - 1)]
+        return [min(1.0, float(held.sum()) / total), *[0.0] * (len(MOTION) - 1)]
     # The first frame has none before it to repeat: only its time over `LONGEST_HOLD` counts as frozen.
     motion = np.array([cv2.norm(a, b, cv2.NORM_L1) for a, b in pairwise(small_lumas)]) / small_lumas[0].size
     still = motion < FREEZE_DIFFERENCE
-    frozen = float(shown[1:][still].sum()) + float(np.maximum(shown[:1] - LONGEST_HOLD, 0).sum())
-    frozen += float(np.maximum(shown[1:][~still] - LONGEST_HOLD, 0).sum())
+    frozen = float(shown[1:][still].sum()) + float(held[:1].sum())
+    frozen += float(held[1:][~still].sum())
     light = np.array([cv2.mean(luma)[0] for luma in small_lumas])
     logarithm = np.log1p(motion)
     return [
@@ -61,3 +65,13 @@ def motion_features(small_lumas: NDArray[np.uint8], times: NDArray[np.float64]) 
         float(logarithm.min()),
         float(np.abs(np.diff(light)).mean()),
     ]
+
+
+def seconds_held(times: NDArray[np.float64], all_times: NDArray[np.float64]) -> NDArray[np.float64]:
+    """(N,) for how long, s, frames are shown for longer than `LONGEST_HOLD`, from each of some frames to the next of them.
+
+    times: (N + 1,) of the frames and of the clip's end. all_times: of all frames of the clip, ascending.
+    """
+    edges = np.unique(np.concatenate([times, all_times[(all_times > times[0]) & (all_times < times[-1])]]))
+    over = np.concatenate([[0.0], np.cumsum(np.maximum(np.diff(edges) - LONGEST_HOLD, 0))])
+    return np.diff(over[np.searchsorted(edges, times)])

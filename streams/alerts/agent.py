@@ -12,7 +12,7 @@ import logging
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
@@ -61,6 +61,15 @@ class _Partition:
 
     streams: dict[str, _Stream] = field(default_factory=dict)
     sent: set[tuple[str, str]] = field(default_factory=set)
+
+
+@dataclass(frozen=True)
+class _Changes:
+    """What scores or silence change in a partition. states: by stream id; None for a stream that is forgotten."""
+
+    partition: int
+    states: dict[str, StreamState | None] = field(default_factory=dict)
+    alerts: list[QualityAlert] = field(default_factory=list)
 
 
 class AlertAgent:
@@ -142,16 +151,13 @@ class AlertAgent:
 
     def _judge_scores(self, topics: AlertTopics, records: dict[TopicPartition, list[Any]]) -> None:
         """Judge scores by partition, and commit them when their alerts and states are acknowledged."""
-        for at, scores in records.items():
-            self._judge_partition(topics, at, scores)
         if records:
+            self._send(topics, [self._judge_partition(at, scores) for at, scores in records.items()])
             topics.commit({at: scores[-1].offset + 1 for at, scores in records.items()})
 
-    def _judge_partition(self, topics: AlertTopics, at: TopicPartition, records: list[Any]) -> None:
-        """Judge the scores of one partition; their alerts and states are acknowledged when it returns."""
-        partition = self._partitions[at.partition]
-        changed: dict[str, StreamState | None] = {}
-        alerts: list[QualityAlert] = []
+    def _judge_partition(self, at: TopicPartition, records: list[Any]) -> _Changes:
+        """Judge the scores of one partition; returns what they change."""
+        partition, changes = self._partitions[at.partition], _Changes(at.partition)
         for record in records:
             try:
                 score = SegmentScore.from_bytes(record.value)
@@ -169,9 +175,9 @@ class AlertAgent:
                 continue
             partition.streams[score.stream_id] = _Stream(state, limits, time.monotonic())
             if known is None or state is not known.state:
-                changed[score.stream_id] = state
-            alerts += new_alerts
-        self._send(topics, at.partition, changed, alerts)
+                changes.states[score.stream_id] = state
+            changes.alerts.extend(new_alerts)
+        return changes
 
     def _restart_silence(self, now: float) -> None:
         """Count the silence of every stream from now on."""
@@ -179,55 +185,74 @@ class AlertAgent:
             for stream in partition.streams.values():
                 stream.last_read = now
 
+    def _may_be_silent(self, now: float) -> bool:
+        """Whether a stream was read so long ago that its state changes if it was silent since then."""
+        wall = datetime.now(UTC)
+        streams = (stream for partition in self._partitions.values() for stream in partition.streams.values())
+        return any(tick(stream.state, wall, now - stream.last_read, stream.limits)[0] is not stream.state for stream in streams)
+
     def _judge_silence(self, topics: AlertTopics, watermark: Watermark, now: float) -> None:
         """Raise alerts for silent streams, as far as the watermark makes their silence certain."""
+        if not self._may_be_silent(now):
+            # The answers would change nothing, and they are three requests to the brokers and one for each partition.
+            watermark.restart()
+            return
         announced, answered = topics.scorers_progress()
         ends, read = topics.own_progress(self._partitions)
         until = watermark.advance(now, announced, answered, ends, read)
         if until is None:
             return
-        for number, partition in self._partitions.items():
-            changed: dict[str, StreamState | None] = {}
-            alerts: list[QualityAlert] = []
+        changes = [_Changes(number) for number in self._partitions]
+        for change, partition in zip(changes, self._partitions.values(), strict=True):
             for stream_id, stream in partition.streams.items():
                 state, new_alerts = tick(
                     stream.state, datetime.now(UTC), until - stream.last_read, stream.limits, self._explain_silence
                 )
                 if state is not stream.state:
-                    changed[stream_id] = state
-                alerts += new_alerts
-            for stream_id, state in changed.items():
+                    change.states[stream_id] = state
+                change.alerts.extend(new_alerts)
+            for stream_id, state in change.states.items():
                 if state is None:
                     del partition.streams[stream_id]
                 else:
                     partition.streams[stream_id].state = state
-            self._send(topics, number, changed, alerts)
+        self._send(topics, changes)
 
-    def _send(self, topics: AlertTopics, number: int, changed: dict[str, StreamState | None], alerts: list[QualityAlert]) -> None:
+    def _send(self, topics: AlertTopics, changes: list[_Changes]) -> None:
         """Send alerts, then states: a worker that is killed in between raises the same alerts again and loses none.
 
-        number: the partition. changed: states by stream id; None for a stream that is forgotten.
+        All partitions together: each wait for the brokers costs as much as dozens of messages.
         """
-        partition = self._partitions[number]
-        values: dict[str, bytes | None] = {}
-        for stream_id, state in changed.items():
-            values[stream_id] = to_json(state) if state is not None else None
-            if state is not None and len(values[stream_id] or b"") > MAX_STATE_BYTES:
-                log.error("a stream's state is too large and is dropped", extra={"stream_id": stream_id[:100]})
-                alerts += close_all(state)
-                values[stream_id] = state = None
-                partition.streams.pop(stream_id, None)
-            self._open.pop(stream_id, None)
-            if state is not None:
-                self._list_open(state)
-        unsent = [complete(alert, self._web_url) for alert in alerts if (alert.alert_id, alert.state) not in partition.sent]
-        topics.send(ALERTS_TOPIC, number, [(alert.stream_id, alert.to_bytes()) for alert in unsent])
-        topics.send(ALERT_STATE_TOPIC, number, list(values.items()))
-        for alert in unsent:
+        states: list[tuple[int, str, bytes | None]] = []
+        for change in changes:
+            states += [(change.partition, stream_id, value) for stream_id, value in self._take_in(change)]
+        unsent = [
+            (change.partition, complete(alert, self._web_url))
+            for change in changes
+            for alert in change.alerts
+            if (alert.alert_id, alert.state) not in self._partitions[change.partition].sent
+        ]
+        topics.send(ALERTS_TOPIC, [(number, alert.stream_id, alert.to_bytes()) for number, alert in unsent])
+        topics.send(ALERT_STATE_TOPIC, states)
+        for _, alert in unsent:
             metrics.ALERTS.labels(alert.kind, alert.state).inc()
             log.info("alert %s: %s", alert.state, alert.kind, extra={"stream_id": alert.stream_id, "alert_id": alert.alert_id})
         if unsent:
             self._count_open()
+
+    def _take_in(self, change: _Changes) -> Iterator[tuple[str, bytes | None]]:
+        """List the open alerts of changed streams; gives each state as it is stored. One that is too large is dropped."""
+        for stream_id, state in change.states.items():
+            value = to_json(state) if state is not None else None
+            if state is not None and len(value or b"") > MAX_STATE_BYTES:
+                log.error("a stream's state is too large and is dropped", extra={"stream_id": stream_id[:100]})
+                change.alerts.extend(close_all(state))
+                value = state = None
+                self._partitions[change.partition].streams.pop(stream_id, None)
+            self._open.pop(stream_id, None)
+            if state is not None:
+                self._list_open(state)
+            yield stream_id, value
 
     def _list_open(self, state: StreamState) -> None:
         if alerts := [complete(alert, self._web_url) for alert in open_alerts(state)]:

@@ -1,4 +1,4 @@
-"""Where the scores of a worker's streams are going, for its choice of the segments that the large model looks at.
+"""Where the scores of a worker's streams are going, for its choice of the look that a segment gets.
 
 The alert agent of this process has other partitions than its score agent, so it does not know of these streams' alerts. Reading
 them from their topic would be one more consumer, and late. So the detector itself runs once more here, over the scores that the
@@ -52,3 +52,19 @@ class Courses:
             return "alert"
         # A drop fires at the limit itself. Noise alone is over half of it in one of a thousand segments.
         return "changing" if rendition.cusum > drop_limit(rendition, limits.quality_drop) / 2 else "steady"
+
+    def is_undecided(self, score: SegmentScore) -> bool:
+        """Whether an alert of a score's rendition is open, or may be about to open or to end; of a score that was taken in.
+
+        So it is where a stretch is pending, where the last score was under the usual one by more than the slack, and where
+        the smoothed one is nearer to its threshold than half of the hysteresis.
+        """
+        state = self._streams.get(score.stream_id)
+        rendition = state.renditions.get(score.rendition or "") if state is not None else None
+        if rendition is None:
+            return False
+        watches = rendition.every_watch().values()
+        if any(watch.open_alert is not None or watch.pending_since is not None for watch in watches) or rendition.cusum:
+            return True
+        low = self._policy.of(score.labels).low_quality
+        return low.enabled and rendition.smoothed is not None and rendition.smoothed < low.threshold + low.hysteresis / 2

@@ -44,7 +44,7 @@ def judge(state: RenditionState, score: SegmentScore, limits: Alerts) -> tuple[R
     # The score of a black or frozen picture says nothing about its quality, nor does that of a picture without a face.
     if not black and not frozen and not _judge_face(state, watches, limits):
         state = _judge_quality(state, watches, score, limits)
-    return replace(state, recent=recent).watching(watches.by_kind), watches.changes
+    return replace(state, recent=recent, glanced=score.tier == "glance").watching(watches.by_kind), watches.changes
 
 
 def close(state: RenditionState, at: datetime) -> tuple[RenditionState, list[Change]]:
@@ -67,7 +67,7 @@ class _Reading:
     """What one segment says about one kind of alert.
 
     bad: it is beyond the limit. good: it is back by more than the hysteresis. value, threshold, baseline: what the alert reports.
-    bad_since: when the bad stretch began, if before this segment.
+    bad_since: when the bad stretch began, if before this segment. unsure: one look alone says so, and an alert waits for another.
     """
 
     bad: bool
@@ -76,6 +76,7 @@ class _Reading:
     threshold: float
     baseline: float | None = None
     bad_since: datetime | None = None
+    unsure: bool = False
 
 
 @dataclass(slots=True)
@@ -111,12 +112,16 @@ class _Watches:
 def _advance(watch: Watch, reading: _Reading, score: SegmentScore, timing: Timing) -> Watch:
     """A watch after one segment: it opens an alert after `minimum` bad seconds, and ends it after `clear` good ones."""
     end = end_of(score)
+    if score.tier == "glance" and timing.enabled and (watch.open_alert is None or watch.pending_since is None):
+        # A glance repeats what a full look said: it begins no stretch and opens no alert. It lets the time pass in which the good
+        # stretch that a full look began must last.
+        return watch
     if watch.open_alert is None:
         if not reading.bad or not timing.enabled:
             return replace(watch, pending_since=None)
         since = watch.pending_since or reading.bad_since or score.start
         rested = watch.ended_at is None or end - watch.ended_at >= timedelta(seconds=timing.cool_down)
-        if not rested or end - since < timedelta(seconds=timing.minimum):
+        if not rested or reading.unsure or end - since < timedelta(seconds=timing.minimum):
             return replace(watch, pending_since=since)
         alert = OpenAlert(since, reading.value, reading.baseline, score.labels, reading.threshold, timing.severity)
         return Watch(open_alert=alert)
@@ -165,6 +170,8 @@ def _judge_quality(state: RenditionState, watches: _Watches, score: SegmentScore
     stretch in which S was last zero is the estimate of its begin: D. C. Montgomery, Introduction to Statistical Quality
     Control, chapter 9.1. Slack and limit grow with the stream's own noise: where cameras cut or people move, scores spread
     several times as wide as where they do not. S is bounded, so that one wild score is forgotten soon.
+
+    A glance's score is a full look's once more: it moves what is usual, and adds nothing to S and to the noise.
     """
     # Of one model for all segments: a change from one model to the other must not look like a drop.
     value = score.small_score
@@ -174,9 +181,13 @@ def _judge_quality(state: RenditionState, watches: _Watches, score: SegmentScore
     baseline = value if state.baseline is None else state.baseline
 
     bad, good = smoothed < low.threshold, smoothed >= low.threshold + low.hysteresis
-    watches.update("low-quality", _Reading(bad, good, smoothed, low.threshold, baseline), low)
+    watches.update("low-quality", _Reading(bad, good, smoothed, low.threshold, baseline, unsure=state.glanced), low)
 
     slack, limit = max(drop.slack, drop.noise_slack * math.sqrt(state.variance)), drop_limit(state, drop)
+    if score.tier == "glance":
+        good = smoothed > baseline - slack
+        watches.update("quality-drop", _Reading(False, good, smoothed, baseline - slack, baseline), drop)
+        return _with_usual(replace(state, smoothed=smoothed), watches, score, drop)
     cusum, cusum_since = 0.0, None
     if state.baseline_seconds >= drop.warm_up:
         cusum = min(2 * limit, max(0.0, state.cusum + baseline - value - slack))
@@ -185,7 +196,7 @@ def _judge_quality(state: RenditionState, watches: _Watches, score: SegmentScore
     bad, good = cusum > limit and value < baseline - slack, smoothed > baseline - slack
     before = state.watches.get("quality-drop", Watch()).open_alert
     dropped = watches.update(
-        "quality-drop", _Reading(bad, good, smoothed, baseline - slack, baseline, cusum_since), drop
+        "quality-drop", _Reading(bad, good, smoothed, baseline - slack, baseline, cusum_since, state.glanced), drop
     ).open_alert
     if before is not None and dropped is None:
         # The alert resolved: the old drop must not count towards the next one.
@@ -193,9 +204,16 @@ def _judge_quality(state: RenditionState, watches: _Watches, score: SegmentScore
 
     state = replace(state, smoothed=smoothed, cusum=cusum, cusum_since=cusum_since)
     state = state if dropped is not None or bad else _with_noise(state, value, score.duration, drop)
-    half_life = drop.adapt if dropped is not None else drop.baseline
+    return _with_usual(state, watches, score, drop)
+
+
+def _with_usual(state: RenditionState, watches: _Watches, score: SegmentScore, drop: QualityDrop) -> RenditionState:
+    """The state with a segment in what is usual: also a glance's, which says that the stream is as it was."""
+    assert score.small_score is not None
+    is_open = watches.by_kind.get("quality-drop", Watch()).open_alert is not None
+    half_life = drop.adapt if is_open else drop.baseline
     state = _with_usual_signals(state, score, half_life, drop)
-    return _with_baseline(state, value, score.duration, half_life, drop)
+    return _with_baseline(state, score.small_score, score.duration, half_life, drop)
 
 
 def _with_noise(state: RenditionState, value: float, seconds: float, drop: QualityDrop) -> RenditionState:

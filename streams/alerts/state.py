@@ -70,7 +70,8 @@ class RenditionState:
     that was ahead. before: the state before the latest segment, where that one may be a stray (`streams.alerts.clock`).
     recent, usual: averages of the signals over the last seconds and over the time of the baseline; empty without any.
     usual_seconds: seconds of scores in `usual`, counted like `baseline_seconds`. missing: share of the last seconds without a
-    segment, 0-1. no_face: the watch of this kind, outside of `watches`, where older workers would not read the state.
+    segment, 0-1. no_face: the watch of this kind, outside of `watches`, where older workers would not read the state. glanced:
+    whether the latest segment had only a glance.
     """
 
     sequence: int
@@ -91,6 +92,7 @@ class RenditionState:
     usual_seconds: float = 0.0
     missing: float = 0.0
     no_face: Watch = field(default_factory=Watch)
+    glanced: bool = False
 
     def every_watch(self) -> dict[AlertKind, Watch]:
         """The watches of all kinds."""

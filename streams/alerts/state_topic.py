@@ -11,7 +11,7 @@ from typing import Any, Self
 from streams.alerts.state import StreamState, from_json
 from streams.errors import BrokerError, EventError
 from streams.events import ALERT_STATE_TOPIC, ALERTS_TOPIC, SCORES_TOPIC, SEGMENTS_TOPIC, QualityAlert
-from streams.kafka.clients import open_admin, open_producer, open_reader, send_all
+from streams.kafka.clients import await_sends, open_admin, open_producer, open_reader
 from streams.kafka.connection import Connection
 from streams.kafka.consumer import Group, Member, TopicPartition, read_to_end
 from streams.kafka.progress import Progress
@@ -100,9 +100,10 @@ class AlertTopics:
             sent.add((alert.alert_id, alert.state))
         return sent
 
-    def send(self, topic: str, partition: int, messages: list[tuple[str, bytes | None]]) -> None:
-        """Send messages to a partition and wait for all acknowledgements. messages: key and value, None to delete the key."""
-        send_all(self._producer, topic, [(key.encode(), value) for key, value in messages], partition)
+    def send(self, topic: str, messages: list[tuple[int, str, bytes | None]]) -> None:
+        """Send messages and wait for all acknowledgements. messages: partition, key and value, None to delete the key."""
+        send = self._producer.send
+        await_sends(topic, (send(topic, key=key.encode(), value=value, partition=number) for number, key, value in messages))
 
     def _read(self, topic: str, partition: int, last: int | None = None) -> Iterator[Any]:
         """The messages of a partition. last: read only this number of offsets before its end."""

@@ -18,6 +18,10 @@ class Watermark:
         self._unanswered: tuple[float, dict[int, int]] | None = None
         self._unread: tuple[float, dict[int, int]] | None = None
 
+    def restart(self) -> None:
+        """Begin anew with the next call, as after a time in which nobody needed to know."""
+        self._unanswered = self._unread = None
+
     def advance(
         self,
         now: float,

@@ -7,7 +7,18 @@ dead-letter topic. `python -m streams.events docs/schemas` writes the JSON Schem
 from streams.events.alerts import AlertAcknowledgement, AlertCause, AlertKind, QualityAlert, Severity, SignalMove
 from streams.events.base import MAX_EVENT_BYTES, YEARS, Event, Name
 from streams.events.schemas import EVENTS, write_schemas
-from streams.events.scores import FaceSummary, Level, ModelRef, SecondOpinion, SegmentScore, Signals, Tier, TierReason
+from streams.events.scores import (
+    BitstreamSummary,
+    FaceSummary,
+    FullReason,
+    Level,
+    ModelRef,
+    SecondOpinion,
+    SegmentScore,
+    Signals,
+    Tier,
+    TierReason,
+)
 from streams.events.segments import LONGEST_SEGMENT, SegmentEvent, SegmentKey
 from streams.events.topics import (
     ALERT_ACKS_TOPIC,
@@ -43,8 +54,10 @@ __all__ = [
     "AlertAcknowledgement",
     "AlertCause",
     "AlertKind",
+    "BitstreamSummary",
     "Event",
     "FaceSummary",
+    "FullReason",
     "HarvestReason",
     "Level",
     "ModelRef",

@@ -31,6 +31,19 @@ class Signals(Event):
     contrast: float = Field(ge=0, description="Standard deviation of luma, 8-bit levels.")
 
 
+class BitstreamSummary(Event):
+    """What the packets of a segment's video say; nothing of it is decoded."""
+
+    codec: str = Field(description="FFmpeg's name of the decoder, e.g. h264.")
+    width: int = Field(ge=0, description="Pixels, as they are coded.")
+    height: int = Field(ge=0, description="Pixels, as they are coded.")
+    fps: float = Field(ge=0, description="Pictures a second.")
+    bitrate: float = Field(ge=0, description="Bit/s of the video track.")
+    qp_mean: float | None = Field(
+        default=None, description="Mean quantiser of the slices (H.264, HEVC); a higher one leaves less of the picture."
+    )
+
+
 class ModelRef(Event):
     """Which model made a score."""
 
@@ -46,11 +59,17 @@ class SecondOpinion(Event):
     uncertainty: float | None = Field(default=None, ge=0, description="Expected absolute error of this score, points.")
 
 
-Tier = Literal["full", "deep"]
-"""Which look a segment got: `full` is the small model's, `deep` the large model's after it."""
+Tier = Literal["glance", "full", "deep"]
+"""Which look a segment got: a `glance` found it as it was, `full` is the small model's, `deep` the large model's after it."""
 
 TierReason = Literal["control", "alert", "changing", "low", "uncertain"]
 """Why a segment was looked at by the large model."""
+
+FullReason = Literal[
+    "start", "gap", "model", "format", "due", "changed", "black", "frozen", "no-picture", "alert", "uncertain", "again",
+    "repeat", "unread", "unanswered",
+]  # fmt: skip
+"""Why a segment got a full look where most get a glance (docs/tiers.md)."""
 
 
 class SegmentScore(Event):
@@ -77,13 +96,24 @@ class SegmentScore(Event):
     uncertainty: float | None = Field(default=None, ge=0, description="Expected absolute error of the score, points.")
     faces: FaceSummary | None = None
     signals: Signals | None = None
+    bitstream: BitstreamSummary | None = None
     model: ModelRef | None = None
     fallback: bool = Field(default=False, description="True where `FVQ_SCORER_FALLBACK` answered, because no scorer did.")
     second: SecondOpinion | None = Field(default=None, description="The second model's score, if a second model is set.")
     tier: Tier | None = Field(
-        default=None, description="Which model made the score: full is the small one, deep the large one. Not set if skipped."
+        default=None,
+        description="What the score comes from: full is the small model, deep the large one, a glance found the segment as that "
+        "of `rests_on` and has its score. Not set if skipped.",
     )
-    tier_reason: TierReason | None = Field(default=None, description="Why the large model was asked, for a deep score.")
+    tier_reason: TierReason | FullReason | None = Field(
+        default=None,
+        description="Why the large model was asked, for a deep score; with glances, why the small one, for a full one.",
+    )
+    rests_on: str | None = Field(
+        default=None,
+        description="For a glance: the segment whose full look it rests on. Score, level, faces and signals are that one's, but "
+        "`black`, where a keyframe was decoded; `uncertainty` is larger by what unchanged segments differ.",
+    )
     shallow: SecondOpinion | None = Field(default=None, description="The small model's score, where the score is a deep one.")
     fingerprint: str | None = Field(
         default=None,

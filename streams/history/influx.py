@@ -199,6 +199,8 @@ def _score(values: Mapping[str, Any]) -> SegmentScore:
         faces=FaceSummary(count=values["faces"], area=values["face_area"]) if values.get("faces") is not None else None,
         signals=Signals(**signals) if signals else None,
         model=model,
+        tier="glance" if values.get("rests_on") else None,
+        rests_on=values.get("rests_on"),
         shallow=SecondOpinion(score=small, model=ModelRef(name="", version="")) if replaced else None,
     )
 

@@ -29,6 +29,10 @@ BULK = {"fetch_min_bytes": 65536, "fetch_max_wait_ms": 200}
 collects messages for up to 200 ms."""
 
 
+LINGER_MS = 5
+"""How long a producer waits for more messages of a request: those that are sent together go together."""
+
+
 def open_member(connection: Connection, group: str, session_seconds: float, *, bulk: bool = False) -> KafkaConsumer:
     """A consumer that joins a group; its caller commits. session_seconds: silence after which others take its partitions."""
     return KafkaConsumer(
@@ -70,12 +74,12 @@ def open_observer(connection: Connection, group: str) -> KafkaConsumer:
 def open_producer(connection: Connection) -> KafkaProducer:
     """A producer whose messages are acknowledged by all replicas in sync. Raises `BrokerError`."""
     with no_broker_errors(connection):
-        return KafkaProducer(acks="all", max_block_ms=int(ACK_SECONDS * 1000), **connection.client_options())
+        return KafkaProducer(acks="all", linger_ms=LINGER_MS, max_block_ms=int(ACK_SECONDS * 1000), **connection.client_options())
 
 
-def send_all(producer: Any, topic: str, messages: Iterable[tuple[bytes, bytes | None]], partition: int | None = None) -> None:
+def send_all(producer: Any, topic: str, messages: Iterable[tuple[bytes, bytes | None]]) -> None:
     """Send (key, value) messages and wait for all acknowledgements. Raises `BrokerError`."""
-    await_sends(topic, (producer.send(topic, key=key, value=value, partition=partition) for key, value in messages))
+    await_sends(topic, (producer.send(topic, key=key, value=value) for key, value in messages))
 
 
 def await_sends(topic: str, sends: Iterable[Any]) -> None:

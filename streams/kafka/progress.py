@@ -44,9 +44,11 @@ class Progress:
     def ends_and_committed(self, partitions: Collection[int]) -> tuple[dict[int, int], dict[int, int]]:
         """Of each partition, the offset after its last message, and the one at which the group goes on."""
         asked = [TopicPartition(self._topic, number) for number in partitions]
-        ends, begins = self._consumer.end_offsets(asked), self._consumer.beginning_offsets(asked)
-        committed = {at.partition: self._consumer.committed(at) or begins[at] for at in asked}
-        return {at.partition: ends[at] for at in asked}, committed
+        ends = self._consumer.end_offsets(asked)
+        committed = {at: self._consumer.committed(at) for at in asked}
+        never = [at for at in asked if not committed[at]]
+        begins = self._consumer.beginning_offsets(never) if never else {}
+        return {at.partition: ends[at] for at in asked}, {at.partition: committed[at] or begins[at] for at in asked}
 
     def lag(self, partitions: Collection[int]) -> dict[int, int]:
         """Of each partition, the number of messages that the group has not committed yet."""

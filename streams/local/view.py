@@ -158,7 +158,8 @@ def signals_of(score: SegmentScore) -> str:
     """The measurements of a scored segment."""
     assert score.signals is not None
     s = score.signals
-    return f"blur {s.blur:.2f}  block {s.blockiness:.2f}  noise {s.noise:.1f}  black {s.black:.2f}  freeze {s.freeze:.2f}"
+    tier = "glance  " if score.tier == "glance" else ""
+    return f"{tier}blur {s.blur:.2f}  block {s.blockiness:.2f}  noise {s.noise:.1f}  black {s.black:.2f}  freeze {s.freeze:.2f}"
 
 
 def alert_line(alert: QualityAlert) -> Text:

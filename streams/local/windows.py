@@ -5,11 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from scorer.spec import LEVELS, ClipScore, SampledClip, Window
+
+if TYPE_CHECKING:
+    from scorer.sampling.bitstream.facts import Bitstream
 
 SEGMENT_SECONDS = 2.0
 
@@ -66,4 +69,19 @@ def _segment(scored: ScoredWindow) -> dict[str, Any]:
         "uncertainty": scored.score.uncertainty,
         "faces": asdict(scored.clip.face_summary) | {"area": round(scored.clip.face_summary.area, 4)},
         "signals": {name: round(value, 4) for name, value in scored.clip.signals.items()},
+        "bitstream": _bitstream(scored.clip.bitstream),
+    }
+
+
+def _bitstream(bitstream: Bitstream | None) -> dict[str, Any] | None:
+    """What the packets of a window say, with the names of the event."""
+    if bitstream is None:
+        return None
+    return {
+        "codec": bitstream.codec,
+        "width": bitstream.width,
+        "height": bitstream.height,
+        "fps": round(bitstream.fps, 3),
+        "bitrate": round(bitstream.bitrate),
+        "qp_mean": None if bitstream.qp_mean is None else round(bitstream.qp_mean, 2),
     }

@@ -62,6 +62,8 @@ def problem_of(score: SegmentScore) -> str:
     """Why a segment cannot become an example; '' where it can."""
     if score.labels.get(NEVER_STORE[0]) == NEVER_STORE[1]:
         return f"the stream carries {NEVER_STORE[0]}:{NEVER_STORE[1]}: its clips must not be stored"
+    if score.tier == "glance":
+        return "the model did not score this segment: rate one whose score is its own"
     if score.score is None or score.uncertainty is None or score.model is None or score.fingerprint is None:
         return "the segment has no score to rate against: it was skipped"
     return ""

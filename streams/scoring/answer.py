@@ -3,22 +3,27 @@
 from __future__ import annotations
 
 import logging
+import math
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from pydantic import ValidationError
 
 from scorer.spec import ClipScore, SampledClip, SamplerSpec
 from streams.errors import MediaError, ModelError
-from streams.events import FaceSummary, ModelRef, SecondOpinion, SegmentEvent, SegmentScore, Signals
+from streams.events import BitstreamSummary, FaceSummary, ModelRef, SecondOpinion, SegmentEvent, SegmentScore, Signals
 from streams.letter import DeadLetter, Message, dead_letter
 from streams.media.fetch import LocalMedia
 from streams.media.fingerprint import fingerprint
 from streams.scoring.cascade import Look, with_look
+from streams.scoring.glances import FullLook, Rest
+
+if TYPE_CHECKING:
+    from scorer.sampling.bitstream.facts import Bitstream
 
 log = logging.getLogger(__name__)
-Measured = TypeVar("Measured", FaceSummary, Signals)
+Measured = TypeVar("Measured", BitstreamSummary, FaceSummary, Signals)
 
 
 @dataclass(frozen=True)
@@ -35,7 +40,7 @@ class Sampled:
     """A segment that waits for the scorer.
 
     spec: by which its clip was sampled. media: its file, which the pipeline keeps until the segment is answered, so that
-    `sample_again` needs no second fetch. timing: milliseconds by stage.
+    `sample_again` needs no second fetch. timing: milliseconds by stage. look: the full look that it gets, if there are glances.
     """
 
     message: Message
@@ -44,6 +49,25 @@ class Sampled:
     spec: SamplerSpec
     media: LocalMedia
     timing: dict[str, float] = field(default_factory=dict)
+    look: FullLook | None = None
+
+
+@dataclass(frozen=True)
+class Glanced:
+    """A segment that had a glance, and waits for the score of the full look that it rests on.
+
+    media: its file, kept until the segment is answered: that score may ask for a full look.
+    """
+
+    message: Message
+    event: SegmentEvent
+    rest: Rest
+    media: LocalMedia
+    timing: dict[str, float]
+
+
+Result = Answered | Sampled | Glanced
+"""What becomes of a message before the scorer."""
 
 
 def lag(event: SegmentEvent | SegmentScore) -> float:
@@ -84,18 +108,54 @@ def _scored(segment: Sampled, score: ClipScore, second: ClipScore | None) -> Seg
         **SegmentScore.identity(segment.event),
         status="scored",
         tier="full",
+        tier_reason=segment.look.reason if segment.look is not None else None,
         score=score.score,
         level=score.level,
         level_probs=score.level_probs,
         uncertainty=score.uncertainty,
         faces=_in_range(FaceSummary, asdict(segment.clip.face_summary), segment.event.segment_id),
         signals=_in_range(Signals, segment.clip.signals, segment.event.segment_id),
+        bitstream=bitstream_of(segment.clip.bitstream, segment.event.segment_id),
         model=_model(score),
         fallback=score.fallback,
         second=SecondOpinion(score=second.score, model=_model(second)) if second is not None else None,
         fingerprint=fingerprint(segment.clip.thumbnail),
         timing=segment.timing | {"lag_s": lag(segment.event)},
     )
+
+
+def rested_answer(segment: Glanced, full: SegmentScore, drift: float) -> SegmentScore:
+    """The answer of a segment that is as it was at its last full look, whose score it has.
+
+    full: that look's answer. drift: what the two segments' own scores may differ, points.
+    """
+    assert full.uncertainty is not None
+    assert full.signals is not None
+    glance = segment.rest.glance
+    seen = {"black": glance.black} if glance.picture is not None else {}
+    return SegmentScore(
+        **SegmentScore.identity(segment.event),
+        status="scored",
+        tier="glance",
+        rests_on=full.segment_id,
+        score=full.score,
+        level=full.level,
+        level_probs=full.level_probs,
+        uncertainty=round(math.hypot(full.uncertainty, drift), 3),
+        faces=full.faces,
+        signals=full.signals.model_copy(update=seen),
+        bitstream=bitstream_of(glance.bitstream, segment.event.segment_id),
+        model=full.model,
+        fallback=full.fallback,
+        timing=segment.timing | {"lag_s": lag(segment.event)},
+    )
+
+
+def bitstream_of(bitstream: Bitstream | None, segment_id: str) -> BitstreamSummary | None:
+    """What a score tells of a segment's packets; None where nothing is known of them."""
+    if bitstream is None:
+        return None
+    return _in_range(BitstreamSummary, {name: getattr(bitstream, name) for name in BitstreamSummary.model_fields}, segment_id)
 
 
 def _in_range(kind: type[Measured], values: dict[str, Any], segment_id: str) -> Measured:

@@ -22,7 +22,7 @@ from streams.events import SEGMENTS_TOPIC
 from streams.kafka.connection import Connection
 from streams.kafka.consumer import Group
 from streams.kafka.unreadable import as_message, keep_faust_reading
-from streams.scoring.answer import Answered, Sampled
+from streams.scoring.answer import Answered, Result
 from streams.scoring.batcher import Batcher
 from streams.scoring.checkpoint import checkpoint
 from streams.scoring.flood import FloodGate, FloodLimits
@@ -74,13 +74,13 @@ def build_app(options: AppOptions, open_pipeline: Callable[[], Awaitable[Segment
 
         sample_messages = FloodGate(options.flood, pipeline.sample).sample if options.flood is not None else pipeline.sample
 
-        async def sample(events: Sequence[Any]) -> list[Answered | Sampled]:
+        async def sample(events: Sequence[Any]) -> list[Result]:
             try:
                 return await sample_messages([as_message(event.message, event.message.timestamp) for event in events])
             except Exception:
                 _end_now("segments cannot be sampled; the worker ends so that nothing is committed past them")
 
-        async def score_batch(sampled: list[Answered | Sampled]) -> list[Answered]:
+        async def score_batch(sampled: list[Result]) -> list[Answered]:
             try:
                 return await pipeline.score(sampled)
             except Exception:

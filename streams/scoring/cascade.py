@@ -1,7 +1,7 @@
 """The cascade: of the segments that the small model has scored, some get a look by the large model.
 
-`tiers.py` says which, `deep.py` makes the looks. One segment has one answer: the large model's score replaces the small one's,
-which is kept beside it as `shallow`. Where the large model does not answer in time, the small one's score is the answer.
+`deep_plan.py` says which, `deep.py` makes the looks. One segment has one answer: the large model's score replaces the small
+one's, which is kept beside it as `shallow`. Where the large model does not answer in time, the small one's score is the answer.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from pydantic import ValidationError
 from streams import metrics
 from streams.events import SegmentScore, TierReason
 from streams.scoring.deep import DeepScore, DeepScorer, Sample
-from streams.scoring.tiers import Course, Facts, TierPlan
+from streams.scoring.deep_plan import Course, DeepPlan, Facts
 
 log = logging.getLogger(__name__)
 BATCHES_AHEAD = 32
@@ -40,7 +40,7 @@ class Cascade:
     """
 
     def __init__(
-        self, deep: DeepScorer, plan: TierPlan, course: Callable[[SegmentScore, datetime], Course], live_window: float | None
+        self, deep: DeepScorer, plan: DeepPlan, course: Callable[[SegmentScore, datetime], Course], live_window: float | None
     ) -> None:
         self._deep, self._plan, self._course, self._live_window = deep, plan, course, live_window
         self._segments = self._deep_segments = 0

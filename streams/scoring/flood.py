@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from streams import metrics
 from streams.events import SegmentScore
 from streams.letter import Message
-from streams.scoring.answer import Answered, Sampled
+from streams.scoring.answer import Answered, Result
 
 log = logging.getLogger(__name__)
 FEWEST_STREAMS, FEWEST_LETTERS = 5, 20
@@ -57,13 +57,13 @@ class FloodLimits:
 class FloodGate:
     """Samples messages, and holds them while there is a flood. sample: never raises."""
 
-    def __init__(self, limits: FloodLimits, sample: Callable[[Sequence[Message]], Awaitable[list[Answered | Sampled]]]) -> None:
+    def __init__(self, limits: FloodLimits, sample: Callable[[Sequence[Message]], Awaitable[list[Result]]]) -> None:
         self._limits, self._sample = limits, sample
         self._noted: deque[tuple[float, bytes | None, str]] = deque(maxlen=MOST_NOTED)
         self._kinds: Counter[str] = Counter()
         self._flood = ""
 
-    async def sample(self, messages: Sequence[Message]) -> list[Answered | Sampled]:
+    async def sample(self, messages: Sequence[Message]) -> list[Result]:
         """The results of `sample`, in order; while there is a flood after a wait in which it is called again."""
         results = await self._sample(messages)
         for message, result in zip(messages, results, strict=True):
@@ -80,7 +80,7 @@ class FloodGate:
             results = await self._hold(messages, results)
         return results
 
-    async def _hold(self, messages: Sequence[Message], results: list[Answered | Sampled]) -> list[Answered | Sampled]:
+    async def _hold(self, messages: Sequence[Message], results: list[Result]) -> list[Result]:
         """Try messages again until one of them no longer fails, or one of another group, or the time is over."""
         kind, pause = self._flood, FIRST_PAUSE
         deadline = time.monotonic() + self._limits.seconds
@@ -128,8 +128,8 @@ class FloodGate:
         return kind if len(streams) >= FEWEST_STREAMS else ""
 
 
-def failure_of(result: Answered | Sampled) -> str | None:
-    """The kind of a dead letter; '' for a segment that was sampled; None for one that was skipped, which says nothing."""
-    if isinstance(result, Sampled):
+def failure_of(result: Result) -> str | None:
+    """The kind of a dead letter; '' for a segment that was looked at; None for one that was skipped, which says nothing."""
+    if not isinstance(result, Answered):
         return ""
     return None if isinstance(result.answer, SegmentScore) else result.answer.headers["kind"]

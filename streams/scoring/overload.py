@@ -1,4 +1,6 @@
-"""Which segments are left out when the workers cannot keep up, so that lag stays bounded and every stream keeps its part.
+"""Which segments are not scored: those that come too late, and some when the workers cannot keep up.
+
+These are left out so that lag stays bounded and every stream keeps its part.
 
 Without it a queue older than the live window would drop whichever segments happen to stand where the window ends: some streams
 would lose nearly all of theirs, streams with a priority as many as the others. Knows no Kafka and no model.
@@ -6,9 +8,14 @@ would lose nearly all of theirs, streams with a priority as many as the others. 
 
 from __future__ import annotations
 
+import time
 import zlib
 from collections import OrderedDict, deque
 from collections.abc import Mapping
+from datetime import UTC, datetime
+
+from streams import metrics
+from streams.events import SegmentEvent
 
 PRIORITY_LABEL = "priority"
 ORDINARY_VALUES = {"", "0", "false", "no", "none", "low", "normal"}
@@ -75,3 +82,35 @@ class Shedder:
         if len(self._credit) > MOST_STREAMS:
             self._credit.popitem(last=False)
         return credit >= 1
+
+
+class Freshness:
+    """Says which segments are answered `skipped`. window: the live window, seconds; None scores every segment."""
+
+    def __init__(self, window: float | None) -> None:
+        self._window = window
+        self._shedder = Shedder(window) if window is not None else None
+
+    def too_late(self, event: SegmentEvent) -> str | None:
+        """Why a segment is too old to be scored; None where it is not."""
+        waited = _lag(event)
+        if self._window is None or waited <= self._window:
+            return None
+        return f"the segment ended {waited:.0f} s ago, more than the live window of {self._window:g} s"
+
+    def shed(self, event: SegmentEvent, sent: float | None) -> str | None:
+        """Why a segment is left out because there is too much to do; None where it is not.
+
+        sent: when its message was, seconds since 1970.
+        """
+        # A stream whose packager's clock is behind is not queued for longer than the others: its message's own time tells.
+        waited = _lag(event) if sent is None else min(_lag(event), time.time() - sent)
+        priority = has_priority(event.labels)
+        if self._shedder is None or self._shedder.keeps(event.stream_id, priority, waited):
+            return None
+        metrics.SHED.labels("high" if priority else "ordinary").inc()
+        return f"the workers cannot keep up: segments wait {waited:.0f} s, and every stream has a part of its segments skipped"
+
+
+def _lag(event: SegmentEvent) -> float:
+    return datetime.now(UTC).timestamp() - event.start.timestamp() - event.duration

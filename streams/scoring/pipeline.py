@@ -11,9 +11,9 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections import Counter
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
 from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
@@ -23,12 +23,15 @@ from scorer.spec import ClipScore, SampledClip, SamplerSpec, Scorer
 from streams import metrics
 from streams.errors import EventError, MediaError, ModelError, SpecChangedError
 from streams.events import SegmentEvent, SegmentScore
-from streams.letter import DeadLetter, Message, dead_letter
+from streams.letter import Message, dead_letter
 from streams.media.fetch import Fetcher, LocalMedia
 from streams.retry import retried
-from streams.scoring.answer import Answered, Sampled, answer_of, final_answer, internal, lag
+from streams.scoring.answer import Answered, Glanced, Result, Sampled, answer_of, final_answer, internal, lag, rested_answer
 from streams.scoring.cascade import BATCHES_AHEAD, Cascade
-from streams.scoring.overload import Shedder, has_priority
+from streams.scoring.counts import count, observe
+from streams.scoring.glances import FullLook, Rest, Tiers, Turn
+from streams.scoring.kept import KeptMedia
+from streams.scoring.overload import Freshness
 from streams.scoring.pictures import Pictures
 
 if TYPE_CHECKING:
@@ -46,7 +49,7 @@ class SegmentPipeline:
 
     second: another model that scores every clip too, to find clips that are worth a rating. live_window: seconds after its
     end from which a segment is skipped; None scores every segment. cascade: starts looks by a large model. pictures: takes
-    pictures of segments.
+    pictures of segments. tiers: gives segments a glance where that does; None scores every segment by the model.
     """
 
     def __init__(
@@ -58,31 +61,31 @@ class SegmentPipeline:
         live_window: float | None = None,
         cascade: Cascade | None = None,
         pictures: Pictures | None = None,
+        tiers: Tiers | None = None,
     ) -> None:
         self._fetcher = fetcher
         self._pool = pool
         self._scorer = scorer
         self._second = second
-        self._live_window = live_window
-        self._shedder = Shedder(live_window) if live_window is not None else None
+        self._freshness = Freshness(live_window)
         self._scoring_since: float | None = None
         self._cascade = cascade
-        self._kept: set[LocalMedia] = set()
-        self._held: Counter[LocalMedia] = Counter()
+        self._tiers = tiers
+        self._media = KeptMedia()
         self._pictures = pictures
         self._picture: asyncio.Task[None] | None = None
         # One thread: a model takes one batch at a time.
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="scorer")
 
-    async def sample(self, messages: Sequence[Message]) -> list[Answered | Sampled]:
+    async def sample(self, messages: Sequence[Message]) -> list[Result]:
         """Fetch and sample all messages at once, in their order; answers for those that do not get as far as the scorer."""
         return list(await asyncio.gather(*(self._sample_one(message) for message in messages)))
 
-    def count_clips(self, sampled: Sequence[Answered | Sampled]) -> int:
+    def count_clips(self, sampled: Sequence[Result]) -> int:
         """How many of them need the scorer; the others have their answer."""
         return sum(isinstance(segment, Sampled) for segment in sampled)
 
-    async def score(self, sampled: Sequence[Answered | Sampled]) -> list[Answered]:
+    async def score(self, sampled: Sequence[Result]) -> list[Answered]:
         """The answers, in order; waits as long as the scorer fails. Afterwards the segments' files are gone.
 
         Those of segments with a look or a picture of a change are gone when these have sampled them. `finish` gives the answers
@@ -90,18 +93,22 @@ class SegmentPipeline:
         """
         waiting = [segment for segment in sampled if isinstance(segment, Sampled)]
         try:
-            return await self._score_all(sampled, waiting)
+            answers = await self._score_all(waiting)
+            if self._tiers is None:
+                scored = iter(answers)
+                return [segment if isinstance(segment, Answered) else next(scored) for segment in sampled]
+            return await self._with_glances(self._tiers, sampled, answers)
         finally:
-            for segment in waiting:
-                if segment.media not in self._held:
-                    self._discard(segment.media)
+            for segment in sampled:
+                if not isinstance(segment, Answered):
+                    self._media.answered(segment.media)
 
     async def finish(self, answers: Sequence[Answered]) -> list[Answered]:
         """The final answers: as they are, or with the looks that were under way, for which it waits."""
         if any(answered.look for answered in answers):
             answers = [replace(answered, answer=await final_answer(answered), look=None) for answered in answers]
         for answered in answers:
-            _count(answered.answer)
+            count(answered.answer)
         return list(answers)
 
     @property
@@ -123,14 +130,14 @@ class SegmentPipeline:
             self._cascade.close()
         if self._picture is not None:
             self._picture.cancel()
-        for media in list(self._kept):
-            self._discard(media)
+        self._media.discard_all()
 
     def scoring_seconds(self) -> float:
         """How long the scorer has been at work on its present batch; 0 where it has none."""
         return 0.0 if self._scoring_since is None else time.monotonic() - self._scoring_since
 
-    async def _score_all(self, sampled: Sequence[Answered | Sampled], waiting: list[Sampled]) -> list[Answered]:
+    async def _score_all(self, waiting: list[Sampled]) -> list[Answered]:
+        """The small model's answers, in order, with the looks of the cascade that they start."""
         started = time.monotonic()
         scores = await self._scores_of(waiting)
         seconds = await self._second_opinions([segment.clip for segment in waiting])
@@ -145,8 +152,50 @@ class SegmentPipeline:
             for segment, answered in zip(waiting, answers, strict=True):
                 if isinstance(answered.answer, SegmentScore):
                     self._show(segment, answered.answer)
-        scored = iter(self._with_looks(waiting, answers) if self._cascade is not None else answers)
-        return [next(scored) if isinstance(segment, Sampled) else segment for segment in sampled]
+        return self._with_looks(waiting, answers) if self._cascade is not None else answers
+
+    async def _with_glances(self, tiers: Tiers, sampled: Sequence[Result], answers: list[Answered]) -> list[Answered]:
+        """All answers, in order: those of glances rest on full looks before them, or the segments are looked at fully now.
+
+        answers: of the sampled ones, in order.
+        """
+        scored = iter(answers)
+        result: list[Answered | None] = []
+        again: list[tuple[int, Glanced, FullLook]] = []
+        for place, segment in enumerate(sampled):
+            answered = segment if isinstance(segment, Answered) else None
+            if isinstance(segment, Sampled):
+                answered = next(scored)
+                assert segment.look is not None
+                tiers.scored(segment.look, answered.answer)
+            elif isinstance(segment, Glanced):
+                full = tiers.rest(segment.rest)
+                if isinstance(full, SegmentScore):
+                    answer = rested_answer(segment, full, tiers.drift)
+                    tiers.rested(answer)
+                    answered = Answered(segment.message, answer)
+                else:
+                    again.append((place, segment, FullLook(full)))
+            result.append(answered)
+        if again:
+            looked = await asyncio.gather(*(self._look_fully(segment, look) for _, segment, look in again))
+            more = iter(await self._score_all([segment for segment in looked if isinstance(segment, Sampled)]))
+            for (place, _, look), segment in zip(again, looked, strict=True):
+                result[place] = answered = next(more) if isinstance(segment, Sampled) else segment
+                tiers.scored(look, answered.answer)
+        return [answered for answered in result if answered is not None]
+
+    async def _look_fully(self, segment: Glanced, look: FullLook) -> Answered | Sampled:
+        """Sample a segment that had only a glance."""
+        spec = self._scorer.spec
+        try:
+            clip = await retried("sampler", lambda: self._sample_media(segment.media, segment.event, spec), _is_workers_fault)
+        except MediaError as error:
+            letter = dead_letter(segment.message, kind=error.kind, reason=error.reason, segment_id=segment.event.segment_id)
+            return Answered(segment.message, letter)
+        except Exception as error:
+            return Answered(segment.message, internal(segment.message, error, segment.event.segment_id))
+        return Sampled(segment.message, segment.event, clip, spec, segment.media, segment.timing, look)
 
     def _with_looks(self, segments: list[Sampled], answers: list[Answered]) -> list[Answered]:
         """The small model's answers to these segments, with the looks that the cascade starts."""
@@ -157,7 +206,7 @@ class SegmentPipeline:
         result = list(answers)
         for place, look in zip(places, looks, strict=True):
             if look is not None:
-                self._held[segments[place].media] += 1
+                self._media.hold(segments[place].media)
                 result[place] = replace(result[place], look=look)
         return result
 
@@ -165,7 +214,7 @@ class SegmentPipeline:
         try:
             return segment.clip if spec == segment.spec else await self.sample_again(segment, spec)
         finally:
-            self._release(segment.media)
+            self._media.release(segment.media)
 
     def _show(self, segment: Sampled, score: SegmentScore) -> None:
         """Send a scored segment's picture. Where the stream changed and there is none, make it, but only one at a time: when
@@ -176,7 +225,7 @@ class SegmentPipeline:
         if self._picture is not None and not self._picture.done():
             metrics.PICTURES.labels("left-out").inc()
             return
-        self._held[segment.media] += 1
+        self._media.hold(segment.media)
         self._picture = asyncio.create_task(self._show_change(segment, score, self._pictures))
 
     async def _show_change(self, segment: Sampled, score: SegmentScore, pictures: Pictures) -> None:
@@ -188,7 +237,7 @@ class SegmentPipeline:
             metrics.PICTURES.labels("failed").inc()
             log.warning("no picture of a change: %s", error, extra={"segment_id": score.segment_id})
         finally:
-            self._release(segment.media)
+            self._media.release(segment.media)
 
     async def _scores_of(self, segments: Sequence[Sampled]) -> list[ClipScore | Exception]:
         """For each segment its score, or why it has none. Clips are sampled again where the scorer's specification changes."""
@@ -242,7 +291,7 @@ class SegmentPipeline:
             log.warning("the second model cannot answer a batch: %s", error)
             return [None] * len(clips)
 
-    async def _sample_one(self, message: Message) -> Answered | Sampled:
+    async def _sample_one(self, message: Message) -> Result:
         """Never raises: an exception that left the agent would lose the message and stop everything after it."""
         segment_id = ""
         if message.unreadable:
@@ -250,11 +299,14 @@ class SegmentPipeline:
         try:
             event = SegmentEvent.from_bytes(message.value)
             segment_id = event.segment_id
-            late = self._too_late(event) or self._shed(event, message.sent)
+            late = self._freshness.too_late(event) or self._freshness.shed(event, message.sent)
             if late is not None:
+                if self._tiers is not None:
+                    self._tiers.skip(event)
                 identity = SegmentScore.identity(event)
                 return Answered(message, SegmentScore(**identity, status="skipped", reason=late, timing={"lag_s": lag(event)}))
-            return await retried("sampler", lambda: self._fetch_and_sample(message, event), _is_workers_fault)
+            with self._tiers.turn(event) if self._tiers is not None else nullcontext() as turn:
+                return await retried("sampler", lambda: self._fetch_and_sample(message, event, turn), _is_workers_fault)
         except EventError as error:
             return Answered(message, dead_letter(message, kind="event", reason=str(error), field=error.field))
         except MediaError as error:
@@ -262,22 +314,26 @@ class SegmentPipeline:
         except Exception as error:
             return Answered(message, internal(message, error, segment_id))
 
-    async def _fetch_and_sample(self, message: Message, event: SegmentEvent) -> Sampled:
+    async def _fetch_and_sample(self, message: Message, event: SegmentEvent, turn: Turn | None) -> Sampled | Glanced:
         timing: dict[str, float] = {}
         started = time.monotonic()
         media = await self._fetcher.fetch_segment(event)
-        self._kept.add(media)
+        self._media.keep(media)
         try:
-            timing["fetch_ms"] = _observe("fetch", started)
+            timing["fetch_ms"] = observe("fetch", started)
             started = time.monotonic()
+            look = await turn.look(media.path) if turn is not None else None
+            if isinstance(look, Rest):
+                timing["glance_ms"] = observe("glance", started)
+                return Glanced(message, event, look, media, timing)
             spec = self._scorer.spec
             preview = self._pictures.wanted(event) if self._pictures is not None else None
             clip = await self._sample_media(media, event, spec, preview)
-            timing["sample_ms"] = _observe("sample", started)
+            timing["sample_ms"] = observe("sample", started)
         except BaseException:
-            self._discard(media)
+            self._media.discard(media)
             raise
-        return Sampled(message, event, clip, spec, media, timing)
+        return Sampled(message, event, clip, spec, media, timing, look)
 
     async def _sample_media(
         self, media: LocalMedia, event: SegmentEvent, spec: SamplerSpec, preview: FacesInPreviews | None = None
@@ -288,32 +344,6 @@ class SegmentPipeline:
             raise MediaError("the segment holds no picture", kind="empty")
         return windows[0][1]
 
-    def _release(self, media: LocalMedia) -> None:
-        """A look or a picture has sampled its segment's file, which is gone with the last of them."""
-        self._held[media] -= 1
-        if not self._held[media]:
-            del self._held[media]
-            self._discard(media)
-
-    def _discard(self, media: LocalMedia) -> None:
-        self._kept.discard(media)
-        media.discard()
-
-    def _too_late(self, event: SegmentEvent) -> str | None:
-        waited = lag(event)
-        if self._live_window is None or waited <= self._live_window:
-            return None
-        return f"the segment ended {waited:.0f} s ago, more than the live window of {self._live_window:g} s"
-
-    def _shed(self, event: SegmentEvent, sent: float | None) -> str | None:
-        # A stream whose packager's clock is behind is not queued for longer than the others: its message's own time tells.
-        waited = lag(event) if sent is None else min(lag(event), time.time() - sent)
-        priority = has_priority(event.labels)
-        if self._shedder is None or self._shedder.keeps(event.stream_id, priority, waited):
-            return None
-        metrics.SHED.labels("high" if priority else "ordinary").inc()
-        return f"the workers cannot keep up: segments wait {waited:.0f} s, and every stream has a part of its segments skipped"
-
 
 def _is_workers_fault(error: Exception) -> bool:
     return isinstance(error, MediaError) and error.kind in WORKERS_FAULT
@@ -321,24 +351,3 @@ def _is_workers_fault(error: Exception) -> bool:
 
 def _is_no_change(error: Exception) -> bool:
     return not isinstance(error, SpecChangedError)
-
-
-def _observe(stage: str, started: float) -> float:
-    """Count a stage that ends now; returns its milliseconds."""
-    seconds = time.monotonic() - started
-    metrics.STAGE_SECONDS.labels(stage).observe(seconds)
-    return round(seconds * 1000, 1)
-
-
-def _count(answer: SegmentScore | DeadLetter) -> None:
-    if isinstance(answer, DeadLetter):
-        metrics.SEGMENTS.labels("dead-letter").inc()
-        metrics.DEAD_LETTERS.labels(answer.headers["kind"]).inc()
-        log.info("dead letter: %s", answer.headers["reason"], extra={"segment_id": answer.headers.get("segment_id", "")})
-        return
-    metrics.SEGMENTS.labels(answer.status).inc()
-    if answer.tier is not None:
-        metrics.TIERS.labels(answer.tier, answer.tier_reason or "").inc()
-    metrics.EVENT_LAG.observe(max(0.0, answer.timing["lag_s"]))
-    metrics.EVENT_LAG_LAST.set(answer.timing["lag_s"])
-    log.debug("%s", answer.status, extra={"segment_id": answer.segment_id, "score": answer.score, **answer.timing})

@@ -1,169 +1,242 @@
-"""Which segments the large model looks at, after the small one: the tiers of the cascade. Pure: no clock, no model, no Kafka.
+"""Which look a segment gets: a glance (packets, and a keyframe where they moved) or a full look by the small model. Pure.
 
-Every segment is scored by the small model (tier `full`). The large model looks at few of them (tier `deep`), for the first of
-these reasons that holds: the segment is its stream's control; its stream has an open alert; its score is falling; it is low;
-it is uncertain. How many are few is a share of the segments, and each look costs one token of a bucket that only this worker's
-own segments fill. So the shares of all workers sum up to the share, and no worker has to know another.
+A stream's state has the numbers of the segment that last had a full look. A segment that is near them gets that look's score.
+What the large model looks at besides is planned by `deep_plan.py`. No clock, no model, no Kafka here.
 """
 
 from __future__ import annotations
 
-import hashlib
-import math
-from collections import OrderedDict
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
-from streams.events import TierReason
+from streams.events import FullReason, SegmentEvent, SegmentScore
+from streams.scoring.distance import HEADER_NAMES, FloatArray, Spread, distance, first_spread, values_of
 
-Course = Literal["steady", "changing", "alert", "no-picture"]
-"""Where a stream's scores are going. `no-picture`: this segment is black or frozen, so no score says anything of it."""
+if TYPE_CHECKING:
+    from scorer.sampling.bitstream.facts import Bitstream
+    from scorer.sampling.glance import Glance
 
-BURST = 16.0
-"""Most tokens in a worker's bucket: after a quiet hour this many segments may go deep at once, and not an hour's worth."""
+BLACK_HINT = 0.85
+"""Share of black pixels of a keyframe from which a segment may be black: less than the alert's limit."""
 
-CONTROL_PART = 0.2
-"""Part of the share for controls: segments that are taken by count alone, so that the two models are compared without bias."""
+FROZEN_HINT = 2.0
+"""A segment whose pictures between keyframes are smaller by so many powers of two may be frozen. Its keyframe is as before."""
 
-MOST_STREAMS = 10_000
-"""Streams that a worker remembers; the one that was silent for longest is forgotten first."""
+SLOWER = 0.7
+"""A segment with less than this part of the frame rate is another format: pictures are missing, which no keyframe shows."""
 
-FLOOR: dict[TierReason, float] = {"control": 1, "alert": 2, "changing": 3, "low": 4, "uncertain": 5}
-"""Tokens that must be there for each reason, most urgent first: the last ones are kept for what is more urgent."""
+GAP = 0.5
+"""A segment that starts so many durations after the end of the one before, or before it, does not follow it."""
 
-URGENCY: dict[TierReason, float] = {"alert": 8, "changing": 4, "low": 2, "uncertain": 1}
-"""How much each reason's streams get, against each other, where there is not enough for all."""
+OTHER_BYTES = HEADER_NAMES.index("other_bytes")
+
+Step = Literal["headers", "keyframe", "glance", "full"]
+"""What to do next: read the packets, decode a keyframe as well, let the last full look stand, or look fully."""
 
 
 @dataclass(frozen=True)
 class TierLimits:
-    """When a segment goes deep.
+    """When a segment gets a full look.
 
-    share: of all segments, at most, 0-1. low: a lower score is low, points. uncertain: a higher uncertainty is uncertain, points.
+    distance: from which a segment has changed. headers: from which a keyframe is looked at too. seen: segments from one keyframe
+    that is looked at to the next at most. due: segments of a stream from
+    one full look to the next at most. differs: points by which a full look's score must differ from the one before to be looked
+    at once more. uncertain: a score with a higher uncertainty is not rested on, points. drift: what an unchanged segment's own
+    score differs from that of its full look, points, as a standard deviation.
     """
 
-    share: float = 0.05
-    low: float = 40.0
+    distance: float = 1.6
+    headers: float = 1.4
+    seen: int = 3
+    due: int = 120
+    differs: float = 7.5
     uncertain: float = 15.0
+    drift: float = 4.0
 
-    @property
-    def control_every(self) -> int:
-        """Segments of a stream from one control to the next. Only where the share is over 0."""
-        return max(1, round(1 / (self.share * CONTROL_PART)))
+
+@dataclass(frozen=True)
+class Format:
+    """What cannot differ between two segments that are compared."""
+
+    codec: str
+    width: int
+    height: int
+
+    @classmethod
+    def of(cls, bitstream: Bitstream) -> Format:
+        """The format of a segment."""
+        return cls(bitstream.codec, bitstream.width, bitstream.height)
+
+
+@dataclass(frozen=True, slots=True)
+class StreamTier:
+    """What is remembered of one rendition of a stream.
+
+    sequence, until: number and end of its latest segment, the end in seconds since 1970. format, fps, reference: of the segment
+    that last had a full look. glances: segments since then. unseen: segments since the last keyframe that was looked at. asks:
+    what that look's score asks for, None where it may be rested on. model: that made it. spread: what is usual for the stream.
+    """
+
+    sequence: int
+    until: float
+    format: Format
+    fps: float
+    reference: FloatArray
+    spread: Spread
+    model: str
+    glances: int = 0
+    unseen: int = 0
+    asks: FullReason | None = None
 
 
 @dataclass(frozen=True)
 class Facts:
-    """What is known of a segment when the small model has scored it.
+    """What is known of a segment so far.
 
-    stream: of one rendition. score, uncertainty: points. in_time: whether it can wait for the large model.
+    model: that scores now. glance: None before its packets are read. tried: whether its keyframe was asked for, also in vain.
     """
 
-    stream: str
-    sequence: int
-    course: Course
-    score: float
-    uncertainty: float
-    in_time: bool = True
+    segment: SegmentEvent
+    model: str
+    glance: Glance | None = None
+    tried: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class StreamTiers:
-    """What is remembered of a stream.
+@dataclass(frozen=True)
+class Plan:
+    """The next step for a segment. reason: of a full look. distance: to the last full look, where it was measured."""
 
-    until_control: segments until the next control; 0 or less: it is due. looked_at: tokens that the bucket had got in all when
-    the stream last went deep; None: it has not.
+    step: Step
+    reason: FullReason | None = None
+    distance: float = 0.0
+
+
+def plan(state: StreamTier | None, facts: Facts, limits: TierLimits) -> Plan:
+    """What to do next with a segment. Call it again with the glance that it asks for: the third answer, at the latest, is final.
+
+    state: of the segment's rendition; None where it has had no full look.
     """
-
-    until_control: int
-    looked_at: float | None = None
-
-
-def first_seen(facts: Facts, limits: TierLimits) -> StreamTiers:
-    """The state of a new stream. Streams that start together have their controls at different times, drawn by their names."""
-    digest = hashlib.blake2b(f"{facts.stream}\n{facts.sequence}".encode("utf-8", "surrogatepass"), digest_size=8).digest()
-    return StreamTiers(1 + int.from_bytes(digest) % limits.control_every)
-
-
-def reason_of(state: StreamTiers, facts: Facts, limits: TierLimits) -> TierReason | None:
-    """Why the segment should go deep; None where it need not. A control comes first, so that it is due at any quality alike."""
-    if facts.course == "no-picture" or not facts.in_time:
-        return None
-    if state.until_control <= 0:
-        return "control"
-    if facts.course != "steady":
-        return facts.course
-    if facts.score < limits.low:
-        return "low"
-    return "uncertain" if facts.uncertainty > limits.uncertain else None
+    if state is None:
+        return Plan("full", "start")
+    if (reason := _reason_before(state, facts, limits)) is not None:
+        return Plan("full", reason)
+    if facts.glance is None:
+        return Plan("headers")
+    if (reason := _reason_of_format(state, facts.glance)) is not None:
+        return Plan("full", reason)
+    far = distance(values_of(facts.glance) - state.reference, state.spread)
+    moved = far >= limits.headers
+    can_be_seen = facts.glance.bitstream.keyframes > 0 and not facts.tried
+    if can_be_seen and (moved or state.unseen + 1 >= limits.seen):
+        return Plan("keyframe", distance=far)
+    changed = moved if facts.glance.picture is None else far >= limits.distance
+    return Plan("full", "changed", far) if changed else Plan("glance", distance=far)
 
 
-def price(reason: TierReason, state: StreamTiers, earned: float) -> float:
-    """Tokens that must be in the bucket for this stream to take one.
+def _reason_before(state: StreamTier, facts: Facts, limits: TierLimits) -> FullReason | None:
+    """Why a segment needs a full look, whatever is in it."""
+    if not follows(state, facts.segment):
+        return "gap"
+    if facts.model != state.model:
+        return "model"
+    if state.asks is not None:
+        return state.asks
+    return "due" if state.glances + 1 >= limits.due else None
 
-    earned: tokens that the bucket has got in all. The price is `BURST` for a stream that has just been looked at, and falls with
-    the tokens that the bucket has got since. So the stream that waits for longest can pay first, one that never was looked at
-    can pay at once, and one that is alone gets every token. An alert's wait counts eight times as much as an uncertain score's.
+
+def _reason_of_format(state: StreamTier, glance: Glance) -> FullReason | None:
+    """Why a glance cannot be compared with the last full look, or must not be because it hides what matters."""
+    bitstream = glance.bitstream
+    if Format.of(bitstream) != state.format or bitstream.fps < SLOWER * state.fps:
+        return "format"
+    if glance.black >= BLACK_HINT:
+        return "black"
+    smaller = state.reference[OTHER_BYTES] - values_of(glance)[OTHER_BYTES]
+    return "frozen" if smaller > FROZEN_HINT else None
+
+
+def follows(state: StreamTier, segment: SegmentEvent) -> bool:
+    """Whether a segment is the next one of its rendition."""
+    gap = segment.start.timestamp() - state.until
+    return segment.sequence == state.sequence + 1 and abs(gap) <= GAP * segment.duration
+
+
+def is_repeat(state: StreamTier, segment: SegmentEvent) -> bool:
+    """Whether a segment was seen already, or comes late: it says nothing about where the stream is now."""
+    return segment.sequence <= state.sequence and segment.start.timestamp() < state.until
+
+
+def with_full_look(state: StreamTier | None, facts: Facts) -> StreamTier:
+    """The state when a full look at a segment is planned, whose score is not known yet. facts: with its glance."""
+    assert facts.glance is not None
+    bitstream = facts.glance.bitstream
+    own_format = Format.of(bitstream)
+    spread = state.spread if state is not None and state.format == own_format else first_spread()
+    values, end = values_of(facts.glance), _end(facts.segment)
+    return StreamTier(facts.segment.sequence, end, own_format, bitstream.fps, values, spread, facts.model)
+
+
+def with_glance(state: StreamTier, facts: Facts) -> StreamTier:
+    """The state after a segment that the last full look stands for."""
+    assert facts.glance is not None
+    spread = state.spread.with_differences(values_of(facts.glance) - state.reference)
+    return replace(
+        state,
+        sequence=facts.segment.sequence,
+        until=_end(facts.segment),
+        glances=state.glances + 1,
+        unseen=0 if facts.tried else state.unseen + 1,
+        spread=spread,
+    )
+
+
+def with_skipped(state: StreamTier, segment: SegmentEvent) -> StreamTier:
+    """The state after a segment that nobody looked at because the workers cannot keep up.
+
+    That is no gap: full looks at all streams would keep the workers from ever catching up.
     """
-    if reason == "control" or state.looked_at is None:
-        return FLOOR[reason]
-    waited = URGENCY[reason] * (earned - state.looked_at)
-    return max(FLOOR[reason], BURST - math.log2(1 + waited))
-
-
-class TierPlan:
-    """Plans the tiers of a worker's segments, in the order in which they come."""
-
-    def __init__(self, limits: TierLimits) -> None:
-        self.limits = limits
-        self._streams: OrderedDict[str, StreamTiers] = OrderedDict()
-        self._tokens = 0.0
-        self._earned = 0.0
-
-    def plan(self, batch: Sequence[Facts], room: int) -> list[TierReason | None]:
-        """For each segment the reason to go deep, or None for tier full.
-
-        batch: all segments that the small model has scored, also those that cannot go deep. room: how many of them may go deep
-        now; what is not taken stays in the bucket.
-        """
-        plan: list[TierReason | None] = [None] * len(batch)
-        if self.limits.share <= 0:
-            return plan
-        wanted: list[tuple[float, float, int, TierReason]] = []
-        for place, facts in enumerate(batch):
-            self._tokens = min(BURST, self._tokens + self.limits.share)
-            self._earned += self.limits.share
-            state = self._arrived(facts)
-            if reason := reason_of(state, facts, self.limits):
-                wanted.append((FLOOR[reason], price(reason, state, self._earned), place, reason))
-        for *_, place, reason in sorted(wanted):
-            if room and self._take(batch[place].stream, reason):
-                plan[place] = reason
-                room -= 1
-        return plan
-
-    def _arrived(self, facts: Facts) -> StreamTiers:
-        """The stream's state after one more segment."""
-        state = self._streams.get(facts.stream) or first_seen(facts, self.limits)
-        state = replace(state, until_control=state.until_control - 1)
-        self._streams[facts.stream] = state
-        self._streams.move_to_end(facts.stream)
-        if len(self._streams) > MOST_STREAMS:
-            self._streams.popitem(last=False)
+    if not follows(state, segment):
         return state
+    return replace(state, sequence=segment.sequence, until=_end(segment))
 
-    def _take(self, stream: str, reason: TierReason) -> bool:
-        state = self._streams[stream]
-        # Two segments of a stream in one batch can both see the same control due.
-        if reason == "control" and state.until_control > 0:
-            return False
-        if self._tokens < price(reason, state, self._earned):
-            return False
-        self._tokens -= 1
-        if reason == "control":
-            # From the place where it was due, so that controls stay evenly spread where one had to wait.
-            every = self.limits.control_every
-            state = replace(state, until_control=every + state.until_control % -every)
-        self._streams[stream] = replace(state, looked_at=self._earned)
-        return True
+
+def differences_to(state: StreamTier | None, glance: Glance) -> FloatArray | None:
+    """The differences of a segment to the last full look; None where they say nothing."""
+    if state is None or Format.of(glance.bitstream) != state.format:
+        return None
+    return values_of(glance) - state.reference
+
+
+def with_score(
+    state: StreamTier, asks: FullReason | None, moved: float | None, differences: FloatArray | None, limits: TierLimits
+) -> StreamTier:
+    """The state when the last full look's score is known.
+
+    asks: what it asks of the next segments. moved, differences: of this full look to the one before, the score's in points. Where
+    the score is as it was, such differences are usual for this stream.
+    """
+    if moved is not None and abs(moved) <= limits.differs and differences is not None:
+        state = replace(state, spread=state.spread.with_differences(differences))
+    return replace(state, asks=asks)
+
+
+def asked_by(
+    score: SegmentScore, before: float | None, is_undecided: bool, has_picture: bool, limits: TierLimits
+) -> FullReason | None:
+    """What a full look's score asks of the segment after it; None where its score may be rested on.
+
+    before: the score of the full look before it, points. is_undecided: whether an alert is open, or may be about to open or to
+    end. has_picture: False for black or frozen pictures. What a score starts is looked at twice before anything follows.
+    """
+    assert score.score is not None
+    if not has_picture:
+        return "no-picture"
+    if is_undecided:
+        return "alert"
+    if (score.uncertainty or 0.0) > limits.uncertain:
+        return "uncertain"
+    return "again" if before is None or abs(score.score - before) > limits.differs else None
+
+
+def _end(segment: SegmentEvent) -> float:
+    return segment.start.timestamp() + segment.duration

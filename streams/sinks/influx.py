@@ -7,7 +7,7 @@ Measurement `segment_score`. InfluxDB identifies a point by its tags and its tim
   skipped) and `status`. Number of series: streams x renditions x (models + 1). The operator chooses all these names, and
   they are few.
 - fields: segment_id, sequence, duration; for a scored segment also score, uncertainty, level, `p_<level>`, faces, face_area
-  and each signal; for a skipped segment reason.
+  each signal, bitrate and qp; for one that had only a glance rests_on; for a skipped segment reason.
 
 `segment_id`, `uri` and labels are no tags, because each new value would make a new series without end. A segment has two
 points if two models answered it, or if it was scored before a restart and skipped after it. Both points have the same
@@ -186,6 +186,7 @@ def to_point(score: SegmentScore) -> Point:
         ("uncertainty", score.uncertainty),
         ("level", score.level),
         ("reason", score.reason),
+        ("rests_on", score.rests_on),
     ):
         if value is not None:
             point.field(name, value)
@@ -193,6 +194,10 @@ def to_point(score: SegmentScore) -> Point:
         point.field("faces", score.faces.count).field("face_area", float(score.faces.area))
     for name, value in (score.signals.model_dump() if score.signals else {}).items():
         point.field(name, float(value))
+    if score.bitstream:
+        point.field("bitrate", float(score.bitstream.bitrate))
+        if score.bitstream.qp_mean is not None:
+            point.field("qp", float(score.bitstream.qp_mean))
     for level, probability in (score.level_probs or {}).items():
         point.field(f"p_{level}", float(probability))
     return point

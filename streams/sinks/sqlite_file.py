@@ -107,10 +107,10 @@ def milliseconds(moment: datetime) -> int:
 def open_file(path: Path) -> sqlite3.Connection:
     """A connection that writes, to a file with its tables; a file of the layout before is brought to this one first.
 
-    Raises `sqlite3.Error` or OSError where the file cannot be written.
+    Any thread may use it, one at a time. Raises `sqlite3.Error` or OSError where the file cannot be written.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    connection = sqlite3.connect(path, timeout=WAIT_SECONDS, isolation_level=None)
+    connection = sqlite3.connect(path, timeout=WAIT_SECONDS, isolation_level=None, check_same_thread=False)
     try:
         connection.execute("pragma journal_mode = wal")
         connection.execute("pragma synchronous = full")

@@ -20,7 +20,7 @@ from streams.alerts.course import Courses
 from streams.alerts.incidents import DAY_SECONDS, SEGMENT_SECONDS, load_ladders, make_stream
 from streams.alerts.policy import default_limits, load_policy
 from streams.events import SegmentScore
-from streams.scoring.tiers import Facts, TierLimits, TierPlan
+from streams.scoring.deep_plan import DeepLimits, DeepPlan, Facts
 
 DAYS = 4.0
 SHARE = 0.05
@@ -30,7 +30,7 @@ UNCERTAINTY = 8.0
 
 def deep_segments(scores: list[NDArray[np.float64]]) -> list[NDArray[np.bool_]]:
     """Which segments of which stream the large model looks at, in one worker that has all of them."""
-    plan, courses = TierPlan(TierLimits(SHARE)), Courses(load_policy(None))
+    plan, courses = DeepPlan(DeepLimits(SHARE)), Courses(load_policy(None))
     looked = [np.zeros(len(values), bool) for values in scores]
     for number in range(min(map(len, scores))):
         start = BEGIN + timedelta(seconds=number * SEGMENT_SECONDS)

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import random
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor, wait
+from dataclasses import asdict
 from pathlib import Path
+
+import numpy as np
 
 from scorer.errors import MediaError
 from scorer.sampling import SamplerPool
@@ -83,6 +87,7 @@ def fuzz_media(count: int, seed: int, folder: Path, workers: int = 2) -> Report:
                 started = time.monotonic()
                 current[number] = started, path
             outcome, wrong = _try_file(path, pool)
+            wrong = wrong or _try_glance(path, pool)
             with lock:
                 del current[number]
                 if stopped.is_set():
@@ -137,6 +142,22 @@ def _try_file(path: Path, pool: SamplerPool) -> tuple[str, str | None]:
     except Exception as error:
         return "exception", f"{type(error).__name__}: {error}"
     return "clips", None
+
+
+def _try_glance(path: Path, pool: SamplerPool) -> str | None:
+    """What is wrong with a glance at a file; None where nothing is."""
+    try:
+        seen = pool.glance(path).result()
+    except MediaError as error:
+        return f"glance: kind {error.kind}: {error.reason}" if error.kind in ("failed", "setup", "stopped") else None
+    except Exception as error:
+        return f"glance: {type(error).__name__}: {error}"
+    facts = [value for value in asdict(seen.bitstream).values() if isinstance(value, float)]
+    if not all(math.isfinite(value) for value in facts):
+        return f"glance: {seen.bitstream}"
+    if seen.picture is not None and not np.isfinite(seen.picture).all():
+        return "glance: the statistics are not finite"
+    return None
 
 
 def _check_memory(watch: MemoryWatch, report: Report) -> None:

@@ -90,10 +90,10 @@ class MemoryAlertTopics:
         self._count_message()
         (self.committed,) = offsets.values()
 
-    def send(self, topic: str, partition: int, messages: list[tuple[str, bytes | None]]) -> None:
-        for message in messages:
+    def send(self, topic: str, messages: list[tuple[int, str, bytes | None]]) -> None:
+        for _, key, value in messages:
             self._count_message()
-            self.topics[topic].append(message)
+            self.topics[topic].append((key, value))
 
     def seek_to_committed(self, _: TopicPartition) -> None:
         """Does nothing: the test reads `records` from `committed` on."""

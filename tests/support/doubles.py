@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cache
 
 import numpy as np
 
-from scorer.spec import LEVELS, ClipScore, Faces, MediaInfo, ModelId, SampledClip, SamplerSpec, level_of
+from scorer.sampling.bitstream.facts import Bitstream
+from scorer.spec import LEVELS, ClipScore, Faces, MediaInfo, ModelId, SampledClip, SamplerSpec, Window, level_of
 
 SPEC = SamplerSpec(frame_size=16, portrait_size=16, face_size=16, clip_size=8)
+
+BITSTREAM = Bitstream("h264", 64, 48, 25.0, 1e5, None, 1, 2000.0, 200.0, 0.3, 0.0, 24.5, 1.5)
+"""What the packets of every made-up clip say."""
 
 
 def make_clip(light: int = 128, seed: int = 0, spec: SamplerSpec = SPEC, statistics: int = 20) -> SampledClip:
@@ -38,7 +43,14 @@ def make_clip(light: int = 128, seed: int = 0, spec: SamplerSpec = SPEC, statist
         face_summary=Faces(1, 0.2),
         info=MediaInfo(64, 48, 25.0, 50, 2.0, "h264", 0.1),
         thumbnail=pixels(1, 72)[0],
+        bitstream=BITSTREAM,
     )
+
+
+@cache
+def free_windows(spec: SamplerSpec, statistics: int) -> list[tuple[Window, SampledClip]]:
+    """What every file is sampled to where sampling takes no time; also in a sampling child."""
+    return [(Window(), make_clip(spec=spec, statistics=statistics))]
 
 
 class BrightnessScorer:

@@ -7,6 +7,7 @@ faults and not on decoding. Environment variables:
     FVQ_TEST_STUCK      name of a media file whose sampling never ends
     FVQ_TEST_STATISTICS how many numbers a clip has, for a served scorer with a real model (20)
     FVQ_TEST_SINK       none: scores go to their topic only, to no sink
+    FVQ_TEST_POOL       children: real sampling children, which answer every file with a clip of the usual size
 """
 
 from __future__ import annotations
@@ -21,21 +22,26 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+import numpy as np
+
 from scorer import find
+from scorer.sampling import SamplerPool
+from scorer.sampling.glance import PICTURE_NAMES, Glance
 from scorer.spec import ClipScore, ModelId, SampledClip, SamplerSpec, Window
 from streams.events import SegmentScore
 from streams.sinks.base import Rejected, Sink
-from tests.support.doubles import SPEC, make_clip
+from tests.support.doubles import BITSTREAM, SPEC, free_windows
 
 SCORE_SECONDS = float(os.environ.get("FVQ_TEST_SCORE_MS", "0")) / 1000
 STUCK = os.environ.get("FVQ_TEST_STUCK", "")
 STATISTICS = int(os.environ.get("FVQ_TEST_STATISTICS", "20"))
+CHILDREN = os.environ.get("FVQ_TEST_POOL") == "children"
 
 
 @cache
-def free_clip(spec: SamplerSpec) -> SampledClip:
-    """The clip that every file is sampled to."""
-    return make_clip(spec=spec, statistics=STATISTICS)
+def free_glance() -> Glance:
+    """What every glance sees."""
+    return Glance(BITSTREAM, np.zeros(len(PICTURE_NAMES), np.float32), 0.0, np.full((72, 96, 3), 128, np.uint8))
 
 
 class FreePool:
@@ -52,17 +58,30 @@ class FreePool:
     def submit(self, path: Path, spec: SamplerSpec = SPEC, **_: object) -> Future[list[tuple[Window, SampledClip]]]:
         future: Future[list[tuple[Window, SampledClip]]] = Future()
         if path.name != STUCK:
-            future.set_result([(Window(), free_clip(spec))])
+            future.set_result(free_windows(spec, STATISTICS))
+        return future
+
+    def glance(self, path: Path, picture: bool = True) -> Future[Glance]:
+        future: Future[Glance] = Future()
+        if path.name != STUCK:
+            future.set_result(free_glance() if picture else Glance(BITSTREAM))
         return future
 
     def close(self) -> None:
         pass
 
 
+class FreeChildren(SamplerPool):
+    """The real pool, whose children do not look at the file."""
+
+    def submit(self, *_: object, spec: SamplerSpec | None = None, **__: object) -> Future[list[tuple[Window, SampledClip]]]:
+        return self.submit_task(free_windows, spec or self._spec, STATISTICS)
+
+
 class FreeScorer:
     """In place of `Engine`: returns the same score for every clip, after `SCORE_SECONDS` for a batch."""
 
-    spec = SPEC
+    spec = SamplerSpec() if CHILDREN else SPEC
     model = ModelId("free", "1")
     answer = ClipScore(61.5, "good", {"good": 0.7, "fair": 0.3}, 4.0, model)
 
@@ -99,7 +118,7 @@ if __name__ == "__main__":
     from streams.settings import load_settings
     from streams.worker_start import start_worker
 
-    worker.SamplerPool = FreePool  # type: ignore[misc, assignment]
+    worker.SamplerPool = FreeChildren if CHILDREN else FreePool  # type: ignore[misc, assignment]
     if os.environ.get("FVQ_TEST_SINK") == "none":
         worker.parts.sink = lambda _: NoSink()
     sys.exit(start_worker(load_settings()))

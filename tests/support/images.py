@@ -133,7 +133,9 @@ def made_by_steps(name: str, folder: Path) -> Iterator[Container]:
         (root / place).mkdir(parents=True)
     hosts = {place: Path("/") / place for place in HOST_FOLDERS if (Path("/") / place).is_dir()}
     arguments = dict(
-        item.value.split("=", 1) for item in instructions if item.name == "ARG" and item.stage < 1 and "=" in item.value
+        shlex.split(item.value)[0].split("=", 1)
+        for item in instructions
+        if item.name == "ARG" and item.stage < 1 and "=" in item.value
     )
     for instruction in instructions:
         if instruction.stage == 0 and instruction.name == "COPY":

@@ -18,6 +18,7 @@ from tests.fuzz import events, media
 from tests.fuzz.events import fuzz_events, mutated_message, wrong_letter
 from tests.fuzz.media import fuzz_media
 from tests.fuzz.mutations import SEEDS, boxes_of
+from tests.fuzz.units import fuzz_units
 from tests.support.media import make_clip
 
 
@@ -26,6 +27,13 @@ async def test_each_mutated_event_is_answered(tmp_path: Path) -> None:
     assert report.findings == []
     assert report.outcomes.total() == 1000
     assert {"scored", "skipped", "dead letter: event", "dead letter: refused"} < set(report.outcomes)
+
+
+@pytest.mark.slow
+def test_each_mutated_unit_is_answered(tmp_path: Path) -> None:
+    report = fuzz_units(500, seed=2, folder=tmp_path)
+    assert report.findings == []
+    assert {"quantisers", "none"} == set(report.outcomes)
 
 
 @pytest.mark.slow
@@ -78,6 +86,11 @@ class IdlePool:
 
     def __exit__(self, *_: object) -> None:
         self.closed.set()
+
+    def glance(self, *_: object) -> Future[Any]:
+        future: Future[Any] = Future()
+        future.set_exception(MediaError("the pool has no child", kind="undecodable"))
+        return future
 
     def submit_task(self, *_: object) -> Future[int]:
         future: Future[int] = Future()

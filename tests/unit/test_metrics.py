@@ -13,7 +13,7 @@ from scorer.exposition import from_zero, new_registry
 from scorer.remote.metrics import ReplicaMetrics
 from streams import metrics
 from streams.events import AlertKind, SegmentScore, TrainingExample
-from streams.events.scores import TierReason
+from streams.events.scores import FullReason, TierReason
 from streams.ingest import metrics as ingest_metrics
 from streams.ingest.states import State
 from streams.metrics_page import Described, processes, reference
@@ -77,7 +77,8 @@ def test_a_series_from_zero_is_there_before_its_first_event() -> None:
 
 def test_known_values_are_those_of_the_events() -> None:
     assert set(metrics.ALERT_KINDS) == set(get_args(AlertKind))
-    assert set(metrics.TIER_REASONS) == set(get_args(TierReason))
+    assert set(metrics.DEEP_REASONS) == set(get_args(TierReason))
+    assert set(metrics.FULL_REASONS) == set(get_args(FullReason))
     # An operator's rating goes from the wall to the queue, past the worker that counts these.
     reasons = {*get_args(TrainingExample.model_fields["reason"].annotation)} - {"operator"}
     assert {reason for (reason,) in values_of(metrics.HARVESTED)} == {*reasons, "vanished"}

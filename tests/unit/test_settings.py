@@ -40,6 +40,7 @@ flood_window: float = 60.0 gt=0
 sampler_workers: int = made ge=1
 sample_timeout: float = 30.0 gt=0
 sample_memory_mb: int = 2048 ge=512
+tiers: Literal['off', 'on'] = off
 pictures: float | None = 10.0 ge=1
 pictures_faces: Literal['show', 'blur'] = show
 model: str = nano

@@ -156,7 +156,7 @@ def _methods(report: dict[str, Any]) -> Table:
         for method in report["methods"].values():
             low, high = method["intervals"][figure]
             value = _shown(figure, method["figures"][figure])
-            cells.append(value if math.isnan(low) else f"{value}\n{_shown(figure, low)}..{_shown(figure, high)}")
+            cells.append(value if math.isnan(low) else f"{value}\n{_shown(figure, low)} to {_shown(figure, high)}")
         rows.append([figure, *cells])
     title = f"{report['clips']} clips of {report['people']} people, labels {report['data']}; 95 % intervals by person"
     return _table(title, ["figure"], list(report["methods"]), rows)
@@ -167,9 +167,10 @@ def _table(title: str, names: Sequence[str], figures: Sequence[str], rows: Seque
     # `Text`, because names of models, people and scenes come from outside and are no markup.
     table = Table(title=Text(title, "table.title"), title_justify="left")
     for header in names:
-        table.add_column(Text(header))
+        table.add_column(Text(header), no_wrap=True)
     for header in figures:
-        table.add_column(Text(header), justify="right")
+        # On a narrow terminal a figure goes on in the next line; half a figure would be a wrong one.
+        table.add_column(Text(header), justify="right", overflow="fold")
     for row in rows:
         table.add_row(*map(Text, row))
     return table

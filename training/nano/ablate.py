@@ -17,7 +17,6 @@ from numpy.typing import NDArray
 from rich.table import Table
 
 from scorer.model.configuration import STREAMS
-from scorer.spec import SamplerSpec
 from training.data.labels import read_labels
 from training.data.samples import kept_samples, parts_of
 from training.evaluation.agreement import summary
@@ -52,10 +51,10 @@ def ablate(recipe: NanoRecipe, data: Path, dev: Path, work: Path, seeds: int) ->
     """
     torch.set_num_threads(recipe.threads)
     rows, dev_rows = read_labels(data), read_labels(dev)
-    samples = kept_samples(work / "train", rows, SamplerSpec(), 1, parts_of(rows, recipe.seed))
+    samples = kept_samples(work / "train", rows, recipe.spec, 1, parts_of(rows, recipe.seed))
     encoder = imagenet_encoder(samples)
     features = encode(new_network(encoder), samples, work / "train")
-    dev_features = encode(new_network(encoder), kept_samples(work / "dev", dev_rows, SamplerSpec(), 1), work / "dev")
+    dev_features = encode(new_network(encoder), kept_samples(work / "dev", dev_rows, recipe.spec, 1), work / "dev")
     labelled = [dev_rows[int(row)] for row in dev_features.row]
     figures: dict[str, dict[str, float]] = {}
     for name in (*without(), *SHARES):

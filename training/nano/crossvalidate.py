@@ -19,7 +19,6 @@ from typing import Any
 import numpy as np
 import torch
 
-from scorer.spec import SamplerSpec
 from training.data.labels import fingerprint, read_labels
 from training.data.samples import kept_samples, parts_of
 from training.evaluation.agreement import cross_validated, intervals, summary
@@ -37,8 +36,8 @@ def crossvalidate(recipe: NanoRecipe, data: Path, dev: Path, work: Path, folds: 
     torch.set_num_threads(recipe.threads)
     train_rows, dev_rows = read_labels(data), read_labels(dev)
     samples = [
-        kept_samples(work / "train", train_rows, SamplerSpec(), 1, parts_of(train_rows, recipe.seed)),
-        kept_samples(work / "dev", dev_rows, SamplerSpec(), 1),
+        kept_samples(work / "train", train_rows, recipe.spec, 1, parts_of(train_rows, recipe.seed)),
+        kept_samples(work / "dev", dev_rows, recipe.spec, 1),
     ]
     encoder = imagenet_encoder(samples[0])
     parts = [encode(new_network(encoder), part, work / name) for name, part in zip(("train", "dev"), samples, strict=True)]

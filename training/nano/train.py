@@ -31,7 +31,7 @@ from scorer.model.encoders import LiteEncoder
 from scorer.model.modeling import FVQRater, RaterOutput
 from scorer.model.presets import nano
 from scorer.runtime.export import export_graph
-from scorer.spec import LEVELS, SamplerSpec
+from scorer.spec import LEVELS
 from training.data.labels import fingerprint, read_labels
 from training.data.samples import kept_samples, parts_of
 from training.evaluation.agreement import Floats, calibration, cross_validated, summary
@@ -57,7 +57,7 @@ def train(recipe: NanoRecipe, data: Path, dev: Path, out: Path) -> dict[str, Any
     torch.manual_seed(recipe.seed)
     torch.set_num_threads(recipe.threads)
     _, tokenizer = nano()
-    spec, jobs = SamplerSpec(), os.cpu_count() or 1
+    spec, jobs = recipe.spec, os.cpu_count() or 1
     rows, dev_rows = read_labels(data), read_labels(dev)
     samples = kept_samples(work / "train", rows, spec, jobs, parts_of(rows, recipe.seed))
     dev_samples = kept_samples(work / "dev", dev_rows, spec, jobs)

@@ -27,7 +27,7 @@ class AlertsView {
     this.over = make("div", {});
     this.element = make("section", { "aria-label": "Alerts" }, make("div", { class: "scroll" },
       make("div", { class: "title" }, make("h2", {}, "Alerts"), this.ackButton,
-        make("a", { href: "/api/v1/alerts?format=csv", download: "alerts.csv" }, "CSV")), this.groups, this.notice, this.table, this.over));
+        make("a", { href: `/api/v1/alerts?${new URLSearchParams([...this.query(), ["format", "csv"]])}`, download: "alerts.csv" }, "CSV")), this.groups, this.notice, this.table, this.over));
   }
 
   opened() {

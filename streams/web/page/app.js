@@ -268,7 +268,7 @@ function bind() {
   keys.add(["m", "M"], "the mosaic: streams as pictures", view("toggleMosaic"), ["fleet"]);
   keys.add("s", "another order", view("nextSort"), ["fleet"]);
   keys.add("t", "another range of time", view("nextRange"), ["stream"]);
-  keys.add("p", "play both clips in step, or pause", view("playBoth"), ["alert"]);
+  keys.add("p", "play both clips in step, or pause", view("playBoth"), ["stream", "alert"]);
   keys.add("w", "saved views", () => viewsDialog(app));
   keys.add("g f", "go to the fleet", kept("/"));
   keys.add("g a", "go to the alerts", kept("/alerts"));

@@ -19,7 +19,9 @@ export class Keys {
   press(event) {
     if (event.ctrlKey || event.altKey || event.metaKey || event.isComposing) return;
     if (document.querySelector("dialog[open]")) return; // a dialog has keys of its own
-    const writing = event.target.matches?.("input:not([type=checkbox]), textarea, select");
+    const writing = event.target.matches?.("input:not([type=checkbox], [type=range]), textarea, select");
+    // A slider has keys of its own, but letters are not among them.
+    if (event.target.matches?.("input[type=range]") && /^(Arrow|Page|Home|End)/.test(event.key)) return;
     if (writing && event.key !== "Escape") return;
     // Enter and Space press the button, link or box that has the focus: the browser does that itself.
     if ((event.key === "Enter" || event.key === " ") && event.target.matches?.("button, a[href], summary, input, video")) return;

@@ -21,7 +21,7 @@ export class Segments {
     this.list = make("tbody", {});
     this.heading = make("span", {}, "Segments");
     this.toNow = make("button", { type: "button", hidden: true, onClick: toNow }, "show the latest");
-    this.table = make("table", { tabindex: "0", "aria-label": "Segments" },
+    this.table = make("table", { class: "stacked", tabindex: "0", "aria-label": "Segments" },
       make("thead", {}, make("tr", {}, ...["start", "score", "rendition", "what", "model", ""].map((text) => make("th", { scope: "col" }, text || make("span", { class: "unseen" }, "actions"))))), this.list);
     this.element = make("div", { class: "panel" }, make("h3", {}, this.heading, " ", this.toNow), this.table);
   }
@@ -76,7 +76,8 @@ export class Segments {
     return make("tr", { data: { segment: score.segment_id } },
       make("td", { title: bothClocks(score.start) }, clock(score.start)),
       make("td", {}, chip(score.score ?? null, uncertainty)), make("td", {}, printable(score.rendition ?? "")),
-      make("td", {}, parts.join("; "), " ", score.tier === "deep" ? make("abbr", { class: "badge", title: "The large model looked at this segment." }, "deep") : null),
+      make("td", {}, parts.join("; "), " ", score.tier === "deep" ? make("abbr", { class: "badge", title: "The large model looked at this segment." }, "deep") : null,
+        score.tier === "glance" ? make("abbr", { class: "badge", title: "The segment is as it was: it has the score of the last one that the model looked at." }, "glance") : null),
       make("td", { class: "dim" }, score.model ? printable(`${score.model.name}@${score.model.version}`) : ""),
       make("td", {}, make("button", { type: "button", "aria-label": `rate the segment of ${clock(score.start)}`, onClick: () => this.app.rate(this.id, score.segment_id) }, "rate")));
   }

@@ -8,12 +8,14 @@ import { idText, make, printable, setText, shortened } from "./dom.js";
 import { chip, stateIcon, words, writeChip } from "./levels.js";
 import { onTheme } from "./palette.js";
 import { Segments } from "./segments.js";
+import { clipsAround, stepPanel } from "./step.js";
 import { clock, length, now, seconds } from "./time.js";
 
 const SIGNALS = { blur: 1, blockiness: null, noise: null, black: 1, freeze: 1, luma: 255, contrast: null, face: 1 };
 const SIGNAL_SIZE = { width: 200, height: 48 };
 const REFRESH = 15; // seconds between two readings of the course, at least: longer ranges have longer steps
 const RANGES = { "10m": [600, "10 min"], "1h": [3600, "1 h"], "6h": [21_600, "6 h"], "24h": [86_400, "24 h"] };
+const PICTURE_SECONDS = 10; // between two pictures of a stream: it may have turned bad so long before the first bad one
 const POINTS = 500; // of a course
 
 export const openStream = (app) => new StreamView(app);
@@ -55,6 +57,8 @@ class StreamView {
     this.courseNotice = make("p", { class: "dim" }, "Loading the course");
     this.signals = make("div", { class: "small-multiples" });
     this.pictures = make("div", {}, make("p", { class: "dim" }, "Loading the pictures"));
+    this.both = make("div", {});
+    this.player = null;
     this.clips = make("ul", { class: "cards" });
     this.clipsNotice = make("p", { class: "dim" }, "Loading the clips");
     this.content = make("div", { class: "scroll" },
@@ -63,7 +67,7 @@ class StreamView {
       make("div", { class: "panel" }, make("h3", {}, "Score over time, with its expected error; thin: the lowest of each step; dots: the large model"), this.courseNotice, this.chart, this.bars),
       make("div", { class: "panel" }, make("h3", {}, "Signals of the last segments, dotted: usual"), this.signals),
       make("div", { class: "columns" },
-        make("div", { class: "panel" }, make("h3", {}, "Good and bad"), this.pictures),
+        make("div", {}, make("div", { class: "panel" }, make("h3", {}, "Good and bad"), this.pictures), this.both),
         this.segments.element),
       make("div", { class: "panel" }, make("h3", {}, "Worst clips of this stream"), this.clipsNotice, this.clips));
     this.element = make("section", { "aria-label": "Stream" }, this.content);
@@ -82,6 +86,7 @@ class StreamView {
   close() {
     this.stop.abort();
     this.segments.close();
+    this.player?.pause();
     clearTimeout(this.timer);
     this.off();
     this.course?.end();
@@ -101,7 +106,7 @@ class StreamView {
   }
 
   chooseRange(range) {
-    this.app.change({ range: range === "1h" ? null : range }, false);
+    this.app.change({ range: range === "1h" ? null : range });
     this.drawRanges();
     this.load();
   }
@@ -117,7 +122,7 @@ class StreamView {
   }
 
   chooseRendition(rendition) {
-    this.app.change({ rendition }, false);
+    this.app.change({ rendition });
     this.segments.clear();
     this.load();
     this.segments.read();
@@ -245,9 +250,24 @@ class StreamView {
     try {
       const pair = await read(stream(this.id, "/compare"), at ? { at } : null, { signal: this.stop.signal });
       this.pictures.replaceChildren(comparePictures(pair));
+      this.readBoth(this.at ?? seconds(pair.bad?.start));
     } catch (error) {
       if (error.name !== "AbortError") this.pictures.replaceChildren(make("p", { class: "dim" }, `The pictures could not be read: ${error.message}`));
     }
+  }
+
+  // The clips of before and after the chosen time, or of before and after the first bad picture, where both are kept.
+  async readBoth(at) {
+    const answer = await read("/clips", { stream_id: this.id, worst: "false", limit: "100" }, { signal: this.stop.signal }).catch(() => null);
+    const pair = clipsAround(at === null ? [] : answer?.items ?? [], { at: at - PICTURE_SECONDS, end: now(), rendition: this.rendition });
+    const { element, player } = pair.good && pair.bad ? stepPanel(pair) : { element: "", player: null };
+    this.player?.pause();
+    this.player = player;
+    this.both.replaceChildren(element);
+  }
+
+  playBoth() {
+    this.player?.toggle();
   }
 
   async readClips() {

@@ -164,11 +164,17 @@ def test_the_good_and_the_bad_clip_play_in_step(operator: Operator) -> None:
     assert abs(good - bad) < 0.5  # 0.1 s where nothing else uses the machine
     operator.press("p")
     operator.sees(lambda: operator.browser.execute_script(state)[2:] == [True, True])
-    # One slider moves both; at 1:1 a pixel of the clip is a pixel of the screen, and both show the same place.
+    # One slider moves both, also with its own keys; letters keep their meaning meanwhile.
     operator.browser.execute_script(
         "const slider = document.querySelector('.step input'); slider.value = 1; slider.dispatchEvent(new Event('input'))"
     )
     operator.sees(lambda: [round(time, 1) for time in operator.browser.execute_script(state)[:2]] == [1.0, 1.0])
+    operator.browser.find_element(By.CSS_SELECTOR, ".step input").send_keys(Keys.ARROW_RIGHT * 5)
+    operator.sees(lambda: [round(time, 1) for time in operator.browser.execute_script(state)[:2]] == [1.2, 1.2])
+    operator.press("p")
+    operator.sees(lambda: operator.browser.execute_script(state)[2:] == [False, False])
+    operator.press("p")
+    operator.sees(lambda: operator.browser.execute_script(state)[2:] == [True, True])
     operator.browser.find_element(By.XPATH, "//button[text()='1:1']").click()
     sizes = (
         "return [...document.querySelectorAll('.step video')].map((one) => [one.offsetWidth, one.videoWidth / devicePixelRatio])"

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Collection
+from datetime import UTC, datetime
 from types import SimpleNamespace
 
 import pytest
@@ -13,6 +16,7 @@ from streams.alerts.agent import AlertAgent
 from streams.alerts.detector import step
 from streams.alerts.policy import parse_policy
 from streams.alerts.state import StreamState
+from streams.alerts.watermark import Watermark
 from streams.events import SCORES_TOPIC, SegmentScore
 from streams.kafka.connection import Connection
 from streams.kafka.consumer import Group
@@ -126,3 +130,35 @@ def test_alerts_leave_the_worker_with_their_sentence_their_page_and_their_cause(
     assert firing.url == resolved.url == listed.url == f"https://wall.example/alerts/{firing.alert_id}"
     assert firing.cause is not None
     assert [(move.name, move.usual) for move in firing.cause.signals] == [("black", None)], "it has never been otherwise"
+
+
+class AskedTopics(MemoryAlertTopics):
+    """Counts how often the brokers are asked for progress; everything announced is answered and read."""
+
+    asked = 0
+
+    def scorers_progress(self) -> tuple[dict[int, int], dict[int, int]]:
+        self.asked += 1
+        return {0: len(self.records)}, {0: len(self.records)}
+
+    def own_progress(self, _: Collection[int]) -> tuple[dict[int, int], dict[int, int]]:
+        return {0: len(self.records)}, {0: len(self.records)}
+
+
+def test_the_brokers_are_asked_about_silence_only_while_a_stream_may_be_silent() -> None:
+    begin = datetime.now(UTC)
+    topics = AskedTopics([make_score(i, 70, stream=stream, begin=begin) for stream in "ab" for i in range(3)])
+    agent, watermark = AlertAgent(Connection("none:1"), Group("fvq", 10), POLICY), Watermark()
+    topics.messages_left = UNLIMITED
+    agent._take_over(topics, PARTITION)  # type: ignore[arg-type]
+    agent._judge_scores(topics, {PARTITION: topics.records})  # type: ignore[arg-type]
+    after = POLICY.of({}).no_segments.after
+    read = time.monotonic()
+    for second in range(int(after) - 1):
+        agent._judge_silence(topics, watermark, read + second)  # type: ignore[arg-type]
+    assert (topics.asked, topics.alerts()) == (0, [])
+    agent._judge_silence(topics, watermark, read + after)  # type: ignore[arg-type]
+    assert [alert.kind for alert in topics.alerts()] == ["no-segments", "no-segments"], "as soon as before"
+    asked = topics.asked
+    agent._judge_silence(topics, watermark, read + after + 60)  # type: ignore[arg-type]
+    assert topics.asked == asked, "both have their alert: nothing can change before they are forgotten"

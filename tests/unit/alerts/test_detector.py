@@ -306,3 +306,59 @@ def test_a_worker_restarted_anywhere_raises_the_same_alerts_with_the_same_ids(st
 def test_a_state_written_as_json_and_read_again_is_the_same(stretches: list) -> None:
     state = run(scores_of(stretches), True)[0]
     assert from_json(to_json(state)) == state
+
+
+def glance(sequence: int, score: float, **fields: object) -> SegmentScore:
+    """A segment that had only a glance, with its full look's score."""
+    return make_score(sequence, score, tier="glance", rests_on="channel/0", **fields)
+
+
+def test_glances_alone_fire_nothing_and_break_no_stretch() -> None:
+    good = stream_of((30, 70))
+    assert fold([*good, make_score(30, 20), *(glance(i, 20) for i in range(31, 200))])[1] == []
+    looked = [*good, make_score(30, 40), glance(31, 40), glance(32, 40)]
+    assert fold(looked)[1] == []
+    assert kinds_and_states(fold([*looked, make_score(33, 40), make_score(34, 40)])[1]) == [("quality-drop", "firing")]
+
+
+@pytest.mark.parametrize("duration", [2.0, 10.0])
+def test_after_glances_an_alert_on_a_score_needs_two_full_looks_however_long_they_are(duration: float) -> None:
+    def timed(score: SegmentScore) -> SegmentScore:
+        start = BEGIN + timedelta(seconds=duration * score.sequence)
+        return score.model_copy(update={"start": start, "duration": duration})
+
+    course = [*stream_of((4, 80)), *(glance(i, 80) for i in range(4, 20)), *(make_score(i, 30) for i in range(20, 40))]
+    firing = next(alert for alert in fold(map(timed, course))[1] if alert.kind == "quality-drop")
+    assert firing.segment_id == "channel/21"
+
+
+@pytest.mark.parametrize("kind", ["black", "freeze"])
+def test_black_and_frozen_are_as_quick_after_glances(kind: str) -> None:
+    bad = [make_score(i, 70, **{kind: 1.0}) for i in range(20, 30)]
+    without = fold([*stream_of((20, 70)), *bad])[1]
+    with_glances = fold([*stream_of((2, 70)), *(glance(i, 70) for i in range(2, 20)), *bad])[1]
+    assert [alert.segment_id for alert in with_glances] == [alert.segment_id for alert in without]
+
+
+def test_an_alert_resolves_by_glances_only_after_a_full_look_was_good() -> None:
+    """A worker that took the stream over does not know of the alert."""
+    fired = [*stream_of((30, 80), (6, 40))]
+    assert kinds_and_states(fold([*fired, *(glance(i, 80) for i in range(36, 60))])[1]) == [("quality-drop", "firing")]
+    # Three full looks: only with the third one the smoothed score is back.
+    looked = [*fired, *(make_score(i, 80) for i in range(36, 39)), *(glance(i, 80) for i in range(39, 60))]
+    assert kinds_and_states(fold(looked)[1]) == [("quality-drop", "firing"), ("quality-drop", "resolved")]
+
+
+def test_glances_keep_what_is_usual_and_add_no_noise() -> None:
+    state, _ = fold([make_score(0, 60), *(glance(i, 60) for i in range(1, 50))])
+    alone, _ = fold([make_score(0, 60)])
+    rendition = state.renditions[""]
+    assert rendition.baseline == pytest.approx(60)
+    assert rendition.baseline_seconds > LIMITS.quality_drop.warm_up
+    assert rendition.variance == alone.renditions[""].variance
+    assert from_json(to_json(state)) == state
+
+
+def test_a_stream_of_glances_is_not_silent() -> None:
+    state, _ = fold([make_score(0, 60), *(glance(i, 60) for i in range(1, 50))])
+    assert state.until == BEGIN + timedelta(seconds=100)

@@ -35,6 +35,13 @@ def test_it_does_not_wait_for_a_partition_that_another_worker_has_now() -> None:
     assert watermark.advance(2, {0: 5}, {0: 5}, {0: 9}, {0: 9}) == 1
 
 
+def test_after_a_restart_it_does_not_wait_for_what_was_announced_before() -> None:
+    watermark = Watermark()
+    assert watermark.advance(10, {0: 5}, {0: 3}, {0: 3}, {0: 3}) is None
+    watermark.restart()
+    assert watermark.advance(20, {0: 7}, {0: 7}, {0: 9}, {0: 9}) == 20
+
+
 @given(st.data())
 def test_it_never_passes_a_segment_that_is_not_read_yet(data: st.DataObject) -> None:
     """Segments are announced, answered and read at random: the watermark is never later than the first one not read."""

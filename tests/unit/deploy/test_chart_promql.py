@@ -16,6 +16,7 @@ from tests.support.deploy import checker
 WORKER = 'namespace="video",pod="fvq-fvq-monitor-worker-1"'
 SCORER = 'namespace="video",pod="fvq-fvq-monitor-scorer-1"'
 OTHER_SCORER = SCORER.replace("-1", "-2")
+WALL = 'namespace="video",pod="fvq-fvq-monitor-wall-1"'
 OTHER_RELEASE = 'namespace="audio",pod="fvq-fvq-monitor-worker-1"'
 
 QUIET = {
@@ -27,6 +28,7 @@ QUIET = {
     f"fvq_scorer_fallback{{{WORKER}}}": "0x240",
     f'fvq_consumer_lag_messages{{{WORKER},partition="0"}}': "3x240",
     f'fvq_dead_letter_flood{{{WORKER},kind="event"}}': "0x240",
+    f"fvq_web_ready{{{WALL}}}": "1x240",
     f"fvq_scorer_ready{{{SCORER}}}": "1x240",
     f"fvq_scorer_ready{{{OTHER_SCORER}}}": "1x240",
     f"fvq_scorer_queue_clips{{{SCORER}}}": "16x240",
@@ -56,6 +58,8 @@ TROUBLE: dict[str, dict[str, str]] = {
     "FvqNoScorers": {f"fvq_scorer_ready{{{SCORER}}}": "0x240", f"fvq_scorer_ready{{{OTHER_SCORER}}}": "0x240"},
     "FvqScorerFallback": {f"fvq_scorer_fallback{{{WORKER}}}": "1x240"},
     "FvqScorersFull": {f"fvq_scorer_queue_clips{{{SCORER}}}": "250x240", f"fvq_scorer_queue_clips{{{OTHER_SCORER}}}": "250x240"},
+    "FvqNoWalls": {f"fvq_web_ready{{{WALL}}}": "1x40 _x200"},
+    "FvqWallBlind": {f"fvq_web_ready{{{WALL}}}": "0x240"},
     "FvqScorersDiffer": {
         f'fvq_scorer_model{{{OTHER_SCORER},name="nano",version="1"}}': "_x240",
         f'fvq_scorer_model{{{OTHER_SCORER},name="nano",version="2"}}': "1x240",

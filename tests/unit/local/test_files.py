@@ -70,4 +70,6 @@ def test_a_record_weighs_segments_by_their_length(tmp_path: Path) -> None:
     file_record = record(path, windows)
     assert file_record["score"] == pytest.approx(sum(scored.score.score for scored in windows) / 3, abs=0.01)
     assert len(file_record["segments"]) == 3
+    facts = {"codec": "h264", "width": 64, "height": 48, "fps": 25.0, "bitrate": 100_000, "qp_mean": 24.5}
+    assert [segment["bitstream"] for segment in file_record["segments"]] == [facts] * 3
     assert file_record["faces"] == {"count": 1, "area": 0.2}

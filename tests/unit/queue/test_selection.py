@@ -39,6 +39,7 @@ def differing_bits(a: str, b: str) -> int:
         (scored(1, 20, labels={"store": "no"}), None),
         (scored(1, 20, labels={"store": "yes"}), "low-score"),
         (scored(1, None), None),
+        (scored(1, 20, tier="glance", rests_on="s/0"), None),
     ],
 )
 def test_a_segment_has_the_first_reason_that_holds_or_none(score: object, reason: str | None) -> None:
@@ -48,6 +49,7 @@ def test_a_segment_has_the_first_reason_that_holds_or_none(score: object, reason
 def test_an_alert_is_a_reason_unless_the_stream_must_not_be_stored() -> None:
     assert harvest_reason(scored(1, 70), LIMITS, alerted=True) == "alert"
     assert harvest_reason(scored(1, 70, labels={"store": "no"}), LIMITS, alerted=True) is None
+    assert harvest_reason(scored(1, 70, tier="glance", rests_on="s/0"), LIMITS, alerted=True) is None
 
 
 def test_blurred_and_recoded_pictures_keep_the_fingerprint_and_a_flipped_one_does_not() -> None:

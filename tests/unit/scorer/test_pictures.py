@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from scorer.errors import MediaError
 from scorer.sampling import probe
 from scorer.sampling.decode import open_video
-from scorer.sampling.images import scaled_down
+from scorer.sampling.images import luma_scaled_down, scaled_down
 from scorer.sampling.orientation import orientation_of, orientation_of_matrix
 from scorer.sampling.pictures import SMALL_LUMA_SIZE, Pictures
 from scorer.sampling.transport import programmes, video_changes
@@ -320,3 +320,16 @@ def test_a_cover_is_never_the_video(tmp_path: Path) -> None:
     with pytest.raises(MediaError, match="cover picture") as caught:
         probe(sound_with_cover(tmp_path / "radio.m4a"))
     assert caught.value.kind == "no-video"
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    st.sampled_from([(64, 36), (8, 4), (3, 5)]), st.integers(1, 33), st.integers(1, 33), st.integers(0, 2), st.integers(0, 2**32)
+)
+def test_the_faster_way_to_a_small_luma_gives_the_same_values(
+    size: tuple[int, int], across: int, down: int, odd: int, seed: int
+) -> None:
+    width, height = size[0] * across + odd, size[1] * down
+    # Rows of a frame are longer than its picture is wide.
+    luma = np.random.default_rng(seed).integers(0, 256, (height, width + 16), np.uint8)[:, :width]
+    np.testing.assert_array_equal(luma_scaled_down(luma, size), scaled_down(luma, size))

@@ -270,3 +270,14 @@ def test_the_time_of_each_task_is_told_and_what_waits_is_counted() -> None:
         assert pool.waiting() == 0
     assert len(seconds) == 2
     assert seconds[0] >= 0.3
+
+
+def test_where_no_process_can_start_no_segment_is_blamed(monkeypatch: pytest.MonkeyPatch) -> None:
+    def no_memory(*_: object) -> int:
+        raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+
+    monkeypatch.setattr("scorer.sampling.shared_memory.os.memfd_create", no_memory)
+    with SamplerPool(SamplerSpec(), workers=1, timeout=6, memory_mb=512) as pool:
+        error = error_of(pool, own_pid)
+    assert error.kind == "setup"
+    assert "Too many open files" in error.reason

@@ -19,13 +19,13 @@ from streams.alerts.course import Courses
 from streams.alerts.policy import load_policy
 from streams.events import SegmentScore
 from streams.letter import DeadLetter, Message
-from streams.scoring import tiers
+from streams.scoring import deep_plan
 from streams.scoring.answer import Answered, Sampled
 from streams.scoring.batcher import Batcher
 from streams.scoring.cascade import BATCHES_AHEAD, Cascade
 from streams.scoring.deep import DeepScorer
+from streams.scoring.deep_plan import DeepLimits, DeepPlan
 from streams.scoring.pipeline import SegmentPipeline
-from streams.scoring.tiers import TierLimits, TierPlan
 from tests.support.doubles import SPEC, BrightnessScorer
 from tests.support.waiting import wait_for
 from tests.unit.scoring.test_pipeline import Media, message
@@ -34,7 +34,7 @@ from tests.unit.scoring.test_pipeline import Media, message
 @pytest.fixture(autouse=True)
 def no_controls(monkeypatch: pytest.MonkeyPatch) -> None:
     """Looks only where the quality asks for them."""
-    monkeypatch.setattr(tiers, "CONTROL_PART", 1e-6)
+    monkeypatch.setattr(deep_plan, "CONTROL_PART", 1e-6)
 
 
 class Large(BrightnessScorer):
@@ -58,7 +58,7 @@ class Large(BrightnessScorer):
 async def opened(
     large: Large, media: Any, share: float = 1.0, seconds: float = 20.0, live_window: float | None = None
 ) -> AsyncIterator[SegmentPipeline]:
-    cascade = Cascade(DeepScorer(large, seconds, 8), TierPlan(TierLimits(share)), Courses(load_policy(None)), live_window)
+    cascade = Cascade(DeepScorer(large, seconds, 8), DeepPlan(DeepLimits(share)), Courses(load_policy(None)), live_window)
     pipeline = SegmentPipeline(media, media, BrightnessScorer(), live_window=live_window, cascade=cascade)
     try:
         yield pipeline

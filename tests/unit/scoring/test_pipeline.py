@@ -21,7 +21,7 @@ from hypothesis import strategies as st
 from scorer.errors import MediaError, ModelError, ScorerError, SpecChangedError
 from scorer.spec import Preview, SamplerSpec
 from streams import retry
-from streams.events import SegmentEvent, SegmentScore
+from streams.events import BitstreamSummary, SegmentEvent, SegmentScore
 from streams.letter import DeadLetter, Message, dead_letter
 from streams.media.fetch import LocalMedia
 from streams.scoring.answer import Sampled
@@ -121,6 +121,7 @@ async def test_segments_are_scored_in_one_batch_and_in_order() -> None:
     assert scorer.batches == [3]
     assert {"fetch_ms", "sample_ms", "score_ms", "lag_s"} == set(bright.timing)
     assert bright.model.name == "brightness"
+    assert bright.bitstream == BitstreamSummary(codec="h264", width=64, height=48, fps=25, bitrate=100_000, qp_mean=24.5)
 
 
 @pytest.mark.parametrize(

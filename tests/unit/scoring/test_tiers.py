@@ -1,187 +1,247 @@
-"""Which segments go deep: the share holds, controls come evenly, the urgent come first, and no stream takes all."""
+"""Which look a segment gets: what always needs a full look, what a glance is enough for, and how far apart full looks can be."""
 
 from __future__ import annotations
 
-import random
-from collections import Counter
+from datetime import UTC, datetime, timedelta
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from streams.scoring import tiers
-from streams.scoring.tiers import BURST, Course, Facts, TierLimits, TierPlan
-
-ROOM = 1000
-GOOD, LOW, UNSURE = (80.0, 5.0), (20.0, 5.0), (80.0, 30.0)
-
-
-def facts(stream: str, values: tuple[float, float] = GOOD, course: Course = "steady", sequence: int = 0) -> Facts:
-    return Facts(stream, sequence, course, *values)
-
-
-any_facts = st.builds(
+from scorer.sampling.glance import Glance
+from streams.events import FullReason, SegmentEvent
+from streams.scoring.distance import LARGEST, LEAST, MOST, Spread, distance, first_spread, usual_deviations
+from streams.scoring.tiers import (
     Facts,
-    stream=st.sampled_from([f"s{number}" for number in range(40)]),
-    sequence=st.integers(0, 5),
-    course=st.sampled_from(["steady", "changing", "alert", "no-picture"]),
-    score=st.floats(0, 100),
-    uncertainty=st.floats(0, 40),
-    in_time=st.booleans(),
+    Plan,
+    StreamTier,
+    TierLimits,
+    asked_by,
+    differences_to,
+    is_repeat,
+    plan,
+    with_full_look,
+    with_glance,
+    with_score,
+    with_skipped,
+)
+from tests.support.alerts import make_score
+from tests.support.glances import make_glance
+
+LIMITS = TierLimits()
+BEGIN = datetime(2026, 5, 1, tzinfo=UTC)
+
+
+def segment(sequence: int, late: float = 0.0) -> SegmentEvent:
+    """A segment of two seconds. late: seconds after its place."""
+    start = BEGIN + timedelta(seconds=2 * sequence + late)
+    return SegmentEvent(stream_id="s", segment_id=str(sequence), sequence=sequence, uri="file:///s", start=start, duration=2.0)
+
+
+def looked_at(sequence: int = 0, glance: Glance | None = None) -> StreamTier:
+    """The state after a full look whose score may be rested on."""
+    return with_full_look(None, Facts(segment(sequence), "m", glance or make_glance()))
+
+
+def final(state: StreamTier | None, seen: Glance, of: SegmentEvent, model: str = "m") -> tuple[Plan, Facts]:
+    """The last plan for a segment, and what was known of it. seen: what a look at its keyframe shows."""
+    facts = Facts(of, model)
+    step = plan(state, facts, LIMITS)
+    for _ in range(2):
+        if step.step == "headers":
+            facts = Facts(of, model, Glance(seen.bitstream))
+        elif step.step == "keyframe":
+            facts = Facts(of, model, seen, tried=True)
+        else:
+            break
+        step = plan(state, facts, LIMITS)
+    assert step.step in ("glance", "full"), "two looks are enough to know"
+    return step, facts
+
+
+def test_a_new_stream_gets_a_full_look_before_anything_is_read() -> None:
+    assert plan(None, Facts(segment(0), "m"), LIMITS) == Plan("full", "start")
+
+
+def test_a_segment_as_the_one_before_gets_a_glance_at_its_packets_alone() -> None:
+    step, facts = final(looked_at(), make_glance(), segment(1))
+    assert step.step == "glance"
+    assert not facts.tried
+
+
+def test_where_the_packets_moved_the_keyframe_decides() -> None:
+    moved = make_glance(packets=5.0)
+    assert plan(looked_at(), Facts(segment(1), "m", Glance(moved.bitstream)), LIMITS).step == "keyframe"
+    assert final(looked_at(), moved, segment(1))[0].step == "glance"
+    step, _ = final(looked_at(), make_glance(packets=5.0, picture=4.0), segment(1))
+    assert (step.step, step.reason) == ("full", "changed")
+
+
+def test_a_keyframe_is_looked_at_now_and_then_also_where_the_packets_are_as_before() -> None:
+    """The light can change, or the camera, without that the packets show it."""
+    state, tried = looked_at(), []
+    for sequence in range(1, 8):
+        step, facts = final(state, make_glance(), segment(sequence))
+        assert step.step == "glance"
+        state = with_glance(state, facts)
+        tried.append(facts.tried)
+    assert tried == [False, False, True, False, False, True, False]
+    without = looked_at()
+    for sequence in range(1, 8):
+        step, facts = final(without, make_glance(picture=None, keyframes=0), segment(sequence))
+        assert step.step == "glance", "segments without a keyframe are judged by their packets alone"
+        without = with_glance(without, facts)
+
+
+@pytest.mark.parametrize("picture", [None, 0.0])
+def test_packets_that_moved_without_a_keyframe_that_can_be_decoded_get_a_full_look(picture: float | None) -> None:
+    without = make_glance(packets=8.0, picture=None, keyframes=0 if picture is None else 1)
+    step, _ = final(looked_at(), without, segment(1))
+    assert (step.step, step.reason) == ("full", "changed")
+
+
+@pytest.mark.parametrize(
+    ("glance", "reason"),
+    [
+        (make_glance(codec="hevc"), "format"),
+        (make_glance(width=1280), "format"),
+        (make_glance(fps=15.0), "format"),
+        (make_glance(packets=5.0, black=0.95), "black"),
+        (make_glance(other_bytes=500.0), "frozen"),
+    ],
+)
+def test_what_a_picture_like_the_last_one_could_hide_gets_a_full_look(glance: Glance, reason: str) -> None:
+    """A frozen stream's keyframes are as good as ever, and a black one's may be missing."""
+    step, _ = final(looked_at(), glance, segment(1))
+    assert (step.step, step.reason) == ("full", reason)
+
+
+@pytest.mark.parametrize(
+    ("of", "reason"),
+    [(segment(2), "gap"), (segment(1, late=1.5), "gap"), (segment(1, late=-1.5), "gap"), (segment(0, late=100), "gap")],
+)
+def test_a_gap_gets_a_full_look(of: SegmentEvent, reason: str) -> None:
+    assert final(looked_at(), make_glance(), of)[0].reason == reason
+
+
+def test_segments_that_are_skipped_because_of_too_much_work_are_no_gap() -> None:
+    state = looked_at()
+    for sequence in range(1, 5):
+        state = with_skipped(state, segment(sequence))
+    assert final(state, make_glance(), segment(5))[0].step == "glance"
+    assert with_skipped(state, segment(9)) == state
+    assert final(with_skipped(state, segment(9)), make_glance(), segment(10))[0].reason == "gap"
+
+
+def test_another_model_and_what_the_last_score_asks_for_get_a_full_look() -> None:
+    assert final(looked_at(), make_glance(), segment(1), model="other")[0].reason == "model"
+    assert final(with_score(looked_at(), "again", None, None, LIMITS), make_glance(), segment(1))[0].reason == "again"
+
+
+def test_a_repeat_is_none_of_the_next_segments() -> None:
+    assert is_repeat(looked_at(5), segment(5))
+    assert is_repeat(looked_at(5), segment(3))
+    assert not is_repeat(looked_at(5), segment(6))
+    restarted = segment(0).model_copy(update={"start": BEGIN + timedelta(hours=1)})
+    assert not is_repeat(looked_at(5), restarted), "the packager's numbers began anew"
+
+
+reasons = st.sampled_from([None, None, None, "again", "alert"])
+glances = st.builds(
+    make_glance,
+    packets=st.floats(-10, 10),
+    picture=st.one_of(st.none(), st.floats(-6, 6)),
+    black=st.floats(0, 1),
+    fps=st.sampled_from([25.0, 24.0, 12.0]),
+    keyframes=st.integers(0, 2),
 )
 
 
-@settings(max_examples=60)
-@given(
-    workers=st.lists(st.lists(st.lists(any_facts, min_size=1, max_size=8), max_size=60), min_size=1, max_size=4),
-    share=st.sampled_from([0.0, 0.001, 0.05, 0.3, 1.0]),
-    room=st.integers(0, 20),
+@settings(max_examples=60, deadline=None)
+@given(st.lists(st.tuples(glances, reasons, st.sampled_from([1, 1, 1, 1, 2])), max_size=40))
+def test_whatever_comes_a_glance_rests_on_a_full_look_of_the_same_format_and_none_is_overdue(
+    course: list[tuple[Glance, FullReason | None, int]],
+) -> None:
+    limits = TierLimits(due=7)
+    state: StreamTier | None = None
+    sequence = since = 0
+    for seen, asks, step in course:
+        sequence += step
+        of = segment(sequence)
+        facts = Facts(of, "m")
+        step_of_plan = plan(state, facts, limits)
+        looks = 0
+        while step_of_plan.step in ("headers", "keyframe"):
+            facts = Facts(of, "m", seen if looks else Glance(seen.bitstream), tried=bool(looks))
+            looks += 1
+            step_of_plan = plan(state, facts, limits)
+        assert looks <= 2
+        if step_of_plan.step == "glance":
+            assert state is not None
+            assert state.asks is None
+            assert (seen.bitstream.width, seen.bitstream.codec) == (state.format.width, state.format.codec)
+            assert step == 1
+            state, since = with_glance(state, facts), since + 1
+        else:
+            differences = differences_to(state, seen)
+            state, since = with_score(with_full_look(state, Facts(of, "m", seen)), asks, 0.0, differences, limits), 0
+        assert since < limits.due
+        low, high = LEAST * usual_deviations(), MOST * usual_deviations()
+        learned = state.spread.deviations()
+        assert np.all((learned >= low - 1e-9) & (learned <= high + 1e-9) | np.isnan(learned))
+
+
+@given(st.floats(-30, 30), st.floats(0, 30))
+def test_a_distance_is_0_for_the_same_and_grows_with_the_difference_up_to_a_bound(far: float, more: float) -> None:
+    spread, usual = first_spread(), usual_deviations()
+    assert distance(0 * usual, spread) == 0
+    assert distance(far * usual, spread) == pytest.approx(min(abs(far), LARGEST))
+    assert distance((abs(far) + more) * usual, spread) >= distance(far * usual, spread)
+
+
+def test_a_distance_of_nothing_that_can_be_compared_is_0() -> None:
+    assert distance(usual_deviations() * np.nan, first_spread()) == 0
+
+
+def test_a_stream_that_moves_is_judged_by_what_is_usual_for_it() -> None:
+    usual = usual_deviations()
+    restless: Spread = first_spread()
+    calm: Spread = first_spread()
+    for sign in (1, -1) * 30:
+        restless = restless.with_differences(sign * 2.0 * usual)
+        calm = calm.with_differences(sign * 0.1 * usual)
+    assert distance(3 * usual, restless) < 2.0 < distance(3 * usual, first_spread()) < distance(3 * usual, calm)
+    wild = first_spread().with_differences(1000 * usual)
+    assert distance(6 * usual, wild) > 2.0, "one segment that was called unchanged by mistake does not blind the plan"
+
+
+def test_a_full_look_that_finds_the_same_score_teaches_what_is_usual() -> None:
+    state = looked_at()
+    far = make_glance(packets=5.0, picture=3.0)
+    taught = worse = state
+    for _ in range(20):
+        taught = with_score(taught, None, 2.0, differences_to(state, far), LIMITS)
+        worse = with_score(worse, None, -20.0, differences_to(state, far), LIMITS)
+    assert worse.spread is state.spread, "another score says that something changed"
+    assert final(state, far, segment(1))[0].reason == "changed"
+    assert final(taught, far, segment(1))[0].step == "glance"
+
+
+@pytest.mark.parametrize(
+    ("score", "before", "undecided", "picture", "asks"),
+    [
+        (70.0, 72.0, False, True, None),
+        (70.0, None, False, True, "again"),
+        (70.0, 80.0, False, True, "again"),
+        (80.0, 70.0, False, True, "again"),
+        (70.0, 72.0, True, True, "alert"),
+        (70.0, 72.0, True, False, "no-picture"),
+    ],
 )
-def test_the_share_holds_over_all_workers_whatever_comes(workers: list[list[list[Facts]]], share: float, room: int) -> None:
-    segments = deep = 0
-    for batches in workers:
-        plan = TierPlan(TierLimits(share))
-        for batch in batches:
-            reasons = plan.plan(batch, room)
-            taken = sum(reason is not None for reason in reasons)
-            assert taken <= room
-            segments += len(batch)
-            deep += taken
-            for segment, reason in zip(batch, reasons, strict=True):
-                assert reason is None or (segment.in_time and segment.course != "no-picture")
-    assert deep <= share * segments + 1e-6, "each worker starts with an empty bucket, so there is no burst to add"
+def test_what_a_score_asks_for(score: float, before: float | None, undecided: bool, picture: bool, asks: str | None) -> None:
+    assert asked_by(make_score(0, score, uncertainty=5.0), before, undecided, picture, LIMITS) == asks
 
 
-@pytest.mark.parametrize("share", [0.02, 0.05, 0.3])
-def test_no_stretch_has_more_than_its_share_and_a_burst(share: float) -> None:
-    """After quiet hours, an incident on all streams at once."""
-    plan, rng = TierPlan(TierLimits(share)), random.Random(0)
-    taken: list[int] = []
-    for number in range(20_000):
-        course: Course = "alert" if number > 15_000 else "steady"
-        taken += [reason is not None for reason in plan.plan([facts(f"s{rng.randrange(500)}", course=course)], ROOM)]
-    for length in (100, 1000, 5000):
-        most = max(sum(taken[start : start + length]) for start in range(0, len(taken) - length + 1, 50))
-        assert most <= share * length + BURST
-    assert sum(taken[15_001:]) >= share * 4_999 - 1, "and where there is a need, the share is used"
-
-
-@pytest.mark.parametrize("share", [0.02, 0.05, 0.3])
-def test_each_stream_has_its_controls_and_they_do_not_depend_on_the_quality(share: float) -> None:
-    limits = TierLimits(share)
-    plan, rng = TierPlan(limits), random.Random(1)
-    streams, rounds = 60, 6 * limits.control_every
-    controls: Counter[str] = Counter()
-    when: Counter[int] = Counter()
-    of_values: Counter[tuple[float, float]] = Counter()
-    seen: Counter[tuple[float, float]] = Counter()
-    for number in range(rounds):
-        for stream in range(streams):
-            values = rng.choices([GOOD, LOW, UNSURE], [6, 3, 1])[0]
-            seen[values] += 1
-            if plan.plan([facts(str(stream), values)], ROOM) == ["control"]:
-                controls[str(stream)] += 1
-                of_values[values] += 1
-                when[number // limits.control_every] += 1
-    assert set(controls.values()) <= {5, 6}, "one of every so many segments, whatever else is wanted"
-    for values, count in seen.items():
-        expected = count / limits.control_every
-        assert of_values[values] == pytest.approx(expected, abs=4 * expected**0.5), "at the rate at which such segments come"
-    assert max(when.values()) - min(when.values()) <= 3, "and as many in each stretch of time"
-
-
-def test_controls_of_streams_that_start_together_come_at_different_times() -> None:
-    limits = TierLimits(0.05)
-    plan = TierPlan(limits)
-    rounds = [
-        sum(reason == "control" for stream in range(400) for reason in plan.plan([facts(str(stream))], ROOM))
-        for _ in range(2 * limits.control_every)
-    ]
-    assert max(rounds) < 20
-    assert sum(rounds) == pytest.approx(2 * 400, abs=10)
-
-
-def test_the_most_urgent_goes_first_where_tokens_are_short_and_none_is_left_out() -> None:
-    plan = TierPlan(TierLimits(0.2))
-    batch = [facts("unsure", UNSURE), facts("low", LOW), facts("falling", LOW, "changing"), facts("alert", LOW, "alert")]
-    order = [reason for _ in range(4000) for reason in plan.plan(batch, ROOM) if reason not in (None, "control")]
-    assert list(dict.fromkeys(order)) == ["alert", "changing", "low", "uncertain"]
-    counts = Counter(order)
-    assert counts["alert"] > 1.5 * counts["changing"] > 2 * counts["low"] > 2.5 * counts["uncertain"] > 0
-
-
-def test_uncertain_segments_leave_tokens_for_an_alert() -> None:
-    """Streams that are always uncertain have used what they can get; an alert then goes deep at its first segment."""
-    plan, rng = TierPlan(TierLimits(0.05)), random.Random(2)
-    for _ in range(5000):
-        plan.plan([facts(f"s{rng.randrange(50)}", UNSURE)], ROOM)
-    fresh = [plan.plan([facts("new", LOW, "alert")], ROOM)[0]]
-    assert fresh == ["alert"]
-
-
-@pytest.mark.parametrize(("course", "values"), [("alert", LOW), ("steady", LOW), ("steady", UNSURE)])
-def test_streams_that_want_the_same_get_the_same(course: Course, values: tuple[float, float]) -> None:
-    plan = TierPlan(TierLimits(0.05))
-    looks = Counter({str(stream): 0 for stream in range(20)})
-    for _ in range(3000):
-        # In a fixed order within each round, as packagers that are aligned to the clock send them.
-        for stream in range(20):
-            looks[str(stream)] += plan.plan([facts(str(stream), values, course)], ROOM)[0] is not None
-    counts = list(looks.values())
-    jain = sum(counts) ** 2 / (len(counts) * sum(count * count for count in counts))
-    assert jain > 0.97
-    assert sum(counts) == pytest.approx(0.05 * 60_000, rel=0.01)
-
-
-def test_a_stream_with_many_segments_does_not_take_what_others_need() -> None:
-    plan, rng = TierPlan(TierLimits(0.05)), random.Random(4)
-    looks: Counter[str] = Counter()
-    for _ in range(40_000):
-        stream = "loud" if rng.random() < 0.8 else f"quiet{rng.randrange(10)}"
-        looks[stream] += plan.plan([facts(stream, LOW)], ROOM)[0] is not None
-    quiet = [count for stream, count in looks.items() if stream != "loud"]
-    assert len(quiet) == 10
-    assert looks["loud"] < sum(looks.values()) / 3, "it has four fifths of the segments"
-    assert max(quiet) < 1.5 * min(quiet)
-
-
-def test_a_stream_that_is_alone_gets_every_token() -> None:
-    plan = TierPlan(TierLimits(0.05))
-    assert sum(plan.plan([facts("only", LOW)], ROOM)[0] is not None for _ in range(4000)) >= 0.05 * 4000 - BURST
-
-
-def test_what_is_not_taken_for_want_of_room_is_kept() -> None:
-    plan = TierPlan(TierLimits(0.5))
-    for _ in range(100):
-        assert plan.plan([facts("s", LOW, "alert")], 0) == [None]
-    assert plan.plan([facts("s", LOW, "alert")], 1) == ["control"], "overdue, once"
-    assert plan.plan([facts("other", LOW, "alert")], 1) == ["alert"]
-
-
-def test_a_control_that_had_to_wait_does_not_shift_those_after_it() -> None:
-    limits = TierLimits(1.0)
-    plan = TierPlan(limits)
-    reasons = [plan.plan([facts("s")], 0 if number < 12 else ROOM)[0] for number in range(40)]
-    places = [number for number, reason in enumerate(reasons) if reason == "control"]
-    assert places[0] == 12
-    assert {(later - places[1]) % limits.control_every for later in places[1:]} == {0}
-    assert places[1] - places[0] <= limits.control_every
-
-
-def test_streams_that_are_remembered_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(tiers, "MOST_STREAMS", 50)
-    plan = TierPlan(TierLimits(0.05))
-    for number in range(1000):
-        plan.plan([facts(f"s{number}", LOW), facts("busy", LOW)], ROOM)
-    assert len(plan._streams) == 50
-    assert "busy" in plan._streams
-
-
-def test_short_streams_have_controls_too() -> None:
-    """A stream that ends before its first control would be missing otherwise, and short streams with it."""
-    limits = TierLimits(0.05)
-    plan = TierPlan(limits)
-    controls = sum(
-        reason == "control" for stream in range(3000) for _ in range(10) for reason in plan.plan([facts(f"s{stream}")], ROOM)
-    )
-    assert controls == pytest.approx(30_000 / limits.control_every, rel=0.25)
+def test_a_score_that_the_model_is_not_sure_of_is_not_rested_on() -> None:
+    assert asked_by(make_score(0, 70.0, uncertainty=20.0), 70.0, False, True, LIMITS) == "uncertain"

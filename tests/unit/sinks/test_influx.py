@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from streams.events import ModelRef, SecondOpinion
+from streams.events import BitstreamSummary, ModelRef, SecondOpinion
 from streams.sinks.influx import retry_after, to_point
 from tests.support.sinks import make_score
 
@@ -26,6 +26,16 @@ def test_a_deep_score_has_the_small_models_beside_it() -> None:
     line = to_point(make_score(tier="deep", shallow=shallow)).to_line_protocol()
     assert ",score=61.5" in line
     assert "small_score=40.25" in line
+
+
+def test_a_point_has_the_bitrate_and_the_quantiser_where_it_is_known() -> None:
+    bitstream = BitstreamSummary(codec="h264", width=64, height=48, fps=25, bitrate=1.5e6, qp_mean=24.5)
+    line = to_point(make_score(bitstream=bitstream)).to_line_protocol()
+    assert "bitrate=1500000," in line
+    assert ",qp=24.5" in line
+    line = to_point(make_score(bitstream=bitstream.model_copy(update={"qp_mean": None}))).to_line_protocol()
+    assert "bitrate=1500000," in line
+    assert "qp=" not in line
 
 
 def test_a_skipped_segment_is_a_point_too() -> None:

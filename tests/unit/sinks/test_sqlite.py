@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import sqlite3
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
@@ -26,7 +27,7 @@ START = datetime(2026, 1, 31, 20, 15, 4, tzinfo=UTC)
 
 
 def rows(sink: SqliteSink) -> list[tuple[object, ...]]:
-    with sqlite3.connect(sink.path) as connection:
+    with closing(sqlite3.connect(sink.path)) as connection:
         return connection.execute("select segment_id, score, level, model, status from scores order by segment_id").fetchall()
 
 
@@ -130,6 +131,54 @@ async def test_a_file_of_a_newer_version_is_left_alone(tmp_path: Path) -> None:
     sink.add(make_score())
     with pytest.raises(SinkError, match="newer version"):
         await sink.flush()
+
+
+async def test_a_file_that_was_deleted_or_put_in_place_of_is_made_or_used_anew(tmp_path: Path) -> None:
+    sink = SqliteSink(tmp_path)
+    sink.add(make_score(segment_id="a"))
+    await sink.flush()
+    for name in os.listdir(tmp_path):
+        os.unlink(tmp_path / name)
+    sink.add(make_score(segment_id="b"))
+    await sink.flush()
+    assert [row[0] for row in rows(sink)] == ["b"]
+    other = SqliteSink(tmp_path / "other")
+    other.add(make_score(segment_id="c"))
+    await other.flush()
+    await other.close()
+    await sink.close()
+    other.path.rename(sink.path)
+    sink.add(make_score(segment_id="d"))
+    await sink.flush()
+    assert [row[0] for row in rows(sink)] == ["c", "d"]
+
+
+async def test_a_file_that_a_newer_version_brings_up_meanwhile_is_left_alone(tmp_path: Path) -> None:
+    sink = SqliteSink(tmp_path)
+    sink.add(make_score())
+    await sink.flush()
+    with closing(sqlite3.connect(sink.path)) as connection:
+        connection.execute("pragma user_version = 3")
+    sink.add(make_score(segment_id="s/2"))
+    with pytest.raises(SinkError, match="newer version"):
+        await sink.flush()
+
+
+async def test_the_sink_is_checked_while_it_writes(tmp_path: Path) -> None:
+    sink = SqliteSink(tmp_path)
+    await sink.flush()
+    for i in range(200):
+        sink.add(make_score(segment_id=f"s/{i}"))
+    await asyncio.gather(sink.flush(), *(sink.check() for _ in range(20)))
+    assert len(rows(sink)) == 200
+
+
+async def test_when_it_is_closed_the_file_alone_has_every_score(tmp_path: Path) -> None:
+    sink = SqliteSink(tmp_path)
+    sink.add(make_score())
+    await sink.flush()
+    await sink.close()
+    assert os.listdir(tmp_path) == ["scores.sqlite"]
 
 
 async def put_at(sink: SqliteSink, monkeypatch: pytest.MonkeyPatch, now: float, *scores: SegmentScore) -> None:

@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from scorer.spec import SPECIFICATIONS, SamplerSpec
+from tests.support.processes import ROOT
 from training.evaluation.gate import gate_of
 from training.recipe import load_nano_recipe, load_tune_recipe
 
@@ -23,3 +25,16 @@ def test_a_gate_with_a_key_twice_is_refused_with_both_lines(tmp_path: Path) -> N
     file.write_text("gate:\n  rated_mae_gain: 1\n  rated_mae_gain: 2\n")
     with pytest.raises(ValueError, match=r"gate\.yaml: the key rated_mae_gain is there twice, in line 2 and in line 3"):
         gate_of(tmp_path, file)
+
+
+def test_a_recipe_names_what_its_model_sees(tmp_path: Path) -> None:
+    text = (ROOT / "training/recipes/nano.yaml").read_text()
+    file = tmp_path / "recipe.yaml"
+    for name, spec in SPECIFICATIONS.items():
+        file.write_text(f"{text}sampler: {name}\n")
+        assert load_nano_recipe(file).spec == spec
+    file.write_text(text)
+    assert load_nano_recipe(file).spec == SamplerSpec()
+    file.write_text(f"{text}sampler: half\n")
+    with pytest.raises(ValueError, match=r"recipe\.yaml: sampler is 'half', not standard or lean or leaner"):
+        load_nano_recipe(file)

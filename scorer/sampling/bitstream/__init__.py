@@ -1,0 +1,1 @@
+"""What a segment's packets say of its video, without decoding a picture."""

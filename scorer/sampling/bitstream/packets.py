@@ -1,0 +1,103 @@
+"""From the packets of a segment, as numbers, to its `Bitstream`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from scorer.sampling.bitstream.facts import Bitstream
+from scorer.sampling.bitstream.quantisers import Quantisers
+from scorer.sampling.clock import LONGEST_GAP
+from scorer.sampling.rates import SHORTEST_STEP
+
+FEW_BYTES = 1 / 8
+"""A picture with less than this share of the mean of the others (no keyframes) has few bytes."""
+
+FEW_STEPS_BACK = 0.1
+"""Where at most this share of the steps goes back, the clock has jumped there; more are guesses of the demuxer."""
+
+
+@dataclass
+class Packets:
+    """The packets of a track in the order in which they are decoded; each list has one number for each.
+
+    step: seconds of a picture where the stamps do not tell. decoded_at, shown_at: seconds, None where unknown. quantisers:
+    None where unknown.
+    """
+
+    step: float
+    sizes: list[int] = field(default_factory=list)
+    keys: list[bool] = field(default_factory=list)
+    decoded_at: list[float | None] = field(default_factory=list)
+    shown_at: list[float | None] = field(default_factory=list)
+    quantisers: list[float | None] = field(default_factory=list)
+    _reader: Quantisers = field(default_factory=Quantisers)
+
+    def add(self, packet: Any, shown_at: float | None, decoded_at: float | None = None) -> None:
+        """Take what is needed of an `av.Packet`. shown_at, decoded_at: seconds, None where unknown."""
+        self.sizes.append(packet.size)
+        self.keys.append(packet.is_keyframe)
+        self.decoded_at.append(decoded_at)
+        self.shown_at.append(shown_at)
+        self.quantisers.append(self._reader.of(packet))
+
+    def inside(self, start: float, end: float) -> Packets:
+        """Those whose picture is shown from `start` to before `end`, s; `shown_at` must rise as the pictures are shown."""
+        inside = Packets(self.step)
+        for size, is_key, time, quantiser in zip(self.sizes, self.keys, self.shown_at, self.quantisers, strict=True):
+            if time is not None and start <= time < end:
+                inside.sizes.append(size)
+                inside.keys.append(is_key)
+                inside.decoded_at.append(None)  # after a seek FFmpeg's first ones may be wrong
+                inside.shown_at.append(time)
+                inside.quantisers.append(quantiser)
+        return inside
+
+
+def bitstream_of(packets: Packets, codec: str, width: int, height: int) -> Bitstream:
+    """What one or more packets say. codec, width, height: of the track."""
+    seconds = duration_of(packets)
+    sizes, keys = np.array(packets.sizes, np.float64), np.array(packets.keys, np.bool_)
+    others, places = sizes[~keys], np.flatnonzero(keys)
+    mean = float(others.mean()) if len(others) else 0.0
+    known = [quantiser for quantiser in packets.quantisers if quantiser is not None]
+    is_known = 2 * len(known) >= len(sizes)
+    return Bitstream(
+        codec=codec,
+        width=width,
+        height=height,
+        fps=len(sizes) / seconds,
+        bitrate=float(sizes.sum()) * 8 / seconds,
+        gop=float(places[-1] - places[0]) / (len(places) - 1) * seconds / len(sizes) if len(places) > 1 else None,
+        keyframes=len(places),
+        key_bytes=float(sizes[keys].mean()) if len(places) else 0.0,
+        other_bytes=mean,
+        other_spread=float(np.log2(others).std()) if len(others) else 0.0,
+        smallest=float((others < FEW_BYTES * mean).mean()) if len(others) else 0.0,
+        qp_mean=float(np.mean(known)) if is_known else None,
+        qp_spread=float(np.std(known)) if is_known else None,
+    )
+
+
+def duration_of(packets: Packets) -> float:
+    """Seconds for which the pictures are shown, over 0. Jumps of the clock and the last picture count as a usual step."""
+    count = len(packets.sizes)
+    steps = np.diff(_stamps(packets.decoded_at, packets.shown_at))
+    good = steps[(steps >= 0) & (steps <= LONGEST_GAP)]
+    usual = float(np.median(good)) if len(good) else packets.step
+    if not SHORTEST_STEP <= usual <= LONGEST_GAP:
+        return count * packets.step
+    return float(good.sum()) + usual * (count - len(good))
+
+
+def _stamps(decoded_at: Sequence[float | None], shown_at: Sequence[float | None]) -> NDArray[np.float64]:
+    """Stamps that rise; none where they are unknown."""
+    decoded, shown = ([stamp for stamp in stamps if stamp is not None] for stamps in (decoded_at, shown_at))
+    back = np.count_nonzero(np.diff(decoded) < 0)
+    if len(decoded) == len(decoded_at) and back <= FEW_STEPS_BACK * len(decoded):
+        return np.array(decoded)
+    return np.sort(shown) if len(shown) == len(shown_at) else np.empty(0)

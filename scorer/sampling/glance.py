@@ -1,0 +1,192 @@
+"""A glance at a segment: what its packets say, and the statistics of one keyframe. It costs a tenth of a full decode.
+
+`headers` reads packets only. `glance` decodes one keyframe as well.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+from av.error import FFmpegError
+from numpy.typing import NDArray
+
+from scorer.sampling.bitstream.facts import Bitstream
+from scorer.sampling.colour import unknown_as_601
+from scorer.sampling.decode import MAX_PIXELS, check_size
+from scorer.sampling.features import (
+    BLACK_LUMA,
+    COLOUR,
+    EDGES,
+    GGD,
+    LIGHT,
+    blockiness,
+    colour_features,
+    edge_features,
+    ggd_features,
+    light_features,
+    mscn,
+    noise_level,
+)
+from scorer.sampling.images import Image, scaled_down
+from scorer.sampling.orientation import orientation_of
+from scorer.sampling.pictures import EIGHT_BIT_LUMA, Pictures
+from scorer.sampling.sampler import THUMBNAIL_HEIGHT
+from scorer.sampling.scan import Scan, scanned
+
+FloatArray = NDArray[np.float32]
+
+PICTURE_NAMES: tuple[str, ...] = (
+    *GGD,
+    *EDGES,
+    *(f"half_{name}" for name in GGD),
+    "half_gradient_p90",
+    "half_laplacian_std",
+    "grid8",
+    "noise",
+    *LIGHT,
+    *COLOUR,
+)
+"""The numbers of `Glance.picture`, in order. Compare by these names: their count may change."""
+
+CENTRE_SIDE = 256
+"""Largest side of the keyframe's middle that is measured, px."""
+
+SMALLEST_SIDE = 32
+"""Smallest side of it, px; smaller pictures are continued by reflection."""
+
+FULL_RANGE = 2
+"""FFmpeg's number for luma of 0-255; any other is taken as 16-235."""
+
+
+@dataclass(frozen=True)
+class Glance:
+    """What a glance saw.
+
+    bitstream: from the packets. picture: (len(PICTURE_NAMES),) float32, finite, statistics of the keyframe; None where only
+    packets were read, or the keyframe cannot be decoded. black: share of black pixels in the keyframe, 0-1; 0 where
+    `picture` is None. thumbnail: (72, W, 3) uint8 RGB of the keyframe, None where `picture` is None.
+    """
+
+    bitstream: Bitstream
+    picture: FloatArray | None = None
+    black: float = 0.0
+    thumbnail: Image | None = None
+
+
+def headers(path: Path) -> Bitstream:
+    """What the packets of a segment's video say; about a hundredth of a full decode.
+
+    Raises `MediaError` where the file is no video that can be read.
+    """
+    with scanned(path) as scan:
+        return scan.bitstream
+
+
+def headers_only(path: Path) -> Glance:
+    """A glance without a picture: `headers`."""
+    return Glance(headers(path))
+
+
+def glance(path: Path) -> Glance:
+    """What the packets say, and the statistics of the first keyframe; about a tenth of a full decode.
+
+    Raises `MediaError` where the file is no video that can be read, or its pictures are too large.
+    """
+    with scanned(path) as scan:
+        frame = _keyframe(scan)
+        if frame is None:
+            return Glance(scan.bitstream)
+        check_size(frame.width, frame.height)
+        luma, square = _luma(frame), Pictures(scan.pixel_aspect).square(frame, 2 * THUMBNAIL_HEIGHT)
+        step = max(1, min(luma.shape) // 240)
+        black = float(np.mean(luma[::step, ::step] <= _black(frame)))
+        middle = _middle(luma)
+        if not _is_full_range(frame):
+            middle = np.asarray(cv2.LUT(middle, _to_full_range()), np.uint8)
+        return Glance(scan.bitstream, _statistics(middle, square), black, _thumbnail(square, frame, scan.pixel_aspect))
+
+
+def _keyframe(scan: Scan) -> Any | None:
+    """The first keyframe, decoded; None where there is none, or it is damaged."""
+    if scan.key is None:
+        return None
+    context = scan.context
+    context.thread_count = 1
+    # The header may state a wrong size; with this option the decoder checks again before it allocates.
+    context.options = {"max_pixels": str(MAX_PIXELS)}
+    try:
+        # None: the decoder would wait for pictures that are shown before this one.
+        return next((frame for packet in (scan.key, None) for frame in context.decode(packet)), None)
+    except MemoryError:
+        raise
+    except FFmpegError:
+        return None
+
+
+def _statistics(luma: Image, square: Image) -> FloatArray:
+    """`PICTURE_NAMES`. luma: (h, w) uint8, of the full range. square: the whole picture in RGB, squeezed."""
+    plane = luma.astype(np.float32)
+    height, width = plane.shape
+    half = cv2.resize(plane, (max(16, width // 2), max(16, height // 2)), interpolation=cv2.INTER_AREA)
+    half_edges = dict(zip(EDGES, edge_features(half), strict=True))
+    values = [
+        *ggd_features(mscn(plane)),
+        *edge_features(plane),
+        *ggd_features(mscn(half)),
+        half_edges["gradient_p90"],
+        half_edges["laplacian_std"],
+        blockiness(luma, 8),
+        noise_level(plane),
+        *light_features(luma),
+        *colour_features(square),
+    ]
+    return np.nan_to_num(np.array(values, np.float32), posinf=0.0, neginf=0.0)
+
+
+def _luma(frame: Any) -> Image:
+    """(H, W) 8-bit luma as it is coded; of formats that have none in place, of the full range."""
+    if frame.format.name not in EIGHT_BIT_LUMA:
+        return np.asarray(frame.to_ndarray(format="gray", threads=1, src_colorspace=unknown_as_601(frame)), np.uint8)
+    plane = frame.planes[0]
+    return np.frombuffer(plane, np.uint8).reshape(-1, plane.line_size)[: frame.height, : frame.width]
+
+
+def _is_full_range(frame: Any) -> bool:
+    name = frame.format.name
+    return frame.color_range == FULL_RANGE or name.startswith("yuvj") or name not in EIGHT_BIT_LUMA
+
+
+def _black(frame: Any) -> int:
+    """The highest luma as it is coded that is black in the full range, as for the signal `black`."""
+    return BLACK_LUMA if _is_full_range(frame) else int(np.flatnonzero(_to_full_range() <= BLACK_LUMA)[-1])
+
+
+@cache
+def _to_full_range() -> Image:
+    """Luma of 16-235 -> 0-255."""
+    return np.asarray(np.clip((np.arange(256) - 16) * 255 / 219 + 0.5, 0, 255), np.uint8)
+
+
+def _middle(luma: Image) -> Image:
+    """A copy of the middle of an (H, W) luma, at most `CENTRE_SIDE` and at least `SMALLEST_SIDE` a side."""
+    height, width = luma.shape
+    y, x = max(0, (height - CENTRE_SIDE) // 2), max(0, (width - CENTRE_SIDE) // 2)
+    middle = luma[y : y + CENTRE_SIDE, x : x + CENTRE_SIDE]
+    below, right = max(0, SMALLEST_SIDE - middle.shape[0]), max(0, SMALLEST_SIDE - middle.shape[1])
+    if not below and not right:
+        return middle.copy()
+    return cv2.copyMakeBorder(middle, 0, below, 0, right, cv2.BORDER_REFLECT)
+
+
+def _thumbnail(square: Image, frame: Any, pixel_aspect: Any) -> Image:
+    """The squeezed picture in its own shape, `THUMBNAIL_HEIGHT` high."""
+    aspect = frame.width / frame.height * float(pixel_aspect or 1)
+    shape = 1 / aspect if orientation_of(frame).transposed else aspect
+    # Very wide pictures are squeezed to 4:1: a thumbnail is shown in a table.
+    width = max(1, min(4 * THUMBNAIL_HEIGHT, round(THUMBNAIL_HEIGHT * shape)))
+    return scaled_down(square, (width, THUMBNAIL_HEIGHT))

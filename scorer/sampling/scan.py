@@ -1,0 +1,109 @@
+"""Reads the packets of a segment's video in one pass, and the headers of its slices. No picture is decoded."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from av.error import FFmpegError
+
+from scorer.errors import MediaError
+from scorer.sampling.bitstream.facts import Bitstream
+from scorer.sampling.bitstream.packets import Packets, bitstream_of
+from scorer.sampling.decode import check_size
+from scorer.sampling.discards import with_fragments_that_step_back
+from scorer.sampling.opening import open_container, open_media
+from scorer.sampling.parts import parts_of
+from scorer.sampling.rates import USUAL_STEP, step_of
+from scorer.sampling.tracks import shown_video
+from scorer.sampling.transport import HEAD_BYTES
+
+
+@dataclass(frozen=True)
+class Scan:
+    """What one pass over the packets gave.
+
+    key: the `av.Packet` of the first keyframe, None without one. context: the decoder for it, not yet opened. pixel_aspect:
+    width of a pixel divided by its height, None where the file does not say.
+    """
+
+    bitstream: Bitstream
+    key: Any | None
+    context: Any
+    pixel_aspect: Fraction | None
+
+
+@contextmanager
+def scanned(path: Path) -> Iterator[Scan]:
+    """The packets of the file's video; the file is open meanwhile. Raises `MediaError` where there is no video to be read."""
+    containers: list[Any] = []
+    try:
+        with open_media(path) as file:
+            yield _scan(file, containers)
+    finally:
+        for container in containers:
+            container.close()
+
+
+def _scan(file: BinaryIO, containers: list[Any]) -> Scan:
+    first: Any = None
+    key, packets = None, Packets(USUAL_STEP)
+    for part in parts_of(file):
+        try:
+            container, stream = _opened(part, containers)
+        except MediaError:
+            if first is None:
+                raise
+            continue  # the sampler leaves out such a part, too
+        if first is None:
+            first = stream
+            packets.step = step_of(stream.average_rate) or step_of(stream.codec_context.framerate) or USUAL_STEP
+        tick = float(stream.time_base)
+        for packet in with_fragments_that_step_back(_demuxed(container, stream)):
+            if packet.is_discard:
+                continue
+            pts, dts = packet.pts, packet.dts
+            packets.add(packet, None if pts is None else pts * tick, None if dts is None else dts * tick)
+            if key is None and packet.is_keyframe and stream is first:
+                key = packet
+    if not packets.sizes:
+        raise MediaError("the file has a video stream but no picture in it; was it cut off?", kind="empty")
+    context = first.codec_context
+    facts = bitstream_of(packets, context.name, context.width, context.height)
+    return Scan(facts, key, context, first.sample_aspect_ratio)
+
+
+def _opened(part: BinaryIO, containers: list[Any]) -> tuple[Any, Any]:
+    """The demuxer of a part, also added to `containers`, and its video stream. Raises `MediaError`."""
+    part.seek(0)
+    head = part.read(HEAD_BYTES)
+    # Some codecs tell the pictures' size to their decoder only: then the file is opened as the sampler does it.
+    for is_quick in (True, False):
+        container = open_container(part, is_quick=is_quick)
+        containers.append(container)
+        stream = shown_video(container.streams.video, head)
+        context = stream.codec_context
+        if context is not None and context.width and context.height:
+            break
+    if context is None:
+        raise MediaError("the video's codec is not known to this build of FFmpeg; transcode it to H.264", kind="undecodable")
+    check_size(context.width, context.height)
+    return container, stream
+
+
+def _demuxed(container: Any, stream: Any) -> Iterator[Any]:
+    """The stream's packets that are not empty, up to the end or to where the file is cut off."""
+    packets = container.demux(stream)
+    while True:
+        try:
+            packet = next(packets)
+        except MemoryError:
+            raise
+        except (StopIteration, IndexError, FFmpegError):  # IndexError: PyAV's end of a file with a track that appeared late
+            return
+        if packet.size:
+            yield packet

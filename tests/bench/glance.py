@@ -1,0 +1,107 @@
+"""What a glance costs: its CPU time as a share of ffmpeg's full decode of the same segments, in one run.
+
+    python -m tests.bench.glance [--rounds 5] [--json]
+
+The demo clip, as it is and with grain, at 360p, 720p and 1080p, x264 veryfast, keyframes 2 s apart, in segments of 2 s
+(MPEG-TS). The decode is `ffmpeg -threads 1` with its start; headers and glance run in this process, as in a sampling child.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import resource
+import subprocess
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import cv2
+import imageio_ffmpeg
+
+from scorer.sampling.glance import glance, headers
+
+FFMPEG = imageio_ffmpeg.get_ffmpeg_exe()
+DEMO = Path(__file__).resolve().parents[2] / "examples/face.mp4"
+HEIGHTS = (360, 720, 1080)
+CONTENTS = {"demo": "null", "grain": "noise=alls=8:allf=t"}
+SECONDS = 4
+
+
+@dataclass(frozen=True)
+class Cost:
+    """CPU time of one segment. decode: ms of ffmpeg; headers, glance: shares of it."""
+
+    content: str
+    height: int
+    decode: float
+    headers: float
+    glance: float
+
+
+def make_segments(folder: Path, content: str, height: int) -> list[Path]:
+    """Segments of the demo clip. content: of `CONTENTS`."""
+    width = height * 16 // 9
+    size = f"scale=-2:{height},crop=min(iw\\,{width}):{height},pad={width}:{height}:-1:-1,{CONTENTS[content]}"
+    encode = ["-c:v", "libx264", "-preset", "veryfast", "-crf", "23", "-pix_fmt", "yuv420p", "-g", "50", "-keyint_min", "50"]
+    command = [FFMPEG, "-v", "error", "-t", str(SECONDS), "-i", str(DEMO), "-r", "25", "-an", "-vf", size, *encode]
+    name = f"{content}-{height}"
+    cut = ["-f", "segment", "-segment_time", "2", str(folder / f"{name}-%d.ts")]
+    subprocess.run([*command, "-threads", "1", *cut], check=True)
+    return sorted(folder.glob(f"{name}-*.ts"))
+
+
+def decode_seconds(segment: Path) -> float:
+    """CPU seconds of ffmpeg's full decode."""
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    subprocess.run([FFMPEG, "-v", "error", "-threads", "1", "-i", str(segment), "-f", "null", "-"], check=True)
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+
+
+def cpu_seconds(function: Callable[[Path], object], segment: Path) -> float:
+    """CPU seconds of a call in this process."""
+    started = time.process_time()
+    function(segment)
+    return time.process_time() - started
+
+
+def measure(segments: Sequence[Path], content: str, height: int, rounds: int) -> Cost:
+    """The costs over all segments. Each round measures everything in turn; the fastest of each counts."""
+    decode = quick = look = 0.0
+    for segment in segments:
+        glance(segment)
+        times = [(decode_seconds(segment), cpu_seconds(headers, segment), cpu_seconds(glance, segment)) for _ in range(rounds)]
+        decode, quick, look = (
+            total + min(column) for total, column in zip((decode, quick, look), zip(*times, strict=True), strict=True)
+        )
+    return Cost(content, height, decode / len(segments) * 1000, quick / decode, look / decode)
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--json", action="store_true")
+    arguments = parser.parse_args()
+    cv2.setNumThreads(1)
+    costs = []
+    with tempfile.TemporaryDirectory(prefix="fvq-bench-") as folder:
+        for content in CONTENTS:
+            for height in HEIGHTS:
+                segments = make_segments(Path(folder), content, height)
+                costs.append(measure(segments, content, height, arguments.rounds))
+    if arguments.json:
+        print(json.dumps([asdict(cost) for cost in costs]))
+        return
+    print(f"CPU time of a segment of 2 s, {os.cpu_count()} cores, the fastest of {arguments.rounds} rounds")
+    print("content  height  full decode   headers    glance")
+    for cost in costs:
+        print(f"{cost.content:7}  {cost.height:6}  {cost.decode:8.0f} ms  {cost.headers:8.3f}  {cost.glance:8.3f}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,322 @@
+"""How good the tiers are: changes that they miss, how late they are, how many full looks steady streams get, and what all costs.
+
+    python -m tests.bench.tiers FOLDER [--source CLIP_OR_FOLDER] [--streams 12] [--usual]
+
+FOLDER gets the made streams and what was measured of their segments: full look, glance, CPU seconds of both and of ffmpeg's full
+decode. A second run measures what is missing and evaluates the plan at once. `--streams` measures so many more at most; `--usual`
+prints the table of usual differences, `streams/scoring/usual_changes.json`.
+
+Each stream's segments are played to the plan (`streams/scoring/tiers.py`) for `PLAYED` segments before the event and as many
+after it, in random order: so a stream of seconds lasts for minutes. Whether an event changed the quality is what full looks at
+all of its segments say: their means before and after it are `CHANGED` points apart.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import random
+import resource
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from statistics import fmean, median
+
+import imageio_ffmpeg
+import numpy as np
+
+from scorer.load import LoadedModel, load_engine
+from scorer.sampling.bitstream.facts import Bitstream
+from scorer.sampling.glance import Glance, glance, headers
+from scorer.sampling.sampler import sample
+from streams.alerts.course import Courses
+from streams.alerts.policy import load_policy
+from streams.errors import MediaError
+from streams.events import ModelRef, SegmentEvent, SegmentScore, Signals
+from streams.media.videos import find_videos
+from streams.scoring.distance import names, values_of
+from streams.scoring.tiers import (
+    Facts,
+    StreamTier,
+    TierLimits,
+    asked_by,
+    differences_to,
+    plan,
+    with_full_look,
+    with_glance,
+    with_score,
+)
+from tests.bench.tier_streams import Happening, make, streams_of
+from tests.support.processes import ROOT
+
+PLAYED = 240
+"""Segments of each half of a stream that are played."""
+
+WARM = 20
+"""Segments after a stream's start and after an event that do not count as steady."""
+
+CHANGED = 10.0
+IN_TIME = 3
+"""A change of at least `CHANGED` points is missed where none of the first `IN_TIME` segments after it gets a full look."""
+
+BEGIN = datetime(2026, 1, 1, tzinfo=UTC)
+
+
+@dataclass(frozen=True)
+class Measured:
+    """One segment: its full look's score, uncertainty and signals, its glance, and CPU seconds of each and of a full decode."""
+
+    score: float
+    uncertainty: float
+    black: float
+    freeze: float
+    bitstream: dict[str, float | str | None]
+    picture: list[float] | None
+    dark: float
+    full_s: float
+    headers_s: float
+    keyframe_s: float
+    decode_s: float
+
+    @property
+    def glance(self) -> Glance:
+        """The whole glance."""
+        picture = None if self.picture is None else np.array(self.picture, np.float32)
+        return Glance(Bitstream(**self.bitstream), picture, self.dark)  # type: ignore[arg-type]
+
+    @property
+    def headers(self) -> Glance:
+        """The glance without a picture."""
+        return Glance(Bitstream(**self.bitstream))  # type: ignore[arg-type]
+
+
+@dataclass(frozen=True)
+class Stream:
+    """A made stream as it was measured: the segments before its event and after it; all before, where there is none."""
+
+    name: str
+    happens: Happening
+    seconds: float
+    before: list[Measured]
+    after: list[Measured]
+
+    @property
+    def change(self) -> float:
+        """By how many points the event changed the quality."""
+        return fmean(one.score for one in self.after) - fmean(one.score for one in self.before) if self.after else 0.0
+
+
+@dataclass
+class Played:
+    """What the plan did with one stream. steady: segments that count as such. delay: segments from the event to a full look."""
+
+    stream: Stream
+    steady: int = 0
+    steady_full: int = 0
+    reasons: dict[str, int] | None = None
+    delay: int | None = None
+    cost: float = 0.0
+    segments: int = 0
+    errors: list[float] | None = None
+
+
+def measure(path: Path, seconds: float, engine: LoadedModel) -> Measured:
+    """Look at a segment in every way, one after the other."""
+    started = time.process_time()
+    ((_, clip),) = sample(path, engine.spec, None, 0.0, 1, seconds, None)
+    (score,) = engine.score([clip])
+    full = time.process_time() - started
+    started = time.process_time()
+    headers(path)
+    packets = time.process_time() - started
+    started = time.process_time()
+    seen = glance(path)
+    keyframe = time.process_time() - started
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    decode = [imageio_ffmpeg.get_ffmpeg_exe(), "-v", "error", "-threads", "1", "-i", str(path), "-f", "null", "-"]
+    subprocess.run(decode, check=True)
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return Measured(
+        score.score, score.uncertainty, clip.signals["black"], clip.signals["freeze"], asdict(seen.bitstream),
+        None if seen.picture is None else [float(value) for value in seen.picture], seen.black, full, packets, keyframe,
+        after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime,
+    )  # fmt: skip
+
+
+def measured_streams(folder: Path, sources: list[Path], more: int) -> list[Stream]:
+    """The streams that are measured already, and `more` others at most."""
+    engine: LoadedModel | None = None
+    streams = []
+    for stream in streams_of(sources):
+        file = folder / f"{stream.name}.json"
+        if not file.exists():
+            if not more:
+                continue
+            more -= 1
+            engine = engine or load_engine("nano", "cpu")
+            other = sources[(sources.index(stream.source) + 1) % len(sources)]
+            segments = make(stream, other, folder)
+            try:
+                measured = [measure(path, stream.seconds, engine) for path in segments]
+            except MediaError as error:
+                print(f"{stream.name} is left out: {error}", file=sys.stderr)
+                continue
+            file.write_text(json.dumps([asdict(one) for one in measured]))
+            print(file.stem, len(measured), file=sys.stderr)
+        whole = [Measured(**values) for values in json.loads(file.read_text())]
+        half = stream.count if stream.event else 2 * stream.count
+        streams.append(Stream(stream.name, stream.happens, stream.seconds, whole[:half], whole[half : 2 * stream.count]))
+    return streams
+
+
+def play(stream: Stream, limits: TierLimits, policy: Courses, seed: int = 0) -> Played:
+    """Play a stream to the plan."""
+    rng = random.Random(f"{stream.name} {seed}")
+    halves = [half for half in (stream.before, stream.after) if half]
+    state: StreamTier | None = None
+    looked: SegmentScore | None = None
+    result = Played(stream, reasons={}, errors=[])
+    for number in range(PLAYED * len(halves)):
+        since_event = number % PLAYED
+        segment = rng.choice(halves[number // PLAYED])
+        event = _event(stream, number)
+        facts = Facts(event, "nano")
+        step = plan(state, facts, limits)
+        cost = 0.0
+        while step.step in ("headers", "keyframe"):
+            with_picture = step.step == "keyframe"
+            facts = Facts(event, "nano", segment.glance if with_picture else segment.headers, tried=with_picture)
+            cost += segment.keyframe_s if with_picture else segment.headers_s
+            step = plan(state, facts, limits)
+        # After an event of damage full looks are what is wanted.
+        is_steady = since_event >= WARM and (number < PLAYED or stream.happens != "damage")
+        result.steady += is_steady
+        if step.step == "glance":
+            assert state is not None
+            assert looked is not None
+            state = with_glance(state, facts)
+            result.errors.append(segment.score - (looked.score or 0.0))
+            policy(_score(event, segment, looked), BEGIN)
+        else:
+            assert step.reason is not None
+            cost += segment.full_s + (0.0 if facts.tried else segment.keyframe_s)
+            facts = Facts(event, "nano", segment.glance, tried=True)
+            differences = differences_to(state, segment.glance)
+            state = with_full_look(state, facts)
+            score = _score(event, segment, None)
+            course = policy(score, BEGIN)
+            before = looked.score if looked is not None else None
+            asks = asked_by(score, before, policy.is_undecided(score), course != "no-picture", limits)
+            state = with_score(state, asks, None if before is None else segment.score - before, differences, limits)
+            looked = score
+            result.steady_full += is_steady
+            if is_steady:
+                result.reasons[step.reason] = result.reasons.get(step.reason, 0) + 1
+            if number >= PLAYED and result.delay is None:
+                result.delay = since_event
+        result.segments += 1
+        result.cost += cost / segment.decode_s
+    return result
+
+
+def _event(stream: Stream, number: int) -> SegmentEvent:
+    start = BEGIN + timedelta(seconds=number * stream.seconds)
+    return SegmentEvent(
+        stream_id=stream.name, segment_id=str(number), sequence=number, uri="file:///s.ts", start=start, duration=stream.seconds
+    )
+
+
+def _score(event: SegmentEvent, segment: Measured, rests_on: SegmentScore | None) -> SegmentScore:
+    signals = Signals(black=segment.black, freeze=segment.freeze, blur=0, blockiness=0, noise=0, luma=100, contrast=30)
+    return SegmentScore(
+        **SegmentScore.identity(event),
+        status="scored",
+        tier="full" if rests_on is None else "glance",
+        score=segment.score if rests_on is None else rests_on.score,
+        uncertainty=segment.uncertainty,
+        signals=signals,
+        model=ModelRef(name="nano", version="1"),
+    )
+
+
+def usual_differences(streams: Sequence[Stream]) -> dict[str, float]:
+    """For each number of a glance the root mean square of the differences of unchanged segments."""
+    squares = [
+        (values_of(second.glance) - values_of(first.glance)) ** 2
+        for stream in streams
+        for half in (stream.before, stream.after)
+        for first in half
+        for second in half
+        if first is not second
+    ]
+    means = np.sqrt(np.nanmean(np.array(squares), axis=0))
+    return {name: float(f"{value:.3g}") for name, value in zip(names(), means, strict=True) if np.isfinite(value) and value > 0}
+
+
+def row(title: str, played: Sequence[Played]) -> str:
+    """A row of the table."""
+    steady = sum(one.steady for one in played)
+    changed = [one for one in played if abs(one.stream.change) >= CHANGED]
+    missed = [one for one in changed if one.delay is None or one.delay >= IN_TIME]
+    delays = [one.delay for one in changed if one.delay is not None]
+    full = sum(one.steady_full for one in played) / max(1, steady)
+    errors = [abs(error) for one in played for error in one.errors or []]
+    return (
+        f"| {title} | {len(played)} | {len(changed)} | {len(missed)} | {median(delays) if delays else '-'} | "
+        f"{100 * full:.1f} % | {sum(one.cost for one in played) / sum(one.segments for one in played):.3f} | "
+        f"{fmean(errors) if errors else 0:.1f} |"
+    )
+
+
+def report(streams: Sequence[Stream], limits: TierLimits) -> Iterator[str]:
+    """The lines of the table."""
+    played = [play(stream, limits, Courses(load_policy(None)), seed) for stream in streams for seed in range(3)]
+    yield (
+        "| streams | played | changed by 10 points | missed after 3 segments | median delay | full looks while steady | cost "
+        "| mean error of a glance |"
+    )
+    yield "|---|---|---|---|---|---|---|---|"
+    kinds: dict[str, list[Played]] = {}
+    for one in played:
+        kinds.setdefault(one.stream.happens, []).append(one)
+    for kind, of_kind in kinds.items():
+        yield row(kind, of_kind)
+    yield row("all", played)
+
+
+def main() -> int:
+    """Measure, evaluate, print."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--source", type=Path, action="append")
+    parser.add_argument("--streams", type=int, default=1000)
+    parser.add_argument("--usual", action="store_true")
+    parser.add_argument("--each", action="store_true", help="also a row for each stream")
+    parser.add_argument("--seen", type=int, default=TierLimits.seen)
+    parser.add_argument("--distance", type=float, default=TierLimits.distance)
+    parser.add_argument("--headers", type=float, default=TierLimits.headers)
+    given = parser.parse_args()
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+    given.folder.mkdir(parents=True, exist_ok=True)
+    sources = find_videos(given.source or [ROOT / "examples/face.mp4"])
+    streams = measured_streams(given.folder, list(sources), given.streams)
+    if given.usual:
+        print(json.dumps(usual_differences(streams), indent=1))
+        return 0
+    limits = TierLimits(distance=given.distance, headers=given.headers, seen=given.seen)
+    print("\n".join(report(streams, limits)))
+    if given.each:
+        for stream in streams:
+            played = play(stream, limits, Courses(load_policy(None)))
+            full = f"{played.steady_full}/{played.steady} {played.reasons}"
+            print(f"{stream.name:34} change {stream.change:6.1f} delay {played.delay} full {full}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
