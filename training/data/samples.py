@@ -30,7 +30,10 @@ Part = tuple[float | None, float]
 """(length, start) of a part of a segment, seconds; a length of None is the whole segment."""
 
 WHOLE: Part = (None, 0.0)
-TIMED = {"freeze", "drop", "loss", "motion-blur"}
+TIMED = {
+    *("freeze", "drop", "loss", "motion-blur", "stalls", "jitter", "judder", "concealment", "bitrate-oscillation"),
+    *("exposure-hunting", "white-balance-hunting", "autofocus-hunting", "rolling-bands"),
+}
 """Kinds whose damage is at some time in the segment: a part of the segment may have none of it."""
 
 PARTS_SHARE = 0.4

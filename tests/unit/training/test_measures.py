@@ -7,6 +7,7 @@ import pytest
 from training.data.damage.catalogue import LADDERS, VMAF_TRUSTED
 from training.data.degradations import KINDS, REFERENCE_LABEL
 from training.data.measures import absolute, is_made_here, is_measured, is_trusted, measure_of, parts_of_kind, points
+from training.data.samples import TIMED, WHOLE, parts_of
 
 SOURCES = [name for name, ladder in LADDERS.items() if ladder.stage == "source"]
 
@@ -51,6 +52,14 @@ def test_a_perfect_delivery_leaves_the_source_as_it_is() -> None:
     assert absolute("freeze@dark-1", 80, 100, 12.0) == 80
     assert absolute("dark", 80, 100, 12.0) == 80
     assert absolute("x264", REFERENCE_LABEL, 50, 44.0) == REFERENCE_LABEL / 2
+
+
+def test_the_kinds_that_are_never_cut_are_ladders_and_are_found_in_segments_that_were_damaged_twice() -> None:
+    assert set(LADDERS) >= TIMED
+    rows = [{"kind": kind} for kind in ("stalls@blur-1", "x264@exposure-hunting-2", "x264@blur-1") for _ in range(40)]
+    parts = parts_of(rows, 1)
+    assert all(part == WHOLE for part in parts[:80])
+    assert any(part != WHOLE for part in parts[80:])
 
 
 def test_what_was_trusted_before_still_is() -> None:

@@ -73,6 +73,9 @@ def test_light_and_what_is_worn_change_the_picture(table: str, name: str, cast: 
     difference = np.abs(after - before)
     assert np.isfinite(after).all()
     assert difference.max() > 4
+    # The person must still be seen.
+    person = plain.matte(2) > 0.9
+    assert after[person].mean() > 0.25 * before[person].mean()
     if table == "worn":
         # Only the person is changed.
         assert difference[plain.matte(2) < 0.01].max(initial=0) < 70

@@ -200,10 +200,12 @@ def _slides(size: Size, stage: Set) -> Shot:
             y = 4 * unit + row * 2.2 * unit
             sheet.disc(1.4 * unit, y + 0.5 * unit, 0.25 * unit, accent)
             sheet.text(2.2 * unit, y, line, 0.95 * unit, ink)
-        for column, share in enumerate(heights):
+        # An upright page has no room beside its lines.
+        for column, share in enumerate(heights if width > size[1] else ()):
             x, w = width * 0.66 + column * width * 0.05, width * 0.035
             sheet.box(x, 16 * unit - share * 9 * unit, w, share * 9 * unit, accent)
-        sheet.box(width * 0.64, 16 * unit, width * 0.33, max(1.0, unit / 8), ink)
+        if width > size[1]:
+            sheet.box(width * 0.64, 16 * unit, width * 0.33, max(1.0, unit / 8), ink)
         return sheet.pixels()
 
     path = rng.uniform(0.15, 0.85, (3, 2)) * size

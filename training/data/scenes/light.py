@@ -51,8 +51,9 @@ def _dark_room(tile: Tile, stage: Set) -> Shot:
     side = stage.rng.choice([-1.0, 1.0])
     tint = np.array([1.0, 0.86, 0.66] if stage.rng.random() < 0.5 else [0.74, 0.88, 1.0], np.float32)
     fall = _spot(tile.size, 0.9 * side, -0.1, 1.1)
-    level = stage.rng.uniform(0.28, 0.5)
-    gain = level * (0.3 + 0.7 * fall) * tint
+    # Darker, with dark skin and clothes, nobody would be seen: no reference of a high quality.
+    level = stage.rng.uniform(0.45, 0.7)
+    gain = level * (0.45 + 0.55 * fall) * tint
     return lambda number: tile.picture(number) * gain
 
 
