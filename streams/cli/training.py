@@ -97,6 +97,7 @@ def evaluate(
         list[Path] | None, typer.Option(help="Clean clips and stills of people that no model was trained on, or a folder.")
     ] = None,
     ladder: Annotated[list[str] | None, typer.Option(help="A ladder of the benchmark that is made; else all ladders.")] = None,
+    scenes: Annotated[int, typer.Option(min=0, help="Scenes of each person in the benchmark that is made.")] = 0,
     doubles: Annotated[int, typer.Option(min=0, help="Doubly damaged clips of each reference.")] = 4,
     against: Annotated[list[str] | None, typer.Option(help="Another model, in the benchmark's table.")] = None,
     seed: Annotated[int, typer.Option(help="The same seed makes the same benchmark.")] = 0,
@@ -114,7 +115,7 @@ def evaluate(
     if benchmark is not None:
         if plot is not None:
             raise ValueError("--plot belongs to --data")
-        _benchmark([model, *(against or [])], benchmark, people, ladder, doubles, seed, train_data, as_json)
+        _benchmark([model, *(against or [])], benchmark, people, ladder, scenes, doubles, seed, train_data, as_json)
         return
     if people or ladder or against:
         raise ValueError("--people, --ladder and --against belong to --benchmark")
@@ -214,6 +215,7 @@ def _benchmark(
     folder: Path,
     people: list[Path] | None,
     ladders: list[str] | None,
+    scenes: int,
     doubles: int,
     seed: int,
     train_data: Path | None,
@@ -230,7 +232,7 @@ def _benchmark(
 
     settings, jobs = load_settings(), os.cpu_count() or 1
     if people:
-        plan = Plan(ladders=tuple(ladders or LADDERS), doubles=doubles, seed=seed)
+        plan = Plan(ladders=tuple(ladders or LADDERS), scenes=scenes, doubles=doubles, seed=seed)
         make_benchmark(folder, find_sources(people), plan, jobs)
     elif ladders:
         raise ValueError("--ladder says what a benchmark is made of: it needs --people")

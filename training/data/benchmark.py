@@ -23,7 +23,11 @@ from tqdm import tqdm
 from training.data.damage.catalogue import LADDERS
 from training.data.damage.ladder import Ladder, apply
 from training.data.degradations import REFERENCE_LABEL
+from training.data.ffmpeg import FPS
+from training.data.measures import absolute, points
 from training.data.references import make_reference
+from training.data.scenes.material import read_material
+from training.data.scenes.scene import make_scene, write_scene
 from training.data.synth import measure
 
 LABELS, PLAN = "benchmark.csv", "benchmark.json"
@@ -46,7 +50,9 @@ class Plan:
 
     ladders: tuple[str, ...] = tuple(LADDERS)
     variants: int = 1
-    """References of each person."""
+    """Plain references of each person, which get every ladder."""
+    scenes: int = 0
+    """Scenes of each person (`training.data.scenes`), which are damaged twice only."""
     doubles: int = 4
     """Doubly damaged clips of each reference."""
     seconds: float = 2.0
@@ -64,20 +70,18 @@ class Content:
     name: str
     person: str
     source: Path
-    variant: int
+    number: int
+    """Of the variant, or of the scene among all people's scenes."""
+    is_scene: bool = False
 
 
 def make_benchmark(folder: Path, people: Sequence[Path], plan: Plan, jobs: int) -> Path:
     """Make what is missing of the benchmark; returns the path of its labels.
 
-    people: clean clips and stills, one or several of a person (`training.data.references.find_sources`). jobs: encoders that
-    run at once. Raises ValueError where the folder has a benchmark that was made by another plan or of other people.
+    people: a clean clip or still of each person (`training.data.references.find_sources`). jobs: encoders that run at once.
+    Raises ValueError where the folder has a benchmark that was made by another plan or of other people.
     """
-    contents = [
-        Content(f"{source.stem}-v{variant}" if variant else source.stem, source.stem, source, variant)
-        for source in people
-        for variant in range(plan.variants)
-    ]
+    contents = _contents(people, plan)
     folder.mkdir(parents=True, exist_ok=True)
     wanted = json.dumps(asdict(plan) | {"people": sorted({content.person for content in contents})}, indent=2) + "\n"
     if (folder / PLAN).exists() and (folder / PLAN).read_text() != wanted:
@@ -86,11 +90,25 @@ def make_benchmark(folder: Path, people: Sequence[Path], plan: Plan, jobs: int) 
     with ThreadPoolExecutor(jobs) as pool:
         tasks = [pool.submit(task) for content in contents for task in _tasks(folder, content, plan)]
         rows = [row for task in tqdm(tasks, desc="benchmark", disable=None) if (row := task.result()) is not None]
-    with (folder / LABELS).open("w", newline="") as file:
+    part = folder / f"{LABELS}.part"
+    with part.open("w", newline="") as file:
         writer = csv.DictWriter(file, FIELDS, extrasaction="ignore")
         writer.writeheader()
         writer.writerows(rows)
-    return folder / LABELS
+    return part.rename(folder / LABELS)
+
+
+def _contents(people: Sequence[Path], plan: Plan) -> list[Content]:
+    contents = []
+    for place, source in enumerate(people):
+        person = source.stem
+        contents += [
+            Content(f"{person}-v{variant}" if variant else person, person, source, variant) for variant in range(plan.variants)
+        ]
+        # No two people have a scene of the same number: it decides what the scene is.
+        numbers = range(place * plan.scenes, (place + 1) * plan.scenes)
+        contents += [Content(f"{person}-scene{number}", person, source, number, is_scene=True) for number in numbers]
+    return contents
 
 
 def twice_kind(delivery: str, source: str, step: int) -> str:
@@ -103,22 +121,19 @@ def is_twice(kind: str) -> bool:
     return "@" in kind
 
 
-def step_label(ladder: Ladder, step: int, vmaf: float) -> float:
-    """The label of one damage against the clip it was done to, points: the declared target, or VMAF up to `REFERENCE_LABEL`."""
-    return ladder.target[step] if ladder.target is not None else min(vmaf, REFERENCE_LABEL)
-
-
 def _tasks(folder: Path, content: Content, plan: Plan) -> list[Callable[[], Row | None]]:
     """What makes the clips of a reference, a call for each. The reference itself is made at once: all others need it."""
     reference = folder / f"{content.name}.reference.mkv"
-    if not reference.exists():
-        make_reference(content.source, reference, plan.seconds, content.variant, f"{plan.seed}/{content.name}")
     seed = f"{plan.seed}/{content.name}"
-    beginning = {"content": content.name, "person": content.person, "scene": PLAIN}
+    made = _kept(reference.with_suffix(".json"), lambda: _reference(reference, content, plan, seed))
+    if made is None:
+        tqdm.write(f"{content.name}: left out, {content.source} is too soft for a scene")
+        return []
+    beginning = {"content": content.name, "person": content.person} | made
     perfect = {"source_grade": REFERENCE_LABEL, "relative": 100.0, "vmaf": 100.0, "ssim": 1.0, "psnr": 60.0}
     row = beginning | {"path": reference.name, "kind": REFERENCE, "step": 0, "mos": REFERENCE_LABEL} | perfect
     tasks: list[Callable[[], Row | None]] = [lambda: row]
-    for name in plan.ladders:
+    for name in plan.ladders if not content.is_scene else ():
         ladder = LADDERS[name]
         tasks += [_task(folder, beginning, name, step, [(ladder, step)], seed) for step in range(ladder.steps)]
     for at_source, on_the_way in _pairs(content, plan):
@@ -148,55 +163,73 @@ def _task(
 
     def task() -> Row | None:
         name = f"{beginning['content']}.{kind}-{step}"
-        record = folder / f"{name}.json"
-        if record.exists():
-            measured: Row = json.loads(record.read_text())
-        else:
-            try:
-                measured = _damaged(folder, f"{beginning['content']}.reference", name, damages, seed)
-            except (ValueError, subprocess.SubprocessError) as error:
-                # A clip without a person has no backlight: the benchmark does without this one.
-                tqdm.write(f"{name}: left out, {error}")
-                return None
-            part = record.with_suffix(".part")
-            part.write_text(json.dumps(measured))
-            part.rename(record)
+        reference = folder / f"{beginning['content']}.reference.mkv"
+        try:
+            measured = _kept(folder / f"{name}.json", lambda: _damaged(reference, beginning["fps"], name, damages, seed))
+        except (ValueError, subprocess.SubprocessError) as error:
+            # A clip without a person has no backlight: the benchmark does without this one.
+            tqdm.write(f"{name}: left out, {error}")
+            return None
+        assert measured is not None
         row = beginning | {"path": f"{name}.mkv", "kind": kind, "step": step}
-        return row | measured | _label(measured, damages)
+        return row | measured | _label(kind, measured, damages)
 
     return task
 
 
-def _damaged(folder: Path, reference: str, name: str, damages: list[tuple[Ladder, int]], seed: str) -> Row:
+def _kept(record: Path, make: Callable[[], Row | None]) -> Row | None:
+    """The row in a record file; where there is none it is made, and kept unless it is None."""
+    if record.exists():
+        return dict(json.loads(record.read_text()))
+    row = make()
+    if row is not None:
+        part = record.with_name(f"{record.name}.part")
+        part.write_text(json.dumps(row))
+        part.rename(record)
+    return row
+
+
+def _reference(reference: Path, content: Content, plan: Plan, seed: str) -> Row | None:
+    """Make a reference; returns its `scene` and `fps`, None where its source is too soft to be a scene's."""
+    if not content.is_scene:
+        make_reference(content.source, reference, plan.seconds, content.number, seed)
+        return {"scene": PLAIN, "fps": FPS}
+    material = read_material(content.source)
+    if material is None:
+        return None
+    scene = make_scene(plan.seed, content.number, [material], plan.seconds)
+    write_scene(scene, reference)
+    return {"scene": " ".join(scene.names), "fps": scene.fps}
+
+
+def _damaged(reference: Path, fps: float, name: str, damages: list[tuple[Ladder, int]], seed: str) -> Row:
     """Make a clip by its damages, one after the other; returns its measures against the reference, and `parts`.
 
     parts: VMAF of each damage against the clip that it was done to.
     """
-    before, parts = folder / f"{reference}.mkv", []
+    before, parts = reference, []
     scores: Row = {}
+    middle = reference.with_name(f".{name}.middle.mkv")
     for number, (ladder, step) in enumerate(damages, start=1):
-        after = folder / (f"{name}.mkv" if number == len(damages) else f".{name}.middle.mkv")
+        after = reference.with_name(f"{name}.mkv") if number == len(damages) else middle
         apply(ladder, step, before, after, seed)
-        scores = measure(after, before)
+        scores = measure(after, before, fps)
         parts.append(scores["vmaf"])
         before = after
     if len(damages) > 1:
-        scores = measure(before, folder / f"{reference}.mkv")
-        (folder / f".{name}.middle.mkv").unlink()
-    return {measure_name: scores[measure_name] for measure_name in ("vmaf", "ssim", "psnr")} | {"parts": parts}
+        scores = measure(before, reference, fps)
+        middle.unlink()
+    return {figure: scores[figure] for figure in ("vmaf", "ssim", "psnr")} | {"parts": parts}
 
 
-def _label(measured: Row, damages: list[tuple[Ladder, int]]) -> Row:
-    """`source_grade`, `relative` and `mos` of a clip: what was done at the source, times what was done on the way."""
+def _label(kind: str, measured: Row, damages: list[tuple[Ladder, int]]) -> Row:
+    """`source_grade`, `relative` and `mos` of a clip, by `training.data.measures`."""
     source_grade, relative = REFERENCE_LABEL, 100.0
     for (ladder, step), vmaf in zip(damages, measured["parts"], strict=True):
-        label = step_label(ladder, step, vmaf)
+        label = points(ladder, step, vmaf)
         if ladder.stage == "source":
             source_grade = label
         else:
             relative = 100 * label / REFERENCE_LABEL
-    return {
-        "source_grade": round(source_grade, 3),
-        "relative": round(relative, 3),
-        "mos": round(source_grade * relative / 100, 3),
-    }
+    mos = absolute(kind, source_grade, relative, measured["vmaf"])
+    return {"source_grade": round(source_grade, 3), "relative": round(relative, 3), "mos": round(mos, 3)}

@@ -17,7 +17,7 @@ from training.data.benchmark import Plan, is_twice, make_benchmark
 from training.data.labels import read_labels
 from training.evaluation.benchmark import evaluate_benchmark, tables, without_nan
 
-PLAN = Plan(ladders=("upscaling", "hardware-blocking"), doubles=1, seconds=0.4)
+PLAN = Plan(ladders=("upscaling", "hardware-blocking"), scenes=1, doubles=1, seconds=0.4)
 
 
 @pytest.fixture(scope="module")
@@ -37,19 +37,26 @@ def folder(people: list[Path], tmp_path_factory: pytest.TempPathFactory) -> Path
 @pytest.mark.slow
 def test_the_labels_say_what_was_done(folder: Path) -> None:
     rows = read_labels(folder / "benchmark.csv")
-    assert len(rows) == 2 * (1 + 5 + 5 + 1)
+    plain = [row for row in rows if row["scene"] == "plain"]
+    assert len(plain) == 2 * (1 + 5 + 5 + 1)
     assert {row["person"] for row in rows} == {"face", "astronaut"}
     for row in rows:
         assert row["path"].exists()
-        assert row["mos"] == pytest.approx(float(row["source_grade"]) * float(row["relative"]) / 100, abs=2e-3)
-    double = next(row for row in rows if is_twice(row["kind"]))
+        if not is_twice(row["kind"]):
+            assert row["mos"] == pytest.approx(float(row["source_grade"]) * float(row["relative"]) / 100, abs=2e-3)
+    double = next(row for row in plain if is_twice(row["kind"]))
     on_the_way, at_source = double["kind"].split("@")
     assert on_the_way == "hardware-blocking"
     # What was done at the source has the grade that it has alone.
-    of_content = {f"{row['kind']}-{row['step']}": row for row in rows if row["content"] == double["content"]}
+    of_content = {f"{row['kind']}-{row['step']}": row for row in plain if row["content"] == double["content"]}
     alone = of_content[at_source]
     assert float(double["source_grade"]) == pytest.approx(alone["mos"], abs=0.01)
     assert double["mos"] < alone["mos"]
+    # A scene is damaged twice only.
+    scene = [row for row in rows if row not in plain]
+    assert scene
+    assert all(is_twice(row["kind"]) != (row["kind"] == "reference") for row in scene)
+    assert {row["person"] for row in scene} <= {"face", "astronaut"}
 
 
 @pytest.mark.slow
@@ -86,6 +93,7 @@ def test_models_and_simpler_methods_are_in_one_table(folder: Path) -> None:
         for table in tables(report):
             console.print(table)
     assert "hardware-blocking" in captured.get()
+    assert len(report["methods"][str(nano.model)]["scenes"]) > 3
     # A second time nothing is sampled: the clips need not even be there.
     samples = next((folder / "samples").iterdir())
     written = (samples / "frames.npy").stat().st_mtime_ns
