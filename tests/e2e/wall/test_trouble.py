@@ -9,6 +9,7 @@ from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.support.ui import WebDriverWait
 
+from tests.support.browser import set_size
 from tests.support.operator import Operator
 from tests.support.wall_page import serving
 
@@ -131,3 +132,13 @@ def test_a_stream_and_an_alert_come_back_with_the_server(browser: webdriver.Chro
         server.start()
         # The new server plays another past, in which there never was such an alert.
         operator.sees(lambda: "no such alert" in operator.text(), 60)
+
+
+def test_the_narrowest_phone_still_shows_whose_row_it_is(operator: Operator) -> None:
+    set_size(operator.browser, 320, 568, mobile=True)
+    operator.opens()
+    operator.sees_rows()
+    widths = operator.browser.execute_script(
+        "return [...document.querySelectorAll('#rows .row:not([hidden]) .open')].map((id) => id.getBoundingClientRect().width)"
+    )
+    assert min(widths) >= 80
