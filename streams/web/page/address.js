@@ -10,6 +10,10 @@ export const VIEWS = ["fleet", "stream", "alerts", "alert", "clips"];
 // A view of its address: {view, id, query}. query is a URLSearchParams. An unknown path is the fleet.
 export function parse(location) {
   const query = new URLSearchParams(location.search);
+  // What is no label would be refused in every request, so that the page would show nothing at all.
+  const labels = query.getAll("label");
+  query.delete("label");
+  labels.filter(isLabel).forEach((label) => query.append("label", label));
   const parts = location.pathname.split("/").filter(Boolean);
   const id = parts.length === 2 ? decoded(parts[1]) : null;
   if (parts[0] === "streams" && id !== null) return { view: "stream", id, query };
@@ -17,6 +21,9 @@ export function parse(location) {
   if (parts[0] === "clips") return { view: "clips", id: null, query };
   return { view: "fleet", id: null, query };
 }
+
+// Whether a text names a label: a name, a colon, a value.
+export const isLabel = (text) => /^[^:]{1,256}:[^]{0,1024}$/.test(text);
 
 function decoded(part) {
   try {

@@ -40,6 +40,11 @@ class AlertView {
     this.load();
   }
 
+  // While the connection was lost the alert may have ended, or somebody may have acknowledged it.
+  afterSnapshot() {
+    this.load();
+  }
+
   frame(frame) {
     if (frame.type === "alert" && frame.alert.alert_id === this.id) this.show(frame);
   }

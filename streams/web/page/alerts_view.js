@@ -5,7 +5,7 @@ import { idText, make, printable, setText } from "./dom.js";
 import { rankOf, stateIcon, words } from "./levels.js";
 import { bothClocks, clock, length, now, seconds } from "./time.js";
 
-const GROUPS_SECONDS = 10;
+const REFRESH_SECONDS = 10;
 
 export const openAlerts = (app) => new AlertsView(app);
 
@@ -34,7 +34,7 @@ class AlertsView {
     this.draw();
     this.readGroups();
     this.readOver();
-    this.timer = setInterval(() => this.readGroups(), GROUPS_SECONDS * 1000);
+    this.timer = setInterval(() => this.refresh(), REFRESH_SECONDS * 1000);
   }
 
   close() {
@@ -45,6 +45,12 @@ class AlertsView {
   changed() {
     this.selected.clear();
     this.draw();
+  }
+
+  // Reads what the socket does not tell, but takes no link or button away under the keyboard's focus.
+  refresh() {
+    if (!this.groups.contains(document.activeElement)) this.readGroups();
+    if (!this.over.contains(document.activeElement)) this.readOver();
   }
 
   async readGroups() {

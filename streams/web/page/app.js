@@ -1,8 +1,8 @@
 // The page: one socket, one fleet, one view at a time. What is shown is in the address, so that a link opens it again.
-import { changed, kept, parse } from "./address.js";
+import { changed, isLabel, kept, parse } from "./address.js";
 import { call, read } from "./api.js";
 import { beep } from "./attention.js";
-import { get, make, printable, setText } from "./dom.js";
+import { get, make, printable, setText, shortened } from "./dom.js";
 import { ackDialog, helpDialog, rateDialog, signInDialog } from "./dialogs.js";
 import { Fleet } from "./fleet.js";
 import { drawAge, drawHead, drawPipeline } from "./head.js";
@@ -112,6 +112,8 @@ function show() {
   const before = labels().join();
   app.route = parse(location);
   if (labels().join() !== before) app.live.connect(labels());
+  const strange = new URLSearchParams(location.search).getAll("label").filter((label) => !isLabel(label));
+  if (strange.length) app.toast(`No label, so left out: ${strange.map((label) => shortened(label, 40)).join(", ")}. A label is a name, a colon and a value.`);
   const { view } = app.route;
   app.keys.view = view;
   document.documentElement.toggleAttribute("data-tv", app.route.query.get("tv") === "1");
@@ -166,6 +168,7 @@ get("filters").append(search);
 search.addEventListener("input", () => {
   app.change({ q: search.value.trim() || null });
   app.fleet.text = search.value.trim().toLowerCase();
+  app.view.release?.(); // an order that is held would hide that the filter has changed
   paintSoon();
 });
 search.addEventListener("keydown", (event) => {

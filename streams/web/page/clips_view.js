@@ -47,7 +47,12 @@ class ClipsView {
     this.stop.abort();
   }
 
+  afterSnapshot() {
+    if (this.failed) this.load(); // the server is there again
+  }
+
   async load() {
+    this.failed = false;
     try {
       const answer = await read("/clips", { worst: "true", limit: String(PAGE), ...(this.next ? { cursor: this.next } : {}) }, { signal: this.stop.signal });
       this.cards.append(...answer.items.map((item) => clipCard(this.app, item)));
@@ -58,6 +63,7 @@ class ClipsView {
     } catch (error) {
       const notice = this.app.failed(error);
       if (!notice) return;
+      this.failed = true;
       this.notice.hidden = false;
       this.notice.replaceChildren(notice);
     }

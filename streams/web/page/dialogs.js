@@ -6,6 +6,7 @@ import { part } from "./address.js";
 import { now, seconds } from "./time.js";
 
 let number = 0;
+let ratings = 0; // how often a rating was asked for
 
 // Opens a dialog with this title; `content` are its elements. It leaves the page when it closes.
 export function openDialog(title, ...content) {
@@ -56,7 +57,7 @@ export function ackDialog(entries, { done, toast }) {
     const failed = [];
     for (const entry of entries) {
       try {
-        await one(entry);
+        await patiently(() => one(entry));
       } catch (reason) {
         failed.push([entry, reason]);
       }
@@ -78,11 +79,26 @@ export function ackDialog(entries, { done, toast }) {
   });
 }
 
+// Sends a request again while the server says that it is one too many for now: hundreds of alerts are more than it takes at once.
+async function patiently(request) {
+  for (let tries = 0; ; tries++) {
+    try {
+      return await request();
+    } catch (reason) {
+      if (reason.status !== 429 || !reason.wait || tries === PATIENCE) throw reason;
+      await new Promise((go) => { setTimeout(go, reason.wait * 1000); });
+    }
+  }
+}
+
+const PATIENCE = 5; // times that a request is sent again
 const RECENT = 600; // seconds: an older clip says nothing about the row
 const RATINGS = ["bad", "poor", "fair", "good", "excellent"];
 
 // Rates a segment in five levels before its score is shown: seeing the score first would pull the opinion towards it.
 export async function rateDialog(streamId, segmentId, { toast }) {
+  const turn = ++ratings;
+  const asked = location.pathname;
   let shown;
   try {
     shown = await view(streamId, segmentId);
@@ -90,6 +106,8 @@ export async function rateDialog(streamId, segmentId, { toast }) {
     toast(reason.message);
     return;
   }
+  // Asked for once more meanwhile, or no longer wanted: another view or another dialog is open.
+  if (turn !== ratings || location.pathname !== asked || document.querySelector("dialog[open]")) return;
   const error = make("p", { class: "error", role: "alert" });
   const choose = async (value) => {
     error.textContent = "";

@@ -156,7 +156,7 @@ class FleetView {
     const { fleet } = this;
     let text = "";
     if (!this.app.known) text = this.app.live.state === "connecting" ? "Loading the fleet" : whyOld(this.app);
-    else if (!fleet.ids.length) text = "No streams yet. They appear when the first score arrives.";
+    else if (!fleet.ids.length && !this.app.route.query.has("label")) text = "No streams yet. They appear when the first score arrives.";
     else if (!fleet.order.length) text = "No stream fits the filter.";
     else if (!fleet.shown.length) text = "All streams are fine.";
     this.notice.hidden = !text;

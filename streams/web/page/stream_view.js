@@ -77,9 +77,7 @@ class StreamView {
     this.content.querySelector("h2").focus({ preventScroll: true });
     this.app.live.send({ type: "watch", id: this.id });
     this.load();
-    this.readPictures();
-    this.readClips();
-    this.segments.read();
+    this.readRest();
     this.draw();
   }
 
@@ -95,6 +93,7 @@ class StreamView {
 
   afterSnapshot() {
     this.app.live.send({ type: "watch", id: this.id });
+    if (this.failed) this.load();
   }
 
   // A whole event of the watched stream.
@@ -133,7 +132,7 @@ class StreamView {
     clearTimeout(this.timer);
     const [span] = RANGES[this.range];
     const step = span / POINTS;
-    this.timer = setTimeout(() => this.load(), Math.max(REFRESH, step) * 1000);
+    const turn = (this.timer = setTimeout(() => this.load(), Math.max(REFRESH, step) * 1000)); // another range may be chosen before the answer
     this.to = Math.ceil(now() / step) * step;
     this.from = this.to - span;
     const iso = (t) => new Date(Math.round(t * 1000)).toISOString();
@@ -143,9 +142,13 @@ class StreamView {
     try {
       this.detail = await read(stream(this.id), null, { signal });
     } catch (error) {
-      const notice = this.app.failed(error);
-      if (notice) this.content.replaceChildren(make("div", { class: "title" }, make("h2", {}, idText(this.id, 60))), notice);
+      this.unread(error);
       return;
+    }
+    if (this.failed) { // the stream is there, or there again: what could not be read before may be read now
+      this.failed = false;
+      this.element.replaceChildren(this.content);
+      this.readRest();
     }
     this.drawDetail();
     try {
@@ -154,6 +157,7 @@ class StreamView {
         read("/health", null, { signal }).catch(() => null),
         read("/alerts", { stream_id: this.id, state: "all", limit: "100" }, { signal }).catch(() => ({ items: [] })),
       ]);
+      if (turn !== this.timer) return;
       this.alerts = alerts.items;
       const lasts = Math.max(0, ...this.detail.renditions.map((one) => one.duration));
       const points = course.items.map((point) => ({ t: seconds(point.t), mean: point.mean, min: point.min, uncertainty: point.uncertainty }));
@@ -161,8 +165,23 @@ class StreamView {
       this.shifts = health?.shifts ?? [];
       this.drawCourse();
     } catch (error) {
-      if (error.name !== "AbortError") this.noCourse(`The course could not be read: ${error.message}`);
+      if (error.name !== "AbortError" && turn === this.timer) this.noCourse(`The course could not be read: ${error.message}`);
     }
+  }
+
+  // What is known stays in sight while the server does not answer: the page says that it is old.
+  unread(error) {
+    const notice = this.app.failed(error);
+    if (!notice) return;
+    this.failed = true;
+    if (this.detail && error.status !== 404) return;
+    this.element.replaceChildren(make("div", { class: "scroll" }, make("div", { class: "title" }, make("h2", {}, idText(this.id, 60))), notice));
+  }
+
+  readRest() {
+    this.readPictures();
+    this.readClips();
+    this.segments.read();
   }
 
   noCourse(text) {
@@ -324,7 +343,6 @@ class StreamView {
 }
 
 const PERCENT = new Set(["black", "freeze", "face"]);
-
 export function valueText(name, value) {
   if (value === null || value === undefined) return "–";
   if (PERCENT.has(name)) return `${(value * 100).toFixed(value < 0.1 ? 1 : 0)} %`;

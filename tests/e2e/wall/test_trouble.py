@@ -1,0 +1,144 @@
+"""Trouble before the wall: odd addresses, impatient hands, late answers, a server that refuses, dies and comes back."""
+
+from __future__ import annotations
+
+import pytest
+from selenium import webdriver
+from selenium.common.exceptions import TimeoutException
+from selenium.webdriver.common.by import By
+from selenium.webdriver.common.keys import Keys
+from selenium.webdriver.support.ui import WebDriverWait
+
+from tests.support.browser import set_size
+from tests.support.operator import Operator
+from tests.support.wall_page import serving
+
+DELAYED = """
+const real = window.fetch;
+const waiting = [];
+const answered = [];
+let wanted = null;
+let instead = null;
+window.fetch = async (address, options) => {
+  const path = new URL(address, location.href).pathname;
+  try {
+    if (wanted === null || !path.includes(wanted)) return await real(address, options);
+    const content = instead;
+    await new Promise((go) => waiting.push(go));
+    return content ? Response.json(content) : await real(address, options);
+  } finally {
+    answered.push(path);
+  }
+};
+window.hold = (part, content = null) => { wanted = part; instead = content; };
+window.held = () => waiting.length > 0;
+window.stopHolding = () => { wanted = null; answered.length = 0; };
+window.letGo = () => { wanted = null; waiting.splice(0).forEach((go) => go()); };
+window.passed = (part) => answered.some((path) => path.includes(part));
+"""
+"""hold(part, content): requests whose path has this part wait for letGo(); then the content answers them, or the server."""
+
+REFUSED_ONCE = """
+const real = window.fetch;
+let refused = false;
+window.fetch = (address, options) => {
+  if (options?.method !== "PUT" || refused) return real(address, options);
+  refused = true;
+  return Promise.resolve(new Response('{"detail": "too many requests"}', { status: 429, headers: { "Retry-After": "1" } }));
+};
+"""
+
+
+def test_something_that_is_no_label_is_left_out_and_named(operator: Operator) -> None:
+    operator.opens("/?label=garbage")
+    operator.sees_rows()
+    operator.sees(lambda: "No label, so left out: garbage" in operator.text())
+    operator.opens("/?label=nobody:has-this")
+    operator.sees(lambda: "No stream fits the filter" in operator.text())
+
+
+def test_a_filter_holds_at_once_while_rows_are_selected(operator: Operator) -> None:
+    operator.opens()
+    operator.sees_rows()
+    operator.press("j", "x", "/")
+    name = operator.rows()[3]["id"]
+    operator.press(name)
+    operator.sees(lambda: [row["id"] for row in operator.rows()] == [name])
+    operator.press(Keys.ESCAPE)
+
+
+def test_one_rating_is_asked_for_however_often_the_key_is_pressed(operator: Operator) -> None:
+    operator.opens()
+    operator.sees_rows()
+    operator.press("j")
+    press = "document.dispatchEvent(new KeyboardEvent('keydown', {key: 'r'}));"
+    operator.browser.execute_script(DELAYED + "hold('/clips');" + press * 3)
+    operator.browser.execute_script("letGo()")
+    operator.sees(operator.dialog)
+    assert operator.browser.execute_script("return document.querySelectorAll('dialog').length") == 1
+    operator.press(Keys.ESCAPE)
+    # Whoever has gone elsewhere meanwhile is not asked any more.
+    operator.browser.execute_script("hold('/clips');" + press)
+    operator.press("g", "a")
+    operator.sees(lambda: operator.view() == "alerts")
+    operator.browser.execute_script("letGo()")
+    with pytest.raises(TimeoutException):
+        WebDriverWait(operator.browser, 1, poll_frequency=0.1).until(lambda _: operator.dialog())
+
+
+def test_a_late_course_of_another_range_is_not_drawn(operator: Operator) -> None:
+    operator.opens("/streams/studio-20?range=10m")
+    operator.sees(lambda: operator.browser.find_elements(By.CSS_SELECTOR, ".chart canvas"))
+    operator.browser.execute_script(DELAYED + "hold('/scores', {items: [], step: 172.8, next: null});")
+    operator.press("t")
+    operator.sees(lambda: operator.browser.execute_script("return held()"))
+    operator.browser.execute_script("stopHolding()")
+    operator.press("t")
+    operator.sees(lambda: operator.browser.execute_script("return passed('/scores')"))
+    operator.browser.execute_script("letGo()")
+    with pytest.raises(TimeoutException):
+        WebDriverWait(operator.browser, 1, poll_frequency=0.1).until(lambda _: "No scores of this stream" in operator.text())
+
+
+def test_more_alerts_than_the_server_takes_at_once_are_acknowledged_in_time(operator: Operator) -> None:
+    path = operator.real_path("ALERT")
+    operator.opens(path)
+    operator.sees(lambda: "What and why" in operator.text())
+    operator.press("a")
+    operator.sees(operator.dialog)
+    operator.browser.execute_script(REFUSED_ONCE)
+    operator.browser.find_element(By.CSS_SELECTOR, "dialog button[type=submit]").click()
+    operator.sees(lambda: "The alert is acknowledged" in operator.text())
+    operator.asks("DELETE", f"{path}/ack")
+
+
+def test_a_stream_and_an_alert_come_back_with_the_server(browser: webdriver.Chrome) -> None:
+    with serving(60) as server:
+        operator = Operator(browser, server)
+        operator.opens("/streams/studio-20")
+        operator.sees(lambda: operator.browser.find_elements(By.CSS_SELECTOR, ".chart canvas"))
+        server.kill()
+        operator.sees(lambda: "What you see is old" in operator.text(), 10)
+        operator.browser.execute_script(DELAYED)
+        operator.press("t")
+        operator.sees(lambda: operator.browser.execute_script("return passed('/streams/studio-20')"))
+        assert "Signals of the last segments" in operator.text(), "what was there stays in sight"
+        server.start()
+        operator.sees(lambda: "What you see is old" not in operator.text(), 60)
+        operator.sees(lambda: operator.browser.find_elements(By.CSS_SELECTOR, ".chart canvas"))
+        operator.opens(operator.real_path("ALERT"))
+        operator.sees(lambda: "What and why" in operator.text())
+        server.kill()
+        server.start()
+        # The new server plays another past, in which there never was such an alert.
+        operator.sees(lambda: "no such alert" in operator.text(), 60)
+
+
+def test_the_narrowest_phone_still_shows_whose_row_it_is(operator: Operator) -> None:
+    set_size(operator.browser, 320, 568, mobile=True)
+    operator.opens()
+    operator.sees_rows()
+    widths = operator.browser.execute_script(
+        "return [...document.querySelectorAll('#rows .row:not([hidden]) .open')].map((id) => id.getBoundingClientRect().width)"
+    )
+    assert min(widths) >= 80
