@@ -14,6 +14,7 @@ from streams import metrics
 from streams.alerts import policy
 from streams.events import SEGMENTS_TOPIC
 from streams.settings import Settings
+from streams.web import metrics as web_metrics
 from tests.support.chart import find, render
 
 SCORER = ReplicaMetrics()
@@ -23,7 +24,7 @@ FAMILIES = [*REGISTRY.collect(), *SCORER._registry.collect()]
 SERIES = {f"{family.name}{suffix}" for family in FAMILIES for suffix in ("", "_total", "_bucket", "_count", "_sum")}
 LABELS = {
     label
-    for value in (*vars(metrics).values(), *vars(SCORER).values())
+    for value in (*vars(metrics).values(), *vars(web_metrics).values(), *vars(SCORER).values())
     if isinstance(value, MetricWrapperBase)
     for label in value._labelnames
 }
@@ -58,6 +59,7 @@ def test_only_series_of_this_release_count() -> None:
     for expression in expressions():
         selected = re.findall(r"\bfvq_\w+(\{[^}]*\})?", expression)
         component = "worker" if "fvq_scorer_fallback" in expression or "fvq_scorer" not in expression else "scorer"
+        component = "wall" if "fvq_web" in expression else component
         pods = f'pod=~"fvq-fvq-monitor-{component}-.+"'
         assert all('namespace="video"' in series and pods in series for series in selected), expression
 

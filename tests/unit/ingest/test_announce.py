@@ -28,8 +28,7 @@ class MemoryProducer:
         self.closed = False
         self._refuse_after = refuse_after
 
-    def send(self, topic: str, *, key: bytes, value: bytes, partition: int | None) -> MemoryProducer:
-        assert partition is None, "the key decides the partition"
+    def send(self, topic: str, *, key: bytes, value: bytes) -> MemoryProducer:
         self.messages.append((topic, key, value))
         return self
 
