@@ -20,7 +20,7 @@ from tests.support.chart import find, render
 SCORER = ReplicaMetrics()
 """What a scorer has in its registry."""
 
-FAMILIES = [*REGISTRY.collect(), *SCORER._registry.collect()]
+FAMILIES = [*REGISTRY.collect(), *web_metrics.REGISTRY.collect(), *SCORER._registry.collect()]
 SERIES = {f"{family.name}{suffix}" for family in FAMILIES for suffix in ("", "_total", "_bucket", "_count", "_sum")}
 LABELS = {
     label
