@@ -9,8 +9,6 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from av.error import FFmpegError
-
 from scorer.errors import MediaError
 from scorer.sampling.bitstream.facts import Bitstream
 from scorer.sampling.bitstream.packets import Packets, bitstream_of
@@ -19,6 +17,7 @@ from scorer.sampling.discards import with_fragments_that_step_back
 from scorer.sampling.opening import open_container, open_media
 from scorer.sampling.parts import parts_of
 from scorer.sampling.rates import USUAL_STEP, step_of
+from scorer.sampling.replay import demuxed
 from scorer.sampling.tracks import shown_video
 from scorer.sampling.transport import HEAD_BYTES
 
@@ -63,7 +62,7 @@ def _scan(file: BinaryIO, containers: list[Any]) -> Scan:
             first = stream
             packets.step = step_of(stream.average_rate) or step_of(stream.codec_context.framerate) or USUAL_STEP
         tick = float(stream.time_base)
-        for packet in with_fragments_that_step_back(_demuxed(container, stream)):
+        for packet in with_fragments_that_step_back(demuxed(container, stream)):
             if packet.is_discard:
                 continue
             pts, dts = packet.pts, packet.dts
@@ -93,17 +92,3 @@ def _opened(part: BinaryIO, containers: list[Any]) -> tuple[Any, Any]:
         raise MediaError("the video's codec is not known to this build of FFmpeg; transcode it to H.264", kind="undecodable")
     check_size(context.width, context.height)
     return container, stream
-
-
-def _demuxed(container: Any, stream: Any) -> Iterator[Any]:
-    """The stream's packets that are not empty, up to the end or to where the file is cut off."""
-    packets = container.demux(stream)
-    while True:
-        try:
-            packet = next(packets)
-        except MemoryError:
-            raise
-        except (StopIteration, IndexError, FFmpegError):  # IndexError: PyAV's end of a file with a track that appeared late
-            return
-        if packet.size:
-            yield packet
