@@ -20,9 +20,10 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from scorer.spec import SPECIFICATIONS
 from streams.plan.measure import processor
 from streams.settings import Settings
-from tests.bench import around, looks, startup, whole
+from tests.bench import around, looks, stages, startup, whole
 from tests.bench.looks import Content, Look
 from tests.support.documentation import replace_marked
 from tests.support.processes import ROOT
@@ -86,6 +87,12 @@ class Bench:
         for cost in self._around:
             lines.append(f"| {cost.rate * around.SEGMENT_SECONDS:.0f} | {cost.ms:.2f} | {cost.idle_ms:.0f} |")
         return Table("What surrounds it", lines, [asdict(cost) for cost in self._around])
+
+    def stages(self) -> Table:
+        """Where a full look's time goes, today and with a cheaper specification for the next model."""
+        say("stages of a look")
+        rows = stages.stage_table(("720p", "demo"), SPECIFICATIONS, repeats=2)
+        return Table("Stages of a look, as shares of the full decode", stages.printed(rows).splitlines(), rows)
 
     def gops(self) -> Table:
         """How the costs of a second of a stream grow with its GOP, which is the length of its segments."""
@@ -160,6 +167,7 @@ class Bench:
 TABLES: dict[str, Callable[[Bench], Table]] = {
     "looks": Bench.looks,
     "around": Bench.around,
+    "stages": Bench.stages,
     "gops": Bench.gops,
     "worker": Bench.worker,
     "start": Bench.start,
