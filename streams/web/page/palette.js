@@ -9,6 +9,8 @@ export function palette() {
   if (!colours) {
     // A variable's own value is still both colours, light and dark; only where it is used as a colour is one of them chosen.
     const probe = make("span", { hidden: true });
+    // With forced colours an element's colours are the system's, and a canvas keeps the theme's: levels must differ there too.
+    probe.style.forcedColorAdjust = "none";
     document.body.append(probe);
     colours = Object.fromEntries(NAMES.map((name) => {
       probe.style.color = `var(--${name})`;
