@@ -25,15 +25,11 @@ from pathlib import Path
 
 from kafka import KafkaProducer
 
-from streams.events import SCORES_TOPIC, SEGMENTS_TOPIC, SegmentEvent
-from streams.kafka.connection import Connection
-from streams.kafka.embedded import EmbeddedBroker
-from streams.kafka.topics import create_topics
-from streams.ports import free_port
+from streams.events import SEGMENTS_TOPIC, SegmentEvent
+from tests.bench.workers import ready_worker
 from tests.support.cpu import group_cpu_seconds
-from tests.support.pages import read_page
-from tests.support.processes import FREE_WORKER, Worker
-from tests.support.topics import Follower, produce
+from tests.support.processes import FREE_WORKER
+from tests.support.topics import produce
 from tests.support.waiting import wait_for
 
 SEGMENT_SECONDS = 2.0
@@ -86,39 +82,22 @@ def origin(folder: Path) -> Iterator[str]:
 
 def measure(name: str, rate: float, seconds: float, uri: str, folder: Path, **settings: str) -> Cost:
     """The cost at a rate. uri: of every segment. settings: of the worker."""
-    port = free_port("127.0.0.1")
-    with EmbeddedBroker() as broker:
-        create_topics(Connection(broker.address), partitions=4, replication=1)
-        worker = Worker(
-            f"around-{port}", folder, command=FREE_WORKER, FVQ_BROKER=broker.address, FVQ_FETCH_PRIVATE="true",
-            FVQ_MEDIA_ROOTS=str(folder), FVQ_WEB_PORT=str(port), FVQ_SAMPLER_WORKERS="1", **settings,
-        ).start()  # fmt: skip
-        follower = None
-        try:
-            wait_for("the worker is ready", lambda: read_page(port, "/readyz")[0] == 200, 60)
-            streams = max(1, round(rate * SEGMENT_SECONDS))
-            produce(broker.address, SEGMENTS_TOPIC, [_event(number, 0, uri) for number in range(streams)])
-            follower = Follower(broker.address, SCORES_TOPIC)
-            wait_for("the first answers", lambda: len(follower.read()) >= streams, 60)
-            time.sleep(SETTLE_SECONDS)
-            idle, began = group_cpu_seconds(worker.pid), time.monotonic()
-            time.sleep(IDLE_SECONDS)
-            idle_ms = (group_cpu_seconds(worker.pid) - idle) / (time.monotonic() - began) * 1000
-            before = group_cpu_seconds(worker.pid)
-            rounds = max(1, round(seconds / SEGMENT_SECONDS))
-            _play(broker.address, streams, rounds, uri)
-            expected = streams * (1 + rounds)
-            wait_for("every answer", lambda: len(follower.read()) >= expected, 120, every=0.2)
-            time.sleep(SETTLE_SECONDS)  # the agents read the last scores
-            used = group_cpu_seconds(worker.pid) - before - idle_ms / 1000 * SETTLE_SECONDS
-            worker.terminate()
-        except BaseException:
-            print(worker.tail())
-            raise
-        finally:
-            worker.kill()
-            if follower is not None:
-                follower.close()
+    with ready_worker("around", folder, FREE_WORKER, FVQ_FETCH_PRIVATE="true", **settings) as (broker, worker, follower):
+        streams = max(1, round(rate * SEGMENT_SECONDS))
+        produce(broker, SEGMENTS_TOPIC, [_event(number, 0, uri) for number in range(streams)])
+        wait_for("the first answers", lambda: len(follower.read()) >= streams, 60)
+        time.sleep(SETTLE_SECONDS)
+        idle, began = group_cpu_seconds(worker.pid), time.monotonic()
+        time.sleep(IDLE_SECONDS)
+        idle_ms = (group_cpu_seconds(worker.pid) - idle) / (time.monotonic() - began) * 1000
+        before = group_cpu_seconds(worker.pid)
+        rounds = max(1, round(seconds / SEGMENT_SECONDS))
+        _play(broker, streams, rounds, uri)
+        expected = streams * (1 + rounds)
+        wait_for("every answer", lambda: len(follower.read()) >= expected, 120, every=0.2)
+        time.sleep(SETTLE_SECONDS)  # the agents read the last scores
+        used = group_cpu_seconds(worker.pid) - before - idle_ms / 1000 * SETTLE_SECONDS
+        worker.terminate()
     return Cost(name, rate, used / (streams * rounds) * 1000, idle_ms)
 
 

@@ -13,16 +13,11 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from streams.events import SCORES_TOPIC, SEGMENTS_TOPIC, SegmentEvent, SegmentScore
-from streams.kafka.connection import Connection
-from streams.kafka.embedded import EmbeddedBroker
-from streams.kafka.topics import create_topics
-from streams.ports import free_port
+from streams.events import SEGMENTS_TOPIC, SegmentEvent, SegmentScore
 from tests.bench.looks import cpu_seconds
+from tests.bench.workers import ready_worker
 from tests.support.cpu import group_cpu_seconds
-from tests.support.pages import read_page
-from tests.support.processes import Worker
-from tests.support.topics import Follower, produce
+from tests.support.topics import produce
 from tests.support.waiting import wait_for
 
 WARM = 8
@@ -44,32 +39,15 @@ class Whole:
 
 def measure(segments: Sequence[Path], count: int, streams: int, folder: Path, **settings: str) -> Whole:
     """Answer `count` segments of so many streams, each of which plays these files again and again."""
-    port = free_port("127.0.0.1")
-    with EmbeddedBroker() as broker:
-        create_topics(Connection(broker.address), partitions=4, replication=1)
-        worker = Worker(
-            f"whole-{port}", folder, FVQ_BROKER=broker.address, FVQ_MEDIA_ROOTS=str(folder), FVQ_LIVE_WINDOW="off",
-            FVQ_WEB_PORT=str(port), FVQ_SAMPLER_WORKERS="1", **settings,
-        ).start()  # fmt: skip
-        follower = None
-        try:
-            wait_for("the worker is ready", lambda: read_page(port, "/readyz")[0] == 200, 120)
-            produce(broker.address, SEGMENTS_TOPIC, [_event(segments, number, WARM, "warm") for number in range(WARM)])
-            follower = Follower(broker.address, SCORES_TOPIC)
-            wait_for("the scores of the warm-up", lambda: len(follower.read()) >= WARM, 120)
-            before, own = group_cpu_seconds(worker.pid), cpu_seconds(worker.pid)
-            produce(broker.address, SEGMENTS_TOPIC, [_event(segments, number, streams, "run") for number in range(count)])
-            wait_for("every score", lambda: len(follower.read()) >= WARM + count, 240, every=0.1)
-            used, own = group_cpu_seconds(worker.pid) - before, cpu_seconds(worker.pid) - own
-            scores = [SegmentScore.from_bytes(value) for value in follower.values[WARM:]]
-            memory = _memory_mb(worker.pid)
-        except BaseException:
-            print(worker.tail())
-            raise
-        finally:
-            worker.kill()
-            if follower is not None:
-                follower.close()
+    with ready_worker("whole", folder, FVQ_LIVE_WINDOW="off", **settings) as (broker, worker, follower):
+        produce(broker, SEGMENTS_TOPIC, [_event(segments, number, WARM, "warm") for number in range(WARM)])
+        wait_for("the scores of the warm-up", lambda: len(follower.read()) >= WARM, 120)
+        before, own = group_cpu_seconds(worker.pid), cpu_seconds(worker.pid)
+        produce(broker, SEGMENTS_TOPIC, [_event(segments, number, streams, "run") for number in range(count)])
+        wait_for("every score", lambda: len(follower.read()) >= WARM + count, 240, every=0.1)
+        used, own = group_cpu_seconds(worker.pid) - before, cpu_seconds(worker.pid) - own
+        scores = [SegmentScore.from_bytes(value) for value in follower.values[WARM:]]
+        memory = _memory_mb(worker.pid)
     tiers = Counter(str(score.tier) for score in scores)
     return Whole(used / count * 1000, own / count * 1000, memory, dict(tiers))
 
