@@ -8,6 +8,7 @@ import shutil
 import signal
 import socket
 import threading
+import time
 from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
@@ -32,7 +33,7 @@ from streams.alerts.state_topic import check_alert_topics
 from streams.errors import SettingsError
 from streams.events import PICTURES_TOPIC, SEGMENTS_TOPIC, AlertCause
 from streams.ingest.silence import IngestStates
-from streams.kafka.agent import Agent, running
+from streams.kafka.agent import Agent, Pauses, running
 from streams.kafka.clients import check_broker
 from streams.kafka.connection import Connection
 from streams.kafka.progress import LagWatch, Progress
@@ -66,6 +67,8 @@ class _BoundedWorker(faust.Worker):
     whose cores were taken. So a thread of its own waits, and the kernel ends the process where no thread gets to run.
     """
 
+    stop_began: float | None = None
+
     def install_signal_handlers(self) -> None:
         """Called by Faust in its event loop, in the main thread."""
         super().install_signal_handlers()
@@ -81,6 +84,8 @@ class _BoundedWorker(faust.Worker):
             if number[0] in (signal.SIGTERM, signal.SIGINT) and not ending:
                 ending = True
                 _end_after(STOP_SECONDS)
+                self.stop_began = time.monotonic()
+                log.info("worker stops (%s): it finishes what it has, within %g s", signal.Signals(number[0]).name, STOP_SECONDS)
             if number[0] in handlers:
                 with suppress(RuntimeError):  # the loop is closed: the process is ending
                     self.loop.call_soon_threadsafe(handlers[signal.Signals(number[0])])
@@ -156,6 +161,9 @@ def run_worker(settings: Settings, pages: StartingPages) -> int:
         return int(error.code or 0)
     finally:
         shutil.rmtree(inbox, ignore_errors=True)
+        if worker.stop_began is not None:
+            seconds = round(time.monotonic() - worker.stop_began, 1)
+            log.info("worker has stopped after %.1f s", seconds, extra={"seconds": seconds})
     return 0
 
 
@@ -172,7 +180,7 @@ def _agents(settings: Settings, connection: Connection, assigned: Callable[[], s
     """The agents beside the score agent that the settings enable. assigned: the partitions that this worker reads now."""
     group = parts.group(settings)
     lag = LagWatch(lambda: Progress(connection, group.name, SEGMENTS_TOPIC), assigned)
-    agents = [Agent("lag", lag.run)]
+    agents = [Agent("lag", lag.run, Pauses(longest=5.0))]
     if settings.alerts:
         policy = load_policy(settings.alert_policy)
         check_alert_topics(connection)
@@ -263,6 +271,12 @@ def _own_inbox(folder: Path) -> Path:
 def _end_after(seconds: float) -> None:
     """End this process within that time: a second before by exit code 1, and by SIGALRM where that is not possible."""
     signal.setitimer(signal.ITIMER_REAL, seconds)
-    timer = threading.Timer(seconds - 1, os._exit, (1,))
+    timer = threading.Timer(seconds - 1, _end_now, (seconds,))
     timer.daemon = True
     timer.start()
+
+
+def _end_now(seconds: float) -> None:
+    log.critical("worker did not stop within %g s and ends now: the next worker reads again what was not acknowledged", seconds)
+    logging.shutdown()
+    os._exit(1)

@@ -31,6 +31,7 @@ from streams.events import ALERT_STATE_TOPIC, ALERTS_TOPIC, SCORES_TOPIC, AlertC
 from streams.kafka.agent import Agent
 from streams.kafka.connection import Connection
 from streams.kafka.consumer import Group, TopicPartition
+from streams.text import ranges
 
 log = logging.getLogger(__name__)
 
@@ -119,11 +120,14 @@ class AlertAgent:
             if not batch.settled:
                 continue
             records = batch.records
-            for partition in topics.assignment():
-                if partition.partition not in self._partitions:
-                    self._take_over(topics, partition)
-                    # `_take_over` went back to the committed offset, so these records are read again.
-                    records.pop(partition, None)
+            new = [partition for partition in topics.assignment() if partition.partition not in self._partitions]
+            for partition in new:
+                self._take_over(topics, partition)
+                # `_take_over` went back to the committed offset, so these records are read again.
+                records.pop(partition, None)
+            if new:
+                shown, known = ranges(self._partitions), sum(len(partition.streams) for partition in self._partitions.values())
+                log.info("alerts: partitions %s, %d streams known", shown, known, extra={"partitions": shown, "streams": known})
             self._judge_scores(topics, {at: scores for at, scores in records.items() if at.partition in self._partitions})
             now = time.monotonic()
             if now - judged_at >= SILENCE_SECONDS and self._partitions:
@@ -147,7 +151,6 @@ class AlertAgent:
         self._partitions[at.partition] = partition
         self._count_open()
         topics.seek_to_committed(at)
-        log.info("alerts: partition %d, %d streams known", at.partition, len(partition.streams))
 
     def _judge_scores(self, topics: AlertTopics, records: dict[TopicPartition, list[Any]]) -> None:
         """Judge scores by partition, and commit them when their alerts and states are acknowledged."""
