@@ -30,6 +30,7 @@ from streams.alerts.delivery import Courier
 from streams.alerts.policy import load_policy
 from streams.alerts.state import StreamState
 from streams.alerts.state_topic import check_alert_topics
+from streams.alerts.watch import Couriers, PolicyWatch, follow
 from streams.errors import SettingsError
 from streams.events import PICTURES_TOPIC, SEGMENTS_TOPIC, AlertCause
 from streams.ingest.silence import IngestStates
@@ -142,7 +143,8 @@ def run_worker(settings: Settings, pages: StartingPages) -> int:
     )
     app = build_app(options, open_pipeline, sink)
 
-    agents = [*followers, *_agents(settings, connection, _assigned_partitions(app), inbox)]
+    agents: list[Agent] = [*followers]
+    _add_agents(agents, settings, connection, _assigned_partitions(app), inbox)
     add_pages(
         app,
         sink,
@@ -176,24 +178,29 @@ def _check_libraries() -> None:
         )
 
 
-def _agents(settings: Settings, connection: Connection, assigned: Callable[[], set[int]], inbox: Path) -> list[Agent]:
-    """The agents beside the score agent that the settings enable. assigned: the partitions that this worker reads now."""
+def _add_agents(
+    agents: list[Agent], settings: Settings, connection: Connection, assigned: Callable[[], set[int]], inbox: Path
+) -> None:
+    """Add the agents beside the score agent that the settings enable. assigned: the partitions that this worker reads now."""
     group = parts.group(settings)
     lag = LagWatch(lambda: Progress(connection, group.name, SEGMENTS_TOPIC), assigned)
-    agents = [Agent("lag", lag.run, Pauses(longest=5.0))]
+    agents.append(Agent("lag", lag.run, Pauses(longest=5.0)))
     if settings.alerts:
         policy = load_policy(settings.alert_policy)
         check_alert_topics(connection)
         sources, seen = IngestStates(), Acknowledgements()
         alerts = AlertAgent(connection, group, policy, settings.web_url or "", partial(_cause_of_silence, sources))
-        couriers = [Courier(connection, group, receiver, alerts.open_alerts, seen) for receiver in policy.receivers]
-        followed = follow_agent(connection, seen, alerts.open_alerts, alerts.knows)
-        agents += [sources.agent(connection), alerts.agent(), followed, *(courier.agent() for courier in couriers)]
+        agents += [sources.agent(connection), alerts.agent()]
+        agents.append(follow_agent(connection, seen, alerts.open_alerts, alerts.knows))
+        couriers = Couriers(agents, lambda receiver: Courier(connection, group, receiver, alerts.open_alerts, seen).agent())
+        couriers.use(policy.receivers, start=False)
+        if settings.alert_policy is not None:
+            agents.append(PolicyWatch(settings.alert_policy, policy, follow(alerts.use, couriers)).agent())
     store = parts.clip_store(settings)
     if settings.harvest:
         limits, fetch = parts.harvest_limits(settings), parts.fetch_limits(settings)
         agents.append(harvest_agent(connection, group, limits, store, fetch, inbox / "harvest"))
-    return [*agents, sweep_agent(connection, store, settings.clip_days)]
+    agents.append(sweep_agent(connection, store, settings.clip_days))
 
 
 def _cause_of_silence(sources: IngestStates, state: StreamState) -> AlertCause:

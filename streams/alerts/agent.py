@@ -96,6 +96,11 @@ class AlertAgent:
         """The supervised thread that calls `run`."""
         return Agent("alerts", self.run)
 
+    def use(self, policy: AlertPolicy) -> bool:
+        """Judge by another policy from the next scores on; returns whether its limits are others. Any thread may call it."""
+        before, self._policy = self._policy, policy
+        return (before.alerts, before.overrides) != (policy.alerts, policy.overrides)
+
     def open_alerts(self) -> list[QualityAlert]:
         """The firing alerts of this worker's streams; any thread may ask. An alert leaves the list before its end is sent."""
         return [alert for alerts in list(self._open.values()) for alert in alerts]
@@ -113,10 +118,13 @@ class AlertAgent:
             self._forget_partitions()
 
     def _read(self, topics: AlertTopics, stop: threading.Event) -> None:
-        watermark, judged_at = Watermark(), 0.0
+        watermark, judged_at, judged_by = Watermark(), 0.0, self._policy
         for batch in topics.member.batches(stop, lambda: POLL_SECONDS, POLL_RECORDS):
             if batch.reassigned:
                 self._forget_partitions()
+            if self._policy is not judged_by:
+                judged_by = self._policy
+                self._take_limits(judged_by)
             if not batch.settled:
                 continue
             records = batch.records
@@ -140,6 +148,12 @@ class AlertAgent:
         self._partitions.clear()
         self._open.clear()
         self._count_open()
+
+    def _take_limits(self, policy: AlertPolicy) -> None:
+        """Give every stream its limits of another policy: those without scores are judged for silence."""
+        for partition in self._partitions.values():
+            for stream in partition.streams.values():
+                stream.limits = policy.of(stream.state.labels)
 
     def _take_over(self, topics: AlertTopics, at: TopicPartition) -> None:
         """Start with a partition: read its streams' states, and seek to its committed offset."""

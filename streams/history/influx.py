@@ -20,7 +20,7 @@ from streams.errors import HistoryError, SinkError
 from streams.events import FaceSummary, ModelRef, SecondOpinion, SegmentScore, Signals
 from streams.events.base import EPOCH
 from streams.history.base import MILLISECOND, QUERY_SECONDS, Bucket, check_limit, check_range, step
-from streams.sinks.influx import MEASUREMENT, InfluxBucket, sink_errors
+from streams.sinks.influx import MEASUREMENT, InfluxBucket, renew_token, sink_errors
 
 NO_RENDITION = "default"
 """What the sink writes where an event names no rendition."""
@@ -79,7 +79,7 @@ class InfluxHistory:
     """Reads the bucket of scores. Its token has to read that bucket."""
 
     def __init__(self, bucket: InfluxBucket) -> None:
-        self._url, self._bucket = bucket.url, bucket.bucket
+        self._url, self._bucket, self._place = bucket.url, bucket.bucket, bucket
         milliseconds = int(QUERY_SECONDS * 1000)
         self._client = InfluxDBClient(bucket.url, bucket.token, org=bucket.org, timeout=milliseconds, enable_gzip=True)
 
@@ -157,6 +157,7 @@ class InfluxHistory:
             async with asyncio.timeout(QUERY_SECONDS):
                 tables = await asyncio.to_thread(self._query, text, values)
         except SinkError as error:
+            renew_token(self._client, self._place, error)
             raise HistoryError(str(error)) from error
         except TimeoutError as error:
             raise HistoryError(f"InfluxDB {self._url} did not answer within {QUERY_SECONDS:g} s: ask for less") from error

@@ -110,13 +110,16 @@ class Agent:
 
 @contextmanager
 def running(agents: Sequence[Agent], stop_seconds: float = STOP_SECONDS) -> Iterator[None]:
-    """The agents run as long as the context lasts; then all are asked to stop, and waited for together."""
-    for agent in agents:
+    """The agents run as long as the context lasts; then all are asked to stop, and waited for together.
+
+    agents: may get more of them meanwhile, which run already.
+    """
+    for agent in list(agents):
         agent.start()
     try:
         yield
     finally:
-        for agent in agents:
+        for agent in agents:  # also one that comes in by now
             agent.stop()
         deadline = time.monotonic() + stop_seconds
         for agent in agents:

@@ -47,7 +47,7 @@ def add_pages(
 
     @app.page("/healthz")
     async def healthz(page: Any, _request: Any) -> Response:
-        states = {agent.name: asdict(agent.state) for agent in agents}
+        states = {agent.name: asdict(agent.state) for agent in list(agents)}
         if (seconds := scoring_seconds()) > STUCK_SECONDS:
             status = f"the scorer has been at work on one batch for {seconds:.0f} s"
             return page.json({"status": status, "agents": states}, status=503)

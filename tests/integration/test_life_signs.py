@@ -31,7 +31,7 @@ MOST_LINES = 40
 
 
 @contextmanager
-def worker(broker: str, folder: Path, port: int, line_format: str) -> Iterator[subprocess.Popen[bytes]]:
+def worker(broker: str, folder: Path, port: int, line_format: str, **more: str) -> Iterator[subprocess.Popen[bytes]]:
     """A worker whose streams are the files `out` and `err`."""
     settings = {
         "FVQ_BROKER": broker,
@@ -44,7 +44,7 @@ def worker(broker: str, folder: Path, port: int, line_format: str) -> Iterator[s
     }
     with (folder / "out").open("wb") as out, (folder / "err").open("wb") as err:
         process = subprocess.Popen(
-            [FVQ, "worker"], env=clean_environment() | settings, stdout=out, stderr=err, start_new_session=True
+            [FVQ, "worker"], env=clean_environment() | settings | more, stdout=out, stderr=err, start_new_session=True
         )
     try:
         yield process
@@ -63,7 +63,8 @@ def segment(number: int, media: Path = MEDIA) -> SegmentEvent:
 @pytest.mark.timeout(300)
 def test_every_line_of_a_worker_is_json_and_tells_of_a_change(kafka: KafkaServer, tmp_path: Path) -> None:
     create_topics(Connection(kafka.broker), partitions=4, replication=1)
-    port, err = free_port("127.0.0.1"), tmp_path / "err"
+    port, err, policy = free_port("127.0.0.1"), tmp_path / "err", tmp_path / "policy.yaml"
+    policy.write_text("alerts: {smoothing: 3}")
 
     def says(text: str) -> None:
         wait_for(text, lambda: text in err.read_text(), 90)
@@ -71,10 +72,13 @@ def test_every_line_of_a_worker_is_json_and_tells_of_a_change(kafka: KafkaServer
     def has_scored(count: int) -> bool:
         return f'fvq_segments_total{{status="scored"}} {count}.0' in read_page(port, "/metrics")[1]
 
-    with worker(kafka.broker, tmp_path, port, "json") as process:
+    with worker(kafka.broker, tmp_path, port, "json", FVQ_ALERT_POLICY=str(policy)) as process:
         says("rebalance: this worker reads partitions 0-3")
         produce(kafka.broker, SEGMENTS_TOPIC, [segment(0), segment(1, NO_MEDIA)])
         wait_for("a score", lambda: has_scored(1), 90)
+        policy.write_text("receivers: [{name: on-call, type: json, url: 'http://127.0.0.1:9'}]")
+        says(f"alert policy {policy} is read again: limits and receivers on-call")
+        assert "alerts to on-call" in read_page(port, "/healthz")[1]
         kafka.stop()
         says("outage of Kafka begins")
         kafka.start()
