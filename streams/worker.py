@@ -47,6 +47,7 @@ from streams.scoring.pages import add_pages
 from streams.scoring.pictures import PictureLimits, Pictures, PictureSender
 from streams.scoring.pipeline import SegmentPipeline
 from streams.scoring.served import connected
+from streams.scoring.worst import WorstStreams
 from streams.settings import Settings
 from streams.sinks.base import Sink
 from streams.starting_pages import StartingPages
@@ -141,7 +142,8 @@ def run_worker(settings: Settings, pages: StartingPages) -> int:
         pages.port,
         parts.flood_limits(settings),
     )
-    app = build_app(options, open_pipeline, sink)
+    worst = WorstStreams(settings.worst_streams) if settings.worst_streams else None
+    app = build_app(options, open_pipeline, sink, worst)
 
     agents: list[Agent] = [*followers]
     _add_agents(agents, settings, connection, _assigned_partitions(app), inbox)
@@ -152,6 +154,7 @@ def run_worker(settings: Settings, pages: StartingPages) -> int:
         agents,
         lambda: served.problem if served is not None else "",
         pages.hand_over,
+        worst,
     )
     worker = _BoundedWorker(app, loglevel=settings.log_level.upper(), quiet=True, override_logging=False, redirect_stdouts=False)
     worker.spinner = None  # Faust's progress bar writes escape sequences into the log, also where that is no terminal.

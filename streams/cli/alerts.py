@@ -133,12 +133,12 @@ def alerts_evaluate(
 def alerts_send_test(
     receiver: Annotated[str, typer.Argument(help="The receiver's name in the policy.")], policy: PolicyOption = None
 ) -> None:
-    """Send a made-up alert to a receiver, and its end; says what the receiver answered."""
+    """Send a made-up alert to a receiver, and its end; says what was sent and answered. Exit code 1 where it is refused."""
     from streams.alerts.sample import send_test
 
     settings = load_settings()
-    for sentence in send_test(policy or settings.alert_policy, receiver, settings.web_url or "", datetime.now(UTC)):
-        print(f"{receiver} took: {printable(sentence)}")
+    for alert, answered in send_test(policy or settings.alert_policy, receiver, settings.web_url or "", datetime.now(UTC)):
+        print(f"sent to {receiver}: {alert.state}, {alert.severity}: {printable(alert.summary)}; answered: {answered}")
 
 
 @app.command("ack")

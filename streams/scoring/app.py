@@ -27,6 +27,7 @@ from streams.scoring.batcher import Batcher
 from streams.scoring.checkpoint import checkpoint
 from streams.scoring.flood import FloodGate, FloodLimits
 from streams.scoring.pipeline import SegmentPipeline
+from streams.scoring.worst import WorstStreams
 from streams.sinks.base import Sink
 from streams.text import ranges
 
@@ -60,8 +61,16 @@ class AppOptions:
     flood: FloodLimits | None = None
 
 
-def build_app(options: AppOptions, open_pipeline: Callable[[], Awaitable[SegmentPipeline]], sink: Sink) -> faust.App:
-    """The worker's app. open_pipeline: gives the pipeline, in the app's event loop and before the first message."""
+def build_app(
+    options: AppOptions,
+    open_pipeline: Callable[[], Awaitable[SegmentPipeline]],
+    sink: Sink,
+    worst: WorstStreams | None = None,
+) -> faust.App:
+    """The worker's app.
+
+    open_pipeline: gives the pipeline, in the app's event loop and before the first message. worst: is told of all scores.
+    """
     app = _faust_app(options)
     _tell_of_rebalances(app)
     segments = app.topic(SEGMENTS_TOPIC, key_type=bytes, value_type=bytes, key_serializer="raw", value_serializer="raw")
@@ -94,11 +103,14 @@ def build_app(options: AppOptions, open_pipeline: Callable[[], Awaitable[Segment
                     await stream.ack(event)
 
             try:
-                await checkpoint(await pipeline.finish(answers), app.producer, sink, acknowledge)
+                finished = await pipeline.finish(answers)
+                await checkpoint(finished, app.producer, sink, acknowledge)
             except Exception:
                 # Faust would restart the agent and commit past this batch; the next worker reads it again.
                 _end_now("a batch cannot be finished; the worker ends so that nothing is committed past it")
             metrics.IN_FLIGHT.dec(len(events))
+            if worst is not None:
+                worst.add(answered.answer for answered in finished)
 
         room = SEGMENTS_FOR_A_CHILD * options.children
         batcher = Batcher(options.batch_size, room, sample, pipeline.count_clips, score_batch, finish, pipeline.batches_ahead)
