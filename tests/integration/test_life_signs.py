@@ -76,7 +76,7 @@ def test_every_line_of_a_worker_is_json_and_tells_of_a_change(kafka: KafkaServer
         says("rebalance: this worker reads partitions 0-3")
         produce(kafka.broker, SEGMENTS_TOPIC, [segment(0), segment(1, NO_MEDIA)])
         wait_for("a score", lambda: has_scored(1), 90)
-        assert 'fvq_stream_score{stream_id="a"}' in read_page(port, "/metrics")[1]
+        wait_for("its series", lambda: 'fvq_stream_score{stream_id="a"}' in read_page(port, "/metrics")[1], 30)
         policy.write_text("receivers: [{name: on-call, type: json, url: 'http://127.0.0.1:9'}]")
         says(f"alert policy {policy} is read again: limits and receivers on-call")
         assert "alerts to on-call" in read_page(port, "/healthz")[1]
