@@ -219,6 +219,10 @@ class SettingFields(BaseSettings):
         "process", "127.0.0.1", "Address that `/metrics`, `/healthz`, `/readyz` and the rating page listen on."
     )
     web_port: int = _setting("process", 8080, "Port of `/metrics`, `/healthz` and `/readyz`; 0 takes a free one.", ge=0, le=65535)
+    worst_streams: int = _setting(
+        "process", 0, "How many of a worker's streams, the worst ones now, are in the metric `fvq_stream_score`; 0 for none.",
+        unit="streams", ge=0, le=1000,
+    )  # fmt: skip
     ingest_port: int = _setting(
         "process",
         8071,

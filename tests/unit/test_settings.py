@@ -90,6 +90,7 @@ influx_retention_days: int = 30 ge=0
 influx_hourly_days: int = 400 ge=0
 web_host: str = 127.0.0.1
 web_port: int = 8080 ge=0 le=65535
+worst_streams: int = 0 ge=0 le=1000
 ingest_port: int = 8071 ge=0 le=65535
 log_level: Literal['debug', 'info', 'warning', 'error'] = info
 log_format: Literal['text', 'json'] = text
