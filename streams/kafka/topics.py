@@ -30,6 +30,9 @@ from streams.kafka.connection import Connection
 PER_STREAM = (SEGMENTS_TOPIC, SCORES_TOPIC, ALERTS_TOPIC, DEAD_LETTER_TOPIC)
 """Topics keyed by stream: all have the same number of partitions, as Faust's tables need."""
 
+PARTITIONS = 4
+"""Of the topics that are keyed by stream, where nothing else is asked for."""
+
 RETENTION_HOURS = 168
 """Kafka's own default, set on each topic, so that a broker with another default does not decide how long answers are kept."""
 
@@ -133,13 +136,6 @@ def alter_topics(connection: Connection, retention_hours: int | None = None) -> 
                 admin.alter_configs([ConfigResource(ConfigResourceType.TOPIC, name, changes)])
                 lines.append(f"{name}: " + ", ".join(f"{key}={value}" for key, value in changes.items()))
     return lines
-
-
-def differing_topics(connection: Connection, retention_hours: int | None = None) -> list[str]:
-    """A line about each topic that `alter_topics` would change. Raises `BrokerError`."""
-    with _asking(connection) as admin:
-        differences = {name: topic.differences(retention_hours) for name, topic in _present(admin).items()}
-    return [f"{name}: {'; '.join(_described(different))}" for name, different in differences.items() if different]
 
 
 def check_topics(
