@@ -156,6 +156,14 @@ def _names_at(root: type[BaseModel], path: Sequence[str | int]) -> list[str]:
     return list(root.model_fields)
 
 
+def _example(root: type[BaseModel], path: Sequence[str | int]) -> str:
+    """`; for example threshold: 40`, the default of a setting; '' where it has none. path: of the setting in root."""
+    value: Any = default_limits() if root is Alerts else AlertPolicy()
+    for part in path:
+        value = getattr(value, str(part), None)
+    return f"; for example {path[-1]}: {value:g}" if isinstance(value, int | float) else ""
+
+
 def _explained(error: ValidationError, prefix: str, root: type[BaseModel]) -> SettingsError:
     """The first problem as a sentence: `alerts.low_quality.threshold: 130 is over 100`.
 
@@ -167,7 +175,7 @@ def _explained(error: ValidationError, prefix: str, root: type[BaseModel]) -> Se
         path += f"[{part}]" if isinstance(part, int) else f".{part}" if path else str(part)
     if first["type"] in _BOUNDS:
         word, bound = _BOUNDS[first["type"]]
-        return SettingsError(path, f"{first['input']} is {word} {first['ctx'][bound]:g}")
+        return SettingsError(path, f"{first['input']} is {word} {first['ctx'][bound]:g}{_example(root, first['loc'])}")
     if first["type"] == "extra_forbidden":
         return SettingsError(path, no_such_setting(str(first["loc"][-1]), _names_at(root, first["loc"][:-1])))
     if first["type"] in ("model_type", "dict_type"):
@@ -176,7 +184,8 @@ def _explained(error: ValidationError, prefix: str, root: type[BaseModel]) -> Se
     reason = reason[0].lower() + reason[1:]
     # A receiver's wrong value may be its address, which is a secret.
     shown = "" if first["type"] in ("missing", "value_error") or path.startswith("receivers") else f"{first['input']!r}: "
-    remedy = "; write the number alone, without a unit" if first["type"] in ("float_parsing", "int_parsing") else ""
+    numbers = ("float_parsing", "int_parsing", "float_type", "int_type")
+    remedy = f"; write the number alone, without a unit{_example(root, first['loc'])}" if first["type"] in numbers else ""
     return SettingsError(path, f"{shown}{reason}{remedy}")
 
 

@@ -26,6 +26,7 @@ from streams.events import (
 )
 from streams.kafka.clients import open_admin
 from streams.kafka.connection import Connection
+from streams.text import counted
 
 PER_STREAM = (SEGMENTS_TOPIC, SCORES_TOPIC, ALERTS_TOPIC, DEAD_LETTER_TOPIC)
 """Topics keyed by stream: all have the same number of partitions, as Faust's tables need."""
@@ -158,7 +159,8 @@ def check_topics(
             continue
         problems = []
         if topic.partitions != plan.partitions:
-            problems.append(f"has {topic.partitions} partitions, wanted are {plan.partitions}")
+            verb = "is" if plan.partitions == 1 else "are"
+            problems.append(f"has {counted(topic.partitions, 'partition')}, wanted {verb} {plan.partitions}")
         if replication is not None and topic.copies != replication:
             problems.append(f"has replication {topic.copies}, wanted is {replication}")
         problems += _described(topic.differences(retention_hours))

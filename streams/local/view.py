@@ -98,7 +98,7 @@ class View:
             facts = {"summary": stream_id, "segments": count, "mean": mean, "lowest": lowest}
             print(json.dumps(facts | {"drops": [vars(drop) for drop in drops]}))
             return
-        self._line((stream_id, "bold"), f": {count} segments, mean {mean:.1f}, lowest {lowest:.1f}")
+        self._line((stream_id, "bold"), f": {counted(count, 'segment')}, mean {mean:.1f}, lowest {lowest:.1f}")
         starts = [(score.start - scores[0].start).total_seconds() for score in scores]
         for drop in drops:
             self._line("  ", ("▼", "yellow"), f" {describe(drop, starts)}")

@@ -9,12 +9,14 @@ from pathlib import Path
 import imageio_ffmpeg
 import pytest
 
+from streams.sample_config import sample
 from tests.support.documentation import PAGES, Command, commands_of, variants
 from tests.support.processes import FVQ, ROOT, clean_environment
 
 CODES = {
     ("score",): 0,
     ("doctor",): 0,
+    ("config",): 0,
     ("alerts", "check"): 0,
     ("queue", "ls"): 0,
     ("models", "ls"): 0,
@@ -67,6 +69,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         shutil.copy(folder / "talk.mp4", folder / copy)
     shutil.copytree(ROOT / "scorer/nano", folder / "MODEL")
     shutil.copy(ROOT / "examples/alerts.yaml", folder / "policy.yaml")
+    (folder / "fvq.toml").write_text(sample())
     return folder
 
 

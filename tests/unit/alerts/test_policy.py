@@ -50,12 +50,16 @@ def test_no_file_and_an_empty_file_give_the_defaults(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "path", "reason"),
     [
-        ("alerts: {low_quality: {threshold: 130}}", "alerts.low_quality.threshold", "130 is over 100"),
+        ("alerts: {low_quality: {threshold: 130}}", "alerts.low_quality.threshold", "130 is over 100; for example threshold: 40"),
         ("alerts: {quality_drop: {limit: 0}}", "alerts.quality_drop.limit", "0 is not over 0"),
         ("alerts: {low_quality: {treshold: 30}}", "alerts.low_quality.treshold", "no such setting: did you mean threshold?"),
         ("allerts: {}", "allerts", "no such setting: did you mean alerts?"),
         ("receivers: [{name: a, type: json, uri: x}]", "receivers[0].uri", "no such setting: did you mean url?"),
-        ("alerts: {low_quality: {threshold: high}}", "alerts.low_quality.threshold", "'high': input should be a valid number"),
+        (
+            "alerts: {low_quality: {threshold: high}}",
+            "alerts.low_quality.threshold",
+            "as a number; write the number alone, without a unit; for example threshold: 40",
+        ),
         ("alerts: {low_quality: {threshold: .nan}}", "alerts.low_quality.threshold", "finite"),
         ("alerts: {low_quality: 30}", "alerts.low_quality", "30 is not a group of settings"),
         ("- alerts", "the policy", "not a group of settings"),
