@@ -102,6 +102,8 @@ def allowed(name: str) -> str:
     if get_origin(kinds[0]) is Literal:
         return f"one of {bounds_of(field, mark='')}"
     extra: Any = field.json_schema_extra
+    if get_origin(kinds[0]) is list:
+        return "a list, or a text of its parts"
     noun = "a whole number" if int in kinds else "a number" if float in kinds else "a path" if Path in kinds else "a text"
     if extra["unit"]:
         noun += f" without a unit (it counts in {'seconds' if extra['unit'] == 's' else extra['unit']})"

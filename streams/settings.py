@@ -256,13 +256,18 @@ def _find_sources(options: dict[str, Any]) -> dict[str, Source]:
     sources = {}
     if config := os.environ.get("FVQ_CONFIG"):
         try:
-            names = set(tomllib.loads(Path(config).read_text()))
+            content = tomllib.loads(Path(config).read_text())
         except (OSError, tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
             raise SettingsError("FVQ_CONFIG", f"{config} cannot be read: {error}") from error
-        if unknown := names - set(Settings.model_fields):
+        if unknown := content.keys() - Settings.model_fields.keys():
             name = min(unknown)
+            if isinstance(content[name], dict):
+                reason = (
+                    'is a section, and this file has none: write each setting on a line of its own, as in broker = "kafka-1:9092"'
+                )
+                raise SettingsError(f"{config}: [{printable(name)[:SHOWN]}]", reason)
             raise SettingsError(f"{config}: {printable(name)[:SHOWN]}", no_such_setting(name, Settings.model_fields))
-        sources = {name: Source("file", config) for name in names}
+        sources = {name: Source("file", config) for name in content}
     variables = {variable.lower(): variable for variable in os.environ}
     for name in Settings.model_fields:
         if name in options:

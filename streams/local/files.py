@@ -94,7 +94,8 @@ def score_files(
                 answer = record(name, windows)
                 if plot is not None:
                     courses.append((name, windows))
-            progress.clear()
+            finally:
+                progress.clear()
             writer.add(answer)
     writer.close()
     if plot is not None and courses:

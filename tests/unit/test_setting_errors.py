@@ -101,3 +101,23 @@ def test_a_secret_of_the_wrong_kind_is_not_shown(monkeypatch: pytest.MonkeyPatch
     with pytest.raises(SettingsError, match="influx_token: the value is refused") as caught:
         load_settings()
     assert "12345" not in str(caught.value)
+
+
+def test_a_section_of_the_file_is_refused_with_what_to_write(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    config = tmp_path / "fvq.toml"
+    config.write_text('[kafka]\nbroker = "a:1"\n')
+    monkeypatch.setenv("FVQ_CONFIG", str(config))
+    with pytest.raises(SettingsError, match=r"fvq.toml: \[kafka\]: is a section, .* as in broker = "):
+        load_settings()
+
+
+@pytest.mark.parametrize(("line", "words"), [("media_roots = 3", "a list"), ("broker = 3", "a text"), ("data_dir = 3", "a path")])
+def test_a_value_of_another_kind_comes_with_what_to_write(
+    line: str, words: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    config = tmp_path / "fvq.toml"
+    config.write_text(line)
+    monkeypatch.setenv("FVQ_CONFIG", str(config))
+    name = line.split()[0]
+    with pytest.raises(SettingsError, match=rf"{name}: 3 is refused .*: write {words}.*; for example {name} = "):
+        load_settings()
