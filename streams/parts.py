@@ -43,7 +43,9 @@ def connection(settings: Settings) -> Connection:
     from streams.kafka.connection import Connection
 
     if not settings.broker:
-        raise SettingsError("FVQ_BROKER", "is not set: name the Kafka servers as host:port")
+        raise SettingsError(
+            "FVQ_BROKER", "is not set: name the Kafka servers as host:port, as in FVQ_BROKER=kafka-1:9092,kafka-2:9092"
+        )
     has_user = settings.kafka_security.startswith("SASL")
     return Connection(
         servers=settings.broker,

@@ -12,7 +12,7 @@ import typer
 from streams import parts
 from streams.cli.options import JsonFlag, labels_of, load_settings
 from streams.errors import SettingsError
-from streams.text import printable
+from streams.text import counted, printable
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -76,7 +76,7 @@ def files(
     count = announce(
         in_order(events, fast), connection, lambda event: print(printable(event.segment_id), flush=True), lambda: False
     )
-    print(f"{count} segments announced", file=sys.stderr)
+    print(f"{counted(count, 'segment')} announced", file=sys.stderr)
     raise typer.Exit(1 if problems else 0)
 
 

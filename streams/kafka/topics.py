@@ -26,9 +26,13 @@ from streams.events import (
 )
 from streams.kafka.clients import open_admin
 from streams.kafka.connection import Connection
+from streams.text import counted
 
 PER_STREAM = (SEGMENTS_TOPIC, SCORES_TOPIC, ALERTS_TOPIC, DEAD_LETTER_TOPIC)
 """Topics keyed by stream: all have the same number of partitions, as Faust's tables need."""
+
+PARTITIONS = 4
+"""Of the topics that are keyed by stream, where nothing else is asked for."""
 
 RETENTION_HOURS = 168
 """Kafka's own default, set on each topic, so that a broker with another default does not decide how long answers are kept."""
@@ -135,13 +139,6 @@ def alter_topics(connection: Connection, retention_hours: int | None = None) -> 
     return lines
 
 
-def differing_topics(connection: Connection, retention_hours: int | None = None) -> list[str]:
-    """A line about each topic that `alter_topics` would change. Raises `BrokerError`."""
-    with _asking(connection) as admin:
-        differences = {name: topic.differences(retention_hours) for name, topic in _present(admin).items()}
-    return [f"{name}: {'; '.join(_described(different))}" for name, different in differences.items() if different]
-
-
 def check_topics(
     connection: Connection, partitions: int | None, replication: int | None, retention_hours: int | None = None
 ) -> list[TopicReport]:
@@ -162,7 +159,8 @@ def check_topics(
             continue
         problems = []
         if topic.partitions != plan.partitions:
-            problems.append(f"has {topic.partitions} partitions, wanted are {plan.partitions}")
+            verb = "is" if plan.partitions == 1 else "are"
+            problems.append(f"has {counted(topic.partitions, 'partition')}, wanted {verb} {plan.partitions}")
         if replication is not None and topic.copies != replication:
             problems.append(f"has replication {topic.copies}, wanted is {replication}")
         problems += _described(topic.differences(retention_hours))
