@@ -21,6 +21,7 @@ from streams import parts
 from streams.errors import BrokerError, MediaError, ModelError, ScorerError, SettingsError, SinkError
 from streams.kafka.clients import check_broker
 from streams.kafka.embedded import broker_binary
+from streams.privacy.statement import kept_lines
 from streams.settings import Settings
 
 LIBRARIES = {
@@ -56,9 +57,11 @@ def run_doctor(settings: Settings, as_json: bool, setup: bool = False) -> int:
     values = {name: _shown(value) for name, value in settings}
     sources = {name: str(settings.source(name)) for name in values}
     if as_json:
-        print(json.dumps({"settings": values, "checks": [asdict(check) for check in checks], "sources": sources}))
+        report = {"settings": values, "checks": [asdict(check) for check in checks], "sources": sources}
+        print(json.dumps(report | {"kept": kept_lines(parts.keeping(settings))}))
     else:
         _print_tables(values, sources, checks)
+        print("\n".join(kept_lines(parts.keeping(settings))))
     return 0 if all(check.ok for check in checks) else 1
 
 

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import logging
 
+from streams import parts
 from streams.errors import SettingsError
 from streams.logs import configure_logging
+from streams.privacy.statement import kept_lines
 from streams.settings import Settings
 from streams.starting_pages import StartingPages
 
@@ -28,6 +30,8 @@ def start_worker(settings: Settings) -> int:
         place = f"{settings.web_host}:{settings.web_port}"
         raise SettingsError("FVQ_WEB_HOST, FVQ_WEB_PORT", f"cannot listen on {place}: {error.strerror or error}") from error
     log.info("worker starts; pages at http://%s:%d", settings.web_host, pages.port)
+    for line in kept_lines(parts.keeping(settings)):
+        log.info("%s", line)
     with pages:
         from streams.worker import run_worker
 

@@ -10,7 +10,22 @@ import sys
 
 import typer
 
-from streams.cli import alerts, dead_letters, ingest, models, plan, queue, rate, run, serve, streams, topics, training, web
+from streams.cli import (
+    alerts,
+    dead_letters,
+    forget,
+    ingest,
+    models,
+    plan,
+    queue,
+    rate,
+    run,
+    serve,
+    streams,
+    topics,
+    training,
+    web,
+)
 from streams.errors import FvqError, SettingsError
 from streams.text import printable
 
@@ -20,6 +35,7 @@ app = typer.Typer(
 for command in (
     run.score, run.up, run.worker, serve.serve, run.doctor, training.synth, training.train, training.evaluate,
     training.ablate, training.crossvalidate, training.promote, plan.plan,
+    forget.forget,
 ):  # fmt: skip
     app.command()(command)
 for name, group in (
