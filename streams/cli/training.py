@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -259,9 +260,11 @@ def _train_from_queue(
         raise ValueError("--dev is for whole models; an adapter's data has splits of its own")
     tune_recipe = load_tune_recipe(recipe)
     if rated is None:
+        from streams.privacy.exports import note_export
         from streams.rating.export import export_ratings
         from streams.rating.store import RatingStore
 
         rated = settings.data_dir / "rated.csv"
+        note_export(settings.data_dir, "ratings", rated, time.time())
         export_ratings(RatingStore(settings.data_dir), parts.queue(settings), rated)
     return tune_from_queue(tune_recipe, rated, replay, out)

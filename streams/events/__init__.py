@@ -19,7 +19,7 @@ from streams.events.scores import (
     Tier,
     TierReason,
 )
-from streams.events.segments import LONGEST_SEGMENT, SegmentEvent, SegmentKey
+from streams.events.segments import LONGEST_SEGMENT, STORE_LABEL, SegmentEvent, SegmentKey, may_be_stored
 from streams.events.topics import (
     ALERT_ACKS_TOPIC,
     ALERT_STATE_TOPIC,
@@ -49,6 +49,7 @@ __all__ = [
     "PICTURES_TOPIC",
     "SCORES_TOPIC",
     "SEGMENTS_TOPIC",
+    "STORE_LABEL",
     "TRAINING_TOPIC",
     "YEARS",
     "AlertAcknowledgement",
@@ -76,5 +77,6 @@ __all__ = [
     "Tier",
     "TierReason",
     "TrainingExample",
+    "may_be_stored",
     "write_schemas",
 ]
