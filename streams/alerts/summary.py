@@ -33,5 +33,6 @@ def _problem(alert: QualityAlert) -> str:
         "black": f"picture is black: {alert.value:.0%}{share}",
         "frozen": f"picture does not move: {alert.value:.0%}{share}",
         "no-segments": f"no segments for {alert.value:.0f} s",
+        "silent": f"sound is silent: {alert.value:.0%}{share}",
         "no-face": f"no face for {alert.value:.0f} s",
     }[alert.kind]
