@@ -8,6 +8,7 @@ from streams.events.alerts import AlertAcknowledgement, AlertCause, AlertKind, Q
 from streams.events.base import MAX_EVENT_BYTES, YEARS, Event, Name
 from streams.events.schemas import EVENTS, write_schemas
 from streams.events.scores import (
+    AudioSummary,
     BitstreamSummary,
     FaceSummary,
     FullReason,
@@ -55,6 +56,7 @@ __all__ = [
     "AlertAcknowledgement",
     "AlertCause",
     "AlertKind",
+    "AudioSummary",
     "BitstreamSummary",
     "Event",
     "FaceSummary",
