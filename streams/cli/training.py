@@ -66,6 +66,9 @@ def train(
         str | None,
         typer.Option(help="Scale of the ratings in --data, WORST-BEST: 1-5, 0-10, 0-100, or 100-0 where more is worse."),
     ] = None,
+    processes: Annotated[
+        int, typer.Option(min=1, help="Processes that train an adapter together on this machine: one for each GPU.")
+    ] = 1,
 ) -> None:
     """Train a model by a recipe; a run that was interrupted in the same folder continues."""
     from training.run import run
@@ -73,13 +76,13 @@ def train(
     if from_queue and scale is not None:
         raise ValueError("--scale belongs to --data without --from-queue: what people rated on the rating page are points")
     if from_queue:
-        metrics = _train_from_queue(load_settings(), recipe, rated, data, dev, out)
+        metrics = _train_from_queue(load_settings(), recipe, rated, data, dev, out, processes)
     elif rated is not None:
         raise ValueError("--rated belongs to --from-queue; without it, --data are the clips to train on")
     elif data is None:
         raise ValueError("--data is missing: the clips to train on; or give --from-queue for those that were rated")
     else:
-        metrics = run(recipe, data, dev, out, scale)
+        metrics = run(recipe, data, dev, out, scale, processes)
     shown = ("version", "srcc", "srcc_within", "plcc", "rmse", "ladders")
     if metrics:
         print(json.dumps({name: metrics[name] for name in shown if name in metrics}))
@@ -246,11 +249,12 @@ def _benchmark(
 
 
 def _train_from_queue(
-    settings: Settings, recipe: Path, rated: Path | None, replay: Path | None, dev: Path | None, out: Path
+    settings: Settings, recipe: Path, rated: Path | None, replay: Path | None, dev: Path | None, out: Path, processes: int
 ) -> dict[str, Any]:
     """Tune an adapter on rated clips of the queue; returns the metrics.
 
     rated: CSV of `fvq rate export`; None: the present ratings of the rating page. replay: what the base was trained on.
+    processes: that train together.
     """
     from training.recipe import load_tune_recipe
     from training.run import tune_from_queue
@@ -264,4 +268,4 @@ def _train_from_queue(
 
         rated = settings.data_dir / "rated.csv"
         export_ratings(RatingStore(settings.data_dir), parts.queue(settings), rated)
-    return tune_from_queue(tune_recipe, rated, replay, out)
+    return tune_from_queue(tune_recipe, rated, replay, out, processes)
