@@ -20,9 +20,7 @@ from training.adapter.replay import FROZEN, freeze
 from training.recipe import TuneRecipe, load_nano_recipe, load_tune_recipe, read_mapping
 
 
-def run(
-    recipe: Path, data: Path, dev: Path | None, out: Path, scale: str | None = None, processes: int = 1
-) -> dict[str, Any]:
+def run(recipe: Path, data: Path, dev: Path | None, out: Path, scale: str | None = None, processes: int = 1) -> dict[str, Any]:
     """Run a recipe of either kind; returns the metrics that it wrote into `out`, or an empty dict in all but the main process.
 
     data: a labels file of `fvq synth`; for an adapter any source that `training.data.rated.read_rated` takes. dev: a labels
@@ -63,9 +61,7 @@ def tune_from_queue(recipe: TuneRecipe, rated: Path, replay: Path | None, out: P
     return _tune(recipe, frozen, out, replay, None, processes)
 
 
-def _tune(
-    recipe: TuneRecipe, data: Path, out: Path, replay: Path | None, scale: str | None, processes: int
-) -> dict[str, Any]:
+def _tune(recipe: TuneRecipe, data: Path, out: Path, replay: Path | None, scale: str | None, processes: int) -> dict[str, Any]:
     from training.adapter.tune import tune
 
     if processes == 1:
