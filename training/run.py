@@ -1,6 +1,7 @@
 """The entrance to training: picks the pipeline that a recipe asks for. Nothing else in `training` imports this module.
 
     fvq train --recipe training/recipes/nano.yaml --data TRAIN/labels.csv --dev DEV/labels.csv --out MODEL
+    fvq train --recipe training/recipes/nano.yaml --teacher LARGE --data ... --dev ... --out MODEL
     fvq train --recipe training/recipes/nano_adapter.yaml --data RATED.csv --out MODEL
     fvq train --from-queue --recipe training/recipes/nano_adapter.yaml --data BASE/labels.csv --out MODEL
 
@@ -12,21 +13,33 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tqdm import tqdm
 
 from training.adapter.replay import FROZEN, freeze
 from training.recipe import TuneRecipe, load_nano_recipe, load_tune_recipe, read_mapping
 
+if TYPE_CHECKING:
+    from training.nano.teacher import Lesson
 
-def run(recipe: Path, data: Path, dev: Path | None, out: Path, scale: str | None = None, processes: int = 1) -> dict[str, Any]:
+
+def run(
+    recipe: Path,
+    data: Path,
+    dev: Path | None,
+    out: Path,
+    scale: str | None = None,
+    processes: int = 1,
+    lesson: Lesson | None = None,
+) -> dict[str, Any]:
     """Run a recipe of either kind; returns the metrics that it wrote into `out`, or an empty dict in all but the main process.
 
     data: a labels file of `fvq synth`; for an adapter any source that `training.data.rated.read_rated` takes. dev: a labels
     file of other people, only for a whole model: an adapter's data has its own splits. scale: of the ratings in `data`, for an
-    adapter, as `read_rated` takes it. processes: of this machine in which an adapter is trained, one for each GPU. Raises
-    ValueError where recipe, data and dev do not fit together, and what `run_in_processes` raises.
+    adapter, as `read_rated` takes it. processes: of this machine in which an adapter is trained, one for each GPU. lesson: the
+    teacher of a whole model. Raises ValueError where recipe, data and dev do not fit together, and what `run_in_processes`
+    raises.
     """
     if "base" not in read_mapping(recipe):
         from training.nano.train import train
@@ -37,7 +50,9 @@ def run(recipe: Path, data: Path, dev: Path | None, out: Path, scale: str | None
             raise ValueError(f"{recipe}: it makes a whole model, whose labels are points; leave --scale out")
         if processes > 1:
             raise ValueError(f"{recipe}: it makes a whole model, which is too small to be divided; leave --processes out")
-        return train(load_nano_recipe(recipe), data, dev, out)
+        return train(load_nano_recipe(recipe), data, dev, out, lesson)
+    if lesson is not None:
+        raise ValueError(f"{recipe}: it tunes an adapter, which learns from ratings alone; leave --teacher out")
     if dev is not None:
         raise ValueError(f"{recipe}: it tunes an adapter, whose data has splits of its own; leave --dev out")
     return _tune(load_tune_recipe(recipe), data, out, None, scale, processes)

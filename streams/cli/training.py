@@ -14,6 +14,7 @@ from streams.cli.options import JsonFlag, load_settings
 
 if TYPE_CHECKING:
     from streams.settings import Settings
+    from training.nano.teacher import Lesson
 
 
 def synth(
@@ -69,10 +70,21 @@ def train(
     processes: Annotated[
         int, typer.Option(min=1, help="Processes that train an adapter together on this machine: one for each GPU.")
     ] = 1,
+    teacher: Annotated[
+        str | None,
+        typer.Option(help="A model whose scores a whole model learns too: as for `fvq evaluate`, or the address of `fvq serve`."),
+    ] = None,
+    unlabelled: Annotated[
+        Path | None, typer.Option(help="With --teacher: a folder of more clips, which only the teacher scores.")
+    ] = None,
 ) -> None:
     """Train a model by a recipe; a run that was interrupted in the same folder continues."""
     from training.run import run
 
+    if unlabelled is not None and teacher is None:
+        raise ValueError("--unlabelled are clips that the teacher scores: give --teacher with it")
+    if from_queue and teacher is not None:
+        raise ValueError("--teacher belongs to a whole model's recipe, without --from-queue")
     if from_queue and scale is not None:
         raise ValueError("--scale belongs to --data without --from-queue: what people rated on the rating page are points")
     if from_queue:
@@ -82,7 +94,8 @@ def train(
     elif data is None:
         raise ValueError("--data is missing: the clips to train on; or give --from-queue for those that were rated")
     else:
-        metrics = run(recipe, data, dev, out, scale, processes)
+        lesson = None if teacher is None else _lesson(load_settings(), teacher, unlabelled)
+        metrics = run(recipe, data, dev, out, scale, processes, lesson)
     shown = ("version", "srcc", "srcc_within", "plcc", "rmse", "ladders")
     if metrics:
         print(json.dumps({name: metrics[name] for name in shown if name in metrics}))
@@ -246,6 +259,22 @@ def _benchmark(
         return
     for table in tables(results):
         Console().print(table)
+
+
+def _lesson(settings: Settings, name: str, unlabelled: Path | None) -> Lesson:
+    """The teacher, and the clips that it scores beside those with labels.
+
+    name: of a model as `load_engine` takes it, or the address of a served scorer.
+    """
+    from training.nano.teacher import Lesson
+
+    if name.startswith(("http://", "https://")):
+        served = parts.remote_scorer(settings, [name])
+        served.connect()
+        return Lesson(served, unlabelled)
+    from scorer.load import load_engine
+
+    return Lesson(load_engine(name, settings.device, parts.registry(settings)), unlabelled)
 
 
 def _train_from_queue(

@@ -20,7 +20,7 @@ from typing import Any
 
 import torch
 from torch.distributed import destroy_process_group, init_process_group
-from torch.multiprocessing import ProcessExitedException, ProcessRaisedException, start_processes
+from torch.multiprocessing.spawn import ProcessExitedException, ProcessRaisedException, start_processes
 
 from scorer.errors import FvqError
 

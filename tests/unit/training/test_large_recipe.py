@@ -63,8 +63,12 @@ def recipe_file(folder: Path, **changes: object) -> Path:
     """
     values = yaml.safe_load((ROOT / "training/recipes/fvq20k_internvl.yaml").read_text())
     values["base"] |= {
-        **{"model": tiny.internvl(folder / "internvl"), "motion": tiny.vjepa2(folder / "vjepa2")},
-        **{"face": tiny.face(folder / "face"), "image_size": 56, "frames": 2, "portrait_frames": 1},
+        "model": tiny.internvl(folder / "internvl"),
+        "motion": tiny.vjepa2(folder / "vjepa2"),
+        "face": tiny.face(folder / "face"),
+        "image_size": 56,
+        "frames": 2,
+        "portrait_frames": 1,
     }
     values["lora"] |= {"rank": 4, "dropout": 0.0}
     for stage in ("stage1", "stage2"):
@@ -79,9 +83,8 @@ def made_up(
     rows: Sequence[Mapping[str, Any]], spec: SamplerSpec, jobs: int, parts: object = None
 ) -> Iterator[tuple[int, SampledClip]]:
     """In place of `sample_all`: the later a clip's step, the darker."""
-    for place, row in enumerate(rows):
-        step = place % 6
-        yield place, make_clip(220 - 35 * step, place, spec, len(NAMES))
+    for place in range(len(rows)):
+        yield place, make_clip(220 - 35 * (place % 6), place, spec, len(NAMES))
 
 
 @pytest.fixture(scope="module")

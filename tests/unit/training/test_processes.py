@@ -63,7 +63,7 @@ def test_two_processes_go_on_from_a_checkpoint_of_one_to_the_weights_of_one(
     first, second = places(together_, 0)[seen_before:], places(together_, 1)
     assert len(first) == len(second) == 4 * 2, "four steps were left, of two parts each"
     for step in range(4):
-        shares = [sum(seen[2 * step : 2 * step + 2], []) for seen in (first, second)]
+        shares = [[*seen[2 * step], *seen[2 * step + 1]] for seen in (first, second)]
         assert [len(share) for share in shares] == [4, 4]
         assert set(shares[0]).isdisjoint(shares[1])
     assert not (together_ / "kept-by-1").exists()
