@@ -12,6 +12,7 @@ model (`training.nano.train`). Each pipeline is imported only when it runs, beca
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -31,15 +32,15 @@ def run(
     out: Path,
     scale: str | None = None,
     processes: int = 1,
-    lesson: Lesson | None = None,
+    lesson: Callable[[], Lesson] | None = None,
 ) -> dict[str, Any]:
     """Run a recipe of either kind; returns the metrics that it wrote into `out`, or an empty dict in all but the main process.
 
     data: a labels file of `fvq synth`; for an adapter any source that `training.data.rated.read_rated` takes. dev: a labels
     file of other people, only for a whole model: an adapter's data has its own splits. scale: of the ratings in `data`, for an
-    adapter, as `read_rated` takes it. processes: of this machine in which an adapter is trained, one for each GPU. lesson: the
-    teacher of a whole model. Raises ValueError where recipe, data and dev do not fit together, and what `run_in_processes`
-    raises.
+    adapter, as `read_rated` takes it. processes: of this machine in which an adapter is trained, one for each GPU. lesson:
+    loads the teacher of a whole model. Raises ValueError where recipe, data and dev do not fit together, and what
+    `run_in_processes` raises.
     """
     if "base" not in read_mapping(recipe):
         from training.nano.train import train
@@ -50,7 +51,7 @@ def run(
             raise ValueError(f"{recipe}: it makes a whole model, whose labels are points; leave --scale out")
         if processes > 1:
             raise ValueError(f"{recipe}: it makes a whole model, which is too small to be divided; leave --processes out")
-        return train(load_nano_recipe(recipe), data, dev, out, lesson)
+        return train(load_nano_recipe(recipe), data, dev, out, lesson() if lesson else None)
     if lesson is not None:
         raise ValueError(f"{recipe}: it tunes an adapter, which learns from ratings alone; leave --teacher out")
     if dev is not None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -94,7 +95,7 @@ def train(
     elif data is None:
         raise ValueError("--data is missing: the clips to train on; or give --from-queue for those that were rated")
     else:
-        lesson = None if teacher is None else _lesson(load_settings(), teacher, unlabelled)
+        lesson = None if teacher is None else partial(_lesson, load_settings(), teacher, unlabelled)
         metrics = run(recipe, data, dev, out, scale, processes, lesson)
     shown = ("version", "srcc", "srcc_within", "plcc", "rmse", "ladders")
     if metrics:
