@@ -39,25 +39,31 @@ from training.losses import across_content_rank, laplace_spread, score_loss
 from training.nano.card import write_card
 from training.nano.draw import balanced_batches, drawn_streams
 from training.nano.start import imagenet_encoder, set_scale
+from training.nano.teacher import Lesson, level_loss, level_targets, teach
 from training.recipe import NanoRecipe
 
 Row = dict[str, Any]
 LEVEL_WIDTH = 100 / len(LEVELS)
 
 
-def train(recipe: NanoRecipe, data: Path, dev: Path, out: Path) -> dict[str, Any]:
+def train(recipe: NanoRecipe, data: Path, dev: Path, out: Path, lesson: Lesson | None = None) -> dict[str, Any]:
     """Run the recipe; write the model directory `out` (weights, sampler, tokenizer, card, metrics); returns the metrics.
 
-    data, dev: labels files, of different people. A run that was killed and is started again reuses `out/work`: the sampled
-    clips, and the scores of the models for the uncertainty. Raises ValueError where a labels file is wrong.
+    data, dev: labels files, of different people. lesson: a teacher, whose scores are mixed into the labels; None: labels alone.
+    A run that was killed and is started again reuses `out/work`: the teacher's answers, the sampled clips, and the scores of the
+    models for the uncertainty. Raises ValueError where a labels file is wrong.
     """
     started = time.monotonic()
     work = out / "work"
     work.mkdir(parents=True, exist_ok=True)
     _, tokenizer = nano()
     spec, jobs = recipe.spec, os.cpu_count() or 1
-    rows, dev_rows = read_labels(data), read_labels(dev)
-    samples = kept_samples(work / "train", rows, spec, jobs, parts_of(rows, recipe.seed))
+    labelled, dev_rows = read_labels(data), read_labels(dev)
+    rows, parts, kept, taught = labelled, parts_of(labelled, recipe.seed), work / "train", None
+    if lesson is not None:
+        taught = teach(lesson, labelled, dev_rows, recipe, work, jobs)
+        rows, parts, kept = taught.rows, taught.parts, taught.folder
+    samples = kept_samples(kept, rows, spec, jobs, parts)
     dev_samples = kept_samples(work / "dev", dev_rows, spec, jobs)
     scores = held_out_scores(samples, rows, recipe, recipe.folds, work / f"held-out-{_about(recipe, data)}")
     errors = np.abs(scores - [rows[int(i)]["mos"] for i in samples.rows])
@@ -68,10 +74,12 @@ def train(recipe: NanoRecipe, data: Path, dev: Path, out: Path) -> dict[str, Any
     metrics = evaluate_samples(network, dev_samples, dev_rows)
     metrics |= {"data": fingerprint(data), "dev": fingerprint(dev), "minutes": round((time.monotonic() - started) / 60, 1)}
     metrics |= {"recipe": asdict(recipe), "parameters": sum(p.numel() for p in network.parameters()), "version": version_of(out)}
+    if taught is not None:
+        metrics["teacher"] = taught.figures
     (out / "metrics.json").write_text(json.dumps(metrics, indent=1) + "\n")
     export_graph(out)
-    people = {name for row in rows for name in str(row.get("people") or row["person"]).split()}
-    write_card(out, metrics, people=len(people), clips=len(rows))
+    people = {name for row in labelled for name in str(row.get("people") or row["person"]).split()}
+    write_card(out, metrics, people=len(people), clips=len(labelled))
     return metrics
 
 
@@ -128,7 +136,8 @@ def fitted(
 ) -> FVQRater:
     """A network that was trained by stages I and II, with its averaged weights; the same arguments give the same network.
 
-    rows: the label rows that `samples.rows` points into. index: places of the samples to train on. errors: absolute errors
+    rows: the label rows that `samples.rows` points into, with `target` and `levels` where a teacher was asked
+    (`training.nano.teacher`). index: places of the samples to train on. errors: absolute errors
     that the uncertainty learns, points, one for each sample; None: the uncertainty is not trained. curve_file: a CSV with
     the loss of every 50th step. streams, language_model: as of `new_network`.
     """
@@ -174,12 +183,13 @@ def fitted(
 @dataclass(frozen=True)
 class Targets:
     """What the samples are to be answered with. label: (N,) points; content: (N,) numbers; absolute: (N,) bool, as of
-    `across_content_rank`; errors: (N,) points, or None; contents: the names of `content`, one for each sample."""
+    `across_content_rank`; errors: (N,) points, or None; levels: (N, 5) a teacher's, or None; contents: the names of `content`."""
 
     label: Tensor
     content: Tensor
     absolute: Tensor
     errors: Tensor | None
+    levels: Tensor | None
     contents: Sequence[str]
 
     @classmethod
@@ -188,10 +198,11 @@ class Targets:
         contents = [row["content"] for row in rows]
         number = {name: i for i, name in enumerate(sorted(set(contents)))}
         return cls(
-            torch.tensor([row["mos"] for row in rows], dtype=torch.float32),
+            torch.tensor([row.get("target", row["mos"]) for row in rows], dtype=torch.float32),
             torch.tensor([number[name] for name in contents]),
             torch.tensor([row["absolute"] for row in rows]),
             None if errors is None else torch.as_tensor(errors, dtype=torch.float32),
+            level_targets(rows),
             contents,
         )
 
@@ -217,6 +228,8 @@ def _loss(network: FVQRater, streams: dict[str, Tensor], targets: Targets, place
     output: RaterOutput = network.answer(streams, (label // LEVEL_WIDTH).clamp(max=len(LEVELS) - 1).long())
     assert output.answer_loss is not None
     loss = output.answer_loss
+    if targets.levels is not None:
+        loss = loss + level_loss(output.level_logits, targets.levels[places])
     if stage == 2:
         content, absolute = targets.content[places], targets.absolute[places]
         loss = loss + score_loss(output.score, label, content) + across_content_rank(output.score, label, content, absolute)
