@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import unicodedata
+from collections.abc import Iterable
 
 _INVISIBLE = {"Cc", "Cf", "Cs", "Zl", "Zp"}
 """Unicode categories that are escaped: control characters, marks of direction, lone surrogates, ends of lines and paragraphs."""
@@ -37,6 +38,17 @@ def csv_text(text: str) -> str:
     """A sentence for a cell of a CSV: printable, and no formula."""
     cell = printable(text)
     return f"'{cell}" if cell.startswith(_FORMULA) else cell
+
+
+def ranges(numbers: Iterable[int]) -> str:
+    """Whole numbers in few words: `0-3, 7`."""
+    parts: list[list[int]] = []
+    for number in sorted(set(numbers)):
+        if parts and number == parts[-1][1] + 1:
+            parts[-1][1] = number
+        else:
+            parts.append([number, number])
+    return ", ".join(str(first) if first == last else f"{first}-{last}" for first, last in parts)
 
 
 def _escaped(char: str) -> str:

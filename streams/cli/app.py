@@ -16,6 +16,7 @@ from streams.cli import (
     alerts,
     config,
     dead_letters,
+    forget,
     ingest,
     models,
     plan,
@@ -37,6 +38,7 @@ PANELS = {
     "Try: on this machine, without a server": ("score", "up", "doctor", "config"),
     "Operate: live streams in production": (
         "plan", "topics", "ingest", "sources", "worker", "serve", "web", "streams", "alerts", "dead-letters",
+        "forget",
     ),
     "Improve: from hard clips to a better model": (
         "queue", "rate", "models", "synth", "train", "evaluate", "ablate", "crossvalidate", "promote",
@@ -83,6 +85,7 @@ def _panel(name: str) -> str:
 for command in (
     run.score, run.up, run.worker, serve.serve, run.doctor, config.config, training.synth, training.train, training.evaluate,
     training.ablate, training.crossvalidate, training.promote, plan.plan,
+    forget.forget,
 ):  # fmt: skip
     app.command(rich_help_panel=_panel(command.__name__))(command)
 for name, group in (

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+import time
 from pathlib import Path
 from typing import Annotated
 
@@ -65,10 +66,13 @@ def queue_export(
     folder: Annotated[Path, typer.Argument(help="Folder for the clips and queue.csv; made if it is missing.")],
 ) -> None:
     """Copy all clips into a folder, with a table whose column `mos` is to be filled in."""
+    from streams.privacy.exports import note_export
     from streams.queue.export import export_queue
 
-    place = parts.queue(load_settings())
+    settings = load_settings()
+    place = parts.queue(settings)
     examples, _ = place.read()
+    note_export(settings.data_dir, "queue", folder, time.time())
     missing = export_queue(examples, place.store, folder)
     for reason in missing:
         print(f"fvq: {printable(reason)}", file=sys.stderr)

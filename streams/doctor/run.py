@@ -26,6 +26,7 @@ from streams.doctor.view import print_check, print_settings, shown
 from streams.errors import BrokerError, MediaError, ModelError, ScorerError, SettingsError, SinkError
 from streams.kafka.clients import check_broker
 from streams.kafka.embedded import broker_binary
+from streams.privacy.statement import kept_lines
 from streams.settings import Settings
 
 LIBRARIES = {
@@ -67,9 +68,11 @@ def run_doctor(
     if as_json:
         values = {name: shown(value) for name, value in settings}
         sources = {name: str(settings.source(name)) for name in values}
-        print(json.dumps({"settings": values, "checks": [asdict(check) for check in checks], "sources": sources}))
+        report = {"settings": values, "checks": [asdict(check) for check in checks], "sources": sources}
+        print(json.dumps(report | {"kept": kept_lines(parts.keeping(settings))}))
     else:
         print_settings(settings)
+        print("\n".join(kept_lines(parts.keeping(settings))))
     return 0 if all(check.ok for check in checks) else 1
 
 

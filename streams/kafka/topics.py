@@ -46,9 +46,11 @@ COMPACTED = {
     "segment.ms": str(HOUR_MS // 6),
     "segment.bytes": str(16 * 2**20),
     "min.cleanable.dirty.ratio": "0.1",
+    "max.compaction.lag.ms": str(24 * HOUR_MS),
 }
 """Settings of a topic whose readers begin at its beginning. Kafka compacts a segment of a partition only when it is closed, by
-default after a week or 1 GiB, and half of the log is obsolete: until then every state of every stream would be read."""
+default after a week or 1 GiB, and half of the log is obsolete: until then every state of every stream would be read. After a day
+it compacts in any case, so that what was taken back (`fvq forget`) leaves the disk also where few messages come."""
 
 PICTURES = COMPACTED | {"cleanup.policy": "compact,delete", "segment.ms": str(HOUR_MS // 12), RETENTION: str(HOUR_MS)}
 """Settings of the pictures' topic: the last one of each stream, for an hour at most, because people may be in it."""
@@ -101,6 +103,12 @@ def has_topic(connection: Connection, name: str) -> bool:
     """Whether a topic is there, without creating it as a message to it would. Raises `BrokerError`."""
     with _asking(connection) as admin:
         return name in admin.list_topics()
+
+
+def topic_settings(connection: Connection, name: str) -> dict[str, str]:
+    """All settings of a topic, also those that are the broker's defaults; none where it is missing. Raises `BrokerError`."""
+    with _asking(connection) as admin:
+        return _configs(admin, [name])[name] if name in admin.list_topics() else {}
 
 
 def create_topics(connection: Connection, partitions: int, replication: int, retention_hours: int = RETENTION_HOURS) -> list[str]:

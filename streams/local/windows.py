@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from scorer.sampling.audio.facts import rounded
 from scorer.spec import LEVELS, ClipScore, SampledClip, Window
 
 if TYPE_CHECKING:
@@ -73,6 +74,7 @@ def _segment(scored: ScoredWindow) -> dict[str, Any]:
         "faces": asdict(scored.clip.face_summary) | {"area": round(scored.clip.face_summary.area, 4)},
         "signals": {name: round(value, 4) for name, value in scored.clip.signals.items()},
         "bitstream": _bitstream(scored.clip.bitstream),
+        "audio": rounded(scored.clip.audio) if scored.clip.audio is not None else None,
     }
 
 

@@ -68,7 +68,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for copy in ("clip.mp4", "recordings/monday.mp4"):
         shutil.copy(folder / "talk.mp4", folder / copy)
     shutil.copytree(ROOT / "scorer/nano", folder / "MODEL")
-    shutil.copy(ROOT / "examples/alerts.yaml", folder / "policy.yaml")
+    shutil.copy(ROOT / "examples/alert-policy.yaml", folder / "policy.yaml")
     (folder / "fvq.toml").write_text(sample())
     return folder
 

@@ -32,6 +32,8 @@ fetch_private: bool = False
 fetch_timeout: float = 15.0 gt=0
 fetch_max_mb: int = 256 ge=1
 push_max_mb: int = 1024 ge=16
+ingest_hours: float = 24.0 ge=0
+inbox_hours: float = 1.0 gt=0
 live_window: float | None = 60.0 gt=0
 batch_size: int = 8 ge=1 le=256
 batch_wait: float = 0.25 gt=0 le=10
@@ -72,6 +74,7 @@ web_token_file: Path | None = None
 web_user_header: str | None = None
 web_trusted_proxies: list[str] = made
 web_origins: list[str] = made
+wall_picture_hours: float = 24.0 gt=0
 rate_url: str | None = None
 harvest: bool = True
 harvest_per_hour: int = 4 ge=1
@@ -80,6 +83,7 @@ harvest_uncertainty: float = 15.0 ge=0
 harvest_disagreement: float = 15.0 ge=0
 clip_store: str | None = None
 clip_days: float = 30.0 ge=0
+export_days: float = 365.0 ge=0
 store_days: float = 30.0 ge=0
 influx_url: str | None = None
 influx_token: SecretStr | None = None
@@ -90,6 +94,7 @@ influx_retention_days: int = 30 ge=0
 influx_hourly_days: int = 400 ge=0
 web_host: str = 127.0.0.1
 web_port: int = 8080 ge=0 le=65535
+worst_streams: int = 0 ge=0 le=1000
 ingest_port: int = 8071 ge=0 le=65535
 log_level: Literal['debug', 'info', 'warning', 'error'] = info
 log_format: Literal['text', 'json'] = text
