@@ -35,7 +35,7 @@ def start_worker(settings: Settings) -> int:
 
 
 def told_as_json(error: SettingsError) -> bool:
-    """Write the log line of a worker whose settings are wrong; False where its log is not known to be JSON: nothing is written."""
+    """Write the log line of a worker whose settings are wrong. False, and nothing, where its log is not known to be JSON."""
     if os.environ.get("FVQ_LOG_FORMAT") != "json":
         return False
     configure_logging("info", "json")
