@@ -76,6 +76,12 @@ def _is_no_chatter(record: logging.LogRecord) -> bool:
     return not str(record.msg).startswith(_CHATTER.get(record.name, ()))
 
 
+def warn_at_start(text: str, line_format: str) -> None:
+    """Print a warning of a command that has not set up its log yet. line_format: "text", or "json" for a log line."""
+    record = logging.LogRecord("fvq", logging.WARNING, "", 0, text, None, None)
+    print(_Json().format(record) if line_format == "json" else f"fvq: {printable(text)}", file=sys.stderr)
+
+
 def _message(record: logging.LogRecord) -> str:
     return _cut(record.getMessage())
 

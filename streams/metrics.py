@@ -13,7 +13,7 @@ FULL_REASONS = (
     "start", "gap", "model", "format", "due", "changed", "black", "frozen", "no-picture", "alert", "uncertain", "again",
     "repeat", "unread", "unanswered",
 )  # fmt: skip
-ALERT_KINDS = ("low-quality", "quality-drop", "black", "frozen", "no-segments", "no-face")
+ALERT_KINDS = ("low-quality", "quality-drop", "black", "frozen", "no-segments", "no-face", "silent")
 DEAD_LETTER_KINDS = (
     "unreadable", "event", "refused", "not-found", "too-large", "unreachable", "timeout", "truncated", "no-video", "empty",
     "undecodable", "memory", "killed", "failed", "internal", "model", "sink",

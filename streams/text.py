@@ -55,3 +55,8 @@ def _escaped(char: str) -> str:
     code = ord(char)
     # How Python writes the bytes of a file name that are no UTF-8 ("surrogateescape").
     return f"\\x{code - 0xDC00:02x}" if 0xDC80 <= code <= 0xDCFF else ascii(char)[1:-1]
+
+
+def counted(count: int, noun: str, plural: str = "") -> str:
+    """A number with its noun: `1 clip`, `2 clips`. plural: where it is not the noun with an s."""
+    return f"{count} {noun if count == 1 else plural or f'{noun}s'}"

@@ -40,6 +40,7 @@ from streams.kafka.connection import Connection
 from streams.kafka.progress import LagWatch, Progress
 from streams.kafka.topics import has_topic
 from streams.media.fetch import Fetcher
+from streams.privacy.sweep import sweep_agent as folder_sweep
 from streams.queue.agent import harvest_agent
 from streams.queue.retention import sweep_agent
 from streams.scoring.app import AppOptions, build_app
@@ -204,6 +205,7 @@ def _add_agents(
         limits, fetch = parts.harvest_limits(settings), parts.fetch_limits(settings)
         agents.append(harvest_agent(connection, group, limits, store, fetch, inbox / "harvest"))
     agents.append(sweep_agent(connection, store, settings.clip_days))
+    agents.append(folder_sweep(parts.folder_limits(settings, scores=True)))
 
 
 def _cause_of_silence(sources: IngestStates, state: StreamState) -> AlertCause:

@@ -6,9 +6,11 @@ import logging
 import os
 from importlib.metadata import PackageNotFoundError, version
 
+from streams import parts
 from streams.errors import FvqError, SettingsError
 from streams.foreign_lines import foreign_lines_logged
 from streams.logs import configure_logging
+from streams.privacy.statement import kept_lines
 from streams.settings import Settings
 from streams.starting_pages import StartingPages
 
@@ -55,6 +57,8 @@ def _start(settings: Settings) -> int:
         raise SettingsError("FVQ_WEB_HOST, FVQ_WEB_PORT", f"cannot listen on {place}: {error.strerror or error}") from error
     started = {"version": _version(), "group": settings.group, "pid": os.getpid()}
     log.info("worker starts; pages at http://%s:%d", settings.web_host, pages.port, extra=started)
+    for line in kept_lines(parts.keeping(settings)):
+        log.info("%s", line)
     with pages:
         from streams.worker import run_worker
 

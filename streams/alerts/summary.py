@@ -35,4 +35,5 @@ def _problem(alert: QualityAlert) -> str:
         "frozen": f"picture does not move: {alert.value:.0%}{share}",
         "no-segments": f"no segments for {alert.value:.0f} s{seconds}",
         "no-face": f"no face for {alert.value:.0f} s{seconds}",
+        "silent": f"sound is silent: {alert.value:.0%}{share}",
     }[alert.kind]

@@ -11,22 +11,59 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from streams import parts
-from streams.cli.options import JsonFlag, labels_of, load_settings
+from streams.cli.options import JsonFlag, labels_of, lists, load_settings
+from streams.cli.table import print_table
 from streams.errors import EventError, SettingsError
-from streams.text import printable
+from streams.text import counted, printable
 
 if TYPE_CHECKING:
     from streams.settings import Settings
 
-app = typer.Typer(no_args_is_help=True, help="Alerts: their policy, their receivers, and who has seen them.")
+app = typer.Typer(help="Alerts: their policy, their receivers, and who has seen them.")
 
 PolicyOption = Annotated[Path | None, typer.Option(help="YAML policy; the one of FVQ_ALERT_POLICY without it.")]
 AlertArgument = Annotated[str, typer.Argument(help="The alert's `alert_id`.")]
 LabelOption = Annotated[list[str] | None, typer.Option("--label", help="A label of the stream, NAME=VALUE; may be repeated.")]
-
-
 DaysOption = Annotated[float, typer.Option(min=0.01, max=366, help="How many days up to now.")]
 StreamOption = Annotated[list[str] | None, typer.Option("--stream", help="Only this stream; may be repeated.")]
+
+
+@app.callback(invoke_without_command=True)
+def alerts(context: typer.Context, as_json: JsonFlag = False) -> None:
+    """Alerts: their policy, their receivers, and who has seen them. Without a command: `fvq alerts ls`."""
+    if lists(context, as_json):
+        alerts_ls(as_json=as_json)
+
+
+@app.command("ls")
+def alerts_ls(
+    everything: Annotated[bool, typer.Option("--all", help="Also alerts that are over.")] = False,
+    kind: Annotated[list[str] | None, typer.Option(help="Only alerts of this kind, as black; may be repeated.")] = None,
+    stream: Annotated[str | None, typer.Option(help="Only this stream's alerts.")] = None,
+    limit: Annotated[int, typer.Option(min=1, help="Most alerts.")] = 50,
+    as_json: JsonFlag = False,
+) -> None:
+    """List alerts, the latest first: those that fire now. It asks the wall at FVQ_WEB_URL, or on this machine."""
+    from streams.web.ask import items_of
+
+    query: dict[str, str | list[str]] = {"state": "all" if everything else "firing", "kind": kind or []}
+    if stream is not None:
+        query["stream_id"] = stream
+    items = list(items_of(parts.wall_address(load_settings()), "/alerts", query, limit))
+    if as_json:
+        print(json.dumps(items))
+        return
+    rows = [
+        (
+            str(item["alert"]["alert_id"]), str(item["alert"]["stream_id"]), str(item["alert"]["kind"]),
+            str(item["alert"]["started_at"]), str(item["alert"].get("ended_at", "")),
+            str((item["ack"] or {}).get("by", "")), str(item["alert"].get("summary", "")),
+        )
+        for item in items
+    ]  # fmt: skip
+    columns = ("alert", "stream", "kind", "since", "until", "seen by", "what")
+    title = counted(len(rows), "alert") if everything else counted(len(rows), "alert fires", "alerts fire")
+    print_table(columns, rows, title=title, whole=("alert", "stream"))
 
 
 @app.command("check")

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from typing import Any, Self
 
 from kafka import TopicPartition
@@ -51,6 +51,12 @@ class Progress:
         never = [at for at in asked if not committed[at]]
         begins = self._consumer.beginning_offsets(never) if never else {}
         return {at.partition: ends[at] for at in asked}, {at.partition: committed[at] or begins[at] for at in asked}
+
+    def committed(self, partitions: Iterable[TopicPartition]) -> dict[TopicPartition, int]:
+        """Of each partition, the offset at which the group goes on; the partition's end where it has committed none."""
+        ends = self._consumer.end_offsets(list(partitions))
+        offsets = {at: self._consumer.committed(at) for at in ends}
+        return {at: ends[at] if offset is None else offset for at, offset in offsets.items()}
 
     def lag(self, partitions: Collection[int]) -> dict[int, int]:
         """Of each partition, the number of messages that the group has not committed yet."""

@@ -7,7 +7,8 @@ Measurement `segment_score`. InfluxDB identifies a point by its tags and its tim
   skipped) and `status`. Number of series: streams x renditions x (models + 1). The operator chooses all these names, and
   they are few.
 - fields: segment_id, sequence, duration; for a scored segment also score, uncertainty, level, `p_<level>`, faces, face_area
-  each signal, bitrate and qp; for one that had only a glance rests_on; for a skipped segment reason.
+  each signal, bitrate and qp, audio_present, and the numbers of its sound that are known as `audio_<name>`; for one that had
+  only a glance rests_on; for a skipped segment reason.
 
 `segment_id`, `uri` and labels are no tags, because each new value would make a new series without end. A segment has two
 points if two models answered it, or if it was scored before a restart and skipped after it. Both points have the same
@@ -43,6 +44,9 @@ WRITE_POINTS = 1000
 """Points in one request: about 600 bytes each before compression, far below the 50 MB that a server accepts."""
 
 UNAUTHORIZED = 401
+
+SOUND = ("loudness", "peak", "silent", "clipped", "offset_ms")
+"""The numbers of a score's `audio`."""
 
 REFUSALS = {400, 413, 422}
 """HTTP statuses for points that are wrong: malformed line, request too large, field of another type. Trying again does not
@@ -222,6 +226,11 @@ def to_point(score: SegmentScore) -> Point:
         point.field("bitrate", float(score.bitstream.bitrate))
         if score.bitstream.qp_mean is not None:
             point.field("qp", float(score.bitstream.qp_mean))
+    if score.audio:
+        point.field("audio_present", score.audio.present)
+        for name in SOUND:
+            if (value := getattr(score.audio, name)) is not None:
+                point.field(f"audio_{name}", float(value))
     for level, probability in (score.level_probs or {}).items():
         point.field(f"p_{level}", float(probability))
     return point

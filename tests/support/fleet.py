@@ -277,7 +277,7 @@ def fleet_wall(fleet: Fleet, limits: WebLimits = DEFAULT_LIMITS, gate: Gate | No
         fleet.examples.append(example)
         return example
 
-    clips = Clips(lambda: (fleet.examples, {}), lambda _example_id, _clip_uri: CLIP)
+    clips = Clips(lambda: (fleet.examples, {}), lambda _example_id, _clip_uri: CLIP, lambda _: None)
     clips.refresh()
     return Wall(
         live=fleet.live,

@@ -10,7 +10,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import pytest
 
 from streams.errors import SinkError
-from streams.events import BitstreamSummary, ModelRef, SecondOpinion
+from streams.events import AudioSummary, BitstreamSummary, ModelRef, SecondOpinion
 from streams.sinks.influx import InfluxBucket, InfluxSink, retry_after, to_point
 from tests.support.sinks import make_score
 
@@ -42,6 +42,16 @@ def test_a_point_has_the_bitrate_and_the_quantiser_where_it_is_known() -> None:
     line = to_point(make_score(bitstream=bitstream.model_copy(update={"qp_mean": None}))).to_line_protocol()
     assert "bitrate=1500000," in line
     assert "qp=" not in line
+
+
+def test_a_point_has_what_is_known_of_the_sound() -> None:
+    audio = AudioSummary(present=True, codec="aac", loudness=-23.5, peak=-6, silent=0.25, clipped=0)
+    line = to_point(make_score(audio=audio)).to_line_protocol()
+    for field in ("audio_present=true", "audio_loudness=-23.5", "audio_peak=-6", "audio_silent=0.25", "audio_clipped=0"):
+        assert field in line
+    assert "audio_offset_ms" not in line
+    assert "audio_present=false" in to_point(make_score(audio=AudioSummary(present=False))).to_line_protocol()
+    assert "audio" not in to_point(make_score()).to_line_protocol()
 
 
 def test_a_skipped_segment_is_a_point_too() -> None:
