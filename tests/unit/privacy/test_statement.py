@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from streams import parts, worker_start
-from streams.privacy.exports import note_export
+from streams.privacy.exports import kept_words, note_export
 from streams.privacy.statement import kept_lines
 from streams.settings import Settings
 
@@ -67,3 +67,8 @@ def test_they_are_a_workers_first_lines(
     first, *rest = caplog.messages
     assert first.startswith("worker starts")
     assert rest == kept_lines(parts.keeping(Settings(data_dir=tmp_path)))
+
+
+def test_who_exports_is_told_when_it_is_deleted() -> None:
+    assert kept_words(365.0).startswith("it is deleted after 365 days (FVQ_EXPORT_DAYS)")
+    assert kept_words(0.0).startswith("it stays until somebody deletes it")
