@@ -20,7 +20,7 @@ from streams.events.scores import (
     Tier,
     TierReason,
 )
-from streams.events.segments import LONGEST_SEGMENT, SegmentEvent, SegmentKey
+from streams.events.segments import LONGEST_SEGMENT, STORE_LABEL, SegmentEvent, SegmentKey, may_be_stored
 from streams.events.topics import (
     ALERT_ACKS_TOPIC,
     ALERT_STATE_TOPIC,
@@ -50,6 +50,7 @@ __all__ = [
     "PICTURES_TOPIC",
     "SCORES_TOPIC",
     "SEGMENTS_TOPIC",
+    "STORE_LABEL",
     "TRAINING_TOPIC",
     "YEARS",
     "AlertAcknowledgement",
@@ -78,5 +79,6 @@ __all__ = [
     "Tier",
     "TierReason",
     "TrainingExample",
+    "may_be_stored",
     "write_schemas",
 ]

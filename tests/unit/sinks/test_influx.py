@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
 import pytest
 
+from streams.errors import SinkError
 from streams.events import AudioSummary, BitstreamSummary, ModelRef, SecondOpinion
-from streams.sinks.influx import retry_after, to_point
+from streams.sinks.influx import InfluxBucket, InfluxSink, retry_after, to_point
 from tests.support.sinks import make_score
 
 
@@ -61,3 +67,40 @@ def test_a_skipped_segment_is_a_point_too() -> None:
 )
 def test_retry_after_is_read_as_seconds(headers: dict[str, str] | None, seconds: float) -> None:
     assert retry_after(headers) == seconds
+
+
+@contextmanager
+def server_with_token(right: str) -> Iterator[str]:
+    """The address of a server that answers writes: 401 where the token is another one."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            self.rfile.read(int(self.headers["Content-Length"]))
+            self.send_response(204 if self.headers["Authorization"] == f"Token {right}" else 401)
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread.start()
+    yield f"http://127.0.0.1:{server.server_port}"
+    server.shutdown()
+    server.server_close()
+
+
+async def test_a_token_that_is_refused_is_read_again(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO")
+    tokens = ["old", "old", "new"]
+    with server_with_token("new") as url:
+        sink = InfluxSink(InfluxBucket(url, tokens.pop(0), "fvq", "fvq", lambda: tokens.pop(0)))
+        sink.add(make_score())
+        for _ in range(2):
+            with pytest.raises(SinkError, match="401"):
+                await sink.flush()
+        assert await sink.flush() == []
+        await sink.close()
+    assert caplog.text.count("the InfluxDB token is read again") == 1
+    assert "Token new" not in caplog.text
