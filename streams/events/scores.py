@@ -20,15 +20,17 @@ class FaceSummary(Event):
 
 
 class Signals(Event):
-    """Technical measurements of a segment, for people and for the `black` and `frozen` alerts."""
+    """Technical measurements of a segment, for people and for alerts; the same for all models and sizes of the picture."""
 
-    black: float = Field(ge=0, le=1, description="Share of black pixels, 0-1.")
-    freeze: float = Field(ge=0, le=1, description="Share of frames that repeat the one before, 0-1.")
-    blur: float = Field(ge=0, le=1, description="0 sharp to 1 without any detail.")
-    blockiness: float = Field(ge=0, description="Strength of the 8x8 grid, 0 none.")
-    noise: float = Field(ge=0, description="Standard deviation of noise in flat areas, 8-bit levels.")
-    luma: float = Field(ge=0, le=255, description="Mean luma, 8-bit levels.")
-    contrast: float = Field(ge=0, description="Standard deviation of luma, 8-bit levels.")
+    black: float = Field(ge=0, le=1, description="Share of black pixels, 0-1, the mean over the segment's time.")
+    freeze: float = Field(ge=0, le=1, description="Share of the time in which the picture stands still, 0-1.")
+    blur: float = Field(
+        ge=0, le=1, description="Share of the contrast of fine detail that edges have lost, 0 sharp to 1; scale of 360 lines."
+    )
+    blockiness: float = Field(ge=0, description="Strength of the coding grid, 0 none, relative to the mean step between pixels.")
+    noise: float = Field(ge=0, description="Standard deviation of noise in flat parts, 8-bit levels, at a scale of 360 lines.")
+    luma: float = Field(ge=0, le=255, description="Mean luma of the picture, 8-bit levels.")
+    contrast: float = Field(ge=0, description="Standard deviation of the picture's luma, 8-bit levels.")
 
 
 class BitstreamSummary(Event):
@@ -119,6 +121,9 @@ class SegmentScore(Event):
     uncertainty: float | None = Field(default=None, ge=0, description="Expected absolute error of the score, points.")
     faces: FaceSummary | None = None
     signals: Signals | None = None
+    signals_version: int | None = Field(
+        default=None, description="How the signals are defined: values of two versions cannot be compared. Not set: version 1."
+    )
     bitstream: BitstreamSummary | None = None
     audio: AudioSummary | None = None
     model: ModelRef | None = None

@@ -54,7 +54,8 @@ def _problems_of_fvq(words: tuple[str, ...], complete: bool) -> list[str]:
     known = {option for parameter in command.params for option in (*parameter.opts, *parameter.secondary_opts)} | {"--help", "-h"}
     options = [word.split("=")[0] for word in rest if word.startswith("-")]
     problems = [f"there is no option {option!r}" for option in options if option not in known]
-    if complete and not problems and not hasattr(command, "commands"):
+    asks_for_help = bool({"-h", "--help"} & set(rest))  # a command alone does not know the `-h` of the group that it is in
+    if complete and not problems and not asks_for_help and not hasattr(command, "commands"):
         try:
             # Parses and checks the arguments, as the command line does before it calls the command. `N` stands for a number.
             command.make_context(command.name, ["1" if word == "N" else word for word in rest])
