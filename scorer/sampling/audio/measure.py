@@ -47,9 +47,9 @@ def audio_facts(
     with_loudness: whether loudness is measured, which takes most of the time.
     """
     opening = next(track.packets(), None)
-    if track.first is None or opening is None or not windows:
+    if opening is None or not windows:
         return [NO_AUDIO] * len(windows)
-    context = track.first.codec_context
+    context = opening.stream.codec_context
     codec = None if context is None else context.codec.canonical_name
     heard = _Heard(windows, first, is_whole, with_loudness)
     if codec is not None and track.is_whole and is_decoded(codec):
