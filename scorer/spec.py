@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 if TYPE_CHECKING:  # the package of the sampler imports this module
+    from scorer.sampling.audio.facts import AudioFacts
     from scorer.sampling.bitstream.facts import Bitstream
 
 LEVELS = ("bad", "poor", "fair", "good", "excellent")
@@ -251,6 +252,8 @@ class SampledClip(ModelInput):
     """(72, W, 3) the middle frame, to show to people."""
     bitstream: Bitstream | None = None
     """What the window's packets say; None where no packet has a time in it."""
+    audio: AudioFacts | None = None
+    """What the window's sound is like."""
     preview: Preview | None = None
     """The middle frame as a small JPEG, where one was asked for."""
 

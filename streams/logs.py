@@ -19,6 +19,16 @@ _AMBIGUOUS = re.compile(r"""[\s="]""")
 _QUIET = ("faust", "mode", "aiokafka", "kafka", "aiohttp", "asyncio", "urllib3", "transformers", "httpx", "filelock")
 """Libraries that log only warnings and errors. At a lower level they flood the log while a broker does not answer."""
 
+_CHATTER = {
+    "aiokafka": ("Unable connect to", "Unable to update metadata", "Unable to request metadata"),
+    "aiokafka.consumer.fetcher": ("Failed fetch messages",),
+    "aiokafka.consumer.group_coordinator": (
+        "Group Coordinator Request failed", "Error sending", "Marking the coordinator dead", "Heartbeat ",
+    ),
+}  # fmt: skip
+"""How lines begin that aiokafka writes ten times a second while a broker is away. `streams.outages` tells when that begins and
+ends, and the worker tells of each rebalance."""
+
 LONGEST_CHARS = 2000
 """A longer message or field is cut. While a broker or sink does not answer, a library may list every message that it waits
 for, and must not fill the disk with that."""
@@ -52,8 +62,24 @@ def configure_logging(level: str, line_format: str) -> None:
     logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
     for name in _QUIET:
         logging.getLogger(name).setLevel(max(logging.WARNING, logging.getLogger().level))
-    # kafka-python warns of every rebalance. It also raises what it logs as a warning, and the caller logs the exception.
-    logging.getLogger("kafka").setLevel(logging.ERROR)
+    # kafka-python writes a line for each lost connection, each failed attempt and each rebalance. It also raises what concerns
+    # its caller, which logs the exception.
+    if logging.getLogger().level > logging.DEBUG:
+        logging.getLogger("mode.timers").setLevel(logging.ERROR)  # warns of each commit that waits for a broker
+        logging.getLogger("kafka").setLevel(logging.CRITICAL)
+        handler.addFilter(_is_no_chatter)
+    else:
+        logging.getLogger("kafka").setLevel(logging.ERROR)
+
+
+def _is_no_chatter(record: logging.LogRecord) -> bool:
+    return not str(record.msg).startswith(_CHATTER.get(record.name, ()))
+
+
+def warn_at_start(text: str, line_format: str) -> None:
+    """Print a warning of a command that has not set up its log yet. line_format: "text", or "json" for a log line."""
+    record = logging.LogRecord("fvq", logging.WARNING, "", 0, text, None, None)
+    print(_Json().format(record) if line_format == "json" else f"fvq: {printable(text)}", file=sys.stderr)
 
 
 def _message(record: logging.LogRecord) -> str:

@@ -13,7 +13,7 @@ FULL_REASONS = (
     "start", "gap", "model", "format", "due", "changed", "black", "frozen", "no-picture", "alert", "uncertain", "again",
     "repeat", "unread", "unanswered",
 )  # fmt: skip
-ALERT_KINDS = ("low-quality", "quality-drop", "black", "frozen", "no-segments", "no-face")
+ALERT_KINDS = ("low-quality", "quality-drop", "black", "frozen", "no-segments", "no-face", "silent")
 DEAD_LETTER_KINDS = (
     "unreadable", "event", "refused", "not-found", "too-large", "unreachable", "timeout", "truncated", "no-video", "empty",
     "undecodable", "memory", "killed", "failed", "internal", "model", "sink",
@@ -69,6 +69,11 @@ CONSUMER_LAG = Gauge(
     "fvq_consumer_lag_messages", "Messages of a partition of this worker that are not yet acknowledged.", ["partition"]
 )
 FLOOD = Gauge("fvq_dead_letter_flood", "1 while no segments are taken, because nearly all fail by this kind.", ["kind"])
+STREAM_SCORE = Gauge(
+    "fvq_stream_score",
+    "Score, points, of the streams of this worker that are worst now, FVQ_WORST_STREAMS of them at most; none by default.",
+    ["stream_id"],
+)
 SHED = from_zero(
     Counter(
         "fvq_shed_segments",

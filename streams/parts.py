@@ -24,6 +24,9 @@ if TYPE_CHECKING:
     from streams.kafka.consumer import Group
     from streams.media.fetch import FetchLimits
     from streams.media.read import Reader
+    from streams.privacy.forget import Places
+    from streams.privacy.statement import Keeping
+    from streams.privacy.sweep import FolderLimits
     from streams.queue.clips import ClipStore
     from streams.queue.selection import HarvestLimits
     from streams.queue.topic import QueuePlace
@@ -43,7 +46,9 @@ def connection(settings: Settings) -> Connection:
     from streams.kafka.connection import Connection
 
     if not settings.broker:
-        raise SettingsError("FVQ_BROKER", "is not set: name the Kafka servers as host:port")
+        raise SettingsError(
+            "FVQ_BROKER", "is not set: name the Kafka servers as host:port, as in FVQ_BROKER=kafka-1:9092,kafka-2:9092"
+        )
     has_user = settings.kafka_security.startswith("SASL")
     return Connection(
         servers=settings.broker,
@@ -234,7 +239,8 @@ def influx_bucket(settings: Settings) -> InfluxBucket:
     from streams.sinks.influx import InfluxBucket
 
     assert settings.influx_url
-    return InfluxBucket(settings.influx_url, settings.influx_secret(), settings.influx_org, settings.influx_bucket)
+    again = settings.influx_secret if settings.influx_token is None else None
+    return InfluxBucket(settings.influx_url, settings.influx_secret(), settings.influx_org, settings.influx_bucket, again)
 
 
 def rating_data(settings: Settings) -> RatingData:
@@ -242,6 +248,58 @@ def rating_data(settings: Settings) -> RatingData:
     from streams.rating.data import RatingData
 
     return RatingData(settings.data_dir)
+
+
+def folder_limits(settings: Settings, scores: bool = False) -> FolderLimits:
+    """How long what is in the data folder stays.
+
+    scores: also those in SQLite. Only the workers, which write them, delete them: others may not know for how long they are kept.
+    """
+    from streams.privacy.sweep import FolderLimits
+
+    return FolderLimits(
+        settings.data_dir.resolve(),
+        ingest_hours=settings.ingest_hours,
+        inbox_hours=settings.inbox_hours,
+        clip_days=settings.clip_days,
+        export_days=settings.export_days,
+        store_days=settings.store_days if scores and not settings.influx_url else 0.0,
+    )
+
+
+def keeping(settings: Settings) -> Keeping:
+    """What a worker with these settings keeps of people's faces."""
+    from streams.privacy.exports import exports
+    from streams.privacy.statement import Keeping
+
+    data = settings.data_dir.resolve()
+    influx = f"InfluxDB {settings.influx_url}, bucket {settings.influx_bucket}" if settings.influx_url else None
+    return Keeping(
+        data=data,
+        clips=settings.clip_store or str(data / "clips"),
+        clip_days=settings.clip_days,
+        harvest=settings.harvest,
+        per_hour=settings.harvest_per_hour,
+        pictures=settings.pictures,
+        faces=settings.pictures_faces,
+        influx=influx,
+        store_days=settings.store_days,
+        exports=tuple(str(export.path) for export in exports(data)),
+        export_days=settings.export_days,
+    )
+
+
+def places(settings: Settings) -> Places:
+    """Where something of a stream may be, as far as this process's settings tell."""
+    from streams.privacy.forget import Places
+
+    return Places(
+        data=settings.data_dir.resolve(),
+        connection=connection(settings) if settings.broker else None,
+        group=settings.group,
+        store=clip_store(settings),
+        bucket=influx_bucket(settings) if settings.influx_url else None,
+    )
 
 
 def announce_update(settings: Settings, update: ModelUpdate) -> None:

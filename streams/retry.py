@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
 from streams import metrics
 from streams.errors import ScorerError, SinkError
+from streams.outages import KAFKA, outage_of
 
-log = logging.getLogger(__name__)
 FIRST_WAIT, LONGEST_WAIT = 0.5, 15.0
 """Seconds before the first repetition, and the most seconds before any; each wait is twice the one before."""
 
@@ -29,7 +28,7 @@ async def retried(what: str, attempt: Callable[[], Awaitable[T]], may_pass: Call
     wait = FIRST_WAIT
     while True:
         try:
-            return await attempt()
+            result = await attempt()
         except Exception as error:
             if not may_pass(error):
                 raise
@@ -37,6 +36,9 @@ async def retried(what: str, attempt: Callable[[], Awaitable[T]], may_pass: Call
             # A remote scorer waits longer and longer for each address by itself, and knows when one may be asked again.
             pause = asked if isinstance(error, ScorerError) else max(wait, asked)
             metrics.RETRIES.labels(what).inc()
-            log.warning("%s failed, trying again in %.1f s: %s", what, pause, error)
+            (KAFKA if what == "kafka" and KAFKA.lasts else outage_of(what)).failed(error)
             await asyncio.sleep(pause)
             wait = min(LONGEST_WAIT, wait * 2)
+        else:
+            outage_of(what).works()
+            return result

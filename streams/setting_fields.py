@@ -70,6 +70,13 @@ class SettingFields(BaseSettings):
     push_max_mb: int = _setting(
         "media", 1024, "Most disk space that the segments of one source of `fvq ingest push` may take.", unit="MiB", ge=16
     )
+    ingest_hours: float = _setting(
+        "media", 24.0, "Time that segments stay which `fvq ingest files` and `fvq ingest folder` have cut; 0 for ever.",
+        unit="hours", ge=0,
+    )  # fmt: skip
+    inbox_hours: float = _setting(
+        "media", 1.0, "Time after which fetched segments are deleted that a killed process has left.", unit="hours", gt=0
+    )
 
     live_window: float | None = _setting(
         "scoring", 60.0, "A segment that has waited longer is answered `skipped`; `off` scores every segment.", unit="s", gt=0
@@ -178,6 +185,10 @@ class SettingFields(BaseSettings):
     web_origins: Annotated[list[str], NoDecode] = _setting(
         "web", list, "Origins of other sites whose pages may call the API with a token, `,`-separated, as https://ops.example."
     )
+    wall_picture_hours: float = _setting(
+        "web", 24.0, "Time that the wall keeps a picture of a stream in its memory, as the first bad one of an alert.",
+        unit="hours", gt=0,
+    )  # fmt: skip
     rate_url: str | None = _setting(
         "web",
         None,
@@ -199,6 +210,13 @@ class SettingFields(BaseSettings):
         "queue", None, "The clip store: a folder, or an address like s3://bucket/clips. Without it: `clips` in `data_dir`."
     )
     clip_days: float = _setting("queue", 30.0, "Time that a clip is stored; 0 for ever.", unit="days", ge=0)
+    export_days: float = _setting(
+        "queue",
+        365.0,
+        "Time after which what `fvq queue export` and `fvq rate export` have written is deleted; 0 for ever.",
+        unit="days",
+        ge=0,
+    )
 
     store_days: float = _setting("sinks", 30.0, "Time that a score is kept in the SQLite store; 0 for ever.", unit="days", ge=0)
     influx_url: str | None = _setting(
@@ -219,6 +237,10 @@ class SettingFields(BaseSettings):
         "process", "127.0.0.1", "Address that `/metrics`, `/healthz`, `/readyz` and the rating page listen on."
     )
     web_port: int = _setting("process", 8080, "Port of `/metrics`, `/healthz` and `/readyz`; 0 takes a free one.", ge=0, le=65535)
+    worst_streams: int = _setting(
+        "process", 0, "How many of a worker's streams, the worst ones now, are in the metric `fvq_stream_score`; 0 for none.",
+        unit="streams", ge=0, le=1000,
+    )  # fmt: skip
     ingest_port: int = _setting(
         "process",
         8071,

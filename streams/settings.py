@@ -19,7 +19,11 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, TomlConf
 
 from scorer.remote.url import checked_url
 from streams.errors import SettingsError
+from streams.nearest import no_such_setting
+from streams.setting_errors import SHOWN, checked_servers, explained, unknown_variables
 from streams.setting_fields import SettingFields
+from streams.setting_words import CAN_BE_OFF
+from streams.text import printable
 
 
 @dataclass(frozen=True)
@@ -37,6 +41,7 @@ class Settings(SettingFields):
     """Everything that can be set, as this process got it."""
 
     _sources: dict[str, Source] = PrivateAttr(default_factory=dict)
+    _ignored: tuple[str, ...] = PrivateAttr(default=())
 
     @field_validator("media_roots", mode="before")
     @classmethod
@@ -48,7 +53,7 @@ class Settings(SettingFields):
     def _split_hosts(cls, value: object) -> object:
         return [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else value
 
-    @field_validator("live_window", "flood_share", "pictures", mode="before")
+    @field_validator(*CAN_BE_OFF, mode="before")
     @classmethod
     def _off(cls, value: object) -> object:
         return None if isinstance(value, str) and value.lower() == "off" else value
@@ -68,6 +73,11 @@ class Settings(SettingFields):
     @classmethod
     def _empty_is_unset(cls, value: object) -> object:
         return None if value == "" else value
+
+    @field_validator("broker")
+    @classmethod
+    def _servers(cls, value: str | None) -> str | None:
+        return None if value is None else checked_servers(value)
 
     @field_validator("scorer_url", "deep_url")
     @classmethod
@@ -150,6 +160,11 @@ class Settings(SettingFields):
         """Where a setting was set. name: its field. Only `load_settings` knows it: for other instances it is the default."""
         return self._sources.get(name, Source("default"))
 
+    @property
+    def ignored(self) -> tuple[str, ...]:
+        """A sentence about each variable `FVQ_...` of the environment that is no setting. Only `load_settings` knows them."""
+        return self._ignored
+
     def influx_secret(self) -> str:
         """The InfluxDB token, from its setting or its file. Raises `SettingsError` where there is none."""
         return self._secret("influx_token", self.influx_token, self.influx_token_file)
@@ -220,23 +235,20 @@ def load_settings(**overrides: Any) -> Settings:
     try:
         settings = Settings(**options)
     except ValidationError as error:
-        first = error.errors(include_url=False, include_input=False)[0]
-        cause = first.get("ctx", {}).get("error")
-        name = cause.name if isinstance(cause, _IncompleteError) else str(first["loc"][0])
-        reason = (
-            _no_number(name) if first["type"] in ("float_parsing", "int_parsing") else first["msg"].removeprefix("Value error, ")
-        )
-        raise SettingsError(_as_written(name, sources.get(name)), reason) from None
+        raise _explained(dict(error.errors(include_url=False)[0]), sources) from None
     settings._sources = sources
+    settings._ignored = tuple(unknown_variables(os.environ, Settings.model_fields))
     return settings
 
 
-def _no_number(name: str) -> str:
-    """What to write for a setting whose value is no number, as in `30s`."""
-    setting = Settings.model_fields[name]
-    unit = setting.json_schema_extra["unit"] if isinstance(setting.json_schema_extra, dict) else ""
-    example = "" if setting.default is None else f", as in {setting.default:g}"
-    return f"is no number: write the number alone, without a unit{f' (it counts in {unit})' if unit else ''}{example}"
+def _explained(error: dict[str, Any], sources: dict[str, Source]) -> SettingsError:
+    """Pydantic's error of a setting as a sentence: the setting as it was written, the value, what is allowed, an example."""
+    cause = error.get("ctx", {}).get("error")
+    name = cause.name if isinstance(cause, _IncompleteError) else str(error["loc"][0])
+    place = _as_written(name, sources.get(name))
+    if isinstance(cause, _IncompleteError):
+        return SettingsError(place, str(cause))
+    return explained(name, place, error)
 
 
 def _find_sources(options: dict[str, Any]) -> dict[str, Source]:
@@ -244,12 +256,18 @@ def _find_sources(options: dict[str, Any]) -> dict[str, Source]:
     sources = {}
     if config := os.environ.get("FVQ_CONFIG"):
         try:
-            names = set(tomllib.loads(Path(config).read_text()))
+            content = tomllib.loads(Path(config).read_text())
         except (OSError, tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
             raise SettingsError("FVQ_CONFIG", f"{config} cannot be read: {error}") from error
-        if unknown := names - set(Settings.model_fields):
-            raise SettingsError(f"{config}: {min(unknown)}", "no such setting")
-        sources = {name: Source("file", config) for name in names}
+        if unknown := content.keys() - Settings.model_fields.keys():
+            name = min(unknown)
+            if isinstance(content[name], dict):
+                reason = (
+                    'is a section, and this file has none: write each setting on a line of its own, as in broker = "kafka-1:9092"'
+                )
+                raise SettingsError(f"{config}: [{printable(name)[:SHOWN]}]", reason)
+            raise SettingsError(f"{config}: {printable(name)[:SHOWN]}", no_such_setting(name, Settings.model_fields))
+        sources = {name: Source("file", config) for name in content}
     variables = {variable.lower(): variable for variable in os.environ}
     for name in Settings.model_fields:
         if name in options:

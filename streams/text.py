@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import unicodedata
+from collections.abc import Iterable
 
 _INVISIBLE = {"Cc", "Cf", "Cs", "Zl", "Zp"}
 """Unicode categories that are escaped: control characters, marks of direction, lone surrogates, ends of lines and paragraphs."""
@@ -39,7 +40,23 @@ def csv_text(text: str) -> str:
     return f"'{cell}" if cell.startswith(_FORMULA) else cell
 
 
+def ranges(numbers: Iterable[int]) -> str:
+    """Whole numbers in few words: `0-3, 7`."""
+    parts: list[list[int]] = []
+    for number in sorted(set(numbers)):
+        if parts and number == parts[-1][1] + 1:
+            parts[-1][1] = number
+        else:
+            parts.append([number, number])
+    return ", ".join(str(first) if first == last else f"{first}-{last}" for first, last in parts)
+
+
 def _escaped(char: str) -> str:
     code = ord(char)
     # How Python writes the bytes of a file name that are no UTF-8 ("surrogateescape").
     return f"\\x{code - 0xDC00:02x}" if 0xDC80 <= code <= 0xDCFF else ascii(char)[1:-1]
+
+
+def counted(count: int, noun: str, plural: str = "") -> str:
+    """A number with its noun: `1 clip`, `2 clips`. plural: where it is not the noun with an s."""
+    return f"{count} {noun if count == 1 else plural or f'{noun}s'}"

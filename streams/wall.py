@@ -20,6 +20,7 @@ from streams.kafka.agent import STOP_SECONDS, Agent
 from streams.kafka.clients import check_broker
 from streams.kafka.connection import Connection
 from streams.logs import configure_logging
+from streams.privacy.sweep import sweep_agent
 from streams.queue.operator import OperatorRatings
 from streams.queue.topic import QueueTopic
 from streams.rating.playable import PlayableClips
@@ -53,7 +54,7 @@ def run_wall(settings: Settings, ready: Callable[[str], None]) -> None:
 
 
 async def _serve(settings: Settings, connection: Connection, gate: Gate, clips: Clips, ready: Callable[[str], None]) -> None:
-    live = Live()
+    live = Live(settings.wall_picture_hours * 3600)
     follower = Follower(connection, live, LoopApply(live, asyncio.get_running_loop()))
 
     async def write_ack(alert_id: str, ack: AlertAcknowledgement | None) -> None:
@@ -64,7 +65,7 @@ async def _serve(settings: Settings, connection: Connection, gate: Gate, clips: 
         lambda: QueueTopic(connection), parts.clip_store(settings), parts.fetch_limits(settings), settings.data_dir / "wall-inbox"
     )
     wall = Wall(live, gate, time.time, follower.reading, write_ack, history, clips, ratings.keep)
-    agents = [follower.agent(), clips.agent()]
+    agents = [follower.agent(), clips.agent(), sweep_agent(parts.folder_limits(settings))]
     for agent in agents:
         agent.start()
     try:
@@ -112,4 +113,4 @@ def _clips(settings: Settings, stack: ExitStack) -> Clips:
         memory_mb=settings.sample_memory_mb,
         max_mb=settings.fetch_max_mb,
     )
-    return Clips(queue.read, playable.get)
+    return Clips(queue.read, playable.get, playable.keep_only)

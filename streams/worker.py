@@ -8,6 +8,7 @@ import shutil
 import signal
 import socket
 import threading
+import time
 from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
@@ -29,15 +30,17 @@ from streams.alerts.delivery import Courier
 from streams.alerts.policy import load_policy
 from streams.alerts.state import StreamState
 from streams.alerts.state_topic import check_alert_topics
+from streams.alerts.watch import Couriers, PolicyWatch, follow
 from streams.errors import SettingsError
 from streams.events import PICTURES_TOPIC, SEGMENTS_TOPIC, AlertCause
 from streams.ingest.silence import IngestStates
-from streams.kafka.agent import Agent, running
+from streams.kafka.agent import Agent, Pauses, running
 from streams.kafka.clients import check_broker
 from streams.kafka.connection import Connection
 from streams.kafka.progress import LagWatch, Progress
 from streams.kafka.topics import has_topic
 from streams.media.fetch import Fetcher
+from streams.privacy.sweep import sweep_agent as folder_sweep
 from streams.queue.agent import harvest_agent
 from streams.queue.retention import sweep_agent
 from streams.scoring.app import AppOptions, build_app
@@ -45,6 +48,7 @@ from streams.scoring.pages import add_pages
 from streams.scoring.pictures import PictureLimits, Pictures, PictureSender
 from streams.scoring.pipeline import SegmentPipeline
 from streams.scoring.served import connected
+from streams.scoring.worst import WorstStreams
 from streams.settings import Settings
 from streams.sinks.base import Sink
 from streams.starting_pages import StartingPages
@@ -66,6 +70,8 @@ class _BoundedWorker(faust.Worker):
     whose cores were taken. So a thread of its own waits, and the kernel ends the process where no thread gets to run.
     """
 
+    stop_began: float | None = None
+
     def install_signal_handlers(self) -> None:
         """Called by Faust in its event loop, in the main thread."""
         super().install_signal_handlers()
@@ -81,6 +87,8 @@ class _BoundedWorker(faust.Worker):
             if number[0] in (signal.SIGTERM, signal.SIGINT) and not ending:
                 ending = True
                 _end_after(STOP_SECONDS)
+                self.stop_began = time.monotonic()
+                log.info("worker stops (%s): it finishes what it has, within %g s", signal.Signals(number[0]).name, STOP_SECONDS)
             if number[0] in handlers:
                 with suppress(RuntimeError):  # the loop is closed: the process is ending
                     self.loop.call_soon_threadsafe(handlers[signal.Signals(number[0])])
@@ -135,9 +143,11 @@ def run_worker(settings: Settings, pages: StartingPages) -> int:
         pages.port,
         parts.flood_limits(settings),
     )
-    app = build_app(options, open_pipeline, sink)
+    worst = WorstStreams(settings.worst_streams) if settings.worst_streams else None
+    app = build_app(options, open_pipeline, sink, worst)
 
-    agents = [*followers, *_agents(settings, connection, _assigned_partitions(app), inbox)]
+    agents: list[Agent] = [*followers]
+    _add_agents(agents, settings, connection, _assigned_partitions(app), inbox)
     add_pages(
         app,
         sink,
@@ -145,6 +155,7 @@ def run_worker(settings: Settings, pages: StartingPages) -> int:
         agents,
         lambda: served.problem if served is not None else "",
         pages.hand_over,
+        worst,
     )
     worker = _BoundedWorker(app, loglevel=settings.log_level.upper(), quiet=True, override_logging=False, redirect_stdouts=False)
     worker.spinner = None  # Faust's progress bar writes escape sequences into the log, also where that is no terminal.
@@ -156,6 +167,9 @@ def run_worker(settings: Settings, pages: StartingPages) -> int:
         return int(error.code or 0)
     finally:
         shutil.rmtree(inbox, ignore_errors=True)
+        if worker.stop_began is not None:
+            seconds = round(time.monotonic() - worker.stop_began, 1)
+            log.info("worker has stopped after %.1f s", seconds, extra={"seconds": seconds})
     return 0
 
 
@@ -168,24 +182,30 @@ def _check_libraries() -> None:
         )
 
 
-def _agents(settings: Settings, connection: Connection, assigned: Callable[[], set[int]], inbox: Path) -> list[Agent]:
-    """The agents beside the score agent that the settings enable. assigned: the partitions that this worker reads now."""
+def _add_agents(
+    agents: list[Agent], settings: Settings, connection: Connection, assigned: Callable[[], set[int]], inbox: Path
+) -> None:
+    """Add the agents beside the score agent that the settings enable. assigned: the partitions that this worker reads now."""
     group = parts.group(settings)
     lag = LagWatch(lambda: Progress(connection, group.name, SEGMENTS_TOPIC), assigned)
-    agents = [Agent("lag", lag.run)]
+    agents.append(Agent("lag", lag.run, Pauses(longest=5.0)))
     if settings.alerts:
         policy = load_policy(settings.alert_policy)
         check_alert_topics(connection)
         sources, seen = IngestStates(), Acknowledgements()
         alerts = AlertAgent(connection, group, policy, settings.web_url or "", partial(_cause_of_silence, sources))
-        couriers = [Courier(connection, group, receiver, alerts.open_alerts, seen) for receiver in policy.receivers]
-        followed = follow_agent(connection, seen, alerts.open_alerts, alerts.knows)
-        agents += [sources.agent(connection), alerts.agent(), followed, *(courier.agent() for courier in couriers)]
+        agents += [sources.agent(connection), alerts.agent()]
+        agents.append(follow_agent(connection, seen, alerts.open_alerts, alerts.knows))
+        couriers = Couriers(agents, lambda receiver: Courier(connection, group, receiver, alerts.open_alerts, seen).agent())
+        couriers.use(policy.receivers, start=False)
+        if settings.alert_policy is not None:
+            agents.append(PolicyWatch(settings.alert_policy, policy, follow(alerts.use, couriers)).agent())
     store = parts.clip_store(settings)
     if settings.harvest:
         limits, fetch = parts.harvest_limits(settings), parts.fetch_limits(settings)
         agents.append(harvest_agent(connection, group, limits, store, fetch, inbox / "harvest"))
-    return [*agents, sweep_agent(connection, store, settings.clip_days)]
+    agents.append(sweep_agent(connection, store, settings.clip_days))
+    agents.append(folder_sweep(parts.folder_limits(settings, scores=True)))
 
 
 def _cause_of_silence(sources: IngestStates, state: StreamState) -> AlertCause:
@@ -263,6 +283,12 @@ def _own_inbox(folder: Path) -> Path:
 def _end_after(seconds: float) -> None:
     """End this process within that time: a second before by exit code 1, and by SIGALRM where that is not possible."""
     signal.setitimer(signal.ITIMER_REAL, seconds)
-    timer = threading.Timer(seconds - 1, os._exit, (1,))
+    timer = threading.Timer(seconds - 1, _end_now, (seconds,))
     timer.daemon = True
     timer.start()
+
+
+def _end_now(seconds: float) -> None:
+    log.critical("worker did not stop within %g s and ends now: the next worker reads again what was not acknowledged", seconds)
+    logging.shutdown()
+    os._exit(1)

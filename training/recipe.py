@@ -54,6 +54,9 @@ class NanoRecipe:
     sampler: str = "standard"
     """What the model sees of a clip: a name in `scorer.spec.SPECIFICATIONS`."""
 
+    teacher_weight: float = 0.5
+    """Share of the teacher's score in what a labelled clip teaches, 0 to 1, with `fvq train --teacher`."""
+
     @property
     def spec(self) -> SamplerSpec:
         """The sampler's specification, which is saved with the model."""
@@ -68,6 +71,8 @@ def load_nano_recipe(path: Path) -> NanoRecipe:
         raise ValueError(f"{path}: {error}") from error
     if recipe.sampler not in SPECIFICATIONS:
         raise ValueError(f"{path}: sampler is {recipe.sampler!r}, not {' or '.join(SPECIFICATIONS)}")
+    if not isinstance(recipe.teacher_weight, float | int) or not 0 <= recipe.teacher_weight <= 1:
+        raise ValueError(f"{path}: teacher_weight is {recipe.teacher_weight!r}, not a number of 0 to 1")
     return recipe
 
 

@@ -1,6 +1,7 @@
 """The entrance to training: picks the pipeline that a recipe asks for. Nothing else in `training` imports this module.
 
     fvq train --recipe training/recipes/nano.yaml --data TRAIN/labels.csv --dev DEV/labels.csv --out MODEL
+    fvq train --recipe training/recipes/nano.yaml --teacher LARGE --data ... --dev ... --out MODEL
     fvq train --recipe training/recipes/nano_adapter.yaml --data RATED.csv --out MODEL
     fvq train --from-queue --recipe training/recipes/nano_adapter.yaml --data BASE/labels.csv --out MODEL
 
@@ -10,22 +11,36 @@ model (`training.nano.train`). Each pipeline is imported only when it runs, beca
 
 from __future__ import annotations
 
+import json
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tqdm import tqdm
 
 from training.adapter.replay import FROZEN, freeze
 from training.recipe import TuneRecipe, load_nano_recipe, load_tune_recipe, read_mapping
 
+if TYPE_CHECKING:
+    from training.nano.teacher import Lesson
 
-def run(recipe: Path, data: Path, dev: Path | None, out: Path, scale: str | None = None) -> dict[str, Any]:
+
+def run(
+    recipe: Path,
+    data: Path,
+    dev: Path | None,
+    out: Path,
+    scale: str | None = None,
+    processes: int = 1,
+    lesson: Callable[[], Lesson] | None = None,
+) -> dict[str, Any]:
     """Run a recipe of either kind; returns the metrics that it wrote into `out`, or an empty dict in all but the main process.
 
     data: a labels file of `fvq synth`; for an adapter any source that `training.data.rated.read_rated` takes. dev: a labels
     file of other people, only for a whole model: an adapter's data has its own splits. scale: of the ratings in `data`, for an
-    adapter, as `read_rated` takes it. Raises ValueError where recipe, data
-    and dev do not fit together.
+    adapter, as `read_rated` takes it. processes: of this machine in which an adapter is trained, one for each GPU. lesson:
+    loads the teacher of a whole model. Raises ValueError where recipe, data and dev do not fit together, and what
+    `run_in_processes` raises.
     """
     if "base" not in read_mapping(recipe):
         from training.nano.train import train
@@ -34,23 +49,24 @@ def run(recipe: Path, data: Path, dev: Path | None, out: Path, scale: str | None
             raise ValueError(f"{recipe}: it makes a whole model, and needs --dev")
         if scale is not None:
             raise ValueError(f"{recipe}: it makes a whole model, whose labels are points; leave --scale out")
-        return train(load_nano_recipe(recipe), data, dev, out)
-    from training.adapter.tune import tune
-
+        if processes > 1:
+            raise ValueError(f"{recipe}: it makes a whole model, which is too small to be divided; leave --processes out")
+        return train(load_nano_recipe(recipe), data, dev, out, lesson() if lesson else None)
+    if lesson is not None:
+        raise ValueError(f"{recipe}: it tunes an adapter, which learns from ratings alone; leave --teacher out")
     if dev is not None:
         raise ValueError(f"{recipe}: it tunes an adapter, whose data has splits of its own; leave --dev out")
-    return tune(load_tune_recipe(recipe), data, out, scale=scale)
+    return _tune(load_tune_recipe(recipe), data, out, None, scale, processes)
 
 
-def tune_from_queue(recipe: TuneRecipe, rated: Path, replay: Path | None, out: Path) -> dict[str, Any]:
+def tune_from_queue(recipe: TuneRecipe, rated: Path, replay: Path | None, out: Path, processes: int = 1) -> dict[str, Any]:
     """Tune an adapter on rated clips of the queue; returns the metrics.
 
     rated: the exported ratings, a CSV with path, stream_id, mos, ci. They are frozen in `out` when the run starts: a run
     that goes on after a kill uses the frozen ones. replay: what the base was trained on, any source that
-    `training.data.rated.read_rated` takes; None: nothing is replayed. Raises ValueError where the ratings are too few.
+    `training.data.rated.read_rated` takes; None: nothing is replayed. processes: as of `run`. Raises ValueError where the
+    ratings are too few.
     """
-    from training.adapter.tune import tune
-
     frozen = out / FROZEN
     if frozen.exists():
         tqdm.write(f"{frozen}: the ratings of this run as it began; another --out takes those of now")
@@ -58,4 +74,16 @@ def tune_from_queue(recipe: TuneRecipe, rated: Path, replay: Path | None, out: P
         freeze(rated, frozen, recipe.seed)
     if replay is None or not recipe.replay_share:
         tqdm.write("nothing is replayed: what the base knows may fade (--data names the base's data, replay_share how much)")
-    return tune(recipe, frozen, out, replay)
+    return _tune(recipe, frozen, out, replay, None, processes)
+
+
+def _tune(recipe: TuneRecipe, data: Path, out: Path, replay: Path | None, scale: str | None, processes: int) -> dict[str, Any]:
+    from training.adapter.tune import tune
+
+    if processes == 1:
+        return tune(recipe, data, out, replay, scale)
+    from training.adapter.processes import run_in_processes
+
+    run_in_processes(processes, tune, recipe, data, out, replay, scale)
+    metrics: dict[str, Any] = json.loads((out / "metrics.json").read_text())
+    return metrics

@@ -13,6 +13,7 @@ import numpy as np
 from av.error import FFmpegError
 
 from scorer.errors import MediaError
+from scorer.sampling.audio.track import AudioTrack
 from scorer.sampling.bitstream.packets import Packets
 from scorer.sampling.clock import LONGEST_GAP, RunningClock
 from scorer.sampling.discards import with_fragments_that_step_back
@@ -22,6 +23,7 @@ from scorer.sampling.opening import open_container, open_media
 from scorer.sampling.parts import parts_of
 from scorer.sampling.rates import USUAL_STEP, Head, can_be, step_of
 from scorer.sampling.replay import REPLAYED_FORMATS, Replay, demuxed
+from scorer.sampling.stamps import place_of, seconds_of, shown_at
 from scorer.sampling.tracks import shown_video
 from scorer.sampling.transport import HEAD_BYTES
 
@@ -86,6 +88,8 @@ class Video:
         self.changes = len(self._parts) - 1
         """How often the video goes on with another PID or codec."""
         self._containers: list[Any] = []
+        self.audio = AudioTrack()
+        """The packets of the audio track that were read with those of the last `timeline`."""
         self.is_timed = True
         self._open()
         context = self._stream.codec_context
@@ -105,6 +109,7 @@ class Video:
 
     def _open(self) -> None:
         self._skip, self._is_steady = 0, False
+        self.audio.restart()
         self._open_part(self._parts[0])
         is_kept = not self.changes and self._container.format.name in REPLAYED_FORMATS
         self._replay = Replay(self._read()) if is_kept else None
@@ -117,6 +122,7 @@ class Video:
         self._containers.append(self._container)
         try:
             self._stream = self._checked_stream(head)
+            self.audio.choose(self._container.streams.audio, self._stream, head)
         except MediaError:
             self.close()
             raise
@@ -133,6 +139,11 @@ class Video:
         # The header may state a wrong size; with this option the decoder checks again before it allocates.
         context.options = {"max_pixels": str(MAX_PIXELS)}
         return stream
+
+    @property
+    def began(self) -> float | None:
+        """The first frame's time on the container's clock, s; None where its stamps cannot be true."""
+        return self._first if self._has_clock else None
 
     def header_duration(self) -> float | None:
         """Seconds that the container states; None where it states no duration that can be, or the packets have no times.
@@ -214,13 +225,13 @@ class Video:
         def noted() -> Iterator[Any]:
             for packet in self._demuxed():
                 keys.append(packet.is_keyframe)
-                own.append(_seconds(packet, packet.dts if packet.dts is not None else packet.pts))
+                own.append(seconds_of(packet, packet.dts if packet.dts is not None else packet.pts))
                 yield packet
 
         for count, packet in enumerate(packet for packet in self._clock().packets(noted()) if not packet.is_discard):
             if not count:
-                self._first_place = _place(packet)
-            stamps.append(_seconds(packet, packet.pts if packet.pts is not None else packet.dts))
+                self._first_place = place_of(packet)
+            stamps.append(shown_at(packet))
             if count == HEAD_PACKETS:
                 break
         if not stamps:
@@ -244,17 +255,17 @@ class Video:
             timestamp = int((self._first + max(0.0, start - back)) / self._stream.time_base)
             self._replay = None  # its packets are not those after a seek
             try:
-                self._container.seek(timestamp, stream=self._stream, backward=True)
+                self._seek(timestamp)
                 first, key = None, None
                 for packet in self._demuxed():
-                    first = first or _place(packet)
+                    first = first or place_of(packet)
                     if packet.is_keyframe:
                         key = self._stamp(packet)
                         break
                 # Where the clock jumps, a seek to the beginning may find a later picture with the same stamp.
                 at_beginning = first is not None and first == self._first_place
                 if key is not None and key <= start + EPSILON and (start > 0 or at_beginning):
-                    self._container.seek(timestamp, stream=self._stream, backward=True)
+                    self._seek(timestamp)
                     # After a seek FFmpeg's first decoding stamps may be wrong; a file without jumps needs no clock.
                     self._is_steady = start > 0
                     return
@@ -264,6 +275,10 @@ class Video:
                 break
         # Some demuxers cannot seek to the beginning. Opening the file again always works.
         self._reopen()
+
+    def _seek(self, timestamp: int) -> None:
+        self.audio.restart()
+        self._container.seek(timestamp, stream=self._stream, backward=True)
 
     def _reopen(self) -> None:
         self.close()
@@ -299,13 +314,13 @@ class Video:
 
     def _read(self) -> Iterator[Any]:
         """The same, from the demuxer."""
-        yield from with_fragments_that_step_back(demuxed(self._container, self._stream))
+        yield from with_fragments_that_step_back(demuxed(self._container, self._stream, self.audio))
         for part in self._parts[1:]:
             try:
                 self._open_part(part)  # the parts before stay open: the clock holds packets of theirs
             except MediaError:
                 continue
-            yield from with_fragments_that_step_back(demuxed(self._container, self._stream))
+            yield from with_fragments_that_step_back(demuxed(self._container, self._stream, self.audio))
 
     def _decoded(self) -> Iterator[Any]:
         context = self._stream.codec_context
@@ -332,13 +347,3 @@ def check_size(width: int, height: int) -> None:
     if width * height > MAX_PIXELS:
         limit = math.isqrt(MAX_PIXELS)
         raise MediaError(f"pictures of {width}x{height} are over the limit of {limit}x{limit}; scale them down", kind="too-large")
-
-
-def _seconds(packet: Any, stamp: int | None) -> float | None:
-    """A packet's stamp as seconds on the stream's clock; None where it has none."""
-    return None if stamp is None else float(stamp * packet.time_base)
-
-
-def _place(packet: Any) -> tuple[int, int]:
-    """Tells one packet of a file from another: where it begins, and its size, bytes."""
-    return packet.pos, packet.size

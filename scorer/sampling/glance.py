@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from scorer.sampling.audio.facts import AudioFacts
 from scorer.sampling.bitstream.facts import Bitstream
 
 FloatArray = NDArray[np.float32]
@@ -50,13 +51,15 @@ class Glance:
 
     bitstream: from the packets. picture: (len(PICTURE_NAMES),) float32, finite, statistics of the keyframe; None where only
     packets were read, or the keyframe cannot be decoded. black: share of black pixels in the keyframe, 0-1; 0 where
-    `picture` is None. thumbnail: (72, W, 3) uint8 RGB of the keyframe, None where `picture` is None.
+    `picture` is None. thumbnail: (72, W, 3) uint8 RGB of the keyframe, None where `picture` is None. audio: the segment's sound,
+    without its loudness.
     """
 
     bitstream: Bitstream
     picture: FloatArray | None = None
     black: float = 0.0
     thumbnail: NDArray[np.uint8] | None = None
+    audio: AudioFacts | None = None
 
 
 def headers(path: Path) -> Bitstream:
@@ -71,8 +74,11 @@ def headers(path: Path) -> Bitstream:
 
 
 def headers_only(path: Path) -> Glance:
-    """A glance without a picture: `headers`."""
-    return Glance(headers(path))
+    """A glance without a picture: the packets, and the sound. Raises `MediaError` as `headers` does."""
+    from scorer.sampling.scan import scanned
+
+    with scanned(path) as scan:
+        return Glance(scan.bitstream, audio=scan.audio)
 
 
 def glance(path: Path) -> Glance:
@@ -82,7 +88,7 @@ def glance(path: Path) -> Glance:
     """
     from scorer.sampling.glancing import look
 
-    bitstream, keyframe = look(path)
+    scan, keyframe = look(path)
     if keyframe is None:
-        return Glance(bitstream)
-    return Glance(bitstream, keyframe.picture, keyframe.black, keyframe.thumbnail)
+        return Glance(scan.bitstream, audio=scan.audio)
+    return Glance(scan.bitstream, keyframe.picture, keyframe.black, keyframe.thumbnail, scan.audio)

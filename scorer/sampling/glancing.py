@@ -12,7 +12,6 @@ import numpy as np
 from av.error import FFmpegError
 from numpy.typing import NDArray
 
-from scorer.sampling.bitstream.facts import Bitstream
 from scorer.sampling.colour import unknown_as_601
 from scorer.sampling.decode import MAX_PIXELS, check_size
 from scorer.sampling.features import (
@@ -51,12 +50,12 @@ class Keyframe:
     thumbnail: Image
 
 
-def look(path: Path) -> tuple[Bitstream, Keyframe | None]:
+def look(path: Path) -> tuple[Scan, Keyframe | None]:
     """What the packets say, and the first keyframe; None where there is none, or it is damaged. Raises `MediaError`."""
     with scanned(path) as scan:
         frame = _keyframe(scan)
         if frame is None:
-            return scan.bitstream, None
+            return scan, None
         check_size(frame.width, frame.height)
         luma, square = _luma(frame), Pictures(scan.pixel_aspect).square(frame, 2 * THUMBNAIL_HEIGHT)
         step = max(1, min(luma.shape) // 240)
@@ -64,7 +63,7 @@ def look(path: Path) -> tuple[Bitstream, Keyframe | None]:
         middle = _middle(luma)
         if not _is_full_range(frame):
             middle = np.asarray(cv2.LUT(middle, _to_full_range()), np.uint8)
-        return scan.bitstream, Keyframe(_statistics(middle, square), black, _thumbnail(square, frame, scan.pixel_aspect))
+        return scan, Keyframe(_statistics(middle, square), black, _thumbnail(square, frame, scan.pixel_aspect))
 
 
 def _keyframe(scan: Scan) -> Any | None:

@@ -7,6 +7,8 @@ from typing import Any
 
 from av.error import FFmpegError
 
+from scorer.sampling.audio.track import AudioTrack
+
 MOST_BYTES = 32 << 20
 """Bytes of packets that are kept: a live segment has a few MB. A larger file is read again from the disk."""
 
@@ -49,9 +51,13 @@ class Replay:
             self.is_complete, self._kept = False, []
 
 
-def demuxed(container: Any, stream: Any) -> Iterator[Any]:
-    """The packets of a stream from where its container is, up to the end or to where the file is cut off."""
-    packets = container.demux(stream)
+def demuxed(container: Any, stream: Any, audio: AudioTrack | None = None) -> Iterator[Any]:
+    """The packets of a stream from where its container is, up to the end or to where the file is cut off.
+
+    audio: takes the packets of its own stream that come between them.
+    """
+    heard = None if audio is None else audio.stream
+    packets = container.demux(stream) if heard is None else container.demux(stream, heard)
     while True:
         try:
             packet = next(packets)
@@ -59,5 +65,9 @@ def demuxed(container: Any, stream: Any) -> Iterator[Any]:
             raise
         except (StopIteration, IndexError, FFmpegError):  # IndexError: PyAV's end of a file with a track that appeared late
             return
-        if packet.size:
+        if not packet.size:
+            continue
+        if heard is None or packet.stream_index != heard.index:
             yield packet
+        elif audio is not None:
+            audio.add(packet)

@@ -12,6 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from scorer.errors import MediaError
+from scorer.sampling.audio.facts import AudioFacts
+from scorer.sampling.audio.measure import audio_facts
 from scorer.sampling.bitstream.packets import bitstream_of
 from scorer.sampling.clock import LONGEST_GAP, gap_that_fits
 from scorer.sampling.decode import EPSILON, Video, open_video
@@ -63,7 +65,10 @@ def sample(
                 video.longest_gap = min(video.longest_gap, fitting)
                 timeline = video.timeline(start, end)
         windows = plan(timeline, window_seconds, start, limit)
-        collectors = [_Collector(video, spec, window, timeline, preview) for window in windows]
+        heard = _heard(video, windows, is_whole=start == 0 and len(windows) == 1 and timeline.end is not None)
+        collectors = [
+            _Collector(video, spec, window, timeline, preview, audio) for window, audio in zip(windows, heard, strict=True)
+        ]
         filled = _filled(video, collectors)
         clips = [(collector.window, collector.finish()) for collector in filled if collector.small_lumas]
     if not clips and start == 0:
@@ -87,6 +92,13 @@ def plan(timeline: Timeline, seconds: float | None, start: float, limit: int) ->
     count = max(1, int(rest / seconds + 1 - SHORTEST))
     edges = [*(start + i * seconds for i in range(count)), timeline.end]
     return [Window(a, b - a) for a, b in pairwise(edges)][:limit]
+
+
+def _heard(video: Video, windows: list[Window], is_whole: bool) -> list[AudioFacts]:
+    """What was heard in each window, of the packets that the timeline's reading gave."""
+    facts = audio_facts(video.audio, windows, video.began, is_whole, with_loudness=True)
+    video.audio.close()
+    return facts
 
 
 def _filled(video: Video, collectors: list[_Collector]) -> Iterator[_Collector]:
@@ -122,9 +134,16 @@ class _Collector:
     """Collects what one window's clip needs, frame by frame. Of the pictures it keeps only crops and the last frame."""
 
     def __init__(
-        self, video: Video, spec: SamplerSpec, window: Window, timeline: Timeline, preview: FacesInPreviews | None
+        self,
+        video: Video,
+        spec: SamplerSpec,
+        window: Window,
+        timeline: Timeline,
+        preview: FacesInPreviews | None,
+        audio: AudioFacts,
     ) -> None:
         assert window.duration is not None
+        self._audio = audio
         self._preview = PreviewMaker(preview) if preview is not None else None
         self.spec, self.window, self.codec = spec, window, video.codec
         self.end = window.start + window.duration
@@ -214,6 +233,7 @@ class _Collector:
             ),
             thumbnail=self._thumbnail,
             bitstream=self._bitstream,
+            audio=self._audio,
             preview=self._preview.finish() if self._preview is not None else None,
         )
 

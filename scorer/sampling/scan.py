@@ -10,8 +10,11 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from scorer.errors import MediaError
+from scorer.sampling.audio.facts import AudioFacts
+from scorer.sampling.audio.measure import audio_facts
+from scorer.sampling.audio.track import AudioTrack
 from scorer.sampling.bitstream.facts import Bitstream
-from scorer.sampling.bitstream.packets import Packets, bitstream_of
+from scorer.sampling.bitstream.packets import Packets, bitstream_of, duration_of
 from scorer.sampling.decode import check_size
 from scorer.sampling.discards import with_fragments_that_step_back
 from scorer.sampling.opening import open_container, open_media
@@ -20,17 +23,19 @@ from scorer.sampling.rates import USUAL_STEP, step_of
 from scorer.sampling.replay import demuxed
 from scorer.sampling.tracks import shown_video
 from scorer.sampling.transport import HEAD_BYTES
+from scorer.spec import Window
 
 
 @dataclass(frozen=True)
 class Scan:
-    """What one pass over the packets gave.
+    """What one pass over the packets gave. audio: without loudness, which would take longer than all the rest.
 
     key: the `av.Packet` of the first keyframe, None without one. context: the decoder for it, not yet opened. pixel_aspect:
     width of a pixel divided by its height, None where the file does not say.
     """
 
     bitstream: Bitstream
+    audio: AudioFacts
     key: Any | None
     context: Any
     pixel_aspect: Fraction | None
@@ -50,10 +55,10 @@ def scanned(path: Path) -> Iterator[Scan]:
 
 def _scan(file: BinaryIO, containers: list[Any]) -> Scan:
     first: Any = None
-    key, packets = None, Packets(USUAL_STEP)
+    key, packets, audio = None, Packets(USUAL_STEP), AudioTrack()
     for part in parts_of(file):
         try:
-            container, stream = _opened(part, containers)
+            container, stream = _opened(part, containers, audio)
         except MediaError:
             if first is None:
                 raise
@@ -62,7 +67,7 @@ def _scan(file: BinaryIO, containers: list[Any]) -> Scan:
             first = stream
             packets.step = step_of(stream.average_rate) or step_of(stream.codec_context.framerate) or USUAL_STEP
         tick = float(stream.time_base)
-        for packet in with_fragments_that_step_back(demuxed(container, stream)):
+        for packet in with_fragments_that_step_back(demuxed(container, stream, audio)):
             if packet.is_discard:
                 continue
             pts, dts = packet.pts, packet.dts
@@ -73,11 +78,18 @@ def _scan(file: BinaryIO, containers: list[Any]) -> Scan:
         raise MediaError("the file has a video stream but no picture in it; was it cut off?", kind="empty")
     context = first.codec_context
     facts = bitstream_of(packets, context.name, context.width, context.height)
-    return Scan(facts, key, context, first.sample_aspect_ratio)
+    return Scan(facts, _heard(audio, packets), key, context, first.sample_aspect_ratio)
 
 
-def _opened(part: BinaryIO, containers: list[Any]) -> tuple[Any, Any]:
-    """The demuxer of a part, also added to `containers`, and its video stream. Raises `MediaError`."""
+def _heard(audio: AudioTrack, packets: Packets) -> AudioFacts:
+    """What is heard beside the video of these packets."""
+    began = min((time for time in packets.shown_at if time is not None), default=None)
+    (facts,) = audio_facts(audio, [Window(0.0, duration_of(packets))], began, is_whole=True, with_loudness=False)
+    return facts
+
+
+def _opened(part: BinaryIO, containers: list[Any], audio: AudioTrack) -> tuple[Any, Any]:
+    """The demuxer of a part, also added to `containers`, and its video stream; `audio` listens to it. Raises `MediaError`."""
     part.seek(0)
     head = part.read(HEAD_BYTES)
     # Some codecs tell the pictures' size to their decoder only: then the file is opened as the sampler does it.
@@ -91,4 +103,5 @@ def _opened(part: BinaryIO, containers: list[Any]) -> tuple[Any, Any]:
     if context is None:
         raise MediaError("the video's codec is not known to this build of FFmpeg; transcode it to H.264", kind="undecodable")
     check_size(context.width, context.height)
+    audio.choose(container.streams.audio, stream, head)
     return container, stream

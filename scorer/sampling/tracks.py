@@ -47,3 +47,13 @@ def shown_video(streams: Sequence[Any], head: bytes) -> Any:
         beside = "only sound or data" if stream is None else "only sound and a cover picture"
         raise MediaError(f"the file has no video stream, {beside}; send the video rendition", kind="no-video")
     return stream
+
+
+def heard_audio(streams: Sequence[Any], shown: Any, head: bytes) -> Any | None:
+    """The first of a file's audio streams, of the shown video's programme where there is one; None where there is none.
+
+    shown: the video stream. head: the file's first `transport.HEAD_BYTES`.
+    """
+    groups = programmes(head) if len(streams) > 1 else []
+    own = next((pids for pids in groups if shown.id in pids), {})
+    return min(streams, key=lambda stream: (bool(own) and stream.id not in own, stream.index), default=None)

@@ -31,6 +31,7 @@ from streams.events import ALERT_STATE_TOPIC, ALERTS_TOPIC, SCORES_TOPIC, AlertC
 from streams.kafka.agent import Agent
 from streams.kafka.connection import Connection
 from streams.kafka.consumer import Group, TopicPartition
+from streams.text import ranges
 
 log = logging.getLogger(__name__)
 
@@ -95,6 +96,11 @@ class AlertAgent:
         """The supervised thread that calls `run`."""
         return Agent("alerts", self.run)
 
+    def use(self, policy: AlertPolicy) -> bool:
+        """Judge by another policy from the next scores on; returns whether its limits are others. Any thread may call it."""
+        before, self._policy = self._policy, policy
+        return (before.alerts, before.overrides) != (policy.alerts, policy.overrides)
+
     def open_alerts(self) -> list[QualityAlert]:
         """The firing alerts of this worker's streams; any thread may ask. An alert leaves the list before its end is sent."""
         return [alert for alerts in list(self._open.values()) for alert in alerts]
@@ -112,18 +118,24 @@ class AlertAgent:
             self._forget_partitions()
 
     def _read(self, topics: AlertTopics, stop: threading.Event) -> None:
-        watermark, judged_at = Watermark(), 0.0
+        watermark, judged_at, judged_by = Watermark(), 0.0, self._policy
         for batch in topics.member.batches(stop, lambda: POLL_SECONDS, POLL_RECORDS):
             if batch.reassigned:
                 self._forget_partitions()
+            if self._policy is not judged_by:
+                judged_by = self._policy
+                self._take_limits(judged_by)
             if not batch.settled:
                 continue
             records = batch.records
-            for partition in topics.assignment():
-                if partition.partition not in self._partitions:
-                    self._take_over(topics, partition)
-                    # `_take_over` went back to the committed offset, so these records are read again.
-                    records.pop(partition, None)
+            new = [partition for partition in topics.assignment() if partition.partition not in self._partitions]
+            for partition in new:
+                self._take_over(topics, partition)
+                # `_take_over` went back to the committed offset, so these records are read again.
+                records.pop(partition, None)
+            if new:
+                shown, known = ranges(self._partitions), sum(len(partition.streams) for partition in self._partitions.values())
+                log.info("alerts: partitions %s, %d streams known", shown, known, extra={"partitions": shown, "streams": known})
             self._judge_scores(topics, {at: scores for at, scores in records.items() if at.partition in self._partitions})
             now = time.monotonic()
             if now - judged_at >= SILENCE_SECONDS and self._partitions:
@@ -137,6 +149,12 @@ class AlertAgent:
         self._open.clear()
         self._count_open()
 
+    def _take_limits(self, policy: AlertPolicy) -> None:
+        """Give every stream its limits of another policy: those without scores are judged for silence."""
+        for partition in self._partitions.values():
+            for stream in partition.streams.values():
+                stream.limits = policy.of(stream.state.labels)
+
     def _take_over(self, topics: AlertTopics, at: TopicPartition) -> None:
         """Start with a partition: read its streams' states, and seek to its committed offset."""
         partition = _Partition(sent=topics.last_alerts(at.partition))
@@ -147,7 +165,6 @@ class AlertAgent:
         self._partitions[at.partition] = partition
         self._count_open()
         topics.seek_to_committed(at)
-        log.info("alerts: partition %d, %d streams known", at.partition, len(partition.streams))
 
     def _judge_scores(self, topics: AlertTopics, records: dict[TopicPartition, list[Any]]) -> None:
         """Judge scores by partition, and commit them when their alerts and states are acknowledged."""

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Literal
 
 from streams.alerts.moves import Move, moves, unlike_clean
 from streams.alerts.state import SIGNALS, RenditionState, StreamState, Watch
@@ -18,6 +19,8 @@ from streams.text import printable
 
 SETTLING = timedelta(seconds=10)
 """For so long after an alert has fired, each segment of any rendition can make its cause better known."""
+
+Where = Literal["source", "rendition", "network", "unknown"]
 
 MOST_SIGNALS, MOST_NAMES, LONGEST_NAME = 4, 4, 40
 """Most signals in a cause, most renditions in its sentence, and most characters of a rendition's name."""
@@ -64,9 +67,11 @@ def cause_of(state: StreamState, name: str, kind: AlertKind, started_at: datetim
     moved = _leading(own, kind)
     others = _compare(state, name, kind, started_at, moved)
     lost = max((state.renditions[other].missing for other in (name, *others.bad)), default=0.0)
+    if kind == "silent":
+        return _cause_of_no_sound(own, name, *_place(lost, name, others, moved))
     told = [f"{move.name} {_shown(move.name, move.value)}, usual {_shown(move.name, move.usual)}" for move in moved[:2]]
     signals = [SignalMove(name=move.name, value=round(move.value, 3), usual=round(move.usual, 3)) for move in moved]
-    if not moved:
+    if not moved and kind not in SHAPES:
         # The stream may have been bad from its beginning on: then its own usual values say nothing.
         moved = unlike_clean(own.recent)[:MOST_SIGNALS]
         told = [_against_clean(move) for move in moved[:2]]
@@ -84,6 +89,18 @@ def cause_of(state: StreamState, name: str, kind: AlertKind, started_at: datetim
     )
 
 
+def _cause_of_no_sound(own: RenditionState, name: str, where: Where, reason: str) -> AlertCause:
+    """The cause of an alert on the sound: of the pictures' signals none tells anything of it."""
+    what = "no audio track any more" if own.sound.lost else f"silent for {own.sound.silence:.0%} of the time"
+    usual = "" if own.sound.usual is None else f", usual loudness {own.sound.usual:.0f} LUFS"
+    return AlertCause(
+        where=where,
+        rendition=name or None if where == "rendition" else None,
+        signals=[SignalMove(name="silent", value=round(own.sound.silence, 3))],
+        text=f"{what}{usual}; {reason}",
+    )
+
+
 def cause_of_silence(state: StreamState) -> AlertCause:
     """The cause of a stream's silence, where nobody knows more than that its segments do not come."""
     count = len(state.renditions)
@@ -93,6 +110,8 @@ def cause_of_silence(state: StreamState) -> AlertCause:
 
 def _leading(own: RenditionState, kind: AlertKind) -> list[Move]:
     """The signals that moved most; for a black or frozen picture, first the one that says so."""
+    if kind == "silent":
+        return []
     shape = SHAPES.get(kind)
     return sorted(moves(own.recent, own.usual), key=lambda move: move.name != shape)[:MOST_SIGNALS]
 
@@ -103,6 +122,8 @@ def _compare(state: StreamState, name: str, kind: AlertKind, started_at: datetim
     for other, rendition in sorted(state.renditions.items()):
         if other == name or rendition.until < started_at - forgotten:
             continue
+        if kind == "silent" and not rendition.sound.heard:
+            continue  # it never had sound
         if rendition.until < own.until - stopped:
             found.stopped.append(other)
         elif rendition.until <= started_at:
@@ -116,7 +137,7 @@ def _compare(state: StreamState, name: str, kind: AlertKind, started_at: datetim
 
 def _is_bad(other: RenditionState, own: RenditionState, kind: AlertKind, moved: Sequence[Move]) -> bool:
     """Whether another rendition has the same problem."""
-    if kind in SHAPES:
+    if kind == "silent" or kind in SHAPES:
         return _watched(other, kind)
     if any(_watched(other, watched) for watched in ("low-quality", "quality-drop", *SHAPES)):
         return True
@@ -129,7 +150,7 @@ def _is_bad(other: RenditionState, own: RenditionState, kind: AlertKind, moved: 
 
 def _watched(rendition: RenditionState, kind: AlertKind) -> bool:
     """Whether the latest segments of a rendition are bad in the eyes of one kind of alert."""
-    watch = rendition.watches.get(kind, Watch())
+    watch = rendition.every_watch().get(kind, Watch())
     return (watch.open_alert is None) == (watch.pending_since is not None)
 
 
@@ -140,7 +161,7 @@ def _fall(rendition: RenditionState) -> float:
     return rendition.baseline - rendition.smoothed
 
 
-def _place(lost: float, name: str, others: _Others, moved: Sequence[Move]) -> tuple[str, str]:
+def _place(lost: float, name: str, others: _Others, moved: Sequence[Move]) -> tuple[Where, str]:
     """Where the problem is, and the words for it. lost: share of missing segments, of the rendition that has most of them."""
     this = _named([name])
     if lost >= MISSING_SHARE:

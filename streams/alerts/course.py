@@ -63,7 +63,8 @@ class Courses:
         rendition = state.renditions.get(score.rendition or "") if state is not None else None
         if rendition is None:
             return False
-        watches = rendition.every_watch().values()
+        # A glance hears as well as a full look: for a silence none is needed.
+        watches = [watch for kind, watch in rendition.every_watch().items() if kind != "silent"]
         if any(watch.open_alert is not None or watch.pending_since is not None for watch in watches) or rendition.cusum:
             return True
         low = self._policy.of(score.labels).low_quality

@@ -28,6 +28,7 @@ from streams.events import ALERTS_TOPIC, QualityAlert
 from streams.kafka.agent import Agent
 from streams.kafka.connection import Connection
 from streams.kafka.consumer import Batch, Group, Member, TopicPartition
+from streams.outages import Outage
 
 log = logging.getLogger(__name__)
 
@@ -70,6 +71,7 @@ class Courier:
         self._connection, self._group, self._receiver, self._firing = connection, group, receiver, firing
         self._acknowledgements = acknowledgements or Acknowledgements()
         self._poster = Poster(receiver)
+        self._outage = Outage(f"receiver {receiver.name}")
         self._silencer = Silencer(receiver) if receiver.silence else None
         self._told: dict[str, float] = {}
         self._waiting: deque[_Waiting] = deque()
@@ -149,17 +151,19 @@ class Courier:
         except UnavailableError as error:
             pause = max(self._pause, min(error.retry_after, LONGEST_WAIT))
             metrics.RETRIES.labels(f"alerts to {name}").inc()
-            log.warning("alerts to %s failed, trying again in %.0f s: %s", name, pause, error)
+            self._outage.failed(error)
             self._next_try = time.monotonic() + pause
             self._pause = min(LONGEST_WAIT, self._pause * 2)
             return False
         except RefusedError as error:
+            self._outage.works()
             if len(alerts) > 1:
                 # One of them is refused. Posted one by one, the others arrive.
                 return all(self._post([alert]) for alert in alerts)
             metrics.ALERT_DELIVERIES.labels(name, "refused").inc()
             log.error("%s refused an alert: %s", name, error, extra=_named(alerts[0]))
         else:
+            self._outage.works()
             metrics.ALERT_DELIVERIES.labels(name, "delivered").inc(len(alerts))
             self._end_silence(alerts)
         self._pause = FIRST_WAIT

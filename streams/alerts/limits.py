@@ -79,6 +79,16 @@ class NoFace(Timing):
     )
 
 
+class Silent(Timing):
+    """A stream that had sound has none: its audio track is silent, or gone."""
+
+    threshold: float = Field(0.95, gt=0, le=1, description="Share of its time without sound from which a segment is silent.")
+    hysteresis: float = Field(0.1, ge=0, le=1, description="How much less it must be to have sound again.")
+    minimum: float = Field(20.0, ge=0, le=3600, description="Seconds that it must last before the alert fires.")
+    clear: float = Field(4.0, ge=0, le=3600, description="Seconds with sound that it takes for the alert to resolve.")
+    warm_up: float = Field(10.0, ge=0, le=3600, description="Seconds of sound that a stream must have had before.")
+
+
 class NoSegments(Part):
     """A stream that did not end on purpose sends no more segments."""
 
@@ -101,3 +111,4 @@ class Alerts(Part):
     frozen: Frozen = Field(default_factory=Frozen)
     no_segments: NoSegments = Field(default_factory=NoSegments)
     no_face: NoFace = Field(default_factory=NoFace)
+    silent: Silent = Field(default_factory=Silent)

@@ -13,10 +13,10 @@ keep their defaults. `receivers` says where alerts are delivered; addresses and 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import yaml
 from pydantic import BaseModel, Field, PrivateAttr, ValidationError, field_validator
@@ -25,6 +25,7 @@ from scorer.yaml_text import KeyTwiceError, load_yaml
 from streams.alerts.limits import Alerts, Part
 from streams.alerts.receiver_settings import Receiver
 from streams.errors import SettingsError
+from streams.nearest import no_such_setting
 
 
 class Override(Part):
@@ -94,12 +95,12 @@ def parse_policy(content: object) -> AlertPolicy:
     try:
         policy = AlertPolicy.model_validate(content)
     except ValidationError as error:
-        raise _explained(error, "") from None
+        raise _explained(error, "", AlertPolicy) from None
     for i, override in enumerate(policy.overrides):
         try:
             Alerts.model_validate(_merged(policy.alerts.model_dump(), override.alerts))
         except ValidationError as error:
-            raise _explained(error, f"overrides[{i}].alerts") from None
+            raise _explained(error, f"overrides[{i}].alerts", Alerts) from None
     return policy
 
 
@@ -145,24 +146,46 @@ _BOUNDS |= {"greater_than_equal": ("under", "ge"), "greater_than": ("not over", 
 """Pydantic's types of errors about bounds: the word for the sentence, and the bound's name in the error's context."""
 
 
-def _explained(error: ValidationError, prefix: str) -> SettingsError:
-    """The first problem as a sentence: `alerts.low_quality.threshold: 130 is over 100`. prefix: path of what was validated."""
+def _names_at(root: type[BaseModel], path: Sequence[str | int]) -> list[str]:
+    """The settings of a group. path: of the group in what was validated, whose model is root."""
+    for part in path:
+        if isinstance(part, str):
+            annotation = root.model_fields[part].annotation
+            kinds = (annotation, *get_args(annotation))
+            root = next(kind for kind in kinds if isinstance(kind, type) and issubclass(kind, BaseModel))
+    return list(root.model_fields)
+
+
+def _example(root: type[BaseModel], path: Sequence[str | int]) -> str:
+    """`; for example threshold: 40`, the default of a setting; '' where it has none. path: of the setting in root."""
+    value: Any = default_limits() if root is Alerts else AlertPolicy()
+    for part in path:
+        value = getattr(value, str(part), None)
+    return f"; for example {path[-1]}: {value:g}" if isinstance(value, int | float) else ""
+
+
+def _explained(error: ValidationError, prefix: str, root: type[BaseModel]) -> SettingsError:
+    """The first problem as a sentence: `alerts.low_quality.threshold: 130 is over 100`.
+
+    prefix: path of what was validated. root: its model.
+    """
     first = error.errors(include_url=False)[0]
     path = prefix
     for part in first["loc"]:
         path += f"[{part}]" if isinstance(part, int) else f".{part}" if path else str(part)
     if first["type"] in _BOUNDS:
         word, bound = _BOUNDS[first["type"]]
-        return SettingsError(path, f"{first['input']} is {word} {first['ctx'][bound]:g}")
+        return SettingsError(path, f"{first['input']} is {word} {first['ctx'][bound]:g}{_example(root, first['loc'])}")
     if first["type"] == "extra_forbidden":
-        return SettingsError(path, "no such setting")
+        return SettingsError(path, no_such_setting(str(first["loc"][-1]), _names_at(root, first["loc"][:-1])))
     if first["type"] in ("model_type", "dict_type"):
         return SettingsError(path or "the policy", f"{first['input']!r} is not a group of settings")
     reason = first["msg"].removeprefix("Value error, ")
     reason = reason[0].lower() + reason[1:]
     # A receiver's wrong value may be its address, which is a secret.
     shown = "" if first["type"] in ("missing", "value_error") or path.startswith("receivers") else f"{first['input']!r}: "
-    remedy = "; write the number alone, without a unit" if first["type"] in ("float_parsing", "int_parsing") else ""
+    numbers = ("float_parsing", "int_parsing", "float_type", "int_type")
+    remedy = f"; write the number alone, without a unit{_example(root, first['loc'])}" if first["type"] in numbers else ""
     return SettingsError(path, f"{shown}{reason}{remedy}")
 
 

@@ -31,6 +31,11 @@ class Poster:
         self._type, self._address = receiver.type, Address(receiver)
         self.batch_size = MAX_BATCH if receiver.type == "alertmanager" else 1
 
+    @property
+    def answered(self) -> str:
+        """What the receiver answered last, as `200 OK`."""
+        return self._address.answered
+
     def post(self, alerts: Sequence[QualityAlert], seen: Mapping[str, AlertAcknowledgement] | None = None) -> None:
         """Post alerts: to Alertmanager in one request, to others in one request each.
 
@@ -74,12 +79,13 @@ def as_alertmanager(alert: QualityAlert, now: datetime, seen: AlertAcknowledgeme
 
 def as_slack(alert: QualityAlert) -> bytes:
     """The body for an incoming webhook of Slack. Slack's markup in a stream's name is escaped."""
-    lines = [describe(alert)]
+    urgent = f" ({alert.severity})" if alert.severity is not None and alert.state == "firing" else ""
+    lines = [f"{describe(alert)}{urgent}"]
     if alert.cause is not None and alert.cause.text:
         lines.append(printable(alert.cause.text))
     text = "\n".join(lines).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
     emoji = ":rotating_light:" if alert.state == "firing" else ":white_check_mark:"
-    link = "" if alert.url is None else f"\n<{alert.url}>"
+    link = "" if alert.url is None else f"\n<{alert.url}|on the wall: pictures, course, clips>"
     return json.dumps({"text": f"{emoji} {text}{link}"}).encode()
 
 

@@ -14,7 +14,8 @@ from streams.alerts.averages import averaged, averaged_levels, levels_of, weight
 from streams.alerts.clock import end_of
 from streams.alerts.limits import Alerts, Black, Frozen, QualityDrop, Timing
 from streams.alerts.moves import USUAL_SECONDS, is_spoiled
-from streams.alerts.state import OpenAlert, RenditionState, Watch
+from streams.alerts.sound import is_known, silence_of, with_segment
+from streams.alerts.state import OpenAlert, RenditionState, Sound, Watch
 from streams.events import AlertKind, SegmentScore
 
 INITIAL_NOISE_SECONDS = 60.0
@@ -36,6 +37,7 @@ def judge(state: RenditionState, score: SegmentScore, limits: Alerts) -> tuple[R
     state: already moved to this segment. score: of status `scored`.
     """
     watches = _Watches(state.every_watch(), score)
+    state = _judge_sound(state, watches, limits)
     signals = score.signals
     recent = averaged_levels(state.recent, levels_of(score), weight_of(score.duration, limits.smoothing))
     black = signals is not None and _judge_signal(watches, "black", signals.black, limits.black)
@@ -54,7 +56,7 @@ def close(state: RenditionState, at: datetime) -> tuple[RenditionState, list[Cha
         for kind, watch in state.every_watch().items()
         if watch.open_alert is not None
     ]
-    return replace(state.watching({}), cusum=0.0, cusum_since=None, smoothed=None, recent=(), missing=0.0), changes
+    return replace(state.watching({}), cusum=0.0, cusum_since=None, smoothed=None, recent=(), missing=0.0, sound=Sound()), changes
 
 
 def drop_limit(state: RenditionState, drop: QualityDrop) -> float:
@@ -68,6 +70,7 @@ class _Reading:
 
     bad: it is beyond the limit. good: it is back by more than the hysteresis. value, threshold, baseline: what the alert reports.
     bad_since: when the bad stretch began, if before this segment. unsure: one look alone says so, and an alert waits for another.
+    by_any_look: a glance measures it like a full look.
     """
 
     bad: bool
@@ -77,6 +80,7 @@ class _Reading:
     baseline: float | None = None
     bad_since: datetime | None = None
     unsure: bool = False
+    by_any_look: bool = False
 
 
 @dataclass(slots=True)
@@ -112,7 +116,8 @@ class _Watches:
 def _advance(watch: Watch, reading: _Reading, score: SegmentScore, timing: Timing) -> Watch:
     """A watch after one segment: it opens an alert after `minimum` bad seconds, and ends it after `clear` good ones."""
     end = end_of(score)
-    if score.tier == "glance" and timing.enabled and (watch.open_alert is None or watch.pending_since is None):
+    repeats = score.tier == "glance" and not reading.by_any_look
+    if repeats and timing.enabled and (watch.open_alert is None or watch.pending_since is None):
         # A glance repeats what a full look said: it begins no stretch and opens no alert. It lets the time pass in which the good
         # stretch that a full look began must last.
         return watch
@@ -139,6 +144,21 @@ def _judge_signal(watches: _Watches, kind: AlertKind, share: float, limits: Blac
     bad = limits.enabled and share >= limits.threshold
     watches.update(kind, _Reading(bad, share < limits.threshold - limits.hysteresis, share, limits.threshold), limits)
     return bad
+
+
+def _judge_sound(state: RenditionState, watches: _Watches, limits: Alerts) -> RenditionState:
+    """Judge whether a stream that had sound has none; returns the state with the segment's sound in it.
+
+    A silence is no fault of a stream that is always silent, so only one that had sound has an alert.
+    """
+    score, silent = watches.score, limits.silent
+    silence = silence_of(score)
+    if silence is None:
+        return state
+    bad = silence >= silent.threshold and is_known(state.sound, limits)
+    reading = _Reading(bad, silence < silent.threshold - silent.hysteresis, silence, silent.threshold, by_any_look=True)
+    watches.update("silent", reading, silent)
+    return replace(state, sound=with_segment(state.sound, score, silence, limits))
 
 
 def _judge_face(state: RenditionState, watches: _Watches, limits: Alerts) -> bool:

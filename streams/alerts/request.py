@@ -40,7 +40,7 @@ class UnavailableError(Exception):
 
 
 class Address:
-    """A receiver's server. Raises `SettingsError` where its address or a secret cannot be read."""
+    """A receiver's server. answered: its last status. Raises `SettingsError` where its address or a secret cannot be read."""
 
     def __init__(self, receiver: Receiver) -> None:
         # `parse_url` encodes what HTTP does not allow in a host or a path.
@@ -52,6 +52,7 @@ class Address:
         if token is not None:
             self._headers["Authorization"] = f"Bearer {token}"
         self._signing_secret = receiver.signing_secret()
+        self.answered = "nothing"
 
     def request(self, method: str, path: str = "", body: bytes | None = None, most: int = MAX_ANSWER_BYTES) -> bytes:
         """Send a request; returns the answer's body, empty where it is longer than `most` bytes or breaks off.
@@ -69,6 +70,8 @@ class Address:
                     method, (self._url.path or "").rstrip("/") + path if path else self._url.request_uri, body, headers
                 )
                 answer = connection.getresponse()
+                # The phrase of the standard, not the server's own, which could hold anything.
+                self.answered = f"{answer.status} {http.client.responses.get(answer.status, '')}".rstrip()
                 if time.monotonic() >= until:
                     raise TimeoutError  # `http.client` takes headers that were cut for whole ones
                 if answer.length is not None and answer.length <= most:

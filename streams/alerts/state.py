@@ -58,6 +58,20 @@ class Watch:
 
 
 @dataclass(frozen=True, slots=True)
+class Sound:
+    """What is known of a rendition's sound.
+
+    heard: seconds of segments with sound, counted no further than anything depends on. usual: the usual loudness of those, LUFS.
+    silence: share of the latest segment's time without sound, 0-1. lost: the latest segment has no audio track.
+    """
+
+    heard: float = 0.0
+    usual: float | None = None
+    silence: float = 0.0
+    lost: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class RenditionState:
     """The state of one rendition of a stream.
 
@@ -70,8 +84,8 @@ class RenditionState:
     that was ahead. before: the state before the latest segment, where that one may be a stray (`streams.alerts.clock`).
     recent, usual: averages of the signals over the last seconds and over the time of the baseline; empty without any.
     usual_seconds: seconds of scores in `usual`, counted like `baseline_seconds`. missing: share of the last seconds without a
-    segment, 0-1. no_face: the watch of this kind, outside of `watches`, where older workers would not read the state. glanced:
-    whether the latest segment had only a glance.
+    segment, 0-1. no_face, silent: the watches of these kinds, outside of `watches`, where older workers would not read the state.
+    glanced: whether the latest segment had only a glance. sound: of the segments whose sound was measured.
     """
 
     sequence: int
@@ -93,16 +107,18 @@ class RenditionState:
     missing: float = 0.0
     no_face: Watch = field(default_factory=Watch)
     glanced: bool = False
+    silent: Watch = field(default_factory=Watch)
+    sound: Sound = field(default_factory=Sound)
 
     def every_watch(self) -> dict[AlertKind, Watch]:
         """The watches of all kinds."""
-        return self.watches | {"no-face": self.no_face}
+        return self.watches | {"no-face": self.no_face, "silent": self.silent}
 
     def watching(self, watches: dict[AlertKind, Watch]) -> RenditionState:
         """The state with these watches; those that are missing start anew."""
-        others = dict(watches)
-        others.pop("no-face", None)
-        return replace(self, watches=others, no_face=watches.get("no-face", Watch()))
+        others = {kind: watch for kind, watch in watches.items() if kind not in ("no-face", "silent")}
+        no_face, silent = watches.get("no-face", Watch()), watches.get("silent", Watch())
+        return replace(self, watches=others, no_face=no_face, silent=silent)
 
 
 @dataclass(frozen=True, slots=True)

@@ -27,11 +27,13 @@ def _problem(alert: QualityAlert) -> str:
     usual = "" if alert.baseline is None else f", usual {alert.baseline:.0f}"
     points = "" if alert.threshold is None else f", limit {alert.threshold:.0f}"
     share = "" if alert.threshold is None else f", limit {alert.threshold:.0%}"
+    seconds = "" if alert.threshold is None else f", limit {alert.threshold:.0f} s"
     return {
         "low-quality": f"quality is low: {alert.value:.0f}{points}{usual}",
         "quality-drop": f"quality dropped to {alert.value:.0f}{points}{usual}",
         "black": f"picture is black: {alert.value:.0%}{share}",
         "frozen": f"picture does not move: {alert.value:.0%}{share}",
-        "no-segments": f"no segments for {alert.value:.0f} s",
-        "no-face": f"no face for {alert.value:.0f} s",
+        "no-segments": f"no segments for {alert.value:.0f} s{seconds}",
+        "no-face": f"no face for {alert.value:.0f} s{seconds}",
+        "silent": f"sound is silent: {alert.value:.0%}{share}",
     }[alert.kind]

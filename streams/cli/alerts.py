@@ -3,31 +3,143 @@
 from __future__ import annotations
 
 import json
-from datetime import UTC, datetime
+import sys
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from streams import parts
-from streams.cli.options import JsonFlag, labels_of, load_settings
-from streams.errors import EventError
-from streams.text import printable
+from streams.cli.options import JsonFlag, labels_of, lists, load_settings
+from streams.cli.table import print_table
+from streams.errors import EventError, SettingsError
+from streams.text import counted, printable
 
-app = typer.Typer(no_args_is_help=True, help="Alerts: their policy, their receivers, and who has seen them.")
+if TYPE_CHECKING:
+    from streams.settings import Settings
+
+app = typer.Typer(help="Alerts: their policy, their receivers, and who has seen them.")
 
 PolicyOption = Annotated[Path | None, typer.Option(help="YAML policy; the one of FVQ_ALERT_POLICY without it.")]
 AlertArgument = Annotated[str, typer.Argument(help="The alert's `alert_id`.")]
 LabelOption = Annotated[list[str] | None, typer.Option("--label", help="A label of the stream, NAME=VALUE; may be repeated.")]
+DaysOption = Annotated[float, typer.Option(min=0.01, max=366, help="How many days up to now.")]
+StreamOption = Annotated[list[str] | None, typer.Option("--stream", help="Only this stream; may be repeated.")]
+
+
+@app.callback(invoke_without_command=True)
+def alerts(context: typer.Context, as_json: JsonFlag = False) -> None:
+    """Alerts: their policy, their receivers, and who has seen them. Without a command: `fvq alerts ls`."""
+    if lists(context, as_json):
+        alerts_ls(as_json=as_json)
+
+
+@app.command("ls")
+def alerts_ls(
+    everything: Annotated[bool, typer.Option("--all", help="Also alerts that are over.")] = False,
+    kind: Annotated[list[str] | None, typer.Option(help="Only alerts of this kind, as black; may be repeated.")] = None,
+    stream: Annotated[str | None, typer.Option(help="Only this stream's alerts.")] = None,
+    limit: Annotated[int, typer.Option(min=1, help="Most alerts.")] = 50,
+    as_json: JsonFlag = False,
+) -> None:
+    """List alerts, the latest first: those that fire now. It asks the wall at FVQ_WEB_URL, or on this machine."""
+    from streams.web.ask import items_of
+
+    query: dict[str, str | list[str]] = {"state": "all" if everything else "firing", "kind": kind or []}
+    if stream is not None:
+        query["stream_id"] = stream
+    items = list(items_of(parts.wall_address(load_settings()), "/alerts", query, limit))
+    if as_json:
+        print(json.dumps(items))
+        return
+    rows = [
+        (
+            str(item["alert"]["alert_id"]), str(item["alert"]["stream_id"]), str(item["alert"]["kind"]),
+            str(item["alert"]["started_at"]), str(item["alert"].get("ended_at", "")),
+            str((item["ack"] or {}).get("by", "")), str(item["alert"].get("summary", "")),
+        )
+        for item in items
+    ]  # fmt: skip
+    columns = ("alert", "stream", "kind", "since", "until", "seen by", "what")
+    title = counted(len(rows), "alert") if everything else counted(len(rows), "alert fires", "alerts fire")
+    print_table(columns, rows, title=title, whole=("alert", "stream"))
 
 
 @app.command("check")
-def alerts_check(policy: PolicyOption = None, label: LabelOption = None) -> None:
+def alerts_check(
+    policy: PolicyOption = None,
+    label: LabelOption = None,
+    diff: Annotated[
+        bool, typer.Option("--diff", help="Print what --policy changes against FVQ_ALERT_POLICY, over the last days.")
+    ] = False,
+    days: DaysOption = 1.0,
+) -> None:
     """Check a policy and its receivers' secrets; print the limits of a stream with these labels as JSON."""
     from streams.alerts.policy import check_policy
 
     settings = load_settings()
-    print(check_policy(policy or settings.alert_policy).of(labels_of(label)).model_dump_json(indent=2))
+    checked = check_policy(policy or settings.alert_policy)
+    if not diff:
+        print(checked.of(labels_of(label)).model_dump_json(indent=2))
+        return
+    if policy is None:
+        raise SettingsError("--diff", "compares a new policy with that of FVQ_ALERT_POLICY: name the new one with --policy")
+    _backtest(settings, policy, settings.alert_policy, days, label, None, as_json=False)
+
+
+@app.command("backtest")
+def alerts_backtest(
+    policy: Annotated[Path, typer.Argument(help="The new policy, YAML.")],
+    against: Annotated[Path | None, typer.Option(help="Today's policy; that of FVQ_ALERT_POLICY without it.")] = None,
+    days: DaysOption = 1.0,
+    stream: StreamOption = None,
+    label: Annotated[
+        list[str] | None, typer.Option("--label", help="NAME=VALUE that all streams carry beside their own; may be repeated.")
+    ] = None,
+    as_json: JsonFlag = False,
+) -> None:
+    """What a new policy would have done: the stored scores of the last days by it and by today's, and which alerts differ."""
+    settings = load_settings()
+    _backtest(settings, policy, against or settings.alert_policy, days, label, stream, as_json=as_json)
+
+
+def _backtest(
+    settings: Settings,
+    new: Path,
+    today: Path | None,
+    days: float,
+    label: list[str] | None,
+    streams: list[str] | None,
+    *,
+    as_json: bool,
+) -> None:
+    import asyncio
+
+    from streams.alerts.past import Backtest, backtest, report, table
+    from streams.alerts.policy import load_policy
+
+    policies, labels = (load_policy(today), load_policy(new)), labels_of(label)
+    end = datetime.now(UTC)
+
+    async def run() -> Backtest:
+        history = parts.history(settings)
+        try:
+            return await backtest(history, policies, end - timedelta(days=days), end, streams or (), labels, _progress)
+        finally:
+            _progress("")
+            await history.close()
+
+    result = asyncio.run(run())
+    if settings.influx_url and any(policy.overrides for policy in policies) and not labels:
+        print("InfluxDB keeps no labels of streams: no override applies; see --label", file=sys.stderr)
+    print(json.dumps(report(result)) if as_json else table(result))
+
+
+def _progress(line: str) -> None:
+    """Show how far a long command is, where somebody watches it."""
+    if sys.stderr.isatty():
+        print(f"\r{line}\x1b[K", end="", file=sys.stderr, flush=True)
 
 
 @app.command("evaluate")
@@ -58,12 +170,12 @@ def alerts_evaluate(
 def alerts_send_test(
     receiver: Annotated[str, typer.Argument(help="The receiver's name in the policy.")], policy: PolicyOption = None
 ) -> None:
-    """Send a made-up alert to a receiver, and its end; says what the receiver answered."""
+    """Send a made-up alert to a receiver, and its end; says what was sent and answered. Exit code 1 where it is refused."""
     from streams.alerts.sample import send_test
 
     settings = load_settings()
-    for sentence in send_test(policy or settings.alert_policy, receiver, settings.web_url or "", datetime.now(UTC)):
-        print(f"{receiver} took: {printable(sentence)}")
+    for alert, answered in send_test(policy or settings.alert_policy, receiver, settings.web_url or "", datetime.now(UTC)):
+        print(f"sent to {receiver}: {alert.state}, {alert.severity}: {printable(alert.summary)}; answered: {answered}")
 
 
 @app.command("ack")

@@ -7,26 +7,94 @@ from __future__ import annotations
 
 import io
 import sys
+from typing import Annotated, Any
 
 import typer
+from typer.core import TyperGroup
 
-from streams.cli import alerts, dead_letters, ingest, models, plan, queue, rate, run, serve, streams, topics, training, web
+from streams.cli import (
+    alerts,
+    config,
+    dead_letters,
+    forget,
+    ingest,
+    models,
+    plan,
+    queue,
+    rate,
+    run,
+    serve,
+    sources,
+    streams,
+    topics,
+    training,
+    web,
+)
+from streams.cli.examples import add_examples
 from streams.errors import FvqError, SettingsError
 from streams.text import printable
 
+PANELS = {
+    "Try: on this machine, without a server": ("score", "up", "doctor", "config"),
+    "Operate: live streams in production": (
+        "plan", "topics", "ingest", "sources", "worker", "serve", "web", "streams", "alerts", "dead-letters",
+        "forget",
+    ),
+    "Improve: from hard clips to a better model": (
+        "queue", "rate", "models", "synth", "train", "evaluate", "ablate", "crossvalidate", "promote",
+    ),
+}  # fmt: skip
+"""The groups of commands in `fvq --help`, in the order in which they are met."""
+
+ORDER = [name for names in PANELS.values() for name in names]
+
+
+class _InOrder(TyperGroup):
+    """Lists the commands in the order of `PANELS`: typer would list groups after all others."""
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        return sorted(super().list_commands(ctx), key=lambda name: ORDER.index(name) if name in ORDER else len(ORDER))
+
+
 app = typer.Typer(
-    no_args_is_help=True, pretty_exceptions_enable=False, add_completion=False, help="Live face-video quality monitoring."
+    cls=_InOrder, no_args_is_help=True, pretty_exceptions_enable=False, context_settings={"help_option_names": ["-h", "--help"]}
 )
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        from importlib.metadata import version
+
+        print(f"fvq {version('fvq-monitor')}")
+        raise typer.Exit
+
+
+@app.callback()
+def fvq(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and exit.")
+    ] = False,
+) -> None:
+    """Live face-video quality monitoring: which of your live channels looks bad right now, since when, and why."""
+
+
+def _panel(name: str) -> str:
+    return next((panel for panel, names in PANELS.items() if name in names), "Others")
+
+
 for command in (
-    run.score, run.up, run.worker, serve.serve, run.doctor, training.synth, training.train, training.evaluate,
+    run.score, run.up, run.worker, serve.serve, run.doctor, config.config, training.synth, training.train, training.evaluate,
     training.ablate, training.crossvalidate, training.promote, plan.plan,
+    forget.forget,
 ):  # fmt: skip
-    app.command()(command)
+    app.command(rich_help_panel=_panel(command.__name__))(command)
 for name, group in (
     ("topics", topics.app), ("alerts", alerts.app), ("models", models.app), ("queue", queue.app), ("rate", rate.app),
     ("dead-letters", dead_letters.app), ("ingest", ingest.app), ("web", web.app), ("streams", streams.app),
+    ("sources", sources.app),
 ):  # fmt: skip
-    app.add_typer(group, name=name)
+    app.add_typer(group, name=name, rich_help_panel=_panel(name))
+add_examples(app)
 
 TRAINING = {"synth", "train", "evaluate", "ablate", "crossvalidate", "promote"}
 """Commands whose packages are those of the extra `train`."""

@@ -10,13 +10,14 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from streams import parts
-from streams.cli.options import JsonFlag, load_settings
-from streams.text import printable
+from streams.cli.options import JsonFlag, lists, load_settings
+from streams.cli.table import print_table
+from streams.text import counted, printable
 
 if TYPE_CHECKING:
     from streams.dead_letters.kept import Selection
 
-app = typer.Typer(no_args_is_help=True, help="Dead letters: messages that could not be answered.")
+app = typer.Typer(help="Dead letters: messages that could not be answered.")
 
 IdsArgument = Annotated[list[str] | None, typer.Argument(help="Ids of letters, as `ls` shows them.")]
 KindOption = Annotated[list[str] | None, typer.Option(help="Only letters of this kind; may be repeated.")]
@@ -26,16 +27,19 @@ UntilOption = Annotated[str | None, typer.Option(help="Only letters before this 
 AllFlag = Annotated[bool, typer.Option("--all", help="All letters, where nothing else says which.")]
 
 
+@app.callback(invoke_without_command=True)
+def dead_letters(context: typer.Context, as_json: JsonFlag = False) -> None:
+    """Dead letters: messages that could not be answered. Without a command: `fvq dead-letters ls`."""
+    if lists(context, as_json):
+        dead_letters_ls(as_json=as_json)
+
+
 @app.command("ls")
 def dead_letters_ls(
     kind: KindOption = None, stream: StreamOption = None, since: SinceOption = None, until: UntilOption = None,
     as_json: JsonFlag = False,
 ) -> None:  # fmt: skip
     """List letters, oldest first."""
-    from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
-
     from streams.dead_letters.topic import DeadLetters
 
     selection = _select(None, kind, stream, since, until)
@@ -45,14 +49,13 @@ def dead_letters_ls(
     if as_json:
         print(json.dumps(summaries))
         return
-    table = Table(title=f"{len(summaries)} dead letters", title_justify="left")
-    for column in ("id", "time (UTC)", "stream", "kind", "state", "reason"):
-        table.add_column(column, overflow="fold")
+    rows = []
     for letter in summaries:
         time = datetime.fromisoformat(letter["time"]).astimezone(UTC)
         shown = (letter["id"], f"{time:%Y-%m-%d %H:%M:%S}", letter["stream_id"], letter.get("kind", ""), letter["state"])
-        table.add_row(*(Text(printable(text)) for text in (*shown, letter.get("reason", ""))))
-    Console().print(table)
+        rows.append((*shown, letter.get("reason", "")))
+    columns = ("id", "time (UTC)", "stream", "kind", "state", "reason")
+    print_table(columns, rows, title=counted(len(rows), "dead letter"), whole=("id", "stream"))
 
 
 @app.command("show")
@@ -85,8 +88,8 @@ def dead_letters_replay(
         for letter_id, reason in replayed.cannot.items():
             print(f"fvq: {printable(letter_id)} cannot be sent again: {reason}", file=sys.stderr)
         if missing:
-            print(f"fvq: {missing} of the named letters are not there", file=sys.stderr)
-        print(f"{replayed.sent} letters sent again, {replayed.before} left out that were sent before")
+            print(f"fvq: {counted(missing, 'named letter is', 'named letters are')} not there", file=sys.stderr)
+        print(f"{counted(replayed.sent, 'letter')} sent again, {replayed.before} left out, sent before")
     raise typer.Exit(1 if replayed.cannot or missing else 0)
 
 
@@ -101,7 +104,7 @@ def dead_letters_rm(
     selection = _some(_select(ids, kind, stream, since, until), everything)
     with DeadLetters(parts.connection(load_settings())) as letters:
         removed = letters.remove(selection)
-    print(f"{removed} letters removed")
+    print(f"{counted(removed, 'letter')} removed")
     raise typer.Exit(1 if removed < len(selection.ids) else 0)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -12,10 +13,11 @@ import typer
 from streams import parts
 from streams.cli.options import JsonFlag, labels_of, load_settings
 from streams.errors import SettingsError
-from streams.text import printable
+from streams.text import counted, printable
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from contextlib import AbstractContextManager
 
     from streams.ingest.base import Plan, Stream
     from streams.ingest.folder.source import FolderPlan
@@ -61,22 +63,27 @@ def files(
     segment_seconds: SecondsOption = 2.0,
     label: LabelOption = None,
 ) -> None:
-    """Play files as live streams into Kafka; the segments are cut into FVQ_DATA_DIR/ingest and stay there."""
+    """Play files as live streams into Kafka; the segments are cut into FVQ_DATA_DIR/ingest and stay for FVQ_INGEST_HOURS."""
     from streams.ingest.announce import announce
-    from streams.ingest.files import cut_all, events_of, find_sources, in_order, now
+    from streams.ingest.files import cut_all, events_of, find_sources, in_order, note_announcements, now
+    from streams.privacy.sweep import sweep
 
     settings = load_settings()
     connection, labels = parts.connection(settings), labels_of(label)
     sources = find_sources(path, stream)
+    sweep(parts.folder_limits(settings), time.time())
     segments, problems = cut_all(sources, settings.data_dir / "ingest", segment_seconds, parts.cut_limits(settings))
     for source, reason in problems.items():
         print(f"fvq: not played: {printable(f'{source.path}: {reason}')}", file=sys.stderr)
     start = now()
+    if not fast:
+        for cuts in segments.values():
+            note_announcements(cuts, start.timestamp())
     events = [event for source, cuts in segments.items() for event in events_of(source, cuts, start, labels)]
     count = announce(
         in_order(events, fast), connection, lambda event: print(printable(event.segment_id), flush=True), lambda: False
     )
-    print(f"{count} segments announced", file=sys.stderr)
+    print(f"{counted(count, 'segment')} announced", file=sys.stderr)
     raise typer.Exit(1 if problems else 0)
 
 
@@ -150,7 +157,16 @@ def _follow_addresses(
     options = _live_options(settings, plan, urls, list_file, sources_of, ("URL", "[NAME=]URL"), once)
     configure_logging(settings.log_level, settings.log_format)
     # Most of a load's time is spent in the loop and its sockets: uvloop's take less of it than asyncio's own.
-    uvloop.run(run_live(options, parts.playlist_reader(settings)))
+    with _sweeping(settings):
+        uvloop.run(run_live(options, parts.playlist_reader(settings)))
+
+
+def _sweeping(settings: Settings) -> AbstractContextManager[None]:
+    """The data folder is swept as long as the context lasts: this may be the only process that has it."""
+    from streams.kafka.agent import running
+    from streams.privacy.sweep import sweep_agent
+
+    return running([sweep_agent(parts.folder_limits(settings))])
 
 
 def _live_options(
@@ -225,7 +241,8 @@ def push(
     options = _live_options(settings, plan, addresses or [], list_file, push_sources_of, ("ADDRESS", "NAME=ADDRESS"))
     configure_logging(settings.log_level, settings.log_format)
     prepare(means.spool, means.limits, settings.media_roots)
-    asyncio.run(run_live(options, SpoolReader(means.spool)))
+    with _sweeping(settings):
+        asyncio.run(run_live(options, SpoolReader(means.spool)))
 
 
 @app.command()
@@ -236,7 +253,9 @@ def folder(
     ] = "edge",
     segment_seconds: SecondsOption = 2.0,
     cut_over: Annotated[float, typer.Option(min=1, max=3600, help="Cut files that are longer, seconds.")] = 15.0,
-    keep_hours: Annotated[float, typer.Option(min=0.1, max=8760, help="Delete what was cut after this time, hours.")] = 24.0,
+    keep_hours: Annotated[
+        float | None, typer.Option(min=0.1, max=8760, help="Delete what was cut earlier than FVQ_INGEST_HOURS says, hours.")
+    ] = None,
     settle: Annotated[
         float, typer.Option(min=1, max=3600, help="A file that nobody was seen to close is complete after this time, seconds.")
     ] = 5.0,
@@ -256,9 +275,13 @@ def folder(
     settings = load_settings()
     connection, labels = parts.connection(settings), labels_of(label)
     sources = folders_of(folders)
-    options = SegmenterOptions(settings.data_dir / "ingest" / "folder", segment_seconds, cut_over, keep_hours)
+    if keep_hours is not None and 0 < settings.ingest_hours < keep_hours:
+        reason = f"{keep_hours:g} is more than FVQ_INGEST_HOURS ({settings.ingest_hours:g}), after which every process deletes it"
+        raise SettingsError("--keep-hours", f"{reason}: set that")
+    kept = keep_hours or settings.ingest_hours or None
+    options = SegmenterOptions(settings.data_dir / "ingest" / "folder", segment_seconds, cut_over, kept)
     configure_logging(settings.log_level, settings.log_format)
-    with Segmenter(options, parts.cut_limits(settings)) as segmenter:
+    with Segmenter(options, parts.cut_limits(settings)) as segmenter, _sweeping(settings):
 
         def plan(name: str, path: str) -> FolderPlan:
             stream = Stream(name, labels=labels, from_start=start == "start")

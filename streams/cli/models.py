@@ -9,16 +9,24 @@ from typing import Annotated
 import typer
 
 from streams import parts
-from streams.cli.options import JsonFlag, load_settings
+from streams.cli.options import JsonFlag, lists, load_settings
+from streams.cli.table import print_table
 from streams.errors import SettingsError
-from streams.text import printable
 
-app = typer.Typer(no_args_is_help=True, help="The model registry: versions, and which one serves.")
+app = typer.Typer(help="The model registry: versions, and which one serves.")
+
+
+@app.callback(invoke_without_command=True)
+def models(context: typer.Context, as_json: JsonFlag = False) -> None:
+    """The model registry: versions, and which one serves. Without a command: `fvq models ls`."""
+    if lists(context, as_json):
+        models_ls(as_json)
 
 
 @app.command("ls")
 def models_ls(as_json: JsonFlag = False) -> None:
-    """List all versions."""
+    """List all versions in the registry; below them the models of the package, which serve where it has none."""
+    from scorer.find import SHIPPED, version_of
     from streams.models.publish import list_versions
 
     registry = parts.registry(load_settings())
@@ -26,18 +34,11 @@ def models_ls(as_json: JsonFlag = False) -> None:
     if as_json:
         print(json.dumps([asdict(row) for row in rows]))
         return
-    from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
-
     title = f"registry {registry.url}" + ("" if rows else ": empty, the shipped models serve")
-    table = Table(title=Text(printable(title), "table.title"), title_justify="left")
-    for column in ("model", "version", "promoted", ""):
-        table.add_column(column)
-    for row in rows:
-        cells = (row.name, row.version, row.created, "current" if row.current else "")
-        table.add_row(*(Text(printable(cell)) for cell in cells))
-    Console().print(table)
+    cells = [(row.name, row.version, row.created, "current" if row.current else "") for row in rows]
+    print_table(("model", "version", "promoted", ""), cells, title=title, whole=("model", "version"))
+    for name, folder in SHIPPED.items():
+        print(f"in the package: {name}, version {version_of(folder)}")
 
 
 @app.command("show")
@@ -64,16 +65,8 @@ def models_serving(as_json: JsonFlag = False) -> None:
     if as_json:
         print(json.dumps([asdict(row) for row in rows]))
     else:
-        from rich.console import Console
-        from rich.table import Table
-        from rich.text import Text
-
-        table = Table()
-        for column in ("address", "model", "version", "problem"):
-            table.add_column(column)
-        for row in rows:
-            table.add_row(*(Text(printable(cell)) for cell in (row.url, row.name, row.version, row.problem)))
-        Console().print(table)
+        cells = [(row.url, row.name, row.version, row.problem) for row in rows]
+        print_table(("address", "model", "version", "problem"), cells, whole=("address", "model", "version"))
     if any(row.problem for row in rows):
         raise typer.Exit(1)
 

@@ -15,10 +15,30 @@ JsonFlag = Annotated[bool, typer.Option("--json", help="Print JSON for scripts."
 
 
 def load_settings(**overrides: Any) -> Settings:
-    """`streams.settings.load_settings`; the settings' library is loaded here, because `--help` does not need it."""
+    """`streams.settings.load_settings`, with a warning on standard error about each variable that is no setting.
+
+    The settings' library is loaded here, because `--help` does not need it.
+    """
     from streams.settings import load_settings
 
-    return load_settings(**overrides)
+    settings = load_settings(**overrides)
+    if settings.ignored:
+        from streams.logs import warn_at_start
+
+        for sentence in settings.ignored:
+            warn_at_start(sentence, settings.log_format)
+    return settings
+
+
+def lists(context: typer.Context, as_json: bool) -> bool:
+    """Whether a group was called without a command, and so lists. Raises `SettingsError` where --json stands before a command."""
+    if context.invoked_subcommand is None:
+        return True
+    if as_json:
+        raise SettingsError(
+            "--json", f"follows the name of the command: {context.command_path} {context.invoked_subcommand} --json"
+        )
+    return False
 
 
 def labels_of(options: list[str] | None) -> dict[str, str]:

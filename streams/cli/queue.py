@@ -4,19 +4,28 @@ from __future__ import annotations
 
 import json
 import sys
+import time
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from streams import parts
-from streams.cli.options import JsonFlag, load_settings
-from streams.text import printable
+from streams.cli.options import JsonFlag, lists, load_settings
+from streams.cli.table import print_table
+from streams.text import counted, printable
 
-app = typer.Typer(no_args_is_help=True, help="The training queue: clips that wait to be rated.")
+app = typer.Typer(help="The training queue: clips that wait to be rated.")
 
 SHOWN_ID = 12
 """The table shows this many characters of an id. The commands take fewer, as long as only one clip's id begins with them."""
+
+
+@app.callback(invoke_without_command=True)
+def queue(context: typer.Context, as_json: JsonFlag = False) -> None:
+    """The training queue: clips that wait to be rated. Without a command: `fvq queue ls`."""
+    if lists(context, as_json):
+        queue_ls(as_json=as_json)
 
 
 @app.command("ls")
@@ -25,26 +34,22 @@ def queue_ls(
     as_json: JsonFlag = False,
 ) -> None:
     """List the clips that wait, oldest first."""
-    from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
-
     waiting, _ = parts.queue(load_settings()).read()
     examples = [example for example in waiting if stream in (None, example.stream_id)]
     if as_json:
         print(json.dumps([example.model_dump(mode="json", exclude_none=True) for example in examples]))
         return
-    table = Table(title=f"{len(examples)} clips wait to be rated", title_justify="left")
-    for column in ("clip", "stream", "start (UTC)", "score", "±", "why", "model", "kB"):
-        table.add_column(column, justify="right" if column in ("score", "±", "kB") else "left")
-    for example in examples:
-        table.add_row(
-            Text(printable(example.example_id[:SHOWN_ID])), Text(printable(example.stream_id)),
-            f"{example.start:%Y-%m-%d %H:%M:%S}", f"{example.score:.1f}", f"{example.uncertainty:.1f}",
-            Text(printable(example.reason)), Text(printable(f"{example.model.name}@{example.model.version}")),
+    rows = [
+        (
+            example.example_id[:SHOWN_ID], example.stream_id, f"{example.start:%Y-%m-%d %H:%M:%S}", f"{example.score:.1f}",
+            f"{example.uncertainty:.1f}", example.reason, f"{example.model.name}@{example.model.version}",
             f"{example.size / 1000:.0f}",
-        )  # fmt: skip
-    Console().print(table)
+        )
+        for example in examples
+    ]  # fmt: skip
+    columns = ("clip", "stream", "start (UTC)", "score", "±", "why", "model", "kB")
+    title = f"{counted(len(rows), 'clip waits', 'clips wait')} to be rated"
+    print_table(columns, rows, title=title, whole=("clip", "stream"))
 
 
 @app.command("show")
@@ -61,14 +66,17 @@ def queue_export(
     folder: Annotated[Path, typer.Argument(help="Folder for the clips and queue.csv; made if it is missing.")],
 ) -> None:
     """Copy all clips into a folder, with a table whose column `mos` is to be filled in."""
+    from streams.privacy.exports import note_export
     from streams.queue.export import export_queue
 
-    place = parts.queue(load_settings())
+    settings = load_settings()
+    place = parts.queue(settings)
     examples, _ = place.read()
+    note_export(settings.data_dir, "queue", folder, time.time())
     missing = export_queue(examples, place.store, folder)
     for reason in missing:
         print(f"fvq: {printable(reason)}", file=sys.stderr)
-    print(f"{len(examples) - len(missing)} clips in {folder}, {len(missing)} missing")
+    print(f"{counted(len(examples) - len(missing), 'clip')} in {printable(str(folder))}, {len(missing)} missing")
     raise typer.Exit(1 if missing else 0)
 
 
@@ -85,12 +93,11 @@ def queue_rm(
     settings = load_settings()
     place, ratings = parts.queue(settings), parts.rating_data(settings)
     if stream is not None:
-        print(
-            f"{remove_stream(place, stream, lambda: ratings.forget_stream(stream))} clips deleted of stream {printable(stream)}"
-        )
+        clips = remove_stream(place, stream, lambda: ratings.forget_stream(stream))
+        print(f"{counted(clips, 'clip')} deleted of stream {printable(stream)}")
         return
     removed = remove_clips(place, examples or [], ratings.forget_examples)
     for reason in removed.elsewhere:
         print(f"fvq: {printable(reason)}: run this where FVQ_CLIP_STORE is that store", file=sys.stderr)
-    print(f"{removed.clips} clips deleted")
+    print(f"{counted(removed.clips, 'clip')} deleted")
     raise typer.Exit(1 if removed.elsewhere else 0)

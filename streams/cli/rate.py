@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -13,7 +14,7 @@ import typer
 from streams import parts
 from streams.cli.options import JsonFlag, load_settings
 from streams.errors import SettingsError
-from streams.text import printable
+from streams.text import counted, printable
 
 if TYPE_CHECKING:
     from streams.rating.export import Exported
@@ -86,7 +87,7 @@ def rate_ls(as_json: JsonFlag = False) -> None:
         print("no raters yet; add one: fvq rate add NAME", file=sys.stderr)
     for row in rows:
         removed = "" if row["active"] else "  (removed)"
-        print(f"{printable(str(row['name']))}  {row['ratings']} ratings  since {row['created']}{removed}")
+        print(f"{printable(str(row['name']))}  {counted(int(str(row['ratings'])), 'rating')}  since {row['created']}{removed}")
 
 
 @app.command("rm")
@@ -103,7 +104,7 @@ def rate_rm(
 @app.command("forget")
 def rate_forget(stream: Annotated[str, typer.Argument(help="The stream's id.")]) -> None:
     """Delete a stream's clips and ratings from the page's data; `fvq queue rm` deletes them from the queue and the store."""
-    print(f"{parts.rating_data(load_settings()).forget_stream(stream)} clips deleted", file=sys.stderr)
+    print(f"{counted(parts.rating_data(load_settings()).forget_stream(stream), 'clip')} deleted", file=sys.stderr)
 
 
 @app.command("export")
@@ -113,10 +114,12 @@ def rate_export(
     as_json: JsonFlag = False,
 ) -> None:
     """Write the rated clips that are on the queue, with MOS and interval, as the CSV that `fvq train` reads."""
+    from streams.privacy.exports import note_export
     from streams.rating.export import export_ratings
     from streams.rating.store import RatingStore
 
     settings = load_settings()
+    note_export(settings.data_dir, "ratings", out, time.time())
     exported = export_ratings(RatingStore(settings.data_dir), parts.queue(settings), out, least)
     if as_json:
         print(json.dumps(asdict(exported)))
@@ -162,7 +165,7 @@ def run_page(settings: Settings, port: int, options: PageOptions) -> None:
             url=settings.rate_url,
         )
         count = page.refresh()
-        print(f"{count} clips on the queue", file=sys.stderr)
+        print(f"{counted(count, 'clip')} on the queue", file=sys.stderr)
         if not any(rater.active for rater, _ in store.raters()):
             print("no raters yet, and nobody can sign in; add one: fvq rate add NAME", file=sys.stderr)
         if settings.rate_url:
@@ -178,7 +181,7 @@ def _print_export(exported: Exported) -> None:
     for rater in exported.raters:
         own = "" if rater.self_difference is None else f", repeats differ by {rater.self_difference:.1f}"
         verdict = f"LEFT OUT: {rater.above} votes far above and {rater.below} far below the others'" if rater.rejected else "kept"
-        print(f"{printable(rater.rater)}: {rater.clips} clips, {rater.bias:+.1f} against the mean{own}; {verdict}")
+        print(f"{printable(rater.rater)}: {counted(rater.clips, 'clip')}, {rater.bias:+.1f} against the mean{own}; {verdict}")
     for example_id, reason in exported.left_out:
         print(f"left out {printable(example_id[:12])}: {printable(reason)}")
-    print(f"{exported.clips} clips exported")
+    print(f"{counted(exported.clips, 'clip')} exported")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -16,13 +16,19 @@ if TYPE_CHECKING:
 
 
 def score(
-    files: Annotated[list[Path], typer.Argument(help="Videos, or folders of them.")],
+    files: Annotated[
+        list[str], typer.Argument(metavar="FILE|FOLDER|URL...", help="Videos, folders of them, or their addresses.")
+    ],
     as_json: JsonFlag = False,
     as_csv: Annotated[bool, typer.Option("--csv", help="Print one CSV row per segment.")] = False,
     plot: Annotated[Path | None, typer.Option(help="Write a picture of the scores over time.")] = None,
     model: Annotated[str | None, typer.Option(help="A shipped name or a model's directory, instead of FVQ_MODEL.")] = None,
 ) -> None:
-    """Score files without any server: one score per file, and the course over its segments."""
+    """Score files without any server: one score per file, and the course over its segments.
+
+    An address is fetched as a worker fetches segments: FVQ_FETCH_PRIVATE, FVQ_FETCH_HOSTS, FVQ_FETCH_MAX_MB and
+    FVQ_FETCH_TIMEOUT say what is allowed.
+    """
     from streams.local.files import Scoring, score_files
 
     settings = load_settings(model=model)
@@ -36,7 +42,8 @@ def score(
         memory_mb=settings.sample_memory_mb,
     )
     form: Form = "json" if as_json else "csv" if as_csv else "table"
-    raise typer.Exit(score_files(files, scoring, form=form, plot=plot))
+    fetch = parts.fetch_limits(settings) if any("://" in file for file in files) else None
+    raise typer.Exit(score_files(files, scoring, fetch=fetch, form=form, plot=plot))
 
 
 def up(
@@ -77,8 +84,16 @@ def worker() -> None:
 def doctor(
     as_json: JsonFlag = False,
     setup: Annotated[bool, typer.Option(help="Create InfluxDB's buckets and its downsampling task first.")] = False,
+    role: Annotated[
+        Literal["worker", "ingest", "web", "rate"] | None,
+        typer.Option("--for", help="Check what this command needs, and nothing else; without what it needs it fails."),
+    ] = None,
+    uri: Annotated[str | None, typer.Option(help="Fetch, decode and score this segment, and say each step.")] = None,
+    init_uri: Annotated[str | None, typer.Option(help="With --uri: its init segment.")] = None,
 ) -> None:
-    """Print the effective settings and check broker, sink, model, ffmpeg and system libraries."""
-    from streams.doctor import run_doctor
+    """Check broker, sink, model, ffmpeg and system libraries; then print the settings that differ from the defaults."""
+    from streams.doctor.run import run_doctor
 
-    raise typer.Exit(run_doctor(load_settings(), as_json, setup))
+    if init_uri is not None and uri is None:
+        raise SettingsError("--init-uri", "goes with --uri: name the segment too")
+    raise typer.Exit(run_doctor(load_settings(), as_json, setup, role, uri, init_uri))

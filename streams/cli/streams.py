@@ -8,14 +8,16 @@ from typing import Annotated
 import typer
 
 from streams import parts
-from streams.cli.options import JsonFlag, load_settings
+from streams.cli.options import JsonFlag, lists, load_settings
 
-app = typer.Typer(no_args_is_help=True, help="The streams as the wall sees them; `fvq web` must run.")
+app = typer.Typer(help="The streams as the wall sees them; `fvq web` must run.")
 
 
-@app.callback()
-def group() -> None:
-    """The streams as the wall sees them."""
+@app.callback(invoke_without_command=True)
+def group(context: typer.Context, as_json: JsonFlag = False) -> None:
+    """The streams as the wall sees them; `fvq web` must run. Without a command: `fvq streams ls`."""
+    if lists(context, as_json):
+        streams_ls(as_json=as_json)
 
 
 @app.command("ls")
@@ -31,12 +33,12 @@ def streams_ls(
     as_json: JsonFlag = False,
 ) -> None:
     """List streams: score, usual score, state, since when. It asks the wall at FVQ_WEB_URL, or on this machine."""
-    from streams.web.ask import streams, table_of
+    from streams.web.ask import items_of, table_of
 
     query: dict[str, str | list[str]] = {"sort": "worst" if worst else "id", "label": label or [], "state": state or []}
     if below is not None:
         query["below"] = f"{below:g}"
-    items = list(streams(parts.wall_address(load_settings()), query, limit))
+    items = list(items_of(parts.wall_address(load_settings()), "/streams", query, limit))
     if as_json:
         print(json.dumps(items))
         return

@@ -9,31 +9,40 @@ import typer
 
 from streams import parts
 from streams.cli.options import JsonFlag, load_settings
+from streams.text import counted
 
 app = typer.Typer(no_args_is_help=True, help="The Kafka topics.")
 
 
 @app.command("create")
 def topics_create(
-    partitions: Annotated[int, typer.Option(min=1, help="Partitions of the topics that are keyed by stream.")] = 4,
-    replication: Annotated[int, typer.Option(min=1, help="Copies of each partition.")] = 1,
+    partitions: Annotated[
+        int | None,
+        typer.Option(min=1, help="Partitions of topics that are keyed by stream, 4 without it.", show_default=False),
+    ] = None,
+    replication: Annotated[
+        int | None, typer.Option(min=1, help="Copies of each partition, 1 without it.", show_default=False)
+    ] = None,
     retention_hours: Annotated[
         int | None, typer.Option(min=1, help="Hours that messages are kept, 168 without it.", show_default=False)
     ] = None,
     alter: Annotated[bool, typer.Option("--alter", help="Change settings of existing topics to what is wanted.")] = False,
 ) -> None:
-    """Create the topics that are missing; those that are there stay as they are without --alter."""
-    from streams.kafka.topics import RETENTION_HOURS, alter_topics, create_topics, differing_topics
+    """Create the topics that are missing; those that are there stay as they are without --alter.
+
+    What differs from what is wanted is printed as `fvq topics check` prints it. The exit code is 0 all the same.
+    """
+    from streams.kafka.topics import PARTITIONS, RETENTION_HOURS, alter_topics, check_topics, create_topics
 
     connection = parts.connection(load_settings())
-    for name in create_topics(connection, partitions, replication, retention_hours or RETENTION_HOURS):
+    for name in create_topics(connection, partitions or PARTITIONS, replication or 1, retention_hours or RETENTION_HOURS):
         print(f"created {name}")
     if alter:
         for line in alter_topics(connection, retention_hours):
             print(f"changed {line}")
-        return
-    for line in differing_topics(connection, retention_hours):
-        print(f"left as it is: {line}")
+    for report in check_topics(connection, partitions, replication, retention_hours):
+        if report.problem:
+            print(f"left as it is: {report.name}: {report.problem}")
 
 
 @app.command("check")
@@ -48,9 +57,6 @@ def topics_check(
 
     reports = check_topics(parts.connection(load_settings()), partitions, replication, retention_hours)
     for report in reports:
-        print(
-            json.dumps(vars(report))
-            if as_json
-            else f"{report.name}: {report.problem or f'{report.partitions} partitions, replication {report.replication}'}"
-        )
+        right = f"{counted(report.partitions, 'partition')}, replication {report.replication}"
+        print(json.dumps(vars(report)) if as_json else f"{report.name}: {report.problem or right}")
     raise typer.Exit(1 if any(report.problem for report in reports) else 0)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import time
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -14,6 +16,7 @@ from streams.cli.options import JsonFlag, load_settings
 
 if TYPE_CHECKING:
     from streams.settings import Settings
+    from training.nano.teacher import Lesson
 
 
 def synth(
@@ -66,20 +69,35 @@ def train(
         str | None,
         typer.Option(help="Scale of the ratings in --data, WORST-BEST: 1-5, 0-10, 0-100, or 100-0 where more is worse."),
     ] = None,
+    processes: Annotated[
+        int, typer.Option(min=1, help="Processes that train an adapter together on this machine: one for each GPU.")
+    ] = 1,
+    teacher: Annotated[
+        str | None,
+        typer.Option(help="A model whose scores a whole model learns too: as for `fvq evaluate`, or the address of `fvq serve`."),
+    ] = None,
+    unlabelled: Annotated[
+        Path | None, typer.Option(help="With --teacher: a folder of more clips, which only the teacher scores.")
+    ] = None,
 ) -> None:
     """Train a model by a recipe; a run that was interrupted in the same folder continues."""
     from training.run import run
 
+    if unlabelled is not None and teacher is None:
+        raise ValueError("--unlabelled are clips that the teacher scores: give --teacher with it")
+    if from_queue and teacher is not None:
+        raise ValueError("--teacher belongs to a whole model's recipe, without --from-queue")
     if from_queue and scale is not None:
         raise ValueError("--scale belongs to --data without --from-queue: what people rated on the rating page are points")
     if from_queue:
-        metrics = _train_from_queue(load_settings(), recipe, rated, data, dev, out)
+        metrics = _train_from_queue(load_settings(), recipe, rated, data, dev, out, processes)
     elif rated is not None:
         raise ValueError("--rated belongs to --from-queue; without it, --data are the clips to train on")
     elif data is None:
         raise ValueError("--data is missing: the clips to train on; or give --from-queue for those that were rated")
     else:
-        metrics = run(recipe, data, dev, out, scale)
+        lesson = None if teacher is None else partial(_lesson, load_settings(), teacher, unlabelled)
+        metrics = run(recipe, data, dev, out, scale, processes, lesson)
     shown = ("version", "srcc", "srcc_within", "plcc", "rmse", "ladders")
     if metrics:
         print(json.dumps({name: metrics[name] for name in shown if name in metrics}))
@@ -245,12 +263,29 @@ def _benchmark(
         Console().print(table)
 
 
+def _lesson(settings: Settings, name: str, unlabelled: Path | None) -> Lesson:
+    """The teacher, and the clips that it scores beside those with labels.
+
+    name: of a model as `load_engine` takes it, or the address of a served scorer.
+    """
+    from training.nano.teacher import Lesson
+
+    if name.startswith(("http://", "https://")):
+        served = parts.remote_scorer(settings, [name])
+        served.connect()
+        return Lesson(served, unlabelled)
+    from scorer.load import load_engine
+
+    return Lesson(load_engine(name, settings.device, parts.registry(settings)), unlabelled)
+
+
 def _train_from_queue(
-    settings: Settings, recipe: Path, rated: Path | None, replay: Path | None, dev: Path | None, out: Path
+    settings: Settings, recipe: Path, rated: Path | None, replay: Path | None, dev: Path | None, out: Path, processes: int
 ) -> dict[str, Any]:
     """Tune an adapter on rated clips of the queue; returns the metrics.
 
     rated: CSV of `fvq rate export`; None: the present ratings of the rating page. replay: what the base was trained on.
+    processes: that train together.
     """
     from training.recipe import load_tune_recipe
     from training.run import tune_from_queue
@@ -259,9 +294,11 @@ def _train_from_queue(
         raise ValueError("--dev is for whole models; an adapter's data has splits of its own")
     tune_recipe = load_tune_recipe(recipe)
     if rated is None:
+        from streams.privacy.exports import note_export
         from streams.rating.export import export_ratings
         from streams.rating.store import RatingStore
 
         rated = settings.data_dir / "rated.csv"
+        note_export(settings.data_dir, "ratings", rated, time.time())
         export_ratings(RatingStore(settings.data_dir), parts.queue(settings), rated)
-    return tune_from_queue(tune_recipe, rated, replay, out)
+    return tune_from_queue(tune_recipe, rated, replay, out, processes)

@@ -8,6 +8,7 @@ from streams.events.alerts import AlertAcknowledgement, AlertCause, AlertKind, Q
 from streams.events.base import MAX_EVENT_BYTES, YEARS, Event, Name
 from streams.events.schemas import EVENTS, write_schemas
 from streams.events.scores import (
+    AudioSummary,
     BitstreamSummary,
     FaceSummary,
     FullReason,
@@ -19,7 +20,7 @@ from streams.events.scores import (
     Tier,
     TierReason,
 )
-from streams.events.segments import LONGEST_SEGMENT, SegmentEvent, SegmentKey
+from streams.events.segments import LONGEST_SEGMENT, STORE_LABEL, SegmentEvent, SegmentKey, may_be_stored
 from streams.events.topics import (
     ALERT_ACKS_TOPIC,
     ALERT_STATE_TOPIC,
@@ -49,11 +50,13 @@ __all__ = [
     "PICTURES_TOPIC",
     "SCORES_TOPIC",
     "SEGMENTS_TOPIC",
+    "STORE_LABEL",
     "TRAINING_TOPIC",
     "YEARS",
     "AlertAcknowledgement",
     "AlertCause",
     "AlertKind",
+    "AudioSummary",
     "BitstreamSummary",
     "Event",
     "FaceSummary",
@@ -76,5 +79,6 @@ __all__ = [
     "Tier",
     "TierReason",
     "TrainingExample",
+    "may_be_stored",
     "write_schemas",
 ]

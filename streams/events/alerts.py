@@ -8,7 +8,7 @@ from pydantic import Field
 
 from streams.events.base import Event, Name, UtcTime
 
-AlertKind = Literal["low-quality", "quality-drop", "black", "frozen", "no-segments", "no-face"]
+AlertKind = Literal["low-quality", "quality-drop", "black", "frozen", "no-segments", "no-face", "silent"]
 
 Severity = Literal["info", "warning", "critical"]
 """How urgent an alert is: nobody needs to act, somebody should look, somebody must act now."""
@@ -47,8 +47,8 @@ class QualityAlert(Event):
     started_at: UtcTime = Field(description="Start of the problem, event time; the alert fires somewhat later.")
     ended_at: UtcTime | None = Field(default=None, description="End of the problem, event time.")
     value: float = Field(
-        description="The measured value: the smoothed score, the share of black or repeated pictures, or seconds of silence or "
-        "without a face."
+        description="The measured value: the smoothed score, the share of black or repeated pictures or of silence, or seconds "
+        "without segments or without a face."
     )
     baseline: float | None = Field(default=None, description="The stream's usual score, points.")
     segment_id: str = Field(

@@ -46,6 +46,29 @@ class BitstreamSummary(Event):
     )
 
 
+class AudioSummary(Event):
+    """A segment's sound: its first audio track. What is not known is not set; without a track only `present` is."""
+
+    present: bool = Field(description="Whether there is an audio track with something in it.")
+    codec: str | None = Field(default=None, description="FFmpeg's name, e.g. aac.")
+    sample_rate: int | None = Field(default=None, ge=0, description="Hz.")
+    channels: int | None = Field(default=None, ge=0)
+    loudness: float | None = Field(
+        default=None,
+        description="Integrated loudness after ITU-R BS.1770 (EBU R 128), LUFS; at least -70. A glance does not measure it.",
+    )
+    peak: float | None = Field(default=None, description="The largest sample, dBFS; at least -120.")
+    silent: float | None = Field(
+        default=None, ge=0, le=1, description="Share of the time in which no channel is over -60 dBFS, or without sound, 0-1."
+    )
+    clipped: float | None = Field(
+        default=None, ge=0, le=1, description="Share of the samples at full scale in runs of three or more, 0-1."
+    )
+    offset_ms: float | None = Field(
+        default=None, description="From the first picture to the first sound by their stamps, ms; below 0 the sound is first."
+    )
+
+
 class ModelRef(Event):
     """Which model made a score."""
 
@@ -102,6 +125,7 @@ class SegmentScore(Event):
         default=None, description="How the signals are defined: values of two versions cannot be compared. Not set: version 1."
     )
     bitstream: BitstreamSummary | None = None
+    audio: AudioSummary | None = None
     model: ModelRef | None = None
     fallback: bool = Field(default=False, description="True where `FVQ_SCORER_FALLBACK` answered, because no scorer did.")
     second: SecondOpinion | None = Field(default=None, description="The second model's score, if a second model is set.")
@@ -117,7 +141,8 @@ class SegmentScore(Event):
     rests_on: str | None = Field(
         default=None,
         description="For a glance: the segment whose full look it rests on. Score, level, faces and signals are that one's, but "
-        "`black`, where a keyframe was decoded; `uncertainty` is larger by what unchanged segments differ.",
+        "`black`, where a keyframe was decoded; `uncertainty` is larger by what unchanged segments differ. `bitstream` and "
+        "`audio` are the segment's own.",
     )
     shallow: SecondOpinion | None = Field(default=None, description="The small model's score, where the score is a deep one.")
     fingerprint: str | None = Field(

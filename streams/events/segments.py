@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field
@@ -10,6 +11,14 @@ from streams.events.base import ByteRange, Event, LabelValue, Name, Uri, UtcTime
 
 LONGEST_SEGMENT = 3600
 """Seconds: the longest duration that an event may have."""
+
+STORE_LABEL, STORE_NOTHING = "store", ("no", "false", "off", "never", "0")
+"""The label of a stream of which no picture and no clip may be kept, and its values, in any case of letters."""
+
+
+def may_be_stored(labels: Mapping[str, str]) -> bool:
+    """Whether clips and pictures of a stream with these labels may be kept. Its segments are fetched and scored all the same."""
+    return labels.get(STORE_LABEL, "").strip().casefold() not in STORE_NOTHING
 
 
 class SegmentKey(Event):

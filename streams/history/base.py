@@ -47,6 +47,10 @@ class History(Protocol):
     the store cannot answer, takes longer than `QUERY_SECONDS`, or is asked for more than it gives.
     """
 
+    async def stream_ids(self, start: datetime, end: datetime) -> list[str]:
+        """The streams that have a segment which starts in the range, in order of their names."""
+        ...
+
     async def course(self, stream_id: str, rendition: str | None, start: datetime, end: datetime, points: int) -> list[Bucket]:
         """The scores over time, ascending: at most `points` (1 to 5,000) buckets, those without a scored segment left out.
 

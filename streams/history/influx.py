@@ -20,7 +20,7 @@ from streams.errors import HistoryError, SinkError
 from streams.events import FaceSummary, ModelRef, SecondOpinion, SegmentScore, Signals
 from streams.events.base import EPOCH
 from streams.history.base import MILLISECOND, QUERY_SECONDS, Bucket, check_limit, check_range, step
-from streams.sinks.influx import MEASUREMENT, InfluxBucket, sink_errors
+from streams.sinks.influx import MEASUREMENT, InfluxBucket, renew_token, sink_errors
 
 NO_RENDITION = "default"
 """What the sink writes where an event names no rendition."""
@@ -49,6 +49,14 @@ scored(field: "uncertainty") |> windows(fn: mean) |> yield(name: "uncertainty")
 """Windows of each series: the server makes them while it reads, six times as fast as after a group() over models. `_joined`
 makes one line of them, which does not break where another model is promoted."""
 
+STREAM_IDS = f"""
+import "influxdata/influxdb/schema"
+schema.tagValues(
+    bucket: wanted_bucket, tag: "stream_id", start: wanted_start, stop: wanted_stop,
+    predicate: (r) => r._measurement == "{MEASUREMENT}" and r._field == "segment_id",
+)
+"""
+
 NEWEST = """
 points(field: "segment_id") RENDITION |> group() |> keep(columns: ["_time"])
     |> sort(columns: ["_time"], desc: true) |> limit(n: wanted_limit)
@@ -71,9 +79,14 @@ class InfluxHistory:
     """Reads the bucket of scores. Its token has to read that bucket."""
 
     def __init__(self, bucket: InfluxBucket) -> None:
-        self._url, self._bucket = bucket.url, bucket.bucket
+        self._url, self._bucket, self._place = bucket.url, bucket.bucket, bucket
         milliseconds = int(QUERY_SECONDS * 1000)
         self._client = InfluxDBClient(bucket.url, bucket.token, org=bucket.org, timeout=milliseconds, enable_gzip=True)
+
+    async def stream_ids(self, start: datetime, end: datetime) -> list[str]:
+        """See `History.stream_ids`. The server answers by its index, which knows whole days: some may be from just outside."""
+        check_range(start, end)
+        return sorted({record.get_value() for record in await self._ask(STREAM_IDS, "", None, start, end)})
 
     async def course(self, stream_id: str, rendition: str | None, start: datetime, end: datetime, points: int) -> list[Bucket]:
         """See `History.course`."""
@@ -144,6 +157,7 @@ class InfluxHistory:
             async with asyncio.timeout(QUERY_SECONDS):
                 tables = await asyncio.to_thread(self._query, text, values)
         except SinkError as error:
+            renew_token(self._client, self._place, error)
             raise HistoryError(str(error)) from error
         except TimeoutError as error:
             raise HistoryError(f"InfluxDB {self._url} did not answer within {QUERY_SECONDS:g} s: ask for less") from error

@@ -32,6 +32,10 @@ select event, sample from answers join series on series.id = answers.series
 where answers.id in (select id from answers where {IN_RANGE} order by start desc, id desc limit :limit)
 order by start desc, answers.id desc
 """  # noqa: S608
+STREAM_IDS = """
+select distinct stream_id from series
+where exists (select 1 from answers where answers.series = series.id and start >= :start and start < :end) order by stream_id
+"""
 SEGMENT = """
 select event, sample from answers join series on series.id = answers.series
 where series in (select id from series where stream_id = :stream) and segment_id = :segment order by start desc limit 1
@@ -43,6 +47,12 @@ class SqliteHistory:
 
     def __init__(self, path: Path) -> None:
         self._path = path
+
+    async def stream_ids(self, start: datetime, end: datetime) -> list[str]:
+        """See `History.stream_ids`."""
+        check_range(start, end)
+        rows = await self._ask(STREAM_IDS, {"start": milliseconds(start), "end": milliseconds(end)})
+        return [stream_id for (stream_id,) in rows]
 
     async def course(self, stream_id: str, rendition: str | None, start: datetime, end: datetime, points: int) -> list[Bucket]:
         """See `History.course`."""

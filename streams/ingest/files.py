@@ -164,8 +164,9 @@ def cut(
     """Cut a source into segments in a subfolder of `directory`; returns them in order.
 
     Each segment starts with a key frame and has at least `seconds`, except for the last. No two sources share a folder: its
-    name has a hash of stream id, file and `seconds`. Cut again, a file that has not changed gives the same segments in the same
-    place. prober: `scorer.sampling.probe`, in a child process where the file comes from outside. Raises `MediaError`.
+    name has a hash of the stream id, and one of stream id, file and `seconds`. Cut again, a file that has not changed gives the
+    same segments in the same place. prober: `scorer.sampling.probe`, in a child process where the file comes from outside. Raises
+    `MediaError`.
     """
     check_file(source.path)
     facts = prober(source.path)
@@ -179,7 +180,7 @@ def cut(
     ending, container = ("ts", "mpegts") if keeps_all else ("mkv", "matroska")
     if not facts.is_timed:
         raise MediaError("its time stamps cannot be true, so nobody can say how long its pictures last: encode it again")
-    folder = directory / _folder_name(source, seconds)
+    folder = directory / folder_name(source, seconds)
     folder.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=directory, prefix="cutting-") as work:
         # ffmpeg works in the folder, so that no `%` in a path is taken for a part of the pattern.
@@ -206,12 +207,29 @@ def cut(
     return segments
 
 
-def _folder_name(source: Source, seconds: float) -> str:
-    """A name that people recognise, of characters that are safe in every path, and a hash that no other source has."""
+def folder_name(source: Source, seconds: float) -> str:
+    """A name that people recognise, of characters that are safe in every path; the stream's hash, by which `folders_of` finds
+    all its folders; and a hash that no other source has."""
     file = source.path.resolve()
     facts = file.stat()
     parts = (source.stream_id, os.fsencode(file), facts.st_size, facts.st_mtime_ns, seconds)
-    return f"{re.sub('[^A-Za-z0-9.-]+', '_', source.stream_id)[:60]}-{_digest(repr(parts))}"
+    name = re.sub("[^A-Za-z0-9.-]+", "_", source.stream_id)[:60]
+    return f"{name}-{_digest(source.stream_id)}-{_digest(repr(parts))}"
+
+
+def folders_of(directory: Path, stream_id: str) -> list[Path]:
+    """The folders in `directory` with segments that `cut` has made of a stream's files."""
+    return sorted(directory.glob(f"*-{_digest(stream_id)}-{'?' * 16}"))
+
+
+def note_announcements(segments: Sequence[CutSegment], began: float) -> None:
+    """Give each segment's file the time at which it is announced: it is deleted so many hours after that (`FVQ_INGEST_HOURS`).
+
+    began: when the source starts to play, seconds since 1970. A source of two days is cut when it starts.
+    """
+    for segment in segments:
+        due = began + segment.start + segment.duration
+        os.utime(segment.path, (due, due))
 
 
 def _digest(text: str) -> str:

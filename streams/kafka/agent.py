@@ -18,6 +18,7 @@ from typing import Literal
 
 from scorer.exposition import from_zero
 from streams import metrics
+from streams.outages import KAFKA, Outage
 
 log = logging.getLogger(__name__)
 STOP_SECONDS = 5.0
@@ -51,6 +52,7 @@ class Agent:
         self.name = name
         self.state = AgentState()
         self._run_once, self._pauses = run, pauses
+        self._outage = Outage(f"agent {name}")
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
         for counter in (metrics.RETRIES, metrics.AGENT_RESTARTS):
@@ -73,6 +75,10 @@ class Agent:
         pause = self._pauses.first
         while not self._stop.is_set():
             started = time.monotonic()
+            healthy = threading.Timer(HEALTHY_SECONDS, self._note_health)
+            healthy.daemon = True
+            if self._outage.lasts:
+                healthy.start()
             try:
                 self._run_once(self._stop)
             except Exception as error:
@@ -80,6 +86,8 @@ class Agent:
                     pause = self._pauses.first
                 self._fail(error, pause)
                 pause = min(self._pauses.longest, 2 * pause)
+            finally:
+                healthy.cancel()
         self.state = AgentState("stopped", self.state.restarts, self.state.error)
 
     def _fail(self, error: Exception, pause: float) -> None:
@@ -89,20 +97,29 @@ class Agent:
         self.state = AgentState("pausing", self.state.restarts + 1, words)
         metrics.RETRIES.labels(self.name).inc()
         metrics.AGENT_RESTARTS.labels(self.name).inc()
-        log.warning("agent %s failed and restarts in %.1f s: %s", self.name, seconds, words)
+        log.debug("agent %s failed and restarts in %.1f s: %s", self.name, seconds, words)
+        if not KAFKA.lasts:  # while Kafka is away all agents fail, and one line says so
+            self._outage.failed(words)
         if not self._stop.wait(seconds):
             self.state = AgentState("running", self.state.restarts, words)
+
+    def _note_health(self) -> None:
+        """Called by a timer when a run has lasted for long enough: what made the run before fail is over."""
+        self._outage.works(HEALTHY_SECONDS)
 
 
 @contextmanager
 def running(agents: Sequence[Agent], stop_seconds: float = STOP_SECONDS) -> Iterator[None]:
-    """The agents run as long as the context lasts; then all are asked to stop, and waited for together."""
-    for agent in agents:
+    """The agents run as long as the context lasts; then all are asked to stop, and waited for together.
+
+    agents: may get more of them meanwhile, which run already.
+    """
+    for agent in list(agents):
         agent.start()
     try:
         yield
     finally:
-        for agent in agents:
+        for agent in agents:  # also one that comes in by now
             agent.stop()
         deadline = time.monotonic() + stop_seconds
         for agent in agents:

@@ -8,14 +8,16 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from typing import Any, Self
 
 from kafka import TopicPartition
+from kafka.errors import KafkaError
 
 from streams import metrics
 from streams.kafka.clients import open_observer
 from streams.kafka.connection import Connection
+from streams.outages import KAFKA, Outage
 
 LAG_SECONDS = 5.0
 """How often the consumer lag is measured."""
@@ -50,6 +52,12 @@ class Progress:
         begins = self._consumer.beginning_offsets(never) if never else {}
         return {at.partition: ends[at] for at in asked}, {at.partition: committed[at] or begins[at] for at in asked}
 
+    def committed(self, partitions: Iterable[TopicPartition]) -> dict[TopicPartition, int]:
+        """Of each partition, the offset at which the group goes on; the partition's end where it has committed none."""
+        ends = self._consumer.end_offsets(list(partitions))
+        offsets = {at: self._consumer.committed(at) for at in ends}
+        return {at: ends[at] if offset is None else offset for at, offset in offsets.items()}
+
     def lag(self, partitions: Collection[int]) -> dict[int, int]:
         """Of each partition, the number of messages that the group has not committed yet."""
         ends, committed = self.ends_and_committed(partitions)
@@ -67,24 +75,37 @@ def wait_for_groups(connection: Connection, groups: Sequence[str], topic: str, s
 
 
 class LagWatch:
-    """Keeps the metric of the consumer lag up to date. assigned: the partitions of this worker."""
+    """Keeps the metric of the consumer lag up to date, and notices when Kafka goes away and comes back.
 
-    def __init__(self, open_progress: Callable[[], Progress], assigned: Callable[[], Collection[int]]) -> None:
-        self._open_progress, self._assigned = open_progress, assigned
+    assigned: the partitions of this worker. kafka: is told whether Kafka answers.
+    """
+
+    def __init__(
+        self, open_progress: Callable[[], Progress], assigned: Callable[[], Collection[int]], kafka: Outage = KAFKA
+    ) -> None:
+        self._open_progress, self._assigned, self._kafka = open_progress, assigned, kafka
         self._shown: set[int] = set()
 
     def run(self, stop: threading.Event) -> None:
         """Measure until `stop` is set. Raises `KafkaError`; the metric then stays as it is."""
-        with self._open_progress() as progress:
-            while not stop.is_set():
-                self._measure(progress)
-                stop.wait(LAG_SECONDS)
+        try:
+            with self._open_progress() as progress:
+                while not stop.is_set():
+                    self._measure(progress)
+                    self._kafka.works()
+                    stop.wait(LAG_SECONDS)
+        except KafkaError as error:
+            self._kafka.failed(error)  # its text begins with its type
+            raise
 
     def _measure(self, progress: Progress) -> None:
         partitions = set(self._assigned())
         for partition in self._shown - partitions:
             metrics.CONSUMER_LAG.remove(str(partition))
         self._shown &= partitions
-        for partition, count in (progress.lag(partitions) if partitions else {}).items():
+        # A worker without partitions asks too: whether Kafka answers.
+        for partition, count in progress.lag(partitions or {0}).items():
+            if partition not in partitions:
+                continue
             metrics.CONSUMER_LAG.labels(str(partition)).set(count)
             self._shown.add(partition)

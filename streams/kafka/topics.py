@@ -26,9 +26,13 @@ from streams.events import (
 )
 from streams.kafka.clients import open_admin
 from streams.kafka.connection import Connection
+from streams.text import counted
 
 PER_STREAM = (SEGMENTS_TOPIC, SCORES_TOPIC, ALERTS_TOPIC, DEAD_LETTER_TOPIC)
 """Topics keyed by stream: all have the same number of partitions, as Faust's tables need."""
+
+PARTITIONS = 4
+"""Of the topics that are keyed by stream, where nothing else is asked for."""
 
 RETENTION_HOURS = 168
 """Kafka's own default, set on each topic, so that a broker with another default does not decide how long answers are kept."""
@@ -42,9 +46,11 @@ COMPACTED = {
     "segment.ms": str(HOUR_MS // 6),
     "segment.bytes": str(16 * 2**20),
     "min.cleanable.dirty.ratio": "0.1",
+    "max.compaction.lag.ms": str(24 * HOUR_MS),
 }
 """Settings of a topic whose readers begin at its beginning. Kafka compacts a segment of a partition only when it is closed, by
-default after a week or 1 GiB, and half of the log is obsolete: until then every state of every stream would be read."""
+default after a week or 1 GiB, and half of the log is obsolete: until then every state of every stream would be read. After a day
+it compacts in any case, so that what was taken back (`fvq forget`) leaves the disk also where few messages come."""
 
 PICTURES = COMPACTED | {"cleanup.policy": "compact,delete", "segment.ms": str(HOUR_MS // 12), RETENTION: str(HOUR_MS)}
 """Settings of the pictures' topic: the last one of each stream, for an hour at most, because people may be in it."""
@@ -99,6 +105,12 @@ def has_topic(connection: Connection, name: str) -> bool:
         return name in admin.list_topics()
 
 
+def topic_settings(connection: Connection, name: str) -> dict[str, str]:
+    """All settings of a topic, also those that are the broker's defaults; none where it is missing. Raises `BrokerError`."""
+    with _asking(connection) as admin:
+        return _configs(admin, [name])[name] if name in admin.list_topics() else {}
+
+
 def create_topics(connection: Connection, partitions: int, replication: int, retention_hours: int = RETENTION_HOURS) -> list[str]:
     """Create the topics that are missing, and leave the others as they are; returns the new names. Raises `BrokerError`."""
     created = []
@@ -135,13 +147,6 @@ def alter_topics(connection: Connection, retention_hours: int | None = None) -> 
     return lines
 
 
-def differing_topics(connection: Connection, retention_hours: int | None = None) -> list[str]:
-    """A line about each topic that `alter_topics` would change. Raises `BrokerError`."""
-    with _asking(connection) as admin:
-        differences = {name: topic.differences(retention_hours) for name, topic in _present(admin).items()}
-    return [f"{name}: {'; '.join(_described(different))}" for name, different in differences.items() if different]
-
-
 def check_topics(
     connection: Connection, partitions: int | None, replication: int | None, retention_hours: int | None = None
 ) -> list[TopicReport]:
@@ -162,7 +167,8 @@ def check_topics(
             continue
         problems = []
         if topic.partitions != plan.partitions:
-            problems.append(f"has {topic.partitions} partitions, wanted are {plan.partitions}")
+            verb = "is" if plan.partitions == 1 else "are"
+            problems.append(f"has {counted(topic.partitions, 'partition')}, wanted {verb} {plan.partitions}")
         if replication is not None and topic.copies != replication:
             problems.append(f"has replication {topic.copies}, wanted is {replication}")
         problems += _described(topic.differences(retention_hours))

@@ -1,4 +1,4 @@
-"""`fvq score`: scores of files and folders, without any server.
+"""`fvq score`: scores of files, folders and addresses, without any server.
 
 file -> windows of a segment's length, sampled in the pool -> batches -> scores -> one record per file.
 """
@@ -10,18 +10,23 @@ import sys
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import TextIO
+from typing import TYPE_CHECKING, Any, TextIO
 
 from scorer.registry import Registry
 from scorer.sampling import SamplerPool
 from scorer.spec import SampledClip, Scorer, Window
 from streams.errors import MediaError
 from streams.local.output import Form, open_writer
+from streams.local.shown_progress import ShownProgress
 from streams.local.windows import SEGMENT_SECONDS, ScoredWindow, record, without_pixels
 from streams.media.videos import VIDEO_SUFFIXES, check_file, find_videos
+
+if TYPE_CHECKING:
+    from streams.media.fetch import FetchLimits
 
 WINDOWS_PER_TASK = 16
 
@@ -50,40 +55,48 @@ class Scoring:
 
 
 def score_files(
-    paths: Sequence[Path], scoring: Scoring, *, form: Form = "table", plot: Path | None = None, out: TextIO = sys.stdout
+    paths: Sequence[str | Path],
+    scoring: Scoring,
+    *,
+    fetch: FetchLimits | None = None,
+    form: Form = "table",
+    plot: Path | None = None,
+    out: TextIO = sys.stdout,
 ) -> int:
-    """Score files and folders, and print a record of each file; returns the exit code.
+    """Score files, folders and addresses, and print a record of each video; returns the exit code.
 
-    form: "table", "json" or "csv". plot: also write a picture of the scores to this file. Where a file cannot be scored, its
-    record says why, the other files are scored, and the exit code is 1. Raises `MediaError` where there is no video, and
-    `ModelError`.
+    paths: an address has `://` in it. fetch: what may be fetched; None refuses addresses. form: "table", "json" or "csv". plot:
+    also write a picture of the scores to this file. Where a video cannot be scored, its record says why, the others are scored,
+    and the exit code is 1. Raises `MediaError` where there is no video, and `ModelError`.
     """
     from scorer.load import load_engine
 
-    files = find_videos(paths)
-    if not files:
+    videos = _videos(paths, fetch)
+    if not videos:
         raise MediaError(f"no video in {', '.join(map(str, paths))}; known endings are {' '.join(sorted(VIDEO_SUFFIXES))}")
     engine = load_engine(scoring.model, scoring.device, scoring.registry)
-    writer = open_writer(form, out)
-    courses: list[tuple[Path, list[ScoredWindow]]] = []
+    writer, progress = open_writer(form, out), ShownProgress(len(videos), sys.stderr)
+    courses: list[tuple[str, list[ScoredWindow]]] = []
     failed = 0
     # Few files keep few children busy, and a child takes longer to start than a short file to be sampled.
     seconds = scoring.window_timeout * WINDOWS_PER_TASK
-    with (
-        SamplerPool(engine.spec, scoring.workers, seconds, scoring.memory_mb, eager=False) as pool,
-        _progress(len(files)) as advance,
-    ):
-        for path in files:
+    with SamplerPool(engine.spec, scoring.workers, seconds, scoring.memory_mb, eager=False) as pool:
+        for number, (name, local) in enumerate(videos, 1):
+            tell = partial(progress.show, number, name)
+            tell(0.0)
             try:
-                windows = score_file(path, pool, engine, scoring.batch_size)
+                with local as path:
+                    windows = score_file(path, pool, engine, scoring.batch_size, tell)
             except MediaError as error:
                 failed += 1
-                writer.add({"file": str(path), "error": error.reason})
+                answer: dict[str, Any] = {"file": name, "error": error.reason}
             else:
-                writer.add(record(path, windows))
+                answer = record(name, windows)
                 if plot is not None:
-                    courses.append((path, windows))
-            advance()
+                    courses.append((name, windows))
+            finally:
+                progress.clear()
+            writer.add(answer)
     writer.close()
     if plot is not None and courses:
         from streams.local.plot import plot_courses  # imports matplotlib
@@ -92,22 +105,27 @@ def score_files(
     return 1 if failed else 0
 
 
-@contextmanager
-def _progress(files: int) -> Iterator[Callable[[], None]]:
-    """What shows in a terminal that another of the files is done."""
-    if not sys.stderr.isatty():
-        yield lambda: None
-        return
-    from rich.console import Console
-    from rich.progress import Progress
+def _videos(paths: Sequence[str | Path], fetch: FetchLimits | None) -> list[tuple[str, AbstractContextManager[Path]]]:
+    """Each video in order: its name in records, and what gives its local file."""
+    videos: list[tuple[str, AbstractContextManager[Path]]] = []
+    for path in map(str, paths):
+        if fetch is not None and "://" in path:
+            from streams.local import addresses  # imports an HTTP client
 
-    with Progress(console=Console(stderr=True), transient=True) as progress:
-        task = progress.add_task("scoring", total=files)
-        yield lambda: progress.advance(task)
+            if addresses.is_address(path):
+                videos.append((addresses.shown(path), addresses.fetched(path, fetch)))
+                continue
+        videos += [(str(video), nullcontext(video)) for video in find_videos([Path(path)])]
+    return videos
 
 
-def score_file(path: Path, pool: SamplerPool, scorer: Scorer, batch_size: int) -> list[ScoredWindow]:
-    """Every window of a file with its score, in order. Raises `MediaError` where the file cannot be scored."""
+def score_file(
+    path: Path, pool: SamplerPool, scorer: Scorer, batch_size: int, tell: Callable[[float], None] = lambda _: None
+) -> list[ScoredWindow]:
+    """Every window of a file with its score, in order. Raises `MediaError` where the file cannot be scored.
+
+    tell: is called with the seconds of the file that are scored.
+    """
     windows: list[ScoredWindow] = []
     for sampled in _sampled(path, pool):
         for i in range(0, len(sampled), batch_size):
@@ -116,6 +134,7 @@ def score_file(path: Path, pool: SamplerPool, scorer: Scorer, batch_size: int) -
             windows += [
                 ScoredWindow(window, without_pixels(clip), score) for (window, clip), score in zip(batch, scores, strict=True)
             ]
+            tell(windows[-1].window.start + SEGMENT_SECONDS)
     if not windows:
         raise MediaError("no frame could be decoded")
     return windows

@@ -30,6 +30,7 @@ from streams.local.live_view import LiveView
 from streams.local.processes import own_kafka, own_settings, running, wait_for_agents, wait_ready, worker_settings
 from streams.local.wall import Wall, start_wall
 from streams.ports import free_port
+from streams.privacy.statement import kept_lines
 from streams.settings import Settings
 
 STATUS_SECONDS = 0.5
@@ -104,6 +105,7 @@ def run_live_up(settings: Settings, following: Following, *, seconds: float | No
         if wall is not None:
             stack.callback(wall.end)
         view.note(f"broker {connection.servers}, worker {worker.pid}, metrics at http://127.0.0.1:{port}/metrics")
+        view.note(kept_lines(parts.keeping(settings))[0])  # the worker's own lines are not shown here
         wait_ready(worker, port)
         stopped = _follow(settings, connection, following, view, run, worker, wall, seconds)
         view.summary(run)

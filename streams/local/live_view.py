@@ -18,7 +18,7 @@ from streams.local.bars import score_bar
 from streams.local.drops import find_drops
 from streams.local.live_run import Key, LiveRun, LiveStream, source_line
 from streams.local.view import alert_line, line_of, score_line, signals_of
-from streams.text import printable
+from streams.text import counted, printable
 
 ROWS_SHOWN, ALERTS_SHOWN = 40, 6
 
@@ -92,7 +92,7 @@ class LiveView:
         if mean is None:
             parts.append(": no scores")
         else:
-            parts.append(f": {stream.scored} segments, mean {mean:.1f}, lowest {stream.lowest:.1f}")
+            parts.append(f": {counted(stream.scored, 'segment')}, mean {mean:.1f}, lowest {stream.lowest:.1f}")
         if stream.skipped:
             parts.append(f", {stream.skipped} skipped: the worker was too slow for live")
         if stream.failed:
@@ -120,7 +120,9 @@ class LiveView:
 def table_of(run: LiveRun, now: datetime | None = None) -> Table:
     """The streams with their latest scores, worst first. now: UTC."""
     now = now or datetime.now(UTC)
-    table = Table("stream", "source", "score", "", "level", "faces", "behind", "signals", title=f"{run.scored} segments scored")
+    table = Table(
+        "stream", "source", "score", "", "level", "faces", "behind", "signals", title=f"{counted(run.scored, 'segment')} scored"
+    )
     if run.alerts:
         table.caption = Text("\n").join(alert_line(alert) for alert in list(run.alerts.values())[-ALERTS_SHOWN:])
     for key in sorted({*run.streams, *run.sources}, key=lambda key: _worst(run, key))[:ROWS_SHOWN]:

@@ -6,9 +6,12 @@ import csv
 import json
 from typing import Any, Literal, Protocol, TextIO
 
-from streams.text import csv_path, csv_text, printable
+from streams.text import counted, csv_path, csv_text, printable
 
 Form = Literal["table", "json", "csv"]
+
+BAR = 10
+"""Characters of the bar beside a score."""
 
 
 class Writer(Protocol):
@@ -44,6 +47,7 @@ class _Csv:
     FIELDS = ("file", "start", "duration", "score", "level", "uncertainty", "faces", "error")
 
     def __init__(self, out: TextIO) -> None:
+        self._out = out
         self._writer = csv.DictWriter(out, self.FIELDS, extrasaction="ignore", lineterminator="\n")
         self._writer.writeheader()
 
@@ -51,39 +55,56 @@ class _Csv:
         file = csv_path(record["file"])
         if "error" in record:
             self._writer.writerow({"file": file, "error": csv_text(record["error"])})
-            return
-        for segment in record["segments"]:
+        for segment in record.get("segments", ()):
             self._writer.writerow({"file": file} | segment | {"faces": segment["faces"]["count"]})
+        self._out.flush()
 
     def close(self) -> None:
         pass
 
 
 class _Table:
-    """A table for people, printed at the end."""
+    """Rows for people: one as soon as its file is done, and the errors in a list below them.
+
+    The name is in the last column, so that none is cut, however long it is and however narrow the terminal.
+    """
 
     def __init__(self, out: TextIO) -> None:
         from rich.console import Console
-        from rich.table import Column, Table
 
-        # A pipe has no width. With rich's default of 80 columns, long file names break into lines that nobody can search for.
-        self._console = Console(file=out, width=None if out.isatty() else 200)
-        self._table = Table(Column("file", overflow="fold"), "score", "", "level", "±", "faces", "worst segment")
+        self._console = Console(file=out, highlight=False, markup=False, emoji=False)
+        self._errors: list[tuple[str, str]] = []
+        self._begun = False
 
     def add(self, record: dict[str, Any]) -> None:
+        file = printable(record["file"])
+        if "error" in record:
+            self._errors.append((file, printable(record["error"])))
+            self._row("error", "red", None, "", "", "", "", file)
+            return
+        worst = min(record["segments"], key=lambda segment: segment["score"])
+        self._row(
+            f"{record['score']:.1f}", "", record["score"], record["level"], f"{record['uncertainty']:.0f}",
+            str(record["faces"]["count"]), f"{worst['score']:.1f} at {worst['start']:.0f} s", file,
+        )  # fmt: skip
+
+    def close(self) -> None:
+        if self._errors:
+            self._print(f"\n{counted(len(self._errors), 'file')} could not be scored:")
+        for file, reason in self._errors:
+            self._print(f"  {file}: {reason}")
+
+    def _row(self, score: str, style: str, bar: float | None, level: str, spread: str, faces: str, worst: str, file: str) -> None:
         from rich.text import Text
 
         from streams.local.bars import score_bar
 
-        file = Text(printable(record["file"]))
-        if "error" in record:
-            self._table.add_row(file, Text("error", "red"), "", Text(printable(record["error"])))
-            return
-        worst = min(record["segments"], key=lambda segment: segment["score"])
-        self._table.add_row(
-            file, f"{record['score']:.1f}", score_bar(record["score"]), record["level"],
-            f"{record['uncertainty']:.0f}", str(record["faces"]["count"]), f"{worst['score']:.1f} at {worst['start']:.0f} s",
-        )  # fmt: skip
+        if not self._begun:
+            self._begun = True
+            self._print(f"{'score':>5}  {'':{BAR}}  {'level':<9}  {'±':>3}  {'faces':>5}  {'worst segment':<16}  file")
+        shown_bar = Text(" " * BAR) if bar is None else score_bar(bar, BAR)
+        cells = (f"  {level:<9}  {spread:>3}  {faces:>5}  {worst:<16}  ", file)
+        self._print(Text.assemble((f"{score:>5}", style), "  ", shown_bar, *cells))
 
-    def close(self) -> None:
-        self._console.print(self._table)
+    def _print(self, line: Any) -> None:
+        self._console.print(line, soft_wrap=True)

@@ -16,11 +16,11 @@ LEVEL_COLOURS = ("#c0392b", "#e67e22", "#f1c40f", "#9acd32", "#2e8b57")
 THUMBNAILS = 12
 
 
-def plot_courses(courses: Sequence[tuple[Path, Sequence[ScoredWindow]]], path: Path) -> None:
+def plot_courses(courses: Sequence[tuple[str, Sequence[ScoredWindow]]], path: Path) -> None:
     """Write one picture with a panel for each file: each segment's score and uncertainty over time, and thumbnails below.
 
-    courses: each file with its windows in order. The suffix of `path` gives the format; raises ValueError where matplotlib does
-    not know it.
+    courses: each file's path or address, with its windows in order. The suffix of `path` gives the format; raises ValueError
+    where matplotlib does not know it.
     """
     figure = Figure(figsize=(11, 3.4 * len(courses)), layout="constrained")
     panels = figure.subfigures(len(courses), 1, squeeze=False)[:, 0]
@@ -45,7 +45,7 @@ def plot_courses(courses: Sequence[tuple[Path, Sequence[ScoredWindow]]], path: P
         )
         axes.set(ylim=(0, 100), xlim=(edges[0], edges[-1]), ylabel="score")
         # A name is no formula, whatever signs it has.
-        axes.set_title(f"{printable(file.name)}: {scores.mean():.0f}", parse_math=False)
+        axes.set_title(f"{printable(Path(file).name)}: {scores.mean():.0f}", parse_math=False)
         shown = np.unique(np.linspace(0, len(windows) - 1, THUMBNAILS).astype(int))
         strip.imshow(np.concatenate([windows[i].clip.thumbnail for i in shown], axis=1), aspect="equal")
         strip.axis("off")

@@ -28,6 +28,7 @@ from streams.local.view import View
 from streams.local.wall import Wall, start_wall
 from streams.media import ffmpeg
 from streams.ports import free_port
+from streams.privacy.statement import kept_lines
 from streams.settings import Settings
 
 ANSWER_SECONDS = 120.0
@@ -59,6 +60,7 @@ def run_up(settings: Settings, source: Path, *, fast: bool, segment_seconds: flo
         if wall is not None:
             stack.callback(wall.end)
         view.note(f"broker {connection.servers}, worker {worker.pid}, metrics at http://127.0.0.1:{port}/metrics")
+        view.note(kept_lines(parts.keeping(settings))[0])  # the worker's own lines are not shown here
         wait_ready(worker, port)
         start = datetime.now(UTC)
         run = Run([event for source, cuts in segments.items() for event in events_of(source, cuts, start, {})])

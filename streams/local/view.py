@@ -16,7 +16,7 @@ from streams.events import QualityAlert, SegmentScore
 from streams.local.bars import score_bar
 from streams.local.drops import clock, describe, find_drops
 from streams.local.run import Run
-from streams.text import printable
+from streams.text import counted, printable
 
 ROWS_SHOWN, ALERTS_SHOWN = 14, 4
 
@@ -64,13 +64,15 @@ class View:
             self._alert_summary(run)
         skipped = sum(1 for score in run.scores.values() if score.status == "skipped")
         if skipped:
-            self._console.print(f"{skipped} segments were skipped: the worker was too slow for live", highlight=False)
+            self._console.print(
+                f"{counted(skipped, 'segment was', 'segments were')} skipped: the worker was too slow for live", highlight=False
+            )
         for segment_id, reason in run.failed.items():
             self._line(("failed", "red"), f" {segment_id}: {reason}")
         missing = len(run.events) - run.answered
         if missing:
             why = "stopped before their turn" if run.interrupted else "without an answer"
-            self._console.print(f"{missing} segments {why}", highlight=False)
+            self._console.print(f"{counted(missing, 'segment')} {why}", highlight=False)
 
     def _line(self, *parts: str | tuple[str, str]) -> None:
         """Print one line of texts, each plain or with a style; nothing in them is markup."""
@@ -96,7 +98,7 @@ class View:
             facts = {"summary": stream_id, "segments": count, "mean": mean, "lowest": lowest}
             print(json.dumps(facts | {"drops": [vars(drop) for drop in drops]}))
             return
-        self._line((stream_id, "bold"), f": {count} segments, mean {mean:.1f}, lowest {lowest:.1f}")
+        self._line((stream_id, "bold"), f": {counted(count, 'segment')}, mean {mean:.1f}, lowest {lowest:.1f}")
         starts = [(score.start - scores[0].start).total_seconds() for score in scores]
         for drop in drops:
             self._line("  ", ("▼", "yellow"), f" {describe(drop, starts)}")

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from scorer.sampling.audio.facts import rounded
 from scorer.spec import LEVELS, ClipScore, SampledClip, Window
 
 if TYPE_CHECKING:
@@ -34,8 +35,11 @@ def without_pixels(clip: SampledClip) -> SampledClip:
     return replace(clip, **{name: getattr(clip, name)[:0].copy() for name in PIXELS})
 
 
-def record(path: Path, windows: Sequence[ScoredWindow]) -> dict[str, Any]:
-    """The record of one file: means over its segments, weighted by their length, and each segment's own values."""
+def record(name: str | Path, windows: Sequence[ScoredWindow]) -> dict[str, Any]:
+    """The record of one file: means over its segments, weighted by their length, and each segment's own values.
+
+    name: its path or address.
+    """
     weights = np.array([scored.clip.info.duration or SEGMENT_SECONDS for scored in windows])
     weights /= weights.sum()
 
@@ -45,7 +49,7 @@ def record(path: Path, windows: Sequence[ScoredWindow]) -> dict[str, Any]:
     probabilities = {level: round(mean([scored.score.level_probs[level] for scored in windows]), 4) for level in LEVELS}
     names = windows[0].clip.signals
     return {
-        "file": str(path),
+        "file": str(name),
         "score": round(mean([scored.score.score for scored in windows]), 2),
         "level": max(LEVELS, key=lambda level: probabilities[level]),
         "level_probs": probabilities,
@@ -70,6 +74,7 @@ def _segment(scored: ScoredWindow) -> dict[str, Any]:
         "faces": asdict(scored.clip.face_summary) | {"area": round(scored.clip.face_summary.area, 4)},
         "signals": {name: round(value, 4) for name, value in scored.clip.signals.items()},
         "bitstream": _bitstream(scored.clip.bitstream),
+        "audio": rounded(scored.clip.audio) if scored.clip.audio is not None else None,
     }
 
 

@@ -36,6 +36,11 @@ class ClipStore:
         except (ImportError, ValueError) as error:
             raise MediaError(f"FVQ_CLIP_STORE: {address}: {error}", kind="setup") from error
 
+    @property
+    def address(self) -> str:
+        """Where the store is: `file:///...`, `s3://...`."""
+        return self._storage.uri(self._storage.root)
+
     def uri(self, stream_id: str, data: bytes) -> str:
         """The URI that a clip of a stream has in this store, stored or not. data: the clip's bytes."""
         name = hashlib.sha256(data).hexdigest() + suffix_of(data)
@@ -72,6 +77,19 @@ class ClipStore:
             with contextlib.suppress(OSError):
                 Path(folder).rmdir()
         return sum(1 for path in paths if CLIP.fullmatch(Path(path).name))
+
+    def example_ids(self, stream_id: str) -> list[str]:
+        """The ids of a stream's clips."""
+        entries = self._storage.entries(f"{self._storage.root}/{folder_of(stream_id)}")
+        names = [Path(entry["name"]).name for entry in entries]
+        return sorted(name.partition(".")[0] for name in names if CLIP.fullmatch(name))
+
+    def has(self, uri: str) -> bool:
+        """Whether an address is that of a clip in this store, stored or not."""
+        try:
+            return bool(self._path(uri))
+        except MediaError:
+            return False
 
     def clips(self) -> Iterator[tuple[str, datetime]]:
         """The URI of each clip, and when it was stored, UTC."""

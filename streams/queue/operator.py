@@ -11,12 +11,12 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 
 from streams.errors import MediaError
-from streams.events import OperatorRating, SegmentScore, TrainingExample
+from streams.events import STORE_LABEL, OperatorRating, SegmentScore, TrainingExample, may_be_stored
 from streams.media.fetch import Fetcher, FetchLimits
 from streams.queue.agent import fetch_all, make_example
 from streams.queue.clips import ClipStore
-from streams.queue.selection import NEVER_STORE
 from streams.queue.topic import QueueTopic
+from streams.text import printable
 
 
 class OperatorRatings:
@@ -60,8 +60,8 @@ class OperatorRatings:
 
 def problem_of(score: SegmentScore) -> str:
     """Why a segment cannot become an example; '' where it can."""
-    if score.labels.get(NEVER_STORE[0]) == NEVER_STORE[1]:
-        return f"the stream carries {NEVER_STORE[0]}:{NEVER_STORE[1]}: its clips must not be stored"
+    if not may_be_stored(score.labels):
+        return f"the stream carries {STORE_LABEL}:{printable(score.labels[STORE_LABEL])}: its clips must not be stored"
     if score.tier == "glance":
         return "the model did not score this segment: rate one whose score is its own"
     if score.score is None or score.uncertainty is None or score.model is None or score.fingerprint is None:

@@ -11,6 +11,7 @@ import threading
 from datetime import UTC, datetime, timedelta
 
 from streams.errors import MediaError
+from streams.events import StreamDeletion
 from streams.kafka.agent import Agent, Pauses
 from streams.kafka.connection import Connection
 from streams.queue.clips import ClipStore
@@ -23,6 +24,10 @@ PAUSES = Pauses(first=300.0, longest=300.0)
 
 STRAY_AGE = timedelta(hours=1)
 """A clip without an example that is older than this was left by a worker that was killed. A younger one may be queued soon."""
+
+
+NOTE_AGE = timedelta(days=90)
+"""A note that a stream was deleted is kept for so long: a rating page elsewhere that starts in this time deletes the votes."""
 
 
 def sweep_agent(connection: Connection, store: ClipStore, clip_days: float) -> Agent:
@@ -40,11 +45,16 @@ def sweep_agent(connection: Connection, store: ClipStore, clip_days: float) -> A
 
 
 def sweep(topic: QueueTopic, store: ClipStore, clip_days: float, now: datetime) -> None:
-    """Delete clips older than `clip_days`, clips that no example names, and files half written. now: UTC.
+    """Delete clips older than `clip_days`, clips that no example names, files half written, and old notes of deletions. now: UTC.
 
     clip_days: days since a clip was queued, 0 for no limit.
     """
-    waiting = topic.refresh().examples()
+    queue = topic.refresh()
+    waiting = queue.examples()
+    notes = [
+        StreamDeletion(stream_id=stream_id, deleted_at=at) for stream_id, at in queue.deletions().items() if now - at > NOTE_AGE
+    ]
+    topic.take_back(notes)
     expired = [example for example in waiting if clip_days and now - example.queued_at > timedelta(days=clip_days)]
     topic.take_back(expired)
     for example in expired:

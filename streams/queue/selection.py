@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from streams.events import HarvestReason, SegmentScore, TrainingExample
+from streams.events import HarvestReason, SegmentScore, TrainingExample, may_be_stored
 
 ALIKE_BITS = 10
 """Fingerprints (64 bits) that differ in at most this many bits show the same scene; those of other scenes differ in about 32."""
@@ -22,9 +22,6 @@ HOUR = timedelta(hours=1)
 
 BLACK_SHARE = 0.95
 """Share of black pixels from which there is nothing to rate."""
-
-NEVER_STORE = ("store", "no")
-"""Name and value of the label of a stream whose clips must not be stored."""
 
 
 @dataclass(frozen=True)
@@ -48,7 +45,7 @@ def harvest_reason(score: SegmentScore, limits: HarvestLimits, alerted: bool) ->
         return None
     if score.tier == "glance":
         return None  # the model has not seen it; the full look that it rests on was here before
-    if score.signals.black >= BLACK_SHARE or score.labels.get(NEVER_STORE[0]) == NEVER_STORE[1]:
+    if score.signals.black >= BLACK_SHARE or not may_be_stored(score.labels):
         return None
     if alerted:
         return "alert"

@@ -32,6 +32,8 @@ class Queue:
         """Take in one message; a message that is neither an example nor a deletion is ignored."""
         if not value:
             self._examples.pop(key, None)
+            if key.endswith(b"/"):
+                self._deleted.pop(key[:-1].decode(errors="replace"), None)
             return
         try:
             if key.endswith(b"/"):
@@ -85,9 +87,9 @@ class QueueTopic(WholeTopic):
         """Send examples or deletions, and wait for the acknowledgements."""
         send_all(self._producer, TRAINING_TOPIC, [(event.key, event.to_bytes()) for event in events])
 
-    def take_back(self, examples: Iterable[TrainingExample]) -> None:
-        """Remove examples from the topic, and wait for the acknowledgements."""
-        send_all(self._producer, TRAINING_TOPIC, [(example.key, None) for example in examples])
+    def take_back(self, events: Iterable[TrainingExample | StreamDeletion]) -> None:
+        """Remove examples or notes of deletions from the topic, and wait for the acknowledgements."""
+        send_all(self._producer, TRAINING_TOPIC, [(event.key, None) for event in events])
 
 
 @dataclass(frozen=True)

@@ -136,6 +136,12 @@ class RatingStore:
             example_ids = [row[0] for row in db.execute(query, (stream_id, last))]
         return self.forget([(stream_id, example_id) for example_id in example_ids])
 
+    def clips_of(self, stream_id: str) -> list[str]:
+        """The example ids of a stream's clips, queued or not."""
+        with self._database.transaction() as db:
+            rows = db.execute("select example_id from examples where stream_id = ? order by example_id", (stream_id,))
+            return [row[0] for row in rows]
+
     def forget(self, keys: list[Key]) -> list[str]:
         """Delete clips from all tables, with their ratings; returns their example ids."""
         if keys:

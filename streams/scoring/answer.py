@@ -10,9 +10,19 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from pydantic import ValidationError
 
+from scorer.sampling.audio.facts import rounded
 from scorer.spec import SIGNALS_VERSION, ClipScore, SampledClip, SamplerSpec
 from streams.errors import MediaError, ModelError
-from streams.events import BitstreamSummary, FaceSummary, ModelRef, SecondOpinion, SegmentEvent, SegmentScore, Signals
+from streams.events import (
+    AudioSummary,
+    BitstreamSummary,
+    FaceSummary,
+    ModelRef,
+    SecondOpinion,
+    SegmentEvent,
+    SegmentScore,
+    Signals,
+)
 from streams.letter import DeadLetter, Message, dead_letter
 from streams.media.fetch import LocalMedia
 from streams.media.fingerprint import fingerprint
@@ -20,10 +30,11 @@ from streams.scoring.cascade import Look, with_look
 from streams.scoring.glances import FullLook, Rest
 
 if TYPE_CHECKING:
+    from scorer.sampling.audio.facts import AudioFacts
     from scorer.sampling.bitstream.facts import Bitstream
 
 log = logging.getLogger(__name__)
-Measured = TypeVar("Measured", BitstreamSummary, FaceSummary, Signals)
+Measured = TypeVar("Measured", AudioSummary, BitstreamSummary, FaceSummary, Signals)
 
 
 @dataclass(frozen=True)
@@ -117,6 +128,7 @@ def _scored(segment: Sampled, score: ClipScore, second: ClipScore | None) -> Seg
         signals=_in_range(Signals, segment.clip.signals, segment.event.segment_id),
         signals_version=SIGNALS_VERSION,
         bitstream=bitstream_of(segment.clip.bitstream, segment.event.segment_id),
+        audio=audio_of(segment.clip.audio, segment.event.segment_id),
         model=_model(score),
         fallback=score.fallback,
         second=SecondOpinion(score=second.score, model=_model(second)) if second is not None else None,
@@ -147,6 +159,7 @@ def rested_answer(segment: Glanced, full: SegmentScore, drift: float) -> Segment
         signals=full.signals.model_copy(update=seen),
         signals_version=full.signals_version,
         bitstream=bitstream_of(glance.bitstream, segment.event.segment_id),
+        audio=audio_of(glance.audio, segment.event.segment_id),
         model=full.model,
         fallback=full.fallback,
         timing=segment.timing | {"lag_s": lag(segment.event)},
@@ -158,6 +171,11 @@ def bitstream_of(bitstream: Bitstream | None, segment_id: str) -> BitstreamSumma
     if bitstream is None:
         return None
     return _in_range(BitstreamSummary, {name: getattr(bitstream, name) for name in BitstreamSummary.model_fields}, segment_id)
+
+
+def audio_of(audio: AudioFacts | None, segment_id: str) -> AudioSummary | None:
+    """What a score tells of a segment's sound; None where nobody listened."""
+    return None if audio is None else _in_range(AudioSummary, rounded(audio), segment_id)
 
 
 def _in_range(kind: type[Measured], values: dict[str, Any], segment_id: str) -> Measured:

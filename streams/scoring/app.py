@@ -27,7 +27,9 @@ from streams.scoring.batcher import Batcher
 from streams.scoring.checkpoint import checkpoint
 from streams.scoring.flood import FloodGate, FloodLimits
 from streams.scoring.pipeline import SegmentPipeline
+from streams.scoring.worst import WorstStreams
 from streams.sinks.base import Sink
+from streams.text import ranges
 
 log = logging.getLogger(__name__)
 FETCH_WAIT_MS = 100
@@ -59,9 +61,18 @@ class AppOptions:
     flood: FloodLimits | None = None
 
 
-def build_app(options: AppOptions, open_pipeline: Callable[[], Awaitable[SegmentPipeline]], sink: Sink) -> faust.App:
-    """The worker's app. open_pipeline: gives the pipeline, in the app's event loop and before the first message."""
+def build_app(
+    options: AppOptions,
+    open_pipeline: Callable[[], Awaitable[SegmentPipeline]],
+    sink: Sink,
+    worst: WorstStreams | None = None,
+) -> faust.App:
+    """The worker's app.
+
+    open_pipeline: gives the pipeline, in the app's event loop and before the first message. worst: is told of all scores.
+    """
     app = _faust_app(options)
+    _tell_of_rebalances(app)
     segments = app.topic(SEGMENTS_TOPIC, key_type=bytes, value_type=bytes, key_serializer="raw", value_serializer="raw")
 
     @app.agent(segments, concurrency=1)
@@ -92,11 +103,14 @@ def build_app(options: AppOptions, open_pipeline: Callable[[], Awaitable[Segment
                     await stream.ack(event)
 
             try:
-                await checkpoint(await pipeline.finish(answers), app.producer, sink, acknowledge)
+                finished = await pipeline.finish(answers)
+                await checkpoint(finished, app.producer, sink, acknowledge)
             except Exception:
                 # Faust would restart the agent and commit past this batch; the next worker reads it again.
                 _end_now("a batch cannot be finished; the worker ends so that nothing is committed past it")
             metrics.IN_FLIGHT.dec(len(events))
+            if worst is not None:
+                worst.add(answered.answer for answered in finished)
 
         room = SEGMENTS_FOR_A_CHILD * options.children
         batcher = Batcher(options.batch_size, room, sample, pipeline.count_clips, score_batch, finish, pipeline.batches_ahead)
@@ -110,12 +124,29 @@ def build_app(options: AppOptions, open_pipeline: Callable[[], Awaitable[Segment
     return app
 
 
+def _tell_of_rebalances(app: faust.App) -> None:
+    """Write one line for each rebalance: which partitions this worker reads from then on."""
+
+    async def tell(_app: faust.App, assigned: Any, **_: Any) -> None:
+        partitions = sorted(at.partition for at in assigned if at.topic == SEGMENTS_TOPIC)
+        shown = ranges(partitions)
+        log.info(
+            "rebalance: this worker reads %s of %s", f"partitions {shown}" if partitions else "no partition", SEGMENTS_TOPIC,
+            extra={"partitions": shown, "count": len(partitions)},
+        )  # fmt: skip
+
+    app.on_partitions_assigned.connect(tell)
+
+
 class _PromptConsumerThread(AIOKafkaConsumerThread):
     """Faust's consumer, with a short wait of its fetches.
 
     A fetch asks for those partitions whose messages are all taken. A message of another partition waits until the fetch is
     answered, which takes the whole time where nothing comes: Faust lets the broker wait 1.5 s.
     """
+
+    # Faust would log this class's start and stop in the name of this module.
+    logger = logging.getLogger("faust.consumer")
 
     def _create_worker_consumer(self, transport: Any) -> Any:
         consumer = super()._create_worker_consumer(transport)

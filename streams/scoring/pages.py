@@ -16,6 +16,7 @@ from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from streams.connections import BoundedRunner
 from streams.errors import SinkError
 from streams.kafka.agent import Agent
+from streams.scoring.worst import WorstStreams
 from streams.sinks.base import Sink
 
 STUCK_SECONDS = 300.0
@@ -30,11 +31,13 @@ def add_pages(
     agents: Sequence[Agent],
     scorer_problem: Callable[[], str] = str,
     listener: Callable[[], socket.socket] | None = None,
+    worst: WorstStreams | None = None,
 ) -> None:
     """Add the pages.
 
     scoring_seconds: how long the scorer has been at work on its present batch. scorer_problem: why it gives no scores; '' where
     it does. listener: gives the socket that listens already, when the server starts; None listens at the app's own address.
+    worst: shows its streams each time that the metrics are asked for.
     """
     # Faust makes a runner and a site of its own and has no option for them.
     app.web._runner = BoundedRunner(app.web.web_app)
@@ -43,11 +46,13 @@ def add_pages(
 
     @app.page("/metrics")
     async def show_metrics(page: Any, _request: Any) -> Response:
+        if worst is not None:
+            worst.show()
         return page.bytes(generate_latest(), content_type=CONTENT_TYPE_LATEST.split(";")[0])
 
     @app.page("/healthz")
     async def healthz(page: Any, _request: Any) -> Response:
-        states = {agent.name: asdict(agent.state) for agent in agents}
+        states = {agent.name: asdict(agent.state) for agent in list(agents)}
         if (seconds := scoring_seconds()) > STUCK_SECONDS:
             status = f"the scorer has been at work on one batch for {seconds:.0f} s"
             return page.json({"status": status, "agents": states}, status=503)

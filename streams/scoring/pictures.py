@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from scorer.spec import Preview
 from streams import metrics
-from streams.events import PICTURES_TOPIC, SegmentEvent, SegmentScore
+from streams.events import PICTURES_TOPIC, SegmentEvent, SegmentScore, may_be_stored
 from streams.pictures import PictureKind, StreamPicture
 
 if TYPE_CHECKING:
@@ -26,9 +26,6 @@ log = logging.getLogger(__name__)
 State = Literal["good", "bad", "black", "frozen"]
 Key = TypeVar("Key", bound=Hashable)
 Value = TypeVar("Value")
-
-NO_STORE = ("store", "no")
-"""Name and value of the label of a stream of which nothing may be stored; the same as for clips (`streams/queue`)."""
 
 BLACK, FROZEN = 0.95, 0.95
 """Share of black pixels, of repeated frames, from which a segment is black or frozen: the default limits of the alerts."""
@@ -62,7 +59,7 @@ class PicturePlan:
     def is_due(self, event: SegmentEvent, now: float) -> bool:
         """Whether this segment gets the stream's next picture; it is taken as made."""
         last = self._asked.get(event.stream_id)
-        if not may_be_shown(event) or (last is not None and now - last < self._seconds):
+        if not may_be_stored(event.labels) or (last is not None and now - last < self._seconds):
             return False
         _remember(self._asked, event.stream_id, now)
         return True
@@ -73,7 +70,7 @@ class PicturePlan:
         before = self._states.get(key)
         state = state_of(score, before)
         _remember(self._states, key, state)
-        return before is not None and state != before and may_be_shown(score)
+        return before is not None and state != before and may_be_stored(score.labels)
 
 
 class Pictures:
@@ -144,11 +141,6 @@ class PictureSender:
                 log.warning("pictures cannot be sent to %s: %s: %s", PICTURES_TOPIC, type(error).__name__, error)
         else:
             metrics.PICTURES.labels("sent").inc()
-
-
-def may_be_shown(segment: SegmentEvent | SegmentScore) -> bool:
-    """Whether pictures of a stream may leave the worker: not where its label says that nothing is stored."""
-    return segment.labels.get(NO_STORE[0]) != NO_STORE[1]
 
 
 def state_of(score: SegmentScore, before: State | None) -> State:

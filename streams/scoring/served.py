@@ -123,4 +123,6 @@ async def connected(scorer: ServedScorer) -> None:
             said = str(error)
             await asyncio.sleep(error.retry_after)
         else:
+            if said:
+                log.warning("the scorer answers: segments are taken")
             return

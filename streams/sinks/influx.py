@@ -7,7 +7,8 @@ Measurement `segment_score`. InfluxDB identifies a point by its tags and its tim
   skipped) and `status`. Number of series: streams x renditions x (models + 1). The operator chooses all these names, and
   they are few.
 - fields: segment_id, sequence, duration; for a scored segment also score, uncertainty, level, `p_<level>`, faces, face_area
-  each signal, bitrate and qp; for one that had only a glance rests_on; for a skipped segment reason.
+  each signal, bitrate and qp, audio_present, and the numbers of its sound that are known as `audio_<name>`; for one that had
+  only a glance rests_on; for a skipped segment reason.
 
 `segment_id`, `uri` and labels are no tags, because each new value would make a new series without end. A segment has two
 points if two models answered it, or if it was scored before a restart and skipped after it. Both points have the same
@@ -17,8 +18,9 @@ points if two models answered it, or if it was scored before a restart and skipp
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -29,16 +31,22 @@ from influxdb_client.client.write_api import SYNCHRONOUS
 from influxdb_client.rest import ApiException
 from urllib3.exceptions import HTTPError
 
-from streams.errors import SinkError
+from streams.errors import SettingsError, SinkError
 from streams.events import SegmentScore
 from streams.sinks.base import Rejected, Sink
 
+log = logging.getLogger(__name__)
 MEASUREMENT = "segment_score"
 PROBE_MEASUREMENT = "fvq_probe"
 TIMEOUT_MS = 10_000
 
 WRITE_POINTS = 1000
 """Points in one request: about 600 bytes each before compression, far below the 50 MB that a server accepts."""
+
+UNAUTHORIZED = 401
+
+SOUND = ("loudness", "peak", "silent", "clipped", "offset_ms")
+"""The numbers of a score's `audio`."""
 
 REFUSALS = {400, 413, 422}
 """HTTP statuses for points that are wrong: malformed line, request too large, field of another type. Trying again does not
@@ -47,12 +55,13 @@ help."""
 
 @dataclass(frozen=True)
 class InfluxBucket:
-    """The bucket that scores are written to, and how to reach it."""
+    """The bucket that scores are written to, and how to reach it. read_token: gives the token that its file has by now."""
 
     url: str
     token: str = field(repr=False)
     org: str
     bucket: str
+    read_token: Callable[[], str] | None = field(default=None, repr=False, compare=False)
 
     @property
     def hourly(self) -> str:
@@ -64,7 +73,7 @@ class InfluxSink(Sink):
     """Writes scores as points into one bucket. The buffer holds the scores since the last flush: one batch of the worker."""
 
     def __init__(self, bucket: InfluxBucket) -> None:
-        self._url, self._bucket = bucket.url, bucket.bucket
+        self._url, self._bucket, self._place = bucket.url, bucket.bucket, bucket
         self._client = InfluxDBClient(bucket.url, bucket.token, org=bucket.org, timeout=TIMEOUT_MS, enable_gzip=True)
         self._writer = self._client.write_api(write_options=SYNCHRONOUS)
         self._waiting: list[SegmentScore] = []
@@ -130,8 +139,12 @@ class InfluxSink(Sink):
         await self._call(self._writer.write, bucket=self._bucket, record=points, write_precision=WritePrecision.MS)
 
     async def _call(self, function: Any, *arguments: Any, **keywords: Any) -> Any:
-        with sink_errors(self._url):
-            return await asyncio.to_thread(function, *arguments, **keywords)
+        try:
+            with sink_errors(self._url):
+                return await asyncio.to_thread(function, *arguments, **keywords)
+        except SinkError as error:
+            renew_token(self._client, self._place, error)
+            raise
 
 
 class _RefusedError(SinkError):
@@ -158,6 +171,21 @@ def sink_errors(url: str, needed: str = "") -> Iterator[None]:
         raise SinkError(f"InfluxDB {url}: the request cannot be sent; check FVQ_INFLUX_TOKEN and FVQ_INFLUX_URL") from None
     except (HTTPError, OSError) as error:
         raise SinkError(f"InfluxDB {url} cannot be reached: {type(error).__name__}; check FVQ_INFLUX_URL") from error
+
+
+def renew_token(client: InfluxDBClient, bucket: InfluxBucket, error: SinkError) -> None:
+    """Where the server refused the token: let the client use the one that its file has by now, from the next request on."""
+    refusal = error.__cause__
+    if bucket.read_token is None or not isinstance(refusal, ApiException) or refusal.status != UNAUTHORIZED:
+        return
+    try:
+        header = f"Token {bucket.read_token()}"
+    except SettingsError as reason:
+        log.warning("the InfluxDB token cannot be read again: %s", reason)
+        return
+    if client.api_client.default_headers.get("Authorization") != header:
+        client.api_client.set_default_header("Authorization", header)
+        log.info("the InfluxDB token is read again, because the server refused the one before")
 
 
 def retry_after(headers: Mapping[str, str] | None) -> float:
@@ -198,6 +226,11 @@ def to_point(score: SegmentScore) -> Point:
         point.field("bitrate", float(score.bitstream.bitrate))
         if score.bitstream.qp_mean is not None:
             point.field("qp", float(score.bitstream.qp_mean))
+    if score.audio:
+        point.field("audio_present", score.audio.present)
+        for name in SOUND:
+            if (value := getattr(score.audio, name)) is not None:
+                point.field(f"audio_{name}", float(value))
     for level, probability in (score.level_probs or {}).items():
         point.field(f"p_{level}", float(probability))
     return point

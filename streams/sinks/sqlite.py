@@ -58,7 +58,9 @@ class SqliteSink(Sink):
             await asyncio.to_thread(self._write, [], time.time())
         except (sqlite3.Error, OSError) as error:
             raise SinkError(f"{self.path} cannot be written: {error}; set FVQ_DATA_DIR to a folder that can") from error
-        kept = f"scores are kept {self._days:g} days" if self._days else "scores are kept for ever"
+        kept = (
+            f"scores are kept {self._days:g} {'day' if self._days == 1 else 'days'}" if self._days else "scores are kept for ever"
+        )
         return f"SQLite store {self.path}, {kept}"
 
     async def close(self) -> None:

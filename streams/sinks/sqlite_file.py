@@ -175,19 +175,23 @@ def mark(connection: sqlite3.Connection, now: float) -> None:
         connection.execute("insert or replace into marks values (?, ?)", (first_id, int(now)))
 
 
-def prune(connection: sqlite3.Connection, before: float, limit: int) -> None:
-    """Delete at most `limit` of the rows that were put in before a time, seconds since 1970, the oldest first. After `mark`."""
+def prune(connection: sqlite3.Connection, before: float, limit: int) -> int:
+    """Delete at most `limit` of the rows that were put in before a time, seconds since 1970, the oldest first; returns how many.
+
+    After `mark`.
+    """
     # From a mark on rows were put in for MARK_SECONDS at most; then the next mark was made.
     last = "select max(first_id) from marks where at <= ?"
     (end,) = connection.execute(f"select min(first_id) from marks where first_id > ({last})", (before - MARK_SECONDS,)).fetchone()  # noqa: S608
     if end is None:
-        return
+        return 0
     old = "select id from answers where id < ? order by id limit ?"
     series = connection.execute(f"delete from answers where id in ({old}) returning series", (end, limit)).fetchall()  # noqa: S608
     for one in set(series):
         connection.execute("delete from series where id = ?1 and not exists (select 1 from answers where series = ?1)", one)
     if len(series) < limit:
         connection.execute("delete from marks where first_id < ?", (end,))
+    return len(series)
 
 
 def _series(connection: sqlite3.Connection, row: Row) -> tuple[int, bytes]:

@@ -1,4 +1,4 @@
-"""Asks a running wall's API, for commands: `fvq streams ls`."""
+"""Asks a running wall's API, for commands: `fvq streams ls`, `fvq alerts ls`."""
 
 from __future__ import annotations
 
@@ -30,14 +30,14 @@ class WallAddress:
     token: str | None = field(default=None, repr=False)
 
 
-def streams(wall: WallAddress, query: Mapping[str, str | Sequence[str]], most: int) -> Iterator[dict[str, Any]]:
-    """The streams that the API lists, page by page, at most so many. Raises `WallError`."""
+def items_of(wall: WallAddress, path: str, query: Mapping[str, str | Sequence[str]], most: int) -> Iterator[dict[str, Any]]:
+    """What the API lists at a path, as `/streams`, page by page, at most so many. Raises `WallError`."""
     cursor = None
     while most > 0:
         page: dict[str, str | Sequence[str]] = {**query, "limit": str(min(PAGE, most))}
         if cursor is not None:
             page["cursor"] = cursor
-        answer = _get(wall, f"/streams?{urlencode(page, doseq=True)}")
+        answer = _get(wall, f"{path}?{urlencode(page, doseq=True)}")
         yield from answer["items"]
         most -= len(answer["items"])
         cursor = answer["next"]

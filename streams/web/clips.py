@@ -20,15 +20,16 @@ class Clips:
     """The examples that wait, read again and again by its agent.
 
     load: reads the queue (`QueuePlace.read`); raises `BrokerError`. playable: a clip's MP4, by its id and its address; raises
-    `MediaError`.
+    `MediaError`. keep_only: deletes the MP4s of all clips but these, by their ids; raises OSError.
     """
 
     def __init__(
         self,
         load: Callable[[], tuple[list[TrainingExample], dict[str, datetime]]],
         playable: Callable[[str, str], Path],
+        keep_only: Callable[[set[str]], None],
     ) -> None:
-        self._load, self.playable = load, playable
+        self._load, self.playable, self._keep_only = load, playable, keep_only
         self._examples: Sequence[TrainingExample] = ()
 
     def examples(self) -> Sequence[TrainingExample]:
@@ -36,8 +37,9 @@ class Clips:
         return self._examples
 
     def refresh(self) -> None:
-        """Read the queue. Raises `BrokerError`."""
+        """Read the queue, and delete the MP4s of clips that have left it. Raises `BrokerError`, OSError."""
         self._examples = self._load()[0]
+        self._keep_only({example.example_id for example in self._examples})
 
     def agent(self) -> Agent:
         """The supervised thread that reads the queue."""

@@ -14,7 +14,7 @@ import numpy as np
 
 from streams.alerts.detector import open_alerts
 from streams.alerts.state import StreamState
-from streams.events import AlertAcknowledgement, ModelUpdate, QualityAlert
+from streams.events import AlertAcknowledgement, ModelUpdate, QualityAlert, may_be_stored
 from streams.web.courses import DEEP, FALLBACK, SKIPPED, Courses
 from streams.web.pictures import Picture, Pictures
 from streams.web.pulse import Pulse
@@ -51,6 +51,11 @@ FORGET_SECONDS = 86400.0
 ORPHAN_SECONDS = 2 * FORGET_SECONDS
 """An acknowledgement so old, of a stream that is not known any more, is of no alert that could still fire."""
 
+PICTURES_SWEEP_SECONDS = 60.0
+"""Between two looks for pictures that are too old."""
+
+NO_PICTURES = Pictures()
+
 LOW = 40.0
 DROP = 15.0
 """A picture is a bad one where the score is under LOW, or so far under the usual one, points; or while an alert fires."""
@@ -72,7 +77,8 @@ class Live:
     stream whose whole scores somebody wants, those that came; who wants them takes them out.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, picture_seconds: float = FORGET_SECONDS) -> None:
+        self._picture_seconds, self._pictures_swept = picture_seconds, -math.inf
         self.streams: dict[str, Stream] = {}
         self.alerts: OrderedDict[str, QualityAlert] = OrderedDict()
         self.acks: dict[str, AlertAcknowledgement] = {}
@@ -115,6 +121,8 @@ class Live:
         if score.status == "scored" and score.small_score is not None:
             _smooth(rendition, score.small_score, score.duration, start, not stream.knows_usual)
         stream.labels, stream.ended = score.labels, score.ended
+        if not may_be_stored(score.labels):
+            stream.pictures = NO_PICTURES  # of the time before it had the label
         rendition.last = data
         if (watched := self.watched.get(stream.id)) is not None:
             watched.append(data)
@@ -194,9 +202,11 @@ class Live:
         """Take a stream's picture; None where the stream's pictures were deleted."""
         if picture is None:
             if stream_id in self.streams:
-                self.streams[stream_id].pictures = Pictures()
+                self.streams[stream_id].pictures = NO_PICTURES
             return
         stream = self._stream(stream_id)
+        if not may_be_stored(stream.labels):
+            return
         rendition = stream.renditions.get(picture.rendition or "")
         usual = rendition.usual if rendition is not None else None
         score = picture.score
@@ -204,7 +214,11 @@ class Live:
         stream.pictures = stream.pictures.with_picture(picture, good)
 
     def tick(self, now: float) -> None:
-        """Let time pass, once a second: scores grow old, acknowledgements end, silent streams are forgotten."""
+        """Let time pass, once a second: scores grow old, acknowledgements end, silent streams and old pictures are forgotten."""
+        if now - self._pictures_swept >= PICTURES_SWEEP_SECONDS:
+            self._pictures_swept = now
+            for stream in self.streams.values():
+                stream.pictures = stream.pictures.since(now - self._picture_seconds)
         for stream in list(self.streams.values()):
             if now - stream.received > FORGET_SECONDS and not stream.alerts:
                 self._forget(stream.id)

@@ -42,6 +42,13 @@ class Pictures:
             return replace(self, last=picture)
         return replace(self, last=picture, first_bad=picture, good_before=self.last_good)
 
+    def since(self, oldest: float) -> Pictures:
+        """Those of them that are not older. oldest: seconds since 1970. The same object where all are."""
+        names = ("last", "last_good", "first_bad", "good_before")
+        kept = {name: getattr(self, name) for name in names}
+        old = [name for name, picture in kept.items() if picture is not None and picture.start < oldest]
+        return replace(self, **dict.fromkeys(old)) if old else self
+
     def around(self, at: float) -> tuple[Picture | None, Picture | None]:
         """The good picture before a time and the bad one from it on. at: seconds since 1970."""
         good = next((kept for kept in (self.last_good, self.good_before) if kept is not None and kept.start < at), None)

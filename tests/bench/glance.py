@@ -3,13 +3,15 @@
     python -m tests.bench.glance [--rounds 5] [--json]
 
 The demo clip, as it is and with grain, at 360p, 720p and 1080p, x264 veryfast, keyframes 2 s apart, in segments of 2 s
-(MPEG-TS). The decode is `ffmpeg -threads 1` with its start; headers and glance run in this process, as in a sampling child.
+(MPEG-TS), mute, and with AAC (stereo, 48 kHz, 128 kbit/s). The decode is `ffmpeg -threads 1` of the mute segment with its
+start; headers and glance run in this process, as in a sampling child.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import math
 import os
 import resource
 import subprocess
@@ -22,7 +24,10 @@ from pathlib import Path
 import cv2
 import imageio_ffmpeg
 
-from scorer.sampling.glance import glance, headers
+from scorer.sampling.audio.measure import audio_facts
+from scorer.sampling.decode import open_video
+from scorer.sampling.glance import glance, headers_only
+from scorer.spec import Window
 
 FFMPEG = imageio_ffmpeg.get_ffmpeg_exe()
 DEMO = Path(__file__).resolve().parents[2] / "examples/face.mp4"
@@ -33,13 +38,19 @@ SECONDS = 4
 
 @dataclass(frozen=True)
 class Cost:
-    """CPU time of one segment. decode: ms of ffmpeg; headers, glance: shares of it."""
+    """CPU time of one segment. decode: ms of ffmpeg; all others: shares of it.
+
+    heard_headers, heard_glance: of the segment with sound. sound: what the sound adds to a full look.
+    """
 
     content: str
     height: int
     decode: float
     headers: float
     glance: float
+    heard_headers: float
+    heard_glance: float
+    sound: float
 
 
 def make_segments(folder: Path, content: str, height: int) -> list[Path]:
@@ -52,6 +63,22 @@ def make_segments(folder: Path, content: str, height: int) -> list[Path]:
     cut = ["-f", "segment", "-segment_time", "2", str(folder / f"{name}-%d.ts")]
     subprocess.run([*command, "-threads", "1", *cut], check=True)
     return sorted(folder.glob(f"{name}-*.ts"))
+
+
+def with_sound(segment: Path) -> Path:
+    """The same segment with noise in an audio track."""
+    path = segment.with_suffix(".sound.ts")
+    noise = ["-f", "lavfi", "-i", "anoisesrc=color=pink:amplitude=0.3:seed=1:sample_rate=48000"]
+    encode = ["-shortest", "-c:v", "copy", "-ac", "2", "-c:a", "aac", "-b:a", "128k"]
+    subprocess.run([FFMPEG, "-v", "error", "-i", str(segment), *noise, *encode, str(path)], check=True)
+    return path
+
+
+def listened(segment: Path) -> None:
+    """What a full look does before it decodes a picture: reads the packets, and measures the sound."""
+    with open_video(segment) as video:
+        timeline = video.timeline(0.0, math.inf)
+        audio_facts(video.audio, [Window(0.0, timeline.end)], video.began, is_whole=True, with_loudness=True)
 
 
 def decode_seconds(segment: Path) -> float:
@@ -71,14 +98,16 @@ def cpu_seconds(function: Callable[[Path], object], segment: Path) -> float:
 
 def measure(segments: Sequence[Path], content: str, height: int, rounds: int) -> Cost:
     """The costs over all segments. Each round measures everything in turn; the fastest of each counts."""
-    decode = quick = look = 0.0
+    totals = [0.0] * 7
     for segment in segments:
-        glance(segment)
-        times = [(decode_seconds(segment), cpu_seconds(headers, segment), cpu_seconds(glance, segment)) for _ in range(rounds)]
-        decode, quick, look = (
-            total + min(column) for total, column in zip((decode, quick, look), zip(*times, strict=True), strict=True)
-        )
-    return Cost(content, height, decode / len(segments) * 1000, quick / decode, look / decode)
+        heard = with_sound(segment)
+        looks = [(headers_only, segment), (glance, segment), (headers_only, heard), (glance, heard)]
+        # The sound is what `listened` takes more for the segment that has some.
+        looks += [(listened, segment), (listened, heard)]
+        times = [[decode_seconds(segment), *(cpu_seconds(look, path) for look, path in looks)] for _ in range(rounds)]
+        totals = [total + min(column) for total, column in zip(totals, zip(*times, strict=True), strict=True)]
+    decode, *shares = totals[0], *(total / totals[0] for total in totals[1:])
+    return Cost(content, height, decode / len(segments) * 1000, *shares[:4], shares[5] - shares[4])
 
 
 def main() -> None:
@@ -98,9 +127,10 @@ def main() -> None:
         print(json.dumps([asdict(cost) for cost in costs]))
         return
     print(f"CPU time of a segment of 2 s, {os.cpu_count()} cores, the fastest of {arguments.rounds} rounds")
-    print("content  height  full decode   headers    glance")
+    print("content  height  full decode   headers    glance  with sound: headers    glance  a full look's sound")
     for cost in costs:
-        print(f"{cost.content:7}  {cost.height:6}  {cost.decode:8.0f} ms  {cost.headers:8.3f}  {cost.glance:8.3f}")
+        mute = f"{cost.content:7}  {cost.height:6}  {cost.decode:8.0f} ms  {cost.headers:8.3f}  {cost.glance:8.3f}"
+        print(f"{mute}  {cost.heard_headers:19.3f}  {cost.heard_glance:8.3f}  {cost.sound:19.3f}")
 
 
 if __name__ == "__main__":

@@ -263,7 +263,7 @@ def test_up_plays_files_of_one_name_and_of_any_name_as_streams_of_their_own(tmp_
     result = fvq("up", "--source", str(folder), "--fast", FVQ_DATA_DIR=str(tmp_path / "data"), seconds=150)
     assert result.returncode == 1, "one file was not played"
     assert f"not played {folder}/bad.mp4: " in result.stdout
-    means = dict(re.findall(r"^(.+): 1 segments, mean ([0-9.]+)", result.stdout, re.MULTILINE))
+    means = dict(re.findall(r"^(.+): 1 segment, mean ([0-9.]+)", result.stdout, re.MULTILINE))
     assert set(means) == {"cam.mp4", "cam.mkv", "100% [/x]"}
     assert means["cam.mp4"] == means["100% [/x]"]
     assert float(means["cam.mkv"]) < 20 < float(means["cam.mp4"])

@@ -16,7 +16,8 @@ import numpy as np
 
 from scorer.errors import MediaError
 from scorer.sampling import SamplerPool
-from streams.events import FaceSummary, Signals
+from scorer.sampling.audio.facts import rounded
+from streams.events import AudioSummary, FaceSummary, Signals
 from streams.local.files import score_file
 from streams.local.windows import record
 from tests.fuzz.mutations import make_seeds, mutated_file
@@ -132,6 +133,8 @@ def _try_file(path: Path, pool: SamplerPool) -> tuple[str, str | None]:
         for scored in windows:
             # Raise where a value is out of its range.
             Signals(**scored.clip.signals)
+            if scored.clip.audio is not None:
+                AudioSummary(**rounded(scored.clip.audio))
             FaceSummary(count=scored.clip.face_summary.count, area=scored.clip.face_summary.area)
     except MediaError as error:
         if error.kind in ("failed", "setup", "stopped"):
@@ -153,8 +156,9 @@ def _try_glance(path: Path, pool: SamplerPool) -> str | None:
     except Exception as error:
         return f"glance: {type(error).__name__}: {error}"
     facts = [value for value in asdict(seen.bitstream).values() if isinstance(value, float)]
+    facts += [value for value in asdict(seen.audio).values() if isinstance(value, float)] if seen.audio is not None else []
     if not all(math.isfinite(value) for value in facts):
-        return f"glance: {seen.bitstream}"
+        return f"glance: {seen.bitstream}, {seen.audio}"
     if seen.picture is not None and not np.isfinite(seen.picture).all():
         return "glance: the statistics are not finite"
     return None

@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from tests.support.media import ffmpeg, make_clip, with_empty_tracks
+from tests.support.sound import make_sound
 
 X264 = ("-c:v", "libx264", "-pix_fmt", "yuv420p", "-g", "6", "-bf", "2")
 SEEDS: dict[str, Sequence[str]] = {
@@ -38,10 +39,16 @@ Box = tuple[int, int]
 """Place and size of an MP4 box in its file, bytes."""
 
 
+SOUND = "anoisesrc=color=pink:amplitude=0.4:seed=7"
+SOUNDS = {"sound.ts": "aac", "sound.mp4": "aac", "sound.mkv": "libopus", "flac.mkv": "flac", "pcm.avi": "pcm_s16le"}
+"""Seeds with sound, by the name of its encoder."""
+
+
 def make_seeds(folder: Path) -> dict[str, bytes]:
     """The seeds' bytes by name: 1 second of 96x64 at 10 pictures per second."""
     folder.mkdir(parents=True, exist_ok=True)
     seeds = {name: make_clip(folder / name, 96, 64, 1.0, 10, options=options).read_bytes() for name, options in SEEDS.items()}
+    seeds |= {name: make_sound(folder / name, SOUND, codec, seconds=1).read_bytes() for name, codec in SOUNDS.items()}
     bombs = {f"bomb-{bomb.__name__[1:]}{suffix}": bomb(folder, seeds) for bomb, suffix in BOMBS.items()}
     return seeds | bombs
 

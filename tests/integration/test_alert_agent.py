@@ -17,7 +17,7 @@ from kafka import KafkaProducer
 from streams.alerts.detector import step
 from streams.alerts.policy import parse_policy
 from streams.alerts.state import StreamState
-from streams.events import ALERTS_TOPIC, SCORES_TOPIC, QualityAlert, SegmentScore
+from streams.events import ALERTS_TOPIC, SCORES_TOPIC, AudioSummary, QualityAlert, SegmentScore
 from streams.kafka.connection import Connection
 from streams.kafka.topics import create_topics
 from tests.support.alerts import Webhook, make_score, webhook
@@ -32,14 +32,17 @@ START = datetime.now(UTC) - timedelta(seconds=300)
 
 
 def stream_scores(stream: int) -> list[SegmentScore]:
-    """A stream with three bad stretches, each long enough to fire and to resolve; in every third stream they are black."""
+    """A stream with three bad stretches, each long enough to fire and to resolve; in a third of the streams they are black, and
+    in another third without sound.
+    """
     noise = random.Random(stream)
     scores = []
     for sequence in range(SEGMENTS):
         bad = (sequence + stream) % 40 >= 25
         black = 1.0 if bad and stream % 3 == 0 else 0.0
+        audio = AudioSummary(present=True, silent=1.0 if bad and stream % 3 == 1 else 0.1)
         value = (30 if bad else 72) + noise.uniform(-3, 3)
-        scores.append(make_score(sequence, value, stream=f"channel-{stream}", black=black, begin=START))
+        scores.append(make_score(sequence, value, stream=f"channel-{stream}", black=black, audio=audio, begin=START))
     scores[-1] = scores[-1].model_copy(update={"ended": True})
     return scores
 
@@ -91,16 +94,23 @@ def test_alerts_fire_once_and_resolve_once_when_workers_are_killed(kafka: KafkaS
     with webhook() as hook:
         policy = {
             # 600 s is longer than the test: shorter, and a slow machine would get `no-segments` alerts that a fast one does not.
-            "alerts": {"no_segments": {"after": 600}, "black": {"cool_down": 20}, "low_quality": {"cool_down": 20}},
+            "alerts": {
+                "no_segments": {"after": 600},
+                "black": {"cool_down": 20},
+                "low_quality": {"cool_down": 20},
+                "silent": {"cool_down": 20},
+            },
             "receivers": [{"name": "hook", "type": "json", "url": hook.url}],
         }
         streams = [stream_scores(stream) for stream in range(STREAMS)]
-        expected = set()
+        expected, kinds = set(), set()
         for scores in streams:
             state = StreamState(scores[0].stream_id)
             for score in scores:
                 state, alerts = step(state, score, parse_policy(policy).of({}))
                 expected |= {(alert.alert_id, alert.state) for alert in alerts}
+                kinds |= {alert.kind for alert in alerts}
+        assert kinds >= {"black", "silent", "low-quality"}
         assert len(expected) > 4 * STREAMS
 
         with two_workers(kafka, tmp_path, policy) as (workers, topic):

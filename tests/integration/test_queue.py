@@ -109,7 +109,7 @@ def test_bad_clips_are_queued_once_and_their_deletion_removes_every_file(kafka: 
     for row in rows:
         assert hashlib.sha256((tmp_path / "out" / row["path"]).read_bytes()).hexdigest() == row["example_id"]
 
-    assert "1 clips deleted of stream channel/0" in queue("rm", "--stream", "channel/0")
+    assert "1 clip deleted of stream channel/0" in queue("rm", "--stream", "channel/0")
     assert "channel/0" not in queue("ls", "--json")
     queue("export", str(tmp_path / "after"))
     assert "channel/0" not in (tmp_path / "after/queue.csv").read_text()

@@ -65,12 +65,12 @@ def test_check_reports_every_difference_and_create_changes_no_existing_topic(kaf
     assert checked.returncode == 1
     problems = {topic["name"]: topic["problem"] for topic in map(json.loads, checked.stdout.splitlines())}
     assert problems[MODELS_TOPIC].startswith(
-        "has 2 partitions, wanted are 1; has replication 1, wanted is 3; has cleanup.policy=delete, wanted is compact; has "
+        "has 2 partitions, wanted is 1; has replication 1, wanted is 3; has cleanup.policy=delete, wanted is compact; has "
     )
     assert problems[SEGMENTS_TOPIC] == (
         "has replication 1, wanted is 3; has retention.ms=604800000, wanted is 3600000: `fvq topics create --alter` changes that"
     )
-    assert f"left as it is: {MODELS_TOPIC}: has cleanup.policy=delete" in created.stdout
+    assert f"left as it is: {MODELS_TOPIC}: has 2 partitions, wanted is 1; has cleanup.policy=delete" in created.stdout
 
 
 def test_alter_changes_the_settings_of_a_topic_that_is_there(kafka: KafkaServer) -> None:

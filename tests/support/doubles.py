@@ -7,6 +7,7 @@ from functools import cache
 
 import numpy as np
 
+from scorer.sampling.audio.facts import AudioFacts
 from scorer.sampling.bitstream.facts import Bitstream
 from scorer.spec import LEVELS, ClipScore, Faces, MediaInfo, ModelId, SampledClip, SamplerSpec, Window, level_of
 
@@ -14,6 +15,9 @@ SPEC = SamplerSpec(frame_size=16, portrait_size=16, face_size=16, clip_size=8)
 
 BITSTREAM = Bitstream("h264", 64, 48, 25.0, 1e5, None, 1, 2000.0, 200.0, 0.3, 0.0, 24.5, 1.5)
 """What the packets of every made-up clip say."""
+
+AUDIO = AudioFacts(True, "aac", 48_000, 2, -23.004, -6.02, 0.25, 0.0, 21.33)
+"""The sound of every made-up clip."""
 
 
 def make_clip(light: int = 128, seed: int = 0, spec: SamplerSpec = SPEC, statistics: int = 20) -> SampledClip:
@@ -44,6 +48,7 @@ def make_clip(light: int = 128, seed: int = 0, spec: SamplerSpec = SPEC, statist
         info=MediaInfo(64, 48, 25.0, 50, 2.0, "h264", 0.1),
         thumbnail=pixels(1, 72)[0],
         bitstream=BITSTREAM,
+        audio=AUDIO,
     )
 
 

@@ -216,6 +216,10 @@ class FleetHistory:
     def __init__(self, fleet: Fleet) -> None:
         self._channels = {channel.id: channel for channel in fleet.channels}
 
+    async def stream_ids(self, start: datetime, end: datetime) -> list[str]:
+        inside = (channel for channel in self._channels.values() if any(start <= score.start < end for score in channel.scores))
+        return sorted(channel.id for channel in inside)
+
     async def course(self, stream_id: str, rendition: str | None, start: datetime, end: datetime, points: int) -> list[Bucket]:
         channel = self._channels.get(stream_id)
         if channel is None:
@@ -273,7 +277,7 @@ def fleet_wall(fleet: Fleet, limits: WebLimits = DEFAULT_LIMITS, gate: Gate | No
         fleet.examples.append(example)
         return example
 
-    clips = Clips(lambda: (fleet.examples, {}), lambda _example_id, _clip_uri: CLIP)
+    clips = Clips(lambda: (fleet.examples, {}), lambda _example_id, _clip_uri: CLIP, lambda _: None)
     clips.refresh()
     return Wall(
         live=fleet.live,

@@ -10,8 +10,12 @@ import numpy as np
 from scorer.sampling.bitstream.facts import Bitstream
 from scorer.sampling.glance import Glance
 from streams.scoring.distance import PICTURE, usual_deviations
+from tests.support.doubles import AUDIO
 
 BITSTREAM = Bitstream("h264", 640, 360, 25.0, 700_000.0, 2.0, 1, 20_000.0, 3_000.0, 0.8, 0.0, 28.0, 3.0)
+QUICK_AUDIO = replace(AUDIO, loudness=None, silent=0.5)
+"""The sound as every made-up glance hears it."""
+
 FLAT = np.full(len(usual_deviations()[PICTURE]), 5.0)
 
 
@@ -23,9 +27,9 @@ def make_glance(packets: float = 0.0, picture: float | None = 0.0, black: float 
     """
     bitstream = replace(BITSTREAM, qp_mean=28.0 + packets * usual_deviations()[5], **changes)
     if picture is None:
-        return Glance(bitstream)
+        return Glance(bitstream, audio=QUICK_AUDIO)
     from streams.scoring.distance import _is_logarithmic
 
     step = np.nan_to_num(usual_deviations()[PICTURE]) * picture
     logarithmic = np.expm1(np.log1p(FLAT) + step)
-    return Glance(bitstream, np.where(_is_logarithmic(), logarithmic, FLAT + step).astype(np.float32), black)
+    return Glance(bitstream, np.where(_is_logarithmic(), logarithmic, FLAT + step).astype(np.float32), black, audio=QUICK_AUDIO)

@@ -103,6 +103,13 @@ class HistoryCases:
             assert starts == sorted(set(starts))
             assert all(START <= start < after(60) for start in starts)
 
+    async def test_the_streams_of_a_time_are_known(self, store: Store) -> None:
+        await store.put(*(score_at(seconds, stream_id=stream) for seconds in (0, 2) for stream in ("b", "a", 'c"')))
+        assert await store.history.stream_ids(START, after(60)) == ["a", "b", 'c"']
+        assert await store.history.stream_ids(START - timedelta(days=20), START - timedelta(days=19)) == []
+        with pytest.raises(HistoryError, match="empty"):
+            await store.history.stream_ids(after(1), START)
+
     async def test_segments_come_newest_first_with_the_skipped_ones(self, store: Store) -> None:
         await store.put(score_at(0), score_at(2, None), score_at(4), score_at(6), score_at(8))
         assert ids(await store.history.segments("s", None, START, after(8), 3)) == ["s/6", "s/4", "s/2"]

@@ -69,9 +69,9 @@ class MemoryTopic:
         for event in events:
             self._send(event.key, event.to_bytes())
 
-    def take_back(self, examples: Iterable[TrainingExample]) -> None:
-        for example in examples:
-            self._send(example.key, None)
+    def take_back(self, events: Iterable[TrainingExample | StreamDeletion]) -> None:
+        for event in events:
+            self._send(event.key, None)
 
     def _send(self, key: bytes, value: bytes | None) -> None:
         self.messages_left -= 1

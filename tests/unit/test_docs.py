@@ -51,7 +51,7 @@ def _problems_of_fvq(words: tuple[str, ...], complete: bool) -> list[str]:
         if rest[0] not in command.commands:
             return [f"there is no command {rest[0]!r}"]
         command = command.commands[rest.pop(0)]
-    known = {option for parameter in command.params for option in (*parameter.opts, *parameter.secondary_opts)} | {"--help"}
+    known = {option for parameter in command.params for option in (*parameter.opts, *parameter.secondary_opts)} | {"--help", "-h"}
     options = [word.split("=")[0] for word in rest if word.startswith("-")]
     problems = [f"there is no option {option!r}" for option in options if option not in known]
     if complete and not problems and not hasattr(command, "commands"):

@@ -3,15 +3,22 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
+import time
+import warnings
 from pathlib import Path
 
 import pytest
 
-from streams import doctor
-from streams.doctor import Check, run_doctor
+from streams.doctor import run as doctor
+from streams.doctor.check import Check
+from streams.doctor.run import run_doctor
+from streams.doctor.setup import check_access, check_data_folder, check_media, check_policy, check_variables
+from streams.doctor.uri import walk
 from streams.ports import free_port
 from streams.settings import Settings, load_settings
+from tests.support.media import make_clip
 from tests.support.scripted_scorer import ScriptedScorer
 
 
@@ -52,13 +59,90 @@ def test_the_table_says_it_too(
     monkeypatch.setenv("COLUMNS", "300")
     assert run_doctor(load_settings(), as_json=False) == 1
     output = capsys.readouterr().out
-    rows = {line.split()[0]: line.split()[1:] for line in output.splitlines() if line.strip().startswith("FVQ_")}
-    assert rows["FVQ_BROKER"] == ["b:2", "environment", "FVQ_BROKER"]
-    assert rows["FVQ_WEB_PORT"] == ["1234", "file", str(settings_of_three_sources)]
-    assert rows["FVQ_GROUP"] == ["fvq", "default"]
+    rows = {line.split()[0]: " ".join(line.split()[1:]) for line in output.splitlines() if line.strip().startswith("FVQ_")}
+    assert rows["FVQ_BROKER"] == "b:2 set by environment FVQ_BROKER"
+    assert rows["FVQ_WEB_PORT"] == f"1234 set by file {settings_of_three_sources}"
+    assert set(rows) == {"FVQ_BROKER", "FVQ_WEB_PORT", "FVQ_INFLUX_TOKEN", "FVQ_KAFKA_PASSWORD"}, "only what is no default"
+    assert output.index("FAIL model") < output.index("FVQ_BROKER"), "what is wrong stands first"
     assert "FAIL model: torch [cpu] is missing" in output
     assert "install fvq[serve]" in output, "brackets are text, not colours"
     assert "s3cret" not in output
+
+
+def test_checks_are_timed_and_libraries_are_quiet(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def noisy(_: Settings) -> Check:
+        logging.getLogger("library").error("noise")
+        warnings.warn("noise", stacklevel=1)
+        time.sleep(0.06)
+        return Check("noisy", True, "works")
+
+    monkeypatch.setattr(doctor, "CHECKS", (noisy,))
+    assert run_doctor(load_settings(), as_json=True) == 0
+    printed = capsys.readouterr()
+    (check,) = json.loads(printed.out)["checks"]
+    assert 0.06 <= check["seconds"] < 5
+    assert "noise" not in printed.out + printed.err + caplog.text
+    run_doctor(load_settings(), as_json=False)
+    assert "ok   noisy: works  (0.1 s)" in capsys.readouterr().out
+    logging.getLogger("library").error("afterwards")
+    assert "afterwards" in caplog.text
+
+
+@pytest.mark.parametrize("role", ["worker", "ingest", "web"])
+def test_what_needs_a_broker_fails_without_one(role: doctor.Role, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("FVQ_BROKER")
+    checks = [check(load_settings()) for check in doctor.ROLES[role] if check is doctor._needed_broker]
+    assert [(check.name, check.ok) for check in checks] == [("broker", False)]
+    assert "FVQ_BROKER=" in checks[0].fix
+    assert doctor._broker not in doctor.ROLES[role]
+    assert doctor._needed_broker not in doctor.ROLES["rate"]
+
+
+def test_a_variable_that_resembles_a_setting_fails(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert check_variables(load_settings()).ok
+    monkeypatch.setenv("FVQ_XYZZY", "1")
+    other = check_variables(load_settings())
+    assert (other.ok, other.detail) == (True, "FVQ_XYZZY is no setting and is ignored")
+    monkeypatch.setenv("FVQ_HARVST", "false")
+    wrong = check_variables(load_settings())
+    assert not wrong.ok
+    assert "FVQ_HARVEST?" in wrong.detail
+
+
+def test_folders_and_files_that_are_not_there_are_named(tmp_path: Path) -> None:
+    missing = check_media(Settings(media_roots=[tmp_path / "none"]))
+    assert (missing.ok, "FVQ_MEDIA_ROOTS" in missing.detail, str(tmp_path) in missing.detail) == (False, True, True)
+    assert check_media(Settings(media_roots=[tmp_path])).ok
+    file = tmp_path / "file"
+    file.touch()
+    assert not check_data_folder(Settings(data_dir=file / "data")).ok
+    assert check_data_folder(Settings(data_dir=tmp_path / "new")).ok
+    assert not check_policy(Settings(alert_policy=tmp_path / "none.yaml")).ok
+    assert not check_access(Settings(web_host="0.0.0.0", web_tokens_file=tmp_path / "none" / "tokens.json")).ok
+
+
+@pytest.mark.slow
+def test_a_segment_is_walked_step_by_step(tmp_path: Path) -> None:
+    clip = make_clip(tmp_path / "a.mp4", 320, 240, 1, kind="face")
+    settings = Settings(media_roots=[tmp_path], data_dir=tmp_path / "data")
+    steps = list(walk(settings, clip.as_uri()))
+    assert [(step.name, step.ok) for step in steps] == [("fetch", True), ("model", True), ("decode", True), ("score", True)]
+    assert "320x240 h264, 1.00 s, 25 pictures; 1 face" in steps[2].detail
+    broken = tmp_path / "broken.mp4"
+    broken.write_bytes(b"no video")
+    steps = list(walk(settings, broken.as_uri()))
+    assert [(step.name, step.ok) for step in steps] == [("fetch", True), ("model", True), ("decode", False)]
+    assert steps[-1].fix
+
+
+def test_a_segment_that_may_not_be_fetched_ends_the_walk(tmp_path: Path) -> None:
+    for uri in ((tmp_path / "a.mp4").as_uri(), "http://127.0.0.1:1/a.ts?signature=s3cret"):
+        (step,) = walk(Settings(), uri)
+        assert (step.name, step.ok) == ("fetch", False)
+        assert "FVQ_" in step.detail + step.fix
+        assert "s3cret" not in step.detail
 
 
 def test_the_large_model_is_asked_where_it_is_served_and_loaded_where_it_is_not() -> None:

@@ -32,6 +32,8 @@ fetch_private: bool = False
 fetch_timeout: float = 15.0 gt=0
 fetch_max_mb: int = 256 ge=1
 push_max_mb: int = 1024 ge=16
+ingest_hours: float = 24.0 ge=0
+inbox_hours: float = 1.0 gt=0
 live_window: float | None = 60.0 gt=0
 batch_size: int = 8 ge=1 le=256
 batch_wait: float = 0.25 gt=0 le=10
@@ -72,6 +74,7 @@ web_token_file: Path | None = None
 web_user_header: str | None = None
 web_trusted_proxies: list[str] = made
 web_origins: list[str] = made
+wall_picture_hours: float = 24.0 gt=0
 rate_url: str | None = None
 harvest: bool = True
 harvest_per_hour: int = 4 ge=1
@@ -80,6 +83,7 @@ harvest_uncertainty: float = 15.0 ge=0
 harvest_disagreement: float = 15.0 ge=0
 clip_store: str | None = None
 clip_days: float = 30.0 ge=0
+export_days: float = 365.0 ge=0
 store_days: float = 30.0 ge=0
 influx_url: str | None = None
 influx_token: SecretStr | None = None
@@ -90,6 +94,7 @@ influx_retention_days: int = 30 ge=0
 influx_hourly_days: int = 400 ge=0
 web_host: str = 127.0.0.1
 web_port: int = 8080 ge=0 le=65535
+worst_streams: int = 0 ge=0 le=1000
 ingest_port: int = 8071 ge=0 le=65535
 log_level: Literal['debug', 'info', 'warning', 'error'] = info
 log_format: Literal['text', 'json'] = text
@@ -174,10 +179,17 @@ def test_a_wrong_setting_is_named_as_it_was_written(name: str, value: str, monke
     assert caught.value.path == name
 
 
-@pytest.mark.parametrize(("name", "unit"), [("FVQ_FETCH_TIMEOUT", "(it counts in s), as in 15"), ("FVQ_BATCH_SIZE", "as in 8")])
+@pytest.mark.parametrize(
+    ("name", "unit"),
+    [
+        ("FVQ_FETCH_TIMEOUT", " without a unit (it counts in seconds), over 0; for example FVQ_FETCH_TIMEOUT=15"),
+        ("FVQ_BATCH_SIZE", " without a unit (it counts in segments), at least 1, at most 256; for example FVQ_BATCH_SIZE=8"),
+        ("FVQ_LIVE_WINDOW", " without a unit (it counts in seconds), over 0; or off; for example FVQ_LIVE_WINDOW=60"),
+    ],
+)
 def test_a_number_with_a_unit_is_refused_with_what_to_write(name: str, unit: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(name, "30s")
-    with pytest.raises(SettingsError, match=f"{name}: is no number: write the number alone, without a unit.*{re.escape(unit)}"):
+    with pytest.raises(SettingsError, match=f"^{name}: '30s' is no (whole )?number: write a (whole )?number{re.escape(unit)}$"):
         load_settings()
 
 
@@ -185,7 +197,10 @@ def test_an_unknown_key_in_the_file_is_named(monkeypatch: pytest.MonkeyPatch, tm
     config = tmp_path / "fvq.toml"
     config.write_text('brokre = "a:1"\n')
     monkeypatch.setenv("FVQ_CONFIG", str(config))
-    with pytest.raises(SettingsError, match="brokre"):
+    with pytest.raises(SettingsError, match="brokre: no such setting: did you mean broker\\?"):
+        load_settings()
+    config.write_text('q = "a:1"\n')
+    with pytest.raises(SettingsError, match=r"q: no such setting$"):
         load_settings()
 
 
@@ -202,8 +217,12 @@ def test_a_file_that_cannot_be_read_is_named(content: str | None, monkeypatch: p
 @pytest.mark.parametrize(
     ("line", "name", "reason"),
     [
-        ("web_port = 99999", "web_port", "less than or equal to 65535"),
-        ('device = "tpu"', "device", "'cpu'"),
+        (
+            "web_port = 99999",
+            "web_port",
+            "99999 is too large: write a whole number, at least 0, at most 65535; for example web_port = 8080",
+        ),
+        ('device = "tpu"', "device", "'tpu' is none of the values: write one of auto, cpu, cuda; for example device = \"auto\""),
         ('influx_url = "http://influx:8086"', "influx_url", "influx_token or influx_token_file must be set too"),
         ('kafka_security = "SASL_SSL"', "kafka_security", "kafka_user must be set too"),
         (

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from streams.text import csv_path, csv_text, printable
+from streams.text import counted, csv_path, csv_text, printable
 
 
 @pytest.mark.parametrize(
@@ -46,3 +46,8 @@ def test_a_cell_is_no_formula(start: str) -> None:
     assert csv_path(f"{start}1+1.mp4") == f"./{start}1+1.mp4"
     assert csv_path(f"folder/{start}1.mp4") == f"folder/{start}1.mp4"
     assert csv_text(f"{start}1 cannot be read") == f"'{start}1 cannot be read"
+
+
+def test_a_number_agrees_with_its_noun() -> None:
+    assert [counted(count, "clip") for count in (0, 1, 2)] == ["0 clips", "1 clip", "2 clips"]
+    assert [counted(count, "clip waits", "clips wait") for count in (1, 5)] == ["1 clip waits", "5 clips wait"]

@@ -180,12 +180,10 @@ def run_stage(
     """Train those parameters of `model` that require gradients, in place.
 
     loss_of: (model, places of clips) -> their mean loss. done: the checkpoint of this stage to go on from, or None. keep:
-    called with (steps done, state of the optimizer) every `checkpoint_steps` and at the end, only in the main process.
-    Raises ValueError where the batch cannot be divided among the processes.
+    called with (steps done, state of the optimizer) every `checkpoint_steps` and at the end, only in the main process. The
+    batch has to be divisible by the number of processes: each takes as many of its clips.
     """
     processes, rank = accelerator.num_processes, accelerator.process_index
-    if stage.part.batch_size % processes:
-        raise ValueError(f"stage{stage.number}.batch_size: {stage.part.batch_size} is not divisible by {processes} processes")
     parameters = [p for p in model.parameters() if p.requires_grad]
     optimizer = torch.optim.AdamW(parameters, lr=stage.part.learning_rate, weight_decay=stage.part.weight_decay)
     first = done.step if done else 0

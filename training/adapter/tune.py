@@ -1,7 +1,7 @@
 """Tunes an adapter on a base from rated clips, in the two stages of FVQ-Rater (arXiv 2504.09255).
 
     fvq train --recipe training/recipes/fvq20k_internvl.yaml --data FVQ-20K --out MODEL
-    accelerate launch -m streams.cli train ...                                   # on several GPUs
+    fvq train --processes 8 ...                                                  # on eight GPUs
 
 Clips are sampled once, as they are served, and run once through the frozen encoders (`training.adapter.clips`). Stage I
 trains the projectors so that the language model answers with the right level; stage II trains LoRA on the vision encoder
@@ -15,7 +15,6 @@ import hashlib
 import json
 import subprocess
 from dataclasses import asdict
-from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -34,14 +33,12 @@ from scorer.spec import SamplerSpec
 from training.adapter.card import write_adapter_card
 from training.adapter.clips import EncodedClips, frozen_streams, sampled
 from training.adapter.loop import Checkpoint, Curve
+from training.adapter.processes import WAIT
 from training.adapter.replay import with_replay
 from training.adapter.trainer import Trainer
 from training.data.rated import FEWEST, REPLAY, SPLITS, RatedSet, read_rated
 from training.evaluation.agreement import agreement, calibration
 from training.recipe import BasePart, TuneRecipe
-
-WAIT = timedelta(days=2)
-"""How long the other processes wait while one samples and encodes; torch's own limit is ten minutes."""
 
 
 def tune(recipe: TuneRecipe, data: Path, out: Path, replay: Path | None = None, scale: str | None = None) -> dict[str, Any]:
@@ -57,6 +54,7 @@ def tune(recipe: TuneRecipe, data: Path, out: Path, replay: Path | None = None, 
     on_cpu = not torch.cuda.is_available()
     precision = "bf16" if bf16 else "no"
     accelerator = Accelerator(mixed_precision=precision, cpu=on_cpu, kwargs_handlers=[InitProcessGroupKwargs(timeout=WAIT)])
+    check_division(recipe, accelerator.num_processes)
     work = out / "work"
     work.mkdir(parents=True, exist_ok=True)
     rated = read_rated(data, recipe.seed, scale)
@@ -105,6 +103,13 @@ def tune(recipe: TuneRecipe, data: Path, out: Path, replay: Path | None = None, 
         write_adapter_card(out, metrics, rated.report())
     accelerator.wait_for_everyone()
     return metrics
+
+
+def check_division(recipe: TuneRecipe, processes: int) -> None:
+    """Raise ValueError where a stage's batch cannot be divided among the processes, before hours of sampling."""
+    for name, stage in (("stage1", recipe.stage1), ("stage2", recipe.stage2)):
+        if stage.batch_size % processes:
+            raise ValueError(f"{name}.batch_size: {stage.batch_size} is not divisible by {processes} processes")
 
 
 def has_bf16() -> bool:

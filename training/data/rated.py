@@ -318,9 +318,14 @@ def _fault_or_digest(claim: _Claim) -> tuple[str, str]:
             pass
     except MediaError as error:
         return f"unreadable: {error.reason}", ""
-    with claim.path.open("rb") as file:
+    return "", clip_digest(claim.path)
+
+
+def clip_digest(path: Path) -> str:
+    """What identifies a clip wherever its file is: its size, and a hash of its first `HEAD_BYTES`."""
+    with path.open("rb") as file:
         head = hashlib.sha256(file.read(HEAD_BYTES))
-    return "", f"{claim.path.stat().st_size}-{head.hexdigest()}"
+    return f"{path.stat().st_size}-{head.hexdigest()}"
 
 
 def _number(text: str) -> float | None:

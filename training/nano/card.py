@@ -29,7 +29,7 @@ Rates face video on the scale 0-100, for a CPU. {metrics["parameters"]:,} parame
   part, the label is the target that the ladder's step declares: the order is sure, the distances are an opinion.
 - The vision encoder is EfficientNet-Lite0 with its ImageNet weights (Apache-2.0), not trained further; everything else
   starts from chance.
-- Recipe `{recipe["name"]}`, seed {recipe["seed"]}: {steps}.
+- Recipe `{recipe["name"]}`, seed {recipe["seed"]}: {steps}.{_taught(metrics)}
 
 ## How well it does
 On {metrics["clips"]} segments of people that are not in the training data (labels file {metrics["dev"]}); never trained on.
@@ -57,3 +57,14 @@ Judging people, or telling them apart. Content without faces is scored too, but 
 people are few: expect less on other cameras, skin tones, make-up and light than this page says.
 """
     (directory / "README.md").write_text(text)
+
+
+def _taught(metrics: dict[str, Any]) -> str:
+    """A further line of what the model was trained on, where it had a teacher."""
+    if "teacher" not in metrics:
+        return ""
+    teacher = metrics["teacher"]
+    return f"""
+- Taught by {teacher["model"]}, whose scores of {teacher["clips"]} of these clips are mixed into the labels with weight
+  {teacher["weight"]:g}; {teacher["unlabelled"]} more clips have its score alone. The licences of the teacher, its base and
+  its data hold for what is learned from it."""

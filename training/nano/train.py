@@ -39,16 +39,18 @@ from training.losses import laplace_spread, score_loss
 from training.nano.card import write_card
 from training.nano.features import Features, balanced_batches, encode
 from training.nano.start import imagenet_encoder, set_scale
+from training.nano.teacher import Lesson, level_loss, level_targets, teach
 from training.recipe import NanoRecipe
 
 Row = dict[str, Any]
 LEVEL_WIDTH = 100 / len(LEVELS)
 
 
-def train(recipe: NanoRecipe, data: Path, dev: Path, out: Path) -> dict[str, Any]:
+def train(recipe: NanoRecipe, data: Path, dev: Path, out: Path, lesson: Lesson | None = None) -> dict[str, Any]:
     """Run the recipe; write the model directory `out` (weights, sampler, tokenizer, card, metrics); returns the metrics.
 
-    data, dev: labels files, of different people. A run that was killed and is started again reuses `out/work`: the sampled
+    data, dev: labels files, of different people. lesson: a teacher, whose scores are mixed into the labels; None: labels alone.
+    A run that was killed and is started again reuses `out/work`: the teacher's answers, the sampled
     and the encoded clips. Raises ValueError where a labels file is wrong.
     """
     started = time.monotonic()
@@ -58,11 +60,15 @@ def train(recipe: NanoRecipe, data: Path, dev: Path, out: Path) -> dict[str, Any
     torch.set_num_threads(recipe.threads)
     _, tokenizer = nano()
     spec, jobs = recipe.spec, os.cpu_count() or 1
-    rows, dev_rows = read_labels(data), read_labels(dev)
-    samples = kept_samples(work / "train", rows, spec, jobs, parts_of(rows, recipe.seed))
+    labelled, dev_rows = read_labels(data), read_labels(dev)
+    rows, parts, kept, taught = labelled, parts_of(labelled, recipe.seed), work / "train", None
+    if lesson is not None:
+        taught = teach(lesson, labelled, dev_rows, recipe, work, jobs)
+        rows, parts, kept = taught.rows, taught.parts, taught.folder
+    samples = kept_samples(kept, rows, spec, jobs, parts)
     dev_samples = kept_samples(work / "dev", dev_rows, spec, jobs)
     encoder = imagenet_encoder(samples)
-    features = encode(new_network(encoder), samples, work / "train")
+    features = encode(new_network(encoder), samples, kept)
     dev_features = encode(new_network(encoder), dev_samples, work / "dev")
     errors = np.abs(held_out_scores(encoder, features, rows, recipe) - [rows[int(i)]["mos"] for i in features.row])
     network = new_network(encoder)
@@ -73,9 +79,11 @@ def train(recipe: NanoRecipe, data: Path, dev: Path, out: Path) -> dict[str, Any
     metrics = evaluate_features(network.eval(), dev_features, dev_rows)
     metrics |= {"data": fingerprint(data), "dev": fingerprint(dev), "minutes": round((time.monotonic() - started) / 60, 1)}
     metrics |= {"recipe": asdict(recipe), "parameters": sum(p.numel() for p in network.parameters()), "version": version_of(out)}
+    if taught is not None:
+        metrics["teacher"] = taught.figures
     (out / "metrics.json").write_text(json.dumps(metrics, indent=1) + "\n")
     export_graph(out)
-    write_card(out, metrics, people=len({row["person"] for row in rows}), clips=len(rows))
+    write_card(out, metrics, people=len({row["person"] for row in labelled}), clips=len(labelled))
     return metrics
 
 
@@ -112,12 +120,14 @@ def fit(
 ) -> None:
     """Train `network` by stages I and II on cached features; it ends with the averaged weights.
 
-    rows: the label rows that `features.row` points into. index: places of the features to train on. errors: absolute errors
+    rows: the label rows that `features.row` points into, with `target` and `levels` where a teacher was asked
+    (`training.nano.teacher`). index: places of the features to train on. errors: absolute errors
     that the uncertainty learns, points, one for each feature; None: the uncertainty is not trained. curve_file: a CSV with
     the loss of every 50th step.
     """
     rng = np.random.default_rng(recipe.seed)
-    labels = torch.tensor([row["mos"] for row in rows], dtype=torch.float32)
+    labels = torch.tensor([row.get("target", row["mos"]) for row in rows], dtype=torch.float32)
+    taught_levels = level_targets(rows)
     contents = [rows[int(i)]["content"] for i in features.row]
     number = {name: i for i, name in enumerate(sorted(set(contents)))}
     content_ids = torch.tensor([number[name] for name in contents])
@@ -140,6 +150,8 @@ def fit(
             output: RaterOutput = network.answer(streams, (label // LEVEL_WIDTH).clamp(max=len(LEVELS) - 1).long())
             assert output.answer_loss is not None
             loss = output.answer_loss
+            if taught_levels is not None:
+                loss = loss + level_loss(output.level_logits, taught_levels[features.row[places]])
             if stage == 2:
                 loss = loss + score_loss(output.score, label, content_ids[places])
                 if errors is not None:

@@ -31,13 +31,13 @@ class SegmenterOptions:
     """How files become segments.
 
     directory: where pieces are written. segment_seconds: the length of a piece, at least. cut_over: seconds; a longer file is
-    cut. keep_hours: pieces are deleted after this time.
+    cut. keep_hours: pieces are deleted after this time; None for never.
     """
 
     directory: Path
     segment_seconds: float = 2.0
     cut_over: float = 15.0
-    keep_hours: float = 24.0
+    keep_hours: float | None = 24.0
 
 
 @dataclass(frozen=True)
@@ -112,7 +112,7 @@ class Segmenter:
         """Delete pieces that are too old; also what a killed process left."""
         now = time.time()
         self._options.directory.mkdir(parents=True, exist_ok=True)
-        if now - self._swept < SWEEP_SECONDS:
+        if self._options.keep_hours is None or now - self._swept < SWEEP_SECONDS:
             return
         self._swept = now
         for folder in self._options.directory.iterdir():

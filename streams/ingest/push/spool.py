@@ -99,19 +99,24 @@ def prepare(root: Path, limits: SpoolLimits, media_roots: Sequence[Path]) -> Non
         root.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise SettingsError("FVQ_DATA_DIR", f"{root} cannot be made: {error.strerror}") from error
-    _sweep_all(root, limits.keep)
+    sweep_all(root, limits.keep, time.time())
     if not any(root.resolve().is_relative_to(folder.resolve()) for folder in media_roots):
         log.warning("the segments are in %s: the workers' FVQ_MEDIA_ROOTS must include this folder", root)
 
 
-def _sweep_all(root: Path, keep: float) -> None:
-    """Remove what sources of earlier runs have left, when it is older than `keep` seconds."""
-    for folder in _folders(root, _SOURCE):
-        for epoch in _folders(folder, _EPOCH):
-            if time.time() - _changed(epoch) > keep:
-                shutil.rmtree(epoch, ignore_errors=True)
-        with contextlib.suppress(OSError):  # it has an epoch that is not old
-            folder.rmdir()
+def sweep_all(root: Path, keep: float, now: float) -> int:
+    """Remove the epochs, of all sources, that nothing was written to for `keep` seconds; returns their number. now: Unix time."""
+    return sum(sweep_source(folder, keep, now) for folder in _folders(root, _SOURCE))
+
+
+def sweep_source(folder: Path, keep: float, now: float) -> int:
+    """The same for the folder of one source, which goes too when it is empty."""
+    old = [epoch for epoch in _folders(folder, _EPOCH) if now - _changed(epoch) > keep]
+    for epoch in old:
+        shutil.rmtree(epoch, ignore_errors=True)
+    with contextlib.suppress(OSError):  # it has an epoch that is not old
+        folder.rmdir()
+    return len(old)
 
 
 def _changed(epoch: Path) -> float:

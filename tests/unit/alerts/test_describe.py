@@ -50,6 +50,7 @@ def test_no_name_of_a_stream_breaks_the_sentence(name: str, shown: str) -> None:
     assert posted["labels"]["stream_id"] == name, "it identifies the alert"
 
 
+LINK = "<https://wall.example/alerts/0123456789abcdef|on the wall: pictures, course, clips>"
 CAUSE = AlertCause(where="source", text="blur 0.41, usual 0.12; 480p as well: the source")
 FULL = QualityAlert(
     alert_id="0123456789abcdef",
@@ -71,6 +72,8 @@ def test_a_sentence_names_the_limit_and_what_is_usual() -> None:
     assert describe(FULL) == "studio-7 (720p): quality dropped to 22, limit 66, usual 81, since 12:00:00 UTC"
     black = FULL.model_copy(update={"kind": "black", "value": 1.0, "threshold": 0.95, "baseline": None})
     assert "picture is black: 100%, limit 95%, since" in describe(black)
+    silent = FULL.model_copy(update={"kind": "no-segments", "value": 20.0, "threshold": 20.0, "baseline": None})
+    assert "no segments for 20 s, limit 20 s, since" in describe(silent)
 
 
 def test_an_alert_is_completed_with_its_sentence_and_its_page() -> None:
@@ -100,4 +103,5 @@ def test_who_has_seen_an_alert_is_an_annotation_and_changes_no_label() -> None:
 def test_slack_gets_the_cause_and_the_page_and_no_markup_from_them() -> None:
     forged = FULL.model_copy(update={"cause": AlertCause(where="source", text="<!channel>\nall is well")})
     text = json.loads(as_slack(complete(forged, "https://wall.example")))["text"]
-    assert text.splitlines()[1:] == ["&lt;!channel&gt;\\nall is well", "<https://wall.example/alerts/0123456789abcdef>"]
+    assert text.splitlines()[1:] == ["&lt;!channel&gt;\\nall is well", LINK]
+    assert text.splitlines()[0].endswith("since 12:00:00 UTC (warning)")

@@ -50,10 +50,16 @@ def test_no_file_and_an_empty_file_give_the_defaults(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "path", "reason"),
     [
-        ("alerts: {low_quality: {threshold: 130}}", "alerts.low_quality.threshold", "130 is over 100"),
+        ("alerts: {low_quality: {threshold: 130}}", "alerts.low_quality.threshold", "130 is over 100; for example threshold: 40"),
         ("alerts: {quality_drop: {limit: 0}}", "alerts.quality_drop.limit", "0 is not over 0"),
-        ("alerts: {low_quality: {treshold: 30}}", "alerts.low_quality.treshold", "no such setting"),
-        ("alerts: {low_quality: {threshold: high}}", "alerts.low_quality.threshold", "'high': input should be a valid number"),
+        ("alerts: {low_quality: {treshold: 30}}", "alerts.low_quality.treshold", "no such setting: did you mean threshold?"),
+        ("allerts: {}", "allerts", "no such setting: did you mean alerts?"),
+        ("receivers: [{name: a, type: json, uri: x}]", "receivers[0].uri", "no such setting: did you mean url?"),
+        (
+            "alerts: {low_quality: {threshold: high}}",
+            "alerts.low_quality.threshold",
+            "as a number; write the number alone, without a unit; for example threshold: 40",
+        ),
         ("alerts: {low_quality: {threshold: .nan}}", "alerts.low_quality.threshold", "finite"),
         ("alerts: {low_quality: 30}", "alerts.low_quality", "30 is not a group of settings"),
         ("- alerts", "the policy", "not a group of settings"),
@@ -64,7 +70,11 @@ def test_no_file_and_an_empty_file_give_the_defaults(tmp_path: Path) -> None:
             "overrides[0].alerts.frozen.threshold",
             "2 is over 1",
         ),
-        ("overrides: [{labels: {a: b}, alerts: {frost: 1}}]", "overrides[0].alerts.frost", "no such setting"),
+        (
+            "overrides: [{labels: {a: b}, alerts: {froze: 1}}]",
+            "overrides[0].alerts.froze",
+            "no such setting: did you mean frozen?",
+        ),
         ("receivers: [{name: a, type: json}]", "receivers[0]", "one of url, url_env and url_file must be set"),
         ("receivers: [{name: a, type: mail, url: x}]", "receivers[0].type", "'alertmanager', 'json' or 'slack'"),
         (

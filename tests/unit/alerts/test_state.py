@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from streams.alerts.state import SIGNALS, OpenAlert, RenditionState, StreamState, Watch, from_json, to_json
+from streams.alerts.state import SIGNALS, OpenAlert, RenditionState, Sound, StreamState, Watch, from_json, to_json
 from streams.events import AlertCause, SignalMove
 
 TIME = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
@@ -43,6 +43,8 @@ STATE = StreamState(
             missing=0.25,
             glanced=True,
             no_face=Watch(pending_since=TIME),
+            silent=Watch(pending_since=TIME),
+            sound=Sound(heard=10.0, usual=-23.0, silence=1.0, lost=True),
         )
     },
     until=TIME,
@@ -76,6 +78,8 @@ STORED = {
             "missing": 0.25,
             "glanced": True,
             "no_face": {"since": STORED_TIME},
+            "silent": {"since": STORED_TIME},
+            "sound": {"heard": 10.0, "usual": -23.0, "silence": 1.0, "lost": True},
         }
     },
     "until": STORED_TIME,
@@ -93,10 +97,12 @@ def test_a_state_is_written_and_read_with_the_stored_names() -> None:
     assert from_json(json.dumps(STORED).encode()) == STATE
 
 
-@pytest.mark.parametrize("kind", [StreamState, RenditionState, Watch, OpenAlert])
+@pytest.mark.parametrize("kind", [StreamState, RenditionState, Watch, OpenAlert, Sound])
 def test_the_example_state_has_every_field_set(kind: type) -> None:
     rendition = STATE.renditions["240p"]
-    example = {StreamState: STATE, RenditionState: rendition, Watch: rendition.watches["quality-drop"], OpenAlert: ALERT}[kind]
+    example = {StreamState: STATE, RenditionState: rendition, Watch: rendition.watches["quality-drop"], OpenAlert: ALERT}.get(
+        kind, rendition.sound
+    )
     assert all(getattr(example, field.name) for field in fields(kind))
 
 
@@ -108,21 +114,23 @@ def test_a_field_of_a_newer_version_is_ignored() -> None:
     assert from_json(json.dumps(STORED | {"later": "network"}).encode()) == STATE
 
 
-def test_the_watch_for_faces_is_not_among_those_that_older_workers_read() -> None:
-    # A worker that knows no kind `no-face` would drop a state that has it among its kinds.
+def test_the_watches_for_faces_and_sound_are_not_among_those_that_older_workers_read() -> None:
+    # A worker that does not know these kinds would drop a state that has one among its kinds.
     state = STATE.renditions["240p"]
-    watched = state.watching(state.every_watch() | {"no-face": Watch(ended_at=TIME)})
+    watched = state.watching(state.every_watch() | {"no-face": Watch(ended_at=TIME), "silent": Watch(ended_at=TIME)})
     stored = json.loads(to_json(StreamState("channel", {"": watched})))["courses"][""]
     assert set(stored["watches"]) == {"quality-drop"}
     assert from_json(to_json(StreamState("channel", {"": watched}))).renditions[""].no_face.ended_at == TIME
+    assert from_json(to_json(StreamState("channel", {"": watched}))).renditions[""].silent.ended_at == TIME
 
 
 def test_a_state_of_an_older_worker_has_no_averages_yet() -> None:
     old = {key: value for key, value in STORED.items() if key != "courses"}
-    names = ("recent", "usual", "usual_seconds", "missing", "no_face", "glanced", "before")
+    names = ("recent", "usual", "usual_seconds", "missing", "no_face", "glanced", "before", "silent", "sound")
     old["courses"] = {"240p": {key: value for key, value in STORED["courses"]["240p"].items() if key not in names}}
     rendition = from_json(json.dumps(old).encode()).renditions["240p"]
     assert (rendition.usual, rendition.usual_seconds, rendition.no_face) == ((), 0.0, Watch())
+    assert (rendition.silent, rendition.sound) == (Watch(), Sound())
 
 
 def test_bytes_that_are_no_state_are_a_value_error() -> None:

@@ -47,7 +47,7 @@ def test_a_failure_is_logged_with_the_agents_name(caplog: pytest.LogCaptureFixtu
 
     with running([Agent("lag", run, SHORT)]):
         time.sleep(0.1)
-    assert "agent lag failed and restarts" in caplog.text
+    assert "outage of agent lag begins" in caplog.text
     assert "ValueError: no such host" in caplog.text
 
 

@@ -72,4 +72,7 @@ def test_a_record_weighs_segments_by_their_length(tmp_path: Path) -> None:
     assert len(file_record["segments"]) == 3
     facts = {"codec": "h264", "width": 64, "height": 48, "fps": 25.0, "bitrate": 100_000, "qp_mean": 24.5}
     assert [segment["bitstream"] for segment in file_record["segments"]] == [facts] * 3
+    sound = {"present": True, "codec": "aac", "sample_rate": 48_000, "channels": 2, "loudness": -23.0, "peak": -6.02}
+    sound |= {"silent": 0.25, "clipped": 0.0, "offset_ms": 21.3}
+    assert [segment["audio"] for segment in file_record["segments"]] == [sound] * 3
     assert file_record["faces"] == {"count": 1, "area": 0.2}

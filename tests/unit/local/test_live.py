@@ -124,7 +124,7 @@ def test_lines_of_odd_names_stay_lines(capsys: pytest.CaptureFixture[str]) -> No
     assert lines[2].endswith(f"broken {shown}")
     assert lines[3].startswith(f"alert firing {shown}: picture is black")
     assert lines[4] == (
-        f"{shown}: 1 segments, mean 91.0, lowest 91.0, 1 failed, the last: broken {shown}; the source is failing: gone {shown}"
+        f"{shown}: 1 segment, mean 91.0, lowest 91.0, 1 failed, the last: broken {shown}; the source is failing: gone {shown}"
     )
     assert lines[5:] == ["1 alert fired (black), 0 resolved"]
 

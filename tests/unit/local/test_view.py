@@ -51,7 +51,7 @@ def test_names_and_reasons_are_shown_as_they_are(name: str, capsys: pytest.Captu
     assert lines[0] == f"not played {shown}: it is a pipe"
     assert f"failed {shown}/3: no picture in {shown}" in lines
     assert any(line.startswith(f"alert firing {shown}: picture is black: 100%") for line in lines)
-    assert any(line.startswith(f"{shown}: 1 segments") for line in lines)
+    assert any(line.startswith(f"{shown}: 1 segment,") for line in lines)
     assert any(line.endswith(f"skipped: too late [{shown}]") for line in lines)
     assert "\x1b" not in "".join(lines)
 

@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from streams.events import StreamDeletion
 from streams.queue.clips import ClipStore
-from streams.queue.retention import STRAY_AGE, sweep
+from streams.queue.retention import NOTE_AGE, STRAY_AGE, sweep
 from streams.queue.topic import restore
 from tests.support.queue import MemoryTopic, scored, stored_example
 
@@ -78,3 +79,15 @@ def test_old_files_that_a_killed_worker_left_half_written_are_deleted(tmp_path: 
     run(store, topic, NOW)
     left = {path.name for path in folder.iterdir()}
     assert left == {f"{example.example_id}.ts", f"{example.example_id}.json", f".{'1' * 64}.ts.124"}
+
+
+def test_a_note_that_a_stream_was_deleted_is_taken_back_after_its_time(store: ClipStore) -> None:
+    topic = MemoryTopic()
+    topic.add([StreamDeletion(stream_id="ada/home", deleted_at=NOW), StreamDeletion(stream_id="new", deleted_at=NOW + NOTE_AGE)])
+    run(store, topic, NOW + NOTE_AGE - timedelta(days=1))
+    assert set(topic.refresh().deletions()) == {"ada/home", "new"}
+    run(store, topic, NOW + NOTE_AGE + timedelta(days=1))
+    assert set(topic.refresh().deletions()) == {"new"}
+    sent = len(topic.messages)
+    run(store, topic, NOW + NOTE_AGE + timedelta(days=1))
+    assert len(topic.messages) == sent, "once is enough"

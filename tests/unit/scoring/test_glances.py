@@ -57,7 +57,7 @@ class Seen(Media):
             return answer
         away = (int(path.name) - 150) / 5
         seen = make_glance(packets=away, picture=away)
-        answer.set_result(seen if picture else Glance(seen.bitstream))
+        answer.set_result(seen if picture else Glance(seen.bitstream, audio=seen.audio))
         return answer
 
 
@@ -108,6 +108,8 @@ async def test_a_steady_stream_has_two_full_looks_and_then_glances_that_rest_on_
     assert (last.score, last.level, last.level_probs, last.model) == (full.score, full.level, full.level_probs, full.model)
     assert last.uncertainty > full.uncertainty
     assert (last.faces, last.signals) == (full.faces, full.signals)
+    assert (full.audio.silent, full.audio.loudness) == (0.25, -23.0)
+    assert (last.audio.silent, last.audio.loudness) == (0.5, None), "a glance hears the segment itself"
     assert last.fingerprint is None, "that is of a picture which nobody decoded"
     assert {"fetch_ms", "glance_ms", "lag_s"} == set(last.timing)
     assert media.glances[-1] == ("150", False)

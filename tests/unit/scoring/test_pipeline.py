@@ -21,7 +21,7 @@ from hypothesis import strategies as st
 from scorer.errors import MediaError, ModelError, ScorerError, SpecChangedError
 from scorer.spec import Preview, SamplerSpec
 from streams import retry
-from streams.events import BitstreamSummary, SegmentEvent, SegmentScore
+from streams.events import AudioSummary, BitstreamSummary, SegmentEvent, SegmentScore
 from streams.letter import DeadLetter, Message, dead_letter
 from streams.media.fetch import LocalMedia
 from streams.scoring.answer import Sampled
@@ -122,6 +122,8 @@ async def test_segments_are_scored_in_one_batch_and_in_order() -> None:
     assert {"fetch_ms", "sample_ms", "score_ms", "lag_s"} == set(bright.timing)
     assert bright.model.name == "brightness"
     assert bright.bitstream == BitstreamSummary(codec="h264", width=64, height=48, fps=25, bitrate=100_000, qp_mean=24.5)
+    measured = {"loudness": -23.0, "peak": -6.02, "silent": 0.25, "clipped": 0.0, "offset_ms": 21.3}
+    assert bright.audio == AudioSummary(present=True, codec="aac", sample_rate=48_000, channels=2, **measured)
 
 
 @pytest.mark.parametrize(

@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
 import pytest
 
-from streams.events import BitstreamSummary, ModelRef, SecondOpinion
-from streams.sinks.influx import retry_after, to_point
+from streams.errors import SinkError
+from streams.events import AudioSummary, BitstreamSummary, ModelRef, SecondOpinion
+from streams.sinks.influx import InfluxBucket, InfluxSink, retry_after, to_point
 from tests.support.sinks import make_score
 
 
@@ -38,6 +44,16 @@ def test_a_point_has_the_bitrate_and_the_quantiser_where_it_is_known() -> None:
     assert "qp=" not in line
 
 
+def test_a_point_has_what_is_known_of_the_sound() -> None:
+    audio = AudioSummary(present=True, codec="aac", loudness=-23.5, peak=-6, silent=0.25, clipped=0)
+    line = to_point(make_score(audio=audio)).to_line_protocol()
+    for field in ("audio_present=true", "audio_loudness=-23.5", "audio_peak=-6", "audio_silent=0.25", "audio_clipped=0"):
+        assert field in line
+    assert "audio_offset_ms" not in line
+    assert "audio_present=false" in to_point(make_score(audio=AudioSummary(present=False))).to_line_protocol()
+    assert "audio" not in to_point(make_score()).to_line_protocol()
+
+
 def test_a_skipped_segment_is_a_point_too() -> None:
     absent = dict.fromkeys(("score", "level", "level_probs", "uncertainty", "faces", "signals", "model"))
     line = to_point(make_score(**absent, status="skipped", reason="late")).to_line_protocol()
@@ -51,3 +67,40 @@ def test_a_skipped_segment_is_a_point_too() -> None:
 )
 def test_retry_after_is_read_as_seconds(headers: dict[str, str] | None, seconds: float) -> None:
     assert retry_after(headers) == seconds
+
+
+@contextmanager
+def server_with_token(right: str) -> Iterator[str]:
+    """The address of a server that answers writes: 401 where the token is another one."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            self.rfile.read(int(self.headers["Content-Length"]))
+            self.send_response(204 if self.headers["Authorization"] == f"Token {right}" else 401)
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread.start()
+    yield f"http://127.0.0.1:{server.server_port}"
+    server.shutdown()
+    server.server_close()
+
+
+async def test_a_token_that_is_refused_is_read_again(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO")
+    tokens = ["old", "old", "new"]
+    with server_with_token("new") as url:
+        sink = InfluxSink(InfluxBucket(url, tokens.pop(0), "fvq", "fvq", lambda: tokens.pop(0)))
+        sink.add(make_score())
+        for _ in range(2):
+            with pytest.raises(SinkError, match="401"):
+                await sink.flush()
+        assert await sink.flush() == []
+        await sink.close()
+    assert caplog.text.count("the InfluxDB token is read again") == 1
+    assert "Token new" not in caplog.text

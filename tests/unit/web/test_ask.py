@@ -18,7 +18,7 @@ from streams.cli.app import app
 from streams.web.access.gate import AccessOptions, Gate
 from streams.web.access.limits import WebLimits
 from streams.web.access.tokens import Tokens, add_token
-from streams.web.ask import WallAddress, WallError, streams, table_of
+from streams.web.ask import WallAddress, WallError, items_of, table_of
 from streams.web.server import make_app
 from tests.support.fleet import Fleet, fleet_wall
 
@@ -42,7 +42,7 @@ async def test_the_command_prints_what_the_wall_shows(client: TestClient, seeded
 async def test_pages_are_joined_up_to_the_limit(client: TestClient, seeded: Fleet, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("streams.web.ask.PAGE", 7)
     wall = WallAddress(f"http://127.0.0.1:{client.port}")
-    items = await asyncio.to_thread(lambda: list(streams(wall, {"sort": "id"}, 20)))
+    items = await asyncio.to_thread(lambda: list(items_of(wall, "/streams", {"sort": "id"}, 20)))
     ids = [item["stream_id"] for item in items]
     assert ids == sorted(seeded.live.streams)[:20]
 
@@ -54,8 +54,8 @@ async def test_a_wall_that_wants_a_token(seeded: Fleet, tmp_path: Path) -> None:
     async with TestClient(TestServer(make_app(fleet_wall(seeded, WebLimits(), gate)))) as client:
         url = f"http://127.0.0.1:{client.port}"
         with pytest.raises(WallError, match="FVQ_WEB_TOKEN"):
-            await asyncio.to_thread(lambda: list(streams(WallAddress(url), {}, 1)))
-        assert len(await asyncio.to_thread(lambda: list(streams(WallAddress(url, secret), {}, 1)))) == 1
+            await asyncio.to_thread(lambda: list(items_of(WallAddress(url), "/streams", {}, 1)))
+        assert len(await asyncio.to_thread(lambda: list(items_of(WallAddress(url, secret), "/streams", {}, 1)))) == 1
     assert secret not in repr(WallAddress(url, secret))
 
 
@@ -98,14 +98,14 @@ def test_what_is_no_wall_is_said(odd_server: tuple[str, list[Any]], answer: Any)
     url, answers = odd_server
     answers.append(answer)
     with pytest.raises(WallError) as refusal:
-        list(streams(WallAddress(url, "s3cret"), {}, 1))
+        list(items_of(WallAddress(url, "s3cret"), "/streams", {}, 1))
     assert "\x1b" not in str(refusal.value)
     assert "s3cret" not in str(refusal.value)
 
 
 def test_nothing_answers() -> None:
     with pytest.raises(WallError, match="start `fvq web`"):
-        list(streams(WallAddress("http://127.0.0.1:1"), {}, 1))
+        list(items_of(WallAddress("http://127.0.0.1:1"), "/streams", {}, 1))
 
 
 def test_a_table_has_no_escape_sequences() -> None:
@@ -115,3 +115,26 @@ def test_a_table_has_no_escape_sequences() -> None:
     }  # fmt: skip
     lines = table_of([item])
     assert lines[1] == "a\\x1b[31m  22 +-6  81     quality-drop (acknowledged)  2026-03-01T12:00:00.000Z  -          tier:x\\n"
+
+
+async def test_alerts_are_listed_with_ids_that_can_be_copied(
+    client: TestClient, seeded: Fleet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FVQ_WEB_URL", f"http://127.0.0.1:{client.port}")
+    monkeypatch.setenv("COLUMNS", "80")
+    run = CliRunner().invoke
+    firing = await asyncio.to_thread(run, app, ["alerts", "--json"])
+    assert firing.exit_code == 0, firing.output
+    alerts = json.loads(firing.output)
+    assert alerts
+    assert all(item["alert"]["state"] == "firing" for item in alerts)
+    table = (await asyncio.to_thread(run, app, ["alerts", "ls"])).output
+    assert all(item["alert"]["alert_id"] in table for item in alerts), "none is cut or broken"
+    everything = await asyncio.to_thread(run, app, ["alerts", "ls", "--all", "--limit", "1000", "--json"])
+    assert {item["alert"]["alert_id"] for item in json.loads(everything.output)} == set(seeded.live.alerts)
+    kind, stream = alerts[0]["alert"]["kind"], alerts[0]["alert"]["stream_id"]
+    some = json.loads((await asyncio.to_thread(run, app, ["alerts", "ls", "--kind", kind, "--stream", stream, "--json"])).output)
+    assert {(item["alert"]["kind"], item["alert"]["stream_id"]) for item in some} == {(kind, stream)}
+    wrong = await asyncio.to_thread(run, app, ["alerts", "ls", "--kind", "blak"])
+    assert isinstance(wrong.exception, WallError)
+    assert "blak" in str(wrong.exception)

@@ -152,7 +152,7 @@ def test_of_two_renditions_the_worse_one_is_told() -> None:
 
 
 @given(
-    kinds=st.lists(st.sampled_from(URGENCY), min_size=2, max_size=7, unique=True).filter(lambda kinds: "silent" not in kinds),
+    kinds=st.lists(st.sampled_from(URGENCY), min_size=2, max_size=7, unique=True),
     seen=st.sets(st.integers(0, 6)),
 )
 def test_the_worst_alert_that_nobody_has_seen_comes_first(kinds: list[str], seen: set[int]) -> None:
@@ -379,3 +379,20 @@ def test_the_fleets_median_before_and_after_a_models_change() -> None:
     pulse.note_update(late)
     assert pulse.shifts()[0].after is None
     assert replace(shift, after=None) != shift
+
+
+def test_pictures_leave_the_memory_after_their_time_and_with_the_label_that_forbids_them() -> None:
+    live, begin = Live(picture_seconds=3600), START
+    for stream in ("channel", "shy"):
+        live.add_picture(stream, Picture(b"first", f"{stream}/1", begin, 20.0, 160, 90))
+        live.add_picture(stream, Picture(b"second", f"{stream}/2", begin + 3000, 80.0, 160, 90))
+    live.tick(begin + 3500)
+    assert live.streams["channel"].pictures.of_segment("channel/1") is not None
+    live.tick(begin + 3700)
+    kept = live.streams["channel"].pictures
+    assert kept.of_segment("channel/1") is None
+    assert kept.last is not None
+    assert kept.last.jpeg == b"second"
+    feed(live, [make_score(1, 80.0, stream="shy", labels={"store": "No"})])
+    live.add_picture("shy", Picture(b"on its way", "shy/3", begin + 3700, 80.0, 160, 90))
+    assert live.streams["shy"].pictures == Pictures()

@@ -1,4 +1,4 @@
-"""`fvq doctor`: the effective settings, where each was set, and whether all that they name works; a fix for what does not."""
+"""`fvq doctor`: whether all that the settings name works, a fix for what does not, and what differs from the defaults."""
 
 from __future__ import annotations
 
@@ -8,19 +8,25 @@ import ctypes.util
 import json
 import subprocess
 import time
-from collections.abc import Callable
-from dataclasses import asdict, dataclass
-
-from pydantic import SecretStr
-from rich.console import Console
-from rich.markup import escape
-from rich.table import Table
-from rich.text import Text
+from collections.abc import Callable, Iterator
+from dataclasses import asdict
+from functools import partial
+from typing import Literal
 
 from streams import parts
+from streams.doctor.check import Check, attempt, quiet, timed
+from streams.doctor.setup import (
+    check_access,
+    check_data_folder,
+    check_media,
+    check_policy,
+    check_variables,
+)
+from streams.doctor.view import print_check, print_settings, shown
 from streams.errors import BrokerError, MediaError, ModelError, ScorerError, SettingsError, SinkError
 from streams.kafka.clients import check_broker
 from streams.kafka.embedded import broker_binary
+from streams.privacy.statement import kept_lines
 from streams.settings import Settings
 
 LIBRARIES = {
@@ -40,54 +46,44 @@ WITHOUT_FFMPEG = (
 )
 
 
-@dataclass(frozen=True)
-class Check:
-    """What one check found. detail: what works, or why it does not. fix: what to do about a failure."""
-
-    name: str
-    ok: bool
-    detail: str
-    fix: str = ""
+Role = Literal["worker", "ingest", "web", "rate"]
 
 
-def run_doctor(settings: Settings, as_json: bool, setup: bool = False) -> int:
-    """Print settings and checks; the exit code is 1 where a check failed. setup: make what InfluxDB needs first."""
-    checks = [check(settings) for check in ((_set_up, *CHECKS) if setup else CHECKS)]
-    values = {name: _shown(value) for name, value in settings}
-    sources = {name: str(settings.source(name)) for name in values}
+def run_doctor(
+    settings: Settings,
+    as_json: bool,
+    setup: bool = False,
+    role: Role | None = None,
+    uri: str | None = None,
+    init_uri: str | None = None,
+) -> int:
+    """Print checks and settings; the exit code is 1 where a check failed.
+
+    setup: make what InfluxDB needs first. role: check what this command needs; None for what any needs. uri, init_uri: of a
+    segment that is fetched, decoded and scored; without a role nothing else is checked then.
+    """
+    with quiet():
+        done = _checks(settings, setup, role, uri, init_uri)
+        checks = list(done) if as_json else [print_check(check) for check in done]
     if as_json:
-        print(json.dumps({"settings": values, "checks": [asdict(check) for check in checks], "sources": sources}))
+        values = {name: shown(value) for name, value in settings}
+        sources = {name: str(settings.source(name)) for name in values}
+        report = {"settings": values, "checks": [asdict(check) for check in checks], "sources": sources}
+        print(json.dumps(report | {"kept": kept_lines(parts.keeping(settings))}))
     else:
-        _print_tables(values, sources, checks)
+        print_settings(settings)
+        print("\n".join(kept_lines(parts.keeping(settings))))
     return 0 if all(check.ok for check in checks) else 1
 
 
-def _print_tables(values: dict[str, str], sources: dict[str, str], checks: list[Check]) -> None:
-    console = Console()
-    table = Table("setting", "value", "set by", box=None)
-    for name, value in values.items():
-        table.add_row(f"FVQ_{name.upper()}", Text(value), Text(sources[name], style="dim" if sources[name] == "default" else ""))
-    console.print(table)
-    for check in checks:
-        mark = "[green]ok  [/green]" if check.ok else "[red]FAIL[/red]"
-        console.print(f"{mark} {escape(check.name)}: {escape(check.detail)}", highlight=False)
-        if not check.ok:
-            console.print(f"     {check.fix}", style="yellow", highlight=False, markup=False)
+def _checks(settings: Settings, setup: bool, role: Role | None, uri: str | None, init_uri: str | None) -> Iterator[Check]:
+    chosen = CHECKS if role is None else ROLES[role]
+    for check in (*((_set_up,) if setup else ()), *(chosen if uri is None or role is not None else ())):
+        yield timed(partial(check, settings))
+    if uri is not None:
+        from streams.doctor.uri import walk
 
-
-def _shown(value: object) -> str:
-    if value is None or value == []:
-        return ""
-    if isinstance(value, SecretStr):
-        return "set, not shown"
-    return ":".join(map(str, value)) if isinstance(value, list) else str(value)
-
-
-def _try(name: str, attempt: Callable[[], str], fix: str, *errors: type[Exception]) -> Check:
-    try:
-        return Check(name, True, attempt())
-    except errors as error:
-        return Check(name, False, str(error), fix)
+        yield from walk(settings, uri, init_uri)
 
 
 def _libraries(_: Settings) -> Check:
@@ -103,7 +99,7 @@ def _libraries(_: Settings) -> Check:
 
 
 def _mediapipe(_: Settings) -> Check:
-    def attempt() -> str:
+    def act() -> str:
         from scorer.sampling import SamplerPool
         from scorer.spec import SamplerSpec
 
@@ -112,7 +108,7 @@ def _mediapipe(_: Settings) -> Check:
             pool.submit_task(find_no_face).result()
         return "face detector and person matte load and run"
 
-    return _try("mediapipe", attempt, "reinstall with `make setup`", MediaError)
+    return attempt("mediapipe", act, "reinstall with `make setup`", MediaError)
 
 
 def find_no_face() -> None:
@@ -125,7 +121,7 @@ def find_no_face() -> None:
 
 
 def _ffmpeg(_: Settings) -> Check:
-    def attempt() -> str:
+    def act() -> str:
         import av
 
         from streams.media import ffmpeg
@@ -135,14 +131,14 @@ def _ffmpeg(_: Settings) -> Check:
         except MediaError:
             return f"PyAV {av.__version__}, which decodes; {WITHOUT_FFMPEG}"
 
-    return _try("ffmpeg", attempt, "reinstall with `make setup`", ImportError, OSError, RuntimeError, subprocess.SubprocessError)
+    return attempt("ffmpeg", act, "reinstall with `make setup`", ImportError, OSError, RuntimeError, subprocess.SubprocessError)
 
 
 def _model(settings: Settings) -> Check:
     if settings.scorer_url and not settings.scorer_fallback:
         return Check("model", True, "FVQ_SCORER_URL is set: a worker loads none")
 
-    def attempt() -> str:
+    def act() -> str:
         from scorer.load import load_engine
 
         name = settings.scorer_fallback or settings.model
@@ -150,7 +146,7 @@ def _model(settings: Settings) -> Check:
         return f"{engine.model}{', while no served scorer answers' if settings.scorer_fallback else ''}"
 
     fix = "pip install 'fvq-monitor[serve]', or correct FVQ_MODEL or FVQ_SCORER_FALLBACK, and FVQ_DEVICE"
-    return _try("model", attempt, fix, ModelError, ImportError)
+    return attempt("model", act, fix, ModelError, ImportError)
 
 
 def _scorer(settings: Settings) -> Check:
@@ -166,12 +162,12 @@ def _large_model(settings: Settings) -> Check:
     if name is None:
         return Check("large model", True, "none set: the worker's model scores every segment alone")
 
-    def attempt() -> str:
+    def act() -> str:
         from scorer.load import load_engine
 
         return str(load_engine(name, settings.device, parts.registry(settings)).model)
 
-    return _try("large model", attempt, "correct FVQ_DEEP_MODEL, and FVQ_DEVICE", ModelError, ImportError)
+    return attempt("large model", act, "correct FVQ_DEEP_MODEL, and FVQ_DEVICE", ModelError, ImportError)
 
 
 def _served(what: str, settings: Settings, addresses: str) -> Check:
@@ -206,46 +202,53 @@ def _broker(settings: Settings) -> Check:
         return Check("broker", True, f"none set: {_embedded()}, `fvq worker` needs FVQ_BROKER")
     broker = settings.broker
 
-    def attempt() -> str:
+    def act() -> str:
         check_broker(parts.connection(settings))
         return broker
 
-    return _try("broker", attempt, "start the broker, or correct FVQ_BROKER and FVQ_KAFKA_*", BrokerError, SettingsError)
+    return attempt("broker", act, "start the broker, or correct FVQ_BROKER and FVQ_KAFKA_*", BrokerError, SettingsError)
+
+
+def _needed_broker(settings: Settings) -> Check:
+    """For a command that ends without a broker's address."""
+    if settings.broker:
+        return _broker(settings)
+    return Check("broker", False, "FVQ_BROKER is not set", "name the Kafka servers, as FVQ_BROKER=kafka-1:9092,kafka-2:9092")
 
 
 def _codecs(_: Settings) -> Check:
-    def attempt() -> str:
+    def act() -> str:
         from streams.kafka.codecs import check_codecs
 
         return f"messages compressed with {check_codecs()} can be read"
 
-    return _try("codecs", attempt, "reinstall with `make setup`", ImportError, OSError, ValueError)
+    return attempt("codecs", act, "reinstall with `make setup`", ImportError, OSError, ValueError)
 
 
 def _clip_store(settings: Settings) -> Check:
-    def attempt() -> str:
+    def act() -> str:
         next(parts.clip_store(settings).clips(), None)
         where = settings.clip_store or f"{settings.data_dir / 'clips'}, which other machines' workers do not see"
         return f"{where}; models in {settings.registry or settings.data_dir / 'models'}"
 
     fix = "correct FVQ_CLIP_STORE; workers on several machines need one for all of them, and one FVQ_REGISTRY"
-    return _try("clip store", attempt, fix, MediaError, OSError)
+    return attempt("clip store", act, fix, MediaError, OSError)
 
 
 def _set_up(settings: Settings) -> Check:
     if not settings.influx_url:
         return Check("set-up", True, "FVQ_INFLUX_URL is not set: the SQLite store needs none")
 
-    def attempt() -> str:
+    def act() -> str:
         from streams.sinks.influx_setup import set_up
 
         return "; ".join(set_up(parts.influx_bucket(settings), settings.influx_retention_days, settings.influx_hourly_days))
 
-    return _try("set-up", attempt, "see the message; the settings are FVQ_INFLUX_*", SinkError, SettingsError)
+    return attempt("set-up", act, "see the message; the settings are FVQ_INFLUX_*", SinkError, SettingsError)
 
 
 def _sink(settings: Settings) -> Check:
-    async def attempt() -> str:
+    async def act() -> str:
         sink = parts.sink(settings)
         try:
             return await sink.check()
@@ -253,7 +256,7 @@ def _sink(settings: Settings) -> Check:
             await sink.close()
 
     fix = "see the message; the settings are FVQ_INFLUX_* and FVQ_DATA_DIR"
-    return _try("sink", lambda: asyncio.run(attempt()), fix, SinkError, SettingsError)
+    return attempt("sink", lambda: asyncio.run(act()), fix, SinkError, SettingsError)
 
 
 CHECKS: tuple[Callable[[Settings], Check], ...] = (
@@ -267,5 +270,17 @@ CHECKS: tuple[Callable[[Settings], Check], ...] = (
     _broker,
     _sink,
     _clip_store,
+    check_variables,
+    check_media,
+    check_policy,
+    check_data_folder,
 )
 """In the order in which they are shown."""
+
+ROLES: dict[Role, tuple[Callable[[Settings], Check], ...]] = {
+    "worker": tuple(_needed_broker if check is _broker else check for check in CHECKS),
+    "ingest": (check_variables, _ffmpeg, _codecs, _needed_broker, check_media, check_data_folder),
+    "web": (check_variables, check_access, _codecs, _needed_broker, _sink, check_policy),
+    "rate": (check_variables, _libraries, _mediapipe, _ffmpeg, _clip_store, check_data_folder),
+}
+"""What each command needs."""

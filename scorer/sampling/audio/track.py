@@ -1,0 +1,56 @@
+"""The audio packets of an open file, kept while its video's packets are read: one demuxer gives out both."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from scorer.sampling.tracks import heard_audio
+
+MOST_BYTES = 16 << 20
+"""Bytes of packets that are kept: a live segment has some 100 kB, and uncompressed sound 0.2 MB a second."""
+
+MOST_PACKETS = 40_000
+"""Packets that are kept: a quarter of an hour of AAC. A hostile file may have millions of a byte each."""
+
+
+class AudioTrack:
+    """The first audio track of a file. stream: the demuxer's, None where there is none, or where nobody listens any more."""
+
+    def __init__(self) -> None:
+        self.stream: Any | None = None
+        self.first: Any | None = None
+        """The track's stream in the first part of the file."""
+        self.is_whole = True
+        """Whether all packets that were read since `restart` are kept."""
+        self._packets: list[Any] = []
+        self._bytes = 0
+        self._is_closed = False
+
+    def choose(self, streams: Sequence[Any], shown: Any, head: bytes) -> None:
+        """Listen to one of the audio streams of a file, or of its next part. shown, head: as `tracks.heard_audio` takes them."""
+        if not self._is_closed:
+            self.stream = heard_audio(streams, shown, head)
+            self.first = self.first or self.stream
+
+    def restart(self) -> None:
+        """Forget all packets: the file is read again, from its beginning or from elsewhere."""
+        self._packets, self._bytes, self.is_whole = [], 0, True
+
+    def close(self) -> None:
+        """Listen no more: whoever reads the file again needs its pictures only."""
+        self.restart()
+        self.stream, self._is_closed = None, True
+
+    def add(self, packet: Any) -> None:
+        """Keep a packet, unless there are too many."""
+        self._bytes += packet.size
+        self.is_whole = self.is_whole and self._bytes <= MOST_BYTES and len(self._packets) < MOST_PACKETS
+        if self.is_whole or not self._packets:
+            self._packets.append(packet)
+        else:
+            del self._packets[1:]
+
+    def packets(self) -> Iterator[Any]:
+        """The packets that are kept, in the order in which they are decoded; the first one alone if not `is_whole`."""
+        return iter(self._packets)

@@ -1,0 +1,20 @@
+"""A packet's own values: when it is shown, s, and what tells it from others."""
+
+from __future__ import annotations
+
+from typing import Any
+
+
+def seconds_of(packet: Any, stamp: int | None) -> float | None:
+    """One of a packet's stamps as seconds on its stream's clock; None where it has none."""
+    return None if stamp is None else float(stamp * packet.time_base)
+
+
+def shown_at(packet: Any) -> float | None:
+    """When a packet's picture is shown or its sound is heard, s on its stream's clock; None where no stamp tells."""
+    return seconds_of(packet, packet.pts if packet.pts is not None else packet.dts)
+
+
+def place_of(packet: Any) -> tuple[int, int]:
+    """Tells one packet of a file from another: where it begins, and its size, bytes."""
+    return packet.pos, packet.size

@@ -1,0 +1,46 @@
+"""Tables for people, in which what a person copies into another command is never cut and never broken into lines."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+
+from streams.text import printable
+
+PIPE_COLUMNS = 10_000
+"""A pipe has no width: every row stays one line there, which `grep` finds."""
+
+LEAST_COLUMNS = 8
+"""Characters that a column which may be broken into lines keeps, at least."""
+
+
+def print_table(columns: Sequence[str], rows: Sequence[Sequence[str]], *, title: str = "", whole: Sequence[str] = ()) -> None:
+    """Print rows of texts under their columns. whole: the columns of ids; the others fold where the terminal is narrow.
+
+    Where the ids alone are wider than the terminal, the table is too, and the terminal breaks its lines. Without a row the title
+    is all that is printed.
+    """
+    from rich.console import Console
+    from rich.table import Column, Table
+    from rich.text import Text
+
+    shown = [[printable(cell) for cell in row] for row in rows]
+    longest = [max([len(column), *(len(row[place]) for row in shown)]) for place, column in enumerate(columns)]
+    needed = [length if column in whole else min(length, LEAST_COLUMNS) for column, length in zip(columns, longest, strict=True)]
+    width = sum(needed) + 3 * len(columns) + 1  # a border before each column with a space on both sides, and the last border
+    table = Table(
+        *(
+            Column(Text(column), no_wrap=column in whole, overflow="fold", min_width=least)
+            for column, least in zip(columns, needed, strict=True)
+        ),
+    )
+    if title:
+        Console().print(Text(printable(title), "bold"), soft_wrap=True)
+    if not rows:
+        return
+    for row in shown:
+        table.add_row(*(Text(cell) for cell in row))
+    console = Console(width=None if sys.stdout.isatty() else PIPE_COLUMNS)
+    if console.width < width:
+        console = Console(width=width)
+    console.print(table)

@@ -1,0 +1,108 @@
+"""What a worker says of itself, from start to stop, with a Kafka that goes away in between and comes back."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from streams.events import SEGMENTS_TOPIC, SegmentEvent
+from streams.kafka.connection import Connection
+from streams.kafka.topics import create_topics
+from streams.ports import free_port
+from tests.support.pages import read_page
+from tests.support.processes import FVQ, ROOT, clean_environment
+from tests.support.servers import KafkaServer
+from tests.support.topics import produce
+from tests.support.waiting import wait_for
+
+MEDIA = ROOT / "examples/face.mp4"
+NO_MEDIA = ROOT / "README.md"
+MOST_LINES = 40
+"""Lines of a worker in this test: some 20 for what happens, and no line for each attempt."""
+
+
+@contextmanager
+def worker(broker: str, folder: Path, port: int, line_format: str, **more: str) -> Iterator[subprocess.Popen[bytes]]:
+    """A worker whose streams are the files `out` and `err`."""
+    settings = {
+        "FVQ_BROKER": broker,
+        "FVQ_DATA_DIR": str(folder / "data"),
+        "FVQ_WEB_PORT": str(port),
+        "FVQ_LOG_FORMAT": line_format,
+        "FVQ_LIVE_WINDOW": "off",
+        "FVQ_SESSION_TIMEOUT": "6",
+        "FVQ_MEDIA_ROOTS": str(ROOT),
+    }
+    with (folder / "out").open("wb") as out, (folder / "err").open("wb") as err:
+        process = subprocess.Popen(
+            [FVQ, "worker"], env=clean_environment() | settings | more, stdout=out, stderr=err, start_new_session=True
+        )
+    try:
+        yield process
+    finally:
+        if process.poll() is None:
+            os.killpg(process.pid, signal.SIGKILL)
+            process.wait(10)
+
+
+def segment(number: int, media: Path = MEDIA) -> SegmentEvent:
+    return SegmentEvent(
+        stream_id="a", segment_id=f"a/{number}", sequence=number, uri=media.as_uri(), start=datetime.now(UTC), duration=2.0
+    )
+
+
+@pytest.mark.timeout(300)
+def test_every_line_of_a_worker_is_json_and_tells_of_a_change(kafka: KafkaServer, tmp_path: Path) -> None:
+    create_topics(Connection(kafka.broker), partitions=4, replication=1)
+    port, err, policy = free_port("127.0.0.1"), tmp_path / "err", tmp_path / "policy.yaml"
+    policy.write_text("alerts: {smoothing: 3}")
+
+    def says(text: str) -> None:
+        wait_for(text, lambda: text in err.read_text(), 90)
+
+    def has_scored(count: int) -> bool:
+        return f'fvq_segments_total{{status="scored"}} {count}.0' in read_page(port, "/metrics")[1]
+
+    with worker(kafka.broker, tmp_path, port, "json", FVQ_ALERT_POLICY=str(policy), FVQ_WORST_STREAMS="1") as process:
+        says("rebalance: this worker reads partitions 0-3")
+        produce(kafka.broker, SEGMENTS_TOPIC, [segment(0), segment(1, NO_MEDIA)])
+        wait_for("a score", lambda: has_scored(1), 90)
+        wait_for("its series", lambda: 'fvq_stream_score{stream_id="a"}' in read_page(port, "/metrics")[1], 30)
+        policy.write_text("receivers: [{name: on-call, type: json, url: 'http://127.0.0.1:9'}]")
+        says(f"alert policy {policy} is read again: limits and receivers on-call")
+        assert "alerts to on-call" in read_page(port, "/healthz")[1]
+        kafka.stop()
+        says("outage of Kafka begins")
+        kafka.start()
+        says("outage of Kafka is over")
+        produce(kafka.broker, SEGMENTS_TOPIC, [segment(2)])
+        wait_for("a score after the outage", lambda: has_scored(2), 90)
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(30) == 0
+    assert (tmp_path / "out").read_bytes() == b""
+    records: list[dict[str, Any]] = [json.loads(line) for line in err.read_text().splitlines()]
+    assert all({"time", "level", "logger", "message"} <= set(record) for record in records)
+    messages = [record["message"] for record in records]
+    assert messages[0].startswith("worker starts; pages at ")
+    assert messages[-1].startswith("worker has stopped after ")
+    for once in ("worker starts", "worker stops (SIGTERM)", "worker has stopped", "outage of Kafka begins", "outage of Kafka is"):
+        assert sum(message.startswith(once) for message in messages) == 1, once
+    assert any(message.startswith("dead letter") for message in messages)
+    assert len(messages) < MOST_LINES, messages
+
+
+@pytest.mark.parametrize("line_format", ["json", "text"])
+def test_a_worker_that_cannot_start_says_why_in_its_form(tmp_path: Path, line_format: str) -> None:
+    with worker("127.0.0.1:1", tmp_path, 0, line_format) as process:
+        assert process.wait(60) == 1
+    last = (tmp_path / "err").read_text().splitlines()[-1]
+    assert (json.loads(last)["message"] if line_format == "json" else last).endswith("or see FVQ_KAFKA_*")

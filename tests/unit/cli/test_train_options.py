@@ -1,0 +1,34 @@
+"""`fvq train`: options that do not go together are refused with what to do, before anything is loaded or read."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from scorer.errors import ScorerError
+from streams.cli.training import train
+from streams.ports import free_port
+from tests.support.processes import ROOT
+
+NANO, ADAPTER = ROOT / "training/recipes/nano.yaml", ROOT / "training/recipes/nano_adapter.yaml"
+FILE, HOST = Path("labels.csv"), "127.0.0.1"
+
+
+def test_unlabelled_clips_need_a_teacher(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="give --teacher"):
+        train(NANO, tmp_path, data=FILE, dev=FILE, unlabelled=tmp_path)
+
+
+def test_a_teacher_is_for_whole_models(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="without --from-queue"):
+        train(ADAPTER, tmp_path, from_queue=True, teacher="nano")
+    with pytest.raises(ValueError, match="leave --teacher out"):
+        train(ADAPTER, tmp_path, data=FILE, teacher="nano")
+
+
+def test_a_served_teacher_that_is_away_is_named(tmp_path: Path) -> None:
+    address = f"http://127.0.0.1:{free_port(HOST)}"
+    with pytest.raises(ScorerError, match=address):
+        train(NANO, tmp_path, data=FILE, dev=FILE, teacher=address)
+    assert list(tmp_path.iterdir()) == []

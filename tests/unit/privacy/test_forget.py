@@ -1,0 +1,230 @@
+"""Forgetting a stream on one machine: nothing of it is left in any store, and all of the other stream is."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import fsspec
+import pytest
+from typer.testing import CliRunner
+
+from streams.cli.app import app
+from streams.ingest.push.spool import SourceSpool
+from streams.privacy.exports import exports, note_export
+from streams.privacy.forget import Places, checked_id, forget_stream
+from streams.privacy.step import Step
+from streams.queue.clips import ClipStore
+from streams.rating.store import RatingStore
+from streams.sinks.sqlite_file import FILE
+from streams.sinks.sqlite_sweep import count_stream
+from tests.support.two_streams import Machine, fill, rows_of, write
+
+ODD = [
+    "news", "news2", "tv/1", "../../etc/passwd", "a b,c=d", 'say "hi" \\ it\'s', "=1+1", "-rf", "ünï 🎥\u2028", "line\nbreak",
+    "%s{}*?[a]", "." * 250,
+]  # fmt: skip
+
+
+@pytest.fixture(params=["folder", "objects"])
+def machine(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Machine]:
+    """A machine whose clip store is a folder, or objects that fsspec reaches as it does S3 and GCS."""
+    address = str(tmp_path / "clips") if request.param == "folder" else f"memory://{tmp_path.name}/clips"
+    yield Machine(tmp_path, ClipStore(address))
+    if request.param == "objects":
+        fsspec.filesystem("memory").store.clear()
+
+
+def forget(machine: Machine, stream: str, dry_run: bool = False) -> dict[str, Step]:
+    """The steps by store; those without a broker leave Kafka out."""
+    places = Places(machine.data, None, "fvq", machine.store, None)
+    return {step.store: step for step in forget_stream(places, stream, dry_run)}
+
+
+def age(machine: Machine) -> None:
+    """Let all pushed streams have ended some time ago."""
+    for epoch in machine.data.glob("ingest/push/*/*"):
+        os.utime(epoch, (time.time() - 900,) * 2)
+
+
+COUNTS = {
+    "ratings": 2, "clips": 2, "playable clips": 4, "scores in SQLite": 2, "cut segments": 2, "pushed segments": 1, "export": 2,
+}  # fmt: skip
+
+
+async def test_nothing_of_it_is_left_and_all_of_the_other(machine: Machine) -> None:
+    await fill(machine, "gone", "kept")
+    age(machine)
+    before = machine.files()
+    of_kept = {path: data for path, data in before.items() if not belongs(machine, path, "gone")}
+    looked = forget(machine, "gone", dry_run=True)
+    assert machine.files() == before, "a dry run changes nothing"
+    assert {name: looked[name].count for name in COUNTS} == COUNTS
+    assert {looked[name].outcome for name in COUNTS} == {"would-delete"}
+    done = forget(machine, "gone")
+    assert {name: (done[name].outcome, done[name].count) for name in COUNTS} == {
+        name: ("deleted", count) for name, count in COUNTS.items()
+    }
+    after = machine.files()
+    table = "out/queue.csv"
+    assert {row["stream_id"] for row in rows_of(machine.folder / table)} == {"kept"}
+    assert {path: after[path] for path in after if path != table} == {path: of_kept[path] for path in of_kept if path != table}
+    assert machine.store.example_ids("gone") == []
+    assert len(machine.store.example_ids("kept")) == 2
+    assert {rating.key[0] for rating in RatingStore(machine.data).ratings()} == {"kept"}
+    assert (count_stream(machine.data / FILE, "gone"), count_stream(machine.data / FILE, "kept")) == (0, 2)
+    for database in machine.data.glob("*.sqlite*"):
+        assert b"gone" not in database.read_bytes(), f"{database.name} still has the id"
+    assert {step.outcome for name, step in forget(machine, "gone").items() if name != "Kafka"} == {"nothing"}, "a second time"
+
+
+def belongs(machine: Machine, path: str, stream: str) -> bool:
+    """Whether a file is a stream's, by what its path has."""
+    ids = {example.example_id for example in machine.examples[stream]}
+    return any(example_id in path for example_id in ids) or f"/{stream}-" in path
+
+
+@pytest.mark.parametrize("stream", ODD)
+async def test_ids_with_any_characters_are_forgotten_and_no_other_is(tmp_path: Path, stream: str) -> None:
+    machine = Machine(tmp_path, ClipStore(str(tmp_path / "clips")))
+    other = "news 2" if stream != "news 2" else "x"
+    await fill(machine, stream, other)
+    age(machine)
+    done = forget(machine, stream)
+    assert {name: done[name].count for name in COUNTS} == COUNTS
+    assert {name: step.count for name, step in forget(machine, other, dry_run=True).items() if name in COUNTS} == COUNTS
+
+
+async def test_a_store_that_fails_is_told_and_the_others_have_their_turn(tmp_path: Path) -> None:
+    machine = Machine(tmp_path, ClipStore(str(tmp_path / "clips")))
+    await fill(machine, "gone")
+    for file in machine.data.glob("scores.sqlite*"):
+        file.unlink()
+    (machine.data / FILE).write_bytes(b"no database at all" * 999)
+    done = forget(machine, "gone")
+    assert done["scores in SQLite"].outcome == "failed"
+    assert "not a database" in done["scores in SQLite"].text
+    assert done["clips"].outcome == "deleted"
+
+
+async def test_a_pushed_stream_that_runs_keeps_its_present_segments(tmp_path: Path) -> None:
+    machine = Machine(tmp_path, ClipStore(str(tmp_path / "clips")))
+    spool = SourceSpool(machine.data / "ingest/push", "gone")
+    old = write(spool.new_epoch() / "0.ts").parent
+    os.utime(old, (time.time() - 900,) * 2)
+    now = write(spool.new_epoch() / "0.ts")
+    step = forget(machine, "gone")["pushed segments"]
+    assert (step.outcome, step.count) == ("part", 1)
+    assert "an encoder sends it now" in step.text
+    assert now.exists()
+    assert not old.exists()
+
+
+async def test_exports_that_were_moved_or_changed_are_told(tmp_path: Path) -> None:
+    machine = Machine(tmp_path, ClipStore(str(tmp_path / "clips")))
+    note_export(machine.data, "ratings", tmp_path / "moved.csv", 0.0)
+    assert forget(machine, "gone")["export"].outcome == "part"
+    (tmp_path / "moved.csv").write_text("a,b\n1,2\n")
+    step = forget(machine, "gone")["export"]
+    assert step.outcome == "failed"
+    assert "has no columns `path` and `stream_id` any more" in step.text
+
+
+def test_a_table_that_a_spreadsheet_has_saved_keeps_its_columns_and_what_people_filled_in(tmp_path: Path) -> None:
+    table = tmp_path / "out" / "queue.csv"
+    table.parent.mkdir()
+    text = 'path,mos,stream_id,note\r\nclips/a.ts,4,gone,x\r\nclips/b.ts,5,kept,"two\r\nlines"\r\n'
+    table.write_bytes(b"\xef\xbb\xbf" + text.encode())
+    note_export(tmp_path / "data", "queue", table.parent, 0.0)
+    machine = Machine(tmp_path, ClipStore(str(tmp_path / "clips")))
+    assert forget(machine, "gone")["export"].count == 1
+    assert table.read_bytes() == b"\xef\xbb\xbf" + text.replace("clips/a.ts,4,gone,x\r\n", "").encode()
+
+
+def test_a_table_cannot_lead_a_deletion_out_of_its_folder(tmp_path: Path) -> None:
+    mine = write(tmp_path / f"{'a' * 64}.ts")
+    table = tmp_path / "out" / "queue.csv"
+    table.parent.mkdir()
+    table.write_text(f"path,stream_id\n../{mine.name},gone\n{mine},gone\n")
+    note_export(tmp_path / "data", "queue", table.parent, 0.0)
+    assert forget(Machine(tmp_path, ClipStore(str(tmp_path / "clips"))), "gone")["export"].count == 2
+    assert mine.exists()
+
+
+def test_damaged_notes_of_exports_are_left_out(tmp_path: Path) -> None:
+    note_export(tmp_path, "queue", tmp_path / "out", 5.0)
+    for name, text in (
+        ("a", "{"),
+        ("b", "[]"),
+        ("c", '{"kind": "x", "path": "", "at": 0}'),
+        ("d", '{"kind": "queue", "path": "zz"}'),
+    ):
+        (tmp_path / "exports" / f"{name}.json").write_text(text)
+    assert [(export.path, export.at) for export in exports(tmp_path)] == [(tmp_path / "out", 5.0)]
+
+
+@pytest.mark.parametrize("stream", ["", "a" * 257, "\udcff"])
+def test_what_no_event_can_be_called_is_refused(stream: str) -> None:
+    with pytest.raises(ValueError, match="stream's id"):
+        checked_id(stream)
+
+
+def command(tmp_path: Path, *words: str, answer: str | None = None) -> Any:
+    environment = {"FVQ_DATA_DIR": str(tmp_path / "data"), "FVQ_BROKER": None, "FVQ_CONFIG": None}
+    return CliRunner().invoke(app, ["forget", *words], env=environment, input=answer)
+
+
+async def test_the_command_says_what_it_did_and_what_it_cannot_reach(tmp_path: Path) -> None:
+    machine = Machine(tmp_path, ClipStore(str(tmp_path / "data/clips")))
+    await fill(machine, "gone", "kept")
+    refused = command(tmp_path, "gone")
+    assert refused.exit_code != 0
+    assert "--yes" in str(refused.exception), "off a terminal nobody can be asked"
+    assert len(machine.store.example_ids("gone")) == 2
+    looked = command(tmp_path, "gone", "--dry-run")
+    assert "clips: 2 would be deleted" in looked.output
+    assert len(machine.store.example_ids("gone")) == 2
+    done = command(tmp_path, "gone", "--yes", "--json")
+    report = json.loads(done.output)
+    assert (done.exit_code, report["ok"], report["stream_id"]) == (0, True, "gone")
+    clips = next(step for step in report["steps"] if step["store"] == "clips")
+    assert clips == {
+        "store": "clips", "where": (tmp_path / "data/clips").as_uri(), "outcome": "deleted", "count": 2, "text": "",
+    }  # fmt: skip
+    again = command(tmp_path, "gone", "--yes")
+    assert again.exit_code == 0
+    assert "clips: nothing" in again.output
+    assert "Kafka: not all; is not set" in again.output
+    assert "a stream that goes on comes back" in again.output
+
+
+def test_the_command_asks_on_a_terminal(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("streams.cli.forget._may_ask", lambda: True)
+    assert command(tmp_path, "a\x1bb", answer="n\n").exit_code == 1
+    yes = command(tmp_path, "a\x1bb", answer="y\n")
+    assert yes.exit_code == 0
+    assert "\x1b" not in yes.output
+
+
+def test_the_command_fails_where_a_store_does(tmp_path: Path) -> None:
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / FILE).write_bytes(b"no database at all" * 999)
+    failed = command(tmp_path, "gone", "--yes")
+    assert failed.exit_code == 1
+    assert "scores in SQLite: FAILED" in failed.output
+
+
+def test_an_object_store_that_raises_what_it_likes_stops_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    machine = Machine(tmp_path, ClipStore(str(tmp_path / "clips")))
+
+    def fail(_: str) -> int:
+        raise RuntimeError("no credentials")
+
+    monkeypatch.setattr(machine.store, "delete_stream", fail)
+    done = forget(machine, "gone")
+    assert (done["clips"].outcome, done["clips"].text) == ("failed", "RuntimeError: no credentials")
+    assert done["cut segments"].outcome == "nothing"

@@ -1,0 +1,149 @@
+"""The sweep of a data folder: what goes after its time, by a clock that is moved, and what stays."""
+
+from __future__ import annotations
+
+import os
+import time
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from scorer.sampling import probe
+from streams.ingest.files import Source, cut, note_announcements
+from streams.ingest.push.spool import SourceSpool
+from streams.privacy.exports import exports, note_export
+from streams.privacy.sweep import FolderLimits, sweep
+from streams.sinks.sqlite import SqliteSink
+from streams.sinks.sqlite_file import FILE
+from streams.sinks.sqlite_sweep import count_stream
+from tests.support.media import make_clip
+from tests.support.sinks import make_score
+
+HOUR, DAY = 3600.0, 86400.0
+NOW = time.time()
+DEAD = str(2**22 + 1)  # no process has such a number
+
+
+def write(path: Path, age: float = 0.0) -> Path:
+    """A file that was written so many seconds ago."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(b"a face")
+    os.utime(path, (NOW - age, NOW - age))
+    os.utime(path.parent, (NOW - age, NOW - age))
+    return path
+
+
+def left(folder: Path) -> set[str]:
+    """The files that are left, as paths in the folder."""
+    return {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()}
+
+
+def clean(folder: Path, later: float = 0.0, **limits: float) -> dict[str, int]:
+    return sweep(FolderLimits(folder, **limits), NOW + later)
+
+
+def test_cut_segments_go_after_their_hours(tmp_path: Path) -> None:
+    name = f"news-{'0' * 16}-{'1' * 16}"
+    for place in ("ingest", "ingest/folder"):
+        write(tmp_path / place / name / "000000.ts", 23 * HOUR)
+    assert clean(tmp_path) == {}
+    assert clean(tmp_path, later=2 * HOUR, ingest_hours=0) == {}, "0 is for ever"
+    assert clean(tmp_path, later=2 * HOUR) == {"cut segments": 2}
+    assert left(tmp_path) == set()
+    assert not (tmp_path / "ingest" / name).exists()
+
+
+def test_a_folder_that_is_being_filled_stays(tmp_path: Path) -> None:
+    folder = tmp_path / "ingest" / f"news-{'0' * 16}-{'1' * 16}"
+    folder.mkdir(parents=True)
+    clean(tmp_path)
+    assert folder.is_dir()
+
+
+def test_what_no_program_of_ours_has_named_stays(tmp_path: Path) -> None:
+    mine = [
+        write(tmp_path / "ingest" / "my recordings" / "000000.ts", DAY * 99),
+        write(tmp_path / "ingest" / f"news-{'0' * 16}" / "notes.txt", DAY * 99),
+        write(tmp_path / "wall-clips" / "readme.mp4", DAY * 99),
+        write(tmp_path / "inbox" / "mine" / "segment-1", DAY * 99),
+        write(tmp_path / "elsewhere" / "segment-1", DAY * 99),
+    ]
+    (tmp_path / "wall-inbox").symlink_to(tmp_path / "elsewhere")
+    assert clean(tmp_path, later=DAY * 999) == {}
+    assert all(path.exists() for path in mine)
+
+
+def test_segments_of_a_killed_process_go_and_those_of_a_running_one_stay(tmp_path: Path) -> None:
+    write(tmp_path / "inbox" / DEAD / "segment-a", 0.5 * HOUR)
+    write(tmp_path / "inbox" / DEAD / "harvest" / "segment-b", 0.5 * HOUR)
+    write(tmp_path / "inbox" / str(os.getpid()) / "segment-c", 99 * HOUR)
+    write(tmp_path / "wall-inbox" / "segment-d", 0.5 * HOUR)
+    assert clean(tmp_path) == {}
+    deleted = clean(tmp_path, later=2 * HOUR)
+    assert deleted == {"fetched segments": 2, "fetched segments of the wall": 1}
+    assert left(tmp_path) == {f"inbox/{os.getpid()}/segment-c"}
+
+
+def test_playable_clips_go_with_the_days_of_the_clips(tmp_path: Path) -> None:
+    for cache in ("rating", "wall-clips"):
+        write(tmp_path / cache / f"{'a' * 64}.mp4", 29 * DAY)
+        write(tmp_path / cache / "work-1" / "source", 29 * DAY)
+    assert clean(tmp_path) == {}
+    assert clean(tmp_path, later=2 * DAY, clip_days=0) == {}
+    assert clean(tmp_path, later=2 * DAY) == {"playable clips": 4}
+    assert left(tmp_path) == set()
+
+
+def test_epochs_of_pushed_streams_go_when_nothing_is_written_any_more(tmp_path: Path) -> None:
+    old, new = (SourceSpool(tmp_path / "ingest" / "push", name).new_epoch() for name in ("old", "new"))
+    for epoch in (old, new):
+        write(epoch / "1.ts", 30 * HOUR)
+    os.utime(new)
+    assert clean(tmp_path) == {"pushed streams": 1}
+    assert not old.parent.exists()
+    assert left(new) == {"1.ts"}
+
+
+def test_exports_go_with_their_clips_and_nothing_else(tmp_path: Path) -> None:
+    data, out = tmp_path / "data", tmp_path / "out"
+    note_export(data, "queue", out, NOW)
+    write(out / "queue.csv")
+    write(out / "clips" / f"{'a' * 64}-{'b' * 8}.ts")
+    table = tmp_path / "rated.csv"
+    note_export(data, "ratings", table, NOW)
+    write(table)
+    write(tmp_path / "rated.csv.clips" / f"{'c' * 64}.mp4")
+    mine = write(out / "clips" / "holiday.mp4")
+    assert clean(data, later=364 * DAY) == {}
+    assert clean(data, later=366 * DAY, export_days=0) == {}
+    assert clean(data, later=366 * DAY) == {"exported files": 4}
+    assert left(tmp_path) == {str(mine.relative_to(tmp_path))}
+    assert list(exports(data)) == []
+
+
+async def test_scores_go_also_where_no_new_ones_come(tmp_path: Path) -> None:
+    sink = SqliteSink(tmp_path, days=30)
+    sink.add(make_score(stream_id="channel"))
+    await sink.flush()
+    await sink.close()
+    assert clean(tmp_path, later=29 * DAY) == {}
+    assert clean(tmp_path, later=31 * DAY, store_days=0) == {}, "only who knows for how long deletes scores"
+    assert clean(tmp_path, later=31 * DAY) == {"scores": 1}
+    assert count_stream(tmp_path / FILE, "channel") == 0
+    assert b"channel" not in (tmp_path / FILE).read_bytes()
+
+
+def test_a_store_that_cannot_be_swept_keeps_no_other_from_it(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    (tmp_path / FILE).write_bytes(b"no database at all" * 999)
+    write(tmp_path / "wall-inbox" / "segment-d", 9 * HOUR)
+    assert clean(tmp_path) == {"fetched segments of the wall": 1}
+    assert "scores in" in caplog.text
+
+
+def test_segments_that_play_for_long_are_kept_from_their_announcement_on(tmp_path: Path) -> None:
+    file = make_clip(tmp_path / "long.mp4", 64, 48, 4)
+    segments = cut(Source("news", file), tmp_path / "ingest", 2.0, probe)
+    note_announcements(segments, NOW + 30 * HOUR)
+    assert clean(tmp_path, later=timedelta(hours=53).total_seconds()) == {}
+    assert clean(tmp_path, later=timedelta(hours=55).total_seconds()) == {"cut segments": len(segments)}
