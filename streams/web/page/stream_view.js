@@ -13,7 +13,7 @@ import { clock, length, now, seconds } from "./time.js";
 
 const SIGNALS = { blur: 1, blockiness: null, noise: null, black: 1, freeze: 1, luma: 255, contrast: null, face: 1 };
 const MEANINGS = { // docs/signals.md
-  blur: "Share of fine detail's contrast that is lost, 0 to 1; clean pictures: up to 0.4",
+  blur: "Share of fine detail's contrast that is lost, 0 to 1; clean pictures: up to 0.6",
   blockiness: "Strength of the coding grid, relative to the mean step of pixels; clean pictures: up to 0.15",
   noise: "Noise in flat parts at 360 lines, 8-bit levels; clean pictures: up to 3.5",
   black: "Share of black pixels",
