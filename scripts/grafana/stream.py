@@ -16,7 +16,7 @@ STREAMS = (
 )
 
 SIGNALS = {
-    "blur": "Share of fine detail's contrast that is lost: 0 sharp, 1 none left. 99 of 100 clean pictures: up to 0.4.",
+    "blur": "Share of fine detail's contrast that is lost: 0 sharp, 1 none left. 99 of 100 clean pictures: up to 0.6.",
     "blockiness": "Strength of the coding grid, relative to the mean step of pixels. 99 of 100 clean pictures: up to 0.15.",
     "noise": "Standard deviation of noise in flat parts, 8-bit levels, at 360 lines. 99 of 100 clean pictures: up to 3.5.",
     "luma": "Mean luma of the picture, 8-bit levels. 98 of 100 clean pictures: 19 to 200.",

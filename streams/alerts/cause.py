@@ -71,7 +71,7 @@ def cause_of(state: StreamState, name: str, kind: AlertKind, started_at: datetim
         return _cause_of_no_sound(own, name, *_place(lost, name, others, moved))
     told = [f"{move.name} {_shown(move.name, move.value)}, usual {_shown(move.name, move.usual)}" for move in moved[:2]]
     signals = [SignalMove(name=move.name, value=round(move.value, 3), usual=round(move.usual, 3)) for move in moved]
-    if not moved:
+    if not moved and kind not in SHAPES:
         # The stream may have been bad from its beginning on: then its own usual values say nothing.
         moved = unlike_clean(own.recent)[:MOST_SIGNALS]
         told = [_against_clean(move) for move in moved[:2]]

@@ -18,7 +18,7 @@ VISIBLE = {
 """A change of a signal that people see, in its own unit: so much is one step of a move."""
 
 CLEAN = {
-    "blur": (0.0, 0.4),
+    "blur": (0.0, 0.6),
     "blockiness": (0.0, 0.15),
     "noise": (0.0, 3.5),
     "luma": (19.0, 200.0),

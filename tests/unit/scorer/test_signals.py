@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import cache
 from itertools import pairwise
 from pathlib import Path
 
@@ -22,6 +23,7 @@ TOLERANCE = {"black": 0.01, "blur": 0.05, "blockiness": 0.06, "noise": 0.3, "lum
 """How far the signals of one source's pictures at 360, 720 and 1080 lines may be apart, each in its own unit."""
 
 
+@cache
 def textured(width: int, height: int, shift: int = 0) -> Image:
     """A sharp picture with edges of all directions and flat parts, the same at every size; shift: px of 1080 lines."""
     picture = np.full((1080, 1920, 3), (150, 120, 100), np.uint8)
