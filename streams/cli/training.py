@@ -30,6 +30,9 @@ def synth(
     scenes: Annotated[
         int, typer.Option(min=0, help="Make that many scenes with labels in two steps, instead of --variants.")
     ] = 0,
+    plain: Annotated[
+        int, typer.Option(min=0, help="With --scenes: make that many more that show a person and nothing else.")
+    ] = 0,
     sheet: Annotated[Path | None, typer.Option(help="With --scenes: write a picture of all scenes to look at.")] = None,
 ) -> None:
     """Make degraded segments with labels from clean clips and stills."""
@@ -40,10 +43,11 @@ def synth(
         from training.data.scenes.make import make_scenes
 
         found = find_sources(sources)
-        print(make_scenes(out, found, scenes=scenes, steps=steps, seconds=seconds, jobs=jobs, seed=seed, sheet=sheet))
+        make = partial(make_scenes, out, found, steps=steps, seconds=seconds, jobs=jobs, seed=seed, sheet=sheet)
+        print(make(scenes=scenes, plain=plain))
         return
-    if sheet is not None:
-        raise ValueError("--sheet shows scenes: give --scenes N with it")
+    if sheet is not None or plain:
+        raise ValueError("--sheet and --plain belong to scenes: give --scenes N with them")
     print(synthesise(out, find_sources(sources), steps=steps, variants=variants, seconds=seconds, jobs=jobs, seed=seed))
 
 

@@ -180,6 +180,14 @@ def test_the_same_seed_makes_the_same_pictures(cast: list[Material]) -> None:
     assert scenes[0].size != scenes[2].size or not np.array_equal(first, other)
 
 
+def test_a_plain_scene_shows_its_leader_and_nothing_else(cast: list[Material]) -> None:
+    scenes = [make_scene(1, number, cast, 0.3, plain=True) for number in range(4)]
+    # Beside the size and the rate only how it is filmed: near, or from further away where the size asks for more than there is.
+    assert {scene.names[0] for scene in scenes} == {"full"}
+    assert all(len(scene.names) == 4 and scene.names[1] in FACE_HEIGHT for scene in scenes)
+    assert len({(scene.size, scene.fps) for scene in scenes}) > 1, "sizes and rates differ all the same"
+
+
 def test_a_written_scene_has_its_rate_and_its_pictures(cast: list[Material], tmp_path: Path) -> None:
     ramp = np.linspace(0, 255, 64, dtype=np.float32)[None, :, None] + np.zeros((48, 64, 3), np.float32)
     scene = Scene((64, 48), 12.0, 6, ("ramp",), ("nobody",), lambda number: ramp - 8 * number)

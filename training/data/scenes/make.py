@@ -98,11 +98,13 @@ class Task:
     """The leader first."""
     steps: int
     seconds: float
+    plain: bool = False
+    """Whether nothing is done to the leader's pictures; plain scenes are counted on their own."""
 
     @property
     def content(self) -> str:
         """The scene's name, by which its files begin."""
-        return f"scene-{self.number:05d}"
+        return f"{'plain' if self.plain else 'scene'}-{self.number:05d}"
 
     @property
     def made_from(self) -> str:
@@ -120,6 +122,7 @@ def make_scenes(
     sources: Sequence[Path],
     *,
     scenes: int,
+    plain: int = 0,
     steps: int,
     seconds: float = 2.0,
     jobs: int = 2,
@@ -128,20 +131,22 @@ def make_scenes(
 ) -> Path:
     """Make scenes, their damaged segments and `labels.csv`; returns the path of that file.
 
-    sources: of `training.data.references.find_sources`. steps: damaged segments of each scene, 0 upwards. seconds: length of
+    sources: of `training.data.references.find_sources`. plain: how many more scenes show a person and nothing else.
+    steps: damaged segments of each scene, 0 upwards. seconds: length of
     a scene, large ones are shorter. jobs: processes. sheet: a picture of all scenes, to look at. Raises ValueError where a
     source has no pictures, or where all are too soft.
     """
     out.mkdir(parents=True, exist_ok=True)
     groups = casts(sources, seed)
     tasks = []
-    for number in range(scenes):
-        turn, place = divmod(number, len(groups))
-        cast = groups[place]
-        lead = turn % len(cast)
-        tasks.append(Task(out, seed, number, (*cast[lead:], *cast[:lead]), steps, seconds))
+    for is_plain, count in ((False, scenes), (True, plain)):
+        for number in range(count):
+            turn, place = divmod(number, len(groups))
+            cast = groups[place]
+            lead = turn % len(cast)
+            tasks.append(Task(out, seed, number, (*cast[lead:], *cast[:lead]), steps, seconds, is_plain))
     # Scenes of one cast come one after the other, as a process keeps the pictures of few sources.
-    tasks.sort(key=lambda task: (task.person, task.number))
+    tasks.sort(key=lambda task: (task.person, task.plain, task.number))
     rows = sorted(_run(tasks, jobs), key=lambda row: row["content"])
     if not rows:
         raise ValueError("no scene could be made: the sources are too soft or too small; give sharper clips or stills")
@@ -217,7 +222,7 @@ def _reference(task: Task, out: Path) -> Row | None:
     cast = [material for source in task.cast if (material := _material(source)) is not None]
     if not cast:
         return None
-    scene = make_scene(task.seed, task.number, cast, task.seconds)
+    scene = make_scene(task.seed, task.number, cast, task.seconds, plain=task.plain)
     write_scene(scene, out)
     return {
         "path": out.name,

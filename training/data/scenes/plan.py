@@ -98,6 +98,13 @@ def draw_plan(seed: int, number: int, leading: Material) -> Plan:
     return Plan(size, float(_pick(rng, RATES)), layout, style, overlays, cut, bars)
 
 
+def plain_plan(seed: int, number: int, leading: Material) -> Plan:
+    """The plan of plain scene `number`: the person who leads it, as filmed, and nothing else."""
+    rng = generator(seed, number, "plain plan")
+    size = _size(rng, leading, None, "full")
+    return Plan(size, float(_pick(rng, RATES)), "full", Style("near", "still", None, (), next(iter(BACKDROPS))), (), None, None)
+
+
 def _pick(rng: Rng, shares: Mapping[Any, float]) -> Any:
     values = list(shares)
     weights = np.array([shares[value] for value in values])

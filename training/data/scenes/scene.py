@@ -17,7 +17,7 @@ from training.data.scenes.drawn import BACKDROPS
 from training.data.scenes.layout import LAYOUTS
 from training.data.scenes.material import Material, Pixels
 from training.data.scenes.overlay import OVERLAYS
-from training.data.scenes.plan import Plan, draw_plan, generator
+from training.data.scenes.plan import Plan, draw_plan, generator, plain_plan
 from training.data.scenes.shot import Set, Shot, Size
 
 CAST = 3
@@ -59,9 +59,9 @@ def casts(sources: Sequence[Path], seed: int) -> list[tuple[Path, ...]]:
     return [tuple(order[start : start + CAST]) for start in range(0, len(order), CAST)]
 
 
-def make_scene(seed: int, number: int, cast: Sequence[Material], seconds: float = 2.0) -> Scene:
-    """Scene `number` of a seed with these people, the first of whom leads. cast: at least one."""
-    plan = draw_plan(seed, number, cast[0])
+def make_scene(seed: int, number: int, cast: Sequence[Material], seconds: float = 2.0, *, plain: bool = False) -> Scene:
+    """Scene `number` of a seed with these people, the first of whom leads. cast: at least one. plain: nothing but the leader."""
+    plan = (plain_plan if plain else draw_plan)(seed, number, cast[0])
     length = min(seconds, max(SHORTEST, MOST_PIXELS / (plan.size[0] * plan.size[1] * plan.fps)))
     stage = Set(generator(seed, number, "scene"), plan.fps, max(4, round(length * plan.fps)))
     inner = inner_size(plan.bars, plan.size) if plan.bars else plan.size
