@@ -307,4 +307,5 @@ def test_the_first_workers_file_is_a_set_of_settings(monkeypatch: pytest.MonkeyP
                 patch.setenv(name, value)
             settings = load_settings()
         assert not settings.ignored
-        assert {name for name in variables if settings.source(name.removeprefix("FVQ_").lower()).kind == "environment"} == set(variables)
+        sources = {name: settings.source(name.removeprefix("FVQ_").lower()).kind for name in variables}
+        assert set(sources.values()) == {"environment"}, sources
