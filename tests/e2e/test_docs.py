@@ -47,7 +47,7 @@ def commands_to_run() -> list[Command]:
             if program != "fvq" or name is None or not (command.block or len(words) > len(name)):
                 continue
             # They need a server, or an address that is only an example.
-            if any("://" in word or word == "--for" for word in words):
+            if "FVQ_BROKER" in command.settings or any("://" in word or word == "--for" for word in words):
                 continue
             for form in variants(tuple(words)):
                 options = frozenset(word for word in form if word.startswith("--"))
