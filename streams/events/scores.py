@@ -52,7 +52,7 @@ class AudioSummary(Event):
     present: bool = Field(description="Whether there is an audio track with something in it.")
     codec: str | None = Field(default=None, description="FFmpeg's name, e.g. aac.")
     sample_rate: int | None = Field(default=None, ge=0, description="Hz.")
-    channels: int | None = Field(default=None, ge=0)
+    channels: int | None = Field(default=None, ge=0, description="Number of channels.")
     loudness: float | None = Field(
         default=None,
         description="Integrated loudness after ITU-R BS.1770 (EBU R 128), LUFS; at least -70. A glance does not measure it.",
@@ -72,8 +72,8 @@ class AudioSummary(Event):
 class ModelRef(Event):
     """Which model made a score."""
 
-    name: str
-    version: str
+    name: str = Field(description="As `FVQ_MODEL` names it, without its version.")
+    version: str = Field(description="Of the registry, or the first digits of a shipped model's hash.")
 
 
 class SecondOpinion(Event):
@@ -113,10 +113,10 @@ class SegmentScore(Event):
     rendition: str | None = None
     labels: dict[str, str] = Field(default_factory=dict)
     ended: bool = False
-    status: Literal["scored", "skipped"]
+    status: Literal["scored", "skipped"] = Field(description="Whether there is a score; a skipped segment has only `reason`.")
     reason: str | None = Field(default=None, description="Why a segment was skipped.")
     score: float | None = Field(default=None, ge=0, le=100, description="Quality on the MOS scale, 0-100.")
-    level: Level | None = None
+    level: Level | None = Field(default=None, description="The model's word for the quality: the likeliest of the five.")
     level_probs: dict[Level, float] | None = Field(default=None, description="Probability of each level; sums to 1.")
     uncertainty: float | None = Field(default=None, ge=0, description="Expected absolute error of the score, points.")
     faces: FaceSummary | None = None

@@ -192,6 +192,18 @@ def test_the_index_has_every_page() -> None:
     assert {page.name for page in (ROOT / "docs").glob("*.md")} - index == {"README.md"}
 
 
+def test_the_changelog_is_kept_in_the_form_that_it_names() -> None:
+    """keepachangelog.com: versions with their days, the newest first, and under each only these groups, each once."""
+    text = (ROOT / HISTORY).read_text()
+    newest, *versions = re.split(r"^## ", text, flags=re.MULTILINE)[1:]
+    assert newest.startswith("[Unreleased]\n")
+    assert all(re.match(r"\[\d+\.\d+\.\d+\] - \d{4}-\d\d-\d\d\n", version) for version in versions)
+    for version in (newest, *versions):
+        groups = re.findall(r"^### (.*)$", version, re.MULTILINE)
+        assert set(groups) <= {"Added", "Changed", "Deprecated", "Removed", "Fixed", "Security"}
+        assert len(groups) == len(set(groups))
+
+
 def test_every_command_of_the_command_line_is_on_a_page() -> None:
     named = {command.words[1:3] for page in PAGES for command in commands_of(page.read_text()) if command.words[0] == "fvq"}
     for name, command in CLI.commands.items():
