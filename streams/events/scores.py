@@ -55,14 +55,18 @@ class AudioSummary(Event):
     channels: int | None = Field(default=None, ge=0, description="Number of channels.")
     loudness: float | None = Field(
         default=None,
-        description="Integrated loudness after ITU-R BS.1770 (EBU R 128), LUFS; at least -70. A glance does not measure it.",
+        description="Integrated loudness after ITU-R BS.1770 (EBU R 128), LUFS; at least -70. Not in a glance.",
     )
-    peak: float | None = Field(default=None, description="The largest sample, dBFS; at least -120.")
+    peak: float | None = Field(default=None, description="The largest sample, dBFS; at least -120. Not in a glance.")
     silent: float | None = Field(
-        default=None, ge=0, le=1, description="Share of the time in which no channel is over -60 dBFS, or without sound, 0-1."
+        default=None,
+        ge=0,
+        le=1,
+        description="Share of the time in which no channel is over -60 dBFS, or without sound, 0-1. Of a glance: the share of "
+        "a few spots, where more than half of them are heard.",
     )
     clipped: float | None = Field(
-        default=None, ge=0, le=1, description="Share of the samples at full scale in runs of three or more, 0-1."
+        default=None, ge=0, le=1, description="Share of the samples at full scale in runs of three or more, 0-1. Not in a glance."
     )
     offset_ms: float | None = Field(
         default=None, description="From the first picture to the first sound by their stamps, ms; below 0 the sound is first."

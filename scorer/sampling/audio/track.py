@@ -48,6 +48,11 @@ class AudioTrack:
         else:
             del self._packets[1:]
 
+    @property
+    def count(self) -> int:
+        """How many packets are kept."""
+        return len(self._packets)
+
     def packets(self) -> Iterator[Any]:
         """The packets that are kept, in the order in which they are decoded; the first one alone if not `is_whole`."""
         return iter(self._packets)
