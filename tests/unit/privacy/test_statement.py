@@ -46,6 +46,9 @@ def test_other_stores_are_named_without_passwords(tmp_path: Path) -> None:
     assert "s3://bucket/clips" in text
     assert "InfluxDB http://influx:8086, bucket faces, as long as the bucket keeps them" in text
     assert "secret" not in text
+    text = lines(tmp_path, clip_store="s3://key:an@secret@bucket/clips")
+    assert "s3://bucket/clips" in text
+    assert "secret" not in text, "a password may have an @ in it"
 
 
 def test_exports_are_named_and_a_long_list_is_cut(tmp_path: Path) -> None:
