@@ -4,7 +4,7 @@ PY := .venv/bin/python
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo demo-live loop-demo test test-images test-kube lint check bench bench-stream bench-serve bench-plan bench-scale bench-ingest bench-overload bench-web chaos fuzz kafka \
-	kafka-stop influxdb influxdb-stop servers constraints clip clean
+	kafka-stop influxdb influxdb-stop servers constraints clip docs dist clean
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -97,6 +97,12 @@ constraints: ## move constraints.txt to the newest versions that fit together
 
 clip: setup ## make the demo clip again
 	@$(PY) examples/make_clip.py examples/face.mp4
+
+docs: setup ## the documentation as a site that needs no network, in build/docs/site; links and anchors are checked
+	@$(PY) scripts/docs
+
+dist: setup ## a wheel and an sdist in dist/
+	@$$(command -v uv || echo .venv/bin/uv) build --quiet --build-constraint constraints.txt --out-dir dist .
 
 clean: ## remove .venv, caches and what demos and tests left
 	rm -rf .venv build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis fvq-data demo-out

@@ -35,6 +35,10 @@ A model directory may come from anyone, and each clip that waits has its images 
 STATISTICS_VERSION = 2
 """The newest definition of the technical statistics."""
 
+SIGNALS_VERSION = 2
+"""Definition of a clip's signals, which is the same for all models; values of two versions cannot be compared. Version 1 measured
+blur, blockiness, noise, luma and contrast in the statistics' crops, whose size was the model's."""
+
 FIRST_NAMES = frozenset(
     {
         *("frames", "frame_size", "grid", "portrait_frames", "portrait_size"),
@@ -240,7 +244,8 @@ class SampledClip(ModelInput):
     """One clip as it is sampled: what the model takes, and what people are shown."""
 
     signals: dict[str, float]
-    """For people, from the statistics: black, freeze and blur 0-1, blockiness >= 0, noise, luma and contrast in 8-bit levels."""
+    """For people, the same for all models (`scorer.sampling.signals`): black, freeze and blur 0-1, blockiness >= 0, noise, luma
+    and contrast in 8-bit levels."""
     face_summary: Faces
     info: MediaInfo
     thumbnail: NDArray[np.uint8]

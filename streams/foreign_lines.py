@@ -14,7 +14,7 @@ import os
 import sys
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from io import BufferedReader, TextIOWrapper
 
 log = logging.getLogger(__name__)
@@ -57,7 +57,8 @@ def foreign_lines_logged() -> Iterator[None]:
 def _redirected(number: int) -> threading.Thread:
     """Put a pipe in the place of a descriptor; returns the thread that reads it."""
     reading, writing = os.pipe()
-    fcntl.fcntl(writing, fcntl.F_SETPIPE_SZ, PIPE_BYTES)
+    with suppress(PermissionError):  # the system's limit is lower: the pipe keeps its usual 64 KiB
+        fcntl.fcntl(writing, fcntl.F_SETPIPE_SZ, PIPE_BYTES)
     os.dup2(writing, number)
     os.close(writing)
     thread = threading.Thread(target=_log_lines, args=(os.fdopen(reading, "rb"), NAMES[number]), name=NAMES[number], daemon=True)

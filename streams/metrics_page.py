@@ -27,8 +27,12 @@ Made by `python -m streams.metrics_page > docs/metrics.md`.
 
 Each process shows its own at `/metrics`, in Prometheus' text format. A histogram `NAME` is the series `NAME_bucket` (with the
 label `le`), `NAME_sum` and `NAME_count`. Counters whose label values are known are there from the start, with 0: `rate` and
-`increase` see the first event too. All times are seconds. Rules and
-dashboards use them: [deploy.md](deploy.md#alerts-about-the-monitor)."""
+`increase` see the first event too. All times are seconds, all shares 0 to 1. Rules and
+dashboards use them: [deploy.md](deploy.md#alerts-about-the-monitor). How each type is asked for:
+
+    sum by (status) (rate(fvq_segments_total[5m]))                                 # a counter: events a second
+    histogram_quantile(0.95, sum by (le) (rate(fvq_event_lag_seconds_bucket[5m]))) # a histogram: what 95 % stay under
+    sum(fvq_alerts_open)                                                           # a gauge: as it is now"""
 
 PROCESS = """Every process also has `process_cpu_seconds_total`, `process_resident_memory_bytes`, `process_open_fds` and the
 other `process_...` of prometheus-client. A worker's leave out its sampling children, which `fvq_sampler_busy_seconds_total`

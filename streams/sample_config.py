@@ -9,8 +9,9 @@ import re
 import textwrap
 from typing import Any
 
+from streams.bounds import bounds_of
 from streams.setting_fields import GROUPS, SettingFields
-from streams.setting_words import CAN_BE_OFF, as_toml, bounds_of, default_of, example_of
+from streams.setting_words import CAN_BE_OFF, as_toml, default_of, example_of
 
 COLUMNS = 100
 

@@ -10,6 +10,7 @@ from typing import Any, Literal, get_args, get_origin
 from pydantic import SecretStr
 from pydantic.fields import FieldInfo
 
+from streams.bounds import bounds_of
 from streams.setting_fields import SettingFields
 
 CAN_BE_OFF = ("live_window", "flood_share", "pictures")
@@ -65,17 +66,6 @@ def is_secret(field: FieldInfo) -> bool:
 def default_of(name: str, field: FieldInfo) -> Any:
     """The default; None also for the number of processes, which is the machine's number of cores."""
     return None if name == "sampler_workers" else field.get_default(call_default_factory=True)
-
-
-def bounds_of(field: FieldInfo, mark: str = "`") -> str:
-    """What may be written, in words; '' where every text may. mark: stands around what is typed as it stands."""
-    if get_origin(field.annotation) is Literal:
-        return ", ".join(f"{mark}{choice}{mark}" for choice in get_args(field.annotation))
-    if field.annotation is bool:
-        return f"{mark}true{mark}, {mark}false{mark}"
-    words = {"ge": "at least {}", "gt": "over {}", "le": "at most {}", "lt": "under {}", "min_length": "at least {} character"}
-    limits = [(word, getattr(limit, key)) for limit in field.metadata for key, word in words.items() if hasattr(limit, key)]
-    return ", ".join(word.format(limit) for word, limit in limits)
 
 
 def as_text(value: Any) -> str:

@@ -36,6 +36,15 @@ def start_worker(settings: Settings) -> int:
             return 1
 
 
+def told_as_json(error: SettingsError) -> bool:
+    """Write the log line of a worker whose settings are wrong. False, and nothing, where its log is not known to be JSON."""
+    if os.environ.get("FVQ_LOG_FORMAT") != "json":
+        return False
+    configure_logging("info", "json")
+    log.critical("the worker cannot start: %s", error)
+    return True
+
+
 def _start(settings: Settings) -> int:
     if not settings.broker:
         raise SettingsError(

@@ -255,6 +255,8 @@ class RemoteScorer:
             self._token = self._read_token()
         except FvqError as error:
             raise _FailedError(f"was not asked: {error}") from None
+        if before and self._token != before:
+            log.info("the token for the scorer is read again, because it refused the one before")
         return self._token != before
 
 

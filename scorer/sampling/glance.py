@@ -52,7 +52,7 @@ class Glance:
     bitstream: from the packets. picture: (len(PICTURE_NAMES),) float32, finite, statistics of the keyframe; None where only
     packets were read, or the keyframe cannot be decoded. black: share of black pixels in the keyframe, 0-1; 0 where
     `picture` is None. thumbnail: (72, W, 3) uint8 RGB of the keyframe, None where `picture` is None. audio: the segment's sound,
-    without its loudness.
+    without its loudness, peak and clipped samples; None where nobody listened.
     """
 
     bitstream: Bitstream
@@ -69,26 +69,26 @@ def headers(path: Path) -> Bitstream:
     """
     from scorer.sampling.scan import scanned
 
-    with scanned(path) as scan:
+    with scanned(path, sound=False) as scan:
         return scan.bitstream
 
 
-def headers_only(path: Path) -> Glance:
-    """A glance without a picture: the packets, and the sound. Raises `MediaError` as `headers` does."""
+def headers_only(path: Path, sound: bool = True) -> Glance:
+    """A glance without a picture: the packets, and the sound if asked for. Raises `MediaError` as `headers` does."""
     from scorer.sampling.scan import scanned
 
-    with scanned(path) as scan:
+    with scanned(path, sound) as scan:
         return Glance(scan.bitstream, audio=scan.audio)
 
 
-def glance(path: Path) -> Glance:
+def glance(path: Path, sound: bool = True) -> Glance:
     """What the packets say, and the statistics of the first keyframe; about a tenth of a full decode.
 
-    Raises `MediaError` where the file is no video that can be read, or its pictures are too large.
+    sound: whether to listen, too. Raises `MediaError` where the file is no video that can be read, or its pictures are too large.
     """
     from scorer.sampling.glancing import look
 
-    scan, keyframe = look(path)
+    scan, keyframe = look(path, sound)
     if keyframe is None:
         return Glance(scan.bitstream, audio=scan.audio)
     return Glance(scan.bitstream, keyframe.picture, keyframe.black, keyframe.thumbnail, scan.audio)

@@ -50,9 +50,12 @@ class Keyframe:
     thumbnail: Image
 
 
-def look(path: Path) -> tuple[Scan, Keyframe | None]:
-    """What the packets say, and the first keyframe; None where there is none, or it is damaged. Raises `MediaError`."""
-    with scanned(path) as scan:
+def look(path: Path, sound: bool = True) -> tuple[Scan, Keyframe | None]:
+    """What the packets say, and the first keyframe; None where there is none, or it is damaged. Raises `MediaError`.
+
+    sound: whether to listen, too.
+    """
+    with scanned(path, sound) as scan:
         frame = _keyframe(scan)
         if frame is None:
             return scan, None

@@ -120,12 +120,12 @@ class SamplerPool:
         """What a file's header says (see `scorer.sampling.probe`), read in a child. The future raises as `submit`'s does."""
         return self.submit_task(_probe, path)
 
-    def glance(self, path: Path, picture: bool = True) -> Future[Glance]:
+    def glance(self, path: Path, picture: bool = True, sound: bool = True) -> Future[Glance]:
         """Look at a segment's packets and one keyframe in a child (see `scorer.sampling.glance`). Errors are those of `submit`.
 
-        picture: False reads the packets only.
+        picture: False reads the packets only. sound: whether to listen, too.
         """
-        return self.submit_task(glance if picture else headers_only, path)
+        return self.submit_task(glance if picture else headers_only, path, sound)
 
     def submit_task(self, function: Callable[..., Any], *arguments: Any) -> Future[Any]:
         """Run a module's function in a child, under the same limits and with the same errors."""

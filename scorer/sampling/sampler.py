@@ -25,7 +25,8 @@ from scorer.sampling.images import Image, scaled_down
 from scorer.sampling.pictures import Pictures
 from scorer.sampling.portrait import portrait_fragment
 from scorer.sampling.preview import FacesInPreviews, PreviewMaker
-from scorer.sampling.statistics import SIDES, MeasuredFrame, black_share, clip_statistics, following_luma, measured_frame
+from scorer.sampling.signals import DETAIL_PICTURES, ClipSignals
+from scorer.sampling.statistics import NAMES, SIDES, MeasuredFrame, clip_statistics, following_luma, measured_frame
 from scorer.sampling.temporal import LONGEST_HOLD, seconds_held
 from scorer.spec import Faces, MediaInfo, SampledClip, SamplerSpec, Window
 
@@ -95,7 +96,7 @@ def plan(timeline: Timeline, seconds: float | None, start: float, limit: int) ->
 
 def _heard(video: Video, windows: list[Window], is_whole: bool) -> list[AudioFacts]:
     """What was heard in each window, of the packets that the timeline's reading gave."""
-    facts = audio_facts(video.audio, windows, video.began, is_whole, with_loudness=True)
+    facts = audio_facts(video.audio, windows, video.began, is_whole)
     video.audio.close()
     return facts
 
@@ -173,7 +174,8 @@ class _Collector:
         """Faces in each searched frame."""
         self._shares: list[float] = []
         """Of each searched frame with a face: the share of the picture that the largest one's box covers."""
-        self._blacks: list[float] = []
+        self._detail_at = {*_spread(min(DETAIL_PICTURES, spec.frames), spec.frames)}
+        self._signals = ClipSignals()
         self._measured: list[MeasuredFrame] = []
         self._size = (0, 0)
         self._pixels = 0
@@ -206,8 +208,7 @@ class _Collector:
         if spec.decoded != "all":
             count, held = max(count, len(self._listed)), seconds_held(times, self._listed)
         fps = count / duration
-        black = float(np.mean(self._blacks))
-        statistics, signals = clip_statistics(self._measured, np.stack(self.small_lumas), times, fps, black, held)
+        statistics = clip_statistics(self._measured, np.stack(self.small_lumas), times, fps, held)
         width, height = self._size
         return SampledClip(
             frames=np.stack(self._frames),
@@ -217,7 +218,7 @@ class _Collector:
             faces_mask=np.array([present for _, present in self._crops], np.bool_),
             clip=_stacked(self._clip, spec.clip_size),
             statistics=statistics,
-            signals=signals,
+            signals=self._signals.finish(freeze=float(statistics[NAMES.index("freeze")])),
             face_summary=Faces(
                 int(np.median(self._counts)) if self._counts else 0, float(np.mean(self._shares)) if self._shares else 0.0
             ),
@@ -250,6 +251,7 @@ class _Collector:
         found = process_detectors().faces.find(picture) if is_searched or self._preview is not None else []
         if self._preview is not None:
             self._preview.add_faces(found, picture)
+        self._signals.add(picture, has_detail=not self._detail_at.isdisjoint(numbers), times=count)
         faces = found if is_searched else []
         box = faces[0].box if faces else None
         for number in numbers:
@@ -264,9 +266,6 @@ class _Collector:
                 self._shares += [face.area / (picture.shape[0] * picture.shape[1]) for face in faces[:1]]
             if number in self._measured_at:
                 self._measured.append(measured_frame(picture, box, self._sides))
-                self._blacks.append(self._measured[-1].black)
-            else:
-                self._blacks.append(black_share(picture))
             for _ in range(self._portrait_at.count(number)):
                 mask = process_detectors().person.mask(picture)
                 self._portraits.append(portrait_fragment(picture, mask, box, self.spec.portrait_size))

@@ -11,7 +11,7 @@ from typing import Any, BinaryIO
 
 from scorer.errors import MediaError
 from scorer.sampling.audio.facts import AudioFacts
-from scorer.sampling.audio.measure import audio_facts
+from scorer.sampling.audio.spots import glanced_facts
 from scorer.sampling.audio.track import AudioTrack
 from scorer.sampling.bitstream.facts import Bitstream
 from scorer.sampling.bitstream.packets import Packets, bitstream_of, duration_of
@@ -23,39 +23,43 @@ from scorer.sampling.rates import USUAL_STEP, step_of
 from scorer.sampling.replay import demuxed
 from scorer.sampling.tracks import shown_video
 from scorer.sampling.transport import HEAD_BYTES
-from scorer.spec import Window
 
 
 @dataclass(frozen=True)
 class Scan:
-    """What one pass over the packets gave. audio: without loudness, which would take longer than all the rest.
+    """What one pass over the packets gave. audio: what a glance tells of it, None where nobody listened.
 
     key: the `av.Packet` of the first keyframe, None without one. context: the decoder for it, not yet opened. pixel_aspect:
     width of a pixel divided by its height, None where the file does not say.
     """
 
     bitstream: Bitstream
-    audio: AudioFacts
+    audio: AudioFacts | None
     key: Any | None
     context: Any
     pixel_aspect: Fraction | None
 
 
 @contextmanager
-def scanned(path: Path) -> Iterator[Scan]:
-    """The packets of the file's video; the file is open meanwhile. Raises `MediaError` where there is no video to be read."""
+def scanned(path: Path, sound: bool = True) -> Iterator[Scan]:
+    """The packets of the file's video; the file is open meanwhile. Raises `MediaError` where there is no video to be read.
+
+    sound: whether to listen to its audio track.
+    """
     containers: list[Any] = []
     try:
         with open_media(path) as file:
-            yield _scan(file, containers)
+            yield _scan(file, containers, sound)
     finally:
         for container in containers:
             container.close()
 
 
-def _scan(file: BinaryIO, containers: list[Any]) -> Scan:
+def _scan(file: BinaryIO, containers: list[Any], sound: bool) -> Scan:
     first: Any = None
     key, packets, audio = None, Packets(USUAL_STEP), AudioTrack()
+    if not sound:
+        audio.close()
     for part in parts_of(file):
         try:
             container, stream = _opened(part, containers, audio)
@@ -78,14 +82,13 @@ def _scan(file: BinaryIO, containers: list[Any]) -> Scan:
         raise MediaError("the file has a video stream but no picture in it; was it cut off?", kind="empty")
     context = first.codec_context
     facts = bitstream_of(packets, context.name, context.width, context.height)
-    return Scan(facts, _heard(audio, packets), key, context, first.sample_aspect_ratio)
+    return Scan(facts, _heard(audio, packets) if sound else None, key, context, first.sample_aspect_ratio)
 
 
 def _heard(audio: AudioTrack, packets: Packets) -> AudioFacts:
     """What is heard beside the video of these packets."""
     began = min((time for time in packets.shown_at if time is not None), default=None)
-    (facts,) = audio_facts(audio, [Window(0.0, duration_of(packets))], began, is_whole=True, with_loudness=False)
-    return facts
+    return glanced_facts(audio, duration_of(packets), began)
 
 
 def _opened(part: BinaryIO, containers: list[Any], audio: AudioTrack) -> tuple[Any, Any]:

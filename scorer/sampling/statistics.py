@@ -1,4 +1,4 @@
-"""The technical statistics of a clip, a vector of named numbers, and the signals that people read.
+"""The technical statistics of a clip, a vector of named numbers for the model. What people read: `scorer.sampling.signals`.
 
 `measured_frame` cuts crops at native size from each sampled frame, of the frame's centre and of the face. At the end of
 the clip `clip_statistics` computes the features of all crops and of the change over time; a few ms per frame.
@@ -14,7 +14,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from scorer.sampling.features import (
-    BLACK_LUMA,
     COLOUR,
     EDGES,
     GGD,
@@ -85,13 +84,12 @@ class MeasuredFrame:
     """What the statistics keep of one sampled frame: crops at native size, so that the picture itself can be freed.
 
     centre: (h, w, 3) uint8 RGB, at most `Sides.centre` a side. face: likewise, at most `Sides.face`; None without a face.
-    black: share of black pixels in the whole picture, 0-1. pixels: of the whole picture.
+    pixels: of the whole picture.
     following: (h, w) uint8 luma of the next frame at `centre`'s place, None at the end.
     """
 
     centre: Image
     face: Image | None
-    black: float
     pixels: int
     following: Image | None = None
 
@@ -99,23 +97,15 @@ class MeasuredFrame:
 def measured_frame(image: Image, face: tuple[int, int, int, int] | None, sides: Sides = SIDES[1]) -> MeasuredFrame:
     """Cut from an (H, W, 3) uint8 RGB picture what the statistics need. face: (x, y, w, h) px of the largest, None without."""
     return MeasuredFrame(
-        centre=_centre_crop(image, sides.centre),
+        centre=centre_crop(image, sides.centre),
         face=None if face is None else _face_crop(image, face, sides.face),
-        black=black_share(image),
         pixels=image.shape[0] * image.shape[1],
     )
 
 
-def black_share(image: Image) -> float:
-    """The share of black pixels in an (H, W, 3) uint8 RGB picture, 0-1."""
-    step = max(1, min(image.shape[:2]) // 240)
-    luma = luma_of(image[::step, ::step])
-    return np.count_nonzero(luma <= BLACK_LUMA) / luma.size
-
-
 def following_luma(image: Image, sides: Sides = SIDES[1]) -> Image:
     """The luma that `MeasuredFrame.following` takes, of the (H, W, 3) uint8 RGB picture after the measured one."""
-    return luma_of(_centre_crop(image, sides.centre))
+    return luma_of(centre_crop(image, sides.centre))
 
 
 def clip_statistics(
@@ -123,14 +113,13 @@ def clip_statistics(
     small_lumas: NDArray[np.uint8],
     times: NDArray[np.float64],
     fps: float,
-    black: float | None = None,
     held: NDArray[np.float64] | None = None,
-) -> tuple[NDArray[np.float32], dict[str, float]]:
-    """The statistics (len(NAMES),) float32, finite, and the signals of one clip.
+) -> NDArray[np.float32]:
+    """The statistics of one clip, (len(NAMES),) float32, finite.
 
     frames: one or more sampled frames. small_lumas: (N, h, w) uint8, the luma of the clip's frames, scaled down.
-    times: (N + 1,) seconds of these frames and of the clip's end, ascending. fps: frames per second. black: share of black
-    pixels, None for that of `frames`. held: see `scorer.sampling.temporal.motion_features`.
+    times: (N + 1,) seconds of these frames and of the clip's end, ascending. fps: frames per second. held: see
+    `scorer.sampling.temporal.motion_features`.
     """
     frame_rows, face_rows, change_rows = [], [], []
     for frame in frames:
@@ -148,18 +137,7 @@ def clip_statistics(
     motion = motion_features(small_lumas, times, held)
     spread = over_frames[:, [FRAME.index(name) for name in SPREAD]].std(axis=0)
     values = np.concatenate([means, face, [bool(face_rows)], change, motion, spread, [np.log(frames[0].pixels), min(fps, 120.0)]])
-    named = dict(zip(FRAME, means, strict=True))
-    signals = {
-        "black": float(np.mean([frame.black for frame in frames])) if black is None else black,
-        "freeze": float(motion[0]),
-        # The Laplacian's deviation is 10 and more in a sharp picture of a face, and less than 1 in a very blurred one.
-        "blur": float(1 / (1 + (named["laplacian_std"] / 4) ** 1.5)),
-        "blockiness": float(max(0.0, named["grid8"])),
-        "noise": float(named["noise"]),
-        "luma": float(named["luma_mean"]),
-        "contrast": float(named["luma_std"]),
-    }
-    return np.nan_to_num(values.astype(np.float32), posinf=0.0, neginf=0.0), signals
+    return np.nan_to_num(values.astype(np.float32), posinf=0.0, neginf=0.0)
 
 
 def _frame_features(luma: Image, centre: Image) -> list[float]:
@@ -195,7 +173,7 @@ def _face_features(crop: Image) -> list[float]:
     ]
 
 
-def _centre_crop(image: Image, most: int) -> Image:
+def centre_crop(image: Image, most: int) -> Image:
     """A copy of the middle of an (H, W, 3) uint8 picture, at most `most` a side."""
     height, width = image.shape[:2]
     y, x = max(0, (height - most) // 2), max(0, (width - most) // 2)

@@ -16,15 +16,16 @@ STREAMS = (
 )
 
 SIGNALS = {
-    "blur": "0 sharp to 1 without any detail.",
-    "blockiness": "Strength of the 8x8 grid, 0 none.",
-    "noise": "Standard deviation of noise in flat areas, 8-bit levels.",
-    "luma": "Mean luma, 8-bit levels.",
-    "contrast": "Standard deviation of luma, 8-bit levels.",
+    "blur": "Share of fine detail's contrast that is lost: 0 sharp, 1 none left. 99 of 100 clean pictures: up to 0.6.",
+    "blockiness": "Strength of the coding grid, relative to the mean step of pixels. 99 of 100 clean pictures: up to 0.15.",
+    "noise": "Standard deviation of noise in flat parts, 8-bit levels, at 360 lines. 99 of 100 clean pictures: up to 3.5.",
+    "luma": "Mean luma of the picture, 8-bit levels. 98 of 100 clean pictures: 19 to 200.",
+    "contrast": "Standard deviation of luma, 8-bit levels. 98 of 100 clean pictures: 17 to 83.",
     "black": "Share of black pixels.",
-    "freeze": "Share of frames that repeat the one before.",
+    "freeze": "Share of the time in which the picture stands still.",
     "face_area": "Share of the picture under the largest face.",
 }
+"""What each signal says, and how it is in clean pictures (docs/signals.md)."""
 
 
 def course(function: str = "mean", field: str = "score") -> str:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Literal
 
-from streams.alerts.moves import Move, moves
+from streams.alerts.moves import Move, moves, unlike_clean
 from streams.alerts.state import SIGNALS, RenditionState, StreamState, Watch
 from streams.events import AlertCause, AlertKind, SignalMove
 from streams.text import printable
@@ -67,11 +67,16 @@ def cause_of(state: StreamState, name: str, kind: AlertKind, started_at: datetim
     moved = _leading(own, kind)
     others = _compare(state, name, kind, started_at, moved)
     lost = max((state.renditions[other].missing for other in (name, *others.bad)), default=0.0)
-    where, reason = _place(lost, name, others, moved)
     if kind == "silent":
-        return _cause_of_no_sound(own, name, where, reason)
+        return _cause_of_no_sound(own, name, *_place(lost, name, others, moved))
     told = [f"{move.name} {_shown(move.name, move.value)}, usual {_shown(move.name, move.usual)}" for move in moved[:2]]
     signals = [SignalMove(name=move.name, value=round(move.value, 3), usual=round(move.usual, 3)) for move in moved]
+    if not moved and kind not in SHAPES:
+        # The stream may have been bad from its beginning on: then its own usual values say nothing.
+        moved = unlike_clean(own.recent)[:MOST_SIGNALS]
+        told = [_against_clean(move) for move in moved[:2]]
+        signals = [SignalMove(name=move.name, value=round(move.value, 3)) for move in moved]
+    where, reason = _place(lost, name, others, moved)
     if not own.usual and own.recent and kind in SHAPES:
         # The stream began like this: nobody knows what is usual for it.
         value = own.recent[SIGNALS.index(SHAPES[kind])]
@@ -183,6 +188,12 @@ def _named(names: Sequence[str]) -> str:
     if len(names) > MOST_NAMES:
         shown.append(f"{len(names) - MOST_NAMES} more")
     return " and ".join(filter(None, [", ".join(shown[:-1]), shown[-1]]))
+
+
+def _against_clean(move: Move) -> str:
+    """A signal against the limit of clean pictures."""
+    limit = "at most" if move.steps > 0 else "at least"
+    return f"{move.name} {_shown(move.name, move.value)}, clean pictures have {limit} {_shown(move.name, move.usual)}"
 
 
 def _shown(signal: str, value: float) -> str:

@@ -1,4 +1,4 @@
-"""How far a stream's signals have moved from what is usual for it. Pure functions."""
+"""How far a stream's signals have moved from what is usual for it, or for clean pictures of any stream. Pure functions."""
 
 from __future__ import annotations
 
@@ -9,13 +9,23 @@ from streams.alerts.state import SIGNALS, Levels, RenditionState
 VISIBLE = {
     "black": 0.2,
     "freeze": 0.4,
-    "blur": 0.08,
-    "blockiness": 0.08,
-    "noise": 1.5,
+    "blur": 0.05,
+    "blockiness": 0.04,
+    "noise": 1.2,
     "luma": 20.0,
     "contrast": 10.0,
 }
 """A change of a signal that people see, in its own unit: so much is one step of a move."""
+
+CLEAN = {
+    "blur": (0.0, 0.6),
+    "blockiness": (0.0, 0.15),
+    "noise": (0.0, 3.5),
+    "luma": (19.0, 200.0),
+    "contrast": (17.0, 83.0),
+}
+"""What 98 of 100 clean pictures have, of any stream: the first and the last percentile of docs/signals.md, made by
+`python -m tests.bench.signals`."""
 
 LEAST_STEPS = 0.4
 """A smaller move is not worth a word."""
@@ -64,6 +74,21 @@ def moves(levels: Levels, usual: Levels) -> list[Move]:
     ]
     dark = any(move.name == "luma" and move.value < DARK_SHARE * move.usual for move in found)
     return sorted(found, key=lambda move: (dark and move.name not in LIGHT, -abs(move.steps)))
+
+
+def unlike_clean(levels: Levels) -> list[Move]:
+    """The signals that are outside of what clean pictures have (`CLEAN`), the farthest first; `usual` is the limit.
+
+    So a stream that has been bad from its beginning on, whose usual signals are those of bad pictures, can be told what is wrong.
+    """
+    if len(levels) != len(SIGNALS):
+        return []
+    values = dict(zip(SIGNALS, levels, strict=True))
+    outside = []
+    for name, (least, most) in CLEAN.items():
+        limit = min(max(values[name], least), most)
+        outside.append(Move(name, values[name], limit, (values[name] - limit) / VISIBLE[name]))
+    return sorted((move for move in outside if move.steps), key=lambda move: -abs(move.steps))
 
 
 def is_spoiled(state: RenditionState, levels: Levels) -> bool:

@@ -24,6 +24,7 @@ from pydantic import BaseModel, Field, PrivateAttr, ValidationError, field_valid
 from scorer.yaml_text import KeyTwiceError, load_yaml
 from streams.alerts.limits import Alerts, Part
 from streams.alerts.receiver_settings import Receiver
+from streams.bounds import bounds_of
 from streams.errors import SettingsError
 from streams.nearest import no_such_setting
 
@@ -112,7 +113,7 @@ def default_limits() -> Alerts:
 
 def reference() -> str:
     """The tables of all settings, as Markdown."""
-    lines = ["| setting | default | meaning |", "|---|---|---|"]
+    lines = ["| setting | default | bounds | meaning |", "|---|---|---|---|"]
 
     def add(path: str, part: type[BaseModel], values: BaseModel) -> None:
         for name, field in part.model_fields.items():
@@ -121,14 +122,14 @@ def reference() -> str:
                 add(f"{path}.{name}", type(value), value)
             else:
                 shown = f"{value:g}" if isinstance(value, float) else str(value).lower()
-                lines.append(f"| `{path}.{name}` | {shown} | {field.description} |")
+                lines.append(f"| `{path}.{name}` | {shown} | {bounds_of(field)} | {field.description} |")
 
     add("alerts", Alerts, default_limits())
-    lines += ["", "| of a receiver | default | meaning |", "|---|---|---|"]
+    lines += ["", "| of a receiver | default | bounds | meaning |", "|---|---|---|---|"]
     for name, field in Receiver.model_fields.items():
         default = "needed" if field.is_required() else "" if field.default in (None, {}) else field.get_default()
         default = f"{default:g}" if isinstance(default, float) else "" if not isinstance(default, str) else default
-        lines.append(f"| `{name}` | {default} | {field.description} |")
+        lines.append(f"| `{name}` | {default} | {bounds_of(field)} | {field.description} |")
     return "\n".join(lines) + "\n"
 
 

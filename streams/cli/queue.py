@@ -66,13 +66,14 @@ def queue_export(
     folder: Annotated[Path, typer.Argument(help="Folder for the clips and queue.csv; made if it is missing.")],
 ) -> None:
     """Copy all clips into a folder, with a table whose column `mos` is to be filled in."""
-    from streams.privacy.exports import note_export
+    from streams.privacy.exports import kept_words, note_export
     from streams.queue.export import export_queue
 
     settings = load_settings()
     place = parts.queue(settings)
     examples, _ = place.read()
     note_export(settings.data_dir, "queue", folder, time.time())
+    print(kept_words(settings.export_days), file=sys.stderr)
     missing = export_queue(examples, place.store, folder)
     for reason in missing:
         print(f"fvq: {printable(reason)}", file=sys.stderr)

@@ -114,12 +114,13 @@ def rate_export(
     as_json: JsonFlag = False,
 ) -> None:
     """Write the rated clips that are on the queue, with MOS and interval, as the CSV that `fvq train` reads."""
-    from streams.privacy.exports import note_export
+    from streams.privacy.exports import kept_words, note_export
     from streams.rating.export import export_ratings
     from streams.rating.store import RatingStore
 
     settings = load_settings()
     note_export(settings.data_dir, "ratings", out, time.time())
+    print(kept_words(settings.export_days), file=sys.stderr)
     exported = export_ratings(RatingStore(settings.data_dir), parts.queue(settings), out, least)
     if as_json:
         print(json.dumps(asdict(exported)))

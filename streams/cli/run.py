@@ -76,9 +76,15 @@ def up(
 
 def worker() -> None:
     """Score segments from Kafka until told to stop."""
-    from streams.worker_start import start_worker
+    from streams.worker_start import start_worker, told_as_json
 
-    raise typer.Exit(start_worker(load_settings()))
+    try:
+        settings = load_settings()
+    except SettingsError as error:
+        if told_as_json(error):
+            raise typer.Exit(2) from None
+        raise
+    raise typer.Exit(start_worker(settings))
 
 
 def doctor(

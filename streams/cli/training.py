@@ -43,8 +43,8 @@ def synth(
         from training.data.scenes.make import make_scenes
 
         found = find_sources(sources)
-        options = {"steps": steps, "seconds": seconds, "jobs": jobs, "seed": seed, "sheet": sheet}
-        print(make_scenes(out, found, scenes=scenes, plain=plain, **options))
+        make = partial(make_scenes, out, found, steps=steps, seconds=seconds, jobs=jobs, seed=seed, sheet=sheet)
+        print(make(scenes=scenes, plain=plain))
         return
     if sheet is not None or plain:
         raise ValueError("--sheet and --plain belong to scenes: give --scenes N with them")
@@ -173,6 +173,7 @@ def ablate(
 def crossvalidate(
     recipe: Annotated[Path, typer.Option(help="YAML recipe.")],
     data: Annotated[Path, typer.Option(help="labels.csv of the training segments.")],
+    dev: Annotated[Path, typer.Option(help="labels.csv of segments of other people.")],
     work: Annotated[Path, typer.Option(help="The folder `work` in the model that `fvq train` made.")],
     folds: Annotated[int, typer.Option(min=2, help="Parts that the people are divided into.")] = 5,
 ) -> None:
@@ -180,7 +181,7 @@ def crossvalidate(
     from training.nano.crossvalidate import crossvalidate as run
     from training.recipe import load_nano_recipe
 
-    print(json.dumps(run(load_nano_recipe(recipe), data, work, folds)))
+    print(json.dumps(run(load_nano_recipe(recipe), data, dev, work, folds)))
 
 
 def promote(

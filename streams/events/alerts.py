@@ -42,8 +42,8 @@ class QualityAlert(Event):
     alert_id: str = Field(description="The same for `firing` and `resolved`; made from stream, rendition, kind and start.")
     stream_id: str
     rendition: str | None = None
-    kind: AlertKind
-    state: Literal["firing", "resolved"]
+    kind: AlertKind = Field(description="What is wrong.")
+    state: Literal["firing", "resolved"] = Field(description="Whether the problem started or ended.")
     started_at: UtcTime = Field(description="Start of the problem, event time; the alert fires somewhat later.")
     ended_at: UtcTime | None = Field(default=None, description="End of the problem, event time.")
     value: float = Field(
@@ -70,9 +70,9 @@ class AlertAcknowledgement(Event):
     It ends with its alert, or at `until`.
     """
 
-    alert_id: str = Field(min_length=1, max_length=64)
+    alert_id: str = Field(min_length=1, max_length=64, description="The alert's.")
     by: str = Field(min_length=1, max_length=128, description="Who has seen it.")
-    note: str = Field(default="", max_length=2000)
+    note: str = Field(default="", max_length=2000, description="What they say about it.")
     until: UtcTime | None = Field(default=None, description="From then on the alert is told again; without it, at its end only.")
     at: UtcTime = Field(description="When it was acknowledged.")
     stream_id: Name

@@ -20,15 +20,17 @@ class FaceSummary(Event):
 
 
 class Signals(Event):
-    """Technical measurements of a segment, for people and for the `black` and `frozen` alerts."""
+    """Technical measurements of a segment, for people and for alerts; the same for all models and sizes of the picture."""
 
-    black: float = Field(ge=0, le=1, description="Share of black pixels, 0-1.")
-    freeze: float = Field(ge=0, le=1, description="Share of frames that repeat the one before, 0-1.")
-    blur: float = Field(ge=0, le=1, description="0 sharp to 1 without any detail.")
-    blockiness: float = Field(ge=0, description="Strength of the 8x8 grid, 0 none.")
-    noise: float = Field(ge=0, description="Standard deviation of noise in flat areas, 8-bit levels.")
-    luma: float = Field(ge=0, le=255, description="Mean luma, 8-bit levels.")
-    contrast: float = Field(ge=0, description="Standard deviation of luma, 8-bit levels.")
+    black: float = Field(ge=0, le=1, description="Share of black pixels, 0-1, the mean over the segment's time.")
+    freeze: float = Field(ge=0, le=1, description="Share of the time in which the picture stands still, 0-1.")
+    blur: float = Field(
+        ge=0, le=1, description="Share of the contrast of fine detail that edges have lost, 0 sharp to 1; scale of 360 lines."
+    )
+    blockiness: float = Field(ge=0, description="Strength of the coding grid, 0 none, relative to the mean step between pixels.")
+    noise: float = Field(ge=0, description="Standard deviation of noise in flat parts, 8-bit levels, at a scale of 360 lines.")
+    luma: float = Field(ge=0, le=255, description="Mean luma of the picture, 8-bit levels.")
+    contrast: float = Field(ge=0, description="Standard deviation of the picture's luma, 8-bit levels.")
 
 
 class BitstreamSummary(Event):
@@ -50,17 +52,21 @@ class AudioSummary(Event):
     present: bool = Field(description="Whether there is an audio track with something in it.")
     codec: str | None = Field(default=None, description="FFmpeg's name, e.g. aac.")
     sample_rate: int | None = Field(default=None, ge=0, description="Hz.")
-    channels: int | None = Field(default=None, ge=0)
+    channels: int | None = Field(default=None, ge=0, description="Number of channels.")
     loudness: float | None = Field(
         default=None,
-        description="Integrated loudness after ITU-R BS.1770 (EBU R 128), LUFS; at least -70. A glance does not measure it.",
+        description="Integrated loudness after ITU-R BS.1770 (EBU R 128), LUFS; at least -70. Not in a glance.",
     )
-    peak: float | None = Field(default=None, description="The largest sample, dBFS; at least -120.")
+    peak: float | None = Field(default=None, description="The largest sample, dBFS; at least -120. Not in a glance.")
     silent: float | None = Field(
-        default=None, ge=0, le=1, description="Share of the time in which no channel is over -60 dBFS, or without sound, 0-1."
+        default=None,
+        ge=0,
+        le=1,
+        description="Share of the time in which no channel is over -60 dBFS, or without sound, 0-1. Of a glance: the share of "
+        "a few spots, where more than half of them are heard.",
     )
     clipped: float | None = Field(
-        default=None, ge=0, le=1, description="Share of the samples at full scale in runs of three or more, 0-1."
+        default=None, ge=0, le=1, description="Share of the samples at full scale in runs of three or more, 0-1. Not in a glance."
     )
     offset_ms: float | None = Field(
         default=None, description="From the first picture to the first sound by their stamps, ms; below 0 the sound is first."
@@ -70,8 +76,8 @@ class AudioSummary(Event):
 class ModelRef(Event):
     """Which model made a score."""
 
-    name: str
-    version: str
+    name: str = Field(description="As `FVQ_MODEL` names it, without its version.")
+    version: str = Field(description="Of the registry, or the first digits of a shipped model's hash.")
 
 
 class SecondOpinion(Event):
@@ -111,14 +117,17 @@ class SegmentScore(Event):
     rendition: str | None = None
     labels: dict[str, str] = Field(default_factory=dict)
     ended: bool = False
-    status: Literal["scored", "skipped"]
+    status: Literal["scored", "skipped"] = Field(description="Whether there is a score; a skipped segment has only `reason`.")
     reason: str | None = Field(default=None, description="Why a segment was skipped.")
     score: float | None = Field(default=None, ge=0, le=100, description="Quality on the MOS scale, 0-100.")
-    level: Level | None = None
+    level: Level | None = Field(default=None, description="The model's word for the quality: the likeliest of the five.")
     level_probs: dict[Level, float] | None = Field(default=None, description="Probability of each level; sums to 1.")
     uncertainty: float | None = Field(default=None, ge=0, description="Expected absolute error of the score, points.")
     faces: FaceSummary | None = None
     signals: Signals | None = None
+    signals_version: int | None = Field(
+        default=None, description="How the signals are defined: values of two versions cannot be compared. Not set: version 1."
+    )
     bitstream: BitstreamSummary | None = None
     audio: AudioSummary | None = None
     model: ModelRef | None = None

@@ -16,8 +16,8 @@ class OperatorRating(Event):
     """What a person who watches the wall said of a clip, before they saw the model's score. No vote of the rating page."""
 
     level: int = Field(ge=1, le=5, description="1 bad to 5 excellent, ITU-T P.910.")
-    by: str = Field(min_length=1, max_length=128)
-    at: UtcTime
+    by: str = Field(min_length=1, max_length=128, description="Who.")
+    at: UtcTime = Field(description="When, UTC.")
 
 
 class TrainingExample(Event):
@@ -55,7 +55,7 @@ class StreamDeletion(Event):
     """All examples of a stream that were queued before are deleted for good. On the training queue; key: `stream_id/`."""
 
     stream_id: Name
-    deleted_at: UtcTime
+    deleted_at: UtcTime = Field(description="Examples that were queued before this time are deleted, UTC.")
 
     @property
     def key(self) -> bytes:

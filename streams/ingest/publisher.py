@@ -7,7 +7,6 @@ twice, with the same id, but never skips one.
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -22,8 +21,7 @@ from streams.ingest.states import SourceState
 from streams.kafka.clients import open_producer, open_reader, send_all
 from streams.kafka.connection import Connection
 from streams.kafka.consumer import partitions_of, read_whole
-
-log = logging.getLogger(__name__)
+from streams.outages import Outage
 
 MOST_PARCELS = 5000
 """Loads whose events are sent in one batch."""
@@ -83,6 +81,7 @@ class Publisher:
         self, sender: Sender, positions: Mapping[RenditionKey, SavedPosition] | None = None, first_pause: float = FIRST_PAUSE
     ) -> None:
         self._sender, self._first_pause = sender, first_pause
+        self._outage = Outage("Kafka")
         self._positions = dict(positions or {})
         self._waiting: list[_Parcel] = []
         self._states: dict[RenditionKey, SourceState] = {}
@@ -140,9 +139,10 @@ class Publisher:
                 break
             except BrokerError as error:
                 metrics.PUBLISH_RETRIES.inc()
-                log.warning("%d events were not taken and are sent again in %.1f s: %s", len(events), pause, error)
+                self._outage.failed(error)
                 await asyncio.sleep(pause)
                 pause = min(2 * pause, LONGEST_PAUSE)
+        self._outage.works()
         metrics.ANNOUNCED.inc(len(events))
         for parcel in parcels:
             self._positions[parcel.stream.stream_id, parcel.stream.rendition] = parcel.saved

@@ -173,8 +173,7 @@ def _gone_by(settings: Mapping[str, str], newest: float) -> datetime | None:
     kept = int(settings.get("retention.ms", "-1"))
     if kept < 0 or "delete" not in settings.get("cleanup.policy", "delete"):
         return None
-    whole = timedelta(milliseconds=kept + int(settings.get("segment.ms", "0")))
     try:
-        return datetime.fromtimestamp(newest, UTC) + whole
-    except (OverflowError, ValueError):
+        return datetime.fromtimestamp(newest, UTC) + timedelta(milliseconds=kept + int(settings.get("segment.ms", "0")))
+    except (OverflowError, ValueError):  # Kafka takes 292 million years
         return None

@@ -33,7 +33,7 @@ class LiveView:
 
     def note(self, text: str) -> None:
         """Print what is being done, in a faint colour."""
-        self._console.print(Text(printable(text)), style="dim")
+        self._console.print(Text(printable(text)), style="dim", soft_wrap=True)
 
     def problem(self, text: str) -> None:
         """Print why the run ended."""

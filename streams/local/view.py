@@ -31,7 +31,7 @@ class View:
 
     def note(self, text: str) -> None:
         """Print what is being done, in a faint colour."""
-        self._console.print(Text(printable(text)), style="dim")
+        self._console.print(Text(printable(text)), style="dim", soft_wrap=True)
 
     def problem(self, what: str, details: str) -> None:
         """Print what went wrong: `what` in red, then the details."""

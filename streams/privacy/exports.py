@@ -63,6 +63,12 @@ def note_export(data_dir: Path, kind: Kind, path: Path, now: float) -> Export:
     return Export(note, kind, target, now)
 
 
+def kept_words(days: float) -> str:
+    """For its user, how long an export stays. days: `FVQ_EXPORT_DAYS`, 0 for ever."""
+    stays = f"it is deleted after {days:g} days (FVQ_EXPORT_DAYS)" if days else "it stays until somebody deletes it"
+    return f"{stays}; `fvq forget STREAM` removes a stream from it while it is not moved"
+
+
 def exports(data_dir: Path) -> Iterator[Export]:
     """The exports that are noted, by their paths. A damaged note is left out with a word."""
     for note in sorted((data_dir / NOTES).glob("*.json")):

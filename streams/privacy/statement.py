@@ -75,4 +75,4 @@ def _days(days: float) -> str:
 
 def _without_password(address: str) -> str:
     """An address without user and password."""
-    return re.sub(r"://[^/@\s]*@", "://", address)
+    return re.sub(r"://[^/\s]*@", "://", address)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from pydantic import ValidationError
 
 from scorer.sampling.audio.facts import rounded
-from scorer.spec import ClipScore, SampledClip, SamplerSpec
+from scorer.spec import SIGNALS_VERSION, ClipScore, SampledClip, SamplerSpec
 from streams.errors import MediaError, ModelError
 from streams.events import (
     AudioSummary,
@@ -126,6 +126,7 @@ def _scored(segment: Sampled, score: ClipScore, second: ClipScore | None) -> Seg
         uncertainty=score.uncertainty,
         faces=_in_range(FaceSummary, asdict(segment.clip.face_summary), segment.event.segment_id),
         signals=_in_range(Signals, segment.clip.signals, segment.event.segment_id),
+        signals_version=SIGNALS_VERSION,
         bitstream=bitstream_of(segment.clip.bitstream, segment.event.segment_id),
         audio=audio_of(segment.clip.audio, segment.event.segment_id),
         model=_model(score),
@@ -156,6 +157,7 @@ def rested_answer(segment: Glanced, full: SegmentScore, drift: float) -> Segment
         uncertainty=round(math.hypot(full.uncertainty, drift), 3),
         faces=full.faces,
         signals=full.signals.model_copy(update=seen),
+        signals_version=full.signals_version,
         bitstream=bitstream_of(glance.bitstream, segment.event.segment_id),
         audio=audio_of(glance.audio, segment.event.segment_id),
         model=full.model,

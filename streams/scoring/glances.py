@@ -13,7 +13,7 @@ import asyncio
 from collections import OrderedDict
 from collections.abc import Callable
 from concurrent.futures import Future
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
@@ -51,8 +51,8 @@ NO_CHILD = {"setup", "stopped"}
 class GlancePool(Protocol):
     """Looks at files in child processes: `scorer.sampling.SamplerPool`."""
 
-    def glance(self, path: Path, picture: bool = True) -> Future[Glance]:
-        """A file's packets, and a keyframe where `picture` says so."""
+    def glance(self, path: Path, picture: bool = True, sound: bool = True) -> Future[Glance]:
+        """A file's packets, a keyframe where `picture` says so, and the sound where `sound` does."""
 
 
 class Outlook(Protocol):
@@ -179,7 +179,7 @@ class Tiers:
         facts = Facts(segment, str(self._model()))
         step = plan(line.state, facts, self._limits)
         while step.step in ("headers", "keyframe"):
-            facts = await self._glance(facts, path, picture=step.step == "keyframe")
+            facts = await self._glance(facts, path, picture=step.step == "keyframe", sound=facts.glance is None)
             step = plan(line.state, facts, self._limits)
         if step.step == "glance":
             assert line.look is not None
@@ -189,7 +189,7 @@ class Tiers:
             return Rest(facts.glance, line.look, step.distance)
         assert step.reason is not None
         if not facts.tried:
-            facts = await self._glance(facts, path, picture=True)
+            facts = await self._glance(facts, path, picture=True, sound=False)  # the full look hears it
         assert facts.glance is not None
         line.look = FullLook(step.reason, line, line.look, differences_to(line.state, facts.glance))
         if line.look.before is not None:
@@ -237,6 +237,8 @@ class Tiers:
         if look.line is not None and look.line.look is look:
             look.line.state = look.line.look = None
 
-    async def _glance(self, facts: Facts, path: Path, picture: bool) -> Facts:
-        glance = await asyncio.wrap_future(self._pool.glance(path, picture=picture))
+    async def _glance(self, facts: Facts, path: Path, picture: bool, sound: bool) -> Facts:
+        glance = await asyncio.wrap_future(self._pool.glance(path, picture=picture, sound=sound))
+        if facts.glance is not None:
+            glance = replace(glance, audio=facts.glance.audio)  # it was heard with the packets
         return Facts(facts.segment, facts.model, glance, tried=picture)

@@ -23,7 +23,7 @@ import cv2
 import imageio_ffmpeg
 import numpy as np
 
-from scorer.engine import load_engine
+from scorer.load import load_engine
 from scorer.sampling import SamplerPool
 from streams.errors import MediaError
 from streams.events import Signals

@@ -33,6 +33,7 @@ from scorer.sampling.decode import Video
 from scorer.sampling.faces import FaceFinder
 from scorer.sampling.pictures import Pictures
 from scorer.sampling.portrait import PersonMatte
+from scorer.sampling.signals import ClipSignals
 from scorer.spec import SPECIFICATIONS, SamplerSpec
 from streams.ingest.files import cut, find_sources
 from tests.support.processes import ROOT
@@ -58,6 +59,7 @@ STAGES: Mapping[str, Sequence[tuple[Any, str]]] = {
     "faces": ((FaceFinder, "find"),),
     "matte": ((PersonMatte, "mask"),),
     "statistics": ((sampler, "measured_frame"), (sampler, "following_luma"), (sampler, "clip_statistics")),
+    "signals": ((ClipSignals, "add"), (ClipSignals, "finish")),
 }
 """The calls of each stage. What else a look does is `crops`."""
 

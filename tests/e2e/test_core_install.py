@@ -7,7 +7,6 @@ with CI=true.
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import subprocess
 from pathlib import Path
@@ -15,7 +14,7 @@ from pathlib import Path
 import imageio_ffmpeg
 import pytest
 
-from tests.support.installation import FetchError, install, megabytes
+from tests.support.installation import fetched, install, megabytes
 from tests.support.media import ffmpeg
 from tests.support.processes import ROOT, clean_environment, fvq
 from tests.support.servers import KafkaServer, kafka, kafka_server
@@ -61,13 +60,8 @@ class Core:
 @pytest.fixture(scope="module")
 def core(tmp_path_factory: pytest.TempPathFactory) -> Core:
     folder = tmp_path_factory.mktemp("core")
-    try:
+    with fetched("the core's packages"):
         return Core(folder, install(folder))
-    except FetchError as error:
-        words = f"the core's packages are neither in uv's cache nor can they be fetched: {error}"
-    if os.environ.get("CI") == "true":
-        pytest.fail(words)
-    pytest.skip(words)
 
 
 @pytest.fixture(scope="module")
@@ -90,6 +84,12 @@ def test_it_scores_a_file_as_the_whole_installation_does(core: Core, clip: Path)
     scored = core.fvq("score", "--json", str(clip))
     assert scored.returncode == 0, scored.stderr
     assert json.loads(scored.stdout) == json.loads(fvq("score", "--json", str(clip)).stdout)
+
+
+def test_it_writes_the_events_schemas(core: Core, tmp_path: Path) -> None:
+    subprocess.run([core.bin / "python", "-I", "-m", "streams.events", tmp_path], check=True, stdout=subprocess.DEVNULL)
+    published = {path.name: path.read_text() for path in (ROOT / "docs/schemas").glob("*.json")}
+    assert {path.name: path.read_text() for path in tmp_path.iterdir()} == published
 
 
 def test_it_lists_models(core: Core) -> None:

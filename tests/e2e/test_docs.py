@@ -46,8 +46,9 @@ def commands_to_run() -> list[Command]:
             # In a sentence a name alone speaks of the command; with arguments it is one to type.
             if program != "fvq" or name is None or not (command.block or len(words) > len(name)):
                 continue
-            # They need a server, or an address that is only an example.
-            if any("://" in word or word == "--for" for word in words):
+            # They need a server, a store with scores, a large model, or an address that is only an example.
+            needs = any("://" in word or word in ("--for", "--diff", "LARGE") for word in words)
+            if needs or "FVQ_BROKER" in command.settings:
                 continue
             for form in variants(tuple(words)):
                 options = frozenset(word for word in form if word.startswith("--"))

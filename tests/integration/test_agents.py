@@ -22,7 +22,10 @@ from tests.support.servers import KafkaServer
 from tests.support.topics import Follower, produce
 from tests.support.waiting import wait_for
 
-AGENTS = {"lag", "model updates", "ingest states", "alerts", "alert acknowledgements", "alerts to hook", "harvest", "sweep"}
+AGENTS = {
+    *("lag", "model updates", "ingest states", "alerts", "alert acknowledgements", "alerts to hook"),
+    *("harvest", "sweep", "folder sweep", "alert policy"),
+}
 OUTAGE_SECONDS = 15.0
 """Longer than the lag agent's time-out for a request, so that at least this agent notices the outage."""
 

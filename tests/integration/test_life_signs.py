@@ -101,6 +101,15 @@ def test_every_line_of_a_worker_is_json_and_tells_of_a_change(kafka: KafkaServer
 
 
 @pytest.mark.parametrize("line_format", ["json", "text"])
+def test_a_wrong_setting_is_told_in_the_logs_form(tmp_path: Path, line_format: str) -> None:
+    with worker("127.0.0.1:1", tmp_path, 0, line_format, FVQ_BATCH_SIZE="many") as process:
+        assert process.wait(60) == 2
+    (line,) = (tmp_path / "err").read_text().splitlines()
+    message = json.loads(line)["message"] if line_format == "json" else line
+    assert "FVQ_BATCH_SIZE" in message
+
+
+@pytest.mark.parametrize("line_format", ["json", "text"])
 def test_a_worker_that_cannot_start_says_why_in_its_form(tmp_path: Path, line_format: str) -> None:
     with worker("127.0.0.1:1", tmp_path, 0, line_format) as process:
         assert process.wait(60) == 1

@@ -139,8 +139,9 @@ class Fleet:
             score = self._score(channel, rendition, end, incident if hit and incident is not None else None)
             data = score.to_bytes()
             self.live.add_score(read_score(data), data, end + 1.8)
+            # Every rendition, as a real history has them: a row of any of them can be rated when it is no longer the newest.
+            channel.scores = [*channel.scores[-89:], score]
             if rendition == channel.renditions[0]:
-                channel.scores = [*channel.scores[-29:], score]
                 self._picture(channel, score, hit)
                 kept = channel.number % 25 == 0 if hit else channel.incident is not None and channel.number % 75 == 0
                 if kept and score.score is not None and len(self.examples) < 400:

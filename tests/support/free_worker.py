@@ -61,7 +61,7 @@ class FreePool:
             future.set_result(free_windows(spec, STATISTICS))
         return future
 
-    def glance(self, path: Path, picture: bool = True) -> Future[Glance]:
+    def glance(self, path: Path, picture: bool = True, sound: bool = True) -> Future[Glance]:
         future: Future[Glance] = Future()
         if path.name != STUCK:
             future.set_result(free_glance() if picture else Glance(BITSTREAM))

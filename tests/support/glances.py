@@ -13,7 +13,7 @@ from streams.scoring.distance import PICTURE, usual_deviations
 from tests.support.doubles import AUDIO
 
 BITSTREAM = Bitstream("h264", 640, 360, 25.0, 700_000.0, 2.0, 1, 20_000.0, 3_000.0, 0.8, 0.0, 28.0, 3.0)
-QUICK_AUDIO = replace(AUDIO, loudness=None, silent=0.5)
+QUICK_AUDIO = replace(AUDIO, loudness=None, peak=None, clipped=None, silent=0.5)
 """The sound as every made-up glance hears it."""
 
 FLAT = np.full(len(usual_deviations()[PICTURE]), 5.0)

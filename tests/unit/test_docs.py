@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import ast
 import importlib.util
 import re
+from functools import cache
 from pathlib import Path
 from typing import Any, get_origin
 
@@ -12,9 +14,14 @@ import typer.main
 from pydantic import TypeAdapter, ValidationError
 
 from streams.cli.app import app
-from streams.settings import Settings
+from streams.settings import Settings, load_settings
 from tests.support.documentation import PAGES, Command, anchors_of, code_blocks, code_spans, commands_of, links_of, variants
 from tests.support.processes import ROOT
+
+ENVIRONMENT_FILE = ROOT / "docs/first-worker.md"
+QUOTING_PAGE = ROOT / "docs/troubleshooting.md"
+PLACEHOLDERS = r"\b(?:NAME|REASON|STREAM|TOPIC|PARTITIONS|KIND|PLACE|FILE|URL|SERVERS|N)\b"
+"""Words that stand for what differs, on the page that quotes the program."""
 
 CLI: Any = typer.main.get_command(app)
 MAKEFILE = (ROOT / "Makefile").read_text()
@@ -54,7 +61,8 @@ def _problems_of_fvq(words: tuple[str, ...], complete: bool) -> list[str]:
     known = {option for parameter in command.params for option in (*parameter.opts, *parameter.secondary_opts)} | {"--help", "-h"}
     options = [word.split("=")[0] for word in rest if word.startswith("-")]
     problems = [f"there is no option {option!r}" for option in options if option not in known]
-    if complete and not problems and not hasattr(command, "commands"):
+    asks_for_help = bool({"-h", "--help"} & set(rest))  # a command alone does not know the `-h` of the group that it is in
+    if complete and not problems and not asks_for_help and not hasattr(command, "commands"):
         try:
             # Parses and checks the arguments, as the command line does before it calls the command. `N` stands for a number.
             command.make_context(command.name, ["1" if word == "N" else word for word in rest])
@@ -184,6 +192,18 @@ def test_the_index_has_every_page() -> None:
     assert {page.name for page in (ROOT / "docs").glob("*.md")} - index == {"README.md"}
 
 
+def test_the_changelog_is_kept_in_the_form_that_it_names() -> None:
+    """keepachangelog.com: versions with their days, the newest first, and under each only these groups, each once."""
+    text = (ROOT / HISTORY).read_text()
+    newest, *versions = re.split(r"^## ", text, flags=re.MULTILINE)[1:]
+    assert newest.startswith("[Unreleased]\n")
+    assert all(re.match(r"\[\d+\.\d+\.\d+\] - \d{4}-\d\d-\d\d\n", version) for version in versions)
+    for version in (newest, *versions):
+        groups = re.findall(r"^### (.*)$", version, re.MULTILINE)
+        assert set(groups) <= {"Added", "Changed", "Deprecated", "Removed", "Fixed", "Security"}
+        assert len(groups) == len(set(groups))
+
+
 def test_every_command_of_the_command_line_is_on_a_page() -> None:
     named = {command.words[1:3] for page in PAGES for command in commands_of(page.read_text()) if command.words[0] == "fvq"}
     for name, command in CLI.commands.items():
@@ -252,3 +272,52 @@ def test_a_synopsis_stands_for_all_its_forms() -> None:
         ("queue", "rm", "CLIP..."),
         ("queue", "rm", "--stream", "ID"),
     ]
+
+
+@cache
+def words_of_the_program() -> set[str]:
+    """All texts in the code, without its backticks: log lines, errors and pages are made of them."""
+    trees = (ast.parse(file.read_text()) for folder in ("streams", "scorer") for file in (ROOT / folder).rglob("*.py"))
+    nodes = (node for tree in trees for node in ast.walk(tree))
+    return {node.value.replace("`", "") for node in nodes if isinstance(node, ast.Constant) and isinstance(node.value, str)}
+
+
+def quotes_of(text: str) -> list[list[str]]:
+    """The fixed parts of each sentence that a page quotes: of a span of code with at least five words that is no command."""
+    quotes = []
+    for span in code_spans(text):
+        if span.count(" ") < 4 or re.match(r"(?:fvq|make|python) ", span) or "fvq_" in span:
+            continue
+        sentence = re.sub(r"^[A-Z_, ]+: ", "", span)  # the setting that an error begins with
+        quotes.append([part for part in (piece.strip(" ()") for piece in re.split(PLACEHOLDERS, sentence)) if part])
+    return quotes
+
+
+def test_what_troubleshooting_quotes_is_said_by_the_program() -> None:
+    words = words_of_the_program()
+    quotes = quotes_of(QUOTING_PAGE.read_text())
+    assert len(quotes) > 20
+    missing = [part for quote in quotes for part in quote if not any(part in text for text in words)]
+    assert not missing
+
+
+def test_a_wrong_quote_is_found() -> None:
+    (quote,) = quotes_of("`outage of NAME begins, and nobody cares: REASON`, `fvq doctor --for worker and so on`, `short`")
+    assert quote == ["outage of", "begins, and nobody cares:"]
+    assert not any(quote[1] in text for text in words_of_the_program())
+
+
+def test_the_first_workers_file_is_a_set_of_settings(monkeypatch: pytest.MonkeyPatch) -> None:
+    lines = max(code_blocks(ENVIRONMENT_FILE.read_text()), key=len).splitlines()
+    commented = [line.removeprefix("#") for line in lines if line.startswith("#FVQ_")]
+    plain = [line for line in lines if line and not line.startswith("#")]
+    for chosen in (plain, [*plain, *commented]):
+        variables = dict(line.split("=", 1) for line in chosen)
+        assert all(value and value == value.strip() and not set(value) & set("'\"# ") for value in variables.values())
+        with monkeypatch.context() as patch:
+            for name, value in variables.items():
+                patch.setenv(name, value)
+            settings = load_settings()
+        assert not settings.ignored
+        sources = {name: settings.source(name.removeprefix("FVQ_").lower()).kind for name in variables}
+        assert set(sources.values()) == {"environment"}, sources

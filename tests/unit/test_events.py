@@ -12,7 +12,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from streams.errors import EventError
-from streams.events import EVENTS, AlertAcknowledgement, QualityAlert, SegmentEvent, SegmentScore
+from streams.events import EVENTS, AlertAcknowledgement, Event, QualityAlert, SegmentEvent, SegmentScore
+from streams.events.examples import EXAMPLES
+from streams.events.page import reference
+from streams.web.reading import read_score
 
 GOOD = {
     "stream_id": "s",
@@ -154,6 +157,43 @@ def test_the_published_schemas_are_up_to_date() -> None:
         assert json.loads((folder / f"{event.__name__}.json").read_text()) == event.model_json_schema(), (
             "run python -m streams.events docs/schemas"
         )
+
+
+def test_the_reference_page_is_up_to_date() -> None:
+    page = Path(__file__).parents[2] / "docs" / "events.md"
+    assert page.read_text() == reference(), "run: python -m streams.events.page > docs/events.md"
+
+
+def test_every_field_on_the_reference_page_says_what_it_is() -> None:
+    rows = [line for line in reference().splitlines() if line.startswith("| `")]
+    assert len(rows) > 100
+    assert not [row for row in rows if row.endswith("|  |")]
+
+
+@pytest.mark.parametrize("event", EVENTS)
+def test_the_example_of_an_event_is_one_and_newer_fields_change_nothing(event: type[Event]) -> None:
+    """At every depth: docs/compatibility.md promises it."""
+    example = EXAMPLES[event]
+    newer = {"newer": [1], **{name: value | {"newer": 1} for name, value in example.items() if name in ("model", "signals")}}
+    assert event.from_bytes(json.dumps(example | newer).encode()) == event.from_bytes(json.dumps(example).encode())
+
+
+@pytest.mark.parametrize(
+    ("event", "change", "field"),
+    [
+        (QualityAlert, {"kind": "newer"}, "kind"),
+        (SegmentScore, {"tier": "newer"}, "tier"),
+        (SegmentScore, {"level": "newer"}, "level"),
+    ],
+)
+def test_an_unknown_word_makes_an_event_unreadable_and_is_named(event: type[Event], change: dict[str, str], field: str) -> None:
+    with pytest.raises(EventError) as caught:
+        event.from_bytes(json.dumps(EXAMPLES[event] | change).encode())
+    assert caught.value.field == field
+
+
+def test_the_walls_list_takes_a_score_of_an_unknown_tier() -> None:
+    assert read_score(json.dumps(EXAMPLES[SegmentScore] | {"tier": "newer"}).encode()).tier == "newer"
 
 
 def test_an_alert_without_the_newer_fields_is_an_alert() -> None:

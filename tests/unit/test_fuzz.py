@@ -87,7 +87,7 @@ class IdlePool:
     def __exit__(self, *_: object) -> None:
         self.closed.set()
 
-    def glance(self, *_: object) -> Future[Any]:
+    def glance(self, *_: object, **__: object) -> Future[Any]:
         future: Future[Any] = Future()
         future.set_exception(MediaError("the pool has no child", kind="undecodable"))
         return future

@@ -26,7 +26,7 @@ from torch.nn import functional
 from tqdm import tqdm
 
 from scorer.errors import ModelError
-from scorer.spec import LEVELS, Scorer
+from scorer.spec import LEVELS, Scorer, level_of
 from training.data.rated import VIDEO_ENDINGS, clip_digest
 from training.data.samples import ENCODE_BATCH, Part, parts_of, sample_all
 from training.evaluation.agreement import srcc
@@ -34,7 +34,6 @@ from training.recipe import NanoRecipe
 
 Row = dict[str, Any]
 Item = TypeVar("Item")
-LEVEL_WIDTH = 100 / len(LEVELS)
 
 UNLABELLED = "unlabelled"
 """Kind of the clips whose only label is the teacher's score."""
@@ -183,8 +182,8 @@ def _mixed(row: Row, answer: Answer | None, weight: float) -> Row:
 
 
 def _one_hot(mos: float) -> list[float]:
-    level = min(int(mos // LEVEL_WIDTH), len(LEVELS) - 1)
-    return [float(place == level) for place in range(len(LEVELS))]
+    own = level_of(mos)
+    return [float(level == own) for level in LEVELS]
 
 
 def _key(path: Path, part: Part) -> str:

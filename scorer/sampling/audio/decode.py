@@ -1,10 +1,9 @@
-"""Decodes audio packets into samples, within limits: media are hostile input."""
+"""Decodes audio packets, within limits: media are hostile input."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from contextlib import suppress
-from dataclasses import dataclass
+from functools import lru_cache
 from itertools import chain
 from typing import Any
 
@@ -19,30 +18,21 @@ DECODED = {"aac", "aac_latm", "ac3", "alac", "eac3", "flac", "mp2", "mp3", "opus
 RATES, MOST_CHANNELS = range(8_000, 192_001), 16
 """Samples a second, and channels, of sound that is measured."""
 
+MOST_PLANES = 8
+"""Channels of a frame that has each in a plane of its own: PyAV reads past the end of FFmpeg's list of more planes."""
+
 MOST_FRAME_SAMPLES = 1 << 18
 """Samples of a channel that one packet may hold: FLAC has at most 65,535 of them. The decoder checks before it allocates."""
 
 MOST_SAMPLES = 1 << 26
 """Samples of all channels that are decoded in one call: 11 minutes of stereo at 48 kHz. A few bytes can hold many of them."""
 
-SCALES = {"float32": 1.0, "float64": 1.0, "int16": 2.0**-15, "int32": 2.0**-31, "uint8": 2.0**-7}
-"""By the type of samples, what makes them parts of full scale."""
+SCALES = {"flt": 1.0, "dbl": 1.0, "s16": 2.0**-15, "s32": 2.0**-31, "u8": 2.0**-7}
+"""By FFmpeg's name of the samples' format, without the p of planar ones: what makes them parts of full scale."""
 
 
 class TooMuchError(Exception):
     """There are more samples than are decoded."""
-
-
-@dataclass(frozen=True)
-class Sound:
-    """Some decoded samples. time: seconds of the first one on the container's clock, None where it has none. rate: Hz.
-    channels: FFmpeg's short names. samples: (C, N) float32, 1.0 is full scale.
-    """
-
-    time: float | None
-    rate: int
-    channels: tuple[str, ...]
-    samples: Samples
 
 
 def is_decoded(codec: str) -> bool:
@@ -50,56 +40,77 @@ def is_decoded(codec: str) -> bool:
     return codec in DECODED or codec.startswith("pcm_")
 
 
-def sounds(packets: Iterable[Any]) -> Iterator[Sound]:
-    """What the packets of a track hold, in their order; damaged ones are left out. Raises `TooMuchError`.
+def frames(packets: Iterable[Any]) -> Iterator[Any]:
+    """The `av.AudioFrame`s of a track's packets, in their order, that can be measured; damaged packets are left out.
 
-    packets: `av.Packet`s, whose containers are open. Where a file goes on in another part, they have another decoder.
+    packets: `av.Packet`s, whose containers are open. Where a file goes on in another part, they have another decoder. No decoder
+    knows of what it decoded in an earlier call. Raises `TooMuchError`.
     """
     count = 0
-    for frame in _frames(packets):
-        channels = tuple(channel.name for channel in frame.layout.channels)
-        count += frame.samples * len(channels)
+    for frame in _decoded(packets):
+        channels = frame.layout.nb_channels
+        count += frame.samples * channels
         if count > MOST_SAMPLES:
             raise TooMuchError
-        if frame.samples and frame.sample_rate in RATES and 0 < len(channels) <= MOST_CHANNELS:
-            samples = _samples(frame, len(channels))
-            if samples is not None:
-                yield Sound(frame.time, frame.sample_rate, channels, samples)
+        if frame.samples and frame.sample_rate in RATES and 0 < channels <= _most_channels(frame.format.name):
+            yield frame
 
 
-def _frames(packets: Iterable[Any]) -> Iterator[Any]:
+def channel_names(frame: Any) -> tuple[str, ...]:
+    """FFmpeg's short names of a frame's channels."""
+    return tuple(channel.name for channel in frame.layout.channels)
+
+
+def samples_of(frame: Any) -> Samples:
+    """(C, N) samples of one of `frames`; 1.0 is full scale."""
+    values = frame.to_ndarray()
+    if not frame.format.is_planar:
+        values = values.reshape(-1, frame.layout.nb_channels).T
+    scale = SCALES[_packed(frame.format.name)]
+    if values.dtype == np.uint8:
+        values = values.astype(np.float32) - 128
+    return values.astype(np.float32) * np.float32(scale) if scale != 1.0 else np.asarray(values, np.float32)
+
+
+def _decoded(packets: Iterable[Any]) -> Iterator[Any]:
     context: Any = None
     # None at the end: the decoder still holds sound, and gives it out.
     for packet in chain(packets, [None]):
         following = None if packet is None else packet.stream.codec_context
         if following is not context:
             if context is not None:
-                yield from _decoded(context, None)
+                yield from _frames_of(context, None)
             context = following
             if context is not None:
-                # One thread: the pool runs several children at once.
-                context.thread_count = 1
-                context.options = {"max_samples": str(MOST_FRAME_SAMPLES)}
+                _prepare(context)
         if packet is not None and context is not None:
-            yield from _decoded(context, packet)
+            yield from _frames_of(context, packet)
 
 
-def _decoded(context: Any, packet: Any) -> Iterator[Any]:
-    with suppress(FFmpegError, ValueError):  # a damaged packet is skipped
-        yield from context.decode(packet)
+def _prepare(context: Any) -> None:
+    """Make a decoder ready: for its first packet, or after it was used."""
+    if context.is_open:
+        context.flush_buffers()
+        return
+    # One thread: the pool runs several children at once.
+    context.thread_count = 1
+    context.options = {"max_samples": str(MOST_FRAME_SAMPLES)}
 
 
-def _samples(frame: Any, channels: int) -> Samples | None:
-    """A frame's samples; None where their type is none of `SCALES`."""
+def _frames_of(context: Any, packet: Any) -> list[Any]:
     try:
-        values = frame.to_ndarray()
-    except ValueError:
-        return None
-    scale = SCALES.get(values.dtype.name)
-    if scale is None:
-        return None
-    if not frame.format.is_planar:
-        values = values.reshape(-1, channels).T
-    if values.dtype == np.uint8:
-        values = values.astype(np.float32) - 128
-    return values.astype(np.float32) * np.float32(scale) if scale != 1.0 else np.asarray(values, np.float32)
+        return list(context.decode(packet))
+    except (FFmpegError, ValueError):  # a damaged packet is skipped
+        return []
+
+
+@lru_cache(maxsize=32)
+def _most_channels(form: str) -> int:
+    """How many channels frames of this format may have; 0 where it is not measured."""
+    if _packed(form) not in SCALES:
+        return 0
+    return MOST_CHANNELS if form == _packed(form) else MOST_PLANES
+
+
+def _packed(form: str) -> str:
+    return form.removesuffix("p")

@@ -12,10 +12,10 @@ class AudioFacts:
 
     present: there is a track with something in it. codec: FFmpeg's name, e.g. "aac". sample_rate: Hz. channels: how many.
     loudness: LUFS, integrated over the segment after ITU-R BS.1770-4; -70, its gate, for all that is quieter; None too for less
-    than 400 ms and in a glance. peak: dBFS of the largest sample, at least -120; over 0 where a codec went over full scale.
-    silent: share of the segment's time, 0-1, in which each 100 ms of each channel are under -60 dBFS; time without sound
-    counts. clipped: share of the samples, 0-1, that are at full scale in runs of three or more. offset_ms: from the first
-    picture to the first sound, by their stamps, ms; more than 0 where the sound begins later.
+    than 400 ms. peak: dBFS of the largest sample, at least -120; over 0 where a codec went over full scale. silent: share of the
+    segment's time, 0-1, in which each 100 ms of each channel are under -60 dBFS; time without sound counts. clipped: share of the
+    samples, 0-1, that are at full scale in runs of three or more. offset_ms: from the first picture to the first sound, by their
+    stamps, ms; more than 0 where the sound begins later. A glance leaves out loudness, peak and clipped (see `spots`).
     """
 
     present: bool

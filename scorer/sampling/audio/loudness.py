@@ -6,9 +6,11 @@ frequency domain, with that response, at any rate.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from functools import lru_cache
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -46,11 +48,19 @@ def weights_of(channels: Sequence[str]) -> Values:
 
 
 def weighted(samples: Samples, rate: int) -> Samples:
-    """(C, N) K-weighted samples. What was before the first sample is taken for silence; the first hop forgets all of it."""
-    count = samples.shape[1]
-    size = _fast_size(count + round(HOP_SECONDS * rate))  # zeros at the end, or the end would be filtered into the beginning
-    # Row by row: of several rows at once numpy takes twice as long.
-    return np.stack([np.fft.irfft(np.fft.rfft(row, size) * _response(rate, size), size)[:count] for row in samples])
+    """(C, N) K-weighted samples. What was before the first sample is taken for silence; the first hop forgets all of it.
+
+    OpenCV transforms three times as fast as numpy.
+    """
+    hop = math.ceil(HOP_SECONDS * rate)
+    # A hop of zeros at the end, or the end would be filtered into the beginning. Whole hops: there are few responses then.
+    size = cv2.getOptimalDFTSize((math.ceil(samples.shape[1] / hop) + 1) * hop)
+    rows = np.zeros((len(samples), size), np.float32)
+    rows[:, : samples.shape[1]] = samples
+    spectra = cv2.dft(rows, flags=cv2.DFT_ROWS)
+    response = np.broadcast_to(_response(rate, size), rows.shape).copy()
+    filtered = cv2.mulSpectrums(spectra, response, cv2.DFT_ROWS)
+    return np.asarray(cv2.idft(filtered, flags=cv2.DFT_ROWS | cv2.DFT_SCALE), np.float32)[:, : samples.shape[1]]
 
 
 def loudness_of(energies: Values) -> float | None:
@@ -73,19 +83,17 @@ def _levels(energies: Values) -> Values:
     return OFFSET + 10 * np.log10(np.maximum(energies, 1e-20))
 
 
-@lru_cache(maxsize=8)
-def _response(rate: int, size: int) -> NDArray[np.complex64]:
-    """The filters' response at the frequencies of a real transform of `size` samples."""
+@lru_cache(maxsize=16)
+def _response(rate: int, size: int) -> Samples:
+    """(size,) the filters' response at the frequencies of a real transform, as OpenCV packs it.
+
+    Packed are the real part of the mean, real and imaginary part of each frequency, and of even sizes one more real part.
+    """
     # A sound over the reference's highest frequency is weighted like that one.
-    frequencies = np.minimum(np.fft.rfftfreq(size, 1 / rate), REFERENCE_RATE / 2)
+    frequencies = np.minimum(np.arange(size // 2 + 1) * (rate / size), REFERENCE_RATE / 2)
     delay = np.exp(-2j * np.pi * frequencies / REFERENCE_RATE)
     response = np.ones(len(delay), np.complex128)
     for numerator, denominator in (SHELF, HIGH_PASS):
         response *= np.polyval(numerator[::-1], delay) / np.polyval(denominator[::-1], delay)
-    return response.astype(np.complex64)
-
-
-def _fast_size(least: int) -> int:
-    """A size for which a transform is quick: four to eight times a power of two."""
-    step = 1 << max(0, least.bit_length() - 3)
-    return -(-least // step) * step
+    parts = response.astype(np.complex64).view(np.float32)
+    return np.concatenate([parts[:1], parts[2 : size + 1]])

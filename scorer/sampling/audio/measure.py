@@ -8,12 +8,14 @@ from __future__ import annotations
 import math
 from bisect import bisect_right
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
+from av import AudioFifo
 
-from scorer.sampling.audio.decode import Sound, TooMuchError, is_decoded, sounds
+from scorer.sampling.audio.decode import TooMuchError, channel_names, frames, is_decoded, samples_of
 from scorer.sampling.audio.facts import NO_AUDIO, AudioFacts
 from scorer.sampling.audio.loudness import HOP_SECONDS, loudness_of, weights_of
 from scorer.sampling.audio.meter import Measured, Meter, decibels
@@ -30,37 +32,71 @@ SPARE_SECONDS = 10.0
 PREROLL_SECONDS = 0.5
 """Sound before the first window that is decoded: many codecs need the packet before."""
 
-SILENT_DBFS = -60.0
-"""A stretch of 100 ms is silent if no channel's mean square is over this. A live microphone in a quiet room is over it."""
+SILENT_POWER = 1e-6
+"""-60 dBFS. 100 ms are silent if no channel's mean square is over this. A live microphone in a quiet room is over it."""
+
+PIECE_SECONDS = 0.8
+"""Sound that is measured at once: its arrays fit into a processor's cache, and the memory needed does not grow with the file."""
 
 ROUNDING_SECONDS = 0.15
 """A track may be so much shorter than the pictures without any silence: packets of sound do not end where pictures do."""
 
 
 def audio_facts(
-    track: AudioTrack, windows: Sequence[Window], first: float | None, is_whole: bool, with_loudness: bool
+    track: AudioTrack, windows: Sequence[Window], first: float | None, is_whole: bool, with_loudness: bool = True
 ) -> list[AudioFacts]:
     """The facts of each window, from the packets that the track keeps.
 
     windows: ascending and without gaps, with their durations. first: seconds of the first picture on the container's clock, None
     where that is not known. is_whole: the only window is the whole file, and all sound belongs to it, whatever its stamps are.
-    with_loudness: whether loudness is measured, which takes most of the time.
+    with_loudness: whether loudness is measured.
     """
-    opening = next(track.packets(), None)
-    if track.first is None or opening is None or not windows:
-        return [NO_AUDIO] * len(windows)
-    context = track.first.codec_context
-    codec = None if context is None else context.codec.canonical_name
+    if not windows:
+        return []
+    facts, is_readable = stated(track)
     heard = _Heard(windows, first, is_whole, with_loudness)
-    if codec is not None and track.is_whole and is_decoded(codec):
+    if is_readable:
         heard.listen(track)
-    rate, channels = heard.form or ((0, 0) if context is None else (context.sample_rate, context.channels))
-    facts = AudioFacts(True, codec, rate or None, channels or None)
+    if heard.form is not None:
+        facts = with_form(facts, heard.form)
     told = [replace(facts, **_told(found, _seconds_of(window))) for found, window in zip(heard.found(), windows, strict=True)]
-    began = heard.began if heard.began is not None else shown_at(opening)
-    if began is not None and first is not None and windows[0].start <= 0:
-        told[0] = replace(told[0], offset_ms=(began - first) * 1000)
+    if windows[0].start <= 0:
+        told[0] = with_offset(told[0], track, heard.began, first)
     return told
+
+
+def stated(track: AudioTrack) -> tuple[AudioFacts, bool]:
+    """What the track's headers say, and whether its packets can be decoded."""
+    opening = next(track.packets(), None)
+    if opening is None:
+        return NO_AUDIO, False
+    context = opening.stream.codec_context
+    if context is None:
+        return AudioFacts(True), False
+    codec = context.codec.canonical_name
+    facts = with_form(AudioFacts(True, codec), (context.sample_rate, context.channels))
+    return facts, track.is_whole and is_decoded(codec)
+
+
+def with_form(facts: AudioFacts, form: tuple[int, int]) -> AudioFacts:
+    """The facts with another form. form: Hz and channels, 0 where that is not known."""
+    return replace(facts, sample_rate=form[0] or None, channels=form[1] or None)
+
+
+def with_offset(facts: AudioFacts, track: AudioTrack, began: float | None, first: float | None) -> AudioFacts:
+    """The facts with the offset of the sound. began, first: seconds of the first decoded sound, and of the first picture."""
+    opening = next(track.packets(), None)
+    if opening is None or first is None:
+        return facts
+    began = began if began is not None else shown_at(opening)
+    return facts if began is None else replace(facts, offset_ms=(began - first) * 1000)
+
+
+def silent_share(quiet: float, heard: float, duration: float) -> float | None:
+    """The share of a window that is silent. quiet, heard: seconds of sound under the limit, and of all. duration: its seconds."""
+    missing = max(0.0, duration - heard)
+    missing = missing if missing > ROUNDING_SECONDS else 0.0
+    return (quiet + missing) / (heard + missing) if heard + missing else None
 
 
 @dataclass
@@ -85,8 +121,8 @@ class _Heard:
         begin, end = start - PREROLL_SECONDS if start > 0 else -math.inf, last.start + _seconds_of(last)
         packets = (packet for packet in track.packets() if self.is_whole or self._is_within(shown_at(packet), begin, end))
         try:
-            for sound in sounds(packets):
-                self._take(sound)
+            for frame in frames(packets):
+                self._take(frame)
         except (TooMuchError, MemoryError):
             self._is_spoiled = True
 
@@ -94,24 +130,25 @@ class _Heard:
         """What was measured in each window, in one piece for each form of the sound; None where nothing was decoded at all."""
         if self._is_spoiled or self.form is None:
             return [None] * len(self.windows)
-        return [[meter.meter.finish() for meter in meters] for meters in self._meters]
+        return [[meter.finish() for meter in meters] for meters in self._meters]
 
     def _is_within(self, time: float | None, begin: float, end: float) -> bool:
         return time is not None and self.first is not None and begin <= time - self.first < end
 
-    def _take(self, sound: Sound) -> None:
-        if self.began is None:
-            self.began, self.form = sound.time, (sound.rate, len(sound.channels))
-        place = self._place(sound.time)
+    def _take(self, frame: Any) -> None:
+        time = frame.time
+        if self.form is None:
+            self.began, self.form = time, form_of(frame)
+        place = self._place(time)
         if place is None:
             return
         meters, seconds = self._meters[place], _seconds_of(self.windows[place]) + SPARE_SECONDS
-        if not meters or (meters[-1].rate, meters[-1].channels) != (sound.rate, sound.channels):
+        if not meters or not meters[-1].fits(frame):
             if len(meters) > MOST_CHANGES:
                 raise TooMuchError
-            meters.append(_WindowMeter(sound.rate, sound.channels, self.with_loudness))
+            meters.append(_WindowMeter(frame, self.with_loudness))
         if sum(meter.seconds for meter in meters) < seconds:
-            meters[-1].add(sound)
+            meters[-1].add(frame)
 
     def _place(self, time: float | None) -> int | None:
         """The window of some sound, None where it is in none."""
@@ -127,16 +164,46 @@ class _Heard:
 
 
 class _WindowMeter:
-    """Measures sound of one form in one window."""
+    """Measures sound of one form in one window. FFmpeg's queue joins its frames: each one as an array of its own takes longer.
 
-    def __init__(self, rate: int, channels: tuple[str, ...], with_loudness: bool) -> None:
-        self.rate, self.channels, self.seconds = rate, channels, 0.0
-        self.meter = Meter(rate, len(channels), weights_of(channels) if with_loudness else None)
+    frame: of that form.
+    """
 
-    def add(self, sound: Sound) -> None:
-        """Take in more of it."""
-        self.seconds += sound.samples.shape[1] / self.rate
-        self.meter.add(sound.samples)
+    def __init__(self, frame: Any, with_loudness: bool) -> None:
+        self._rate, self._layout, self._format = frame.sample_rate, frame.layout, frame.format.name
+        names = channel_names(frame)
+        self._queue = AudioFifo()
+        self._meter = Meter(self._rate, len(names), weights_of(names) if with_loudness else None)
+        self.seconds = 0.0
+        """Sound that was added."""
+
+    def fits(self, frame: Any) -> bool:
+        """Whether a frame has the form of the others."""
+        return bool(frame.sample_rate == self._rate and frame.format.name == self._format and frame.layout == self._layout)
+
+    def add(self, frame: Any) -> None:
+        """Take in more sound. The frame's stamp is lost."""
+        self.seconds += frame.samples / self._rate
+        frame.pts = None  # the queue refuses gaps
+        with suppress(ValueError):  # of another time base
+            self._queue.write(frame)
+        if self._queue.samples >= PIECE_SECONDS * self._rate:
+            self._measure()
+
+    def finish(self) -> Measured:
+        """What was found."""
+        self._measure()
+        return self._meter.finish()
+
+    def _measure(self) -> None:
+        frame = self._queue.read()
+        if frame is not None:
+            self._meter.add(samples_of(frame))
+
+
+def form_of(frame: Any) -> tuple[int, int]:
+    """A frame's rate, Hz, and how many channels it has."""
+    return frame.sample_rate, frame.layout.nb_channels
 
 
 def _told(found: list[Measured] | None, duration: float) -> dict[str, Any]:
@@ -145,15 +212,12 @@ def _told(found: list[Measured] | None, duration: float) -> dict[str, Any]:
         return {}
     powers = np.concatenate([np.zeros(0), *(part.powers for part in found)])
     energies = np.concatenate([np.zeros(0), *(part.energies for part in found)])
-    heard = len(powers) * HOP_SECONDS
-    missing = max(0.0, duration - heard)
-    missing = missing if missing > ROUNDING_SECONDS else 0.0
-    quiet = int(np.count_nonzero(powers <= 10 ** (SILENT_DBFS / 10))) * HOP_SECONDS
+    quiet = int(np.count_nonzero(powers <= SILENT_POWER))
     samples = sum(part.samples for part in found)
     return {
         "loudness": loudness_of(energies),
         "peak": decibels(max(part.peak for part in found)) if samples else None,
-        "silent": (quiet + missing) / (heard + missing) if heard + missing else None,
+        "silent": silent_share(quiet * HOP_SECONDS, len(powers) * HOP_SECONDS, duration),
         "clipped": sum(part.clipped for part in found) / samples if samples else None,
     }
 

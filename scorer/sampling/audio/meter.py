@@ -1,4 +1,4 @@
-"""Measures decoded sound as it comes: levels of stretches of 100 ms, the peak, clipped samples and, if asked, loudness."""
+"""Measures samples: levels of stretches of 100 ms, the peak, clipped samples and, if asked, loudness."""
 
 from __future__ import annotations
 
@@ -9,9 +9,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from scorer.sampling.audio.loudness import HOP_SECONDS, Samples, Values, weighted
-
-CHUNK_SECONDS = 1.2
-"""Sound that is measured at once: its arrays fit into a processor's cache, and the memory needed does not grow with the file."""
 
 FULL_SCALE = 0.9999
 """From here on a sample is at full scale; the largest of 16 bits is 0.99997."""
@@ -47,49 +44,57 @@ class Meter:
     """
 
     def __init__(self, rate: int, channels: int, weights: Values | None) -> None:
-        self._rate, self._channels, self._weights = rate, channels, weights
+        self._rate, self._weights = rate, weights
         self._hop = HOP_SECONDS * rate
+        self._rest: Samples = np.zeros((channels, 0), np.float32)
+        """Samples that wait for the end of their hop."""
         self._lead: Samples = np.zeros((channels, round(self._hop)), np.float32)
-        """The last hop before what waits: the filters go on from it."""
-        self._waiting: list[Samples] = []
-        self._count = 0
-        """Samples of one channel that wait."""
+        """The last hop before them: the filters go on from it."""
+        self._hops = self._taken = 0
+        """Hops that are measured, and samples of one channel in them."""
         self._powers: list[Values] = [np.zeros(0)]
         self._energies: list[Values] = [np.zeros(0)]
         self._peak, self._clipped, self._samples = 0.0, 0, 0
 
     def add(self, samples: Samples) -> None:
-        """Take in (C, N) samples; 1.0 is full scale."""
-        self._waiting.append(samples)
-        self._count += samples.shape[1]
-        if self._count >= CHUNK_SECONDS * self._rate:
-            self._measure(int(self._count / self._hop), is_last=False)
+        """Measure (C, N) samples; 1.0 is full scale. A second at once takes least time; a run that is cut may not count."""
+        if not samples.size:
+            return
+        peak = _peak(samples)
+        if not peak <= LARGEST:  # NaN is not, either
+            samples = np.clip(np.nan_to_num(samples), -LARGEST, LARGEST)
+            peak = _peak(samples)
+        self._peak = max(self._peak, peak)
+        self._samples += samples.size
+        if peak >= FULL_SCALE:
+            self._clipped += _clipped(samples)
+        self._rest = np.concatenate([self._rest, samples], axis=1)
+        self._measure(int(self._count / self._hop))
 
     def finish(self) -> Measured:
         """What was found. A rest of less than half a hop has a peak, but no level."""
-        self._measure(round(self._count / self._hop), is_last=True)
+        self._measure(round(self._count / self._hop))
         return Measured(np.concatenate(self._powers), np.concatenate(self._energies), self._peak, self._clipped, self._samples)
 
-    def _measure(self, hops: int, is_last: bool) -> None:
-        """Measure what waits in so many hops; what is left over waits for more, unless this is the last call."""
-        if not self._count:
+    @property
+    def _count(self) -> int:
+        """Samples of one channel up to now."""
+        return self._taken + self._rest.shape[1]
+
+    def _measure(self, hops: int) -> None:
+        """Measure the levels up to so many hops from the beginning."""
+        if hops <= self._hops:
             return
-        samples = _finite(np.concatenate([self._lead, *self._waiting], axis=1))
-        lead = self._lead.shape[1]
-        edges = np.minimum(np.round(np.arange(hops + 1) * self._hop).astype(int), self._count)
-        taken = self._count if is_last else int(edges[-1])
-        new = samples[:, lead : lead + taken]
-        peak = _peak(new)
-        self._peak = max(self._peak, peak)
-        self._samples += new.size
-        if peak >= FULL_SCALE:
-            self._clipped += _clipped(samples[:, : lead + taken], lead)
-        if hops:
-            self._powers.append(_mean_squares(new, edges).max(axis=0))
-        if hops and self._weights is not None:
+        edges = np.round(np.arange(self._hops, hops + 1) * self._hop).astype(np.int64) - self._taken
+        edges = np.minimum(edges, self._rest.shape[1])
+        self._powers.append(_mean_squares(self._rest, edges).max(axis=0))
+        lead, taken = self._lead.shape[1], int(edges[-1])
+        samples = np.concatenate([self._lead, self._rest[:, :taken]], axis=1)
+        if self._weights is not None:
             self._energies.append(self._weights @ _mean_squares(weighted(samples, self._rate)[:, lead:], edges))
-        self._lead = samples[:, taken : taken + lead].copy()
-        self._waiting, self._count = [samples[:, lead + taken :].copy()], self._count - taken
+        self._lead = samples[:, -lead:]
+        self._hops, self._taken = hops, self._taken + taken
+        self._rest = self._rest[:, taken:].copy()
 
 
 def decibels(amplitude: float) -> float:
@@ -105,21 +110,16 @@ def _peak(samples: Samples) -> float:
 def _mean_squares(samples: Samples, edges: NDArray[np.int64]) -> Values:
     """(C, N) mean squares of (C, S) samples between one edge and the next."""
     parts = (samples[:, begin:end] for begin, end in pairwise(edges))
-    return np.stack([np.einsum("cn,cn->c", part, part) / max(1, part.shape[1]) for part in parts], axis=1).astype(np.float64)
+    return np.stack([np.einsum("cn,cn->c", part, part) / part.shape[1] for part in parts], axis=1).astype(np.float64)
 
 
-def _clipped(samples: Samples, lead: int) -> int:
-    """How many samples after the lead are in a run at full scale."""
+def _clipped(samples: Samples) -> int:
+    """How many samples are in a run at full scale."""
     full = np.abs(samples) >= FULL_SCALE
+    if full.shape[1] < RUN:
+        return 0
     starts = np.logical_and.reduce([full[:, i : full.shape[1] - RUN + 1 + i] for i in range(RUN)])
     in_run = np.zeros_like(full)
     for i in range(RUN):
         in_run[:, i : full.shape[1] - RUN + 1 + i] |= starts
-    return int(in_run[:, lead:].sum())
-
-
-def _finite(samples: Samples) -> Samples:
-    """The samples without what is no number or larger than any sound."""
-    if _peak(samples) <= LARGEST:  # false for NaN
-        return samples
-    return np.clip(np.nan_to_num(samples), -LARGEST, LARGEST)
+    return int(in_run.sum())

@@ -19,8 +19,6 @@ class AudioTrack:
 
     def __init__(self) -> None:
         self.stream: Any | None = None
-        self.first: Any | None = None
-        """The track's stream in the first part of the file."""
         self.is_whole = True
         """Whether all packets that were read since `restart` are kept."""
         self._packets: list[Any] = []
@@ -31,7 +29,6 @@ class AudioTrack:
         """Listen to one of the audio streams of a file, or of its next part. shown, head: as `tracks.heard_audio` takes them."""
         if not self._is_closed:
             self.stream = heard_audio(streams, shown, head)
-            self.first = self.first or self.stream
 
     def restart(self) -> None:
         """Forget all packets: the file is read again, from its beginning or from elsewhere."""
@@ -50,6 +47,11 @@ class AudioTrack:
             self._packets.append(packet)
         else:
             del self._packets[1:]
+
+    @property
+    def count(self) -> int:
+        """How many packets are kept."""
+        return len(self._packets)
 
     def packets(self) -> Iterator[Any]:
         """The packets that are kept, in the order in which they are decoded; the first one alone if not `is_whole`."""

@@ -68,7 +68,7 @@ async def streams(call: Call) -> web.Response:
         for row in call.wall.live.rows(call.now)
         if labels.admits(row.labels)
         and (not query.state or row.state in query.state)
-        and (query.below is None or (row.smoothed is not None and row.smoothed < query.below))
+        and (query.below is None or (row.smoothed is not None and round(row.smoothed, 2) < query.below))
         and (not text or _has_text(row, text))
     ]
     key = _KEYS[query.sort]

@@ -12,6 +12,16 @@ import { clipsAround, stepPanel } from "./step.js";
 import { clock, length, now, seconds } from "./time.js";
 
 const SIGNALS = { blur: 1, blockiness: null, noise: null, black: 1, freeze: 1, luma: 255, contrast: null, face: 1 };
+const MEANINGS = { // docs/signals.md
+  blur: "Share of fine detail's contrast that is lost, 0 to 1; clean pictures: up to 0.6",
+  blockiness: "Strength of the coding grid, relative to the mean step of pixels; clean pictures: up to 0.15",
+  noise: "Noise in flat parts at 360 lines, 8-bit levels; clean pictures: up to 3.5",
+  black: "Share of black pixels",
+  freeze: "Share of the time in which the picture stands still",
+  luma: "Mean luma, 8-bit levels; clean pictures: 19 to 200",
+  contrast: "Standard deviation of luma, 8-bit levels; clean pictures: 17 to 83",
+  face: "Share of the picture under the largest face",
+};
 const SIGNAL_SIZE = { width: 200, height: 48 };
 const REFRESH = 15; // seconds between two readings of the course, at least: longer ranges have longer steps
 const RANGES = { "10m": [600, "10 min"], "1h": [3600, "1 h"], "6h": [21_600, "6 h"], "24h": [86_400, "24 h"] };
@@ -259,7 +269,7 @@ class StreamView {
       const last = values.at(-1) ?? this.usual?.[name]?.value ?? null;
       const canvas = make("canvas", { role: "img", "aria-label": `${name}: ${valueText(name, last)}, usual ${valueText(name, usual)}` });
       drawSignal(canvas, values, usual, { ...SIGNAL_SIZE, most });
-      return make("figure", {}, make("figcaption", {}, make("b", {}, name), make("span", {}, `${valueText(name, last)} `, make("span", { class: "dim" }, `usual ${valueText(name, usual)}`))), canvas);
+      return make("figure", {}, make("figcaption", {}, make("b", { title: MEANINGS[name] }, name), make("span", {}, `${valueText(name, last)} `, make("span", { class: "dim" }, `usual ${valueText(name, usual)}`))), canvas);
     });
     this.signals.replaceChildren(...figures);
   }

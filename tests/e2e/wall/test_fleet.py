@@ -129,8 +129,10 @@ def test_a_hostile_id_is_text_in_its_row_and_its_view(operator: Operator, hostil
     )
     assert not any(char in shown for char in "\u202e\u202c\n")
     operator.sees(lambda: shown in [row["id"] for row in operator.rows()])
+    # The first key selects the first row, and holds the order: before it, rows may change places.
+    operator.press("j")
     place = [row["id"] for row in operator.rows()].index(shown)
-    operator.press(*["j"] * (place + 1), Keys.ENTER)
+    operator.press(*["j"] * place, Keys.ENTER)
     operator.sees(lambda: operator.view() == "stream" and "Segments" in operator.text())
     title = operator.browser.execute_script("return document.querySelector('main .title .id').title")
     assert title == shown

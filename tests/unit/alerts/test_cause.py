@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from streams.alerts.cause_backtest import evaluate_causes
 from streams.alerts.detector import open_alerts, step, tick
-from streams.alerts.moves import moves
+from streams.alerts.moves import CLEAN, VISIBLE, moves, unlike_clean
 from streams.alerts.policy import default_limits
 from streams.alerts.state import SIGNALS, StreamState, from_json, to_json
 from streams.events import AlertCause, QualityAlert, SegmentScore
@@ -158,3 +158,33 @@ def test_the_cause_of_measured_incidents_is_right_in_nine_of_ten_alerts_and_no_f
         assert harm.paged == harm.unruled, f"{shown} is silenced"
     for shown in ("slate", "scenery", "bars"):
         assert result.faceless[shown].paged == 0, f"{shown} pages"
+
+
+def levels(**changes: float) -> tuple[float, ...]:
+    """The signals of a clean picture, with changes."""
+    clean = {"blur": 0.03, "blockiness": 0.03, "noise": 0.5, "luma": 93.0, "contrast": 44.0, "face": 0.1}
+    return tuple((clean | changes).get(name, 0.0) for name in SIGNALS)
+
+
+def test_what_clean_pictures_have_is_not_named() -> None:
+    assert unlike_clean(levels()) == []
+    assert unlike_clean(()) == []
+
+
+@pytest.mark.parametrize(
+    ("name", "value"), [("blur", 0.7), ("blockiness", 0.6), ("noise", 9.0), ("luma", 8.0), ("contrast", 5.0)]
+)
+def test_what_clean_pictures_do_not_have_is_named(name: str, value: float) -> None:
+    (move,) = unlike_clean(levels(**{name: value}))
+    assert (move.name, move.value, move.usual) == (name, value, CLEAN[name][value > CLEAN[name][0]])
+    assert move.steps == pytest.approx((value - move.usual) / VISIBLE[name])
+
+
+def test_the_farthest_from_clean_pictures_comes_first() -> None:
+    assert [move.name for move in unlike_clean(levels(blur=0.8, blockiness=0.9))] == ["blockiness", "blur"]
+
+
+def test_a_stream_that_was_bad_from_its_beginning_is_compared_with_clean_pictures() -> None:
+    cause = first_cause([make_score(i, 20, signals={"blur": 0.7}) for i in range(30)])
+    assert [(move.name, move.value, move.usual) for move in cause.signals] == [("blur", 0.7, None)]
+    assert cause.text.startswith("blur 0.70, clean pictures have at most 0.60; ")

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from pathlib import Path
 
 import pytest
 
+from scorer.sampling.glance import headers_only
 from streams.alerts.clock import end_of
 from streams.alerts.course import Courses
 from streams.alerts.detector import step
 from streams.alerts.policy import default_limits, load_policy, parse_policy
 from streams.alerts.state import StreamState, from_json, to_json
 from streams.events import AudioSummary, QualityAlert, SegmentScore
+from streams.scoring.answer import audio_of
 from tests.support.alerts import BEGIN, fold, make_score
+from tests.support.sound import make_sound, tone
 
 LIMITS = default_limits()
 SOUND = AudioSummary(
@@ -68,12 +72,22 @@ def test_what_nobody_could_hear_says_nothing() -> None:
 
 def test_a_glance_hears_as_well_as_a_full_look() -> None:
     glance = {"tier": "glance", "rests_on": "channel/0"}
-    quick = SILENCE.model_copy(update={"loudness": None})
+    quick = SILENCE.model_copy(update={"loudness": None, "peak": None, "clipped": None})
     scores = stretch(30, SOUND) + stretch(20, quick, 30, **glance) + stretch(10, SOUND, 50, **glance)
     assert [(alert.state, alert.segment_id) for alert in told(scores)] == [
         ("firing", f"channel/{30 + FIRES_AFTER - 1}"),
         ("resolved", "channel/51"),
     ]
+
+
+def test_a_steady_picture_whose_sound_goes_fires_by_glances_alone(tmp_path: Path) -> None:
+    """The segments are glanced at as a worker does it, with packets only."""
+    sounding = audio_of(headers_only(make_sound(tmp_path / "sound.ts", tone(-20))).audio, "")
+    muted = audio_of(headers_only(make_sound(tmp_path / "muted.ts", tone(-200))).audio, "")
+    glance = {"tier": "glance", "rests_on": "channel/0"}
+    scores = stretch(1, SOUND) + stretch(29, sounding, 1, **glance) + stretch(20, muted, 30, **glance)
+    (firing,) = told(scores)
+    assert (firing.segment_id, firing.value) == (f"channel/{30 + FIRES_AFTER - 1}", 1.0)
 
 
 def test_a_silence_asks_for_no_full_looks() -> None:

@@ -10,6 +10,7 @@ from rich.console import Console
 
 from streams.events import SCORES_TOPIC, QualityAlert, SegmentEvent
 from streams.local import view as view_module
+from streams.local.live_view import LiveView
 from streams.local.run import Run
 from streams.local.view import View
 from tests.support.queue import scored
@@ -75,3 +76,11 @@ def test_a_line_for_scripts_is_ascii_and_the_same_json() -> None:
     assert line is not None
     assert line.isascii()
     assert json.loads(line) == json.loads(score.to_bytes())
+
+
+@pytest.mark.parametrize("view", [View, LiveView])
+def test_a_note_is_one_line_however_long(view: type[View] | type[LiveView], capsys: pytest.CaptureFixture[str]) -> None:
+    """A path that is broken over two lines cannot be copied."""
+    text = f"clips are stored in /srv/{'long-name/' * 20}clips"
+    view(as_json=False).note(text)
+    assert capsys.readouterr().out == f"{text}\n"

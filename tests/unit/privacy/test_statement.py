@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from streams import parts, worker_start
-from streams.privacy.exports import note_export
+from streams.privacy.exports import kept_words, note_export
 from streams.privacy.statement import kept_lines
 from streams.settings import Settings
 
@@ -46,6 +46,9 @@ def test_other_stores_are_named_without_passwords(tmp_path: Path) -> None:
     assert "s3://bucket/clips" in text
     assert "InfluxDB http://influx:8086, bucket faces, as long as the bucket keeps them" in text
     assert "secret" not in text
+    text = lines(tmp_path, clip_store="s3://key:an@secret@bucket/clips")
+    assert "s3://bucket/clips" in text
+    assert "secret" not in text, "a password may have an @ in it"
 
 
 def test_exports_are_named_and_a_long_list_is_cut(tmp_path: Path) -> None:
@@ -67,3 +70,8 @@ def test_they_are_a_workers_first_lines(
     first, *rest = caplog.messages
     assert first.startswith("worker starts")
     assert rest == kept_lines(parts.keeping(Settings(data_dir=tmp_path)))
+
+
+def test_who_exports_is_told_when_it_is_deleted() -> None:
+    assert kept_words(365.0).startswith("it is deleted after 365 days (FVQ_EXPORT_DAYS)")
+    assert kept_words(0.0).startswith("it stays until somebody deletes it")

@@ -6,15 +6,16 @@ import math
 from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
+import av
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from scorer.errors import MediaError
-from scorer.sampling.audio import decode, measure, track
-from scorer.sampling.audio.decode import Sound
+from scorer.sampling.audio import decode, measure, spots, track
 from scorer.sampling.audio.facts import NO_AUDIO, AudioFacts, rounded
 from scorer.sampling.audio.loudness import QUIETEST, loudness_of, weights_of
 from scorer.sampling.audio.meter import Measured, Meter
@@ -69,6 +70,14 @@ def test_a_sine_at_full_scale_in_one_channel_has_the_loudness_of_the_recommendat
     assert found.peak == pytest.approx(1.0, abs=1e-4)
     both = measured(np.stack([wave, wave]))
     assert loudness_of(both.energies) == pytest.approx(0.0, abs=0.01)
+
+
+@pytest.mark.parametrize("frequency", [45, 85, 3000, 9000])
+def test_a_sine_of_any_frequency_has_the_loudness_that_ffmpeg_measures(tmp_path: Path, frequency: int) -> None:
+    source = f"sine=frequency={frequency}:sample_rate=48000,volume=6dB"
+    path = make_sound(tmp_path / "sine.mkv", source, "flac", seconds=3)
+    (facts,) = heard(path)
+    assert facts.loudness == pytest.approx(loudness_by_ffmpeg(path), abs=0.15)
 
 
 def test_quiet_stretches_do_not_pull_the_loudness_down() -> None:
@@ -197,13 +206,115 @@ def test_too_much_sound_is_not_measured(tmp_path: Path, monkeypatch: pytest.Monk
     assert (facts.present, facts.codec, facts.loudness, facts.silent) == (True, "aac", None, None)
 
 
-def test_a_glance_hears_the_same_but_for_the_loudness(tmp_path: Path) -> None:
-    path = make_sound(tmp_path / "clip.ts", SPEECH_LIKE)
+def quick(path: Path) -> AudioFacts:
+    """What a glance hears, with a picture or without."""
+    seen = headers_only(path).audio
+    assert seen is not None
+    assert glance(path).audio == seen
+    return seen
+
+
+def as_a_glance_tells(facts: AudioFacts) -> dict[str, Any]:
+    return rounded(facts) | {"loudness": None, "peak": None, "clipped": None}
+
+
+@pytest.fixture
+def decoded(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
+    """The packets that were given to a decoder."""
+    packets: list[Any] = []
+    frames_of = decode._frames_of
+
+    def counted(context: Any, packet: Any) -> list[Any]:
+        if packet is not None:
+            packets.append(packet)
+        return frames_of(context, packet)
+
+    monkeypatch.setattr(decode, "_frames_of", counted)
+    return packets
+
+
+SPOT_CODECS = [
+    ("a.ts", "aac"),
+    ("b.mp4", "aac"),
+    ("c.mkv", "libopus"),
+    ("d.ts", "libmp3lame"),
+    ("e.ts", "ac3"),
+    ("f.ts", "eac3"),
+    ("g.ts", "mp2"),
+]
+
+
+@pytest.mark.parametrize(("name", "codec"), [*SPOT_CODECS, ("h.mkv", "flac"), ("i.avi", "pcm_s16le"), ("j.mkv", "libvorbis")])
+@pytest.mark.parametrize("source", [PINK, SPEECH_LIKE, tone(-200)], ids=["noise", "speech", "silence"])
+def test_a_glance_hears_the_same_but_for_loudness_and_peaks(tmp_path: Path, name: str, codec: str, source: str) -> None:
+    path = make_sound(tmp_path / name, source, codec)
     (full,) = heard(path)
-    for seen in (glance(path).audio, headers_only(path).audio):
-        assert seen is not None
-        assert seen.loudness is None
-        assert {**rounded(seen), "loudness": rounded(full)["loudness"]} == rounded(full)
+    told, whole = rounded(quick(path)), as_a_glance_tells(full)
+    # Of speech, spots tell about what is true; a full look at Matroska begins with its second packet.
+    assert told.pop("silent") == pytest.approx(whole.pop("silent"), abs=0.25 if source == SPEECH_LIKE else 0.0)
+    assert told.pop("offset_ms") == pytest.approx(whole.pop("offset_ms"), abs=25 if path.suffix == ".mkv" else 0.0)
+    assert told == whole
+
+
+@pytest.mark.parametrize(("name", "codec"), SPOT_CODECS)
+def test_a_glance_decodes_little_of_a_sound_that_is_heard(tmp_path: Path, decoded: list[Any], name: str, codec: str) -> None:
+    path = make_sound(tmp_path / name, PINK, codec, seconds=4)
+    headers_only(path)
+    few = len(decoded)
+    decoded.clear()
+    heard(path)
+    assert 0 < few <= 0.25 * len(decoded)
+
+
+@pytest.mark.parametrize(("begin", "end"), [(0.0, 0.15), (0.9, 1.1), (1.7, 2.0), (0.2, 1.0), (3.0, 3.0)])
+def test_a_sound_that_seems_silent_is_decoded_whole(tmp_path: Path, begin: float, end: float) -> None:
+    """At most two of its four spots are heard, so its glance says exactly what a full look says."""
+    path = make_sound(tmp_path / "clip.ts", f"{tone(-20)},volume='if(between(t,{begin},{end}),1,0)':eval=frame", "mp2")
+    (full,) = heard(path)
+    assert full.silent is not None
+    assert full.silent >= 0.5
+    assert quick(path).silent == full.silent
+
+
+@pytest.mark.parametrize(("begin", "end"), [(0.0, 0.5), (0.4, 0.9), (1.1, 1.6), (0.7, 0.9)])
+def test_of_a_sound_with_a_pause_a_glance_tells_the_share_of_silent_spots(tmp_path: Path, begin: float, end: float) -> None:
+    path = make_sound(tmp_path / "clip.ts", f"{tone(-20)},volume='if(between(t,{begin},{end}),0,1)':eval=frame", "mp2")
+    (full,) = heard(path)
+    assert quick(path).silent == pytest.approx(full.silent, abs=0.25)
+
+
+def test_a_sound_that_is_hardly_over_the_limit_is_decoded_whole(tmp_path: Path, decoded: list[Any]) -> None:
+    """A spot of -55 dBFS is too short to tell that the 100 ms around it are not silent."""
+    path = make_sound(tmp_path / "clip.ts", tone(-52), "mp2")
+    (full,) = heard(path)
+    whole = len(decoded)
+    decoded.clear()
+    assert headers_only(path).audio is not None
+    assert len(decoded) > whole
+    assert quick(path).silent == full.silent == 0.0
+
+
+def test_a_glance_hears_that_the_sound_ends_early(tmp_path: Path) -> None:
+    ends = tmp_path / "ends.ts"
+    ffmpeg("-t", "4", *PICTURE, "-f", "lavfi", "-t", "2", "-i", tone(-20), *VIDEO, "-c:a", "aac", ends)
+    assert quick(ends).silent == pytest.approx(0.5, abs=0.06)
+
+
+def test_spots_that_cannot_be_decoded_are_no_sound(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = make_sound(tmp_path / "clip.ts", PINK)
+    (full,) = heard(path)
+    monkeypatch.setattr(spots, "frames", lambda packets: iter(()))
+    assert rounded(quick(path)) == as_a_glance_tells(full)
+
+
+def test_sound_of_more_channels_than_a_frame_has_places_for_is_not_measured(tmp_path: Path) -> None:
+    """Of frames with more than eight planes PyAV would read past the end of FFmpeg's list of them."""
+    options = ("-mapping_family", "255", "-b:a", "256k")
+    twelve = f"{PINK},pan=12c|" + "|".join(f"c{number}=c0" for number in range(12))
+    path = make_sound(tmp_path / "many.mkv", twelve, "libopus", *options, channels=12)
+    (facts,) = heard(path)
+    assert (facts.present, facts.codec, facts.channels, facts.silent) == (True, "opus", 12, None)
+    assert quick(path).silent is None
 
 
 def test_the_picture_is_sampled_as_if_there_was_no_sound(tmp_path: Path) -> None:
@@ -247,15 +358,11 @@ def test_no_damage_to_the_sound_fails_a_segment(
     path.write_bytes(content)
     (facts,) = heard(path)
     AudioSummary(**rounded(facts))
-    quick = headers_only(path).audio
-    assert quick is not None
-    AudioSummary(**rounded(quick))
+    AudioSummary(**rounded(quick(path)))
 
 
 def _places_of_sound(path: Path) -> list[tuple[int, int]]:
     """Where each audio packet of a file begins, and its size. A packet may begin with the container's headers around it."""
-    import av
-
     before = 40 if path.suffix == ".ts" else 12
     with av.open(str(path)) as container:
         stream = container.streams.audio[0]
@@ -273,13 +380,15 @@ def test_a_file_of_sound_alone_is_still_no_video(tmp_path: Path) -> None:
 def test_sound_that_changes_its_form_is_measured_unless_it_does_so_all_the_time(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, changes: int, is_measured: bool
 ) -> None:
-    def changing(_: object) -> Iterator[Sound]:
+    def changing(_: object) -> Iterator[Any]:
         for number in range(changes):
             rate = (44_100, 48_000)[number % 2]
             wave = 0.1 * np.sin(2 * np.pi * 997 * np.arange(rate) / rate).astype(np.float32)
-            yield Sound(float(number), rate, ("FC",), wave[None])
+            frame = av.AudioFrame.from_ndarray(wave[None], "fltp", "mono")
+            frame.sample_rate = rate
+            yield frame
 
-    monkeypatch.setattr(measure, "sounds", changing)
+    monkeypatch.setattr(measure, "frames", changing)
     (facts,) = heard(make_sound(tmp_path / "clip.ts", PINK))
     assert (facts.loudness is not None) == is_measured
     if is_measured:

@@ -34,6 +34,7 @@ BEGIN = datetime.now(UTC)
 
 class Seen(Media):
     """Media whose glances differ by their brightness, which is the score too. glances: of files, by whether with a picture.
+    heard: files whose sound a glance heard.
 
     slow: URIs whose fetch ends after those of the others. unread: URIs that a glance cannot read.
     """
@@ -41,6 +42,7 @@ class Seen(Media):
     def __init__(self, inbox: Path | None = None) -> None:
         super().__init__(inbox)
         self.glances: list[tuple[str, bool]] = []
+        self.heard: list[str] = []
         self.slow: set[str] = set()
         self.unread: set[str] = set()
 
@@ -49,15 +51,17 @@ class Seen(Media):
             await asyncio.sleep(0.05)
         return await super().fetch_segment(segment)
 
-    def glance(self, path: Path, picture: bool = True) -> Future[Glance]:
+    def glance(self, path: Path, picture: bool = True, sound: bool = True) -> Future[Glance]:
         self.glances.append((path.name, picture))
+        self.heard += [path.name] * sound
         answer: Future[Glance] = Future()
         if path.name in self.unread or not path.name.isdigit():
             answer.set_exception(MediaError("no packets", kind="undecodable"))
             return answer
         away = (int(path.name) - 150) / 5
         seen = make_glance(packets=away, picture=away)
-        answer.set_result(seen if picture else Glance(seen.bitstream, audio=seen.audio))
+        seen = seen if picture else Glance(seen.bitstream, audio=seen.audio)
+        answer.set_result(seen if sound else replace(seen, audio=None))
         return answer
 
 
@@ -113,6 +117,16 @@ async def test_a_steady_stream_has_two_full_looks_and_then_glances_that_rest_on_
     assert last.fingerprint is None, "that is of a picture which nobody decoded"
     assert {"fetch_ms", "glance_ms", "lag_s"} == set(last.timing)
     assert media.glances[-1] == ("150", False)
+
+
+async def test_no_sound_is_heard_twice() -> None:
+    media = Seen()
+    async with pipeline_of(media, BrightnessScorer(), TierLimits(seen=2)) as answer:
+        answers = await one_by_one(answer, [segment(number) for number in range(7)])
+    assert tiers_of(answers) == [("full", "start"), ("full", "again"), *[("glance", None)] * 5]
+    assert len(media.heard) == 5, "each glance once, also where its keyframe was decoded after its packets"
+    assert ("150", True) in media.glances[3:]
+    assert [one.audio.silent for one in answers[2:]] == [0.5] * 5
 
 
 async def test_a_degraded_segment_gets_a_full_look_at_once_and_the_next_one_a_second() -> None:
@@ -195,12 +209,12 @@ async def test_a_child_that_cannot_start_is_waited_for(monkeypatch: pytest.Monke
     failures = [MediaError("no child", kind="setup")]
     look = media.glance
 
-    def glance(path: Path, picture: bool = True) -> Future[Glance]:
+    def glance(path: Path, picture: bool = True, sound: bool = True) -> Future[Glance]:
         if failures:
             answer: Future[Glance] = Future()
             answer.set_exception(failures.pop())
             return answer
-        return look(path, picture)
+        return look(path, picture, sound)
 
     monkeypatch.setattr(media, "glance", glance)
     async with pipeline_of(media, BrightnessScorer()) as answer:
@@ -245,11 +259,11 @@ async def test_a_glance_is_not_taken_for_a_black_or_a_frozen_segment() -> None:
     black = replace(make_glance(packets=5.0), black=1.0)
     look = media.glance
 
-    def glance(path: Path, picture: bool = True) -> Future[Glance]:
+    def glance(path: Path, picture: bool = True, sound: bool = True) -> Future[Glance]:
         answer: Future[Glance] = Future()
         special = {"149": frozen, "148": black}.get(path.name)
         if special is None:
-            return look(path, picture)
+            return look(path, picture, sound)
         answer.set_result(special if picture else Glance(special.bitstream))
         return answer
 

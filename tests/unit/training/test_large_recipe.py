@@ -29,7 +29,8 @@ from training.data.scenes.make import COLUMNS
 from training.recipe import load_tune_recipe
 from training.run import run
 
-pytestmark = pytest.mark.slow
+# 40 s of CPU in three processes, of which a machine that does other work gives little.
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
 CASTS = {"m05+m25+s02": 6, "m06+m09": 6, "m11": 6, "s07+s08": 6}
 """The people of a scene, who are its `person`, and the number of its clips."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from dataclasses import replace
+from datetime import datetime
 from typing import Any
 from urllib.parse import quote
 
@@ -24,7 +25,7 @@ from tests.support.web import ROOT, get
 async def test_alerts_are_listed_by_state_kind_and_stream(client: TestClient, seeded: Fleet) -> None:
     firing = (await get(client, "/alerts?limit=1000"))["items"]
     assert len(firing) == len(seeded.live.firing())
-    starts = [entry["alert"]["started_at"] for entry in firing]
+    starts = [datetime.fromisoformat(entry["alert"]["started_at"]) for entry in firing]
     assert starts == sorted(starts, reverse=True)
     seen = (await get(client, "/alerts?state=acknowledged&limit=1000"))["items"]
     unseen = (await get(client, "/alerts?state=unacknowledged&limit=1000"))["items"]

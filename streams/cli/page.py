@@ -1,0 +1,86 @@
+"""The reference page of the commands, made from the command line: `python -m streams.cli.page > docs/commands-reference.md`."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, get_args
+
+import typer.main
+
+from streams.cli.app import PANELS, app
+from streams.cli.examples import EXAMPLES
+
+INTRODUCTION = """# Commands, one by one
+
+Made by `python -m streams.cli.page > docs/commands-reference.md`, from what `-h` shows.
+
+What all commands have in common (lists, settings, exit codes): [the command line](commands.md). Units and bounds stand with
+each option. Every command also takes `-h`; `fvq --version` prints the version."""
+
+BAR = "\\|"
+"""A bar that does not end a cell."""
+
+HEADER = ("| | takes | default | meaning |", "|---|---|---|---|")
+
+TYPES = {str: "text", int: "whole number", float: "number", Path: "path"}
+
+
+def reference() -> str:
+    """The page, Markdown."""
+    group: Any = typer.main.get_command(app)
+    lines = [INTRODUCTION]
+    for panel, names in PANELS.items():
+        lines += ["", f"## {panel}"]
+        for name in names:
+            lines += _described(name, group.commands[name])
+    return "\n".join(lines) + "\n"
+
+
+def _described(words: str, command: Any) -> Iterator[str]:
+    """A command, then those of its group. words: the command after `fvq`."""
+    yield from ("", f"### fvq {words}", "", " ".join(inspect.cleandoc(command.help or "").split()))
+    rows = [_row(parameter) for parameter in command.params if not parameter.hidden]
+    if rows:
+        yield from ("", *HEADER, *rows)
+    yield from ("", *(f"    {example}" for example in EXAMPLES[words]))
+    for name, inner in getattr(command, "commands", {}).items():
+        yield from _described(f"{words} {name}", inner)
+
+
+def _row(parameter: Any) -> str:
+    is_option = parameter.param_type_name == "option"
+    names = [*parameter.opts, *parameter.secondary_opts] if is_option else [parameter.metavar or parameter.name.upper()]
+    cells = (", ".join(f"`{name}`" for name in names), _takes(parameter), _default(parameter), parameter.help or "")
+    return f"| {' | '.join(' '.join(cell.replace('|', BAR).split()) for cell in cells)} |"
+
+
+def _takes(parameter: Any) -> str:
+    """What to write for a parameter, with its bounds; '' for a flag."""
+    if getattr(parameter, "is_flag", False):
+        return ""
+    kind = parameter.type_descriptor
+    if kind.choices is not None:
+        words = [", ".join(f"`{choice}`" for choice in kind.choices)]
+    else:
+        words = [TYPES[get_args(kind.annotation)[0] if kind.is_list else kind.annotation]]
+    words += [f"at least {parameter.min:,}"] if parameter.min is not None else []
+    words += [f"at most {parameter.max:,}"] if parameter.max is not None else []
+    several = (getattr(parameter, "multiple", False) or parameter.nargs == -1) and "repeated" not in (parameter.help or "")
+    return ", ".join(words + (["one or more"] if several else []))
+
+
+def _default(parameter: Any) -> str:
+    if parameter.required:
+        return "needed"
+    value = parameter.default
+    if isinstance(value, bool):
+        # A pair `--aligned/--spread` is on by the first name, off by the second; a flag alone is off.
+        shown = parameter.opts[:1] if value else parameter.secondary_opts[:1]
+        return "".join(f"`{name}`" for name in shown)
+    return "" if value in (None, (), []) else f"`{value:g}`" if isinstance(value, float) else f"`{value}`"
+
+
+if __name__ == "__main__":
+    print(reference(), end="")
