@@ -73,17 +73,21 @@ def sweep(topic: QueueTopic, store: ClipStore, clip_days: float, now: datetime) 
     ended = _end_examples(topic, store, clip_days, now)
     queue = topic.refresh()
     deletions = {folder_of(stream_id): at for stream_id, at in queue.deletions().items()}
-    strays, lost = [], []
+    strays, lost, unreadable = [], [], []
     for clip, state in _not_waiting(store, queue):
         fate = fate_of(clip, state, deletions.get(place_of(clip.uri).partition("/")[0]), clip_days, now)
         if fate == "delete":
             strays.append(clip.uri)
         elif fate == "queue" and isinstance(clip.example, TrainingExample):
             lost.append(clip.example)
+        elif clip.example == "unreadable":
+            unreadable.append(clip.uri)
     for uri in strays:
         store.delete(uri)
     for first in range(0, len(lost), QUEUED_TOGETHER):
         queue_again(topic, store, lost[first : first + QUEUED_TOGETHER])
+    if unreadable:
+        log.warning("%d clips are not queued: their examples cannot be read, as that beside %s", len(unreadable), unreadable[0])
     parts = store.remove_parts(now - STRAY_AGE)
     if ended or strays or lost or parts:
         log.info(
@@ -169,6 +173,5 @@ def _beside(store: ClipStore, uri: str) -> TrainingExample | Literal["unreadable
     """The example beside a clip, None where there is none. Raises `OSError` where the store does not answer."""
     try:
         return store.example(uri)
-    except EventError as error:
-        log.warning("the example beside a clip cannot be read, so it is not queued: %s: %s", uri, error)
+    except EventError:
         return "unreadable"
