@@ -85,7 +85,8 @@ class RenditionState:
     recent, usual: averages of the signals over the last seconds and over the time of the baseline; empty without any.
     usual_seconds: seconds of scores in `usual`, counted like `baseline_seconds`. missing: share of the last seconds without a
     segment, 0-1. no_face, silent: the watches of these kinds, outside of `watches`, where older workers would not read the state.
-    glanced: whether the latest segment had only a glance. sound: of the segments whose sound was measured.
+    glanced: whether the latest segment had only a glance. sound: of the segments whose sound was measured. signals_version: by
+    which definition the averages' signals are measured.
     """
 
     sequence: int
@@ -109,6 +110,7 @@ class RenditionState:
     glanced: bool = False
     silent: Watch = field(default_factory=Watch)
     sound: Sound = field(default_factory=Sound)
+    signals_version: int = 1
 
     def every_watch(self) -> dict[AlertKind, Watch]:
         """The watches of all kinds."""
