@@ -28,6 +28,10 @@ Levels = tuple[float, ...]
 """A value of each of `SIGNALS`; workers of other versions may know fewer of them or more."""
 
 
+KEPT_APART: tuple[AlertKind, ...] = ("no-face", "silent")
+"""Kinds whose watch is a field of its own, which older workers drop: they would not read a state with these among `watches`."""
+
+
 @dataclass(frozen=True, slots=True)
 class OpenAlert:
     """An alert that has fired and is not resolved. All but `cause` is from when it fired.
@@ -118,7 +122,7 @@ class RenditionState:
 
     def watching(self, watches: dict[AlertKind, Watch]) -> RenditionState:
         """The state with these watches; those that are missing start anew."""
-        others = {kind: watch for kind, watch in watches.items() if kind not in ("no-face", "silent")}
+        others = {kind: watch for kind, watch in watches.items() if kind not in KEPT_APART}
         no_face, silent = watches.get("no-face", Watch()), watches.get("silent", Watch())
         return replace(self, watches=others, no_face=no_face, silent=silent)
 
