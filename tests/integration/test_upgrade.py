@@ -32,14 +32,15 @@ from streams.ports import free_port
 from tests.old_version import stores
 from tests.support.alerts import Webhook, webhook
 from tests.support.media import ffmpeg
-from tests.support.old_version import OldVersion, unpack_old_version
+from tests.support.old_version import THIS_VERSION, Version, unpack_old_version
 from tests.support.pages import read_page
 from tests.support.processes import ROOT, Worker, fvq
+from tests.support.serve_process import TOKEN, fvq_serve
 from tests.support.servers import KafkaServer
 from tests.support.topics import Follower, produce
 from tests.support.waiting import wait_for
 
-PATIENCE = 120.0
+PATIENCE = 240.0
 """Seconds for one step on a machine that is busy with other work."""
 
 PARTITIONS = 4
@@ -74,7 +75,7 @@ def make_media(folder: Path) -> dict[str, Path]:
 class Upgrade:
     """Streams, a worker of each version, and what an outside reader sees of them."""
 
-    def __init__(self, kafka: KafkaServer, folder: Path, old: OldVersion, hook: Webhook) -> None:
+    def __init__(self, kafka: KafkaServer, folder: Path, old: Version, hook: Webhook) -> None:
         self.kafka, self.folder, self.code_before = kafka, folder, old
         self.hook = hook
         self.media = make_media(folder / "media")
@@ -207,7 +208,7 @@ def kind_and_id(alerts: list[QualityAlert], state: str) -> Counter[tuple[str, st
     return Counter((alert.kind, alert.alert_id) for alert in alerts if alert.state == state)
 
 
-@pytest.mark.timeout(900)
+@pytest.mark.timeout(1800)
 def test_an_upgrade_and_the_way_back_lose_and_double_nothing(kafka: KafkaServer, tmp_path: Path) -> None:
     with upgrade(kafka, tmp_path) as streams:
         # The old version alone: it learns what is usual, and one stream becomes bad.
@@ -305,3 +306,31 @@ def test_the_version_before_reads_what_this_one_stores(tmp_path: Path) -> None:
     stores.write(tmp_path / "stored", {"SegmentScore": {"audio": audio, "signals_version": 2}})
     read = json.loads(old.python(Path(stores.__file__).read_text(), "read", str(tmp_path / "stored")))
     assert stores.differences(read, stores.read(tmp_path / "stored")) == []
+
+
+ASK = """
+import sys
+from pathlib import Path
+from scorer.remote.client import RemoteScorer
+from scorer.sampling import sample
+address, token, clip = sys.argv[1:]
+scorer = RemoteScorer([address], lambda: token)
+scorer.connect()
+((_, sampled),) = sample(Path(clip), scorer.spec)
+print(scorer.score([sampled])[0].score)
+"""
+"""Scores a clip at a served scorer, as a worker does."""
+
+
+@pytest.mark.timeout(900)
+def test_a_served_scorer_of_one_version_serves_workers_of_the_other(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    old = unpack_old_version(tmp_path / "code-before")
+    clip = str(make_media(tmp_path / "media")["good"])
+    scores = []
+    for number, (server, worker) in enumerate(((old, THIS_VERSION), (THIS_VERSION, old))):
+        folder = tmp_path / str(number)
+        folder.mkdir()
+        monkeypatch.chdir(server.folder)  # the server's child that tries the model runs there
+        with fvq_serve(folder, seconds=PATIENCE, **server.settings) as served:
+            scores.append(float(worker.python(ASK, f"http://127.0.0.1:{served.port}", TOKEN, clip)))
+    assert scores[0] == pytest.approx(scores[1], abs=1)

@@ -26,7 +26,7 @@ def main() -> int:
         old = unpack_old_version(Path(scratch) / "code")
         old.python(program, "write", str(folder))
         known = json.loads(old.python(program, "read", str(folder)))
-    (folder / "read.json").write_text(json.dumps(known, indent=1, sort_keys=True) + "\n")
+    (folder / "read.json").write_text(json.dumps(known, sort_keys=True) + "\n")
     print(folder)
     return 0
 

@@ -18,9 +18,11 @@ from streams.alerts.state import from_json
 from streams.events import EVENTS
 from streams.history.sqlite import SqliteHistory
 from streams.sinks.sqlite import SqliteSink
+from tests.old_version.make import FILES
 from tests.old_version.stores import BEGIN, STORED, differences, read, scores_of
+from tests.support.old_version import COMMIT_FILE
 
-FOLDERS = sorted(path for path in (Path(__file__).parents[1] / "old_version/files").iterdir() if path.is_dir())
+FOLDERS = sorted(path for path in FILES.iterdir() if path.is_dir())
 
 
 @pytest.fixture(params=FOLDERS, ids=[folder.name for folder in FOLDERS])
@@ -32,6 +34,10 @@ def stored(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
 def test_all_of_it_is_read_as_before(stored: Path) -> None:
     before = json.loads((stored / "read.json").read_text())
     assert differences(before, read(stored)) == []
+
+
+def test_the_version_before_has_stored_something() -> None:
+    assert COMMIT_FILE.read_text().strip()[:10] in {folder.name for folder in FOLDERS}, "run python -m tests.old_version.make"
 
 
 def test_every_kind_of_event_is_among_what_is_stored(stored: Path) -> None:
