@@ -11,7 +11,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -22,6 +22,7 @@ from streams.alerts.cause import cause_of_silence
 from streams.alerts.detector import close_all, open_alerts, step, tick
 from streams.alerts.limits import Alerts
 from streams.alerts.policy import AlertPolicy
+from streams.alerts.reopen import reopened
 from streams.alerts.state import StreamState, to_json
 from streams.alerts.state_topic import AlertTopics
 from streams.alerts.summary import complete
@@ -157,9 +158,14 @@ class AlertAgent:
 
     def _take_over(self, topics: AlertTopics, at: TopicPartition) -> None:
         """Start with a partition: read its streams' states, and seek to its committed offset."""
-        partition = _Partition(sent=topics.last_alerts(at.partition))
+        alerts = topics.last_alerts(at.partition)
+        partition = _Partition(sent={(alert.alert_id, alert.state) for alert in alerts})
+        alerts_of = defaultdict(list)
+        for alert in alerts:
+            alerts_of[alert.stream_id].append(alert)
         now = time.monotonic()
-        for state in topics.states(at.partition):
+        for stored in topics.states(at.partition):
+            state = reopened(stored, alerts_of[stored.stream_id])
             partition.streams[state.stream_id] = _Stream(state, self._policy.of(state.labels), now)
             self._list_open(state)
         self._partitions[at.partition] = partition

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Collection, Iterator, Mapping
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from typing import Any, Self
 
 from streams.alerts.state import StreamState, from_json
@@ -22,7 +22,7 @@ FIRST_READ_SECONDS = 600.0
 """A group that has never committed reads the scores of this time: enough for a baseline, and no alerts about last week."""
 
 LAST_ALERTS = 1000
-"""Alerts of a partition that are read to find repeats: many more than one batch of scores can raise."""
+"""Alerts of a partition that are read to find repeats, and those that are open: many more than one batch of scores can raise."""
 
 
 class AlertTopics:
@@ -89,16 +89,13 @@ class AlertTopics:
             except ValueError as error:
                 log.error("the state of stream %r cannot be read and is dropped: %s", key[:100], str(error)[:500])
 
-    def last_alerts(self, partition: int) -> set[tuple[str, str]]:
-        """Id and state of the last `LAST_ALERTS` alerts of a partition."""
-        sent: set[tuple[str, str]] = set()
+    def last_alerts(self, partition: int) -> list[QualityAlert]:
+        """The last `LAST_ALERTS` alerts of a partition, in their order."""
+        alerts = []
         for record in self._read(ALERTS_TOPIC, partition, LAST_ALERTS):
-            try:
-                alert = QualityAlert.from_bytes(record.value)
-            except EventError:
-                continue  # not written by this agent; the couriers log it
-            sent.add((alert.alert_id, alert.state))
-        return sent
+            with suppress(EventError):  # not written by this agent; the couriers log it
+                alerts.append(QualityAlert.from_bytes(record.value))
+        return alerts
 
     def send(self, topic: str, messages: list[tuple[int, str, bytes | None]]) -> None:
         """Send messages and wait for all acknowledgements. messages: partition, key and value, None to delete the key."""

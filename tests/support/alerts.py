@@ -102,8 +102,8 @@ class MemoryAlertTopics:
         last = dict(self.topics[ALERT_STATE_TOPIC])
         return iter([from_json(value) for value in last.values() if value is not None])
 
-    def last_alerts(self, _: int) -> set[tuple[str, str]]:
-        return {(alert.alert_id, alert.state) for alert in self.alerts()}
+    def last_alerts(self, _: int) -> list[QualityAlert]:
+        return self.alerts()
 
     def alerts(self) -> list[QualityAlert]:
         """All alerts that were sent."""
