@@ -21,7 +21,8 @@ from streams.events.scores import (
     TierReason,
 )
 from streams.events.segments import LONGEST_SEGMENT, STORE_LABEL, SegmentEvent, SegmentKey, may_be_stored
-from streams.events.topics import (
+from streams.events.training import HarvestReason, ModelUpdate, OperatorRating, StreamDeletion, TrainingExample
+from streams.topic_names import (
     ALERT_ACKS_TOPIC,
     ALERT_STATE_TOPIC,
     ALERTS_TOPIC,
@@ -34,7 +35,6 @@ from streams.events.topics import (
     SEGMENTS_TOPIC,
     TRAINING_TOPIC,
 )
-from streams.events.training import HarvestReason, ModelUpdate, OperatorRating, StreamDeletion, TrainingExample
 
 __all__ = [
     "ALERTS_TOPIC",
