@@ -1,4 +1,4 @@
-"""The events on the topics: the single source of their shape, and of every Kafka name.
+"""The events on the topics: the single source of their shape; and the names of the topics.
 
 JSON on the wire. Unknown fields are ignored; a missing or wrong one is an `EventError`, which sends the event to the
 dead-letter topic. `python -m streams.events docs/schemas` writes the JSON Schema of each event.

@@ -5,10 +5,11 @@ from __future__ import annotations
 import json
 import subprocess
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -18,6 +19,8 @@ from streams.events import (
     ALERT_ACKS_TOPIC,
     ALERTS_TOPIC,
     DEAD_LETTER_TOPIC,
+    LETTER_MARKS_TOPIC,
+    MODELS_TOPIC,
     SCORES_TOPIC,
     SEGMENTS_TOPIC,
     QualityAlert,
@@ -27,6 +30,7 @@ from streams.events import (
 from streams.ingest.announce import announce
 from streams.kafka.connection import Connection
 from streams.topic_names import ALL_TOPICS
+from streams.web.follow import Change
 from streams.web.follow import Follower as WallFollower
 from streams.web.live import Live
 from tests.support.processes import FREE_WORKER, Worker, fvq
@@ -34,8 +38,8 @@ from tests.support.servers import KafkaServer
 from tests.support.topics import Follower
 from tests.support.waiting import wait_for
 
-COUNT = 12
-"""Segments that each environment announces."""
+COUNT, STREAMS = 12, 4
+"""Segments that each environment announces, and of how many streams."""
 
 AGENTS = ("", ".alerts", ".harvest")
 """What the groups of a worker end with."""
@@ -68,8 +72,8 @@ class Environment:
         media.touch()
         return [
             SegmentEvent(
-                stream_id=f"s-{number % 4}", segment_id=f"{self.prefix}{number}", sequence=number, uri=media.as_uri(),
-                start=datetime.now(UTC), duration=1.0,
+                stream_id=f"s-{number % STREAMS}", segment_id=f"{self.prefix}{number}", sequence=number, uri=media.as_uri(),
+                start=datetime.now(UTC), duration=1.0, labels={"environment": self.prefix},
             )
             for number in range(COUNT)
         ]  # fmt: skip
@@ -174,21 +178,60 @@ def _the_letters_of_one_are_not_the_other_s(environments: list[Environment]) -> 
 
 
 def _a_wall_shows_its_own(environments: list[Environment]) -> None:
-    """What a wall reads, up to the scores that are there."""
+    """What a wall has read at its start, in this process."""
     for environment in environments:
-        changes, stop = Live(), threading.Event()
-        segment_ids: set[str] = set()
-        add_score: Callable[..., object] = changes.add_score
-
-        def note(score: object, value: bytes, received: float, add: Callable[..., object] = add_score) -> None:
-            segment_ids.add(SegmentScore.from_bytes(value).segment_id)  # noqa: B023
-            add(score, value, received)
-
-        changes.add_score = note  # type: ignore[method-assign, assignment]
-        wall = WallFollower(environment.connection, changes, lambda batch: [change(changes) for change in batch])  # type: ignore[func-returns-value]  # noqa: B023
+        live, stop = Live(), threading.Event()
+        wall = WallFollower(environment.connection, live, partial(_apply, live))
         reader = threading.Thread(target=wall.run, args=(stop,), daemon=True)
         reader.start()
-        wait_for("the wall has read what is there", lambda: wall.reading() == (True, ""), 60)
+        wait_for("the wall has read what is there", lambda wall=wall: wall.reading() == (True, ""), 60)  # type: ignore[misc]
         stop.set()
         reader.join(30)
-        assert segment_ids == {event.segment_id for event in environment.events()}
+        assert {stream.labels["environment"] for stream in live.streams.values()} == {environment.prefix}
+        assert len(live.streams) == STREAMS
+
+
+def _apply(live: Live, changes: Sequence[Change]) -> None:
+    for change in changes:
+        change(live)
+
+
+@pytest.mark.timeout(600)
+def test_commands_name_and_touch_the_topics_of_their_environment_alone(
+    kafka: KafkaServer, environments: list[Environment]
+) -> None:
+    staging, production = environments
+    assert staging.run("topics", "create", "--partitions", "2").returncode == 0
+    checked = staging.run("topics", "check", "--partitions", "2", "--json")
+    assert checked.returncode == 0, checked.stdout
+    assert {json.loads(line)["name"] for line in checked.stdout.splitlines()} == {f"staging.{topic}" for topic in ALL_TOPICS}
+    for other in (production.run("topics", "check"), fvq("topics", "check", FVQ_BROKER=kafka.broker)):
+        assert other.returncode == 1
+        assert other.stdout.count("missing: run `fvq topics create`") == len(ALL_TOPICS)
+
+    alert = QualityAlert(
+        alert_id="a-1", stream_id="s-1", kind="black", state="firing", started_at=datetime.now(UTC), value=1.0, segment_id="1"
+    )
+    producer = KafkaProducer(bootstrap_servers=kafka.broker)
+    producer.send(staging.connection.named(ALERTS_TOPIC), key=b"s-1", value=alert.to_bytes()).get(timeout=30)
+    producer.close()
+    acknowledged = staging.run("alerts", "ack", "a-1", "--by", "kim")
+    assert acknowledged.returncode == 0, acknowledged.stderr
+    acks = staging.follower(ALERT_ACKS_TOPIC)
+    assert len(acks.read()) == 1
+    acks.close()
+    missing = production.run("alerts", "ack", "a-1", "--by", "kim")
+    assert (missing.returncode, "topic production-quality-alerts is missing" in missing.stderr) == (1, True)
+
+    forgotten = staging.run("forget", "s-1", "--dry-run")
+    named = {word.strip(",:;()") for word in forgotten.stdout.split() if word.startswith("staging.")}
+    assert named == {f"staging.{topic}" for topic in ALL_TOPICS if topic not in (MODELS_TOPIC, LETTER_MARKS_TOPIC)}
+    for command in (("queue", "ls", "--json"), ("sources", "--json")):
+        assert staging.run(*command).returncode == 0, command
+    # Kafka's metrics write '.' as '_', so it takes no second topic whose name differs only in that.
+    twin = fvq("topics", "create", FVQ_BROKER=kafka.broker, FVQ_TOPIC_PREFIX="staging_")
+    assert (twin.returncode, twin.stdout) == (1, "")
+    assert "refused to create topics" in twin.stderr
+    assert "collides with existing topic" in twin.stderr
+    topics, _ = on_broker(kafka.broker)
+    assert {topic for topic in topics if not topic.startswith("__")} == {f"staging.{topic}" for topic in ALL_TOPICS}
