@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from streams.errors import SettingsError
+from streams.topic_names import PICTURES_TOPIC, prefixed
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -59,6 +60,7 @@ def connection(settings: Settings) -> Connection:
         ca_file=settings.kafka_ca_file,
         cert_file=settings.kafka_cert_file,
         key_file=settings.kafka_key_file,
+        prefix=settings.topic_prefix,
     )
 
 
@@ -66,7 +68,7 @@ def group(settings: Settings) -> Group:
     """The workers' consumer group."""
     from streams.kafka.consumer import Group
 
-    return Group(settings.group, settings.session_timeout)
+    return Group(prefixed(settings.topic_prefix, settings.group), settings.session_timeout)
 
 
 def flood_limits(settings: Settings) -> FloodLimits | None:
@@ -281,6 +283,7 @@ def keeping(settings: Settings) -> Keeping:
         harvest=settings.harvest,
         per_hour=settings.harvest_per_hour,
         pictures=settings.pictures,
+        pictures_topic=prefixed(settings.topic_prefix, PICTURES_TOPIC),
         faces=settings.pictures_faces,
         influx=influx,
         store_days=settings.store_days,
@@ -296,7 +299,7 @@ def places(settings: Settings) -> Places:
     return Places(
         data=settings.data_dir.resolve(),
         connection=connection(settings) if settings.broker else None,
-        group=settings.group,
+        group=group(settings).name,
         store=clip_store(settings),
         bucket=influx_bucket(settings) if settings.influx_url else None,
     )

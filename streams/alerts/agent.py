@@ -28,7 +28,7 @@ from streams.alerts.state_topic import AlertTopics
 from streams.alerts.summary import complete
 from streams.alerts.watermark import Watermark
 from streams.errors import EventError
-from streams.events import ALERT_STATE_TOPIC, ALERTS_TOPIC, SCORES_TOPIC, AlertCause, QualityAlert, SegmentScore
+from streams.events import AlertCause, QualityAlert, SegmentScore
 from streams.kafka.agent import Agent
 from streams.kafka.connection import Connection
 from streams.kafka.consumer import Group, TopicPartition
@@ -190,7 +190,7 @@ class AlertAgent:
                     known.state if known else StreamState(score.stream_id), score, limits, _written_at(record)
                 )
             except EventError as error:
-                log.warning("a message on %s is no score: %s", SCORES_TOPIC, error)
+                log.warning("a message on %s is no score: %s", at.topic, error)
                 continue
             except Exception:
                 # One score that cannot be judged must not stop all other streams' alerts.
@@ -255,8 +255,8 @@ class AlertAgent:
             for alert in change.alerts
             if (alert.alert_id, alert.state) not in self._partitions[change.partition].sent
         ]
-        topics.send(ALERTS_TOPIC, [(number, alert.stream_id, alert.to_bytes()) for number, alert in unsent])
-        topics.send(ALERT_STATE_TOPIC, states)
+        topics.send_alerts([(number, alert.stream_id, alert.to_bytes()) for number, alert in unsent])
+        topics.send_states(states)
         for _, alert in unsent:
             metrics.ALERTS.labels(alert.kind, alert.state).inc()
             log.info("alert %s: %s", alert.state, alert.kind, extra={"stream_id": alert.stream_id, "alert_id": alert.alert_id})

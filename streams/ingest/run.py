@@ -119,7 +119,7 @@ async def _publisher(connection: Connection) -> AsyncIterator[tuple[Publisher, a
     """The publisher, which starts with the positions that are kept, and its task."""
     positions = await asyncio.to_thread(read_positions, connection)
     sender = await asyncio.to_thread(KafkaSender, connection)
-    publisher = Publisher(sender, positions)
+    publisher = Publisher(sender, connection.named, positions)
     task = asyncio.create_task(publisher.run())
     try:
         yield publisher, task

@@ -42,7 +42,7 @@ class Queue:
                 return
             self._examples[key] = TrainingExample.from_bytes(value)
         except EventError as error:
-            log.warning("a message on %s cannot be read: %s", TRAINING_TOPIC, error)
+            log.warning("a message of the training queue cannot be read: %s", error)
 
     def holds(self, example: TrainingExample) -> bool:
         """Whether an example waits: it is on the topic, and its stream was not deleted after it was queued."""
@@ -69,7 +69,7 @@ class QueueTopic(WholeTopic):
     """
 
     def __init__(self, connection: Connection) -> None:
-        super().__init__(connection, TRAINING_TOPIC)
+        super().__init__(connection, connection.named(TRAINING_TOPIC))
         self.queue = Queue()
 
     def refresh(self) -> Queue:
@@ -80,16 +80,16 @@ class QueueTopic(WholeTopic):
 
     def written(self) -> bool:
         """Whether the topic ever had a message. End offsets tell, which compaction does not lower."""
-        with broker_errors(f"{TRAINING_TOPIC} cannot be read"):
+        with broker_errors(f"{self._topic} cannot be read"):
             return any(self._reader.end_offsets(self._partitions).values())
 
     def add(self, events: Iterable[TrainingExample | StreamDeletion]) -> None:
         """Send examples or deletions, and wait for the acknowledgements."""
-        send_all(self._producer, TRAINING_TOPIC, [(event.key, event.to_bytes()) for event in events])
+        send_all(self._producer, self._topic, [(event.key, event.to_bytes()) for event in events])
 
     def take_back(self, events: Iterable[TrainingExample | StreamDeletion]) -> None:
         """Remove examples or notes of deletions from the topic, and wait for the acknowledgements."""
-        send_all(self._producer, TRAINING_TOPIC, [(event.key, None) for event in events])
+        send_all(self._producer, self._topic, [(event.key, None) for event in events])
 
 
 @dataclass(frozen=True)

@@ -90,7 +90,13 @@ class MemoryAlertTopics:
         self._count_message()
         (self.committed,) = offsets.values()
 
-    def send(self, topic: str, messages: list[tuple[int, str, bytes | None]]) -> None:
+    def send_alerts(self, alerts: list[tuple[int, str, bytes | None]]) -> None:
+        self._send(ALERTS_TOPIC, alerts)
+
+    def send_states(self, states: list[tuple[int, str, bytes | None]]) -> None:
+        self._send(ALERT_STATE_TOPIC, states)
+
+    def _send(self, topic: str, messages: list[tuple[int, str, bytes | None]]) -> None:
         for _, key, value in messages:
             self._count_message()
             self.topics[topic].append((key, value))
