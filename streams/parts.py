@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from streams.ingest.push.source import PushMeans
     from streams.kafka.connection import Connection
     from streams.kafka.consumer import Group
+    from streams.kafka.rights import Right
     from streams.media.fetch import FetchLimits
     from streams.media.read import Reader
     from streams.privacy.forget import Places
@@ -67,6 +68,25 @@ def group(settings: Settings) -> Group:
     from streams.kafka.consumer import Group
 
     return Group(settings.group, settings.session_timeout)
+
+
+def worker_rights(settings: Settings) -> list[Right]:
+    """What a worker with these settings needs on Kafka. Raises `SettingsError` where the alert policy is wrong."""
+    from streams.alerts.policy import load_policy
+    from streams.kafka.rights import WORKER, rights_of, together
+
+    models = [settings.model] if not settings.scorer_url else []
+    models += [settings.deep_model] if settings.deep_model and not settings.deep_url else []
+    used = {
+        "scores": True,
+        "alerts": settings.alerts,
+        "harvest": settings.harvest,
+        "pictures": settings.pictures is not None,
+        # Only a model by its name is replaced when another version is promoted.
+        "models": any("@" not in model and "/" not in model for model in models),
+    }
+    receivers = [receiver.name for receiver in load_policy(settings.alert_policy).receivers] if settings.alerts else []
+    return rights_of(together(WORKER[part] for part, wanted in used.items() if wanted), settings.group, receivers)
 
 
 def flood_limits(settings: Settings) -> FloodLimits | None:
