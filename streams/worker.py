@@ -35,6 +35,7 @@ from streams.errors import SettingsError
 from streams.events import PICTURES_TOPIC, SEGMENTS_TOPIC, AlertCause
 from streams.ingest.silence import IngestStates
 from streams.kafka.agent import Agent, Pauses, running
+from streams.kafka.allowed import check_rights
 from streams.kafka.clients import check_broker
 from streams.kafka.connection import Connection
 from streams.kafka.progress import LagWatch, Progress
@@ -106,6 +107,7 @@ def run_worker(settings: Settings, pages: StartingPages) -> int:
     connection = parts.connection(settings)
     pages.say("it connects to Kafka")
     check_broker(connection)
+    check_rights(connection, "fvq worker", parts.worker_rights(settings))
     pages.say("it loads its model")
     served = served_scorer(settings) if settings.scorer_url else None
     scorer, followers = (served, []) if served is not None else own_scorer(settings, connection)

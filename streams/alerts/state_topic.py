@@ -15,6 +15,7 @@ from streams.kafka.clients import await_sends, open_admin, open_producer, open_r
 from streams.kafka.connection import Connection
 from streams.kafka.consumer import Group, Member, TopicPartition, read_to_end
 from streams.kafka.progress import Progress
+from streams.kafka.topic_looks import looked_up
 
 log = logging.getLogger(__name__)
 
@@ -129,11 +130,11 @@ def check_alert_topics(connection: Connection) -> None:
     names = [scores, connection.named(ALERTS_TOPIC), connection.named(ALERT_STATE_TOPIC)]
     admin = open_admin(connection)
     try:
-        present = set(admin.list_topics())
-        missing = [name for name in names if name not in present]
+        topics = looked_up(admin, names)
+        missing = [name for name in names if name not in topics]
         if missing:
             raise BrokerError(f"topic {missing[0]} is missing: run `fvq topics create`, or set FVQ_ALERTS=false")
-        counts = {topic["name"]: len(topic["partitions"]) for topic in admin.describe_topics(names)}
+        counts = {name: len(topic["partitions"]) for name, topic in topics.items()}
     finally:
         admin.close()
     for name in names[1:]:

@@ -40,6 +40,13 @@ class Connection:
         """What a topic or a consumer group of this product is called on these brokers."""
         return prefixed(self.prefix, name)
 
+    @property
+    def who(self) -> str:
+        """Whom the brokers take this client for, in words."""
+        if self.user is not None:
+            return f"user {self.user}"
+        return f"the owner of {self.cert_file}" if self.cert_file is not None else "a client without a user"
+
     def client_options(self) -> dict[str, Any]:
         """Arguments of every kafka-python client. Raises `SettingsError` where a PEM file cannot be read."""
         options: dict[str, Any] = {

@@ -26,6 +26,8 @@ from streams.events import (
 )
 from streams.kafka.clients import open_admin
 from streams.kafka.connection import Connection
+from streams.kafka.topic_looks import looked_up
+from streams.refusals import words
 from streams.text import counted
 
 PER_STREAM = (SEGMENTS_TOPIC, SCORES_TOPIC, ALERTS_TOPIC, DEAD_LETTER_TOPIC)
@@ -107,18 +109,18 @@ def _wanted(connection: Connection, partitions: int, retention_hours: int = RETE
 def has_topic(connection: Connection, name: str) -> bool:
     """Whether a topic is there, without creating it as a message to it would. Raises `BrokerError`."""
     with _asking(connection) as admin:
-        return name in admin.list_topics()
+        return name in looked_up(admin, [name])
 
 
 def topic_settings(connection: Connection, name: str) -> dict[str, str]:
     """All settings of a topic, also those that are the broker's defaults; none where it is missing. Raises `BrokerError`."""
     with _asking(connection) as admin:
-        return _configs(admin, [name])[name] if name in admin.list_topics() else {}
+        return _configs(admin, [name])[name] if name in looked_up(admin, [name], "DescribeConfigs") else {}
 
 
 def create_topics(connection: Connection, partitions: int, replication: int, retention_hours: int = RETENTION_HOURS) -> list[str]:
     """Create the topics that are missing, and leave the others as they are; returns the new names. Raises `BrokerError`."""
-    created = []
+    created, name = [], ""
     admin = open_admin(connection)
     try:
         for name, plan in _wanted(connection, partitions, retention_hours).items():
@@ -130,7 +132,8 @@ def create_topics(connection: Connection, partitions: int, replication: int, ret
             except TopicAlreadyExistsError:
                 continue
     except KafkaError as error:
-        raise BrokerError(f"Kafka at {connection.servers} refused to create topics: {error}") from error
+        reason = words(error, "Create", name, connection.who)
+        raise BrokerError(f"Kafka at {connection.servers} created no topic {name}: {reason}") from error
     finally:
         admin.close()
     return created
@@ -241,18 +244,19 @@ def _asking(connection: Connection) -> Iterator[Any]:
     try:
         yield admin
     except KafkaError as error:
-        raise BrokerError(f"Kafka at {connection.servers} did not answer: {error}") from error
+        reason = words(error, "AlterConfigs", who=connection.who)
+        raise BrokerError(f"Kafka at {connection.servers} did not answer: {reason}") from error
     finally:
         admin.close()
 
 
 def _present(admin: Any, wanted: Collection[str]) -> dict[str, _Topic]:
     """Those of the wanted topics that are there."""
-    names = sorted(set(admin.list_topics()) & set(wanted))
-    if not names:
+    described = looked_up(admin, wanted, "DescribeConfigs")
+    if not described:
         return {}
-    configs, topics = _configs(admin, names), {}
-    for topic in admin.describe_topics(names):
+    configs, topics = _configs(admin, sorted(described)), {}
+    for topic in described.values():
         copies = min((len(partition["replica_nodes"]) for partition in topic["partitions"]), default=0)
         topics[topic["name"]] = _Topic(topic["name"], len(topic["partitions"]), copies, configs[topic["name"]])
     return topics
