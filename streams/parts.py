@@ -5,9 +5,11 @@ Each function imports its part when it is called, so that a command loads only w
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING
 
 from streams.errors import SettingsError
+from streams.topic_names import PICTURES_TOPIC, Named, prefixed
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -22,6 +24,7 @@ if TYPE_CHECKING:
     from streams.ingest.push.source import PushMeans
     from streams.kafka.connection import Connection
     from streams.kafka.consumer import Group
+    from streams.kafka.rights import Right
     from streams.media.fetch import FetchLimits
     from streams.media.read import Reader
     from streams.privacy.forget import Places
@@ -59,6 +62,7 @@ def connection(settings: Settings) -> Connection:
         ca_file=settings.kafka_ca_file,
         cert_file=settings.kafka_cert_file,
         key_file=settings.kafka_key_file,
+        prefix=settings.topic_prefix,
     )
 
 
@@ -66,7 +70,32 @@ def group(settings: Settings) -> Group:
     """The workers' consumer group."""
     from streams.kafka.consumer import Group
 
-    return Group(settings.group, settings.session_timeout)
+    return Group(named(settings)(settings.group), settings.session_timeout)
+
+
+def named(settings: Settings) -> Named:
+    """What puts the environment's prefix before a name."""
+    return partial(prefixed, settings.topic_prefix)
+
+
+def worker_rights(settings: Settings) -> list[Right]:
+    """What a worker with these settings needs on Kafka. Raises `SettingsError` where the alert policy is wrong."""
+    from streams.alerts.policy import load_policy
+    from streams.kafka.rights import WORKER, rights_of, together
+
+    models = [settings.model] if not settings.scorer_url else []
+    models += [settings.deep_model] if settings.deep_model and not settings.deep_url else []
+    used = {
+        "scores": True,
+        "alerts": settings.alerts,
+        "harvest": settings.harvest,
+        "pictures": settings.pictures is not None,
+        # Only a model by its name is replaced when another version is promoted.
+        "models": any("@" not in model and "/" not in model for model in models),
+    }
+    receivers = [receiver.name for receiver in load_policy(settings.alert_policy).receivers] if settings.alerts else []
+    needs = together(WORKER[part] for part, wanted in used.items() if wanted)
+    return rights_of(needs, settings.group, receivers, named=named(settings))
 
 
 def flood_limits(settings: Settings) -> FloodLimits | None:
@@ -281,6 +310,7 @@ def keeping(settings: Settings) -> Keeping:
         harvest=settings.harvest,
         per_hour=settings.harvest_per_hour,
         pictures=settings.pictures,
+        pictures_topic=named(settings)(PICTURES_TOPIC),
         faces=settings.pictures_faces,
         influx=influx,
         store_days=settings.store_days,
@@ -296,7 +326,7 @@ def places(settings: Settings) -> Places:
     return Places(
         data=settings.data_dir.resolve(),
         connection=connection(settings) if settings.broker else None,
-        group=settings.group,
+        group=group(settings).name,
         store=clip_store(settings),
         bucket=influx_bucket(settings) if settings.influx_url else None,
     )

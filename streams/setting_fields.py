@@ -39,6 +39,11 @@ class SettingFields(BaseSettings):
         "kafka", None, "Kafka bootstrap servers, `host:port[,host:port]`. Without it `fvq up` starts an embedded broker."
     )
     group: str = _setting("kafka", "fvq", "Kafka consumer group of the workers; also the Faust app's id.", min_length=1)
+    topic_prefix: str = _setting(
+        "kafka",
+        "",
+        "Put before the name of every topic and consumer group, for several environments on one Kafka, as `staging.`.",
+    )
     session_timeout: float = _setting(
         "kafka", 10.0, "A worker that is silent for longer loses its partitions to others. Brokers refuse less than 6 s.",
         unit="s", ge=6, le=300,

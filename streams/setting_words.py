@@ -18,6 +18,7 @@ CAN_BE_OFF = ("live_window", "flood_share", "pictures")
 
 EXAMPLES: dict[str, str | list[str]] = {
     "broker": "kafka-1:9092,kafka-2:9092",
+    "topic_prefix": "staging.",
     "kafka_user": "fvq",
     "kafka_password": "a password; better kafka_password_file",
     "kafka_password_file": "/run/secrets/kafka",
@@ -64,8 +65,9 @@ def is_secret(field: FieldInfo) -> bool:
 
 
 def default_of(name: str, field: FieldInfo) -> Any:
-    """The default; None also for the number of processes, which is the machine's number of cores."""
-    return None if name == "sampler_workers" else field.get_default(call_default_factory=True)
+    """The default; None also where it is empty, and for the number of processes, which is the machine's number of cores."""
+    value = field.get_default(call_default_factory=True)
+    return None if name == "sampler_workers" or value == "" else value
 
 
 def as_text(value: Any) -> str:

@@ -24,6 +24,7 @@ from streams.setting_errors import SHOWN, checked_servers, explained, unknown_va
 from streams.setting_fields import SettingFields
 from streams.setting_words import CAN_BE_OFF
 from streams.text import printable
+from streams.topic_names import checked_prefix
 
 
 @dataclass(frozen=True)
@@ -78,6 +79,11 @@ class Settings(SettingFields):
     @classmethod
     def _servers(cls, value: str | None) -> str | None:
         return None if value is None else checked_servers(value)
+
+    @field_validator("topic_prefix")
+    @classmethod
+    def _legal_prefix(cls, value: str) -> str:
+        return checked_prefix(value)
 
     @field_validator("scorer_url", "deep_url")
     @classmethod

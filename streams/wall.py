@@ -17,8 +17,10 @@ from streams import parts
 from streams.errors import SettingsError
 from streams.events import AlertAcknowledgement
 from streams.kafka.agent import STOP_SECONDS, Agent
+from streams.kafka.allowed import check_rights
 from streams.kafka.clients import check_broker
 from streams.kafka.connection import Connection
+from streams.kafka.rights import NEEDS, rights_of
 from streams.logs import configure_logging
 from streams.privacy.sweep import sweep_agent
 from streams.queue.operator import OperatorRatings
@@ -48,6 +50,7 @@ def run_wall(settings: Settings, ready: Callable[[str], None]) -> None:
     gate = Gate(parts.access(settings))
     connection = parts.connection(settings)
     check_broker(connection)
+    check_rights(connection, "fvq web", rights_of(NEEDS["fvq web"], settings.group, named=connection.named))
     with ExitStack() as stack:
         clips = _clips(settings, stack)
         asyncio.run(_serve(settings, connection, gate, clips, ready))

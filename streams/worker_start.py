@@ -13,6 +13,7 @@ from streams.logs import configure_logging
 from streams.privacy.statement import kept_lines
 from streams.settings import Settings
 from streams.starting_pages import StartingPages
+from streams.topic_names import prefixed
 
 log = logging.getLogger(__name__)
 
@@ -55,7 +56,7 @@ def _start(settings: Settings) -> int:
     except OSError as error:
         place = f"{settings.web_host}:{settings.web_port}"
         raise SettingsError("FVQ_WEB_HOST, FVQ_WEB_PORT", f"cannot listen on {place}: {error.strerror or error}") from error
-    started = {"version": _version(), "group": settings.group, "pid": os.getpid()}
+    started = {"version": _version(), "group": prefixed(settings.topic_prefix, settings.group), "pid": os.getpid()}
     log.info("worker starts; pages at http://%s:%d", settings.web_host, pages.port, extra=started)
     for line in kept_lines(parts.keeping(settings)):
         log.info("%s", line)

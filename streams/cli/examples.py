@@ -24,6 +24,7 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
     "topics": ("fvq topics check",),
     "topics create": ("fvq topics create --partitions 16 --replication 3",),
     "topics check": ("fvq topics check", "fvq topics check --partitions 16 --json"),
+    "topics acls": ("fvq topics acls", "fvq topics acls 'fvq worker' --user fvq-worker"),
     "alerts": ("fvq alerts", "fvq alerts --json"),
     "alerts ls": ("fvq alerts ls", "fvq alerts ls --all --kind black --json"),
     "alerts check": ("fvq alerts check --policy alerts.yaml --label tier=premium",),

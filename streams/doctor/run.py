@@ -15,6 +15,7 @@ from typing import Literal
 
 from streams import parts
 from streams.doctor.check import Check, attempt, quiet, timed
+from streams.doctor.rights import check_rights, check_rights_of
 from streams.doctor.setup import (
     check_access,
     check_data_folder,
@@ -24,6 +25,7 @@ from streams.doctor.setup import (
 )
 from streams.doctor.view import print_check, print_settings, shown
 from streams.errors import BrokerError, MediaError, ModelError, ScorerError, SettingsError, SinkError
+from streams.events import SEGMENTS_TOPIC
 from streams.kafka.clients import check_broker
 from streams.kafka.embedded import broker_binary
 from streams.privacy.statement import kept_lines
@@ -203,8 +205,9 @@ def _broker(settings: Settings) -> Check:
     broker = settings.broker
 
     def act() -> str:
-        check_broker(parts.connection(settings))
-        return broker
+        connection = parts.connection(settings)
+        check_broker(connection)
+        return f"{broker}; topics as {connection.named(SEGMENTS_TOPIC)}" if settings.topic_prefix else broker
 
     return attempt("broker", act, "start the broker, or correct FVQ_BROKER and FVQ_KAFKA_*", BrokerError, SettingsError)
 
@@ -268,6 +271,7 @@ CHECKS: tuple[Callable[[Settings], Check], ...] = (
     _large_model,
     _codecs,
     _broker,
+    check_rights,
     _sink,
     _clip_store,
     check_variables,
@@ -277,10 +281,16 @@ CHECKS: tuple[Callable[[Settings], Check], ...] = (
 )
 """In the order in which they are shown."""
 
+OF_WORKERS: dict[Callable[[Settings], Check], Callable[[Settings], Check]] = {
+    _broker: _needed_broker,
+    check_rights: check_rights_of("worker"),
+}
+"""What a worker's checks have in place of others."""
+
 ROLES: dict[Role, tuple[Callable[[Settings], Check], ...]] = {
-    "worker": tuple(_needed_broker if check is _broker else check for check in CHECKS),
-    "ingest": (check_variables, _ffmpeg, _codecs, _needed_broker, check_media, check_data_folder),
-    "web": (check_variables, check_access, _codecs, _needed_broker, _sink, check_policy),
-    "rate": (check_variables, _libraries, _mediapipe, _ffmpeg, _clip_store, check_data_folder),
+    "worker": tuple(OF_WORKERS.get(check, check) for check in CHECKS),
+    "ingest": (check_variables, _ffmpeg, _codecs, _needed_broker, check_rights_of("ingest"), check_media, check_data_folder),
+    "web": (check_variables, check_access, _codecs, _needed_broker, check_rights_of("web"), _sink, check_policy),
+    "rate": (check_variables, _libraries, _mediapipe, _ffmpeg, check_rights_of("rate"), _clip_store, check_data_folder),
 }
 """What each command needs."""

@@ -19,7 +19,9 @@ from streams.ingest.live import Supervisor, follow_list, use_all_of_the_machine
 from streams.ingest.names import Listed
 from streams.ingest.pages import make_app, start_pages
 from streams.ingest.publisher import KafkaSender, Publisher, read_positions
+from streams.kafka.allowed import check_rights
 from streams.kafka.connection import Connection
+from streams.kafka.rights import NEEDS, rights_of
 from streams.media.read import Answer
 
 log = logging.getLogger(__name__)
@@ -117,9 +119,11 @@ async def _first_of(tasks: Sequence[asyncio.Task[Any]]) -> None:
 @asynccontextmanager
 async def _publisher(connection: Connection) -> AsyncIterator[tuple[Publisher, asyncio.Task[None]]]:
     """The publisher, which starts with the positions that are kept, and its task."""
+    rights = rights_of(NEEDS["fvq ingest hls"], "", named=connection.named)
+    await asyncio.to_thread(check_rights, connection, "fvq ingest hls", rights)
     positions = await asyncio.to_thread(read_positions, connection)
     sender = await asyncio.to_thread(KafkaSender, connection)
-    publisher = Publisher(sender, positions)
+    publisher = Publisher(sender, connection.named, positions)
     task = asyncio.create_task(publisher.run())
     try:
         yield publisher, task

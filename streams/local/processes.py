@@ -16,7 +16,7 @@ from pathlib import Path
 from scorer.process import die_with_parent
 from streams import parts
 from streams.errors import MediaError
-from streams.events import SCORES_TOPIC
+from streams.events import ALERTS_TOPIC, DEAD_LETTER_TOPIC, SCORES_TOPIC
 from streams.kafka.connection import Connection
 from streams.kafka.embedded import EmbeddedBroker
 from streams.kafka.progress import wait_for_groups
@@ -40,16 +40,24 @@ AGENTS_SECONDS = 5.0
 
 def own_kafka(stack: ExitStack, settings: Settings) -> Connection:
     """The user's Kafka, or an embedded broker that the stack's end ends; with all topics. Raises `BrokerError`."""
-    connection = parts.connection(settings) if settings.broker else Connection(stack.enter_context(EmbeddedBroker()).address)
+    if settings.broker:
+        connection = parts.connection(settings)
+    else:
+        connection = Connection(stack.enter_context(EmbeddedBroker()).address, prefix=settings.topic_prefix)
     create_topics(connection, partitions=4, replication=1)
     return connection
+
+
+def answer_topics(connection: Connection) -> list[str]:
+    """The topics that say what became of segments: scores, dead letters, alerts."""
+    return [connection.named(SCORES_TOPIC), connection.named(DEAD_LETTER_TOPIC), connection.named(ALERTS_TOPIC)]
 
 
 def wait_for_agents(settings: Settings, connection: Connection) -> None:
     """Return when the alert and harvest agents have read all scores, or after `AGENTS_SECONDS`."""
     agents = {"alerts": settings.alerts, "harvest": settings.harvest}
     groups = [parts.group(settings).of(agent).name for agent, enabled in agents.items() if enabled]
-    wait_for_groups(connection, groups, SCORES_TOPIC, AGENTS_SECONDS)
+    wait_for_groups(connection, groups, connection.named(SCORES_TOPIC), AGENTS_SECONDS)
 
 
 def own_settings(settings: Settings, broker: str, port: int) -> dict[str, str]:

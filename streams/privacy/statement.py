@@ -29,6 +29,7 @@ class Keeping:
     harvest: bool
     per_hour: int
     pictures: float | None
+    pictures_topic: str
     faces: Literal["show", "blur"]
     influx: str | None
     store_days: float
@@ -55,8 +56,8 @@ def _lines(keeping: Keeping) -> Iterator[str]:
     else:
         shown = "faces are blurred" if keeping.faces == "blur" else "FVQ_PICTURES_FACES=blur hides the faces that are found"
         yield (
-            f"faces: a small picture of each stream every {keeping.pictures:g} s, on Kafka's topic stream-pictures for an hour; "
-            f"{shown}, FVQ_PICTURES=off makes none, the label store=no none of its stream"
+            f"faces: a small picture of each stream every {keeping.pictures:g} s, on Kafka's topic {keeping.pictures_topic} for "
+            f"an hour; {shown}, FVQ_PICTURES=off makes none, the label store=no none of its stream"
         )
     yield f"faces: a segment is in {keeping.data / 'inbox'} until it is scored"
     for path in keeping.exports[:MOST_EXPORTS]:

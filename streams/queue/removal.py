@@ -76,10 +76,11 @@ def remove_stream(place: QueuePlace, stream_id: str, forget: Callable[[], object
 
 def _delete_picture(connection: Connection, stream_id: str) -> None:
     """Take back the stream's picture on the pictures' topic, if there is that topic."""
-    if has_topic(connection, PICTURES_TOPIC):
+    topic = connection.named(PICTURES_TOPIC)
+    if has_topic(connection, topic):
         producer = open_producer(connection)
         try:
-            send_all(producer, PICTURES_TOPIC, [(stream_id.encode(), None)])
+            send_all(producer, topic, [(stream_id.encode(), None)])
         finally:
             producer.close(timeout=1)
 

@@ -60,7 +60,7 @@ class Queue:
                 return
             self._examples[key] = TrainingExample.from_bytes(value)
         except EventError as error:
-            log.warning("a message on %s cannot be read: %s", TRAINING_TOPIC, error)
+            log.warning("a message of the training queue cannot be read: %s", error)
             self._end(key, "unreadable")
 
     def _end(self, key: bytes, state: KeyState) -> None:
@@ -108,7 +108,7 @@ class QueueTopic(WholeTopic):
     """
 
     def __init__(self, connection: Connection) -> None:
-        super().__init__(connection, TRAINING_TOPIC)
+        super().__init__(connection, connection.named(TRAINING_TOPIC))
         self.queue = Queue()
 
     def refresh(self) -> Queue:
@@ -119,11 +119,11 @@ class QueueTopic(WholeTopic):
 
     def add(self, events: Iterable[TrainingExample | StreamDeletion]) -> None:
         """Send examples or deletions, and wait for the acknowledgements."""
-        send_all(self._producer, TRAINING_TOPIC, [(event.key, event.to_bytes()) for event in events])
+        send_all(self._producer, self._topic, [(event.key, event.to_bytes()) for event in events])
 
     def take_back(self, events: Iterable[TrainingExample | StreamDeletion]) -> None:
         """Remove examples or notes of deletions from the topic, and wait for the acknowledgements."""
-        send_all(self._producer, TRAINING_TOPIC, [(event.key, None) for event in events])
+        send_all(self._producer, self._topic, [(event.key, None) for event in events])
 
 
 @dataclass(frozen=True)

@@ -100,6 +100,12 @@ def test_what_needs_a_broker_fails_without_one(role: doctor.Role, monkeypatch: p
     assert doctor._needed_broker not in doctor.ROLES["rate"]
 
 
+@pytest.mark.parametrize(("prefix", "detail"), [("", "kafka:9092"), ("staging.", "kafka:9092; topics as staging.video-segments")])
+def test_the_brokers_line_says_what_topics_are_called_there(prefix: str, detail: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(doctor, "check_broker", lambda _: None)
+    assert doctor._broker(load_settings(broker="kafka:9092", topic_prefix=prefix)).detail == detail
+
+
 def test_a_variable_that_resembles_a_setting_fails(monkeypatch: pytest.MonkeyPatch) -> None:
     assert check_variables(load_settings()).ok
     monkeypatch.setenv("FVQ_XYZZY", "1")

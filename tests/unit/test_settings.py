@@ -17,6 +17,7 @@ from streams.settings_page import reference
 CONTRACT = """
 broker: str | None = None
 group: str = fvq min_length=1
+topic_prefix: str = 
 session_timeout: float = 10.0 ge=6 le=300
 kafka_security: Literal['PLAINTEXT', 'SSL', 'SASL_PLAINTEXT', 'SASL_SSL'] = PLAINTEXT
 kafka_sasl: Literal['PLAIN', 'SCRAM-SHA-256', 'SCRAM-SHA-512'] = SCRAM-SHA-512

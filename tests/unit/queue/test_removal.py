@@ -18,7 +18,7 @@ from streams.queue.topic import QueuePlace
 from tests.support.alerts import Killed
 from tests.support.queue import MemoryTopic, scored, stored_example
 
-BROKER = Connection("none:1")
+BROKER = Connection("none:1", prefix="staging.")
 
 
 @pytest.fixture
@@ -190,7 +190,7 @@ def test_the_picture_of_a_deleted_stream_is_taken_back(
     monkeypatch.setattr(removal, "open_producer", lambda _: SimpleNamespace(close=lambda timeout: None))
     monkeypatch.setattr(removal, "send_all", lambda _, *message: sent.append(message))
     remove_stream(QueuePlace(BROKER, store), "gone/7", lambda: None)
-    assert sent == [("stream-pictures", [(b"gone/7", None)])]
+    assert sent == [("staging.stream-pictures", [(b"gone/7", None)])]
 
 
 def test_an_example_of_a_deleted_stream_waits_only_if_it_was_queued_later(store: ClipStore, topic: MemoryTopic) -> None:
