@@ -70,7 +70,7 @@ def group(settings: Settings) -> Group:
     """The workers' consumer group."""
     from streams.kafka.consumer import Group
 
-    return Group(named(settings)(settings.group), settings.session_timeout)
+    return Group(prefixed(settings.topic_prefix, settings.group), settings.session_timeout)
 
 
 def named(settings: Settings) -> Named:
@@ -310,7 +310,7 @@ def keeping(settings: Settings) -> Keeping:
         harvest=settings.harvest,
         per_hour=settings.harvest_per_hour,
         pictures=settings.pictures,
-        pictures_topic=named(settings)(PICTURES_TOPIC),
+        pictures_topic=prefixed(settings.topic_prefix, PICTURES_TOPIC),
         faces=settings.pictures_faces,
         influx=influx,
         store_days=settings.store_days,
