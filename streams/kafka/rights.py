@@ -131,6 +131,7 @@ NEEDS: Mapping[str, Needs] = {
     "fvq topics create --alter": Needs(
         creates=ALL_TOPICS, alters_configs=ALL_TOPICS, describes_configs=ALL_TOPICS, describes=ALL_TOPICS
     ),
+    "fvq history fill": Needs(reads=(SCORES_TOPIC, TRAINING_TOPIC)),
     "fvq forget": Needs(
         reads=(*PER_STREAM, *STATES, LETTER_MARKS_TOPIC),
         writes=(*STATES, LETTER_MARKS_TOPIC),

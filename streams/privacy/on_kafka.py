@@ -33,6 +33,7 @@ from streams.queue.clips import ClipStore
 from streams.queue.topic import QueueTopic
 
 COMPACTION = "the old messages leave the disk when Kafka compacts the topic"
+NOTE = "a note that it was deleted stays, with its id, for 90 days, or for FVQ_CLIP_DAYS where that is longer"
 NO_TOPIC = Found(0, "the topic is not there")
 
 
@@ -83,7 +84,7 @@ def _forget_queue(connection: Connection, store: ClipStore, stream_id: str, dry_
             topic.take_back(examples)
     elsewhere = [example.clip_uri for example in examples if not store.has(example.clip_uri)]
     if not elsewhere:
-        return Found(len(examples), "" if dry_run else "a note that it was deleted stays, with its id, for 90 days")
+        return Found(len(examples), "" if dry_run else NOTE)
     text = (
         f"{len(elsewhere)} of the clips are in another store, as {elsewhere[0][:300]}: its workers delete them within two hours"
     )
