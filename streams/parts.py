@@ -216,7 +216,7 @@ def access(settings: Settings) -> AccessOptions:
     from streams.web.access.tokens import Tokens
 
     return AccessOptions(
-        host=settings.web_host,
+        host=settings.host_of("wall"),
         tokens=Tokens(settings.web_tokens_file) if settings.web_tokens_file else None,
         url=settings.web_url or "",
         user_header=settings.web_user_header or "",
@@ -230,7 +230,8 @@ def wall_address(settings: Settings) -> WallAddress:
     from streams.web.ask import WallAddress
 
     has_token = settings.web_token is not None or settings.web_token_file is not None
-    host = f"[{settings.web_host}]" if ":" in settings.web_host else settings.web_host
+    host = settings.host_of("wall")
+    host = f"[{host}]" if ":" in host else host
     return WallAddress(settings.web_url or f"http://{host}:{settings.wall_port}", settings.web_secret() if has_token else None)
 
 

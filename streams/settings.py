@@ -66,7 +66,7 @@ class Settings(SettingFields):
     @field_validator(
         "broker", "registry", "clip_store", "second_model", "deep_model", "deep_url", "scorer_url", "scorer_token",
         "scorer_token_file", "scorer_fallback", "influx_url", "influx_token", "influx_token_file", "alert_policy", "web_url",
-        "web_tokens_file", "web_token", "web_token_file", "web_user_header", "rate_url",
+        "web_tokens_file", "web_token", "web_token_file", "web_user_header", "rate_url", "wall_host", "rate_host", "ingest_host",
         "kafka_user", "kafka_password", "kafka_password_file", "kafka_ca_file", "kafka_cert_file", "kafka_key_file",
         mode="before",
     )  # fmt: skip
@@ -164,6 +164,11 @@ class Settings(SettingFields):
     def ignored(self) -> tuple[str, ...]:
         """A sentence about each variable `FVQ_...` of the environment that is no setting. Only `load_settings` knows them."""
         return self._ignored
+
+    def host_of(self, listener: Literal["wall", "rate", "ingest"]) -> str:
+        """The address that one of the pages beside the worker's listens on: its own setting, else `web_host`."""
+        own = {"wall": self.wall_host, "rate": self.rate_host, "ingest": self.ingest_host}[listener]
+        return own or self.web_host
 
     def influx_secret(self) -> str:
         """The InfluxDB token, from its setting or its file. Raises `SettingsError` where there is none."""

@@ -69,10 +69,10 @@ async def _serve(settings: Settings, connection: Connection, gate: Gate, clips: 
     for agent in agents:
         agent.start()
     try:
-        await serve_wall(make_app(wall), settings.web_host, settings.wall_port, ready, _end_soon)
+        await serve_wall(make_app(wall), settings.host_of("wall"), settings.wall_port, ready, _end_soon)
     except OSError as error:
-        place = f"{settings.web_host}:{settings.wall_port}"
-        raise SettingsError("FVQ_WEB_HOST, FVQ_WALL_PORT", f"cannot listen on {place}: {error.strerror or error}") from error
+        place = f"{settings.host_of('wall')}:{settings.wall_port}"
+        raise SettingsError("FVQ_WALL_HOST, FVQ_WALL_PORT", f"cannot listen on {place}: {error.strerror or error}") from error
     finally:
         await _stop(agents)
         await history.close()

@@ -141,7 +141,7 @@ async def _pages(options: LiveOptions, supervisor: Supervisor) -> AsyncIterator[
     except OSError as error:
         reason = f"cannot listen on {options.host}:{options.port}: {error.strerror or error}"
         reason += "; each `fvq ingest` on a machine needs a port of its own"
-        raise SettingsError("FVQ_WEB_HOST, FVQ_INGEST_PORT", reason) from error
+        raise SettingsError("FVQ_INGEST_HOST, FVQ_INGEST_PORT", reason) from error
     log.info("the pages are at http://%s:%d", *runner.addresses[0][:2])
     try:
         yield

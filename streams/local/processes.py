@@ -57,6 +57,8 @@ def own_settings(settings: Settings, broker: str, port: int) -> dict[str, str]:
     changes = {
         "FVQ_BROKER": broker,
         "FVQ_WEB_HOST": "127.0.0.1",
+        "FVQ_WALL_HOST": "127.0.0.1",
+        "FVQ_INGEST_HOST": "127.0.0.1",
         "FVQ_WEB_PORT": str(port),
         "FVQ_INGEST_PORT": str(port),
         "FVQ_DATA_DIR": str(settings.data_dir),

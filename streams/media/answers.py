@@ -7,7 +7,8 @@ import aiohttp
 from streams.errors import MediaError
 from streams.media.checks import RefusedAddressError
 from streams.media.ranges import Range
-from streams.media.uri import Uri, printable
+from streams.media.shown import printable
+from streams.media.uri import Uri
 
 
 class TemporaryError(Exception):
