@@ -268,6 +268,14 @@ def folder_limits(settings: Settings, scores: bool = False) -> FolderLimits:
     )
 
 
+def make_data_folder(settings: Settings, name: str = "") -> None:
+    """Make the data folder, or the one of this name in it, where it is missing. Raises `SettingsError` where that fails."""
+    try:
+        (settings.data_dir / name).mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise SettingsError("FVQ_DATA_DIR", f"{settings.data_dir / name} cannot be created: {error.strerror}") from error
+
+
 def keeping(settings: Settings) -> Keeping:
     """What a worker with these settings keeps of people's faces."""
     from streams.privacy.exports import exports

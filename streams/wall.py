@@ -46,6 +46,7 @@ def run_wall(settings: Settings, ready: Callable[[str], None]) -> None:
     """
     configure_logging(settings.log_level, settings.log_format)
     gate = Gate(parts.access(settings))
+    parts.make_data_folder(settings)
     connection = parts.connection(settings)
     check_broker(connection)
     with ExitStack() as stack:

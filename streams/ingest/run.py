@@ -21,6 +21,7 @@ from streams.ingest.pages import make_app, start_pages
 from streams.ingest.publisher import KafkaSender, Publisher, read_positions
 from streams.kafka.connection import Connection
 from streams.media.read import Answer
+from streams.text import counted
 
 log = logging.getLogger(__name__)
 
@@ -82,7 +83,7 @@ async def run_live(options: LiveOptions, reader: PlaylistReader) -> None:
 
         async def follow(sources: Listed) -> None:
             await supervisor.follow([options.plan(name, url) for name, url in sources.items()])
-            log.info("%d sources are followed", len(sources))
+            log.info("%s followed", counted(len(sources), "source is", "sources are"))
 
         async with _pages(options, supervisor):
             await follow(options.sources)

@@ -39,7 +39,11 @@ AGENTS_SECONDS = 5.0
 
 
 def own_kafka(stack: ExitStack, settings: Settings) -> Connection:
-    """The user's Kafka, or an embedded broker that the stack's end ends; with all topics. Raises `BrokerError`."""
+    """The user's Kafka, or an embedded broker that the stack's end ends; with all topics. Raises `BrokerError`.
+
+    Before that the data folder is made, so that a wrong one is told at once. Raises `SettingsError`.
+    """
+    parts.make_data_folder(settings)
     connection = parts.connection(settings) if settings.broker else Connection(stack.enter_context(EmbeddedBroker()).address)
     create_topics(connection, partitions=4, replication=1)
     return connection
