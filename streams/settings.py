@@ -195,7 +195,8 @@ class Settings(SettingFields):
             try:
                 secret = file.read_text()
             except (OSError, UnicodeDecodeError) as error:
-                raise SettingsError(path, f"cannot be read: {getattr(error, 'strerror', None) or error}") from error
+                reason = getattr(error, "strerror", None) or error
+                raise SettingsError(path, f"{file} cannot be read: {reason}") from error
         else:
             raise SettingsError(path, f"is not set, nor is FVQ_{name.upper()}_FILE")
         # Files and secret stores often end with a newline. A client would refuse it, in an error that shows the secret.

@@ -363,7 +363,7 @@ def test_settings_of_a_served_scorer_that_contradict_are_refused(monkeypatch: py
         load_settings()
     monkeypatch.setenv("FVQ_SCORER_TOKEN_FILE", str(tmp_path / "missing"))
     monkeypatch.delenv("FVQ_SECOND_MODEL")
-    with pytest.raises(SettingsError, match="FVQ_SCORER_TOKEN_FILE: cannot be read"):
+    with pytest.raises(SettingsError, match=r"FVQ_SCORER_TOKEN_FILE: \S+ cannot be read"):
         load_settings().scorer_secret()
 
 
