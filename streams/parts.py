@@ -245,7 +245,7 @@ def access(settings: Settings) -> AccessOptions:
     from streams.web.access.tokens import Tokens
 
     return AccessOptions(
-        host=settings.web_host,
+        host=settings.host_of("wall"),
         tokens=Tokens(settings.web_tokens_file) if settings.web_tokens_file else None,
         url=settings.web_url or "",
         user_header=settings.web_user_header or "",
@@ -259,7 +259,8 @@ def wall_address(settings: Settings) -> WallAddress:
     from streams.web.ask import WallAddress
 
     has_token = settings.web_token is not None or settings.web_token_file is not None
-    host = f"[{settings.web_host}]" if ":" in settings.web_host else settings.web_host
+    host = settings.host_of("wall")
+    host = f"[{host}]" if ":" in host else host
     return WallAddress(settings.web_url or f"http://{host}:{settings.wall_port}", settings.web_secret() if has_token else None)
 
 
@@ -294,6 +295,14 @@ def folder_limits(settings: Settings, scores: bool = False) -> FolderLimits:
         export_days=settings.export_days,
         store_days=settings.store_days if scores and not settings.influx_url else 0.0,
     )
+
+
+def make_data_folder(settings: Settings, name: str = "") -> None:
+    """Make the data folder, or the one of this name in it, where it is missing. Raises `SettingsError` where that fails."""
+    try:
+        (settings.data_dir / name).mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise SettingsError("FVQ_DATA_DIR", f"{settings.data_dir / name} cannot be created: {error.strerror}") from error
 
 
 def keeping(settings: Settings) -> Keeping:

@@ -48,6 +48,7 @@ def run_wall(settings: Settings, ready: Callable[[str], None]) -> None:
     """
     configure_logging(settings.log_level, settings.log_format)
     gate = Gate(parts.access(settings))
+    parts.make_data_folder(settings)
     connection = parts.connection(settings)
     check_broker(connection)
     check_rights(connection, "fvq web", rights_of(NEEDS["fvq web"], settings.group, named=connection.named))
@@ -72,10 +73,10 @@ async def _serve(settings: Settings, connection: Connection, gate: Gate, clips: 
     for agent in agents:
         agent.start()
     try:
-        await serve_wall(make_app(wall), settings.web_host, settings.wall_port, ready, _end_soon)
+        await serve_wall(make_app(wall), settings.host_of("wall"), settings.wall_port, ready, _end_soon)
     except OSError as error:
-        place = f"{settings.web_host}:{settings.wall_port}"
-        raise SettingsError("FVQ_WEB_HOST, FVQ_WALL_PORT", f"cannot listen on {place}: {error.strerror or error}") from error
+        place = f"{settings.host_of('wall')}:{settings.wall_port}"
+        raise SettingsError("FVQ_WALL_HOST, FVQ_WALL_PORT", f"cannot listen on {place}: {error.strerror or error}") from error
     finally:
         await _stop(agents)
         await history.close()

@@ -116,10 +116,7 @@ def run_worker(settings: Settings, pages: StartingPages) -> int:
     if settings.deep_model or settings.deep_url:
         deep, more = deep_model(settings, connection)
         followers += more
-    try:
-        (settings.data_dir / connection.named(FAUST_FOLDER)).mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise SettingsError("FVQ_DATA_DIR", f"{settings.data_dir} cannot be created: {error.strerror}") from error
+    parts.make_data_folder(settings, connection.named(FAUST_FOLDER))
     inbox = _own_inbox(settings.data_dir / "inbox")
     sink = parts.sink(settings)
     pictures = _picture_limits(settings, connection)

@@ -56,7 +56,7 @@ def history_fill(
     connection = parts.connection(settings)
     with QueueTopic(connection) as topic:
         deletions = topic.refresh().deletions()
-    with TimeSpan(connection, SCORES_TOPIC, first, last) as span:
+    with TimeSpan(connection, connection.named(SCORES_TOPIC), first, last) as span:
         place, filled = asyncio.run(_fill(settings, span, deletions))
     if as_json:
         print(json.dumps(_report(place, span, filled) | {"from": first.isoformat(), "to": (last or now).isoformat()}))

@@ -53,7 +53,7 @@ def rate_serve(
     enlarge: Annotated[int, typer.Option(min=1, max=8, help="Screen pixels per clip pixel: 1 shows clips at native size.")] = 1,
     digit_votes: Annotated[bool, typer.Option("--digit-votes", help="1 to 5 is the whole vote, without Enter.")] = False,
 ) -> None:
-    """Serve the page at FVQ_WEB_HOST until told to stop."""
+    """Serve the page at FVQ_RATE_HOST until told to stop."""
     run_page(load_settings(), port, PageOptions(scale, pause_after, enlarge, digit_votes))
 
 
@@ -64,7 +64,7 @@ def rate_add(name: Annotated[str, typer.Argument(help="The rater.")], port: Port
 
     settings = load_settings()
     token = RatingStore(settings.data_dir).add_rater(name)
-    address = settings.rate_url or f"http://{settings.web_host}:{port}"
+    address = settings.rate_url or f"http://{settings.host_of('rate')}:{port}"
     print(f"token  {token}\nlink   {address}/#token={token}")
 
 
@@ -171,7 +171,7 @@ def run_page(settings: Settings, port: int, options: PageOptions) -> None:
             print("no raters yet, and nobody can sign in; add one: fvq rate add NAME", file=sys.stderr)
         if settings.rate_url:
             print(f"raters reach it at {settings.rate_url}", file=sys.stderr)
-        asyncio.run(serve(make_app(page), settings.web_host, port, _print_address))
+        asyncio.run(serve(make_app(page), settings.host_of("rate"), port, _print_address))
 
 
 def _print_address(address: str) -> None:

@@ -21,7 +21,7 @@ from typing import Literal
 
 from streams.errors import EventError
 from streams.events import TRAINING_TOPIC, StreamDeletion, TrainingExample
-from streams.kafka.clients import send_all
+from streams.kafka.clients import broker_errors, send_all
 from streams.kafka.connection import Connection
 from streams.kafka.whole_topic import WholeTopic
 from streams.queue.clips import ClipStore, place_of, place_of_key
