@@ -75,7 +75,7 @@ class RenditionItem(BaseModel):
 class AlertItem(BaseModel):
     """An alert and its acknowledgement."""
 
-    alert: QualityAlert = Field(description="The alert, as on `quality-alerts`.")
+    alert: QualityAlert = Field(description="The alert, as on its topic.")
     ack: AlertAcknowledgement | None = Field(default=None, description="Who has seen it; null where nobody has.")
 
 
