@@ -21,7 +21,7 @@ from typing import Literal
 
 from streams.errors import EventError
 from streams.events import TRAINING_TOPIC, StreamDeletion, TrainingExample
-from streams.kafka.clients import broker_errors, send_all
+from streams.kafka.clients import send_all
 from streams.kafka.connection import Connection
 from streams.kafka.whole_topic import WholeTopic
 from streams.queue.clips import ClipStore, place_of, place_of_key
@@ -116,11 +116,6 @@ class QueueTopic(WholeTopic):
         for record in self._new_records():
             self.queue.fold(record.key or b"", record.value)
         return self.queue
-
-    def written(self) -> bool:
-        """Whether the topic ever had a message. End offsets tell, which compaction does not lower."""
-        with broker_errors(f"{self._topic} cannot be read"):
-            return any(self._reader.end_offsets(self._partitions).values())
 
     def add(self, events: Iterable[TrainingExample | StreamDeletion]) -> None:
         """Send examples or deletions, and wait for the acknowledgements."""

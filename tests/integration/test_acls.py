@@ -67,6 +67,7 @@ COMMANDS: dict[str, list[str]] = {
     "fvq dead-letters replay": ["dead-letters", "replay", "--all"],
     "fvq dead-letters rm": ["dead-letters", "rm", "--all"],
     "fvq queue rm": ["queue", "rm", "--stream", "door"],
+    "fvq history fill": ["history", "fill", "--from", "1d"],
     "fvq forget": ["forget", "face", "--yes"],
 }
 """A command of each row of the list, which ends by itself."""

@@ -162,3 +162,5 @@ def test_what_kafka_has_deleted_is_said(broker: str, tmp_path: Path) -> None:
     finished = fvq("history", "fill", "--from", "7h", FVQ_BROKER=broker, FVQ_DATA_DIR=str(tmp_path))
     assert finished.returncode == 0, finished.stderr
     assert f"Kafka has deleted messages of partition {at.partition}, perhaps some from --from on" in finished.stderr
+    staging = fvq("history", "fill", "--from", "7h", FVQ_BROKER=broker, FVQ_DATA_DIR=str(tmp_path), FVQ_TOPIC_PREFIX="staging.")
+    assert (staging.returncode, "topic staging.training-queue is missing" in staging.stderr) == (1, True)
