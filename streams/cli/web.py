@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from streams.cli.options import JsonFlag, load_settings
+from streams.cli.options import JsonFlag, live, load_settings
 from streams.errors import SettingsError
 from streams.text import printable
 
@@ -31,7 +31,7 @@ def web(
     if context.invoked_subcommand is None:
         from streams.wall import run_wall
 
-        run_wall(load_settings(wall_port=port), (lambda _: None) if quiet else _print_address)
+        live("wall", lambda settings, life: run_wall(settings, life, quiet), lambda: load_settings(wall_port=port))
 
 
 @tokens.command("add")
@@ -92,7 +92,3 @@ def _labels(options: list[str]) -> dict[str, str]:
             raise SettingsError("--label", f"{text!r} is not NAME:VALUE")
         labels[name] = value
     return labels
-
-
-def _print_address(address: str) -> None:
-    print(f"Running on {address}", file=sys.stderr, flush=True)

@@ -6,13 +6,13 @@ import asyncio
 import contextlib
 import logging
 import os
-import signal
 import threading
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from streams.connections import stop_signal
 from streams.errors import SettingsError
 from streams.ingest.base import Plan, Services, Times
 from streams.ingest.live import Supervisor, follow_list, use_all_of_the_machine
@@ -40,7 +40,8 @@ class LiveOptions:
     """What is followed. sources: at the start. plan: makes the plan of a source from its name and its address or folder.
 
     read_list: the sources anew, where their list has changed; None where there is no list. host, port: of the pages.
-    once: end when all sources have ended.
+    once: end when all sources have ended. stopping: is called with the signal that tells the process to stop, and with the
+    seconds in which it ends.
     """
 
     connection: Connection
@@ -50,6 +51,7 @@ class LiveOptions:
     port: int
     read_list: Callable[[], Listed | None] | None = None
     once: bool = False
+    stopping: Callable[[int, float], None] = lambda *_: None
 
 
 class PlaylistReader(Protocol):
@@ -73,9 +75,7 @@ async def run_live(options: LiveOptions, reader: PlaylistReader) -> None:
 
     Raises `BrokerError` or `SettingsError` where it cannot start.
     """
-    stop = asyncio.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    stop = stop_signal(lambda number: options.stopping(number, END_SECONDS))
     use_all_of_the_machine()
     async with reader, _publisher(options.connection) as (publisher, publishing):
         services = Services(

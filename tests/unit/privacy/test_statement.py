@@ -66,7 +66,7 @@ def test_they_are_a_workers_first_lines(
     tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("streams.worker.run_worker", lambda *_: 0)
-    monkeypatch.setattr(worker_start, "configure_logging", lambda *_: None)
+    monkeypatch.setattr("streams.life.configure_logging", lambda *_: None)
     with caplog.at_level(logging.INFO):
         worker_start.start_worker(Settings(data_dir=tmp_path, broker="none:1", web_port=0))
     first, *rest = caplog.messages
