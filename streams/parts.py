@@ -70,7 +70,7 @@ def group(settings: Settings) -> Group:
     """The workers' consumer group."""
     from streams.kafka.consumer import Group
 
-    return Group(named(settings)(settings.group), settings.session_timeout)
+    return Group(prefixed(settings.topic_prefix, settings.group), settings.session_timeout)
 
 
 def named(settings: Settings) -> Named:
@@ -245,7 +245,7 @@ def access(settings: Settings) -> AccessOptions:
     from streams.web.access.tokens import Tokens
 
     return AccessOptions(
-        host=settings.web_host,
+        host=settings.host_of("wall"),
         tokens=Tokens(settings.web_tokens_file) if settings.web_tokens_file else None,
         url=settings.web_url or "",
         user_header=settings.web_user_header or "",
@@ -259,7 +259,8 @@ def wall_address(settings: Settings) -> WallAddress:
     from streams.web.ask import WallAddress
 
     has_token = settings.web_token is not None or settings.web_token_file is not None
-    host = f"[{settings.web_host}]" if ":" in settings.web_host else settings.web_host
+    host = settings.host_of("wall")
+    host = f"[{host}]" if ":" in host else host
     return WallAddress(settings.web_url or f"http://{host}:{settings.wall_port}", settings.web_secret() if has_token else None)
 
 
@@ -296,6 +297,14 @@ def folder_limits(settings: Settings, scores: bool = False) -> FolderLimits:
     )
 
 
+def make_data_folder(settings: Settings, name: str = "") -> None:
+    """Make the data folder, or the one of this name in it, where it is missing. Raises `SettingsError` where that fails."""
+    try:
+        (settings.data_dir / name).mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise SettingsError("FVQ_DATA_DIR", f"{settings.data_dir / name} cannot be created: {error.strerror}") from error
+
+
 def keeping(settings: Settings) -> Keeping:
     """What a worker with these settings keeps of people's faces."""
     from streams.privacy.exports import exports
@@ -310,7 +319,7 @@ def keeping(settings: Settings) -> Keeping:
         harvest=settings.harvest,
         per_hour=settings.harvest_per_hour,
         pictures=settings.pictures,
-        pictures_topic=named(settings)(PICTURES_TOPIC),
+        pictures_topic=prefixed(settings.topic_prefix, PICTURES_TOPIC),
         faces=settings.pictures_faces,
         influx=influx,
         store_days=settings.store_days,

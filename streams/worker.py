@@ -8,7 +8,6 @@ import shutil
 import signal
 import socket
 import threading
-import time
 from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
@@ -40,6 +39,7 @@ from streams.kafka.clients import check_broker
 from streams.kafka.connection import Connection
 from streams.kafka.progress import LagWatch, Progress
 from streams.kafka.topics import has_topic
+from streams.life import Life
 from streams.media.fetch import Fetcher
 from streams.privacy.sweep import sweep_agent as folder_sweep
 from streams.queue.agent import harvest_agent
@@ -71,7 +71,7 @@ class _BoundedWorker(faust.Worker):
     whose cores were taken. So a thread of its own waits, and the kernel ends the process where no thread gets to run.
     """
 
-    stop_began: float | None = None
+    life: Life
 
     def install_signal_handlers(self) -> None:
         """Called by Faust in its event loop, in the main thread."""
@@ -88,18 +88,17 @@ class _BoundedWorker(faust.Worker):
             if number[0] in (signal.SIGTERM, signal.SIGINT) and not ending:
                 ending = True
                 _end_after(STOP_SECONDS)
-                self.stop_began = time.monotonic()
-                log.info("worker stops (%s): it finishes what it has, within %g s", signal.Signals(number[0]).name, STOP_SECONDS)
+                self.life.stops(number[0], STOP_SECONDS)
             if number[0] in handlers:
                 with suppress(RuntimeError):  # the loop is closed: the process is ending
                     self.loop.call_soon_threadsafe(handlers[signal.Signals(number[0])])
 
 
-def run_worker(settings: Settings, pages: StartingPages) -> int:
+def run_worker(settings: Settings, pages: StartingPages, life: Life) -> int:
     """Score segments until told to stop; returns the exit code.
 
-    pages: that listen already; they hand their socket over when Faust's server starts. Raises `SettingsError`, `ModelError` or
-    `BrokerError` where it cannot start.
+    pages: that listen already; they hand their socket over when Faust's server starts. life: is told what stops it. Raises
+    `SettingsError`, `ModelError` or `BrokerError` where it cannot start.
     """
     _check_libraries()
     # Faust runs several callbacks on the event loop for each message; uvloop takes a third less time for them.
@@ -116,10 +115,7 @@ def run_worker(settings: Settings, pages: StartingPages) -> int:
     if settings.deep_model or settings.deep_url:
         deep, more = deep_model(settings, connection)
         followers += more
-    try:
-        (settings.data_dir / connection.named(FAUST_FOLDER)).mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise SettingsError("FVQ_DATA_DIR", f"{settings.data_dir} cannot be created: {error.strerror}") from error
+    parts.make_data_folder(settings, connection.named(FAUST_FOLDER))
     inbox = _own_inbox(settings.data_dir / "inbox")
     sink = parts.sink(settings)
     pictures = _picture_limits(settings, connection)
@@ -162,6 +158,7 @@ def run_worker(settings: Settings, pages: StartingPages) -> int:
         worst,
     )
     worker = _BoundedWorker(app, loglevel=settings.log_level.upper(), quiet=True, override_logging=False, redirect_stdouts=False)
+    worker.life = life
     worker.spinner = None  # Faust's progress bar writes escape sequences into the log, also where that is no terminal.
     pages.say("it joins its group")
     try:
@@ -171,9 +168,6 @@ def run_worker(settings: Settings, pages: StartingPages) -> int:
         return int(error.code or 0)
     finally:
         shutil.rmtree(inbox, ignore_errors=True)
-        if worker.stop_began is not None:
-            seconds = round(time.monotonic() - worker.stop_began, 1)
-            log.info("worker has stopped after %.1f s", seconds, extra={"seconds": seconds})
     return 0
 
 

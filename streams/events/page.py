@@ -24,7 +24,7 @@ TOPICS = {
 
 INTRODUCTION = """# Events
 
-Made by `python -m streams.events.page > docs/events.md`.
+The shape of every message on the topics. Made by `python -m streams.events.page > docs/events.md`.
 
 The messages on the topics, as JSON in UTF-8. The same as JSON Schema: [schemas/](schemas). Readers ignore fields that they do
 not know; a missing or wrong one makes the whole message unreadable. What later versions may change:

@@ -19,6 +19,7 @@ from streams.topic_names import (
     INGEST_STATE_TOPIC,
     LETTER_MARKS_TOPIC,
     MODELS_TOPIC,
+    PER_STREAM,
     PICTURES_TOPIC,
     SCORES_TOPIC,
     SEGMENTS_TOPIC,
@@ -72,7 +73,6 @@ TOPIC_OPERATIONS: Mapping[str, Operation] = {
 
 GROUP_OPERATIONS: Mapping[str, Operation] = {"joins": "Read", "asks": "Describe"}
 
-PER_STREAM = (SEGMENTS_TOPIC, SCORES_TOPIC, ALERTS_TOPIC, DEAD_LETTER_TOPIC)
 STATES = (PICTURES_TOPIC, ALERT_STATE_TOPIC, ALERT_ACKS_TOPIC, INGEST_STATE_TOPIC, TRAINING_TOPIC)
 
 WORKER: Mapping[str, Needs] = {

@@ -14,13 +14,10 @@ from streams.errors import BrokerError
 from streams.events import (
     ALERT_ACKS_TOPIC,
     ALERT_STATE_TOPIC,
-    ALERTS_TOPIC,
-    DEAD_LETTER_TOPIC,
     INGEST_STATE_TOPIC,
     LETTER_MARKS_TOPIC,
     MODELS_TOPIC,
     PICTURES_TOPIC,
-    SCORES_TOPIC,
     SEGMENTS_TOPIC,
     TRAINING_TOPIC,
 )
@@ -29,9 +26,7 @@ from streams.kafka.connection import Connection
 from streams.kafka.topic_looks import looked_up
 from streams.refusals import words
 from streams.text import counted
-
-PER_STREAM = (SEGMENTS_TOPIC, SCORES_TOPIC, ALERTS_TOPIC, DEAD_LETTER_TOPIC)
-"""Topics keyed by stream: all have the same number of partitions, as Faust's tables need."""
+from streams.topic_names import PER_STREAM
 
 PARTITIONS = 4
 """Of the topics that are keyed by stream, where nothing else is asked for."""

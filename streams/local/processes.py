@@ -39,7 +39,11 @@ AGENTS_SECONDS = 5.0
 
 
 def own_kafka(stack: ExitStack, settings: Settings) -> Connection:
-    """The user's Kafka, or an embedded broker that the stack's end ends; with all topics. Raises `BrokerError`."""
+    """The user's Kafka, or an embedded broker that the stack's end ends; with all topics. Raises `BrokerError`.
+
+    Before that the data folder is made, so that a wrong one is told at once. Raises `SettingsError`.
+    """
+    parts.make_data_folder(settings)
     if settings.broker:
         connection = parts.connection(settings)
     else:
@@ -65,6 +69,8 @@ def own_settings(settings: Settings, broker: str, port: int) -> dict[str, str]:
     changes = {
         "FVQ_BROKER": broker,
         "FVQ_WEB_HOST": "127.0.0.1",
+        "FVQ_WALL_HOST": "127.0.0.1",
+        "FVQ_INGEST_HOST": "127.0.0.1",
         "FVQ_WEB_PORT": str(port),
         "FVQ_INGEST_PORT": str(port),
         "FVQ_DATA_DIR": str(settings.data_dir),

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from streams.media.shown import without_secrets
 from streams.text import printable
 
 MOST_EXPORTS = 3
@@ -43,7 +43,7 @@ def kept_lines(keeping: Keeping) -> list[str]:
 
 
 def _lines(keeping: Keeping) -> Iterator[str]:
-    store, days = _without_password(keeping.clips), _days(keeping.clip_days)
+    store, days = _shown(keeping.clips), _days(keeping.clip_days)
     if keeping.harvest:
         yield (
             f"faces: clips that the model finds hard are stored in {store} {days} (FVQ_CLIP_DAYS), at most {keeping.per_hour} of "
@@ -64,7 +64,7 @@ def _lines(keeping: Keeping) -> Iterator[str]:
         yield f"faces: clips were exported to {path}, where they stay {_days(keeping.export_days)} (FVQ_EXPORT_DAYS)"
     if len(keeping.exports) > MOST_EXPORTS:
         yield f"faces: and {len(keeping.exports) - MOST_EXPORTS} more exports, noted in {keeping.data / 'exports'}"
-    scores = f"{_without_password(keeping.influx)}, as long as the bucket keeps them" if keeping.influx else ""
+    scores = f"{without_secrets(keeping.influx)}, as long as the bucket keeps them" if keeping.influx else ""
     scores = scores or f"{keeping.data / 'scores.sqlite'} {_days(keeping.store_days)} (FVQ_STORE_DAYS)"
     yield f"no faces: scores are in {scores}"
     yield "`fvq forget STREAM` removes a stream from all of these; docs/privacy.md has every store"
@@ -74,6 +74,6 @@ def _days(days: float) -> str:
     return f"for {days:g} days" if days else "for ever"
 
 
-def _without_password(address: str) -> str:
-    """An address without user and password."""
-    return re.sub(r"://[^/\s]*@", "://", address)
+def _shown(store: str) -> str:
+    """A folder as it is, an address without what may be secret in it."""
+    return without_secrets(store) if "://" in store else store

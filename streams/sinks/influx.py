@@ -175,6 +175,8 @@ def sink_errors(url: str, needed: str = "") -> Iterator[None]:
     try:
         yield
     except ApiException as error:
+        if error.status == UNAUTHORIZED and not needed:
+            hint = "; it does not know the token of FVQ_INFLUX_TOKEN or FVQ_INFLUX_TOKEN_FILE"
         # The body may repeat the points, but never the token: the token is in a header of the request.
         reason = f"InfluxDB {url} answered {error.status} {error.reason}: {str(error.body)[:300]}{hint}"
         if error.status in REFUSALS:

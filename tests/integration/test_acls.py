@@ -24,7 +24,7 @@ from tests.support.servers import KafkaServer
 from tests.support.topics import Follower, produce
 from tests.support.waiting import wait_for
 
-pytestmark = pytest.mark.timeout(600)
+pytestmark = pytest.mark.timeout(1200)
 DEMO = ROOT / "examples/face.mp4"
 
 
@@ -32,7 +32,7 @@ DEMO = ROOT / "examples/face.mp4"
 def strict(tmp_path_factory: pytest.TempPathFactory) -> Iterator[KafkaServer]:
     """A running Apache Kafka on which users may do only what ACLs allow."""
     server = KafkaServer(tmp_path_factory.mktemp("strict-kafka") / "data", secure=True, acls=True)
-    server.start()
+    server.start(seconds=500)
     yield server
     server.kill()
 
@@ -71,6 +71,9 @@ COMMANDS: dict[str, list[str]] = {
     "fvq forget": ["forget", "face", "--yes"],
 }
 """A command of each row of the list, which ends by itself."""
+
+INCLUDED_IN = {"Describe": {"Read", "Write", "Delete"}, "DescribeConfigs": {"AlterConfigs"}}
+"""By an operation, those that include it, as Kafka's authorizer has it."""
 
 
 def test_everything_works_with_the_rights_of_the_list_and_no_others(
@@ -173,11 +176,8 @@ def test_each_right_that_is_missing_is_found(accounts: Accounts, program: str) -
     check_rights(connection, program, rights)
     for right in rights:
         accounts.take(user, right)
-        # What another operation on it includes, the user still may do.
-        includes = right.operation == "Describe" and any(
-            other.name == right.name and other.operation in ("Read", "Write", "Delete") for other in rights
-        )
-        if includes:
+        operations = {other.operation for other in rights if other.name == right.name and other != right}
+        if operations & INCLUDED_IN.get(right.operation, set()):  # the user still may do it
             check_rights(connection, program, rights)
         else:
             with pytest.raises(BrokerError, match=f"user {user} do what `{program}` needs: {right}"):
@@ -237,3 +237,33 @@ def test_a_right_that_is_taken_away_is_an_outage_and_nothing_is_lost(
     finally:
         worker.kill()
         scores.close()
+
+
+def test_a_password_is_replaced_by_a_second_user_and_a_rolling_restart(
+    accounts: Accounts, strict: KafkaServer, tmp_path: Path
+) -> None:
+    """The steps of docs/operations.md; and what another password of the same user does to those that run, and that start."""
+    media = {"FVQ_MEDIA_ROOTS": str(tmp_path), "FVQ_LIVE_WINDOW": "off", "FVQ_HARVEST": "false", "FVQ_PICTURES": "off"}
+    first = Worker("first", tmp_path, **accounts.add("rolling-1", "fvq worker"), **media)
+    second = Worker("second", tmp_path, **accounts.add("rolling-2", "fvq worker"), **media)
+    scores = Follower(strict.inner, SCORES_TOPIC)
+    with ExitStack() as stack:
+        stack.callback(scores.close)
+        expected = len(scores.read())
+        for worker in (first, second):
+            stack.callback(worker.start().kill)
+            wait_for(f"{worker.name} reads", lambda text=worker: "reads partition" in text.tail(), 240)
+            expected += demo_segments(accounts, tmp_path)
+        assert first.terminate() == 0, first.tail()
+        accounts.remove("rolling-1")
+        expected += demo_segments(accounts, tmp_path)
+        wait_for("every score", lambda: len(scores.read()) >= expected, 240)
+        # The same user gets another password: who is connected goes on, and who starts needs the new one.
+        old = accounts.settings("rolling-2")
+        (tmp_path / "old").write_text(Path(old["FVQ_KAFKA_PASSWORD_FILE"]).read_text())
+        accounts.set_password("rolling-2", "another")
+        expected += demo_segments(accounts, tmp_path)
+        wait_for("every score", lambda: len(scores.read()) >= expected, 240)
+        assert "outage" not in second.log.read_text(), second.tail()
+        assert fvq("topics", "check", **(old | {"FVQ_KAFKA_PASSWORD_FILE": str(tmp_path / "old")})).returncode == 1
+        assert second.terminate() == 0, second.tail()

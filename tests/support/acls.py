@@ -16,6 +16,7 @@ from kafka.admin import (
     ResourcePatternFilter,
     ResourceType,
     ScramMechanism,
+    UserScramCredentialDeletion,
     UserScramCredentialUpsertion,
 )
 
@@ -49,6 +50,10 @@ class Accounts:
         """Make a user, or give it another password; it has that in its file."""
         self._admin.alter_user_scram_credentials([UserScramCredentialUpsertion(user, ScramMechanism.SCRAM_SHA_512, password)])
         (self._folder / user).write_text(password)
+
+    def remove(self, user: str) -> None:
+        """Delete a user: it cannot connect any more."""
+        self._admin.alter_user_scram_credentials([UserScramCredentialDeletion(user, ScramMechanism.SCRAM_SHA_512)])
 
     def grant(self, user: str, right: Right) -> None:
         self._admin.create_acls([_acl(user, right.operation, ResourceType[right.resource.upper()], right.name)])

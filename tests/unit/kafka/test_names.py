@@ -15,8 +15,9 @@ from streams import parts, topic_names
 from streams.errors import SettingsError
 from streams.kafka import topics
 from streams.kafka.connection import Connection
+from streams.kafka.topic_looks import NO_SUCH_TOPIC
 from streams.settings import Settings, load_settings
-from streams.topic_names import ALL_TOPICS, LONGEST_NAME, LONGEST_PREFIX, prefixed
+from streams.topic_names import ALL_TOPICS, LONGEST_NAME, LONGEST_PREFIX, PER_STREAM, prefixed
 from tests.support.processes import ROOT
 
 KAFKAS_NAME = re.compile(r"[a-zA-Z0-9._-]{1,249}")
@@ -25,7 +26,8 @@ KAFKAS_NAME = re.compile(r"[a-zA-Z0-9._-]{1,249}")
 prefixes = st.from_regex(rf"[A-Za-z0-9._-]{{0,{LONGEST_PREFIX}}}", fullmatch=True)
 
 TABLES = {
-    "streams/kafka/topics.py": {"PER_STREAM", "wanted_topics"},
+    "streams/kafka/topics.py": {"wanted_topics"},
+    "streams/kafka/rights.py": {"STATES", "LETTERS", "WORKER", "NEEDS"},
     "streams/web/follow.py": {"RECENT_SECONDS", "CHANGES"},
 }
 """Tables by names without a prefix, which the functions below them put there."""
@@ -47,7 +49,12 @@ class MemoryAdmin:
         return list(self.topics)
 
     def describe_topics(self, names: list[str]) -> list[dict[str, Any]]:
-        return [{"name": name, "partitions": [{"replica_nodes": [1]}] * self.topics[name]["num_partitions"]} for name in names]
+        return [self._described(name) for name in names]
+
+    def _described(self, name: str) -> dict[str, Any]:
+        if name not in self.topics:
+            return {"name": name, "partitions": [], "error_code": NO_SUCH_TOPIC}
+        return {"name": name, "partitions": [{"replica_nodes": [1]}] * self.topics[name]["num_partitions"]}
 
     def close(self) -> None:
         pass
@@ -83,7 +90,7 @@ def test_topics_are_created_and_checked_under_their_prefix(monkeypatch: pytest.M
     assert [report.problem for report in reports if report.problem] == []
     assert topics.alter_topics(here, 24) == []
     longer = {report.name: report.problem for report in topics.check_topics(here, 3, 1, 48) if report.problem}
-    assert set(longer) == {here.named(topic) for topic in topics.PER_STREAM}
+    assert set(longer) == {here.named(topic) for topic in PER_STREAM}
     others = topics.check_topics(Connection("none:1"), 3, 1)
     assert {report.problem for report in others} == {"missing: run `fvq topics create`"}
 
