@@ -12,6 +12,7 @@ from typing import Any
 
 import imageio_ffmpeg
 
+from streams.errors import BrokerError
 from streams.events import SCORES_TOPIC, SEGMENTS_TOPIC, SegmentEvent
 from streams.kafka.connection import Connection
 from streams.kafka.topics import create_topics
@@ -131,17 +132,31 @@ def test_bad_clips_are_queued_once_and_their_deletion_removes_every_file(kafka: 
     assert "name clips by their ids, or a stream" in queue("rm", code=1)
 
 
+def make_topics(connection: Connection) -> None:
+    """Create the topics, and wait until the broker knows of the queue: the controller tells it a moment later."""
+
+    def is_there() -> bool:
+        try:
+            QueueTopic(connection).__exit__()
+        except BrokerError:
+            return False
+        return True
+
+    create_topics(connection, 4, 1)
+    wait_for("the queue's topic", is_there, 60)
+
+
 def test_a_topic_that_is_made_anew_costs_no_clip_although_a_command_wrote_to_it_first(kafka: KafkaServer, tmp_path: Path) -> None:
     connection, store = Connection(kafka.broker), ClipStore(str(tmp_path / "store"))
     settings = {
         "FVQ_BROKER": kafka.broker, "FVQ_CLIP_STORE": str(tmp_path / "store"), "FVQ_DATA_DIR": str(tmp_path / "data"),
     }  # fmt: skip
-    create_topics(connection, 4, 1)
+    make_topics(connection)
     kept = [stored_example(store, scored(number, stream=f"kept/{number}")) for number in range(3)]
     with QueueTopic(connection) as topic:
         topic.add(kept)
     kafka.remove_topics()
-    create_topics(connection, 4, 1)
+    make_topics(connection)
     assert fvq("forget", "gone", "--yes", **settings).returncode == 0
     copy = stored_example(store, scored(9, stream="gone"), queued_at=datetime.now(UTC) - timedelta(hours=1))  # from a back-up
 
