@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import re
 from collections import Counter, defaultdict
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -173,7 +173,7 @@ class Upgrade:
         states = [from_json(value) for value in self._followers[ALERT_STATE_TOPIC].read() if value]
         return {state.stream_id: state.renditions[""] for state in states}
 
-    def wait(self, expected: str, reached) -> None:  # type: ignore[no-untyped-def]
+    def wait(self, expected: str, reached: Callable[[], bool]) -> None:
         wait_for(f"{expected}\n{self.old.tail()}\n{self.new.tail()}", reached, PATIENCE)
 
     def _all_judged(self) -> bool:
@@ -257,8 +257,8 @@ def test_an_upgrade_and_the_way_back_lose_and_double_nothing(kafka: KafkaServer,
         assert streams.told("falling")[2:] == [("low-quality", "resolved"), ("quality-drop", "resolved")]
         assert streams.told("dark") == [("black", "firing"), ("black", "resolved")]
         code_before = streams.code_before.settings
-        queued = json.loads(fvq("queue", "ls", "--json", **streams.settings, **code_before).stdout)
-        assert {"low", "falling"} <= {example["stream_id"] for example in queued}, "one of each version"
+        queue = lambda: json.loads(fvq("queue", "ls", "--json", **streams.settings, **code_before).stdout)  # noqa: E731
+        streams.wait("a clip of each version", lambda: {"low", "falling"} <= {example["stream_id"] for example in queue()})
         taken_back = fvq("alerts", "unack", black.alert_id, **streams.settings, **code_before)
         assert taken_back.returncode == 0, taken_back.stderr
 
