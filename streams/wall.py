@@ -48,9 +48,10 @@ def run_wall(settings: Settings, life: Life, quiet: bool = False) -> None:
     """
     life.starts()
     gate = Gate(parts.access(settings))
+    parts.make_data_folder(settings)
     connection = parts.connection(settings)
     check_broker(connection)
-    check_rights(connection, "fvq web", rights_of(NEEDS["fvq web"], settings.group))
+    check_rights(connection, "fvq web", rights_of(NEEDS["fvq web"], settings.group, named=connection.named))
     with ExitStack() as stack:
         clips = _clips(settings, stack)
         asyncio.run(_serve(settings, connection, gate, clips, life, quiet))
@@ -80,10 +81,10 @@ async def _serve(settings: Settings, connection: Connection, gate: Gate, clips: 
     for agent in agents:
         agent.start()
     try:
-        await serve_wall(make_app(wall), settings.web_host, settings.wall_port, ready, stopping)
+        await serve_wall(make_app(wall), settings.host_of("wall"), settings.wall_port, ready, stopping)
     except OSError as error:
-        place = f"{settings.web_host}:{settings.wall_port}"
-        raise SettingsError("FVQ_WEB_HOST, FVQ_WALL_PORT", f"cannot listen on {place}: {error.strerror or error}") from error
+        place = f"{settings.host_of('wall')}:{settings.wall_port}"
+        raise SettingsError("FVQ_WALL_HOST, FVQ_WALL_PORT", f"cannot listen on {place}: {error.strerror or error}") from error
     finally:
         await _stop(agents)
         await history.close()

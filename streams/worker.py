@@ -44,7 +44,7 @@ from streams.media.fetch import Fetcher
 from streams.privacy.sweep import sweep_agent as folder_sweep
 from streams.queue.agent import harvest_agent
 from streams.queue.retention import sweep_agent
-from streams.scoring.app import AppOptions, build_app
+from streams.scoring.app import FAUST_FOLDER, AppOptions, build_app
 from streams.scoring.pages import add_pages
 from streams.scoring.pictures import PictureLimits, Pictures, PictureSender
 from streams.scoring.pipeline import SegmentPipeline
@@ -115,10 +115,7 @@ def run_worker(settings: Settings, pages: StartingPages, life: Life) -> int:
     if settings.deep_model or settings.deep_url:
         deep, more = deep_model(settings, connection)
         followers += more
-    try:
-        (settings.data_dir / "faust").mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise SettingsError("FVQ_DATA_DIR", f"{settings.data_dir} cannot be created: {error.strerror}") from error
+    parts.make_data_folder(settings, connection.named(FAUST_FOLDER))
     inbox = _own_inbox(settings.data_dir / "inbox")
     sink = parts.sink(settings)
     pictures = _picture_limits(settings, connection)
@@ -130,7 +127,9 @@ def run_worker(settings: Settings, pages: StartingPages, life: Life) -> int:
                 app.async_exit_stack.callback(served.close)
                 await connected(served)
             models = Models(scorer, second, deep)
-            pipelines.append(await _open_pipeline(app, settings, models, sink, inbox, pictures))
+            sender = PictureSender(app.producer, connection.named(PICTURES_TOPIC))
+            shown = Pictures(pictures, sender.send) if pictures is not None else None
+            pipelines.append(await _open_pipeline(app, settings, models, sink, inbox, shown))
         return pipelines[0]
 
     options = AppOptions(
@@ -148,7 +147,7 @@ def run_worker(settings: Settings, pages: StartingPages, life: Life) -> int:
     app = build_app(options, open_pipeline, sink, worst)
 
     agents: list[Agent] = [*followers]
-    _add_agents(agents, settings, connection, _assigned_partitions(app), inbox)
+    _add_agents(agents, settings, connection, _assigned_partitions(app, connection.named(SEGMENTS_TOPIC)), inbox)
     add_pages(
         app,
         sink,
@@ -186,7 +185,7 @@ def _add_agents(
 ) -> None:
     """Add the agents beside the score agent that the settings enable. assigned: the partitions that this worker reads now."""
     group = parts.group(settings)
-    lag = LagWatch(lambda: Progress(connection, group.name, SEGMENTS_TOPIC), assigned)
+    lag = LagWatch(lambda: Progress(connection, group.name, connection.named(SEGMENTS_TOPIC)), assigned)
     agents.append(Agent("lag", lag.run, Pauses(longest=5.0)))
     if settings.alerts:
         policy = load_policy(settings.alert_policy)
@@ -213,8 +212,8 @@ def _cause_of_silence(sources: IngestStates, state: StreamState) -> AlertCause:
     return AlertCause(where=explained[0], text=explained[1][:LONGEST_CAUSE]) if explained is not None else cause_of_silence(state)
 
 
-def _assigned_partitions(app: faust.App) -> Callable[[], set[int]]:
-    """What tells, in any thread, which partitions of the segments this worker reads now."""
+def _assigned_partitions(app: faust.App, topic: str) -> Callable[[], set[int]]:
+    """What tells, in any thread, which partitions of the segments this worker reads now. topic: of the segments."""
     running_app = threading.Event()
 
     @app.task
@@ -225,7 +224,7 @@ def _assigned_partitions(app: faust.App) -> Callable[[], set[int]]:
         # The first use of `app.consumer` creates the consumer, which must not happen in an agent's thread.
         if not running_app.is_set():
             return set()
-        return {assigned.partition for assigned in app.consumer.assignment() if assigned.topic == SEGMENTS_TOPIC}
+        return {assigned.partition for assigned in app.consumer.assignment() if assigned.topic == topic}
 
     return assigned_partitions
 
@@ -236,16 +235,15 @@ def _picture_limits(settings: Settings, connection: Connection) -> PictureLimits
     A message to a missing topic could create it with the broker's defaults, which keep pictures for ever.
     """
     limits = parts.picture_limits(settings)
-    if limits is not None and not has_topic(connection, PICTURES_TOPIC):
-        log.warning(
-            "no pictures of streams: topic %s is missing: run `fvq topics create`, or set FVQ_PICTURES=off", PICTURES_TOPIC
-        )
+    topic = connection.named(PICTURES_TOPIC)
+    if limits is not None and not has_topic(connection, topic):
+        log.warning("no pictures of streams: topic %s is missing: run `fvq topics create`, or set FVQ_PICTURES=off", topic)
         return None
     return limits
 
 
 async def _open_pipeline(
-    app: faust.App, settings: Settings, models: Models, sink: Sink, inbox: Path, pictures: PictureLimits | None
+    app: faust.App, settings: Settings, models: Models, sink: Sink, inbox: Path, pictures: Pictures | None
 ) -> SegmentPipeline:
     # When the app stops, it first stops its agents, then closes everything on this stack.
     resources = app.async_exit_stack
@@ -264,9 +262,8 @@ async def _open_pipeline(
     cascade = cascade_of(settings, models.deep) if models.deep is not None else None
     if isinstance(models.deep, RemoteScorer):
         resources.callback(models.deep.close)
-    shown = Pictures(pictures, PictureSender(app.producer).send) if pictures is not None else None
     tiers = tiers_of(settings, pool, models.scorer) if settings.tiers == "on" else None
-    pipeline = SegmentPipeline(fetcher, pool, models.scorer, models.second, settings.live_window, cascade, shown, tiers)
+    pipeline = SegmentPipeline(fetcher, pool, models.scorer, models.second, settings.live_window, cascade, pictures, tiers)
     resources.callback(pipeline.close)
     return pipeline
 

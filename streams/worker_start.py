@@ -10,6 +10,7 @@ from streams.life import Life, lived
 from streams.privacy.statement import kept_lines
 from streams.settings import Settings
 from streams.starting_pages import StartingPages
+from streams.topic_names import prefixed
 
 log = logging.getLogger(__name__)
 
@@ -32,7 +33,7 @@ def _start(settings: Settings, life: Life) -> int:
     except OSError as error:
         place = f"{settings.web_host}:{settings.web_port}"
         raise SettingsError("FVQ_WEB_HOST, FVQ_WEB_PORT", f"cannot listen on {place}: {error.strerror or error}") from error
-    life.starts(f"pages at http://{settings.web_host}:{pages.port}", group=settings.group)
+    life.starts(f"pages at http://{settings.web_host}:{pages.port}", group=prefixed(settings.topic_prefix, settings.group))
     for line in kept_lines(parts.keeping(settings)):
         log.info("%s", line)
     with pages:

@@ -17,6 +17,7 @@ from streams.cli import (
     config,
     dead_letters,
     forget,
+    history,
     ingest,
     models,
     plan,
@@ -38,7 +39,7 @@ PANELS = {
     "Try: on this machine, without a server": ("score", "up", "doctor", "config"),
     "Operate: live streams in production": (
         "plan", "topics", "ingest", "sources", "worker", "serve", "web", "streams", "alerts", "dead-letters",
-        "forget",
+        "history", "forget",
     ),
     "Improve: from hard clips to a better model": (
         "queue", "rate", "models", "synth", "train", "evaluate", "ablate", "crossvalidate", "promote",
@@ -91,7 +92,7 @@ for command in (
 for name, group in (
     ("topics", topics.app), ("alerts", alerts.app), ("models", models.app), ("queue", queue.app), ("rate", rate.app),
     ("dead-letters", dead_letters.app), ("ingest", ingest.app), ("web", web.app), ("streams", streams.app),
-    ("sources", sources.app),
+    ("sources", sources.app), ("history", history.app),
 ):  # fmt: skip
     app.add_typer(group, name=name, rich_help_panel=_panel(name))
 add_examples(app)

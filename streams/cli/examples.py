@@ -28,6 +28,8 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
     "alerts": ("fvq alerts", "fvq alerts --json"),
     "alerts ls": ("fvq alerts ls", "fvq alerts ls --all --kind black --json"),
     "alerts check": ("fvq alerts check --policy alerts.yaml --label tier=premium",),
+    "history": ("fvq history fill --from 2h",),
+    "history fill": ("fvq history fill --from 2026-11-01T00:00Z", "fvq history fill --from 3d --to 2h --json"),
     "forget": ("fvq forget studio-7 --dry-run", "fvq forget studio-7 --yes"),
     "alerts backtest": ("fvq alerts backtest alerts.yaml --days 2",),
     "alerts evaluate": ("fvq alerts evaluate --policy alerts.yaml", "fvq alerts evaluate --causes --json"),

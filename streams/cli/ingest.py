@@ -206,7 +206,7 @@ def _live_options(
         return sources_of(given, lines) if lines is not None else None
 
     changed = read_list if source_list is not None else None
-    return LiveOptions(connection, sources, plan, settings.web_host, settings.ingest_port, changed, once, life.stops)
+    return LiveOptions(connection, sources, plan, settings.host_of("ingest"), settings.ingest_port, changed, once, life.stops)
 
 
 @app.command()
@@ -296,7 +296,9 @@ def folder(
                 stream = Stream(name, labels=labels, from_start=start == "start")
                 return FolderPlan(stream, Path(path), segmenter, settle, poll)
 
-            followed = LiveOptions(connection, sources, plan, settings.web_host, settings.ingest_port, stopping=life.stops)
+            followed = LiveOptions(
+                connection, sources, plan, settings.host_of("ingest"), settings.ingest_port, stopping=life.stops
+            )
             asyncio.run(run_live(followed, parts.playlist_reader(settings)))
 
     live(NAME, run)
@@ -304,11 +306,11 @@ def folder(
 
 @app.command()
 def status(as_json: JsonFlag = False) -> None:
-    """Show the live sources of the `fvq ingest` that runs at FVQ_WEB_HOST and FVQ_INGEST_PORT."""
+    """Show the live sources of the `fvq ingest` that runs at FVQ_INGEST_HOST and FVQ_INGEST_PORT."""
     from streams.ingest.pages import ask_status, table_of
 
     settings = load_settings()
-    sources = ask_status(settings.web_host, settings.ingest_port)
+    sources = ask_status(settings.host_of("ingest"), settings.ingest_port)
     if as_json:
         print(json.dumps({"sources": sources}, indent=2))
     else:

@@ -54,7 +54,7 @@ def rate_serve(
     enlarge: Annotated[int, typer.Option(min=1, max=8, help="Screen pixels per clip pixel: 1 shows clips at native size.")] = 1,
     digit_votes: Annotated[bool, typer.Option("--digit-votes", help="1 to 5 is the whole vote, without Enter.")] = False,
 ) -> None:
-    """Serve the page at FVQ_WEB_HOST until told to stop."""
+    """Serve the page at FVQ_RATE_HOST until told to stop."""
     options = PageOptions(scale, pause_after, enlarge, digit_votes)
     live("rating page", lambda settings, life: run_page(settings, life, port, options))
 
@@ -66,7 +66,7 @@ def rate_add(name: Annotated[str, typer.Argument(help="The rater.")], port: Port
 
     settings = load_settings()
     token = RatingStore(settings.data_dir).add_rater(name)
-    address = settings.rate_url or f"http://{settings.web_host}:{port}"
+    address = settings.rate_url or f"http://{settings.host_of('rate')}:{port}"
     print(f"token  {token}\nlink   {address}/#token={token}")
 
 
@@ -181,7 +181,9 @@ def run_page(settings: Settings, life: Life, port: int, options: PageOptions) ->
         def ready(address: str) -> None:
             life.tell(f"Running on {address}")
 
-        asyncio.run(serve(make_app(page), settings.web_host, port, ready, lambda number: life.stops(number, SHUTDOWN_SECONDS)))
+        asyncio.run(
+            serve(make_app(page), settings.host_of("rate"), port, ready, lambda number: life.stops(number, SHUTDOWN_SECONDS))
+        )
 
 
 def _print_export(exported: Exported) -> None:

@@ -83,4 +83,5 @@ def topics_acls(
     if program not in NEEDS:
         raise SettingsError("PROGRAM", f"{program!r} is none of those that `fvq topics acls` lists")
     settings = load_settings()
-    print("\n".join(commands(NEEDS[program], settings.group, user, settings.broker or "kafka-1:9092")))
+    server = settings.broker or "kafka-1:9092"
+    print("\n".join(commands(NEEDS[program], settings.group, user, server, parts.named(settings))))

@@ -27,7 +27,7 @@ def web(
     port: Annotated[int | None, typer.Option(min=0, max=65535, help="Port instead of FVQ_WALL_PORT; 0 takes a free one.")] = None,
     quiet: Annotated[bool, typer.Option("--quiet", help="Do not print the address.")] = False,
 ) -> None:
-    """Without a command: serve the wall at FVQ_WEB_HOST until told to stop."""
+    """Without a command: serve the wall at FVQ_WALL_HOST until told to stop."""
     if context.invoked_subcommand is None:
         from streams.wall import run_wall
 
@@ -49,7 +49,7 @@ def token_add(
         raise SettingsError("--scope", f"{min(unknown)!r} is none of {', '.join(SCOPES)}")
     settings = load_settings()
     secret = add_token(_file(settings), name, known, _labels(label or []))
-    address = settings.web_url or f"http://{settings.web_host}:{settings.wall_port}"
+    address = settings.web_url or f"http://{settings.host_of('wall')}:{settings.wall_port}"
     # In the fragment, which a browser sends to no server and no proxy writes into its log.
     print(f"token  {secret}\nlink   {address}/#token={secret}")
 

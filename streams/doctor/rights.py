@@ -48,7 +48,9 @@ def _checked(settings: Settings, act: Callable[[Connection], Check]) -> Check:
 def _rights(settings: Settings, program: str) -> list[Right]:
     from streams.kafka.rights import NEEDS, rights_of
 
-    return parts.worker_rights(settings) if program == "fvq worker" else rights_of(NEEDS[program], settings.group)
+    if program == "fvq worker":
+        return parts.worker_rights(settings)
+    return rights_of(NEEDS[program], settings.group, named=parts.named(settings))
 
 
 def _one(connection: Connection, program: str, rights: list[Right]) -> Check:

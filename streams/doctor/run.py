@@ -25,6 +25,7 @@ from streams.doctor.setup import (
 )
 from streams.doctor.view import print_check, print_settings, shown
 from streams.errors import BrokerError, MediaError, ModelError, ScorerError, SettingsError, SinkError
+from streams.events import SEGMENTS_TOPIC
 from streams.kafka.clients import check_broker
 from streams.kafka.embedded import broker_binary
 from streams.privacy.statement import kept_lines
@@ -204,8 +205,9 @@ def _broker(settings: Settings) -> Check:
     broker = settings.broker
 
     def act() -> str:
-        check_broker(parts.connection(settings))
-        return broker
+        connection = parts.connection(settings)
+        check_broker(connection)
+        return f"{broker}; topics as {connection.named(SEGMENTS_TOPIC)}" if settings.topic_prefix else broker
 
     return attempt("broker", act, "start the broker, or correct FVQ_BROKER and FVQ_KAFKA_*", BrokerError, SettingsError)
 

@@ -89,7 +89,7 @@ def ask_status(host: str, port: int) -> list[dict[str, Any]]:
     except (OSError, ValueError, KeyError, TypeError) as error:
         reason = printable(str(getattr(error, "reason", error)))
         raise PageError(
-            f"no `fvq ingest` of live sources answers at {url} ({reason}): start it, or set FVQ_WEB_HOST and FVQ_INGEST_PORT"
+            f"no `fvq ingest` of live sources answers at {url} ({reason}): start it, or set FVQ_INGEST_HOST and FVQ_INGEST_PORT"
         ) from error
     return list(sources)
 

@@ -23,6 +23,7 @@ from streams.kafka.allowed import check_rights
 from streams.kafka.connection import Connection
 from streams.kafka.rights import NEEDS, rights_of
 from streams.media.read import Answer
+from streams.text import counted
 
 log = logging.getLogger(__name__)
 
@@ -84,7 +85,7 @@ async def run_live(options: LiveOptions, reader: PlaylistReader) -> None:
 
         async def follow(sources: Listed) -> None:
             await supervisor.follow([options.plan(name, url) for name, url in sources.items()])
-            log.info("%d sources are followed", len(sources))
+            log.info("%s followed", counted(len(sources), "source is", "sources are"))
 
         async with _pages(options, supervisor):
             await follow(options.sources)
@@ -119,10 +120,11 @@ async def _first_of(tasks: Sequence[asyncio.Task[Any]]) -> None:
 @asynccontextmanager
 async def _publisher(connection: Connection) -> AsyncIterator[tuple[Publisher, asyncio.Task[None]]]:
     """The publisher, which starts with the positions that are kept, and its task."""
-    await asyncio.to_thread(check_rights, connection, "fvq ingest hls", rights_of(NEEDS["fvq ingest hls"], ""))
+    rights = rights_of(NEEDS["fvq ingest hls"], "", named=connection.named)
+    await asyncio.to_thread(check_rights, connection, "fvq ingest hls", rights)
     positions = await asyncio.to_thread(read_positions, connection)
     sender = await asyncio.to_thread(KafkaSender, connection)
-    publisher = Publisher(sender, positions)
+    publisher = Publisher(sender, connection.named, positions)
     task = asyncio.create_task(publisher.run())
     try:
         yield publisher, task
@@ -144,7 +146,7 @@ async def _pages(options: LiveOptions, supervisor: Supervisor) -> AsyncIterator[
     except OSError as error:
         reason = f"cannot listen on {options.host}:{options.port}: {error.strerror or error}"
         reason += "; each `fvq ingest` on a machine needs a port of its own"
-        raise SettingsError("FVQ_WEB_HOST, FVQ_INGEST_PORT", reason) from error
+        raise SettingsError("FVQ_INGEST_HOST, FVQ_INGEST_PORT", reason) from error
     log.info("the pages are at http://%s:%d", *runner.addresses[0][:2])
     try:
         yield

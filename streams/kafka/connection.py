@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from streams.errors import SettingsError
+from streams.topic_names import prefixed
 
 if TYPE_CHECKING:
     import faust
@@ -21,7 +22,8 @@ class Connection:
     """Where the brokers are, and who connects to them.
 
     servers: `host:port[,host:port]`. security: Kafka's `security.protocol`. mechanism: Kafka's `sasl.mechanism`, for the
-    user and password. ca_file, cert_file, key_file: PEM files of the brokers' authorities and of this client.
+    user and password. ca_file, cert_file, key_file: PEM files of the brokers' authorities and of this client. prefix: before the
+    names of this environment's topics and groups, see `named`.
     """
 
     servers: str
@@ -32,6 +34,11 @@ class Connection:
     ca_file: Path | None = None
     cert_file: Path | None = None
     key_file: Path | None = None
+    prefix: str = ""
+
+    def named(self, name: str) -> str:
+        """What a topic or a consumer group of this product is called on these brokers."""
+        return prefixed(self.prefix, name)
 
     @property
     def who(self) -> str:

@@ -136,14 +136,12 @@ class Member:
 
 def send_letters(connection: Connection, letters: Sequence[DeadLetter]) -> None:
     """Send dead letters and wait for all acknowledgements. Raises `BrokerError`."""
+    topic = connection.named(DEAD_LETTER_TOPIC)
     producer = open_producer(connection)
     try:
         await_sends(
-            DEAD_LETTER_TOPIC,
-            (
-                producer.send(DEAD_LETTER_TOPIC, key=letter.key, value=letter.value, headers=letter.header_bytes())
-                for letter in letters
-            ),
+            topic,
+            (producer.send(topic, key=letter.key, value=letter.value, headers=letter.header_bytes()) for letter in letters),
         )
     finally:
         producer.close(timeout=1)

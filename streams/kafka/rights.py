@@ -10,18 +10,21 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from streams.events import (
+from streams.topic_names import (
     ALERT_ACKS_TOPIC,
     ALERT_STATE_TOPIC,
     ALERTS_TOPIC,
+    ALL_TOPICS,
     DEAD_LETTER_TOPIC,
     INGEST_STATE_TOPIC,
     LETTER_MARKS_TOPIC,
     MODELS_TOPIC,
+    PER_STREAM,
     PICTURES_TOPIC,
     SCORES_TOPIC,
     SEGMENTS_TOPIC,
     TRAINING_TOPIC,
+    Named,
 )
 
 Operation = Literal["Read", "Write", "Describe", "DescribeConfigs", "Create", "AlterConfigs", "Delete"]
@@ -70,9 +73,7 @@ TOPIC_OPERATIONS: Mapping[str, Operation] = {
 
 GROUP_OPERATIONS: Mapping[str, Operation] = {"joins": "Read", "asks": "Describe"}
 
-PER_STREAM = (SEGMENTS_TOPIC, SCORES_TOPIC, ALERTS_TOPIC, DEAD_LETTER_TOPIC)
 STATES = (PICTURES_TOPIC, ALERT_STATE_TOPIC, ALERT_ACKS_TOPIC, INGEST_STATE_TOPIC, TRAINING_TOPIC)
-ALL = (*PER_STREAM, *STATES, MODELS_TOPIC, LETTER_MARKS_TOPIC)
 
 WORKER: Mapping[str, Needs] = {
     "scores": Needs(
@@ -125,9 +126,12 @@ NEEDS: Mapping[str, Needs] = {
     "fvq dead-letters replay": Needs(reads=LETTERS, writes=(SEGMENTS_TOPIC, LETTER_MARKS_TOPIC)),
     "fvq dead-letters rm": Needs(reads=LETTERS, writes=(LETTER_MARKS_TOPIC,)),
     "fvq promote": Needs(writes=(MODELS_TOPIC,)),
-    "fvq topics check": Needs(describes_configs=ALL, describes=ALL),
-    "fvq topics create": Needs(creates=ALL, describes_configs=ALL, describes=ALL),
-    "fvq topics create --alter": Needs(creates=ALL, alters_configs=ALL, describes_configs=ALL, describes=ALL),
+    "fvq topics check": Needs(describes_configs=ALL_TOPICS, describes=ALL_TOPICS),
+    "fvq topics create": Needs(creates=ALL_TOPICS, describes_configs=ALL_TOPICS, describes=ALL_TOPICS),
+    "fvq topics create --alter": Needs(
+        creates=ALL_TOPICS, alters_configs=ALL_TOPICS, describes_configs=ALL_TOPICS, describes=ALL_TOPICS
+    ),
+    "fvq history fill": Needs(reads=(SCORES_TOPIC, TRAINING_TOPIC)),
     "fvq forget": Needs(
         reads=(*PER_STREAM, *STATES, LETTER_MARKS_TOPIC),
         writes=(*STATES, LETTER_MARKS_TOPIC),
@@ -139,12 +143,20 @@ NEEDS: Mapping[str, Needs] = {
 """What each program does. One that is not here uses no Kafka."""
 
 
-def rights_of(needs: Needs, group: str, receivers: Sequence[str] = ()) -> list[Right]:
-    """The rights on each topic and group. group: FVQ_GROUP. receivers: names of those that a worker delivers alerts to."""
-    rights = [Right("topic", name, operation) for field, operation in TOPIC_OPERATIONS.items() for name in getattr(needs, field)]
+def rights_of(needs: Needs, group: str, receivers: Sequence[str] = (), *, named: Named) -> list[Right]:
+    """The rights on each topic and group, by their names on the brokers.
+
+    group: FVQ_GROUP. receivers: names of those that a worker delivers alerts to. named: puts the environment's prefix before
+    a name.
+    """
+    rights = [
+        Right("topic", named(name), operation) for field, operation in TOPIC_OPERATIONS.items() for name in getattr(needs, field)
+    ]
     rights += [
-        Right("group", group + end, operation) for field, operation in GROUP_OPERATIONS.items() for end in getattr(needs, field)
+        Right("group", named(group + end), operation)
+        for field, operation in GROUP_OPERATIONS.items()
+        for end in getattr(needs, field)
     ]
     if ".alerts" in needs.joins:
-        rights += [Right("group", f"{group}.alerts.{name}", "Read") for name in receivers]
+        rights += [Right("group", named(f"{group}.alerts.{name}"), "Read") for name in receivers]
     return rights

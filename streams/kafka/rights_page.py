@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from streams.kafka.rights import ALL, GROUP_OPERATIONS, NEEDS, TOPIC_OPERATIONS, Needs
+from streams.kafka.rights import GROUP_OPERATIONS, NEEDS, TOPIC_OPERATIONS, Needs
+from streams.topic_names import ALL_TOPICS, Named
 
 SAME = {
     "fvq ingest files": "`fvq ingest files`; your packager",
@@ -22,20 +23,21 @@ def table() -> str:
     return "\n".join(["| process | topics | groups |", "|---|---|---|", *rows])
 
 
-def commands(needs: Needs, group: str, user: str, server: str) -> list[str]:
+def commands(needs: Needs, group: str, user: str, server: str, named: Named) -> list[str]:
     """Commands of Kafka's own tool that give a user what a program needs, one for each operation.
 
     group: FVQ_GROUP. All groups of a worker begin with it, so one ACL is for them all, and for those of receivers to come.
+    named: puts the environment's prefix before a name.
     """
     tool = f"kafka-acls.sh --bootstrap-server {server} --command-config admin.properties --add --allow-principal User:{user}"
     lines = [
-        f"{tool} --operation {operation} {' '.join(f'--topic {name}' for name in names)}"
+        f"{tool} --operation {operation} {' '.join(f'--topic {named(name)}' for name in names)}"
         for operation, names in _by_operation(needs)
     ]
     if needs.joins:
-        lines.append(f"{tool} --operation Read --group {group} --resource-pattern-type prefixed")
+        lines.append(f"{tool} --operation Read --group {named(group)} --resource-pattern-type prefixed")
     if needs.asks:
-        lines.append(f"{tool} --operation Describe --group {group}")
+        lines.append(f"{tool} --operation Describe --group {named(group)}")
     return lines
 
 
@@ -48,7 +50,7 @@ def _by_operation(needs: Needs) -> Iterator[tuple[str, Sequence[str]]]:
 
 def _topics(needs: Needs) -> str:
     cells = [
-        f"*{operation}*: {'all' if set(names) == set(ALL) else ', '.join(f'`{name}`' for name in names)}"
+        f"*{operation}*: {'all' if set(names) == set(ALL_TOPICS) else ', '.join(f'`{name}`' for name in names)}"
         for operation, names in _by_operation(needs)
     ]
     return "<br>".join(cells)

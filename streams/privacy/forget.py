@@ -94,7 +94,7 @@ def _parts(places: Places, stream_id: str, example_ids: set[str], dry_run: bool)
     else:
         yield from on_kafka.queue_and_letters(connection, store, stream_id, dry_run)
         yield from on_kafka.states(connection, stream_id, dry_run)
-    # The clip store after queue and ratings: if this is stopped before, no example names the clips, and the sweep deletes them.
+    # The clip store after queue and ratings: if this is stopped before, the note on the queue lets the sweep delete the clips.
     yield Part("ratings", str(data / NAME), partial(on_disk.forget_ratings, data, stream_id, dry_run))
     yield Part("clips", store.address, partial(_forget_clips, store, stream_id, dry_run))
     yield Part("playable clips", str(data), partial(on_disk.forget_playable, data, example_ids, dry_run))

@@ -66,6 +66,7 @@ def harvest_agent(
     group: the scorers' group. limits: what is worth a rating. fetch_limits: what may be fetched. inbox: folder for fetched
     segments. Raises `BrokerError` where the topic of the queue is missing.
     """
+    scores, alerts = connection.named(SCORES_TOPIC), connection.named(ALERTS_TOPIC)
     with QueueTopic(connection):
         pass
 
@@ -73,17 +74,17 @@ def harvest_agent(
         with ExitStack() as stack:
             topic = stack.enter_context(QueueTopic(connection))
             # Both topics have the same partitions by stream, and the range assignor gives both of a stream's to the same worker.
-            member = stack.enter_context(Member(connection, group.of("harvest"), [SCORES_TOPIC, ALERTS_TOPIC], bulk=True))
+            member = stack.enter_context(Member(connection, group.of("harvest"), [scores, alerts], bulk=True))
             runner = stack.enter_context(asyncio.Runner())
             fetcher = runner.run(Fetcher(fetch_limits, inbox).__aenter__())
             stack.callback(lambda: runner.run(fetcher.__aexit__(None, None, None)))
-            harvest = Harvest(limits, store, topic, lambda scores: runner.run(fetch_all(fetcher, scores)))
+            harvest = Harvest(limits, store, topic, lambda scores: runner.run(fetch_all(fetcher, scores)), alerts)
             for batch in member.batches(stop, lambda: POLL_SECONDS, POLL_RECORDS):
                 if batch.reassigned:
                     # The topic says which clips another worker stored of the streams that this worker has now.
                     harvest.refresh_memory()
-                # Scores before alerts, because an alert names a score. In reverse order, "segment-scores" comes first.
-                for at in sorted(batch.records, key=lambda at: at.topic, reverse=True):
+                # Scores before alerts, because an alert names a score.
+                for at in sorted(batch.records, key=lambda at: at.topic == alerts):
                     harvest.choose_from(batch.records[at])
                 if batch.records:
                     harvest.store_chosen()
@@ -115,10 +116,10 @@ async def fetch_all(fetcher: Fetcher, scores: Sequence[SegmentScore]) -> list[by
 
 
 class Harvest:
-    """Chooses segments, stores their clips and queues their examples."""
+    """Chooses segments, stores their clips and queues their examples. alerts: the name of the alerts' topic."""
 
-    def __init__(self, limits: HarvestLimits, store: ClipStore, topic: QueueTopic, fetch: Fetch) -> None:
-        self._limits, self._store, self._topic, self._fetch = limits, store, topic, fetch
+    def __init__(self, limits: HarvestLimits, store: ClipStore, topic: QueueTopic, fetch: Fetch, alerts: str) -> None:
+        self._limits, self._store, self._topic, self._fetch, self._alerts = limits, store, topic, fetch, alerts
         self.refresh_memory()
         self._recent: OrderedDict[str, OrderedDict[str, SegmentScore]] = OrderedDict()
         self._chosen: dict[tuple[str, str], tuple[SegmentScore, HarvestReason]] = {}
@@ -129,12 +130,12 @@ class Harvest:
         self._memory = Memory(self._limits.per_hour, self._topic.refresh().examples())
 
     def choose_from(self, records: Sequence[Any]) -> None:
-        """Choose segments to store. records: messages of one partition, of the scores or of the alerts topic."""
+        """Choose segments to store. records: messages of one partition, of the scores' topic or of the alerts'."""
         for record in records:
             if time.time() - record.timestamp / 1000 > TOO_OLD_SECONDS:
                 continue
             try:
-                if record.topic == ALERTS_TOPIC:
+                if record.topic == self._alerts:
                     self._read_alert(QualityAlert.from_bytes(record.value))
                 else:
                     self._read_score(SegmentScore.from_bytes(record.value))

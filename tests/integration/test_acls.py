@@ -67,6 +67,7 @@ COMMANDS: dict[str, list[str]] = {
     "fvq dead-letters replay": ["dead-letters", "replay", "--all"],
     "fvq dead-letters rm": ["dead-letters", "rm", "--all"],
     "fvq queue rm": ["queue", "rm", "--stream", "door"],
+    "fvq history fill": ["history", "fill", "--from", "1d"],
     "fvq forget": ["forget", "face", "--yes"],
 }
 """A command of each row of the list, which ends by itself."""
@@ -145,7 +146,7 @@ def test_a_command_says_what_its_user_may_not_do(accounts: Accounts, tmp_path: P
     assert refused.returncode == 1, output
     assert "Kafka refuses user stranger " in output
     assert "Traceback" not in output
-    topics = {right.name for right in rights_of(NEEDS[program], "fvq") if right.resource == "topic"}
+    topics = {right.name for right in rights_of(NEEDS[program], "fvq", named=str) if right.resource == "topic"}
     assert any(f"on topic {name}" in output for name in topics), output
 
 
@@ -161,7 +162,7 @@ def test_a_process_does_not_start_without_its_rights_and_names_them_all(
     assert refused.returncode == 1, refused.stdout + refused.stderr
     line = refused.stderr.strip().splitlines()[-1]
     assert f"Kafka does not let user stranger do what `{program}` needs" in line
-    assert all(right.name in line for right in rights_of(NEEDS[program], "fvq"))
+    assert all(right.name in line for right in rights_of(NEEDS[program], "fvq", named=str))
     assert "Traceback" not in refused.stderr
 
 
@@ -169,7 +170,7 @@ def test_a_process_does_not_start_without_its_rights_and_names_them_all(
 def test_each_right_that_is_missing_is_found(accounts: Accounts, program: str) -> None:
     user = f"one-less-{program.replace(' ', '-')}"
     accounts.add(user)
-    connection, rights = accounts.connection(user), rights_of(NEEDS[program], "fvq")
+    connection, rights = accounts.connection(user), rights_of(NEEDS[program], "fvq", named=str)
 
     def problem() -> str:
         try:

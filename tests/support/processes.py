@@ -33,13 +33,20 @@ class Worker:
     core: the processor core on which the worker and its children run; None for all cores. Two workers that both
     use all cores spend most of the time waiting for each other's threads.
     command: runs in place of `fvq worker`.
+    directory: in which it runs; None for that of the caller.
     settings: environment variables; the environment's own FVQ_ settings are left out.
     """
 
     def __init__(
-        self, name: str, folder: Path, core: int | None = None, command: list[str] | None = None, **settings: str
+        self,
+        name: str,
+        folder: Path,
+        core: int | None = None,
+        command: list[str] | None = None,
+        directory: Path | None = None,
+        **settings: str,
     ) -> None:
-        self.name = name
+        self.name, self.directory = name, directory
         self.command = command or [FVQ, "worker"]
         cores = sorted(os.sched_getaffinity(0))
         self.cores = set(cores) if core is None else {cores[core % len(cores)]}
@@ -53,8 +60,9 @@ class Worker:
         with self.log.open("ab") as log:
             # A process group of its own, so that `kill` also ends the sampling children, as a power cut would.
             self.process = subprocess.Popen(
-                self.command, env=self.environment, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
-            )
+                self.command, env=self.environment, cwd=self.directory, stdin=subprocess.DEVNULL, stdout=log, stderr=log,
+                start_new_session=True,
+            )  # fmt: skip
         os.sched_setaffinity(self.process.pid, self.cores)  # before the worker imports a library that starts threads
         return self
 

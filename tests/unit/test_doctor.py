@@ -10,16 +10,25 @@ import warnings
 from pathlib import Path
 
 import pytest
+from pydantic import SecretStr
 
 from streams.doctor import run as doctor
 from streams.doctor.check import Check
 from streams.doctor.run import run_doctor
 from streams.doctor.setup import check_access, check_data_folder, check_media, check_policy, check_variables
 from streams.doctor.uri import walk
+from streams.doctor.view import as_written
 from streams.ports import free_port
 from streams.settings import Settings, load_settings
 from tests.support.media import make_clip
 from tests.support.scripted_scorer import ScriptedScorer
+
+
+def test_a_value_is_shown_as_it_is_written() -> None:
+    hosts = ["a.example", "b.example"]
+    assert [as_written(value) for value in (True, 2.0, hosts, [Path("/a"), Path("/b")], None, SecretStr("s3cret"))] == [
+        "true", "2", "a.example,b.example", "/a:/b", "", "set, not shown",
+    ]  # fmt: skip
 
 
 @pytest.fixture(autouse=True)
@@ -98,6 +107,12 @@ def test_what_needs_a_broker_fails_without_one(role: doctor.Role, monkeypatch: p
     assert "FVQ_BROKER=" in checks[0].fix
     assert doctor._broker not in doctor.ROLES[role]
     assert doctor._needed_broker not in doctor.ROLES["rate"]
+
+
+@pytest.mark.parametrize(("prefix", "detail"), [("", "kafka:9092"), ("staging.", "kafka:9092; topics as staging.video-segments")])
+def test_the_brokers_line_says_what_topics_are_called_there(prefix: str, detail: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(doctor, "check_broker", lambda _: None)
+    assert doctor._broker(load_settings(broker="kafka:9092", topic_prefix=prefix)).detail == detail
 
 
 def test_a_variable_that_resembles_a_setting_fails(monkeypatch: pytest.MonkeyPatch) -> None:

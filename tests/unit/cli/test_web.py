@@ -59,6 +59,8 @@ def test_it_does_not_start_where_it_could_not_tell_who_asks(monkeypatch: pytest.
     monkeypatch.setenv("FVQ_BROKER", "127.0.0.1:1")
     for settings, words in (
         ({"FVQ_WEB_HOST": "0.0.0.0"}, "FVQ_WEB_TOKENS_FILE"),
+        ({"FVQ_WALL_HOST": "0.0.0.0"}, "FVQ_WEB_TOKENS_FILE"),
+        ({"FVQ_WEB_HOST": "0.0.0.0", "FVQ_WALL_HOST": "127.0.0.1"}, "no Kafka broker answers"),
         ({"FVQ_WEB_TOKENS_FILE": str(tmp_path / "none.json")}, "cannot be read"),
         ({"FVQ_WEB_USER_HEADER": "X-User"}, "FVQ_WEB_TRUSTED_PROXIES"),
         ({}, "no Kafka broker answers"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -16,12 +17,13 @@ from streams.events import ALERTS_TOPIC, INGEST_STATE_TOPIC, MODELS_TOPIC, PICTU
 from streams.kafka import allowed, topic_looks
 from streams.kafka.allowed import Allowed, check_rights, listed, look
 from streams.kafka.connection import Connection
-from streams.kafka.rights import ALL, NEEDS, Right, rights_of
+from streams.kafka.rights import NEEDS, Right, rights_of
 from streams.kafka.rights_page import commands, table
 from streams.kafka.topic_looks import looked_up, no_topic
 from streams.kafka.topics import wanted_topics
 from streams.refusals import words
 from streams.settings import Settings
+from streams.topic_names import ALL_TOPICS
 
 PAGE = Path(__file__).parents[3] / "docs/operations.md"
 SECURE = Connection("kafka:9093", "SASL_SSL", user="u", password="p")
@@ -30,11 +32,24 @@ SECURE = Connection("kafka:9093", "SASL_SSL", user="u", password="p")
 def test_the_documentation_has_the_table_and_the_workers_commands() -> None:
     text = PAGE.read_text()
     assert table() in text
-    assert "\n".join(commands(NEEDS["fvq worker"], "fvq", "fvq-worker", "kafka-1:9092")) in text
+    assert "\n".join(commands(NEEDS["fvq worker"], "fvq", "fvq-worker", "kafka-1:9092", str)) in text
 
 
 def test_every_topic_is_in_the_list() -> None:
-    assert set(ALL) == set(wanted_topics(1))
+    assert set(ALL_TOPICS) == set(wanted_topics(1))
+
+
+def test_the_prefix_of_an_environment_stands_before_every_name() -> None:
+    settings = Settings(topic_prefix="staging.", group="fvq")
+    assert {right.name[:8] for right in parts.worker_rights(settings)} == {"staging."}
+    named = parts.named(settings)
+    for needs in NEEDS.values():
+        assert {right.name[:8] for right in rights_of(needs, "fvq", named=named)} == {"staging."}
+        for command in commands(needs, "fvq", "u", "kafka:9092", named):
+            words = command.split()
+            names = [word for option, word in pairwise(words) if option in ("--topic", "--group")]
+            assert names
+            assert all(name.startswith("staging.") for name in names)
 
 
 @pytest.mark.parametrize(
@@ -146,6 +161,6 @@ def test_a_refusal_in_words(error: Exception, said: str) -> None:
 
 def test_the_rights_of_the_list_have_no_doubles() -> None:
     for program, needs in NEEDS.items():
-        rights = rights_of(needs, "fvq")
+        rights = rights_of(needs, "fvq", named=str)
         assert rights, program
         assert len(set(rights)) == len(rights), program

@@ -48,7 +48,7 @@ def store(tmp_path: Path) -> ClipStore:
 
 
 def harvest(store: ClipStore, topic: MemoryTopic, **changes: Any) -> Harvest:
-    return Harvest(HarvestLimits(**changes), store, topic, fetch)  # type: ignore[arg-type]
+    return Harvest(HarvestLimits(**changes), store, topic, fetch, ALERTS_TOPIC)  # type: ignore[arg-type]
 
 
 def reasons(topic: MemoryTopic) -> dict[str, str]:

@@ -26,8 +26,9 @@ async def no_pipeline() -> SegmentPipeline:
     raise AssertionError("the app is not started")
 
 
-def build(folder: Path, session_seconds: float = 10.0) -> faust.App:
-    options = AppOptions(Connection("127.0.0.1:1"), Group("fvq", session_seconds), folder)
+def build(folder: Path, session_seconds: float = 10.0, prefix: str = "") -> faust.App:
+    connection = Connection("127.0.0.1:1", prefix=prefix)
+    options = AppOptions(connection, Group(connection.named("fvq"), session_seconds), folder)
     return build_app(options, no_pipeline, SqliteSink(folder))
 
 
@@ -52,6 +53,19 @@ def test_the_shortest_and_the_longest_session_of_the_settings_are_accepted_by_fa
     conf = build(tmp_path, session_seconds=seconds).conf
     assert conf.broker_session_timeout == seconds
     assert conf.broker_request_timeout >= seconds
+
+
+def test_two_environments_on_one_machine_share_neither_fausts_id_nor_its_folders(tmp_path: Path) -> None:
+    plain, staging, production = (build(tmp_path, prefix=prefix) for prefix in ("", "staging.", "production."))
+    assert (plain.conf.id, plain.conf.datadir) == ("fvq", tmp_path / "faust")
+    assert (staging.conf.id, staging.conf.datadir) == ("staging.fvq", tmp_path / "staging.faust")
+    folders = [Path(app.conf.tabledir) for app in (plain, staging, production)]
+    assert len(set(folders)) == 3
+    assert not any(one.is_relative_to(other) for one in folders for other in folders if one != other)
+    (topic,) = [topic for agent in staging.agents.values() for topic in agent.channel.topics]
+    assert topic == "staging.video-segments"
+    # Faust makes no topic of its own beside these: it has no tables and no leader's topic.
+    assert (staging.conf.topic_allow_declare, staging.conf.topic_disable_leader, len(staging.tables)) == (False, True, 0)
 
 
 def test_a_worker_refuses_to_start_without_fausts_c_extension(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
