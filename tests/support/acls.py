@@ -42,7 +42,7 @@ class Accounts:
         """A user who may do what these programs need; returns the settings with which it connects."""
         self.set_password(user, f"password-of-{user}")
         for program in programs:
-            for command in commands(NEEDS[program], "fvq", user, self._server.broker):
+            for command in commands(NEEDS[program], "fvq", user, self._server.broker, named=str):
                 self._admin.create_acls(acls_of(command))
         return self.settings(user)
 
