@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from socket import gethostname
 
 import pytest
 from typer.testing import CliRunner
@@ -37,6 +38,17 @@ def test_a_token_is_added_listed_and_removed(file: Path, monkeypatch: pytest.Mon
     assert run(app, ["web", "token", "ls"]).output == "kim  read,ack  tier:premium\n"
     assert run(app, ["web", "token", "rm", "kim"]).exit_code == 0
     assert Tokens(file).find(secret) is None
+
+
+@pytest.mark.parametrize(
+    ("host", "shown"),
+    [("127.0.0.1", "127.0.0.1"), ("wall.lan", "wall.lan"), ("::1", "[::1]"), ("0.0.0.0", gethostname()), ("::", gethostname())],
+)
+def test_a_link_names_a_host_that_others_can_open(file: Path, monkeypatch: pytest.MonkeyPatch, host: str, shown: str) -> None:
+    monkeypatch.setenv("FVQ_WALL_HOST", host)
+    added = run(app, ["web", "token", "add", "kim"])
+    assert f"link   http://{shown}:8060/#token=" in added.output
+    assert file.exists()
 
 
 @pytest.mark.parametrize(
