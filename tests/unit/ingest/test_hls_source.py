@@ -13,6 +13,7 @@ from streams.ingest.hls.source import Source, SourcePlan
 from streams.ingest.states import SourceState
 from streams.media.read import Reader
 from tests.support.origin import Origin
+from tests.support.waiting import wait_for
 from tests.unit.ingest.test_hls_rendition import playlist
 
 MASTER = "#EXTM3U\n#EXT-X-STREAM-INF:BANDWIDTH=1,RESOLUTION=640x360\n{}\n#EXT-X-STREAM-INF:BANDWIDTH=9,RESOLUTION=1280x720\n{}\n"
@@ -86,9 +87,7 @@ async def test_once_gives_up_a_source_that_stays_away(origin: Origin, reader: Re
     patient = Source(SourcePlan(Stream("news"), origin.url("/never.m3u8")), clock.services(reader))
     clock.seconds = 0
     asking = asyncio.create_task(patient.run())
-    async with asyncio.timeout(60):
-        while clock.seconds <= 400 and not asking.done():
-            await asyncio.sleep(0.01)
+    await asyncio.to_thread(wait_for, "400 seconds of the fast clock", lambda: clock.seconds > 400 or asking.done(), 60)
     assert not asking.done(), "without `once` it is asked for ever"
     asking.cancel()
 
