@@ -25,7 +25,7 @@ RELOAD_SECONDS = 150.0
 
 LONGEST = 20.0
 """Seconds that a request may take while a version is loaded beside the other one. On an idle core it takes a third of one; on
-cores that others use, too, ten were seen. A load that held requests up would take as long as the whole test."""
+cores that others use, too, ten were seen."""
 
 
 @pytest.fixture
