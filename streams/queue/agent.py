@@ -27,6 +27,7 @@ from streams.kafka.connection import Connection
 from streams.kafka.consumer import Group, Member
 from streams.media.fetch import Fetcher, FetchLimits
 from streams.queue.clips import ClipStore
+from streams.queue.retention import queue_stored
 from streams.queue.selection import HarvestLimits, Memory, harvest_reason
 from streams.queue.topic import QueueTopic
 
@@ -152,9 +153,14 @@ class Harvest:
             self._queue(self._store_clips(chosen[first : first + FETCHED_TOGETHER]))
 
     def _store_clips(self, chosen: Sequence[tuple[SegmentScore, HarvestReason]]) -> list[TrainingExample]:
-        """Fetch segments again and store their bytes; returns the examples of those that could be stored."""
+        """Fetch segments again and store their bytes; returns the examples of those that are to be queued.
+
+        A clip that waits already is left as it is: a person may have rated it on the wall, and the rating is nowhere else.
+        """
         examples = []
-        for (score, reason), data in zip(chosen, self._fetch([score for score, _ in chosen]), strict=True):
+        fetched = self._fetch([score for score, _ in chosen])
+        queue = self._topic.refresh()
+        for (score, reason), data in zip(chosen, fetched, strict=True):
             if isinstance(data, MediaError):
                 self._memory.forget(score)
                 metrics.HARVESTED.labels("vanished").inc()
@@ -166,24 +172,17 @@ class Harvest:
                 # The score was not written by this program. Raising would make the agent fail on it again and again.
                 log.warning("not stored: its score makes no example: %s", error, extra={"segment_id": score.segment_id[:100]})
                 continue
-            self._store.put(example, data)
-            examples.append(example)
+            if queue.waiting(example.key) is None:
+                examples.append(self._store.put_unless_rated(example, data))
         return examples
 
     def _queue(self, examples: Sequence[TrainingExample]) -> None:
         """Send examples of stored clips to the topic; deletes the clips of streams that were deleted meanwhile."""
         if not examples:
             return
-        self._topic.add(examples)
-        queue = self._topic.refresh()
-        for example in examples:
-            if queue.holds(example):
-                metrics.HARVESTED.labels(example.reason).inc()
-                log.info("stored to be rated: %s", example.reason, extra={"segment_id": example.segment_id})
-            else:
-                # The stream was deleted meanwhile, perhaps before this clip was in the store.
-                self._store.delete(example.clip_uri)
-                self._topic.take_back([example])
+        for example in queue_stored(self._topic, self._store, examples):
+            metrics.HARVESTED.labels(example.reason).inc()
+            log.info("stored to be rated: %s", example.reason, extra={"segment_id": example.segment_id})
 
     def _read_score(self, score: SegmentScore) -> None:
         recent = self._recent.setdefault(score.stream_id, OrderedDict())

@@ -82,18 +82,17 @@ def sweep(topic: QueueTopic, store: ClipStore, clip_days: float, now: datetime) 
             lost.append(clip.example)
         elif clip.example == "unreadable":
             unreadable.append(clip.uri)
-    for uri in strays:
-        store.delete(uri)
+    deleted = _delete_strays(topic, store, strays, now)
     for first in range(0, len(lost), QUEUED_TOGETHER):
-        queue_again(topic, store, lost[first : first + QUEUED_TOGETHER])
+        queue_stored(topic, store, lost[first : first + QUEUED_TOGETHER])
     if unreadable:
         log.warning("%d clips are not queued: their examples cannot be read, as that beside %s", len(unreadable), unreadable[0])
     parts = store.remove_parts(now - STRAY_AGE)
-    if ended or strays or lost or parts:
+    if ended or deleted or lost or parts:
         log.info(
             "%d clips were deleted after %g days or with their stream, %d that do not wait, %d files half written; "
             "%d were queued again",
-            ended, clip_days, len(strays), parts, len(lost),
+            ended, clip_days, deleted, parts, len(lost),
         )  # fmt: skip
 
 
@@ -111,15 +110,15 @@ def fate_of(clip: StoredClip, state: KeyState | None, deleted_at: datetime | Non
     return "keep" if state == "unreadable" or clip.example == "unreadable" else "queue"
 
 
-def queue_again(topic: QueueTopic, store: ClipStore, examples: Sequence[TrainingExample]) -> None:
-    """Send examples of stored clips that the topic never had; deletes the clips of streams that were deleted meanwhile.
+def queue_stored(topic: QueueTopic, store: ClipStore, examples: Sequence[TrainingExample]) -> list[TrainingExample]:
+    """Send examples of stored clips; returns those that wait now. Deletes the clips of streams that were deleted meanwhile.
 
     The examples are read once more after that. `fvq queue rm` deletes a clip before it takes its example back, so a clip that
     is there now either stays or gets that message after this one. The wall writes a rated example beside its clip before it sends
     it, so a rating that this message has undone is beside the clip now.
     """
     topic.add(examples)
-    now_beside = [_beside(store, example.clip_uri) for example in examples]
+    now_beside = [example_beside(store, example.clip_uri) for example in examples]
     topic.add(
         beside
         for example, beside in zip(examples, now_beside, strict=True)
@@ -130,6 +129,23 @@ def queue_again(topic: QueueTopic, store: ClipStore, examples: Sequence[Training
     for example in gone:
         store.delete(example.clip_uri)
     topic.take_back(gone)
+    return [example for example in examples if example not in gone]
+
+
+def _delete_strays(topic: QueueTopic, store: ClipStore, uris: Sequence[str], now: datetime) -> int:
+    """Delete clips that did not wait when they were listed; returns their number. Leaves one that was stored or queued since.
+
+    A walk through a large store takes minutes, and a person may rate such a clip on the wall meanwhile.
+    """
+    if not uris:
+        return 0
+    places, deleted = topic.refresh().places(), 0
+    for uri in uris:
+        # Its age, not whether its time differs: an object store may list times more finely than it tells them of one object.
+        if places.get(place_of(uri)) != "waits" and now - store.stored_at(uri) > STRAY_AGE:
+            store.delete(uri)
+            deleted += 1
+    return deleted
 
 
 def _end_examples(topic: QueueTopic, store: ClipStore, clip_days: float, now: datetime) -> int:
@@ -166,10 +182,10 @@ def _not_waiting(store: ClipStore, queue: Queue) -> Iterator[tuple[StoredClip, K
     for uri, stored_at in store.clips():
         state = places.get(place_of(uri))
         if state != "waits":
-            yield StoredClip(uri, stored_at, _beside(store, uri)), state
+            yield StoredClip(uri, stored_at, example_beside(store, uri)), state
 
 
-def _beside(store: ClipStore, uri: str) -> TrainingExample | Literal["unreadable"] | None:
+def example_beside(store: ClipStore, uri: str) -> TrainingExample | Literal["unreadable"] | None:
     """The example beside a clip, None where there is none. Raises `OSError` where the store does not answer."""
     try:
         return store.example(uri)

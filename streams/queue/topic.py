@@ -84,6 +84,11 @@ class Queue:
         deleted = self._deleted.get(example.stream_id)
         return example.key in self._examples and (deleted is None or example.queued_at > deleted)
 
+    def waiting(self, key: bytes) -> TrainingExample | None:
+        """The example that waits under this key; None where none does."""
+        example = self._examples.get(key)
+        return example if example is not None and self.holds(example) else None
+
     def deletions(self) -> dict[str, datetime]:
         """By stream id, when the stream was last deleted, UTC; examples that were queued until then are gone for good."""
         return dict(self._deleted)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -259,6 +259,38 @@ def test_a_rating_that_is_given_while_the_sweep_queues_the_clip_is_not_lost(stor
     topic = Racing()
     run(store, topic, LATER)
     assert topic.refresh().examples() == [rated]
+
+
+@pytest.mark.parametrize("before", ["half stored", "taken back"])
+@pytest.mark.parametrize(("stored", "queued"), [(True, True), (True, False), (False, True)])
+def test_a_clip_that_is_rated_during_the_sweep_stays(tmp_path: Path, before: str, stored: bool, queued: bool) -> None:
+    """stored, queued: what the wall has done when the sweep deletes. Only queued: its store is another one."""
+    topic = MemoryTopic()
+    score = scored(1)
+    rating = OperatorRating(level=2, by="Ada", at=NOW)
+
+    class Racing(ClipStore):
+        """The wall rates a clip when the sweep has listed it, and is still on its way through the store."""
+
+        def clips(self) -> Iterator[tuple[str, datetime]]:
+            yield from super().clips()
+            rated = stored_example(self if stored else elsewhere, score, operator=rating)
+            topic.add([rated] if queued else [])
+
+    store, elsewhere = Racing(str(tmp_path / "clips")), ClipStore(str(tmp_path / "elsewhere"))
+    example = stored_example(store, score)
+    stray = stored_example(store, scored(2))
+    if before == "half stored":
+        without_its_example(store, example)
+    else:
+        topic.add([example])
+        topic.take_back([example])
+    without_its_example(store, stray)
+    age(store)
+    run(store, topic, NOW)
+    assert store.read(example.clip_uri) == clip_of(score)
+    assert [kept.operator for kept in topic.refresh().examples()] == [rating] * queued
+    assert not Path(stray.clip_uri.removeprefix("file://")).exists(), "the others are deleted"
 
 
 def test_two_workers_that_sweep_at_the_same_time_queue_each_clip_once(store: ClipStore) -> None:
