@@ -12,6 +12,8 @@ from typing import Any
 
 from aiohttp import web
 
+from streams.addresses import http_address
+
 MOST_CONNECTIONS = 100
 """Connections at once. One more ends the one that has waited longest for a request, or is longest at one."""
 
@@ -139,7 +141,7 @@ async def serve(
     try:
         await web.TCPSite(runner, host, port).start()
         address = runner.addresses[0]
-        ready(f"http://{f'[{host}]' if ':' in host else host}:{address[1]}")
+        ready(http_address(host, address[1]))
         await stop.wait()
     finally:
         await runner.cleanup()

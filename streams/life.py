@@ -14,10 +14,11 @@ import time
 from collections.abc import Callable
 from importlib.metadata import PackageNotFoundError, version
 
-from streams.errors import FvqError, SettingsError
+from streams.errors import SettingsError
 from streams.foreign_lines import foreign_lines_logged
 from streams.logs import configure_logging
 from streams.text import printable
+from streams.user_errors import for_user
 
 log = logging.getLogger(__name__)
 
@@ -67,12 +68,14 @@ def lived(name: str, level: str, line_format: str, run: Callable[[Life], int | N
     with foreign_lines_logged():
         try:
             return _ended(life, run)
-        except (FvqError, ValueError) as error:
-            log.critical("the %s cannot start: %s", name, error)
-            return 2 if isinstance(error, SettingsError) else 1
-        except Exception:
-            log.critical("the %s ends by an error that nobody expected", name, exc_info=True)
-            return 1
+        except Exception as error:
+            told = for_user(error)
+            if told is None:
+                log.critical("the %s ends by an error that nobody expected", name, exc_info=True)
+                return 1
+            sentence, code = told
+            log.critical("the %s cannot start: %s", name, sentence)
+            return code
 
 
 def told_as_json(name: str, error: SettingsError) -> bool:

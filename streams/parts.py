@@ -8,6 +8,7 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING
 
+from streams.addresses import http_address
 from streams.errors import SettingsError
 from streams.topic_names import PICTURES_TOPIC, Named, prefixed
 
@@ -259,9 +260,8 @@ def wall_address(settings: Settings) -> WallAddress:
     from streams.web.ask import WallAddress
 
     has_token = settings.web_token is not None or settings.web_token_file is not None
-    host = settings.host_of("wall")
-    host = f"[{host}]" if ":" in host else host
-    return WallAddress(settings.web_url or f"http://{host}:{settings.wall_port}", settings.web_secret() if has_token else None)
+    address = settings.web_url or http_address(settings.host_of("wall"), settings.wall_port)
+    return WallAddress(address, settings.web_secret() if has_token else None)
 
 
 def influx_bucket(settings: Settings) -> InfluxBucket:

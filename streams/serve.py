@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from scorer.find import find_model
 from streams import parts
+from streams.addresses import http_address
 from streams.errors import ModelError, SettingsError
 from streams.life import Life
 from streams.logs import configure_logging
@@ -65,7 +66,7 @@ def run_serve(settings: Settings, life: Life) -> None:
     host, limits = settings.serve_host, parts.serve_limits(settings)
 
     def listening(host: str, port: int) -> None:
-        log.info("the scorer listens at http://%s:%d, and loads model %s", host, port, settings.model)
+        log.info("the scorer listens at %s, and loads model %s", http_address(host, port), settings.model)
         _warn_without(token)
 
     try:
@@ -86,7 +87,7 @@ def run_serve_on_ray(settings: Settings, life: Life, replicas: int, address: str
         find_model(settings.model, parts.registry(settings))
 
     def listening(host: str, port: int) -> None:
-        log.info("the scorer listens at http://%s:%d on Ray Serve, in %d replicas", host, port, replicas)
+        log.info("the scorer listens at %s on Ray Serve, in %d replicas", http_address(host, port), replicas)
         _warn_without(token)
 
     try:

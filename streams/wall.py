@@ -14,6 +14,7 @@ from pathlib import Path
 from scorer.sampling import SamplerPool, VideoFacts
 from scorer.spec import SamplerSpec
 from streams import parts
+from streams.addresses import cannot_listen
 from streams.errors import SettingsError
 from streams.events import AlertAcknowledgement
 from streams.kafka.agent import STOP_SECONDS, Agent
@@ -83,8 +84,8 @@ async def _serve(settings: Settings, connection: Connection, gate: Gate, clips: 
     try:
         await serve_wall(make_app(wall), settings.host_of("wall"), settings.wall_port, ready, stopping)
     except OSError as error:
-        place = f"{settings.host_of('wall')}:{settings.wall_port}"
-        raise SettingsError("FVQ_WALL_HOST, FVQ_WALL_PORT", f"cannot listen on {place}: {error.strerror or error}") from error
+        reason = cannot_listen(settings.host_of("wall"), settings.wall_port, error)
+        raise SettingsError("FVQ_WALL_HOST, FVQ_WALL_PORT", reason) from error
     finally:
         await _stop(agents)
         await history.close()

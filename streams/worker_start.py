@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 
 from streams import parts
+from streams.addresses import cannot_listen, http_address
 from streams.errors import SettingsError
 from streams.life import Life, lived
 from streams.privacy.statement import kept_lines
@@ -31,9 +32,10 @@ def _start(settings: Settings, life: Life) -> int:
     try:
         pages = StartingPages(settings.web_host, settings.web_port)
     except OSError as error:
-        place = f"{settings.web_host}:{settings.web_port}"
-        raise SettingsError("FVQ_WEB_HOST, FVQ_WEB_PORT", f"cannot listen on {place}: {error.strerror or error}") from error
-    life.starts(f"pages at http://{settings.web_host}:{pages.port}", group=prefixed(settings.topic_prefix, settings.group))
+        reason = cannot_listen(settings.web_host, settings.web_port, error)
+        raise SettingsError("FVQ_WEB_HOST, FVQ_WEB_PORT", reason) from error
+    address = http_address(settings.web_host, pages.port)
+    life.starts(f"pages at {address}", group=prefixed(settings.topic_prefix, settings.group))
     for line in kept_lines(parts.keeping(settings)):
         log.info("%s", line)
     with pages:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from streams import parts
+from streams.addresses import cannot_listen, http_address, reached_at
 from streams.cli.options import JsonFlag, live, load_settings
 from streams.errors import SettingsError
 from streams.text import counted, printable
@@ -66,7 +67,7 @@ def rate_add(name: Annotated[str, typer.Argument(help="The rater.")], port: Port
 
     settings = load_settings()
     token = RatingStore(settings.data_dir).add_rater(name)
-    address = settings.rate_url or f"http://{settings.host_of('rate')}:{port}"
+    address = settings.rate_url or http_address(reached_at(settings.host_of("rate")), port)
     print(f"token  {token}\nlink   {address}/#token={token}")
 
 
@@ -135,7 +136,7 @@ def rate_export(
 def run_page(settings: Settings, life: Life, port: int, options: PageOptions) -> None:
     """Serve the rating page until the process is told to stop, of which `life` tells.
 
-    Raises `BrokerError` where the queue cannot be read.
+    Raises `SettingsError` where it cannot listen, and `BrokerError` where the queue cannot be read.
     """
     import asyncio
 
@@ -181,9 +182,11 @@ def run_page(settings: Settings, life: Life, port: int, options: PageOptions) ->
         def ready(address: str) -> None:
             life.tell(f"Running on {address}")
 
-        asyncio.run(
-            serve(make_app(page), settings.host_of("rate"), port, ready, lambda number: life.stops(number, SHUTDOWN_SECONDS))
-        )
+        host = settings.host_of("rate")
+        try:
+            asyncio.run(serve(make_app(page), host, port, ready, lambda number: life.stops(number, SHUTDOWN_SECONDS)))
+        except OSError as error:
+            raise SettingsError("FVQ_RATE_HOST, --port", cannot_listen(host, port, error)) from error
 
 
 def _print_export(exported: Exported) -> None:

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import json
-import socket
 import sys
-from ipaddress import ip_address
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from streams.addresses import http_address, reached_at
 from streams.cli.options import JsonFlag, live, load_settings
 from streams.errors import SettingsError
 from streams.text import printable
@@ -51,20 +50,9 @@ def token_add(
         raise SettingsError("--scope", f"{min(unknown)!r} is none of {', '.join(SCOPES)}")
     settings = load_settings()
     secret = add_token(_file(settings), name, known, _labels(label or []))
-    address = settings.web_url or f"http://{_reached_at(settings.host_of('wall'))}:{settings.wall_port}"
+    address = settings.web_url or http_address(reached_at(settings.host_of("wall")), settings.wall_port)
     # In the fragment, which a browser sends to no server and no proxy writes into its log.
     print(f"token  {secret}\nlink   {address}/#token={secret}")
-
-
-def _reached_at(host: str) -> str:
-    """A host for a browser's address: an address that stands for all of the machine's is none that others can open."""
-    try:
-        address = ip_address(host)
-    except ValueError:
-        return host
-    if address.is_unspecified:
-        return socket.gethostname()
-    return f"[{host}]" if address.version == 6 else host
 
 
 @tokens.command("ls")

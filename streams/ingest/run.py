@@ -12,6 +12,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from streams.addresses import cannot_listen, http_address
 from streams.connections import stop_signal
 from streams.errors import SettingsError
 from streams.ingest.base import Plan, Services, Times
@@ -144,10 +145,9 @@ async def _pages(options: LiveOptions, supervisor: Supervisor) -> AsyncIterator[
     try:
         runner = await start_pages(app, options.host, options.port)
     except OSError as error:
-        reason = f"cannot listen on {options.host}:{options.port}: {error.strerror or error}"
-        reason += "; each `fvq ingest` on a machine needs a port of its own"
+        reason = f"{cannot_listen(options.host, options.port, error)}; each `fvq ingest` on a machine needs a port of its own"
         raise SettingsError("FVQ_INGEST_HOST, FVQ_INGEST_PORT", reason) from error
-    log.info("the pages are at http://%s:%d", *runner.addresses[0][:2])
+    log.info("the pages are at %s", http_address(*runner.addresses[0][:2]))
     try:
         yield
     finally:

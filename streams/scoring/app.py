@@ -18,6 +18,7 @@ import faust.transport.drivers.aiokafka as faust_driver
 from faust.transport.drivers.aiokafka import AIOKafkaConsumerThread
 
 from streams import metrics
+from streams.addresses import bracketed
 from streams.events import SEGMENTS_TOPIC
 from streams.kafka.connection import Connection
 from streams.kafka.consumer import Group
@@ -191,7 +192,8 @@ def _faust_app(options: AppOptions) -> faust.App:
         stream_wait_empty=True,
         web_enabled=True,
         web_bind=options.host,
-        web_host=options.host,
+        # Faust makes an address of it.
+        web_host=bracketed(options.host),
         web_port=options.port,
     )
 

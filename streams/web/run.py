@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 from aiohttp import web
 
+from streams.addresses import http_address
 from streams.connections import BoundedRunner, stop_signal
 from streams.web.access.limits import DEFAULT_LIMITS, WebLimits
 
@@ -33,7 +34,7 @@ async def serve_wall(
     try:
         await web.TCPSite(runner, host, port).start()
         address = runner.addresses[0]
-        ready(f"http://{f'[{host}]' if ':' in host else host}:{address[1]}")
+        ready(http_address(host, address[1]))
         await stop.wait()
     finally:
         await runner.cleanup()

@@ -166,6 +166,20 @@ def test_a_wrong_setting_is_one_line(tmp_path: Path, name: str) -> None:
     assert line["message"].startswith(f"the {name} cannot start: FVQ_BATCH_SIZE")
 
 
+@pytest.mark.parametrize("name", ["ingester", "rating page"])
+def test_a_file_that_is_missing_or_no_folder_is_one_line_without_a_traceback(tmp_path: Path, name: str) -> None:
+    (tmp_path / "file").touch()
+    command, data, said = {
+        "ingester": (["ingest", "hls", "--list", "/nosuch/list"], "data", "/nosuch/list: No such file or directory"),
+        "rating page": (["rate"], "file", f"{tmp_path / 'file'}"),
+    }[name]
+    with process(tmp_path, *command, FVQ_DATA_DIR=str(tmp_path / data), FVQ_BROKER="127.0.0.1:1") as started:
+        assert started.wait(SLOW) == 1
+    last = records(tmp_path)[-1]
+    assert last["message"].startswith(f"the {name} cannot start: {said}")
+    assert "exception" not in last
+
+
 @pytest.mark.parametrize("name", ["wall", "ingester", "rating page"])
 def test_a_broker_that_is_away_is_the_last_line(tmp_path: Path, name: str) -> None:
     with process(tmp_path, *COMMANDS[name], FVQ_BROKER="127.0.0.1:1", FVQ_INGEST_PORT="0") as started:

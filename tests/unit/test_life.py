@@ -59,16 +59,30 @@ def failing(error: Exception):
         (SettingsError("FVQ_X", "is wrong"), 2, "the wall cannot start: FVQ_X: is wrong"),
         (BrokerError("away"), 1, "the wall cannot start: away"),
         (ValueError("--label: no"), 1, "the wall cannot start: --label: no"),
+        (
+            FileNotFoundError(2, "No such file or directory", "/no/such"),
+            1,
+            "the wall cannot start: /no/such: No such file or directory",
+        ),
+        (
+            ModuleNotFoundError("no torch", name="torch"),
+            1,
+            "the wall cannot start: `fvq web` needs the package torch, which is not installed: pip install 'fvq-monitor[serve]'",
+        ),
+        (OSError(28, "No space left on device"), 1, "the wall ends by an error that nobody expected"),
         (RuntimeError("a bug"), 1, "the wall ends by an error that nobody expected"),
     ],
 )
-def test_in_json_an_error_is_the_last_line(capfd: pytest.CaptureFixture[str], error: Exception, code: int, message: str) -> None:
+def test_in_json_an_error_is_the_last_line(
+    capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, error: Exception, code: int, message: str
+) -> None:
+    monkeypatch.setattr("sys.argv", ["fvq", "web"])
     assert lived("wall", "info", "json", failing(error)) == code
     out, err = capfd.readouterr()
     assert out == ""
     (record,) = [json.loads(line) for line in err.splitlines()]
     assert (record["level"], record["message"]) == ("critical", message)
-    assert ("a bug" in record.get("exception", "")) is isinstance(error, RuntimeError)
+    assert (str(error) in record.get("exception", "")) is ("nobody expected" in message)
 
 
 @pytest.mark.parametrize("line_format", ["text", "json"])
