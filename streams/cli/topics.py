@@ -74,14 +74,15 @@ def topics_acls(
 
     The groups begin with FVQ_GROUP. `admin.properties` is yours: it says how an administrator connects.
     """
-    from streams.kafka.rights import NEEDS
+    from streams.kafka.rights import programs
     from streams.kafka.rights_page import commands
 
+    needs = programs()
     if not program:
-        print("\n".join(NEEDS))
+        print("\n".join(needs))
         return
-    if program not in NEEDS:
+    if program not in needs:
         raise SettingsError("PROGRAM", f"{program!r} is none of those that `fvq topics acls` lists")
     settings = load_settings()
     server = settings.broker or "kafka-1:9092"
-    print("\n".join(commands(NEEDS[program], settings.group, user, server, parts.named(settings))))
+    print("\n".join(commands(needs[program], settings.group, user, server, parts.named(settings))))

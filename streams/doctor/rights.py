@@ -18,12 +18,13 @@ if TYPE_CHECKING:
 
 NAME = "rights"
 FIX = "add the ACLs that docs/operations.md lists, or correct FVQ_KAFKA_USER"
+CREATE = "run `fvq topics create`, or correct FVQ_TOPIC_PREFIX and FVQ_BROKER"
 PROGRAMS = {"worker": "fvq worker", "ingest": "fvq ingest hls", "web": "fvq web", "rate": "fvq rate"}
 """The program of each role; what live sources need is all that any `fvq ingest` needs."""
 
 
 def check_rights_of(role: str) -> Callable[[Settings], Check]:
-    """The check that the user may do all that a role's program needs."""
+    """The check that the topics of a role's program are there, and that the user may do all that it needs."""
 
     def check(settings: Settings) -> Check:
         return _checked(settings, lambda connection: _one(connection, PROGRAMS[role], _rights(settings, PROGRAMS[role])))
@@ -57,10 +58,15 @@ def _one(connection: Connection, program: str, rights: list[Right]) -> Check:
     from streams.kafka.allowed import listed, look
 
     told = look(connection, rights)
+    problems = {}
     if told.missing:
-        lacks = f"{connection.who} lacks for `{program}`: {listed(told.missing)}"
-        return Check(NAME, False, lacks, FIX)
-    allowed = [right for right in rights if right not in told.untold and right.name not in told.absent]
+        problems[f"{connection.who} lacks for `{program}`: {listed(told.missing)}"] = FIX
+    if told.absent:
+        # The program itself ends at once where one of its topics is missing.
+        problems[f"topics of `{program}` are not there: {', '.join(told.absent)}"] = CREATE
+    if problems:
+        return Check(NAME, False, "; ".join(problems), "; ".join(problems.values()))
+    allowed = [right for right in rights if right not in told.untold]
     return Check(NAME, True, f"{connection.who} may for `{program}`: {listed(allowed) or 'nothing is known'}{_unknown(told)}")
 
 

@@ -48,6 +48,9 @@ WITHOUT_FFMPEG = (
 )
 
 
+BROKER = "broker"
+"""The name of the check of the brokers."""
+
 Role = Literal["worker", "ingest", "web", "rate"]
 
 
@@ -80,8 +83,13 @@ def run_doctor(
 
 def _checks(settings: Settings, setup: bool, role: Role | None, uri: str | None, init_uri: str | None) -> Iterator[Check]:
     chosen = CHECKS if role is None else ROLES[role]
+    answers = True
     for check in (*((_set_up,) if setup else ()), *(chosen if uri is None or role is not None else ())):
-        yield timed(partial(check, settings))
+        if check in RIGHTS.values() and not answers:
+            continue  # it would wait as long for the same brokers, and say the same
+        done = timed(partial(check, settings))
+        answers = answers and (done.ok or done.name != BROKER)
+        yield done
     if uri is not None:
         from streams.doctor.uri import walk
 
@@ -201,7 +209,7 @@ def _embedded() -> str:
 
 def _broker(settings: Settings) -> Check:
     if not settings.broker:
-        return Check("broker", True, f"none set: {_embedded()}, `fvq worker` needs FVQ_BROKER")
+        return Check(BROKER, True, f"none set: {_embedded()}, `fvq worker` needs FVQ_BROKER")
     broker = settings.broker
 
     def act() -> str:
@@ -209,14 +217,14 @@ def _broker(settings: Settings) -> Check:
         check_broker(connection)
         return f"{broker}; topics as {connection.named(SEGMENTS_TOPIC)}" if settings.topic_prefix else broker
 
-    return attempt("broker", act, "start the broker, or correct FVQ_BROKER and FVQ_KAFKA_*", BrokerError, SettingsError)
+    return attempt(BROKER, act, "start the broker, or correct FVQ_BROKER and FVQ_KAFKA_*", BrokerError, SettingsError)
 
 
 def _needed_broker(settings: Settings) -> Check:
     """For a command that ends without a broker's address."""
     if settings.broker:
         return _broker(settings)
-    return Check("broker", False, "FVQ_BROKER is not set", "name the Kafka servers, as FVQ_BROKER=kafka-1:9092,kafka-2:9092")
+    return Check(BROKER, False, "FVQ_BROKER is not set", "name the Kafka servers, as FVQ_BROKER=kafka-1:9092,kafka-2:9092")
 
 
 def _codecs(_: Settings) -> Check:
@@ -281,16 +289,25 @@ CHECKS: tuple[Callable[[Settings], Check], ...] = (
 )
 """In the order in which they are shown."""
 
+RIGHTS: dict[Role | None, Callable[[Settings], Check]] = {
+    None: check_rights,
+    "worker": check_rights_of("worker"),
+    "ingest": check_rights_of("ingest"),
+    "web": check_rights_of("web"),
+    "rate": check_rights_of("rate"),
+}
+"""The check of what Kafka's user may do, by role."""
+
 OF_WORKERS: dict[Callable[[Settings], Check], Callable[[Settings], Check]] = {
     _broker: _needed_broker,
-    check_rights: check_rights_of("worker"),
+    check_rights: RIGHTS["worker"],
 }
 """What a worker's checks have in place of others."""
 
 ROLES: dict[Role, tuple[Callable[[Settings], Check], ...]] = {
     "worker": tuple(OF_WORKERS.get(check, check) for check in CHECKS),
-    "ingest": (check_variables, _ffmpeg, _codecs, _needed_broker, check_rights_of("ingest"), check_media, check_data_folder),
-    "web": (check_variables, check_access, _codecs, _needed_broker, check_rights_of("web"), _sink, check_policy),
-    "rate": (check_variables, _libraries, _mediapipe, _ffmpeg, check_rights_of("rate"), _clip_store, check_data_folder),
+    "ingest": (check_variables, _ffmpeg, _codecs, _needed_broker, RIGHTS["ingest"], check_media, check_data_folder),
+    "web": (check_variables, check_access, _codecs, _needed_broker, RIGHTS["web"], _sink, check_policy),
+    "rate": (check_variables, _libraries, _mediapipe, _ffmpeg, RIGHTS["rate"], _clip_store, check_data_folder),
 }
 """What each command needs."""

@@ -13,6 +13,7 @@ from kafka.errors import (
     CoordinatorLoadInProgressError,
     CoordinatorNotAvailableError,
     GroupAuthorizationFailedError,
+    NotCoordinatorError,
 )
 
 from streams.errors import BrokerError
@@ -115,7 +116,7 @@ def _ask_for_group(admin: Any, right: Right) -> None:
             else:
                 admin.describe_groups([right.name])
             return
-        except (CoordinatorNotAvailableError, CoordinatorLoadInProgressError):
+        except (CoordinatorNotAvailableError, CoordinatorLoadInProgressError, NotCoordinatorError):
             if time.monotonic() > deadline:
                 raise
             time.sleep(0.2)

@@ -140,7 +140,20 @@ NEEDS: Mapping[str, Needs] = {
         asks=("",),
     ),
 }
-"""What each program does. One that is not here uses no Kafka."""
+"""What each program does. One that is neither here nor in `SAME_NEEDS` uses no Kafka."""
+
+SAME_NEEDS: Mapping[str, tuple[str, ...]] = {
+    "fvq ingest hls": ("fvq ingest dash", "fvq ingest push", "fvq ingest folder"),
+    "fvq alerts ack": ("fvq alerts unack",),
+    "fvq queue ls": ("fvq queue show", "fvq queue export", "fvq rate export", "fvq train --from-queue"),
+    "fvq promote": ("fvq models rollback",),
+}
+"""Programs that do what one of `NEEDS` does."""
+
+
+def programs() -> dict[str, Needs]:
+    """What each program does, by its name: those of `NEEDS`, each followed by those that do the same."""
+    return {name: needs for program, needs in NEEDS.items() for name in (program, *SAME_NEEDS.get(program, ()))}
 
 
 def rights_of(needs: Needs, group: str, receivers: Sequence[str] = (), *, named: Named) -> list[Right]:

@@ -21,3 +21,13 @@ def test_a_topic_that_was_made_now_is_not_called_missing(monkeypatch: pytest.Mon
     result = CliRunner().invoke(app, ["topics", "create", "--partitions", "8"])
     assert result.exit_code == 0, result.output
     assert result.output == "created new\nleft as it is: old: has 4 partitions, wanted are 8\n"
+
+
+def test_each_program_that_is_listed_has_its_commands(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FVQ_BROKER", "kafka-1:9092")
+    listed = CliRunner().invoke(app, ["topics", "acls"]).output.splitlines()
+    assert {"fvq worker", "fvq queue export", "fvq ingest push", "fvq alerts unack", "fvq models rollback"} <= set(listed)
+    for program in listed:
+        result = CliRunner().invoke(app, ["topics", "acls", program, "--user", "CN=a b"])
+        assert result.exit_code == 0, result.output
+        assert all("--allow-principal 'User:CN=a b' " in line for line in result.output.splitlines())

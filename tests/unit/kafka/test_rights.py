@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import re
+import shlex
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import pytest
 from aiokafka.errors import TopicAuthorizationFailedError as FaustsTopicError
-from kafka.errors import ClusterAuthorizationFailedError, GroupAuthorizationFailedError, KafkaTimeoutError
+from kafka.errors import ClusterAuthorizationFailedError, GroupAuthorizationFailedError, KafkaTimeoutError, NotCoordinatorError
 from kafka.errors import TopicAuthorizationFailedError as TopicError
 
 from streams import parts
@@ -17,7 +19,7 @@ from streams.events import ALERTS_TOPIC, INGEST_STATE_TOPIC, MODELS_TOPIC, PICTU
 from streams.kafka import allowed, topic_looks
 from streams.kafka.allowed import Allowed, check_rights, listed, look
 from streams.kafka.connection import Connection
-from streams.kafka.rights import NEEDS, Right, rights_of
+from streams.kafka.rights import NEEDS, Right, programs, rights_of
 from streams.kafka.rights_page import commands, table
 from streams.kafka.topic_looks import looked_up, no_topic
 from streams.kafka.topics import wanted_topics
@@ -50,6 +52,27 @@ def test_the_prefix_of_an_environment_stands_before_every_name() -> None:
             names = [word for option, word in pairwise(words) if option in ("--topic", "--group")]
             assert names
             assert all(name.startswith("staging.") for name in names)
+
+
+def test_a_shell_takes_each_name_of_a_command_as_one_word() -> None:
+    user, server, group = "CN=a b, O=x;rm -rf /", "k;1:9092", "my 'group"
+    for command in commands(NEEDS["fvq worker"], group, user, server, lambda name: f"$(a) {name}"):
+        words = shlex.split(command)
+        assert words[:5] == ["kafka-acls.sh", "--bootstrap-server", server, "--command-config", "admin.properties"]
+        assert words[words.index("--allow-principal") + 1] == f"User:{user}"
+        names = [word for option, word in pairwise(words) if option in ("--topic", "--group")]
+        assert names
+        assert all(name.startswith("$(a) ") for name in names)
+        assert f"$(a) {group}" in names or "--topic" in words
+
+
+def test_every_program_of_the_table_has_needs() -> None:
+    cells = [row.split("|")[1] for row in table().splitlines()[2:]]
+    named = {name for cell in cells for name in re.findall("`(.+?)`", cell)}
+    assert named == set(programs())
+    assert programs()["fvq queue export"] == programs()["fvq train --from-queue"] == NEEDS["fvq queue ls"]
+    assert programs()["fvq ingest push"] == NEEDS["fvq ingest hls"]
+    assert {"fvq rate export", "fvq alerts unack", "fvq models rollback", *NEEDS} <= named
 
 
 @pytest.mark.parametrize(
@@ -109,7 +132,7 @@ def test_what_kafka_tells_is_sorted_into_missing_absent_and_untold(monkeypatch: 
     groups: dict[str, list[Exception]] = {
         "g": [],
         "refused": [GroupAuthorizationFailedError()],
-        "new": [CoordinatorNotAvailableError(), CoordinatorNotAvailableError()],
+        "new": [CoordinatorNotAvailableError(), NotCoordinatorError()],
         "strange": [UnsupportedVersionError()],
     }
     admin = asked(monkeypatch, Admin(topics, groups))
