@@ -58,7 +58,7 @@ def history_fill(
     connection = parts.connection(settings)
     places = parts.places(settings)
     with QueueTopic(connection) as topic, TimeSpan(connection, connection.named(SCORES_TOPIC), first, last) as span:
-        deletions = Deletions(lambda: topic.refresh().deletions(), lambda stream: forget_scores(places, stream))
+        deletions = Deletions(topic.refresh, lambda stream: forget_scores(places, stream))
         place, filled = asyncio.run(_fill(settings, span, deletions))
     if as_json:
         print(json.dumps(_report(place, span, filled) | {"from": first.isoformat(), "to": (last or now).isoformat()}))

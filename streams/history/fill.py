@@ -7,7 +7,7 @@ back-up, a command that was stopped may be given again, and workers may run mean
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, Protocol
@@ -82,27 +82,40 @@ class Filled:
         return not (self.failure or self.refused.count or self.not_erased.count)
 
 
+class Notes(Protocol):
+    """Which streams were deleted: `streams.queue.topic.Queue`."""
+
+    def deletions(self) -> dict[str, datetime]:
+        """By stream id, when its clips, or all of it, was last deleted, UTC."""
+        ...
+
+    def forgotten(self) -> dict[str, datetime]:
+        """By stream id, when all of it was last deleted, UTC."""
+        ...
+
+
 class Deletions:
     """The streams that were deleted, before a filling and meanwhile: none of them comes back.
 
-    read: when each stream was last deleted, UTC, as known by now; may raise `BrokerError`. erase: deletes what the sink has of a
-    stream; may raise `SinkError`. Make it when the end of the span is fixed: all that is filled was then answered before any
-    deletion that is read later.
+    read: the notes of deletions as known by now; may raise `BrokerError`. erase: deletes what the sink has of a stream; may raise
+    `SinkError`. Make it when the end of the span is fixed: all that is filled was then answered before any later deletion.
     """
 
-    def __init__(self, read: Callable[[], Mapping[str, datetime]], erase: Callable[[str], None]) -> None:
+    def __init__(self, read: Callable[[], Notes], erase: Callable[[str], None]) -> None:
         self._read, self._erase = read, erase
-        self._before = dict(read())
+        notes = read()
+        self._before, self._forgotten = notes.deletions(), notes.forgotten()
         self._meanwhile: set[str] = set()
         self._written: set[str] = set()
         self.erased: set[str] = set()
 
     def look(self) -> dict[str, str]:
-        """Read what was deleted by now, and erase what was written of it; returns why by stream, where that failed.
+        """Read what was forgotten by now, and erase what was written of it; returns why by stream, where that failed.
 
-        Raises `BrokerError`.
+        A stream whose clips alone were deleted meanwhile keeps its scores. Raises `BrokerError`.
         """
-        self._meanwhile |= {stream for stream, moment in self._read().items() if moment != self._before.get(stream)}
+        forgotten = self._read().forgotten()
+        self._meanwhile |= {stream for stream, moment in forgotten.items() if moment != self._forgotten.get(stream)}
         failures: dict[str, str] = {}
         for stream in sorted(self._meanwhile & self._written):
             try:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import SimpleNamespace
@@ -13,14 +13,16 @@ import pytest
 
 from streams import retry
 from streams.errors import BrokerError, SinkError
-from streams.events import SCORES_TOPIC, SegmentScore
+from streams.events import SCORES_TOPIC, SegmentScore, StreamDeletion
 from streams.history import fill as module
 from streams.history.fill import NAMED, Deletions, Filled
 from streams.kafka.records import Unreadable
+from streams.queue.topic import Queue
 from streams.sinks.base import Rejected, Sink
 from streams.sinks.sqlite import SqliteSink
 from streams.sinks.sqlite_file import FILE
 from streams.sinks.sqlite_sweep import count_stream, delete_stream
+from tests.support.queue import MemoryTopic
 from tests.support.sinks import make_score
 
 NOW = datetime(2026, 11, 1, 12, 30, tzinfo=UTC)
@@ -73,15 +75,25 @@ def nothing_deleted(_: str) -> None:
     raise AssertionError("nothing is to be deleted")
 
 
+class Forgotten(dict[str, datetime]):
+    """Stands for the training queue's notes, all of them by `fvq forget`."""
+
+    def deletions(self) -> dict[str, datetime]:
+        return dict(self)
+
+    def forgotten(self) -> dict[str, datetime]:
+        return dict(self)
+
+
 async def fill(
     span: module.Span,
     sink: Sink,
-    deletions: Mapping[str, datetime],
+    deletions: dict[str, datetime],
     tell: Callable[[str], None] = lambda _: None,
     erase: Callable[[str], None] = nothing_deleted,
 ) -> Filled:
-    """deletions: may grow meanwhile."""
-    return await module.fill(span, sink, Deletions(lambda: deletions, erase), tell)
+    """deletions: when each stream was forgotten; may grow meanwhile."""
+    return await module.fill(span, sink, Deletions(lambda: Forgotten(deletions), erase), tell)
 
 
 def numbered(count: int, **changes: Any) -> list[SegmentScore]:
@@ -224,6 +236,22 @@ async def test_a_forgotten_stream_of_which_nothing_was_written_is_not_erased(tmp
     assert (filled.written, filled.erased, filled.is_whole) == (1, [], True)
 
 
+async def test_a_stream_whose_clips_alone_are_deleted_meanwhile_keeps_its_scores(tmp_path: Path) -> None:
+    topic, queue = MemoryTopic(), Queue()
+    clips = StreamDeletion(stream_id="kept", deleted_at=NOW)
+    sink = RacedSink(tmp_path, 1, lambda: topic.add([clips]))
+    filled = await module.fill(Records([segment("kept", 0).to_bytes()]), sink, Deletions(topic.refresh, nothing_deleted))
+    await sink.close()
+    assert (filled.written, filled.erased, filled.is_whole) == (1, [], True)
+    queue.fold(clips.key, clips.to_bytes())
+    assert (queue.deletions(), queue.forgotten()) == ({"kept": NOW}, {})
+    whole = clips.model_copy(update={"forgotten": True})
+    queue.fold(whole.key, whole.to_bytes())
+    assert queue.forgotten() == {"kept": NOW}
+    queue.fold(whole.key, None)
+    assert queue.forgotten() == {}
+
+
 async def test_scores_of_a_forgotten_stream_that_cannot_be_deleted_again_are_told(tmp_path: Path) -> None:
     deletions: dict[str, datetime] = {}
 
@@ -238,9 +266,9 @@ async def test_scores_of_a_forgotten_stream_that_cannot_be_deleted_again_are_tol
 
 
 async def test_deletions_that_cannot_be_read_at_the_end_are_told() -> None:
-    answers = iter([{}, {}])
+    answers = iter([Forgotten(), Forgotten()])
 
-    def read() -> Mapping[str, datetime]:
+    def read() -> Forgotten:
         try:
             return next(answers)
         except StopIteration:
