@@ -10,16 +10,17 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from streams import parts
-from streams.cli.options import JsonFlag, load_settings
+from streams.cli.options import JsonFlag, load_settings, time_of
 from streams.errors import SettingsError
 from streams.text import counted, printable
 
 if TYPE_CHECKING:
-    from streams.history.fill import Filled, Named
+    from streams.history.fill import Deletions, Filled, Named
     from streams.kafka.spans import TimeSpan
     from streams.settings import Settings
 
 DELETED = "of streams that were deleted later, by `fvq forget` or `fvq queue rm --stream`"
+NOT_ERASED = "the stream was deleted meanwhile, and what was written of it could not be deleted again"
 
 app = typer.Typer(help="The past scores in the sink.", no_args_is_help=True)
 
@@ -43,20 +44,21 @@ def history_fill(
     """
     import asyncio
 
-    from streams.dead_letters.kept import parse_time
     from streams.events import SCORES_TOPIC
+    from streams.history.fill import Deletions
     from streams.kafka.spans import TimeSpan
+    from streams.privacy.forget import forget_scores
     from streams.queue.topic import QueueTopic
 
     now = datetime.now(UTC)
-    first, last = parse_time(start, now), parse_time(until, now) if until else None
+    first, last = time_of("--from", start, now), time_of("--to", until, now) if until is not None else None
     if first >= (last or now):
         raise SettingsError("--from", f"{start} is not before {f'--to {until}' if until else 'now'}")
     settings = load_settings()
     connection = parts.connection(settings)
-    with QueueTopic(connection) as topic:
-        deletions = topic.refresh().deletions()
-    with TimeSpan(connection, connection.named(SCORES_TOPIC), first, last) as span:
+    places = parts.places(settings)
+    with QueueTopic(connection) as topic, TimeSpan(connection, connection.named(SCORES_TOPIC), first, last) as span:
+        deletions = Deletions(topic.refresh, lambda stream: forget_scores(places, stream))
         place, filled = asyncio.run(_fill(settings, span, deletions))
     if as_json:
         print(json.dumps(_report(place, span, filled) | {"from": first.isoformat(), "to": (last or now).isoformat()}))
@@ -65,7 +67,7 @@ def history_fill(
     raise typer.Exit(0 if filled.is_whole else 1)
 
 
-async def _fill(settings: Settings, span: TimeSpan, deletions: dict[str, datetime]) -> tuple[str, Filled]:
+async def _fill(settings: Settings, span: TimeSpan, deletions: Deletions) -> tuple[str, Filled]:
     """Fill the settings' sink; returns a line about it, and what was done."""
     from streams.history.fill import fill
 
@@ -85,6 +87,9 @@ def _say(place: str, span: TimeSpan, filled: Filled) -> None:
         print(f"fvq: {_cut_off(span)}", file=sys.stderr)
     if filled.deleted:
         print(f"fvq: {counted(filled.deleted, 'score')} left out: {DELETED}", file=sys.stderr)
+    for stream in filled.erased:
+        print(f"fvq: {printable(stream)} was deleted meanwhile: what was written of it is deleted again", file=sys.stderr)
+    _name(filled.not_erased, f"{NOT_ERASED}; run `fvq forget` for it again", f"more: {NOT_ERASED}")
     print(f"{counted(filled.written, 'score')} written into {printable(place)}, of {counted(filled.read, 'message')}")
     if filled.derived:
         print(printable(filled.derived))
@@ -115,6 +120,8 @@ def _report(place: str, span: TimeSpan, filled: Filled) -> dict[str, object]:
         "unreadable": {"count": filled.unreadable.count, "first": filled.unreadable.first},
         "refused": {"count": filled.refused.count, "first": filled.refused.first},
         "deleted_streams": filled.deleted,
+        "deleted_again": filled.erased,
+        "not_deleted_again": {"count": filled.not_erased.count, "first": filled.not_erased.first},
         "derived": filled.derived,
         "cut_off": span.cut_off,
         "failure": filled.failure,

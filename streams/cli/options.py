@@ -10,6 +10,8 @@ import typer
 from streams.errors import SettingsError
 
 if TYPE_CHECKING:
+    from datetime import datetime
+
     from streams.life import Life
     from streams.settings import Settings
 
@@ -30,6 +32,16 @@ def load_settings(**overrides: Any) -> Settings:
         for sentence in settings.ignored:
             warn_at_start(sentence, settings.log_format)
     return settings
+
+
+def time_of(option: str, text: str, now: datetime) -> datetime:
+    """The time that an option names. option: as the user writes it. See `parse_time`. Raises `SettingsError`."""
+    from streams.dead_letters.kept import parse_time
+
+    try:
+        return parse_time(text, now)
+    except ValueError as error:
+        raise SettingsError(option, str(error)) from None
 
 
 def settings_of_process(name: str, load: Callable[[], Settings]) -> Settings:

@@ -57,6 +57,9 @@ class StreamDeletion(Event):
 
     stream_id: Name = Field(description="The channel whose examples are deleted.")
     deleted_at: UtcTime = Field(description="Examples that were queued before this time are deleted, UTC.")
+    forgotten: bool | None = Field(
+        default=None, description="True where all of the channel is deleted, also its scores; without it, its clips and votes."
+    )
 
     @property
     def key(self) -> bytes:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any, Self
 
 from streams.errors import BrokerError
@@ -12,16 +12,14 @@ from streams.kafka.clients import ACK_SECONDS, broker_errors, open_reader
 from streams.kafka.connection import Connection
 from streams.kafka.consumer import TopicPartition, partitions_of
 
-UNORDERED = timedelta(minutes=10)
-"""How far the times of neighbouring messages may be out of order: the clocks of the machines that write them differ."""
-
 
 class TimeSpan:
     """The messages from `start` on, up to the topic's present end, or before `until`. Use as a context manager.
 
-    start, until: when Kafka got the messages, by the clocks of those who wrote them. total: messages to be read, at most.
-    cut_off: the partitions of which Kafka has deleted messages, and perhaps some of this time. It and its methods raise
-    `BrokerError`.
+    start, until: when Kafka got the messages, by the clocks of those who wrote them. Each partition is read to its present end,
+    because a clock that is ahead puts a late time before messages of an early one; `until` leaves out single messages. total:
+    messages to be read, at most. cut_off: the partitions of which Kafka has deleted messages, and perhaps some of this time. It
+    and its methods raise `BrokerError`.
     """
 
     def __init__(self, connection: Connection, topic: str, start: datetime, until: datetime | None = None) -> None:
@@ -32,8 +30,6 @@ class TimeSpan:
             with broker_errors(f"{topic} cannot be read"):
                 self._ends = dict(self._reader.end_offsets(partitions))
                 firsts = self._offsets_at(partitions, start)
-                if until is not None:
-                    self._ends = self._offsets_at(partitions, until + UNORDERED)
                 begins = self._reader.beginning_offsets(partitions)
         except BaseException:
             self._reader.close(timeout_ms=1000)

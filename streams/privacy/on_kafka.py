@@ -78,7 +78,7 @@ def _forget_queue(connection: Connection, store: ClipStore, stream_id: str, dry_
     with QueueTopic(connection) as topic:
         if not dry_run:
             # First, so that a worker that is about to store a clip reads it, and deletes that clip.
-            topic.add([StreamDeletion(stream_id=stream_id, deleted_at=datetime.now(UTC))])
+            topic.add([StreamDeletion(stream_id=stream_id, deleted_at=datetime.now(UTC), forgotten=True)])
         examples = topic.refresh().of_stream(stream_id)
         if not dry_run:
             topic.take_back(examples)

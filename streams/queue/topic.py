@@ -43,6 +43,7 @@ class Queue:
     def __init__(self) -> None:
         self._examples: dict[bytes, TrainingExample] = {}
         self._deleted: dict[str, datetime] = {}
+        self._forgotten: dict[str, datetime] = {}
         self._ended: OrderedDict[str, KeyState] = OrderedDict()
 
     def fold(self, key: bytes, value: bytes | None) -> None:
@@ -51,12 +52,15 @@ class Queue:
             self._examples.pop(key, None)
             if key.endswith(b"/"):
                 self._deleted.pop(key[:-1].decode(errors="replace"), None)
+                self._forgotten.pop(key[:-1].decode(errors="replace"), None)
             self._end(key, "taken-back")
             return
         try:
             if key.endswith(b"/"):
                 deletion = StreamDeletion.from_bytes(value)
                 self._deleted[deletion.stream_id] = deletion.deleted_at
+                if deletion.forgotten:
+                    self._forgotten[deletion.stream_id] = deletion.deleted_at
                 return
             self._examples[key] = TrainingExample.from_bytes(value)
         except EventError as error:
@@ -92,6 +96,10 @@ class Queue:
     def deletions(self) -> dict[str, datetime]:
         """By stream id, when the stream was last deleted, UTC; examples that were queued until then are gone for good."""
         return dict(self._deleted)
+
+    def forgotten(self) -> dict[str, datetime]:
+        """The last deletion of each stream that was of all of it, also its scores: by `fvq forget`, not `fvq queue rm`."""
+        return dict(self._forgotten)
 
     def of_stream(self, stream_id: str) -> list[TrainingExample]:
         """All examples of a stream on the topic, deleted or not."""

@@ -12,13 +12,17 @@ from typing import Any
 import pytest
 from influxdb_client import InfluxDBClient
 from kafka import KafkaAdminClient, KafkaProducer, TopicPartition
+from typer.testing import CliRunner
 
+from streams.cli.app import app
 from streams.events import SCORES_TOPIC, SegmentScore
 from streams.kafka.connection import Connection
 from streams.kafka.spans import TimeSpan
 from streams.kafka.topics import create_topics
+from streams.sinks.base import Rejected
 from streams.sinks.influx import InfluxBucket, InfluxSink
 from streams.sinks.influx_setup import set_up
+from streams.sinks.sqlite import SqliteSink
 from tests.support.processes import fvq
 from tests.support.servers import InfluxServer, KafkaServer
 from tests.support.sinks import make_score
@@ -165,3 +169,40 @@ def test_what_kafka_has_deleted_is_said(broker: str, tmp_path: Path) -> None:
     assert f"Kafka has deleted messages of partition {at.partition}, perhaps some from --from on" in finished.stderr
     staging = fvq("history", "fill", "--from", "7h", FVQ_BROKER=broker, FVQ_DATA_DIR=str(tmp_path), FVQ_TOPIC_PREFIX="staging.")
     assert (staging.returncode, "topic staging.training-queue is missing" in staging.stderr) == (1, True)
+
+
+def test_a_message_with_a_clock_ahead_hides_none_behind_it(broker: str, tmp_path: Path) -> None:
+    producer = KafkaProducer(bootstrap_servers=broker, acks="all")
+    for number, answered in ((36, NOW + HOUR / 2), (37, NOW - HOUR / 2), (38, NOW - HOUR / 2)):
+        score = score_at("studio 1", number)
+        producer.send(SCORES_TOPIC, value=score.to_bytes(), timestamp_ms=milliseconds(answered), partition=PLACES["studio 1"])
+    producer.flush()
+    producer.close()
+    settings = {"FVQ_BROKER": broker, "FVQ_DATA_DIR": str(tmp_path)}
+    report = fill("--from", BACK_UP.isoformat(), "--to", NOW.isoformat(), **settings)
+    assert report["written"] == 3 * 18 + 2, "but for the one with the clock ahead"
+    for last in ("9999-12-31T23:59:59Z", "9999-12-31T23:59:59-14:00"):
+        assert fill("--from", "0001-01-01T00:00:00+14:00", "--to", last, **settings)["written"] == 3 * 36 + 3
+
+
+def test_a_stream_that_is_forgotten_meanwhile_does_not_come_back(
+    broker: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = {"FVQ_BROKER": broker, "FVQ_DATA_DIR": str(tmp_path)}
+    for name, value in settings.items():
+        monkeypatch.setenv(name, value)
+    flush = SqliteSink.flush
+
+    async def forget_then_flush(sink: SqliteSink) -> list[Rejected]:
+        monkeypatch.setattr(SqliteSink, "flush", flush)
+        forgotten = fvq("forget", "forgotten", "--yes", **settings)
+        assert forgotten.returncode == 0, forgotten.stderr
+        return await flush(sink)
+
+    monkeypatch.setattr(SqliteSink, "flush", forget_then_flush)
+    result = CliRunner().invoke(app, ["history", "fill", "--from", "7h"])
+    assert result.exit_code == 0, result.output
+    assert "forgotten was deleted meanwhile: what was written of it is deleted again" in result.stderr
+    with sqlite3.connect(tmp_path / "scores.sqlite") as connection:
+        counts = connection.execute("select stream_id, count(*) from scores group by stream_id").fetchall()
+    assert dict(counts) == {'studio "2"': 36, "studio 1": 36}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import SimpleNamespace
@@ -13,12 +13,16 @@ import pytest
 
 from streams import retry
 from streams.errors import BrokerError, SinkError
-from streams.events import SCORES_TOPIC, SegmentScore
+from streams.events import SCORES_TOPIC, SegmentScore, StreamDeletion
 from streams.history import fill as module
-from streams.history.fill import NAMED, fill
+from streams.history.fill import NAMED, Deletions, Filled
 from streams.kafka.records import Unreadable
+from streams.queue.topic import Queue
 from streams.sinks.base import Rejected, Sink
 from streams.sinks.sqlite import SqliteSink
+from streams.sinks.sqlite_file import FILE
+from streams.sinks.sqlite_sweep import count_stream, delete_stream
+from tests.support.queue import MemoryTopic
 from tests.support.sinks import make_score
 
 NOW = datetime(2026, 11, 1, 12, 30, tzinfo=UTC)
@@ -65,6 +69,31 @@ class MemorySink(Sink):
     async def derive(self, hours: Sequence[datetime]) -> str:
         self.hours = list(hours)
         return f"{len(hours)} hours"
+
+
+def nothing_deleted(_: str) -> None:
+    raise AssertionError("nothing is to be deleted")
+
+
+class Forgotten(dict[str, datetime]):
+    """Stands for the training queue's notes, all of them by `fvq forget`."""
+
+    def deletions(self) -> dict[str, datetime]:
+        return dict(self)
+
+    def forgotten(self) -> dict[str, datetime]:
+        return dict(self)
+
+
+async def fill(
+    span: module.Span,
+    sink: Sink,
+    deletions: dict[str, datetime],
+    tell: Callable[[str], None] = lambda _: None,
+    erase: Callable[[str], None] = nothing_deleted,
+) -> Filled:
+    """deletions: when each stream was forgotten; may grow meanwhile."""
+    return await module.fill(span, sink, Deletions(lambda: Forgotten(deletions), erase), tell)
 
 
 def numbered(count: int, **changes: Any) -> list[SegmentScore]:
@@ -152,3 +181,103 @@ async def test_twice_into_sqlite_is_once(tmp_path: Path) -> None:
     with sqlite3.connect(tmp_path / "scores.sqlite") as connection:
         rows = connection.execute("select segment_id from scores order by start").fetchall()
     assert [row[0] for row in rows] == [str(number) for number in range(7)]
+
+
+class RacedSink(SqliteSink):
+    """A stream is forgotten just before the scores of so many flushes are written: after the look at the deletions."""
+
+    def __init__(self, folder: Path, flushes: int, forget: Callable[[], None]) -> None:
+        super().__init__(folder)
+        self._left, self._forget = flushes, forget
+
+    async def flush(self) -> list[Rejected]:
+        self._left -= 1
+        if self._left == 0:
+            self._forget()
+        return await super().flush()
+
+
+@pytest.mark.parametrize("flushes", [1, 2, 4])
+@pytest.mark.parametrize("fails", [False, True])
+async def test_a_stream_that_is_forgotten_meanwhile_is_not_there_at_the_end(
+    flushes: int, fails: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "TOGETHER", 3)
+    scores = [score for number in range(6) for score in (segment("gone", number), segment("kept", number))]
+    deletions: dict[str, datetime] = {}
+
+    def erase(stream: str) -> None:
+        delete_stream(tmp_path / FILE, stream)
+
+    def forget() -> None:
+        # By a clock that is behind: all that is filled was answered before the note all the same.
+        deletions["gone"] = NOW - timedelta(hours=1)
+        erase("gone")
+
+    class Answers(Records):
+        def batches(self) -> Iterator[list[Any]]:
+            yield from super().batches()
+            if fails:
+                raise BrokerError("segment-scores cannot be read")
+
+    sink = RacedSink(tmp_path, flushes, forget)
+    filled = await fill(Answers([score.to_bytes() for score in scores]), sink, deletions, erase=erase)
+    await sink.close()
+    assert (count_stream(tmp_path / FILE, "gone"), count_stream(tmp_path / FILE, "kept")) == (0, 6)
+    assert (filled.is_whole, filled.erased, filled.not_erased.count) == (not fails, ["gone"], 0)
+    assert filled.deleted + filled.written == 12
+
+
+async def test_a_forgotten_stream_of_which_nothing_was_written_is_not_erased(tmp_path: Path) -> None:
+    deletions = {"before": NOW}
+    sink = RacedSink(tmp_path, 1, lambda: deletions.update(other=NOW))
+    filled = await fill(Records([segment("kept", 0).to_bytes()]), sink, deletions)
+    await sink.close()
+    assert (filled.written, filled.erased, filled.is_whole) == (1, [], True)
+
+
+async def test_a_stream_whose_clips_alone_are_deleted_meanwhile_keeps_its_scores(tmp_path: Path) -> None:
+    topic, queue = MemoryTopic(), Queue()
+    clips = StreamDeletion(stream_id="kept", deleted_at=NOW)
+    sink = RacedSink(tmp_path, 1, lambda: topic.add([clips]))
+    filled = await module.fill(Records([segment("kept", 0).to_bytes()]), sink, Deletions(topic.refresh, nothing_deleted))
+    await sink.close()
+    assert (filled.written, filled.erased, filled.is_whole) == (1, [], True)
+    queue.fold(clips.key, clips.to_bytes())
+    assert (queue.deletions(), queue.forgotten()) == ({"kept": NOW}, {})
+    whole = clips.model_copy(update={"forgotten": True})
+    queue.fold(whole.key, whole.to_bytes())
+    assert queue.forgotten() == {"kept": NOW}
+    queue.fold(whole.key, None)
+    assert queue.forgotten() == {}
+
+
+async def test_scores_of_a_forgotten_stream_that_cannot_be_deleted_again_are_told(tmp_path: Path) -> None:
+    deletions: dict[str, datetime] = {}
+
+    def fail(_: str) -> None:
+        raise SinkError("the token may not delete")
+
+    sink = RacedSink(tmp_path, 1, lambda: deletions.update(gone=NOW))
+    filled = await fill(Records([segment("gone", 0).to_bytes()]), sink, deletions, erase=fail)
+    await sink.close()
+    assert filled.not_erased.first == ["gone: the token may not delete"]
+    assert not filled.is_whole
+
+
+async def test_deletions_that_cannot_be_read_at_the_end_are_told() -> None:
+    answers = iter([Forgotten(), Forgotten()])
+
+    def read() -> Forgotten:
+        try:
+            return next(answers)
+        except StopIteration:
+            raise BrokerError("training-queue cannot be read") from None
+
+    filled = await module.fill(Records([make_score().to_bytes()]), MemorySink(), Deletions(read, nothing_deleted))
+    assert (filled.written, filled.is_whole) == (1, False)
+    assert "training-queue cannot be read: a stream that was forgotten meanwhile may be back" in filled.failure
+
+
+def segment(stream: str, number: int) -> SegmentScore:
+    return make_score(stream_id=stream, segment_id=str(number), start=NOW + timedelta(minutes=number))
