@@ -151,10 +151,9 @@ def test_doctor_fails_only_the_checks_of_what_is_broken(tmp_path: Path) -> None:
         "media",
         "alert policy",
         "data folder",
-        "rights",
     }
     broken = fvq("doctor", "--json", FVQ_BROKER="127.0.0.1:1", FVQ_INFLUX_URL="http://127.0.0.1:1", FVQ_INFLUX_TOKEN="s3cret")
     assert broken.returncode == 1
-    assert {check["name"] for check in json.loads(broken.stdout)["checks"] if not check["ok"]} - {"rights"} == {"broker", "sink"}
+    assert {check["name"] for check in json.loads(broken.stdout)["checks"] if not check["ok"]} == {"broker", "sink"}
     assert all(check["fix"] for check in json.loads(broken.stdout)["checks"] if not check["ok"])
     assert "s3cret" not in broken.stdout + broken.stderr
