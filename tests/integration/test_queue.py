@@ -80,18 +80,18 @@ def test_bad_clips_are_queued_once_and_their_deletion_removes_every_file(kafka: 
     try:
         worker.start()
         produce(kafka.broker, SEGMENTS_TOPIC, events(clips, 0))
-        wait_for("the bad clip of each stream", lambda: len(waiting()) == STREAMS, 60, every=1)
+        wait_for("the bad clip of each stream", lambda: len(waiting()) == STREAMS, 180, every=1)
         worker.kill()
         worker.start()
         produce(kafka.broker, SEGMENTS_TOPIC, events(clips, 2))
-        wait_for("all scores", lambda: len(scores.read()) >= 4 * STREAMS, 60)
+        wait_for("all scores", lambda: len(scores.read()) >= 4 * STREAMS, 120)
         # A scene that no stream has shown yet. When it is in the queue, all segments before it have been judged.
         other = clip(tmp_path, 10, crf=48)
         witness_event = SegmentEvent.model_validate(
             events([other], 4)[0].model_dump() | {"stream_id": "witness", "segment_id": "witness/4"}
         )
         produce(kafka.broker, SEGMENTS_TOPIC, [witness_event])
-        wait_for("the witness", lambda: any(example["stream_id"] == "witness" for example in waiting()), 60, every=1)
+        wait_for("the witness", lambda: any(example["stream_id"] == "witness" for example in waiting()), 180, every=1)
     except BaseException:
         print(worker.tail())
         raise
