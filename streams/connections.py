@@ -129,14 +129,15 @@ async def serve(
     port: int,
     ready: Callable[[str], None],
     stopping: Callable[[int], None] = lambda _: None,
+    most: int = MOST_CONNECTIONS,
 ) -> None:
     """Serve an application until SIGTERM or SIGINT.
 
     ready: is called with the address, when it listens. stopping: is called with the signal that tells it to stop. port: 0 for a
-    free one. Raises OSError where the address cannot be listened on.
+    free one. most: see `MOST_CONNECTIONS`. Raises OSError where the address cannot be listened on.
     """
     stop = stop_signal(stopping)
-    runner = BoundedRunner(app)
+    runner = BoundedRunner(app, most)
     await runner.setup()
     try:
         await web.TCPSite(runner, host, port).start()

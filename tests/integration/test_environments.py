@@ -33,7 +33,7 @@ from streams.topic_names import ALL_TOPICS
 from streams.web.follow import Change
 from streams.web.follow import Follower as WallFollower
 from streams.web.live import Live
-from tests.support.processes import FREE_WORKER, Worker, fvq
+from tests.support.processes import FREE_WORKER, Worker, fvq, killed_at_the_end
 from tests.support.servers import KafkaServer
 from tests.support.topics import Follower
 from tests.support.waiting import wait_for
@@ -96,15 +96,8 @@ class Environment:
 def running(environments: list[Environment]) -> Iterator[list[Worker]]:
     """A worker of each environment."""
     workers = [environment.worker().start() for environment in environments]
-    try:
+    with killed_at_the_end(*workers):
         yield workers
-    except BaseException:
-        for worker in workers:
-            print(worker.tail())
-        raise
-    finally:
-        for worker in workers:
-            worker.kill()
 
 
 def on_broker(broker: str) -> tuple[set[str], set[str]]:

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import json
-import os
 import signal
 import subprocess
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +18,7 @@ from streams.kafka.connection import Connection
 from streams.kafka.topics import create_topics
 from streams.ports import free_port
 from tests.support.pages import read_page
-from tests.support.processes import FVQ, ROOT, clean_environment
+from tests.support.processes import ROOT, with_two_streams
 from tests.support.servers import KafkaServer
 from tests.support.waiting import wait_for
 
@@ -29,20 +28,9 @@ SLOW = 240.0
 """Seconds: libraries load slowly on a machine that is taken."""
 
 
-@contextmanager
-def process(folder: Path, *command: str, **settings: str) -> Iterator[subprocess.Popen[bytes]]:
-    """A process of `fvq`, whose streams are the files `out` and `err`."""
-    own = {"FVQ_DATA_DIR": str(folder / "data"), "FVQ_LOG_FORMAT": "json"}
-    with (folder / "out").open("wb") as out, (folder / "err").open("wb") as err:
-        started = subprocess.Popen(
-            [FVQ, *command], env=clean_environment() | own | settings, stdout=out, stderr=err, start_new_session=True
-        )
-    try:
-        yield started
-    finally:
-        if started.poll() is None:
-            os.killpg(started.pid, signal.SIGKILL)
-            started.wait(10)
+def process(folder: Path, *command: str, **settings: str) -> AbstractContextManager[subprocess.Popen[bytes]]:
+    """A process of `fvq` whose log is JSON, and whose streams are the files `out` and `err`."""
+    return with_two_streams(folder, *command, **({"FVQ_LOG_FORMAT": "json"} | settings))
 
 
 def records(folder: Path) -> list[dict[str, Any]]:

@@ -6,6 +6,7 @@ import contextlib
 import os
 import signal
 import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
@@ -25,6 +26,22 @@ def clean_environment() -> dict[str, str]:
     """
     kept = {name: value for name, value in os.environ.items() if not name.startswith("FVQ_")}
     return kept | {"OMP_NUM_THREADS": "1"}
+
+
+@contextlib.contextmanager
+def with_two_streams(folder: Path, *command: str, **settings: str) -> Iterator[subprocess.Popen[bytes]]:
+    """A process of `fvq`, whose streams are the files `out` and `err` of the folder, and its data there; killed at the end."""
+    own = {"FVQ_DATA_DIR": str(folder / "data")}
+    with (folder / "out").open("wb") as out, (folder / "err").open("wb") as err:
+        process = subprocess.Popen(
+            [FVQ, *command], env=clean_environment() | own | settings, stdout=out, stderr=err, start_new_session=True
+        )
+    try:
+        yield process
+    finally:
+        if process.poll() is None:
+            os.killpg(process.pid, signal.SIGKILL)
+            process.wait(10)
 
 
 class Worker:
@@ -95,3 +112,17 @@ class Worker:
         """The last lines of the log, below the worker's name."""
         text = self.log.read_text(errors="replace") if self.log.exists() else ""
         return "\n".join([f"--- {self.name}:", *text.splitlines()[-lines:]])
+
+
+@contextlib.contextmanager
+def killed_at_the_end(*workers: Worker) -> Iterator[None]:
+    """The workers are killed when the context ends. A failure prints the ends of their logs."""
+    try:
+        yield
+    except BaseException:
+        for worker in workers:
+            print(worker.tail())
+        raise
+    finally:
+        for worker in workers:
+            worker.kill()
