@@ -86,9 +86,11 @@ class Storage:
             return []
         return entries
 
-    def written_at(self, path: str) -> datetime:
-        """When a file was written, UTC; now for a file that has just gone."""
+    def written_at(self, path: str, fresh: bool = False) -> datetime:
+        """When a file was written, UTC; now for a file that has just gone. fresh: do not take it from an earlier listing."""
         try:
+            if fresh:
+                self._files.invalidate_cache(path)
             return datetime.fromtimestamp(self._files.modified(path).timestamp(), UTC)
         except FileNotFoundError:
             return datetime.now(UTC)

@@ -12,6 +12,8 @@ from typing import Any
 
 from aiohttp import web
 
+from streams.addresses import http_address
+
 MOST_CONNECTIONS = 100
 """Connections at once. One more ends the one that has waited longest for a request, or is longest at one."""
 
@@ -20,6 +22,9 @@ HEADER_SECONDS = 15.0
 
 REQUEST_SECONDS = 300.0
 """Time for a request with its body and its answer, s: a rater's clip over a slow network takes some of it."""
+
+SHUTDOWN_SECONDS = 5.0
+"""Time for the requests in work when the server is told to stop, s."""
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -36,7 +41,7 @@ class BoundedRunner(web.AppRunner):
         header_seconds: float = HEADER_SECONDS,
         seconds: float = REQUEST_SECONDS,
     ) -> None:
-        super().__init__(app, access_log=None, keepalive_timeout=header_seconds, shutdown_timeout=5.0)
+        super().__init__(app, access_log=None, keepalive_timeout=header_seconds, shutdown_timeout=SHUTDOWN_SECONDS)
         self._connections = _Connections(most, seconds)
         app.middlewares.insert(0, self._connections.middleware)
         app[CONNECTIONS] = self._connections
@@ -105,20 +110,39 @@ class _Connections:
 CONNECTIONS = web.AppKey("connections", _Connections)
 
 
-async def serve(app: web.Application, host: str, port: int, ready: Callable[[str], None]) -> None:
-    """Serve an application until SIGTERM or SIGINT. ready: is called with the address, when it listens.
-
-    port: 0 for a free one. Raises OSError where the address cannot be listened on.
-    """
+def stop_signal(stopping: Callable[[int], None]) -> asyncio.Event:
+    """What SIGTERM and SIGINT set from now on, in the running loop. stopping: is called with the signal."""
     stop = asyncio.Event()
+
+    def obey(number: int) -> None:
+        stopping(number)
+        stop.set()
+
     for number in (signal.SIGTERM, signal.SIGINT):
-        asyncio.get_running_loop().add_signal_handler(number, stop.set)
-    runner = BoundedRunner(app)
+        asyncio.get_running_loop().add_signal_handler(number, obey, number)
+    return stop
+
+
+async def serve(
+    app: web.Application,
+    host: str,
+    port: int,
+    ready: Callable[[str], None],
+    stopping: Callable[[int], None] = lambda _: None,
+    most: int = MOST_CONNECTIONS,
+) -> None:
+    """Serve an application until SIGTERM or SIGINT.
+
+    ready: is called with the address, when it listens. stopping: is called with the signal that tells it to stop. port: 0 for a
+    free one. most: see `MOST_CONNECTIONS`. Raises OSError where the address cannot be listened on.
+    """
+    stop = stop_signal(stopping)
+    runner = BoundedRunner(app, most)
     await runner.setup()
     try:
         await web.TCPSite(runner, host, port).start()
         address = runner.addresses[0]
-        ready(f"http://{f'[{host}]' if ':' in host else host}:{address[1]}")
+        ready(http_address(host, address[1]))
         await stop.wait()
     finally:
         await runner.cleanup()

@@ -104,7 +104,7 @@ ALERT_DELIVERIES = Counter(
 )
 HARVESTED = from_zero(
     Counter("fvq_harvested", "Segments chosen to be rated, by why, or vanished: their media were gone already.", ["reason"]),
-    "alert", "low-score", "uncertain", "disagreement", "vanished",
+    "alert", "low-score", "uncertain", "disagreement", "operator", "vanished",
 )  # fmt: skip
 PICTURES = from_zero(
     Counter(

@@ -23,7 +23,7 @@ SUFFIXES: dict[type[MetricWrapperBase], tuple[str, ...]] = {
 
 INTRODUCTION = """# Metrics
 
-Made by `python -m streams.metrics_page > docs/metrics.md`.
+What each process tells Prometheus. Made by `python -m streams.metrics_page > docs/metrics.md`.
 
 Each process shows its own at `/metrics`, in Prometheus' text format. A histogram `NAME` is the series `NAME_bucket` (with the
 label `le`), `NAME_sum` and `NAME_count`. Counters whose label values are known are there from the start, with 0: `rate` and

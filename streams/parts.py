@@ -5,9 +5,12 @@ Each function imports its part when it is called, so that a command loads only w
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING
 
+from streams.addresses import http_address
 from streams.errors import SettingsError
+from streams.topic_names import PICTURES_TOPIC, Named, prefixed
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -22,6 +25,7 @@ if TYPE_CHECKING:
     from streams.ingest.push.source import PushMeans
     from streams.kafka.connection import Connection
     from streams.kafka.consumer import Group
+    from streams.kafka.rights import Right
     from streams.media.fetch import FetchLimits
     from streams.media.read import Reader
     from streams.privacy.forget import Places
@@ -59,6 +63,7 @@ def connection(settings: Settings) -> Connection:
         ca_file=settings.kafka_ca_file,
         cert_file=settings.kafka_cert_file,
         key_file=settings.kafka_key_file,
+        prefix=settings.topic_prefix,
     )
 
 
@@ -66,7 +71,32 @@ def group(settings: Settings) -> Group:
     """The workers' consumer group."""
     from streams.kafka.consumer import Group
 
-    return Group(settings.group, settings.session_timeout)
+    return Group(prefixed(settings.topic_prefix, settings.group), settings.session_timeout)
+
+
+def named(settings: Settings) -> Named:
+    """What puts the environment's prefix before a name."""
+    return partial(prefixed, settings.topic_prefix)
+
+
+def worker_rights(settings: Settings) -> list[Right]:
+    """What a worker with these settings needs on Kafka. Raises `SettingsError` where the alert policy is wrong."""
+    from streams.alerts.policy import load_policy
+    from streams.kafka.rights import WORKER, rights_of, together
+
+    models = [settings.model] if not settings.scorer_url else []
+    models += [settings.deep_model] if settings.deep_model and not settings.deep_url else []
+    used = {
+        "scores": True,
+        "alerts": settings.alerts,
+        "harvest": settings.harvest,
+        "pictures": settings.pictures is not None,
+        # Only a model by its name is replaced when another version is promoted.
+        "models": any("@" not in model and "/" not in model for model in models),
+    }
+    receivers = [receiver.name for receiver in load_policy(settings.alert_policy).receivers] if settings.alerts else []
+    needs = together(WORKER[part] for part, wanted in used.items() if wanted)
+    return rights_of(needs, settings.group, receivers, named=named(settings))
 
 
 def flood_limits(settings: Settings) -> FloodLimits | None:
@@ -216,7 +246,7 @@ def access(settings: Settings) -> AccessOptions:
     from streams.web.access.tokens import Tokens
 
     return AccessOptions(
-        host=settings.web_host,
+        host=settings.host_of("wall"),
         tokens=Tokens(settings.web_tokens_file) if settings.web_tokens_file else None,
         url=settings.web_url or "",
         user_header=settings.web_user_header or "",
@@ -230,8 +260,8 @@ def wall_address(settings: Settings) -> WallAddress:
     from streams.web.ask import WallAddress
 
     has_token = settings.web_token is not None or settings.web_token_file is not None
-    host = f"[{settings.web_host}]" if ":" in settings.web_host else settings.web_host
-    return WallAddress(settings.web_url or f"http://{host}:{settings.wall_port}", settings.web_secret() if has_token else None)
+    address = settings.web_url or http_address(settings.host_of("wall"), settings.wall_port)
+    return WallAddress(address, settings.web_secret() if has_token else None)
 
 
 def influx_bucket(settings: Settings) -> InfluxBucket:
@@ -267,6 +297,14 @@ def folder_limits(settings: Settings, scores: bool = False) -> FolderLimits:
     )
 
 
+def make_data_folder(settings: Settings, name: str = "") -> None:
+    """Make the data folder, or the one of this name in it, where it is missing. Raises `SettingsError` where that fails."""
+    try:
+        (settings.data_dir / name).mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise SettingsError("FVQ_DATA_DIR", f"{settings.data_dir / name} cannot be created: {error.strerror}") from error
+
+
 def keeping(settings: Settings) -> Keeping:
     """What a worker with these settings keeps of people's faces."""
     from streams.privacy.exports import exports
@@ -281,6 +319,7 @@ def keeping(settings: Settings) -> Keeping:
         harvest=settings.harvest,
         per_hour=settings.harvest_per_hour,
         pictures=settings.pictures,
+        pictures_topic=prefixed(settings.topic_prefix, PICTURES_TOPIC),
         faces=settings.pictures_faces,
         influx=influx,
         store_days=settings.store_days,
@@ -296,7 +335,7 @@ def places(settings: Settings) -> Places:
     return Places(
         data=settings.data_dir.resolve(),
         connection=connection(settings) if settings.broker else None,
-        group=settings.group,
+        group=group(settings).name,
         store=clip_store(settings),
         bucket=influx_bucket(settings) if settings.influx_url else None,
     )

@@ -9,6 +9,7 @@ from typing import TypeVar
 from streams import metrics
 from streams.errors import ScorerError, SinkError
 from streams.outages import KAFKA, outage_of
+from streams.refusals import is_refusal, words
 
 FIRST_WAIT, LONGEST_WAIT = 0.5, 15.0
 """Seconds before the first repetition, and the most seconds before any; each wait is twice the one before."""
@@ -36,7 +37,8 @@ async def retried(what: str, attempt: Callable[[], Awaitable[T]], may_pass: Call
             # A remote scorer waits longer and longer for each address by itself, and knows when one may be asked again.
             pause = asked if isinstance(error, ScorerError) else max(wait, asked)
             metrics.RETRIES.labels(what).inc()
-            (KAFKA if what == "kafka" and KAFKA.lasts else outage_of(what)).failed(error)
+            reason = words(error, "Write") if is_refusal(error) else error
+            (KAFKA if what == "kafka" and KAFKA.lasts else outage_of(what)).failed(reason)
             await asyncio.sleep(pause)
             wait = min(LONGEST_WAIT, wait * 2)
         else:

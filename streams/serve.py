@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 from scorer.find import find_model
 from streams import parts
+from streams.addresses import http_address
 from streams.errors import ModelError, SettingsError
+from streams.life import Life
 from streams.logs import configure_logging
 from streams.ports import free_port
 from streams.settings import Settings, load_settings
@@ -52,47 +54,47 @@ class ModelLoader:
         return ReloadingEngine(self.model, self.device, registry, listener, any_spec=True)
 
 
-def run_serve(settings: Settings) -> None:
-    """Serve the model of `FVQ_MODEL` on uvicorn until told to stop.
+def run_serve(settings: Settings, life: Life) -> None:
+    """Serve the model of `FVQ_MODEL` on uvicorn until told to stop, of which `life` tells.
 
     Raises `SettingsError` or `ModelError` where it cannot start.
     """
     from scorer.remote.serve import ListenError, serve
 
-    configure_logging(settings.log_level, settings.log_format)
+    life.starts()
     token = serve_token(settings)
     host, limits = settings.serve_host, parts.serve_limits(settings)
 
     def listening(host: str, port: int) -> None:
-        log.info("the scorer listens at http://%s:%d, and loads model %s", host, port, settings.model)
+        log.info("the scorer listens at %s, and loads model %s", http_address(host, port), settings.model)
         _warn_without(token)
 
     try:
-        serve(ModelLoader.of(settings), host, settings.serve_port, token, limits, listening)
+        serve(ModelLoader.of(settings), host, settings.serve_port, token, limits, listening, life.stops)
     except ListenError as error:
         raise SettingsError("FVQ_SERVE_HOST, FVQ_SERVE_PORT", error.reason) from error
 
 
-def run_serve_on_ray(settings: Settings, replicas: int, address: str | None) -> None:
-    """Serve the model of `FVQ_MODEL` on Ray Serve until told to stop.
+def run_serve_on_ray(settings: Settings, life: Life, replicas: int, address: str | None) -> None:
+    """Serve the model of `FVQ_MODEL` on Ray Serve until told to stop, of which `life` tells.
 
     address: of a running Ray; None starts one on this machine. Raises `SettingsError`, `ModelError` or `RayStartError`.
     """
-    configure_logging(settings.log_level, settings.log_format)
+    life.starts()
     token = serve_token(settings)
     if address is None:
         # Before Ray takes a minute to start: is there such a model?
         find_model(settings.model, parts.registry(settings))
 
     def listening(host: str, port: int) -> None:
-        log.info("the scorer listens at http://%s:%d on Ray Serve, in %d replicas", host, port, replicas)
+        log.info("the scorer listens at %s on Ray Serve, in %d replicas", http_address(host, port), replicas)
         _warn_without(token)
 
     try:
         from scorer.remote.ray_host import serve_on_ray
 
         host, port = settings.serve_host, settings.serve_port or free_port(settings.serve_host)
-        serve_on_ray(_source(settings, token), host, port, replicas, address, settings.device != "cpu", listening)
+        serve_on_ray(_source(settings, token), host, port, replicas, address, settings.device != "cpu", listening, life.stops)
     except ImportError as error:
         raise ModelError(f"{error.name} is not installed: pip install 'fvq-monitor[ray]'") from error
 

@@ -13,8 +13,8 @@ from streams.setting_words import allowed, as_option, example_of, is_secret
 from streams.text import printable
 
 OTHER_VARIABLES = {
-    "config", "builder", "faces_dir", "influxdb_dir", "influxdb_port", "kafka_dir", "kafka_heap", "kafka_port", "kafka_secure",
-    "kube_dir", "kube_port",
+    "config", "builder", "faces_dir", "influxdb_dir", "influxdb_port", "kafka_acls", "kafka_dir", "kafka_heap", "kafka_port",
+    "kafka_secure", "kube_dir", "kube_port",
 }  # fmt: skip
 """Variables `FVQ_<NAME>` that are no settings: the file's name, and those of the scripts that developers run."""
 

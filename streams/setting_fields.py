@@ -39,6 +39,11 @@ class SettingFields(BaseSettings):
         "kafka", None, "Kafka bootstrap servers, `host:port[,host:port]`. Without it `fvq up` starts an embedded broker."
     )
     group: str = _setting("kafka", "fvq", "Kafka consumer group of the workers; also the Faust app's id.", min_length=1)
+    topic_prefix: str = _setting(
+        "kafka",
+        "",
+        "Put before the name of every topic and consumer group, for several environments on one Kafka, as `staging.`.",
+    )
     session_timeout: float = _setting(
         "kafka", 10.0, "A worker that is silent for longer loses its partitions to others. Brokers refuse less than 6 s.",
         unit="s", ge=6, le=300,
@@ -170,7 +175,8 @@ class SettingFields(BaseSettings):
     web_url: str | None = _setting(
         "web", None, "Address of the wall as people reach it, as https://wall.example; alerts link to their page under it."
     )
-    wall_port: int = _setting("web", 8060, "Port of `fvq web`, at `web_host`; 0 takes a free one.", ge=0, le=65535)
+    wall_host: str | None = _setting("web", None, "Address that `fvq web` listens on. Without it: `web_host`.")
+    wall_port: int = _setting("web", 8060, "Port of `fvq web`; 0 takes a free one.", ge=0, le=65535)
     web_tokens_file: Path | None = _setting(
         "web", None, "File of the tokens that `fvq web token` keeps. Without it the wall serves this machine alone."
     )
@@ -189,6 +195,7 @@ class SettingFields(BaseSettings):
         "web", 24.0, "Time that the wall keeps a picture of a stream in its memory, as the first bad one of an alert.",
         unit="hours", gt=0,
     )  # fmt: skip
+    rate_host: str | None = _setting("web", None, "Address that `fvq rate` listens on. Without it: `web_host`.")
     rate_url: str | None = _setting(
         "web",
         None,
@@ -234,13 +241,19 @@ class SettingFields(BaseSettings):
     )
 
     web_host: str = _setting(
-        "process", "127.0.0.1", "Address that `/metrics`, `/healthz`, `/readyz` and the rating page listen on."
+        "process",
+        "127.0.0.1",
+        "Address that a worker's `/metrics`, `/healthz`, `/readyz` listen on; also the wall, `fvq rate` and `fvq ingest` without "
+        "an address of their own. With another than loopback, all of them can be reached from there, and a worker asks nobody.",
     )
     web_port: int = _setting("process", 8080, "Port of `/metrics`, `/healthz` and `/readyz`; 0 takes a free one.", ge=0, le=65535)
     worst_streams: int = _setting(
         "process", 0, "How many of a worker's streams, the worst ones now, are in the metric `fvq_stream_score`; 0 for none.",
         unit="streams", ge=0, le=1000,
     )  # fmt: skip
+    ingest_host: str | None = _setting(
+        "process", None, "Address that the pages of `fvq ingest` listen on. Without it: `web_host`."
+    )
     ingest_port: int = _setting(
         "process",
         8071,

@@ -18,6 +18,7 @@ CAN_BE_OFF = ("live_window", "flood_share", "pictures")
 
 EXAMPLES: dict[str, str | list[str]] = {
     "broker": "kafka-1:9092,kafka-2:9092",
+    "topic_prefix": "staging.",
     "kafka_user": "fvq",
     "kafka_password": "a password; better kafka_password_file",
     "kafka_password_file": "/run/secrets/kafka",
@@ -36,14 +37,17 @@ EXAMPLES: dict[str, str | list[str]] = {
     "registry": "s3://bucket/models",
     "alert_policy": "/etc/fvq/alerts.yaml",
     "web_url": "https://wall.example",
+    "wall_host": "192.0.2.10",
     "web_tokens_file": "/etc/fvq/tokens.json",
     "web_token": "a token; better web_token_file",
     "web_token_file": "/run/secrets/wall",
     "web_user_header": "X-Forwarded-User",
     "web_trusted_proxies": ["10.0.0.0/8"],
     "web_origins": ["https://ops.example"],
+    "rate_host": "127.0.0.1",
     "rate_url": "https://rate.example",
     "clip_store": "s3://bucket/clips",
+    "ingest_host": "127.0.0.1",
     "influx_url": "http://influx:8086",
     "influx_token": "a token; better influx_token_file",
     "influx_token_file": "/run/secrets/influx",
@@ -64,8 +68,9 @@ def is_secret(field: FieldInfo) -> bool:
 
 
 def default_of(name: str, field: FieldInfo) -> Any:
-    """The default; None also for the number of processes, which is the machine's number of cores."""
-    return None if name == "sampler_workers" else field.get_default(call_default_factory=True)
+    """The default; None also where it is empty, and for the number of processes, which is the machine's number of cores."""
+    value = field.get_default(call_default_factory=True)
+    return None if name == "sampler_workers" or value == "" else value
 
 
 def as_text(value: Any) -> str:

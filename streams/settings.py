@@ -24,6 +24,7 @@ from streams.setting_errors import SHOWN, checked_servers, explained, unknown_va
 from streams.setting_fields import SettingFields
 from streams.setting_words import CAN_BE_OFF
 from streams.text import printable
+from streams.topic_names import checked_prefix
 
 
 @dataclass(frozen=True)
@@ -66,7 +67,7 @@ class Settings(SettingFields):
     @field_validator(
         "broker", "registry", "clip_store", "second_model", "deep_model", "deep_url", "scorer_url", "scorer_token",
         "scorer_token_file", "scorer_fallback", "influx_url", "influx_token", "influx_token_file", "alert_policy", "web_url",
-        "web_tokens_file", "web_token", "web_token_file", "web_user_header", "rate_url",
+        "web_tokens_file", "web_token", "web_token_file", "web_user_header", "rate_url", "wall_host", "rate_host", "ingest_host",
         "kafka_user", "kafka_password", "kafka_password_file", "kafka_ca_file", "kafka_cert_file", "kafka_key_file",
         mode="before",
     )  # fmt: skip
@@ -78,6 +79,11 @@ class Settings(SettingFields):
     @classmethod
     def _servers(cls, value: str | None) -> str | None:
         return None if value is None else checked_servers(value)
+
+    @field_validator("topic_prefix")
+    @classmethod
+    def _legal_prefix(cls, value: str) -> str:
+        return checked_prefix(value)
 
     @field_validator("scorer_url", "deep_url")
     @classmethod
@@ -165,6 +171,11 @@ class Settings(SettingFields):
         """A sentence about each variable `FVQ_...` of the environment that is no setting. Only `load_settings` knows them."""
         return self._ignored
 
+    def host_of(self, listener: Literal["wall", "rate", "ingest"]) -> str:
+        """The address that one of the pages beside the worker's listens on: its own setting, else `web_host`."""
+        own = {"wall": self.wall_host, "rate": self.rate_host, "ingest": self.ingest_host}[listener]
+        return own or self.web_host
+
     def influx_secret(self) -> str:
         """The InfluxDB token, from its setting or its file. Raises `SettingsError` where there is none."""
         return self._secret("influx_token", self.influx_token, self.influx_token_file)
@@ -190,7 +201,8 @@ class Settings(SettingFields):
             try:
                 secret = file.read_text()
             except (OSError, UnicodeDecodeError) as error:
-                raise SettingsError(path, f"cannot be read: {getattr(error, 'strerror', None) or error}") from error
+                reason = getattr(error, "strerror", None) or error
+                raise SettingsError(path, f"{file} cannot be read: {reason}") from error
         else:
             raise SettingsError(path, f"is not set, nor is FVQ_{name.upper()}_FILE")
         # Files and secret stores often end with a newline. A client would refuse it, in an error that shows the secret.

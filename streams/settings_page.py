@@ -14,7 +14,8 @@ from streams.settings import Settings
 
 def reference() -> str:
     """The settings' reference page, Markdown."""
-    lines = ["# Settings", "", "Made by `python -m streams.settings_page > docs/settings.md`.", ""]
+    made = "What can be set, and how. Made by `python -m streams.settings_page > docs/settings.md`."
+    lines = ["# Settings", "", made, ""]
     lines += [
         "Each setting is `FVQ_<NAME>` in the environment or `<name>` in the TOML file that `FVQ_CONFIG` names. The command line",
         "goes before the environment, the environment before the file. `fvq doctor` shows what differs from the defaults and",

@@ -7,19 +7,22 @@ import logging
 import os
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
 from scorer.sampling import SamplerPool, VideoFacts
 from scorer.spec import SamplerSpec
 from streams import parts
+from streams.addresses import cannot_listen
 from streams.errors import SettingsError
 from streams.events import AlertAcknowledgement
 from streams.kafka.agent import STOP_SECONDS, Agent
+from streams.kafka.allowed import check_rights
 from streams.kafka.clients import check_broker
 from streams.kafka.connection import Connection
-from streams.logs import configure_logging
+from streams.kafka.rights import NEEDS, rights_of
+from streams.life import Life
 from streams.privacy.sweep import sweep_agent
 from streams.queue.operator import OperatorRatings
 from streams.queue.topic import QueueTopic
@@ -39,23 +42,33 @@ END_SECONDS = 10.0
 """Time in which the process ends when it is told to, whatever its threads wait for: a broker or a store that hangs."""
 
 
-def run_wall(settings: Settings, ready: Callable[[str], None]) -> None:
-    """Serve the wall until SIGTERM or SIGINT. ready: is called with the address, when it listens.
+def run_wall(settings: Settings, life: Life, quiet: bool = False) -> None:
+    """Serve the wall until SIGTERM or SIGINT. quiet: do not tell the address when it listens.
 
     Raises `SettingsError` or `BrokerError` where it cannot start.
     """
-    configure_logging(settings.log_level, settings.log_format)
+    life.starts()
     gate = Gate(parts.access(settings))
+    parts.make_data_folder(settings)
     connection = parts.connection(settings)
     check_broker(connection)
+    check_rights(connection, "fvq web", rights_of(NEEDS["fvq web"], settings.group, named=connection.named))
     with ExitStack() as stack:
         clips = _clips(settings, stack)
-        asyncio.run(_serve(settings, connection, gate, clips, ready))
+        asyncio.run(_serve(settings, connection, gate, clips, life, quiet))
 
 
-async def _serve(settings: Settings, connection: Connection, gate: Gate, clips: Clips, ready: Callable[[str], None]) -> None:
+async def _serve(settings: Settings, connection: Connection, gate: Gate, clips: Clips, life: Life, quiet: bool) -> None:
     live = Live(settings.wall_picture_hours * 3600)
     follower = Follower(connection, live, LoopApply(live, asyncio.get_running_loop()))
+
+    def ready(address: str) -> None:
+        if not quiet:
+            life.tell(f"Running on {address}")
+
+    def stopping(number: int) -> None:
+        life.stops(number, END_SECONDS)
+        _end_soon()
 
     async def write_ack(alert_id: str, ack: AlertAcknowledgement | None) -> None:
         await asyncio.to_thread(write_acks, connection, [(alert_id, ack)])
@@ -69,10 +82,10 @@ async def _serve(settings: Settings, connection: Connection, gate: Gate, clips: 
     for agent in agents:
         agent.start()
     try:
-        await serve_wall(make_app(wall), settings.web_host, settings.wall_port, ready, _end_soon)
+        await serve_wall(make_app(wall), settings.host_of("wall"), settings.wall_port, ready, stopping)
     except OSError as error:
-        place = f"{settings.web_host}:{settings.wall_port}"
-        raise SettingsError("FVQ_WEB_HOST, FVQ_WALL_PORT", f"cannot listen on {place}: {error.strerror or error}") from error
+        reason = cannot_listen(settings.host_of("wall"), settings.wall_port, error)
+        raise SettingsError("FVQ_WALL_HOST, FVQ_WALL_PORT", reason) from error
     finally:
         await _stop(agents)
         await history.close()

@@ -8,7 +8,6 @@ import shutil
 import signal
 import socket
 import threading
-import time
 from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
@@ -35,15 +34,17 @@ from streams.errors import SettingsError
 from streams.events import PICTURES_TOPIC, SEGMENTS_TOPIC, AlertCause
 from streams.ingest.silence import IngestStates
 from streams.kafka.agent import Agent, Pauses, running
+from streams.kafka.allowed import check_rights
 from streams.kafka.clients import check_broker
 from streams.kafka.connection import Connection
 from streams.kafka.progress import LagWatch, Progress
 from streams.kafka.topics import has_topic
+from streams.life import Life
 from streams.media.fetch import Fetcher
 from streams.privacy.sweep import sweep_agent as folder_sweep
 from streams.queue.agent import harvest_agent
 from streams.queue.retention import sweep_agent
-from streams.scoring.app import AppOptions, build_app
+from streams.scoring.app import FAUST_FOLDER, AppOptions, build_app
 from streams.scoring.pages import add_pages
 from streams.scoring.pictures import PictureLimits, Pictures, PictureSender
 from streams.scoring.pipeline import SegmentPipeline
@@ -70,7 +71,7 @@ class _BoundedWorker(faust.Worker):
     whose cores were taken. So a thread of its own waits, and the kernel ends the process where no thread gets to run.
     """
 
-    stop_began: float | None = None
+    life: Life
 
     def install_signal_handlers(self) -> None:
         """Called by Faust in its event loop, in the main thread."""
@@ -87,18 +88,17 @@ class _BoundedWorker(faust.Worker):
             if number[0] in (signal.SIGTERM, signal.SIGINT) and not ending:
                 ending = True
                 _end_after(STOP_SECONDS)
-                self.stop_began = time.monotonic()
-                log.info("worker stops (%s): it finishes what it has, within %g s", signal.Signals(number[0]).name, STOP_SECONDS)
+                self.life.stops(number[0], STOP_SECONDS)
             if number[0] in handlers:
                 with suppress(RuntimeError):  # the loop is closed: the process is ending
                     self.loop.call_soon_threadsafe(handlers[signal.Signals(number[0])])
 
 
-def run_worker(settings: Settings, pages: StartingPages) -> int:
+def run_worker(settings: Settings, pages: StartingPages, life: Life) -> int:
     """Score segments until told to stop; returns the exit code.
 
-    pages: that listen already; they hand their socket over when Faust's server starts. Raises `SettingsError`, `ModelError` or
-    `BrokerError` where it cannot start.
+    pages: that listen already; they hand their socket over when Faust's server starts. life: is told what stops it. Raises
+    `SettingsError`, `ModelError` or `BrokerError` where it cannot start.
     """
     _check_libraries()
     # Faust runs several callbacks on the event loop for each message; uvloop takes a third less time for them.
@@ -106,6 +106,7 @@ def run_worker(settings: Settings, pages: StartingPages) -> int:
     connection = parts.connection(settings)
     pages.say("it connects to Kafka")
     check_broker(connection)
+    check_rights(connection, "fvq worker", parts.worker_rights(settings))
     pages.say("it loads its model")
     served = served_scorer(settings) if settings.scorer_url else None
     scorer, followers = (served, []) if served is not None else own_scorer(settings, connection)
@@ -114,10 +115,7 @@ def run_worker(settings: Settings, pages: StartingPages) -> int:
     if settings.deep_model or settings.deep_url:
         deep, more = deep_model(settings, connection)
         followers += more
-    try:
-        (settings.data_dir / "faust").mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise SettingsError("FVQ_DATA_DIR", f"{settings.data_dir} cannot be created: {error.strerror}") from error
+    parts.make_data_folder(settings, connection.named(FAUST_FOLDER))
     inbox = _own_inbox(settings.data_dir / "inbox")
     sink = parts.sink(settings)
     pictures = _picture_limits(settings, connection)
@@ -129,7 +127,9 @@ def run_worker(settings: Settings, pages: StartingPages) -> int:
                 app.async_exit_stack.callback(served.close)
                 await connected(served)
             models = Models(scorer, second, deep)
-            pipelines.append(await _open_pipeline(app, settings, models, sink, inbox, pictures))
+            sender = PictureSender(app.producer, connection.named(PICTURES_TOPIC))
+            shown = Pictures(pictures, sender.send) if pictures is not None else None
+            pipelines.append(await _open_pipeline(app, settings, models, sink, inbox, shown))
         return pipelines[0]
 
     options = AppOptions(
@@ -147,7 +147,7 @@ def run_worker(settings: Settings, pages: StartingPages) -> int:
     app = build_app(options, open_pipeline, sink, worst)
 
     agents: list[Agent] = [*followers]
-    _add_agents(agents, settings, connection, _assigned_partitions(app), inbox)
+    _add_agents(agents, settings, connection, _assigned_partitions(app, connection.named(SEGMENTS_TOPIC)), inbox)
     add_pages(
         app,
         sink,
@@ -158,6 +158,7 @@ def run_worker(settings: Settings, pages: StartingPages) -> int:
         worst,
     )
     worker = _BoundedWorker(app, loglevel=settings.log_level.upper(), quiet=True, override_logging=False, redirect_stdouts=False)
+    worker.life = life
     worker.spinner = None  # Faust's progress bar writes escape sequences into the log, also where that is no terminal.
     pages.say("it joins its group")
     try:
@@ -167,9 +168,6 @@ def run_worker(settings: Settings, pages: StartingPages) -> int:
         return int(error.code or 0)
     finally:
         shutil.rmtree(inbox, ignore_errors=True)
-        if worker.stop_began is not None:
-            seconds = round(time.monotonic() - worker.stop_began, 1)
-            log.info("worker has stopped after %.1f s", seconds, extra={"seconds": seconds})
     return 0
 
 
@@ -187,7 +185,7 @@ def _add_agents(
 ) -> None:
     """Add the agents beside the score agent that the settings enable. assigned: the partitions that this worker reads now."""
     group = parts.group(settings)
-    lag = LagWatch(lambda: Progress(connection, group.name, SEGMENTS_TOPIC), assigned)
+    lag = LagWatch(lambda: Progress(connection, group.name, connection.named(SEGMENTS_TOPIC)), assigned)
     agents.append(Agent("lag", lag.run, Pauses(longest=5.0)))
     if settings.alerts:
         policy = load_policy(settings.alert_policy)
@@ -214,8 +212,8 @@ def _cause_of_silence(sources: IngestStates, state: StreamState) -> AlertCause:
     return AlertCause(where=explained[0], text=explained[1][:LONGEST_CAUSE]) if explained is not None else cause_of_silence(state)
 
 
-def _assigned_partitions(app: faust.App) -> Callable[[], set[int]]:
-    """What tells, in any thread, which partitions of the segments this worker reads now."""
+def _assigned_partitions(app: faust.App, topic: str) -> Callable[[], set[int]]:
+    """What tells, in any thread, which partitions of the segments this worker reads now. topic: of the segments."""
     running_app = threading.Event()
 
     @app.task
@@ -226,7 +224,7 @@ def _assigned_partitions(app: faust.App) -> Callable[[], set[int]]:
         # The first use of `app.consumer` creates the consumer, which must not happen in an agent's thread.
         if not running_app.is_set():
             return set()
-        return {assigned.partition for assigned in app.consumer.assignment() if assigned.topic == SEGMENTS_TOPIC}
+        return {assigned.partition for assigned in app.consumer.assignment() if assigned.topic == topic}
 
     return assigned_partitions
 
@@ -237,16 +235,15 @@ def _picture_limits(settings: Settings, connection: Connection) -> PictureLimits
     A message to a missing topic could create it with the broker's defaults, which keep pictures for ever.
     """
     limits = parts.picture_limits(settings)
-    if limits is not None and not has_topic(connection, PICTURES_TOPIC):
-        log.warning(
-            "no pictures of streams: topic %s is missing: run `fvq topics create`, or set FVQ_PICTURES=off", PICTURES_TOPIC
-        )
+    topic = connection.named(PICTURES_TOPIC)
+    if limits is not None and not has_topic(connection, topic):
+        log.warning("no pictures of streams: topic %s is missing: run `fvq topics create`, or set FVQ_PICTURES=off", topic)
         return None
     return limits
 
 
 async def _open_pipeline(
-    app: faust.App, settings: Settings, models: Models, sink: Sink, inbox: Path, pictures: PictureLimits | None
+    app: faust.App, settings: Settings, models: Models, sink: Sink, inbox: Path, pictures: Pictures | None
 ) -> SegmentPipeline:
     # When the app stops, it first stops its agents, then closes everything on this stack.
     resources = app.async_exit_stack
@@ -265,9 +262,8 @@ async def _open_pipeline(
     cascade = cascade_of(settings, models.deep) if models.deep is not None else None
     if isinstance(models.deep, RemoteScorer):
         resources.callback(models.deep.close)
-    shown = Pictures(pictures, PictureSender(app.producer).send) if pictures is not None else None
     tiers = tiers_of(settings, pool, models.scorer) if settings.tiers == "on" else None
-    pipeline = SegmentPipeline(fetcher, pool, models.scorer, models.second, settings.live_window, cascade, shown, tiers)
+    pipeline = SegmentPipeline(fetcher, pool, models.scorer, models.second, settings.live_window, cascade, pictures, tiers)
     resources.callback(pipeline.close)
     return pipeline
 

@@ -109,16 +109,23 @@ def serve_on_ray(
     address: str | None,
     use_gpus: bool,
     listening: Callable[[str, int], None],
+    stopping: Callable[[int, float], None] = lambda *_: None,
 ) -> None:
     """Serve on Ray until SIGTERM or SIGINT.
 
     host, port: of Ray's HTTP proxy. address: of a running Ray; None starts one of our own on this machine. use_gpus: whether
-    each replica gets a GPU where Ray has some. listening: called when clients can connect. Raises `RayStartError`.
+    each replica gets a GPU where Ray has some. listening: called when clients can connect. stopping: called with the signal that
+    stops it, and with the seconds in which that is done. Raises `RayStartError`.
     """
     stop = threading.Event()
     with _connected(address, replicas) as ray:
+
+        def obey(number: int, _: object) -> None:
+            stopping(number, DRAIN_SECONDS)
+            stop.set()
+
         for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, lambda *_: stop.set())
+            signal.signal(number, obey)
         from ray import serve
 
         gpus = 1.0 if use_gpus and ray.cluster_resources().get("GPU") else 0.0
@@ -135,7 +142,6 @@ def serve_on_ray(
             while not stop.wait(CHECK_SECONDS):
                 _check(serve)
         finally:
-            log.info("the scorer stops when the requests in work are answered, in %g s at most", DRAIN_SECONDS)
             with suppress(Exception):
                 serve.delete(APPLICATION)
                 serve.shutdown()

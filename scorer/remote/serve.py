@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import os
 import signal
 import socket
@@ -20,8 +19,6 @@ from scorer.remote.connections import IDLE_SECONDS, bounded_protocol
 from scorer.remote.metrics import ReplicaMetrics
 from scorer.remote.replica import FollowedModel, Limits, Replica
 
-log = logging.getLogger(__name__)
-
 DRAIN_SECONDS = 20
 """Time for the requests in work after SIGTERM or SIGINT."""
 
@@ -36,7 +33,14 @@ class ListenError(FvqError):
 
 
 class _Server(uvicorn.Server):
-    """A server whose process ends with code 0 after SIGTERM or SIGINT. uvicorn raises the signal again when it has stopped."""
+    """A server whose process ends with code 0 after SIGTERM or SIGINT. uvicorn raises the signal again when it has stopped.
+
+    stopping: is called with the signal, and with the seconds in which the process ends.
+    """
+
+    def __init__(self, config: uvicorn.Config, stopping: Callable[[int, float], None]) -> None:
+        super().__init__(config)
+        self._stopping = stopping
 
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
@@ -49,7 +53,7 @@ class _Server(uvicorn.Server):
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         if not self.should_exit:
-            log.info("the scorer stops when the requests in work are answered, in %d s at most", DRAIN_SECONDS)
+            self._stopping(sig, DRAIN_SECONDS)
             timer = threading.Timer(DRAIN_SECONDS + EXIT_SECONDS, os._exit, (1,))
             timer.daemon = True
             timer.start()
@@ -63,12 +67,14 @@ def serve(
     token: str | None,
     limits: Limits,
     listening: Callable[[str, int], None],
+    stopping: Callable[[int, float], None] = lambda *_: None,
 ) -> None:
     """Serve until SIGTERM or SIGINT, then answer what is in work.
 
     load: loads the model, in a thread; it may tell the metrics of its versions. host, port: to listen on; port 0 takes a free
     one. token: what clients must send; None lets everybody in. listening: called with the host and the port as soon as clients
-    can connect. Raises `ListenError`, and `ModelError` where the model cannot be loaded.
+    can connect. stopping: called with the signal that stops it, and with the seconds in which that is done. Raises `ListenError`,
+    and `ModelError` where the model cannot be loaded.
     """
     try:
         listener = listen(host, port)
@@ -85,7 +91,7 @@ def serve(
             server.should_exit = True
 
         replica = Replica(lambda: load(metrics), limits, metrics, stop)
-        server = _Server(server_config(make_app(replica, token)))
+        server = _Server(server_config(make_app(replica, token)), stopping)
         listening(host, listener.getsockname()[1])
         server.run([listener])
     for failure in failures:

@@ -19,7 +19,7 @@ from scorer.sampling.clock import LONGEST_GAP, RunningClock
 from scorer.sampling.discards import with_fragments_that_step_back
 from scorer.sampling.facts import Timeline, VideoFacts
 from scorer.sampling.keyframes import Keyframes, keyframes_of
-from scorer.sampling.opening import open_container, open_media
+from scorer.sampling.opening import open_for_decoding, open_media
 from scorer.sampling.parts import parts_of
 from scorer.sampling.rates import USUAL_STEP, Head, can_be, step_of
 from scorer.sampling.replay import REPLAYED_FORMATS, Replay, demuxed
@@ -118,7 +118,7 @@ class Video:
         part.seek(0)
         head = part.read(HEAD_BYTES)
         # Edit lists of a file whose times are wrong would leave out most of it.
-        self._container = open_container(part, ignore_edits=not self.is_timed)
+        self._container = open_for_decoding(part, ignore_edits=not self.is_timed)
         self._containers.append(self._container)
         try:
             self._stream = self._checked_stream(head)

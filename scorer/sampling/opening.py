@@ -18,10 +18,15 @@ import av
 from av.error import FFmpegError
 
 from scorer.errors import MediaError
+from scorer.sampling.bitstream.h264_shape import shape_of
 from scorer.sampling.recognise import reason_unreadable, refuse_unplayable
 
 FORMATS = "mov,mp4,matroska,webm,mpegts,avi,flv,ogg,mpeg,mpegvideo,h264,hevc,obu,ivf,mxf,asf,m4v,nut,y4m,yuv4mpegpipe,gif,apng"
 """Containers that are read. Playlists (hls, dash, concat) are left out: they would make the demuxer open other files."""
+
+
+SELF_TELLING = {"mov,mp4,m4a,3gp,3g2,mj2", "mpegts"}
+"""Containers of live segments, whose packets have the same stamps whether or not a picture was decoded before."""
 
 
 @contextmanager
@@ -69,6 +74,35 @@ def open_container(file: BinaryIO, ignore_edits: bool = False, is_quick: bool = 
             ) from error
         words = str(getattr(error, "strerror", None) or error).lower()
         raise MediaError(f"the file cannot be opened as media ({words}); is it complete?") from error
+
+
+def open_for_decoding(file: BinaryIO, ignore_edits: bool = False) -> Any:
+    """The same, with all that a decoder and a player must know of its video.
+
+    To know that, FFmpeg decodes pictures, at some tenth of the price of all of them. Where the streams' headers say as much
+    (H.264 in a live segment's container), it is left out; no frame nor its time is another one then.
+    """
+    container = open_container(file, ignore_edits, is_quick=True)
+    if container.format.name in SELF_TELLING and all(_is_known(stream) for stream in container.streams.video):
+        return container
+    container.close()
+    return open_container(file, ignore_edits)
+
+
+def _is_known(stream: Any) -> bool:
+    """Whether a decoder would say nothing about the stream that is not known without it."""
+    context = stream.codec_context
+    if context is None or context.name != "h264" or not context.extradata:
+        return False
+    shape = shape_of(context.extradata)
+    return (
+        shape is not None
+        and (shape.width, shape.height) == (context.width, context.height)
+        # Else a decoder must see some pictures before it knows how many wait for those that are shown before them.
+        and shape.delay is not None
+        and shape.is_square
+        and shape.is_progressive
+    )
 
 
 def _open_regular(path: str, flags: int) -> int:

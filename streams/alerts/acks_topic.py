@@ -33,7 +33,7 @@ class AcksTopic(WholeTopic):
     """
 
     def __init__(self, connection: Connection, acknowledgements: Acknowledgements | None = None) -> None:
-        super().__init__(connection, ALERT_ACKS_TOPIC)
+        super().__init__(connection, connection.named(ALERT_ACKS_TOPIC))
         self.acknowledgements = acknowledgements or Acknowledgements()
 
     def refresh(self) -> Acknowledgements:
@@ -50,25 +50,26 @@ class AcksTopic(WholeTopic):
 
     def send(self, acknowledgement: AlertAcknowledgement) -> None:
         """Acknowledge an alert, and wait until Kafka has it."""
-        send_all(self._producer, ALERT_ACKS_TOPIC, [(acknowledgement.alert_id.encode(), acknowledgement.to_bytes())])
+        send_all(self._producer, self._topic, [(acknowledgement.alert_id.encode(), acknowledgement.to_bytes())])
 
     def take_back(self, alert_id: str) -> None:
         """Take an alert's acknowledgement back, and wait until Kafka has it."""
-        send_all(self._producer, ALERT_ACKS_TOPIC, [(alert_id.encode(), None)])
+        send_all(self._producer, self._topic, [(alert_id.encode(), None)])
 
     def _fold(self, record: Any) -> None:
         try:
             self.acknowledgements.fold(record.key, record.value)
         except EventError as error:
-            log.warning("a message on %s is no acknowledgement: %s", ALERT_ACKS_TOPIC, error)
+            log.warning("a message on %s is no acknowledgement: %s", self._topic, error)
 
 
 def find_alert(connection: Connection, alert_id: str) -> QualityAlert:
     """The last message of an alert on its topic. Raises `BrokerError`, and `EventError` where there is no such alert."""
+    topic = connection.named(ALERTS_TOPIC)
     reader: Any = open_reader(connection)
     try:
         found = None
-        for record in read_whole(reader, connection, ALERTS_TOPIC):
+        for record in read_whole(reader, connection, topic):
             if record.value and alert_id.encode() in record.value:
                 with suppress(EventError):
                     alert = QualityAlert.from_bytes(record.value)
@@ -76,7 +77,7 @@ def find_alert(connection: Connection, alert_id: str) -> QualityAlert:
     finally:
         reader.close(timeout_ms=1000)
     if found is None:
-        raise EventError("", f"there is no alert {alert_id!r}: {ALERTS_TOPIC} and the receivers have its `alert_id`")
+        raise EventError("", f"there is no alert {alert_id!r}: {topic} and the receivers have its `alert_id`")
     return found
 
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -22,12 +22,13 @@ from streams.alerts.cause import cause_of_silence
 from streams.alerts.detector import close_all, open_alerts, step, tick
 from streams.alerts.limits import Alerts
 from streams.alerts.policy import AlertPolicy
+from streams.alerts.reopen import reopened
 from streams.alerts.state import StreamState, to_json
 from streams.alerts.state_topic import AlertTopics
 from streams.alerts.summary import complete
 from streams.alerts.watermark import Watermark
 from streams.errors import EventError
-from streams.events import ALERT_STATE_TOPIC, ALERTS_TOPIC, SCORES_TOPIC, AlertCause, QualityAlert, SegmentScore
+from streams.events import AlertCause, QualityAlert, SegmentScore
 from streams.kafka.agent import Agent
 from streams.kafka.connection import Connection
 from streams.kafka.consumer import Group, TopicPartition
@@ -157,9 +158,14 @@ class AlertAgent:
 
     def _take_over(self, topics: AlertTopics, at: TopicPartition) -> None:
         """Start with a partition: read its streams' states, and seek to its committed offset."""
-        partition = _Partition(sent=topics.last_alerts(at.partition))
+        alerts = topics.last_alerts(at.partition)
+        partition = _Partition(sent={(alert.alert_id, alert.state) for alert in alerts})
+        alerts_of = defaultdict(list)
+        for alert in alerts:
+            alerts_of[alert.stream_id].append(alert)
         now = time.monotonic()
-        for state in topics.states(at.partition):
+        for stored in topics.states(at.partition):
+            state = reopened(stored, alerts_of[stored.stream_id])
             partition.streams[state.stream_id] = _Stream(state, self._policy.of(state.labels), now)
             self._list_open(state)
         self._partitions[at.partition] = partition
@@ -184,7 +190,7 @@ class AlertAgent:
                     known.state if known else StreamState(score.stream_id), score, limits, _written_at(record)
                 )
             except EventError as error:
-                log.warning("a message on %s is no score: %s", SCORES_TOPIC, error)
+                log.warning("a message on %s is no score: %s", at.topic, error)
                 continue
             except Exception:
                 # One score that cannot be judged must not stop all other streams' alerts.
@@ -249,8 +255,8 @@ class AlertAgent:
             for alert in change.alerts
             if (alert.alert_id, alert.state) not in self._partitions[change.partition].sent
         ]
-        topics.send(ALERTS_TOPIC, [(number, alert.stream_id, alert.to_bytes()) for number, alert in unsent])
-        topics.send(ALERT_STATE_TOPIC, states)
+        topics.send_alerts([(number, alert.stream_id, alert.to_bytes()) for number, alert in unsent])
+        topics.send_states(states)
         for _, alert in unsent:
             metrics.ALERTS.labels(alert.kind, alert.state).inc()
             log.info("alert %s: %s", alert.state, alert.kind, extra={"stream_id": alert.stream_id, "alert_id": alert.alert_id})

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
-from streams.alerts.state import SIGNALS, Levels
+from streams.alerts.state import SIGNALS, Levels, RenditionState
 from streams.events import SegmentScore
 
 DIGITS = 5
@@ -36,3 +37,14 @@ def averaged_levels(average: Levels, levels: Sequence[float], weight: float) -> 
     if len(average) != len(levels):
         return tuple(round(level, DIGITS) for level in levels)
     return tuple(round(before + weight * (level - before), DIGITS) for before, level in zip(average, levels, strict=True))
+
+
+def measured_alike(state: RenditionState, score: SegmentScore) -> RenditionState:
+    """The state without its averages of the signals, where the score's are defined in another way: they cannot be compared.
+
+    So it is for the scores of a worker of another version, at an upgrade and on the way back.
+    """
+    version = score.signals_version or 1
+    if score.signals is None or version == state.signals_version:
+        return state
+    return replace(state, recent=(), usual=(), usual_seconds=0.0, signals_version=version)

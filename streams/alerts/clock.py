@@ -87,8 +87,8 @@ def before_backlog(rendition: RenditionState, score: SegmentScore, ahead: float)
     """
     if ahead or not rendition.began_ahead or score.start >= rendition.numbered_since:
         return None
-    watches = {kind: Watch(open_alert=watch.open_alert) for kind, watch in rendition.watches.items() if watch.open_alert}
-    return RenditionState(score.sequence - 1, score.start, score.start, watches=watches, ahead=0.0)
+    watches = {kind: Watch(open_alert=watch.open_alert) for kind, watch in rendition.every_watch().items() if watch.open_alert}
+    return RenditionState(score.sequence - 1, score.start, score.start, ahead=0.0).watching(watches)
 
 
 def healed(state: StreamState, name: str, score: SegmentScore, received: datetime) -> StreamState:

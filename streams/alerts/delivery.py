@@ -70,6 +70,7 @@ class Courier:
     ) -> None:
         self._connection, self._group, self._receiver, self._firing = connection, group, receiver, firing
         self._acknowledgements = acknowledgements or Acknowledgements()
+        self._topic = connection.named(ALERTS_TOPIC)
         self._poster = Poster(receiver)
         self._outage = Outage(f"receiver {receiver.name}")
         self._silencer = Silencer(receiver) if receiver.silence else None
@@ -85,7 +86,7 @@ class Courier:
     def run(self, stop: threading.Event) -> None:
         """Deliver until `stop` is set; alerts that are not delivered by then stay in the topic. Raises `KafkaError`."""
         self._waiting.clear()
-        with Member(self._connection, self._group.of(f"alerts.{self._receiver.name}"), [ALERTS_TOPIC]) as member:
+        with Member(self._connection, self._group.of(f"alerts.{self._receiver.name}"), [self._topic]) as member:
             # The loop also polls while the receiver is down: a consumer that does not poll loses its partitions.
             for batch in member.batches(stop, self._poll_seconds, POLL_RECORDS):
                 self._enqueue(member.consumer, batch)
@@ -118,7 +119,7 @@ class Courier:
         try:
             alert = QualityAlert.from_bytes(value)
         except EventError as error:
-            log.warning("a message on %s is no alert: %s", ALERTS_TOPIC, error)
+            log.warning("a message on %s is no alert: %s", self._topic, error)
             return None
         return alert if self._receiver.accepts(alert) else None
 

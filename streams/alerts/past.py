@@ -13,7 +13,7 @@ from streams.alerts.replay import Difference, Replay, difference, newest_end, wi
 from streams.errors import HistoryError
 from streams.events import QualityAlert, SegmentScore
 from streams.history.base import MOST_SEGMENTS, History
-from streams.text import printable
+from streams.text import counted, printable
 
 LEAD = timedelta(hours=1)
 """Scores before the first day, from which the streams get what is usual for them; alerts that begin there are not counted."""
@@ -123,8 +123,8 @@ def table(result: Backtest) -> str:
     """The result as Markdown, for people."""
     change = result.difference
     lines = [
-        f"{result.start:%Y-%m-%d %H:%M} to {result.end:%Y-%m-%d %H:%M} UTC: {result.streams:,} streams, "
-        f"{result.segments:,} segments",
+        f"{result.start:%Y-%m-%d %H:%M} to {result.end:%Y-%m-%d %H:%M} UTC: {counted(result.streams, 'stream')}, "
+        f"{counted(result.segments, 'segment')}",
         "",
         *_rows("kind", _counts(change, "kind")),
     ]

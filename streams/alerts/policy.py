@@ -63,27 +63,31 @@ class AlertPolicy(Part):
         return self._cache[matching]
 
 
-def load_policy(path: Path | None) -> AlertPolicy:
+SETTING = "FVQ_ALERT_POLICY"
+
+
+def load_policy(path: Path | None, named_by: str = SETTING) -> AlertPolicy:
     """The policy of a file, the defaults without one.
 
-    Raises `SettingsError`, which names the wrong setting by its path in the file.
+    named_by: what named the file, for errors: the setting, or an option or an argument of a command. Raises `SettingsError`,
+    which names the wrong setting by its path in the file.
     """
     if path is None:
         return AlertPolicy()
     try:
         content = load_yaml(path.read_text(encoding="utf-8-sig"))
     except OSError as error:
-        raise SettingsError("FVQ_ALERT_POLICY", f"{path} cannot be read: {error.strerror}") from error
+        raise SettingsError(named_by, f"{path} cannot be read: {error.strerror}") from error
     except KeyTwiceError as error:
-        raise SettingsError("FVQ_ALERT_POLICY", f"{path}: {error}") from error
+        raise SettingsError(named_by, f"{path}: {error}") from error
     except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise SettingsError("FVQ_ALERT_POLICY", f"{path} is not YAML: {error}") from error
+        raise SettingsError(named_by, f"{path} is not YAML: {error}") from error
     return parse_policy({} if content is None else content)
 
 
-def check_policy(path: Path | None) -> AlertPolicy:
+def check_policy(path: Path | None, named_by: str = SETTING) -> AlertPolicy:
     """The policy of a file, as `load_policy`. Raises `SettingsError` also where a receiver's address or token cannot be read."""
-    policy = load_policy(path)
+    policy = load_policy(path, named_by)
     for receiver in policy.receivers:
         receiver.address()
         receiver.token()

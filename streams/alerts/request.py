@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import hmac
 import http.client
+import socket
 import ssl
 import time
 from contextlib import suppress
@@ -78,9 +79,8 @@ class Address:
                     with suppress(OSError, http.client.HTTPException):
                         content = answer.read()
         except (http.client.HTTPException, OSError, ValueError) as error:
-            # The error's own text holds the address, so only its type is reported.
             late = time.monotonic() >= until
-            raise UnavailableError(f"no answer within {self._seconds:g} s" if late else type(error).__name__) from None
+            raise UnavailableError(f"no answer within {self._seconds:g} s" if late else _words_of(error)) from None
         finally:
             connection.close()
         if answer.status in REFUSING_STATUSES:
@@ -101,6 +101,17 @@ class Address:
         if self._tls is not None:
             return http.client.HTTPSConnection(host, self._url.port, timeout=self._seconds, context=self._tls)
         return http.client.HTTPConnection(host, self._url.port, timeout=self._seconds)
+
+
+def _words_of(error: Exception) -> str:
+    """What failed, without the error's own text: that holds the address."""
+    kinds = {
+        socket.gaierror: "its host's name cannot be found",
+        ConnectionRefusedError: "nothing listens at its address",
+        ssl.SSLCertVerificationError: "its certificate is not trusted",
+    }
+    name = type(error).__name__
+    return next((f"{words} ({name})" for kind, words in kinds.items() if isinstance(error, kind)), name)
 
 
 def signature(secret: str, seconds: int, body: bytes) -> str:

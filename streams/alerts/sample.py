@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from datetime import datetime, timedelta
-from pathlib import Path
 
-from streams.alerts.policy import load_policy
+from streams.alerts.policy import AlertPolicy
 from streams.alerts.receiver_settings import Receiver
 from streams.alerts.receivers import Poster
 from streams.alerts.request import RefusedError, UnavailableError
@@ -23,16 +22,16 @@ MEASURED: dict[AlertKind, tuple[float, float, float | None]] = {
 """Value, limit and usual value of a made-up alert; the other kinds are shares of pictures."""
 
 
-def send_test(policy: Path | None, name: str, web_url: str, now: datetime) -> Iterator[tuple[QualityAlert, str]]:
+def send_test(policy: AlertPolicy, name: str, web_url: str, now: datetime) -> Iterator[tuple[QualityAlert, str]]:
     """Send an alert and its end to one receiver; gives each, and the status that was answered, once the receiver has taken it.
 
     The alert is of a kind, severity and stream of which this receiver is told, so that it takes the way of real ones.
-    policy: the file. name: the receiver's. web_url: of the wall, '' without one. now: UTC. Raises `SettingsError` where there is
+    name: the receiver's. web_url: of the wall, '' without one. now: UTC. Raises `SettingsError` where there is
     no such receiver or a secret is missing, and `ReceiverError` where the receiver does not take them.
     """
-    receivers = {receiver.name: receiver for receiver in load_policy(policy).receivers}
+    receivers = {receiver.name: receiver for receiver in policy.receivers}
     if name not in receivers:
-        names = ", ".join(receivers) or "none"
+        names = ", ".join(receivers) or "none: name a policy with receivers in FVQ_ALERT_POLICY, or with --policy"
         raise SettingsError("receivers", f"there is no receiver {name!r}; the policy has {names}")
     poster = Poster(receivers[name])
     for alert in made_up(receivers[name], now):

@@ -28,6 +28,10 @@ Levels = tuple[float, ...]
 """A value of each of `SIGNALS`; workers of other versions may know fewer of them or more."""
 
 
+KEPT_APART: tuple[AlertKind, ...] = ("no-face", "silent")
+"""Kinds whose watch is a field of its own, which older workers drop: they would not read a state with these among `watches`."""
+
+
 @dataclass(frozen=True, slots=True)
 class OpenAlert:
     """An alert that has fired and is not resolved. All but `cause` is from when it fired.
@@ -85,7 +89,8 @@ class RenditionState:
     recent, usual: averages of the signals over the last seconds and over the time of the baseline; empty without any.
     usual_seconds: seconds of scores in `usual`, counted like `baseline_seconds`. missing: share of the last seconds without a
     segment, 0-1. no_face, silent: the watches of these kinds, outside of `watches`, where older workers would not read the state.
-    glanced: whether the latest segment had only a glance. sound: of the segments whose sound was measured.
+    glanced: whether the latest segment had only a glance. sound: of the segments whose sound was measured. signals_version: by
+    which definition the averages' signals are measured.
     """
 
     sequence: int
@@ -109,6 +114,7 @@ class RenditionState:
     glanced: bool = False
     silent: Watch = field(default_factory=Watch)
     sound: Sound = field(default_factory=Sound)
+    signals_version: int = 1
 
     def every_watch(self) -> dict[AlertKind, Watch]:
         """The watches of all kinds."""
@@ -116,7 +122,7 @@ class RenditionState:
 
     def watching(self, watches: dict[AlertKind, Watch]) -> RenditionState:
         """The state with these watches; those that are missing start anew."""
-        others = {kind: watch for kind, watch in watches.items() if kind not in ("no-face", "silent")}
+        others = {kind: watch for kind, watch in watches.items() if kind not in KEPT_APART}
         no_face, silent = watches.get("no-face", Watch()), watches.get("silent", Watch())
         return replace(self, watches=others, no_face=no_face, silent=silent)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Collection, Iterator, Mapping
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from typing import Any, Self
 
 from streams.alerts.state import StreamState, from_json
@@ -15,14 +15,18 @@ from streams.kafka.clients import await_sends, open_admin, open_producer, open_r
 from streams.kafka.connection import Connection
 from streams.kafka.consumer import Group, Member, TopicPartition, read_to_end
 from streams.kafka.progress import Progress
+from streams.kafka.topic_looks import looked_up
 
 log = logging.getLogger(__name__)
 
 FIRST_READ_SECONDS = 600.0
 """A group that has never committed reads the scores of this time: enough for a baseline, and no alerts about last week."""
 
+Messages = list[tuple[int, str, bytes | None]]
+"""Partition, key and value of each."""
+
 LAST_ALERTS = 1000
-"""Alerts of a partition that are read to find repeats: many more than one batch of scores can raise."""
+"""Alerts of a partition that are read to find repeats, and those that are open: many more than one batch of scores can raise."""
 
 
 class AlertTopics:
@@ -32,13 +36,15 @@ class AlertTopics:
     """
 
     def __init__(self, connection: Connection, group: Group) -> None:
+        self._alerts_topic, self._states_topic = connection.named(ALERTS_TOPIC), connection.named(ALERT_STATE_TOPIC)
+        self._scores_topic = connection.named(SCORES_TOPIC)
         with ExitStack() as stack:
-            self.member = stack.enter_context(Member(connection, group.of("alerts"), [SCORES_TOPIC], bulk=True))
+            self.member = stack.enter_context(Member(connection, group.of("alerts"), [self._scores_topic], bulk=True))
             self._reader: Any = open_reader(connection)
             stack.callback(self._reader.close, timeout_ms=1000)
             self._producer: Any = open_producer(connection)
             stack.callback(self._producer.close, timeout=1)
-            self._segments = stack.enter_context(Progress(connection, group.name, SEGMENTS_TOPIC))
+            self._segments = stack.enter_context(Progress(connection, group.name, connection.named(SEGMENTS_TOPIC)))
             self._stack = stack.pop_all()
 
     def __enter__(self) -> Self:
@@ -71,14 +77,14 @@ class AlertTopics:
 
     def own_progress(self, partitions: Collection[int]) -> tuple[dict[int, int], dict[int, int]]:
         """Of these partitions of the scores topic: the end offset, and the offset up to which this agent has read."""
-        own = [TopicPartition(SCORES_TOPIC, number) for number in partitions]
+        own = [TopicPartition(self._scores_topic, number) for number in partitions]
         ends = {at.partition: end for at, end in self.member.consumer.end_offsets(own).items()}
         return ends, {at.partition: self.member.consumer.position(at) for at in own}
 
     def states(self, partition: int) -> Iterator[StreamState]:
         """The last state of each stream of a partition."""
         values: dict[bytes, bytes] = {}
-        for record in self._read(ALERT_STATE_TOPIC, partition):
+        for record in self._read(self._states_topic, partition):
             if record.value:
                 values[record.key] = record.value
             else:
@@ -89,19 +95,23 @@ class AlertTopics:
             except ValueError as error:
                 log.error("the state of stream %r cannot be read and is dropped: %s", key[:100], str(error)[:500])
 
-    def last_alerts(self, partition: int) -> set[tuple[str, str]]:
-        """Id and state of the last `LAST_ALERTS` alerts of a partition."""
-        sent: set[tuple[str, str]] = set()
-        for record in self._read(ALERTS_TOPIC, partition, LAST_ALERTS):
-            try:
-                alert = QualityAlert.from_bytes(record.value)
-            except EventError:
-                continue  # not written by this agent; the couriers log it
-            sent.add((alert.alert_id, alert.state))
-        return sent
+    def last_alerts(self, partition: int) -> list[QualityAlert]:
+        """The last `LAST_ALERTS` alerts of a partition, in their order."""
+        alerts = []
+        for record in self._read(self._alerts_topic, partition, LAST_ALERTS):
+            with suppress(EventError):  # not written by this agent; the couriers log it
+                alerts.append(QualityAlert.from_bytes(record.value))
+        return alerts
 
-    def send(self, topic: str, messages: list[tuple[int, str, bytes | None]]) -> None:
-        """Send messages and wait for all acknowledgements. messages: partition, key and value, None to delete the key."""
+    def send_alerts(self, alerts: Messages) -> None:
+        """Send alerts, and wait for all acknowledgements."""
+        self._send(self._alerts_topic, alerts)
+
+    def send_states(self, states: Messages) -> None:
+        """Send states, None to delete that of a stream, and wait for all acknowledgements."""
+        self._send(self._states_topic, states)
+
+    def _send(self, topic: str, messages: Messages) -> None:
         send = self._producer.send
         await_sends(topic, (send(topic, key=key.encode(), value=value, partition=number) for number, key, value in messages))
 
@@ -116,18 +126,19 @@ class AlertTopics:
 
 def check_alert_topics(connection: Connection) -> None:
     """Raise `BrokerError` where a topic is missing, or has another number of partitions than the scores topic."""
-    names = [SCORES_TOPIC, ALERTS_TOPIC, ALERT_STATE_TOPIC]
+    scores = connection.named(SCORES_TOPIC)
+    names = [scores, connection.named(ALERTS_TOPIC), connection.named(ALERT_STATE_TOPIC)]
     admin = open_admin(connection)
     try:
-        present = set(admin.list_topics())
-        missing = [name for name in names if name not in present]
+        topics = looked_up(admin, names)
+        missing = [name for name in names if name not in topics]
         if missing:
             raise BrokerError(f"topic {missing[0]} is missing: run `fvq topics create`, or set FVQ_ALERTS=false")
-        counts = {topic["name"]: len(topic["partitions"]) for topic in admin.describe_topics(names)}
+        counts = {name: len(topic["partitions"]) for name, topic in topics.items()}
     finally:
         admin.close()
     for name in names[1:]:
-        if counts[name] != counts[SCORES_TOPIC]:
+        if counts[name] != counts[scores]:
             raise BrokerError(
-                f"topic {name} has {counts[name]} partitions, {SCORES_TOPIC} has {counts[SCORES_TOPIC]}: they must have as many"
+                f"topic {name} has {counts[name]} partitions, {scores} has {counts[scores]}: they must have as many"
             )

@@ -79,13 +79,13 @@ def alerts_check(
     from streams.alerts.policy import check_policy
 
     settings = load_settings()
-    checked = check_policy(policy or settings.alert_policy)
+    checked = check_policy(*_named(policy, "--policy", settings))
     if not diff:
         print(checked.of(labels_of(label)).model_dump_json(indent=2))
         return
     if policy is None:
         raise SettingsError("--diff", "compares a new policy with that of FVQ_ALERT_POLICY: name the new one with --policy")
-    _backtest(settings, policy, settings.alert_policy, days, label, None, as_json=False)
+    _backtest(settings, (policy, "--policy"), _named(None, "", settings), days, label, None, as_json=False)
 
 
 @app.command("backtest")
@@ -101,13 +101,18 @@ def alerts_backtest(
 ) -> None:
     """What a new policy would have done: the stored scores of the last days by it and by today's, and which alerts differ."""
     settings = load_settings()
-    _backtest(settings, policy, against or settings.alert_policy, days, label, stream, as_json=as_json)
+    _backtest(settings, (policy, "POLICY"), _named(against, "--against", settings), days, label, stream, as_json=as_json)
+
+
+def _named(policy: Path | None, option: str, settings: Settings) -> tuple[Path | None, str]:
+    """The policy that an option names, else that of the setting; and what named it, for errors."""
+    return (policy, option) if policy else (settings.alert_policy, "FVQ_ALERT_POLICY")
 
 
 def _backtest(
     settings: Settings,
-    new: Path,
-    today: Path | None,
+    new: tuple[Path | None, str],
+    today: tuple[Path | None, str],
     days: float,
     label: list[str] | None,
     streams: list[str] | None,
@@ -119,7 +124,7 @@ def _backtest(
     from streams.alerts.past import Backtest, backtest, report, table
     from streams.alerts.policy import load_policy
 
-    policies, labels = (load_policy(today), load_policy(new)), labels_of(label)
+    policies, labels = (load_policy(*today), load_policy(*new)), labels_of(label)
     end = datetime.now(UTC)
 
     async def run() -> Backtest:
@@ -157,7 +162,7 @@ def alerts_evaluate(
     from streams.alerts.backtest import evaluate, table
     from streams.alerts.policy import load_policy
 
-    limits = load_policy(policy or load_settings().alert_policy).of(labels_of(label))
+    limits = load_policy(*_named(policy, "--policy", load_settings())).of(labels_of(label))
     if causes:
         result = cause_backtest.evaluate_causes(limits, seed=seed)
         print(json.dumps(cause_backtest.report(result)) if as_json else cause_backtest.table(result))
@@ -171,10 +176,12 @@ def alerts_send_test(
     receiver: Annotated[str, typer.Argument(help="The receiver's name in the policy.")], policy: PolicyOption = None
 ) -> None:
     """Send a made-up alert to a receiver, and its end; says what was sent and answered. Exit code 1 where it is refused."""
+    from streams.alerts.policy import load_policy
     from streams.alerts.sample import send_test
 
     settings = load_settings()
-    for alert, answered in send_test(policy or settings.alert_policy, receiver, settings.web_url or "", datetime.now(UTC)):
+    checked = load_policy(*_named(policy, "--policy", settings))
+    for alert, answered in send_test(checked, receiver, settings.web_url or "", datetime.now(UTC)):
         print(f"sent to {receiver}: {alert.state}, {alert.severity}: {printable(alert.summary)}; answered: {answered}")
 
 

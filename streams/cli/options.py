@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Any
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 
 from streams.errors import SettingsError
 
 if TYPE_CHECKING:
+    from datetime import datetime
+
+    from streams.life import Life
     from streams.settings import Settings
 
 JsonFlag = Annotated[bool, typer.Option("--json", help="Print JSON for scripts.")]
@@ -28,6 +32,39 @@ def load_settings(**overrides: Any) -> Settings:
         for sentence in settings.ignored:
             warn_at_start(sentence, settings.log_format)
     return settings
+
+
+def time_of(option: str, text: str, now: datetime) -> datetime:
+    """The time that an option names. option: as the user writes it. See `parse_time`. Raises `SettingsError`."""
+    from streams.dead_letters.kept import parse_time
+
+    try:
+        return parse_time(text, now)
+    except ValueError as error:
+        raise SettingsError(option, str(error)) from None
+
+
+def settings_of_process(name: str, load: Callable[[], Settings]) -> Settings:
+    """The settings of a process that lives until it is told to stop; an error in them is told in its log's form.
+
+    name: what its log calls it. Raises `SettingsError`, and `typer.Exit` where that is told already.
+    """
+    from streams.life import told_as_json
+
+    try:
+        return load()
+    except SettingsError as error:
+        if told_as_json(name, error):
+            raise typer.Exit(2) from None
+        raise
+
+
+def live(name: str, run: Callable[[Settings, Life], int | None], load: Callable[[], Settings] = load_settings) -> NoReturn:
+    """Run such a process, and exit with its code. run: as for `streams.life.lived`."""
+    from streams.life import lived
+
+    settings = settings_of_process(name, load)
+    raise typer.Exit(lived(name, settings.log_level, settings.log_format, lambda life: run(settings, life)))
 
 
 def lists(context: typer.Context, as_json: bool) -> bool:

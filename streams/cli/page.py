@@ -14,7 +14,8 @@ from streams.cli.examples import EXAMPLES
 
 INTRODUCTION = """# Commands, one by one
 
-Made by `python -m streams.cli.page > docs/commands-reference.md`, from what `-h` shows.
+Every command, with its options and examples. Made from what `-h` shows, by
+`python -m streams.cli.page > docs/commands-reference.md`.
 
 What all commands have in common (lists, settings, exit codes): [the command line](commands.md). Units and bounds stand with
 each option. Every command also takes `-h`; `fvq --version` prints the version."""

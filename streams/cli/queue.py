@@ -99,6 +99,6 @@ def queue_rm(
         return
     removed = remove_clips(place, examples or [], ratings.forget_examples)
     for reason in removed.elsewhere:
-        print(f"fvq: {printable(reason)}: run this where FVQ_CLIP_STORE is that store", file=sys.stderr)
+        print(f"fvq: {printable(reason)}; it still waits: run this with FVQ_CLIP_STORE as that store", file=sys.stderr)
     print(f"{counted(removed.clips, 'clip')} deleted")
     raise typer.Exit(1 if removed.elsewhere else 0)

@@ -12,11 +12,13 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from streams import parts
-from streams.cli.options import JsonFlag, load_settings
+from streams.addresses import cannot_listen, http_address, reached_at
+from streams.cli.options import JsonFlag, live, load_settings
 from streams.errors import SettingsError
 from streams.text import counted, printable
 
 if TYPE_CHECKING:
+    from streams.life import Life
     from streams.rating.export import Exported
     from streams.settings import Settings
 
@@ -42,7 +44,7 @@ PortOption = Annotated[int, typer.Option(min=0, max=65535, help="Port of the pag
 def rate(context: typer.Context) -> None:
     """Without a command: serve the page."""
     if context.invoked_subcommand is None:
-        run_page(load_settings(), DEFAULT_PORT, PageOptions())
+        live("rating page", lambda settings, life: run_page(settings, life, DEFAULT_PORT, PageOptions()))
 
 
 @app.command("serve")
@@ -53,8 +55,9 @@ def rate_serve(
     enlarge: Annotated[int, typer.Option(min=1, max=8, help="Screen pixels per clip pixel: 1 shows clips at native size.")] = 1,
     digit_votes: Annotated[bool, typer.Option("--digit-votes", help="1 to 5 is the whole vote, without Enter.")] = False,
 ) -> None:
-    """Serve the page at FVQ_WEB_HOST until told to stop."""
-    run_page(load_settings(), port, PageOptions(scale, pause_after, enlarge, digit_votes))
+    """Serve the page at FVQ_RATE_HOST until told to stop."""
+    options = PageOptions(scale, pause_after, enlarge, digit_votes)
+    live("rating page", lambda settings, life: run_page(settings, life, port, options))
 
 
 @app.command("add")
@@ -64,7 +67,7 @@ def rate_add(name: Annotated[str, typer.Argument(help="The rater.")], port: Port
 
     settings = load_settings()
     token = RatingStore(settings.data_dir).add_rater(name)
-    address = settings.rate_url or f"http://{settings.web_host}:{port}"
+    address = settings.rate_url or http_address(reached_at(settings.host_of("rate")), port)
     print(f"token  {token}\nlink   {address}/#token={token}")
 
 
@@ -130,13 +133,16 @@ def rate_export(
         raise ValueError(f"{out}: no rated clip is on the queue; the file has only its header")
 
 
-def run_page(settings: Settings, port: int, options: PageOptions) -> None:
-    """Serve the rating page until the process is told to stop. Raises `BrokerError` where the queue cannot be read."""
+def run_page(settings: Settings, life: Life, port: int, options: PageOptions) -> None:
+    """Serve the rating page until the process is told to stop, of which `life` tells.
+
+    Raises `SettingsError` where it cannot listen, and `BrokerError` where the queue cannot be read.
+    """
     import asyncio
 
     from scorer.sampling import SamplerPool
     from scorer.spec import SamplerSpec
-    from streams.connections import serve
+    from streams.connections import SHUTDOWN_SECONDS, serve
     from streams.rating.playable import PlayableClips
     from streams.rating.server import RatingPage, make_app
     from streams.rating.store import RatingStore
@@ -145,6 +151,7 @@ def run_page(settings: Settings, port: int, options: PageOptions) -> None:
         raise SettingsError("--scale", f"{options.scale!r} is none of acr, slider")
     if options.digit_votes and options.scale != "acr":
         raise SettingsError("--digit-votes", "is for --scale acr: one digit cannot set the slider")
+    life.starts()
     store, queue = RatingStore(settings.data_dir), parts.queue(settings)
     # Clips come from outside: what they hold is looked at in a child process.
     with SamplerPool(SamplerSpec(), 1, settings.sample_timeout, settings.sample_memory_mb) as pool:
@@ -166,16 +173,20 @@ def run_page(settings: Settings, port: int, options: PageOptions) -> None:
             url=settings.rate_url,
         )
         count = page.refresh()
-        print(f"{counted(count, 'clip')} on the queue", file=sys.stderr)
+        life.tell(f"{counted(count, 'clip')} on the queue")
         if not any(rater.active for rater, _ in store.raters()):
-            print("no raters yet, and nobody can sign in; add one: fvq rate add NAME", file=sys.stderr)
+            life.tell("no raters yet, and nobody can sign in; add one: fvq rate add NAME")
         if settings.rate_url:
-            print(f"raters reach it at {settings.rate_url}", file=sys.stderr)
-        asyncio.run(serve(make_app(page), settings.web_host, port, _print_address))
+            life.tell(f"raters reach it at {settings.rate_url}")
 
+        def ready(address: str) -> None:
+            life.tell(f"Running on {address}")
 
-def _print_address(address: str) -> None:
-    print(f"Running on {address}", file=sys.stderr, flush=True)
+        host = settings.host_of("rate")
+        try:
+            asyncio.run(serve(make_app(page), host, port, ready, lambda number: life.stops(number, SHUTDOWN_SECONDS)))
+        except OSError as error:
+            raise SettingsError("FVQ_RATE_HOST, --port", cannot_listen(host, port, error)) from error
 
 
 def _print_export(exported: Exported) -> None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from streams import parts
-from streams.cli.options import JsonFlag, load_settings
+from streams.cli.options import JsonFlag, load_settings, settings_of_process
 from streams.errors import SettingsError
 
 if TYPE_CHECKING:
@@ -76,15 +76,9 @@ def up(
 
 def worker() -> None:
     """Score segments from Kafka until told to stop."""
-    from streams.worker_start import start_worker, told_as_json
+    from streams.worker_start import start_worker
 
-    try:
-        settings = load_settings()
-    except SettingsError as error:
-        if told_as_json(error):
-            raise typer.Exit(2) from None
-        raise
-    raise typer.Exit(start_worker(settings))
+    raise typer.Exit(start_worker(settings_of_process("worker", load_settings)))
 
 
 def doctor(

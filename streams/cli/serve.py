@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from streams.cli.options import load_settings
+from streams.cli.options import live
 from streams.errors import SettingsError
 
 
@@ -19,9 +19,8 @@ def serve(
     from streams.serve import run_serve, run_serve_on_ray
 
     if ray:
-        run_serve_on_ray(load_settings(), replicas, address)
-        return
+        live("scorer", lambda settings, life: run_serve_on_ray(settings, life, replicas, address))
     for name, given in (("--address", address is not None), ("--replicas", replicas > 1)):
         if given:
             raise SettingsError(name, "is for Ray Serve only: add --ray")
-    run_serve(load_settings())
+    live("scorer", run_serve)

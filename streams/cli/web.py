@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from streams.cli.options import JsonFlag, load_settings
+from streams.addresses import http_address, reached_at
+from streams.cli.options import JsonFlag, live, load_settings
 from streams.errors import SettingsError
 from streams.text import printable
 
@@ -27,11 +28,11 @@ def web(
     port: Annotated[int | None, typer.Option(min=0, max=65535, help="Port instead of FVQ_WALL_PORT; 0 takes a free one.")] = None,
     quiet: Annotated[bool, typer.Option("--quiet", help="Do not print the address.")] = False,
 ) -> None:
-    """Without a command: serve the wall at FVQ_WEB_HOST until told to stop."""
+    """Without a command: serve the wall at FVQ_WALL_HOST until told to stop."""
     if context.invoked_subcommand is None:
         from streams.wall import run_wall
 
-        run_wall(load_settings(wall_port=port), (lambda _: None) if quiet else _print_address)
+        live("wall", lambda settings, life: run_wall(settings, life, quiet), lambda: load_settings(wall_port=port))
 
 
 @tokens.command("add")
@@ -49,7 +50,7 @@ def token_add(
         raise SettingsError("--scope", f"{min(unknown)!r} is none of {', '.join(SCOPES)}")
     settings = load_settings()
     secret = add_token(_file(settings), name, known, _labels(label or []))
-    address = settings.web_url or f"http://{settings.web_host}:{settings.wall_port}"
+    address = settings.web_url or http_address(reached_at(settings.host_of("wall")), settings.wall_port)
     # In the fragment, which a browser sends to no server and no proxy writes into its log.
     print(f"token  {secret}\nlink   {address}/#token={secret}")
 
@@ -92,7 +93,3 @@ def _labels(options: list[str]) -> dict[str, str]:
             raise SettingsError("--label", f"{text!r} is not NAME:VALUE")
         labels[name] = value
     return labels
-
-
-def _print_address(address: str) -> None:
-    print(f"Running on {address}", file=sys.stderr, flush=True)

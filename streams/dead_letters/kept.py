@@ -10,7 +10,6 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any, Literal, Self
 
-from streams.events import SEGMENTS_TOPIC
 from streams.letter import LETTER_KEY_BYTES
 
 State = Literal["waiting", "replayed", "removed"]
@@ -21,7 +20,10 @@ UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
 
 @dataclass(frozen=True)
 class KeptLetter:
-    """A dead letter. partition, offset: where it is on the dead letters' topic. headers: see docs/dead-letters.md."""
+    """A dead letter. partition, offset: where it is on the dead letters' topic. headers: see docs/dead-letters.md.
+
+    segments: the name of the topic to which letters are sent again.
+    """
 
     partition: int
     offset: int
@@ -29,13 +31,14 @@ class KeptLetter:
     value: bytes
     headers: Mapping[str, str]
     time: datetime
+    segments: str
 
     @classmethod
-    def of(cls, record: Any) -> Self:
+    def of(cls, record: Any, segments: str) -> Self:
         """From a message of kafka-python. A letter of somebody else may lack headers."""
         headers = {name: (value or b"").decode(errors="replace") for name, value in record.headers}
         time = _time(headers.get("time", ""), record.timestamp)
-        return cls(record.partition, record.offset, record.key, record.value or b"", headers, time)
+        return cls(record.partition, record.offset, record.key, record.value or b"", headers, time, segments)
 
     @property
     def letter_id(self) -> str:
@@ -57,8 +60,8 @@ class KeptLetter:
             return "its bytes are no message: Kafka's client could not read them"
         if "truncated" in self.headers or len(self.key or b"") >= LETTER_KEY_BYTES:
             return "the message was too long for a letter and was cut"
-        if self.headers.get("topic") != SEGMENTS_TOPIC or not self.headers.get("partition", "").isdecimal():
-            return f"its headers do not say that it came from {SEGMENTS_TOPIC}"
+        if self.headers.get("topic") != self.segments or not self.headers.get("partition", "").isdecimal():
+            return f"its headers do not say that it came from {self.segments}"
         return ""
 
     def summary(self, state: State) -> dict[str, Any]:

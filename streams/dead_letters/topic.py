@@ -44,10 +44,11 @@ class DeadLetters:
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
+        self._segments, self._marks_topic = connection.named(SEGMENTS_TOPIC), connection.named(LETTER_MARKS_TOPIC)
         with ExitStack() as stack:
             self._reader: Any = open_reader(connection)
             stack.callback(self._reader.close, timeout_ms=1000)
-            self._letters = self._partitions(DEAD_LETTER_TOPIC)
+            self._letters = self._partitions(connection.named(DEAD_LETTER_TOPIC))
             self._marks = self._read_marks()
             self._last_times: dict[str, datetime] = {}
             self._stack = stack.pop_all()
@@ -81,7 +82,7 @@ class DeadLetters:
         producer = open_producer(self._connection)
         try:
             waiting: list[KeptLetter] = []
-            partitions = len(self._partitions(SEGMENTS_TOPIC))
+            partitions = len(self._partitions(self._segments))
             for letter, state in self.letters(selection):
                 if obstacle := letter.obstacle():
                     replayed.cannot[letter.letter_id] = obstacle
@@ -113,11 +114,11 @@ class DeadLetters:
         """All letters, from the topic's beginning to its present end."""
         self._reader.assign(self._letters)
         self._reader.seek_to_beginning(*self._letters)
-        return map(KeptLetter.of, read_to_end(self._reader, self._letters))
+        return (KeptLetter.of(record, self._segments) for record in read_to_end(self._reader, self._letters))
 
     def _prepare_marks(self) -> None:
         """Learn the time of the last letter of each id. Raises `BrokerError` where the topic of the marks is missing."""
-        self._partitions(LETTER_MARKS_TOPIC)
+        self._partitions(self._marks_topic)
         for letter in self._read():
             self._last_times[letter.letter_id] = max(letter.time, self._last_times.get(letter.letter_id, letter.time))
 
@@ -126,12 +127,12 @@ class DeadLetters:
         return mark.state if mark is not None and letter.time <= mark.until else "waiting"
 
     def _send_and_mark(self, producer: Any, letters: Sequence[KeptLetter], partitions: int) -> None:
-        _send(producer, letters, partitions)
+        _send(producer, self._segments, letters, partitions)
         self._mark(producer, [letter.letter_id for letter in letters], "replayed")
 
     def _mark(self, producer: Any, letter_ids: Sequence[str], state: State) -> None:
         marks = {letter_id: Mark(state, self._last_times[letter_id]) for letter_id in letter_ids}
-        send_all(producer, LETTER_MARKS_TOPIC, [(letter_id.encode(), mark.to_bytes()) for letter_id, mark in marks.items()])
+        send_all(producer, self._marks_topic, [(letter_id.encode(), mark.to_bytes()) for letter_id, mark in marks.items()])
         self._marks |= marks
 
     def _partitions(self, topic: str) -> list[TopicPartition]:
@@ -140,24 +141,24 @@ class DeadLetters:
     def _read_marks(self) -> dict[str, Mark]:
         """The last mark of each id; none where the topic is missing: then nothing was replayed yet."""
         with no_broker_errors(self._connection):
-            if not self._reader.partitions_for_topic(LETTER_MARKS_TOPIC):
+            if not self._reader.partitions_for_topic(self._marks_topic):
                 return {}
         marks: dict[str, Mark] = {}
-        for record in read_whole(self._reader, self._connection, LETTER_MARKS_TOPIC):
+        for record in read_whole(self._reader, self._connection, self._marks_topic):
             letter_id = (record.key or b"").decode(errors="replace")
             try:
                 marks[letter_id] = Mark.from_bytes(record.value or b"")
             except ValueError as error:
-                log.warning("a message on %s cannot be read: %s", LETTER_MARKS_TOPIC, error)
+                log.warning("a message on %s cannot be read: %s", record.topic, error)
         return marks
 
 
-def _send(producer: Any, letters: Sequence[KeptLetter], partitions: int) -> None:
+def _send(producer: Any, topic: str, letters: Sequence[KeptLetter], partitions: int) -> None:
     """Send letters to the partitions that they came from, and wait for the acknowledgements. partitions: how many there are."""
 
     def send(letter: KeptLetter) -> Any:
         number = int(letter.headers["partition"])
         partition = number if number < partitions else None
-        return producer.send(SEGMENTS_TOPIC, key=letter.key, value=letter.value, partition=partition)
+        return producer.send(topic, key=letter.key, value=letter.value, partition=partition)
 
-    await_sends(SEGMENTS_TOPIC, (send(letter) for letter in letters))
+    await_sends(topic, (send(letter) for letter in letters))

@@ -15,6 +15,7 @@ from typing import Literal
 
 from streams import parts
 from streams.doctor.check import Check, attempt, quiet, timed
+from streams.doctor.rights import check_rights, check_rights_of
 from streams.doctor.setup import (
     check_access,
     check_data_folder,
@@ -24,6 +25,7 @@ from streams.doctor.setup import (
 )
 from streams.doctor.view import print_check, print_settings, shown
 from streams.errors import BrokerError, MediaError, ModelError, ScorerError, SettingsError, SinkError
+from streams.events import SEGMENTS_TOPIC
 from streams.kafka.clients import check_broker
 from streams.kafka.embedded import broker_binary
 from streams.privacy.statement import kept_lines
@@ -45,6 +47,9 @@ WITHOUT_FFMPEG = (
     "pages need: pip install 'fvq-monitor[demo]', or install your system's ffmpeg"
 )
 
+
+BROKER = "broker"
+"""The name of the check of the brokers."""
 
 Role = Literal["worker", "ingest", "web", "rate"]
 
@@ -78,8 +83,13 @@ def run_doctor(
 
 def _checks(settings: Settings, setup: bool, role: Role | None, uri: str | None, init_uri: str | None) -> Iterator[Check]:
     chosen = CHECKS if role is None else ROLES[role]
+    answers = True
     for check in (*((_set_up,) if setup else ()), *(chosen if uri is None or role is not None else ())):
-        yield timed(partial(check, settings))
+        if check in RIGHTS.values() and not answers:
+            continue  # it would wait as long for the same brokers, and say the same
+        done = timed(partial(check, settings))
+        answers = answers and (done.ok or done.name != BROKER)
+        yield done
     if uri is not None:
         from streams.doctor.uri import walk
 
@@ -199,21 +209,22 @@ def _embedded() -> str:
 
 def _broker(settings: Settings) -> Check:
     if not settings.broker:
-        return Check("broker", True, f"none set: {_embedded()}, `fvq worker` needs FVQ_BROKER")
+        return Check(BROKER, True, f"none set: {_embedded()}, `fvq worker` needs FVQ_BROKER")
     broker = settings.broker
 
     def act() -> str:
-        check_broker(parts.connection(settings))
-        return broker
+        connection = parts.connection(settings)
+        check_broker(connection)
+        return f"{broker}; topics as {connection.named(SEGMENTS_TOPIC)}" if settings.topic_prefix else broker
 
-    return attempt("broker", act, "start the broker, or correct FVQ_BROKER and FVQ_KAFKA_*", BrokerError, SettingsError)
+    return attempt(BROKER, act, "start the broker, or correct FVQ_BROKER and FVQ_KAFKA_*", BrokerError, SettingsError)
 
 
 def _needed_broker(settings: Settings) -> Check:
     """For a command that ends without a broker's address."""
     if settings.broker:
         return _broker(settings)
-    return Check("broker", False, "FVQ_BROKER is not set", "name the Kafka servers, as FVQ_BROKER=kafka-1:9092,kafka-2:9092")
+    return Check(BROKER, False, "FVQ_BROKER is not set", "name the Kafka servers, as FVQ_BROKER=kafka-1:9092,kafka-2:9092")
 
 
 def _codecs(_: Settings) -> Check:
@@ -268,6 +279,7 @@ CHECKS: tuple[Callable[[Settings], Check], ...] = (
     _large_model,
     _codecs,
     _broker,
+    check_rights,
     _sink,
     _clip_store,
     check_variables,
@@ -277,10 +289,25 @@ CHECKS: tuple[Callable[[Settings], Check], ...] = (
 )
 """In the order in which they are shown."""
 
+RIGHTS: dict[Role | None, Callable[[Settings], Check]] = {
+    None: check_rights,
+    "worker": check_rights_of("worker"),
+    "ingest": check_rights_of("ingest"),
+    "web": check_rights_of("web"),
+    "rate": check_rights_of("rate"),
+}
+"""The check of what Kafka's user may do, by role."""
+
+OF_WORKERS: dict[Callable[[Settings], Check], Callable[[Settings], Check]] = {
+    _broker: _needed_broker,
+    check_rights: RIGHTS["worker"],
+}
+"""What a worker's checks have in place of others."""
+
 ROLES: dict[Role, tuple[Callable[[Settings], Check], ...]] = {
-    "worker": tuple(_needed_broker if check is _broker else check for check in CHECKS),
-    "ingest": (check_variables, _ffmpeg, _codecs, _needed_broker, check_media, check_data_folder),
-    "web": (check_variables, check_access, _codecs, _needed_broker, _sink, check_policy),
-    "rate": (check_variables, _libraries, _mediapipe, _ffmpeg, _clip_store, check_data_folder),
+    "worker": tuple(OF_WORKERS.get(check, check) for check in CHECKS),
+    "ingest": (check_variables, _ffmpeg, _codecs, _needed_broker, RIGHTS["ingest"], check_media, check_data_folder),
+    "web": (check_variables, check_access, _codecs, _needed_broker, RIGHTS["web"], _sink, check_policy),
+    "rate": (check_variables, _libraries, _mediapipe, _ffmpeg, RIGHTS["rate"], _clip_store, check_data_folder),
 }
 """What each command needs."""

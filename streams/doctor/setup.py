@@ -63,7 +63,7 @@ def check_access(settings: Settings) -> Check:
     def act() -> str:
         parts.access(settings)
         if settings.web_tokens_file is None:
-            return f"FVQ_WEB_TOKENS_FILE is not set: the wall at {settings.web_host} serves this machine alone"
-        return f"the wall at {settings.web_host} asks for a token of {settings.web_tokens_file}"
+            return f"FVQ_WEB_TOKENS_FILE is not set: the wall at {settings.host_of('wall')} serves this machine alone"
+        return f"the wall at {settings.host_of('wall')} asks for a token of {settings.web_tokens_file}"
 
     return attempt("access", act, "see the message; `fvq web token add NAME` makes the file", SettingsError, OSError)

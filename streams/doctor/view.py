@@ -7,6 +7,7 @@ from rich.console import Console
 from rich.text import Text
 
 from streams.doctor.check import Check
+from streams.setting_words import as_text
 from streams.settings import Settings
 from streams.text import printable
 
@@ -27,7 +28,7 @@ def print_check(check: Check) -> Check:
 def print_settings(settings: Settings) -> None:
     """Print the settings whose values are not their defaults, and where each was set."""
     rows = [
-        (f"FVQ_{name.upper()}", printable(shown(value)), printable(str(settings.source(name))))
+        (f"FVQ_{name.upper()}", printable(as_written(value)), printable(str(settings.source(name))))
         for name, value in settings
         if value != Settings.model_fields[name].get_default(call_default_factory=True)
     ]
@@ -40,8 +41,13 @@ def print_settings(settings: Settings) -> None:
         _print(Text.assemble(f"  {name:<{widths[0]}}  {value:<{widths[1]}}  ", (f"set by {source}", "dim")))
 
 
+def as_written(value: object) -> str:
+    """A setting's value as somebody writes it into the environment; secrets are not shown."""
+    return shown(value) if value is None or isinstance(value, SecretStr) else as_text(value)
+
+
 def shown(value: object) -> str:
-    """A setting's value for people; secrets are not shown."""
+    """A setting's value for scripts; secrets are not shown."""
     if value is None or value == []:
         return ""
     if isinstance(value, SecretStr):

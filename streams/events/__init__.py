@@ -1,4 +1,4 @@
-"""The events on the topics: the single source of their shape, and of every Kafka name.
+"""The events on the topics: the single source of their shape; and the names of the topics.
 
 JSON on the wire. Unknown fields are ignored; a missing or wrong one is an `EventError`, which sends the event to the
 dead-letter topic. `python -m streams.events docs/schemas` writes the JSON Schema of each event.
@@ -21,7 +21,8 @@ from streams.events.scores import (
     TierReason,
 )
 from streams.events.segments import LONGEST_SEGMENT, STORE_LABEL, SegmentEvent, SegmentKey, may_be_stored
-from streams.events.topics import (
+from streams.events.training import HarvestReason, ModelUpdate, OperatorRating, StreamDeletion, TrainingExample
+from streams.topic_names import (
     ALERT_ACKS_TOPIC,
     ALERT_STATE_TOPIC,
     ALERTS_TOPIC,
@@ -34,7 +35,6 @@ from streams.events.topics import (
     SEGMENTS_TOPIC,
     TRAINING_TOPIC,
 )
-from streams.events.training import HarvestReason, ModelUpdate, OperatorRating, StreamDeletion, TrainingExample
 
 __all__ = [
     "ALERTS_TOPIC",

@@ -18,8 +18,10 @@ class SignalMove(Event):
     """One signal of a stream against what is usual for it."""
 
     name: str = Field(description="The signal's name in `segment-scores`.")
-    value: float = Field(description="When the alert fired.")
-    usual: float | None = Field(default=None, description="The stream's usual value; not set where it is not known yet.")
+    value: float = Field(description="When the alert fired, in the signal's own unit.")
+    usual: float | None = Field(
+        default=None, description="The stream's usual value, in the same unit; not set where it is not known yet."
+    )
 
 
 class AlertCause(Event):
@@ -40,8 +42,10 @@ class QualityAlert(Event):
     """
 
     alert_id: str = Field(description="The same for `firing` and `resolved`; made from stream, rendition, kind and start.")
-    stream_id: str
-    rendition: str | None = None
+    stream_id: str = Field(description="The channel.")
+    rendition: str | None = Field(
+        default=None, description="Which of the stream's encodings it is; not set where segments name none."
+    )
     kind: AlertKind = Field(description="What is wrong.")
     state: Literal["firing", "resolved"] = Field(description="Whether the problem started or ended.")
     started_at: UtcTime = Field(description="Start of the problem, event time; the alert fires somewhat later.")
@@ -75,4 +79,4 @@ class AlertAcknowledgement(Event):
     note: str = Field(default="", max_length=2000, description="What they say about it.")
     until: UtcTime | None = Field(default=None, description="From then on the alert is told again; without it, at its end only.")
     at: UtcTime = Field(description="When it was acknowledged.")
-    stream_id: Name
+    stream_id: Name = Field(description="The alert's stream.")

@@ -66,7 +66,7 @@ EXAMPLES: dict[type[Event], dict[str, Any]] = {
     },
     TrainingExample: {
         "example_id": _HASH,
-        "clip_uri": f"s3://bucket/clips/{_HASH}.ts",
+        "clip_uri": f"s3://bucket/clips/94c471b4a489cebf1bf6b0310ee723fb/{_HASH}.ts",
         "size": 512_000,
         "reason": "uncertain",
         "score": 48.3,

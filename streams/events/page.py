@@ -6,31 +6,32 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from streams.events import topics
+from streams import topic_names
 from streams.events.examples import EXAMPLES
 from streams.events.schemas import EVENTS
 from streams.events.segments import SegmentEvent
 from streams.events.tables import Meaning, table_of
 
 TOPICS = {
-    "SegmentEvent": topics.SEGMENTS_TOPIC,
-    "SegmentScore": topics.SCORES_TOPIC,
-    "QualityAlert": topics.ALERTS_TOPIC,
-    "AlertAcknowledgement": topics.ALERT_ACKS_TOPIC,
-    "TrainingExample": topics.TRAINING_TOPIC,
-    "StreamDeletion": topics.TRAINING_TOPIC,
-    "ModelUpdate": topics.MODELS_TOPIC,
+    "SegmentEvent": topic_names.SEGMENTS_TOPIC,
+    "SegmentScore": topic_names.SCORES_TOPIC,
+    "QualityAlert": topic_names.ALERTS_TOPIC,
+    "AlertAcknowledgement": topic_names.ALERT_ACKS_TOPIC,
+    "TrainingExample": topic_names.TRAINING_TOPIC,
+    "StreamDeletion": topic_names.TRAINING_TOPIC,
+    "ModelUpdate": topic_names.MODELS_TOPIC,
 }
 
 INTRODUCTION = """# Events
 
-Made by `python -m streams.events.page > docs/events.md`.
+The shape of every message on the topics. Made by `python -m streams.events.page > docs/events.md`.
 
 The messages on the topics, as JSON in UTF-8. The same as JSON Schema: [schemas/](schemas). Readers ignore fields that they do
 not know; a missing or wrong one makes the whole message unreadable. What later versions may change:
 [compatibility](compatibility.md#events).
 Times are ISO 8601 in UTC with an offset; `start` of a segment may also be seconds or milliseconds since 1970. A field whose value
-is null is not written. One message has at most 500,000 bytes."""
+is null is not written. One message has at most 500,000 bytes. Where `FVQ_TOPIC_PREFIX` is set, it stands
+before each topic's name."""
 
 
 def reference() -> str:

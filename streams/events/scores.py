@@ -7,7 +7,7 @@ from typing import Literal
 from pydantic import Field
 
 from streams.events.base import Event, UtcTime
-from streams.events.segments import SegmentEvent, SegmentKey
+from streams.events.segments import SegmentEvent, SegmentKey, words_of
 
 Level = Literal["bad", "poor", "fair", "good", "excellent"]
 
@@ -42,7 +42,7 @@ class BitstreamSummary(Event):
     fps: float = Field(ge=0, description="Pictures a second.")
     bitrate: float = Field(ge=0, description="Bit/s of the video track.")
     qp_mean: float | None = Field(
-        default=None, description="Mean quantiser of the slices (H.264, HEVC); a higher one leaves less of the picture."
+        default=None, description="Mean quantiser of the slices, 0-51 (H.264, HEVC); a higher one leaves less of the picture."
     )
 
 
@@ -84,7 +84,7 @@ class SecondOpinion(Event):
     """Another model's score of the same segment."""
 
     score: float = Field(ge=0, le=100, description="Points.")
-    model: ModelRef
+    model: ModelRef = Field(description="Which model made it.")
     uncertainty: float | None = Field(default=None, ge=0, description="Expected absolute error of this score, points.")
 
 
@@ -104,33 +104,35 @@ FullReason = Literal[
 class SegmentScore(Event):
     """The answer to one `SegmentEvent`. Key: `stream_id`."""
 
-    stream_id: str
-    segment_id: str
-    sequence: int
-    uri: str
-    init_uri: str | None = None
-    byte_range: str | None = None
-    init_byte_range: str | None = None
-    key: SegmentKey | None = None
-    start: UtcTime
-    duration: float
-    rendition: str | None = None
-    labels: dict[str, str] = Field(default_factory=dict)
-    ended: bool = False
+    stream_id: str = Field(description=words_of("stream_id"))
+    segment_id: str = Field(description=words_of("segment_id"))
+    sequence: int = Field(description=words_of("sequence"))
+    uri: str = Field(description=words_of("uri"))
+    init_uri: str | None = Field(default=None, description=words_of("init_uri"))
+    byte_range: str | None = Field(default=None, description=words_of("byte_range"))
+    init_byte_range: str | None = Field(default=None, description=words_of("init_byte_range"))
+    key: SegmentKey | None = Field(default=None, description=words_of("key"))
+    start: UtcTime = Field(description=words_of("start"))
+    duration: float = Field(description=words_of("duration"))
+    rendition: str | None = Field(default=None, description=words_of("rendition"))
+    labels: dict[str, str] = Field(default_factory=dict, description=words_of("labels"))
+    ended: bool = Field(default=False, description=words_of("ended"))
     status: Literal["scored", "skipped"] = Field(description="Whether there is a score; a skipped segment has only `reason`.")
     reason: str | None = Field(default=None, description="Why a segment was skipped.")
     score: float | None = Field(default=None, ge=0, le=100, description="Quality on the MOS scale, 0-100.")
     level: Level | None = Field(default=None, description="The model's word for the quality: the likeliest of the five.")
     level_probs: dict[Level, float] | None = Field(default=None, description="Probability of each level; sums to 1.")
     uncertainty: float | None = Field(default=None, ge=0, description="Expected absolute error of the score, points.")
-    faces: FaceSummary | None = None
-    signals: Signals | None = None
+    faces: FaceSummary | None = Field(default=None, description="Faces in the segment; not set if it was skipped.")
+    signals: Signals | None = Field(default=None, description="What was measured of the picture; not set if it was skipped.")
     signals_version: int | None = Field(
         default=None, description="How the signals are defined: values of two versions cannot be compared. Not set: version 1."
     )
-    bitstream: BitstreamSummary | None = None
-    audio: AudioSummary | None = None
-    model: ModelRef | None = None
+    bitstream: BitstreamSummary | None = Field(
+        default=None, description="What the video's packets say; not set where they were not read."
+    )
+    audio: AudioSummary | None = Field(default=None, description="The sound; not set where it was not looked at.")
+    model: ModelRef | None = Field(default=None, description="Which model made the score; not set if it was skipped.")
     fallback: bool = Field(default=False, description="True where `FVQ_SCORER_FALLBACK` answered, because no scorer did.")
     second: SecondOpinion | None = Field(default=None, description="The second model's score, if a second model is set.")
     tier: Tier | None = Field(

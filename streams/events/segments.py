@@ -21,6 +21,11 @@ def may_be_stored(labels: Mapping[str, str]) -> bool:
     return labels.get(STORE_LABEL, "").strip().casefold() not in STORE_NOTHING
 
 
+def words_of(name: str) -> str:
+    """What a field of `SegmentEvent` means, for events that copy it. name: the field's."""
+    return str(SegmentEvent.model_fields[name].description)
+
+
 class SegmentKey(Event):
     """How a segment is encrypted, and where its key is. The key itself is never in an event."""
 

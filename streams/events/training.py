@@ -8,6 +8,7 @@ from pydantic import Field
 
 from streams.events.base import Event, Name, Uri, UtcTime
 from streams.events.scores import ModelRef
+from streams.events.segments import words_of
 
 HarvestReason = Literal["alert", "low-score", "uncertain", "disagreement", "operator"]
 
@@ -32,15 +33,15 @@ class TrainingExample(Event):
     reason: HarvestReason = Field(description="Why the clip was chosen: the first reason that holds.")
     score: float = Field(ge=0, le=100, description="The model's score, points.")
     uncertainty: float = Field(ge=0, description="Expected absolute error of the score, points.")
-    model: ModelRef
+    model: ModelRef = Field(description="Which model made the score.")
     fingerprint: str = Field(pattern=r"^[0-9a-f]{16}$", description="Perceptual hash of the picture; see `SegmentScore`.")
-    stream_id: Name
-    segment_id: Name
-    sequence: int
-    start: UtcTime
-    duration: float
-    rendition: str | None = None
-    labels: dict[str, str] = Field(default_factory=dict)
+    stream_id: Name = Field(description=words_of("stream_id"))
+    segment_id: Name = Field(description=words_of("segment_id"))
+    sequence: int = Field(description=words_of("sequence"))
+    start: UtcTime = Field(description=words_of("start"))
+    duration: float = Field(description=words_of("duration"))
+    rendition: str | None = Field(default=None, description=words_of("rendition"))
+    labels: dict[str, str] = Field(default_factory=dict, description=words_of("labels"))
     queued_at: UtcTime = Field(description="When the clip was chosen, UTC; retention counts from this time.")
 
     operator: OperatorRating | None = Field(default=None, description="A rating that was given on the wall.")
@@ -54,8 +55,11 @@ class TrainingExample(Event):
 class StreamDeletion(Event):
     """All examples of a stream that were queued before are deleted for good. On the training queue; key: `stream_id/`."""
 
-    stream_id: Name
+    stream_id: Name = Field(description="The channel whose examples are deleted.")
     deleted_at: UtcTime = Field(description="Examples that were queued before this time are deleted, UTC.")
+    forgotten: bool | None = Field(
+        default=None, description="True where all of the channel is deleted, also its scores; without it, its clips and votes."
+    )
 
     @property
     def key(self) -> bytes:

@@ -20,13 +20,14 @@ def announce(
 
     sent: called with each acknowledged event. stopped: asked before each event; True ends the work. Raises `BrokerError`.
     """
+    topic = connection.named(SEGMENTS_TOPIC)
     producer = open_producer(connection)
     count = 0
     try:
         for event in events:
             if stopped():
                 break
-            send_all(producer, SEGMENTS_TOPIC, [(event.stream_id.encode(), event.to_bytes())])
+            send_all(producer, topic, [(event.stream_id.encode(), event.to_bytes())])
             sent(event)
             count += 1
     except BrokerError as error:

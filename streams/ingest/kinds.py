@@ -7,7 +7,8 @@ from dataclasses import dataclass
 
 from streams.errors import MediaError, SettingsError
 from streams.media.read import Reader, ReadError
-from streams.media.uri import parse, without_secrets
+from streams.media.shown import without_secrets
+from streams.media.uri import parse
 
 SCHEME = re.compile(r"(?:[^=/]*=)?([A-Za-z][A-Za-z0-9+.-]*)://")
 """How `[NAME=]ADDRESS` begins where it is no path of a file."""

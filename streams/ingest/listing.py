@@ -24,7 +24,8 @@ def read_sources(connection: Connection) -> list[KnownState]:
     """The newest state of each rendition, by stream and rendition. Raises `BrokerError`."""
     reader: Any = open_reader(connection)
     try:
-        return newest((record.key, record.value) for record in read_whole(reader, connection, INGEST_STATE_TOPIC))
+        records = read_whole(reader, connection, connection.named(INGEST_STATE_TOPIC))
+        return newest((record.key, record.value) for record in records)
     finally:
         reader.close(timeout_ms=1000)
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from streams.errors import SettingsError
-from streams.media.uri import without_secrets
+from streams.media.shown import without_secrets
 from streams.text import printable
 
 LONGEST_NAME = 160

@@ -10,6 +10,7 @@ from typing import Any
 from aiohttp import web
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
+from streams.addresses import http_address
 from streams.connections import BoundedRunner
 from streams.errors import FvqError
 from streams.ingest import metrics
@@ -80,7 +81,7 @@ async def start_pages(app: web.Application, host: str, port: int) -> BoundedRunn
 
 def ask_status(host: str, port: int) -> list[dict[str, Any]]:
     """The status of the process that runs at an address. Raises `PageError`."""
-    url = f"http://{f'[{host}]' if ':' in host else host}:{port}/status"
+    url = f"{http_address(host, port)}/status"
     # No proxy: the pages are on this machine, or on one that the operator names.
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     try:
@@ -89,7 +90,7 @@ def ask_status(host: str, port: int) -> list[dict[str, Any]]:
     except (OSError, ValueError, KeyError, TypeError) as error:
         reason = printable(str(getattr(error, "reason", error)))
         raise PageError(
-            f"no `fvq ingest` of live sources answers at {url} ({reason}): start it, or set FVQ_WEB_HOST and FVQ_INGEST_PORT"
+            f"no `fvq ingest` of live sources answers at {url} ({reason}): start it, or set FVQ_INGEST_HOST and FVQ_INGEST_PORT"
         ) from error
     return list(sources)
 

@@ -22,6 +22,7 @@ from streams.kafka.clients import open_producer, open_reader, send_all
 from streams.kafka.connection import Connection
 from streams.kafka.consumer import partitions_of, read_whole
 from streams.outages import Outage
+from streams.topic_names import Named
 
 MOST_PARCELS = 5000
 """Loads whose events are sent in one batch."""
@@ -74,13 +75,18 @@ class _Parcel:
 class Publisher:
     """Collects what sources have to send while a batch is on its way, and sends that as the next one.
 
-    positions: what is kept already, as `read_positions` gives it.
+    named: what topics are called on the sender's brokers. positions: what is kept already, as `read_positions` gives it.
     """
 
     def __init__(
-        self, sender: Sender, positions: Mapping[RenditionKey, SavedPosition] | None = None, first_pause: float = FIRST_PAUSE
+        self,
+        sender: Sender,
+        named: Named,
+        positions: Mapping[RenditionKey, SavedPosition] | None = None,
+        first_pause: float = FIRST_PAUSE,
     ) -> None:
         self._sender, self._first_pause = sender, first_pause
+        self._segments_topic, self._states_topic = named(SEGMENTS_TOPIC), named(INGEST_STATE_TOPIC)
         self._outage = Outage("Kafka")
         self._positions = dict(positions or {})
         self._waiting: list[_Parcel] = []
@@ -163,16 +169,17 @@ class Publisher:
 
     def _send(self, events: Messages, states: Messages) -> None:
         if events:
-            self._sender.send(SEGMENTS_TOPIC, events)
+            self._sender.send(self._segments_topic, events)
         if states:
-            self._sender.send(INGEST_STATE_TOPIC, states)
+            self._sender.send(self._states_topic, states)
 
 
 def read_positions(connection: Connection) -> dict[RenditionKey, SavedPosition]:
     """The position of each rendition that was ever followed. Raises `BrokerError`, also where a topic is missing."""
     reader = open_reader(connection)
     try:
-        partitions_of(reader, connection, SEGMENTS_TOPIC)
-        return restored((record.key, record.value) for record in read_whole(reader, connection, INGEST_STATE_TOPIC))
+        partitions_of(reader, connection, connection.named(SEGMENTS_TOPIC))
+        states = read_whole(reader, connection, connection.named(INGEST_STATE_TOPIC))
+        return restored((record.key, record.value) for record in states)
     finally:
         reader.close()

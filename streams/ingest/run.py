@@ -6,21 +6,25 @@ import asyncio
 import contextlib
 import logging
 import os
-import signal
 import threading
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from streams.addresses import cannot_listen, http_address
+from streams.connections import stop_signal
 from streams.errors import SettingsError
 from streams.ingest.base import Plan, Services, Times
 from streams.ingest.live import Supervisor, follow_list, use_all_of_the_machine
 from streams.ingest.names import Listed
 from streams.ingest.pages import make_app, start_pages
 from streams.ingest.publisher import KafkaSender, Publisher, read_positions
+from streams.kafka.allowed import check_rights
 from streams.kafka.connection import Connection
+from streams.kafka.rights import NEEDS, rights_of
 from streams.media.read import Answer
+from streams.text import counted
 
 log = logging.getLogger(__name__)
 
@@ -37,7 +41,8 @@ class LiveOptions:
     """What is followed. sources: at the start. plan: makes the plan of a source from its name and its address or folder.
 
     read_list: the sources anew, where their list has changed; None where there is no list. host, port: of the pages.
-    once: end when all sources have ended.
+    once: end when all sources have ended. stopping: is called with the signal that tells the process to stop, and with the
+    seconds in which it ends.
     """
 
     connection: Connection
@@ -47,6 +52,7 @@ class LiveOptions:
     port: int
     read_list: Callable[[], Listed | None] | None = None
     once: bool = False
+    stopping: Callable[[int, float], None] = lambda *_: None
 
 
 class PlaylistReader(Protocol):
@@ -70,9 +76,7 @@ async def run_live(options: LiveOptions, reader: PlaylistReader) -> None:
 
     Raises `BrokerError` or `SettingsError` where it cannot start.
     """
-    stop = asyncio.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    stop = stop_signal(lambda number: options.stopping(number, END_SECONDS))
     use_all_of_the_machine()
     async with reader, _publisher(options.connection) as (publisher, publishing):
         services = Services(
@@ -82,7 +86,7 @@ async def run_live(options: LiveOptions, reader: PlaylistReader) -> None:
 
         async def follow(sources: Listed) -> None:
             await supervisor.follow([options.plan(name, url) for name, url in sources.items()])
-            log.info("%d sources are followed", len(sources))
+            log.info("%s followed", counted(len(sources), "source is", "sources are"))
 
         async with _pages(options, supervisor):
             await follow(options.sources)
@@ -117,9 +121,11 @@ async def _first_of(tasks: Sequence[asyncio.Task[Any]]) -> None:
 @asynccontextmanager
 async def _publisher(connection: Connection) -> AsyncIterator[tuple[Publisher, asyncio.Task[None]]]:
     """The publisher, which starts with the positions that are kept, and its task."""
+    rights = rights_of(NEEDS["fvq ingest hls"], "", named=connection.named)
+    await asyncio.to_thread(check_rights, connection, "fvq ingest hls", rights)
     positions = await asyncio.to_thread(read_positions, connection)
     sender = await asyncio.to_thread(KafkaSender, connection)
-    publisher = Publisher(sender, positions)
+    publisher = Publisher(sender, connection.named, positions)
     task = asyncio.create_task(publisher.run())
     try:
         yield publisher, task
@@ -139,10 +145,9 @@ async def _pages(options: LiveOptions, supervisor: Supervisor) -> AsyncIterator[
     try:
         runner = await start_pages(app, options.host, options.port)
     except OSError as error:
-        reason = f"cannot listen on {options.host}:{options.port}: {error.strerror or error}"
-        reason += "; each `fvq ingest` on a machine needs a port of its own"
-        raise SettingsError("FVQ_WEB_HOST, FVQ_INGEST_PORT", reason) from error
-    log.info("the pages are at http://%s:%d", *runner.addresses[0][:2])
+        reason = f"{cannot_listen(options.host, options.port, error)}; each `fvq ingest` on a machine needs a port of its own"
+        raise SettingsError("FVQ_INGEST_HOST, FVQ_INGEST_PORT", reason) from error
+    log.info("the pages are at %s", http_address(*runner.addresses[0][:2]))
     try:
         yield
     finally:

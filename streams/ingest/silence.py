@@ -150,14 +150,15 @@ class IngestStates:
 
     def _follow(self, connection: Connection, stop: threading.Event) -> None:
         """Read the topic from its beginning until `stop` is set. Raises `BrokerError` or `KafkaError`."""
+        topic = connection.named(INGEST_STATE_TOPIC)
         reader = open_reader(connection)
         try:
             with no_broker_errors(connection):
-                numbers = reader.partitions_for_topic(INGEST_STATE_TOPIC)
+                numbers = reader.partitions_for_topic(topic)
             if not numbers:
                 stop.wait(MISSING_SECONDS)  # the agent calls this again
                 return
-            partitions = [TopicPartition(INGEST_STATE_TOPIC, number) for number in sorted(numbers)]
+            partitions = [TopicPartition(topic, number) for number in sorted(numbers)]
             reader.assign(partitions)
             reader.seek_to_beginning(*partitions)
             while not stop.is_set():

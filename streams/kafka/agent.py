@@ -19,6 +19,7 @@ from typing import Literal
 from scorer.exposition import from_zero
 from streams import metrics
 from streams.outages import KAFKA, Outage
+from streams.refusals import words
 
 log = logging.getLogger(__name__)
 STOP_SECONDS = 5.0
@@ -93,15 +94,15 @@ class Agent:
     def _fail(self, error: Exception, pause: float) -> None:
         """Say what went wrong, and wait."""
         seconds = pause * random.uniform(0.5, 1.0)  # noqa: S311 - spreads load, is no secret
-        words = f"{type(error).__name__}: {error}"
-        self.state = AgentState("pausing", self.state.restarts + 1, words)
+        reason = words(error)
+        self.state = AgentState("pausing", self.state.restarts + 1, reason)
         metrics.RETRIES.labels(self.name).inc()
         metrics.AGENT_RESTARTS.labels(self.name).inc()
-        log.debug("agent %s failed and restarts in %.1f s: %s", self.name, seconds, words)
+        log.debug("agent %s failed and restarts in %.1f s: %s", self.name, seconds, reason)
         if not KAFKA.lasts:  # while Kafka is away all agents fail, and one line says so
-            self._outage.failed(words)
+            self._outage.failed(reason)
         if not self._stop.wait(seconds):
-            self.state = AgentState("running", self.state.restarts, words)
+            self.state = AgentState("running", self.state.restarts, reason)
 
     def _note_health(self) -> None:
         """Called by a timer when a run has lasted for long enough: what made the run before fail is over."""

@@ -11,7 +11,9 @@ from kafka.errors import KafkaError
 
 from streams.errors import BrokerError
 from streams.kafka.connection import Connection
+from streams.kafka.rights import Operation
 from streams.kafka.unreadable import keep_kafka_python_reading
+from streams.refusals import who_uses, words
 
 keep_kafka_python_reading()
 
@@ -79,26 +81,30 @@ def open_producer(connection: Connection) -> KafkaProducer:
 
 def send_all(producer: Any, topic: str, messages: Iterable[tuple[bytes, bytes | None]]) -> None:
     """Send (key, value) messages and wait for all acknowledgements. Raises `BrokerError`."""
-    await_sends(topic, (producer.send(topic, key=key, value=value) for key, value in messages))
+    await_sends(topic, (producer.send(topic, key=key, value=value) for key, value in messages), who_uses(producer))
 
 
-def await_sends(topic: str, sends: Iterable[Any]) -> None:
+def await_sends(topic: str, sends: Iterable[Any], who: str = "") -> None:
     """Make all sends, then wait for their acknowledgements. Raises `BrokerError`.
 
     sends: what `producer.send` returns, as a generator: what the sending itself raises becomes a `BrokerError` too.
+    who: sends them, as `Connection.who`.
     """
-    with broker_errors(f"{topic} does not take a message"):
+    with broker_errors(f"{topic} does not take a message", "Write", topic, who):
         for acknowledgement in list(sends):
             acknowledgement.get(timeout=ACK_SECONDS)
 
 
 @contextmanager
-def broker_errors(what: str) -> Iterator[None]:
-    """What kafka-python raises inside becomes a `BrokerError` that says what could not be done."""
+def broker_errors(what: str, operation: Operation = "Read", name: str = "", who: str = "") -> Iterator[None]:
+    """What kafka-python raises inside becomes a `BrokerError` that says what could not be done.
+
+    operation, name, who: which right is missing where Kafka refuses it, see `streams.refusals.words`.
+    """
     try:
         yield
     except KafkaError as error:
-        raise BrokerError(f"{what}: {type(error).__name__}: {error}") from error
+        raise BrokerError(f"{what}: {words(error, operation, name, who)}") from error
 
 
 def open_admin(connection: Connection, request_seconds: float = 15.0) -> KafkaAdminClient:

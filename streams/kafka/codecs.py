@@ -9,16 +9,15 @@ from __future__ import annotations
 import struct
 import zlib
 from collections.abc import Callable
+from mmap import mmap
 
-import lz4.frame
-import snappy
-import zstandard
+import cramjam
 
 MOST_BYTES = 64 * 2**20
 """Maximum size of a decompressed batch. A producer collects far less; a broker takes batches of 1 MiB, as compressed."""
 
-PIECE_BYTES = 128 * 1024
-"""lz4 and zstd allocate as much as they are asked for, however little there is."""
+TOO_LARGE = "failed to write whole buffer"
+"""cramjam's words where the output is longer than the memory that it was given."""
 
 SNAPPY_BLOCKS = b"\x82SNAPPY\x00"
 """Begin of a snappy payload in blocks, as Java's producers write it; then two numbers of 4 bytes, then the blocks."""
@@ -33,15 +32,15 @@ def decompressed(codec: int, payload: bytes) -> bytes:
         data = decompress(payload)
     except Exception as error:
         raise ValueError(f"{name} cannot be decompressed: {error}") from error
-    if len(data) > MOST_BYTES:
-        raise ValueError(f"{name} decompresses to more than {MOST_BYTES // 2**20} MiB")
     return data
 
 
 def _gunzip(payload: bytes) -> bytes:
     stream = zlib.decompressobj(wbits=31)
     data = stream.decompress(payload, MOST_BYTES + 1)
-    if not stream.eof and len(data) <= MOST_BYTES:
+    if len(data) > MOST_BYTES:
+        raise _too_large()
+    if not stream.eof:
         raise ValueError("the stream has no end")
     return data
 
@@ -70,30 +69,33 @@ def _unsnappy_block(block: bytes, most: int) -> bytes:
         if byte < 0x80:
             break
     if size > most:
-        raise ValueError(f"it decompresses to more than {MOST_BYTES // 2**20} MiB")
-    return bytes(snappy.decompress(block))
+        raise _too_large()
+    return bytes(cramjam.snappy.decompress_raw(block))
 
 
 def _unlz4(payload: bytes) -> bytes:
-    stream = lz4.frame.LZ4FrameDecompressor()
-    pieces = [stream.decompress(payload, max_length=PIECE_BYTES)]
-    size = len(pieces[0])
-    while not stream.eof and size <= MOST_BYTES:
-        if not pieces[-1]:
-            raise ValueError("the frame has no end")
-        pieces.append(stream.decompress(b"", max_length=PIECE_BYTES))
-        size += len(pieces[-1])
-    return b"".join(pieces)
+    return _into_fixed_memory(cramjam.lz4.decompress_into, payload)
 
 
 def _unzstd(payload: bytes) -> bytes:
-    pieces: list[bytes] = []
-    size = 0
-    with zstandard.ZstdDecompressor().stream_reader(payload, read_across_frames=True) as reader:
-        while size <= MOST_BYTES and (piece := reader.read(PIECE_BYTES)):
-            pieces.append(piece)
-            size += len(piece)
-    return b"".join(pieces)
+    return _into_fixed_memory(cramjam.zstd.decompress_into, payload)
+
+
+def _into_fixed_memory(decompress_into: Callable[[bytes, mmap], int], payload: bytes) -> bytes:
+    """Decompress into memory that does not grow.
+
+    The kernel gives a page of it when that is first written, so a small batch takes little.
+    """
+    with mmap(-1, MOST_BYTES) as memory:
+        try:
+            size = decompress_into(payload, memory)
+        except cramjam.DecompressionError as error:
+            raise _too_large() if str(error) == TOO_LARGE else error from error
+        return memory[:size]
+
+
+def _too_large() -> ValueError:
+    return ValueError(f"it decompresses to more than {MOST_BYTES // 2**20} MiB")
 
 
 CODECS: dict[int, tuple[str, Callable[[bytes], bytes]]] = {
@@ -110,9 +112,9 @@ def check_codecs() -> str:
     data = b"segment " * 1000
     compressed = {
         1: zlib.compress(data, wbits=31),
-        2: snappy.compress(data),
-        3: lz4.frame.compress(data, block_linked=False),
-        4: zstandard.ZstdCompressor().compress(data),
+        2: bytes(cramjam.snappy.compress_raw(data)),
+        3: bytes(cramjam.lz4.compress(data)),
+        4: bytes(cramjam.zstd.compress(data)),
     }
     for codec, payload in compressed.items():
         if decompressed(codec, payload) != data:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from streams.errors import SettingsError
+from streams.topic_names import prefixed
 
 if TYPE_CHECKING:
     import faust
@@ -21,7 +22,8 @@ class Connection:
     """Where the brokers are, and who connects to them.
 
     servers: `host:port[,host:port]`. security: Kafka's `security.protocol`. mechanism: Kafka's `sasl.mechanism`, for the
-    user and password. ca_file, cert_file, key_file: PEM files of the brokers' authorities and of this client.
+    user and password. ca_file, cert_file, key_file: PEM files of the brokers' authorities and of this client. prefix: before the
+    names of this environment's topics and groups, see `named`.
     """
 
     servers: str
@@ -32,6 +34,18 @@ class Connection:
     ca_file: Path | None = None
     cert_file: Path | None = None
     key_file: Path | None = None
+    prefix: str = ""
+
+    def named(self, name: str) -> str:
+        """What a topic or a consumer group of this product is called on these brokers."""
+        return prefixed(self.prefix, name)
+
+    @property
+    def who(self) -> str:
+        """Whom the brokers take this client for, in words."""
+        if self.user is not None:
+            return f"user {self.user}"
+        return f"the owner of {self.cert_file}" if self.cert_file is not None else "a client without a user"
 
     def client_options(self) -> dict[str, Any]:
         """Arguments of every kafka-python client. Raises `SettingsError` where a PEM file cannot be read."""

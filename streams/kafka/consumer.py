@@ -17,8 +17,10 @@ from streams.events import DEAD_LETTER_TOPIC
 from streams.kafka.clients import ACK_SECONDS, await_sends, broker_errors, no_broker_errors, open_member, open_producer
 from streams.kafka.connection import Connection
 from streams.kafka.records import Unreadable
+from streams.kafka.topic_looks import no_topic
 from streams.kafka.unreadable import as_message
 from streams.letter import DeadLetter, dead_letter
+from streams.refusals import who_uses
 
 __all__ = ["Batch", "Group", "Member", "Rebalance", "TopicPartition", "polled", "read_to_end"]
 
@@ -134,14 +136,12 @@ class Member:
 
 def send_letters(connection: Connection, letters: Sequence[DeadLetter]) -> None:
     """Send dead letters and wait for all acknowledgements. Raises `BrokerError`."""
+    topic = connection.named(DEAD_LETTER_TOPIC)
     producer = open_producer(connection)
     try:
         await_sends(
-            DEAD_LETTER_TOPIC,
-            (
-                producer.send(DEAD_LETTER_TOPIC, key=letter.key, value=letter.value, headers=letter.header_bytes())
-                for letter in letters
-            ),
+            topic,
+            (producer.send(topic, key=letter.key, value=letter.value, headers=letter.header_bytes()) for letter in letters),
         )
     finally:
         producer.close(timeout=1)
@@ -168,7 +168,7 @@ def partitions_of(reader: Any, connection: Connection, topic: str) -> list[Topic
     with no_broker_errors(connection):
         numbers = reader.partitions_for_topic(topic)
     if not numbers:
-        raise BrokerError(f"topic {topic} is missing: run `fvq topics create`")
+        raise no_topic(connection, topic)
     return [TopicPartition(topic, number) for number in sorted(numbers)]
 
 
@@ -194,7 +194,7 @@ def read_to_end(consumer: Any, partitions: Sequence[TopicPartition]) -> Iterator
 
     consumer: is assigned these partitions. Raises `BrokerError` where Kafka does not answer, or sends nothing for 30 s.
     """
-    with broker_errors(f"{partitions[0].topic} cannot be read"):
+    with broker_errors(f"{partitions[0].topic} cannot be read", "Read", partitions[0].topic, who_uses(consumer)):
         ends = consumer.end_offsets(list(partitions))
         deadline = time.monotonic() + ACK_SECONDS
         while unread := [partition for partition in partitions if consumer.position(partition) < ends[partition]]:

@@ -19,6 +19,7 @@ from streams.kafka.consumer import TopicPartition, partitions_of, read_whole
 from streams.kafka.progress import Progress
 from streams.kafka.records import Unreadable
 from streams.kafka.topics import has_topic, topic_settings
+from streams.refusals import who_uses
 
 Belongs = Callable[[Any], bool]
 """Whether a message belongs to what is to be erased. It has a value, and can be read."""
@@ -76,7 +77,7 @@ def erase_beginning(connection: Connection, topic: str, belongs: Belongs, dry_ru
     reader: Any = open_reader(connection)
     try:
         partitions = partitions_of(reader, connection, topic)
-        with broker_errors(f"{topic} cannot be read"):
+        with broker_errors(f"{topic} cannot be read", "Read", topic, connection.who):
             ends = reader.end_offsets(partitions)
         read = _committed(connection, group, topic, partitions) if group else dict(ends)
         spans, budget = [], MOST_READ
@@ -137,7 +138,7 @@ def _span(reader: Any, partition: TopicPartition, until: int, end: int, belongs:
 
 def _records(reader: Any, partition: TopicPartition, end: int) -> Iterator[Any]:
     """A partition's records from its beginning on, those that cannot be read as well. Raises `BrokerError`."""
-    with broker_errors(f"{partition.topic} cannot be read"):
+    with broker_errors(f"{partition.topic} cannot be read", "Read", partition.topic, who_uses(reader)):
         reader.assign([partition])
         reader.seek_to_beginning(partition)
         deadline = time.monotonic() + ACK_SECONDS
@@ -151,7 +152,8 @@ def _records(reader: Any, partition: TopicPartition, end: int) -> Iterator[Any]:
 
 def _committed(connection: Connection, group: str, topic: str, partitions: list[TopicPartition]) -> Mapping[TopicPartition, int]:
     """Of each partition, up to which offset the group has read; the end where it never has."""
-    with broker_errors(f"the group {group} cannot be asked for"), Progress(connection, group, topic) as progress:
+    refusal = broker_errors(f"the group {group} cannot be asked for", "Describe", group, connection.who)
+    with refusal, Progress(connection, group, topic) as progress:
         return progress.committed(partitions)
 
 
@@ -159,7 +161,7 @@ def _delete(connection: Connection, topic: str, beginnings: Mapping[TopicPartiti
     """Move the partitions' beginnings; returns why that failed, '' where it did not."""
     admin = open_admin(connection)
     try:
-        with broker_errors(f"Kafka does not delete the beginning of {topic}"):
+        with broker_errors(f"Kafka does not delete the beginning of {topic}", "Delete", topic, connection.who):
             admin.delete_records(dict(beginnings))
     except BrokerError as error:
         return str(error)

@@ -18,6 +18,7 @@ from streams import metrics
 from streams.kafka.clients import open_observer
 from streams.kafka.connection import Connection
 from streams.outages import KAFKA, Outage
+from streams.refusals import is_refusal, words
 
 LAG_SECONDS = 5.0
 """How often the consumer lag is measured."""
@@ -95,7 +96,7 @@ class LagWatch:
                     self._kafka.works()
                     stop.wait(LAG_SECONDS)
         except KafkaError as error:
-            self._kafka.failed(error)  # its text begins with its type
+            self._kafka.failed(words(error) if is_refusal(error) else error)  # its text begins with its type
             raise
 
     def _measure(self, progress: Progress) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -14,22 +14,19 @@ from streams.errors import BrokerError
 from streams.events import (
     ALERT_ACKS_TOPIC,
     ALERT_STATE_TOPIC,
-    ALERTS_TOPIC,
-    DEAD_LETTER_TOPIC,
     INGEST_STATE_TOPIC,
     LETTER_MARKS_TOPIC,
     MODELS_TOPIC,
     PICTURES_TOPIC,
-    SCORES_TOPIC,
     SEGMENTS_TOPIC,
     TRAINING_TOPIC,
 )
 from streams.kafka.clients import open_admin
 from streams.kafka.connection import Connection
+from streams.kafka.topic_looks import looked_up
+from streams.refusals import words
 from streams.text import counted
-
-PER_STREAM = (SEGMENTS_TOPIC, SCORES_TOPIC, ALERTS_TOPIC, DEAD_LETTER_TOPIC)
-"""Topics keyed by stream: all have the same number of partitions, as Faust's tables need."""
+from streams.topic_names import PER_STREAM
 
 PARTITIONS = 4
 """Of the topics that are keyed by stream, where nothing else is asked for."""
@@ -77,7 +74,7 @@ class TopicReport:
 
 
 def wanted_topics(partitions: int, retention_hours: int = RETENTION_HOURS) -> dict[str, TopicPlan]:
-    """Every topic. Six are compacted, since only the last message of a key counts, and it is never too old:
+    """Every topic, without a prefix. Six are compacted: only the last message of a key counts, and it is never too old:
 
     the updates of each model, the alert agent's state of each stream, the acknowledgement of each alert, the ingester's position
     in each source, the marks of dead letters, and the training queue, where a clip waits until it is taken back. The pictures are
@@ -99,24 +96,29 @@ def in_sync(replication: int) -> dict[str, str]:
     return {MIN_IN_SYNC: "2"} if replication >= 3 else {}
 
 
+def _wanted(connection: Connection, partitions: int, retention_hours: int = RETENTION_HOURS) -> dict[str, TopicPlan]:
+    """The same, by the names on these brokers."""
+    return {connection.named(name): plan for name, plan in wanted_topics(partitions, retention_hours).items()}
+
+
 def has_topic(connection: Connection, name: str) -> bool:
     """Whether a topic is there, without creating it as a message to it would. Raises `BrokerError`."""
     with _asking(connection) as admin:
-        return name in admin.list_topics()
+        return name in looked_up(admin, [name])
 
 
 def topic_settings(connection: Connection, name: str) -> dict[str, str]:
     """All settings of a topic, also those that are the broker's defaults; none where it is missing. Raises `BrokerError`."""
     with _asking(connection) as admin:
-        return _configs(admin, [name])[name] if name in admin.list_topics() else {}
+        return _configs(admin, [name])[name] if name in looked_up(admin, [name], "DescribeConfigs") else {}
 
 
 def create_topics(connection: Connection, partitions: int, replication: int, retention_hours: int = RETENTION_HOURS) -> list[str]:
     """Create the topics that are missing, and leave the others as they are; returns the new names. Raises `BrokerError`."""
-    created = []
+    created, name = [], ""
     admin = open_admin(connection)
     try:
-        for name, plan in wanted_topics(partitions, retention_hours).items():
+        for name, plan in _wanted(connection, partitions, retention_hours).items():
             config = plan.config | in_sync(replication)
             topic = {"num_partitions": plan.partitions, "replication_factor": replication, "configs": config}
             try:
@@ -125,7 +127,8 @@ def create_topics(connection: Connection, partitions: int, replication: int, ret
             except TopicAlreadyExistsError:
                 continue
     except KafkaError as error:
-        raise BrokerError(f"Kafka at {connection.servers} refused to create topics: {error}") from error
+        reason = words(error, "Create", name, connection.who)
+        raise BrokerError(f"Kafka at {connection.servers} created no topic {name}: {reason}") from error
     finally:
         admin.close()
     return created
@@ -139,8 +142,10 @@ def alter_topics(connection: Connection, retention_hours: int | None = None) -> 
     """
     lines = []
     with _asking(connection) as admin:
-        for name, topic in _present(admin).items():
-            changes = {difference.key: difference.wanted for difference in topic.differences(retention_hours)}
+        wanted = _wanted(connection, 1, retention_hours or RETENTION_HOURS)
+        for name, topic in _present(admin, wanted).items():
+            differences = topic.differences(wanted[name], keeps_retention=retention_hours is None)
+            changes = {difference.key: difference.wanted for difference in differences}
             if changes:
                 admin.alter_configs([ConfigResource(ConfigResourceType.TOPIC, name, changes)])
                 lines.append(f"{name}: " + ", ".join(f"{key}={value}" for key, value in changes.items()))
@@ -156,11 +161,11 @@ def check_topics(
     in any case.
     """
     with _asking(connection) as admin:
-        present = _present(admin)
-    segments = present.get(SEGMENTS_TOPIC)
+        present = _present(admin, _wanted(connection, 1))
+    segments = present.get(connection.named(SEGMENTS_TOPIC))
     expected = partitions or (segments.partitions if segments else 1)
     reports = []
-    for name, plan in wanted_topics(expected).items():
+    for name, plan in _wanted(connection, expected, retention_hours or RETENTION_HOURS).items():
         topic = present.get(name)
         if topic is None:
             reports.append(TopicReport(name, 0, 0, "missing: run `fvq topics create`"))
@@ -171,7 +176,7 @@ def check_topics(
             problems.append(f"has {counted(topic.partitions, 'partition')}, wanted {verb} {plan.partitions}")
         if replication is not None and topic.copies != replication:
             problems.append(f"has replication {topic.copies}, wanted is {replication}")
-        problems += _described(topic.differences(retention_hours))
+        problems += _described(topic.differences(plan, keeps_retention=retention_hours is None))
         reports.append(TopicReport(name, topic.partitions, topic.copies, "; ".join(problems)))
     return reports
 
@@ -197,10 +202,10 @@ class _Topic:
     copies: int
     config: dict[str, str]
 
-    def differences(self, retention_hours: int | None) -> list[_Difference]:
-        """The settings that are not as wanted. retention_hours: None takes any retention of the per-stream topics."""
-        wanted = dict(wanted_topics(1, retention_hours or RETENTION_HOURS)[self.name].config)
-        if retention_hours is None and self.name in PER_STREAM:
+    def differences(self, plan: TopicPlan, *, keeps_retention: bool) -> list[_Difference]:
+        """The settings that are not as planned. keeps_retention: takes any retention of the topics that are deleted."""
+        wanted = dict(plan.config)
+        if keeps_retention and wanted["cleanup.policy"] == "delete":
             del wanted[RETENTION]
         differences = [
             _Difference(key, self.config[key], value)
@@ -234,18 +239,19 @@ def _asking(connection: Connection) -> Iterator[Any]:
     try:
         yield admin
     except KafkaError as error:
-        raise BrokerError(f"Kafka at {connection.servers} did not answer: {error}") from error
+        reason = words(error, "AlterConfigs", who=connection.who)
+        raise BrokerError(f"Kafka at {connection.servers} did not answer: {reason}") from error
     finally:
         admin.close()
 
 
-def _present(admin: Any) -> dict[str, _Topic]:
+def _present(admin: Any, wanted: Collection[str]) -> dict[str, _Topic]:
     """Those of the wanted topics that are there."""
-    names = sorted(set(admin.list_topics()) & set(wanted_topics(1)))
-    if not names:
+    described = looked_up(admin, wanted, "DescribeConfigs")
+    if not described:
         return {}
-    configs, topics = _configs(admin, names), {}
-    for topic in admin.describe_topics(names):
+    configs, topics = _configs(admin, sorted(described)), {}
+    for topic in described.values():
         copies = min((len(partition["replica_nodes"]) for partition in topic["partitions"]), default=0)
         topics[topic["name"]] = _Topic(topic["name"], len(topic["partitions"]), copies, configs[topic["name"]])
     return topics

@@ -15,6 +15,7 @@ class WholeTopic:
     """Base of such topics. It and its methods raise `BrokerError` where Kafka does not answer, or the topic is missing."""
 
     def __init__(self, connection: Connection, topic: str) -> None:
+        self._topic = topic
         self._reader: Any = open_reader(connection)
         try:
             self._partitions = partitions_of(self._reader, connection, topic)

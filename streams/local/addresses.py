@@ -11,7 +11,7 @@ from pathlib import Path
 
 from streams.errors import MediaError
 from streams.media.fetch import Fetcher, FetchLimits
-from streams.media.uri import without_secrets
+from streams.media.shown import without_secrets
 
 ADDRESS = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
 

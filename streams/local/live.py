@@ -17,7 +17,6 @@ from typing import Any
 
 from streams import parts
 from streams.errors import SettingsError
-from streams.events import ALERTS_TOPIC, DEAD_LETTER_TOPIC, SCORES_TOPIC
 from streams.ingest.kinds import is_address, is_pushed, kind_of
 from streams.ingest.names import folders_of, sources_of
 from streams.ingest.pages import PageError, ask_status
@@ -27,7 +26,7 @@ from streams.kafka.connection import Connection
 from streams.kafka.consumer import TopicPartition, poll_until
 from streams.local.live_run import LiveRun
 from streams.local.live_view import LiveView
-from streams.local.processes import own_kafka, own_settings, running, wait_for_agents, wait_ready, worker_settings
+from streams.local.processes import answer_topics, own_kafka, own_settings, running, wait_for_agents, wait_ready, worker_settings
 from streams.local.wall import Wall, start_wall
 from streams.ports import free_port
 from streams.privacy.statement import kept_lines
@@ -92,9 +91,10 @@ def run_live_up(settings: Settings, following: Following, *, seconds: float | No
     seconds: end after this time. keep: the wall stays until Ctrl-C, or until it or the worker ends by itself, which is exit
     code 1. Raises `MediaError` where the worker does not start, and `BrokerError`.
     """
-    view, run = LiveView(as_json), LiveRun(following.names)
+    view = LiveView(as_json)
     with ExitStack() as stack:
         connection = own_kafka(stack, settings)
+        run = LiveRun(following.names, connection.named)
         media = following.folders
         wall = start_wall(stack, settings, connection.servers, media, view.note) if keep or not as_json else None
         port = free_port("127.0.0.1")
@@ -199,7 +199,7 @@ class _Follower:
         self._consumer = open_reader(connection)
         partitions = [
             TopicPartition(topic, number)
-            for topic in (SCORES_TOPIC, DEAD_LETTER_TOPIC, ALERTS_TOPIC)
+            for topic in answer_topics(connection)
             for number in sorted(self._consumer.partitions_for_topic(topic) or ())
         ]
         self._consumer.assign(partitions)

@@ -12,6 +12,7 @@ from typing import Any
 from streams.errors import EventError
 from streams.events import ALERTS_TOPIC, SCORES_TOPIC, QualityAlert, SegmentEvent, SegmentScore
 from streams.local.run import ascii_line
+from streams.topic_names import Named
 
 RECENT = 1000
 """Scores, ids of segments and alerts that are kept of a stream, or of the run."""
@@ -51,13 +52,15 @@ class LiveStream:
 
 
 class LiveRun:
-    """The answers about some streams, and the states of their sources. names: of the streams that belong to this run.
+    """The answers about some streams, and the states of their sources.
 
-    sources: the rows of `fvq ingest status`, by stream and rendition. problem: why the run ended early.
+    names: of the streams that belong to this run. named: what topics are called on its brokers. sources: the rows of
+    `fvq ingest status`, by stream and rendition. problem: why the run ended early.
     """
 
-    def __init__(self, names: Collection[str]) -> None:
+    def __init__(self, names: Collection[str], named: Named) -> None:
         self._names = frozenset(names)
+        self._alerts, self._scores = named(ALERTS_TOPIC), named(SCORES_TOPIC)
         self.streams: dict[Key, LiveStream] = {}
         self.sources: dict[Key, Mapping[str, Any]] = {}
         self.alerts: OrderedDict[tuple[str, str], QualityAlert] = OrderedDict()
@@ -79,9 +82,9 @@ class LiveRun:
         None where the message says nothing new about this run, or cannot be read: other programs may write to these topics.
         """
         try:
-            if message.topic == ALERTS_TOPIC:
+            if message.topic == self._alerts:
                 return self._take_alert(QualityAlert.from_bytes(message.value))
-            if message.topic == SCORES_TOPIC:
+            if message.topic == self._scores:
                 return self._take_score(SegmentScore.from_bytes(message.value), message.value)
             headers = {name: (value or b"").decode(errors="replace") for name, value in message.headers}
             return self._take_dead_letter(SegmentEvent.from_bytes(message.value), headers.get("reason", "no reason given"))

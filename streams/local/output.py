@@ -75,6 +75,7 @@ class _Table:
         self._console = Console(file=out, highlight=False, markup=False, emoji=False)
         self._errors: list[tuple[str, str]] = []
         self._begun = False
+        self._faceless = 0
 
     def add(self, record: dict[str, Any]) -> None:
         file = printable(record["file"])
@@ -82,6 +83,7 @@ class _Table:
             self._errors.append((file, printable(record["error"])))
             self._row("error", "red", None, "", "", "", "", file)
             return
+        self._faceless += record["faces"]["count"] == 0
         worst = min(record["segments"], key=lambda segment: segment["score"])
         self._row(
             f"{record['score']:.1f}", "", record["score"], record["level"], f"{record['uncertainty']:.0f}",
@@ -93,6 +95,9 @@ class _Table:
             self._print(f"\n{counted(len(self._errors), 'file')} could not be scored:")
         for file, reason in self._errors:
             self._print(f"  {file}: {reason}")
+        if self._faceless:
+            words = "its score says little" if self._faceless == 1 else "their scores say little"
+            self._print(f"\nno face was found in {counted(self._faceless, 'file')}: {words}, because the model rates faces")
 
     def _row(self, score: str, style: str, bar: float | None, level: str, spread: str, faces: str, worst: str, file: str) -> None:
         from rich.text import Text

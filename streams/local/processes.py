@@ -16,7 +16,7 @@ from pathlib import Path
 from scorer.process import die_with_parent
 from streams import parts
 from streams.errors import MediaError
-from streams.events import SCORES_TOPIC
+from streams.events import ALERTS_TOPIC, DEAD_LETTER_TOPIC, SCORES_TOPIC
 from streams.kafka.connection import Connection
 from streams.kafka.embedded import EmbeddedBroker
 from streams.kafka.progress import wait_for_groups
@@ -39,17 +39,29 @@ AGENTS_SECONDS = 5.0
 
 
 def own_kafka(stack: ExitStack, settings: Settings) -> Connection:
-    """The user's Kafka, or an embedded broker that the stack's end ends; with all topics. Raises `BrokerError`."""
-    connection = parts.connection(settings) if settings.broker else Connection(stack.enter_context(EmbeddedBroker()).address)
+    """The user's Kafka, or an embedded broker that the stack's end ends; with all topics. Raises `BrokerError`.
+
+    Before that the data folder is made, so that a wrong one is told at once. Raises `SettingsError`.
+    """
+    parts.make_data_folder(settings)
+    if settings.broker:
+        connection = parts.connection(settings)
+    else:
+        connection = Connection(stack.enter_context(EmbeddedBroker()).address, prefix=settings.topic_prefix)
     create_topics(connection, partitions=4, replication=1)
     return connection
+
+
+def answer_topics(connection: Connection) -> list[str]:
+    """The topics that say what became of segments: scores, dead letters, alerts."""
+    return [connection.named(SCORES_TOPIC), connection.named(DEAD_LETTER_TOPIC), connection.named(ALERTS_TOPIC)]
 
 
 def wait_for_agents(settings: Settings, connection: Connection) -> None:
     """Return when the alert and harvest agents have read all scores, or after `AGENTS_SECONDS`."""
     agents = {"alerts": settings.alerts, "harvest": settings.harvest}
     groups = [parts.group(settings).of(agent).name for agent, enabled in agents.items() if enabled]
-    wait_for_groups(connection, groups, SCORES_TOPIC, AGENTS_SECONDS)
+    wait_for_groups(connection, groups, connection.named(SCORES_TOPIC), AGENTS_SECONDS)
 
 
 def own_settings(settings: Settings, broker: str, port: int) -> dict[str, str]:
@@ -57,6 +69,8 @@ def own_settings(settings: Settings, broker: str, port: int) -> dict[str, str]:
     changes = {
         "FVQ_BROKER": broker,
         "FVQ_WEB_HOST": "127.0.0.1",
+        "FVQ_WALL_HOST": "127.0.0.1",
+        "FVQ_INGEST_HOST": "127.0.0.1",
         "FVQ_WEB_PORT": str(port),
         "FVQ_INGEST_PORT": str(port),
         "FVQ_DATA_DIR": str(settings.data_dir),

@@ -9,6 +9,7 @@ from typing import Any
 
 from streams.errors import EventError
 from streams.events import ALERTS_TOPIC, SCORES_TOPIC, QualityAlert, SegmentEvent, SegmentScore
+from streams.topic_names import Named
 
 _NOT_ASCII = re.compile(r"[^\x00-\x7f]+")
 """What a line for scripts escapes, so that standard output takes it in every encoding."""
@@ -22,11 +23,12 @@ def ascii_line(text: bytes) -> str:
 class Run:
     """The segments of one run by id, and what the worker answered to each, in the order of arrival.
 
-    failed: the reason in the dead letter. worker_exit: the worker's exit code, None while it runs. interrupted: the user
-    pressed Ctrl-C.
+    named: what topics are called on the run's brokers. failed: the reason in the dead letter. worker_exit: the worker's exit
+    code, None while it runs. interrupted: the user pressed Ctrl-C.
     """
 
-    def __init__(self, events: Iterable[SegmentEvent] = ()) -> None:
+    def __init__(self, events: Iterable[SegmentEvent], named: Named) -> None:
+        self._alerts, self._scores = named(ALERTS_TOPIC), named(SCORES_TOPIC)
         self.events = {event.segment_id: event for event in events}
         self.scores: dict[str, SegmentScore] = {}
         self.failed: dict[str, str] = {}
@@ -46,9 +48,9 @@ class Run:
         that cannot be read is ignored.
         """
         try:
-            if message.topic == ALERTS_TOPIC:
+            if message.topic == self._alerts:
                 return self._take_alert(QualityAlert.from_bytes(message.value))
-            if message.topic == SCORES_TOPIC:
+            if message.topic == self._scores:
                 return self._take_score(SegmentScore.from_bytes(message.value), message.value)
         except EventError:
             return None

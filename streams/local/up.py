@@ -16,13 +16,12 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from streams import parts
-from streams.events import ALERTS_TOPIC, DEAD_LETTER_TOPIC, SCORES_TOPIC
 from streams.ingest.announce import announce
 from streams.ingest.files import cut_all, events_of, find_sources, in_order
 from streams.kafka.clients import open_reader
 from streams.kafka.connection import Connection
 from streams.kafka.consumer import poll_until
-from streams.local.processes import own_kafka, running, wait_for_agents, wait_ready, worker_settings
+from streams.local.processes import answer_topics, own_kafka, running, wait_for_agents, wait_ready, worker_settings
 from streams.local.run import Run
 from streams.local.view import View
 from streams.local.wall import Wall, start_wall
@@ -63,7 +62,7 @@ def run_up(settings: Settings, source: Path, *, fast: bool, segment_seconds: flo
         view.note(kept_lines(parts.keeping(settings))[0])  # the worker's own lines are not shown here
         wait_ready(worker, port)
         start = datetime.now(UTC)
-        run = Run([event for source, cuts in segments.items() for event in events_of(source, cuts, start, {})])
+        run = Run([event for source, cuts in segments.items() for event in events_of(source, cuts, start, {})], connection.named)
         _play(settings, connection, view, run, worker, wall, fast)
         view.summary(run)
         if run.worker_exit not in (None, 0):
@@ -108,7 +107,7 @@ def _play(
 def _follow(connection: Connection, run: Run, done: threading.Event, as_json: bool) -> None:
     """Read answers and alerts into the run until `done` is set. as_json: print the line of each."""
     consumer = open_reader(connection)
-    consumer.subscribe([SCORES_TOPIC, DEAD_LETTER_TOPIC, ALERTS_TOPIC])
+    consumer.subscribe(answer_topics(connection))
     try:
         for message in poll_until(consumer, done):
             line = run.take(message)

@@ -7,21 +7,22 @@ import aiohttp
 from streams.errors import MediaError
 from streams.media.checks import RefusedAddressError
 from streams.media.ranges import Range
-from streams.media.uri import Uri, printable
+from streams.media.shown import printable
+from streams.media.uri import Uri
 
 
 class TemporaryError(Exception):
     """The server failed in a way that a new attempt may not meet again."""
 
 
-def check_status(status: int, uri: Uri, byte_range: Range | None) -> None:
-    """Raise where the answer's HTTP status is not 200, nor 206 for a range."""
+def check_status(status: int, uri: Uri, byte_range: Range | None, if_absent: str = "has the segment expired?") -> None:
+    """Raise where the answer's HTTP status is not 200, nor 206 for a range. if_absent: a hint for what is not there."""
     if status == 206 and byte_range is not None:
         return
     if status == 416:
         raise MediaError(f"{uri.shown}: it has no bytes {byte_range} (HTTP 416)", kind="not-found")
     if status in (404, 410):
-        reason = f"{uri.shown}: not there (HTTP {status}); has the segment expired?"
+        reason = f"{uri.shown}: not there (HTTP {status}); {if_absent}"
         raise MediaError(reason, kind="not-found")
     if status >= 500 or status == 429:
         raise TemporaryError(f"{uri.shown}: the server answered HTTP {status}")

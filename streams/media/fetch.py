@@ -25,7 +25,8 @@ from streams.media.checks import path_under_roots
 from streams.media.client import CHUNK, Client, body_of
 from streams.media.decryption import KEY_BYTES, KeyCache, decrypt
 from streams.media.ranges import Range
-from streams.media.uri import SCHEMES, Uri, parse, printable, refusal
+from streams.media.shown import printable
+from streams.media.uri import SCHEMES, Uri, parse, refusal
 from streams.media.videos import check_file
 
 log = logging.getLogger(__name__)

@@ -85,7 +85,7 @@ class Reader:
                 # Playlists are text: an origin that can encode them saves most of the bytes.
                 async with self._client.get(uri, {"Accept-Encoding": "gzip"}) as (answer, final):
                     _check_busy(answer, final.shown)
-                    check_status(answer.status, final, None)
+                    check_status(answer.status, final, None, "is the address right, and does the source run?")
                     body = b"".join([data async for data in body_of(answer, final.shown, self._most, self._too_large)])
                     has_length = "Content-Length" in answer.headers or "Transfer-Encoding" in answer.headers
                     return Answer(body, str(final), date_of(answer.headers), has_length)

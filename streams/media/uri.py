@@ -18,6 +18,7 @@ from aiohttp import BasicAuth
 from yarl import URL
 
 from streams.errors import MediaError
+from streams.media.shown import printable, without_secrets
 
 SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*):(.*)", re.DOTALL)
 AUTHORITY_END = re.compile(r"[/?#]")
@@ -33,9 +34,6 @@ SCHEMES = ("file", "http", "https", "s3", "gs")
 
 LONGEST_HOST = 253
 """Characters of a DNS name (RFC 1035); also keeps the IDNA encoder, which is slow for long names, from vast input."""
-
-SHOWN = 300
-"""Characters of a URI in logs and messages."""
 
 
 @dataclass(frozen=True)
@@ -146,26 +144,6 @@ def parse(text: str) -> Uri:
         return Uri(scheme, host, port, _encoded(target), user, password)
     except ValueError as error:
         raise refusal(f"{without_secrets(text)}: not an http address: {error}") from error
-
-
-def without_secrets(text: str) -> str:
-    """Any text that should be a URI, for logs and messages: without user, password and query; 300 characters at most."""
-    before = re.split(r"[?#]", text, maxsplit=1)[0]
-    scheme, mark, rest = before.partition("://")
-    authority, slash, path = rest.partition("/")
-    if mark and "@" in authority:
-        authority = authority.rpartition("@")[2]
-    elif "@" in text and (authority or not mark):
-        return "the URI"  # a password may hold any character, so its end cannot be told
-    return printable(f"{scheme}{mark}{authority}{slash}{path}")
-
-
-def printable(text: str) -> str:
-    """Text from outside for one line of a log: what is not printable is escaped; 300 characters at most."""
-    shown = text[:SHOWN]
-    if shown.isprintable():
-        return shown
-    return "".join(character if character.isprintable() else ascii(character)[1:-1] for character in shown)[:SHOWN]
 
 
 def refusal(reason: str) -> MediaError:

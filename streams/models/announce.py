@@ -16,7 +16,7 @@ def announce(connection: Connection, update: ModelUpdate) -> None:
     try:
         producer = open_producer(connection)
         try:
-            send_all(producer, MODELS_TOPIC, [(update.name.encode(), update.to_bytes())])
+            send_all(producer, connection.named(MODELS_TOPIC), [(update.name.encode(), update.to_bytes())])
         finally:
             producer.close(timeout=5)
     except BrokerError as error:

@@ -90,14 +90,14 @@ def _is_about(model: str, value: bytes | None) -> bool:
     try:
         return ModelUpdate.from_bytes(value).name == model
     except EventError as error:
-        log.warning("an announcement on %s cannot be read: %s", MODELS_TOPIC, error)
+        log.warning("an announcement of a model cannot be read: %s", error)
         return False
 
 
 def _open_at_end(connection: Connection) -> Any:
     """A reader of the announcements from now on. It is in no group, so that every worker reads all announcements."""
     reader: Any = open_reader(connection)
-    partition = TopicPartition(MODELS_TOPIC, 0)
+    partition = TopicPartition(connection.named(MODELS_TOPIC), 0)
     reader.assign([partition])
     reader.seek_to_end(partition)
     reader.position(partition)  # seek_to_end() is lazy: this call asks the broker

@@ -13,7 +13,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from streams.errors import BrokerError, FvqError
+from streams.errors import BrokerError, FvqError, SinkError
 from streams.kafka.clients import check_broker
 from streams.kafka.connection import Connection
 from streams.privacy import on_disk, on_kafka
@@ -70,6 +70,13 @@ def forget_stream(places: Places, stream_id: str, dry_run: bool = False) -> Iter
         yield part.run(dry_run)
 
 
+def forget_scores(places: Places, stream_id: str) -> None:
+    """Remove a stream from the sinks alone. Raises `SinkError` where one of them failed, when all had their turn."""
+    steps = [part.run(dry_run=False) for part in _scores(places, stream_id, dry_run=False)]
+    if failures := [f"{step.store}: {step.text}" for step in steps if step.outcome == "failed"]:
+        raise SinkError("; ".join(failures))
+
+
 def _example_ids(places: Places, stream_id: str) -> set[str]:
     """The ids of the stream's clips. A store that does not answer is left out here: its part says so."""
     looks = [partial(on_disk.rated_clips, places.data, stream_id), partial(places.store.example_ids, stream_id)]
@@ -94,18 +101,24 @@ def _parts(places: Places, stream_id: str, example_ids: set[str], dry_run: bool)
     else:
         yield from on_kafka.queue_and_letters(connection, store, stream_id, dry_run)
         yield from on_kafka.states(connection, stream_id, dry_run)
-    # The clip store after queue and ratings: if this is stopped before, no example names the clips, and the sweep deletes them.
+    # The clip store after queue and ratings: if this is stopped before, the note on the queue lets the sweep delete the clips.
     yield Part("ratings", str(data / NAME), partial(on_disk.forget_ratings, data, stream_id, dry_run))
     yield Part("clips", store.address, partial(_forget_clips, store, stream_id, dry_run))
     yield Part("playable clips", str(data), partial(on_disk.forget_playable, data, example_ids, dry_run))
-    yield Part("scores in SQLite", str(data / FILE), partial(on_disk.forget_scores, data, stream_id, dry_run))
-    if places.bucket is not None:
-        yield Part("scores in InfluxDB", places.bucket.url, partial(_forget_points, places.bucket, stream_id, dry_run))
+    yield from _scores(places, stream_id, dry_run)
     yield Part("cut segments", str(data / "ingest"), partial(on_disk.forget_cut, data, stream_id, dry_run))
     yield Part("pushed segments", str(data / "ingest" / "push"), partial(on_disk.forget_pushed, data, stream_id, dry_run))
     yield from on_disk.in_exports(data, stream_id, dry_run)
     if events is not None:
         yield from on_kafka.events(events, places.group, stream_id, dry_run)
+
+
+def _scores(places: Places, stream_id: str, dry_run: bool) -> Iterator[Part]:
+    """The sinks."""
+    file = str(places.data / FILE)
+    yield Part("scores in SQLite", file, partial(on_disk.forget_scores, places.data, stream_id, dry_run))
+    if places.bucket is not None:
+        yield Part("scores in InfluxDB", places.bucket.url, partial(_forget_points, places.bucket, stream_id, dry_run))
 
 
 def _problem(connection: Connection) -> str:

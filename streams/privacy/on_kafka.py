@@ -33,6 +33,7 @@ from streams.queue.clips import ClipStore
 from streams.queue.topic import QueueTopic
 
 COMPACTION = "the old messages leave the disk when Kafka compacts the topic"
+NOTE = "a note that it was deleted stays, with its id, for 90 days, or for FVQ_CLIP_DAYS where that is longer"
 NO_TOPIC = Found(0, "the topic is not there")
 
 
@@ -41,10 +42,10 @@ def states(connection: Connection, stream_id: str, dry_run: bool) -> Iterator[Pa
     key = stream_id.encode()
     position = f"{len(stream_id)}/{stream_id}/".encode()
     topics: dict[str, tuple[str, Belongs]] = {
-        PICTURES_TOPIC: ("pictures", lambda record: record.key == key),
-        ALERT_STATE_TOPIC: ("alert states", lambda record: record.key == key),
-        ALERT_ACKS_TOPIC: ("acknowledgements", lambda record: _acknowledged(record.value) == stream_id),
-        INGEST_STATE_TOPIC: ("ingest positions", lambda record: (record.key or b"").startswith(position)),
+        connection.named(PICTURES_TOPIC): ("pictures", lambda record: record.key == key),
+        connection.named(ALERT_STATE_TOPIC): ("alert states", lambda record: record.key == key),
+        connection.named(ALERT_ACKS_TOPIC): ("acknowledgements", lambda record: _acknowledged(record.value) == stream_id),
+        connection.named(INGEST_STATE_TOPIC): ("ingest positions", lambda record: (record.key or b"").startswith(position)),
     }
     for topic, (store, belongs) in topics.items():
 
@@ -57,7 +58,7 @@ def states(connection: Connection, stream_id: str, dry_run: bool) -> Iterator[Pa
 
 def waiting_clips(connection: Connection, stream_id: str) -> list[str]:
     """The ids of the stream's clips on the training queue. Raises `BrokerError`."""
-    if not has_topic(connection, TRAINING_TOPIC):
+    if not has_topic(connection, connection.named(TRAINING_TOPIC)):
         return []
     with QueueTopic(connection) as topic:
         return [example.example_id for example in topic.refresh().of_stream(stream_id)]
@@ -65,24 +66,25 @@ def waiting_clips(connection: Connection, stream_id: str) -> list[str]:
 
 def queue_and_letters(connection: Connection, store: ClipStore, stream_id: str, dry_run: bool) -> Iterator[Part]:
     """The training queue, and the dead letters' list. store: the clip store of these settings."""
-    yield Part("training queue", f"topic {TRAINING_TOPIC}", partial(_forget_queue, connection, store, stream_id, dry_run))
-    yield Part("dead letters", f"topic {DEAD_LETTER_TOPIC}", partial(_forget_letters, connection, stream_id, dry_run))
+    queue, letters = connection.named(TRAINING_TOPIC), connection.named(DEAD_LETTER_TOPIC)
+    yield Part("training queue", f"topic {queue}", partial(_forget_queue, connection, store, stream_id, dry_run))
+    yield Part("dead letters", f"topic {letters}", partial(_forget_letters, connection, stream_id, dry_run))
 
 
 def _forget_queue(connection: Connection, store: ClipStore, stream_id: str, dry_run: bool) -> Found:
     """Take the stream's clips off the training queue, and tell all workers and rating pages that it was deleted."""
-    if not has_topic(connection, TRAINING_TOPIC):
+    if not has_topic(connection, connection.named(TRAINING_TOPIC)):
         return NO_TOPIC
     with QueueTopic(connection) as topic:
         if not dry_run:
             # First, so that a worker that is about to store a clip reads it, and deletes that clip.
-            topic.add([StreamDeletion(stream_id=stream_id, deleted_at=datetime.now(UTC))])
+            topic.add([StreamDeletion(stream_id=stream_id, deleted_at=datetime.now(UTC), forgotten=True)])
         examples = topic.refresh().of_stream(stream_id)
         if not dry_run:
             topic.take_back(examples)
     elsewhere = [example.clip_uri for example in examples if not store.has(example.clip_uri)]
     if not elsewhere:
-        return Found(len(examples), "" if dry_run else "a note that it was deleted stays, with its id, for 90 days")
+        return Found(len(examples), "" if dry_run else NOTE)
     text = (
         f"{len(elsewhere)} of the clips are in another store, as {elsewhere[0][:300]}: its workers delete them within two hours"
     )
@@ -91,7 +93,7 @@ def _forget_queue(connection: Connection, store: ClipStore, stream_id: str, dry_
 
 def _forget_letters(connection: Connection, stream_id: str, dry_run: bool) -> Found:
     """Mark the stream's dead letters as removed: no list shows them, and none is sent again."""
-    if not has_topic(connection, DEAD_LETTER_TOPIC):
+    if not has_topic(connection, connection.named(DEAD_LETTER_TOPIC)):
         return NO_TOPIC
     selection = Selection(streams=frozenset([stream_id]))
     with DeadLetters(connection) as letters:
@@ -101,20 +103,20 @@ def _forget_letters(connection: Connection, stream_id: str, dry_run: bool) -> Fo
 
 def events(connection: Connection, group: str, stream_id: str, dry_run: bool) -> Iterator[Part]:
     """The topics that are not compacted. group: the scorers', whose unread segments stay to be answered."""
-    key = stream_id.encode()
+    key, segments = stream_id.encode(), connection.named(SEGMENTS_TOPIC)
 
     def belongs(record: Any) -> bool:
         return record.key == key or (record.key is None and _named(record.value) == stream_id)
 
     for topic, store in (
-        (SEGMENTS_TOPIC, "segment events"),
-        (SCORES_TOPIC, "score events"),
-        (ALERTS_TOPIC, "alert events"),
-        (DEAD_LETTER_TOPIC, "dead letters' bytes"),
+        (segments, "segment events"),
+        (connection.named(SCORES_TOPIC), "score events"),
+        (connection.named(ALERTS_TOPIC), "alert events"),
+        (connection.named(DEAD_LETTER_TOPIC), "dead letters' bytes"),
     ):
 
         def forget(topic: str = topic) -> Found:
-            erased = erase_beginning(connection, topic, belongs, dry_run, group if topic == SEGMENTS_TOPIC else "")
+            erased = erase_beginning(connection, topic, belongs, dry_run, group if topic == segments else "")
             return NO_TOPIC if erased is None else _found(erased)
 
         yield Part(store, f"topic {topic}", forget)

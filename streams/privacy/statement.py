@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from streams.media.shown import without_secrets
 from streams.text import printable
 
 MOST_EXPORTS = 3
@@ -29,6 +29,7 @@ class Keeping:
     harvest: bool
     per_hour: int
     pictures: float | None
+    pictures_topic: str
     faces: Literal["show", "blur"]
     influx: str | None
     store_days: float
@@ -42,7 +43,7 @@ def kept_lines(keeping: Keeping) -> list[str]:
 
 
 def _lines(keeping: Keeping) -> Iterator[str]:
-    store, days = _without_password(keeping.clips), _days(keeping.clip_days)
+    store, days = _shown(keeping.clips), _days(keeping.clip_days)
     if keeping.harvest:
         yield (
             f"faces: clips that the model finds hard are stored in {store} {days} (FVQ_CLIP_DAYS), at most {keeping.per_hour} of "
@@ -55,15 +56,15 @@ def _lines(keeping: Keeping) -> Iterator[str]:
     else:
         shown = "faces are blurred" if keeping.faces == "blur" else "FVQ_PICTURES_FACES=blur hides the faces that are found"
         yield (
-            f"faces: a small picture of each stream every {keeping.pictures:g} s, on Kafka's topic stream-pictures for an hour; "
-            f"{shown}, FVQ_PICTURES=off makes none, the label store=no none of its stream"
+            f"faces: a small picture of each stream every {keeping.pictures:g} s, on Kafka's topic {keeping.pictures_topic} for "
+            f"an hour; {shown}, FVQ_PICTURES=off makes none, the label store=no none of its stream"
         )
     yield f"faces: a segment is in {keeping.data / 'inbox'} until it is scored"
     for path in keeping.exports[:MOST_EXPORTS]:
         yield f"faces: clips were exported to {path}, where they stay {_days(keeping.export_days)} (FVQ_EXPORT_DAYS)"
     if len(keeping.exports) > MOST_EXPORTS:
         yield f"faces: and {len(keeping.exports) - MOST_EXPORTS} more exports, noted in {keeping.data / 'exports'}"
-    scores = f"{_without_password(keeping.influx)}, as long as the bucket keeps them" if keeping.influx else ""
+    scores = f"{without_secrets(keeping.influx)}, as long as the bucket keeps them" if keeping.influx else ""
     scores = scores or f"{keeping.data / 'scores.sqlite'} {_days(keeping.store_days)} (FVQ_STORE_DAYS)"
     yield f"no faces: scores are in {scores}"
     yield "`fvq forget STREAM` removes a stream from all of these; docs/privacy.md has every store"
@@ -73,6 +74,6 @@ def _days(days: float) -> str:
     return f"for {days:g} days" if days else "for ever"
 
 
-def _without_password(address: str) -> str:
-    """An address without user and password."""
-    return re.sub(r"://[^/\s]*@", "://", address)
+def _shown(store: str) -> str:
+    """A folder as it is, an address without what may be secret in it."""
+    return without_secrets(store) if "://" in store else store

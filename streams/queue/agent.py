@@ -27,6 +27,7 @@ from streams.kafka.connection import Connection
 from streams.kafka.consumer import Group, Member
 from streams.media.fetch import Fetcher, FetchLimits
 from streams.queue.clips import ClipStore
+from streams.queue.retention import queue_stored
 from streams.queue.selection import HarvestLimits, Memory, harvest_reason
 from streams.queue.topic import QueueTopic
 
@@ -66,6 +67,7 @@ def harvest_agent(
     group: the scorers' group. limits: what is worth a rating. fetch_limits: what may be fetched. inbox: folder for fetched
     segments. Raises `BrokerError` where the topic of the queue is missing.
     """
+    scores, alerts = connection.named(SCORES_TOPIC), connection.named(ALERTS_TOPIC)
     with QueueTopic(connection):
         pass
 
@@ -73,17 +75,17 @@ def harvest_agent(
         with ExitStack() as stack:
             topic = stack.enter_context(QueueTopic(connection))
             # Both topics have the same partitions by stream, and the range assignor gives both of a stream's to the same worker.
-            member = stack.enter_context(Member(connection, group.of("harvest"), [SCORES_TOPIC, ALERTS_TOPIC], bulk=True))
+            member = stack.enter_context(Member(connection, group.of("harvest"), [scores, alerts], bulk=True))
             runner = stack.enter_context(asyncio.Runner())
             fetcher = runner.run(Fetcher(fetch_limits, inbox).__aenter__())
             stack.callback(lambda: runner.run(fetcher.__aexit__(None, None, None)))
-            harvest = Harvest(limits, store, topic, lambda scores: runner.run(fetch_all(fetcher, scores)))
+            harvest = Harvest(limits, store, topic, lambda scores: runner.run(fetch_all(fetcher, scores)), alerts)
             for batch in member.batches(stop, lambda: POLL_SECONDS, POLL_RECORDS):
                 if batch.reassigned:
                     # The topic says which clips another worker stored of the streams that this worker has now.
                     harvest.refresh_memory()
-                # Scores before alerts, because an alert names a score. In reverse order, "segment-scores" comes first.
-                for at in sorted(batch.records, key=lambda at: at.topic, reverse=True):
+                # Scores before alerts, because an alert names a score.
+                for at in sorted(batch.records, key=lambda at: at.topic == alerts):
                     harvest.choose_from(batch.records[at])
                 if batch.records:
                     harvest.store_chosen()
@@ -115,10 +117,10 @@ async def fetch_all(fetcher: Fetcher, scores: Sequence[SegmentScore]) -> list[by
 
 
 class Harvest:
-    """Chooses segments, stores their clips and queues their examples."""
+    """Chooses segments, stores their clips and queues their examples. alerts: the name of the alerts' topic."""
 
-    def __init__(self, limits: HarvestLimits, store: ClipStore, topic: QueueTopic, fetch: Fetch) -> None:
-        self._limits, self._store, self._topic, self._fetch = limits, store, topic, fetch
+    def __init__(self, limits: HarvestLimits, store: ClipStore, topic: QueueTopic, fetch: Fetch, alerts: str) -> None:
+        self._limits, self._store, self._topic, self._fetch, self._alerts = limits, store, topic, fetch, alerts
         self.refresh_memory()
         self._recent: OrderedDict[str, OrderedDict[str, SegmentScore]] = OrderedDict()
         self._chosen: dict[tuple[str, str], tuple[SegmentScore, HarvestReason]] = {}
@@ -129,12 +131,12 @@ class Harvest:
         self._memory = Memory(self._limits.per_hour, self._topic.refresh().examples())
 
     def choose_from(self, records: Sequence[Any]) -> None:
-        """Choose segments to store. records: messages of one partition, of the scores or of the alerts topic."""
+        """Choose segments to store. records: messages of one partition, of the scores' topic or of the alerts'."""
         for record in records:
             if time.time() - record.timestamp / 1000 > TOO_OLD_SECONDS:
                 continue
             try:
-                if record.topic == ALERTS_TOPIC:
+                if record.topic == self._alerts:
                     self._read_alert(QualityAlert.from_bytes(record.value))
                 else:
                     self._read_score(SegmentScore.from_bytes(record.value))
@@ -151,9 +153,14 @@ class Harvest:
             self._queue(self._store_clips(chosen[first : first + FETCHED_TOGETHER]))
 
     def _store_clips(self, chosen: Sequence[tuple[SegmentScore, HarvestReason]]) -> list[TrainingExample]:
-        """Fetch segments again and store their bytes; returns the examples of those that could be stored."""
+        """Fetch segments again and store their bytes; returns the examples of those that are to be queued.
+
+        A clip that waits already is left as it is: a person may have rated it on the wall, and the rating is nowhere else.
+        """
         examples = []
-        for (score, reason), data in zip(chosen, self._fetch([score for score, _ in chosen]), strict=True):
+        fetched = self._fetch([score for score, _ in chosen])
+        queue = self._topic.refresh()
+        for (score, reason), data in zip(chosen, fetched, strict=True):
             if isinstance(data, MediaError):
                 self._memory.forget(score)
                 metrics.HARVESTED.labels("vanished").inc()
@@ -165,24 +172,17 @@ class Harvest:
                 # The score was not written by this program. Raising would make the agent fail on it again and again.
                 log.warning("not stored: its score makes no example: %s", error, extra={"segment_id": score.segment_id[:100]})
                 continue
-            self._store.put(example, data)
-            examples.append(example)
+            if queue.waiting(example.key) is None:
+                examples.append(self._store.put_unless_rated(example, data))
         return examples
 
     def _queue(self, examples: Sequence[TrainingExample]) -> None:
         """Send examples of stored clips to the topic; deletes the clips of streams that were deleted meanwhile."""
         if not examples:
             return
-        self._topic.add(examples)
-        queue = self._topic.refresh()
-        for example in examples:
-            if queue.holds(example):
-                metrics.HARVESTED.labels(example.reason).inc()
-                log.info("stored to be rated: %s", example.reason, extra={"segment_id": example.segment_id})
-            else:
-                # The stream was deleted meanwhile, perhaps before this clip was in the store.
-                self._store.delete(example.clip_uri)
-                self._topic.take_back([example])
+        for example in queue_stored(self._topic, self._store, examples):
+            metrics.HARVESTED.labels(example.reason).inc()
+            log.info("stored to be rated: %s", example.reason, extra={"segment_id": example.segment_id})
 
     def _read_score(self, score: SegmentScore) -> None:
         recent = self._recent.setdefault(score.stream_id, OrderedDict())

@@ -52,6 +52,22 @@ class ClipStore:
         self._storage.write(path, data)
         self._storage.write(_example_path(path), example.to_bytes())
 
+    def put_unless_rated(self, example: TrainingExample, data: bytes) -> TrainingExample:
+        """Store a clip as `put`, but leave an example beside it that carries a person's rating; returns the example beside it."""
+        path = self._path(example.clip_uri)
+        self._storage.write(path, data)
+        # Look for the rating after the clip is written: an upload takes long enough for the wall to store a rating meanwhile.
+        with contextlib.suppress(EventError):
+            beside = self.example(example.clip_uri)
+            if beside is not None and beside.operator is not None:
+                return beside
+        self._storage.write(_example_path(path), example.to_bytes())
+        return example
+
+    def stored_at(self, uri: str) -> datetime:
+        """When a clip was stored, UTC, as the store says now; the present time for one that is gone."""
+        return self._storage.written_at(self._path(uri), fresh=True)
+
     def read(self, uri: str) -> bytes:
         """The bytes of a clip. Raises `MediaError` where it is gone, or not in this store."""
         path = self._path(uri)
@@ -109,14 +125,28 @@ class ClipStore:
                     count += 1
         return count
 
+    def example(self, uri: str) -> TrainingExample | None:
+        """The example beside a clip, with the address that the clip has now; None where there is none.
+
+        Raises `EventError` for an example that cannot be read, or is that of another clip.
+        """
+        data = self._storage.read(_example_path(self._path(uri)))
+        if data is None:
+            return None
+        example = TrainingExample.from_bytes(data)
+        if place_of_key(example.key) != place_of(uri):
+            raise EventError("example_id", "the example beside the clip is that of another one")
+        # A store that was moved has another address than the one that was written into its examples.
+        return example.model_copy(update={"clip_uri": uri})
+
     def examples(self) -> list[TrainingExample]:
         """The examples of all clips, read from the files beside them."""
         examples = []
         for uri, _ in self.clips():
-            # A worker that was killed after it wrote the clip leaves no example. The sweep deletes a clip that no example names.
-            if (data := self._storage.read(_example_path(self._path(uri)))) is not None:
-                with contextlib.suppress(EventError):
-                    examples.append(TrainingExample.from_bytes(data))
+            # A worker that was killed after it wrote the clip leaves no example.
+            with contextlib.suppress(EventError):
+                if (example := self.example(uri)) is not None:
+                    examples.append(example)
         return examples
 
     def _streams(self) -> Iterator[list[str]]:
@@ -137,7 +167,22 @@ class ClipStore:
 
 def folder_of(stream_id: str) -> str:
     """The name of a stream's folder, 32 hexadecimal digits."""
-    return hashlib.sha256(stream_id.encode()).hexdigest()[:32]
+    return _hash(stream_id.encode())
+
+
+def _hash(stream_id: bytes) -> str:
+    return hashlib.sha256(stream_id).hexdigest()[:32]
+
+
+def place_of(uri: str) -> str:
+    """Where a clip is in its store, `STREAM/EXAMPLE`, by its URI."""
+    return "/".join(uri.rsplit("/", 2)[-2:]).partition(".")[0]
+
+
+def place_of_key(key: bytes) -> str:
+    """Where the clip of an example is in its store, `STREAM/EXAMPLE`, by the example's key."""
+    stream_id, _, example_id = key.rpartition(b"/")
+    return f"{_hash(stream_id)}/{example_id.decode(errors='replace')}"
 
 
 def suffix_of(data: bytes) -> str:

@@ -15,6 +15,7 @@ from streams.events import STORE_LABEL, OperatorRating, SegmentScore, TrainingEx
 from streams.media.fetch import Fetcher, FetchLimits
 from streams.queue.agent import fetch_all, make_example
 from streams.queue.clips import ClipStore
+from streams.queue.retention import example_beside
 from streams.queue.topic import QueueTopic
 from streams.text import printable
 
@@ -46,10 +47,16 @@ class OperatorRatings:
         example = make_example(score, "operator", self._store.uri(score.stream_id, data), data)
         with self._open_topic() as topic:
             known = next((one for one in topic.refresh().of_stream(score.stream_id) if one.key == example.key), None)
-            # A clip that was harvested before keeps its reason and its time: retention counts from that.
-            example = (known or example).model_copy(update={"operator": rating})
+            # A clip that was harvested before keeps its reason and its time: retention counts from that. It may have been
+            # harvested into another store, or into this one before it was moved.
+            example = (known or example).model_copy(update={"operator": rating, "clip_uri": example.clip_uri})
             self._store.put(example, data)
             topic.add([example])
+            beside = example_beside(self._store, example.clip_uri)
+            if isinstance(beside, TrainingExample) and beside.operator is None:
+                # The harvest agent stored the clip at the same moment. It reads the example once more after its own message.
+                self._store.put(example, data)
+                topic.add([example])
             if not topic.refresh().holds(example):
                 # The stream was deleted meanwhile, perhaps before this clip was in the store.
                 self._store.delete(example.clip_uri)

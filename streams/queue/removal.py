@@ -1,6 +1,8 @@
-"""Removal: deletes clips for good, from the queue, from the ratings, and from the clip store.
+"""Removal: deletes clips for good, from the clip store, from the ratings, and from the queue.
 
-The store comes last: if the command is stopped before, no example names the clip any more, and the sweep deletes it.
+The topic comes last: if the command is stopped before, the clip is still listed, and the command can be given again. If it came
+first, Kafka would drop the message in a day or two, and the sweep would queue a clip that is still there again. The deletion of
+a stream comes first instead: its note on the topic stays.
 """
 
 from __future__ import annotations
@@ -14,37 +16,46 @@ from streams.events import PICTURES_TOPIC, StreamDeletion, TrainingExample
 from streams.kafka.clients import open_producer, send_all
 from streams.kafka.connection import Connection
 from streams.kafka.topics import has_topic
+from streams.queue.clips import ClipStore
 from streams.queue.topic import QueuePlace, QueueTopic
 
 
 @dataclass(frozen=True)
 class Removed:
-    """What was deleted. clips: number of examples. elsewhere: for each clip in another store, why it could not be deleted."""
+    """What was deleted. clips: their number. elsewhere: for each clip in another store, why it could not be deleted."""
 
     clips: int
     elsewhere: list[str]
 
 
 def remove_clips(place: QueuePlace, ids: Sequence[str], forget: Callable[[Sequence[TrainingExample]], object]) -> Removed:
-    """Delete clips, in all streams that have them.
+    """Delete clips, in all streams that have them. A clip in another store stays as it is, with its ratings.
 
     ids: example ids, or their first characters. forget: deletes the ratings of examples. Raises `ValueError` as `find_example`,
     before anything is deleted; `BrokerError`, `OSError`.
     """
     if place.connection is None:
-        examples = find_examples(place.read()[0], ids)
-    else:
-        with QueueTopic(place.connection) as topic:
-            examples = find_examples(topic.refresh().examples(), ids)
-            topic.take_back(examples)
-    forget(examples)
-    elsewhere = []
+        removed, elsewhere = _delete_clips(place.store, find_examples(place.read()[0], ids))
+        forget(removed)
+        return Removed(len(removed), elsewhere)
+    with QueueTopic(place.connection) as topic:
+        removed, elsewhere = _delete_clips(place.store, find_examples(topic.refresh().examples(), ids))
+        forget(removed)
+        topic.take_back(removed)
+    return Removed(len(removed), elsewhere)
+
+
+def _delete_clips(store: ClipStore, examples: Sequence[TrainingExample]) -> tuple[list[TrainingExample], list[str]]:
+    """The examples whose clips are deleted now, and why each other one is not."""
+    removed, elsewhere = [], []
     for example in examples:
         try:
-            place.store.delete(example.clip_uri)
+            store.delete(example.clip_uri)
         except MediaError as error:
             elsewhere.append(error.reason)
-    return Removed(len(examples), elsewhere)
+        else:
+            removed.append(example)
+    return removed, elsewhere
 
 
 def remove_stream(place: QueuePlace, stream_id: str, forget: Callable[[], object]) -> int:
@@ -65,10 +76,11 @@ def remove_stream(place: QueuePlace, stream_id: str, forget: Callable[[], object
 
 def _delete_picture(connection: Connection, stream_id: str) -> None:
     """Take back the stream's picture on the pictures' topic, if there is that topic."""
-    if has_topic(connection, PICTURES_TOPIC):
+    topic = connection.named(PICTURES_TOPIC)
+    if has_topic(connection, topic):
         producer = open_producer(connection)
         try:
-            send_all(producer, PICTURES_TOPIC, [(stream_id.encode(), None)])
+            send_all(producer, topic, [(stream_id.encode(), None)])
         finally:
             producer.close(timeout=1)
 

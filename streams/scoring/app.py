@@ -18,6 +18,7 @@ import faust.transport.drivers.aiokafka as faust_driver
 from faust.transport.drivers.aiokafka import AIOKafkaConsumerThread
 
 from streams import metrics
+from streams.addresses import bracketed
 from streams.events import SEGMENTS_TOPIC
 from streams.kafka.connection import Connection
 from streams.kafka.consumer import Group
@@ -37,6 +38,9 @@ FETCH_WAIT_MS = 100
 
 SEGMENTS_FOR_A_CHILD = 2
 """Segments that may wait for each sampling child: a group goes on when its last segment is sampled; meanwhile no child idles."""
+
+FAUST_FOLDER = "faust"
+"""Faust's own folder in the data folder, without the prefix that keeps it apart from another environment's."""
 
 LONGEST_OUTAGE = 1_000_000.0
 """Seconds that sink or scorer may be away; a broker takes 2^31 ms at most. Dead workers are known by their session."""
@@ -72,8 +76,9 @@ def build_app(
     open_pipeline: gives the pipeline, in the app's event loop and before the first message. worst: is told of all scores.
     """
     app = _faust_app(options)
-    _tell_of_rebalances(app)
-    segments = app.topic(SEGMENTS_TOPIC, key_type=bytes, value_type=bytes, key_serializer="raw", value_serializer="raw")
+    named = options.connection.named
+    _tell_of_rebalances(app, named(SEGMENTS_TOPIC))
+    segments = app.topic(named(SEGMENTS_TOPIC), key_type=bytes, value_type=bytes, key_serializer="raw", value_serializer="raw")
 
     @app.agent(segments, concurrency=1)
     async def score(stream: Any) -> None:
@@ -104,7 +109,7 @@ def build_app(
 
             try:
                 finished = await pipeline.finish(answers)
-                await checkpoint(finished, app.producer, sink, acknowledge)
+                await checkpoint(finished, app.producer, named, sink, acknowledge)
             except Exception:
                 # Faust would restart the agent and commit past this batch; the next worker reads it again.
                 _end_now("a batch cannot be finished; the worker ends so that nothing is committed past it")
@@ -124,14 +129,14 @@ def build_app(
     return app
 
 
-def _tell_of_rebalances(app: faust.App) -> None:
-    """Write one line for each rebalance: which partitions this worker reads from then on."""
+def _tell_of_rebalances(app: faust.App, topic: str) -> None:
+    """Write one line for each rebalance: which partitions of the topic this worker reads from then on."""
 
     async def tell(_app: faust.App, assigned: Any, **_: Any) -> None:
-        partitions = sorted(at.partition for at in assigned if at.topic == SEGMENTS_TOPIC)
+        partitions = sorted(at.partition for at in assigned if at.topic == topic)
         shown = ranges(partitions)
         log.info(
-            "rebalance: this worker reads %s of %s", f"partitions {shown}" if partitions else "no partition", SEGMENTS_TOPIC,
+            "rebalance: this worker reads %s of %s", f"partitions {shown}" if partitions else "no partition", topic,
             extra={"partitions": shown, "count": len(partitions)},
         )  # fmt: skip
 
@@ -165,7 +170,7 @@ def _faust_app(options: AppOptions) -> faust.App:
         broker=[f"kafka://{server}" for server in options.connection.servers.split(",")],
         broker_credentials=options.connection.faust_credentials(),
         store="memory://",
-        datadir=options.data_dir / "faust",
+        datadir=options.data_dir / options.connection.named(FAUST_FOLDER),
         topic_allow_declare=False,
         topic_disable_leader=True,
         consumer_auto_offset_reset="earliest",
@@ -187,7 +192,8 @@ def _faust_app(options: AppOptions) -> faust.App:
         stream_wait_empty=True,
         web_enabled=True,
         web_bind=options.host,
-        web_host=options.host,
+        # Faust makes an address of it.
+        web_host=bracketed(options.host),
         web_port=options.port,
     )
 

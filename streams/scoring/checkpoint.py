@@ -16,37 +16,40 @@ from streams.letter import DeadLetter, Message, dead_letter
 from streams.retry import retried
 from streams.scoring.answer import Answered
 from streams.sinks.base import Rejected, Sink
+from streams.topic_names import Named
 
 log = logging.getLogger(__name__)
 
 
-async def checkpoint(answers: Sequence[Answered], producer: Any, sink: Sink, acknowledge: Callable[[], Awaitable[None]]) -> None:
+async def checkpoint(
+    answers: Sequence[Answered], producer: Any, named: Named, sink: Sink, acknowledge: Callable[[], Awaitable[None]]
+) -> None:
     """Make the answers of a batch safe, then acknowledge its inputs; waits as long as Kafka or the sink is away.
 
-    producer: the Faust app's. acknowledge: acknowledges all inputs of the batch.
+    producer: the Faust app's. named: what topics are called on its brokers. acknowledge: acknowledges all inputs of the batch.
     """
     # In the order in which they are added: the sink names a score that it rejects by its place.
     scores = [(answered.message, answered.answer) for answered in answers if isinstance(answered.answer, SegmentScore)]
     for _, score in scores:
         sink.add(score)
-    await retried("kafka", lambda: deliver(producer, [answered.answer for answered in answers]))
+    await retried("kafka", lambda: deliver(producer, named, [answered.answer for answered in answers]))
     rejected = await retried("sink", lambda: flush(sink))
     if rejected:
         # The score is on its topic already. The letter tells that the sink does not have it, and why.
         letters = [_refused(scores[rejection.place][0], scores[rejection.place][1], rejection) for rejection in rejected]
         metrics.SINK_REJECTED.inc(len(letters))
-        await retried("kafka", lambda: deliver(producer, letters))
+        await retried("kafka", lambda: deliver(producer, named, letters))
     await acknowledge()
 
 
-async def deliver(producer: Any, answers: Sequence[SegmentScore | DeadLetter]) -> None:
+async def deliver(producer: Any, named: Named, answers: Sequence[SegmentScore | DeadLetter]) -> None:
     """Send answers to their topics and wait for the brokers' acknowledgements."""
     acknowledgements = []
     for answer in answers:
         if isinstance(answer, DeadLetter):
-            topic, key, value, headers = DEAD_LETTER_TOPIC, answer.key, answer.value, dict(answer.header_bytes())
+            topic, key, value, headers = named(DEAD_LETTER_TOPIC), answer.key, answer.value, dict(answer.header_bytes())
         else:
-            topic, key, value, headers = SCORES_TOPIC, answer.stream_id.encode(), answer.to_bytes(), {}
+            topic, key, value, headers = named(SCORES_TOPIC), answer.stream_id.encode(), answer.to_bytes(), {}
         # Call the producer directly: Topic.send adds a future and two sensor callbacks per message.
         acknowledgements.append(await producer.send(topic, key, value, partition=None, timestamp=None, headers=headers))
     await asyncio.gather(*acknowledgements)

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from scorer.spec import Preview
 from streams import metrics
-from streams.events import PICTURES_TOPIC, SegmentEvent, SegmentScore, may_be_stored
+from streams.events import SegmentEvent, SegmentScore, may_be_stored
 from streams.pictures import PictureKind, StreamPicture
 
 if TYPE_CHECKING:
@@ -112,10 +112,13 @@ class Pictures:
 
 
 class PictureSender:
-    """Sends pictures by the Faust app's producer, and counts what becomes of them. Used in the app's event loop."""
+    """Sends pictures by the Faust app's producer, and counts what becomes of them. Used in the app's event loop.
 
-    def __init__(self, producer: Any) -> None:
-        self._producer = producer
+    topic: the name of the pictures' topic.
+    """
+
+    def __init__(self, producer: Any, topic: str) -> None:
+        self._producer, self._topic = producer, topic
         self._under_way: set[asyncio.Task[None]] = set()
         self._warned = -WARN_SECONDS
 
@@ -131,14 +134,14 @@ class PictureSender:
     async def _deliver(self, picture: StreamPicture) -> None:
         try:
             acknowledgement = await self._producer.send(
-                PICTURES_TOPIC, picture.key, picture.jpeg, partition=None, timestamp=None, headers=picture.headers()
+                self._topic, picture.key, picture.jpeg, partition=None, timestamp=None, headers=picture.headers()
             )
             await acknowledgement
         except Exception as error:
             metrics.PICTURES.labels("failed").inc()
             if time.monotonic() - self._warned >= WARN_SECONDS:
                 self._warned = time.monotonic()
-                log.warning("pictures cannot be sent to %s: %s: %s", PICTURES_TOPIC, type(error).__name__, error)
+                log.warning("pictures cannot be sent to %s: %s: %s", self._topic, type(error).__name__, error)
         else:
             metrics.PICTURES.labels("sent").inc()
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime
 
 from streams.events import SegmentScore
 
@@ -36,6 +38,13 @@ class Sink(ABC):
     @abstractmethod
     async def check(self) -> str:
         """One line about the sink, for `fvq doctor` and `/readyz`. Raises `SinkError` where the sink cannot be used."""
+
+    async def derive(self, hours: Sequence[datetime]) -> str:  # noqa: ARG002 - of those that derive nothing
+        """Compute anew what is derived from the scores of these hours (UTC) and not computed of itself; returns a line about it.
+
+        '' where this sink derives nothing. Raises `SinkError`.
+        """
+        return ""
 
     async def close(self) -> None:  # noqa: B027 - most sinks hold no resources
         """Free the sink's resources; scores that were not flushed are lost."""

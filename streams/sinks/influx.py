@@ -23,6 +23,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from typing import Any
 
 from influxdb_client import InfluxDBClient, Point, WritePrecision
@@ -34,11 +35,16 @@ from urllib3.exceptions import HTTPError
 from streams.errors import SettingsError, SinkError
 from streams.events import SegmentScore
 from streams.sinks.base import Rejected, Sink
+from streams.sinks.influx_hourly import HOUR, past_flux, runs_of
+from streams.text import counted
 
 log = logging.getLogger(__name__)
 MEASUREMENT = "segment_score"
 PROBE_MEASUREMENT = "fvq_probe"
 TIMEOUT_MS = 10_000
+
+DERIVE_MS = 120_000
+"""Longest time of a query that computes hourly values."""
 
 WRITE_POINTS = 1000
 """Points in one request: about 600 bytes each before compression, far below the 50 MB that a server accepts."""
@@ -105,6 +111,17 @@ class InfluxSink(Sink):
             )
         return f"InfluxDB {self._url}, bucket {self._bucket}"
 
+    async def derive(self, hours: Sequence[datetime]) -> str:
+        """Compute the hourly values of hours that are over. The server's task computes the last two only."""
+        if await self._call(self._client.buckets_api().find_bucket_by_name, self._place.hourly) is None:
+            return f"no hourly values: no bucket {self._place.hourly} that this token may see"
+        past = [hour for hour in hours if hour <= datetime.now(UTC) - HOUR]
+        with InfluxDBClient(self._url, self._place.token, org=self._place.org, timeout=DERIVE_MS) as client:
+            for start, stop in runs_of(past):
+                for query in past_flux(self._bucket, self._place.hourly, MEASUREMENT, start, stop):
+                    await self._call(client.query_api().query, query)
+        return f"the hourly values of {counted(len(past), 'hour')} are computed in bucket {self._place.hourly}"
+
     async def close(self) -> None:
         """Close the connections."""
         await asyncio.to_thread(self._client.close)
@@ -158,6 +175,8 @@ def sink_errors(url: str, needed: str = "") -> Iterator[None]:
     try:
         yield
     except ApiException as error:
+        if error.status == UNAUTHORIZED and not needed:
+            hint = "; it does not know the token of FVQ_INFLUX_TOKEN or FVQ_INFLUX_TOKEN_FILE"
         # The body may repeat the points, but never the token: the token is in a header of the request.
         reason = f"InfluxDB {url} answered {error.status} {error.reason}: {str(error.body)[:300]}{hint}"
         if error.status in REFUSALS:

@@ -12,28 +12,10 @@ from influxdb_client import BucketRetentionRules, InfluxDBClient, TaskCreateRequ
 from influxdb_client.domain.bucket import Bucket
 
 from streams.sinks.influx import MEASUREMENT, TIMEOUT_MS, InfluxBucket, sink_errors
+from streams.sinks.influx_hourly import task_flux
 
 DAY = 24 * 3600
 NEEDED = "the set-up needs a token that may create buckets and tasks, and FVQ_INFLUX_ORG"
-
-# Each run computes the last two whole hours: so the value of an hour includes scores that come up to an hour late. The second
-# run overwrites the first one's value. Without `createEmpty: false`, hours without segments would be rows without a value.
-HOURLY_FLUX = """import "date"
-
-option task = {{name: "{task}", every: 1h, offset: 5m}}
-
-scores = () =>
-    from(bucket: "{bucket}")
-        |> range(start: date.sub(d: 2h, from: date.truncate(t: now(), unit: 1h)), stop: date.truncate(t: now(), unit: 1h))
-        |> filter(fn: (r) => r._measurement == "{measurement}" and r._field == "score")
-
-scores() |> aggregateWindow(every: 1h, fn: mean, timeSrc: "_start", createEmpty: false)
-    |> set(key: "_field", value: "score_mean") |> to(bucket: "{hourly}")
-scores() |> aggregateWindow(every: 1h, fn: min, timeSrc: "_start", createEmpty: false)
-    |> set(key: "_field", value: "score_min") |> to(bucket: "{hourly}")
-scores() |> aggregateWindow(every: 1h, fn: count, timeSrc: "_start", createEmpty: false)
-    |> set(key: "_field", value: "segments") |> to(bucket: "{hourly}")
-"""
 
 
 def set_up(bucket: InfluxBucket, retention_days: int, hourly_days: int) -> list[str]:
@@ -68,7 +50,7 @@ def _bucket(client: InfluxDBClient, name: str, days: int) -> str:
 
 def _task(client: InfluxDBClient, bucket: InfluxBucket) -> str:
     name = task_name(bucket)
-    flux = HOURLY_FLUX.format(task=name, bucket=bucket.bucket, hourly=bucket.hourly, measurement=MEASUREMENT)
+    flux = task_flux(name, bucket.bucket, bucket.hourly, MEASUREMENT)
     tasks: Any = client.tasks_api()
     if tasks.find_tasks(name=name):
         return f"task {name!r}: there"

@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from scorer.exposition import from_zero
 from streams.alerts.state import from_json
 from streams.errors import BrokerError, EventError
 from streams.events import (
@@ -85,6 +86,10 @@ class Follower:
 
     def __init__(self, connection: Connection, live: Live, apply: Callable[[Sequence[Change]], None]) -> None:
         self._connection, self._live, self._apply = connection, live, apply
+        self._recent = {connection.named(topic): seconds for topic, seconds in RECENT_SECONDS.items()}
+        self._scores, self._states = connection.named(SCORES_TOPIC), connection.named(ALERT_STATE_TOPIC)
+        self._changes = {connection.named(topic): change for topic, change in CHANGES.items()}
+        from_zero(metrics.MESSAGES, *self._changes)
         self._progress = Progress()
         self._bad = 0
         self._mended = 0
@@ -118,7 +123,7 @@ class Follower:
 
     def _read_states(self, reader: Any) -> None:
         """The alert agent's last state of every stream: the fleet stands after it."""
-        partitions = _partitions(reader, [ALERT_STATE_TOPIC])
+        partitions = _partitions(reader, [self._states])
         if not partitions:
             return
         reader.assign(partitions)
@@ -147,7 +152,7 @@ class Follower:
                 looked_at = now
                 self._assign(reader)
                 self._mended = self._agent.state.restarts
-                letters = _partitions(reader, [DEAD_LETTER_TOPIC])
+                letters = _partitions(reader, [self._connection.named(DEAD_LETTER_TOPIC)])
                 if letters:
                     self._apply([_note_letters(time.time(), sum(reader.end_offsets(letters).values()))])
             if not reader.assignment():
@@ -165,12 +170,12 @@ class Follower:
 
     def _assign(self, reader: Any) -> None:
         """Read every partition that there is now, each from where it was left or begins to matter."""
-        wanted = _partitions(reader, [*RECENT_SECONDS, ALERT_STATE_TOPIC])
+        wanted = _partitions(reader, [*self._recent, self._states])
         assigned = reader.assignment()
         new = [at for at in wanted if at not in assigned]
         if new:
             self._add(reader, wanted, new, assigned)
-        self._progress.missing = "" if any(at.topic == SCORES_TOPIC for at in wanted) else SCORES_TOPIC
+        self._progress.missing = "" if any(at.topic == self._scores for at in wanted) else self._scores
 
     def _add(
         self, reader: Any, wanted: list[TopicPartition], new: list[TopicPartition], assigned: Iterable[TopicPartition]
@@ -187,7 +192,7 @@ class Follower:
     def _first_offset(self, reader: Any, at: TopicPartition) -> int:
         """The offset from which a partition matters."""
         begin, end = reader.beginning_offsets([at])[at], reader.end_offsets([at])[at]
-        seconds = RECENT_SECONDS.get(at.topic, 0.0)
+        seconds = self._recent.get(at.topic, 0.0)
         if not seconds:
             return int(begin)
         first = reader.offsets_for_times({at: int((time.time() - seconds) * 1000)})[at]
@@ -198,7 +203,7 @@ class Follower:
         try:
             if isinstance(record.value, Unreadable):
                 raise EventError("", "the message cannot be read")
-            return _change(record)
+            return self._changes[record.topic](record)
         except (EventError, ValueError) as error:
             self._bad += 1
             if self._bad & (self._bad - 1) == 0:  # the 1st, 2nd, 4th, 8th and so on: a broken producer must not fill the disk
@@ -209,9 +214,10 @@ class Follower:
 
 def write_acks(connection: Connection, acks: Iterable[tuple[str, AlertAcknowledgement | None]]) -> None:
     """Send acknowledgements, None for one that is taken back, and wait until they are kept. Raises `BrokerError`."""
+    topic = connection.named(ALERT_ACKS_TOPIC)
     producer = open_producer(connection)
     try:
-        send_all(producer, ALERT_ACKS_TOPIC, [(id.encode(), ack.to_bytes() if ack is not None else None) for id, ack in acks])
+        send_all(producer, topic, [(id.encode(), ack.to_bytes() if ack is not None else None) for id, ack in acks])
     finally:
         producer.close(timeout=1)
 
@@ -227,26 +233,27 @@ def _partitions(reader: Any, topics: Iterable[str]) -> list[TopicPartition]:
     ]
 
 
-def _change(record: Any) -> Change | None:
-    value, key = record.value, record.key or b""
-    if record.topic == SCORES_TOPIC:
-        score, received = read_score(value), record.timestamp / 1000
-        return lambda live: live.add_score(score, value, received)
-    if record.topic == ALERTS_TOPIC:
-        alert = QualityAlert.from_bytes(value)
-        return lambda live: live.add_alert(alert)
-    if record.topic == ALERT_ACKS_TOPIC:
-        alert_id = key.decode()
-        ack = AlertAcknowledgement.from_bytes(value) if value else None
-        return lambda live: live.set_ack(alert_id, ack)
-    if record.topic == PICTURES_TOPIC:
-        return _picture_change(record)
-    if record.topic == MODELS_TOPIC:
-        if not value:
-            return None
-        update = ModelUpdate.from_bytes(value)
-        return lambda live: live.add_update(update)
-    return _state_change(key, value)
+def _score_change(record: Any) -> Change:
+    score, received, value = read_score(record.value), record.timestamp / 1000, record.value
+    return lambda live: live.add_score(score, value, received)
+
+
+def _alert_change(record: Any) -> Change:
+    alert = QualityAlert.from_bytes(record.value)
+    return lambda live: live.add_alert(alert)
+
+
+def _ack_change(record: Any) -> Change:
+    alert_id = (record.key or b"").decode()
+    ack = AlertAcknowledgement.from_bytes(record.value) if record.value else None
+    return lambda live: live.set_ack(alert_id, ack)
+
+
+def _model_change(record: Any) -> Change | None:
+    if not record.value:
+        return None
+    update = ModelUpdate.from_bytes(record.value)
+    return lambda live: live.add_update(update)
 
 
 def _note_letters(at: float, written: int) -> Change:
@@ -269,6 +276,17 @@ def _state_change(key: bytes, value: bytes | None, first: bool = False) -> Chang
         return None
     state = from_json(value) if value else None
     return lambda live: live.add_state(stream_id, state, first)
+
+
+CHANGES: dict[str, Callable[[Any], Change | None]] = {
+    SCORES_TOPIC: _score_change,
+    ALERTS_TOPIC: _alert_change,
+    ALERT_ACKS_TOPIC: _ack_change,
+    PICTURES_TOPIC: _picture_change,
+    MODELS_TOPIC: _model_change,
+    ALERT_STATE_TOPIC: lambda record: _state_change(record.key or b"", record.value),
+}
+"""What a message of each topic does to the state."""
 
 
 class LoopApply:

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
-import signal
 from collections.abc import Callable
 
 from aiohttp import web
 
-from streams.connections import BoundedRunner
+from streams.connections import serve
 from streams.web.access.limits import DEFAULT_LIMITS, WebLimits
 
 MOST_CONNECTIONS = 300
@@ -20,25 +18,9 @@ async def serve_wall(
     host: str,
     port: int,
     ready: Callable[[str], None],
-    stopping: Callable[[], None] = lambda: None,
+    stopping: Callable[[int], None] = lambda _: None,
     limits: WebLimits = DEFAULT_LIMITS,
 ) -> None:
-    """Serve the wall until SIGTERM or SIGINT.
-
-    ready: is called with the address, when it listens. stopping: is called when it is told to stop. port: 0 for a free one.
-    Raises OSError where the address cannot be listened on.
-    """
-    stop = asyncio.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    """Serve the wall until SIGTERM or SIGINT: `streams.connections.serve`, with room for its sockets."""
     # A new socket is one of these connections until its request is answered.
-    runner = BoundedRunner(app, most=MOST_CONNECTIONS + limits.sockets // 10)
-    await runner.setup()
-    try:
-        await web.TCPSite(runner, host, port).start()
-        address = runner.addresses[0]
-        ready(f"http://{f'[{host}]' if ':' in host else host}:{address[1]}")
-        await stop.wait()
-        stopping()
-    finally:
-        await runner.cleanup()
+    await serve(app, host, port, ready, stopping, MOST_CONNECTIONS + limits.sockets // 10)

@@ -20,28 +20,28 @@ class Summary(BaseModel):
 
     streams: int = Field(description="Streams that are known.")
     live: int = Field(description="Streams whose score is of now.")
-    bad: int = Field(description="Live streams with a smoothed score under 20.")
-    poor: int = Field(description="The same from 20 to 40.")
-    fair: int = Field(description="From 40 to 60.")
-    good: int = Field(description="From 60 to 80.")
-    excellent: int = Field(description="From 80.")
+    bad: int = Field(description="Live streams with a smoothed score under 20 points.")
+    poor: int = Field(description="Live streams from 20 to under 40 points.")
+    fair: int = Field(description="Live streams from 40 to under 60 points.")
+    good: int = Field(description="Live streams from 60 to under 80 points.")
+    excellent: int = Field(description="Live streams from 80 points on.")
     alerting: int = Field(description="Streams with an alert that nobody has acknowledged.")
     acknowledged: int = Field(description="Streams whose alerts are all acknowledged.")
     alerts: int = Field(description="Alerts that fire.")
-    black: int
-    frozen: int
-    silent: int
-    no_segments: int
-    no_face: int
+    black: int = Field(description="Streams whose worst alert is `black`.")
+    frozen: int = Field(description="Streams whose worst alert is `frozen`.")
+    silent: int = Field(description="Streams whose worst alert is `silent`.")
+    no_segments: int = Field(description="Streams whose worst alert is `no-segments`.")
+    no_face: int = Field(description="Streams whose worst alert is `no-face`.")
     skipped: int = Field(description="Streams whose last segment was skipped.")
     stale: int = Field(description="Streams without a score for three segments.")
-    ended: int
+    ended: int = Field(description="Streams that have ended.")
     score_median: float | None = Field(description="Median of the live streams' smoothed scores, points.")
-    scored_per_second: float = Field(description="Of all streams, over the last minute.")
-    skipped_share: float | None = Field(description="Share of segments that were skipped, over the last minute.")
+    scored_per_second: float = Field(description="Segments a second of all streams, over the last minute.")
+    skipped_share: float | None = Field(description="Share of segments that were skipped, 0-1, over the last minute.")
     dead_letters_per_minute: float | None = Field(description="Over the last minute; null where it is not known.")
     lag_p95: float | None = Field(description="95th percentile of the seconds from a segment's end to its score.")
-    models: dict[str, int] = Field(description="Streams by the model of their last score.")
+    models: dict[str, int] = Field(description="Number of streams by the model of their last score, name@version.")
 
 
 def summary_of(live: Live, labels: LabelFilter, now: float) -> Summary:

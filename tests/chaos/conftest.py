@@ -32,6 +32,7 @@ class Report:
             with self._rows.open("a") as file:
                 file.write(json.dumps(values) + "\n")
         assert row.lost == 0
+        assert row.glances != 0, "streams that do not change get glances, if any do"
         assert row.growth < MOST_GROWTH_MB, "memory grows during the fault"
 
 

@@ -6,8 +6,8 @@ import os
 import signal
 import threading
 import time
-from collections import Counter
-from collections.abc import Iterator
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -20,12 +20,19 @@ from streams.events import DEAD_LETTER_TOPIC, SCORES_TOPIC, SEGMENTS_TOPIC, Segm
 from streams.kafka.connection import RECONNECT_MS, Connection
 from streams.kafka.topics import create_topics
 from streams.ports import free_port
+from streams.scoring.tiers import TierLimits
+from tests.support.free_worker import OTHER_FORMAT
 from tests.support.pages import read_page
 from tests.support.processes import FREE_WORKER, Worker
 from tests.support.proxy import FaultProxy
 from tests.support.servers import InfluxServer, KafkaServer
 from tests.support.topics import Follower
 from tests.support.waiting import holds_within, wait_for
+
+TIERS = os.environ.get("FVQ_TIERS", "off")
+"""`FVQ_TIERS=on make chaos` tests the same faults with glances."""
+
+CHANGES_AFTER = 10
 
 STREAMS = 8
 PARTITIONS = 4
@@ -45,6 +52,7 @@ class Row:
     recovery: seconds from the end of the fault until every stream had an answer to a segment announced after it; the
     longest of the fault's recoveries. stop: seconds that a worker took to end after SIGTERM during the fault.
     growth: MiB by which the peak memory of a worker that survived the fault rose from the start of the fault.
+    glances: answers that are glances; None without tiers.
     """
 
     fault: str
@@ -55,17 +63,20 @@ class Row:
     recovery: float = 0.0
     stop: float | None = None
     growth: float = 0.0
+    glances: int | None = None
 
 
 class Feeder:
     """Announces segments of `STREAMS` live streams until it is stopped, and waits for the broker's acknowledgement of each.
 
-    rate: segments per second, of all streams together.
+    rate: segments per second, of all streams together. A stream's segments follow one another without a gap.
     """
 
     def __init__(self, broker: str, media: list[Path], rate: float, prefix: str) -> None:
         self.sent: list[SegmentEvent] = []
         self._media, self._rate, self._prefix = media, rate, prefix
+        self._duration = STREAMS / rate
+        self._begin = datetime.now(UTC) - timedelta(seconds=self._duration)
         # The broker may be down for longer than the default timeouts of a producer.
         self._producer = KafkaProducer(
             bootstrap_servers=broker,
@@ -104,11 +115,15 @@ class Feeder:
             self._stopped.wait(start + number / self._rate - time.monotonic())
 
     def _event(self, number: int) -> SegmentEvent:
-        stream, sequence = f"{self._prefix}-{number % STREAMS}", number // STREAMS
-        media = self._media[number % len(self._media)]
-        start = datetime.now(UTC) - timedelta(seconds=2)
+        sequence, place = divmod(number, STREAMS)
+        stream = f"{self._prefix}-{place}"
         return SegmentEvent(
-            stream_id=stream, segment_id=f"{stream}/{sequence}", sequence=sequence, uri=media.as_uri(), start=start, duration=2.0
+            stream_id=stream,
+            segment_id=f"{stream}/{sequence}",
+            sequence=sequence,
+            uri=self._media[(sequence + place) % len(self._media)].as_uri(),
+            start=self._begin + timedelta(seconds=sequence * self._duration),
+            duration=self._duration,
         )
 
 
@@ -160,6 +175,10 @@ class World:
             last[score.stream_id] = max(last.get(score.stream_id, -1), score.sequence)
         return last
 
+    def first_looks(self) -> int:
+        """How many answers are full looks of a worker that did not have the segment before, as after a takeover."""
+        return sum(score.tier_reason in ("start", "gap") for score in self.answers())
+
     def recover(self, seconds: float = SETTLE_SECONDS) -> float:
         """Wait until every stream has an answer to a segment that is announced after this call. Returns the seconds it took.
 
@@ -197,6 +216,9 @@ class World:
         counts = Counter(score.segment_id for score in self.answers())
         self.row.segments, self.row.dead = len(expected), len(set(self.dead_letters()) & expected)
         self.row.duplicates = counts.total() - len(counts)
+        if TIERS == "on":
+            self.row.glances = sum(score.tier == "glance" for score in self.answers())
+            assert not (unfounded := unfounded_glances(self.answers())), unfounded
         assert set(counts) <= expected, "an answer to a segment that nobody announced"
         if influx:
             # The last flush comes after the last answer on the topic.
@@ -241,19 +263,22 @@ def open_world(
 
     After a failure the ends of the workers' logs are printed.
 
-    rate: segments per second, of all streams together. media: files that the segments refer to; None for one empty file.
+    rate: segments per second, of all streams together. media: files that the segments refer to; None for empty files, of which
+    one in `CHANGES_AFTER` has another format, so that tiers look fully at a part of the segments all the time.
     command: runs in place of `fvq worker`; None for `fvq worker` itself.
     """
     create_topics(Connection(kafka.broker), PARTITIONS, 1)
     if media is None:
-        media = [folder / "segment.ts"]
-        media[0].touch()
+        media = [*[folder / "segment.ts"] * (CHANGES_AFTER - 1), folder / OTHER_FORMAT]
+        for file in media:
+            file.touch()
     with ExitStack() as stack:
         proxy = stack.enter_context(FaultProxy(influxdb.url))
         defaults = {
             "FVQ_BROKER": kafka.broker,
             "FVQ_GROUP": "chaos",
             "FVQ_LIVE_WINDOW": "off",
+            "FVQ_TIERS": TIERS,
             "FVQ_MEDIA_ROOTS": str(media[0].parent),
             "FVQ_SESSION_TIMEOUT": "6",  # the shortest session that the broker allows
             "FVQ_SAMPLER_WORKERS": "1",
@@ -275,6 +300,28 @@ def open_world(
                 worker.kill()
             for follower in opened.followers.values():
                 follower.close()
+
+
+def unfounded_glances(answers: Sequence[SegmentScore]) -> list[str]:
+    """Ids of the glances that rest on no full look of their stream which was answered before, with the same score, not long ago.
+
+    answers: in the order of the topic.
+    """
+    looks: defaultdict[str | None, list[SegmentScore]] = defaultdict(list)
+    unfounded = []
+    for score in answers:
+        if score.tier != "glance":
+            looks[score.segment_id].append(score)
+        elif not any(_bears(look, score) for look in looks[score.rests_on]):
+            unfounded.append(score.segment_id)
+    return unfounded
+
+
+def _bears(look: SegmentScore, glance: SegmentScore) -> bool:
+    """Whether a glance may rest on a full look."""
+    near = 0 < glance.sequence - look.sequence <= TierLimits().due
+    # The large model's score is not what glances rest on.
+    return look.stream_id == glance.stream_id and near and (look.tier == "deep" or look.score == glance.score)
 
 
 def has_partitions(worker: Worker) -> bool:

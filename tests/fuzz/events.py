@@ -19,6 +19,7 @@ from unittest import mock
 
 from streams.errors import EventError
 from streams.events import DEAD_LETTER_TOPIC, SCORES_TOPIC, SegmentScore
+from streams.kafka.connection import Connection
 from streams.letter import LETTER_KEY_BYTES, LETTER_VALUE_BYTES, DeadLetter, Message
 from streams.media import checks
 from streams.media.fetch import Fetcher, FetchLimits
@@ -244,7 +245,7 @@ async def _answers(messages: list[Message], pipeline: SegmentPipeline, sink: Sql
         acknowledged += 1
 
     answers = await pipeline.score(await pipeline.sample(messages))
-    await checkpoint(answers, producer, sink, acknowledge)
+    await checkpoint(answers, producer, Connection("none:1").named, sink, acknowledge)
     if acknowledged != 1 or len(producer.sent) != len(messages):
         raise AssertionError(f"{len(messages)} messages gave {len(producer.sent)} answers and {acknowledged} acknowledgements")
     return answers, producer.sent

@@ -7,7 +7,7 @@ import random
 import time
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -21,7 +21,7 @@ from streams.events import ALERTS_TOPIC, SCORES_TOPIC, AudioSummary, QualityAler
 from streams.kafka.connection import Connection
 from streams.kafka.topics import create_topics
 from tests.support.alerts import Webhook, make_score, webhook
-from tests.support.processes import FREE_WORKER, Worker
+from tests.support.processes import FREE_WORKER, Worker, killed_at_the_end
 from tests.support.servers import KafkaServer
 from tests.support.topics import Follower
 from tests.support.waiting import wait_for
@@ -62,18 +62,10 @@ def two_workers(kafka: KafkaServer, folder: Path, policy: dict[str, object]) -> 
     }
     workers = [Worker(name, folder, command=FREE_WORKER, **settings) for name in ("a", "b")]
     topic = Follower(kafka.broker, ALERTS_TOPIC)
-    try:
+    with closing(topic), killed_at_the_end(*workers):
         for worker in workers:
             worker.start()
         yield workers, topic
-    except BaseException:
-        for worker in workers:
-            print(worker.tail())
-        raise
-    finally:
-        for worker in workers:
-            worker.kill()
-        topic.close()
 
 
 def alerts_on(topic: Follower) -> list[QualityAlert]:

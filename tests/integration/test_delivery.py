@@ -14,7 +14,7 @@ import imageio_ffmpeg
 import pytest
 
 from streams.events import DEAD_LETTER_TOPIC, SCORES_TOPIC, SEGMENTS_TOPIC, SegmentEvent, SegmentScore
-from tests.support.processes import ROOT, Worker, fvq
+from tests.support.processes import ROOT, Worker, fvq, killed_at_the_end
 from tests.support.servers import KafkaServer
 from tests.support.topics import Follower, produce
 
@@ -57,17 +57,10 @@ def segment_events(clips: list[Path]) -> list[SegmentEvent]:
 @contextmanager
 def running(workers: list[Worker]) -> Iterator[None]:
     """The workers run while the context lasts and are killed at its end. A failure prints the ends of their logs."""
-    try:
+    with killed_at_the_end(*workers):
         for worker in workers:
             worker.start()
         yield
-    except BaseException:
-        for worker in workers:
-            print(worker.tail())
-        raise
-    finally:
-        for worker in workers:
-            worker.kill()
 
 
 @pytest.mark.timeout(DEADLINE + 120)

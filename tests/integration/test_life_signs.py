@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import json
-import os
 import signal
 import subprocess
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -19,7 +17,7 @@ from streams.kafka.connection import Connection
 from streams.kafka.topics import create_topics
 from streams.ports import free_port
 from tests.support.pages import read_page
-from tests.support.processes import FVQ, ROOT, clean_environment
+from tests.support.processes import ROOT, with_two_streams
 from tests.support.servers import KafkaServer
 from tests.support.topics import produce
 from tests.support.waiting import wait_for
@@ -30,28 +28,19 @@ MOST_LINES = 40
 """Lines of a worker in this test: some 20 for what happens, and no line for each attempt."""
 
 
-@contextmanager
-def worker(broker: str, folder: Path, port: int, line_format: str, **more: str) -> Iterator[subprocess.Popen[bytes]]:
+def worker(
+    broker: str, folder: Path, port: int, line_format: str, **more: str
+) -> AbstractContextManager[subprocess.Popen[bytes]]:
     """A worker whose streams are the files `out` and `err`."""
     settings = {
         "FVQ_BROKER": broker,
-        "FVQ_DATA_DIR": str(folder / "data"),
         "FVQ_WEB_PORT": str(port),
         "FVQ_LOG_FORMAT": line_format,
         "FVQ_LIVE_WINDOW": "off",
         "FVQ_SESSION_TIMEOUT": "6",
         "FVQ_MEDIA_ROOTS": str(ROOT),
     }
-    with (folder / "out").open("wb") as out, (folder / "err").open("wb") as err:
-        process = subprocess.Popen(
-            [FVQ, "worker"], env=clean_environment() | settings | more, stdout=out, stderr=err, start_new_session=True
-        )
-    try:
-        yield process
-    finally:
-        if process.poll() is None:
-            os.killpg(process.pid, signal.SIGKILL)
-            process.wait(10)
+    return with_two_streams(folder, "worker", **(settings | more))
 
 
 def segment(number: int, media: Path = MEDIA) -> SegmentEvent:

@@ -16,7 +16,7 @@ import yaml
 from kafka import KafkaAdminClient
 
 from streams.events import ALERT_STATE_TOPIC, ALERTS_TOPIC, SCORES_TOPIC, SEGMENTS_TOPIC, QualityAlert, SegmentEvent, SegmentScore
-from streams.kafka.topics import PER_STREAM
+from streams.topic_names import PER_STREAM
 from tests.support.processes import FREE_WORKER, Worker, fvq
 from tests.support.servers import KafkaServer
 from tests.support.topics import Follower, produce

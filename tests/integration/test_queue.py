@@ -12,8 +12,15 @@ from typing import Any
 
 import imageio_ffmpeg
 
+from streams.errors import BrokerError
 from streams.events import SCORES_TOPIC, SEGMENTS_TOPIC, SegmentEvent
+from streams.kafka.connection import Connection
+from streams.kafka.topics import create_topics
+from streams.queue.clips import ClipStore
+from streams.queue.retention import STRAY_AGE, sweep
+from streams.queue.topic import QueueTopic
 from tests.support.processes import ROOT, Worker, fvq
+from tests.support.queue import scored, stored_example
 from tests.support.servers import KafkaServer
 from tests.support.topics import Follower, produce
 from tests.support.waiting import wait_for
@@ -73,18 +80,18 @@ def test_bad_clips_are_queued_once_and_their_deletion_removes_every_file(kafka: 
     try:
         worker.start()
         produce(kafka.broker, SEGMENTS_TOPIC, events(clips, 0))
-        wait_for("the bad clip of each stream", lambda: len(waiting()) == STREAMS, 60, every=1)
+        wait_for("the bad clip of each stream", lambda: len(waiting()) == STREAMS, 180, every=1)
         worker.kill()
         worker.start()
         produce(kafka.broker, SEGMENTS_TOPIC, events(clips, 2))
-        wait_for("all scores", lambda: len(scores.read()) >= 4 * STREAMS, 60)
+        wait_for("all scores", lambda: len(scores.read()) >= 4 * STREAMS, 120)
         # A scene that no stream has shown yet. When it is in the queue, all segments before it have been judged.
         other = clip(tmp_path, 10, crf=48)
         witness_event = SegmentEvent.model_validate(
             events([other], 4)[0].model_dump() | {"stream_id": "witness", "segment_id": "witness/4"}
         )
         produce(kafka.broker, SEGMENTS_TOPIC, [witness_event])
-        wait_for("the witness", lambda: any(example["stream_id"] == "witness" for example in waiting()), 60, every=1)
+        wait_for("the witness", lambda: any(example["stream_id"] == "witness" for example in waiting()), 180, every=1)
     except BaseException:
         print(worker.tail())
         raise
@@ -123,3 +130,50 @@ def test_bad_clips_are_queued_once_and_their_deletion_removes_every_file(kafka: 
     assert waiting() == [], "one id removes the clip from both streams"
     assert not [file for file in (tmp_path / "store").rglob("*") if file.is_file()]
     assert "name clips by their ids, or a stream" in queue("rm", code=1)
+
+
+def make_topics(connection: Connection) -> None:
+    """Create the topics, and wait until the broker knows of the queue: the controller tells it a moment later."""
+
+    def is_there() -> bool:
+        try:
+            QueueTopic(connection).__exit__()
+        except BrokerError:
+            return False
+        return True
+
+    create_topics(connection, 4, 1)
+    wait_for("the queue's topic", is_there, 60)
+
+
+def test_a_topic_that_is_made_anew_costs_no_clip_although_a_command_wrote_to_it_first(kafka: KafkaServer, tmp_path: Path) -> None:
+    connection, store = Connection(kafka.broker), ClipStore(str(tmp_path / "store"))
+    settings = {
+        "FVQ_BROKER": kafka.broker, "FVQ_CLIP_STORE": str(tmp_path / "store"), "FVQ_DATA_DIR": str(tmp_path / "data"),
+    }  # fmt: skip
+    make_topics(connection)
+    kept = [stored_example(store, scored(number, stream=f"kept/{number}")) for number in range(3)]
+    with QueueTopic(connection) as topic:
+        topic.add(kept)
+    kafka.remove_topics()
+    make_topics(connection)
+    assert fvq("forget", "gone", "--yes", **settings).returncode == 0
+    copy = stored_example(store, scored(9, stream="gone"), queued_at=datetime.now(UTC) - timedelta(hours=1))  # from a back-up
+
+    later = datetime.now(UTC) + 3 * STRAY_AGE
+    with QueueTopic(connection) as topic, QueueTopic(connection) as other:
+        sweep(topic, store, 30, later)
+        sweep(other, store, 30, later)
+    listed = fvq("queue", "ls", "--json", **settings)
+    assert sorted(example["stream_id"] for example in json.loads(listed.stdout)) == ["kept/0", "kept/1", "kept/2"], listed.stderr
+    assert sorted(uri for uri, _ in store.clips()) == sorted(example.clip_uri for example in kept)
+
+    removed = fvq("queue", "rm", kept[0].example_id, **settings)
+    assert "1 clip deleted" in removed.stdout, removed.stderr
+    elsewhere = fvq("queue", "rm", kept[1].example_id, **settings | {"FVQ_CLIP_STORE": str(tmp_path / "other")})
+    assert elsewhere.returncode == 1
+    assert "it still waits: run this with FVQ_CLIP_STORE as that store" in elsewhere.stderr
+    with QueueTopic(connection) as topic:
+        sweep(topic, store, 30, later)
+        assert {example.key for example in topic.refresh().examples()} == {kept[1].key, kept[2].key}
+    assert copy.clip_uri not in dict(store.clips())

@@ -5,8 +5,6 @@ from __future__ import annotations
 import json
 import time
 from collections import Counter
-from collections.abc import Iterator
-from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -18,7 +16,7 @@ from streams.kafka.topics import create_topics
 from streams.ports import free_port
 from tests.support.doubles import SPEC
 from tests.support.pages import metric, read_page
-from tests.support.processes import FREE_WORKER, FVQ, ROOT, Worker, fvq
+from tests.support.processes import FREE_WORKER, FVQ, ROOT, Worker, fvq, killed_at_the_end
 from tests.support.scripted_scorer import ScriptedScorer
 from tests.support.servers import KafkaServer
 from tests.support.topics import Follower, produce
@@ -43,19 +41,6 @@ def segment_events(media: Path, count: int, duration: float = 2.0) -> list[Segme
         )
         for number in range(count)
     ]
-
-
-@contextmanager
-def killed_at_the_end(*processes: Worker) -> Iterator[None]:
-    try:
-        yield
-    except BaseException:
-        for process in processes:
-            print(process.tail())
-        raise
-    finally:
-        for process in processes:
-            process.kill()
 
 
 def serving(process: Worker) -> bool:

@@ -23,8 +23,9 @@ from tests.support.waiting import wait_for
 RELOAD_SECONDS = 150.0
 """Longest time until a promoted version scores: two processes import torch for it. On an idle core it takes a tenth of this."""
 
-LONGEST = 8.0
-"""Seconds that a request may take while a version is loaded beside the other one. On an idle core it takes a third of one."""
+LONGEST = 20.0
+"""Seconds that a request may take while a version is loaded beside the other one. On an idle core it takes a third of one; on
+cores that others use, too, ten were seen."""
 
 
 @pytest.fixture

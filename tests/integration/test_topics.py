@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 from kafka import KafkaAdminClient, KafkaProducer
 
@@ -29,6 +30,27 @@ def test_create_can_be_repeated_and_check_then_finds_no_problem(kafka: KafkaServ
     assert after.returncode == 0, after.stdout + after.stderr
     admin = KafkaAdminClient(bootstrap_servers=kafka.broker)
     assert {SEGMENTS_TOPIC, SCORES_TOPIC, DEAD_LETTER_TOPIC} <= set(admin.list_topics())
+    admin.close()
+
+
+def test_the_doctor_of_a_program_fails_where_its_topics_are_not_there(kafka: KafkaServer, tmp_path: Path) -> None:
+    """Without users too, and with the prefix of an environment that nobody made."""
+
+    def rights(prefix: str) -> dict[str, object]:
+        settings = {"FVQ_BROKER": kafka.broker, "FVQ_TOPIC_PREFIX": prefix, "FVQ_DATA_DIR": str(tmp_path)}
+        report = fvq("doctor", "--json", "--for", "ingest", **settings)
+        (check,) = [check for check in json.loads(report.stdout)["checks"] if check["name"] == "rights"]
+        assert report.returncode == (0 if check["ok"] else 1), report.stdout
+        return dict(check)
+
+    assert fvq("topics", "create", FVQ_BROKER=kafka.broker, FVQ_TOPIC_PREFIX="staging.").returncode == 0
+    there, mistyped = rights("staging."), rights("stagign.")
+    assert there["ok"], there
+    assert not mistyped["ok"]
+    assert mistyped["detail"] == "topics of `fvq ingest hls` are not there: stagign.ingest-state, stagign.video-segments"
+    assert "`fvq topics create`" in str(mistyped["fix"])
+    admin = KafkaAdminClient(bootstrap_servers=kafka.broker)
+    assert not [name for name in admin.list_topics() if name.startswith("stagign.")], "asking makes none"
     admin.close()
 
 

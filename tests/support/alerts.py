@@ -90,7 +90,13 @@ class MemoryAlertTopics:
         self._count_message()
         (self.committed,) = offsets.values()
 
-    def send(self, topic: str, messages: list[tuple[int, str, bytes | None]]) -> None:
+    def send_alerts(self, alerts: list[tuple[int, str, bytes | None]]) -> None:
+        self._send(ALERTS_TOPIC, alerts)
+
+    def send_states(self, states: list[tuple[int, str, bytes | None]]) -> None:
+        self._send(ALERT_STATE_TOPIC, states)
+
+    def _send(self, topic: str, messages: list[tuple[int, str, bytes | None]]) -> None:
         for _, key, value in messages:
             self._count_message()
             self.topics[topic].append((key, value))
@@ -102,8 +108,8 @@ class MemoryAlertTopics:
         last = dict(self.topics[ALERT_STATE_TOPIC])
         return iter([from_json(value) for value in last.values() if value is not None])
 
-    def last_alerts(self, _: int) -> set[tuple[str, str]]:
-        return {(alert.alert_id, alert.state) for alert in self.alerts()}
+    def last_alerts(self, _: int) -> list[QualityAlert]:
+        return self.alerts()
 
     def alerts(self) -> list[QualityAlert]:
         """All alerts that were sent."""

@@ -17,6 +17,7 @@ import sys
 import time
 from collections.abc import Sequence
 from concurrent.futures import Future
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from types import ModuleType
@@ -38,9 +39,13 @@ STATISTICS = int(os.environ.get("FVQ_TEST_STATISTICS", "20"))
 CHILDREN = os.environ.get("FVQ_TEST_POOL") == "children"
 
 
+OTHER_FORMAT = "other-format.ts"
+"""A media file of this name is larger than all others for a glance: it gets a full look, and so does the segment after it."""
+
+
 @cache
 def free_glance() -> Glance:
-    """What every glance sees."""
+    """What a glance at every other file sees."""
     return Glance(BITSTREAM, np.zeros(len(PICTURE_NAMES), np.float32), 0.0, np.full((72, 96, 3), 128, np.uint8))
 
 
@@ -64,7 +69,8 @@ class FreePool:
     def glance(self, path: Path, picture: bool = True, sound: bool = True) -> Future[Glance]:
         future: Future[Glance] = Future()
         if path.name != STUCK:
-            future.set_result(free_glance() if picture else Glance(BITSTREAM))
+            bitstream = replace(BITSTREAM, height=2 * BITSTREAM.height) if path.name == OTHER_FORMAT else BITSTREAM
+            future.set_result(replace(free_glance(), bitstream=bitstream) if picture else Glance(bitstream))
         return future
 
     def close(self) -> None:

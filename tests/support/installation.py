@@ -1,4 +1,4 @@
-"""The package in a virtual environment of its own, made anew, and what each of its packages takes on the disk."""
+"""The package in a virtual environment of its own, made anew, and the size of its packages."""
 
 from __future__ import annotations
 
@@ -17,6 +17,9 @@ from tests.support.processes import ROOT
 
 FETCH_SECONDS = 600
 UV = shutil.which("uv") or str(ROOT / ".venv/bin/uv")
+
+DRAWING = ("contourpy", "cycler", "fonttools", "kiwisolver", "matplotlib", "pillow", "pyparsing")
+"""matplotlib, which MediaPipe requires for its drawing helpers, and what only matplotlib requires."""
 
 
 class FetchError(Exception):
@@ -91,20 +94,30 @@ def install(folder: Path, extras: str = "") -> Path:
     return next((folder / "venv/lib").glob("python3*/site-packages"))
 
 
+def uninstall(folder: Path, *packages: str) -> None:
+    """Take packages out of the environment in `folder/venv`; what is not there is no error."""
+    subprocess.run([UV, "pip", "uninstall", "--quiet", "--python", folder / "venv/bin/python", *packages], check=True)
+
+
 def megabytes(packages: Path) -> dict[str, float]:
-    """MiB on disk of each package in site-packages, with its bytecode, the largest first."""
+    """MB (10^6 bytes) of the files of each package in site-packages, with its bytecode, the largest first."""
     sizes = {}
     for distribution in distributions(path=[str(packages)]):
         files = {packages / file for file in distribution.files or []}
         for module in [file for file in files if file.suffix == ".py"]:
             files |= set((module.parent / "__pycache__").glob(f"{module.stem}.*.pyc"))
-        sizes[distribution.metadata["Name"]] = sum(_blocks(file) for file in files) / 2**20
+        sizes[distribution.metadata["Name"]] = sum(_bytes(file) for file in files) / 1e6
     return dict(sorted(sizes.items(), key=lambda item: -item[1]))
 
 
-def _blocks(file: Path) -> int:
-    """Bytes that a file takes on the disk; 0 where it is not there."""
+def all_megabytes(folder: Path) -> float:
+    """MB (10^6 bytes) of a folder and everything in it, as `du -sb` counts them."""
+    return sum(_bytes(path) for path in (folder, *folder.rglob("*"))) / 1e6
+
+
+def _bytes(path: Path) -> int:
+    """Length of a file, 0 where it is not there; what the folder itself takes, for a folder."""
     try:
-        return file.lstat().st_blocks * 512
+        return path.lstat().st_size
     except OSError:
         return 0

@@ -6,6 +6,7 @@ import contextlib
 import os
 import signal
 import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
@@ -27,19 +28,42 @@ def clean_environment() -> dict[str, str]:
     return kept | {"OMP_NUM_THREADS": "1"}
 
 
+@contextlib.contextmanager
+def with_two_streams(folder: Path, *command: str, **settings: str) -> Iterator[subprocess.Popen[bytes]]:
+    """A process of `fvq`, whose streams are the files `out` and `err` of the folder, and its data there; killed at the end."""
+    own = {"FVQ_DATA_DIR": str(folder / "data")}
+    with (folder / "out").open("wb") as out, (folder / "err").open("wb") as err:
+        process = subprocess.Popen(
+            [FVQ, *command], env=clean_environment() | own | settings, stdout=out, stderr=err, start_new_session=True
+        )
+    try:
+        yield process
+    finally:
+        if process.poll() is None:
+            os.killpg(process.pid, signal.SIGKILL)
+            process.wait(10)
+
+
 class Worker:
     """An `fvq worker` that can be killed and started again. All its processes append to one log file.
 
     core: the processor core on which the worker and its children run; None for all cores. Two workers that both
     use all cores spend most of the time waiting for each other's threads.
     command: runs in place of `fvq worker`.
+    directory: in which it runs; None for that of the caller.
     settings: environment variables; the environment's own FVQ_ settings are left out.
     """
 
     def __init__(
-        self, name: str, folder: Path, core: int | None = None, command: list[str] | None = None, **settings: str
+        self,
+        name: str,
+        folder: Path,
+        core: int | None = None,
+        command: list[str] | None = None,
+        directory: Path | None = None,
+        **settings: str,
     ) -> None:
-        self.name = name
+        self.name, self.directory = name, directory
         self.command = command or [FVQ, "worker"]
         cores = sorted(os.sched_getaffinity(0))
         self.cores = set(cores) if core is None else {cores[core % len(cores)]}
@@ -53,8 +77,9 @@ class Worker:
         with self.log.open("ab") as log:
             # A process group of its own, so that `kill` also ends the sampling children, as a power cut would.
             self.process = subprocess.Popen(
-                self.command, env=self.environment, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
-            )
+                self.command, env=self.environment, cwd=self.directory, stdin=subprocess.DEVNULL, stdout=log, stderr=log,
+                start_new_session=True,
+            )  # fmt: skip
         os.sched_setaffinity(self.process.pid, self.cores)  # before the worker imports a library that starts threads
         return self
 
@@ -87,3 +112,17 @@ class Worker:
         """The last lines of the log, below the worker's name."""
         text = self.log.read_text(errors="replace") if self.log.exists() else ""
         return "\n".join([f"--- {self.name}:", *text.splitlines()[-lines:]])
+
+
+@contextlib.contextmanager
+def killed_at_the_end(*workers: Worker) -> Iterator[None]:
+    """The workers are killed when the context ends. A failure prints the ends of their logs."""
+    try:
+        yield
+    except BaseException:
+        for worker in workers:
+            print(worker.tail())
+        raise
+    finally:
+        for worker in workers:
+            worker.kill()

@@ -62,9 +62,6 @@ class MemoryTopic:
             queue.fold(key, value)
         return queue
 
-    def written(self) -> bool:
-        return bool(self.messages)
-
     def add(self, events: Iterable[TrainingExample | StreamDeletion]) -> None:
         for event in events:
             self._send(event.key, event.to_bytes())
@@ -72,6 +69,10 @@ class MemoryTopic:
     def take_back(self, events: Iterable[TrainingExample | StreamDeletion]) -> None:
         for event in events:
             self._send(event.key, None)
+
+    def compact(self) -> None:
+        """Drop what Kafka drops in time: older messages of a key, and those without a value."""
+        self.messages = [(key, value) for key, value in dict(self.messages).items() if value is not None]
 
     def _send(self, key: bytes, value: bytes | None) -> None:
         self.messages_left -= 1

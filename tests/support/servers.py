@@ -76,14 +76,18 @@ class Server:
 
 
 class KafkaServer(Server):
-    """A real Apache Kafka on a free port. secure: with TLS and the user `fvq`; see `scripts/kafka/kafka`."""
+    """A real Apache Kafka on a free port. secure: with TLS and the user `fvq`; acls: and with an authorizer.
 
-    def __init__(self, folder: Path, secure: bool = False) -> None:
+    See `scripts/kafka/kafka`. inner: the address without TLS and user of a secure one; who comes there may do everything.
+    """
+
+    def __init__(self, folder: Path, secure: bool = False, acls: bool = False) -> None:
         port = free_ports(3)
         self.folder = folder
         environment = {"FVQ_KAFKA_DIR": str(folder), "FVQ_KAFKA_PORT": str(port), "FVQ_KAFKA_SECURE": str(int(secure))}
-        super().__init__(ROOT / "scripts/kafka/kafka", environment)
+        super().__init__(ROOT / "scripts/kafka/kafka", environment | {"FVQ_KAFKA_ACLS": str(int(acls))})
         self.broker = f"127.0.0.1:{port}"
+        self.inner = f"127.0.0.1:{port + 2 if secure else port}"
 
     @property
     def pid(self) -> int:

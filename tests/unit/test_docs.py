@@ -192,6 +192,21 @@ def test_the_index_has_every_page() -> None:
     assert {page.name for page in (ROOT / "docs").glob("*.md")} - index == {"README.md"}
 
 
+def test_every_page_first_says_what_it_is_for() -> None:
+    """Below its heading stands a sentence, and not how the page is made, a list or a command."""
+    for page in (ROOT / "docs").glob("*.md"):
+        heading, empty, purpose, *_ = page.read_text().splitlines()
+        assert heading.startswith("# "), page.name
+        assert not empty, page.name
+        assert re.match(r"[A-Z].{15}", purpose), page.name
+        assert not purpose.startswith("Made by"), page.name
+
+
+def test_the_readme_leads_newcomers_to_the_first_page() -> None:
+    links = links_of((ROOT / "README.md").read_text())
+    assert {"docs/getting-started.md", "docs/first-worker.md", "docs/README.md"} <= set(links)
+
+
 def test_the_changelog_is_kept_in_the_form_that_it_names() -> None:
     """keepachangelog.com: versions with their days, the newest first, and under each only these groups, each once."""
     text = (ROOT / HISTORY).read_text()

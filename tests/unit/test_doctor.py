@@ -10,16 +10,30 @@ import warnings
 from pathlib import Path
 
 import pytest
+from pydantic import SecretStr
 
 from streams.doctor import run as doctor
 from streams.doctor.check import Check
+from streams.doctor.rights import check_rights, check_rights_of
 from streams.doctor.run import run_doctor
 from streams.doctor.setup import check_access, check_data_folder, check_media, check_policy, check_variables
 from streams.doctor.uri import walk
+from streams.doctor.view import as_written
+from streams.errors import BrokerError
+from streams.kafka import allowed
+from streams.kafka.allowed import Allowed
+from streams.kafka.rights import Right
 from streams.ports import free_port
 from streams.settings import Settings, load_settings
 from tests.support.media import make_clip
 from tests.support.scripted_scorer import ScriptedScorer
+
+
+def test_a_value_is_shown_as_it_is_written() -> None:
+    hosts = ["a.example", "b.example"]
+    assert [as_written(value) for value in (True, 2.0, hosts, [Path("/a"), Path("/b")], None, SecretStr("s3cret"))] == [
+        "true", "2", "a.example,b.example", "/a:/b", "", "set, not shown",
+    ]  # fmt: skip
 
 
 @pytest.fixture(autouse=True)
@@ -98,6 +112,57 @@ def test_what_needs_a_broker_fails_without_one(role: doctor.Role, monkeypatch: p
     assert "FVQ_BROKER=" in checks[0].fix
     assert doctor._broker not in doctor.ROLES[role]
     assert doctor._needed_broker not in doctor.ROLES["rate"]
+
+
+@pytest.mark.parametrize(("prefix", "detail"), [("", "kafka:9092"), ("staging.", "kafka:9092; topics as staging.video-segments")])
+def test_the_brokers_line_says_what_topics_are_called_there(prefix: str, detail: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(doctor, "check_broker", lambda _: None)
+    assert doctor._broker(load_settings(broker="kafka:9092", topic_prefix=prefix)).detail == detail
+
+
+@pytest.mark.parametrize("role", ["worker", "ingest", "web", "rate"])
+def test_topics_that_are_not_there_fail_what_needs_them(role: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(
+        allowed, "look", lambda _, rights: Allowed(absent=tuple({right.name: 0 for right in rights if right.resource == "topic"}))
+    )
+    check = check_rights_of(role)(load_settings(topic_prefix="stagign."))
+    assert not check.ok
+    assert "stagign." in check.detail
+    assert "`fvq topics create`" in check.fix
+    assert "FVQ_TOPIC_PREFIX" in check.fix
+    assert check_rights(load_settings()).ok, "without a role, whoever makes the topics asks too"
+
+
+def test_a_missing_right_is_named_beside_missing_topics(monkeypatch: pytest.MonkeyPatch) -> None:
+    right = Right("topic", "training-queue", "Read")
+    monkeypatch.setattr(allowed, "look", lambda *_: Allowed(missing=(right,), absent=("alert-acks",)))
+    check = check_rights_of("web")(load_settings())
+    assert not check.ok
+    assert "Read on topic training-queue" in check.detail
+    assert "alert-acks" in check.detail
+    assert "ACLs" in check.fix
+    assert "`fvq topics create`" in check.fix
+
+
+@pytest.mark.parametrize("role", ["worker", "ingest", "web"])
+def test_rights_are_not_asked_of_brokers_that_do_not_answer(
+    role: doctor.Role, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def asked(*_: object) -> Allowed:
+        raise AssertionError("rights are asked")
+
+    def silent(_: object) -> None:
+        raise BrokerError("no Kafka broker answers")
+
+    of_kafka = tuple(
+        check for check in doctor.ROLES[role] if check in (doctor._broker, doctor._needed_broker, *doctor.RIGHTS.values())
+    )
+    monkeypatch.setattr(doctor, "ROLES", {role: of_kafka})
+    monkeypatch.setattr(doctor, "check_broker", silent)
+    monkeypatch.setattr(allowed, "look", asked)
+    assert len(of_kafka) == 2
+    assert run_doctor(load_settings(), as_json=True, role=role) == 1
+    assert [check["name"] for check in json.loads(capsys.readouterr().out)["checks"]] == ["broker"]
 
 
 def test_a_variable_that_resembles_a_setting_fails(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -79,8 +79,7 @@ def test_known_values_are_those_of_the_events() -> None:
     assert set(metrics.ALERT_KINDS) == set(get_args(AlertKind))
     assert set(metrics.DEEP_REASONS) == set(get_args(TierReason))
     assert set(metrics.FULL_REASONS) == set(get_args(FullReason))
-    # An operator's rating goes from the wall to the queue, past the worker that counts these.
-    reasons = {*get_args(TrainingExample.model_fields["reason"].annotation)} - {"operator"}
+    reasons = get_args(TrainingExample.model_fields["reason"].annotation)
     assert {reason for (reason,) in values_of(metrics.HARVESTED)} == {*reasons, "vanished"}
     assert {status for (status,) in values_of(metrics.SEGMENTS)} >= {
         *get_args(SegmentScore.model_fields["status"].annotation),

@@ -9,9 +9,12 @@ import pytest
 
 from streams.cli import serve as command
 from streams.errors import ModelError, SettingsError
+from streams.life import Life
 from streams.serve import ModelLoader, ray_app, replica_token, run_serve, run_serve_on_ray, serve_token
 from streams.settings import Settings
 from tests.support.served import listen
+
+LIFE = Life("scorer", "text")
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "::1", "localhost", "127.1.2.3"])
@@ -23,7 +26,7 @@ def test_on_this_machine_no_token_is_needed(host: str) -> None:
 @pytest.mark.parametrize("host", ["0.0.0.0", "::", "10.0.0.1", "gpu-1", ""])
 def test_for_other_machines_a_token_is_needed(host: str, tmp_path: Path) -> None:
     with pytest.raises(SettingsError, match="so others can connect: set FVQ_SCORER_TOKEN") as raised:
-        run_serve(Settings(serve_host=host))
+        run_serve(Settings(serve_host=host), LIFE)
     assert raised.value.path == "FVQ_SERVE_HOST"
     (tmp_path / "token").write_text("from-file\n")
     assert serve_token(Settings(serve_host=host, scorer_token_file=tmp_path / "token")) == "from-file"
@@ -39,13 +42,13 @@ def test_a_port_that_is_taken_is_said() -> None:
     with listen("127.0.0.1", 0) as other:
         port = other.getsockname()[1]
         with pytest.raises(SettingsError, match=rf"FVQ_SERVE_PORT: cannot listen on 127.0.0.1:{port}: Address already in use$"):
-            run_serve(Settings(serve_port=port))
+            run_serve(Settings(serve_port=port), LIFE)
 
 
 @pytest.mark.parametrize("host", ["no.such.host.invalid", "300.1.1.1"])
 def test_a_host_that_is_none_is_said(host: str) -> None:
     with pytest.raises(SettingsError, match=f"cannot listen on {host}:0"):
-        run_serve(Settings(serve_host=host, serve_port=0, scorer_token="secret"))
+        run_serve(Settings(serve_host=host, serve_port=0, scorer_token="secret"), LIFE)
 
 
 def test_a_registry_that_does_not_answer_is_not_taken_for_the_address(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -54,7 +57,7 @@ def test_a_registry_that_does_not_answer_is_not_taken_for_the_address(monkeypatc
 
     monkeypatch.setattr(ModelLoader, "__call__", load)
     with pytest.raises(ModelError, match="the model cannot be loaded: no store"):
-        run_serve(Settings(serve_port=0))
+        run_serve(Settings(serve_port=0), LIFE)
 
 
 @pytest.mark.parametrize("values", [{"serve_queue": 8}, {"serve_batch": 256, "serve_queue": 100}])
@@ -72,9 +75,9 @@ def test_options_of_ray_need_ray() -> None:
 
 def test_ray_is_not_started_for_what_cannot_be_served() -> None:
     with pytest.raises(ModelError, match="no such directory"):
-        run_serve_on_ray(Settings(model="no-such-model"), 1, None)
+        run_serve_on_ray(Settings(model="no-such-model"), LIFE, 1, None)
     with pytest.raises(SettingsError, match="so others can connect"):
-        run_serve_on_ray(Settings(serve_host="0.0.0.0"), 1, None)
+        run_serve_on_ray(Settings(serve_host="0.0.0.0"), LIFE, 1, None)
 
 
 @pytest.mark.slow

@@ -17,6 +17,7 @@ from streams.settings_page import reference
 CONTRACT = """
 broker: str | None = None
 group: str = fvq min_length=1
+topic_prefix: str = 
 session_timeout: float = 10.0 ge=6 le=300
 kafka_security: Literal['PLAINTEXT', 'SSL', 'SASL_PLAINTEXT', 'SASL_SSL'] = PLAINTEXT
 kafka_sasl: Literal['PLAIN', 'SCRAM-SHA-256', 'SCRAM-SHA-512'] = SCRAM-SHA-512
@@ -67,6 +68,7 @@ serve_queue: int = 256 ge=1 le=100000
 alerts: bool = True
 alert_policy: Path | None = None
 web_url: str | None = None
+wall_host: str | None = None
 wall_port: int = 8060 ge=0 le=65535
 web_tokens_file: Path | None = None
 web_token: SecretStr | None = None
@@ -75,6 +77,7 @@ web_user_header: str | None = None
 web_trusted_proxies: list[str] = made
 web_origins: list[str] = made
 wall_picture_hours: float = 24.0 gt=0
+rate_host: str | None = None
 rate_url: str | None = None
 harvest: bool = True
 harvest_per_hour: int = 4 ge=1
@@ -95,6 +98,7 @@ influx_hourly_days: int = 400 ge=0
 web_host: str = 127.0.0.1
 web_port: int = 8080 ge=0 le=65535
 worst_streams: int = 0 ge=0 le=1000
+ingest_host: str | None = None
 ingest_port: int = 8071 ge=0 le=65535
 log_level: Literal['debug', 'info', 'warning', 'error'] = info
 log_format: Literal['text', 'json'] = text
@@ -139,6 +143,18 @@ def test_the_defaults_need_no_server() -> None:
     assert settings.live_window == 60
     assert (settings.web_host, settings.web_port) == ("127.0.0.1", 8080)
     assert settings.media_roots == []
+
+
+def test_each_page_listens_at_its_own_address_or_where_the_worker_does(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FVQ_WEB_HOST", "192.0.2.1")
+    settings = load_settings()
+    assert [settings.host_of(listener) for listener in ("wall", "rate", "ingest")] == ["192.0.2.1"] * 3
+    monkeypatch.setenv("FVQ_WALL_HOST", "192.0.2.2")
+    monkeypatch.setenv("FVQ_RATE_HOST", "192.0.2.3")
+    monkeypatch.setenv("FVQ_INGEST_HOST", "")
+    settings = load_settings()
+    assert [settings.host_of(listener) for listener in ("wall", "rate", "ingest")] == ["192.0.2.2", "192.0.2.3", "192.0.2.1"]
+    assert settings.web_host == "192.0.2.1", "who opens the wall does not open the worker's pages"
 
 
 def test_environment_over_file(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -348,7 +364,7 @@ def test_settings_of_a_served_scorer_that_contradict_are_refused(monkeypatch: py
         load_settings()
     monkeypatch.setenv("FVQ_SCORER_TOKEN_FILE", str(tmp_path / "missing"))
     monkeypatch.delenv("FVQ_SECOND_MODEL")
-    with pytest.raises(SettingsError, match="FVQ_SCORER_TOKEN_FILE: cannot be read"):
+    with pytest.raises(SettingsError, match=r"FVQ_SCORER_TOKEN_FILE: \S+ cannot be read"):
         load_settings().scorer_secret()
 
 

@@ -65,6 +65,7 @@ async def test_faust_takes_the_socket_over_and_no_connection_is_refused(pages: S
     add_pages(app, SqliteSink(tmp_path), lambda: 0.0, [], listener=pages.hand_over)
     app.web.init_server()
     with connected(pages.port) as idle:  # a client that is at neither end of its request
+        assert read(pages.port, "/healthz")[0] == 200  # its connection is taken in now: they are taken in their order
         await app.web.start_server()
         try:
             async with ClientSession() as session, session.get(f"http://127.0.0.1:{pages.port}/readyz") as answer:

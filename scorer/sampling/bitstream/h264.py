@@ -34,7 +34,7 @@ MOST_COMMANDS = 66
 
 @dataclass(frozen=True)
 class Sequence:
-    """What a slice's header needs of its SPS. colours: ChromaArrayType. order_*: of pic_order_cnt."""
+    """What a slice's header needs of its SPS. colours: ChromaArrayType. order_*: of pic_order_cnt. map_units: across and down."""
 
     separate_planes: bool
     colours: int
@@ -44,6 +44,7 @@ class Sequence:
     order_bits: int
     order_always_zero: bool
     frames_only: bool
+    map_units: tuple[int, int]
 
 
 @dataclass(frozen=True)
@@ -137,12 +138,11 @@ def sequence_of(bits: Bits) -> tuple[int, Sequence]:
             bits.signed()  # offset_for_ref_frame
     bits.golomb()  # max_num_ref_frames
     bits.flag()  # gaps_in_frame_num_value_allowed_flag
-    bits.golomb()  # pic_width_in_mbs_minus1
-    bits.golomb()  # pic_height_in_map_units_minus1
+    map_units = bits.golomb() + 1, bits.golomb() + 1
     frames_only = bits.flag()
     chroma_array = 0 if separate else colours
     return number, Sequence(
-        separate, chroma_array, extra_depth, frame_number_bits, order_type, order_bits, always_zero, frames_only
+        separate, chroma_array, extra_depth, frame_number_bits, order_type, order_bits, always_zero, frames_only, map_units
     )
 
 

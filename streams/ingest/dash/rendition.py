@@ -13,7 +13,7 @@ from streams.ingest.dash.numbering import announce
 from streams.ingest.dash.values import Presentation, micros_of
 from streams.ingest.dash.window import Moment, Track, window_of
 from streams.ingest.states import STALE_TARGETS, SourceState, State
-from streams.media.uri import without_secrets
+from streams.media.shown import without_secrets
 
 log = logging.getLogger(__name__)
 

@@ -13,7 +13,7 @@ from collections.abc import Iterable
 from streams.ingest.base import Services
 from streams.ingest.dash.values import Addressing
 from streams.media.read import ReadError
-from streams.media.uri import without_secrets
+from streams.media.shown import without_secrets
 
 log = logging.getLogger(__name__)
 

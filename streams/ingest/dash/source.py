@@ -24,7 +24,7 @@ from streams.ingest.hls.schedule import LONGEST, LONGEST_PAUSE, SHORTEST, longes
 from streams.ingest.hls.values import PlaylistError
 from streams.ingest.states import SourceState
 from streams.media.read import Answer, ReadError
-from streams.media.uri import without_secrets
+from streams.media.shown import without_secrets
 
 log = logging.getLogger(__name__)
 

@@ -18,7 +18,7 @@ from streams.ingest.hls.tracker import Notes, is_abreast, realign, step
 from streams.ingest.hls.values import MasterPlaylist, MediaPlaylist, PlaylistError
 from streams.ingest.states import STALE_TARGETS, SourceState, State
 from streams.media.read import Answer, ReadError
-from streams.media.uri import without_secrets
+from streams.media.shown import without_secrets
 
 log = logging.getLogger(__name__)
 

@@ -16,7 +16,7 @@ from streams.ingest.hls.schedule import longest_load, next_load
 from streams.ingest.hls.values import MasterPlaylist, PlaylistError
 from streams.ingest.states import SourceState
 from streams.media.read import Answer, ReadError
-from streams.media.uri import without_secrets
+from streams.media.shown import without_secrets
 
 log = logging.getLogger(__name__)
 

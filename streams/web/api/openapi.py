@@ -90,8 +90,17 @@ def _operation(route: Route) -> dict[str, Any]:
 
 
 def _path_parameters(path: str) -> list[dict[str, Any]]:
-    schema = {"type": "string", "minLength": 1}
-    return [{"name": name, "in": "path", "required": True, "schema": schema} for name in re.findall(r"\{(\w+)\}", path)]
+    """What a path's braces stand for; the noun before them says whose id it is."""
+    return [
+        {
+            "name": name,
+            "in": "path",
+            "required": True,
+            "schema": {"type": "string", "minLength": 1},
+            "description": f"The {noun}'s id, percent-encoded.",
+        }
+        for noun, name in re.findall(r"/(\w+)s/\{(\w+)\}", path)
+    ]
 
 
 def _query_parameters(query: type[BaseModel]) -> list[dict[str, Any]]:

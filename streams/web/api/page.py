@@ -11,7 +11,8 @@ from streams.web.api.routes import PREFIX, ROUTES
 
 INTRODUCTION = f"""# The wall's API
 
-Made by `python -m streams.web.api.page > docs/api.md`, from the document that every wall serves at `{PREFIX}/openapi.json`.
+What programs can ask a wall, and what it answers. Made by `python -m streams.web.api.page > docs/api.md`, from the document
+that every wall serves at `{PREFIX}/openapi.json`.
 
 Tokens and scopes, pages of lists, times, tags and refusals: [the wall](web.md#the-api). Readers ignore fields that they do
 not know; what later versions may change: [compatibility](compatibility.md#the-walls-api). Times are ISO 8601 in UTC, scores

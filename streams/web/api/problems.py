@@ -15,7 +15,7 @@ class Problem(BaseModel):
 
     type: str = Field(description="Always about:blank: the status says the kind.")
     title: str = Field(description="The status in words.")
-    status: int
+    status: int = Field(description="The HTTP status, 400-599.")
     detail: str = Field(description="What is wrong, for people.")
     field: str | None = Field(default=None, description="The query parameter or field of the body that is wrong.")
 

@@ -71,9 +71,11 @@ class StreamsQuery(LabelQuery):
 class AlertsQuery(LabelQuery):
     """Which alerts, the latest first."""
 
-    state: Literal["firing", "resolved", "acknowledged", "unacknowledged", "all"] = "firing"
+    state: Literal["firing", "resolved", "acknowledged", "unacknowledged", "all"] = Field(
+        default="firing", description="acknowledged and unacknowledged: of those that fire. resolved: those that are over."
+    )
     kind: list[str] = Field(default_factory=list, max_length=12, description="Only alerts of these kinds.")
-    stream_id: str | None = Field(default=None, max_length=256)
+    stream_id: str | None = Field(default=None, max_length=256, description="Only alerts of this stream.")
     cursor: Cursor = None
     limit: Limit = 100
     format: Form = "json"
@@ -104,26 +106,28 @@ class SegmentsQuery(Query):
 class PictureQuery(Query):
     """at: the segment's id; without it the last picture."""
 
-    at: str | None = Field(default=None, max_length=256)
+    at: str | None = Field(default=None, max_length=256, description="The segment whose picture it is; without it the last one.")
 
 
 class CompareQuery(Query):
     """at: a time; the pair before and after it. Without it: the last good picture and the first bad one after it."""
 
-    at: Time | None = None
+    at: Time | None = Field(default=None, description="The pair around this time; without it the last good and first bad one.")
 
 
 class GroupsQuery(LabelQuery):
     """by: the label's name; without it every label."""
 
-    by: str | None = Field(default=None, min_length=1, max_length=256)
+    by: str | None = Field(
+        default=None, min_length=1, max_length=256, description="Only groups of this label; without it of all."
+    )
 
 
 class ClipsQuery(Query):
     """Clips that wait to be rated, the worst first."""
 
     worst: bool = Field(default=True, description="false: the newest first.")
-    stream_id: str | None = Field(default=None, max_length=256)
+    stream_id: str | None = Field(default=None, max_length=256, description="Only clips of this stream.")
     cursor: Cursor = None
     limit: Limit = 100
 
@@ -137,14 +141,14 @@ class Body(BaseModel):
 class AckBody(Body):
     """An acknowledgement. The name is that of who asks."""
 
-    note: str = Field(default="", max_length=2000)
+    note: str = Field(default="", max_length=2000, description="What the others should know.")
     until: Time | None = Field(default=None, description="From then on the alert counts again; without it, at its end only.")
 
 
 class SessionBody(Body):
     """The token that a browser gets a session for."""
 
-    token: str = Field(min_length=1, max_length=200)
+    token: str = Field(min_length=1, max_length=200, description="The token, as `fvq web token add` printed it.")
 
 
 class RatingBody(Body):

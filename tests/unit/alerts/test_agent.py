@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Collection
 from datetime import UTC, datetime
@@ -13,16 +14,17 @@ from hypothesis import strategies as st
 from kafka import TopicPartition
 
 from streams.alerts.agent import AlertAgent
-from streams.alerts.detector import step
+from streams.alerts.detector import open_alerts, step
 from streams.alerts.policy import parse_policy
-from streams.alerts.state import StreamState
+from streams.alerts.state import StreamState, to_json
 from streams.alerts.watermark import Watermark
-from streams.events import SCORES_TOPIC, SegmentScore
+from streams.events import ALERT_STATE_TOPIC, SCORES_TOPIC, AudioSummary, SegmentScore
 from streams.kafka.connection import Connection
 from streams.kafka.consumer import Group
 from tests.support.alerts import Killed, MemoryAlertTopics, make_score
 
-POLICY = parse_policy({"alerts": {"black": {"cool_down": 0, "minimum": 2, "clear": 2}}})
+QUICK = {"cool_down": 0, "minimum": 2, "clear": 2}
+POLICY = parse_policy({"alerts": {"black": QUICK, "silent": QUICK | {"warm_up": 2}}})
 PARTITION = TopicPartition(SCORES_TOPIC, 0)
 UNLIMITED = 10**6
 """More messages than any test sends."""
@@ -56,14 +58,16 @@ def expected_alerts(scores: list[SegmentScore]) -> list[tuple[str, str]]:
 
 
 bursts_of_scores = st.lists(st.tuples(st.sampled_from("abc"), st.integers(1, 6), st.booleans()), max_size=25)
-"""Of each burst: the stream, the number of segments, and whether they are black."""
+"""Of each burst: the stream, the number of segments, and whether they are black and silent."""
 
 
 def scores_of(bursts: list[tuple[str, int, bool]]) -> list[SegmentScore]:
+    """The scores of bursts; what is black is silent as well."""
     scores, sequences = [], dict.fromkeys("abc", 0)
     for stream, count, black in bursts:
+        sound = AudioSummary(present=True, silent=float(black))
         for _ in range(count):
-            scores.append(make_score(sequences[stream], 70, stream=stream, black=float(black)))
+            scores.append(make_score(sequences[stream], 70, stream=stream, black=float(black), audio=sound))
             sequences[stream] += 1
     return scores
 
@@ -79,6 +83,44 @@ def test_workers_killed_between_any_two_messages_send_each_alert_once(
     assert run_worker(topics, 10, UNLIMITED)
     sent = [(alert.alert_id, alert.state) for alert in topics.alerts()]
     assert sorted(sent) == sorted(expected_alerts(scores))
+
+
+def forget_sound(topics: MemoryAlertTopics) -> None:
+    """Write all states again as a worker of the version before writes them: without what it does not know."""
+    for state in list(topics.states(0)):
+        fields = json.loads(to_json(state))
+        for rendition in fields["courses"].values():
+            for name in ("silent", "sound", "signals_version"):
+                rendition.pop(name, None)
+        topics.topics[ALERT_STATE_TOPIC].append((state.stream_id, json.dumps(fields).encode()))
+
+
+@pytest.mark.parametrize("sound_comes_back", [True, False])
+def test_an_alert_that_an_older_worker_has_dropped_goes_on(*, sound_comes_back: bool) -> None:
+    bursts = [("a", 5, False), ("a", 5, True), ("a", 3, not sound_comes_back)]
+    topics = MemoryAlertTopics(scores_of(bursts))
+    records, topics.records = topics.records, topics.records[:10]
+    assert run_worker(topics, 4, UNLIMITED)
+    fired = {alert.kind: alert.alert_id for alert in topics.alerts()}
+    assert set(fired) == {"black", "silent"}
+    forget_sound(topics)
+    assert [alert.kind for state in topics.states(0) for alert in open_alerts(state)] == ["black"]
+    topics.records = records
+    assert run_worker(topics, 4, UNLIMITED)
+    again = [(alert.kind, alert.state, alert.alert_id) for alert in topics.alerts()[2:]]
+    expected = [(kind, "resolved", alert_id) for kind, alert_id in fired.items()] if sound_comes_back else []
+    assert sorted(again) == sorted(expected)
+
+
+def test_an_alert_whose_worker_was_killed_before_it_stored_the_state_does_not_end_by_what_is_read_again() -> None:
+    topics = MemoryAlertTopics(scores_of([("a", 8, False), ("a", 5, True)]))
+    records, topics.records = topics.records, topics.records[:4]
+    assert run_worker(topics, 4, UNLIMITED)
+    topics.records = records
+    assert not run_worker(topics, 9, 2), "it sends two alerts, and is killed"
+    assert [alert.state for alert in topics.alerts()] == ["firing", "firing"]
+    assert run_worker(topics, 9, UNLIMITED)
+    assert [alert.state for alert in topics.alerts()] == ["firing", "firing"]
 
 
 def test_a_message_that_is_no_score_is_skipped_and_the_others_are_judged() -> None:

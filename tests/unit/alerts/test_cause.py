@@ -112,6 +112,17 @@ def test_the_cause_survives_the_stored_state() -> None:
     assert all(alert.cause for alert in open_alerts(stored))
 
 
+def test_signals_of_two_definitions_are_not_compared() -> None:
+    # A worker of a newer version, which measures blur in another way, takes the stream over shortly before it gets dark.
+    old = [make_score(i, 80) for i in range(30)]
+    new = [make_score(i, 80, signals={"blur": 0.4}, signals_version=2) for i in range(30, 36)]
+    dark = [make_score(i, 20, signals={"blur": 0.4, "luma": 30.0}, signals_version=2) for i in range(36, 46)]
+    cause = first_cause(old + new + dark)
+    assert [(move.name, move.usual) for move in cause.signals] == [("luma", pytest.approx(100, abs=5))]
+    back = [make_score(i, 80) for i in range(46, 60)]
+    assert fold(old + new + dark + back)[0].renditions[""].usual == fold(back)[0].renditions[""].usual
+
+
 def test_silence_is_the_networks_unless_somebody_knows_more() -> None:
     state, _ = fold(ladder(set()))
     _, (alert,) = tick(state, BEGIN, LIMITS.no_segments.after, LIMITS)

@@ -13,7 +13,7 @@ from streams.alerts.clock import FAST_SECONDS
 from streams.alerts.detector import step, tick
 from streams.alerts.policy import default_limits
 from streams.alerts.state import StreamState, from_json, to_json
-from streams.events import QualityAlert, SegmentScore
+from streams.events import FaceSummary, QualityAlert, SegmentScore
 from tests.support.alerts import BEGIN, SECONDS, fold, make_score
 
 LIMITS = default_limits()
@@ -77,13 +77,22 @@ def test_a_backlog_that_is_read_after_segments_of_a_wrong_clock_has_its_alerts(s
     assert [(alert.kind, alert.state, alert.started_at) for alert in alerts] == [("black", "firing", make_score(good).start)]
 
 
-def test_an_alert_of_a_wrong_clock_resolves_in_the_backlog_after_it() -> None:
-    scores = [shifted(make_score(i, black=1.0), DAY) for i in range(10)] + [make_score(i, 70) for i in range(10, 40)]
+@pytest.mark.parametrize(
+    ("kind", "bad", "good"),
+    [
+        ("black", {"black": 1.0}, {}),
+        ("no-face", {"faces": FaceSummary(count=0, area=0)}, {"faces": FaceSummary(count=1, area=0.1)}),
+    ],
+)
+def test_an_alert_of_a_wrong_clock_resolves_in_the_backlog_after_it(
+    kind: str, bad: dict[str, object], good: dict[str, object]
+) -> None:
+    scores = [shifted(make_score(i, **bad), DAY) for i in range(20)] + [make_score(i, 70, **good) for i in range(20, 60)]
     state, alerts = StreamState("channel"), []
     for score in scores:
         state, new_alerts = step(from_json(to_json(state)), score, LIMITS, BEGIN + timedelta(hours=1))
         alerts += new_alerts
-    assert [(alert.kind, alert.state) for alert in alerts] == [("black", "firing"), ("black", "resolved")]
+    assert [(alert.kind, alert.state) for alert in alerts] == [(kind, "firing"), (kind, "resolved")]
     assert alerts[1].ended_at is not None
     assert alerts[1].ended_at >= alerts[0].started_at
 

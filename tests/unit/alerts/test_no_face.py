@@ -101,3 +101,13 @@ def test_a_slate_changes_nothing_of_what_is_usual() -> None:
     rendition = fold(shown(30, 85, FACE) + shown(300, 8, NO_FACE, 30, luma=60))[0].renditions[""]
     assert rendition.baseline == pytest.approx(85)
     assert rendition.usual[SIGNALS.index("luma")] == pytest.approx(100)
+
+
+def test_a_slate_after_an_upgrade_is_no_picture_whose_signals_got_worse() -> None:
+    # The new version measures a larger blur in the same pictures: that hides no face.
+    before = shown(30, 85, FACE)
+    after = [
+        make_score(30 + i, 85 if i < 2 else 8, faces=FACE if i < 2 else NO_FACE, signals={"blur": 0.4}, signals_version=2)
+        for i in range(42)
+    ]
+    assert told(before + after) == [("no-face", "firing")]

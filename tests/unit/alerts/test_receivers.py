@@ -21,7 +21,7 @@ from streams.alerts.acknowledge import Acknowledgements, acknowledge
 from streams.alerts.delivery import Courier
 from streams.alerts.receiver_settings import Receiver
 from streams.alerts.receivers import Poster, as_alertmanager
-from streams.alerts.request import SIGNATURE_HEADER, UnavailableError, signature
+from streams.alerts.request import SIGNATURE_HEADER, Address, UnavailableError, signature
 from streams.errors import SettingsError
 from streams.events import QualityAlert
 from streams.kafka.connection import Connection
@@ -148,6 +148,20 @@ def test_an_answer_without_an_end_is_an_answer() -> None:
         Poster(make_receiver(url, "json")).post([make_alert()])
     assert time.monotonic() - started < 2
     assert len(sent) < 200
+
+
+@pytest.mark.parametrize(
+    ("url", "words"),
+    [
+        ("http://nowhere.invalid/hook", "its host's name cannot be found"),
+        ("http://127.0.0.1:1/hook", "nothing listens at its address"),
+    ],
+)
+def test_an_address_where_nobody_is_says_what_is_wrong_without_its_text(url: str, words: str) -> None:
+    receiver = Receiver(name="hook", type="json", url=url)
+    with pytest.raises(UnavailableError, match=words) as caught:
+        Address(receiver).request("POST", body=b"{}")
+    assert "hook" not in str(caught.value)
 
 
 @pytest.mark.parametrize("drop", [b"HTTP/1.1 200 OK\r\nX-Slow: ", b""])

@@ -45,6 +45,7 @@ STATE = StreamState(
             no_face=Watch(pending_since=TIME),
             silent=Watch(pending_since=TIME),
             sound=Sound(heard=10.0, usual=-23.0, silence=1.0, lost=True),
+            signals_version=2,
         )
     },
     until=TIME,
@@ -80,6 +81,7 @@ STORED = {
             "no_face": {"since": STORED_TIME},
             "silent": {"since": STORED_TIME},
             "sound": {"heard": 10.0, "usual": -23.0, "silence": 1.0, "lost": True},
+            "signals_version": 2,
         }
     },
     "until": STORED_TIME,
@@ -126,11 +128,11 @@ def test_the_watches_for_faces_and_sound_are_not_among_those_that_older_workers_
 
 def test_a_state_of_an_older_worker_has_no_averages_yet() -> None:
     old = {key: value for key, value in STORED.items() if key != "courses"}
-    names = ("recent", "usual", "usual_seconds", "missing", "no_face", "glanced", "before", "silent", "sound")
+    names = ("recent", "usual", "usual_seconds", "missing", "no_face", "glanced", "before", "silent", "sound", "signals_version")
     old["courses"] = {"240p": {key: value for key, value in STORED["courses"]["240p"].items() if key not in names}}
     rendition = from_json(json.dumps(old).encode()).renditions["240p"]
     assert (rendition.usual, rendition.usual_seconds, rendition.no_face) == ((), 0.0, Watch())
-    assert (rendition.silent, rendition.sound) == (Watch(), Sound())
+    assert (rendition.silent, rendition.sound, rendition.signals_version) == (Watch(), Sound(), 1)
 
 
 def test_bytes_that_are_no_state_are_a_value_error() -> None:

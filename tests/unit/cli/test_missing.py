@@ -8,9 +8,10 @@ import tomllib
 
 import pytest
 
-from streams.cli.app import EXTRAS, TRAINING, app, main
+from streams.cli.app import app, main
 from streams.errors import BrokerError
 from streams.kafka.embedded import EmbeddedBroker
+from streams.user_errors import EXTRAS, TRAINING
 from tests.support.processes import ROOT
 
 

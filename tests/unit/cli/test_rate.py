@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from pathlib import Path
 
 import pytest
@@ -32,6 +33,30 @@ def test_a_raters_link_is_the_address_that_raters_reach(
     rater = RatingStore(tmp_path).sign_in(token)
     assert rater is not None
     assert rater.name == "ada"
+
+
+@pytest.mark.parametrize(
+    ("host", "shown"),
+    [("127.0.0.1", "127.0.0.1"), ("::1", "[::1]"), ("0.0.0.0", socket.gethostname()), ("::", socket.gethostname())],
+)
+def test_a_link_names_a_host_that_raters_can_open(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, host: str, shown: str) -> None:
+    monkeypatch.setenv("FVQ_DATA_DIR", str(tmp_path))
+    monkeypatch.setenv("FVQ_RATE_HOST", host)
+    added = CliRunner().invoke(app, ["rate", "add", "ada", "--port", "8091"])
+    assert f"link   http://{shown}:8091/#token=" in added.stdout
+
+
+def test_an_address_that_cannot_be_listened_on_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FVQ_DATA_DIR", str(tmp_path))
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        port = other.getsockname()[1]
+        served = CliRunner().invoke(app, ["rate", "serve", "--port", str(port)])
+    assert isinstance(served.exception, SettingsError)
+    assert f"FVQ_RATE_HOST, --port: cannot listen on 127.0.0.1:{port}: " in str(served.exception)
+    monkeypatch.setenv("FVQ_RATE_HOST", "203.0.113.7")  # an address for documentation, which no machine has
+    served = CliRunner().invoke(app, ["rate", "serve", "--port", "0"])
+    assert isinstance(served.exception, SettingsError)
+    assert "cannot listen on 203.0.113.7:0: " in str(served.exception)
 
 
 def test_digit_votes_are_for_the_five_levels(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from socket import gethostname
 
 import pytest
 from typer.testing import CliRunner
@@ -40,6 +41,17 @@ def test_a_token_is_added_listed_and_removed(file: Path, monkeypatch: pytest.Mon
 
 
 @pytest.mark.parametrize(
+    ("host", "shown"),
+    [("127.0.0.1", "127.0.0.1"), ("wall.lan", "wall.lan"), ("::1", "[::1]"), ("0.0.0.0", gethostname()), ("::", gethostname())],
+)
+def test_a_link_names_a_host_that_others_can_open(file: Path, monkeypatch: pytest.MonkeyPatch, host: str, shown: str) -> None:
+    monkeypatch.setenv("FVQ_WALL_HOST", host)
+    added = run(app, ["web", "token", "add", "kim"])
+    assert f"link   http://{shown}:8060/#token=" in added.output
+    assert file.exists()
+
+
+@pytest.mark.parametrize(
     ("arguments", "words"),
     [
         (["add", "kim", "--scope", "everything"], "none of read"),
@@ -59,6 +71,8 @@ def test_it_does_not_start_where_it_could_not_tell_who_asks(monkeypatch: pytest.
     monkeypatch.setenv("FVQ_BROKER", "127.0.0.1:1")
     for settings, words in (
         ({"FVQ_WEB_HOST": "0.0.0.0"}, "FVQ_WEB_TOKENS_FILE"),
+        ({"FVQ_WALL_HOST": "0.0.0.0"}, "FVQ_WEB_TOKENS_FILE"),
+        ({"FVQ_WEB_HOST": "0.0.0.0", "FVQ_WALL_HOST": "127.0.0.1"}, "no Kafka broker answers"),
         ({"FVQ_WEB_TOKENS_FILE": str(tmp_path / "none.json")}, "cannot be read"),
         ({"FVQ_WEB_USER_HEADER": "X-User"}, "FVQ_WEB_TRUSTED_PROXIES"),
         ({}, "no Kafka broker answers"),

@@ -11,6 +11,8 @@ from streams.dead_letters.kept import KeptLetter, Mark, Selection, parse_time
 from streams.letter import LETTER_KEY_BYTES, LETTER_VALUE_BYTES, Message, dead_letter
 
 NOW = datetime(2026, 1, 31, 12, tzinfo=UTC)
+SEGMENTS = "staging.video-segments"
+"""The topic of segments of an environment with a prefix."""
 
 
 def kept(message: Message, kind: str = "event", offset: int = 5) -> KeptLetter:
@@ -19,24 +21,26 @@ def kept(message: Message, kind: str = "event", offset: int = 5) -> KeptLetter:
     return KeptLetter.of(
         SimpleNamespace(
             partition=2, offset=offset, key=letter.key, value=letter.value, headers=letter.header_bytes(), timestamp=0
-        )
+        ),
+        SEGMENTS,
     )  # fmt: skip
 
 
-def message(value: bytes = b"{}", key: bytes | None = b"studio-7", topic: str = "video-segments") -> Message:
+def message(value: bytes = b"{}", key: bytes | None = b"studio-7", topic: str = SEGMENTS) -> Message:
     return Message(key, value, topic, 1, 42)
 
 
 def test_a_letter_is_named_by_the_place_of_its_message() -> None:
     letter = kept(message())
-    assert letter.letter_id == "video-segments/1/42"
+    assert letter.letter_id == "staging.video-segments/1/42"
     assert kept(message(), offset=6).letter_id == letter.letter_id, "an answer that was repeated after a kill"
     assert letter.stream_id == "studio-7"
     assert letter.obstacle() == ""
 
 
 def test_a_letter_of_somebody_else_has_the_name_of_its_own_place() -> None:
-    letter = KeptLetter.of(SimpleNamespace(partition=2, offset=5, key=None, value=None, headers=[("kind", None)], timestamp=1000))
+    record = SimpleNamespace(partition=2, offset=5, key=None, value=None, headers=[("kind", None)], timestamp=1000)
+    letter = KeptLetter.of(record, SEGMENTS)
     assert letter.letter_id == "letter/2/5"
     assert letter.time == datetime.fromtimestamp(1, UTC)
     assert letter.obstacle()
@@ -48,7 +52,8 @@ def test_a_letter_of_somebody_else_has_the_name_of_its_own_place() -> None:
         (kept(message(), kind="unreadable"), "no message"),
         (kept(message(b"x" * (LETTER_VALUE_BYTES + 1))), "cut"),
         (kept(message(key=b"x" * (LETTER_KEY_BYTES + 1))), "cut"),
-        (kept(message(topic="model-updates")), "video-segments"),
+        (kept(message(topic="model-updates")), SEGMENTS),
+        (kept(message(topic="video-segments")), SEGMENTS),
     ],
 )
 def test_what_is_not_the_whole_message_is_not_sent_again(letter: KeptLetter, reason: str) -> None:
@@ -72,7 +77,7 @@ def test_any_value_can_be_shown(value: bytes, field: str, shown: object) -> None
 @pytest.mark.parametrize("timestamp", [-1, 0, 2**62])
 def test_any_time_of_a_letter_is_a_time(time: bytes, timestamp: int) -> None:
     record = SimpleNamespace(partition=0, offset=0, key=None, value=b"", headers=[("time", time)], timestamp=timestamp)
-    assert KeptLetter.of(record).time >= datetime(1970, 1, 1, tzinfo=UTC)
+    assert KeptLetter.of(record, SEGMENTS).time >= datetime(1970, 1, 1, tzinfo=UTC)
 
 
 def test_a_selection_combines_its_parts() -> None:
@@ -82,7 +87,7 @@ def test_a_selection_combines_its_parts() -> None:
     assert not Selection(kinds=frozenset(["event"]), streams=frozenset(["studio-8"])).takes(letter)
     assert Selection(since=letter.time).takes(letter)
     assert not Selection(until=letter.time).takes(letter)
-    assert not Selection(ids=frozenset(["video-segments/1/43"])).takes(letter)
+    assert not Selection(ids=frozenset(["staging.video-segments/1/43"])).takes(letter)
 
 
 @pytest.mark.parametrize(

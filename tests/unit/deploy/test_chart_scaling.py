@@ -10,7 +10,7 @@ from prometheus_client import REGISTRY
 from prometheus_client.metrics import MetricWrapperBase
 
 from scorer.remote.metrics import ReplicaMetrics
-from streams import metrics
+from streams import metrics, parts
 from streams.alerts import policy
 from streams.events import SEGMENTS_TOPIC
 from streams.settings import Settings
@@ -73,6 +73,14 @@ def test_kafka_s_lag_is_that_of_the_workers_group(scaled: dict[str, Any]) -> Non
     assert metadata["offsetResetPolicy"] == "earliest"
     assert metadata["allowIdleConsumers"] == "false"
     assert (metadata["tls"], metadata["sasl"]) == ("enable", "scram_sha512")
+
+
+def test_kafka_s_lag_is_that_of_the_topic_and_group_with_their_prefix() -> None:
+    triggers = find(render("full", "--set", "settings.FVQ_TOPIC_PREFIX=staging."), "ScaledObject", "-worker")["spec"]["triggers"]
+    (metadata,) = [trigger["metadata"] for trigger in triggers if trigger["type"] == "kafka"]
+    settings = Settings(topic_prefix="staging.", broker="none:1")
+    assert metadata["topic"] == parts.connection(settings).named(SEGMENTS_TOPIC)
+    assert metadata["consumerGroup"] == parts.group(settings).name
 
 
 def test_kafka_s_user_is_the_workers(scaled: dict[str, Any]) -> None:

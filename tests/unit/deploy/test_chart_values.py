@@ -11,6 +11,7 @@ import pytest
 import yaml
 
 from streams.settings import Settings
+from streams.topic_names import LONGEST_PREFIX
 from tests.support.chart import CHART, refusal, render
 
 SCHEMA: dict[str, Any] = json.loads((CHART / "values.schema.json").read_text())
@@ -112,6 +113,9 @@ def test_no_secret_can_be_a_value() -> None:
         ([*WALL, "wall.settings.FVQ_WEB_USER_HEADER=X-Forwarded-User"], "nobody can sign in"),
         ([*WALL, "wall.settings.FVQ_WEB_URL=https://wall.example"], "put it under settings"),
         (["settings.FVQ_WALL_PORT=80"], "FVQ_WALL_PORT"),
+        (["settings.FVQ_TOPIC_PREFIX=my staging."], "FVQ_TOPIC_PREFIX"),
+        (["settings.FVQ_TOPIC_PREFIX=staging/"], "pattern"),
+        (["settings.FVQ_TOPIC_PREFIX=" + "x" * (LONGEST_PREFIX + 1)], "FVQ_TOPIC_PREFIX"),
         (["wall.replicas=0"], "wall/replicas"),
         ([*TOKEN, "scorer.scores=deep"], "name the large model"),
         ([*TOKEN, "scorer.scores=deep", "settings.FVQ_DEEP_URL=http://a:8090"], "leave the address out"),
@@ -122,6 +126,19 @@ def test_no_secret_can_be_a_value() -> None:
 )
 def test_a_wrong_value_is_refused(options: list[str], words: str) -> None:
     assert words in refusal("minimal", *(word for option in options for word in ("--set", option)))
+
+
+@pytest.mark.parametrize("component", [name for name, values in VALUES.items() if "settings" in (values or ())])
+@pytest.mark.parametrize("prefix", ["other.", ""])
+def test_one_component_cannot_have_a_prefix_of_its_own(component: str, prefix: str) -> None:
+    common = ["--set", "settings.FVQ_TOPIC_PREFIX=staging."]
+    said = refusal("minimal", *common, "--set", f"{component}.settings.FVQ_TOPIC_PREFIX={prefix}")
+    assert f"{component}.settings.FVQ_TOPIC_PREFIX: put it under settings" in said
+
+
+def test_the_longest_prefix_is_taken() -> None:
+    assert render("minimal", "--set", "settings.FVQ_TOPIC_PREFIX=" + "x" * LONGEST_PREFIX)
+    assert render("minimal", "--set", "settings.FVQ_TOPIC_PREFIX=")
 
 
 def test_a_bucket_may_be_called_as_the_shared_folder() -> None:

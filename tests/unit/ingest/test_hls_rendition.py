@@ -260,7 +260,7 @@ async def test_a_failure_is_reported_with_its_kind_and_when_it_began(origin: Ori
         ("live", "", START), ("failing", "not-found", first_failure), ("failing", "no-playlist", first_failure),
         ("live", "", START + timedelta(seconds=5)),
     ]  # fmt: skip
-    assert "not there (HTTP 404)" in clock.reports[1].reason
+    assert "not there (HTTP 404); is the address right" in clock.reports[1].reason, "a playlist does not expire as a segment does"
 
 
 async def test_what_a_silent_playlist_showed_is_reported_and_forgotten_with_the_next_segment(

@@ -13,6 +13,7 @@ from streams.ingest.hls.source import Source, SourcePlan
 from streams.ingest.states import SourceState
 from streams.media.read import Reader
 from tests.support.origin import Origin
+from tests.support.waiting import wait_for
 from tests.unit.ingest.test_hls_rendition import playlist
 
 MASTER = "#EXTM3U\n#EXT-X-STREAM-INF:BANDWIDTH=1,RESOLUTION=640x360\n{}\n#EXT-X-STREAM-INF:BANDWIDTH=9,RESOLUTION=1280x720\n{}\n"
@@ -85,9 +86,10 @@ async def test_once_gives_up_a_source_that_stays_away(origin: Origin, reader: Re
         assert 300 < clock.seconds < 330
     patient = Source(SourcePlan(Stream("news"), origin.url("/never.m3u8")), clock.services(reader))
     clock.seconds = 0
-    with pytest.raises(TimeoutError):
-        await asyncio.wait_for(patient.run(), 1)
-    assert clock.seconds > 400, "without `once` it is asked for ever"
+    asking = asyncio.create_task(patient.run())
+    await asyncio.to_thread(wait_for, "400 seconds of the fast clock", lambda: clock.seconds > 400 or asking.done(), 60)
+    assert not asking.done(), "without `once` it is asked for ever"
+    asking.cancel()
 
 
 async def test_variables_of_the_master_playlist_reach_its_renditions(origin: Origin, reader: Reader) -> None:
@@ -113,7 +115,8 @@ async def test_addresses_that_have_expired_are_signed_anew_before_a_window_has_p
     origin.script("/high.m3u8", *[playlist(number, 2) for number in range(1, 8)], 403)
     origin.script("/new.m3u8", playlist(8, 2, END))
     await Source(SourcePlan(Stream("news"), origin.url("/live.m3u8"), once=True), clock.services(reader)).run()
-    assert origin.requests.count("/high.m3u8") == 10
+    # Seven loads, and three that are refused; one more where the machine is slow.
+    assert origin.requests.count("/high.m3u8") in (10, 11)
 
 
 async def test_a_playlist_that_becomes_a_master_is_followed_as_one(origin: Origin, reader: Reader) -> None:

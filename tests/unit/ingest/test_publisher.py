@@ -17,6 +17,7 @@ from streams.ingest.positions import from_bytes
 from streams.ingest.publisher import GATHER_SECONDS, Messages, Publisher
 from streams.ingest.silence import KnownState
 from streams.ingest.states import SourceState
+from streams.kafka.connection import Connection
 
 NOW = datetime(2026, 1, 31, 12, tzinfo=UTC)
 
@@ -58,7 +59,7 @@ def sender() -> MemorySender:
 
 @pytest.fixture
 async def publisher(sender: MemorySender) -> AsyncIterator[Publisher]:
-    running = Publisher(sender, first_pause=0.01)
+    running = Publisher(sender, Connection("none:1").named, first_pause=0.01)
     task = asyncio.create_task(running.run())
     yield running
     sender.go.set()

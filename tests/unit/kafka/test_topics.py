@@ -11,13 +11,13 @@ from streams.kafka import topics
 from streams.kafka.connection import Connection
 from streams.kafka.topics import (
     MIN_IN_SYNC,
-    PER_STREAM,
     alter_topics,
     check_topics,
     create_topics,
     in_sync,
     wanted_topics,
 )
+from streams.topic_names import PER_STREAM
 
 
 @pytest.mark.parametrize(("replication", "min_in_sync"), [(1, None), (2, None), (3, "2"), (5, "2")])

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import random
 import struct
+import subprocess
+import sys
 import zlib
 from collections.abc import Callable
 from types import ModuleType
@@ -260,11 +262,42 @@ def test_a_large_batch_is_decompressed_as_a_whole_and_a_cut_one_is_refused_or_sh
     data = bytes(range(256)) * 8192
     compressed = COMPRESS[codec](data)
     assert decompressed(codec, compressed) == data
-    if codec == 4:
-        assert len(decompressed(codec, compressed[:-9])) < len(data), "the records that are missing are noticed later"
-    else:
-        with pytest.raises(ValueError, match=CODECS[codec][0]):
-            decompressed(codec, compressed[:-9])
+    with pytest.raises(ValueError, match=CODECS[codec][0]):
+        decompressed(codec, compressed[:-9])
+
+
+@pytest.mark.parametrize(
+    "compressed",
+    [
+        lz4.frame.compress(b"segment " * 100_000, block_linked=True, store_size=False, content_checksum=True),
+        lz4.frame.compress(b"segment " * 100_000, block_size=lz4.frame.BLOCKSIZE_MAX4MB, block_checksum=True),
+        zstandard.ZstdCompressor(write_content_size=False, write_checksum=True).compress(b"segment " * 100_000),
+        2 * zstandard.ZstdCompressor().compress(b"segment " * 50_000),
+    ],
+    ids=["lz4, linked blocks", "lz4, large blocks", "zstd without its size", "zstd, two frames"],
+)
+def test_the_other_ways_to_compress_are_read(compressed: bytes) -> None:
+    codec = 4 if compressed.startswith(b"\x28\xb5\x2f\xfd") else 3
+    assert decompressed(codec, compressed) == b"segment " * 100_000
+
+
+def test_a_batch_of_empty_frames_takes_no_time_for_each_pair() -> None:
+    """A megabyte of them, with each rest copied once for each frame, would be minutes."""
+    assert decompressed(4, 100_000 * zstandard.ZstdCompressor().compress(b"")) == b""
+
+
+@pytest.mark.parametrize("codec", [3, 4])
+def test_a_bomb_takes_no_more_memory_than_the_limit(codec: int) -> None:
+    data = bytes(2**29)
+    bomb = lz4.frame.compress(data) if codec == 3 else zstandard.ZstdCompressor().compress(data)
+    script = (
+        "import resource, sys; from streams.kafka.codecs import decompressed; from streams.kafka import codecs\n"
+        "resource.setrlimit(resource.RLIMIT_AS, (2**29, 2**29))\n"
+        f"try: decompressed({codec}, sys.stdin.buffer.read())\n"
+        "except ValueError as error: print(error)"
+    )
+    done = subprocess.run([sys.executable, "-c", script], input=bomb, capture_output=True, check=True)
+    assert done.stdout.decode().strip() == f"{CODECS[codec][0]} cannot be decompressed: it decompresses to more than 64 MiB"
 
 
 def old_batch(version: int, first: int, values: list[bytes | None], codec: int = 0) -> bytearray:

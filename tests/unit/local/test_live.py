@@ -14,6 +14,7 @@ from rich.console import Console
 
 from streams.errors import SettingsError
 from streams.events import ALERTS_TOPIC, DEAD_LETTER_TOPIC, SCORES_TOPIC, FaceSummary, QualityAlert, SegmentEvent, SegmentScore
+from streams.kafka.connection import Connection
 from streams.local import live, live_run
 from streams.local.live import check_sources, find_live
 from streams.local.live_run import LiveRun, source_line
@@ -21,6 +22,7 @@ from streams.local.live_view import LiveView, table_of
 from streams.settings import load_settings
 from tests.support import queue
 
+NAMED = Connection("none:1").named
 ODD = "a\n[red]\x1b[2Jb"
 
 
@@ -61,7 +63,7 @@ def skipped(score: SegmentScore) -> SegmentScore:
 
 
 def test_answers_are_counted_once_and_those_of_other_streams_not_at_all() -> None:
-    run = LiveRun(["cam"])
+    run = LiveRun(["cam"], NAMED)
     assert run.take(answer(scored(1, 90.0, stream="cam"))) is not None
     assert run.take(answer(scored(1, 90.0, stream="cam"))) is None, "answers may come twice"
     assert run.take(answer(scored(1, 90.0, stream="other"))) is None
@@ -80,7 +82,7 @@ def test_answers_are_counted_once_and_those_of_other_streams_not_at_all() -> Non
 
 
 def test_a_run_ends_when_all_sources_have_and_every_segment_has_an_answer() -> None:
-    run = LiveRun(["a", "b"])
+    run = LiveRun(["a", "b"], NAMED)
     assert not run.has_ended, "nothing is known yet"
     assert run.take_sources([row("a", "live"), row("b", "ended")]) == [row("a", "live"), row("b", "ended")]
     assert not run.has_ended
@@ -92,7 +94,7 @@ def test_a_run_ends_when_all_sources_have_and_every_segment_has_an_answer() -> N
 
 def test_days_of_answers_fill_no_memory(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(live_run, "RECENT", 10)
-    run = LiveRun(["cam"])
+    run = LiveRun(["cam"], NAMED)
     for number in range(100):
         run.take(answer(scored(number, 50.0 + number % 2, stream="cam")))
         run.take(
@@ -108,7 +110,7 @@ def test_days_of_answers_fill_no_memory(monkeypatch: pytest.MonkeyPatch) -> None
 
 
 def test_lines_of_odd_names_stay_lines(capsys: pytest.CaptureFixture[str]) -> None:
-    view, run = LiveView(as_json=False), LiveRun([ODD])
+    view, run = LiveView(as_json=False), LiveRun([ODD], NAMED)
     view.states(run.take_sources([row(ODD, "failing", f"gone {ODD}")]))
     view.take(run, answer(scored(1, 91.0, stream=ODD)))
     view.take(run, letter(scored(2, stream=ODD), f"broken {ODD}"))
@@ -130,7 +132,7 @@ def test_lines_of_odd_names_stay_lines(capsys: pytest.CaptureFixture[str]) -> No
 
 
 def test_lines_for_scripts(capsys: pytest.CaptureFixture[str]) -> None:
-    view, run = LiveView(as_json=True), LiveRun(["cam", "none"])
+    view, run = LiveView(as_json=True), LiveRun(["cam", "none"], NAMED)
     view.states(run.take_sources([row("cam"), row("none", "failing", "404")]))
     for number, score in enumerate([90.0, 90.0, 20.0, 90.0]):
         view.take(run, answer(scored(number, score, stream="cam")))
@@ -152,7 +154,7 @@ def test_lines_for_scripts(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_the_table_has_a_row_for_each_stream_worst_first() -> None:
-    run = LiveRun(["good", "bad", "away", "late"])
+    run = LiveRun(["good", "bad", "away", "late"], NAMED)
     run.take_sources([row("good"), row("bad"), row("away", "failing", "HTTP 404"), row("late")])
     now = datetime.now(UTC)
     run.take(answer(scored(1, 90.0, stream="good", begin=now - timedelta(seconds=5))))

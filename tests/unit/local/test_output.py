@@ -75,6 +75,14 @@ def test_a_row_is_there_as_soon_as_its_file_is_done_and_no_name_is_cut() -> None
     assert out.getvalue().splitlines()[2].endswith(long), "one line, whatever the width of a terminal"
 
 
+def test_below_the_table_stands_that_a_score_without_a_face_says_little() -> None:
+    faceless = record("slate.mp4") | {"faces": {"count": 0}}
+    last = "no face was found in 1 file: its score says little, because the model rates faces"
+    assert printed("table", [record("a.mp4"), faceless]).splitlines()[-1] == last
+    assert "no face was found in 2 files: their scores" in printed("table", [faceless, faceless])
+    assert "no face" not in printed("table", [record("a.mp4")])
+
+
 def test_json_gives_the_very_name_back() -> None:
     lines = printed("json", [record(name) for name in NAMES]).splitlines()
     assert [json.loads(line)["file"] for line in lines] == NAMES

@@ -6,12 +6,15 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
+from contextlib import ExitStack
 from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
 
 import pytest
 
-from streams.errors import MediaError
+from streams.errors import MediaError, SettingsError
 from streams.local import processes
+from streams.settings import Settings
 
 
 class _NotReady(BaseHTTPRequestHandler):
@@ -45,3 +48,15 @@ def test_a_worker_that_does_not_become_ready_is_named_with_its_reason(port: int,
             processes.wait_ready(worker, port)
         worker.kill()
     assert raised.value.kind == "worker"
+
+
+def test_a_data_folder_that_cannot_be_made_is_told_before_anything_starts(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(processes, "EmbeddedBroker", lambda: pytest.fail("a broker was started"))
+    tmp_path.joinpath("file").touch()
+    with (
+        ExitStack() as stack,
+        pytest.raises(SettingsError, match=r"FVQ_DATA_DIR: .*file/data cannot be created: Not a directory"),
+    ):
+        processes.own_kafka(stack, Settings(data_dir=tmp_path / "file" / "data"))

@@ -9,8 +9,11 @@ from typing import Any
 import pytest
 
 from streams.events import DEAD_LETTER_TOPIC, SCORES_TOPIC, SegmentEvent, SegmentScore
+from streams.kafka.connection import Connection
 from streams.local.run import Run
 from tests.support.queue import scored
+
+NAMED = Connection("none:1").named
 
 
 def message(topic: str, value: bytes | None, *headers: tuple[str, bytes | None]) -> Any:
@@ -25,7 +28,7 @@ def score() -> SegmentScore:
 @pytest.fixture
 def run(score: SegmentScore) -> Run:
     """A run of the one segment that `score` answers."""
-    return Run([SegmentEvent.model_validate(score.model_dump())])
+    return Run([SegmentEvent.model_validate(score.model_dump())], NAMED)
 
 
 def test_messages_of_other_programs_do_not_end_a_run(run: Run, score: SegmentScore) -> None:

@@ -9,12 +9,14 @@ import pytest
 from rich.console import Console
 
 from streams.events import SCORES_TOPIC, QualityAlert, SegmentEvent
+from streams.kafka.connection import Connection
 from streams.local import view as view_module
 from streams.local.live_view import LiveView
 from streams.local.run import Run
 from streams.local.view import View
 from tests.support.queue import scored
 
+NAMED = Connection("none:1").named
 NAMES = {
     "old [/x]": "old [/x]",
     "[red]a[/red]": "[red]a[/red]",
@@ -31,7 +33,7 @@ def run_of(name: str) -> Run:
     skipped = score.model_copy(
         update={"segment_id": f"{name}/2", "status": "skipped", "score": None, "faces": None, "reason": f"too late [{name}]"}
     )
-    run = Run(SegmentEvent.model_validate(score.model_dump() | {"segment_id": f"{name}/{i}"}) for i in range(4))
+    run = Run([SegmentEvent.model_validate(score.model_dump() | {"segment_id": f"{name}/{i}"}) for i in range(4)], NAMED)
     run.scores = {f"{name}/1": score, f"{name}/2": skipped}
     run.failed = {f"{name}/3": f"no picture in {name}"}
     alert = QualityAlert(
@@ -67,7 +69,7 @@ def test_the_live_table_takes_every_name(name: str) -> None:
 
 def test_a_line_for_scripts_is_ascii_and_the_same_json() -> None:
     score = scored(1, stream="晚间 🎬")
-    run = Run([SegmentEvent.model_validate(score.model_dump())])
+    run = Run([SegmentEvent.model_validate(score.model_dump())], NAMED)
 
     class Message:
         topic, value = SCORES_TOPIC, score.to_bytes()

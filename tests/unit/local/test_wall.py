@@ -55,7 +55,7 @@ def test_it_listens_on_loopback_at_a_free_port_and_reads_the_workers_folder(star
     assert command[0] == "web"
     assert lines == [f"the wall: {first.address}", f"the wall: {second.address}"]
     assert first.address == f"http://127.0.0.1:{changes['FVQ_WALL_PORT']}" != second.address
-    assert changes["FVQ_WEB_HOST"] == "127.0.0.1"
+    assert {changes[name] for name in ("FVQ_WEB_HOST", "FVQ_WALL_HOST", "FVQ_INGEST_HOST")} == {"127.0.0.1"}
     assert changes["FVQ_BROKER"] == "127.0.0.1:9092"
     assert changes["FVQ_DATA_DIR"] == str(tmp_path / "data")
     # A segment that somebody rates on the wall is read from the folder in which it was cut.

@@ -7,7 +7,8 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from streams.errors import MediaError
-from streams.media.uri import parse, without_secrets
+from streams.media.shown import without_secrets
+from streams.media.uri import parse
 
 SIGNED = "/signed/a%2Fb%20c.ts?Policy=eyJ%2B~_&Signature=qZ0%2FXns%2BPP2g%3D&Expires=1&p=a+b&time=10%3A30"
 

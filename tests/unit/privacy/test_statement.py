@@ -49,6 +49,8 @@ def test_other_stores_are_named_without_passwords(tmp_path: Path) -> None:
     text = lines(tmp_path, clip_store="s3://key:an@secret@bucket/clips")
     assert "s3://bucket/clips" in text
     assert "secret" not in text, "a password may have an @ in it"
+    assert "secret" not in lines(tmp_path, clip_store="s3://key:a/secret@bucket/clips"), "or a slash"
+    assert f"stored in {tmp_path}/a@b#c for" in lines(tmp_path, clip_store=f"{tmp_path}/a@b#c"), "a folder is no address"
 
 
 def test_exports_are_named_and_a_long_list_is_cut(tmp_path: Path) -> None:
@@ -64,7 +66,7 @@ def test_they_are_a_workers_first_lines(
     tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("streams.worker.run_worker", lambda *_: 0)
-    monkeypatch.setattr(worker_start, "configure_logging", lambda *_: None)
+    monkeypatch.setattr("streams.life.configure_logging", lambda *_: None)
     with caplog.at_level(logging.INFO):
         worker_start.start_worker(Settings(data_dir=tmp_path, broker="none:1", web_port=0))
     first, *rest = caplog.messages

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterable
 from datetime import UTC, datetime
 from pathlib import Path
 from types import SimpleNamespace
@@ -13,13 +14,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from scorer.errors import MediaError
-from streams.events import ALERTS_TOPIC, SCORES_TOPIC, QualityAlert, SegmentScore, StreamDeletion
+from streams.events import ALERTS_TOPIC, SCORES_TOPIC, OperatorRating, QualityAlert, SegmentScore, StreamDeletion, TrainingExample
 from streams.media.fetch import LocalMedia
 from streams.queue.agent import Harvest, fetch_all
 from streams.queue.clips import ClipStore
 from streams.queue.selection import HarvestLimits
 from tests.support.alerts import Killed
-from tests.support.queue import MemoryTopic, clip_of, scored
+from tests.support.queue import MemoryTopic, clip_of, scored, stored_example
 
 UNLIMITED = 10**6
 """More messages than any test sends."""
@@ -48,7 +49,7 @@ def store(tmp_path: Path) -> ClipStore:
 
 
 def harvest(store: ClipStore, topic: MemoryTopic, **changes: Any) -> Harvest:
-    return Harvest(HarvestLimits(**changes), store, topic, fetch)  # type: ignore[arg-type]
+    return Harvest(HarvestLimits(**changes), store, topic, fetch, ALERTS_TOPIC)  # type: ignore[arg-type]
 
 
 def reasons(topic: MemoryTopic) -> dict[str, str]:
@@ -160,6 +161,70 @@ def test_a_stream_that_is_deleted_while_its_clip_is_stored_leaves_nothing(store:
     agent.store_chosen()
     assert list(store.clips()) == []
     assert topic.refresh().of_stream("channel") == []
+
+
+def rated(store: ClipStore, score: SegmentScore) -> TrainingExample:
+    """The wall stores a segment's clip with a person's rating; returns its example, which is not queued yet."""
+    rating = OperatorRating(level=1, by="Ada", at=datetime.now(UTC))
+    return stored_example(store, score, reason="operator", operator=rating)
+
+
+@pytest.mark.parametrize("queued", [True, False])
+def test_a_clip_that_a_person_rated_before_keeps_the_rating(store: ClipStore, queued: bool) -> None:
+    """queued: False where the wall was killed between the clip and its message."""
+    topic = MemoryTopic()
+    agent = harvest(store, topic)
+    score = scored(1)
+    example = rated(store, score)
+    topic.add([example] if queued else [])
+    agent.choose_from([record(score)])
+    agent.store_chosen()
+    assert topic.refresh().examples() == store.examples() == [example]
+
+
+def test_a_rating_whose_clip_is_in_the_walls_own_store_stays_on_the_queue(tmp_path: Path, store: ClipStore) -> None:
+    topic = MemoryTopic()
+    agent = harvest(store, topic)
+    score = scored(1)
+    example = rated(ClipStore(str(tmp_path / "of the wall")), score)
+    topic.add([example])
+    agent.choose_from([record(score)])
+    agent.store_chosen()
+    assert topic.refresh().examples() == [example]
+    assert not list(store.clips()), "the clip is stored already"
+
+
+def test_a_rating_that_is_given_while_the_harvest_queues_the_clip_is_not_lost(store: ClipStore) -> None:
+    score = scored(1)
+
+    class Racing(MemoryTopic):
+        """The wall stores and queues the rated clip just before the harvest's message."""
+
+        def add(self, events: Iterable[TrainingExample | StreamDeletion]) -> None:
+            if not self.messages:
+                MemoryTopic._send(self, rated(store, score).key, store.examples()[0].to_bytes())
+            super().add(events)
+
+    topic = Racing()
+    agent = harvest(store, topic)
+    agent.choose_from([record(score)])
+    agent.store_chosen()
+    (example,) = topic.refresh().examples()
+    assert example.operator is not None
+    assert store.examples() == [example]
+
+
+def test_a_clip_that_waits_though_its_stream_was_deleted_is_replaced(store: ClipStore) -> None:
+    """A worker was killed before it took the example back. The clip was chosen anew since."""
+    topic = MemoryTopic()
+    agent = harvest(store, topic)
+    score = scored(1)
+    left = stored_example(store, score)
+    topic.add([left, StreamDeletion(stream_id=score.stream_id, deleted_at=datetime.now(UTC))])
+    agent.choose_from([record(score)])
+    agent.store_chosen()
+    (example,) = topic.refresh().examples()
+    assert example.queued_at > left.queued_at
 
 
 @given(st.lists(st.tuples(st.integers(0, 30), st.floats(0, 100)), max_size=30), st.lists(st.integers(0, 6), max_size=6))

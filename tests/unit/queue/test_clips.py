@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -9,7 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from scorer.errors import MediaError
-from streams.queue.clips import ClipStore, suffix_of
+from streams.events import OperatorRating, TrainingExample
+from streams.events.examples import EXAMPLES
+from streams.queue.clips import ClipStore, place_of, place_of_key, suffix_of
 from tests.support.queue import clip_of, scored, stored_example
 
 
@@ -25,6 +28,23 @@ def test_a_clip_is_read_as_it_was_stored_also_when_stored_twice(store: ClipStore
     stored_example(store, score)
     assert [uri for uri, _ in store.clips()] == [example.clip_uri]
     assert [stored.key for stored in store.examples()] == [example.key]
+
+
+def test_the_example_of_the_events_reference_is_a_clip_of_a_store(store: ClipStore) -> None:
+    example = TrainingExample.model_validate(EXAMPLES[TrainingExample])
+    assert store.has(store.address + example.clip_uri.removeprefix("s3://bucket/clips"))
+    assert place_of(example.clip_uri) == place_of_key(example.key)
+
+
+def test_an_example_with_a_rating_is_not_written_over(store: ClipStore) -> None:
+    score = scored(1)
+    first = stored_example(store, score)
+    again = first.model_copy(update={"queued_at": datetime.now(UTC)})
+    assert store.put_unless_rated(again, clip_of(score)) == again
+    assert store.examples() == [again]
+    rated = stored_example(store, score, operator=OperatorRating(level=1, by="Ada", at=datetime.now(UTC)))
+    assert store.put_unless_rated(again, clip_of(score)) == rated
+    assert store.examples() == [rated]
 
 
 def test_a_deleted_stream_leaves_nothing_and_other_streams_keep_their_clips(store: ClipStore) -> None:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
 from streams.errors import MediaError
-from streams.events import OperatorRating, SegmentScore, StreamDeletion
+from streams.events import OperatorRating, SegmentScore, StreamDeletion, TrainingExample
 from streams.media.fetch import FetchLimits
 from streams.queue.clips import ClipStore
 from streams.queue.operator import OperatorRatings
@@ -61,6 +62,38 @@ async def test_a_clip_that_waits_already_keeps_its_reason(
     topic.add([waiting])
     assert await ratings.keep(score, RATING) == waiting.model_copy(update={"operator": RATING})
     assert len(topic.refresh().examples()) == 1
+
+
+async def test_a_clip_that_was_harvested_into_another_store_is_kept_in_this_one(
+    tmp_path: Path, ratings: OperatorRatings, topic: MemoryTopic, store: ClipStore
+) -> None:
+    score = segment(tmp_path)
+    waiting = stored_example(ClipStore(str(tmp_path / "elsewhere")), score)
+    topic.add([waiting])
+    example = await ratings.keep(score, RATING)
+    here = store.uri(score.stream_id, clip_of(score))
+    assert example == waiting.model_copy(update={"operator": RATING, "clip_uri": here})
+    assert store.read(here) == clip_of(score)
+    assert topic.refresh().examples() == store.examples() == [example]
+
+
+async def test_a_clip_that_the_harvest_stores_at_the_same_moment_keeps_the_rating_beside_it(
+    tmp_path: Path, store: ClipStore
+) -> None:
+    score = segment(tmp_path)
+
+    class Racing(MemoryTopic):
+        """The harvest writes its example over the rated one just before the wall's message."""
+
+        def add(self, events: Iterable[TrainingExample | StreamDeletion]) -> None:
+            if not self.messages:
+                stored_example(store, score)
+            super().add(events)
+
+    topic = Racing()
+    ratings = OperatorRatings(lambda: topic, store, FetchLimits(roots=(tmp_path,)), tmp_path / "inbox")  # type: ignore[arg-type, return-value]
+    example = await ratings.keep(score, RATING)
+    assert topic.refresh().examples() == store.examples() == [example]
 
 
 @pytest.mark.parametrize("fields", [{"labels": {"store": "no"}}, {"uncertainty": None}, {"fingerprint": None}])

@@ -13,10 +13,12 @@ from streams.kafka.connection import Connection
 from streams.queue import removal
 from streams.queue.clips import ClipStore
 from streams.queue.removal import find_example, find_examples, remove_clips, remove_stream
+from streams.queue.retention import STRAY_AGE, sweep
 from streams.queue.topic import QueuePlace
+from tests.support.alerts import Killed
 from tests.support.queue import MemoryTopic, scored, stored_example
 
-BROKER = Connection("none:1")
+BROKER = Connection("none:1", prefix="staging.")
 
 
 @pytest.fixture
@@ -106,18 +108,24 @@ def test_one_unknown_id_among_several_deletes_nothing(store: ClipStore, topic: M
     assert store.examples() == [example]
 
 
-def test_a_clip_in_another_store_leaves_the_topic_and_is_named(tmp_path: Path, store: ClipStore, topic: MemoryTopic) -> None:
+def test_a_clip_in_another_store_waits_until_it_is_removed_there(tmp_path: Path, store: ClipStore, topic: MemoryTopic) -> None:
     other = ClipStore(str(tmp_path / "other"))
     example = stored_example(other, scored(1))
     topic.add([example])
-    removed = remove_clips(QueuePlace(BROKER, store), [example.example_id], lambda _: None)
+    forgotten: list[TrainingExample] = []
+    removed = remove_clips(QueuePlace(BROKER, store), [example.example_id], forgotten.extend)
     (reason,) = removed.elsewhere
     assert "not a clip of the store" in reason
-    assert topic.refresh().examples() == []
-    assert other.examples() == [example]
+    assert removed.clips == 0
+    assert topic.refresh().examples() == other.examples() == [example]
+    assert forgotten == []
+    removed = remove_clips(QueuePlace(BROKER, other), [example.example_id], forgotten.extend)
+    assert (removed.clips, removed.elsewhere) == (1, [])
+    assert topic.refresh().examples() == other.examples() == []
+    assert forgotten == [example]
 
 
-def test_a_removal_that_stops_at_the_ratings_leaves_the_clip_to_the_sweep(store: ClipStore, topic: MemoryTopic) -> None:
+def test_a_removal_that_stops_at_the_ratings_can_be_given_again(store: ClipStore, topic: MemoryTopic) -> None:
     example = stored_example(store, scored(1))
     topic.add([example])
 
@@ -126,8 +134,36 @@ def test_a_removal_that_stops_at_the_ratings_leaves_the_clip_to_the_sweep(store:
 
     with pytest.raises(OSError, match="disk is full"):
         remove_clips(QueuePlace(BROKER, store), [example.example_id], fail)
+    assert list(store.clips()) == []
+    assert topic.refresh().examples() == [example]
+    assert remove_clips(QueuePlace(BROKER, store), [example.example_id], lambda _: None).clips == 1
     assert topic.refresh().examples() == []
-    assert [uri for uri, _ in store.clips()] == [example.clip_uri]
+
+
+@pytest.mark.parametrize("stopped_at", ["ratings", "topic"])
+def test_a_removed_clip_does_not_come_back_when_kafka_has_dropped_the_message(
+    store: ClipStore, topic: MemoryTopic, stopped_at: str
+) -> None:
+    """Kafka drops messages without a value in time, and the sweep queues clips again that the topic does not have."""
+    example, kept = (stored_example(store, scored(number)) for number in range(2))
+    topic.add([example, kept])
+
+    def fail(_: object) -> None:
+        if stopped_at == "ratings":
+            raise Killed
+
+    topic.messages_left = 0 if stopped_at == "topic" else 10
+    with pytest.raises(Killed):
+        remove_clips(QueuePlace(BROKER, store), [example.example_id], fail)
+    topic.messages_left = 10
+    topic.compact()
+    later = datetime.now(UTC) + 3 * STRAY_AGE
+    sweep(topic, store, 0, later)  # type: ignore[arg-type]
+    assert [uri for uri, _ in store.clips()] == [kept.clip_uri]
+    remove_clips(QueuePlace(BROKER, store), [example.example_id], lambda _: None)
+    topic.compact()
+    sweep(topic, store, 0, later)  # type: ignore[arg-type]
+    assert topic.refresh().examples() == [kept]
 
 
 def test_a_deleted_stream_is_announced_before_its_clips_go(store: ClipStore, topic: MemoryTopic) -> None:
@@ -154,7 +190,7 @@ def test_the_picture_of_a_deleted_stream_is_taken_back(
     monkeypatch.setattr(removal, "open_producer", lambda _: SimpleNamespace(close=lambda timeout: None))
     monkeypatch.setattr(removal, "send_all", lambda _, *message: sent.append(message))
     remove_stream(QueuePlace(BROKER, store), "gone/7", lambda: None)
-    assert sent == [("stream-pictures", [(b"gone/7", None)])]
+    assert sent == [("staging.stream-pictures", [(b"gone/7", None)])]
 
 
 def test_an_example_of_a_deleted_stream_waits_only_if_it_was_queued_later(store: ClipStore, topic: MemoryTopic) -> None:

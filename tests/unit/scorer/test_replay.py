@@ -64,12 +64,12 @@ def test_a_segment_is_opened_once_and_sampled_as_if_nothing_was_kept(
     path = make_clip(tmp_path / f"clip.{ending}", 160, 120, 2)
     opened = 0
 
-    def open_container(*given: Any, **named: Any) -> Any:
+    def open_for_decoding(*given: Any, **named: Any) -> Any:
         nonlocal opened
         opened += 1
-        return opening.open_container(*given, **named)
+        return opening.open_for_decoding(*given, **named)
 
-    monkeypatch.setattr(decode, "open_container", open_container)
+    monkeypatch.setattr(decode, "open_for_decoding", open_for_decoding)
     ((_, clip),) = sample(path, SamplerSpec())
     assert opened == 1
     monkeypatch.setattr(decode, "REPLAYED_FORMATS", ())

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import socket
 from pathlib import Path
 from typing import Any
 
 import faust
 import pytest
+from aiohttp import ClientSession
 from aiohttp.test_utils import TestClient, TestServer
 
 from streams.errors import SettingsError
@@ -17,17 +19,28 @@ from streams.scoring.pages import add_pages
 from streams.scoring.pipeline import SegmentPipeline
 from streams.settings import Settings
 from streams.sinks.sqlite import SqliteSink
+from streams.starting_pages import StartingPages
 from streams.worker_start import start_worker
 
 DAY = 24 * 3600.0
+
+
+def has_ipv6() -> bool:
+    """Whether this machine has the address ::1; a container may have none."""
+    try:
+        socket.create_server(("::1", 0), family=socket.AF_INET6).close()
+    except OSError:
+        return False
+    return True
 
 
 async def no_pipeline() -> SegmentPipeline:
     raise AssertionError("the app is not started")
 
 
-def build(folder: Path, session_seconds: float = 10.0) -> faust.App:
-    options = AppOptions(Connection("127.0.0.1:1"), Group("fvq", session_seconds), folder)
+def build(folder: Path, session_seconds: float = 10.0, prefix: str = "", host: str = "127.0.0.1", port: int = 8080) -> faust.App:
+    connection = Connection("127.0.0.1:1", prefix=prefix)
+    options = AppOptions(connection, Group(connection.named("fvq"), session_seconds), folder, host=host, port=port)
     return build_app(options, no_pipeline, SqliteSink(folder))
 
 
@@ -52,6 +65,54 @@ def test_the_shortest_and_the_longest_session_of_the_settings_are_accepted_by_fa
     conf = build(tmp_path, session_seconds=seconds).conf
     assert conf.broker_session_timeout == seconds
     assert conf.broker_request_timeout >= seconds
+
+
+def test_two_environments_on_one_machine_share_neither_fausts_id_nor_its_folders(tmp_path: Path) -> None:
+    plain, staging, production = (build(tmp_path, prefix=prefix) for prefix in ("", "staging.", "production."))
+    assert (plain.conf.id, plain.conf.datadir) == ("fvq", tmp_path / "faust")
+    assert (staging.conf.id, staging.conf.datadir) == ("staging.fvq", tmp_path / "staging.faust")
+    folders = [Path(app.conf.tabledir) for app in (plain, staging, production)]
+    assert len(set(folders)) == 3
+    assert not any(one.is_relative_to(other) for one in folders for other in folders if one != other)
+    (topic,) = [topic for agent in staging.agents.values() for topic in agent.channel.topics]
+    assert topic == "staging.video-segments"
+    # Faust makes no topic of its own beside these: it has no tables and no leader's topic.
+    assert (staging.conf.topic_allow_declare, staging.conf.topic_disable_leader, len(staging.tables)) == (False, True, 0)
+
+
+@pytest.mark.parametrize(
+    ("host", "address"),
+    [
+        ("127.0.0.1", "http://127.0.0.1:8080"),
+        ("worker-7", "http://worker-7:8080"),
+        ("::1", "http://[::1]:8080"),
+        ("::", "http://[::]:8080"),
+        ("fe80::1%eth0", "http://[fe80::1%eth0]:8080"),
+    ],
+)
+def test_fausts_own_address_is_an_address_with_every_host(tmp_path: Path, host: str, address: str) -> None:
+    conf = build(tmp_path, host=host).conf
+    assert (str(conf.canonical_url), conf.web_bind) == (address, host)
+
+
+@pytest.mark.skipif(not has_ipv6(), reason="this machine has no IPv6")
+@pytest.mark.parametrize("handed_over", [True, False])
+async def test_the_pages_answer_at_an_ipv6_address(tmp_path: Path, handed_over: bool) -> None:
+    with StartingPages("::1", 0) as pages:
+        port = pages.port
+        app = build(tmp_path, host="::1", port=port)
+        if handed_over:
+            add_pages(app, SqliteSink(tmp_path), lambda: 0.0, [], listener=pages.hand_over)
+        else:
+            pages.hand_over().close()
+            add_pages(app, SqliteSink(tmp_path), lambda: 0.0, [])
+        app.web.init_server()
+        await app.web.start_server()
+        try:
+            async with ClientSession() as session, session.get(f"http://[::1]:{port}/readyz") as answer:
+                assert "no partition is assigned yet" in (await answer.json())["problems"]
+        finally:
+            await app.web.stop_server()
 
 
 def test_a_worker_refuses_to_start_without_fausts_c_extension(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

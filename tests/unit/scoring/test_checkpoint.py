@@ -11,11 +11,14 @@ import pytest
 from streams import retry
 from streams.errors import SinkError
 from streams.events import DEAD_LETTER_TOPIC, SCORES_TOPIC, SegmentScore
+from streams.kafka.connection import Connection
 from streams.letter import DeadLetter, Message, dead_letter
 from streams.scoring.answer import Answered
 from streams.scoring.checkpoint import checkpoint
 from streams.sinks.base import Rejected, Sink
 from tests.support.alerts import make_score
+
+NAMED = Connection("none:1").named
 
 
 class Journal:
@@ -71,7 +74,7 @@ def broken(number: int) -> Answered:
 
 
 async def run(journal: Journal, answers: list[Answered]) -> None:
-    await asyncio.wait_for(checkpoint(answers, journal, JournalSink(journal), journal.acknowledge), 5)
+    await asyncio.wait_for(checkpoint(answers, journal, NAMED, JournalSink(journal), journal.acknowledge), 5)
 
 
 @pytest.fixture(autouse=True)

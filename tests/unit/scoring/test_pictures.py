@@ -192,7 +192,7 @@ def show_all(sender: PictureSender, count: int) -> None:
 
 async def test_a_picture_is_sent_with_its_stream_as_key() -> None:
     producer, before = Producer(), outcomes()
-    show_all(PictureSender(producer), 1)
+    show_all(PictureSender(producer, PICTURES_TOPIC), 1)
     await asyncio.sleep(0.01)
     ((topic, key, value, headers),) = producer.messages
     assert (topic, key, value) == (PICTURES_TOPIC, b"s", PREVIEW.jpeg)
@@ -202,7 +202,7 @@ async def test_a_picture_is_sent_with_its_stream_as_key() -> None:
 
 async def test_a_broker_that_refuses_pictures_is_counted_and_told_of_once(caplog: pytest.LogCaptureFixture) -> None:
     before = outcomes()
-    show_all(PictureSender(Producer(error=OSError("no leader"))), 5)
+    show_all(PictureSender(Producer(error=OSError("no leader")), PICTURES_TOPIC), 5)
     await asyncio.sleep(0.01)
     assert outcomes() - before == Counter({"failed": 5})
     assert caplog.text.count("pictures cannot be sent to stream-pictures: OSError: no leader") == 1
@@ -210,7 +210,7 @@ async def test_a_broker_that_refuses_pictures_is_counted_and_told_of_once(caplog
 
 async def test_pictures_that_nobody_takes_do_not_pile_up() -> None:
     producer, before = Producer(held=True), outcomes()
-    sender = PictureSender(producer)
+    sender = PictureSender(producer, PICTURES_TOPIC)
     show_all(sender, MOST_UNDER_WAY + 7)
     await asyncio.sleep(0.01)
     assert len(producer.messages) == MOST_UNDER_WAY

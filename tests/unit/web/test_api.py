@@ -16,9 +16,13 @@ from aiohttp.test_utils import TestClient, TestServer
 from yarl import URL
 
 from streams.errors import BrokerError, HistoryError
+from streams.events import ALERT_ACKS_TOPIC, ALERT_STATE_TOPIC, ALERTS_TOPIC, MODELS_TOPIC, PICTURES_TOPIC, SCORES_TOPIC
+from streams.kafka.connection import Connection
 from streams.web.access.limits import WebLimits
 from streams.web.api.answers import StreamItem
 from streams.web.api.routes import ROUTES
+from streams.web.follow import Follower
+from streams.web.live import Live
 from streams.web.server import make_app
 from tests.support.fleet import Fleet, fleet_wall
 from tests.support.web import ROOT, get
@@ -160,7 +164,13 @@ async def test_methods_addresses_and_headers(client: TestClient) -> None:
     assert "fvq_web_ready 1.0" in metrics
     # What nobody has asked for yet is 0, not absent: `rate` and `increase` see the first request.
     assert re.search(r'fvq_web_request_seconds_count\{route="/api/v1/groups",status="503"\} 0\.0', metrics)
-    assert 'fvq_web_messages_total{topic="alert-acks"} 0.0' in metrics
+
+
+async def test_messages_of_each_topic_are_counted_from_0_under_the_name_that_the_topic_has_here(client: TestClient) -> None:
+    Follower(Connection("none:1", prefix="staging."), Live(), lambda _: None)
+    metrics = await (await client.get("/metrics")).text()
+    for topic in (ALERT_ACKS_TOPIC, ALERT_STATE_TOPIC, ALERTS_TOPIC, MODELS_TOPIC, PICTURES_TOPIC, SCORES_TOPIC):
+        assert f'fvq_web_messages_total{{topic="staging.{topic}"}} 0.0' in metrics
 
 
 async def test_too_many_requests_are_asked_to_wait(seeded: Fleet) -> None:

@@ -22,6 +22,11 @@
 {{- fail (printf "%s.enabled and no source: name them in %s.sources, or a Secret that has sources.txt in %s.existingSecret" $path $path $path) -}}
 {{- end -}}
 {{- end -}}
+{{- range $component := list "worker" "scorer" "wall" "ingest" "rate" -}}
+{{- if hasKey ((index $.Values $component).settings | default dict) "FVQ_TOPIC_PREFIX" -}}
+{{- fail (printf "%s.settings.FVQ_TOPIC_PREFIX: put it under settings, because all processes and the job that makes the topics must have the same one" $component) -}}
+{{- end -}}
+{{- end -}}
 {{- if .Values.wall.enabled -}}
 {{- $settings := merge (dict) .Values.wall.settings .Values.settings -}}
 {{- if not .Values.settings.FVQ_INFLUX_URL -}}

@@ -1,0 +1,30 @@
+"""Hosts and ports in the addresses that people and programs are given."""
+
+from __future__ import annotations
+
+import socket
+from ipaddress import ip_address
+
+
+def bracketed(host: str) -> str:
+    """A host as it stands in an address: an IPv6 address is in brackets, because a port follows behind a colon."""
+    return f"[{host}]" if ":" in host else host
+
+
+def http_address(host: str, port: int) -> str:
+    """The address of a page: `http://127.0.0.1:8060`, `http://[::1]:8060`."""
+    return f"http://{bracketed(host)}:{port}"
+
+
+def reached_at(host: str) -> str:
+    """The host for a link that others open: the machine's name where a page listens at all of its addresses."""
+    try:
+        everywhere = ip_address(host).is_unspecified
+    except ValueError:
+        return host
+    return socket.gethostname() if everywhere else host
+
+
+def cannot_listen(host: str, port: int, error: OSError) -> str:
+    """Why a page does not start, as the reason of a `SettingsError`."""
+    return f"cannot listen on {bracketed(host)}:{port}: {error.strerror or error}"

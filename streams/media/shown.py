@@ -1,0 +1,28 @@
+"""How an address from outside is shown in logs, messages and lists: without its secrets. It imports no client."""
+
+from __future__ import annotations
+
+import re
+
+SHOWN = 300
+"""Characters of a URI in logs and messages."""
+
+
+def without_secrets(text: str) -> str:
+    """Any text that should be a URI, for logs and messages: without user, password and query; 300 characters at most."""
+    before = re.split(r"[?#]", text, maxsplit=1)[0]
+    scheme, mark, rest = before.partition("://")
+    authority, slash, path = rest.partition("/")
+    if mark and "@" in authority:
+        authority = authority.rpartition("@")[2]
+    elif "@" in text and (authority or not mark):
+        return "the URI"  # a password may hold any character, so its end cannot be told
+    return printable(f"{scheme}{mark}{authority}{slash}{path}")
+
+
+def printable(text: str) -> str:
+    """Text from outside for one line of a log: what is not printable is escaped; 300 characters at most."""
+    shown = text[:SHOWN]
+    if shown.isprintable():
+        return shown
+    return "".join(character if character.isprintable() else ascii(character)[1:-1] for character in shown)[:SHOWN]

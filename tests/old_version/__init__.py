@@ -1,0 +1,1 @@
+"""The version before this one: the commit that stands for it (`commit`), and what it has stored (`files/`)."""
