@@ -29,7 +29,7 @@ def test_a_gate_with_a_key_twice_is_refused_with_both_lines(tmp_path: Path) -> N
 
 def test_a_recipe_names_what_its_model_sees(tmp_path: Path) -> None:
     shipped = (ROOT / "training/recipes/nano.yaml").read_text()
-    text, file = shipped.replace("sampler: lean\n", ""), tmp_path / "recipe.yaml"
+    text, file = shipped.replace("sampler: leaner\n", ""), tmp_path / "recipe.yaml"
     assert text != shipped
     for name, spec in SPECIFICATIONS.items():
         file.write_text(f"{text}sampler: {name}\n")
