@@ -152,7 +152,7 @@ def test_a_frozen_share_is_that_of_all_frames_where_the_known_ones_tell(
     # A change that no known frame shows between its neighbours cannot be seen: frames at both sides of each change are known.
     shades = np.cumsum([0, *(not repeat for repeat in repeats)])
     lumas = np.stack([np.full((4, 4), 5 * shade, np.uint8) for shade in shades])
-    times = np.arange(len(lumas) + 1) * step
+    times = np.arange(len(lumas) + 1, dtype=np.float64) * np.float64(step)
     full = motion_features(lumas, times)[0]
     assert frozen_share(lumas, times, times[:-1]) == pytest.approx(full)
     needed = {0, len(lumas) - 1} | {place for i in np.flatnonzero(np.diff(shades)) for place in (int(i), int(i) + 1)}
