@@ -47,7 +47,7 @@ def test_each_scores_as_what_a_viewer_sees(folder: Path) -> None:
     base = records["base.mp4"]["score"]
     assert base > 60  # a portrait that was enlarged to fill the picture
     for name, record in records.items():
-        assert record["score"] == pytest.approx(base, abs=4), name
+        assert record["score"] == pytest.approx(base, abs=6), name  # of combed lines only one field is left
         assert record["faces"]["count"] == 1, name
 
 
