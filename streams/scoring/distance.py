@@ -27,7 +27,7 @@ if TYPE_CHECKING:  # the sampler's libraries are loaded where they are needed
 
 FloatArray = NDArray[np.float64]
 
-HEADER_NAMES = ("bitrate", "key_bytes", "other_bytes", "other_spread", "smallest", "qp_mean", "qp_spread")
+HEADER_NAMES = ("bitrate", "key_bytes", "other_bytes", "other_spread", "smallest", "qp_mean", "qp_spread", "largest")
 """The numbers that packets alone give, in order; sizes as log2."""
 
 HEADERS = slice(0, len(HEADER_NAMES))
@@ -80,6 +80,7 @@ def _header_values(bitstream: Bitstream) -> FloatArray:
             bitstream.smallest if bitstream.other_bytes else unknown,
             unknown if bitstream.qp_mean is None else bitstream.qp_mean,
             unknown if bitstream.qp_spread is None else bitstream.qp_spread,
+            bitstream.largest if bitstream.other_bytes else unknown,
         ]
     )
 
