@@ -51,7 +51,7 @@ class TierLimits:
     seen: int = 3
     due: int = 120
     differs: float = 7.5
-    uncertain: float = 15.0
+    uncertain: float = 20.0
     drift: float = 4.0
 
 
