@@ -343,4 +343,4 @@ def test_what_a_score_asks_for(score: float, before: float | None, undecided: bo
 
 
 def test_a_score_that_the_model_is_not_sure_of_is_not_rested_on() -> None:
-    assert asked_by(make_score(0, 70.0, uncertainty=20.0), 70.0, False, True, LIMITS) == "uncertain"
+    assert asked_by(make_score(0, 70.0, uncertainty=25.0), 70.0, False, True, LIMITS) == "uncertain"
