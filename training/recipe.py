@@ -31,6 +31,10 @@ class NanoRecipe:
     contents_per_batch: int
     clips_per_content: int
     learning_rate: float
+    encoder_learning_rate: float
+    """Of the vision encoder's blocks that are trained."""
+    frozen_blocks: int
+    """Blocks of the vision encoder that stay as they are, counted from the picture: edges are the same everywhere."""
     weight_decay: float
     statistics_noise: float
     """Standard deviation of the noise on the standardised statistics. The contents are few, and a network learns such a

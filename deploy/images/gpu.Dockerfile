@@ -9,13 +9,10 @@
 ARG PYTHON=python:3.11-slim-bookworm
 # Extras of pyproject.toml, with spaces between them: serve runs a model, train trains one too, ray serves one on Ray; s3 and gs for object stores.
 ARG EXTRA=serve
-# Packages that MediaPipe draws with, 95 MB, and nothing else needs but `fvq score --plot` and training.
-ARG LEAVE_OUT=
 
 # Installing needs uv and setuptools; they stay in this stage.
 FROM ${PYTHON} AS build
 ARG EXTRA
-ARG LEAVE_OUT
 WORKDIR /source
 COPY constraints.txt pyproject.toml ./
 # Seconds without data; uv's default of 30 is too short for wheels of half a gigabyte.
@@ -25,8 +22,7 @@ RUN python3 -m venv /uv && /uv/bin/pip install --no-cache-dir --constraint const
 # Libraries in a layer of their own: they change seldom, the code often.
 # hadolint ignore=SC2046,SC2086 # EXTRA is none, one or several words, and each becomes an option of its own.
 RUN /uv/bin/uv pip install --no-cache --compile-bytecode --python /opt/fvq/bin/python --constraint constraints.txt \
-    --requirement pyproject.toml ${EXTRA:+$(printf ' --extra %s' ${EXTRA})} \
-    && if [ -n "${LEAVE_OUT}" ]; then /uv/bin/uv pip uninstall --python /opt/fvq/bin/python ${LEAVE_OUT}; fi
+    --requirement pyproject.toml ${EXTRA:+$(printf ' --extra %s' ${EXTRA})}
 COPY LICENSE README.md ./
 COPY scorer scorer
 COPY streams streams
@@ -34,9 +30,9 @@ COPY training training
 RUN /uv/bin/uv pip install --no-cache --compile-bytecode --python /opt/fvq/bin/python --no-deps --build-constraint constraints.txt .
 
 FROM ${PYTHON}
-# What OpenCV and MediaPipe load and their wheels do not contain. They draw nothing, so Mesa's drivers and their compiler, 160 MB, go.
+# What OpenCV loads and its wheel does not contain. It draws nothing here, so Mesa's drivers and their compiler, 160 MB, go.
 # hadolint ignore=DL3008 # Debian keeps only a package's newest version, so a pinned one could not be built again.
-RUN apt-get update && apt-get install --yes --no-install-recommends libegl1 libgl1 libgles2 libglib2.0-0 \
+RUN apt-get update && apt-get install --yes --no-install-recommends libgl1 libglib2.0-0 \
     && rm -rf /var/lib/apt/lists/* /usr/lib/*/dri /usr/lib/*/libLLVM* /usr/lib/*/libz3.so* \
     && groupadd --gid 10001 fvq && useradd --uid 10001 --gid 10001 --no-create-home --home-dir /tmp --shell /usr/sbin/nologin fvq \
     && install --directory --owner 10001 --group 10001 --mode 0750 /data /clips /segments

@@ -33,15 +33,21 @@ class LiteEncoderConfig(PreTrainedConfig):
     hidden_size: int = 512
 
 
+LIGHT_NUMBERS = 10
+"""Numbers of `MotionEncoder`'s light: three for each colour, and one for bands."""
+
+
 class MotionEncoderConfig(PreTrainedConfig):
     """A small convolutional network over the low-resolution clip and its frame differences.
 
-    hidden_size: 4 * channels + 2: four summaries of each channel over time, and two of the amount of change.
+    hidden_size: 4 * channels + 2: four summaries of each channel over time, and two of the amount of change; `LIGHT_NUMBERS` more
+    with `light`, which adds how the light's level, colour and bands move over time.
     """
 
     model_type = "fvq_motion_encoder"
 
     channels: int = 24
+    light: bool = False
     hidden_size: int = 98
 
 

@@ -114,8 +114,23 @@ class MotionEncoder(PreTrainedModel):
         features = features + torch.nn.functional.gelu(self.over_time(features.transpose(1, 2))).transpose(1, 2)
         amount = torch.log1p(100 * change.abs().mean(dim=(2, 3)))
         still = torch.stack([amount.mean(1), amount.amin(1)], dim=1)
-        token = torch.cat([features.mean(1), features.std(1), features.amin(1), features.amax(1), still], dim=1)
-        return BaseModelOutput(last_hidden_state=token[:, None])
+        parts = [features.mean(1), features.std(1), features.amin(1), features.amax(1), still]
+        if self.config.light:
+            parts.append(_light(pixel_values_videos))
+        return BaseModelOutput(last_hidden_state=torch.cat(parts, dim=1)[:, None])
+
+
+def _light(videos: Tensor) -> Tensor:
+    """(B, 10) how the light of clips (B, T, 3, S, S) moves, on a logarithmic scale.
+
+    Of each colour's mean: deviation over time, mean and largest step. And how much rows get darker and lighter against the rest
+    of their picture, as bands do. Luma differences cannot tell a change of colour, and hardly a slow change of light.
+    """
+    colour = videos.mean(dim=(3, 4))
+    step = (colour[:, 1:] - colour[:, :-1]).abs()
+    rows = videos.mean(dim=(2, 4))
+    bands = (rows - rows.mean(dim=2, keepdim=True)).std(dim=1).mean(dim=1, keepdim=True)
+    return torch.log1p(100 * torch.cat([colour.std(dim=1), step.mean(dim=1), step.amax(dim=1), bands], dim=1))
 
 
 AutoModel.register(LiteEncoderConfig, LiteEncoder)

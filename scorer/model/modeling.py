@@ -208,8 +208,10 @@ class FVQRater(PreTrainedModel):
 
     def _normalise(self, images: Tensor, normalisation: str) -> Tensor:
         """(B, S, S, 3) uint8 -> (B, 3, S, S) in the model's dtype."""
-        mean, deviation = (torch.tensor(v, device=images.device, dtype=self.dtype) for v in NORMALISATIONS[normalisation])
-        return ((images.to(self.dtype) / 255 - mean) / deviation).permute(0, 3, 1, 2)
+        mean, deviation = (torch.tensor(v, device=images.device)[:, None, None] for v in NORMALISATIONS[normalisation])
+        # Bytes are moved, and whole planes get one product and one sum: on a CPU it is a tenth of the network's time otherwise.
+        planes = images.permute(0, 3, 1, 2).contiguous().to(self.dtype)
+        return planes * (1 / (255 * deviation)).to(self.dtype) + (-mean / deviation).to(self.dtype)
 
     def _init_weights(self, module: Any) -> None:
         super()._init_weights(module)

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from transformers import PreTrainedTokenizerFast, Qwen3Config
 
-from scorer.model.configuration import STREAMS, FVQRaterConfig, LiteEncoderConfig, MotionEncoderConfig
+from scorer.model.configuration import LIGHT_NUMBERS, STREAMS, FVQRaterConfig, LiteEncoderConfig, MotionEncoderConfig
 from scorer.model.prompt import small_tokenizer, token_ids
 from scorer.sampling.statistics import NAMES
 
@@ -33,7 +33,7 @@ def nano(streams: Sequence[str] = STREAMS, language_model: bool = True) -> tuple
     )
     config = FVQRaterConfig(
         vision_config=LiteEncoderConfig(),
-        motion_config=MotionEncoderConfig(),
+        motion_config=MotionEncoderConfig(light=True, hidden_size=98 + LIGHT_NUMBERS),
         text_config=text,
         statistics_size=len(NAMES),
         streams=tuple(streams),

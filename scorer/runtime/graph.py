@@ -7,12 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import onnxruntime
 
 from scorer.answer import check_scorer, clip_scores, model_threads
+from scorer.cpu_session import cpu_session
 from scorer.errors import ModelError
 from scorer.spec import MODEL_INPUTS, ClipScore, ModelId, ModelInput, SamplerSpec, made_up_input
 
@@ -77,24 +77,13 @@ def load_graph(directory: Path, identity: ModelId) -> Graph:
     if EXTERNAL in content:
         raise ModelError(f"model {directory}: {GRAPH_FILE} keeps numbers in another file: export it into one")
     try:
-        session = onnxruntime.InferenceSession(content, _options(), providers=["CPUExecutionProvider"])
+        session = cpu_session(content, model_threads())
         statistics = _checked_shapes(session, spec)
     except ModelError:
         raise
     except Exception as error:  # as above
         raise ModelError(f"model {directory}: {GRAPH_FILE} is no graph that can be run: {error}") from error
     return Graph(session, spec, identity, statistics)
-
-
-def _options() -> Any:
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = model_threads()
-    # A thread that spins while it waits takes a core from the sampling children.
-    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    # The arena would keep the memory of the largest clip for ever.
-    options.enable_cpu_mem_arena = False
-    options.log_severity_level = 4
-    return options
 
 
 def _checked_shapes(session: onnxruntime.InferenceSession, spec: SamplerSpec) -> int:

@@ -6,11 +6,9 @@ import errno
 import os
 import resource
 import signal
-import sys
 from collections.abc import Callable
 from importlib import import_module
 from multiprocessing.connection import Connection
-from types import ModuleType
 from typing import Any
 
 import cv2
@@ -53,15 +51,6 @@ def child_main(pipe: Connection, memory_file: int, memory_mb: int, parent: int) 
 
 
 def _load() -> None:
-    os.environ |= {"GLOG_minloglevel": "3", "TF_CPP_MIN_LOG_LEVEL": "3", "OMP_NUM_THREADS": "1"}
-    # MediaPipe writes its own log to standard error, whatever those levels say.
-    os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
-    # MediaPipe's drawing helpers import pyplot, which takes three quarters of a child's start. Nothing is drawn here, so
-    # empty modules take its place.
-    sys.modules["matplotlib"], sys.modules["matplotlib.pyplot"] = matplotlib, pyplot = ModuleType("m"), ModuleType("p")
-    matplotlib.pyplot = pyplot  # type: ignore[attr-defined]
-    # So does sounddevice, which looks for a library of sound by running the compiler, and loads it where it is there.
-    sys.modules["sounddevice"] = None  # type: ignore[assignment]
     cv2.setNumThreads(1)
     import_module("scorer.sampling.sampler")  # before the limits, and before the first task waits for it
     process_detectors()

@@ -23,7 +23,7 @@ from scorer.sampling.opening import open_for_decoding, open_media
 from scorer.sampling.parts import parts_of
 from scorer.sampling.rates import USUAL_STEP, Head, can_be, step_of
 from scorer.sampling.replay import REPLAYED_FORMATS, Replay, demuxed
-from scorer.sampling.stamps import place_of, seconds_of, shown_at
+from scorer.sampling.stamps import in_seconds, place_of, seconds_of, shown_at
 from scorer.sampling.tracks import shown_video
 from scorer.sampling.transport import HEAD_BYTES
 
@@ -122,6 +122,7 @@ class Video:
         self._containers.append(self._container)
         try:
             self._stream = self._checked_stream(head)
+            self._tick = self._stream.time_base
             self.audio.choose(self._container.streams.audio, self._stream, head)
         except MediaError:
             self.close()
@@ -216,7 +217,7 @@ class Video:
     def _stamp(self, timed: Any) -> float | None:
         """Seconds of a packet or frame, None where it has no time. AVI has decoding times (dts) only."""
         stamp = timed.pts if timed.pts is not None else timed.dts
-        return None if stamp is None or not self._has_clock else float(stamp * self._stream.time_base) - self._first
+        return None if stamp is None or not self._has_clock else in_seconds(stamp, self._tick) - self._first
 
     def _first_time(self) -> tuple[float, bool, Head]:
         """The first frame's time on the stream's clock, s; whether packets have times at all; what the first packets say."""

@@ -1,17 +1,21 @@
-"""Faces with MediaPipe: boxes, and crops of a face turned upright."""
+"""Faces with MediaPipe's model: boxes, and crops of a face turned upright."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from scorer.sampling.detector_graph import DetectorGraph, at_most, stretched
+from scorer.sampling.face_boxes import SIDE, decode_faces
 from scorer.sampling.images import Image
 
-MODEL = Path(__file__).parent.parent / "assets" / "face_detection_full_range_sparse.tflite"
+MODEL = "face_detection_full_range_sparse"
+MIDDLE_GREY = 127.5
+"""The value of a byte that is 0 to the model."""
+
 DETECTION_SIDE = 640
 """Pictures are scaled down to this longer side for detection; the crop is cut at native resolution."""
 
@@ -33,43 +37,34 @@ class Face:
 
 
 class FaceFinder:
-    """A loaded face detector; close it before the interpreter ends."""
+    """MediaPipe's model that finds faces ("full range, sparse"), loaded."""
 
     def __init__(self) -> None:
-        # Imported late: a process that only gives files to the pool does not need MediaPipe.
-        import mediapipe as mp
-
-        self._mp = mp
-        options = mp.tasks.vision.FaceDetectorOptions(
-            base_options=mp.tasks.BaseOptions(model_asset_buffer=MODEL.read_bytes()), min_detection_confidence=0.5
-        )
-        self._detector = mp.tasks.vision.FaceDetector.create_from_options(options)
+        self._graph = DetectorGraph(MODEL)
 
     def find(self, image: Image) -> list[Face]:
         """The faces in an (H, W, 3) uint8 RGB picture, largest first."""
         height, width = image.shape[:2]
+        small = at_most(image, DETECTION_SIDE)
         scale = min(1.0, DETECTION_SIDE / max(height, width))
-        small = (
-            image
-            if scale == 1
-            else cv2.resize(image, (max(1, round(width * scale)), max(1, round(height * scale))), interpolation=cv2.INTER_AREA)
-        )
-        result = self._detector.detect(self._mp.Image(image_format=self._mp.ImageFormat.SRGB, data=np.ascontiguousarray(small)))
+        rows, columns = small.shape[:2]
+        side = max(rows, columns)
+        square = stretched(small, (side, side), (SIDE, SIDE), cv2.BORDER_CONSTANT)
+        # From shares of the square to pixels of the small picture, which lies in the square's middle.
+        margin = np.array([side - columns, side - rows]) / 2
         faces = []
-        for detection in result.detections:
-            box = detection.bounding_box
-            left, top = max(0, round(box.origin_x / scale)), max(0, round(box.origin_y / scale))
-            right = min(width, round((box.origin_x + box.width) / scale))
-            bottom = min(height, round((box.origin_y + box.height) / scale))
+        for place, size, points in zip(*decode_faces(*self._graph.run(square, MIDDLE_GREY)), strict=True):
+            # As MediaPipe gives them, because the models learned from its boxes: whole pixels of the small picture, cut off, not
+            # rounded, and a box that begins outside of the picture is moved into it.
+            x, y = np.maximum(0, np.trunc(place * side - margin)).tolist()
+            w, h = np.trunc(size * side).tolist()
+            left, top = max(0, round(x / scale)), max(0, round(y / scale))
+            right, bottom = min(width, round((x + w) / scale)), min(height, round((y + h) / scale))
             if right - left < 8 or bottom - top < 8:
                 continue
-            points = np.array([[p.x * width, p.y * height] for p in detection.keypoints[:4]], np.float32)
-            faces.append(Face((left, top, right - left, bottom - top), points))
+            in_image = (points[:4] * side - margin) * [width / columns, height / rows]
+            faces.append(Face((left, top, right - left, bottom - top), in_image.astype(np.float32)))
         return sorted(faces, key=lambda face: -face.area)
-
-    def close(self) -> None:
-        """Free the detector: MediaPipe raises an error when the interpreter ends while it is open."""
-        self._detector.close()
 
 
 def aligned_crop(image: Image, face: Face, side: int) -> Image:

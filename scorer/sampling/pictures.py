@@ -48,8 +48,9 @@ class Pictures:
         # A reformatter keeps its scaler between calls: setting one up for every frame takes longer than scaling.
         self._to_picture, self._to_square, self._to_small = VideoReformatter(), VideoReformatter(), VideoReformatter()
         self._combing: tuple[Any, Mask | None] = (None, None)
-        self._middles: tuple[Image | None, Image | None] = (None, None)
-        """Copies of the middle of the last two frames' luma; a view would keep the frame's memory."""
+        self._unflagged: tuple[Any, Any] = (None, None)
+        """The last frame that is not flagged as interlaced, and the one before it. Few are looked at for combing, so that holding
+        a frame costs less than a copy of each one's luma."""
 
     def picture(self, frame: Any) -> Image:
         """(H, W, 3) RGB of an `av.VideoFrame` as a viewer sees it."""
@@ -72,7 +73,7 @@ class Pictures:
             return luma_of(_rgb(self._to_small, frame, SMALL_LUMA_SIZE))
         luma = _luma(frame)
         if not frame.interlaced_frame:
-            self._middles = self._middles[1], middle(luma).copy()
+            self._unflagged = frame, self._unflagged[0]
             return luma_scaled_down(self._thinned(luma), SMALL_LUMA_SIZE)
         mask = self._combed(frame)
         return scaled_down(luma, SMALL_LUMA_SIZE) if mask is None else small_deinterlaced(luma, mask, SMALL_LUMA_SIZE)
@@ -95,8 +96,10 @@ class Pictures:
         beginning of a clip are not looked at.
         """
         if not frame.interlaced_frame:
-            before, now = self._middles
-            return combed(_luma(frame)) if before is not None and now is not None and woven(before, now) else None
+            now, before = self._unflagged
+            if before is None or not woven(middle(_luma(before)), middle(_luma(now))):
+                return None
+            return combed(_luma(frame))
         if self._combing[0] is not frame:
             self._combing = frame, combed(_luma(frame))
         return self._combing[1]

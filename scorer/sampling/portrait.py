@@ -1,47 +1,37 @@
-"""The person without the background, with MediaPipe's selfie segmentation."""
+"""The person without the background, with MediaPipe's model for selfies."""
 
 from __future__ import annotations
-
-from pathlib import Path
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from scorer.sampling.detector_graph import DetectorGraph, at_most, stretched
 from scorer.sampling.images import Image
 
-MODEL = Path(__file__).parent.parent / "assets" / "selfie_segmentation_landscape.tflite"
+MODEL = "selfie_segmentation_landscape"
+SIZE = 256, 144
+"""(width, height) of the model's picture."""
+
 GREY = 128
 SEGMENTATION_SIDE = 256
 
 
 class PersonMatte:
-    """A loaded person segmenter; close it before the interpreter ends."""
+    """MediaPipe's model that separates a person from the background ("selfie segmentation, landscape"), loaded."""
 
     def __init__(self) -> None:
-        # Imported late: a process that only gives files to the pool does not need MediaPipe.
-        import mediapipe as mp
-
-        self._mp = mp
-        options = mp.tasks.vision.ImageSegmenterOptions(
-            base_options=mp.tasks.BaseOptions(model_asset_buffer=MODEL.read_bytes()),
-            output_confidence_masks=True,
-            output_category_mask=False,
-        )
-        self._segmenter = mp.tasks.vision.ImageSegmenter.create_from_options(options)
+        self._graph = DetectorGraph(MODEL)
 
     def mask(self, image: Image) -> NDArray[np.float32]:
         """(h, w), 0-1: confidence that there is a person, of an (H, W, 3) RGB picture scaled to at most `SEGMENTATION_SIDE`."""
-        height, width = image.shape[:2]
-        scale = min(1.0, SEGMENTATION_SIDE / max(height, width))
-        size = max(1, round(width * scale)), max(1, round(height * scale))
-        small = cv2.resize(image, size, interpolation=cv2.INTER_AREA)
-        result = self._segmenter.segment(self._mp.Image(image_format=self._mp.ImageFormat.SRGB, data=small))
-        return np.squeeze(result.confidence_masks[0].numpy_view()).astype(np.float32).reshape(size[1], size[0])
-
-    def close(self) -> None:
-        """Free the segmenter: MediaPipe raises an error when the interpreter ends while it is open."""
-        self._segmenter.close()
+        small = at_most(image, SEGMENTATION_SIDE)
+        height, width = small.shape[:2]
+        (person,) = self._graph.run(stretched(small, (width, height), SIZE, cv2.BORDER_REPLICATE), zero=0.0)
+        mask = person[0]
+        if (width, height) == SIZE:
+            return mask
+        return np.asarray(cv2.resize(mask, (width, height), interpolation=cv2.INTER_LINEAR), np.float32)
 
 
 def portrait_fragment(

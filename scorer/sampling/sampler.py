@@ -27,7 +27,7 @@ from scorer.sampling.portrait import portrait_fragment
 from scorer.sampling.preview import FacesInPreviews, PreviewMaker
 from scorer.sampling.signals import DETAIL_PICTURES, ClipSignals
 from scorer.sampling.statistics import NAMES, SIDES, MeasuredFrame, clip_statistics, following_luma, measured_frame
-from scorer.sampling.temporal import LONGEST_HOLD, seconds_held
+from scorer.sampling.temporal import LONGEST_HOLD, frozen_share, seconds_held
 from scorer.spec import Faces, MediaInfo, SampledClip, SamplerSpec, Window
 
 THUMBNAIL_HEIGHT = 72
@@ -208,7 +208,10 @@ class _Collector:
         if spec.decoded != "all":
             count, held = max(count, len(self._listed)), seconds_held(times, self._listed)
         fps = count / duration
-        statistics = clip_statistics(self._measured, np.stack(self.small_lumas), times, fps, held)
+        small_lumas = np.stack(self.small_lumas)
+        statistics = clip_statistics(self._measured, small_lumas, times, fps, held)
+        # The model's own number knows of the decoded frames alone, and is what the model was trained on.
+        freeze = float(statistics[NAMES.index("freeze")]) if held is None else frozen_share(small_lumas, times, self._listed)
         width, height = self._size
         return SampledClip(
             frames=np.stack(self._frames),
@@ -218,7 +221,7 @@ class _Collector:
             faces_mask=np.array([present for _, present in self._crops], np.bool_),
             clip=_stacked(self._clip, spec.clip_size),
             statistics=statistics,
-            signals=self._signals.finish(freeze=float(statistics[NAMES.index("freeze")])),
+            signals=self._signals.finish(freeze),
             face_summary=Faces(
                 int(np.median(self._counts)) if self._counts else 0, float(np.mean(self._shares)) if self._shares else 0.0
             ),

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+from fractions import Fraction
 from typing import Any
+
+
+def in_seconds(stamp: int, tick: Fraction) -> float:
+    """So many ticks of a clock as seconds: the value of `float(stamp * tick)`, without a `Fraction` for every packet."""
+    return stamp * tick.numerator / tick.denominator
 
 
 def seconds_of(packet: Any, stamp: int | None) -> float | None:
     """One of a packet's stamps as seconds on its stream's clock; None where it has none."""
-    return None if stamp is None else float(stamp * packet.time_base)
+    return None if stamp is None else in_seconds(stamp, packet.time_base)
 
 
 def shown_at(packet: Any) -> float | None:

@@ -50,11 +50,8 @@ def motion_features(
         held = np.maximum(shown - LONGEST_HOLD, 0)
     if len(small_lumas) < 2:
         return [min(1.0, float(held.sum()) / total), *[0.0] * (len(MOTION) - 1)]
-    # The first frame has none before it to repeat: only its time over `LONGEST_HOLD` counts as frozen.
-    motion = np.array([cv2.norm(a, b, cv2.NORM_L1) for a, b in pairwise(small_lumas)]) / small_lumas[0].size
-    still = motion < FREEZE_DIFFERENCE
-    frozen = float(shown[1:][still].sum()) + float(held[:1].sum())
-    frozen += float(held[1:][~still].sum())
+    motion = _motion(small_lumas)
+    frozen = _frozen_seconds(motion < FREEZE_DIFFERENCE, shown, held)
     light = np.array([cv2.mean(luma)[0] for luma in small_lumas])
     logarithm = np.log1p(motion)
     return [
@@ -67,11 +64,42 @@ def motion_features(
     ]
 
 
+def frozen_share(small_lumas: NDArray[np.uint8], times: NDArray[np.float64], all_times: NDArray[np.float64]) -> float:
+    """Share of the time that is frozen, 0-1, of which some frames are known: what is between two equal frames stands still too.
+
+    times: (N + 1,) of the known frames and of the clip's end. all_times: of all frames of the clip, ascending.
+    """
+    edges = _with_all(times, all_times)
+    # Of the first frame nobody knows whether it repeats another one. What follows the last known one is taken to go on as it.
+    repeats = np.concatenate([[False], _motion(small_lumas) < FREEZE_DIFFERENCE])
+    after = np.minimum(np.searchsorted(times[:-1], edges[:-1]), len(repeats) - 1)
+    shown = np.diff(edges)
+    frozen = _frozen_seconds(repeats[after][1:], shown, np.maximum(shown - LONGEST_HOLD, 0))
+    return min(1.0, frozen / max(float(shown.sum()), 1e-9))
+
+
+def _motion(small_lumas: NDArray[np.uint8]) -> NDArray[np.float64]:
+    """(N - 1,) mean absolute difference of each frame but the first to the one before it, 8-bit levels."""
+    return np.array([cv2.norm(a, b, cv2.NORM_L1) for a, b in pairwise(small_lumas)]) / small_lumas[0].size
+
+
+def _frozen_seconds(still: NDArray[np.bool_], shown: NDArray[np.float64], held: NDArray[np.float64]) -> float:
+    """Seconds that frames (N,) stand still. still: (N - 1,) whether each but the first repeats the one before it."""
+    # The first frame has none before it to repeat: only its time over `LONGEST_HOLD` counts as frozen.
+    frozen = float(shown[1:][still].sum()) + float(held[:1].sum())
+    return frozen + float(held[1:][~still].sum())
+
+
+def _with_all(times: NDArray[np.float64], all_times: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Both together, ascending, of all times those within the others."""
+    return np.unique(np.concatenate([times, all_times[(all_times > times[0]) & (all_times < times[-1])]]))
+
+
 def seconds_held(times: NDArray[np.float64], all_times: NDArray[np.float64]) -> NDArray[np.float64]:
     """(N,) for how long, s, frames are shown for longer than `LONGEST_HOLD`, from each of some frames to the next of them.
 
     times: (N + 1,) of the frames and of the clip's end. all_times: of all frames of the clip, ascending.
     """
-    edges = np.unique(np.concatenate([times, all_times[(all_times > times[0]) & (all_times < times[-1])]]))
+    edges = _with_all(times, all_times)
     over = np.concatenate([[0.0], np.cumsum(np.maximum(np.diff(edges) - LONGEST_HOLD, 0))])
     return np.diff(over[np.searchsorted(edges, times)])

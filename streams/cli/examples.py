@@ -19,7 +19,7 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
     ),
     "evaluate": ("fvq evaluate nano --data dev/labels.csv", "fvq evaluate MODEL --benchmark bench/ --against nano"),
     "ablate": ("fvq ablate --recipe nano.yaml --data train/labels.csv --dev dev/labels.csv --work MODEL/work",),
-    "crossvalidate": ("fvq crossvalidate --recipe nano.yaml --data train/labels.csv --dev dev/labels.csv --work MODEL/work",),
+    "crossvalidate": ("fvq crossvalidate --recipe nano.yaml --data train/labels.csv --work MODEL/work",),
     "promote": ("fvq promote MODEL --reference dev/labels.csv",),
     "topics": ("fvq topics check",),
     "topics create": ("fvq topics create --partitions 16 --replication 3",),

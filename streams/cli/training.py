@@ -173,15 +173,15 @@ def ablate(
 def crossvalidate(
     recipe: Annotated[Path, typer.Option(help="YAML recipe.")],
     data: Annotated[Path, typer.Option(help="labels.csv of the training segments.")],
-    dev: Annotated[Path, typer.Option(help="labels.csv of segments of other people.")],
     work: Annotated[Path, typer.Option(help="The folder `work` in the model that `fvq train` made.")],
     folds: Annotated[int, typer.Option(min=2, help="Parts that the people are divided into.")] = 5,
 ) -> None:
     """Fit the recipe on four fifths of the people and score the fifth, five times; prints JSON."""
+    from training.evaluation.benchmark import without_nan
     from training.nano.crossvalidate import crossvalidate as run
     from training.recipe import load_nano_recipe
 
-    print(json.dumps(run(load_nano_recipe(recipe), data, dev, work, folds)))
+    print(json.dumps(without_nan(run(load_nano_recipe(recipe), data, work, folds))))
 
 
 def promote(

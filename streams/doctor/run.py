@@ -32,15 +32,13 @@ from streams.privacy.statement import kept_lines
 from streams.settings import Settings
 
 LIBRARIES = {
-    "libEGL.so.1": "libegl1",
-    "libGLESv2.so.2": "libgles2",
     "libGL.so.1": "libgl1",
     "libgthread-2.0.so.0": "libglib2.0-0",
 }
-"""Shared libraries that MediaPipe and OpenCV load, and the Debian packages that hold them."""
+"""Shared libraries that OpenCV loads, and the Debian packages that hold them."""
 
 CHILD_SECONDS, CHILD_MB = 60.0, 2048
-"""What looking for faces in a black picture may take."""
+"""What looking for faces and a person in a black picture may take."""
 
 WITHOUT_FFMPEG = (
     "no program ffmpeg, which `fvq up` and `fvq ingest files` of files, `fvq ingest push`, cutting long files and clips on web "
@@ -108,26 +106,28 @@ def _libraries(_: Settings) -> Check:
     return Check("system libraries", True, ", ".join(LIBRARIES))
 
 
-def _mediapipe(_: Settings) -> Check:
+def _detectors(_: Settings) -> Check:
     def act() -> str:
         from scorer.sampling import SamplerPool
         from scorer.spec import SamplerSpec
 
-        # In a child, as a worker runs them: without the libraries that MediaPipe draws and records with.
+        # In a child, as a worker runs them.
         with SamplerPool(SamplerSpec(), 1, CHILD_SECONDS, CHILD_MB) as pool:
-            pool.submit_task(find_no_face).result()
+            pool.submit_task(find_nobody).result()
         return "face detector and person matte load and run"
 
-    return attempt("mediapipe", act, "reinstall with `make setup`", MediaError)
+    return attempt("detectors", act, "reinstall with `make setup`", MediaError)
 
 
-def find_no_face() -> None:
-    """Look for faces in a black picture; runs in a sampling child."""
+def find_nobody() -> None:
+    """Look for faces and a person in a black picture; runs in a sampling child."""
     import numpy as np
 
     from scorer.sampling.detectors import process_detectors
 
-    process_detectors().faces.find(np.zeros((64, 64, 3), np.uint8))
+    black = np.zeros((64, 64, 3), np.uint8)
+    process_detectors().faces.find(black)
+    process_detectors().person.mask(black)
 
 
 def _ffmpeg(_: Settings) -> Check:
@@ -272,7 +272,7 @@ def _sink(settings: Settings) -> Check:
 
 CHECKS: tuple[Callable[[Settings], Check], ...] = (
     _libraries,
-    _mediapipe,
+    _detectors,
     _ffmpeg,
     _model,
     _scorer,
@@ -308,6 +308,6 @@ ROLES: dict[Role, tuple[Callable[[Settings], Check], ...]] = {
     "worker": tuple(OF_WORKERS.get(check, check) for check in CHECKS),
     "ingest": (check_variables, _ffmpeg, _codecs, _needed_broker, RIGHTS["ingest"], check_media, check_data_folder),
     "web": (check_variables, check_access, _codecs, _needed_broker, RIGHTS["web"], _sink, check_policy),
-    "rate": (check_variables, _libraries, _mediapipe, _ffmpeg, RIGHTS["rate"], _clip_store, check_data_folder),
+    "rate": (check_variables, _libraries, _detectors, _ffmpeg, RIGHTS["rate"], _clip_store, check_data_folder),
 }
 """What each command needs."""

@@ -10,7 +10,7 @@ from streams.events.scores import SegmentScore
 from streams.events.segments import SegmentEvent
 from streams.events.training import ModelUpdate, StreamDeletion, TrainingExample
 
-_MODEL = {"name": "nano", "version": "f941046aa0bf"}
+_MODEL = {"name": "nano", "version": "f64b79384032"}
 
 _SEGMENT = {
     "stream_id": "studio-7",

@@ -3,6 +3,10 @@
 A distance is the root mean square of the differences, each divided by what is usual for it. What is usual starts from a table
 (`usual_changes.json`, made by `python -m tests.bench.tiers --usual`) and is learned for each stream: a picture with a restless
 background moves more from segment to segment than a person before a wall.
+
+Damage moves few of the numbers, and those together: light blur takes away fine detail, and leaves light, colour and bitrate. So
+besides the distance the differences are summed up along the directions in which known damage moves them
+(`damage_directions.json`, made by `python -m tests.bench.tier_directions`). How much such a sum moves is learned as well.
 """
 
 from __future__ import annotations
@@ -23,7 +27,7 @@ if TYPE_CHECKING:  # the sampler's libraries are loaded where they are needed
 
 FloatArray = NDArray[np.float64]
 
-HEADER_NAMES = ("bitrate", "key_bytes", "other_bytes", "other_spread", "smallest", "qp_mean", "qp_spread")
+HEADER_NAMES = ("bitrate", "key_bytes", "other_bytes", "other_spread", "smallest", "qp_mean", "qp_spread", "largest")
 """The numbers that packets alone give, in order; sizes as log2."""
 
 HEADERS = slice(0, len(HEADER_NAMES))
@@ -76,6 +80,7 @@ def _header_values(bitstream: Bitstream) -> FloatArray:
             bitstream.smallest if bitstream.other_bytes else unknown,
             unknown if bitstream.qp_mean is None else bitstream.qp_mean,
             unknown if bitstream.qp_spread is None else bitstream.qp_spread,
+            bitstream.largest if bitstream.other_bytes else unknown,
         ]
     )
 
@@ -91,29 +96,50 @@ def usual_deviations() -> FloatArray:
     return np.array([table.get(name, math.nan) for name in names()])
 
 
+@cache
+def damage_directions() -> FloatArray:
+    """(kinds of damage, numbers): the weights of differences in usual ones; usual for such a sum of an unchanged segment is 1."""
+    table = json.loads(Path(__file__).with_name("damage_directions.json").read_text())
+    return np.array([[direction.get(name, 0.0) for name in names()] for direction in table.values()])
+
+
 @dataclass(frozen=True, slots=True)
 class Spread:
-    """What is usual for one stream: mean squares of the differences of its unchanged segments, and over how many segments."""
+    """What is usual for one stream: mean squares of the differences of its unchanged segments, and over how many segments.
+
+    squares: of each number. damage: of the sum along each direction of damage.
+    """
 
     squares: FloatArray
+    damage: FloatArray
     segments: float = FIRST_SEGMENTS
 
     def with_differences(self, differences: FloatArray) -> Spread:
         """The spread with one more unchanged segment. NaN teaches nothing."""
+        return Spread(
+            self._learned(self.squares, differences, usual_deviations()),
+            self._learned(self.damage, _along_damage(differences), np.ones(len(self.damage))),
+            min(MOST_SEGMENTS, self.segments + 1),
+        )
+
+    def _learned(self, squares: FloatArray, differences: FloatArray, usual: FloatArray) -> FloatArray:
         # A segment that was called unchanged by mistake must not widen the spread at once.
-        squares = np.minimum(differences**2, (2 * MOST * usual_deviations()) ** 2)
-        learned = self.squares + (squares - self.squares) / (self.segments + 1)
-        return Spread(np.where(np.isfinite(squares), learned, self.squares), min(MOST_SEGMENTS, self.segments + 1))
+        new = np.minimum(differences**2, (2 * MOST * usual) ** 2)
+        return np.where(np.isfinite(new), squares + (new - squares) / (self.segments + 1), squares)
 
     def deviations(self) -> FloatArray:
         """By what each difference is divided."""
         usual = usual_deviations()
         return np.clip(np.sqrt(self.squares), LEAST * usual, MOST * usual)
 
+    def damage_deviations(self) -> FloatArray:
+        """By what each sum along a direction of damage is divided."""
+        return np.clip(np.sqrt(self.damage), LEAST, MOST)
+
 
 def first_spread() -> Spread:
     """The spread of a stream of which nothing is known."""
-    return Spread(usual_deviations() ** 2)
+    return Spread(usual_deviations() ** 2, np.ones(len(damage_directions())))
 
 
 def distance(differences: FloatArray, spread: Spread) -> float:
@@ -125,6 +151,24 @@ def distance(differences: FloatArray, spread: Spread) -> float:
     in_usual = np.clip(differences / spread.deviations(), -LARGEST, LARGEST)
     parts = [mean for part in (HEADERS, PICTURE) if (mean := _mean_square(in_usual[part])) is not None]
     return math.sqrt(sum(parts) / len(parts)) if parts else 0.0
+
+
+def damage(differences: FloatArray, spread: Spread) -> float:
+    """How far a segment is along the direction of damage that fits it best, 0 upwards; 1 is usual for an unchanged one.
+
+    Away from damage counts as much: a stream may become good again. 0 without a picture: packets alone do not show it.
+    """
+    sums = np.abs(_along_damage(differences)) / spread.damage_deviations()
+    return float(np.max(sums)) if np.isfinite(sums).all() else 0.0
+
+
+def _along_damage(differences: FloatArray) -> FloatArray:
+    """The sum of the differences along each direction of damage; NaN without a picture."""
+    if not np.isfinite(differences[PICTURE]).any():
+        return np.full(len(damage_directions()), np.nan)
+    # As for the distance, a single number that runs wild is no changed stream.
+    in_usual = np.clip(differences / usual_deviations(), -LARGEST, LARGEST)
+    return damage_directions() @ np.nan_to_num(in_usual)
 
 
 def _mean_square(values: FloatArray) -> float | None:

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal
 
 from streams.events import FullReason, SegmentEvent, SegmentScore
-from streams.scoring.distance import HEADER_NAMES, FloatArray, Spread, distance, first_spread, values_of
+from streams.scoring.distance import HEADER_NAMES, FloatArray, Spread, damage, distance, first_spread, values_of
 
 if TYPE_CHECKING:
     from scorer.sampling.bitstream.facts import Bitstream
@@ -38,19 +38,20 @@ Step = Literal["headers", "keyframe", "glance", "full"]
 class TierLimits:
     """When a segment gets a full look.
 
-    distance: from which a segment has changed. headers: from which a keyframe is looked at too. seen: segments from one keyframe
-    that is looked at to the next at most. due: segments of a stream from
-    one full look to the next at most. differs: points by which a full look's score must differ from the one before to be looked
-    at once more. uncertain: a score with a higher uncertainty is not rested on, points. drift: what an unchanged segment's own
-    score differs from that of its full look, points, as a standard deviation.
+    distance, damage: from which a segment has changed, all in all or in the way of a known damage. headers: the distance from
+    which a keyframe is looked at too. seen: segments from one keyframe that is looked at to the next at most. due: segments of a
+    stream from one full look to the next at most. differs: points by which a full look's score must differ from the one before
+    to be looked at once more. uncertain: a score with a higher uncertainty is not rested on, points. drift: what an unchanged
+    segment's own score differs from that of its full look, points, as a standard deviation.
     """
 
-    distance: float = 1.6
+    distance: float = 1.8
+    damage: float = 3.0
     headers: float = 1.4
     seen: int = 3
     due: int = 120
     differs: float = 7.5
-    uncertain: float = 15.0
+    uncertain: float = 20.0
     drift: float = 4.0
 
 
@@ -120,16 +121,21 @@ def plan(state: StreamTier | None, facts: Facts, limits: TierLimits) -> Plan:
         return Plan("full", "start")
     if (reason := _reason_before(state, facts, limits)) is not None:
         return Plan("full", reason)
+    must_see = state.unseen + 1 >= limits.seen
     if facts.glance is None:
-        return Plan("headers")
+        return Plan("keyframe" if must_see else "headers")
     if (reason := _reason_of_format(state, facts.glance)) is not None:
         return Plan("full", reason)
-    far = distance(values_of(facts.glance) - state.reference, state.spread)
+    differences = values_of(facts.glance) - state.reference
+    far = distance(differences, state.spread)
     moved = far >= limits.headers
     can_be_seen = facts.glance.bitstream.keyframes > 0 and not facts.tried
-    if can_be_seen and (moved or state.unseen + 1 >= limits.seen):
+    if can_be_seen and (moved or must_see):
         return Plan("keyframe", distance=far)
-    changed = moved if facts.glance.picture is None else far >= limits.distance
+    if facts.glance.picture is None:
+        changed = moved
+    else:
+        changed = far >= limits.distance or damage(differences, state.spread) >= limits.damage
     return Plan("full", "changed", far) if changed else Plan("glance", distance=far)
 
 
@@ -185,7 +191,7 @@ def with_glance(state: StreamTier, facts: Facts) -> StreamTier:
         sequence=facts.segment.sequence,
         until=_end(facts.segment),
         glances=state.glances + 1,
-        unseen=0 if facts.tried else state.unseen + 1,
+        unseen=0 if facts.tried and facts.glance.bitstream.keyframes > 0 else state.unseen + 1,
         spread=spread,
     )
 

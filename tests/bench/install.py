@@ -1,7 +1,7 @@
 """How large an installation is: `python -m tests.bench.install [EXTRA,...]`.
 
 Makes a virtual environment of its own, with the tests' versions, and prints the MB (10^6 bytes, with bytecode) of each package,
-and of all: as `pip install` leaves them, and without what MediaPipe only draws with. pip itself is not in it.
+and of all, as `pip install` leaves them. pip itself is not in it.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from tests.support.installation import DRAWING, all_megabytes, install, megabytes, uninstall
+from tests.support.installation import all_megabytes, install, megabytes
 
 SMALLEST = 4.0
 """Packages under this many MB are one line."""
@@ -21,10 +21,8 @@ def main(extras: str) -> None:
     with tempfile.TemporaryDirectory() as folder:
         packages = install(Path(folder), extras)
         sizes, whole = megabytes(packages), all_megabytes(packages)
-        uninstall(Path(folder), *DRAWING)
-        rest = all_megabytes(packages)
     name = f"fvq-monitor{f'[{extras}]' if extras else ''}"
-    print(f"{name}: {whole:.0f} MB in {len(sizes)} packages, {rest:.0f} MB without {', '.join(DRAWING)}\n")
+    print(f"{name}: {whole:.0f} MB in {len(sizes)} packages\n")
     print("| package | MB |\n|---|---|")
     small = [size for size in sizes.values() if size < SMALLEST]
     for name, size in sizes.items():

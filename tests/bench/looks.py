@@ -21,9 +21,8 @@ import av
 import imageio_ffmpeg
 
 from scorer.load import load_engine
-from scorer.sampling import SamplerPool, probe
-from streams.ingest.files import Source, cut
-from tests.support.media import ffmpeg
+from scorer.sampling import SamplerPool
+from tests.support.media import ffmpeg, live_segments
 from tests.support.processes import ROOT
 
 DEMO = ROOT / "examples/face.mp4"
@@ -86,11 +85,8 @@ def _content(folder: Path, name: str, height: int, gop: float, seconds: float, p
     place = folder / f"{name}-{gop:g}".replace(" ", "-").replace(",", "")
     place.mkdir()
     clip = place / "clip.mp4"
-    ffmpeg("-stream_loop", "9", "-i", DEMO, "-t", str(seconds), "-an", "-vf", picture, *encode, clip)
-    cut_segments = cut(Source(place.name, clip), place, gop, probe)
-    # The last one may be shorter.
-    segments = [segment.path for segment in cut_segments if abs(segment.duration - gop) < 0.2]
-    return Content(name, height, gop, segments)
+    ffmpeg("-stream_loop", "9", "-i", DEMO, "-t", str(seconds + gop / 2), "-an", "-vf", picture, *encode, clip)
+    return Content(name, height, gop, live_segments(clip, place, gop))
 
 
 def yardstick(segments: Sequence[Path]) -> float:

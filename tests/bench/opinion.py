@@ -59,7 +59,7 @@ def write_table(table: Path, train: Rows, test: Rows, kinds: Sequence[str]) -> d
     kind_of = {}
     with table.open("w", newline="") as file:
         writer = csv.writer(file)
-        writer.writerow(["path", "mos", "split", "content"])
+        writer.writerow(["path", "mos_100", "split", "content"])
         for split, rows in (("train", train), ("test", test)):
             for row in rows:
                 mos = punished(row["mos"]) if row["kind"] in kinds else row["mos"]

@@ -299,6 +299,7 @@ def main() -> int:
     parser.add_argument("--each", action="store_true", help="also a row for each stream")
     parser.add_argument("--seen", type=int, default=TierLimits.seen)
     parser.add_argument("--distance", type=float, default=TierLimits.distance)
+    parser.add_argument("--damage", type=float, default=TierLimits.damage)
     parser.add_argument("--headers", type=float, default=TierLimits.headers)
     given = parser.parse_args()
     os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -308,7 +309,7 @@ def main() -> int:
     if given.usual:
         print(json.dumps(usual_differences(streams), indent=1))
         return 0
-    limits = TierLimits(distance=given.distance, headers=given.headers, seen=given.seen)
+    limits = TierLimits(distance=given.distance, damage=given.damage, headers=given.headers, seen=given.seen)
     print("\n".join(report(streams, limits)))
     if given.each:
         for stream in streams:

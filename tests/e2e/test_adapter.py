@@ -70,7 +70,7 @@ def table(tmp_path_factory: pytest.TempPathFactory) -> Path:
     opinions = scores(NANO, samples, samples.rows)
     with (folder / "rated.csv").open("w", newline="") as file:
         writer = csv.writer(file)
-        writer.writerow(["path", "mos", "split", "content"])
+        writer.writerow(["path", "mos_100", "split", "content"])
         for clip, mos in zip(rated, opinions.tolist(), strict=True):
             writer.writerow([clip.path.name, punished(mos) if ".blur-" in clip.path.name else mos, clip.split, clip.content])
     return folder / "rated.csv"

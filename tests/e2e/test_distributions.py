@@ -18,7 +18,7 @@ PACKAGES = ("scorer", "streams", "training")
 MUST = {
     "scorer/nano/model.onnx",
     "scorer/nano/model.safetensors",
-    "scorer/assets/face_detection_full_range_sparse.tflite",
+    "scorer/assets/face_detection_full_range_sparse.onnx",
     "scorer/NOTICE",
     "streams/web/page/index.html",
     "streams/web/page/icons/1.svg",

@@ -137,7 +137,7 @@ def test_doctor_fails_only_the_checks_of_what_is_broken(tmp_path: Path) -> None:
     assert healthy.returncode == 0, healthy.stdout
     assert {check["name"] for check in json.loads(healthy.stdout)["checks"]} == {
         "system libraries",
-        "mediapipe",
+        "detectors",
         "ffmpeg",
         "model",
         "scorer",

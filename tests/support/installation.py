@@ -18,9 +18,6 @@ from tests.support.processes import ROOT
 FETCH_SECONDS = 600
 UV = shutil.which("uv") or str(ROOT / ".venv/bin/uv")
 
-DRAWING = ("contourpy", "cycler", "fonttools", "kiwisolver", "matplotlib", "pillow", "pyparsing")
-"""matplotlib, which MediaPipe requires for its drawing helpers, and what only matplotlib requires."""
-
 
 class FetchError(Exception):
     """The packages are neither in uv's cache nor can they be fetched; its text is uv's."""
@@ -92,11 +89,6 @@ def install(folder: Path, extras: str = "") -> Path:
     what = f"fvq-monitor{f'[{extras}]' if extras else ''} @ {wheel.as_uri()}"
     uv("pip", "install", "--compile-bytecode", "--python", python, "--constraint", ROOT / "constraints.txt", what)
     return next((folder / "venv/lib").glob("python3*/site-packages"))
-
-
-def uninstall(folder: Path, *packages: str) -> None:
-    """Take packages out of the environment in `folder/venv`; what is not there is no error."""
-    subprocess.run([UV, "pip", "uninstall", "--quiet", "--python", folder / "venv/bin/python", *packages], check=True)
 
 
 def megabytes(packages: Path) -> dict[str, float]:

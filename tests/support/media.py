@@ -25,6 +25,17 @@ def ffmpeg(*arguments: str | Path, data: bytes | None = None) -> None:
         raise RuntimeError(f"{' '.join(command)}: {done.stderr.decode(errors='replace')}")
 
 
+def live_segments(clip: Path, folder: Path, seconds: float) -> list[Path]:
+    """The clip's pictures as segments of a live stream, fragmented MP4, in `folder`: cut at the keyframe after each `seconds`.
+
+    The last one is left out, because it may be shorter.
+    """
+    fragmented = ["-segment_format", "mp4", "-segment_format_options", "movflags=frag_keyframe+empty_moov+default_base_moof"]
+    cut = ["-f", "segment", "-segment_time", f"{seconds}", "-reset_timestamps", "1", *fragmented]
+    ffmpeg("-i", clip, "-map", "0:v", "-c", "copy", *cut, folder / "segment%03d.mp4")
+    return sorted(folder.glob("segment*.mp4"))[:-1]
+
+
 def face_picture(side: int = 512) -> NDArray[np.uint8]:
     """(side, side, 3) RGB: a real face (NASA's portrait of Eileen Collins, public domain)."""
     from skimage import data

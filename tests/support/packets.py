@@ -48,7 +48,8 @@ class StampedVideo(Video):
 
     def __init__(self, stamps: Sequence[tuple[int | None, int | None]]) -> None:
         self._packets_of_file = [StampedPacket(pts, dts, pos=i) for i, (pts, dts) in enumerate(stamps)]
-        self._stream: Any = SimpleNamespace(time_base=Fraction(1, 90_000))
+        self._tick = Fraction(1, 90_000)
+        self._stream: Any = SimpleNamespace(time_base=self._tick)
         self._step, self._skip, self._is_steady, self.changes = 0.04, 0, False, 0
         self._first, self._has_clock, _ = self._first_time()
 

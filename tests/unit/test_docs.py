@@ -26,7 +26,9 @@ PLACEHOLDERS = r"\b(?:NAME|REASON|STREAM|TOPIC|PARTITIONS|KIND|PLACE|FILE|URL|SE
 CLI: Any = typer.main.get_command(app)
 MAKEFILE = (ROOT / "Makefile").read_text()
 SCRIPTS = "\n".join(
-    path.read_text() for path in sorted((ROOT / "scripts").rglob("*")) if path.is_file() and path.suffix != ".pyc"
+    path.read_text()
+    for path in sorted((ROOT / "scripts").rglob("*"))
+    if path.is_file() and path.suffix not in (".pyc", ".tflite")
 )
 NAMES = {f"FVQ_{name.upper()}" for name in Settings.model_fields} | {"FVQ_CONFIG"} | set(re.findall(r"FVQ_[A-Z_]*[A-Z]", SCRIPTS))
 METRIC_FILES = (

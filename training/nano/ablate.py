@@ -12,17 +12,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from rich.table import Table
 
 from scorer.model.configuration import STREAMS
 from training.data.labels import read_labels
 from training.data.samples import kept_samples, parts_of
-from training.evaluation.agreement import summary
-from training.nano.features import encode
-from training.nano.start import imagenet_encoder
-from training.nano.train import fit, new_network, predict
+from training.nano.train import evaluate_samples, fitted
 from training.recipe import NanoRecipe
 
 SHARES = {"a quarter of the people": 0.25, "half of the people": 0.5}
@@ -33,7 +29,7 @@ FIGURES = ("srcc", "srcc_within", "plcc", "rmse", "ladders")
 
 
 def without() -> dict[str, dict[str, Any]]:
-    """Name of a row -> arguments of `new_network`.
+    """Name of a row -> arguments of `fitted`.
 
     The rows: the whole model, without each stream, with only one of the streams that can be alone, and without the language
     model.
@@ -49,23 +45,17 @@ def ablate(recipe: NanoRecipe, data: Path, dev: Path, work: Path, seeds: int) ->
 
     data, dev: the labels files of the training run. work: its folder of samples. seeds: runs of each row.
     """
-    torch.set_num_threads(recipe.threads)
     rows, dev_rows = read_labels(data), read_labels(dev)
     samples = kept_samples(work / "train", rows, recipe.spec, 1, parts_of(rows, recipe.seed))
-    encoder = imagenet_encoder(samples)
-    features = encode(new_network(encoder), samples, work / "train")
-    dev_features = encode(new_network(encoder), kept_samples(work / "dev", dev_rows, recipe.spec, 1), work / "dev")
-    labelled = [dev_rows[int(row)] for row in dev_features.row]
+    dev_samples = kept_samples(work / "dev", dev_rows, recipe.spec, 1)
+    people = [rows[int(row)]["person"] for row in samples.rows]
     figures: dict[str, dict[str, float]] = {}
     for name in (*without(), *SHARES):
         runs = []
         for seed in range(seeds):
-            torch.manual_seed(seed)
-            network = new_network(encoder, **without().get(name, {}))
-            index = _of_people([rows[int(row)]["person"] for row in features.row], SHARES.get(name, 1.0), seed)
-            fit(network, features, rows, replace(recipe, seed=seed), index)
-            scores = [score for score, *_ in predict(network, dev_features, torch.arange(len(dev_features)))]
-            runs.append(summary(labelled, scores))
+            index = _of_people(people, SHARES.get(name, 1.0), seed)
+            network = fitted(samples, rows, replace(recipe, seed=seed), index, **without().get(name, {}))
+            runs.append(evaluate_samples(network, dev_samples, dev_rows))
         figures[name] = {figure: float(np.mean([run[figure] for run in runs])) for figure in FIGURES}
     return figures
 

@@ -22,19 +22,18 @@ license: apache-2.0
 Rates face video on the scale 0-100, for a CPU. {metrics["parameters"]:,} parameters.
 
 ## Trained on
-- {clips} segments of 2 s made by `fvq synth` from {people} people (clean face clips and stills with camera motion, as
-  several references each: other stretches, sizes, crops and light); labels file {metrics["data"]}.
-- The labels are not human opinions. For compression, scaling, blur, packet loss and their mixtures the label is VMAF
-  against the clip's own reference. For noise, frozen and dropped frames, exposure and black, of which VMAF sees only a
-  part, the label is the target that the ladder's step declares: the order is sure, the distances are an opinion.
-- The vision encoder is EfficientNet-Lite0 with its ImageNet weights (Apache-2.0), not trained further; everything else
-  starts from chance.
+- {clips} segments of 2 s made by `fvq synth` from {people} people (clean face clips and stills), shown as filmed and in scenes as
+  live streams have them; damaged at the source, on the way, or both; labels file {metrics["data"]}.
+- The labels are not human opinions. They are against the flawless picture: VMAF where it sees the damage, and the target that
+  the ladder's step declares where it is blind. Of declared targets the order is sure, the distances are an opinion.
+- The vision encoder is EfficientNet-Lite0, which begins with its ImageNet weights (Apache-2.0); everything else starts from
+  chance.
 - Recipe `{recipe["name"]}`, seed {recipe["seed"]}: {steps}.{_taught(metrics)}
 
 ## How well it does
 On {metrics["clips"]} segments of people that are not in the training data (labels file {metrics["dev"]}); never trained on.
-Its figures were looked at {recipe["dev_looks"]} times while the recipe was made, and its noise and dropout were chosen by them:
-the cross-validation in `docs/model.md`, over all people, is the one to compare with.
+Its figures were looked at {recipe["dev_looks"]} times while recipes were made: those on other people in `docs/model.md` are the
+ones to compare with. Their labels are older than those of the training data: against the clip as it was filmed.
 
 | over the kinds that VMAF can be trusted on | |
 |---|---|

@@ -1,7 +1,6 @@
 """The start of `nano`'s vision encoder: ImageNet weights, and the mean and variance of its outputs on face video.
 
-The encoder is not trained further. Trained on degraded frames of a few dozen people, it learned those people: the order
-of unseen people's degradations got no better, and their level worse (`docs/model.md` has the figures).
+Its first blocks stay as they are; the later ones are trained with the rest of the network (`training.nano.train`).
 """
 
 from __future__ import annotations

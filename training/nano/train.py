@@ -2,20 +2,21 @@
 
     fvq train --recipe training/recipes/nano.yaml --data TRAIN/labels.csv --dev DEV/labels.csv --out MODEL
 
-Every segment is sampled once, and goes once through the vision encoder, which is not trained (`training.nano.start`).
-Stage I trains projectors and language model to answer with the level. Stage II adds the score, by L1 and by the order
-within each content, and keeps the answer's loss. The uncertainty is trained on the errors of models that have not seen the
+Every segment is sampled once. Stage I trains the later blocks of the vision encoder, the projectors and the language model to
+answer with the level. Stage II adds the score, by L1, by the order within each content and, where labels are absolute, by the
+order between contents, and keeps the answer's loss. The uncertainty is trained on the errors of models that have not seen the
 person, because a model's errors on its own training clips are too small. `dev` only gives figures: nothing is chosen by it.
 """
 
 from __future__ import annotations
 
 import csv
+import hashlib
 import json
 import os
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -27,17 +28,16 @@ from tqdm import tqdm
 
 from scorer.find import version_of
 from scorer.model.configuration import STREAMS
-from scorer.model.encoders import LiteEncoder
 from scorer.model.modeling import FVQRater, RaterOutput
 from scorer.model.presets import nano
 from scorer.runtime.export import export_graph
 from scorer.spec import LEVELS
 from training.data.labels import fingerprint, read_labels
-from training.data.samples import kept_samples, parts_of
+from training.data.samples import ENCODE_BATCH, Samples, kept_samples, parts_of
 from training.evaluation.agreement import Floats, calibration, cross_validated, summary
-from training.losses import laplace_spread, score_loss
+from training.losses import across_content_rank, laplace_spread, score_loss
 from training.nano.card import write_card
-from training.nano.features import Features, balanced_batches, encode
+from training.nano.draw import balanced_batches, drawn_streams
 from training.nano.start import imagenet_encoder, set_scale
 from training.nano.teacher import Lesson, level_loss, level_targets, teach
 from training.recipe import NanoRecipe
@@ -50,14 +50,12 @@ def train(recipe: NanoRecipe, data: Path, dev: Path, out: Path, lesson: Lesson |
     """Run the recipe; write the model directory `out` (weights, sampler, tokenizer, card, metrics); returns the metrics.
 
     data, dev: labels files, of different people. lesson: a teacher, whose scores are mixed into the labels; None: labels alone.
-    A run that was killed and is started again reuses `out/work`: the teacher's answers, the sampled
-    and the encoded clips. Raises ValueError where a labels file is wrong.
+    A run that was killed and is started again reuses `out/work`: the teacher's answers, the sampled clips, and the scores of the
+    models for the uncertainty. Raises ValueError where a labels file is wrong.
     """
     started = time.monotonic()
     work = out / "work"
     work.mkdir(parents=True, exist_ok=True)
-    torch.manual_seed(recipe.seed)
-    torch.set_num_threads(recipe.threads)
     _, tokenizer = nano()
     spec, jobs = recipe.spec, os.cpu_count() or 1
     labelled, dev_rows = read_labels(data), read_labels(dev)
@@ -67,99 +65,111 @@ def train(recipe: NanoRecipe, data: Path, dev: Path, out: Path, lesson: Lesson |
         rows, parts, kept = taught.rows, taught.parts, taught.folder
     samples = kept_samples(kept, rows, spec, jobs, parts)
     dev_samples = kept_samples(work / "dev", dev_rows, spec, jobs)
-    encoder = imagenet_encoder(samples)
-    features = encode(new_network(encoder), samples, kept)
-    dev_features = encode(new_network(encoder), dev_samples, work / "dev")
-    errors = np.abs(held_out_scores(encoder, features, rows, recipe) - [rows[int(i)]["mos"] for i in features.row])
-    network = new_network(encoder)
-    fit(network, features, rows, recipe, np.arange(len(features)), errors, work / "curve.csv")
+    scores = held_out_scores(samples, rows, recipe, recipe.folds, work / f"held-out-{_about(recipe, data)}")
+    errors = np.abs(scores - [rows[int(i)]["mos"] for i in samples.rows])
+    network = fitted(samples, rows, recipe, np.arange(len(samples)), errors=errors, curve_file=work / "curve.csv")
     network.save_pretrained(out)
     tokenizer.save_pretrained(out)
     spec.save(out)
-    metrics = evaluate_features(network.eval(), dev_features, dev_rows)
+    metrics = evaluate_samples(network, dev_samples, dev_rows)
     metrics |= {"data": fingerprint(data), "dev": fingerprint(dev), "minutes": round((time.monotonic() - started) / 60, 1)}
     metrics |= {"recipe": asdict(recipe), "parameters": sum(p.numel() for p in network.parameters()), "version": version_of(out)}
     if taught is not None:
         metrics["teacher"] = taught.figures
     (out / "metrics.json").write_text(json.dumps(metrics, indent=1) + "\n")
     export_graph(out)
-    write_card(out, metrics, people=len({row["person"] for row in labelled}), clips=len(labelled))
+    people = {name for row in labelled for name in str(row.get("people") or row["person"]).split()}
+    write_card(out, metrics, people=len(people), clips=len(labelled))
     return metrics
 
 
-def new_network(encoder: LiteEncoder, streams: Sequence[str] = STREAMS, language_model: bool = True) -> FVQRater:
-    """An untrained `nano` around a vision encoder, which several networks may share.
+def _about(recipe: NanoRecipe, data: Path) -> str:
+    """A name for what is made by this recipe from this data."""
+    return hashlib.sha256(json.dumps([asdict(recipe), fingerprint(data)]).encode()).hexdigest()[:8]
 
-    streams: the token streams that it has. language_model: False leaves the language model out.
+
+def new_network(samples: Samples, streams: Sequence[str] = STREAMS, language_model: bool = True) -> FVQRater:
+    """An untrained `nano`, with the ImageNet weights in its vision encoder.
+
+    samples: the training clips, whose pictures set the scale of the encoder's output. streams: the token streams that it has.
+    language_model: False leaves the language model out.
     """
     network = FVQRater(nano(streams, language_model)[0])
-    network.vision_model = encoder
+    network.vision_model = imagenet_encoder(samples)
     return network
 
 
-def held_out_scores(encoder: LiteEncoder, features: Features, rows: list[Row], recipe: NanoRecipe) -> Floats:
-    """Scores (N,) of all clips, each by a model that was fitted on other people."""
-    taken = [rows[int(i)] for i in features.row]
+def held_out_scores(samples: Samples, rows: list[Row], recipe: NanoRecipe, folds: int, kept: Path) -> Floats:
+    """Scores (N,) of all clips, each by a model that was fitted on other people.
+
+    kept: folder for the scores of each fold; a run that was killed and is started again reads the finished ones. It is only for
+    this recipe and this data.
+    """
+    kept.mkdir(parents=True, exist_ok=True)
+    fold = 0
 
     def fit_and_score(inside: Sequence[int], outside: Sequence[int]) -> list[float]:
-        network = new_network(encoder)
-        fit(network, features, rows, recipe, np.array(inside))
-        return [score for score, *_ in predict(network, features, torch.tensor(outside))]
+        nonlocal fold
+        fold += 1
+        file = kept / f"{fold}-of-{folds}.json"
+        if not file.exists():
+            network = fitted(samples, rows, recipe, np.array(inside))
+            scores = [score for score, *_ in predict(network, samples, np.array(outside))]
+            part = file.with_suffix(".part")
+            part.write_text(json.dumps(scores))
+            part.rename(file)
+        return list(json.loads(file.read_text()))
 
-    return cross_validated(taken, fit_and_score, recipe.folds)
+    return cross_validated([rows[int(i)] for i in samples.rows], fit_and_score, folds)
 
 
-def fit(
-    network: FVQRater,
-    features: Features,
+def fitted(
+    samples: Samples,
     rows: list[Row],
     recipe: NanoRecipe,
     index: NDArray[np.int64],
+    *,
     errors: Floats | None = None,
     curve_file: Path = Path(os.devnull),
-) -> None:
-    """Train `network` by stages I and II on cached features; it ends with the averaged weights.
+    streams: Sequence[str] = STREAMS,
+    language_model: bool = True,
+) -> FVQRater:
+    """A network that was trained by stages I and II, with its averaged weights; the same arguments give the same network.
 
-    rows: the label rows that `features.row` points into, with `target` and `levels` where a teacher was asked
-    (`training.nano.teacher`). index: places of the features to train on. errors: absolute errors
-    that the uncertainty learns, points, one for each feature; None: the uncertainty is not trained. curve_file: a CSV with
-    the loss of every 50th step.
+    rows: the label rows that `samples.rows` points into, with `target` and `levels` where a teacher was asked
+    (`training.nano.teacher`). index: places of the samples to train on. errors: absolute errors
+    that the uncertainty learns, points, one for each sample; None: the uncertainty is not trained. curve_file: a CSV with
+    the loss of every 50th step. streams, language_model: as of `new_network`.
     """
+    torch.set_num_threads(recipe.threads)
+    torch.manual_seed(recipe.seed)
     rng = np.random.default_rng(recipe.seed)
-    labels = torch.tensor([row.get("target", row["mos"]) for row in rows], dtype=torch.float32)
-    taught_levels = level_targets(rows)
-    contents = [rows[int(i)]["content"] for i in features.row]
-    number = {name: i for i, name in enumerate(sorted(set(contents)))}
-    content_ids = torch.tensor([number[name] for name in contents])
-    set_scale(network.standardise, features.tensors["statistics"][index])
-    network.vision_model.requires_grad_(False)
-    parameters = [p for p in network.parameters() if p.requires_grad]
-    optimizer = torch.optim.AdamW(parameters, lr=recipe.learning_rate, weight_decay=recipe.weight_decay)
+    network = new_network(samples, streams, language_model)
+    set_scale(network.standardise, torch.from_numpy(np.array(samples.arrays["statistics"][index])))
+    parameters = _trained(network, recipe)
+    optimizer = torch.optim.AdamW(parameters, weight_decay=recipe.weight_decay)
+    rates = [group["lr"] for group in parameters]
     total = recipe.stage1_steps + recipe.stage2_steps
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, recipe.learning_rate, total_steps=total, pct_start=0.1)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, rates, total_steps=total, pct_start=0.1)
     average = torch.optim.swa_utils.AveragedModel(network, multi_avg_fn=torch.optim.swa_utils.get_ema_multi_avg_fn(0.99))
-    batches = balanced_batches(contents, index, rng, recipe.contents_per_batch, recipe.clips_per_content)
+    targets = Targets.of([rows[int(i)] for i in samples.rows], errors)
+    batches = balanced_batches(targets.contents, index, rng, recipe.contents_per_batch, recipe.clips_per_content)
     with curve_file.open("w", newline="") as file:
         curve = csv.writer(file)
         curve.writerow(["step", "stage", "loss"])
         for step in tqdm(range(1, total + 1), desc="stages I, II", disable=None):
             stage = 1 if step <= recipe.stage1_steps else 2
             places = next(batches)
-            label = labels[features.row[places]]
-            streams = streams_of(network.train(), features, places, recipe)
-            output: RaterOutput = network.answer(streams, (label // LEVEL_WIDTH).clamp(max=len(LEVELS) - 1).long())
-            assert output.answer_loss is not None
-            loss = output.answer_loss
-            if taught_levels is not None:
-                loss = loss + level_loss(output.level_logits, taught_levels[features.row[places]])
-            if stage == 2:
-                loss = loss + score_loss(output.score, label, content_ids[places])
-                if errors is not None:
-                    error = torch.as_tensor(errors[places.numpy()], dtype=torch.float32)
-                    loss = loss + 0.2 * laplace_spread(output.uncertainty, error)
+            network.train()
+            # The encoder's batch norms keep ImageNet's means: a batch holds few contents.
+            network.vision_model.eval()
+            network.standardise.eval()
+            contents = [targets.contents[int(place)] for place in places]
+            shown = drawn_streams(network, samples.batch(places.numpy()), contents, recipe, rng)
+            loss = _loss(network, shown, targets, places, stage)
             optimizer.zero_grad()
             loss.backward()
-            nn.utils.clip_grad_norm_(parameters, 1.0)
+            nn.utils.clip_grad_norm_(network.parameters(), 1.0)
             optimizer.step()
             schedule.step()
             average.update_parameters(network)
@@ -167,47 +177,79 @@ def fit(
                 curve.writerow([step, stage, f"{float(loss.detach()):.4f}"])
                 file.flush()
     network.load_state_dict(average.module.state_dict())
-    network.requires_grad_(True)
+    return network.eval().requires_grad_(True)
 
 
-def streams_of(network: FVQRater, features: Features, places: Tensor, recipe: NanoRecipe | None = None) -> dict[str, Tensor]:
-    """Streams for `FVQRater.answer`: the cached ones, and temporal clip and statistics run through the network.
+@dataclass(frozen=True)
+class Targets:
+    """What the samples are to be answered with. label: (N,) points; content: (N,) numbers; absolute: (N,) bool, as of
+    `across_content_rank`; errors: (N,) points, or None; levels: (N, 5) a teacher's, or None; contents: the names of `content`."""
 
-    places: (B,) which features. recipe: for training, its noise and dropout are applied; None: neither.
+    label: Tensor
+    content: Tensor
+    absolute: Tensor
+    errors: Tensor | None
+    levels: Tensor | None
+    contents: Sequence[str]
+
+    @classmethod
+    def of(cls, rows: Sequence[Row], errors: Floats | None) -> Targets:
+        """Those of the label rows, one for each sample."""
+        contents = [row["content"] for row in rows]
+        number = {name: i for i, name in enumerate(sorted(set(contents)))}
+        return cls(
+            torch.tensor([row.get("target", row["mos"]) for row in rows], dtype=torch.float32),
+            torch.tensor([number[name] for name in contents]),
+            torch.tensor([row["absolute"] for row in rows]),
+            None if errors is None else torch.as_tensor(errors, dtype=torch.float32),
+            level_targets(rows),
+            contents,
+        )
+
+
+def _trained(network: FVQRater, recipe: NanoRecipe) -> list[dict[str, Any]]:
+    """The parameters that are trained, in groups with their learning rates: the encoder's later blocks, and all the rest.
+
+    What the encoder's first blocks see is the same in all pictures; left as they are, they cost no gradients.
     """
-    taken = features.take(places)
-    streams = {name: tensor for name, tensor in taken.items() if name not in ("clip", "statistics")}
-    clip = taken["clip"]
-    video = network._normalise(clip.flatten(0, 1), network.config.motion_normalisation).unflatten(0, clip.shape[:2])
-    streams["motion"] = network.motion_model(video).last_hidden_state.mean(dim=1)[:, None, None]
-    network.standardise.eval()
-    streams["statistics"] = network.standardise(taken["statistics"]).clamp(-4, 4)[:, None, None]
-    if recipe is not None:
-        streams["statistics"] = _noisy(streams["statistics"], recipe.statistics_noise)
-        for name in ("statistics", "motion"):
-            streams[name] = streams[name] * (torch.rand(len(places), 1, 1, 1) >= recipe.stream_dropout)
-        for name in ("frames", "portrait", "faces"):
-            kept = torch.rand(len(places), 1, 1, 1) >= recipe.image_dropout
-            streams[name] = _noisy(streams[name], recipe.image_noise) * kept
-    return streams
+    encoder = network.vision_model
+    encoder.requires_grad_(False)
+    for block in encoder.blocks[recipe.frozen_blocks :]:
+        block.requires_grad_(True)
+    inside = {id(parameter) for parameter in encoder.parameters()}
+    rest = [parameter for parameter in network.parameters() if id(parameter) not in inside]
+    later = [parameter for parameter in encoder.parameters() if parameter.requires_grad]
+    return [{"params": rest, "lr": recipe.learning_rate}, {"params": later, "lr": recipe.encoder_learning_rate}]
 
 
-def _noisy(tokens: Tensor, deviation: float) -> Tensor:
-    return tokens + deviation * torch.randn_like(tokens)
+def _loss(network: FVQRater, streams: dict[str, Tensor], targets: Targets, places: Tensor, stage: int) -> Tensor:
+    """The loss of a batch: the samples at those places, drawn as `streams`."""
+    label = targets.label[places]
+    output: RaterOutput = network.answer(streams, (label // LEVEL_WIDTH).clamp(max=len(LEVELS) - 1).long())
+    assert output.answer_loss is not None
+    loss = output.answer_loss
+    if targets.levels is not None:
+        loss = loss + level_loss(output.level_logits, targets.levels[places])
+    if stage == 2:
+        content, absolute = targets.content[places], targets.absolute[places]
+        loss = loss + score_loss(output.score, label, content) + across_content_rank(output.score, label, content, absolute)
+        if targets.errors is not None:
+            loss = loss + 0.2 * laplace_spread(output.uncertainty, targets.errors[places])
+    return loss
 
 
 @torch.inference_mode()
-def predict(network: FVQRater, features: Features, places: Tensor, batch: int = 64) -> Iterator[tuple[float, float, int]]:
-    """(score, uncertainty, most likely level 0-4) of the clips at those places, in order."""
+def predict(network: FVQRater, samples: Samples, places: NDArray[np.int64]) -> Iterator[tuple[float, float, int]]:
+    """(score, uncertainty, most likely level 0-4) of the samples at those places, in order."""
     network.eval()
-    for part in places.split(batch):
-        output = network.answer(streams_of(network, features, part))
+    for first in range(0, len(places), ENCODE_BATCH):
+        output = network(samples.batch(places[first : first + ENCODE_BATCH]))
         columns = (output.score, output.uncertainty, output.level_logits.argmax(dim=1))
         yield from zip(*(column.tolist() for column in columns), strict=True)
 
 
-def evaluate_features(network: FVQRater, features: Features, rows: list[Row]) -> dict[str, Any]:
-    """The figures of `summary` and of `calibration` (`training.evaluation.agreement`), on cached features."""
-    labelled = [rows[int(i)] for i in features.row]
-    scores, uncertainty, levels = zip(*predict(network, features, torch.arange(len(features))), strict=True)
+def evaluate_samples(network: FVQRater, samples: Samples, rows: list[Row]) -> dict[str, Any]:
+    """The figures of `summary` and of `calibration` (`training.evaluation.agreement`)."""
+    labelled = [rows[int(i)] for i in samples.rows]
+    scores, uncertainty, levels = zip(*predict(network, samples, np.arange(len(samples))), strict=True)
     return summary(labelled, scores) | calibration([row["mos"] for row in labelled], scores, uncertainty, levels)

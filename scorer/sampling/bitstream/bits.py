@@ -36,7 +36,11 @@ class Bits:
 
     def flag(self) -> bool:
         """The next bit."""
-        return self.number(1) == 1
+        place = self._place
+        if place >= len(self._bits):
+            raise BitsError("the bits end too soon")
+        self._place = place + 1
+        return self._bits[place] == "1"
 
     def skip(self, width: int) -> None:
         """Leave out the next `width` bits."""
@@ -47,6 +51,9 @@ class Bits:
     def golomb(self, highest: int = MOST) -> int:
         """The next Exp-Golomb number, ue(v). highest: raises `BitsError` over it, so that nothing is repeated without end."""
         one = self._bits.find("1", self._place, self._place + MOST_ZEROS + 1)
+        if one == self._place:  # 0, as most of them are
+            self._place += 1
+            return 0
         end = 2 * one - self._place + 1
         if one < 0 or end > len(self._bits):
             raise BitsError("no Exp-Golomb number")

@@ -15,7 +15,8 @@ class Bitstream:
     pictures; 0 where all are keyframes. other_spread: standard deviation of log2 of their bytes. smallest: share of them,
     0-1, that have less than 1/8 of their mean: a hint of frozen pictures. qp_mean, qp_spread: mean and standard deviation
     of the slices' quantisers, from their headers, of H.264 (0-51 at 8 bits, lower with more) and HEVC; None for other
-    codecs and where the headers of fewer than half of the pictures can be read.
+    codecs and where the headers of fewer than half of the pictures can be read. largest: share of the other pictures' bytes
+    that the largest fifth of them has, 0-1; near 1 where most pictures repeat the one before; 0 where all are keyframes.
     """
 
     codec: str
@@ -31,3 +32,4 @@ class Bitstream:
     smallest: float
     qp_mean: float | None = None
     qp_spread: float | None = None
+    largest: float = 0.0

@@ -80,7 +80,14 @@ def bitstream_of(packets: Packets, codec: str, width: int, height: int) -> Bitst
         smallest=float((others < FEW_BYTES * mean).mean()) if len(others) else 0.0,
         qp_mean=float(np.mean(known)) if is_known else None,
         qp_spread=float(np.std(known)) if is_known else None,
+        largest=_share_of_largest(others),
     )
+
+
+def _share_of_largest(sizes: NDArray[np.float64]) -> float:
+    """The share of all bytes that the largest fifth of the pictures has."""
+    total = float(sizes.sum())
+    return float(np.sort(sizes)[-max(1, len(sizes) // 5) :].sum()) / total if total else 0.0
 
 
 def duration_of(packets: Packets) -> float:

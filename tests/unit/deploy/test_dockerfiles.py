@@ -71,22 +71,8 @@ def test_each_extra_becomes_an_option(tmp_path: Path, extra: str, options: list[
     asked.write_text('#!/bin/sh\nprintf "%s\\n" "$@"\n')
     asked.chmod(0o755)
     step = step.replace("/uv/bin/uv", str(asked))
-    told = subprocess.run(["sh", "-euc", step], env={"EXTRA": extra, "LEAVE_OUT": ""}, capture_output=True, text=True, check=True)
+    told = subprocess.run(["sh", "-euc", step], env={"EXTRA": extra}, capture_output=True, text=True, check=True)
     assert told.stdout.splitlines()[-len(options) - 2 :] == ["--requirement", "pyproject.toml", *options]
-
-
-def test_what_only_draws_is_left_out_of_the_core_image(tmp_path: Path) -> None:
-    (step,) = [item.value for item in read_dockerfile(CORE) if "--requirement" in item.value]
-    asked = tmp_path / "uv"
-    asked.write_text('#!/bin/sh\nprintf "%s\\n" "$@"\n')
-    asked.chmod(0o755)
-    (left_out,) = [item.value.partition("=")[2] for item in read_dockerfile(CORE) if item.value.startswith("LEAVE_OUT=")]
-    names = shlex.split(left_out)[0]
-    step = step.replace("/uv/bin/uv", str(asked))
-    told = subprocess.run(["sh", "-euc", step], env={"LEAVE_OUT": names}, capture_output=True, text=True, check=True)
-    assert told.stdout.splitlines()[-len(names.split()) - 4 :] == [
-        "pip", "uninstall", "--python", "/opt/fvq/bin/python", *names.split()
-    ]  # fmt: skip
 
 
 def test_hadolint_finds_a_fault(tmp_path: Path) -> None:
@@ -98,8 +84,8 @@ def test_hadolint_finds_a_fault(tmp_path: Path) -> None:
 def test_the_gpu_image_differs_only_where_it_must() -> None:
     core, gpu = ({(item.name, item.value) for item in read_dockerfile(path)} for path in (CORE, GPU))
     names = sorted(name for name, _ in gpu - core)
-    assert names == ["ARG", "ARG", "ENV", "LABEL"]
-    assert {("ARG", "EXTRA=serve"), ("ARG", "LEAVE_OUT=")} <= gpu - core
+    assert names == ["ARG", "ENV", "LABEL"]
+    assert ("ARG", "EXTRA=serve") in gpu - core
 
 
 def test_the_image_runs_fvq_as_a_user_of_its_own(instructions: list[Instruction]) -> None:

@@ -245,3 +245,16 @@ def test_the_pool_takes_a_glance_under_its_limits(tmp_path: Path) -> None:
         assert replace(quick.result(), bitstream=here.bitstream).picture is None
         with pytest.raises(MediaError):
             bad.result()
+
+
+def test_repeated_pictures_show_in_the_sizes(tmp_path: Path) -> None:
+    """At 5 pictures a second, shown as 25, each is repeated four times, which costs an encoder next to nothing."""
+    encode = ("-c:v", "libx264", "-preset", "veryfast", "-b:v", "300k", "-pix_fmt", "yuv420p", "-g", "50")
+    noisy = "noise=alls=8:allf=t"
+    usual = headers(make_clip(tmp_path / "usual.ts", 160, 120, kind="face", options=("-vf", noisy, *encode)))
+    repeated = headers(
+        make_clip(tmp_path / "repeated.ts", 160, 120, kind="face", options=("-vf", f"{noisy},fps=5,fps=25", *encode))
+    )
+    assert usual.largest < 0.6 < 0.8 < repeated.largest <= 1.0
+    still = headers(make_clip(tmp_path / "keys.ts", 160, 120, 0.4, options=(*encode[:-1], "1")))
+    assert (still.other_bytes, still.largest) == (0.0, 0.0)

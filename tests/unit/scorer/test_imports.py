@@ -1,4 +1,4 @@
-"""Modules that a worker without a model imports: they load no library that is only for the model."""
+"""Modules that a worker without a model imports: they load no library that is only for the model, and none of the tests."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ CODE = """
 import importlib, sys
 for name in sys.argv[1:]:
     importlib.import_module(f"scorer.{name}")
-    heavy = sorted({"torch", "transformers", "peft", "timm", "safetensors"} & set(sys.modules))
+    heavy = sorted({"torch", "transformers", "peft", "timm", "safetensors", "mediapipe", "matplotlib"} & set(sys.modules))
     assert not heavy, f"scorer.{name} loads {heavy}"
 """
 

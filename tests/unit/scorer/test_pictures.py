@@ -295,7 +295,7 @@ def test_a_frame_with_side_data_of_an_unknown_kind_is_turned_by_its_angle(monkey
 
 
 @pytest.mark.parametrize("pixel_format", ["yuv420p", "yuv420p10le", "rgba"])
-def test_a_frame_is_freed_at_once_and_starts_no_threads(pixel_format: str) -> None:
+def test_a_frame_is_held_for_the_next_one_alone_and_starts_no_threads(pixel_format: str) -> None:
     # Frames of 10-bit, RGB and palette video, each with threads of its own, filled a child up to its memory limit, and for good.
     frame = av.VideoFrame(160, 96, pixel_format)
     pictures = Pictures(None)
@@ -304,6 +304,9 @@ def test_a_frame_is_freed_at_once_and_starts_no_threads(pixel_format: str) -> No
     pictures.picture(frame)
     pictures.small_luma(frame)
     pictures.square(frame, 32)
+    pictures.small_luma(av.VideoFrame(160, 96, pixel_format))
+    assert sys.getrefcount(frame) == references + 1, "a frame that is not flagged proves its combing with the one before"
+    pictures.small_luma(av.VideoFrame(160, 96, pixel_format))
     assert sys.getrefcount(frame) == references
     assert len(os.listdir("/proc/self/task")) == threads
     orientation_of(frame)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import resource
 import signal
 import socket
 import subprocess
@@ -14,10 +15,13 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from scorer.errors import MediaError
+from scorer.process import data_bytes, limit
 from scorer.sampling import SamplerPool, probe
+from scorer.sampling.detectors import process_detectors
 from scorer.spec import SamplerSpec
 from tests.support.media import make_clip, with_empty_tracks
 
@@ -41,6 +45,12 @@ def hang() -> None:
 
 def allocate(mebibytes: int) -> int:
     return len(bytearray(mebibytes * 2**20))
+
+
+def find_faces_at_the_limit(megabytes: int) -> None:
+    """Look for faces when that many MiB are left."""
+    limit(resource.RLIMIT_DATA, data_bytes() + megabytes * 2**20)
+    process_detectors().faces.find(np.zeros((192, 192, 3), np.uint8))
 
 
 def start_a_thread_at_the_limit() -> None:
@@ -167,6 +177,12 @@ def test_no_memory_for_a_threads_stack_is_the_memory_limit(pool: SamplerPool) ->
     assert error_of(pool, raise_os_error, errno.EAGAIN).kind == "memory"
     assert error_of(pool, raise_os_error, errno.ENOMEM).kind == "memory"
     assert error_of(pool, raise_os_error, errno.EIO).kind == "failed"
+    assert pool.submit_task(allocate, 200).result(60)
+
+
+@pytest.mark.parametrize("megabytes", [0, 3])
+def test_no_memory_for_a_detector_is_the_memory_limit(pool: SamplerPool, megabytes: int) -> None:
+    assert error_of(pool, find_faces_at_the_limit, megabytes).kind == "memory"
     assert pool.submit_task(allocate, 200).result(60)
 
 

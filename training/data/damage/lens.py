@@ -83,17 +83,14 @@ def face_blur(step: int, source: Path, target: Path, seed: str) -> None:
             raise ValueError(f"{source}: there is no face in its first picture that could be blurred")
         x, y, width, height = face.box
         mask: NDArray[np.float32] = np.zeros(picture.shape[:2], np.float32)
-        # A box of MediaPipe ends at brow and chin, and a head is larger.
+        # A box of the detector ends at brow and chin, and a head is larger.
         centre = int(x + width / 2), int(y + 0.42 * height)
         cv2.ellipse(mask, centre, (int(0.62 * width), int(0.8 * height)), 0, 0, 360, 1.0, -1)
         mask = np.asarray(cv2.GaussianBlur(mask, (0, 0), 0.06 * height), np.float32)[..., None]
         blurred = cv2.GaussianBlur(picture, (0, 0), max(0.3, share * height))
         return np.rint(picture * (1 - mask) + blurred * mask).astype(np.uint8)
 
-    try:
-        rewrite(source, target, change)
-    finally:
-        finder.close()
+    rewrite(source, target, change)
 
 
 def lens_ladders() -> list[Ladder]:

@@ -79,10 +79,7 @@ def backlight(step: int, source: Path, target: Path, seed: str) -> None:
         share = cv2.resize(soft, picture.shape[1::-1], interpolation=cv2.INTER_LINEAR)[..., None]
         return multiply_light(picture, np.exp(share * np.log(person) + (1 - share) * np.log(background)))
 
-    try:
-        rewrite(source, target, change)
-    finally:
-        matte.close()
+    rewrite(source, target, change)
 
 
 def low_light_noise(step: int, source: Path, target: Path, seed: str) -> None:
