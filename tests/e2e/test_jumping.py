@@ -22,7 +22,7 @@ def test_parts_that_are_joined_keep_their_own_scores(tmp_path: Path) -> None:
     (record,) = (json.loads(line) for line in fvq("score", "--json", str(path)).stdout.splitlines())
     assert [(segment["start"], segment["duration"]) for segment in record["segments"]] == [(0, 2), (2, 2), (4, 2)]
     good, bad, again = (segment["score"] for segment in record["segments"])
-    assert good > 85
+    assert good > 60
     assert bad < 45
     assert abs(good - again) < 1
 

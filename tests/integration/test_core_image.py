@@ -83,7 +83,7 @@ def test_it_scores_a_video_by_itself(core: Container) -> None:
     shutil.copy(ROOT / "examples/face.mp4", core.data)
     ran = core.run("fvq", "score", "--json", "/data/face.mp4", FVQ_SAMPLER_WORKERS="1")
     assert ran.returncode == 0, ran.stderr
-    assert 60 < json.loads(ran.stdout)["score"] < 80
+    assert 45 < json.loads(ran.stdout)["score"] < 70
 
 
 def test_the_doctor_finds_all_that_the_image_must_have(core: Container) -> None:

@@ -75,6 +75,10 @@ def delete_states(kafka: KafkaServer) -> None:
     admin.close()
 
 
+def silences_in(alerts: Follower) -> list[QualityAlert]:
+    return [alert for alert in map(QualityAlert.from_bytes, alerts.read()) if alert.kind == "no-segments"]
+
+
 def silences_after_growing(kafka: KafkaServer, folder: Path, *, keep_states: bool) -> list[QualityAlert]:
     """The `no-segments` alerts of streams that never pause, after partitions were added while all stood still."""
     fvq("topics", "create", "--partitions", str(BEFORE), FVQ_BROKER=kafka.broker)
@@ -113,10 +117,12 @@ def silences_after_growing(kafka: KafkaServer, folder: Path, *, keep_states: boo
             wait_for(f"answers in the new partitions\n{worker.tail()}", lambda: len(scores()) >= 6 * STREAMS, 90)
             deadline = time.monotonic() + 4 * SILENT_SECONDS
             wait_for("the time in which a silence would be seen", lambda: time.monotonic() > deadline, 60)
+            if keep_states:
+                wait_for(f"a silence, seen late\n{worker.tail()}", lambda: bool(silences_in(alerts)), 120)
         wait_for(f"all answers\n{worker.tail()}", lambda: len(scores()) >= len(packager.ids), 60)
         assert Counter(score.segment_id for score in scores()) == Counter(packager.ids)
         assert len({partition.partition for partition in answers.partitions}) == AFTER
-        return [alert for alert in map(QualityAlert.from_bytes, alerts.read()) if alert.kind == "no-segments"]
+        return silences_in(alerts)
     finally:
         worker.kill()
         answers.close()

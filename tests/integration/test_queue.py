@@ -31,7 +31,7 @@ STREAMS = 3
 def clip(folder: Path, second: int, crf: int = 20) -> Path:
     """A short segment of the demo clip: sharp at second 1, blurred at second 9."""
     path = folder / f"{second}.mp4"
-    cut = ["-ss", str(second), "-t", "0.8", "-i", str(ROOT / "examples/face.mp4"), "-vf", "scale=320:240"]
+    cut = ["-ss", str(second), "-t", "0.8", "-i", str(ROOT / "examples/face.mp4"), "-an"]
     command = [imageio_ffmpeg.get_ffmpeg_exe(), "-loglevel", "error", *cut, "-c:v", "libx264", "-crf", str(crf), str(path)]
     subprocess.run(command, check=True)
     return path

@@ -90,6 +90,8 @@ class Upgrade:
             "FVQ_SESSION_TIMEOUT": "6",
             "FVQ_SAMPLER_WORKERS": "1",
             "FVQ_DEVICE": "cpu",
+            # One model for both: what differs between the versions is the code.
+            "FVQ_MODEL": str(model_before(old)),
             "FVQ_PICTURES": "off",
             "FVQ_ALERT_POLICY": str(policy),
             "FVQ_CLIP_STORE": str(folder / "store"),
@@ -197,6 +199,11 @@ def upgrade(kafka: KafkaServer, folder: Path) -> Iterator[Upgrade]:
             raise
         finally:
             opened.close()
+
+
+def model_before(old: Version) -> Path:
+    """The model that was in the package before."""
+    return old.folder / "scorer" / "nano"
 
 
 def is_old(score: SegmentScore) -> bool:
@@ -331,6 +338,6 @@ def test_a_served_scorer_of_one_version_serves_workers_of_the_other(tmp_path: Pa
         folder = tmp_path / str(number)
         folder.mkdir()
         monkeypatch.chdir(server.folder)  # the server's child that tries the model runs there
-        with fvq_serve(folder, seconds=PATIENCE, **server.settings) as served:
+        with fvq_serve(folder, seconds=PATIENCE, **server.settings, FVQ_MODEL=str(model_before(old))) as served:
             scores.append(float(worker.python(ASK, f"http://127.0.0.1:{served.port}", TOKEN, clip)))
     assert scores[0] == pytest.approx(scores[1], abs=1)

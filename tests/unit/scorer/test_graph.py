@@ -69,7 +69,7 @@ def dimmed(clip: SampledClip, light: float, without_face: bool) -> ModelInput:
 
 @pytest.mark.slow
 def test_the_shipped_graph_scores_as_the_network_does_on_fifty_real_segments() -> None:
-    clips = [clip for _, clip in sample(ROOT / "examples" / "face.mp4", SamplerSpec(), window_seconds=1.0, limit=13)]
+    clips = [clip for _, clip in sample(ROOT / "examples" / "face.mp4", SamplerSpec.load(NANO), window_seconds=1.0, limit=13)]
     inputs = [dimmed(clip, light, gone) for clip in clips for light in (1.0, 0.4) for gone in (False, True)]
     assert len(inputs) >= 50
     identity = find_model("nano")[1]
@@ -81,7 +81,7 @@ def test_the_shipped_graph_is_what_the_shipped_weights_give(tmp_path: Path) -> N
     folder = Path(shutil.copytree(NANO, tmp_path / "nano"))
     (folder / GRAPH_FILE).unlink()
     export_graph(folder)
-    clip = next(clip for _, clip in sample(ROOT / "examples" / "face.mp4", SamplerSpec(), window_seconds=2.0, limit=1))
+    clip = next(clip for _, clip in sample(ROOT / "examples" / "face.mp4", SamplerSpec.load(NANO), window_seconds=2.0, limit=1))
     identity = ModelId("nano", "1")
     made, shipped = (load_graph(place, identity).score([clip])[0] for place in (folder, NANO))
     assert made == shipped
