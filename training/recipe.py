@@ -19,6 +19,9 @@ from scorer.yaml_text import load_yaml
 STREAMS = ("frames", "portrait", "faces", "motion", "statistics")
 """The model's token streams. Written out here because `scorer.model.configuration` imports torch; a test compares the two."""
 
+MOST_BLOCKS = 5
+"""Blocks of the small model's vision encoder (`scorer.model.configuration.LiteEncoderConfig.blocks`)."""
+
 
 @dataclass(frozen=True)
 class NanoRecipe:
@@ -75,6 +78,8 @@ def load_nano_recipe(path: Path) -> NanoRecipe:
         raise ValueError(f"{path}: {error}") from error
     if recipe.sampler not in SPECIFICATIONS:
         raise ValueError(f"{path}: sampler is {recipe.sampler!r}, not {' or '.join(SPECIFICATIONS)}")
+    if type(recipe.frozen_blocks) is not int or not 0 <= recipe.frozen_blocks <= MOST_BLOCKS:
+        raise ValueError(f"{path}: frozen_blocks is {recipe.frozen_blocks!r}, not a whole number of 0 to {MOST_BLOCKS}")
     if not isinstance(recipe.teacher_weight, float | int) or not 0 <= recipe.teacher_weight <= 1:
         raise ValueError(f"{path}: teacher_weight is {recipe.teacher_weight!r}, not a number of 0 to 1")
     return recipe

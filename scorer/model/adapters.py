@@ -119,7 +119,10 @@ def adapter_shapes(directory: Path, dtype: torch.dtype = torch.float32) -> FVQRa
     with safe_open(directory / WEIGHTS_FILE, "pt") as weights:
         stored = {name: weights.get_slice(name).get_shape() for name in weights.keys()}  # noqa: SIM118 - it is no dictionary
     if wrong := sorted(name for name in wanted.keys() | stored.keys() if wanted.get(name) != stored.get(name)):
-        raise ModelError(f"its weights do not fit its configuration: {wrong[:3]}")
+        raise ModelError(
+            f"its weights do not fit base {base.model} ({wrong[0]}): it was trained on another version of the base, or its "
+            "configuration is not its own; train it again on this base"
+        )
     return network_of(adapted).to(dtype).eval()
 
 

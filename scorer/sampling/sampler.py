@@ -210,6 +210,8 @@ class _Collector:
         fps = count / duration
         small_lumas = np.stack(self.small_lumas)
         statistics = clip_statistics(self._measured, small_lumas, times, fps, held)
+        # The collectors of all windows live until the last one is full: a decoded frame of each would be held.
+        self._last, self._pictures = None, Pictures(None)
         # The model's own number knows of the decoded frames alone, and is what the model was trained on.
         freeze = float(statistics[NAMES.index("freeze")]) if held is None else frozen_share(small_lumas, times, self._listed)
         width, height = self._size

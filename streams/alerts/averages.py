@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from streams.alerts.state import SIGNALS, Levels, RenditionState
+from streams.alerts.state import INITIAL_NOISE, SIGNALS, Levels, RenditionState
 from streams.events import SegmentScore
 
 DIGITS = 5
@@ -48,3 +48,15 @@ def measured_alike(state: RenditionState, score: SegmentScore) -> RenditionState
     if score.signals is None or version == state.signals_version:
         return state
     return replace(state, recent=(), usual=(), usual_seconds=0.0, signals_version=version)
+
+
+def scored_alike(state: RenditionState, score: SegmentScore) -> RenditionState:
+    """The state without what is usual of the scores, where another model gave this one: two models' scores cannot be compared.
+
+    So it is after a promotion, an upgrade with another shipped model, and while a fallback scores. An open drop ends then.
+    """
+    by = score.shallow.model if score.shallow is not None else score.model
+    if by is None or by.version == state.model:
+        return state
+    known = replace(state, smoothed=None, baseline=None, baseline_seconds=0.0, variance=INITIAL_NOISE**2)
+    return replace(known, cusum=0.0, cusum_since=None, model=by.version)

@@ -10,7 +10,7 @@ import math
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
-from streams.alerts.averages import averaged, averaged_levels, levels_of, measured_alike, weight_of
+from streams.alerts.averages import averaged, averaged_levels, levels_of, measured_alike, scored_alike, weight_of
 from streams.alerts.clock import end_of
 from streams.alerts.limits import Alerts, Black, Frozen, QualityDrop, Timing
 from streams.alerts.moves import USUAL_SECONDS, is_spoiled
@@ -37,7 +37,7 @@ def judge(state: RenditionState, score: SegmentScore, limits: Alerts) -> tuple[R
     state: already moved to this segment. score: of status `scored`.
     """
     watches = _Watches(state.every_watch(), score)
-    state = _judge_sound(measured_alike(state, score), watches, limits)
+    state = _judge_sound(scored_alike(measured_alike(state, score), score), watches, limits)
     signals = score.signals
     recent = averaged_levels(state.recent, levels_of(score), weight_of(score.duration, limits.smoothing))
     black = signals is not None and _judge_signal(watches, "black", signals.black, limits.black)

@@ -32,6 +32,10 @@ KEPT_APART: tuple[AlertKind, ...] = ("no-face", "silent")
 """Kinds whose watch is a field of its own, which older workers drop: they would not read a state with these among `watches`."""
 
 
+MODEL_BEFORE = "f941046aa0bf"
+"""Version of the model that was shipped when states did not name their model."""
+
+
 @dataclass(frozen=True, slots=True)
 class OpenAlert:
     """An alert that has fired and is not resolved. All but `cause` is from when it fired.
@@ -90,7 +94,7 @@ class RenditionState:
     usual_seconds: seconds of scores in `usual`, counted like `baseline_seconds`. missing: share of the last seconds without a
     segment, 0-1. no_face, silent: the watches of these kinds, outside of `watches`, where older workers would not read the state.
     glanced: whether the latest segment had only a glance. sound: of the segments whose sound was measured. signals_version: by
-    which definition the averages' signals are measured.
+    which definition the averages' signals are measured. model: version of the model that gave the scores in the averages.
     """
 
     sequence: int
@@ -115,6 +119,7 @@ class RenditionState:
     silent: Watch = field(default_factory=Watch)
     sound: Sound = field(default_factory=Sound)
     signals_version: int = 1
+    model: str = MODEL_BEFORE
 
     def every_watch(self) -> dict[AlertKind, Watch]:
         """The watches of all kinds."""

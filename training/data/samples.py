@@ -20,7 +20,7 @@ from tqdm import tqdm
 from scorer.errors import MediaError
 from scorer.model.modeling import ClipBatch
 from scorer.sampling.pool import SamplerPool
-from scorer.spec import MODEL_INPUTS, SampledClip, SamplerSpec
+from scorer.spec import MODEL_INPUTS, SPEC_FILE, SampledClip, SamplerSpec
 from training.data.measures import parts_of_kind
 
 ENCODE_BATCH = 8
@@ -97,9 +97,13 @@ def kept_samples(
 ) -> Samples:
     """The samples of all rows, kept in `folder`; a run that was killed goes on after its last sample.
 
-    The folder is only for these rows and this specification. Parameters as of `sample_all`.
+    The folder is only for these rows and this specification; raises ValueError where its samples are of another specification.
+    Parameters as of `sample_all`.
     """
     folder.mkdir(parents=True, exist_ok=True)
+    if (folder / SPEC_FILE).exists() and SamplerSpec.load(folder) != spec:
+        raise ValueError(f"{folder}: its samples are of another sampler's specification; take another folder, or remove this one")
+    spec.save(folder)
     progress = folder / "rows.txt"
     done = [int(line) for line in progress.read_text().split()] if progress.exists() else []
     arrays: dict[str, NDArray[Any]] = {}

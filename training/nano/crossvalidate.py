@@ -8,16 +8,13 @@ A run that was killed and is started again reads the finished folds from that fo
 
 from __future__ import annotations
 
-import hashlib
-import json
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from training.data.labels import fingerprint, read_labels
+from training.data.labels import read_labels
 from training.data.samples import kept_samples, parts_of
 from training.evaluation.judged import Judged
-from training.nano.train import held_out_scores
+from training.nano.train import about, held_out_scores
 from training.recipe import NanoRecipe
 
 
@@ -29,8 +26,7 @@ def crossvalidate(recipe: NanoRecipe, data: Path, work: Path, folds: int) -> dic
     """
     rows = read_labels(data)
     samples = kept_samples(work / "train", rows, recipe.spec, 1, parts_of(rows, recipe.seed))
-    about = hashlib.sha256(json.dumps([asdict(recipe), fingerprint(data)]).encode()).hexdigest()[:8]
-    scores = held_out_scores(samples, rows, recipe, folds, work / f"crossvalidation-{about}")
+    scores = held_out_scores(samples, rows, recipe, folds, work / f"crossvalidation-{about(recipe, rows, samples)}")
     judged = Judged([rows[int(row)] for row in samples.rows], scores.tolist(), None, in_points=True)
     return {
         "figures": judged.figures(),

@@ -59,7 +59,10 @@ def drawn_streams(
     streams = network.encode(batch, known)
     if "statistics" in streams:
         streams["statistics"] = _noisy(streams["statistics"], recipe.statistics_noise)
-    for name in {"statistics", "motion"} & set(streams):
+    # In this order always: a set's depends on the process, and each draw moves the generator on.
+    for name in ("statistics", "motion"):
+        if name not in streams:
+            continue
         streams[name] = streams[name] * (torch.rand(count, 1, 1, 1) >= recipe.stream_dropout)
     return streams
 

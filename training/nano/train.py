@@ -65,7 +65,7 @@ def train(recipe: NanoRecipe, data: Path, dev: Path, out: Path, lesson: Lesson |
         rows, parts, kept = taught.rows, taught.parts, taught.folder
     samples = kept_samples(kept, rows, spec, jobs, parts)
     dev_samples = kept_samples(work / "dev", dev_rows, spec, jobs)
-    scores = held_out_scores(samples, rows, recipe, recipe.folds, work / f"held-out-{_about(recipe, data)}")
+    scores = held_out_scores(samples, rows, recipe, recipe.folds, work / f"held-out-{about(recipe, rows, samples)}")
     errors = np.abs(scores - [rows[int(i)]["mos"] for i in samples.rows])
     network = fitted(samples, rows, recipe, np.arange(len(samples)), errors=errors, curve_file=work / "curve.csv")
     network.save_pretrained(out)
@@ -83,9 +83,10 @@ def train(recipe: NanoRecipe, data: Path, dev: Path, out: Path, lesson: Lesson |
     return metrics
 
 
-def _about(recipe: NanoRecipe, data: Path) -> str:
-    """A name for what is made by this recipe from this data."""
-    return hashlib.sha256(json.dumps([asdict(recipe), fingerprint(data)]).encode()).hexdigest()[:8]
+def about(recipe: NanoRecipe, rows: list[Row], samples: Samples) -> str:
+    """A name for what is made by this recipe from these samples, and from what their rows teach (also a teacher's part)."""
+    taught = [[str(rows[int(i)].get(name)) for name in ("path", "person", "mos", "target", "levels")] for i in samples.rows]
+    return hashlib.sha256(json.dumps([asdict(recipe), taught]).encode()).hexdigest()[:8]
 
 
 def new_network(samples: Samples, streams: Sequence[str] = STREAMS, language_model: bool = True) -> FVQRater:

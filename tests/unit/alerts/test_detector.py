@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 from streams.alerts.detector import close_all, open_alerts, step, tick
 from streams.alerts.policy import default_limits, parse_policy
-from streams.alerts.state import StreamState, from_json, to_json
-from streams.events import AlertCause, QualityAlert, SegmentScore
+from streams.alerts.state import MODEL_BEFORE, StreamState, from_json, to_json
+from streams.events import AlertCause, ModelRef, QualityAlert, SegmentScore
 from tests.support.alerts import BEGIN, fold, make_score
 
 LIMITS = default_limits()
@@ -51,6 +51,38 @@ def test_a_score_between_threshold_and_hysteresis_keeps_an_alert_open() -> None:
     limits = parse_policy({"alerts": {"quality_drop": {"enabled": False}}}).of({})
     assert kinds_and_states(fold(stream_of((10, 70), (20, 20), (100, 44)), limits)[1]) == [("low-quality", "firing")]
     assert kinds_and_states(fold(stream_of((10, 70), (20, 20), (100, 49)), limits)[1])[-1] == ("low-quality", "resolved")
+
+
+def by_model(version: str, stretches: list[tuple[int, float]], first: int = 0) -> list[SegmentScore]:
+    """As `stream_of`, from a number on, by a version of the model."""
+    return [
+        score.model_copy(update={"model": ModelRef(name="nano", version=version)})
+        for score in (
+            make_score(first + number, value)
+            for number, value in enumerate(value for count, value in stretches for _ in range(count))
+        )
+    ]
+
+
+def test_another_models_scores_are_no_drop_and_its_own_drops_are_found() -> None:
+    scores = [*by_model("1", [(30, 90)]), *by_model("2", [(30, 72), (20, 50)], first=30)]
+    alerts = fold(scores)[1]
+    assert kinds_and_states(alerts) == [("quality-drop", "firing")]
+    assert alerts[0].baseline == pytest.approx(72, abs=1)
+    assert kinds_and_states(fold([*by_model("1", [(30, 90), (30, 72)])])[1])[0] == ("quality-drop", "firing")
+
+
+def test_a_drop_ends_where_another_model_takes_over_because_nobody_knows_what_is_usual_for_it() -> None:
+    scores = [*by_model("1", [(30, 90), (10, 50)]), *by_model("2", [(20, 50)], first=40)]
+    assert kinds_and_states(fold(scores)[1]) == [("quality-drop", "firing"), ("quality-drop", "resolved")]
+
+
+def test_a_state_without_a_model_is_of_the_one_that_was_shipped_then() -> None:
+    scores = by_model(MODEL_BEFORE, [(30, 90), (10, 70)])
+    assert kinds_and_states(fold(scores)[1]) == [("quality-drop", "firing")]
+    before, _ = fold(scores[:30])
+    assert b"model" not in to_json(before)
+    assert from_json(to_json(before)) == before
 
 
 def test_a_drop_of_one_segment_raises_no_alert() -> None:

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from scorer.sampling import sample
+from scorer.sampling import sample, sampler
 from scorer.sampling.decode import open_video
 from scorer.sampling.faces import Face, FaceFinder
 from scorer.sampling.images import Image
@@ -132,6 +132,20 @@ def test_statistics_without_a_crop_are_those_of_the_first_frame(moving: Path) ->
     clip = sampled(moving, replace(LEAN, portrait_frames=0, face_frames=0))
     assert clip.statistics[NAMES.index("luma_mean")] > 10
     assert clip.statistics[NAMES.index("face_present")] == 0
+
+
+def test_a_window_that_is_done_holds_no_frame(moving: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    held = []
+    finish = sampler._Collector.finish
+
+    def watched(collector: sampler._Collector) -> SampledClip:
+        clip = finish(collector)
+        held.append((collector._last, *collector._pictures._unflagged))
+        return clip
+
+    monkeypatch.setattr(sampler._Collector, "finish", watched)
+    assert len(sample(moving, LEAN, window_seconds=0.5)) == 4
+    assert held == [(None, None, None)] * 4
 
 
 @given(st.lists(st.floats(0.001, 1.0), min_size=1, max_size=30), st.data())

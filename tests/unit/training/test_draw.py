@@ -82,6 +82,18 @@ def test_dropout_leaves_pictures_and_streams_out(network: FVQRater, batch: ClipB
     assert all((streams[name] == 0).all() for name in ("frames", "portrait", "faces", "motion", "statistics"))
 
 
+def test_streams_drop_out_in_one_order_in_every_process(
+    network: FVQRater, batch: ClipBatch, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A set's order changes from process to process, and the same seed gave another model."""
+    shares = iter([torch.zeros(3, 1, 1, 1), torch.ones(3, 1, 1, 1)])
+    batch.statistics[:] = 1
+    monkeypatch.setattr("training.nano.draw.torch.rand", lambda *_: next(shares))
+    streams = drawn(network, batch, replace(RECIPE, stream_dropout=0.5))
+    assert (streams["statistics"] == 0).all()
+    assert (streams["motion"] != 0).any()
+
+
 def test_clips_of_a_content_get_the_same_light(network: FVQRater, batch: ClipBatch) -> None:
     """The difference of light between two clips of a content may be the damage: it must stay."""
     batch.frames[:] = 128

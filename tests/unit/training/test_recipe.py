@@ -6,10 +6,11 @@ from pathlib import Path
 
 import pytest
 
+from scorer.model.configuration import LiteEncoderConfig
 from scorer.spec import SPECIFICATIONS, SamplerSpec
 from tests.support.processes import ROOT
 from training.evaluation.gate import gate_of
-from training.recipe import load_nano_recipe, load_tune_recipe
+from training.recipe import MOST_BLOCKS, load_nano_recipe, load_tune_recipe
 
 
 def test_a_recipe_with_a_key_twice_is_refused_with_both_lines(tmp_path: Path) -> None:
@@ -39,3 +40,15 @@ def test_a_recipe_names_what_its_model_sees(tmp_path: Path) -> None:
     file.write_text(f"{text}sampler: half\n")
     with pytest.raises(ValueError, match=r"recipe\.yaml: sampler is 'half', not standard or lean or leaner"):
         load_nano_recipe(file)
+
+
+@pytest.mark.parametrize("blocks", ["6", "-1", "two", "true", "2.0"])
+def test_frozen_blocks_are_a_number_that_the_encoder_has(tmp_path: Path, blocks: str) -> None:
+    file = tmp_path / "recipe.yaml"
+    file.write_text((ROOT / "training/recipes/nano.yaml").read_text().replace("frozen_blocks: 2", f"frozen_blocks: {blocks}"))
+    with pytest.raises(ValueError, match=r"recipe\.yaml: frozen_blocks is .*, not a whole number of 0 to 5"):
+        load_nano_recipe(file)
+
+
+def test_the_most_blocks_are_the_encoders() -> None:
+    assert LiteEncoderConfig().blocks == MOST_BLOCKS

@@ -16,7 +16,7 @@ import torch
 
 from scorer.errors import ModelError
 from scorer.sampling.statistics import NAMES
-from scorer.spec import LEVELS, ClipScore, ModelId, ModelInput, SampledClip, SamplerSpec
+from scorer.spec import LEVELS, SPECIFICATIONS, ClipScore, ModelId, ModelInput, SampledClip, SamplerSpec
 from tests.support.doubles import SPEC, make_clip
 from tests.support.media import write_frames
 from tests.support.processes import ROOT
@@ -24,7 +24,7 @@ from training.data import samples
 from training.data.labels import read_labels
 from training.nano import teacher as teaching
 from training.nano.teacher import Lesson, level_loss, level_targets, teach
-from training.nano.train import train
+from training.nano.train import about, train
 from training.recipe import NanoRecipe, load_nano_recipe
 
 RECIPE = load_nano_recipe(ROOT / "training/recipes/nano.yaml")
@@ -218,3 +218,16 @@ def test_the_small_model_follows_a_teacher_whose_weight_is_one(data: Path, tmp_p
     card = (tmp_path / "taught/README.md").read_text()
     assert "Taught by large@7" in card
     assert "20 segments" in card
+
+
+def test_what_is_kept_is_for_these_samples_and_lessons_alone(data: Path, tmp_path: Path) -> None:
+    recipe, rows = load_nano_recipe(ROOT / "training/recipes/nano.yaml"), read_labels(data / "train/labels.csv")
+    all_rows = samples.Samples({}, np.arange(len(rows)))
+    taught_rows = [row | {"target": row["mos"] / 2} for row in rows]
+    fewer = samples.Samples({}, np.arange(len(rows) - 1))
+    names = [about(recipe, rows, all_rows), about(recipe, taught_rows, all_rows), about(recipe, rows, fewer)]
+    assert len(set(names)) == 3
+    assert names[0] == about(recipe, read_labels(data / "train/labels.csv"), all_rows)
+    samples.kept_samples(tmp_path, [], SPECIFICATIONS["lean"], 1)
+    with pytest.raises(ValueError, match="another sampler's specification"):
+        samples.kept_samples(tmp_path, [], SPECIFICATIONS["leaner"], 1)
