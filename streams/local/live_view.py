@@ -17,7 +17,7 @@ from streams.events import QualityAlert, SegmentScore
 from streams.local.bars import score_bar
 from streams.local.drops import find_drops
 from streams.local.live_run import Key, LiveRun, LiveStream, source_line
-from streams.local.view import alert_line, line_of, score_line, signals_of
+from streams.local.view import alert_line, line_of, print_json, score_line, signals_of
 from streams.text import counted, printable
 
 ROWS_SHOWN, ALERTS_SHOWN = 40, 6
@@ -56,7 +56,7 @@ class LiveView:
         if line is None or self._shows_table:
             return
         if self._as_json:
-            _print_json(line)
+            print_json(line)
             return
         new = [alert for key, alert in run.alerts.items() if key not in before]
         self._print(new, message, line)
@@ -65,7 +65,7 @@ class LiveView:
         """Print sources whose state has changed, where lines are printed."""
         for row in rows:
             if self._as_json:
-                _print_json(source_line(row))
+                print_json(source_line(row))
             elif not self._shows_table:
                 self._line("source ", (_name(row), "bold"), f" is {row['state']}", f": {row['reason']}" if row["reason"] else "")
 
@@ -86,7 +86,7 @@ class LiveView:
             drops = [vars(drop) for drop in find_drops([score.score for score in stream.recent if score.score is not None])]
             facts = {"summary": key[0], "rendition": key[1], "segments": stream.scored, "mean": mean, "lowest": stream.lowest}
             counts = {"skipped": stream.skipped, "failed": stream.failed}
-            _print_json(json.dumps(facts | counts | {"drops": drops, "state": source["state"] if source else None}))
+            print_json(json.dumps(facts | counts | {"drops": drops, "state": source["state"] if source else None}))
             return
         parts: list[str | tuple[str, str]] = [(name, "bold")]
         if mean is None:
@@ -153,8 +153,3 @@ def _worst(run: LiveRun, key: Key) -> tuple[float, str]:
 
 def _name(row: Mapping[str, Any]) -> str:
     return "/".join(part for part in (row["stream"], row["rendition"]) if part)
-
-
-def _print_json(line: str) -> None:
-    """Print a line in one write: scores and sources come from two threads, and `print` writes the end of a line by itself."""
-    print(f"{line}\n", end="", flush=True)

@@ -23,7 +23,7 @@ from streams.kafka.connection import Connection
 from streams.kafka.consumer import poll_until
 from streams.local.processes import answer_topics, own_kafka, running, wait_for_agents, wait_ready, worker_settings
 from streams.local.run import Run
-from streams.local.view import View
+from streams.local.view import View, print_json
 from streams.local.wall import Wall, start_wall
 from streams.media import ffmpeg
 from streams.ports import free_port
@@ -112,7 +112,7 @@ def _follow(connection: Connection, run: Run, done: threading.Event, as_json: bo
         for message in poll_until(consumer, done):
             line = run.take(message)
             if as_json and line is not None:
-                print(line, flush=True)
+                print_json(line)
     finally:
         consumer.close()
 

@@ -96,7 +96,7 @@ class View:
         count, mean, lowest, drops = len(values), sum(values) / len(values), min(values), find_drops(values)
         if self.as_json:
             facts = {"summary": stream_id, "segments": count, "mean": mean, "lowest": lowest}
-            print(json.dumps(facts | {"drops": [vars(drop) for drop in drops]}))
+            print_json(json.dumps(facts | {"drops": [vars(drop) for drop in drops]}))
             return
         self._line((stream_id, "bold"), f": {counted(count, 'segment')}, mean {mean:.1f}, lowest {lowest:.1f}")
         starts = [(score.start - scores[0].start).total_seconds() for score in scores]
@@ -110,6 +110,11 @@ class View:
             kinds = ", ".join(sorted({alert.kind for alert in fired}))
             text = f"{len(fired)} alert{'s' if len(fired) > 1 else ''} fired ({kinds}), {resolved} resolved"
             self._console.print(text, highlight=False)
+
+
+def print_json(line: str) -> None:
+    """Print a line of JSON in one write: lines come from several threads, and `print` writes the end of a line by itself."""
+    print(f"{line}\n", end="", flush=True)
 
 
 def line_of(*parts: str | tuple[str, str]) -> Text:
