@@ -55,7 +55,7 @@ def scored_alike(state: RenditionState, score: SegmentScore) -> RenditionState:
 
     So it is after a promotion, an upgrade with another shipped model, and while a fallback scores. An open drop ends then.
     """
-    by = score.shallow.model if score.shallow is not None else score.model
+    by = score.small_model
     if by is None or by.version == state.model:
         return state
     known = replace(state, smoothed=None, baseline=None, baseline_seconds=0.0, variance=INITIAL_NOISE**2)

@@ -171,3 +171,8 @@ class SegmentScore(Event):
         an offset, and which of them answered depends on the load.
         """
         return self.score if self.shallow is None else self.shallow.score
+
+    @property
+    def small_model(self) -> ModelRef | None:
+        """The model that gave `small_score`."""
+        return self.model if self.shallow is None else self.shallow.model
