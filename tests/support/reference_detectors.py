@@ -6,11 +6,11 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-import cv2
 import mediapipe as mp
 import numpy as np
 from numpy.typing import NDArray
 
+from scorer.sampling.detector_graph import at_most
 from scorer.sampling.faces import DETECTION_SIDE, Face
 from scorer.sampling.images import Image
 from scorer.sampling.portrait import SEGMENTATION_SIDE
@@ -68,8 +68,4 @@ def _model(name: str) -> mp.tasks.BaseOptions:
 
 
 def _scaled(image: Image, side: int) -> mp.Image:
-    height, width = image.shape[:2]
-    scale = min(1.0, side / max(height, width))
-    size = max(1, round(width * scale)), max(1, round(height * scale))
-    small = image if scale == 1 else cv2.resize(image, size, interpolation=cv2.INTER_AREA)
-    return mp.Image(image_format=mp.ImageFormat.SRGB, data=np.ascontiguousarray(small))
+    return mp.Image(image_format=mp.ImageFormat.SRGB, data=np.ascontiguousarray(at_most(image, side)))
