@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import zlib
 from dataclasses import dataclass
@@ -13,7 +14,9 @@ import imageio_ffmpeg
 Happening = Literal["nothing", "content", "damage"]
 """What happens in the middle: nothing; other pictures of the same quality, or not; or damage of a known size."""
 
-HEIGHT, RATE = 360, 25
+HEIGHT, LARGE, RATE = 360, 720, 25
+"""Lines of most streams, and of those that show what steady ones cost at a usual size of live streams; pictures a second."""
+
 LOOPED = 8.0
 """Seconds of each source that are shown, again and again: the quality of the shipped clip drops after them."""
 
@@ -62,7 +65,7 @@ DAMAGE: dict[str, str] = {
 class Made:
     """One made stream: `count` segments of `seconds`, and as many after the event.
 
-    event: a name of `CONTENT` or `DAMAGE`, of an encoder that takes over, `ad` for another source, or "".
+    event: a name of `CONTENT` or `DAMAGE`, of an encoder that takes over, `ad` for another source, or "". height: lines.
     """
 
     source: Path
@@ -70,11 +73,12 @@ class Made:
     event: str = ""
     count: int = 7
     seconds: float = 2.0
+    height: int = HEIGHT
 
     @property
     def name(self) -> str:
         """Its name, also of its folder."""
-        return f"{self.source.stem}-{self.encoder}-{self.event or 'steady'}"
+        return f"{self.source.stem}-{self.encoder}-{self.event or 'steady'}{f'-{self.height}p' * (self.height != HEIGHT)}"
 
     @property
     def happens(self) -> Happening:
@@ -85,14 +89,15 @@ class Made:
 
 
 def streams_of(sources: list[Path]) -> list[Made]:
-    """The streams that are made of these sources: each encoder steady, each event at least once, spread over the sources."""
+    """The streams that are made of these sources: each encoder steady, in both sizes, and each event, spread over the sources."""
     made: list[Made] = []
     further: list[Made] = []
     for place, source in enumerate(sources):
         for number, encoder in enumerate(("x264", "ultrafast", "cbr", "vbr", "x265", "gop-1", "gop-10", "open-gop")):
             if number % len(sources) == place or len(sources) == 1:
                 long = encoder == "gop-10"
-                made.append(Made(source, encoder, count=3 if long else 8, seconds=10.0 if long else 2.0))
+                count, seconds = (3, 10.0) if long else (8, 2.0)
+                made += [Made(source, encoder, "", count, seconds, height) for height in (HEIGHT, LARGE)]
         events = [*DAMAGE, *CONTENT, "starved", "weak", "ultrafast", "x265", "ad"]
         under = ("x264", "cbr", "vbr", "x265", "open-gop")
         for number, event in enumerate(events):
@@ -154,16 +159,22 @@ def _shortened(source: Path, folder: Path) -> Path:
 
 def _encode(stream: Made, parts: list[tuple[Path, str, int]], encoder: str, folder: Path, name: str) -> None:
     """Encode parts of a stream one after the other, and cut them. parts: source, filters, and which half of the stream it is."""
-    seconds = stream.count * stream.seconds
+    seconds, height, width = stream.count * stream.seconds, stream.height, stream.height * 16 // 9
     inputs: list[str] = []
     filters: list[str] = []
     for place, (source, change, half) in enumerate(parts):
         inputs += ["-stream_loop", "-1", "-ss", str(half * 3.0), "-t", str(seconds), "-i", str(source)]
-        same = f"scale=-2:{HEIGHT},crop='min(iw,640)':{HEIGHT},pad=640:{HEIGHT}:-1:-1,setsar=1,fps={RATE}"
+        same = f"scale=-2:{height},crop='min(iw,{width})':{height},pad={width}:{height}:-1:-1,setsar=1,fps={RATE}"
         filters.append(f"[{place}:v]fps={RATE},{change},{same},format=yuv420p[p{place}]")
     joined = "".join(f"[p{place}]" for place in range(len(parts)))
     graph = ";".join([*filters, f"{joined}concat=n={len(parts)}:v=1[v]"])
     command = [imageio_ffmpeg.get_ffmpeg_exe(), "-v", "error", "-y", *inputs, "-filter_complex", graph, "-map", "[v]", "-an"]
     every = ["-force_key_frames", f"expr:gte(t,n_forced*{stream.seconds:g})"] if stream.encoder != "gop-10" else []
     cut = ["-f", "segment", "-segment_time", f"{stream.seconds:g}", "-segment_format", "mpegts", f"{folder}/{name}%03d.ts"]
-    subprocess.run([*command, *ENCODERS[encoder], *every, "-threads", "1", *cut], check=True)
+    subprocess.run([*command, *_options(encoder, height), *every, "-threads", "1", *cut], check=True)
+
+
+def _options(encoder: str, height: int) -> list[str]:
+    """An encoder's options; its bitrates are for `HEIGHT` lines, and larger pictures get more."""
+    more = (height / HEIGHT) ** 1.5
+    return [re.sub(r"^(\d+)k$", lambda rate: f"{float(rate[1]) * more:.0f}k", option) for option in ENCODERS[encoder]]

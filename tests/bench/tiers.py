@@ -3,8 +3,9 @@
     python -m tests.bench.tiers FOLDER [--source CLIP_OR_FOLDER] [--streams 12] [--usual]
 
 FOLDER gets the made streams and what was measured of their segments: full look, glance, CPU seconds of both and of ffmpeg's full
-decode. A second run measures what is missing and evaluates the plan at once. `--streams` measures so many more at most; `--usual`
-prints the table of usual differences, `streams/scoring/usual_changes.json`.
+decode. A second run measures what is missing, or has scores of another model than the shipped one, and evaluates the plan.
+`--streams` measures so many more at most, and leaves the others out; `--usual` prints the table of usual differences,
+`streams/scoring/usual_changes.json`.
 
 Each stream's segments are played to the plan (`streams/scoring/tiers.py`) for `PLAYED` segments before the event and as many
 after it, in random order: so a stream of seconds lasts for minutes. Whether an event changed the quality is what full looks at
@@ -30,6 +31,7 @@ from statistics import fmean, median
 import imageio_ffmpeg
 import numpy as np
 
+from scorer.find import find_model
 from scorer.load import LoadedModel, load_engine
 from scorer.sampling.bitstream.facts import Bitstream
 from scorer.sampling.glance import Glance, glance, headers
@@ -102,6 +104,7 @@ class Stream:
     name: str
     happens: Happening
     seconds: float
+    height: int
     before: list[Measured]
     after: list[Measured]
 
@@ -148,13 +151,30 @@ def measure(path: Path, seconds: float, engine: LoadedModel) -> Measured:
     )  # fmt: skip
 
 
+def measured_before(file: Path, model: str) -> list[Measured] | None:
+    """What a file has of a stream's segments; None where it is missing, or has the scores of another model."""
+    if not file.exists():
+        return None
+    stored = json.loads(file.read_text())
+    if stored["model"] != model:
+        return None
+    return [Measured(**values) for values in stored["segments"]]
+
+
+def keep_measured(file: Path, model: str, segments: Sequence[Measured]) -> None:
+    """Write what was measured of a stream's segments, and with which model, for the next run."""
+    file.write_text(json.dumps({"model": model, "segments": [asdict(segment) for segment in segments]}))
+
+
 def measured_streams(folder: Path, sources: list[Path], more: int) -> list[Stream]:
-    """The streams that are measured already, and `more` others at most."""
+    """The streams that are measured already with the shipped model, and `more` others at most."""
+    model = str(find_model("nano")[1])
     engine: LoadedModel | None = None
     streams = []
     for stream in streams_of(sources):
         file = folder / f"{stream.name}.json"
-        if not file.exists():
+        whole = measured_before(file, model)
+        if whole is None:
             if not more:
                 continue
             more -= 1
@@ -162,15 +182,15 @@ def measured_streams(folder: Path, sources: list[Path], more: int) -> list[Strea
             other = sources[(sources.index(stream.source) + 1) % len(sources)]
             segments = make(stream, other, folder)
             try:
-                measured = [measure(path, stream.seconds, engine) for path in segments]
+                whole = [measure(path, stream.seconds, engine) for path in segments]
             except MediaError as error:
                 print(f"{stream.name} is left out: {error}", file=sys.stderr)
                 continue
-            file.write_text(json.dumps([asdict(one) for one in measured]))
-            print(file.stem, len(measured), file=sys.stderr)
-        whole = [Measured(**values) for values in json.loads(file.read_text())]
+            keep_measured(file, model, whole)
+            print(file.stem, len(whole), file=sys.stderr)
         half = stream.count if stream.event else 2 * stream.count
-        streams.append(Stream(stream.name, stream.happens, stream.seconds, whole[:half], whole[half : 2 * stream.count]))
+        before, after = whole[:half], whole[half : 2 * stream.count]
+        streams.append(Stream(stream.name, stream.happens, stream.seconds, stream.height, before, after))
     return streams
 
 
@@ -283,7 +303,7 @@ def report(streams: Sequence[Stream], limits: TierLimits) -> Iterator[str]:
     yield "|---|---|---|---|---|---|---|---|"
     kinds: dict[str, list[Played]] = {}
     for one in played:
-        kinds.setdefault(one.stream.happens, []).append(one)
+        kinds.setdefault(f"{one.stream.happens}, {one.stream.height} lines", []).append(one)
     for kind, of_kind in kinds.items():
         yield row(kind, of_kind)
     yield row("all", played)
