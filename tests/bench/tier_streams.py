@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 import re
+import shutil
 import subprocess
 import zlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+import av
 import imageio_ffmpeg
 
 Happening = Literal["nothing", "content", "damage"]
 """What happens in the middle: nothing; other pictures of the same quality, or not; or damage of a known size."""
 
 HEIGHT, LARGE, RATE = 360, 720, 25
-"""Lines of most streams, and of those that show what steady ones cost at a usual size of live streams; pictures a second."""
+"""Lines of most streams, and of those that show what a usual size of live streams costs; pictures a second."""
+
+MOST_ENLARGED = 1.7
+"""How many times a source may be enlarged for a large stream: more would be damage."""
 
 LOOPED = 8.0
 """Seconds of each source that are shown, again and again: the quality of the shipped clip drops after them."""
@@ -39,6 +44,10 @@ ENCODERS: dict[str, tuple[str, ...]] = {
     "starved": ("-c:v", "libx264", "-preset", "veryfast", "-b:v", "90k", "-maxrate", "120k", "-bufsize", "180k", "-g", "50"),
     "weak": ("-c:v", "libx264", "-preset", "veryfast", "-b:v", "250k", "-maxrate", "300k", "-bufsize", "500k", "-g", "50"),
 }  # fmt: skip
+
+STEADY = ("x264", "ultrafast", "cbr", "vbr", "x265", "gop-1", "gop-10", "open-gop")
+EVENTFUL = ("x264", "cbr", "vbr", "x265", "open-gop")
+"""The encoders of streams to which nothing happens, and of the others."""
 
 CONTENT: dict[str, str] = {
     "zoom": "crop=iw/1.3:ih/1.3",
@@ -89,25 +98,43 @@ class Made:
 
 
 def streams_of(sources: list[Path]) -> list[Made]:
-    """The streams that are made of these sources: each encoder steady, in both sizes, and each event, spread over the sources."""
+    """The streams that are made of these sources: each encoder steady, and each event, in both sizes, spread over the sources."""
     made: list[Made] = []
     further: list[Made] = []
+    large = [source for source in sources if lines_of(source) * MOST_ENLARGED >= LARGE]
     for place, source in enumerate(sources):
-        for number, encoder in enumerate(("x264", "ultrafast", "cbr", "vbr", "x265", "gop-1", "gop-10", "open-gop")):
-            if number % len(sources) == place or len(sources) == 1:
-                long = encoder == "gop-10"
-                count, seconds = (3, 10.0) if long else (8, 2.0)
-                made += [Made(source, encoder, "", count, seconds, height) for height in (HEIGHT, LARGE)]
-        events = [*DAMAGE, *CONTENT, "starved", "weak", "ultrafast", "x265", "ad"]
-        under = ("x264", "cbr", "vbr", "x265", "open-gop")
-        for number, event in enumerate(events):
-            stream = Made(source, under[(number + place) % len(under)], event)
-            if number % len(sources) == place or len(sources) == 1:
-                made.append(stream)
-            elif event in DAMAGE:
-                further.append(stream)
+        made += _share(sources, place, HEIGHT)
+        further += [
+            Made(source, _under(number, place), event) for number, event in enumerate(DAMAGE) if number % len(sources) != place
+        ]
+    for place in range(len(large)):
+        made += _share(large, place, LARGE)
     # Of each damage a few first, so that a short run has some of all.
     return [*made, *sorted(further, key=lambda stream: hash_of(stream.name))]
+
+
+def _share(sources: list[Path], place: int, height: int) -> list[Made]:
+    """A source's share of the encoders and the events."""
+    source, made = sources[place], []
+    for number, encoder in enumerate(STEADY):
+        if number % len(sources) == place:
+            count, seconds = (3, 10.0) if encoder == "gop-10" else (8, 2.0)
+            made.append(Made(source, encoder, "", count, seconds, height))
+    for number, event in enumerate([*DAMAGE, *CONTENT, "starved", "weak", "ultrafast", "x265", "ad"]):
+        if number % len(sources) == place:
+            made.append(Made(source, _under(number, place), event, height=height))
+    return made
+
+
+def _under(number: int, place: int) -> str:
+    """The encoder under which an event happens."""
+    return EVENTFUL[(number + place) % len(EVENTFUL)]
+
+
+def lines_of(source: Path) -> int:
+    """The lines of a source's pictures."""
+    with av.open(source) as container:
+        return container.streams.video[0].height
 
 
 def hash_of(name: str) -> int:
@@ -119,8 +146,12 @@ def make(stream: Made, other: Path, folder: Path) -> list[Path]:
     """The stream's segments in their order, in a folder of their own; made where they are missing. other: shown in an ad."""
     folder = folder / stream.name
     if not folder.exists():
-        folder.mkdir(parents=True)
-        _encode_all(stream, other, folder)
+        # A run that is stopped leaves no half of a stream for the next one.
+        unfinished = folder.with_name(f"{stream.name}.unfinished")
+        shutil.rmtree(unfinished, ignore_errors=True)
+        unfinished.mkdir(parents=True)
+        _encode_all(stream, other, unfinished)
+        unfinished.rename(folder)
     # An encode can end with a segment of a few pictures.
     first, second = (sorted(folder.glob(f"{name}*.ts")) for name in "ab")
     return [*first[: stream.count], *second[: stream.count]] if second else first[: 2 * stream.count]

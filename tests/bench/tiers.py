@@ -113,6 +113,11 @@ class Stream:
         """By how many points the event changed the quality."""
         return fmean(one.score for one in self.after) - fmean(one.score for one in self.before) if self.after else 0.0
 
+    @property
+    def is_changed(self) -> bool:
+        """Whether that must be found."""
+        return abs(self.change) >= CHANGED
+
 
 @dataclass
 class Played:
@@ -213,8 +218,8 @@ def play(stream: Stream, limits: TierLimits, policy: Courses, seed: int = 0) -> 
             facts = Facts(event, "nano", segment.glance if with_picture else segment.headers, tried=with_picture)
             cost += segment.keyframe_s if with_picture else segment.headers_s
             step = plan(state, facts, limits)
-        # After an event of damage full looks are what is wanted.
-        is_steady = since_event >= WARM and (number < PLAYED or stream.happens != "damage")
+        # After damage, or another change for the worse, full looks are what is wanted: an alert may be open.
+        is_steady = since_event >= WARM and (number < PLAYED or not (stream.happens == "damage" or stream.is_changed))
         result.steady += is_steady
         if step.step == "glance":
             assert state is not None
@@ -281,13 +286,13 @@ def usual_differences(streams: Sequence[Stream]) -> dict[str, float]:
 def row(title: str, played: Sequence[Played]) -> str:
     """A row of the table."""
     steady = sum(one.steady for one in played)
-    changed = [one for one in played if abs(one.stream.change) >= CHANGED]
+    changed = [one for one in played if one.stream.is_changed]
     missed = [one for one in changed if one.delay is None or one.delay >= IN_TIME]
     delays = [one.delay for one in changed if one.delay is not None]
     full = sum(one.steady_full for one in played) / max(1, steady)
     errors = [abs(error) for one in played for error in one.errors or []]
     return (
-        f"| {title} | {len(played)} | {len(changed)} | {len(missed)} | {median(delays) if delays else '-'} | "
+        f"| {title} | {len(played)} | {len(changed)} | {len(missed)} | {f'{median(delays):g}' if delays else '-'} | "
         f"{100 * full:.1f} % | {sum(one.cost for one in played) / sum(one.segments for one in played):.3f} | "
         f"{fmean(errors) if errors else 0:.1f} |"
     )

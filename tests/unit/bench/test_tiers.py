@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from scorer.spec import ModelId
-from tests.bench import tiers
-from tests.bench.tier_streams import Made, streams_of
+from tests.bench import tier_streams, tiers
+from tests.bench.tier_streams import CONTENT, DAMAGE, STEADY, Made, make, streams_of
 from tests.bench.tiers import Measured, measured_streams
 from tests.support.glances import make_glance
 
@@ -27,6 +27,7 @@ def looks(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
     def make(stream: Made, other: Path, folder: Path) -> list[Path]:
         return [folder / stream.name / f"{number}.ts" for number in range(2 * stream.count)]
 
+    monkeypatch.setattr(tier_streams, "lines_of", lambda source: 720 if source.stem.startswith("large") else 360)
     monkeypatch.setattr(tiers, "measure", measure)
     monkeypatch.setattr(tiers, "make", make)
     monkeypatch.setattr(tiers, "load_engine", lambda model, device: None)
@@ -53,7 +54,30 @@ def test_scores_of_another_model_are_measured_again(looks: list[Path], tmp_path:
     assert looks == of_first
 
 
-def test_a_large_stream_has_a_name_of_its_own() -> None:
-    streams = streams_of([Path("a.mp4"), Path("b.mp4")])
+def test_large_streams_are_of_large_sources(looks: list[Path]) -> None:
+    streams = streams_of([Path("a.mp4"), Path("large.mp4")])
     assert len({stream.name for stream in streams}) == len(streams)
-    assert {stream.height for stream in streams if not stream.event} == {360, 720}
+    assert {(stream.source.stem, stream.height) for stream in streams} == {("a", 360), ("large", 360), ("large", 720)}
+    for height in (360, 720):
+        of_height = [stream for stream in streams if stream.height == height]
+        assert {stream.encoder for stream in of_height if not stream.event} == set(STEADY)
+        assert {stream.event for stream in of_height} >= {*DAMAGE, *CONTENT, "", "ad"}
+
+
+def test_a_stream_whose_making_was_stopped_is_made_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    stream = Made(Path("a.mp4"), count=1)
+
+    def stopped(stream: Made, other: Path, folder: Path) -> None:
+        (folder / "a000.ts").touch()
+        raise KeyboardInterrupt
+
+    def encoded(stream: Made, other: Path, folder: Path) -> None:
+        assert list(folder.iterdir()) == []
+        for number in range(2):
+            (folder / f"a00{number}.ts").touch()
+
+    monkeypatch.setattr(tier_streams, "_encode_all", stopped)
+    with pytest.raises(KeyboardInterrupt):
+        make(stream, stream.source, tmp_path)
+    monkeypatch.setattr(tier_streams, "_encode_all", encoded)
+    assert [path.name for path in make(stream, stream.source, tmp_path)] == ["a000.ts", "a001.ts"]
