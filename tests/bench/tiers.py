@@ -18,27 +18,18 @@ import argparse
 import json
 import os
 import random
-import resource
-import subprocess
 import sys
-import time
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from itertools import combinations
 from pathlib import Path
 from statistics import fmean, median
 
-import imageio_ffmpeg
 import numpy as np
 
-from scorer.find import find_model
-from scorer.load import LoadedModel, load_engine
-from scorer.sampling.bitstream.facts import Bitstream
-from scorer.sampling.glance import Glance, glance, headers
-from scorer.sampling.sampler import sample
 from streams.alerts.course import Courses
 from streams.alerts.policy import load_policy
-from streams.errors import MediaError
 from streams.events import ModelRef, SegmentEvent, SegmentScore, Signals
 from streams.media.videos import find_videos
 from streams.scoring.distance import names, values_of
@@ -53,7 +44,7 @@ from streams.scoring.tiers import (
     with_glance,
     with_score,
 )
-from tests.bench.tier_streams import Happening, make, streams_of
+from tests.bench.tier_looks import CHANGED, Measured, Stream, measured_streams
 from tests.support.processes import ROOT
 
 PLAYED = 240
@@ -62,61 +53,10 @@ PLAYED = 240
 WARM = 20
 """Segments after a stream's start and after an event that do not count as steady."""
 
-CHANGED = 10.0
 IN_TIME = 3
 """A change of at least `CHANGED` points is missed where none of the first `IN_TIME` segments after it gets a full look."""
 
 BEGIN = datetime(2026, 1, 1, tzinfo=UTC)
-
-
-@dataclass(frozen=True)
-class Measured:
-    """One segment: its full look's score, uncertainty and signals, its glance, and CPU seconds of each and of a full decode."""
-
-    score: float
-    uncertainty: float
-    black: float
-    freeze: float
-    bitstream: dict[str, float | str | None]
-    picture: list[float] | None
-    dark: float
-    full_s: float
-    headers_s: float
-    keyframe_s: float
-    decode_s: float
-
-    @property
-    def glance(self) -> Glance:
-        """The whole glance."""
-        picture = None if self.picture is None else np.array(self.picture, np.float32)
-        return Glance(Bitstream(**self.bitstream), picture, self.dark)  # type: ignore[arg-type]
-
-    @property
-    def headers(self) -> Glance:
-        """The glance without a picture."""
-        return Glance(Bitstream(**self.bitstream))  # type: ignore[arg-type]
-
-
-@dataclass(frozen=True)
-class Stream:
-    """A made stream as it was measured: the segments before its event and after it; all before, where there is none."""
-
-    name: str
-    happens: Happening
-    seconds: float
-    height: int
-    before: list[Measured]
-    after: list[Measured]
-
-    @property
-    def change(self) -> float:
-        """By how many points the event changed the quality."""
-        return fmean(one.score for one in self.after) - fmean(one.score for one in self.before) if self.after else 0.0
-
-    @property
-    def is_changed(self) -> bool:
-        """Whether that must be found."""
-        return abs(self.change) >= CHANGED
 
 
 @dataclass
@@ -131,72 +71,6 @@ class Played:
     cost: float = 0.0
     segments: int = 0
     errors: list[float] | None = None
-
-
-def measure(path: Path, seconds: float, engine: LoadedModel) -> Measured:
-    """Look at a segment in every way, one after the other."""
-    started = time.process_time()
-    ((_, clip),) = sample(path, engine.spec, None, 0.0, 1, seconds, None)
-    (score,) = engine.score([clip])
-    full = time.process_time() - started
-    started = time.process_time()
-    headers(path)
-    packets = time.process_time() - started
-    started = time.process_time()
-    seen = glance(path)
-    keyframe = time.process_time() - started
-    before = resource.getrusage(resource.RUSAGE_CHILDREN)
-    decode = [imageio_ffmpeg.get_ffmpeg_exe(), "-v", "error", "-threads", "1", "-i", str(path), "-f", "null", "-"]
-    subprocess.run(decode, check=True)
-    after = resource.getrusage(resource.RUSAGE_CHILDREN)
-    return Measured(
-        score.score, score.uncertainty, clip.signals["black"], clip.signals["freeze"], asdict(seen.bitstream),
-        None if seen.picture is None else [float(value) for value in seen.picture], seen.black, full, packets, keyframe,
-        after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime,
-    )  # fmt: skip
-
-
-def measured_before(file: Path, model: str) -> list[Measured] | None:
-    """What a file has of a stream's segments; None where it is missing, or has the scores of another model."""
-    if not file.exists():
-        return None
-    stored = json.loads(file.read_text())
-    if stored["model"] != model:
-        return None
-    return [Measured(**values) for values in stored["segments"]]
-
-
-def keep_measured(file: Path, model: str, segments: Sequence[Measured]) -> None:
-    """Write what was measured of a stream's segments, and with which model, for the next run."""
-    file.write_text(json.dumps({"model": model, "segments": [asdict(segment) for segment in segments]}))
-
-
-def measured_streams(folder: Path, sources: list[Path], more: int) -> list[Stream]:
-    """The streams that are measured already with the shipped model, and `more` others at most."""
-    model = str(find_model("nano")[1])
-    engine: LoadedModel | None = None
-    streams = []
-    for stream in streams_of(sources):
-        file = folder / f"{stream.name}.json"
-        whole = measured_before(file, model)
-        if whole is None:
-            if not more:
-                continue
-            more -= 1
-            engine = engine or load_engine("nano", "cpu")
-            other = sources[(sources.index(stream.source) + 1) % len(sources)]
-            segments = make(stream, other, folder)
-            try:
-                whole = [measure(path, stream.seconds, engine) for path in segments]
-            except MediaError as error:
-                print(f"{stream.name} is left out: {error}", file=sys.stderr)
-                continue
-            keep_measured(file, model, whole)
-            print(file.stem, len(whole), file=sys.stderr)
-        half = stream.count if stream.event else 2 * stream.count
-        before, after = whole[:half], whole[half : 2 * stream.count]
-        streams.append(Stream(stream.name, stream.happens, stream.seconds, stream.height, before, after))
-    return streams
 
 
 def play(stream: Stream, limits: TierLimits, policy: Courses, seed: int = 0) -> Played:
@@ -314,6 +188,25 @@ def report(streams: Sequence[Stream], limits: TierLimits) -> Iterator[str]:
     yield row("all", played)
 
 
+def facts_of(streams: Sequence[Stream]) -> Iterator[str]:
+    """What the limits rest on: how far full looks at an unchanged stream are apart, and what each look costs."""
+    halves = [half for stream in streams for half in (stream.before, stream.after)]
+    apart = np.array([abs(first.score - second.score) for half in halves for first, second in combinations(half, 2)])
+    yield (
+        f"Full looks at an unchanged stream are {np.sqrt(np.mean(apart**2)):.1f} points apart (root mean square); "
+        f"{100 * np.mean(apart > TierLimits.differs):.1f} % of the pairs by more than {TierLimits.differs:g}, "
+        f"{100 * np.mean(apart > CHANGED):.1f} % by more than {CHANGED:g}."
+    )
+    for height in sorted({stream.height for stream in streams}):
+        looks = [one for stream in streams if stream.height == height for one in (*stream.before, *stream.after)]
+        decode = fmean(one.decode_s for one in looks)
+        yield (
+            f"At {height} lines, in full decodes: packets {fmean(one.headers_s for one in looks) / decode:.3f}, "
+            f"with the keyframe {fmean(one.keyframe_s for one in looks) / decode:.3f}, "
+            f"a full look {fmean(one.full_s for one in looks) / decode:.2f}."
+        )
+
+
 def main() -> int:
     """Measure, evaluate, print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -335,7 +228,7 @@ def main() -> int:
         print(json.dumps(usual_differences(streams), indent=1))
         return 0
     limits = TierLimits(distance=given.distance, damage=given.damage, headers=given.headers, seen=given.seen)
-    print("\n".join(report(streams, limits)))
+    print("\n".join([*report(streams, limits), "", *facts_of(streams)]))
     if given.each:
         for stream in streams:
             played = play(stream, limits, Courses(load_policy(None)))

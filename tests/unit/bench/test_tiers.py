@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from scorer.spec import ModelId
-from tests.bench import tier_streams, tiers
+from tests.bench import tier_looks, tier_streams
+from tests.bench.tier_looks import Measured, measured_streams
 from tests.bench.tier_streams import CONTENT, DAMAGE, STEADY, Made, make, streams_of
-from tests.bench.tiers import Measured, measured_streams
 from tests.support.glances import make_glance
 
 
@@ -28,10 +28,10 @@ def looks(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
         return [folder / stream.name / f"{number}.ts" for number in range(2 * stream.count)]
 
     monkeypatch.setattr(tier_streams, "lines_of", lambda source: 720 if source.stem.startswith("large") else 360)
-    monkeypatch.setattr(tiers, "measure", measure)
-    monkeypatch.setattr(tiers, "make", make)
-    monkeypatch.setattr(tiers, "load_engine", lambda model, device: None)
-    monkeypatch.setattr(tiers, "find_model", lambda model: (Path(), ModelId("nano", "first")))
+    monkeypatch.setattr(tier_looks, "measure", measure)
+    monkeypatch.setattr(tier_looks, "make", make)
+    monkeypatch.setattr(tier_looks, "load_engine", lambda model, device: None)
+    monkeypatch.setattr(tier_looks, "find_model", lambda model: (Path(), ModelId("nano", "first")))
     return paths
 
 
@@ -48,7 +48,7 @@ def test_scores_of_another_model_are_measured_again(looks: list[Path], tmp_path:
     measured_streams(tmp_path, [Path("a.mp4")], 2)
     of_first = list(looks)
     looks.clear()
-    monkeypatch.setattr(tiers, "find_model", lambda model: (Path(), ModelId("nano", "second")))
+    monkeypatch.setattr(tier_looks, "find_model", lambda model: (Path(), ModelId("nano", "second")))
     assert measured_streams(tmp_path, [Path("a.mp4")], 0) == [], "scores of two models are never in one table"
     assert len(measured_streams(tmp_path, [Path("a.mp4")], 2)) == 2
     assert looks == of_first
