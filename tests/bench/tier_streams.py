@@ -107,10 +107,11 @@ def streams_of(sources: list[Path]) -> list[Made]:
         further += [
             Made(source, _under(number, place), event) for number, event in enumerate(DAMAGE) if number % len(sources) != place
         ]
-    for place in range(len(large)):
-        made += _share(large, place, LARGE)
-    # Of each damage a few first, so that a short run has some of all.
-    return [*made, *sorted(further, key=lambda stream: hash_of(stream.name))]
+    further.sort(key=lambda stream: hash_of(stream.name))
+    shares = [stream for place in range(len(large)) for stream in _share(large, place, LARGE)]
+    steady, eventful = ([stream for stream in shares if bool(stream.event) == event] for event in (False, True))
+    # A short run has some of all: a few of each damage first, and what takes long to make last.
+    return [*made, *steady, *further, *eventful]
 
 
 def _share(sources: list[Path], place: int, height: int) -> list[Made]:
