@@ -106,6 +106,21 @@ def test_a_noisy_stream_fires_only_for_a_drop_beyond_its_own_noise() -> None:
     assert ("quality-drop", "firing") in kinds_and_states(fold([*noisy, *dropped])[1])
 
 
+def test_a_noisy_stream_fires_nothing_in_its_first_minutes_either() -> None:
+    """The first few scores alone are a bad guess at what is usual, and at the noise."""
+    fired = 0
+    for seed in range(100):
+        dice = random.Random(seed)
+        fired += len(fold(make_score(i, 60 + dice.gauss(0, 8)) for i in range(150))[1])
+    assert fired <= 2
+
+
+def test_a_long_baseline_goes_on_getting_slower_however_short_the_noise_is() -> None:
+    limits = parse_policy({"alerts": {"quality_drop": {"baseline": 86400, "noise": 60}}}).of({})
+    state, _ = fold(stream_of((1800, 80), (50, 76)), limits)
+    assert state.renditions[""].baseline == pytest.approx((1800 * 80 + 50 * 76) / 1850)
+
+
 def test_a_drop_that_lasts_becomes_the_baseline_and_its_alert_resolves() -> None:
     limits = parse_policy({"alerts": {"quality_drop": {"adapt": 60}}}).of({})
     assert kinds_and_states(fold(stream_of((60, 80), (600, 62)), limits)[1]) == [
