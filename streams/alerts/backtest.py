@@ -122,7 +122,7 @@ def judge_stream(scores: NDArray[np.float64], incidents: list[Incident], limits:
     result = Evaluation(stream_days=len(scores) * SEGMENT_SECONDS / DAY_SECONDS)
     grace = int(GRACE_SECONDS / SEGMENT_SECONDS)
     by_incident: dict[int, list[tuple[int, str]]] = {}
-    for segment, kind in _firing(scores, limits):
+    for segment, kind in firing(scores, limits):
         for number, incident in enumerate(incidents):
             if incident.first <= segment < incident.end + grace:
                 by_incident.setdefault(number, []).append((segment, kind))
@@ -162,7 +162,7 @@ def _evaluate_stream(ladder: Ladder, limits: Alerts, days: float, seed: list[int
     return judge_stream(*make_stream(ladder, days, np.random.default_rng(seed)), limits)
 
 
-def _firing(scores: NDArray[np.float64], limits: Alerts) -> Iterator[tuple[int, str]]:
+def firing(scores: NDArray[np.float64], limits: Alerts) -> Iterator[tuple[int, str]]:
     """Of each alert that fires: the index of its segment, and its kind."""
     state = StreamState("stream")
     clear_picture = Signals(black=0, freeze=0, blur=0, blockiness=0, noise=0, luma=128, contrast=40)

@@ -121,6 +121,33 @@ def test_a_long_baseline_goes_on_getting_slower_however_short_the_noise_is() -> 
     assert state.renditions[""].baseline == pytest.approx((1800 * 80 + 50 * 76) / 1850)
 
 
+FORMER = parse_policy({"alerts": {"quality_drop": {"noise_slack": 1.5, "noise_limit": 4}}}).of({})
+"""The default limits before."""
+
+
+@pytest.mark.parametrize("seconds", [20, 600, 3600])
+def test_a_noisy_stream_that_runs_on_when_the_defaults_change_has_no_alert_by_it(seconds: int) -> None:
+    for seed in range(5):
+        dice = random.Random(seed)
+        scores = [make_score(i, 60 + dice.gauss(0, 6)) for i in range(seconds // 2 + 100)]
+        state, before = fold(scores[: seconds // 2], FORMER)
+        state = from_json(to_json(state))
+        for score in scores[seconds // 2 :]:
+            state, alerts = step(state, score, LIMITS)
+            before += alerts
+        assert before == []
+
+
+def test_a_drop_that_is_open_when_the_defaults_change_resolves_once_it_is_over() -> None:
+    state, alerts = fold(stream_of((60, 80), (20, 60)), FORMER)
+    state = from_json(to_json(state))
+    for score in stream_of((60, 80), (40, 60), (30, 80))[80:]:
+        state, more = step(state, score, LIMITS)
+        alerts += more
+    assert kinds_and_states(alerts) == [("quality-drop", "firing"), ("quality-drop", "resolved")]
+    assert alerts[0].alert_id == alerts[1].alert_id
+
+
 def test_a_drop_that_lasts_becomes_the_baseline_and_its_alert_resolves() -> None:
     limits = parse_policy({"alerts": {"quality_drop": {"adapt": 60}}}).of({})
     assert kinds_and_states(fold(stream_of((60, 80), (600, 62)), limits)[1]) == [
