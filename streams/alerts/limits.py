@@ -39,7 +39,7 @@ class QualityDrop(Timing):
     slack: float = Field(7.5, ge=0, le=50, description="Points under the baseline that are no drop; half of the drop to find.")
     limit: float = Field(12.0, gt=0, le=500, description="Points beyond the slack, summed over segments, that are a drop.")
     noise_slack: float = Field(
-        1.4,
+        1.3,
         ge=0,
         le=10,
         description="Or so many times the stream's noise (the standard deviation of its scores), if that is more.",

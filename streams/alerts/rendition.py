@@ -18,7 +18,7 @@ from streams.alerts.sound import is_known, silence_of, with_segment
 from streams.alerts.state import OpenAlert, RenditionState, Sound, Watch
 from streams.events import AlertKind, SegmentScore
 
-INITIAL_NOISE_SECONDS = 60.0
+INITIAL_NOISE_SECONDS = 30.0
 """Seconds of scores that the assumed noise (`INITIAL_NOISE`) counts as."""
 
 
