@@ -118,6 +118,11 @@ class _Watches:
             self.changes.append(Change(kind, watch.open_alert, ended_at))
 
 
+def _pending(watch: Watch, since: datetime | None) -> Watch:
+    """The watch with a stretch that began then; the same object where it has it, as in nearly all segments."""
+    return watch if watch.pending_since == since else replace(watch, pending_since=since)
+
+
 def _advance(watch: Watch, reading: _Reading, score: SegmentScore, timing: Timing) -> Watch:
     """A watch after one segment: it opens an alert after `minimum` bad seconds, and ends it after `clear` good ones."""
     end = end_of(score)
@@ -128,19 +133,19 @@ def _advance(watch: Watch, reading: _Reading, score: SegmentScore, timing: Timin
         return watch
     if watch.open_alert is None:
         if not reading.bad or not timing.enabled:
-            return replace(watch, pending_since=None)
+            return _pending(watch, None)
         since = watch.pending_since or reading.bad_since or score.start
         rested = watch.ended_at is None or end - watch.ended_at >= timedelta(seconds=timing.cool_down)
         if not rested or reading.unsure or end - since < timedelta(seconds=timing.minimum):
-            return replace(watch, pending_since=since)
+            return _pending(watch, since)
         alert = OpenAlert(since, reading.value, reading.baseline, score.labels, reading.threshold, timing.severity)
         return Watch(open_alert=alert)
     # A kind that was disabled meanwhile resolves at once.
     if not reading.good and timing.enabled:
-        return replace(watch, pending_since=None)
+        return _pending(watch, None)
     since = watch.pending_since or score.start
     if timing.enabled and end - since < timedelta(seconds=timing.clear):
-        return replace(watch, pending_since=since)
+        return _pending(watch, since)
     return Watch(ended_at=max(since, watch.open_alert.started_at))
 
 
