@@ -2,8 +2,8 @@
 
     python examples/packager.py camera.mp4 /media/studio-7 studio-7 127.0.0.1:9092
 
-The worker's FVQ_MEDIA_ROOTS must include the folder. A real packager gives no
-segment a name that an earlier run has used.
+The worker's FVQ_MEDIA_ROOTS must include the folder. Where the workers have an FVQ_TOPIC_PREFIX, it comes last: `staging.`
+A real packager gives no segment a name that an earlier run has used.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ from imageio_ffmpeg import get_ffmpeg_exe
 from kafka import KafkaProducer
 
 
-def package(source: str, folder: Path, stream: str, broker: str) -> None:
-    """Cut a source at key frames into segments of at least 2 s, and announce each on `video-segments`."""
+def package(source: str, folder: Path, stream: str, broker: str, prefix: str = "") -> None:
+    """Cut a source at key frames into segments of at least 2 s, and announce each on `video-segments`, after the prefix."""
     producer, began = KafkaProducer(bootstrap_servers=broker, acks="all"), datetime.now(UTC)
     folder.mkdir(parents=True, exist_ok=True)
     cut = ["-f", "segment", "-segment_time", "2", "-segment_list", "pipe:1", "-segment_list_type", "csv", f"{folder}/%d.ts"]
-    command = [get_ffmpeg_exe(), "-loglevel", "error", "-re", "-i", source, "-an", "-c", "copy", *cut]
+    command = [get_ffmpeg_exe(), "-loglevel", "error", "-re", "-i", source, "-map", "0:v:0", "-map", "0:a?", "-c", "copy", *cut]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as ffmpeg:
         for sequence, line in enumerate(ffmpeg.stdout or ()):  # ffmpeg writes a line, NAME,BEGIN,END, for each complete segment
             name, begin, end = line.strip().split(",")
@@ -35,9 +35,9 @@ def package(source: str, folder: Path, stream: str, broker: str) -> None:
                 "start": (began + timedelta(seconds=float(begin))).isoformat(),
                 "duration": float(end) - float(begin),
             }
-            producer.send("video-segments", key=stream.encode(), value=json.dumps(event).encode()).get(timeout=30)
+            producer.send(f"{prefix}video-segments", key=stream.encode(), value=json.dumps(event).encode()).get(timeout=30)
     producer.close()
 
 
 if __name__ == "__main__":
-    package(sys.argv[1], Path(sys.argv[2]), *sys.argv[3:5])
+    package(sys.argv[1], Path(sys.argv[2]), *sys.argv[3:6])

@@ -5,9 +5,9 @@ Each tuple of names below lists the features of one function, in order.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from functools import cache
-from math import gamma
 from typing import Any
 
 import cv2
@@ -59,10 +59,14 @@ def scene_features(plane: Plane) -> list[float]:
 
 def mscn(plane: Plane) -> Plane:
     """Mean-subtracted, contrast-normalised luma: (plane - local mean) / (local deviation + 1), 7x7 Gaussian window."""
-    mean = cv2.GaussianBlur(plane, (7, 7), 7 / 6)
-    variance = cv2.GaussianBlur(plane * plane, (7, 7), 7 / 6)
-    deviation = cv2.sqrt(np.maximum(variance - mean * mean, 0))
-    return np.asarray((plane - mean) / (deviation + 1), np.float32)
+    squares = np.square(plane)
+    mean: Plane = cv2.GaussianBlur(plane, (7, 7), 7 / 6)
+    deviation: Plane = cv2.GaussianBlur(squares, (7, 7), 7 / 6)
+    # In place: a new array for each step would not fit into the processor's cache.
+    deviation -= np.square(mean, out=squares)
+    cv2.sqrt(np.maximum(deviation, 0, out=deviation), deviation)
+    deviation += 1
+    return np.divide(np.subtract(plane, mean, out=mean), deviation, out=mean)
 
 
 def ggd_features(coefficients: Plane) -> list[float]:
@@ -81,10 +85,20 @@ def edge_features(plane: Plane) -> list[float]:
     gradients = np.hypot(dx.ravel()[::STRIDE], dy.ravel()[::STRIDE])
     edges = np.abs(laplacian.ravel()[::STRIDE])
     return [
-        *np.log1p(np.percentile(gradients, (50, 75, 90, 99))).tolist(),
-        *np.log1p(np.percentile(edges, (50, 90, 99))).tolist(),
+        *np.log1p(percentiles(gradients, (50, 75, 90, 99))).tolist(),
+        *np.log1p(percentiles(edges, (50, 90, 99))).tolist(),
         float(cv2.meanStdDev(laplacian)[1][0, 0]),
     ]
+
+
+def percentiles(values: NDArray[np.float32], percents: Sequence[float]) -> NDArray[np.float64]:
+    """`np.percentile` of (N,) finite values, number for number. numpy's own takes ten times as long for a crop's."""
+    ordered = np.sort(values)
+    places = (len(ordered) - 1) * (np.array(percents) / 100)
+    before = places.astype(np.intp)
+    low, high = ordered[before], ordered[np.minimum(before + 1, len(ordered) - 1)]
+    share, step = places - before, high - low
+    return np.where(share < 0.5, low + step * share, high - step * (1 - share))
 
 
 def blockiness(luma: Image, period: int) -> float:
@@ -116,9 +130,15 @@ def _grid_strength(directions: Sequence[Plane], period: int) -> float:
         usable = len(excess) // period * period
         if usable < period:
             return 0.0
-        phases = np.median(excess[:usable].reshape(-1, period), axis=0)
-        strengths.append((phases.max() - np.median(phases)) / (steps.mean() + 0.5))
+        phases = np.sort(_median(excess[:usable].reshape(-1, period)))
+        strengths.append((phases[-1] - _median(phases)) / (steps.mean() + 0.5))
     return float(np.mean(strengths))
+
+
+def _median(values: Plane) -> Any:
+    """`np.median` over the first axis of finite values, which takes ten times as long for a crop's."""
+    ordered, middle = np.sort(values, axis=0), len(values) // 2
+    return ordered[middle] if len(values) % 2 else (ordered[middle - 1] + ordered[middle]) / 2
 
 
 def noise_level(plane: Plane) -> float:
@@ -127,7 +147,8 @@ def noise_level(plane: Plane) -> float:
     The mask is Immerkaer's (Fast noise variance estimation, 1996). Its response is 0 where luma is flat or rises evenly.
     """
     mask = np.array([[1, -2, 1], [-2, 4, -2], [1, -2, 1]], np.float32)
-    response = np.abs(cv2.filter2D(plane, cv2.CV_32F, mask))
+    response: Plane = cv2.filter2D(plane, cv2.CV_32F, mask)
+    np.abs(response, out=response)
     height, width = (side // 8 * 8 for side in plane.shape)
     blocks = cv2.resize(response[:height, :width], (width // 8, height // 8), interpolation=cv2.INTER_AREA).ravel()
     flattest = np.sort(blocks)[: max(1, len(blocks) // 5)]
@@ -151,11 +172,12 @@ def colour_features(image: Image) -> list[float]:
     """
     small = cv2.resize(image, (64, 64), interpolation=cv2.INTER_AREA).astype(np.float32)
     red, green, blue = cv2.split(small)
-    red_green, yellow_blue = red - green, (red + green) / 2 - blue
-    colourfulness = np.hypot(red_green.std(), yellow_blue.std()) + 0.3 * np.hypot(red_green.mean(), yellow_blue.mean())
+    opponents = cv2.merge((red - green, (red + green) / 2 - blue))
+    means, deviations = (column.ravel().tolist() for column in cv2.meanStdDev(opponents))
+    colourfulness = math.hypot(*deviations) + 0.3 * math.hypot(*means)
     # Numpy takes ten times as long for the largest of three neighbours.
-    saturation = (cv2.max(cv2.max(red, green), blue) - cv2.min(cv2.min(red, green), blue)).mean()
-    return [float(saturation), float(colourfulness), float(red_green.mean()), float(yellow_blue.mean())]
+    saturation = cv2.mean(cv2.max(cv2.max(red, green), blue) - cv2.min(cv2.min(red, green), blue))[0]
+    return [saturation, colourfulness, *means]
 
 
 def _aggd_features(products: Plane) -> list[float]:
@@ -183,5 +205,5 @@ def _shape_of(ratio: float) -> float:
 def _shape_table() -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """(ratios, shapes): E[|x|]^2 / E[x^2] of a generalised Gaussian for each shape, both ascending."""
     shapes = np.arange(0.2, 10.0, 0.01)
-    ratios = np.array([gamma(2 / a) ** 2 / (gamma(1 / a) * gamma(3 / a)) for a in shapes])
+    ratios = np.array([math.gamma(2 / a) ** 2 / (math.gamma(1 / a) * math.gamma(3 / a)) for a in shapes])
     return ratios, shapes

@@ -121,7 +121,12 @@ def _is_full_range(frame: Any) -> bool:
 
 def _black(frame: Any) -> int:
     """The highest luma as it is coded that is black in the full range, as for the signal `black`."""
-    return BLACK_LUMA if _is_full_range(frame) else int(np.flatnonzero(_to_full_range() <= BLACK_LUMA)[-1])
+    return BLACK_LUMA if _is_full_range(frame) else _limited_black()
+
+
+@cache
+def _limited_black() -> int:
+    return int(np.flatnonzero(_to_full_range() <= BLACK_LUMA)[-1])
 
 
 @cache

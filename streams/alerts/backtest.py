@@ -5,6 +5,7 @@ The first alert inside an incident finds it. An alert outside of every incident,
 
 from __future__ import annotations
 
+import math
 import os
 from collections import Counter
 from collections.abc import Iterator
@@ -23,6 +24,9 @@ from streams.alerts.state import StreamState
 from streams.events import SegmentScore, Signals
 
 BEGIN = datetime(2026, 1, 1, tzinfo=UTC)
+
+LONGEST_STREAM_DAYS = 0.25
+"""Streams last no longer than this: each has one usual quality, so that few long ones would say little of the others."""
 
 GRACE_SECONDS = 60.0
 """An alert this soon after an incident's end is still a consequence of it, and not counted as a false alarm."""
@@ -100,11 +104,13 @@ def evaluate(limits: Alerts, days: float, cuts: bool = False, seed: int = 0) -> 
     ladders = load_ladders()
     if not cuts:
         ladders = [one_framing for ladder in ladders for one_framing in ladder.by_framing()]
+    each = math.ceil(days / len(ladders) / LONGEST_STREAM_DAYS)
     total = Evaluation()
     with ProcessPoolExecutor(os.cpu_count()) as pool:
         tasks = [
-            pool.submit(_evaluate_stream, ladder, limits, days / len(ladders), [seed, number])
+            pool.submit(_evaluate_stream, ladder, limits, days / len(ladders) / each, [seed, number, stream])
             for number, ladder in enumerate(ladders)
+            for stream in range(each)
         ]
         for task in tasks:
             total.add(task.result())
@@ -116,7 +122,7 @@ def judge_stream(scores: NDArray[np.float64], incidents: list[Incident], limits:
     result = Evaluation(stream_days=len(scores) * SEGMENT_SECONDS / DAY_SECONDS)
     grace = int(GRACE_SECONDS / SEGMENT_SECONDS)
     by_incident: dict[int, list[tuple[int, str]]] = {}
-    for segment, kind in _firing(scores, limits):
+    for segment, kind in firing(scores, limits):
         for number, incident in enumerate(incidents):
             if incident.first <= segment < incident.end + grace:
                 by_incident.setdefault(number, []).append((segment, kind))
@@ -156,7 +162,7 @@ def _evaluate_stream(ladder: Ladder, limits: Alerts, days: float, seed: list[int
     return judge_stream(*make_stream(ladder, days, np.random.default_rng(seed)), limits)
 
 
-def _firing(scores: NDArray[np.float64], limits: Alerts) -> Iterator[tuple[int, str]]:
+def firing(scores: NDArray[np.float64], limits: Alerts) -> Iterator[tuple[int, str]]:
     """Of each alert that fires: the index of its segment, and its kind."""
     state = StreamState("stream")
     clear_picture = Signals(black=0, freeze=0, blur=0, blockiness=0, noise=0, luma=128, contrast=40)

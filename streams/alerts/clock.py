@@ -101,26 +101,35 @@ def healed(state: StreamState, name: str, score: SegmentScore, received: datetim
     if rendition is not None:
         # Without `ahead`, the state is of a worker that did not hold clocks against the broker's.
         latest = received + timedelta(seconds=AHEAD_SECONDS if rendition.ahead is None else FAST_SECONDS)
-        watches = {
-            kind: replace(watch, pending_since=_kept(watch.pending_since, latest), ended_at=_kept(watch.ended_at, latest))
-            for kind, watch in rendition.every_watch().items()
-        }
-        rendition = replace(
-            rendition.watching(watches),
-            numbered_since=_kept(rendition.numbered_since, latest) or score.start,
-            until=_kept(rendition.until, latest) or score.start,
-            cusum_since=_kept(rendition.cusum_since, latest),
-        )
-        checked = replace(state, renditions=state.renditions | {name: rendition})
+        if not _is_before(rendition, latest):
+            watches = {
+                kind: replace(watch, pending_since=_kept(watch.pending_since, latest), ended_at=_kept(watch.ended_at, latest))
+                for kind, watch in rendition.every_watch().items()
+            }
+            rendition = replace(
+                rendition.watching(watches),
+                numbered_since=_kept(rendition.numbered_since, latest) or score.start,
+                until=_kept(rendition.until, latest) or score.start,
+                cusum_since=_kept(rendition.cusum_since, latest),
+            )
+            checked = replace(state, renditions=state.renditions | {name: rendition})
     latest = received + timedelta(seconds=FAST_SECONDS)
     if checked.renditions != state.renditions or _kept(state.until, latest) != state.until:
         checked = replace(checked, until=latest_end(checked))
     if checked.until is not None:
         # No silence begins or ends after the latest segment.
         started, ended = _kept(state.silence_started_at, checked.until), _kept(state.silence_ended_at, checked.until)
-        checked = replace(checked, silence_started_at=started, silence_ended_at=ended)
+        if (started, ended) != (checked.silence_started_at, checked.silence_ended_at):
+            checked = replace(checked, silence_started_at=started, silence_ended_at=ended)
     # The same object where nothing changed: a changed state is written to its topic.
-    return state if checked == state else checked
+    return state if checked is state or checked == state else checked
+
+
+def _is_before(rendition: RenditionState, latest: datetime) -> bool:
+    """Whether no time of a rendition is after `latest`, as nearly always: then nothing has to be made anew."""
+    watched = (time for watch in rendition.every_watch().values() for time in (watch.pending_since, watch.ended_at))
+    times = (rendition.numbered_since, rendition.until, rendition.cusum_since, *watched)
+    return all(time is None or time <= latest for time in times)
 
 
 def latest_end(state: StreamState) -> datetime | None:

@@ -4,7 +4,7 @@
 six steps from excellent to bad, in windows of two seconds (`tests/bench/ladders.py` makes it). A stream is one person before one
 camera, which is one framing; or its shots change framing. Its segments change window, so that the scores vary as the model's
 do. Noise of the ladder's own spread is added, because four windows alone would repeat. The scores are interpolated between
-the steps, so that an incident has exactly its depth.
+the steps, and go on in parallel below the last one, so that an incident has exactly its depth.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import csv
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from importlib import resources
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -73,10 +74,10 @@ class Incident:
     depth: float
 
 
-def load_ladders() -> list[Ladder]:
-    """The ladders that the package ships."""
+def load_ladders(path: Path | None = None) -> list[Ladder]:
+    """The ladders of a file; without one, those that the package ships."""
     cells: dict[str, dict[tuple[str, int, int], float]] = {}
-    with resources.files("streams.alerts").joinpath("ladders.csv").open() as file:
+    with (path or resources.files("streams.alerts").joinpath("ladders.csv")).open() as file:
         for row in csv.DictReader(file):
             key = row["framing"], int(row["window"]), int(row["step"])
             cells.setdefault(row["person"], {})[key] = float(row["score"])
@@ -94,17 +95,19 @@ def make_stream(
     """The scores of a stream, one for each segment, 0 to 100 points, and its incidents. days: its length, more than 0."""
     count = int(days * DAY_SECONDS / SEGMENT_SECONDS)
     usual_at = dice.uniform(ladder.position_of(100.0), ladder.position_of(MIN_USUAL_SCORE))
-    positions = np.full(count, usual_at)
+    positions, below = np.full(count, usual_at), np.zeros(count)
     incidents = list(_incidents(count, dice)) if with_incidents else []
     for incident in incidents:
         lowered = ladder.expected_score(usual_at) - incident.depth
-        positions[incident.first : incident.end] = ladder.position_of(lowered)
+        bad_at = ladder.position_of(lowered)
+        positions[incident.first : incident.end] = bad_at
+        below[incident.first : incident.end] = ladder.expected_score(bad_at) - lowered
     framings = _shots(count, ladder.scores.shape[0], dice)
     windows = _windows(count, ladder.scores.shape[1], dice)
     step = np.minimum(positions.astype(int), ladder.scores.shape[2] - 2)
     share = positions - step
     scores = (1 - share) * ladder.scores[framings, windows, step] + share * ladder.scores[framings, windows, step + 1]
-    return np.clip(scores + dice.normal(size=count) * ladder.spread[framings], 0, 100), incidents
+    return np.clip(scores - below + dice.normal(size=count) * ladder.spread[framings], 0, 100), incidents
 
 
 def _incidents(count: int, dice: np.random.Generator) -> Iterator[Incident]:

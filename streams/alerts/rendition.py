@@ -18,7 +18,7 @@ from streams.alerts.sound import is_known, silence_of, with_segment
 from streams.alerts.state import OpenAlert, RenditionState, Sound, Watch
 from streams.events import AlertKind, SegmentScore
 
-INITIAL_NOISE_SECONDS = 60.0
+INITIAL_NOISE_SECONDS = 30.0
 """Seconds of scores that the assumed noise (`INITIAL_NOISE`) counts as."""
 
 
@@ -62,6 +62,11 @@ def close(state: RenditionState, at: datetime) -> tuple[RenditionState, list[Cha
 def drop_limit(state: RenditionState, drop: QualityDrop) -> float:
     """The cumulative sum over which a rendition's scores are a drop, points."""
     return max(drop.limit, drop.noise_limit * math.sqrt(state.variance))
+
+
+def may_drop(state: RenditionState, drop: QualityDrop) -> bool:
+    """Whether a drop may be about to fire: its sum is over half of the limit. Noise alone is, in one of a thousand segments."""
+    return state.cusum > drop_limit(state, drop) / 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,6 +118,11 @@ class _Watches:
             self.changes.append(Change(kind, watch.open_alert, ended_at))
 
 
+def _pending(watch: Watch, since: datetime | None) -> Watch:
+    """The watch with a stretch that began then; the same object where it has it, as in nearly all segments."""
+    return watch if watch.pending_since == since else replace(watch, pending_since=since)
+
+
 def _advance(watch: Watch, reading: _Reading, score: SegmentScore, timing: Timing) -> Watch:
     """A watch after one segment: it opens an alert after `minimum` bad seconds, and ends it after `clear` good ones."""
     end = end_of(score)
@@ -123,19 +133,19 @@ def _advance(watch: Watch, reading: _Reading, score: SegmentScore, timing: Timin
         return watch
     if watch.open_alert is None:
         if not reading.bad or not timing.enabled:
-            return replace(watch, pending_since=None)
+            return _pending(watch, None)
         since = watch.pending_since or reading.bad_since or score.start
         rested = watch.ended_at is None or end - watch.ended_at >= timedelta(seconds=timing.cool_down)
         if not rested or reading.unsure or end - since < timedelta(seconds=timing.minimum):
-            return replace(watch, pending_since=since)
+            return _pending(watch, since)
         alert = OpenAlert(since, reading.value, reading.baseline, score.labels, reading.threshold, timing.severity)
         return Watch(open_alert=alert)
     # A kind that was disabled meanwhile resolves at once.
     if not reading.good and timing.enabled:
-        return replace(watch, pending_since=None)
+        return _pending(watch, None)
     since = watch.pending_since or score.start
     if timing.enabled and end - since < timedelta(seconds=timing.clear):
-        return replace(watch, pending_since=since)
+        return _pending(watch, since)
     return Watch(ended_at=max(since, watch.open_alert.started_at))
 
 
@@ -233,7 +243,7 @@ def _with_usual(state: RenditionState, watches: _Watches, score: SegmentScore, d
     is_open = watches.by_kind.get("quality-drop", Watch()).open_alert is not None
     half_life = drop.adapt if is_open else drop.baseline
     state = _with_usual_signals(state, score, half_life, drop)
-    return _with_baseline(state, score.small_score, score.duration, half_life, drop)
+    return _with_baseline(state, score.small_score, score.duration, drop, is_open)
 
 
 def _with_noise(state: RenditionState, value: float, seconds: float, drop: QualityDrop) -> RenditionState:
@@ -255,11 +265,15 @@ def _with_usual_signals(state: RenditionState, score: SegmentScore, half_life: f
     return replace(state, usual=averaged_levels(state.usual, levels, weight), usual_seconds=counted)
 
 
-def _with_baseline(state: RenditionState, value: float, seconds: float, half_life: float, drop: QualityDrop) -> RenditionState:
-    """The state with a score in its baseline, which is the plain mean until it has warmed up. half_life: seconds."""
-    weight = weight_of(seconds, half_life)
-    if state.baseline_seconds < drop.warm_up:
+def _with_baseline(state: RenditionState, value: float, seconds: float, drop: QualityDrop, is_open: bool) -> RenditionState:
+    """The state with a score in its baseline. is_open: whether the alert for a drop is open.
+
+    The baseline is the plain mean until it has seen so much that the half-life alone forgets faster: a few noisy scores at the
+    beginning must not be what is usual for minutes. A drop that may be beginning, or lasts, changes it by the half-life alone.
+    """
+    weight = weight_of(seconds, drop.adapt if is_open else drop.baseline)
+    if state.baseline_seconds < drop.warm_up or not (is_open or may_drop(state, drop)):
         weight = max(weight, seconds / (state.baseline_seconds + seconds))
     baseline = value if state.baseline is None else state.baseline
-    counted = min(state.baseline_seconds + seconds, max(drop.warm_up, 2 * drop.noise))
+    counted = min(state.baseline_seconds + seconds, max(drop.warm_up, 2 * drop.noise, 2 * drop.baseline))
     return replace(state, baseline=averaged(baseline, value, weight), baseline_seconds=counted)

@@ -14,8 +14,8 @@ from pydantic import Field, TypeAdapter
 
 from streams.events import AlertCause, AlertKind, Severity, Signals
 
-INITIAL_NOISE = 4.0
-"""Standard deviation that a new stream's scores are assumed to have, points."""
+INITIAL_NOISE = 6.0
+"""Standard deviation that a new stream's scores are assumed to have, points: more than most have, until it is known."""
 
 
 SIGNALS = (*Signals.model_fields, "face")

@@ -82,7 +82,7 @@ def body_of(answer: aiohttp.ClientResponse, name: str, most: int, too_large: Cal
 
     most: bytes, before and after decoding; too_large: makes the error for more. Raises `MediaError`, and what aiohttp raises.
     """
-    chunks = _limited(answer.content.iter_chunked(CHUNK), name, most, too_large)
+    chunks = _limited(answer.content.iter_chunked(READ_BYTES), name, most, too_large)
     for encoding in encodings_to_undo(",".join(answer.headers.getall("Content-Encoding", [])), name):
         chunks = _limited(inflated(chunks, encoding, name), name, most, too_large)
     return chunks

@@ -131,11 +131,12 @@ class Fetcher:
         """One temporary file with the bytes of all parts, in order; after a failure no file is left."""
         try:
             self._directory.mkdir(parents=True, exist_ok=True)  # someone may have deleted it since the start
-            with tempfile.NamedTemporaryFile(dir=self._directory, prefix="segment-", delete=False) as out:
-                media = LocalMedia(Path(out.name), temporary=True)
+            with tempfile.NamedTemporaryFile(dir=self._directory, prefix="segment-", delete=False) as named:
+                # The file itself: its wrapper makes a new function for each call.
+                media, out = LocalMedia(Path(named.name), temporary=True), cast(BinaryIO, named.file)
                 try:
                     for part in parts:
-                        await self._append(part, cast(BinaryIO, out))
+                        await self._append(part, out)
                     out.flush()  # a full disk may fail only here: then the file is deleted as well
                 except BaseException:
                     media.discard()
@@ -239,12 +240,13 @@ class Fetcher:
         headers = {"Accept-Encoding": "identity"} | ({"Range": byte_range.header} if byte_range is not None else {})
         async with self._client.get(uri, headers) as (answer, final):
             check_status(answer.status, final, byte_range)
-            chunks = body_of(answer, final.shown, self._limits.megabytes * 2**20, self._too_large)
+            name = final.shown
+            chunks = body_of(answer, name, self._limits.megabytes * 2**20, self._too_large)
             if byte_range is not None:
-                begin = byte_range.begin_of(answer.status, answer.headers.get("Content-Range", ""), final.shown)
-                chunks = byte_range.cut(chunks, begin, final.shown)
+                begin = byte_range.begin_of(answer.status, answer.headers.get("Content-Range", ""), name)
+                chunks = byte_range.cut(chunks, begin, name)
             async for data in chunks:
-                self._write(data, out, final.shown)
+                self._write(data, out, name)
 
     def _read_object(self, uri: Uri, byte_range: Range | None, out: BinaryIO) -> None:
         import fsspec

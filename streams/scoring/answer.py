@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -124,7 +124,7 @@ def _scored(segment: Sampled, score: ClipScore, second: ClipScore | None) -> Seg
         level=score.level,
         level_probs=score.level_probs,
         uncertainty=score.uncertainty,
-        faces=_in_range(FaceSummary, asdict(segment.clip.face_summary), segment.event.segment_id),
+        faces=_in_range(FaceSummary, vars(segment.clip.face_summary), segment.event.segment_id),
         signals=_in_range(Signals, segment.clip.signals, segment.event.segment_id),
         signals_version=SIGNALS_VERSION,
         bitstream=bitstream_of(segment.clip.bitstream, segment.event.segment_id),

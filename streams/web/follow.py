@@ -74,11 +74,15 @@ class Progress:
     ends: dict[TopicPartition, int] = field(default_factory=dict)
     states_read: bool = False
     missing: str | None = None
+    _was_ready: bool = False
 
     @property
     def is_ready(self) -> bool:
-        """Whether everything that was on the topics at the start has been read."""
-        return self.missing == "" and all(self.position.get(at, 0) >= end for at, end in self.ends.items())
+        """Whether everything that was on the topics at the start has been read. What comes later, a new topic or a broker that
+        does not know its topics yet, takes nothing from what is shown."""
+        if not self._was_ready:
+            self._was_ready = self.missing == "" and all(self.position.get(at, 0) >= end for at, end in self.ends.items())
+        return self._was_ready
 
 
 class Follower:

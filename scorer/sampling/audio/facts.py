@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 
@@ -37,5 +37,5 @@ DIGITS = {"loudness": 2, "peak": 2, "silent": 4, "clipped": 6, "offset_ms": 1}
 
 def rounded(audio: AudioFacts) -> dict[str, Any]:
     """The facts by name, as scores and records tell them."""
-    told = asdict(audio)
+    told = dict(vars(audio))  # not asdict, which copies each number by a call of its own
     return told | {name: round(told[name], digits) for name, digits in DIGITS.items() if told[name] is not None}

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from scorer.sampling.audio.decode import TooMuchError, frames, samples_of
-from scorer.sampling.audio.facts import AudioFacts
+from scorer.sampling.audio.facts import NO_AUDIO, AudioFacts
 from scorer.sampling.audio.loudness import HOP_SECONDS
 from scorer.sampling.audio.measure import SILENT_POWER, audio_facts, form_of, silent_share, stated, with_form, with_offset
 from scorer.sampling.audio.track import AudioTrack
@@ -60,6 +60,8 @@ def glanced_facts(track: AudioTrack, duration: float, first: float | None) -> Au
 
     duration: of the pictures, s. first: seconds of the first picture on the container's clock, None where that is not known.
     """
+    if not track.count:
+        return NO_AUDIO
     facts, is_readable = stated(track)
     spots = _heard_at_spots(track, facts.codec, duration) if is_readable else None
     if spots is None or 2 * sum(spot.is_clear for spot in spots) <= len(spots):

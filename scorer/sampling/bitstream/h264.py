@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from scorer.sampling.bitstream.bits import Bits, BitsError
-from scorer.sampling.bitstream.units import payload
+from scorer.sampling.bitstream.units import of_header, payload
 
 SLICE, IDR_SLICE, SPS, PPS = 1, 5, 7, 8
 """Types of units (table 7-1)."""
@@ -21,9 +21,6 @@ WITH_CHROMA_FORMAT = {100, 110, 122, 244, 44, 83, 86, 118, 128, 138, 139, 134, 1
 """Profiles whose SPS says how colour is sampled (7.3.2.1.1)."""
 
 HIGHEST_QP = 51
-
-HEADER_BYTES = 512
-"""Bytes of a slice that are read: a header with weights for 16 pictures of each list is shorter."""
 
 MOST_REFERENCES = 32
 """Pictures in a list of references, with fields."""
@@ -75,7 +72,7 @@ class H264Slices:
         try:
             match unit[0] & 0x1F:
                 case kind if kind in (SLICE, IDR_SLICE):
-                    return self._slice(Bits(payload(unit[1:HEADER_BYTES])), kind == IDR_SLICE, bool(unit[0] & 0x60))
+                    return of_header(unit, 1, lambda bits: self._slice(bits, kind == IDR_SLICE, bool(unit[0] & 0x60)))
                 case kind if kind == SPS:
                     number, sequence = sequence_of(Bits(payload(unit[1:])))
                     self._sequences[number] = sequence

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from scorer.sampling.bitstream.bits import Bits, BitsError
 from scorer.sampling.bitstream.reference_sets import ReferenceSet, read_reference_set
-from scorer.sampling.bitstream.units import payload
+from scorer.sampling.bitstream.units import of_header, payload
 
 SPS, PPS = 33, 34
 LAST_SLICE = 21
@@ -23,9 +23,6 @@ WITH_OTHER_HEADERS = {6, 7, 8, 9, 10, 11}
 """Profiles for layers and screen content (annexes F to I)."""
 
 HIGHEST_QP = 51
-
-HEADER_BYTES = 512
-"""Bytes of a slice that are read."""
 
 
 @dataclass(frozen=True)
@@ -74,7 +71,7 @@ class HevcSlices:
         kind = unit[0] >> 1
         try:
             if kind <= 9 or 16 <= kind <= LAST_SLICE:
-                return self._slice(Bits(payload(unit[2:HEADER_BYTES])), kind)
+                return of_header(unit, 2, lambda bits: self._slice(bits, kind))
             if kind == SPS:
                 number, sequence = sequence_of(Bits(payload(unit[2:])))
                 self._sequences[number] = sequence

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -64,7 +65,7 @@ def bitstream_of(packets: Packets, codec: str, width: int, height: int) -> Bitst
     sizes, keys = np.array(packets.sizes, np.float64), np.array(packets.keys, np.bool_)
     others, places = sizes[~keys], np.flatnonzero(keys)
     mean = float(others.mean()) if len(others) else 0.0
-    known = [quantiser for quantiser in packets.quantisers if quantiser is not None]
+    known = np.array([quantiser for quantiser in packets.quantisers if quantiser is not None])
     is_known = 2 * len(known) >= len(sizes)
     return Bitstream(
         codec=codec,
@@ -76,10 +77,10 @@ def bitstream_of(packets: Packets, codec: str, width: int, height: int) -> Bitst
         keyframes=len(places),
         key_bytes=float(sizes[keys].mean()) if len(places) else 0.0,
         other_bytes=mean,
-        other_spread=float(np.log2(others).std()) if len(others) else 0.0,
-        smallest=float((others < FEW_BYTES * mean).mean()) if len(others) else 0.0,
-        qp_mean=float(np.mean(known)) if is_known else None,
-        qp_spread=float(np.std(known)) if is_known else None,
+        other_spread=_deviation(np.log2(others)) if len(others) else 0.0,
+        smallest=int(np.count_nonzero(others < FEW_BYTES * mean)) / len(others) if len(others) else 0.0,
+        qp_mean=float(known.mean()) if is_known else None,
+        qp_spread=_deviation(known) if is_known else None,
         largest=_share_of_largest(others),
     )
 
@@ -95,10 +96,22 @@ def duration_of(packets: Packets) -> float:
     count = len(packets.sizes)
     steps = np.diff(_stamps(packets.decoded_at, packets.shown_at))
     good = steps[(steps >= 0) & (steps <= LONGEST_GAP)]
-    usual = float(np.median(good)) if len(good) else packets.step
+    usual = _median(good) if len(good) else packets.step
     if not SHORTEST_STEP <= usual <= LONGEST_GAP:
         return count * packets.step
     return float(good.sum()) + usual * (count - len(good))
+
+
+def _median(values: NDArray[np.float64]) -> float:
+    """`np.median`, which takes several times as long for a segment's packets."""
+    ordered, middle = np.sort(values), len(values) // 2
+    return float(ordered[middle] if len(values) % 2 else (ordered[middle - 1] + ordered[middle]) / 2)
+
+
+def _deviation(values: NDArray[np.float64]) -> float:
+    """`values.std()`, which takes three times as long."""
+    away = values - values.mean()
+    return math.sqrt((away * away).sum() / len(away))
 
 
 def _stamps(decoded_at: Sequence[float | None], shown_at: Sequence[float | None]) -> NDArray[np.float64]:

@@ -7,9 +7,12 @@ how long a length is.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import islice
+from typing import TypeVar
+
+from scorer.sampling.bitstream.bits import Bits, BitsError
 
 MOST_UNITS = 64
 """Units of a packet that are looked at; a hostile one may hold millions."""
@@ -20,7 +23,15 @@ HEAD_BYTES = 4096
 SEARCHED_BYTES = 1 << 14
 """Bytes of a packet in which start codes are looked for: searching a large keyframe takes longer than reading its headers."""
 
+USUAL_HEADER_BYTES = 48
+"""Bytes at a slice's beginning that hold most headers."""
+
+LONGEST_HEADER_BYTES = 512
+"""Bytes of a slice that are read: a header with weights for 16 pictures of each list is shorter."""
+
 START_CODE = b"\0\0\1"
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -63,6 +74,17 @@ def units_of(packet: memoryview, length_bytes: int | None) -> Iterator[bytes]:
     """
     units = _after_start_codes(bytes(packet[:SEARCHED_BYTES])) if length_bytes is None else _after_lengths(packet, length_bytes)
     return islice(units, MOST_UNITS)
+
+
+def of_header(unit: bytes, begin: int, read: Callable[[Bits], T]) -> T:
+    """What `read` takes from a slice's header, which begins at byte `begin` of its unit. Raises `BitsError` as `read` does.
+
+    Making text of some hundred bytes takes longer than reading a usual header, so that is read of few bytes first.
+    """
+    try:
+        return read(Bits(payload(unit[begin:USUAL_HEADER_BYTES])))
+    except BitsError:
+        return read(Bits(payload(unit[begin:LONGEST_HEADER_BYTES])))
 
 
 def payload(unit: bytes) -> bytes:

@@ -33,13 +33,13 @@ def test_a_policy_without_quality_alerts_misses_every_incident() -> None:
 
 
 @pytest.mark.slow
-def test_the_defaults_find_a_drop_of_15_points_within_3_segments_with_hardly_any_false_alarm() -> None:
+def test_the_defaults_find_a_drop_of_15_points_within_4_segments_with_hardly_any_false_alarm() -> None:
     done = fvq("alerts", "evaluate", "--days", "6", "--seed", "3", "--json", seconds=200, OMP_NUM_THREADS="1")
     assert done.returncode == 0, done.stderr
     report = json.loads(done.stdout)
     (row,) = [row for row in report["incidents"] if row["depth"] == 15]
     assert row["incidents"] > 50
-    assert row["median_delay_segments"] <= 3
+    assert row["median_delay_segments"] <= 4
     assert row["missed"] < 0.15 * row["incidents"]
     # These days are too few for a rate: docs/alerts.md has one for 70. Without the noise there were hundreds of false alarms.
     assert sum(report["false_alarms"].values()) <= 1

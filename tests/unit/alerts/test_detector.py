@@ -106,6 +106,48 @@ def test_a_noisy_stream_fires_only_for_a_drop_beyond_its_own_noise() -> None:
     assert ("quality-drop", "firing") in kinds_and_states(fold([*noisy, *dropped])[1])
 
 
+def test_a_noisy_stream_fires_nothing_in_its_first_minutes_either() -> None:
+    """The first few scores alone are a bad guess at what is usual, and at the noise."""
+    fired = 0
+    for seed in range(100):
+        dice = random.Random(seed)
+        fired += len(fold(make_score(i, 60 + dice.gauss(0, 8)) for i in range(150))[1])
+    assert fired <= 2
+
+
+def test_a_long_baseline_goes_on_getting_slower_however_short_the_noise_is() -> None:
+    limits = parse_policy({"alerts": {"quality_drop": {"baseline": 86400, "noise": 60}}}).of({})
+    state, _ = fold(stream_of((1800, 80), (50, 76)), limits)
+    assert state.renditions[""].baseline == pytest.approx((1800 * 80 + 50 * 76) / 1850)
+
+
+FORMER = parse_policy({"alerts": {"quality_drop": {"noise_slack": 1.5, "noise_limit": 4}}}).of({})
+"""The default limits before."""
+
+
+@pytest.mark.parametrize("seconds", [20, 600, 3600])
+def test_a_noisy_stream_that_runs_on_when_the_defaults_change_has_no_alert_by_it(seconds: int) -> None:
+    for seed in range(5):
+        dice = random.Random(seed)
+        scores = [make_score(i, 60 + dice.gauss(0, 6)) for i in range(seconds // 2 + 100)]
+        state, before = fold(scores[: seconds // 2], FORMER)
+        state = from_json(to_json(state))
+        for score in scores[seconds // 2 :]:
+            state, alerts = step(state, score, LIMITS)
+            before += alerts
+        assert before == []
+
+
+def test_a_drop_that_is_open_when_the_defaults_change_resolves_once_it_is_over() -> None:
+    state, alerts = fold(stream_of((60, 80), (20, 60)), FORMER)
+    state = from_json(to_json(state))
+    for score in stream_of((60, 80), (40, 60), (30, 80))[80:]:
+        state, more = step(state, score, LIMITS)
+        alerts += more
+    assert kinds_and_states(alerts) == [("quality-drop", "firing"), ("quality-drop", "resolved")]
+    assert alerts[0].alert_id == alerts[1].alert_id
+
+
 def test_a_drop_that_lasts_becomes_the_baseline_and_its_alert_resolves() -> None:
     limits = parse_policy({"alerts": {"quality_drop": {"adapt": 60}}}).of({})
     assert kinds_and_states(fold(stream_of((60, 80), (600, 62)), limits)[1]) == [

@@ -7,10 +7,11 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+import av
 import pytest
 
 from streams.events import SEGMENTS_TOPIC, SegmentEvent
-from tests.support.media import make_clip
+from tests.support.media import ffmpeg, make_clip
 from tests.support.processes import ROOT
 
 
@@ -43,10 +44,13 @@ class MemoryProducer:
 def test_each_segment_is_announced_when_it_is_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     packager, producer = load_example(), MemoryProducer()
     monkeypatch.setattr(packager, "KafkaProducer", lambda **_: producer)
-    source = make_clip(tmp_path / "camera.mp4", 160, 120, 1.0)
-    packager.package(str(source), tmp_path / "media", "studio 7", "kafka.example:9092")
+    picture, source = make_clip(tmp_path / "picture.mp4", 160, 120, 1.0), tmp_path / "camera.mp4"
+    ffmpeg("-i", picture, "-f", "lavfi", "-i", "sine=duration=1", "-c:v", "copy", source)
+    packager.package(str(source), tmp_path / "media", "studio 7", "kafka.example:9092", "staging.")
     events = [SegmentEvent.from_bytes(value) for _, _, value in producer.messages]
-    assert [(topic, key) for topic, key, _ in producer.messages] == [(SEGMENTS_TOPIC, b"studio 7")] * len(events)
+    assert [(topic, key) for topic, key, _ in producer.messages] == [(f"staging.{SEGMENTS_TOPIC}", b"studio 7")] * len(events)
     assert events
     assert sum(event.duration for event in events) == pytest.approx(1.0, abs=0.1)
-    assert all(Path(event.uri.removeprefix("file://")).stat().st_size for event in events)
+    for event in events:
+        with av.open(event.uri) as segment:
+            assert {stream.type for stream in segment.streams} == {"video", "audio"}

@@ -13,7 +13,17 @@ from scorer.sampling.bitstream.h264 import H264Slices
 from scorer.sampling.bitstream.hevc import HevcSlices
 from scorer.sampling.bitstream.packets import Packets, bitstream_of
 from scorer.sampling.bitstream.reference_sets import ReferenceSet, read_reference_set
-from scorer.sampling.bitstream.units import HEAD_BYTES, MOST_UNITS, avc_configuration, hevc_configuration, payload, units_of
+from scorer.sampling.bitstream.units import (
+    HEAD_BYTES,
+    LONGEST_HEADER_BYTES,
+    MOST_UNITS,
+    USUAL_HEADER_BYTES,
+    avc_configuration,
+    hevc_configuration,
+    of_header,
+    payload,
+    units_of,
+)
 from tests.support.bit_text import as_bytes, golomb, signed
 
 NUMBERS = st.integers(0, 2**32 - 2)
@@ -53,6 +63,18 @@ def test_units_are_pieces_of_their_packet(packet: bytes, length_bytes: int | Non
 def test_units_are_found_in_both_ways_of_writing_them(units: list[bytes]) -> None:
     assert list(units_of(memoryview(b"".join(b"\0\0\1" + unit for unit in units)), None)) == units
     assert list(units_of(memoryview(b"".join(len(unit).to_bytes(4) + unit for unit in units)), 4)) == units
+
+
+@pytest.mark.parametrize("length", [0, 1, USUAL_HEADER_BYTES - 2, USUAL_HEADER_BYTES, 200, LONGEST_HEADER_BYTES - 2])
+def test_a_header_of_any_length_is_read(length: int) -> None:
+    unit = bytes([0x65, 0x01]) + bytes(1 + place % 200 for place in range(2000))
+    numbers = of_header(unit, 2, lambda bits: [bits.number(8) for _ in range(length)])
+    assert bytes(numbers) == unit[2 : 2 + length]
+
+
+def test_a_header_without_end_is_an_error() -> None:
+    with pytest.raises(BitsError):
+        of_header(bytes(2000), 1, lambda bits: bits.skip(8 * LONGEST_HEADER_BYTES))
 
 
 def test_a_packet_of_a_million_units_is_not_read_to_its_end() -> None:

@@ -9,10 +9,23 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
 from numpy.typing import NDArray
 
 from scorer.sampling import sample
-from scorer.sampling.features import blockiness, mscn, noise_level, scene_features
+from scorer.sampling.features import (
+    EDGES,
+    STRIDE,
+    blockiness,
+    colour_features,
+    edge_features,
+    mscn,
+    noise_level,
+    percentiles,
+    scene_features,
+)
 from scorer.sampling.statistics import NAMES, clip_statistics, following_luma, measured_frame
 from scorer.spec import SamplerSpec
 from tests.support.media import face_frames, write_frames
@@ -144,6 +157,43 @@ def test_freezes_are_measured_after_coding(tmp_path: Path, crf: int, kind: str) 
     path = write_frames(tmp_path / "a.mp4", frames, 25, ["-crf", str(crf), "-pix_fmt", "yuv420p"])
     ((_, clip),) = sample(path, SamplerSpec())
     assert clip.signals["freeze"] > 0.9 if kind == "frozen" else clip.signals["freeze"] < 0.25
+
+
+@given(
+    arrays(np.float32, st.integers(1, 60), elements=st.floats(0, 1000, width=32)),
+    st.lists(st.floats(0, 100), min_size=1, max_size=4),
+)
+@settings(deadline=None)
+def test_percentiles_are_those_of_numpy(values: NDArray[np.float32], percents: list[float]) -> None:
+    np.testing.assert_array_equal(percentiles(values, percents), np.percentile(values, percents))
+
+
+@pytest.mark.parametrize("size", [(256, 256), (96, 300), (33, 41)])
+def test_features_are_those_of_the_plain_computation(size: tuple[int, int]) -> None:
+    """Models and limits were learned from these numbers."""
+    generator = np.random.default_rng(5)
+    image = cv2.GaussianBlur(generator.integers(0, 256, (*size, 3), dtype=np.uint8), (0, 0), 1.2)
+    luma = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)
+    plane = luma.astype(np.float32)
+    before = plane.copy()
+    mean = cv2.GaussianBlur(plane, (7, 7), 7 / 6)
+    variance = np.maximum(cv2.GaussianBlur(plane * plane, (7, 7), 7 / 6) - mean * mean, 0)
+    np.testing.assert_array_equal(mscn(plane), (plane - mean) / (np.sqrt(variance) + 1))
+    edges = dict(zip(EDGES, edge_features(plane), strict=True))
+    np.testing.assert_array_equal(plane, before)
+    laplacian = np.abs(cv2.Laplacian(plane, cv2.CV_32F).ravel()[::STRIDE])
+    assert edges["laplacian_p90"] == np.log1p(np.percentile(laplacian, 90))
+    strengths = []
+    for line in (np.abs(np.diff(luma.astype(int), axis=1)).mean(axis=0), np.abs(np.diff(luma.astype(int), axis=0)).mean(axis=1)):
+        excess = line[1:-1] - (line[:-2] + line[2:]) / 2
+        phases = np.median(excess[: len(excess) // 8 * 8].reshape(-1, 8), axis=0)
+        strengths.append((phases.max() - np.median(phases)) / (line.mean() + 0.5))
+    assert blockiness(luma, 8) == pytest.approx(np.mean(strengths), rel=1e-4)
+    red, green, blue = np.moveaxis(cv2.resize(image, (64, 64), interpolation=cv2.INTER_AREA).astype(float), 2, 0)
+    opponents = red - green, (red + green) / 2 - blue
+    colourful = np.hypot(*np.std(opponents, axis=(1, 2))) + 0.3 * np.hypot(*np.mean(opponents, axis=(1, 2)))
+    spread = np.max((red, green, blue), axis=0) - np.min((red, green, blue), axis=0)
+    assert colour_features(image) == pytest.approx([spread.mean(), colourful, *np.mean(opponents, axis=(1, 2))], rel=1e-5)
 
 
 def test_scene_statistics_of_a_known_distribution() -> None:
