@@ -2,18 +2,26 @@
 
 from __future__ import annotations
 
+import re
+import shutil
 import subprocess
 import zlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+import av
 import imageio_ffmpeg
 
 Happening = Literal["nothing", "content", "damage"]
 """What happens in the middle: nothing; other pictures of the same quality, or not; or damage of a known size."""
 
-HEIGHT, RATE = 360, 25
+HEIGHT, LARGE, RATE = 360, 720, 25
+"""Lines of most streams, and of those that show what a usual size of live streams costs; pictures a second."""
+
+MOST_ENLARGED = 1.7
+"""How many times a source may be enlarged for a large stream: more would be damage."""
+
 LOOPED = 8.0
 """Seconds of each source that are shown, again and again: the quality of the shipped clip drops after them."""
 
@@ -36,6 +44,10 @@ ENCODERS: dict[str, tuple[str, ...]] = {
     "starved": ("-c:v", "libx264", "-preset", "veryfast", "-b:v", "90k", "-maxrate", "120k", "-bufsize", "180k", "-g", "50"),
     "weak": ("-c:v", "libx264", "-preset", "veryfast", "-b:v", "250k", "-maxrate", "300k", "-bufsize", "500k", "-g", "50"),
 }  # fmt: skip
+
+STEADY = ("x264", "ultrafast", "cbr", "vbr", "x265", "gop-1", "gop-10", "open-gop")
+EVENTFUL = ("x264", "cbr", "vbr", "x265", "open-gop")
+"""The encoders of streams to which nothing happens, and of the others."""
 
 CONTENT: dict[str, str] = {
     "zoom": "crop=iw/1.3:ih/1.3",
@@ -62,7 +74,7 @@ DAMAGE: dict[str, str] = {
 class Made:
     """One made stream: `count` segments of `seconds`, and as many after the event.
 
-    event: a name of `CONTENT` or `DAMAGE`, of an encoder that takes over, `ad` for another source, or "".
+    event: a name of `CONTENT` or `DAMAGE`, of an encoder that takes over, `ad` for another source, or "". height: lines.
     """
 
     source: Path
@@ -70,11 +82,12 @@ class Made:
     event: str = ""
     count: int = 7
     seconds: float = 2.0
+    height: int = HEIGHT
 
     @property
     def name(self) -> str:
         """Its name, also of its folder."""
-        return f"{self.source.stem}-{self.encoder}-{self.event or 'steady'}"
+        return f"{self.source.stem}-{self.encoder}-{self.event or 'steady'}{f'-{self.height}p' * (self.height != HEIGHT)}"
 
     @property
     def happens(self) -> Happening:
@@ -85,24 +98,44 @@ class Made:
 
 
 def streams_of(sources: list[Path]) -> list[Made]:
-    """The streams that are made of these sources: each encoder steady, each event at least once, spread over the sources."""
+    """The streams that are made of these sources: each encoder steady, and each event, in both sizes, spread over the sources."""
     made: list[Made] = []
     further: list[Made] = []
+    large = [source for source in sources if lines_of(source) * MOST_ENLARGED >= LARGE]
     for place, source in enumerate(sources):
-        for number, encoder in enumerate(("x264", "ultrafast", "cbr", "vbr", "x265", "gop-1", "gop-10", "open-gop")):
-            if number % len(sources) == place or len(sources) == 1:
-                long = encoder == "gop-10"
-                made.append(Made(source, encoder, count=3 if long else 8, seconds=10.0 if long else 2.0))
-        events = [*DAMAGE, *CONTENT, "starved", "weak", "ultrafast", "x265", "ad"]
-        under = ("x264", "cbr", "vbr", "x265", "open-gop")
-        for number, event in enumerate(events):
-            stream = Made(source, under[(number + place) % len(under)], event)
-            if number % len(sources) == place or len(sources) == 1:
-                made.append(stream)
-            elif event in DAMAGE:
-                further.append(stream)
-    # Of each damage a few first, so that a short run has some of all.
-    return [*made, *sorted(further, key=lambda stream: hash_of(stream.name))]
+        made += _share(sources, place, HEIGHT)
+        further += [
+            Made(source, _under(number, place), event) for number, event in enumerate(DAMAGE) if number % len(sources) != place
+        ]
+    further.sort(key=lambda stream: hash_of(stream.name))
+    shares = [stream for place in range(len(large)) for stream in _share(large, place, LARGE)]
+    steady, eventful = ([stream for stream in shares if bool(stream.event) == event] for event in (False, True))
+    # A short run has some of all: a few of each damage first, and what takes long to make last.
+    return [*made, *steady, *further, *eventful]
+
+
+def _share(sources: list[Path], place: int, height: int) -> list[Made]:
+    """A source's share of the encoders and the events."""
+    source, made = sources[place], []
+    for number, encoder in enumerate(STEADY):
+        if number % len(sources) == place:
+            count, seconds = (3, 10.0) if encoder == "gop-10" else (8, 2.0)
+            made.append(Made(source, encoder, "", count, seconds, height))
+    for number, event in enumerate([*DAMAGE, *CONTENT, "starved", "weak", "ultrafast", "x265", "ad"]):
+        if number % len(sources) == place:
+            made.append(Made(source, _under(number, place), event, height=height))
+    return made
+
+
+def _under(number: int, place: int) -> str:
+    """The encoder under which an event happens."""
+    return EVENTFUL[(number + place) % len(EVENTFUL)]
+
+
+def lines_of(source: Path) -> int:
+    """The lines of a source's pictures."""
+    with av.open(source) as container:
+        return container.streams.video[0].height
 
 
 def hash_of(name: str) -> int:
@@ -114,8 +147,12 @@ def make(stream: Made, other: Path, folder: Path) -> list[Path]:
     """The stream's segments in their order, in a folder of their own; made where they are missing. other: shown in an ad."""
     folder = folder / stream.name
     if not folder.exists():
-        folder.mkdir(parents=True)
-        _encode_all(stream, other, folder)
+        # A run that is stopped leaves no half of a stream for the next one.
+        unfinished = folder.with_name(f"{stream.name}.unfinished")
+        shutil.rmtree(unfinished, ignore_errors=True)
+        unfinished.mkdir(parents=True)
+        _encode_all(stream, other, unfinished)
+        unfinished.rename(folder)
     # An encode can end with a segment of a few pictures.
     first, second = (sorted(folder.glob(f"{name}*.ts")) for name in "ab")
     return [*first[: stream.count], *second[: stream.count]] if second else first[: 2 * stream.count]
@@ -154,16 +191,22 @@ def _shortened(source: Path, folder: Path) -> Path:
 
 def _encode(stream: Made, parts: list[tuple[Path, str, int]], encoder: str, folder: Path, name: str) -> None:
     """Encode parts of a stream one after the other, and cut them. parts: source, filters, and which half of the stream it is."""
-    seconds = stream.count * stream.seconds
+    seconds, height, width = stream.count * stream.seconds, stream.height, stream.height * 16 // 9
     inputs: list[str] = []
     filters: list[str] = []
     for place, (source, change, half) in enumerate(parts):
         inputs += ["-stream_loop", "-1", "-ss", str(half * 3.0), "-t", str(seconds), "-i", str(source)]
-        same = f"scale=-2:{HEIGHT},crop='min(iw,640)':{HEIGHT},pad=640:{HEIGHT}:-1:-1,setsar=1,fps={RATE}"
+        same = f"scale=-2:{height},crop='min(iw,{width})':{height},pad={width}:{height}:-1:-1,setsar=1,fps={RATE}"
         filters.append(f"[{place}:v]fps={RATE},{change},{same},format=yuv420p[p{place}]")
     joined = "".join(f"[p{place}]" for place in range(len(parts)))
     graph = ";".join([*filters, f"{joined}concat=n={len(parts)}:v=1[v]"])
     command = [imageio_ffmpeg.get_ffmpeg_exe(), "-v", "error", "-y", *inputs, "-filter_complex", graph, "-map", "[v]", "-an"]
     every = ["-force_key_frames", f"expr:gte(t,n_forced*{stream.seconds:g})"] if stream.encoder != "gop-10" else []
     cut = ["-f", "segment", "-segment_time", f"{stream.seconds:g}", "-segment_format", "mpegts", f"{folder}/{name}%03d.ts"]
-    subprocess.run([*command, *ENCODERS[encoder], *every, "-threads", "1", *cut], check=True)
+    subprocess.run([*command, *_options(encoder, height), *every, "-threads", "1", *cut], check=True)
+
+
+def _options(encoder: str, height: int) -> list[str]:
+    """An encoder's options; its bitrates are for `HEIGHT` lines, and larger pictures get more."""
+    more = (height / HEIGHT) ** 1.5
+    return [re.sub(r"^(\d+)k$", lambda rate: f"{float(rate[1]) * more:.0f}k", option) for option in ENCODERS[encoder]]

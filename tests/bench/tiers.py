@@ -3,8 +3,9 @@
     python -m tests.bench.tiers FOLDER [--source CLIP_OR_FOLDER] [--streams 12] [--usual]
 
 FOLDER gets the made streams and what was measured of their segments: full look, glance, CPU seconds of both and of ffmpeg's full
-decode. A second run measures what is missing and evaluates the plan at once. `--streams` measures so many more at most; `--usual`
-prints the table of usual differences, `streams/scoring/usual_changes.json`.
+decode. A second run measures what is missing, or has scores of another model than the shipped one, and evaluates the plan.
+`--streams` measures so many more at most, and leaves the others out; `--usual` prints the table of usual differences,
+`streams/scoring/usual_changes.json`.
 
 Each stream's segments are played to the plan (`streams/scoring/tiers.py`) for `PLAYED` segments before the event and as many
 after it, in random order: so a stream of seconds lasts for minutes. Whether an event changed the quality is what full looks at
@@ -17,26 +18,18 @@ import argparse
 import json
 import os
 import random
-import resource
-import subprocess
 import sys
-import time
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from itertools import combinations
 from pathlib import Path
 from statistics import fmean, median
 
-import imageio_ffmpeg
 import numpy as np
 
-from scorer.load import LoadedModel, load_engine
-from scorer.sampling.bitstream.facts import Bitstream
-from scorer.sampling.glance import Glance, glance, headers
-from scorer.sampling.sampler import sample
 from streams.alerts.course import Courses
 from streams.alerts.policy import load_policy
-from streams.errors import MediaError
 from streams.events import ModelRef, SegmentEvent, SegmentScore, Signals
 from streams.media.videos import find_videos
 from streams.scoring.distance import names, values_of
@@ -51,7 +44,7 @@ from streams.scoring.tiers import (
     with_glance,
     with_score,
 )
-from tests.bench.tier_streams import Happening, make, streams_of
+from tests.bench.tier_looks import CHANGED, Measured, Stream, measured_streams
 from tests.support.processes import ROOT
 
 PLAYED = 240
@@ -60,55 +53,10 @@ PLAYED = 240
 WARM = 20
 """Segments after a stream's start and after an event that do not count as steady."""
 
-CHANGED = 10.0
 IN_TIME = 3
 """A change of at least `CHANGED` points is missed where none of the first `IN_TIME` segments after it gets a full look."""
 
 BEGIN = datetime(2026, 1, 1, tzinfo=UTC)
-
-
-@dataclass(frozen=True)
-class Measured:
-    """One segment: its full look's score, uncertainty and signals, its glance, and CPU seconds of each and of a full decode."""
-
-    score: float
-    uncertainty: float
-    black: float
-    freeze: float
-    bitstream: dict[str, float | str | None]
-    picture: list[float] | None
-    dark: float
-    full_s: float
-    headers_s: float
-    keyframe_s: float
-    decode_s: float
-
-    @property
-    def glance(self) -> Glance:
-        """The whole glance."""
-        picture = None if self.picture is None else np.array(self.picture, np.float32)
-        return Glance(Bitstream(**self.bitstream), picture, self.dark)  # type: ignore[arg-type]
-
-    @property
-    def headers(self) -> Glance:
-        """The glance without a picture."""
-        return Glance(Bitstream(**self.bitstream))  # type: ignore[arg-type]
-
-
-@dataclass(frozen=True)
-class Stream:
-    """A made stream as it was measured: the segments before its event and after it; all before, where there is none."""
-
-    name: str
-    happens: Happening
-    seconds: float
-    before: list[Measured]
-    after: list[Measured]
-
-    @property
-    def change(self) -> float:
-        """By how many points the event changed the quality."""
-        return fmean(one.score for one in self.after) - fmean(one.score for one in self.before) if self.after else 0.0
 
 
 @dataclass
@@ -123,55 +71,6 @@ class Played:
     cost: float = 0.0
     segments: int = 0
     errors: list[float] | None = None
-
-
-def measure(path: Path, seconds: float, engine: LoadedModel) -> Measured:
-    """Look at a segment in every way, one after the other."""
-    started = time.process_time()
-    ((_, clip),) = sample(path, engine.spec, None, 0.0, 1, seconds, None)
-    (score,) = engine.score([clip])
-    full = time.process_time() - started
-    started = time.process_time()
-    headers(path)
-    packets = time.process_time() - started
-    started = time.process_time()
-    seen = glance(path)
-    keyframe = time.process_time() - started
-    before = resource.getrusage(resource.RUSAGE_CHILDREN)
-    decode = [imageio_ffmpeg.get_ffmpeg_exe(), "-v", "error", "-threads", "1", "-i", str(path), "-f", "null", "-"]
-    subprocess.run(decode, check=True)
-    after = resource.getrusage(resource.RUSAGE_CHILDREN)
-    return Measured(
-        score.score, score.uncertainty, clip.signals["black"], clip.signals["freeze"], asdict(seen.bitstream),
-        None if seen.picture is None else [float(value) for value in seen.picture], seen.black, full, packets, keyframe,
-        after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime,
-    )  # fmt: skip
-
-
-def measured_streams(folder: Path, sources: list[Path], more: int) -> list[Stream]:
-    """The streams that are measured already, and `more` others at most."""
-    engine: LoadedModel | None = None
-    streams = []
-    for stream in streams_of(sources):
-        file = folder / f"{stream.name}.json"
-        if not file.exists():
-            if not more:
-                continue
-            more -= 1
-            engine = engine or load_engine("nano", "cpu")
-            other = sources[(sources.index(stream.source) + 1) % len(sources)]
-            segments = make(stream, other, folder)
-            try:
-                measured = [measure(path, stream.seconds, engine) for path in segments]
-            except MediaError as error:
-                print(f"{stream.name} is left out: {error}", file=sys.stderr)
-                continue
-            file.write_text(json.dumps([asdict(one) for one in measured]))
-            print(file.stem, len(measured), file=sys.stderr)
-        whole = [Measured(**values) for values in json.loads(file.read_text())]
-        half = stream.count if stream.event else 2 * stream.count
-        streams.append(Stream(stream.name, stream.happens, stream.seconds, whole[:half], whole[half : 2 * stream.count]))
-    return streams
 
 
 def play(stream: Stream, limits: TierLimits, policy: Courses, seed: int = 0) -> Played:
@@ -193,8 +92,8 @@ def play(stream: Stream, limits: TierLimits, policy: Courses, seed: int = 0) -> 
             facts = Facts(event, "nano", segment.glance if with_picture else segment.headers, tried=with_picture)
             cost += segment.keyframe_s if with_picture else segment.headers_s
             step = plan(state, facts, limits)
-        # After an event of damage full looks are what is wanted.
-        is_steady = since_event >= WARM and (number < PLAYED or stream.happens != "damage")
+        # After damage, or another change for the worse, full looks are what is wanted: an alert may be open.
+        is_steady = since_event >= WARM and (number < PLAYED or not (stream.happens == "damage" or stream.is_changed))
         result.steady += is_steady
         if step.step == "glance":
             assert state is not None
@@ -261,13 +160,13 @@ def usual_differences(streams: Sequence[Stream]) -> dict[str, float]:
 def row(title: str, played: Sequence[Played]) -> str:
     """A row of the table."""
     steady = sum(one.steady for one in played)
-    changed = [one for one in played if abs(one.stream.change) >= CHANGED]
+    changed = [one for one in played if one.stream.is_changed]
     missed = [one for one in changed if one.delay is None or one.delay >= IN_TIME]
     delays = [one.delay for one in changed if one.delay is not None]
     full = sum(one.steady_full for one in played) / max(1, steady)
     errors = [abs(error) for one in played for error in one.errors or []]
     return (
-        f"| {title} | {len(played)} | {len(changed)} | {len(missed)} | {median(delays) if delays else '-'} | "
+        f"| {title} | {len(played)} | {len(changed)} | {len(missed)} | {f'{median(delays):g}' if delays else '-'} | "
         f"{100 * full:.1f} % | {sum(one.cost for one in played) / sum(one.segments for one in played):.3f} | "
         f"{fmean(errors) if errors else 0:.1f} |"
     )
@@ -283,10 +182,29 @@ def report(streams: Sequence[Stream], limits: TierLimits) -> Iterator[str]:
     yield "|---|---|---|---|---|---|---|---|"
     kinds: dict[str, list[Played]] = {}
     for one in played:
-        kinds.setdefault(one.stream.happens, []).append(one)
+        kinds.setdefault(f"{one.stream.happens}, {one.stream.height} lines", []).append(one)
     for kind, of_kind in kinds.items():
         yield row(kind, of_kind)
     yield row("all", played)
+
+
+def facts_of(streams: Sequence[Stream]) -> Iterator[str]:
+    """What the limits rest on: how far full looks at an unchanged stream are apart, and what each look costs."""
+    halves = [half for stream in streams for half in (stream.before, stream.after)]
+    apart = np.array([abs(first.score - second.score) for half in halves for first, second in combinations(half, 2)])
+    yield (
+        f"Full looks at an unchanged stream are {np.sqrt(np.mean(apart**2)):.1f} points apart (root mean square); "
+        f"{100 * np.mean(apart > TierLimits.differs):.1f} % of the pairs by more than {TierLimits.differs:g}, "
+        f"{100 * np.mean(apart > CHANGED):.1f} % by more than {CHANGED:g}."
+    )
+    for height in sorted({stream.height for stream in streams}):
+        looks = [one for stream in streams if stream.height == height for one in (*stream.before, *stream.after)]
+        decode = fmean(one.decode_s for one in looks)
+        yield (
+            f"At {height} lines, in full decodes: packets {fmean(one.headers_s for one in looks) / decode:.3f}, "
+            f"with the keyframe {fmean(one.keyframe_s for one in looks) / decode:.3f}, "
+            f"a full look {fmean(one.full_s for one in looks) / decode:.2f}."
+        )
 
 
 def main() -> int:
@@ -310,7 +228,7 @@ def main() -> int:
         print(json.dumps(usual_differences(streams), indent=1))
         return 0
     limits = TierLimits(distance=given.distance, damage=given.damage, headers=given.headers, seen=given.seen)
-    print("\n".join(report(streams, limits)))
+    print("\n".join([*report(streams, limits), "", *facts_of(streams)]))
     if given.each:
         for stream in streams:
             played = play(stream, limits, Courses(load_policy(None)))

@@ -28,6 +28,9 @@ LANES = (
 PAGE = ROOT / "docs/delivery.md"
 BEGIN, END = "<!-- made by `make chaos` -->", "<!-- end -->"
 LIMIT_SECONDS = 600
+END_SECONDS = 60
+"""For the lanes to end their servers and workers when the time is up."""
+
 FAULTS = 17
 """Number of rows of a complete table: with fewer, some fault was not tested and the run fails."""
 
@@ -46,6 +49,21 @@ def table(rows: list[dict[str, object]]) -> str:
         glances = f" {row['glances']} |" * with_glances
         lines.append(f"| {row['fault']} | {counts} | {row['recovery']:.1f} | {stop} | +{row['growth']:.0f} |{glances}")
     return "\n".join(lines)
+
+
+def end(lanes: list[subprocess.Popen[bytes]], seconds: float) -> None:
+    """End the lanes that still run: all at once as by Ctrl-C, so that they end their servers, and those that do not by a kill."""
+    running = [lane for lane in lanes if lane.poll() is None]
+    for lane in running:
+        lane.send_signal(signal.SIGINT)
+    until = time.monotonic() + seconds
+    for lane in running:
+        try:
+            lane.wait(max(0.0, until - time.monotonic()))
+        except subprocess.TimeoutExpired:
+            print(f"lane {lanes.index(lane)} did not end within {seconds:g} s and is killed; its servers may still run")
+            lane.kill()
+            lane.wait()
 
 
 def main() -> int:
@@ -68,11 +86,7 @@ def main() -> int:
             print(f"not finished within {LIMIT_SECONDS} s")
             codes = [1]
         finally:
-            for lane in lanes:
-                if lane.poll() is None:
-                    # SIGINT as by Ctrl-C: pytest then still ends its servers and workers.
-                    lane.send_signal(signal.SIGINT)
-                    lane.wait(30)
+            end(lanes, END_SECONDS)
         rows = []
         for number in range(len(LANES)):
             rows_file = folder / f"{number}.json"
