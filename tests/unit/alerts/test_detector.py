@@ -115,6 +115,16 @@ def test_a_noisy_stream_fires_nothing_in_its_first_minutes_either() -> None:
     assert fired <= 2
 
 
+@pytest.mark.parametrize(("depth", "seconds"), [(30, 16), (20, 30), (15, 60)])
+def test_a_drop_in_the_first_minute_is_found_where_it_is_deep_for_what_is_known_by_then(depth: float, seconds: int) -> None:
+    for seed in range(20):
+        dice = random.Random(seed)
+        values = [82 + dice.gauss(0, 3.5) - (depth if second >= seconds else 0) for second in range(0, seconds + 120, 2)]
+        alerts = fold(make_score(number, value) for number, value in enumerate(values))[1]
+        assert kinds_and_states(alerts)[:1] == [("quality-drop", "firing")]
+        assert alerts[0].started_at >= BEGIN + timedelta(seconds=seconds)
+
+
 def test_a_long_baseline_goes_on_getting_slower_however_short_the_noise_is() -> None:
     limits = parse_policy({"alerts": {"quality_drop": {"baseline": 86400, "noise": 60}}}).of({})
     state, _ = fold(stream_of((1800, 80), (50, 76)), limits)
