@@ -14,7 +14,7 @@ from typing import Literal
 
 from streams.alerts.detector import step
 from streams.alerts.policy import AlertPolicy
-from streams.alerts.rendition import may_drop
+from streams.alerts.rendition import drop_limit
 from streams.alerts.state import StreamState, Watch
 from streams.events import AlertKind, SegmentScore
 
@@ -50,7 +50,8 @@ class Courses:
             return "no-picture"
         if any(rendition.watches.get(kind, Watch()).open_alert is not None for kind in QUALITY):
             return "alert"
-        return "changing" if may_drop(rendition, limits.quality_drop) else "steady"
+        # A drop fires at the limit itself. Noise alone is over half of it in one of a thousand segments.
+        return "changing" if rendition.cusum > drop_limit(rendition, limits.quality_drop) / 2 else "steady"
 
     def is_undecided(self, score: SegmentScore) -> bool:
         """Whether an alert of a score's rendition is open, or may be about to open or to end; of a score that was taken in.

@@ -64,11 +64,6 @@ def drop_limit(state: RenditionState, drop: QualityDrop) -> float:
     return max(drop.limit, drop.noise_limit * math.sqrt(state.variance))
 
 
-def may_drop(state: RenditionState, drop: QualityDrop) -> bool:
-    """Whether a drop may be about to fire: its sum is over half of the limit. Noise alone is, in one of a thousand segments."""
-    return state.cusum > drop_limit(state, drop) / 2
-
-
 @dataclass(frozen=True, slots=True)
 class _Reading:
     """What one segment says about one kind of alert.
@@ -269,10 +264,12 @@ def _with_baseline(state: RenditionState, value: float, seconds: float, drop: Qu
     """The state with a score in its baseline. is_open: whether the alert for a drop is open.
 
     The baseline is the plain mean until it has seen so much that the half-life alone forgets faster: a few noisy scores at the
-    beginning must not be what is usual for minutes. A drop that may be beginning, or lasts, changes it by the half-life alone.
+    beginning must not be what is usual for minutes. A drop that may be beginning (a quarter of the limit: noise alone is seldom
+    over it), or lasts, changes it by the half-life alone.
     """
     weight = weight_of(seconds, drop.adapt if is_open else drop.baseline)
-    if state.baseline_seconds < drop.warm_up or not (is_open or may_drop(state, drop)):
+    may_begin = state.cusum > drop_limit(state, drop) / 4
+    if state.baseline_seconds < drop.warm_up or not (is_open or may_begin):
         weight = max(weight, seconds / (state.baseline_seconds + seconds))
     baseline = value if state.baseline is None else state.baseline
     counted = min(state.baseline_seconds + seconds, max(drop.warm_up, 2 * drop.noise, 2 * drop.baseline))

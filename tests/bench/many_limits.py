@@ -109,8 +109,8 @@ class _Judge:
         is_open = self.drop.open
         weight = np.maximum(self.noise_by, SEGMENT_SECONDS / (known + INITIAL_NOISE_SECONDS + SEGMENT_SECONDS))
         self.variance += np.where(is_open | bad, 0, weight * (below**2 - self.variance))
-        may_drop = self.cusum > np.maximum(self.limit, self.noise_limit * np.sqrt(self.variance)) / 2
-        by_mean = (known < self.warm_up) | ~(is_open | may_drop)
+        may_begin = self.cusum > np.maximum(self.limit, self.noise_limit * np.sqrt(self.variance)) / 4
+        by_mean = (known < self.warm_up) | ~(is_open | may_begin)
         weight = np.where(is_open, self.adapt_by, self.baseline_by)
         self.baseline -= np.where(by_mean, np.maximum(weight, SEGMENT_SECONDS / (known + SEGMENT_SECONDS)), weight) * below
         return [("low-quality", low), ("quality-drop", dropped)]
