@@ -21,7 +21,7 @@ from statistics import mean, median
 import numpy as np
 
 from streams.alerts.backtest import GRACE_SECONDS, LONGEST_STREAM_DAYS, firing
-from streams.alerts.incidents import SEGMENT_SECONDS, Incident, Ladder, load_ladders, make_stream
+from streams.alerts.incidents import DAY_SECONDS, SEGMENT_SECONDS, Incident, Ladder, load_ladders, make_stream
 from streams.alerts.limits import Alerts
 from streams.alerts.policy import load_policy
 from tests.bench import many_limits
@@ -134,7 +134,7 @@ def counted(alerts: Sequence[int], incidents: Sequence[Incident], count: int) ->
         for incident in incidents
         if incident.depth == DEPTH
     ]
-    return Tally(count * SEGMENT_SECONDS / 86400, inside.count(False), found)
+    return Tally(count * SEGMENT_SECONDS / DAY_SECONDS, inside.count(False), found)
 
 
 def check(ladder: Ladder, limits: Alerts) -> None:

@@ -169,3 +169,14 @@ def webhook(*statuses: int) -> Iterator[Webhook]:
     finally:
         server.shutdown()
         server.server_close()
+
+
+def stream_of(*stretches: tuple[int, float], **fields: object) -> list[SegmentScore]:
+    """The scores of a stream. stretches: each a number of segments and their score."""
+    values = [value for count, value in stretches for _ in range(count)]
+    return [make_score(sequence, value, **fields) for sequence, value in enumerate(values)]
+
+
+def kinds_and_states(alerts: list[QualityAlert]) -> list[tuple[str, str]]:
+    """Kind and state of each alert."""
+    return [(alert.kind, alert.state) for alert in alerts]

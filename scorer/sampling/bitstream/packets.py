@@ -14,6 +14,7 @@ from scorer.sampling.bitstream.facts import Bitstream
 from scorer.sampling.bitstream.quantisers import Quantisers
 from scorer.sampling.clock import LONGEST_GAP
 from scorer.sampling.rates import SHORTEST_STEP
+from scorer.sampling.sorts import median
 
 FEW_BYTES = 1 / 8
 """A picture with less than this share of the mean of the others (no keyframes) has few bytes."""
@@ -96,16 +97,10 @@ def duration_of(packets: Packets) -> float:
     count = len(packets.sizes)
     steps = np.diff(_stamps(packets.decoded_at, packets.shown_at))
     good = steps[(steps >= 0) & (steps <= LONGEST_GAP)]
-    usual = _median(good) if len(good) else packets.step
+    usual = float(median(good)) if len(good) else packets.step
     if not SHORTEST_STEP <= usual <= LONGEST_GAP:
         return count * packets.step
     return float(good.sum()) + usual * (count - len(good))
-
-
-def _median(values: NDArray[np.float64]) -> float:
-    """`np.median`, which takes several times as long for a segment's packets."""
-    ordered, middle = np.sort(values), len(values) // 2
-    return float(ordered[middle] if len(values) % 2 else (ordered[middle - 1] + ordered[middle]) / 2)
 
 
 def _deviation(values: NDArray[np.float64]) -> float:

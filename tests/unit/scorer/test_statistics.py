@@ -23,9 +23,9 @@ from scorer.sampling.features import (
     edge_features,
     mscn,
     noise_level,
-    percentiles,
     scene_features,
 )
+from scorer.sampling.sorts import percentiles
 from scorer.sampling.statistics import NAMES, clip_statistics, following_luma, measured_frame
 from scorer.spec import SamplerSpec
 from tests.support.media import face_frames, write_frames
