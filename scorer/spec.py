@@ -32,7 +32,7 @@ A model directory may come from anyone, and each clip that waits has its images 
 """
 
 
-STATISTICS_VERSION = 2
+STATISTICS_VERSION = 3
 """The newest definition of the technical statistics."""
 
 SIGNALS_VERSION = 2
@@ -145,6 +145,7 @@ _DEFAULTS = asdict(SamplerSpec())
 LEAN = SamplerSpec(portrait_frames=1, statistics_version=2, decoded="references", searched="crops", thinning=4)
 
 SPECIFICATIONS = {"standard": SamplerSpec(), "lean": LEAN, "leaner": replace(LEAN, frames=2, clip_frames=8)}
+SPECIFICATIONS["steady"] = replace(SPECIFICATIONS["leaner"], statistics_version=3)
 """Specifications that a recipe may name. What each costs: `python -m tests.bench.stages`."""
 
 
@@ -204,7 +205,7 @@ class ModelInput:
     clip: NDArray[np.uint8]
     """(N, S, S, 3) whole pictures at low resolution, over time."""
     statistics: NDArray[np.float32]
-    """(D,) technical statistics, named by `scorer.sampling.statistics.NAMES`; finite."""
+    """(D,) technical statistics, named by `scorer.sampling.statistics.names_of`; finite."""
 
 
 def made_up_input(

@@ -1,6 +1,7 @@
 """The entrance to training: picks the pipeline that a recipe asks for. Nothing else in `training` imports this module.
 
     fvq train --recipe training/recipes/nano.yaml --data TRAIN/labels.csv --dev DEV/labels.csv --out MODEL
+    fvq train --recipe training/recipes/nano_more.yaml --start MODEL --data ... --dev ... --out MODEL2
     fvq train --recipe training/recipes/nano.yaml --teacher LARGE --data ... --dev ... --out MODEL
     fvq train --recipe training/recipes/nano_adapter.yaml --data RATED.csv --out MODEL
     fvq train --from-queue --recipe training/recipes/nano_adapter.yaml --data BASE/labels.csv --out MODEL
@@ -33,14 +34,15 @@ def run(
     scale: str | None = None,
     processes: int = 1,
     lesson: Callable[[], Lesson] | None = None,
+    start: Path | None = None,
 ) -> dict[str, Any]:
     """Run a recipe of either kind; returns the metrics that it wrote into `out`, or an empty dict in all but the main process.
 
     data: a labels file of `fvq synth`; for an adapter any source that `training.data.rated.read_rated` takes. dev: a labels
     file of other people, only for a whole model: an adapter's data has its own splits. scale: of the ratings in `data`, for an
     adapter, as `read_rated` takes it. processes: of this machine in which an adapter is trained, one for each GPU. lesson:
-    loads the teacher of a whole model. Raises ValueError where recipe, data and dev do not fit together, and what
-    `run_in_processes` raises.
+    loads the teacher of a whole model. start: directory of a whole model that is trained on. Raises ValueError where recipe, data and dev
+    do not fit together, and what `run_in_processes` raises.
     """
     if "base" not in read_mapping(recipe):
         from training.nano.train import train
@@ -51,7 +53,12 @@ def run(
             raise ValueError(f"{recipe}: it makes a whole model, whose labels are points; leave --scale out")
         if processes > 1:
             raise ValueError(f"{recipe}: it makes a whole model, which is too small to be divided; leave --processes out")
-        return train(load_nano_recipe(recipe), data, dev, out, lesson() if lesson else None)
+        from training.nano.start import Start
+
+        begun = Start.load(start) if start else None
+        return train(load_nano_recipe(recipe), data, dev, out, lesson() if lesson else None, begun)
+    if start is not None:
+        raise ValueError(f"{recipe}: it tunes an adapter, whose base the recipe names; leave --start out")
     if lesson is not None:
         raise ValueError(f"{recipe}: it tunes an adapter, which learns from ratings alone; leave --teacher out")
     if dev is not None:

@@ -11,10 +11,12 @@ from scorer.model.prompt import small_tokenizer, token_ids
 from scorer.sampling.statistics import NAMES
 
 
-def nano(streams: Sequence[str] = STREAMS, language_model: bool = True) -> tuple[FVQRaterConfig, PreTrainedTokenizerFast]:
+def nano(
+    streams: Sequence[str] = STREAMS, language_model: bool = True, statistics: int = len(NAMES)
+) -> tuple[FVQRaterConfig, PreTrainedTokenizerFast]:
     """Configuration and tokenizer of the shipped model: about a million weights, fast enough on a CPU.
 
-    streams, language_model: for ablation; see `FVQRaterConfig`.
+    streams, language_model: for ablation; see `FVQRaterConfig`. statistics: how many numbers those of a clip are.
     """
     tokenizer = small_tokenizer()
     text = Qwen3Config(
@@ -35,7 +37,7 @@ def nano(streams: Sequence[str] = STREAMS, language_model: bool = True) -> tuple
         vision_config=LiteEncoderConfig(),
         motion_config=MotionEncoderConfig(light=True, hidden_size=98 + LIGHT_NUMBERS),
         text_config=text,
-        statistics_size=len(NAMES),
+        statistics_size=statistics,
         streams=tuple(streams),
         use_language_model=language_model,
         dropout=0.2,

@@ -26,7 +26,15 @@ from scorer.sampling.pictures import Pictures
 from scorer.sampling.portrait import portrait_fragment
 from scorer.sampling.preview import FacesInPreviews, PreviewMaker
 from scorer.sampling.signals import DETAIL_PICTURES, ClipSignals
-from scorer.sampling.statistics import NAMES, SIDES, MeasuredFrame, clip_statistics, following_luma, measured_frame
+from scorer.sampling.statistics import (
+    FIRST_WITH_STEADINESS,
+    NAMES,
+    SIDES,
+    MeasuredFrame,
+    clip_statistics,
+    following_luma,
+    measured_frame,
+)
 from scorer.sampling.temporal import LONGEST_HOLD, frozen_share, seconds_held
 from scorer.spec import Faces, MediaInfo, SampledClip, SamplerSpec, Window
 
@@ -152,6 +160,7 @@ class _Collector:
         self._bytes = int(timeline.sizes[inside].sum())
         packets = timeline.packets.inside(window.start - EPSILON, self.end - EPSILON)
         self._bitstream = bitstream_of(packets, video.codec, video.width, video.height) if packets.sizes else None
+        self._packets = packets if spec.statistics_version >= FIRST_WITH_STEADINESS else None
         self._listed = timeline.times[inside]
         self._frame_times = _shown_at(spec.frames, window, self._listed)
         self._clip_times = _shown_at(spec.clip_frames, window, self._listed)
@@ -209,7 +218,7 @@ class _Collector:
             count, held = max(count, len(self._listed)), seconds_held(times, self._listed)
         fps = count / duration
         small_lumas = np.stack(self.small_lumas)
-        statistics = clip_statistics(self._measured, small_lumas, times, fps, held)
+        statistics = clip_statistics(self._measured, small_lumas, times, fps, held, self._packets)
         # The collectors of all windows live until the last one is full: a decoded frame of each would be held.
         self._last, self._pictures = None, Pictures(None)
         # The model's own number knows of the decoded frames alone, and is what the model was trained on.

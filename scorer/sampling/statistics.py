@@ -13,6 +13,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from scorer.sampling.bitstream.packets import Packets
 from scorer.sampling.features import (
     COLOUR,
     EDGES,
@@ -31,6 +32,7 @@ from scorer.sampling.features import (
     scene_features,
 )
 from scorer.sampling.images import Image, luma_of
+from scorer.sampling.steadiness import STEADINESS, steadiness
 from scorer.sampling.temporal import CHANGE, MOTION, change_features, motion_features
 
 
@@ -42,8 +44,11 @@ class Sides:
     face: int
 
 
-SIDES = {1: Sides(384, 192), 2: Sides(256, 160)}
+SIDES = {1: Sides(384, 192), 2: Sides(256, 160), 3: Sides(256, 160)}
 """By version of the statistics' definition, `SamplerSpec.statistics_version`."""
+
+FIRST_WITH_STEADINESS = 3
+"""The first version that says how steadily the clip is delivered."""
 
 SMALLEST_SIDE = 32
 """Smallest side of the crops, px: `blockiness` of period 16 needs it. Smaller pictures are continued by reflection."""
@@ -76,7 +81,12 @@ NAMES: tuple[str, ...] = (
     "log_pixels",
     "fps",
 )
-"""The numbers of `clip_statistics`, in order."""
+"""The numbers of `clip_statistics`, in order; version 3 has `STEADINESS` after them."""
+
+
+def names_of(version: int) -> tuple[str, ...]:
+    """The names of a clip's statistics by that version of their definition, in order."""
+    return (*NAMES, *STEADINESS) if version >= FIRST_WITH_STEADINESS else NAMES
 
 
 @dataclass
@@ -114,12 +124,13 @@ def clip_statistics(
     times: NDArray[np.float64],
     fps: float,
     held: NDArray[np.float64] | None = None,
+    packets: Packets | None = None,
 ) -> NDArray[np.float32]:
-    """The statistics of one clip, (len(NAMES),) float32, finite.
+    """The statistics of one clip, (len(NAMES),) float32, finite; with packets, (len(NAMES) + len(STEADINESS),).
 
     frames: one or more sampled frames. small_lumas: (N, h, w) uint8, the luma of the clip's frames, scaled down.
     times: (N + 1,) seconds of these frames and of the clip's end, ascending. fps: frames per second. held: see
-    `scorer.sampling.temporal.motion_features`.
+    `scorer.sampling.temporal.motion_features`. packets: those of the clip's pictures, from version 3 on.
     """
     frame_rows, face_rows, change_rows = [], [], []
     for frame in frames:
@@ -136,7 +147,9 @@ def clip_statistics(
     change = np.mean(change_rows, axis=0) if change_rows else np.zeros(len(CHANGE))
     motion = motion_features(small_lumas, times, held)
     spread = over_frames[:, [FRAME.index(name) for name in SPREAD]].std(axis=0)
-    values = np.concatenate([means, face, [bool(face_rows)], change, motion, spread, [np.log(frames[0].pixels), min(fps, 120.0)]])
+    steady = [] if packets is None else steadiness(packets, small_lumas, times)
+    size_and_rate = [np.log(frames[0].pixels), min(fps, 120.0)]
+    values = np.concatenate([means, face, [bool(face_rows)], change, motion, spread, size_and_rate, steady])
     return np.nan_to_num(values.astype(np.float32), posinf=0.0, neginf=0.0)
 
 

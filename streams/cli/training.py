@@ -83,6 +83,9 @@ def train(
     unlabelled: Annotated[
         Path | None, typer.Option(help="With --teacher: a folder of more clips, which only the teacher scores.")
     ] = None,
+    start: Annotated[
+        str | None, typer.Option(help="A whole small model that is trained on with new clips: as for `fvq evaluate`.")
+    ] = None,
 ) -> None:
     """Train a model by a recipe; a run that was interrupted in the same folder continues."""
     from training.run import run
@@ -91,6 +94,8 @@ def train(
         raise ValueError("--unlabelled are clips that the teacher scores: give --teacher with it")
     if from_queue and teacher is not None:
         raise ValueError("--teacher belongs to a whole model's recipe, without --from-queue")
+    if from_queue and start is not None:
+        raise ValueError("--start belongs to a whole model's recipe, without --from-queue")
     if from_queue and scale is not None:
         raise ValueError("--scale belongs to --data without --from-queue: what people rated on the rating page are points")
     if from_queue:
@@ -101,7 +106,10 @@ def train(
         raise ValueError("--data is missing: the clips to train on; or give --from-queue for those that were rated")
     else:
         lesson = None if teacher is None else partial(_lesson, load_settings(), teacher, unlabelled)
-        metrics = run(recipe, data, dev, out, scale, processes, lesson)
+        from scorer.find import find_model
+
+        begun = None if start is None else find_model(start, parts.registry(load_settings()))[0]
+        metrics = run(recipe, data, dev, out, scale, processes, lesson, begun)
     shown = ("version", "srcc", "srcc_within", "plcc", "rmse", "ladders")
     if metrics:
         print(json.dumps({name: metrics[name] for name in shown if name in metrics}))

@@ -26,9 +26,9 @@ Rates face video on the scale 0-100, for a CPU. {metrics["parameters"]:,} parame
   live streams have them; damaged at the source, on the way, or both; labels file {metrics["data"]}.
 - The labels are not human opinions. They are against the flawless picture: VMAF where it sees the damage, and the target that
   the ladder's step declares where it is blind. Of declared targets the order is sure, the distances are an opinion.
-- The vision encoder is EfficientNet-Lite0, which begins with its ImageNet weights (Apache-2.0); everything else starts from
-  chance.
-- Recipe `{recipe["name"]}`, seed {recipe["seed"]}: {steps}.{_taught(metrics)}
+- The vision encoder is EfficientNet-Lite0 with its ImageNet weights (Apache-2.0), its later blocks trained; everything else
+  started from chance.
+- Recipe `{recipe["name"]}`, seed {recipe["seed"]}: {steps}.{_begun(metrics)}{_taught(metrics)}
 
 ## How well it does
 On {metrics["clips"]} segments of people that are not in the training data (labels file {metrics["dev"]}); never trained on.
@@ -56,6 +56,14 @@ Judging people, or telling them apart. Content without faces is scored too, but 
 people are few: expect less on other cameras, skin tones, make-up and light than this page says.
 """
     (directory / "README.md").write_text(text)
+
+
+def _begun(metrics: dict[str, Any]) -> str:
+    """A further line of what the model was trained on, where it goes on from another model."""
+    if "start" not in metrics:
+        return ""
+    return f"""
+- Before that it was version {metrics["start"]}, which knew none of these segments; its card says what it was trained on."""
 
 
 def _taught(metrics: dict[str, Any]) -> str:

@@ -1,21 +1,30 @@
-"""The start of `nano`'s vision encoder: ImageNet weights, and the mean and variance of its outputs on face video.
+"""What the training of `nano` starts from: ImageNet weights in its vision encoder, or a whole model that is trained on.
 
-Its first blocks stay as they are; the later ones are trained with the rest of the network (`training.nano.train`).
+The first blocks of the encoder stay as they are; the later ones are trained with the rest of the network (`training.nano.train`).
 """
 
 from __future__ import annotations
 
+import copy
 import importlib.util
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import timm
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
+from torch.nn import functional
 
+from scorer.engine import load_model
+from scorer.find import version_of
 from scorer.model.configuration import LiteEncoderConfig
 from scorer.model.encoders import LiteEncoder
-from training.data.samples import Samples
+from scorer.model.modeling import FVQRater
+from scorer.sampling.statistics import names_of
+from scorer.spec import SamplerSpec
+from training.data.samples import ENCODE_BATCH, Samples
 
 SHOWN = 400
 """Clips, spread over the data, whose pictures set mean and variance; they hold thousands of pictures, which is enough."""
@@ -46,6 +55,57 @@ def imagenet_encoder(samples: Samples) -> LiteEncoder:
         tokens += [encoder(images).last_hidden_state[:, 0] for images in pixels]
     set_scale(encoder.standardise, torch.cat(tokens))
     return encoder
+
+
+@dataclass(frozen=True)
+class Start:
+    """A small model that is trained on. spec: what it sees of a clip. version: as of `scorer.find.version_of`."""
+
+    network: FVQRater
+    spec: SamplerSpec
+    version: str
+
+    @classmethod
+    def load(cls, directory: Path) -> Start:
+        """That of a model directory."""
+        return cls(load_model(directory), SamplerSpec.load(directory), version_of(directory))
+
+    def check(self, spec: SamplerSpec) -> None:
+        """Raises ValueError where the model cannot go on with clips as that specification samples them."""
+        if replace(self.spec, statistics_version=spec.statistics_version) != spec:
+            raise ValueError(f"the model to start from, {self.version}, sees other pictures than the recipe's sampler gives")
+        before, now = (len(names_of(one.statistics_version)) for one in (self.spec, spec))
+        if now < before or self.network.config.statistics_size != before:
+            raise ValueError(f"the model to start from, {self.version}, takes {before} statistics; the sampler gives {now}")
+
+    def scores(self, samples: Samples) -> NDArray[np.float64]:
+        """The model's scores (N,) of clips that it has not seen, points."""
+        network, taken = self.network.eval(), self.network.config.statistics_size
+        scores: list[float] = []
+        with torch.inference_mode():
+            for first in range(0, len(samples), ENCODE_BATCH):
+                batch = samples.batch(range(first, min(first + ENCODE_BATCH, len(samples))))
+                scores += network(replace(batch, statistics=batch.statistics[:, :taken])).score.tolist()
+        return np.array(scores)
+
+    def grown(self, statistics: NDArray[np.float32]) -> FVQRater:
+        """A copy that is to be trained. Statistics that the model does not know have no effect on it at first.
+
+        statistics: (N, D) of the clips to train on, the new ones after those that the model knows; they set the new ones' scale.
+        """
+        config = copy.deepcopy(self.network.config)
+        added = statistics.shape[1] - config.statistics_size
+        config.statistics_size += added
+        network, weights = FVQRater(config), dict(self.network.state_dict())
+        if added:
+            set_scale(network.standardise, torch.from_numpy(np.array(statistics)))
+            for name in ("running_mean", "running_var"):
+                known = weights[f"standardise.{name}"]
+                weights[f"standardise.{name}"] = torch.cat([known, getattr(network.standardise, name)[-added:]])
+            first = "projectors.statistics.layers.0.weight"
+            weights[first] = functional.pad(weights[first], (0, added))
+        network.load_state_dict(weights)
+        return network
 
 
 def set_scale(norm: torch.nn.Module, values: Tensor) -> None:

@@ -1,11 +1,13 @@
 """Trains a whole small model from labelled clips, by a recipe.
 
     fvq train --recipe training/recipes/nano.yaml --data TRAIN/labels.csv --dev DEV/labels.csv --out MODEL
+    fvq train --recipe training/recipes/nano_more.yaml --start MODEL --data MORE/labels.csv --dev DEV/labels.csv --out MODEL2
 
 Every segment is sampled once. Stage I trains the later blocks of the vision encoder, the projectors and the language model to
 answer with the level. Stage II adds the score, by L1, by the order within each content and, where labels are absolute, by the
 order between contents, and keeps the answer's loss. The uncertainty is trained on the errors of models that have not seen the
-person, because a model's errors on its own training clips are too small. `dev` only gives figures: nothing is chosen by it.
+person, because a model's errors on its own training clips are too small; of a model that is trained on with new clips, on its own
+errors on these before. `dev` only gives figures: nothing is chosen by it.
 """
 
 from __future__ import annotations
@@ -38,7 +40,7 @@ from training.evaluation.agreement import Floats, calibration, cross_validated, 
 from training.losses import across_content_rank, laplace_spread, score_loss
 from training.nano.card import write_card
 from training.nano.draw import balanced_batches, drawn_streams
-from training.nano.start import imagenet_encoder, set_scale
+from training.nano.start import Start, imagenet_encoder, set_scale
 from training.nano.teacher import Lesson, level_loss, level_targets, teach
 from training.recipe import NanoRecipe
 
@@ -46,13 +48,19 @@ Row = dict[str, Any]
 LEVEL_WIDTH = 100 / len(LEVELS)
 
 
-def train(recipe: NanoRecipe, data: Path, dev: Path, out: Path, lesson: Lesson | None = None) -> dict[str, Any]:
+def train(
+    recipe: NanoRecipe, data: Path, dev: Path, out: Path, lesson: Lesson | None = None, start: Start | None = None
+) -> dict[str, Any]:
     """Run the recipe; write the model directory `out` (weights, sampler, tokenizer, card, metrics); returns the metrics.
 
     data, dev: labels files, of different people. lesson: a teacher, whose scores are mixed into the labels; None: labels alone.
+    start: a model that is trained on, with clips that it has not seen; None: a new one.
     A run that was killed and is started again reuses `out/work`: the teacher's answers, the sampled clips, and the scores of the
-    models for the uncertainty. Raises ValueError where a labels file is wrong.
+    models for the uncertainty. Raises ValueError where a labels file is wrong, or where `start` cannot go on with
+    the recipe's sampler.
     """
+    if start is not None:
+        start.check(recipe.spec)
     started = time.monotonic()
     work = out / "work"
     work.mkdir(parents=True, exist_ok=True)
@@ -65,15 +73,20 @@ def train(recipe: NanoRecipe, data: Path, dev: Path, out: Path, lesson: Lesson |
         rows, parts, kept = taught.rows, taught.parts, taught.folder
     samples = kept_samples(kept, rows, spec, jobs, parts)
     dev_samples = kept_samples(work / "dev", dev_rows, spec, jobs)
-    scores = held_out_scores(samples, rows, recipe, recipe.folds, work / f"held-out-{about(recipe, rows, samples)}")
+    if start is None:
+        scores = held_out_scores(samples, rows, recipe, recipe.folds, work / f"held-out-{about(recipe, rows, samples)}")
+    else:
+        scores = start.scores(samples)
     errors = np.abs(scores - [rows[int(i)]["mos"] for i in samples.rows])
-    network = fitted(samples, rows, recipe, np.arange(len(samples)), errors=errors, curve_file=work / "curve.csv")
+    network = fitted(samples, rows, recipe, np.arange(len(samples)), errors=errors, curve_file=work / "curve.csv", start=start)
     network.save_pretrained(out)
     tokenizer.save_pretrained(out)
     spec.save(out)
     metrics = evaluate_samples(network, dev_samples, dev_rows)
     metrics |= {"data": fingerprint(data), "dev": fingerprint(dev), "minutes": round((time.monotonic() - started) / 60, 1)}
     metrics |= {"recipe": asdict(recipe), "parameters": sum(p.numel() for p in network.parameters()), "version": version_of(out)}
+    if start is not None:
+        metrics["start"] = start.version
     if taught is not None:
         metrics["teacher"] = taught.figures
     (out / "metrics.json").write_text(json.dumps(metrics, indent=1) + "\n")
@@ -95,7 +108,7 @@ def new_network(samples: Samples, streams: Sequence[str] = STREAMS, language_mod
     samples: the training clips, whose pictures set the scale of the encoder's output. streams: the token streams that it has.
     language_model: False leaves the language model out.
     """
-    network = FVQRater(nano(streams, language_model)[0])
+    network = FVQRater(nano(streams, language_model, samples.arrays["statistics"].shape[1])[0])
     network.vision_model = imagenet_encoder(samples)
     return network
 
@@ -134,19 +147,24 @@ def fitted(
     curve_file: Path = Path(os.devnull),
     streams: Sequence[str] = STREAMS,
     language_model: bool = True,
+    start: Start | None = None,
 ) -> FVQRater:
     """A network that was trained by stages I and II, with its averaged weights; the same arguments give the same network.
 
     rows: the label rows that `samples.rows` points into, with `target` and `levels` where a teacher was asked
     (`training.nano.teacher`). index: places of the samples to train on. errors: absolute errors
     that the uncertainty learns, points, one for each sample; None: the uncertainty is not trained. curve_file: a CSV with
-    the loss of every 50th step. streams, language_model: as of `new_network`.
+    the loss of every 50th step. streams, language_model: as of `new_network`. start: a network that is trained on instead.
     """
     torch.set_num_threads(recipe.threads)
     torch.manual_seed(recipe.seed)
     rng = np.random.default_rng(recipe.seed)
-    network = new_network(samples, streams, language_model)
-    set_scale(network.standardise, torch.from_numpy(np.array(samples.arrays["statistics"][index])))
+    statistics = samples.arrays["statistics"][index]
+    if start is not None:
+        network = start.grown(statistics)
+    else:
+        network = new_network(samples, streams, language_model)
+        set_scale(network.standardise, torch.from_numpy(np.array(statistics)))
     parameters = _trained(network, recipe)
     optimizer = torch.optim.AdamW(parameters, weight_decay=recipe.weight_decay)
     rates = [group["lr"] for group in parameters]

@@ -40,7 +40,7 @@ def test_the_lean_specification_looks_at_less() -> None:
         ({"decoded": "some"}, "decoded is 'some', not all or references"),
         ({"searched": 3}, "searched is 3, not all or crops"),
         ({"thinning": 0}, "thinning is 0, not a whole number within 1-128"),
-        ({"statistics_version": STATISTICS_VERSION + 1}, "statistics_version is 3, and the newest here is 2"),
+        ({"statistics_version": STATISTICS_VERSION + 1}, "statistics_version is 4, and the newest here is 3"),
     ],
 )
 def test_what_cannot_be_sampled_is_refused(values: dict[str, object], words: str) -> None:

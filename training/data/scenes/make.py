@@ -27,6 +27,7 @@ from training.data.damage.catalogue import LADDERS
 from training.data.damage.ladder import apply
 from training.data.degradations import REFERENCE_LABEL
 from training.data.measures import absolute, measure_of, points
+from training.data.references import STILLS
 from training.data.scenes.material import Material, read_material
 from training.data.scenes.plan import generator
 from training.data.scenes.scene import CAST, casts, make_scene, write_scene
@@ -140,11 +141,9 @@ def make_scenes(
     groups = casts(sources, seed)
     tasks = []
     for is_plain, count in ((False, scenes), (True, plain)):
+        leads = _leads(groups, filmed_only=is_plain)
         for number in range(count):
-            turn, place = divmod(number, len(groups))
-            cast = groups[place]
-            lead = turn % len(cast)
-            tasks.append(Task(out, seed, number, (*cast[lead:], *cast[:lead]), steps, seconds, is_plain))
+            tasks.append(Task(out, seed, number, leads[number % len(leads)], steps, seconds, is_plain))
     # Scenes of one cast come one after the other, as a process keeps the pictures of few sources.
     tasks.sort(key=lambda task: (task.person, task.plain, task.number))
     rows = sorted(_run(tasks, jobs), key=lambda row: row["content"])
@@ -161,6 +160,17 @@ def make_scenes(
         references = [row for row in rows if row["kind"] == "reference"]
         write_sheet([(row["content"], out / row["path"], row["scene"].split()) for row in references], sheet)
     return labels
+
+
+def _leads(groups: Sequence[tuple[Path, ...]], filmed_only: bool) -> list[tuple[Path, ...]]:
+    """Each cast once for each of its people, who comes first: all casts with one leader, then all with the next.
+
+    filmed_only: only clips lead, where there is one: a still has no motion of its own.
+    """
+    most = max(len(cast) for cast in groups)
+    turns = [(*cast[turn:], *cast[:turn]) for turn in range(most) for cast in groups if turn < len(cast)]
+    filmed = [cast for cast in turns if cast[0].suffix.lower() not in STILLS]
+    return filmed if filmed_only and filmed else turns
 
 
 def _run(tasks: Sequence[Task], jobs: int) -> Iterator[Row]:

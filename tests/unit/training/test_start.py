@@ -1,0 +1,76 @@
+"""A small model is trained on: it begins where it was, sees more statistics than before, and refuses what does not fit it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from scorer.model.modeling import FVQRater
+from scorer.model.presets import nano
+from scorer.sampling.statistics import NAMES, names_of
+from scorer.spec import MODEL_INPUTS, SPECIFICATIONS, SampledClip, SamplerSpec
+from tests.support.doubles import make_clip
+from tests.support.processes import ROOT
+from tests.unit.training.test_teacher import brightness_of, labels
+from training.data import samples as sampling
+from training.data.samples import Samples
+from training.nano.start import Start
+from training.nano.train import train
+from training.recipe import load_nano_recipe
+
+RECIPE = load_nano_recipe(ROOT / "training/recipes/nano_more.yaml")
+SMALL = replace(RECIPE, stage2_steps=3, contents_per_batch=2, clips_per_content=3)
+
+
+def made_up(
+    rows: Sequence[Mapping[str, Any]], spec: SamplerSpec, jobs: int, parts: object = None
+) -> Iterator[tuple[int, SampledClip]]:
+    """In place of `sample_all`."""
+    for place, row in enumerate(rows):
+        yield place, make_clip(brightness_of(row["path"]), place, spec, len(names_of(spec.statistics_version)))
+
+
+def sampled(count: int, spec: SamplerSpec) -> Samples:
+    clips = [make_clip(30 * i, i, spec, len(names_of(spec.statistics_version))) for i in range(count)]
+    return Samples({name: np.stack([getattr(clip, name) for clip in clips]) for name in MODEL_INPUTS}, np.arange(count))
+
+
+@pytest.fixture(scope="module")
+def older() -> Start:
+    """A model that knows nothing of how steadily a clip is delivered."""
+    return Start(FVQRater(nano()[0]), SPECIFICATIONS["leaner"], "older")
+
+
+def test_a_model_begins_with_the_scores_that_it_had(older: Start) -> None:
+    clips = sampled(4, RECIPE.spec)
+    network = older.grown(clips.arrays["statistics"]).eval()
+    assert network.config.statistics_size == len(names_of(3))
+    np.testing.assert_allclose(network(clips.batch(range(4))).score.detach(), older.scores(clips), atol=1e-3)
+
+
+def test_clips_that_do_not_fit_the_model_are_refused(older: Start) -> None:
+    older.check(SPECIFICATIONS["steady"])
+    with pytest.raises(ValueError, match="older, sees other pictures than the recipe's sampler gives"):
+        older.check(SPECIFICATIONS["standard"])
+    with pytest.raises(ValueError, match=rf"takes {len(names_of(3))} statistics; the sampler gives {len(NAMES)}"):
+        replace(older, spec=SPECIFICATIONS["steady"]).check(SPECIFICATIONS["leaner"])
+
+
+def test_training_goes_on_from_a_model(older: Start, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sampling, "sample_all", made_up)
+    data, dev = labels(tmp_path / "train", ["ann", "bob"]), labels(tmp_path / "dev", ["eve"])
+    metrics = train(SMALL, data, dev, tmp_path / "model", start=older)
+    again = train(SMALL, data, dev, tmp_path / "again", start=older)
+    assert metrics["version"] == again["version"]
+    assert json.loads((tmp_path / "model/metrics.json").read_text())["start"] == "older"
+    assert "Before that it was version older" in (tmp_path / "model/README.md").read_text()
+    trained = Start.load(tmp_path / "model")
+    assert trained.spec == SPECIFICATIONS["steady"]
+    moved = trained.network.state_dict()["projectors.statistics.layers.0.weight"]
+    assert moved[:, len(NAMES) :].abs().sum() > 0
