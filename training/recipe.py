@@ -6,7 +6,7 @@ recipes that ship are in `training/recipes/`. `training.run` decides by the key 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -61,8 +61,20 @@ class NanoRecipe:
     sampler: str = "standard"
     """What the model sees of a clip: a name in `scorer.spec.SPECIFICATIONS`."""
 
+    settling_steps: int = 0
+    """Last steps of stage II in which nothing is hidden and no noise added, as the model serves. Where it sees less than it will,
+    it keeps away from both ends of the scale."""
+
+    start_share: float = 0.0
+    """Share of the weights to start from in the model that is made, 0 to 1, with `fvq train --start`."""
+
     teacher_weight: float = 0.5
     """Share of the teacher's score in what a labelled clip teaches, 0 to 1, with `fvq train --teacher`."""
+
+    @property
+    def settling(self) -> NanoRecipe:
+        """The recipe of the settling steps."""
+        return replace(self, statistics_noise=0.0, image_noise=0.0, stream_dropout=0.0, image_dropout=0.0)
 
     @property
     def spec(self) -> SamplerSpec:
@@ -80,8 +92,11 @@ def load_nano_recipe(path: Path) -> NanoRecipe:
         raise ValueError(f"{path}: sampler is {recipe.sampler!r}, not {' or '.join(SPECIFICATIONS)}")
     if type(recipe.frozen_blocks) is not int or not 0 <= recipe.frozen_blocks <= MOST_BLOCKS:
         raise ValueError(f"{path}: frozen_blocks is {recipe.frozen_blocks!r}, not a whole number of 0 to {MOST_BLOCKS}")
-    if not isinstance(recipe.teacher_weight, float | int) or not 0 <= recipe.teacher_weight <= 1:
-        raise ValueError(f"{path}: teacher_weight is {recipe.teacher_weight!r}, not a number of 0 to 1")
+    for name in ("teacher_weight", "start_share"):
+        if not isinstance(value := getattr(recipe, name), float | int) or not 0 <= value <= 1:
+            raise ValueError(f"{path}: {name} is {value!r}, not a number of 0 to 1")
+    if type(recipe.settling_steps) is not int or not 0 <= recipe.settling_steps <= recipe.stage2_steps:
+        raise ValueError(f"{path}: settling_steps is {recipe.settling_steps!r}, not a whole number of 0 to stage2_steps")
     return recipe
 
 

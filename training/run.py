@@ -13,6 +13,7 @@ model (`training.nano.train`). Each pipeline is imported only when it runs, beca
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -41,8 +42,8 @@ def run(
     data: a labels file of `fvq synth`; for an adapter any source that `training.data.rated.read_rated` takes. dev: a labels
     file of other people, only for a whole model: an adapter's data has its own splits. scale: of the ratings in `data`, for an
     adapter, as `read_rated` takes it. processes: of this machine in which an adapter is trained, one for each GPU. lesson:
-    loads the teacher of a whole model. start: directory of a whole model that is trained on. Raises ValueError where recipe, data and dev
-    do not fit together, and what `run_in_processes` raises.
+    loads the teacher of a whole model. start: directory of a whole model that is trained on. Raises ValueError where recipe,
+    data and dev do not fit together, and what `run_in_processes` raises.
     """
     if "base" not in read_mapping(recipe):
         from training.nano.train import train
@@ -76,11 +77,14 @@ def tune_from_queue(recipe: TuneRecipe, rated: Path, replay: Path | None, out: P
     """
     frozen = out / FROZEN
     if frozen.exists():
-        tqdm.write(f"{frozen}: the ratings of this run as it began; another --out takes those of now")
+        tqdm.write(f"{frozen}: the ratings of this run as it began; another --out takes those of now", file=sys.stderr)
     else:
         freeze(rated, frozen, recipe.seed)
     if replay is None or not recipe.replay_share:
-        tqdm.write("nothing is replayed: what the base knows may fade (--data names the base's data, replay_share how much)")
+        tqdm.write(
+            "nothing is replayed: what the base knows may fade (--data names the base's data, replay_share how much)",
+            file=sys.stderr,
+        )
     return _tune(recipe, frozen, out, replay, None, processes)
 
 

@@ -14,6 +14,7 @@ from __future__ import annotations
 import hashlib
 import json
 import subprocess
+import sys
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -61,7 +62,7 @@ def tune(recipe: TuneRecipe, data: Path, out: Path, replay: Path | None = None, 
     if replay is not None:
         rated = with_replay(rated, replay, recipe)
     if accelerator.is_main_process:
-        tqdm.write(rated.report())
+        tqdm.write(rated.report(), file=sys.stderr)
     if not rated.of("train") or max(len(rated.of("val")), len(rated.of("test"))) < FEWEST:
         raise ValueError(f"{data}: there have to be clips to train on, and {FEWEST} of val or test to look at.\n{rated.report()}")
     # Parts that the base does not bring start from random weights: the same in every process and every run.

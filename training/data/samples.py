@@ -7,6 +7,7 @@ ablation reads those.
 from __future__ import annotations
 
 import random
+import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -69,12 +70,12 @@ def sample_all(
             try:
                 windows = futures.pop(i).result()
             except MediaError as error:
-                tqdm.write(f"{rows[i]['path']}: left out, {error.reason}")
+                tqdm.write(f"{rows[i]['path']}: left out, {error.reason}", file=sys.stderr)
                 continue
             if windows:
                 yield i, windows[0][1]
             else:
-                tqdm.write(f"{rows[i]['path']}: left out, it is shorter than the part that is to be sampled")
+                tqdm.write(f"{rows[i]['path']}: left out, it is shorter than the part that is to be sampled", file=sys.stderr)
 
 
 @dataclass

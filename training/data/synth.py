@@ -15,6 +15,7 @@ import csv
 import json
 import random
 import subprocess
+import sys
 from collections.abc import Collection, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -106,7 +107,7 @@ def _segment(out: Path, content: str, person: str, degradation: Degradation | No
             scores = measure(clip, reference)
         except subprocess.CalledProcessError as error:
             # Packet loss can leave nothing to decode: such a segment has no picture to rate.
-            tqdm.write(f"{name}: left out, ffmpeg failed ({error.returncode})")
+            tqdm.write(f"{name}: left out, ffmpeg failed ({error.returncode})", file=sys.stderr)
             return None
         row |= {"mos": label(degradation, scores["vmaf"])} | scores
     part = record.with_suffix(".part")

@@ -49,21 +49,25 @@ def drawn_streams(
 
     contents: of each clip of the batch. rng: draws the pictures; torch's generator draws the noise.
     """
-    count, change = len(contents), _draw_change(contents, rng)
+    change = _draw_change(contents, rng)
     known: dict[str, Tensor] = {}
     for name in network.config.streams:
         if name in PICTURES:
             masks = None if name == "frames" else getattr(batch, f"{name}_mask")
             chosen = _choose(getattr(batch, name).shape[:2], masks, recipe.image_dropout, rng)
             known[name] = _tokens(network, getattr(batch, name), chosen, change, recipe.image_noise)
-    streams = network.encode(batch, known)
+    return with_noise(network.encode(batch, known), recipe)
+
+
+def with_noise(streams: dict[str, Tensor], recipe: NanoRecipe) -> dict[str, Tensor]:
+    """Encoded streams with the recipe's noise on the statistics, and its share of clips without statistics and motion."""
     if "statistics" in streams:
         streams["statistics"] = _noisy(streams["statistics"], recipe.statistics_noise)
     # In this order always: a set's depends on the process, and each draw moves the generator on.
     for name in ("statistics", "motion"):
         if name not in streams:
             continue
-        streams[name] = streams[name] * (torch.rand(count, 1, 1, 1) >= recipe.stream_dropout)
+        streams[name] = streams[name] * (torch.rand(len(streams[name]), 1, 1, 1) >= recipe.stream_dropout)
     return streams
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import copy
 import importlib.util
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -78,14 +79,14 @@ class Start:
         if now < before or self.network.config.statistics_size != before:
             raise ValueError(f"the model to start from, {self.version}, takes {before} statistics; the sampler gives {now}")
 
+    @torch.inference_mode()
     def scores(self, samples: Samples) -> NDArray[np.float64]:
         """The model's scores (N,) of clips that it has not seen, points."""
         network, taken = self.network.eval(), self.network.config.statistics_size
         scores: list[float] = []
-        with torch.inference_mode():
-            for first in range(0, len(samples), ENCODE_BATCH):
-                batch = samples.batch(range(first, min(first + ENCODE_BATCH, len(samples))))
-                scores += network(replace(batch, statistics=batch.statistics[:, :taken])).score.tolist()
+        for first in range(0, len(samples), ENCODE_BATCH):
+            batch = samples.batch(range(first, min(first + ENCODE_BATCH, len(samples))))
+            scores += network(replace(batch, statistics=batch.statistics[:, :taken])).score.tolist()
         return np.array(scores)
 
     def grown(self, statistics: NDArray[np.float32]) -> FVQRater:
@@ -106,6 +107,16 @@ class Start:
             weights[first] = functional.pad(weights[first], (0, added))
         network.load_state_dict(weights)
         return network
+
+
+def between(first: Mapping[str, Tensor], last: Mapping[str, Tensor], share: float) -> dict[str, Tensor]:
+    """Weights on the straight way from those where a training began to those where it ended. share: of the first, 0-1.
+
+    They keep more of what the new clips do not show (Wortsman et al., Robust fine-tuning of zero-shot models, CVPR 2022).
+    """
+    return {
+        name: share * first[name] + (1 - share) * value if value.is_floating_point() else value for name, value in last.items()
+    }
 
 
 def set_scale(norm: torch.nn.Module, values: Tensor) -> None:

@@ -13,6 +13,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
@@ -112,7 +113,7 @@ def unlabelled_rows(folder: Path, labelled: Sequence[Row]) -> list[Row]:
     rows: list[Row] = []
     for file in files:
         if (digest := clip_digest(file)) in known:
-            tqdm.write(f"{file}: left out, the same clip is there already")
+            tqdm.write(f"{file}: left out, the same clip is there already", file=sys.stderr)
             continue
         known.add(digest)
         inside = file.parent.relative_to(folder)
@@ -137,7 +138,7 @@ def teacher_answers(teacher: Scorer, rows: Sequence[Row], parts: Sequence[Part],
     keys = [_key(Path(row["path"]), part) for row, part in zip(rows, parts, strict=True)]
     left = [place for place, key in enumerate(keys) if key and key not in answers]
     if left:
-        tqdm.write(f"{model} scores {len(left)} clips; {len(rows) - len(left)} are known")
+        tqdm.write(f"{model} scores {len(left)} clips; {len(rows) - len(left)} are known", file=sys.stderr)
         samples = sample_all([rows[place] for place in left], teacher.spec, jobs, [parts[place] for place in left])
         with file.open("a", encoding="utf-8") as log:
             for batch in batched(samples, ENCODE_BATCH):

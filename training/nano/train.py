@@ -39,10 +39,11 @@ from training.data.samples import ENCODE_BATCH, Samples, kept_samples, parts_of
 from training.evaluation.agreement import Floats, calibration, cross_validated, summary
 from training.losses import across_content_rank, laplace_spread, score_loss
 from training.nano.card import write_card
-from training.nano.draw import balanced_batches, drawn_streams
-from training.nano.start import Start, imagenet_encoder, set_scale
+from training.nano.draw import balanced_batches, drawn_streams, with_noise
+from training.nano.kept import drawn_tokens, kept_tokens
+from training.nano.start import Start, between, imagenet_encoder, set_scale
 from training.nano.teacher import Lesson, level_loss, level_targets, teach
-from training.recipe import NanoRecipe
+from training.recipe import MOST_BLOCKS, NanoRecipe
 
 Row = dict[str, Any]
 LEVEL_WIDTH = 100 / len(LEVELS)
@@ -171,6 +172,8 @@ def fitted(
     total = recipe.stage1_steps + recipe.stage2_steps
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, rates, total_steps=total, pct_start=0.1)
     average = torch.optim.swa_utils.AveragedModel(network, multi_avg_fn=torch.optim.swa_utils.get_ema_multi_avg_fn(0.99))
+    # What an encoder says that stays as it is can be kept.
+    kept = kept_tokens(network, samples) if recipe.frozen_blocks == MOST_BLOCKS else None
     targets = Targets.of([rows[int(i)] for i in samples.rows], errors)
     batches = balanced_batches(targets.contents, index, rng, recipe.contents_per_batch, recipe.clips_per_content)
     with curve_file.open("w", newline="") as file:
@@ -179,12 +182,16 @@ def fitted(
         for step in tqdm(range(1, total + 1), desc="stages I, II", disable=None):
             stage = 1 if step <= recipe.stage1_steps else 2
             places = next(batches)
-            network.train()
+            is_settling = step > total - recipe.settling_steps
+            network.train(not is_settling)
             # The encoder's batch norms keep ImageNet's means: a batch holds few contents.
             network.vision_model.eval()
             network.standardise.eval()
-            contents = [targets.contents[int(place)] for place in places]
-            shown = drawn_streams(network, samples.batch(places.numpy()), contents, recipe, rng)
+            drawn, batch = recipe.settling if is_settling else recipe, samples.batch(places.numpy())
+            if kept is not None:
+                shown = with_noise(network.encode(batch, drawn_tokens(kept, places, drawn)), drawn)
+            else:
+                shown = drawn_streams(network, batch, [targets.contents[int(place)] for place in places], drawn, rng)
             loss = _loss(network, shown, targets, places, stage)
             optimizer.zero_grad()
             loss.backward()
@@ -195,7 +202,10 @@ def fitted(
             if step % 50 == 0:
                 curve.writerow([step, stage, f"{float(loss.detach()):.4f}"])
                 file.flush()
-    network.load_state_dict(average.module.state_dict())
+    weights = average.module.state_dict()
+    if start is not None:
+        weights = between(start.grown(statistics).state_dict(), weights, recipe.start_share)
+    network.load_state_dict(weights)
     return network.eval().requires_grad_(True)
 
 
@@ -238,7 +248,8 @@ def _trained(network: FVQRater, recipe: NanoRecipe) -> list[dict[str, Any]]:
     inside = {id(parameter) for parameter in encoder.parameters()}
     rest = [parameter for parameter in network.parameters() if id(parameter) not in inside]
     later = [parameter for parameter in encoder.parameters() if parameter.requires_grad]
-    return [{"params": rest, "lr": recipe.learning_rate}, {"params": later, "lr": recipe.encoder_learning_rate}]
+    groups = [{"params": rest, "lr": recipe.learning_rate}, {"params": later, "lr": recipe.encoder_learning_rate}]
+    return [group for group in groups if group["params"]]
 
 
 def _loss(network: FVQRater, streams: dict[str, Tensor], targets: Targets, places: Tensor, stage: int) -> Tensor:

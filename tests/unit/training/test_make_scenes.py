@@ -13,7 +13,7 @@ from tests.support.processes import ROOT
 from training.data.damage.catalogue import LADDERS
 from training.data.labels import read_labels
 from training.data.measures import parts_of_kind
-from training.data.scenes.make import Chain, draw_chains, make_scenes
+from training.data.scenes.make import Chain, draw_chains, leads_of, make_scenes
 
 FACE = ROOT / "examples" / "face.mp4"
 
@@ -50,6 +50,14 @@ def test_scenes_are_labelled_in_two_steps_and_a_killed_run_goes_on(tmp_path: Pat
     assert Image.open(sheet).size[0] == 1600
     with pytest.raises(ValueError, match="another seed"):
         make_scenes(out, [FACE, still], scenes=2, steps=5, seconds=0.4, jobs=1, seed=6)
+
+
+def test_each_person_of_a_cast_leads_in_turn_and_only_clips_where_nothing_is_added() -> None:
+    clip, other, still, last = (Path(name) for name in ("a.mp4", "b.mp4", "c.jpg", "d.png"))
+    casts = [(still, clip, other), (last,)]
+    assert leads_of(casts, filmed_only=False) == [(still, clip, other), (last,), (clip, other, still), (other, still, clip)]
+    assert leads_of(casts, filmed_only=True) == [(clip, other, still), (other, still, clip)]
+    assert leads_of([(still, last)], filmed_only=True) == [(still, last), (last, still)]
 
 
 def test_chains_depend_on_the_seed_and_name_sources_and_deliveries() -> None:

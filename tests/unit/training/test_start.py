@@ -25,7 +25,7 @@ from training.nano.train import train
 from training.recipe import load_nano_recipe
 
 RECIPE = load_nano_recipe(ROOT / "training/recipes/nano_more.yaml")
-SMALL = replace(RECIPE, stage2_steps=3, contents_per_batch=2, clips_per_content=3)
+SMALL = replace(RECIPE, stage2_steps=3, settling_steps=1, contents_per_batch=2, clips_per_content=3)
 
 
 def made_up(

@@ -13,6 +13,7 @@ import csv
 import json
 import multiprocessing
 import subprocess
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
@@ -141,7 +142,7 @@ def make_scenes(
     groups = casts(sources, seed)
     tasks = []
     for is_plain, count in ((False, scenes), (True, plain)):
-        leads = _leads(groups, filmed_only=is_plain)
+        leads = leads_of(groups, filmed_only=is_plain)
         for number in range(count):
             tasks.append(Task(out, seed, number, leads[number % len(leads)], steps, seconds, is_plain))
     # Scenes of one cast come one after the other, as a process keeps the pictures of few sources.
@@ -162,7 +163,7 @@ def make_scenes(
     return labels
 
 
-def _leads(groups: Sequence[tuple[Path, ...]], filmed_only: bool) -> list[tuple[Path, ...]]:
+def leads_of(groups: Sequence[tuple[Path, ...]], filmed_only: bool) -> list[tuple[Path, ...]]:
     """Each cast once for each of its people, who comes first: all casts with one leader, then all with the next.
 
     filmed_only: only clips lead, where there is one: a still has no motion of its own.
@@ -179,7 +180,7 @@ def _run(tasks: Sequence[Task], jobs: int) -> Iterator[Row]:
         done = pool.map(_make, tasks, chunksize=max(1, min(CAST, len(tasks) // jobs)))
         for rows, remarks in tqdm(done, total=len(tasks), desc="scenes", disable=None):
             for remark in remarks:
-                tqdm.write(remark)
+                tqdm.write(remark, file=sys.stderr)
             yield from rows
 
 
