@@ -21,7 +21,7 @@ from scorer.sampling import probe, sample
 from scorer.sampling.decode import open_video
 from scorer.sampling.faces import TEMPLATE, similarity
 from scorer.sampling.fragments import fragments
-from scorer.sampling.statistics import NAMES
+from scorer.sampling.statistics import NAMES, names_of
 from scorer.spec import SampledClip, SamplerSpec
 from tests.support.media import face_frames, make_clip, write_frames
 
@@ -42,7 +42,7 @@ def check(clip: SampledClip, spec: SamplerSpec) -> None:
     assert clip.portrait_mask.shape == (spec.portrait_frames,)
     assert clip.faces_mask.shape == (spec.face_frames,)
     assert clip.portrait_mask.dtype == clip.faces_mask.dtype == np.bool_
-    assert clip.statistics.shape == (len(NAMES),)
+    assert clip.statistics.shape == (len(names_of(spec.statistics_version)),)
     assert clip.statistics.dtype == np.float32
     assert np.isfinite(clip.statistics).all()
     assert clip.thumbnail.shape[0] == 72
