@@ -52,3 +52,14 @@ def test_frozen_blocks_are_a_number_that_the_encoder_has(tmp_path: Path, blocks:
 
 def test_the_most_blocks_are_the_encoders() -> None:
     assert LiteEncoderConfig().blocks == MOST_BLOCKS
+
+
+@pytest.mark.parametrize("value", ["1.5", "half", "-1"])
+def test_the_start_has_a_share_of_the_weights(tmp_path: Path, value: str) -> None:
+    shipped, file = (ROOT / "training/recipes/nano_more.yaml").read_text(), tmp_path / "recipe.yaml"
+    file.write_text(shipped.replace("start_share: 0.5", f"start_share: {value}"))
+    with pytest.raises(ValueError, match=r"recipe\.yaml: start_share is .*, not a number of 0 to 1"):
+        load_nano_recipe(file)
+    file.write_text(shipped.replace("settling_steps: 300", f"settling_steps: {value}"))
+    with pytest.raises(ValueError, match=r"recipe\.yaml: settling_steps is .*, not a whole number of 0 to stage2_steps"):
+        load_nano_recipe(file)

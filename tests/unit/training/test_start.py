@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 from scorer.model.modeling import FVQRater
 from scorer.model.presets import nano
@@ -20,7 +21,8 @@ from tests.support.processes import ROOT
 from tests.unit.training.test_teacher import brightness_of, labels
 from training.data import samples as sampling
 from training.data.samples import Samples
-from training.nano.start import Start
+from training.nano.kept import drawn_tokens, kept_tokens
+from training.nano.start import Start, between
 from training.nano.train import train
 from training.recipe import load_nano_recipe
 
@@ -60,6 +62,26 @@ def test_clips_that_do_not_fit_the_model_are_refused(older: Start) -> None:
         older.check(SPECIFICATIONS["standard"])
     with pytest.raises(ValueError, match=rf"takes {len(names_of(3))} statistics; the sampler gives {len(NAMES)}"):
         replace(older, spec=SPECIFICATIONS["steady"]).check(SPECIFICATIONS["leaner"])
+
+
+def test_kept_tokens_are_those_that_the_encoder_gives(older: Start) -> None:
+    clips = sampled(3, older.spec)
+    kept = kept_tokens(older.network, clips)
+    served = older.network.eval().encode(clips.batch(range(3)))
+    drawn = drawn_tokens(kept, torch.arange(3), RECIPE.settling)
+    for name, tokens in kept.items():
+        torch.testing.assert_close(tokens[:, 0], served[name].detach(), atol=1e-4, rtol=1e-4)
+        for clip in range(3):
+            assert any(torch.equal(drawn[name][clip], tokens[clip, mirrored]) for mirrored in range(2)), name
+    hidden = drawn_tokens(kept, torch.arange(3), replace(RECIPE, image_dropout=1.0))
+    assert not any(tokens.any() for tokens in hidden.values())
+
+
+def test_the_weights_meet_their_start_on_the_way() -> None:
+    first, last = ({"layer": torch.tensor([value]), "steps": torch.tensor(int(value))} for value in (1.0, 3.0))
+    assert between(first, last, 0.25)["layer"].item() == 2.5
+    assert between(first, last, 0)["layer"].item() == 3
+    assert between(first, last, 1)["steps"].item() == 3, "a count is no weight"
 
 
 def test_training_goes_on_from_a_model(older: Start, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
