@@ -16,7 +16,7 @@ from scorer.find import SHIPPED, version_of
 from scorer.load import load_engine
 from scorer.model.configuration import STREAMS
 from scorer.model.modeling import FVQRater
-from scorer.sampling.statistics import NAMES
+from scorer.sampling.statistics import names_of
 from scorer.spec import LEVELS, SPECIFICATIONS
 from tests.support.doubles import SPEC, make_clip
 from tests.unit.scorer.test_modeling import nano_like, random_batch
@@ -50,9 +50,9 @@ def test_scores_are_in_order_and_within_bounds(directory: Path) -> None:
 def test_the_shipped_model_fits_the_sampler_and_the_package() -> None:
     engine = load_engine("nano", "cpu")
     assert engine.model.name == "nano"
-    assert engine.spec == SPECIFICATIONS["leaner"]
+    assert engine.spec == SPECIFICATIONS["steady"]
     network = load_model(SHIPPED["nano"])
-    assert network.config.statistics_size == len(NAMES)
+    assert network.config.statistics_size == len(names_of(engine.spec.statistics_version))
     assert sum(p.numel() for p in network.parameters()) <= 8e6
     folder = Path(__file__).parents[3] / "scorer" / "nano"
     assert sum(file.stat().st_size for file in folder.iterdir()) < 20e6
