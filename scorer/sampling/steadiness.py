@@ -60,20 +60,20 @@ def steadiness(packets: Packets, small_lumas: NDArray[np.uint8], times: Numbers)
     sizes = np.array(packets.sizes, np.float64)[order]
     others = ~np.array(packets.keys, np.bool_)[order]
     return [
-        *_intervals(at, end),
+        *_intervals(at),
         *_repeats(at, sizes, others, end),
         *_bytes(at[others], sizes[others]),
         *_motion(small_lumas, times),
     ]
 
 
-def _intervals(at: Numbers, end: float) -> list[float]:
+def _intervals(at: Numbers) -> list[float]:
     """How unevenly the pictures are shown: spread, longest and mean change of the intervals, of their mean."""
-    steps = np.diff([*at, max(end, at[-1])]) if len(at) else np.empty(0)
-    if len(at) < 3 or steps.mean() <= 0:
-        return [0.0, 0.0, 0.0]
     # Of the last picture it is not sure how long it is shown.
-    steps = steps[:-1] / steps[:-1].mean()
+    steps = np.diff(at)
+    if len(steps) < 2 or steps.mean() <= 0:
+        return [0.0, 0.0, 0.0]
+    steps = steps / steps.mean()
     return [float(np.log1p(steps.std())), float(np.log(max(steps.max(), 1.0))), float(np.log1p(np.abs(np.diff(steps)).mean()))]
 
 

@@ -77,6 +77,10 @@ def test_uneven_motion_is_seen() -> None:
     assert measured(packets([1000] * 50), [4] * 10 + [60] + [4] * 10)["motion_peak"] > 3
 
 
+def test_pictures_that_are_all_shown_at_once_are_no_fault() -> None:
+    assert measured(packets([10] * 3, [0.0] * 3), end=1.0)["interval_spread"] == 0
+
+
 @given(
     st.lists(st.tuples(st.integers(0, 10**7), st.booleans(), st.none() | st.floats(-1e6, 1e6, allow_nan=False)), max_size=60),
     st.integers(1, 9),
