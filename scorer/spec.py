@@ -143,9 +143,9 @@ class SamplerSpec:
 _DEFAULTS = asdict(SamplerSpec())
 
 LEAN = SamplerSpec(portrait_frames=1, statistics_version=2, decoded="references", searched="crops", thinning=4)
+LEANER = replace(LEAN, frames=2, clip_frames=8)
 
-SPECIFICATIONS = {"standard": SamplerSpec(), "lean": LEAN, "leaner": replace(LEAN, frames=2, clip_frames=8)}
-SPECIFICATIONS["steady"] = replace(SPECIFICATIONS["leaner"], statistics_version=3)
+SPECIFICATIONS = {"standard": SamplerSpec(), "lean": LEAN, "leaner": LEANER, "steady": replace(LEANER, statistics_version=3)}
 """Specifications that a recipe may name. What each costs: `python -m tests.bench.stages`."""
 
 

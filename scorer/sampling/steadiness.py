@@ -6,14 +6,12 @@ compare a clip with itself: how many bits it has says more about its content and
 
 from __future__ import annotations
 
-from itertools import pairwise
-
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from scorer.sampling.bitstream.packets import Packets
 from scorer.sampling.sorts import median
+from scorer.sampling.temporal import motion_of
 
 Numbers = NDArray[np.float64]
 
@@ -114,8 +112,7 @@ def _motion(small_lumas: NDArray[np.uint8], times: Numbers) -> list[float]:
     """How unevenly the pictures move: mean change and peak of the motion a second, and the share of them that stand still."""
     if len(small_lumas) < 4:
         return [0.0, 0.0, 0.0]
-    moved = np.array([cv2.norm(a, b, cv2.NORM_L1) for a, b in pairwise(small_lumas)]) / small_lumas[0].size
-    rates = moved / np.maximum(np.diff(times[:-1]), 1e-3)
+    rates = motion_of(small_lumas) / np.maximum(np.diff(times[:-1]), 1e-3)
     usual = float(median(rates)) + 1e-3
     return [
         float(np.log1p(np.abs(np.diff(rates)).mean() / (rates.mean() + 1e-3))),

@@ -50,7 +50,7 @@ def motion_features(
         held = np.maximum(shown - LONGEST_HOLD, 0)
     if len(small_lumas) < 2:
         return [min(1.0, float(held.sum()) / total), *[0.0] * (len(MOTION) - 1)]
-    motion = _motion(small_lumas)
+    motion = motion_of(small_lumas)
     frozen = _frozen_seconds(motion < FREEZE_DIFFERENCE, shown, held)
     light = np.array([cv2.mean(luma)[0] for luma in small_lumas])
     logarithm = np.log1p(motion)
@@ -71,14 +71,14 @@ def frozen_share(small_lumas: NDArray[np.uint8], times: NDArray[np.float64], all
     """
     edges = _with_all(times, all_times)
     # Of the first frame nobody knows whether it repeats another one. What follows the last known one is taken to go on as it.
-    repeats = np.concatenate([[False], _motion(small_lumas) < FREEZE_DIFFERENCE])
+    repeats = np.concatenate([[False], motion_of(small_lumas) < FREEZE_DIFFERENCE])
     after = np.minimum(np.searchsorted(times[:-1], edges[:-1]), len(repeats) - 1)
     shown = np.diff(edges)
     frozen = _frozen_seconds(repeats[after][1:], shown, np.maximum(shown - LONGEST_HOLD, 0))
     return min(1.0, frozen / max(float(shown.sum()), 1e-9))
 
 
-def _motion(small_lumas: NDArray[np.uint8]) -> NDArray[np.float64]:
+def motion_of(small_lumas: NDArray[np.uint8]) -> NDArray[np.float64]:
     """(N - 1,) mean absolute difference of each frame but the first to the one before it, 8-bit levels."""
     return np.array([cv2.norm(a, b, cv2.NORM_L1) for a, b in pairwise(small_lumas)]) / small_lumas[0].size
 

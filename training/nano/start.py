@@ -25,7 +25,7 @@ from scorer.model.encoders import LiteEncoder
 from scorer.model.modeling import FVQRater
 from scorer.sampling.statistics import names_of
 from scorer.spec import SamplerSpec
-from training.data.samples import ENCODE_BATCH, Samples
+from training.data.samples import Samples
 
 SHOWN = 400
 """Clips, spread over the data, whose pictures set mean and variance; they hold thousands of pictures, which is enough."""
@@ -79,15 +79,10 @@ class Start:
         if now < before or self.network.config.statistics_size != before:
             raise ValueError(f"the model to start from, {self.version}, takes {before} statistics; the sampler gives {now}")
 
-    @torch.inference_mode()
-    def scores(self, samples: Samples) -> NDArray[np.float64]:
-        """The model's scores (N,) of clips that it has not seen, points."""
-        network, taken = self.network.eval(), self.network.config.statistics_size
-        scores: list[float] = []
-        for first in range(0, len(samples), ENCODE_BATCH):
-            batch = samples.batch(range(first, min(first + ENCODE_BATCH, len(samples))))
-            scores += network(replace(batch, statistics=batch.statistics[:, :taken])).score.tolist()
-        return np.array(scores)
+    def known(self, samples: Samples) -> Samples:
+        """The samples with the statistics that the model knows, which are the first ones."""
+        statistics = samples.arrays["statistics"][:, : self.network.config.statistics_size]
+        return Samples(samples.arrays | {"statistics": statistics}, samples.rows)
 
     def grown(self, statistics: NDArray[np.float32]) -> FVQRater:
         """A copy that is to be trained. Statistics that the model does not know have no effect on it at first.

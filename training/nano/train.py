@@ -12,6 +12,7 @@ errors on these before. `dev` only gives figures: nothing is chosen by it.
 
 from __future__ import annotations
 
+import copy
 import csv
 import hashlib
 import json
@@ -77,7 +78,8 @@ def train(
     if start is None:
         scores = held_out_scores(samples, rows, recipe, recipe.folds, work / f"held-out-{about(recipe, rows, samples)}")
     else:
-        scores = start.scores(samples)
+        answers = predict(start.network, start.known(samples), np.arange(len(samples)))
+        scores = np.array([score for score, *_ in answers])
     errors = np.abs(scores - [rows[int(i)]["mos"] for i in samples.rows])
     network = fitted(samples, rows, recipe, np.arange(len(samples)), errors=errors, curve_file=work / "curve.csv", start=start)
     network.save_pretrained(out)
@@ -163,6 +165,7 @@ def fitted(
     statistics = samples.arrays["statistics"][index]
     if start is not None:
         network = start.grown(statistics)
+        begun = copy.deepcopy(network.state_dict())
     else:
         network = new_network(samples, streams, language_model)
         set_scale(network.standardise, torch.from_numpy(np.array(statistics)))
@@ -204,7 +207,7 @@ def fitted(
                 file.flush()
     weights = average.module.state_dict()
     if start is not None:
-        weights = between(start.grown(statistics).state_dict(), weights, recipe.start_share)
+        weights = between(begun, weights, recipe.start_share)
     network.load_state_dict(weights)
     return network.eval().requires_grad_(True)
 

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -15,27 +13,19 @@ import torch
 from scorer.model.modeling import FVQRater
 from scorer.model.presets import nano
 from scorer.sampling.statistics import NAMES, names_of
-from scorer.spec import MODEL_INPUTS, SPECIFICATIONS, SampledClip, SamplerSpec
+from scorer.spec import MODEL_INPUTS, SPECIFICATIONS, SamplerSpec
 from tests.support.doubles import make_clip
 from tests.support.processes import ROOT
-from tests.unit.training.test_teacher import brightness_of, labels
+from tests.unit.training.test_teacher import labels, made_up
 from training.data import samples as sampling
 from training.data.samples import Samples
 from training.nano.kept import drawn_tokens, kept_tokens
 from training.nano.start import Start, between
-from training.nano.train import train
+from training.nano.train import predict, train
 from training.recipe import load_nano_recipe
 
 RECIPE = load_nano_recipe(ROOT / "training/recipes/nano_more.yaml")
 SMALL = replace(RECIPE, stage2_steps=3, settling_steps=1, contents_per_batch=2, clips_per_content=3)
-
-
-def made_up(
-    rows: Sequence[Mapping[str, Any]], spec: SamplerSpec, jobs: int, parts: object = None
-) -> Iterator[tuple[int, SampledClip]]:
-    """In place of `sample_all`."""
-    for place, row in enumerate(rows):
-        yield place, make_clip(brightness_of(row["path"]), place, spec, len(names_of(spec.statistics_version)))
 
 
 def sampled(count: int, spec: SamplerSpec) -> Samples:
@@ -53,7 +43,11 @@ def test_a_model_begins_with_the_scores_that_it_had(older: Start) -> None:
     clips = sampled(4, RECIPE.spec)
     network = older.grown(clips.arrays["statistics"]).eval()
     assert network.config.statistics_size == len(names_of(3))
-    np.testing.assert_allclose(network(clips.batch(range(4))).score.detach(), older.scores(clips), atol=1e-3)
+    np.testing.assert_allclose(
+        network(clips.batch(range(4))).score.detach(),
+        [score for score, *_ in predict(older.network, older.known(clips), np.arange(4))],
+        atol=1e-3,
+    )
 
 
 def test_clips_that_do_not_fit_the_model_are_refused(older: Start) -> None:

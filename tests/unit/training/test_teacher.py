@@ -15,7 +15,7 @@ import pytest
 import torch
 
 from scorer.errors import ModelError
-from scorer.sampling.statistics import NAMES
+from scorer.sampling.statistics import names_of
 from scorer.spec import LEVELS, SPECIFICATIONS, ClipScore, ModelId, ModelInput, SampledClip, SamplerSpec
 from tests.support.doubles import SPEC, make_clip
 from tests.support.media import write_frames
@@ -75,7 +75,7 @@ def made_up(
 ) -> Iterator[tuple[int, SampledClip]]:
     """In place of `sample_all`."""
     for place, row in enumerate(rows):
-        yield place, make_clip(brightness_of(row["path"]), place, spec, len(NAMES))
+        yield place, make_clip(brightness_of(row["path"]), place, spec, len(names_of(spec.statistics_version)))
 
 
 @pytest.fixture(autouse=True)
