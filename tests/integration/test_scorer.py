@@ -18,6 +18,7 @@ from tests.support.doubles import SPEC
 from tests.support.pages import metric, read_page
 from tests.support.processes import FREE_WORKER, FVQ, ROOT, Worker, fvq, killed_at_the_end
 from tests.support.scripted_scorer import ScriptedScorer
+from tests.support.serve_process import STATISTICS
 from tests.support.servers import KafkaServer
 from tests.support.topics import Follower, produce
 from tests.support.waiting import wait_for
@@ -71,7 +72,7 @@ def test_no_segment_is_lost_or_has_two_scores_while_the_scorer_is_killed_replace
     urls = ",".join(f"http://127.0.0.1:{scorer.environment['FVQ_SERVE_PORT']}" for scorer in scorers)
     settings = {
         "FVQ_BROKER": kafka.broker, "FVQ_GROUP": "scorer", "FVQ_LIVE_WINDOW": "off", "FVQ_MEDIA_ROOTS": str(tmp_path),
-        "FVQ_TEST_STATISTICS": "109", "FVQ_SCORER_URL": urls, "FVQ_SCORER_TOKEN": TOKEN, "FVQ_SCORER_TIMEOUT": "20",
+        "FVQ_TEST_STATISTICS": str(STATISTICS), "FVQ_SCORER_URL": urls, "FVQ_SCORER_TOKEN": TOKEN, "FVQ_SCORER_TIMEOUT": "20",
         "FVQ_ALERTS": "false", "FVQ_HARVEST": "false",
     }  # fmt: skip
     workers = [Worker(name, tmp_path, command=FREE_WORKER, **settings) for name in ("worker-1", "worker-2")]

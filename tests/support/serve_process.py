@@ -20,6 +20,7 @@ from scorer.find import SHIPPED
 from scorer.remote.wire import MEDIA_TYPE
 from scorer.runtime.export import export_graph
 from scorer.runtime.graph import GRAPH_FILE
+from scorer.sampling.statistics import names_of
 from scorer.spec import ModelInput, SamplerSpec
 from tests.support.doubles import make_clip
 from tests.support.processes import FVQ, Worker
@@ -27,7 +28,7 @@ from tests.support.waiting import wait_for
 
 NANO = SHIPPED["nano"]
 SPEC = SamplerSpec.load(NANO)
-STATISTICS = 109
+STATISTICS = len(names_of(SPEC.statistics_version))
 TOKEN = "a-token-for-tests"
 
 

@@ -60,7 +60,7 @@ def secret(seeded: Fleet, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
 
     thread = threading.Thread(target=loop.run_until_complete, args=(serve(),))
     thread.start()
-    assert started.wait(20)
+    assert started.wait(60)
     yield token
     loop.call_soon_threadsafe(stop.set)
     thread.join(20)
