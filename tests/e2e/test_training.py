@@ -39,7 +39,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     # With the recipe's noise, so few steps would learn nothing.
     quiet = {"image_noise": 0.1, "statistics_noise": 0.1, "image_dropout": 0.0, "stream_dropout": 0.0}
     # Two clips of two contents a step are enough for the pairs, at a sixth of the recipe's cost.
-    short = quiet | {"stage1_steps": 3, "stage2_steps": 10, "contents_per_batch": 2, "clips_per_content": 2, "folds": 2}
+    short = quiet | {"stage1_steps": 2, "stage2_steps": 6, "contents_per_batch": 2, "clips_per_content": 2, "folds": 2}
     (folder / "recipe.yaml").write_text(yaml.safe_dump(recipe | short))
     return folder
 
