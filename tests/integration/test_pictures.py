@@ -29,8 +29,11 @@ def messages(broker: str) -> list[Any]:
         consumer.close()
 
 
-def play(kafka: KafkaServer, folder: Path, **settings: str) -> list[SegmentScore]:
-    """Announce a segment with a face, then a black one, and wait until a worker has scored both; returns the scores."""
+def play(kafka: KafkaServer, folder: Path, pictures: int = 0, **settings: str) -> list[SegmentScore]:
+    """Announce a segment with a face, then a black one, and wait until a worker has scored both; returns the scores.
+
+    pictures: how many are waited for as well, since that of a change comes after its score.
+    """
     media = folder / "media"
     media.mkdir()
     for name, kind in (("face", "face"), ("night", "color=black")):
@@ -46,6 +49,10 @@ def play(kafka: KafkaServer, folder: Path, **settings: str) -> list[SegmentScore
     try:
         worker.start()
         wait_for("both segments are scored", lambda: len(follower.read()) >= 2, 120)
+        if pictures:
+            shown = Follower(kafka.broker, PICTURES_TOPIC)
+            wait_for("the pictures", lambda: len(shown.read()) >= pictures, 60)
+            shown.close()
         return [SegmentScore.from_bytes(value) for value in follower.read()]
     finally:
         follower.close()
@@ -56,7 +63,7 @@ def test_a_stream_has_a_picture_now_and_then_and_at_each_change_and_loses_it_whe
     kafka: KafkaServer, tmp_path: Path
 ) -> None:
     create_topics(Connection(kafka.broker), partitions=2, replication=1)
-    scores = {score.segment_id: score for score in play(kafka, tmp_path, FVQ_PICTURES="3600")}
+    scores = {score.segment_id: score for score in play(kafka, tmp_path, pictures=2, FVQ_PICTURES="3600")}
     sent = messages(kafka.broker)
     pictures = [StreamPicture.from_message(message.key, message.value, message.headers) for message in sent]
     assert [picture.kind for picture in pictures] == ["routine", "changed"]
