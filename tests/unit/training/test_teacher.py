@@ -200,7 +200,7 @@ def test_a_weight_outside_of_its_range_is_refused(tmp_path: Path) -> None:
 @pytest.mark.slow
 @pytest.mark.timeout(600)  # 20 s of CPU, of which a machine that does other work gives little
 def test_the_small_model_follows_a_teacher_whose_weight_is_one(data: Path, tmp_path: Path) -> None:
-    quick: dict[str, Any] = {"stage1_steps": 10, "stage2_steps": 50, "learning_rate": 3e-3, "image_noise": 0.1}
+    quick: dict[str, Any] = {"stage1_steps": 10, "stage2_steps": 25, "learning_rate": 3e-3, "image_noise": 0.1}
     dropout = {"statistics_noise": 0.1, "stream_dropout": 0.0, "image_dropout": 0.0}
     small = {"contents_per_batch": 2, "clips_per_content": 5, "sampler": "leaner"}
     recipe: NanoRecipe = replace(RECIPE, **quick, **dropout, **small, teacher_weight=1.0)
