@@ -40,7 +40,7 @@ class Operator:
     def press(self, *keys: str) -> None:
         ActionChains(self.browser).send_keys(*keys).perform()
 
-    def sees(self, condition: Callable[[], Any], within: float = 40) -> None:
+    def sees(self, condition: Callable[[], Any], within: float = 20) -> None:
         try:
             WebDriverWait(self.browser, within, poll_frequency=0.05).until(lambda _: condition())
         except TimeoutException:
