@@ -164,10 +164,10 @@ def test_what_kafka_has_deleted_is_said(broker: str, tmp_path: Path) -> None:
     admin.close()
     with TimeSpan(Connection(broker), SCORES_TOPIC, NOW - 7 * HOUR) as span:
         assert (span.total, span.cut_off) == (3 * 36 + 3, [at.partition])
-    finished = fvq("history", "fill", "--from", "7h", FVQ_BROKER=broker, FVQ_DATA_DIR=str(tmp_path))
+    finished = fvq("history", "fill", "--from", "2d", FVQ_BROKER=broker, FVQ_DATA_DIR=str(tmp_path))
     assert finished.returncode == 0, finished.stderr
     assert f"Kafka has deleted messages of partition {at.partition}, perhaps some from --from on" in finished.stderr
-    staging = fvq("history", "fill", "--from", "7h", FVQ_BROKER=broker, FVQ_DATA_DIR=str(tmp_path), FVQ_TOPIC_PREFIX="staging.")
+    staging = fvq("history", "fill", "--from", "2d", FVQ_BROKER=broker, FVQ_DATA_DIR=str(tmp_path), FVQ_TOPIC_PREFIX="staging.")
     assert (staging.returncode, "topic staging.training-queue is missing" in staging.stderr) == (1, True)
 
 
@@ -200,7 +200,7 @@ def test_a_stream_that_is_forgotten_meanwhile_does_not_come_back(
         return await flush(sink)
 
     monkeypatch.setattr(SqliteSink, "flush", forget_then_flush)
-    result = CliRunner().invoke(app, ["history", "fill", "--from", "7h"])
+    result = CliRunner().invoke(app, ["history", "fill", "--from", "2d"])
     assert result.exit_code == 0, result.output
     assert "forgotten was deleted meanwhile: what was written of it is deleted again" in result.stderr
     with sqlite3.connect(tmp_path / "scores.sqlite") as connection:

@@ -62,7 +62,7 @@ def score_number(number: int = 0, **changes: Any) -> SegmentScore:
 def rows(influxdb: InfluxServer, bucket: str) -> list[FluxRecord]:
     """One record for each point, its fields as columns."""
     query = (
-        f'from(bucket: "{bucket}") |> range(start: -1h, stop: 1h) |> filter(fn: (r) => r._measurement == "segment_score") '
+        f'from(bucket: "{bucket}") |> range(start: -1d, stop: 1h) |> filter(fn: (r) => r._measurement == "segment_score") '
         '|> pivot(rowKey: ["_time"], columnKey: ["_field"], valueColumn: "_value") |> group() |> sort(columns: ["sequence"])'
     )
     with client(influxdb) as reader:

@@ -80,7 +80,7 @@ def test_segments_of_a_killed_process_go_and_those_of_a_running_one_stay(tmp_pat
     write(tmp_path / "inbox" / str(os.getpid()) / "segment-c", 99 * HOUR)
     write(tmp_path / "wall-inbox" / "segment-d", 0.5 * HOUR)
     assert clean(tmp_path) == {}
-    deleted = clean(tmp_path, later=2 * HOUR)
+    deleted = clean(tmp_path, later=DAY)
     assert deleted == {"fetched segments": 2, "fetched segments of the wall": 1}
     assert left(tmp_path) == {f"inbox/{os.getpid()}/segment-c"}
 

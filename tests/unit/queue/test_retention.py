@@ -16,7 +16,7 @@ from streams.queue.retention import NOTE_AGE, STRAY_AGE, sweep
 from tests.support.queue import MemoryTopic, clip_of, scored, stored_example
 
 NOW = datetime.now(UTC)
-LATER = NOW + 3 * STRAY_AGE  # late enough for clips that a test stores some time after NOW
+LATER = NOW + timedelta(hours=12)  # late enough for clips that a test stores when a run of all tests comes to it
 
 
 @pytest.fixture
@@ -230,7 +230,7 @@ def test_a_stream_that_is_forgotten_while_the_sweep_queues_its_clip_stays_forgot
 
     class Racing(MemoryTopic):
         def add(self, events: Iterable[TrainingExample | StreamDeletion]) -> None:
-            MemoryTopic.add(self, [StreamDeletion(stream_id=example.stream_id, deleted_at=NOW + timedelta(hours=1))])
+            MemoryTopic.add(self, [StreamDeletion(stream_id=example.stream_id, deleted_at=LATER)])
             super().add(events)
 
     topic = Racing()
