@@ -13,15 +13,13 @@ model (`training.nano.train`). Each pipeline is imported only when it runs, beca
 from __future__ import annotations
 
 import json
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tqdm import tqdm
-
 from training.adapter.replay import FROZEN, freeze
 from training.recipe import TuneRecipe, load_nano_recipe, load_tune_recipe, read_mapping
+from training.remarks import remark
 
 if TYPE_CHECKING:
     from training.nano.teacher import Lesson
@@ -77,14 +75,11 @@ def tune_from_queue(recipe: TuneRecipe, rated: Path, replay: Path | None, out: P
     """
     frozen = out / FROZEN
     if frozen.exists():
-        tqdm.write(f"{frozen}: the ratings of this run as it began; another --out takes those of now", file=sys.stderr)
+        remark(f"{frozen}: the ratings of this run as it began; another --out takes those of now")
     else:
         freeze(rated, frozen, recipe.seed)
     if replay is None or not recipe.replay_share:
-        tqdm.write(
-            "nothing is replayed: what the base knows may fade (--data names the base's data, replay_share how much)",
-            file=sys.stderr,
-        )
+        remark("nothing is replayed: what the base knows may fade (--data names the base's data, replay_share how much)")
     return _tune(recipe, frozen, out, replay, None, processes)
 
 

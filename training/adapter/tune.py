@@ -14,7 +14,6 @@ from __future__ import annotations
 import hashlib
 import json
 import subprocess
-import sys
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -23,7 +22,6 @@ import numpy as np
 import torch
 from accelerate import Accelerator, InitProcessGroupKwargs
 from numpy.typing import NDArray
-from tqdm import tqdm
 
 from scorer.find import SHIPPED, version_of
 from scorer.model.adapters import AdaptedRater, Lora, attach, is_adapter_weight, save_adapter
@@ -40,6 +38,7 @@ from training.adapter.trainer import Trainer
 from training.data.rated import FEWEST, REPLAY, SPLITS, RatedSet, read_rated
 from training.evaluation.agreement import agreement, calibration
 from training.recipe import BasePart, TuneRecipe
+from training.remarks import remark
 
 
 def tune(recipe: TuneRecipe, data: Path, out: Path, replay: Path | None = None, scale: str | None = None) -> dict[str, Any]:
@@ -62,7 +61,7 @@ def tune(recipe: TuneRecipe, data: Path, out: Path, replay: Path | None = None, 
     if replay is not None:
         rated = with_replay(rated, replay, recipe)
     if accelerator.is_main_process:
-        tqdm.write(rated.report(), file=sys.stderr)
+        remark(rated.report())
     if not rated.of("train") or max(len(rated.of("val")), len(rated.of("test"))) < FEWEST:
         raise ValueError(f"{data}: there have to be clips to train on, and {FEWEST} of val or test to look at.\n{rated.report()}")
     # Parts that the base does not bring start from random weights: the same in every process and every run.

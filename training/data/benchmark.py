@@ -12,7 +12,6 @@ import csv
 import json
 import random
 import subprocess
-import sys
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
@@ -30,6 +29,7 @@ from training.data.references import make_reference
 from training.data.scenes.material import read_material
 from training.data.scenes.scene import make_scene, write_scene
 from training.data.synth import measure
+from training.remarks import remark
 
 LABELS, PLAN = "benchmark.csv", "benchmark.json"
 PLAIN = "plain"
@@ -128,7 +128,7 @@ def _tasks(folder: Path, content: Content, plan: Plan) -> list[Callable[[], Row 
     seed = f"{plan.seed}/{content.name}"
     made = _kept(reference.with_suffix(".json"), lambda: _reference(reference, content, plan, seed))
     if made is None:
-        tqdm.write(f"{content.name}: left out, {content.source} is too soft for a scene", file=sys.stderr)
+        remark(f"{content.name}: left out, {content.source} is too soft for a scene")
         return []
     beginning = {"content": content.name, "person": content.person} | made
     perfect = {"source_grade": REFERENCE_LABEL, "relative": 100.0, "vmaf": 100.0, "ssim": 1.0, "psnr": 60.0}
@@ -169,7 +169,7 @@ def _task(
             measured = _kept(folder / f"{name}.json", lambda: _damaged(reference, beginning["fps"], name, damages, seed))
         except (ValueError, subprocess.SubprocessError) as error:
             # A clip without a person has no backlight: the benchmark does without this one.
-            tqdm.write(f"{name}: left out, {error}", file=sys.stderr)
+            remark(f"{name}: left out, {error}")
             return None
         assert measured is not None
         row = beginning | {"path": f"{name}.mkv", "kind": kind, "step": step}

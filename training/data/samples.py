@@ -7,7 +7,6 @@ ablation reads those.
 from __future__ import annotations
 
 import random
-import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +22,7 @@ from scorer.model.modeling import ClipBatch
 from scorer.sampling.pool import SamplerPool
 from scorer.spec import MODEL_INPUTS, SPEC_FILE, SampledClip, SamplerSpec
 from training.data.measures import parts_of_kind
+from training.remarks import remark
 
 ENCODE_BATCH = 8
 """Clips that go through a network at once where no gradients are kept."""
@@ -70,12 +70,12 @@ def sample_all(
             try:
                 windows = futures.pop(i).result()
             except MediaError as error:
-                tqdm.write(f"{rows[i]['path']}: left out, {error.reason}", file=sys.stderr)
+                remark(f"{rows[i]['path']}: left out, {error.reason}")
                 continue
             if windows:
                 yield i, windows[0][1]
             else:
-                tqdm.write(f"{rows[i]['path']}: left out, it is shorter than the part that is to be sampled", file=sys.stderr)
+                remark(f"{rows[i]['path']}: left out, it is shorter than the part that is to be sampled")
 
 
 @dataclass

@@ -15,7 +15,6 @@ import csv
 import json
 import random
 import subprocess
-import sys
 from collections.abc import Collection, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -26,6 +25,7 @@ from tqdm import tqdm
 from training.data.degradations import KINDS, REFERENCE_LABEL, Degradation, degrade, label, ladders
 from training.data.ffmpeg import FPS, run_ffmpeg
 from training.data.references import make_reference
+from training.remarks import remark
 
 
 def synthesise(
@@ -107,7 +107,7 @@ def _segment(out: Path, content: str, person: str, degradation: Degradation | No
             scores = measure(clip, reference)
         except subprocess.CalledProcessError as error:
             # Packet loss can leave nothing to decode: such a segment has no picture to rate.
-            tqdm.write(f"{name}: left out, ffmpeg failed ({error.returncode})", file=sys.stderr)
+            remark(f"{name}: left out, ffmpeg failed ({error.returncode})")
             return None
         row |= {"mos": label(degradation, scores["vmaf"])} | scores
     part = record.with_suffix(".part")

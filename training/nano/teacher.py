@@ -13,7 +13,6 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
@@ -24,7 +23,6 @@ import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional
-from tqdm import tqdm
 
 from scorer.errors import ModelError
 from scorer.spec import LEVELS, Scorer, level_of
@@ -32,6 +30,7 @@ from training.data.rated import VIDEO_ENDINGS, clip_digest
 from training.data.samples import ENCODE_BATCH, Part, parts_of, sample_all
 from training.evaluation.agreement import srcc
 from training.recipe import NanoRecipe
+from training.remarks import remark
 
 Row = dict[str, Any]
 Item = TypeVar("Item")
@@ -113,7 +112,7 @@ def unlabelled_rows(folder: Path, labelled: Sequence[Row]) -> list[Row]:
     rows: list[Row] = []
     for file in files:
         if (digest := clip_digest(file)) in known:
-            tqdm.write(f"{file}: left out, the same clip is there already", file=sys.stderr)
+            remark(f"{file}: left out, the same clip is there already")
             continue
         known.add(digest)
         inside = file.parent.relative_to(folder)
@@ -138,7 +137,7 @@ def teacher_answers(teacher: Scorer, rows: Sequence[Row], parts: Sequence[Part],
     keys = [_key(Path(row["path"]), part) for row, part in zip(rows, parts, strict=True)]
     left = [place for place, key in enumerate(keys) if key and key not in answers]
     if left:
-        tqdm.write(f"{model} scores {len(left)} clips; {len(rows) - len(left)} are known", file=sys.stderr)
+        remark(f"{model} scores {len(left)} clips; {len(rows) - len(left)} are known")
         samples = sample_all([rows[place] for place in left], teacher.spec, jobs, [parts[place] for place in left])
         with file.open("a", encoding="utf-8") as log:
             for batch in batched(samples, ENCODE_BATCH):

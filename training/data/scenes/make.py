@@ -13,7 +13,6 @@ import csv
 import json
 import multiprocessing
 import subprocess
-import sys
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
@@ -34,6 +33,7 @@ from training.data.scenes.plan import generator
 from training.data.scenes.scene import CAST, casts, make_scene, write_scene
 from training.data.scenes.sheet import write_sheet
 from training.data.synth import measure
+from training.remarks import remark
 
 COLUMNS = (
     "path", "content", "person", "kind", "step", "mos", "relative", "source_grade", "measure", "vmaf", "ssim", "psnr", "scene",
@@ -179,8 +179,8 @@ def _run(tasks: Sequence[Task], jobs: int) -> Iterator[Row]:
     with ProcessPoolExecutor(jobs, multiprocessing.get_context("spawn"), initializer=cv2.setNumThreads, initargs=(1,)) as pool:
         done = pool.map(_make, tasks, chunksize=max(1, min(CAST, len(tasks) // jobs)))
         for rows, remarks in tqdm(done, total=len(tasks), desc="scenes", disable=None):
-            for remark in remarks:
-                tqdm.write(remark, file=sys.stderr)
+            for text in remarks:
+                remark(text)
             yield from rows
 
 
