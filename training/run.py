@@ -18,8 +18,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from training.adapter.replay import FROZEN, freeze
+from training.data.remarks import remark
 from training.recipe import TuneRecipe, load_nano_recipe, load_tune_recipe, read_mapping
-from training.remarks import remark
 
 if TYPE_CHECKING:
     from training.nano.teacher import Lesson

@@ -36,9 +36,9 @@ from training.adapter.processes import WAIT
 from training.adapter.replay import with_replay
 from training.adapter.trainer import Trainer
 from training.data.rated import FEWEST, REPLAY, SPLITS, RatedSet, read_rated
+from training.data.remarks import remark
 from training.evaluation.agreement import agreement, calibration
 from training.recipe import BasePart, TuneRecipe
-from training.remarks import remark
 
 
 def tune(recipe: TuneRecipe, data: Path, out: Path, replay: Path | None = None, scale: str | None = None) -> dict[str, Any]:

@@ -26,10 +26,10 @@ from training.data.degradations import REFERENCE_LABEL
 from training.data.ffmpeg import FPS
 from training.data.measures import absolute, points
 from training.data.references import make_reference
+from training.data.remarks import remark
 from training.data.scenes.material import read_material
 from training.data.scenes.scene import make_scene, write_scene
 from training.data.synth import measure
-from training.remarks import remark
 
 LABELS, PLAN = "benchmark.csv", "benchmark.json"
 PLAIN = "plain"

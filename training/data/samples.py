@@ -22,7 +22,7 @@ from scorer.model.modeling import ClipBatch
 from scorer.sampling.pool import SamplerPool
 from scorer.spec import MODEL_INPUTS, SPEC_FILE, SampledClip, SamplerSpec
 from training.data.measures import parts_of_kind
-from training.remarks import remark
+from training.data.remarks import remark
 
 ENCODE_BATCH = 8
 """Clips that go through a network at once where no gradients are kept."""

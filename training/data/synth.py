@@ -25,7 +25,7 @@ from tqdm import tqdm
 from training.data.degradations import KINDS, REFERENCE_LABEL, Degradation, degrade, label, ladders
 from training.data.ffmpeg import FPS, run_ffmpeg
 from training.data.references import make_reference
-from training.remarks import remark
+from training.data.remarks import remark
 
 
 def synthesise(

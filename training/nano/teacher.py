@@ -27,10 +27,10 @@ from torch.nn import functional
 from scorer.errors import ModelError
 from scorer.spec import LEVELS, Scorer, level_of
 from training.data.rated import VIDEO_ENDINGS, clip_digest
+from training.data.remarks import remark
 from training.data.samples import ENCODE_BATCH, Part, parts_of, sample_all
 from training.evaluation.agreement import srcc
 from training.recipe import NanoRecipe
-from training.remarks import remark
 
 Row = dict[str, Any]
 Item = TypeVar("Item")

@@ -28,12 +28,12 @@ from training.data.damage.ladder import apply
 from training.data.degradations import REFERENCE_LABEL
 from training.data.measures import absolute, measure_of, points
 from training.data.references import STILLS
+from training.data.remarks import remark
 from training.data.scenes.material import Material, read_material
 from training.data.scenes.plan import generator
 from training.data.scenes.scene import CAST, casts, make_scene, write_scene
 from training.data.scenes.sheet import write_sheet
 from training.data.synth import measure
-from training.remarks import remark
 
 COLUMNS = (
     "path", "content", "person", "kind", "step", "mos", "relative", "source_grade", "measure", "vmaf", "ssim", "psnr", "scene",
