@@ -38,6 +38,9 @@ FIRST_WAIT, LONGEST_WAIT = 1.0, 60.0
 MAX_WAITING = 500
 """Most alerts of a receiver that wait in memory; the others wait in Kafka."""
 
+MOST_OPEN = 10_000
+"""Most alerts of which it is remembered that a receiver knows of their start and not of their end."""
+
 DUE_SECONDS = 1.0
 """How often it is checked whether an alert is due to be told again, or to be silenced."""
 
@@ -75,6 +78,7 @@ class Courier:
         self._outage = Outage(f"receiver {receiver.name}")
         self._silencer = Silencer(receiver) if receiver.silence else None
         self._told: dict[str, float] = {}
+        self._open_there: dict[str, None] = {}
         self._waiting: deque[_Waiting] = deque()
         self._pause, self._next_try, self._next_repeat, self._next_silence = FIRST_WAIT, 0.0, 0.0, 0.0
         from_zero(metrics.ALERT_DELIVERIES, *((receiver.name, outcome) for outcome in ("delivered", "refused", "too-old")))
@@ -166,9 +170,19 @@ class Courier:
         else:
             self._outage.works()
             metrics.ALERT_DELIVERIES.labels(name, "delivered").inc(len(alerts))
+            self._remember(alerts)
             self._end_silence(alerts)
         self._pause = FIRST_WAIT
         return True
+
+    def _remember(self, alerts: list[QualityAlert]) -> None:
+        """Remember which alerts are open at the receiver, the oldest ones not for ever."""
+        for alert in alerts:
+            self._open_there.pop(alert.alert_id, None)
+            if alert.state == "firing":
+                self._open_there[alert.alert_id] = None
+        while len(self._open_there) > MOST_OPEN:
+            del self._open_there[next(iter(self._open_there))]
 
     def _repeat(self) -> None:
         """Post firing alerts again: to an Alertmanager all, every `REPEAT_SECONDS`; to others those that are due."""
@@ -235,9 +249,10 @@ class Courier:
                 self._post_again([alert])
 
     def _too_old(self, alert: QualityAlert) -> bool:
-        """Whether an alert is too old to be delivered; one that still fires never is."""
+        """Whether an alert is too old to be delivered. One that still fires never is, nor the end of one that was delivered here:
+        an incident would stay open for ever."""
         age = (datetime.now(UTC) - (alert.ended_at or alert.started_at)).total_seconds()
-        if age <= self._receiver.give_up:
+        if age <= self._receiver.give_up or (alert.state == "resolved" and alert.alert_id in self._open_there):
             return False
         if alert.state == "firing" and alert.alert_id in {open_alert.alert_id for open_alert in self._firing()}:
             return False

@@ -143,6 +143,16 @@ def test_alerts_that_are_too_old_or_of_another_kind_are_not_delivered(kafka: Kaf
     assert alert_ids(hook.bodies) == ["id-2", "id-4"]
 
 
+def test_the_end_of_an_alert_that_was_delivered_is_told_however_old_it_is(kafka: KafkaServer) -> None:
+    old = {"started_at": NOW - timedelta(days=3), "ended_at": NOW - timedelta(days=2)}
+    with webhook() as hook, courier(kafka, make_receiver(hook.url)):
+        announce(kafka, make_alert(1))
+        wait_for("its start", lambda: len(hook.bodies) == 1, 30)
+        announce(kafka, make_alert(2, "resolved", **old), make_alert(1, "resolved", **old), make_alert(3))
+        wait_for("its end", lambda: len(hook.bodies) == 3, 30)
+    assert alert_ids(hook.bodies) == ["id-1", "id-1", "id-3"]
+
+
 @pytest.fixture
 def alertmanager(tmp_path: Path) -> Iterator[Any]:
     """A function that starts a real Alertmanager, or restarts it without its alerts, and returns its address."""
