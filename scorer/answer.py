@@ -21,6 +21,8 @@ def clip_scores(
     """
     if not np.isfinite(scores).all():
         raise ModelError(f"model {model} gave a score that is not a finite number")
+    if wrong := next((score for score in scores if not 0 <= round(score, 2) <= 100), None):
+        raise ModelError(f"model {model} gave the score {wrong:g}, which is outside 0-100")
     return [
         ClipScore(
             score=round(score, 2),

@@ -144,7 +144,9 @@ def _check_configuration(path: Path) -> None:
         if isinstance(value, (int, float)) and not isinstance(value, bool):
             largest = _largest(name.lower())
             if largest is not None and abs(value) > largest:
-                raise ModelError(f"model {path.parent}: {path.name}: {name} is {value:g}, more than {largest}")
+                # A whole number of JSON has no end, and one of hundreds of digits cannot be shown as a float.
+                shown = f"{value:g}" if abs(value) < 10**15 else "over 1e15"
+                raise ModelError(f"model {path.parent}: {path.name}: {name} is {shown}, more than {largest}")
 
 
 def _largest(name: str) -> int | None:

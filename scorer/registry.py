@@ -89,7 +89,7 @@ class Registry:
 
     def names(self) -> list[str]:
         """Models that have a version."""
-        return [name for name in self._folders(self._storage.root) if self.versions(name)]
+        return [name for name in self._folders(self._storage.root) if NAME.fullmatch(name) and self.versions(name)]
 
     def versions(self, name: str) -> list[Manifest]:
         """All versions of a model, oldest first."""
@@ -145,6 +145,8 @@ class Registry:
         history = self._history(name)
         if not history:
             raise ModelError(f"registry {self.url}: no version of {name} is current, so there is nothing to roll back")
+        if len(history) > 1:
+            self.manifest(name, history[-2])  # raises where it is gone
         self._set_history(name, history[:-1])
         return history[-2] if len(history) > 1 else None
 

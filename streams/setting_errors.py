@@ -30,6 +30,7 @@ WRONG = {
     "int_parsing": "is no whole number",
     "int_from_float": "is no whole number",
     "bool_parsing": "is neither true nor false",
+    "finite_number": "is no finite number",
     "literal_error": "is none of the values",
     "greater_than": "is too small",
     "greater_than_equal": "is too small",

@@ -33,7 +33,7 @@ def _setting(group: str, default: Any, meaning: str, *, unit: str = "", **bounds
 class SettingFields(BaseSettings):
     """Every setting and its default. The defaults run on one machine without any server."""
 
-    model_config = SettingsConfigDict(env_prefix="FVQ_", extra="ignore", validate_default=True)
+    model_config = SettingsConfigDict(env_prefix="FVQ_", extra="ignore", validate_default=True, allow_inf_nan=False)
 
     broker: str | None = _setting(
         "kafka", None, "Kafka bootstrap servers, `host:port[,host:port]`. Without it `fvq up` starts an embedded broker."

@@ -141,7 +141,7 @@ def spec_of(values: object) -> SamplerSpec:
         raise WireError(f"the sampler's specification must have just these names: {named}")
     try:
         return SamplerSpec.from_values(values)
-    except (ValueError, TypeError) as error:
+    except (ValueError, TypeError, RecursionError) as error:
         raise WireError(f"the sampler's specification: {_cut(str(error))}") from error
 
 

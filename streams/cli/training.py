@@ -39,6 +39,9 @@ def synth(
     from training.data.references import find_sources
     from training.data.synth import synthesise
 
+    if inside := next((path for path in sources if out.resolve().is_relative_to(path.resolve())), None):
+        raise ValueError(f"{out} is in the folder {inside} of sources: what is made would be taken for clean sources")
+
     if scenes:
         from training.data.scenes.make import make_scenes
 
@@ -112,7 +115,9 @@ def train(
         metrics = run(recipe, data, dev, out, scale, processes, lesson, begun)
     shown = ("version", "srcc", "srcc_within", "plcc", "rmse", "ladders")
     if metrics:
-        print(json.dumps({name: metrics[name] for name in shown if name in metrics}))
+        from training.evaluation.agreement import without_nan
+
+        print(json.dumps(without_nan({name: metrics[name] for name in shown if name in metrics})))
 
 
 def evaluate(
@@ -138,6 +143,7 @@ def evaluate(
 
     from scorer.load import load_engine
     from training.evaluation import report
+    from training.evaluation.agreement import without_nan
 
     settings = load_settings()
     if (data is None) == (benchmark is None):
@@ -154,7 +160,7 @@ def evaluate(
     if plot is not None:
         report.plot(results, plot)
     if as_json:
-        print(json.dumps(results))
+        print(json.dumps(without_nan(results)))
         return
     for table in report.tables(results):
         Console().print(table)
@@ -171,11 +177,12 @@ def ablate(
     """Fit the model without each of its parts, to see what each is worth."""
     from rich.console import Console
 
+    from training.evaluation.agreement import without_nan
     from training.nano import ablate as ablation
     from training.recipe import load_nano_recipe
 
     results = ablation.ablate(load_nano_recipe(recipe), data, dev, work, seeds)
-    print(json.dumps(results)) if as_json else Console().print(ablation.table(results))
+    print(json.dumps(without_nan(results))) if as_json else Console().print(ablation.table(results))
 
 
 def crossvalidate(
@@ -185,7 +192,7 @@ def crossvalidate(
     folds: Annotated[int, typer.Option(min=2, help="Parts that the people are divided into.")] = 5,
 ) -> None:
     """Fit the recipe on four fifths of the people and score the fifth, five times; prints JSON."""
-    from training.evaluation.benchmark import without_nan
+    from training.evaluation.agreement import without_nan
     from training.nano.crossvalidate import crossvalidate as run
     from training.recipe import load_nano_recipe
 
@@ -258,7 +265,8 @@ def _benchmark(
     from training.data.benchmark import Plan, make_benchmark
     from training.data.damage.catalogue import LADDERS
     from training.data.references import find_sources
-    from training.evaluation.benchmark import evaluate_benchmark, tables, without_nan
+    from training.evaluation.agreement import without_nan
+    from training.evaluation.benchmark import evaluate_benchmark, tables
 
     settings, jobs = load_settings(), os.cpu_count() or 1
     if people:

@@ -157,6 +157,12 @@ def test_each_page_listens_at_its_own_address_or_where_the_worker_does(monkeypat
     assert settings.web_host == "192.0.2.1", "who opens the wall does not open the worker's pages"
 
 
+def test_infinity_is_no_setting(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FVQ_SAMPLE_TIMEOUT", "inf")
+    with pytest.raises(SettingsError, match=r"^FVQ_SAMPLE_TIMEOUT: .*inf.* is no finite number"):
+        load_settings()
+
+
 def test_environment_over_file(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     config = tmp_path / "fvq.toml"
     config.write_text('broker = "a:1"\nweb_port = 1234\nmedia_roots = ["/x", "/y"]\nlive_window = "off"\n')

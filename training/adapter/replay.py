@@ -16,7 +16,7 @@ from pathlib import Path
 
 import numpy as np
 
-from training.data.rated import FEWEST, REPLAY, RatedClip, RatedSet, read_rated
+from training.data.rated import FEWEST, REPLAY, RatedClip, RatedSet, clip_digest, read_rated
 from training.recipe import TuneRecipe
 
 FEWEST_RATED = 8
@@ -35,11 +35,12 @@ def with_replay(rated: RatedSet, source: Path, recipe: TuneRecipe) -> RatedSet:
     if not recipe.replay_share:
         return rated
     base = read_rated(source, recipe.seed)
-    held_out = {clip.content for clip in rated.clips if clip.split != "train"}
+    judged = [clip for clip in rated.clips if clip.split != "train"]
+    held_out, same = {clip.content for clip in judged}, {clip_digest(clip.path) for clip in judged}
     by_content: dict[str, list[RatedClip]] = {}
     for place in np.random.default_rng(recipe.seed).permutation(len(base.clips)):
         clip = base.clips[place]
-        if clip.split == "train" and clip.content not in held_out:
+        if clip.split == "train" and clip.content not in held_out and clip_digest(clip.path) not in same:
             by_content.setdefault(clip.content, []).append(clip)
     # The first of every content, then the second of every content, and so on.
     ordered = sorted(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 from pathlib import Path
 
@@ -23,6 +24,12 @@ def run_ffmpeg(*arguments: object) -> None:
     subprocess.run(command, check=True, stdin=subprocess.DEVNULL, stderr=subprocess.DEVNULL, timeout=300)
 
 
+def filter_value(value: object) -> str:
+    """A value of an option in a filter graph: what the option's parser and the graph's take for their own signs is escaped."""
+    option = re.sub(r"([\\':])", r"\\\1", str(value))
+    return re.sub(r"([\\'\[\],;])", r"\\\1", option)
+
+
 def picture_rate(video: Path) -> float:
     """Pictures per second of a video."""
     capture = cv2.VideoCapture(str(video))
@@ -37,3 +44,11 @@ def picture_size(video: Path) -> tuple[int, int]:
     size = int(capture.get(cv2.CAP_PROP_FRAME_WIDTH)), int(capture.get(cv2.CAP_PROP_FRAME_HEIGHT))
     capture.release()
     return size
+
+
+def has_pictures(video: Path) -> bool:
+    """Whether a first picture can be read."""
+    capture = cv2.VideoCapture(str(video))
+    found, _ = capture.read()
+    capture.release()
+    return bool(found)

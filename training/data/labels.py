@@ -27,7 +27,7 @@ def read_labels(labels: Path) -> list[dict[str, Any]]:
                 grades = {column: float(row.get(column) or default) for column, default in _grades(row).items()}
                 parsed = {"path": labels.parent / name, "mos": float(row["mos"]), "step": int(row["step"]), **grades}
                 rows.append({"person": row["content"], "absolute": bool(row.get("source_grade"))} | row | parsed)
-            except (KeyError, ValueError) as error:
+            except (KeyError, ValueError, TypeError) as error:
                 raise ValueError(f"{labels}, line {number}: {error!r}; needed are path, content, kind, step, mos") from error
             for column in ("mos", "relative", "source_grade"):
                 if not 0 <= rows[-1][column] <= 100:

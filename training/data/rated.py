@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+import unicodedata
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -194,7 +195,7 @@ def _table_claims(table: Path, stated: Scale | None) -> Iterator[_Claim]:
     content_column = next((name for name in CONTENT_COLUMNS if name in columns), "")
     for number, row in rows:
         path = _local(row[path_column], table.parent)
-        content = row.get(content_column) or path.stem
+        content = unicodedata.normalize("NFC", row.get(content_column, "").strip()) or path.stem
         split, ci = row.get("split", ""), row.get("ci", "")
         yield _Claim(f"{table}, line {number}", path, row[rated[0]], content, split, ci, scale)
 

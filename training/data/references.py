@@ -16,7 +16,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from training.data.ffmpeg import FFMPEG, FPS, run_ffmpeg
+from training.data.ffmpeg import FFMPEG, FPS, has_pictures, run_ffmpeg
 
 STILLS = {".jpg", ".jpeg", ".png", ".webp"}
 VIDEOS = {".mp4", ".mkv", ".mov", ".webm", ".ts", ".m4v", ".avi", ".flv"}
@@ -31,7 +31,8 @@ def find_sources(paths: Sequence[Path]) -> list[Path]:
     """
     sources: list[Path] = []
     for path in paths:
-        files = sorted(path.rglob("*")) if path.is_dir() else [path]
+        # Hidden files are no clips: macOS writes `._NAME.mp4` beside each file on other file systems.
+        files = sorted(file for file in path.rglob("*") if not file.name.startswith(".")) if path.is_dir() else [path]
         sources += [file for file in files if file.suffix.lower() in STILLS | VIDEOS]
     names = [source.stem for source in sources]
     if not sources:
@@ -83,8 +84,8 @@ def draw_look(variant: int, rng: random.Random) -> Look:
 def make_reference(source: Path, out: Path, seconds: float, variant: int, seed: str) -> None:
     """Write a clean, lossless reference of `seconds` at 25 frames per second to `out`.
 
-    variant: 0 upwards, see `draw_look`. seed: decides the random numbers. Raises ValueError where a still cannot be read,
-    `subprocess.CalledProcessError` where ffmpeg fails.
+    variant: 0 upwards, see `draw_look`. seed: decides the random numbers. Raises ValueError where a still cannot be read, or
+    where a video ends before the reference would begin; `subprocess.SubprocessError` where ffmpeg fails.
     """
     rng = random.Random(seed)  # noqa: S311 - reproducible data, not secrets
     part = out.with_suffix(".part.mkv")
@@ -98,6 +99,9 @@ def make_reference(source: Path, out: Path, seconds: float, variant: int, seed: 
         mirror = "hflip" if look.mirror else "null"
         chain = f"setpts=PTS/{look.speed},fps={FPS},{crop},scale={size}:flags=lanczos,{mirror},{look.light},format=yuv420p"
         run_ffmpeg("-ss", f"{look.start:.2f}", "-i", source, "-t", str(seconds), "-an", "-vf", chain, *LOSSLESS, part)
+        if not has_pictures(part):
+            part.unlink()
+            raise ValueError(f"{source}: it has no pictures after {look.start:.2f} s, where its reference begins")
     part.rename(out)
 
 

@@ -6,6 +6,8 @@ ablation reads those.
 
 from __future__ import annotations
 
+import hashlib
+import json
 import random
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -98,13 +100,17 @@ def kept_samples(
 ) -> Samples:
     """The samples of all rows, kept in `folder`; a run that was killed goes on after its last sample.
 
-    The folder is only for these rows and this specification; raises ValueError where its samples are of another specification.
-    Parameters as of `sample_all`.
+    The folder is only for these clips and this specification: raises ValueError where its samples are of others. Their
+    labels may change. Parameters as of `sample_all`.
     """
     folder.mkdir(parents=True, exist_ok=True)
     if (folder / SPEC_FILE).exists() and SamplerSpec.load(folder) != spec:
         raise ValueError(f"{folder}: its samples are of another sampler's specification; take another folder, or remove this one")
+    digest, of_clips = _digest_of(rows, parts), folder / "clips.sha256"
+    if of_clips.exists() and of_clips.read_text() != digest:
+        raise ValueError(f"{folder}: its samples are of other clips; take another folder, or remove this one")
     spec.save(folder)
+    of_clips.write_text(digest)
     progress = folder / "rows.txt"
     done = [int(line) for line in progress.read_text().split()] if progress.exists() else []
     arrays: dict[str, NDArray[Any]] = {}
@@ -124,6 +130,14 @@ def kept_samples(
                 print(done[-1], file=log, flush=True)
         complete.touch()
     return Samples({name: array[: len(done)] for name, array in arrays.items()}, np.array(done))
+
+
+def _digest_of(rows: Sequence[Mapping[str, Any]], parts: Sequence[Part] | None) -> str:
+    """What tells the clips of one run from those of another, also after they were moved: names, sizes and parts."""
+    files = [Path(row["path"]) for row in rows]
+    sizes = [file.stat().st_size if file.is_file() else None for file in files]
+    about = [[file.name for file in files], sizes, None if parts is None else [list(part) for part in parts]]
+    return hashlib.sha256(json.dumps(about).encode()).hexdigest()
 
 
 def _create(path: Path, count: int, example: NDArray[Any]) -> NDArray[Any]:

@@ -23,7 +23,7 @@ from typing import Any
 from tqdm import tqdm
 
 from training.data.degradations import KINDS, REFERENCE_LABEL, Degradation, degrade, label, ladders
-from training.data.ffmpeg import FPS, run_ffmpeg
+from training.data.ffmpeg import FPS, filter_value, run_ffmpeg
 from training.data.references import make_reference
 from training.data.remarks import remark
 
@@ -43,7 +43,8 @@ def synthesise(
 
     sources: of `training.data.references.find_sources`. steps: degradations of each reference, drawn at random over the
     kinds; a number above that of all steps means all. kinds: which of `KINDS`. variants: references of each source; each is
-    a content of its own, of the same person. seconds: length of a segment. jobs: encoders that run at once.
+    a content of its own, of the same person. seconds: length of a segment. jobs: encoders that run at once. Sources that cannot
+    be read or are too short are left out with a remark; raises ValueError where none is left.
     """
     out.mkdir(parents=True, exist_ok=True)
     references = {
@@ -58,17 +59,29 @@ def synthesise(
         rng.shuffle(chosen)
         todo += [(content, None), *((content, step) for step in chosen[:steps])]
 
-    def write_reference(content: str) -> None:
+    def write_reference(content: str) -> bool:
+        source, variant = references[content]
         if not (reference := out / f"{content}.reference.mkv").exists():
-            source, variant = references[content]
-            make_reference(source, reference, seconds, variant, f"{seed}/{content}")
+            try:
+                make_reference(source, reference, seconds, variant, f"{seed}/{content}")
+            except subprocess.SubprocessError:
+                remark(f"{source}: left out, ffmpeg cannot read it")
+                return False
+            except ValueError as error:
+                remark(f"left out: {error}")
+                return False
+        return True
 
     def write_segment(item: tuple[str, Degradation | None]) -> dict[str, Any] | None:
         content, degradation = item
         return _segment(out, content, references[content][0].stem, degradation)
 
     with ThreadPoolExecutor(jobs) as pool:
-        list(tqdm(pool.map(write_reference, references), total=len(references), desc="references", disable=None))
+        made = tqdm(pool.map(write_reference, references), total=len(references), desc="references", disable=None)
+        found = {content for content, is_made in zip(references, made, strict=True) if is_made}
+        if not found:
+            raise ValueError("no reference could be made of any source")
+        todo = [(content, step) for content, step in todo if content in found]
         segments = pool.map(write_segment, todo)
         rows = [row for row in tqdm(segments, total=len(todo), desc="segments", disable=None) if row is not None]
     labels = out / "labels.csv"
@@ -125,7 +138,7 @@ def measure(degraded: Path, reference: Path, fps: float = FPS) -> dict[str, Any]
     align = f"fps={fps:g},setpts=N/{fps:g}/TB"
     graph = (
         f"[0:v]{align}[d];[1:v]{align}[r];"
-        f"[d][r]libvmaf=log_fmt=json:log_path={log}:feature=name=psnr|name=float_ssim:n_threads=1:shortest=1"
+        f"[d][r]libvmaf=log_fmt=json:log_path={filter_value(log)}:feature=name=psnr|name=float_ssim:n_threads=1:shortest=1"
     )
     run_ffmpeg("-i", degraded, "-i", reference, "-lavfi", graph, "-f", "null", "-")
     data = json.loads(log.read_text())

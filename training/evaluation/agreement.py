@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from itertools import pairwise
@@ -19,11 +20,14 @@ Rows = Sequence[Mapping[str, Any]]
 FIGURES = ("srcc", "srcc_within", "krcc", "plcc", "rmse", "ladders")
 """The main figures of `summary`; `intervals` gives their spread."""
 
+FEWEST_FITTED = 5
+"""Clips that the logistic needs: it has four parameters."""
+
 
 def srcc(x: ArrayLike, y: ArrayLike) -> float:
     """Spearman's rank correlation, -1 to 1; 0 where one side is constant, because it has no order."""
     x, y = np.asarray(x, float), np.asarray(y, float)
-    return float(stats.spearmanr(x, y).statistic) if np.ptp(x) and np.ptp(y) else 0.0
+    return float(stats.spearmanr(x, y).statistic) if len(x) and np.ptp(x) and np.ptp(y) else 0.0
 
 
 def logistic_fit(scores: ArrayLike, labels: ArrayLike) -> Floats:
@@ -68,16 +72,16 @@ def agreement(scores: ArrayLike, labels: ArrayLike, contents: Sequence[str]) -> 
     and rmse after `logistic_fit`; mae of the scores as they are.
     """
     x, y, names = np.asarray(scores, float), np.asarray(labels, float), np.asarray(contents)
-    fitted = logistic_fit(x, y)
+    fitted = logistic_fit(x, y) if len(x) >= FEWEST_FITTED else np.full(len(x), np.nan)
     of_content = [names == name for name in dict.fromkeys(contents)]
     within = [srcc(x[clips], y[clips]) for clips in of_content if clips.sum() > 2]
     return {
         "srcc": srcc(x, y),
         "srcc_within": float(np.mean(within)) if within else float("nan"),
-        "krcc": float(stats.kendalltau(x, y).statistic),
-        "plcc": float(np.corrcoef(fitted, y)[0, 1]) if np.ptp(fitted) else 0.0,
-        "rmse": float(np.sqrt(np.mean((fitted - y) ** 2))),
-        "mae": float(np.abs(x - y).mean()),
+        "krcc": float(stats.kendalltau(x, y).statistic) if len(x) > 1 else float("nan"),
+        "plcc": float("nan") if len(x) < FEWEST_FITTED else float(np.corrcoef(fitted, y)[0, 1]) if np.ptp(fitted) else 0.0,
+        "rmse": float(np.sqrt(np.mean((fitted - y) ** 2))) if len(x) >= FEWEST_FITTED else float("nan"),
+        "mae": float(np.abs(x - y).mean()) if len(x) else float("nan"),
     }
 
 
@@ -102,7 +106,7 @@ def summary(rows: Rows, scores: Sequence[float]) -> dict[str, Any]:
         "clips": len(rows),
         **agreement(given[trusted], labels[trusted], [rows[i]["content"] for i in trusted]),
         "srcc_vmaf": srcc(given[labelled], labels[labelled]),
-        "ladders": right / max(1, steps),
+        "ladders": right / steps if steps else float("nan"),
         "by_kind": by_kind,
     }
 
@@ -162,10 +166,21 @@ def cross_validated(
     """
     names = sorted({row["person"] for row in rows})
     order = np.random.default_rng(seed).permutation(len(names))
+    if len(names) < 2:
+        raise ValueError("all clips are of one person: nobody would be left to train on")
     scores = np.full(len(rows), np.nan)
-    for fold in range(folds):
+    for fold in range(min(folds, len(names))):
         held = {names[i] for i in order[fold::folds]}
         inside = [i for i, row in enumerate(rows) if row["person"] not in held]
         outside = [i for i, row in enumerate(rows) if row["person"] in held]
         scores[outside] = fit_and_score(inside, outside)
     return scores
+
+
+def without_nan(value: Any) -> Any:
+    """The report as JSON can have it: a figure that there is nothing to tell from is null."""
+    if isinstance(value, dict):
+        return {name: without_nan(part) for name, part in value.items()}
+    if isinstance(value, list | tuple):
+        return [without_nan(part) for part in value]
+    return None if isinstance(value, float) and math.isnan(value) else value

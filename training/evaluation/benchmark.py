@@ -120,15 +120,6 @@ def _learned(
     return cross_validated(rows, fit_and_score, folds=min(FOLDS, people)).tolist()
 
 
-def without_nan(value: Any) -> Any:
-    """The report as JSON can have it: a figure that there is nothing to tell from is null."""
-    if isinstance(value, dict):
-        return {name: without_nan(part) for name, part in value.items()}
-    if isinstance(value, list | tuple):
-        return [without_nan(part) for part in value]
-    return None if isinstance(value, float) and math.isnan(value) else value
-
-
 def tables(report: dict[str, Any]) -> list[Table]:
     """The report as tables to print: all methods, then ladders, scenes and people of the judged model."""
     judged, name = report["methods"][report["model"]], report["model"]

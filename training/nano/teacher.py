@@ -95,8 +95,8 @@ def teach(lesson: Lesson, rows: Sequence[Row], dev_rows: Sequence[Row], recipe: 
         "srcc_with_labels": srcc(*np.array(scored).T) if scored else 0.0,
     }
     # Samples are kept for a list of rows: without unlabelled clips it is that of a run without a teacher.
-    digest = hashlib.sha256("".join(str(row["path"]) for row in extra).encode()).hexdigest()[:12]
-    folder = work / (f"train-{digest}" if extra else "train")
+    more = "".join(str(taught[place]["path"]) for place in kept if place >= len(rows))
+    folder = work / (f"train-{hashlib.sha256(more.encode()).hexdigest()[:12]}" if more else "train")
     return Taught([taught[place] for place in kept], [parts[place] for place in kept], folder, figures)
 
 

@@ -37,7 +37,7 @@ from scorer.runtime.export import export_graph
 from scorer.spec import LEVELS
 from training.data.labels import fingerprint, read_labels
 from training.data.samples import ENCODE_BATCH, Samples, kept_samples, parts_of
-from training.evaluation.agreement import Floats, calibration, cross_validated, summary
+from training.evaluation.agreement import Floats, calibration, cross_validated, summary, without_nan
 from training.losses import across_content_rank, laplace_spread, score_loss
 from training.nano.card import write_card
 from training.nano.draw import balanced_batches, drawn_streams, with_noise
@@ -63,6 +63,8 @@ def train(
     """
     if start is not None:
         start.check(recipe.spec)
+    # Also for what the model to start from says: sums depend on the number of threads.
+    torch.set_num_threads(recipe.threads)
     started = time.monotonic()
     work = out / "work"
     work.mkdir(parents=True, exist_ok=True)
@@ -92,7 +94,7 @@ def train(
         metrics["start"] = start.version
     if taught is not None:
         metrics["teacher"] = taught.figures
-    (out / "metrics.json").write_text(json.dumps(metrics, indent=1) + "\n")
+    (out / "metrics.json").write_text(json.dumps(without_nan(metrics), indent=1) + "\n")
     export_graph(out)
     people = {name for row in labelled for name in str(row.get("people") or row["person"]).split()}
     write_card(out, metrics, people=len(people), clips=len(labelled))

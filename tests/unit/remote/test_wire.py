@@ -289,6 +289,8 @@ def test_a_specification_from_json() -> None:
         spec_of(asdict(SPEC) | {"grid": 40})
     with pytest.raises(WireError, match="must have just these names"):
         spec_of(None)
+    with pytest.raises(WireError, match="the sampler's specification"):
+        spec_of(asdict(SPEC) | {"grid": json.loads("[" * 900 + "]" * 900)})
 
 
 def test_the_fuzzer_finds_nothing() -> None:

@@ -10,6 +10,7 @@ import torch
 from peft import LoraConfig, get_peft_model
 from safetensors.torch import load_file, save_file
 
+from scorer.answer import clip_scores
 from scorer.engine import load_model
 from scorer.errors import ModelError
 from scorer.find import SHIPPED, version_of
@@ -17,7 +18,7 @@ from scorer.load import load_engine
 from scorer.model.configuration import STREAMS
 from scorer.model.modeling import FVQRater
 from scorer.sampling.statistics import names_of
-from scorer.spec import LEVELS, SPECIFICATIONS
+from scorer.spec import LEVELS, SPECIFICATIONS, ModelId
 from tests.support.doubles import SPEC, make_clip
 from tests.unit.scorer.test_modeling import nano_like, random_batch
 
@@ -146,3 +147,10 @@ def test_weights_that_are_not_finite_are_refused(directory: Path, tmp_path: Path
     save_file(tensors, weights, {"format": "pt"})
     with pytest.raises(ModelError, match="not a finite number"):
         load_engine(str(folder), "cpu").score([make_clip()])
+
+
+def test_a_score_that_is_not_on_the_scale_is_the_models_error() -> None:
+    for score in (-0.01, 100.01, 1e9):
+        with pytest.raises(ModelError, match="outside 0-100"):
+            clip_scores(ModelId("nano", "1"), [score], [1.0], [[0.2] * 5])
+    assert clip_scores(ModelId("nano", "1"), [100.004], [1.0], [[0.2] * 5])[0].score == 100

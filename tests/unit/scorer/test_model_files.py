@@ -122,3 +122,9 @@ def test_patterns_that_do_not_end_are_refused_within_the_limit(monkeypatch: pyte
     with pytest.raises(ModelError, match="not a regular expression"):
         check_patterns(["("], ["a"])
     check_patterns([r"language_model\..*\.(q_proj|k_proj)"], ["language_model.layers.0.q_proj"])
+
+
+def test_a_number_of_hundreds_of_digits_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text('{"num_hidden_layers": 1' + "0" * 400 + "}")
+    with pytest.raises(ModelError, match="num_hidden_layers is over 1e15"):
+        check_model_files(tmp_path)

@@ -272,3 +272,18 @@ def test_a_device_in_place_of_a_registrys_file_is_not_read(tmp_path: Path) -> No
     (tmp_path / "registry" / "nano" / "current.json").symlink_to("/dev/zero")
     with pytest.raises(OSError, match="no regular file"):
         registry.current("nano")
+
+
+def test_other_folders_of_a_volume_are_no_models(tmp_path: Path) -> None:
+    (tmp_path / "lost+found").mkdir()
+    assert Registry(str(tmp_path), tmp_path / "cache").names() == []
+
+
+def test_nothing_is_rolled_back_to_a_version_that_is_gone(registry: Registry, tmp_path: Path) -> None:
+    for version in ("1", "2"):
+        registry.publish("nano", version, model(tmp_path / version, version))
+        registry.promote("nano", version)
+    registry._storage.remove(f"{registry._storage.root}/nano/versions/1/manifest.json")
+    with pytest.raises(ModelError, match="there is no nano@1"):
+        registry.rollback("nano")
+    assert registry.current("nano") == "2"

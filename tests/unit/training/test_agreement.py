@@ -2,10 +2,20 @@
 
 from __future__ import annotations
 
+import json
+
 import numpy as np
 import pytest
 
-from training.evaluation.agreement import calibration, cross_validated, intervals, ladder_order, logistic_fit, summary
+from training.evaluation.agreement import (
+    calibration,
+    cross_validated,
+    intervals,
+    ladder_order,
+    logistic_fit,
+    summary,
+    without_nan,
+)
 
 ROWS = [
     {"content": content, "kind": kind, "step": step, "mos": 90 - 15 * step - offset}
@@ -84,3 +94,30 @@ def test_the_logistic_fit_undoes_a_logistic() -> None:
     scores = np.linspace(0, 100, 40)
     labels = 10 + 80 / (1 + np.exp(-(scores - 50) / 12))
     assert np.abs(logistic_fit(scores, labels) - labels).max() < 0.5
+
+
+def test_no_fold_is_fitted_for_nobody() -> None:
+    asked = []
+
+    def fit_and_score(inside: list[int], outside: list[int]) -> list[float]:
+        asked.append(len(outside))
+        return [0.0] * len(outside)
+
+    cross_validated([{"person": name} for name in "aabbc"], fit_and_score, 5)
+    assert sorted(asked) == [1, 2, 2]
+    with pytest.raises(ValueError, match="all clips are of one person"):
+        cross_validated([{"person": "a"}] * 3, fit_and_score, 5)
+
+
+def test_contents_of_few_clips_have_intervals_too() -> None:
+    rows = [{"content": "one", "kind": "rated", "step": 0, "mos": 50.0}]
+    rows += [{"content": "many", "kind": "rated", "step": 0, "mos": 10.0 * step} for step in range(8)]
+    scores = [10.0 * step + 3 for step in range(9)]
+    assert intervals(rows, scores)["srcc"][1] == pytest.approx(1)
+
+
+@pytest.mark.parametrize("clips", [0, 1, 2, 4])
+def test_what_too_few_clips_cannot_tell_is_null_in_json(clips: int) -> None:
+    rows = [{"content": str(place), "kind": "rated", "step": 0, "mos": 10.0 * place} for place in range(clips)]
+    figures = json.loads(json.dumps(without_nan(summary(rows, [5.0] * clips)), allow_nan=False))
+    assert (figures["plcc"], figures["rmse"], figures["srcc_within"], figures["ladders"]) == (None,) * 4

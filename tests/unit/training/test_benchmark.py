@@ -15,7 +15,8 @@ from scorer.load import load_engine
 from tests.support.processes import ROOT
 from training.data.benchmark import Plan, is_twice, make_benchmark
 from training.data.labels import read_labels
-from training.evaluation.benchmark import evaluate_benchmark, tables, without_nan
+from training.evaluation.agreement import without_nan
+from training.evaluation.benchmark import evaluate_benchmark, tables
 
 PLAN = Plan(ladders=("upscaling", "hardware-blocking"), scenes=1, doubles=1, seconds=0.4)
 

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from training.evaluation.benchmark import without_nan
+from training.evaluation.agreement import without_nan
 from training.evaluation.judged import FIGURES, Judged
 
 TRUTHS = {"reference": [97.0], "blur": [80.0, 60.0, 40.0, 20.0], "x264@noise-2": [50.0]}

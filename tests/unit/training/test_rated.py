@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from scipy.io import savemat
 
+from tests.support.media import write_frames
 from training.data.rated import SPLITS, _Claim, _splits, read_rated
 
 
@@ -236,3 +237,13 @@ def test_decimal_commas_in_fvq_20k(tmp_path: Path, clips: Path, line: str) -> No
     shutil.copy(clips / "v0.mp4", tmp_path / "train" / "videos")
     (tmp_path / "train" / "labels.txt").write_text(f"{line}\n")
     assert [clip.mos for clip in read_rated(tmp_path).clips] == [71.5]
+
+
+def test_a_person_is_one_content_however_the_name_is_typed(tmp_path: Path) -> None:
+    lines = ["path,mos,content"]
+    for number in range(16):
+        write_frames(tmp_path / f"{number}.mp4", [np.full((48, 64, 3), 10 * number, np.uint8)] * 2, 25.0)
+        name = ("anna", "anna ", "Jos\u00e9", "Jose\u0301")[number % 4]
+        lines.append(f"{number}.mp4,{20 + number},{name}")
+    (tmp_path / "rated.csv").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    assert {clip.content for clip in read_rated(tmp_path / "rated.csv").clips} == {"anna", "Jos\u00e9"}

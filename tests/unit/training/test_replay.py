@@ -30,7 +30,7 @@ def rated_table(folder: Path, streams: dict[str, int], columns: tuple[str, ...] 
     for stream, count in streams.items():
         for number in range(count):
             path = folder / f"{stream}-{number}.mp4"
-            rng = np.random.default_rng([len(rows), len(stream)])
+            rng = np.random.default_rng([len(rows), *stream.encode(), *folder.name.encode()])
             write_frames(path, [rng.integers(0, 255, (48, 64, 3), np.uint8)] * 2, 25.0)
             values = {"path": path.name, "stream_id": stream, "mos": 20 + len(rows), "ci": 4.5, "split": "train"}
             rows.append([values[column] for column in columns])
@@ -103,3 +103,13 @@ def test_an_epoch_has_every_rated_clip_once_and_its_share_of_replayed_clips(coun
     # A run that goes on in the middle of an epoch sees the same order.
     whole = order.places(0, 3 * order.length)
     assert order.places(order.length - 3, 7).tolist() == whole[order.length - 3 : order.length + 4].tolist()
+
+
+def test_a_clip_that_judges_is_not_replayed_under_another_contents_name(tmp_path: Path) -> None:
+    rated = read_rated(rated_table(tmp_path / "rated", {"a": 6, "b": 6}))
+    with (tmp_path / "base.csv").open("w", newline="") as file:
+        rows = [[clip.path, clip.mos, "all", "train"] for clip in rated.clips]
+        csv.writer(file).writerows([["path", "mos_100", "content", "split"], *rows])
+    replayed = {clip.path for clip in with_replay(rated, tmp_path / "base.csv", recipe(replay_clips=50)).of(REPLAY)}
+    assert replayed
+    assert replayed.isdisjoint(clip.path for clip in rated.clips if clip.split != "train")

@@ -8,12 +8,15 @@ from pathlib import Path
 import cv2
 import pytest
 from skimage import data
+from typer.testing import CliRunner
 
+from streams.cli.app import app
 from training.data.degradations import ladders
+from training.data.ffmpeg import run_ffmpeg
 from training.data.labels import read_labels
 from training.data.measures import is_measured
 from training.data.references import find_sources
-from training.data.synth import synthesise
+from training.data.synth import measure, synthesise
 
 
 @pytest.fixture(scope="module")
@@ -84,3 +87,42 @@ def test_a_wrong_label_is_named_with_its_line(column: str, value: str, tmp_path:
         writer.writerows([row, row | {column: value}])
     with pytest.raises(ValueError, match="line 3"):
         read_labels(path)
+
+
+@pytest.mark.parametrize("name", ["Anna's talk", "a, b", "talk [1]", "x: y", "semi;colon", "back\\slash"])
+def test_a_clip_is_measured_whatever_it_is_called(tmp_path: Path, name: str) -> None:
+    clip = tmp_path / name / f"{name}.mkv"
+    clip.parent.mkdir()
+    run_ffmpeg("-f", "lavfi", "-i", "testsrc2=s=192x192:r=25:d=0.2", "-c:v", "libx264", "-qp", "0", clip)
+    assert measure(clip, clip)["vmaf"] > 90
+    assert [path.name for path in clip.parent.iterdir()] == [clip.name]
+
+
+def test_a_source_that_gives_no_reference_is_left_out_and_named(
+    still: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "._hidden.mp4").write_bytes(b"no video")
+    (tmp_path / "broken.mp4").write_bytes(b"no video")
+    run_ffmpeg("-f", "lavfi", "-i", "testsrc2=s=192x192:r=25:d=0.04", "-c:v", "libx264", tmp_path / "short.mp4")
+    sources = find_sources([tmp_path, still])
+    assert [source.stem for source in sources] == ["broken", "short", "astronaut"]
+    rows = read_labels(synthesise(tmp_path / "out", sources, steps=0, seconds=0.2, jobs=1))
+    assert [row["content"] for row in rows] == ["astronaut"]
+    said = capsys.readouterr().err
+    assert "broken.mp4: left out" in said
+    assert "short.mp4: it has no pictures after" in said
+    with pytest.raises(ValueError, match="no reference could be made of any source"):
+        synthesise(tmp_path / "none", sources[:2], steps=0, seconds=0.2, jobs=1)
+
+
+def test_what_is_made_never_becomes_a_clean_source(still: Path, tmp_path: Path) -> None:
+    (tmp_path / "astronaut.png").write_bytes(still.read_bytes())
+    done = CliRunner().invoke(app, ["synth", str(tmp_path / "out"), str(tmp_path), "--steps", "1"])
+    assert isinstance(done.exception, ValueError)
+    assert "would be taken for clean sources" in str(done.exception)
+
+
+def test_a_labels_file_that_was_cut_off_is_named_with_its_line(tmp_path: Path) -> None:
+    (tmp_path / "labels.csv").write_text("path,content,kind,step,mos\na.mkv,a,x264,1,50\nb.mkv,b")
+    with pytest.raises(ValueError, match=r"labels\.csv, line 3"):
+        read_labels(tmp_path / "labels.csv")

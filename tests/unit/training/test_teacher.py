@@ -230,5 +230,7 @@ def test_what_is_kept_is_for_these_samples_and_lessons_alone(data: Path, tmp_pat
     assert len(set(names)) == 3
     assert names[0] == about(recipe, read_labels(data / "train/labels.csv"), all_rows)
     samples.kept_samples(tmp_path, [], SPECIFICATIONS["lean"], 1)
+    with pytest.raises(ValueError, match="its samples are of other clips"):
+        samples.kept_samples(tmp_path, [{"path": tmp_path / "new.mkv"}], SPECIFICATIONS["lean"], 1)
     with pytest.raises(ValueError, match="another sampler's specification"):
         samples.kept_samples(tmp_path, [], SPECIFICATIONS["leaner"], 1)
