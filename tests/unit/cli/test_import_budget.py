@@ -6,6 +6,7 @@ CPU time is a multiple of what Python takes to load numpy and PyAV, so that the 
 from __future__ import annotations
 
 import json
+import math
 import os
 import resource
 import signal
@@ -93,32 +94,46 @@ def loaded_by(output: str) -> tuple[set[str], int]:
     return set(modules), megabytes
 
 
-@pytest.fixture(scope="module")
-def unit(tmp_path_factory: pytest.TempPathFactory) -> float:
+def unit_in(folder: Path) -> float:
     """CPU seconds that Python takes to load numpy and PyAV."""
-    return cpu_seconds([PYTHON, "-c", "import numpy, av"], tmp_path_factory.mktemp("unit"))[0]
+    return cpu_seconds([PYTHON, "-c", "import numpy, av"], folder)[0]
+
+
+def cost_of(command: list[str], folder: Path, most: float, runs: int = 2, **settings: str) -> tuple[float, str]:
+    """CPU time of a command in units of `unit_in`, and what it printed.
+
+    most: above it both are measured again, up to two times, because other work on the machine may have slowed one of them.
+    """
+    ratio = math.inf
+    for _ in range(3):
+        unit = unit_in(folder)
+        seconds, output = cpu_seconds(command, folder, runs, **settings)
+        ratio = min(ratio, seconds / unit)
+        if ratio < most:
+            break
+    return ratio, output
 
 
 @pytest.mark.parametrize("name", BUDGETS)
-def test_a_command_loads_only_what_it_needs(name: str, unit: float, tmp_path: Path) -> None:
+def test_a_command_loads_only_what_it_needs(name: str, tmp_path: Path) -> None:
     arguments, forbidden, most = BUDGETS[name]
     broker = {"FVQ_BROKER": "127.0.0.1:1"} if name in NEED_BROKER else {}
-    seconds, output = cpu_seconds([PYTHON, "-c", PROGRAM, *arguments], tmp_path, 1 if broker else 2, **broker)
+    cost, output = cost_of([PYTHON, "-c", PROGRAM, *arguments], tmp_path, most, 1 if broker else 2, **broker)
     assert sorted(loaded_by(output)[0] & forbidden) == []
-    assert seconds < most * unit, f"{seconds:.2f} CPU s, and {unit:.2f} for numpy and PyAV"
+    assert cost < most, "in loads of numpy and PyAV"
 
 
-def test_a_short_file_is_scored_with_one_child_and_decoded_in_it_alone(unit: float, tmp_path: Path) -> None:
+def test_a_short_file_is_scored_with_one_child_and_decoded_in_it_alone(tmp_path: Path) -> None:
     clip = make_clip(tmp_path / "clip.mp4", 640, 360, 2, kind="face")
-    seconds, output = cpu_seconds([PYTHON, "-c", PROGRAM, "score", "--json", str(clip)], tmp_path)
+    cost, output = cost_of([PYTHON, "-c", PROGRAM, "score", "--json", str(clip)], tmp_path, SCORE_BUDGET)
     assert json.loads(output.partition("LOADED ")[0])["score"] > 0
     modules, megabytes = loaded_by(output)
     assert not modules & (MODEL | SERVERS | (MEDIA - {"onnxruntime"}) | {"kafka", "rich", "streams.events"})
     assert megabytes < SCORE_MB
-    assert seconds < SCORE_BUDGET * unit, f"{seconds:.2f} CPU s, and {unit:.2f} for numpy and PyAV"
+    assert cost < SCORE_BUDGET, "in loads of numpy and PyAV"
 
 
-def test_a_worker_answers_before_it_loads_its_libraries(unit: float, tmp_path: Path) -> None:
+def test_a_worker_answers_before_it_loads_its_libraries(tmp_path: Path) -> None:
     port = free_ports(1)
     silent = "198.51.100.1:9092"  # an address for documentation: nobody answers, and the worker waits
     settings = environment(tmp_path) | {"FVQ_BROKER": silent, "FVQ_WEB_PORT": str(port)}
@@ -130,7 +145,7 @@ def test_a_worker_answers_before_it_loads_its_libraries(unit: float, tmp_path: P
         assert f"worker starts; pages at http://127.0.0.1:{port}" in line
         with urllib.request.urlopen(f"http://127.0.0.1:{port}/healthz", timeout=10) as alive:
             assert alive.status == 200
-        assert seconds < FIRST_ANSWER * unit, f"{seconds:.2f} CPU s, and {unit:.2f} for numpy and PyAV"
+        assert seconds < FIRST_ANSWER * unit_in(tmp_path), "CPU time"
         with pytest.raises(urllib.error.HTTPError, match="503") as answer:
             urllib.request.urlopen(f"http://127.0.0.1:{port}/readyz", timeout=10)
         assert "the worker starts: it " in answer.value.read().decode()
