@@ -60,6 +60,7 @@ def as_alertmanager(alert: QualityAlert, now: datetime, seen: AlertAcknowledgeme
     """
     labels = {_label(name): value for name, value in alert.labels.items() if value}
     labels |= {"alertname": alert.kind, "stream_id": alert.stream_id, "service": "fvq"}
+    labels.pop("rendition", None)  # a silence's matchers are about the alert's own
     if alert.rendition is not None:
         labels["rendition"] = alert.rendition
     if alert.severity is not None:

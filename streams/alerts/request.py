@@ -75,9 +75,12 @@ class Address:
                 self.answered = f"{answer.status} {http.client.responses.get(answer.status, '')}".rstrip()
                 if time.monotonic() >= until:
                     raise TimeoutError  # `http.client` takes headers that were cut for whole ones
-                if answer.length is not None and answer.length <= most:
+                # A server that does not know the length sends pieces, as Go's does over 2 kB. Where the connection's end is the
+                # body's, nobody knows whether it is whole.
+                if answer.chunked or (answer.length is not None and answer.length <= most):
                     with suppress(OSError, http.client.HTTPException):
-                        content = answer.read()
+                        content = answer.read(most + 1) if answer.chunked else answer.read()
+                content = content if len(content) <= most else b""
         except (http.client.HTTPException, OSError, ValueError) as error:
             late = time.monotonic() >= until
             raise UnavailableError(f"no answer within {self._seconds:g} s" if late else _words_of(error)) from None

@@ -14,7 +14,7 @@ from urllib.parse import urlencode
 
 from streams.alerts.acknowledge import Acknowledgements
 from streams.alerts.receiver_settings import Receiver
-from streams.alerts.request import Address
+from streams.alerts.request import Address, RefusedError
 from streams.events import AlertAcknowledgement, QualityAlert
 from streams.text import printable
 
@@ -40,17 +40,23 @@ class Silencer:
     def update(self, firing: Iterable[QualityAlert], acknowledgements: Acknowledgements, now: datetime) -> None:
         """Make, renew and end silences. firing: the open alerts of this worker. now: UTC.
 
-        A silence whose alert is with another worker by now is left to that one.
+        A silence whose alert is with another worker by now is left to that one. Raises the first refusal at the end.
         """
         alerts = {alert.alert_id: alert for alert in firing}
         self._kept = {alert_id: kept for alert_id, kept in self._kept.items() if alert_id in alerts}
+        refusal: RefusedError | None = None
         for alert_id, alert in alerts.items():
             seen = acknowledgements.of(alert_id, now)
-            if seen is not None:
-                self._keep(alert, seen, now)
-            elif alert_id in self._kept:
-                self.end(alert)
-                del self._kept[alert_id]
+            try:
+                if seen is not None:
+                    self._keep(alert, seen, now)
+                elif alert_id in self._kept:
+                    self.end(alert)
+                    del self._kept[alert_id]
+            except RefusedError as error:
+                refusal = refusal or error  # the others have their turn
+        if refusal is not None:
+            raise refusal
 
     def end(self, alert: QualityAlert) -> None:
         """End the silences of an alert, whoever of the workers made them."""
@@ -71,7 +77,7 @@ class Silencer:
 
     def _find(self, alert: QualityAlert) -> list[dict[str, Any]]:
         """The silences of an alert that have not ended."""
-        filters = [("filter", f"{matcher['name']}={json.dumps(matcher['value'])}") for matcher in matchers_of(alert)]
+        filters = [("filter", f"{matcher['name']}={_quoted(matcher['value'])}") for matcher in matchers_of(alert)]
         answer = self._address.request("GET", f"/api/v2/silences?{urlencode(filters)}", most=MOST_BYTES)
         try:
             silences = json.loads(answer or b"[]")
@@ -92,6 +98,12 @@ def matchers_of(alert: QualityAlert) -> list[dict[str, Any]]:
     """The matchers of an alert's silence: kind, stream and rendition, as `as_alertmanager` labels them."""
     values = {"alertname": alert.kind, "stream_id": alert.stream_id, "rendition": alert.rendition or ""}
     return [{"name": name, "value": value, "isRegex": False, "isEqual": True} for name, value in values.items()]
+
+
+def _quoted(value: str) -> str:
+    """A value as Alertmanager's filters take it: it knows no other escapes than these."""
+    escaped = value.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
+    return f'"{escaped}"'
 
 
 def as_silence(alert: QualityAlert, seen: AlertAcknowledgement, now: datetime) -> dict[str, Any]:

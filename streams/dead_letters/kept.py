@@ -52,7 +52,15 @@ class KeptLetter:
 
     @property
     def stream_id(self) -> str:
-        return (self.key or b"").decode(errors="replace")
+        """By its key; of a producer without keys, by what the message says; '' where nothing does."""
+        if self.key:
+            return self.key.decode(errors="replace")
+        try:
+            event = json.loads(self.value)
+        except (ValueError, RecursionError):
+            return ""
+        named = event.get("stream_id") if isinstance(event, dict) else None
+        return named if isinstance(named, str) else ""
 
     def obstacle(self) -> str:
         """Why the letter cannot be sent again; '' where it can."""

@@ -119,14 +119,19 @@ class InfluxHistory:
         """See `History.segments`. A segment that two models answered is there once."""
         check_range(start, end)
         check_limit(limit)
-        newest: list[FluxRecord] = []
-        for begin in _further_back(start, end):
-            newest = await self._ask(POINTS + NEWEST, stream_id, rendition, begin, end, wanted_limit=limit)
-            if len(newest) == limit:
-                break
-        if not newest:
-            return []
-        return (await self._scores(stream_id, rendition, min(record.get_time() for record in newest), end))[:limit]
+        wanted = limit
+        while True:
+            newest: list[FluxRecord] = []
+            for begin in _further_back(start, end):
+                newest = await self._ask(POINTS + NEWEST, stream_id, rendition, begin, end, wanted_limit=wanted)
+                if len(newest) == wanted:
+                    break
+            if not newest:
+                return []
+            scores = await self._scores(stream_id, rendition, min(record.get_time() for record in newest), end)
+            if len(scores) >= limit or len(newest) < wanted:
+                return scores[:limit]
+            wanted *= 2  # some segments have several points
 
     async def close(self) -> None:
         """Close the connections."""

@@ -79,6 +79,7 @@ class Memory:
     def __init__(self, per_hour: int, stored: Iterable[TrainingExample] = ()) -> None:
         self._per_hour = per_hour
         self._stored: dict[str, list[_Stored]] = defaultdict(list)
+        self._swept: datetime | None = None
         for example in sorted(stored, key=lambda example: example.queued_at):
             self.add(example, example.queued_at)
 
@@ -99,9 +100,19 @@ class Memory:
         """Remember a segment that is stored at this time. Call it in the order of the times."""
         assert segment.score is not None
         assert segment.fingerprint is not None
+        self._sweep(at)
         recent = self._stored[segment.stream_id]
         recent.append(_Stored(segment.segment_id, at, int(segment.fingerprint, 16), segment.score))
         self._stored[segment.stream_id] = [stored for stored in recent if at - stored.at < REMEMBERED]
+
+    def _sweep(self, now: datetime) -> None:
+        """Once an hour, drop the streams that have nothing left: some platforms name a new one for each broadcast."""
+        if self._swept is not None and now - self._swept < HOUR:
+            return
+        self._swept = now
+        over = [stream for stream, stored in self._stored.items() if not stored or now - stored[-1].at >= REMEMBERED]
+        for stream_id in over:
+            del self._stored[stream_id]
 
     def forget(self, score: SegmentScore) -> None:
         """Forget a segment that was added but could not be stored."""

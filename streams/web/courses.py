@@ -20,7 +20,7 @@ SKIPPED, DEEP, FALLBACK = 1, 2, 4
 
 @dataclass(frozen=True)
 class Course:
-    """A rendition's points, oldest first. time: (N,) seconds since 1970. score, uncertainty: (N,) points, NaN where skipped.
+    """A rendition's points, as they came. time: (N,) seconds since 1970. score, uncertainty: (N,) points, NaN where skipped.
 
     flags: (N,) uint8. signals: (N, len(SIGNALS)), NaN where not measured.
     """
@@ -57,7 +57,7 @@ class Courses:
         self._free.append(row)
 
     def add(self, row: int, time: float, score: float, uncertainty: float, flags: int, signals: list[float]) -> None:
-        """Add a point. time: seconds since 1970, not before the row's last one. score, uncertainty: NaN for none."""
+        """Add a point. time: seconds since 1970; a packager's clock may go back. score, uncertainty: NaN for none."""
         at = self._count[row] % self._points
         self._time[row, at] = time
         self._score[row, at] = score

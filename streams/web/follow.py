@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import math
 import threading
 import time
 from collections.abc import Callable, Iterable, Sequence
@@ -238,7 +239,8 @@ def _partitions(reader: Any, topics: Iterable[str]) -> list[TopicPartition]:
 
 
 def _score_change(record: Any) -> Change:
-    score, received, value = read_score(record.value), record.timestamp / 1000, record.value
+    # A worker's clock that is ahead must not stop the rates, nor keep an old score from growing old, until that time.
+    score, received, value = read_score(record.value), min(record.timestamp / 1000, time.time()), record.value
     return lambda live: live.add_score(score, value, received)
 
 
@@ -269,7 +271,8 @@ def _picture_change(record: Any) -> Change:
         stream_id = (record.key or b"").decode()
         return lambda live: live.add_picture(stream_id, None)
     told = StreamPicture.from_message(record.key, record.value, record.headers)
-    picture = Picture(told.jpeg, told.segment_id, told.start.timestamp(), told.score, told.width, told.height, told.rendition)
+    start, written = told.start.timestamp(), record.timestamp / 1000 if record.timestamp > 0 else math.inf
+    picture = Picture(told.jpeg, told.segment_id, start, told.score, told.width, told.height, told.rendition, written)
     return lambda live: live.add_picture(told.stream_id, picture)
 
 

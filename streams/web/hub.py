@@ -5,12 +5,12 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 
 from streams.errors import EventError
 from streams.events import SegmentScore
 from streams.web.labels import LabelFilter
-from streams.web.live import Live
+from streams.web.live import MOST_RENDITIONS, Live
 from streams.web.wire import Feed
 
 log = logging.getLogger(__name__)
@@ -20,7 +20,10 @@ SUMMARY_FRAMES = 4
 """Every so many frames come the figures."""
 
 QUEUE = 8
-"""Frames that wait for one browser. One more, and all are dropped: it gets a fresh snapshot instead."""
+"""Steps whose texts wait for one browser. One more, and all are dropped: it gets a fresh snapshot instead."""
+
+MOST_EVENTS = MOST_RENDITIONS
+"""Whole scores of a watched stream in one step; the oldest of more are left out."""
 
 MOST_FEEDS = 64
 """Different filters at the same time."""
@@ -33,16 +36,16 @@ class Browser:
 
     def __init__(self, feed: Feed) -> None:
         self.feed = feed
-        self.queue: asyncio.Queue[str] = asyncio.Queue(QUEUE)
+        self.queue: asyncio.Queue[Sequence[str]] = asyncio.Queue(QUEUE)
         self.needs_snapshot = True
         self.watched: str | None = None
 
-    def put(self, text: str) -> None:
-        """Queue a text. A browser that does not keep up loses all that waits, and gets a snapshot at the next frame."""
-        if self.needs_snapshot:
+    def put(self, texts: Sequence[str]) -> None:
+        """Queue the texts of a step. A browser that does not keep up loses all that waits, and gets a snapshot at the next."""
+        if self.needs_snapshot or not texts:
             return
         try:
-            self.queue.put_nowait(text)
+            self.queue.put_nowait(texts)
         except asyncio.QueueFull:
             self.restart()
 
@@ -56,7 +59,7 @@ class Browser:
         """Queue the snapshot, if it is wanted."""
         if self.needs_snapshot:
             self.needs_snapshot = False
-            self.queue.put_nowait(self.feed.snapshot(now))
+            self.queue.put_nowait([self.feed.snapshot(now)])
 
 
 class Hub:
@@ -103,7 +106,7 @@ class Hub:
             return
         if message.get("type") == "sparks" and isinstance(places := message.get("i"), list):
             wanted = [place for place in places[:MOST_SPARKS] if type(place) is int]
-            browser.put(browser.feed.sparks(wanted))
+            browser.put([browser.feed.sparks(wanted)])
         elif message.get("type") == "watch" and isinstance(stream_id := message.get("id"), str | None):
             self.watch(browser, stream_id)
 
@@ -112,13 +115,12 @@ class Hub:
         before, browser.watched = browser.watched, None
         if before is not None and not any(other.watched == before for other in self.browsers):
             self._live.watched.pop(before, None)
-        if stream_id is None or not browser.feed.has(stream_id):
-            return
+        stream = self._live.streams.get(stream_id) if stream_id is not None else None
+        if stream_id is None or stream is None or not browser.feed.has(stream_id):
+            return  # the feed learns at the next step that a stream was forgotten
         browser.watched = stream_id
         self._live.watched.setdefault(stream_id, [])
-        for rendition in self._live.streams[stream_id].renditions.values():
-            if text := _event(rendition.last):
-                browser.put(text)
+        browser.put(_events(rendition.last for rendition in stream.renditions.values()))
 
     async def run(self) -> None:
         """Tell what changes, until cancelled."""
@@ -147,20 +149,19 @@ class Hub:
             problem = self._problem()
             for feed, frames in texts.items():
                 frames.append(feed.summary(now, problem))
-        events = {
-            stream_id: [text for data in scores if (text := _event(data))] for stream_id, scores in self._live.watched.items()
-        }
+        events = {stream_id: _events(scores[-MOST_EVENTS:]) for stream_id, scores in self._live.watched.items()}
         for waiting in self._live.watched.values():
             waiting.clear()
         for browser in self.browsers:
             if browser.needs_snapshot:
                 browser.begin(now)
                 continue
-            for text in texts[browser.feed]:
-                browser.put(text)
-            if browser.watched is not None and browser.feed.has(browser.watched):  # it may have lost the feed's label since
-                for text in events.get(browser.watched, ()):
-                    browser.put(text)
+            has_watched = browser.watched is not None and browser.feed.has(browser.watched)  # it may have lost the label since
+            browser.put(texts[browser.feed] + (events.get(browser.watched or "", []) if has_watched else []))
+
+
+def _events(scores: Iterable[bytes]) -> list[str]:
+    return [text for data in scores if (text := _event(data))]
 
 
 def _event(data: bytes) -> str:

@@ -51,8 +51,8 @@ FORGET_SECONDS = 86400.0
 ORPHAN_SECONDS = 2 * FORGET_SECONDS
 """An acknowledgement so old, of a stream that is not known any more, is of no alert that could still fire."""
 
-PICTURES_SWEEP_SECONDS = 60.0
-"""Between two looks for pictures that are too old."""
+SWEEP_SECONDS = 60.0
+"""Between two looks for pictures and renditions that are too old."""
 
 NO_PICTURES = Pictures()
 
@@ -78,7 +78,7 @@ class Live:
     """
 
     def __init__(self, picture_seconds: float = FORGET_SECONDS) -> None:
-        self._picture_seconds, self._pictures_swept = picture_seconds, -math.inf
+        self._picture_seconds, self._swept = picture_seconds, -math.inf
         self.streams: dict[str, Stream] = {}
         self.alerts: OrderedDict[str, QualityAlert] = OrderedDict()
         self.acks: dict[str, AlertAcknowledgement] = {}
@@ -114,7 +114,7 @@ class Live:
         rendition = stream.renditions.get(name)
         if rendition is None:
             rendition = self._rendition(stream, name)
-        elif start < rendition.until - 1.0 and start + 3600 > rendition.until:
+        elif start < rendition.until - 1.0 and start + 3600 > rendition.until and not _numbered_next(rendition, score, start):
             # A repeat, or out of order. A clock that was set back by hours goes on where it is.
             return False
         _take_values(rendition, score, start, received)
@@ -151,6 +151,7 @@ class Live:
             rendition.usual = _finite(told.baseline)
             if rendition.received == 0.0:
                 rendition.until = rendition.received = told.until.timestamp()
+                rendition.sequence, rendition.numbered_since = told.sequence, told.numbered_since.timestamp()
                 rendition.smoothed = _finite(told.smoothed)
                 rendition.level = level_of_score(rendition.smoothed)
                 rendition.level_since, rendition.segment_id = rendition.until, state.segment_id
@@ -215,10 +216,11 @@ class Live:
 
     def tick(self, now: float) -> None:
         """Let time pass, once a second: scores grow old, acknowledgements end, silent streams and old pictures are forgotten."""
-        if now - self._pictures_swept >= PICTURES_SWEEP_SECONDS:
-            self._pictures_swept = now
+        if now - self._swept >= SWEEP_SECONDS:
+            self._swept = now
             for stream in self.streams.values():
                 stream.pictures = stream.pictures.since(now - self._picture_seconds)
+                self._forget_renditions(stream, now)
         for stream in list(self.streams.values()):
             if now - stream.received > FORGET_SECONDS and not stream.alerts:
                 self._forget(stream.id)
@@ -279,6 +281,15 @@ class Live:
         rendition = stream.renditions[name] = Rendition(name, self.courses.take())
         return rendition
 
+    def _forget_renditions(self, stream: Stream, now: float) -> None:
+        """Forget the renditions that were taken off the ladder; the last one goes with its stream."""
+        over = [one for one in stream.renditions.values() if now - one.received > FORGET_SECONDS]
+        if not over or len(over) == len(stream.renditions):
+            return
+        for rendition in over:
+            self.courses.free(stream.renditions.pop(rendition.name).row)
+        self._touch(stream)
+
     def _forget(self, stream_id: str) -> None:
         stream = self.streams.pop(stream_id, None)
         if stream is None:
@@ -291,7 +302,17 @@ class Live:
         self._changes.gone.add(stream_id)
 
 
+def _numbered_next(rendition: Rendition, score: ScoreReading, start: float) -> bool:
+    """Whether a segment comes after the last by its number, whatever that one said of its time. Repeats from before the packager
+    restarted its numbers have higher ones."""
+    return score.sequence > rendition.sequence and start > rendition.numbered_since
+
+
 def _take_values(rendition: Rendition, score: ScoreReading, start: float, received: float) -> None:
+    if score.sequence <= rendition.sequence:
+        # Not its own start alone: that may be ahead.
+        rendition.numbered_since = min(start, rendition.until)
+    rendition.sequence = score.sequence
     rendition.duration, rendition.until, rendition.received = score.duration, start + score.duration, received
     rendition.score, rendition.uncertainty = score.score, score.uncertainty
     rendition.status, rendition.lag = score.status, score.timing.lag_s

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 
 
 @dataclass(frozen=True, slots=True)
 class Picture:
-    """One small picture. jpeg: its bytes. start: of its segment, seconds since 1970. score: points, None for none."""
+    """One small picture. jpeg: its bytes. start: of its segment, seconds since 1970. score: points, None for none.
+
+    written: when its message was written, seconds since 1970, infinity where that is not known. A packager's clock may be ahead.
+    """
 
     jpeg: bytes
     segment_id: str
@@ -16,6 +20,12 @@ class Picture:
     width: int
     height: int
     rendition: str | None = None
+    written: float = math.inf
+
+    @property
+    def taken(self) -> float:
+        """When it was taken, as far as it can be: not after it was written."""
+        return min(self.start, self.written)
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,16 +39,16 @@ class Pictures:
     good_before: Picture | None = None
 
     def with_picture(self, picture: Picture, good: bool) -> Pictures:
-        """These with one more picture; one that is not newer than the last is left out.
+        """These with one more picture; one that is not newer than the last is left out, unless the last was of a time to come.
 
         good: whether the stream was good at its segment.
         """
-        if self.last is not None and picture.start <= self.last.start:
+        if self.last is not None and picture.start <= self.last.start <= picture.written:
             return self
         if good:
             return replace(self, last=picture, last_good=picture)
-        bad_since_good = self.first_bad is not None and (self.last_good is None or self.first_bad.start > self.last_good.start)
-        if bad_since_good:
+        bad_since_good = self.last is not None and self.last is not self.last_good
+        if bad_since_good and self.first_bad is not None:
             return replace(self, last=picture)
         return replace(self, last=picture, first_bad=picture, good_before=self.last_good)
 
@@ -46,7 +56,7 @@ class Pictures:
         """Those of them that are not older. oldest: seconds since 1970. The same object where all are."""
         names = ("last", "last_good", "first_bad", "good_before")
         kept = {name: getattr(self, name) for name in names}
-        old = [name for name, picture in kept.items() if picture is not None and picture.start < oldest]
+        old = [name for name, picture in kept.items() if picture is not None and picture.taken < oldest]
         return replace(self, **dict.fromkeys(old)) if old else self
 
     def around(self, at: float) -> tuple[Picture | None, Picture | None]:

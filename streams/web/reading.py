@@ -53,6 +53,7 @@ class ScoreReading(_Part):
 
     stream_id: str = Field(min_length=1, max_length=256)
     segment_id: str = Field(max_length=256)
+    sequence: int = 0
     start: AwareDatetime
     duration: float = Field(gt=0, le=3600)
     status: Literal["scored", "skipped"]

@@ -134,9 +134,9 @@ async def _send(request: web.Request, socket: web.WebSocketResponse, browser: Br
     """Send what the hub queues. Ends the socket where the browser takes nothing."""
     try:
         while True:
-            text = await browser.queue.get()
-            async with asyncio.timeout(SEND_SECONDS):
-                await socket.send_str(text)
+            for text in await browser.queue.get():
+                async with asyncio.timeout(SEND_SECONDS):
+                    await socket.send_str(text)
     except (ConnectionError, TimeoutError, RuntimeError):
         # Not by a closing handshake, which would wait for the same browser.
         if request.transport is not None:

@@ -38,7 +38,8 @@ class Rendition:
 
     row: its place in the courses. until: end of its last segment. received: when that segment's score was written. usual: its
     usual score. usual_seconds: seconds of scores in it, where no alert agent tells the usual score. level: of the smoothed
-    score. level_since: since when. last: its last score as it came.
+    score. level_since: since when. last: its last score as it came. sequence: its segment's number. numbered_since: no segment
+    since the packager last restarted its numbers starts before this.
     """
 
     name: str
@@ -61,6 +62,8 @@ class Rendition:
     model: str = ""
     tier: str = ""
     last: bytes = b""
+    sequence: int = -1
+    numbered_since: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,7 +113,7 @@ class Stream:
     @property
     def received(self) -> float:
         """When the stream's last score was written; before the first one, when its picture was taken."""
-        seen = self.pictures.last.start if self.pictures.last is not None else 0.0
+        seen = self.pictures.last.taken if self.pictures.last is not None else 0.0
         return max((rendition.received for rendition in self.renditions.values()), default=seen)
 
 
@@ -145,7 +148,7 @@ def row_of(stream: Stream, acks: Mapping[str, AlertAcknowledgement], now: float)
         for id, alert in stream.alerts.items()
     }
     worst_alert = min(stream.alerts.values(), key=lambda alert: (open_ranks[alert.alert_id], alert.started_at), default=None)
-    worst = min(stream.renditions.values(), key=lambda one: _badness(stream, one, open_ranks), default=None)
+    worst = min(stream.renditions.values(), key=lambda one: _badness(stream, one, open_ranks, now), default=None)
     acked = bool(open_ranks) and all(rank >= NO_ALERT for rank in open_ranks.values())
     rank = min(NO_ALERT, *open_ranks.values()) if open_ranks else NO_ALERT
     alerts = tuple(sorted(open_ranks, key=lambda id: (open_ranks[id], id)))
@@ -173,10 +176,11 @@ def row_of(stream: Stream, acks: Mapping[str, AlertAcknowledgement], now: float)
     )
 
 
-def _badness(stream: Stream, rendition: Rendition, open_ranks: Mapping[str, int]) -> tuple[int, float, str]:
-    """Smaller for the worse rendition: by its own alerts, then by its smoothed score."""
+def _badness(stream: Stream, rendition: Rendition, open_ranks: Mapping[str, int], now: float) -> tuple[int, bool, float, str]:
+    """Smaller for the worse rendition: by its own alerts, then one whose score is not stale, then by its smoothed score."""
     own = [open_ranks[id] for id, alert in stream.alerts.items() if (alert.rendition or "") == rendition.name]
-    return min(own, default=3 * NO_ALERT), 1000.0 if rendition.smoothed is None else rendition.smoothed, rendition.name
+    score = 1000.0 if rendition.smoothed is None else rendition.smoothed
+    return min(own, default=3 * NO_ALERT), is_stale(rendition, now), score, rendition.name
 
 
 def _state(stream: Stream, rendition: Rendition | None, alert: QualityAlert | None, now: float) -> str:

@@ -84,7 +84,7 @@ class Feed:
     def sparks(self, places: Iterable[int]) -> str:
         """The last scores of streams by their places, for sparklines; places that no stream has are left out."""
         columns: list[list[int | None]] = []
-        known = []
+        known, ends = [], []
         for place in places:
             stream = self._stream_at(place)
             row = stream.row if stream is not None else None
@@ -93,8 +93,9 @@ class Feed:
                 continue
             scores = self.live.courses.last(rendition.row, SPARK_POINTS).score
             known.append(place)
+            ends.append(_tenths(rendition.until))
             columns.append([None if np.isnan(score) else round(float(score) * 10) for score in scores])
-        return _text({"type": "sparks", "i": known, "s": columns})
+        return _text({"type": "sparks", "i": known, "e": ends, "s": columns})
 
     def has(self, stream_id: str) -> bool:
         """Whether the feed has this stream."""
@@ -157,6 +158,7 @@ class Feed:
     def _scores_frame(self, rows: list[Row], now: float) -> str:
         columns = {
             "i": [self._places[row.stream_id] for row in rows],
+            "e": [_tenths(row.at) for row in rows],
             "s": [_tenths(row.score) for row in rows],
             "m": [_tenths(row.smoothed) for row in rows],
             "u": [_tenths(row.uncertainty) for row in rows],

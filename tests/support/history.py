@@ -116,6 +116,11 @@ class HistoryCases:
         skipped = (await store.history.segments("s", None, START, after(4), 1))[0]
         assert (skipped.status, skipped.reason, skipped.score, skipped.model) == ("skipped", "late", None, None)
 
+    async def test_a_page_is_full_also_where_segments_were_answered_twice(self, store: Store) -> None:
+        await store.put(*(score_at(seconds) for seconds in range(0, 60, 2)))
+        await store.put(*(score_at(seconds, None) for seconds in range(40, 60, 2)))
+        assert ids(await store.history.segments("s", None, START, after(60), 25)) == [f"s/{at}" for at in range(58, 8, -2)]
+
     async def test_segments_that_are_far_apart_are_found(self, store: Store) -> None:
         await store.put(score_at(0), score_at(-20 * 24 * 3600), score_at(-3600))
         found = await store.history.segments("s", None, START - timedelta(days=60), after(1), 10)

@@ -96,9 +96,10 @@ class Gate:
             return self.of_secret(secret.strip(), "token")
         if (user := self._proxy_user(request)) is not None:
             return Who(user, SCOPES, "proxy")
-        for name in (SECURE_COOKIE, PLAIN_COOKIE):
-            if secret := request.cookies.get(name, ""):
-                return self.of_secret(secret, "cookie")
+        if self.options.tokens is not None:  # else a cookie is another wall's on this host: cookies know no port
+            for name in (SECURE_COOKIE, PLAIN_COOKIE):
+                if secret := request.cookies.get(name, ""):
+                    return self.of_secret(secret, "cookie")
         return Who("local", SCOPES, "local") if self._speaks_locally(request) else None
 
     def of_secret(self, secret: str, by: Literal["token", "cookie"]) -> Who | None:

@@ -208,6 +208,8 @@ function streamLink(alert) {
 // What was measured when the alert fired, in the unit of its kind.
 export function measured({ kind, value, baseline }) {
   if (kind === "no-segments") return `${Math.round(value)} s without a segment`;
+  if (kind === "no-face") return `${Math.round(value)} s without a face`;
+  if (kind === "silent") return `${Math.round(value * 100)} % of the time without sound`;
   if (kind !== "low-quality" && kind !== "quality-drop") return `${Math.round(value * 100)} % of the pictures`;
   return Number.isFinite(baseline) ? `score ${Math.round(value)}, usual ${Math.round(baseline)}` : `score ${Math.round(value)}`;
 }

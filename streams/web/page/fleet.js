@@ -46,6 +46,7 @@ export class Fleet {
     this.uncertainties = [];
     this.states = [];
     this.lags = [];
+    this.ends = []; // of the last segment
     this.gone = [];
     this.alertOf = [];
     this.badAt = [];
@@ -134,8 +135,11 @@ export class Fleet {
       this.uncertainties[index] = points(frame.u[place]);
       this.states[index] = this.stateName(frame.k[place]);
       this.lags[index] = points(frame.l[place]);
+      // The row is also told where only its state, an alert or another rendition has changed.
+      const known = this.ends[index] === frame.e[place];
+      this.ends[index] = frame.e[place];
       const spark = this.sparks.get(index);
-      if (!spark) continue;
+      if (!spark || known) continue;
       spark.scores.push(score);
       if (spark.scores.length > POINTS) spark.scores.shift();
       spark.version += 1;
@@ -170,6 +174,7 @@ export class Fleet {
   takeSparks(frame) {
     frame.i.forEach((index, place) => {
       const version = (this.sparks.get(index)?.version ?? 0) + 1;
+      this.ends[index] = frame.e[place];
       this.sparks.set(index, { scores: frame.s[place].map(points).slice(-POINTS), version });
     });
   }

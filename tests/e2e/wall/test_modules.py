@@ -18,6 +18,7 @@ from tests.support.browser import chromium_or_skip
 FLEET = """
 const { Fleet, STATES, LINGER } = await import("/fleet.js");
 const at = 1_790_000_000;
+let end = at * 10;
 const names = ["a", "b", "c", "d"];
 const column = (value) => names.map((_, place) => (Array.isArray(value) ? value[place] : value));
 const snapshot = (scores, states = "ok") => ({
@@ -29,7 +30,8 @@ const snapshot = (scores, states = "ok") => ({
   },
 });
 const scores = (places, values, states = []) => ({
-  type: "scores", n: 6, at: at + 1, i: places, s: values.map((value) => value * 10), m: values.map((value) => value * 10),
+  type: "scores", n: 6, at: at + 1, i: places, e: places.map(() => end++),
+  s: values.map((value) => value * 10), m: values.map((value) => value * 10),
   u: values.map(() => 50), k: places.map((_, place) => STATES.indexOf(states[place] ?? "ok")), l: values.map(() => 10),
 });
 const alert = (id, stream, kind, extra = {}) => ({
@@ -182,6 +184,32 @@ def test_states_that_show_no_picture_have_no_level(browser: webdriver.Chrome) ->
     return names.map((_, index) => fleet.levelOf(index));
     """
     assert fleet(browser, script) == ["none", "poor", "none", "none"]
+
+
+def test_a_sparkline_has_each_score_once(browser: webdriver.Chrome) -> None:
+    script = """
+    fleet.apply(snapshot([80, 30, 20, 55]));
+    const first = scores([1], [40]);
+    fleet.apply({ type: "sparks", i: [1], e: first.e, s: [[300, 400]] });
+    const next = scores([1], [50]);
+    const again = { ...next, k: [STATES.indexOf("low-quality")] };
+    for (const frame of [first, next, again, scores([1], [50])]) fleet.apply(frame);
+    return [fleet.sparks.get(1).scores, fleet.states[1]];
+    """
+    assert fleet(browser, script) == [[30, 40, 50, 50], "ok"]
+
+
+def test_what_was_measured_has_the_unit_of_its_kind(browser: webdriver.Chrome) -> None:
+    texts = result(
+        browser,
+        """
+    const { measured } = await import("/alerts_view.js");
+    const alerts = [["no-face", 32], ["silent", 1], ["no-segments", 12], ["black", 0.97], ["low-quality", 35]];
+    return alerts.map(([kind, value]) => measured({ kind, value, baseline: null }));
+    """,
+    )
+    seconds = ["32 s without a face", "100 % of the time without sound", "12 s without a segment"]
+    assert texts == [*seconds, "97 % of the pictures", "score 35"]
 
 
 def test_the_socket_says_hello_and_takes_frames_in_order(browser: webdriver.Chrome) -> None:

@@ -150,6 +150,22 @@ def test_an_answer_without_an_end_is_an_answer() -> None:
     assert len(sent) < 200
 
 
+def test_an_answer_in_pieces_is_read_unless_it_is_too_long_or_breaks_off() -> None:
+    body = b"12345678"
+    pieces = b"5\r\n12345\r\n3\r\n678\r\n0\r\n\r\n"
+    answers = {
+        b"Transfer-Encoding: chunked\r\n\r\n" + pieces: body,
+        b"Transfer-Encoding: chunked\r\n\r\n" + pieces[:-12]: b"",
+        b"Content-Length: 8\r\n\r\n" + body: body,
+        b"Content-Length: 8\r\n\r\n" + body[:5]: b"",
+    }
+    for answer, expected in answers.items():
+        with server(lambda client, answer=answer: client.sendall(b"HTTP/1.1 200 OK\r\n" + answer)) as url:
+            address = Address(make_receiver(url))
+            assert address.request("GET", most=8) == expected
+            assert address.request("GET", most=7) == b""
+
+
 @pytest.mark.parametrize(
     ("url", "words"),
     [

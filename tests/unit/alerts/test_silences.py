@@ -10,6 +10,7 @@ import pytest
 from streams.alerts.acknowledge import Acknowledgements, acknowledge
 from streams.alerts.receiver_settings import Receiver
 from streams.alerts.receivers import as_alertmanager
+from streams.alerts.request import RefusedError
 from streams.alerts.silences import LONGEST, Silencer, matchers_of
 from streams.events import QualityAlert
 from tests.support.alertmanager import SilenceServer, silence_server
@@ -93,6 +94,36 @@ def test_an_alert_that_went_to_another_worker_keeps_its_silence(server: SilenceS
     assert len(server.active()) == 1
 
 
+def test_a_silence_in_an_answer_of_several_pieces_is_found(server: SilenceServer) -> None:
+    keeper, seen = silencer(server.url), seen_by("Kim", note="x" * 2000)
+    keeper.update([ALERT], seen, BEGIN)
+    keeper.update([ALERT], seen, BEGIN + LONGEST)
+    assert len(server.silences) == 1, "it was made longer"
+    keeper.end(ALERT)
+    assert server.active() == []
+
+
+@pytest.mark.parametrize("stream", ["studio-é", "канал", '\\"', "a\nb\tc", "\\n"])
+def test_a_silence_of_a_stream_of_any_name_is_found(server: SilenceServer, stream: str) -> None:
+    alert, keeper = ALERT.model_copy(update={"stream_id": stream}), silencer(server.url)
+    keeper.update([alert], seen_by("Kim"), BEGIN)
+    assert len(server.active()) == 1
+    keeper.end(alert)
+    assert server.active() == []
+
+
+def test_a_silence_that_is_refused_does_not_keep_the_others_from_theirs(server: SilenceServer) -> None:
+    server.most_bytes = 1000
+    alerts = [ALERT.model_copy(update={"alert_id": f"id-{number}"}) for number in range(3)]
+    seen = Acknowledgements()
+    for alert in alerts:
+        note = "x" * 1000 if alert is alerts[0] else ""
+        seen.fold(alert.alert_id.encode(), acknowledge(alert.alert_id, ALERT.stream_id, "Kim", BEGIN, note, None).to_bytes())
+    with pytest.raises(RefusedError):
+        silencer(server.url).update(alerts, seen, BEGIN)
+    assert [silence["comment"] for silence in server.active()] == ["acknowledged, alert id-1", "acknowledged, alert id-2"]
+
+
 def test_a_strange_silence_in_the_list_does_no_harm(server: SilenceServer) -> None:
     server.silences["odd"] = {"id": 7, "status": {"state": "expired"}}
     silencer(server.url).update([ALERT], seen_by("Kim"), BEGIN)
@@ -102,3 +133,10 @@ def test_a_strange_silence_in_the_list_does_no_harm(server: SilenceServer) -> No
 def test_a_silence_is_for_one_rendition_of_one_stream() -> None:
     whole = ALERT.model_copy(update={"rendition": None})
     assert [matcher["value"] for matcher in matchers_of(whole)] == ["black", 'studio "7"', ""]
+
+
+@pytest.mark.parametrize("rendition", [None, "720p"])
+def test_a_label_of_a_stream_that_is_called_rendition_does_not_keep_a_silence_from_matching(rendition: str | None) -> None:
+    alert = ALERT.model_copy(update={"rendition": rendition, "labels": {"rendition": "main"}})
+    labels = as_alertmanager(alert, BEGIN)["labels"]
+    assert all(labels.get(matcher["name"], "") == matcher["value"] for matcher in matchers_of(alert))

@@ -73,6 +73,25 @@ def test_any_value_can_be_shown(value: bytes, field: str, shown: object) -> None
     assert kept(message(value)).whole("waiting")[field] == shown
 
 
+@pytest.mark.parametrize(
+    ("value", "stream"),
+    [
+        (b'{"stream_id": "studio-7"}', "studio-7"),
+        (b'{"stream_id": 7}', ""),
+        (b"[]", ""),
+        (b"no json", ""),
+        (b"\xff", ""),
+        (b"[" * 9999, ""),
+    ],
+)
+def test_a_letter_of_a_producer_without_keys_is_of_the_stream_that_its_message_names(value: bytes, stream: str) -> None:
+    for key in (None, b""):
+        letter = kept(message(value, key))
+        assert letter.stream_id == stream
+        assert Selection(streams=frozenset(["studio-7"])).takes(letter) == (stream == "studio-7")
+    assert kept(message(value, b"studio-8")).stream_id == "studio-8", "a key goes before it"
+
+
 @pytest.mark.parametrize("time", [b"", b"never", b"0001-01-01T00:00+23:59", b"\xff"])
 @pytest.mark.parametrize("timestamp", [-1, 0, 2**62])
 def test_any_time_of_a_letter_is_a_time(time: bytes, timestamp: int) -> None:

@@ -74,6 +74,17 @@ def test_a_scene_is_stored_once_a_day_at_each_quality() -> None:
     assert memory.wants(scored(6, 20, picture=7), NOW + timedelta(days=1, hours=1))
 
 
+def test_a_stream_that_is_over_leaves_the_memory() -> None:
+    memory = Memory(per_hour=4)
+    for hour in range(100):
+        memory.add(scored(hour, stream=f"broadcast {hour}"), NOW + timedelta(hours=hour))
+        assert len(memory._stored) <= 25
+    assert not memory.wants(scored(99, stream="broadcast 99"), NOW + timedelta(hours=100)), "what is of the last day stays"
+    memory.forget(scored(99, stream="broadcast 99"))
+    memory.add(scored(101), NOW + timedelta(hours=101))
+    assert "broadcast 99" not in memory._stored
+
+
 def test_a_segment_that_could_not_be_stored_leaves_its_place_to_another() -> None:
     memory = Memory(per_hour=1)
     score = scored(1, 20, picture=7)

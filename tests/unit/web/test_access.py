@@ -106,6 +106,15 @@ async def test_a_name_that_is_made_to_point_here_gets_nothing(seeded: Fleet) -> 
         assert (await client.get("/healthz", headers={"Host": "10.1.2.3:8060"})).status == 200
 
 
+async def test_a_cookie_of_another_wall_on_this_host_keeps_nobody_out(seeded: Fleet, file: Path) -> None:
+    add_token(file, "tv", ["read"], {})
+    headers = {"Host": "127.0.0.1", "Cookie": "fvq=fvq_of_another_wall"}
+    async with served(seeded, AccessOptions("127.0.0.1")) as client:
+        assert (await client.get(f"{ROOT}/summary", headers=headers)).status == 200
+    async with served(seeded, AccessOptions("127.0.0.1", tokens=Tokens(file))) as client:
+        assert (await client.get(f"{ROOT}/summary", headers=headers)).status == 401
+
+
 async def test_scopes(seeded: Fleet, file: Path) -> None:
     alert = seeded.live.firing()[0].alert_id
     name = quote(next(id for id, stream in seeded.live.streams.items() if stream.pictures.last), safe="")

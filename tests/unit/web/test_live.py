@@ -251,7 +251,7 @@ def test_numbers_that_json_does_not_have_reach_no_browser() -> None:
     assert browser is not None
     hub.watch(browser, "channel")
     hub.step(1)
-    texts = [browser.queue.get_nowait() for _ in range(browser.queue.qsize())]
+    texts = [text for _ in range(browser.queue.qsize()) for text in browser.queue.get_nowait()]
     assert any('"event"' in text for text in texts)
     for text in texts:
         json.loads(text, parse_constant=lambda name: pytest.fail(name))

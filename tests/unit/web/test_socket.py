@@ -14,20 +14,23 @@ import pytest
 from aiohttp import ClientWebSocketResponse, WSMsgType
 from aiohttp.test_utils import TestClient, TestServer
 
+from streams.alerts.state import StreamState
+from streams.events import SegmentScore
 from streams.web.access.gate import AccessOptions, Gate
 from streams.web.access.limits import WebLimits
 from streams.web.access.tokens import Tokens, add_token
 from streams.web.api.table import Wall
 from streams.web.hub import QUEUE, Hub
 from streams.web.labels import LabelFilter
-from streams.web.live import Live
+from streams.web.live import MOST_RENDITIONS, Live
 from streams.web.reading import read_score
 from streams.web.server import make_app
 from streams.web.stream import STATES
-from tests.support.alerts import make_score
+from tests.support.alerts import BEGIN, SECONDS, make_score
 from tests.support.fleet import Fleet, fleet_wall
 
 LIVE = "/api/v1/live"
+START = BEGIN.timestamp()
 
 
 async def frames(socket: ClientWebSocketResponse, kind: str, most: int = 60) -> dict[str, Any]:
@@ -58,7 +61,7 @@ async def test_a_snapshot_comes_first_then_frames_without_a_gap(client: TestClie
                 expected += 1
                 assert frame["n"] == expected
             if frame["type"] == "scores":
-                assert len({len(frame[name]) for name in "ismukl"}) == 1
+                assert len({len(frame[name]) for name in "iesmukl"}) == 1
         assert {"scores", "summary"} <= kinds
 
 
@@ -69,6 +72,7 @@ async def test_sparks_and_a_watched_stream_are_told_to_who_asks(client: TestClie
         sparks = await frames(socket, "sparks")
         assert sparks["i"] == [0, 1]
         assert all(0 < len(scores) <= 60 for scores in sparks["s"])
+        assert len(sparks["e"]) == len(sparks["s"])
         stream_id = next(id for id, stream in seeded.live.streams.items() if not stream.alerts)
         assert stream_id in snapshot["streams"]["id"]
         await socket.send_str(json.dumps({"type": "watch", "id": stream_id}))
@@ -207,28 +211,82 @@ def test_a_browser_that_falls_behind_gets_a_fresh_snapshot(seeded: Fleet) -> Non
     for beat in range(1, 3 * QUEUE):
         seeded.play(seeded.played + 0.5)
         hub.step(beat)
-        while not quick.queue.empty():
-            seen.append(json.loads(quick.queue.get_nowait())["type"])
+        seen += [frame["type"] for frame in _drained(quick)]
     assert seen.count("snapshot") == 1, "only who falls behind gets another"
     assert slow.queue.qsize() <= QUEUE
     while not slow.queue.empty():
         slow.queue.get_nowait()
     slow.restart()
     hub.step(1)
-    fresh = json.loads(slow.queue.get_nowait())
+    (fresh,) = _drained(slow)
     assert fresh["type"] == "snapshot"
     seeded.play(seeded.played + 0.5)
     hub.step(2)
-    numbers = [frame["n"] for frame in map(json.loads, _drained(slow)) if "n" in frame]
+    numbers = [frame["n"] for frame in _drained(slow) if "n" in frame]
     assert numbers
     assert numbers[0] == fresh["n"] + 1, "what follows a snapshot joins it"
 
 
-def _drained(browser: Any) -> list[str]:
-    texts = []
-    while not browser.queue.empty():
-        texts.append(browser.queue.get_nowait())
-    return texts
+def _drained(browser: Any) -> list[dict[str, Any]]:
+    return [json.loads(text) for _ in range(browser.queue.qsize()) for text in browser.queue.get_nowait()]
+
+
+def _add(live: Live, score: SegmentScore, received: float) -> None:
+    live.add_score(read_score(score.to_bytes()), score.to_bytes(), received)
+
+
+def test_a_stream_of_many_renditions_can_be_watched() -> None:
+    live = Live()
+    names = [f"{number}p" for number in range(MOST_RENDITIONS)]
+    for name in names:
+        _add(live, make_score(0, 50, rendition=name), START)
+    hub = Hub(live, lambda: START)
+    browser = hub.join(LabelFilter())
+    assert browser is not None
+    hub.take(browser, '{"type":"watch","id":"channel"}')
+    for sequence in (1, 2):
+        for name in names:
+            _add(live, make_score(sequence, 50, rendition=name), START + SECONDS * sequence)
+        hub.step(sequence)
+    frames = _drained(browser)
+    assert [frame["type"] for frame in frames].count("snapshot") == 1
+    told = [(frame["event"]["sequence"], frame["event"]["rendition"]) for frame in frames if frame["type"] == "event"]
+    assert told == [(sequence, name) for sequence in (0, 1, 2) for name in names]
+    for sequence in range(3, 3000):
+        _add(live, make_score(sequence, 50, rendition="1p"), START + SECONDS * sequence)
+    hub.step(1)
+    assert len(_drained(browser)) < 2 * MOST_RENDITIONS, "a backlog that is read at once does not wait in memory"
+
+
+def test_a_stream_that_was_just_forgotten_cannot_be_watched() -> None:
+    live = Live()
+    _add(live, make_score(0, 50), START)
+    hub = Hub(live, lambda: START)
+    browser = hub.join(LabelFilter())
+    assert browser is not None
+    live.add_state("channel", None)
+    hub.take(browser, '{"type":"watch","id":"channel"}')
+    assert browser.watched is None
+    assert not live.watched
+
+
+def test_a_row_that_is_told_again_has_the_end_of_the_same_segment() -> None:
+    live, ends = Live(), []
+    _add(live, make_score(0, 50), START)
+    hub = Hub(live, lambda: START)
+    browser = hub.join(LabelFilter())
+    assert browser is not None
+    hub.step(1)
+    _add(live, make_score(1, 60), START + SECONDS)
+    hub.step(2)
+    live.add_state("channel", StreamState("channel"))
+    hub.step(3)
+    hub.take(browser, '{"type":"sparks","i":[0]}')
+    _add(live, make_score(2, 60), START + 2 * SECONDS)
+    hub.step(5)
+    ends = [frame["e"] for frame in _drained(browser) if frame["type"] in ("scores", "sparks")]
+    begun = round(START * 10)
+    assert ends == [[begun + 20], [begun + 40], [begun + 40], [begun + 40], [begun + 60]]
 
 
 def test_a_watched_stream_that_loses_the_label_is_told_no_more() -> None:
@@ -249,6 +307,6 @@ def test_a_watched_stream_that_loses_the_label_is_told_no_more() -> None:
     hub.step(1)
     later = score(3, "free")
     hub.step(2)
-    frames = [browser.queue.get_nowait() for _ in range(browser.queue.qsize())]
-    assert not any(f'"segment_id":"{segment}"' in text for segment in (hidden, later) for text in frames)
+    told = {frame["event"]["segment_id"] for frame in _drained(browser) if frame["type"] == "event"}
+    assert told.isdisjoint((hidden, later))
     assert shown != hidden

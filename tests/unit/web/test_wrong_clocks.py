@@ -1,0 +1,112 @@
+"""Clocks that are wrong, of a packager or of a worker: what is shown follows what comes."""
+
+from __future__ import annotations
+
+import time
+from datetime import UTC, datetime, timedelta
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from streams.events import PICTURES_TOPIC, SCORES_TOPIC, SegmentScore
+from streams.pictures import StreamPicture
+from streams.web.follow import CHANGES
+from streams.web.live import Live
+from streams.web.pictures import Pictures
+from streams.web.reading import read_score
+from tests.support.alerts import BEGIN, SECONDS, make_score
+
+START = BEGIN.timestamp()
+
+
+def put(live: Live, score: SegmentScore, number: int) -> bool:
+    """Take a score that comes as the stream's segment of this number."""
+    return live.add_score(read_score(score.to_bytes()), score.to_bytes(), START + (number + 1) * SECONDS + 1)
+
+
+def moved(score: SegmentScore, seconds: float, sequence: int | None = None) -> SegmentScore:
+    """A score with another start, and another number."""
+    number = score.sequence if sequence is None else sequence
+    return score.model_copy(update={"start": score.start + timedelta(seconds=seconds), "sequence": number})
+
+
+@pytest.mark.parametrize("restarts", [False, True], ids=["its numbers go on", "the encoder has restarted"])
+def test_one_start_that_is_ahead_does_not_hide_what_follows(restarts: bool) -> None:
+    live = Live()
+    for number in range(60):
+        score = moved(make_score(number, 90 if number < 20 else 15), 0, number - 20 if restarts and number >= 20 else number)
+        assert put(live, moved(score, 3000) if number == 20 else score, number)
+    stream = live.streams["channel"]
+    now = live.row(stream, stream.received + 1)
+    assert (now.state, now.score, now.at) == ("ok", 15, START + 60 * SECONDS)
+
+
+def test_a_clock_that_is_set_back_goes_on_where_it_is() -> None:
+    live = Live()
+    for number in range(100):
+        assert put(live, moved(make_score(number, 50), -40 if number >= 50 else 0), number)
+    assert live.streams["channel"].renditions[""].until == START + 100 * SECONDS - 40
+
+
+def test_repeats_from_before_a_restart_of_the_encoder_are_left_out() -> None:
+    live = Live()
+    before = [make_score(1000 + number, 80) for number in range(10)]
+    since = [moved(make_score(1010 + number, 20), 0, number) for number in range(10)]
+    before = [moved(score, -1000 * SECONDS) for score in before]
+    since = [moved(score, -1000 * SECONDS) for score in since]
+    for number, score in enumerate([*before, *since]):
+        assert put(live, score, number)
+    for score in [*before, *since]:
+        assert not put(live, score, 20)
+    assert live.streams["channel"].renditions[""].segment_id == since[-1].segment_id
+
+
+def take_picture(live: Live, number: int, ahead: float = 0.0, score: float = 90) -> None:
+    """Take the picture of a segment. ahead: seconds by which the packager's clock is."""
+    start = BEGIN + timedelta(seconds=10 * number + ahead)
+    told = StreamPicture("channel", f"s{number}", start, score, 160, 90, "routine", None, b"\xff\xd8\xff")
+    record: Any = SimpleNamespace(
+        key=told.key, value=told.jpeg, headers=list(told.headers().items()), timestamp=int((START + 10 * number + 3) * 1000)
+    )
+    change = CHANGES[PICTURES_TOPIC](record)
+    assert change is not None
+    change(live)
+
+
+def pictures(live: Live) -> Pictures:
+    return live.streams["channel"].pictures
+
+
+def test_a_picture_from_the_future_is_followed_by_those_of_now() -> None:
+    live = Live()
+    take_picture(live, 0, ahead=2 * 86400)
+    for number in range(1, 4):
+        take_picture(live, number, score=10)
+    kept = pictures(live)
+    assert [one.segment_id for one in (kept.last, kept.first_bad, kept.good_before) if one is not None] == ["s3", "s1", "s0"]
+
+
+def test_a_picture_from_the_future_is_kept_no_longer_than_others() -> None:
+    live = Live(picture_seconds=3600)
+    put(live, make_score(0), 0)
+    take_picture(live, 0, ahead=2 * 86400)
+    live.tick(START + 3500)
+    assert pictures(live).last is not None
+    live.tick(START + 3700)
+    assert pictures(live) == Pictures()
+
+
+def test_a_score_that_was_written_in_the_future_stops_no_rate_and_grows_old() -> None:
+    live, now = Live(), time.time()
+    live.tick(now)
+    for number, ahead in enumerate([600.0, *([-30.0] * 50), *([-20.0] * 50)]):
+        score = make_score(number, 50, begin=datetime.fromtimestamp(now, UTC))
+        record = SimpleNamespace(value=score.to_bytes(), timestamp=int((now + ahead) * 1000))
+        change = CHANGES[SCORES_TOPIC](record)
+        assert change is not None
+        change(live)
+        assert live.streams["channel"].received <= time.time()
+    for second in range(10):
+        live.pulse.count(now + 1 + second, skipped=False)
+    assert live.pulse.rates(now + 12)[0] == pytest.approx(1, abs=0.2)
