@@ -102,7 +102,8 @@ def video_changes(file: BinaryIO) -> list[int]:
     if layout_at_beginning(data) is None:
         return []
     place, losses = 0, 0
-    while (layout := layout_of(data)) is not None and losses < MOST_LOSSES:
+    layout = layout_of(data)
+    while layout is not None and losses < MOST_LOSSES:
         count = (len(data) - layout.start) // layout.size
         rows = np.frombuffer(data, np.uint8, count * layout.size, layout.start).reshape(count, layout.size)
         lost = np.flatnonzero(rows[:, 0] != SYNC)
@@ -115,11 +116,12 @@ def video_changes(file: BinaryIO) -> list[int]:
             # Where parts are joined, the last packet may be cut off, and the next ones begin within it.
             losses += 1
             read -= layout.size - 1
-            data = data[read:]
-        else:
-            file.seek(place + read)
+        data, place = data[read:], place + read
+        layout = layout_of(data)
+        if layout is None:  # the chunk's end; after a loss, too little of it may be left to find where packets go on
+            file.seek(place)
             data = file.read(CHUNK)
-        place += read
+            layout = layout_of(data)
     return watch.changes
 
 

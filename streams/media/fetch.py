@@ -11,6 +11,7 @@ import io
 import logging
 import os
 import tempfile
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, cast
@@ -32,6 +33,14 @@ from streams.media.videos import check_file
 log = logging.getLogger(__name__)
 ATTEMPTS = 3
 CONNECTIONS = 64
+OBJECT_THREADS = 16
+"""Threads that read objects. Those of the event loop look up names: a store that hangs must not hold up all other sources."""
+
+MOST_AHEAD = 8 * 2**20
+"""Bytes that are read ahead of a part of an object, at most."""
+
+MOST_KEY_BYTES = 1024
+"""Bytes of a key's answer, at most: it alone is read into memory."""
 
 
 @dataclass(frozen=True)
@@ -84,6 +93,7 @@ class Fetcher:
         self._roots = [str(root.resolve()).rstrip(os.sep) + os.sep for root in limits.roots]
         self._client = Client(limits.hosts, limits.private, CONNECTIONS)
         self._keys = KeyCache()
+        self._objects = ThreadPoolExecutor(OBJECT_THREADS, thread_name_prefix="object")
 
     async def __aenter__(self) -> Fetcher:
         self._directory.mkdir(parents=True, exist_ok=True)
@@ -91,6 +101,7 @@ class Fetcher:
         return self
 
     async def __aexit__(self, *error: object) -> None:
+        self._objects.shutdown(wait=False, cancel_futures=True)
         await self._client.__aexit__(*error)
 
     async def fetch_segment(self, segment: SegmentEvent | SegmentScore) -> LocalMedia:
@@ -166,7 +177,7 @@ class Fetcher:
         elif uri.is_http:
             await self._download(uri, part.byte_range, out)
         elif uri.scheme in ("s3", "gs"):
-            await asyncio.to_thread(self._read_object, uri, part.byte_range, out)
+            await asyncio.get_running_loop().run_in_executor(self._objects, self._read_object, uri, part.byte_range, out)
         else:
             raise refusal(f"{uri.shown}: the scheme {uri.scheme or 'none'!r} is not one of {', '.join(SCHEMES)}")
 
@@ -252,8 +263,10 @@ class Fetcher:
         import fsspec
 
         try:
+            # Where nothing is said, s3fs reads 50 MiB ahead.
+            ahead = {"block_size": min(byte_range.length, MOST_AHEAD)} if byte_range is not None else {}
             # Not fsspec.open(): it reads "::" in a key as a chain of file systems, whose last one may be this machine's.
-            with fsspec.filesystem(uri.scheme).open(str(uri), "rb") as file:
+            with fsspec.filesystem(uri.scheme).open(str(uri), "rb", **ahead) as file:
                 self._copy_open(file, byte_range, out, uri.shown)
         except ImportError as error:
             package = {"s3": "s3fs", "gs": "gcsfs"}[uri.scheme]
@@ -261,12 +274,18 @@ class Fetcher:
             raise MediaError(f"{uri.shown}: {install}", kind="refused") from error
         except FileNotFoundError as error:
             raise MediaError(f"{uri.shown}: no such object", kind="not-found") from error
-        except OSError as error:
-            raise MediaError(f"{uri.shown} cannot be read: {error}", kind="unreachable") from error
+        except MediaError:
+            raise
+        except Exception as error:  # those of botocore and Google are no OSError: no credentials, an endpoint that is away
+            raise MediaError(f"{uri.shown} cannot be read: {words_of(error)}", kind="unreachable") from error
 
     def _write(self, data: bytes, out: BinaryIO, name: str) -> None:
-        """Write a chunk. Stops media without end, which would fill the disk."""
-        if out.tell() + len(data) > self._limits.megabytes * 2**20:
+        """Write a chunk. Stops media without end, which would fill the disk, and keys, which would fill the memory."""
+        end = out.tell() + len(data)
+        if isinstance(out, io.BytesIO) and end > MOST_KEY_BYTES:
+            reason = f"{name}: a key has {KEY_BYTES} bytes, and this answer more than {MOST_KEY_BYTES}"
+            raise MediaError(reason, kind="undecodable")
+        if end > self._limits.megabytes * 2**20:
             raise self._too_large(name)
         try:
             out.write(data)

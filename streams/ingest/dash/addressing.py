@@ -297,12 +297,11 @@ def _lasting(duration: int, timescale: int, shortest: float) -> int:
 
 
 def _cut(runs: Sequence[Run], most: int) -> tuple[Run, ...]:
-    """Runs for the entries of a list, and no more of them."""
+    """Runs for the entries of a list, and no more of them. An `S` that was left out has used up its entry, too."""
     kept = []
     for run in runs:
-        count = min(run.count if run.count is not None else most, most)
-        if count <= 0:
+        left = most - run.number
+        if left <= 0:
             break
-        kept.append(replace(run, count=count))
-        most -= count
+        kept.append(replace(run, count=left if run.count is None else min(run.count, left)))
     return tuple(kept)

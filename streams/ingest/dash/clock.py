@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 
+from streams.events import YEARS
+
 
 class ServerClock:
     """Learns how the server's clock and this machine's monotonic one lie to each other.
@@ -17,7 +19,12 @@ class ServerClock:
         self._latest = 0.0
 
     def learn(self, said: datetime, sent: float, received: float) -> None:
-        """Take a time that the server said. sent, received: monotonic times of the request and its answer."""
+        """Take a time that the server said. sent, received: monotonic times of the request and its answer.
+
+        A year that no event can have is passed over: at the end of the calendar, the time after it would be none.
+        """
+        if said.year not in YEARS:
+            return
         earliest, latest = said.timestamp() - received, said.timestamp() + 1.0 - sent
         if self._earliest is None or earliest > self._latest or latest < self._earliest:
             self._earliest, self._latest = earliest, latest  # the first, or one of both clocks was set

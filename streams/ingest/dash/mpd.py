@@ -26,7 +26,7 @@ MOST_PERIODS, MOST_REPRESENTATIONS, MOST_OTHERS = 1000, 2000, 8
 LONGEST_ID = 256
 """Characters of a Representation's id: as many as a name in an event may have."""
 
-_LEFT_OUT = ("http://dashif.org/guidelines/trickmode", "http://dashif.org/guidelines/thumbnail_tile")
+_LEFT_OUT = {"http://dashif.org/guidelines/trickmode", "http://dashif.org/guidelines/thumbnail_tile"}
 """Sets of pictures that nobody watches as a stream."""
 
 Found = TypeVar("Found")
@@ -57,6 +57,7 @@ class _Reader:
     whys: Counter[str] = field(default_factory=Counter)
     count: int = 0
     by_tag: dict[int, dict[str, list[Element]]] = field(default_factory=dict)
+    values: dict[tuple[int, str], set[str]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.addressing = AddressingReader(self.children, self.dropped, self.allowed)
@@ -94,6 +95,13 @@ class _Reader:
             for child in element:
                 by_tag.setdefault(child.tag, []).append(child)
         return iter(by_tag.get(self.namespace + name, ()))
+
+    def _values(self, element: Element, name: str, attribute: str) -> set[str]:
+        """An attribute of the children of one name; they are read once, too."""
+        key = id(element), name
+        if key not in self.values:
+            self.values[key] = {child.get(attribute, "") for child in self.children(element, name)}
+        return self.values[key]
 
     def _is_locked(self, element: Element) -> bool:
         return next(self.children(element, "ContentProtection"), None) is not None
@@ -193,17 +201,14 @@ class _Reader:
 
     def _has_pictures(self, adaptation: Element, element: Element) -> bool:
         """Whether it is moving pictures, as far as the manifest says."""
-        kinds = {adaptation.get("contentType", "")} | {
-            child.get("contentType", "") for child in self.children(adaptation, "ContentComponent")
-        }
+        kind, components = adaptation.get("contentType"), self._values(adaptation, "ContentComponent", "contentType")
         mime = _inherited("mimeType", element, adaptation).lower()
         for name in ("EssentialProperty", "SupplementalProperty"):
-            for holder in (adaptation, element):
-                if any(child.get("schemeIdUri", "") in _LEFT_OUT for child in self.children(holder, name)):
-                    return False
-        if "video" in kinds or mime.startswith("video/"):
+            if any(self._values(holder, name, "schemeIdUri") & _LEFT_OUT for holder in (adaptation, element)):
+                return False
+        if kind == "video" or "video" in components or mime.startswith("video/"):
             return True
-        if kinds - {""} or mime.startswith(("audio/", "text/", "image/")):
+        if kind or any(components) or mime.startswith(("audio/", "text/", "image/")):
             return False
         codecs = _inherited("codecs", element, adaptation)
         height = element.get("height") or adaptation.get("height") or "0"

@@ -77,6 +77,7 @@ def window_of(presentation: Presentation, track: Track, moment: Moment) -> Windo
     found: list[Placed] = []
     next_at: int | None = None
     known, most = 0, MAX_SEGMENTS if moment.whole or moment.after is not None else KNOWN
+    left = MAX_SEGMENTS  # also without an address: a few hundred bytes may stand for millions of those
     for index in range(len(track) - 1, -1, -1):
         period, representation = track[index]
         begin = moment.anchor + period.start
@@ -87,12 +88,13 @@ def window_of(presentation: Presentation, track: Track, moment: Moment) -> Windo
         due = stretch.due()
         next_at = due if due is not None else next_at
         for placed in stretch.newest_first():
-            if moment.after is not None and placed.middle <= moment.after:
-                known += 1
-            found.append(placed)
-            if known >= KNOWN or len(found) >= most:
+            left -= 1
+            if placed is not None:
+                known += moment.after is not None and placed.middle <= moment.after
+                found.append(placed)
+            if known >= KNOWN or len(found) >= most or not left:
                 break
-        if known >= KNOWN or len(found) >= most:
+        if known >= KNOWN or len(found) >= most or not left:
             break
     last = track[-1][0] if track else None
     is_over = last is not None and last.end is not None and moment.anchor + last.end <= moment.now
@@ -118,8 +120,8 @@ class _Stretch:
         times = [self._end(run, count) for run in runs if (count := self._next(run)) is not None]
         return min(times, default=None)
 
-    def newest_first(self) -> Iterator[Placed]:
-        """The segments that exist, from the last to the first."""
+    def newest_first(self) -> Iterator[Placed | None]:
+        """The segments that exist, from the last to the first; None for one without an address that may be in an event."""
         depth = self._presentation.depth
         for run in reversed(self._addressing.runs):
             newest = min(self._count(run), self._existing(run)) - 1
@@ -129,9 +131,7 @@ class _Stretch:
                     return
                 if self._by_clock(run) and depth is not None and end <= self._moment.now - depth:
                     return
-                placed = self._placed(run, index, at, end)
-                if placed is not None:
-                    yield placed
+                yield self._placed(run, index, at, end)
 
     def _placed(self, run: Run, index: int, at: int, end: int) -> Placed | None:
         addressing, number = self._addressing, run.number + index

@@ -12,7 +12,7 @@ from datetime import datetime, timedelta
 from itertools import pairwise
 
 from streams.ingest.base import Clocks
-from streams.ingest.hls.values import Segment
+from streams.ingest.hls.values import MediaPlaylist, Segment
 
 MOST_SKEW = 60.0
 """Seconds by which a source's dates may differ from this machine's clock; then its clock is wrong, and arrival counts."""
@@ -33,6 +33,28 @@ class Dated:
     by_date: datetime | None
     by_arrival: datetime
     is_repeated: bool = False
+
+
+def with_dates(playlist: MediaPlaylist, number: int | None) -> MediaPlaylist:
+    """The playlist with dates on its last segment and on those from `number` on, counted from the date before them.
+
+    Many packagers date the first segment of each playlist alone, which was announced long ago: the clock would go on by durations
+    from where the source was joined, and drift away from the source's.
+    """
+    if number is None or all(segment.date is not None for segment in playlist.segments):
+        return playlist
+    segments: list[Segment] = []
+    date, following = None, playlist.first
+    for place, segment in enumerate(playlist.segments, 1):
+        if segment.date is not None:
+            date = segment.date
+        elif date is not None:
+            date += timedelta(seconds=playlist.target * (segment.number - following))
+        is_needed = segment.number >= number or place == len(playlist.segments)
+        segments.append(replace(segment, date=date) if is_needed else segment)
+        date = date + timedelta(seconds=segment.duration) if date is not None else None
+        following = segment.number + 1
+    return replace(playlist, segments=tuple(segments))
 
 
 def date_segments(

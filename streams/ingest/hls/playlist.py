@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
+from functools import cached_property
 from urllib.parse import parse_qsl, urlsplit
 
 from streams.events import YEARS
@@ -26,6 +27,8 @@ MAX_SEGMENTS = 20_000
 LONGEST_SEGMENT = 3600.0
 """Seconds. A longer `EXTINF` is a mistake."""
 
+MOST_VARIANTS = 1000
+"""Entries of a master playlist: names are looked for among all others."""
 
 MOST_SUBSTITUTED = 2**24
 """Characters that all variables of a playlist may stand for: each may name two others, so 30 of them would fill the memory."""
@@ -40,7 +43,7 @@ def parse(body: bytes, url: str, imported: Mapping[str, str] | None = None) -> M
     """What a playlist says; addresses in it are made absolute.
 
     url: where it came from, after redirects. imported: the variables of the master playlist. Raises `PlaylistError` where it is
-    no playlist, has more than `MAX_SEGMENTS`, or uses a variable that is not defined.
+    no playlist, has more than `MAX_SEGMENTS` or `MOST_VARIANTS`, or uses a variable that is not defined.
     """
     lines = _lines(body)
     if next(lines, "").strip() != "#EXTM3U":
@@ -148,9 +151,7 @@ class _Reader:
             case "EXT-X-ENDLIST":
                 self.ended = True
             case "EXT-X-SKIP":
-                self.number = (self.first if self.number is None else self.number) + _whole(
-                    self._attributes(value)["SKIPPED-SEGMENTS"]
-                )
+                self._pass(_whole(self._attributes(value)["SKIPPED-SEGMENTS"]))
             case "EXT-X-MAP":
                 self._map(self._attributes(value))
             case "EXT-X-KEY":
@@ -165,6 +166,12 @@ class _Reader:
         """The media sequence number of the next segment."""
         return self.first if self.number is None else self.number
 
+    def _pass(self, count: int) -> None:
+        """Use up the numbers of so many segments."""
+        self.number = self._number() + count
+        if self.number - self.first > MAX_SEGMENTS:
+            raise PlaylistError(f"the playlist has more than {MAX_SEGMENTS} segments")
+
     def _uri(self, line: str) -> None:
         uri = urljoin_safe(self.url, line)
         if self.variant is not None:
@@ -172,14 +179,14 @@ class _Reader:
                 self.dropped["EXT-X-STREAM-INF"] += 1
             else:
                 self.variants.append(replace(self.variant, uri=uri))
+                if len(self.variants) > MOST_VARIANTS:
+                    raise PlaylistError(f"the master playlist has more than {MOST_VARIANTS} entries")
             self.variant = None
             return
         if self.is_master:
             return
         number = self._number()
-        self.number = number + 1
-        if number - self.first >= MAX_SEGMENTS:
-            raise PlaylistError(f"the playlist has more than {MAX_SEGMENTS} segments")
+        self._pass(1)
         about, self.next = self.next, _Next()
         byte_range = self._resolved(uri, about.byte_range) if uri is not None else None
         without_place = uri is None or (about.byte_range is not None and byte_range is None)
@@ -230,10 +237,12 @@ class _Reader:
 
     def _present_key(self) -> Key | None:
         """The key that can be used, else one that cannot, else None where nothing is encrypted."""
-        if not self.keys:
-            return None
-        readable = [key for key in self.keys.values() if key.method == "AES-128"]
-        return next(iter(readable or self.keys.values()), None)
+        plain = self.keys.get("identity")  # no other can be used, see `_key`
+        return plain if plain is not None and plain.method == "AES-128" else next(iter(self.keys.values()), None)
+
+    @cached_property
+    def _parameters(self) -> dict[str, str]:
+        return dict(parse_qsl(urlsplit(self.url).query, keep_blank_values=True))
 
     def _define(self, attributes: Mapping[str, str]) -> None:
         if "NAME" in attributes:
@@ -245,10 +254,9 @@ class _Reader:
             self.variables[name] = self.imported[name]
         elif "QUERYPARAM" in attributes:
             name = attributes["QUERYPARAM"]
-            values = dict(parse_qsl(urlsplit(self.url).query, keep_blank_values=True))
-            if name not in values:
+            if name not in self._parameters:
                 raise PlaylistError(f"the variable {printable(name)} is a parameter that the playlist's address does not have")
-            self.variables[name] = values[name]
+            self.variables[name] = self._parameters[name]
         else:
             raise ValueError
 

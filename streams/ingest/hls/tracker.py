@@ -12,7 +12,7 @@ from datetime import datetime, timedelta
 
 from streams.events import SegmentEvent, SegmentKey
 from streams.ingest.base import Clocks, Position, Stream
-from streams.ingest.hls.dating import MOST_SKEW, Dated, date_segments, passed, skew, used_up_to
+from streams.ingest.hls.dating import MOST_SKEW, Dated, date_segments, passed, skew, used_up_to, with_dates
 from streams.ingest.hls.values import MediaPlaylist, Segment
 
 FORWARD_WINDOWS = 10
@@ -46,6 +46,7 @@ def step(
     """The events that a playlist adds, and the position after them. now: when it was loaded, UTC."""
     notes = Notes()
     notes.counts["dropped"] = sum(playlist.dropped.values())
+    playlist = with_dates(playlist, position.number)
     newest = playlist.next_number - 1
     _check(position, playlist, notes)
     # An empty list says nothing of numbers: packagers, and caches that cut, send one in mid-stream.
@@ -93,14 +94,23 @@ def _restarted(position: Position, playlist: MediaPlaylist) -> bool:
     if playlist.first > position.number:
         return stays
     if 0 < position.first <= playlist.first:
-        return (
-            date is not None and position.clocks.last_date is not None and date > position.clocks.last_date
-        )  # a list that was cut
+        return _is_newer(position, playlist)  # else a list that was cut
     is_far = position.number - (playlist.next_number - 1) > playlist.next_number - playlist.first
     if date is not None and position.clocks.last_date is not None:
         # An encoder that lost its clock, too, restarts with old dates; an edge that lags is not a window behind for long.
-        return date > position.clocks.last_date or (stays and is_far)
+        return _is_newer(position, playlist) or (stays and is_far)
     return stays or is_far
+
+
+def _is_newer(position: Position, playlist: MediaPlaylist) -> bool:
+    """Whether the newest date of a playlist whose numbers went back is of after what was announced.
+
+    The last date that was given does not tell alone: where few segments have one, an old copy's newest segment may be after it.
+    """
+    date, clocks = _newest_date(playlist), position.clocks
+    if date is None or clocks.last_date is None or clocks.dates is None:
+        return False
+    return date > max(clocks.last_date, clocks.dates - timedelta(seconds=playlist.target / 2))
 
 
 def _is_of_before(position: Position, playlist: MediaPlaylist) -> bool:

@@ -263,7 +263,7 @@ async def _negotiate(reader: asyncio.StreamReader, writer: asyncio.StreamWriter,
         message = await chunks.message()
         if message.kind not in (Kind.COMMAND, Kind.COMMAND_AMF3):
             continue
-        command, number, *values = _command(message)
+        command, number, values = _command(message)
         if command == "connect":
             about = values[0] if values and isinstance(values[0], dict) else {}
             application = str(about.get("app", ""))
@@ -281,11 +281,12 @@ async def _negotiate(reader: asyncio.StreamReader, writer: asyncio.StreamWriter,
         await writer.drain()
 
 
-def _command(message: Message) -> list[Value]:
-    """Name, number and values of a command; at least the first two. Raises `RtmpError`."""
+def _command(message: Message) -> tuple[str, float | None, list[Value]]:
+    """Name, number and values of a command; "" and None for a name and a number that are of another type. Raises `RtmpError`."""
     data = message.data[1:] if message.kind == Kind.COMMAND_AMF3 else message.data
-    values = decode(data)
-    return values + [None] * (2 - len(values))
+    values: list[Value] = [*decode(data), None, None]
+    name, number = values[:2]
+    return name if isinstance(name, str) else "", number if isinstance(number, float) else None, values[2:]
 
 
 def _connect(writer: asyncio.StreamWriter, number: Value) -> None:

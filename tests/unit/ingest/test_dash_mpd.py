@@ -182,6 +182,12 @@ def test_a_list_with_a_timeline_has_as_many_segments_as_addresses() -> None:
     assert addressing(video(f'<SegmentList timescale="1">{rows}</SegmentList>')).runs == (Run(0, 2, 0, 2),)
 
 
+def test_an_s_of_a_list_that_cannot_be_read_costs_its_own_address_alone() -> None:
+    rows = '<SegmentTimeline><S t="0" d="0"/><S t="2" d="2" r="1"/></SegmentTimeline>'
+    files = '<SegmentURL media="a"/><SegmentURL media="b"/>'
+    assert addressing(video(f'<SegmentList timescale="1">{rows}{files}</SegmentList>')).runs == (Run(2, 2, 1, 1),)
+
+
 def test_periods_follow_each_other() -> None:
     periods = [
         period(attributes='start="PT0S" duration="PT10S"'),

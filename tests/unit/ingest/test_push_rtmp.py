@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator
 import pytest
 
 from streams.ingest.push import rtmp
+from streams.ingest.push.amf import LONG, encode
 from streams.ingest.push.chunks import Kind
 from streams.ingest.push.rtmp import FLV_HEADER, Place, Publication, PublishError, RtmpServers
 from tests.support.rtmp import KEY_FRAME, Encoder
@@ -168,6 +169,25 @@ async def test_no_garbage_stops_the_server(servers: RtmpServers, place: Place, m
         encoder = await Encoder.connect(place.port)
         assert await encoder.publish("live", "key") == STARTED
         await listener.accept()
+        encoder.close()
+    assert faults == []
+
+
+async def test_a_command_whose_name_or_number_is_of_another_type_stops_nothing(servers: RtmpServers, place: Place) -> None:
+    faults: list[dict[str, object]] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: faults.append(context))
+    text = bytes([LONG]) + (60_000).to_bytes(4) + b"\xff" * 60_000  # too long to be sent back as it is read
+    async with servers.listen(place, "live/key") as listener:
+        encoder = await Encoder.connect(place.port)
+        encoder.send(Kind.COMMAND, encode(["createStream"]) + text)
+        assert (await encoder.answer())[:2] == ["_result", None]
+        assert await encoder.publish("live", "key") == STARTED
+        publication = await listener.accept()
+        encoder.command({"a": 1.0}, 5.0)
+        encoder.send(Kind.COMMAND, b"")
+        await encoder.picture()
+        pictures = await opened(publication)
+        assert await anext(pictures)
         encoder.close()
     assert faults == []
 

@@ -8,7 +8,9 @@ import ipaddress
 import os
 import resource
 import socket
+import threading
 from collections.abc import AsyncIterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -20,6 +22,7 @@ from fsspec.spec import AbstractFileSystem
 
 from scorer.errors import MediaError
 from streams.media.fetch import Fetcher
+from streams.media.ranges import Range
 from tests.support.fetching import fetched, limits, refused
 
 SIGNED = "/signed/a%2Fb%20c.ts?Policy=eyJ%2B~_&Signature=qZ0%2FXns%2BPP2g%3D&Expires=1&p=a+b&time=10%3A30"
@@ -272,11 +275,58 @@ class Bucket(AbstractFileSystem):
 
     protocol = "s3"
     objects: ClassVar[dict[str, bytes]] = {}
+    ahead: ClassVar[list[int | None]] = []
 
-    def _open(self, path: str, *_: Any, **__: Any) -> io.BytesIO:
+    def _open(self, path: str, *_: Any, block_size: int | None = None, **__: Any) -> io.BytesIO:
+        self.ahead.append(block_size)
         if path not in self.objects:
             raise FileNotFoundError(path)
         return io.BytesIO(self.objects[path])
+
+
+async def test_of_a_part_of_an_object_little_more_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """s3fs reads 50 MiB ahead where nothing is said."""
+    monkeypatch.setitem(registered, "s3", Bucket)
+    monkeypatch.setattr(Bucket, "objects", {"b/1.mp4": bytes(1000) + b"media"})
+    monkeypatch.setattr(Bucket, "ahead", [])
+    async with Fetcher(limits(megabytes=100), tmp_path / "inbox") as fetcher:
+        media = await fetcher.fetch("s3://b/1.mp4", byte_range=Range(5, 1000))
+        assert media.path.read_bytes() == b"media"
+        media.discard()
+        with pytest.raises(MediaError, match="ends"):
+            await fetcher.fetch("s3://b/1.mp4", byte_range=Range(90 << 20, 0))
+    assert Bucket.ahead == [5, 8 << 20]
+
+
+async def test_what_an_object_store_raises_is_a_reason(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The errors of botocore are no OSError: no credentials, an endpoint that is away."""
+
+    def fail(*_: Any, **__: Any) -> None:
+        raise RuntimeError("Unable to locate \x1bcredentials")
+
+    monkeypatch.setitem(registered, "s3", Bucket)
+    monkeypatch.setattr(Bucket, "_open", fail)
+    error = await refused(tmp_path, "s3://b/1.ts")
+    assert (error.kind, error.reason) == ("unreachable", r"s3://b/1.ts cannot be read: Unable to locate \x1bcredentials")
+
+
+async def test_an_object_store_that_hangs_holds_up_no_other_source(
+    tmp_path: Path, server: TestServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The event loop's own threads look up names."""
+    goes_on = threading.Event()
+    monkeypatch.setitem(registered, "s3", Bucket)
+    monkeypatch.setattr(Bucket, "_open", lambda *_, **__: goes_on.wait(30))
+    asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(1))
+    async with Fetcher(limits(seconds=2), tmp_path / "inbox") as fetcher:
+        hanging = asyncio.create_task(fetcher.fetch("s3://b/1.ts"))
+        await asyncio.sleep(0.1)
+        try:
+            (await fetcher.fetch(f"http://localhost:{server.port}/media.ts")).discard()
+            with pytest.raises(MediaError, match="took more than 2 s"):
+                await hanging
+        finally:
+            goes_on.set()
 
 
 async def test_a_full_disk_is_a_fault_of_the_worker_not_of_the_segment(tmp_path: Path, server: TestServer) -> None:

@@ -21,7 +21,7 @@ from tests.support.fetching import limits
 
 WHOLE = os.urandom(300_000)
 IV = bytes(range(16))
-KEYS = {"old": b"k" * 16, "new": b"n" * 16, "short": b"k" * 15}
+KEYS = {"old": b"k" * 16, "new": b"n" * 16, "short": b"k" * 15, "long": b"k" * 2000}
 
 
 def encrypted(data: bytes, key: bytes = KEYS["old"]) -> bytes:
@@ -168,7 +168,9 @@ async def test_a_key_is_fetched_once_and_again_when_it_no_longer_fits(
     assert origin.asked == 2
 
 
-@pytest.mark.parametrize(("given", "words"), [("new", "cannot be decrypted"), ("short", "a key has 16 bytes")])
+@pytest.mark.parametrize(
+    ("given", "words"), [("new", "cannot be decrypted"), ("short", "a key has 16 bytes"), ("long", "more than 1024")]
+)
 async def test_a_wrong_key_is_an_error_that_does_not_show_it(
     server: TestServer, origin: Origin, fetcher: Fetcher, given: str, words: str
 ) -> None:

@@ -10,7 +10,7 @@ import pytest
 
 from scorer.errors import MediaError
 from scorer.sampling import probe, sample
-from scorer.sampling.transport import MOST_CHANGES, programmes, video_changes
+from scorer.sampling.transport import CHUNK, MOST_CHANGES, programmes, video_changes
 from scorer.spec import SamplerSpec
 from streams.ingest.files import Source, cut
 from tests.support.changing import CHANGING, make_changing
@@ -61,6 +61,16 @@ def test_a_change_is_found_where_packets_are_shifted_or_stamped(tmp_path: Path) 
     stamped = b"".join(b"\0\0\0\0" + whole[i : i + 188] for i in range(0, len(whole), 188))
     assert programmes(stamped) == programmes(whole) != []
     assert video_changes(BytesIO(stamped)) == [change // 188 * 192 + 4]
+
+
+@pytest.mark.parametrize("left", [1, 2, 5, 100])
+def test_a_change_is_found_after_a_loss_wherever_a_part_of_the_file_ends_that_is_read_at_once(tmp_path: Path, left: int) -> None:
+    whole = make_changing(tmp_path / "h264-then-hevc.ts").read_bytes()
+    (change,) = video_changes(BytesIO(whole))
+    empty = (b"\x47\x1f\xff\x10" + bytes(184)) * (CHUNK // 188 - change // 188 - left)
+    lossy = whole[:change] + empty + bytes(7) + (b"\x47\x1f\xff\x10" + bytes(184)) * 500 + whole[change:]
+
+    assert video_changes(BytesIO(lossy)) == [len(lossy) - len(whole) + change]
 
 
 def test_changes_without_end_are_refused(tmp_path: Path) -> None:

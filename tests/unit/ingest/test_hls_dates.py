@@ -1,0 +1,80 @@
+"""Playlists in which few segments have a date: mostly the first of each, which was announced long ago."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from datetime import UTC, datetime, timedelta
+
+from streams.events import SegmentEvent
+from streams.ingest.base import Position, Stream
+from streams.ingest.hls.playlist import parse
+from streams.ingest.hls.tracker import step
+from streams.ingest.hls.values import MediaPlaylist
+
+NOW = datetime(2026, 1, 31, 12, tzinfo=UTC)
+
+
+def playlist(
+    first: int, count: int = 5, *, dated: Collection[int] | None = None, since: datetime = NOW, lasts: float = 2
+) -> MediaPlaylist:
+    """Segments that say to be of 2 s. dated: the numbers that have a date, the first alone without it. since: of number 0.
+    lasts: how long they are by their dates."""
+    lines = ["#EXTM3U", "#EXT-X-TARGETDURATION:2", f"#EXT-X-MEDIA-SEQUENCE:{first}"]
+    for number in range(first, first + count):
+        if number in ([first] if dated is None else dated):
+            lines.append(f"#EXT-X-PROGRAM-DATE-TIME:{(since + timedelta(seconds=lasts * number)).isoformat()}")
+        lines += ["#EXTINF:2", f"{number}.ts"]
+    parsed = parse("\n".join(lines).encode(), "https://cdn.example/live.m3u8")
+    assert isinstance(parsed, MediaPlaylist)
+    return parsed
+
+
+def followed(loads: Sequence[MediaPlaylist]) -> tuple[list[list[SegmentEvent]], int]:
+    """The events of each load, and how many restarts were seen."""
+    position, announced, restarts = Position(), [], 0
+    for number, loaded in enumerate(loads):
+        position, events, notes = step(Stream("news"), position, loaded, NOW + timedelta(seconds=210 + 2 * number))
+        announced.append(events)
+        restarts += notes.counts["restarts"]
+    return announced, restarts
+
+
+def numbers(announced: list[list[SegmentEvent]]) -> list[list[int]]:
+    return [[int(event.uri.rpartition("/")[2].removesuffix(".ts")) for event in events] for events in announced]
+
+
+def test_an_old_copy_is_no_restart_where_only_the_first_segment_has_a_date() -> None:
+    announced, restarts = followed([playlist(first) for first in (100, 101, 102, 101, 103)])
+
+    assert (numbers(announced), restarts) == ([[104], [105], [106], [], [107]], 0)
+
+
+def test_an_old_copy_is_no_restart_where_its_date_has_left_the_list_of_the_others() -> None:
+    loads = [playlist(first, dated=[102]) for first in (100, 101, 103, 102, 104)]
+
+    announced, restarts = followed(loads)
+
+    assert (numbers(announced), restarts) == ([[104], [105], [106, 107], [], [108]], 0)
+
+
+def test_a_restart_is_told_where_only_the_first_segment_has_a_date() -> None:
+    again = playlist(0, 1, since=NOW + timedelta(seconds=216))
+
+    announced, restarts = followed([*[playlist(first) for first in (100, 101, 102)], again])
+
+    assert (numbers(announced)[-1], restarts) == ([0], 1)
+
+
+def test_the_clock_follows_the_dates_of_segments_that_were_announced_before() -> None:
+    announced, _ = followed([playlist(first, lasts=2.01) for first in range(100, 1000)])
+
+    last = announced[-1][0]
+    assert abs(last.start - (NOW + timedelta(seconds=2.01 * 1003))) < timedelta(seconds=0.1)
+
+
+def test_two_ingesters_name_segments_alike_where_only_the_first_has_a_date() -> None:
+    loads = [playlist(first, lasts=2.001) for first in range(100, 140)]
+
+    early, late = followed(loads)[0], followed(loads[20:])[0]
+
+    assert [event.segment_id for event in early[-1]] == [event.segment_id for event in late[-1]]
