@@ -157,6 +157,19 @@ def test_each_page_listens_at_its_own_address_or_where_the_worker_does(monkeypat
     assert settings.web_host == "192.0.2.1", "who opens the wall does not open the worker's pages"
 
 
+def test_a_secrets_file_in_the_environment_comes_before_a_secret_in_the_file(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / "fvq.toml").write_text('scorer_token = "of the file"\n')
+    (tmp_path / "token").write_text("of the environment\n")
+    monkeypatch.setenv("FVQ_CONFIG", str(tmp_path / "fvq.toml"))
+    assert load_settings().scorer_secret() == "of the file"
+    monkeypatch.setenv("FVQ_SCORER_TOKEN_FILE", str(tmp_path / "token"))
+    assert load_settings().scorer_secret() == "of the environment"
+    monkeypatch.setenv("FVQ_SCORER_TOKEN", "here")
+    assert load_settings().scorer_secret() == "here"
+
+
 def test_infinity_is_no_setting(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("FVQ_SAMPLE_TIMEOUT", "inf")
     with pytest.raises(SettingsError, match=r"^FVQ_SAMPLE_TIMEOUT: .*inf.* is no finite number"):
