@@ -155,20 +155,27 @@ class Registry:
         manifest = self.manifest(name, version)
         folder = self._folder(name, version)
         if self._storage.is_local:
-            local = Path(folder)
-        else:
-            local = self._cache / name / version
-            if not (local / MANIFEST).exists():
-                self._download(manifest, folder, local)
+            self._check(Path(folder), manifest)
+            return Path(folder)
+        local = self._cache / name / version
+        try:
+            self._check(local, manifest)
+        except ModelError:
+            # Not there yet, or a power failure has cut it off: the registry has it whole.
+            self._download(manifest, folder, local)
+            self._check(local, manifest)
+        return local
+
+    def _check(self, local: Path, manifest: Manifest) -> None:
+        """Raise `ModelError` where a folder does not have a version's files as they were published, or has others."""
         for file, digest in manifest.files.items():
             path = local / file
             if not path.is_file() or hashed(path) != digest:
-                raise ModelError(f"registry {self.url}: {file} of {name}@{version} is missing or is not what was published")
+                raise ModelError(f"{self._place(file, manifest)} is missing or is not what was published")
         # Loading takes whatever it finds in the folder: weights of more parts, or an adapter's configuration.
         surplus = sorted(path.name for path in local.iterdir() if NAME.fullmatch(path.name)) if local.is_dir() else []
         if surplus := [file for file in surplus if file not in manifest.files and file != MANIFEST]:
-            raise ModelError(f"registry {self.url}: {surplus[0]} of {name}@{version} was not published with it")
-        return local
+            raise ModelError(f"{self._place(surplus[0], manifest)} was not published with it")
 
     def _download(self, manifest: Manifest, folder: str, local: Path) -> None:
         """Download a version's files, and no other. Nothing of them is left where one is too large or not as published."""

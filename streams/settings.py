@@ -194,7 +194,9 @@ class Settings(SettingFields):
 
     def _secret(self, name: str, value: SecretStr | None, file: Path | None) -> str:
         path = _as_written(name, self.source(name))
-        if value is not None:
+        # The environment comes before the TOML file, also where one of them names a file of the secret.
+        overrides = self.source(name).kind == "file" and self.source(f"{name}_file").kind in ("environment", "command line")
+        if value is not None and not (file is not None and overrides):
             secret = value.get_secret_value()
         elif file is not None:
             path = _as_written(f"{name}_file", self.source(f"{name}_file"))

@@ -194,7 +194,7 @@ def _table_claims(table: Path, stated: Scale | None) -> Iterator[_Claim]:
         scale = POINTS
     content_column = next((name for name in CONTENT_COLUMNS if name in columns), "")
     for number, row in rows:
-        path = _local(row[path_column], table.parent)
+        path = _local(row[path_column].strip(), table.parent)
         content = unicodedata.normalize("NFC", row.get(content_column, "").strip()) or path.stem
         split, ci = row.get("split", ""), row.get("ci", "")
         yield _Claim(f"{table}, line {number}", path, row[rated[0]], content, split, ci, scale)
@@ -237,8 +237,18 @@ def _video(path: Path) -> Path:
 
 
 def _local(text: str, folder: Path) -> Path:
-    parts = urlsplit(text)
+    try:
+        parts = urlsplit(text)
+    except ValueError:  # no address: a name that looks like one of IPv6
+        return folder / text
     return Path(unquote(parts.path)) if parts.scheme == "file" else folder / text
+
+
+def _is_there(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except OSError:  # a name that is too long for a file
+        return False
 
 
 def _checked(claims: Sequence[_Claim], seed: int) -> RatedSet:
@@ -309,7 +319,7 @@ def _fault_or_digest(claim: _Claim) -> tuple[str, str]:
         return "its MOS is outside 0-100, or outside its scale", ""
     if claim.ci.strip() and _number(claim.ci) is None:
         return "its ci is no number", ""
-    if not claim.path.is_file():
+    if not _is_there(claim.path):
         return "the file is missing", ""
     if claim.path.suffix == ".yuv":
         command = "ffmpeg -f rawvideo -pix_fmt yuv420p -s 512x512 -r 25 -i NAME.yuv -c:v ffv1 NAME.mkv"

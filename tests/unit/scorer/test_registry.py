@@ -287,3 +287,15 @@ def test_nothing_is_rolled_back_to_a_version_that_is_gone(registry: Registry, tm
     with pytest.raises(ModelError, match="there is no nano@1"):
         registry.rollback("nano")
     assert registry.current("nano") == "2"
+
+
+def test_a_download_that_a_power_failure_cut_off_is_made_again(remote: Registry, tmp_path: Path) -> None:
+    local = remote.fetch("nano", "1")
+    for damage in (b"", None):
+        for file in sorted(local.iterdir()):
+            if damage is None:
+                file.unlink()
+            else:
+                file.write_bytes(damage)
+        assert remote.fetch("nano", "1") == local
+    assert all(file.stat().st_size for file in local.iterdir())

@@ -247,3 +247,11 @@ def test_a_person_is_one_content_however_the_name_is_typed(tmp_path: Path) -> No
         lines.append(f"{number}.mp4,{20 + number},{name}")
     (tmp_path / "rated.csv").write_text("\n".join(lines) + "\n", encoding="utf-8")
     assert {clip.content for clip in read_rated(tmp_path / "rated.csv").clips} == {"anna", "Jos\u00e9"}
+
+
+def test_a_path_that_cannot_be_one_drops_its_row_alone(tmp_path: Path) -> None:
+    write_frames(tmp_path / "good.mp4", [np.full((48, 64, 3), 90, np.uint8)] * 2, 25.0)
+    (tmp_path / "rated.csv").write_text(f"path,mos\n//[bad/x.mp4,40\n{'x' * 300}.mp4,50\n good.mp4 ,60\n")
+    rated = read_rated(tmp_path / "rated.csv")
+    assert [clip.path.name for clip in rated.clips] == ["good.mp4"]
+    assert [dropped.reason for dropped in rated.dropped] == ["the file is missing"] * 2
