@@ -39,19 +39,16 @@ def synth(
     from training.data.references import find_sources
     from training.data.synth import synthesise
 
-    if inside := next((path for path in sources if out.resolve().is_relative_to(path.resolve())), None):
-        raise ValueError(f"{out} is in the folder {inside} of sources: what is made would be taken for clean sources")
-
     if scenes:
         from training.data.scenes.make import make_scenes
 
-        found = find_sources(sources)
+        found = find_sources(sources, out)
         make = partial(make_scenes, out, found, steps=steps, seconds=seconds, jobs=jobs, seed=seed, sheet=sheet)
         print(make(scenes=scenes, plain=plain))
         return
     if sheet is not None or plain:
         raise ValueError("--sheet and --plain belong to scenes: give --scenes N with them")
-    print(synthesise(out, find_sources(sources), steps=steps, variants=variants, seconds=seconds, jobs=jobs, seed=seed))
+    print(synthesise(out, find_sources(sources, out), steps=steps, variants=variants, seconds=seconds, jobs=jobs, seed=seed))
 
 
 def train(
@@ -271,7 +268,7 @@ def _benchmark(
     settings, jobs = load_settings(), os.cpu_count() or 1
     if people:
         plan = Plan(ladders=tuple(ladders or LADDERS), scenes=scenes, doubles=doubles, seed=seed)
-        make_benchmark(folder, find_sources(people), plan, jobs)
+        make_benchmark(folder, find_sources(people, folder), plan, jobs)
     elif ladders:
         raise ValueError("--ladder says what a benchmark is made of: it needs --people")
     models = [load_engine(name, settings.device, parts.registry(settings)) for name in names]

@@ -18,6 +18,16 @@ LATEST = datetime(9999, 1, 1, tzinfo=UTC).timestamp()
 UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
 
 
+def named_stream(value: bytes) -> str:
+    """What a message without a key calls its stream; '' where it names none."""
+    try:
+        event = json.loads(value)
+    except (ValueError, RecursionError):
+        return ""
+    named = event.get("stream_id") if isinstance(event, dict) else None
+    return named if isinstance(named, str) else ""
+
+
 @dataclass(frozen=True)
 class KeptLetter:
     """A dead letter. partition, offset: where it is on the dead letters' topic. headers: see docs/dead-letters.md.
@@ -53,14 +63,7 @@ class KeptLetter:
     @property
     def stream_id(self) -> str:
         """By its key; of a producer without keys, by what the message says; '' where nothing does."""
-        if self.key:
-            return self.key.decode(errors="replace")
-        try:
-            event = json.loads(self.value)
-        except (ValueError, RecursionError):
-            return ""
-        named = event.get("stream_id") if isinstance(event, dict) else None
-        return named if isinstance(named, str) else ""
+        return self.key.decode(errors="replace") if self.key else named_stream(self.value)
 
     def obstacle(self) -> str:
         """Why the letter cannot be sent again; '' where it can."""

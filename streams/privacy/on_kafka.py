@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from contextlib import suppress
 from datetime import UTC, datetime
 from functools import partial
 from typing import Any
 
-from streams.dead_letters.kept import Selection
+from streams.dead_letters.kept import Selection, named_stream
 from streams.dead_letters.topic import DeadLetters
 from streams.errors import BrokerError, EventError
 from streams.events import (
@@ -106,7 +105,7 @@ def events(connection: Connection, group: str, stream_id: str, dry_run: bool) ->
     key, segments = stream_id.encode(), connection.named(SEGMENTS_TOPIC)
 
     def belongs(record: Any) -> bool:
-        return record.key == key or (record.key is None and _named(record.value) == stream_id)
+        return record.key == key or (record.key is None and named_stream(record.value) == stream_id)
 
     for topic, store in (
         (segments, "segment events"),
@@ -139,12 +138,3 @@ def _acknowledged(value: bytes) -> str:
     with suppress(EventError):
         return AlertAcknowledgement.from_bytes(value).stream_id
     return ""
-
-
-def _named(value: bytes) -> object:
-    """What a message without a key calls its stream."""
-    try:
-        event = json.loads(value)
-    except (ValueError, RecursionError):
-        return None
-    return event.get("stream_id") if isinstance(event, dict) else None

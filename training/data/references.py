@@ -24,13 +24,16 @@ VIDEOS = {".mp4", ".mkv", ".mov", ".webm", ".ts", ".m4v", ".avi", ".flv"}
 LOSSLESS = ("-c:v", "libx264", "-preset", "ultrafast", "-qp", "0")
 
 
-def find_sources(paths: Sequence[Path]) -> list[Path]:
+def find_sources(paths: Sequence[Path], out: Path | None = None) -> list[Path]:
     """The videos and stills among the paths and in folders of them, sorted in each folder.
 
-    Raises ValueError where there is none, or where two have the same name: the name is the content's identity.
+    out: the folder that is made of them. Raises ValueError where there is none, where two have the same name (the name is the
+    content's identity), or where `out` is in one of the folders.
     """
     sources: list[Path] = []
     for path in paths:
+        if out is not None and out.resolve().is_relative_to(path.resolve()):
+            raise ValueError(f"{out} is in the folder {path} of sources: what is made would be taken for clean sources")
         # Hidden files are no clips: macOS writes `._NAME.mp4` beside each file on other file systems.
         files = sorted(file for file in path.rglob("*") if not file.name.startswith(".")) if path.is_dir() else [path]
         sources += [file for file in files if file.suffix.lower() in STILLS | VIDEOS]

@@ -65,6 +65,15 @@ def ladder_order(rows: Rows, scores: Sequence[float]) -> tuple[int, int]:
     return right, total
 
 
+def _after_fit(scores: Floats, labels: Floats) -> tuple[float, float]:
+    """PLCC and RMSE after `logistic_fit`; not a number where it has too few clips."""
+    if len(scores) < FEWEST_FITTED:
+        return float("nan"), float("nan")
+    fitted = logistic_fit(scores, labels)
+    plcc = float(np.corrcoef(fitted, labels)[0, 1]) if np.ptp(fitted) else 0.0
+    return plcc, float(np.sqrt(np.mean((fitted - labels) ** 2)))
+
+
 def agreement(scores: ArrayLike, labels: ArrayLike, contents: Sequence[str]) -> dict[str, float]:
     """How well scores (N,) agree with labels (N,), both 0-100.
 
@@ -72,15 +81,15 @@ def agreement(scores: ArrayLike, labels: ArrayLike, contents: Sequence[str]) -> 
     and rmse after `logistic_fit`; mae of the scores as they are.
     """
     x, y, names = np.asarray(scores, float), np.asarray(labels, float), np.asarray(contents)
-    fitted = logistic_fit(x, y) if len(x) >= FEWEST_FITTED else np.full(len(x), np.nan)
+    plcc, rmse = _after_fit(x, y)
     of_content = [names == name for name in dict.fromkeys(contents)]
     within = [srcc(x[clips], y[clips]) for clips in of_content if clips.sum() > 2]
     return {
         "srcc": srcc(x, y),
         "srcc_within": float(np.mean(within)) if within else float("nan"),
         "krcc": float(stats.kendalltau(x, y).statistic) if len(x) > 1 else float("nan"),
-        "plcc": float("nan") if len(x) < FEWEST_FITTED else float(np.corrcoef(fitted, y)[0, 1]) if np.ptp(fitted) else 0.0,
-        "rmse": float(np.sqrt(np.mean((fitted - y) ** 2))) if len(x) >= FEWEST_FITTED else float("nan"),
+        "plcc": plcc,
+        "rmse": rmse,
         "mae": float(np.abs(x - y).mean()) if len(x) else float("nan"),
     }
 

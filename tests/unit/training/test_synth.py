@@ -120,6 +120,8 @@ def test_what_is_made_never_becomes_a_clean_source(still: Path, tmp_path: Path) 
     done = CliRunner().invoke(app, ["synth", str(tmp_path / "out"), str(tmp_path), "--steps", "1"])
     assert isinstance(done.exception, ValueError)
     assert "would be taken for clean sources" in str(done.exception)
+    judged = ["evaluate", "nano", "--benchmark", str(tmp_path / "judged"), "--people", str(tmp_path)]
+    assert "would be taken for clean sources" in str(CliRunner().invoke(app, judged).exception)
 
 
 def test_a_labels_file_that_was_cut_off_is_named_with_its_line(tmp_path: Path) -> None:
