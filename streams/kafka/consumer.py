@@ -57,19 +57,25 @@ class Group:
 
 
 class Rebalance(ConsumerRebalanceListener):
-    """Notes rebalances as flags. A member acts on them after the poll: kafka-python swallows what a listener raises."""
+    """Notes rebalances as flags. A member acts on them after the poll: kafka-python swallows what a listener raises.
 
-    def __init__(self) -> None:
+    consumer: kafka-python's client. Where it joins again because partitions were added, it (3.0) forgets why as soon as it is
+    the group's leader, and a join that ends after the poll that began it is never looked at: the member has no partition
+    until it ends. So each join is asked for in words that last until it is done, as Java's client does (KAFKA-9815).
+    """
+
+    def __init__(self, consumer: Any) -> None:
         self.seen = threading.Event()
         self.under_way = threading.Event()
+        self._consumer = consumer
 
     def on_partitions_revoked(self, revoked: Any) -> None:  # noqa: ARG002
+        self._consumer._coordinator.request_rejoin()
         self.under_way.set()
         self.seen.set()
 
-    def on_partitions_lost(self, lost: Any) -> None:  # noqa: ARG002
-        self.under_way.set()
-        self.seen.set()
+    def on_partitions_lost(self, lost: Any) -> None:
+        self.on_partitions_revoked(lost)
 
     def on_partitions_assigned(self, assigned: Any) -> None:  # noqa: ARG002
         self.under_way.clear()
@@ -86,7 +92,7 @@ class Member:
         self.consumer: Any = open_member(connection, group.name, group.session_seconds, bulk=bulk)
         self._connection, self._group = connection, group.name
         self._reported: dict[tuple[str, int], int] = {}
-        self._rebalance = Rebalance()
+        self._rebalance = Rebalance(self.consumer)
         self.consumer.subscribe(list(topics), listener=self._rebalance)
 
     def __enter__(self) -> Member:

@@ -144,10 +144,13 @@ def _tell_of_rebalances(app: faust.App, topic: str) -> None:
 
 
 class _PromptConsumerThread(AIOKafkaConsumerThread):
-    """Faust's consumer, with a short wait of its fetches.
+    """Faust's consumer, with a short wait of its fetches, and a member of its group however long it fetches nothing.
 
     A fetch asks for those partitions whose messages are all taken. A message of another partition waits until the fetch is
     answered, which takes the whole time where nothing comes: Faust lets the broker wait 1.5 s.
+
+    Faust fetches only what is assigned to it. A member that has not fetched for `broker_max_poll_interval` leaves its group, and
+    aiokafka (0.14) never lets it back: it would take nothing over, as one of more workers than partitions is there to do.
     """
 
     # Faust would log this class's start and stop in the name of this module.
@@ -156,6 +159,9 @@ class _PromptConsumerThread(AIOKafkaConsumerThread):
     def _create_worker_consumer(self, transport: Any) -> Any:
         consumer = super()._create_worker_consumer(transport)
         consumer._fetch_max_wait_ms = FETCH_WAIT_MS
+        # A fetch that is never over: the time without one stays 0.
+        self._fetch = consumer._subscription.fetch_context()
+        self._fetch.__enter__()
         return consumer
 
 
@@ -178,8 +184,7 @@ def _faust_app(options: AppOptions) -> faust.App:
         broker_heartbeat_interval=session_seconds / 6,
         # Faust asks for 90 s, and refuses a session that is longer than a request.
         broker_request_timeout=max(90.0, session_seconds),
-        # A worker that waits for its sink fetches nothing. After the default of 1,000 s it would leave its group, and Faust,
-        # which fetches only what is assigned to it, would never come back.
+        # A rebalance waits this long for a worker that is alive, and still busy with what it has: with a sink that is away.
         broker_max_poll_interval=LONGEST_OUTAGE,
         broker_commit_interval=1.0,
         # As large as a broker takes by default: Faust's own limit is less than a dead letter may need.

@@ -19,11 +19,19 @@ from streams.kafka.unreadable import Unreadable
 AT = TopicPartition("scores", 0)
 
 
+class Coordinator:
+    """In place of the one who joins a group."""
+
+    def request_rejoin(self) -> None:
+        pass
+
+
 class IdleConsumer:
     """In place of a `KafkaConsumer` without messages: a member of its group with a partition, or not yet a member."""
 
     def __init__(self, member: bool) -> None:
         self.member = member
+        self._coordinator = Coordinator()
         self.asked: list[int] = []
 
     def assignment(self) -> set[TopicPartition]:
@@ -40,7 +48,8 @@ class IdleConsumer:
 )
 def test_a_member_waits_outside_of_the_client_and_joins_inside(member: bool, joining: bool, seconds: float, asked: int) -> None:
     """Inside the client, a member spins while a broker hangs; a consumer that is no member yet joins only inside."""
-    consumer, rebalance = IdleConsumer(member), Rebalance()
+    consumer = IdleConsumer(member)
+    rebalance = Rebalance(consumer)
     if joining:
         rebalance.on_partitions_revoked([])
     began = time.monotonic()
@@ -54,6 +63,7 @@ class RebalancingConsumer:
 
     def __init__(self, script: list[str]) -> None:
         self.script = script
+        self._coordinator = Coordinator()
         self.closed: dict[str, Any] = {}
         self.committed: dict[TopicPartition, Any] = {}
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import time
 from pathlib import Path
 from typing import Any
 
@@ -57,6 +58,21 @@ async def test_the_workers_consumer_does_not_let_a_fetch_wait_for_other_partitio
     client = thread._create_worker_consumer(app.transport)
 
     assert client._fetch_max_wait_ms == FETCH_WAIT_MS <= 100
+    await client.stop()
+
+
+async def test_a_worker_that_has_fetched_nothing_for_a_month_still_takes_over(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As one without a partition, because there are more workers than partitions: it has nothing to fetch."""
+    app = build(tmp_path)
+    thread: Any = app.consumer._new_consumer_thread()
+    client = thread._create_worker_consumer(app.transport)
+
+    month_later = time.monotonic() + 30 * DAY
+    monkeypatch.setattr(time, "monotonic", lambda: month_later)
+
+    assert client._subscription.fetcher_idle_time < app.conf.broker_max_poll_interval
     await client.stop()
 
 
