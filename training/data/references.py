@@ -45,6 +45,17 @@ def find_sources(paths: Sequence[Path], out: Path | None = None) -> list[Path]:
     return sources
 
 
+def made_from(seed: int, seconds: float, sources: Sequence[Path]) -> str:
+    """What decides the pictures of a reference, in words that are kept beside it."""
+    return f"seed {seed}, {seconds:g} s, {' '.join(source.name for source in sources)}"
+
+
+def check_made_from(reference: Path, kept: str, wanted: str) -> None:
+    """Raise ValueError where the reference that is kept is not the one that is wanted. kept, wanted: of `made_from`."""
+    if kept != wanted:
+        raise ValueError(f"{reference}: made with another seed, length, or other sources; give another folder, or empty this one")
+
+
 @dataclass(frozen=True)
 class Look:
     """How a reference is made from its source."""

@@ -6,7 +6,8 @@ For each source (a video or a still) a clean reference is made (`training.data.r
 from each reference a set of degraded segments (`training.data.degradations`). Their labels on the scale 0-100 are VMAF
 against the reference, or the declared target of the kinds that VMAF cannot judge. SSIM and PSNR are written beside them.
 
-A run can be killed and started again: finished segments are kept. The same seed makes the same pictures and labels.
+A run can be killed and started again: finished segments are kept, unless seed, length or source are others. The same seed
+makes the same pictures and labels.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ from tqdm import tqdm
 
 from training.data.degradations import KINDS, REFERENCE_LABEL, Degradation, degrade, label, ladders
 from training.data.ffmpeg import FPS, filter_value, run_ffmpeg
-from training.data.references import make_reference
+from training.data.references import check_made_from, made_from, make_reference
 from training.data.remarks import remark
 
 
@@ -44,7 +45,8 @@ def synthesise(
     sources: of `training.data.references.find_sources`. steps: degradations of each reference, drawn at random over the
     kinds; a number above that of all steps means all. kinds: which of `KINDS`. variants: references of each source; each is
     a content of its own, of the same person. seconds: length of a segment. jobs: encoders that run at once. Sources that cannot
-    be read or are too short are left out with a remark; raises ValueError where none is left.
+    be read or are too short are left out with a remark; raises ValueError where none is left, where two contents would have the
+    same name, and where `out` has a reference that was made otherwise.
     """
     out.mkdir(parents=True, exist_ok=True)
     references = {
@@ -52,6 +54,8 @@ def synthesise(
         for source in sources
         for variant in range(variants)
     }
+    if len(references) < len(sources) * variants:
+        raise ValueError("a source has the name of another one's variant, as anna-v1 beside anna: rename one")
     todo: list[tuple[str, Degradation | None]] = []
     for content in references:
         rng = random.Random(f"{seed}/{content}")  # noqa: S311
@@ -61,7 +65,11 @@ def synthesise(
 
     def write_reference(content: str) -> bool:
         source, variant = references[content]
-        if not (reference := out / f"{content}.reference.mkv").exists():
+        reference = out / f"{content}.reference.mkv"
+        if (record := reference.with_suffix(".json")).exists():
+            wanted = made_from(seed, seconds, [source])
+            check_made_from(reference, json.loads(record.read_text()).get("made_from", wanted), wanted)
+        if not reference.exists():
             try:
                 make_reference(source, reference, seconds, variant, f"{seed}/{content}")
             except subprocess.SubprocessError:
@@ -74,7 +82,8 @@ def synthesise(
 
     def write_segment(item: tuple[str, Degradation | None]) -> dict[str, Any] | None:
         content, degradation = item
-        return _segment(out, content, references[content][0].stem, degradation)
+        source, _ = references[content]
+        return _segment(out, content, source.stem, degradation, made_from(seed, seconds, [source]))
 
     with ThreadPoolExecutor(jobs) as pool:
         made = tqdm(pool.map(write_reference, references), total=len(references), desc="references", disable=None)
@@ -85,7 +94,7 @@ def synthesise(
         segments = pool.map(write_segment, todo)
         rows = [row for row in tqdm(segments, total=len(todo), desc="segments", disable=None) if row is not None]
     labels = out / "labels.csv"
-    fields = [name for name in rows[0] if name != "vmaf_frames"]
+    fields = [name for name in rows[0] if name not in ("vmaf_frames", "made_from")]
     with labels.open("w", newline="") as file:
         writer = csv.DictWriter(file, fields, extrasaction="ignore")
         writer.writeheader()
@@ -93,10 +102,11 @@ def synthesise(
     return labels
 
 
-def _segment(out: Path, content: str, person: str, degradation: Degradation | None) -> dict[str, Any] | None:
+def _segment(out: Path, content: str, person: str, degradation: Degradation | None, origin: str) -> dict[str, Any] | None:
     """Make one segment and its record, unless the record is there; returns its row of the labels file.
 
-    degradation: None for the reference itself. Returns None where ffmpeg cannot make or measure the segment.
+    degradation: None for the reference itself. origin: of `made_from`. Returns None where ffmpeg cannot make or
+    measure the segment.
     """
     reference = out / f"{content}.reference.mkv"
     name = f"{content}.{degradation.kind}-{degradation.step}" if degradation else f"{content}.reference"
@@ -113,7 +123,7 @@ def _segment(out: Path, content: str, person: str, degradation: Degradation | No
         "step": degradation.step if degradation else 0,
     }
     if degradation is None:
-        row |= {"mos": REFERENCE_LABEL, "vmaf": 100.0, "ssim": 1.0, "psnr": 60.0, "vmaf_frames": []}
+        row |= {"mos": REFERENCE_LABEL, "vmaf": 100.0, "ssim": 1.0, "psnr": 60.0, "vmaf_frames": [], "made_from": origin}
     else:
         try:
             degrade(reference, degradation, clip)

@@ -41,6 +41,11 @@ def test_segments_and_labels_of_a_still(still: Path, tmp_path: Path) -> None:
     rows[2]["path"].with_suffix(".json").unlink()
     assert synthesise(tmp_path, [still], steps=4, seconds=0.4, jobs=1, seed=1).read_bytes() == before
     assert rows[1]["path"].stat().st_mtime_ns == written
+    # The references of other pictures would be kept, and their damage measured anew.
+    for others in ({"seed": 2, "seconds": 0.4}, {"seed": 1, "seconds": 0.6}):
+        with pytest.raises(ValueError, match="another seed"):
+            synthesise(tmp_path, [still], steps=4, jobs=1, **others)
+    assert labels.read_bytes() == before
 
 
 def test_variants_are_contents_of_their_own_of_the_same_person(still: Path, tmp_path: Path) -> None:
@@ -49,6 +54,12 @@ def test_variants_are_contents_of_their_own_of_the_same_person(still: Path, tmp_
     assert {row["person"] for row in rows} == {"astronaut"}
     references = {row["path"].read_bytes() for row in rows if row["kind"] == "reference"}
     assert len(references) == 3
+
+
+def test_a_source_that_is_called_as_a_variant_of_another_is_refused(still: Path, tmp_path: Path) -> None:
+    twin = still.with_stem("astronaut-v1")
+    with pytest.raises(ValueError, match="anna-v1"):
+        synthesise(tmp_path, [still, twin], steps=1, variants=2, seconds=0.2)
 
 
 def test_targets_fall_step_by_step() -> None:

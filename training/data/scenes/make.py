@@ -27,7 +27,7 @@ from training.data.damage.catalogue import LADDERS
 from training.data.damage.ladder import apply
 from training.data.degradations import REFERENCE_LABEL
 from training.data.measures import absolute, measure_of, points
-from training.data.references import STILLS
+from training.data.references import STILLS, check_made_from, made_from
 from training.data.remarks import remark
 from training.data.scenes.material import Material, read_material
 from training.data.scenes.plan import generator
@@ -111,7 +111,7 @@ class Task:
     @property
     def made_from(self) -> str:
         """What decides the pictures of its reference."""
-        return f"seed {self.seed}, {self.seconds:g} s, {' '.join(source.name for source in self.cast)}"
+        return made_from(self.seed, self.seconds, self.cast)
 
     @property
     def person(self) -> str:
@@ -196,8 +196,7 @@ def _make(task: Task) -> tuple[list[Row], list[str]]:
     row = _kept(reference.with_suffix(".json"), lambda: _reference(task, reference))
     if row is None:
         return [], [f"{task.content}: left out, all of {task.person} is too soft"]
-    if row["made_from"] != task.made_from:
-        raise ValueError(f"{reference}: made with another seed, length, or other sources; give another folder, or empty this one")
+    check_made_from(reference, row["made_from"], task.made_from)
     rows = [row]
     sources: dict[tuple[str, int] | None, tuple[Path, float]] = {None: (reference, REFERENCE_LABEL)}
     for chain in draw_chains(task.seed, task.content, task.steps):
