@@ -353,3 +353,14 @@ def test_a_connection_that_the_server_closed_meanwhile_is_no_failure(server: Scr
     server.hang_up()
     assert len(scorer.score(CLIPS)) == 4
     assert server.connections == 2
+
+
+def test_with_https_it_is_no_failure_either(clock: Clock, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    scripted = ScriptedScorer()
+    monkeypatch.setenv("SSL_CERT_FILE", str(scripted.use_tls(tmp_path)))
+    with scripted:
+        scorer = connected(clock, scripted)
+        scorer.score(CLIPS)
+        scripted.hang_up()
+        assert len(scorer.score(CLIPS)) == 4
+        assert scripted.connections == 2
