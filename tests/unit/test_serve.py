@@ -14,6 +14,7 @@ from streams.ports import free_port
 from streams.serve import ModelLoader, ray_app, replica_token, run_serve, run_serve_on_ray, serve_token
 from streams.settings import Settings
 from tests.support.served import listen
+from tests.unit.scoring.test_app import has_ipv6
 
 LIFE = Life("scorer", "text")
 
@@ -46,6 +47,7 @@ def test_a_port_that_is_taken_is_said() -> None:
             run_serve(Settings(serve_port=port), LIFE)
 
 
+@pytest.mark.skipif(not has_ipv6(), reason="this machine has no ::1")
 def test_an_ipv6_address_that_is_taken_is_said_in_brackets() -> None:
     with listen("::1", 0) as other:
         port = other.getsockname()[1]
@@ -64,6 +66,8 @@ def test_a_host_that_is_none_is_said(host: str) -> None:
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "::1", "localhost"])
 def test_a_host_has_a_free_port(host: str) -> None:
+    if host == "::1" and not has_ipv6():
+        pytest.skip("this machine has no ::1")
     with listen(host, free_port(host)) as listener:
         assert listener.getsockname()[1] > 0
 
