@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from scorer.find import find_model
 from streams import parts
-from streams.addresses import http_address
+from streams.addresses import cannot_listen, http_address
 from streams.errors import ModelError, SettingsError
 from streams.life import Life
 from streams.logs import configure_logging
@@ -90,10 +90,14 @@ def run_serve_on_ray(settings: Settings, life: Life, replicas: int, address: str
         log.info("the scorer listens at %s on Ray Serve, in %d replicas", http_address(host, port), replicas)
         _warn_without(token)
 
+    host = settings.serve_host
+    try:
+        port = settings.serve_port or free_port(host)
+    except OSError as error:
+        raise SettingsError("FVQ_SERVE_HOST, FVQ_SERVE_PORT", cannot_listen(host, 0, error)) from error
     try:
         from scorer.remote.ray_host import serve_on_ray
 
-        host, port = settings.serve_host, settings.serve_port or free_port(settings.serve_host)
         serve_on_ray(_source(settings, token), host, port, replicas, address, settings.device != "cpu", listening, life.stops)
     except ImportError as error:
         raise ModelError(f"{error.name} is not installed: pip install 'fvq-monitor[ray]'") from error

@@ -99,7 +99,8 @@ class Address:
         with shut_down_at(connection.sock, until):
             try:
                 answer = self._exchange(connection, method, path, body, headers)
-            except (ConnectionError, http.client.RemoteDisconnected) as error:
+            # SSLEOFError: what a connection error of https is, where it comes while the request is sent.
+            except (ConnectionError, http.client.RemoteDisconnected, ssl.SSLEOFError) as error:
                 self.close()
                 if kept and time.monotonic() < until and not self._aborted:
                     raise _StaleError from error

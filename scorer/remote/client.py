@@ -193,8 +193,10 @@ class RemoteScorer:
         parts = [clips[start : start + served.most_clips] for start in range(0, len(clips), served.most_clips)]
         return [score for part in parts for score in self._post(replica, part, served.spec, seconds)]
 
-    def _post(self, replica: _Replica, clips: Sequence[ModelInput], spec: SamplerSpec, seconds: float) -> list[ClipScore]:
-        """The scores of clips in one request. Raises `_FailedError` and `ModelError`."""
+    def _post(
+        self, replica: _Replica, clips: Sequence[ModelInput], spec: SamplerSpec, seconds: float, is_last: bool = False
+    ) -> list[ClipScore]:
+        """The scores of clips in one request. Raises `_FailedError` and `ModelError`. is_last: whether a refusal is believed."""
         reply = self._request(replica, "POST", "/v1/score", pack(clips, spec), seconds, most_answer_bytes(len(clips)))
         if reply.status == 200:
             return _checked(reply, lambda body: read_scores(body, len(clips)))
@@ -204,8 +206,11 @@ class RemoteScorer:
                 raise _FailedError("answered 409, but names the specification that it got")
             replica.served = replace(replica.served, spec=other)
             raise _other_spec(replica)
-        if len(clips) == 1:
+        if len(clips) == 1 and not is_last:
             self._check_blame(replica, clips[0], spec, reply, seconds)
+            # Behind the address there may be several replicas, and a refusal ends the connection. That of the other clip is
+            # kept: the replica that took that one is asked for this one.
+            return self._post(replica, clips, spec, seconds, is_last=True)
         replica.served = None  # its limits may be others now
         raise ModelError(f"the scorer {_status(reply)}")
 

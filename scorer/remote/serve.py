@@ -81,7 +81,7 @@ def serve(
     except OSError as error:
         # `create_server` adds the address to the words of the error.
         words = (error.strerror or str(error)).partition(" (while attempting")[0]
-        raise ListenError(f"cannot listen on {host}:{port}: {words}") from error
+        raise ListenError(f"cannot listen on {f'[{host}]' if ':' in host else host}:{port}: {words}") from error
     with listener:
         metrics = ReplicaMetrics()
         failures: list[Exception] = []

@@ -39,9 +39,10 @@ class DeepScore:
 
 @dataclass(eq=False)
 class _Waiting:
-    """A clip that waits for the large model, and where its score goes."""
+    """A clip that waits for the large model, by which specification it was sampled, and where its score goes."""
 
     clip: ModelInput
+    spec: SamplerSpec
     answer: asyncio.Future[ClipScore | ModelError]
 
 
@@ -94,8 +95,8 @@ class DeepScorer:
                 if self._connect is not None:
                     await asyncio.get_running_loop().run_in_executor(self._thread, self._connect)
                     self._connect = None
-                clip = await sample(self._scorer.spec)
-                waiting = _Waiting(clip, asyncio.get_running_loop().create_future())
+                spec = self._scorer.spec
+                waiting = _Waiting(await sample(spec), spec, asyncio.get_running_loop().create_future())
                 self._waiting.append(waiting)
                 self._arrived.set()
                 score = await waiting.answer
@@ -141,6 +142,13 @@ class DeepScorer:
 
     async def _score(self, batch: list[_Waiting]) -> None:
         """Give each clip of a batch its score or its error; never raises."""
+        for waiting in batch:
+            # The batch before may have shown that the model is another one: it would take these clips for its own.
+            if waiting.spec != self._scorer.spec and not waiting.answer.done():
+                waiting.answer.set_exception(SpecChangedError("the large model takes clips by another specification now"))
+        batch = [waiting for waiting in batch if waiting.spec == self._scorer.spec]
+        if not batch:
+            return
         clips = [waiting.clip for waiting in batch]
         try:
             scores = await asyncio.get_running_loop().run_in_executor(self._thread, self._scorer.score, clips)

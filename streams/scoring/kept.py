@@ -22,8 +22,8 @@ class KeptMedia:
         """Keep a file, after its segment is answered too, until each of its holders has released it."""
         self._holders[media] += 1
 
-    def release(self, media: LocalMedia) -> None:
-        """A holder needs the file no more; with the last of them it is deleted."""
+    def release(self, media: LocalMedia, _: object = None) -> None:
+        """A holder needs the file no more; with the last of them it is deleted. _: the task that is over, if it is one."""
         self._holders[media] -= 1
         if not self._holders[media]:
             del self._holders[media]

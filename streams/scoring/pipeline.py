@@ -88,8 +88,8 @@ class SegmentPipeline:
     async def score(self, sampled: Sequence[Result]) -> list[Answered]:
         """The answers, in order; waits as long as the scorer fails. Afterwards the segments' files are gone.
 
-        Those of segments with a look or a picture of a change are gone when these have sampled them. `finish` gives the answers
-        with these looks.
+        Those of segments with a look or a picture of a change are gone when these are over. `finish` gives the answers with
+        these looks.
         """
         waiting = [segment for segment in sampled if isinstance(segment, Sampled)]
         try:
@@ -206,15 +206,15 @@ class SegmentPipeline:
         result = list(answers)
         for place, look in zip(places, looks, strict=True):
             if look is not None:
-                self._media.hold(segments[place].media)
+                media = segments[place].media
+                self._media.hold(media)
+                # Not where it is sampled: a look may end before, because the large model is away.
+                look.score.add_done_callback(partial(self._media.release, media))
                 result[place] = replace(result[place], look=look)
         return result
 
     async def _sample_for_look(self, segment: Sampled, spec: SamplerSpec) -> SampledClip:
-        try:
-            return segment.clip if spec == segment.spec else await self.sample_again(segment, spec)
-        finally:
-            self._media.release(segment.media)
+        return segment.clip if spec == segment.spec else await self.sample_again(segment, spec)
 
     def _show(self, segment: Sampled, score: SegmentScore) -> None:
         """Send a scored segment's picture. Where the stream changed and there is none, make it, but only one at a time: when

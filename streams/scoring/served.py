@@ -11,7 +11,7 @@ from dataclasses import replace
 from scorer.remote.client import RemoteScorer
 from scorer.spec import ClipScore, ModelId, ModelInput, SamplerSpec, Scorer
 from streams import metrics
-from streams.errors import ScorerError, SpecChangedError
+from streams.errors import ModelError, ScorerError, SpecChangedError
 
 log = logging.getLogger(__name__)
 PATIENCE_SECONDS = 15.0
@@ -96,7 +96,7 @@ class FallbackScorer:
             return
         try:
             self._remote.probe()
-        except (ScorerError, SpecChangedError) as error:
+        except (ScorerError, SpecChangedError, ModelError) as error:  # the last one: of the clip that is made up, not of ours
             self._probed = self._clock()
             log.debug("the served scorer is still away: %s", error)
             return

@@ -10,9 +10,11 @@ import pytest
 from streams.cli import serve as command
 from streams.errors import ModelError, SettingsError
 from streams.life import Life
+from streams.ports import free_port
 from streams.serve import ModelLoader, ray_app, replica_token, run_serve, run_serve_on_ray, serve_token
 from streams.settings import Settings
 from tests.support.served import listen
+from tests.unit.scoring.test_app import has_ipv6
 
 LIFE = Life("scorer", "text")
 
@@ -45,10 +47,29 @@ def test_a_port_that_is_taken_is_said() -> None:
             run_serve(Settings(serve_port=port), LIFE)
 
 
+@pytest.mark.skipif(not has_ipv6(), reason="this machine has no ::1")
+def test_an_ipv6_address_that_is_taken_is_said_in_brackets() -> None:
+    with listen("::1", 0) as other:
+        port = other.getsockname()[1]
+        with pytest.raises(SettingsError, match=rf"cannot listen on \[::1\]:{port}: Address already in use$"):
+            run_serve(Settings(serve_host="::1", serve_port=port), LIFE)
+
+
 @pytest.mark.parametrize("host", ["no.such.host.invalid", "300.1.1.1"])
 def test_a_host_that_is_none_is_said(host: str) -> None:
+    settings = Settings(serve_host=host, serve_port=0, scorer_token="secret")
     with pytest.raises(SettingsError, match=f"cannot listen on {host}:0"):
-        run_serve(Settings(serve_host=host, serve_port=0, scorer_token="secret"), LIFE)
+        run_serve(settings, LIFE)
+    with pytest.raises(SettingsError, match=f"cannot listen on {host}:0"):
+        run_serve_on_ray(settings, LIFE, 1, None)
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "::1", "localhost"])
+def test_a_host_has_a_free_port(host: str) -> None:
+    if host == "::1" and not has_ipv6():
+        pytest.skip("this machine has no ::1")
+    with listen(host, free_port(host)) as listener:
+        assert listener.getsockname()[1] > 0
 
 
 def test_a_registry_that_does_not_answer_is_not_taken_for_the_address(monkeypatch: pytest.MonkeyPatch) -> None:

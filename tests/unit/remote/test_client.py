@@ -9,11 +9,13 @@ import threading
 import time
 from collections.abc import Iterator
 from dataclasses import asdict, replace
+from http.client import HTTPConnection
 from pathlib import Path
 
 import pytest
 
 from scorer.errors import FvqError, ModelError, ScorerError, SpecChangedError
+from scorer.remote.address import Address
 from scorer.remote.circuit import LONGEST_PAUSE
 from scorer.remote.client import RemoteScorer
 from scorer.remote.rollover import PATIENCE
@@ -353,3 +355,30 @@ def test_a_connection_that_the_server_closed_meanwhile_is_no_failure(server: Scr
     server.hang_up()
     assert len(scorer.score(CLIPS)) == 4
     assert server.connections == 2
+
+
+def test_with_https_it_is_no_failure_either(clock: Clock, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    scripted = ScriptedScorer()
+    monkeypatch.setenv("SSL_CERT_FILE", str(scripted.use_tls(tmp_path)))
+    with scripted:
+        scorer = connected(clock, scripted)
+        scorer.score(CLIPS)
+        scripted.hang_up()
+        assert len(scorer.score(CLIPS)) == 4
+        assert scripted.connections == 2
+
+
+def test_a_replica_that_refuses_everything_beside_a_good_one_behind_one_address_refuses_no_clip(
+    server: ScriptedScorer, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scorer = connected(clock, server)
+    connect = Address._connect
+
+    def connect_to_the_next(address: Address, until: float) -> HTTPConnection:
+        server.behave(fault="" if server.script.fault else "400", only="/v1/score")
+        return connect(address, until)
+
+    monkeypatch.setattr(Address, "_connect", connect_to_the_next)
+    scorer._replicas[0].address.close()
+    assert [score.score for score in scorer.score(CLIPS[:1])] == [pytest.approx(50 / 2.55, abs=0.1)]
+    assert server.script.fault == "", "the first connection led to the replica that refuses"

@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 from prometheus_client import REGISTRY
 
+from scorer.errors import ScorerError
 from scorer.spec import ClipScore, ModelId, ModelInput
 from streams.alerts.course import Courses
 from streams.alerts.policy import load_policy
@@ -228,3 +229,20 @@ async def test_an_end_in_the_middle_of_a_look_leaves_no_file(tmp_path: Path) -> 
         await pipeline.score(await pipeline.sample(segments(50)))
         pipeline.close()
         assert media.files() == 0
+
+
+async def test_a_look_that_ends_before_it_samples_leaves_no_file(tmp_path: Path) -> None:
+    def away() -> None:
+        raise ScorerError("no address answers", retry_after=1)
+
+    media = Media(tmp_path)
+    looks = DeepScorer(Large(), 20.0, 8, connect=away)
+    cascade = Cascade(looks, DeepPlan(DeepLimits(1.0)), Courses(load_policy(None)), None)
+    pipeline = SegmentPipeline(media, media, BrightnessScorer(), cascade=cascade)
+    try:
+        await save_tokens(pipeline)
+        (answer,) = await answer_all(pipeline, segments(50))
+        assert isinstance(answer, SegmentScore)
+        assert (answer.tier, media.files()) == ("full", 0)
+    finally:
+        pipeline.close()

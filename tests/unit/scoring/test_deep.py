@@ -10,7 +10,7 @@ from dataclasses import replace
 
 import pytest
 
-from scorer.errors import MediaError, ModelError
+from scorer.errors import MediaError, ModelError, SpecChangedError
 from scorer.spec import ClipScore, ModelInput, SampledClip, SamplerSpec
 from streams.scoring import deep
 from streams.scoring.deep import MOST_LOOKS, DeepScorer, Sample
@@ -145,3 +145,29 @@ async def test_looks_are_bounded() -> None:
         large.gate.set()
         assert None not in await asyncio.gather(*started)
         assert looks.room == MOST_LOOKS
+
+
+async def test_clips_by_another_specification_than_the_models_are_not_given_to_it() -> None:
+    class Replaced(Large):
+        """Takes another sampling from its second batch on, with pictures of the same size."""
+
+        def score(self, clips: Sequence[ModelInput]) -> list[ClipScore]:
+            scores = super().score(clips)
+            if len(self.batches) == 2:
+                self.spec = replace(WIDE, searched="crops")
+                raise SpecChangedError("another specification")
+            return scores
+
+    large = Replaced()
+    async with opened(large) as looks:
+        assert await looks.start(of(100)) is not None
+        large.gate.clear()
+        first = looks.start(of(50))
+        await until(lambda: bool(looks._running))
+        waiting = looks.start(of(100))
+        await until(lambda: len(looks._waiting) == 1)
+        large.gate.set()
+        assert [await first, await waiting] == [None, None]
+        assert large.batches == [1, 1], "a clip by the old sampling has no score by the new one"
+        assert looks.room == MOST_LOOKS, "that is no failure of the model"
+        assert await looks.start(of(100)) is not None

@@ -8,11 +8,13 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from dataclasses import replace
+from typing import Any
 
 import pytest
 from prometheus_client import REGISTRY
 
 from scorer.errors import ModelError, ScorerError, SpecChangedError
+from scorer.remote.address import Address, Reply
 from scorer.remote.client import RemoteScorer
 from streams import worker_models
 from streams.scoring.served import PATIENCE_SECONDS, PROBE_EVERY, FallbackScorer, connected
@@ -106,6 +108,33 @@ def test_a_clip_that_the_scorer_refuses_is_not_for_the_own_model(server: Scripte
     server.behave(refused=round(SERVED_CLIP.frames.mean()))
     with pytest.raises(ModelError):
         scorer.score([SERVED_CLIP])
+
+
+def test_a_scorer_that_refuses_the_question_whether_it_is_back_is_held_against_no_clip(
+    server: ScriptedScorer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = Clock()
+    server.behave(fault="500", only="/v1/score")
+    scorer = FallbackScorer(RemoteScorer([server.url], clock=clock), BrightnessScorer(), clock)
+    scorer.connect()
+    with pytest.raises(ScorerError):
+        scorer.score([SERVED_CLIP])
+    clock.now += PATIENCE_SECONDS
+    with pytest.raises(SpecChangedError):
+        scorer.score([SERVED_CLIP])
+    # Behind one address there may be a replica that refuses everything and one that answers, and a proxy asks them in turn.
+    answers = iter(["400", "", "400"])
+    send = Address.request
+
+    def sent(address: Address, method: str, path: str, *arguments: Any) -> Reply:
+        if path == "/v1/score":
+            server.behave(fault=next(answers), only="/v1/score")
+        return send(address, method, path, *arguments)
+
+    monkeypatch.setattr(Address, "request", sent)
+    clock.now += PROBE_EVERY
+    assert scorer.score([OWN_CLIP])[0].fallback
+    assert next(answers, None) is None, "all were asked"
 
 
 def test_a_worker_that_starts_without_a_scorer_takes_the_own_model_after_a_while() -> None:
