@@ -138,7 +138,8 @@ async def test_two_walls_agree(walls: tuple[Fleet, WallProcess, WallProcess], ka
     assert one.process.terminate(15) == 0
     one.start()
     assert one.ack(alert) == entry["ack"]
-    assert one.ask("/summary") == other.ask("/summary")
+    # What comes a minute is known some seconds after a start.
+    wait_for("both say the same", lambda: one.ask("/summary") == other.ask("/summary"), 30)
 
     # Taken back at the other wall: a tombstone.
     assert other.ask(f"/alerts/{alert}/ack", "DELETE")[0] == 204

@@ -24,9 +24,7 @@ from tests.support.fleet import Fleet, fleet_wall
 
 pytestmark = pytest.mark.slow
 
-PORT = free_port("127.0.0.1")
 SCHEMA = schemathesis.openapi.from_dict(document(ROUTES, PREFIX)).exclude(path=[f"{PREFIX}/live", f"{PREFIX}/openapi.json"])
-SCHEMA.config.update(base_url=f"http://127.0.0.1:{PORT}")
 # A body that violates the schema by its size alone is refused before it is read.
 SCHEMA.config.checks.negative_data_rejection.expected_statuses = [
     *SCHEMA.config.checks.negative_data_rejection.expected_statuses,
@@ -40,11 +38,13 @@ NOT_HELD = [positive_data_acceptance]
 
 
 @pytest.fixture(scope="module")
-def secret(seeded: Fleet, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """A token of the wall on the seeded fleet, which runs in a thread of its own."""
+def wall(seeded: Fleet, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, str]]:
+    """(address, token) of the wall on the seeded fleet, which runs in a thread of its own."""
     file = tmp_path_factory.mktemp("access") / "tokens.json"
     token = add_token(file, "schemathesis", SCOPES, {})
     gate = Gate(AccessOptions("0.0.0.0", Tokens(file)))
+    # A port that is looked for here: one that was free when this module was read may be taken by now.
+    port = free_port("127.0.0.1")
     loop, started, stop = asyncio.new_event_loop(), threading.Event(), asyncio.Event()
 
     async def serve() -> None:
@@ -53,7 +53,7 @@ def secret(seeded: Fleet, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
         seeded.play(time.time() - 1.8)
         runner = BoundedRunner(make_app(fleet_wall(seeded, WebLimits(rate=1e6, burst=1e6), gate)))
         await runner.setup()
-        await web.TCPSite(runner, "127.0.0.1", PORT).start()
+        await web.TCPSite(runner, "127.0.0.1", port).start()
         started.set()
         await stop.wait()
         await runner.cleanup()
@@ -61,18 +61,19 @@ def secret(seeded: Fleet, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
     thread = threading.Thread(target=loop.run_until_complete, args=(serve(),))
     thread.start()
     assert started.wait(60)
-    yield token
+    yield f"http://127.0.0.1:{port}", token
     loop.call_soon_threadsafe(stop.set)
     thread.join(20)
 
 
 @SCHEMA.parametrize()
 @settings(max_examples=25, deadline=None, phases=[Phase.explicit, Phase.generate], suppress_health_check=list(HealthCheck))
-def test_every_answer_is_as_described(case: schemathesis.Case, seeded: Fleet, secret: str) -> None:
+def test_every_answer_is_as_described(case: schemathesis.Case, seeded: Fleet, wall: tuple[str, str]) -> None:
     if "id" in (case.path_parameters or {}) and len(str(case.path_parameters["id"])) % 2:
         # Made-up ids are never there: every other one is made one that is.
         case.path_parameters["id"] = _known(seeded, case.operation.path)
-    answer = case.call(headers={"Authorization": f"Bearer {secret}"})
+    address, token = wall
+    answer = case.call(base_url=address, headers={"Authorization": f"Bearer {token}"})
     if len(str(answer.request.url)) < LONGEST_ADDRESS:  # aiohttp refuses a longer one before there is a request
         case.validate_response(answer, excluded_checks=NOT_HELD)
 
