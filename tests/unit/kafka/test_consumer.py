@@ -58,6 +58,18 @@ def test_a_member_waits_outside_of_the_client_and_joins_inside(member: bool, joi
     assert consumer.asked == [asked]
 
 
+def test_a_member_without_a_partition_waits_outside_of_the_client_too() -> None:
+    """One of more members than partitions would spin like the others while a broker hangs: for good, not until it has joined."""
+    consumer = IdleConsumer(member=False)
+    rebalance = Rebalance(consumer)
+    rebalance.on_partitions_revoked([])
+    rebalance.on_partitions_assigned([])
+    began = time.monotonic()
+    assert polled(consumer, rebalance, 0.2, 10) == {}
+    assert time.monotonic() - began >= 0.2
+    assert consumer.asked == [10]
+
+
 class RebalancingConsumer:
     """In place of a `KafkaConsumer` whose polls call its rebalance listener as told."""
 
