@@ -16,6 +16,7 @@ from typing import Any, NoReturn
 import faust
 import faust.transport.drivers.aiokafka as faust_driver
 from faust.transport.drivers.aiokafka import AIOKafkaConsumerThread
+from faust.types import TP
 
 from streams import metrics
 from streams.addresses import bracketed
@@ -143,6 +144,38 @@ def _tell_of_rebalances(app: faust.App, topic: str) -> None:
     app.on_partitions_assigned.connect(tell)
 
 
+class SparingConsumer(faust_driver.Consumer):
+    """Faust's consumer, which does not count up offsets that have no message.
+
+    Faust (0.15) makes a number of every offset between two messages, 60 bytes each. Where retention has deleted what a worker
+    has not answered, there are as many as segments of some days: millions, and a worker with too little memory for them would end
+    at each start.
+    """
+
+    # Faust would log this class's start and stop in the name of this module.
+    logger = logging.getLogger("faust.consumer")
+
+    def _new_offset(self, tp: TP) -> int | None:
+        """The offset behind what is acknowledged without a gap, to be committed; None where there is nothing to commit."""
+        acked, gaps = self._acked[tp], self._gap[tp]
+        if not acked:
+            return None
+        without_message = gaps.overlap(0, max(acked)) if gaps else ()
+        spans = sorted([(at, at + 1) for at in acked] + [(gap.begin, gap.end) for gap in without_message])
+        committed = self._committed_offset[tp]
+        if committed and spans[0][0] - committed > 1:
+            return None
+        end: int = spans[0][1]
+        for begin, behind in spans:
+            if begin > end:
+                break
+            end = max(end, behind)
+        gaps.chop(0, end)
+        self._acked_index[tp].difference_update([at for at in acked if at < end])
+        acked[:] = [at for at in acked if at >= end]
+        return end
+
+
 class _PromptConsumerThread(AIOKafkaConsumerThread):
     """Faust's consumer, with a short wait of its fetches, and a member of its group however long it fetches nothing.
 
@@ -168,8 +201,9 @@ class _PromptConsumerThread(AIOKafkaConsumerThread):
 def _faust_app(options: AppOptions) -> faust.App:
     """Faust with the limits that a worker needs, and without an agent yet."""
     keep_faust_reading()
-    # Faust's consumer looks the class up in its module when it starts, and has no option for it.
+    # Faust looks these classes up there, and has no option for them.
     faust_driver.AIOKafkaConsumerThread = _PromptConsumerThread
+    faust_driver.Transport.Consumer = SparingConsumer
     session_seconds = options.group.session_seconds
     return faust.App(
         options.group.name,
