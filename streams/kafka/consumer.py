@@ -204,6 +204,9 @@ def read_to_end(consumer: Any, partitions: Sequence[TopicPartition]) -> Iterator
     """
     with broker_errors(f"{partitions[0].topic} cannot be read", "Read", partitions[0].topic, who_uses(consumer)):
         ends = consumer.end_offsets(list(partitions))
+        # A reader that goes on where it was: its topic was made anew, or a broker has lost its end, so all of it is new.
+        if begun_again := [partition for partition in partitions if consumer.position(partition) > ends[partition]]:
+            consumer.seek_to_beginning(*begun_again)
         deadline = time.monotonic() + ACK_SECONDS
         while unread := [partition for partition in partitions if consumer.position(partition) < ends[partition]]:
             for records in consumer.poll(timeout_ms=500).values():

@@ -149,6 +149,9 @@ class GrowingTopic:
     def position(self, partition: TopicPartition) -> int:
         return self.at
 
+    def seek_to_beginning(self, *_: TopicPartition) -> None:
+        self.at = 0
+
     def poll(self, timeout_ms: int) -> dict[TopicPartition, list[Any]]:
         if self.silent:
             return {}
@@ -161,6 +164,13 @@ class GrowingTopic:
 def test_reading_ends_at_the_end_that_the_partition_had_at_first() -> None:
     values = [record.value for record in read_to_end(GrowingTopic(4), [AT])]
     assert values == [0, 1, 2, 3]
+
+
+def test_a_topic_that_was_made_anew_is_read_from_its_beginning() -> None:
+    """A reader that lives as long as its worker stands behind the new end, and would wait until the topic has grown past it."""
+    topic = GrowingTopic(4)
+    topic.at = 100
+    assert [record.value for record in read_to_end(topic, [AT])] == [0, 1, 2, 3]
 
 
 def test_a_broker_that_sends_nothing_is_an_error_that_names_the_partition(monkeypatch: pytest.MonkeyPatch) -> None:
