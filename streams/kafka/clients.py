@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
-from kafka import KafkaAdminClient, KafkaConsumer, KafkaProducer
-from kafka.errors import KafkaError
+import kafka
+from kafka import KafkaAdminClient, KafkaConsumer
+from kafka.errors import KafkaError, KafkaTimeoutError
 from kafka.net.compat import KafkaNetClient
 
 from streams.errors import BrokerError
@@ -34,6 +35,23 @@ collects messages for up to 200 ms."""
 
 LINGER_MS = 5
 """How long a producer waits for more messages of a request: those that are sent together go together."""
+
+
+class KafkaProducer(kafka.KafkaProducer):
+    """kafka-python's producer, which is closed when `close` returns, and raises nothing then.
+
+    Where a broker does not take what is left within the time, kafka-python's (3.0) raises before it has closed anything: its
+    thread would stay, and go on to send for two minutes what its caller has given up and sent again.
+    """
+
+    def close(self, timeout: float | None = None, null_logger: bool = False) -> None:
+        """Send what is left for so many seconds, and give up the rest."""
+        try:
+            super().close(timeout, null_logger)
+        except KafkaTimeoutError:
+            self._sender.force_close()
+            with suppress(KafkaTimeoutError):  # what was left fails at once
+                super().close(timeout, null_logger)
 
 
 def _made(client: Callable[..., Any], **options: Any) -> Any:

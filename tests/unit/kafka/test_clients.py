@@ -1,4 +1,4 @@
-"""What a client leaves behind that finds no broker: nothing."""
+"""What a client leaves behind that finds no broker, or one that hangs: nothing."""
 
 from __future__ import annotations
 
@@ -8,9 +8,10 @@ import os
 import threading
 from collections.abc import Callable
 from functools import partial
+from types import SimpleNamespace
 
 import pytest
-from kafka.errors import KafkaError
+from kafka.errors import KafkaError, KafkaTimeoutError
 
 from streams.errors import BrokerError
 from streams.kafka import clients
@@ -49,3 +50,19 @@ def test_attempts_while_no_broker_answers_leave_no_threads_and_no_files(
     after = left_open()
     assert after[0] <= before[0], "threads"
     assert after[1] < before[1] + ATTEMPTS, "files"
+
+
+def test_a_producer_is_closed_also_where_a_broker_does_not_take_what_is_left(monkeypatch: pytest.MonkeyPatch) -> None:
+    """kafka-python raises then, its thread goes on, and what the caller has given up may come after what it sends next."""
+    calls: list[str] = []
+
+    def close(*_: object) -> None:
+        calls.append("close")
+        if "forced" not in calls:
+            raise KafkaTimeoutError
+
+    monkeypatch.setattr("kafka.KafkaProducer.close", close)
+    producer = object.__new__(clients.KafkaProducer)
+    producer._sender = SimpleNamespace(force_close=lambda: calls.append("forced"))
+    producer.close(timeout=1)
+    assert calls == ["close", "forced", "close"]
