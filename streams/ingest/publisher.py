@@ -10,7 +10,7 @@ import asyncio
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 from streams.errors import BrokerError
 from streams.events import INGEST_STATE_TOPIC, SEGMENTS_TOPIC, SegmentEvent
@@ -48,18 +48,31 @@ class Sender(Protocol):
 
 
 class KafkaSender:
-    """The sender to Kafka. Raises `BrokerError`, as its methods do."""
+    """The sender to Kafka. Raises `BrokerError`, as its methods do.
+
+    A producer that failed is not used again. Where a broker hangs for longer than messages are kept for it, two minutes,
+    kafka-python's (3.0) takes new messages and sends none of them, also when the broker is back.
+    """
 
     def __init__(self, connection: Connection) -> None:
-        self._producer = open_producer(connection)
+        self._connection = connection
+        self._producer: Any = open_producer(connection)
 
     def send(self, topic: str, messages: Messages) -> None:
         """Send messages, and wait for all acknowledgements."""
-        send_all(self._producer, topic, messages)
+        if self._producer is None:
+            self._producer = open_producer(self._connection)
+        try:
+            send_all(self._producer, topic, messages)
+        except BrokerError:
+            self.close()
+            raise
 
     def close(self) -> None:
         """Close the producer."""
-        self._producer.close(timeout=1)
+        producer, self._producer = self._producer, None
+        if producer is not None:
+            producer.close(timeout=1)
 
 
 @dataclass(frozen=True)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, suppress
 from typing import Any
 
-from kafka import KafkaAdminClient, KafkaConsumer, KafkaProducer
-from kafka.errors import KafkaError
+import kafka
+from kafka import KafkaAdminClient, KafkaConsumer
+from kafka.errors import KafkaError, KafkaTimeoutError
+from kafka.net.compat import KafkaNetClient
 
 from streams.errors import BrokerError
 from streams.kafka.connection import Connection
@@ -35,9 +37,47 @@ LINGER_MS = 5
 """How long a producer waits for more messages of a request: those that are sent together go together."""
 
 
+class KafkaProducer(kafka.KafkaProducer):
+    """kafka-python's producer, which is closed when `close` returns, and raises nothing then.
+
+    Where a broker does not take what is left within the time, kafka-python's (3.0) raises before it has closed anything: its
+    thread would stay, and go on to send for two minutes what its caller has given up and sent again.
+    """
+
+    def close(self, timeout: float | None = None, null_logger: bool = False) -> None:
+        """Send what is left for so many seconds, and give up the rest."""
+        try:
+            super().close(timeout, null_logger)
+        except KafkaTimeoutError:
+            self._sender.force_close()
+            with suppress(KafkaTimeoutError):  # what was left fails at once
+                super().close(timeout, null_logger)
+
+
+def _made(client: Callable[..., Any], **options: Any) -> Any:
+    """A client of kafka-python.
+
+    Where no broker answers, kafka-python (3.0) raises and leaves the client's thread and its files open for ever. An agent tries
+    again every few seconds for as long as an outage lasts: after some hours the process could open no file any more.
+    """
+    connections: list[KafkaNetClient] = []
+
+    def connect(**settings: Any) -> KafkaNetClient:
+        connections.append(KafkaNetClient(**settings))
+        return connections[-1]
+
+    try:
+        return client(kafka_client=connect, **options)
+    except BaseException:
+        for connection in connections:
+            connection.close()
+        raise
+
+
 def open_member(connection: Connection, group: str, session_seconds: float, *, bulk: bool = False) -> KafkaConsumer:
     """A consumer that joins a group; its caller commits. session_seconds: silence after which others take its partitions."""
-    return KafkaConsumer(
+    return _made(
+        KafkaConsumer,
         group_id=group,
         enable_auto_commit=False,
         auto_offset_reset="earliest",
@@ -51,7 +91,8 @@ def open_member(connection: Connection, group: str, session_seconds: float, *, b
 def open_reader(connection: Connection) -> KafkaConsumer:
     """A consumer in no group: its caller assigns partitions, and no offset is committed. Raises `BrokerError`."""
     with no_broker_errors(connection):
-        return KafkaConsumer(
+        return _made(
+            KafkaConsumer,
             group_id=None,
             enable_auto_commit=False,
             auto_offset_reset="earliest",
@@ -62,7 +103,8 @@ def open_reader(connection: Connection) -> KafkaConsumer:
 
 def open_observer(connection: Connection, group: str) -> KafkaConsumer:
     """A consumer that never joins the group: it only asks for the group's committed offsets."""
-    return KafkaConsumer(
+    return _made(
+        KafkaConsumer,
         group_id=group,
         enable_auto_commit=False,
         request_timeout_ms=OBSERVER_MS,
@@ -76,7 +118,8 @@ def open_observer(connection: Connection, group: str) -> KafkaConsumer:
 def open_producer(connection: Connection) -> KafkaProducer:
     """A producer whose messages are acknowledged by all replicas in sync. Raises `BrokerError`."""
     with no_broker_errors(connection):
-        return KafkaProducer(acks="all", linger_ms=LINGER_MS, max_block_ms=int(ACK_SECONDS * 1000), **connection.client_options())
+        options = connection.client_options()
+        return _made(KafkaProducer, acks="all", linger_ms=LINGER_MS, max_block_ms=int(ACK_SECONDS * 1000), **options)
 
 
 def send_all(producer: Any, topic: str, messages: Iterable[tuple[bytes, bytes | None]]) -> None:
@@ -111,7 +154,7 @@ def open_admin(connection: Connection, request_seconds: float = 15.0) -> KafkaAd
     """An administrator. Raises `BrokerError` where no broker answers."""
     options = connection.client_options() | {"request_timeout_ms": int(request_seconds * 1000)}
     with no_broker_errors(connection, ": start it, correct FVQ_BROKER, or see FVQ_KAFKA_*"):
-        return KafkaAdminClient(bootstrap_timeout_ms=BOOTSTRAP_MS, **options)
+        return _made(KafkaAdminClient, bootstrap_timeout_ms=BOOTSTRAP_MS, **options)
 
 
 def check_broker(connection: Connection) -> None:

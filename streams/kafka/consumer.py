@@ -26,7 +26,7 @@ __all__ = ["Batch", "Group", "Member", "Rebalance", "TopicPartition", "polled", 
 
 log = logging.getLogger(__name__)
 POLL_MS = 10
-"""How long kafka-python itself may wait in a poll of a member that has partitions."""
+"""How long kafka-python itself may wait in a poll of a member that has joined its group."""
 
 CLOSE_MS = 3000
 
@@ -67,6 +67,7 @@ class Rebalance(ConsumerRebalanceListener):
     def __init__(self, consumer: Any) -> None:
         self.seen = threading.Event()
         self.under_way = threading.Event()
+        self.joined = threading.Event()
         self._consumer = consumer
 
     def on_partitions_revoked(self, revoked: Any) -> None:  # noqa: ARG002
@@ -79,6 +80,7 @@ class Rebalance(ConsumerRebalanceListener):
 
     def on_partitions_assigned(self, assigned: Any) -> None:  # noqa: ARG002
         self.under_way.clear()
+        self.joined.set()
         self.seen.set()
 
 
@@ -157,10 +159,10 @@ def polled(consumer: Any, rebalance: Rebalance, seconds: float, most: int) -> di
     """Messages of a member by partition; waits for the first one for about `seconds`.
 
     While kafka-python (3.0) waits in a poll and a heartbeat is overdue, it spins: a broker that hangs costs a whole core and
-    12 MiB a second. So a member that has partitions waits outside of the client.
+    12 MiB a second. So a member waits outside of the client, also one of more members than partitions, which has none.
     """
     wait_ms = int(seconds * 1000)
-    if rebalance.under_way.is_set() or not consumer.assignment():
+    if rebalance.under_way.is_set() or not (consumer.assignment() or rebalance.joined.is_set()):
         # A consumer joins its group only inside a long poll; polls of 10 ms never finish the join at the embedded broker.
         return dict(consumer.poll(timeout_ms=wait_ms, max_records=most))
     records = dict(consumer.poll(timeout_ms=min(POLL_MS, wait_ms), max_records=most))
@@ -202,6 +204,9 @@ def read_to_end(consumer: Any, partitions: Sequence[TopicPartition]) -> Iterator
     """
     with broker_errors(f"{partitions[0].topic} cannot be read", "Read", partitions[0].topic, who_uses(consumer)):
         ends = consumer.end_offsets(list(partitions))
+        # A reader that goes on where it was: its topic was made anew, or a broker has lost its end, so all of it is new.
+        if begun_again := [partition for partition in partitions if consumer.position(partition) > ends[partition]]:
+            consumer.seek_to_beginning(*begun_again)
         deadline = time.monotonic() + ACK_SECONDS
         while unread := [partition for partition in partitions if consumer.position(partition) < ends[partition]]:
             for records in consumer.poll(timeout_ms=500).values():

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Any, Self
 
 from kafka import TopicPartition
@@ -22,6 +22,12 @@ from streams.refusals import is_refusal, words
 
 LAG_SECONDS = 5.0
 """How often the consumer lag is measured."""
+
+MOST_MARKS = 16
+"""A packager that writes in transactions leaves a mark behind each, which takes an offset. Several of them leave a few."""
+
+MARK_SECONDS = 2.0
+"""How long a broker may take to send what is between two offsets; where it takes longer, that counts as messages."""
 
 
 class Progress:
@@ -49,9 +55,30 @@ class Progress:
         asked = [TopicPartition(self._topic, number) for number in partitions]
         ends = self._consumer.end_offsets(asked)
         committed = {at: self._consumer.committed(at) for at in asked}
-        never = [at for at in asked if not committed[at]]
-        begins = self._consumer.beginning_offsets(never) if never else {}
-        return {at.partition: ends[at] for at in asked}, {at.partition: committed[at] or begins[at] for at in asked}
+        # What retention has deleted nobody answers any more.
+        begins = self._consumer.beginning_offsets(asked)
+        following = {at: max(committed[at] or 0, begins[at]) for at in asked}
+        near = {at: first for at, first in following.items() if 0 < ends[at] - first <= MOST_MARKS}
+        following |= {at: ends[at] for at in self._without_message(near, ends)}
+        return {at.partition: ends[at] for at in asked}, {at.partition: following[at] for at in asked}
+
+    def _without_message(self, firsts: Mapping[TopicPartition, int], ends: Mapping[TopicPartition, int]) -> set[TopicPartition]:
+        """The partitions that have no message between these offsets, but marks of transactions: nobody commits behind them."""
+        if not firsts:
+            return set()
+        self._consumer.assign(list(firsts))
+        self._consumer.resume(*firsts)
+        for at, first in firsts.items():
+            self._consumer.seek(at, first)
+        unknown, without = set(firsts), set[TopicPartition]()
+        deadline = time.monotonic() + MARK_SECONDS
+        while unknown and time.monotonic() < deadline:
+            with_message = set(self._consumer.poll(timeout_ms=100, max_records=1))
+            self._consumer.pause(*with_message)
+            unknown -= with_message
+            without |= {at for at in unknown if self._consumer.position(at) >= ends[at]}
+            unknown -= without
+        return without
 
     def committed(self, partitions: Iterable[TopicPartition]) -> dict[TopicPartition, int]:
         """Of each partition, the offset at which the group goes on; the partition's end where it has committed none."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn
@@ -16,6 +16,7 @@ from typing import Any, NoReturn
 import faust
 import faust.transport.drivers.aiokafka as faust_driver
 from faust.transport.drivers.aiokafka import AIOKafkaConsumerThread
+from faust.types import TP
 
 from streams import metrics
 from streams.addresses import bracketed
@@ -143,6 +144,55 @@ def _tell_of_rebalances(app: faust.App, topic: str) -> None:
     app.on_partitions_assigned.connect(tell)
 
 
+class ScoreConsumer(faust_driver.Consumer):
+    """Faust's consumer, which does not count up offsets that have no message, and takes each message.
+
+    Faust (0.15) makes a number of every offset between two messages, 60 bytes each. Where retention has deleted what a worker
+    has not answered, there are as many as segments of some days: millions, and a worker with too little memory for them would end
+    at each start.
+
+    And it drops a message before one that it has given already. Such a message comes where the partition lost its end, or its
+    topic was made anew, and the client began again: it is another message, and nobody else would answer it.
+    """
+
+    # Faust would log this class's start and stop in the name of this module.
+    logger = logging.getLogger("faust.consumer")
+
+    async def getmany(self, timeout: float) -> AsyncIterator[tuple[TP, Any]]:  # noqa: ASYNC109 - as Faust calls it
+        """Messages of all partitions, as Faust takes them from the client."""
+        async for tp, message in super().getmany(timeout):
+            read = self._read_offset[tp]
+            if read is not None and message.offset < read:
+                log.warning("%s, partition %d, begins again at offset %d, after %d", tp.topic, tp.partition, message.offset, read)
+                self._forget_offsets(tp)
+            yield tp, message
+
+    def _forget_offsets(self, tp: TP) -> None:
+        """Take a partition as one that is new: what is noted of it is of offsets that other messages have now."""
+        for notes in (self._gap, self._acked, self._acked_index, self._read_offset, self._committed_offset):
+            notes.pop(tp, None)
+
+    def _new_offset(self, tp: TP) -> int | None:
+        """The offset behind what is acknowledged without a gap, to be committed; None where there is nothing to commit."""
+        acked, gaps = self._acked[tp], self._gap[tp]
+        if not acked:
+            return None
+        without_message = gaps.overlap(0, max(acked)) if gaps else ()
+        spans = sorted([(at, at + 1) for at in acked] + [(gap.begin, gap.end) for gap in without_message])
+        committed = self._committed_offset[tp]
+        if committed and spans[0][0] - committed > 1:
+            return None
+        end: int = spans[0][1]
+        for begin, behind in spans:
+            if begin > end:
+                break
+            end = max(end, behind)
+        gaps.chop(0, end)
+        self._acked_index[tp].difference_update([at for at in acked if at < end])
+        acked[:] = [at for at in acked if at >= end]
+        return end
+
+
 class _PromptConsumerThread(AIOKafkaConsumerThread):
     """Faust's consumer, with a short wait of its fetches, and a member of its group however long it fetches nothing.
 
@@ -168,8 +218,9 @@ class _PromptConsumerThread(AIOKafkaConsumerThread):
 def _faust_app(options: AppOptions) -> faust.App:
     """Faust with the limits that a worker needs, and without an agent yet."""
     keep_faust_reading()
-    # Faust's consumer looks the class up in its module when it starts, and has no option for it.
+    # Faust looks these classes up there, and has no option for them.
     faust_driver.AIOKafkaConsumerThread = _PromptConsumerThread
+    faust_driver.Transport.Consumer = ScoreConsumer
     session_seconds = options.group.session_seconds
     return faust.App(
         options.group.name,

@@ -9,12 +9,14 @@ from collections.abc import AsyncIterator
 from datetime import UTC, datetime
 
 import pytest
+from kafka.errors import KafkaTimeoutError
 
 from streams.errors import BrokerError
 from streams.events import INGEST_STATE_TOPIC, SEGMENTS_TOPIC, SegmentEvent
+from streams.ingest import publisher as publisher_module
 from streams.ingest.base import Position, SavedPosition, Stream
 from streams.ingest.positions import from_bytes
-from streams.ingest.publisher import GATHER_SECONDS, Messages, Publisher
+from streams.ingest.publisher import GATHER_SECONDS, KafkaSender, Messages, Publisher
 from streams.ingest.silence import KnownState
 from streams.ingest.states import SourceState
 from streams.kafka.connection import Connection
@@ -150,3 +152,37 @@ async def test_loads_that_come_one_by_one_are_gathered_into_batches(publisher: P
     batches = [messages for topic, messages in sender.sent if topic == SEGMENTS_TOPIC]
     assert len(batches) - 1 <= (time.monotonic() - began) / GATHER_SECONDS
     assert sum(map(len, batches)) == 30
+
+
+class StuckProducer:
+    """In place of kafka-python's producer after a broker has hung for minutes: it takes messages and sends none of them."""
+
+    def __init__(self) -> None:
+        self.sent = 0
+        self.closed = False
+
+    def send(self, topic: str, key: bytes, value: bytes | None) -> StuckProducer:
+        self.sent += 1
+        return self
+
+    def get(self, timeout: float) -> None:
+        raise KafkaTimeoutError
+
+    def close(self, timeout: float) -> None:
+        self.closed = True
+
+
+def test_a_producer_that_failed_is_not_used_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    opened: list[StuckProducer] = []
+
+    def open_producer(_: Connection) -> StuckProducer:
+        opened.append(StuckProducer())
+        return opened[-1]
+
+    monkeypatch.setattr(publisher_module, "open_producer", open_producer)
+    sender = KafkaSender(Connection("none:1"))
+    for _ in range(2):
+        with pytest.raises(BrokerError):
+            sender.send(SEGMENTS_TOPIC, [(b"stream", b"event")])
+    sender.close()
+    assert [(producer.sent, producer.closed) for producer in opened] == [(1, True), (1, True)]

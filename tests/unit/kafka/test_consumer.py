@@ -58,6 +58,18 @@ def test_a_member_waits_outside_of_the_client_and_joins_inside(member: bool, joi
     assert consumer.asked == [asked]
 
 
+def test_a_member_without_a_partition_waits_outside_of_the_client_too() -> None:
+    """One of more members than partitions would spin like the others while a broker hangs: for good, not until it has joined."""
+    consumer = IdleConsumer(member=False)
+    rebalance = Rebalance(consumer)
+    rebalance.on_partitions_revoked([])
+    rebalance.on_partitions_assigned([])
+    began = time.monotonic()
+    assert polled(consumer, rebalance, 0.2, 10) == {}
+    assert time.monotonic() - began >= 0.2
+    assert consumer.asked == [10]
+
+
 class RebalancingConsumer:
     """In place of a `KafkaConsumer` whose polls call its rebalance listener as told."""
 
@@ -137,6 +149,9 @@ class GrowingTopic:
     def position(self, partition: TopicPartition) -> int:
         return self.at
 
+    def seek_to_beginning(self, *_: TopicPartition) -> None:
+        self.at = 0
+
     def poll(self, timeout_ms: int) -> dict[TopicPartition, list[Any]]:
         if self.silent:
             return {}
@@ -149,6 +164,13 @@ class GrowingTopic:
 def test_reading_ends_at_the_end_that_the_partition_had_at_first() -> None:
     values = [record.value for record in read_to_end(GrowingTopic(4), [AT])]
     assert values == [0, 1, 2, 3]
+
+
+def test_a_topic_that_was_made_anew_is_read_from_its_beginning() -> None:
+    """A reader that lives as long as its worker stands behind the new end, and would wait until the topic has grown past it."""
+    topic = GrowingTopic(4)
+    topic.at = 100
+    assert [record.value for record in read_to_end(topic, [AT])] == [0, 1, 2, 3]
 
 
 def test_a_broker_that_sends_nothing_is_an_error_that_names_the_partition(monkeypatch: pytest.MonkeyPatch) -> None:

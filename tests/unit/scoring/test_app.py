@@ -1,21 +1,29 @@
-"""The Faust app: its settings, where Faust's defaults would break a promise, and its health page."""
+"""The Faust app: its settings, where Faust's detheirs would break a promise, and its health page."""
 
 from __future__ import annotations
 
 import socket
 import time
+import tracemalloc
+from collections.abc import AsyncIterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import faust
+import faust.transport.drivers.aiokafka as faust_driver
 import pytest
 from aiohttp import ClientSession
 from aiohttp.test_utils import TestClient, TestServer
+from faust.types import TP
+from hypothesis import given
+from hypothesis import strategies as st
+from intervaltree import IntervalTree
 
 from streams.errors import SettingsError
 from streams.kafka.connection import Connection
 from streams.kafka.consumer import Group
-from streams.scoring.app import FETCH_WAIT_MS, AppOptions, build_app
+from streams.scoring.app import FETCH_WAIT_MS, AppOptions, ScoreConsumer, build_app
 from streams.scoring.pages import add_pages
 from streams.scoring.pipeline import SegmentPipeline
 from streams.settings import Settings
@@ -74,6 +82,84 @@ async def test_a_worker_that_has_fetched_nothing_for_a_month_still_takes_over(
 
     assert client._subscription.fetcher_idle_time < app.conf.broker_max_poll_interval
     await client.stop()
+
+
+SEGMENTS_AT = TP("video-segments", 0)
+
+
+async def test_segments_that_retention_deleted_before_they_were_answered_cost_no_memory(tmp_path: Path) -> None:
+    consumer: Any = build(tmp_path).consumer
+    consumer._committed_offset[SEGMENTS_AT] = 20
+    first = 50_000_000
+    await consumer._add_gap(SEGMENTS_AT, 21, first)  # as Faust notes it when the first message after the committed offset comes
+    consumer._acked[SEGMENTS_AT].append(first)
+    tracemalloc.start()
+    try:
+        offset = consumer._new_offset(SEGMENTS_AT)
+        used = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert offset == first + 1
+    assert used < 100_000
+
+
+@given(steps=st.lists(st.tuples(st.integers(1, 4), st.booleans()), max_size=20), committed=st.none() | st.integers(0, 3))
+def test_offsets_without_a_message_hold_no_commit_up(steps: list[tuple[int, bool]], committed: int | None) -> None:
+    """Messages are acknowledged in their order. steps: the distance of each from the one before, and whether a commit follows."""
+    notes: Any = SimpleNamespace(
+        _acked={SEGMENTS_AT: []},
+        _acked_index={SEGMENTS_AT: set()},
+        _gap={SEGMENTS_AT: IntervalTree()},
+        _committed_offset={SEGMENTS_AT: committed},
+    )
+    read = committed or 0
+    for distance, commits in steps:
+        offset = read + distance
+        if read and distance > 1:
+            notes._gap[SEGMENTS_AT].addi(read + 1, offset + 1)  # as Faust notes it
+            notes._gap[SEGMENTS_AT].merge_overlaps()
+        notes._acked[SEGMENTS_AT].append(offset)
+        notes._acked_index[SEGMENTS_AT].add(offset)
+        read = offset
+        if commits:
+            notes._committed_offset[SEGMENTS_AT] = committed = ScoreConsumer._new_offset(notes, SEGMENTS_AT)
+            assert committed == read + 1
+            assert notes._acked[SEGMENTS_AT] == []
+            assert notes._acked_index[SEGMENTS_AT] == set()
+
+
+async def test_messages_of_a_partition_that_begins_again_are_taken(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its topic was made anew, or a broker has lost its end. Faust drops a message before one that it has given already."""
+    given = [(SEGMENTS_AT, SimpleNamespace(offset=offset)) for offset in (100, 101, 0, 1)]
+
+    async def getmany(*_: Any) -> AsyncIterator[tuple[TP, Any]]:
+        for place in given:
+            yield place
+
+    monkeypatch.setattr(faust_driver.Consumer, "getmany", getmany)
+    consumer: Any = build(tmp_path).consumer
+    consumer._read_offset[SEGMENTS_AT] = consumer._committed_offset[SEGMENTS_AT] = 100
+    taken = []
+    async for at, message in consumer.getmany(1.0):
+        read = consumer._read_offset[at]
+        if read is None or message.offset >= read:  # as Faust does it
+            taken.append(message.offset)
+            consumer._read_offset[at] = message.offset
+    assert taken == [100, 101, 0, 1]
+    assert consumer._should_commit(SEGMENTS_AT, 2)
+
+
+def test_a_message_that_is_not_acknowledged_holds_the_commit_up() -> None:
+    notes: Any = SimpleNamespace(
+        _acked={SEGMENTS_AT: [7, 8, 10]},
+        _acked_index={SEGMENTS_AT: {7, 8, 10}},
+        _gap={SEGMENTS_AT: IntervalTree()},
+        _committed_offset={SEGMENTS_AT: 7},
+    )
+    assert ScoreConsumer._new_offset(notes, SEGMENTS_AT) == 9
+    assert notes._acked[SEGMENTS_AT] == [10]
+    notes._committed_offset[SEGMENTS_AT] = 8
+    assert ScoreConsumer._new_offset(notes, SEGMENTS_AT) is None
 
 
 @pytest.mark.parametrize("seconds", [6.0, 300.0])

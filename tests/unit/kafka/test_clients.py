@@ -1,0 +1,68 @@
+"""What a client leaves behind that finds no broker, or one that hangs: nothing."""
+
+from __future__ import annotations
+
+import gc
+import logging
+import os
+import threading
+from collections.abc import Callable
+from functools import partial
+from types import SimpleNamespace
+
+import pytest
+from kafka.errors import KafkaError, KafkaTimeoutError
+
+from streams.errors import BrokerError
+from streams.kafka import clients
+from streams.kafka.connection import Connection
+from streams.ports import free_port
+
+NOBODY = Connection(f"127.0.0.1:{free_port('127.0.0.1')}")
+ATTEMPTS = 5
+
+
+def left_open() -> tuple[int, int]:
+    """Threads and files of this process, without what Python's collector has not looked at yet."""
+    gc.collect()
+    return threading.active_count(), len(os.listdir("/proc/self/fd"))
+
+
+@pytest.mark.parametrize(
+    "open_client",
+    [
+        pytest.param(partial(clients.open_reader, NOBODY), id="reader"),
+        pytest.param(partial(clients.open_observer, NOBODY, "group"), id="observer"),
+        pytest.param(partial(clients.open_admin, NOBODY), id="administrator"),
+    ],
+)
+def test_attempts_while_no_broker_answers_leave_no_threads_and_no_files(
+    open_client: Callable[[], object], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """An outage of Kafka may last for days, and each agent tries again every few seconds."""
+    caplog.set_level(logging.CRITICAL, "kafka")  # pytest keeps what is logged, and with it each error and its socket
+    monkeypatch.setattr(clients, "BOOTSTRAP_MS", 50)
+    monkeypatch.setattr(clients, "OBSERVER_MS", 2000)
+    before = left_open()
+    for _ in range(ATTEMPTS):
+        with pytest.raises((BrokerError, KafkaError)):
+            open_client()
+    after = left_open()
+    assert after[0] <= before[0], "threads"
+    assert after[1] < before[1] + ATTEMPTS, "files"
+
+
+def test_a_producer_is_closed_also_where_a_broker_does_not_take_what_is_left(monkeypatch: pytest.MonkeyPatch) -> None:
+    """kafka-python raises then, its thread goes on, and what the caller has given up may come after what it sends next."""
+    calls: list[str] = []
+
+    def close(*_: object) -> None:
+        calls.append("close")
+        if "forced" not in calls:
+            raise KafkaTimeoutError
+
+    monkeypatch.setattr("kafka.KafkaProducer.close", close)
+    producer = object.__new__(clients.KafkaProducer)
+    producer._sender = SimpleNamespace(force_close=lambda: calls.append("forced"))
+    producer.close(timeout=1)
+    assert calls == ["close", "forced", "close"]
