@@ -39,6 +39,7 @@ class Progress:
     def __init__(self, connection: Connection, group: str, topic: str) -> None:
         self._topic = topic
         self._consumer: Any = open_observer(connection, group)
+        self._before: dict[TopicPartition, tuple[int, int]] = {}
 
     def __enter__(self) -> Self:
         return self
@@ -51,14 +52,22 @@ class Progress:
         return set(self._consumer.partitions_for_topic(self._topic) or ())
 
     def ends_and_committed(self, partitions: Collection[int]) -> tuple[dict[int, int], dict[int, int]]:
-        """Of each partition, the offset after its last message, and the one at which the group goes on."""
+        """Of each partition, the offset after its last message, and the one at which the group goes on.
+
+        Marks of transactions count as messages the first time.
+        """
         asked = [TopicPartition(self._topic, number) for number in partitions]
         ends = self._consumer.end_offsets(asked)
         committed = {at: self._consumer.committed(at) for at in asked}
         # What retention has deleted nobody answers any more.
         begins = self._consumer.beginning_offsets(asked)
         following = {at: max(committed[at] or 0, begins[at]) for at in asked}
-        near = {at: first for at, first in following.items() if 0 < ends[at] - first <= MOST_MARKS}
+        # Where a group follows, a few messages wait at any moment. It is looked what they are where nothing has moved.
+        spans = {at: (first, ends[at]) for at, first in following.items()}
+        near = {
+            at: first for at, (first, end) in spans.items() if 0 < end - first <= MOST_MARKS and self._before.get(at) == spans[at]
+        }
+        self._before = spans
         following |= {at: ends[at] for at in self._without_message(near, ends)}
         return {at.partition: ends[at] for at in asked}, {at.partition: following[at] for at in asked}
 
