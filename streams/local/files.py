@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 from scorer.registry import Registry
 from scorer.sampling import SamplerPool
 from scorer.spec import SampledClip, Scorer, Window
-from streams.errors import MediaError
+from streams.errors import MediaError, SettingsError
 from streams.local.output import Form, open_writer
 from streams.local.shown_progress import ShownProgress
 from streams.local.windows import SEGMENT_SECONDS, ScoredWindow, record, without_pixels
@@ -67,7 +67,8 @@ def score_files(
 
     paths: an address has `://` in it. fetch: what may be fetched; None refuses addresses. form: "table", "json" or "csv". plot:
     also write a picture of the scores to this file. Where a video cannot be scored, its record says why, the others are scored,
-    and the exit code is 1. Raises `MediaError` where there is no video, and `ModelError`.
+    and the exit code is 1. Raises `MediaError` where there is no video, `SettingsError` where a path is empty, and
+    `ModelError`.
     """
     from scorer.load import load_engine
 
@@ -109,6 +110,8 @@ def _videos(paths: Sequence[str | Path], fetch: FetchLimits | None) -> list[tupl
     """Each video in order: its name in records, and what gives its local file."""
     videos: list[tuple[str, AbstractContextManager[Path]]] = []
     for path in map(str, paths):
+        if not path:  # as of a shell's variable that is not set; as a path it would be the folder that this runs in
+            raise SettingsError("FILE", "is empty: name a file, a folder or an address; `.` is this folder")
         if fetch is not None and "://" in path:
             from streams.local import addresses  # imports an HTTP client
 

@@ -59,7 +59,10 @@ def find_live(settings: Settings, sources: Sequence[str], segment_seconds: float
     that is known.
     """
     if watch:
-        folders = folders_of(sources)
+        try:
+            folders = folders_of(sources)
+        except SettingsError as error:
+            raise SettingsError("--source", error.reason) from None
         pieces = settings.data_dir.resolve() / "ingest" / "folder"
         command = ("folder", "--from", "start", "--segment-seconds", f"{segment_seconds:g}", *sources)
         return Following(
@@ -227,8 +230,10 @@ class _Follower:
 def check_sources(sources: Sequence[str], watch: bool) -> bool:
     """Whether the sources are live: addresses, or folders to watch; False for a file or folder that is played.
 
-    Raises `SettingsError` where they are mixed, or several are to be played.
+    Raises `SettingsError` where they are mixed, several are to be played, or one is empty.
     """
+    if "" in sources:  # as of a shell's variable that is not set; as a path it would be the folder that this runs in
+        raise SettingsError("--source", "is empty: name a file, a folder or an address; `.` is this folder")
     if watch:
         return True
     live = [is_address(source) for source in sources]

@@ -8,6 +8,7 @@ written are ever touched: the table, and clips named by their digests in the fol
 from __future__ import annotations
 
 import csv
+import errno
 import hashlib
 import io
 import json
@@ -53,8 +54,15 @@ class Export:
 
 
 def note_export(data_dir: Path, kind: Kind, path: Path, now: float) -> Export:
-    """Note an export before it is written. path: as its user named it. now: Unix time. Raises OSError."""
+    """Note an export before it is written. path: as its user named it. now: Unix time.
+
+    Raises OSError; also where a file is in the place of the folder, or a folder in that of the CSV: then nothing is noted.
+    """
     target = path.absolute()
+    if kind == "queue" and target.exists() and not target.is_dir():
+        raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(path))
+    if kind == "ratings" and target.is_dir():
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
     note = data_dir / NOTES / f"{hashlib.sha256(os.fsencode(target)).hexdigest()[:32]}.json"
     note.parent.mkdir(parents=True, exist_ok=True)
     part = note.with_suffix(f".{os.getpid()}")

@@ -82,5 +82,5 @@ def in_exports(data: Path, stream_id: str, dry_run: bool) -> Iterator[Part]:
 def _forget_export(export: Export, stream_id: str, dry_run: bool) -> Found:
     try:
         return Found((count_rows if dry_run else forget_rows)(export, stream_id))
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError, IsADirectoryError):  # or something else is in its place
         return Found(0, "it is not there any more: look where it was moved or copied to", remains=True)

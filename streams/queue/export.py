@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import re
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -12,16 +13,21 @@ from streams.queue.clips import ClipStore
 from streams.text import csv_text
 
 COLUMNS = ("path", "mos", "stream_id", "example_id", "segment_id", "start", "score", "uncertainty", "reason", "model")
+CLIP = re.compile(r"[0-9a-f]{64}-[0-9a-f]{8}\.\w+")
+"""Names that this gives to clips."""
 
 
 def export_queue(examples: Sequence[TrainingExample], store: ClipStore, folder: Path) -> list[str]:
     """Copy clips into FOLDER/clips and list them in FOLDER/queue.csv; returns why clips are missing, one sentence for each.
 
-    folder: made if it is missing. Raises `OSError` where the store does not answer, or the folder cannot be written.
+    folder: made if it is missing. Clips of an earlier export that are not in this one are deleted: the table names them no more,
+    so nothing else would. Raises `OSError` where the store does not answer, or the folder cannot be written, and `ValueError`
+    where people have filled in its table.
     """
+    _check_nothing_is_filled_in(folder / "queue.csv")
     clips = folder / "clips"
     clips.mkdir(parents=True, exist_ok=True)
-    missing = []
+    missing, kept = [], set()
     with (folder / "queue.csv").open("w", newline="", encoding="utf-8") as file:
         writer = csv.DictWriter(file, COLUMNS)
         writer.writeheader()
@@ -34,7 +40,23 @@ def export_queue(examples: Sequence[TrainingExample], store: ClipStore, folder: 
             # Two streams may have the same clip, so the name has the beginning of the stream's folder in it.
             name = f"{example.example_id}-{example.clip_uri.split('/')[-2][:8]}.{example.clip_uri.rsplit('.', 1)[-1]}"
             (clips / name).write_bytes(data)
+            kept.add(name)
             cells = {"path": f"clips/{name}", "mos": "", "start": example.start.isoformat(), "model": example.model.version}
             row = example.model_dump(include=set(COLUMNS) - set(cells)) | cells
             writer.writerow({column: csv_text(value) if isinstance(value, str) else value for column, value in row.items()})
+    for old in clips.iterdir():
+        if old.name not in kept and CLIP.fullmatch(old.name):
+            old.unlink()
     return missing
+
+
+def _check_nothing_is_filled_in(table: Path) -> None:
+    """Raise `ValueError` where a table that is there has values in its column `mos`, in whatever way a spreadsheet saved it."""
+    try:
+        text = table.read_text(encoding="utf-8-sig", errors="replace")
+    except FileNotFoundError:
+        return
+    heading = text.partition("\n")[0]
+    rows = csv.DictReader(text.splitlines(), delimiter=next((mark for mark in ",;\t" if mark in heading), ","))
+    if any((row.get("mos") or "").strip() for row in rows):
+        raise ValueError(f"{table} has ratings in its column `mos`, which a new export would delete: name another folder")

@@ -9,11 +9,19 @@ from typing import Any
 import pytest
 
 from scorer.errors import MediaError
+from scorer.registry import Registry
+from streams.errors import SettingsError
 from streams.local import files
-from streams.local.files import WINDOWS_PER_TASK, score_file
+from streams.local.files import WINDOWS_PER_TASK, Scoring, score_file, score_files
 from streams.local.windows import SEGMENT_SECONDS, record
 from tests.support.doubles import BrightnessScorer
 from tests.support.local import FilePool
+
+
+def test_an_empty_name_is_not_the_folder_that_the_command_runs_in(tmp_path: Path) -> None:
+    scoring = Scoring("nano", "cpu", Registry(str(tmp_path), tmp_path), 8, 1, 30.0, 512)
+    with pytest.raises(SettingsError, match="FILE: is empty"):
+        score_files([""], scoring)
 
 
 @pytest.mark.parametrize("windows", [1, 15, 16, 17, 32, 100])

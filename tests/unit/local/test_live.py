@@ -180,6 +180,12 @@ def test_what_does_not_go_together(sources: list[str], words: str) -> None:
         check_sources(sources, watch=False)
 
 
+@pytest.mark.parametrize("watch", [False, True])
+def test_an_empty_source_is_not_the_folder_that_the_command_runs_in(watch: bool) -> None:
+    with pytest.raises(SettingsError, match="--source: is empty"):
+        check_sources([""], watch)
+
+
 def test_files_are_played_addresses_followed_and_folders_watched(tmp_path: Path) -> None:
     assert not check_sources([str(tmp_path)], watch=False)
     assert check_sources([str(tmp_path)], watch=True)
@@ -189,6 +195,11 @@ def test_files_are_played_addresses_followed_and_folders_watched(tmp_path: Path)
     assert following.commands == (("folder", "--from", "start", "--segment-seconds", "4", f"cam={tmp_path}"),)
     assert following.names == ("cam",)
     assert following.folders == (tmp_path.resolve(), (tmp_path / "data/ingest/folder").resolve())
+
+
+def test_what_is_no_folder_to_watch_is_told_by_the_option_that_named_it(tmp_path: Path) -> None:
+    with pytest.raises(SettingsError, match="--source: none is not a folder"):
+        find_live(load_settings(data_dir=tmp_path / "data"), ["none"], 4.0, watch=True)
 
 
 def test_what_is_pushed_is_followed_beside_playlists_and_named_without_its_key(

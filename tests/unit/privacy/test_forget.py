@@ -15,7 +15,7 @@ from typer.testing import CliRunner
 
 from streams.cli.app import app
 from streams.ingest.push.spool import SourceSpool
-from streams.privacy.exports import exports, note_export
+from streams.privacy.exports import Kind, exports, note_export
 from streams.privacy.forget import Places, checked_id, forget_stream
 from streams.privacy.step import Step
 from streams.queue.clips import ClipStore
@@ -132,6 +132,30 @@ async def test_exports_that_were_moved_or_changed_are_told(tmp_path: Path) -> No
     step = forget(machine, "gone")["export"]
     assert step.outcome == "failed"
     assert "has no columns `path` and `stream_id` any more" in step.text
+
+
+def test_an_export_onto_what_is_something_else_is_refused_and_not_noted(tmp_path: Path) -> None:
+    file = write(tmp_path / "talk.mp4")
+    with pytest.raises(NotADirectoryError, match="talk"):
+        note_export(tmp_path / "data", "queue", file, 0.0)
+    (tmp_path / "folder").mkdir()
+    with pytest.raises(IsADirectoryError, match="folder"):
+        note_export(tmp_path / "data", "ratings", tmp_path / "folder", 0.0)
+    assert not list(exports(tmp_path / "data"))
+
+
+@pytest.mark.parametrize("kind", ["queue", "ratings"])
+def test_something_else_in_the_place_of_an_export_keeps_no_stream_from_being_forgotten(tmp_path: Path, kind: Kind) -> None:
+    place = tmp_path / "out"
+    machine = Machine(tmp_path, ClipStore(str(tmp_path / "clips")))
+    note_export(machine.data, kind, place, 0.0)
+    if kind == "queue":
+        write(place)
+    else:
+        place.mkdir()
+    step = forget(machine, "gone")["export"]
+    assert step.outcome == "part"
+    assert "not there any more" in step.text
 
 
 def test_a_table_that_a_spreadsheet_has_saved_keeps_its_columns_and_what_people_filled_in(tmp_path: Path) -> None:

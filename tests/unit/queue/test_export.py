@@ -81,3 +81,27 @@ def test_a_row_is_one_line_whatever_the_stream_is_called(store: ClipStore, tmp_p
 def test_an_empty_queue_gives_a_table_without_rows(store: ClipStore, tmp_path: Path) -> None:
     assert export_queue([], store, tmp_path / "out") == []
     assert (tmp_path / "out/queue.csv").read_text().strip() == ",".join(COLUMNS)
+
+
+def test_clips_of_an_earlier_export_that_wait_no_more_are_deleted(store: ClipStore, tmp_path: Path) -> None:
+    """`fvq forget` finds the clips of an export by its table: one that no row names would stay."""
+    gone, kept = (stored_example(store, scored(number)) for number in range(2))
+    folder = tmp_path / "out"
+    export_queue([gone, kept], store, folder)
+    (folder / "clips/notes.txt").write_text("a rater's own file")
+    assert export_queue([kept], store, folder) == []
+    assert {path.name for path in (folder / "clips").iterdir()} == {"notes.txt", Path(table(folder)[0]["path"]).name}
+
+
+@pytest.mark.parametrize("mark", [",", ";", "\t"])
+def test_a_table_that_people_have_filled_in_is_not_overwritten(store: ClipStore, tmp_path: Path, mark: str) -> None:
+    example = stored_example(store, scored(1))
+    path = tmp_path / "out/queue.csv"
+    export_queue([example], store, path.parent)
+    export_queue([example], store, path.parent)
+    rated = path.read_text().replace(",,", ",4,").replace(",", mark)
+    path.write_text("\ufeff" + rated)
+    with pytest.raises(ValueError, match="has ratings in its column `mos`"):
+        export_queue([example], store, path.parent)
+    assert path.read_text() == "\ufeff" + rated
+    assert list((path.parent / "clips").iterdir())
