@@ -204,9 +204,8 @@ def read_to_end(consumer: Any, partitions: Sequence[TopicPartition]) -> Iterator
     """
     with broker_errors(f"{partitions[0].topic} cannot be read", "Read", partitions[0].topic, who_uses(consumer)):
         ends = consumer.end_offsets(list(partitions))
-        # A reader that goes on where it was: its topic was made anew, or a broker has lost its end, so all of it is new.
-        if begun_again := [partition for partition in partitions if consumer.position(partition) > ends[partition]]:
-            consumer.seek_to_beginning(*begun_again)
+        if behind := [partition for partition in partitions if consumer.position(partition) > ends[partition]]:
+            yield from _read_behind(consumer, behind)
         deadline = time.monotonic() + ACK_SECONDS
         while unread := [partition for partition in partitions if consumer.position(partition) < ends[partition]]:
             for records in consumer.poll(timeout_ms=500).values():
@@ -214,6 +213,22 @@ def read_to_end(consumer: Any, partitions: Sequence[TopicPartition]) -> Iterator
                 deadline = time.monotonic() + ACK_SECONDS
             if time.monotonic() > deadline:
                 raise BrokerError(f"{unread[0].topic}, partition {unread[0].partition}: nothing comes before its end")
+
+
+def _read_behind(consumer: Any, behind: Sequence[TopicPartition]) -> Iterator[Any]:
+    """Find out why a consumer is behind the ends of these partitions; it then is where it has to read on.
+
+    Where a topic was made anew, or a broker has lost its end, a fetch is refused, and the client goes back, by epochs only to the
+    new end: all of it is new. The embedded broker names too low an end, the beginning of its last batch, and refuses nothing.
+    """
+    before = {partition: consumer.position(partition) for partition in behind}
+    fetched = consumer.poll(timeout_ms=500)
+    begun_again = [partition for partition in behind if consumer.position(partition) < before[partition]]
+    for partition, records in fetched.items():
+        if partition not in begun_again:
+            yield from filter(_is_readable, records)
+    if begun_again:
+        consumer.seek_to_beginning(*begun_again)
 
 
 def _is_readable(record: Any) -> bool:

@@ -1,15 +1,16 @@
-"""Members of a group at a real Kafka: topics and partitions that come while a member joins are its own in the end."""
+"""Members of a group and readers at a real Kafka: partitions that come while a member joins, and topics that are made anew."""
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
-from kafka import KafkaAdminClient
+from kafka import KafkaAdminClient, TopicPartition
 from kafka.admin import NewPartitions
 
+from streams.kafka.clients import open_producer, open_reader, send_all
 from streams.kafka.connection import Connection
-from streams.kafka.consumer import Batch, Group, Member
+from streams.kafka.consumer import Batch, Group, Member, read_to_end
 from tests.support.servers import KafkaServer
 from tests.support.waiting import wait_for
 
@@ -34,4 +35,37 @@ def test_a_member_reads_partitions_that_are_added_however_short_its_polls_are(ka
         wait_for("Kafka has them", lambda: len(admin.describe_topics([TOPIC])[0]["partitions"]) == 3, 30)
         member.consumer.topics()  # fetches what is there, which the client else does every five minutes
         wait_for("it has all", lambda: partitions_of(member, batches) == {0, 1, 2}, 30, every=0.0)
+    admin.close()
+
+
+def make_anew(admin: KafkaAdminClient, connection: Connection, texts: Sequence[bytes]) -> None:
+    """Delete the topic where it is there, create it, and write these messages to it."""
+    if TOPIC in admin.list_topics():
+        admin.delete_topics([TOPIC])
+    wait_for("the old one is gone", lambda: TOPIC not in admin.list_topics(), 30)
+    admin.create_topics({TOPIC: {"num_partitions": 1, "replication_factor": 1}})
+    producer = open_producer(connection)
+    send_all(producer, TOPIC, [(b"key", text) for text in texts])
+    producer.close()
+
+
+def test_a_reader_reads_a_topic_that_was_made_anew_once_from_its_beginning(kafka: KafkaServer) -> None:
+    admin, connection, at = KafkaAdminClient(bootstrap_servers=kafka.broker), Connection(kafka.broker), TopicPartition(TOPIC, 0)
+    old, new = [b"%d" % number for number in range(30)], [b"new %d" % number for number in range(10)]
+    read: list[bytes] = []
+
+    def count_read() -> int:
+        read.extend(record.value for record in read_to_end(reader, [at]))
+        return len(read)
+
+    make_anew(admin, connection, old)
+    reader = open_reader(connection)
+    reader.assign([at])
+    reader.seek_to_beginning(at)
+    assert count_read() == 30
+    make_anew(admin, connection, new)
+    wait_for("the new messages", lambda: count_read() >= 40, 30)
+    count_read()
+    assert read == old + new
+    reader.close()
     admin.close()

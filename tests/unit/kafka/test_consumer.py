@@ -155,6 +155,9 @@ class GrowingTopic:
     def poll(self, timeout_ms: int) -> dict[TopicPartition, list[Any]]:
         if self.silent:
             return {}
+        if self.at > len(self.messages):
+            self.at = len(self.messages)  # the fetch is refused, and the client goes back to where the epochs diverge
+            return {}
         records = [SimpleNamespace(offset=self.at, value=message) for message in self.messages[self.at : self.at + 2]]
         self.at += len(records)
         self.messages.append(-1)
@@ -171,6 +174,14 @@ def test_a_topic_that_was_made_anew_is_read_from_its_beginning() -> None:
     topic = GrowingTopic(4)
     topic.at = 100
     assert [record.value for record in read_to_end(topic, [AT])] == [0, 1, 2, 3]
+
+
+def test_a_broker_that_says_too_low_an_end_is_not_read_twice() -> None:
+    """The embedded broker, whose end is one behind the beginning of the last batch."""
+    topic = GrowingTopic(4, silent=True)
+    topic.at = 7
+    assert list(read_to_end(topic, [AT])) == []
+    assert topic.at == 7
 
 
 def test_a_broker_that_sends_nothing_is_an_error_that_names_the_partition(monkeypatch: pytest.MonkeyPatch) -> None:
