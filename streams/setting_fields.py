@@ -24,8 +24,14 @@ GROUPS = {
 """The groups of settings, and their headings on the reference page."""
 
 
+LONGEST = {"s": 1_000_000, "hours": 24 * 36_525, "days": 36_525}
+"""The largest value of a time by its unit, where it has no bound of its own: what clocks and system calls take, with room."""
+
+
 def _setting(group: str, default: Any, meaning: str, *, unit: str = "", **bounds: float) -> Any:
     """A field of `Settings`. default: a value, or a function that makes one. bounds: `ge`, `gt`, `le`, `lt`, `min_length`."""
+    if unit in LONGEST:
+        bounds = {"le": LONGEST[unit]} | bounds
     value = {"default_factory": default} if callable(default) else {"default": default}
     return Field(**value, description=meaning, json_schema_extra={"group": group, "unit": unit}, **bounds)  # type: ignore[call-overload]
 

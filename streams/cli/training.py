@@ -136,13 +136,6 @@ def evaluate(
     as_json: JsonFlag = False,
 ) -> None:
     """Agreement of a model's scores with labels, or its figures on a benchmark, beside baselines."""
-    from rich.console import Console
-
-    from scorer.load import load_engine
-    from training.evaluation import report
-    from training.evaluation.agreement import without_nan
-
-    settings = load_settings()
     if (data is None) == (benchmark is None):
         raise ValueError("what shall the model be evaluated on? Give either --data or --benchmark")
     if benchmark is not None:
@@ -153,6 +146,13 @@ def evaluate(
     if people or ladder or against:
         raise ValueError("--people, --ladder and --against belong to --benchmark")
     assert data is not None
+    from rich.console import Console
+
+    from scorer.load import load_engine
+    from training.evaluation import report
+    from training.evaluation.agreement import without_nan
+
+    settings = load_settings()
     results = report.evaluate(load_engine(model, settings.device, parts.registry(settings)), data, train_data)
     if plot is not None:
         report.plot(results, plot)

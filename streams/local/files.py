@@ -67,14 +67,18 @@ def score_files(
 
     paths: an address has `://` in it. fetch: what may be fetched; None refuses addresses. form: "table", "json" or "csv". plot:
     also write a picture of the scores to this file. Where a video cannot be scored, its record says why, the others are scored,
-    and the exit code is 1. Raises `MediaError` where there is no video, `SettingsError` where a path is empty, and
-    `ModelError`.
+    and the exit code is 1. Raises `MediaError` where there is no video, `SettingsError` where a path is empty,
+    `ValueError` where the picture cannot be written, and `ModelError`.
     """
     from scorer.load import load_engine
 
     videos = _videos(paths, fetch)
     if not videos:
         raise MediaError(f"no video in {', '.join(map(str, paths))}; known endings are {' '.join(sorted(VIDEO_SUFFIXES))}")
+    if plot is not None:
+        from streams.local.plot import check_picture  # imports matplotlib
+
+        check_picture(plot)
     engine = load_engine(scoring.model, scoring.device, scoring.registry)
     writer, progress = open_writer(form, out), ShownProgress(len(videos), sys.stderr)
     courses: list[tuple[str, list[ScoredWindow]]] = []
@@ -100,7 +104,7 @@ def score_files(
             writer.add(answer)
     writer.close()
     if plot is not None and courses:
-        from streams.local.plot import plot_courses  # imports matplotlib
+        from streams.local.plot import plot_courses
 
         plot_courses(courses, plot)
     return 1 if failed else 0

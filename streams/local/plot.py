@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+from matplotlib.backend_bases import FigureCanvasBase
 from matplotlib.figure import Figure
 
 from scorer.spec import LEVELS
@@ -16,11 +17,19 @@ LEVEL_COLOURS = ("#c0392b", "#e67e22", "#f1c40f", "#9acd32", "#2e8b57")
 THUMBNAILS = 12
 
 
+def check_picture(path: Path) -> None:
+    """Raise ValueError where no picture can be written there, before anything is scored for it."""
+    if path.suffix.removeprefix(".") not in FigureCanvasBase.filetypes:
+        known = " ".join(sorted(f".{name}" for name in FigureCanvasBase.filetypes))
+        raise ValueError(f"--plot {path}: pictures have one of the endings {known}")
+    if not path.absolute().parent.is_dir():
+        raise ValueError(f"--plot {path}: there is no folder {path.parent}: make it first")
+
+
 def plot_courses(courses: Sequence[tuple[str, Sequence[ScoredWindow]]], path: Path) -> None:
     """Write one picture with a panel for each file: each segment's score and uncertainty over time, and thumbnails below.
 
-    courses: each file's path or address, with its windows in order. The suffix of `path` gives the format; raises ValueError
-    where matplotlib does not know it.
+    courses: each file's path or address, with its windows in order. path: of `check_picture`; its suffix gives the format.
     """
     figure = Figure(figsize=(11, 3.4 * len(courses)), layout="constrained")
     panels = figure.subfigures(len(courses), 1, squeeze=False)[:, 0]

@@ -106,6 +106,8 @@ def test_plot_writes_a_picture(folder: Path, tmp_path: Path) -> None:
     [
         (["score", "/no/such/file.mp4"], 1, "no such file"),
         (["score", "--plot", "x.unknown", str(DEMO)], 1, "unknown"),
+        (["score", "--plot", "/no/such/folder/x.png", str(DEMO)], 1, "there is no folder /no/such/folder"),
+        (["score", "--json", "--csv", str(DEMO)], 1, "--json or --csv"),
         (["up", "--source", "/no/such/file.mp4"], 1, "no such file"),
         (["worker"], 2, "FVQ_BROKER"),
         (["topics", "create"], 2, "FVQ_BROKER"),

@@ -30,21 +30,21 @@ kafka_key_file: Path | None = None
 media_roots: list[Path] = made
 fetch_hosts: list[str] = made
 fetch_private: bool = False
-fetch_timeout: float = 15.0 gt=0
+fetch_timeout: float = 15.0 gt=0 le=1000000
 fetch_max_mb: int = 256 ge=1
 push_max_mb: int = 1024 ge=16
-ingest_hours: float = 24.0 ge=0
-inbox_hours: float = 1.0 gt=0
-live_window: float | None = 60.0 gt=0
+ingest_hours: float = 24.0 ge=0 le=876600
+inbox_hours: float = 1.0 gt=0 le=876600
+live_window: float | None = 60.0 gt=0 le=1000000
 batch_size: int = 8 ge=1 le=256
 batch_wait: float = 0.25 gt=0 le=10
 flood_share: float | None = 0.9 gt=0 le=1
-flood_window: float = 60.0 gt=0
+flood_window: float = 60.0 gt=0 le=1000000
 sampler_workers: int = made ge=1
-sample_timeout: float = 30.0 gt=0
+sample_timeout: float = 30.0 gt=0 le=1000000
 sample_memory_mb: int = 2048 ge=512
 tiers: Literal['off', 'on'] = off
-pictures: float | None = 10.0 ge=1
+pictures: float | None = 10.0 ge=1 le=1000000
 pictures_faces: Literal['show', 'blur'] = show
 model: str = nano
 device: Literal['auto', 'cpu', 'cuda'] = auto
@@ -76,7 +76,7 @@ web_token_file: Path | None = None
 web_user_header: str | None = None
 web_trusted_proxies: list[str] = made
 web_origins: list[str] = made
-wall_picture_hours: float = 24.0 gt=0
+wall_picture_hours: float = 24.0 gt=0 le=876600
 rate_host: str | None = None
 rate_url: str | None = None
 harvest: bool = True
@@ -85,16 +85,16 @@ harvest_score: float = 40.0 ge=0 le=100
 harvest_uncertainty: float = 16.8 ge=0
 harvest_disagreement: float = 15.0 ge=0
 clip_store: str | None = None
-clip_days: float = 30.0 ge=0
-export_days: float = 365.0 ge=0
-store_days: float = 30.0 ge=0
+clip_days: float = 30.0 ge=0 le=36525
+export_days: float = 365.0 ge=0 le=36525
+store_days: float = 30.0 ge=0 le=36525
 influx_url: str | None = None
 influx_token: SecretStr | None = None
 influx_token_file: Path | None = None
 influx_org: str = fvq
 influx_bucket: str = fvq
-influx_retention_days: int = 30 ge=0
-influx_hourly_days: int = 400 ge=0
+influx_retention_days: int = 30 ge=0 le=36525
+influx_hourly_days: int = 400 ge=0 le=36525
 web_host: str = 127.0.0.1
 web_port: int = 8080 ge=0 le=65535
 worst_streams: int = 0 ge=0 le=1000
@@ -163,6 +163,13 @@ def test_infinity_is_no_setting(monkeypatch: pytest.MonkeyPatch) -> None:
         load_settings()
 
 
+@pytest.mark.parametrize("name", ["sample_timeout", "clip_days", "inbox_hours"])
+def test_a_time_that_no_clock_can_count_is_refused(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(f"FVQ_{name.upper()}", "999999999999")
+    with pytest.raises(SettingsError, match=f"^FVQ_{name.upper()}: .* too large"):
+        load_settings()
+
+
 def test_environment_over_file(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     config = tmp_path / "fvq.toml"
     config.write_text('broker = "a:1"\nweb_port = 1234\nmedia_roots = ["/x", "/y"]\nlive_window = "off"\n')
@@ -204,9 +211,15 @@ def test_a_wrong_setting_is_named_as_it_was_written(name: str, value: str, monke
 @pytest.mark.parametrize(
     ("name", "unit"),
     [
-        ("FVQ_FETCH_TIMEOUT", " without a unit (it counts in seconds), over 0; for example FVQ_FETCH_TIMEOUT=15"),
+        (
+            "FVQ_FETCH_TIMEOUT",
+            " without a unit (it counts in seconds), over 0, at most 1000000; for example FVQ_FETCH_TIMEOUT=15",
+        ),
         ("FVQ_BATCH_SIZE", " without a unit (it counts in segments), at least 1, at most 256; for example FVQ_BATCH_SIZE=8"),
-        ("FVQ_LIVE_WINDOW", " without a unit (it counts in seconds), over 0; or off; for example FVQ_LIVE_WINDOW=60"),
+        (
+            "FVQ_LIVE_WINDOW",
+            " without a unit (it counts in seconds), over 0, at most 1000000; or off; for example FVQ_LIVE_WINDOW=60",
+        ),
     ],
 )
 def test_a_number_with_a_unit_is_refused_with_what_to_write(name: str, unit: str, monkeypatch: pytest.MonkeyPatch) -> None:
