@@ -6,8 +6,8 @@ For each source (a video or a still) a clean reference is made (`training.data.r
 from each reference a set of degraded segments (`training.data.degradations`). Their labels on the scale 0-100 are VMAF
 against the reference, or the declared target of the kinds that VMAF cannot judge. SSIM and PSNR are written beside them.
 
-A run can be killed and started again: finished segments are kept, unless seed, length or source are others. The same seed
-makes the same pictures and labels.
+A run can be killed and started again: finished segments are kept. A folder that was made with another seed, length or source is
+refused. The same seed makes the same pictures and labels.
 """
 
 from __future__ import annotations

@@ -18,7 +18,6 @@ from streams.kafka import clients
 from streams.kafka.connection import Connection
 from streams.ports import free_port
 
-NOBODY = Connection(f"127.0.0.1:{free_port('127.0.0.1')}")
 ATTEMPTS = 5
 
 
@@ -31,22 +30,23 @@ def left_open() -> tuple[int, int]:
 @pytest.mark.parametrize(
     "open_client",
     [
-        pytest.param(partial(clients.open_reader, NOBODY), id="reader"),
-        pytest.param(partial(clients.open_observer, NOBODY, "group"), id="observer"),
-        pytest.param(partial(clients.open_admin, NOBODY), id="administrator"),
+        pytest.param(clients.open_reader, id="reader"),
+        pytest.param(partial(clients.open_observer, group="group"), id="observer"),
+        pytest.param(clients.open_admin, id="administrator"),
     ],
 )
 def test_attempts_while_no_broker_answers_leave_no_threads_and_no_files(
-    open_client: Callable[[], object], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    open_client: Callable[[Connection], object], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     """An outage of Kafka may last for days, and each agent tries again every few seconds."""
     caplog.set_level(logging.CRITICAL, "kafka")  # pytest keeps what is logged, and with it each error and its socket
     monkeypatch.setattr(clients, "BOOTSTRAP_MS", 50)
     monkeypatch.setattr(clients, "OBSERVER_MS", 2000)
+    nobody = Connection(f"127.0.0.1:{free_port('127.0.0.1')}")
     before = left_open()
     for _ in range(ATTEMPTS):
         with pytest.raises((BrokerError, KafkaError)):
-            open_client()
+            open_client(nobody)
     after = left_open()
     assert after[0] <= before[0], "threads"
     assert after[1] < before[1] + ATTEMPTS, "files"

@@ -1,4 +1,4 @@
-"""The Faust app: its settings, where Faust's detheirs would break a promise, and its health page."""
+"""The Faust app: its settings, where Faust's defaults would break a promise, and its health page."""
 
 from __future__ import annotations
 

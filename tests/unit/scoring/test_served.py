@@ -85,9 +85,8 @@ def test_a_short_outage_is_waited_for(server: ScriptedScorer) -> None:
         assert not scorer.score([SERVED_CLIP])[0].fallback, "the time counts from the first failure in a row"
 
 
-def test_a_scorer_that_is_overloaded_is_not_back_before_it_gives_a_score(server: ScriptedScorer) -> None:
-    clock = Clock()
-    server.behave(fault="503", retry_after="1", only="/v1/score")
+def answered_by_its_own_model(server: ScriptedScorer, clock: Clock) -> FallbackScorer:
+    """A scorer whose served one has failed for long enough. server: answers a failure."""
     scorer = FallbackScorer(RemoteScorer([server.url], clock=clock), BrightnessScorer(), clock)
     scorer.connect()
     with pytest.raises(ScorerError):
@@ -95,6 +94,13 @@ def test_a_scorer_that_is_overloaded_is_not_back_before_it_gives_a_score(server:
     clock.now += PATIENCE_SECONDS
     with pytest.raises(SpecChangedError):
         scorer.score([SERVED_CLIP])
+    return scorer
+
+
+def test_a_scorer_that_is_overloaded_is_not_back_before_it_gives_a_score(server: ScriptedScorer) -> None:
+    clock = Clock()
+    server.behave(fault="503", retry_after="1", only="/v1/score")
+    scorer = answered_by_its_own_model(server, clock)
     for specification in (OTHER, replace(OTHER, frames=7)):
         server.behave(fault="503", retry_after="1", only="/v1/score", spec=specification)
         for _ in range(10):
@@ -115,13 +121,7 @@ def test_a_scorer_that_refuses_the_question_whether_it_is_back_is_held_against_n
 ) -> None:
     clock = Clock()
     server.behave(fault="500", only="/v1/score")
-    scorer = FallbackScorer(RemoteScorer([server.url], clock=clock), BrightnessScorer(), clock)
-    scorer.connect()
-    with pytest.raises(ScorerError):
-        scorer.score([SERVED_CLIP])
-    clock.now += PATIENCE_SECONDS
-    with pytest.raises(SpecChangedError):
-        scorer.score([SERVED_CLIP])
+    scorer = answered_by_its_own_model(server, clock)
     # Behind one address there may be a replica that refuses everything and one that answers, and a proxy asks them in turn.
     answers = iter(["400", "", "400"])
     send = Address.request
