@@ -10,6 +10,7 @@ from kafka import KafkaAdminClient, KafkaConsumer, KafkaProducer, OffsetAndMetad
 from streams.kafka.connection import Connection
 from streams.kafka.progress import Progress
 from tests.support.servers import KafkaServer
+from tests.support.waiting import wait_for
 
 TOPIC, GROUP = "announced", "workers"
 AT = TopicPartition(TOPIC, 0)
@@ -31,6 +32,13 @@ def commit(kafka: KafkaServer, offset: int) -> None:
     consumer.close()
 
 
+def wait_for_end(kafka: KafkaServer, offset: int) -> None:
+    """Wait until the partition ends here: Kafka writes a transaction's mark after it has told the producer of its end."""
+    consumer = KafkaConsumer(bootstrap_servers=kafka.broker)
+    wait_for("the mark of the transaction", lambda: consumer.end_offsets([AT])[AT] == offset, 60)
+    consumer.close()
+
+
 @pytest.mark.usefixtures("admin")
 def test_the_mark_of_a_transaction_is_no_message_that_waits(kafka: KafkaServer) -> None:
     """A packager may write in transactions. Their marks take offsets, and a silent partition's last offset is one."""
@@ -42,6 +50,7 @@ def test_the_mark_of_a_transaction_is_no_message_that_waits(kafka: KafkaServer) 
             for number in range(3):
                 producer.send(TOPIC, b"%d" % number)
             producer.commit_transaction()
+            wait_for_end(kafka, first + 4)
             commit(kafka, first + 2)
             for _ in range(2):
                 assert progress.lag([0]) == {0: 2}, "one message and the mark"
