@@ -9,11 +9,11 @@ import pytest
 
 from scorer.model.bases import base_config, load_base, sampler_spec
 from streams.events import SCORES_TOPIC, SEGMENTS_TOPIC, SegmentScore
-from streams.ports import free_port
 from tests.e2e.test_worker import broker, event, segments, worker
 from tests.support import tiny
 from tests.support.processes import FREE_WORKER
 from tests.support.scripted_scorer import ScriptedScorer
+from tests.support.servers import free_ports
 from tests.support.topics import Follower, produce
 from tests.support.waiting import wait_for
 
@@ -40,7 +40,7 @@ def answers(follower: Follower) -> list[SegmentScore]:
 def test_a_large_model_in_the_worker_looks_at_segments_and_each_has_one_answer(
     broker: str, segments: list[Path], large: Path, tmp_path: Path
 ) -> None:
-    port = free_port("127.0.0.1")
+    port = free_ports(1)
     events = [event(segments[number % len(segments)], number) for number in range(40)]
     produce(broker, SEGMENTS_TOPIC, events)
     follower = Follower(broker, SCORES_TOPIC)
@@ -76,7 +76,7 @@ def test_a_large_model_in_the_worker_looks_at_segments_and_each_has_one_answer(
 
 
 def test_a_served_large_model_that_comes_late_delays_nothing_before(broker: str, segments: list[Path], tmp_path: Path) -> None:
-    port = free_port("127.0.0.1")
+    port = free_ports(1)
     follower = Follower(broker, SCORES_TOPIC)
     url = f"http://127.0.0.1:{port}"
     running = worker(broker, segments[0].parent, tmp_path, command=FREE_WORKER, FVQ_DEEP_URL=url, **EVERYTHING_IS_LOW).start()

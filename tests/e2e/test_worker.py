@@ -24,9 +24,9 @@ from streams.ingest.files import cut, find_sources
 from streams.kafka.connection import Connection
 from streams.kafka.embedded import EmbeddedBroker
 from streams.kafka.topics import create_topics
-from streams.ports import free_port
 from tests.support.media import make_clip
 from tests.support.processes import FVQ, PYTHON, ROOT, Worker, fvq
+from tests.support.servers import free_ports
 from tests.support.topics import Follower, produce
 from tests.support.waiting import wait_for
 
@@ -174,7 +174,7 @@ def test_a_worker_that_cannot_finish_a_batch_ends_and_the_next_worker_finishes_i
 
 
 def test_pages_and_a_graceful_stop(broker: str, segments: list[Path], tmp_path: Path) -> None:
-    port = free_port("127.0.0.1")
+    port = free_ports(1)
     running = worker(broker, segments[0].parent, tmp_path, FVQ_WEB_PORT=str(port)).start()
 
     def page(path: str) -> str:

@@ -16,11 +16,10 @@ from streams.kafka.allowed import check_rights
 from streams.kafka.rights import NEEDS, Right, rights_of
 from streams.kafka.topics import wanted_topics
 from streams.models.announce import announce
-from streams.ports import free_port
 from tests.support.acls import Accounts
 from tests.support.pages import read_page
 from tests.support.processes import FVQ, ROOT, Worker, fvq
-from tests.support.servers import KafkaServer
+from tests.support.servers import KafkaServer, free_ports
 from tests.support.topics import Follower, produce
 from tests.support.waiting import wait_for
 
@@ -80,7 +79,7 @@ def test_everything_works_with_the_rights_of_the_list_and_no_others(
     accounts: Accounts, strict: KafkaServer, tmp_path: Path
 ) -> None:
     """Each row of the list is tried by a user of its own, which has these rights alone."""
-    wall_port, ingest_port = free_port("127.0.0.1"), free_port("127.0.0.1")
+    wall_port, ingest_port = free_ports(1), free_ports(1)
     policy, recorder, broken = tmp_path / "policy.yaml", tmp_path / "recorder", tmp_path / "broken.mp4"
     policy.write_text("receivers: [{name: on-call, type: json, url: 'http://127.0.0.1:9'}]")
     recorder.mkdir()

@@ -14,11 +14,10 @@ import yaml
 from streams.events import SCORES_TOPIC, SEGMENTS_TOPIC, SegmentEvent, SegmentScore
 from streams.kafka.connection import Connection
 from streams.kafka.topics import create_topics
-from streams.ports import free_port
 from tests.support.alerts import webhook
 from tests.support.pages import metric, read_page
 from tests.support.processes import FREE_WORKER, Worker
-from tests.support.servers import KafkaServer
+from tests.support.servers import KafkaServer, free_ports
 from tests.support.topics import Follower, produce
 from tests.support.waiting import wait_for
 
@@ -69,7 +68,7 @@ def all_agents_run(port: int) -> bool:
 @pytest.mark.timeout(300)
 def test_a_worker_whose_broker_restarts_scores_again_and_all_its_agents_run(kafka: KafkaServer, tmp_path: Path) -> None:
     create_topics(Connection(kafka.broker), partitions=4, replication=1)
-    port = free_port("127.0.0.1")
+    port = free_ports(1)
     with webhook() as hook:
         policy = tmp_path / "policy.yaml"
         policy.write_text(yaml.safe_dump({"receivers": [{"name": "hook", "type": "json", "url": hook.url}]}))

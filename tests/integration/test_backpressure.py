@@ -16,10 +16,9 @@ from influxdb_client.client.write_api import SYNCHRONOUS
 from streams.events import DEAD_LETTER_TOPIC, SCORES_TOPIC, SEGMENTS_TOPIC, SegmentEvent, SegmentScore
 from streams.kafka.connection import Connection
 from streams.kafka.topics import create_topics
-from streams.ports import free_port
 from tests.support.pages import metric
 from tests.support.processes import FREE_WORKER, Worker
-from tests.support.servers import InfluxServer, KafkaServer
+from tests.support.servers import InfluxServer, KafkaServer, free_ports
 from tests.support.topics import Follower, produce
 from tests.support.waiting import wait_for
 
@@ -53,7 +52,7 @@ def resident_mb(worker: Worker) -> float:
 @contextmanager
 def running(kafka: KafkaServer, folder: Path, **settings: str) -> Iterator[tuple[Worker, int]]:
     """A worker whose scorer only sleeps for FVQ_TEST_SCORE_MS, and the port of its pages."""
-    port = free_port("127.0.0.1")
+    port = free_ports(1)
     defaults = {
         "FVQ_BROKER": kafka.broker, "FVQ_MEDIA_ROOTS": str(folder), "FVQ_SESSION_TIMEOUT": "6", "FVQ_WEB_PORT": str(port),
     }  # fmt: skip

@@ -16,10 +16,9 @@ import pytest
 
 from streams.kafka.connection import Connection
 from streams.kafka.topics import create_topics
-from streams.ports import free_port
 from tests.support.pages import read_page
 from tests.support.processes import ROOT, with_two_streams
-from tests.support.servers import KafkaServer
+from tests.support.servers import KafkaServer, free_ports
 from tests.support.waiting import wait_for
 
 pytestmark = pytest.mark.timeout(600)
@@ -81,7 +80,7 @@ def answers(port: int, path: str, status: int = 200) -> Callable[[], bool]:
 
 def test_the_wall(kafka: KafkaServer, tmp_path: Path) -> None:
     create_topics(Connection(kafka.broker), partitions=1, replication=1)
-    port = free_port("127.0.0.1")
+    port = free_ports(1)
 
     def work() -> None:
         wait_for("the wall", answers(port, "/readyz"), SLOW)
@@ -95,7 +94,7 @@ def test_the_wall(kafka: KafkaServer, tmp_path: Path) -> None:
 
 def test_an_ingester(kafka: KafkaServer, tmp_path: Path) -> None:
     create_topics(Connection(kafka.broker), partitions=1, replication=1)
-    port, recorder = free_port("127.0.0.1"), tmp_path / "recorder"
+    port, recorder = free_ports(1), tmp_path / "recorder"
     recorder.mkdir()
 
     def put(name: str, content: bytes) -> None:
@@ -117,7 +116,7 @@ def test_an_ingester(kafka: KafkaServer, tmp_path: Path) -> None:
 
 
 def test_the_rating_page(tmp_path: Path) -> None:
-    port = free_port("127.0.0.1")
+    port = free_ports(1)
 
     def work() -> None:
         wait_for("the page", answers(port, "/"), SLOW)
@@ -128,7 +127,7 @@ def test_the_rating_page(tmp_path: Path) -> None:
 
 
 def test_the_scorer(tmp_path: Path) -> None:
-    port = free_port("127.0.0.1")
+    port = free_ports(1)
 
     def work() -> None:
         wait_for("the scorer", answers(port, "/healthz"), SLOW)

@@ -15,10 +15,9 @@ import pytest
 from streams.events import SEGMENTS_TOPIC, SegmentEvent
 from streams.kafka.connection import Connection
 from streams.kafka.topics import create_topics
-from streams.ports import free_port
 from tests.support.pages import read_page
 from tests.support.processes import ROOT, with_two_streams
-from tests.support.servers import KafkaServer
+from tests.support.servers import KafkaServer, free_ports
 from tests.support.topics import produce
 from tests.support.waiting import wait_for
 
@@ -52,7 +51,7 @@ def segment(number: int, media: Path = MEDIA) -> SegmentEvent:
 @pytest.mark.timeout(300)
 def test_every_line_of_a_worker_is_json_and_tells_of_a_change(kafka: KafkaServer, tmp_path: Path) -> None:
     create_topics(Connection(kafka.broker), partitions=4, replication=1)
-    port, err, policy = free_port("127.0.0.1"), tmp_path / "err", tmp_path / "policy.yaml"
+    port, err, policy = free_ports(1), tmp_path / "err", tmp_path / "policy.yaml"
     policy.write_text("alerts: {smoothing: 3}")
 
     def says(text: str) -> None:

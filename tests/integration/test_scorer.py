@@ -13,13 +13,12 @@ import pytest
 from streams.events import DEAD_LETTER_TOPIC, SCORES_TOPIC, SEGMENTS_TOPIC, SegmentEvent, SegmentScore
 from streams.kafka.connection import Connection
 from streams.kafka.topics import create_topics
-from streams.ports import free_port
 from tests.support.doubles import SPEC
 from tests.support.pages import metric, read_page
 from tests.support.processes import FREE_WORKER, FVQ, ROOT, Worker, fvq, killed_at_the_end
 from tests.support.scripted_scorer import ScriptedScorer
 from tests.support.serve_process import STATISTICS
-from tests.support.servers import KafkaServer
+from tests.support.servers import KafkaServer, free_ports
 from tests.support.topics import Follower, produce
 from tests.support.waiting import wait_for
 
@@ -66,9 +65,7 @@ def test_no_segment_is_lost_or_has_two_scores_while_the_scorer_is_killed_replace
         "FVQ_DEVICE": "cpu",
         "FVQ_SCORER_TOKEN_FILE": str(tmp_path / "token"),
     }
-    scorers = [
-        Worker(name, tmp_path, command=[FVQ, "serve"], FVQ_SERVE_PORT=str(free_port("127.0.0.1")), **serve) for name in ("a", "b")
-    ]
+    scorers = [Worker(name, tmp_path, command=[FVQ, "serve"], FVQ_SERVE_PORT=str(free_ports(1)), **serve) for name in ("a", "b")]
     urls = ",".join(f"http://127.0.0.1:{scorer.environment['FVQ_SERVE_PORT']}" for scorer in scorers)
     settings = {
         "FVQ_BROKER": kafka.broker, "FVQ_GROUP": "scorer", "FVQ_LIVE_WINDOW": "off", "FVQ_MEDIA_ROOTS": str(tmp_path),
@@ -117,7 +114,7 @@ def test_no_segment_is_lost_or_has_two_scores_while_the_scorer_is_killed_replace
 @pytest.mark.timeout(240)
 def test_a_worker_that_starts_before_its_scorer_waits_and_loads_no_torch(kafka: KafkaServer, tmp_path: Path) -> None:
     create_topics(Connection(kafka.broker), partitions=1, replication=1)
-    port, scorer_port = free_port("127.0.0.1"), free_port("127.0.0.1")
+    port, scorer_port = free_ports(1), free_ports(1)
     settings = {
         "FVQ_BROKER": kafka.broker, "FVQ_GROUP": "early", "FVQ_MEDIA_ROOTS": str(ROOT / "examples"), "FVQ_WEB_PORT": str(port),
         "FVQ_SCORER_URL": f"http://127.0.0.1:{scorer_port}", "FVQ_SAMPLER_WORKERS": "1", "FVQ_LIVE_WINDOW": "off",
@@ -144,7 +141,7 @@ def test_a_worker_that_starts_before_its_scorer_waits_and_loads_no_torch(kafka: 
 @pytest.mark.timeout(240)
 def test_the_fallback_answers_says_so_and_hands_over_again(kafka: KafkaServer, tmp_path: Path) -> None:
     create_topics(Connection(kafka.broker), partitions=1, replication=1)
-    port = free_port("127.0.0.1")
+    port = free_ports(1)
     media = tmp_path / "segment.ts"
     media.touch()
     scores = Follower(kafka.broker, SCORES_TOPIC)

@@ -18,11 +18,10 @@ import pytest
 from streams.events import SCORES_TOPIC, SEGMENTS_TOPIC, SegmentEvent
 from streams.kafka.connection import Connection
 from streams.kafka.topics import create_topics
-from streams.ports import free_port
 from streams.worker import STOP_SECONDS
 from tests.support.pages import read_page
 from tests.support.processes import FREE_WORKER, ROOT, Worker
-from tests.support.servers import KafkaServer
+from tests.support.servers import KafkaServer, free_ports
 from tests.support.topics import Follower, produce
 from tests.support.waiting import wait_for
 
@@ -70,7 +69,7 @@ def is_ready(port: int) -> bool:
 @pytest.mark.parametrize("situation", ["scoring", "fetching", "broker hangs", "sampling and scoring"])
 def test_sigterm_ends_a_worker_in_time_on_a_busy_machine(kafka: KafkaServer, tmp_path: Path, situation: str) -> None:
     create_topics(Connection(kafka.broker), partitions=4, replication=1)
-    port = free_port("127.0.0.1")
+    port = free_ports(1)
     media = tmp_path / "segment.mp4"
     media.write_bytes((ROOT / "examples/face.mp4").read_bytes())
     settings = {

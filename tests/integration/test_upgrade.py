@@ -28,7 +28,6 @@ from streams.events import (
     SegmentEvent,
     SegmentScore,
 )
-from streams.ports import free_port
 from tests.old_version import stores
 from tests.support.alerts import Webhook, webhook
 from tests.support.media import ffmpeg
@@ -36,7 +35,7 @@ from tests.support.old_version import THIS_VERSION, Version, unpack_old_version
 from tests.support.pages import read_page
 from tests.support.processes import ROOT, Worker, fvq
 from tests.support.serve_process import TOKEN, fvq_serve
-from tests.support.servers import KafkaServer
+from tests.support.servers import KafkaServer, free_ports
 from tests.support.topics import Follower, produce
 from tests.support.waiting import wait_for
 
@@ -98,7 +97,7 @@ class Upgrade:
             # One clip of each stream is hard enough, by its score, its alert or its uncertainty.
             "FVQ_HARVEST_PER_HOUR": "1",
         }
-        ports = {name: {"FVQ_WEB_PORT": str(free_port("127.0.0.1"))} for name in ("old", "new")}
+        ports = {name: {"FVQ_WEB_PORT": str(free_ports(1))} for name in ("old", "new")}
         self.old = Worker("old", folder, 0, directory=old.folder, **self.settings, **old.settings, **ports["old"])
         self.new = Worker("new", folder, 1, **self.settings, **ports["new"])
         self.announced: list[str] = []

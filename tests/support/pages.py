@@ -6,7 +6,7 @@ import urllib.error
 import urllib.request
 
 
-def read_page(port: int | str, path: str, seconds: float = 5) -> tuple[int, str]:
+def read_page(port: int | str, path: str, seconds: float = 60) -> tuple[int, str]:
     """HTTP status and text of a page on 127.0.0.1, also of an error page; (0, "") while nothing answers."""
     try:
         with urllib.request.urlopen(f"http://127.0.0.1:{port}{path}", timeout=seconds) as answer:

@@ -9,6 +9,7 @@ from kafka import KafkaConsumer, KafkaProducer, TopicPartition
 
 from streams.events import SegmentEvent
 from streams.kafka.connection import RECONNECT_MS
+from tests.support.waiting import wait_for
 
 
 def produce(broker: str, topic: str, events: Iterable[SegmentEvent]) -> None:
@@ -16,7 +17,7 @@ def produce(broker: str, topic: str, events: Iterable[SegmentEvent]) -> None:
     producer = KafkaProducer(bootstrap_servers=broker)
     futures = [producer.send(topic, key=event.stream_id.encode(), value=event.to_bytes()) for event in events]
     for future in futures:
-        future.get(timeout=30)
+        future.get(timeout=60)
     producer.close()
 
 
@@ -26,7 +27,9 @@ class Follower:
     def __init__(self, broker: str, topic: str, **security: Any) -> None:
         options = {"bootstrap_servers": broker, "reconnect_backoff_max_ms": RECONNECT_MS} | security
         self.consumer = KafkaConsumer(auto_offset_reset="earliest", enable_auto_commit=False, **options)
-        self.partitions = [TopicPartition(topic, number) for number in self.consumer.partitions_for_topic(topic) or ()]
+        # The controller answers who creates a topic; the broker that is asked here learns of it some moments later.
+        wait_for(f"topic {topic}", lambda: bool(self.consumer.partitions_for_topic(topic)), 60)
+        self.partitions = [TopicPartition(topic, number) for number in self.consumer.partitions_for_topic(topic)]
         self.consumer.assign(self.partitions)
         self.values: list[bytes] = []
 
