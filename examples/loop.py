@@ -85,8 +85,9 @@ def close_loop(console: Console, broker: str, folder: Path) -> dict[str, Any]:
 
     with worker(folder / "worker.log") as running:
         say("2  the worker scores them, and queues the clips that it finds hard")
-        before = play(broker, clips, "before", running)
-        wait_for_groups(Connection(broker), [parts.group(settings).of("harvest").name], SCORES_TOPIC, 60)
+        answers = play(broker, clips, "before", running)
+        before = answers.scores
+        wait_for_groups(Connection(broker), [parts.group(settings).of("harvest").name], SCORES_TOPIC, answers.ends, 60)
         version = next(iter(before.values())).model
         queued, _ = parts.queue(settings).read()
         console.print(f"{len(before)} segments by {version.name}@{version.version}, {len(queued)} clips queued")

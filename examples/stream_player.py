@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import time
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -27,10 +28,16 @@ def messages_on(broker: str) -> int:
         consumer.close()
 
 
-def play(
-    broker: str, clips: Mapping[str, Iterable[Path]], turn: str, worker: subprocess.Popen[bytes]
-) -> dict[Path, SegmentScore]:
-    """Announce every clip as a segment of its stream; returns clip -> its score.
+@dataclass
+class Answers:
+    """What the worker answered. scores: of each clip. ends: the offset after the last score that was read, by partition."""
+
+    scores: dict[Path, SegmentScore]
+    ends: dict[int, int]
+
+
+def play(broker: str, clips: Mapping[str, Iterable[Path]], turn: str, worker: subprocess.Popen[bytes]) -> Answers:
+    """Announce every clip as a segment of its stream, and wait until each has its score.
 
     clips: stream -> its clips in order. turn: a part of the segments' ids, new for each call. worker: ends the demo where
     this process has ended.
@@ -51,21 +58,22 @@ def play(
             events[event.segment_id] = path
             producer.send(SEGMENTS_TOPIC, key=stream.encode(), value=event.to_bytes())
     producer.close()
-    scores: dict[Path, SegmentScore] = {}
+    answers = Answers({}, {})
 
     def all_scored() -> bool:
         for records in consumer.poll(timeout_ms=200).values():
             for record in records:
+                answers.ends[record.partition] = record.offset + 1
                 score = SegmentScore.from_bytes(record.value)
                 if score.segment_id in events:
-                    scores[events[score.segment_id]] = score
-        return len(scores) == len(events)
+                    answers.scores[events[score.segment_id]] = score
+        return len(answers.scores) == len(events)
 
     try:
         wait_for("the scores", all_scored, 120, worker)
     finally:
         consumer.close()
-    return scores
+    return answers
 
 
 def play_until_model(
@@ -81,11 +89,11 @@ def play_until_model(
     def scored_by_version() -> bool:
         nonlocal turns
         turns += 1
-        scores = play(broker, first, f"meanwhile-{turns}", worker)
+        scores = play(broker, first, f"meanwhile-{turns}", worker).scores
         return all(score.model is not None and score.model.version == version for score in scores.values())
 
     wait_for(f"nano@{version} in the worker", scored_by_version, 90, worker)
-    return play(broker, clips, "after", worker)
+    return play(broker, clips, "after", worker).scores
 
 
 def wait_for(goal: str, reached: Callable[[], bool], seconds: float, worker: subprocess.Popen[bytes]) -> None:

@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from kafka import ConsumerRebalanceListener, OffsetAndMetadata, TopicPartition
+from kafka.errors import KafkaError
 
 from streams import metrics
 from streams.errors import BrokerError
@@ -29,6 +30,12 @@ POLL_MS = 10
 """How long kafka-python itself may wait in a poll of a member that has joined its group."""
 
 CLOSE_MS = 3000
+
+LAST_SECONDS = 10.0
+"""How long a reader that has been told to end waits for what is on the brokers already."""
+
+REST_SECONDS = 1.0
+"""How long it waits for what the brokers may have not told of."""
 
 
 @dataclass(frozen=True)
@@ -188,13 +195,25 @@ def read_whole(reader: Any, connection: Connection, topic: str) -> Iterator[Any]
     return read_to_end(reader, partitions)
 
 
-def poll_until(consumer: Any, done: threading.Event, seconds: float = 0.2) -> Iterator[Any]:
-    """New records until `done` is set, and once more then, for those that came during the last poll. seconds: of a poll."""
-    stopping = False
-    while not stopping:
-        stopping = done.is_set()
-        for records in consumer.poll(timeout_ms=int(seconds * 1000)).values():
-            yield from records
+def poll_until(consumer: Any, done: threading.Event) -> Iterator[Any]:
+    """New records until `done` is set, and then those that are there already, for which it waits `LAST_SECONDS` at most."""
+
+    def poll(seconds: float) -> list[Any]:
+        return [record for records in consumer.poll(timeout_ms=int(seconds * 1000)).values() for record in records]
+
+    while not done.is_set():
+        yield from poll(0.2)
+    try:
+        ends = consumer.end_offsets(list(consumer.assignment()))
+    except KafkaError:  # the brokers are gone
+        return
+    deadline = time.monotonic() + LAST_SECONDS
+    while any(consumer.position(partition) < end for partition, end in ends.items()) and time.monotonic() < deadline:
+        yield from poll(0.2)
+    # The embedded broker names too low an end, the beginning of its last batch.
+    deadline = time.monotonic() + REST_SECONDS
+    while (left := deadline - time.monotonic()) > 0 and (records := poll(left)):
+        yield from records
 
 
 def read_to_end(consumer: Any, partitions: Sequence[TopicPartition]) -> Iterator[Any]:

@@ -17,7 +17,7 @@ from scorer.process import die_with_parent
 from streams.errors import BrokerError
 from streams.ports import free_port
 
-READY_SECONDS = 10.0
+READY_SECONDS = 60.0
 
 
 class EmbeddedBroker:

@@ -26,7 +26,17 @@ from streams.kafka.connection import Connection
 from streams.kafka.consumer import TopicPartition, poll_until
 from streams.local.live_run import LiveRun
 from streams.local.live_view import LiveView
-from streams.local.processes import answer_topics, own_kafka, own_settings, running, wait_for_agents, wait_ready, worker_settings
+from streams.local.processes import (
+    FOLLOWER_SECONDS,
+    answer_topics,
+    own_kafka,
+    own_settings,
+    running,
+    tell_to_stop,
+    wait_for_agents,
+    wait_ready,
+    worker_settings,
+)
 from streams.local.wall import Wall, start_wall
 from streams.ports import free_port
 from streams.privacy.statement import kept_lines
@@ -146,10 +156,12 @@ def _follow(
                     if wall is not None:
                         wall.check()
             if run.has_ended:
-                wait_for_agents(settings, connection)
+                wait_for_agents(settings, connection, run.ends)
         except KeyboardInterrupt:
             view.note("stopping")
+            tell_to_stop([worker, *(ingester for ingester, _ in ingesters)])
             return True
+        tell_to_stop(ingester for ingester, _ in ingesters)
     return False
 
 
@@ -217,7 +229,7 @@ class _Follower:
 
     def __exit__(self, *_: object) -> None:
         self._done.set()
-        self._thread.join(5)
+        self._thread.join(FOLLOWER_SECONDS)
 
     def _read(self) -> None:
         try:

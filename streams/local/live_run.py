@@ -55,7 +55,8 @@ class LiveRun:
     """The answers about some streams, and the states of their sources.
 
     names: of the streams that belong to this run. named: what topics are called on its brokers. sources: the rows of
-    `fvq ingest status`, by stream and rendition. problem: why the run ended early.
+    `fvq ingest status`, by stream and rendition. problem: why the run ended early. ends: by partition, the offset after the last
+    message on the topic of scores that was read.
     """
 
     def __init__(self, names: Collection[str], named: Named) -> None:
@@ -66,6 +67,7 @@ class LiveRun:
         self.alerts: OrderedDict[tuple[str, str], QualityAlert] = OrderedDict()
         self.fired = self.resolved = self.scored = 0
         self.problem = ""
+        self.ends: dict[int, int] = {}
         self._ids: OrderedDict[str, None] = OrderedDict()
 
     @property
@@ -85,6 +87,7 @@ class LiveRun:
             if message.topic == self._alerts:
                 return self._take_alert(QualityAlert.from_bytes(message.value))
             if message.topic == self._scores:
+                self.ends[message.partition] = message.offset + 1
                 return self._take_score(SegmentScore.from_bytes(message.value), message.value)
             headers = {name: (value or b"").decode(errors="replace") for name, value in message.headers}
             return self._take_dead_letter(SegmentEvent.from_bytes(message.value), headers.get("reason", "no reason given"))

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
+import http.client
+import logging
 import os
-import signal
 import subprocess
 import sys
 import time
-import urllib.error
-import urllib.request
-from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 from scorer.process import die_with_parent
@@ -24,6 +23,8 @@ from streams.kafka.topics import create_topics
 from streams.settings import Settings
 from streams.text import printable
 
+log = logging.getLogger(__name__)
+
 READY_SECONDS = 90.0
 """The worker must load its model and join its group within this time."""
 
@@ -34,8 +35,11 @@ STOP_SECONDS = 30.0
 """A process that was told to stop and still runs after this time is killed."""
 
 
-AGENTS_SECONDS = 5.0
-"""The alert and harvest agents get this long to read the last scores."""
+FOLLOWER_SECONDS = 15.0
+"""The thread that reads the answers gets this long to read the last ones."""
+
+AGENTS_SECONDS = 30.0
+"""The alert and harvest agents get this long, at most, to read the last scores."""
 
 
 def own_kafka(stack: ExitStack, settings: Settings) -> Connection:
@@ -57,11 +61,14 @@ def answer_topics(connection: Connection) -> list[str]:
     return [connection.named(SCORES_TOPIC), connection.named(DEAD_LETTER_TOPIC), connection.named(ALERTS_TOPIC)]
 
 
-def wait_for_agents(settings: Settings, connection: Connection) -> None:
-    """Return when the alert and harvest agents have read all scores, or after `AGENTS_SECONDS`."""
+def wait_for_agents(settings: Settings, connection: Connection, ends: Mapping[int, int]) -> None:
+    """Return when the alert and harvest agents have answered the scores before these offsets, or after `AGENTS_SECONDS`.
+
+    ends: by partition.
+    """
     agents = {"alerts": settings.alerts, "harvest": settings.harvest}
     groups = [parts.group(settings).of(agent).name for agent, enabled in agents.items() if enabled]
-    wait_for_groups(connection, groups, connection.named(SCORES_TOPIC), AGENTS_SECONDS)
+    wait_for_groups(connection, groups, connection.named(SCORES_TOPIC), ends, AGENTS_SECONDS)
 
 
 def own_settings(settings: Settings, broker: str, port: int) -> dict[str, str]:
@@ -106,13 +113,20 @@ def running(command: Sequence[str], changes: dict[str, str]) -> Iterator[subproc
     try:
         yield process
     finally:
-        if process.poll() is None:
-            process.send_signal(signal.SIGTERM)
+        tell_to_stop([process])
         try:
             process.wait(STOP_SECONDS)
         except subprocess.TimeoutExpired:
+            log.warning("`fvq %s` has not stopped within %g s of SIGTERM, and is killed", command[0], STOP_SECONDS)
             process.kill()
             process.wait()
+
+
+def tell_to_stop(processes: Iterable[subprocess.Popen[bytes]]) -> None:
+    """Send SIGTERM to those that run, so that they stop beside each other and not one after the other."""
+    for process in processes:
+        if process.poll() is None:
+            process.terminate()
 
 
 def wait_ready(worker: subprocess.Popen[bytes], port: int) -> None:
@@ -124,12 +138,25 @@ def wait_ready(worker: subprocess.Popen[bytes], port: int) -> None:
     while time.monotonic() < deadline:
         if worker.poll() is not None:
             raise MediaError(f"the worker ended at once with code {worker.returncode} (its log lines are above)", kind="worker")
-        try:
-            with urllib.request.urlopen(f"http://127.0.0.1:{port}/readyz", timeout=2):
+        with suppress(OSError, http.client.HTTPException):
+            status, text = _ask_ready(port)
+            if status == http.HTTPStatus.OK:
                 return
-        except urllib.error.HTTPError as error:
-            reason = f"/readyz says {printable(error.read(REASON_BYTES).decode(errors='replace'))}"
-            time.sleep(0.1)
-        except OSError:
-            time.sleep(0.1)
+            reason = f"/readyz says {printable(text)}"
+        time.sleep(0.1)
     raise MediaError(f"the worker was not ready within {READY_SECONDS:.0f} s: {reason}", kind="worker")
+
+
+def _ask_ready(port: int) -> tuple[int, str]:
+    """Status and text of the worker's page. Raises `OSError` or `HTTPException` where there is none.
+
+    Not by urllib: it asks a proxy, if the environment names one; and the object that it raises of an error page runs Python code
+    when it goes, in which a Ctrl-C would be lost.
+    """
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=2)
+    try:
+        connection.request("GET", "/readyz")
+        with connection.getresponse() as answer:
+            return answer.status, answer.read(REASON_BYTES).decode(errors="replace")
+    finally:
+        connection.close()

@@ -24,7 +24,8 @@ class Run:
     """The segments of one run by id, and what the worker answered to each, in the order of arrival.
 
     named: what topics are called on the run's brokers. failed: the reason in the dead letter. worker_exit: the worker's exit
-    code, None while it runs. interrupted: the user pressed Ctrl-C.
+    code, None while it runs. interrupted: the user pressed Ctrl-C. ends: by partition, the offset after the last message on the
+    topic of scores that was read.
     """
 
     def __init__(self, events: Iterable[SegmentEvent], named: Named) -> None:
@@ -35,6 +36,7 @@ class Run:
         self.alerts: dict[tuple[str, str], QualityAlert] = {}
         self.worker_exit: int | None = None
         self.interrupted = False
+        self.ends: dict[int, int] = {}
 
     @property
     def answered(self) -> int:
@@ -51,6 +53,7 @@ class Run:
             if message.topic == self._alerts:
                 return self._take_alert(QualityAlert.from_bytes(message.value))
             if message.topic == self._scores:
+                self.ends[message.partition] = message.offset + 1
                 return self._take_score(SegmentScore.from_bytes(message.value), message.value)
         except EventError:
             return None

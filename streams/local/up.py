@@ -21,7 +21,15 @@ from streams.ingest.files import cut_all, events_of, find_sources, in_order
 from streams.kafka.clients import open_reader
 from streams.kafka.connection import Connection
 from streams.kafka.consumer import poll_until
-from streams.local.processes import answer_topics, own_kafka, running, wait_for_agents, wait_ready, worker_settings
+from streams.local.processes import (
+    FOLLOWER_SECONDS,
+    answer_topics,
+    own_kafka,
+    running,
+    wait_for_agents,
+    wait_ready,
+    worker_settings,
+)
 from streams.local.run import Run
 from streams.local.view import View, print_json
 from streams.local.wall import Wall, start_wall
@@ -99,9 +107,9 @@ def _play(
     except KeyboardInterrupt:
         run.interrupted = True
     if not run.interrupted and run.worker_exit is None:
-        wait_for_agents(settings, connection)
+        wait_for_agents(settings, connection, run.ends)
     done.set()
-    follower.join(5)
+    follower.join(FOLLOWER_SECONDS)
 
 
 def _follow(connection: Connection, run: Run, done: threading.Event, as_json: bool) -> None:

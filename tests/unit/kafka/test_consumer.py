@@ -13,7 +13,7 @@ from kafka import TopicPartition
 from streams.errors import BrokerError
 from streams.kafka import consumer as consumer_module
 from streams.kafka.connection import Connection
-from streams.kafka.consumer import Group, Member, Rebalance, polled, read_to_end
+from streams.kafka.consumer import Group, Member, Rebalance, poll_until, polled, read_to_end
 from streams.kafka.unreadable import Unreadable
 
 AT = TopicPartition("scores", 0)
@@ -188,3 +188,40 @@ def test_a_broker_that_sends_nothing_is_an_error_that_names_the_partition(monkey
     monkeypatch.setattr(consumer_module, "ACK_SECONDS", 0.05)
     with pytest.raises(BrokerError, match="scores, partition 0: nothing comes before its end"):
         list(read_to_end(GrowingTopic(4, silent=True), [AT]))
+
+
+class SlowConsumer:
+    """In place of a `KafkaConsumer` of one partition, whose broker names `end`; each poll brings what comes next."""
+
+    def __init__(self, end: int, polls: list[list[int]]) -> None:
+        self.end, self.polls, self.at = end, polls, 0
+
+    def assignment(self) -> set[TopicPartition]:
+        return {AT}
+
+    def end_offsets(self, partitions: list[TopicPartition]) -> dict[TopicPartition, int]:
+        return dict.fromkeys(partitions, self.end)
+
+    def position(self, _: TopicPartition) -> int:
+        return self.at
+
+    def poll(self, timeout_ms: int) -> dict[TopicPartition, list[int]]:
+        records = self.polls.pop(0) if self.polls else []
+        self.at += len(records)
+        return {AT: records} if records else {}
+
+
+@pytest.mark.parametrize(("end", "polls"), [(2, [[], [], [0], [], [1]]), (1, [[0], [1]]), (0, [])])
+def test_a_reader_that_is_to_end_reads_what_is_there(end: int, polls: list[list[int]]) -> None:
+    """Also where the brokers are slow to send it, and where the embedded one names the beginning of its last batch as the end."""
+    done = threading.Event()
+    done.set()
+    there = [number for one in polls for number in one]
+    assert list(poll_until(SlowConsumer(end, polls), done)) == there
+
+
+def test_a_reader_that_is_to_end_does_not_wait_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(consumer_module, "LAST_SECONDS", 0.05)
+    done = threading.Event()
+    done.set()
+    assert list(poll_until(SlowConsumer(1, []), done)) == []

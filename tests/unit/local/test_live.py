@@ -31,6 +31,8 @@ class Message:
     topic: str
     value: bytes
     headers: list[tuple[str, bytes]] = field(default_factory=list)
+    partition: int = 2
+    offset: int = 6
 
 
 def scored(sequence: int, score: float = 90.0, **fields: Any) -> SegmentScore:

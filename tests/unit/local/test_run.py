@@ -17,7 +17,7 @@ NAMED = Connection("none:1").named
 
 
 def message(topic: str, value: bytes | None, *headers: tuple[str, bytes | None]) -> Any:
-    return SimpleNamespace(topic=topic, value=value, headers=list(headers))
+    return SimpleNamespace(topic=topic, partition=2, offset=6, value=value, headers=list(headers))
 
 
 @pytest.fixture
@@ -50,6 +50,7 @@ def test_a_score_is_one_line_and_only_once(run: Run, score: SegmentScore) -> Non
     assert run.take(message(SCORES_TOPIC, score.to_bytes())) == score.to_bytes().decode()
     assert run.take(message(SCORES_TOPIC, score.to_bytes())) is None
     assert run.answered == 1
+    assert run.ends == {2: 7}
 
 
 def test_a_dead_letter_is_one_line(run: Run, score: SegmentScore) -> None:

@@ -72,7 +72,7 @@ def test_a_line_for_scripts_is_ascii_and_the_same_json() -> None:
     run = Run([SegmentEvent.model_validate(score.model_dump())], NAMED)
 
     class Message:
-        topic, value = SCORES_TOPIC, score.to_bytes()
+        topic, partition, offset, value = SCORES_TOPIC, 2, 6, score.to_bytes()
 
     line = run.take(Message)
     assert line is not None
