@@ -30,8 +30,8 @@ def test_acknowledging_and_taking_back_reaches_every_worker(kafka: KafkaServer) 
     create_topics(connection, 4, 1)
     producer = KafkaProducer(bootstrap_servers=kafka.broker)
     for alert in (ALERT, OVER.model_copy(update={"state": "firing", "ended_at": None}), OVER):
-        producer.send(ALERTS_TOPIC, key=b"studio/7", value=alert.to_bytes()).get(timeout=10)
-    producer.send(ALERT_ACKS_TOPIC, key=b"junk", value=b"{").get(timeout=10)
+        producer.send(ALERTS_TOPIC, key=b"studio/7", value=alert.to_bytes()).get(timeout=60)
+    producer.send(ALERT_ACKS_TOPIC, key=b"junk", value=b"{").get(timeout=60)
     producer.close()
     first, second = Acknowledgements(), Acknowledgements()
     agents = [follow_agent(connection, seen, lambda: [ALERT], lambda _: True) for seen in (first, second)]
@@ -44,10 +44,10 @@ def test_acknowledging_and_taking_back_reaches_every_worker(kafka: KafkaServer) 
         done = fvq("alerts", "ack", ALERT.alert_id, "--by", "Kim", "--note", "on it", FVQ_BROKER=kafka.broker)
         assert done.returncode == 0, done.stderr
         assert done.stdout == f"{ALERT.alert_id}: studio/7: picture is black; acknowledged by Kim\n"
-        wait_for("both know", lambda: by() == ["Kim", "Kim"], 30)
+        wait_for("both know", lambda: by() == ["Kim", "Kim"], 90)
         done = fvq("alerts", "unack", ALERT.alert_id, FVQ_BROKER=kafka.broker)
         assert done.stdout == f"{ALERT.alert_id}: the acknowledgement of Kim is taken back\n"
-        wait_for("both know", lambda: by() == [None, None], 30)
+        wait_for("both know", lambda: by() == [None, None], 90)
 
     for arguments, reason in {
         ("ack", "0000", "--by", "Kim"): "there is no alert '0000'",

