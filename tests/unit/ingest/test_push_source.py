@@ -216,13 +216,14 @@ async def test_a_goodbye_ends_the_stream_and_it_may_begin_again(followed: Follow
     await followed.follow(a=f"rtmp://127.0.0.1:{port}/live/{KEY}?mode=listener")
     await followed.until("it waits", lambda: followed.status("a").state == "waiting")
 
-    def ends() -> list[SegmentEvent]:
-        return [event for event in followed.events if event.ended]
-
     for count in (1, 2):
+
+        def has_ended(count: int = count) -> bool:
+            return sum(event.ended for event in followed.events) == count and followed.status("a").state == "ended"
+
         encoder = await run_ffmpeg(clip, "-f", "flv", f"rtmp://127.0.0.1:{port}/live/{KEY}", seconds=3)
         await encoder.wait()
-        await followed.until("it has ended", lambda: len(ends()) == count and followed.status("a").state == "ended")
+        await followed.until("it has ended", has_ended)
         ended = [event.ended for event in followed.events]
         assert ended.count(True) == count
         assert ended[-1]
