@@ -12,7 +12,7 @@ from streams.media.fetch import Fetcher, FetchLimits
 
 
 def limits(**changes: Any) -> FetchLimits:
-    return FetchLimits(**({"private": True, "seconds": 5, "megabytes": 1} | changes))
+    return FetchLimits(**({"private": True, "seconds": 60, "megabytes": 1} | changes))
 
 
 async def fetched(folder: Path, uri: str, init_uri: str | None = None, **changes: Any) -> bytes:

@@ -60,9 +60,9 @@ class Encoder:
         self.writer.transport.abort()
 
     async def is_closed(self) -> bool:
-        """Whether the server closes the connection within five seconds."""
+        """Whether the server closes the connection within a minute."""
         with contextlib.suppress(EOFError, ConnectionError):
-            async with asyncio.timeout(5):
+            async with asyncio.timeout(60):
                 while await self.reader.read(65536):
                     pass
         return True

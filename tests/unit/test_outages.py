@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import re
 import threading
 from typing import Any, ClassVar
 
@@ -71,7 +72,7 @@ def test_attempts_that_are_made_again_are_one_outage(caplog: pytest.LogCaptureFi
     assert not outage_of("sink").lasts
     begins, over = warnings(caplog)
     assert begins.endswith("attempt 0")
-    assert over == "outage of sink is over after 0 s"
+    assert re.fullmatch(r"outage of sink is over after \d+ s", over)
 
 
 def test_while_kafka_is_away_other_agents_are_silent(caplog: pytest.LogCaptureFixture) -> None:
@@ -90,10 +91,9 @@ def test_while_kafka_is_away_other_agents_are_silent(caplog: pytest.LogCaptureFi
             assert enough.wait(10)
     finally:
         KAFKA.works()
-    assert warnings(caplog) == [
-        "outage of Kafka begins, and is tried until it works: no broker answers",
-        "outage of Kafka is over after 0 s",
-    ]
+    begins, over = warnings(caplog)
+    assert begins == "outage of Kafka begins, and is tried until it works: no broker answers"
+    assert re.fullmatch(r"outage of Kafka is over after \d+ s", over)
 
 
 def test_an_agent_that_works_again_says_so(caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch) -> None:

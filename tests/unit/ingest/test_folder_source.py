@@ -14,7 +14,7 @@ from typing import Any, cast
 import pytest
 
 from streams.events import SegmentEvent
-from streams.ingest.base import SavedPosition, Services, Stream
+from streams.ingest.base import SavedPosition, Services, Stream, Times
 from streams.ingest.files import CutSegment
 from streams.ingest.folder import source as source_module
 from streams.ingest.folder.listing import is_video_name, list_folder
@@ -45,6 +45,7 @@ class Followed:
         self.events: list[SegmentEvent] = []
         self.saved: SavedPosition | None = None
         self.source: FolderSource | None = None
+        self.times = Times()
 
     async def publish(self, _: Stream, events: Sequence[SegmentEvent], saved: SavedPosition) -> None:
         self.events += events
@@ -58,7 +59,7 @@ class Followed:
     async def running(self, poll: bool = False, start: bool = False, settle: float = SETTLE) -> AsyncIterator[None]:
         plan = FolderPlan(Stream("cam", from_start=start), self.folder, cast(Segmenter, self.segmenter), settle, poll)
         assert plan == FolderPlan(Stream("cam", from_start=start), self.folder, plan.segmenter, settle, poll)
-        self.source = plan.source(Services(cast(Any, None), self.publish, lambda _: self.saved))
+        self.source = plan.source(Services(cast(Any, None), self.publish, lambda _: self.saved, self.times))
         task = asyncio.create_task(self.source.run())
         try:
             await self.until(lambda: self.source is not None and self.source.statuses()[0].state != "starting")
@@ -109,12 +110,20 @@ async def test_a_file_is_announced_when_it_is_closed_and_not_before(followed: Fo
 
 
 async def test_without_the_kernel_a_file_is_announced_when_it_rests(followed: Followed) -> None:
+    now = [1000.0]
+    followed.times = Times(monotonic=lambda: now[0])
+
+    def rests() -> bool:
+        now[0] += 0.1
+        return followed.names == ["a.ts"]
+
     async with followed.running(poll=True, settle=3.0):
         for size in range(1, 12):
             (followed.folder / "a.ts").write_bytes(b"x" * size)
-            await asyncio.sleep(0.1)
+            await asyncio.sleep(0.15)
             assert followed.names == [], "it grows"
-        await followed.until(lambda: followed.names == ["a.ts"])
+            now[0] += 1.0
+        await followed.until(rests)
 
 
 async def test_a_kernel_that_cannot_watch_is_replaced_by_lists(followed: Followed, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import random
 from collections.abc import AsyncIterator
@@ -34,13 +35,13 @@ def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(rtmp, "REFUSED_SECONDS", 0.01)
 
 
-async def read(publication: Publication, seconds: float = 5.0) -> list[bytes]:
+async def read(publication: Publication, seconds: float = 60.0) -> list[bytes]:
     return [data async for data in publication.flv(seconds)]
 
 
 async def opened(publication: Publication) -> AsyncIterator[bytes]:
     """The pictures, after the header."""
-    pictures = publication.flv(5.0)
+    pictures = publication.flv(60.0)
     assert await anext(pictures) == FLV_HEADER
     return pictures
 
@@ -123,7 +124,7 @@ async def test_what_an_encoder_sends_and_cannot_be_used_is_said(
         publication = await listener.accept()
         encoder.send(kind, data)
         with pytest.raises(PublishError, match=words) as raised:
-            await read(publication, 0.2)
+            await read(publication, 0.2 if "0.2 s" in words else 60.0)
         assert "\x1b" not in str(raised.value)
         encoder.close()
 
@@ -147,7 +148,7 @@ async def test_pings_are_answered_and_bytes_acknowledged(servers: RtmpServers, p
 
 
 async def test_no_garbage_stops_the_server(servers: RtmpServers, place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(rtmp, "PUBLISH_SECONDS", 0.2)
+    monkeypatch.setattr(rtmp, "PUBLISH_SECONDS", 600.0)
     faults: list[dict[str, object]] = []
     asyncio.get_running_loop().set_exception_handler(lambda _, context: faults.append(context))
     chance = random.Random(1)
@@ -164,8 +165,10 @@ async def test_no_garbage_stops_the_server(servers: RtmpServers, place: Place, m
         player.command("connect", 1.0, {"app": "live"})
         player.command("play", 2.0, None, "key", stream=1)
         assert await player.is_closed()
-        silent = await Encoder.connect(place.port)
-        assert await silent.is_closed()
+        with monkeypatch.context() as short, contextlib.suppress(EOFError):  # on a slow machine it ends in the handshake
+            short.setattr(rtmp, "PUBLISH_SECONDS", 0.2)
+            silent = await Encoder.connect(place.port)
+            assert await silent.is_closed()
         encoder = await Encoder.connect(place.port)
         assert await encoder.publish("live", "key") == STARTED
         await listener.accept()

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import os
 import signal
 import subprocess
 from collections.abc import AsyncIterator, Callable, Sequence
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 
@@ -31,7 +33,11 @@ from tests.support.servers import free_ports
 pytestmark = pytest.mark.slow
 
 KEY, PASSPHRASE, STREAM_ID = "s3cret-key", "s3cret-passphrase", "s3cret-stream"
-PATIENCE = Patience(silent=1.5, first=5.0, end=1.5, pause=0.2, longest=0.5)
+PATIENCE = Patience(silent=30.0, first=60.0, end=30.0, pause=0.2, longest=0.5)
+"""Longer than a busy machine stops for: to a source that waits for less, an encoder that goes on is one that hangs."""
+
+HASTE = replace(PATIENCE, silent=5.0)
+"""Where an encoder does hang."""
 
 
 @pytest.fixture(scope="session")
@@ -76,7 +82,7 @@ class Followed:
     def files(self, name: str) -> list[Path]:
         return [Path(event.uri.removeprefix("file://")) for event in self.events if event.stream_id == name]
 
-    async def until(self, expected: str, reached: Callable[[], bool], seconds: float = 20.0) -> None:
+    async def until(self, expected: str, reached: Callable[[], bool], seconds: float = 120.0) -> None:
         deadline = asyncio.get_running_loop().time() + seconds
         while not reached():
             assert asyncio.get_running_loop().time() < deadline, f"not within {seconds} s: {expected}"
@@ -90,14 +96,19 @@ async def followed(tmp_path: Path) -> AsyncIterator[Followed]:
     await running.supervisor.stop()
 
 
-def children() -> set[int]:
-    """Process ids of this process's own children that are ffmpeg."""
-    ids = Path(f"/proc/self/task/{os.getpid()}/children").read_text().split()
-    return {int(pid) for pid in ids if "hls_time" in Path(f"/proc/{pid}/cmdline").read_text()}
+def children() -> list[str]:
+    """What is shown of this process's own children that are ffmpeg."""
+    shown = []
+    for pid in Path(f"/proc/self/task/{os.getpid()}/children").read_text().split():
+        with contextlib.suppress(OSError):  # it has ended since
+            shown.append(Path(f"/proc/{pid}/cmdline").read_text().replace("\0", " "))
+    return [command for command in shown if "hls_time" in command]
 
 
-def shown_of_processes() -> str:
-    return "\n".join(Path(f"/proc/{pid}/cmdline").read_text().replace("\0", " ") for pid in children())
+def takes_srt(port: int) -> bool:
+    """Whether a socket has this UDP port. That ffmpeg runs says less: an encoder gives up where nobody answers for 3 s."""
+    lines = Path("/proc/net/udp").read_text().splitlines()[1:]
+    return any(line.split()[1].endswith(f":{port:04X}") for line in lines)
 
 
 async def end(process: asyncio.subprocess.Process, number: int = signal.SIGKILL) -> None:
@@ -139,7 +150,8 @@ async def test_rtmp_and_srt_are_taken_and_pulled_and_no_secret_is_seen(
     ]
     await asyncio.sleep(0.5)
     await followed.follow(**addresses)
-    await followed.until("SRT listens", lambda: followed.status("three").state == "waiting" and len(children()) >= 4)
+    await followed.until("all listen", lambda: all(followed.status(name).state == "waiting" for name in ("one", "two", "three")))
+    await followed.until("ffmpeg listens", lambda: takes_srt(srt))
     encoders += [
         await run_ffmpeg(clip, "-f", "flv", f"rtmp://127.0.0.1:{rtmp}/live/{KEY}"),
         await run_ffmpeg(clip, "-f", "flv", f"rtmp://127.0.0.1:{rtmp}/live/{KEY}-2"),
@@ -148,14 +160,14 @@ async def test_rtmp_and_srt_are_taken_and_pulled_and_no_secret_is_seen(
     try:
         names = list(addresses)[:5]
         await followed.until("two segments of each", lambda: all(len(followed.files(name)) >= 2 for name in names))
-        arguments = shown_of_processes()
+        arguments = "\n".join(children())
         status = str(status_of(followed.supervisor.statuses(), 0))
         await followed.until("nobody at the last", lambda: followed.status("away").state == "failing")
     finally:
         for encoder in encoders:
             await end(encoder)
     await followed.supervisor.stop()
-    assert children() == set()
+    assert children() == []
     for name in names:
         check_course(followed, name, 1)
     events = "".join(event.to_bytes().decode() for event in followed.events)
@@ -183,16 +195,15 @@ async def test_an_encoder_that_is_killed_and_comes_back_is_a_new_epoch(followed:
         def has_more(before: dict[str, int] = before) -> bool:
             return all(len(followed.files(name)) >= before[name] + 1 for name in "ab")
 
-        await followed.until("ffmpeg listens", lambda: bool(children()))
-        await asyncio.sleep(0.5)
+        await followed.until("both listen", lambda: all(followed.status(name).state == "waiting" for name in "ab"))
+        await followed.until("ffmpeg listens", lambda: takes_srt(srt))
         encoders = [await run_ffmpeg(clip, *push) for push in pushes]
         try:
             await followed.until("a segment more", has_more)
         finally:
             for encoder in encoders:
                 await end(encoder)
-        await followed.until("both wait", lambda: all(followed.status(name).state != "live" for name in "ab"))
-        assert followed.status("a").state == "waiting"
+        await followed.until("both wait", lambda: all(followed.status(name).state == "waiting" for name in "ab"))
         assert followed.status("a").counts["restarts"] == epoch - 1
     for name in "ab":
         check_course(followed, name, 2)
@@ -205,13 +216,14 @@ async def test_a_goodbye_ends_the_stream_and_it_may_begin_again(followed: Follow
     await followed.follow(a=f"rtmp://127.0.0.1:{port}/live/{KEY}?mode=listener")
     await followed.until("it waits", lambda: followed.status("a").state == "waiting")
 
-    def ends() -> list[SegmentEvent]:
-        return [event for event in followed.events if event.ended]
-
     for count in (1, 2):
+
+        def has_ended(count: int = count) -> bool:
+            return sum(event.ended for event in followed.events) == count and followed.status("a").state == "ended"
+
         encoder = await run_ffmpeg(clip, "-f", "flv", f"rtmp://127.0.0.1:{port}/live/{KEY}", seconds=3)
         await encoder.wait()
-        await followed.until("it has ended", lambda: followed.status("a").state == "ended")
+        await followed.until("it has ended", has_ended)
         ended = [event.ended for event in followed.events]
         assert ended.count(True) == count
         assert ended[-1]
@@ -219,6 +231,7 @@ async def test_a_goodbye_ends_the_stream_and_it_may_begin_again(followed: Follow
 
 
 async def test_a_hanging_encoder_and_garbage_end_an_epoch_and_not_the_source(followed: Followed, clip: Path) -> None:
+    followed.means = replace(followed.means, patience=HASTE)
     rtmp, srt, far = free_ports(1), free_ports(1), free_ports(1)
     server = await asyncio.start_server(lambda reader, writer: None, "127.0.0.1", far)  # takes connections, and says nothing
     await followed.follow(
@@ -226,8 +239,7 @@ async def test_a_hanging_encoder_and_garbage_end_an_epoch_and_not_the_source(fol
         b=f"srt://127.0.0.1:{srt}?mode=listener&passphrase={PASSPHRASE}",
         c=f"rtmp://127.0.0.1:{far}/live/{KEY}",
     )
-    await followed.until("ffmpeg listens", lambda: len(children()) == 2)
-    await asyncio.sleep(0.5)
+    await followed.until("both listen", lambda: followed.status("a").state == "waiting" and takes_srt(srt))
     hanging = [
         await run_ffmpeg(clip, "-f", "flv", f"rtmp://127.0.0.1:{rtmp}/live/{KEY}"),
         await run_ffmpeg(clip, "-f", "mpegts", f"srt://127.0.0.1:{srt}?passphrase={PASSPHRASE}"),
@@ -236,7 +248,7 @@ async def test_a_hanging_encoder_and_garbage_end_an_epoch_and_not_the_source(fol
         await followed.until("both are live", lambda: all(len(followed.files(name)) >= 1 for name in "ab"))
         for encoder in hanging:
             encoder.send_signal(signal.SIGSTOP)
-        await followed.until("it hangs", lambda: "no picture for 1.5 s" in followed.status("a").reason)
+        await followed.until("it hangs", lambda: "no picture for 5 s" in followed.status("a").reason)
         await followed.until("it hangs", lambda: followed.status("b").state == "waiting")
         await followed.until("nothing comes", lambda: followed.status("c").state == "failing")
     finally:
@@ -247,7 +259,8 @@ async def test_a_hanging_encoder_and_garbage_end_an_epoch_and_not_the_source(fol
     await garbage.picture(b"\x17\x00" + KEY_FRAME * 1000)
     await asyncio.sleep(0.2)
     garbage.close()
-    await followed.until("garbage is no video", lambda: followed.status("a").state == "failing")
+    failed = lambda: followed.status("a").state == "failing" and "no picture for" not in followed.status("a").reason  # noqa: E731
+    await followed.until("garbage is no video", failed)
     reader, writer = await asyncio.open_connection("127.0.0.1", rtmp)
     writer.write(b"GET / HTTP/1.1\r\n\r\n" * 200)
     assert await reader.read() == b""
@@ -266,13 +279,17 @@ async def test_the_next_process_announces_what_the_last_one_left_and_removes_wha
     first = Followed(tmp_path / "push", SpoolLimits(keep=600))
     await first.follow(a=address)
     await first.until("it waits", lambda: first.status("a").state == "waiting")
-    encoder = await run_ffmpeg(clip, "-f", "flv", f"rtmp://127.0.0.1:{port}/live/{KEY}", seconds=5)
-    await encoder.wait()
+    encoder = await run_ffmpeg(clip, "-f", "flv", f"rtmp://127.0.0.1:{port}/live/{KEY}")
+    try:
+        await first.until("it announces twice", lambda: bool(first.saved) and len(first.events) > first.saved[0][0])
+    finally:
+        await end(encoder, signal.SIGINT)  # it says goodbye
     await first.until("it has ended", lambda: first.status("a").state == "ended")
     await first.supervisor.stop()
     check_course(first, "a", 1)
     announced, saved = first.saved[0]
-    left = [event.segment_id for event in first.events[announced:]]
+    # The last one may be announced again, with the end.
+    left = list(dict.fromkeys(event.segment_id for event in first.events[announced:]))
     assert left
     second = Followed(tmp_path / "push", SpoolLimits(keep=600))
     second.positions["a", None] = saved  # as if the first process had been killed then

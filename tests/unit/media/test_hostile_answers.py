@@ -53,7 +53,7 @@ async def test_any_answer_gives_media_or_a_reason(tmp_path: Path, monkeypatch: p
 
     server = await asyncio.start_server(serve, "127.0.0.1", 0)
     uri = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/1.ts?Signature=SECRET"
-    async with server, Fetcher(limits(seconds=3), tmp_path / "inbox") as fetcher:
+    async with server, Fetcher(limits(), tmp_path / "inbox") as fetcher:
         for _ in range(400):
             answer = mutated(chance.choice(ANSWERS), chance)
             try:

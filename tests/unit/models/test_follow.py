@@ -6,6 +6,7 @@ import json
 import threading
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -22,6 +23,7 @@ from streams.models.follow import ReloadingScorer, _is_about
 from streams.settings import Settings
 from streams.worker_models import deep_model
 from tests.support.doubles import SPEC, make_clip
+from tests.support.waiting import wait_for
 from tests.unit.scorer.test_modeling import nano_like
 
 
@@ -172,6 +174,9 @@ def test_each_batch_is_scored_by_one_version_while_versions_change(settings: Set
     batches: list[list[ClipScore]] = []
     stop = threading.Event()
 
+    def scores_by(version: str) -> bool:
+        return bool(batches) and batches[-1][0].model.version == version
+
     def score_without_pause() -> None:
         while not stop.is_set():
             batches.append(scorer.score(clips))
@@ -182,6 +187,7 @@ def test_each_batch_is_scored_by_one_version_while_versions_change(settings: Set
         for version in ("v1", "v2", "v1", "v2"):
             registry.promote("small", version)
             assert scorer.refresh()
+            wait_for(f"a batch by {version}", partial(scores_by, version), 60, 0.005)
     finally:
         stop.set()
         thread.join(30)

@@ -277,12 +277,14 @@ def test_a_slow_body_is_408_and_leaves_no_clips(server: RunningServer) -> None:
     assert server.metric("fvq_scorer_queue_clips") == 0
 
 
-def test_a_client_that_goes_within_its_body_leaves_no_clips(server: RunningServer) -> None:
-    with socket.create_connection(("127.0.0.1", server.port), 10) as client:
-        head = f"POST /v1/score HTTP/1.1\r\nHost: x\r\nContent-Type: {MEDIA_TYPE}\r\nContent-Length: {len(body_of(1))}\r\n\r\n"
-        client.sendall(head.encode() + b"1234")
-        wait_for("admission", lambda: server.metric("fvq_scorer_queue_clips") == 1, 10)
-    wait_for("room", lambda: server.metric("fvq_scorer_queue_clips") == 0, 10)
+def test_a_client_that_goes_within_its_body_leaves_no_clips(model: HeldModel) -> None:
+    head = f"POST /v1/score HTTP/1.1\r\nHost: x\r\nContent-Type: {MEDIA_TYPE}\r\nContent-Length: {len(body_of(1))}\r\n\r\n"
+    # The server waits for the body for longer than this test: it is the client's leaving that makes room.
+    with running_server(model, limits=replace(LIMITS, body_seconds=600)) as server:
+        with socket.create_connection(("127.0.0.1", server.port), 10) as client:
+            client.sendall(head.encode() + b"1234")
+            wait_for("admission", lambda: server.metric("fvq_scorer_queue_clips") == 1, 60)
+        wait_for("room", lambda: server.metric("fvq_scorer_queue_clips") == 0, 60)
 
 
 def test_while_the_model_is_loaded_it_is_503(model: HeldModel) -> None:
@@ -321,8 +323,8 @@ def test_a_batch_that_hangs_is_said(server: RunningServer, model: HeldModel, mon
 
 
 def test_headers_that_do_not_come_end_the_connection(model: HeldModel, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(connections, "HEADER_SECONDS", 0.2)
     with running_server(model) as server:
+        monkeypatch.setattr(connections, "HEADER_SECONDS", 0.2)  # only now: the server was asked whether it is ready
         for start in (b"", b"POST /v1/score HTTP/1.1\r\nHost: x\r\n"):
             with socket.create_connection(("127.0.0.1", server.port), 10) as client:
                 client.sendall(start)

@@ -11,11 +11,12 @@ from collections.abc import Iterator
 from dataclasses import asdict, replace
 from http.client import HTTPConnection
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from scorer.errors import FvqError, ModelError, ScorerError, SpecChangedError
-from scorer.remote.address import Address
+from scorer.remote.address import Address, Reply
 from scorer.remote.circuit import LONGEST_PAUSE
 from scorer.remote.client import RemoteScorer
 from scorer.remote.rollover import PATIENCE
@@ -23,7 +24,7 @@ from scorer.spec import ModelId
 from tests.support.doubles import SPEC, make_clip
 from tests.support.scripted_scorer import ScriptedScorer
 
-OTHER = replace(SPEC, frames=6)
+OTHER, SLOW = replace(SPEC, frames=6), ("hang", "drip", "drip-headers")
 CLIPS = [make_clip(light) for light in (50, 100, 150, 200)]
 
 
@@ -54,12 +55,23 @@ def second() -> Iterator[ScriptedScorer]:
         yield scripted
 
 
-def connected(clock: Clock, *servers: ScriptedScorer, seconds: float = 5.0) -> RemoteScorer:
+def connected(clock: Clock, *servers: ScriptedScorer, seconds: float = 60.0) -> RemoteScorer:
     """A client that has learned the specification, and begins with the first server."""
     scorer = RemoteScorer([server.url for server in servers], seconds=seconds, clock=clock)
     scorer._replicas.sort(key=lambda replica: [server.url for server in servers].index(replica.address.url))
     scorer.connect()
     return scorer
+
+
+def hurry(monkeypatch: pytest.MonkeyPatch, server: ScriptedScorer) -> None:
+    """Give a server half a second for scores while it is a slow one, and every other answer the time of the client."""
+    request = Address.request
+
+    def limited(address: Address, method: str, path: str, body: bytes, headers: Any, seconds: float, most: int) -> Reply:
+        is_slow = address.url == server.url and path == "/v1/score" and server.script.fault in SLOW
+        return request(address, method, path, body, headers, 0.5 if is_slow else seconds, most)
+
+    monkeypatch.setattr(Address, "request", limited)
 
 
 def test_a_batch_is_scored_in_one_request_and_in_order(server: ScriptedScorer, clock: Clock) -> None:
@@ -115,18 +127,19 @@ def test_another_version_is_told(server: ScriptedScorer, clock: Clock) -> None:
     ],
 )
 def test_what_a_server_does_wrong_is_its_failure_and_the_next_address_answers(
-    server: ScriptedScorer, second: ScriptedScorer, clock: Clock, fault: str, words: str
+    server: ScriptedScorer, second: ScriptedScorer, clock: Clock, monkeypatch: pytest.MonkeyPatch, fault: str, words: str
 ) -> None:
-    scorer = connected(clock, server, second, seconds=0.5)
+    hurry(monkeypatch, server)
+    scorer = connected(clock, server, second)
     server.behave(fault=fault, only="/v1/score")
     started = time.monotonic()
     assert len(scorer.score(CLIPS)) == 4
-    assert time.monotonic() - started < 2.5
+    assert time.monotonic() - started < 30, "one that hangs does so for 60 s, one that drips for ever"
     assert second.batches == [4]
     asked = server.asked
     scorer.score(CLIPS)
     assert server.asked == asked, "the client stays with the address that answers"
-    alone = connected(clock, server, seconds=0.5)
+    alone = connected(clock, server)
     with pytest.raises(ScorerError, match=f"^http://127.0.0.1:{server.port} .*{words}") as raised:
         alone.score(CLIPS)
     assert raised.value.reason.isprintable()
@@ -169,11 +182,14 @@ def test_an_address_where_nothing_listens_is_passed_over(server: ScriptedScorer,
 
 
 def test_a_server_that_hangs_is_not_waited_for_again_and_again(server: ScriptedScorer, clock: Clock) -> None:
-    scorer = connected(clock, server, seconds=0.3)
+    scorer = connected(clock, server)
+    scorer._seconds = 0.3  # only now: it took an answer to connect
     server.behave(fault="hang")
-    with pytest.raises(ScorerError) as raised:
-        scorer.score(CLIPS)
-    assert raised.value.retry_after >= LONGEST_PAUSE
+    hasty = RemoteScorer([server.url], seconds=0.3, clock=clock)
+    for ask in (lambda: scorer.score(CLIPS), hasty.connect):
+        with pytest.raises(ScorerError, match=r"no answer within 0\.3 s") as raised:
+            ask()
+        assert raised.value.retry_after >= LONGEST_PAUSE
 
 
 def test_retry_after_is_heeded_exactly_and_within_bounds(server: ScriptedScorer, clock: Clock) -> None:
@@ -327,13 +343,13 @@ def test_a_probe_takes_over_a_scorer_that_gives_scores(server: ScriptedScorer, c
 
 
 def test_a_request_under_way_ends_when_the_worker_stops(server: ScriptedScorer, clock: Clock) -> None:
-    scorer = connected(clock, server, seconds=30)
+    scorer = connected(clock, server, seconds=300)
     server.behave(fault="hang")
     threading.Timer(0.3, scorer.close).start()
     started = time.monotonic()
     with pytest.raises(ScorerError):
         scorer.score(CLIPS)
-    assert time.monotonic() - started < 5
+    assert time.monotonic() - started < 60
 
 
 def test_a_certificate_is_verified(clock: Clock, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

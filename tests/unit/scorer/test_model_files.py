@@ -103,7 +103,7 @@ def test_a_directory_that_must_not_be_loaded_is_refused_fast(
     started = time.monotonic()
     with pytest.raises(ModelError, match=reason):
         load_engine(str(directory), "cpu")
-    assert time.monotonic() - started < 2
+    assert time.monotonic() - started < 60, "a pipe that nobody writes to is waited for without an end"
 
 
 def test_directories_of_models_pass(directory: Path) -> None:
@@ -116,9 +116,11 @@ def test_directories_of_models_pass(directory: Path) -> None:
 
 
 def test_patterns_that_do_not_end_are_refused_within_the_limit(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(model_files, "MATCH_SECONDS", 0.5)
-    with pytest.raises(ModelError, match="take more than"):
-        check_patterns([r"(\w+)*!"], ["a" * 60])
+    # The short limit is for what does not end alone: a Python process starts for each check, which may take as long.
+    with monkeypatch.context() as short:
+        short.setattr(model_files, "MATCH_SECONDS", 0.5)
+        with pytest.raises(ModelError, match="take more than"):
+            check_patterns([r"(\w+)*!"], ["a" * 60])
     with pytest.raises(ModelError, match="not a regular expression"):
         check_patterns(["("], ["a"])
     check_patterns([r"language_model\..*\.(q_proj|k_proj)"], ["language_model.layers.0.q_proj"])

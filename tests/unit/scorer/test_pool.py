@@ -27,11 +27,14 @@ from tests.support.media import make_clip, with_empty_tracks
 
 pytestmark = pytest.mark.slow
 
+PATIENCE = 240
+"""Seconds for an answer on a busy machine: longer than a child may take to start, and longer than a task may take."""
+
 
 @pytest.fixture(scope="module")
 def pool() -> Iterator[SamplerPool]:
     # One child, so that each task runs in the state that the task before has left.
-    with SamplerPool(SamplerSpec(), workers=1, timeout=6, memory_mb=512) as pool:
+    with SamplerPool(SamplerSpec(), workers=1, timeout=120, memory_mb=512) as pool:
         yield pool
 
 
@@ -41,6 +44,11 @@ def own_pid() -> int:
 
 def hang() -> None:
     time.sleep(600)
+
+
+def wait_for_file(path: Path) -> None:
+    while not path.exists():
+        time.sleep(0.05)
 
 
 def allocate(mebibytes: int) -> int:
@@ -101,11 +109,11 @@ def refuse() -> None:
 
 def error_of(pool: SamplerPool, *task: Any) -> MediaError:
     with pytest.raises(MediaError) as caught:
-        pool.submit_task(*task).result(60)
+        pool.submit_task(*task).result(PATIENCE)
     return caught.value
 
 
-def gone(pid: int, seconds: float = 10) -> bool:
+def gone(pid: int, seconds: float = 60) -> bool:
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
         try:
@@ -118,19 +126,19 @@ def gone(pid: int, seconds: float = 10) -> bool:
 
 
 def test_clips_are_sampled_in_a_child(pool: SamplerPool, face_clip: Path) -> None:
-    sampled = pool.submit(face_clip, window_seconds=2.0).result(60)
+    sampled = pool.submit(face_clip, window_seconds=2.0).result(PATIENCE)
     assert [window.start for window, _ in sampled] == [0, 2]
     assert sampled[0][1].face_summary.count == 1
-    assert pool.submit_task(own_pid).result(60) != os.getpid()
+    assert pool.submit_task(own_pid).result(PATIENCE) != os.getpid()
 
 
 def test_a_file_is_probed_in_a_child_and_a_hostile_one_harms_no_other(pool: SamplerPool, tmp_path: Path) -> None:
     clip = make_clip(tmp_path / "good.mp4", 160, 120, 0.4)
     hostile = with_empty_tracks(clip, tmp_path / "tracks.mp4", 1001)
     with pytest.raises(MediaError, match="limit of 512 MiB") as caught:
-        pool.submit_task(probe, hostile).result(60)
+        pool.submit_task(probe, hostile).result(PATIENCE)
     assert caught.value.kind == "memory"
-    assert pool.submit_task(probe, clip).result(60) == probe(clip)
+    assert pool.submit_task(probe, clip).result(PATIENCE) == probe(clip)
 
 
 @pytest.mark.parametrize("kind", ["pipe", "socket", "device", "folder"])
@@ -155,21 +163,21 @@ def test_media_errors_come_back_unchanged(pool: SamplerPool) -> None:
     assert "ZeroDivisionError: by design" in error.reason
 
 
-def test_a_task_that_hangs_is_killed_at_the_timeout_and_the_next_one_runs(pool: SamplerPool) -> None:
-    pid = pool.submit_task(own_pid).result(60)
-    began = time.monotonic()
-    assert error_of(pool, hang).kind == "timeout"
-    assert time.monotonic() - began < 12
-    assert pool.submit_task(own_pid).result(60) != pid
-    assert gone(pid)
+def test_a_task_that_hangs_is_killed_at_the_timeout_and_the_next_one_runs() -> None:
+    # A pool of its own: a time that this test can wait for is too short for the work of the others.
+    with SamplerPool(SamplerSpec(), workers=1, timeout=6, memory_mb=512) as pool:
+        pid = pool.submit_task(own_pid).result(PATIENCE)
+        assert error_of(pool, hang).kind == "timeout", "the task itself ends after 600 s, without an error"
+        assert pool.submit_task(own_pid).result(PATIENCE) != pid
+        assert gone(pid)
 
 
 def test_a_task_over_the_memory_limit_is_refused_and_the_next_one_runs(pool: SamplerPool) -> None:
-    assert pool.submit_task(allocate, 200).result(60) == 200 * 2**20
+    assert pool.submit_task(allocate, 200).result(PATIENCE) == 200 * 2**20
     error = error_of(pool, allocate, 700)
     assert error.kind == "memory"
     assert "512 MiB" in error.reason
-    assert pool.submit_task(allocate, 200).result(60)
+    assert pool.submit_task(allocate, 200).result(PATIENCE)
 
 
 def test_no_memory_for_a_threads_stack_is_the_memory_limit(pool: SamplerPool) -> None:
@@ -177,18 +185,18 @@ def test_no_memory_for_a_threads_stack_is_the_memory_limit(pool: SamplerPool) ->
     assert error_of(pool, raise_os_error, errno.EAGAIN).kind == "memory"
     assert error_of(pool, raise_os_error, errno.ENOMEM).kind == "memory"
     assert error_of(pool, raise_os_error, errno.EIO).kind == "failed"
-    assert pool.submit_task(allocate, 200).result(60)
+    assert pool.submit_task(allocate, 200).result(PATIENCE)
 
 
 @pytest.mark.parametrize("megabytes", [0, 3])
 def test_no_memory_for_a_detector_is_the_memory_limit(pool: SamplerPool, megabytes: int) -> None:
     assert error_of(pool, find_faces_at_the_limit, megabytes).kind == "memory"
-    assert pool.submit_task(allocate, 200).result(60)
+    assert pool.submit_task(allocate, 200).result(PATIENCE)
 
 
 def test_a_4k_clip_fits_into_the_memory_limit(pool: SamplerPool, tmp_path: Path) -> None:
     path = make_clip(tmp_path / "4k.mp4", 3840, 2160, 0.3, 30, options=("-preset", "ultrafast", "-pix_fmt", "yuv420p"))
-    ((_, clip),) = pool.submit(path).result(60)
+    ((_, clip),) = pool.submit(path).result(PATIENCE)
     assert (clip.info.width, clip.info.height) == (3840, 2160)
 
 
@@ -197,51 +205,52 @@ def test_a_child_that_dies_loses_only_its_task(pool: SamplerPool, number: signal
     dying = pool.submit_task(die, int(number))
     after = pool.submit_task(own_pid)
     with pytest.raises(MediaError) as caught:
-        dying.result(60)
+        dying.result(PATIENCE)
     assert caught.value.kind == "killed"
     assert number.name in caught.value.reason
-    assert after.result(60)
+    assert after.result(PATIENCE)
 
 
 def test_a_child_that_is_killed_while_it_answers_or_is_idle_is_replaced(pool: SamplerPool) -> None:
     assert error_of(pool, die_while_answering).kind == "killed"
-    pid = pool.submit_task(own_pid).result(60)
+    pid = pool.submit_task(own_pid).result(PATIENCE)
     os.kill(pid, signal.SIGKILL)
     assert gone(pid)
-    assert pool.submit_task(own_pid).result(60) != pid
+    assert pool.submit_task(own_pid).result(PATIENCE) != pid
 
 
 def test_a_task_whose_child_was_killed_is_retried_once(pool: SamplerPool, tmp_path: Path) -> None:
     flag = tmp_path / "flag"
-    assert pool.submit_task(die_once, flag).result(60) == "done"
+    assert pool.submit_task(die_once, flag).result(PATIENCE) == "done"
     assert flag.exists()
 
 
 def test_children_ignore_interrupts(pool: SamplerPool) -> None:
-    pid = pool.submit_task(own_pid).result(60)
+    pid = pool.submit_task(own_pid).result(PATIENCE)
     os.kill(pid, signal.SIGINT)
-    assert pool.submit_task(own_pid).result(60) == pid
+    assert pool.submit_task(own_pid).result(PATIENCE) == pid
 
 
-def test_a_waiting_task_can_be_cancelled(pool: SamplerPool) -> None:
-    running = pool.submit_task(time.sleep, 0.5)
+def test_a_waiting_task_can_be_cancelled(pool: SamplerPool, tmp_path: Path) -> None:
+    running = pool.submit_task(wait_for_file, tmp_path / "goes-on")
     waiting = pool.submit_task(hang)
     assert waiting.cancel()
-    assert running.result(60) is None
-    assert pool.submit_task(own_pid).result(60)
+    (tmp_path / "goes-on").touch()
+    assert running.result(PATIENCE) is None
+    assert pool.submit_task(own_pid).result(PATIENCE)
 
 
 def test_close_answers_all_tasks_and_ends_the_children() -> None:
-    pool = SamplerPool(SamplerSpec(), workers=1, timeout=60, memory_mb=512)
-    pid = pool.submit_task(own_pid).result(60)
+    pool = SamplerPool(SamplerSpec(), workers=1, timeout=600, memory_mb=512)
+    pid = pool.submit_task(own_pid).result(PATIENCE)
     futures = [pool.submit_task(hang) for _ in range(3)]
     time.sleep(0.2)
     began = time.monotonic()
     pool.close()
-    assert time.monotonic() - began < 5
+    assert time.monotonic() - began < 60, "the tasks would take 600 s each"
     for future in futures:
         with pytest.raises(MediaError) as caught:
-            future.result(5)
+            future.result(60)
         assert caught.value.kind == "stopped"
     assert gone(pid)
     with pytest.raises(RuntimeError):
@@ -274,18 +283,21 @@ def test_children_die_with_a_killed_parent(tmp_path: Path) -> None:
     assert gone(child)
 
 
-def test_the_time_of_each_task_is_told_and_what_waits_is_counted() -> None:
+def test_the_time_of_each_task_is_told_and_what_waits_is_counted(tmp_path: Path) -> None:
     seconds: list[float] = []
-    with SamplerPool(SamplerSpec(), 1, 30, 512, seconds.append) as pool:
+    with SamplerPool(SamplerSpec(), 1, 120, 512, seconds.append) as pool:
+        held = pool.submit_task(wait_for_file, tmp_path / "goes-on")
         first = pool.submit_task(time.sleep, 0.3)
         second = pool.submit_task(raise_os_error, errno.ENOENT)
-        assert pool.waiting() >= 1
-        first.result()
+        assert pool.waiting() >= 2
+        (tmp_path / "goes-on").touch()
+        for done in (held, first):
+            done.result(PATIENCE)
         with pytest.raises(MediaError):
-            second.result()
+            second.result(PATIENCE)
         assert pool.waiting() == 0
-    assert len(seconds) == 2
-    assert seconds[0] >= 0.3
+    assert len(seconds) == 3
+    assert seconds[1] >= 0.3
 
 
 def test_where_no_process_can_start_no_segment_is_blamed(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -293,7 +305,7 @@ def test_where_no_process_can_start_no_segment_is_blamed(monkeypatch: pytest.Mon
         raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
 
     monkeypatch.setattr("scorer.sampling.shared_memory.os.memfd_create", no_memory)
-    with SamplerPool(SamplerSpec(), workers=1, timeout=6, memory_mb=512) as pool:
+    with SamplerPool(SamplerSpec(), workers=1, timeout=120, memory_mb=512) as pool:
         error = error_of(pool, own_pid)
     assert error.kind == "setup"
     assert "Too many open files" in error.reason

@@ -43,8 +43,10 @@ class Bench:
 
     async def finish(self, messages: list[int], sampled: list[int]) -> None:
         assert messages == sampled
-        for _ in range(self.finish_ticks):
+        turn = 0
+        while turn < self.finish_ticks:  # read at each turn, so that a test can end the wait of the batch in flight
             await asyncio.sleep(0)
+            turn += 1
         self.batches.append(sampled)
         self.progress.set()
 

@@ -20,7 +20,7 @@ from streams.alerts.course import Courses
 from streams.alerts.policy import load_policy
 from streams.events import SegmentScore
 from streams.letter import DeadLetter, Message
-from streams.scoring import deep_plan
+from streams.scoring import deep, deep_plan
 from streams.scoring.answer import Answered, Sampled
 from streams.scoring.batcher import Batcher
 from streams.scoring.cascade import BATCHES_AHEAD, Cascade
@@ -50,7 +50,7 @@ class Large(BrightnessScorer):
         self.gate.set()
 
     def score(self, clips: Sequence[ModelInput]) -> list[ClipScore]:
-        self.gate.wait(20)
+        self.gate.wait(300)
         assert all(clip.frames.shape[1] == 32 for clip in clips)
         return [replace(score, score=min(100.0, score.score + 10), model=self.model) for score in super().score(clips)]
 
@@ -146,7 +146,10 @@ async def test_the_small_model_goes_on_while_the_large_one_works_and_the_order_i
     assert pipeline.batches_ahead == BATCHES_AHEAD
 
 
-async def test_a_large_model_that_hangs_or_fails_leaves_the_small_ones_answer(tmp_path: Path) -> None:
+async def test_a_large_model_that_hangs_or_fails_leaves_the_small_ones_answer(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(deep, "FIRST_PAUSE", 60.0)
     large, media = Large(), Media(tmp_path)
     async with opened(large, media, seconds=0.2) as pipeline:
         await save_tokens(pipeline)
@@ -154,14 +157,13 @@ async def test_a_large_model_that_hangs_or_fails_leaves_the_small_ones_answer(tm
         before = counted("fvq_deep_unanswered_total", why="timeout")
         started = time.monotonic()
         (answer,) = await answer_all(pipeline, segments(50))
-        assert time.monotonic() - started < 5
+        assert time.monotonic() - started < 60, "the model itself answers after 300 s"
         assert isinstance(answer, SegmentScore)
         assert (answer.tier, answer.shallow, answer.model and answer.model.name) == ("full", None, "brightness")
         assert counted("fvq_deep_unanswered_total", why="timeout") == before + 1
         assert answer.timing["lag_s"] >= 0.2, "what it waited is in its lag"
-        started = time.monotonic()
         await answer_all(pipeline, segments(50))
-        assert time.monotonic() - started < 0.2, "there is a pause: the next ones do not wait"
+        assert counted("fvq_deep_unanswered_total", why="timeout") == before + 1, "there is a pause: the next ones do not wait"
         assert media.files() == 0
 
 
@@ -176,9 +178,9 @@ async def test_a_deep_score_is_no_fallback_though_the_small_one_was(tmp_path: Pa
 
 
 async def test_no_look_that_the_live_window_has_no_time_for(tmp_path: Path) -> None:
-    async with opened(Large(), Media(tmp_path), seconds=15, live_window=20) as pipeline:
+    async with opened(Large(), Media(tmp_path), seconds=1500, live_window=2000) as pipeline:
         await save_tokens(pipeline)
-        waited, fresh = await answer_all(pipeline, [message("50", ago=6), message("50", ago=1, stream_id="t")])
+        waited, fresh = await answer_all(pipeline, [message("50", ago=600), message("50", ago=100, stream_id="t")])
         assert isinstance(waited, SegmentScore)
         assert isinstance(fresh, SegmentScore)
         assert (waited.tier, fresh.tier) == ("full", "deep")

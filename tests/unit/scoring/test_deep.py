@@ -7,6 +7,7 @@ import threading
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 
@@ -35,7 +36,7 @@ class Large(BrightnessScorer):
         self.broken = False
 
     def score(self, clips: Sequence[ModelInput]) -> list[ClipScore]:
-        self.gate.wait(20)
+        self.gate.wait(300)
         if self.broken:
             raise ConnectionError("no route")
         assert all(clip.frames.shape[1] == 32 for clip in clips)
@@ -64,8 +65,8 @@ async def opened(scorer: Large, seconds: float = 20.0) -> AsyncIterator[DeepScor
 
 
 async def until(condition: Callable[[], bool]) -> None:
-    """Wait until the condition holds; the test fails after 20 s."""
-    await asyncio.to_thread(wait_for, "the condition", condition, 20, 0.005)
+    """Wait until the condition holds; the test fails after 60 s."""
+    await asyncio.to_thread(wait_for, "the condition", condition, 60, 0.005)
 
 
 async def test_looks_are_scored_together_by_the_large_models_own_sampling() -> None:
@@ -104,7 +105,7 @@ async def test_a_model_that_hangs_delays_a_segment_by_its_time_only_and_gets_no_
     large = Large()
     async with opened(large, seconds=0.1) as looks:
         large.gate.clear()
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(60):
             assert [await look for look in [looks.start(of(100)) for _ in range(6)]] == [None] * 6
         assert looks.room == 0
         looks._open_at = 0.0
@@ -113,25 +114,27 @@ async def test_a_model_that_hangs_delays_a_segment_by_its_time_only_and_gets_no_
         large.gate.set()
         await until(lambda: not looks._running)
         assert looks.room == 1, "one look tries it"
+        looks.seconds = 60.0  # the model answers now, however busy the machine is
         assert await looks.start(of(100)) is not None
         assert looks.room == MOST_LOOKS
 
 
 async def test_a_model_that_fails_is_left_alone_for_longer_and_longer(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(deep, "FIRST_PAUSE", 0.05)
+    now = [1000.0]
+    monkeypatch.setattr(deep, "time", SimpleNamespace(monotonic=lambda: now[0]))
     large = Large()
     large.broken = True
     async with opened(large) as looks:
         assert looks.room == MOST_LOOKS
         assert await asyncio.gather(*(looks.start(of(100)) for _ in range(4))) == [None] * 4
-        first = looks._open_at
-        assert looks.room == 0
-        await until(lambda: looks.room > 0)
-        assert looks.room == 1
-        assert await looks.start(of(100)) is None
-        assert looks._open_at - first > 0.1, "twice the first pause, after it"
-        await until(lambda: looks.room > 0)
-        large.broken = False
+        for pause in (1, 2, 4):
+            now[0] += pause - 0.01
+            assert looks.room == 0
+            now[0] += 0.01
+            assert looks.room == 1, "one look tries it"
+            large.broken = pause < 4
+            if large.broken:
+                assert await looks.start(of(100)) is None
         assert await looks.start(of(100)) is not None
         assert looks.room == MOST_LOOKS
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import time
 from collections.abc import Sequence
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -14,6 +14,7 @@ from streams.letter import Message, dead_letter
 from streams.scoring import flood
 from streams.scoring.answer import Answered, Sampled
 from streams.scoring.flood import FloodGate, FloodLimits, failure_of
+from tests.support.waiting import wait_for
 
 
 class Origin:
@@ -42,14 +43,13 @@ def group(first: int, streams: int = 8) -> list[Message]:
 
 async def test_a_flood_holds_the_segments_at_hand_and_ends_by_itself(caplog: pytest.LogCaptureFixture) -> None:
     origin = Origin("unreachable")
-    gate = FloodGate(FloodLimits(0.9, 10), origin.sample)
+    gate = FloodGate(FloodLimits(0.9, 600), origin.sample)
     with caplog.at_level(logging.WARNING):
         for first in (0, 8):
             assert {failure_of(result) for result in await gate.sample(group(first))} == {"unreachable"}, "too few for a flood"
         held = asyncio.create_task(gate.sample(group(16)))
-        await asyncio.sleep(0.1)
+        await asyncio.to_thread(wait_for, "the segments at hand are tried again", lambda: origin.calls > 4, 60, 0.01)
         assert not held.done()
-        assert origin.calls > 4, "the segments at hand are tried again"
         assert "dead letter of kind unreachable" in caplog.text
         assert "the origin, and this machine's network" in caplog.text
         origin.failure = ""
@@ -59,14 +59,21 @@ async def test_a_flood_holds_the_segments_at_hand_and_ends_by_itself(caplog: pyt
     assert len(await gate.sample(group(24))) == 8, "the answers before are forgotten"
 
 
-async def test_a_flood_that_does_not_pass_slows_down_and_does_not_stop() -> None:
+async def test_a_flood_that_does_not_pass_slows_down_and_does_not_stop(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = [1000.0]
+
+    async def sleep(seconds: float) -> None:
+        now[0] += seconds
+
+    monkeypatch.setattr(flood, "time", SimpleNamespace(monotonic=lambda: now[0]))
+    monkeypatch.setattr(flood, "asyncio", SimpleNamespace(sleep=sleep))
     gate = FloodGate(FloodLimits(0.9, 0.2), Origin("refused").sample)
     for first in (0, 8):
         await gate.sample(group(first))
     for first in (16, 24):
-        started = time.monotonic()
+        started = now[0]
         assert {failure_of(result) for result in await gate.sample(group(first))} == {"refused"}
-        assert 0.15 < time.monotonic() - started < 2
+        assert now[0] - started == pytest.approx(0.2), "the length of the window"
 
 
 async def test_what_was_sampled_while_another_group_ended_the_flood_is_not_sampled_again() -> None:
@@ -83,7 +90,7 @@ async def test_what_was_sampled_while_another_group_ended_the_flood_is_not_sampl
             await both_wait.wait()  # one of the two ends the flood before the other one's results are looked at
         return [Sampled(message, any_event, any_event, any_event, any_event) for message in messages]
 
-    gate = FloodGate(FloodLimits(0.9, 10), sample)
+    gate = FloodGate(FloodLimits(0.9, 600), sample)
     await gate.sample(group(0))
     await gate.sample(group(8))
     await asyncio.gather(gate.sample(group(16)), gate.sample(group(24)))
@@ -92,7 +99,7 @@ async def test_what_was_sampled_while_another_group_ended_the_flood_is_not_sampl
 
 async def test_one_group_that_succeeds_frees_the_others() -> None:
     origin = Origin("not-found")
-    gate = FloodGate(FloodLimits(0.9, 10), origin.sample)
+    gate = FloodGate(FloodLimits(0.9, 600), origin.sample)
     for first in (0, 8):
         await gate.sample(group(first))
     held = [asyncio.create_task(gate.sample(group(first))) for first in (16, 24, 32)]

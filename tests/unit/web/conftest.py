@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import AsyncIterator
+from dataclasses import replace
 
 import pytest
 from aiohttp.test_utils import TestClient, TestServer
@@ -21,7 +22,8 @@ def seeded() -> Fleet:
 
 @pytest.fixture
 async def client(seeded: Fleet) -> AsyncIterator[TestClient]:
-    """A client of the wall on the seeded fleet."""
+    """A client of the wall on the seeded fleet, whose clock stands still: on a slow machine, scores would become old."""
     seeded.play(time.time() - 1.8)
-    async with TestClient(TestServer(make_app(fleet_wall(seeded, WebLimits(rate=1000, burst=10_000))))) as client:
+    wall = replace(fleet_wall(seeded, WebLimits(rate=1000, burst=10_000)), now=lambda: seeded.played + 2.0)
+    async with TestClient(TestServer(make_app(wall))) as client:
         yield client
