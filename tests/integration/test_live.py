@@ -22,6 +22,7 @@ from tests.support.servers import KafkaServer, free_ports
 from tests.support.topics import Follower
 from tests.support.waiting import lost_time
 
+pytestmark = pytest.mark.timeout(900)
 SEGMENT, WINDOW = 0.5, 240
 """Seconds of a segment, and segments of the playlist: 120 s, longer than a killed ingester needs to be there again."""
 
@@ -68,7 +69,7 @@ def live_manifest() -> Callable[[web.Request], Any]:
     return manifest
 
 
-async def until(expected: str, reached: Callable[[], bool], seconds: float = 60.0) -> None:
+async def until(expected: str, reached: Callable[[], bool], seconds: float = 120.0) -> None:
     """Wait without holding up the origin, which runs in this loop."""
     deadline = time.monotonic() + seconds
     while not await asyncio.to_thread(reached):
