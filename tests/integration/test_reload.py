@@ -33,14 +33,15 @@ PACE = 0.35  # seconds between segments
 WAITING = 3 * STREAMS
 """The player pauses while this number of segments waits for answers: a slow machine must not look like a slow reload."""
 
-RELOAD_SECONDS = 240.0
-"""Time for a version to be tried in a child process and loaded. On idle cores it takes 6 s; the old version scores meanwhile."""
+RELOAD_SECONDS = 400.0
+"""Time for a version to be tried in a child process and loaded. On idle cores it takes 6 s, on cores that others use minutes; the
+old version scores meanwhile."""
 
 CLIP_SECONDS = 0.8
-LONGEST = 8.0
+LONGEST = 15.0
 """Seconds that a segment may take while a model is loaded: a few batches on a busy core. On an idle core a segment takes half
-a second. A restart of the worker would take longer than this limit. Where loading takes long, a segment may take half of that: it
-must not wait for the load."""
+a second; on cores that others use, too, ten were seen. Where loading takes long, a segment may take half of that: it must not wait
+for the load."""
 
 
 def segment(stream: str, sequence: int, clip: Path) -> SegmentEvent:
