@@ -40,8 +40,8 @@ old version scores meanwhile."""
 CLIP_SECONDS = 0.8
 LONGEST = 15.0
 """Seconds that a segment may take while a model is loaded: a few batches on a busy core. On an idle core a segment takes half
-a second; on cores that others use, too, ten were seen. Where loading takes long, a segment may take half of that: it must not wait
-for the load."""
+a second; on cores that others use, too, ten were seen. Where loading takes long, a segment may take half of that: it must not
+wait for the load."""
 
 
 def segment(stream: str, sequence: int, clip: Path) -> SegmentEvent:
