@@ -15,6 +15,7 @@ import pytest
 from aiohttp import web
 
 from streams.events import SEGMENTS_TOPIC, SegmentEvent
+from streams.ingest.run import END_SECONDS
 from tests.support.origin import Origin
 from tests.support.pages import read_page
 from tests.support.processes import FVQ, Worker, fvq
@@ -122,7 +123,9 @@ async def test_a_killed_ingester_skips_nothing_and_names_each_segment_once(kind:
             status = await asyncio.to_thread(fvq, "ingest", "status", "--json", **settings)
             table = await asyncio.to_thread(fvq, "ingest", "status", **settings)
             metrics = await asyncio.to_thread(lambda: urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics").read().decode())
-            await asyncio.to_thread(ingester.terminate)  # what it had still to announce is announced
+            began = time.monotonic()
+            code = await asyncio.to_thread(ingester.terminate)
+            assert code == 0 or time.monotonic() - began > END_SECONDS, ingester.tail()
             announced = await asyncio.to_thread(events)
         finally:
             await asyncio.to_thread(ingester.kill)

@@ -136,4 +136,5 @@ def test_glances_and_full_looks_while_workers_come_and_go(kafka: KafkaServer, tm
         assert all(score.rests_on in looked_at for score in damaged[seen:] if score.tier == "glance")
         assert (damaged[seen].score or 0) < (of_stream[STEADY - 1].score or 0)
     # A stream has up to three workers here, and each of them begins with two full looks.
+    print(f"\n{glances} glances of {STREAMS} streams with {STEADY} steady segments each")
     assert glances >= STREAMS * STEADY / 4
