@@ -18,11 +18,13 @@ from tests.support.servers import InfluxServer
 
 
 @pytest.fixture
-async def store(influxdb: InfluxServer) -> AsyncIterator[Store]:
-    """A sink and a history on a new, empty bucket."""
+async def store(influxdb: InfluxServer, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Store]:
+    """A sink and a history on a new, empty bucket. Both give the server more time than in service: these tests ask once."""
+    monkeypatch.setattr("streams.sinks.influx.TIMEOUT_MS", 60_000)
+    monkeypatch.setattr(influx, "QUERY_SECONDS", 60.0)
     token = influxdb.token_file.read_text().strip()
     name = f"history-{time.monotonic_ns()}"
-    with InfluxDBClient(influxdb.url, token, org="fvq", timeout=20_000) as admin:
+    with InfluxDBClient(influxdb.url, token, org="fvq", timeout=60_000) as admin:
         admin.buckets_api().create_bucket(bucket_name=name, org="fvq")
     bucket = InfluxBucket(influxdb.url, token, "fvq", name)
     sink, history = InfluxSink(bucket), InfluxHistory(bucket)

@@ -136,6 +136,7 @@ def plainly(addresses: list[str]) -> list[SegmentEvent]:
     ]  # fmt: skip
 
 
+@pytest.mark.timeout(900)
 async def test_each_segment_of_each_form_has_one_score_and_it_is_that_of_the_plain_file(
     kafka: KafkaServer, media: Media, tmp_path: Path
 ) -> None:
@@ -144,8 +145,9 @@ async def test_each_segment_of_each_form_has_one_score_and_it_is_that_of_the_pla
     settings = {"FVQ_BROKER": kafka.broker, "FVQ_FETCH_PRIVATE": "true"}
     # Without a live window: on a busy machine a worker takes so long to start that segments would be skipped as too old.
     scorer = Worker(
-        "worker", tmp_path, FVQ_SAMPLER_WORKERS="1", FVQ_LIVE_WINDOW="off", FVQ_ALERTS="false", FVQ_HARVEST="false", **settings
-    )
+        "worker", tmp_path, FVQ_SAMPLER_WORKERS="1", FVQ_LIVE_WINDOW="off", FVQ_ALERTS="false", FVQ_HARVEST="false",
+        FVQ_GROUP="hls-scores", FVQ_SESSION_TIMEOUT="60", **settings,
+    )  # fmt: skip
     async with Origin() as origin:
         plain = serve(origin, media, tmp_path)
         sources = [f"{name}={origin.url(f'/{name}/live.m3u8')}" for name in plain]
@@ -157,8 +159,8 @@ async def test_each_segment_of_each_form_has_one_score_and_it_is_that_of_the_pla
             scorer.start()
             ingester.start()
             await asyncio.to_thread(produce, kafka.broker, SEGMENTS_TOPIC, plainly(addresses))
-            assert await asyncio.to_thread(ingester.process.wait, 60) == 0, ingester.tail()  # type: ignore[union-attr]
-            answered = await asyncio.to_thread(holds_within, 60, lambda: len(follower.read()) >= expected)
+            assert await asyncio.to_thread(ingester.process.wait, 180) == 0, ingester.tail()  # type: ignore[union-attr]
+            answered = await asyncio.to_thread(holds_within, 180, lambda: len(follower.read()) >= expected)
             assert answered, scorer.tail() + ingester.tail()
             await asyncio.to_thread(scorer.terminate)  # what it had still to send is sent
             scores = [SegmentScore.from_bytes(value) for value in await asyncio.to_thread(follower.read)]

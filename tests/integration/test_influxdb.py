@@ -29,6 +29,13 @@ from tests.support.waiting import wait_for
 NOW = datetime.now(UTC).replace(microsecond=123_000)
 
 
+@pytest.fixture(autouse=True)
+def _patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The product gives InfluxDB ten seconds to answer and then tries again; these tests ask once."""
+    for module in ("influx", "influx_setup"):
+        monkeypatch.setattr(f"streams.sinks.{module}.TIMEOUT_MS", 60_000)
+
+
 @pytest.fixture
 def bucket(influxdb: InfluxServer, request: pytest.FixtureRequest) -> str:
     """A new, empty bucket for one test."""
@@ -39,7 +46,7 @@ def bucket(influxdb: InfluxServer, request: pytest.FixtureRequest) -> str:
 
 
 def client(influxdb: InfluxServer) -> InfluxDBClient:
-    return InfluxDBClient(influxdb.url, influxdb.token_file.read_text().strip(), org="fvq", timeout=20_000)
+    return InfluxDBClient(influxdb.url, influxdb.token_file.read_text().strip(), org="fvq", timeout=60_000)
 
 
 def open_sink(influxdb: InfluxServer, bucket: str, url: str = "") -> InfluxSink:

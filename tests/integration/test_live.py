@@ -15,13 +15,20 @@ import pytest
 from aiohttp import web
 
 from streams.events import SEGMENTS_TOPIC, SegmentEvent
+from streams.ingest.run import END_SECONDS
 from tests.support.origin import Origin
+from tests.support.pages import read_page
 from tests.support.processes import FVQ, Worker, fvq
 from tests.support.servers import KafkaServer, free_ports
 from tests.support.topics import Follower
+from tests.support.waiting import lost_time
 
-SEGMENT, WINDOW = 0.5, 60
-"""Seconds of a segment, and segments of the playlist: 30 s, longer than a killed ingester needs to be there again."""
+pytestmark = pytest.mark.timeout(900)
+SEGMENT, WINDOW = 0.5, 240
+"""Seconds of a segment, and segments of the playlist: 120 s, longer than a killed ingester needs to be there again."""
+
+MOST_REPEATS = 45
+"""Segments that three kills may let an ingester announce again: some seconds of the source for each, not a whole playlist."""
 
 
 def live(dates: bool) -> Callable[[web.Request], Any]:
@@ -63,12 +70,18 @@ def live_manifest() -> Callable[[web.Request], Any]:
     return manifest
 
 
-async def until(expected: str, reached: Callable[[], bool], seconds: float = 60.0) -> None:
+async def until(expected: str, reached: Callable[[], bool], seconds: float = 120.0) -> None:
     """Wait without holding up the origin, which runs in this loop."""
     deadline = time.monotonic() + seconds
     while not await asyncio.to_thread(reached):
         assert time.monotonic() < deadline, f"{expected}: not within {seconds:.0f} s"
         await asyncio.sleep(0.1)
+
+
+def states_at(port: int) -> dict[str, str]:
+    """The state of each source of the ingester at this port; none while it does not answer."""
+    status, page = read_page(port, "/status")
+    return {source["stream"]: source["state"] for source in json.loads(page)["sources"]} if status == 200 else {}
 
 
 def number_of(event: SegmentEvent) -> int:
@@ -105,10 +118,14 @@ async def test_a_killed_ingester_skips_nothing_and_names_each_segment_once(kind:
                 await asyncio.to_thread(ingester.kill)
                 ingester.start()
             await wait_for_more()
+            # After a start, sources are asked for the first time one after the other.
+            await until(f"both are known\n{ingester.tail()}", lambda: states_at(port) == {"news": "live", "away": "failing"})
             status = await asyncio.to_thread(fvq, "ingest", "status", "--json", **settings)
             table = await asyncio.to_thread(fvq, "ingest", "status", **settings)
             metrics = await asyncio.to_thread(lambda: urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics").read().decode())
-            assert await asyncio.to_thread(ingester.terminate) == 0, ingester.tail()
+            began = time.monotonic()
+            code = await asyncio.to_thread(ingester.terminate)
+            assert code == 0 or time.monotonic() - began > END_SECONDS, ingester.tail()
             announced = await asyncio.to_thread(events)
         finally:
             await asyncio.to_thread(ingester.kill)
@@ -117,7 +134,7 @@ async def test_a_killed_ingester_skips_nothing_and_names_each_segment_once(kind:
     numbers = [number_of(event) for event in once.values()]
     assert numbers == list(range(numbers[0], numbers[0] + len(numbers))), "each segment once, in order, and none is missing"
     assert [event.sequence for event in once.values()] == list(range(len(numbers)))
-    assert len(announced) - len(once) <= 3 * WINDOW / 4, "a kill repeats at most what was on its way"
+    assert len(announced) - len(once) <= MOST_REPEATS, "a kill repeats at most what was on its way"
     states = {source["stream"]: source for source in json.loads(status.stdout)["sources"]}
     assert (states["news"]["state"], states["away"]["state"]) == ("live", "failing")
     assert "not there (HTTP 404)" in states["away"]["reason"]
@@ -139,8 +156,9 @@ async def test_it_ends_when_it_is_told_to_while_kafka_is_away(kafka: KafkaServer
             await until(f"the source is live\n{ingester.tail()}", lambda: "news is live" in ingester.log.read_text())
             await asyncio.to_thread(kafka.stop)
             await asyncio.sleep(2 * SEGMENT)  # a batch is on its way that nobody takes
-            began = time.monotonic()
-            assert await asyncio.to_thread(ingester.terminate, 30) in (0, 1)
-            assert time.monotonic() - began < 20
+            with lost_time() as lost:
+                began = time.monotonic()
+                assert await asyncio.to_thread(ingester.terminate, 60) in (0, 1)
+                assert time.monotonic() - began < 20 + lost()
         finally:
             await asyncio.to_thread(ingester.kill)

@@ -12,7 +12,7 @@ from tests.support.processes import PYTHON, ROOT, clean_environment
 from tests.support.servers import KafkaServer
 
 
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(1800)
 def test_a_rated_queue_makes_a_model_that_is_closer_to_the_ratings(kafka: KafkaServer, tmp_path: Path) -> None:
     command = [PYTHON, "examples/loop.py", "--json", "--keep", str(tmp_path / "loop"), "--broker", kafka.broker]
     # Settings of another system, which the demo must not use: a broker that does not exist, and folders that must stay absent.
@@ -21,7 +21,7 @@ def test_a_rated_queue_makes_a_model_that_is_closer_to_the_ratings(kafka: KafkaS
         "FVQ_REGISTRY": str(tmp_path / "registry"),
         "FVQ_CLIP_STORE": str(tmp_path / "store"),
     }
-    finished = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=580)
+    finished = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=1700)
     log = tmp_path / "loop/worker.log"
     assert finished.returncode == 0, finished.stdout + finished.stderr + (log.read_text()[-2000:] if log.exists() else "")
     report = json.loads(finished.stdout)

@@ -30,11 +30,11 @@ def test_a_member_reads_partitions_that_are_added_however_short_its_polls_are(ka
     admin.create_topics({TOPIC: {"num_partitions": 1, "replication_factor": 1}})
     with Member(Connection(kafka.broker), Group("readers", 6), [TOPIC]) as member:
         batches = member.batches(threading.Event(), lambda: SHORT, 10)
-        wait_for("it joins", lambda: partitions_of(member, batches) == {0}, 30, every=0.0)
+        wait_for("it joins", lambda: partitions_of(member, batches) == {0}, 90, every=0.0)
         admin.create_partitions({TOPIC: NewPartitions(3)})
-        wait_for("Kafka has them", lambda: len(admin.describe_topics([TOPIC])[0]["partitions"]) == 3, 30)
+        wait_for("Kafka has them", lambda: len(admin.describe_topics([TOPIC])[0]["partitions"]) == 3, 90)
         member.consumer.topics()  # fetches what is there, which the client else does every five minutes
-        wait_for("it has all", lambda: partitions_of(member, batches) == {0, 1, 2}, 30, every=0.0)
+        wait_for("it has all", lambda: partitions_of(member, batches) == {0, 1, 2}, 90, every=0.0)
     admin.close()
 
 
@@ -42,7 +42,7 @@ def make_anew(admin: KafkaAdminClient, connection: Connection, texts: Sequence[b
     """Delete the topic where it is there, create it, and write these messages to it."""
     if TOPIC in admin.list_topics():
         admin.delete_topics([TOPIC])
-    wait_for("the old one is gone", lambda: TOPIC not in admin.list_topics(), 30)
+    wait_for("the old one is gone", lambda: TOPIC not in admin.list_topics(), 90)
     admin.create_topics({TOPIC: {"num_partitions": 1, "replication_factor": 1}})
     producer = open_producer(connection)
     send_all(producer, TOPIC, [(b"key", text) for text in texts])
@@ -64,7 +64,7 @@ def test_a_reader_reads_a_topic_that_was_made_anew_once_from_its_beginning(kafka
     reader.seek_to_beginning(at)
     assert count_read() == 30
     make_anew(admin, connection, new)
-    wait_for("the new messages", lambda: count_read() >= 40, 30)
+    wait_for("the new messages", lambda: count_read() >= 40, 90)
     count_read()
     assert read == old + new
     reader.close()

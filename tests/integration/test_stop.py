@@ -8,7 +8,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -23,19 +23,21 @@ from tests.support.pages import read_page
 from tests.support.processes import FREE_WORKER, ROOT, Worker
 from tests.support.servers import KafkaServer, free_ports
 from tests.support.topics import Follower, produce
-from tests.support.waiting import wait_for
+from tests.support.waiting import lost_time, wait_for
 
 MARGIN_SECONDS = 3.0
 """Beyond the promise: what a busy machine needs to end a process of some hundred MB."""
 
-HOGS = 3 * (os.cpu_count() or 1)
+HOGS = 3
 
 
 @contextmanager
-def busy_machine() -> Iterator[None]:
-    """Processes that take all cores, three for each."""
+def busy(cores: Iterable[int]) -> Iterator[None]:
+    """Processes that take these cores."""
     hogs = [subprocess.Popen([sys.executable, "-c", "while True: pass"]) for _ in range(HOGS)]
     try:
+        for hog in hogs:
+            os.sched_setaffinity(hog.pid, cores)
         yield
     finally:
         for hog in hogs:
@@ -85,7 +87,9 @@ def test_sigterm_ends_a_worker_in_time_on_a_busy_machine(kafka: KafkaServer, tmp
         "FVQ_WEB_PORT": str(port),
         "FVQ_TEST_SCORE_MS": "120000" if situation == "scoring" else "0",
     }
-    worker = Worker("worker", tmp_path, command=None if situation == "sampling and scoring" else FREE_WORKER, **settings)
+    command = None if situation == "sampling and scoring" else FREE_WORKER
+    # One core, which alone is made busy: tests that run beside this one, and their limits of time, have the others.
+    worker = Worker("worker", tmp_path, core=0, command=command, **settings)
     with ExitStack() as stack:
         stack.callback(worker.kill)
         address = stack.enter_context(silent_server())
@@ -102,9 +106,10 @@ def test_sigterm_ends_a_worker_in_time_on_a_busy_machine(kafka: KafkaServer, tmp
         if situation == "broker hangs":
             os.kill(kafka.pid, signal.SIGSTOP)
             stack.callback(os.kill, kafka.pid, signal.SIGCONT)
-        stack.enter_context(busy_machine())
+        stack.enter_context(busy(worker.cores))
+        lost = stack.enter_context(lost_time(worker.cores))
         began = time.monotonic()
         worker.terminate(STOP_SECONDS + 60)
         seconds = time.monotonic() - began
-        if seconds > STOP_SECONDS + MARGIN_SECONDS:
-            pytest.fail(f"{situation}: the worker ended {seconds:.1f} s after SIGTERM\n{worker.tail()}")
+        print(f"{situation}: the worker ended {seconds:.1f} s after SIGTERM; the machine stood still for {lost():.1f} s")
+        assert seconds <= STOP_SECONDS + MARGIN_SECONDS + lost(), worker.tail()

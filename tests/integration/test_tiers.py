@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import imageio_ffmpeg
+import pytest
 
 from streams.events import DEAD_LETTER_TOPIC, SCORES_TOPIC, SEGMENTS_TOPIC, SegmentEvent, SegmentScore
 from streams.kafka.connection import Connection
@@ -64,6 +65,7 @@ def make_segments(folder: Path, name: str, change: str) -> list[Path]:
     return [folder / f"{name}{number}.ts" for number in range(4)]
 
 
+@pytest.mark.timeout(900)
 def test_glances_and_full_looks_while_workers_come_and_go(kafka: KafkaServer, tmp_path: Path) -> None:
     create_topics(Connection(kafka.broker), partitions=4, replication=1)
     media = tmp_path / "media"
@@ -134,4 +136,5 @@ def test_glances_and_full_looks_while_workers_come_and_go(kafka: KafkaServer, tm
         assert all(score.rests_on in looked_at for score in damaged[seen:] if score.tier == "glance")
         assert (damaged[seen].score or 0) < (of_stream[STEADY - 1].score or 0)
     # A stream has up to three workers here, and each of them begins with two full looks.
+    print(f"\n{glances} glances of {STREAMS} streams with {STEADY} steady segments each")
     assert glances >= STREAMS * STEADY / 4

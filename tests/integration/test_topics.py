@@ -126,7 +126,7 @@ def test_the_states_of_streams_are_compacted(kafka: KafkaServer) -> None:
             follower.close()
 
     # The segments that are closed are compacted; the last one, of up to 2,100 states, is not.
-    wait_for("obsolete states are gone", lambda: len(values()) < states / 3, 90)
+    wait_for("obsolete states are gone", lambda: len(values()) < states / 3, 240)
     assert {int.from_bytes(value[:4], "big") for value in values()} >= set(range(states - streams, states))
 
 

@@ -86,7 +86,7 @@ class Upgrade:
             "FVQ_GROUP": f"upgrade-{folder.name}"[:60],
             "FVQ_MEDIA_ROOTS": str(folder / "media"),
             "FVQ_LIVE_WINDOW": "off",
-            "FVQ_SESSION_TIMEOUT": "6",
+            "FVQ_SESSION_TIMEOUT": "18",  # nobody is killed; a shorter one ends where the machine stands still, which is an error
             "FVQ_SAMPLER_WORKERS": "1",
             "FVQ_DEVICE": "cpu",
             # One model for both: what differs between the versions is the code.

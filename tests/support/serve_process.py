@@ -45,7 +45,7 @@ class Served:
 
     def request(self, method: str, path: str, body: bytes | None = None, token: str = TOKEN) -> tuple[int, Any]:
         """The status and the parsed body of an answer."""
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=60)
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=120)
         headers = {"Authorization": f"Bearer {token}"} | ({"Content-Type": MEDIA_TYPE} if body else {})
         connection.request(method, path, body, headers)
         answer = connection.getresponse()

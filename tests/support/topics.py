@@ -22,7 +22,10 @@ def produce(broker: str, topic: str, events: Iterable[SegmentEvent]) -> None:
 
 
 class Follower:
-    """Reads a topic from its beginning while it grows. A message counts as delivered when this independent reader has it."""
+    """Reads a topic from its beginning while it grows. A message counts as delivered when this independent reader has it.
+
+    records: the messages so far, each partition's in their order; values: what is in them.
+    """
 
     def __init__(self, broker: str, topic: str, **security: Any) -> None:
         options = {"bootstrap_servers": broker, "reconnect_backoff_max_ms": RECONNECT_MS} | security
@@ -31,14 +34,16 @@ class Follower:
         wait_for(f"topic {topic}", lambda: bool(self.consumer.partitions_for_topic(topic)), 60)
         self.partitions = [TopicPartition(topic, number) for number in self.consumer.partitions_for_topic(topic)]
         self.consumer.assign(self.partitions)
+        self.records: list[Any] = []
         self.values: list[bytes] = []
 
     def read(self) -> list[bytes]:
         """All values so far, up to the topic's end at the time of the call."""
         ends = self.consumer.end_offsets(self.partitions)
         while any(self.consumer.position(partition) < ends[partition] for partition in self.partitions):
-            for messages in self.consumer.poll(timeout_ms=500).values():
-                self.values += [message.value for message in messages]
+            for records in self.consumer.poll(timeout_ms=500).values():
+                self.records += records
+                self.values += [record.value for record in records]
         return self.values
 
     def close(self) -> None:
