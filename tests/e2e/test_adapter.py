@@ -127,18 +127,23 @@ def test_only_the_adapter_learns_the_new_opinion(table: Path, monkeypatch: pytes
     assert metrics["version"] in done.stdout
 
 
+@pytest.mark.timeout(600)
 def test_a_run_that_is_killed_in_stage_ii_goes_on(table: Path, tmp_path: Path) -> None:
     recipe = yaml.safe_load(RECIPE.read_text()) | {"checkpoint_steps": 2}
     recipe["stage1"] |= {"epochs": 2}
     recipe["stage2"] |= {"epochs": 1, "batch_size": 4}
     (tmp_path / "recipe.yaml").write_text(yaml.safe_dump(recipe))
     out = tmp_path / "model"
-    shutil.copytree(table.parent / "work", out / "work")
     command = [FVQ, "train", "--recipe", str(tmp_path / "recipe.yaml"), "--data", str(table), "--out", str(out)]
-    killed = subprocess.Popen(command, env=clean_environment(), stderr=subprocess.DEVNULL, start_new_session=True)
-    wait_for("some steps of stage II", lambda: len([row for row in curve(out) if row[0] == "2"]) >= 3, 120)
-    os.killpg(killed.pid, signal.SIGKILL)
-    killed.wait(10)
+    for _ in range(3):  # on a busy machine this process may stand still until the run is over
+        shutil.rmtree(out, ignore_errors=True)
+        shutil.copytree(table.parent / "work", out / "work")
+        killed = subprocess.Popen(command, env=clean_environment(), stderr=subprocess.DEVNULL, start_new_session=True)
+        wait_for("some steps of stage II", lambda: len([row for row in curve(out) if row[0] == "2"]) >= 3, 120)
+        os.killpg(killed.pid, signal.SIGKILL)
+        killed.wait(60)
+        if not (out / "adapter_model.safetensors").exists():
+            break
     # Mark the first step in the curve: a run that trained it again would overwrite the mark.
     written = (out / "curve.csv").read_text().splitlines()
     marked = written[1].rsplit(",", 1)[0] + ",1234.5"
