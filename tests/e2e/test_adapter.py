@@ -34,6 +34,8 @@ from training.data.references import make_reference
 from training.data.samples import Samples
 from training.recipe import load_tune_recipe
 
+pytestmark = pytest.mark.timeout(600)
+
 NANO = SHIPPED["nano"]
 DEGRADED = ("blur-1", "blur-2", "blur-3", "blur-4", "x264-5", "x264-9", "mpeg4-3", "noise-2")
 """The degradations of each reference, in the order of `ladders()`."""
@@ -127,7 +129,6 @@ def test_only_the_adapter_learns_the_new_opinion(table: Path, monkeypatch: pytes
     assert metrics["version"] in done.stdout
 
 
-@pytest.mark.timeout(600)
 def test_a_run_that_is_killed_in_stage_ii_goes_on(table: Path, tmp_path: Path) -> None:
     recipe = yaml.safe_load(RECIPE.read_text()) | {"checkpoint_steps": 2}
     recipe["stage1"] |= {"epochs": 2}
