@@ -34,6 +34,8 @@ from training.data.references import make_reference
 from training.data.samples import Samples
 from training.recipe import load_tune_recipe
 
+pytestmark = pytest.mark.timeout(600)
+
 NANO = SHIPPED["nano"]
 DEGRADED = ("blur-1", "blur-2", "blur-3", "blur-4", "x264-5", "x264-9", "mpeg4-3", "noise-2")
 """The degradations of each reference, in the order of `ladders()`."""
@@ -133,12 +135,16 @@ def test_a_run_that_is_killed_in_stage_ii_goes_on(table: Path, tmp_path: Path) -
     recipe["stage2"] |= {"epochs": 1, "batch_size": 4}
     (tmp_path / "recipe.yaml").write_text(yaml.safe_dump(recipe))
     out = tmp_path / "model"
-    shutil.copytree(table.parent / "work", out / "work")
     command = [FVQ, "train", "--recipe", str(tmp_path / "recipe.yaml"), "--data", str(table), "--out", str(out)]
-    killed = subprocess.Popen(command, env=clean_environment(), stderr=subprocess.DEVNULL, start_new_session=True)
-    wait_for("some steps of stage II", lambda: len([row for row in curve(out) if row[0] == "2"]) >= 3, 120)
-    os.killpg(killed.pid, signal.SIGKILL)
-    killed.wait(10)
+    for _ in range(3):  # on a busy machine this process may stand still until the run is over
+        shutil.rmtree(out, ignore_errors=True)
+        shutil.copytree(table.parent / "work", out / "work")
+        killed = subprocess.Popen(command, env=clean_environment(), stderr=subprocess.DEVNULL, start_new_session=True)
+        wait_for("some steps of stage II", lambda: len([row for row in curve(out) if row[0] == "2"]) >= 3, 120)
+        os.killpg(killed.pid, signal.SIGKILL)
+        killed.wait(60)
+        if not (out / "adapter_model.safetensors").exists():
+            break
     # Mark the first step in the curve: a run that trained it again would overwrite the mark.
     written = (out / "curve.csv").read_text().splitlines()
     marked = written[1].rsplit(",", 1)[0] + ",1234.5"

@@ -37,6 +37,7 @@ def answers(follower: Follower) -> list[SegmentScore]:
     return [SegmentScore.from_bytes(value) for value in follower.read()]
 
 
+@pytest.mark.timeout(600)
 def test_a_large_model_in_the_worker_looks_at_segments_and_each_has_one_answer(
     broker: str, segments: list[Path], large: Path, tmp_path: Path
 ) -> None:
@@ -48,7 +49,7 @@ def test_a_large_model_in_the_worker_looks_at_segments_and_each_has_one_answer(
         broker, segments[0].parent, tmp_path, FVQ_DEEP_MODEL=str(large), FVQ_WEB_PORT=str(port), **EVERYTHING_IS_LOW
     ).start()
     try:
-        wait_for("every score", lambda: len(follower.read()) >= len(events), 120)
+        wait_for("every score", lambda: len(follower.read()) >= len(events), 200)
         scores = answers(follower)
         assert sorted(score.segment_id for score in scores) == sorted(event.segment_id for event in events)
         deep = [score for score in scores if score.tier == "deep"]
@@ -64,17 +65,18 @@ def test_a_large_model_in_the_worker_looks_at_segments_and_each_has_one_answer(
         for score in scores:
             by_stream.setdefault(score.stream_id, []).append(score.sequence)
         assert all(sequences == sorted(sequences) for sequences in by_stream.values()), "answers stay in their order"
-        with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=5) as page:
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=60) as page:
             metrics = page.read().decode()
         assert 'fvq_tier_segments_total{reason="low",tier="deep"}' in metrics
         assert f"fvq_deep_seconds_count {len(deep)}.0" in metrics
-        assert running.terminate() == 0, running.tail()
+        running.stop()
         assert not list((tmp_path / "worker" / "inbox").rglob("*.*")), "no fetched file is left"
     finally:
         running.kill()
         follower.close()
 
 
+@pytest.mark.timeout(600)
 def test_a_served_large_model_that_comes_late_delays_nothing_before(broker: str, segments: list[Path], tmp_path: Path) -> None:
     port = free_ports(1)
     follower = Follower(broker, SCORES_TOPIC)
@@ -90,14 +92,14 @@ def test_a_served_large_model_that_comes_late_delays_nothing_before(broker: str,
 
     try:
         produce(broker, SEGMENTS_TOPIC, [event(segments[number % len(segments)], 1000 + number) for number in range(20)])
-        wait_for("every score", lambda: len(follower.read()) >= 20, 90)
+        wait_for("every score", lambda: len(follower.read()) >= 20, 150)
         assert {score.tier for score in answers(follower)} == {"full"}
         with ScriptedScorer(port):
             wait_for("a deep score", send_until_deep, 90, every=1.0)
         (deep, *_) = [score for score in answers(follower) if score.tier == "deep"]
         assert deep.model is not None
         assert deep.model.name == "scripted"
-        assert running.terminate() == 0, running.tail()
+        running.stop()
     finally:
         running.kill()
         follower.close()

@@ -78,6 +78,7 @@ def scored(follower: Follower) -> Counter[str]:
     return Counter(SegmentScore.from_bytes(value).segment_id for value in follower.read())
 
 
+@pytest.mark.timeout(600)
 def test_a_killed_worker_loses_no_segment(broker: str, segments: list[Path], tmp_path: Path) -> None:
     events = [event(segments[number % len(segments)], number) for number in range(40)]
     produce(broker, SEGMENTS_TOPIC, events)
@@ -85,13 +86,13 @@ def test_a_killed_worker_loses_no_segment(broker: str, segments: list[Path], tmp
     running = worker(broker, segments[0].parent, tmp_path).start()
     try:
         for count in (8, 20):
-            wait_for(f"{count} scores", lambda count=count: len(scored(follower)) >= count, 60)
+            wait_for(f"{count} scores", lambda count=count: len(scored(follower)) >= count, 150)
             running.kill()
             running.start()
-        wait_for("every score", lambda: len(scored(follower)) == len(events), 90)
+        wait_for("every score", lambda: len(scored(follower)) == len(events), 150)
         counts = scored(follower)
         assert set(counts) == {event.segment_id for event in events}
-        assert running.terminate() == 0, running.tail()
+        running.stop()
     finally:
         running.kill()
         follower.close()
@@ -116,15 +117,15 @@ def test_hostile_input_is_dead_lettered_with_its_bytes(broker: str, segments: li
     }
     producer = KafkaProducer(bootstrap_servers=broker)
     for value in sent:
-        producer.send(SEGMENTS_TOPIC, key=b"k", value=value).get(timeout=10)
-    producer.send(SEGMENTS_TOPIC, key=b"k", value=event(segments[0], 7).to_bytes()).get(timeout=10)
+        producer.send(SEGMENTS_TOPIC, key=b"k", value=value).get(timeout=60)
+    producer.send(SEGMENTS_TOPIC, key=b"k", value=event(segments[0], 7).to_bytes()).get(timeout=60)
     producer.close()
     running = worker(broker, media, tmp_path).start()
     consumer = KafkaConsumer(DEAD_LETTER_TOPIC, bootstrap_servers=broker, auto_offset_reset="earliest", group_id=None)
     follower = Follower(broker, SCORES_TOPIC)
     letters: dict[bytes, dict[str, str]] = {}
     try:
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + 150
         while len(letters) < len(sent) and time.monotonic() < deadline:
             for messages in consumer.poll(timeout_ms=500).values():
                 for message in messages:
@@ -132,7 +133,7 @@ def test_hostile_input_is_dead_lettered_with_its_bytes(broker: str, segments: li
                     letters[message.value] = {name: value.decode() for name, value in message.headers}
         assert {value: headers["kind"] for value, headers in letters.items()} == sent, running.tail()
         assert all(headers["reason"] and headers["topic"] == SEGMENTS_TOPIC for headers in letters.values())
-        wait_for("the good segment after the bad ones", lambda: len(scored(follower)) == 1, 30)
+        wait_for("the good segment after the bad ones", lambda: len(scored(follower)) == 1, 60)
     finally:
         running.kill()
         follower.close()
@@ -152,6 +153,7 @@ raise SystemExit(start_worker(load_settings()))
 """
 
 
+@pytest.mark.timeout(600)
 def test_a_worker_that_cannot_finish_a_batch_ends_and_the_next_worker_finishes_it(
     broker: str, segments: list[Path], tmp_path: Path
 ) -> None:
@@ -161,34 +163,35 @@ def test_a_worker_that_cannot_finish_a_batch_ends_and_the_next_worker_finishes_i
     running = worker(broker, segments[0].parent, tmp_path)
     follower = Follower(broker, SCORES_TOPIC)
     try:
-        wait_for("the end of the broken worker", lambda: not broken.running, 60)
+        wait_for("the end of the broken worker", lambda: not broken.running, 150)
         assert broken.process is not None
         assert broken.process.returncode == 1
         assert "a bug" in broken.tail()
         running.start()
-        wait_for("every score", lambda: set(scored(follower)) == {event.segment_id for event in events}, 90)
+        wait_for("every score", lambda: set(scored(follower)) == {event.segment_id for event in events}, 150)
     finally:
         broken.kill()
         running.kill()
         follower.close()
 
 
+@pytest.mark.timeout(600)
 def test_pages_and_a_graceful_stop(broker: str, segments: list[Path], tmp_path: Path) -> None:
     port = free_ports(1)
     running = worker(broker, segments[0].parent, tmp_path, FVQ_WEB_PORT=str(port)).start()
 
-    def page(path: str) -> str:
-        with urllib.request.urlopen(f"http://127.0.0.1:{port}{path}", timeout=5) as answer:
+    def page(path: str, seconds: float = 60) -> str:
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}{path}", timeout=seconds) as answer:
             return answer.read().decode()
 
     def ready() -> bool:
         try:
-            return bool(json.loads(page("/readyz"))["ready"])
+            return bool(json.loads(page("/readyz", 5))["ready"])
         except OSError:
             return False
 
     try:
-        wait_for("ready", ready, 60)
+        wait_for("ready", ready, 150)
         health = json.loads(page("/healthz"))
         assert health["status"] == "alive"
         assert set(health["agents"]) == {
@@ -204,7 +207,7 @@ def test_pages_and_a_graceful_stop(broker: str, segments: list[Path], tmp_path: 
         follower = Follower(broker, SCORES_TOPIC)
         late = event(segments[0], 90, start=datetime.now(UTC) - timedelta(hours=1))
         produce(broker, SEGMENTS_TOPIC, [late, *(event(path, number) for number, path in enumerate(segments))])
-        wait_for("some scores", lambda: len(scored(follower)) >= 3, 60)
+        wait_for("some scores", lambda: len(scored(follower)) >= 3, 150)
         metrics = page("/metrics")
         assert 'fvq_segments_total{status="scored"}' in metrics
         assert 'fvq_stage_seconds_count{stage="sample"}' in metrics
@@ -213,7 +216,7 @@ def test_pages_and_a_graceful_stop(broker: str, segments: list[Path], tmp_path: 
         scored_before = scored(follower)
         # The worker answered each segment that it took before the stop; the next worker answers the rest.
         running.start()
-        wait_for("the other scores", lambda: len(scored(follower)) == len(segments) + 1, 60)
+        wait_for("the other scores", lambda: len(scored(follower)) == len(segments) + 1, 150)
         assert all(count == 1 for count in scored(follower).values()), "a graceful stop must not score a segment twice"
         assert len(scored_before) >= 3
         follower.close()
@@ -223,12 +226,12 @@ def test_pages_and_a_graceful_stop(broker: str, segments: list[Path], tmp_path: 
 
 def test_old_segments_are_skipped_in_a_live_window(broker: str, segments: list[Path], tmp_path: Path) -> None:
     late = event(segments[0], 1, start=datetime.now(UTC) - timedelta(hours=1))
-    fresh = event(segments[1], 2, start=datetime.now(UTC) + timedelta(seconds=30))
+    fresh = event(segments[1], 2, start=datetime.now(UTC) + timedelta(seconds=120))  # not late, however late the worker
     produce(broker, SEGMENTS_TOPIC, [late, fresh])
     running = worker(broker, segments[0].parent, tmp_path, FVQ_LIVE_WINDOW="60").start()
     follower = Follower(broker, SCORES_TOPIC)
     try:
-        wait_for("both scores", lambda: len(scored(follower)) == 2, 60)
+        wait_for("both scores", lambda: len(scored(follower)) == 2, 150)
         by_id = {score.segment_id: score for score in map(SegmentScore.from_bytes, follower.read())}
         assert by_id[late.segment_id].status == "skipped"
         assert "live window" in by_id[late.segment_id].reason

@@ -27,6 +27,10 @@ return [...document.querySelectorAll("#rows .row")].filter((row) => !row.hidden)
 """
 """The rows that are in the document, from the top."""
 
+AT_ONCE = """
+for (const key of arguments[0]) document.activeElement.dispatchEvent(new KeyboardEvent("keydown", { key, bubbles: true }));
+"""
+
 
 class Operator:
     """Somebody before the wall, with a keyboard and eyes."""
@@ -40,7 +44,11 @@ class Operator:
     def press(self, *keys: str) -> None:
         ActionChains(self.browser).send_keys(*keys).perform()
 
-    def sees(self, condition: Callable[[], Any], within: float = 20) -> None:
+    def press_at_once(self, *keys: str) -> None:
+        """Keys that belong together, as "g f", without the time between two of them that a busy machine may take."""
+        self.browser.execute_script(AT_ONCE, keys)
+
+    def sees(self, condition: Callable[[], Any], within: float = 60) -> None:
         try:
             WebDriverWait(self.browser, within, poll_frequency=0.05).until(lambda _: condition())
         except TimeoutException:
@@ -61,6 +69,10 @@ class Operator:
     def dialog(self) -> str:
         return self.browser.execute_script("return document.querySelector('dialog[open]')?.innerText ?? ''")
 
+    def was_told(self, text: str) -> bool:
+        """Whether the page has told this in passing, at the foot, since it was opened."""
+        return any(text in toast for toast in self.browser.execute_script("return window.toasts"))
+
     def sees_rows(self) -> None:
         self.sees(lambda: len(self.rows()) > 5)
 
@@ -79,7 +91,7 @@ class Operator:
         request = urllib.request.Request(
             f"{self.server.address}/api/v1{path}", data, {"Content-Type": "application/json"}, method=method
         )
-        with urllib.request.urlopen(request, timeout=20) as answer:
+        with urllib.request.urlopen(request, timeout=60) as answer:
             return json.loads(answer.read() or b"null")
 
     def real_path(self, path: str) -> str:

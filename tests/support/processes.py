@@ -41,7 +41,7 @@ def with_two_streams(folder: Path, *command: str, **settings: str) -> Iterator[s
     finally:
         if process.poll() is None:
             os.killpg(process.pid, signal.SIGKILL)
-            process.wait(10)
+            process.wait(60)
 
 
 class Worker:
@@ -100,7 +100,7 @@ class Worker:
             return
         with contextlib.suppress(ProcessLookupError):
             os.killpg(self.process.pid, signal.SIGKILL)
-        self.process.wait(10)
+        self.process.wait(60)
 
     def stop(self, seconds: float = 90) -> None:
         """End the worker with SIGTERM: with exit code 0 or, where other work takes the machine, by its own limit of time.

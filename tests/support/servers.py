@@ -99,7 +99,7 @@ class KafkaServer(Server):
         topics = [topic for topic in admin.list_topics() if not topic.startswith("__")]
         if topics:
             admin.delete_topics(topics)
-            wait_for("topics are deleted", lambda: not set(topics) & set(admin.list_topics()), 30)
+            wait_for("topics are deleted", lambda: not set(topics) & set(admin.list_topics()), 120)
         admin.close()
 
 

@@ -15,6 +15,18 @@ TELL_VIOLATIONS = """
 addEventListener("securitypolicyviolation", (event) => console.error("violated", event.violatedDirective, event.blockedURI));
 """
 
+KEEP_TOASTS = """
+window.toasts = [];
+let toasted = "";
+new MutationObserver(() => {
+  const toast = document.getElementById("toast");
+  const text = toast?.textContent && toast.checkVisibility() ? toast.textContent : "";
+  if (text && text !== toasted) window.toasts.push(text);
+  toasted = text;
+}).observe(document, { subtree: true, childList: true, characterData: true });
+"""
+"""Keeps what the page has told in passing: it takes such a text away after some seconds, and a slow test would miss it."""
+
 
 @pytest.fixture(scope="package")
 def server() -> Iterator[Server]:
@@ -26,6 +38,7 @@ def server() -> Iterator[Server]:
 def chrome(tmp_path_factory: pytest.TempPathFactory) -> Iterator[webdriver.Chrome]:
     with chromium_or_skip(tmp_path_factory.mktemp("browser")) as chrome:
         chrome.execute_cdp_cmd("Page.addScriptToEvaluateOnNewDocument", {"source": TELL_VIOLATIONS})
+        chrome.execute_cdp_cmd("Page.addScriptToEvaluateOnNewDocument", {"source": KEEP_TOASTS})
         yield chrome
 
 

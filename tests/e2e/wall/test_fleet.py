@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import time
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -115,7 +114,7 @@ def test_a_television_has_no_controls_and_turns_its_pages(operator: Operator) ->
     assert shown <= 1  # the fold's button is at the end of the list
     assert operator.browser.execute_script("return getComputedStyle(document.body).fontSize") == "24px"
     top = operator.browser.execute_script("return document.getElementById('list').scrollTop")
-    operator.sees(lambda: operator.browser.execute_script("return document.getElementById('list').scrollTop") > top, 30)
+    operator.sees(lambda: operator.browser.execute_script("return document.getElementById('list').scrollTop") > top)
 
 
 def test_forced_colours_keep_every_number(operator: Operator) -> None:
@@ -151,24 +150,22 @@ def test_a_hostile_id_is_text_in_its_row_and_its_view(operator: Operator, hostil
     operator.has_no_complaint()
 
 
-def test_a_server_that_dies_is_told_within_three_seconds_and_comes_back(browser: webdriver.Chrome) -> None:
+def test_a_server_that_dies_is_told_and_comes_back(browser: webdriver.Chrome) -> None:
     with serving(60) as server:
         operator = Operator(browser, server)
         operator.opens()
         operator.sees_rows()
         operator.sees(lambda: "live" in operator.text())
         server.kill()
-        killed = time.monotonic()
+        # How soon: `test_what_is_seen_is_old_after_two_and_a_half_seconds`, without a clock.
         operator.sees(
-            lambda: "What you see is old" in operator.text() and " old" in operator.browser.find_element(By.ID, "age").text, 10
+            lambda: "What you see is old" in operator.text() and " old" in operator.browser.find_element(By.ID, "age").text
         )
-        assert time.monotonic() - killed < 4.5  # 3 s, and what the polling and a busy machine take
         assert operator.browser.title.startswith("(old)")
         assert operator.rows(), "what was there stays in sight"
         server.start()
         operator.sees(
-            lambda: "What you see is old" not in operator.text() and "live" in operator.browser.find_element(By.ID, "age").text,
-            60,
+            lambda: "What you see is old" not in operator.text() and "live" in operator.browser.find_element(By.ID, "age").text
         )
         assert not operator.browser.title.startswith("(old)")
 
@@ -190,7 +187,7 @@ def test_a_person_signs_in_and_sees_what_the_token_allows(browser: webdriver.Chr
         operator.press("readerreaderreader", Keys.ENTER)
         operator.sees(lambda: not operator.dialog() and operator.rows())
         operator.press("j", "a")
-        operator.sees(lambda: "lacks the scope ack" in operator.text())
+        operator.sees(lambda: operator.was_told("lacks the scope ack"))
         assert operator.browser.execute_script("return document.querySelectorAll('.row img:not([hidden])').length") == 0
         # A link with a token signs in, and the token leaves the address bar. The token's labels limit what is seen.
         operator.browser.delete_all_cookies()
@@ -259,7 +256,7 @@ def test_a_phone_has_no_mosaic(operator: Operator) -> None:
     assert not operator.browser.find_elements(By.ID, "mosaic")
     assert not operator.browser.execute_script("return document.querySelector('#tools .desk').checkVisibility()")
     operator.press("m")
-    operator.sees(lambda: "needs a wider screen" in operator.text())
+    operator.sees(lambda: operator.was_told("needs a wider screen"))
     # Turned, or on a larger screen, it is what the address asks for.
     set_size(operator.browser, 900, 600)
     operator.sees(lambda: operator.browser.find_elements(By.CSS_SELECTOR, "#mosaic .cell"))

@@ -370,3 +370,25 @@ def test_a_wall_that_reads_nothing_new_says_so(browser: webdriver.Chrome) -> Non
         ["nothing new", "old", False, "What you see is old: the wall reads nothing new. no Kafka broker answers."],
         ["live 1.8 s", "live", True, ""],
     ]
+
+
+def test_what_is_seen_is_old_after_two_and_a_half_seconds(browser: webdriver.Chrome) -> None:
+    texts = result(
+        browser,
+        """
+    for (const id of ["age", "banner"]) {
+      const element = document.createElement("p");
+      element.id = id;
+      document.body.append(element);
+    }
+    const { drawAge } = await import("/head.js");
+    const [age, banner] = ["age", "banner"].map((id) => document.getElementById(id));
+    const texts = [];
+    for (const seconds of [2.4, 2.6]) {
+      drawAge({ known: true, live: { age: () => seconds, state: "live" }, summary: { lag_p95: 1.8, problem: "" } });
+      texts.push([age.dataset.state, banner.hidden, document.body.classList.contains("old")]);
+    }
+    return texts;
+    """,
+    )
+    assert texts == [["live", True, False], ["old", False, True]]

@@ -52,7 +52,7 @@ window.fetch = (address, options) => {
 def test_something_that_is_no_label_is_left_out_and_named(operator: Operator) -> None:
     operator.opens("/?label=garbage")
     operator.sees_rows()
-    operator.sees(lambda: "No label, so left out: garbage" in operator.text())
+    operator.sees(lambda: operator.was_told("No label, so left out: garbage"))
     operator.opens("/?label=nobody:has-this")
     operator.sees(lambda: "No stream fits the filter" in operator.text())
 
@@ -79,7 +79,7 @@ def test_one_rating_is_asked_for_however_often_the_key_is_pressed(operator: Oper
     operator.press(Keys.ESCAPE)
     # Whoever has gone elsewhere meanwhile is not asked any more.
     operator.browser.execute_script("hold('/clips');" + press)
-    operator.press("g", "a")
+    operator.press_at_once("g", "a")
     operator.sees(lambda: operator.view() == "alerts")
     operator.browser.execute_script("letGo()")
     with pytest.raises(TimeoutException):
@@ -108,7 +108,7 @@ def test_more_alerts_than_the_server_takes_at_once_are_acknowledged_in_time(oper
     operator.sees(operator.dialog)
     operator.browser.execute_script(REFUSED_ONCE)
     operator.browser.find_element(By.CSS_SELECTOR, "dialog button[type=submit]").click()
-    operator.sees(lambda: "The alert is acknowledged" in operator.text())
+    operator.sees(lambda: operator.was_told("The alert is acknowledged"))
     operator.asks("DELETE", f"{path}/ack")
 
 
@@ -118,20 +118,20 @@ def test_a_stream_and_an_alert_come_back_with_the_server(browser: webdriver.Chro
         operator.opens("/streams/studio-20")
         operator.sees(lambda: operator.browser.find_elements(By.CSS_SELECTOR, ".chart canvas"))
         server.kill()
-        operator.sees(lambda: "What you see is old" in operator.text(), 10)
+        operator.sees(lambda: "What you see is old" in operator.text())
         operator.browser.execute_script(DELAYED)
         operator.press("t")
         operator.sees(lambda: operator.browser.execute_script("return passed('/streams/studio-20')"))
         assert "Signals of the last segments" in operator.text(), "what was there stays in sight"
         server.start()
-        operator.sees(lambda: "What you see is old" not in operator.text(), 60)
+        operator.sees(lambda: "What you see is old" not in operator.text())
         operator.sees(lambda: operator.browser.find_elements(By.CSS_SELECTOR, ".chart canvas"))
         operator.opens(operator.real_path("ALERT"))
         operator.sees(lambda: "What and why" in operator.text())
         server.kill()
         server.start()
         # The new server plays another past, in which there never was such an alert.
-        operator.sees(lambda: "no such alert" in operator.text(), 60)
+        operator.sees(lambda: "no such alert" in operator.text())
 
 
 def test_the_narrowest_phone_still_shows_whose_row_it_is(operator: Operator) -> None:

@@ -31,17 +31,17 @@ def test_every_view_is_reached_with_the_keyboard_alone(operator: Operator) -> No
     operator.sees(lambda: operator.view() == "fleet" and operator.active() == active)
     operator.press("o")
     operator.sees(lambda: operator.view() == "alert" and "What and why" in operator.text())
-    operator.press("g", "a")
+    operator.press_at_once("g", "a")
     operator.sees(lambda: operator.view() == "alerts" and "since" in operator.text())
     operator.press("j", Keys.ENTER)
     operator.sees(lambda: operator.view() == "alert" and "Timeline" in operator.text())
-    operator.press("g", "c")
+    operator.press_at_once("g", "c")
     operator.sees(lambda: operator.view() == "clips" and "kept as" in operator.text())
     operator.press("?")
     operator.sees(lambda: "acknowledge" in operator.dialog())
     operator.press(Keys.ESCAPE)
     operator.sees(lambda: not operator.dialog())
-    operator.press("g", "f")
+    operator.press_at_once("g", "f")
     operator.sees(lambda: operator.view() == "fleet")
     operator.press("/")
     operator.press("studio")
@@ -56,7 +56,7 @@ def test_a_segment_is_rated_before_its_score_is_seen(operator: Operator) -> None
     operator.sees(lambda: "How good is the picture quality?" in operator.dialog())
     assert not any(char.isdigit() for char in operator.dialog() if char not in "12345")
     operator.press("4")
-    operator.sees(lambda: not operator.dialog() and "Rated good. The model said" in operator.text())
+    operator.sees(lambda: not operator.dialog() and operator.was_told("Rated good. The model said"))
     operator.has_no_complaint()
 
 
@@ -130,7 +130,8 @@ def test_a_chosen_time_shows_the_segments_around_it(operator: Operator) -> None:
     operator.opens("/streams/studio-20")
     rows = "return [...document.querySelectorAll('tr[data-segment]')].map((row) => row.dataset.segment)"
     # The table is full at once: what came before the page was opened is read from the history.
-    operator.sees(lambda: len(operator.browser.execute_script(rows)) >= 20, 5)
+    # The live scores of the first 20 s would be ten.
+    operator.sees(lambda: len(operator.browser.execute_script(rows)) >= 20, 20)
     score = operator.asks("GET", "/streams/studio-20/segments?limit=20")["items"][-1]
     operator.opens(f"/streams/studio-20?at={quote(score['start'])}")
     operator.sees(lambda: "Segments around" in operator.text() and score["segment_id"] in operator.browser.execute_script(rows))
@@ -158,10 +159,13 @@ def test_the_good_and_the_bad_clip_play_in_step(operator: Operator) -> None:
     """
     assert operator.browser.execute_script(state) == [0, 0, True, True]
     operator.press("p")
-    operator.sees(lambda: operator.browser.execute_script(state)[0] > 0.5)
-    good, bad, *paused = operator.browser.execute_script(state)
-    assert paused == [False, False]
-    assert abs(good - bad) < 0.5  # 0.1 s where nothing else uses the machine
+
+    def play_in_step() -> bool:
+        good, bad, *paused = operator.browser.execute_script(state)
+        return good > 0.5 and paused == [False, False] and abs(good - bad) < 0.3
+
+    # They come into step, though a busy machine may start or stop one of them late: 0.1 s where nothing else uses it.
+    operator.sees(play_in_step)
     operator.press("p")
     operator.sees(lambda: operator.browser.execute_script(state)[2:] == [True, True])
     # One slider moves both, also with its own keys; letters keep their meaning meanwhile.
