@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import asyncio
 import sqlite3
-import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -15,18 +13,16 @@ import pytest
 from aiohttp import ClientSession, DummyCookieJar, web
 from multidict import CIMultiDict
 from selenium import webdriver
-from selenium.common.exceptions import TimeoutException
-from selenium.webdriver.common.action_chains import ActionChains
 from selenium.webdriver.common.keys import Keys
-from selenium.webdriver.support.ui import WebDriverWait
 
 from streams.rating.mos import LEVEL_POINTS
 from streams.rating.playable import PlayableClips
-from streams.rating.server import RatingPage, make_app
+from streams.rating.server import RatingPage
 from streams.rating.store import RatingStore
 from streams.rating.values import Scale
 from tests.support.browser import chromium_or_skip
 from tests.support.media import make_clip
+from tests.support.rater import Person, served, served_app
 from tests.support.rating import make_example, read_file
 
 VOTE_WHILE_IT_PLAYS = """
@@ -43,74 +39,10 @@ In the page itself, for a clip may have ended before a slow browser has run anot
 """
 
 
-@contextmanager
-def served(page: RatingPage) -> Iterator[str]:
-    """Runs the page's server in a thread; gives its address."""
-    with served_app(make_app(page)) as address:
-        yield address
-
-
-@contextmanager
-def served_app(app: web.Application) -> Iterator[str]:
-    """Runs a server in a thread; gives its address."""
-    loop, started = asyncio.new_event_loop(), threading.Event()
-    address = ""
-    end = asyncio.Event()
-
-    async def serve() -> None:
-        nonlocal address
-        runner = web.AppRunner(app)
-        await runner.setup()
-        await web.TCPSite(runner, "127.0.0.1", 0).start()
-        address = f"http://127.0.0.1:{runner.addresses[0][1]}"
-        started.set()
-        await end.wait()
-        await runner.cleanup()
-
-    thread = threading.Thread(target=loop.run_until_complete, args=(serve(),))
-    thread.start()
-    try:
-        assert started.wait(30)
-        yield address
-    finally:
-        loop.call_soon_threadsafe(end.set)
-        thread.join()
-        loop.close()
-
-
 @pytest.fixture
 def browser(tmp_path: Path) -> Iterator[webdriver.Chrome]:
     with chromium_or_skip(tmp_path / "profile") as chrome:
         yield chrome
-
-
-class Person:
-    """A rater with a keyboard and eyes, without a mouse."""
-
-    def __init__(self, browser: webdriver.Chrome) -> None:
-        self.browser = browser
-
-    def press(self, *keys: str) -> None:
-        ActionChains(self.browser).send_keys(*keys).perform()
-
-    def sees(self, condition: Callable[[], bool]) -> None:
-        try:
-            WebDriverWait(self.browser, 60, poll_frequency=0.02).until(lambda _: condition())
-        except TimeoutException:
-            texts = f"{self.text('status')} {self.text('notice-title')}"
-            pytest.fail(f"not seen; stage {self.stage()}, {self.progress()} rated, {texts}, {self.browser.get_log('browser')}")
-
-    def stage(self) -> str:
-        return self.browser.execute_script("return document.body.dataset.stage") or ""
-
-    def text(self, name: str) -> str:
-        return self.browser.execute_script("return document.getElementById(arguments[0]).textContent", name)
-
-    def shown(self) -> str:
-        return self.browser.execute_script("return next && next.presentation") or ""
-
-    def progress(self) -> int:
-        return self.browser.execute_script("return next ? next.done : -1")
 
 
 @pytest.fixture

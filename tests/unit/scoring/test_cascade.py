@@ -28,8 +28,8 @@ from streams.scoring.deep import DeepScorer
 from streams.scoring.deep_plan import DeepLimits, DeepPlan
 from streams.scoring.pipeline import SegmentPipeline
 from tests.support.doubles import SPEC, BrightnessScorer
+from tests.support.segments import Media, message
 from tests.support.waiting import wait_for
-from tests.unit.scoring.test_pipeline import Media, message
 
 
 @pytest.fixture(autouse=True)

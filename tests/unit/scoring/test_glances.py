@@ -27,7 +27,7 @@ from streams.scoring.pipeline import SegmentPipeline
 from streams.scoring.tiers import TierLimits
 from tests.support.doubles import BrightnessScorer
 from tests.support.glances import make_glance
-from tests.unit.scoring.test_pipeline import Media
+from tests.support.segments import Media
 
 BEGIN = datetime.now(UTC)
 

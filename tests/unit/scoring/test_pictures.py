@@ -19,8 +19,8 @@ from streams.pictures import StreamPicture
 from streams.scoring.pictures import MOST_UNDER_WAY, PictureLimits, PicturePlan, Pictures, PictureSender
 from streams.scoring.pipeline import SegmentPipeline
 from tests.support.doubles import BrightnessScorer
+from tests.support.segments import Media, message
 from tests.support.sinks import make_score
-from tests.unit.scoring.test_pipeline import Media, message
 
 PREVIEW = Preview(b"\xff\xd8\xff", 160, 90)
 
