@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections import Counter
+from typing import Any
 
 from streams.media.fetch import LocalMedia
 
@@ -18,16 +20,10 @@ class KeptMedia:
         """Take a file in."""
         self._kept.add(media)
 
-    def hold(self, media: LocalMedia) -> None:
-        """Keep a file, after its segment is answered too, until each of its holders has released it."""
+    def hold_for(self, task: asyncio.Future[Any], media: LocalMedia) -> None:
+        """Keep a file, after its segment is answered too, until this task is over, and all others for which it is held."""
         self._holders[media] += 1
-
-    def release(self, media: LocalMedia, _: object = None) -> None:
-        """A holder needs the file no more; with the last of them it is deleted. _: the task that is over, if it is one."""
-        self._holders[media] -= 1
-        if not self._holders[media]:
-            del self._holders[media]
-            self.discard(media)
+        task.add_done_callback(lambda _: self._release(media))
 
     def answered(self, media: LocalMedia) -> None:
         """Delete the file of an answered segment, if nobody holds it."""
@@ -42,4 +38,10 @@ class KeptMedia:
     def discard_all(self) -> None:
         """Delete all of them."""
         for media in list(self._kept):
+            self.discard(media)
+
+    def _release(self, media: LocalMedia) -> None:
+        self._holders[media] -= 1
+        if not self._holders[media]:
+            del self._holders[media]
             self.discard(media)

@@ -206,10 +206,7 @@ class SegmentPipeline:
         result = list(answers)
         for place, look in zip(places, looks, strict=True):
             if look is not None:
-                media = segments[place].media
-                self._media.hold(media)
-                # Not where it is sampled: a look may end before, because the large model is away.
-                look.score.add_done_callback(partial(self._media.release, media))
+                self._media.hold_for(look.score, segments[place].media)
                 result[place] = replace(result[place], look=look)
         return result
 
@@ -225,8 +222,8 @@ class SegmentPipeline:
         if self._picture is not None and not self._picture.done():
             metrics.PICTURES.labels("left-out").inc()
             return
-        self._media.hold(segment.media)
         self._picture = asyncio.create_task(self._show_change(segment, score, self._pictures))
+        self._media.hold_for(self._picture, segment.media)
 
     async def _show_change(self, segment: Sampled, score: SegmentScore, pictures: Pictures) -> None:
         try:
@@ -236,8 +233,6 @@ class SegmentPipeline:
         except Exception as error:
             metrics.PICTURES.labels("failed").inc()
             log.warning("no picture of a change: %s", error, extra={"segment_id": score.segment_id})
-        finally:
-            self._media.release(segment.media)
 
     async def _scores_of(self, segments: Sequence[Sampled]) -> list[ClipScore | Exception]:
         """For each segment its score, or why it has none. Clips are sampled again where the scorer's specification changes."""
