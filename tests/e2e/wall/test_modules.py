@@ -347,10 +347,7 @@ def test_the_clips_around_an_alert_are_the_last_good_one_and_the_first_bad_one(b
     assert pairs == [["good", "720p"], [None, "720p"], [None, None]]
 
 
-def test_a_wall_that_reads_nothing_new_says_so(browser: webdriver.Chrome) -> None:
-    texts = result(
-        browser,
-        """
+HEAD = """
     for (const id of ["age", "banner"]) {
       const element = document.createElement("p");
       element.id = id;
@@ -359,6 +356,15 @@ def test_a_wall_that_reads_nothing_new_says_so(browser: webdriver.Chrome) -> Non
     const { drawAge } = await import("/head.js");
     const [age, banner] = ["age", "banner"].map((id) => document.getElementById(id));
     const texts = [];
+"""
+"""The elements in the page's head, and what draws them."""
+
+
+def test_a_wall_that_reads_nothing_new_says_so(browser: webdriver.Chrome) -> None:
+    texts = result(
+        browser,
+        HEAD
+        + """
     for (const problem of ["no Kafka broker answers", ""]) {
       drawAge({ known: true, live: { age: () => 0.5, state: "live" }, summary: { lag_p95: 1.8, problem } });
       texts.push([age.textContent, age.dataset.state, banner.hidden, banner.hidden ? "" : banner.textContent]);
@@ -375,15 +381,8 @@ def test_a_wall_that_reads_nothing_new_says_so(browser: webdriver.Chrome) -> Non
 def test_what_is_seen_is_old_after_two_and_a_half_seconds(browser: webdriver.Chrome) -> None:
     texts = result(
         browser,
-        """
-    for (const id of ["age", "banner"]) {
-      const element = document.createElement("p");
-      element.id = id;
-      document.body.append(element);
-    }
-    const { drawAge } = await import("/head.js");
-    const [age, banner] = ["age", "banner"].map((id) => document.getElementById(id));
-    const texts = [];
+        HEAD
+        + """
     for (const seconds of [2.4, 2.6]) {
       drawAge({ known: true, live: { age: () => seconds, state: "live" }, summary: { lag_p95: 1.8, problem: "" } });
       texts.push([age.dataset.state, banner.hidden, document.body.classList.contains("old")]);
