@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
-from streams.local.processes import own_settings, running
+from streams.local.processes import own_settings, running, tell_to_stop
 from streams.ports import free_port
 from streams.settings import Settings
 
@@ -60,8 +60,7 @@ class Wall:
 
     def end(self) -> None:
         """Tell it to stop, without waiting: it stops while the worker does."""
-        if self._process.poll() is None:
-            self._process.terminate()
+        tell_to_stop([self._process])
 
 
 def start_wall(stack: ExitStack, settings: Settings, broker: str, media: Sequence[Path], tell: Callable[[str], None]) -> Wall:

@@ -206,6 +206,7 @@ class SegmentPipeline:
         result = list(answers)
         for place, look in zip(places, looks, strict=True):
             if look is not None:
+                # From now on, and not from where it is sampled: a look may end before, because the large model is away.
                 self._media.hold_for(look.score, segments[place].media)
                 result[place] = replace(result[place], look=look)
         return result

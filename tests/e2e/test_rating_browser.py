@@ -22,8 +22,9 @@ from streams.rating.store import RatingStore
 from streams.rating.values import Scale
 from tests.support.browser import chromium_or_skip
 from tests.support.media import make_clip
-from tests.support.rater import Person, served, served_app
+from tests.support.rater import Person, served
 from tests.support.rating import make_example, read_file
+from tests.support.web import in_thread
 
 VOTE_WHILE_IT_PLAYS = """
 window.early = {};
@@ -341,7 +342,7 @@ def behind_proxy(target: str) -> Iterator[str]:
 
     app = web.Application()
     app.router.add_route("*", "/rate/{path:.*}", forward)
-    with served_app(app) as address:
+    with in_thread(web.AppRunner(app)) as address:
         yield f"{address}/rate"
 
 

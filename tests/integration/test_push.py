@@ -15,7 +15,7 @@ from streams.events import SCORES_TOPIC, SEGMENTS_TOPIC, SegmentEvent, SegmentSc
 from tests.support.media import ffmpeg
 from tests.support.processes import FVQ, Worker, fvq
 from tests.support.rtmp import run_ffmpeg
-from tests.support.servers import KafkaServer, free_ports
+from tests.support.servers import KafkaServer, free_ports, takes_datagrams
 from tests.support.topics import Follower
 from tests.support.waiting import wait_for
 
@@ -32,11 +32,6 @@ def processes_in(folder: Path) -> list[int]:
         except OSError:  # it has ended, or is not ours
             continue
     return running
-
-
-def takes_datagrams(port: int) -> bool:
-    """Whether a process has this UDP port on 127.0.0.1."""
-    return any(line.split()[1].endswith(f":{port:04X}") for line in Path("/proc/net/udp").read_text().splitlines()[1:])
 
 
 def arguments_of(pids: list[int]) -> list[str]:

@@ -10,6 +10,9 @@ from typing import Self
 from aiohttp import web
 from aiohttp.test_utils import TestServer
 
+from streams.ingest.base import Read
+from streams.media.read import Reader
+
 Scripted = bytes | str | int | Callable[[web.Request], Awaitable[web.StreamResponse]]
 """An answer: a body, a status without one, or a handler."""
 
@@ -65,3 +68,8 @@ class Origin:
         if isinstance(answer, str | bytes):
             return web.Response(body=answer.encode() if isinstance(answer, str) else answer)
         return await answer(request)
+
+
+def patient(reader: Reader) -> Read:
+    """Loads as the reader does, and waits for an address that hangs for longer than any test."""
+    return lambda url, seconds: reader.read(url, 600.0 if "/hangs" in url else seconds)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
-import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
@@ -15,41 +13,14 @@ from selenium.webdriver.common.action_chains import ActionChains
 from selenium.webdriver.support.ui import WebDriverWait
 
 from streams.rating.server import RatingPage, make_app
+from tests.support.web import in_thread
 
 
 @contextmanager
 def served(page: RatingPage) -> Iterator[str]:
     """Runs the page's server in a thread; gives its address."""
-    with served_app(make_app(page)) as address:
+    with in_thread(web.AppRunner(make_app(page))) as address:
         yield address
-
-
-@contextmanager
-def served_app(app: web.Application) -> Iterator[str]:
-    """Runs a server in a thread; gives its address."""
-    loop, started = asyncio.new_event_loop(), threading.Event()
-    address = ""
-    end = asyncio.Event()
-
-    async def serve() -> None:
-        nonlocal address
-        runner = web.AppRunner(app)
-        await runner.setup()
-        await web.TCPSite(runner, "127.0.0.1", 0).start()
-        address = f"http://127.0.0.1:{runner.addresses[0][1]}"
-        started.set()
-        await end.wait()
-        await runner.cleanup()
-
-    thread = threading.Thread(target=loop.run_until_complete, args=(serve(),))
-    thread.start()
-    try:
-        assert started.wait(30)
-        yield address
-    finally:
-        loop.call_soon_threadsafe(end.set)
-        thread.join()
-        loop.close()
 
 
 class Person:

@@ -40,6 +40,12 @@ def free_ports(count: int) -> int:
     raise RuntimeError("no free ports")
 
 
+def takes_datagrams(port: int) -> bool:
+    """Whether a process has this UDP port. That it runs says less: an SRT encoder gives up where nobody answers for 3 s."""
+    lines = Path("/proc/net/udp").read_text().splitlines()[1:]
+    return any(line.split()[1].endswith(f":{port:04X}") for line in lines)
+
+
 class Server:
     """A real server that a script under scripts/ starts; a call runs one of the script's commands.
 

@@ -22,8 +22,7 @@ from streams.ingest.positions import from_bytes, to_bytes
 from streams.ingest.states import SourceState
 from streams.media.read import Reader
 from tests.support.manifests import ANCHOR, TEMPLATE, manifest, period, timeline, video
-from tests.support.origin import Origin, Scripted
-from tests.unit.ingest.test_live import patient
+from tests.support.origin import Origin, Scripted, patient
 
 BEGIN = 100.0
 """Seconds after the anchor at which the tests begin."""

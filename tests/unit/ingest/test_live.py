@@ -12,12 +12,12 @@ import pytest
 
 from streams.events import SegmentEvent
 from streams.ingest import metrics
-from streams.ingest.base import Read, SavedPosition, Services, Stream, Times
+from streams.ingest.base import SavedPosition, Services, Stream, Times
 from streams.ingest.hls.source import SourcePlan
 from streams.ingest.live import Pauses, SourceAwayError, Supervisor, follow_list
 from streams.ingest.names import Listed, SourceList, sources_of
 from streams.media.read import Reader
-from tests.support.origin import Origin
+from tests.support.origin import Origin, patient
 from tests.unit.ingest.test_hls_rendition import playlist
 
 END = "#EXT-X-ENDLIST"
@@ -29,11 +29,6 @@ FAST = 0.01
 async def origin() -> AsyncIterator[Origin]:
     async with Origin() as running:
         yield running
-
-
-def patient(reader: Reader) -> Read:
-    """Loads as the reader does, and waits for an address that hangs for longer than any test."""
-    return lambda url, seconds: reader.read(url, 600.0 if "/hangs" in url else seconds)
 
 
 class Followed:

@@ -28,7 +28,7 @@ from streams.ingest.push.spool import SpoolLimits, SpoolReader
 from streams.media.ffmpeg import ChildLimits
 from tests.support.media import ffmpeg
 from tests.support.rtmp import KEY_FRAME, Encoder, run_ffmpeg
-from tests.support.servers import free_ports
+from tests.support.servers import free_ports, takes_datagrams
 
 pytestmark = pytest.mark.slow
 
@@ -105,12 +105,6 @@ def children() -> list[str]:
     return [command for command in shown if "hls_time" in command]
 
 
-def takes_srt(port: int) -> bool:
-    """Whether a socket has this UDP port. That ffmpeg runs says less: an encoder gives up where nobody answers for 3 s."""
-    lines = Path("/proc/net/udp").read_text().splitlines()[1:]
-    return any(line.split()[1].endswith(f":{port:04X}") for line in lines)
-
-
 async def end(process: asyncio.subprocess.Process, number: int = signal.SIGKILL) -> None:
     if process.returncode is None:
         process.send_signal(number)
@@ -151,7 +145,7 @@ async def test_rtmp_and_srt_are_taken_and_pulled_and_no_secret_is_seen(
     await asyncio.sleep(0.5)
     await followed.follow(**addresses)
     await followed.until("all listen", lambda: all(followed.status(name).state == "waiting" for name in ("one", "two", "three")))
-    await followed.until("ffmpeg listens", lambda: takes_srt(srt))
+    await followed.until("ffmpeg listens", lambda: takes_datagrams(srt))
     encoders += [
         await run_ffmpeg(clip, "-f", "flv", f"rtmp://127.0.0.1:{rtmp}/live/{KEY}"),
         await run_ffmpeg(clip, "-f", "flv", f"rtmp://127.0.0.1:{rtmp}/live/{KEY}-2"),
@@ -196,7 +190,7 @@ async def test_an_encoder_that_is_killed_and_comes_back_is_a_new_epoch(followed:
             return all(len(followed.files(name)) >= before[name] + 1 for name in "ab")
 
         await followed.until("both listen", lambda: all(followed.status(name).state == "waiting" for name in "ab"))
-        await followed.until("ffmpeg listens", lambda: takes_srt(srt))
+        await followed.until("ffmpeg listens", lambda: takes_datagrams(srt))
         encoders = [await run_ffmpeg(clip, *push) for push in pushes]
         try:
             await followed.until("a segment more", has_more)
@@ -239,7 +233,7 @@ async def test_a_hanging_encoder_and_garbage_end_an_epoch_and_not_the_source(fol
         b=f"srt://127.0.0.1:{srt}?mode=listener&passphrase={PASSPHRASE}",
         c=f"rtmp://127.0.0.1:{far}/live/{KEY}",
     )
-    await followed.until("both listen", lambda: followed.status("a").state == "waiting" and takes_srt(srt))
+    await followed.until("both listen", lambda: followed.status("a").state == "waiting" and takes_datagrams(srt))
     hanging = [
         await run_ffmpeg(clip, "-f", "flv", f"rtmp://127.0.0.1:{rtmp}/live/{KEY}"),
         await run_ffmpeg(clip, "-f", "mpegts", f"srt://127.0.0.1:{srt}?passphrase={PASSPHRASE}"),

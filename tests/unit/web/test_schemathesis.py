@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
-import threading
 import time
 from collections.abc import Iterator
 
@@ -13,7 +11,6 @@ from hypothesis import HealthCheck, Phase, settings
 from schemathesis.specs.openapi.checks import positive_data_acceptance
 
 from streams.connections import BoundedRunner
-from streams.ports import free_port
 from streams.web.access.gate import AccessOptions, Gate
 from streams.web.access.limits import WebLimits
 from streams.web.access.tokens import SCOPES, Tokens, add_token
@@ -21,6 +18,7 @@ from streams.web.api.openapi import document
 from streams.web.api.routes import PREFIX, ROUTES
 from streams.web.server import make_app
 from tests.support.fleet import Fleet, fleet_wall
+from tests.support.web import in_thread
 
 pytestmark = pytest.mark.slow
 
@@ -43,27 +41,9 @@ def wall(seeded: Fleet, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tu
     file = tmp_path_factory.mktemp("access") / "tokens.json"
     token = add_token(file, "schemathesis", SCOPES, {})
     gate = Gate(AccessOptions("0.0.0.0", Tokens(file)))
-    # A port that is looked for here: one that was free when this module was read may be taken by now.
-    port = free_port("127.0.0.1")
-    loop, started, stop = asyncio.new_event_loop(), threading.Event(), asyncio.Event()
-
-    async def serve() -> None:
-        from aiohttp import web
-
-        seeded.play(time.time() - 1.8)
-        runner = BoundedRunner(make_app(fleet_wall(seeded, WebLimits(rate=1e6, burst=1e6), gate)))
-        await runner.setup()
-        await web.TCPSite(runner, "127.0.0.1", port).start()
-        started.set()
-        await stop.wait()
-        await runner.cleanup()
-
-    thread = threading.Thread(target=loop.run_until_complete, args=(serve(),))
-    thread.start()
-    assert started.wait(60)
-    yield f"http://127.0.0.1:{port}", token
-    loop.call_soon_threadsafe(stop.set)
-    thread.join(20)
+    seeded.play(time.time() - 1.8)
+    with in_thread(BoundedRunner(make_app(fleet_wall(seeded, WebLimits(rate=1e6, burst=1e6), gate)))) as address:
+        yield address, token
 
 
 @SCHEMA.parametrize()
