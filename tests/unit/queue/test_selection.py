@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -10,10 +11,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from scorer.load import load_engine
+from scorer.sampling.sampler import sample
 from streams.events import SecondOpinion
 from streams.media.fingerprint import fingerprint
 from streams.queue.selection import ALIKE_BITS, HarvestLimits, Memory, harvest_reason
-from tests.support.media import face_picture
+from streams.scoring.deep_plan import DeepLimits
+from tests.support.media import face_picture, ffmpeg
+from tests.support.processes import ROOT
 from tests.support.queue import MODEL, scored
 
 LIMITS = HarvestLimits()
@@ -111,3 +116,15 @@ def test_no_hour_has_more_clips_than_the_limit(segments: list[tuple[int, float, 
             times.append(now)
     for time in times:
         assert sum(1 for other in times if timedelta(0) <= other - time < timedelta(hours=1)) <= per_hour
+
+
+def test_the_shipped_model_exceeds_the_limits_of_uncertainty_where_it_is_unsure_and_not_where_it_is_sure(tmp_path: Path) -> None:
+    model, clear, starved = load_engine("nano", "cpu"), ROOT / "examples" / "face.mp4", tmp_path / "starved.mp4"
+    ffmpeg("-t", "2", "-i", clear, "-an", "-c:v", "libx264", "-crf", "36", starved)
+    sure, unsure = (
+        model.score([next(clip for _, clip in sample(file, model.spec, window_seconds=2.0, limit=1))])[0].uncertainty
+        for file in (clear, starved)
+    )
+    for limit in (LIMITS.uncertainty, DeepLimits().uncertain):
+        assert sure < limit - 2
+        assert unsure > limit
