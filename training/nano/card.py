@@ -63,7 +63,7 @@ def _begun(metrics: dict[str, Any]) -> str:
     if "start" not in metrics:
         return ""
     return f"""
-- Before that it was version {metrics["start"]}, which knew none of these segments; its card says what it was trained on."""
+- Before that it was version {metrics["start"]}; its card says what it was trained on."""
 
 
 def _taught(metrics: dict[str, Any]) -> str:

@@ -15,8 +15,10 @@ from scorer.load import load_engine
 from scorer.sampling.sampler import sample
 from streams.events import SecondOpinion
 from streams.media.fingerprint import fingerprint
+from streams.parts import deep_limits, harvest_limits
 from streams.queue.selection import ALIKE_BITS, HarvestLimits, Memory, harvest_reason
 from streams.scoring.deep_plan import DeepLimits
+from streams.settings import Settings
 from tests.support.media import face_picture, ffmpeg
 from tests.support.processes import ROOT
 from tests.support.queue import MODEL, scored
@@ -125,6 +127,8 @@ def test_the_shipped_model_exceeds_the_limits_of_uncertainty_where_it_is_unsure_
         model.score([next(clip for _, clip in sample(file, model.spec, window_seconds=2.0, limit=1))])[0].uncertainty
         for file in (clear, starved)
     )
-    for limit in (LIMITS.uncertainty, DeepLimits().uncertain):
+    harvest, deep = harvest_limits(Settings()), deep_limits(Settings())
+    assert (harvest, deep) == (LIMITS, DeepLimits())
+    for limit in (harvest.uncertainty, deep.uncertain):
         assert sure < limit - 2
         assert unsure > limit
