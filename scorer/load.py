@@ -52,7 +52,8 @@ def _load(directory: Path, identity: ModelId, device: str) -> LoadedModel:
         chosen = chosen_device(device)
         if chosen.type != "cpu" or not has_graph:
             _check(directory, chosen.type)
-            return load_network(directory, identity, chosen)
+            # What has a graph scores by it on a CPU, and gets the same scores on a GPU.
+            return load_network(directory, identity, chosen, exact=has_graph)
     _check(directory, "graph")
     return load_graph(directory, identity)
 

@@ -32,6 +32,7 @@ from scorer.remote.client import RemoteScorer
 from scorer.sampling import SamplerPool
 from scorer.spec import ModelId, ModelInput, SamplerSpec, Scorer
 from streams.ports import free_port
+from tests.bench.large_bases import LANGUAGE_MODELS, random_base
 from tests.support.media import face_frames, write_frames
 from tests.support.processes import FVQ, clean_environment
 from tests.support.waiting import holds_within
@@ -82,6 +83,11 @@ def parse() -> argparse.Namespace:
     base = load_tune_recipe(RECIPE).base
     parser = argparse.ArgumentParser(prog="scripts/gpu-check", description="Train and score with a large model; print a table.")
     parser.add_argument("--tiny", action="store_true", help="scaled-down classes with random weights, on the CPU too")
+    parser.add_argument(
+        "--random",
+        choices=sorted(LANGUAGE_MODELS),
+        help="InternVL3 of this size with random weights: speed and memory, no download",
+    )
     parser.add_argument("--model", default=base.model, help=f"the base: a path or a hub name ({base.model})")
     parser.add_argument("--motion", default=base.motion, help=f"its temporal encoder ({base.motion})")
     parser.add_argument("--face", default=base.face, help=f"its face encoder, '' for the vision encoder ({base.face})")
@@ -97,7 +103,7 @@ def check(options: argparse.Namespace, folder: Path) -> Iterator[Row]:
     """The rows of the table, as they are measured."""
     recipe = ten_steps(base_of(options, folder))
     yield Row("device", device_name())
-    yield Row("base", "scaled-down InternVL" if options.tiny else recipe.base.model)
+    yield Row("base", base_name(options))
     yield Row("images", f"{recipe.base.frames} frames, {recipe.base.portrait_frames} portraits")
     started = time.monotonic()
     load_base(Base(recipe.base.model, recipe.base.motion, recipe.base.face))
@@ -125,16 +131,25 @@ def check(options: argparse.Namespace, folder: Path) -> Iterator[Row]:
     yield Row("against float32", f"{apart.mean():.2f} points in the mean, {apart.max():.2f} at most")
 
 
+def base_name(options: argparse.Namespace) -> str:
+    if options.tiny:
+        return "scaled-down InternVL"
+    return f"InternVL3-{options.random.upper()}, random weights" if options.random else str(options.model)
+
+
 def base_of(options: argparse.Namespace, folder: Path) -> BasePart:
     if options.tiny:
         from tests.support import tiny
 
         base = tiny.bases(folder / "bases")["qwen2"]
         return BasePart(model=base.model, motion=base.motion, face=base.face, frames=2, portrait_frames=1)
+    base = Base(options.model, options.motion, options.face or None)
+    if options.random:
+        base = random_base(options.random, folder / "bases", chosen_device("auto"))
     return BasePart(
-        model=options.model,
-        motion=options.motion,
-        face=options.face or None,
+        model=base.model,
+        motion=base.motion,
+        face=base.face,
         image_size=options.image_size,
         frames=options.frames,
         portrait_frames=options.portrait_frames,

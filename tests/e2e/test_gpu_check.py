@@ -6,7 +6,9 @@ import subprocess
 
 import pytest
 import torch
+from transformers import InternVLForConditionalGeneration
 
+from tests.bench.large_bases import LANGUAGE_MODELS, internvl_config
 from tests.support.processes import ROOT, clean_environment
 
 
@@ -34,3 +36,11 @@ def test_without_a_gpu_it_says_so() -> None:
     done = gpu_check()
     assert done.returncode == 1
     assert "--tiny" in done.stderr
+
+
+@pytest.mark.parametrize(("size", "billions"), [("2b", 1.86), ("8b", 7.94)])
+def test_random_bases_have_as_many_weights_as_the_published_ones(size: str, billions: float) -> None:
+    assert size in LANGUAGE_MODELS
+    with torch.device("meta"):
+        network = InternVLForConditionalGeneration(internvl_config(size))
+    assert sum(weight.numel() for weight in network.parameters()) == pytest.approx(billions * 1e9, rel=0.01)

@@ -13,7 +13,7 @@ from safetensors.torch import load_file
 from transformers import InternVLForConditionalGeneration, Qwen2Config, Qwen2ForCausalLM
 
 from scorer import engine as engine_module
-from scorer.engine import Engine, collate
+from scorer.engine import Engine, collate, load_network
 from scorer.errors import ModelError
 from scorer.model.bases import Base, base_config, fingerprint, load_base, load_whole, sampler_spec
 from scorer.model.modeling import ClipBatch, FVQRater
@@ -117,6 +117,27 @@ def test_smaller_images_have_fewer_tokens(bases: dict[str, Base]) -> None:
         assert network(batch_for(network)).score.isfinite().all()
     with pytest.raises(ModelError, match="30 px"):
         base_config(base, image_size=30)
+
+
+@pytest.mark.parametrize("name", ["qwen2", "qwen3"])
+def test_positions_of_smaller_images_are_resized_once(name: str, bases: dict[str, Base], tmp_path: Path) -> None:
+    network = load_base(bases[name], config=base_config(bases[name], image_size=28))
+    spec = sampler_spec(network.config, frames=2)
+    network.save_pretrained(tmp_path)
+    spec.save(tmp_path)
+    engine = load_network(tmp_path, ModelId(name, "1"), torch.device("cpu"))
+    assert engine.network.vision_model.embeddings.position_embeddings.shape[1] == 1 + 4, "a class token, and 2x2 patches"
+    clips = [make_clip(40 + 60 * number, number, spec, len(NAMES)) for number in range(3)]
+    assert engine.score(clips) == Engine(network, spec, ModelId(name, "1")).score(clips)
+
+
+def test_positions_stay_where_pictures_have_several_sizes(bases: dict[str, Base], tmp_path: Path) -> None:
+    network = load_base(bases["qwen2"], config=base_config(bases["qwen2"], image_size=28))
+    network.save_pretrained(tmp_path)
+    replace(sampler_spec(network.config, frames=2), portrait_size=56).save(tmp_path)
+    engine = load_network(tmp_path, ModelId("two sizes", "1"), torch.device("cpu"))
+    assert engine.network.vision_model.embeddings.position_embeddings.shape[1] == 1 + 16
+    engine.check()
 
 
 def test_known_streams_are_not_encoded_again(bases: dict[str, Base]) -> None:

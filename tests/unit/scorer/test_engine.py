@@ -10,6 +10,7 @@ import torch
 from peft import LoraConfig, get_peft_model
 from safetensors.torch import load_file, save_file
 
+from scorer import engine as engine_module
 from scorer.answer import clip_scores
 from scorer.engine import load_model
 from scorer.errors import ModelError
@@ -138,6 +139,22 @@ def test_an_unknown_model_is_refused() -> None:
 def test_a_missing_gpu_is_refused(directory: Path) -> None:
     with pytest.raises(ModelError, match="FVQ_DEVICE"):
         load_engine(str(directory), "cuda")
+
+
+def test_on_a_gpu_a_model_with_a_graph_keeps_float32(directory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    loaded: list[torch.dtype] = []
+
+    def load(path: Path, dtype: torch.dtype) -> FVQRater:
+        loaded.append(dtype)
+        # There need not be a GPU: what is wanted is known by now.
+        raise ModelError("seen")
+
+    monkeypatch.setattr(engine_module, "chosen_device", lambda _: torch.device("cuda"))
+    monkeypatch.setattr(engine_module, "load_model", load)
+    for model in ("nano", str(directory)):
+        with pytest.raises(ModelError, match="seen"):
+            load_engine(model, "cuda")
+    assert loaded == [torch.float32, torch.bfloat16]
 
 
 def test_weights_that_are_not_finite_are_refused(directory: Path, tmp_path: Path) -> None:
