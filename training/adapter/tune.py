@@ -28,6 +28,7 @@ from scorer.model.adapters import AdaptedRater, Lora, attach, is_adapter_weight,
 from scorer.model.bases import Base, base_config, load_base, sampler_spec
 from scorer.model.modeling import FVQRater
 from scorer.runtime.export import export_graph
+from scorer.runtime.graph import GRAPH_FILE
 from scorer.spec import SamplerSpec
 from training.adapter.card import write_adapter_card
 from training.adapter.clips import EncodedClips, frozen_streams, sampled
@@ -49,7 +50,7 @@ def tune(recipe: TuneRecipe, data: Path, out: Path, replay: Path | None = None, 
     `read_rated` takes it. Raises ValueError or `ModelError` that
     says what in recipe, data or base does not fit.
     """
-    bf16 = has_bf16()
+    bf16 = has_bf16() and not keeps_float32(recipe.base.model)
     # Without a GPU, accelerate treats several processes as separate runs unless it is told to use the CPU.
     on_cpu = not torch.cuda.is_available()
     precision = "bf16" if bf16 else "no"
@@ -115,6 +116,11 @@ def check_division(recipe: TuneRecipe, processes: int) -> None:
 def has_bf16() -> bool:
     """Whether the device computes in bf16 without emulation; most CPUs do not."""
     return torch.cuda.is_available() and torch.cuda.is_bf16_supported(including_emulation=False)
+
+
+def keeps_float32(model: str) -> bool:
+    """Whether a base has a graph: it scores in float32 on every device, and is trained in the numbers that it scores in."""
+    return (SHIPPED.get(model, Path(model)) / GRAPH_FILE).exists()
 
 
 def new_network(part: BasePart, dtype: torch.dtype) -> tuple[FVQRater, SamplerSpec, Base]:

@@ -191,6 +191,12 @@ def test_a_base_in_half_precision_has_an_adapter_in_full_precision(
     assert np.abs(scores(tmp_path) - scores(tuned)).mean() < 5
 
 
+def test_a_base_with_a_graph_is_trained_in_the_numbers_that_it_scores_in(bases: dict[str, Base]) -> None:
+    assert tuning.keeps_float32("nano")
+    assert not tuning.keeps_float32(bases["qwen2"].model)
+    assert not tuning.keeps_float32("OpenGVLab/InternVL3-8B-hf"), "a hub id"
+
+
 def test_every_clip_is_seen_once_before_one_is_seen_twice() -> None:
     order = Order(7, seed=3)
     seen = order.places(0, 21).reshape(3, 7)
