@@ -57,9 +57,9 @@ def load_network(directory: Path, identity: ModelId, device: torch.device, exact
             # Otherwise cuDNN rounds what goes into a convolution to 10 bits.
             torch.backends.cudnn.allow_tf32 = False
         _spare(network, spec)
+        return Engine(network.to(device), spec, identity)
     except LOADING_ERRORS as error:
         raise ModelError(f"model {directory}: {error}") from error
-    return Engine(network.to(device), spec, identity)
 
 
 def _spare(network: FVQRater, spec: SamplerSpec) -> None:

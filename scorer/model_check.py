@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import resource
 import select
+import signal
 import subprocess
 import sys
 import time
@@ -59,6 +60,11 @@ def check_model(directory: Path, device: str) -> None:
         finally:
             process.kill()
     reason = answer.text.removeprefix("\n")
+    if not reason and process.returncode == -signal.SIGKILL:
+        # Its own limits end it otherwise: by an answer.
+        raise ModelError(
+            f"model {directory}: the process that tries to load it was killed, as where memory is short"
+        ) from MemoryError()
     if reason != SOUND:
         raise ModelError(reason or f"model {directory}: the process that tries to load it ends early")
 

@@ -1,12 +1,13 @@
 """A model that follows the registry: the version that is promoted takes over between two batches.
 
 Only the registry says which version is current. The new version is loaded and tried while the old one scores. One that cannot be
-loaded, or gives no valid scores, is refused; the old one stays.
+loaded, or gives no valid scores, is refused; the old one stays. One for which there is no memory is tried again.
 """
 
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -17,6 +18,9 @@ from scorer.registry import Registry
 from scorer.spec import ModelId
 
 log = logging.getLogger(__name__)
+
+FIRST_PAUSE, LONGEST_PAUSE = 60.0, 3600.0
+"""Seconds after which a version is loaded again for which there was no memory; twice as many after each time, up to an hour."""
 
 
 def _ignore(*_: object) -> None:
@@ -29,6 +33,25 @@ class ReloadListener:
 
     loaded: Callable[[ModelId], None] = _ignore
     refused: Callable[[], None] = _ignore
+
+
+@dataclass
+class _Shortage:
+    """The version for which there was no memory, and when it is tried again."""
+
+    version: str = ""
+    pause: float = 0.0
+    until: float = 0.0
+
+    def holds(self, version: str) -> bool:
+        """Whether it is too early to try this version again."""
+        return version == self.version and time.monotonic() < self.until
+
+    def add(self, version: str) -> float:
+        """There was no memory for this version; returns the seconds until the next try."""
+        self.pause = min(2 * self.pause, LONGEST_PAUSE) if version == self.version else FIRST_PAUSE
+        self.version, self.until = version, time.monotonic() + self.pause
+        return self.pause
 
 
 class ReloadingEngine:
@@ -50,6 +73,7 @@ class ReloadingEngine:
         self._registry, self._listener, self._any_spec = registry, listener, any_spec
         self._engine: LoadedModel = load_engine(model, device, registry)
         self._refused: set[str] = set()
+        self._short = _Shortage()
 
     @property
     def engine(self) -> LoadedModel:
@@ -80,7 +104,7 @@ class ReloadingEngine:
         try:
             current = self._registry.current(self.model.name)
             _, new = find_model(self._requested, self._registry)
-            if new == self.model or new.version in self._refused:
+            if new == self.model or new.version in self._refused or self._short.holds(new.version):
                 return False
         except Exception as error:
             if current is not None and isinstance(error, ModelError):
@@ -94,7 +118,13 @@ class ReloadingEngine:
             log.warning("model %s cannot be read now, %s goes on: %s", new.version, self.model.version, error)
             return False
         except Exception as error:
-            self._refuse(new.version, error)
+            if _lacks_memory(error):
+                pause = self._short.add(new.version)
+                log.warning(
+                    "no memory for model %s, %s goes on, next try in %g s: %s", new.version, self.model.version, pause, error
+                )
+            else:
+                self._refuse(new.version, error)
             return False
         before = self.model.version
         # Who scores reads self._engine once, so a batch that is being scored keeps the engine with which it started.
@@ -117,3 +147,13 @@ class ReloadingEngine:
             self._refused.add(version)
             self._listener.refused()
             log.error("model %s is refused, %s goes on: %s", version, self.model.version, error)
+
+
+def _lacks_memory(error: BaseException | None) -> bool:
+    """Whether an error says, or comes from one that says, that the machine or its GPU has no memory left."""
+    while error is not None:
+        # torch's error of a GPU, by its name, since a model with a graph needs no torch; on a CPU torch has none of its own.
+        if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError" or "can't allocate memory" in str(error):
+            return True
+        error = error.__cause__
+    return False

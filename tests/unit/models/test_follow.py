@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
+import time
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
@@ -14,6 +15,8 @@ import torch
 from prometheus_client import REGISTRY
 from safetensors.torch import load_file, save_file
 
+from scorer import engine as engine_module
+from scorer import reloading
 from scorer.model.modeling import FVQRater
 from scorer.registry import Registry
 from scorer.spec import ClipScore, ModelId
@@ -162,6 +165,43 @@ def test_a_registry_that_is_damaged_or_unreachable_changes_nothing(
         patched.setattr(Registry, "fetch", unreachable)
         assert not scorer.refresh()
     assert scorer.refresh(), "the version was not refused: only the store did not answer"
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        MemoryError(),
+        torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB."),
+        RuntimeError(
+            "[enforce fail at alloc_cpu.cpp:127] . DefaultCPUAllocator: can't allocate memory: you tried to allocate 8 bytes"
+        ),
+    ],
+    ids=["Python", "a GPU", "torch on a CPU"],
+)
+def test_a_version_for_which_there_is_no_memory_is_tried_again(
+    settings: Settings, registry: Registry, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, error: Exception
+) -> None:
+    scorer = ReloadingScorer(settings.model, settings.device, registry)
+    registry.promote("small", "v2")
+    now, tries = time.monotonic(), []
+
+    def no_memory(directory: Path, *_: object) -> None:
+        tries.append(directory)
+        raise error
+
+    monkeypatch.setattr(reloading.time, "monotonic", lambda: now)
+    with monkeypatch.context() as patched:
+        patched.setattr(engine_module, "load_model", no_memory)
+        for pause in (60, 120):
+            assert not scorer.refresh()
+            assert f"no memory for model v2, v1 goes on, next try in {pause} s" in caplog.text
+            count = len(tries)
+            now += pause - 1
+            assert not scorer.refresh()
+            assert len(tries) == count, "too early"
+            now += 2
+    assert scorer.refresh()
+    assert scorer.model.version == "v2"
 
 
 def test_each_batch_is_scored_by_one_version_while_versions_change(settings: Settings, registry: Registry) -> None:

@@ -18,6 +18,7 @@ from safetensors.torch import load_file, save_file
 
 from scorer import model_check
 from scorer.errors import ModelError
+from scorer.find import SHIPPED
 from scorer.load import load_engine
 from scorer.model import shapes
 from scorer.model.adapters import Lora, attach, save_adapter
@@ -238,3 +239,14 @@ CHECK_MODEL = model_check.check_model
 """As it is before a fixture replaces it."""
 
 torch.set_num_threads(1)
+
+
+@pytest.mark.model_check
+def test_a_child_that_the_kernel_kills_is_no_fault_of_the_model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    killed = tmp_path / "python"
+    killed.write_text("#!/bin/sh\nkill -9 $$\n")
+    killed.chmod(0o755)
+    monkeypatch.setattr(model_check.sys, "executable", str(killed))
+    with pytest.raises(ModelError, match="killed, as where memory is short") as raised:
+        model_check.check_model(SHIPPED["nano"], "cpu")
+    assert isinstance(raised.value.__cause__, MemoryError)
