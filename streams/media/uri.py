@@ -186,7 +186,8 @@ def _server(authority: str) -> tuple[str, int | None]:
             raise ValueError("the bracket of its IPv6 address is not closed")
         if "%" in literal:
             raise ValueError("an IPv6 address with a zone is not public")
-        host = str(ipaddress.IPv6Address(literal))
+        # The C library's notation: Python's own writes ::ffff:127.0.0.1 one way up to 3.12 and another way since.
+        host = socket.inet_ntop(socket.AF_INET6, ipaddress.IPv6Address(literal).packed)
         if after and not after.startswith(":"):
             raise ValueError("its host is followed by more than a port")
         return host, _port(after[1:]) if after else None

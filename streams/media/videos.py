@@ -65,7 +65,9 @@ def check_file(path: Path) -> None:
             raise MediaError(f"it is a link to {os.readlink(path)}, which does not exist", kind="not-found") from None
         raise MediaError("no such file", kind="not-found") from None
     except (OSError, ValueError) as error:
-        raise MediaError(f"it cannot be read: {getattr(error, 'strerror', None) or error}", kind="not-found") from None
+        # Python's words for a name that ends early are others since 3.13.
+        reason = "its name has a null byte" if "\0" in str(path) else getattr(error, "strerror", None) or error
+        raise MediaError(f"it cannot be read: {reason}", kind="not-found") from None
     if stat.S_ISDIR(mode) and not os.access(path, os.R_OK | os.X_OK):
         raise MediaError("the folder cannot be read: Permission denied", kind="not-found")
     if not stat.S_ISREG(mode):

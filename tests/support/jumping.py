@@ -17,10 +17,10 @@ NO_B_FRAMES = (*X264, "-bf", "0")
 
 
 def make_jumping(folder: Path, name: str) -> Path:
-    """A file of `JUMPING`, made in `folder` unless it is there. Its name says how its clock jumps."""
+    """A file of `JUMPING` or `STEADY`, made in `folder` unless it is there. Its name says how its clock jumps."""
     path = folder / name
     if not path.exists():
-        JUMPING[name](path)
+        (JUMPING | STEADY)[name](path)
     return path
 
 
@@ -139,6 +139,23 @@ JUMPING: dict[str, Callable[[Path], None]] = {
     "promising.mkv": _promising,
 }
 """Name of a file -> the function that makes it. Each holds the two seconds of one clip, 25 pictures a second."""
+
+STEADY: dict[str, Callable[[Path], None]] = {
+    "steady-parts.ts": joined(0, 1),
+    "steady-parts-without-b-frames.ts": joined(0, 1, encoder=NO_B_FRAMES),
+    "steady.mp4": stamped("T"),
+    "steady-without-b-frames.mp4": stamped("T", NO_B_FRAMES),
+}
+"""The same pictures, encoded in the same ways, on clocks that do not jump."""
+
+
+def steady_twin(name: str) -> str:
+    """The file of `STEADY` that has the pictures of a file of `JUMPING`, bit for bit where none is missing or cut."""
+    if name in ("joined-without-b-frames.ts", "restarted-twice.ts"):
+        return "steady-parts-without-b-frames.ts"
+    if name == "future.ts":
+        return "steady-without-b-frames.mp4"
+    return "steady-parts.ts" if name.endswith(".ts") and name != "one-past.ts" else "steady.mp4"
 
 
 if __name__ == "__main__":
