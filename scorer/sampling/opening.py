@@ -28,6 +28,9 @@ FORMATS = "mov,mp4,matroska,webm,mpegts,avi,flv,ogg,mpeg,mpegvideo,h264,hevc,obu
 SELF_TELLING = {"mov,mp4,m4a,3gp,3g2,mj2", "mpegts"}
 """Containers of live segments, whose packets have the same stamps whether or not a picture was decoded before."""
 
+_METADATA: dict[str, Any] = {"metadata_errors": "replace"} if int(av.__version__.partition(".")[0]) < 19 else {}
+"""A title that is no UTF-8 keeps no file from being read. PyAV 19 reads it without being told."""
+
 
 @contextmanager
 def open_media(path: Path) -> Iterator[BinaryIO]:
@@ -59,8 +62,8 @@ def open_container(file: BinaryIO, ignore_edits: bool = False, is_quick: bool = 
         return av.open(
             file,
             container_options=options,
-            metadata_errors="replace",
             buffer_size=1 << 20,
+            **_METADATA,
         )
     except MemoryError:
         raise

@@ -17,7 +17,7 @@ from scorer.sampling.bitstream.h264_shape import Shape, shape_of
 from scorer.sampling.decode import open_video
 from scorer.sampling.opening import open_container, open_media
 from tests.support.bit_text import as_bytes, golomb
-from tests.support.media import ffmpeg
+from tests.support.media import ffmpeg, make_clip
 
 FACE = Path(__file__).parents[3] / "examples/face.mp4"
 
@@ -165,3 +165,12 @@ def seen(clip: Path) -> tuple[Any, ...]:
 
 def _digest(frame: Any) -> str:
     return hashlib.sha256(frame.reformat(format="yuv444p").to_ndarray().tobytes()).hexdigest()
+
+
+def test_a_title_that_is_no_text_keeps_no_file_from_being_read(tmp_path: Path) -> None:
+    path = make_clip(tmp_path / "titled.mp4", 64, 64, 1, 10, options=("-pix_fmt", "yuv420p", "-metadata", "title=QQQQ"))
+    data = path.read_bytes()
+    assert data.count(b"QQQQ") == 1
+    path.write_bytes(data.replace(b"QQQQ", b"\xff\xfe\xe9Q"))
+    with open_video(path) as video:
+        assert len(list(video.frames(0))) == 10
