@@ -87,7 +87,7 @@ def keep_positions(embeddings: InternVLVisionEmbeddings, side: int) -> None:
         return
     patches = (side // embeddings.patch_size[0]) ** 2
     shaped = embeddings.position_embeddings.new_empty(1, patches + 1, embeddings.position_embeddings.shape[2])
-    resized = embeddings.interpolate_pos_encoding(shaped, side, side).detach().contiguous()
+    resized = embeddings.interpolate_pos_encoding(shaped, side, side).detach()
     embeddings.position_embeddings = nn.Parameter(resized, requires_grad=False)
 
 

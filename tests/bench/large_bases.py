@@ -5,13 +5,10 @@ So a machine can be measured before gigabytes of weights are on it. The shapes a
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from types import MappingProxyType
 
-import timm
 import torch
-from safetensors.torch import save_file
 from transformers import (
     InternVLConfig,
     InternVLForConditionalGeneration,
@@ -23,6 +20,7 @@ from transformers import (
 
 from scorer.model.bases import Base
 from scorer.model.prompt import small_tokenizer
+from tests.support.face_encoder import save_face_encoder
 
 VOCABULARY = 151_674
 """Tokens of InternVL3."""
@@ -46,7 +44,8 @@ def random_base(size: str, folder: Path, device: torch.device) -> Base:
     torch.set_default_dtype(torch.bfloat16)
     try:
         with device:
-            return Base(_internvl(size, folder / "internvl"), _motion(folder / "motion"), _face(folder / "face"))
+            face = save_face_encoder(folder / "face", side=112, width=192, depth=12, heads=3)
+            return Base(_internvl(size, folder / "internvl"), _motion(folder / "motion"), face)
     finally:
         torch.set_default_dtype(before)
 
@@ -75,21 +74,4 @@ def _internvl(size: str, folder: Path) -> str:
 
 def _motion(folder: Path) -> str:
     VJEPA2Model(VJEPA2Config(frames_per_clip=64)).save_pretrained(folder)
-    return str(folder)
-
-
-def _face(folder: Path) -> str:
-    shape = {"img_size": 112, "patch_size": 8, "embed_dim": 192, "depth": 12, "num_heads": 3}
-    config = {
-        "architecture": "vit_tiny_patch16_224",
-        "num_classes": 0,
-        "model_args": shape,
-        "pretrained_cfg": {"input_size": [3, 112, 112], "mean": [0.5, 0.5, 0.5], "std": [0.5, 0.5, 0.5]},
-    }
-    folder.mkdir(parents=True)
-    (folder / "config.json").write_text(json.dumps(config))
-    network = timm.create_model("vit_tiny_patch16_224", pretrained=False, num_classes=0, **shape)
-    save_file(
-        {name: tensor.cpu() for name, tensor in network.state_dict().items()}, folder / "model.safetensors", {"format": "pt"}
-    )
     return str(folder)

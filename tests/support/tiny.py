@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
-import timm
 import torch
-from safetensors.torch import save_file
 from transformers import (
     InternVLConfig,
     InternVLForConditionalGeneration,
@@ -22,6 +19,7 @@ from transformers import (
 
 from scorer.model.bases import Base
 from scorer.model.prompt import small_tokenizer
+from tests.support.face_encoder import save_face_encoder
 
 # Networks of this size are slower with more threads.
 torch.set_num_threads(1)
@@ -61,18 +59,7 @@ def vjepa2(folder: Path) -> str:
 
 def face(folder: Path) -> str:
     """A timm network for 32x32 crops: 16 patches and a class token, 32 numbers each; returns its directory, as on a hub."""
-    architecture, size = "vit_tiny_patch16_224", {"img_size": 32, "patch_size": 8, "embed_dim": 32, "depth": 2, "num_heads": 2}
-    config = {
-        "architecture": architecture,
-        "num_classes": 0,
-        "model_args": size,
-        "pretrained_cfg": {"input_size": [3, 32, 32], "mean": [0.5, 0.5, 0.5], "std": [0.5, 0.5, 0.5]},
-    }
-    folder.mkdir(parents=True)
-    (folder / "config.json").write_text(json.dumps(config))
-    network = timm.create_model(architecture, pretrained=False, num_classes=0, **size)
-    save_file(network.state_dict(), folder / "model.safetensors", {"format": "pt"})
-    return str(folder)
+    return save_face_encoder(folder, side=32, width=32, depth=2, heads=2)
 
 
 def bases(folder: Path) -> dict[str, Base]:

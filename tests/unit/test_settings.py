@@ -116,11 +116,8 @@ def _clean(monkeypatch: pytest.MonkeyPatch) -> None:
 def as_contract(name: str, field: FieldInfo) -> str:
     """A setting's name, type, default (`made` by a function) and bounds, in one line."""
     plain = isinstance(field.annotation, type) and not hasattr(field.annotation, "__args__")
-    kind = (
-        field.annotation.__name__
-        if plain
-        else re.sub(r"(typing|pathlib(\._local)?|pydantic\.types)\.", "", str(field.annotation))
-    )
+    named = re.sub(r"(typing|pathlib(\._local)?|pydantic\.types)\.", "", str(field.annotation))
+    kind = field.annotation.__name__ if plain else named
     default = "made" if field.default_factory else field.default
     keys = ("ge", "gt", "le", "lt", "min_length")
     bounds = [f" {key}={getattr(limit, key)}" for limit in field.metadata for key in keys if hasattr(limit, key)]

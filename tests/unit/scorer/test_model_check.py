@@ -235,12 +235,6 @@ def test_the_child_has_limits_of_time(whole: Path, monkeypatch: pytest.MonkeyPat
     assert time.monotonic() - started < 60
 
 
-CHECK_MODEL = model_check.check_model
-"""As it is before a fixture replaces it."""
-
-torch.set_num_threads(1)
-
-
 @pytest.mark.model_check
 def test_a_child_that_the_kernel_kills_is_no_fault_of_the_model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     killed = tmp_path / "python"
@@ -250,3 +244,9 @@ def test_a_child_that_the_kernel_kills_is_no_fault_of_the_model(tmp_path: Path, 
     with pytest.raises(ModelError, match="killed, as where memory is short") as raised:
         model_check.check_model(SHIPPED["nano"], "cpu")
     assert isinstance(raised.value.__cause__, MemoryError)
+
+
+CHECK_MODEL = model_check.check_model
+"""As it is before a fixture replaces it."""
+
+torch.set_num_threads(1)

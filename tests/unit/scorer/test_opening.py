@@ -131,6 +131,15 @@ def test_any_configuration_has_a_shape_or_none(data: bytes, start: bytes) -> Non
     assert shape is None or shape.delay is None or 0 <= shape.delay <= 16
 
 
+def test_a_title_that_is_no_text_keeps_no_file_from_being_read(tmp_path: Path) -> None:
+    path = make_clip(tmp_path / "titled.mp4", 64, 64, 1, 10, options=("-pix_fmt", "yuv420p", "-metadata", "title=QQQQ"))
+    data = path.read_bytes()
+    assert data.count(b"QQQQ") == 1
+    path.write_bytes(data.replace(b"QQQQ", b"\xff\xfe\xe9Q"))
+    with open_video(path) as video:
+        assert len(list(video.frames(0))) == 10
+
+
 def encoded(path: Path, options: tuple[str, ...]) -> Path:
     """A second of the face, 160x90 px unless the options say otherwise."""
     scaled = () if "-vf" in options else ("-vf", "scale=160:90")
@@ -165,12 +174,3 @@ def seen(clip: Path) -> tuple[Any, ...]:
 
 def _digest(frame: Any) -> str:
     return hashlib.sha256(frame.reformat(format="yuv444p").to_ndarray().tobytes()).hexdigest()
-
-
-def test_a_title_that_is_no_text_keeps_no_file_from_being_read(tmp_path: Path) -> None:
-    path = make_clip(tmp_path / "titled.mp4", 64, 64, 1, 10, options=("-pix_fmt", "yuv420p", "-metadata", "title=QQQQ"))
-    data = path.read_bytes()
-    assert data.count(b"QQQQ") == 1
-    path.write_bytes(data.replace(b"QQQQ", b"\xff\xfe\xe9Q"))
-    with open_video(path) as video:
-        assert len(list(video.frames(0))) == 10
