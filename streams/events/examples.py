@@ -10,7 +10,7 @@ from streams.events.scores import SegmentScore
 from streams.events.segments import SegmentEvent
 from streams.events.training import ModelUpdate, StreamDeletion, TrainingExample
 
-_MODEL = {"name": "nano", "version": "5e47fef5c9ec"}
+_MODEL = {"name": "nano", "version": "5cf0c35a983f"}
 
 _SEGMENT = {
     "stream_id": "studio-7",
