@@ -13,6 +13,8 @@ from PIL import Image
 
 from tests.bench.people import LIST, LONGEST_SIDE, get, listed
 
+ADDRESS = "https://example.org/faces"
+
 
 def test_nobody_is_trained_and_judged_on() -> None:
     with LIST.open(newline="") as lines:
@@ -25,8 +27,8 @@ def test_nobody_is_trained_and_judged_on() -> None:
 
 
 @pytest.fixture
-def row(tmp_path: Path) -> dict[str, str]:
-    """A still in a repository, as the list has it."""
+def row(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
+    """A still in a repository, as the list has it; git finds the repository's address in a folder."""
     repository = tmp_path / "repository"
     repository.mkdir()
     picture = np.random.default_rng(0).integers(0, 255, (900, 2000, 3), np.uint8)
@@ -36,16 +38,14 @@ def row(tmp_path: Path) -> dict[str, str]:
         subprocess.run([*git, *command], cwd=repository, check=True)
     commit = subprocess.run(["git", "rev-parse", "HEAD"], cwd=repository, check=True, stdout=subprocess.PIPE, text=True).stdout
     digest = hashlib.sha256((repository / "face.jpg").read_bytes()).hexdigest()[:16]
-    return {"file": "one.png", "version": commit.strip(), "path": "face.jpg", "sha256": digest, "package": str(repository)}
-
-
-def test_a_still_of_a_repository_is_scaled_down_and_kept(
-    row: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
     monkeypatch.setenv("GIT_CONFIG_COUNT", "1")
-    monkeypatch.setenv("GIT_CONFIG_KEY_0", f"url.{row['package']}.insteadOf")
-    monkeypatch.setenv("GIT_CONFIG_VALUE_0", "https://example.org/faces")
-    get([row | {"package": "https://example.org/faces"}], tmp_path / "people")
+    monkeypatch.setenv("GIT_CONFIG_KEY_0", f"url.{repository}.insteadOf")
+    monkeypatch.setenv("GIT_CONFIG_VALUE_0", ADDRESS)
+    return {"file": "one.png", "version": commit.strip(), "path": "face.jpg", "sha256": digest, "package": ADDRESS}
+
+
+def test_a_still_of_a_repository_is_scaled_down_and_kept(row: dict[str, str], tmp_path: Path) -> None:
+    get([row], tmp_path / "people")
     with Image.open(tmp_path / "people/one.png") as still:
         assert still.size == (LONGEST_SIDE, 720)
     before = (tmp_path / "people/one.png").stat().st_mtime_ns
@@ -53,12 +53,7 @@ def test_a_still_of_a_repository_is_scaled_down_and_kept(
     assert (tmp_path / "people/one.png").stat().st_mtime_ns == before
 
 
-def test_another_file_than_the_listed_one_is_refused(
-    row: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("GIT_CONFIG_COUNT", "1")
-    monkeypatch.setenv("GIT_CONFIG_KEY_0", f"url.{row['package']}.insteadOf")
-    monkeypatch.setenv("GIT_CONFIG_VALUE_0", "https://example.org/faces")
+def test_another_file_than_the_listed_one_is_refused(row: dict[str, str], tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"one\.png: face\.jpg of https://example\.org/faces .* is another file"):
-        get([row | {"package": "https://example.org/faces", "sha256": "0" * 16}], tmp_path / "people")
+        get([row | {"sha256": "0" * 16}], tmp_path / "people")
     assert not (tmp_path / "people/one.png").exists()
