@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import csv
 import hashlib
+import io
 import subprocess
 import sys
 import tarfile
@@ -27,9 +28,9 @@ LONGEST_SIDE = 1600
 """Larger stills are scaled down to this side, px."""
 
 
-def listed(purpose: str, file: Path = LIST) -> list[dict[str, str]]:
+def listed(purpose: str) -> list[dict[str, str]]:
     """The rows of the list with that purpose: `training` or `judging`."""
-    with file.open(newline="") as lines:
+    with LIST.open(newline="") as lines:
         return [row for row in csv.DictReader(lines) if row["purpose"] == purpose]
 
 
@@ -48,7 +49,7 @@ def get(rows: Iterable[dict[str, str]], folder: Path) -> None:
                 raise ValueError(
                     f"{row['file']}: {row['path']} of {row['package']} {row['version']} is another file than the listed one"
                 )
-            _write(content, Path(temporary) / Path(row["path"]).name, folder / row["file"])
+            _write(content, folder / row["file"])
 
 
 def _from_package(row: dict[str, str], temporary: Path) -> bytes:
@@ -74,14 +75,13 @@ def _from_repository(row: dict[str, str], temporary: Path) -> bytes:
     ).stdout
 
 
-def _write(content: bytes, source: Path, target: Path) -> None:
+def _write(content: bytes, target: Path) -> None:
     """Clips are written as they are, stills as PNG, so that nothing is lost."""
     part = target.with_name(f"part-{target.name}")
     if target.suffix != ".png":
         part.write_bytes(content)
     else:
-        source.write_bytes(content)
-        with Image.open(source) as still:
+        with Image.open(io.BytesIO(content)) as still:
             picture = still.convert("RGB")
         picture.thumbnail((LONGEST_SIDE, LONGEST_SIDE), Image.Resampling.LANCZOS)
         picture.save(part)
