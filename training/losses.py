@@ -59,6 +59,20 @@ def score_loss(prediction: Tensor, label: Tensor, content: Tensor) -> Tensor:
     )
 
 
+def unsteadiness(prediction: Tensor, clip: Tensor) -> Tensor:
+    """Mean over the clips of the standard deviation of their windows' scores, in levels (20 points).
+
+    clip: (B,) integers, the clip of each window. A deviation rather than a mean difference: one window far from the others is
+    what raises an alert.
+    """
+    deviations = []
+    for number in clip.unique():
+        scores = prediction[clip == number]
+        # The root has no gradient at 0, where all windows score alike.
+        deviations.append((scores.var(correction=0) + 0.01).sqrt())
+    return torch.stack(deviations).mean() / 20
+
+
 def laplace_spread(uncertainty: Tensor, error: Tensor) -> Tensor:
     """Negative log likelihood of absolute errors under a Laplace distribution, without its constant.
 

@@ -6,6 +6,7 @@ recipes that ship are in `training/recipes/`. `training.run` decides by the key 
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -68,6 +69,9 @@ class NanoRecipe:
     start_share: float = 0.0
     """Share of the weights to start from in the model that is made, 0 to 1, with `fvq train --start`."""
 
+    steady_weight: float = 1.0
+    """Weight of `training.losses.unsteadiness`, against L1 in levels, with `fvq train --steady`."""
+
     teacher_weight: float = 0.5
     """Share of the teacher's score in what a labelled clip teaches, 0 to 1, with `fvq train --teacher`."""
 
@@ -95,6 +99,8 @@ def load_nano_recipe(path: Path) -> NanoRecipe:
     for name in ("teacher_weight", "start_share"):
         if not isinstance(value := getattr(recipe, name), float | int) or not 0 <= value <= 1:
             raise ValueError(f"{path}: {name} is {value!r}, not a number of 0 to 1")
+    if not isinstance(weight := recipe.steady_weight, float | int) or not 0 <= weight < math.inf:
+        raise ValueError(f"{path}: steady_weight is {weight!r}, not a number of 0 and more")
     if type(recipe.settling_steps) is not int or not 0 <= recipe.settling_steps <= recipe.stage2_steps:
         raise ValueError(f"{path}: settling_steps is {recipe.settling_steps!r}, not a whole number of 0 to stage2_steps")
     return recipe

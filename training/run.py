@@ -34,13 +34,15 @@ def run(
     processes: int = 1,
     lesson: Callable[[], Lesson] | None = None,
     start: Path | None = None,
+    steady: Path | None = None,
 ) -> dict[str, Any]:
     """Run a recipe of either kind; returns the metrics that it wrote into `out`, or an empty dict in all but the main process.
 
     data: a labels file of `fvq synth`; for an adapter any source that `training.data.rated.read_rated` takes. dev: a labels
     file of other people, only for a whole model: an adapter's data has its own splits. scale: of the ratings in `data`, for an
     adapter, as `read_rated` takes it. processes: of this machine in which an adapter is trained, one for each GPU. lesson:
-    loads the teacher of a whole model. start: directory of a whole model that is trained on. Raises ValueError where recipe,
+    loads the teacher of a whole model. start: directory of a whole model that is trained on. steady: a labels file of longer
+    clips, between whose windows a whole model's score is not to move. Raises ValueError where recipe,
     data and dev do not fit together, and what `run_in_processes` raises.
     """
     if "base" not in read_mapping(recipe):
@@ -55,7 +57,9 @@ def run(
         from training.nano.start import Start
 
         begun = Start.load(start) if start else None
-        return train(load_nano_recipe(recipe), data, dev, out, lesson() if lesson else None, begun)
+        return train(load_nano_recipe(recipe), data, dev, out, lesson() if lesson else None, begun, steady)
+    if steady is not None:
+        raise ValueError(f"{recipe}: it tunes an adapter, which learns from ratings alone; leave --steady out")
     if start is not None:
         raise ValueError(f"{recipe}: it tunes an adapter, whose base the recipe names; leave --start out")
     if lesson is not None:

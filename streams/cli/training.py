@@ -86,6 +86,10 @@ def train(
     start: Annotated[
         str | None, typer.Option(help="A whole small model that is trained on with new clips: as for `fvq evaluate`.")
     ] = None,
+    steady: Annotated[
+        Path | None,
+        typer.Option(help="labels.csv of clips of 4 s, within which a whole model's score is not to move."),
+    ] = None,
 ) -> None:
     """Train a model by a recipe; a run that was interrupted in the same folder continues."""
     from training.run import run
@@ -96,6 +100,8 @@ def train(
         raise ValueError("--teacher belongs to a whole model's recipe, without --from-queue")
     if from_queue and start is not None:
         raise ValueError("--start belongs to a whole model's recipe, without --from-queue")
+    if from_queue and steady is not None:
+        raise ValueError("--steady belongs to a whole model's recipe, without --from-queue")
     if from_queue and scale is not None:
         raise ValueError("--scale belongs to --data without --from-queue: what people rated on the rating page are points")
     if from_queue:
@@ -109,7 +115,7 @@ def train(
         from scorer.find import find_model
 
         begun = None if start is None else find_model(start, parts.registry(load_settings()))[0]
-        metrics = run(recipe, data, dev, out, scale, processes, lesson, begun)
+        metrics = run(recipe, data, dev, out, scale, processes, lesson, begun, steady)
     shown = ("version", "srcc", "srcc_within", "plcc", "rmse", "ladders")
     if metrics:
         from training.evaluation.agreement import without_nan

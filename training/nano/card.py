@@ -28,7 +28,7 @@ Rates face video on the scale 0-100, for a CPU. {metrics["parameters"]:,} parame
   the ladder's step declares where it is blind. Of declared targets the order is sure, the distances are an opinion.
 - The vision encoder is EfficientNet-Lite0 with its ImageNet weights (Apache-2.0), its later blocks trained; everything else
   started from chance.
-- Recipe `{recipe["name"]}`, seed {recipe["seed"]}: {steps}.{_begun(metrics)}{_taught(metrics)}
+- Recipe `{recipe["name"]}`, seed {recipe["seed"]}: {steps}.{_begun(metrics)}{_steadied(metrics)}{_taught(metrics)}
 
 ## How well it does
 On {metrics["clips"]} segments of people that are not in the training data (labels file {metrics["dev"]}); never trained on.
@@ -64,6 +64,15 @@ def _begun(metrics: dict[str, Any]) -> str:
         return ""
     return f"""
 - Before that it was version {metrics["start"]}; its card says what it was trained on."""
+
+
+def _steadied(metrics: dict[str, Any]) -> str:
+    """A further line of what the model was trained on, where its scores were held steady within clips."""
+    if "steady" not in metrics:
+        return ""
+    weight = metrics["recipe"]["steady_weight"]
+    return f"""
+- Windows of the clips in labels file {metrics["steady"]} were to score alike, with weight {weight:g}."""
 
 
 def _taught(metrics: dict[str, Any]) -> str:

@@ -43,6 +43,7 @@ from training.nano.card import write_card
 from training.nano.draw import balanced_batches, drawn_streams, with_noise
 from training.nano.kept import drawn_tokens, kept_tokens
 from training.nano.start import Start, between, imagenet_encoder, set_scale
+from training.nano.steady import Steady
 from training.nano.teacher import Lesson, level_loss, level_targets, teach
 from training.recipe import MOST_BLOCKS, NanoRecipe
 
@@ -51,12 +52,19 @@ LEVEL_WIDTH = 100 / len(LEVELS)
 
 
 def train(
-    recipe: NanoRecipe, data: Path, dev: Path, out: Path, lesson: Lesson | None = None, start: Start | None = None
+    recipe: NanoRecipe,
+    data: Path,
+    dev: Path,
+    out: Path,
+    lesson: Lesson | None = None,
+    start: Start | None = None,
+    steady: Path | None = None,
 ) -> dict[str, Any]:
     """Run the recipe; write the model directory `out` (weights, sampler, tokenizer, card, metrics); returns the metrics.
 
     data, dev: labels files, of different people. lesson: a teacher, whose scores are mixed into the labels; None: labels alone.
-    start: a model that is trained on, with clips that it has not seen; None: a new one.
+    start: a model that is trained on, with clips that it has not seen; None: a new one. steady: a labels file of longer clips,
+    between whose windows the score is not to move (`training.nano.steady`).
     A run that was killed and is started again reuses `out/work`: the teacher's answers, the sampled clips, and the scores of the
     models for the uncertainty. Raises ValueError where a labels file is wrong, or where `start` cannot go on with
     the recipe's sampler.
@@ -77,13 +85,16 @@ def train(
         rows, parts, kept = taught.rows, taught.parts, taught.folder
     samples = kept_samples(kept, rows, spec, jobs, parts)
     dev_samples = kept_samples(work / "dev", dev_rows, spec, jobs)
+    windows = None if steady is None else Steady.read(steady, spec, jobs, work / "steady")
     if start is None:
         scores = held_out_scores(samples, rows, recipe, recipe.folds, work / f"held-out-{about(recipe, rows, samples)}")
     else:
         answers = predict(start.network, start.known(samples), np.arange(len(samples)))
         scores = np.array([score for score, *_ in answers])
     errors = np.abs(scores - [rows[int(i)]["mos"] for i in samples.rows])
-    network = fitted(samples, rows, recipe, np.arange(len(samples)), errors=errors, curve_file=work / "curve.csv", start=start)
+    network = fitted(
+        samples, rows, recipe, np.arange(len(samples)), errors=errors, curve_file=work / "curve.csv", start=start, steady=windows
+    )
     network.save_pretrained(out)
     tokenizer.save_pretrained(out)
     spec.save(out)
@@ -92,6 +103,8 @@ def train(
     metrics |= {"recipe": asdict(recipe), "parameters": sum(p.numel() for p in network.parameters()), "version": version_of(out)}
     if start is not None:
         metrics["start"] = start.version
+    if steady is not None:
+        metrics["steady"] = fingerprint(steady)
     if taught is not None:
         metrics["teacher"] = taught.figures
     (out / "metrics.json").write_text(json.dumps(without_nan(metrics), indent=1) + "\n")
@@ -153,6 +166,7 @@ def fitted(
     streams: Sequence[str] = STREAMS,
     language_model: bool = True,
     start: Start | None = None,
+    steady: Steady | None = None,
 ) -> FVQRater:
     """A network that was trained by stages I and II, with its averaged weights; the same arguments give the same network.
 
@@ -160,6 +174,7 @@ def fitted(
     (`training.nano.teacher`). index: places of the samples to train on. errors: absolute errors
     that the uncertainty learns, points, one for each sample; None: the uncertainty is not trained. curve_file: a CSV with
     the loss of every 50th step. streams, language_model: as of `new_network`. start: a network that is trained on instead.
+    steady: windows between which the score is not to move.
     """
     torch.set_num_threads(recipe.threads)
     torch.manual_seed(recipe.seed)
@@ -181,6 +196,7 @@ def fitted(
     kept = kept_tokens(network, samples) if recipe.frozen_blocks == MOST_BLOCKS else None
     targets = Targets.of([rows[int(i)] for i in samples.rows], errors)
     batches = balanced_batches(targets.contents, index, rng, recipe.contents_per_batch, recipe.clips_per_content)
+    steady_batches = None if steady is None else steady.batches(recipe.seed)
     with curve_file.open("w", newline="") as file:
         curve = csv.writer(file)
         curve.writerow(["step", "stage", "loss"])
@@ -198,6 +214,8 @@ def fitted(
             else:
                 shown = drawn_streams(network, batch, [targets.contents[int(place)] for place in places], drawn, rng)
             loss = _loss(network, shown, targets, places, stage)
+            if steady is not None and steady_batches is not None and stage == 2:
+                loss = loss + recipe.steady_weight * steady.loss(network, next(steady_batches))
             optimizer.zero_grad()
             loss.backward()
             nn.utils.clip_grad_norm_(network.parameters(), 1.0)

@@ -54,6 +54,14 @@ def test_the_most_blocks_are_the_encoders() -> None:
     assert LiteEncoderConfig().blocks == MOST_BLOCKS
 
 
+@pytest.mark.parametrize("value", ["-0.5", "much", ".inf", ".nan"])
+def test_steadiness_has_a_weight(tmp_path: Path, value: str) -> None:
+    file = tmp_path / "recipe.yaml"
+    file.write_text((ROOT / "training/recipes/nano_more.yaml").read_text() + f"steady_weight: {value}\n")
+    with pytest.raises(ValueError, match=r"recipe\.yaml: steady_weight is .*, not a number of 0 and more"):
+        load_nano_recipe(file)
+
+
 @pytest.mark.parametrize("value", ["1.5", "half", "-1"])
 def test_the_start_has_a_share_of_the_weights(tmp_path: Path, value: str) -> None:
     shipped, file = (ROOT / "training/recipes/nano_more.yaml").read_text(), tmp_path / "recipe.yaml"

@@ -1,0 +1,63 @@
+"""Windows of evenly damaged clips, between which a model's score is not to move.
+
+Labelled segments say nothing about that: each is shown as one window. The better a model tells strangers apart, the more its
+scores follow what a person does in front of the camera; alerts take that for a change of quality.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from scorer.model.modeling import FVQRater
+from scorer.spec import SamplerSpec
+from training.data.labels import read_labels
+from training.data.measures import parts_of_kind
+from training.data.samples import TIMED, Samples, kept_samples
+from training.losses import unsteadiness
+from training.nano.draw import balanced_batches
+
+WINDOW = 2.0
+"""Length of a window, seconds: that of most streams' segments."""
+STARTS = (0.0, 1.0, 2.0)
+"""Where the windows of a clip begin, seconds."""
+CLIPS = 2
+"""Clips in a training step, each with all of its windows."""
+
+
+@dataclass(frozen=True)
+class Steady:
+    """Sampled windows. clips: (N,) the clip of each window."""
+
+    samples: Samples
+    clips: Sequence[str]
+
+    @classmethod
+    def read(cls, labels: Path, spec: SamplerSpec, jobs: int, folder: Path) -> Steady:
+        """The windows of the clips in a labels file whose damage is the same at all times; the samples are kept in `folder`.
+
+        spec, jobs: as of `training.data.samples.sample_all`. Raises ValueError where no clip is long enough for two windows.
+        """
+        rows = [row for row in read_labels(labels) if not TIMED & set(parts_of_kind(row["kind"]))]
+        windows = [(row, (WINDOW, start)) for row in rows for start in STARTS]
+        samples = kept_samples(folder, [row for row, _ in windows], spec, jobs, [part for _, part in windows])
+        clips = [str(windows[int(place)][0]["path"]) for place in samples.rows]
+        if len(set(clips)) == len(clips):
+            raise ValueError(f"{labels}: no clip has two windows: give clips of {WINDOW + STARTS[-1]:g} s (fvq synth --seconds)")
+        return cls(samples, clips)
+
+    def batches(self, seed: int) -> Iterator[Tensor]:
+        """Endless batches of places (B,): the windows of `CLIPS` clips."""
+        rng = np.random.default_rng(seed)
+        return balanced_batches(self.clips, np.arange(len(self.clips)), rng, CLIPS, len(STARTS))
+
+    def loss(self, network: FVQRater, places: Tensor) -> Tensor:
+        """How much the scores of one clip's windows differ. All of each window is seen, as it will be served."""
+        number = {clip: i for i, clip in enumerate(dict.fromkeys(self.clips[int(place)] for place in places))}
+        clip = torch.tensor([number[self.clips[int(place)]] for place in places])
+        return unsteadiness(network(self.samples.batch(places.numpy())).score, clip)
