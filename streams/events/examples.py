@@ -10,7 +10,7 @@ from streams.events.scores import SegmentScore
 from streams.events.segments import SegmentEvent
 from streams.events.training import ModelUpdate, StreamDeletion, TrainingExample
 
-_MODEL = {"name": "nano", "version": "5cf0c35a983f"}
+_MODEL = {"name": "nano", "version": "1dabdf38c3c4"}
 
 _SEGMENT = {
     "stream_id": "studio-7",
