@@ -29,6 +29,7 @@ from training.data.references import make_reference
 from training.data.remarks import remark
 from training.data.scenes.material import read_material
 from training.data.scenes.scene import make_scene, write_scene
+from training.data.sent import absolute_row_of, send
 from training.data.synth import measure
 
 LABELS, PLAN = "benchmark.csv", "benchmark.json"
@@ -131,8 +132,9 @@ def _tasks(folder: Path, content: Content, plan: Plan) -> list[Callable[[], Row 
         remark(f"{content.name}: left out, {content.source} is too soft for a scene")
         return []
     beginning = {"content": content.name, "person": content.person} | made
+    # A benchmark that was begun before references were sent has them as they are.
     perfect = {"source_grade": REFERENCE_LABEL, "relative": 100.0, "vmaf": 100.0, "ssim": 1.0, "psnr": 60.0}
-    row = beginning | {"path": reference.name, "kind": REFERENCE, "step": 0, "mos": REFERENCE_LABEL} | perfect
+    row = {"path": reference.name, "mos": REFERENCE_LABEL} | perfect | beginning | {"kind": REFERENCE, "step": 0}
     tasks: list[Callable[[], Row | None]] = [lambda: row]
     for name in plan.ladders if not content.is_scene else ():
         ladder = LADDERS[name]
@@ -194,13 +196,18 @@ def _reference(reference: Path, content: Content, plan: Plan, seed: str) -> Row 
     """Make a reference; returns its `scene` and `fps`, None where its source is too soft to be a scene's."""
     if not content.is_scene:
         make_reference(content.source, reference, plan.seconds, content.number, seed)
-        return {"scene": PLAIN, "fps": FPS}
+        return {"scene": PLAIN, "fps": FPS} | _sent(reference, FPS, seed)
     material = read_material(content.source)
     if material is None:
         return None
     scene = make_scene(plan.seed, content.number, [material], plan.seconds)
     write_scene(scene, reference)
-    return {"scene": " ".join(scene.names), "fps": scene.fps}
+    return {"scene": " ".join(scene.names), "fps": scene.fps} | _sent(reference, scene.fps, seed)
+
+
+def _sent(reference: Path, fps: float, seed: str) -> Row:
+    sent = send(reference, seed)
+    return absolute_row_of(sent, measure(sent, reference, fps))
 
 
 def _damaged(reference: Path, fps: float, name: str, damages: list[tuple[Ladder, int]], seed: str) -> Row:

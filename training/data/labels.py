@@ -23,9 +23,8 @@ def read_labels(labels: Path) -> list[dict[str, Any]]:
     with io.StringIO(read_text(labels), newline="") as file:
         for number, row in enumerate(csv.DictReader(file), start=2):
             try:
-                name = f"{row['content']}.reference.mkv" if row["kind"] == "reference" else row["path"]
                 grades = {column: float(row.get(column) or default) for column, default in _grades(row).items()}
-                parsed = {"path": labels.parent / name, "mos": float(row["mos"]), "step": int(row["step"]), **grades}
+                parsed = {"path": labels.parent / row["path"], "mos": float(row["mos"]), "step": int(row["step"]), **grades}
                 rows.append({"person": row["content"], "absolute": bool(row.get("source_grade"))} | row | parsed)
             except (KeyError, ValueError, TypeError) as error:
                 raise ValueError(f"{labels}, line {number}: {error!r}; needed are path, content, kind, step, mos") from error

@@ -23,10 +23,11 @@ from typing import Any
 
 from tqdm import tqdm
 
-from training.data.degradations import KINDS, REFERENCE_LABEL, Degradation, degrade, label, ladders
+from training.data.degradations import KINDS, Degradation, degrade, label, ladders
 from training.data.ffmpeg import FPS, filter_value, run_ffmpeg
 from training.data.references import check_made_from, made_from, make_reference
 from training.data.remarks import remark
+from training.data.sent import row_of, send
 
 
 def synthesise(
@@ -122,17 +123,18 @@ def _segment(out: Path, content: str, person: str, degradation: Degradation | No
         "kind": degradation.kind if degradation else "reference",
         "step": degradation.step if degradation else 0,
     }
-    if degradation is None:
-        row |= {"mos": REFERENCE_LABEL, "vmaf": 100.0, "ssim": 1.0, "psnr": 60.0, "vmaf_frames": [], "made_from": origin}
-    else:
-        try:
+    try:
+        if degradation is None:
+            sent = send(reference, f"{origin}/{content}")
+            row |= row_of(sent, measure(sent, reference)) | {"vmaf_frames": [], "made_from": origin}
+        else:
             degrade(reference, degradation, clip)
             scores = measure(clip, reference)
-        except subprocess.CalledProcessError as error:
-            # Packet loss can leave nothing to decode: such a segment has no picture to rate.
-            remark(f"{name}: left out, ffmpeg failed ({error.returncode})")
-            return None
-        row |= {"mos": label(degradation, scores["vmaf"])} | scores
+            row |= {"mos": label(degradation, scores["vmaf"])} | scores
+    except subprocess.CalledProcessError as error:
+        # Packet loss can leave nothing to decode: such a segment has no picture to rate.
+        remark(f"{name}: left out, ffmpeg failed ({error.returncode})")
+        return None
     part = record.with_suffix(".part")
     part.write_text(json.dumps(row))
     part.rename(record)

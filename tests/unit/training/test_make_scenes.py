@@ -30,6 +30,7 @@ def test_scenes_are_labelled_in_two_steps_and_a_killed_run_goes_on(tmp_path: Pat
     rows = read_labels(out / "labels.csv")
     references = [row for row in rows if row["kind"] == "reference"]
     assert [row["content"] for row in references] == ["scene-00000", "scene-00001"]
+    assert [row["path"].name for row in references] == ["scene-00000.sent.mkv", "scene-00001.sent.mkv"], "none is lossless"
     assert {row["person"] for row in rows} == {"astronaut+face"}
     assert all(row["absolute"] and row["path"].exists() and row["scene"] for row in rows)
     twice = [row for row in rows if "@" in row["kind"]]

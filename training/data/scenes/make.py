@@ -33,6 +33,7 @@ from training.data.scenes.material import Material, read_material
 from training.data.scenes.plan import generator
 from training.data.scenes.scene import CAST, casts, make_scene, write_scene
 from training.data.scenes.sheet import write_sheet
+from training.data.sent import absolute_row_of, send
 from training.data.synth import measure
 
 COLUMNS = (
@@ -234,19 +235,13 @@ def _reference(task: Task, out: Path) -> Row | None:
         return None
     scene = make_scene(task.seed, task.number, cast, task.seconds, plain=task.plain)
     write_scene(scene, out)
-    return {
-        "path": out.name,
+    sent = send(out, f"{task.seed}/{task.content}")
+    return absolute_row_of(sent, _measured(sent, out, scene.fps)) | {
         "content": task.content,
         "person": task.person,
         "kind": "reference",
         "step": 0,
-        "mos": REFERENCE_LABEL,
-        "relative": 100.0,
-        "source_grade": REFERENCE_LABEL,
         "measure": measure_of("reference").measure,
-        "vmaf": 100.0,
-        "ssim": 1.0,
-        "psnr": 60.0,
         "scene": " ".join(scene.names),
         "people": " ".join(scene.people),
         "fps": scene.fps,
@@ -264,7 +259,7 @@ def _damaged(task: Task, reference: Row, chain: Chain, sources: dict[tuple[str, 
     def make() -> Row:
         if not clip.exists():
             apply(ladder, step, source, clip, seed=task.content)
-        measured = _measured(clip, task.out / reference["path"], reference["fps"])
+        measured = _measured(clip, sources[None][0], reference["fps"])
         is_twice = chain.source is not None and chain.delivery is not None
         # A declared target needs no measure against the damaged source.
         again = is_twice and ladder.target is None
