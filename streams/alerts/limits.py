@@ -39,12 +39,12 @@ class QualityDrop(Timing):
     slack: float = Field(7.5, ge=0, le=50, description="Points under the baseline that are no drop; half of the drop to find.")
     limit: float = Field(12.0, gt=0, le=500, description="Points beyond the slack, summed over segments, that are a drop.")
     noise_slack: float = Field(
-        1.3,
+        1.5,
         ge=0,
         le=10,
         description="Or so many times the stream's noise (the standard deviation of its scores), if that is more.",
     )
-    noise_limit: float = Field(5.5, ge=0, le=100, description="The same for the limit.")
+    noise_limit: float = Field(6.0, ge=0, le=100, description="The same for the limit.")
     noise: float = Field(1800.0, gt=0, le=86400, description="Half-life of the noise, seconds.")
     minimum: float = Field(4.0, ge=0, le=3600, description="Seconds that it must last before the alert fires.")
     baseline: float = Field(600.0, gt=0, le=86400, description="Half-life of the baseline, seconds.")

@@ -34,8 +34,8 @@ STREAMS = {"steady": 56, "cuts": 56}
 DEPTH = 15.0
 """Points of the drops that the goals are about."""
 
-DEFAULTS = {"slack": (7.0, 7.5), "noise_slack": (1.2, 1.3, 1.4, 1.5), "noise_limit": (4.0, 4.5, 5.0, 5.5, 6.0, 7.0)}
-MANY = {"noise_slack": (1.0, 1.1, 1.25, 1.4), "noise_limit": (10.0, 11.0, 12.0, 13.0, 14.0, 16.0), "noise": (3600.0,)}
+DEFAULTS = {"slack": (7.0, 7.5), "noise_slack": (1.2, 1.3, 1.4, 1.5, 1.6, 1.7), "noise_limit": (4.0, 4.5, 5.0, 5.5, 6.0, 7.0)}
+MANY = {"noise_slack": (1.0, 1.1, 1.25, 1.4, 1.5), "noise_limit": (10.0, 11.0, 12.0, 13.0, 14.0, 16.0, 18.0), "noise": (3600.0,)}
 """The limits to try, of `quality_drop`; of the policy for many cameras the others are as in `examples/alert-policy.yaml`."""
 
 TOGETHER = 3000
