@@ -79,7 +79,8 @@ def test_a_killed_training_goes_on_and_its_model_scores(folder: Path) -> None:
     table = json.loads(ablation.stdout)
     assert {"everything", "without faces", "without the language model", "half of the people"} <= set(table)
     # Of two people a quarter is one person, the same as half of them.
-    rest = [row["rmse"] for name, row in table.items() if name != "a quarter of the people"]
+    # Not by rmse: where the fit before it finds no slope, that is the spread of the labels, whatever the model.
+    rest = [row["mae"] for name, row in table.items() if name != "a quarter of the people"]
     assert len(set(rest)) == len(rest), "every row is another model"
 
 

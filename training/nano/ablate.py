@@ -24,7 +24,7 @@ from training.recipe import NanoRecipe
 SHARES = {"a quarter of the people": 0.25, "half of the people": 0.5}
 """Rows of the learning curve: the share of the people that the model is trained on, each with all degradations."""
 
-FIGURES = ("srcc", "srcc_within", "plcc", "rmse", "ladders")
+FIGURES = ("srcc", "srcc_within", "plcc", "rmse", "mae", "ladders")
 """Columns of the table, of `training.evaluation.agreement.summary`."""
 
 
@@ -74,5 +74,7 @@ def table(rows: dict[str, dict[str, float]]) -> Table:
     for figure in FIGURES:
         table.add_column(figure, justify="right")
     for name, figures in rows.items():
-        table.add_row(name, *(f"{figures[figure]:.1f}" if figure == "rmse" else f"{figures[figure]:.3f}" for figure in FIGURES))
+        table.add_row(
+            name, *(f"{figures[figure]:.1f}" if figure in ("rmse", "mae") else f"{figures[figure]:.3f}" for figure in FIGURES)
+        )
     return table
