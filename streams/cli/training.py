@@ -96,12 +96,9 @@ def train(
 
     if unlabelled is not None and teacher is None:
         raise ValueError("--unlabelled are clips that the teacher scores: give --teacher with it")
-    if from_queue and teacher is not None:
-        raise ValueError("--teacher belongs to a whole model's recipe, without --from-queue")
-    if from_queue and start is not None:
-        raise ValueError("--start belongs to a whole model's recipe, without --from-queue")
-    if from_queue and steady is not None:
-        raise ValueError("--steady belongs to a whole model's recipe, without --from-queue")
+    for option, value in {"--teacher": teacher, "--start": start, "--steady": steady}.items():
+        if from_queue and value is not None:
+            raise ValueError(f"{option} belongs to a whole model's recipe, without --from-queue")
     if from_queue and scale is not None:
         raise ValueError("--scale belongs to --data without --from-queue: what people rated on the rating page are points")
     if from_queue:

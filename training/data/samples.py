@@ -43,12 +43,17 @@ PARTS_SHARE = 0.4
 """Share of the training segments that are cut to a part, because not all streams have segments of two seconds."""
 
 
+def is_timed(kind: str) -> bool:
+    """Whether one of a kind's damages is in `TIMED`."""
+    return bool(TIMED & set(parts_of_kind(kind)))
+
+
 def parts_of(rows: Sequence[Mapping[str, Any]], seed: int) -> list[Part]:
     """Which part of each training segment is sampled, one for each row; kinds in `TIMED` are never cut."""
     rng = random.Random(seed)  # noqa: S311 - reproducible data, not secrets
     drawn = [(rng.random() < PARTS_SHARE, round(rng.uniform(0.5, 1.5), 2), round(rng.uniform(0, 0.5), 2)) for _ in rows]
     return [
-        (length, start) if cut and not TIMED & set(parts_of_kind(row["kind"])) else WHOLE
+        (length, start) if cut and not is_timed(row["kind"]) else WHOLE
         for row, (cut, length, start) in zip(rows, drawn, strict=True)
     ]
 

@@ -17,8 +17,7 @@ from torch import Tensor
 from scorer.model.modeling import FVQRater
 from scorer.spec import SamplerSpec
 from training.data.labels import read_labels
-from training.data.measures import parts_of_kind
-from training.data.samples import TIMED, Samples, kept_samples
+from training.data.samples import Samples, is_timed, kept_samples
 from training.losses import unsteadiness
 from training.nano.draw import balanced_batches
 
@@ -43,7 +42,7 @@ class Steady:
 
         spec, jobs: as of `training.data.samples.sample_all`. Raises ValueError where no clip is long enough for two windows.
         """
-        rows = [row for row in read_labels(labels) if not TIMED & set(parts_of_kind(row["kind"]))]
+        rows = [row for row in read_labels(labels) if not is_timed(row["kind"])]
         windows = [(row, (WINDOW, start)) for row in rows for start in STARTS]
         samples = kept_samples(folder, [row for row, _ in windows], spec, jobs, [part for _, part in windows])
         clips = [str(windows[int(place)][0]["path"]) for place in samples.rows]
@@ -56,8 +55,8 @@ class Steady:
         rng = np.random.default_rng(seed)
         return balanced_batches(self.clips, np.arange(len(self.clips)), rng, CLIPS, len(STARTS))
 
-    def loss(self, network: FVQRater, places: Tensor) -> Tensor:
-        """How much the scores of one clip's windows differ. All of each window is seen, as it will be served."""
-        number = {clip: i for i, clip in enumerate(dict.fromkeys(self.clips[int(place)] for place in places))}
-        clip = torch.tensor([number[self.clips[int(place)]] for place in places])
-        return unsteadiness(network(self.samples.batch(places.numpy())).score, clip)
+    def losses(self, network: FVQRater, seed: int) -> Iterator[Tensor]:
+        """Endless: how much the scores of one clip's windows differ, batch by batch. All of a window is seen, as it is served."""
+        for places in self.batches(seed):
+            clip = torch.from_numpy(self.samples.rows[places.numpy()] // len(STARTS))
+            yield unsteadiness(network(self.samples.batch(places.numpy())).score, clip)

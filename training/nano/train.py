@@ -79,13 +79,14 @@ def train(
     _, tokenizer = nano()
     spec, jobs = recipe.spec, os.cpu_count() or 1
     labelled, dev_rows = read_labels(data), read_labels(dev)
+    # Before the long work: clips that are too short end the run.
+    windows = None if steady is None else Steady.read(steady, spec, jobs, work / "steady")
     rows, parts, kept, taught = labelled, parts_of(labelled, recipe.seed), work / "train", None
     if lesson is not None:
         taught = teach(lesson, labelled, dev_rows, recipe, work, jobs)
         rows, parts, kept = taught.rows, taught.parts, taught.folder
     samples = kept_samples(kept, rows, spec, jobs, parts)
     dev_samples = kept_samples(work / "dev", dev_rows, spec, jobs)
-    windows = None if steady is None else Steady.read(steady, spec, jobs, work / "steady")
     if start is None:
         scores = held_out_scores(samples, rows, recipe, recipe.folds, work / f"held-out-{about(recipe, rows, samples)}")
     else:
@@ -196,7 +197,7 @@ def fitted(
     kept = kept_tokens(network, samples) if recipe.frozen_blocks == MOST_BLOCKS else None
     targets = Targets.of([rows[int(i)] for i in samples.rows], errors)
     batches = balanced_batches(targets.contents, index, rng, recipe.contents_per_batch, recipe.clips_per_content)
-    steady_batches = None if steady is None else steady.batches(recipe.seed)
+    unsteady = None if steady is None else steady.losses(network, recipe.seed)
     with curve_file.open("w", newline="") as file:
         curve = csv.writer(file)
         curve.writerow(["step", "stage", "loss"])
@@ -214,8 +215,8 @@ def fitted(
             else:
                 shown = drawn_streams(network, batch, [targets.contents[int(place)] for place in places], drawn, rng)
             loss = _loss(network, shown, targets, places, stage)
-            if steady is not None and steady_batches is not None and stage == 2:
-                loss = loss + recipe.steady_weight * steady.loss(network, next(steady_batches))
+            if unsteady is not None and stage == 2:
+                loss = loss + recipe.steady_weight * next(unsteady)
             optimizer.zero_grad()
             loss.backward()
             nn.utils.clip_grad_norm_(network.parameters(), 1.0)
