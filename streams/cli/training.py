@@ -33,22 +33,31 @@ def synth(
     plain: Annotated[
         int, typer.Option(min=0, help="With --scenes: make that many more that show a person and nothing else.")
     ] = 0,
+    kinds: Annotated[
+        str | None, typer.Option(help="Only these kinds of damage, as x264,blur; scenes have more kinds.", show_default="all")
+    ] = None,
     sheet: Annotated[Path | None, typer.Option(help="With --scenes: write a picture of all scenes to look at.")] = None,
 ) -> None:
     """Make degraded segments with labels from clean clips and stills."""
+    from training.data.damage.catalogue import LADDERS
+    from training.data.degradations import KINDS
     from training.data.references import find_sources
     from training.data.synth import synthesise
 
+    known = tuple(LADDERS if scenes else KINDS)
+    wanted = known if kinds is None else tuple(kinds.split(","))
+    if unknown := [kind for kind in wanted if kind not in known]:
+        raise ValueError(f"--kinds: no kind of damage is called {', '.join(unknown)}; there are {', '.join(known)}")
     if scenes:
         from training.data.scenes.make import make_scenes
 
-        found = find_sources(sources, out)
-        make = partial(make_scenes, out, found, steps=steps, seconds=seconds, jobs=jobs, seed=seed, sheet=sheet)
-        print(make(scenes=scenes, plain=plain))
+        make = partial(make_scenes, out, find_sources(sources, out), scenes=scenes, plain=plain, steps=steps, seconds=seconds)
+        print(make(jobs=jobs, seed=seed, kinds=wanted, sheet=sheet))
         return
     if sheet is not None or plain:
         raise ValueError("--sheet and --plain belong to scenes: give --scenes N with them")
-    print(synthesise(out, find_sources(sources, out), steps=steps, variants=variants, seconds=seconds, jobs=jobs, seed=seed))
+    found = find_sources(sources, out)
+    print(synthesise(out, found, steps=steps, kinds=wanted, variants=variants, seconds=seconds, jobs=jobs, seed=seed))
 
 
 def train(

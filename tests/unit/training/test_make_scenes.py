@@ -73,6 +73,14 @@ def test_chains_depend_on_the_seed_and_name_sources_and_deliveries() -> None:
     assert draw_chains(1, "scene-00000", 0) == []
 
 
+def test_chains_are_of_the_wanted_kinds() -> None:
+    coded = draw_chains(1, "scene-00000", 8, ("x264", "mpeg2"))
+    assert len(coded) == 8
+    assert {chain.source for chain in coded} == {None}
+    assert {chain.kind for chain in coded} == {"x264", "mpeg2"}
+    assert any(chain.kind == "x264@blur-0" for seed in range(20) for chain in draw_chains(seed, "s", 9, ("blur", "x264")))
+
+
 def test_many_steps_mean_every_step() -> None:
     kinds = {(chain.kind, chain.step) for chain in draw_chains(1, "s", 10_000)}
     assert {(ladder.name, step) for ladder in LADDERS.values() for step in range(ladder.steps)} <= kinds

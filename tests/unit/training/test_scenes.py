@@ -20,7 +20,7 @@ from training.data.scenes.layout import LAYOUTS, Style
 from training.data.scenes.light import LIGHTS
 from training.data.scenes.material import Material, read_material
 from training.data.scenes.overlay import OVERLAYS
-from training.data.scenes.plan import MAIN_PARTS, PARTS, draw_plan, generator, main_part
+from training.data.scenes.plan import MAIN_PARTS, PARTS, draw_plan, generator, main_part, plain_plan
 from training.data.scenes.scene import Scene, casts, make_scene, write_scene
 from training.data.scenes.shot import Set, View
 from training.data.scenes.worn import WORN
@@ -170,6 +170,16 @@ def test_a_plan_depends_on_the_seed_and_has_its_main_part(cast: list[Material]) 
         }  # fmt: skip
         assert name in chosen[kind]
         assert all(side % 2 == 0 for side in plan.size)
+
+
+def test_in_a_plain_scene_of_a_still_the_camera_moves_and_a_filmed_person_is_shown_as_filmed(cast: list[Material]) -> None:
+    filmed, still = cast
+    assert {plain_plan(7, number, filmed).style for number in range(20)} == {STYLE}
+    for number in range(20):
+        scene = make_scene(7, number, [still], 0.6, plain=True)
+        pictures = [scene.pixels(place).astype(int) for place in (0, scene.count // 2, scene.count - 1)]
+        # Noise of half a level is .3.
+        assert max(np.abs(one - other).mean() for one, other in pairwise(pictures)) > 1.5
 
 
 def test_the_same_seed_makes_the_same_pictures(cast: list[Material]) -> None:

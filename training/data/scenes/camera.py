@@ -12,6 +12,9 @@ from training.data.scenes.shot import Camera, Rng, Set, Size, View
 FACE_HEIGHT = {"near": (0.42, 0.6), "medium": (0.25, 0.38), "small": (0.1, 0.2), "cut-off": (0.4, 0.7)}
 """Framing -> height of the face as a share of the picture's height, from and to."""
 
+PAN_ROOM = 1.15
+"""How much closer than the whole source a pan is at least."""
+
 
 @dataclass(frozen=True)
 class Room:
@@ -81,7 +84,9 @@ def _still(view: View, room: Room, _stage: Set) -> Camera:
 def _zoom(view: View, room: Room, stage: Set) -> Camera:
     """A slow or fast zoom, in or out, as far as the room goes."""
     factor = stage.rng.uniform(0.5, 0.8)
-    ends = (view.scale, max(room.least, view.scale * factor))
+    far = max(room.least, view.scale * factor)
+    # A view that shows all of the source leaves no room further out.
+    ends = (view.scale if far < 0.95 * view.scale else min(room.most, far / factor), far)
     first, last = ends if stage.rng.random() < 0.5 else ends[::-1]
     start, end = sorted(stage.rng.uniform(0, 1, 2)) if stage.rng.random() < 0.5 else (0.0, 1.0)
     stage.note("zoom")
@@ -96,11 +101,17 @@ def _zoom(view: View, room: Room, stage: Set) -> Camera:
 def _pan(view: View, room: Room, stage: Set) -> Camera:
     """From one place to another at a steady pace."""
     angle, length = stage.rng.uniform(0, 2 * math.pi), stage.rng.uniform(0.08, 0.3) * room.shot[0] / view.scale
+    inner = replace(room, least=min(room.most, room.least * PAN_ROOM))
+    # Between two places that the room has: at a side of the source the camera would stand still.
+    middle = inner.keep(view)
+    reach = length / 2 * math.cos(angle), 0.2 * length * math.sin(angle)
+    ends = [inner.keep(replace(middle, x=middle.x + sign * reach[0], y=middle.y + sign * reach[1])) for sign in (-1, 1)]
     stage.note("pan")
 
     def camera(number: int) -> View:
-        way = (stage.share(number) - 0.5) * length
-        return room.keep(replace(view, x=view.x + way * math.cos(angle), y=view.y + 0.4 * way * math.sin(angle)))
+        share = stage.share(number)
+        x, y = ((1 - share) * first + share * last for first, last in ((ends[0].x, ends[1].x), (ends[0].y, ends[1].y)))
+        return replace(middle, x=x, y=y)
 
     return camera
 

@@ -1,6 +1,6 @@
 """Scenes with their damaged segments and labels, made by several processes; a run that was killed goes on.
 
-    fvq synth OUT SOURCE... --scenes 400 [--steps 10] [--seconds 2] [--jobs 2] [--seed 0] [--sheet sheet.jpg]
+    fvq synth OUT SOURCE... --scenes 400 [--steps 10] [--seconds 2] [--jobs 2] [--seed 0] [--kinds x264,blur] [--sheet sheet.jpg]
 
 From each reference: some segments damaged once, and some twice, first at the source (lens, sensor, light), then on the way to the
 viewer. The label of each is against the flawless reference (`training.data.measures`); `source_grade` is that of its source,
@@ -13,7 +13,7 @@ import csv
 import json
 import multiprocessing
 import subprocess
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from functools import lru_cache
@@ -67,13 +67,14 @@ class Chain:
         return (self.delivery or self.source or ("", 0))[1]
 
 
-def draw_chains(seed: int, content: str, steps: int) -> list[Chain]:
+def draw_chains(seed: int, content: str, steps: int, kinds: Collection[str] = tuple(LADDERS)) -> list[Chain]:
     """`steps` chains for a reference, in the order in which they are made; a source that is damaged again comes before.
 
-    A number above all single steps means all of them, and as many that are damaged twice as `TWICE` says.
+    A number above all single steps means all of them, and as many that are damaged twice as `TWICE` says. kinds: which of
+    `LADDERS`; where all are of one stage, nothing is damaged twice.
     """
     rng = generator(seed, content, "damage")
-    singles = [(ladder.name, step) for ladder in LADDERS.values() for step in range(ladder.steps)]
+    singles = [(ladder.name, step) for ladder in LADDERS.values() if ladder.name in kinds for step in range(ladder.steps)]
     sources = [single for single in singles if LADDERS[single[0]].stage == "source"]
     deliveries = [single for single in singles if LADDERS[single[0]].stage == "delivery"]
     count = min(steps, round(len(singles) / (1 - TWICE)))
@@ -103,6 +104,8 @@ class Task:
     seconds: float
     plain: bool = False
     """Whether nothing is done to the leader's pictures; plain scenes are counted on their own."""
+    kinds: Collection[str] = tuple(LADDERS)
+    """Of damage."""
 
     @property
     def content(self) -> str:
@@ -130,14 +133,15 @@ def make_scenes(
     seconds: float = 2.0,
     jobs: int = 2,
     seed: int = 0,
+    kinds: Collection[str] = tuple(LADDERS),
     sheet: Path | None = None,
 ) -> Path:
     """Make scenes, their damaged segments and `labels.csv`; returns the path of that file.
 
     sources: of `training.data.references.find_sources`. plain: how many more scenes show a person and nothing else.
     steps: damaged segments of each scene, 0 upwards. seconds: length of
-    a scene, large ones are shorter. jobs: processes. sheet: a picture of all scenes, to look at. Raises ValueError where a
-    source has no pictures, or where all are too soft.
+    a scene, large ones are shorter. jobs: processes. kinds: of damage. sheet: a picture of all scenes, to look at. Raises
+    ValueError where a source has no pictures, or where all are too soft.
     """
     out.mkdir(parents=True, exist_ok=True)
     groups = casts(sources, seed)
@@ -145,7 +149,7 @@ def make_scenes(
     for is_plain, count in ((False, scenes), (True, plain)):
         leads = leads_of(groups, filmed_only=is_plain)
         for number in range(count):
-            tasks.append(Task(out, seed, number, leads[number % len(leads)], steps, seconds, is_plain))
+            tasks.append(Task(out, seed, number, leads[number % len(leads)], steps, seconds, is_plain, kinds))
     # Scenes of one cast come one after the other, as a process keeps the pictures of few sources.
     tasks.sort(key=lambda task: (task.person, task.plain, task.number))
     rows = sorted(_run(tasks, jobs), key=lambda row: row["content"])
@@ -200,7 +204,7 @@ def _make(task: Task) -> tuple[list[Row], list[str]]:
     check_made_from(reference, row["made_from"], task.made_from)
     rows = [row]
     sources: dict[tuple[str, int] | None, tuple[Path, float]] = {None: (reference, REFERENCE_LABEL)}
-    for chain in draw_chains(task.seed, task.content, task.steps):
+    for chain in draw_chains(task.seed, task.content, task.steps, task.kinds):
         # What is damaged twice needs its damaged source, which is a segment of its own too.
         for part in [Chain(chain.source, None), chain] if chain.source and chain.delivery else [chain]:
             if part.delivery is None and part.source in sources:

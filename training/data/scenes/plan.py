@@ -56,6 +56,14 @@ class Plan:
     bars: str | None
 
 
+PLAIN_FRAMINGS = ("near", "medium", "small")
+"""How a plain scene shows a still, which has no distance of its own."""
+PLAIN_CAMERAS = ("pan", "zoom", "hand-held")
+"""What moves in a plain scene of a still: a picture in which nothing moves looks like a freeze."""
+PLAIN_ROOM = 1.25
+"""How much larger a still must be than the plain scene, so that a camera can move over it."""
+
+
 def generator(*parts: object) -> Rng:
     """Random numbers that depend only on these values."""
     digest = hashlib.sha256("/".join(map(str, parts)).encode()).digest()
@@ -99,10 +107,13 @@ def draw_plan(seed: int, number: int, leading: Material) -> Plan:
 
 
 def plain_plan(seed: int, number: int, leading: Material) -> Plan:
-    """The plan of plain scene `number`: the person who leads it, as filmed, and nothing else."""
+    """The plan of plain scene `number`: the person who leads it, as filmed, and nothing else; over a still the camera moves."""
     rng = generator(seed, number, "plain plan")
-    size = _size(rng, leading, None, "full")
-    return Plan(size, float(_pick(rng, RATES)), "full", Style("near", "still", None, (), next(iter(BACKDROPS))), (), None, None)
+    is_filmed = leading.fps > 0
+    size = _size(rng, leading, None, "full", 1.0 if is_filmed else PLAIN_ROOM)
+    rate = float(_pick(rng, RATES))
+    framing, camera = ("near", "still") if is_filmed else (str(rng.choice(PLAIN_FRAMINGS)), str(rng.choice(PLAIN_CAMERAS)))
+    return Plan(size, rate, "full", Style(framing, camera, None, (), next(iter(BACKDROPS))), (), None, None)
 
 
 def _pick(rng: Rng, shares: Mapping[Any, float]) -> Any:
@@ -111,12 +122,12 @@ def _pick(rng: Rng, shares: Mapping[Any, float]) -> Any:
     return values[int(rng.choice(len(values), p=weights / weights.sum()))]
 
 
-def _size(rng: Rng, leading: Material, bars: str | None, layout: str) -> Size:
-    """A size; for a layout that the source must fill one that it fills, if there is one."""
+def _size(rng: Rng, leading: Material, bars: str | None, layout: str, room: float = 1.0) -> Size:
+    """A size; for a layout that the source must fill one that it fills, with so much room, if there is one."""
     shape = BARS[bars][0] if bars else _pick(rng, SHAPES)
     sides = dict(SIDES)
     if layout in FULL and not bars:
-        fitting = [(side, form) for side in SIDES for form in SHAPES if leading.fits(size_of(side, form))]
+        fitting = [(side, form) for side in SIDES for form in SHAPES if leading.fits(size_of(room * side, form))]
         if fitting:
             forms = {form: SHAPES[form] for _, form in fitting}
             shape = shape if shape in forms else _pick(rng, forms)
@@ -124,6 +135,6 @@ def _size(rng: Rng, leading: Material, bars: str | None, layout: str) -> Size:
     return size_of(_pick(rng, sides), shape)
 
 
-def size_of(side: int, shape: float) -> Size:
+def size_of(side: float, shape: float) -> Size:
     """The size with that shorter side and shape, even px."""
     return (round(side * max(shape, 1) / 2) * 2, round(side / min(shape, 1) / 2) * 2)
