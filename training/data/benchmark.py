@@ -20,6 +20,7 @@ from typing import Any
 
 from tqdm import tqdm
 
+from training.data.compare import FIGURES, compare, figures_of
 from training.data.damage.catalogue import LADDERS
 from training.data.damage.ladder import Ladder, apply
 from training.data.degradations import REFERENCE_LABEL
@@ -29,8 +30,7 @@ from training.data.references import make_reference
 from training.data.remarks import remark
 from training.data.scenes.material import read_material
 from training.data.scenes.scene import make_scene, write_scene
-from training.data.sent import absolute_row_of, send
-from training.data.synth import measure
+from training.data.sent import in_two_steps, send
 
 LABELS, PLAN = "benchmark.csv", "benchmark.json"
 PLAIN = "plain"
@@ -40,7 +40,7 @@ REFERENCE = "reference"
 
 FIELDS = (
     *("path", "content", "person", "scene", "kind", "step", "mos"),
-    *("source_grade", "relative", "vmaf", "ssim", "psnr"),
+    *("source_grade", "relative", *FIGURES),
 )
 
 Row = dict[str, Any]
@@ -196,18 +196,13 @@ def _reference(reference: Path, content: Content, plan: Plan, seed: str) -> Row 
     """Make a reference; returns its `scene` and `fps`, None where its source is too soft to be a scene's."""
     if not content.is_scene:
         make_reference(content.source, reference, plan.seconds, content.number, seed)
-        return {"scene": PLAIN, "fps": FPS} | _sent(reference, FPS, seed)
+        return {"scene": PLAIN, "fps": FPS} | in_two_steps(send(reference, FPS, seed))
     material = read_material(content.source)
     if material is None:
         return None
     scene = make_scene(plan.seed, content.number, [material], plan.seconds)
     write_scene(scene, reference)
-    return {"scene": " ".join(scene.names), "fps": scene.fps} | _sent(reference, scene.fps, seed)
-
-
-def _sent(reference: Path, fps: float, seed: str) -> Row:
-    sent = send(reference, seed)
-    return absolute_row_of(sent, measure(sent, reference, fps))
+    return {"scene": " ".join(scene.names), "fps": scene.fps} | in_two_steps(send(reference, scene.fps, seed))
 
 
 def _damaged(reference: Path, fps: float, name: str, damages: list[tuple[Ladder, int]], seed: str) -> Row:
@@ -221,13 +216,13 @@ def _damaged(reference: Path, fps: float, name: str, damages: list[tuple[Ladder,
     for number, (ladder, step) in enumerate(damages, start=1):
         after = reference.with_name(f"{name}.mkv") if number == len(damages) else middle
         apply(ladder, step, before, after, seed)
-        scores = measure(after, before, fps)
+        scores = compare(after, before, fps)
         parts.append(scores["vmaf"])
         before = after
     if len(damages) > 1:
-        scores = measure(before, reference, fps)
+        scores = compare(before, reference, fps)
         middle.unlink()
-    return {figure: scores[figure] for figure in ("vmaf", "ssim", "psnr")} | {"parts": parts}
+    return figures_of(scores) | {"parts": parts}
 
 
 def _label(kind: str, measured: Row, damages: list[tuple[Ladder, int]]) -> Row:

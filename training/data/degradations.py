@@ -115,9 +115,14 @@ KINDS = {step.kind: step.target is None for step in ladders()}
 """Kind -> whether VMAF is its label; else the label is the step's target."""
 
 
+def vmaf_label(vmaf: float) -> float:
+    """VMAF as a label, points: at most `REFERENCE_LABEL`."""
+    return round(min(vmaf, REFERENCE_LABEL), 3)
+
+
 def label(degradation: Degradation, vmaf: float) -> float:
-    """The label of a degraded segment, points: the target of the step, or else VMAF, at most `REFERENCE_LABEL`."""
-    return round(degradation.target if degradation.target is not None else min(vmaf, REFERENCE_LABEL), 3)
+    """The label of a degraded segment, points: the target of the step, or else VMAF."""
+    return vmaf_label(vmaf) if degradation.target is None else degradation.target
 
 
 def degrade(reference: Path, degradation: Degradation, out: Path, seed: str | None = None) -> None:

@@ -12,7 +12,7 @@ from typing import Literal
 
 from training.data.damage.catalogue import LADDERS, VMAF_TRUSTED
 from training.data.damage.ladder import Ladder
-from training.data.degradations import REFERENCE_LABEL
+from training.data.degradations import vmaf_label
 
 _TWICE = re.compile(r"(?P<delivery>[^@]+)@(?P<source>[^@]+)-(?P<step>\d{1,3})")
 
@@ -50,7 +50,7 @@ def measure_of(kind: str) -> Choice:
 
 
 def points(ladder: Ladder, step: int, vmaf: float) -> float:
-    """The grade of one damage, 0 to `REFERENCE_LABEL`. vmaf: against the clip that was damaged.
+    """The grade of one damage, 0 to that of a reference. vmaf: against the clip that was damaged.
 
     Raises ValueError where the ladder has another measure.
     """
@@ -58,7 +58,7 @@ def points(ladder: Ladder, step: int, vmaf: float) -> float:
         return ladder.target[step]
     if ladder.measure != "vmaf":
         raise ValueError(f"ladder {ladder.name}: nothing says how many points its measure, {ladder.measure}, is worth")
-    return min(vmaf, REFERENCE_LABEL)
+    return vmaf_label(vmaf)
 
 
 def absolute(kind: str, source_grade: float, relative: float, vmaf: float) -> float:
@@ -67,7 +67,7 @@ def absolute(kind: str, source_grade: float, relative: float, vmaf: float) -> fl
     source_grade: the grade of its source, 0-100. relative: what is left of that, 0-100. vmaf: against the flawless reference.
     """
     if _TWICE.fullmatch(kind) and measure_of(kind).measure == "vmaf":
-        return round(min(vmaf, REFERENCE_LABEL), 3)
+        return vmaf_label(vmaf)
     return round(source_grade * relative / 100, 3)
 
 

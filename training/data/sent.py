@@ -10,7 +10,8 @@ import random
 from pathlib import Path
 from typing import Any
 
-from training.data.degradations import REFERENCE_LABEL
+from training.data.compare import compare, figures_of
+from training.data.degradations import REFERENCE_LABEL, vmaf_label
 from training.data.ffmpeg import run_ffmpeg
 
 ENCODERS: tuple[tuple[tuple[str, ...], tuple[int, int]], ...] = (
@@ -23,25 +24,20 @@ ENCODERS: tuple[tuple[tuple[str, ...], tuple[int, int]], ...] = (
 """Arguments of each encoder, and its best and worst constant rate factor. On 250 scenes VMAF is 92 to 100, the median 97."""
 
 
-def send(reference: Path, seed: str) -> Path:
-    """Encode a lossless reference beside it, by an encoder and a rate factor that the seed draws; returns the new file.
+def send(reference: Path, fps: float, seed: str) -> dict[str, Any]:
+    """Encode a lossless reference beside it, as `NAME.sent.mkv`, by an encoder and a rate factor that the seed draws.
 
-    Raises `subprocess.CalledProcessError` where ffmpeg fails.
+    fps: pictures a second. Returns what a labels file says of it: `path`, `mos`, and `training.data.compare.FIGURES` against the
+    lossless one. Raises `subprocess.CalledProcessError` where ffmpeg fails.
     """
     rng = random.Random(f"{seed}/sent")  # noqa: S311 - reproducible data, not secrets
     encoder, (best, worst) = rng.choice(ENCODERS)
     target = reference.with_name(f"{reference.name.removesuffix('.reference.mkv')}.sent.mkv")
     run_ffmpeg("-i", reference, "-an", "-c:v", *encoder, "-crf", rng.randint(best, worst), "-pix_fmt", "yuv420p", target)
-    return target
+    figures = figures_of(compare(target, reference, fps))
+    return {"path": target.name, "mos": vmaf_label(figures["vmaf"])} | figures
 
 
-def row_of(sent: Path, measured: dict[str, Any]) -> dict[str, Any]:
-    """What a labels file says of it. measured: its `vmaf`, `ssim` and `psnr` against the lossless reference."""
-    figures = {name: measured[name] for name in ("vmaf", "ssim", "psnr")}
-    return {"path": sent.name, "mos": round(min(measured["vmaf"], REFERENCE_LABEL), 3)} | figures
-
-
-def absolute_row_of(sent: Path, measured: dict[str, Any]) -> dict[str, Any]:
-    """The same for a file whose labels are in two steps: the source is flawless, the encoder has left `relative` of it."""
-    row = row_of(sent, measured)
+def in_two_steps(row: dict[str, Any]) -> dict[str, Any]:
+    """The row of a file whose labels are in two steps: the source is flawless, the encoder has left `relative` of it."""
     return row | {"source_grade": REFERENCE_LABEL, "relative": round(100 * row["mos"] / REFERENCE_LABEL, 3)}

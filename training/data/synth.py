@@ -23,11 +23,12 @@ from typing import Any
 
 from tqdm import tqdm
 
+from training.data.compare import compare
 from training.data.degradations import KINDS, Degradation, degrade, label, ladders
-from training.data.ffmpeg import FPS, filter_value, run_ffmpeg
+from training.data.ffmpeg import FPS
 from training.data.references import check_made_from, made_from, make_reference
 from training.data.remarks import remark
-from training.data.sent import row_of, send
+from training.data.sent import send
 
 
 def synthesise(
@@ -125,11 +126,10 @@ def _segment(out: Path, content: str, person: str, degradation: Degradation | No
     }
     try:
         if degradation is None:
-            sent = send(reference, f"{origin}/{content}")
-            row |= row_of(sent, measure(sent, reference)) | {"vmaf_frames": [], "made_from": origin}
+            row |= send(reference, FPS, f"{origin}/{content}") | {"vmaf_frames": [], "made_from": origin}
         else:
             degrade(reference, degradation, clip)
-            scores = measure(clip, reference)
+            scores = compare(clip, reference, FPS)
             row |= {"mos": label(degradation, scores["vmaf"])} | scores
     except subprocess.CalledProcessError as error:
         # Packet loss can leave nothing to decode: such a segment has no picture to rate.
@@ -139,26 +139,3 @@ def _segment(out: Path, content: str, person: str, degradation: Degradation | No
     part.write_text(json.dumps(row))
     part.rename(record)
     return row
-
-
-def measure(degraded: Path, reference: Path, fps: float = FPS) -> dict[str, Any]:
-    """A segment against its reference, by ffmpeg's libvmaf: `vmaf` 0-100, `ssim`, `psnr` in dB, `vmaf_frames` of each frame.
-
-    fps: frames per second of both. Raises `subprocess.CalledProcessError` where ffmpeg fails.
-    """
-    log = degraded.with_suffix(".vmaf.json")
-    align = f"fps={fps:g},setpts=N/{fps:g}/TB"
-    graph = (
-        f"[0:v]{align}[d];[1:v]{align}[r];"
-        f"[d][r]libvmaf=log_fmt=json:log_path={filter_value(log)}:feature=name=psnr|name=float_ssim:n_threads=1:shortest=1"
-    )
-    run_ffmpeg("-i", degraded, "-i", reference, "-lavfi", graph, "-f", "null", "-")
-    data = json.loads(log.read_text())
-    log.unlink()
-    pooled = data["pooled_metrics"]
-    return {
-        "vmaf": round(pooled["vmaf"]["mean"], 3),
-        "ssim": round(pooled["float_ssim"]["mean"], 5),
-        "psnr": round(pooled["psnr_y"]["mean"], 3),
-        "vmaf_frames": [round(frame["metrics"]["vmaf"], 2) for frame in data["frames"]],
-    }

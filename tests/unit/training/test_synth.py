@@ -11,12 +11,13 @@ from skimage import data
 from typer.testing import CliRunner
 
 from streams.cli.app import app
+from training.data.compare import compare
 from training.data.degradations import ladders
 from training.data.ffmpeg import run_ffmpeg
 from training.data.labels import read_labels
 from training.data.measures import is_measured
 from training.data.references import find_sources
-from training.data.synth import measure, synthesise
+from training.data.synth import synthesise
 
 
 @pytest.fixture(scope="module")
@@ -105,7 +106,7 @@ def test_a_clip_is_measured_whatever_it_is_called(tmp_path: Path, name: str) -> 
     clip = tmp_path / name / f"{name}.mkv"
     clip.parent.mkdir()
     run_ffmpeg("-f", "lavfi", "-i", "testsrc2=s=192x192:r=25:d=0.2", "-c:v", "libx264", "-qp", "0", clip)
-    assert measure(clip, clip)["vmaf"] > 90
+    assert compare(clip, clip, 25.0)["vmaf"] > 90
     assert [path.name for path in clip.parent.iterdir()] == [clip.name]
 
 

@@ -23,6 +23,7 @@ from typing import Any
 import cv2
 from tqdm import tqdm
 
+from training.data.compare import FIGURES, compare, figures_of
 from training.data.damage.catalogue import LADDERS
 from training.data.damage.ladder import apply
 from training.data.degradations import REFERENCE_LABEL
@@ -33,12 +34,10 @@ from training.data.scenes.material import Material, read_material
 from training.data.scenes.plan import generator
 from training.data.scenes.scene import CAST, casts, make_scene, write_scene
 from training.data.scenes.sheet import write_sheet
-from training.data.sent import absolute_row_of, send
-from training.data.synth import measure
+from training.data.sent import in_two_steps, send
 
 COLUMNS = (
-    "path", "content", "person", "kind", "step", "mos", "relative", "source_grade", "measure", "vmaf", "ssim", "psnr", "scene",
-    "people",
+    "path", "content", "person", "kind", "step", "mos", "relative", "source_grade", "measure", *FIGURES, "scene", "people",
 )  # fmt: skip
 
 TWICE = 0.4
@@ -239,8 +238,7 @@ def _reference(task: Task, out: Path) -> Row | None:
         return None
     scene = make_scene(task.seed, task.number, cast, task.seconds, plain=task.plain)
     write_scene(scene, out)
-    sent = send(out, f"{task.seed}/{task.content}")
-    return absolute_row_of(sent, _measured(sent, out, scene.fps)) | {
+    return in_two_steps(send(out, scene.fps, f"{task.seed}/{task.content}")) | {
         "content": task.content,
         "person": task.person,
         "kind": "reference",
@@ -263,11 +261,11 @@ def _damaged(task: Task, reference: Row, chain: Chain, sources: dict[tuple[str, 
     def make() -> Row:
         if not clip.exists():
             apply(ladder, step, source, clip, seed=task.content)
-        measured = _measured(clip, sources[None][0], reference["fps"])
+        measured = figures_of(compare(clip, sources[None][0], reference["fps"]))
         is_twice = chain.source is not None and chain.delivery is not None
         # A declared target needs no measure against the damaged source.
         again = is_twice and ladder.target is None
-        return measured | {"vmaf_of_last": _measured(clip, source, reference["fps"])["vmaf"] if again else measured["vmaf"]}
+        return measured | {"vmaf_of_last": compare(clip, source, reference["fps"])["vmaf"] if again else measured["vmaf"]}
 
     measured = _kept(clip.with_suffix(".json"), make)
     assert measured is not None
@@ -281,9 +279,5 @@ def _damaged(task: Task, reference: Row, chain: Chain, sources: dict[tuple[str, 
         "relative": round(relative, 3),
         "source_grade": round(source_grade, 3),
         "measure": measure_of(chain.kind).measure,
-        **{figure: measured[figure] for figure in ("vmaf", "ssim", "psnr")},
+        **figures_of(measured),
     }
-
-
-def _measured(clip: Path, reference: Path, fps: float) -> dict[str, float]:
-    return {name: value for name, value in measure(clip, reference, fps).items() if name != "vmaf_frames"}
