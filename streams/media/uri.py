@@ -17,6 +17,7 @@ import idna
 from aiohttp import BasicAuth
 from yarl import URL
 
+from streams.addresses import bracketed
 from streams.errors import MediaError
 from streams.media.shown import printable, without_secrets
 
@@ -66,7 +67,7 @@ class Uri:
     @property
     def authority(self) -> str:
         """Host and port, as they stand in a URL."""
-        host = f"[{self.host}]" if self.is_http and ":" in self.host else self.host
+        host = bracketed(self.host) if self.is_http else self.host
         return host if self.port is None else f"{host}:{self.port}"
 
     def __str__(self) -> str:

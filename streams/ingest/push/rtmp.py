@@ -14,6 +14,7 @@ import os
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 
+from streams.addresses import bracketed
 from streams.errors import FvqError
 from streams.ingest.push.amf import RtmpError, Value, decode, encode
 from streams.ingest.push.chunks import LARGE_MESSAGE, ChunkReader, Kind, Message, chunked
@@ -68,7 +69,7 @@ class Place:
 
     def __str__(self) -> str:
         """Host and port, as they stand in an address."""
-        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+        return f"{bracketed(self.host)}:{self.port}"
 
 
 class Publication:
