@@ -35,7 +35,7 @@ class HarvestLimits:
 
     per_hour: int = 4
     score: float = 40.0
-    uncertainty: float = 14.6
+    uncertainty: float = 15.8
     disagreement: float = 15.0
 
 
