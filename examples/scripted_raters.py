@@ -18,9 +18,11 @@ from streams import parts
 from streams.events import SegmentScore
 from streams.rating.store import RatingStore
 from streams.settings import Settings
+from training.data.compare import compare
 from training.data.degradations import REFERENCE_LABEL, degrade, label, ladders
+from training.data.ffmpeg import FPS
 from training.data.references import make_reference
-from training.data.synth import measure, synthesise
+from training.data.synth import synthesise
 
 STREAMS = 5
 SECONDS = 1.0
@@ -52,7 +54,7 @@ def make_clips(folder: Path) -> dict[str, dict[Path, float]]:
         for name in names:
             clip = folder / f"{stream}.{name}.mkv"
             degrade(reference, steps[name], clip)
-            points = label(steps[name], measure(clip, reference)["vmaf"])
+            points = label(steps[name], compare(clip, reference, FPS)["vmaf"])
             clips[stream][clip] = max(0.0, 100 - 2 * (100 - points)) if name in SOFT else points
     return clips
 
