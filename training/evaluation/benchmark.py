@@ -24,6 +24,7 @@ from scorer.load import LoadedModel
 from scorer.sampling.statistics import NAMES
 from scorer.spec import MODEL_INPUTS, ClipScore, ModelInput, SamplerSpec
 from training.data.benchmark import LABELS
+from training.data.compare import FIGURES as WITH_REFERENCE
 from training.data.damage.catalogue import LADDERS
 from training.data.labels import fingerprint, read_labels
 from training.data.samples import ENCODE_BATCH, Samples, kept_samples
@@ -34,7 +35,6 @@ from training.evaluation.judged import FIGURES, Judged, Rows
 LEARNED = {"all statistics + SVR": list(range(len(NAMES))), "BRISQUE's statistics + SVR": BRISQUE}
 """Name -> which of `scorer.sampling.statistics.NAMES` a regression learns from."""
 
-WITH_REFERENCE = ("vmaf", "ssim", "psnr")
 FOLDS = 5
 
 

@@ -26,6 +26,10 @@ class Room:
     most: float
     loose: bool = False
 
+    def closer(self, factor: float) -> Room:
+        """The room of a camera that is at least so many times closer, if that is not too close: it has way to go."""
+        return replace(self, least=min(self.most, self.least * factor))
+
     def keep(self, view: View) -> View:
         """The nearest view that stays in the room."""
         scale = min(max(view.scale, self.least), self.most)
@@ -101,7 +105,7 @@ def _zoom(view: View, room: Room, stage: Set) -> Camera:
 def _pan(view: View, room: Room, stage: Set) -> Camera:
     """From one place to another at a steady pace."""
     angle, length = stage.rng.uniform(0, 2 * math.pi), stage.rng.uniform(0.08, 0.3) * room.shot[0] / view.scale
-    inner = replace(room, least=min(room.most, room.least * PAN_ROOM))
+    inner = room.closer(PAN_ROOM)
     # Between two places that the room has: at a side of the source the camera would stand still.
     middle = inner.keep(view)
     reach = length / 2 * math.cos(angle), 0.2 * length * math.sin(angle)
@@ -120,7 +124,7 @@ def _hand(strength: float, name: str) -> Callable[[View, Room, Set], Camera]:
     def held(view: View, room: Room, stage: Set) -> Camera:
         """A camera in a hand: slow swings of some sine waves. strength: the largest swing as a share of the shot's height."""
         waves = [(stage.rng.uniform(0.4, 2.5), stage.rng.uniform(0, 2 * math.pi), stage.rng.uniform(0.3, 1.0)) for _ in range(9)]
-        inner = replace(room, least=min(room.most, room.least * (1 + 2 * strength)))
+        inner = room.closer(1 + 2 * strength)
         stage.note(name)
 
         def camera(number: int) -> View:
