@@ -56,6 +56,9 @@ POLICY = {
     "no_segments": {"enabled": False},
 }
 
+OLD_NOISE = "Metadata refresh: failed Cancelled"
+"""What the version before logs as an error if it ends while kafka-python asks for metadata. This version's log has it no more."""
+
 
 def make_media(folder: Path) -> dict[str, Path]:
     """Segments of a second of the demo clip's face, and what can be wrong with them, by name."""
@@ -283,8 +286,13 @@ def test_an_upgrade_and_the_way_back_lose_and_double_nothing(kafka: KafkaServer,
         assert set(fired.values()) == {1}, "none is told twice"
         told = {(alert.alert_id, alert.state) for alert in streams.alerts()}
         streams.wait("the receiver is told of all", lambda: hooked(streams) == told)
-        for worker in (streams.old, streams.new):
-            assert not re.search(r"Traceback|^[0-9:.]+ (error|critical) ", worker.log.read_text(), re.MULTILINE), worker.tail(200)
+        assert failures(streams.new) == []
+        assert [line for line in failures(streams.old) if not line.endswith(OLD_NOISE)] == []
+
+
+def failures(worker: Worker) -> list[str]:
+    """The lines of a worker's log that tell of errors."""
+    return [line for line in worker.log.read_text().splitlines() if re.search(r"Traceback|^[0-9:.]+ (error|critical) ", line)]
 
 
 def hooked(streams: Upgrade) -> set[tuple[str, str]]:
