@@ -35,6 +35,7 @@ def run(
     lesson: Callable[[], Lesson] | None = None,
     start: Path | None = None,
     steady: Path | None = None,
+    errors_of: Path | None = None,
 ) -> dict[str, Any]:
     """Run a recipe of either kind; returns the metrics that it wrote into `out`, or an empty dict in all but the main process.
 
@@ -42,7 +43,8 @@ def run(
     file of other people, only for a whole model: an adapter's data has its own splits. scale: of the ratings in `data`, for an
     adapter, as `read_rated` takes it. processes: of this machine in which an adapter is trained, one for each GPU. lesson:
     loads the teacher of a whole model. start: directory of a whole model that is trained on. steady: a labels file of longer
-    clips, between whose windows a whole model's score is not to move. Raises ValueError where recipe,
+    clips, between whose windows a whole model's score is not to move. errors_of: directory of a whole model, whose errors teach
+    the uncertainty of one. Raises ValueError where recipe,
     data and dev do not fit together, and what `run_in_processes` raises.
     """
     if "base" not in read_mapping(recipe):
@@ -56,14 +58,13 @@ def run(
             raise ValueError(f"{recipe}: it makes a whole model, which is too small to be divided; leave --processes out")
         from training.nano.start import Start
 
-        begun = Start.load(start) if start else None
-        return train(load_nano_recipe(recipe), data, dev, out, lesson() if lesson else None, begun, steady)
-    if steady is not None:
-        raise ValueError(f"{recipe}: it tunes an adapter, which learns from ratings alone; leave --steady out")
+        begun, guesser = (Start.load(model) if model else None for model in (start, errors_of))
+        return train(load_nano_recipe(recipe), data, dev, out, lesson() if lesson else None, begun, steady, guesser)
+    for option, value in {"--steady": steady, "--errors-of": errors_of, "--teacher": lesson}.items():
+        if value is not None:
+            raise ValueError(f"{recipe}: it tunes an adapter, which learns from ratings alone; leave {option} out")
     if start is not None:
         raise ValueError(f"{recipe}: it tunes an adapter, whose base the recipe names; leave --start out")
-    if lesson is not None:
-        raise ValueError(f"{recipe}: it tunes an adapter, which learns from ratings alone; leave --teacher out")
     if dev is not None:
         raise ValueError(f"{recipe}: it tunes an adapter, whose data has splits of its own; leave --dev out")
     return _tune(load_tune_recipe(recipe), data, out, None, scale, processes)

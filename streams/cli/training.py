@@ -99,13 +99,19 @@ def train(
         Path | None,
         typer.Option(help="labels.csv of clips of 4 s, within which a whole model's score is not to move."),
     ] = None,
+    errors_of: Annotated[
+        str | None,
+        typer.Option(
+            help="A whole small model whose errors teach the uncertainty, if not that of --start, which knows the clips."
+        ),
+    ] = None,
 ) -> None:
     """Train a model by a recipe; a run that was interrupted in the same folder continues."""
     from training.run import run
 
     if unlabelled is not None and teacher is None:
         raise ValueError("--unlabelled are clips that the teacher scores: give --teacher with it")
-    for option, value in {"--teacher": teacher, "--start": start, "--steady": steady}.items():
+    for option, value in {"--teacher": teacher, "--start": start, "--steady": steady, "--errors-of": errors_of}.items():
         if from_queue and value is not None:
             raise ValueError(f"{option} belongs to a whole model's recipe, without --from-queue")
     if from_queue and scale is not None:
@@ -120,8 +126,9 @@ def train(
         lesson = None if teacher is None else partial(_lesson, load_settings(), teacher, unlabelled)
         from scorer.find import find_model
 
-        begun = None if start is None else find_model(start, parts.registry(load_settings()))[0]
-        metrics = run(recipe, data, dev, out, scale, processes, lesson, begun, steady)
+        registry = parts.registry(load_settings())
+        begun, guesser = (None if model is None else find_model(model, registry)[0] for model in (start, errors_of))
+        metrics = run(recipe, data, dev, out, scale, processes, lesson, begun, steady, guesser)
     shown = ("version", "srcc", "srcc_within", "plcc", "rmse", "ladders")
     if metrics:
         from training.evaluation.agreement import without_nan

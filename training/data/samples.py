@@ -6,10 +6,12 @@ ablation reads those.
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import json
 import random
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -28,6 +30,9 @@ from training.data.remarks import remark
 
 ENCODE_BATCH = 8
 """Clips that go through a network at once where no gradients are kept."""
+
+COMPLETE = "complete"
+"""Name of the file that says that all clips of a folder are sampled."""
 
 Part = tuple[float | None, float]
 """(length, start) of a part of a segment, seconds; a length of None is the whole segment."""
@@ -105,10 +110,27 @@ def kept_samples(
 ) -> Samples:
     """The samples of all rows, kept in `folder`; a run that was killed goes on after its last sample.
 
-    The folder is only for these clips and this specification: raises ValueError where its samples are of others. Their
-    labels may change. Parameters as of `sample_all`.
+    The folder is only for these clips, this specification and one run at a time: raises ValueError where its samples are of
+    others, and while another run samples. Their labels may change. Parameters as of `sample_all`.
     """
     folder.mkdir(parents=True, exist_ok=True)
+    # What is complete is only read, by several processes at once where an adapter is trained on several GPUs.
+    with nullcontext() if (folder / COMPLETE).exists() else _alone(folder):
+        return _kept(folder, rows, spec, jobs, parts)
+
+
+@contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    """Raises ValueError while another run samples into the folder: its samples and this run's would be mixed."""
+    with (folder / "lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise ValueError(f"{folder}: another run samples clips into it; wait for its end, or take another folder") from None
+        yield
+
+
+def _kept(folder: Path, rows: Sequence[Mapping[str, Any]], spec: SamplerSpec, jobs: int, parts: Sequence[Part] | None) -> Samples:
     if (folder / SPEC_FILE).exists() and SamplerSpec.load(folder) != spec:
         raise ValueError(f"{folder}: its samples are of another sampler's specification; take another folder, or remove this one")
     digest, of_clips = _digest_of(rows, parts), folder / "clips.sha256"
@@ -121,7 +143,7 @@ def kept_samples(
     arrays: dict[str, NDArray[Any]] = {}
     if done:
         arrays = {name: np.load(folder / f"{name}.npy", mmap_mode="r+") for name in MODEL_INPUTS}
-    complete = folder / "complete"
+    complete = folder / COMPLETE
     if not complete.exists():
         first = done[-1] + 1 if done else 0
         rest = sample_all(rows[first:], spec, jobs, parts[first:] if parts else None)

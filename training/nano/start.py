@@ -72,12 +72,12 @@ class Start:
         return cls(load_model(directory), SamplerSpec.load(directory), version_of(directory))
 
     def check(self, spec: SamplerSpec) -> None:
-        """Raises ValueError where the model cannot go on with clips as that specification samples them."""
+        """Raises ValueError where the model cannot score, or go on with, clips as that specification samples them."""
         if replace(self.spec, statistics_version=spec.statistics_version) != spec:
-            raise ValueError(f"the model to start from, {self.version}, sees other pictures than the recipe's sampler gives")
+            raise ValueError(f"the model {self.version} sees other pictures than the recipe's sampler gives")
         before, now = (len(names_of(one.statistics_version)) for one in (self.spec, spec))
         if now < before or self.network.config.statistics_size != before:
-            raise ValueError(f"the model to start from, {self.version}, takes {before} statistics; the sampler gives {now}")
+            raise ValueError(f"the model {self.version} takes {before} statistics; the sampler gives {now}")
 
     def known(self, samples: Samples) -> Samples:
         """The samples with the statistics that the model knows, which are the first ones."""

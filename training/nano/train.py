@@ -59,18 +59,22 @@ def train(
     lesson: Lesson | None = None,
     start: Start | None = None,
     steady: Path | None = None,
+    errors_of: Start | None = None,
 ) -> dict[str, Any]:
     """Run the recipe; write the model directory `out` (weights, sampler, tokenizer, card, metrics); returns the metrics.
 
     data, dev: labels files, of different people. lesson: a teacher, whose scores are mixed into the labels; None: labels alone.
     start: a model that is trained on, with clips that it has not seen; None: a new one. steady: a labels file of longer clips,
-    between whose windows the score is not to move (`training.nano.steady`).
+    between whose windows the score is not to move (`training.nano.steady`). errors_of: a model that has not seen the clips, whose
+    errors on them teach the uncertainty; None: `start`, or with a new model those that were fitted without each person.
     A run that was killed and is started again reuses `out/work`: the teacher's answers, the sampled clips, and the scores of the
-    models for the uncertainty. Raises ValueError where a labels file is wrong, or where `start` cannot go on with
-    the recipe's sampler.
+    models for the uncertainty. Raises ValueError where a labels file is wrong, or where `start` or `errors_of` cannot score what
+    the recipe's sampler gives.
     """
-    if start is not None:
-        start.check(recipe.spec)
+    guesser = errors_of or start
+    for model in (start, guesser):
+        if model is not None:
+            model.check(recipe.spec)
     # Also for what the model to start from says: sums depend on the number of threads.
     torch.set_num_threads(recipe.threads)
     started = time.monotonic()
@@ -87,10 +91,10 @@ def train(
         rows, parts, kept = taught.rows, taught.parts, taught.folder
     samples = kept_samples(kept, rows, spec, jobs, parts)
     dev_samples = kept_samples(work / "dev", dev_rows, spec, jobs)
-    if start is None:
+    if guesser is None:
         scores = held_out_scores(samples, rows, recipe, recipe.folds, work / f"held-out-{about(recipe, rows, samples)}")
     else:
-        answers = predict(start.network, start.known(samples), np.arange(len(samples)))
+        answers = predict(guesser.network, guesser.known(samples), np.arange(len(samples)))
         scores = np.array([score for score, *_ in answers])
     errors = np.abs(scores - [rows[int(i)]["mos"] for i in samples.rows])
     network = fitted(
@@ -104,6 +108,8 @@ def train(
     metrics |= {"recipe": asdict(recipe), "parameters": sum(p.numel() for p in network.parameters()), "version": version_of(out)}
     if start is not None:
         metrics["start"] = start.version
+    if errors_of is not None:
+        metrics["errors_of"] = errors_of.version
     if steady is not None:
         metrics["steady"] = fingerprint(steady)
     if taught is not None:

@@ -34,6 +34,13 @@ def test_steady_windows_are_for_whole_models(tmp_path: Path) -> None:
         train(ADAPTER, tmp_path, data=FILE, steady=FILE)
 
 
+def test_errors_of_another_model_are_for_whole_models(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="without --from-queue"):
+        train(ADAPTER, tmp_path, from_queue=True, errors_of="nano")
+    with pytest.raises(ValueError, match="leave --errors-of out"):
+        train(ADAPTER, tmp_path, data=FILE, errors_of="nano")
+
+
 def test_a_served_teacher_that_is_away_is_named(tmp_path: Path) -> None:
     address = f"http://127.0.0.1:{free_port(HOST)}"
     with pytest.raises(ScorerError, match=address):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -18,7 +19,9 @@ from tests.support.doubles import make_clip
 from tests.support.processes import ROOT
 from tests.unit.training.test_teacher import labels, made_up
 from training.data import samples as sampling
+from training.data.labels import read_labels
 from training.data.samples import Samples
+from training.nano import train as training
 from training.nano.kept import drawn_tokens, kept_tokens
 from training.nano.start import Start, between
 from training.nano.train import predict, train
@@ -52,7 +55,7 @@ def test_a_model_begins_with_the_scores_that_it_had(older: Start) -> None:
 
 def test_clips_that_do_not_fit_the_model_are_refused(older: Start) -> None:
     older.check(SPECIFICATIONS["steady"])
-    with pytest.raises(ValueError, match="older, sees other pictures than the recipe's sampler gives"):
+    with pytest.raises(ValueError, match="older sees other pictures than the recipe's sampler gives"):
         older.check(SPECIFICATIONS["standard"])
     with pytest.raises(ValueError, match=rf"takes {len(names_of(3))} statistics; the sampler gives {len(NAMES)}"):
         replace(older, spec=SPECIFICATIONS["steady"]).check(SPECIFICATIONS["leaner"])
@@ -90,3 +93,29 @@ def test_training_goes_on_from_a_model(older: Start, tmp_path: Path, monkeypatch
     assert trained.spec == SPECIFICATIONS["steady"]
     moved = trained.network.state_dict()["projectors.statistics.layers.0.weight"]
     assert moved[:, len(NAMES) :].abs().sum() > 0
+
+
+def test_the_uncertainty_learns_another_models_errors(older: Start, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    taught = []
+
+    def fitted(*given: Any, errors: Any, **options: Any) -> FVQRater:
+        taught.append(errors)
+        return training_of(*given, errors=errors, **options)
+
+    training_of = training.fitted
+    monkeypatch.setattr(training, "fitted", fitted)
+    monkeypatch.setattr(sampling, "sample_all", made_up)
+    data, dev = labels(tmp_path / "train", ["ann", "bob"]), labels(tmp_path / "dev", ["eve"])
+    torch.manual_seed(1)
+    stranger = Start(FVQRater(nano()[0]), SPECIFICATIONS["leaner"], "stranger")
+    train(SMALL, data, dev, tmp_path / "own", start=older)
+    metrics = train(SMALL, data, dev, tmp_path / "model", start=older, errors_of=stranger)
+    assert (metrics["start"], metrics["errors_of"]) == ("older", "stranger")
+    rows = read_labels(data)
+    clips = sampling.kept_samples(tmp_path / "model/work/train", rows, RECIPE.spec, 1, sampling.parts_of(rows, SMALL.seed))
+    for errors, model in zip(taught, (older, stranger), strict=True):
+        scores = [score for score, *_ in predict(model.network, model.known(clips), np.arange(len(clips)))]
+        np.testing.assert_allclose(errors, np.abs(np.subtract(scores, [row["mos"] for row in rows])), atol=1e-3)
+    wrong = replace(stranger, spec=SPECIFICATIONS["standard"], version="large")
+    with pytest.raises(ValueError, match="the model large sees other pictures"):
+        train(SMALL, data, dev, tmp_path / "no", start=older, errors_of=wrong)

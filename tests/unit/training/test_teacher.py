@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import fcntl
 import json
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
@@ -234,3 +235,14 @@ def test_what_is_kept_is_for_these_samples_and_lessons_alone(data: Path, tmp_pat
         samples.kept_samples(tmp_path, [{"path": tmp_path / "new.mkv"}], SPECIFICATIONS["lean"], 1)
     with pytest.raises(ValueError, match="another sampler's specification"):
         samples.kept_samples(tmp_path, [], SPECIFICATIONS["leaner"], 1)
+
+
+def test_one_run_at_a_time_samples_into_a_folder(tmp_path: Path) -> None:
+    with (tmp_path / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        with pytest.raises(ValueError, match=f"{tmp_path}: another run samples clips into it"):
+            samples.kept_samples(tmp_path, [], SPECIFICATIONS["lean"], 1)
+    samples.kept_samples(tmp_path, [], SPECIFICATIONS["lean"], 1)
+    with (tmp_path / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        samples.kept_samples(tmp_path, [], SPECIFICATIONS["lean"], 1)  # what is complete is only read
