@@ -69,6 +69,9 @@ class NanoRecipe:
     start_share: float = 0.0
     """Share of the weights to start from in the model that is made, 0 to 1, with `fvq train --start`."""
 
+    runs: int = 1
+    """Trainings from the same start, with seeds one after another, whose weights' mean is the model, with `fvq train --start`."""
+
     steady_weight: float = 1.0
     """Weight of `training.losses.unsteadiness`, against L1 in levels, with `fvq train --steady`."""
 
@@ -103,6 +106,8 @@ def load_nano_recipe(path: Path) -> NanoRecipe:
         raise ValueError(f"{path}: steady_weight is {weight!r}, not a number of 0 and more")
     if type(recipe.settling_steps) is not int or not 0 <= recipe.settling_steps <= recipe.stage2_steps:
         raise ValueError(f"{path}: settling_steps is {recipe.settling_steps!r}, not a whole number of 0 to stage2_steps")
+    if type(recipe.runs) is not int or recipe.runs < 1:
+        raise ValueError(f"{path}: runs is {recipe.runs!r}, not a whole number of 1 and more")
     return recipe
 
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import copy
 import importlib.util
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -111,6 +111,18 @@ def between(first: Mapping[str, Tensor], last: Mapping[str, Tensor], share: floa
     """
     return {
         name: share * first[name] + (1 - share) * value if value.is_floating_point() else value for name, value in last.items()
+    }
+
+
+def mean_of(runs: Sequence[Mapping[str, Tensor]]) -> dict[str, Tensor]:
+    """The mean weights of several trainings that began with the same ones.
+
+    Strangers are scored better by it than by each (Wortsman et al., Model soups, ICML 2022), at the cost of one. Networks that
+    began with different weights have no mean.
+    """
+    return {
+        name: torch.stack([run[name] for run in runs]).mean(0) if value.is_floating_point() else value
+        for name, value in runs[0].items()
     }
 
 

@@ -19,7 +19,7 @@ import json
 import os
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -42,7 +42,7 @@ from training.losses import across_content_rank, laplace_spread, score_loss
 from training.nano.card import write_card
 from training.nano.draw import balanced_batches, drawn_streams, with_noise
 from training.nano.kept import drawn_tokens, kept_tokens
-from training.nano.start import Start, between, imagenet_encoder, set_scale
+from training.nano.start import Start, between, imagenet_encoder, mean_of, set_scale
 from training.nano.steady import Steady
 from training.nano.teacher import Lesson, level_loss, level_targets, teach
 from training.recipe import MOST_BLOCKS, NanoRecipe
@@ -71,6 +71,10 @@ def train(
     models for the uncertainty. Raises ValueError where a labels file is wrong, or where `start` or `errors_of` cannot score what
     the recipe's sampler gives.
     """
+    if recipe.runs > 1 and start is None:
+        raise ValueError(
+            "runs of the recipe is more than 1: new networks have no mean, only those that are trained on by --start"
+        )
     guesser = errors_of or start
     for model in (start, guesser):
         if model is not None:
@@ -97,9 +101,15 @@ def train(
         answers = predict(guesser.network, guesser.known(samples), np.arange(len(samples)))
         scores = np.array([score for score, *_ in answers])
     errors = np.abs(scores - [rows[int(i)]["mos"] for i in samples.rows])
-    network = fitted(
-        samples, rows, recipe, np.arange(len(samples)), errors=errors, curve_file=work / "curve.csv", start=start, steady=windows
-    )
+    everything = np.arange(len(samples))
+    networks = [
+        fitted(
+            samples, rows, run, everything, errors=errors, curve_file=work / f"curve-{run.seed}.csv", start=start, steady=windows
+        )
+        for run in (replace(recipe, seed=recipe.seed + number) for number in range(recipe.runs))
+    ]
+    network = networks[0]
+    network.load_state_dict(mean_of([one.state_dict() for one in networks]))
     network.save_pretrained(out)
     tokenizer.save_pretrained(out)
     spec.save(out)

@@ -71,3 +71,11 @@ def test_the_start_has_a_share_of_the_weights(tmp_path: Path, value: str) -> Non
     file.write_text(shipped.replace("settling_steps: 300", f"settling_steps: {value}"))
     with pytest.raises(ValueError, match=r"recipe\.yaml: settling_steps is .*, not a whole number of 0 to stage2_steps"):
         load_nano_recipe(file)
+
+
+@pytest.mark.parametrize("value", ["0", "1.5", "yes"])
+def test_runs_are_counted(value: str, tmp_path: Path) -> None:
+    file = tmp_path / "recipe.yaml"
+    file.write_text((ROOT / "training/recipes/nano_more.yaml").read_text() + f"runs: {value}\n")
+    with pytest.raises(ValueError, match=r"recipe\.yaml: runs is .*, not a whole number of 1 and more"):
+        load_nano_recipe(file)

@@ -119,3 +119,25 @@ def test_the_uncertainty_learns_another_models_errors(older: Start, tmp_path: Pa
     wrong = replace(stranger, spec=SPECIFICATIONS["standard"], version="large")
     with pytest.raises(ValueError, match="the model large sees other pictures"):
         train(SMALL, data, dev, tmp_path / "no", start=older, errors_of=wrong)
+
+
+def test_several_runs_make_their_mean(older: Start, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sampling, "sample_all", made_up)
+    data, dev = labels(tmp_path / "train", ["ann", "bob"]), labels(tmp_path / "dev", ["eve"])
+    train(replace(SMALL, runs=2), data, dev, tmp_path / "mean", start=older)
+    rows = read_labels(data)
+    clips = sampling.kept_samples(tmp_path / "mean/work/train", rows, RECIPE.spec, 1, sampling.parts_of(rows, SMALL.seed))
+    answers = predict(older.network, older.known(clips), np.arange(len(clips)))
+    errors = np.array([abs(score - row["mos"]) for (score, *_), row in zip(answers, rows, strict=True)])
+    first, second = (
+        training.fitted(clips, rows, replace(SMALL, seed=SMALL.seed + number), np.arange(len(clips)), errors=errors, start=older)
+        for number in range(2)
+    )
+    made = Start.load(tmp_path / "mean").network.state_dict()
+    ends = (first.state_dict(), second.state_dict())
+    assert not torch.equal(*(weights["head.0.weight"] for weights in ends))
+    for name, value in made.items():
+        if value.is_floating_point():
+            torch.testing.assert_close(value, (ends[0][name] + ends[1][name]) / 2, msg=name)
+    with pytest.raises(ValueError, match="new networks have no mean"):
+        train(replace(SMALL, runs=2), data, dev, tmp_path / "new")
