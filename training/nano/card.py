@@ -28,7 +28,7 @@ Rates face video on the scale 0-100, for a CPU. {metrics["parameters"]:,} parame
   the ladder's step declares where it is blind. Of declared targets the order is sure, the distances are an opinion.
 - The vision encoder is EfficientNet-Lite0 with its ImageNet weights (Apache-2.0), its later blocks trained; everything else
   started from chance.
-- Recipe `{recipe["name"]}`, seed {recipe["seed"]}: {steps}.{_begun(metrics)}{_steadied(metrics)}{_taught(metrics)}
+- Recipe `{recipe["name"]}`, seed {recipe["seed"]}: {steps}.{_how(metrics)}
 
 ## How well it does
 On {metrics["clips"]} segments of people that are not in the training data (labels file {metrics["dev"]}); never trained on.
@@ -58,16 +58,35 @@ people are few: expect less on other cameras, skin tones, make-up and light than
     (directory / "README.md").write_text(text)
 
 
+def _how(metrics: dict[str, Any]) -> str:
+    """Further lines of what the model was trained on."""
+    return _averaged(metrics) + _begun(metrics) + _steadied(metrics) + _taught(metrics)
+
+
+def _averaged(metrics: dict[str, Any]) -> str:
+    """A line, where the model is the mean of several trainings."""
+    runs, seed = metrics["recipe"]["runs"], metrics["recipe"]["seed"]
+    if runs == 1:
+        return ""
+    return f"""
+- The mean weights of {runs} such trainings, with seeds {seed} to {seed + runs - 1}."""
+
+
 def _begun(metrics: dict[str, Any]) -> str:
-    """A further line of what the model was trained on, where it goes on from another model."""
+    """A line, where it goes on from another model."""
     if "start" not in metrics:
         return ""
     return f"""
-- Before that it was version {metrics["start"]}; its card says what it was trained on."""
+- Before that it was version {metrics["start"]}; its card says what it was trained on.{_guessed(metrics)}"""
+
+
+def _guessed(metrics: dict[str, Any]) -> str:
+    """Whose errors taught the uncertainty, where it was not the model to start from."""
+    return f" The uncertainty\n  learned the errors of version {metrics['errors_of']}." if "errors_of" in metrics else ""
 
 
 def _steadied(metrics: dict[str, Any]) -> str:
-    """A further line of what the model was trained on, where its scores were held steady within clips."""
+    """A line, where its scores were held steady within clips."""
     if "steady" not in metrics:
         return ""
     weight = metrics["recipe"]["steady_weight"]
@@ -76,7 +95,7 @@ def _steadied(metrics: dict[str, Any]) -> str:
 
 
 def _taught(metrics: dict[str, Any]) -> str:
-    """A further line of what the model was trained on, where it had a teacher."""
+    """A line, where it had a teacher."""
     if "teacher" not in metrics:
         return ""
     teacher = metrics["teacher"]

@@ -111,6 +111,7 @@ def test_the_uncertainty_learns_another_models_errors(older: Start, tmp_path: Pa
     train(SMALL, data, dev, tmp_path / "own", start=older)
     metrics = train(SMALL, data, dev, tmp_path / "model", start=older, errors_of=stranger)
     assert (metrics["start"], metrics["errors_of"]) == ("older", "stranger")
+    assert "learned the errors of version stranger" in (tmp_path / "model/README.md").read_text()
     rows = read_labels(data)
     clips = sampling.kept_samples(tmp_path / "model/work/train", rows, RECIPE.spec, 1, sampling.parts_of(rows, SMALL.seed))
     for errors, model in zip(taught, (older, stranger), strict=True):
@@ -134,6 +135,7 @@ def test_several_runs_make_their_mean(older: Start, tmp_path: Path, monkeypatch:
         for number in range(2)
     )
     made = Start.load(tmp_path / "mean").network.state_dict()
+    assert "The mean weights of 2 such trainings, with seeds" in (tmp_path / "mean/README.md").read_text()
     ends = (first.state_dict(), second.state_dict())
     assert not torch.equal(*(weights["head.0.weight"] for weights in ends))
     for name, value in made.items():
