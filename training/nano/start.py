@@ -117,7 +117,7 @@ def between(first: Mapping[str, Tensor], last: Mapping[str, Tensor], share: floa
 def mean_of(runs: Sequence[Mapping[str, Tensor]]) -> dict[str, Tensor]:
     """The mean weights of several trainings that began with the same ones.
 
-    Strangers are scored better by it than by each (Wortsman et al., Model soups, ICML 2022), at the cost of one. Networks that
+    Strangers are scored no worse by it than by each (Wortsman et al., Model soups, ICML 2022), at the cost of one. Networks that
     began with different weights have no mean.
     """
     return {
