@@ -126,8 +126,9 @@ def train(
         lesson = None if teacher is None else partial(_lesson, load_settings(), teacher, unlabelled)
         from scorer.find import find_model
 
-        registry = parts.registry(load_settings())
-        begun, guesser = (None if model is None else find_model(model, registry)[0] for model in (start, errors_of))
+        begun, guesser = (
+            None if model is None else find_model(model, parts.registry(load_settings()))[0] for model in (start, errors_of)
+        )
         metrics = run(recipe, data, dev, out, scale, processes, lesson, begun, steady, guesser)
     shown = ("version", "srcc", "srcc_within", "plcc", "rmse", "ladders")
     if metrics:

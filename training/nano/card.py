@@ -60,7 +60,7 @@ people are few: expect less on other cameras, skin tones, make-up and light than
 
 def _how(metrics: dict[str, Any]) -> str:
     """Further lines of what the model was trained on."""
-    return _averaged(metrics) + _begun(metrics) + _steadied(metrics) + _taught(metrics)
+    return _averaged(metrics) + _begun(metrics) + _guessed(metrics) + _steadied(metrics) + _taught(metrics)
 
 
 def _averaged(metrics: dict[str, Any]) -> str:
@@ -77,12 +77,12 @@ def _begun(metrics: dict[str, Any]) -> str:
     if "start" not in metrics:
         return ""
     return f"""
-- Before that it was version {metrics["start"]}; its card says what it was trained on.{_guessed(metrics)}"""
+- Before that it was version {metrics["start"]}; its card says what it was trained on."""
 
 
 def _guessed(metrics: dict[str, Any]) -> str:
-    """Whose errors taught the uncertainty, where it was not the model to start from."""
-    return f" The uncertainty\n  learned the errors of version {metrics['errors_of']}." if "errors_of" in metrics else ""
+    """A line, where the uncertainty had another model's errors."""
+    return f"\n- The uncertainty learned the errors of version {metrics['errors_of']}." if "errors_of" in metrics else ""
 
 
 def _steadied(metrics: dict[str, Any]) -> str:
