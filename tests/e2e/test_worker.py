@@ -260,7 +260,7 @@ def test_up_plays_files_of_one_name_and_of_any_name_as_streams_of_their_own(tmp_
     folder = tmp_path / "videos"
     folder.mkdir()
     make_clip(folder / "cam.mp4", 640, 360, 2, kind="face")
-    make_clip(folder / "cam.mkv", 320, 180, 2, kind="color=black")
+    make_clip(folder / "cam.mkv", 320, 180, 2, kind="face", options=("-vf", "gblur=sigma=6", "-pix_fmt", "yuv420p"))
     (folder / "100% [").mkdir()
     shutil.copy(folder / "cam.mp4", folder / "100% [/x].mp4")
     (folder / "bad.mp4").write_bytes(b"no video")
@@ -270,7 +270,7 @@ def test_up_plays_files_of_one_name_and_of_any_name_as_streams_of_their_own(tmp_
     means = dict(re.findall(r"^(.+): 1 segment, mean ([0-9.]+)", result.stdout, re.MULTILINE))
     assert set(means) == {"cam.mp4", "cam.mkv", "100% [/x]"}
     assert means["cam.mp4"] == means["100% [/x]"]
-    assert float(means["cam.mkv"]) + 20 < float(means["cam.mp4"]), "a black picture is not a face's"
+    assert float(means["cam.mkv"]) < 20 < float(means["cam.mp4"])
 
 
 def test_up_keeps_hard_clips_over_its_runs(tmp_path: Path) -> None:
