@@ -39,8 +39,10 @@ HOSTILE_LABELS = {"note": "<script>window.hurt = 1</script>", "tier": "premium"}
 
 
 def page_fleet(streams: int) -> Fleet:
-    """The fleet, with the hostile streams black since half a minute."""
+    """The fleet, with the hostile streams black since half a minute, and with an alert that was over yesterday."""
     fleet = Fleet(streams)
+    quiet = next(channel for channel in fleet.channels if channel.incident is None)
+    quiet.incident = Incident("black", "black", fleet.now - 90_000, fleet.now - 86_400)
     for hostile_id in HOSTILE_IDS:
         incident = Incident("black", "black", fleet.now - 30, fleet.now + 3600)
         fleet.channels.append(Channel(hostile_id, HOSTILE_LABELS, (None,), 80.0, 0.0, incident))

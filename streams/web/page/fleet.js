@@ -1,4 +1,5 @@
 // The state of all streams, as columns, and the order of their rows. Pure: it knows no element and no socket, and is given the time.
+import { printable } from "./dom.js";
 import { LOW, SCORELESS, levelOf, rankOf } from "./levels.js";
 
 export const LINGER = 10; // seconds that a row stays in its place after all is good again, so that it does not vanish under the hand
@@ -198,7 +199,8 @@ export class Fleet {
   passes(index) {
     if (this.gone[index]) return false;
     if (!this.text) return true;
-    if (this.ids[index].toLowerCase().includes(this.text)) return true;
+    // What is typed may be the id itself, or what the page shows of one with invisible characters.
+    if ([this.ids[index], printable(this.ids[index])].some((id) => id.toLowerCase().includes(this.text))) return true;
     return Object.entries(this.labels[index]).some(([name, value]) => `${name}:${value}`.toLowerCase().includes(this.text));
   }
 

@@ -67,6 +67,14 @@ def test_a_filter_holds_at_once_while_rows_are_selected(operator: Operator) -> N
     operator.press(Keys.ESCAPE)
 
 
+def test_a_filter_finds_a_stream_by_what_the_page_shows_of_its_name(operator: Operator) -> None:
+    operator.opens()
+    operator.sees_rows()
+    operator.press("/")
+    operator.press(r"\u{202e}right-to-left")
+    operator.sees(lambda: [row["id"] for row in operator.rows()] == [r"\u{202e}right-to-left\u{202c}"])
+
+
 def test_one_rating_is_asked_for_however_often_the_key_is_pressed(operator: Operator) -> None:
     operator.opens()
     operator.sees_rows()
