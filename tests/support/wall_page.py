@@ -35,7 +35,7 @@ HOSTILE_IDS = (
 )
 """Each is a stream with a firing alert, so that its row is in sight."""
 
-HOSTILE_LABELS = {"note": "<script>window.hurt = 1</script>", "tier": "premium"}
+HOSTILE_LABELS = {"note": "<script>window.hurt = 1</script>", "tier": "premium", "city": "New\u200bYork"}
 
 
 def page_fleet(streams: int) -> Fleet:

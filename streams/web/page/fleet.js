@@ -39,7 +39,7 @@ export class Fleet {
   clear() {
     this.ids = [];
     this.renditions = [];
-    this.labels = [];
+    this.searched = []; // texts that the filter looks into
     this.since = [];
     this.usual = [];
     this.scores = []; // of the last segment
@@ -94,7 +94,7 @@ export class Fleet {
     const known = this.ids[index] === row.id && !this.gone[index];
     this.ids[index] = row.id;
     this.renditions[index] = row.rendition;
-    this.labels[index] = row.labels;
+    this.searched[index] = searchedOf(row);
     this.since[index] = row.since;
     this.usual[index] = row.usual;
     this.scores[index] = row.score;
@@ -199,9 +199,7 @@ export class Fleet {
   passes(index) {
     if (this.gone[index]) return false;
     if (!this.text) return true;
-    // What is typed may be the id itself, or what the page shows of one with invisible characters.
-    if ([this.ids[index], printable(this.ids[index])].some((id) => id.toLowerCase().includes(this.text))) return true;
-    return Object.entries(this.labels[index]).some(([name, value]) => `${name}:${value}`.toLowerCase().includes(this.text));
+    return this.searched[index].some((text) => text.includes(this.text));
   }
 
   // Orders all streams. now: the server's time, seconds.
@@ -284,3 +282,9 @@ export class Fleet {
 
 // Frames count in tenths.
 const points = (tenths) => (tenths === null ? null : tenths / 10);
+
+// What a filter finds a stream by, in lower case: its id and labels as they are, and as the page shows those with invisible characters.
+function searchedOf({ id, labels }) {
+  const texts = [id, ...Object.entries(labels).map(([name, value]) => `${name}:${value}`)];
+  return [...new Set([...texts, ...texts.map(printable)].map((text) => text.toLowerCase()))];
+}

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from urllib.parse import quote
+
 import pytest
 from selenium import webdriver
 from selenium.common.exceptions import TimeoutException
@@ -11,7 +13,7 @@ from selenium.webdriver.support.ui import WebDriverWait
 
 from tests.support.browser import set_size
 from tests.support.operator import Operator
-from tests.support.wall_page import serving
+from tests.support.wall_page import HOSTILE_IDS, serving
 
 DELAYED = """
 const real = window.fetch;
@@ -73,6 +75,9 @@ def test_a_filter_finds_a_stream_by_what_the_page_shows_of_its_name(operator: Op
     operator.press("/")
     operator.press(r"\u{202e}right-to-left")
     operator.sees(lambda: [row["id"] for row in operator.rows()] == [r"\u{202e}right-to-left\u{202c}"])
+    for label in (r"city:New\u{200b}York", "city:new\u200byork"):
+        operator.opens(f"/?q={quote(label)}")
+        operator.sees(lambda: len(operator.rows()) == len(HOSTILE_IDS))
 
 
 def test_one_rating_is_asked_for_however_often_the_key_is_pressed(operator: Operator) -> None:
