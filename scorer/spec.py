@@ -47,7 +47,7 @@ FIRST_NAMES = frozenset(
 )
 """The values that every specification names."""
 
-CHOICES = {"decoded": ("all", "references"), "searched": ("all", "crops")}
+CHOICES = {"decoded": ("all", "references"), "searched": ("all", "crops", "apart")}
 """The values that are words."""
 
 
@@ -85,8 +85,9 @@ class SamplerSpec:
     """Which pictures are decoded: "all", or "references" for those alone of which others are made. The rest are what a decoder
     may drop without harm (the B-frames that nothing refers to); how many there are depends on the encoder."""
     searched: str = "all"
-    """Which of the spatial stream's frames are searched for faces: "all", or "crops" for those alone of which a portrait or a
-    crop is cut; portraits are then cut of the frames of crops. Statistics from version 2 on are measured in these frames only."""
+    """Which pictures are searched for faces: "all" frames of the spatial stream; "crops" for those of them alone of which a
+    portrait or a crop is cut; "apart" for as many other pictures as there are crops, spread evenly over the clip. Unless it is
+    "all", portraits are cut of the pictures of crops. Statistics from version 2 on are measured in searched pictures only."""
     thinning: int = 1
     """The small grey picture of each frame is made of every so many-th line and column of a picture that is large enough."""
 
@@ -145,7 +146,16 @@ _DEFAULTS = asdict(SamplerSpec())
 LEAN = SamplerSpec(portrait_frames=1, statistics_version=2, decoded="references", searched="crops", thinning=4)
 LEANER = replace(LEAN, frames=2, clip_frames=8)
 
-SPECIFICATIONS = {"standard": SamplerSpec(), "lean": LEAN, "leaner": LEANER, "steady": replace(LEANER, statistics_version=3)}
+STEADY = replace(LEANER, statistics_version=3)
+
+SPECIFICATIONS = {
+    "standard": SamplerSpec(),
+    "lean": LEAN,
+    "leaner": LEANER,
+    "steady": STEADY,
+    # One large fragment, of a moment that neither face is of: the more of a picture is seen, and the more moments, the better.
+    "middle": replace(STEADY, frames=1, frame_size=288, portrait_size=288, searched="apart"),
+}
 """Specifications that a recipe may name. What each costs: `python -m tests.bench.stages`."""
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -23,9 +23,10 @@ from scorer.sampling.facts import Timeline
 from scorer.sampling.fragments import fragments
 from scorer.sampling.images import Image, scaled_down
 from scorer.sampling.pictures import Pictures
+from scorer.sampling.places import evenly, places_of
 from scorer.sampling.portrait import portrait_fragment
 from scorer.sampling.preview import FacesInPreviews, PreviewMaker
-from scorer.sampling.signals import DETAIL_PICTURES, ClipSignals
+from scorer.sampling.signals import ClipSignals
 from scorer.sampling.statistics import (
     FIRST_WITH_STEADINESS,
     NAMES,
@@ -162,17 +163,11 @@ class _Collector:
         self._bitstream = bitstream_of(packets, video.codec, video.width, video.height) if packets.sizes else None
         self._packets = packets if spec.statistics_version >= FIRST_WITH_STEADINESS else None
         self._listed = timeline.times[inside]
-        self._frame_times = _shown_at(spec.frames, window, self._listed)
-        self._clip_times = _shown_at(spec.clip_frames, window, self._listed)
-        self._portrait_at = _spread(spec.portrait_frames, spec.frames)
-        self._face_at = _spread(spec.face_frames, spec.frames)
-        if spec.searched == "crops" and spec.face_frames:
-            # Of the frames of crops, so that no other one is searched.
-            self._portrait_at = [self._face_at[i] for i in _spread(spec.portrait_frames, spec.face_frames)]
-        everywhere = range(spec.frames)
-        self._searched_at = {*self._portrait_at, *self._face_at} if spec.searched == "crops" else {*everywhere}
-        # Without a crop there is no frame to search, but the statistics need one.
-        self._measured_at = self._searched_at or {0} if spec.statistics_version > 1 else {*everywhere}
+        self._places = places_of(spec)
+        self._picture_times = _shown_at(self._places.moments, window, self._listed)
+        self._clip_times = _shown_at(evenly(spec.clip_frames), window, self._listed)
+        self._sampled = 0
+        """How many of the pictures of `_places` have been taken."""
         self._sides = SIDES[spec.statistics_version]
         self._times: list[float] = []
         self._frames: list[Image] = []
@@ -183,7 +178,6 @@ class _Collector:
         """Faces in each searched frame."""
         self._shares: list[float] = []
         """Of each searched frame with a face: the share of the picture that the largest one's box covers."""
-        self._detail_at = {*_spread(min(DETAIL_PICTURES, spec.frames), spec.frames)}
         self._signals = ClipSignals()
         self._measured: list[MeasuredFrame] = []
         self._size = (0, 0)
@@ -197,7 +191,7 @@ class _Collector:
         self._times.append(time)
         self.small_lumas.append(self._pictures.small_luma(frame))
         self._pixels += frame.width * frame.height
-        due = sum(time >= wanted - EPSILON for wanted in self._frame_times[len(self._frames) :])
+        due = sum(time >= wanted - EPSILON for wanted in self._picture_times[self._sampled :])
         picture = self._picture(frame) if due or self._needs_following() else None
         if picture is not None:
             if self._needs_following():
@@ -209,8 +203,9 @@ class _Collector:
         """The clip, from what has been collected; where the video ended early, its last frame is repeated."""
         spec = self.spec
         self._add_to_clip(self._last, spec.clip_frames - len(self._clip))
-        if len(self._frames) < spec.frames:
-            self._sample_picture(self._picture(self._last), spec.frames - len(self._frames))
+        missing = len(self._picture_times) - self._sampled
+        if missing:
+            self._sample_picture(self._picture(self._last), missing)
         duration = self.end - self.window.start
         times = np.array([*self._times, max(self.end, self._times[-1])])
         count, held = len(self.small_lumas), None
@@ -256,34 +251,36 @@ class _Collector:
         return bool(self._measured) and self._measured[-1].following is None
 
     def _sample_picture(self, picture: Image, count: int) -> None:
-        """Take from a picture all that the next `count` sampled frames need; in a short clip it stands for several of them."""
+        """Take from a picture all that the next `count` sampled ones need; in a short clip it stands for several of them."""
         if not count:
             return
-        numbers = range(len(self._frames), len(self._frames) + count)
-        is_searched = not self._searched_at.isdisjoint(numbers)
+        places, numbers = self._places, range(self._sampled, self._sampled + count)
+        self._sampled += count
+        is_searched = not places.searched.isdisjoint(numbers)
         # What is searched for a preview alone changes nothing that the model gets.
         found = process_detectors().faces.find(picture) if is_searched or self._preview is not None else []
         if self._preview is not None:
             self._preview.add_faces(found, picture)
-        self._signals.add(picture, has_detail=not self._detail_at.isdisjoint(numbers), times=count)
+        self._signals.add(picture, has_detail=not places.detailed.isdisjoint(numbers), times=count)
         faces = found if is_searched else []
         box = faces[0].box if faces else None
         for number in numbers:
-            if number == self.spec.frames // 2:
+            if number == len(places.moments) // 2:
                 self._thumbnail = _thumbnail(picture)
                 if self._preview is not None:
                     self._preview.take(picture)
-            self._frames.append(fragments(picture, self.spec, number))
-            if number in self._searched_at:
+            if number in places.cut:
+                self._frames.append(fragments(picture, self.spec, len(self._frames)))
+            if number in places.searched:
                 self._counts.append(len(faces))
                 # By this picture's size, which may change within a segment.
                 self._shares += [face.area / (picture.shape[0] * picture.shape[1]) for face in faces[:1]]
-            if number in self._measured_at:
+            if number in places.measured:
                 self._measured.append(measured_frame(picture, box, self._sides))
-            for _ in range(self._portrait_at.count(number)):
+            for _ in range(places.portraits.count(number)):
                 mask = process_detectors().person.mask(picture)
                 self._portraits.append(portrait_fragment(picture, mask, box, self.spec.portrait_size))
-            for _ in range(self._face_at.count(number)):
+            for _ in range(places.faces.count(number)):
                 side = self.spec.face_size
                 blank = np.zeros((side, side, 3), np.uint8)
                 self._crops.append((aligned_crop(picture, faces[0], side) if faces else blank, bool(faces)))
@@ -298,21 +295,16 @@ class _Collector:
         return self._pictures.picture(frame)
 
 
-def _shown_at(count: int, window: Window, times: NDArray[np.float64]) -> list[float]:
-    """Times of the frames that are shown at `count` moments spread evenly over the window, ascending.
+def _shown_at(shares: Sequence[float], window: Window, times: NDArray[np.float64]) -> list[float]:
+    """Times of the frames that are shown at moments of the window, ascending. shares: the moments as shares of its duration.
 
     The moments are spread over time and not over frame numbers: at a variable rate each frame is shown for another time.
     """
     assert window.duration is not None
-    moments = window.start + (np.arange(count) + 0.5) / count * window.duration
+    moments = window.start + np.array(shares) * window.duration
     if not len(times):
         return moments.tolist()
     return times[np.maximum(np.searchsorted(times, moments + EPSILON, side="right") - 1, 0)].tolist()
-
-
-def _spread(count: int, total: int) -> list[int]:
-    """`count` indices spread evenly over `total`."""
-    return [int((i + 0.5) * total / count) for i in range(count)]
 
 
 def _stacked(images: list[Image], side: int) -> Image:

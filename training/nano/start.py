@@ -72,12 +72,19 @@ class Start:
         return cls(load_model(directory), SamplerSpec.load(directory), version_of(directory))
 
     def check(self, spec: SamplerSpec) -> None:
-        """Raises ValueError where the model cannot score, or go on with, clips as that specification samples them."""
-        if replace(self.spec, statistics_version=spec.statistics_version) != spec:
-            raise ValueError(f"the model {self.version} sees other pictures than the recipe's sampler gives")
+        """Raises ValueError where the model cannot go on with clips as that specification samples them.
+
+        Pictures of other moments or sizes it can learn, but not score: see `sees`.
+        """
+        if (self.spec.clip_frames, self.spec.clip_size) != (spec.clip_frames, spec.clip_size):
+            raise ValueError(f"the model {self.version} sees other temporal clips than the recipe's sampler gives")
         before, now = (len(names_of(one.statistics_version)) for one in (self.spec, spec))
         if now < before or self.network.config.statistics_size != before:
             raise ValueError(f"the model {self.version} takes {before} statistics; the sampler gives {now}")
+
+    def sees(self, spec: SamplerSpec) -> bool:
+        """Whether clips are sampled by that specification as the model knows them; it may measure more statistics."""
+        return replace(self.spec, statistics_version=spec.statistics_version) == spec
 
     def known(self, samples: Samples) -> Samples:
         """The samples with the statistics that the model knows, which are the first ones."""

@@ -77,7 +77,7 @@ def train(
         )
     guesser = errors_of or start
     for model in (start, guesser):
-        if model is not None:
+        if model is not None and (model is start or model.sees(recipe.spec)):
             model.check(recipe.spec)
     # Also for what the model to start from says: sums depend on the number of threads.
     torch.set_num_threads(recipe.threads)
@@ -98,8 +98,10 @@ def train(
     if guesser is None:
         scores = held_out_scores(samples, rows, recipe, recipe.folds, work / f"held-out-{about(recipe, rows, samples)}")
     else:
-        answers = predict(guesser.network, guesser.known(samples), np.arange(len(samples)))
-        scores = np.array([score for score, *_ in answers])
+        shown = samples if guesser.sees(spec) else kept_samples(work / "errors", rows, guesser.spec, jobs, parts)
+        answers = predict(guesser.network, guesser.known(shown), np.arange(len(shown)))
+        scores_of = {int(row): score for row, (score, *_) in zip(shown.rows, answers, strict=True)}
+        scores = np.array([scores_of[int(row)] for row in samples.rows])
     errors = np.abs(scores - [rows[int(i)]["mos"] for i in samples.rows])
     everything = np.arange(len(samples))
     networks = [

@@ -5,11 +5,12 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 import pytest
 import torch
+from numpy.typing import NDArray
 
 from scorer.model.modeling import FVQRater
 from scorer.model.presets import nano
@@ -27,6 +28,7 @@ from training.nano.start import Start, between
 from training.nano.train import predict, train
 from training.recipe import load_nano_recipe
 
+Floats: TypeAlias = NDArray[np.float64]
 RECIPE = load_nano_recipe(ROOT / "training/recipes/nano_more.yaml")
 SMALL = replace(RECIPE, stage2_steps=3, settling_steps=1, contents_per_batch=2, clips_per_content=3)
 
@@ -55,7 +57,10 @@ def test_a_model_begins_with_the_scores_that_it_had(older: Start) -> None:
 
 def test_clips_that_do_not_fit_the_model_are_refused(older: Start) -> None:
     older.check(SPECIFICATIONS["steady"])
-    with pytest.raises(ValueError, match="older sees other pictures than the recipe's sampler gives"):
+    assert older.sees(SPECIFICATIONS["steady"])
+    older.check(SPECIFICATIONS["middle"])
+    assert not older.sees(SPECIFICATIONS["middle"]), "it has to learn these pictures"
+    with pytest.raises(ValueError, match="older sees other temporal clips than the recipe's sampler gives"):
         older.check(SPECIFICATIONS["standard"])
     with pytest.raises(ValueError, match=rf"takes {len(names_of(3))} statistics; the sampler gives {len(NAMES)}"):
         replace(older, spec=SPECIFICATIONS["steady"]).check(SPECIFICATIONS["leaner"])
@@ -95,16 +100,30 @@ def test_training_goes_on_from_a_model(older: Start, tmp_path: Path, monkeypatch
     assert moved[:, len(NAMES) :].abs().sum() > 0
 
 
-def test_the_uncertainty_learns_another_models_errors(older: Start, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    taught = []
+@pytest.fixture
+def taught(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
+    """The errors that the uncertainty was taught, one entry a training. Clips are made up."""
+    given_errors = []
+    training_of = training.fitted
 
     def fitted(*given: Any, errors: Any, **options: Any) -> FVQRater:
-        taught.append(errors)
+        given_errors.append(errors)
         return training_of(*given, errors=errors, **options)
 
-    training_of = training.fitted
     monkeypatch.setattr(training, "fitted", fitted)
     monkeypatch.setattr(sampling, "sample_all", made_up)
+    return given_errors
+
+
+def errors_on(model: Start, data: Path, samples: Path, spec: SamplerSpec) -> Floats:
+    """A model's errors on the clips of a labels file, as a run has kept them in its folder `samples`."""
+    rows = read_labels(data)
+    clips = sampling.kept_samples(samples, rows, spec, 1, sampling.parts_of(rows, SMALL.seed))
+    scores = [score for score, *_ in predict(model.network, model.known(clips), np.arange(len(clips)))]
+    return np.abs(np.subtract(scores, [row["mos"] for row in rows]))
+
+
+def test_the_uncertainty_learns_another_models_errors(older: Start, tmp_path: Path, taught: list[Any]) -> None:
     data, dev = labels(tmp_path / "train", ["ann", "bob"]), labels(tmp_path / "dev", ["eve"])
     torch.manual_seed(1)
     stranger = Start(FVQRater(nano()[0]), SPECIFICATIONS["leaner"], "stranger")
@@ -112,14 +131,19 @@ def test_the_uncertainty_learns_another_models_errors(older: Start, tmp_path: Pa
     metrics = train(SMALL, data, dev, tmp_path / "model", start=older, errors_of=stranger)
     assert (metrics["start"], metrics["errors_of"]) == ("older", "stranger")
     assert "learned the errors of version stranger" in (tmp_path / "model/README.md").read_text()
-    rows = read_labels(data)
-    clips = sampling.kept_samples(tmp_path / "model/work/train", rows, RECIPE.spec, 1, sampling.parts_of(rows, SMALL.seed))
     for errors, model in zip(taught, (older, stranger), strict=True):
-        scores = [score for score, *_ in predict(model.network, model.known(clips), np.arange(len(clips)))]
-        np.testing.assert_allclose(errors, np.abs(np.subtract(scores, [row["mos"] for row in rows])), atol=1e-3)
-    wrong = replace(stranger, spec=SPECIFICATIONS["standard"], version="large")
-    with pytest.raises(ValueError, match="the model large sees other pictures"):
-        train(SMALL, data, dev, tmp_path / "no", start=older, errors_of=wrong)
+        np.testing.assert_allclose(errors, errors_on(model, data, tmp_path / "model/work/train", RECIPE.spec), atol=1e-3)
+
+
+def test_a_model_learns_other_pictures_and_its_errors_are_those_on_what_it_knows(
+    older: Start, tmp_path: Path, taught: list[Any]
+) -> None:
+    data, dev = labels(tmp_path / "train", ["ann", "bob"]), labels(tmp_path / "dev", ["eve"])
+    train(replace(SMALL, sampler="middle"), data, dev, tmp_path / "model", start=older)
+    trained = Start.load(tmp_path / "model")
+    assert trained.spec == SPECIFICATIONS["middle"]
+    assert np.load(tmp_path / "model/work/train/frames.npy").shape[1:] == (1, 288, 288, 3)
+    np.testing.assert_allclose(taught[0], errors_on(older, data, tmp_path / "model/work/errors", older.spec), atol=1e-3)
 
 
 def test_several_runs_make_their_mean(older: Start, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
