@@ -154,7 +154,7 @@ SPECIFICATIONS = {
     "leaner": LEANER,
     "steady": STEADY,
     # One large fragment, of a moment that neither face is of: the more of a picture is seen, and the more moments, the better.
-    "middle": replace(STEADY, frames=1, frame_size=288, portrait_size=288, searched="apart"),
+    "middle": replace(STEADY, frames=1, frame_size=288, searched="apart"),
 }
 """Specifications that a recipe may name. What each costs: `python -m tests.bench.stages`."""
 
