@@ -38,7 +38,7 @@ def test_a_recipe_names_what_its_model_sees(tmp_path: Path) -> None:
     file.write_text(text)
     assert load_nano_recipe(file).spec == SamplerSpec()
     file.write_text(f"{text}sampler: half\n")
-    with pytest.raises(ValueError, match=r"recipe\.yaml: sampler is 'half', not standard or lean or leaner or steady"):
+    with pytest.raises(ValueError, match=r"recipe\.yaml: sampler is 'half', not standard or lean or leaner or steady or middle"):
         load_nano_recipe(file)
 
 
