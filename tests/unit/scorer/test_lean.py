@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -17,7 +18,7 @@ from scorer.sampling.images import Image
 from scorer.sampling.pictures import Pictures
 from scorer.sampling.statistics import NAMES
 from scorer.sampling.temporal import LONGEST_HOLD, frozen_share, motion_features, seconds_held
-from scorer.spec import SPECIFICATIONS, SampledClip, SamplerSpec
+from scorer.spec import MODEL_INPUTS, SPECIFICATIONS, SampledClip, SamplerSpec
 from tests.support.media import face_frames, make_clip, write_frames
 from tests.unit.scorer.test_sampler import check
 
@@ -30,6 +31,20 @@ def moving(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A moving face at 25 frames a second, three quarters of them B-frames."""
     path = tmp_path_factory.mktemp("lean") / "moving.mp4"
     return write_frames(path, face_frames(640, 360, 2, 25), 25, WITH_B_FRAMES)
+
+
+@pytest.fixture
+def searched(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
+    """The shape of each picture that is searched for faces."""
+    shapes = []
+    find = FaceFinder.find
+
+    def counted(finder: FaceFinder, image: Image) -> list[Face]:
+        shapes.append(image.shape)
+        return find(finder, image)
+
+    monkeypatch.setattr(FaceFinder, "find", counted)
+    return shapes
 
 
 def sampled(path: Path, spec: SamplerSpec) -> SampledClip:
@@ -55,15 +70,7 @@ def test_frames_are_counted_although_not_all_are_decoded(moving: Path) -> None:
     assert max(lean.signals["freeze"], whole.signals["freeze"]) <= 0.04  # one repeated picture
 
 
-def test_a_face_is_searched_only_where_a_crop_is_cut(moving: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    searched = []
-    find = FaceFinder.find
-
-    def counted(finder: FaceFinder, image: Image) -> list[Face]:
-        searched.append(image.shape)
-        return find(finder, image)
-
-    monkeypatch.setattr(FaceFinder, "find", counted)
+def test_a_face_is_searched_only_where_a_crop_is_cut(moving: Path, searched: list[Any]) -> None:
     whole = sampled(moving, SamplerSpec())
     assert len(searched) == 4
     fewer = sampled(moving, replace(SamplerSpec(), searched="crops"))
@@ -72,6 +79,17 @@ def test_a_face_is_searched_only_where_a_crop_is_cut(moving: Path, monkeypatch: 
         np.testing.assert_array_equal(getattr(fewer, name), getattr(whole, name), name)
     assert fewer.face_summary.count == whole.face_summary.count == 1
     assert fewer.face_summary.area == pytest.approx(whole.face_summary.area, rel=0.1)
+
+
+def test_a_picture_apart_is_searched_for_its_preview_alone(moving: Path, searched: list[Any]) -> None:
+    plain = sampled(moving, SPECIFICATIONS["middle"])
+    assert len(searched) == 2
+    ((_, shown),) = sample(moving, SPECIFICATIONS["middle"], preview="blur")
+    assert len(searched) == 2 + 3, "the preview is of the picture in the middle, in which no crop is cut"
+    for name in MODEL_INPUTS:
+        np.testing.assert_array_equal(getattr(shown, name), getattr(plain, name), name)
+    assert shown.face_summary == plain.face_summary
+    np.testing.assert_array_equal(shown.thumbnail, plain.thumbnail)
 
 
 def test_a_preview_hides_all_faces_and_changes_no_value(moving: Path) -> None:
@@ -121,11 +139,13 @@ def test_each_specification_finds_the_face(moving: Path, name: str) -> None:
     assert clip.statistics[NAMES.index("face_present")] == 1
 
 
+@pytest.mark.parametrize("name", ["lean", "middle"])
 @pytest.mark.parametrize("size", [(16, 16), (97, 161), (320, 240), (1280, 720)])
-def test_every_size_is_sampled(tmp_path: Path, size: tuple[int, int]) -> None:
-    path = write_frames(tmp_path / "any.mkv", face_frames(*size, 0.4, 25), 25, ["-c:v", "ffv1"])
-    clip = sampled(path, LEAN)
-    assert (clip.info.width, clip.info.height, clip.info.frames) == (*size, 10)
+@pytest.mark.parametrize("count", [1, 2, 10])
+def test_every_size_and_length_is_sampled(tmp_path: Path, size: tuple[int, int], count: int, name: str) -> None:
+    path = write_frames(tmp_path / "any.mkv", face_frames(*size, count / 25, 25), 25, ["-c:v", "ffv1"])
+    clip = sampled(path, SPECIFICATIONS[name])
+    assert (clip.info.width, clip.info.height, clip.info.frames) == (*size, count)
 
 
 def test_statistics_without_a_crop_are_those_of_the_first_frame(moving: Path) -> None:
