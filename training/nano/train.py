@@ -41,7 +41,7 @@ from training.evaluation.agreement import Floats, calibration, cross_validated, 
 from training.losses import across_content_rank, laplace_spread, score_loss
 from training.nano.card import write_card
 from training.nano.draw import balanced_batches, drawn_streams, with_noise
-from training.nano.kept import drawn_tokens, kept_tokens
+from training.nano.kept import KeptTokens, drawn_tokens, kept_tokens
 from training.nano.start import Start, between, imagenet_encoder, mean_of, set_scale
 from training.nano.steady import Steady
 from training.nano.teacher import Lesson, level_loss, level_targets, teach
@@ -103,10 +103,19 @@ def train(
         scores_of = {int(row): score for row, (score, *_) in zip(shown.rows, answers, strict=True)}
         scores = np.array([scores_of[int(row)] for row in samples.rows])
     errors = np.abs(scores - [rows[int(i)]["mos"] for i in samples.rows])
-    everything = np.arange(len(samples))
+    # The encoder of all runs is that of the model to start from, so they share what it says.
+    tokens = kept_tokens(start.network, samples) if start is not None and recipe.frozen_blocks == MOST_BLOCKS else None
     networks = [
         fitted(
-            samples, rows, run, everything, errors=errors, curve_file=work / f"curve-{run.seed}.csv", start=start, steady=windows
+            samples,
+            rows,
+            run,
+            np.arange(len(samples)),
+            errors=errors,
+            curve_file=work / f"curve-{run.seed}.csv",
+            start=start,
+            steady=windows,
+            kept=tokens,
         )
         for run in (replace(recipe, seed=recipe.seed + number) for number in range(recipe.runs))
     ]
@@ -186,6 +195,7 @@ def fitted(
     language_model: bool = True,
     start: Start | None = None,
     steady: Steady | None = None,
+    kept: KeptTokens | None = None,
 ) -> FVQRater:
     """A network that was trained by stages I and II, with its averaged weights; the same arguments give the same network.
 
@@ -193,7 +203,8 @@ def fitted(
     (`training.nano.teacher`). index: places of the samples to train on. errors: absolute errors
     that the uncertainty learns, points, one for each sample; None: the uncertainty is not trained. curve_file: a CSV with
     the loss of every 50th step. streams, language_model: as of `new_network`. start: a network that is trained on instead.
-    steady: windows between which the score is not to move.
+    steady: windows between which the score is not to move. kept: what the encoder says of the samples, where it stays as it is;
+    None: it is asked.
     """
     torch.set_num_threads(recipe.threads)
     torch.manual_seed(recipe.seed)
@@ -212,7 +223,8 @@ def fitted(
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, rates, total_steps=total, pct_start=0.1)
     average = torch.optim.swa_utils.AveragedModel(network, multi_avg_fn=torch.optim.swa_utils.get_ema_multi_avg_fn(0.99))
     # What an encoder says that stays as it is can be kept.
-    kept = kept_tokens(network, samples) if recipe.frozen_blocks == MOST_BLOCKS else None
+    if kept is None and recipe.frozen_blocks == MOST_BLOCKS:
+        kept = kept_tokens(network, samples)
     targets = Targets.of([rows[int(i)] for i in samples.rows], errors)
     batches = balanced_batches(targets.contents, index, rng, recipe.contents_per_batch, recipe.clips_per_content)
     unsteady = None if steady is None else steady.losses(network, recipe.seed)
