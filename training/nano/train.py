@@ -66,19 +66,21 @@ def train(
     data, dev: labels files, of different people. lesson: a teacher, whose scores are mixed into the labels; None: labels alone.
     start: a model that is trained on, with clips that it has not seen; None: a new one. steady: a labels file of longer clips,
     between whose windows the score is not to move (`training.nano.steady`). errors_of: a model that has not seen the clips, whose
-    errors on them teach the uncertainty; None: `start`, or with a new model those that were fitted without each person.
+    errors on them, sampled as it knows them, teach the uncertainty; None: `start`, or with a new model those that were fitted
+    without each person.
     A run that was killed and is started again reuses `out/work`: the teacher's answers, the sampled clips, and the scores of the
-    models for the uncertainty. Raises ValueError where a labels file is wrong, or where `start` or `errors_of` cannot score what
-    the recipe's sampler gives.
+    models for the uncertainty. Raises ValueError where a labels file is wrong, where `start` cannot go on with what the recipe's
+    sampler gives, or where `errors_of` cannot score clips.
     """
     if recipe.runs > 1 and start is None:
         raise ValueError(
             "runs of the recipe is more than 1: new networks have no mean, only those that are trained on by --start"
         )
     guesser = errors_of or start
-    for model in (start, guesser):
-        if model is not None and (model is start or model.sees(recipe.spec)):
-            model.check(recipe.spec)
+    if start is not None:
+        start.check(recipe.spec)
+    if guesser is not None:
+        guesser.check(recipe.spec if guesser.sees(recipe.spec) else guesser.spec)
     # Also for what the model to start from says: sums depend on the number of threads.
     torch.set_num_threads(recipe.threads)
     started = time.monotonic()

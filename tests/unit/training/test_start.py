@@ -5,12 +5,11 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from numpy.typing import NDArray
 
 from scorer.model.modeling import FVQRater
 from scorer.model.presets import nano
@@ -22,13 +21,13 @@ from tests.unit.training.test_teacher import labels, made_up
 from training.data import samples as sampling
 from training.data.labels import read_labels
 from training.data.samples import Samples
+from training.evaluation.agreement import Floats
 from training.nano import train as training
 from training.nano.kept import drawn_tokens, kept_tokens
 from training.nano.start import Start, between
 from training.nano.train import predict, train
 from training.recipe import load_nano_recipe
 
-Floats: TypeAlias = NDArray[np.float64]
 RECIPE = load_nano_recipe(ROOT / "training/recipes/nano_more.yaml")
 SMALL = replace(RECIPE, stage2_steps=3, settling_steps=1, contents_per_batch=2, clips_per_content=3)
 
@@ -144,6 +143,9 @@ def test_a_model_learns_other_pictures_and_its_errors_are_those_on_what_it_knows
     assert trained.spec == SPECIFICATIONS["middle"]
     assert np.load(tmp_path / "model/work/train/frames.npy").shape[1:] == (1, 288, 288, 3)
     np.testing.assert_allclose(taught[0], errors_on(older, data, tmp_path / "model/work/errors", older.spec), atol=1e-3)
+    wrong = replace(older, spec=replace(SPECIFICATIONS["standard"], statistics_version=3), version="large")
+    with pytest.raises(ValueError, match="the model large takes"):
+        train(SMALL, data, dev, tmp_path / "no", start=older, errors_of=wrong)
 
 
 def test_several_runs_make_their_mean(older: Start, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
