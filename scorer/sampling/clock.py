@@ -8,6 +8,7 @@ well-formed file, also where pictures are reordered (B-frames), so that a well-f
 
 from __future__ import annotations
 
+from bisect import insort
 from collections import deque
 from collections.abc import Iterable, Iterator
 from itertools import islice, pairwise
@@ -52,6 +53,38 @@ class Stamped(Protocol):
 Packet = TypeVar("Packet", bound=Stamped)
 
 
+class Guesses:
+    """Places of pictures whose own stamps do not tell when they are shown.
+
+    Of such pictures only the decoder knows the order: the one that it shows first takes the earliest place.
+    """
+
+    def __init__(self) -> None:
+        self._given: list[int] = []
+        """The stamps that their packets were given, ascending; as many as there are places."""
+        self._places: list[int] = []
+
+    def add(self, place: int) -> None:
+        """A packet is given this stamp, ticks."""
+        insort(self._given, place)
+        insort(self._places, place)
+        if len(self._places) > REORDERED + 1:
+            # No decoder holds more pictures: one of the packets has none that can be decoded.
+            del self._given[0], self._places[0]
+
+    def shown(self, stamp: int | None) -> int | None:
+        """When the picture that the decoder shows next is shown. stamp: its packet's."""
+        if stamp not in self._given:
+            return stamp
+        self._given.remove(stamp)
+        return self._places.pop(0)
+
+    def clear(self) -> None:
+        """Forget the packets that are not decoded."""
+        self._given.clear()
+        self._places.clear()
+
+
 class RunningClock:
     """Puts packets on the running clock. All its times are ticks.
 
@@ -61,6 +94,8 @@ class RunningClock:
     def __init__(self, usual: int, longest_gap: int) -> None:
         self.jumped = False
         """Whether a stamp had to be changed."""
+        self.guesses = Guesses()
+        """Of the packets that were given out."""
         self._default = min(max(1, usual), longest_gap)
         self._longest = longest_gap
         self._shift = 0
@@ -73,6 +108,8 @@ class RunningClock:
         self._delay = 0
         """From a packet's decoding to its picture, as the last sound packet had it."""
         self._steps: deque[int] = deque(maxlen=REORDERED)
+        self._taken: deque[int] = deque(maxlen=LOOKAHEAD)
+        """Where the last pictures are shown."""
 
     def packets(self, packets: Iterable[Packet]) -> Iterator[Packet]:
         """The same packets in the same order, with changed stamps after a jump; without a jump no stamp is touched.
@@ -92,14 +129,16 @@ class RunningClock:
         if packet.dts is None:
             return self._without_dts(packet, ahead)
         shift = self._shift
+        repaired = False
         if self._last is not None:
             step = packet.dts + shift - self._last
-            # Muxers that may not write a step back count on by single ticks after a picture in the future.
-            repaired = self.jumped and 0 <= step < self._usual() / REPAIRED
+            repaired = self.jumped and self._is_repair(step)
             stray = not repaired and not 0 <= step <= 2 * (STRAYS + 1) * self._usual() and self._is_stray(ahead)
             if repaired or stray or not self._is_step(step):
                 if stray:
                     shift = self._last + self._usual() - packet.dts
+                elif repaired or self._is_repaired_after(packet, ahead):
+                    shift = self._shift = self._last + self._usual() - packet.dts
                 else:
                     shift = self._shift = self._next_start() - self._opening(packet, ahead)
             elif step:
@@ -109,7 +148,13 @@ class RunningClock:
         ):
             shift = self._shift = self._next_start() - self._opening(packet, ahead)
         now = self._last = packet.dts + shift
-        shown = self._shown(packet, now, shift, ahead, at_end)
+        own = self._own_place(packet, shift, ahead, at_end)
+        if own is None or repaired:
+            shown = self._free_place(now, () if repaired else (place + shift for place in self._sound(ahead)))
+            self.guesses.add(shown)
+        else:
+            shown = own
+        self._taken.append(shown)
         if shift or (packet.pts is not None and packet.pts != shown):
             self.jumped = True
             packet.dts = now
@@ -124,6 +169,7 @@ class RunningClock:
         shown = packet.pts + self._shift
         if self._end is None:
             self._begin = self._end = shown
+            self._taken.append(shown)
             return packet
         if all(other.dts is None for other in ahead):
             if abs(shown - self._end) > self._longest:
@@ -137,6 +183,7 @@ class RunningClock:
             self.jumped = True
             packet.pts = shown
         self._begin, self._end = min(self._begin, shown), max(self._end, shown)
+        self._taken.append(shown)
         return packet
 
     def _usual(self) -> int:
@@ -149,6 +196,18 @@ class RunningClock:
 
     def _is_step(self, ticks: int) -> bool:
         return 0 <= ticks <= self._longest
+
+    def _is_repair(self, step: int) -> bool:
+        """Whether it is a muxer's, ticks: those that may not write a step back count on by single ticks after a stray picture."""
+        return 0 <= step < self._usual() / REPAIRED
+
+    def _is_repaired_after(self, packet: Packet, ahead: deque[Packet]) -> bool:
+        """Whether a muxer had to repair the next packet's stamps because of this one's."""
+        following = ahead[0] if ahead else None
+        if packet.dts is None or following is None or following.dts is None:
+            return False
+        # It shows such a picture as soon as it is decoded.
+        return following.pts == following.dts and self._is_repair(following.dts - packet.dts)
 
     def _is_stray(self, ahead: Iterable[Packet]) -> bool:
         """Whether a packet ahead goes on from the last one as if those between had taken their usual time."""
@@ -163,29 +222,41 @@ class RunningClock:
 
     def _opening(self, first: Packet, ahead: Iterable[Packet]) -> int:
         """The earliest picture of the packets up to the next jump: after a join the first packet may not be shown first."""
-        last = first.dts
-        shown = []
-        for packet in (first, *ahead):
-            if packet.dts is None or last is None:
+        assert first.dts is not None
+        return min(self._sound((first, *ahead)), default=first.dts + self._delay)
+
+    def _sound(self, packets: Iterable[Packet]) -> Iterator[int]:
+        """When the pictures of the packets up to the next jump are shown, by their own stamps, as far as those can be."""
+        last: int | None = None
+        for packet in packets:
+            if packet.dts is None:
                 continue
-            if not self._is_step(packet.dts - last):
+            if last is not None and not self._is_step(packet.dts - last):
                 break
             last = packet.dts
             pts = packet.dts if packet.pts is None else packet.pts
             if -self._longest <= pts - last <= self._most_reordered():
-                shown.append(pts)
-        assert first.dts is not None
-        return min(shown, default=first.dts + self._delay)
+                yield pts
 
-    def _shown(self, packet: Packet, now: int, shift: int, ahead: Iterable[Packet], at_end: bool) -> int:
-        """When the packet's picture is shown. A picture's stamp that no reordering explains is replaced."""
+    def _own_place(self, packet: Packet, shift: int, ahead: Iterable[Packet], at_end: bool) -> int | None:
+        """When the packet's picture is shown by its own stamp; None where no reordering explains that."""
+        assert packet.dts is not None
         if packet.pts is None:
-            return now
-        delay = packet.pts + shift - now
+            return packet.dts + shift
+        delay = packet.pts - packet.dts
         if delay < -self._longest or (delay > self._longest and delay > self._reach(packet, ahead, at_end)):
-            return now + self._delay
+            return None
         self._delay = delay
-        return now + delay
+        return packet.pts + shift
+
+    def _free_place(self, now: int, others: Iterable[int]) -> int:
+        """The first place from `now` on at which no picture is shown. others: places of the packets ahead."""
+        usual = self._usual()
+        place = now
+        for taken in sorted((*self._taken, *others)):
+            if abs(place - taken) < usual / 2:
+                place += usual
+        return place
 
     def _reach(self, packet: Packet, ahead: Iterable[Packet], at_end: bool) -> int:
         """How long after its decoding the packet's picture may be shown: until the packet `LOOKAHEAD` further on is decoded."""

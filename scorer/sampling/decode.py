@@ -15,7 +15,7 @@ from av.error import FFmpegError
 from scorer.errors import MediaError
 from scorer.sampling.audio.track import AudioTrack
 from scorer.sampling.bitstream.packets import Packets
-from scorer.sampling.clock import LONGEST_GAP, RunningClock
+from scorer.sampling.clock import LONGEST_GAP, Guesses, RunningClock
 from scorer.sampling.discards import with_fragments_that_step_back
 from scorer.sampling.facts import Timeline, VideoFacts
 from scorer.sampling.keyframes import Keyframes, keyframes_of
@@ -23,12 +23,10 @@ from scorer.sampling.opening import open_for_decoding, open_media
 from scorer.sampling.parts import parts_of
 from scorer.sampling.rates import USUAL_STEP, Head, can_be, step_of
 from scorer.sampling.replay import REPLAYED_FORMATS, Replay, demuxed
+from scorer.sampling.sizes import MAX_PIXELS, check_size
 from scorer.sampling.stamps import in_seconds, place_of, seconds_of, shown_at
 from scorer.sampling.tracks import shown_video
 from scorer.sampling.transport import HEAD_BYTES
-
-MAX_PIXELS = 8192 * 8192
-"""A picture with more pixels is refused before a decoder allocates it."""
 
 MEASURED_FORMATS = {"mpegts", "mpeg"}
 """Containers without a stated duration: FFmpeg takes the difference of the last and the first stamp."""
@@ -306,8 +304,15 @@ class Video:
         return (packet for packet in self._on_clock() if not packet.is_discard)
 
     def _on_clock(self) -> Iterator[Any]:
-        packets = self._demuxed()
-        return packets if self._is_steady else islice(self._clock().packets(packets), self._skip, None)
+        clock, packets = self._clock(), self._demuxed()
+        # Pictures that the decoder leaves out would hold their places.
+        self._guesses = Guesses() if self._references_only else clock.guesses
+        if self._is_steady:
+            return packets
+        packets = clock.packets(packets)
+        next(islice(packets, self._skip, self._skip), None)
+        clock.guesses.clear()
+        return packets
 
     def _demuxed(self) -> Iterator[Any]:
         """Packets with their own stamps, up to the end or to where the file is cut off."""
@@ -336,15 +341,10 @@ class Video:
 
     def _decoded_packet(self, context: Any, packet: Any) -> Iterator[Any]:
         try:
-            yield from context.decode(packet)
+            for frame in context.decode(packet):
+                frame.pts = self._guesses.shown(frame.pts)
+                yield frame
         except MemoryError:
             raise
         except FFmpegError:
             pass  # a damaged packet is skipped
-
-
-def check_size(width: int, height: int) -> None:
-    """Raise `MediaError` where a picture of this size has more than `MAX_PIXELS`."""
-    if width * height > MAX_PIXELS:
-        limit = math.isqrt(MAX_PIXELS)
-        raise MediaError(f"pictures of {width}x{height} are over the limit of {limit}x{limit}; scale them down", kind="too-large")

@@ -13,7 +13,6 @@ from av.error import FFmpegError
 from numpy.typing import NDArray
 
 from scorer.sampling.colour import unknown_as_601
-from scorer.sampling.decode import MAX_PIXELS, check_size
 from scorer.sampling.features import (
     BLACK_LUMA,
     EDGES,
@@ -30,6 +29,7 @@ from scorer.sampling.orientation import orientation_of
 from scorer.sampling.pictures import EIGHT_BIT_LUMA, Pictures
 from scorer.sampling.sampler import THUMBNAIL_HEIGHT
 from scorer.sampling.scan import Scan, scanned
+from scorer.sampling.sizes import MAX_PIXELS, check_size
 
 CENTRE_SIDE = 256
 """Largest side of the keyframe's middle that is measured, px."""

@@ -11,8 +11,8 @@ import cv2
 import numpy as np
 from av.sidedata.sidedata import SideDataContainer, Type
 
-from scorer.sampling.decode import MAX_PIXELS
 from scorer.sampling.images import Image
+from scorer.sampling.sizes import MAX_PIXELS
 
 ASPECT_TOLERANCE = 0.07
 """Pixels whose width and height differ by at most this share count as square: a viewer does not see it, and scaling softens."""

@@ -15,12 +15,12 @@ from scorer.sampling.audio.spots import glanced_facts
 from scorer.sampling.audio.track import AudioTrack
 from scorer.sampling.bitstream.facts import Bitstream
 from scorer.sampling.bitstream.packets import Packets, bitstream_of, duration_of
-from scorer.sampling.decode import check_size
 from scorer.sampling.discards import with_fragments_that_step_back
 from scorer.sampling.opening import open_container, open_media
 from scorer.sampling.parts import parts_of
 from scorer.sampling.rates import USUAL_STEP, step_of
 from scorer.sampling.replay import demuxed
+from scorer.sampling.sizes import check_size
 from scorer.sampling.tracks import shown_video
 from scorer.sampling.transport import HEAD_BYTES
 

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from scorer.sampling.clock import LONGEST_GAP, LOOKAHEAD, RunningClock, gap_that_fits
+from scorer.sampling.clock import LONGEST_GAP, LOOKAHEAD, REORDERED, Guesses, RunningClock, gap_that_fits
 from scorer.sampling.sampler import plan
 from scorer.sampling.temporal import LONGEST_HOLD, motion_features
 from tests.support.packets import StampedPacket, StampedVideo, in_decoding_order
@@ -82,13 +82,43 @@ def test_stray_pictures_get_their_place_back(bidirectional: int, offset: int, co
     assert times == steady
 
 
-def test_a_stray_picture_time_is_replaced_near_its_place() -> None:
-    packets = part(100)
+@pytest.mark.parametrize("bidirectional", [0, 1, 3])
+def test_a_stray_picture_time_is_replaced_by_the_free_place(bidirectional: int) -> None:
+    packets = part(100, 0, bidirectional)
     packets[40].pts = 2**40
     packets[60].pts = -(2**40)
+    assert run(packets)[0] == run(part(100, 0, bidirectional))[0]
+
+
+@pytest.mark.parametrize("bidirectional", [1, 2, 3])
+@pytest.mark.parametrize("stray", range(40, 48))
+def test_repaired_pictures_take_the_free_places(bidirectional: int, stray: int) -> None:
+    """Also those between pictures that are shown after them; which picture is where only the decoder can tell."""
+    packets = part(100, 0, bidirectional)
+    first = packets[stray]
+    assert first.pts is not None
+    assert first.dts is not None
+    first.pts, first.dts = first.pts + 2**40, first.dts + 2**40
+    for count, packet in enumerate(packets[stray + 1 :], 1):
+        packet.pts = packet.dts = first.dts + count
     times, _ = run(packets)
-    steady, _ = run(part(100))
-    assert all(abs(a - b) <= 4 * USUAL for a, b in zip(times, steady, strict=True) if a is not None and b is not None)
+    assert sorted(time for time in times if time is not None) == [i * USUAL for i in range(100)]
+
+
+def test_guesses_are_taken_in_the_order_in_which_pictures_are_shown() -> None:
+    guesses = Guesses()
+    for place in (30, 10, 20):
+        guesses.add(place)
+    assert [guesses.shown(stamp) for stamp in (5, 20, 15, 30, 10, 40, None)] == [5, 10, 15, 20, 30, 40, None]
+
+
+def test_pictures_that_are_not_decoded_hold_no_place_for_long() -> None:
+    guesses = Guesses()
+    for place in range(100):
+        guesses.add(place)
+    assert guesses.shown(99) == 99 - REORDERED
+    guesses.clear()
+    assert guesses.shown(98) == 98
 
 
 def test_a_muxer_that_counts_on_by_single_ticks_after_a_stray_picture() -> None:

@@ -10,7 +10,7 @@ import pytest
 from scorer.sampling import probe, sample
 from scorer.sampling.decode import open_video
 from scorer.spec import SamplerSpec
-from tests.support.jumping import JUMPING, make_jumping
+from tests.support.jumping import JUMPING, make_jumping, steady_twin
 from tests.support.media import ffmpeg
 
 pytestmark = pytest.mark.slow
@@ -48,6 +48,14 @@ def test_windows_follow_each_other_over_a_jump_also_after_seeking(folder: Path, 
     assert np.array_equal(sought.frames, second[1].frames)
     assert sought.signals == second[1].signals
     assert sample(path, SPEC, 1.0, start=2.5) == []
+
+
+@pytest.mark.parametrize("name", sorted(JUMPING.keys() - PAUSES - {"one-past.ts", "overlapping.ts"}))
+def test_every_picture_has_its_place_on_the_steady_clock_back(folder: Path, name: str) -> None:
+    """But where a muxer's repair looks like a picture of a single tick, and where a picture is there twice."""
+    with open_video(make_jumping(folder, name)) as video, open_video(make_jumping(folder, steady_twin(name))) as steady:
+        assert video.timeline(0.0, 10.0).times == pytest.approx(steady.timeline(0.0, 10.0).times, abs=2e-3)
+        assert [time for time, _ in video.frames(0.0)] == pytest.approx([time for time, _ in steady.frames(0.0)], abs=2e-3)
 
 
 def test_a_gap_within_the_limit_is_a_camera_that_stands_still(folder: Path) -> None:
