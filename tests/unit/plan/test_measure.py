@@ -61,6 +61,6 @@ def test_the_costs_of_this_machine(face_clip: Path, tmp_path: Path) -> None:
     assert StageCosts.model_validate_json(costs.to_json()) == costs
     assert list(costs.sampling) == [360]
     assert 0.001 < costs.sampling_seconds(360, 2.0) < 10
-    assert costs.model.clip_bytes == 404_459
+    assert costs.model.clip_bytes == 499_691
     assert costs.stream.fetch_s > 0
     assert len(steps) >= 4

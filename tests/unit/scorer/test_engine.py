@@ -52,7 +52,7 @@ def test_scores_are_in_order_and_within_bounds(directory: Path) -> None:
 def test_the_shipped_model_fits_the_sampler_and_the_package() -> None:
     engine = load_engine("nano", "cpu")
     assert engine.model.name == "nano"
-    assert engine.spec == SPECIFICATIONS["steady"]
+    assert engine.spec == SPECIFICATIONS["middle"]
     network = load_model(SHIPPED["nano"])
     assert network.config.statistics_size == len(names_of(engine.spec.statistics_version))
     assert sum(p.numel() for p in network.parameters()) <= 8e6

@@ -108,7 +108,7 @@ def test_a_directory_that_must_not_be_loaded_is_refused_fast(
 
 def test_directories_of_models_pass(directory: Path) -> None:
     check_model_files(directory)
-    assert SamplerSpec.load(directory) == SPECIFICATIONS["steady"]
+    assert SamplerSpec.load(directory) == SPECIFICATIONS["middle"]
     # Keys of published models: minus one is the last layer, and a tokenizer has no longest text.
     (directory / "adapter_config.json").write_text(json.dumps({"vision_feature_layer": -1, "r": 16, "max_size": 10**9}))
     (directory / "tokenizer_config.json").write_text(json.dumps({"model_max_length": 1e30}))
