@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from bisect import insort
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice, pairwise
 from statistics import median_low
 from typing import Protocol, TypeVar
@@ -72,12 +72,19 @@ class Guesses:
             # No decoder holds more pictures: one of the packets has none that can be decoded.
             del self._given[0], self._places[0]
 
-    def shown(self, stamp: int | None) -> int | None:
-        """When the picture that the decoder shows next is shown. stamp: its packet's."""
+    def settle(self, frame: Stamped, are_all_decoded: bool) -> bool:
+        """Give the picture that the decoder shows next its place; whether that is a guess.
+
+        frame: with its packet's stamp. are_all_decoded: else the pictures that are left out hold places, and it keeps its own.
+        """
+        stamp = frame.pts
         if stamp not in self._given:
-            return stamp
+            return False
         self._given.remove(stamp)
-        return self._places.pop(0)
+        place = self._places.pop(0)
+        if are_all_decoded:
+            frame.pts = place
+        return True
 
     def clear(self) -> None:
         """Forget the packets that are not decoded."""
@@ -267,6 +274,17 @@ class RunningClock:
 
     def _most_reordered(self) -> int:
         return max(self._longest, REORDERED * self._usual())
+
+
+def evened(times: NDArray[np.float64], guessed: Sequence[bool]) -> NDArray[np.float64]:
+    """The times with those that are guesses spread evenly between the others, s.
+
+    times: (N + 1,) ascending, of pictures and of the clip's end. guessed: (N,) of the pictures; the first keeps its time.
+    """
+    known = ~np.array([*guessed, False])
+    known[0] = True
+    places = np.arange(len(times))
+    return np.interp(places, places[known], times[known])
 
 
 def gap_that_fits(times: NDArray[np.float64], end: float, duration: float) -> float | None:

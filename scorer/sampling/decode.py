@@ -15,7 +15,7 @@ from av.error import FFmpegError
 from scorer.errors import MediaError
 from scorer.sampling.audio.track import AudioTrack
 from scorer.sampling.bitstream.packets import Packets
-from scorer.sampling.clock import LONGEST_GAP, Guesses, RunningClock
+from scorer.sampling.clock import LONGEST_GAP, RunningClock
 from scorer.sampling.discards import with_fragments_that_step_back
 from scorer.sampling.facts import Timeline, VideoFacts
 from scorer.sampling.keyframes import Keyframes, keyframes_of
@@ -88,6 +88,8 @@ class Video:
         self._containers: list[Any] = []
         self.audio = AudioTrack()
         """The packets of the audio track that were read with those of the last `timeline`."""
+        self.is_guessed = False
+        """Whether it is a guess when the picture that `frames` gave last is shown: its own stamp did not tell."""
         self.is_timed = True
         self._open()
         context = self._stream.codec_context
@@ -166,7 +168,9 @@ class Video:
         packets = Packets(self._step)
         self._to_keyframe(start)
         goes_on = False
-        for packet in self._packets():
+        for packet in self._on_clock():
+            if packet.is_discard:
+                continue
             stamp = self._stamp(packet)
             time = len(times) * self._step if stamp is None else stamp
             times.append(time)
@@ -299,14 +303,10 @@ class Video:
         ticks = 1 / self._stream.time_base
         return RunningClock(round(self._step * ticks), int(self.longest_gap * ticks))
 
-    def _packets(self) -> Iterator[Any]:
-        """Packets with a picture that is shown, on the running clock."""
-        return (packet for packet in self._on_clock() if not packet.is_discard)
-
     def _on_clock(self) -> Iterator[Any]:
+        """Packets on the running clock."""
         clock, packets = self._clock(), self._demuxed()
-        # Pictures that the decoder leaves out would hold their places.
-        self._guesses = Guesses() if self._references_only else clock.guesses
+        self._guesses = clock.guesses
         if self._is_steady:
             return packets
         packets = clock.packets(packets)
@@ -342,7 +342,7 @@ class Video:
     def _decoded_packet(self, context: Any, packet: Any) -> Iterator[Any]:
         try:
             for frame in context.decode(packet):
-                frame.pts = self._guesses.shown(frame.pts)
+                self.is_guessed = self._guesses.settle(frame, are_all_decoded=not self._references_only)
                 yield frame
         except MemoryError:
             raise

@@ -15,7 +15,7 @@ from scorer.errors import MediaError
 from scorer.sampling.audio.facts import AudioFacts
 from scorer.sampling.audio.measure import audio_facts
 from scorer.sampling.bitstream.packets import bitstream_of
-from scorer.sampling.clock import LONGEST_GAP, gap_that_fits
+from scorer.sampling.clock import LONGEST_GAP, evened, gap_that_fits
 from scorer.sampling.decode import EPSILON, Video, open_video
 from scorer.sampling.detectors import process_detectors
 from scorer.sampling.faces import aligned_crop
@@ -169,7 +169,9 @@ class _Collector:
         self._sampled = 0
         """How many of the pictures of `_places` have been taken."""
         self._sides = SIDES[spec.statistics_version]
+        self._video = video
         self._times: list[float] = []
+        self._guessed: list[bool] = []
         self._frames: list[Image] = []
         self._clip: list[Image] = []
         self._portraits: list[tuple[Image, bool]] = []
@@ -189,6 +191,7 @@ class _Collector:
         """Take what is needed of the window's next frame. time: seconds from the file's first frame."""
         self._last = frame
         self._times.append(time)
+        self._guessed.append(self._video.is_guessed)
         self.small_lumas.append(self._pictures.small_luma(frame))
         self._pixels += frame.width * frame.height
         due = sum(time >= wanted - EPSILON for wanted in self._picture_times[self._sampled :])
@@ -210,6 +213,8 @@ class _Collector:
         times = np.array([*self._times, max(self.end, self._times[-1])])
         count, held = len(self.small_lumas), None
         if spec.decoded != "all":
+            # Only of all pictures is it sure in which order they are shown.
+            times = evened(times, self._guessed)
             count, held = max(count, len(self._listed)), seconds_held(times, self._listed)
         fps = count / duration
         small_lumas = np.stack(self.small_lumas)

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from scorer.sampling.clock import LONGEST_GAP, LOOKAHEAD, REORDERED, Guesses, RunningClock, gap_that_fits
+from scorer.sampling.clock import LONGEST_GAP, LOOKAHEAD, REORDERED, Guesses, RunningClock, evened, gap_that_fits
 from scorer.sampling.sampler import plan
 from scorer.sampling.temporal import LONGEST_HOLD, motion_features
 from tests.support.packets import StampedPacket, StampedVideo, in_decoding_order
@@ -105,20 +105,44 @@ def test_repaired_pictures_take_the_free_places(bidirectional: int, stray: int) 
     assert sorted(time for time in times if time is not None) == [i * USUAL for i in range(100)]
 
 
+def settled(guesses: Guesses, stamp: int | None, are_all_decoded: bool = True) -> tuple[int | None, bool]:
+    frame = StampedPacket(stamp, None)
+    is_guess = guesses.settle(frame, are_all_decoded)
+    return frame.pts, is_guess
+
+
 def test_guesses_are_taken_in_the_order_in_which_pictures_are_shown() -> None:
     guesses = Guesses()
     for place in (30, 10, 20):
         guesses.add(place)
-    assert [guesses.shown(stamp) for stamp in (5, 20, 15, 30, 10, 40, None)] == [5, 10, 15, 20, 30, 40, None]
+    shown = [settled(guesses, stamp) for stamp in (5, 20, 15, 30, 10, 40, None)]
+    assert [place for place, _ in shown] == [5, 10, 15, 20, 30, 40, None]
+    assert [is_guess for _, is_guess in shown] == [False, True, False, True, True, False, False]
+
+
+def test_where_pictures_are_left_out_each_keeps_its_own_place() -> None:
+    guesses = Guesses()
+    for place in (30, 10, 20):
+        guesses.add(place)
+    assert [settled(guesses, stamp, are_all_decoded=False) for stamp in (20, 30, 40)] == [(20, True), (30, True), (40, False)]
 
 
 def test_pictures_that_are_not_decoded_hold_no_place_for_long() -> None:
     guesses = Guesses()
     for place in range(100):
         guesses.add(place)
-    assert guesses.shown(99) == 99 - REORDERED
+    assert settled(guesses, 99) == (99 - REORDERED, True)
     guesses.clear()
-    assert guesses.shown(98) == 98
+    assert settled(guesses, 98) == (98, False)
+
+
+def test_guessed_times_are_spread_evenly_between_the_others() -> None:
+    times = np.array([0.0, 0.1, 0.2, 0.2, 0.2, 0.8, 0.9, 1.0])
+    evenly = [0.0, 0.1, 0.2, 0.4, 0.6, 0.8, 0.9, 1.0]
+    assert evened(times, [False, False, False, True, True, False, False]) == pytest.approx(evenly)
+    # The first keeps its time; the clip's end is known.
+    assert evened(np.array([3.0, 3.0, 3.9, 4.0]), [True, True, True]) == pytest.approx([3, 3 + 1 / 3, 3 + 2 / 3, 4])
+    assert evened(times, [False] * 7) == pytest.approx(times)
 
 
 def test_a_muxer_that_counts_on_by_single_ticks_after_a_stray_picture() -> None:
