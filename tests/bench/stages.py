@@ -30,6 +30,8 @@ import imageio_ffmpeg
 
 from scorer.find import SHIPPED
 from scorer.load import load_engine
+from scorer.model.configuration import FVQRaterConfig
+from scorer.model.modeling import FVQRater
 from scorer.runtime.export import export_graph
 from scorer.runtime.graph import GRAPH_FILE
 from scorer.sampling import sample, sampler
@@ -38,6 +40,7 @@ from scorer.sampling.faces import FaceFinder
 from scorer.sampling.pictures import Pictures
 from scorer.sampling.portrait import PersonMatte
 from scorer.sampling.signals import ClipSignals
+from scorer.sampling.statistics import names_of
 from scorer.spec import SPECIFICATIONS, SamplerSpec, Scorer
 from tests.support.media import live_segments
 from tests.support.processes import ROOT
@@ -125,13 +128,13 @@ class StageClock:
 def stage_table(sets: Sequence[str], specifications: Mapping[str, SamplerSpec], repeats: int) -> list[dict[str, Any]]:
     """A row for each set and specification: CPU ms of the full decode and of each stage, and the ratio of the decode to the look.
 
-    The model is the shipped network, exported for the pictures of each specification. It was trained on one of them, but its cost
-    does not depend on its weights.
+    The model has the shipped network's shape, for the pictures and numbers of each specification, and random weights: they do not
+    change its cost.
     """
     cv2.setNumThreads(1)
     rows = []
     with tempfile.TemporaryDirectory(prefix="fvq-stages-") as name:
-        engines = {title: _engine(Path(name) / f"model-{title}", spec) for title, spec in specifications.items()}
+        engines = {title: engine_for(Path(name) / f"model-{title}", spec) for title, spec in specifications.items()}
         for chosen in sets:
             folder = Path(name) / chosen
             folder.mkdir()
@@ -186,9 +189,12 @@ def _decode_seconds(segment: Path) -> float:
     return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
 
 
-def _engine(folder: Path, spec: SamplerSpec) -> Scorer:
-    """The shipped network as a graph that takes clips of that specification."""
+def engine_for(folder: Path, spec: SamplerSpec) -> Scorer:
+    """A network of the shipped one's shape as a graph that takes clips of that specification."""
     shutil.copytree(SHIPPED["nano"], folder, ignore=shutil.ignore_patterns(GRAPH_FILE))
+    config = FVQRaterConfig.from_pretrained(folder)
+    config.statistics_size = len(names_of(spec.statistics_version))
+    FVQRater(config).save_pretrained(folder)
     spec.save(folder)
     export_graph(folder)
     return load_engine(str(folder), device="cpu")
