@@ -23,6 +23,9 @@ STREAMS = ("frames", "portrait", "faces", "motion", "statistics")
 MOST_BLOCKS = 5
 """Blocks of the small model's vision encoder (`scorer.model.configuration.LiteEncoderConfig.blocks`)."""
 
+WARM_UP = 0.1
+"""Share of the steps of a whole small model's training in which the learning rates rise."""
+
 
 @dataclass(frozen=True)
 class NanoRecipe:
@@ -99,6 +102,13 @@ def load_nano_recipe(path: Path) -> NanoRecipe:
         raise ValueError(f"{path}: sampler is {recipe.sampler!r}, not {' or '.join(SPECIFICATIONS)}")
     if type(recipe.frozen_blocks) is not int or not 0 <= recipe.frozen_blocks <= MOST_BLOCKS:
         raise ValueError(f"{path}: frozen_blocks is {recipe.frozen_blocks!r}, not a whole number of 0 to {MOST_BLOCKS}")
+    for name in ("stage1_steps", "stage2_steps"):
+        if type(value := getattr(recipe, name)) is not int or value < 0:
+            raise ValueError(f"{path}: {name} is {value!r}, not a whole number of 0 and more")
+    if (steps := recipe.stage1_steps + recipe.stage2_steps) * WARM_UP <= 1:
+        raise ValueError(
+            f"{path}: stage1_steps and stage2_steps are {steps} together; a tenth of them warms up, so it takes 11 or more"
+        )
     for name in ("teacher_weight", "start_share"):
         if not isinstance(value := getattr(recipe, name), float | int) or not 0 <= value <= 1:
             raise ValueError(f"{path}: {name} is {value!r}, not a number of 0 to 1")

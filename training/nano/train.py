@@ -45,7 +45,7 @@ from training.nano.kept import KeptTokens, drawn_tokens, kept_tokens
 from training.nano.start import Start, between, imagenet_encoder, mean_of, set_scale
 from training.nano.steady import Steady
 from training.nano.teacher import Lesson, level_loss, level_targets, teach
-from training.recipe import MOST_BLOCKS, NanoRecipe
+from training.recipe import MOST_BLOCKS, WARM_UP, NanoRecipe
 
 Row = dict[str, Any]
 LEVEL_WIDTH = 100 / len(LEVELS)
@@ -222,7 +222,7 @@ def fitted(
     optimizer = torch.optim.AdamW(parameters, weight_decay=recipe.weight_decay)
     rates = [group["lr"] for group in parameters]
     total = recipe.stage1_steps + recipe.stage2_steps
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, rates, total_steps=total, pct_start=0.1)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, rates, total_steps=total, pct_start=WARM_UP)
     average = torch.optim.swa_utils.AveragedModel(network, multi_avg_fn=torch.optim.swa_utils.get_ema_multi_avg_fn(0.99))
     # What an encoder says that stays as it is can be kept.
     if kept is None and recipe.frozen_blocks == MOST_BLOCKS:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+import yaml
 
 from scorer.model.configuration import LiteEncoderConfig
 from scorer.spec import SPECIFICATIONS, SamplerSpec
@@ -70,6 +71,24 @@ def test_the_start_has_a_share_of_the_weights(tmp_path: Path, value: str) -> Non
         load_nano_recipe(file)
     file.write_text(shipped.replace("settling_steps: 300", f"settling_steps: {value}"))
     with pytest.raises(ValueError, match=r"recipe\.yaml: settling_steps is .*, not a whole number of 0 to stage2_steps"):
+        load_nano_recipe(file)
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "message"),
+    [
+        (4, 6, "stage1_steps and stage2_steps are 10 together; .* takes 11 or more"),
+        (0, 0, "stage1_steps and stage2_steps are 0 together"),
+        (-1, 100, "stage1_steps is -1, not a whole number of 0 and more"),
+        (0, "many", "stage2_steps is 'many', not a whole number of 0 and more"),
+    ],
+)
+def test_steps_are_enough_to_warm_up(tmp_path: Path, first: int, second: int | str, message: str) -> None:
+    recipe = yaml.safe_load((ROOT / "training/recipes/nano_more.yaml").read_text())
+    file = tmp_path / "recipe.yaml"
+    chosen = {"stage1_steps": first, "stage2_steps": second, "settling_steps": 0}
+    file.write_text(yaml.safe_dump(recipe | chosen))
+    with pytest.raises(ValueError, match=rf"recipe\.yaml: {message}"):
         load_nano_recipe(file)
 
 
