@@ -44,7 +44,7 @@ def write_table(table: Path, rows: Iterable[tuple[dict[str, Any], float, str]]) 
     """Write a table of rated clips; returns its path. rows: (row of a labels file, label, split)."""
     with table.open("w", newline="") as file:
         writer = csv.writer(file)
-        writer.writerow(["path", "mos", "split", "content"])
+        writer.writerow(["path", "mos_100", "split", "content"])
         writer.writerows([row["path"].resolve(), mos, split, row["person"]] for row, mos, split in rows)
     return table
 
