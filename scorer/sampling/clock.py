@@ -142,12 +142,12 @@ class RunningClock:
             repaired = self.jumped and self._is_repair(step)
             stray = not repaired and not 0 <= step <= 2 * (STRAYS + 1) * self._usual() and self._is_stray(ahead)
             if repaired or stray or not self._is_step(step):
-                if stray:
+                if stray or repaired or self._is_repaired_after(packet, ahead):
                     shift = self._last + self._usual() - packet.dts
-                elif repaired or self._is_repaired_after(packet, ahead):
-                    shift = self._shift = self._last + self._usual() - packet.dts
                 else:
-                    shift = self._shift = self._next_start() - self._opening(packet, ahead)
+                    shift = self._next_start() - self._opening(packet, ahead)
+                if not stray:
+                    self._shift = shift
             elif step:
                 self._steps.append(step)
         elif (
@@ -176,9 +176,7 @@ class RunningClock:
         shown = packet.pts + self._shift
         if self._end is None:
             self._begin = self._end = shown
-            self._taken.append(shown)
-            return packet
-        if all(other.dts is None for other in ahead):
+        elif all(other.dts is None for other in ahead):
             if abs(shown - self._end) > self._longest:
                 shown = self._next_start()
                 self._shift = shown - packet.pts
