@@ -31,7 +31,7 @@ class Report:
         if self._rows is not None:
             with self._rows.open("a") as file:
                 file.write(json.dumps(values) + "\n")
-        assert row.lost == 0
+        assert row.lost == 0, row.who
         assert row.glances != 0, "streams that do not change get glances, if any do"
         assert row.growth < MOST_GROWTH_MB, "memory grows during the fault"
 

@@ -22,7 +22,7 @@ from streams.kafka.topics import create_topics
 from streams.ports import free_port
 from streams.scoring.tiers import TierLimits
 from tests.support.free_worker import OTHER_FORMAT
-from tests.support.pages import read_page
+from tests.support.pages import metric, read_page
 from tests.support.processes import FREE_WORKER, Worker
 from tests.support.proxy import FaultProxy
 from tests.support.servers import InfluxServer, KafkaServer
@@ -52,7 +52,8 @@ class Row:
     recovery: seconds from the end of the fault until every stream had an answer to a segment announced after it; the
     longest of the fault's recoveries. stop: seconds that a worker took to end after SIGTERM during the fault.
     growth: MiB by which the peak memory of a worker that survived the fault rose from the start of the fault.
-    glances: answers that are glances; None without tiers.
+    glances: answers that are glances; None without tiers. who: where segments are lost, whose they are, and what each worker
+    says of itself.
     """
 
     fault: str
@@ -64,6 +65,7 @@ class Row:
     stop: float | None = None
     growth: float = 0.0
     glances: int | None = None
+    who: str = ""
 
 
 class Feeder:
@@ -212,7 +214,11 @@ class World:
             return expected - {score.segment_id for score in self.answers()} - set(self.dead_letters())
 
         holds_within(SETTLE_SECONDS, lambda: not unanswered())
-        self.row.lost = len(unanswered())  # `Report.add` prints the row and fails if this is not 0
+        lost = unanswered()
+        self.row.lost = len(lost)  # `Report.add` prints the row and fails if this is not 0
+        if lost:
+            of_streams = dict(Counter(name.rpartition("/")[0] for name in lost))
+            self.row.who = "\n".join([f"of {of_streams}", *(told_by(worker) for worker in self.workers)])
         counts = Counter(score.segment_id for score in self.answers())
         self.row.segments, self.row.dead = len(expected), len(set(self.dead_letters()) & expected)
         self.row.duplicates = counts.total() - len(counts)
@@ -329,6 +335,14 @@ def has_partitions(worker: Worker) -> bool:
     assert worker.running, f"{worker.name} ended by itself"
     status, text = read_page(worker.environment["FVQ_WEB_PORT"], "/readyz")
     return status != 0 and "partition" not in text
+
+
+def told_by(worker: Worker) -> str:
+    """What a worker's pages and the end of its log say."""
+    port = worker.environment["FVQ_WEB_PORT"]
+    pages = {page: read_page(port, page, seconds=10) for page in ("/healthz", "/readyz")}
+    state = f"{'runs' if worker.running else 'has ended'}, {pages}, in flight {metric(port, 'fvq_segments_in_flight')}"
+    return f"{worker.name} {state}\n{worker.tail(8)}"
 
 
 def peak_mb(worker: Worker) -> float:
