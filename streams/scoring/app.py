@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn
@@ -39,6 +39,10 @@ FETCH_WAIT_MS = 100
 
 SEGMENTS_FOR_A_CHILD = 2
 """Segments that may wait for each sampling child: a group goes on when its last segment is sampled; meanwhile no child idles."""
+
+METADATA_MS = 10_000
+"""Milliseconds after which a worker asks again which partitions there are. A broker that has just started may not know its topics
+yet: who asks in that moment reads no partition, and would for the five minutes of aiokafka's default."""
 
 FAUST_FOLDER = "faust"
 """Faust's own folder in the data folder, without the prefix that keeps it apart from another environment's."""
@@ -153,10 +157,25 @@ class ScoreConsumer(faust_driver.Consumer):
 
     And it drops a message before one that it has given already. Such a message comes where the partition lost its end, or its
     topic was made anew, and the client began again: it is another message, and nobody else would answer it.
+
+    And it stops the flow where partitions are taken away, but not where a consumer that had none gets its first ones: on a busy
+    machine it read on while it looked for the place to begin at, lost what it had read by then, or ended without a word.
     """
 
     # Faust would log this class's start and stop in the name of this module.
     logger = logging.getLogger("faust.consumer")
+
+    async def on_partitions_assigned(self, assigned: set[TP], generation_id: int = 0) -> None:
+        """Called in a rebalance; at its end Faust lets messages flow, from the place to begin at."""
+        self.stop_flow()
+        await super().on_partitions_assigned(assigned, generation_id)
+
+    async def _drain_messages(self, fetcher: Any) -> None:
+        """Faust's loop that takes messages from the client; it would go down alone, and its worker keep the partitions."""
+        try:
+            await super()._drain_messages(fetcher)
+        except Exception:
+            _end_now("messages cannot be taken from Kafka; the worker ends so that another one takes them")
 
     async def getmany(self, timeout: float) -> AsyncIterator[tuple[TP, Any]]:  # noqa: ASYNC109 - as Faust calls it
         """Messages of all partitions, as Faust takes them from the client."""
@@ -201,6 +220,8 @@ class _PromptConsumerThread(AIOKafkaConsumerThread):
 
     Faust fetches only what is assigned to it. A member that has not fetched for `broker_max_poll_interval` leaves its group, and
     aiokafka (0.14) never lets it back: it would take nothing over, as one of more workers than partitions is there to do.
+
+    aiokafka goes to what is committed, and nowhere where nothing is: what was read there before would be lost.
     """
 
     # Faust would log this class's start and stop in the name of this module.
@@ -213,6 +234,17 @@ class _PromptConsumerThread(AIOKafkaConsumerThread):
         self._fetch = consumer._subscription.fetch_context()
         self._fetch.__enter__()
         return consumer
+
+    async def seek_to_committed(self) -> Mapping[TP, int]:
+        """Go to the committed offset of each partition, and to the beginning where none is."""
+
+        async def seek(consumer: Any) -> Mapping[TP, int]:
+            committed = await consumer.seek_to_committed()
+            if new := [at for at, offset in committed.items() if not offset or offset < 0]:
+                await consumer.seek_to_beginning(*new)
+            return committed
+
+        return await self.call_thread(seek, self._ensure_consumer())
 
 
 def _faust_app(options: AppOptions) -> faust.App:
@@ -231,6 +263,7 @@ def _faust_app(options: AppOptions) -> faust.App:
         topic_allow_declare=False,
         topic_disable_leader=True,
         consumer_auto_offset_reset="earliest",
+        consumer_metadata_max_age_ms=METADATA_MS,
         broker_session_timeout=session_seconds,
         broker_heartbeat_interval=session_seconds / 6,
         # Faust asks for 90 s, and refuses a session that is longer than a request.

@@ -49,6 +49,21 @@ def make_anew(admin: KafkaAdminClient, connection: Connection, texts: Sequence[b
     producer.close()
 
 
+def test_a_member_reads_a_topic_again_that_was_away(kafka: KafkaServer) -> None:
+    admin, connection = KafkaAdminClient(bootstrap_servers=kafka.broker), Connection(kafka.broker)
+    make_anew(admin, connection, [b"old"])
+    with Member(connection, Group("readers of what was away", 6), [TOPIC]) as member:
+        batches = member.batches(threading.Event(), lambda: 0.2, 10)
+        wait_for("it joins", lambda: partitions_of(member, batches) == {0}, 90, every=0.0)
+        admin.delete_topics([TOPIC])
+        member.consumer._client.cluster.request_update()  # as after a lost connection
+        wait_for("it knows that the topic is away", lambda: partitions_of(member, batches) == set(), 90, every=0.0)
+        make_anew(admin, connection, [b"new"])
+        read = lambda: [record.value for records in next(batches).records.values() for record in records]  # noqa: E731
+        wait_for("the new message", lambda: b"new" in read(), 60, every=0.0)
+    admin.close()
+
+
 def test_a_reader_reads_a_topic_that_was_made_anew_once_from_its_beginning(kafka: KafkaServer) -> None:
     admin, connection, at = KafkaAdminClient(bootstrap_servers=kafka.broker), Connection(kafka.broker), TopicPartition(TOPIC, 0)
     old, new = [b"%d" % number for number in range(30)], [b"new %d" % number for number in range(10)]

@@ -8,10 +8,12 @@ faults and not on decoding. Environment variables:
     FVQ_TEST_STATISTICS how many numbers a clip has, for a served scorer with a real model (20)
     FVQ_TEST_SINK       none: scores go to their topic only, to no sink
     FVQ_TEST_POOL       children: real sampling children, which answer every file with a clip of the usual size
+    FVQ_TEST_REBALANCE  seconds that two steps of a rebalance take longer each, as on a machine with other work (0)
 """
 
 from __future__ import annotations
 
+import asyncio
 import os
 import sys
 import time
@@ -37,6 +39,7 @@ SCORE_SECONDS = float(os.environ.get("FVQ_TEST_SCORE_MS", "0")) / 1000
 STUCK = os.environ.get("FVQ_TEST_STUCK", "")
 STATISTICS = int(os.environ.get("FVQ_TEST_STATISTICS", "20"))
 CHILDREN = os.environ.get("FVQ_TEST_POOL") == "children"
+REBALANCE_SECONDS = float(os.environ.get("FVQ_TEST_REBALANCE", "0"))
 
 
 OTHER_FORMAT = "other-format.ts"
@@ -117,6 +120,23 @@ def free_engine() -> ModuleType:
     return module
 
 
+def slow_rebalances(seconds: float) -> None:
+    """Let a worker wait before it reads from its partitions, and before it looks for the place to begin at."""
+    from faust.transport.conductor import Conductor
+
+    from streams.scoring.app import ScoreConsumer
+
+    def later(step: Any) -> Any:
+        async def slow(self: Any) -> None:
+            await asyncio.sleep(seconds)
+            await step(self)
+
+        return slow
+
+    Conductor.maybe_wait_for_subscriptions = later(Conductor.maybe_wait_for_subscriptions)  # type: ignore[method-assign]
+    ScoreConsumer.perform_seek = later(ScoreConsumer.perform_seek)  # type: ignore[method-assign]
+
+
 if __name__ == "__main__":
     sys.modules["scorer.load"] = free_engine()
     find.find_model = lambda *_: (Path(), FreeScorer.model)  # type: ignore[assignment]
@@ -127,4 +147,6 @@ if __name__ == "__main__":
     worker.SamplerPool = FreeChildren if CHILDREN else FreePool  # type: ignore[misc, assignment]
     if os.environ.get("FVQ_TEST_SINK") == "none":
         worker.parts.sink = lambda _: NoSink()
+    if REBALANCE_SECONDS:
+        slow_rebalances(REBALANCE_SECONDS)
     sys.exit(start_worker(load_settings()))
