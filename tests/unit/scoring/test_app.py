@@ -8,7 +8,7 @@ import tracemalloc
 from collections.abc import AsyncIterator
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, NoReturn
 
 import faust
 import faust.transport.drivers.aiokafka as faust_driver
@@ -147,6 +147,43 @@ async def test_messages_of_a_partition_that_begins_again_are_taken(tmp_path: Pat
             consumer._read_offset[at] = message.offset
     assert taken == [100, 101, 0, 1]
     assert consumer._should_commit(SEGMENTS_AT, 2)
+
+
+async def test_partitions_without_a_commit_are_read_from_their_beginning(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What aiokafka has read of them before would be lost."""
+    thread: Any = build(tmp_path).consumer._thread
+    committed = {TP("segments", 0): 7, TP("segments", 1): None, TP("segments", 2): 0}
+    begun: list[TP] = []
+
+    async def seek_to_committed() -> dict[TP, int | None]:
+        return committed
+
+    async def seek_to_beginning(*partitions: TP) -> None:
+        begun.extend(partitions)
+
+    async def in_this_thread(call: Any, *arguments: Any) -> Any:
+        return await call(*arguments)
+
+    thread._consumer = SimpleNamespace(seek_to_committed=seek_to_committed, seek_to_beginning=seek_to_beginning)
+    monkeypatch.setattr(thread, "call_thread", in_this_thread)
+    assert await thread.seek_to_committed() == committed
+    assert begun == [TP("segments", 1), TP("segments", 2)]
+
+
+async def test_a_worker_that_cannot_take_messages_ends(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Faust would go on without its loop that takes them, and keep the partitions."""
+
+    async def drain(*_: Any) -> None:
+        raise KeyError(SEGMENTS_AT)
+
+    def end_now(why: str) -> NoReturn:
+        raise SystemExit(why)
+
+    monkeypatch.setattr(faust_driver.Consumer, "_drain_messages", drain)
+    monkeypatch.setattr("streams.scoring.app._end_now", end_now)
+    consumer: Any = build(tmp_path).consumer
+    with pytest.raises(SystemExit, match="messages cannot be taken"):
+        await consumer._drain_messages(None)
 
 
 def test_a_message_that_is_not_acknowledged_holds_the_commit_up() -> None:
