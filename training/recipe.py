@@ -65,6 +65,11 @@ class NanoRecipe:
     sampler: str = "standard"
     """What the model sees of a clip: a name in `scorer.spec.SPECIFICATIONS`."""
 
+    kept_pictures: bool = False
+    """Show each clip always as it is, all of its pictures, and keep what the encoder's frozen blocks say of them: a step takes a
+    fraction of the time. Otherwise it shows one picture in place of all, mirrored and lit a little differently. Where all blocks
+    are frozen, it is kept in any case, mirrored too."""
+
     settling_steps: int = 0
     """Last steps of stage II in which nothing is hidden and no noise added, as the model serves. Where it sees less than it will,
     it keeps away from both ends of the scale."""
@@ -80,6 +85,11 @@ class NanoRecipe:
 
     teacher_weight: float = 0.5
     """Share of the teacher's score in what a labelled clip teaches, 0 to 1, with `fvq train --teacher`."""
+
+    @property
+    def keeps_pictures(self) -> bool:
+        """Whether what the frozen blocks say of the pictures is kept."""
+        return self.kept_pictures or self.frozen_blocks == MOST_BLOCKS
 
     @property
     def settling(self) -> NanoRecipe:
@@ -102,6 +112,8 @@ def load_nano_recipe(path: Path) -> NanoRecipe:
         raise ValueError(f"{path}: sampler is {recipe.sampler!r}, not {' or '.join(SPECIFICATIONS)}")
     if type(recipe.frozen_blocks) is not int or not 0 <= recipe.frozen_blocks <= MOST_BLOCKS:
         raise ValueError(f"{path}: frozen_blocks is {recipe.frozen_blocks!r}, not a whole number of 0 to {MOST_BLOCKS}")
+    if type(recipe.kept_pictures) is not bool:
+        raise ValueError(f"{path}: kept_pictures is {recipe.kept_pictures!r}, not true or false")
     for name in ("stage1_steps", "stage2_steps"):
         if type(value := getattr(recipe, name)) is not int or value < 0:
             raise ValueError(f"{path}: {name} is {value!r}, not a whole number of 0 and more")

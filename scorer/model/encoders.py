@@ -50,7 +50,7 @@ class LiteEncoder(PreTrainedModel):
     def forward(self, pixel_values: Tensor) -> BaseModelOutput:
         """Tokens (B, 1, hidden_size) of images (B, 3, S, S), values about -1..1."""
         few = CPU_IMAGES if pixel_values.device.type == "cpu" else len(pixel_values)
-        pooled = torch.cat([self._pooled(images) for images in pixel_values.split(few)])
+        pooled = torch.cat([self.begin(images, len(self.blocks))[1] for images in pixel_values.split(few)])
         return BaseModelOutput(last_hidden_state=self.standardise(pooled)[:, None])
 
     def fuse(self) -> None:
@@ -66,16 +66,25 @@ class LiteEncoder(PreTrainedModel):
                 for number, name in enumerate(order, start=1):
                     _fold(block, name, f"bn{number}")
 
-    def _pooled(self, images: Tensor) -> Tensor:
-        """(B, hidden_size) means and deviations, before the standardisation."""
+    def begin(self, images: Tensor, blocks: int) -> tuple[Tensor, Tensor]:
+        """What the stem and the first `blocks` blocks say of images (B, 3, S, S): their map (B, C, s, s), and the means and
+        deviations so far (B, P); `finish` goes on from there."""
         x = self.bn1(self.conv_stem(images.contiguous(memory_format=torch.channels_last)))
-        pooled = []
-        for index, block in enumerate(self.blocks):
-            x = block(x)
+        return self._through(x, [], range(blocks))
+
+    def finish(self, x: Tensor, pooled: Tensor, blocks: int) -> Tensor:
+        """Tokens (B, 1, hidden_size) from what `begin` said of images after that many blocks."""
+        x = x.contiguous(memory_format=torch.channels_last)
+        return self.standardise(self._through(x, [pooled], range(blocks, len(self.blocks)))[1])[:, None]
+
+    def _through(self, x: Tensor, pooled: list[Tensor], blocks: range) -> tuple[Tensor, Tensor]:
+        """The map after those blocks, and all means and deviations up to there."""
+        for index in blocks:
+            x = self.blocks[index](x)
             if index in self.config.pooled_blocks:
                 deviation, mean = torch.std_mean(x, dim=(2, 3), correction=0)
-                pooled += [mean, deviation]
-        return torch.cat(pooled, dim=1)
+                pooled = [*pooled, mean, deviation]
+        return x, torch.cat(pooled, dim=1) if pooled else x.new_zeros(len(x), 0)
 
 
 def keep_positions(embeddings: InternVLVisionEmbeddings, side: int) -> None:

@@ -20,6 +20,7 @@ import os
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -41,11 +42,11 @@ from training.evaluation.agreement import Floats, calibration, cross_validated, 
 from training.losses import across_content_rank, laplace_spread, score_loss
 from training.nano.card import write_card
 from training.nano.draw import balanced_batches, drawn_streams, with_noise
-from training.nano.kept import KeptTokens, drawn_tokens, kept_tokens
-from training.nano.start import Start, between, imagenet_encoder, mean_of, set_scale
+from training.nano.kept import Kept, kept_pictures
+from training.nano.start import Start, between, finished, imagenet_encoder, mean_of, set_scale
 from training.nano.steady import Steady
 from training.nano.teacher import Lesson, level_loss, level_targets, teach
-from training.recipe import MOST_BLOCKS, WARM_UP, NanoRecipe
+from training.recipe import WARM_UP, NanoRecipe
 
 Row = dict[str, Any]
 LEVEL_WIDTH = 100 / len(LEVELS)
@@ -68,9 +69,9 @@ def train(
     between whose windows the score is not to move (`training.nano.steady`). errors_of: a model that has not seen the clips, whose
     errors on them, sampled as it knows them, teach the uncertainty; None: `start`, or with a new model those that were fitted
     without each person.
-    A run that was killed and is started again reuses `out/work`: the teacher's answers, the sampled clips, and the scores of the
-    models for the uncertainty. Raises ValueError where a labels file is wrong, where `start` cannot go on with what the recipe's
-    sampler gives, or where `errors_of` cannot score clips.
+    A run that was killed and is started again reuses `out/work`: the teacher's answers, the sampled clips, the scores of the
+    models for the uncertainty, and each of several trainings that is through. Raises ValueError where a labels file is wrong,
+    where `start` cannot go on with what the recipe's sampler gives, or where `errors_of` cannot score clips.
     """
     if recipe.runs > 1 and start is None:
         raise ValueError(
@@ -105,24 +106,24 @@ def train(
         scores_of = {int(row): score for row, (score, *_) in zip(shown.rows, answers, strict=True)}
         scores = np.array([scores_of[int(row)] for row in samples.rows])
     errors = np.abs(scores - [rows[int(i)]["mos"] for i in samples.rows])
-    # The encoder of all runs is that of the model to start from, so they share what it says.
-    tokens = kept_tokens(start.network, samples) if start is not None and recipe.frozen_blocks == MOST_BLOCKS else None
-    networks = [
-        fitted(
-            samples,
-            rows,
-            run,
-            np.arange(len(samples)),
-            errors=errors,
-            curve_file=work / f"curve-{run.seed}.csv",
-            start=start,
-            steady=windows,
-            kept=tokens,
-        )
-        for run in (replace(recipe, seed=recipe.seed + number) for number in range(recipe.runs))
+    everything = np.arange(len(samples))
+    # The encoder's frozen blocks are in all runs those of the model to start from, so the runs share what they say.
+    pictures = (
+        kept_pictures(start.network, samples, recipe.frozen_blocks) if start is not None and recipe.keeps_pictures else None
+    )
+    shared: dict[str, Any] = {"errors": errors, "start": start, "steady": windows, "kept": pictures}
+    given = [
+        None if start is None else start.version,
+        None if steady is None else fingerprint(steady),
+        hashlib.sha256(errors.tobytes()).hexdigest(),
     ]
-    network = networks[0]
-    network.load_state_dict(mean_of([one.state_dict() for one in networks]))
+    weights = []
+    for seed in range(recipe.seed, recipe.seed + recipe.runs):
+        run = replace(recipe, seed=seed, runs=1)
+        training = partial(fitted, samples, rows, run, everything, curve_file=work / f"curve-{seed}.csv", **shared)
+        weights.append(finished(work / f"run-{about(run, rows, samples, *given)}.safetensors", training))
+    network = new_network(samples) if start is None else start.grown(samples.arrays["statistics"])
+    network.load_state_dict(mean_of(weights))
     network.save_pretrained(out)
     tokenizer.save_pretrained(out)
     spec.save(out)
@@ -144,10 +145,11 @@ def train(
     return metrics
 
 
-def about(recipe: NanoRecipe, rows: list[Row], samples: Samples) -> str:
-    """A name for what is made by this recipe from these samples, and from what their rows teach (also a teacher's part)."""
+def about(recipe: NanoRecipe, rows: list[Row], samples: Samples, *given: str | None) -> str:
+    """A name for what is made by this recipe from these samples, from what their rows teach (also a teacher's part), and from
+    what else is given."""
     taught = [[str(rows[int(i)].get(name)) for name in ("path", "person", "mos", "target", "levels")] for i in samples.rows]
-    return hashlib.sha256(json.dumps([asdict(recipe), taught]).encode()).hexdigest()[:8]
+    return hashlib.sha256(json.dumps([asdict(recipe), taught, *given]).encode()).hexdigest()[:8]
 
 
 def new_network(samples: Samples, streams: Sequence[str] = STREAMS, language_model: bool = True) -> FVQRater:
@@ -197,7 +199,7 @@ def fitted(
     language_model: bool = True,
     start: Start | None = None,
     steady: Steady | None = None,
-    kept: KeptTokens | None = None,
+    kept: Kept | None = None,
 ) -> FVQRater:
     """A network that was trained by stages I and II, with its averaged weights; the same arguments give the same network.
 
@@ -205,8 +207,8 @@ def fitted(
     (`training.nano.teacher`). index: places of the samples to train on. errors: absolute errors
     that the uncertainty learns, points, one for each sample; None: the uncertainty is not trained. curve_file: a CSV with
     the loss of every 50th step. streams, language_model: as of `new_network`. start: a network that is trained on instead.
-    steady: windows between which the score is not to move. kept: what the encoder says of the samples, where it stays as it is;
-    None: it is asked.
+    steady: windows between which the score is not to move. kept: what the encoder's frozen blocks say of the samples, where
+    the recipe keeps that; None: they are asked.
     """
     torch.set_num_threads(recipe.threads)
     torch.manual_seed(recipe.seed)
@@ -225,8 +227,8 @@ def fitted(
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, rates, total_steps=total, pct_start=WARM_UP)
     average = torch.optim.swa_utils.AveragedModel(network, multi_avg_fn=torch.optim.swa_utils.get_ema_multi_avg_fn(0.99))
     # What an encoder says that stays as it is can be kept.
-    if kept is None and recipe.frozen_blocks == MOST_BLOCKS:
-        kept = kept_tokens(network, samples)
+    if kept is None and recipe.keeps_pictures:
+        kept = kept_pictures(network, samples, recipe.frozen_blocks)
     targets = Targets.of([rows[int(i)] for i in samples.rows], errors)
     batches = balanced_batches(targets.contents, index, rng, recipe.contents_per_batch, recipe.clips_per_content)
     unsteady = None if steady is None else steady.losses(network, recipe.seed)
@@ -243,7 +245,7 @@ def fitted(
             network.standardise.eval()
             drawn, batch = recipe.settling if is_settling else recipe, samples.batch(places.numpy())
             if kept is not None:
-                shown = with_noise(network.encode(batch, drawn_tokens(kept, places, drawn)), drawn)
+                shown = with_noise(network.encode(batch, kept.drawn(network, places, drawn)), drawn)
             else:
                 shown = drawn_streams(network, batch, [targets.contents[int(place)] for place in places], drawn, rng)
             loss = _loss(network, shown, targets, places, stage)

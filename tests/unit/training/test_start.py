@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 
+from scorer.find import version_of
 from scorer.model.modeling import FVQRater
 from scorer.model.presets import nano
 from scorer.sampling.statistics import NAMES, names_of
@@ -23,10 +24,10 @@ from training.data.labels import read_labels
 from training.data.samples import Samples
 from training.evaluation.agreement import Floats
 from training.nano import train as training
-from training.nano.kept import drawn_tokens, kept_tokens
+from training.nano.kept import kept_pictures
 from training.nano.start import Start, between
 from training.nano.train import predict, train
-from training.recipe import load_nano_recipe
+from training.recipe import MOST_BLOCKS, load_nano_recipe
 
 RECIPE = load_nano_recipe(ROOT / "training/recipes/nano_more.yaml")
 SMALL = replace(RECIPE, stage2_steps=3, settling_steps=1, contents_per_batch=2, clips_per_content=3)
@@ -65,17 +66,34 @@ def test_clips_that_do_not_fit_the_model_are_refused(older: Start) -> None:
         replace(older, spec=SPECIFICATIONS["steady"]).check(SPECIFICATIONS["leaner"])
 
 
-def test_kept_tokens_are_those_that_the_encoder_gives(older: Start) -> None:
+@pytest.mark.parametrize(("blocks", "views"), [(2, 1), (MOST_BLOCKS, 2)])
+def test_kept_pictures_give_the_tokens_that_the_encoder_gives(older: Start, blocks: int, views: int) -> None:
     clips = sampled(3, older.spec)
-    kept = kept_tokens(older.network, clips)
+    kept = kept_pictures(older.network, clips, blocks)
+    assert all(pooled.shape[1] == views for pooled in kept.pooled.values())
     served = older.network.eval().encode(clips.batch(range(3)))
-    drawn = drawn_tokens(kept, torch.arange(3), RECIPE.settling)
-    for name, tokens in kept.items():
-        torch.testing.assert_close(tokens[:, 0], served[name].detach(), atol=1e-4, rtol=1e-4)
-        for clip in range(3):
-            assert any(torch.equal(drawn[name][clip], tokens[clip, mirrored]) for mirrored in range(2)), name
-    hidden = drawn_tokens(kept, torch.arange(3), replace(RECIPE, image_dropout=1.0))
+    mirrored = {name: array[:, :, :, ::-1] for name, array in clips.arrays.items() if name in kept.pooled}
+    other = older.network.encode(Samples(clips.arrays | mirrored, clips.rows).batch(range(3)))
+    torch.manual_seed(0)
+    for drawn in (kept.drawn(older.network, torch.arange(3), RECIPE.settling) for _ in range(4)):
+        for name, tokens in drawn.items():
+            for clip in range(3):
+                ways = [streams[name][clip] for streams in (served, other)[:views]]
+                assert any(torch.allclose(tokens[clip], way, atol=0.02, rtol=0.01) for way in ways), name
+    hidden = kept.drawn(older.network, torch.arange(3), replace(RECIPE, image_dropout=1.0))
     assert not any(tokens.any() for tokens in hidden.values())
+
+
+def test_the_blocks_that_are_not_frozen_are_trained_from_kept_pictures(
+    older: Start, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sampling, "sample_all", made_up)
+    data, dev = labels(tmp_path / "train", ["ann", "bob"]), labels(tmp_path / "dev", ["eve"])
+    recipe = replace(SMALL, kept_pictures=True, frozen_blocks=2, encoder_learning_rate=1e-3)
+    train(recipe, data, dev, tmp_path / "model", start=older)
+    before, after = (one.vision_model.blocks.state_dict() for one in (older.network, Start.load(tmp_path / "model").network))
+    moved = {int(name.split(".")[0]) for name, value in after.items() if not torch.equal(value, before[name])}
+    assert moved == {2, 3, 4}
 
 
 def test_the_weights_meet_their_start_on_the_way() -> None:
@@ -167,5 +185,14 @@ def test_several_runs_make_their_mean(older: Start, tmp_path: Path, monkeypatch:
     for name, value in made.items():
         if value.is_floating_point():
             torch.testing.assert_close(value, (ends[0][name] + ends[1][name]) / 2, msg=name)
+
+    def again(*_given: Any, **_options: Any) -> FVQRater:
+        raise AssertionError("both runs are through, and kept")
+
+    version = version_of(tmp_path / "mean")
+    monkeypatch.setattr(training, "fitted", again)
+    assert train(replace(SMALL, runs=2), data, dev, tmp_path / "mean", start=older)["version"] == version
+    with pytest.raises(AssertionError, match="are through"):
+        train(replace(SMALL, runs=2, learning_rate=1e-5), data, dev, tmp_path / "mean", start=older)
     with pytest.raises(ValueError, match="new networks have no mean"):
         train(replace(SMALL, runs=2), data, dev, tmp_path / "new")
