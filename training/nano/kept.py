@@ -56,17 +56,20 @@ def kept_pictures(network: FVQRater, samples: Samples, blocks: int) -> Kept:
     network.eval()
     # Maps of mirrored pictures too would take twice the memory; nothing goes on from those of the last block.
     views, is_end = (2, True) if blocks == MOST_BLOCKS else (1, False)
-    pooled: dict[str, list[Tensor]] = {name: [] for name in PICTURES}
-    maps: dict[str, list[Tensor]] = {name: [] for name in PICTURES}
+    pooled: dict[str, Tensor] = {}
+    maps: dict[str, Tensor] = {}
     for first in tqdm(range(0, len(samples), ENCODE_BATCH), desc="pictures", disable=None):
-        batch = samples.batch(range(first, min(first + ENCODE_BATCH, len(samples))))
+        places = range(first, min(first + ENCODE_BATCH, len(samples)))
+        batch = samples.batch(places)
         for name in PICTURES:
             images = getattr(batch, name)
             shown = torch.stack([images, images.flip(3)][:views], dim=1)
             flat = network._normalise(shown.flatten(0, 2), network.config.vision_normalisation)
             x, numbers = network.vision_model.begin(flat, blocks)
-            pooled[name].append(numbers.unflatten(0, shown.shape[:3]))
-            maps[name].append((x[:, :0] if is_end else x).half().unflatten(0, shown.shape[:3]))
-    # Copies, because what is made in inference mode cannot be trained through.
-    with torch.inference_mode(mode=False):
-        return Kept(blocks, *({name: torch.cat(parts).clone() for name, parts in one.items()} for one in (pooled, maps)))
+            for kept, said in ((pooled, numbers), (maps, (x[:, :0] if is_end else x).half())):
+                if name not in kept:
+                    # What is made in inference mode cannot be trained through.
+                    with torch.inference_mode(mode=False):
+                        kept[name] = torch.empty(len(samples), *shown.shape[1:3], *said.shape[1:], dtype=said.dtype)
+                kept[name][first : first + len(places)] = said.unflatten(0, shown.shape[:3])
+    return Kept(blocks, pooled, maps)

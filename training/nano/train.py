@@ -20,7 +20,7 @@ import os
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -106,22 +106,25 @@ def train(
         scores_of = {int(row): score for row, (score, *_) in zip(shown.rows, answers, strict=True)}
         scores = np.array([scores_of[int(row)] for row in samples.rows])
     errors = np.abs(scores - [rows[int(i)]["mos"] for i in samples.rows])
-    everything = np.arange(len(samples))
-    # The encoder's frozen blocks are in all runs those of the model to start from, so the runs share what they say.
-    pictures = (
-        kept_pictures(start.network, samples, recipe.frozen_blocks) if start is not None and recipe.keeps_pictures else None
-    )
-    shared: dict[str, Any] = {"errors": errors, "start": start, "steady": windows, "kept": pictures}
     given = [
         None if start is None else start.version,
         None if steady is None else fingerprint(steady),
         hashlib.sha256(errors.tobytes()).hexdigest(),
     ]
+
+    @cache
+    def pictures() -> Kept | None:
+        # The encoder's frozen blocks are in all runs those of the model to start from, so the runs share what they say.
+        return kept_pictures(start.network, samples, recipe.frozen_blocks) if start and recipe.keeps_pictures else None
+
+    def train_run(run: NanoRecipe) -> FVQRater:
+        curve, clips = work / f"curve-{run.seed}.csv", np.arange(len(samples))
+        shared: dict[str, Any] = {"errors": errors, "start": start, "steady": windows, "kept": pictures()}
+        return fitted(samples, rows, run, clips, curve_file=curve, **shared)
+
     weights = []
-    for seed in range(recipe.seed, recipe.seed + recipe.runs):
-        run = replace(recipe, seed=seed, runs=1)
-        training = partial(fitted, samples, rows, run, everything, curve_file=work / f"curve-{seed}.csv", **shared)
-        weights.append(finished(work / f"run-{about(run, rows, samples, *given)}.safetensors", training))
+    for run in (replace(recipe, seed=recipe.seed + number, runs=1) for number in range(recipe.runs)):
+        weights.append(finished(work / f"run-{about(run, rows, samples, *given)}.safetensors", partial(train_run, run)))
     network = new_network(samples) if start is None else start.grown(samples.arrays["statistics"])
     network.load_state_dict(mean_of(weights))
     network.save_pretrained(out)

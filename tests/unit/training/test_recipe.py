@@ -51,6 +51,20 @@ def test_frozen_blocks_are_a_number_that_the_encoder_has(tmp_path: Path, blocks:
         load_nano_recipe(file)
 
 
+def test_pictures_are_kept_where_the_recipe_says_so_and_where_all_blocks_are_frozen(tmp_path: Path) -> None:
+    shipped, file = (ROOT / "training/recipes/nano_eighth.yaml").read_text(), tmp_path / "recipe.yaml"
+    for blocks, kept, keeps in ((2, "true", True), (2, "false", False), (MOST_BLOCKS, "false", True)):
+        file.write_text(
+            shipped.replace("frozen_blocks: 2", f"frozen_blocks: {blocks}").replace(
+                "kept_pictures: true", f"kept_pictures: {kept}"
+            )
+        )
+        assert load_nano_recipe(file).keeps_pictures == keeps
+    file.write_text(shipped.replace("kept_pictures: true", "kept_pictures: 1"))
+    with pytest.raises(ValueError, match=r"recipe\.yaml: kept_pictures is 1, not true or false"):
+        load_nano_recipe(file)
+
+
 def test_the_most_blocks_are_the_encoders() -> None:
     assert LiteEncoderConfig().blocks == MOST_BLOCKS
 
