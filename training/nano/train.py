@@ -125,7 +125,8 @@ def train(
     weights = []
     for run in (replace(recipe, seed=recipe.seed + number, runs=1) for number in range(recipe.runs)):
         weights.append(finished(work / f"run-{about(run, rows, samples, *given)}.safetensors", partial(train_run, run)))
-    network = new_network(samples) if start is None else start.grown(samples.arrays["statistics"])
+    statistics = samples.arrays["statistics"]
+    network = FVQRater(nano(statistics=statistics.shape[1])[0]) if start is None else start.grown(statistics)
     network.load_state_dict(mean_of(weights))
     network.save_pretrained(out)
     tokenizer.save_pretrained(out)

@@ -66,8 +66,9 @@ def test_clips_that_do_not_fit_the_model_are_refused(older: Start) -> None:
         replace(older, spec=SPECIFICATIONS["steady"]).check(SPECIFICATIONS["leaner"])
 
 
-@pytest.mark.parametrize(("blocks", "views"), [(2, 1), (MOST_BLOCKS, 2)])
-def test_kept_pictures_give_the_tokens_that_the_encoder_gives(older: Start, blocks: int, views: int) -> None:
+@pytest.mark.parametrize(("blocks", "views", "tolerance"), [(2, 1, 0.01), (MOST_BLOCKS, 2, 1e-4)])
+def test_kept_pictures_give_the_tokens_that_the_encoder_gives(older: Start, blocks: int, views: int, tolerance: float) -> None:
+    """Maps are kept in half precision, what comes of all blocks is not."""
     clips = sampled(3, older.spec)
     kept = kept_pictures(older.network, clips, blocks)
     assert all(pooled.shape[1] == views for pooled in kept.pooled.values())
@@ -79,7 +80,7 @@ def test_kept_pictures_give_the_tokens_that_the_encoder_gives(older: Start, bloc
         for name, tokens in drawn.items():
             for clip in range(3):
                 ways = [streams[name][clip] for streams in (served, other)[:views]]
-                assert any(torch.allclose(tokens[clip], way, atol=0.02, rtol=0.01) for way in ways), name
+                assert any(torch.allclose(tokens[clip], way, atol=tolerance, rtol=tolerance) for way in ways), name
     hidden = kept.drawn(older.network, torch.arange(3), replace(RECIPE, image_dropout=1.0))
     assert not any(tokens.any() for tokens in hidden.values())
 
