@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import copy
 import importlib.util
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -15,7 +15,6 @@ import numpy as np
 import timm
 import torch
 from numpy.typing import NDArray
-from safetensors.torch import load_file, save_file
 from torch import Tensor
 from torch.nn import functional
 
@@ -132,16 +131,6 @@ def mean_of(runs: Sequence[Mapping[str, Tensor]]) -> dict[str, Tensor]:
         name: torch.stack([run[name] for run in runs]).mean(0) if value.is_floating_point() else value
         for name, value in runs[0].items()
     }
-
-
-def finished(file: Path, training: Callable[[], FVQRater]) -> dict[str, Tensor]:
-    """The weights of a training that is kept in a file when it is through: a run that was killed does not do it again."""
-    if not file.exists():
-        weights = {name: value.clone(memory_format=torch.contiguous_format) for name, value in training().state_dict().items()}
-        part = file.with_suffix(".part")
-        save_file(weights, part)
-        part.rename(file)
-    return load_file(file)
 
 
 def set_scale(norm: torch.nn.Module, values: Tensor) -> None:

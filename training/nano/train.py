@@ -43,7 +43,8 @@ from training.losses import across_content_rank, laplace_spread, score_loss
 from training.nano.card import write_card
 from training.nano.draw import balanced_batches, drawn_streams, with_noise
 from training.nano.kept import Kept, kept_pictures
-from training.nano.start import Start, between, finished, imagenet_encoder, mean_of, set_scale
+from training.nano.resume import kept_scores, kept_weights
+from training.nano.start import Start, between, imagenet_encoder, mean_of, set_scale
 from training.nano.steady import Steady
 from training.nano.teacher import Lesson, level_loss, level_targets, teach
 from training.recipe import WARM_UP, NanoRecipe
@@ -101,16 +102,18 @@ def train(
     if guesser is None:
         scores = held_out_scores(samples, rows, recipe, recipe.folds, work / f"held-out-{about(recipe, rows, samples)}")
     else:
-        shown = samples if guesser.sees(spec) else kept_samples(work / "errors", rows, guesser.spec, jobs, parts)
-        answers = predict(guesser.network, guesser.known(shown), np.arange(len(shown)))
-        scores_of = {int(row): score for row, (score, *_) in zip(shown.rows, answers, strict=True)}
+        seen = kept if guesser.sees(spec) else work / "errors"
+        shown = samples if seen == kept else kept_samples(seen, rows, guesser.spec, jobs, parts)
+        said = kept_scores(seen / f"scores-{guesser.version}.json", partial(scores_by, guesser.network, guesser.known(shown)))
+        scores_of = dict(zip(shown.rows.tolist(), said, strict=True))
         scores = np.array([scores_of[int(row)] for row in samples.rows])
     errors = np.abs(scores - [rows[int(i)]["mos"] for i in samples.rows])
-    given = [
-        None if start is None else start.version,
-        None if steady is None else fingerprint(steady),
-        hashlib.sha256(errors.tobytes()).hexdigest(),
-    ]
+    origin = {
+        "start": None if start is None else start.version,
+        "errors_of": None if errors_of is None else errors_of.version,
+        "steady": None if steady is None else fingerprint(steady),
+    }
+    given = [origin["start"], origin["steady"], hashlib.sha256(errors.tobytes()).hexdigest()]
 
     @cache
     def pictures() -> Kept | None:
@@ -124,7 +127,7 @@ def train(
 
     weights = []
     for run in (replace(recipe, seed=recipe.seed + number, runs=1) for number in range(recipe.runs)):
-        weights.append(finished(work / f"run-{about(run, rows, samples, *given)}.safetensors", partial(train_run, run)))
+        weights.append(kept_weights(work / f"run-{about(run, rows, samples, *given)}.safetensors", partial(train_run, run)))
     statistics = samples.arrays["statistics"]
     network = FVQRater(nano(statistics=statistics.shape[1])[0]) if start is None else start.grown(statistics)
     network.load_state_dict(mean_of(weights))
@@ -134,12 +137,7 @@ def train(
     metrics = evaluate_samples(network, dev_samples, dev_rows)
     metrics |= {"data": fingerprint(data), "dev": fingerprint(dev), "minutes": round((time.monotonic() - started) / 60, 1)}
     metrics |= {"recipe": asdict(recipe), "parameters": sum(p.numel() for p in network.parameters()), "version": version_of(out)}
-    if start is not None:
-        metrics["start"] = start.version
-    if errors_of is not None:
-        metrics["errors_of"] = errors_of.version
-    if steady is not None:
-        metrics["steady"] = fingerprint(steady)
+    metrics |= {name: value for name, value in origin.items() if value is not None}
     if taught is not None:
         metrics["teacher"] = taught.figures
     (out / "metrics.json").write_text(json.dumps(without_nan(metrics), indent=1) + "\n")
@@ -179,14 +177,11 @@ def held_out_scores(samples: Samples, rows: list[Row], recipe: NanoRecipe, folds
     def fit_and_score(inside: Sequence[int], outside: Sequence[int]) -> list[float]:
         nonlocal fold
         fold += 1
-        file = kept / f"{fold}-of-{folds}.json"
-        if not file.exists():
-            network = fitted(samples, rows, recipe, np.array(inside))
-            scores = [score for score, *_ in predict(network, samples, np.array(outside))]
-            part = file.with_suffix(".part")
-            part.write_text(json.dumps(scores))
-            part.rename(file)
-        return list(json.loads(file.read_text()))
+
+        def scores() -> list[float]:
+            return scores_by(fitted(samples, rows, recipe, np.array(inside)), samples, np.array(outside))
+
+        return kept_scores(kept / f"{fold}-of-{folds}.json", scores)
 
     return cross_validated([rows[int(i)] for i in samples.rows], fit_and_score, folds)
 
@@ -338,6 +333,11 @@ def predict(network: FVQRater, samples: Samples, places: NDArray[np.int64]) -> I
         output = network(samples.batch(places[first : first + ENCODE_BATCH]))
         columns = (output.score, output.uncertainty, output.level_logits.argmax(dim=1))
         yield from zip(*(column.tolist() for column in columns), strict=True)
+
+
+def scores_by(network: FVQRater, samples: Samples, places: NDArray[np.int64] | None = None) -> list[float]:
+    """The scores of the samples at those places, or of all, in order."""
+    return [score for score, *_ in predict(network, samples, np.arange(len(samples)) if places is None else places)]
 
 
 def evaluate_samples(network: FVQRater, samples: Samples, rows: list[Row]) -> dict[str, Any]:

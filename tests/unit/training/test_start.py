@@ -153,6 +153,24 @@ def test_the_uncertainty_learns_another_models_errors(older: Start, tmp_path: Pa
         np.testing.assert_allclose(errors, errors_on(model, data, tmp_path / "model/work/train", RECIPE.spec), atol=1e-3)
 
 
+def test_a_start_is_asked_for_its_errors_once(older: Start, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sampling, "sample_all", made_up)
+    data, dev = labels(tmp_path / "train", ["ann", "bob"]), labels(tmp_path / "dev", ["eve"])
+
+    def killed(*_given: Any, errors: Any, **_options: Any) -> FVQRater:
+        raise KeyboardInterrupt(errors.sum())
+
+    monkeypatch.setattr(training, "fitted", killed)
+    with pytest.raises(KeyboardInterrupt) as first:
+        train(SMALL, data, dev, tmp_path / "model", start=older)
+    monkeypatch.setattr(training, "predict", lambda *_given: pytest.fail("its scores are kept"))
+    with pytest.raises(KeyboardInterrupt) as second:
+        train(SMALL, data, dev, tmp_path / "model", start=older)
+    assert first.value.args == second.value.args
+    with pytest.raises(pytest.fail.Exception, match="are kept"):
+        train(SMALL, data, dev, tmp_path / "model", start=replace(older, version="another"))
+
+
 def test_a_model_learns_other_pictures_and_its_errors_are_those_on_what_it_knows(
     older: Start, tmp_path: Path, taught: list[Any]
 ) -> None:
