@@ -6,13 +6,14 @@ recipes that ship are in `training/recipes/`. `training.run` decides by the key 
 
 from __future__ import annotations
 
-import math
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic.dataclasses import dataclass
+from pydantic_core import ErrorDetails
 
 from scorer.spec import SPECIFICATIONS, SamplerSpec
 from scorer.yaml_text import load_yaml
@@ -27,39 +28,46 @@ WARM_UP = 0.1
 """Share of the steps of a whole small model's training in which the learning rates rise."""
 
 
-@dataclass(frozen=True)
+Count = Annotated[int, Field(ge=0)]
+Positive = Annotated[int, Field(ge=1)]
+Number = Annotated[float, Field(ge=0)]
+Share = Annotated[float, Field(ge=0, le=1)]
+
+
+# Strict: a count that is written as 2.0, and a rate as 3e-4, which is a text in YAML, are told of and not guessed.
+@dataclass(frozen=True, config=ConfigDict(extra="forbid", strict=True, allow_inf_nan=False))
 class NanoRecipe:
     """The recipe of a whole small model."""
 
     name: str
-    seed: int
-    stage1_steps: int
-    stage2_steps: int
-    contents_per_batch: int
-    clips_per_content: int
-    learning_rate: float
-    encoder_learning_rate: float
+    seed: Count
+    stage1_steps: Count
+    stage2_steps: Count
+    contents_per_batch: Positive
+    clips_per_content: Positive
+    learning_rate: Annotated[float, Field(gt=0)]
+    encoder_learning_rate: Number
     """Of the vision encoder's blocks that are trained."""
-    frozen_blocks: int
+    frozen_blocks: Annotated[int, Field(ge=0, le=MOST_BLOCKS)]
     """Blocks of the vision encoder that stay as they are, counted from the picture: edges are the same everywhere."""
-    weight_decay: float
-    statistics_noise: float
+    weight_decay: Number
+    statistics_noise: Number
     """Standard deviation of the noise on the standardised statistics. The contents are few, and a network learns such a
     table of numbers by heart easily."""
-    image_noise: float
+    image_noise: Number
     """Standard deviation of the noise on the standardised outputs of the vision encoder. It hides what tells two people
     apart, but not what a degradation does to all of them."""
-    stream_dropout: float
+    stream_dropout: Share
     """Share of the clips that are seen without their statistics, and without their motion, so that the network learns to
     look at the pictures too."""
-    image_dropout: float
+    image_dropout: Share
     """Share of the clips that are seen without each of frames, portrait and faces, because a stranger's picture may be
     unlike all in the training data."""
-    folds: int
+    folds: Annotated[int, Field(ge=2)]
     """Models that are fitted on parts of the people, for the errors that the uncertainty learns."""
-    dev_looks: int
+    dev_looks: Count
     """How often figures on dev were looked at while the recipe was made; the model card says it."""
-    threads: int = 1
+    threads: Positive = 1
     """CPU threads of torch. More cost more than they bring for a network of this size, and the sampling children need the
     cores."""
     sampler: str = "standard"
@@ -70,20 +78,20 @@ class NanoRecipe:
     fraction of the time. Otherwise it shows one picture in place of all, mirrored and lit a little differently. Where all blocks
     are frozen, it is kept in any case, mirrored too."""
 
-    settling_steps: int = 0
+    settling_steps: Count = 0
     """Last steps of stage II in which nothing is hidden and no noise added, as the model serves. Where it sees less than it will,
     it keeps away from both ends of the scale."""
 
-    start_share: float = 0.0
+    start_share: Share = 0.0
     """Share of the weights to start from in the model that is made, 0 to 1, with `fvq train --start`."""
 
-    runs: int = 1
+    runs: Positive = 1
     """Trainings from the same start, with seeds one after another, whose weights' mean is the model, with `fvq train --start`."""
 
-    steady_weight: float = 1.0
+    steady_weight: Number = 1.0
     """Weight of `training.losses.unsteadiness`, against L1 in levels, with `fvq train --steady`."""
 
-    teacher_weight: float = 0.5
+    teacher_weight: Share = 0.5
     """Share of the teacher's score in what a labelled clip teaches, 0 to 1, with `fvq train --teacher`."""
 
     @property
@@ -103,33 +111,20 @@ class NanoRecipe:
 
 
 def load_nano_recipe(path: Path) -> NanoRecipe:
-    """The recipe of a whole small model from YAML; raises ValueError that names the file and the wrong or missing key."""
+    """The recipe of a whole small model from YAML; raises ValueError that names the file and every key that is wrong."""
+    content = {str(key): value for key, value in read_mapping(path).items()}
     try:
-        recipe = NanoRecipe(**read_mapping(path))
-    except TypeError as error:
-        raise ValueError(f"{path}: {error}") from error
+        recipe = NanoRecipe(**content)
+    except ValidationError as error:
+        raise ValueError(f"{path}: {faults_of(error)}") from error
     if recipe.sampler not in SPECIFICATIONS:
         raise ValueError(f"{path}: sampler is {recipe.sampler!r}, not {' or '.join(SPECIFICATIONS)}")
-    if type(recipe.frozen_blocks) is not int or not 0 <= recipe.frozen_blocks <= MOST_BLOCKS:
-        raise ValueError(f"{path}: frozen_blocks is {recipe.frozen_blocks!r}, not a whole number of 0 to {MOST_BLOCKS}")
-    if type(recipe.kept_pictures) is not bool:
-        raise ValueError(f"{path}: kept_pictures is {recipe.kept_pictures!r}, not true or false")
-    for name in ("stage1_steps", "stage2_steps"):
-        if type(value := getattr(recipe, name)) is not int or value < 0:
-            raise ValueError(f"{path}: {name} is {value!r}, not a whole number of 0 and more")
     if (steps := recipe.stage1_steps + recipe.stage2_steps) * WARM_UP <= 1:
         raise ValueError(
             f"{path}: stage1_steps and stage2_steps are {steps} together; a tenth of them warms up, so it takes 11 or more"
         )
-    for name in ("teacher_weight", "start_share"):
-        if not isinstance(value := getattr(recipe, name), float | int) or not 0 <= value <= 1:
-            raise ValueError(f"{path}: {name} is {value!r}, not a number of 0 to 1")
-    if not isinstance(weight := recipe.steady_weight, float | int) or not 0 <= weight < math.inf:
-        raise ValueError(f"{path}: steady_weight is {weight!r}, not a number of 0 and more")
-    if type(recipe.settling_steps) is not int or not 0 <= recipe.settling_steps <= recipe.stage2_steps:
-        raise ValueError(f"{path}: settling_steps is {recipe.settling_steps!r}, not a whole number of 0 to stage2_steps")
-    if type(recipe.runs) is not int or recipe.runs < 1:
-        raise ValueError(f"{path}: runs is {recipe.runs!r}, not a whole number of 1 and more")
+    if recipe.settling_steps > recipe.stage2_steps:
+        raise ValueError(f"{path}: settling_steps is {recipe.settling_steps}, more than stage2_steps, whose last ones they are")
     return recipe
 
 
@@ -225,8 +220,14 @@ def load_tune_recipe(path: Path) -> TuneRecipe:
 
 
 def faults_of(error: ValidationError) -> str:
-    """Every key that is wrong, with the reason: `stage1.epochs: Input should be greater than 0; ...`."""
-    return "; ".join(f"{'.'.join(map(str, fault['loc']))}: {fault['msg']}" for fault in error.errors())
+    """Every key that is wrong, with the reason: `stage1.epochs: Input should be greater than 0, not 0.0; ...`."""
+    return "; ".join(map(_fault, error.errors()))
+
+
+def _fault(fault: ErrorDetails) -> str:
+    # Of a key that is missing the input is all the rest, and of one that nobody knows the value does not matter.
+    is_of_key = fault["type"] in {"missing", "missing_argument", "extra_forbidden", "unexpected_keyword_argument"}
+    return f"{'.'.join(map(str, fault['loc']))}: {fault['msg']}" + ("" if is_of_key else f", not {fault['input']!r}")
 
 
 def read_mapping(path: Path) -> dict[str, Any]:
