@@ -44,6 +44,12 @@ class Kept:
             known[name] = shown * (torch.rand(count, 1, 1, 1) >= recipe.image_dropout)
         return known
 
+    def served(self, network: FVQRater, places: Tensor) -> dict[str, Tensor]:
+        """Tokens of those samples as a model sees them that serves, for `FVQRater.encode`."""
+        return {
+            name: self._tokens(network, pooled[places, 0], self.maps[name][places, 0]) for name, pooled in self.pooled.items()
+        }
+
     def _tokens(self, network: FVQRater, pooled: Tensor, maps: Tensor) -> Tensor:
         """(B, K, 1, width) of the pictures, through the blocks that are trained."""
         tokens: Tensor = network.vision_model.finish(maps.flatten(0, 1).float(), pooled.flatten(0, 1), self.blocks)

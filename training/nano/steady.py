@@ -7,7 +7,7 @@ scores follow what a person does in front of the camera; alerts take that for a 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +20,7 @@ from training.data.labels import read_labels
 from training.data.samples import Samples, is_timed, kept_samples
 from training.losses import unsteadiness
 from training.nano.draw import balanced_batches
+from training.nano.kept import Kept, kept_pictures
 
 WINDOW = 2.0
 """Length of a window, seconds: that of most streams' segments."""
@@ -31,10 +32,11 @@ CLIPS = 2
 
 @dataclass(frozen=True)
 class Steady:
-    """Sampled windows. clips: (N,) the clip of each window."""
+    """Sampled windows. clips: (N,) the clip of each window. kept: what an encoder's frozen blocks say; None: they are asked."""
 
     samples: Samples
     clips: Sequence[str]
+    kept: Kept | None = None
 
     @classmethod
     def read(cls, labels: Path, spec: SamplerSpec, jobs: int, folder: Path) -> Steady:
@@ -50,6 +52,10 @@ class Steady:
             raise ValueError(f"{labels}: no clip has two windows: give clips of {WINDOW + STARTS[-1]:g} s (fvq synth --seconds)")
         return cls(samples, clips)
 
+    def kept_by(self, network: FVQRater, blocks: int) -> Steady:
+        """The same windows, with what the first `blocks` blocks of the network's vision encoder say of them."""
+        return replace(self, kept=kept_pictures(network, self.samples, blocks))
+
     def batches(self, seed: int) -> Iterator[Tensor]:
         """Endless batches of places (B,): the windows of `CLIPS` clips."""
         rng = np.random.default_rng(seed)
@@ -59,4 +65,6 @@ class Steady:
         """Endless: how much the scores of one clip's windows differ, batch by batch. All of a window is seen, as it is served."""
         for places in self.batches(seed):
             clip = torch.from_numpy(self.samples.rows[places.numpy()] // len(STARTS))
-            yield unsteadiness(network(self.samples.batch(places.numpy())).score, clip)
+            batch = self.samples.batch(places.numpy())
+            known = None if self.kept is None else self.kept.served(network, places)
+            yield unsteadiness(network(batch, known=known).score, clip)

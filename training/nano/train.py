@@ -116,14 +116,16 @@ def train(
     given = [origin["start"], origin["steady"], hashlib.sha256(errors.tobytes()).hexdigest()]
 
     @cache
-    def pictures() -> Kept | None:
+    def pictures() -> dict[str, Any]:
         # The encoder's frozen blocks are in all runs those of the model to start from, so the runs share what they say.
-        return kept_pictures(start.network, samples, recipe.frozen_blocks) if start and recipe.keeps_pictures else None
+        if start is None or not recipe.keeps_pictures:
+            return {"steady": windows}
+        by = start.network, recipe.frozen_blocks
+        return {"kept": kept_pictures(by[0], samples, by[1]), "steady": windows and windows.kept_by(*by)}
 
     def train_run(run: NanoRecipe) -> FVQRater:
         curve, clips = work / f"curve-{run.seed}.csv", np.arange(len(samples))
-        shared: dict[str, Any] = {"errors": errors, "start": start, "steady": windows, "kept": pictures()}
-        return fitted(samples, rows, run, clips, curve_file=curve, **shared)
+        return fitted(samples, rows, run, clips, errors=errors, curve_file=curve, start=start, **pictures())
 
     weights = []
     for run in (replace(recipe, seed=recipe.seed + number, runs=1) for number in range(recipe.runs)):

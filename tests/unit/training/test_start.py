@@ -81,6 +81,8 @@ def test_kept_pictures_give_the_tokens_that_the_encoder_gives(older: Start, bloc
             for clip in range(3):
                 ways = [streams[name][clip] for streams in (served, other)[:views]]
                 assert any(torch.allclose(tokens[clip], way, atol=tolerance, rtol=tolerance) for way in ways), name
+    for name, tokens in kept.served(older.network, torch.tensor([2, 0])).items():
+        assert torch.allclose(tokens, served[name][[2, 0]], atol=tolerance, rtol=tolerance), name
     hidden = kept.drawn(older.network, torch.arange(3), replace(RECIPE, image_dropout=1.0))
     assert not any(tokens.any() for tokens in hidden.values())
 

@@ -96,5 +96,9 @@ def test_a_trained_model_moves_less_within_clips_of_strangers(tmp_path: Path, mo
         scores = [score for score, *_ in predict(network, strangers.samples, np.arange(len(clip)))]
         return float(unsteadiness(torch.tensor(scores), clip))
 
+    keeping = seen.kept_by(start.network, 2)
+    for asked, kept, _ in zip(seen.losses(start.network, 3), keeping.losses(start.network, 3), range(3), strict=False):
+        assert kept.requires_grad
+        assert kept.item() == pytest.approx(asked.item(), rel=1e-3), "what is kept is what the blocks say"
     without, with_it = moves(0.0), moves(20.0)
     assert with_it < 0.7 * without, f"{with_it:.4f} and {without:.4f}"
