@@ -22,6 +22,7 @@ _QUIET = ("faust", "mode", "aiokafka", "kafka", "aiohttp", "asyncio", "urllib3",
 _CHATTER = {
     "aiokafka": ("Unable connect to", "Unable to update metadata", "Unable to request metadata"),
     "aiokafka.consumer.fetcher": ("Failed fetch messages",),
+    "aiokafka.producer.sender": ("Got error produce response: ",),
     "aiokafka.consumer.group_coordinator": (
         "Group Coordinator Request failed", "Error sending", "Marking the coordinator dead", "Heartbeat ",
     ),

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import logging
 import sys
+from pathlib import Path
 
+import aiokafka
 import pytest
 
-from streams.logs import LONGEST_CHARS, configure_logging
+from streams.logs import _CHATTER, LONGEST_CHARS, configure_logging
 
 FORGED = "12:00:00.000 error   the worker was stopped"
 
@@ -84,3 +87,22 @@ def test_logging_goes_to_standard_error(capsys: pytest.CaptureFixture[str]) -> N
     logging.getLogger("a").info("here")
     assert sys.stdout is not sys.stderr
     assert capsys.readouterr().out == ""
+
+
+def test_what_a_library_repeats_while_a_broker_is_away_is_left_to_the_lines_about_outages(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    producer = logging.getLogger("aiokafka.producer.sender")
+    for level, written in (("info", 1), ("debug", 2)):
+        configure_logging(level, "text")
+        producer.warning("Got error produce response: %s", "NodeNotReadyError")
+        producer.warning("Got error produce response on topic-partition %s, retrying. Error: %s", "scores-0", "NotLeaderError")
+        shown = lines(capsys)
+        assert len(shown) == written
+        assert "topic-partition scores-0" in shown[-1]
+
+
+def test_the_installed_library_still_writes_these_lines() -> None:
+    sources = "".join(file.read_text() for file in Path(aiokafka.__file__).parent.rglob("*.py"))
+    for beginning in itertools.chain.from_iterable(_CHATTER.values()):
+        assert f'"{beginning}' in sources, beginning
