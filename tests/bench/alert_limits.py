@@ -12,7 +12,6 @@ present ones. Some minutes on one core.
 from __future__ import annotations
 
 import itertools
-import sys
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -25,6 +24,7 @@ from streams.alerts.incidents import DAY_SECONDS, SEGMENT_SECONDS, Incident, Lad
 from streams.alerts.limits import Alerts
 from streams.alerts.policy import load_policy
 from tests.bench import many_limits
+from tests.bench.arguments import parser_of
 
 POLICY = Path("examples/alert-policy.yaml")
 
@@ -207,4 +207,6 @@ def main(paths: Sequence[Path]) -> None:
 
 
 if __name__ == "__main__":
-    main([Path(name) for name in sys.argv[1:]])
+    parser = parser_of(__doc__)
+    parser.add_argument("ladders", type=Path, nargs="*")
+    main(parser.parse_args().ladders)

@@ -10,7 +10,6 @@ and system, of the worker and its child, also what they take while nothing comes
 
 from __future__ import annotations
 
-import argparse
 import functools
 import json
 import tempfile
@@ -26,6 +25,7 @@ from pathlib import Path
 from kafka import KafkaProducer
 
 from streams.events import SEGMENTS_TOPIC, SegmentEvent
+from tests.bench.arguments import parser_of
 from tests.bench.workers import ready_worker
 from tests.support.cpu import group_cpu_seconds
 from tests.support.processes import FREE_WORKER
@@ -140,7 +140,7 @@ def run(rates: list[float], seconds: float, parts: dict[str, dict[str, str]]) ->
 
 def main() -> None:
     """Measure and print."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = parser_of(__doc__)
     parser.add_argument("--parts", action="store_true", help="measure the parts, not only all together")
     parser.add_argument("--rates", type=float, nargs="+", default=[10.0, 100.0], help="segments a second")
     parser.add_argument("--seconds", type=float, default=10.0, help="length of each load")

@@ -9,7 +9,6 @@ that is shown. DAYS: stream-days in all.
 
 from __future__ import annotations
 
-import sys
 from datetime import timedelta
 
 import numpy as np
@@ -21,6 +20,7 @@ from streams.alerts.incidents import DAY_SECONDS, SEGMENT_SECONDS, load_ladders,
 from streams.alerts.policy import default_limits, load_policy
 from streams.events import SegmentScore
 from streams.scoring.deep_plan import DeepLimits, DeepPlan, Facts
+from tests.bench.arguments import parser_of
 
 DAYS = 4.0
 SHARE = 0.05
@@ -63,7 +63,9 @@ def compare(days: float) -> tuple[float, dict[str, Evaluation]]:
 
 
 def main() -> None:
-    days = float(sys.argv[1]) if len(sys.argv) > 1 else DAYS
+    parser = parser_of(__doc__)
+    parser.add_argument("days", type=float, nargs="?", default=DAYS)
+    days = parser.parse_args().days
     share, found = compare(days)
     print(f"{days * DAY_SECONDS / SEGMENT_SECONDS:.0f} segments, {share:.1%} of them deep\n")
     print("| the detector judges | false alarms | missed of incidents |\n|---|---|---|")

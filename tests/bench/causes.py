@@ -28,6 +28,7 @@ from scorer.sampling import SamplerPool
 from streams.errors import MediaError
 from streams.events import Signals
 from streams.local.windows import SEGMENT_SECONDS
+from tests.bench.arguments import parser_of
 
 FPS, CLIP_SECONDS = 25, 5.0
 
@@ -225,4 +226,6 @@ def main(clips: list[Path]) -> None:
 
 
 if __name__ == "__main__":
-    main([Path(argument) for argument in sys.argv[1:]])
+    parser = parser_of(__doc__)
+    parser.add_argument("clip", type=Path, nargs="+")
+    main(parser.parse_args().clip)

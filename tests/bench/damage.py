@@ -8,7 +8,6 @@ time shows only in part.
 
 from __future__ import annotations
 
-import sys
 import tempfile
 from itertools import islice
 from pathlib import Path
@@ -16,6 +15,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from tests.bench.arguments import parser_of
 from training.data.damage.catalogue import LADDERS
 from training.data.damage.first import first_ladders
 from training.data.damage.ladder import apply
@@ -57,4 +57,9 @@ def main(source: Path, sheet: Path, names: list[str]) -> None:
 
 if __name__ == "__main__":
     first = {ladder.name for ladder in first_ladders()}
-    main(Path(sys.argv[1]), Path(sys.argv[2]), sys.argv[3:] or [name for name in LADDERS if name not in first])
+    parser = parser_of(__doc__)
+    parser.add_argument("clip", type=Path)
+    parser.add_argument("sheet", type=Path)
+    parser.add_argument("ladders", nargs="*", default=[name for name in LADDERS if name not in first])
+    options = parser.parse_args()
+    main(options.clip, options.sheet, options.ladders)

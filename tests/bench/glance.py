@@ -9,7 +9,6 @@ mute segment with its start; headers and glance run in this process, as in a sam
 
 from __future__ import annotations
 
-import argparse
 import json
 import math
 import os
@@ -28,6 +27,7 @@ from scorer.sampling.audio.measure import audio_facts
 from scorer.sampling.decode import open_video
 from scorer.sampling.glance import glance, headers_only
 from scorer.spec import Window
+from tests.bench.arguments import parser_of
 
 FFMPEG = imageio_ffmpeg.get_ffmpeg_exe()
 DEMO = Path(__file__).resolve().parents[2] / "examples/face.mp4"
@@ -115,7 +115,7 @@ def measure(segments: Sequence[Path], content: str, height: int, rounds: int) ->
 
 def main() -> None:
     """Measure and print."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = parser_of(__doc__)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--json", action="store_true")
     arguments = parser.parse_args()

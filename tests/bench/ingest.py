@@ -12,7 +12,6 @@ nothing new.
 
 from __future__ import annotations
 
-import argparse
 import json
 import os
 import re
@@ -32,6 +31,7 @@ from streams.events import SEGMENTS_TOPIC
 from streams.kafka.connection import Connection
 from streams.kafka.topics import create_topics
 from streams.plan.measure import processor
+from tests.bench.arguments import parser_of
 from tests.bench.lean_origin import SECONDS, appears
 from tests.support.documentation import replace_marked
 from tests.support.pages import read_page
@@ -250,7 +250,7 @@ def table(count: int, runs: list[Run], costs: dict[str, float]) -> list[str]:
 
 def main() -> None:
     """Measure and print."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = parser_of(__doc__)
     parser.add_argument("--sources", type=int, default=2000)
     parser.add_argument("--json", action="store_true")
     parser.add_argument("--write", action="store_true", help="write the table into docs/ingest.md")

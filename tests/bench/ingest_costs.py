@@ -8,7 +8,6 @@ The ingester's own parts run in this process: reader, rendition, and the sender 
 
 from __future__ import annotations
 
-import argparse
 import asyncio
 import subprocess
 import time
@@ -26,6 +25,7 @@ from streams.kafka.connection import Connection
 from streams.kafka.embedded import EmbeddedBroker
 from streams.kafka.topics import create_topics
 from streams.media.read import Reader
+from tests.bench.arguments import parser_of
 from tests.bench.ingest import HOSTS, PAGE
 from tests.support.documentation import replace_marked
 from tests.support.pages import read_page
@@ -86,7 +86,7 @@ def sending_cost(messages: tuple[Messages, Messages]) -> float:
 
 def main() -> None:
     """Measure and print."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = parser_of(__doc__)
     parser.add_argument("--write", action="store_true", help="write the figures into docs/ingest.md")
     arguments = parser.parse_args()
     port = free_ports(1)

@@ -6,10 +6,10 @@ and of all, as `pip install` leaves them. pip itself is not in it.
 
 from __future__ import annotations
 
-import sys
 import tempfile
 from pathlib import Path
 
+from tests.bench.arguments import parser_of
 from tests.support.installation import all_megabytes, install, megabytes
 
 SMALLEST = 4.0
@@ -32,4 +32,6 @@ def main(extras: str) -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1] if len(sys.argv) > 1 else "")
+    parser = parser_of(__doc__)
+    parser.add_argument("extras", nargs="?", default="")
+    main(parser.parse_args().extras)

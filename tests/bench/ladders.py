@@ -21,6 +21,7 @@ from scorer.sampling import SamplerPool, probe
 from scorer.spec import SampledClip
 from streams.local.windows import SEGMENT_SECONDS
 from streams.media.videos import find_videos
+from tests.bench.arguments import parser_of
 
 FRAMINGS = {
     "whole": "null",
@@ -80,4 +81,6 @@ def main(folder: Path) -> None:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]))
+    parser = parser_of(__doc__)
+    parser.add_argument("folder", type=Path)
+    main(parser.parse_args().folder)

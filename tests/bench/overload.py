@@ -11,7 +11,6 @@ equal; Jain, Chiu and Hawe, DEC-TR-301, 1984). The table is written into docs/sc
 
 from __future__ import annotations
 
-import argparse
 import json
 import tempfile
 import time
@@ -25,6 +24,7 @@ import numpy as np
 from streams.events import SCORES_TOPIC, SEGMENTS_TOPIC, SegmentEvent, SegmentScore
 from streams.kafka.connection import Connection
 from streams.kafka.topics import create_topics
+from tests.bench.arguments import parser_of
 from tests.bench.pipeline import make_segments
 from tests.support.processes import ROOT, Worker
 from tests.support.servers import KafkaServer
@@ -157,7 +157,7 @@ def count(scores: list[SegmentScore], rate: float, offered: int, recovery: float
 
 def main() -> None:
     """Measure, print, and write the table."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = parser_of(__doc__)
     parser.add_argument("--minutes", type=float, default=5.0)
     parser.add_argument("--streams", type=int, default=40)
     parser.add_argument("--json", action="store_true")

@@ -9,7 +9,6 @@ are CPU time, user and system, of the processes that do the work, so that a busy
 
 from __future__ import annotations
 
-import argparse
 import json
 import os
 import sys
@@ -23,6 +22,7 @@ from typing import Any
 from scorer.spec import SPECIFICATIONS
 from streams.plan.measure import processor
 from tests.bench import around, looks, stages, startup, whole
+from tests.bench.arguments import parser_of
 from tests.bench.looks import Content, Look
 from tests.support.documentation import replace_marked
 from tests.support.processes import ROOT
@@ -193,7 +193,7 @@ def say(text: str) -> None:
 
 def main() -> None:
     """Measure and print."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = parser_of(__doc__)
     parser.add_argument("--tables", nargs="+", choices=TABLES, default=list(TABLES))
     parser.add_argument("--json", action="store_true")
     parser.add_argument("--write", action="store_true", help="write the tables into docs/performance.md")

@@ -10,7 +10,6 @@ is measured before and after the whole path, and both rates are printed.
 
 from __future__ import annotations
 
-import argparse
 import json
 import os
 import subprocess
@@ -32,6 +31,7 @@ from streams.kafka.connection import Connection
 from streams.kafka.embedded import EmbeddedBroker
 from streams.kafka.topics import create_topics
 from streams.ports import free_port
+from tests.bench.arguments import parser_of
 from tests.support.pages import read_page
 from tests.support.processes import ROOT, Worker
 from tests.support.topics import Follower, produce
@@ -123,7 +123,7 @@ def _events(segments: list[Path], count: int, name: str) -> list[SegmentEvent]:
 
 def main() -> None:
     """Measure and print."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = parser_of(__doc__)
     parser.add_argument("--segments", type=int, default=60)
     parser.add_argument("--height", type=int, default=720)
     parser.add_argument("--json", action="store_true")

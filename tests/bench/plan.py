@@ -18,7 +18,6 @@ from a segment's end to its score.
 
 from __future__ import annotations
 
-import argparse
 import json
 import os
 import subprocess
@@ -44,6 +43,7 @@ from streams.plan.plan import Demand, Limits, plan, service_of
 from streams.plan.simulate import Service, arrivals, capacity, simulate
 from streams.plan.view import Line, lines, shown
 from streams.ports import free_port
+from tests.bench.arguments import parser_of
 from tests.bench.pipeline import DEMO, make_segments
 from tests.support.cpu import group_cpu_seconds, machine_cpu_seconds
 from tests.support.documentation import replace_marked
@@ -281,7 +281,7 @@ def tables() -> list[str]:
 
 def main() -> None:
     """Measure and print."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = parser_of(__doc__)
     parser.add_argument("--seconds", type=float, default=35.0, help="length of each load")
     parser.add_argument("--height", type=int, default=720)
     parser.add_argument("--loads", type=float, nargs="+", default=[0.5, 0.7, 0.9, 1.1])

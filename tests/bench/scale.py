@@ -16,7 +16,6 @@ CPU seconds for each segment mean something even then: what the second worker co
 
 from __future__ import annotations
 
-import argparse
 import json
 import os
 import sys
@@ -33,6 +32,7 @@ from streams.kafka.connection import Connection
 from streams.kafka.topics import create_topics
 from streams.plan.measure import processor
 from streams.ports import free_port
+from tests.bench.arguments import parser_of
 from tests.bench.pipeline import make_segments
 from tests.support.cpu import group_cpu_seconds
 from tests.support.documentation import replace_marked
@@ -195,7 +195,7 @@ def ratios(runs: list[Run]) -> tuple[float, float]:
 
 def main() -> None:
     """Measure and print."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = parser_of(__doc__)
     parser.add_argument("--segments", type=int, default=120, help="segments for each worker")
     parser.add_argument("--height", type=int, default=720)
     parser.add_argument("--json", action="store_true")

@@ -8,7 +8,6 @@ severe step of one of `KINDS`, in turn. Each clip is sampled without a search fo
 
 from __future__ import annotations
 
-import argparse
 import random
 from collections import defaultdict
 from collections.abc import Sequence
@@ -21,6 +20,7 @@ from numpy.typing import NDArray
 from scorer.errors import MediaError
 from scorer.sampling import sample
 from scorer.spec import SamplerSpec
+from tests.bench.arguments import parser_of
 from training.data.labels import read_labels
 
 NAMES = ("blur", "blockiness", "noise", "luma", "contrast", "black", "freeze")
@@ -29,6 +29,7 @@ KINDS = (
     *("blur", "motion-blur", "scale", "upscaling", "x264", "x265", "mpeg2", "mpeg4", "hardware-blocking", "scale+x264"),
     *("noise", "low-light-noise", "over-sharpening", "dark", "bright", "backlight", "freeze", "stalls", "drop"),
 )
+
 """Kinds of damage that a signal is about."""
 
 SPECIFICATION = SamplerSpec(portrait_frames=0, face_frames=0, clip_frames=1, statistics_version=2, searched="crops")
@@ -106,7 +107,7 @@ def shown(value: float) -> str:
 
 def main() -> None:
     """Measure and print both tables."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = parser_of(__doc__)
     parser.add_argument("labels", type=Path)
     parser.add_argument("--clips", type=int, default=150, help="clips that are measured")
     parser.add_argument("--seed", type=int, default=0, help="which clips")

@@ -11,7 +11,6 @@ demo clip in another form, in segments of 2 s with a keyframe each:
 
 from __future__ import annotations
 
-import argparse
 import json
 import resource
 import shutil
@@ -42,6 +41,7 @@ from scorer.sampling.portrait import PersonMatte
 from scorer.sampling.signals import ClipSignals
 from scorer.sampling.statistics import names_of
 from scorer.spec import SPECIFICATIONS, SamplerSpec, Scorer
+from tests.bench.arguments import parser_of
 from tests.support.media import live_segments
 from tests.support.processes import ROOT
 
@@ -211,7 +211,7 @@ def _model_ms(engine: Scorer, segment: Path, repeats: int) -> float:
 
 def main() -> None:
     """Measure and print."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = parser_of(__doc__)
     parser.add_argument("--sets", default=",".join(SETS))
     parser.add_argument("--specifications", default=",".join(SPECIFICATIONS))
     parser.add_argument("--repeats", type=int, default=3)

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import random
-import sys
 import tempfile
 import time
 from collections.abc import Awaitable, Callable, Iterator
@@ -22,6 +21,7 @@ from streams.events import FaceSummary, ModelRef, SegmentScore, Signals
 from streams.history.sqlite import SqliteHistory
 from streams.sinks.sqlite import SqliteSink
 from streams.sinks.sqlite_file import open_file, put, row_of, writing
+from tests.bench.arguments import parser_of
 
 STREAMS, SEGMENTS, BATCH, FLUSHES = 10, 43_200, 8, 200
 START = datetime(2026, 1, 1, tzinfo=UTC)
@@ -106,5 +106,8 @@ async def main(folder: Path) -> None:
 
 
 if __name__ == "__main__":
+    parser = parser_of(__doc__)
+    parser.add_argument("folder", type=Path, nargs="?")
+    options = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="fvq-store-") as temporary:
-        asyncio.run(main(Path(sys.argv[1]) if len(sys.argv) > 1 else Path(temporary)))
+        asyncio.run(main(options.folder or Path(temporary)))

@@ -14,7 +14,6 @@ ratio; the bare loop in batches is measured before and after the others.
 
 from __future__ import annotations
 
-import argparse
 import asyncio
 import json
 import os
@@ -29,6 +28,7 @@ from kafka import KafkaAdminClient, KafkaConsumer, KafkaProducer, TopicPartition
 from streams.events import SCORES_TOPIC, SEGMENTS_TOPIC, SegmentEvent
 from streams.kafka.connection import Connection
 from streams.kafka.topics import create_topics
+from tests.bench.arguments import parser_of
 from tests.support.processes import FREE_WORKER, PYTHON, Worker
 from tests.support.servers import InfluxServer, KafkaServer
 from tests.support.waiting import wait_for
@@ -135,7 +135,7 @@ def measure_worker(broker: str, count: int, media: Path, batch: int, command: li
 
 def main() -> None:
     """Measure and print."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = parser_of(__doc__)
     parser.add_argument("--events", type=int, default=20_000)
     parser.add_argument("--batch", type=int, default=64, help="FVQ_BATCH_SIZE")
     parser.add_argument("--json", action="store_true")

@@ -12,7 +12,6 @@ segments' differences (Fisher's linear discriminant).
 
 from __future__ import annotations
 
-import argparse
 import json
 import sys
 from collections.abc import Sequence
@@ -25,6 +24,7 @@ from scorer.sampling.glance import glance
 from streams.errors import MediaError
 from streams.media.videos import find_videos
 from streams.scoring.distance import LARGEST, FloatArray, names, usual_deviations, values_of
+from tests.bench.arguments import parser_of
 from tests.bench.tier_streams import Made, hash_of, make
 
 KINDS: dict[str, tuple[str, ...]] = {
@@ -102,7 +102,7 @@ def _in_usual(differences: FloatArray) -> FloatArray:
 
 def main() -> int:
     """Make, look, print."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = parser_of(__doc__)
     parser.add_argument("folder", type=Path)
     parser.add_argument("--source", type=Path, action="append", required=True)
     parser.add_argument("--streams", type=int, default=400)

@@ -14,7 +14,6 @@ all of its segments say: their means before and after it are `CHANGED` points ap
 
 from __future__ import annotations
 
-import argparse
 import json
 import os
 import random
@@ -44,6 +43,7 @@ from streams.scoring.tiers import (
     with_glance,
     with_score,
 )
+from tests.bench.arguments import parser_of
 from tests.bench.tier_looks import CHANGED, Measured, Stream, measured_streams
 from tests.support.processes import ROOT
 
@@ -209,7 +209,7 @@ def facts_of(streams: Sequence[Stream]) -> Iterator[str]:
 
 def main() -> int:
     """Measure, evaluate, print."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = parser_of(__doc__)
     parser.add_argument("folder", type=Path)
     parser.add_argument("--source", type=Path, action="append")
     parser.add_argument("--streams", type=int, default=1000)

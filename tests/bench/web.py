@@ -13,7 +13,6 @@ its message, evenly spread over the time since the message before. A long task i
 
 from __future__ import annotations
 
-import argparse
 import json
 import os
 import subprocess
@@ -31,6 +30,7 @@ from selenium import webdriver
 
 from streams.plan.measure import processor
 from streams.ports import free_port
+from tests.bench.arguments import parser_of
 from tests.support.browser import chromium, set_size
 from tests.support.documentation import replace_marked
 from tests.support.processes import ROOT
@@ -210,7 +210,7 @@ def table(results: list[Result]) -> list[str]:
 
 def main() -> None:
     """Measure, and print the table."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = parser_of(__doc__)
     parser.add_argument("--streams", type=int, default=2000)
     parser.add_argument("--seconds", type=float, default=30.0)
     parser.add_argument("--json", action="store_true")
