@@ -120,8 +120,8 @@ def train(
         # The encoder's frozen blocks are in all runs those of the model to start from, so the runs share what they say.
         if start is None or not recipe.keeps_pictures:
             return {"steady": windows}
-        by = start.network, recipe.frozen_blocks
-        return {"kept": kept_pictures(by[0], samples, by[1]), "steady": windows and windows.kept_by(*by)}
+        network, blocks = start.network, recipe.frozen_blocks
+        return {"kept": kept_pictures(network, samples, blocks), "steady": windows and windows.kept_by(network, blocks)}
 
     def train_run(run: NanoRecipe) -> FVQRater:
         curve, clips = work / f"curve-{run.seed}.csv", np.arange(len(samples))
