@@ -26,6 +26,7 @@ from training.data.damage.ladder import Ladder, apply
 from training.data.degradations import REFERENCE_LABEL
 from training.data.ffmpeg import FPS
 from training.data.measures import absolute, points
+from training.data.records import kept_record
 from training.data.references import make_reference
 from training.data.remarks import remark
 from training.data.scenes.material import read_material
@@ -127,7 +128,7 @@ def _tasks(folder: Path, content: Content, plan: Plan) -> list[Callable[[], Row 
     """What makes the clips of a reference, a call for each. The reference itself is made at once: all others need it."""
     reference = folder / f"{content.name}.reference.mkv"
     seed = f"{plan.seed}/{content.name}"
-    made = _kept(reference.with_suffix(".json"), lambda: _reference(reference, content, plan, seed))
+    made = kept_record(reference.with_suffix(".json"), lambda: _reference(reference, content, plan, seed))
     if made is None:
         remark(f"{content.name}: left out, {content.source} is too soft for a scene")
         return []
@@ -168,28 +169,15 @@ def _task(
         name = f"{beginning['content']}.{kind}-{step}"
         reference = folder / f"{beginning['content']}.reference.mkv"
         try:
-            measured = _kept(folder / f"{name}.json", lambda: _damaged(reference, beginning["fps"], name, damages, seed))
+            measured = kept_record(folder / f"{name}.json", lambda: _damaged(reference, beginning["fps"], name, damages, seed))
         except (ValueError, subprocess.SubprocessError) as error:
             # A clip without a person has no backlight: the benchmark does without this one.
             remark(f"{name}: left out, {error}")
             return None
-        assert measured is not None
         row = beginning | {"path": f"{name}.mkv", "kind": kind, "step": step}
         return row | measured | _label(kind, measured, damages)
 
     return task
-
-
-def _kept(record: Path, make: Callable[[], Row | None]) -> Row | None:
-    """The row in a record file; where there is none it is made, and kept unless it is None."""
-    if record.exists():
-        return dict(json.loads(record.read_text()))
-    row = make()
-    if row is not None:
-        part = record.with_name(f"{record.name}.part")
-        part.write_text(json.dumps(row))
-        part.rename(record)
-    return row
 
 
 def _reference(reference: Path, content: Content, plan: Plan, seed: str) -> Row | None:

@@ -26,6 +26,7 @@ from tqdm import tqdm
 from training.data.compare import compare
 from training.data.degradations import KINDS, Degradation, degrade, label, ladders
 from training.data.ffmpeg import FPS
+from training.data.records import kept_record
 from training.data.references import check_made_from, made_from, make_reference
 from training.data.remarks import remark
 from training.data.sent import send
@@ -112,30 +113,22 @@ def _segment(out: Path, content: str, person: str, degradation: Degradation | No
     """
     reference = out / f"{content}.reference.mkv"
     name = f"{content}.{degradation.kind}-{degradation.step}" if degradation else f"{content}.reference"
-    clip, record = out / f"{name}.mkv", out / f"{name}.json"
-    if record.exists():
-        row: dict[str, Any] = json.loads(record.read_text()) | {"person": person}
-        # The label is computed again, because targets change more often than pictures.
-        return row | {"mos": label(degradation, row["vmaf"])} if degradation else row
-    row = {
-        "path": clip.name,
-        "content": content,
-        "person": person,
-        "kind": degradation.kind if degradation else "reference",
-        "step": degradation.step if degradation else 0,
-    }
-    try:
+    clip = out / f"{name}.mkv"
+    kind, step = (degradation.kind, degradation.step) if degradation else ("reference", 0)
+
+    def make() -> dict[str, Any]:
+        row = {"path": clip.name, "content": content, "person": person, "kind": kind, "step": step}
         if degradation is None:
-            row |= send(reference, FPS, f"{origin}/{content}") | {"vmaf_frames": [], "made_from": origin}
-        else:
-            degrade(reference, degradation, clip)
-            scores = compare(clip, reference, FPS)
-            row |= {"mos": label(degradation, scores["vmaf"])} | scores
+            return row | send(reference, FPS, f"{origin}/{content}") | {"vmaf_frames": [], "made_from": origin}
+        degrade(reference, degradation, clip)
+        scores = compare(clip, reference, FPS)
+        return row | {"mos": label(degradation, scores["vmaf"])} | scores
+
+    try:
+        row = kept_record(clip.with_suffix(".json"), make) | {"person": person}
     except subprocess.CalledProcessError as error:
         # Packet loss can leave nothing to decode: such a segment has no picture to rate.
         remark(f"{name}: left out, ffmpeg failed ({error.returncode})")
         return None
-    part = record.with_suffix(".part")
-    part.write_text(json.dumps(row))
-    part.rename(record)
-    return row
+    # The label is computed again, because targets change more often than pictures.
+    return row | {"mos": label(degradation, row["vmaf"])} if degradation else row

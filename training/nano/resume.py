@@ -1,9 +1,8 @@
-"""What a training that is started again does not do again: each part of it is kept in a file once it is through."""
+"""The weights of a training that is through are kept in a file: one that is started again does not train it anew."""
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from pathlib import Path
 
 import torch
@@ -21,12 +20,3 @@ def kept_weights(file: Path, training: Callable[[], FVQRater]) -> dict[str, Tens
         save_file(weights, part)
         part.rename(file)
     return load_file(file)
-
-
-def kept_scores(file: Path, scores: Callable[[], Iterable[float]]) -> list[float]:
-    """The scores of a model, in points, in the order in which it gave them."""
-    if not file.exists():
-        part = file.with_suffix(".part")
-        part.write_text(json.dumps(list(scores())))
-        part.rename(file)
-    return list(json.loads(file.read_text()))

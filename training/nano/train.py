@@ -37,13 +37,14 @@ from scorer.model.presets import nano
 from scorer.runtime.export import export_graph
 from scorer.spec import LEVELS
 from training.data.labels import fingerprint, read_labels
+from training.data.records import kept_record
 from training.data.samples import ENCODE_BATCH, Samples, kept_samples, parts_of
 from training.evaluation.agreement import Floats, calibration, cross_validated, summary, without_nan
 from training.losses import across_content_rank, laplace_spread, score_loss
 from training.nano.card import write_card
 from training.nano.draw import balanced_batches, drawn_streams, with_noise
 from training.nano.kept import Kept, kept_pictures
-from training.nano.resume import kept_scores, kept_weights
+from training.nano.resume import kept_weights
 from training.nano.start import Start, between, imagenet_encoder, mean_of, set_scale
 from training.nano.steady import Steady
 from training.nano.teacher import Lesson, level_loss, level_targets, teach
@@ -104,7 +105,7 @@ def train(
     else:
         seen = kept if guesser.sees(spec) else work / "errors"
         shown = samples if seen == kept else kept_samples(seen, rows, guesser.spec, jobs, parts)
-        said = kept_scores(seen / f"scores-{guesser.version}.json", partial(scores_by, guesser.network, guesser.known(shown)))
+        said = kept_record(seen / f"scores-{guesser.version}.json", partial(scores_by, guesser.network, guesser.known(shown)))
         scores_of = dict(zip(shown.rows.tolist(), said, strict=True))
         scores = np.array([scores_of[int(row)] for row in samples.rows])
     errors = np.abs(scores - [rows[int(i)]["mos"] for i in samples.rows])
@@ -183,7 +184,7 @@ def held_out_scores(samples: Samples, rows: list[Row], recipe: NanoRecipe, folds
         def scores() -> list[float]:
             return scores_by(fitted(samples, rows, recipe, np.array(inside)), samples, np.array(outside))
 
-        return kept_scores(kept / f"{fold}-of-{folds}.json", scores)
+        return kept_record(kept / f"{fold}-of-{folds}.json", scores)
 
     return cross_validated([rows[int(i)] for i in samples.rows], fit_and_score, folds)
 

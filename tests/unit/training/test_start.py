@@ -26,7 +26,7 @@ from training.evaluation.agreement import Floats
 from training.nano import train as training
 from training.nano.kept import kept_pictures
 from training.nano.start import Start, between
-from training.nano.train import predict, train
+from training.nano.train import predict, scores_by, train
 from training.recipe import MOST_BLOCKS, load_nano_recipe
 
 RECIPE = load_nano_recipe(ROOT / "training/recipes/nano_more.yaml")
@@ -50,7 +50,7 @@ def test_a_model_begins_with_the_scores_that_it_had(older: Start) -> None:
     assert network.config.statistics_size == len(names_of(3))
     np.testing.assert_allclose(
         network(clips.batch(range(4))).score.detach(),
-        [score for score, *_ in predict(older.network, older.known(clips), np.arange(4))],
+        scores_by(older.network, older.known(clips)),
         atol=1e-3,
     )
 
@@ -139,7 +139,7 @@ def errors_on(model: Start, data: Path, samples: Path, spec: SamplerSpec) -> Flo
     """A model's errors on the clips of a labels file, as a run has kept them in its folder `samples`."""
     rows = read_labels(data)
     clips = sampling.kept_samples(samples, rows, spec, 1, sampling.parts_of(rows, SMALL.seed))
-    scores = [score for score, *_ in predict(model.network, model.known(clips), np.arange(len(clips)))]
+    scores = scores_by(model.network, model.known(clips))
     return np.abs(np.subtract(scores, [row["mos"] for row in rows]))
 
 

@@ -26,7 +26,7 @@ from training.data.samples import kept_samples
 from training.losses import unsteadiness
 from training.nano.start import Start
 from training.nano.steady import Steady
-from training.nano.train import fitted, predict
+from training.nano.train import fitted, scores_by
 from training.recipe import load_nano_recipe
 
 RECIPE = load_nano_recipe(ROOT / "training/recipes/nano_more.yaml")
@@ -93,7 +93,7 @@ def test_a_trained_model_moves_less_within_clips_of_strangers(tmp_path: Path, mo
 
     def moves(weight: float) -> float:
         network = fitted(samples, rows, replace(recipe, steady_weight=weight), np.arange(len(samples)), start=start, steady=seen)
-        scores = [score for score, *_ in predict(network, strangers.samples, np.arange(len(clip)))]
+        scores = scores_by(network, strangers.samples)
         return float(unsteadiness(torch.tensor(scores), clip))
 
     keeping = seen.kept_by(start.network, 2)

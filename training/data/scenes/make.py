@@ -10,10 +10,9 @@ viewer. The label of each is against the flawless reference (`training.data.meas
 from __future__ import annotations
 
 import csv
-import json
 import multiprocessing
 import subprocess
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from functools import lru_cache
@@ -28,6 +27,7 @@ from training.data.damage.catalogue import LADDERS
 from training.data.damage.ladder import apply
 from training.data.degradations import REFERENCE_LABEL
 from training.data.measures import absolute, measure_of, points
+from training.data.records import kept_record
 from training.data.references import STILLS, check_made_from, made_from
 from training.data.remarks import remark
 from training.data.scenes.material import Material, read_material
@@ -197,7 +197,7 @@ def _make(task: Task) -> tuple[list[Row], list[str]]:
     """(rows, remarks on what was left out) of one scene, in one of the processes."""
     remarks: list[str] = []
     reference = task.out / f"{task.content}.reference.mkv"
-    row = _kept(reference.with_suffix(".json"), lambda: _reference(task, reference))
+    row = kept_record(reference.with_suffix(".json"), lambda: _reference(task, reference))
     if row is None:
         return [], [f"{task.content}: left out, all of {task.person} is too soft"]
     check_made_from(reference, row["made_from"], task.made_from)
@@ -217,18 +217,6 @@ def _make(task: Task) -> tuple[list[Row], list[str]]:
             if part.delivery is None:
                 sources[part.source] = (task.out / made["path"], made["mos"])
     return rows, remarks
-
-
-def _kept(record: Path, make: Callable[[], Row | None]) -> Row | None:
-    """The row in a record file; where there is none it is made, and kept."""
-    if record.exists():
-        return dict(json.loads(record.read_text()))
-    row = make()
-    if row is not None:
-        part = record.with_suffix(".part")
-        part.write_text(json.dumps(row))
-        part.rename(record)
-    return row
 
 
 def _reference(task: Task, out: Path) -> Row | None:
@@ -267,8 +255,7 @@ def _damaged(task: Task, reference: Row, chain: Chain, sources: dict[tuple[str, 
         again = is_twice and ladder.target is None
         return measured | {"vmaf_of_last": compare(clip, source, reference["fps"])["vmaf"] if again else measured["vmaf"]}
 
-    measured = _kept(clip.with_suffix(".json"), make)
-    assert measured is not None
+    measured = kept_record(clip.with_suffix(".json"), make)
     last = points(ladder, step, measured["vmaf_of_last"])
     relative, source_grade = (100 * last / REFERENCE_LABEL, grade) if chain.delivery else (100.0, last)
     return reference | {
