@@ -91,6 +91,7 @@ class Video:
         self.is_guessed = False
         """Whether it is a guess when the picture that `frames` gave last is shown: its own stamp did not tell."""
         self.is_timed = True
+        """Whether its stamps can be true."""
         self._open()
         context = self._stream.codec_context
         self.width, self.height, self.codec = context.width, context.height, context.name
@@ -101,10 +102,11 @@ class Video:
         self._step = step_of(stated) or USUAL_STEP
         self._first, self._has_clock, head = self._first_time()
         self.is_timed = can_be(head, stated, coded)
-        """Whether its stamps can be true."""
         if not self.is_timed:
             self._has_clock, self._first = False, 0.0
             self._step = step_of(coded) or self._step
+        if not self._has_clock:
+            self._references_only = False  # pictures are counted, so none may be left out
             self._reopen()
 
     def _open(self) -> None:
@@ -181,9 +183,8 @@ class Video:
         order = np.argsort(times, kind="stable")
         ordered = np.array(times, np.float64)[order]
         # The last frame has no next one that would end it: it is shown for as long as most of the others.
-        last_shown = float(np.median(np.diff(ordered))) if len(ordered) > 1 else self._step
-        if not 2 * EPSILON < last_shown < 60:
-            last_shown = self._step
+        usual = float(np.median(np.diff(ordered))) if len(ordered) > 1 else self._step
+        last_shown = usual if 2 * EPSILON < usual < 60 else self._step
         inside = (ordered >= start - EPSILON) & (ordered < end - EPSILON)
         file_end = float(ordered[-1] + last_shown) if len(ordered) else 0.0
         sizes = np.array(packets.sizes, np.int64)[order][inside]
@@ -192,8 +193,8 @@ class Video:
     def frames(self, start: float) -> Iterator[tuple[float, Any]]:
         """(seconds, `av.VideoFrame`) of every frame from `start` on that can be decoded, in the order of time.
 
-        Where no frame starts at `start`, the one that is shown at that moment comes first, with its own time. Damaged
-        packets are skipped, as a player does. Raises `MediaError` where a picture is too large.
+        Where no frame starts at `start`, the one that is shown at that moment comes first, with its own time. Damaged packets are
+        skipped, as a player does. Raises `MediaError` where a picture is too large.
         """
         self._to_keyframe(start)
         time, latest = -self._step, -math.inf
@@ -290,8 +291,7 @@ class Video:
     def _scan(self) -> Keyframes | None:
         """Read the whole file: its keyframes where its clock jumps, else None."""
         self._reopen()
-        clock = self._clock()
-        keyframes = Keyframes([], [])
+        clock, keyframes = self._clock(), Keyframes([], [])
         for number, packet in enumerate(clock.packets(self._demuxed())):
             stamp = self._stamp(packet)
             if stamp is not None and (packet.is_keyframe or not keyframes.times):

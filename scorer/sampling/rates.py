@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from statistics import median
+from typing import SupportsFloat
 
 from scorer.sampling.clock import LONGEST_GAP
 
@@ -33,9 +34,9 @@ class Head:
     all_keys: bool
 
 
-def step_of(rate: float | None) -> float | None:
+def step_of(rate: SupportsFloat | None) -> float | None:
     """Seconds from one frame to the next at a stated rate, None where there is none or it cannot be."""
-    step = 1 / rate if rate else 0.0
+    step = 1 / float(rate) if rate else 0.0
     return step if SHORTEST_STEP <= step <= LONGEST_GAP else None
 
 

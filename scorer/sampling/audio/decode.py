@@ -30,6 +30,9 @@ MOST_SAMPLES = 1 << 26
 SCALES = {"flt": 1.0, "dbl": 1.0, "s16": 2.0**-15, "s32": 2.0**-31, "u8": 2.0**-7}
 """By FFmpeg's name of the samples' format, without the p of planar ones: what makes them parts of full scale."""
 
+TYPES = {"flt": np.float32, "dbl": np.float64, "s16": np.int16, "s32": np.int32, "u8": np.uint8}
+"""How numpy calls these samples."""
+
 
 class TooMuchError(Exception):
     """There are more samples than are decoded."""
@@ -63,10 +66,13 @@ def channel_names(frame: Any) -> tuple[str, ...]:
 
 def samples_of(frame: Any) -> Samples:
     """(C, N) samples of one of `frames`; 1.0 is full scale."""
-    values = frame.to_ndarray()
-    if not frame.format.is_planar:
-        values = values.reshape(-1, frame.layout.nb_channels).T
-    scale = SCALES[_packed(frame.format.name)]
+    form, channels = _packed(frame.format.name), frame.layout.nb_channels
+    if frame.format.is_planar:
+        # PyAV's own array has a ninth row of eight planes: where FFmpeg's list of them is full, nothing ends it.
+        values = np.stack([np.frombuffer(plane, TYPES[form], frame.samples) for plane in frame.planes[:channels]])
+    else:
+        values = np.frombuffer(frame.planes[0], TYPES[form], frame.samples * channels).reshape(-1, channels).T
+    scale = SCALES[form]
     if values.dtype == np.uint8:
         values = values.astype(np.float32) - 128
     return values.astype(np.float32) * np.float32(scale) if scale != 1.0 else np.asarray(values, np.float32)

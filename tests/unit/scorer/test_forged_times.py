@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,13 +12,14 @@ from hypothesis import strategies as st
 
 from scorer.sampling import probe, sample
 from scorer.sampling.rates import Head, can_be, step_of
-from scorer.spec import SamplerSpec
+from scorer.spec import SPECIFICATIONS, SamplerSpec
 from streams.errors import MediaError
 from streams.ingest.files import Source, cut
 from tests.support.forged import FORGED, make_forged
 from tests.support.jumping import make_jumping
 
 SPEC = SamplerSpec(portrait_frames=0)
+LEAN = replace(SPECIFICATIONS["middle"], portrait_frames=0)
 
 
 @pytest.mark.slow
@@ -35,6 +37,9 @@ def test_a_header_that_forges_the_time_is_not_believed(tmp_path: Path, name: str
     assert (facts.is_timed, facts.duration) == (False, pytest.approx(2))
     with pytest.raises(MediaError, match="stamps cannot be true"):
         cut(Source("a", path), tmp_path / "cut", 1.0, probe)
+    # By the pictures' number, so a look that leaves out pictures elsewhere decodes all of them.
+    for (window, clip), (_, lean) in zip((first, second), sample(path, LEAN, 1.0), strict=True):
+        assert (lean.info, lean.signals["freeze"]) == (clip.info, pytest.approx(clip.signals["freeze"], abs=0.1)), window
 
 
 rates = st.sampled_from([0.5, 1.0, 5.0, 12.5, 24.0, 25.0, 29.97, 50.0, 59.94, 120.0, 240.0])

@@ -22,7 +22,7 @@ from scorer.sampling.decode import open_video
 from scorer.sampling.faces import TEMPLATE, similarity
 from scorer.sampling.fragments import fragments
 from scorer.sampling.statistics import NAMES, names_of
-from scorer.spec import SampledClip, SamplerSpec
+from scorer.spec import SPECIFICATIONS, SampledClip, SamplerSpec
 from tests.support.media import face_frames, make_clip, write_frames
 
 SPEC = SamplerSpec()
@@ -130,11 +130,13 @@ def test_windows_are_contiguous_and_a_short_rest_joins_the_last(tmp_path: Path) 
     assert windows(1.0, start=1.5, limit=1) == [(1.5, 1)]
 
 
+@pytest.mark.parametrize("looks", ["standard", "middle"])
 @pytest.mark.parametrize("name", ["fragmented.mp4", "sparse-keys.ts", "old.avi", "raw.h264"])
-def test_a_window_is_the_same_after_seeking_and_after_reading(odd_file: OddFile, name: str) -> None:
-    path = odd_file(name)
-    read = {window.start: clip for window, clip in sample(path, SPEC, 1.0)}
-    ((window, sought),) = sample(path, SPEC, 1.0, start=1.0, limit=1)
+def test_a_window_is_the_same_after_seeking_and_after_reading(odd_file: OddFile, name: str, looks: str) -> None:
+    path, spec = odd_file(name), SPECIFICATIONS[looks]
+    read = {window.start: clip for window, clip in sample(path, spec, 1.0)}
+    assert [*read] == [float(second) for second in range(6 if name == "sparse-keys.ts" else 3)]
+    ((window, sought),) = sample(path, spec, 1.0, start=1.0, limit=1)
     assert sought.info.frames == 25
     assert equal(read[window.start], sought)
 
