@@ -57,8 +57,10 @@ def frozen_streams(network: FVQRater, samples: Samples, work: Path, with_vision:
     if with_vision:
         streams |= {"frames", "portrait", "faces"}
     wanted = sorted(streams & set(network.config.streams))
-    about = [fingerprint(network), wanted, str(network.dtype), network.config.vision_tokens, samples.rows.tolist()]
+    about = [fingerprint(network), wanted, str(network.dtype), network.config.vision_tokens]
     about += [{name: list(array.shape) for name, array in samples.arrays.items()}]
+    # No two clips have the same statistics.
+    about += [hashlib.sha256(samples.arrays["statistics"].tobytes()).hexdigest()]
     file = work / f"frozen-{hashlib.sha256(json.dumps(about).encode()).hexdigest()[:12]}.safetensors"
     if not file.exists():
         network.eval()

@@ -44,6 +44,9 @@ TIMED = {
 }
 """Kinds whose damage is at some time in the segment: a part of the segment may have none of it."""
 
+NOT_THE_CLIPS = {"setup", "stopped"}
+"""Kinds of `MediaError` that say nothing about a clip: no sampling process can start, or it was stopped."""
+
 PARTS_SHARE = 0.4
 """Share of the training segments that are cut to a part, because not all streams have segments of two seconds."""
 
@@ -68,7 +71,8 @@ def sample_all(
 ) -> Iterator[tuple[int, SampledClip]]:
     """(place of the row, clip) for every row, in order; a clip that cannot be sampled is reported and left out.
 
-    rows: `path` of each clip. jobs: sampling processes. parts: which part of each clip; None: the whole.
+    rows: `path` of each clip. jobs: sampling processes. parts: which part of each clip; None: the whole. Raises MediaError where
+    this machine cannot sample now, whatever the clip.
     """
     with SamplerPool(spec, workers=jobs, timeout=120, memory_mb=4096) as pool:
         # Sample only a few batches ahead of the reader: all clips at once would fill the memory.
@@ -82,6 +86,8 @@ def sample_all(
             try:
                 windows = futures.pop(i).result()
             except MediaError as error:
+                if error.kind in NOT_THE_CLIPS:
+                    raise
                 remark(f"{rows[i]['path']}: left out, {error.reason}")
                 continue
             if windows:
@@ -111,7 +117,8 @@ def kept_samples(
     """The samples of all rows, kept in `folder`; a run that was killed goes on after its last sample.
 
     The folder is only for these clips, this specification and one run at a time: raises ValueError where its samples are of
-    others, and while another run samples. Their labels may change. Parameters as of `sample_all`.
+    others, while another run samples, and where none of the clips can be sampled. Their labels may change. Parameters and errors
+    as of `sample_all`.
     """
     folder.mkdir(parents=True, exist_ok=True)
     # What is complete is only read, by several processes at once where an adapter is trained on several GPUs.
@@ -155,6 +162,8 @@ def _kept(folder: Path, rows: Sequence[Mapping[str, Any]], spec: SamplerSpec, jo
                     array[len(done)] = getattr(clip, name)
                 done.append(first + i)
                 print(done[-1], file=log, flush=True)
+        if rows and not done:
+            raise ValueError(f"{folder}: none of the {len(rows)} clips can be sampled")
         complete.touch()
     return Samples({name: array[: len(done)] for name, array in arrays.items()}, np.array(done))
 

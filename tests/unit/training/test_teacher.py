@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import fcntl
 import json
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
@@ -17,7 +16,7 @@ import torch
 
 from scorer.errors import ModelError
 from scorer.sampling.statistics import names_of
-from scorer.spec import LEVELS, SPECIFICATIONS, ClipScore, ModelId, ModelInput, SampledClip, SamplerSpec
+from scorer.spec import LEVELS, ClipScore, ModelId, ModelInput, SampledClip, SamplerSpec
 from tests.support.doubles import SPEC, make_clip
 from tests.support.media import write_frames
 from tests.support.processes import ROOT
@@ -222,7 +221,7 @@ def test_the_small_model_follows_a_teacher_whose_weight_is_one(data: Path, tmp_p
     assert "20 segments" in card
 
 
-def test_what_is_kept_is_for_these_samples_and_lessons_alone(data: Path, tmp_path: Path) -> None:
+def test_a_run_is_for_these_samples_and_lessons_alone(data: Path) -> None:
     recipe, rows = load_nano_recipe(ROOT / "training/recipes/nano.yaml"), read_labels(data / "train/labels.csv")
     all_rows = samples.Samples({}, np.arange(len(rows)))
     taught_rows = [row | {"target": row["mos"] / 2} for row in rows]
@@ -230,19 +229,3 @@ def test_what_is_kept_is_for_these_samples_and_lessons_alone(data: Path, tmp_pat
     names = [about(recipe, rows, all_rows), about(recipe, taught_rows, all_rows), about(recipe, rows, fewer)]
     assert len(set(names)) == 3
     assert names[0] == about(recipe, read_labels(data / "train/labels.csv"), all_rows)
-    samples.kept_samples(tmp_path, [], SPECIFICATIONS["lean"], 1)
-    with pytest.raises(ValueError, match="its samples are of other clips"):
-        samples.kept_samples(tmp_path, [{"path": tmp_path / "new.mkv"}], SPECIFICATIONS["lean"], 1)
-    with pytest.raises(ValueError, match="another sampler's specification"):
-        samples.kept_samples(tmp_path, [], SPECIFICATIONS["leaner"], 1)
-
-
-def test_one_run_at_a_time_samples_into_a_folder(tmp_path: Path) -> None:
-    with (tmp_path / "lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        with pytest.raises(ValueError, match=f"{tmp_path}: another run samples clips into it"):
-            samples.kept_samples(tmp_path, [], SPECIFICATIONS["lean"], 1)
-    samples.kept_samples(tmp_path, [], SPECIFICATIONS["lean"], 1)
-    with (tmp_path / "lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        samples.kept_samples(tmp_path, [], SPECIFICATIONS["lean"], 1)  # what is complete is only read

@@ -15,12 +15,13 @@ from safetensors.torch import load_file
 
 from scorer.engine import Engine, load_model
 from scorer.load import load_engine
-from scorer.model.bases import Base, load_base
+from scorer.model.bases import Base, load_base, sampler_spec
 from scorer.sampling.statistics import NAMES
 from scorer.spec import MODEL_INPUTS, ModelId, SampledClip, SamplerSpec
 from tests.support import tiny
 from tests.support.doubles import make_clip
 from training.adapter import tune as tuning
+from training.adapter.clips import frozen_streams
 from training.adapter.loop import Checkpoint, Curve, Order, learning_rate, steps_of
 from training.data.rated import RatedClip, RatedSet
 from training.data.samples import Samples
@@ -174,6 +175,19 @@ def test_other_classes_and_every_option_that_saves_memory(bases: dict[str, Base]
     for name, chosen in (("plain", plain), ("thrifty", thrifty)):
         tuning.tune(chosen, Path("/data/0"), tmp_path / name)
     np.testing.assert_allclose(scores(tmp_path / "plain"), scores(tmp_path / "thrifty"), atol=0.5)
+
+
+def test_streams_that_are_kept_are_those_of_the_clips(bases: dict[str, Base], tmp_path: Path) -> None:
+    network = load_base(bases["qwen3"])
+    spec = sampler_spec(network.config, 2, 1)
+    ours, others = (
+        Samples({name: np.stack([getattr(clip, name) for clip in made]) for name in MODEL_INPUTS}, np.arange(len(made)))
+        for made in ([make_clip(light, light, spec, len(NAMES)) for light in lights] for lights in ((40, 90), (150, 210)))
+    )
+    first, of_others, again = (frozen_streams(network, clips, tmp_path, with_vision=True) for clips in (ours, others, ours))
+    for name, tokens in first.items():
+        assert torch.equal(again[name], tokens)
+        assert not torch.equal(of_others[name], tokens)
 
 
 def test_a_base_in_half_precision_has_an_adapter_in_full_precision(

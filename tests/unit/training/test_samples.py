@@ -1,0 +1,52 @@
+"""Sampled clips that are kept in a folder."""
+
+from __future__ import annotations
+
+import fcntl
+from pathlib import Path
+
+import pytest
+
+from scorer.errors import MediaError
+from scorer.sampling import pool
+from scorer.spec import SPECIFICATIONS
+from tests.support.media import make_clip
+from training.data.samples import COMPLETE, kept_samples
+
+LEAN = SPECIFICATIONS["lean"]
+
+
+def test_a_folder_is_for_its_clips_and_specification_alone(tmp_path: Path) -> None:
+    kept_samples(tmp_path, [], LEAN, 1)
+    with pytest.raises(ValueError, match="its samples are of other clips"):
+        kept_samples(tmp_path, [{"path": tmp_path / "new.mkv"}], LEAN, 1)
+    with pytest.raises(ValueError, match="another sampler's specification"):
+        kept_samples(tmp_path, [], SPECIFICATIONS["leaner"], 1)
+
+
+def test_one_run_at_a_time_samples_into_a_folder(tmp_path: Path) -> None:
+    with (tmp_path / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        with pytest.raises(ValueError, match=f"{tmp_path}: another run samples clips into it"):
+            kept_samples(tmp_path, [], LEAN, 1)
+    kept_samples(tmp_path, [], LEAN, 1)
+    with (tmp_path / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        kept_samples(tmp_path, [], LEAN, 1)  # what is complete is only read
+
+
+def test_what_is_no_fault_of_a_clip_leaves_none_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    clips = [{"path": make_clip(tmp_path / f"{number}.mp4", 64, 48, 0.3)} for number in range(2)]
+    with monkeypatch.context() as patch:
+        # As on a machine that is too busy, or has no memory or process left.
+        patch.setattr(pool, "START_SECONDS", 0.001)
+        with pytest.raises(MediaError, match="no sampling process can start"):
+            kept_samples(tmp_path / "kept", clips, LEAN, 1)
+    assert len(kept_samples(tmp_path / "kept", clips, LEAN, 1)) == 2
+
+
+def test_no_clip_at_all_is_an_error(tmp_path: Path) -> None:
+    clips = [{"path": tmp_path / "away.mp4"}]
+    with pytest.raises(ValueError, match=f"{tmp_path}: none of the 1 clips can be sampled"):
+        kept_samples(tmp_path, clips, LEAN, 1)
+    assert not (tmp_path / COMPLETE).exists(), "they are tried again"
