@@ -98,8 +98,7 @@ class Video:
         self.index, self.container = self._stream.index, self._container.format.name
         self.pixel_aspect = self._stream.sample_aspect_ratio
         stated, coded = self._stream.average_rate, context.framerate
-        # Where packets have no time (raw streams), frames are this many seconds apart.
-        self._step = step_of(stated) or USUAL_STEP
+        self._step = step_of(stated) or USUAL_STEP  # between frames whose packets have no time (raw streams), s
         self._first, self._has_clock, head = self._first_time()
         self.is_timed = can_be(head, stated, coded)
         if not self.is_timed:
@@ -255,7 +254,8 @@ class Video:
             self._reopen()
             self._skip = keyframes.packets_before(start + EPSILON)
             return
-        for back in SEEK_BACK if self._has_clock and not self.changes else ():
+        has_palette = self._stream.codec_context.pix_fmt == "pal8"  # AVI's is in the file's first packet alone
+        for back in SEEK_BACK if self._has_clock and not self.changes and not has_palette else ():
             timestamp = int((self._first + max(0.0, start - back)) / self._stream.time_base)
             self._replay = None  # its packets are not those after a seek
             try:

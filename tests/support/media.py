@@ -163,6 +163,7 @@ ODD_FILES = {
     "rgb.mkv": _encoded("-c:v", "png", "-pix_fmt", "rgba"),
     "tiny.mp4": _encoded("-pix_fmt", "yuv420p", width=16, height=16),
     "raw.h264": _encoded("-pix_fmt", "yuv420p", seconds=3),
+    "palette.avi": _encoded("-c:v", "rawvideo", "-pix_fmt", "pal8"),
     "old.avi": _encoded("-c:v", "mpeg4", "-bf", "2", "-q:v", "5", seconds=3),
     "flash.flv": _encoded("-c:v", "flv1", "-pix_fmt", "yuv420p"),
     "fragmented.mp4": _encoded("-pix_fmt", "yuv420p", "-movflags", "+frag_keyframe+empty_moov", seconds=3),

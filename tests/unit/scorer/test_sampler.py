@@ -174,6 +174,7 @@ def test_a_missing_file_is_refused(tmp_path: Path) -> None:
         ("interlaced.ts", (160, 120), 25),
         ("alpha.webm", (160, 120), 8),
         ("palette.gif", (160, 120), 25),
+        ("palette.avi", (160, 120), 25),
         ("rgb.mkv", (160, 120), 25),
         ("tiny.mp4", (16, 16), 25),
         ("flash.flv", (160, 120), 25),
@@ -184,6 +185,8 @@ def test_odd_files_are_sampled(odd_file: OddFile, name: str, size: tuple[int, in
     check(clip, SPEC)
     assert (clip.info.width, clip.info.height) == size
     assert clip.info.frames == frames
+    assert clip.signals["black"] < 0.5
+    assert clip.signals["luma"] > 50
 
 
 def test_the_readable_part_of_a_truncated_or_damaged_file_is_sampled(odd_file: OddFile) -> None:
