@@ -83,7 +83,7 @@ class DeadLetters:
         try:
             waiting: list[KeptLetter] = []
             partitions = len(self._partitions(self._segments))
-            for letter, state in self.letters(selection):
+            for letter, state in self._present(selection):
                 if obstacle := letter.obstacle():
                     replayed.cannot[letter.letter_id] = obstacle
                 elif state == "replayed" and not again:
@@ -102,7 +102,7 @@ class DeadLetters:
     def remove(self, selection: Selection) -> int:
         """Mark the selected letters as removed; returns their number. Kafka deletes their bytes when the retention is over."""
         self._prepare_marks()
-        letter_ids = [letter.letter_id for letter, _ in self.letters(selection)]
+        letter_ids = [letter.letter_id for letter, _ in self._present(selection)]
         producer = open_producer(self._connection)
         try:
             self._mark(producer, letter_ids, "removed")
@@ -121,6 +121,13 @@ class DeadLetters:
         self._partitions(self._marks_topic)
         for letter in self._read():
             self._last_times[letter.letter_id] = max(letter.time, self._last_times.get(letter.letter_id, letter.time))
+
+    def _present(self, selection: Selection) -> Iterator[tuple[KeptLetter, State]]:
+        """The selected letters that were there at `_prepare_marks`; the marks are not about those that arrive meanwhile."""
+        for letter, state in self.letters(selection):
+            last_time = self._last_times.get(letter.letter_id)
+            if last_time is not None and letter.time <= last_time:
+                yield letter, state
 
     def _state(self, letter: KeptLetter) -> State:
         mark = self._marks.get(letter.letter_id)
