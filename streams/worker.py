@@ -9,7 +9,7 @@ import shutil
 import signal
 import socket
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
@@ -26,6 +26,7 @@ from streams.alerts.acknowledge import Acknowledgements
 from streams.alerts.acks_topic import follow_agent
 from streams.alerts.agent import AlertAgent
 from streams.alerts.cause import cause_of_silence
+from streams.alerts.course import Courses
 from streams.alerts.delivery import Courier
 from streams.alerts.policy import load_policy
 from streams.alerts.state import StreamState
@@ -54,7 +55,16 @@ from streams.scoring.worst import WorstStreams
 from streams.settings import Settings
 from streams.sinks.base import Sink
 from streams.starting_pages import StartingPages
-from streams.worker_models import Models, cascade_of, deep_model, own_scorer, second_model, served_scorer, tiers_of
+from streams.worker_models import (
+    Models,
+    cascade_of,
+    courses_of,
+    deep_model,
+    own_scorer,
+    second_model,
+    served_scorer,
+    tiers_of,
+)
 
 log = logging.getLogger(__name__)
 LONGEST_CAUSE = 1000
@@ -119,6 +129,9 @@ def run_worker(settings: Settings, pages: StartingPages, life: Life) -> int:
     if settings.deep_model or settings.deep_url:
         deep, more = deep_model(settings, connection)
         followers += more
+    glances = courses_of(settings) if settings.tiers == "on" else None
+    looks = courses_of(settings) if deep is not None else None
+    models = Models(scorer, second, deep, glances, looks)
     parts.make_data_folder(settings, connection.named(FAUST_FOLDER))
     inbox = _own_inbox(settings.data_dir / "inbox")
     sink = parts.sink(settings)
@@ -130,7 +143,6 @@ def run_worker(settings: Settings, pages: StartingPages, life: Life) -> int:
             if served is not None:
                 app.async_exit_stack.callback(served.close)
                 await connected(served)
-            models = Models(scorer, second, deep)
             sender = PictureSender(app.producer, connection.named(PICTURES_TOPIC))
             shown = Pictures(pictures, sender.send) if pictures is not None else None
             pipelines.append(await _open_pipeline(app, settings, models, sink, inbox, shown))
@@ -152,7 +164,8 @@ def run_worker(settings: Settings, pages: StartingPages, life: Life) -> int:
     app = build_app(options, open_pipeline, sink, worst)
 
     agents: list[Agent] = [*followers]
-    _add_agents(agents, settings, connection, _assigned_partitions(app, connection.named(SEGMENTS_TOPIC)), inbox)
+    assigned = _assigned_partitions(app, connection.named(SEGMENTS_TOPIC))
+    _add_agents(agents, settings, connection, assigned, inbox, models.courses())
     add_pages(
         app,
         sink,
@@ -186,12 +199,21 @@ def _check_libraries() -> None:
 
 
 def _add_agents(
-    agents: list[Agent], settings: Settings, connection: Connection, assigned: Callable[[], set[int]], inbox: Path
+    agents: list[Agent],
+    settings: Settings,
+    connection: Connection,
+    assigned: Callable[[], set[int]],
+    inbox: Path,
+    courses: Sequence[Courses],
 ) -> None:
-    """Add the agents beside the score agent that the settings enable. assigned: the partitions that this worker reads now."""
+    """Add the agents beside the score agent that the settings enable.
+
+    assigned: the partitions that this worker reads now. courses: of the score agent, which follow the alert policy too.
+    """
     group = parts.group(settings)
     lag = LagWatch(lambda: Progress(connection, group.name, connection.named(SEGMENTS_TOPIC)), assigned)
     agents.append(Agent("lag", lag.run, Pauses(longest=5.0)))
+    judges = [followed.use for followed in courses]
     if settings.alerts:
         policy = load_policy(settings.alert_policy)
         check_alert_topics(connection)
@@ -202,7 +224,11 @@ def _add_agents(
         couriers = Couriers(agents, lambda receiver: Courier(connection, group, receiver, alerts.open_alerts, seen).agent())
         couriers.use(policy.receivers, start=False)
         if settings.alert_policy is not None:
-            agents.append(PolicyWatch(settings.alert_policy, policy, follow(alerts.use, couriers)).agent())
+            agents.append(PolicyWatch(settings.alert_policy, policy, follow([*judges, alerts.use], couriers)).agent())
+    elif settings.alert_policy is not None and judges:
+        # It tells no receiver, so their secrets may not be on this machine.
+        policy = load_policy(settings.alert_policy)
+        agents.append(PolicyWatch(settings.alert_policy, policy, follow(judges, None), load_policy).agent())
     store = parts.clip_store(settings)
     if settings.harvest:
         limits, fetch = parts.harvest_limits(settings), parts.fetch_limits(settings)
@@ -271,10 +297,10 @@ async def _open_pipeline(
     resources.callback(pool.close)
     metrics.SAMPLER_CHILDREN.set(pool.workers)
     metrics.SAMPLER_WAITING.set_function(pool.waiting)
-    cascade = cascade_of(settings, models.deep) if models.deep is not None else None
+    cascade = cascade_of(settings, models.deep, models.looks) if models.deep is not None and models.looks is not None else None
     if isinstance(models.deep, RemoteScorer):
         resources.callback(models.deep.close)
-    tiers = tiers_of(settings, pool, models.scorer) if settings.tiers == "on" else None
+    tiers = tiers_of(pool, models.scorer, models.glances) if models.glances is not None else None
     pipeline = SegmentPipeline(fetcher, pool, models.scorer, models.second, settings.live_window, cascade, pictures, tiers)
     resources.callback(pipeline.close)
     return pipeline

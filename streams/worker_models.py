@@ -31,11 +31,21 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Models:
-    """The models of a worker: the one that scores every segment, and those that may be there beside it."""
+    """The models of a worker: the one that scores every segment, and those that may be there beside it.
+
+    glances, looks: what the alerts make of the scores, for the choice of glances and of the large model's looks; None without
+    these. Each takes in every score, so there are two.
+    """
 
     scorer: Scorer
     second: Scorer | None
     deep: Scorer | None
+    glances: Courses | None
+    looks: Courses | None
+
+    def courses(self) -> list[Courses]:
+        """Those that go by the alert policy."""
+        return [courses for courses in (self.glances, self.looks) if courses is not None]
 
 
 def own_scorer(settings: Settings, connection: Connection) -> tuple[Scorer, list[Agent]]:
@@ -114,18 +124,21 @@ def deep_model(settings: Settings, connection: Connection) -> tuple[Scorer, list
     return deep, [follow_agent(deep, connection, "large model updates")] if deep.follows else []
 
 
-def tiers_of(settings: Settings, pool: SamplerPool, scorer: Scorer) -> Tiers:
-    """Which look each segment gets. Open alerts are found by the same policy as the alert agent's."""
+def courses_of(settings: Settings) -> Courses:
+    """Where the scores of the worker's streams are going, by the same policy as the alert agent's."""
+    return Courses(load_policy(settings.alert_policy))
+
+
+def tiers_of(pool: SamplerPool, scorer: Scorer, courses: Courses) -> Tiers:
+    """Which look each segment gets. courses: say of which streams an alert is open, or may be about to open or to end."""
     from streams.scoring.glances import Tiers
     from streams.scoring.tiers import TierLimits
 
-    return Tiers(pool, Courses(load_policy(settings.alert_policy)), lambda: scorer.model, TierLimits())
+    return Tiers(pool, courses, lambda: scorer.model, TierLimits())
 
 
-def cascade_of(settings: Settings, deep: Scorer) -> Cascade:
-    """The looks by the large model. Its streams' alerts are found by the same policy as the alert agent's."""
+def cascade_of(settings: Settings, deep: Scorer, courses: Courses) -> Cascade:
+    """The looks by the large model. courses: say of which streams an alert is open, or may be about to open."""
     connect = deep.connect if isinstance(deep, RemoteScorer) else None
     looks = DeepScorer(deep, settings.deep_timeout, settings.batch_size, connect)
-    return Cascade(
-        looks, DeepPlan(parts.deep_limits(settings)), Courses(load_policy(settings.alert_policy)), settings.live_window
-    )
+    return Cascade(looks, DeepPlan(parts.deep_limits(settings)), courses, settings.live_window)

@@ -100,7 +100,7 @@ class AlertAgent:
     def use(self, policy: AlertPolicy) -> bool:
         """Judge by another policy from the next scores on; returns whether its limits are others. Any thread may call it."""
         before, self._policy = self._policy, policy
-        return (before.alerts, before.overrides) != (policy.alerts, policy.overrides)
+        return not policy.has_limits_of(before)
 
     def open_alerts(self) -> list[QualityAlert]:
         """The firing alerts of this worker's streams; any thread may ask. An alert leaves the list before its end is sent."""

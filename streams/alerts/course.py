@@ -32,6 +32,11 @@ class Courses:
         self._policy = policy
         self._streams: OrderedDict[str, StreamState] = OrderedDict()
 
+    def use(self, policy: AlertPolicy) -> bool:
+        """Judge by another policy from the next score on; returns whether its limits are others. Any thread may call it."""
+        before, self._policy = self._policy, policy
+        return not policy.has_limits_of(before)
+
     def __call__(self, score: SegmentScore, now: datetime) -> Literal["steady", "changing", "alert", "no-picture"]:
         """The course of a segment's stream with this segment.
 

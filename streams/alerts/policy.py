@@ -62,6 +62,10 @@ class AlertPolicy(Part):
             self._cache[matching] = Alerts.model_validate(limits)
         return self._cache[matching]
 
+    def has_limits_of(self, other: AlertPolicy) -> bool:
+        """Whether it judges every stream as another policy does."""
+        return (self.alerts, self.overrides) == (other.alerts, other.overrides)
+
 
 SETTING = "FVQ_ALERT_POLICY"
 

@@ -24,10 +24,19 @@ LOOK_SECONDS = 2.0
 
 
 class PolicyWatch:
-    """Looks at the files of a policy. path: the policy's. use: takes each policy that is read again; returns what it changed."""
+    """Looks at the files of a policy.
 
-    def __init__(self, path: Path, policy: AlertPolicy, use: Callable[[AlertPolicy], str]) -> None:
-        self._path, self._policy, self._use = path, policy, use
+    path: the policy's. use: takes each policy that is read again; returns what it changed. read: from the file to the policy.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        policy: AlertPolicy,
+        use: Callable[[AlertPolicy], str],
+        read: Callable[[Path], AlertPolicy] = check_policy,
+    ) -> None:
+        self._path, self._policy, self._use, self._read = path, policy, use, read
         self._known = self._seen = self._digests()
 
     def agent(self) -> Agent:
@@ -48,7 +57,7 @@ class PolicyWatch:
             return
         self._known = digests
         try:
-            policy = check_policy(self._path)
+            policy = self._read(self._path)
         except SettingsError as error:
             log.error("the changed alert policy %s is refused, the one before goes on: %s", self._path, error)
             return
@@ -109,12 +118,16 @@ class Couriers:
         return sorted(others | {told.receiver.name for told in new})
 
 
-def follow(use_limits: Callable[[AlertPolicy], bool], couriers: Couriers) -> Callable[[AlertPolicy], str]:
-    """What a `PolicyWatch` calls. use_limits: takes a policy; returns whether its limits are others."""
+def follow(judges: Sequence[Callable[[AlertPolicy], bool]], couriers: Couriers | None) -> Callable[[AlertPolicy], str]:
+    """What a `PolicyWatch` calls.
+
+    judges: each takes a policy; returns whether its limits are others. couriers: None in a worker that delivers no alerts.
+    """
 
     def use(policy: AlertPolicy) -> str:
-        receivers = couriers.use(policy.receivers)
-        changes = ["limits"] if use_limits(policy) else []
+        receivers = couriers.use(policy.receivers) if couriers is not None else []
+        others = [judge(policy) for judge in judges]
+        changes = ["limits"] if any(others) else []
         if receivers:
             changes.append(f"receivers {', '.join(receivers)}")
         return " and ".join(changes)

@@ -223,9 +223,16 @@ class Tiers:
             self._lose(look)
         return look.asks
 
-    def rested(self, answer: SegmentScore) -> None:
-        """Take in the answer of a glance, in its turn."""
-        self._outlook(answer, datetime.now(UTC))
+    def rested(self, rest: Rest, answer: SegmentScore) -> None:
+        """Take in the answer of a glance, in its turn.
+
+        What is asked of the stream may change during glances: an alert policy that is read again has other limits.
+        """
+        course = self._outlook(answer, datetime.now(UTC))
+        undecided = course == "no-picture" or self._outlook.is_undecided(answer)
+        line = rest.look.line
+        if undecided and line is not None and line.look is rest.look and line.state is not None:
+            line.state = replace(line.state, asks="alert")
 
     @property
     def drift(self) -> float:

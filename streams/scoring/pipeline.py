@@ -172,7 +172,7 @@ class SegmentPipeline:
                 full = tiers.rest(segment.rest)
                 if isinstance(full, SegmentScore):
                     answer = rested_answer(segment, full, tiers.drift)
-                    tiers.rested(answer)
+                    tiers.rested(segment.rest, answer)
                     answered = Answered(segment.message, answer)
                 else:
                     again.append((place, segment, FullLook(full)))

@@ -19,7 +19,7 @@ import os
 import random
 import sys
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from itertools import combinations
 from pathlib import Path
@@ -100,7 +100,9 @@ def play(stream: Stream, limits: TierLimits, policy: Courses, seed: int = 0) -> 
             assert looked is not None
             state = with_glance(state, facts)
             result.errors.append(segment.score - (looked.score or 0.0))
-            policy(_score(event, segment, looked), BEGIN)
+            score = _score(event, segment, looked)
+            if policy(score, BEGIN) == "no-picture" or policy.is_undecided(score):
+                state = replace(state, asks="alert")
         else:
             assert step.reason is not None
             cost += segment.full_s + (0.0 if facts.tried else segment.keyframe_s)

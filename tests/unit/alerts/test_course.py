@@ -72,6 +72,16 @@ def test_the_policy_of_the_streams_labels_holds() -> None:
     assert courses_of(series((10, 70)), Courses(policy))[-1] == "steady"
 
 
+def test_a_policy_that_is_read_again_holds_from_the_next_score_on() -> None:
+    courses, scores = Courses(POLICY), series((40, 55))
+    courses_of(scores[:20], courses)
+    assert not courses.is_undecided(scores[19])
+    assert courses.use(parse_policy({"alerts": {"low_quality": {"threshold": 60}}}))
+    assert courses_of(scores[20:], courses)[-1] == "alert"
+    assert courses.is_undecided(scores[-1])
+    assert not courses.use(parse_policy({"alerts": {"low_quality": {"threshold": 60}}})), "the limits are the same"
+
+
 def test_renditions_have_a_course_each() -> None:
     courses = Courses(POLICY)
     for number in range(40):

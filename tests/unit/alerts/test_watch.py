@@ -136,13 +136,25 @@ def test_the_couriers_are_those_of_the_last_policy(policies: list[set[str]]) -> 
 def test_what_changed_is_said() -> None:
     agent = AlertAgent(Connection("none:1"), Group("fvq", 10), AlertPolicy())
     agents: list[Agent] = []
-    use = follow(agent.use, couriers(agents))
+    use = follow([agent.use], couriers(agents))
     assert use(parse_policy({})) == ""
     assert use(parse_policy({"alerts": {"smoothing": 5}})) == "limits"
     changed = AlertPolicy(receivers=receivers("on-call"))
     assert use(changed) == "limits and receivers on-call"
     for running in list(agents):
         running.stop()
+
+
+def test_all_who_judge_get_the_policy_also_without_receivers() -> None:
+    policies: list[AlertPolicy] = []
+
+    def judge(policy: AlertPolicy) -> bool:
+        policies.append(policy)
+        return True
+
+    changed = AlertPolicy(receivers=receivers("on-call"))
+    assert follow([judge, judge], None)(changed) == "limits"
+    assert policies == [changed, changed]
 
 
 def test_streams_without_new_scores_get_the_new_limits_too() -> None:

@@ -18,7 +18,7 @@ from scorer.errors import MediaError, ModelError
 from scorer.sampling.glance import Glance
 from scorer.spec import ClipScore, ModelId, SampledClip
 from streams.alerts.course import Courses
-from streams.alerts.policy import load_policy
+from streams.alerts.policy import load_policy, parse_policy
 from streams.events import SegmentEvent, SegmentScore
 from streams.letter import DeadLetter, Message
 from streams.media.fetch import LocalMedia
@@ -36,7 +36,7 @@ class Seen(Media):
     """Media whose glances differ by their brightness, which is the score too. glances: of files, by whether with a picture.
     heard: files whose sound a glance heard.
 
-    slow: URIs whose fetch ends after those of the others. unread: URIs that a glance cannot read.
+    slow: URIs whose fetch ends after those of the others. unread: URIs that a glance cannot read. black: share of black pixels.
     """
 
     def __init__(self, inbox: Path | None = None) -> None:
@@ -45,6 +45,7 @@ class Seen(Media):
         self.heard: list[str] = []
         self.slow: set[str] = set()
         self.unread: set[str] = set()
+        self.black = 0.0
 
     async def fetch_segment(self, segment: SegmentEvent) -> LocalMedia:
         if segment.segment_id in self.slow:
@@ -59,7 +60,7 @@ class Seen(Media):
             answer.set_exception(MediaError("no packets", kind="undecodable"))
             return answer
         away = (int(path.name) - 150) / 5
-        seen = make_glance(packets=away, picture=away)
+        seen = make_glance(packets=away, picture=away, black=self.black)
         seen = seen if picture else Glance(seen.bitstream, audio=seen.audio)
         answer.set_result(seen if sound else replace(seen, audio=None))
         return answer
@@ -75,10 +76,12 @@ def segment(sequence: int, light: int | str = 150, stream: str = "s", **changes:
 
 
 @asynccontextmanager
-async def pipeline_of(media: Seen, scorer: BrightnessScorer, limits: TierLimits | None = None) -> AsyncIterator[Any]:
+async def pipeline_of(
+    media: Seen, scorer: BrightnessScorer, limits: TierLimits | None = None, courses: Courses | None = None
+) -> AsyncIterator[Any]:
     """What answers messages that come together, with glances."""
     double: Any = media
-    tiers = Tiers(double, Courses(load_policy(None)), lambda: scorer.model, limits or TierLimits())
+    tiers = Tiers(double, courses or Courses(load_policy(None)), lambda: scorer.model, limits or TierLimits())
     pipeline = SegmentPipeline(double, double, scorer, tiers=tiers)
 
     async def answer(*messages: Message) -> list[SegmentScore | DeadLetter]:
@@ -134,6 +137,18 @@ async def test_a_degraded_segment_gets_a_full_look_at_once_and_the_next_one_a_se
         answers = await one_by_one(answer, [segment(n, 200) for n in range(5)] + [segment(n, 160) for n in range(5, 10)])
     assert tiers_of(answers)[5:7] == [("full", "changed"), ("full", "alert")]
     assert answers[5].score < answers[4].score - 10
+
+
+@pytest.mark.parametrize("limits", [{"low_quality": {"threshold": 100}}, {"black": {"threshold": 0.4}}])
+async def test_a_policy_that_is_read_again_during_glances_asks_for_full_looks(limits: dict[str, Any]) -> None:
+    media, courses = Seen(), Courses(load_policy(None))
+    media.black = 0.5
+    async with pipeline_of(media, BrightnessScorer(), TierLimits(seen=1), courses) as answer:
+        before = await one_by_one(answer, [segment(number) for number in range(5)])
+        courses.use(parse_policy({"alerts": limits}))
+        after = await one_by_one(answer, [segment(number) for number in range(5, 8)])
+    assert tiers_of(before)[-1] == ("glance", None)
+    assert tiers_of(after)[:2] == [("glance", None), ("full", "alert")]
 
 
 async def test_a_low_score_is_never_rested_on() -> None:
