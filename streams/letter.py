@@ -14,7 +14,7 @@ compressed, and a letter that no broker takes would hold its stream back for eve
 class Message:
     """An input message as bytes, and where it stood.
 
-    sent: when it was sent, epoch seconds; None where that is not known.
+    sent: when it was sent, or came to its topic where that is known to be later, epoch seconds; None where neither is known.
     unreadable: why Kafka's client cannot read it; `value` then has the bytes of its record or of its batch, and `last` the
     last of the batch's offsets. '' for any other message.
     """

@@ -37,6 +37,7 @@ from streams.events import PICTURES_TOPIC, SEGMENTS_TOPIC, AlertCause
 from streams.ingest.silence import IngestStates
 from streams.kafka.agent import Agent, Pauses, running
 from streams.kafka.allowed import check_rights
+from streams.kafka.arrivals import Arrivals
 from streams.kafka.clients import check_broker
 from streams.kafka.connection import Connection
 from streams.kafka.progress import LagWatch, Progress
@@ -161,11 +162,16 @@ def run_worker(settings: Settings, pages: StartingPages, life: Life) -> int:
         parts.flood_limits(settings),
     )
     worst = WorstStreams(settings.worst_streams) if settings.worst_streams else None
-    app = build_app(options, open_pipeline, sink, worst)
+    arrivals = Arrivals() if settings.live_window is not None else None
+    app = build_app(options, open_pipeline, sink, worst, arrivals)
 
     agents: list[Agent] = [*followers]
     assigned = _assigned_partitions(app, connection.named(SEGMENTS_TOPIC))
-    _add_agents(agents, settings, connection, assigned, inbox, models.courses())
+    lag = LagWatch(
+        lambda: Progress(connection, options.group.name, connection.named(SEGMENTS_TOPIC)), assigned, arrivals=arrivals
+    )
+    agents.append(Agent("lag", lag.run, Pauses(longest=5.0)))
+    _add_agents(agents, settings, connection, inbox, models.courses())
     add_pages(
         app,
         sink,
@@ -198,21 +204,12 @@ def _check_libraries() -> None:
         )
 
 
-def _add_agents(
-    agents: list[Agent],
-    settings: Settings,
-    connection: Connection,
-    assigned: Callable[[], set[int]],
-    inbox: Path,
-    courses: Sequence[Courses],
-) -> None:
+def _add_agents(agents: list[Agent], settings: Settings, connection: Connection, inbox: Path, courses: Sequence[Courses]) -> None:
     """Add the agents beside the score agent that the settings enable.
 
-    assigned: the partitions that this worker reads now. courses: of the score agent, which follow the alert policy too.
+    courses: of the score agent, which follow the alert policy too.
     """
     group = parts.group(settings)
-    lag = LagWatch(lambda: Progress(connection, group.name, connection.named(SEGMENTS_TOPIC)), assigned)
-    agents.append(Agent("lag", lag.run, Pauses(longest=5.0)))
     judges = [followed.use for followed in courses]
     if settings.alerts:
         policy = load_policy(settings.alert_policy)

@@ -9,12 +9,14 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from contextlib import suppress
 from typing import Any, Self
 
 from kafka import TopicPartition
 from kafka.errors import KafkaError
 
 from streams import metrics
+from streams.kafka.arrivals import Arrivals
 from streams.kafka.clients import open_observer
 from streams.kafka.connection import Connection
 from streams.outages import KAFKA, Outage
@@ -50,6 +52,11 @@ class Progress:
     def partitions(self) -> set[int]:
         """The topic's partitions."""
         return set(self._consumer.partitions_for_topic(self._topic) or ())
+
+    def ends(self, partitions: Collection[int]) -> dict[int, int]:
+        """Of each partition, the offset after its last message."""
+        ends = self._consumer.end_offsets([TopicPartition(self._topic, number) for number in partitions])
+        return {at.partition: end for at, end in ends.items()}
 
     def ends_and_committed(self, partitions: Collection[int]) -> tuple[dict[int, int], dict[int, int]]:
         """Of each partition, the offset after its last message, and the one at which the group goes on.
@@ -121,13 +128,17 @@ def wait_for_groups(connection: Connection, groups: Sequence[str], topic: str, e
 class LagWatch:
     """Keeps the metric of the consumer lag up to date, and notices when Kafka goes away and comes back.
 
-    assigned: the partitions of this worker. kafka: is told whether Kafka answers.
+    assigned: the partitions of this worker. kafka: is told whether Kafka answers. arrivals: are told where the partitions end.
     """
 
     def __init__(
-        self, open_progress: Callable[[], Progress], assigned: Callable[[], Collection[int]], kafka: Outage = KAFKA
+        self,
+        open_progress: Callable[[], Progress],
+        assigned: Callable[[], Collection[int]],
+        kafka: Outage = KAFKA,
+        arrivals: Arrivals | None = None,
     ) -> None:
-        self._open_progress, self._assigned, self._kafka = open_progress, assigned, kafka
+        self._open_progress, self._assigned, self._kafka, self._arrivals = open_progress, assigned, kafka, arrivals
         self._shown: set[int] = set()
 
     def run(self, stop: threading.Event) -> None:
@@ -142,8 +153,19 @@ class LagWatch:
             self._kafka.failed(words(error) if is_refusal(error) else error)  # its text begins with its type
             raise
 
+    @staticmethod
+    def _note_ends(progress: Progress, partitions: set[int], arrivals: Arrivals) -> None:
+        """Note where all partitions end: those of other workers may come to this one."""
+        asked_at = time.time()
+        arrivals.note(progress.ends(partitions), asked_at)
+        with suppress(KafkaError):  # one of them may have no leader, which is no concern of this worker
+            asked_at = time.time()
+            arrivals.note(progress.ends(progress.partitions() - partitions), asked_at)
+
     def _measure(self, progress: Progress) -> None:
         partitions = set(self._assigned())
+        if self._arrivals is not None:
+            self._note_ends(progress, partitions, self._arrivals)
         for partition in self._shown - partitions:
             metrics.CONSUMER_LAG.remove(str(partition))
         self._shown &= partitions

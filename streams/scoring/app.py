@@ -21,9 +21,11 @@ from faust.types import TP
 from streams import metrics
 from streams.addresses import bracketed
 from streams.events import SEGMENTS_TOPIC
+from streams.kafka.arrivals import Arrivals
 from streams.kafka.connection import Connection
 from streams.kafka.consumer import Group
 from streams.kafka.unreadable import as_message, keep_faust_reading
+from streams.letter import Message
 from streams.scoring.answer import Answered, Result
 from streams.scoring.batcher import Batcher
 from streams.scoring.checkpoint import checkpoint
@@ -75,10 +77,12 @@ def build_app(
     open_pipeline: Callable[[], Awaitable[SegmentPipeline]],
     sink: Sink,
     worst: WorstStreams | None = None,
+    arrivals: Arrivals | None = None,
 ) -> faust.App:
     """The worker's app.
 
     open_pipeline: gives the pipeline, in the app's event loop and before the first message. worst: is told of all scores.
+    arrivals: tell when messages came to the topic; without them their own time counts.
     """
     app = _faust_app(options)
     named = options.connection.named
@@ -97,7 +101,7 @@ def build_app(
 
         async def sample(events: Sequence[Any]) -> list[Result]:
             try:
-                return await sample_messages([as_message(event.message, event.message.timestamp) for event in events])
+                return await sample_messages([_as_sent(event.message, arrivals) for event in events])
             except Exception:
                 _end_now("segments cannot be sampled; the worker ends so that nothing is committed past them")
 
@@ -132,6 +136,12 @@ def build_app(
             batcher.close()
 
     return app
+
+
+def _as_sent(message: Any, arrivals: Arrivals | None) -> Message:
+    """A message of Faust, with the time from which on it waits."""
+    sent = message.timestamp
+    return as_message(message, arrivals.earliest(message.partition, message.offset, sent) if arrivals is not None else sent)
 
 
 def _tell_of_rebalances(app: faust.App, topic: str) -> None:

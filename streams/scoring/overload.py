@@ -101,9 +101,9 @@ class Freshness:
     def shed(self, event: SegmentEvent, sent: float | None) -> str | None:
         """Why a segment is left out because there is too much to do; None where it is not.
 
-        sent: when its message was, seconds since 1970.
+        sent: when its message was, or came to its topic, seconds since 1970; see `Message.sent`.
         """
-        # A stream whose packager's clock is behind is not queued for longer than the others: its message's own time tells.
+        # A stream whose packager's clock is behind is not queued for longer than the others: its message's time tells.
         waited = _lag(event) if sent is None else min(_lag(event), time.time() - sent)
         priority = has_priority(event.labels)
         if self._shedder is None or self._shedder.keeps(event.stream_id, priority, waited):

@@ -31,7 +31,7 @@ def test_the_score_agents_courses_follow_a_policy_that_is_read_again(
     file.write_text(receivers + "alerts: {low_quality: {threshold: 40}}")
     settings = Settings(data_dir=tmp_path, alerts=alerts, alert_policy=file, harvest=False)
     both, agents = [Courses(load_policy(file)) for _ in range(2)], list[Agent]()
-    worker._add_agents(agents, settings, Connection("none:1"), set, tmp_path, both)
+    worker._add_agents(agents, settings, Connection("none:1"), tmp_path, both)
     (watch,) = (agent for agent in agents if agent.name == "alert policy")
 
     watch.start()

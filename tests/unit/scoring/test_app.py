@@ -21,9 +21,10 @@ from hypothesis import strategies as st
 from intervaltree import IntervalTree
 
 from streams.errors import SettingsError
+from streams.kafka.arrivals import Arrivals
 from streams.kafka.connection import Connection
 from streams.kafka.consumer import Group
-from streams.scoring.app import FETCH_WAIT_MS, AppOptions, ScoreConsumer, build_app
+from streams.scoring.app import FETCH_WAIT_MS, AppOptions, ScoreConsumer, _as_sent, build_app
 from streams.scoring.pages import add_pages
 from streams.scoring.pipeline import SegmentPipeline
 from streams.settings import Settings
@@ -168,6 +169,15 @@ async def test_partitions_without_a_commit_are_read_from_their_beginning(tmp_pat
     monkeypatch.setattr(thread, "call_thread", in_this_thread)
     assert await thread.seek_to_committed() == committed
     assert begun == [TP("segments", 1), TP("segments", 2)]
+
+
+def test_a_message_waits_from_when_it_came_also_where_its_producer_had_sent_it_before() -> None:
+    arrivals = Arrivals()
+    arrivals.note({2: 40}, 1000.0)
+    message = SimpleNamespace(key=b"s", value=b"{}", topic="video-segments", partition=2, offset=41, timestamp=950.0)
+
+    assert _as_sent(message, arrivals).sent == 1000
+    assert _as_sent(message, None).sent == 950
 
 
 async def test_a_worker_that_cannot_take_messages_ends(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

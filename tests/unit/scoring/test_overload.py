@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import time
 from collections import deque
 from collections.abc import Sequence
+from datetime import UTC, datetime
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from streams.events import SegmentEvent
+from streams.kafka.arrivals import Arrivals
 from streams.scoring import overload
-from streams.scoring.overload import LEAST_SHARE, PRIORITY, Shedder, has_priority, share_kept
+from streams.scoring.overload import LEAST_SHARE, PRIORITY, Freshness, Shedder, has_priority, share_kept
 
 WINDOW = 60.0
 
@@ -110,3 +114,64 @@ def test_no_more_streams_are_remembered_than_the_limit(monkeypatch: pytest.Monke
         shedder.keeps(str(number), False, 45.0)
 
     assert list(shedder._credit) == ["7", "8", "9"]
+
+
+class Queue:
+    """A partition as a worker reads it, with looks at its end, and what is shed of it."""
+
+    def __init__(self) -> None:
+        self.arrivals, self.freshness = Arrivals(), Freshness(WINDOW)
+        self._offset = 0
+
+    def look(self, waits: float) -> None:
+        """What comes after this look waits for so many seconds."""
+        self.arrivals.note({0: self._offset}, time.time() - waits)
+
+    def sheds(self, stream: str, waits: float, behind: float) -> bool:
+        """Whether the next segment is shed. behind: what its own times are before its arrival, seconds."""
+        now, offset = time.time(), self._offset
+        self._offset += 1
+        sent = now - waits - behind
+        start = datetime.fromtimestamp(sent - 2, UTC)
+        event = SegmentEvent(
+            stream_id=stream, segment_id=f"{stream}/{offset}", sequence=offset, uri="http://x/a.ts", start=start, duration=2
+        )
+        return self.freshness.shed(event, self.arrivals.earliest(0, offset, sent)) is not None
+
+
+@pytest.mark.parametrize("behind", [20.0, 30.0, 45.0, 59.0])
+def test_a_packager_whose_hosts_clock_is_behind_costs_no_stream_a_segment(behind: float) -> None:
+    queue = Queue()
+
+    for _ in range(20):
+        queue.look(waits=5)
+        shed = [queue.sheds(f"channel-{number}", 1.0, behind if number == 0 else 0.0) for number in range(100)]
+        assert not any(shed)
+
+
+def test_a_packager_that_sends_what_it_had_kept_costs_no_stream_a_segment() -> None:
+    queue = Queue()
+
+    for second in range(6):
+        queue.look(waits=5)
+        kept = [queue.sheds("was-away", 1.0, 50 - 2 * number) for number in range(25)] if second == 2 else []
+        shed = kept + [queue.sheds(f"channel-{number}", 1.0, 0.0) for number in range(100)]
+        assert not any(shed)
+
+
+def test_a_worker_that_is_behind_sheds_of_all_streams_whatever_their_clocks_say() -> None:
+    queue = Queue()
+
+    shed = []
+    for _ in range(20):
+        queue.look(waits=36)
+        shed += [queue.sheds(f"channel-{number}", 34.0, 40.0 if number == 0 else 0.0) for number in range(100)]
+
+    assert 0.4 < sum(shed) / len(shed) < 0.7
+
+
+def test_a_backlog_from_before_the_worker_came_is_judged_by_its_own_times() -> None:
+    queue = Queue()
+    queue.arrivals.note({0: 1000}, time.time())
+
+    assert sum(queue.sheds("channel", 34.0, 0.0) for _ in range(100)) > 40
