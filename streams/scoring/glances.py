@@ -157,10 +157,25 @@ class Tiers:
         return line
 
     def skip(self, segment: SegmentEvent) -> None:
-        """Take in a segment that is skipped because the workers cannot keep up."""
+        """Take in a segment that is skipped because the workers cannot keep up.
+
+        It has its turn after the segments before it, which may not be planned yet; its answer waits for none of them.
+        """
         line = self._lines.get((segment.stream_id, segment.rendition or ""))
-        if line is not None and line.state is not None:
-            line.state = with_skipped(line.state, segment)
+        if line is None:
+            return
+        before, over = line.turn, asyncio.get_running_loop().create_future()
+
+        def take_in(_: object = None) -> None:
+            if line.state is not None:
+                line.state = with_skipped(line.state, segment)
+            over.set_result(None)
+
+        line.turn = over
+        if before is None or before.done():
+            take_in()
+        else:
+            before.add_done_callback(take_in)
 
     async def plan(self, line: _Line, segment: SegmentEvent, path: Path) -> FullLook | Rest:
         """Look at a segment as far as it takes to know which look it gets. Raises `MediaError` where no child can run."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Container, Sequence
 from concurrent.futures import Future
 from contextlib import asynccontextmanager
 from dataclasses import replace
@@ -77,12 +77,17 @@ def segment(sequence: int, light: int | str = 150, stream: str = "s", **changes:
 
 @asynccontextmanager
 async def pipeline_of(
-    media: Seen, scorer: BrightnessScorer, limits: TierLimits | None = None, courses: Courses | None = None
+    media: Seen,
+    scorer: BrightnessScorer,
+    limits: TierLimits | None = None,
+    courses: Courses | None = None,
+    shed: Container[int] = (),
 ) -> AsyncIterator[Any]:
-    """What answers messages that come together, with glances."""
+    """What answers messages that come together, with glances. shed: numbers of segments for which there is too much to do."""
     double: Any = media
     tiers = Tiers(double, courses or Courses(load_policy(None)), lambda: scorer.model, limits or TierLimits())
     pipeline = SegmentPipeline(double, double, scorer, tiers=tiers)
+    pipeline._freshness.shed = lambda event, _: "too much" if event.sequence in shed else None  # type: ignore[method-assign]
 
     async def answer(*messages: Message) -> list[SegmentScore | DeadLetter]:
         answered = await pipeline.finish(await pipeline.score(await pipeline.sample(messages)))
@@ -178,6 +183,32 @@ async def test_segments_are_planned_in_their_order_also_where_they_are_fetched_o
         await one_by_one(answer, [segment(number) for number in range(4)])
         answers = await answer(segment(4, 220), segment(5, 150), segment(6, 150))
     assert tiers_of(answers)[:2] == [("full", "changed"), ("full", "changed")], "each is held against the one before it"
+
+
+@pytest.mark.parametrize("together", [1, 2, 3, 5])
+@pytest.mark.parametrize("slow", [False, True])
+async def test_segments_that_are_shed_while_those_before_them_are_sampled_are_no_gap(together: int, slow: bool) -> None:
+    media, numbers = Seen(), range(6, 26)
+    async with pipeline_of(media, BrightnessScorer(), shed=[number for number in numbers if number % 3]) as answer:
+        await one_by_one(answer, [segment(number) for number in range(6)])
+        media.slow = {f"s/{number}" for number in numbers[::6]} if slow else set()
+        groups = [numbers[first : first + together] for first in range(0, len(numbers), together)]
+        answers = [one for group in groups for one in await answer(*[segment(number) for number in group])]
+    assert [one.status for one in answers] == ["skipped" if number % 3 else "scored" for number in numbers]
+    assert {one.tier for one in answers[::3]} == {"glance"}
+
+
+async def test_a_segment_that_is_shed_is_answered_before_those_that_came_before_it() -> None:
+    media = Seen()
+    async with pipeline_of(media, BrightnessScorer(), shed=[4]) as answer:
+        await one_by_one(answer, [segment(number) for number in range(3)])
+        media.slow = {"s/3"}
+        slow = asyncio.create_task(answer(segment(3)))
+        await asyncio.sleep(0)
+        assert [one.status for one in await answer(segment(4))] == ["skipped"]
+        assert not slow.done()
+        await slow
+        assert tiers_of(await answer(segment(5))) == [("glance", None)]
 
 
 class Refusing(BrightnessScorer):
