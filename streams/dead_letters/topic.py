@@ -31,8 +31,8 @@ TOGETHER = 500
 
 @dataclass
 class Replayed:
-    """What `replay` did. sent: letters. before: letters that were left out because an earlier replay had sent them. cannot: the
-    reason for each id that cannot be sent again."""
+    """What `replay` did. sent: letters, one of each id. before: ids that were left out because an earlier replay had sent them.
+    cannot: the reason for each id that cannot be sent again."""
 
     sent: int
     before: int
@@ -77,7 +77,8 @@ class DeadLetters:
 
     def replay(self, selection: Selection, again: bool = False) -> Replayed:
         """Send the selected letters' bytes to the topic that they came from. again: also those that were sent before."""
-        replayed = Replayed(0, 0, {})
+        # An id may have a letter that was sent again, and another one since.
+        sent, before, cannot = set[str](), set[str](), dict[str, str]()
         self._prepare_marks()
         producer = open_producer(self._connection)
         try:
@@ -85,24 +86,24 @@ class DeadLetters:
             partitions = len(self._partitions(self._segments))
             for letter, state in self._present(selection):
                 if obstacle := letter.obstacle():
-                    replayed.cannot[letter.letter_id] = obstacle
+                    cannot[letter.letter_id] = obstacle
                 elif state == "replayed" and not again:
-                    replayed.before += 1
-                else:
+                    before.add(letter.letter_id)
+                elif letter.letter_id not in sent:
                     waiting.append(letter)
-                    replayed.sent += 1
+                    sent.add(letter.letter_id)
                 if len(waiting) == TOGETHER or sum(len(kept.value) for kept in waiting) > BYTES_TOGETHER:
                     self._send_and_mark(producer, waiting, partitions)
                     waiting = []
             self._send_and_mark(producer, waiting, partitions)
         finally:
             producer.close(timeout=1)
-        return replayed
+        return Replayed(len(sent), len(before - sent), cannot)
 
     def remove(self, selection: Selection) -> int:
-        """Mark the selected letters as removed; returns their number. Kafka deletes their bytes when the retention is over."""
+        """Mark the selected letters as removed; returns the number of their ids. Kafka deletes their bytes when the retention is over."""
         self._prepare_marks()
-        letter_ids = [letter.letter_id for letter, _ in self._present(selection)]
+        letter_ids = list(dict.fromkeys(letter.letter_id for letter, _ in self._present(selection)))
         producer = open_producer(self._connection)
         try:
             self._mark(producer, letter_ids, "removed")

@@ -113,3 +113,18 @@ def test_another_letter_of_a_segment_that_was_sent_again_waits_for_the_next_comm
         assert ("1", "waiting") in left(letters)
         assert letters.replay(Selection()).sent == 1
         assert ("1", "waiting") not in left(letters)
+
+
+@pytest.mark.parametrize("again", [False, True])
+def test_a_named_letter_that_was_sent_again_before_is_one_letter(topics: Topics, again: bool) -> None:
+    one = "video-segments/0/1"
+    topics.send(LETTER_MARKS_TOPIC, one.encode(), Mark("replayed", datetime.now(UTC)).to_bytes())
+    topics.add_letter(1, LATER)
+
+    with DeadLetters(Connection("broker:9092")) as letters:
+        selection = Selection(ids=frozenset([one]))
+        replayed = letters.replay(selection, again)
+        assert (replayed.sent, replayed.before) == (1, 0)
+        assert [record.value for record in topics.records[SEGMENTS_TOPIC]] == [b"1"]
+        assert letters.replay(selection).before == 1
+        assert letters.remove(selection) == 1
