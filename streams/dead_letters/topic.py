@@ -101,7 +101,7 @@ class DeadLetters:
         return Replayed(len(sent), len(before - sent), cannot)
 
     def remove(self, selection: Selection) -> int:
-        """Mark the selected letters as removed; returns the number of their ids. Kafka deletes their bytes when the retention is over."""
+        """Mark the selected letters as removed; returns how many ids they have. Kafka deletes them when the retention is over."""
         self._prepare_marks()
         letter_ids = list(dict.fromkeys(letter.letter_id for letter, _ in self._present(selection)))
         producer = open_producer(self._connection)
