@@ -114,8 +114,10 @@ class Source:
     async def _take(self, answer: Answer) -> bool:
         """Read a manifest where it is another one than before; whether it is."""
         digest = hashlib.blake2b(answer.body, digest_size=16).digest()
-        if digest == self._digest and self._loaded is not None:
-            self._loaded = replace(self._loaded, dropped={})
+        before = self._loaded if digest == self._digest else None
+        # After a redirect to another place, relative addresses in the same bytes are others.
+        if before is not None and answer.url == before.url:
+            self._loaded = replace(before, dropped={})
             metrics.LOADS.labels("unchanged").inc()
             return False
         try:
@@ -125,13 +127,15 @@ class Source:
                 raise
             presentation = await self._parse(answer)
         chosen = tracks(presentation, self._plan.renditions, list(self._renditions), self._passed(presentation))
-        self._loaded = Loaded(presentation, answer.url, presentation.anchor, presentation.dropped)
+        dropped = presentation.dropped if before is None else {}
+        self._loaded = Loaded(presentation, answer.url, presentation.anchor, dropped)
         self._tracks, self._digest = chosen, digest
         urls = tuple(dict.fromkeys((*presentation.locations, self._plan.url)))
         if urls != self._urls:
             self._urls, self._server = urls, 0
-        metrics.LOADS.labels("changed" if presentation.dynamic else "ended").inc()
-        return True
+        outcome = "unchanged" if before is not None else "changed" if presentation.dynamic else "ended"
+        metrics.LOADS.labels(outcome).inc()
+        return before is None
 
     async def _parse(self, answer: Answer) -> Presentation:
         arguments = answer.body, answer.url, self._servers.allows

@@ -196,29 +196,6 @@ async def test_busy_servers_are_left_alone_as_long_as_they_ask(origin: Origin, r
     assert clock.at == [BEGIN + 17]
 
 
-async def test_a_redirect_moves_the_addresses_and_the_given_one_is_asked_again(origin: Origin, reader: Reader) -> None:
-    clock = Turned()
-
-    async def elsewhere(_: web.Request) -> web.StreamResponse:
-        raise web.HTTPFound("/edge/live.mpd")
-
-    origin.script("/live.mpd", elsewhere)
-    origin.script("/edge/live.mpd", clock.answer(rows(45, 5)), clock.answer(rows(45, 6)))
-    await follow(made(origin, reader, clock), clock, lambda: len(clock.published) == 2)
-    assert clock.published[0].uri == origin.url("/edge/98000.m4s")
-    assert origin.requests == ["/live.mpd", "/edge/live.mpd"] * 2
-
-
-async def test_a_location_is_loaded_from_next_and_the_given_address_when_it_fails(origin: Origin, reader: Reader) -> None:
-    clock = Turned()
-    located = manifest("<Location>/moved.mpd?s=1</Location>", period(video(timeline("t=90000 d=2000 r=4"))))
-    origin.script("/live.mpd", clock.answer(located), clock.answer(rows(45, 7)))
-    origin.script("/moved.mpd", clock.answer(located.replace(b'r="4"', b'r="5"')), 404)
-    await follow(made(origin, reader, clock), clock, lambda: len(clock.published) == 3)
-    assert origin.requests == ["/live.mpd", "/moved.mpd?s=1", *["/moved.mpd?s=1"] * 3, "/live.mpd"]
-    assert clock.files == ["98000", "100000", "102000"]
-
-
 async def test_a_manifest_that_stands_still_is_stale_and_goes_on(origin: Origin, reader: Reader) -> None:
     clock = Turned()
     origin.script("/live.mpd", *[clock.answer(rows(45, 5))] * 6, clock.answer(rows(46, 5)))
