@@ -18,7 +18,7 @@ LONGEST_NAME = 160
 LARGEST_LIST = 16 * 2**20
 """Bytes of a list of sources."""
 
-_NAMED = re.compile(r"(?:(?P<name>[^=]*?)=)?(?P<url>https?://.+)", re.IGNORECASE | re.DOTALL)
+_NAMED = re.compile(r"(?:(?![a-z]+://)(?P<name>[^=]*?)=)?(?P<url>https?://.+)", re.IGNORECASE | re.DOTALL)
 
 _NAMED_FOLDER = re.compile(r"(?:(?P<name>[^=/]*)=)?(?P<folder>.+)", re.DOTALL)
 

@@ -26,6 +26,18 @@ def test_a_source_is_named_or_called_after_its_address() -> None:
     }
 
 
+@pytest.mark.parametrize(
+    "url",
+    [
+        "https://proxy.example/hls.m3u8?src=https://origin.example/live.m3u8",
+        "HTTPS://proxy.example/hls.m3u8?token=a&src=https://origin.example/live.m3u8",
+    ],
+)
+def test_an_address_in_the_query_of_another_is_not_taken_for_the_source(url: str) -> None:
+    assert sources_of([url]) == {"hls": url}
+    assert sources_of(["news=" + url]) == {"news": url}
+
+
 def test_a_list_has_one_source_a_line() -> None:
     lines = ["# the sports", "", " sport-1=http://o.example/1.m3u8 ", "http://o.example/2.m3u8"]
     assert sources_of([], lines) == {"sport-1": "http://o.example/1.m3u8", "2": "http://o.example/2.m3u8"}
@@ -39,7 +51,17 @@ def test_two_sources_of_one_name_are_an_error_that_names_the_place() -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["news", "ftp://a/b", "=http://a/b", "a\x1b[2J=http://a/b", "n" * 161 + "=http://a/b", "", "file:///x"]
+    "text",
+    [
+        "news",
+        "ftp://a/b",
+        "=http://a/b",
+        "ftp://a/b?u=http://c/d",
+        "a\x1b[2J=http://a/b",
+        "n" * 161 + "=http://a/b",
+        "",
+        "file:///x",
+    ],
 )
 def test_what_is_no_source_is_an_error(text: str) -> None:
     with pytest.raises(SettingsError) as caught:
