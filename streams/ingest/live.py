@@ -57,6 +57,7 @@ class Supervisor:
         self._plans: dict[str, Plan] = {}
         self._sources: dict[str, Source] = {}
         self._tasks: dict[str, asyncio.Task[None]] = {}
+        self._ending: set[asyncio.Task[None]] = set()
         self._shown: set[tuple[str, str]] = set()
 
     def statuses(self) -> list[Status]:
@@ -68,11 +69,15 @@ class Supervisor:
         wanted = {plan.stream.stream_id: plan for plan in plans}
         gone = [name for name, plan in self._plans.items() if wanted.get(name) != plan]
         for name in gone:
-            self._tasks[name].cancel()
-        # Wait, so that a source whose address changed does not publish beside its successor.
-        await asyncio.gather(*(self._tasks.pop(name) for name in gone), return_exceptions=True)
-        for name in gone:
+            task = self._tasks.pop(name)
+            task.cancel()
+            self._ending.add(task)
             del self._plans[name], self._sources[name]
+        # Wait, so that a source whose address changed does not publish beside its successor. `gather` would hand on a
+        # cancellation of this call, and cut short what a source does to end; the next call waits for those that are left.
+        if self._ending:
+            done, _ = await asyncio.wait(self._ending)
+            self._ending -= done
         new = [name for name in wanted if name not in self._plans]
         for index, name in enumerate(new):
             self._plans[name] = wanted[name]

@@ -6,13 +6,14 @@ import asyncio
 import logging
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
 from streams.events import SegmentEvent
 from streams.ingest import metrics
-from streams.ingest.base import SavedPosition, Services, Stream, Times
+from streams.ingest.base import SavedPosition, Services, Status, Stream, Times
 from streams.ingest.hls.source import SourcePlan
 from streams.ingest.live import Pauses, SourceAwayError, Supervisor, follow_list
 from streams.ingest.names import Listed, SourceList, sources_of
@@ -156,6 +157,40 @@ async def test_a_source_that_leaves_the_list_is_stopped_and_a_new_one_followed(
     assert [status.stream for status in followed.supervisor.statuses()] == ["b"]
     assert caplog.text.count("two sources are named b") == 1
     task.cancel()
+
+
+@dataclass(frozen=True)
+class SlowPlan:
+    """A source that takes a moment to end, as ffmpeg and its spool do. ended: the names of those that have, to the last step."""
+
+    stream: Stream
+    ended: list[str]
+
+    def source(self, _: Services) -> SlowPlan:
+        return self
+
+    def statuses(self) -> Sequence[Status]:
+        return []
+
+    async def run(self) -> None:
+        try:
+            await asyncio.Event().wait()
+        finally:
+            await asyncio.sleep(0.1)
+            self.ended.append(self.stream.stream_id)
+
+
+async def test_told_to_stop_while_a_source_leaves_the_list_all_end_to_the_last_step(followed: Followed) -> None:
+    ended: list[str] = []
+    leaving, staying = SlowPlan(Stream("leaving"), ended), SlowPlan(Stream("staying"), ended)
+    await followed.supervisor.follow([leaving, staying])
+    await asyncio.sleep(0.05)
+    listing = asyncio.create_task(followed.supervisor.follow([staying]))
+    await asyncio.sleep(0.05)
+    listing.cancel()
+    async with asyncio.timeout(5):
+        await followed.supervisor.stop()
+    assert ended == ["leaving", "staying"]
 
 
 async def test_gauges_say_how_the_sources_are_and_forget_those_that_left(origin: Origin, followed: Followed) -> None:
