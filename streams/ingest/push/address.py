@@ -21,6 +21,10 @@ PASSPHRASE = range(10, 80)
 
 LONGEST_ADDRESS = 2048
 
+ANALYSIS = "2000000"
+"""Microseconds of a stream that ffmpeg looks at before it cuts: by default 5 s of an FLV, by which all dates would be late. What
+is not pushed by RTMP may have its sound first."""
+
 SRT_OPTIONS = ("passphrase", "streamid")
 """Options of an SRT address beside the mode. The latency is the larger of both sides' wishes: an encoder sets it."""
 
@@ -182,3 +186,21 @@ def _check_free(place: str, name: str, address: PushAddress, taken: dict[tuple[s
     other = taken.setdefault(("rtmp", port, address.name), name)
     if other != name:
         raise SettingsError(place, f"{other} and {name} have the same stream key on port {port}")
+
+
+def script_of(address: PushAddress, seconds: float) -> bytes:
+    """What tells ffmpeg's concat demuxer to connect. It goes through a pipe, because arguments and files can be read by others.
+
+    seconds: the longest time without data.
+    """
+    place, microseconds = address.place, round(seconds * 1_000_000)
+    if address.scheme == "srt":
+        lines = [f"file 'srt://{place}?mode={'listener' if address.listens else 'caller'}'"]
+        options = {**address.options, "timeout": str(microseconds)}
+    else:
+        query = f"?{address.query}" if address.query else ""
+        lines = [f"file '{address.scheme}://{place}/{address.name}{query}'"]
+        options = {"rtmp_live": "live", "rw_timeout": str(microseconds)}
+    options["analyzeduration"] = ANALYSIS
+    lines += [f"option {name} '{value}'" for name, value in options.items()]
+    return "\n".join(["ffconcat version 1.0", *lines, ""]).encode()

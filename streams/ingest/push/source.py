@@ -19,7 +19,7 @@ from typing import Any
 from streams.ingest import metrics
 from streams.ingest.base import Services, Status, Stream
 from streams.ingest.hls.rendition import Rendition
-from streams.ingest.push.address import PushAddress
+from streams.ingest.push.address import PushAddress, script_of
 from streams.ingest.push.rtmp import Listener, Publication, PublishError, RtmpServers
 from streams.ingest.push.spool import PLAYLIST, Growth, SourceSpool, SpoolLimits, growth_of
 from streams.ingest.states import SourceState, State
@@ -50,9 +50,9 @@ VIDEO_CODECS = "h264,hevc,mpeg2video"
 SOUND_CODECS = "aac,aac_latm,mp2,mp2float,mp3,mp3float,ac3,eac3,opus"
 """Decoders that ffmpeg may use to learn what a stream is. Sound is left out, and is looked at all the same."""
 
-FLV_ANALYSIS, ANALYSIS = "500000", "2000000"
-"""Microseconds of a stream that ffmpeg looks at before it cuts: by default 5 s of an FLV, by which all dates would be late.
-What an encoder pushes has pictures alone, and says all in its first message; elsewhere sound may come first."""
+FLV_ANALYSIS = "500000"
+"""Microseconds of what an encoder pushes that ffmpeg looks at before it cuts: by default 5 s of an FLV, by which all dates would
+be late. It has pictures alone, and says all in its first message."""
 
 LISTENER_PAUSE = 5.0
 """The longest pause before a listener is there again: an encoder that comes back must find its port open."""
@@ -150,6 +150,10 @@ class PushSource:
         self._show("waiting", "for an encoder to connect")
         while True:
             publication = await self._accepted(listener)
+            if not await self._has_room():
+                publication.close()
+                await self._services.times.sleep(self._means.patience.pause)
+                continue
             self._show("starting", "an encoder has connected")
             before = self._rendition.status.announced
             await self._cut(
@@ -174,6 +178,8 @@ class PushSource:
 
     async def _call(self) -> None:
         """Have ffmpeg connect to the address, or listen on it, once."""
+        if not await self._has_room():
+            return
         if self._address.listens:
             status = self._rendition.status
             before = f"; the last one: {status.reason}" if status.state == "failing" else ""
@@ -199,7 +205,6 @@ class PushSource:
 
         Raises OSError where ffmpeg cannot be started.
         """
-        await asyncio.to_thread(self._spool.sweep, self._means.limits.keep, None)
         self._goodbye = False
         epoch = self._epoch = await asyncio.to_thread(self._spool.new_epoch)
         announced = self._rendition.status.announced
@@ -264,8 +269,15 @@ class PushSource:
                 )  # fmt: skip
         return growth
 
-    def _clean(self, epoch: Path) -> str:
-        """Remove what is old; returns what is wrong where too much is left, else ""."""
+    async def _has_room(self) -> bool:
+        """Whether another epoch may begin: an encoder that connects again and again fills the disk, however short each one is."""
+        too_much = await asyncio.to_thread(self._clean, None)
+        if too_much:
+            self._fail(too_much)
+        return not too_much
+
+    def _clean(self, epoch: Path | None) -> str:
+        """Remove what is old, but for the epoch that is in use; returns what is wrong where too much is left, else ""."""
         limits = self._means.limits
         self._spool.sweep(limits.keep, epoch)
         if self._spool.size() <= limits.most:
@@ -331,21 +343,3 @@ async def _feed(publication: Publication, seconds: float, ffmpeg: LiveFfmpeg) ->
     finally:
         publication.close()
         ffmpeg.end_input()
-
-
-def script_of(address: PushAddress, seconds: float) -> bytes:
-    """What tells ffmpeg's concat demuxer to connect. It goes through a pipe, because arguments and files can be read by others.
-
-    seconds: the longest time without data.
-    """
-    place, microseconds = address.place, round(seconds * 1_000_000)
-    if address.scheme == "srt":
-        lines = [f"file 'srt://{place}?mode={'listener' if address.listens else 'caller'}'"]
-        options = {**address.options, "timeout": str(microseconds)}
-    else:
-        query = f"?{address.query}" if address.query else ""
-        lines = [f"file '{address.scheme}://{place}/{address.name}{query}'"]
-        options = {"rtmp_live": "live", "rw_timeout": str(microseconds)}
-    options["analyzeduration"] = ANALYSIS
-    lines += [f"option {name} '{value}'" for name, value in options.items()]
-    return "\n".join(["ffconcat version 1.0", *lines, ""]).encode()

@@ -5,9 +5,8 @@ from __future__ import annotations
 import pytest
 
 from streams.errors import SettingsError
-from streams.ingest.push.address import PushAddress, parse_address, push_sources_of
+from streams.ingest.push.address import PushAddress, parse_address, push_sources_of, script_of
 from streams.ingest.push.rtmp import Place
-from streams.ingest.push.source import script_of
 
 KEY, PASSPHRASE = "s3cret-key", "a-long-passphrase"
 

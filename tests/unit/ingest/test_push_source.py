@@ -24,7 +24,7 @@ from streams.ingest.positions import RenditionKey
 from streams.ingest.push.address import parse_address
 from streams.ingest.push.rtmp import RtmpServers
 from streams.ingest.push.source import Patience, PushMeans, PushPlan
-from streams.ingest.push.spool import SpoolLimits, SpoolReader
+from streams.ingest.push.spool import SourceSpool, SpoolLimits, SpoolReader
 from streams.media.ffmpeg import ChildLimits
 from tests.support.media import ffmpeg
 from tests.support.rtmp import KEY_FRAME, Encoder, run_ffmpeg
@@ -309,6 +309,32 @@ async def test_a_spool_that_grows_too_large_is_said(tmp_path: Path, clip: Path, 
     finally:
         await end(encoder)
         await followed.supervisor.stop()
+
+
+async def test_with_a_full_spool_nobody_is_taken_until_what_is_old_is_gone(tmp_path: Path, clip: Path) -> None:
+    port = free_ports(1)
+    push = f"rtmp://127.0.0.1:{port}/live/{KEY}"
+    followed = Followed(tmp_path / "push", SpoolLimits(most=200_000))
+    for name in ("a", "b"):
+        (SourceSpool(followed.root, name).new_epoch() / "1.ts").write_bytes(b"x" * 200_001)
+    await followed.follow(a=f"{push}?mode=listener", b=f"rtmp://127.0.0.1:{free_ports(1)}/live/{KEY}")
+    await followed.until("it waits", lambda: followed.status("a").state == "waiting")
+    for _ in range(2):
+        refused = await Encoder.connect(port)
+        await refused.publish("live", KEY)
+        assert await refused.is_closed()
+    for name in ("a", "b"):
+        assert "FVQ_PUSH_MAX_MB" in followed.status(name).reason
+        assert len(SourceSpool(followed.root, name).epochs()) == 1
+    (epoch,) = SourceSpool(followed.root, "a").epochs()
+    os.utime(epoch, (0, 0))
+    encoder = await run_ffmpeg(clip, "-f", "flv", push)
+    try:
+        await followed.until("it is live", lambda: len(followed.files("a")) == 1)
+    finally:
+        await end(encoder)
+        await followed.supervisor.stop()
+    assert not epoch.exists()
 
 
 async def test_a_segment_that_grows_too_large_is_said(tmp_path: Path, clip: Path) -> None:
