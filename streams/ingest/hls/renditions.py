@@ -14,7 +14,7 @@ def choose(master: MasterPlaylist, wanted: str) -> dict[str, tuple[str, ...]]:
 
     wanted: `highest`, `all`, or a rendition's name. Raises `PlaylistError` where there is none.
     """
-    variants = named([variant for variant in master.variants if variant.has_video])
+    variants = named(_once([variant for variant in master.variants if variant.has_video]))
     if not variants:
         raise PlaylistError("the master playlist names no rendition with pictures")
     if wanted == "all":
@@ -44,6 +44,18 @@ def named(variants: list[Variant]) -> Mapping[str, list[Variant]]:
             unique, number = f"{name}-{number}", number + 1
         named[unique] = group
     return named
+
+
+def _once(variants: list[Variant]) -> list[Variant]:
+    """One entry for each address: a playlist of pictures may stand there once for each sound that it can be played with.
+
+    The one with the lowest bandwidth, so that what a rendition is called is not a matter of their order.
+    """
+    kept: dict[str, Variant] = {}
+    for variant in variants:
+        if variant.uri not in kept or variant.bandwidth < kept[variant.uri].bandwidth:
+            kept[variant.uri] = variant
+    return list(kept.values())
 
 
 def _addresses(variants: list[Variant]) -> tuple[str, ...]:

@@ -50,6 +50,23 @@ def test_entries_that_differ_in_their_address_alone_stand_in_for_each_other() ->
     assert choose(twice, "all") == {"360p": ("http://a.example/x", "http://b.example/x")}
 
 
+def test_a_playlist_that_stands_there_once_for_each_sound_is_one_rendition() -> None:
+    entries = [
+        'BANDWIDTH=6435684,RESOLUTION=1920x1080,CODECS="avc1.64002a,ac-3",AUDIO="b" {}8.m3u8',
+        'BANDWIDTH=2227464,RESOLUTION=960x540,CODECS="avc1.640020,mp4a.40.2",AUDIO="a" {}5.m3u8',
+        'BANDWIDTH=6214307,RESOLUTION=1920x1080,CODECS="avc1.64002a,mp4a.40.2",AUDIO="a" {}8.m3u8',
+        'BANDWIDTH=2448841,RESOLUTION=960x540,CODECS="avc1.640020,ac-3",AUDIO="b" {}5.m3u8',
+    ]
+    ladder = master(*(entry.format("") for entry in entries))
+    assert choose(ladder, "all") == {"1080p": ("http://o.example/8.m3u8",), "540p": ("http://o.example/5.m3u8",)}
+    assert list(choose(ladder, "highest")) == list(choose(ladder, "1080p")) == ["1080p"]
+    servers = master(
+        *(entry.format("http://a.example/") for entry in entries),
+        *(entry.format("http://b.example/") for entry in reversed(entries)),
+    )
+    assert choose(servers, "1080p") == {"1080p": ("http://a.example/8.m3u8", "http://b.example/8.m3u8")}
+
+
 def test_names_are_unique_whatever_the_entries_say() -> None:
     odd = master(
         "BANDWIDTH=1,RESOLUTION=10x9 a",
