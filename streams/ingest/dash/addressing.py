@@ -10,7 +10,7 @@ from xml.etree.ElementTree import Element
 
 from streams.ingest.dash.notation import LARGEST, filled, range_of, whole_of
 from streams.ingest.dash.values import SECOND, Addressing, ListedSegment, Run
-from streams.ingest.hls.addresses import urljoin_safe
+from streams.ingest.hls.addresses import MOST_ADDRESSED, TOO_MUCH_ADDRESSED, urljoin_safe
 from streams.ingest.hls.playlist import LONGEST_SEGMENT
 from streams.ingest.hls.values import InitSegment, PlaylistError
 
@@ -55,7 +55,7 @@ class AddressingReader:
     ) -> None:
         self._children, self._dropped, self._allowed = children, dropped, allowed
         self.redundant = False
-        self._left = MOST_ENTRIES
+        self._left, self._addressed = MOST_ENTRIES, 0
         self._timelines: dict[tuple[int, int, int, int | None], tuple[Run, ...]] = {}
         self._lists: dict[tuple[int, str], tuple[ListedSegment, ...]] = {}
 
@@ -199,6 +199,9 @@ class AddressingReader:
         if uri is None:
             self._dropped["SegmentURL"] += 1
             return ListedSegment("")
+        self._addressed += len(uri)
+        if self._addressed > MOST_ADDRESSED:
+            raise PlaylistError(TOO_MUCH_ADDRESSED)
         return ListedSegment(uri, byte_range)
 
     def _spend(self, entries: int) -> None:

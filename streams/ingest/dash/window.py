@@ -14,6 +14,7 @@ from streams.events import YEARS
 from streams.ingest.base import DEFAULT_TARGET
 from streams.ingest.dash.addressing import address_of
 from streams.ingest.dash.values import SECOND, Addressing, Period, Presentation, Representation, Run, micros_of
+from streams.ingest.hls.addresses import MOST_ADDRESSED
 from streams.ingest.hls.playlist import MAX_SEGMENTS
 from streams.ingest.hls.values import InitSegment
 from streams.media.ranges import Range
@@ -73,10 +74,11 @@ class Moment:
 
 
 def window_of(presentation: Presentation, track: Track, moment: Moment) -> Window:
-    """The segments of a rendition that exist, at most `MAX_SEGMENTS`: the newest."""
+    """The segments of a rendition that exist, at most `MAX_SEGMENTS` with `MOST_ADDRESSED` characters: the newest."""
     found: list[Placed] = []
     next_at: int | None = None
     known, most = 0, MAX_SEGMENTS if moment.whole or moment.after is not None else KNOWN
+    room, is_enough = MOST_ADDRESSED, False
     left = MAX_SEGMENTS  # also without an address: a few hundred bytes may stand for millions of those
     for index in range(len(track) - 1, -1, -1):
         period, representation = track[index]
@@ -92,9 +94,11 @@ def window_of(presentation: Presentation, track: Track, moment: Moment) -> Windo
             if placed is not None:
                 known += moment.after is not None and placed.middle <= moment.after
                 found.append(placed)
-            if known >= KNOWN or len(found) >= most or not left:
+                room -= len(placed.uri) + (len(placed.init.uri) if placed.init is not None else 0)
+            is_enough = known >= KNOWN or len(found) >= most or not left or room < 0
+            if is_enough:
                 break
-        if known >= KNOWN or len(found) >= most or not left:
+        if is_enough:
             break
     last = track[-1][0] if track else None
     is_over = last is not None and last.end is not None and moment.anchor + last.end <= moment.now

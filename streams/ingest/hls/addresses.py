@@ -9,6 +9,12 @@ from urllib.parse import urljoin, urlsplit
 LONGEST_URI = 8192
 """Characters of an address: as in an event."""
 
+MOST_ADDRESSED = 2**25
+"""Characters that the addresses of all segments of a load may have together, each with those of its init segment and key, as its
+event has them: a playlist of a few kB under a long address would become hundreds of MiB of events."""
+
+TOO_MUCH_ADDRESSED = f"the addresses of its segments have more than {MOST_ADDRESSED} characters together"
+
 _PART = r"[A-Za-z0-9_-][A-Za-z0-9._~%-]*+"
 _PLAIN = re.compile(rf"{_PART}(?:/{_PART})*+(?:\?[A-Za-z0-9._~%=&/:+-]++)?")
 _PLAIN_BASE = re.compile(rf"(https?://[A-Za-z0-9.:-]+/(?:{_PART}/)*+)(?:{_PART})?(?:\?.*)?", re.DOTALL)

@@ -16,7 +16,7 @@ from urllib.parse import parse_qsl, urlsplit
 
 from streams.events import YEARS
 from streams.ingest.base import DEFAULT_TARGET
-from streams.ingest.hls.addresses import urljoin_safe
+from streams.ingest.hls.addresses import MOST_ADDRESSED, TOO_MUCH_ADDRESSED, urljoin_safe
 from streams.ingest.hls.values import InitSegment, Key, MasterPlaylist, MediaPlaylist, PlaylistError, Segment, Variant
 from streams.media.ranges import Range
 from streams.text import printable
@@ -43,7 +43,7 @@ def parse(body: bytes, url: str, imported: Mapping[str, str] | None = None) -> M
     """What a playlist says; addresses in it are made absolute.
 
     url: where it came from, after redirects. imported: the variables of the master playlist. Raises `PlaylistError` where it is
-    no playlist, has more than `MAX_SEGMENTS` or `MOST_VARIANTS`, or uses a variable that is not defined.
+    no playlist, has more than `MAX_SEGMENTS`, `MOST_ADDRESSED` or `MOST_VARIANTS`, or uses a variable that is not defined.
     """
     lines = _lines(body)
     if next(lines, "").strip() != "#EXTM3U":
@@ -97,6 +97,7 @@ class _Reader:
     variants: list[Variant] = field(default_factory=list)
     is_master: bool = False
     substituted: int = 0
+    addressed: int = 0
 
     def take(self, line: str) -> None:
         """Read one line."""
@@ -194,13 +195,15 @@ class _Reader:
             self.dropped["segment"] += 1
             return
         key = self._present_key()
-        self.segments.append(
-            Segment(
-                number, uri, about.duration, about.date, byte_range, self.init,
-                key=key if key is not None and key.method == "AES-128" else None,
-                discontinuity=self.discontinuity, gap=about.gap, encrypted=key is not None and key.method != "AES-128",
-            )
+        segment = Segment(
+            number, uri, about.duration, about.date, byte_range, self.init,
+            key=key if key is not None and key.method == "AES-128" else None,
+            discontinuity=self.discontinuity, gap=about.gap, encrypted=key is not None and key.method != "AES-128",
         )  # fmt: skip
+        self.addressed += len(uri) + (len(self.init.uri) if self.init else 0) + (len(key.uri) if key else 0)
+        if self.addressed > MOST_ADDRESSED:
+            raise PlaylistError(TOO_MUCH_ADDRESSED)
+        self.segments.append(segment)
 
     def _resolved(self, uri: str, byte_range: tuple[int, int | None] | None) -> Range | None:
         """The range with its offset: without one it begins where the range before, of the same resource, ended."""

@@ -54,6 +54,50 @@ def test_skipped_segments_are_counted_as_those_that_are_there() -> None:
             read(*lines)
 
 
+LONG = "a" * 8000
+
+
+@pytest.mark.parametrize(
+    ("url", "begin"),
+    [
+        (f"https://cdn.example/{LONG}/live.m3u8", []),
+        (URL, [f'#EXT-X-MAP:URI="{LONG}"']),
+        (URL, [f'#EXT-X-KEY:METHOD=AES-128,URI="{LONG}"']),
+    ],
+)
+def test_short_playlists_whose_events_would_fill_the_memory_are_refused(url: str, begin: list[str]) -> None:
+    def loaded(count: int) -> MediaPlaylist | MasterPlaylist:
+        lines = [line for number in range(count) for line in ("#EXTINF:1", f"{number}.ts")]
+        return parse("\n".join(["#EXTM3U", *begin, *lines]).encode(), url)
+
+    playlist = loaded(2000)
+    assert isinstance(playlist, MediaPlaylist)
+    assert len(playlist.segments) == 2000
+    with pytest.raises(PlaylistError, match="addresses of its segments have more than 33554432 characters together"):
+        loaded(5000)
+
+
+def test_of_a_short_manifest_no_more_segments_are_announced_than_fit_into_the_memory() -> None:
+    templates = [
+        (f"https://cdn.example/{LONG}/live.mpd", TEMPLATE),
+        (URL, TEMPLATE.replace("init.mp4", LONG)),
+        (URL, TEMPLATE.replace("$Number$", f"$Number${LONG}")),
+    ]
+    for url, template in templates:
+        body = manifest(period(video(template)), kind="static", attributes='mediaPresentationDuration="PT40000S"')
+        presentation = mpd.parse(body, url)
+        (track,) = tracks(presentation, "highest", [], None).values()
+        segments = window.window_of(presentation, track, window.Moment(0, micros_of(ANCHOR), None, True)).segments
+        assert 2000 < len(segments) < 5000
+        assert segments[-1].at == 39_998 * SECOND, "the newest"
+
+
+def test_a_list_under_a_long_address_is_refused() -> None:
+    listed = '<SegmentList duration="2">' + '<SegmentURL media="a"/>' * 5000 + "</SegmentList>"
+    with pytest.raises(PlaylistError, match="addresses of its segments have more than 33554432 characters together"):
+        mpd.parse(manifest(period(video(listed))), f"https://cdn.example/{LONG}/live.mpd")
+
+
 def test_what_a_set_of_representations_says_of_itself_is_read_once() -> None:
     properties = "<EssentialProperty/>" * 40_000 + "<ContentComponent/>" * 40_000
     presentation = mpd.parse(manifest(period(video(TEMPLATE + properties, *["height='9'"] * 1500))), URL)
