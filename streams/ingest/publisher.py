@@ -106,6 +106,7 @@ class Publisher:
         self._states: dict[RenditionKey, SourceState] = {}
         self._reported: dict[RenditionKey, Stream] = {}
         self._wake = asyncio.Event()
+        self._finishing = False
         # A thread of its own: slow look-ups of names fill the loop's own threads.
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="publisher")
 
@@ -128,11 +129,11 @@ class Publisher:
         return self._positions.get((stream.stream_id, stream.rendition))
 
     async def run(self) -> None:
-        """Send what comes, until cancelled. A batch that Kafka does not take is sent again until it does."""
+        """Send what comes, until `finish` or cancelled. A batch that Kafka does not take is sent again until it does."""
         clock = asyncio.get_running_loop().time
         due = clock()
         try:
-            while True:
+            while not self._finishing or self._waiting or self._reported:
                 await self._wake.wait()
                 await asyncio.sleep(max(0.0, due - clock()))
                 due = clock() + GATHER_SECONDS
@@ -144,9 +145,10 @@ class Publisher:
         finally:
             self._thread.shutdown(wait=False)
 
-    def join(self) -> None:
-        """Wait until the batch is delivered that was on its way when `run` was cancelled."""
-        self._thread.shutdown(wait=True)
+    def finish(self) -> None:
+        """Let `run` end when it has sent what is there: with `once`, the state of a stream that has ended is reported last."""
+        self._finishing = True
+        self._wake.set()
 
     async def _deliver(self, parcels: Sequence[_Parcel], reported: Sequence[Stream]) -> None:
         events: Messages = [(event.stream_id.encode(), event.to_bytes()) for parcel in parcels for event in parcel.events]

@@ -29,8 +29,7 @@ from streams.text import counted
 log = logging.getLogger(__name__)
 
 STOP_SECONDS = 5.0
-"""Time in which the batch that is on its way has to be acknowledged when the process is told to stop."""
-
+"""Time in which what was announced and reported has to be acknowledged when the process ends."""
 
 END_SECONDS = 12.0
 """Time in which the process ends when it is told to, whatever its threads wait for: a broker or a name server that hangs."""
@@ -130,12 +129,13 @@ async def _publisher(connection: Connection) -> AsyncIterator[tuple[Publisher, a
     try:
         yield publisher, task
     finally:
+        publisher.finish()
+        # Else a segment whose position is not kept yet would be announced twice after the next start, and the last state of a
+        # stream that has ended be missing.
+        await asyncio.wait({task}, timeout=STOP_SECONDS)
         task.cancel()
         with contextlib.suppress(asyncio.CancelledError, Exception):
             await task
-        with contextlib.suppress(TimeoutError):
-            # Else a segment whose position is not kept yet would be announced twice after the next start.
-            await asyncio.wait_for(asyncio.to_thread(publisher.join), STOP_SECONDS)
         sender.close()
 
 

@@ -15,7 +15,7 @@ from streams.errors import BrokerError
 from streams.events import INGEST_STATE_TOPIC, SEGMENTS_TOPIC, SegmentEvent
 from streams.ingest import publisher as publisher_module
 from streams.ingest.base import Position, SavedPosition, Stream
-from streams.ingest.positions import from_bytes
+from streams.ingest.positions import PositionRecord, from_bytes
 from streams.ingest.publisher import GATHER_SECONDS, KafkaSender, Messages, Publisher
 from streams.ingest.silence import KnownState
 from streams.ingest.states import SourceState
@@ -112,10 +112,42 @@ async def test_a_source_that_was_stopped_meanwhile_holds_up_nobody(publisher: Pu
     await publisher.publish(Stream("b"), [event(1, "b")], saved(1))
 
 
+async def test_told_to_finish_it_sends_what_it_has_then_ends(sender: MemorySender) -> None:
+    publisher = Publisher(sender, Connection("none:1").named, first_pause=0.01)
+    running = asyncio.create_task(publisher.run())
+    sender.go.clear()
+    first = asyncio.create_task(publisher.publish(Stream("a"), [event(1, "a")], saved(1)))
+    await asyncio.sleep(2 * GATHER_SECONDS)
+    second = asyncio.create_task(publisher.publish(Stream("b"), [event(1, "b")], saved(1)))
+    publisher.report(Stream("a"), SourceState("ended", NOW))
+    await asyncio.sleep(0)
+    publisher.finish()
+    sender.go.set()
+    async with asyncio.timeout(10):
+        await asyncio.gather(running, first, second)
+    *_, last = (PositionRecord.from_bytes(value) for value in values_sent(sender) if b'"a"' in value)
+    assert (last.state, last.position.number) == (SourceState("ended", NOW), 1)
+
+
+async def test_told_to_finish_while_it_waits_it_ends(sender: MemorySender) -> None:
+    idle = Publisher(sender, Connection("none:1").named)
+    running = asyncio.create_task(idle.run())
+    await asyncio.sleep(0.01)
+    idle.finish()
+    async with asyncio.timeout(10):
+        await running
+    assert sender.sent == []
+
+
+def values_sent(sender: MemorySender) -> list[bytes]:
+    """The messages about renditions."""
+    return [value for topic, sent in sender.sent if topic == INGEST_STATE_TOPIC for _, value in sent if value is not None]
+
+
 async def states_sent(sender: MemorySender, count: int) -> list[KnownState]:
     """The first so many messages about renditions."""
     deadline = time.monotonic() + 10
-    while len(values := [value for topic, sent in sender.sent if topic == INGEST_STATE_TOPIC for _, value in sent]) < count:
+    while len(values := values_sent(sender)) < count:
         assert time.monotonic() < deadline
         await asyncio.sleep(0.005)
     return [KnownState.from_bytes(value) for value in values]
