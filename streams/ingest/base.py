@@ -107,7 +107,8 @@ class Services:
 
     read: loads an address within seconds, raises `ReadError`. publish: returns when the events are acknowledged and the position
     after them is kept. restore: the position that was kept of a stream's rendition. allowed: whether media may be fetched from an
-    address, as far as its text tells. report: takes the state of a rendition after each load, and returns at once.
+    address, as far as its text tells. report: takes the state of a rendition after each load, and returns at once. retire:
+    deletes what is kept of a rendition that the source does not have, and returns at once.
     """
 
     read: Read
@@ -117,6 +118,7 @@ class Services:
     chance: Callable[[], float] = random.random
     report: Report = lambda *_: None
     allowed: Callable[[str], bool] = lambda _: True
+    retire: Callable[[Stream], None] = lambda _: None
 
 
 @dataclass

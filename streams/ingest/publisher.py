@@ -124,6 +124,15 @@ class Publisher:
             self._states[key], self._reported[key] = state, stream
             self._wake.set()
 
+    def retire(self, stream: Stream) -> None:
+        """Delete with the next batch what is kept of a rendition; nothing where nothing is. A later state or position is kept."""
+        key = stream.stream_id, stream.rendition
+        if key in self._states or key in self._positions:
+            self._states.pop(key, None)
+            self._positions.pop(key, None)
+            self._reported[key] = stream
+            self._wake.set()
+
     def restore(self, stream: Stream) -> SavedPosition | None:
         """The position of a rendition that was kept last."""
         return self._positions.get((stream.stream_id, stream.rendition))
@@ -171,15 +180,17 @@ class Publisher:
                 parcel.done.set_result(None)
 
     def _records(self, parcels: Sequence[_Parcel], reported: Sequence[Stream]) -> Messages:
-        """One message for each rendition that moved or changed its state."""
-        positions = {}
+        """One message for each rendition that moved, changed its state or is retired."""
+        positions: dict[RenditionKey, tuple[Stream, SavedPosition | None]] = {}
         for stream in reported:
             key = stream.stream_id, stream.rendition
-            positions[key] = stream, self._positions.get(key, SavedPosition())
+            kept = self._positions.get(key, SavedPosition()) if key in self._states else None
+            positions[key] = stream, kept
         for parcel in parcels:
             positions[parcel.stream.stream_id, parcel.stream.rendition] = parcel.stream, parcel.saved
         return [
-            (key_of(stream), to_bytes(stream, saved, state=self._states.get(key))) for key, (stream, saved) in positions.items()
+            (key_of(stream), to_bytes(stream, saved, state=self._states.get(key)) if saved is not None else None)
+            for key, (stream, saved) in positions.items()
         ]
 
     def _send(self, events: Messages, states: Messages) -> None:

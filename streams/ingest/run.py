@@ -79,8 +79,9 @@ async def run_live(options: LiveOptions, reader: PlaylistReader) -> None:
     use_all_of_the_machine()
     async with reader, _publisher(options.connection) as (publisher, publishing):
         services = Services(
-            reader.read, publisher.publish, publisher.restore, Times(), report=publisher.report, allowed=reader.allows
-        )
+            reader.read, publisher.publish, publisher.restore, Times(),
+            report=publisher.report, allowed=reader.allows, retire=publisher.retire,
+        )  # fmt: skip
         supervisor = Supervisor(services)
 
         async def follow(sources: Listed) -> None:

@@ -203,6 +203,8 @@ class Source:
             if name not in self._renditions:
                 stream = replace(self._plan.stream, rendition=name)
                 self._renditions[name] = Rendition(stream, url, self._services)
+        # While there were no renditions, the source was reported without one, and would stay as it was then.
+        self._services.retire(self._plan.stream)
         if loaded.anchor is None:
             # A live source's last manifest often has no anchor any more, and its times still count from it.
             anchors = [rendition.status.position.anchor for rendition in self._renditions.values()]

@@ -131,6 +131,9 @@ class Source:
             del self._renditions[name]
             if name in self._tasks:
                 self._tasks.pop(name).cancel()
+        if None not in chosen:
+            # While the master playlist was away, the source was reported without a rendition, and would stay as it was then.
+            self._services.retire(self._plan.stream)
         for name, urls in chosen.items():
             rendition = self._renditions.get(name)
             if rendition is None:

@@ -38,6 +38,7 @@ class Turned:
     at: list[float] = field(default_factory=list)
     saved: dict[str | None, SavedPosition] = field(default_factory=dict)
     states: list[tuple[str | None, SourceState]] = field(default_factory=list)
+    retired: list[Stream] = field(default_factory=list)
 
     async def sleep(self, seconds: float) -> None:
         self.seconds += seconds
@@ -53,7 +54,7 @@ class Turned:
         times = Times(now, lambda: self.seconds, self.sleep)
         restore = lambda stream: self.saved.get(stream.rendition)  # noqa: E731
         report = lambda stream, state: self.states.append((stream.rendition, state))  # noqa: E731
-        return Services(reader.read, self.publish, restore, times, lambda: 1.0, report, reader.allows)
+        return Services(reader.read, self.publish, restore, times, lambda: 1.0, report, reader.allows, self.retired.append)
 
     @property
     def files(self) -> list[str]:
@@ -224,6 +225,7 @@ async def test_states_are_reported_with_their_kind_and_since_when(origin: Origin
     clock = Turned()
     origin.script("/live.mpd", 404, clock.answer(rows(45, 5)), *[clock.answer(rows(44, 5))] * 3, 503)
     await follow(made(origin, reader, clock), clock, lambda: clock.seconds > BEGIN + 40)
+    assert Stream("news") in clock.retired, "what was said before there were renditions"
     told = {(rendition, state.state, state.kind): state for rendition, state in clock.states}
     assert told[None, "failing", "not-found"].since == ANCHOR + timedelta(seconds=BEGIN)
     assert told["720p", "stale", ""].findings == ("backsteps",)

@@ -27,6 +27,7 @@ class Fast:
         self.seconds = 0.0
         self.events: list[SegmentEvent] = []
         self.reports: list[tuple[Stream, SourceState]] = []
+        self.retired: list[Stream] = []
 
     async def sleep(self, seconds: float) -> None:
         self.seconds += seconds
@@ -38,8 +39,9 @@ class Fast:
     def services(self, reader: Reader) -> Services:
         times = Times(monotonic=lambda: self.seconds, sleep=self.sleep)
         return Services(
-            reader.read, self.publish, times=times, chance=lambda: 1.0, report=lambda *report: self.reports.append(report)
-        )
+            reader.read, self.publish, times=times, chance=lambda: 1.0,
+            report=lambda *report: self.reports.append(report), retire=self.retired.append,
+        )  # fmt: skip
 
     @property
     def published(self) -> list[tuple[str | None, str]]:
@@ -70,9 +72,19 @@ async def test_a_source_that_is_away_at_the_start_is_asked_until_it_is_there(ori
     source = Source(SourcePlan(Stream("news"), origin.url("/live.m3u8"), once=True), clock.services(reader))
     await source.run()
     assert clock.published == [(None, "1")]
+    assert clock.retired == []
     assert [(stream.stream_id, state.state, state.kind) for stream, state in clock.reports] == [
         ("news", "failing", "not-found"), ("news", "failing", "no-playlist"), ("news", "ended", "")
     ]  # fmt: skip
+
+
+async def test_a_failure_of_before_the_renditions_were_known_does_not_stay(origin: Origin, reader: Reader) -> None:
+    clock = Fast()
+    origin.script("/live.m3u8", 404, MASTER.format("low.m3u8", "high.m3u8"))
+    origin.script("/high.m3u8", playlist(1, 1, END))
+    await Source(SourcePlan(Stream("news"), origin.url("/live.m3u8"), once=True), clock.services(reader)).run()
+    assert [(stream.rendition, state.state) for stream, state in clock.reports] == [(None, "failing"), ("720p", "ended")]
+    assert clock.retired == [Stream("news")]
 
 
 async def test_once_gives_up_a_source_that_stays_away(origin: Origin, reader: Reader) -> None:

@@ -166,6 +166,27 @@ async def test_a_state_is_sent_where_it_changes_and_keeps_the_position(publisher
     assert from_bytes(sender.sent[-1][1][0][1] or b"") == (("news", None), saved(1))
 
 
+async def test_what_is_kept_of_a_retired_rendition_is_deleted_once(sender: MemorySender) -> None:
+    kept = {("news", None): SavedPosition(), ("before", None): saved(1)}
+    publisher = Publisher(sender, Connection("none:1").named, kept, first_pause=0.01)
+    running = asyncio.create_task(publisher.run())
+    publisher.report(Stream("news"), SourceState("failing", NOW))
+    await states_sent(sender, 1)
+    for _ in range(2):
+        for name in ("news", "before", "never"):
+            publisher.retire(Stream(name))
+        publisher.report(Stream("news", "720p"), SourceState("live", NOW))
+        await asyncio.sleep(3 * GATHER_SECONDS)
+    assert publisher.restore(Stream("before")) is None
+    publisher.report(Stream("news"), SourceState("failing", NOW))
+    publisher.finish()
+    await running
+    messages = [message for _, sent in sender.sent for message in sent]
+    assert [(key, value is None) for key, value in messages] == [
+        (b"4/news/", False), (b"4/news/", True), (b"6/before/", True), (b"4/news/720p", False), (b"4/news/", False)
+    ]  # fmt: skip
+
+
 async def test_a_state_is_sent_with_a_batch_that_is_not_taken_at_once(publisher: Publisher, sender: MemorySender) -> None:
     sender.failures = {INGEST_STATE_TOPIC: 2}
     publisher.report(Stream("news", "720p"), SourceState("stale", NOW))
