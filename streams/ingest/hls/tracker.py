@@ -46,6 +46,7 @@ def step(
     """The events that a playlist adds, and the position after them. now: when it was loaded, UTC."""
     notes = Notes()
     notes.counts["dropped"] = sum(playlist.dropped.values())
+    all_dated = all(segment.date is not None for segment in playlist.segments)
     playlist = with_dates(playlist, position.number)
     newest = playlist.next_number - 1
     _check(position, playlist, notes)
@@ -62,7 +63,7 @@ def step(
     if not empty:
         position = replace(position, first=playlist.first, length=len(playlist.segments))
     new = _new_segments(stream, position, playlist, notes)
-    position, events = _announce(stream, position, new, playlist, now, notes)
+    position, events = _announce(stream, position, new, playlist, now, notes, all_dated)
     if playlist.ended and not position.ended:
         if events:
             events[-1] = events[-1].model_copy(update={"ended": True})
@@ -170,9 +171,12 @@ def _new_segments(stream: Stream, position: Position, playlist: MediaPlaylist, n
 
 
 def _announce(
-    stream: Stream, position: Position, new: list[Segment], playlist: MediaPlaylist, now: datetime, notes: Notes
+    stream: Stream, position: Position, new: list[Segment], playlist: MediaPlaylist, now: datetime, notes: Notes, all_dated: bool
 ) -> tuple[Position, list[SegmentEvent]]:
-    """The events of new segments. A gap, or a segment that cannot be decrypted, uses up its number and has no event."""
+    """The events of new segments. A gap, or a segment that cannot be decrypted, uses up its number and has no event.
+
+    all_dated: the source itself has dated each segment of the playlist.
+    """
     newest = playlist.next_number - 1
     if not new:
         if playlist.next_number == playlist.first or (position.number is not None and newest <= position.number):
@@ -207,7 +211,7 @@ def _announce(
             notes.counts["encrypted"] += 1
             notes.encrypted = True
         else:
-            events.append(_event(stream, position.epoch, sequence, item, by_arrival))
+            events.append(_event(stream, _named(position.epoch, item, all_dated), sequence, item, by_arrival))
     last = new[-1]
     unusable = newest - last.number
     after = replace(
@@ -218,12 +222,22 @@ def _announce(
     return after, events
 
 
-def _event(stream: Stream, epoch: int, sequence: int, dated: Dated, by_arrival: bool) -> SegmentEvent:
+def _named(epoch: int, dated: Dated, all_dated: bool) -> str:
+    """What names a segment in its rendition: the same in every ingester where there are dates."""
+    date, number = None if dated.is_repeated else dated.by_date, dated.segment.number
+    if date is None:
+        return f"{epoch}/{number}"
+    if all_dated:
+        return f"{round(date.timestamp() * 1000)}"
+    # Counted from the date of another segment, of which each load may have another: a sum of rounded durations is some ms off.
+    # The second is there for an encoder that restarts with the numbers of before.
+    return f"{round(date.timestamp())}/{number}"
+
+
+def _event(stream: Stream, named: str, sequence: int, dated: Dated, by_arrival: bool) -> SegmentEvent:
     segment = dated.segment
     start = dated.by_arrival if by_arrival or dated.by_date is None else dated.by_date
     place = "/".join(part for part in (stream.stream_id, stream.rendition) if part)
-    by_date = None if dated.is_repeated else dated.by_date
-    named = f"{round(by_date.timestamp() * 1000)}" if by_date is not None else f"{epoch}/{segment.number}"
     init, key = segment.init, segment.key
     return SegmentEvent(
         stream_id=stream.stream_id,

@@ -78,3 +78,36 @@ def test_two_ingesters_name_segments_alike_where_only_the_first_has_a_date() -> 
     early, late = followed(loads)[0], followed(loads[20:])[0]
 
     assert [event.segment_id for event in early[-1]] == [event.segment_id for event in late[-1]]
+
+
+def test_a_load_more_or_less_names_segments_alike_though_durations_are_rounded() -> None:
+    lasts = 59 / 29.97  # what 59 pictures last
+
+    def loaded(first: int) -> MediaPlaylist:
+        date = (NOW + timedelta(seconds=first * lasts)).isoformat(timespec="milliseconds")
+        lines = ["#EXTM3U", "#EXT-X-TARGETDURATION:2", f"#EXT-X-MEDIA-SEQUENCE:{first}", f"#EXT-X-PROGRAM-DATE-TIME:{date}"]
+        lines += [line for number in range(first, first + 6) for line in (f"#EXTINF:{lasts:.3f}", f"{number}.ts")]
+        parsed = parse("\n".join(lines).encode(), "https://cdn.example/live.m3u8")
+        assert isinstance(parsed, MediaPlaylist)
+        return parsed
+
+    def names(every: int) -> dict[str, str]:
+        events = [event for announced in followed([loaded(first) for first in range(0, 200, every)])[0] for event in announced]
+        assert len({event.segment_id for event in events}) == len(events)
+        return {event.uri: event.segment_id for event in events}
+
+    seldom, often = names(2), names(1)
+    assert len(seldom) == 199
+    assert all(often[uri] == name for uri, name in seldom.items())
+
+
+def test_an_encoder_that_restarts_with_the_numbers_of_before_names_no_two_segments_alike() -> None:
+    position, names, restarts = Position(), list[str](), 0
+
+    for run in range(3):
+        began = NOW + timedelta(seconds=7 * run)
+        position, events, notes = step(Stream("news"), position, playlist(0, 3, since=began), began + timedelta(seconds=6))
+        names += [event.segment_id for event in events]
+        restarts += notes.counts["restarts"]
+
+    assert (restarts, len(names), len(set(names))) == (2, 7, 7)
