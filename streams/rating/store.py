@@ -312,15 +312,13 @@ def _history(db: sqlite3.Connection, rater: Rater) -> tuple[list[Key], set[Key],
 
 def _undoable(db: sqlite3.Connection, rater: Rater) -> int | None:
     """The id of the rater's newest rating; None where a later one was just undone, or its clip has left the queue."""
+    # By the ids of ratings, which grow with time, and not by positions: an earlier clip may come back and be rated later.
     row = db.execute(
-        "select g.id, e.queued, p.position, (select max(x.position) from presentations x join ratings u on u.presentation = x.id"
-        " where x.rater = p.rater) from ratings g join presentations p on p.id = g.presentation and p.rater = ?"
-        " left join examples e on e.stream_id = p.stream_id and e.example_id = p.example_id"
-        " where not g.undone order by p.position desc limit 1",
+        "select g.id, e.queued, g.undone from ratings g join presentations p on p.id = g.presentation and p.rater = ?"
+        " left join examples e on e.stream_id = p.stream_id and e.example_id = p.example_id order by g.id desc limit 1",
         (rater.id,),
     ).fetchone()
-    # The newest position counts undone ratings too. So after one undo the positions differ, and a second undo is refused.
-    return row[0] if row is not None and row[1] and row[2] == row[3] else None
+    return row[0] if row is not None and row[1] and not row[2] else None
 
 
 def _hash(token: str) -> str:

@@ -115,6 +115,30 @@ def test_undo_takes_one_rating_back_and_keeps_it_in_the_file(tmp_path: Path) -> 
         assert db.execute("select points, undone from ratings order by id").fetchall() == [(10, 0), (30, 1), (90, 1)]
 
 
+@pytest.mark.parametrize("away", [True, False])
+def test_undo_takes_the_last_vote_back_where_an_earlier_clip_has_come_back_meanwhile(tmp_path: Path, away: bool) -> None:
+    store, ada = filled(tmp_path)
+    queue = [make_example(stream_id=f"studio-{i % 3}", number=i) for i in range(12)]
+    first = store.current(ada)
+    assert first is not None
+    if away:  # it cannot be read for a moment
+        store.skip(ada, first.id, away=True)
+    else:
+        store.sync([example for example in queue if example.example_id != first.key[1]])
+    second = store.current(ada)
+    assert second is not None
+    store.rate(ada, second.id, 90, "acr", 1)
+    store.sync(queue)
+    back = store.current(ada)
+    assert back is not None
+    assert back.id == first.id
+    store.rate(ada, back.id, 10, "acr", 1)
+    assert store.undo(ada)
+    assert [rating.points for rating in store.ratings()] == [90]
+    assert store.current(ada) == back
+    assert not store.undo(ada)
+
+
 @pytest.mark.parametrize("by_topic", [True, False])
 def test_clips_that_left_the_queue_are_not_shown_and_nothing_remains_of_a_deleted_stream(tmp_path: Path, by_topic: bool) -> None:
     store, ada = filled(tmp_path)
@@ -221,12 +245,19 @@ class RatingMachine(RuleBasedStateMachine):
         self.votes[shown.id] = (shown.key, points)
 
     @rule()
+    def skip_for_now(self) -> None:
+        shown = self.store.current(self.rater)
+        if shown is not None:
+            self.store.skip(self.rater, shown.id, away=True)
+
+    @rule()
     def undo(self) -> None:
         before = {rating.key for rating in self.store.ratings()}
         if self.store.undo(self.rater):
             with self.store._database.transaction() as db:
                 ids = {row[0] for row in db.execute("select presentation from ratings where not undone")}
             (undone,) = set(self.votes) - ids
+            assert undone == next(reversed(self.votes)), "the last vote, wherever its clip is in the order"
             assert self.votes.pop(undone)[0] in before
             assert not self.store.undo(self.rater)
 
