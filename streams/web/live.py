@@ -139,12 +139,14 @@ class Live:
     def add_state(self, stream_id: str, state: StreamState | None, first: bool = False) -> None:
         """Take the alert agent's state of a stream; None where it has forgotten the stream.
 
-        first: at the start, when its open alerts are taken too; later `quality-alerts` tells them.
+        first: at the start, before any score: its labels are taken too. The first state of a stream brings its open alerts; later
+        `quality-alerts` tells them.
         """
         if state is None:
             self._forget(stream_id)
             return
         stream = self._stream(stream_id)
+        is_new = not stream.knows_usual
         stream.knows_usual = True
         for name, told in state.renditions.items():
             rendition = stream.renditions.get(name) or self._rendition(stream, name)
@@ -157,6 +159,7 @@ class Live:
                 rendition.level_since, rendition.segment_id = rendition.until, state.segment_id
         if first:
             stream.labels, stream.ended = state.labels, state.ended
+        if is_new:
             for alert in open_alerts(state):
                 if alert.alert_id not in self.alerts:
                     self.add_alert(alert)
@@ -167,12 +170,15 @@ class Live:
         known = self.alerts.get(alert.alert_id)
         if known == alert or (known is not None and known.state == "resolved" and alert.state == "firing"):
             return
+        stream = self.streams.get(alert.stream_id)
+        if stream is None and alert.state == "firing":
+            # `fvq forget` left it on its topic, and nobody ends it. Of a stream that is not forgotten, the first state brings it.
+            return
         self.alerts[alert.alert_id] = alert
-        if alert.state == "firing":
-            self._stream(alert.stream_id).alerts[alert.alert_id] = alert
-        # An old alert's stream may be gone for good.
-        if (stream := self.streams.get(alert.stream_id)) is not None:
-            if alert.state == "resolved":
+        if stream is not None:
+            if alert.state == "firing":
+                stream.alerts[alert.alert_id] = alert
+            else:
                 stream.alerts.pop(alert.alert_id, None)
             self._touch(stream)
         self._changes.alerts.append(alert.alert_id)
@@ -222,7 +228,8 @@ class Live:
                 stream.pictures = stream.pictures.since(now - self._picture_seconds)
                 self._forget_renditions(stream, now)
         for stream in list(self.streams.values()):
-            if now - stream.received > FORGET_SECONDS and not stream.alerts:
+            # Without a state the alert agent does not know the stream any more: nobody ends its alerts.
+            if now - stream.received > FORGET_SECONDS and not (stream.alerts and stream.knows_usual):
                 self._forget(stream.id)
             elif stream.row is not None and turns_stale(stream, stream.row, now):
                 self._touch(stream)

@@ -65,12 +65,14 @@ class Feed:
         if self.labels:
             # A stream that lost the label has left this feed.
             gone += [id for id in changes.streams if id in self._places and not self.admits(self.live.streams[id].labels)]
+        # A stream that comes back into the feed brings its alerts: browsers dropped them when it left.
+        alerts = [*changes.alerts, *(id for row in rows if row.stream_id not in self._places for id in row.alerts)]
         frames = []
         if streams := self._streams_frame(rows, gone, now):
             frames.append(streams)
         if rows:
             frames.append(self._scores_frame(rows, now))
-        for alert_id in dict.fromkeys(changes.alerts):
+        for alert_id in dict.fromkeys(alerts):
             alert = self.live.alerts.get(alert_id)
             if alert is not None and self.admits(alert.labels):
                 frames.append(self._framed("alert", now, alert_entry(self.live, alert)))

@@ -111,7 +111,12 @@ export class Fleet {
   }
 
   lose(index) {
-    if (this.indexes.get(this.ids[index]) === index) this.indexes.delete(this.ids[index]);
+    const id = this.ids[index];
+    if (this.indexes.get(id) === index) {
+      this.indexes.delete(id);
+      // No frame tells the end of its alerts.
+      for (const [alertId, { alert }] of this.alerts) if (alert.stream_id === id) this.alerts.delete(alertId);
+    }
     this.ids[index] ??= "";
     this.gone[index] = true;
     this.sparks.delete(index);
@@ -157,9 +162,10 @@ export class Fleet {
 
   takeAlert(alert, ack, at) {
     if (ack?.until && Date.parse(ack.until) / 1000 <= at) ack = null; // its end has come
-    if (alert.state === "resolved") this.alerts.delete(alert.alert_id);
-    else this.alerts.set(alert.alert_id, { alert, ack });
     const index = this.indexes.get(alert.stream_id);
+    // A stream that has lost the label of this feed is not in it, and its alert may be.
+    if (alert.state === "resolved" || index === undefined) this.alerts.delete(alert.alert_id);
+    else this.alerts.set(alert.alert_id, { alert, ack });
     if (index !== undefined) this.alertOf[index] = this.worstAlert(alert.stream_id);
   }
 

@@ -160,22 +160,24 @@ def test_a_held_order_stands_still_and_tells_how_many_rows_would_move(browser: w
     assert fleet(browser, script) == ["cb", True, "dbc", 0]
 
 
-def test_streams_come_and_go(browser: webdriver.Chrome) -> None:
+def test_streams_come_and_go_with_their_alerts(browser: webdriver.Chrome) -> None:
     script = """
     fleet.apply(snapshot([80, 30, 20, 55]));
     fleet.all = true;
     const score = { score: 10, smoothed: 10, uncertainty: 3, lag: 1, state: 0 };
     const row = { i: 4, id: "e", rendition: null, labels: {}, since: at, usual: 50, ...score };
-    fleet.apply({ type: "streams", n: 6, at, add: [row], gone: [1] });
+    const alerts = [{ alert: alert("1", "b", "black"), ack: null }, { alert: alert("2", "c", "black"), ack: null }];
+    for (const entry of alerts) fleet.apply({ type: "alert", n: 6, at, ...entry });
+    fleet.apply({ type: "streams", n: 7, at, add: [row], gone: [1] });
     fleet.arrange(at);
-    const after = shown();
-    const again = snapshot([80, 30, 20, 55]);
+    const after = [shown(), fleet.alerts.size];
+    const again = { ...snapshot([80, 30, 20, 55]), alerts }; // also that of a stream which has lost the label of this feed
     again.streams.id = ["a", null, "c", "d"];
     fleet.apply(again);
     fleet.arrange(at);
-    return [after, shown()];
+    return [...after, shown(), fleet.alerts.size];
     """
-    assert fleet(browser, script) == ["ecda", "cda"]
+    assert fleet(browser, script) == ["ceda", 1, "cda", 1]
 
 
 def test_states_that_show_no_picture_have_no_level(browser: webdriver.Chrome) -> None:
