@@ -122,6 +122,19 @@ def test_exports_go_with_their_clips_and_nothing_else(tmp_path: Path) -> None:
     assert list(exports(data)) == []
 
 
+def test_an_export_that_cannot_be_deleted_keeps_no_other(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    data = tmp_path / "data"
+    for name in ("a", "b", "c"):
+        note_export(data, "queue", tmp_path / name, NOW)
+        write(tmp_path / name / "queue.csv")
+    stuck, *others = [export.path for export in exports(data)]
+    (stuck / "clips" / f"{'a' * 64}-{'b' * 8}.ts").mkdir(parents=True)  # no file: it cannot be deleted, as root too
+    assert clean(data, later=366 * DAY) == {"exported files": 2}
+    assert not any(path.exists() for path in others)
+    assert [export.path for export in exports(data)] == [stuck], "it is tried again"
+    assert f"export {stuck} cannot be deleted" in caplog.text
+
+
 async def test_scores_go_also_where_no_new_ones_come(tmp_path: Path) -> None:
     sink = SqliteSink(tmp_path, days=30)
     sink.add(make_score(stream_id="channel"))
