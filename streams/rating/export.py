@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import hashlib
+import re
 from collections import defaultdict
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -21,6 +22,9 @@ from streams.text import csv_text
 
 COLUMNS = ("path", "stream_id", "mos", "ci", "ratings", "example_id", "factor")
 """Training treats all clips of one stream id as one content. factor: the sizes at which the clip was rated, as `0.5 1`."""
+
+COPY = re.compile(r"[0-9a-f]{64}\.\w+")
+"""Names that this gives to copies of clips."""
 
 
 @dataclass(frozen=True)
@@ -45,7 +49,8 @@ def export(
     """Write the clips of the queue that have at least `least` ratings to the CSV `out`; returns what was written.
 
     A clip in a folder is listed with its path there. A clip in an object store is copied into a folder beside the CSV; copies
-    of an earlier export that this export does not need are deleted. read: returns a clip's bytes for its address.
+    of an earlier export that this one does not need are deleted when its CSV stands. read: returns a clip's bytes for its
+    address.
     """
     examples = {(example.stream_id, example.example_id): example for example in queue}
     ratings = store.ratings()
@@ -65,10 +70,11 @@ def export(
             continue
         kept.add(path)
         rows.append(_row(path, example, opinion, factors[key]))
+    _write_csv(out, rows)
     if copies.is_dir():
         for old in set(copies.iterdir()) - kept:
-            old.unlink()
-    _write_csv(out, rows)
+            if COPY.fullmatch(old.name) and old.is_file():
+                old.unlink()
     return Exported(len(rows), reports, left_out)
 
 

@@ -91,6 +91,29 @@ def test_clips_of_an_object_store_are_copied_and_old_copies_are_deleted(
     assert len(read_rated(out).clips) == 3, "a relative path names the same file"
 
 
+def test_an_export_deletes_copies_of_its_own_alone_and_only_when_its_csv_stands(
+    tmp_path: Path, examples: list[TrainingExample]
+) -> None:
+    copies = tmp_path / "rated.csv.clips"
+    mine = [copies / "notes.txt", copies / f"{'a' * 64}.ts" / "folder.txt", copies / "old" / f"{'b' * 64}.ts"]
+    for path in mine:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text("by hand")
+    copy = copies / f"{'c' * 64}.ts"
+    copy.write_bytes(b"of an earlier export")
+    store, out = RatingStore(tmp_path), tmp_path / "rated.csv"
+    store.sync(examples)
+    rate_all(store, "ada", {example.example_id: 50.0 for example in examples})
+    out.mkdir()  # so the CSV cannot be written
+    with pytest.raises(OSError, match=r"rated\.csv"):
+        export(store, examples, read_file, out)
+    assert copy.exists(), "the CSV before names it"
+    out.rmdir()
+    assert export(store, examples, read_file, out).clips == 4
+    assert not copy.exists()
+    assert all(path.exists() for path in mine)
+
+
 def test_the_export_says_at_which_sizes_a_clip_was_rated(tmp_path: Path, examples: list[TrainingExample]) -> None:
     store = RatingStore(tmp_path)
     store.sync(examples)
