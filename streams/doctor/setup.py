@@ -61,9 +61,16 @@ def check_access(settings: Settings) -> Check:
     """Who may use the wall."""
 
     def act() -> str:
-        parts.access(settings)
-        if settings.web_tokens_file is None:
+        from streams.web.access.gate import Gate
+
+        Gate(parts.access(settings))  # as `fvq web` starts: it refuses what would let everybody in
+        asked = []
+        if settings.web_tokens_file is not None:
+            asked.append(f"for a token of {settings.web_tokens_file}")
+        if settings.web_user_header:
+            asked.append(f"for a name in {settings.web_user_header} from a proxy of {', '.join(settings.web_trusted_proxies)}")
+        if not asked:
             return f"FVQ_WEB_TOKENS_FILE is not set: the wall at {settings.host_of('wall')} serves this machine alone"
-        return f"the wall at {settings.host_of('wall')} asks for a token of {settings.web_tokens_file}"
+        return f"the wall at {settings.host_of('wall')} asks {', or '.join(asked)}"
 
     return attempt("access", act, "see the message; `fvq web token add NAME` makes the file", SettingsError, OSError)

@@ -8,6 +8,7 @@ import os
 import time
 import warnings
 from pathlib import Path
+from typing import Any
 
 import pytest
 from pydantic import SecretStr
@@ -25,6 +26,7 @@ from streams.kafka.allowed import Allowed
 from streams.kafka.rights import Right
 from streams.ports import free_port
 from streams.settings import Settings, load_settings
+from streams.web.access.tokens import add_token
 from tests.support.media import make_clip
 from tests.support.scripted_scorer import ScriptedScorer
 
@@ -186,6 +188,35 @@ def test_folders_and_files_that_are_not_there_are_named(tmp_path: Path) -> None:
     assert check_data_folder(Settings(data_dir=tmp_path / "new")).ok
     assert not check_policy(Settings(alert_policy=tmp_path / "none.yaml")).ok
     assert not check_access(Settings(web_host="0.0.0.0", web_tokens_file=tmp_path / "none" / "tokens.json")).ok
+
+
+@pytest.mark.parametrize(
+    ("access", "ok", "detail"),
+    [
+        ({}, True, "FVQ_WEB_TOKENS_FILE is not set: the wall at 127.0.0.1 serves this machine alone"),
+        ({"wall_host": "0.0.0.0"}, False, "FVQ_WEB_TOKENS_FILE: is not set, and 0.0.0.0 can be reached from other machines"),
+        ({"web_user_header": "X-User"}, False, "name the proxies that set it in FVQ_WEB_TRUSTED_PROXIES"),
+        (
+            {"wall_host": "0.0.0.0", "web_user_header": "X-User", "web_trusted_proxies": ["10.0.0.1/32", "10.1.0.0/16"]},
+            True,
+            "the wall at 0.0.0.0 asks for a name in X-User from a proxy of 10.0.0.1/32, 10.1.0.0/16",
+        ),
+    ],
+)
+def test_access_is_what_the_wall_itself_makes_of_the_settings(access: dict[str, Any], ok: bool, detail: str) -> None:
+    check = check_access(Settings(**access))
+    assert check.ok == ok
+    assert detail in check.detail
+
+
+def test_access_by_a_token_or_by_a_proxy(tmp_path: Path) -> None:
+    file = tmp_path / "tokens.json"
+    add_token(file, "tv", ["read"], {})
+    proxy = {"web_user_header": "X-User", "web_trusted_proxies": ["10.0.0.1/32"]}
+    by_token = check_access(Settings(wall_host="0.0.0.0", web_tokens_file=file))
+    assert by_token.detail == f"the wall at 0.0.0.0 asks for a token of {file}"
+    by_both = check_access(Settings(wall_host="0.0.0.0", web_tokens_file=file, **proxy))
+    assert by_both.detail == f"{by_token.detail}, or for a name in X-User from a proxy of 10.0.0.1/32"
 
 
 @pytest.mark.slow
