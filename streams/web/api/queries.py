@@ -99,7 +99,14 @@ class SegmentsQuery(Query):
     start: Time | None = Field(default=None, alias="from", description="Default: an hour before `to`.")
     end: Time | None = Field(default=None, alias="to", description="Default: now.")
     rendition: str | None = Field(default=None, max_length=256, description="Without it: all renditions.")
-    cursor: Cursor = None
+    cursor: Annotated[
+        str | None,
+        Field(
+            pattern=CURSOR_PATTERN,
+            description="`next` of the page before. Of segments that start in one millisecond, as where a packager's clock "
+            "stands still, those after the first 500 may be left out.",
+        ),
+    ] = None
     limit: Annotated[int, Field(ge=1, le=400, description="Most segments of a page.")] = 50
 
 

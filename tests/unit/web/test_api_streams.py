@@ -246,3 +246,34 @@ async def test_renditions_that_start_together_are_each_given_once(seeded: Fleet,
                     break
                 cursor = f"&cursor={page['next']}"
             assert seen == [score.segment_id for score in reversed(together)]
+
+
+async def test_older_segments_are_reached_behind_more_of_one_start_than_pages_tell_apart(seeded: Fleet, tmp_path: Path) -> None:
+    channel = seeded.channels[5]
+    stood = datetime.fromtimestamp(int(time.time()) - 60, UTC)  # where a packager's clock stood still
+    sink = SqliteSink(tmp_path)
+    starts = [*(stood - timedelta(seconds=back) for back in (3, 2, 1)), *[stood] * 1000]
+    for number, start in enumerate(starts):
+        sink.add(channel.scores[-1].model_copy(update={"segment_id": str(number), "start": start}))
+    assert await sink.flush() == []
+    wall = replace(fleet_wall(seeded, WebLimits(rate=1000, burst=1000)), history=SqliteHistory(sink.path))
+    path = f"/streams/{quote(channel.id, safe='')}/segments?limit=400"
+    async with TestClient(TestServer(make_app(wall))) as client:
+        for before, older in ((10, ["2", "1", "0"]), (0, [])):
+            pages, cursor = [], ""
+            while not pages or cursor:
+                page = await get(client, f"{path}&from={int(stood.timestamp()) - before}{cursor}")
+                pages.append([item["segment_id"] for item in page["items"]])
+                cursor = f"&cursor={page['next']}" if page["next"] is not None else ""
+            assert [len(page) for page in pages[:-1]] == [400, 400]
+            assert len({name for page in pages for name in page}) == 800 + len(older), "each once"
+            assert pages[-1] == older
+
+
+async def test_a_cursor_that_is_before_the_range_is_at_its_end(client: TestClient, seeded: Fleet) -> None:
+    channel = seeded.channels[5]
+    path = f"/streams/{quote(channel.id, safe='')}/segments?limit=1"
+    cursor = (await get(client, path))["next"]
+    later = int(channel.scores[-1].start.timestamp() * 1000) + 1  # without `from` the range moves on with the time
+    page = await get(client, f"{path}&from={later}&cursor={cursor}")
+    assert (page["items"], page["next"]) == ([], None)
