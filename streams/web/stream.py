@@ -70,7 +70,8 @@ class Rendition:
 class Row:
     """How a stream is now, by its worst rendition. Times in seconds since 1970.
 
-    smoothed: the score over the last seconds, by which rows are ordered. since: start of the worst alert, or when the level of
+    kind: of the alert that stands for the stream, a silence before its worst one; '' without any. smoothed: the score over the
+    last seconds, by which rows are ordered. since: start of the worst alert, or when the level of
     the score last changed. rank: of the worst alert that nobody has acknowledged; smaller is more urgent. acked: it has alerts,
     and all are acknowledged. at: end of the last segment.
     """
@@ -79,6 +80,7 @@ class Row:
     rendition: str | None
     labels: dict[str, str]
     state: str
+    kind: str
     since: float
     score: float | None
     smoothed: float | None
@@ -153,14 +155,18 @@ def row_of(stream: Stream, acks: Mapping[str, AlertAcknowledgement], now: float)
     rank = min(NO_ALERT, *open_ranks.values()) if open_ranks else NO_ALERT
     alerts = tuple(sorted(open_ranks, key=lambda id: (open_ranks[id], id)))
     since = worst_alert.started_at.timestamp() if worst_alert is not None else 0.0
+    kind = _kind(stream, worst_alert)
     if worst is None:
-        state = _state(stream, None, worst_alert, now)
-        return Row(stream.id, None, stream.labels, state, since, None, None, None, None, None, rank, acked, alerts, 0.0, "", "")
+        state = _state(stream, None, kind, now)
+        return Row(
+            stream.id, None, stream.labels, state, kind, since, None, None, None, None, None, rank, acked, alerts, 0.0, "", ""
+        )
     return Row(
         stream_id=stream.id,
         rendition=worst.name or None,
         labels=stream.labels,
-        state=_state(stream, worst, worst_alert, now),
+        state=_state(stream, worst, kind, now),
+        kind=kind,
         since=since or worst.level_since,
         score=worst.score,
         smoothed=worst.smoothed,
@@ -183,19 +189,25 @@ def _badness(stream: Stream, rendition: Rendition, open_ranks: Mapping[str, int]
     return min(own, default=3 * NO_ALERT), is_stale(rendition, now), score, rendition.name
 
 
-def _state(stream: Stream, rendition: Rendition | None, alert: QualityAlert | None, now: float) -> str:
-    """What a row says first: a silence, then an end, then old age, then what the picture shows."""
-    kinds = {alert.kind for alert in stream.alerts.values()}
-    if "no-segments" in kinds:
+def _kind(stream: Stream, worst: QualityAlert | None) -> str:
+    """The kind of the alert that stands for a stream, '' without any. Without segments nobody knows whether the others hold."""
+    if any(alert.kind == "no-segments" for alert in stream.alerts.values()):
         return "no-segments"
+    return str(worst.kind) if worst is not None else ""
+
+
+def _state(stream: Stream, rendition: Rendition | None, kind: str, now: float) -> str:
+    """What a row says first: a silence, then an end, then old age, then what the picture shows. kind: of its alert."""
+    if kind == "no-segments":
+        return kind
     if stream.ended:
         return "ended"
     if rendition is None:
-        return alert.kind if alert is not None else "unknown"
+        return kind or "unknown"
     if is_stale(rendition, now):
         return "stale"
-    if alert is not None:
-        return str(alert.kind)
+    if kind:
+        return kind
     if rendition.black:
         return "black"
     if rendition.frozen:

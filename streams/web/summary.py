@@ -31,7 +31,7 @@ class Summary(BaseModel):
     black: int = Field(description="Streams whose worst alert is `black`.")
     frozen: int = Field(description="Streams whose worst alert is `frozen`.")
     silent: int = Field(description="Streams whose worst alert is `silent`.")
-    no_segments: int = Field(description="Streams whose worst alert is `no-segments`.")
+    no_segments: int = Field(description="Streams with an alert `no-segments`; they count under no other kind.")
     no_face: int = Field(description="Streams whose worst alert is `no-face`.")
     skipped: int = Field(description="Streams whose last segment was skipped.")
     stale: int = Field(description="Streams without a score for three segments.")
@@ -49,6 +49,7 @@ def summary_of(live: Live, labels: LabelFilter, now: float) -> Summary:
     rows = [row for row in live.rows(now) if labels.admits(row.labels)] if labels else list(live.rows(now))
     present = [row for row in rows if row.state not in NOT_NOW]
     states = Counter(row.state for row in rows)
+    kinds = Counter(row.kind for row in rows)  # a state is "black" by one segment, and "stale" over an alert
     levels = Counter(level_of_score(row.smoothed) for row in present)
     scores = [row.smoothed for row in present if row.smoothed is not None]
     lags = [row.lag for row in present if row.lag is not None]
@@ -65,11 +66,11 @@ def summary_of(live: Live, labels: LabelFilter, now: float) -> Summary:
         alerting=sum(1 for row in rows if row.rank < NO_ALERT),
         acknowledged=sum(1 for row in rows if row.acked),
         alerts=sum(len(row.alerts) for row in rows),
-        black=states["black"],
-        frozen=states["frozen"],
-        silent=states["silent"],
-        no_segments=states["no-segments"],
-        no_face=states["no-face"],
+        black=kinds["black"],
+        frozen=kinds["frozen"],
+        silent=kinds["silent"],
+        no_segments=kinds["no-segments"],
+        no_face=kinds["no-face"],
         skipped=states["skipped"],
         stale=states["stale"],
         ended=states["ended"],
