@@ -120,8 +120,8 @@ class Supervisor:
         self._shown = shown
 
     async def _run(self, name: str, delay: float) -> None:
-        """Run a source; again after a pause where it raises."""
-        times = self._services.times
+        """Run a source; again after a pause where it raises, unless it was told to end."""
+        times, task = self._services.times, asyncio.current_task()
         await times.sleep(delay)
         source, pause = self._sources[name], self._pauses.first
         while True:
@@ -129,10 +129,13 @@ class Supervisor:
             try:
                 return await source.run()
             except Exception as error:
+                words = _words_of(error)
+                if task is not None and task.cancelling():
+                    log.error("source %s failed while it ended: %s", name, words)
+                    return None
                 if times.monotonic() - began > HEALTHY_SECONDS:
                     pause = self._pauses.first
                 metrics.RESTARTS_OF_SOURCES.labels(name).inc()
-                words = _words_of(error)
                 for status in source.statuses():
                     status.state, status.reason = "failing", f"a fault of this program: {words}"
                     state = SourceState("failing", times.now(), "fault", status.reason)

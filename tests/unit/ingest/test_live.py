@@ -193,6 +193,27 @@ async def test_told_to_stop_while_a_source_leaves_the_list_all_end_to_the_last_s
     assert ended == ["leaving", "staying"]
 
 
+@dataclass(frozen=True)
+class FailingToEnd(SlowPlan):
+    """A source whose last step fails, as where its disk has gone."""
+
+    async def run(self) -> None:
+        try:
+            await super().run()
+        finally:
+            raise OSError("the spool is gone")
+
+
+async def test_a_source_that_fails_while_it_ends_is_not_run_again(followed: Followed, caplog: pytest.LogCaptureFixture) -> None:
+    ended: list[str] = []
+    await followed.supervisor.follow([FailingToEnd(Stream("news"), ended)])
+    await asyncio.sleep(0.05)
+    async with asyncio.timeout(5):
+        await followed.supervisor.stop()
+    assert ended == ["news"]
+    assert "source news failed while it ended: OSError" in caplog.text
+
+
 async def test_gauges_say_how_the_sources_are_and_forget_those_that_left(origin: Origin, followed: Followed) -> None:
     origin.script("/a.m3u8", playlist(1, 1))
     await followed.supervisor.follow([plan("news", origin.url("/a.m3u8")), plan("away", origin.url("/away.m3u8"))])
