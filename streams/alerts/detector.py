@@ -182,8 +182,14 @@ def _settles(alert: OpenAlert, rendition: RenditionState, kind: AlertKind, limit
 
 
 def _end_silence(state: StreamState, score: SegmentScore) -> tuple[StreamState, list[QualityAlert]]:
-    """The state after any new segment: it resolves an open alert of kind no-segments."""
-    if state.silence is None:
+    """The state after a new segment: it resolves an open alert of kind no-segments.
+
+    One that ends before the silence began, of a rendition that is behind the others, comes late and is no sign of life.
+    """
+    if state.silence is None or state.until is None:
+        return state, []
+    # A silence that began after `until` is of a clock that was ahead: what comes now is not late.
+    if end_of(score) <= state.silence.started_at <= state.until:
         return state, []
     ended_at = max(score.start, state.silence.started_at)
     resolved = _alert(state.stream_id, "", "no-segments", state.silence, score.segment_id, ended_at)
@@ -254,7 +260,8 @@ def _close(state: StreamState, at: datetime, segment_id: str) -> tuple[StreamSta
         renditions[name], changes = close(rendition, at)
         alerts += [_changed(state.stream_id, name, change, segment_id) for change in changes]
     if state.silence is not None:
-        alerts.append(_alert(state.stream_id, "", "no-segments", state.silence, segment_id, at))
+        ended_at = max(at, state.silence.started_at)
+        alerts.append(_alert(state.stream_id, "", "no-segments", state.silence, segment_id, ended_at))
     return replace(state, renditions=renditions, silence=None), alerts
 
 

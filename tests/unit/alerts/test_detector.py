@@ -121,6 +121,22 @@ def test_silence_within_the_cool_down_does_not_fire_again() -> None:
     assert kinds_and_states(tick(resumed, BEGIN, 60, LIMITS)[1]) == [("no-segments", "firing")]
 
 
+def test_a_late_segment_from_before_a_silence_does_not_end_it() -> None:
+    scores = [make_score(i, 70, rendition=name) for i in range(30) for name in ("1080p", "480p") if name == "1080p" or i < 27]
+    silent, _ = tick(fold(scores)[0], BEGIN, AFTER, LIMITS)
+    assert silent is not None
+    late, alerts = step(silent, make_score(27, 70, rendition="480p"), LIMITS)
+    assert alerts == [], "the stream is dead: its last segments only come late"
+    assert [alert.kind for alert in open_alerts(late)] == ["no-segments"]
+    ended, alerts = step(late, make_score(28, 70, rendition="480p", ended=True), LIMITS)
+    assert kinds_and_states(alerts) == [("no-segments", "resolved")]
+    assert alerts[0].ended_at == alerts[0].started_at
+    assert list(open_alerts(ended)) == []
+    alive, alerts = step(late, make_score(30, 70, rendition="480p"), LIMITS)
+    assert kinds_and_states(alerts) == [("no-segments", "resolved")]
+    assert kinds_and_states(tick(alive, BEGIN, 60, LIMITS)[1]) == [("no-segments", "firing")]
+
+
 def test_a_stream_that_ended_on_purpose_is_not_silent_and_resolves_what_was_open() -> None:
     scores = [*stream_of((60, 80), (10, 50)), make_score(70, 50, ended=True)]
     state, alerts = fold(scores)
