@@ -84,13 +84,19 @@ def tick(
 ) -> tuple[StreamState | None, list[QualityAlert]]:
     """The state of a stream without new segments, and the alerts that follow; None where the stream can be forgotten.
 
-    now: wall time, used only to forget a stream. silent_for: seconds without a segment, as far as the caller is sure of them.
+    now: wall time; nothing fires by it. silent_for: seconds without a segment, as far as the caller is sure of them.
     explain: gives the cause of a silence that fires.
     """
-    if state.until is None or silent_for < limits.no_segments.after:
+    if state.until is None:
         return state, []
     # A stream whose clock is ahead was silent for longer than its own time says.
-    if max((now - state.until).total_seconds(), silent_for) >= limits.no_segments.forget_after:
+    lasts = max((now - state.until).total_seconds(), silent_for)
+    if state.silence is not None and not limits.no_segments.enabled:
+        resolved = _silence_over(state, state.silence, state.until + timedelta(seconds=lasts), state.segment_id)
+        return replace(state, silence=None), [resolved]
+    if silent_for < limits.no_segments.after:
+        return state, []
+    if lasts >= limits.no_segments.forget_after:
         return None, close_all(state)
     already_fired = state.silence_started_at is not None and state.until <= state.silence_started_at
     if state.ended or state.silence is not None or already_fired or not limits.no_segments.enabled:
@@ -191,9 +197,13 @@ def _end_silence(state: StreamState, score: SegmentScore) -> tuple[StreamState, 
     # A silence that began after `until` is of a clock that was ahead: what comes now is not late.
     if end_of(score) <= state.silence.started_at <= state.until:
         return state, []
-    ended_at = max(score.start, state.silence.started_at)
-    resolved = _alert(state.stream_id, "", "no-segments", state.silence, score.segment_id, ended_at)
-    return replace(state, silence=None, silence_ended_at=ended_at), [resolved]
+    resolved = _silence_over(state, state.silence, score.start, score.segment_id)
+    return replace(state, silence=None, silence_ended_at=resolved.ended_at), [resolved]
+
+
+def _silence_over(state: StreamState, silence: OpenAlert, at: datetime, segment_id: str) -> QualityAlert:
+    """The end of the open alert of kind no-segments, not before its start."""
+    return _alert(state.stream_id, "", "no-segments", silence, segment_id, max(at, silence.started_at))
 
 
 def _moved_to(
@@ -260,8 +270,7 @@ def _close(state: StreamState, at: datetime, segment_id: str) -> tuple[StreamSta
         renditions[name], changes = close(rendition, at)
         alerts += [_changed(state.stream_id, name, change, segment_id) for change in changes]
     if state.silence is not None:
-        ended_at = max(at, state.silence.started_at)
-        alerts.append(_alert(state.stream_id, "", "no-segments", state.silence, segment_id, ended_at))
+        alerts.append(_silence_over(state, state.silence, at, segment_id))
     return replace(state, renditions=renditions, silence=None), alerts
 
 

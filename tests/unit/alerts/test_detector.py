@@ -137,6 +137,18 @@ def test_a_late_segment_from_before_a_silence_does_not_end_it() -> None:
     assert kinds_and_states(tick(alive, BEGIN, 60, LIMITS)[1]) == [("no-segments", "firing")]
 
 
+def test_a_silence_whose_kind_is_no_longer_enabled_resolves() -> None:
+    silent, _ = tick(fold(stream_of((10, 70)))[0], BEGIN, AFTER, LIMITS)
+    assert silent is not None
+    off = parse_policy({"alerts": {"no_segments": {"enabled": False, "after": 3600}}}).of({})
+    state, alerts = tick(silent, BEGIN + timedelta(seconds=50), 5, off)
+    assert kinds_and_states(alerts) == [("no-segments", "resolved")]
+    assert alerts[0].ended_at == BEGIN + timedelta(seconds=50)
+    assert state is not None
+    assert tick(state, BEGIN + timedelta(seconds=51), 6, off) == (state, [])
+    assert tick(state, BEGIN + timedelta(seconds=500), AFTER + 460, LIMITS)[1] == [], "the same silence is not told twice"
+
+
 def test_a_stream_that_ended_on_purpose_is_not_silent_and_resolves_what_was_open() -> None:
     scores = [*stream_of((60, 80), (10, 50)), make_score(70, 50, ended=True)]
     state, alerts = fold(scores)
