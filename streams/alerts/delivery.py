@@ -20,7 +20,7 @@ from scorer.exposition import from_zero
 from streams import metrics
 from streams.alerts.acknowledge import Acknowledgements
 from streams.alerts.receiver_settings import Receiver
-from streams.alerts.receivers import MAX_BATCH, REPEAT_SECONDS, Poster
+from streams.alerts.receivers import REPEAT_SECONDS, Poster
 from streams.alerts.request import RefusedError, UnavailableError
 from streams.alerts.silences import Silencer
 from streams.errors import EventError
@@ -186,17 +186,23 @@ class Courier:
 
     def _repeat(self) -> None:
         """Post firing alerts again: to an Alertmanager all, every `REPEAT_SECONDS`; to others those that are due."""
-        now = time.monotonic()
-        if now < self._next_repeat or not (self._receiver.repeat or self._receiver.type == "alertmanager"):
+        now, to_alertmanager = time.monotonic(), self._receiver.type == "alertmanager"
+        if now < self._next_repeat or not (self._receiver.repeat or to_alertmanager):
             return
-        self._next_repeat = now + (REPEAT_SECONDS if self._receiver.type == "alertmanager" else DUE_SECONDS)
+        self._next_repeat = now + (REPEAT_SECONDS if to_alertmanager else DUE_SECONDS)
         firing = [alert for alert in self._firing() if self._receiver.accepts(alert)]
-        if self._receiver.type != "alertmanager":
+        if not to_alertmanager:
             firing = self._due(firing, now)
+        size = self._poster.batch_size
         try:
-            for first in range(0, len(firing), MAX_BATCH):
-                self._post_again(firing[first : first + MAX_BATCH])
+            for first in range(0, len(firing), size):
+                alerts = firing[first : first + size]
+                self._post_again(alerts)
+                if not to_alertmanager:
+                    # Not before: where the receiver is away, the others must stay due.
+                    self._told |= {alert.alert_id: now for alert in alerts}
         except UnavailableError as error:
+            self._next_repeat = now + REPEAT_SECONDS
             log.warning("%s did not take the repetition of firing alerts: %s", self._receiver.name, error)
 
     def _due(self, firing: list[QualityAlert], now: float) -> list[QualityAlert]:
@@ -206,9 +212,7 @@ class Courier:
         """
         self._told = {alert.alert_id: self._told.get(alert.alert_id, now) for alert in firing}
         unseen = self._acknowledgements.unseen(firing, datetime.now(UTC))
-        due = [alert for alert in unseen if now - self._told[alert.alert_id] >= self._receiver.repeat]
-        self._told |= {alert.alert_id: now for alert in due}
-        return due
+        return [alert for alert in unseen if now - self._told[alert.alert_id] >= self._receiver.repeat]
 
     def _silence(self) -> None:
         """Bring Alertmanager's silences in line with the acknowledgements."""

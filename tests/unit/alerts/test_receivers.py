@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 from streams.alerts.acknowledge import Acknowledgements, acknowledge
 from streams.alerts.delivery import Courier
 from streams.alerts.receiver_settings import Receiver
-from streams.alerts.receivers import Poster, as_alertmanager
+from streams.alerts.receivers import REPEAT_SECONDS, Poster, as_alertmanager
 from streams.alerts.request import SIGNATURE_HEADER, Address, UnavailableError, signature
 from streams.errors import SettingsError
 from streams.events import QualityAlert
@@ -262,6 +262,36 @@ def test_a_firing_alert_is_told_again_until_somebody_acknowledges_it(monkeypatch
         assert [told_after(60), told_after(600)] == [2, 2]
         seen.fold(alert.alert_id.encode(), None)
         assert told_after(1) == 3
+
+
+@pytest.mark.parametrize(
+    ("answers", "told", "told_later"),
+    [
+        ((200, 422, 200), ["id-0", "id-2"], []),
+        ((200, 503, 200), ["id-0"], ["id-1", "id-2"]),
+    ],
+)
+def test_alerts_beside_one_that_is_not_taken_are_told_again_once(
+    monkeypatch: pytest.MonkeyPatch, answers: tuple[int, ...], told: list[str], told_later: list[str]
+) -> None:
+    now = [1000.0]
+    monkeypatch.setattr("streams.alerts.delivery.time.monotonic", lambda: now[0])
+    alerts = [make_alert(-10, number=number) for number in range(3)]
+    with webhook(*answers) as hook:
+        receiver = make_receiver(hook.url, "json", repeat=3600)
+        courier = Courier(Connection("none:1"), Group("fvq", 10), receiver, lambda: alerts)
+
+        def told_after(seconds: float) -> list[str]:
+            before = len(hook.bodies)
+            now[0] += seconds
+            courier._repeat()
+            return [body["alert_id"] for body in hook.bodies[before:]]  # type: ignore[call-overload,index]
+
+        assert told_after(0) == []
+        assert told_after(3600) == told
+        assert told_after(1) == [], "a receiver that is away is not asked every second"
+        assert told_after(REPEAT_SECONDS) == told_later
+        assert told_after(3000) == []
 
 
 def test_alertmanager_is_told_of_an_acknowledged_alert_too_so_that_it_does_not_resolve_it() -> None:
