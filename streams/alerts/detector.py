@@ -91,13 +91,15 @@ def tick(
         return state, []
     # A stream whose clock is ahead was silent for longer than its own time says.
     lasts = max((now - state.until).total_seconds(), silent_for)
+    until_now = state.until + timedelta(seconds=lasts)
     if state.silence is not None and not limits.no_segments.enabled:
-        resolved = _silence_over(state, state.silence, state.until + timedelta(seconds=lasts), state.segment_id)
+        resolved = _silence_over(state, state.silence, until_now, state.segment_id)
         return replace(state, silence=None), [resolved]
     if silent_for < limits.no_segments.after:
         return state, []
     if lasts >= limits.no_segments.forget_after:
-        return None, close_all(state)
+        # Not at the last segment's end: alerts that ended so long ago are too old for receivers, where they would stay open.
+        return None, close_all(state, until_now)
     already_fired = state.silence_started_at is not None and state.until <= state.silence_started_at
     if state.ended or state.silence is not None or already_fired or not limits.no_segments.enabled:
         return state, []
@@ -120,9 +122,13 @@ def open_alerts(state: StreamState) -> Iterator[QualityAlert]:
         yield _alert(state.stream_id, "", "no-segments", state.silence, state.segment_id)
 
 
-def close_all(state: StreamState) -> list[QualityAlert]:
-    """The alerts that resolve when a stream's state is given up: all that are open."""
-    return _close(state, state.until, state.segment_id)[1] if state.until is not None else []
+def close_all(state: StreamState, at: datetime | None = None) -> list[QualityAlert]:
+    """The alerts that resolve when a stream's state is given up: all that are open.
+
+    at: when it is given up; None for the end of the latest segment.
+    """
+    at = at or state.until
+    return _close(state, at, state.segment_id)[1] if at is not None else []
 
 
 def alert_id(stream_id: str, rendition: str, kind: AlertKind, started_at: datetime) -> str:

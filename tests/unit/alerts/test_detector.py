@@ -179,9 +179,11 @@ def test_a_stream_that_is_gone_for_good_is_forgotten_and_leaves_nothing_open() -
     state, _ = fold(stream_of((60, 80), (10, 50)))
     silent, _ = tick(state, BEGIN, AFTER, LIMITS)
     assert silent is not None
-    gone, alerts = tick(silent, BEGIN + timedelta(days=2), 86400, LIMITS)
+    given_up = BEGIN + timedelta(days=2)
+    gone, alerts = tick(silent, given_up, 86400, LIMITS)
     assert gone is None
     assert sorted(kinds_and_states(alerts)) == [("no-segments", "resolved"), ("quality-drop", "resolved")]
+    assert {alert.ended_at for alert in alerts} == {given_up}, "an end of long ago would be too old to be delivered"
 
 
 def test_a_rendition_that_is_gone_for_good_is_forgotten_and_leaves_nothing_open() -> None:
