@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import replace
 from datetime import datetime, timedelta
 
-from streams.alerts.state import RenditionState, StreamState, Watch
+from streams.alerts.state import Behind, RenditionState, StreamState, Watch
 from streams.events import SegmentScore
 
 AHEAD_SECONDS = 60.0
@@ -34,25 +34,24 @@ def end_of(score: SegmentScore) -> datetime:
 
 
 def placed(score: SegmentScore, rendition: RenditionState | None, received: datetime) -> tuple[SegmentScore, float]:
-    """The score with a start that the broker's clock allows, and the seconds by which its own clock is ahead.
+    """The score with a start that the broker's clock allows, and the seconds by which its own clock is ahead; under 0: set back.
 
     rendition: the state before it; None for the first segment. received: when the score was written, by the broker's record.
     """
     ends_after = (score.start - received).total_seconds() + score.duration
-    ahead = 0.0
+    ahead = ends_after if ends_after > AHEAD_SECONDS else 0.0
     # Without `ahead`, nobody has held the state's times against the broker's: nothing can follow on them.
     if rendition is not None and rendition.ahead is not None:
         known = rendition.ahead
         gap = (score.start - rendition.until).total_seconds() - known
         follows = abs(gap) <= AHEAD_SECONDS and ends_after - known <= FAST_SECONDS
+        if known < 0:
+            # A clock that was set back: its segments are before `until`, and nearer to their arrival where they are set forward.
+            follows = gap + known < -OVERLAP_SECONDS and abs(ends_after - known) < abs(ends_after)
         # A repeated segment of a clock that is known to be ahead.
         repeats = known > 0 and gap < 0 and ends_after > AHEAD_SECONDS and known - ends_after <= FAST_SECONDS
         if follows or repeats:
             ahead = known
-        elif ends_after > AHEAD_SECONDS:
-            ahead = ends_after
-    elif ends_after > AHEAD_SECONDS:
-        ahead = ends_after
     return (score.model_copy(update={"start": score.start - timedelta(seconds=ahead)}) if ahead else score), ahead
 
 
@@ -89,6 +88,37 @@ def before_backlog(rendition: RenditionState, score: SegmentScore, ahead: float)
         return None
     watches = {kind: Watch(open_alert=watch.open_alert) for kind, watch in rendition.every_watch().items() if watch.open_alert}
     return RenditionState(score.sequence - 1, score.start, score.start, ahead=0.0).watching(watches)
+
+
+def noted_behind(rendition: RenditionState, score: SegmentScore, received: datetime, patience: float) -> RenditionState:
+    """The rendition with a segment in its run of those that end before `until`; without such a run where it ends later.
+
+    score: as `placed` gives it; none that is read again. patience: as in `is_set_back`. Segments that are scored again are in no
+    long run: a scorer is through them sooner than they play.
+    """
+    run = None
+    if end_of(score) <= rendition.until:
+        run = rendition.behind
+        if run is None or abs(((received - run.received) - (score.start - run.start)).total_seconds()) > patience / 4:
+            run = Behind(score.start, received)
+    return rendition if run == rendition.behind else replace(rendition, behind=run)
+
+
+def is_set_back(rendition: RenditionState, score: SegmentScore, patience: float) -> bool:
+    """Whether the clock was set back: segments from before `until` have come for `patience` seconds, as fast as they play.
+
+    rendition: as `noted_behind` gives it.
+    """
+    return rendition.behind is not None and (score.start - rendition.behind.start).total_seconds() >= patience
+
+
+def set_forward(rendition: RenditionState, score: SegmentScore, received: datetime) -> tuple[SegmentScore, RenditionState]:
+    """The score of a clock that was set back, ending when it arrived, and its rendition as it is at the start of it."""
+    late = received - end_of(score)
+    score = score.model_copy(update={"start": score.start + late})
+    ahead = (rendition.ahead or 0.0) - late.total_seconds()
+    moved = replace(rendition, sequence=score.sequence - 1, numbered_since=score.start, until=score.start, ahead=ahead)
+    return score, replace(moved, before=None, behind=None)
 
 
 def healed(state: StreamState, name: str, score: SegmentScore, received: datetime) -> StreamState:

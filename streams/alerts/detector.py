@@ -14,9 +14,21 @@ from datetime import datetime, timedelta
 
 from streams.alerts.averages import averaged, weight_of
 from streams.alerts.cause import SETTLING, cause_of, cause_of_silence
-from streams.alerts.clock import STRAY_SECONDS, before_backlog, before_stray, end_of, healed, latest_end, placed, runs_ahead
+from streams.alerts.clock import (
+    STRAY_SECONDS,
+    before_backlog,
+    before_stray,
+    end_of,
+    healed,
+    is_set_back,
+    latest_end,
+    noted_behind,
+    placed,
+    runs_ahead,
+    set_forward,
+)
 from streams.alerts.limits import Alerts
-from streams.alerts.rendition import Change, close, judge
+from streams.alerts.rendition import Change, close, interrupted, judge
 from streams.alerts.state import OpenAlert, RenditionState, StreamState
 from streams.events import AlertCause, AlertKind, QualityAlert, SegmentScore
 
@@ -52,8 +64,18 @@ def step(
         rendition = before
         state = replace(state, renditions=state.renditions | {name: before})
         state = replace(state, until=latest_end(state))
-    elif rendition is not None and not _is_new(rendition, score):
-        return _end_announced_late(state, rendition, score)
+    elif rendition is not None:
+        # A score that is read again, after a crash, is not later than what the state has: it says nothing about the clock.
+        if received is not None and (state.received is None or received > state.received):
+            patience = limits.no_segments.after
+            noted = noted_behind(rendition, score, received, patience)
+            if is_set_back(noted, score, patience):
+                score, noted = set_forward(interrupted(noted), score, received)
+                ahead = noted.ahead
+            if noted is not rendition:
+                rendition, state = noted, replace(state, renditions=state.renditions | {name: noted})
+        if not _is_new(rendition, score):
+            return _end_announced_late(state, rendition, score)
     state, alerts = _end_silence(state, score)
     rendition = _moved_to(rendition, score, limits, ahead, runs_ahead(score, received))
     if score.ended:
@@ -72,7 +94,8 @@ def step(
         if state.ended and state.until is not None and score.start >= state.until:
             state = replace(state, ended=False)
     until = end_of(score) if state.until is None else max(state.until, end_of(score))
-    return replace(state, until=until, segment_id=score.segment_id, labels=score.labels), alerts
+    latest = max((time for time in (received, state.received) if time is not None), default=None)
+    return replace(state, until=until, segment_id=score.segment_id, labels=score.labels, received=latest), alerts
 
 
 def tick(
@@ -224,14 +247,12 @@ def _moved_to(
     changed = ahead is not None and ahead != (rendition.ahead or 0.0)
     may_be_stray = changed or score.start - rendition.until > timedelta(seconds=STRAY_SECONDS)
     before = None
-    if (runs_ahead or ahead) and rendition.before is not None and not changed:
+    if (runs_ahead or (ahead or 0.0) > 0) and rendition.before is not None and not changed:
         before = rendition.before  # from before the first segment that ran ahead, or whose clock was ahead
     elif may_be_stray or runs_ahead:
         before = replace(rendition, before=None)
     if score.start - rendition.until > timedelta(seconds=limits.no_segments.after):
-        # Nobody knows what was in the gap, so stretches that were bad or good before it are not continued.
-        watches = {kind: replace(watch, pending_since=None) for kind, watch in rendition.every_watch().items()}
-        rendition = replace(rendition.watching(watches), cusum=0.0, cusum_since=None, smoothed=None, recent=(), missing=0.0)
+        rendition = interrupted(rendition)
     gap = max(0.0, (score.start - rendition.until).total_seconds()) if not changed else 0.0
     restarted = score.sequence <= rendition.sequence
     return replace(

@@ -80,6 +80,17 @@ class Sound:
 
 
 @dataclass(frozen=True, slots=True)
+class Behind:
+    """Segments that follow on each other and end before the latest one that is known: repeated ones, or of a clock set back.
+
+    start: of the first of them. received: when its score was written, by the broker's record.
+    """
+
+    start: datetime
+    received: datetime
+
+
+@dataclass(frozen=True, slots=True)
 class RenditionState:
     """The state of one rendition of a stream.
 
@@ -88,8 +99,9 @@ class RenditionState:
     baseline_seconds: seconds of scores in the baseline; counted no further than anything depends on. variance: of the scores
     around the baseline, points squared. cusum: the cumulative sum of what the scores are below the baseline, points.
     cusum_since: start of the segment in which the sum left zero. ahead: seconds by which the packager's clock is ahead, taken off
-    all times here; None where they were not held against the broker's clock. began_ahead: all segments so far came from a clock
-    that was ahead. before: the state before the latest segment, where that one may be a stray (`streams.alerts.clock`).
+    all times here, less than 0 where it was set back; None where they were not held against the broker's clock. began_ahead: all
+    segments so far came from a clock that was ahead. before: the state before the latest segment, where that one may be a stray
+    (`streams.alerts.clock`). behind: the last segments, where they end before `until`; None where the latest one does not.
     recent, usual: averages of the signals over the last seconds and over the time of the baseline; empty without any.
     usual_seconds: seconds of scores in `usual`, counted like `baseline_seconds`. missing: share of the last seconds without a
     segment, 0-1. no_face, silent: the watches of these kinds, outside of `watches`, where older workers would not read the state.
@@ -120,6 +132,7 @@ class RenditionState:
     sound: Sound = field(default_factory=Sound)
     signals_version: int = 1
     model: str = MODEL_BEFORE
+    behind: Behind | None = None
 
     def every_watch(self) -> dict[AlertKind, Watch]:
         """The watches of all kinds."""
@@ -138,7 +151,8 @@ class StreamState:
 
     renditions: by name, '' for segments that name none. until: latest end of a segment. segment_id, labels: of the latest
     segment. ended: the stream ended on purpose. silence: the open alert of kind no-segments. silence_started_at,
-    silence_ended_at: start of the last such alert, and the end of the last one that is over.
+    silence_ended_at: start of the last such alert, and the end of the last one that is over. received: the latest time at which a
+    segment's score was written, by the broker's record.
     """
 
     stream_id: str
@@ -150,6 +164,7 @@ class StreamState:
     silence: OpenAlert | None = None
     silence_started_at: Annotated[datetime | None, Field(alias="judged")] = None
     silence_ended_at: Annotated[datetime | None, Field(alias="back")] = None
+    received: datetime | None = None
 
 
 _JSON = TypeAdapter(StreamState)

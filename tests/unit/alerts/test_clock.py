@@ -169,6 +169,94 @@ def test_a_clock_that_is_set_for_good_is_followed(moves: float, restarts: bool) 
     assert [(alert.kind, alert.state) for alert in judged(scores)[1]] == [("black", "firing")]
 
 
+RESTARTS = pytest.mark.parametrize("restarts", [False, True])
+
+
+def set_back(scores: list[SegmentScore], place: int, by: float, restarts: bool) -> list[SegmentScore]:
+    """The scores of a stream whose packager's clock is set back at this place. restarts: its numbers are, too."""
+    moved = [shifted(score, -by, sequence=score.sequence - place * restarts) for score in scores[place:]]
+    return scores[:place] + moved
+
+
+def start_of(place: int) -> datetime:
+    """The start of the segment in this place, by a right clock."""
+    return BEGIN + timedelta(seconds=place * SECONDS)
+
+
+@pytest.mark.parametrize("by", [45.0, 250.0, 3600.0, DAY])
+@RESTARTS
+def test_a_clock_that_is_set_back_blinds_alerts_for_no_longer_than_a_silence_takes(by: float, restarts: bool) -> None:
+    black = 150 + int(LIMITS.no_segments.after / SECONDS)
+    scores = [make_score(i, 70, black=float(black <= i < black + 20)) for i in range(black + 40)]
+    state, alerts = judged(set_back(scores, 150, by, restarts))
+    assert [(alert.kind, alert.state) for alert in alerts] == [("black", "firing"), ("black", "resolved")]
+    for alert, place in zip(alerts, (black, black + 20), strict=True):
+        assert abs((alert.ended_at or alert.started_at) - start_of(place)) <= 2 * LAG, "when it arrived"
+    assert abs(state.renditions[""].until - start_of(black + 40)) <= 2 * LAG
+    assert state.renditions[""].behind is None
+
+
+@RESTARTS
+def test_an_alert_that_is_open_when_the_clock_is_set_back_resolves_with_its_real_duration(restarts: bool) -> None:
+    scores = [make_score(i, 70, black=float(30 <= i < 80)) for i in range(120)]
+    alerts = judged(set_back(scores, 60, 3600.0, restarts))[1]
+    assert [(alert.kind, alert.state) for alert in alerts] == [("black", "firing"), ("black", "resolved")]
+    assert alerts[1].ended_at is not None
+    assert abs(alerts[1].ended_at - alerts[1].started_at - timedelta(seconds=50 * SECONDS)) <= 2 * LAG
+
+
+@RESTARTS
+def test_a_stream_that_comes_back_with_its_clock_set_back_is_no_longer_silent_and_its_next_death_is_told(restarts: bool) -> None:
+    state = judged([make_score(i) for i in range(100)])[0]
+    silent, _ = tick(state, written_at(120), 40, LIMITS)
+    assert silent is not None
+    back, alerts = judged([shifted(make_score(i), -3600.0, sequence=i - 120 * restarts) for i in range(120, 200)], silent, 120)
+    assert [(alert.kind, alert.state) for alert in alerts] == [("no-segments", "resolved")]
+    (told,) = tick(back, written_at(220), 40, LIMITS)[1]
+    assert abs(told.started_at - start_of(200)) <= 2 * LAG
+
+
+@RESTARTS
+def test_a_clock_that_is_right_again_is_followed_at_once(restarts: bool) -> None:
+    scores = set_back([make_score(i, 70, black=float(i >= 200)) for i in range(210)], 100, 3600.0, restarts)
+    scores[190:] = [make_score(i, 70, black=float(i >= 200)) for i in range(190, 210)]
+    (alert,) = judged(scores)[1]
+    assert alert.started_at == make_score(200).start
+
+
+def test_scores_that_are_read_again_are_no_clock_that_is_set_back() -> None:
+    # A whole hour, as after a worker that read a backlog was killed before it committed.
+    scores = [make_score(i, 70, black=float(500 <= i < 600)) for i in range(1800)]
+    state, alerts = judged(scores)
+    assert len(alerts) == 2
+    assert step_all(state, scores, 0) == (state, [])
+
+
+@pytest.mark.parametrize("pace", [1.5, 10.0])
+def test_segments_that_are_scored_again_faster_than_they_play_are_no_clock_that_is_set_back(pace: float) -> None:
+    scores = [make_score(i, 70, black=float(500 <= i < 600)) for i in range(1800)]
+    state, later = judged(scores)[0], written_at(1800)
+    for place, score in enumerate(scores):
+        state, alerts = step(from_json(to_json(state)), score, LIMITS, later + timedelta(seconds=place * SECONDS / pace))
+        assert alerts == []
+    assert state.renditions[""].until == start_of(1800)
+
+
+def test_a_rendition_that_is_behind_and_repeats_among_new_segments_are_no_clock_that_is_set_back() -> None:
+    scores = []
+    for i in range(200):
+        scores += [make_score(i + 60, rendition="1080p"), make_score(i, rendition="480p"), make_score(i, rendition="1080p")]
+    state, alerts = StreamState("channel"), []
+    for place, score in enumerate(scores):
+        state, new_alerts = step(from_json(to_json(state)), score, LIMITS, written_at(60 + place // 3))
+        alerts += new_alerts
+    assert alerts == []
+    assert {name: rendition.until for name, rendition in state.renditions.items()} == {
+        "1080p": start_of(260),
+        "480p": start_of(200),
+    }
+
+
 @pytest.mark.parametrize("ahead", [3600.0, 5 * 3600.0, DAY, 365 * DAY])
 def test_a_state_that_a_wrong_clock_got_into_heals(ahead: float) -> None:
     # As a worker wrote it that took all clocks as they came: with an alert that a stray resolved, and a silence.
