@@ -9,6 +9,7 @@ import hashlib
 import hmac
 import os
 import secrets
+import stat
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
@@ -122,9 +123,32 @@ def remove_token(path: Path, name: str) -> None:
 
 
 def _write(path: Path, tokens: Sequence[Token]) -> None:
-    """Replace the file, whole or not at all; only its owner may read it."""
+    """Replace the file, whole or not at all. A new one is its owner's alone to read; one that is there keeps its access.
+
+    Raises `SettingsError` where this user cannot keep it.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(f".{path.name}.{os.getpid()}")
-    with os.fdopen(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
-        file.write(_File(tokens=list(tokens)).model_dump_json(indent=1) + "\n")
-    os.replace(part, path)
+    try:
+        with os.fdopen(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
+            file.write(_File(tokens=list(tokens)).model_dump_json(indent=1) + "\n")
+            if path.exists():
+                _keep_access(path, file.fileno())
+        os.replace(part, path)
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def _keep_access(path: Path, part: int) -> None:
+    """Give owner, group and mode of the tokens' file to the open one that will replace it.
+
+    The wall often runs as another user than who keeps the tokens. Where it cannot read the file any more, it goes on with the
+    tokens that it has, removed ones too. Raises `SettingsError`.
+    """
+    old = path.stat()
+    try:
+        os.fchown(part, old.st_uid, old.st_gid)
+    except PermissionError:
+        reason = "cannot be changed without taking it from its owner or its group: run this as root"
+        raise SettingsError(SETTING, f"{path} {reason}") from None
+    os.fchmod(part, stat.S_IMODE(old.st_mode))

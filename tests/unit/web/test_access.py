@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
+import stat
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from ipaddress import ip_network
@@ -54,6 +56,39 @@ def test_a_token_is_kept_as_a_hash_alone(file: Path) -> None:
     assert read_tokens(file) == []
     with pytest.raises(SettingsError, match="no token 'tv'"):
         remove_token(file, "tv")
+
+
+def access_of(file: Path) -> tuple[int, int, int]:
+    """The owner, the group and the mode of a file."""
+    status = file.stat()
+    return status.st_uid, status.st_gid, stat.S_IMODE(status.st_mode)
+
+
+def test_who_may_read_the_file_may_read_it_after_a_change(file: Path) -> None:
+    add_token(file, "tv", ["read"], {})
+    if os.geteuid() == 0:
+        os.chown(file, 65534, 65533)
+    file.chmod(0o640)
+    before = access_of(file)
+    add_token(file, "kim", ["read"], {})
+    assert access_of(file) == before
+    remove_token(file, "tv")
+    assert access_of(file) == before
+    assert [token.name for token in read_tokens(file)] == ["kim"]
+
+
+def test_a_change_that_would_take_the_file_from_its_owner_is_refused(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    add_token(file, "tv", ["read"], {})
+    before = file.read_bytes()
+
+    def refuse(*_: int) -> None:
+        raise PermissionError(1, "Operation not permitted")
+
+    monkeypatch.setattr(os, "fchown", refuse)
+    with pytest.raises(SettingsError, match="run this as root"):
+        remove_token(file, "tv")
+    assert file.read_bytes() == before
+    assert list(file.parent.iterdir()) == [file]
 
 
 @pytest.mark.parametrize(
