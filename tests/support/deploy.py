@@ -34,10 +34,8 @@ def recorded_series() -> set[str]:
 def problems_of_promql(expression: str) -> list[str]:
     """What an expression names that is not there: metrics, labels in a selector, labels in `by (...)`."""
     known = product_metrics() | {"up": TARGET_LABELS}
-    used = {
-        name: selector or ""
-        for name, selector in re.findall(r"\b(fvq_\w+|process_\w+|up)\b(?!\s*\()(?:\{([^}]*)\})?", expression)
-    }
+    selected = re.findall(r"\b(fvq_\w+|process_\w+|up)\b(?!\s*\()(?:\{([^}]*)\})?", expression)
+    used = dict.fromkeys(name for name, _ in selected)
     recorded = set(re.findall(r"\bfvq:[\w:]+", expression))
     if unknown := recorded - recorded_series():
         return [f"there is no recorded {name}" for name in sorted(unknown)]
@@ -46,7 +44,7 @@ def problems_of_promql(expression: str) -> list[str]:
     if not used:
         return [f"{expression!r} names no metric"]
     problems = [f"there is no metric {name}" for name in used if name not in known]
-    for name, selector in used.items():
+    for name, selector in selected:
         named = set(re.findall(r"(\w+)\s*(?:=~|!~|!=|=)", selector))
         problems += [f"{name} has no label {label}" for label in sorted(named - known.get(name, named))]
     grouped = {word.strip() for group in re.findall(r"\bby\s*\(([^)]*)\)", expression) for word in group.split(",")}

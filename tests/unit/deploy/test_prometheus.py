@@ -47,6 +47,8 @@ def test_a_wrong_name_is_found() -> None:
     assert problems_of_promql("rate(fvq_segment_total[5m])") == ["there is no metric fvq_segment_total"]
     assert problems_of_promql("rate(fvq_segments[5m])") == ["there is no metric fvq_segments"]
     assert problems_of_promql('fvq_segments_total{state="scored"}') == ["fvq_segments_total has no label state"]
+    of_both = 'rate(fvq_segments_total{state="late"}[5m]) / rate(fvq_segments_total{status="scored"}[5m])'
+    assert problems_of_promql(of_both) == ["fvq_segments_total has no label state"]
     assert problems_of_promql("sum by (kinds) (fvq_alerts_open)") == ["no metric of it has the label kinds"]
     assert problems_of_promql("sum by (le, stage) (fvq_stage_seconds_bucket)") == []
     assert problems_of_promql("fvq:late:share_rate7m / 0.01") == ["there is no recorded fvq:late:share_rate7m"]
