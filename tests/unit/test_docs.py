@@ -15,6 +15,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from streams.cli.app import app
 from streams.settings import Settings, load_settings
+from streams.worker import STOP_SECONDS
 from tests.support.documentation import PAGES, Command, anchors_of, code_blocks, code_spans, commands_of, links_of, variants
 from tests.support.processes import ROOT
 
@@ -219,6 +220,14 @@ def test_the_changelog_is_kept_in_the_form_that_it_names() -> None:
         groups = re.findall(r"^### (.*)$", version, re.MULTILINE)
         assert set(groups) <= {"Added", "Changed", "Deprecated", "Removed", "Fixed", "Security"}
         assert len(groups) == len(set(groups))
+
+
+def test_a_workers_time_to_stop_is_the_same_everywhere() -> None:
+    files = [*(ROOT / "docs").glob("*.md"), ROOT / "deploy/helm/fvq-monitor/templates/worker/deployment.yaml"]
+    phrase = r"SIGTERM ends a worker within (\d+) s|worker\s+ends within (\d+) s of SIGTERM"
+    said = {file.name: int(a or b) for file in files for a, b in re.findall(phrase, file.read_text())}
+    assert set(said) == {"delivery.md", "deployment.yaml", "first-worker.md", "kubernetes.md"}
+    assert set(said.values()) == {STOP_SECONDS}
 
 
 def test_every_command_of_the_command_line_is_on_a_page() -> None:
