@@ -1,13 +1,15 @@
 """A person's rating of any segment, given on the wall: its clip is kept and queued, with the rating in its example.
 
-The segment is fetched from where its score says it is, as the harvest agent fetches it: soon, because live segments vanish.
+A clip of the segment that waits already is rated as it is in the store. Any other segment is fetched from where its score says it
+is, as the harvest agent fetches it: soon, because live segments vanish.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, suppress
+from datetime import timedelta
 from pathlib import Path
 
 from streams.errors import MediaError
@@ -18,6 +20,9 @@ from streams.queue.clips import ClipStore
 from streams.queue.retention import example_beside
 from streams.queue.topic import QueueTopic
 from streams.text import printable
+
+START_STEP = timedelta(milliseconds=1)
+"""What InfluxDB keeps of a segment's start; the queue has it whole."""
 
 
 class OperatorRatings:
@@ -37,11 +42,32 @@ class OperatorRatings:
         problem = problem_of(score)
         if problem:
             raise MediaError(problem, kind="refused")
+        data = await asyncio.to_thread(self._waiting_clip, score)
+        if data is None:
+            data = await self._fetch(score)
+        return await asyncio.to_thread(self._keep, score, rating, data)
+
+    def _waiting_clip(self, score: SegmentScore) -> bytes | None:
+        """The bytes of the segment's clip that waits already; None where none waits, or it is in another store.
+
+        The wall offers such clips for weeks. By then the segment's address leads nowhere, or to another segment.
+        """
+        with self._open_topic() as topic:
+            queue = topic.refresh()
+        for example in queue.of_stream(score.stream_id):
+            if queue.holds(example) and _is_of(example, score):
+                # A sweep, or `fvq queue rm`, may have deleted it since.
+                with suppress(MediaError):
+                    return self._store.read(example.clip_uri)
+        return None
+
+    async def _fetch(self, score: SegmentScore) -> bytes:
+        """The bytes of a segment. Raises `MediaError`."""
         async with Fetcher(self._limits, self._inbox) as fetcher:
             (data,) = await fetch_all(fetcher, [score])
         if isinstance(data, MediaError):
             raise data
-        return await asyncio.to_thread(self._keep, score, rating, data)
+        return data
 
     def _keep(self, score: SegmentScore, rating: OperatorRating, data: bytes) -> TrainingExample:
         example = make_example(score, "operator", self._store.uri(score.stream_id, data), data)
@@ -63,6 +89,12 @@ class OperatorRatings:
                 topic.take_back([example])
                 raise MediaError("the stream's clips were deleted", kind="refused")
         return example
+
+
+def _is_of(example: TrainingExample, score: SegmentScore) -> bool:
+    """Whether an example is of this very segment. A stream that was started again may have used the segment's id before."""
+    named_alike = (example.segment_id, example.rendition) == (score.segment_id, score.rendition)
+    return named_alike and abs(example.start - score.start) < START_STEP
 
 
 def problem_of(score: SegmentScore) -> str:

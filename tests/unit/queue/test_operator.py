@@ -41,6 +41,11 @@ def segment(folder: Path, **fields: object) -> SegmentScore:
     return score.model_copy(update={"uri": path.as_uri()})
 
 
+def gone_segment(folder: Path) -> SegmentScore:
+    """A scored segment whose media is there no more."""
+    return scored(1, 80).model_copy(update={"uri": (folder / "gone.ts").as_uri()})
+
+
 async def test_the_clip_is_stored_and_queued(
     tmp_path: Path, ratings: OperatorRatings, topic: MemoryTopic, store: ClipStore
 ) -> None:
@@ -62,6 +67,56 @@ async def test_a_clip_that_waits_already_keeps_its_reason(
     topic.add([waiting])
     assert await ratings.keep(score, RATING) == waiting.model_copy(update={"operator": RATING})
     assert len(topic.refresh().examples()) == 1
+
+
+async def test_a_clip_that_waits_is_rated_when_its_segment_is_gone(
+    tmp_path: Path, ratings: OperatorRatings, topic: MemoryTopic, store: ClipStore
+) -> None:
+    score = gone_segment(tmp_path)
+    waiting = stored_example(store, score)
+    topic.add([waiting])
+    # A store of scores that counts in milliseconds tells the start so.
+    asked = score.model_copy(update={"start": score.start.replace(microsecond=score.start.microsecond // 1000 * 1000)})
+    example = await ratings.keep(asked, RATING)
+    assert example == waiting.model_copy(update={"operator": RATING})
+    assert topic.refresh().examples() == store.examples() == [example]
+
+
+async def test_a_clip_that_waits_is_rated_when_another_segment_has_its_address(
+    tmp_path: Path, ratings: OperatorRatings, topic: MemoryTopic, store: ClipStore
+) -> None:
+    score = segment(tmp_path)
+    waiting = stored_example(store, score)
+    topic.add([waiting])
+    (tmp_path / "segment.ts").write_bytes(clip_of(scored(2, 80)))
+    assert await ratings.keep(score, RATING) == waiting.model_copy(update={"operator": RATING})
+    assert len(list(store.clips())) == 1
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{"rendition": "360p"}, {"segment_id": "another"}, {"start": datetime(2026, 1, 1, tzinfo=UTC)}],
+    ids=lambda changes: next(iter(changes)),
+)
+async def test_the_clip_of_another_segment_is_not_rated_for_it(
+    tmp_path: Path, ratings: OperatorRatings, topic: MemoryTopic, store: ClipStore, changes: dict[str, object]
+) -> None:
+    score = gone_segment(tmp_path)
+    topic.add([stored_example(store, score, **changes)])
+    with pytest.raises(MediaError, match="gone"):
+        await ratings.keep(score, RATING)
+    assert len(topic.messages) == 1
+
+
+async def test_a_clip_that_has_just_left_the_store_is_no_example(
+    tmp_path: Path, ratings: OperatorRatings, topic: MemoryTopic, store: ClipStore
+) -> None:
+    score = gone_segment(tmp_path)
+    waiting = stored_example(store, score)
+    topic.add([waiting])
+    store.delete(waiting.clip_uri)
+    with pytest.raises(MediaError, match="gone"):
+        await ratings.keep(score, RATING)
 
 
 async def test_a_clip_that_was_harvested_into_another_store_is_kept_in_this_one(
@@ -110,7 +165,7 @@ async def test_what_must_not_or_cannot_be_kept_is_not_fetched(
 async def test_media_that_is_gone_or_elsewhere_is_no_example(
     tmp_path: Path, ratings: OperatorRatings, topic: MemoryTopic
 ) -> None:
-    gone = segment(tmp_path).model_copy(update={"uri": (tmp_path / "gone.ts").as_uri()})
+    gone = gone_segment(tmp_path)
     with pytest.raises(MediaError):
         await ratings.keep(gone, RATING)
     with pytest.raises(MediaError):
