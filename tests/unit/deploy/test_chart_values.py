@@ -27,6 +27,7 @@ TOKEN = [
     "secrets.FVQ_SCORER_TOKEN_FILE.key=token",
 ]
 RAY = [*TOKEN, "scorer.host=ray"]
+CASCADE = [*TOKEN, "scorer.scores=deep", "scorer.settings.FVQ_MODEL=/shared/large"]
 WALL = ["wall.enabled=true", "settings.FVQ_INFLUX_URL=http://influxdb:8086"]
 
 
@@ -122,6 +123,8 @@ def test_no_secret_can_be_a_value() -> None:
         (["settings.FVQ_KAFKA_SECURITY=SASL_SSL"], "FVQ_KAFKA_PASSWORD_FILE is missing"),
         (["sharedVolume.existingClaim=nfs"], "FVQ_REGISTRY"),
         (["settings.FVQ_CLIP_STORE=/shared/clips"], "FVQ_CLIP_STORE is in /shared"),
+        (CASCADE, "scorer.settings.FVQ_MODEL is in /shared"),
+        (["settings.FVQ_DEEP_MODEL=/shared/large"], "FVQ_DEEP_MODEL is in /shared"),
     ],
 )
 def test_a_wrong_value_is_refused(options: list[str], words: str) -> None:
@@ -139,6 +142,25 @@ def test_one_component_cannot_have_a_prefix_of_its_own(component: str, prefix: s
 def test_the_longest_prefix_is_taken() -> None:
     assert render("minimal", "--set", "settings.FVQ_TOPIC_PREFIX=" + "x" * LONGEST_PREFIX)
     assert render("minimal", "--set", "settings.FVQ_TOPIC_PREFIX=")
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        CASCADE,
+        ["worker.settings.FVQ_MEDIA_ROOTS=/media:/shared/media"],
+        ["settings.FVQ_SECOND_MODEL=/shared/second"],
+        ["worker.settings.FVQ_DEEP_MODEL=/shared/large"],
+        ["ingest.dash.enabled=true", "ingest.dash.sources={http://o.example/a}", "ingest.settings.FVQ_REGISTRY=/shared/models"],
+    ],
+    ids=lambda options: options[-1],
+)
+def test_any_setting_may_be_in_the_shared_volume(options: list[str]) -> None:
+    assert render("minimal", *(word for option in ["sharedVolume.existingClaim=nfs", *options] for word in ("--set", option)))
+
+
+def test_what_a_component_that_does_not_run_would_read_need_not_be_there() -> None:
+    assert render("minimal", "--set", "scorer.enabled=false", "--set", "scorer.settings.FVQ_MODEL=/shared/large")
 
 
 def test_a_bucket_may_be_called_as_the_shared_folder() -> None:

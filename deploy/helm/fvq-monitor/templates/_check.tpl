@@ -69,9 +69,18 @@
 {{- if and (hasPrefix "SASL" $security) (not (hasKey .Values.secrets "FVQ_KAFKA_PASSWORD_FILE")) -}}
 {{- fail (printf "FVQ_KAFKA_SECURITY is %s and secrets.FVQ_KAFKA_PASSWORD_FILE is missing" $security) -}}
 {{- end -}}
-{{- $shared := false -}}
-{{- range $name := list "FVQ_REGISTRY" "FVQ_CLIP_STORE" "FVQ_MEDIA_ROOTS" "FVQ_MODEL" -}}
-{{- if regexMatch "(^|:)/shared(/|:|$)" (index $.Values.settings $name | default "") }}{{ $shared = $name }}{{ end -}}
+{{- $running := dict "settings" .Values.settings -}}
+{{- range $component := list "worker" "scorer" "wall" "ingest" "rate" -}}
+{{- $values := index $.Values $component -}}
+{{- if or (eq $component "worker") $values.enabled (and (eq $component "ingest") $values.dash.enabled) -}}
+{{- $_ := set $running (printf "%s.settings" $component) $values.settings -}}
+{{- end -}}
+{{- end -}}
+{{- $shared := "" -}}
+{{- range $path, $settings := $running -}}
+{{- range $name, $value := $settings -}}
+{{- if regexMatch "(^|:)/shared(/|:|$)" (toString $value) }}{{ $shared = printf "%s.%s" $path $name }}{{ end -}}
+{{- end -}}
 {{- end -}}
 {{- if and .Values.sharedVolume.existingClaim (not $shared) -}}
 {{- fail "sharedVolume.existingClaim is set and nothing uses it: set FVQ_REGISTRY=/shared/models, FVQ_CLIP_STORE=/shared/clips" -}}
