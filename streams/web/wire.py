@@ -81,7 +81,7 @@ class Feed:
     def summary(self, now: float, problem: str = "") -> str:
         """The figures of the feed's streams, as told once a second. problem: why nothing new is read; '' where it is."""
         figures = summary_of(self.live, self.labels, now).model_dump()
-        return _text({"type": "summary", "at": round(now, 1), "problem": problem, **figures})
+        return _text({"type": "summary", "at": _time(now), "problem": problem, **figures})
 
     def sparks(self, places: Iterable[int]) -> str:
         """The last scores of streams by their places, for sparklines; places that no stream has are left out."""
@@ -135,7 +135,7 @@ class Feed:
                 columns[name].append(entry[name])
         alerts = [alert_entry(self.live, alert) for alert in self.live.firing() if self.admits(alert.labels)]
         return {
-            "type": "snapshot", "epoch": self._epoch, "n": self._n, "at": round(now, 1), "states": STATES, "streams": columns,
+            "type": "snapshot", "epoch": self._epoch, "n": self._n, "at": _time(now), "states": STATES, "streams": columns,
             "alerts": alerts,
         }  # fmt: skip
 
@@ -171,7 +171,7 @@ class Feed:
 
     def _framed(self, kind: str, now: float, content: Mapping[str, Any]) -> str:
         self._n += 1
-        return _text({"type": kind, "n": self._n, "at": round(now, 1), **content})
+        return _text({"type": kind, "n": self._n, "at": _time(now), **content})
 
 
 _COLUMNS = ("id", "rendition", "labels", "since", "usual", "score", "smoothed", "uncertainty", "lag", "state")
@@ -215,6 +215,11 @@ def _moved(told: tuple[Any, ...], slow: tuple[Any, ...]) -> bool:
 
 def _rounded(value: float | None) -> float | None:
     return None if value is None else round(value, 1)
+
+
+def _time(now: float) -> float:
+    """A frame's time, to the millisecond as an acknowledgement's end: coarser, it could be before an end that the frame tells."""
+    return round(now, 3)
 
 
 def _tenths(value: float | None) -> int | None:

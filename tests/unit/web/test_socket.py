@@ -6,7 +6,7 @@ import asyncio
 import json
 import time
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,7 @@ from aiohttp import ClientWebSocketResponse, WSMsgType
 from aiohttp.test_utils import TestClient, TestServer
 
 from streams.alerts.state import StreamState
-from streams.events import SegmentScore
+from streams.events import AlertAcknowledgement, QualityAlert, SegmentScore
 from streams.web.access.gate import AccessOptions, Gate
 from streams.web.access.limits import WebLimits
 from streams.web.access.tokens import Tokens, add_token
@@ -26,6 +26,7 @@ from streams.web.live import MOST_RENDITIONS, Live
 from streams.web.reading import read_score
 from streams.web.server import make_app
 from streams.web.stream import STATES
+from streams.web.wire import Feed
 from tests.support.alerts import BEGIN, SECONDS, make_score
 from tests.support.fleet import Fleet, fleet_wall
 
@@ -129,6 +130,26 @@ async def test_an_acknowledgement_reaches_every_browser(client: TestClient, seed
         assert (await client.delete(address)).status == 204
         frame = await frames(one, "alert")
         assert frame["ack"] is None
+
+
+@pytest.mark.parametrize("seconds", [10.03, 10.04, 10.049, 10.051, 10.999])
+def test_a_browser_learns_that_an_acknowledgement_has_ended(seconds: float) -> None:
+    live, until = Live(), BEGIN + timedelta(seconds=seconds)
+    alert = QualityAlert(
+        alert_id="1", stream_id="channel", kind="black", state="firing", started_at=BEGIN, value=1, segment_id="s", labels={}
+    )
+    live.add_alert(alert)
+    live.set_ack("1", AlertAcknowledgement(alert_id="1", by="Ada", at=BEGIN, stream_id="channel", until=until))
+    feed, now = Feed(live, LabelFilter()), until.timestamp() + 0.0004
+    live.tick(now - 1)
+    live.changes()
+    live.tick(now)
+    told = [json.loads(text) for text in feed.frames(live.changes(), now)]
+    # The page compares the frame's time with the acknowledgement's end, and no other frame comes.
+    ends = [(frame["at"], datetime.fromisoformat(frame["ack"]["until"])) for frame in told if frame["type"] == "alert"]
+    assert [end.timestamp() <= at for at, end in ends] == [True]
+    snapshot = json.loads(Feed(live, LabelFilter()).snapshot(now))
+    assert snapshot["at"] >= until.timestamp(), "nor does one come to a browser that joins now"
 
 
 def token_wall(seeded: Fleet, path: Path, limits: WebLimits | None = None) -> Wall:
