@@ -17,6 +17,7 @@ export class Segments {
     this.stop = new AbortController();
     this.kept = []; // whole events, oldest first
     this.past = null; // those around the chosen time, newest first
+    this.turn = 0; // counts the readings
     this.active = 0;
     this.list = make("tbody", {});
     this.heading = make("span", {}, "Segments");
@@ -46,6 +47,7 @@ export class Segments {
   // Reads what was before the page was opened, or what was around the chosen time.
   async read() {
     const { rendition, at } = this.chosen();
+    const turn = ++this.turn; // another time or rendition may be chosen before the answer
     this.past = null;
     setText(this.heading, at ? `Segments around ${clock(at)}` : "Segments");
     this.toNow.hidden = !at;
@@ -53,12 +55,12 @@ export class Segments {
     if (at) Object.assign(query, { from: new Date((at - AROUND) * 1000).toISOString(), to: new Date((at + AROUND) * 1000).toISOString() });
     try {
       const { items } = await read(stream(this.id, "/segments"), query, { signal: this.stop.signal });
-      if (at !== this.chosen().at) return; // another time was chosen meanwhile
+      if (turn !== this.turn) return;
       if (at) this.past = items;
       else items.forEach((score) => this.take(score));
       this.draw();
     } catch (error) {
-      if (error.name !== "AbortError" && at === this.chosen().at) setText(this.heading, `Segments; older ones could not be read: ${error.message}`);
+      if (error.name !== "AbortError" && turn === this.turn) setText(this.heading, `Segments; older ones could not be read: ${error.message}`);
     }
   }
 

@@ -35,6 +35,7 @@ class StreamView {
     this.app = app;
     this.id = app.route.id;
     this.stop = new AbortController();
+    this.turn = 0; // counts the readings of the pictures
     this.segments = new Segments(app, this.id, () => ({ rendition: this.rendition, at: this.at }), () => this.pick(null));
     this.off = onTheme(() => this.drawCourse());
     this.build();
@@ -275,19 +276,22 @@ class StreamView {
   }
 
   async readPictures() {
+    const turn = ++this.turn; // another time may be chosen before the answer
     const at = this.app.route.query.get("at");
     try {
       const pair = await read(stream(this.id, "/compare"), at ? { at } : null, { signal: this.stop.signal });
+      if (turn !== this.turn) return;
       this.pictures.replaceChildren(comparePictures(pair));
-      this.readBoth(this.at ?? seconds(pair.bad?.start));
+      this.readBoth(this.at ?? seconds(pair.bad?.start), turn);
     } catch (error) {
-      if (error.name !== "AbortError") this.pictures.replaceChildren(make("p", { class: "dim" }, `The pictures could not be read: ${error.message}`));
+      if (error.name !== "AbortError" && turn === this.turn) this.pictures.replaceChildren(make("p", { class: "dim" }, `The pictures could not be read: ${error.message}`));
     }
   }
 
   // The clips of before and after the chosen time, or of before and after the first bad picture, where both are kept.
-  async readBoth(at) {
+  async readBoth(at, turn) {
     const answer = await read("/clips", { stream_id: this.id, worst: "false", limit: "100" }, { signal: this.stop.signal }).catch(() => null);
+    if (turn !== this.turn) return;
     const pair = clipsAround(at === null ? [] : answer?.items ?? [], { at: at - PICTURE_SECONDS, end: now(), rendition: this.rendition });
     const { element, player } = pair.good && pair.bad ? stepPanel(pair) : { element: "", player: null };
     this.player?.pause();

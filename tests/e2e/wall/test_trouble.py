@@ -113,6 +113,39 @@ def test_a_late_course_of_another_range_is_not_drawn(operator: Operator) -> None
         WebDriverWait(operator.browser, 1, poll_frequency=0.1).until(lambda _: "No scores of this stream" in operator.text())
 
 
+def test_late_segments_of_another_rendition_are_not_shown(operator: Operator) -> None:
+    start = operator.asks("GET", "/streams/studio-20/segments?limit=20")["items"][-1]["start"]
+    operator.opens(f"/streams/studio-20?at={quote(start)}")
+    renditions = "return [...document.querySelectorAll('tr[data-segment]')].map((row) => row.children[2].textContent)"
+    operator.sees(lambda: len(set(operator.browser.execute_script(renditions))) > 1)
+    choose = (
+        "const list = document.querySelector('.title select'); list.value = arguments[0]; list.dispatchEvent(new Event('change'))"
+    )
+    operator.browser.execute_script(DELAYED + "hold('/segments', {items: [], next: null});")
+    operator.browser.execute_script(choose, "360p")
+    operator.sees(lambda: operator.browser.execute_script("return held()"))
+    operator.browser.execute_script("stopHolding()")
+    operator.browser.execute_script(choose, "720p")
+    operator.sees(lambda: set(operator.browser.execute_script(renditions)) == {"720p"})
+    operator.browser.execute_script("letGo()")
+    with pytest.raises(TimeoutException):
+        WebDriverWait(operator.browser, 1, poll_frequency=0.1).until(lambda _: not operator.browser.execute_script(renditions))
+
+
+def test_late_pictures_of_another_time_are_not_shown(operator: Operator) -> None:
+    operator.opens("/streams/studio-20")
+    operator.sees(lambda: operator.browser.find_elements(By.CSS_SELECTOR, ".u-over"))
+    operator.browser.execute_script(DELAYED + "hold('/compare', {good: null, bad: null});")
+    operator.browser.find_element(By.CSS_SELECTOR, ".u-over").click()
+    operator.sees(lambda: operator.browser.execute_script("return held()"))
+    operator.browser.execute_script("stopHolding()")
+    operator.browser.find_element(By.XPATH, "//button[text()='show the latest']").click()
+    operator.sees(lambda: operator.browser.execute_script("return passed('/compare')"))
+    operator.browser.execute_script("letGo()")
+    with pytest.raises(TimeoutException):
+        WebDriverWait(operator.browser, 1, poll_frequency=0.1).until(lambda _: "No pictures of this stream" in operator.text())
+
+
 def test_more_alerts_than_the_server_takes_at_once_are_acknowledged_in_time(operator: Operator) -> None:
     path = operator.real_path("ALERT")
     operator.opens(path)
