@@ -20,11 +20,9 @@ from streams.web.clips import Clips
 async def clips(call: Call) -> web.Response:
     """Clips that wait to be rated."""
     query: ClipsQuery = call.query
-    chosen = [
-        example
-        for example in _clips(call).examples()
-        if call.sees(example.labels) and (query.stream_id is None or example.stream_id == query.stream_id)
-    ]
+    if query.start is not None and query.end is not None and query.start >= query.end:
+        raise ApiError(400, "from: it must be before `to`", "from")
+    chosen = [example for example in _clips(call).examples() if call.sees(example.labels) and _is_asked_for(example, query)]
     key = _worst_key if query.worst else _newest_key
     page, following = page_of(sorted(chosen, key=key), key, query.cursor, query.limit)
     return json_answer({"items": [_item(example) for example in page], "next": following, "at": iso(call.now)})
@@ -48,6 +46,15 @@ def _clips(call: Call) -> Clips:
     if call.wall.clips is None:
         raise ApiError(503, "the wall has no clip store", Retry_After="60")
     return call.wall.clips
+
+
+def _is_asked_for(example: TrainingExample, query: ClipsQuery) -> bool:
+    return (
+        (query.stream_id is None or example.stream_id == query.stream_id)
+        and (query.segment_id is None or example.segment_id == query.segment_id)
+        and (query.start is None or example.start >= query.start)
+        and (query.end is None or example.start < query.end)
+    )
 
 
 def _worst_key(example: TrainingExample) -> tuple[Any, ...]:

@@ -135,6 +135,9 @@ class ClipsQuery(Query):
 
     worst: bool = Field(default=True, description="false: the newest first.")
     stream_id: str | None = Field(default=None, max_length=256, description="Only clips of this stream.")
+    segment_id: str | None = Field(default=None, max_length=256, description="Only clips of this segment.")
+    start: Time | None = Field(default=None, alias="from", description="Only clips that start at this time or later.")
+    end: Time | None = Field(default=None, alias="to", description="Only clips that start before this time.")
     cursor: Cursor = None
     limit: Limit = 100
 

@@ -7,7 +7,7 @@ import { comparePictures } from "./compare.js";
 import { idText, make, printable, setText } from "./dom.js";
 import { stateIcon, words } from "./levels.js";
 import { bothClocks, clock, length, now, seconds } from "./time.js";
-import { clipsAround, stepPanel } from "./step.js";
+import { clipsAround, readAround, stepPanel } from "./step.js";
 import { valueText } from "./stream_view.js";
 
 const AROUND = 30; // seconds before and after an alert from which its clips may be
@@ -98,11 +98,9 @@ class AlertView {
     const { alert } = this.entry;
     const begin = seconds(alert.started_at) - AROUND;
     const end = (seconds(alert.ended_at) ?? now()) + AROUND;
-    const query = { stream_id: alert.stream_id, worst: "false", limit: "100" };
-    const answer = await read("/clips", query, { signal: this.stop.signal }).catch(() => null);
-    if (!answer) return; // no clip store, or none that this person may see
-    const { items } = answer;
     const firstBad = seconds(alert.started_at) - 1; // a segment's start and its alert's are rounded apart
+    const items = await readAround(alert.stream_id, { at: firstBad, end }, { signal: this.stop.signal }).catch(() => null);
+    if (!items) return; // no clip store, or none that this person may see
     const { element, player } = stepPanel(clipsAround(items, { at: firstBad, end, rendition: alert.rendition ?? null }));
     this.player = player;
     this.both.replaceChildren(element);

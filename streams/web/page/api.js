@@ -43,10 +43,20 @@ export async function call(method, path, body = undefined, { signal, headers = {
 
 export const read = (path, query, options) => call("GET", query ? `${path}?${new URLSearchParams(query)}` : path, undefined, options);
 
+// All items of a list, page after page.
+export async function readAll(path, query, options) {
+  const items = [];
+  let cursor = null;
+  do {
+    const page = await read(path, { ...query, limit: "1000", ...(cursor ? { cursor } : {}) }, options);
+    items.push(...page.items);
+    cursor = page.next;
+  } while (cursor);
+  return items;
+}
+
 export const stream = (id, rest = "") => `/streams/${part(id)}${rest}`;
 export const segment = (id, segmentId, rest = "") => stream(id, `/segments/${part(segmentId)}${rest}`);
 
-// The address of a picture: the segment's, or the stream's latest.
-export function picture(id, at) {
-  return `${ROOT}${stream(id, "/picture.jpg")}${at ? `?${new URLSearchParams({ at })}` : ""}`;
-}
+// The address of a stream's latest picture.
+export const picture = (id) => `${ROOT}${stream(id, "/picture.jpg")}`;

@@ -1,9 +1,9 @@
 // The dialogs: acknowledge, rate, keys, sign in. The browser keeps the focus in an open dialog, closes it on Escape and gives the focus back.
 import { make, printable } from "./dom.js";
 import { words } from "./levels.js";
-import { ApiError, call, picture, segment, stream } from "./api.js";
+import { ApiError, call, read, segment, stream } from "./api.js";
 import { part } from "./address.js";
-import { now, seconds } from "./time.js";
+import { iso, now, seconds } from "./time.js";
 
 let number = 0;
 let ratings = 0; // how often a rating was asked for
@@ -92,7 +92,8 @@ async function patiently(request) {
 }
 
 const PATIENCE = 5; // times that a request is sent again
-const RECENT = 600; // seconds: an older clip says nothing about the row
+const RECENT = 600; // seconds: an older clip or picture says nothing about the row
+const NEAR = 10; // seconds between a segment and a picture that still shows how it was
 const RATINGS = ["bad", "poor", "fair", "good", "excellent"];
 
 // Rates a segment in five levels before its score is shown: seeing the score first would pull the opinion towards it.
@@ -129,20 +130,24 @@ export async function rateDialog(streamId, segmentId, { toast }) {
   });
 }
 
-// The clip of a segment where it was kept; else its small picture, with a word that a picture shows less than a clip. Without a segment: the newest
-// clip of the last minutes, which one can watch, else the latest segment.
+// The clip of a segment where it was kept; else a small picture of about its time, with a word that a picture shows less than a clip. Without a
+// segment: the newest clip of the last minutes, which one can watch, else the latest segment. Fails where there is nothing to judge by.
 async function view(streamId, segmentId) {
-  const clips = await call("GET", `/clips?${new URLSearchParams({ stream_id: streamId, worst: "false", limit: "20" })}`).catch(() => ({ items: [] }));
-  const kept = clips.items.find((one) => (segmentId ? one.segment_id === segmentId : now() - seconds(one.start) < RECENT));
+  const which = segmentId ? { segment_id: segmentId } : { from: iso(now() - RECENT) };
+  const clips = await read("/clips", { stream_id: streamId, ...which, worst: "false", limit: "1" }).catch(() => ({ items: [] }));
+  const [kept] = clips.items;
   if (kept) {
     const video = make("video", { src: kept.url, controls: true, loop: true, "aria-label": "the clip to rate" });
     video.muted = true; // else no browser plays it without a click
     video.autoplay = true;
     return { segmentId: kept.segment_id, element: video };
   }
-  const id = segmentId ?? (await call("GET", stream(streamId))).segment_id;
-  const image = make("img", { src: picture(streamId, id), alt: "the segment's picture", width: "320", height: "180" });
-  image.addEventListener("error", () => { if (!image.src.endsWith("picture.jpg")) image.src = picture(streamId); });
+  const id = segmentId ?? (await read(stream(streamId))).segment_id;
+  const [{ start }, { items }] = await Promise.all([read(segment(streamId, id)), read(stream(streamId, "/pictures"))]);
+  const away = (one) => Math.abs(seconds(one.start) - seconds(start));
+  const near = items.filter((one) => away(one) <= (segmentId ? NEAR : RECENT)).sort((one, other) => away(one) - away(other))[0];
+  if (!near) throw new Error("Nobody can judge this segment: no clip of it is kept, and no picture of its time.");
+  const image = make("img", { src: near.url, alt: "the segment's picture", width: "320", height: "180" });
   return { segmentId: id, element: make("div", {}, image, make("p", { class: "dim" }, "A preview of about this time; no clip of this segment was kept.")) };
 }
 

@@ -2,7 +2,7 @@
 import { read, stream } from "./api.js";
 import { make, printable, setText } from "./dom.js";
 import { chip, levelOf } from "./levels.js";
-import { bothClocks, clock, seconds } from "./time.js";
+import { bothClocks, clock, iso, seconds } from "./time.js";
 
 const KEPT = 120; // segments that the page keeps of the stream while it is open
 const SHOWN = 30;
@@ -52,7 +52,7 @@ export class Segments {
     setText(this.heading, at ? `Segments around ${clock(at)}` : "Segments");
     this.toNow.hidden = !at;
     const query = { limit: String(at ? 2 * AROUND : SHOWN), ...(rendition ? { rendition } : {}) };
-    if (at) Object.assign(query, { from: new Date((at - AROUND) * 1000).toISOString(), to: new Date((at + AROUND) * 1000).toISOString() });
+    if (at) Object.assign(query, { from: iso(at - AROUND), to: iso(at + AROUND) });
     try {
       const { items } = await read(stream(this.id, "/segments"), query, { signal: this.stop.signal });
       if (turn !== this.turn) return;

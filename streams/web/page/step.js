@@ -1,13 +1,19 @@
 // Two clips of a stream side by side, the last good one and the first bad one, played in step: one slider, one button, the same time of both.
+import { readAll } from "./api.js";
 import { setText, make, printable } from "./dom.js";
 import { LOW, chip } from "./levels.js";
-import { bothClocks, clock, seconds } from "./time.js";
+import { bothClocks, clock, iso, seconds } from "./time.js";
 
 const BEFORE = 3600; // seconds before the time that is asked about from which a good clip may be
 const APART = 0.04; // seconds by which the two may differ before the second plays a little faster or slower
 const FAR = 0.3; // and before it is set to the other's time, which stops it for a moment
 const FRAME = 0.04; // seconds of one step
 const PAN = 40; // pixels that an arrow moves what is seen of a picture in its own size
+
+// The clips of a stream among which clipsAround finds the pair of a time, newest first. at, end: as there.
+export async function readAround(streamId, { at, end }, options) {
+  return readAll("/clips", { stream_id: streamId, from: iso(at - BEFORE), to: iso(end), worst: "false" }, options);
+}
 
 // The pair of clips around a time, each null where none is kept. items: clips of one stream as the API lists them. at: seconds. end: the last
 // second of what is bad. rendition: null for any. A clip before the time counts as good from the score LOW on.

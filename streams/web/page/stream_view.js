@@ -8,8 +8,8 @@ import { idText, make, printable, setText, shortened } from "./dom.js";
 import { chip, stateIcon, words, writeChip } from "./levels.js";
 import { onTheme } from "./palette.js";
 import { Segments } from "./segments.js";
-import { clipsAround, stepPanel } from "./step.js";
-import { clock, length, now, seconds } from "./time.js";
+import { clipsAround, readAround, stepPanel } from "./step.js";
+import { clock, iso, length, now, seconds } from "./time.js";
 
 const SIGNALS = { blur: 1, blockiness: null, noise: null, black: 1, freeze: 1, luma: 255, contrast: null, face: 1 };
 const MEANINGS = { // docs/signals.md
@@ -146,7 +146,6 @@ class StreamView {
     const turn = (this.timer = setTimeout(() => this.load(), Math.max(REFRESH, step) * 1000)); // another range may be chosen before the answer
     this.to = Math.ceil(now() / step) * step;
     this.from = this.to - span;
-    const iso = (t) => new Date(Math.round(t * 1000)).toISOString();
     const query = { from: iso(this.from), to: iso(this.to), ...(this.rendition ? { rendition: this.rendition } : {}) };
     this.csv.href = `/api/v1${stream(this.id, "/scores")}?${new URLSearchParams({ ...query, format: "csv" })}`;
     const { signal } = this.stop;
@@ -237,7 +236,7 @@ class StreamView {
 
   // A click on the course puts its time into the address, and shows the segments and pictures around it; null goes back to now.
   pick(t) {
-    this.app.change({ at: t === null ? null : new Date(t * 1000).toISOString() });
+    this.app.change({ at: t === null ? null : iso(t) });
     this.drawCourse();
     this.readPictures();
     this.segments.read();
@@ -290,9 +289,10 @@ class StreamView {
 
   // The clips of before and after the chosen time, or of before and after the first bad picture, where both are kept.
   async readBoth(at, turn) {
-    const answer = await read("/clips", { stream_id: this.id, worst: "false", limit: "100" }, { signal: this.stop.signal }).catch(() => null);
+    const around = { at: at - PICTURE_SECONDS, end: now(), rendition: this.rendition };
+    const items = at === null ? [] : await readAround(this.id, around, { signal: this.stop.signal }).catch(() => []);
     if (turn !== this.turn) return;
-    const pair = clipsAround(at === null ? [] : answer?.items ?? [], { at: at - PICTURE_SECONDS, end: now(), rendition: this.rendition });
+    const pair = clipsAround(items, around);
     const { element, player } = pair.good && pair.bad ? stepPanel(pair) : { element: "", player: null };
     this.player?.pause();
     this.player = player;

@@ -25,6 +25,9 @@ export function seconds(time) {
   return Number.isFinite(parsed) ? parsed : null;
 }
 
+// Seconds since 1970 as ISO 8601 with milliseconds, as the API takes it.
+export const iso = (at) => new Date(Math.round(at * 1000)).toISOString();
+
 const two = (number) => String(number).padStart(2, "0");
 
 // "14:01:12Z" or, in local time, "16:01:12"; with the day in front if it is another one than today.

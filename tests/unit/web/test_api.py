@@ -8,7 +8,7 @@ import io
 import json
 import re
 from dataclasses import replace
-from urllib.parse import quote
+from urllib.parse import quote, urlencode
 
 import jsonschema
 import pytest
@@ -45,6 +45,7 @@ from tests.support.web import ROOT, get
         ("streams?cursor=AAAA", "cursor"),
         ("alerts?kind=purple", "kind"),
         ("groups?x=1", "x"),
+        ("clips?from=2026-01-02T00:00:00Z&to=2026-01-02T00:00:00Z", "from"),
         ("summary?label=tier", "label"),
         ("streams?label=a:b&label=:c", "label"),
     ],
@@ -104,6 +105,25 @@ async def test_groups_health_clips_and_session(client: TestClient, seeded: Fleet
     assert (part.status, len(await part.read())) == (206, 100)
     await get(client, f"/clips/{'0' * 63}z.mp4", 404)
     assert (await get(client, "/session"))["scopes"] == ["read", "ack", "rate", "media"]
+
+
+async def test_clips_of_a_segment_and_of_a_time(client: TestClient, seeded: Fleet) -> None:
+    every = (await get(client, "/clips?limit=1000"))["items"]
+    one = every[-1]
+    query = {"stream_id": one["stream_id"], "segment_id": one["segment_id"]}
+    assert [clip["id"] for clip in (await get(client, f"/clips?{urlencode(query)}"))["items"]] == [one["id"]]
+    assert (await get(client, "/clips?segment_id=none"))["items"] == []
+    starts = sorted({clip["start"] for clip in every})
+    begin, end = starts[len(starts) // 4], starts[len(starts) // 2]
+    assert begin < end
+    for query, expected in [
+        ({"from": begin, "to": end}, {start for start in starts if begin <= start < end}),
+        ({"from": begin}, {start for start in starts if begin <= start}),
+        ({"to": end}, {start for start in starts if start < end}),
+    ]:
+        clips = (await get(client, f"/clips?limit=1000&{urlencode(query)}"))["items"]
+        assert {clip["start"] for clip in clips} == expected
+        assert [clip["id"] for clip in clips] == [clip["id"] for clip in every if clip["start"] in expected], "in their order"
 
 
 async def test_what_is_away_is_said_and_may_be_asked_again(seeded: Fleet) -> None:
