@@ -91,32 +91,35 @@ def before_backlog(rendition: RenditionState, score: SegmentScore, ahead: float)
 
 
 def noted_behind(rendition: RenditionState, score: SegmentScore, received: datetime, patience: float) -> RenditionState:
-    """The rendition with a segment in its run of those that end before `until`; without such a run where it ends later.
+    """The rendition with a segment in its run of those that come too late to be judged, or to end a silence.
 
     score: as `placed` gives it; none that is read again. patience: as in `is_set_back`. Segments that are scored again are in no
     long run: a scorer is through them sooner than they play.
     """
-    run = None
-    if end_of(score) <= rendition.until:
-        run = rendition.behind
-        if run is None or abs(((received - run.received) - (score.start - run.start)).total_seconds()) > patience / 4:
-            run = Behind(score.start, received)
-    return rendition if run == rendition.behind else replace(rendition, behind=run)
+    run = rendition.behind
+    if run is None or abs(((received - run.received) - (score.start - run.start)).total_seconds()) > patience / 4:
+        run = Behind(score.start, received)
+    return replace(rendition, behind=run)
 
 
 def is_set_back(rendition: RenditionState, score: SegmentScore, patience: float) -> bool:
-    """Whether the clock was set back: segments from before `until` have come for `patience` seconds, as fast as they play.
+    """Whether the clock was set back: such segments have come for `patience` seconds, as fast as they play.
 
     rendition: as `noted_behind` gives it.
     """
     return rendition.behind is not None and (score.start - rendition.behind.start).total_seconds() >= patience
 
 
-def set_forward(rendition: RenditionState, score: SegmentScore, received: datetime) -> tuple[SegmentScore, RenditionState]:
-    """The score of a clock that was set back, ending when it arrived, and its rendition as it is at the start of it."""
+def set_forward(
+    rendition: RenditionState, score: SegmentScore, received: datetime, ahead: float
+) -> tuple[SegmentScore, RenditionState]:
+    """The score of a clock that was set back, ending when it arrived, and its rendition as it is at the start of it.
+
+    ahead: seconds that `placed` has taken off the score's start.
+    """
     late = received - end_of(score)
     score = score.model_copy(update={"start": score.start + late})
-    ahead = (rendition.ahead or 0.0) - late.total_seconds()
+    ahead -= late.total_seconds()
     moved = replace(rendition, sequence=score.sequence - 1, numbered_since=score.start, until=score.start, ahead=ahead)
     return score, replace(moved, before=None, behind=None)
 

@@ -65,16 +65,20 @@ def step(
         state = replace(state, renditions=state.renditions | {name: before})
         state = replace(state, until=latest_end(state))
     elif rendition is not None:
-        # A score that is read again, after a crash, is not later than what the state has: it says nothing about the clock.
-        if received is not None and (state.received is None or received > state.received):
-            patience = limits.no_segments.after
-            noted = noted_behind(rendition, score, received, patience)
-            if is_set_back(noted, score, patience):
-                score, noted = set_forward(interrupted(noted), score, received)
-                ahead = noted.ahead
-            if noted is not rendition:
-                rendition, state = noted, replace(state, renditions=state.renditions | {name: noted})
-        if not _is_new(rendition, score):
+        noted, is_new, patience = replace(rendition, behind=None), _is_new(rendition, score), limits.no_segments.after
+        # One that is judged by its number may be from before `until` because of a wrong duration: until then `until` is to come.
+        is_before = received is not None and end_of(score) <= rendition.until <= received
+        if not is_new or is_before or _is_late(state, score):
+            noted = rendition
+            # A score that is read again, after a crash, is not later than what the state has: it says nothing about the clock.
+            if received is not None and (state.received is None or received > state.received):
+                noted = noted_behind(rendition, score, received, patience)
+                if is_set_back(noted, score, patience):
+                    score, noted = set_forward(interrupted(noted), score, received, ahead or 0.0)
+                    ahead, is_new = noted.ahead, True
+        if noted != rendition:
+            rendition, state = noted, replace(state, renditions=state.renditions | {name: noted})
+        if not is_new:
             return _end_announced_late(state, rendition, score)
     state, alerts = _end_silence(state, score)
     rendition = _moved_to(rendition, score, limits, ahead, runs_ahead(score, received))
@@ -217,17 +221,19 @@ def _settles(alert: OpenAlert, rendition: RenditionState, kind: AlertKind, limit
 
 
 def _end_silence(state: StreamState, score: SegmentScore) -> tuple[StreamState, list[QualityAlert]]:
-    """The state after a new segment: it resolves an open alert of kind no-segments.
-
-    One that ends before the silence began, of a rendition that is behind the others, comes late and is no sign of life.
-    """
-    if state.silence is None or state.until is None:
-        return state, []
-    # A silence that began after `until` is of a clock that was ahead: what comes now is not late.
-    if end_of(score) <= state.silence.started_at <= state.until:
+    """The state after a new segment: it resolves an open alert of kind no-segments, unless it is late."""
+    if state.silence is None or _is_late(state, score):
         return state, []
     resolved = _silence_over(state, state.silence, score.start, score.segment_id)
     return replace(state, silence=None, silence_ended_at=resolved.ended_at), [resolved]
+
+
+def _is_late(state: StreamState, score: SegmentScore) -> bool:
+    """Whether a segment ends before the open silence began: of a rendition that is behind the others, and no sign of life."""
+    if state.silence is None or state.until is None:
+        return False
+    # A silence that began after `until` is of a clock that was ahead: what comes now is not late.
+    return end_of(score) <= state.silence.started_at <= state.until
 
 
 def _silence_over(state: StreamState, silence: OpenAlert, at: datetime, segment_id: str) -> QualityAlert:
@@ -243,7 +249,7 @@ def _moved_to(
     ahead: of the score's clock, None if not known. runs_ahead: the segment ends after its score was written.
     """
     if rendition is None:
-        return RenditionState(score.sequence, score.start, end_of(score), ahead=ahead, began_ahead=bool(ahead))
+        return RenditionState(score.sequence, score.start, end_of(score), ahead=ahead, began_ahead=(ahead or 0.0) > 0)
     changed = ahead is not None and ahead != (rendition.ahead or 0.0)
     may_be_stray = changed or score.start - rendition.until > timedelta(seconds=STRAY_SECONDS)
     before = None
@@ -261,7 +267,7 @@ def _moved_to(
         numbered_since=score.start if restarted or changed else rendition.numbered_since,
         until=end_of(score) if changed else max(rendition.until, end_of(score)),
         ahead=rendition.ahead if ahead is None else ahead,
-        began_ahead=rendition.began_ahead and bool(ahead),
+        began_ahead=rendition.began_ahead and (ahead or 0.0) > 0,
         before=before,
         missing=_missing(rendition.missing, gap, score.duration),
     )

@@ -81,7 +81,7 @@ class Sound:
 
 @dataclass(frozen=True, slots=True)
 class Behind:
-    """Segments that follow on each other and end before the latest one that is known: repeated ones, or of a clock set back.
+    """Segments that follow on each other and come too late: repeated ones, those of a rendition behind, or of a clock set back.
 
     start: of the first of them. received: when its score was written, by the broker's record.
     """
@@ -101,7 +101,7 @@ class RenditionState:
     cusum_since: start of the segment in which the sum left zero. ahead: seconds by which the packager's clock is ahead, taken off
     all times here, less than 0 where it was set back; None where they were not held against the broker's clock. began_ahead: all
     segments so far came from a clock that was ahead. before: the state before the latest segment, where that one may be a stray
-    (`streams.alerts.clock`). behind: the last segments, where they end before `until`; None where the latest one does not.
+    (`streams.alerts.clock`). behind: the last segments, where they came too late; None where the latest one did not.
     recent, usual: averages of the signals over the last seconds and over the time of the baseline; empty without any.
     usual_seconds: seconds of scores in `usual`, counted like `baseline_seconds`. missing: share of the last seconds without a
     segment, 0-1. no_face, silent: the watches of these kinds, outside of `watches`, where older workers would not read the state.

@@ -164,8 +164,6 @@ class LagWatch:
 
     def _measure(self, progress: Progress) -> None:
         partitions = set(self._assigned())
-        if self._arrivals is not None:
-            self._note_ends(progress, partitions, self._arrivals)
         for partition in self._shown - partitions:
             metrics.CONSUMER_LAG.remove(str(partition))
         self._shown &= partitions
@@ -175,3 +173,5 @@ class LagWatch:
                 continue
             metrics.CONSUMER_LAG.labels(str(partition)).set(count)
             self._shown.add(partition)
+        if self._arrivals is not None:
+            self._note_ends(progress, partitions, self._arrivals)

@@ -146,14 +146,15 @@ class Live:
             self._forget(stream_id)
             return
         stream = self._stream(stream_id)
-        is_new = not stream.knows_usual
-        stream.knows_usual = True
+        is_new, stream.knows_usual = not stream.knows_usual, True
         for name, told in state.renditions.items():
             rendition = stream.renditions.get(name) or self._rendition(stream, name)
             rendition.usual = _finite(told.baseline)
             if rendition.received == 0.0:
-                rendition.until = rendition.received = told.until.timestamp()
-                rendition.sequence, rendition.numbered_since = told.sequence, told.numbered_since.timestamp()
+                # Of a clock that was set back the state has times that are set forward; the scores have its own.
+                rendition.received, own = told.until.timestamp(), min(told.ahead or 0.0, 0.0)
+                rendition.until, rendition.sequence = rendition.received + own, told.sequence
+                rendition.numbered_since = told.numbered_since.timestamp() + own
                 rendition.smoothed = _finite(told.smoothed)
                 rendition.level = level_of_score(rendition.smoothed)
                 rendition.level_since, rendition.segment_id = rendition.until, state.segment_id
@@ -298,8 +299,7 @@ class Live:
         self._touch(stream)
 
     def _forget(self, stream_id: str) -> None:
-        stream = self.streams.pop(stream_id, None)
-        if stream is None:
+        if (stream := self.streams.pop(stream_id, None)) is None:
             return
         for rendition in stream.renditions.values():
             self.courses.free(rendition.row)
@@ -342,7 +342,7 @@ def _smooth(rendition: Rendition, value: float, seconds: float, start: float, ow
 
 
 def _finite(value: float | None) -> float | None:
-    """None for what is no number: JSON has none of these, so that one wrong state would end every browser's socket."""
+    """None for what is no number: JSON has none of these, and one would end every browser's socket."""
     return value if value is not None and math.isfinite(value) else None
 
 

@@ -202,7 +202,8 @@ class Fleet:
             incident = channel.incident
             if incident is None or incident.over:
                 continue
-            if incident.fired is None and now >= incident.begin + 6:
+            # No alert is about a stream of which nothing has come.
+            if incident.fired is None and channel.scores and now >= incident.begin + 6:
                 incident.fired = alert_of(channel, incident)
                 self.live.add_alert(incident.fired)
             if incident.fired is not None and now >= incident.end + 6:

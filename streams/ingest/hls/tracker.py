@@ -7,6 +7,7 @@ gives dates, else the epoch and its media sequence number; never its address, wh
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Collection
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
@@ -46,7 +47,8 @@ def step(
     """The events that a playlist adds, and the position after them. now: when it was loaded, UTC."""
     notes = Notes()
     notes.counts["dropped"] = sum(playlist.dropped.values())
-    all_dated = all(segment.date is not None for segment in playlist.segments)
+    dated = frozenset(segment.number for segment in playlist.segments if segment.date is not None)
+    own_dates = dated if 2 * len(dated) >= len(playlist.segments) else frozenset[int]()
     playlist = with_dates(playlist, position.number)
     newest = playlist.next_number - 1
     _check(position, playlist, notes)
@@ -63,7 +65,7 @@ def step(
     if not empty:
         position = replace(position, first=playlist.first, length=len(playlist.segments))
     new = _new_segments(stream, position, playlist, notes)
-    position, events = _announce(stream, position, new, playlist, now, notes, all_dated)
+    position, events = _announce(stream, position, new, playlist, now, notes, own_dates)
     if playlist.ended and not position.ended:
         if events:
             events[-1] = events[-1].model_copy(update={"ended": True})
@@ -171,11 +173,17 @@ def _new_segments(stream: Stream, position: Position, playlist: MediaPlaylist, n
 
 
 def _announce(
-    stream: Stream, position: Position, new: list[Segment], playlist: MediaPlaylist, now: datetime, notes: Notes, all_dated: bool
+    stream: Stream,
+    position: Position,
+    new: list[Segment],
+    playlist: MediaPlaylist,
+    now: datetime,
+    notes: Notes,
+    own_dates: Collection[int],
 ) -> tuple[Position, list[SegmentEvent]]:
     """The events of new segments. A gap, or a segment that cannot be decrypted, uses up its number and has no event.
 
-    all_dated: the source itself has dated each segment of the playlist.
+    own_dates: numbers of the segments that their own date names: the source itself has dated them, and not only few.
     """
     newest = playlist.next_number - 1
     if not new:
@@ -211,7 +219,7 @@ def _announce(
             notes.counts["encrypted"] += 1
             notes.encrypted = True
         else:
-            events.append(_event(stream, _named(position.epoch, item, all_dated), sequence, item, by_arrival))
+            events.append(_event(stream, _named(position.epoch, item, segment.number in own_dates), sequence, item, by_arrival))
     last = new[-1]
     unusable = newest - last.number
     after = replace(
@@ -222,12 +230,12 @@ def _announce(
     return after, events
 
 
-def _named(epoch: int, dated: Dated, all_dated: bool) -> str:
+def _named(epoch: int, dated: Dated, by_own_date: bool) -> str:
     """What names a segment in its rendition: the same in every ingester where there are dates."""
     date, number = None if dated.is_repeated else dated.by_date, dated.segment.number
     if date is None:
         return f"{epoch}/{number}"
-    if all_dated:
+    if by_own_date:
         return f"{round(date.timestamp() * 1000)}"
     # Counted from the date of another segment, of which each load may have another: a sum of rounded durations is some ms off.
     # The second is there for an encoder that restarts with the numbers of before.

@@ -109,6 +109,19 @@ def test_segments_with_a_wrong_duration_do_not_blind_alerts(duration: float, cou
     assert alerts[0].started_at == make_score(20).start
 
 
+@pytest.mark.parametrize("lag", [1.0, 12.0])
+def test_a_segment_with_a_wrong_duration_does_not_move_the_times_of_those_after_it(lag: float) -> None:
+    scores = black_from(130, 160)
+    scores[100] = scores[100].model_copy(update={"duration": 50.0})
+    state, alerts = StreamState("channel"), []
+    for place, score in enumerate(scores):
+        written = start_of(place + 1) + timedelta(seconds=lag)
+        state, new_alerts = step(from_json(to_json(state)), score, LIMITS, written)
+        alerts += new_alerts
+    assert [(alert.kind, alert.started_at) for alert in alerts] == [("black", start_of(130))]
+    assert state.renditions[""].until == start_of(160)
+
+
 @pytest.mark.parametrize("ahead", [600.0, DAY])
 def test_a_stray_within_a_black_stretch_does_not_delay_its_alert(ahead: float) -> None:
     expected = judged(black_from(20, 30))[1]
@@ -194,6 +207,33 @@ def test_a_clock_that_is_set_back_blinds_alerts_for_no_longer_than_a_silence_tak
         assert abs((alert.ended_at or alert.started_at) - start_of(place)) <= 2 * LAG, "when it arrived"
     assert abs(state.renditions[""].until - start_of(black + 40)) <= 2 * LAG
     assert state.renditions[""].behind is None
+
+
+@pytest.mark.parametrize("ahead", [3600.0, DAY])
+def test_a_clock_that_was_ahead_and_is_behind_after_a_restart_is_followed_as_soon(ahead: float) -> None:
+    black = 150 + int(LIMITS.no_segments.after / SECONDS)
+    scores = [make_score(i, 70, black=float(i >= black)) for i in range(black + 20)]
+    scores[50:100] = [shifted(score, ahead) for score in scores[50:100]]
+    scores[100:] = [shifted(score, -45.0, sequence=score.sequence - 100) for score in scores[100:]]
+    state, alerts = judged(scores)
+    assert [(alert.kind, alert.state) for alert in alerts] == [("black", "firing")]
+    assert abs(alerts[0].started_at - start_of(black)) <= 2 * LAG
+    assert state.renditions[""].ahead == pytest.approx(-45, abs=2 * LAG.total_seconds())
+
+
+@pytest.mark.parametrize("is_known", [False, True])
+def test_a_rendition_with_a_clock_behind_ends_a_silence_when_it_comes_back_alone(is_known: bool) -> None:
+    state = StreamState("channel")
+    for i in range(100):
+        state, _ = step(state, make_score(i, rendition="1080p"), LIMITS, written_at(i))
+        if is_known:
+            state, _ = step(state, shifted(make_score(i, rendition="480p"), -3600.0), LIMITS, written_at(i))
+    silent, alerts = tick(state, written_at(120), 40, LIMITS)
+    assert silent is not None
+    for i in range(120, 140):
+        silent, new_alerts = step(silent, shifted(make_score(i, rendition="480p"), -3600.0), LIMITS, written_at(i))
+        alerts += new_alerts
+    assert [(alert.kind, alert.state) for alert in alerts] == [("no-segments", "firing"), ("no-segments", "resolved")]
 
 
 @RESTARTS

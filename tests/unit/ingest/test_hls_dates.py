@@ -101,6 +101,26 @@ def test_a_load_more_or_less_names_segments_alike_though_durations_are_rounded()
     assert all(often[uri] == name for uri, name in seldom.items())
 
 
+def test_a_segment_with_its_own_date_is_named_by_it_also_beside_one_that_has_none() -> None:
+    def loaded(first: int) -> MediaPlaylist:
+        lines = ["#EXTM3U", "#EXT-X-TARGETDURATION:2", f"#EXT-X-MEDIA-SEQUENCE:{first}"]
+        for number in range(first, first + 6):
+            date = (NOW + timedelta(seconds=2 * number)).isoformat(timespec="milliseconds")
+            lines += [f"#EXT-X-PROGRAM-DATE-TIME:{date}"] * (number != 50) + ["#EXTINF:2.000,", f"{number}.ts"]
+        parsed = parse("\n".join(lines).encode(), "https://cdn.example/live.m3u8")
+        assert isinstance(parsed, MediaPlaylist)
+        return parsed
+
+    def names(firsts: range) -> dict[str, str]:
+        return {
+            event.uri: event.segment_id for announced in followed([loaded(first) for first in firsts])[0] for event in announced
+        }
+
+    often, seldom = names(range(20, 80)), names(range(21, 80, 2))
+    assert {uri: often[uri] for uri in seldom} == seldom
+    assert len(seldom) > 50
+
+
 def test_an_encoder_that_restarts_with_the_numbers_of_before_names_no_two_segments_alike() -> None:
     position, names, restarts = Position(), list[str](), 0
 

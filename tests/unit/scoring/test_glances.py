@@ -6,7 +6,7 @@ import asyncio
 import json
 from collections.abc import AsyncIterator, Container, Sequence
 from concurrent.futures import Future
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -36,7 +36,8 @@ class Seen(Media):
     """Media whose glances differ by their brightness, which is the score too. glances: of files, by whether with a picture.
     heard: files whose sound a glance heard.
 
-    slow: URIs whose fetch ends after those of the others. unread: URIs that a glance cannot read. black: share of black pixels.
+    slow: URIs whose fetch ends late: when `over` is set, or after `patience` seconds. unread: URIs that a glance cannot read.
+    black: share of black pixels.
     """
 
     def __init__(self, inbox: Path | None = None) -> None:
@@ -44,12 +45,14 @@ class Seen(Media):
         self.glances: list[tuple[str, bool]] = []
         self.heard: list[str] = []
         self.slow: set[str] = set()
+        self.over, self.patience = asyncio.Event(), 0.05
         self.unread: set[str] = set()
         self.black = 0.0
 
     async def fetch_segment(self, segment: SegmentEvent) -> LocalMedia:
         if segment.segment_id in self.slow:
-            await asyncio.sleep(0.05)
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self.over.wait(), self.patience)
         return await super().fetch_segment(segment)
 
     def glance(self, path: Path, picture: bool = True, sound: bool = True) -> Future[Glance]:
@@ -202,11 +205,12 @@ async def test_a_segment_that_is_shed_is_answered_before_those_that_came_before_
     media = Seen()
     async with pipeline_of(media, BrightnessScorer(), shed=[4]) as answer:
         await one_by_one(answer, [segment(number) for number in range(3)])
-        media.slow = {"s/3"}
+        media.slow, media.patience = {"s/3"}, 60.0
         slow = asyncio.create_task(answer(segment(3)))
         await asyncio.sleep(0)
         assert [one.status for one in await answer(segment(4))] == ["skipped"]
         assert not slow.done()
+        media.over.set()
         await slow
         assert tiers_of(await answer(segment(5))) == [("glance", None)]
 

@@ -138,6 +138,8 @@ def test_a_browser_learns_that_an_acknowledgement_has_ended(seconds: float) -> N
     alert = QualityAlert(
         alert_id="1", stream_id="channel", kind="black", state="firing", started_at=BEGIN, value=1, segment_id="s", labels={}
     )
+    score = make_score(0).to_bytes()
+    live.add_score(read_score(score), score, BEGIN.timestamp())
     live.add_alert(alert)
     live.set_ack("1", AlertAcknowledgement(alert_id="1", by="Ada", at=BEGIN, stream_id="channel", until=until))
     feed, now = Feed(live, LabelFilter()), until.timestamp() + 0.0004

@@ -9,6 +9,9 @@ from typing import Any
 
 import pytest
 
+from streams.alerts.detector import step
+from streams.alerts.policy import default_limits
+from streams.alerts.state import StreamState
 from streams.events import PICTURES_TOPIC, SCORES_TOPIC, SegmentScore
 from streams.pictures import StreamPicture
 from streams.web.follow import CHANGES
@@ -47,6 +50,21 @@ def test_a_clock_that_is_set_back_goes_on_where_it_is() -> None:
     for number in range(100):
         assert put(live, moved(make_score(number, 50), -40 if number >= 50 else 0), number)
     assert live.streams["channel"].renditions[""].until == START + 100 * SECONDS - 40
+
+
+@pytest.mark.parametrize("by", [30.0, 1800.0, 7200.0])
+@pytest.mark.parametrize("restarts", [False, True], ids=["its numbers go on", "the encoder has restarted"])
+def test_a_wall_that_starts_after_a_clock_was_set_back_shows_what_comes(by: float, restarts: bool) -> None:
+    def by_its_clock(number: int) -> SegmentScore:
+        return moved(make_score(number), -by if number >= 100 else 0, number - 100 * (restarts and number >= 100))
+
+    state = StreamState("channel")
+    for number in range(150):
+        written = BEGIN + timedelta(seconds=(number + 1) * SECONDS + 1)
+        state, _ = step(state, by_its_clock(number), default_limits(), written)
+    live = Live()
+    live.add_state("channel", state, first=True)
+    assert all(put(live, by_its_clock(number), number) for number in range(150, 160))
 
 
 def test_repeats_from_before_a_restart_of_the_encoder_are_left_out() -> None:
