@@ -100,7 +100,7 @@ class Address:
 
     def _connection(self) -> http.client.HTTPConnection:
         """A connection for one request, not connected yet."""
-        host = self._url.host or ""
+        host = (self._url.host or "").strip("[]")
         if self._tls is not None:
             return http.client.HTTPSConnection(host, self._url.port, timeout=self._seconds, context=self._tls)
         return http.client.HTTPConnection(host, self._url.port, timeout=self._seconds)

@@ -28,6 +28,7 @@ from streams.kafka.connection import Connection
 from streams.kafka.consumer import Group
 from tests.support.alerts import webhook
 from tests.support.processes import ROOT
+from tests.unit.scoring.test_app import has_ipv6
 
 NOW = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
 
@@ -110,9 +111,9 @@ def test_an_address_that_cannot_be_used_is_refused_without_its_text(url: str) ->
 
 
 @contextmanager
-def server(serve: Callable[[socket.socket], None]) -> Iterator[str]:
+def server(serve: Callable[[socket.socket], None], host: str = "127.0.0.1") -> Iterator[str]:
     """A server that handles each connection with `serve`; gives its address."""
-    listener = socket.create_server(("127.0.0.1", 0))
+    listener = socket.create_server((host, 0), family=socket.AF_INET6 if ":" in host else socket.AF_INET)
 
     def accept() -> None:
         while True:
@@ -129,9 +130,16 @@ def server(serve: Callable[[socket.socket], None]) -> Iterator[str]:
 
     threading.Thread(target=accept, daemon=True).start()
     try:
-        yield f"http://127.0.0.1:{listener.getsockname()[1]}"
+        yield f"http://{f'[{host}]' if ':' in host else host}:{listener.getsockname()[1]}"
     finally:
         listener.close()
+
+
+@pytest.mark.skipif(not has_ipv6(), reason="this machine has no ::1")
+def test_a_receiver_at_an_ipv6_address_with_a_port_is_reached() -> None:
+    with server(lambda client: client.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"), "::1") as url:
+        assert url.startswith("http://[::1]:")
+        assert Address(make_receiver(url, "json")).request("POST", body=b"{}") == b"ok"
 
 
 def test_an_answer_without_an_end_is_an_answer() -> None:
