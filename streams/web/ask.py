@@ -7,6 +7,7 @@ import urllib.error
 import urllib.request
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from http.client import HTTPException
 from typing import Any
 from urllib.parse import urlencode
 
@@ -81,7 +82,7 @@ def _get(wall: WallAddress, path: str) -> dict[str, Any]:
             content = json.loads(answer.read(LARGEST_ANSWER))
     except urllib.error.HTTPError as error:
         raise WallError(f"the wall at {wall.url} refuses: {_detail(error)}") from error
-    except (OSError, ValueError) as error:
+    except (OSError, HTTPException, ValueError) as error:
         reason = printable(str(getattr(error, "reason", error)))[:300]
         raise WallError(f"no wall answers at {wall.url} ({reason}): start `fvq web`, or set FVQ_WEB_URL") from error
     if not isinstance(content, dict) or not isinstance(content.get("items"), list):
@@ -93,7 +94,7 @@ def _detail(error: urllib.error.HTTPError) -> str:
     """The sentence of a refusal; it is the server's own, so it is made fit for a terminal."""
     try:
         detail = str(json.loads(error.read(100_000))["detail"])
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, HTTPException, ValueError, KeyError, TypeError):
         detail = f"status {error.code}"
     remedy = ": set FVQ_WEB_TOKEN or FVQ_WEB_TOKEN_FILE" if error.code == 401 else ""
     return printable(detail)[:500] + remedy

@@ -61,16 +61,17 @@ async def test_a_wall_that_wants_a_token(seeded: Fleet, tmp_path: Path) -> None:
 
 @pytest.fixture
 def odd_server() -> Iterator[tuple[str, list[Any]]]:
-    """A server that answers with what the test puts into its list: status, headers, body."""
+    """A server that answers with what the test puts into its list: status, headers, body; without a status, the body alone."""
     answers: list[Any] = []
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
             status, headers, body = answers.pop(0)
-            self.send_response(status)
-            for name, value in headers.items():
-                self.send_header(name, value)
-            self.end_headers()
+            if status is not None:
+                self.send_response(status)
+                for name, value in headers.items():
+                    self.send_header(name, value)
+                self.end_headers()
             self.wfile.write(body)
 
         def log_message(self, *_: object) -> None:
@@ -92,6 +93,9 @@ def odd_server() -> Iterator[tuple[str, list[Any]]]:
         (302, {"Location": "http://127.0.0.1:1/steal"}, b""),
         (500, {}, b"\x1b[31mred"),
         (400, {}, b'{"detail": "\\u001b[31mred"}'),
+        (None, {}, b"SSH-2.0-\x1b[31mred\r\n"),
+        (200, {"Transfer-Encoding": "chunked"}, b'20\r\n{"items": ['),
+        (502, {"Transfer-Encoding": "chunked"}, b'20\r\n{"detail": "'),
     ],
 )
 def test_what_is_no_wall_is_said(odd_server: tuple[str, list[Any]], answer: Any) -> None:
