@@ -11,7 +11,7 @@ PIPE_COLUMNS = 10_000
 """A pipe has no width: every row stays one line there, which `grep` finds."""
 
 LEAST_COLUMNS = 8
-"""Characters that a column which may be broken into lines keeps, at least."""
+"""Cells of the terminal that a column which may be broken into lines keeps, at least. A wide letter takes two."""
 
 
 def print_table(columns: Sequence[str], rows: Sequence[Sequence[str]], *, title: str = "", whole: Sequence[str] = ()) -> None:
@@ -20,12 +20,13 @@ def print_table(columns: Sequence[str], rows: Sequence[Sequence[str]], *, title:
     Where the ids alone are wider than the terminal, the table is too, and the terminal breaks its lines. Without a row the title
     is all that is printed.
     """
+    from rich.cells import cell_len
     from rich.console import Console
     from rich.table import Column, Table
     from rich.text import Text
 
     shown = [[printable(cell) for cell in row] for row in rows]
-    longest = [max([len(column), *(len(row[place]) for row in shown)]) for place, column in enumerate(columns)]
+    longest = [max([cell_len(column), *(cell_len(row[place]) for row in shown)]) for place, column in enumerate(columns)]
     needed = [length if column in whole else min(length, LEAST_COLUMNS) for column, length in zip(columns, longest, strict=True)]
     width = sum(needed) + 3 * len(columns) + 1  # a border before each column with a space on both sides, and the last border
     table = Table(

@@ -10,31 +10,52 @@ import pytest
 from streams.cli.table import print_table
 
 LONG = "studio-7/" + "0123456789" * 8
+WIDE = "東京第一スタジオ主映像"
+"""Letters that take two cells of a terminal each."""
 
 
-@pytest.fixture(params=["terminal of 80 columns", "pipe"])
-def output(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+def print_to_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the test print to a terminal of 80 columns. Not in a fixture: pytest replaces `sys.stdout` before it calls the test."""
     monkeypatch.setenv("COLUMNS", "80")
-    if request.param != "pipe":
-        monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
 
 
-@pytest.mark.usefixtures("output")
-def test_an_id_is_neither_cut_nor_broken(capsys: pytest.CaptureFixture[str]) -> None:
+def without_styles(printed: str) -> str:
+    """What was printed, without the escape sequences of bold letters."""
+    return re.sub(r"\x1b\[[0-9;]*m", "", printed)
+
+
+@pytest.mark.parametrize("terminal", [True, False])
+def test_an_id_is_neither_cut_nor_broken(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, *, terminal: bool
+) -> None:
+    if terminal:
+        print_to_terminal(monkeypatch)
     rows = [(f"{LONG}{number}", "a reason " * 20, "event") for number in range(3)]
     print_table(("id", "reason", "kind"), rows, title="3 letters", whole=("id",))
-    printed = capsys.readouterr().out
+    printed = without_styles(capsys.readouterr().out)
     assert printed.splitlines()[0].rstrip() == "3 letters"
     for number in range(3):
         assert f"{LONG}{number} " in printed
     assert printed.count("reason") == 1 + 3 * 20, "other columns lose nothing either"
 
 
+def test_wide_letters_cost_no_column_its_text(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    print_to_terminal(monkeypatch)
+    columns = ("alert", "stream", "kind", "since", "until", "seen by", "summary")
+    for stream in (WIDE[:8], WIDE, WIDE * 4):
+        row = ("0123456789abcdef", stream, "black", "2026-03-01T12:00:00Z", "", "", "picture is black: 100%")
+        print_table(columns, [row], whole=("alert", "stream"))
+        printed = capsys.readouterr().out
+        assert f" {stream} " in printed
+        assert "0123456789abcdef" in printed
+        assert "pictur" in printed
+
+
 def test_short_rows_fit_into_a_narrow_terminal(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("COLUMNS", "80")
-    monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
+    print_to_terminal(monkeypatch)
     print_table(("id", "reason"), [("studio-7", "the file cannot be opened " * 5)], whole=("id",))
-    printed = re.sub(r"\x1b\[[0-9;]*m", "", capsys.readouterr().out)
+    printed = without_styles(capsys.readouterr().out)
     assert max(map(len, printed.splitlines())) == 80
 
 
