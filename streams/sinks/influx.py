@@ -23,7 +23,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from influxdb_client import InfluxDBClient, Point, WritePrecision
@@ -34,6 +34,7 @@ from urllib3.exceptions import HTTPError
 
 from streams.errors import SettingsError, SinkError
 from streams.events import SegmentScore
+from streams.events.base import EPOCH
 from streams.sinks.base import Rejected, Sink
 from streams.sinks.influx_hourly import HOUR, past_flux, runs_of
 from streams.text import counted
@@ -225,7 +226,8 @@ def to_point(score: SegmentScore) -> Point:
     )
     if score.model:
         point.tag("model", f"{score.model.name}@{score.model.version}")
-    point.time(score.start, WritePrecision.MS).field("segment_id", score.segment_id)
+    # Of a datetime the client computes the milliseconds as a float, one too few for every eighth of them.
+    point.time((score.start - EPOCH) // timedelta(milliseconds=1), WritePrecision.MS).field("segment_id", score.segment_id)
     point.field("sequence", score.sequence).field("duration", float(score.duration))
     for name, value in (
         ("score", score.score),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
@@ -25,6 +26,14 @@ def test_a_point_is_identified_by_stream_rendition_model_status_and_start() -> N
     assert "small_score=61.5" in fields
     assert "p_good=0.7" in fields
     assert "premium" not in line, "labels are free text: as tags they would make series without end"
+
+
+def test_a_point_has_the_starts_own_millisecond() -> None:
+    start = datetime(2026, 8, 1, 12, tzinfo=UTC)
+    seconds = int(start.timestamp())
+    for ms in range(1000):
+        line = to_point(make_score(start=start + timedelta(milliseconds=ms))).to_line_protocol()
+        assert line.rpartition(" ")[2] == f"{seconds}{ms:03}"
 
 
 def test_a_deep_score_has_the_small_models_beside_it() -> None:
