@@ -18,6 +18,7 @@ points if two models answered it, or if it was scored before a restart and skipp
 from __future__ import annotations
 
 import asyncio
+import csv
 import logging
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -28,6 +29,7 @@ from typing import Any
 
 from influxdb_client import InfluxDBClient, Point, WritePrecision
 from influxdb_client.client.exceptions import InfluxDBError
+from influxdb_client.client.flux_csv_parser import FluxCsvParserException, FluxQueryException
 from influxdb_client.client.write_api import SYNCHRONOUS
 from influxdb_client.rest import ApiException
 from urllib3.exceptions import HTTPError
@@ -186,6 +188,12 @@ def sink_errors(url: str, needed: str = "") -> Iterator[None]:
     except InfluxDBError as error:
         # Raised by the client itself, for example where the token may not see the organisation.
         raise SinkError(f"InfluxDB {url}: {error}{hint}") from error
+    except FluxQueryException as error:
+        # A query that fails after its first rows has the status 200 by then.
+        raise SinkError(f"InfluxDB {url}: the query failed: {str(error.message)[:300]}{hint}") from error
+    except (FluxCsvParserException, csv.Error, IndexError) as error:
+        # The client's parser raises these, for example where a proxy answers a query with a page to sign in.
+        raise SinkError(f"InfluxDB {url}: the answer is no table of a query; check FVQ_INFLUX_URL{hint}") from error
     except ValueError:
         # Without the original message and cause: they quote the header that cannot be sent, which may hold the token.
         raise SinkError(f"InfluxDB {url}: the request cannot be sent; check FVQ_INFLUX_TOKEN and FVQ_INFLUX_URL") from None

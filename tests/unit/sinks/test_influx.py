@@ -10,8 +10,9 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
-from streams.errors import SinkError
+from streams.errors import HistoryError, SinkError
 from streams.events import AudioSummary, BitstreamSummary, ModelRef, SecondOpinion
+from streams.history.influx import InfluxHistory
 from streams.sinks.influx import InfluxBucket, InfluxSink, retry_after, to_point
 from tests.support.sinks import make_score
 
@@ -79,6 +80,17 @@ def test_retry_after_is_read_as_seconds(headers: dict[str, str] | None, seconds:
 
 
 @contextmanager
+def running(handler: type[BaseHTTPRequestHandler]) -> Iterator[str]:
+    """The address of a server."""
+    server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
+    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread.start()
+    yield f"http://127.0.0.1:{server.server_port}"
+    server.shutdown()
+    server.server_close()
+
+
+@contextmanager
 def server_with_token(right: str) -> Iterator[str]:
     """The address of a server that answers writes: 401 where the token is another one."""
 
@@ -92,12 +104,8 @@ def server_with_token(right: str) -> Iterator[str]:
         def log_message(self, *_: object) -> None:
             pass
 
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
-    thread.start()
-    yield f"http://127.0.0.1:{server.server_port}"
-    server.shutdown()
-    server.server_close()
+    with running(Handler) as url:
+        yield url
 
 
 async def test_a_token_that_is_refused_is_read_again(caplog: pytest.LogCaptureFixture) -> None:
@@ -113,3 +121,62 @@ async def test_a_token_that_is_refused_is_read_again(caplog: pytest.LogCaptureFi
         await sink.close()
     assert caplog.text.count("the InfluxDB token is read again") == 1
     assert "Token new" not in caplog.text
+
+
+FAILED = b"""#datatype,string,long,dateTime:RFC3339,double,string,string
+#group,false,false,false,false,true,true
+#default,mean,,,,,
+,result,table,_time,_value,rendition,model
+,,0,2026-08-01T12:00:00Z,61.5,default,nano@1
+
+#datatype,string,string
+#group,true,true
+#default,,
+,error,reference
+,memory allocation limit reached: limit 1048576 bytes,897
+"""
+"""What InfluxDB answers, with status 200, where a query fails after its first rows."""
+
+
+@pytest.mark.parametrize(
+    ("answer", "words"),
+    [
+        (FAILED, "memory allocation limit reached"),
+        (b"<html>\n<body>sign in</body>\n</html>\n", "no table"),
+        (b"<html>\n<body>sign in, or, go</body>\n</html>\n", "no table"),
+        (b"<p>,sign,in\n", "no table"),
+        (b"<html>" + b"x" * 200_000, "no table"),
+    ],
+)
+async def test_a_query_that_fails_with_status_200_is_an_error_of_the_sink_and_of_the_history(answer: bytes, words: str) -> None:
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.reply(
+                b'{"buckets": [{"id": "0000000000000001", "name": "fvq_hourly", "retentionRules": []}]}', "application/json"
+            )
+
+        def do_POST(self) -> None:
+            self.rfile.read(int(self.headers["Content-Length"]))
+            self.reply(answer, "text/csv")
+
+        def reply(self, body: bytes, kind: str) -> None:
+            self.send_response(200)
+            self.send_header("Content-Type", kind)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    now = datetime.now(UTC)
+    with running(Handler) as url:
+        bucket = InfluxBucket(url, "token", "fvq", "fvq")
+        sink = InfluxSink(bucket)
+        with pytest.raises(SinkError, match=words):
+            await sink.derive([now - timedelta(hours=5)])
+        await sink.close()
+        history = InfluxHistory(bucket)
+        with pytest.raises(HistoryError, match=words):
+            await history.course("s", None, now - timedelta(hours=2), now, 10)
+        await history.close()
