@@ -260,7 +260,7 @@ class AlertAgent:
         for _, alert in unsent:
             metrics.ALERTS.labels(alert.kind, alert.state).inc()
             log.info("alert %s: %s", alert.state, alert.kind, extra={"stream_id": alert.stream_id, "alert_id": alert.alert_id})
-        if unsent:
+        if any(change.alerts for change in changes):
             self._count_open()
 
     def _take_in(self, change: _Changes) -> Iterator[tuple[str, bytes | None]]:

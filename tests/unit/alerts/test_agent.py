@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from kafka import TopicPartition
 
+from streams import metrics
 from streams.alerts.agent import AlertAgent
 from streams.alerts.detector import open_alerts, step
 from streams.alerts.policy import parse_policy
@@ -120,6 +121,21 @@ def test_an_alert_whose_worker_was_killed_before_it_stored_the_state_does_not_en
     assert [alert.state for alert in topics.alerts()] == ["firing", "firing"]
     assert run_worker(topics, 9, UNLIMITED)
     assert [alert.state for alert in topics.alerts()] == ["firing", "firing"]
+
+
+def test_the_open_alerts_are_counted_where_the_worker_before_was_killed_before_it_stored_the_state() -> None:
+    def counted() -> float:
+        return metrics.ALERTS_OPEN.labels("black")._value.get()
+
+    topics = MemoryAlertTopics([make_score(i, 70, black=float(2 <= i < 6)) for i in range(12)])
+    records = topics.records
+    for read, state, expected in ((6, "firing", 1), (12, "resolved", 0)):
+        topics.records = records[:read]
+        assert not run_worker(topics, read, 1), "it sends the alert, and is killed"
+        assert topics.alerts()[-1].state == state
+        assert run_worker(topics, read, UNLIMITED)
+        assert counted() == expected
+    assert len(topics.alerts()) == 2
 
 
 def test_a_message_that_is_no_score_is_skipped_and_the_others_are_judged() -> None:
