@@ -132,17 +132,19 @@ class Courier:
         while self._waiting and not stop.is_set():
             batch: list[_Waiting] = []
             alerts: list[QualityAlert] = []
+            old: list[QualityAlert] = []
             for waiting in self._waiting:
                 if len(alerts) == self._poster.batch_size or len(batch) == MAX_WAITING:
                     break
                 batch.append(waiting)
-                if waiting.alert is not None and not self._too_old(waiting.alert):
-                    alerts.append(waiting.alert)
+                if waiting.alert is not None:
+                    (old if self._too_old(waiting.alert) else alerts).append(waiting.alert)
             if not self._post(alerts):
                 return
             for _ in batch:
                 self._waiting.popleft()
             member.commit({waiting.at: waiting.offset + 1 for waiting in batch})
+            self._give_up(old)
             if alerts:
                 return  # poll again before the next request
 
@@ -255,14 +257,20 @@ class Courier:
     def _too_old(self, alert: QualityAlert) -> bool:
         """Whether an alert is too old to be delivered. One that still fires never is, nor the end of one that was delivered here:
         an incident would stay open for ever."""
-        age = (datetime.now(UTC) - (alert.ended_at or alert.started_at)).total_seconds()
-        if age <= self._receiver.give_up or (alert.state == "resolved" and alert.alert_id in self._open_there):
+        if _age(alert) <= self._receiver.give_up or (alert.state == "resolved" and alert.alert_id in self._open_there):
             return False
-        if alert.state == "firing" and alert.alert_id in {open_alert.alert_id for open_alert in self._firing()}:
-            return False
-        metrics.ALERT_DELIVERIES.labels(self._receiver.name, "too-old").inc()
-        log.warning("an alert is %.0f s old and not delivered to %s", age, self._receiver.name, extra=_named(alert))
-        return True
+        return alert.state != "firing" or alert.alert_id not in {open_alert.alert_id for open_alert in self._firing()}
+
+    def _give_up(self, alerts: list[QualityAlert]) -> None:
+        """Count and name alerts that are too old. Only once they are committed: until then each attempt judges them again."""
+        for alert in alerts:
+            metrics.ALERT_DELIVERIES.labels(self._receiver.name, "too-old").inc()
+            log.warning("an alert is %.0f s old and not delivered to %s", _age(alert), self._receiver.name, extra=_named(alert))
+
+
+def _age(alert: QualityAlert) -> float:
+    """Seconds since an alert's end, or since its start while it fires."""
+    return (datetime.now(UTC) - (alert.ended_at or alert.started_at)).total_seconds()
 
 
 def _named(alert: QualityAlert) -> dict[str, str]:

@@ -11,21 +11,23 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from streams import metrics
 from streams.alerts.acknowledge import Acknowledgements, acknowledge
 from streams.alerts.delivery import Courier
 from streams.alerts.receiver_settings import Receiver
 from streams.alerts.receivers import REPEAT_SECONDS, Poster, as_alertmanager
 from streams.alerts.request import SIGNATURE_HEADER, Address, UnavailableError, signature
 from streams.errors import SettingsError
-from streams.events import QualityAlert
+from streams.events import ALERTS_TOPIC, QualityAlert
 from streams.kafka.connection import Connection
-from streams.kafka.consumer import Group
+from streams.kafka.consumer import Batch, Group, TopicPartition
 from tests.support.alerts import webhook
 from tests.support.processes import ROOT
 from tests.unit.scoring.test_app import has_ipv6
@@ -309,3 +311,32 @@ def test_alertmanager_is_told_of_an_acknowledged_alert_too_so_that_it_does_not_r
         Courier(Connection("none:1"), Group("fvq", 10), make_receiver(hook.url), lambda: [alert], seen)._repeat()
     ((posted,),) = hook.bodies  # type: ignore[misc]
     assert posted["annotations"]["acknowledged_by"] == "Kim"  # type: ignore[index]
+
+
+def test_an_alert_that_is_too_old_is_counted_once_however_often_the_receiver_is_tried(caplog: pytest.LogCaptureFixture) -> None:
+    def counted() -> float:
+        return metrics.ALERT_DELIVERIES.labels("hook", "too-old")._value.get()
+
+    now = datetime.now(UTC)
+    alerts = [
+        make_alert(number=number).model_copy(update={"started_at": now - timedelta(seconds=seconds)})
+        for number, seconds in enumerate((7200, 5, 7200, 7200))
+    ]
+    topic = TopicPartition(ALERTS_TOPIC, 0)
+    records = [SimpleNamespace(offset=offset, value=alert.to_bytes()) for offset, alert in enumerate(alerts)]
+    commits: list[dict[TopicPartition, int]] = []
+    member: Any = SimpleNamespace(commit=commits.append)
+    with webhook(503, 503, 503, 200) as hook:
+        courier = Courier(Connection("none:1"), Group("fvq", 10), make_receiver(hook.url, "json"), list)
+        courier._enqueue(SimpleNamespace(paused=set), Batch({topic: records}, reassigned=False, settled=True))
+        before = counted()
+        for _ in range(3):
+            courier._deliver(member, threading.Event())
+        assert (commits, counted()) == ([], before), "an old one may still turn out to fire"
+        for _ in range(2):
+            courier._deliver(member, threading.Event())
+        assert [body["alert_id"] for body in hook.bodies] == ["id-1"]  # type: ignore[call-overload,index]
+    assert commits[-1] == {topic: 4}
+    assert counted() == before + 3
+    named = [vars(record)["alert_id"] for record in caplog.records if "s old and not delivered" in record.message]
+    assert named == ["id-0", "id-2", "id-3"]
