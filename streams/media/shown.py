@@ -15,8 +15,9 @@ def without_secrets(text: str) -> str:
     authority, slash, path = rest.partition("/")
     if mark and "@" in authority:
         authority = authority.rpartition("@")[2]
-    elif "@" in text and (authority or not mark):
-        return "the URI"  # a password may hold any character, so its end cannot be told
+    elif "@" in text and (authority or scheme.lower() != "file"):
+        # A password may hold any character, so its end cannot be told. file:///a@b.ts has none: it names no host.
+        return "the URI"
     return printable(f"{scheme}{mark}{authority}{slash}{path}")
 
 

@@ -134,6 +134,10 @@ def test_a_redirect_must_lead_to_a_uri(location: str) -> None:
     ("uri", "shown"),
     [
         ("https://user:hunter2@a.example:8443/1.ts?X-Amz-Signature=abc#f", "https://a.example:8443/1.ts"),
+        ("http:///kim:s3cret@a.example/1.ts", "the URI"),
+        ("ftp:///kim:s3cret@a.example/1.ts", "the URI"),
+        ("rtmp:/kim:s3cret@a.example/1", "the URI"),
+        ("FILE:///media/a@b.ts?c", "FILE:///media/a@b.ts"),
         ("http://a.example:port/1.ts", "http://a.example:port/1.ts"),
         ("http://user:hun/ter2@a.example/1.ts", "the URI"),
         ("http:user:hunter2@a.example/1.ts", "the URI"),
