@@ -14,7 +14,7 @@ import sqlite3
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -110,10 +110,11 @@ def _sweep_inbox(inbox: Path, before: float) -> int:
     count = 0
     for process in _entries(inbox):
         if process.is_dir(follow_symlinks=False) and process.name.isdecimal() and not Path("/proc", process.name).exists():
-            files = [path for path in Path(process.path).rglob("*") if not path.is_dir()]
-            if max((_changed(path) for path in (Path(process.path), *files)), default=0.0) < before:
-                shutil.rmtree(process.path)
-                count += len(files)
+            with _kept_if_stuck(process.path):
+                files = [path for path in Path(process.path).rglob("*") if not path.is_dir()]
+                if max((_changed(path) for path in (Path(process.path), *files)), default=0.0) < before:
+                    shutil.rmtree(process.path)
+                    count += len(files)
     return count
 
 
@@ -125,11 +126,13 @@ def _sweep_cut(place: Path, before: float) -> int:
             continue
         if CUTTING.fullmatch(entry.name):
             if _changed(Path(entry.path)) < before:
-                shutil.rmtree(entry.path)
-                count += 1
+                with _kept_if_stuck(entry.path):
+                    shutil.rmtree(entry.path)
+                    count += 1
         elif CUT_FOLDER.fullmatch(entry.name):
             was_used = _changed(Path(entry.path)) >= before  # somebody may be about to put segments in
-            count += _old(Path(entry.path), CUT_SEGMENT, before)
+            with _kept_if_stuck(entry.path):
+                count += _old(Path(entry.path), CUT_SEGMENT, before)
             if not was_used:
                 with suppress(OSError):  # it has segments that are not old
                     Path(entry.path).rmdir()
@@ -141,8 +144,9 @@ def _sweep_cache(cache: Path, before: float) -> int:
     count = _old(cache, PLAYABLE, before)
     for entry in _entries(cache):
         if MAKING.fullmatch(entry.name) and entry.is_dir(follow_symlinks=False) and _changed(Path(entry.path)) < before:
-            shutil.rmtree(entry.path)
-            count += 1
+            with _kept_if_stuck(entry.path):
+                shutil.rmtree(entry.path)
+                count += 1
     return count
 
 
@@ -151,10 +155,19 @@ def _old(folder: Path, names: re.Pattern[str], before: float) -> int:
     count = 0
     for entry in _entries(folder):
         if names.fullmatch(entry.name) and entry.is_file(follow_symlinks=False) and _changed(Path(entry.path)) < before:
-            with suppress(FileNotFoundError):
+            with _kept_if_stuck(entry.path), suppress(FileNotFoundError):
                 os.unlink(entry.path)
                 count += 1
     return count
+
+
+@contextmanager
+def _kept_if_stuck(path: str) -> Iterator[None]:
+    """What cannot be deleted, as where another user wrote it, is logged and keeps no other."""
+    try:
+        yield
+    except OSError as error:
+        log.warning("%s cannot be deleted: %s", path, error)
 
 
 def _entries(folder: Path) -> list[os.DirEntry[str]]:

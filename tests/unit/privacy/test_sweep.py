@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import shutil
 import time
+from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
 
@@ -152,6 +155,43 @@ def test_a_store_that_cannot_be_swept_keeps_no_other_from_it(tmp_path: Path, cap
     write(tmp_path / "wall-inbox" / "segment-d", 9 * HOUR)
     assert clean(tmp_path) == {"fetched segments of the wall": 1}
     assert "scores in" in caplog.text
+
+
+def test_what_cannot_be_deleted_keeps_nothing_else_of_its_store(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    name = "0" * 16
+    old = [
+        *(write(tmp_path / "inbox" / f"{int(DEAD) + number}" / "segment-a", DAY) for number in range(3)),
+        *(write(tmp_path / "wall-inbox" / f"segment-{number}", DAY) for number in range(3)),
+        *(write(tmp_path / "ingest" / f"news-{name}" / f"00000{number}.ts", 99 * DAY) for number in range(3)),
+        *(write(tmp_path / "ingest" / f"cutting-{number}" / "0.ts", 99 * DAY) for number in range(3)),
+        *(write(tmp_path / "wall-clips" / f"work-{number}" / "source", 99 * DAY) for number in range(3)),
+    ]
+    for folder in (*(path.parent for path in old), tmp_path / "ingest" / f"news-{name}"):
+        os.utime(folder, (NOW - 99 * DAY, NOW - 99 * DAY))
+    kinds = ("inbox/", "wall-inbox/", f"news-{name}/", "cutting-", "work-")
+    stuck: set[str] = set()
+    unlink, rmtree = os.unlink, shutil.rmtree
+
+    def of_another_user(path: str, delete: Callable[[str], None]) -> None:
+        """Refuses the first of each kind, whichever the folder lists first."""
+        kind = next(kind for kind in kinds if f"/{kind}" in path)
+        if not any(f"/{kind}" in other for other in stuck):
+            stuck.add(path)
+        if path in stuck:
+            raise PermissionError(errno.EACCES, "Permission denied", path)
+        delete(path)
+
+    def unlink_one(path: str, **of_rmtree: int) -> None:
+        unlink(path, **of_rmtree) if of_rmtree else of_another_user(path, unlink)
+
+    monkeypatch.setattr("os.unlink", unlink_one)
+    monkeypatch.setattr("shutil.rmtree", lambda path: of_another_user(path, rmtree))
+    sweep(FolderLimits(tmp_path), NOW)
+    assert len(stuck) == len(kinds)
+    assert all(f"{path} cannot be deleted" in caplog.text for path in stuck)
+    assert len(left(tmp_path)) == len(stuck)
 
 
 def test_segments_that_play_for_long_are_kept_from_their_announcement_on(tmp_path: Path) -> None:
