@@ -15,6 +15,7 @@ import json
 import logging
 import os
 import re
+import shutil
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
@@ -129,7 +130,9 @@ def forget_rows(export: Export, stream_id: str) -> int:
     writer.writeheader()
     writer.writerows(kept)
     part = export.table.with_name(f".{export.table.name}.{os.getpid()}")
+    part.touch(mode=0o600)  # nobody reads it before it has the table's mode
     part.write_bytes(text.getvalue().encode(encoding))
+    shutil.copymode(export.table, part)
     part.replace(export.table)
     return len(gone)
 

@@ -169,6 +169,16 @@ def test_a_table_that_a_spreadsheet_has_saved_keeps_its_columns_and_what_people_
     assert table.read_bytes() == b"\xef\xbb\xbf" + text.replace("clips/a.ts,4,gone,x\r\n", "").encode()
 
 
+@pytest.mark.parametrize("mode", [0o600, 0o664])
+def test_a_table_is_for_the_same_people_after_a_stream_is_gone_from_it(tmp_path: Path, mode: int) -> None:
+    table = tmp_path / "rated.csv"
+    table.write_text("path,stream_id\na,gone\nb,kept\n")
+    table.chmod(mode)
+    note_export(tmp_path / "data", "ratings", table, 0.0)
+    assert forget(Machine(tmp_path, ClipStore(str(tmp_path / "clips"))), "gone")["export"].count == 1
+    assert table.stat().st_mode & 0o777 == mode
+
+
 def test_a_table_cannot_lead_a_deletion_out_of_its_folder(tmp_path: Path) -> None:
     mine = write(tmp_path / f"{'a' * 64}.ts")
     table = tmp_path / "out" / "queue.csv"
