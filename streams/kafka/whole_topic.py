@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import ExitStack
 from typing import Any, Self
 
-from streams.errors import BrokerError
 from streams.kafka.clients import open_producer, open_reader
 from streams.kafka.connection import Connection
 from streams.kafka.consumer import partitions_of, read_to_end
@@ -16,21 +16,20 @@ class WholeTopic:
 
     def __init__(self, connection: Connection, topic: str) -> None:
         self._topic = topic
-        self._reader: Any = open_reader(connection)
-        try:
+        with ExitStack() as stack:
+            self._reader: Any = open_reader(connection)
+            stack.callback(self._reader.close, timeout_ms=1000)
             self._partitions = partitions_of(self._reader, connection, topic)
-        except BrokerError:
-            self._reader.close()
-            raise
-        self._reader.assign(self._partitions)
-        self._producer: Any = open_producer(connection)
+            self._reader.assign(self._partitions)
+            self._producer: Any = open_producer(connection)
+            stack.callback(self._producer.close, timeout=1)
+            self._stack = stack.pop_all()
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._reader.close(timeout_ms=1000)
-        self._producer.close(timeout=1)
+        self._stack.close()
 
     def _new_records(self) -> Iterator[Any]:
         """What was not read yet, up to every message that was acknowledged before the call."""

@@ -14,7 +14,7 @@ import pytest
 from kafka.errors import KafkaError, KafkaTimeoutError
 
 from streams.errors import BrokerError
-from streams.kafka import clients
+from streams.kafka import clients, whole_topic
 from streams.kafka.connection import Connection
 from streams.ports import free_port
 
@@ -66,3 +66,26 @@ def test_a_producer_is_closed_also_where_a_broker_does_not_take_what_is_left(mon
     producer._sender = SimpleNamespace(force_close=lambda: calls.append("forced"))
     producer.close(timeout=1)
     assert calls == ["close", "forced", "close"]
+
+
+@pytest.mark.parametrize("missing", ["partitions_of", "open_producer"])
+def test_a_topic_that_cannot_be_opened_leaves_no_reader_open(missing: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    closed: list[str] = []
+
+    def client(name: str) -> SimpleNamespace:
+        return SimpleNamespace(assign=lambda _: None, close=lambda **_: closed.append(name))
+
+    def fail(*_: object) -> None:
+        raise BrokerError("no Kafka broker answers")
+
+    monkeypatch.setattr(whole_topic, "open_reader", lambda _: client("reader"))
+    monkeypatch.setattr(whole_topic, "partitions_of", lambda *_: [])
+    monkeypatch.setattr(whole_topic, "open_producer", lambda _: client("producer"))
+    with whole_topic.WholeTopic(Connection("a:1"), "topic"):
+        assert closed == []
+    assert sorted(closed) == ["producer", "reader"]
+    closed.clear()
+    monkeypatch.setattr(whole_topic, missing, fail)
+    with pytest.raises(BrokerError):
+        whole_topic.WholeTopic(Connection("a:1"), "topic")
+    assert closed == ["reader"]
