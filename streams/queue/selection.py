@@ -43,6 +43,8 @@ def harvest_reason(score: SegmentScore, limits: HarvestLimits, alerted: bool) ->
     """Why a segment should be rated; None where it need not or must not be. alerted: whether an alert names it."""
     if score.score is None or score.uncertainty is None or score.fingerprint is None or score.signals is None:
         return None
+    if score.model is None:
+        return None  # another program has written it; an example names the model
     if score.tier == "glance":
         return None  # the model has not seen it; the full look that it rests on was here before
     if score.signals.black >= BLACK_SHARE or not may_be_stored(score.labels):

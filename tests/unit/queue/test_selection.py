@@ -49,6 +49,7 @@ def differing_bits(a: str, b: str) -> int:
         (scored(1, 20, labels={"store": "berlin-12"}), "low-score"),
         (scored(1, 20, labels={"store": "yes"}), "low-score"),
         (scored(1, None), None),
+        (scored(1, 20, model=None), None),
         (scored(1, 20, tier="glance", rests_on="s/0"), None),
     ],
 )
