@@ -269,8 +269,8 @@ def influx_bucket(settings: Settings) -> InfluxBucket:
     from streams.sinks.influx import InfluxBucket
 
     assert settings.influx_url
-    again = settings.influx_secret if settings.influx_token is None else None
-    return InfluxBucket(settings.influx_url, settings.influx_secret(), settings.influx_org, settings.influx_bucket, again)
+    token = settings.influx_secret
+    return InfluxBucket(settings.influx_url, token(), settings.influx_org, settings.influx_bucket, read_token=token)
 
 
 def rating_data(settings: Settings) -> RatingData:

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from streams.errors import SettingsError
+from streams.parts import influx_bucket
 from streams.settings import load_settings
 
 
@@ -58,6 +59,21 @@ def test_influx_needs_a_token_which_never_shows(monkeypatch: pytest.MonkeyPatch,
     file.unlink()
     with pytest.raises(SettingsError, match="FVQ_INFLUX_TOKEN_FILE"):
         load_settings().influx_secret()
+
+
+def test_the_token_of_influx_is_read_again_from_where_it_came(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    (tmp_path / "fvq.toml").write_text('influx_url = "http://influx:8086"\ninflux_token = "of the file"\n')
+    (tmp_path / "token").write_text("first\n")
+    monkeypatch.setenv("FVQ_CONFIG", str(tmp_path / "fvq.toml"))
+    bucket = influx_bucket(load_settings())
+    assert bucket.read_token
+    assert bucket.read_token() == bucket.token == "of the file", "what is in the settings does not change"
+    monkeypatch.setenv("FVQ_INFLUX_TOKEN_FILE", str(tmp_path / "token"))
+    bucket = influx_bucket(load_settings())
+    assert bucket.token == "first"
+    (tmp_path / "token").write_text("second\n")
+    assert bucket.read_token
+    assert bucket.read_token() == "second"
 
 
 def test_addresses_of_scorers_are_checked_and_a_password_in_one_never_shows(monkeypatch: pytest.MonkeyPatch) -> None:
