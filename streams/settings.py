@@ -269,8 +269,12 @@ def _find_sources(options: dict[str, Any]) -> dict[str, Source]:
     """Where each setting is set, defaults left out. Raises `SettingsError` where the file is unreadable or names no setting."""
     sources = {}
     if config := os.environ.get("FVQ_CONFIG"):
+        path = Path(config)
         try:
-            content = tomllib.loads(Path(config).read_text())
+            if path.is_fifo():
+                # The file is read again for its values, and a pipe gives them once.
+                raise SettingsError("FVQ_CONFIG", f"{config} is a pipe: write the settings to a file and name that")
+            content = tomllib.loads(path.read_text())
         except (OSError, tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
             raise SettingsError("FVQ_CONFIG", f"{config} cannot be read: {error}") from error
         if unknown := content.keys() - Settings.model_fields.keys():

@@ -250,6 +250,15 @@ def test_a_file_that_cannot_be_read_is_named(content: str | None, monkeypatch: p
         load_settings()
 
 
+def test_a_pipe_in_place_of_the_file_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    read_end, write_end = os.pipe()
+    os.write(write_end, b'broker = "a:1"\n')
+    os.close(write_end)
+    monkeypatch.setenv("FVQ_CONFIG", f"/dev/fd/{read_end}")
+    with os.fdopen(read_end), pytest.raises(SettingsError, match=rf"^FVQ_CONFIG: /dev/fd/{read_end} is a pipe"):
+        load_settings()
+
+
 @pytest.mark.parametrize(
     ("line", "name", "reason"),
     [
