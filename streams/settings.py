@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import PrivateAttr, SecretStr, ValidationError, field_validator, model_validator
+from pydantic import PrivateAttr, SecretStr, ValidationError, ValidationInfo, field_validator, model_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, TomlConfigSettingsSource
 
 from scorer.remote.url import checked_url
@@ -74,6 +74,12 @@ class Settings(SettingFields):
     @classmethod
     def _empty_is_unset(cls, value: object) -> object:
         return None if value == "" else value
+
+    @field_validator("model", "serve_host", "web_host", "data_dir", mode="before")
+    @classmethod
+    def _empty_is_the_default(cls, value: object, info: ValidationInfo) -> object:
+        """An empty host would be every address of the machine, an empty folder the current one."""
+        return cls.model_fields[str(info.field_name)].default if value == "" else value
 
     @field_validator("broker")
     @classmethod

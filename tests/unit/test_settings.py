@@ -158,6 +158,17 @@ def test_each_page_listens_at_its_own_address_or_where_the_worker_does(monkeypat
     assert settings.web_host == "192.0.2.1", "who opens the wall does not open the worker's pages"
 
 
+@pytest.mark.parametrize("name", ["model", "serve_host", "web_host", "data_dir"])
+def test_an_empty_setting_is_the_default(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An empty host would be every address of the machine, without a token."""
+    default = Settings.model_fields[name].default
+    monkeypatch.setenv(f"FVQ_{name.upper()}", "")
+    settings = load_settings()
+    assert getattr(settings, name) == default
+    assert getattr(load_settings(**{name: ""}), name) == default
+    assert settings.host_of("ingest") == "127.0.0.1"
+
+
 def test_infinity_is_no_setting(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("FVQ_SAMPLE_TIMEOUT", "inf")
     with pytest.raises(SettingsError, match=r"^FVQ_SAMPLE_TIMEOUT: .*inf.* is no finite number"):
