@@ -252,7 +252,8 @@ def promote(
         raise ValueError(f"{judged}: there is no such file; name the rated clips that {model} was tuned on by --rated")
     registry = parts.registry(settings)
     export_graph(model)
-    current, candidate = load_engine(name, settings.device, registry), load_engine(str(model), settings.device)
+    # Whole, because a folder `nano` here is not the model that ships by this name.
+    current, candidate = load_engine(name, settings.device, registry), load_engine(str(model.resolve()), settings.device)
     verdict = judge(current, candidate, reference, judged, gate_of(model, gate), recipe_seed(model), scale)
     if verdict.passed:
         parts.announce_update(settings, publish(registry, model, name, {"gate": verdict.as_dict()}))

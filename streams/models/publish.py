@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from scorer.find import find_model
+from scorer.find import find_model, version_of
 from scorer.registry import Registry
 from streams.errors import ModelError
 
@@ -61,8 +61,8 @@ def publish(registry: Registry, model: Path, name: str, about: dict[str, Any]) -
     from streams.events import ModelUpdate
 
     _, before = find_model(name, registry)
-    _, identity = find_model(str(model))
+    version = version_of(model)
     metrics = json.loads((model / "metrics.json").read_text())
-    registry.publish(name, identity.version, model, {"metrics": metrics} | about)
-    registry.promote(name, identity.version)
-    return ModelUpdate(name=name, version=identity.version, before=before.version, time=datetime.now(UTC))
+    registry.publish(name, version, model, {"metrics": metrics} | about)
+    registry.promote(name, version)
+    return ModelUpdate(name=name, version=version, before=before.version, time=datetime.now(UTC))

@@ -24,11 +24,13 @@ def export_queue(examples: Sequence[TrainingExample], store: ClipStore, folder: 
     so nothing else would. Raises `OSError` where the store does not answer, or the folder cannot be written, and `ValueError`
     where people have filled in its table.
     """
-    _check_nothing_is_filled_in(folder / "queue.csv")
-    clips = folder / "clips"
+    table, clips = folder / "queue.csv", folder / "clips"
+    _check_nothing_is_filled_in(table)
     clips.mkdir(parents=True, exist_ok=True)
     missing, kept = [], set()
-    with (folder / "queue.csv").open("w", newline="", encoding="utf-8") as file:
+    # The table before stands until this one is whole: nothing else names the clips that are there.
+    part = folder / ".queue.csv.part"
+    with part.open("w", newline="", encoding="utf-8") as file:
         writer = csv.DictWriter(file, COLUMNS)
         writer.writeheader()
         for example in examples:
@@ -44,6 +46,7 @@ def export_queue(examples: Sequence[TrainingExample], store: ClipStore, folder: 
             cells = {"path": f"clips/{name}", "mos": "", "start": example.start.isoformat(), "model": example.model.version}
             row = example.model_dump(include=set(COLUMNS) - set(cells)) | cells
             writer.writerow({column: csv_text(value) if isinstance(value, str) else value for column, value in row.items()})
+    part.replace(table)
     for old in clips.iterdir():
         if old.name not in kept and CLIP.fullmatch(old.name):
             old.unlink()
@@ -51,12 +54,17 @@ def export_queue(examples: Sequence[TrainingExample], store: ClipStore, folder: 
 
 
 def _check_nothing_is_filled_in(table: Path) -> None:
-    """Raise `ValueError` where a table that is there has values in its column `mos`, in whatever way a spreadsheet saved it."""
+    """Raise `ValueError` where a table that is there has ratings, in whatever way a spreadsheet saved it.
+
+    A table without a column `mos` was changed by somebody: its ratings may be in a column of another name, or encoding.
+    """
     try:
         text = table.read_text(encoding="utf-8-sig", errors="replace")
     except FileNotFoundError:
         return
     heading = text.partition("\n")[0]
     rows = csv.DictReader(text.splitlines(), delimiter=next((mark for mark in ",;\t" if mark in heading), ","))
-    if any((row.get("mos") or "").strip() for row in rows):
+    if text and "mos" not in (rows.fieldnames or ()):
+        raise ValueError(f"{table} has no column `mos`, so it is another table than was exported: name another folder")
+    if any((row["mos"] or "").strip() for row in rows):
         raise ValueError(f"{table} has ratings in its column `mos`, which a new export would delete: name another folder")

@@ -103,8 +103,8 @@ def screen(votes: Votes) -> dict[str, tuple[int, int, bool]]:
         kurtosis = float(np.mean(differences**4) / np.mean(differences**2) ** 2)
         far = (2.0 if 2 <= kurtosis <= 4 else math.sqrt(20)) * spread
         for rater, difference in zip(points_by_rater, differences, strict=True):
-            above[rater] += difference >= far
-            below[rater] += difference <= -far
+            above[rater] += bool(difference >= far)
+            below[rater] += bool(difference <= -far)
     return {rater: (above[rater], below[rater], _rejected(above[rater], below[rater], len(votes[rater]))) for rater in votes}
 
 

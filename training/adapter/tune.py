@@ -100,7 +100,7 @@ def tune(recipe: TuneRecipe, data: Path, out: Path, replay: Path | None = None, 
             "data": key,
         }
         (out / "metrics.json").write_text(json.dumps(metrics, indent=1) + "\n")
-        export_graph(out)
+        export_graph(out, anew=True)
         write_adapter_card(out, metrics, rated.report())
     accelerator.wait_for_everyone()
     return metrics

@@ -144,7 +144,7 @@ def train(
     if taught is not None:
         metrics["teacher"] = taught.figures
     (out / "metrics.json").write_text(json.dumps(without_nan(metrics), indent=1) + "\n")
-    export_graph(out)
+    export_graph(out, anew=True)
     people = {name for row in labelled for name in str(row.get("people") or row["person"]).split()}
     write_card(out, metrics, people=len(people), clips=len(labelled))
     return metrics

@@ -105,3 +105,34 @@ def test_a_table_that_people_have_filled_in_is_not_overwritten(store: ClipStore,
         export_queue([example], store, path.parent)
     assert path.read_text() == "\ufeff" + rated
     assert list((path.parent / "clips").iterdir())
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-16"])
+@pytest.mark.parametrize("heading", ["path,mos_1-5", "path,MOS", "sep=,\npath,mos", "path,mos,rater"])
+def test_a_table_that_people_have_changed_is_not_overwritten(
+    store: ClipStore, tmp_path: Path, heading: str, encoding: str
+) -> None:
+    example, folder = stored_example(store, scored(1)), tmp_path / "out"
+    export_queue([example], store, folder)
+    changed = f"{heading}\nclips/a.mp4,4,ada\n".encode(encoding)
+    (folder / "queue.csv").write_bytes(changed)
+    with pytest.raises(ValueError, match="name another folder"):
+        export_queue([example], store, folder)
+    assert (folder / "queue.csv").read_bytes() == changed
+
+
+def test_an_export_that_fails_half_way_leaves_the_table_of_the_clips_that_are_there(
+    store: ClipStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    examples, folder = [stored_example(store, scored(number)) for number in range(3)], tmp_path / "out"
+    export_queue(examples, store, folder)
+    before, read = table(folder), store.read
+    monkeypatch.setattr(store, "read", lambda uri: read(uri) if uri == examples[0].clip_uri else away())
+
+    def away() -> bytes:
+        raise OSError("the store is away")
+
+    with pytest.raises(OSError, match="the store is away"):
+        export_queue(examples, store, folder)
+    assert table(folder) == before
+    assert {path.name for path in (folder / "clips").iterdir()} == {Path(row["path"]).name for row in before}

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+from dataclasses import asdict
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -51,6 +54,12 @@ def test_mean_and_interval_are_those_of_scipy(points: list[float]) -> None:
     assert opinion.mos == pytest.approx(np.mean(points))
     quantile = stats.t.ppf(0.975, len(points) - 1) if len(points) <= 31 else 1.96
     assert opinion.ci == pytest.approx(stats.sem(points) * quantile, rel=1e-3, abs=1e-9)
+
+
+def test_a_report_of_several_raters_is_json() -> None:
+    ratings = [rating(rater, clip, points) for rater, clip, points in (("ada", "1", 20), ("bob", "1", 70), ("cy", "1", 90))]
+    _, reports = judge(ratings, [("s", "1")])
+    assert [json.loads(json.dumps(asdict(report)))["rater"] for report in reports] == ["ada", "bob", "cy"]
 
 
 def test_one_rating_has_no_interval() -> None:

@@ -153,6 +153,8 @@ def test_a_graph_of_other_weights_is_noticed_at_the_promotion(copy: Path) -> Non
     FVQRater(nano_like(statistics_size=20)).save_pretrained(copy)
     with pytest.raises(ModelError, match=r"its model\.onnx scores .* where its network scores"):
         export_graph(copy)
+    assert export_graph(copy, anew=True) == copy / GRAPH_FILE, "as after a training into the same folder"
+    assert export_graph(copy) == copy / GRAPH_FILE
 
 
 def change_graph(change: Callable[[onnx.ModelProto], None]) -> Callable[[Path], None]:
