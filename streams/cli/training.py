@@ -254,7 +254,7 @@ def promote(
     export_graph(model)
     # Whole, because a folder `nano` here is not the model that ships by this name.
     current, candidate = load_engine(name, settings.device, registry), load_engine(str(model.resolve()), settings.device)
-    verdict = judge(current, candidate, reference, judged, gate_of(model, gate), recipe_seed(model), scale)
+    verdict = judge(current, candidate, reference, judged, gate_of(model, gate), recipe_seed(model), scale, model)
     if verdict.passed:
         parts.announce_update(settings, publish(registry, model, name, {"gate": verdict.as_dict()}))
     if as_json:

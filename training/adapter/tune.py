@@ -38,6 +38,7 @@ from training.adapter.replay import with_replay
 from training.adapter.trainer import Trainer
 from training.data.rated import FEWEST, REPLAY, SPLITS, RatedSet, read_rated
 from training.data.remarks import remark
+from training.data.trained import note_trained_on
 from training.evaluation.agreement import agreement, calibration
 from training.recipe import BasePart, TuneRecipe
 
@@ -90,6 +91,7 @@ def tune(recipe: TuneRecipe, data: Path, out: Path, replay: Path | None = None, 
         curve.plot(out / "curve.png")
         save_adapter(tuned, out, base)
         spec.save(out)
+        note_trained_on(out, rated.of("train"))
         metrics = _figures(trainer, rated)
         metrics |= {
             "version": version_of(out),

@@ -24,6 +24,7 @@ from scorer.load import LoadedModel
 from scorer.yaml_text import KeyTwiceError, load_yaml
 from training.data.rated import FEWEST, RatedClip, read_rated
 from training.data.samples import ENCODE_BATCH, sample_all
+from training.data.trained import not_trained_on
 from training.evaluation.agreement import agreement
 from training.recipe import GatePart, faults_of
 
@@ -95,12 +96,14 @@ def judge(
     gate: GatePart,
     seed: int,
     scale: str | None = None,
+    model: Path | None = None,
 ) -> Verdict:
     """Score both sets by both models and apply the gate.
 
     reference, rated: any sources that `training.data.rated.read_rated` takes. seed: of the candidate's recipe; it decided
-    which clips of `rated` the candidate was trained on. scale: of `rated`, where its columns do not say it. Raises ValueError
-    where a set has too few clips, `ModelError` where the candidate needs another sampling of the clips than the current model.
+    which clips of `rated` the candidate was trained on. scale: of `rated`, where its columns do not say it. model: the
+    candidate's folder, which tells of what it was trained on, also where the splits were others then. Raises ValueError where a
+    set has too few clips, `ModelError` where the candidate needs another sampling of the clips than the current model.
     """
     if candidate.spec != current.spec:
         raise ModelError(
@@ -109,7 +112,10 @@ def judge(
     newly_rated = read_rated(rated, seed, scale)
     on_reference = _figures(current, candidate, read_rated(reference).clips, reference)
     # Without enough test clips, take the val clips: training used them only to set the size of the uncertainty.
-    unseen = newly_rated.of("test") if len(newly_rated.of("test")) >= FEWEST else newly_rated.of("val")
+    tested, validated = (
+        clips if model is None else not_trained_on(model, clips) for clips in map(newly_rated.of, ("test", "val"))
+    )
+    unseen = tested if len(tested) >= FEWEST else validated
     on_rated = _figures(current, candidate, unseen, rated)
 
     def check(

@@ -14,6 +14,8 @@ from scorer.errors import ModelError
 from scorer.spec import ClipScore, ModelId, SampledClip, SamplerSpec
 from tests.support.doubles import SPEC, BrightnessScorer, make_clip
 from tests.support.media import write_frames
+from training.data.rated import read_rated
+from training.data.trained import note_trained_on
 from training.evaluation import gate
 from training.evaluation.gate import gate_of, judge, recipe_seed
 from training.recipe import GatePart
@@ -103,6 +105,20 @@ def test_another_sampling_and_too_few_clips_are_refused_with_the_reason(sets: tu
     rated.write_text("\n".join(rated.read_text().splitlines()[:4]) + "\n")
     with pytest.raises(ValueError, match="at least 5"):
         judge(Rater("old", 0.0), Rater("new", 0.0), *sets, GatePart(), seed=0)  # type: ignore[arg-type]
+
+
+def test_what_the_candidate_was_trained_on_does_not_judge_it(sets: tuple[Path, Path], tmp_path: Path) -> None:
+    """As after clips of the split were deleted: another content takes their place."""
+    _, rated = sets
+    (tmp_path / "work").mkdir()
+    clips = read_rated(rated).clips
+    note_trained_on(tmp_path, clips[:-5])
+    by_rest = judge(Rater("old", 0.0), Rater("new", 5.0), *sets, GatePart(), 0, None, tmp_path)  # type: ignore[arg-type]
+    rated.write_text("\n".join([rated.read_text().splitlines()[0], *rated.read_text().splitlines()[-5:]]) + "\n")
+    assert by_rest == judge(Rater("old", 0.0), Rater("new", 5.0), *sets, GatePart(), seed=0)  # type: ignore[arg-type]
+    note_trained_on(tmp_path, clips[:-4])
+    with pytest.raises(ValueError, match="at least 5"):
+        judge(Rater("old", 0.0), Rater("new", 5.0), *sets, GatePart(), 0, None, tmp_path)  # type: ignore[arg-type]
 
 
 def test_the_gate_comes_from_the_recipe_that_made_the_model_or_from_a_file(tmp_path: Path) -> None:

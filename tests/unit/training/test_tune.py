@@ -25,6 +25,7 @@ from training.adapter.clips import frozen_streams
 from training.adapter.loop import Checkpoint, Curve, Order, learning_rate, steps_of
 from training.data.rated import RatedClip, RatedSet
 from training.data.samples import Samples
+from training.data.trained import not_trained_on
 from training.recipe import StagePart, TuneRecipe, load_tune_recipe
 from training.run import run
 
@@ -188,6 +189,10 @@ def test_streams_that_are_kept_are_those_of_the_clips(bases: dict[str, Base], tm
     for name, tokens in first.items():
         assert torch.equal(again[name], tokens)
         assert not torch.equal(of_others[name], tokens)
+
+
+def test_the_folder_tells_what_the_model_was_trained_on(tuned: Path) -> None:
+    assert {clip.split for clip in not_trained_on(tuned, clips(Path("/data/0")))} == {"val", "test"}
 
 
 def test_a_base_in_half_precision_has_an_adapter_in_full_precision(
