@@ -12,6 +12,11 @@ class FvqError(Exception):
         self.reason = reason
 
 
+OWN_FAULTS = frozenset({"setup", "stopped"})
+"""Kinds of `MediaError` that say nothing about the media: no child process can start, what was fetched cannot be written, or this
+process ends. The same media may be read later."""
+
+
 class MediaError(FvqError):
     """The media cannot be fetched, opened or decoded.
 

@@ -5,11 +5,11 @@
 
 from __future__ import annotations
 
-from scorer.errors import FvqError, MediaError, ModelError, ScorerError, SpecChangedError
+from scorer.errors import OWN_FAULTS, FvqError, MediaError, ModelError, ScorerError, SpecChangedError
 
 __all__ = [
-    "BrokerError", "EventError", "FvqError", "HistoryError", "MediaError", "ModelError", "ReceiverError", "ScorerError",
-    "SettingsError", "SinkError", "SpecChangedError",
+    "OWN_FAULTS", "BrokerError", "EventError", "FvqError", "HistoryError", "MediaError", "ModelError", "ReceiverError",
+    "ScorerError", "SettingsError", "SinkError", "SpecChangedError",
 ]  # fmt: skip
 
 

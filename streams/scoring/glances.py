@@ -20,7 +20,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Protocol, Self
 
 from scorer.spec import ModelId
-from streams.errors import MediaError
+from streams.errors import OWN_FAULTS, MediaError
 from streams.events import FullReason, SegmentEvent, SegmentScore
 from streams.letter import DeadLetter
 from streams.scoring.distance import FloatArray
@@ -43,9 +43,6 @@ if TYPE_CHECKING:
 
 MOST_STREAMS = 20_000
 """Renditions that are remembered; the one that was silent for longest is forgotten first, and starts with a full look."""
-
-NO_CHILD = {"setup", "stopped"}
-"""Kinds of `MediaError` that say nothing about the file."""
 
 
 class GlancePool(Protocol):
@@ -184,7 +181,7 @@ class Tiers:
         try:
             return await self._plan(line, segment, path)
         except MediaError as error:
-            if error.kind in NO_CHILD:
+            if error.kind in OWN_FAULTS:
                 raise
             # The sampler says what is wrong with the file, or gets more out of it.
             line.state = line.look = None

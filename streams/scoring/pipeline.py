@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING
 from scorer.sampling import SamplerPool
 from scorer.spec import ClipScore, SampledClip, SamplerSpec, Scorer
 from streams import metrics
-from streams.errors import EventError, MediaError, ModelError, SpecChangedError
+from streams.errors import OWN_FAULTS, EventError, MediaError, ModelError, SpecChangedError
 from streams.events import SegmentEvent, SegmentScore
 from streams.letter import Message, dead_letter
 from streams.media.fetch import Fetcher, LocalMedia
@@ -38,8 +38,6 @@ if TYPE_CHECKING:
     from scorer.sampling.preview import FacesInPreviews
 
 log = logging.getLogger(__name__)
-WORKERS_FAULT = {"setup", "stopped"}
-"""Kinds of `MediaError` that say nothing about the segment: it stays in its topic until a worker can score it."""
 
 
 class SegmentPipeline:
@@ -342,7 +340,8 @@ class SegmentPipeline:
 
 
 def _is_workers_fault(error: Exception) -> bool:
-    return isinstance(error, MediaError) and error.kind in WORKERS_FAULT
+    """Whether the segment stays in its topic until a worker can score it."""
+    return isinstance(error, MediaError) and error.kind in OWN_FAULTS
 
 
 def _is_no_change(error: Exception) -> bool:

@@ -21,7 +21,7 @@ import torch
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from scorer.errors import MediaError
+from scorer.errors import OWN_FAULTS, MediaError
 from scorer.model.modeling import ClipBatch
 from scorer.sampling.pool import SamplerPool
 from scorer.spec import MODEL_INPUTS, SPEC_FILE, SampledClip, SamplerSpec
@@ -43,9 +43,6 @@ TIMED = {
     *("exposure-hunting", "white-balance-hunting", "autofocus-hunting", "rolling-bands"),
 }
 """Kinds whose damage is at some time in the segment: a part of the segment may have none of it."""
-
-NOT_THE_CLIPS = {"setup", "stopped"}
-"""Kinds of `MediaError` that say nothing about a clip: no sampling process can start, or it was stopped."""
 
 PARTS_SHARE = 0.4
 """Share of the training segments that are cut to a part, because not all streams have segments of two seconds."""
@@ -86,7 +83,7 @@ def sample_all(
             try:
                 windows = futures.pop(i).result()
             except MediaError as error:
-                if error.kind in NOT_THE_CLIPS:
+                if error.kind in OWN_FAULTS:
                     raise
                 remark(f"{rows[i]['path']}: left out, {error.reason}")
                 continue

@@ -13,14 +13,11 @@ from typing import Self
 
 from scorer.sampling import SamplerPool, VideoFacts
 from scorer.spec import SamplerSpec
-from streams.errors import MediaError
+from streams.errors import OWN_FAULTS, MediaError
 from streams.events import LONGEST_SEGMENT
 from streams.ingest.files import CutLimits, CutSegment, Source, cut
 
 log = logging.getLogger(__name__)
-
-OWN_FAULTS = ("setup", "stopped")
-"""Kinds of `MediaError` that say nothing about the file: no child process can start, or this one ends."""
 
 SWEEP_SECONDS = 600.0
 """Between two looks at pieces that are too old."""

@@ -11,7 +11,7 @@ from streams.errors import MediaError
 from streams.events import TrainingExample
 from streams.web.api.answers import iso, iso_of
 from streams.web.api.cursors import page_of
-from streams.web.api.problems import ApiError, not_found
+from streams.web.api.problems import ApiError, empty_range, not_found
 from streams.web.api.queries import ClipsQuery
 from streams.web.api.table import FOR_WHOM, IMMUTABLE, Call, json_answer
 from streams.web.clips import Clips
@@ -21,7 +21,7 @@ async def clips(call: Call) -> web.Response:
     """Clips that wait to be rated."""
     query: ClipsQuery = call.query
     if query.start is not None and query.end is not None and query.start >= query.end:
-        raise ApiError(400, "from: it must be before `to`", "from")
+        raise empty_range()
     chosen = [example for example in _clips(call).examples() if call.sees(example.labels) and _is_asked_for(example, query)]
     key = _worst_key if query.worst else _newest_key
     page, following = page_of(sorted(chosen, key=key), key, query.cursor, query.limit)

@@ -42,6 +42,11 @@ class ApiError(Exception):
         return web.Response(status=self.status, body=body, content_type="application/problem+json", headers=self.headers)
 
 
+def empty_range() -> ApiError:
+    """The refusal of a range without any time in it."""
+    return ApiError(400, "from: it must be before `to`", "from")
+
+
 def not_found(what: str) -> ApiError:
     """The refusal for something that is not there."""
     return ApiError(404, f"there is no such {what}")

@@ -18,7 +18,7 @@ from streams.events.base import EPOCH
 from streams.history.base import MILLISECOND, MOST_POINTS, MOST_SEGMENTS, Bucket, History, step
 from streams.web.api.answers import CoursePoint, iso, iso_of
 from streams.web.api.cursors import cursor_of, key_of
-from streams.web.api.problems import ApiError, not_found
+from streams.web.api.problems import ApiError, empty_range, not_found
 from streams.web.api.queries import CompareQuery, CourseQuery, SegmentsQuery
 from streams.web.api.rows import as_csv, item_of, rendition_of
 from streams.web.api.table import IMMUTABLE, Call, cached, json_answer
@@ -188,7 +188,7 @@ def _range(query: CourseQuery | SegmentsQuery, now: datetime) -> tuple[datetime,
     except OverflowError:
         raise ApiError(400, "to: it is too early", "to") from None
     if start >= end:
-        raise ApiError(400, "from: it must be before `to`", "from")
+        raise empty_range()
     return start, end
 
 
