@@ -15,7 +15,6 @@ import json
 import os
 import re
 import shutil
-from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -189,12 +188,22 @@ class Registry:
             for file in manifest.files:
                 left -= self._download_file(manifest, folder, file, part, left)
             (part / MANIFEST).write_text(json.dumps(asdict(manifest), indent=1))
-            shutil.rmtree(local, ignore_errors=True)
-            # It fails where another process has downloaded the same files meanwhile.
-            with suppress(OSError):
-                part.rename(local)
+            if not self._put_in_place(part, local, manifest):
+                shutil.rmtree(local, ignore_errors=True)
+                self._put_in_place(part, local, manifest)
         finally:
             shutil.rmtree(part, ignore_errors=True)
+
+    def _put_in_place(self, part: Path, local: Path, manifest: Manifest) -> bool:
+        """Whether a version is in its place: as it was downloaded here, or by a faster process, which may read it by now."""
+        try:
+            part.rename(local)  # fails where a folder with files is there
+        except OSError:
+            try:
+                self._check(local, manifest)
+            except ModelError:
+                return False
+        return True
 
     def _download_file(self, manifest: Manifest, folder: str, file: str, part: Path, left: int) -> int:
         """Download one file into the folder `part`; returns its size. left: bytes that it may have at most."""

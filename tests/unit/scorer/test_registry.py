@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Callable
@@ -299,3 +300,24 @@ def test_a_download_that_a_power_failure_cut_off_is_made_again(remote: Registry,
                 file.write_bytes(damage)
         assert remote.fetch("nano", "1") == local
     assert all(file.stat().st_size for file in local.iterdir())
+
+
+def test_a_version_that_another_process_has_downloaded_meanwhile_is_left_to_who_reads_it(
+    remote: Registry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    download_file = Registry._download_file
+    other = Registry(remote.url, remote._cache)
+    places: list[tuple[Path, int]] = []
+
+    def overtaken(registry: Registry, *arguments: Any) -> int:
+        if registry is remote and not places:
+            with monkeypatch.context() as patched:
+                patched.setattr(registry_module.os, "getpid", os.getppid)
+                local = other.fetch("nano", "1")
+            places.append((local, local.stat().st_ino))
+        return download_file(registry, *arguments)
+
+    monkeypatch.setattr(Registry, "_download_file", overtaken)
+    local = remote.fetch("nano", "1")
+    assert places == [(local, local.stat().st_ino)]
+    assert [path.name for path in local.parent.iterdir()] == ["1"]
