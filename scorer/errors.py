@@ -1,5 +1,7 @@
 """The errors of the way from a clip to a score."""
 
+import errno
+
 
 class FvqError(Exception):
     """An error whose message a user can act on.
@@ -42,3 +44,16 @@ class ScorerError(FvqError):
 
 class SpecChangedError(FvqError):
     """From now on the scorer takes clips that are sampled by another specification, its `spec`. Sample the clips again."""
+
+
+ABOUT_THE_PATH = (None, errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.ELOOP, errno.ENAMETOOLONG)
+"""Numbers of OSErrors that come again each time: the path is not of a file. Libraries raise OSErrors of their own without one."""
+
+
+def cannot_be_read_now(error: BaseException | None) -> bool:
+    """Whether an error comes from an OSError that may pass: too many open files, a share that does not answer."""
+    while error is not None:
+        if isinstance(error, OSError) and error.errno not in ABOUT_THE_PATH:
+            return True
+        error = error.__cause__
+    return False

@@ -7,6 +7,7 @@ bloat the worker does so in the child, and costs a `ModelError`. No torch here: 
 
 from __future__ import annotations
 
+import errno
 import os
 import resource
 import select
@@ -17,7 +18,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from scorer.errors import ModelError
+from scorer.errors import ModelError, cannot_be_read_now
 from scorer.model_files import check_model_files
 from scorer.process import data_bytes, die_with_parent, forbid_core_dump, limit
 from scorer.spec import ModelId
@@ -33,6 +34,9 @@ CHECK_MEMORY_MB = 2048
 
 SOUND = "sound"
 """The child's answer where the model may be loaded."""
+
+UNREADABLE = "unreadable: "
+"""How the child's reason begins where a file cannot be read now, which says nothing about the model."""
 
 FORBIDDEN_EVENTS = ("socket.connect", "socket.getaddrinfo", "pickle.find_class", "os.system", "os.exec")
 """Python's audit events that end the check: no model needs the network, a pickle or a shell to be loaded."""
@@ -65,6 +69,8 @@ def check_model(directory: Path, device: str) -> None:
         raise ModelError(
             f"model {directory}: the process that tries to load it was killed, as where memory is short"
         ) from MemoryError()
+    if reason.startswith(UNREADABLE):
+        raise ModelError(reason.removeprefix(UNREADABLE)) from OSError(errno.EIO, "a file cannot be read now")
     if reason != SOUND:
         raise ModelError(reason or f"model {directory}: the process that tries to load it ends early")
 
@@ -112,10 +118,10 @@ def _check_and_answer(directory: Path, device: str, parent: int) -> None:
         reason = SOUND
     except MemoryError:
         reason = f"model {directory}: to load it takes more than {CHECK_MEMORY_MB} MiB beside its weights"
-    except ModelError as error:
-        reason = error.reason
     except Exception as error:
-        reason = f"model {directory}: {type(error).__name__}: {error}"
+        reason = error.reason if isinstance(error, ModelError) else f"model {directory}: {type(error).__name__}: {error}"
+        if cannot_be_read_now(error):
+            reason = UNREADABLE + reason
     os.write(answers, reason.encode(errors="replace")[: select.PIPE_BUF])
     os._exit(0)  # past what the libraries do at the end
 

@@ -1,7 +1,8 @@
 """A model that follows the registry: the version that is promoted takes over between two batches.
 
 Only the registry says which version is current. The new version is loaded and tried while the old one scores. One that cannot be
-loaded, or gives no valid scores, is refused; the old one stays. One for which there is no memory is tried again.
+loaded, or gives no valid scores, is refused; the old one stays. One for which there is no memory, or whose files cannot be read
+now, is tried again.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from scorer.errors import ModelError
+from scorer.errors import ModelError, cannot_be_read_now
 from scorer.find import find_model
 from scorer.load import LoadedModel, load_engine
 from scorer.registry import Registry
@@ -103,8 +104,10 @@ class ReloadingEngine:
         current: str | None = None
         try:
             current = self._registry.current(self.model.name)
+            if self._leaves(current):
+                return False  # before find_model() reads its files, one of which may be missing for a while
             _, new = find_model(self._requested, self._registry)
-            if new == self.model or new.version in self._refused or self._short.holds(new.version):
+            if self._leaves(new.version):
                 return False
         except Exception as error:
             if current is not None and isinstance(error, ModelError):
@@ -114,11 +117,10 @@ class ReloadingEngine:
             return False
         try:
             engine = self._load(new)
-        except OSError as error:
-            log.warning("model %s cannot be read now, %s goes on: %s", new.version, self.model.version, error)
-            return False
         except Exception as error:
-            if _lacks_memory(error):
+            if isinstance(error, OSError) or cannot_be_read_now(error):
+                log.warning("model %s cannot be read now, %s goes on: %s", new.version, self.model.version, error)
+            elif _lacks_memory(error):
                 pause = self._short.add(new.version)
                 log.warning(
                     "no memory for model %s, %s goes on, next try in %g s: %s", new.version, self.model.version, pause, error
@@ -132,6 +134,10 @@ class ReloadingEngine:
         self._listener.loaded(engine.model)
         log.info("model %s@%s scores from now on, %s did before", engine.model.name, engine.model.version, before)
         return True
+
+    def _leaves(self, version: str | None) -> bool:
+        """Whether a version is not to be loaded now: it scores, is refused, or had no memory a short time ago."""
+        return version is not None and (version == self.model.version or version in self._refused or self._short.holds(version))
 
     def _load(self, new: ModelId) -> LoadedModel:
         published = self._registry.current(new.name) == new.version

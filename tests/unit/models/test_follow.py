@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import threading
 import time
@@ -16,7 +17,7 @@ from prometheus_client import REGISTRY
 from safetensors.torch import load_file, save_file
 
 from scorer import engine as engine_module
-from scorer import reloading
+from scorer import model_files, reloading
 from scorer.model.modeling import FVQRater
 from scorer.registry import Registry
 from scorer.spec import ClipScore, ModelId
@@ -165,6 +166,44 @@ def test_a_registry_that_is_damaged_or_unreachable_changes_nothing(
         patched.setattr(Registry, "fetch", unreachable)
         assert not scorer.refresh()
     assert scorer.refresh(), "the version was not refused: only the store did not answer"
+
+
+def test_the_version_that_scores_is_not_refused_where_a_file_of_it_is_missing_for_a_while(
+    settings: Settings, registry: Registry, caplog: pytest.LogCaptureFixture
+) -> None:
+    scorer = ReloadingScorer(settings.model, settings.device, registry)
+    file = settings.data_dir / "models/small/versions/v1/config.json"
+    text = file.read_text()
+    file.unlink()
+    assert not scorer.refresh()
+    assert not caplog.text
+    file.write_text(text)
+    registry.promote("small", "v2")
+    assert scorer.refresh()
+    registry.rollback("small")
+    assert scorer.refresh(), "the version was not refused"
+    assert scorer.model.version == "v1"
+
+
+@pytest.mark.parametrize("place", ["before it is tried", "in this process"])
+def test_a_version_whose_files_cannot_be_read_for_a_while_is_tried_again(
+    settings: Settings, registry: Registry, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, place: str
+) -> None:
+    scorer = ReloadingScorer(settings.model, settings.device, registry)
+    registry.promote("small", "v2")
+
+    def no_file_handle(*_: object) -> None:
+        raise OSError(errno.EMFILE, "Too many open files")
+
+    with monkeypatch.context() as patched:
+        if place == "in this process":
+            patched.setattr(engine_module, "load_model", no_file_handle)
+        else:
+            patched.setattr(model_files.os, "scandir", no_file_handle)
+        assert not scorer.refresh()
+    assert "model v2 cannot be read now, v1 goes on" in caplog.text
+    assert scorer.refresh(), "the version was not refused"
+    assert scorer.model.version == "v2"
 
 
 @pytest.mark.parametrize(

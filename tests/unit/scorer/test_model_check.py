@@ -17,7 +17,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from scorer import model_check
-from scorer.errors import ModelError
+from scorer.errors import ModelError, cannot_be_read_now
 from scorer.find import SHIPPED
 from scorer.load import load_engine
 from scorer.model import shapes
@@ -244,6 +244,24 @@ def test_a_child_that_the_kernel_kills_is_no_fault_of_the_model(tmp_path: Path, 
     with pytest.raises(ModelError, match="killed, as where memory is short") as raised:
         model_check.check_model(SHIPPED["nano"], "cpu")
     assert isinstance(raised.value.__cause__, MemoryError)
+
+
+@pytest.mark.parametrize(("number", "passes"), [("EMFILE", True), ("ENOENT", False)])
+def test_the_child_tells_a_file_that_cannot_be_read_now_from_one_that_is_missing(
+    whole: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, number: str, passes: bool
+) -> None:
+    (tmp_path / "sitecustomize.py").write_text(
+        "import errno, sys, types\n"
+        "module = types.ModuleType('scorer.model.shapes')\n"
+        "def try_shapes(directory, device):\n"
+        f"    raise OSError(errno.{number}, 'no file')\n"
+        "module.try_shapes = try_shapes\n"
+        "sys.modules['scorer.model.shapes'] = module\n"
+    )
+    monkeypatch.setenv("PYTHONPATH", f"{tmp_path}:{ROOT}")
+    with pytest.raises(ModelError, match=r"^model .*no file") as raised:
+        CHECK_MODEL(whole, "cpu")
+    assert cannot_be_read_now(raised.value) is passes
 
 
 CHECK_MODEL = model_check.check_model
