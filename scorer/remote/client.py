@@ -12,6 +12,7 @@ import random
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import takewhile
 from typing import TypeVar
 
 import numpy as np
@@ -41,7 +42,10 @@ OTHER_SPEC_PAUSE = 1.0
 """Seconds until an address that takes clips by another specification is asked again which one it takes."""
 
 PROBE_SECONDS = 3.0
-"""Longest time of each question of `probe`, for which a batch waits."""
+"""Longest time of each question that tries an address, for which a batch waits."""
+
+RETURN_SECONDS = 60.0
+"""How long a worker is with another address than its own first one before it asks whether it can go back."""
 
 Answer = TypeVar("Answer")
 
@@ -66,6 +70,8 @@ class RemoteScorer:
         self._replicas = [_Replica(Address(url)) for url in urls]
         # Each worker stays with an address as long as it answers: so the workers must begin with different ones.
         random.shuffle(self._replicas)
+        self._present: _Replica | None = None
+        self._return_at = clock() + RETURN_SECONDS
         self._rollover: Rollover | None = None
         self._model: ModelId | None = None
         self._closed = False
@@ -98,6 +104,7 @@ class RemoteScorer:
         """
         if not clips:
             return []
+        self._return_if_due()
         scores = self._first_answer(lambda replica: self._score_at(replica, clips, self._seconds))
         assert self._rollover is not None
         self._rollover = self._rollover.answered(self._clock())
@@ -110,12 +117,7 @@ class RemoteScorer:
         Raises `ScorerError` where no address gives a score.
         """
 
-        def ask(replica: _Replica) -> ServedModel:
-            served = self._learn(replica, PROBE_SECONDS)
-            self._post(replica, [_made_up(served.spec, served.statistics)], served.spec, PROBE_SECONDS)
-            return served
-
-        served = self._first_answer(ask)
+        served = self._first_answer(self._try)
         self._take(served.spec)
         self._show(served.model)
 
@@ -125,9 +127,37 @@ class RemoteScorer:
         for replica in self._replicas:
             replica.address.abort()
 
+    def _try(self, replica: _Replica) -> ServedModel:
+        """What an address serves that gives a score of a made-up clip. Raises `_FailedError` and `ModelError`."""
+        served = self._learn(replica, PROBE_SECONDS)
+        self._post(replica, [_made_up(served.spec, served.statistics)], served.spec, PROBE_SECONDS)
+        return served
+
+    def _return_if_due(self) -> None:
+        """Once a minute, go back to the first address of this worker's own order that gives scores again, of a made-up clip.
+
+        Without this all workers stay at one address after each of them was replaced in turn.
+        """
+        now = self._clock()
+        is_due = now >= self._return_at
+        if is_due or self._present is self._replicas[0]:
+            self._return_at = now + RETURN_SECONDS
+        for replica in takewhile(lambda replica: is_due and replica is not self._present, self._replicas):
+            if self._closed or replica.circuit.wait(now) > 0:
+                continue
+            try:
+                if self._try(replica).spec == self.spec:
+                    self._prefer(replica)
+                    break
+            except _FailedError as failure:
+                replica.note(failure, self._clock())
+            except ModelError:
+                continue  # of the made-up clip
+
     def _first_answer(self, ask: Callable[[_Replica], Answer]) -> Answer:
         """The answer of the first address that has one; those that left a failure behind are passed over for a while."""
-        for replica in sorted(self._replicas, key=self._takes_another_spec):
+        present_first = sorted(self._replicas, key=lambda replica: replica is not self._present)
+        for replica in sorted(present_first, key=self._takes_another_spec):
             if self._closed:
                 break
             if replica.circuit.wait(self._clock()) > 0:
@@ -152,8 +182,7 @@ class RemoteScorer:
         if replica.circuit.failures:
             log.info("the scorer at %s answers again", replica.address.url)
         replica.circuit, replica.problem, self.problem = replica.circuit.answered(), "", ""
-        self._replicas.remove(replica)
-        self._replicas.insert(0, replica)
+        self._present = replica
 
     def _takes_another_spec(self, replica: _Replica) -> bool:
         return self._rollover is not None and replica.served is not None and replica.served.spec != self._rollover.spec
