@@ -39,7 +39,7 @@ def check_scorer(scorer: Scorer, statistics: int) -> None:
     """Score a test clip; raises `ModelError` where the model cannot, or a number of its answer is not finite."""
     try:
         score = scorer.score([trial_clip(scorer.spec, statistics)])[0]
-    except (RuntimeError, ValueError) as error:
+    except (RuntimeError, ValueError, MemoryError) as error:
         raise ModelError(f"model {scorer.model} cannot score a test clip: {error}") from error
     if not (np.isfinite([score.uncertainty, *score.level_probs.values()]).all() and score.uncertainty > 0):
         raise ModelError(f"model {scorer.model} gave an uncertainty or levels that are not finite numbers")

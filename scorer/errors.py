@@ -49,6 +49,21 @@ class SpecChangedError(FvqError):
 ABOUT_THE_PATH = (None, errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.ELOOP, errno.ENAMETOOLONG)
 """Numbers of OSErrors that come again each time: the path is not of a file. Libraries raise OSErrors of their own without one."""
 
+NO_MEMORY = ("can't allocate memory", "bad_alloc", "Failed to allocate memory")
+"""What torch on a CPU and onnxruntime say where there is none left; they have no errors of their own for that."""
+
+
+def lacks_memory(error: BaseException | None) -> bool:
+    """Whether an error says, or comes from one that says, that the machine or its GPU has no memory left."""
+    while error is not None:
+        # torch's error of a GPU, by its name, since a model with a graph needs no torch.
+        if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
+            return True
+        if any(words in str(error) for words in NO_MEMORY):
+            return True
+        error = error.__cause__
+    return False
+
 
 def cannot_be_read_now(error: BaseException | None) -> bool:
     """Whether an error comes from an OSError that may pass: too many open files, a share that does not answer."""

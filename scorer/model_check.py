@@ -18,7 +18,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from scorer.errors import ModelError, cannot_be_read_now
+from scorer.errors import ModelError, cannot_be_read_now, lacks_memory
 from scorer.model_files import check_model_files
 from scorer.process import data_bytes, die_with_parent, forbid_core_dump, limit
 from scorer.spec import ModelId
@@ -116,11 +116,11 @@ def _check_and_answer(directory: Path, device: str, parent: int) -> None:
     try:
         trial(directory)
         reason = SOUND
-    except MemoryError:
-        reason = f"model {directory}: to load it takes more than {CHECK_MEMORY_MB} MiB beside its weights"
     except Exception as error:
         reason = error.reason if isinstance(error, ModelError) else f"model {directory}: {type(error).__name__}: {error}"
-        if cannot_be_read_now(error):
+        if lacks_memory(error):
+            reason = f"model {directory}: to load it takes more than {CHECK_MEMORY_MB} MiB beside its weights"
+        elif cannot_be_read_now(error):
             reason = UNREADABLE + reason
     os.write(answers, reason.encode(errors="replace")[: select.PIPE_BUF])
     os._exit(0)  # past what the libraries do at the end

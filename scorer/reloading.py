@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from scorer.errors import ModelError, cannot_be_read_now
+from scorer.errors import ModelError, cannot_be_read_now, lacks_memory
 from scorer.find import find_model
 from scorer.load import LoadedModel, load_engine
 from scorer.registry import Registry
@@ -120,7 +120,7 @@ class ReloadingEngine:
         except Exception as error:
             if isinstance(error, OSError) or cannot_be_read_now(error):
                 log.warning("model %s cannot be read now, %s goes on: %s", new.version, self.model.version, error)
-            elif _lacks_memory(error):
+            elif lacks_memory(error):
                 pause = self._short.add(new.version)
                 log.warning(
                     "no memory for model %s, %s goes on, next try in %g s: %s", new.version, self.model.version, pause, error
@@ -153,13 +153,3 @@ class ReloadingEngine:
             self._refused.add(version)
             self._listener.refused()
             log.error("model %s is refused, %s goes on: %s", version, self.model.version, error)
-
-
-def _lacks_memory(error: BaseException | None) -> bool:
-    """Whether an error says, or comes from one that says, that the machine or its GPU has no memory left."""
-    while error is not None:
-        # torch's error of a GPU, by its name, since a model with a graph needs no torch; on a CPU torch has none of its own.
-        if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError" or "can't allocate memory" in str(error):
-            return True
-        error = error.__cause__
-    return False

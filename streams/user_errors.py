@@ -25,6 +25,8 @@ def for_user(error: Exception) -> tuple[str, int] | None:
         return str(error), 2
     if isinstance(error, FvqError | ValueError):
         return str(error), 1
+    if isinstance(error, MemoryError) and str(error):
+        return str(error), 1
     if isinstance(error, OSError) and error.filename:
         return f"{error.filename}: {error.strerror}", 1
     if isinstance(error, ImportError):

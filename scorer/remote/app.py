@@ -173,6 +173,8 @@ class _Pages:
         except UnscorableError as error:
             raise ProblemError(422, str(error), clips=error.clips) from error
         except ModelFailedError as error:
+            if error.may_pass:
+                raise ProblemError(503, str(error), {"Retry-After": str(self._replica.batcher.retry_after())}) from error
             raise ProblemError(500, str(error)) from error
 
     async def _scores(self, request: Request, engine: ServedEngine, clips: list[ModelInput]) -> list[ClipScore]:

@@ -17,7 +17,7 @@ from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from scorer.errors import FvqError, ModelError
+from scorer.errors import FvqError, ModelError, lacks_memory
 from scorer.spec import ClipScore, ModelInput
 
 MOST_WAITING = 128
@@ -68,7 +68,11 @@ class UnscorableError(FvqError):
 
 
 class ModelFailedError(FvqError):
-    """The model cannot score a test clip either: the fault is not the request's."""
+    """The fault is not the request's. is_broken: the model cannot score a test clip either. may_pass: there is no memory now."""
+
+    def __init__(self, reason: str, is_broken: bool, may_pass: bool) -> None:
+        super().__init__(reason)
+        self.is_broken, self.may_pass = is_broken, may_pass
 
 
 @dataclass(eq=False)
@@ -206,7 +210,7 @@ class Batcher:
             self._measure(len(batch), time.monotonic() - self._began)
         finally:
             self._began = None
-        self.broken = next((str(result) for result in results if isinstance(result, ModelFailedError)), "")
+        self.broken = next((str(result) for result in results if isinstance(result, ModelFailedError) and result.is_broken), "")
         for (request, place), result in zip(batch, results, strict=True):
             request.add(place, result)
         return True
@@ -237,7 +241,7 @@ class Batcher:
 def score_batch(scorer: CheckedScorer, clips: Sequence[ModelInput]) -> list[ClipScore | FvqError]:
     """For each clip its score, or an error. Where the batch fails, and a test clip does not, each clip is scored alone.
 
-    The error is a `ModelFailedError` for every clip where the test clip fails too.
+    The error is a `ModelFailedError` for every clip where the test clip fails too, and for one for which there is no memory.
     """
     try:
         return list(_checked_scores(scorer, clips))
@@ -245,13 +249,15 @@ def score_batch(scorer: CheckedScorer, clips: Sequence[ModelInput]) -> list[Clip
         try:
             scorer.check()
         except Exception as error:
-            return [ModelFailedError(f"the model cannot score a test clip: {_words(error)}")] * len(clips)
+            words = f"the model cannot score a test clip: {_words(error)}"
+            return [ModelFailedError(words, is_broken=True, may_pass=lacks_memory(error))] * len(clips)
     results: list[ClipScore | FvqError] = []
     for clip in clips:
         try:
             results += _checked_scores(scorer, [clip])
         except Exception as error:
-            results.append(ModelError(_words(error)))
+            failure = ModelFailedError(_words(error), is_broken=False, may_pass=True)
+            results.append(failure if lacks_memory(error) else ModelError(_words(error)))
     return results
 
 

@@ -13,7 +13,7 @@ import onnxruntime
 
 from scorer.answer import check_scorer, clip_scores, model_threads
 from scorer.cpu_session import cpu_session
-from scorer.errors import ModelError
+from scorer.errors import ModelError, lacks_memory
 from scorer.spec import MODEL_INPUTS, ClipScore, ModelId, ModelInput, SamplerSpec, made_up_input
 
 GRAPH_FILE = "model.onnx"
@@ -53,7 +53,7 @@ class Graph:
         check_scorer(self, self._statistics)
 
     def score(self, clips: Sequence[ModelInput]) -> list[ClipScore]:
-        """One score per clip, in order. Raises `ModelError` where a score is not finite."""
+        """One score per clip, in order. Raises `ModelError` where a score is not finite, MemoryError where there is no memory."""
         answers = [self._run(clip) for clip in clips]
         return clip_scores(self._model, *map(list, zip(*answers, strict=True))) if answers else []
 
@@ -62,6 +62,8 @@ class Graph:
         try:
             score, uncertainty, probabilities = self._session.run(OUTPUTS, inputs)
         except Exception as error:  # onnxruntime's errors have no base of their own
+            if lacks_memory(error):
+                raise MemoryError(f"there is no memory for model {self._model} to score a clip: {error}") from error
             raise ModelError(f"model {self._model} cannot score a clip: {error}") from error
         return float(score[0]), float(uncertainty[0]), probabilities[0].tolist()
 

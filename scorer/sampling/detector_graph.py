@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from scorer.cpu_session import cpu_session
+from scorer.errors import lacks_memory
 from scorer.sampling.images import Image
 
 ASSETS = Path(__file__).parent.parent / "assets"
@@ -30,7 +31,7 @@ class DetectorGraph:
         try:
             outputs = self._session.run(None, {"pictures": planes})
         except Exception as error:  # onnxruntime's errors have no base of their own
-            if "std::bad_alloc" in str(error):
+            if lacks_memory(error):
                 raise MemoryError from error
             raise
         return [output[0] for output in outputs]

@@ -25,6 +25,7 @@ from tests.support.doubles import BrightnessScorer
 
 class HeldScorer(BrightnessScorer):
     """Scores by brightness when it is let go. A clip whose last statistic is 13 fails; with `broken` every clip fails.
+    Without `memory` there is none for a clip whose last statistic is 12, and with `broken` for no clip.
 
     go: set at the start; a test that clears it holds the next batch. at_work: set as soon as a batch is held or scored.
     """
@@ -37,12 +38,16 @@ class HeldScorer(BrightnessScorer):
         self.go.set()
         self.at_work = threading.Event()
         self.broken = False
+        self.memory = True
         self.checks = 0
 
     def score(self, clips: Sequence[ModelInput]) -> list[ClipScore]:
         self.at_work.set()
         if not self.go.wait(20):
             raise TimeoutError("the test did not let the scorer go")
+        if not self.memory and (self.broken or any(clip.statistics[-1] == 12 for clip in clips)):
+            self.batches.append(-len(clips))
+            raise MemoryError("there is no memory for a clip")
         if self.broken or any(clip.statistics[-1] == 13 for clip in clips):
             self.batches.append(-len(clips))
             raise ModelError("the model gave a score that is not a finite number")
@@ -51,7 +56,7 @@ class HeldScorer(BrightnessScorer):
     def check(self) -> None:
         self.checks += 1
         if self.broken:
-            raise ModelError("the model gave a score that is not a finite number")
+            raise ModelError("the model gave a score that is not a finite number") from None if self.memory else MemoryError()
 
 
 @dataclass

@@ -212,6 +212,20 @@ def test_a_broken_model_is_500_and_not_healthy(server: RunningServer, model: Hel
     assert server.request("GET", "/healthz").status == 200
 
 
+@pytest.mark.parametrize("for_none", [False, True], ids=["for one clip", "for no clip"])
+def test_a_lack_of_memory_is_503_with_retry_after(server: RunningServer, model: HeldModel, for_none: bool) -> None:
+    model.engine.memory, model.engine.broken = False, for_none
+    large = make_clip()
+    large.statistics[-1] = 12
+    answer = server.score(pack([make_clip(), large], SPEC))
+    assert is_problem(answer, 503, "cannot score a test clip" if for_none else "there is no memory for a clip")
+    assert 1 <= int(answer.headers["retry-after"]) <= 60
+    assert server.request("GET", "/healthz").status == (503 if for_none else 200)
+    model.engine.memory, model.engine.broken = True, False
+    assert server.score(pack([make_clip(), large], SPEC)).status == 200
+    assert server.request("GET", "/healthz").status == 200
+
+
 def test_an_error_of_the_server_is_500_without_its_words(server: RunningServer, monkeypatch: pytest.MonkeyPatch) -> None:
     def broken(*_: object) -> None:
         raise KeyError("a secret")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 
@@ -63,6 +64,19 @@ def test_a_broken_model_is_the_servers_fault(server: RunningServer, model: HeldM
     model.engine.broken = True
     with pytest.raises(ScorerError, match="cannot score a test clip"):
         scorer.score([make_clip()])
+
+
+def test_a_lack_of_memory_is_not_the_clips_fault(server: RunningServer, model: HeldModel) -> None:
+    scorer = connected(server.url)
+    large = make_clip()
+    large.statistics[-1] = 12
+    model.engine.memory = False
+    with pytest.raises(ScorerError, match="there is no memory for a clip") as raised:
+        scorer.score([large])
+    assert raised.value.retry_after >= 0.4
+    model.engine.memory = True
+    time.sleep(raised.value.retry_after)
+    assert len(scorer.score([large])) == 1
 
 
 def test_a_wrong_token_is_said(server: RunningServer) -> None:

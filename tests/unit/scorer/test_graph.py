@@ -16,7 +16,7 @@ import torch
 from onnx import helper, numpy_helper
 
 from scorer.engine import Engine, load_network
-from scorer.errors import ModelError
+from scorer.errors import ModelError, lacks_memory
 from scorer.find import SHIPPED, find_model
 from scorer.load import load_engine
 from scorer.model.adapters import Lora, attach, save_adapter
@@ -155,6 +155,51 @@ def test_a_graph_of_other_weights_is_noticed_at_the_promotion(copy: Path) -> Non
         export_graph(copy)
     assert export_graph(copy, anew=True) == copy / GRAPH_FILE, "as after a training into the same folder"
     assert export_graph(copy) == copy / GRAPH_FILE
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "[ONNXRuntimeError] : 1 : FAIL : std::bad_alloc",
+        "[ONNXRuntimeError] : 6 : RUNTIME_EXCEPTION : Non-zero status code returned while running Conv node. Name:'' "
+        "Status Message: bfc_arena.cc:376 Failed to allocate memory for requested buffer of size 1073741824",
+    ],
+)
+def test_a_lack_of_memory_is_not_the_clips_fault(small: Path, monkeypatch: pytest.MonkeyPatch, words: str) -> None:
+    graph = load_graph(small, ModelId("small", "1"))
+
+    class Full:
+        def run(self, *_: object) -> None:
+            raise RuntimeError(words)
+
+    monkeypatch.setattr(graph, "_session", Full())
+    with pytest.raises(MemoryError, match="there is no memory for model small@1"):
+        graph.score([make_clip()])
+    with pytest.raises(ModelError, match="cannot score a test clip") as raised:
+        graph.check()
+    assert lacks_memory(raised.value)
+
+
+NO_MEMORY = """
+import resource
+from scorer.answer import trial_clip
+from scorer.load import load_engine
+from scorer.process import data_bytes
+engine = load_engine("nano", "cpu")
+clip = trial_clip(engine.spec, engine.statistics)
+resource.setrlimit(resource.RLIMIT_DATA, (data_bytes(), resource.RLIM_INFINITY))
+try:
+    engine.score([clip])
+except MemoryError as error:
+    resource.setrlimit(resource.RLIMIT_DATA, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+    print(error)
+"""
+"""Scores a clip in a process that gets no more memory."""
+
+
+def test_onnxruntime_says_in_these_words_that_there_is_no_memory() -> None:
+    done = subprocess.run([PYTHON, "-c", NO_MEMORY], env=clean_environment(), capture_output=True, text=True, check=True)
+    assert "bad_alloc" in done.stdout
 
 
 def change_graph(change: Callable[[onnx.ModelProto], None]) -> Callable[[Path], None]:
