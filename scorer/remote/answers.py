@@ -70,7 +70,7 @@ class _Score(_Answer):
     score: Annotated[FiniteFloat, Field(ge=0, le=100)]
     level: _Level
     level_probs: Annotated[dict[_Level, _Probability], AfterValidator(_whole)]
-    uncertainty: Annotated[FiniteFloat, Field(ge=0, le=100)]
+    uncertainty: Annotated[FiniteFloat, Field(ge=0)]  # points without an upper bound, as in `SegmentScore`
 
 
 class _Scores(_Answer):

@@ -5,6 +5,8 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from functools import partial
 
 import pytest
 
@@ -39,6 +41,15 @@ def test_the_scores_are_those_of_the_model(server: RunningServer) -> None:
     clips = [make_clip(light) for light in (20, 60, 100, 140, 180, 220, 90)]
     assert scorer.score(clips) == HeldScorer().score(clips), "more clips than a request may have are divided"
     assert (scorer.spec, str(scorer.model)) == (HeldScorer.spec, "brightness@1")
+
+
+def test_an_uncertainty_over_100_is_taken_as_from_a_model_in_the_worker(
+    server: RunningServer, model: HeldModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    score = HeldScorer.score
+    unsure = partial(replace, uncertainty=130.25)
+    monkeypatch.setattr(HeldScorer, "score", lambda scorer, clips: [unsure(known) for known in score(scorer, clips)])
+    assert [known.uncertainty for known in connected(server.url).score([make_clip(), make_clip()])] == [130.25, 130.25]
 
 
 def test_several_workers_share_a_server(server: RunningServer) -> None:
