@@ -131,6 +131,9 @@ def _check_config(config: PeftConfig, network: FVQRater) -> None:
     # Other kinds load a tokenizer from the hub, or a module by its name.
     if not isinstance(config, LoraConfig) or config.megatron_config is not None:
         raise ValueError(f"it is of the kind {config.peft_type}; only LoRA is loaded")
+    if not isinstance(config.init_lora_weights, bool):
+        # Other beginnings are computed before the adapter's weights take their place: pissa's take half an hour on a large base.
+        raise ValueError(f"its init_lora_weights is {config.init_lora_weights!r}; only true and false are loaded")
     patterns = [*(config.rank_pattern or {}), *(config.alpha_pattern or {})]
     for named in (config.target_modules, config.exclude_modules, config.layers_pattern):
         patterns += [named] if isinstance(named, str) else list(named or ())

@@ -22,6 +22,7 @@ from scorer.load import load_engine
 from scorer.model.adapters import (
     AdaptedRater,
     Lora,
+    adapter_shapes,
     attach,
     is_adapter_weight,
     keep_norms,
@@ -204,3 +205,15 @@ def test_an_adapter_of_another_kind_or_whose_pattern_does_not_end_is_refused(
     tokens = changed(adapter, tmp_path / "tokens", "adapter_config.json", peft_type="PROMPT_TUNING", num_virtual_tokens=4)
     with pytest.raises(ModelError, match="only LoRA"):
         load_adapter(tokens)
+
+
+@pytest.mark.parametrize("start", ["pissa", "gaussian", "olora", "corda", 1, None])
+def test_an_adapter_whose_weights_would_be_computed_before_its_own_are_read_is_refused(
+    adapter: Path, tmp_path: Path, start: object
+) -> None:
+    plain = changed(adapter, tmp_path / "plain", "adapter_config.json", init_lora_weights=False)
+    other = changed(adapter, tmp_path / "other", "adapter_config.json", init_lora_weights=start)
+    for load in (load_adapter, adapter_shapes):
+        load(plain)
+        with pytest.raises((ModelError, ValueError), match="init_lora_weights"):
+            load(other)
