@@ -10,6 +10,8 @@ from pathlib import Path
 
 import aiokafka
 import pytest
+from kafka.errors import KafkaConnectionError
+from kafka.net.transport import KafkaTCPTransport
 
 from streams.logs import _CHATTER, LONGEST_CHARS, configure_logging
 
@@ -106,3 +108,13 @@ def test_the_installed_library_still_writes_these_lines() -> None:
     sources = "".join(file.read_text() for file in Path(aiokafka.__file__).parent.rglob("*.py"))
     for beginning in itertools.chain.from_iterable(_CHATTER.values()):
         assert f'"{beginning}' in sources, beginning
+
+
+def test_a_connection_that_breaks_off_in_kafka_python_is_told_at_debug_alone(capsys: pytest.CaptureFixture[str]) -> None:
+    for level, is_told in (("info", False), ("debug", True)):
+        configure_logging(level, "text")
+        # As kafka-python reads from a connection that it has closed itself, where a worker ends.
+        transport = KafkaTCPTransport(None, None)
+        _, error = transport._sock_recv()
+        assert isinstance(error, KafkaConnectionError)
+        assert any("Error receiving network data" in line for line in lines(capsys)) is is_told
