@@ -90,38 +90,35 @@ def before_backlog(rendition: RenditionState, score: SegmentScore, ahead: float)
     return RenditionState(score.sequence - 1, score.start, score.start, ahead=0.0).watching(watches)
 
 
-def noted_behind(rendition: RenditionState, score: SegmentScore, received: datetime, patience: float) -> RenditionState:
-    """The rendition with a segment in its run of those that come too late to be judged, or to end a silence.
+def with_late(
+    rendition: RenditionState, score: SegmentScore, ahead: float, received: datetime, patience: float
+) -> tuple[SegmentScore, float, RenditionState]:
+    """A segment that comes too late to be judged, or to end a silence: its score, the seconds by which its clock is ahead, and
+    its rendition with it in the run of such segments.
 
-    score: as `placed` gives it; none that is read again. patience: as in `is_set_back`. Segments that are scored again are in no
-    long run: a scorer is through them sooner than they play.
+    Where they have come for `patience` seconds, as fast as they play, their clock was set back: then the score is set forward and
+    follows on the rendition. Segments that are scored again are in no long run: a scorer is through them sooner than they play.
+
+    score, ahead: as `placed` gives them; none that is read again.
     """
     run = rendition.behind
     if run is None or abs(((received - run.received) - (score.start - run.start)).total_seconds()) > patience / 4:
         run = Behind(score.start, received)
-    return replace(rendition, behind=run)
+    rendition = replace(rendition, behind=run)
+    if (score.start - run.start).total_seconds() < patience:
+        return score, ahead, rendition
+    return _set_forward(rendition.interrupted(), score, ahead, received)
 
 
-def is_set_back(rendition: RenditionState, score: SegmentScore, patience: float) -> bool:
-    """Whether the clock was set back: such segments have come for `patience` seconds, as fast as they play.
-
-    rendition: as `noted_behind` gives it.
-    """
-    return rendition.behind is not None and (score.start - rendition.behind.start).total_seconds() >= patience
-
-
-def set_forward(
-    rendition: RenditionState, score: SegmentScore, received: datetime, ahead: float
-) -> tuple[SegmentScore, RenditionState]:
-    """The score of a clock that was set back, ending when it arrived, and its rendition as it is at the start of it.
-
-    ahead: seconds that `placed` has taken off the score's start.
-    """
+def _set_forward(
+    rendition: RenditionState, score: SegmentScore, ahead: float, received: datetime
+) -> tuple[SegmentScore, float, RenditionState]:
+    """The score of a clock that was set back, ending when it arrived; its `ahead`; and its rendition at the start of it."""
     late = received - end_of(score)
     score = score.model_copy(update={"start": score.start + late})
     ahead -= late.total_seconds()
     moved = replace(rendition, sequence=score.sequence - 1, numbered_since=score.start, until=score.start, ahead=ahead)
-    return score, replace(moved, before=None, behind=None)
+    return score, ahead, replace(moved, before=None, behind=None)
 
 
 def healed(state: StreamState, name: str, score: SegmentScore, received: datetime) -> StreamState:

@@ -20,15 +20,13 @@ from streams.alerts.clock import (
     before_stray,
     end_of,
     healed,
-    is_set_back,
     latest_end,
-    noted_behind,
     placed,
     runs_ahead,
-    set_forward,
+    with_late,
 )
 from streams.alerts.limits import Alerts
-from streams.alerts.rendition import Change, close, interrupted, judge
+from streams.alerts.rendition import Change, close, judge
 from streams.alerts.state import OpenAlert, RenditionState, StreamState
 from streams.events import AlertCause, AlertKind, QualityAlert, SegmentScore
 
@@ -65,20 +63,17 @@ def step(
         state = replace(state, renditions=state.renditions | {name: before})
         state = replace(state, until=latest_end(state))
     elif rendition is not None:
-        noted, is_new, patience = replace(rendition, behind=None), _is_new(rendition, score), limits.no_segments.after
+        noted = rendition
         # One that is judged by its number may be from before `until` because of a wrong duration: until then `until` is to come.
         is_before = received is not None and end_of(score) <= rendition.until <= received
-        if not is_new or is_before or _is_late(state, score):
-            noted = rendition
-            # A score that is read again, after a crash, is not later than what the state has: it says nothing about the clock.
-            if received is not None and (state.received is None or received > state.received):
-                noted = noted_behind(rendition, score, received, patience)
-                if is_set_back(noted, score, patience):
-                    score, noted = set_forward(interrupted(noted), score, received, ahead or 0.0)
-                    ahead, is_new = noted.ahead, True
+        if _is_new(rendition, score) and not is_before and not _is_late(state, score):
+            noted = replace(rendition, behind=None)
+        # A score that is read again, after a crash, is not later than what the state has: it says nothing about the clock.
+        elif received is not None and (state.received is None or received > state.received):
+            score, ahead, noted = with_late(rendition, score, ahead or 0.0, received, limits.no_segments.after)
         if noted != rendition:
             rendition, state = noted, replace(state, renditions=state.renditions | {name: noted})
-        if not is_new:
+        if not _is_new(rendition, score):
             return _end_announced_late(state, rendition, score)
     state, alerts = _end_silence(state, score)
     rendition = _moved_to(rendition, score, limits, ahead, runs_ahead(score, received))
@@ -258,7 +253,7 @@ def _moved_to(
     elif may_be_stray or runs_ahead:
         before = replace(rendition, before=None)
     if score.start - rendition.until > timedelta(seconds=limits.no_segments.after):
-        rendition = interrupted(rendition)
+        rendition = rendition.interrupted()
     gap = max(0.0, (score.start - rendition.until).total_seconds()) if not changed else 0.0
     restarted = score.sequence <= rendition.sequence
     return replace(

@@ -59,12 +59,6 @@ def close(state: RenditionState, at: datetime) -> tuple[RenditionState, list[Cha
     return replace(state.watching({}), cusum=0.0, cusum_since=None, smoothed=None, recent=(), missing=0.0, sound=Sound()), changes
 
 
-def interrupted(state: RenditionState) -> RenditionState:
-    """The state after a time of which nobody knows what was in it: bad and good stretches before it are not continued."""
-    watches = {kind: replace(watch, pending_since=None) for kind, watch in state.every_watch().items()}
-    return replace(state.watching(watches), cusum=0.0, cusum_since=None, smoothed=None, recent=(), missing=0.0)
-
-
 def drop_limit(state: RenditionState, drop: QualityDrop) -> float:
     """The cumulative sum over which a rendition's scores are a drop, points."""
     return max(drop.limit, drop.noise_limit * math.sqrt(state.variance))

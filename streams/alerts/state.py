@@ -144,6 +144,11 @@ class RenditionState:
         no_face, silent = watches.get("no-face", Watch()), watches.get("silent", Watch())
         return replace(self, watches=others, no_face=no_face, silent=silent)
 
+    def interrupted(self) -> RenditionState:
+        """The state after a time of which nobody knows what was in it: bad and good stretches before it are not continued."""
+        watches = {kind: replace(watch, pending_since=None) for kind, watch in self.every_watch().items()}
+        return replace(self.watching(watches), cusum=0.0, cusum_since=None, smoothed=None, recent=(), missing=0.0)
+
 
 @dataclass(frozen=True, slots=True)
 class StreamState:
