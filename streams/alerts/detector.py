@@ -111,9 +111,9 @@ def tick(
     """
     if state.until is None:
         return state, []
-    # A stream whose clock is ahead was silent for longer than its own time says.
-    lasts = max((now - state.until).total_seconds(), silent_for)
-    until_now = state.until + timedelta(seconds=lasts)
+    # The stream's own clock may be ahead, or behind by days.
+    lasts = max((now - (state.received or state.until)).total_seconds(), silent_for)
+    until_now = max(now, state.until + timedelta(seconds=silent_for))
     if state.silence is not None and not limits.no_segments.enabled:
         resolved = _silence_over(state, state.silence, until_now, state.segment_id)
         return replace(state, silence=None), [resolved]

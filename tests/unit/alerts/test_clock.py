@@ -256,6 +256,20 @@ def test_a_stream_that_comes_back_with_its_clock_set_back_is_no_longer_silent_an
     assert abs(told.started_at - start_of(200)) <= 2 * LAG
 
 
+@pytest.mark.parametrize("behind", [3600.0, 3 * DAY, 20 * 365 * DAY])
+def test_a_stream_whose_clock_is_behind_is_told_when_it_dies_and_given_up_as_late_as_any(behind: float) -> None:
+    state = judged([shifted(make_score(i), -behind) for i in range(100)])[0]
+    silent, (alert,) = tick(state, written_at(120), 40, LIMITS)
+    assert silent is not None
+    assert (alert.kind, alert.state, alert.started_at) == ("no-segments", "firing", state.until)
+    day = LIMITS.no_segments.forget_after
+    assert tick(silent, written_at(99) + timedelta(seconds=day - 1), day - 1, LIMITS) == (silent, [])
+    given_up = written_at(99) + timedelta(seconds=day)
+    gone, (end,) = tick(silent, given_up, 40, LIMITS)  # of a worker that was away meanwhile
+    assert gone is None
+    assert (end.alert_id, end.ended_at) == (alert.alert_id, given_up)
+
+
 @RESTARTS
 def test_a_clock_that_is_right_again_is_followed_at_once(restarts: bool) -> None:
     scores = set_back([make_score(i, 70, black=float(i >= 200)) for i in range(210)], 100, 3600.0, restarts)
