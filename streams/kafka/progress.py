@@ -25,6 +25,9 @@ from streams.refusals import is_refusal, words
 LAG_SECONDS = 5.0
 """How often the consumer lag is measured."""
 
+OTHERS_SECONDS = 1.0
+"""How long a look waits for the ends of other workers' partitions: one that has no leader is waited for in vain."""
+
 MOST_MARKS = 16
 """A packager that writes in transactions leaves a mark behind each, which takes an offset. Several of them leave a few."""
 
@@ -53,9 +56,10 @@ class Progress:
         """The topic's partitions."""
         return set(self._consumer.partitions_for_topic(self._topic) or ())
 
-    def ends(self, partitions: Collection[int]) -> dict[int, int]:
-        """Of each partition, the offset after its last message."""
-        ends = self._consumer.end_offsets([TopicPartition(self._topic, number) for number in partitions])
+    def ends(self, partitions: Collection[int], seconds: float) -> dict[int, int]:
+        """Of each partition, the offset after its last message. seconds: how long to wait for the answer."""
+        asked = [TopicPartition(self._topic, number) for number in partitions]
+        ends = self._consumer.end_offsets(asked, timeout_ms=round(seconds * 1000))
         return {at.partition: end for at, end in ends.items()}
 
     def ends_and_committed(self, partitions: Collection[int]) -> tuple[dict[int, int], dict[int, int]]:
@@ -106,11 +110,11 @@ class Progress:
         """Whether the group has messages before these offsets, by partition, to answer yet."""
         return any((self._consumer.committed(TopicPartition(self._topic, number)) or 0) < end for number, end in ends.items())
 
-    def lag(self, partitions: Collection[int]) -> dict[int, int]:
-        """Of each partition, the number of messages that the group has not committed yet."""
-        ends, committed = self.ends_and_committed(partitions)
-        # The embedded broker names too low an end: its last batch's beginning.
-        return {number: max(0, ends[number] - committed[number]) for number in ends}
+
+def lag_of(ends: Mapping[int, int], committed: Mapping[int, int]) -> dict[int, int]:
+    """Of each partition, the number of messages that the group has not committed yet, by `Progress.ends_and_committed`."""
+    # The embedded broker names too low an end: its last batch's beginning.
+    return {number: max(0, end - committed[number]) for number, end in ends.items()}
 
 
 def wait_for_groups(connection: Connection, groups: Sequence[str], topic: str, ends: Mapping[int, int], seconds: float) -> None:
@@ -153,25 +157,22 @@ class LagWatch:
             self._kafka.failed(words(error) if is_refusal(error) else error)  # its text begins with its type
             raise
 
-    @staticmethod
-    def _note_ends(progress: Progress, partitions: set[int], arrivals: Arrivals) -> None:
-        """Note where all partitions end: those of other workers may come to this one."""
-        asked_at = time.time()
-        arrivals.note(progress.ends(partitions), asked_at)
-        with suppress(KafkaError):  # one of them may have no leader, which is no concern of this worker
-            asked_at = time.time()
-            arrivals.note(progress.ends(progress.partitions() - partitions), asked_at)
-
     def _measure(self, progress: Progress) -> None:
         partitions = set(self._assigned())
         for partition in self._shown - partitions:
             metrics.CONSUMER_LAG.remove(str(partition))
         self._shown &= partitions
+        asked_at = time.time()
         # A worker without partitions asks too: whether Kafka answers.
-        for partition, count in progress.lag(partitions or {0}).items():
+        ends, committed = progress.ends_and_committed(partitions or {0})
+        for partition, count in lag_of(ends, committed).items():
             if partition not in partitions:
                 continue
             metrics.CONSUMER_LAG.labels(str(partition)).set(count)
             self._shown.add(partition)
         if self._arrivals is not None:
-            self._note_ends(progress, partitions, self._arrivals)
+            self._arrivals.note(ends, asked_at)
+            with suppress(KafkaError):  # one of them may have no leader, which is no concern of this worker
+                # Those of other workers may come to this one.
+                asked_at = time.time()
+                self._arrivals.note(progress.ends(progress.partitions() - ends.keys(), OTHERS_SECONDS), asked_at)

@@ -14,7 +14,7 @@ from streams.events import DEAD_LETTER_TOPIC, SCORES_TOPIC, SEGMENTS_TOPIC, Segm
 from streams.kafka.clients import open_reader
 from streams.kafka.connection import Connection
 from streams.kafka.consumer import read_to_end
-from streams.kafka.progress import Progress
+from streams.kafka.progress import Progress, lag_of
 from streams.kafka.topics import create_topics
 from tests.integration.test_backpressure import events, running
 from tests.support.servers import KafkaServer
@@ -83,7 +83,7 @@ def letters(broker: str) -> list[dict[str, str]]:
 def has_read_all(progress: Progress) -> bool:
     """Whether a group has committed all of partition 0; not known while Kafka does not answer in time."""
     try:
-        return progress.lag([0]) == {0: 0}
+        return lag_of(*progress.ends_and_committed([0])) == {0: 0}
     except KafkaError:
         return False
 

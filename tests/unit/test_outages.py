@@ -118,7 +118,7 @@ def test_the_lag_watch_tells_when_kafka_goes_away_and_comes_back(caplog: pytest.
     kafka, stop = Outage("Kafka", Clock()), threading.Event()
 
     class Progress:
-        answers: ClassVar[list[Any]] = [KafkaTimeoutError("5000 ms"), KafkaTimeoutError("5000 ms"), {0: 3}]
+        answers: ClassVar[list[Any]] = [KafkaTimeoutError("5000 ms"), KafkaTimeoutError("5000 ms"), ({0: 3}, {0: 0})]
 
         def __enter__(self) -> Progress:
             return self
@@ -126,7 +126,7 @@ def test_the_lag_watch_tells_when_kafka_goes_away_and_comes_back(caplog: pytest.
         def __exit__(self, *_: object) -> None:
             pass
 
-        def lag(self, partitions: set[int]) -> dict[int, int]:
+        def ends_and_committed(self, partitions: set[int]) -> Any:
             assert partitions == {0}, "a worker without partitions asks too"
             answer = self.answers.pop(0)
             if isinstance(answer, Exception):

@@ -78,14 +78,16 @@ def test_the_lag_watch_looks_at_all_partitions_also_where_another_workers_has_no
         def partitions(self) -> set[int]:
             return {0, 1}
 
-        def ends(self, partitions: set[int]) -> dict[int, int]:
-            if self.leaderless and 1 in partitions:
-                raise KafkaTimeoutError("5000 ms")
+        def ends(self, partitions: set[int], seconds: float) -> dict[int, int]:
+            assert partitions == {1}, "the ends of its own it has been told"
+            assert seconds <= 1, "the next look is due after 5 s"
+            if self.leaderless:
+                raise KafkaTimeoutError("1000 ms")
             return dict.fromkeys(partitions, 7)
 
-        def lag(self, partitions: set[int]) -> dict[int, int]:
+        def ends_and_committed(self, partitions: set[int]) -> tuple[dict[int, int], dict[int, int]]:
             stop.set()
-            return dict.fromkeys(partitions, 0)
+            return dict.fromkeys(partitions, 7), dict.fromkeys(partitions, 7)
 
     progress, before = Progress(), time.time()
     opened: Any = lambda: progress  # noqa: E731
