@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict
 from functools import partial
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from streams import parts
 from streams.doctor.check import Check, attempt, quiet, timed
@@ -31,6 +31,9 @@ from streams.kafka.embedded import broker_binary
 from streams.privacy.statement import kept_lines
 from streams.settings import Settings
 
+if TYPE_CHECKING:
+    from scorer.load import LoadedModel
+
 LIBRARIES = {
     "libGL.so.1": "libgl1",
     "libgthread-2.0.so.0": "libglib2.0-0",
@@ -39,6 +42,9 @@ LIBRARIES = {
 
 CHILD_SECONDS, CHILD_MB = 60.0, 2048
 """What looking for faces and a person in a black picture may take."""
+
+UNLOADED = (ModelError, ImportError, OSError, ValueError)
+"""Errors of a model that cannot be loaded; the last two are a registry's that does not answer, or has a wrong address."""
 
 WITHOUT_FFMPEG = (
     "no program ffmpeg, which `fvq up` and `fvq ingest files` of files, `fvq ingest push`, cutting long files and clips on web "
@@ -149,14 +155,30 @@ def _model(settings: Settings) -> Check:
         return Check("model", True, "FVQ_SCORER_URL is set: a worker loads none")
 
     def act() -> str:
-        from scorer.load import load_engine
-
-        name = settings.scorer_fallback or settings.model
-        engine = load_engine(name, settings.device, parts.registry(settings))
+        engine = _loaded(settings, settings.scorer_fallback or settings.model)
         return f"{engine.model}{', while no served scorer answers' if settings.scorer_fallback else ''}"
 
-    fix = "pip install 'fvq-monitor[serve]', or correct FVQ_MODEL or FVQ_SCORER_FALLBACK, and FVQ_DEVICE"
-    return attempt("model", act, fix, ModelError, ImportError)
+    fix = "pip install 'fvq-monitor[serve]', or correct FVQ_MODEL or FVQ_SCORER_FALLBACK, FVQ_REGISTRY and FVQ_DEVICE"
+    return attempt("model", act, fix, *UNLOADED)
+
+
+def _loaded(settings: Settings, name: str) -> LoadedModel:
+    """A model in this process. Raises one of `UNLOADED`."""
+    from scorer.load import load_engine
+
+    return load_engine(name, settings.device, parts.registry(settings))
+
+
+def _second_model(settings: Settings) -> Check:
+    if settings.second_model is None:
+        return Check("second model", True, "none set: clips to rate are chosen without one")
+
+    def act() -> str:
+        from streams.worker_models import second_model
+
+        return str(second_model(settings, _loaded(settings, settings.model)).model)
+
+    return attempt("second model", act, "correct FVQ_SECOND_MODEL, FVQ_REGISTRY and FVQ_DEVICE", *UNLOADED, SettingsError)
 
 
 def _scorer(settings: Settings) -> Check:
@@ -172,12 +194,8 @@ def _large_model(settings: Settings) -> Check:
     if name is None:
         return Check("large model", True, "none set: the worker's model scores every segment alone")
 
-    def act() -> str:
-        from scorer.load import load_engine
-
-        return str(load_engine(name, settings.device, parts.registry(settings)).model)
-
-    return attempt("large model", act, "correct FVQ_DEEP_MODEL, and FVQ_DEVICE", ModelError, ImportError)
+    fix = "correct FVQ_DEEP_MODEL, FVQ_REGISTRY and FVQ_DEVICE"
+    return attempt("large model", lambda: str(_loaded(settings, name).model), fix, *UNLOADED)
 
 
 def _served(what: str, settings: Settings, addresses: str) -> Check:
@@ -276,6 +294,7 @@ CHECKS: tuple[Callable[[Settings], Check], ...] = (
     _ffmpeg,
     _model,
     _scorer,
+    _second_model,
     _large_model,
     _codecs,
     _broker,

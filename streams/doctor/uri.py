@@ -20,7 +20,7 @@ from streams.text import counted
 
 STEPS = {
     "fetch": "see the message; FVQ_MEDIA_ROOTS, FVQ_FETCH_HOSTS, FVQ_FETCH_PRIVATE, FVQ_FETCH_MAX_MB say what is allowed",
-    "model": "see the message; FVQ_MODEL, or FVQ_SCORER_URL where the model is served, say what scores",
+    "model": "see the message; FVQ_MODEL and FVQ_REGISTRY, or FVQ_SCORER_URL where the model is served, say what scores",
     "decode": "look at the segment with ffprobe; the limits are FVQ_SAMPLE_TIMEOUT and FVQ_SAMPLE_MEMORY_MB",
     "score": "see the message; `fvq doctor --for worker` checks the model",
 }
@@ -42,7 +42,8 @@ def walk(settings: Settings, uri: str, init_uri: str | None = None) -> Iterator[
 
 
 def _take(segment: _Segment, step: str, remedy: str) -> Check:
-    return timed(lambda: attempt(step, getattr(segment, step), remedy, FvqError, ImportError))
+    # A registry of models that does not answer raises OSError, one with a wrong address ValueError.
+    return timed(lambda: attempt(step, getattr(segment, step), remedy, FvqError, ImportError, OSError, ValueError))
 
 
 class _Segment:

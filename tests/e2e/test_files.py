@@ -143,6 +143,7 @@ def test_doctor_fails_only_the_checks_of_what_is_broken(tmp_path: Path) -> None:
         "ffmpeg",
         "model",
         "scorer",
+        "second model",
         "large model",
         "broker",
         "rights",

@@ -253,3 +253,25 @@ def test_the_large_model_is_asked_where_it_is_served_and_loaded_where_it_is_not(
     missing = doctor._large_model(Settings(deep_model="no-such-model"))
     assert (missing.ok, "FVQ_DEEP_MODEL" in missing.fix) == (False, True)
     assert doctor._large_model(Settings()).ok
+
+
+@pytest.mark.parametrize("address", ["FOLDER/a-file", "nosuch://models"])
+def test_a_registry_that_cannot_be_read_fails_the_checks_of_models_and_ends_nothing(address: str, tmp_path: Path) -> None:
+    (tmp_path / "a-file").touch()
+    settings = Settings(
+        registry=address.replace("FOLDER", str(tmp_path)), model="face@1", second_model="face@1", deep_model="face@1",
+        media_roots=[tmp_path],
+    )  # fmt: skip
+    for check in (doctor._model(settings), doctor._second_model(settings), doctor._large_model(settings)):
+        assert (check.ok, "FVQ_REGISTRY" in check.fix) == (False, True), check.name
+    clip = make_clip(tmp_path / "face.mp4", seconds=1)
+    assert [(step.name, step.ok) for step in walk(settings, clip.as_uri())] == [("fetch", True), ("model", False)]
+
+
+def test_a_second_model_is_loaded_as_by_a_worker() -> None:
+    assert doctor._second_model(Settings()).ok
+    check = doctor._second_model(Settings(second_model="nano"))
+    assert (check.ok, check.detail.partition("@")[0]) == (True, "nano")
+    missing = doctor._second_model(Settings(second_model="no-such-model"))
+    assert (missing.ok, "FVQ_SECOND_MODEL" in missing.fix) == (False, True)
+    assert doctor._second_model in doctor.ROLES["worker"]
