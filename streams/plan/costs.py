@@ -45,6 +45,9 @@ class ModelCost(_Values):
         default=None, description="GPU seconds of the large model for each clip at a full batch; none where it was not measured."
     )
     deep_clip_bytes: Positive | None = Field(default=None, description="Size of a clip for the large model, bytes.")
+    deep_sampling: Annotated[float, Field(ge=0, le=1000)] = Field(
+        default=3.3, description="CPU time to sample a segment again for the large model, in times of that for the small one."
+    )
 
 
 class StreamCost(_Values):

@@ -167,7 +167,7 @@ def plan(demand: Demand, costs: StageCosts, limits: Limits, seed: int = 0) -> Pl
         worker_load=worker_load,
         busiest_streams=crowded_streams,
         busiest_load=crowded_streams / demand.segment_seconds * loads.worker,
-        sampling_cores=_enough(rate * costs.sampling_seconds(demand.height, demand.segment_seconds), limits),
+        sampling_cores=_enough(rate * sampling_of(demand, costs), limits),
         scorers=scorers,
         scorer_load=rate * loads.model / scorers if scorers else 0.0,
         gpus=gpus,
@@ -208,6 +208,12 @@ def workers_for(demand: Demand, costs: StageCosts, limits: Limits) -> int:
     return least(fits)
 
 
+def sampling_of(demand: Demand, costs: StageCosts) -> float:
+    """CPU seconds of a segment's sampling, the mean: a look by the large model samples it again, by another specification."""
+    once = costs.sampling_seconds(demand.height, demand.segment_seconds)
+    return once * (1 + demand.deep_share * costs.model.deep_sampling)
+
+
 def service_of(demand: Demand, costs: StageCosts, limits: Limits, scorers: float) -> Service:
     """A worker as the simulation takes it. scorers: served scorers for each worker, as a share."""
     model, stream = costs.model, costs.stream
@@ -215,7 +221,7 @@ def service_of(demand: Demand, costs: StageCosts, limits: Limits, scorers: float
     return Service(
         cores=limits.worker_cores,
         children=limits.worker_cores,
-        sample_s=costs.sampling_seconds(demand.height, demand.segment_seconds),
+        sample_s=sampling_of(demand, costs),
         sample_cv=costs.sampling_cv,
         batch_s=model.batch_s,
         clip_s=model.clip_s + layer,
@@ -248,9 +254,8 @@ def _loads(demand: Demand, costs: StageCosts, limits: Limits) -> _Loads:
     clip = model.clip_s + model.batch_s / limits.batch_size
     layer = model.served_clip_s
     in_worker = layer if demand.served else clip
-    sampling = costs.sampling_seconds(demand.height, demand.segment_seconds)
     return _Loads(
-        cpu=sampling + costs.stream.fetch_cpu_s + event + in_worker,
+        cpu=sampling_of(demand, costs) + costs.stream.fetch_cpu_s + event + in_worker,
         model=clip + (layer if demand.served else 0.0),
         event=event,
         # A worker talks to Kafka in one thread, which the simulation does not know.

@@ -34,12 +34,13 @@ def lines(plan: Plan, costs: StageCosts) -> list[Line]:
     demand, limits = plan.demand, plan.limits
     sampling = costs.sampling_seconds(demand.height, demand.segment_seconds)
     target = f"target load {limits.utilisation:g}"
+    looks = f" + {demand.deep_share:g} x {costs.model.deep_sampling:g} x sampling for looks" if demand.deep_share else ""
     where = "serving layer" if demand.served else f"model at batches of {limits.batch_size}"
     return [
         Line("segments", plan.rate, "/s", "streams / segment seconds"),
         Line(
             "CPU of a worker for a segment", plan.segment_cpu, "s",
-            f"sampling {sampling:.3f} + fetching {costs.stream.fetch_cpu_s:.4f} + Kafka and sink "
+            f"sampling {sampling:.3f}{looks} + fetching {costs.stream.fetch_cpu_s:.4f} + Kafka and sink "
             f"{1 / costs.stream.events_per_second:.4f} + {where}",
         ),
         Line(
@@ -55,7 +56,10 @@ def lines(plan: Plan, costs: StageCosts) -> list[Line]:
             "streams of the busiest worker", plan.busiest_streams, "",
             f"a stream's key decides its partition, so chance gives one worker more; its load is {plan.busiest_load:.2f}",
         ),
-        Line("sampling alone", plan.sampling_cores, "cores", f"segments/s x sampling / {target}"),
+        Line(
+            "sampling alone", plan.sampling_cores, "cores",
+            f"segments/s x {f'(sampling{looks})' if looks else 'sampling'} / {target}",
+        ),
         *_scorer_lines(plan, costs),
         Line(
             "partitions", plan.partitions, "",
