@@ -45,15 +45,22 @@ class Cascade:
         self._deep, self._plan, self._course, self._live_window = deep, plan, course, live_window
         self._segments = self._deep_segments = 0
 
-    def start(self, answers: Sequence[SegmentScore], samples: Sequence[Sample]) -> list[Look | None]:
+    def start(self, answers: Sequence[SegmentScore], samples: Sequence[Sample | None]) -> list[Look | None]:
         """Start the looks of a batch that the small model has scored.
 
-        answers: of all segments of the batch. samples: how each of them is sampled.
+        answers: of all segments of the batch. samples: how each of them is sampled; None for one that had a glance, which counts
+        and gets no look.
         """
         now = datetime.now(UTC)
-        facts = [self._facts(answer, self._course(answer, now)) for answer in answers]
+        facts = [
+            self._facts(answer, self._course(answer, now), sample is not None)
+            for answer, sample in zip(answers, samples, strict=True)
+        ]
         plan = self._plan.plan(facts, self._deep.room)
-        looks = [Look(reason, self._deep.start(sample)) if reason else None for reason, sample in zip(plan, samples, strict=True)]
+        looks = [
+            Look(reason, self._deep.start(sample)) if reason and sample else None
+            for reason, sample in zip(plan, samples, strict=True)
+        ]
         self._segments += len(answers)
         self._deep_segments += sum(look is not None for look in looks)
         metrics.DEEP_SHARE.set(self._deep_segments / max(1, self._segments))
@@ -63,16 +70,17 @@ class Cascade:
         """Stop the looks' thread after the batch under way."""
         self._deep.close()
 
-    def _facts(self, answer: SegmentScore, course: Course) -> Facts:
+    def _facts(self, answer: SegmentScore, course: Course, can_go_deep: bool) -> Facts:
         assert answer.score is not None
         assert answer.uncertainty is not None
+        in_time = self._live_window is None or answer.timing["lag_s"] + self._deep.seconds < self._live_window
         return Facts(
             stream=f"{answer.stream_id}\n{answer.rendition or ''}",
             sequence=answer.sequence,
             course=course,
             score=answer.score,
             uncertainty=answer.uncertainty,
-            in_time=self._live_window is None or answer.timing["lag_s"] + self._deep.seconds < self._live_window,
+            can_go_deep=can_go_deep and in_time,
         )
 
 

@@ -1,9 +1,10 @@
 """Which segments the large model looks at, after the small one: the plan of the cascade. Pure: no clock, no model, no Kafka.
 
-Every segment is scored by the small model (tier `full`). The large model looks at few of them (tier `deep`), for the first of
-these reasons that holds: the segment is its stream's control; its stream has an open alert; its score is falling; it is low;
-it is uncertain. How many are few is a share of the segments, and each look costs one token of a bucket that only this worker's
-own segments fill. So the shares of all workers sum up to the share, and no worker has to know another.
+Every segment is scored by the small model (tier `full`), or rests on one that was (tier `glance`): that counts, and no more. The
+large model looks at few of the others (tier `deep`), for the first of these reasons that holds: the segment is its stream's
+control; its stream has an open alert; its score is falling; it is low; it is uncertain. How many are few is a share of all
+segments, and each look costs one token of a bucket that only this worker's own segments fill. So the shares of all workers sum
+up to the share, and no worker has to know another.
 """
 
 from __future__ import annotations
@@ -57,7 +58,7 @@ class DeepLimits:
 class Facts:
     """What is known of a segment when the small model has scored it.
 
-    stream: of one rendition. score, uncertainty: points. in_time: whether it can wait for the large model.
+    stream: of one rendition. score, uncertainty: points. can_go_deep: whether it was sampled, and can wait for the large model.
     """
 
     stream: str
@@ -65,7 +66,7 @@ class Facts:
     course: Course
     score: float
     uncertainty: float
-    in_time: bool = True
+    can_go_deep: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +89,7 @@ def first_seen(facts: Facts, limits: DeepLimits) -> StreamLooks:
 
 def reason_of(state: StreamLooks, facts: Facts, limits: DeepLimits) -> TierReason | None:
     """Why the segment should go deep; None where it need not. A control comes first, so that it is due at any quality alike."""
-    if facts.course == "no-picture" or not facts.in_time:
+    if facts.course == "no-picture" or not facts.can_go_deep:
         return None
     if state.until_control <= 0:
         return "control"
@@ -124,8 +125,8 @@ class DeepPlan:
     def plan(self, batch: Sequence[Facts], room: int) -> list[TierReason | None]:
         """For each segment the reason to go deep, or None for tier full.
 
-        batch: all segments that the small model has scored, also those that cannot go deep. room: how many of them may go deep
-        now; what is not taken stays in the bucket.
+        batch: all segments that have a score, also those that cannot go deep. room: how many of them may go deep now; what is not
+        taken stays in the bucket.
         """
         plan: list[TierReason | None] = [None] * len(batch)
         if self.limits.share <= 0:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
 from dataclasses import replace
@@ -86,16 +86,15 @@ class SegmentPipeline:
     async def score(self, sampled: Sequence[Result]) -> list[Answered]:
         """The answers, in order; waits as long as the scorer fails. Afterwards the segments' files are gone.
 
-        Those of segments with a look or a picture of a change are gone when these are over. `finish` gives the answers with
-        these looks.
+        Those of segments with a look or a picture of a change are gone when these are over. `finish` waits for the looks.
         """
-        waiting = [segment for segment in sampled if isinstance(segment, Sampled)]
         try:
-            answers = await self._score_all(waiting)
+            scored = iter(await self._score_all([segment for segment in sampled if isinstance(segment, Sampled)]))
             if self._tiers is None:
-                scored = iter(answers)
-                return [segment if isinstance(segment, Answered) else next(scored) for segment in sampled]
-            return await self._with_glances(self._tiers, sampled, answers)
+                answers = [segment if isinstance(segment, Answered) else next(scored) for segment in sampled]
+            else:
+                answers = await self._with_glances(self._tiers, sampled, scored)
+            return answers if self._cascade is None else self._with_looks(self._cascade, sampled, answers)
         finally:
             for segment in sampled:
                 if not isinstance(segment, Answered):
@@ -117,7 +116,7 @@ class SegmentPipeline:
     async def sample_again(self, segment: Sampled, spec: SamplerSpec) -> SampledClip:
         """A segment's clip by another specification, from the kept file; the segment stays as it is.
 
-        Only before `score` has answered the segment, or for its look. Raises `MediaError`.
+        Only before `score` has answered the segment. Raises `MediaError`.
         """
         return await self._sample_media(segment.media, segment.event, spec)
 
@@ -135,7 +134,7 @@ class SegmentPipeline:
         return 0.0 if self._scoring_since is None else time.monotonic() - self._scoring_since
 
     async def _score_all(self, waiting: list[Sampled]) -> list[Answered]:
-        """The small model's answers, in order, with the looks of the cascade that they start."""
+        """The small model's answers, in order."""
         started = time.monotonic()
         scores = await self._scores_of(waiting)
         seconds = await self._second_opinions([segment.clip for segment in waiting])
@@ -150,14 +149,13 @@ class SegmentPipeline:
             for segment, answered in zip(waiting, answers, strict=True):
                 if isinstance(answered.answer, SegmentScore):
                     self._show(segment, answered.answer)
-        return self._with_looks(waiting, answers) if self._cascade is not None else answers
+        return answers
 
-    async def _with_glances(self, tiers: Tiers, sampled: Sequence[Result], answers: list[Answered]) -> list[Answered]:
+    async def _with_glances(self, tiers: Tiers, sampled: Sequence[Result], scored: Iterator[Answered]) -> list[Answered]:
         """All answers, in order: those of glances rest on full looks before them, or the segments are looked at fully now.
 
-        answers: of the sampled ones, in order.
+        scored: those of the sampled ones, in order.
         """
-        scored = iter(answers)
         result: list[Answered | None] = []
         again: list[tuple[int, Glanced, FullLook]] = []
         for place, segment in enumerate(sampled):
@@ -195,22 +193,26 @@ class SegmentPipeline:
             return Answered(segment.message, internal(segment.message, error, segment.event.segment_id))
         return Sampled(segment.message, segment.event, clip, spec, segment.media, segment.timing, look)
 
-    def _with_looks(self, segments: list[Sampled], answers: list[Answered]) -> list[Answered]:
-        """The small model's answers to these segments, with the looks that the cascade starts."""
-        assert self._cascade is not None
-        places = [place for place, answered in enumerate(answers) if isinstance(answered.answer, SegmentScore)]
-        scores = [answered.answer for answered in answers if isinstance(answered.answer, SegmentScore)]
-        looks = self._cascade.start(scores, [partial(self._sample_for_look, segments[place]) for place in places])
-        result = list(answers)
-        for place, look in zip(places, looks, strict=True):
+    def _with_looks(self, cascade: Cascade, segments: Sequence[Result], answers: list[Answered]) -> list[Answered]:
+        """All answers of a batch, with the looks that the cascade starts: at none of those that rest on a glance."""
+        scored = [
+            (place, segment, answered.answer)
+            for place, (segment, answered) in enumerate(zip(segments, answers, strict=True))
+            if not isinstance(segment, Answered) and isinstance(answered.answer, SegmentScore)
+        ]
+        samples = [partial(self._sample_for_look, segment) if score.tier == "full" else None for _, segment, score in scored]
+        looks = cascade.start([score for *_, score in scored], samples)
+        for (place, segment, _), look in zip(scored, looks, strict=True):
             if look is not None:
                 # From now on, and not from where it is sampled: a look may end before, because the large model is away.
-                self._media.hold_for(look.score, segments[place].media)
-                result[place] = replace(result[place], look=look)
-        return result
+                self._media.hold_for(look.score, segment.media)
+                answers[place] = replace(answers[place], look=look)
+        return answers
 
-    async def _sample_for_look(self, segment: Sampled, spec: SamplerSpec) -> SampledClip:
-        return segment.clip if spec == segment.spec else await self.sample_again(segment, spec)
+    async def _sample_for_look(self, segment: Sampled | Glanced, spec: SamplerSpec) -> SampledClip:
+        if isinstance(segment, Sampled) and spec == segment.spec:
+            return segment.clip
+        return await self._sample_media(segment.media, segment.event, spec)
 
     def _show(self, segment: Sampled, score: SegmentScore) -> None:
         """Send a scored segment's picture. Where the stream changed and there is none, make it, but only one at a time: when

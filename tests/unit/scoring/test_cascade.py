@@ -8,6 +8,7 @@ import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -26,10 +27,13 @@ from streams.scoring.batcher import Batcher
 from streams.scoring.cascade import BATCHES_AHEAD, Cascade
 from streams.scoring.deep import DeepScorer
 from streams.scoring.deep_plan import DeepLimits, DeepPlan
+from streams.scoring.glances import Tiers
 from streams.scoring.pipeline import SegmentPipeline
+from streams.scoring.tiers import TierLimits
 from tests.support.doubles import SPEC, BrightnessScorer
 from tests.support.segments import Media, message
 from tests.support.waiting import wait_for
+from tests.unit.scoring.test_glances import Seen, segment
 
 
 @pytest.fixture(autouse=True)
@@ -57,10 +61,17 @@ class Large(BrightnessScorer):
 
 @asynccontextmanager
 async def opened(
-    large: Large, media: Any, share: float = 1.0, seconds: float = 20.0, live_window: float | None = None
+    large: Large,
+    media: Any,
+    share: float = 1.0,
+    seconds: float = 20.0,
+    live_window: float | None = None,
+    courses: Courses | None = None,
+    tiers: Tiers | None = None,
 ) -> AsyncIterator[SegmentPipeline]:
-    cascade = Cascade(DeepScorer(large, seconds, 8), DeepPlan(DeepLimits(share)), Courses(load_policy(None)), live_window)
-    pipeline = SegmentPipeline(media, media, BrightnessScorer(), live_window=live_window, cascade=cascade)
+    courses = courses or Courses(load_policy(None))
+    cascade = Cascade(DeepScorer(large, seconds, 8), DeepPlan(DeepLimits(share)), courses, live_window)
+    pipeline = SegmentPipeline(media, media, BrightnessScorer(), live_window=live_window, cascade=cascade, tiers=tiers)
     try:
         yield pipeline
     finally:
@@ -248,3 +259,59 @@ async def test_a_look_that_ends_before_it_samples_leaves_no_file(tmp_path: Path)
         assert (answer.tier, media.files()) == ("full", 0)
     finally:
         pipeline.close()
+
+
+class Noted(Courses):
+    """Courses that note which segments they were given. alert: the one segment of which they say that an alert is open."""
+
+    def __init__(self, alert: str = "") -> None:
+        super().__init__(load_policy(None))
+        self.noted: list[str] = []
+        self.alert = alert
+
+    def __call__(self, score: SegmentScore, now: datetime) -> Any:
+        self.noted.append(score.segment_id)
+        return "alert" if score.segment_id == self.alert else "steady"
+
+
+def tiers_for(media: Any) -> Tiers:
+    return Tiers(media, Courses(load_policy(None)), lambda: BrightnessScorer.model, TierLimits())
+
+
+async def test_segments_that_had_a_glance_count_for_the_share_and_get_no_look(tmp_path: Path) -> None:
+    media = Seen(tmp_path)
+    async with opened(Large(), media, share=0.2, tiers=tiers_for(media)) as pipeline:
+        for number in range(30):
+            (answer,) = await answer_all(pipeline, [segment(number, 150)])
+            assert isinstance(answer, SegmentScore)
+            assert answer.tier == ("full" if number < 2 else "glance")
+        (low,) = await answer_all(pipeline, [segment(0, 50, stream="low")])
+        assert isinstance(low, SegmentScore)
+        assert (low.tier, low.tier_reason) == ("deep", "low")
+        assert counted("fvq_deep_share") == pytest.approx(1 / 31)
+        assert media.files() == 0
+
+
+async def test_the_cascade_sees_all_scores_of_a_stream_in_their_order(tmp_path: Path) -> None:
+    media, courses = Seen(tmp_path), Noted()
+    async with opened(Large(), media, courses=courses, tiers=tiers_for(media)) as pipeline:
+        await answer_all(pipeline, [segment(number, 150) for number in range(6)])
+        await answer_all(pipeline, [segment(number, 150) for number in range(6, 12)])
+        answers = await answer_all(pipeline, [segment(number, 150 if number < 15 else 60) for number in range(12, 18)])
+    tiers = [answer.tier for answer in answers if isinstance(answer, SegmentScore)]
+    assert tiers[:3] == ["glance"] * 3
+    assert set(tiers[3:]) <= {"full", "deep"}
+    assert courses.noted == [f"s/{number}" for number in range(18)]
+
+
+async def test_a_segment_whose_glance_was_not_enough_can_get_a_look(tmp_path: Path) -> None:
+    media = Seen(tmp_path)
+    async with opened(Large(), media, courses=Noted(alert="s/4"), tiers=tiers_for(media)) as pipeline:
+        for number in range(3):
+            await answer_all(pipeline, [segment(number, 150)])
+        # The score of the first, which has changed, asks for a full look at the second: that has had its glance by then.
+        changed, looked = await answer_all(pipeline, [segment(3, 120), segment(4, 120)])
+        assert isinstance(changed, SegmentScore)
+        assert isinstance(looked, SegmentScore)
+        assert (changed.tier, looked.tier, looked.tier_reason) == ("full", "deep", "alert")
+        assert media.files() == 0

@@ -27,7 +27,7 @@ any_facts = st.builds(
     course=st.sampled_from(["steady", "changing", "alert", "no-picture"]),
     score=st.floats(0, 100),
     uncertainty=st.floats(0, 40),
-    in_time=st.booleans(),
+    can_go_deep=st.booleans(),
 )
 
 
@@ -48,7 +48,7 @@ def test_the_share_holds_over_all_workers_whatever_comes(workers: list[list[list
             segments += len(batch)
             deep += taken
             for segment, reason in zip(batch, reasons, strict=True):
-                assert reason is None or (segment.in_time and segment.course != "no-picture")
+                assert reason is None or (segment.can_go_deep and segment.course != "no-picture")
     assert deep <= share * segments + 1e-6, "each worker starts with an empty bucket, so there is no burst to add"
 
 
