@@ -16,7 +16,8 @@ from pathlib import Path
 
 import numpy as np
 
-from training.data.rated import FEWEST, REPLAY, RatedClip, RatedSet, clip_digest, read_rated
+from training.data.rated import REPLAY, RatedClip, RatedSet, clip_digest, read_rated
+from training.data.splits import FEWEST
 from training.recipe import TuneRecipe
 
 FEWEST_RATED = 8
@@ -73,7 +74,8 @@ def freeze(source: Path, table: Path, seed: int) -> RatedSet:
     if tested < FEWEST:
         raise ValueError(
             f"{source}: {tested} clips are left to judge the model by, at least {FEWEST} are needed: half of the clips are "
-            f"for training, and a stream is never divided. Rate more clips, of more streams.\n{rated.report()}"
+            "for training, and a stream is never divided, nor are streams that share half of their clips. Rate more clips, of "
+            f"more streams.\n{rated.report()}"
         )
     table.parent.mkdir(parents=True, exist_ok=True)
     part = table.with_suffix(".part")

@@ -36,8 +36,9 @@ from training.adapter.loop import Checkpoint, Curve
 from training.adapter.processes import WAIT
 from training.adapter.replay import with_replay
 from training.adapter.trainer import Trainer
-from training.data.rated import FEWEST, REPLAY, SPLITS, RatedSet, read_rated
+from training.data.rated import REPLAY, RatedSet, read_rated
 from training.data.remarks import remark
+from training.data.splits import FEWEST, SPLITS
 from training.data.trained import note_trained_on
 from training.evaluation.agreement import agreement, calibration
 from training.recipe import BasePart, TuneRecipe

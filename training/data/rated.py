@@ -1,8 +1,7 @@
 """Rated clips from the sets that people publish and from our own queue, as one type of row.
 
 Every reader checks what it reads and reports what it drops: no clip that is missing, damaged, there twice or rated outside
-the scale gets into training, and none is dropped in silence. No content is in two splits, because a model that knows a
-person's other segments would be judged on what it was trained on.
+the scale gets into training, and none is dropped in silence.
 """
 
 from __future__ import annotations
@@ -10,7 +9,6 @@ from __future__ import annotations
 import hashlib
 import re
 import unicodedata
-from collections import Counter
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
@@ -23,14 +21,8 @@ from scipy.io import loadmat
 from scorer.errors import MediaError
 from scorer.sampling.decode import open_video
 from training.data.scale import POINTS, Scale, is_rating_column, parse_scale, question, scale_of_column
+from training.data.splits import SPLITS, choose_splits
 from training.data.tabular import number_of, read_table, read_text
-
-SPLITS = ("train", "val", "test")
-SHARES = (0.80, 0.05, 0.15)
-"""Shares of the contents in the three splits, as in FVQ-20K."""
-
-FEWEST = 5
-"""Clips that a split must have for figures: the logistic alone has four parameters."""
 
 REPLAY = "replay"
 """The split of replayed clips, which keep a model from forgetting what it learned before; no file can name this split."""
@@ -259,14 +251,13 @@ def _checked(claims: Sequence[_Claim], seed: int) -> RatedSet:
     clips: list[RatedClip] = []
     dropped: list[Dropped] = []
     seen: dict[str, str] = {}
-    split_of = _splits(claims, [not fault for fault, _ in verdicts], seed)
+    contents, named = [claim.content for claim in claims], [_named_split(claim) for claim in claims]
+    split_of = choose_splits(contents, named, [digest for _, digest in verdicts], seed)
     for claim, (fault, digest) in zip(claims, verdicts, strict=True):
-        split = SPLIT_NAMES.get(claim.split.strip().lower(), "") if claim.split.strip() else split_of[claim.content]
+        split = split_of[claim.content]
         if not fault and digest in seen:
             fault = "the same clip is there twice"
-        elif not fault and not split:
-            fault = f"its split is none of {', '.join(SPLIT_NAMES)}"
-        elif not fault and split != split_of[claim.content]:
+        elif not fault and _named_split(claim) not in ("", split):
             fault = "its content is in a later split as well, and no person may be in two"
         if fault:
             dropped.append(Dropped(claim.where, fault))
@@ -276,38 +267,9 @@ def _checked(claims: Sequence[_Claim], seed: int) -> RatedSet:
     return RatedSet(clips, dropped)
 
 
-def _splits(claims: Sequence[_Claim], usable: Sequence[bool], seed: int) -> dict[str, str]:
-    """Content -> its split.
-
-    Where the set names splits for a content, its split is the last of train, val, test among them: clips that the set tests
-    on must not be trained on. Else a hash of the content's name decides, so that it keeps its split when the set grows.
-
-    Few contents may all fall into one split. Where no content has a named split, and the hash leaves too few test clips for
-    figures or less than half of the clips to train on, the contents with the largest hashes are for test, up to the number
-    of clips that figures need, and all others for training.
-    """
-    splits: dict[str, str] = {}
-    for claim in claims:
-        named = SPLIT_NAMES.get(claim.split.strip().lower())
-        if named and SPLITS.index(named) >= SPLITS.index(splits.get(claim.content, "train")):
-            splits[claim.content] = named
-    unnamed = {claim.content for claim in claims} - set(splits)
-    places = {
-        content: int.from_bytes(hashlib.sha256(f"{seed}/{content}".encode()).digest()[:8], "big") / 2**64 for content in unnamed
-    }
-    named_none = not splits
-    for content, place in places.items():
-        splits[content] = SPLITS[int(np.searchsorted(np.cumsum(SHARES)[:2], place, side="right"))]
-    if named_none:
-        sizes = Counter(claim.content for claim, good in zip(claims, usable, strict=True) if good)
-        held = {split: sum(size for content, size in sizes.items() if splits[content] == split) for split in SPLITS}
-        if held["test"] < FEWEST or held["train"] < sizes.total() / 2:
-            tested = 0
-            for content in sorted(sizes, key=lambda content: places[content], reverse=True):
-                chosen = tested < FEWEST and tested + sizes[content] <= sizes.total() / 2
-                splits[content] = "test" if chosen else "train"
-                tested += sizes[content] if chosen else 0
-    return splits
+def _named_split(claim: _Claim) -> str:
+    """The split that the source names for a row, '' where it names none that is known."""
+    return SPLIT_NAMES.get(claim.split.strip().lower(), "")
 
 
 def _fault_or_digest(claim: _Claim) -> tuple[str, str]:
@@ -319,6 +281,8 @@ def _fault_or_digest(claim: _Claim) -> tuple[str, str]:
         return "its MOS is outside 0-100, or outside its scale", ""
     if claim.ci.strip() and _number(claim.ci) is None:
         return "its ci is no number", ""
+    if claim.split.strip() and not _named_split(claim):
+        return f"its split is none of {', '.join(SPLIT_NAMES)}", ""
     if not _is_there(claim.path):
         return "the file is missing", ""
     if claim.path.suffix == ".yuv":

@@ -22,8 +22,9 @@ from rich.text import Text
 from scorer.errors import ModelError
 from scorer.load import LoadedModel
 from scorer.yaml_text import KeyTwiceError, load_yaml
-from training.data.rated import FEWEST, RatedClip, read_rated
+from training.data.rated import RatedClip, read_rated
 from training.data.samples import ENCODE_BATCH, sample_all
+from training.data.splits import FEWEST
 from training.data.trained import not_trained_on
 from training.evaluation.agreement import agreement
 from training.recipe import GatePart, faults_of

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections import Counter
+from collections.abc import Collection, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +12,8 @@ import pytest
 from scipy.io import savemat
 
 from tests.support.media import write_frames
-from training.data.rated import SPLITS, _Claim, _splits, read_rated
+from training.data.rated import read_rated
+from training.data.splits import SPLITS, choose_splits
 
 
 @pytest.fixture
@@ -99,13 +101,60 @@ def test_the_rated_queue_is_a_table_with_uris_and_streams(clips: Path) -> None:
 
 
 def test_splits_have_their_shares_and_do_not_change_when_the_set_grows() -> None:
-    claims = [_Claim("", Path(), "1", f"person {i}") for i in range(4000)]
-    splits = _splits(claims, [True] * len(claims), seed=0)
+    people, clips = [f"person {i}" for i in range(4000)], [f"clip {i}" for i in range(4000)]
+    splits = choose_splits(people, [""] * 4000, clips, seed=0)
     counts = Counter(splits.values())
     assert [counts[split] / 4000 for split in SPLITS] == pytest.approx([0.8, 0.05, 0.15], abs=0.02)
-    part = _splits(claims[:100], [True] * 100, seed=0)
+    part = choose_splits(people[:100], [""] * 100, clips[:100], seed=0)
     assert all(splits[name] == split for name, split in part.items())
-    assert _splits(claims, [True] * len(claims), seed=1) != splits
+    assert choose_splits(people, [""] * 4000, clips, seed=1) != splits
+
+
+def shared_clips(folder: Path, streams: Mapping[str, Collection[int]]) -> Path:
+    """A table of streams. streams: stream -> the numbers of its clips; the clips of one number are the same file."""
+    lines = ["path,mos,content"]
+    for number in sorted({number for numbers in streams.values() for number in numbers}):
+        write_frames(folder / f"{number}.mp4", [np.full((48, 64, 3), 10 * number, np.uint8)] * 2, 25.0)
+        lines += [f"{number}.mp4,50,{stream}" for stream, numbers in streams.items() if number in numbers]
+    (folder / "rated.csv").write_text("\n".join(lines) + "\n")
+    return folder / "rated.csv"
+
+
+def test_a_clip_that_is_there_twice_counts_once_when_the_splits_are_chosen(tmp_path: Path) -> None:
+    table = shared_clips(tmp_path, {"news": range(8), "news again": range(8), "sport": range(8, 14)})
+    for seed in range(6):
+        rated = read_rated(table, seed)
+        assert (len(rated.of("train")), len(rated.of("test"))) == (8, 6)
+        assert [row.reason for row in rated.dropped] == ["the same clip is there twice"] * 8
+
+
+def test_streams_that_share_half_of_their_clips_share_a_split(tmp_path: Path) -> None:
+    table = shared_clips(tmp_path, {"a": range(6), "b": range(3, 9), "c": range(6, 13), "other": range(13, 21)})
+    for seed in range(6):
+        rated = read_rated(table, seed)
+        assert {clip.content for clip in rated.of("test")} == {"other"}
+        assert {clip.content for clip in rated.of("train")} == {"a", "b", "c"}
+
+
+def test_streams_that_all_show_one_advertisement_are_still_divided(tmp_path: Path) -> None:
+    streams = {name: {0, *range(6 * place + 1, 6 * place + 7)} for place, name in enumerate("abc")} | {"advertisement": {0}}
+    table = shared_clips(tmp_path, streams)
+    for seed in range(6):
+        rated = read_rated(table, seed)
+        assert (len(rated.of("train")), len(rated.of("test"))) in ((12, 7), (13, 6))
+
+
+def test_rows_of_an_unknown_split_do_not_count_when_the_splits_are_chosen(clips: Path) -> None:
+    rows = [f"v{i}.mp4,50,,{'a' if i < 5 else 'b'}" for i in range(10)]
+    for content in ("c", "d", "e"):
+        for i in range(5):
+            shutil.copy(clips / "v0.mp4", clips / f"{content}{i}.mp4")
+            with (clips / f"{content}{i}.mp4").open("ab") as file:
+                file.write(f"{content}{i}".encode())
+            rows.append(f"{content}{i}.mp4,50,holdout,{content}")
+    (clips / "table.csv").write_text("\n".join(["path,mos,split,content", *rows]) + "\n")
+    for seed in range(6):
+        assert len(read_rated(clips / "table.csv", seed).of("test")) == 5
 
 
 @pytest.mark.parametrize("text", ["file,score\na,1\n", ""])

@@ -12,7 +12,8 @@ from tests.support.media import write_frames
 from tests.support.processes import ROOT
 from training.adapter.loop import Order
 from training.adapter.replay import FROZEN, freeze, with_replay
-from training.data.rated import FEWEST, REPLAY, read_rated
+from training.data.rated import REPLAY, read_rated
+from training.data.splits import FEWEST
 from training.recipe import TuneRecipe, load_tune_recipe
 from training.run import tune_from_queue
 
