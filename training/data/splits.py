@@ -32,7 +32,7 @@ def choose_splits(contents: Sequence[str], named: Sequence[str], clips: Sequence
 
     Few contents may all fall into one split. Where no content has a named split, and the hash leaves too few test clips for
     figures or less than half of the clips to train on, the contents with the largest hashes are for test, up to the number
-    of clips that figures need, and all others for training.
+    of clips that figures need (`_for_test`), and all others for training.
     """
     splits: dict[str, str] = {}
     for content, split in zip(contents, named, strict=True):
@@ -51,12 +51,29 @@ def choose_splits(contents: Sequence[str], named: Sequence[str], clips: Sequence
         sizes = Counter(different.values())
         held = {split: sum(size for group, size in sizes.items() if by_group[group] == split) for split in SPLITS}
         if held["test"] < FEWEST or held["train"] < sizes.total() / 2:
-            tested = 0
-            for group in sorted(sizes, key=lambda group: places[group], reverse=True):
-                chosen = tested < FEWEST and tested + sizes[group] <= sizes.total() / 2
-                by_group[group] = "test" if chosen else "train"
-                tested += sizes[group] if chosen else 0
+            tested = _for_test(sizes, sorted(sizes, key=lambda group: places[group], reverse=True))
+            by_group |= {group: "test" if group in tested else "train" for group in sizes}
     return {content: by_group[group] for content, group in group_of.items()} | splits
+
+
+def _for_test(sizes: Counter[str], order: Sequence[str]) -> set[str]:
+    """The first groups of an order that have `FEWEST` clips together, and no more than half of all.
+
+    Small groups that are taken first can leave too little room for the next one: then the order begins with the next one.
+    Where no begin leads to so many clips, it is what the whole order gives.
+    """
+    found: list[set[str]] = []
+    for begin in range(len(order)):
+        taken: set[str] = set()
+        tested = 0
+        for group in order[begin:]:
+            if tested < FEWEST and tested + sizes[group] <= sizes.total() / 2:
+                taken.add(group)
+                tested += sizes[group]
+        if tested >= FEWEST:
+            return taken
+        found.append(taken)
+    return found[0] if found else set()
 
 
 def _groups(contents: Sequence[str], clips: Sequence[str]) -> dict[str, str]:

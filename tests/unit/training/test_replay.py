@@ -50,6 +50,12 @@ def test_of_few_streams_some_are_for_test(tmp_path: Path) -> None:
         assert tested.isdisjoint(clip.content for clip in rated.of("train"))
 
 
+def test_a_small_stream_does_not_keep_a_larger_one_from_being_for_test(tmp_path: Path) -> None:
+    table = rated_table(tmp_path / "rated", {"a": 2, "b": 6, "c": 6})
+    for seed in range(6):
+        assert len(read_rated(table, seed).of("test")) == 6
+
+
 def test_frozen_ratings_are_read_back_with_the_same_splits(tmp_path: Path) -> None:
     source = rated_table(tmp_path / "rated", {"a": 5, "b": 5, "c": 6})
     rated = freeze(source, tmp_path / "elsewhere" / "frozen.csv", seed=3)
