@@ -21,7 +21,12 @@ def kept_record(record: Path, make: Callable[[], Made]) -> Made:
         return found
     made = make()
     if made is not None:
-        part = record.with_name(f"{record.name}.part")
-        part.write_text(json.dumps(made))
-        part.rename(record)
+        write_record(record, made)
     return made
+
+
+def write_record(record: Path, content: object) -> None:
+    """Write a JSON file, which is whole or as it was before, also after a kill."""
+    part = record.with_name(f"{record.name}.part")
+    part.write_text(json.dumps(content))
+    part.replace(record)

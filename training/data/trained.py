@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from training.data.rated import RatedClip
+from training.data.records import write_record
 
 TRAINED_ON = Path("work/trained_on.json")
 """In a model's folder. It has digests of the contents' names: `fvq forget` need not look for streams in it."""
@@ -19,10 +20,7 @@ TRAINED_ON = Path("work/trained_on.json")
 
 def note_trained_on(model: Path, clips: Sequence[RatedClip]) -> None:
     """Note the contents of the clips that a model is trained on."""
-    file = model / TRAINED_ON
-    part = file.with_suffix(".part")
-    part.write_text(json.dumps(sorted({_digest(clip) for clip in clips})))
-    part.replace(file)
+    write_record(model / TRAINED_ON, sorted({_digest(clip) for clip in clips}))
 
 
 def not_trained_on(model: Path, clips: Sequence[RatedClip]) -> list[RatedClip]:
