@@ -7,8 +7,8 @@ is, as the harvest agent fetches it: soon, because live segments vanish.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
-from contextlib import AbstractContextManager, suppress
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractContextManager, ExitStack, asynccontextmanager, suppress
 from datetime import timedelta
 from pathlib import Path
 
@@ -42,18 +42,27 @@ class OperatorRatings:
         problem = problem_of(score)
         if problem:
             raise MediaError(problem, kind="refused")
-        data = await asyncio.to_thread(self._waiting_clip, score)
-        if data is None:
-            data = await self._fetch(score)
-        return await asyncio.to_thread(self._keep, score, rating, data)
+        async with self._topic() as topic:
+            data = await asyncio.to_thread(self._waiting_clip, topic, score)
+            if data is None:
+                data = await self._fetch(score)
+            return await asyncio.to_thread(self._keep, topic, score, rating, data)
 
-    def _waiting_clip(self, score: SegmentScore) -> bytes | None:
+    @asynccontextmanager
+    async def _topic(self) -> AsyncIterator[QueueTopic]:
+        """The topic, which is read from its beginning once. It is opened and closed in threads: both wait for Kafka."""
+        stack = ExitStack()
+        try:
+            yield await asyncio.to_thread(lambda: stack.enter_context(self._open_topic()))
+        finally:
+            await asyncio.to_thread(stack.close)
+
+    def _waiting_clip(self, topic: QueueTopic, score: SegmentScore) -> bytes | None:
         """The bytes of the segment's clip that waits already; None where none waits, or it is in another store.
 
         The wall offers such clips for weeks. By then the segment's address leads nowhere, or to another segment.
         """
-        with self._open_topic() as topic:
-            queue = topic.refresh()
+        queue = topic.refresh()
         for example in queue.of_stream(score.stream_id):
             if queue.holds(example) and _is_of(example, score):
                 # A sweep, or `fvq queue rm`, may have deleted it since.
@@ -69,25 +78,24 @@ class OperatorRatings:
             raise data
         return data
 
-    def _keep(self, score: SegmentScore, rating: OperatorRating, data: bytes) -> TrainingExample:
+    def _keep(self, topic: QueueTopic, score: SegmentScore, rating: OperatorRating, data: bytes) -> TrainingExample:
         example = make_example(score, "operator", self._store.uri(score.stream_id, data), data)
-        with self._open_topic() as topic:
-            known = next((one for one in topic.refresh().of_stream(score.stream_id) if one.key == example.key), None)
-            # A clip that was harvested before keeps its reason and its time: retention counts from that. It may have been
-            # harvested into another store, or into this one before it was moved.
-            example = (known or example).model_copy(update={"operator": rating, "clip_uri": example.clip_uri})
+        known = next((one for one in topic.refresh().of_stream(score.stream_id) if one.key == example.key), None)
+        # A clip that was harvested before keeps its reason and its time: retention counts from that. It may have been
+        # harvested into another store, or into this one before it was moved.
+        example = (known or example).model_copy(update={"operator": rating, "clip_uri": example.clip_uri})
+        self._store.put(example, data)
+        topic.add([example])
+        beside = example_beside(self._store, example.clip_uri)
+        if isinstance(beside, TrainingExample) and beside.operator is None:
+            # The harvest agent stored the clip at the same moment. It reads the example once more after its own message.
             self._store.put(example, data)
             topic.add([example])
-            beside = example_beside(self._store, example.clip_uri)
-            if isinstance(beside, TrainingExample) and beside.operator is None:
-                # The harvest agent stored the clip at the same moment. It reads the example once more after its own message.
-                self._store.put(example, data)
-                topic.add([example])
-            if not topic.refresh().holds(example):
-                # The stream was deleted meanwhile, perhaps before this clip was in the store.
-                self._store.delete(example.clip_uri)
-                topic.take_back([example])
-                raise MediaError("the stream's clips were deleted", kind="refused")
+        if not topic.refresh().holds(example):
+            # The stream was deleted meanwhile, perhaps before this clip was in the store.
+            self._store.delete(example.clip_uri)
+            topic.take_back([example])
+            raise MediaError("the stream's clips were deleted", kind="refused")
         return example
 
 

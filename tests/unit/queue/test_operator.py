@@ -59,6 +59,23 @@ async def test_the_clip_is_stored_and_queued(
     assert again.queued_at == example.queued_at
 
 
+@pytest.mark.parametrize("waits", [False, True])
+async def test_the_queue_is_read_once_for_a_rating(tmp_path: Path, store: ClipStore, waits: bool) -> None:
+    opened: list[MemoryTopic] = []
+
+    def open_topic() -> MemoryTopic:
+        opened.append(topic)
+        return topic
+
+    topic, score = MemoryTopic(), segment(tmp_path)
+    if waits:
+        topic.add([stored_example(store, score)])
+    ratings = OperatorRatings(open_topic, store, FetchLimits(roots=(tmp_path,)), tmp_path / "inbox")  # type: ignore[arg-type]
+    example = await ratings.keep(score, RATING)
+    assert topic.refresh().examples() == [example]
+    assert len(opened) == 1
+
+
 async def test_a_clip_that_waits_already_keeps_its_reason(
     tmp_path: Path, ratings: OperatorRatings, topic: MemoryTopic, store: ClipStore
 ) -> None:
