@@ -80,8 +80,8 @@ class OperatorRatings:
 
     def _keep(self, topic: QueueTopic, score: SegmentScore, rating: OperatorRating, data: bytes) -> TrainingExample:
         example = make_example(score, "operator", self._store.uri(score.stream_id, data), data)
-        known = next((one for one in topic.refresh().of_stream(score.stream_id) if one.key == example.key), None)
-        # A clip that was harvested before keeps its reason and its time: retention counts from that. It may have been
+        known = topic.refresh().waiting(example.key)
+        # A clip that was harvested before and waits keeps its reason and its time: retention counts from that. It may have been
         # harvested into another store, or into this one before it was moved.
         example = (known or example).model_copy(update={"operator": rating, "clip_uri": example.clip_uri})
         self._store.put(example, data)

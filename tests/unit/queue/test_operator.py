@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -188,6 +188,18 @@ async def test_media_that_is_gone_or_elsewhere_is_no_example(
     with pytest.raises(MediaError):
         await ratings.keep(gone.model_copy(update={"uri": "file:///etc/passwd"}), RATING)
     assert not topic.messages
+
+
+async def test_a_clip_that_a_deletion_left_behind_is_rated_anew(
+    tmp_path: Path, ratings: OperatorRatings, topic: MemoryTopic, store: ClipStore
+) -> None:
+    """As a worker leaves it that queued it when its stream was deleted, until the next sweep."""
+    score = segment(tmp_path)
+    left = stored_example(store, score, queued_at=datetime(2026, 3, 1, tzinfo=UTC))
+    topic.add([left, StreamDeletion(stream_id=score.stream_id, deleted_at=left.queued_at + timedelta(seconds=1))])
+    example = await ratings.keep(score, RATING)
+    assert example.queued_at > left.queued_at
+    assert topic.refresh().examples() == store.examples() == [example]
 
 
 async def test_a_stream_that_is_deleted_meanwhile_leaves_no_clip(
