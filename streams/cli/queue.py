@@ -72,9 +72,12 @@ def queue_export(
     settings = load_settings()
     place = parts.queue(settings)
     examples, _ = place.read()
-    note_export(settings.data_dir, "queue", folder, time.time())
-    print(kept_words(settings.export_days), file=sys.stderr)
-    missing = export_queue(examples, place.store, folder)
+
+    def note() -> None:
+        note_export(settings.data_dir, "queue", folder, time.time())
+        print(kept_words(settings.export_days), file=sys.stderr)
+
+    missing = export_queue(examples, place.store, folder, note)
     for reason in missing:
         print(f"fvq: {printable(reason)}", file=sys.stderr)
     print(f"{counted(len(examples) - len(missing), 'clip')} in {printable(str(folder))}, {len(missing)} missing")

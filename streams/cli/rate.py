@@ -122,9 +122,12 @@ def rate_export(
     from streams.rating.store import RatingStore
 
     settings = load_settings()
-    note_export(settings.data_dir, "ratings", out, time.time())
-    print(kept_words(settings.export_days), file=sys.stderr)
-    exported = export_ratings(RatingStore(settings.data_dir), parts.queue(settings), out, least)
+
+    def note() -> None:
+        note_export(settings.data_dir, "ratings", out, time.time())
+        print(kept_words(settings.export_days), file=sys.stderr)
+
+    exported = export_ratings(RatingStore(settings.data_dir), parts.queue(settings), out, note, least)
     if as_json:
         print(json.dumps(asdict(exported)))
     else:

@@ -337,6 +337,6 @@ def _train_from_queue(
         from streams.rating.store import RatingStore
 
         rated = settings.data_dir / "rated.csv"
-        note_export(settings.data_dir, "ratings", rated, time.time())
-        export_ratings(RatingStore(settings.data_dir), parts.queue(settings), rated)
+        note = partial(note_export, settings.data_dir, "ratings", rated, time.time())
+        export_ratings(RatingStore(settings.data_dir), parts.queue(settings), rated, note)
     return tune_from_queue(tune_recipe, rated, replay, out, processes)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from streams.errors import MediaError
@@ -17,15 +17,20 @@ CLIP = re.compile(r"[0-9a-f]{64}-[0-9a-f]{8}\.\w+")
 """Names that this gives to clips."""
 
 
-def export_queue(examples: Sequence[TrainingExample], store: ClipStore, folder: Path) -> list[str]:
+def export_queue(
+    examples: Sequence[TrainingExample], store: ClipStore, folder: Path, note: Callable[[], object] | None = None
+) -> list[str]:
     """Copy clips into FOLDER/clips and list them in FOLDER/queue.csv; returns why clips are missing, one sentence for each.
 
     folder: made if it is missing. Clips of an earlier export that are not in this one are deleted: the table names them no more,
-    so nothing else would. Raises `OSError` where the store does not answer, or the folder cannot be written, and `ValueError`
+    so nothing else would. note: called before anything is written; what is refused is not noted, for the sweep deletes what is.
+    Raises `OSError` where the store does not answer, or the folder cannot be written, and `ValueError`
     where people have filled in its table.
     """
     table, clips = folder / "queue.csv", folder / "clips"
     _check_nothing_is_filled_in(table)
+    if note is not None:
+        note()
     clips.mkdir(parents=True, exist_ok=True)
     missing, kept = [], set()
     # The table before stands until this one is whole: nothing else names the clips that are there.

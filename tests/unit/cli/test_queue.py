@@ -13,6 +13,7 @@ from typer.testing import CliRunner
 from streams import parts
 from streams.cli.app import app
 from streams.events import TrainingExample
+from streams.privacy.exports import exports
 from streams.queue.clips import ClipStore
 from streams.queue.topic import QueuePlace
 from streams.rating.store import RatingStore
@@ -88,6 +89,18 @@ def test_clips_that_cannot_be_read_are_named_and_the_others_exported(
     removed = fvq_queue("rm", elsewhere.example_id)
     assert removed.exit_code == 1
     assert "FVQ_CLIP_STORE" in removed.stderr
+
+
+def test_a_refused_export_is_not_noted_for_deletion(settings: Settings, waiting: list[TrainingExample], tmp_path: Path) -> None:
+    table = tmp_path / "own" / "queue.csv"
+    table.parent.mkdir()
+    table.write_text("channel,rating\n1,good\n")
+    refused = fvq_queue("export", str(table.parent))
+    assert refused.exit_code == 1
+    assert "name another folder" in str(refused.exception)
+    assert list(exports(settings.data_dir)) == []
+    assert fvq_queue("export", str(tmp_path / "out")).exit_code == 0
+    assert [export.path for export in exports(settings.data_dir)] == [tmp_path / "out"]
 
 
 def test_scripts_can_read_the_list(settings: Settings, waiting: list[TrainingExample]) -> None:

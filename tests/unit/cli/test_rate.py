@@ -9,7 +9,9 @@ import pytest
 from typer.testing import CliRunner
 
 from streams.cli.app import app
-from streams.errors import SettingsError
+from streams.errors import BrokerError, SettingsError
+from streams.privacy.exports import exports
+from streams.queue.topic import QueuePlace
 from streams.rating.store import RatingStore
 
 
@@ -57,6 +59,22 @@ def test_an_address_that_cannot_be_listened_on_is_named(tmp_path: Path, monkeypa
     served = CliRunner().invoke(app, ["rate", "serve", "--port", "0"])
     assert isinstance(served.exception, SettingsError)
     assert "cannot listen on 203.0.113.7:0: " in str(served.exception)
+
+
+def test_an_export_that_cannot_read_the_queue_is_not_noted_for_deletion(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def away(_: QueuePlace) -> None:
+        raise BrokerError("the broker is away")
+
+    monkeypatch.setenv("FVQ_DATA_DIR", str(tmp_path))
+    own = tmp_path / "own.csv"
+    own.write_text("what somebody had there\n")
+    with monkeypatch.context() as patched:
+        patched.setattr(QueuePlace, "read", away)
+        failed = CliRunner().invoke(app, ["rate", "export", str(own)])
+    assert isinstance(failed.exception, BrokerError)
+    assert list(exports(tmp_path)) == []
+    CliRunner().invoke(app, ["rate", "export", str(own)])
+    assert [export.path for export in exports(tmp_path)] == [own]
 
 
 def test_digit_votes_are_for_the_five_levels(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
