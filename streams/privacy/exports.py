@@ -2,7 +2,8 @@
 
 An export lies where its user wanted it. So that it can be found again, its path is noted in `FVQ_DATA_DIR/exports`, one small
 file for each. From there a stream can be removed from it, and it is deleted after its time. Only files that an export has
-written are ever touched: the table, and clips named by their digests in the folder of its clips.
+written are ever touched: the table, and clips named by their digests in the folder of its clips. The table is the file at its
+path, also where people have replaced it: it may still say who was seen.
 """
 
 from __future__ import annotations
