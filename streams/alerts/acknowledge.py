@@ -49,9 +49,13 @@ def holds(acknowledgement: AlertAcknowledgement | None, now: datetime) -> bool:
 
 
 class Acknowledgements:
-    """What the topic's messages add up to. One thread folds, any thread may ask."""
+    """What the topic's messages add up to. One thread folds, any thread may ask.
+
+    complete: whether the topic was read to its end once. Until then an alert may be acknowledged of which this knows nothing.
+    """
 
     def __init__(self) -> None:
+        self.complete = False
         self._by_alert: dict[str, AlertAcknowledgement] = {}
 
     def fold(self, key: bytes | None, value: bytes | None) -> None:

@@ -40,6 +40,7 @@ class AcksTopic(WholeTopic):
         """All acknowledgements, with every message that was acknowledged by Kafka before the call."""
         for record in self._new_records():
             self._fold(record)
+        self.acknowledgements.complete = True
         return self.acknowledgements
 
     def poll(self) -> None:

@@ -24,6 +24,9 @@ LONGEST = timedelta(hours=4)
 RENEWED_BEFORE = timedelta(hours=1)
 """A silence is made longer this long before its end, as long as its acknowledgement holds."""
 
+MOST_LOOKS = 20
+"""Alerts whose old silences are looked for in one update. Each is a request, and alerts wait to be delivered meanwhile."""
+
 MOST_BYTES = 1 << 20
 """Alertmanager's list of one stream's silences is read up to this length."""
 
@@ -36,23 +39,32 @@ class Silencer:
     def __init__(self, receiver: Receiver) -> None:
         self._address = Address(receiver)
         self._kept: dict[str, tuple[AlertAcknowledgement, datetime]] = {}
+        self._looked: set[str] = set()
 
     def update(self, firing: Iterable[QualityAlert], acknowledgements: Acknowledgements, now: datetime) -> None:
         """Make, renew and end silences. firing: the open alerts of this worker. now: UTC.
 
         A silence whose alert is with another worker by now is left to that one. Raises the first refusal at the end.
+
+        An alert that is new to this worker may have a silence of another one, whose acknowledgement was taken back when no
+        worker had the stream. It is looked for once.
         """
         alerts = {alert.alert_id: alert for alert in firing}
         self._kept = {alert_id: kept for alert_id, kept in self._kept.items() if alert_id in alerts}
+        self._looked &= alerts.keys()
+        unseen = acknowledgements.unseen(alerts.values(), now) if acknowledgements.complete else []
+        new = [alert.alert_id for alert in unseen if alert.alert_id not in self._looked]
+        to_end = {*self._kept, *new[:MOST_LOOKS]}
         refusal: RefusedError | None = None
         for alert_id, alert in alerts.items():
             seen = acknowledgements.of(alert_id, now)
             try:
                 if seen is not None:
                     self._keep(alert, seen, now)
-                elif alert_id in self._kept:
+                elif alert_id in to_end:
                     self.end(alert)
-                    del self._kept[alert_id]
+                    self._kept.pop(alert_id, None)
+                    self._looked.add(alert_id)
             except RefusedError as error:
                 refusal = refusal or error  # the others have their turn
         if refusal is not None:

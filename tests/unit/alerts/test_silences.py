@@ -11,7 +11,7 @@ from streams.alerts.acknowledge import Acknowledgements, acknowledge
 from streams.alerts.receiver_settings import Receiver
 from streams.alerts.receivers import as_alertmanager
 from streams.alerts.request import RefusedError
-from streams.alerts.silences import LONGEST, Silencer, matchers_of
+from streams.alerts.silences import LONGEST, MOST_LOOKS, Silencer, matchers_of
 from streams.events import QualityAlert
 from tests.support.alertmanager import SilenceServer, silence_server
 from tests.support.alerts import BEGIN
@@ -85,6 +85,27 @@ def test_another_worker_finds_the_silence_and_ends_it_with_the_alert(server: Sil
     assert len(server.silences) == 2, "the same silence is kept"
     other.end(ALERT)
     assert [silence["id"] for silence in server.active()] == ["foreign"]
+
+
+def test_a_silence_whose_acknowledgement_was_taken_back_between_workers_is_ended(server: SilenceServer) -> None:
+    silencer(server.url).update([ALERT], seen_by("Kim"), BEGIN)
+    keeper, taken_back = silencer(server.url), Acknowledgements()
+    keeper.update([ALERT], taken_back, BEGIN)
+    assert len(server.active()) == 1, "the acknowledgements are not read yet"
+    taken_back.complete = True
+    for seconds in range(3):
+        keeper.update([ALERT], taken_back, BEGIN + timedelta(seconds=seconds))
+    assert server.active() == []
+    assert server.requests.count("GET /api/v2/silences") == 2, "one of each worker: it is looked for once"
+
+
+def test_silences_of_many_alerts_are_looked_for_a_few_at_a_time(server: SilenceServer) -> None:
+    alerts = [ALERT.model_copy(update={"alert_id": f"id-{number}"}) for number in range(2 * MOST_LOOKS + 1)]
+    keeper, seen = silencer(server.url), Acknowledgements()
+    seen.complete = True
+    for looks in (MOST_LOOKS, 2 * MOST_LOOKS, len(alerts), len(alerts)):
+        keeper.update(alerts, seen, BEGIN)
+        assert len(server.requests) == looks
 
 
 def test_an_alert_that_went_to_another_worker_keeps_its_silence(server: SilenceServer) -> None:
