@@ -46,7 +46,10 @@ def measure_all(rows: Sequence[Mapping[str, Any]], labels: Path, jobs: int) -> M
     if not cache.exists():
         measures = [(place, clip.statistics, clip.info.bits_per_pixel) for place, clip in sample_all(rows, spec, jobs)]
         places, statistics, bits = zip(*measures, strict=True)
-        np.savez(cache, place=np.array(places), statistics=np.stack(statistics), bits_per_pixel=np.array(bits, np.float32))
+        part = cache.with_suffix(".part")
+        with part.open("wb") as file:
+            np.savez(file, place=np.array(places), statistics=np.stack(statistics), bits_per_pixel=np.array(bits, np.float32))
+        part.replace(cache)  # a file that a killed run has cut off could not be read
     with np.load(cache, allow_pickle=False) as kept:
         return Measured(**{name: kept[name] for name in ("place", "statistics", "bits_per_pixel")})
 

@@ -1,0 +1,44 @@
+"""What the baselines measure is kept beside the labels, whole or not at all."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from tests.support.media import write_frames
+from training.data.labels import read_labels
+from training.evaluation.baselines import measure_all
+
+
+def labelled(folder: Path, count: int) -> Path:
+    """A labels file of that many clips of noise."""
+    rng = np.random.default_rng(0)
+    for number in range(count):
+        write_frames(folder / f"{number}.mkv", [rng.integers(0, 255, (256, 256, 3), np.uint8)] * 25, 25.0)
+    rows = [f"{number}.mkv,c{number},x264,{number},50" for number in range(count)]
+    (folder / "labels.csv").write_text("\n".join(["path,content,kind,step,mos", *rows]) + "\n")
+    return folder / "labels.csv"
+
+
+def test_measures_that_were_cut_off_are_made_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    labels = labelled(tmp_path, 1)
+    rows = read_labels(labels)
+
+    def killed(file: Any, **_: Any) -> None:
+        if isinstance(file, Path):
+            file.write_bytes(b"half")
+        else:
+            file.write(b"half")
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(np, "savez", killed)
+        with pytest.raises(KeyboardInterrupt):
+            measure_all(rows, labels, 1)
+    measured = measure_all(rows, labels, 1)
+    assert measured.place.tolist() == [0]
+    again = measure_all(rows, labels, 1)
+    assert np.array_equal(again.statistics, measured.statistics)
