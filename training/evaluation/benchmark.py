@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+import shutil
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -84,8 +85,10 @@ def evaluate_benchmark(models: Sequence[LoadedModel], folder: Path, jobs: int, t
 def _sampled(folder: Path, rows: Rows, labels: Path, spec: SamplerSpec, jobs: int) -> Samples:
     """The clips as that sampling gives them, kept in the folder: another model of the same sampling needs no more of it."""
     key = hashlib.sha256(json.dumps([asdict(spec), fingerprint(labels)]).encode()).hexdigest()[:12]
-    samples = kept_samples(folder / "samples" / key, rows, spec, jobs)
+    kept = folder / "samples" / key
+    samples = kept_samples(kept, rows, spec, jobs)
     if len(samples) != len(rows):
+        shutil.rmtree(kept)  # it is complete without the clip, which would not be sampled when it is made again
         lost = sorted(set(range(len(rows))) - set(samples.rows.tolist()))
         raise ValueError(f"{rows[lost[0]]['path']}: the clip cannot be sampled; remove it and its .json to make it again")
     return samples

@@ -1,4 +1,4 @@
-"""What the baselines measure is kept beside the labels, whole or not at all."""
+"""What is measured and sampled of labelled clips is kept beside them, whole or not at all."""
 
 from __future__ import annotations
 
@@ -8,9 +8,11 @@ from typing import Any
 import numpy as np
 import pytest
 
+from scorer.spec import SamplerSpec
 from tests.support.media import write_frames
 from training.data.labels import read_labels
 from training.evaluation.baselines import measure_all
+from training.evaluation.benchmark import _sampled
 
 
 def labelled(folder: Path, count: int) -> Path:
@@ -21,6 +23,17 @@ def labelled(folder: Path, count: int) -> Path:
     rows = [f"{number}.mkv,c{number},x264,{number},50" for number in range(count)]
     (folder / "labels.csv").write_text("\n".join(["path,content,kind,step,mos", *rows]) + "\n")
     return folder / "labels.csv"
+
+
+def test_a_clip_that_is_made_again_is_sampled_again(tmp_path: Path) -> None:
+    labels = labelled(tmp_path, 2)
+    rows, clip = read_labels(labels), tmp_path / "1.mkv"
+    whole = clip.read_bytes()
+    clip.write_bytes(bytes(len(whole)))
+    with pytest.raises(ValueError, match=r"1\.mkv: the clip cannot be sampled; .*make it again"):
+        _sampled(tmp_path, rows, labels, SamplerSpec(), 1)
+    clip.write_bytes(whole)
+    assert len(_sampled(tmp_path, rows, labels, SamplerSpec(), 1)) == 2
 
 
 def test_measures_that_were_cut_off_are_made_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
