@@ -15,6 +15,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from scorer.sampling import VideoFacts
@@ -89,8 +90,10 @@ class PlayableClips:
         for path in self._folder.iterdir():
             if path.suffix == ".mp4" and path.name not in names:
                 path.unlink(missing_ok=True)
-            elif path.name.startswith(WORK) and time.time() - path.stat().st_mtime > 10 * self._timeout:
-                shutil.rmtree(path, ignore_errors=True)
+            elif path.name.startswith(WORK):
+                with suppress(FileNotFoundError):  # its clip is ready meanwhile
+                    if time.time() - path.stat().st_mtime > 10 * self._timeout:
+                        shutil.rmtree(path, ignore_errors=True)
 
     def _target(self, example_id: str) -> Path:
         # The id becomes a file name: only a SHA-256 in hexadecimal, so that it cannot lead out of the folder.

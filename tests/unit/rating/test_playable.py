@@ -122,6 +122,14 @@ def test_an_mp4_is_made_once_and_deleted_on_request(tmp_path: Path) -> None:
     assert list((tmp_path / "made").iterdir()) == []
 
 
+def test_a_clip_that_is_ready_meanwhile_keeps_no_other_from_being_deleted(tmp_path: Path) -> None:
+    clips = PlayableClips(tmp_path, lambda _: b"")
+    (tmp_path / "work-1").symlink_to("gone")  # stands for a temporary folder that is gone when its age is asked for
+    (tmp_path / f"{'0' * 64}.mp4").write_bytes(b"old")
+    clips.keep_only([])
+    assert [path.name for path in tmp_path.iterdir()] == ["work-1"]
+
+
 @pytest.mark.parametrize("text", ["#EXTM3U\n#EXTINF:1,\nfile:{other}\n", "ffconcat version 1.0\nfile '{other}'\n"])
 def test_a_playlist_does_not_open_other_files(tmp_path: Path, text: str) -> None:
     other = make_clip(tmp_path / "other.mp4", 160, 120, 0.2)
