@@ -82,7 +82,8 @@ def make_benchmark(folder: Path, people: Sequence[Path], plan: Plan, jobs: int) 
     """Make what is missing of the benchmark; returns the path of its labels.
 
     people: a clean clip or still of each person (`training.data.references.find_sources`). jobs: encoders that run at once.
-    Raises ValueError where the folder has a benchmark that was made by another plan or of other people.
+    One whose file cannot be read, or is too short, is left out with a remark. Raises ValueError where the folder has a benchmark
+    that was made by another plan or of other people, and where none is left.
     """
     contents = _contents(people, plan)
     folder.mkdir(parents=True, exist_ok=True)
@@ -93,6 +94,8 @@ def make_benchmark(folder: Path, people: Sequence[Path], plan: Plan, jobs: int) 
     with ThreadPoolExecutor(jobs) as pool:
         tasks = [pool.submit(task) for content in contents for task in _tasks(folder, content, plan)]
         rows = [row for task in tqdm(tasks, desc="benchmark", disable=None) if (row := task.result()) is not None]
+    if not rows:
+        raise ValueError(f"{folder}: no clip could be made of the people")
     part = folder / f"{LABELS}.part"
     with part.open("w", newline="") as file:
         writer = csv.DictWriter(file, FIELDS, extrasaction="ignore")
@@ -128,7 +131,14 @@ def _tasks(folder: Path, content: Content, plan: Plan) -> list[Callable[[], Row 
     """What makes the clips of a reference, a call for each. The reference itself is made at once: all others need it."""
     reference = folder / f"{content.name}.reference.mkv"
     seed = f"{plan.seed}/{content.name}"
-    made = kept_record(reference.with_suffix(".json"), lambda: _reference(reference, content, plan, seed))
+    try:
+        made = kept_record(reference.with_suffix(".json"), lambda: _reference(reference, content, plan, seed))
+    except subprocess.SubprocessError:
+        remark(f"{content.name}: left out, ffmpeg cannot read {content.source}")
+        return []
+    except ValueError as error:
+        remark(f"{content.name}: left out, {error}")
+        return []
     if made is None:
         remark(f"{content.name}: left out, {content.source} is too soft for a scene")
         return []

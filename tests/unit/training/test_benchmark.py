@@ -116,3 +116,16 @@ def test_a_clip_that_cannot_be_damaged_is_left_out(tmp_path: Path) -> None:
     labels = make_benchmark(tmp_path / "benchmark", [flower], Plan(ladders=("face-blur",), seconds=0.2), jobs=1)
     with labels.open(newline="") as file:
         assert [row["kind"] for row in csv.DictReader(file)] == ["reference"]
+
+
+def test_a_person_whose_clip_cannot_be_read_is_left_out(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    broken, flower = tmp_path / "broken.mp4", tmp_path / "flower.png"
+    broken.write_bytes(b"no video")
+    cv2.imwrite(str(flower), data.coffee()[..., ::-1])
+    plan = Plan(ladders=("face-blur",), seconds=0.2)
+    labels = make_benchmark(tmp_path / "benchmark", [broken, flower], plan, jobs=1)
+    with labels.open(newline="") as file:
+        assert [row["person"] for row in csv.DictReader(file)] == ["flower"]
+    assert f"broken: left out, ffmpeg cannot read {broken}" in capsys.readouterr().err
+    with pytest.raises(ValueError, match="no clip could be made"):
+        make_benchmark(tmp_path / "another", [broken], plan, jobs=1)
