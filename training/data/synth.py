@@ -96,6 +96,8 @@ def synthesise(
         todo = [(content, step) for content, step in todo if content in found]
         segments = pool.map(write_segment, todo)
         rows = [row for row in tqdm(segments, total=len(todo), desc="segments", disable=None) if row is not None]
+    if not rows:
+        raise ValueError("no segment could be made of any reference")
     labels = out / "labels.csv"
     fields = [name for name in rows[0] if name not in ("vmaf_frames", "made_from")]
     with labels.open("w", newline="") as file:
@@ -129,6 +131,9 @@ def _segment(out: Path, content: str, person: str, degradation: Degradation | No
     except subprocess.CalledProcessError as error:
         # Packet loss can leave nothing to decode: such a segment has no picture to rate.
         remark(f"{name}: left out, ffmpeg failed ({error.returncode})")
+        return None
+    except subprocess.TimeoutExpired as error:
+        remark(f"{name}: left out, ffmpeg took more than {error.timeout:g} s")
         return None
     # The label is computed again, because targets change more often than pictures.
     return row | {"mos": label(degradation, row["vmaf"])} if degradation else row

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import subprocess
 from pathlib import Path
 
 import cv2
@@ -11,6 +12,7 @@ from skimage import data
 from typer.testing import CliRunner
 
 from streams.cli.app import app
+from training.data import synth
 from training.data.compare import compare
 from training.data.degradations import ladders
 from training.data.ffmpeg import run_ffmpeg
@@ -125,6 +127,21 @@ def test_a_source_that_gives_no_reference_is_left_out_and_named(
     assert "short.mp4: it has no pictures after" in said
     with pytest.raises(ValueError, match="no reference could be made of any source"):
         synthesise(tmp_path / "none", sources[:2], steps=0, seconds=0.2, jobs=1)
+
+
+def test_a_segment_for_which_ffmpeg_takes_too_long_is_left_out(
+    still: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def late(*_: object, **__: object) -> None:
+        raise subprocess.TimeoutExpired("ffmpeg", 300)
+
+    monkeypatch.setattr(synth, "degrade", late)
+    rows = read_labels(synthesise(tmp_path, [still], steps=1, seconds=0.2, jobs=1))
+    assert [row["kind"] for row in rows] == ["reference"]
+    assert "left out, ffmpeg took more than 300 s" in capsys.readouterr().err
+    monkeypatch.setattr(synth, "send", late)
+    with pytest.raises(ValueError, match="no segment could be made"):
+        synthesise(tmp_path / "another", [still], steps=1, seconds=0.2, jobs=1)
 
 
 def test_what_is_made_never_becomes_a_clean_source(still: Path, tmp_path: Path) -> None:
