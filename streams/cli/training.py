@@ -163,8 +163,8 @@ def evaluate(
             raise ValueError("--plot belongs to --data")
         _benchmark([model, *(against or [])], benchmark, people, ladder, scenes, doubles, seed, train_data, as_json)
         return
-    if people or ladder or against:
-        raise ValueError("--people, --ladder and --against belong to --benchmark")
+    if people or ladder or scenes or against:
+        raise ValueError("--people, --ladder, --scenes and --against belong to --benchmark")
     assert data is not None
     from rich.console import Console
 
@@ -290,8 +290,8 @@ def _benchmark(
     if people:
         plan = Plan(ladders=tuple(ladders or LADDERS), scenes=scenes, doubles=doubles, seed=seed)
         make_benchmark(folder, find_sources(people, folder), plan, jobs)
-    elif ladders:
-        raise ValueError("--ladder says what a benchmark is made of: it needs --people")
+    elif ladders or scenes:
+        raise ValueError("--ladder and --scenes say what a benchmark is made of: they need --people")
     models = [load_engine(name, settings.device, parts.registry(settings)) for name in names]
     results = evaluate_benchmark(models, folder, jobs, train_data)
     if as_json:

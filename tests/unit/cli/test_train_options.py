@@ -1,4 +1,4 @@
-"""`fvq train`: options that do not go together are refused with what to do, before anything is loaded or read."""
+"""`fvq train`, `fvq evaluate`: options that do not go together are refused with what to do, before anything is loaded or read."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from scorer.errors import ScorerError
-from streams.cli.training import train
+from streams.cli.training import evaluate, train
 from streams.ports import free_port
 from tests.support.processes import ROOT
 
@@ -39,6 +39,13 @@ def test_errors_of_another_model_are_for_whole_models(tmp_path: Path) -> None:
         train(ADAPTER, tmp_path, from_queue=True, errors_of="nano")
     with pytest.raises(ValueError, match="leave --errors-of out"):
         train(ADAPTER, tmp_path, data=FILE, errors_of="nano")
+
+
+def test_scenes_are_for_a_benchmark_that_is_made(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="--scenes and --against belong to --benchmark"):
+        evaluate("nano", data=FILE, scenes=3)
+    with pytest.raises(ValueError, match=r"--ladder and --scenes say .* need --people"):
+        evaluate("nano", benchmark=tmp_path, scenes=3)
 
 
 def test_a_served_teacher_that_is_away_is_named(tmp_path: Path) -> None:
