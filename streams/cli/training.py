@@ -174,13 +174,13 @@ def evaluate(
 
     settings = load_settings()
     results = report.evaluate(load_engine(model, settings.device, parts.registry(settings)), data, train_data)
-    if plot is not None:
-        report.plot(results, plot)
     if as_json:
         print(json.dumps(without_nan(results)))
-        return
-    for table in report.tables(results):
-        Console().print(table)
+    else:
+        for table in report.tables(results):
+            Console().print(table)
+    if plot is not None:
+        report.plot(results, plot)  # last: what was found in minutes is told also where this fails
 
 
 def ablate(

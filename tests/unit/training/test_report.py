@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
+
+import pytest
 from rich.console import Console
 from rich.table import Table
 
+from scorer import load
+from streams.cli.training import evaluate
+from training.evaluation import report
 from training.evaluation.gate import Verdict, table
 from training.evaluation.report import FIGURES, tables
 
@@ -27,6 +34,17 @@ def test_names_in_the_report_are_no_markup() -> None:
     methods, kinds, _ = tables(report)
     assert shown(methods).count(NAME) == 2
     assert shown(kinds).count(NAME) == 2
+
+
+def test_what_was_found_is_printed_also_where_the_scatter_cannot_be_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    found = {"clips": [], "model": "m", "methods": {"m": {"srcc": 0.5, "srcc_within": 0.5}}}
+    monkeypatch.setattr(load, "load_engine", lambda *_: None)
+    monkeypatch.setattr(report, "evaluate", lambda *_: found)
+    with pytest.raises(ValueError, match="xyz"):
+        evaluate("nano", data=tmp_path, plot=tmp_path / "scatter.xyz", as_json=True)
+    assert json.loads(capsys.readouterr().out) == found
 
 
 def test_names_in_a_verdict_are_no_markup() -> None:
