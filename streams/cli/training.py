@@ -323,20 +323,21 @@ def _train_from_queue(
     """Tune an adapter on rated clips of the queue; returns the metrics.
 
     rated: CSV of `fvq rate export`; None: the present ratings of the rating page. replay: what the base was trained on.
-    processes: that train together.
+    processes: that train together. A run that goes on has its ratings, and asks neither the queue nor the rating page for them.
     """
+    from training.adapter.replay import FROZEN
     from training.recipe import load_tune_recipe
     from training.run import tune_from_queue
 
     if dev is not None:
         raise ValueError("--dev is for whole models; an adapter's data has splits of its own")
     tune_recipe = load_tune_recipe(recipe)
-    if rated is None:
+    exported = settings.data_dir / "rated.csv"
+    if rated is None and not (out / FROZEN).exists():
         from streams.privacy.exports import note_export
         from streams.rating.export import export_ratings
         from streams.rating.store import RatingStore
 
-        rated = settings.data_dir / "rated.csv"
-        note = partial(note_export, settings.data_dir, "ratings", rated, time.time())
-        export_ratings(RatingStore(settings.data_dir), parts.queue(settings), rated, note)
-    return tune_from_queue(tune_recipe, rated, replay, out, processes)
+        note = partial(note_export, settings.data_dir, "ratings", exported, time.time())
+        export_ratings(RatingStore(settings.data_dir), parts.queue(settings), exported, note)
+    return tune_from_queue(tune_recipe, rated or exported, replay, out, processes)

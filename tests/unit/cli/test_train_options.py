@@ -8,8 +8,11 @@ import pytest
 
 from scorer.errors import ScorerError
 from streams.cli.training import evaluate, train
+from streams.errors import BrokerError
 from streams.ports import free_port
+from streams.queue.topic import QueuePlace
 from tests.support.processes import ROOT
+from training.adapter.replay import FROZEN
 
 NANO, ADAPTER = ROOT / "training/recipes/nano.yaml", ROOT / "training/recipes/nano_adapter.yaml"
 FILE, HOST = Path("labels.csv"), "127.0.0.1"
@@ -46,6 +49,21 @@ def test_scenes_are_for_a_benchmark_that_is_made(tmp_path: Path) -> None:
         evaluate("nano", data=FILE, scenes=3)
     with pytest.raises(ValueError, match=r"--ladder and --scenes say .* need --people"):
         evaluate("nano", benchmark=tmp_path, scenes=3)
+
+
+def test_a_run_that_goes_on_with_its_ratings_asks_no_broker(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def away(_: QueuePlace) -> None:
+        raise BrokerError("the broker is away")
+
+    monkeypatch.setenv("FVQ_DATA_DIR", str(tmp_path / "data"))
+    monkeypatch.setattr(QueuePlace, "read", away)
+    monkeypatch.setattr("training.run.tune_from_queue", lambda *_: {"version": "tuned"})
+    with pytest.raises(BrokerError):
+        train(ADAPTER, tmp_path / "model", from_queue=True)
+    frozen = tmp_path / "model" / FROZEN
+    frozen.parent.mkdir(parents=True)
+    frozen.write_text("path,mos_100,split,content,ci\n")
+    train(ADAPTER, tmp_path / "model", from_queue=True)
 
 
 def test_a_served_teacher_that_is_away_is_named(tmp_path: Path) -> None:
