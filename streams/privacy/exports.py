@@ -138,6 +138,18 @@ def forget_rows(export: Export, stream_id: str) -> int:
     return len(gone)
 
 
+def unnamed_clips(export: Export) -> list[Path]:
+    """The clips of an export that its table does not name: a killed export has copied them, and written no table yet.
+
+    Raises as `count_rows`, but for a table that is not there.
+    """
+    try:
+        named = {Path(row["path"] or "").name for row in _rows(export.table)[1]}
+    except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
+        named = set()
+    return [export.clips / name for name in _names(export.clips) if CLIP.fullmatch(name) and name not in named]
+
+
 def row_is_of(row: dict[str, str], stream_id: str) -> bool:
     """Whether a row of a table is a stream's. A cell has the id as `csv_text` writes it."""
     return row["stream_id"] in (stream_id, csv_text(stream_id))

@@ -108,7 +108,7 @@ def _parts(places: Places, stream_id: str, example_ids: set[str], dry_run: bool)
     yield from _scores(places, stream_id, dry_run)
     yield Part("cut segments", str(data / "ingest"), partial(on_disk.forget_cut, data, stream_id, dry_run))
     yield Part("pushed segments", str(data / "ingest" / "push"), partial(on_disk.forget_pushed, data, stream_id, dry_run))
-    yield from on_disk.in_exports(data, stream_id, dry_run)
+    yield from on_disk.in_exports(data, stream_id, example_ids, dry_run)
     if events is not None:
         yield from on_kafka.events(events, places.group, stream_id, dry_run)
 

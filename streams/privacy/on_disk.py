@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import shutil
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from functools import partial
 from pathlib import Path
 
 from streams.ingest.files import folders_of
 from streams.ingest.push.spool import SourceSpool, sweep_source
-from streams.privacy.exports import Export, count_rows, exports, forget_rows
+from streams.privacy.exports import Export, count_rows, exports, forget_rows, unnamed_clips
 from streams.privacy.step import Found, Part
 from streams.privacy.sweep import CACHES, CUT_FOLDER
+from streams.queue.clips import folder_of
 from streams.rating.database import NAME
 from streams.rating.store import RatingStore
 from streams.sinks.sqlite_file import FILE
@@ -73,14 +74,27 @@ def forget_pushed(data: Path, stream_id: str, dry_run: bool) -> Found:
     return Found(len(old), "an encoder sends it now: its present segments go with its live window", remains=True)
 
 
-def in_exports(data: Path, stream_id: str, dry_run: bool) -> Iterator[Part]:
-    """Each export that is noted in the data folder."""
+def in_exports(data: Path, stream_id: str, example_ids: Collection[str], dry_run: bool) -> Iterator[Part]:
+    """Each export that is noted in the data folder. example_ids: of the stream's clips."""
     for export in exports(data):
-        yield Part("export", str(export.path), partial(_forget_export, export, stream_id, dry_run))
+        yield Part("export", str(export.path), partial(_forget_export, export, stream_id, example_ids, dry_run))
 
 
-def _forget_export(export: Export, stream_id: str, dry_run: bool) -> Found:
+def _forget_export(export: Export, stream_id: str, example_ids: Collection[str], dry_run: bool) -> Found:
+    """The rows and their clips, and the clips that a killed export has left."""
+    count, text = 0, ""
     try:
-        return Found((count_rows if dry_run else forget_rows)(export, stream_id))
+        count = (count_rows if dry_run else forget_rows)(export, stream_id)
     except (FileNotFoundError, NotADirectoryError, IsADirectoryError):  # or something else is in its place
-        return Found(0, "it is not there any more: look where it was moved or copied to", remains=True)
+        text = "it is not there any more: look where it was moved or copied to"
+    left = [clip for clip in unnamed_clips(export) if _is_copy_of(clip.name, stream_id, example_ids)]
+    if not dry_run:
+        for clip in left:
+            clip.unlink(missing_ok=True)
+    return Found(count + len(left), text, remains=bool(text))
+
+
+def _is_copy_of(name: str, stream_id: str, example_ids: Collection[str]) -> bool:
+    """Whether a clip's copy is of the stream. `fvq queue export` names it by the clip's id and the stream's folder."""
+    example_id, mark, folder = name.partition(".")[0].partition("-")
+    return folder == folder_of(stream_id)[:8] if mark else example_id in example_ids

@@ -134,6 +134,31 @@ async def test_exports_that_were_moved_or_changed_are_told(tmp_path: Path) -> No
     assert "has no columns `path` and `stream_id` any more" in step.text
 
 
+@pytest.mark.parametrize("kind", ["queue", "ratings"])
+async def test_clips_of_an_export_that_was_killed_are_forgotten(tmp_path: Path, kind: Kind) -> None:
+    """Clips are copied before the table that names them is there: the table before, or none, has no word of them."""
+    machine = Machine(tmp_path, ClipStore(str(tmp_path / "clips")))
+    await fill(machine, "gone", "kept")
+    table, copies = tmp_path / "out" / "queue.csv", tmp_path / "out" / "clips"
+    if kind == "ratings":
+        next(iter(exports(machine.data))).note.unlink()
+        table, copies = tmp_path / "rated.csv", tmp_path / "rated.csv.clips"
+        note_export(machine.data, "ratings", table, 0.0)
+        for example in machine.examples["gone"] + machine.examples["kept"]:
+            write(copies / f"{example.example_id}.ts")
+    heading, *rows = (tmp_path / "out" / "queue.csv").read_text().splitlines()
+    table.write_text("\n".join([heading, *(row for row in rows if "kept" in row)]) + "\n")
+    looked = forget(machine, "gone", dry_run=True)["export"]
+    assert (looked.outcome, looked.count) == ("would-delete", 2)
+    if kind == "queue":
+        table.unlink()
+        looked = forget(machine, "gone", dry_run=True)["export"]
+        assert (looked.outcome, looked.count) == ("part", 2)
+    assert forget(machine, "gone")["export"].count == 2
+    left = {path.name[:64] for path in copies.iterdir()}
+    assert left == {example.example_id for example in machine.examples["kept"]}
+
+
 def test_an_export_onto_what_is_something_else_is_refused_and_not_noted(tmp_path: Path) -> None:
     file = write(tmp_path / "talk.mp4")
     with pytest.raises(NotADirectoryError, match="talk"):
