@@ -255,13 +255,14 @@ def promote(
     # Whole, because a folder `nano` here is not the model that ships by this name.
     current, candidate = load_engine(name, settings.device, registry), load_engine(str(model.resolve()), settings.device)
     verdict = judge(current, candidate, reference, judged, gate_of(model, gate), recipe_seed(model), scale, model)
-    if verdict.passed:
-        parts.announce_update(settings, publish(registry, model, name, {"gate": verdict.as_dict()}))
+    update = publish(registry, model, name, {"gate": verdict.as_dict()}) if verdict.passed else None
     if as_json:
         print(json.dumps(verdict.as_dict()))
     else:
         Console().print(table(verdict))
         print(f"{verdict.candidate}: " + (f"promoted, serves as {name}" if verdict.passed else "refused"))
+    if update is not None:
+        parts.announce_update(settings, update)  # last: it serves also where no broker answers, and the verdict is told
     raise typer.Exit(0 if verdict.passed else 1)
 
 

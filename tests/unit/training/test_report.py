@@ -10,8 +10,10 @@ from rich.console import Console
 from rich.table import Table
 
 from scorer import load
-from streams.cli.training import evaluate
-from training.evaluation import report
+from streams import parts
+from streams.cli.training import evaluate, promote
+from streams.errors import BrokerError
+from training.evaluation import gate, report
 from training.evaluation.gate import Verdict, table
 from training.evaluation.report import FIGURES, tables
 
@@ -45,6 +47,25 @@ def test_what_was_found_is_printed_also_where_the_scatter_cannot_be_written(
     with pytest.raises(ValueError, match="xyz"):
         evaluate("nano", data=tmp_path, plot=tmp_path / "scatter.xyz", as_json=True)
     assert json.loads(capsys.readouterr().out) == found
+
+
+def test_a_verdict_is_printed_also_where_no_worker_can_be_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def away(*_: object) -> None:
+        raise BrokerError("the broker is away")
+
+    verdict = Verdict("old", "new", [])
+    monkeypatch.setenv("FVQ_DATA_DIR", str(tmp_path))
+    for name in ("scorer.load.load_engine", "scorer.runtime.export.export_graph", "streams.models.publish.publish"):
+        monkeypatch.setattr(name, lambda *_: object())
+    for name in ("gate_of", "recipe_seed"):
+        monkeypatch.setattr(gate, name, lambda *_: None)
+    monkeypatch.setattr(gate, "judge", lambda *_: verdict)
+    monkeypatch.setattr(parts, "announce_update", away)
+    with pytest.raises(BrokerError):
+        promote(tmp_path, tmp_path, rated=tmp_path, as_json=True)
+    assert json.loads(capsys.readouterr().out) == verdict.as_dict()
 
 
 def test_names_in_a_verdict_are_no_markup() -> None:
