@@ -90,22 +90,39 @@ def before_backlog(rendition: RenditionState, score: SegmentScore, ahead: float)
     return RenditionState(score.sequence - 1, score.start, score.start, ahead=0.0).watching(watches)
 
 
+def noted_behind(run: Behind | None, start: datetime, received: datetime, patience: float) -> Behind:
+    """The run of segments that come too late to be judged, or to end a silence, with one more of them.
+
+    run: so far; None where the segment before did not come too late. start: of the segment. received: when its score was written;
+    none that is read again. patience: as in `is_set_back`. Segments that are scored again are in no long run: a scorer is through
+    them sooner than they play.
+    """
+    if run is None or abs(((received - run.received) - (start - run.start)).total_seconds()) > patience / 4:
+        return Behind(start, received)
+    return run
+
+
+def is_set_back(run: Behind, start: datetime, patience: float) -> bool:
+    """Whether the clock was set back: such segments have come for `patience` seconds, as fast as they play.
+
+    run: as `noted_behind` gives it with a segment of this start.
+    """
+    return (start - run.start).total_seconds() >= patience
+
+
 def with_late(
     rendition: RenditionState, score: SegmentScore, ahead: float, received: datetime, patience: float
 ) -> tuple[SegmentScore, float, RenditionState]:
     """A segment that comes too late to be judged, or to end a silence: its score, the seconds by which its clock is ahead, and
     its rendition with it in the run of such segments.
 
-    Where they have come for `patience` seconds, as fast as they play, their clock was set back: then the score is set forward and
-    follows on the rendition. Segments that are scored again are in no long run: a scorer is through them sooner than they play.
+    Where the clock was set back, the score is set forward and follows on the rendition.
 
-    score, ahead: as `placed` gives them; none that is read again.
+    score, ahead: as `placed` gives them; none that is read again. patience: as in `is_set_back`.
     """
-    run = rendition.behind
-    if run is None or abs(((received - run.received) - (score.start - run.start)).total_seconds()) > patience / 4:
-        run = Behind(score.start, received)
+    run = noted_behind(rendition.behind, score.start, received, patience)
     rendition = replace(rendition, behind=run)
-    if (score.start - run.start).total_seconds() < patience:
+    if not is_set_back(run, score.start, patience):
         return score, ahead, rendition
     return _set_forward(rendition.interrupted(), score, ahead, received)
 

@@ -19,17 +19,8 @@ from streams.web.courses import DEEP, FALLBACK, SKIPPED, Courses
 from streams.web.pictures import Picture, Pictures
 from streams.web.pulse import Pulse
 from streams.web.reading import ScoreReading
-from streams.web.stream import (
-    BLACK_SHARE,
-    FROZEN_SHARE,
-    Rendition,
-    Row,
-    Stream,
-    is_acknowledged,
-    level_of_score,
-    row_of,
-    turns_stale,
-)
+from streams.web.rendition import Rendition, is_next, level_of_score, smooth, take_values
+from streams.web.stream import Row, Stream, is_acknowledged, row_of, turns_stale
 
 MOST_STREAMS = 20_000
 """Streams that are known; the one that was silent for longest is forgotten first."""
@@ -38,12 +29,6 @@ MOST_RENDITIONS = 32
 
 MOST_ALERTS = 20_000
 """Alerts, and acknowledgements, that are known; the oldest that is over is forgotten first."""
-
-SMOOTHING = 2.0
-"""Half-life of the smoothed score, seconds: the policy's default."""
-
-USUAL_SECONDS = 600.0
-"""Half-life of the usual score where no alert agent tells it."""
 
 FORGET_SECONDS = 86400.0
 """After this silence a stream is forgotten, as the alert agent does."""
@@ -114,12 +99,11 @@ class Live:
         rendition = stream.renditions.get(name)
         if rendition is None:
             rendition = self._rendition(stream, name)
-        elif start < rendition.until - 1.0 and start + 3600 > rendition.until and not _numbered_next(rendition, score, start):
-            # A repeat, or out of order. A clock that was set back by hours goes on where it is.
+        elif not is_next(rendition, score, received, stream.judged):
             return False
-        _take_values(rendition, score, start, received)
+        take_values(rendition, score, start, received)
         if score.status == "scored" and score.small_score is not None:
-            _smooth(rendition, score.small_score, score.duration, start, not stream.knows_usual)
+            smooth(rendition, score.small_score, score.duration, start, not stream.knows_usual)
         stream.labels, stream.ended = score.labels, score.ended
         if not may_be_stored(score.labels):
             stream.pictures = NO_PICTURES  # of the time before it had the label
@@ -147,6 +131,8 @@ class Live:
             return
         stream = self._stream(stream_id)
         is_new, stream.knows_usual = not stream.knows_usual, True
+        if is_new and state.received is not None:
+            stream.judged = state.received.timestamp()
         for name, told in state.renditions.items():
             rendition = stream.renditions.get(name) or self._rendition(stream, name)
             rendition.usual = _finite(told.baseline)
@@ -309,42 +295,6 @@ class Live:
         self._changes.gone.add(stream_id)
 
 
-def _numbered_next(rendition: Rendition, score: ScoreReading, start: float) -> bool:
-    """Whether a segment comes after the last by its number, whatever that one said of its time. Repeats from before the packager
-    restarted its numbers have higher ones."""
-    return score.sequence > rendition.sequence and start > rendition.numbered_since
-
-
-def _take_values(rendition: Rendition, score: ScoreReading, start: float, received: float) -> None:
-    if score.sequence <= rendition.sequence:
-        # Not its own start alone: that may be ahead.
-        rendition.numbered_since = min(start, rendition.until)
-    rendition.sequence = score.sequence
-    rendition.duration, rendition.until, rendition.received = score.duration, start + score.duration, received
-    rendition.score, rendition.uncertainty = score.score, score.uncertainty
-    rendition.status, rendition.lag = score.status, score.timing.lag_s
-    rendition.segment_id, rendition.tier = score.segment_id, score.tier or ""
-    rendition.model = f"{score.model.name}@{score.model.version}" if score.model is not None else ""
-    rendition.black = score.signals is not None and score.signals.black >= BLACK_SHARE
-    rendition.frozen = score.signals is not None and score.signals.freeze >= FROZEN_SHARE
-
-
-def _smooth(rendition: Rendition, value: float, seconds: float, start: float, own_usual: bool) -> None:
-    """Move the averages on by one score, as the alert agent does."""
-    rendition.smoothed = _averaged(rendition.smoothed, value, 1.0 - 2.0 ** (-seconds / SMOOTHING))
-    level = level_of_score(rendition.smoothed)
-    if level != rendition.level:
-        rendition.level, rendition.level_since = level, start
-    if own_usual:
-        first = seconds / (rendition.usual_seconds + seconds)
-        rendition.usual = _averaged(rendition.usual, value, max(first, 1.0 - 2.0 ** (-seconds / USUAL_SECONDS)))
-        rendition.usual_seconds = min(USUAL_SECONDS, rendition.usual_seconds + seconds)
-
-
 def _finite(value: float | None) -> float | None:
     """None for what is no number: JSON has none of these, and one would end every browser's socket."""
     return value if value is not None and math.isfinite(value) else None
-
-
-def _averaged(average: float | None, value: float, weight: float) -> float:
-    return value if average is None else average + weight * (value - average)

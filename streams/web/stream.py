@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from scorer.spec import level_of
 from streams.events import AlertAcknowledgement, QualityAlert
 from streams.web.pictures import Pictures
+from streams.web.rendition import Rendition, is_stale
 
 STATES = (
     "ok", "low-quality", "quality-drop", "black", "frozen", "silent", "no-segments", "no-face", "skipped", "stale", "ended",
@@ -22,48 +22,6 @@ SEVERITIES = {"critical": 0, "warning": 10, "info": 20}
 
 NO_ALERT = 100
 """The rank of a stream without an alert that somebody has to look at."""
-
-STALE_SEGMENTS = 3
-"""A score is stale when no other came for this many segments: it says nothing about what viewers see now."""
-
-LEAST_STALE_SECONDS = 5.0
-
-BLACK_SHARE = FROZEN_SHARE = 0.95
-"""From these shares on a segment is called black or frozen before an alert says so: the policy's defaults."""
-
-
-@dataclass(slots=True)
-class Rendition:
-    """One rendition's last values. Times in seconds since 1970; scores in points.
-
-    row: its place in the courses. until: end of its last segment. received: when that segment's score was written. usual: its
-    usual score. usual_seconds: seconds of scores in it, where no alert agent tells the usual score. level: of the smoothed
-    score. level_since: since when. last: its last score as it came. sequence: its segment's number. numbered_since: no segment
-    since the packager last restarted its numbers starts before this.
-    """
-
-    name: str
-    row: int
-    duration: float = 2.0
-    until: float = 0.0
-    received: float = 0.0
-    smoothed: float | None = None
-    usual: float | None = None
-    usual_seconds: float = 0.0
-    score: float | None = None
-    uncertainty: float | None = None
-    lag: float | None = None
-    status: str = ""
-    black: bool = False
-    frozen: bool = False
-    level: str = ""
-    level_since: float = 0.0
-    segment_id: str = ""
-    model: str = ""
-    tier: str = ""
-    last: bytes = b""
-    sequence: int = -1
-    numbered_since: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +59,9 @@ class Row:
 
 @dataclass(slots=True)
 class Stream:
-    """One stream. alerts: those that fire, by id. knows_usual: the alert agent tells its usual score."""
+    """One stream. alerts: those that fire, by id. knows_usual: the alert agent tells its usual score. judged: when the latest
+    score was written that is in the agent's first state, seconds since 1970.
+    """
 
     id: str
     labels: dict[str, str] = field(default_factory=dict)
@@ -110,6 +70,7 @@ class Stream:
     pictures: Pictures = field(default_factory=Pictures)
     ended: bool = False
     knows_usual: bool = False
+    judged: float = 0.0
     row: Row | None = None
 
     @property
@@ -128,11 +89,6 @@ def rank_of(alert: QualityAlert) -> int:
 def is_acknowledged(ack: AlertAcknowledgement | None, now: float) -> bool:
     """Whether an acknowledgement holds now."""
     return ack is not None and (ack.until is None or ack.until.timestamp() > now)
-
-
-def is_stale(rendition: Rendition, now: float) -> bool:
-    """Whether a rendition's last score is too old to say how it is now."""
-    return now - rendition.received > max(LEAST_STALE_SECONDS, STALE_SEGMENTS * rendition.duration)
 
 
 def turns_stale(stream: Stream, row: Row, now: float) -> bool:
@@ -215,8 +171,3 @@ def _state(stream: Stream, rendition: Rendition | None, kind: str, now: float) -
     if rendition.status == "skipped":
         return "skipped"
     return "ok" if rendition.smoothed is not None else "unknown"
-
-
-def level_of_score(score: float | None) -> str:
-    """The word for a score; '' for none."""
-    return "" if score is None else level_of(score)

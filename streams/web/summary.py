@@ -9,7 +9,8 @@ from pydantic import BaseModel, Field
 
 from streams.web.labels import LabelFilter
 from streams.web.live import Live
-from streams.web.stream import NO_ALERT, level_of_score
+from streams.web.rendition import level_of_score
+from streams.web.stream import NO_ALERT
 
 NOT_NOW = ("stale", "ended", "no-segments", "unknown")
 """States in which a score says nothing about now."""

@@ -13,7 +13,8 @@ from streams.text import csv_text
 from streams.web.api.answers import iso
 from streams.web.courses import Courses, usual_signals
 from streams.web.reading import SIGNALS
-from streams.web.stream import Rendition, Row, is_stale, level_of_score
+from streams.web.rendition import Rendition, is_stale, level_of_score
+from streams.web.stream import Row
 
 
 def item_of(row: Row) -> dict[str, Any]:

@@ -18,6 +18,7 @@ from streams.web.follow import CHANGES
 from streams.web.live import Live
 from streams.web.pictures import Pictures
 from streams.web.reading import read_score
+from streams.web.rendition import BACK_SECONDS
 from tests.support.alerts import BEGIN, SECONDS, make_score
 
 START = BEGIN.timestamp()
@@ -65,6 +66,38 @@ def test_a_wall_that_starts_after_a_clock_was_set_back_shows_what_comes(by: floa
     live = Live()
     live.add_state("channel", state, first=True)
     assert all(put(live, by_its_clock(number), number) for number in range(150, 160))
+
+
+@pytest.mark.parametrize("by", [30.0, 300.0, 3500.0])
+def test_a_clock_that_is_set_back_with_new_numbers_hides_a_stream_for_no_longer_than_a_silence_takes(by: float) -> None:
+    live, patience = Live(), int(BACK_SECONDS / SECONDS)
+    for number in range(100):
+        put(live, make_score(number), number)
+    taken = [put(live, moved(make_score(number, 30), -by, number - 100), number) for number in range(100, 200)]
+    assert taken == [False] * patience + [True] * (100 - patience)
+    stream = live.streams["channel"]
+    now = live.row(stream, stream.received + 1)
+    assert (now.state, now.score, now.at) == ("ok", 30, START + 200 * SECONDS - by)
+
+
+def test_segments_of_before_that_come_again_are_no_clock_that_is_set_back() -> None:
+    live = Live()
+    for number in range(200):
+        assert put(live, make_score(number), number)
+        assert number < 100 or not put(live, make_score(number - 100), number), "among new ones"
+    assert not any(put(live, make_score(number), 200 + number // 4) for number in range(100)), "faster than they play"
+
+
+@pytest.mark.parametrize("behind", [0, 30], ids=["live", "the scorer is a minute behind"])
+def test_a_wall_that_starts_takes_no_score_again_that_the_alert_agent_had_read(behind: int) -> None:
+    state = StreamState("channel")
+    for number in range(100):
+        written = BEGIN + timedelta(seconds=(number + behind + 1) * SECONDS + 1)
+        state, _ = step(state, make_score(number), default_limits(), written)
+    live = Live()
+    live.add_state("channel", state, first=True)
+    assert not any(put(live, make_score(number), number + behind) for number in range(60, 100))
+    assert put(live, make_score(100), 100 + behind)
 
 
 def test_repeats_from_before_a_restart_of_the_encoder_are_left_out() -> None:
