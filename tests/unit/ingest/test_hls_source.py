@@ -137,6 +137,19 @@ async def test_a_playlist_that_becomes_a_master_is_followed_as_one(origin: Origi
     origin.script("/high.m3u8", playlist(7, 1, END))
     await Source(SourcePlan(Stream("news"), origin.url("/live.m3u8"), once=True), clock.services(reader)).run()
     assert clock.published == [(None, "2"), ("720p", "7")]
+    assert clock.retired == [Stream("news")]
+
+
+async def test_a_master_that_becomes_a_playlist_of_segments_leaves_no_record_of_its_renditions(
+    origin: Origin, reader: Reader
+) -> None:
+    clock = Fast()
+    origin.script("/live.m3u8", MASTER.format("low.m3u8", "high.m3u8"), playlist(7, 1, END))
+    origin.script("/low.m3u8", playlist(1, 2))
+    origin.script("/high.m3u8", playlist(1, 2), 404)
+    await Source(SourcePlan(Stream("news"), origin.url("/live.m3u8"), "all", once=True), clock.services(reader)).run()
+    assert clock.published[-1] == (None, "7")
+    assert clock.retired[-2:] == [Stream("news", "360p"), Stream("news", "720p")]
 
 
 async def test_a_failure_leaves_no_task_and_the_next_run_goes_on(origin: Origin, reader: Reader) -> None:
