@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import unicodedata
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 _INVISIBLE = {"Cc", "Cf", "Cs", "Zl", "Zp"}
 """Unicode categories that are escaped: control characters, marks of direction, lone surrogates, ends of lines and paragraphs."""
@@ -38,6 +38,14 @@ def csv_text(text: str) -> str:
     """A sentence for a cell of a CSV: printable, and no formula."""
     cell = printable(text)
     return f"'{cell}" if cell.startswith(_FORMULA) else cell
+
+
+def aligned(rows: Sequence[Sequence[str]]) -> list[str]:
+    """Rows of printable texts as lines of a table, in columns as a terminal shows them: wide letters take two cells."""
+    from rich.cells import cell_len, set_cell_size
+
+    widths = [max(cell_len(row[column]) for row in rows) for column in range(len(rows[0]))]
+    return ["  ".join(set_cell_size(cell, width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
 
 
 def ranges(numbers: Iterable[int]) -> str:

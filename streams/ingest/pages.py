@@ -15,7 +15,7 @@ from streams.connections import BoundedRunner
 from streams.errors import FvqError
 from streams.ingest import metrics
 from streams.ingest.base import Status
-from streams.text import printable
+from streams.text import aligned, printable
 
 ASK_SECONDS = 10.0
 LARGEST_ANSWER = 64 * 2**20
@@ -107,5 +107,4 @@ def table_of(sources: Sequence[dict[str, Any]]) -> list[str]:
                 printable(source["reason"]),
             )
         )  # fmt: skip
-    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
-    return ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
+    return aligned(rows)

@@ -12,7 +12,7 @@ from typing import Any
 from urllib.parse import urlencode
 
 from streams.errors import FvqError
-from streams.text import printable
+from streams.text import aligned, printable
 
 ASK_SECONDS = 15.0
 LARGEST_ANSWER = 64 * 2**20
@@ -62,8 +62,7 @@ def table_of(items: Sequence[Mapping[str, Any]]) -> list[str]:
                 printable(" ".join(f"{name}:{value}" for name, value in sorted(item["labels"].items()))),
             )
         )
-    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
-    return ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
+    return aligned(rows)
 
 
 class _NoRedirect(urllib.request.HTTPRedirectHandler):

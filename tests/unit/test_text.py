@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from streams.text import counted, csv_path, csv_text, printable
+from streams.text import aligned, counted, csv_path, csv_text, printable
 
 
 @pytest.mark.parametrize(
@@ -31,6 +31,11 @@ def test_what_is_not_seen_is_escaped_and_the_rest_is_kept(text: str, shown: str)
 
 def test_characters_can_be_kept() -> None:
     assert printable("a\nb\x1b", keep="\n") == "a\nb\\x1b"
+
+
+def test_columns_stand_under_each_other_where_letters_are_wide() -> None:
+    rows = [("stream", "score", "why"), ("東京 🎬", "22", "-"), ("news-7", "", "")]
+    assert aligned(rows) == ["stream   score  why", "東京 🎬  22     -", "news-7"]
 
 
 @given(st.text(st.characters(codec=None)))

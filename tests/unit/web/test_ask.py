@@ -121,6 +121,14 @@ def test_a_table_has_no_escape_sequences() -> None:
     assert lines[1] == "a\\x1b[31m  22 +-6  81     quality-drop (acknowledged)  2026-03-01T12:00:00.000Z  -          tier:x\\n"
 
 
+def test_columns_stand_under_each_other_where_ids_have_wide_letters() -> None:
+    item = {
+        "stream_id": "東京", "smoothed": 22.4, "uncertainty": None, "usual": None, "state": "ok", "acknowledged": False,
+        "since": None, "rendition": None, "labels": {},
+    }  # fmt: skip
+    assert table_of([item])[1] == "東京    22     -      ok     -      -"
+
+
 async def test_alerts_are_listed_with_ids_that_can_be_copied(
     client: TestClient, seeded: Fleet, monkeypatch: pytest.MonkeyPatch
 ) -> None:
