@@ -100,6 +100,10 @@ class Live:
         if rendition is None:
             rendition = self._rendition(stream, name)
         elif not is_next(rendition, score, received, stream.judged):
+            if score.ended and score.segment_id == rendition.segment_id:
+                # The packager learned of the end too late, and announced the last segment once more.
+                stream.ended = True
+                self._touch(stream)
             return False
         take_values(rendition, score, start, received)
         if score.status == "scored" and score.small_score is not None:
