@@ -19,7 +19,7 @@ from streams.web.courses import DEEP, FALLBACK, SKIPPED, Courses
 from streams.web.pictures import Picture, Pictures
 from streams.web.pulse import Pulse
 from streams.web.reading import ScoreReading
-from streams.web.rendition import Rendition, is_next, level_of_score, smooth, take_values
+from streams.web.rendition import BACK_SECONDS, Rendition, is_next, level_of_score, smooth, take_values
 from streams.web.stream import Row, Stream, is_acknowledged, row_of, turns_stale
 
 MOST_STREAMS = 20_000
@@ -209,7 +209,11 @@ class Live:
         usual = rendition.usual if rendition is not None else None
         score = picture.score
         good = score is not None and score >= LOW and (usual is None or score >= usual - DROP) and not stream.alerts
-        stream.pictures = stream.pictures.with_picture(picture, good)
+        last = stream.pictures.last
+        known = stream.renditions.get(last.rendition or "") if last is not None else None
+        # A last picture that is later than its rendition's last segment is of before a clock was set back, or strayed.
+        latest = known.until + BACK_SECONDS if known is not None else math.inf
+        stream.pictures = stream.pictures.with_picture(picture, good, latest)
 
     def tick(self, now: float) -> None:
         """Let time pass, once a second: scores grow old, acknowledgements end, silent streams and old pictures are forgotten."""

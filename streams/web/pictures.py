@@ -38,12 +38,12 @@ class Pictures:
     first_bad: Picture | None = None
     good_before: Picture | None = None
 
-    def with_picture(self, picture: Picture, good: bool) -> Pictures:
+    def with_picture(self, picture: Picture, good: bool, latest: float = math.inf) -> Pictures:
         """These with one more picture; one that is not newer than the last is left out, unless the last was of a time to come.
 
-        good: whether the stream was good at its segment.
+        good: whether the stream was good at its segment. latest: no segment starts later by now, seconds since 1970.
         """
-        if self.last is not None and picture.start <= self.last.start <= picture.written:
+        if self.last is not None and picture.start <= self.last.start <= min(picture.written, latest):
             return self
         if good:
             return replace(self, last=picture, last_good=picture)

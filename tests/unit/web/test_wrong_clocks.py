@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
 from typing import Any
@@ -136,6 +137,21 @@ def test_a_picture_from_the_future_is_followed_by_those_of_now() -> None:
         take_picture(live, number, score=10)
     kept = pictures(live)
     assert [one.segment_id for one in (kept.last, kept.first_bad, kept.good_before) if one is not None] == ["s3", "s1", "s0"]
+
+
+@pytest.mark.parametrize("by", [60.0, 3600.0, 86400.0])
+def test_pictures_of_a_clock_that_was_set_back_are_shown(by: float) -> None:
+    live = Live()
+    for number in range(200):
+        back = by if number >= 100 else 0.0
+        put(live, moved(make_score(number), -back), number)
+        if number % 5 == 4:
+            take_picture(live, number // 5, -back)
+    last = pictures(live).last
+    assert last is not None
+    assert last.segment_id == "s39"
+    live.add_picture("channel", replace(last, segment_id="s38", start=last.start - 10, written=last.written + 10))
+    assert pictures(live).last == last, "one that comes late"
 
 
 def test_a_picture_from_the_future_is_kept_no_longer_than_others() -> None:
