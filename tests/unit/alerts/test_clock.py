@@ -221,6 +221,19 @@ def test_a_clock_that_was_ahead_and_is_behind_after_a_restart_is_followed_as_soo
     assert state.renditions[""].ahead == pytest.approx(-45, abs=2 * LAG.total_seconds())
 
 
+def test_renditions_whose_scores_are_written_at_once_are_each_followed() -> None:
+    state, alerts = StreamState("channel"), []
+    for i in range(150):
+        for name in ("1080p", "480p"):
+            score = make_score(i, 70, rendition=name, black=float(i >= 100))
+            back = shifted(score, -600.0, sequence=i - 50) if i >= 50 else score
+            state, new_alerts = step(state, back, LIMITS, written_at(i))
+            alerts += new_alerts
+    assert [(alert.rendition, alert.kind, alert.state) for alert in alerts] == [
+        ("1080p", "black", "firing"), ("480p", "black", "firing")
+    ]  # fmt: skip
+
+
 @pytest.mark.parametrize("is_known", [False, True])
 def test_a_rendition_with_a_clock_behind_ends_a_silence_when_it_comes_back_alone(is_known: bool) -> None:
     state = StreamState("channel")
