@@ -84,6 +84,7 @@ class Rendition:
         """From the next load on, take these addresses and variables."""
         if tuple(urls) != self._urls:
             self._urls, self._server, self._first_server = tuple(urls), 0, _FirstServer()
+            self.status.source = without_secrets(self._urls[0])
         self.variables = dict(variables)
 
     async def follow(self, first: Answer | None = None) -> None:

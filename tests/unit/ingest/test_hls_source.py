@@ -117,8 +117,10 @@ async def test_renditions_that_fail_for_long_make_the_master_be_loaded_again(ori
     origin.script("/live.m3u8", MASTER.format("low.m3u8", "high.m3u8"), MASTER.format("low.m3u8", "new.m3u8"))
     origin.script("/high.m3u8", playlist(1, 2), 404)
     origin.script("/new.m3u8", playlist(2, 2, END))
-    await Source(SourcePlan(Stream("news"), origin.url("/live.m3u8"), once=True), clock.services(reader)).run()
+    source = Source(SourcePlan(Stream("news"), origin.url("/live.m3u8"), once=True), clock.services(reader))
+    await source.run()
     assert clock.published == [("720p", "2"), ("720p", "3")]
+    assert [status.source for status in source.statuses()] == [origin.url("/new.m3u8")]
 
 
 async def test_addresses_that_have_expired_are_signed_anew_before_a_window_has_passed(origin: Origin, reader: Reader) -> None:
