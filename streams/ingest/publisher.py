@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 from streams.errors import BrokerError
@@ -77,11 +77,11 @@ class KafkaSender:
 
 @dataclass(frozen=True)
 class _Parcel:
-    """What one load has to send. done: set when it is acknowledged."""
+    """What one load has to send. saved: None where its rendition was retired meanwhile. done: set when it is acknowledged."""
 
     stream: Stream
     events: Sequence[SegmentEvent]
-    saved: SavedPosition
+    saved: SavedPosition | None
     done: asyncio.Future[None]
 
 
@@ -128,6 +128,10 @@ class Publisher:
         """Delete with the next batch what is kept of a rendition; nothing where nothing is. A later state or position is kept."""
         key = stream.stream_id, stream.rendition
         if key in self._states or key in self._positions:
+            self._waiting = [
+                replace(parcel, saved=None) if (parcel.stream.stream_id, parcel.stream.rendition) == key else parcel
+                for parcel in self._waiting
+            ]
             self._states.pop(key, None)
             self._positions.pop(key, None)
             self._reported[key] = stream
@@ -175,7 +179,8 @@ class Publisher:
         self._outage.works()
         metrics.ANNOUNCED.inc(len(events))
         for parcel in parcels:
-            self._positions[parcel.stream.stream_id, parcel.stream.rendition] = parcel.saved
+            if parcel.saved is not None:
+                self._positions[parcel.stream.stream_id, parcel.stream.rendition] = parcel.saved
             if not parcel.done.done():  # its source may have been stopped meanwhile
                 parcel.done.set_result(None)
 
@@ -187,7 +192,8 @@ class Publisher:
             kept = self._positions.get(key, SavedPosition()) if key in self._states else None
             positions[key] = stream, kept
         for parcel in parcels:
-            positions[parcel.stream.stream_id, parcel.stream.rendition] = parcel.stream, parcel.saved
+            if parcel.saved is not None:
+                positions[parcel.stream.stream_id, parcel.stream.rendition] = parcel.stream, parcel.saved
         return [
             (key_of(stream), to_bytes(stream, saved, state=self._states.get(key)) if saved is not None else None)
             for key, (stream, saved) in positions.items()

@@ -187,6 +187,24 @@ async def test_what_is_kept_of_a_retired_rendition_is_deleted_once(sender: Memor
     ]  # fmt: skip
 
 
+async def test_a_position_that_waits_for_kafka_is_not_kept_of_a_retired_rendition(
+    publisher: Publisher, sender: MemorySender
+) -> None:
+    news = Stream("news", "720p")
+    sender.go.clear()
+    publisher.report(news, SourceState("live", NOW))
+    first = asyncio.create_task(publisher.publish(news, [event(1)], saved(1)))
+    await asyncio.sleep(3 * GATHER_SECONDS)
+    second = asyncio.create_task(publisher.publish(news, [event(2)], saved(2)))
+    await asyncio.sleep(0)
+    publisher.retire(news)
+    sender.go.set()
+    await asyncio.gather(first, second)
+    last = [message for topic, sent in sender.sent for message in sent if topic == INGEST_STATE_TOPIC][-1]
+    assert last == (b"4/news/720p", None)
+    assert [key for topic, sent in sender.sent for key, _ in sent if topic == SEGMENTS_TOPIC] == [b"news", b"news"]
+
+
 async def test_a_state_is_sent_with_a_batch_that_is_not_taken_at_once(publisher: Publisher, sender: MemorySender) -> None:
     sender.failures = {INGEST_STATE_TOPIC: 2}
     publisher.report(Stream("news", "720p"), SourceState("stale", NOW))
