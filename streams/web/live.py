@@ -19,7 +19,7 @@ from streams.web.courses import DEEP, FALLBACK, SKIPPED, Courses
 from streams.web.pictures import Picture, Pictures
 from streams.web.pulse import Pulse
 from streams.web.reading import ScoreReading
-from streams.web.rendition import BACK_SECONDS, Rendition, is_next, level_of_score, smooth, take_values
+from streams.web.rendition import BACK_SECONDS, Rendition, is_before_end, is_next, level_of_score, smooth, take_values
 from streams.web.stream import Row, Stream, is_acknowledged, row_of, turns_stale
 
 MOST_STREAMS = 20_000
@@ -102,13 +102,14 @@ class Live:
         elif not is_next(rendition, score, received, stream.judged):
             if score.ended and score.segment_id == rendition.segment_id:
                 # The packager learned of the end too late, and announced the last segment once more.
-                stream.ended = True
+                stream.ended = rendition.ended = True
                 self._touch(stream)
             return False
         take_values(rendition, score, start, received)
         if score.status == "scored" and score.small_score is not None:
             smooth(rendition, score.small_score, score.duration, start, not stream.knows_usual)
-        stream.labels, stream.ended = score.labels, score.ended
+        stream.labels = score.labels
+        stream.ended = score.ended or any(is_before_end(one, start) for one in stream.renditions.values())
         if not may_be_stored(score.labels):
             stream.pictures = NO_PICTURES  # of the time before it had the label
         rendition.last = data
@@ -145,7 +146,7 @@ class Live:
                 rendition.received, own = told.until.timestamp(), min(told.ahead or 0.0, 0.0)
                 rendition.until, rendition.sequence = rendition.received + own, told.sequence
                 rendition.numbered_since = told.numbered_since.timestamp() + own
-                rendition.smoothed = _finite(told.smoothed)
+                rendition.smoothed, rendition.ended = _finite(told.smoothed), state.ended
                 rendition.level = level_of_score(rendition.smoothed)
                 rendition.level_since, rendition.segment_id = rendition.until, state.segment_id
         if first:

@@ -22,6 +22,9 @@ BACK_SECONDS = 20.0
 FAR_BACK_SECONDS = 3600.0
 """No segment is so late: a clock that was set back by this goes on at once."""
 
+BEHIND_SECONDS = 60.0
+"""So far may a rendition be behind another one: its segments come after that one has ended the stream."""
+
 STALE_SEGMENTS = 3
 """A score is stale when no other came for this many segments: it says nothing about what viewers see now."""
 
@@ -39,6 +42,7 @@ class Rendition:
     usual score. usual_seconds: seconds of scores in it, where no alert agent tells the usual score. level: of the smoothed
     score. level_since: since when. last: its last score as it came. sequence: its segment's number. numbered_since: no segment
     since the packager last restarted its numbers starts before this. behind: the last segments, where they came too late.
+    ended: its last segment ended the stream.
     """
 
     name: str
@@ -64,6 +68,7 @@ class Rendition:
     sequence: int = -1
     numbered_since: float = 0.0
     behind: Behind | None = None
+    ended: bool = False
 
 
 def is_next(rendition: Rendition, score: ScoreReading, received: float, known: float) -> bool:
@@ -90,7 +95,7 @@ def take_values(rendition: Rendition, score: ScoreReading, start: float, receive
         # Not its own start alone: that may be ahead.
         rendition.numbered_since = min(start, rendition.until)
     rendition.behind = None
-    rendition.sequence = score.sequence
+    rendition.sequence, rendition.ended = score.sequence, score.ended
     rendition.duration, rendition.until, rendition.received = score.duration, start + score.duration, received
     rendition.score, rendition.uncertainty = score.score, score.uncertainty
     rendition.status, rendition.lag = score.status, score.timing.lag_s
@@ -98,6 +103,11 @@ def take_values(rendition: Rendition, score: ScoreReading, start: float, receive
     rendition.model = f"{score.model.name}@{score.model.version}" if score.model is not None else ""
     rendition.black = score.signals is not None and score.signals.black >= BLACK_SHARE
     rendition.frozen = score.signals is not None and score.signals.freeze >= FROZEN_SHARE
+
+
+def is_before_end(rendition: Rendition, start: float) -> bool:
+    """Whether a rendition has ended the stream, and a segment of another one that starts at this time is of before that end."""
+    return rendition.ended and 0 < rendition.until - start <= BEHIND_SECONDS
 
 
 def smooth(rendition: Rendition, value: float, seconds: float, start: float, own_usual: bool) -> None:

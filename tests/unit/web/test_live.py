@@ -74,20 +74,6 @@ def test_a_row_says_how_its_stream_is() -> None:
     assert row(live).state == "ended"
 
 
-def test_a_last_segment_that_comes_once_more_as_the_end_ends_the_stream() -> None:
-    live = Live()
-    feed(live, [make_score(number) for number in range(8)])
-    live.row(live.streams["channel"], START + 16)
-    feed(live, [make_score(6, ended=True)])
-    assert row(live).state == "ok", "not the last one"
-    live.changes()
-    feed(live, [make_score(7, ended=True)])
-    assert live.changes().streams == {"channel"}
-    assert row(live).state == "ended"
-    feed(live, [make_score(8)])
-    assert row(live).state == "ok"
-
-
 def test_a_score_grows_old_after_three_segments() -> None:
     live = Live()
     feed(live, [make_score(0)])
