@@ -5,6 +5,7 @@ import { read, stream } from "./api.js";
 import { clipCard } from "./clips_view.js";
 import { comparePictures } from "./compare.js";
 import { idText, make, printable, setText } from "./dom.js";
+import { heldAt } from "./fleet.js";
 import { stateIcon, words } from "./levels.js";
 import { bothClocks, clock, length, now, seconds } from "./time.js";
 import { clipsAround, readAround, stepPanel } from "./step.js";
@@ -60,7 +61,8 @@ class AlertView {
 
   show({ alert, ack }) {
     const first = !this.entry;
-    this.entry = { alert, ack: ack ?? null };
+    const held = heldAt(ack, now());
+    this.entry = { alert, ack: held };
     const firing = alert.state === "firing";
     this.lasted = make("span", {});
     this.pictures ??= make("div", {}, make("p", { class: "dim" }, "Loading the pictures"));
@@ -68,7 +70,7 @@ class AlertView {
     this.content.replaceChildren(
       make("div", { class: "title" }, heading, make("a", { href: streamPath(alert.stream_id, `at=${encodeURIComponent(alert.started_at)}`) }, idText(alert.stream_id, 60)),
         alert.rendition ? make("span", {}, printable(alert.rendition)) : null, this.lasted, make("span", { class: "actions" },
-          firing ? make("button", { type: "button", onClick: () => this.ack() }, ack ? "Acknowledged: change (a)" : "Acknowledge (a)") : null,
+          firing ? make("button", { type: "button", onClick: () => this.ack() }, held ? "Acknowledged: change (a)" : "Acknowledge (a)") : null,
           make("button", { type: "button", onClick: () => this.app.copy(location.href) }, "Copy link"))),
       make("div", { class: "columns" },
         make("div", { class: "panel" }, make("h3", {}, "What and why"), facts(alert)),

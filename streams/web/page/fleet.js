@@ -23,6 +23,9 @@ export const STATES = [
 ];
 const QUIET = new Set(["ok", "low-quality", "quality-drop", "skipped"]); // states of a picture that the score describes
 
+// An acknowledgement where it holds at this time, seconds; null where its end has come, or there is none.
+export const heldAt = (ack, at) => (ack?.until && Date.parse(ack.until) / 1000 <= at ? null : ack ?? null);
+
 export class Fleet {
   constructor() {
     this.clear();
@@ -161,11 +164,10 @@ export class Fleet {
   }
 
   takeAlert(alert, ack, at) {
-    if (ack?.until && Date.parse(ack.until) / 1000 <= at) ack = null; // its end has come
     const index = this.indexes.get(alert.stream_id);
     // A stream that has lost the label of this feed is not in it, and its alert may be.
     if (alert.state === "resolved" || index === undefined) this.alerts.delete(alert.alert_id);
-    else this.alerts.set(alert.alert_id, { alert, ack });
+    else this.alerts.set(alert.alert_id, { alert, ack: heldAt(ack, at) });
     if (index !== undefined) this.alertOf[index] = this.worstAlert(alert.stream_id);
   }
 

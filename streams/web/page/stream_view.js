@@ -135,6 +135,7 @@ class StreamView {
     this.app.change({ rendition });
     this.segments.clear();
     this.load();
+    this.readPictures();
     this.segments.read();
   }
 

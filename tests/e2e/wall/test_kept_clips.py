@@ -77,6 +77,25 @@ def test_the_pair_of_an_alert_is_found_behind_a_thousand_newer_clips(operator: O
     operator.has_no_complaint()
 
 
+def test_another_rendition_shows_its_own_pair(operator: Operator) -> None:
+    at = datetime.now(UTC) - timedelta(seconds=30)
+    pairs = {
+        name: [
+            *clips_of(operator, "studio-20", name, [at - timedelta(minutes=1, seconds=number)], 80.0),
+            *clips_of(operator, "studio-20", name, [at + timedelta(seconds=number)], 20.0),
+        ]
+        for number, name in enumerate(["720p", "360p"])
+    }
+    choose = "const list = document.querySelector('.title select'); list.value = '360p'; list.dispatchEvent(new Event('change'))"
+    with keeping(operator, [clip for pair in pairs.values() for clip in pair]):
+        operator.opens(f"/streams/studio-20?rendition=720p&at={quote(at.isoformat())}")
+        for name in pairs:
+            addresses = [clip["url"] for clip in pairs[name]]
+            operator.sees(lambda addresses=addresses: operator.browser.execute_script(VIDEOS, ".step video") == addresses, 20)
+            operator.browser.execute_script(choose)
+    operator.has_no_complaint()
+
+
 def test_a_clip_that_is_shown_is_the_one_to_rate(operator: Operator) -> None:
     now = datetime.now(UTC)
     clips = clips_of(operator, "studio-20", None, [now - timedelta(hours=number) for number in range(24)], 30.0)

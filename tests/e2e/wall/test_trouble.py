@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime, timedelta
 from urllib.parse import quote
 
 import pytest
@@ -13,6 +14,7 @@ from selenium.webdriver.support.ui import WebDriverWait
 
 from tests.support.browser import set_size
 from tests.support.operator import Operator
+from tests.support.waiting import wait_for
 from tests.support.wall_page import HOSTILE_IDS, serving
 
 DELAYED = """
@@ -155,6 +157,21 @@ def test_more_alerts_than_the_server_takes_at_once_are_acknowledged_in_time(oper
     operator.browser.execute_script(REFUSED_ONCE)
     operator.browser.find_element(By.CSS_SELECTOR, "dialog button[type=submit]").click()
     operator.sees(lambda: operator.was_told("The alert is acknowledged"))
+    operator.asks("DELETE", f"{path}/ack")
+
+
+def test_an_acknowledgement_that_has_ended_is_not_offered_to_be_changed(operator: Operator) -> None:
+    path = operator.real_path("ALERT")
+    now = datetime.fromisoformat(operator.asks("GET", "/alerts?limit=1")["at"])
+    until = now + timedelta(seconds=1)
+    operator.asks("PUT", f"{path}/ack", {"note": "looked at", "until": until.isoformat()})
+    wait_for("the end", lambda: datetime.fromisoformat(operator.asks("GET", "/alerts?limit=1")["at"]) > until, 60)
+    operator.opens(path)
+    operator.sees(lambda: "looked at" in operator.text())
+    operator.browser.find_element(By.XPATH, "//button[text()='Acknowledge (a)']")
+    operator.press("a")
+    operator.sees(operator.dialog)
+    assert "Take back" not in operator.dialog()
     operator.asks("DELETE", f"{path}/ack")
 
 
