@@ -22,8 +22,10 @@ loop-demo: setup ## score, queue, rate (by script), train, promote and score ane
 	@$(PY) examples/loop.py
 
 # Two at a time, each with servers of its own: much of a test of the real ones is waiting. A file's tests stay together.
+# A test that hangs past its own time-out, as in its end, shows where it stands and fails by its name.
 test: lint servers ## lint, then all tests: unit, integration, end to end
-	@$(PY) -m pytest --numprocesses 2 --dist loadfile --durations 10
+	@$(PY) -m pytest --numprocesses 2 --dist loadfile --durations 10 --max-worker-restart 1 \
+	  -o faulthandler_timeout=1000 -o faulthandler_exit_on_timeout=true
 
 test-kube: setup ## the Helm chart on a real Kubernetes API server, which is built the first time (some 10 minutes)
 	@scripts/kube/kube build
