@@ -57,10 +57,12 @@ POLICY = {
 }
 
 OLD_NOISE = re.compile(
-    r" error   (Metadata refresh: failed Cancelled|LeaveGroup request for .* failed with error: .* UnknownMemberIdError)$"
+    r" error   (Metadata refresh: failed Cancelled|LeaveGroup request for .* failed with error: .* UnknownMemberIdError"
+    r"|<KafkaTCPTransport \[none\] \(closed\)>: Error receiving network data closing socket)$"
 )
-"""What the version before logs of kafka-python as an error if it ends while that asks for metadata, or while its group rebalances
-and the broker does not know the member that leaves. This version's log has neither."""
+"""What the version before logs of kafka-python as an error if it ends while that asks for metadata or reads from a connection
+that it has just closed, or while its group rebalances and the broker does not know the member that leaves. This version's log has
+none of them."""
 
 
 def make_media(folder: Path) -> dict[str, Path]:
@@ -294,8 +296,14 @@ def test_an_upgrade_and_the_way_back_lose_and_double_nothing(kafka: KafkaServer,
 
 
 def failures(worker: Worker) -> list[str]:
-    """The lines of a worker's log that tell of errors."""
-    return [line for line in worker.log.read_text().splitlines() if re.search(r"Traceback|^[0-9:.]+ (error|critical) ", line)]
+    """The lines of a worker's log that tell of errors; a traceback belongs to the error before it."""
+    lines = worker.log.read_text().splitlines()
+    errors = [re.search(r"^[0-9:.]+ (error|critical) ", line) is not None for line in lines]
+    return [
+        line
+        for is_after_error, is_error, line in zip([False, *errors], errors, lines, strict=False)
+        if is_error or ("Traceback" in line and not is_after_error)
+    ]
 
 
 def hooked(streams: Upgrade) -> set[tuple[str, str]]:
