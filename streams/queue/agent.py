@@ -55,6 +55,9 @@ FETCHED_TOGETHER = 8
 
 PAUSES = Pauses(first=1.0, longest=60.0)
 
+Key = tuple[str, str | None, str]
+"""A segment's stream, rendition and id: the same id may be one of each rendition."""
+
 Fetch = Callable[[Sequence[SegmentScore]], list[bytes | MediaError]]
 """From scores to the bytes of their segments, or the reason why a segment cannot be fetched."""
 
@@ -122,9 +125,9 @@ class Harvest:
     def __init__(self, limits: HarvestLimits, store: ClipStore, topic: QueueTopic, fetch: Fetch, alerts: str) -> None:
         self._limits, self._store, self._topic, self._fetch, self._alerts = limits, store, topic, fetch, alerts
         self.refresh_memory()
-        self._recent: OrderedDict[str, OrderedDict[str, SegmentScore]] = OrderedDict()
-        self._chosen: dict[tuple[str, str], tuple[SegmentScore, HarvestReason]] = {}
-        self._early_alerts: OrderedDict[tuple[str, str], bool] = OrderedDict()
+        self._recent: OrderedDict[str, OrderedDict[Key, SegmentScore]] = OrderedDict()
+        self._chosen: dict[Key, tuple[SegmentScore, HarvestReason]] = {}
+        self._early_alerts: OrderedDict[Key, bool] = OrderedDict()
 
     def refresh_memory(self) -> None:
         """Read from the topic which clips are stored."""
@@ -186,22 +189,22 @@ class Harvest:
 
     def _read_score(self, score: SegmentScore) -> None:
         recent = self._recent.setdefault(score.stream_id, OrderedDict())
-        recent[score.segment_id] = score
+        recent[_key(score)] = score
         self._recent.move_to_end(score.stream_id)
         if len(recent) > RECENT_SCORES:
             recent.popitem(last=False)
         if len(self._recent) > MAX_STREAMS:
             self._recent.popitem(last=False)
-        self._choose(score, alerted=self._early_alerts.pop((score.stream_id, score.segment_id), False))
+        self._choose(score, alerted=self._early_alerts.pop(_key(score), False))
 
     def _read_alert(self, alert: QualityAlert) -> None:
         if alert.state == "resolved" or alert.kind not in ALERTS_TO_RATE:
             return
-        recent = self._recent.get(alert.stream_id, OrderedDict())
-        if alert.segment_id in recent:
-            self._choose(recent[alert.segment_id], alerted=True)
+        score = self._recent.get(alert.stream_id, OrderedDict()).get(_key(alert))
+        if score is not None:
+            self._choose(score, alerted=True)
             return
-        self._early_alerts[alert.stream_id, alert.segment_id] = True
+        self._early_alerts[_key(alert)] = True
         if len(self._early_alerts) > MAX_EARLY_ALERTS:
             self._early_alerts.popitem(last=False)
 
@@ -209,12 +212,16 @@ class Harvest:
         reason = harvest_reason(score, self._limits, alerted)
         if reason is None:
             return
-        key = score.stream_id, score.segment_id
+        key = _key(score)
         if key in self._chosen:
             self._chosen[key] = score, reason
         elif self._memory.wants(score, now := datetime.now(UTC)):
             self._memory.add(score, now)
             self._chosen[key] = score, reason
+
+
+def _key(segment: SegmentScore | QualityAlert) -> Key:
+    return segment.stream_id, segment.rendition, segment.segment_id
 
 
 def make_example(score: SegmentScore, reason: HarvestReason, clip_uri: str, data: bytes) -> TrainingExample:

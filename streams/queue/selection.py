@@ -66,6 +66,7 @@ class _Stored:
     """A segment that is stored, or will be. at: when it was chosen. fingerprint: as a number of 64 bits."""
 
     segment_id: str
+    rendition: str | None
     at: datetime
     fingerprint: int
     score: float
@@ -104,7 +105,7 @@ class Memory:
         assert segment.fingerprint is not None
         self._sweep(at)
         recent = self._stored[segment.stream_id]
-        recent.append(_Stored(segment.segment_id, at, int(segment.fingerprint, 16), segment.score))
+        recent.append(_Stored(segment.segment_id, segment.rendition, at, int(segment.fingerprint, 16), segment.score))
         self._stored[segment.stream_id] = [stored for stored in recent if at - stored.at < REMEMBERED]
 
     def _sweep(self, now: datetime) -> None:
@@ -119,4 +120,5 @@ class Memory:
     def forget(self, score: SegmentScore) -> None:
         """Forget a segment that was added but could not be stored."""
         recent = self._stored[score.stream_id]
-        self._stored[score.stream_id] = [stored for stored in recent if stored.segment_id != score.segment_id]
+        segment = score.segment_id, score.rendition
+        self._stored[score.stream_id] = [stored for stored in recent if (stored.segment_id, stored.rendition) != segment]

@@ -29,7 +29,7 @@ def scored(sequence: int, score: float = 20.0, picture: int | None = None, **fie
 
 def clip_of(score: SegmentScore) -> bytes:
     """The bytes of a segment: the clip store takes them for MPEG-TS."""
-    return b"\x47" + score.segment_id.encode().ljust(187, b"-") + b"\x47"
+    return b"\x47" + (score.segment_id + (score.rendition or "")).encode().ljust(187, b"-") + b"\x47"
 
 
 def stored_example(store: ClipStore, score: SegmentScore, **changes: Any) -> TrainingExample:

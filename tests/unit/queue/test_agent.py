@@ -34,7 +34,7 @@ def record(event: SegmentScore | QualityAlert, age: float = 0) -> Any:
 
 def alert(score: SegmentScore, **changes: Any) -> QualityAlert:
     """An alert that names this segment."""
-    fields = {"kind": "quality-drop", "state": "firing", "value": 1.0, "alert_id": "1"} | changes
+    fields = {"kind": "quality-drop", "state": "firing", "value": 1.0, "alert_id": "1", "rendition": score.rendition} | changes
     return QualityAlert(stream_id=score.stream_id, started_at=score.start, segment_id=score.segment_id, **fields)
 
 
@@ -82,6 +82,27 @@ def test_the_segment_of_an_alert_is_stored_whether_its_score_or_its_alert_is_rea
     agent.choose_from([record(scored(3, 70)), record(after)])
     agent.store_chosen()
     assert reasons(topic) == {before.segment_id: "alert", after.segment_id: "alert"}
+
+
+def test_renditions_whose_segments_have_the_same_ids_are_not_taken_for_each_other(store: ClipStore) -> None:
+    topic = MemoryTopic()
+    agent = harvest(store, topic)
+
+    def pair(sequence: int, high: float, low: float) -> list[SegmentScore]:
+        scores = {"720p": high, "360p": low}
+        return [
+            scored(sequence, score, picture=sequence * 10 + place, rendition=rendition)
+            for place, (rendition, score) in enumerate(scores.items())
+        ]
+
+    before, after = pair(1, 55, 75), pair(2, 55, 75)
+    agent.choose_from([record(score) for score in before])
+    agent.choose_from([record(alert(before[0])), record(alert(after[0]))])
+    agent.choose_from([record(score) for score in reversed(after)])
+    agent.choose_from([record(score) for score in pair(3, 20, 35)])
+    agent.store_chosen()
+    stored = {(example.sequence, example.rendition, example.reason) for example in topic.refresh().examples()}
+    assert stored == {(1, "720p", "alert"), (2, "720p", "alert"), (3, "720p", "low-score"), (3, "360p", "low-score")}
 
 
 def test_a_resolved_alert_and_a_silence_are_no_reason_to_store(store: ClipStore) -> None:

@@ -99,7 +99,8 @@ def test_a_segment_that_could_not_be_stored_leaves_its_place_to_another() -> Non
     memory.add(score, NOW)
     sibling = scored(1, 20, picture=8).model_copy(update={"segment_id": "another rendition"})
     memory.forget(sibling)
-    assert not memory.wants(scored(9), NOW), "only the segment itself is forgotten, not one of the same start"
+    memory.forget(scored(1, 20, picture=8, rendition="360p"))
+    assert not memory.wants(scored(9), NOW), "only the segment itself is forgotten, not one of the same start, nor of the same id"
     memory.forget(score)
     assert memory.wants(scored(9), NOW)
 
