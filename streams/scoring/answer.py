@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -86,11 +87,21 @@ def lag(event: SegmentEvent | SegmentScore) -> float:
     return round(datetime.now(UTC).timestamp() - event.start.timestamp() - event.duration, 3)
 
 
-async def final_answer(answered: Answered) -> SegmentScore | DeadLetter:
-    """The answer with its look, and with its lag as it is now: answers before it waited for their looks."""
-    if not isinstance(answered.answer, SegmentScore):
+async def final_answers(answers: Sequence[Answered]) -> list[Answered]:
+    """The answers with their looks, for which it waits, and with their lags as they are then: each has waited for all looks."""
+    final = [await _looked_at(answered) for answered in answers]
+    return [Answered(answered.message, _with_lag(answer)) for answered, answer in zip(answers, final, strict=True)]
+
+
+async def _looked_at(answered: Answered) -> SegmentScore | DeadLetter:
+    if answered.look is None or not isinstance(answered.answer, SegmentScore):
         return answered.answer
-    answer = await with_look(answered.answer, answered.look) if answered.look is not None else answered.answer
+    return await with_look(answered.answer, answered.look)
+
+
+def _with_lag(answer: SegmentScore | DeadLetter) -> SegmentScore | DeadLetter:
+    if not isinstance(answer, SegmentScore):
+        return answer
     return answer.model_copy(update={"timing": answer.timing | {"lag_s": lag(answer)}})
 
 

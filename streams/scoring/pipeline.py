@@ -26,7 +26,7 @@ from streams.events import SegmentEvent, SegmentScore
 from streams.letter import Message, dead_letter
 from streams.media.fetch import Fetcher, LocalMedia
 from streams.retry import retried
-from streams.scoring.answer import Answered, Glanced, Result, Sampled, answer_of, final_answer, internal, lag, rested_answer
+from streams.scoring.answer import Answered, Glanced, Result, Sampled, answer_of, final_answers, internal, lag, rested_answer
 from streams.scoring.cascade import BATCHES_AHEAD, Cascade
 from streams.scoring.counts import count, observe
 from streams.scoring.glances import FullLook, Rest, Tiers, Turn
@@ -102,8 +102,8 @@ class SegmentPipeline:
 
     async def finish(self, answers: Sequence[Answered]) -> list[Answered]:
         """The final answers: as they are, or with the looks that were under way, for which it waits."""
-        if any(answered.look for answered in answers):
-            answers = [replace(answered, answer=await final_answer(answered), look=None) for answered in answers]
+        if self._cascade is not None:  # also those without a look have waited for the looks before them
+            answers = await final_answers(answers)
         for answered in answers:
             count(answered.answer)
         return list(answers)

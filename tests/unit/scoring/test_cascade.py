@@ -188,6 +188,22 @@ async def test_a_deep_score_is_no_fallback_though_the_small_one_was(tmp_path: Pa
         assert (final.answer.tier, final.answer.fallback) == ("deep", False)
 
 
+async def test_the_lag_of_a_segment_has_the_wait_for_all_looks_before_its_answer(tmp_path: Path) -> None:
+    large = Large()
+    async with opened(large, Media(tmp_path)) as pipeline:
+        await save_tokens(pipeline)
+        large.gate.clear()
+        good, low, after = message("200", ago=1.0), message("50", stream_id="low"), message("200", ago=1.0, stream_id="after")
+        batches = [await pipeline.score(await pipeline.sample(batch)) for batch in ([good, low], [after])]
+        asyncio.get_running_loop().call_later(0.3, large.gate.set)
+        answers = [answered.answer for batch in batches for answered in await pipeline.finish(batch)]
+    lags = [answer.timing["lag_s"] for answer in answers if isinstance(answer, SegmentScore)]
+    assert lags[0] >= 1.3
+    assert lags[1] >= 0.3
+    assert lags[2] >= 1.3
+    assert counted("fvq_event_lag_last_seconds") == lags[2]
+
+
 async def test_no_look_that_the_live_window_has_no_time_for(tmp_path: Path) -> None:
     async with opened(Large(), Media(tmp_path), seconds=1500, live_window=2000) as pipeline:
         await save_tokens(pipeline)
