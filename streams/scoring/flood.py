@@ -93,17 +93,18 @@ class FloodGate:
             await asyncio.sleep(min(pause, left))
             pause = min(LONGEST_PAUSE, 2 * pause)
             results = await self._sample(messages)
-        if self._flood != kind:
-            # Another group was answered meanwhile: these failures may be from before.
-            failed = [message for message, result in zip(messages, results, strict=True) if failure_of(result)]
-            again = iter(await self._sample(failed))
-            return [next(again) if failure_of(result) else result for result in results]
-        self._flood = ""
-        self._noted.clear()
-        self._kinds.clear()
-        metrics.FLOOD.clear()
-        log.warning("segments no longer fail by %s: the worker continues", kind)
-        return results
+        if self._flood == kind:
+            self._flood = ""
+            self._noted.clear()
+            self._kinds.clear()
+            metrics.FLOOD.clear()
+            log.warning("segments no longer fail by %s: the worker continues", kind)
+            if not any(failure_of(result) for result in results):
+                return results
+        # What failed may have failed just before one that did not, of this group or of another.
+        failed = [message for message, result in zip(messages, results, strict=True) if failure_of(result)]
+        again = iter(await self._sample(failed))
+        return [next(again) if failure_of(result) else result for result in results]
 
     def _note(self, message: Message, failure: str | None) -> None:
         if failure is None or failure in PRODUCERS_FAULT:

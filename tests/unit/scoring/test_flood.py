@@ -108,6 +108,26 @@ async def test_one_group_that_succeeds_frees_the_others() -> None:
     assert all(failure_of(result) == "" for results in await asyncio.gather(*held) for result in results)
 
 
+async def test_what_failed_while_the_flood_ended_is_tried_once_more() -> None:
+    origin, broken = Origin("unreachable"), Origin("undecodable")
+
+    async def sample(messages: Sequence[Message]) -> list[Answered | Sampled]:
+        """The origin comes back in the middle of the group's third attempt; one of the segments is broken."""
+        results = []
+        for message in messages:
+            if origin.calls == 2 * 8 + 2 * 7 + 4:  # of the groups before, of two attempts, and of half of the third
+                origin.failure = ""
+            results += await (broken if message.offset == 17 else origin).sample([message])
+        return results
+
+    gate = FloodGate(FloodLimits(0.9, 600), sample)
+    for first in (0, 8):
+        await gate.sample(group(first))
+    failures = {result.message.offset: failure_of(result) for result in await gate.sample(group(16))}
+    assert failures == dict.fromkeys(range(16, 24), "") | {17: "undecodable"}
+    assert broken.calls == 4
+
+
 @pytest.mark.parametrize(
     ("kind", "streams"),
     [("event", 8), ("unreadable", 8), ("undecodable", 4)],
