@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -68,3 +69,18 @@ def dead_letter(
     }
     key = message.key[:LETTER_KEY_BYTES] if message.key is not None else None
     return DeadLetter(key, message.value[:LETTER_VALUE_BYTES], {name: value for name, value in headers.items() if value})
+
+
+def stream_of(key: bytes | None, value: bytes) -> str:
+    """A message's stream, by its key; of a producer without keys, by what the message says; '' where nothing does."""
+    return key.decode(errors="replace") if key else named_stream(value)
+
+
+def named_stream(value: bytes) -> str:
+    """What a message without a key calls its stream; '' where it names none."""
+    try:
+        event = json.loads(value)
+    except (ValueError, RecursionError):
+        return ""
+    named = event.get("stream_id") if isinstance(event, dict) else None
+    return named if isinstance(named, str) else ""

@@ -10,22 +10,12 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any, Literal, Self
 
-from streams.letter import LETTER_KEY_BYTES
+from streams.letter import LETTER_KEY_BYTES, stream_of
 
 State = Literal["waiting", "replayed", "removed"]
 
 LATEST = datetime(9999, 1, 1, tzinfo=UTC).timestamp()
 UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
-
-
-def named_stream(value: bytes) -> str:
-    """What a message without a key calls its stream; '' where it names none."""
-    try:
-        event = json.loads(value)
-    except (ValueError, RecursionError):
-        return ""
-    named = event.get("stream_id") if isinstance(event, dict) else None
-    return named if isinstance(named, str) else ""
 
 
 @dataclass(frozen=True)
@@ -62,8 +52,8 @@ class KeptLetter:
 
     @property
     def stream_id(self) -> str:
-        """By its key; of a producer without keys, by what the message says; '' where nothing does."""
-        return self.key.decode(errors="replace") if self.key else named_stream(self.value)
+        """As `streams.letter.stream_of` finds it."""
+        return stream_of(self.key, self.value)
 
     def obstacle(self) -> str:
         """Why the letter cannot be sent again; '' where it can."""

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from functools import partial
 from typing import Any
 
-from streams.dead_letters.kept import Selection, named_stream
+from streams.dead_letters.kept import Selection
 from streams.dead_letters.topic import DeadLetters
 from streams.errors import BrokerError, EventError
 from streams.events import (
@@ -27,6 +27,7 @@ from streams.events import (
 from streams.kafka.connection import Connection
 from streams.kafka.erase import Belongs, Erased, erase_beginning, take_back
 from streams.kafka.topics import has_topic
+from streams.letter import named_stream
 from streams.privacy.step import Found, Part
 from streams.queue.clips import ClipStore
 from streams.queue.topic import QueueTopic

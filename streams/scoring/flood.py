@@ -18,7 +18,7 @@ from dataclasses import dataclass
 
 from streams import metrics
 from streams.events import SegmentScore
-from streams.letter import Message
+from streams.letter import Message, stream_of
 from streams.scoring.answer import Answered, Result
 
 log = logging.getLogger(__name__)
@@ -59,7 +59,7 @@ class FloodGate:
 
     def __init__(self, limits: FloodLimits, sample: Callable[[Sequence[Message]], Awaitable[list[Result]]]) -> None:
         self._limits, self._sample = limits, sample
-        self._noted: deque[tuple[float, bytes | None, str]] = deque(maxlen=MOST_NOTED)
+        self._noted: deque[tuple[float, str, str]] = deque(maxlen=MOST_NOTED)
         self._kinds: Counter[str] = Counter()
         self._flood = ""
 
@@ -112,7 +112,7 @@ class FloodGate:
         now = time.monotonic()
         if len(self._noted) == MOST_NOTED:
             self._forget_first()
-        self._noted.append((now, message.key, failure))
+        self._noted.append((now, stream_of(message.key, message.value) if failure else "", failure))
         self._kinds[failure] += 1
         while self._noted[0][0] < now - self._limits.seconds:
             self._forget_first()
@@ -125,7 +125,7 @@ class FloodGate:
         kind, count = next(iter(self._kinds.most_common(1)), ("", 0))
         if not kind or count < max(FEWEST_LETTERS, self._limits.share * len(self._noted)):
             return ""
-        streams = {key for _, key, failure in self._noted if failure == kind}
+        streams = {stream for _, stream, failure in self._noted if failure == kind}
         return kind if len(streams) >= FEWEST_STREAMS else ""
 
 

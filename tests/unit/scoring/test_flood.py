@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Sequence
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
 
@@ -95,6 +96,21 @@ async def test_what_was_sampled_while_another_group_ended_the_flood_is_not_sampl
     await gate.sample(group(8))
     await asyncio.gather(gate.sample(group(16)), gate.sample(group(24)))
     assert asked == [8, 8, 8, 8, 8, 8, 0]
+
+
+async def test_segments_of_a_producer_without_keys_are_of_the_streams_that_they_name() -> None:
+    def without_keys(first: int, streams: int) -> list[Message]:
+        return [replace(sent, key=None, value=b'{"stream_id": "%s"}' % sent.key) for sent in group(first, streams) if sent.key]
+
+    origin = Origin("unreachable")
+    gate = FloodGate(FloodLimits(0.9, 600), origin.sample)
+    for first in range(0, 80, 8):
+        await gate.sample(without_keys(first, 4))
+    assert origin.calls == 10, "four streams are no flood"
+    held = asyncio.create_task(gate.sample(without_keys(80, 8)))
+    await asyncio.to_thread(wait_for, "the segments at hand are tried again", lambda: origin.calls > 12, 20, 0.01)
+    origin.failure = ""
+    assert {failure_of(result) for result in await held} == {""}
 
 
 async def test_one_group_that_succeeds_frees_the_others() -> None:
