@@ -298,7 +298,9 @@ async def _open_pipeline(
     if isinstance(models.deep, RemoteScorer):
         resources.callback(models.deep.close)
     tiers = tiers_of(pool, models.scorer, models.glances) if models.glances is not None else None
-    pipeline = SegmentPipeline(fetcher, pool, models.scorer, models.second, settings.live_window, cascade, pictures, tiers)
+    pipeline = SegmentPipeline(
+        fetcher, pool, models.scorer, models.second, settings.live_window, cascade, pictures, tiers, settings.batch_size
+    )
     resources.callback(pipeline.close)
     return pipeline
 

@@ -47,7 +47,8 @@ class SegmentPipeline:
 
     second: another model that scores every clip too, to find clips that are worth a rating. live_window: seconds after its
     end from which a segment is skipped; None scores every segment. cascade: starts looks by a large model. pictures: takes
-    pictures of segments. tiers: gives segments a glance where that does; None scores every segment by the model.
+    pictures of segments. tiers: gives segments a glance where that does; None scores every segment by the model. batch_size: of
+    the segments whose glance did not do, how many are sampled and scored together; the batcher sees to the others.
     """
 
     def __init__(
@@ -60,17 +61,13 @@ class SegmentPipeline:
         cascade: Cascade | None = None,
         pictures: Pictures | None = None,
         tiers: Tiers | None = None,
+        batch_size: int = 8,
     ) -> None:
-        self._fetcher = fetcher
-        self._pool = pool
-        self._scorer = scorer
-        self._second = second
+        self._fetcher, self._pool, self._scorer, self._second = fetcher, pool, scorer, second
         self._freshness = Freshness(live_window)
         self._scoring_since: float | None = None
-        self._cascade = cascade
-        self._tiers = tiers
+        self._cascade, self._tiers, self._pictures, self._batch_size = cascade, tiers, pictures, batch_size
         self._media = KeptMedia()
-        self._pictures = pictures
         self._picture: asyncio.Task[None] | None = None
         # One thread: a model takes one batch at a time.
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="scorer")
@@ -173,10 +170,11 @@ class SegmentPipeline:
                 else:
                     again.append((place, segment, FullLook(full)))
             result.append(answered)
-        if again:
-            looked = await asyncio.gather(*(self._look_fully(segment, look) for _, segment, look in again))
+        for first in range(0, len(again), self._batch_size):
+            together = again[first : first + self._batch_size]
+            looked = await asyncio.gather(*(self._look_fully(segment, look) for _, segment, look in together))
             more = iter(await self._score_all([segment for segment in looked if isinstance(segment, Sampled)]))
-            for (place, _, look), segment in zip(again, looked, strict=True):
+            for (place, _, look), segment in zip(together, looked, strict=True):
                 result[place] = answered = next(more) if isinstance(segment, Sampled) else segment
                 tiers.scored(look, answered.answer)
         return [answered for answered in result if answered is not None]

@@ -85,11 +85,12 @@ async def pipeline_of(
     limits: TierLimits | None = None,
     courses: Courses | None = None,
     shed: Container[int] = (),
+    batch_size: int = 8,
 ) -> AsyncIterator[Any]:
     """What answers messages that come together, with glances. shed: numbers of segments for which there is too much to do."""
     double: Any = media
     tiers = Tiers(double, courses or Courses(load_policy(None)), lambda: scorer.model, limits or TierLimits())
-    pipeline = SegmentPipeline(double, double, scorer, tiers=tiers)
+    pipeline = SegmentPipeline(double, double, scorer, tiers=tiers, batch_size=batch_size)
     pipeline._freshness.shed = lambda event, _: "too much" if event.sequence in shed else None  # type: ignore[method-assign]
 
     async def answer(*messages: Message) -> list[SegmentScore | DeadLetter]:
@@ -138,6 +139,16 @@ async def test_no_sound_is_heard_twice() -> None:
     assert len(media.heard) == 5, "each glance once, also where its keyframe was decoded after its packets"
     assert ("150", True) in media.glances[3:]
     assert [one.audio.silent for one in answers[2:]] == [0.5] * 5
+
+
+async def test_full_looks_after_glances_are_scored_in_batches_too(tmp_path: Path) -> None:
+    media, scorer = Seen(tmp_path), BrightnessScorer()
+    async with pipeline_of(media, scorer, batch_size=4) as answer:
+        # The score of each stream's first segment asks for a full look at the second, which has had its glance by then.
+        answers = await answer(*(segment(number, stream=f"s{stream}") for number in range(2) for stream in range(6)))
+        assert media.files() == 0
+    assert tiers_of(answers) == [("full", "start")] * 6 + [("full", "again")] * 6
+    assert scorer.batches == [6, 4, 2], "the first are as many as came together"
 
 
 async def test_a_degraded_segment_gets_a_full_look_at_once_and_the_next_one_a_second() -> None:
