@@ -28,7 +28,7 @@ from streams.kafka.consumer import Group, Member
 from streams.media.fetch import Fetcher, FetchLimits
 from streams.queue.clips import ClipStore
 from streams.queue.retention import queue_stored
-from streams.queue.selection import HarvestLimits, Memory, harvest_reason
+from streams.queue.selection import REMEMBERED, HarvestLimits, Memory, harvest_reason
 from streams.queue.topic import QueueTopic
 
 log = logging.getLogger(__name__)
@@ -131,7 +131,9 @@ class Harvest:
 
     def refresh_memory(self) -> None:
         """Read from the topic which clips are stored."""
-        self._memory = Memory(self._limits.per_hour, self._topic.refresh().examples())
+        now = datetime.now(UTC)
+        recent = (example for example in self._topic.refresh().examples() if abs(now - example.queued_at) < REMEMBERED)
+        self._memory = Memory(self._limits.per_hour, recent)
 
     def choose_from(self, records: Sequence[Any]) -> None:
         """Choose segments to store. records: messages of one partition, of the scores' topic or of the alerts'."""

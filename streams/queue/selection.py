@@ -76,7 +76,8 @@ class Memory:
     """The clips that were stored of each stream in the last day: limits their number, and finds scenes that are stored already.
 
     per_hour: most clips of one stream in an hour. stored: the examples on the queue. Times are those of storing, not of the
-    segments: a stream with a wrong clock would have no limit otherwise.
+    segments: a stream with a wrong clock would have no limit otherwise. Those that are to come are of a worker's clock that was
+    ahead: by more than these times they say nothing.
     """
 
     def __init__(self, per_hour: int, stored: Iterable[TrainingExample] = ()) -> None:
@@ -90,8 +91,8 @@ class Memory:
         """Whether a segment should be stored: its stream's hour has room, and the same scene at its quality is not stored."""
         assert score.score is not None
         assert score.fingerprint is not None
-        recent = [stored for stored in self._stored.get(score.stream_id, []) if now - stored.at < REMEMBERED]
-        if sum(1 for stored in recent if now - stored.at < HOUR) >= self._per_hour:
+        recent = [stored for stored in self._stored.get(score.stream_id, []) if abs(now - stored.at) < REMEMBERED]
+        if sum(1 for stored in recent if abs(now - stored.at) < HOUR) >= self._per_hour:
             return False
         fingerprint = int(score.fingerprint, 16)
         return not any(
@@ -106,14 +107,14 @@ class Memory:
         self._sweep(at)
         recent = self._stored[segment.stream_id]
         recent.append(_Stored(segment.segment_id, segment.rendition, at, int(segment.fingerprint, 16), segment.score))
-        self._stored[segment.stream_id] = [stored for stored in recent if at - stored.at < REMEMBERED]
+        self._stored[segment.stream_id] = [stored for stored in recent if abs(at - stored.at) < REMEMBERED]
 
     def _sweep(self, now: datetime) -> None:
         """Once an hour, drop the streams that have nothing left: some platforms name a new one for each broadcast."""
-        if self._swept is not None and now - self._swept < HOUR:
+        if self._swept is not None and abs(now - self._swept) < HOUR:
             return
         self._swept = now
-        over = [stream for stream, stored in self._stored.items() if not stored or now - stored[-1].at >= REMEMBERED]
+        over = [stream for stream, stored in self._stored.items() if not stored or abs(now - stored[-1].at) >= REMEMBERED]
         for stream_id in over:
             del self._stored[stream_id]
 

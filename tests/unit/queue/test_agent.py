@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -122,6 +122,18 @@ def test_a_segment_that_is_gone_leaves_its_place_to_another(store: ClipStore) ->
     agent.choose_from([record(scored(2))])
     agent.store_chosen()
     assert list(reasons(topic)) == ["channel/2"]
+
+
+def test_a_clip_of_a_clock_that_was_ahead_does_not_let_the_others_be_forgotten(store: ClipStore) -> None:
+    topic = MemoryTopic()
+    agent = harvest(store, topic, per_hour=1)
+    agent.choose_from([record(scored(1))])
+    agent.store_chosen()
+    topic.add([stored_example(store, scored(9, stream="other"), queued_at=datetime.now(UTC) + timedelta(days=3))])
+    agent.refresh_memory()
+    agent.choose_from([record(scored(2))])
+    agent.store_chosen()
+    assert set(reasons(topic)) == {"channel/1", "other/9"}
 
 
 async def test_an_unexpected_error_of_one_fetch_does_not_stop_the_others(tmp_path: Path) -> None:

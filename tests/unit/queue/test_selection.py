@@ -93,6 +93,22 @@ def test_a_stream_that_is_over_leaves_the_memory() -> None:
     assert "broadcast 99" not in memory._stored
 
 
+def test_clips_of_a_clock_that_was_ahead_keep_no_others_out() -> None:
+    memory = Memory(per_hour=1)
+    memory.add(scored(1, 20, picture=7), NOW + timedelta(days=3))
+    memory.add(scored(2, stream="over"), NOW + timedelta(days=3))
+    assert memory.wants(scored(3, 20, picture=7), NOW), "the clock is right again"
+    memory.add(scored(3, 20, picture=7), NOW)
+    assert not memory.wants(scored(4, 20, picture=8), NOW)
+    assert "over" not in memory._stored
+
+
+def test_a_clip_of_another_worker_whose_clock_is_a_little_ahead_counts() -> None:
+    memory = Memory(per_hour=1)
+    memory.add(scored(1), NOW + timedelta(seconds=20))
+    assert not memory.wants(scored(2), NOW)
+
+
 def test_a_segment_that_could_not_be_stored_leaves_its_place_to_another() -> None:
     memory = Memory(per_hour=1)
     score = scored(1, 20, picture=7)
