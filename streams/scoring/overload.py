@@ -53,7 +53,9 @@ def share_kept(waited: float, window: float, priority: bool) -> float:
 
 
 class Shedder:
-    """Keeps the same share of every stream's segments, spread evenly over them. window: the live window, seconds.
+    """Keeps the same share of the segments of every stream and of each of its renditions, spread evenly over them.
+
+    window: the live window, seconds.
 
     The longest wait of the latest segments decides for all of them: a worker reads its partitions in turn, so the segments of a
     partition with many streams wait longer, and by its own wait each of those streams would lose more than the others.
@@ -64,21 +66,22 @@ class Shedder:
         self._waits: deque[float] = deque(maxlen=LATEST)
         self._credit: OrderedDict[str, float] = OrderedDict()
 
-    def keeps(self, stream_id: str, priority: bool, waited: float) -> bool:
-        """Whether to score this segment of a stream. waited: seconds in the queue so far.
+    def keeps(self, rendition: str, priority: bool, waited: float) -> bool:
+        """Whether to score this segment of a rendition. rendition: names it and its stream. waited: seconds in the queue so far.
 
-        Each segment adds the present share to its stream's credit; a segment is scored for a credit of 1. Streams start with
-        different credits, so that streams whose segments come together do not all lose the same moment.
+        Each segment adds the present share to its rendition's credit; a segment is scored for a credit of 1. They start with
+        different credits, so that streams whose segments come together do not all lose the same moment. With one credit for a
+        stream, whose renditions come in turn, the same rendition would pay each time, and another be scored.
         """
         self._waits.append(waited)
         share = share_kept(max(self._waits), self._window, priority)
         if share == 1:
             return True
-        credit = self._credit.pop(stream_id, None)
+        credit = self._credit.pop(rendition, None)
         if credit is None:
-            credit = (zlib.crc32(stream_id.encode()) % 1000) / 1000
+            credit = (zlib.crc32(rendition.encode()) % 1000) / 1000
         credit += share
-        self._credit[stream_id] = credit - 1 if credit >= 1 else credit
+        self._credit[rendition] = credit - 1 if credit >= 1 else credit
         if len(self._credit) > MOST_STREAMS:
             self._credit.popitem(last=False)
         return credit >= 1
@@ -106,7 +109,7 @@ class Freshness:
         # A stream whose packager's clock is behind is not queued for longer than the others: its message's time tells.
         waited = _lag(event) if sent is None else min(_lag(event), time.time() - sent)
         priority = has_priority(event.labels)
-        if self._shedder is None or self._shedder.keeps(event.stream_id, priority, waited):
+        if self._shedder is None or self._shedder.keeps(f"{event.stream_id}\n{event.rendition or ''}", priority, waited):
             return None
         metrics.SHED.labels("high" if priority else "ordinary").inc()
         return f"the workers cannot keep up: segments wait {waited:.0f} s, and every stream has a part of its segments skipped"

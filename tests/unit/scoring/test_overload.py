@@ -106,6 +106,30 @@ def test_twice_too_much_settles_within_the_window_with_all_priorities_scored(siz
     assert sum(ordinary) ** 2 / (len(ordinary) * sum(count**2 for count in ordinary)) > 0.99, "Jain's index of fairness"
 
 
+@pytest.mark.parametrize("renditions", [("720p", "360p"), ("1080p", "720p", "540p", "360p", "240p")])
+@pytest.mark.parametrize("waits", [33.0, 36.0, 45.0, 59.0])
+def test_every_rendition_of_a_stream_keeps_its_part(renditions: Sequence[str], waits: float) -> None:
+    freshness = Freshness(WINDOW)
+    kept = dict.fromkeys(renditions, 0)
+
+    for number in range(100):
+        for rendition in renditions:
+            start = datetime.fromtimestamp(time.time() - waits - 2, UTC)
+            event = SegmentEvent(
+                stream_id="s",
+                segment_id=str(number),
+                sequence=number,
+                uri="http://x/a.ts",
+                start=start,
+                duration=2,
+                rendition=rendition,
+            )
+            kept[rendition] += freshness.shed(event, None) is None
+
+    fair = 100 * share_kept(waits, WINDOW, False)
+    assert all(fair - 3 <= count <= fair + 3 for count in kept.values())
+
+
 def test_no_more_streams_are_remembered_than_the_limit(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(overload, "MOST_STREAMS", 3)
     shedder = Shedder(WINDOW)
