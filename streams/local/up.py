@@ -104,10 +104,10 @@ def _play(
                 refresh()
                 if wall is not None:
                     wall.check()
+        if run.worker_exit is None:
+            wait_for_agents(settings, connection, run.ends)
     except KeyboardInterrupt:
         run.interrupted = True
-    if not run.interrupted and run.worker_exit is None:
-        wait_for_agents(settings, connection, run.ends)
     done.set()
     follower.join(FOLLOWER_SECONDS)
 
