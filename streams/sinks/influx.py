@@ -120,6 +120,8 @@ class InfluxSink(Sink):
             return f"no hourly values: no bucket {self._place.hourly} that this token may see"
         past = [hour for hour in hours if hour <= datetime.now(UTC) - HOUR]
         with InfluxDBClient(self._url, self._place.token, org=self._place.org, timeout=DERIVE_MS) as client:
+            # Its token may have been read again since the start.
+            client.api_client.set_default_header("Authorization", self._client.api_client.default_headers["Authorization"])
             for start, stop in runs_of(past):
                 for query in past_flux(self._bucket, self._place.hourly, MEASUREMENT, start, stop):
                     await self._call(client.query_api().query, query)

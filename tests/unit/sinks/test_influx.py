@@ -92,14 +92,24 @@ def running(handler: type[BaseHTTPRequestHandler]) -> Iterator[str]:
 
 @contextmanager
 def server_with_token(right: str) -> Iterator[str]:
-    """The address of a server that answers writes: 401 where the token is another one."""
+    """The address of a server that answers writes, and queries with nothing: 401 where the token is another one."""
 
     class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.reply(200, b'{"buckets": [{"id": "0000000000000001", "name": "fvq_hourly", "retentionRules": []}]}')
+
         def do_POST(self) -> None:
             self.rfile.read(int(self.headers["Content-Length"]))
-            self.send_response(204 if self.headers["Authorization"] == f"Token {right}" else 401)
-            self.send_header("Content-Length", "0")
+            self.reply(204 if "write" in self.path else 200)
+
+        def reply(self, status: int, body: bytes = b"") -> None:
+            is_known = self.headers["Authorization"] == f"Token {right}"
+            body = body if is_known else b""
+            self.send_response(status if is_known else 401)
+            self.send_header("Content-Type", "application/json")
+            self.send_header("Content-Length", str(len(body)))
             self.end_headers()
+            self.wfile.write(body)
 
         def log_message(self, *_: object) -> None:
             pass
@@ -121,6 +131,17 @@ async def test_a_token_that_is_refused_is_read_again(caplog: pytest.LogCaptureFi
         await sink.close()
     assert caplog.text.count("the InfluxDB token is read again") == 1
     assert "Token new" not in caplog.text
+
+
+async def test_hourly_values_are_computed_with_the_token_that_was_read_again() -> None:
+    with server_with_token("new") as url:
+        sink = InfluxSink(InfluxBucket(url, "old", "fvq", "fvq", lambda: "new"))
+        sink.add(make_score())
+        with pytest.raises(SinkError, match="401"):
+            await sink.flush()
+        assert await sink.flush() == []
+        assert "1 hour are computed" in await sink.derive([datetime.now(UTC) - timedelta(hours=5)])
+        await sink.close()
 
 
 FAILED = b"""#datatype,string,long,dateTime:RFC3339,double,string,string
