@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from bisect import bisect_right
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -109,6 +109,8 @@ class _Heard:
     with_loudness: bool
     began: float | None = None
     form: tuple[int, int] | None = None
+    _ended: float | None = None
+    """When the last decoded sound ended: of sound that shares a stamp only the first has one, and the rest goes on here."""
     _meters: list[list[_WindowMeter]] = field(init=False)
     _is_spoiled: bool = False
 
@@ -119,9 +121,8 @@ class _Heard:
         """Decode what the windows need of the track, and measure it."""
         start, last = self.windows[0].start, self.windows[-1]
         begin, end = start - PREROLL_SECONDS if start > 0 else -math.inf, last.start + _seconds_of(last)
-        packets = (packet for packet in track.packets() if self.is_whole or self._is_within(shown_at(packet), begin, end))
         try:
-            for frame in frames(packets):
+            for frame in frames(track.packets() if self.is_whole else self._within(track.packets(), begin, end)):
                 self._take(frame)
         except (TooMuchError, MemoryError):
             self._is_spoiled = True
@@ -132,11 +133,19 @@ class _Heard:
             return [None] * len(self.windows)
         return [[meter.finish() for meter in meters] for meters in self._meters]
 
-    def _is_within(self, time: float | None, begin: float, end: float) -> bool:
-        return time is not None and self.first is not None and begin <= time - self.first < end
+    def _within(self, packets: Iterable[Any], begin: float, end: float) -> Iterator[Any]:
+        """The packets from `begin` to before `end`, s since the first picture; one without a stamp belongs to the one before."""
+        is_within = False
+        for packet in packets:
+            time = shown_at(packet)
+            if time is not None:
+                is_within = self.first is not None and begin <= time - self.first < end
+            if is_within:
+                yield packet
 
     def _take(self, frame: Any) -> None:
-        time = frame.time
+        time = frame.time if frame.time is not None else self._ended
+        self._ended = None if time is None else time + frame.samples / frame.sample_rate
         if self.form is None:
             self.began, self.form = time, form_of(frame)
         place = self._place(time)

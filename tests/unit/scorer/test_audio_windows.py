@@ -1,0 +1,36 @@
+"""The sound of each window of a longer file, where packets of sound do not say when they are heard."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from scorer.sampling.audio.facts import AudioFacts
+from scorer.sampling.sampler import sample
+from tests.support.doubles import SPEC
+from tests.support.media import ffmpeg
+from tests.support.sound import PICTURE, tone
+
+H264 = ("-c:v", "libx264", "-preset", "ultrafast", "-bf", "0", "-pix_fmt", "yuv420p", "-g", "10", "-threads", "1")
+"""Video whose headers say all that is needed, so that FFmpeg opens no decoder and learns nothing of the sound either."""
+
+
+def heard(path: Path, start: float = 0.0) -> list[AudioFacts]:
+    return [clip.audio for _, clip in sample(path, SPEC, 2.0, start) if clip.audio is not None]
+
+
+def broadcast(path: Path, source: str, seconds: float, *options: str) -> Path:
+    """A transport stream as live segments are: H.264, and AAC of which several frames share one stamp."""
+    ffmpeg(*PICTURE, "-f", "lavfi", "-i", source, "-t", str(seconds), *H264, "-c:a", "aac", *options, path)
+    return path
+
+
+def test_windows_of_a_transport_stream_have_their_sound(tmp_path: Path) -> None:
+    path = broadcast(tmp_path / "clip.ts", f"{tone(-20)},volume='if(between(t,2,4),0,1)':eval=frame", 8)
+    facts = heard(path)
+    assert [audio.silent for audio in facts] == pytest.approx([0, 1, 0, 0], abs=0.06)
+    assert [facts[0].loudness, facts[2].loudness] == pytest.approx([facts[3].loudness] * 2, abs=0.3)
+    later = heard(path, start=4.0)
+    assert [audio.silent for audio in later] == pytest.approx([0, 0], abs=0.06)
+    assert [audio.loudness for audio in later] == pytest.approx([facts[3].loudness] * 2, abs=0.3)
