@@ -172,8 +172,7 @@ class Video:
         for packet in self._on_clock():
             if packet.is_discard:
                 continue
-            stamp = self._stamp(packet)
-            time = len(times) * self._step if stamp is None else stamp
+            time = len(times) * self._step if (stamp := self._stamp(packet)) is None else stamp
             times.append(time)
             packets.add(packet, time)
             if time > end + REORDERING:
@@ -255,7 +254,9 @@ class Video:
             self._skip = keyframes.packets_before(start + EPSILON)
             return
         has_palette = self._stream.codec_context.pix_fmt == "pal8"  # AVI's is in the file's first packet alone
-        for back in SEEK_BACK if self._has_clock and not self.changes and not has_palette else ():
+        # A seek to the first picture would leave out what is heard before it.
+        can_seek = self._has_clock and not self.changes and not has_palette and (start > 0 or self.audio.stream is None)
+        for back in SEEK_BACK if can_seek else ():
             timestamp = int((self._first + max(0.0, start - back)) / self._stream.time_base)
             self._replay = None  # its packets are not those after a seek
             try:
@@ -267,8 +268,7 @@ class Video:
                         key = self._stamp(packet)
                         break
                 # Where the clock jumps, a seek to the beginning may find a later picture with the same stamp.
-                at_beginning = first is not None and first == self._first_place
-                if key is not None and key <= start + EPSILON and (start > 0 or at_beginning):
+                if key is not None and key <= start + EPSILON and (start > 0 or first == self._first_place):
                     self._seek(timestamp)
                     # After a seek FFmpeg's first decoding stamps may be wrong; a file without jumps needs no clock.
                     self._is_steady = start > 0

@@ -1,4 +1,4 @@
-"""The sound of each window of a longer file, where packets of sound do not say when they are heard."""
+"""Which sound belongs to a segment and to each window of a longer file, where stamps or containers do not make that easy."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from scorer.sampling.audio.facts import AudioFacts
+from scorer.sampling.glance import glance
 from scorer.sampling.sampler import sample
 from tests.support.doubles import SPEC
 from tests.support.media import ffmpeg
@@ -34,3 +35,18 @@ def test_windows_of_a_transport_stream_have_their_sound(tmp_path: Path) -> None:
     later = heard(path, start=4.0)
     assert [audio.silent for audio in later] == pytest.approx([0, 0], abs=0.06)
     assert [audio.loudness for audio in later] == pytest.approx([facts[3].loudness] * 2, abs=0.3)
+
+
+@pytest.mark.parametrize("name", ["clip.mkv", "clip.flv", "clip.ts", "clip.mp4"])
+def test_a_sound_that_begins_before_the_picture_is_heard_from_its_beginning(tmp_path: Path, name: str) -> None:
+    path = tmp_path / name
+    sound = ("-f", "lavfi", "-i", tone(-20), "-ar", "44100")
+    ffmpeg("-itsoffset", "0.6", *PICTURE, *sound, "-t", "2.6", *H264, "-c:a", "aac", path)
+    ((_, clip),) = sample(path, SPEC)
+    seen = glance(path).audio
+    assert clip.audio is not None
+    assert seen is not None
+    # AAC's first packet, which players cut off, is marked in MP4 alone.
+    assert clip.audio.offset_ms == pytest.approx(-600, abs=30)
+    assert clip.audio.offset_ms == pytest.approx(seen.offset_ms)
+    assert clip.audio.silent == 0
