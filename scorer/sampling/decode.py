@@ -306,7 +306,7 @@ class Video:
     def _on_clock(self) -> Iterator[Any]:
         """Packets on the running clock."""
         clock, packets = self._clock(), self._demuxed()
-        self._guesses = clock.guesses
+        self.running = clock  # of this reading
         if self._is_steady:
             return packets
         packets = clock.packets(packets)
@@ -342,7 +342,7 @@ class Video:
     def _decoded_packet(self, context: Any, packet: Any) -> Iterator[Any]:
         try:
             for frame in context.decode(packet):
-                self.is_guessed = self._guesses.settle(frame, are_all_decoded=not self._references_only)
+                self.is_guessed = self.running.guesses.settle(frame, are_all_decoded=not self._references_only)
                 yield frame
         except MemoryError:
             raise

@@ -105,7 +105,7 @@ def plan(timeline: Timeline, seconds: float | None, start: float, limit: int) ->
 
 def _heard(video: Video, windows: list[Window], is_whole: bool) -> list[AudioFacts]:
     """What was heard in each window, of the packets that the timeline's reading gave."""
-    facts = audio_facts(video.audio, windows, video.began, is_whole)
+    facts = audio_facts(video.audio, windows, video.began, is_whole, has_jumps=video.running.jumped)
     video.audio.close()
     return facts
 

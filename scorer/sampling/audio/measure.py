@@ -20,6 +20,7 @@ from scorer.sampling.audio.facts import NO_AUDIO, AudioFacts
 from scorer.sampling.audio.loudness import HOP_SECONDS, loudness_of, weights_of
 from scorer.sampling.audio.meter import Measured, Meter, decibels
 from scorer.sampling.audio.track import AudioTrack
+from scorer.sampling.clock import LONGEST_GAP
 from scorer.sampling.stamps import shown_at
 from scorer.spec import Window
 
@@ -43,18 +44,24 @@ ROUNDING_SECONDS = 0.15
 
 
 def audio_facts(
-    track: AudioTrack, windows: Sequence[Window], first: float | None, is_whole: bool, with_loudness: bool = True
+    track: AudioTrack,
+    windows: Sequence[Window],
+    first: float | None,
+    is_whole: bool,
+    with_loudness: bool = True,
+    has_jumps: bool = False,
 ) -> list[AudioFacts]:
     """The facts of each window, from the packets that the track keeps.
 
     windows: ascending and without gaps, with their durations. first: seconds of the first picture on the container's clock, None
     where that is not known. is_whole: the only window is the whole file, and all sound belongs to it, whatever its stamps are.
-    with_loudness: whether loudness is measured.
+    with_loudness: whether loudness is measured. has_jumps: the pictures' clock jumps; where the sound's own does so, too, it is
+    not known to which windows the rest belongs, and those have no measured facts.
     """
     if not windows:
         return []
     facts, is_readable = stated(track)
-    heard = _Heard(windows, first, is_whole, with_loudness)
+    heard = _Heard(windows, first, is_whole, with_loudness, has_jumps)
     if is_readable:
         heard.listen(track)
     if heard.form is not None:
@@ -107,14 +114,18 @@ class _Heard:
     first: float | None
     is_whole: bool
     with_loudness: bool
+    has_jumps: bool
     began: float | None = None
     form: tuple[int, int] | None = None
     _ended: float | None = None
     """When the last decoded sound ended: of sound that shares a stamp only the first has one, and the rest goes on here."""
     _meters: list[list[_WindowMeter]] = field(init=False)
     _is_spoiled: bool = False
+    _known: int = field(init=False)
+    """How many windows end before the sound's clock jumps."""
 
     def __post_init__(self) -> None:
+        self._known = len(self.windows)
         self._meters = [[] for _ in self.windows]
 
     def listen(self, track: AudioTrack) -> None:
@@ -131,15 +142,20 @@ class _Heard:
         """What was measured in each window, in one piece for each form of the sound; None where nothing was decoded at all."""
         if self._is_spoiled or self.form is None:
             return [None] * len(self.windows)
-        return [[meter.finish() for meter in meters] for meters in self._meters]
+        measured: list[list[Measured] | None] = [[meter.finish() for meter in meters] for meters in self._meters[: self._known]]
+        return measured + [None] * (len(self.windows) - self._known)
 
     def _within(self, packets: Iterable[Any], begin: float, end: float) -> Iterator[Any]:
         """The packets from `begin` to before `end`, s since the first picture; one without a stamp belongs to the one before."""
-        is_within = False
+        is_within, last = False, None
         for packet in packets:
             time = shown_at(packet)
-            if time is not None:
-                is_within = self.first is not None and begin <= time - self.first < end
+            if time is not None and self.first is not None:
+                time -= self.first
+                if self.has_jumps and last is not None and not 0 <= time - last <= LONGEST_GAP:
+                    self._known = sum(window.start + _seconds_of(window) <= last for window in self.windows)
+                    return
+                is_within, last = begin <= time < end, time
             if is_within:
                 yield packet
 

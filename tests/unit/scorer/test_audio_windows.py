@@ -50,3 +50,23 @@ def test_a_sound_that_begins_before_the_picture_is_heard_from_its_beginning(tmp_
     assert clip.audio.offset_ms == pytest.approx(-600, abs=30)
     assert clip.audio.offset_ms == pytest.approx(seen.offset_ms)
     assert clip.audio.silent == 0
+
+
+def test_windows_after_a_jump_of_the_sounds_clock_are_not_called_silent(tmp_path: Path) -> None:
+    parts = [broadcast(tmp_path / f"{at}.ts", tone(-20), 5, "-output_ts_offset", str(at)) for at in (10, 500, 3)]
+    joined = tmp_path / "joined.ts"
+    joined.write_bytes(b"".join(part.read_bytes() for part in parts))
+    facts = heard(joined)
+    assert [audio.silent for audio in facts[:2]] == pytest.approx([0, 0], abs=0.06)
+    assert all(audio.silent is None and audio.loudness is None for audio in (*facts[2:], *heard(joined, start=6.0)))
+    assert all(audio.present and audio.codec == "aac" for audio in facts)
+    ((_, whole),) = sample(joined, SPEC)
+    assert whole.audio is not None
+    assert whole.audio.silent == pytest.approx(0, abs=0.02)
+
+
+def test_a_pause_of_the_sound_alone_is_no_jump(tmp_path: Path) -> None:
+    sound = ("-f", "lavfi", "-i", f"{tone(-20)},aselect='not(between(t,2,16))'")
+    path = tmp_path / "pause.mkv"
+    ffmpeg(*PICTURE, *sound, "-t", "20", *H264, "-c:a", "libopus", path)
+    assert [audio.silent for audio in heard(path)] == pytest.approx([0, *[1] * 7, 0, 0], abs=0.11)
