@@ -87,7 +87,9 @@ def _scan(file: BinaryIO, containers: list[Any], sound: bool) -> Scan:
 
 def _heard(audio: AudioTrack, packets: Packets) -> AudioFacts:
     """What is heard beside the video of these packets."""
-    began = min((time for time in packets.shown_at if time is not None), default=None)
+    # No picture is shown before the first one is decoded: an earlier stamp comes from a clock that has jumped back.
+    opening = packets.decoded_at[0]
+    began = min((time for time in packets.shown_at if time is not None and (opening is None or time >= opening)), default=None)
     return glanced_facts(audio, duration_of(packets), began)
 
 

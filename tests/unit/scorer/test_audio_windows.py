@@ -70,3 +70,14 @@ def test_a_pause_of_the_sound_alone_is_no_jump(tmp_path: Path) -> None:
     path = tmp_path / "pause.mkv"
     ffmpeg(*PICTURE, *sound, "-t", "20", *H264, "-c:a", "libopus", path)
     assert [audio.silent for audio in heard(path)] == pytest.approx([0, *[1] * 7, 0, 0], abs=0.11)
+
+
+@pytest.mark.parametrize("bframes", ["0", "2"])
+def test_a_glance_tells_the_offset_at_the_beginning_also_where_the_clock_goes_back_later(tmp_path: Path, bframes: str) -> None:
+    parts = [broadcast(tmp_path / f"{at}.ts", tone(-20), 2, "-bf", bframes, "-output_ts_offset", str(at)) for at in (10, 3)]
+    joined = tmp_path / "joined.ts"
+    joined.write_bytes(b"".join(part.read_bytes() for part in parts))
+    seen, alone = glance(joined).audio, glance(parts[0]).audio
+    assert seen is not None
+    assert alone is not None
+    assert seen.offset_ms == alone.offset_ms == heard(parts[0])[0].offset_ms
