@@ -56,10 +56,12 @@ Packet = TypeVar("Packet", bound=Stamped)
 class Guesses:
     """Places of pictures whose own stamps do not tell when they are shown.
 
-    Of such pictures only the decoder knows the order: the one that it shows first takes the earliest place.
+    Of such pictures only the decoder knows the order: the one that it shows first takes the earliest place. are_sure: the places
+    are right, and only their order is unknown.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, are_sure: bool = False) -> None:
+        self._are_sure = are_sure
         self._given: list[int] = []
         """The stamps that their packets were given, ascending; as many as there are places."""
         self._places: list[int] = []
@@ -84,7 +86,7 @@ class Guesses:
         place = self._places.pop(0)
         if are_all_decoded:
             frame.pts = place
-        return True
+        return not (are_all_decoded and self._are_sure)
 
     def clear(self) -> None:
         """Forget the packets that are not decoded."""
@@ -95,16 +97,17 @@ class Guesses:
 class RunningClock:
     """Puts packets on the running clock. All its times are ticks.
 
-    usual: a picture's length, where the packets before a jump do not tell. longest_gap: a longer step is a jump.
+    usual: a picture's length, where the packets before a jump do not tell. longest_gap: a longer step is a jump. knows_order:
+    whether the stamps tell in which order the pictures are shown, see `stamps.tells_order`.
     """
 
-    def __init__(self, usual: int, longest_gap: int) -> None:
+    def __init__(self, usual: int, longest_gap: int, knows_order: bool = True) -> None:
         self.jumped = False
         """Whether a stamp had to be changed."""
-        self.guesses = Guesses()
+        self.guesses = Guesses(are_sure=not knows_order)
         """Of the packets that were given out."""
         self._default = min(max(1, usual), longest_gap)
-        self._longest = longest_gap
+        self._longest, self._knows_order = longest_gap, knows_order
         self._shift = 0
         self._last: int | None = None
         """The last packet's decoding time on the running clock."""
@@ -135,6 +138,8 @@ class RunningClock:
         """The packet with its stamps on the running clock. ahead: the packets after it, with their own stamps."""
         if packet.dts is None:
             return self._without_dts(packet, ahead)
+        if not self._knows_order:
+            packet.pts = packet.dts
         shift = self._shift
         repaired = False
         if self._last is not None:
@@ -161,6 +166,8 @@ class RunningClock:
             self.guesses.add(shown)
         else:
             shown = own
+            if not self._knows_order:
+                self.guesses.add(shown)
         self._taken.append(shown)
         if shift or (packet.pts is not None and packet.pts != shown):
             self.jumped = True

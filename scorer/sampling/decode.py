@@ -24,7 +24,7 @@ from scorer.sampling.parts import parts_of
 from scorer.sampling.rates import USUAL_STEP, Head, can_be, step_of
 from scorer.sampling.replay import REPLAYED_FORMATS, Replay, demuxed
 from scorer.sampling.sizes import MAX_PIXELS, check_size
-from scorer.sampling.stamps import in_seconds, place_of, seconds_of, shown_at
+from scorer.sampling.stamps import in_seconds, place_of, seconds_of, shown_at, tells_order
 from scorer.sampling.tracks import shown_video
 from scorer.sampling.transport import HEAD_BYTES
 
@@ -99,12 +99,13 @@ class Video:
         self.pixel_aspect = self._stream.sample_aspect_ratio
         stated, coded = self._stream.average_rate, context.framerate
         self._step = step_of(stated) or USUAL_STEP  # between frames whose packets have no time (raw streams), s
+        self._knows_order = tells_order(self.container, context)
         self._first, self._has_clock, head = self._first_time()
         self.is_timed = can_be(head, stated, coded)
         if not self.is_timed:
             self._has_clock, self._first = False, 0.0
             self._step = step_of(coded) or self._step
-        if not self._has_clock:
+        if not self._has_clock or not self._knows_order:
             self._references_only = False  # pictures are counted, so none may be left out
             self._reopen()
 
@@ -230,12 +231,11 @@ class Video:
                 own.append(seconds_of(packet, packet.dts if packet.dts is not None else packet.pts))
                 yield packet
 
-        for count, packet in enumerate(packet for packet in self._clock().packets(noted()) if not packet.is_discard):
+        packets = (packet for packet in self._clock().packets(noted()) if not packet.is_discard)
+        for count, packet in enumerate(islice(packets, HEAD_PACKETS + 1)):
             if not count:
                 self._first_place = place_of(packet)
             stamps.append(shown_at(packet))
-            if count == HEAD_PACKETS:
-                break
         if not stamps:
             raise MediaError("the file has a video stream but no picture in it; was it cut off?", kind="empty")
         known = [stamp for stamp in stamps if stamp is not None]
@@ -271,7 +271,7 @@ class Video:
                 if key is not None and key <= start + EPSILON and (start > 0 or first == self._first_place):
                     self._seek(timestamp)
                     # After a seek FFmpeg's first decoding stamps may be wrong; a file without jumps needs no clock.
-                    self._is_steady = start > 0
+                    self._is_steady = start > 0 and self._knows_order
                     return
             except FFmpegError:
                 break
@@ -301,7 +301,7 @@ class Video:
 
     def _clock(self) -> RunningClock:
         ticks = 1 / self._stream.time_base
-        return RunningClock(round(self._step * ticks), int(self.longest_gap * ticks))
+        return RunningClock(round(self._step * ticks), int(self.longest_gap * ticks), self._knows_order)
 
     def _on_clock(self) -> Iterator[Any]:
         """Packets on the running clock."""

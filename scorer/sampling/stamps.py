@@ -5,6 +5,9 @@ from __future__ import annotations
 from fractions import Fraction
 from typing import Any
 
+UNORDERED = {"avi", "asf"}, {"h264", "hevc"}
+"""Containers that tell when pictures are decoded, and codecs of which FFmpeg does not find out when they are shown then."""
+
 
 def in_seconds(stamp: int, tick: Fraction) -> float:
     """So many ticks of a clock as seconds: the value of `float(stamp * tick)`, without a `Fraction` for every packet."""
@@ -19,6 +22,12 @@ def seconds_of(packet: Any, stamp: int | None) -> float | None:
 def shown_at(packet: Any) -> float | None:
     """When a packet's picture is shown or its sound is heard, s on its stream's clock; None where no stamp tells."""
     return seconds_of(packet, packet.pts if packet.pts is not None else packet.dts)
+
+
+def tells_order(container: str, context: Any) -> bool:
+    """Whether packets' stamps tell in which order pictures are shown. container: FFmpeg's name. context: the video's decoder."""
+    containers, codecs = UNORDERED
+    return not (container in containers and context.name in codecs and context.has_b_frames)
 
 
 def place_of(packet: Any) -> tuple[int, int]:

@@ -51,7 +51,7 @@ class StampedVideo(Video):
         self._tick = Fraction(1, 90_000)
         self._stream: Any = SimpleNamespace(time_base=self._tick)
         self._step, self._skip, self._is_steady, self.changes = 0.04, 0, False, 0
-        self._references_only = False
+        self._references_only, self._knows_order = False, True
         self._first, self._has_clock, _ = self._first_time()
 
     def _demuxed(self) -> Iterator[Any]:

@@ -1,0 +1,48 @@
+"""Reordered pictures in containers that only tell when pictures are decoded: the decoder's order is the one that is shown."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from scorer.sampling.decode import open_video
+from scorer.sampling.stamps import tells_order
+from tests.support.media import ffmpeg, make_clip
+
+H264 = ("-c:v", "libx264", "-bf", "3", "-g", "25", "-pix_fmt", "yuv420p")
+
+
+class Decoder:
+    def __init__(self, name: str, has_b_frames: bool) -> None:
+        self.name, self.has_b_frames = name, has_b_frames
+
+
+def shown(path: Path, start: float = 0.0, references_only: bool = False) -> list[tuple[float, int]]:
+    """Time and brightness of each picture from `start` on."""
+    with open_video(path, references_only) as video:
+        return [(round(time, 2), int(np.mean(frame.to_ndarray(format="gray")))) for time, frame in video.frames(start)]
+
+
+@pytest.mark.parametrize("name", ["clip.avi", "clip.asf"])
+def test_pictures_are_shown_in_order_and_at_their_time(tmp_path: Path, name: str) -> None:
+    brighter = make_clip(tmp_path / "clip.mp4", 128, 96, 3, options=("-vf", "lutyuv=y=40,fade=in:0:74:color=white", *H264))
+    path = tmp_path / name
+    ffmpeg("-i", brighter, "-c", "copy", "-bsf:v", "h264_mp4toannexb", path)
+    pictures = shown(brighter)
+    assert [time for time, _ in pictures] == pytest.approx([place / 25 for place in range(75)])
+    assert len({light for _, light in pictures}) > 60
+    assert shown(path) == shown(path, references_only=True) == pictures
+    assert shown(path, start=2.0) == pictures[50:]
+    with open_video(path) as video:
+        timeline = video.timeline(0.0, 10.0)
+        assert timeline.end == pytest.approx(3.0, abs=0.002)
+        assert not video.running.jumped
+
+
+def test_other_stamps_are_believed() -> None:
+    assert not tells_order("avi", Decoder("h264", True))
+    assert tells_order("avi", Decoder("h264", False))
+    assert tells_order("avi", Decoder("mpeg4", True))
+    assert tells_order("mpegts", Decoder("h264", True))
