@@ -355,7 +355,8 @@ def test_media_come_from_the_internet_only() -> None:
 
 
 def test_the_policies_open_the_ports_that_settings_name() -> None:
-    options = ["settings.FVQ_SCORER_URL=https://gpu.example", "networkPolicy.scorer.ports={443}", "settings.FVQ_BROKER=kafka"]
+    scorers = "settings.FVQ_SCORER_URL=https://gpu-1.example\\, https://gpu-2.example\\, "
+    options = [scorers, "networkPolicy.scorer.ports={443}", "settings.FVQ_BROKER=kafka"]
     rules = find(render("minimal", *(word for option in options for word in ("--set", option))), "NetworkPolicy", "-worker")
     opened = [{port["port"] for port in rule["ports"]} for rule in rules["spec"]["egress"] if "to" not in rule]
     assert opened == [{9092, 9093}, {443}]

@@ -15,8 +15,9 @@
 {{- define "fvq.checkPorts" -}}
 {{- $open := list -}}
 {{- range .ports }}{{ $open = append $open (toString (int .)) }}{{ end -}}
-{{- range $address := splitList "," (.addresses | default "") -}}
-{{- $port := regexFind ":[0-9]+(/|$)" (trim $address) | trimPrefix ":" | trimSuffix "/" -}}
+{{- range $part := splitList "," (.addresses | default "") -}}
+{{- $address := trim $part -}}
+{{- $port := regexFind ":[0-9]+(/|$)" $address | trimPrefix ":" | trimSuffix "/" -}}
 {{- $usual := ternary "443" (ternary "80" "9092" (hasPrefix "http:" $address)) (hasPrefix "https:" $address) -}}
 {{- if and $address (not (has ($port | default $usual) $open)) -}}
 {{- fail (printf "%s has the port %s, which networkPolicy.%s.ports does not open: it has %s" $.setting ($port | default $usual) $.policy (join ", " $open)) -}}
