@@ -263,17 +263,6 @@ def test_the_wall_takes_the_past_from_influxdb_and_alerts_link_to_it() -> None:
     assert signs_in == {"wall"}
 
 
-def test_only_the_named_peers_reach_the_wall() -> None:
-    spec = find(render("full"), "NetworkPolicy", "-wall")["spec"]
-    (rule,) = spec["ingress"]
-    names = [peer["namespaceSelector"]["matchLabels"]["kubernetes.io/metadata.name"] for peer in rule["from"]]
-    assert names == ["ingress", "monitoring"]
-    ports = {port["port"] for rule in spec["egress"] for port in rule["ports"]}
-    assert ports == {9092, 9093, 8086, 80, 443}
-    closed = render("full", "--set-json", "wall.from=[]", "--set-json", "networkPolicy.metricsFrom=[]")
-    assert "ingress" not in find(closed, "NetworkPolicy", "-wall")["spec"]
-
-
 def test_everything_with_metrics_is_scraped() -> None:
     monitors = {item["metadata"]["name"] for item in render("full") if item["kind"] == "PodMonitor"}
     assert monitors == {f"fvq-fvq-monitor-{name}" for name in ("worker", "scorer", "wall", "ingest", "ingest-dash")}
@@ -334,32 +323,6 @@ def test_selectors_find_their_pods(manifests: list[Manifest]) -> None:
         if selector:
             wanted = selector.get("matchLabels", selector).items()
             assert any(wanted <= labels.items() for labels in pods), manifest["metadata"]["name"]
-
-
-def test_nobody_may_come_in_but_who_is_named() -> None:
-    manifests = render("full")
-    spec = find(manifests, "NetworkPolicy", "-all")["spec"]
-    assert spec["policyTypes"] == ["Ingress", "Egress"]
-    assert "ingress" not in spec
-    assert all(
-        spec["podSelector"]["matchLabels"].items() <= pod["metadata"]["labels"].items() for pod in pods_of(manifests).values()
-    )
-    assert "ingress" not in find(render("minimal"), "NetworkPolicy", "-worker")["spec"]
-
-
-def test_media_come_from_the_internet_only() -> None:
-    rules = find(render("minimal"), "NetworkPolicy", "-worker")["spec"]["egress"]
-    (blocks,) = [[peer["ipBlock"] for peer in rule["to"]] for rule in rules if rule["ports"][0]["port"] == 80]
-    private = {"10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "169.254.0.0/16", "127.0.0.0/8", "100.64.0.0/10"}
-    assert private <= set(blocks[0]["except"])
-
-
-def test_the_policies_open_the_ports_that_settings_name() -> None:
-    scorers = "settings.FVQ_SCORER_URL=https://gpu-1.example\\, https://gpu-2.example\\, "
-    options = [scorers, "networkPolicy.scorer.ports={443}", "settings.FVQ_BROKER=kafka"]
-    rules = find(render("minimal", *(word for option in options for word in ("--set", option))), "NetworkPolicy", "-worker")
-    opened = [{port["port"] for port in rule["ports"]} for rule in rules["spec"]["egress"] if "to" not in rule]
-    assert opened == [{9092, 9093}, {443}]
 
 
 def test_without_a_scorer_the_workers_have_the_model() -> None:

@@ -28,6 +28,7 @@ TOKEN = [
 ]
 RAY = [*TOKEN, "scorer.host=ray"]
 CASCADE = [*TOKEN, "scorer.scores=deep", "scorer.settings.FVQ_MODEL=/shared/large"]
+INGEST = ["ingest.enabled=true", "ingest.sources={http://o.example/a.m3u8}"]
 WALL = ["wall.enabled=true", "settings.FVQ_INFLUX_URL=http://influxdb:8086"]
 
 
@@ -102,10 +103,12 @@ def test_no_secret_can_be_a_value() -> None:
         (["scorer.enabled=true", "settings.FVQ_SCORER_URL=http://a:1"], "leave the address out"),
         (["settings.FVQ_BROKER=kafka:9092\\,other:19092"], "FVQ_BROKER has the port 19092"),
         (["settings.FVQ_INFLUX_URL=https://influx.example"], "FVQ_INFLUX_URL has the port 443"),
+        (["worker.settings.FVQ_INFLUX_URL=http://influx:9999"], "worker.settings.FVQ_INFLUX_URL has the port 9999"),
+        ([*INGEST, "ingest.settings.FVQ_BROKER=kafka:19092"], "ingest.settings.FVQ_BROKER has the port 19092"),
         (["settings.FVQ_SCORER_URL=http://gpu:9000/"], "FVQ_SCORER_URL has the port 9000"),
         (["settings.FVQ_DEEP_URL=http://gpu:9000/"], "FVQ_DEEP_URL has the port 9000"),
         (["ingest.enabled=true"], "ingest.enabled and no source"),
-        (["ingest.enabled=true", "ingest.sources={http://o.example/a.m3u8}", "ingest.existingSecret=s"], "in one of them"),
+        ([*INGEST, "ingest.existingSecret=s"], "in one of them"),
         (["ingest.enabled=true", "ingest.sources={rtmp://o.example/a}"], "ingest/sources"),
         (["ingest.dash.enabled=true"], "ingest.dash.enabled and no source"),
         (["ingest.dash.enabled=true", "ingest.dash.sources={a.mpd}"], "ingest/dash/sources"),
@@ -121,6 +124,7 @@ def test_no_secret_can_be_a_value() -> None:
         ([*TOKEN, "scorer.scores=deep"], "name the large model"),
         ([*TOKEN, "scorer.scores=deep", "settings.FVQ_DEEP_URL=http://a:8090"], "leave the address out"),
         (["settings.FVQ_KAFKA_SECURITY=SASL_SSL"], "FVQ_KAFKA_PASSWORD_FILE is missing"),
+        (["worker.settings.FVQ_KAFKA_SECURITY=SASL_SSL"], "FVQ_KAFKA_PASSWORD_FILE is missing"),
         (["sharedVolume.existingClaim=nfs"], "FVQ_REGISTRY"),
         (["settings.FVQ_CLIP_STORE=/shared/clips"], "FVQ_CLIP_STORE is in /shared"),
         (CASCADE, "scorer.settings.FVQ_MODEL is in /shared"),

@@ -1,5 +1,12 @@
 {{/* Values that contradict each other: what a schema cannot say. */}}
 {{- define "fvq.check" -}}
+{{- $running := dict "settings" .Values.settings -}}
+{{- range $component := list "worker" "scorer" "wall" "ingest" "rate" -}}
+{{- $values := index $.Values $component -}}
+{{- if or (eq $component "worker") $values.enabled (and (eq $component "ingest") $values.dash.enabled) -}}
+{{- $_ := set $running (printf "%s.settings" $component) $values.settings -}}
+{{- end -}}
+{{- end -}}
 {{- $scaling := .Values.worker.autoscaling -}}
 {{- $most := ternary $scaling.maxReplicas .Values.worker.replicas $scaling.enabled -}}
 {{- if gt (int $most) (int .Values.topics.partitions) -}}
@@ -40,7 +47,7 @@
 {{- end -}}
 {{- end -}}
 {{- $set := ternary "FVQ_DEEP_URL" "FVQ_SCORER_URL" (eq .Values.scorer.scores "deep") -}}
-{{- if and .Values.scorer.enabled (include "fvq.elsewhere" (dict "root" . "name" $set)) -}}
+{{- if and .Values.scorer.enabled (include "fvq.ofWorkers" (dict "root" . "name" $set)) -}}
 {{- fail (printf "%s and scorer.enabled: the chart's scorer would not be used; set scorer.enabled=false, or leave the address out" $set) -}}
 {{- end -}}
 {{- if and .Values.scorer.enabled (eq .Values.scorer.scores "deep") (not .Values.scorer.settings.FVQ_MODEL) -}}
@@ -51,10 +58,13 @@
 {{- end -}}
 {{- if .Values.networkPolicy.enabled -}}
 {{- $policy := .Values.networkPolicy -}}
-{{- include "fvq.checkPorts" (merge (dict "policy" "kafka" "setting" "FVQ_BROKER" "addresses" .Values.settings.FVQ_BROKER) $policy.kafka) -}}
-{{- include "fvq.checkPorts" (merge (dict "policy" "influxdb" "setting" "FVQ_INFLUX_URL" "addresses" .Values.settings.FVQ_INFLUX_URL) $policy.influxdb) -}}
+{{- range $path, $settings := $running -}}
+{{- range $name, $rule := dict "FVQ_BROKER" "kafka" "FVQ_INFLUX_URL" "influxdb" -}}
+{{- include "fvq.checkPorts" (merge (dict "policy" $rule "setting" (printf "%s.%s" $path $name) "addresses" (get ($settings | default dict) $name)) (index $policy $rule)) -}}
+{{- end -}}
+{{- end -}}
 {{- range $name := list "FVQ_SCORER_URL" "FVQ_DEEP_URL" -}}
-{{- include "fvq.checkPorts" (merge (dict "policy" "scorer" "setting" $name "addresses" (include "fvq.elsewhere" (dict "root" $ "name" $name))) $policy.scorer) -}}
+{{- include "fvq.checkPorts" (merge (dict "policy" "scorer" "setting" $name "addresses" (include "fvq.ofWorkers" (dict "root" $ "name" $name))) $policy.scorer) -}}
 {{- end -}}
 {{- end -}}
 {{- if and .Values.scorer.enabled (eq .Values.scorer.host "ray") -}}
@@ -65,15 +75,10 @@
 {{- fail "scorer.autoscaling is for scorer.host deployment; with ray each pod has its replica and its GPU: set scorer.replicas" -}}
 {{- end -}}
 {{- end -}}
-{{- $security := .Values.settings.FVQ_KAFKA_SECURITY | default "PLAINTEXT" -}}
-{{- if and (hasPrefix "SASL" $security) (not (hasKey .Values.secrets "FVQ_KAFKA_PASSWORD_FILE")) -}}
-{{- fail (printf "FVQ_KAFKA_SECURITY is %s and secrets.FVQ_KAFKA_PASSWORD_FILE is missing" $security) -}}
-{{- end -}}
-{{- $running := dict "settings" .Values.settings -}}
-{{- range $component := list "worker" "scorer" "wall" "ingest" "rate" -}}
-{{- $values := index $.Values $component -}}
-{{- if or (eq $component "worker") $values.enabled (and (eq $component "ingest") $values.dash.enabled) -}}
-{{- $_ := set $running (printf "%s.settings" $component) $values.settings -}}
+{{- range $path, $settings := $running -}}
+{{- $security := get ($settings | default dict) "FVQ_KAFKA_SECURITY" -}}
+{{- if and (hasPrefix "SASL" $security) (not (hasKey $.Values.secrets "FVQ_KAFKA_PASSWORD_FILE")) -}}
+{{- fail (printf "%s.FVQ_KAFKA_SECURITY is %s and secrets.FVQ_KAFKA_PASSWORD_FILE is missing" $path $security) -}}
 {{- end -}}
 {{- end -}}
 {{- $shared := "" -}}

@@ -184,12 +184,12 @@ securityContext:
 {{- if and .Values.scorer.enabled (eq .Values.scorer.scores "all") -}}
 http://{{ include "fvq.scorerService" . }}:8090
 {{- else -}}
-{{- include "fvq.elsewhere" (dict "root" . "name" "FVQ_SCORER_URL") -}}
+{{- include "fvq.ofWorkers" (dict "root" . "name" "FVQ_SCORER_URL") -}}
 {{- end -}}
 {{- end -}}
 
-{{/* Addresses of scorers that are not the chart's. root; name of the workers' setting. */}}
-{{- define "fvq.elsewhere" -}}
+{{/* A setting as the workers get it from the values: their own, else that of all processes. root; name. */}}
+{{- define "fvq.ofWorkers" -}}
 {{- merge (dict) .root.Values.worker.settings .root.Values.settings | dig .name "" -}}
 {{- end -}}
 
