@@ -231,6 +231,13 @@ def test_workers_and_wall_may_read_what_encoders_push(monkeypatch: pytest.Monkey
         assert f"segments:{root}" in OURS["ingest-push"]["volumes"]
 
 
+def test_links_of_alerts_and_raters_lead_to_the_published_ports() -> None:
+    """A container's own name, which a link has otherwise, is known to nobody outside."""
+    for name, setting in {"wall": "FVQ_WEB_URL", "rating": "FVQ_RATE_URL"}.items():
+        (port,) = OURS[name]["ports"]
+        assert OURS[name]["environment"][setting] == f"http://{port.rpartition(':')[0]}", name
+
+
 def test_every_mounted_volume_is_a_folder_of_the_image_s_user() -> None:
     """A new volume takes its owner from the image's folder; where there is none it is root's, and user 10001 cannot write."""
     (step,) = last_stage(read_dockerfile(IMAGES / "core.Dockerfile"), "RUN")
