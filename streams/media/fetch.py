@@ -178,8 +178,10 @@ class Fetcher:
             await self._download(uri, part.byte_range, out)
         elif uri.scheme in ("s3", "gs"):
             await asyncio.get_running_loop().run_in_executor(self._objects, self._read_object, uri, part.byte_range, out)
+        elif uri.scheme:
+            raise refusal(f"{uri.shown}: the scheme {uri.scheme!r} is not one of {', '.join(SCHEMES)}")
         else:
-            raise refusal(f"{uri.shown}: the scheme {uri.scheme or 'none'!r} is not one of {', '.join(SCHEMES)}")
+            raise refusal(f"{uri.shown}: it has no scheme; a URI begins with {', '.join(SCHEMES[:-1])} or {SCHEMES[-1]}")
 
     async def _decrypt(self, out: BinaryIO, start: int, key: SegmentKey, name: str) -> None:
         """Decrypt what was appended. A key that is known and does not fit is fetched anew: servers change keys at one address."""

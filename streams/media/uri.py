@@ -72,7 +72,8 @@ class Uri:
 
     def __str__(self) -> str:
         """The URI with its query, which may hold a signature; messages use `shown`."""
-        return f"{self.scheme}://{self.authority}{self.target}"
+        before = f"{self.scheme}://" if self.scheme else ""
+        return f"{before}{self.authority}{self.target}"
 
     @property
     def shown(self) -> str:

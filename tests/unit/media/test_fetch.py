@@ -259,6 +259,12 @@ async def test_what_is_no_regular_file_is_named(tmp_path: Path) -> None:
     assert (await refused(tmp_path, (tmp_path / "none.ts").as_uri(), roots=(tmp_path,))).reason.endswith("none.ts: no such file")
 
 
+@pytest.mark.parametrize("uri", ["/srv/media/1.ts", "talk.mp4"])
+async def test_a_uri_without_a_scheme_is_named_as_it_was_written(tmp_path: Path, uri: str) -> None:
+    error = await refused(tmp_path, f"{uri}?signature")
+    assert (error.kind, error.reason) == ("refused", f"{uri}: it has no scheme; a URI begins with file, http, https, s3 or gs")
+
+
 async def test_an_object_is_read_by_its_scheme_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """fsspec reads `::` as a chain of file systems; the last one of this URI would be the machine's own disk."""
     monkeypatch.setitem(registered, "s3", Bucket)
