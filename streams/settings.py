@@ -101,9 +101,9 @@ class Settings(SettingFields):
             raise ValueError("names no address")
         return ",".join(dict.fromkeys(addresses))
 
-    @field_validator("web_url", "rate_url")
+    @field_validator("web_url", "rate_url", "influx_url")
     @classmethod
-    def _page_address(cls, value: str | None) -> str | None:
+    def _server_address(cls, value: str | None) -> str | None:
         if value is None:
             return None
         if "@" in value:

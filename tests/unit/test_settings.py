@@ -325,8 +325,9 @@ def test_where_each_setting_was_set(monkeypatch: pytest.MonkeyPatch, tmp_path: P
     assert settings.source("device") == Source("default")
 
 
-@pytest.mark.parametrize("name", ["web_url", "rate_url"])
-def test_the_pages_addresses_are_checked_and_empty_means_unset(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+@pytest.mark.parametrize("name", ["web_url", "rate_url", "influx_url"])
+def test_the_addresses_of_servers_are_checked_and_empty_means_unset(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    monkeypatch.setenv("FVQ_INFLUX_TOKEN", "s3cret")
     monkeypatch.setenv(f"FVQ_{name.upper()}", "https://wall.example/fvq/")
     assert getattr(load_settings(), name) == "https://wall.example/fvq"
     monkeypatch.setenv(f"FVQ_{name.upper()}", "")
