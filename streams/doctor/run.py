@@ -28,6 +28,7 @@ from streams.errors import BrokerError, MediaError, ModelError, ScorerError, Set
 from streams.events import SEGMENTS_TOPIC
 from streams.kafka.clients import check_broker
 from streams.kafka.embedded import broker_binary
+from streams.media.shown import shown_store
 from streams.privacy.statement import kept_lines
 from streams.settings import Settings
 
@@ -257,8 +258,9 @@ def _codecs(_: Settings) -> Check:
 def _clip_store(settings: Settings) -> Check:
     def act() -> str:
         next(parts.clip_store(settings).clips(), None)
-        where = settings.clip_store or f"{settings.data_dir / 'clips'}, which other machines' workers do not see"
-        return f"{where}; models in {settings.registry or settings.data_dir / 'models'}"
+        alone = f"{settings.data_dir / 'clips'}, which other machines' workers do not see"
+        where = shown_store(settings.clip_store) if settings.clip_store else alone
+        return f"{where}; models in {shown_store(settings.registry or str(settings.data_dir / 'models'))}"
 
     fix = "correct FVQ_CLIP_STORE; workers on several machines need one for all of them, and one FVQ_REGISTRY"
     return attempt("clip store", act, fix, MediaError, OSError)

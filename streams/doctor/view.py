@@ -7,6 +7,7 @@ from rich.console import Console
 from rich.text import Text
 
 from streams.doctor.check import Check
+from streams.media.shown import shown_store
 from streams.setting_words import as_text
 from streams.settings import Settings
 from streams.text import printable
@@ -43,7 +44,7 @@ def print_settings(settings: Settings) -> None:
 
 def as_written(value: object) -> str:
     """A setting's value as somebody writes it into the environment; secrets are not shown."""
-    return shown(value) if value is None or isinstance(value, SecretStr) else as_text(value)
+    return shown(value) if value is None or isinstance(value, SecretStr | str) else as_text(value)
 
 
 def shown(value: object) -> str:
@@ -52,6 +53,8 @@ def shown(value: object) -> str:
         return ""
     if isinstance(value, SecretStr):
         return "set, not shown"
+    if isinstance(value, str) and "@" in value:
+        return shown_store(value)  # the addresses of stores alone may have a password
     return ":".join(map(str, value)) if isinstance(value, list) else str(value)
 
 

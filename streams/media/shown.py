@@ -21,6 +21,11 @@ def without_secrets(text: str) -> str:
     return printable(f"{scheme}{mark}{authority}{slash}{path}")
 
 
+def shown_store(store: str) -> str:
+    """Where a store is, for logs and messages: a folder as it is, an address as `without_secrets` shows it."""
+    return without_secrets(store) if "://" in store else store
+
+
 def printable(text: str) -> str:
     """Text from outside for one line of a log: what is not printable is escaped; 300 characters at most."""
     shown = text[:SHOWN]

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from streams.media.shown import without_secrets
+from streams.media.shown import shown_store, without_secrets
 from streams.text import printable
 
 MOST_EXPORTS = 3
@@ -43,7 +43,7 @@ def kept_lines(keeping: Keeping) -> list[str]:
 
 
 def _lines(keeping: Keeping) -> Iterator[str]:
-    store, days = _shown(keeping.clips), _days(keeping.clip_days)
+    store, days = shown_store(keeping.clips), _days(keeping.clip_days)
     if keeping.harvest:
         yield (
             f"faces: clips that the model finds hard are stored in {store} {days} (FVQ_CLIP_DAYS), at most {keeping.per_hour} of "
@@ -72,8 +72,3 @@ def _lines(keeping: Keeping) -> Iterator[str]:
 
 def _days(days: float) -> str:
     return f"for {days:g} days" if days else "for ever"
-
-
-def _shown(store: str) -> str:
-    """A folder as it is, an address without what may be secret in it."""
-    return without_secrets(store) if "://" in store else store

@@ -18,6 +18,7 @@ from pathlib import Path
 from scorer.storage import Storage
 from streams.errors import EventError, MediaError
 from streams.events import TrainingExample
+from streams.media.shown import shown_store
 
 CLIP = re.compile(r"[0-9a-f]{64}\.(ts|mp4|mkv|bin)")
 FOLDER = re.compile(r"[0-9a-f]{32}")
@@ -34,7 +35,7 @@ class ClipStore:
         try:
             self._storage = Storage(address)
         except (ImportError, ValueError) as error:
-            raise MediaError(f"FVQ_CLIP_STORE: {address}: {error}", kind="setup") from error
+            raise MediaError(f"FVQ_CLIP_STORE: {shown_store(address)}: {error}", kind="setup") from error
 
     @property
     def address(self) -> str:

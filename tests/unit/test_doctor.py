@@ -85,6 +85,20 @@ def test_the_table_says_it_too(
     assert "s3cret" not in output
 
 
+def test_passwords_in_addresses_of_stores_are_not_shown(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(doctor, "CHECKS", (doctor._clip_store,))
+    for store in ("memory://key:s3cret@bucket/clips", "nofs://key:s3cret@bucket/clips"):
+        monkeypatch.setenv("FVQ_CLIP_STORE", store)
+        monkeypatch.setenv("FVQ_REGISTRY", store)
+        for as_json in (False, True):
+            run_doctor(load_settings(), as_json)
+            output = capsys.readouterr().out
+            assert "://bucket/clips" in output
+            assert "s3cret" not in output
+
+
 def test_checks_are_timed_and_libraries_are_quiet(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
