@@ -23,7 +23,7 @@ from streams.doctor.setup import (
     check_policy,
     check_variables,
 )
-from streams.doctor.view import print_check, print_settings, shown
+from streams.doctor.view import print_check, print_settings, said, shown
 from streams.errors import BrokerError, MediaError, ModelError, ScorerError, SettingsError, SinkError
 from streams.events import SEGMENTS_TOPIC
 from streams.kafka.clients import check_broker
@@ -76,7 +76,7 @@ def run_doctor(
         done = _checks(settings, setup, role, uri, init_uri)
         checks = list(done) if as_json else [print_check(check) for check in done]
     if as_json:
-        values = {name: shown(value) for name, value in settings}
+        values = {name: shown(value) for name, value in said(settings)}
         sources = {name: str(settings.source(name)) for name in values}
         report = {"settings": values, "checks": [asdict(check) for check in checks], "sources": sources}
         print(json.dumps(report | {"kept": kept_lines(parts.keeping(settings))}))

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from pydantic import SecretStr
 from rich.console import Console
 from rich.text import Text
 
 from streams.doctor.check import Check
 from streams.media.shown import shown_store
-from streams.setting_words import as_text
+from streams.setting_words import CAN_BE_OFF, as_text
 from streams.settings import Settings
 from streams.text import printable
 
@@ -30,7 +32,7 @@ def print_settings(settings: Settings) -> None:
     """Print the settings whose values are not their defaults, and where each was set."""
     rows = [
         (f"FVQ_{name.upper()}", printable(as_written(value)), printable(str(settings.source(name))))
-        for name, value in settings
+        for name, value in said(settings)
         if value != Settings.model_fields[name].get_default(call_default_factory=True)
     ]
     if not rows:
@@ -40,6 +42,12 @@ def print_settings(settings: Settings) -> None:
     widths = [max(len(row[column]) for row in rows) for column in (0, 1)]
     for name, value, source in rows:
         _print(Text.assemble(f"  {name:<{widths[0]}}  {value:<{widths[1]}}  ", (f"set by {source}", "dim")))
+
+
+def said(settings: Settings) -> Iterator[tuple[str, object]]:
+    """The settings by field, each with its value; `off` for one that is off."""
+    for name, value in settings:
+        yield name, "off" if value is None and name in CAN_BE_OFF else value
 
 
 def as_written(value: object) -> str:

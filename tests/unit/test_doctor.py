@@ -99,6 +99,16 @@ def test_passwords_in_addresses_of_stores_are_not_shown(
             assert "s3cret" not in output
 
 
+def test_what_is_off_is_shown_as_off(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setattr(doctor, "CHECKS", ())
+    monkeypatch.setenv("FVQ_LIVE_WINDOW", "off")
+    run_doctor(load_settings(), as_json=False)
+    assert "FVQ_LIVE_WINDOW off set by environment" in " ".join(capsys.readouterr().out.split())
+    run_doctor(load_settings(), as_json=True)
+    report = json.loads(capsys.readouterr().out)["settings"]
+    assert (report["live_window"], report["pictures"], report["second_model"]) == ("off", "10.0", "")
+
+
 def test_checks_are_timed_and_libraries_are_quiet(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
