@@ -40,4 +40,6 @@ def package(source: str, folder: Path, stream: str, broker: str, prefix: str = "
 
 
 if __name__ == "__main__":
+    if len(sys.argv) not in (5, 6):
+        sys.exit(__doc__)
     package(sys.argv[1], Path(sys.argv[2]), *sys.argv[3:6])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import subprocess
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -12,7 +13,7 @@ import pytest
 
 from streams.events import SEGMENTS_TOPIC, SegmentEvent
 from tests.support.media import ffmpeg, make_clip
-from tests.support.processes import ROOT
+from tests.support.processes import PYTHON, ROOT
 
 
 def load_example() -> ModuleType:
@@ -54,3 +55,11 @@ def test_each_segment_is_announced_when_it_is_there(tmp_path: Path, monkeypatch:
     for event in events:
         with av.open(event.uri) as segment:
             assert {stream.type for stream in segment.streams} == {"video", "audio"}
+
+
+@pytest.mark.parametrize("arguments", [[], ["--help"], ["camera.mp4", "media", "studio-7"]])
+def test_without_its_arguments_it_says_how_it_is_run(arguments: list[str]) -> None:
+    ran = subprocess.run([PYTHON, ROOT / "examples/packager.py", *arguments], capture_output=True, text=True)
+    assert ran.returncode == 1
+    assert "python examples/packager.py camera.mp4" in ran.stderr
+    assert "Traceback" not in ran.stderr
