@@ -77,14 +77,16 @@ class Manifest:
 class Registry:
     """Versions of models under one root.
 
-    url: see `Storage`. cache: local folder for versions of a remote registry. Every method raises `ModelError` for what is
-    missing or wrong, and OSError where the store does not answer.
+    url: see `Storage`. cache: local folder for versions of a remote registry. shown: how messages name the registry, where the
+    URL has a password in it. Every method raises `ModelError` for what is missing or wrong, and OSError where the store does
+    not answer.
     """
 
-    def __init__(self, url: str, cache: Path) -> None:
+    def __init__(self, url: str, cache: Path, shown: str = "") -> None:
         self._storage = Storage(url)
         self._cache = cache
         self.url = url
+        self.shown = shown or url
 
     def names(self) -> list[str]:
         """Models that have a version."""
@@ -101,7 +103,7 @@ class Registry:
         """The manifest of one version."""
         manifest = self._manifest(name, version)
         if manifest is None:
-            raise ModelError(f"registry {self.url}: there is no {name}@{version}")
+            raise ModelError(f"registry {self.shown}: there is no {name}@{version}")
         return manifest
 
     def current(self, name: str) -> str | None:
@@ -121,7 +123,9 @@ class Registry:
         digests = {file: hashed(path) for file, path in paths.items()}
         if published := self._manifest(name, version):
             if published.files != digests:
-                raise ModelError(f"registry {self.url}: {name}@{version} exists already with other files; versions never change")
+                raise ModelError(
+                    f"registry {self.shown}: {name}@{version} exists already with other files; versions never change"
+                )
             return published
         sizes = {file: path.stat().st_size for file, path in paths.items()}
         manifest = Manifest(name, version, datetime.now(UTC).isoformat(timespec="seconds"), digests, about or {}, sizes)
@@ -143,7 +147,7 @@ class Registry:
         """Undo the last promotion; returns the version that is current then, None where the shipped model serves again."""
         history = self._history(name)
         if not history:
-            raise ModelError(f"registry {self.url}: no version of {name} is current, so there is nothing to roll back")
+            raise ModelError(f"registry {self.shown}: no version of {name} is current, so there is nothing to roll back")
         if len(history) > 1:
             self.manifest(name, history[-2])  # raises where it is gone
         self._set_history(name, history[:-1])
@@ -221,7 +225,7 @@ class Registry:
         return size
 
     def _place(self, file: str, manifest: Manifest) -> str:
-        return f"registry {self.url}: {file} of {manifest.name}@{manifest.version}"
+        return f"registry {self.shown}: {file} of {manifest.name}@{manifest.version}"
 
     def _read(self, path: str) -> bytes | None:
         """The bytes of a manifest or a `current.json`; None where there is no such file."""

@@ -193,8 +193,10 @@ def queue(settings: Settings) -> QueuePlace:
 def registry(settings: Settings) -> Registry:
     """The model registry: `FVQ_REGISTRY`, or `models` in the data folder."""
     from scorer.registry import Registry
+    from streams.media.shown import shown_store
 
-    return Registry(settings.registry or str(settings.data_dir / "models"), settings.data_dir / "model-cache")
+    url = settings.registry or str(settings.data_dir / "models")
+    return Registry(url, settings.data_dir / "model-cache", shown_store(url))
 
 
 def remote_scorer(

@@ -34,7 +34,7 @@ def models_ls(as_json: JsonFlag = False) -> None:
     if as_json:
         print(json.dumps([asdict(row) for row in rows]))
         return
-    title = f"registry {registry.url}" + ("" if rows else ": empty, the shipped models serve")
+    title = f"registry {registry.shown}" + ("" if rows else ": empty, the shipped models serve")
     cells = [(row.name, row.version, row.created, "current" if row.current else "") for row in rows]
     print_table(("model", "version", "promoted", ""), cells, title=title, whole=("model", "version"))
     for name, folder in SHIPPED.items():

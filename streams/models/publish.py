@@ -40,7 +40,7 @@ def manifest_of(registry: Registry, model: str) -> dict[str, Any]:
     name, _, version = model.partition("@")
     wanted = version or registry.current(name)
     if wanted is None:
-        raise ModelError(f"registry {registry.url}: no version of {name} is current")
+        raise ModelError(f"registry {registry.shown}: no version of {name} is current")
     return vars(registry.manifest(name, wanted))
 
 

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from streams.errors import SettingsError
-from streams.parts import influx_bucket
+from streams.errors import ModelError, SettingsError
+from streams.parts import influx_bucket, registry
 from streams.settings import load_settings
 
 
@@ -119,3 +119,13 @@ def test_a_secret_is_what_can_be_sent(monkeypatch: pytest.MonkeyPatch, tmp_path:
     monkeypatch.setenv(f"FVQ_{name}_FILE", str(file))
     with pytest.raises(SettingsError, match=f"FVQ_{name}_FILE: is empty"):
         secret()
+
+
+def test_a_password_in_the_address_of_the_registry_is_in_no_error(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("FVQ_DATA_DIR", str(tmp_path))
+    monkeypatch.setenv("FVQ_REGISTRY", f"memory://key:s3cret@bucket/{tmp_path.name}")
+    with pytest.raises(ModelError, match=f"^registry memory://bucket/{tmp_path.name}: there is no nano@3"):
+        registry(load_settings()).manifest("nano", "3")
+    monkeypatch.setenv("FVQ_REGISTRY", "models")
+    with pytest.raises(ModelError, match="registry models: there is no nano@3"):
+        registry(load_settings()).manifest("nano", "3")
