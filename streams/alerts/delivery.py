@@ -210,9 +210,13 @@ class Courier:
     def _due(self, firing: list[QualityAlert], now: float) -> list[QualityAlert]:
         """The firing alerts that nobody has acknowledged, and that were told `repeat` seconds ago. now: monotonic seconds.
 
-        This worker counts from when it first saw an alert. One that is acknowledged until some time is due at that time.
+        This worker counts from when it first saw an alert, and while it still has to deliver one, from now. One that is
+        acknowledged until some time is due at that time.
         """
-        self._told = {alert.alert_id: self._told.get(alert.alert_id, now) for alert in firing}
+        waiting = {message.alert.alert_id for message in self._waiting if message.alert is not None}
+        self._told = {
+            alert.alert_id: now if alert.alert_id in waiting else self._told.get(alert.alert_id, now) for alert in firing
+        }
         unseen = self._acknowledgements.unseen(firing, datetime.now(UTC))
         return [alert for alert in unseen if now - self._told[alert.alert_id] >= self._receiver.repeat]
 
