@@ -86,7 +86,8 @@ class Receiver(Part):
         if not usable:
             raise SettingsError(f"receivers.{self.name}.url", "is no http(s) address")
         if self.type != "alertmanager":
-            return url.rstrip("/")
+            # Of a webhook's server, a path with a slash at its end may be another one; Slack's addresses have none.
+            return url if self.type == "json" else url.rstrip("/")
         if parts.query:
             raise SettingsError(
                 f"receivers.{self.name}.url", "has a `?`: write Alertmanager's address alone, as http://HOST:9093"

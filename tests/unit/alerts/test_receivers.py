@@ -101,6 +101,13 @@ def test_alertmanagers_address_may_have_the_path_of_its_api_or_page(typed: str, 
         assert hook.paths[0].removeprefix("/alertmanager") == "/api/v2/alerts"
 
 
+@pytest.mark.parametrize("path", ["/hooks/s3cret/", "/hooks/?next=/", "/hooks/s3cret"])
+def test_a_webhook_is_posted_to_its_address_as_it_is_written(path: str) -> None:
+    with webhook() as hook:
+        Poster(make_receiver(f" {hook.url.removesuffix('/hooks/s3cret')}{path}\n", "json")).post([make_alert()])
+        assert hook.paths == [path]
+
+
 def test_a_path_that_only_ends_like_the_api_stays() -> None:
     assert make_receiver("https://proxy/rapi").address() == "https://proxy/rapi"
 
