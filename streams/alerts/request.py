@@ -5,6 +5,7 @@ No error and no log line holds an address or a token: they name a receiver by it
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import hmac
 import http.client
@@ -12,6 +13,7 @@ import socket
 import ssl
 import time
 from contextlib import suppress
+from urllib.parse import unquote_to_bytes
 
 from urllib3.util import parse_url
 
@@ -52,6 +54,8 @@ class Address:
         self._headers = {"Content-Type": "application/json", "User-Agent": "fvq"}
         if token is not None:
             self._headers["Authorization"] = f"Bearer {token}"
+        elif self._url.auth:
+            self._headers["Authorization"] = f"Basic {base64.b64encode(unquote_to_bytes(self._url.auth)).decode()}"
         self._signing_secret = receiver.signing_secret()
         self.answered = "nothing"
 

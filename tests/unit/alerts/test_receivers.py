@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import hmac
 import logging
@@ -106,6 +107,18 @@ def test_a_webhook_is_posted_to_its_address_as_it_is_written(path: str) -> None:
     with webhook() as hook:
         Poster(make_receiver(f" {hook.url.removesuffix('/hooks/s3cret')}{path}\n", "json")).post([make_alert()])
         assert hook.paths == [path]
+
+
+@pytest.mark.parametrize("kind", ["json", "alertmanager"])
+def test_user_and_password_of_an_address_are_sent_unless_there_is_a_token(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOOK_TOKEN", "t0ken")
+    with webhook() as hook:
+        url = hook.url.replace("//", "//m%40x:p%2F:%C3%A9@")
+        Poster(make_receiver(url, kind)).post([make_alert()])
+        Poster(make_receiver(url, kind, token_env="HOOK_TOKEN")).post([make_alert()])
+        user_and_password = base64.b64encode("m@x:p/:é".encode()).decode()
+        assert [headers["Authorization"] for headers in hook.headers] == [f"Basic {user_and_password}", "Bearer t0ken"]
+        assert all("@" not in headers["Host"] for headers in hook.headers)
 
 
 def test_a_path_that_only_ends_like_the_api_stays() -> None:
