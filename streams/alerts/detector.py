@@ -75,7 +75,7 @@ def step(
         if not _is_new(rendition, score):
             return _end_announced_late(state, rendition, score)
     state, alerts = _end_silence(state, score)
-    rendition = _moved_to(rendition, score, limits, ahead, runs_ahead(score, received))
+    rendition = replace(_moved_to(rendition, score, limits, ahead, runs_ahead(score, received)), received=received)
     if score.ended:
         state = replace(state, renditions=state.renditions | {name: rendition}, ended=True)
         state, resolved = _close(state, end_of(score), score.segment_id)
@@ -290,10 +290,13 @@ def _keep(
     """The state with a rendition in it, and without those that are silent for too long or too many; their alerts resolve."""
     renditions = state.renditions | {name: rendition}
     others = sorted((other for other in renditions if other != name), key=lambda other: renditions[other].until)
-    oldest_kept = end_of(score) - timedelta(seconds=limits.no_segments.forget_after)
+    longest = timedelta(seconds=limits.no_segments.forget_after)
     alerts: list[QualityAlert] = []
     for place, other in enumerate(others):
-        if renditions[other].until < oldest_kept or len(others) - place >= MAX_RENDITIONS:
+        silent_for = end_of(score) - renditions[other].until
+        if rendition.received is not None and (last := renditions[other].received) is not None:
+            silent_for = rendition.received - last  # the renditions' own clocks may be days apart
+        if silent_for > longest or len(others) - place >= MAX_RENDITIONS:
             _, changes = close(renditions.pop(other), end_of(score))
             alerts += [_changed(state.stream_id, other, change, score.segment_id) for change in changes]
     return replace(state, renditions=renditions), alerts

@@ -102,6 +102,7 @@ class RenditionState:
     all times here, less than 0 where it was set back; None where they were not held against the broker's clock. began_ahead: all
     segments so far came from a clock that was ahead. before: the state before the latest segment, where that one may be a stray
     (`streams.alerts.clock`). behind: the last segments, where they came too late; None where the latest one did not.
+    received: when the score of the latest segment was written, by the broker's record.
     recent, usual: averages of the signals over the last seconds and over the time of the baseline; empty without any.
     usual_seconds: seconds of scores in `usual`, counted like `baseline_seconds`. missing: share of the last seconds without a
     segment, 0-1. no_face, silent: the watches of these kinds, outside of `watches`, where older workers would not read the state.
@@ -133,6 +134,7 @@ class RenditionState:
     signals_version: int = 1
     model: str = MODEL_BEFORE
     behind: Behind | None = None
+    received: datetime | None = None
 
     def every_watch(self) -> dict[AlertKind, Watch]:
         """The watches of all kinds."""

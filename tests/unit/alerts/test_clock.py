@@ -364,3 +364,17 @@ def test_a_stray_that_follows_on_a_state_that_a_wrong_clock_got_into_changes_not
     poisoned = fold([make_score(0), shifted(make_score(1), 3600.0)])[0]
     scores = [shifted(make_score(2), 3600.0), *(make_score(i, black=1.0) for i in range(2, 20))]
     assert [alert.kind for alert in judged(scores, poisoned, 2)[1]] == ["black"]
+
+
+def test_a_rendition_whose_clock_is_days_behind_the_others_is_kept_while_it_lives() -> None:
+    state, alerts = StreamState("channel"), []
+    for place in range(80):
+        score = make_score(place, 70, black=float(20 <= place < 40), rendition="480p")
+        for one in (shifted(score, -3 * DAY), score.model_copy(update={"rendition": "720p"})):
+            state, new_alerts = step(from_json(to_json(state)), one, LIMITS, written_at(place))
+            alerts += new_alerts
+    states = {name: [alert.state for alert in alerts if alert.rendition == name] for name in ("480p", "720p")}
+    assert states == {"480p": ["firing", "resolved"], "720p": ["firing", "resolved"]}
+    # One that comes no more is given up a day later.
+    late = make_score(80, 70, rendition="720p")
+    assert step(state, late, LIMITS, written_at(79) + timedelta(seconds=DAY + 2))[0].renditions.keys() == {"720p"}

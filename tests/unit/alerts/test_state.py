@@ -47,6 +47,7 @@ STATE = StreamState(
             sound=Sound(heard=10.0, usual=-23.0, silence=1.0, lost=True),
             signals_version=2,
             behind=Behind(TIME, TIME),
+            received=TIME,
         )
     },
     until=TIME,
@@ -85,6 +86,7 @@ STORED = {
             "sound": {"heard": 10.0, "usual": -23.0, "silence": 1.0, "lost": True},
             "signals_version": 2,
             "behind": {"start": STORED_TIME, "received": STORED_TIME},
+            "received": STORED_TIME,
         }
     },
     "until": STORED_TIME,
@@ -133,11 +135,11 @@ def test_the_watches_for_faces_and_sound_are_not_among_those_that_older_workers_
 def test_a_state_of_an_older_worker_has_no_averages_yet() -> None:
     old = {key: value for key, value in STORED.items() if key not in ("courses", "received")}
     names = ("recent", "usual", "usual_seconds", "missing", "no_face", "glanced", "before", "silent", "sound", "signals_version")
-    names += ("behind",)
+    names += ("behind", "received")
     old["courses"] = {"240p": {key: value for key, value in STORED["courses"]["240p"].items() if key not in names}}
     state = from_json(json.dumps(old).encode())
     rendition = state.renditions["240p"]
-    assert (state.received, rendition.behind) == (None, None)
+    assert (state.received, rendition.behind, rendition.received) == (None, None, None)
     assert (rendition.usual, rendition.usual_seconds, rendition.no_face) == ((), 0.0, Watch())
     assert (rendition.silent, rendition.sound, rendition.signals_version) == (Watch(), Sound(), 1)
 
