@@ -121,8 +121,12 @@ def tick(
     if lasts >= limits.no_segments.forget_after:
         # Not at the last segment's end: alerts that ended so long ago are too old for receivers, where they would stay open.
         return None, close_all(state, until_now)
+    if state.ended:
+        # The last segments of another rendition may have come after the one that ended the stream.
+        closed, alerts = _close(state, state.until, state.segment_id)
+        return (closed if alerts else state), alerts
     already_fired = state.silence_started_at is not None and state.until <= state.silence_started_at
-    if state.ended or state.silence is not None or already_fired or not limits.no_segments.enabled:
+    if state.silence is not None or already_fired or not limits.no_segments.enabled:
         return state, []
     resumed = state.silence_ended_at
     if resumed is not None and (state.until - resumed).total_seconds() + silent_for < limits.no_segments.cool_down:

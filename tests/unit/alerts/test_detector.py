@@ -170,6 +170,20 @@ def test_a_last_segment_after_a_silence_resolves_it_once() -> None:
     assert kinds_and_states(step(silent, make_score(30, 70, ended=True), LIMITS)[1]) == [("no-segments", "resolved")]
 
 
+def test_what_the_last_segments_of_another_rendition_fire_after_the_end_resolves() -> None:
+    scores = [make_score(i, 70, black=float(i > 10), rendition=name) for name in ("720p", "480p") for i in range(20)]
+    scores.insert(20, make_score(20, 70, black=1.0, rendition="720p", ended=True))
+    state, alerts = fold(scores)
+    assert kinds_and_states(alerts) == [("black", "firing"), ("black", "resolved"), ("black", "firing")]
+    assert state.until is not None
+    now = state.until + timedelta(seconds=30)
+    closed, resolved = tick(state, now, 30, LIMITS)
+    assert kinds_and_states(resolved) == [("black", "resolved")]
+    assert (resolved[0].alert_id, resolved[0].ended_at) == (alerts[-1].alert_id, state.until)
+    assert closed is not None
+    assert tick(closed, now, 31, LIMITS) == (closed, [])
+
+
 def test_an_ended_stream_that_goes_on_is_watched_again() -> None:
     state, _ = fold([*stream_of((10, 70)), make_score(10, 70, ended=True), make_score(50, 70)])
     assert kinds_and_states(tick(state, BEGIN, AFTER, LIMITS)[1]) == [("no-segments", "firing")]
