@@ -44,6 +44,10 @@ MOST_OPEN = 10_000
 DUE_SECONDS = 1.0
 """How often it is checked whether an alert is due to be told again, or to be silenced."""
 
+TURN_SECONDS = 5.0
+"""A json or slack receiver gets repetitions for so long before the next poll, and none while a new alert waits: with hundreds of
+them a slow receiver would take minutes, after which Kafka gives the partitions to another member."""
+
 POLL_SECONDS, POLL_RECORDS = 0.2, 100
 
 
@@ -198,6 +202,8 @@ class Courier:
         size = self._poster.batch_size
         try:
             for first in range(0, len(firing), size):
+                if not to_alertmanager and (self._waiting or time.monotonic() - now > TURN_SECONDS):
+                    return  # the others stay due
                 alerts = firing[first : first + size]
                 self._post_again(alerts)
                 if not to_alertmanager:
@@ -208,7 +214,9 @@ class Courier:
             log.warning("%s did not take the repetition of firing alerts: %s", self._receiver.name, error)
 
     def _due(self, firing: list[QualityAlert], now: float) -> list[QualityAlert]:
-        """The firing alerts that nobody has acknowledged, and that were told `repeat` seconds ago. now: monotonic seconds.
+        """The firing alerts that nobody has acknowledged, and that were told `repeat` seconds ago, the longest ago first.
+
+        now: monotonic seconds.
 
         This worker counts from when it first saw an alert, and while it still has to deliver one, from now. One that is
         acknowledged until some time is due at that time.
@@ -218,7 +226,8 @@ class Courier:
             alert.alert_id: now if alert.alert_id in waiting else self._told.get(alert.alert_id, now) for alert in firing
         }
         unseen = self._acknowledgements.unseen(firing, datetime.now(UTC))
-        return [alert for alert in unseen if now - self._told[alert.alert_id] >= self._receiver.repeat]
+        due = [alert for alert in unseen if now - self._told[alert.alert_id] >= self._receiver.repeat]
+        return sorted(due, key=lambda alert: self._told[alert.alert_id])
 
     def _silence(self) -> None:
         """Bring Alertmanager's silences in line with the acknowledgements."""

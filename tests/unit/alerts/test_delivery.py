@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from streams.alerts.delivery import Courier
-from streams.events import ALERTS_TOPIC
+from streams.events import ALERTS_TOPIC, QualityAlert
 from streams.kafka.connection import Connection
 from streams.kafka.consumer import Batch, Group, TopicPartition
 from tests.support.alerts import webhook
@@ -38,3 +38,37 @@ def test_an_alert_that_waits_for_a_receiver_is_told_once_when_it_is_back(monkeyp
 
         assert [told_after(0), told_after(30), told_after(40)] == [0, 0, 1]
         assert [told_after(59), told_after(1)] == [1, 2], "it is told again so long after it was told"
+
+
+def test_a_slow_receiver_of_many_repetitions_is_told_of_a_new_alert_before_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    now, told = [1000.0], list[str]()
+    monkeypatch.setattr("streams.alerts.delivery.time.monotonic", lambda: now[0])
+    alerts = [make_alert(number=number).model_copy(update={"started_at": datetime.now(UTC)}) for number in range(201)]
+    record = SimpleNamespace(offset=0, value=alerts.pop().to_bytes())
+    receiver = make_receiver("http://127.0.0.1:1", "json", repeat=60)
+    courier = Courier(Connection("none:1"), Group("fvq", 10), receiver, lambda: alerts)
+
+    def post(posted: list[QualityAlert], _: object = None) -> None:
+        now[0] += 4
+        told.extend(alert.alert_id for alert in posted)
+
+    monkeypatch.setattr(courier._poster, "post", post)
+
+    def turn() -> float:
+        began = now[0]
+        courier._repeat()
+        courier._deliver(MEMBER, threading.Event())
+        return now[0] - began
+
+    turn()
+    now[0] += 60
+    assert turn() < 15, "a member of a group that does not poll for minutes loses its partitions"
+    courier._enqueue(
+        SimpleNamespace(paused=set), Batch({TopicPartition(ALERTS_TOPIC, 0): [record]}, reassigned=False, settled=True)
+    )
+    repeated = len(told)
+    turn()
+    assert told[repeated:] == ["id-200"]
+    while len(told) < 201:
+        turn()
+    assert sorted(told) == sorted(f"id-{number}" for number in range(201)), "each is repeated before one is twice"
