@@ -118,7 +118,7 @@ def tick(
         return replace(state, silence=None), [resolved]
     if silent_for < limits.no_segments.after:
         return state, []
-    if lasts >= limits.no_segments.forget_after:
+    if lasts >= limits.no_segments.given_up_after:
         # Not at the last segment's end: alerts that ended so long ago are too old for receivers, where they would stay open.
         return None, close_all(state, until_now)
     if state.ended:
@@ -294,7 +294,7 @@ def _keep(
     """The state with a rendition in it, and without those that are silent for too long or too many; their alerts resolve."""
     renditions = state.renditions | {name: rendition}
     others = sorted((other for other in renditions if other != name), key=lambda other: renditions[other].until)
-    longest = timedelta(seconds=limits.no_segments.forget_after)
+    longest = timedelta(seconds=limits.no_segments.given_up_after)
     alerts: list[QualityAlert] = []
     for place, other in enumerate(others):
         silent_for = end_of(score) - renditions[other].until

@@ -96,9 +96,17 @@ class NoSegments(Part):
     after: float = Field(20.0, ge=2, le=86400, description="Seconds without a segment after which the alert fires.")
     cool_down: float = Field(60.0, ge=0, le=86400, description="Seconds after an alert's end in which none of its kind fires.")
     forget_after: float = Field(
-        86400.0, ge=60, le=31 * 86400, description="Seconds after which a silent stream is gone for good: its alerts resolve."
+        86400.0,
+        ge=60,
+        le=31 * 86400,
+        description="Seconds after which a silent stream is gone for good: its alerts resolve. At least twice `after`.",
     )
     severity: Severity = Field("critical", description=_SEVERITY)
+
+    @property
+    def given_up_after(self) -> float:
+        """Seconds after which a silent stream is given up: `forget_after`, but not before its silence could be told."""
+        return max(self.forget_after, 2 * self.after)
 
 
 class Alerts(Part):

@@ -60,7 +60,7 @@ class Replay:
         last, silence = self._state.until, limits.no_segments
         if last is None:
             return
-        moments = [silence.after, silence.forget_after]
+        moments = [silence.after, silence.given_up_after]
         if self._state.silence_ended_at is not None:
             rested = silence.cool_down - (last - self._state.silence_ended_at).total_seconds()
             moments.append(max(silence.after, rested + ROUNDING_SECONDS))

@@ -170,6 +170,18 @@ def test_a_last_segment_after_a_silence_resolves_it_once() -> None:
     assert kinds_and_states(step(silent, make_score(30, 70, ended=True), LIMITS)[1]) == [("no-segments", "resolved")]
 
 
+@pytest.mark.parametrize(("after", "forget_after"), [(86400, 86400), (300, 120)])
+def test_a_stream_is_not_given_up_before_its_silence_is_told(after: float, forget_after: float) -> None:
+    limits = parse_policy({"alerts": {"no_segments": {"after": after, "forget_after": forget_after}}}).of({})
+    state, _ = fold(stream_of((10, 70)), limits)
+    assert state.until is not None
+    silent, alerts = tick(state, state.until + timedelta(seconds=after), after, limits)
+    assert kinds_and_states(alerts) == [("no-segments", "firing")]
+    assert silent is not None
+    gone, alerts = tick(silent, state.until + timedelta(seconds=2 * after), 2 * after, limits)
+    assert (gone, kinds_and_states(alerts)) == (None, [("no-segments", "resolved")])
+
+
 def test_what_the_last_segments_of_another_rendition_fire_after_the_end_resolves() -> None:
     scores = [make_score(i, 70, black=float(i > 10), rendition=name) for name in ("720p", "480p") for i in range(20)]
     scores.insert(20, make_score(20, 70, black=1.0, rendition="720p", ended=True))
