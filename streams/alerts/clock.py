@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import replace
 from datetime import datetime, timedelta
 
-from streams.alerts.state import Behind, RenditionState, StreamState, Watch
+from streams.alerts.state import RenditionState, Run, StreamState, Watch
 from streams.events import SegmentScore
 
 AHEAD_SECONDS = 60.0
@@ -90,24 +90,34 @@ def before_backlog(rendition: RenditionState, score: SegmentScore, ahead: float)
     return RenditionState(score.sequence - 1, score.start, score.start, ahead=0.0).watching(watches)
 
 
-def noted_behind(run: Behind | None, start: datetime, received: datetime, patience: float) -> Behind:
-    """The run of segments that come too late to be judged, or to end a silence, with one more of them.
+def noted_run(run: Run | None, start: datetime, received: datetime, patience: float) -> Run:
+    """The run of segments with one more of them, or one that it begins.
 
-    run: so far; None where the segment before did not come too late. start: of the segment. received: when its score was written;
-    none that is read again. patience: as in `is_set_back`. Segments that are scored again are in no long run: a scorer is through
-    them sooner than they play.
+    run: so far; None without any. start: of the segment. received: when its score was written; none that is read again. patience:
+    as in `is_set_back`. Segments that are scored again, or of a recording, are in no long run: a scorer is through them sooner
+    than they play.
     """
     if run is None or abs(((received - run.received) - (start - run.start)).total_seconds()) > patience / 4:
-        return Behind(start, received)
+        return Run(start, received)
     return run
 
 
-def is_set_back(run: Behind, start: datetime, patience: float) -> bool:
+def is_set_back(run: Run, start: datetime, patience: float) -> bool:
     """Whether the clock was set back: such segments have come for `patience` seconds, as fast as they play.
 
-    run: as `noted_behind` gives it with a segment of this start.
+    run: as `noted_run` gives it with a segment of this start.
     """
     return (start - run.start).total_seconds() >= patience
+
+
+def is_live(state: StreamState, patience: float) -> bool:
+    """Whether a rendition's segments came as fast as they play for the last `patience` seconds: a recording's come faster."""
+    return any(
+        rendition.live is not None
+        and rendition.received is not None
+        and (rendition.received - rendition.live.received).total_seconds() >= patience
+        for rendition in state.renditions.values()
+    )
 
 
 def with_late(
@@ -120,7 +130,7 @@ def with_late(
 
     score, ahead: as `placed` gives them; none that is read again. patience: as in `is_set_back`.
     """
-    run = noted_behind(rendition.behind, score.start, received, patience)
+    run = noted_run(rendition.behind, score.start, received, patience)
     rendition = replace(rendition, behind=run)
     if not is_set_back(run, score.start, patience):
         return score, ahead, rendition

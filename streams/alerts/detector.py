@@ -20,7 +20,9 @@ from streams.alerts.clock import (
     before_stray,
     end_of,
     healed,
+    is_live,
     latest_end,
+    noted_run,
     placed,
     runs_ahead,
     with_late,
@@ -75,7 +77,10 @@ def step(
         if not _is_new(rendition, score):
             return _end_announced_late(state, rendition, score)
     state, alerts = _end_silence(state, score)
-    rendition = replace(_moved_to(rendition, score, limits, ahead, runs_ahead(score, received)), received=received)
+    rendition = _moved_to(rendition, score, limits, ahead, runs_ahead(score, received))
+    if received is not None:
+        live = noted_run(rendition.live, score.start, received, 2 * limits.no_segments.after)  # scorers are not even
+        rendition = replace(rendition, received=received, live=live)
     if score.ended:
         state = replace(state, renditions=state.renditions | {name: rendition}, ended=True)
         state, resolved = _close(state, end_of(score), score.segment_id)
@@ -110,8 +115,9 @@ def tick(
     """
     if state.until is None:
         return state, []
-    # The stream's own clock may be ahead, or behind by days.
-    lasts = max((now - (state.received or state.until)).total_seconds(), silent_for)
+    # A live stream's clock may be behind by days; a recording was over then.
+    since = state.received if state.received is not None and is_live(state, limits.no_segments.after) else state.until
+    lasts = max((now - since).total_seconds(), silent_for)
     until_now = max(now, state.until + timedelta(seconds=silent_for))
     if state.silence is not None and not limits.no_segments.enabled:
         resolved = _silence_over(state, state.silence, until_now, state.segment_id)

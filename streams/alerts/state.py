@@ -80,8 +80,8 @@ class Sound:
 
 
 @dataclass(frozen=True, slots=True)
-class Behind:
-    """Segments that follow on each other and come too late: repeated ones, those of a rendition behind, or of a clock set back.
+class Run:
+    """Segments that follow on each other and come as fast as they play.
 
     start: of the first of them. received: when its score was written, by the broker's record.
     """
@@ -101,7 +101,8 @@ class RenditionState:
     cusum_since: start of the segment in which the sum left zero. ahead: seconds by which the packager's clock is ahead, taken off
     all times here, less than 0 where it was set back; None where they were not held against the broker's clock. began_ahead: all
     segments so far came from a clock that was ahead. before: the state before the latest segment, where that one may be a stray
-    (`streams.alerts.clock`). behind: the last segments, where they came too late; None where the latest one did not.
+    (`streams.alerts.clock`). behind: the last segments, where they came too late: repeated ones, those of a
+    rendition behind the others, or of a clock set back; None where the latest one did not. live: the last of the others.
     received: when the score of the latest segment was written, by the broker's record.
     recent, usual: averages of the signals over the last seconds and over the time of the baseline; empty without any.
     usual_seconds: seconds of scores in `usual`, counted like `baseline_seconds`. missing: share of the last seconds without a
@@ -133,8 +134,9 @@ class RenditionState:
     sound: Sound = field(default_factory=Sound)
     signals_version: int = 1
     model: str = MODEL_BEFORE
-    behind: Behind | None = None
+    behind: Run | None = None
     received: datetime | None = None
+    live: Run | None = None
 
     def every_watch(self) -> dict[AlertKind, Watch]:
         """The watches of all kinds."""

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from scorer.spec import level_of
-from streams.alerts.clock import OVERLAP_SECONDS, is_set_back, noted_behind
-from streams.alerts.state import Behind
+from streams.alerts.clock import OVERLAP_SECONDS, is_set_back, noted_run
+from streams.alerts.state import Run
 from streams.web.reading import ScoreReading
 
 SMOOTHING = 2.0
@@ -67,7 +67,7 @@ class Rendition:
     last: bytes = b""
     sequence: int = -1
     numbered_since: float = 0.0
-    behind: Behind | None = None
+    behind: Run | None = None
     ended: bool = False
 
 
@@ -85,7 +85,7 @@ def is_next(rendition: Rendition, score: ScoreReading, received: float, known: f
         return True
     if received <= max(known, rendition.received):
         return False  # It was written before the last one: nothing shows that the clock is another since.
-    rendition.behind = noted_behind(rendition.behind, score.start, datetime.fromtimestamp(received, UTC), BACK_SECONDS)
+    rendition.behind = noted_run(rendition.behind, score.start, datetime.fromtimestamp(received, UTC), BACK_SECONDS)
     return is_set_back(rendition.behind, score.start, BACK_SECONDS)
 
 

@@ -283,6 +283,16 @@ def test_a_stream_whose_clock_is_behind_is_told_when_it_dies_and_given_up_as_lat
     assert (end.alert_id, end.ended_at) == (alert.alert_id, given_up)
 
 
+@pytest.mark.parametrize("count", [1, 300])
+def test_a_recording_of_days_ago_that_is_scored_faster_than_it_plays_is_no_stream_that_died(count: int) -> None:
+    state = StreamState("channel")
+    written = written_at(0) + timedelta(days=3)
+    for place in range(count):  # one: a dead letter that is sent again
+        written += timedelta(seconds=0.5)
+        state = step(from_json(to_json(state)), make_score(place), LIMITS, written)[0]
+    assert tick(state, written + timedelta(seconds=30), 30, LIMITS) == (None, [])
+
+
 @RESTARTS
 def test_a_clock_that_is_right_again_is_followed_at_once(restarts: bool) -> None:
     scores = set_back([make_score(i, 70, black=float(i >= 200)) for i in range(210)], 100, 3600.0, restarts)

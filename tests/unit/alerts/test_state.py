@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from streams.alerts.state import SIGNALS, Behind, OpenAlert, RenditionState, Sound, StreamState, Watch, from_json, to_json
+from streams.alerts.state import SIGNALS, OpenAlert, RenditionState, Run, Sound, StreamState, Watch, from_json, to_json
 from streams.events import AlertCause, SignalMove
 
 TIME = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
@@ -46,8 +46,9 @@ STATE = StreamState(
             silent=Watch(pending_since=TIME),
             sound=Sound(heard=10.0, usual=-23.0, silence=1.0, lost=True),
             signals_version=2,
-            behind=Behind(TIME, TIME),
+            behind=Run(TIME, TIME),
             received=TIME,
+            live=Run(TIME, TIME),
         )
     },
     until=TIME,
@@ -87,6 +88,7 @@ STORED = {
             "signals_version": 2,
             "behind": {"start": STORED_TIME, "received": STORED_TIME},
             "received": STORED_TIME,
+            "live": {"start": STORED_TIME, "received": STORED_TIME},
         }
     },
     "until": STORED_TIME,
@@ -105,11 +107,11 @@ def test_a_state_is_written_and_read_with_the_stored_names() -> None:
     assert from_json(json.dumps(STORED).encode()) == STATE
 
 
-@pytest.mark.parametrize("kind", [StreamState, RenditionState, Watch, OpenAlert, Sound, Behind])
+@pytest.mark.parametrize("kind", [StreamState, RenditionState, Watch, OpenAlert, Sound, Run])
 def test_the_example_state_has_every_field_set(kind: type) -> None:
     rendition = STATE.renditions["240p"]
     watch = rendition.watches["quality-drop"]
-    examples = {StreamState: STATE, RenditionState: rendition, Watch: watch, OpenAlert: ALERT, Behind: rendition.behind}
+    examples = {StreamState: STATE, RenditionState: rendition, Watch: watch, OpenAlert: ALERT, Run: rendition.behind}
     example = examples.get(kind, rendition.sound)
     assert all(getattr(example, field.name) for field in fields(kind))
 
@@ -135,7 +137,7 @@ def test_the_watches_for_faces_and_sound_are_not_among_those_that_older_workers_
 def test_a_state_of_an_older_worker_has_no_averages_yet() -> None:
     old = {key: value for key, value in STORED.items() if key not in ("courses", "received")}
     names = ("recent", "usual", "usual_seconds", "missing", "no_face", "glanced", "before", "silent", "sound", "signals_version")
-    names += ("behind", "received")
+    names += ("behind", "received", "live")
     old["courses"] = {"240p": {key: value for key, value in STORED["courses"]["240p"].items() if key not in names}}
     state = from_json(json.dumps(old).encode())
     rendition = state.renditions["240p"]
