@@ -46,6 +46,7 @@ def judge(state: RenditionState, score: SegmentScore, limits: Alerts) -> tuple[R
     # The score of a black or frozen picture says nothing about its quality, nor does that of a picture without a face.
     if not black and not frozen and not _judge_face(state, watches, limits):
         state = _judge_quality(state, watches, score, limits)
+    watches.end_disabled(limits)
     return replace(state, recent=recent, glanced=score.tier == "glance").watching(watches.by_kind), watches.changes
 
 
@@ -111,6 +112,12 @@ class _Watches:
             ended_at = max(at, watch.open_alert.started_at)
             self.by_kind = self.by_kind | {kind: Watch(ended_at=ended_at)}
             self.changes.append(Change(kind, watch.open_alert, ended_at))
+
+    def end_disabled(self, limits: Alerts) -> None:
+        """End the open alerts of kinds that were disabled meanwhile and that this segment says nothing about."""
+        for kind in self.by_kind:
+            if not getattr(limits, kind.replace("-", "_")).enabled:
+                self.end(kind)
 
 
 def _pending(watch: Watch, since: datetime | None) -> Watch:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from datetime import timedelta
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -12,7 +13,7 @@ from hypothesis import strategies as st
 from streams.alerts.detector import close_all, open_alerts, step, tick
 from streams.alerts.policy import default_limits, parse_policy
 from streams.alerts.state import StreamState, from_json, to_json
-from streams.events import AlertCause, QualityAlert, SegmentScore
+from streams.events import AlertCause, AudioSummary, FaceSummary, QualityAlert, SegmentScore
 from tests.support.alerts import BEGIN, fold, kinds_and_states, make_score, stream_of
 
 LIMITS = default_limits()
@@ -137,6 +138,26 @@ def test_a_late_segment_from_before_a_silence_does_not_end_it() -> None:
     assert kinds_and_states(tick(alive, BEGIN, 60, LIMITS)[1]) == [("no-segments", "firing")]
 
 
+@pytest.mark.parametrize(
+    ("kind", "usual", "bad", "unmeasured"),
+    [
+        ("low-quality", {}, {"score": 20}, {"black": 1.0}),
+        ("quality-drop", {}, {"score": 20}, {"freeze": 1.0}),
+        ("no-face", {}, {"faces": FaceSummary(count=0, area=0)}, {"faces": None}),
+        ("silent", {"audio": AudioSummary(present=True, silent=0)}, {"audio": AudioSummary(present=False)}, {"audio": None}),
+    ],
+)
+def test_an_alert_whose_kind_is_no_longer_enabled_resolves_also_while_its_kind_cannot_be_judged(
+    kind: str, usual: dict[str, Any], bad: dict[str, Any], unmeasured: dict[str, Any]
+) -> None:
+    state, alerts = fold([*(make_score(i, **usual) for i in range(20)), *(make_score(i, **bad) for i in range(20, 60))])
+    assert (kind, "firing") in kinds_and_states(alerts)
+    off = parse_policy({"alerts": {kind.replace("-", "_"): {"enabled": False}}}).of({})
+    state, alerts = step(state, make_score(60, **unmeasured), off)
+    assert kinds_and_states(alerts) == [(kind, "resolved")]
+    assert kind not in [alert.kind for alert in open_alerts(state)]
+
+
 def test_a_silence_whose_kind_is_no_longer_enabled_resolves() -> None:
     silent, _ = tick(fold(stream_of((10, 70)))[0], BEGIN, AFTER, LIMITS)
     assert silent is not None
@@ -168,18 +189,6 @@ def test_a_last_segment_after_a_silence_resolves_it_once() -> None:
     silent, _ = tick(fold(stream_of((10, 70)))[0], BEGIN, AFTER, LIMITS)
     assert silent is not None
     assert kinds_and_states(step(silent, make_score(30, 70, ended=True), LIMITS)[1]) == [("no-segments", "resolved")]
-
-
-@pytest.mark.parametrize(("after", "forget_after"), [(86400, 86400), (300, 120)])
-def test_a_stream_is_not_given_up_before_its_silence_is_told(after: float, forget_after: float) -> None:
-    limits = parse_policy({"alerts": {"no_segments": {"after": after, "forget_after": forget_after}}}).of({})
-    state, _ = fold(stream_of((10, 70)), limits)
-    assert state.until is not None
-    silent, alerts = tick(state, state.until + timedelta(seconds=after), after, limits)
-    assert kinds_and_states(alerts) == [("no-segments", "firing")]
-    assert silent is not None
-    gone, alerts = tick(silent, state.until + timedelta(seconds=2 * after), 2 * after, limits)
-    assert (gone, kinds_and_states(alerts)) == (None, [("no-segments", "resolved")])
 
 
 def test_what_the_last_segments_of_another_rendition_fire_after_the_end_resolves() -> None:

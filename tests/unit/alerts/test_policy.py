@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
+from streams.alerts.detector import tick
 from streams.alerts.policy import check_policy, load_policy, parse_policy, reference
 from streams.errors import SettingsError
 from streams.events import QualityAlert
-from tests.support.alerts import BEGIN, fold, make_score
+from tests.support.alerts import BEGIN, fold, kinds_and_states, make_score, stream_of
 from tests.support.processes import ROOT
 
 PREMIUM = {
@@ -229,3 +231,15 @@ def test_a_key_that_is_there_twice_is_refused_with_the_file_and_both_lines(tmp_p
 def test_a_number_with_a_unit_is_refused_with_what_to_write() -> None:
     with pytest.raises(SettingsError, match=r"alerts\.black\.minimum: '5s'.*write the number alone, without a unit"):
         parse_policy({"alerts": {"black": {"minimum": "5s"}}})
+
+
+@pytest.mark.parametrize(("after", "forget_after"), [(86400, 86400), (300, 120)])
+def test_a_stream_is_not_given_up_before_its_silence_is_told(after: float, forget_after: float) -> None:
+    limits = parse_policy({"alerts": {"no_segments": {"after": after, "forget_after": forget_after}}}).of({})
+    state, _ = fold(stream_of((10, 70)), limits)
+    assert state.until is not None
+    silent, alerts = tick(state, state.until + timedelta(seconds=after), after, limits)
+    assert kinds_and_states(alerts) == [("no-segments", "firing")]
+    assert silent is not None
+    gone, alerts = tick(silent, state.until + timedelta(seconds=2 * after), 2 * after, limits)
+    assert (gone, kinds_and_states(alerts)) == (None, [("no-segments", "resolved")])
