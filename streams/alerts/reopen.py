@@ -16,8 +16,8 @@ from streams.events import QualityAlert
 def reopened(state: StreamState, alerts: Iterable[QualityAlert]) -> StreamState:
     """The state with its dropped alerts open again. alerts: the last ones of its stream on their topic, in their order.
 
-    An alert that begins after the state was not dropped: its worker was killed before it stored the state, and the scores are
-    read again. Good ones among them must not end it.
+    An alert that begins after the state, or whose beginning is in it, was not dropped: its worker was killed before it stored the
+    state, and the scores are read again. Good ones among them must not end it, nor may it end others before it fires.
     """
     latest = {(alert.rendition or "", alert.kind): alert for alert in alerts}
     renditions = dict(state.renditions)
@@ -27,6 +27,8 @@ def reopened(state: StreamState, alerts: Iterable[QualityAlert]) -> StreamState:
             continue
         watches = rendition.every_watch()
         if watches[kind].open_alert is not None or rendition.until <= alert.started_at:
+            continue
+        if watches[kind].pending_since == alert.started_at:
             continue
         dropped = OpenAlert(
             alert.started_at, alert.value, alert.baseline, alert.labels, alert.threshold, alert.severity, alert.cause

@@ -6,8 +6,10 @@ from datetime import timedelta
 
 import pytest
 
+from streams.alerts.detector import step
 from streams.alerts.limits import Alerts
 from streams.alerts.policy import default_limits, parse_policy
+from streams.alerts.reopen import reopened
 from streams.alerts.state import SIGNALS
 from streams.events import FaceSummary, QualityAlert, SegmentScore
 from tests.support.alerts import BEGIN, fold, make_score
@@ -111,3 +113,17 @@ def test_a_slate_after_an_upgrade_is_no_picture_whose_signals_got_worse() -> Non
         for i in range(42)
     ]
     assert told(before + after) == [("no-face", "firing")]
+
+
+def test_a_worker_that_is_killed_as_the_alert_fires_ends_the_others_at_the_same_time_again() -> None:
+    scores = shown(30, 85, FACE) + shown(20, 8, FACE, 30) + shown(40, 8, NO_FACE, 50)
+    alerts = fold(scores)[1]
+    (fired,) = (alert for alert in alerts if alert.kind == "no-face")
+    stored, _ = fold(scores[:55])  # its alerts have been sent, and the state after them was not stored
+    state = reopened(stored, [alert for alert in alerts if alert.state == "firing"])
+    again = []
+    for score in scores[55:]:
+        state, new_alerts = step(state, score, default_limits())
+        again += new_alerts
+    assert fired in again
+    assert all(alert in alerts for alert in again)
