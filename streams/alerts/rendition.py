@@ -47,6 +47,9 @@ def judge(state: RenditionState, score: SegmentScore, limits: Alerts) -> tuple[R
     if not black and not frozen and not _judge_face(state, watches, limits):
         state = _judge_quality(state, watches, score, limits)
     watches.end_disabled(limits)
+    if any(change.kind == "quality-drop" and change.ended_at is not None for change in watches.changes):
+        # However the alert ended, the old drop must not count towards the next one, which would have its start and its id.
+        state = replace(state, cusum=0.0, cusum_since=None)
     return replace(state, recent=recent, glanced=score.tier == "glance").watching(watches.by_kind), watches.changes
 
 

@@ -127,3 +127,13 @@ def test_a_worker_that_is_killed_as_the_alert_fires_ends_the_others_at_the_same_
         again += new_alerts
     assert fired in again
     assert all(alert in alerts for alert in again)
+
+
+def test_a_drop_from_before_a_slate_does_not_count_after_it() -> None:
+    bad, slate = shown(20, 20, FACE, 60), shown(60, 20, NO_FACE, 80)
+    before = shown(60, 80, FACE) + bad + slate
+    assert told(before)[-2:] == [("low-quality", "resolved"), ("quality-drop", "resolved")]
+    assert told(before + shown(1, 20, FACE, 140) + shown(20, 80, FACE, 141)) == [*told(before), ("no-face", "resolved")]
+    alerts = fold(before + shown(20, 20, FACE, 140))[1]
+    drops = [alert.started_at for alert in alerts if (alert.kind, alert.state) == ("quality-drop", "firing")]
+    assert drops == [BEGIN + timedelta(seconds=120), BEGIN + timedelta(seconds=280)]
