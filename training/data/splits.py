@@ -28,7 +28,8 @@ def choose_splits(contents: Sequence[str], named: Sequence[str], clips: Sequence
 
     Where the set names splits for a content, its split is the last of train, val, test among them: clips that the set tests
     on must not be trained on. Else a hash of the content's name decides, so that it keeps its split when the set grows. Of
-    contents that share half of their clips, as two ids of one stream do, the largest hash decides for all.
+    contents that share half of their clips, as two ids of one stream do, the last split that the set names for one of them is
+    that of those without one; without any, the largest hash decides for all.
 
     Few contents may all fall into one split. Where no content has a named split, and the hash leaves too few test clips for
     figures or less than half of the clips to train on, the contents with the largest hashes are for test, up to the number
@@ -46,6 +47,8 @@ def choose_splits(contents: Sequence[str], named: Sequence[str], clips: Sequence
     by_group = {
         group: SPLITS[int(np.searchsorted(np.cumsum(SHARES)[:2], place, side="right"))] for group, place in places.items()
     }
+    for content, split in sorted(splits.items(), key=lambda named: SPLITS.index(named[1])):
+        by_group[group_of[content]] = split
     if not splits:
         different = {clip: group_of[content] for clip, content in zip(clips, contents, strict=True) if clip}
         sizes = Counter(different.values())

@@ -136,6 +136,15 @@ def test_streams_that_share_half_of_their_clips_share_a_split(tmp_path: Path) ->
         assert {clip.content for clip in rated.of("train")} == {"a", "b", "c"}
 
 
+def test_a_stream_that_shares_half_of_its_clips_with_one_of_a_named_split_is_in_that_split(tmp_path: Path) -> None:
+    shared_clips(tmp_path, {"a": range(6), "b": range(3, 9), "other": range(9, 20)})
+    rows = [f"{number}.mp4,50,a,test" for number in range(6)] + [f"{number}.mp4,50,b," for number in range(3, 9)]
+    rows += [f"{number}.mp4,50,other,train" for number in range(9, 20)]
+    (tmp_path / "named.csv").write_text("\n".join(["path,mos,content,split", *rows]) + "\n")
+    for seed in range(6):
+        assert {clip.content for clip in read_rated(tmp_path / "named.csv", seed).of("test")} == {"a", "b"}
+
+
 def test_streams_that_all_show_one_advertisement_are_still_divided(tmp_path: Path) -> None:
     streams = {name: {0, *range(6 * place + 1, 6 * place + 7)} for place, name in enumerate("abc")} | {"advertisement": {0}}
     table = shared_clips(tmp_path, streams)
