@@ -184,10 +184,11 @@ def _table_claims(table: Path, stated: Scale | None) -> Iterator[_Claim]:
         raise ValueError(f"{table}: {error}") from None
     if scale is None and any(marks <= set(columns) for marks in OWN_COLUMNS):
         scale = POINTS
-    content_column = next((name for name in CONTENT_COLUMNS if name in columns), "")
+    content_column = next((name for name in CONTENT_COLUMNS if name in columns), None)
     for number, row in rows:
         path = _local(row[path_column].strip(), table.parent)
-        content = unicodedata.normalize("NFC", row.get(content_column, "").strip()) or path.stem
+        named = "" if content_column is None else row[content_column].strip()
+        content = unicodedata.normalize("NFC", named) or path.stem
         split, ci = row.get("split", ""), row.get("ci", "")
         yield _Claim(f"{table}, line {number}", path, row[rated[0]], content, split, ci, scale)
 

@@ -313,3 +313,10 @@ def test_a_path_that_cannot_be_one_drops_its_row_alone(tmp_path: Path) -> None:
     rated = read_rated(tmp_path / "rated.csv")
     assert [clip.path.name for clip in rated.clips] == ["good.mp4"]
     assert [dropped.reason for dropped in rated.dropped] == ["the file is missing"] * 2
+
+
+def test_a_table_with_numbered_rows_has_each_file_as_a_content(clips: Path) -> None:
+    # pandas writes such a first column, without a name.
+    rows = [f"{number},v{number}.mp4,{50 + number}" for number in range(3)]
+    (clips / "numbered.csv").write_text("\n".join([",path,mos", *rows]) + "\n")
+    assert [clip.content for clip in read_rated(clips / "numbered.csv").clips] == ["v0", "v1", "v2"]
