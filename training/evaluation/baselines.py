@@ -39,19 +39,25 @@ class Measured:
 def measure_all(rows: Sequence[Mapping[str, Any]], labels: Path, jobs: int) -> Measured:
     """Statistics and bits per pixel of every row that can be sampled.
 
-    Kept in a file beside the labels file, which a later call reads. jobs: sampling processes.
+    Where all rows can, kept in a file beside the labels file, which a later call reads. jobs: sampling processes.
     """
     spec = SamplerSpec()
     cache = labels.with_name(f"{labels.stem}.statistics-{spec.statistics_version}-{fingerprint(labels)}.npz")
-    if not cache.exists():
-        measures = [(place, clip.statistics, clip.info.bits_per_pixel) for place, clip in sample_all(rows, spec, jobs)]
-        places, statistics, bits = zip(*measures, strict=True)
+    if cache.exists():
+        with np.load(cache, allow_pickle=False) as kept:
+            measured = Measured(**{name: kept[name] for name in ("place", "statistics", "bits_per_pixel")})
+        # An older file may lack clips that could not be sampled then.
+        if len(measured.place) == len(rows):
+            return measured
+    measures = [(place, clip.statistics, clip.info.bits_per_pixel) for place, clip in sample_all(rows, spec, jobs)]
+    places, statistics, bits = zip(*measures, strict=True)
+    measured = Measured(np.array(places), np.stack(statistics), np.array(bits, np.float32))
+    if len(measures) == len(rows):
         part = cache.with_suffix(".part")
         with part.open("wb") as file:
-            np.savez(file, place=np.array(places), statistics=np.stack(statistics), bits_per_pixel=np.array(bits, np.float32))
+            np.savez(file, **vars(measured))
         part.replace(cache)  # a file that a killed run has cut off could not be read
-    with np.load(cache, allow_pickle=False) as kept:
-        return Measured(**{name: kept[name] for name in ("place", "statistics", "bits_per_pixel")})
+    return measured
 
 
 def regression(

@@ -55,3 +55,13 @@ def test_measures_that_were_cut_off_are_made_again(tmp_path: Path, monkeypatch: 
     assert measured.place.tolist() == [0]
     again = measure_all(rows, labels, 1)
     assert np.array_equal(again.statistics, measured.statistics)
+
+
+def test_a_clip_that_was_missing_is_measured_when_it_is_there(tmp_path: Path) -> None:
+    labels = labelled(tmp_path, 2)
+    rows = read_labels(labels)
+    (tmp_path / "1.mkv").rename(tmp_path / "away.mkv")
+    assert measure_all(rows, labels, 1).place.tolist() == [0]
+    (tmp_path / "away.mkv").rename(tmp_path / "1.mkv")
+    assert measure_all(rows, labels, 1).place.tolist() == [0, 1]
+    assert len(list(tmp_path.glob("*.npz"))) == 1
