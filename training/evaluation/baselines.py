@@ -39,7 +39,8 @@ class Measured:
 def measure_all(rows: Sequence[Mapping[str, Any]], labels: Path, jobs: int) -> Measured:
     """Statistics and bits per pixel of every row that can be sampled.
 
-    Where all rows can, kept in a file beside the labels file, which a later call reads. jobs: sampling processes.
+    Where all rows can, kept in a file beside the labels file, which a later call reads. jobs: sampling processes. Raises
+    ValueError where none can.
     """
     spec = SamplerSpec()
     cache = labels.with_name(f"{labels.stem}.statistics-{spec.statistics_version}-{fingerprint(labels)}.npz")
@@ -50,6 +51,8 @@ def measure_all(rows: Sequence[Mapping[str, Any]], labels: Path, jobs: int) -> M
         if len(measured.place) == len(rows):
             return measured
     measures = [(place, clip.statistics, clip.info.bits_per_pixel) for place, clip in sample_all(rows, spec, jobs)]
+    if not measures:
+        raise ValueError(f"{labels}: none of the {len(rows)} clips can be sampled")
     places, statistics, bits = zip(*measures, strict=True)
     measured = Measured(np.array(places), np.stack(statistics), np.array(bits, np.float32))
     if len(measures) == len(rows):

@@ -46,10 +46,13 @@ def evaluate(engine: LoadedModel, data: Path, train_data: Path | None = None) ->
 
     train_data: labels file that the learned baselines are fitted on; None: without them. Returns `model`, `data` (the file's
     fingerprint), `methods` (name -> `training.evaluation.agreement.summary`, the model's first), `intervals` and
-    `calibration` of the model, and `clips` (path, label, score, uncertainty of each). Raises ValueError where a file is wrong.
+    `calibration` of the model, and `clips` (path, label, score, uncertainty of each). Raises ValueError where a file is wrong,
+    or none of its clips can be sampled.
     """
     rows, jobs = read_labels(data), os.cpu_count() or 1
     answers = score_rows(engine, rows, jobs)
+    if not answers:
+        raise ValueError(f"{data}: none of the {len(rows)} clips can be sampled")
     taken = [rows[place] for place, _ in answers]
     scores = [answer.score for _, answer in answers]
     name = f"{engine.model.name}@{engine.model.version}"

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import numpy as np
 import pytest
 
+from scorer.load import LoadedModel
 from scorer.spec import SamplerSpec
 from tests.support.media import write_frames
 from training.data.labels import read_labels
 from training.evaluation.baselines import measure_all
 from training.evaluation.benchmark import _sampled
+from training.evaluation.report import evaluate
 
 
 def labelled(folder: Path, count: int) -> Path:
@@ -65,3 +68,15 @@ def test_a_clip_that_was_missing_is_measured_when_it_is_there(tmp_path: Path) ->
     (tmp_path / "away.mkv").rename(tmp_path / "1.mkv")
     assert measure_all(rows, labels, 1).place.tolist() == [0, 1]
     assert len(list(tmp_path.glob("*.npz"))) == 1
+
+
+def test_labels_without_a_clip_that_can_be_sampled_are_named(tmp_path: Path) -> None:
+    labels = labelled(tmp_path, 1)
+    measure_all(read_labels(labels), labels, 1)
+    (tmp_path / "0.mkv").unlink()
+    sees = cast(LoadedModel, SimpleNamespace(spec=SamplerSpec()))
+    with pytest.raises(ValueError, match=r"labels\.csv: none of the 1 clips can be sampled"):
+        evaluate(sees, labels)
+    next(tmp_path.glob("*.npz")).unlink()
+    with pytest.raises(ValueError, match=r"labels\.csv: none of the 1 clips can be sampled"):
+        measure_all(read_labels(labels), labels, 1)
