@@ -182,6 +182,12 @@ class Batcher:
             if not await self._score_next():
                 self._filled.clear()
 
+    async def check(self, scorer: CheckedScorer) -> None:
+        """Score a test clip again where the last one failed: a replica that is not ready may be sent no other clips."""
+        if self.broken:
+            failure = await asyncio.get_running_loop().run_in_executor(self._executor, _failure_of, scorer)
+            self.broken = "" if failure is None else str(failure)
+
     def close(self) -> None:
         """Take no further batch. A batch that is being scored ends by itself."""
         self._executor.shutdown(wait=False, cancel_futures=True)
@@ -246,11 +252,8 @@ def score_batch(scorer: CheckedScorer, clips: Sequence[ModelInput]) -> list[Clip
     try:
         return list(_checked_scores(scorer, clips))
     except Exception:
-        try:
-            scorer.check()
-        except Exception as error:
-            words = f"the model cannot score a test clip: {_words(error)}"
-            return [ModelFailedError(words, is_broken=True, may_pass=lacks_memory(error))] * len(clips)
+        if (failed := _failure_of(scorer)) is not None:
+            return [failed] * len(clips)
     results: list[ClipScore | FvqError] = []
     for clip in clips:
         try:
@@ -259,6 +262,16 @@ def score_batch(scorer: CheckedScorer, clips: Sequence[ModelInput]) -> list[Clip
             failure = ModelFailedError(_words(error), is_broken=False, may_pass=True)
             results.append(failure if lacks_memory(error) else ModelError(_words(error)))
     return results
+
+
+def _failure_of(scorer: CheckedScorer) -> ModelFailedError | None:
+    """Why it cannot score a test clip; None where it can."""
+    try:
+        scorer.check()
+    except Exception as error:
+        words = f"the model cannot score a test clip: {_words(error)}"
+        return ModelFailedError(words, is_broken=True, may_pass=lacks_memory(error))
+    return None
 
 
 def _checked_scores(scorer: CheckedScorer, clips: Sequence[ModelInput]) -> list[ClipScore]:

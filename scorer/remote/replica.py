@@ -18,7 +18,7 @@ from scorer.spec import ModelId, SamplerSpec
 log = logging.getLogger(__name__)
 
 CHECK_SECONDS = 10.0
-"""How often the registry is checked."""
+"""How often the registry is checked, and a model that has failed."""
 
 HUNG_SECONDS = 120.0
 """A batch that takes longer will not end: a driver hangs. A thread cannot be stopped, so the process manager that watches
@@ -139,7 +139,7 @@ class Replica:
             self.batcher.close()
 
     async def _follow(self) -> None:
-        """Load the model, then check the registry regularly."""
+        """Load the model, then regularly check the registry, and the model where it has failed."""
         try:
             model = await asyncio.to_thread(self._load)
         except Exception as error:
@@ -153,3 +153,4 @@ class Replica:
             await asyncio.sleep(self._check_seconds)
             if model.follows:
                 await asyncio.to_thread(model.refresh)
+            await self.batcher.check(model.engine)

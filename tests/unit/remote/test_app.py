@@ -212,6 +212,16 @@ def test_a_broken_model_is_500_and_not_healthy(server: RunningServer, model: Hel
     assert server.request("GET", "/healthz").status == 200
 
 
+def test_a_model_that_is_well_again_is_healthy_without_a_request(model: HeldModel) -> None:
+    with running_server(model, check_seconds=0.05) as server:
+        model.engine.broken = True
+        server.score(body_of(1))
+        wait_for("a second test clip", lambda: model.engine.checks > 1, 10, 0.01)
+        assert server.request("GET", "/healthz").status == 503
+        model.engine.broken = False
+        wait_for("a healthy server", lambda: server.request("GET", "/healthz").status == 200, 10, 0.01)
+
+
 @pytest.mark.parametrize("for_none", [False, True], ids=["for one clip", "for no clip"])
 def test_a_lack_of_memory_is_503_with_retry_after(server: RunningServer, model: HeldModel, for_none: bool) -> None:
     model.engine.memory, model.engine.broken = False, for_none
