@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from training.data.ffmpeg import picture_rate, picture_size, run_ffmpeg
+from training.data.ffmpeg import picture_count, picture_rate, picture_size, run_ffmpeg
 
 REFERENCE_LABEL = 97.0
 """VMAF gives a reference itself 100, but no source is perfect; x264 at crf 18 has about 97."""
@@ -157,7 +157,9 @@ def _timed(degradation: Degradation, reference: Path, rate: float) -> str:
     if degradation.shown_rate is not None:
         if degradation.shown_rate >= rate:
             raise ValueError(f"{reference} has {rate:g} pictures in a second: showing {degradation.shown_rate} drops none")
-        return f"fps={degradation.shown_rate},fps={rate:g}"
+        # Of a clip that ends between two shown pictures, ffmpeg rounds the length.
+        same_length = f"tpad=stop=-1:stop_mode=clone,trim=end_frame={picture_count(reference)}"
+        return f"fps={degradation.shown_rate},fps={rate:g},{same_length}"
     return degradation.filters
 
 

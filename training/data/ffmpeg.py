@@ -46,6 +46,16 @@ def picture_size(video: Path) -> tuple[int, int]:
     return size
 
 
+def picture_count(video: Path) -> int:
+    """Pictures of a video. They are counted: what a header says may be an estimate."""
+    capture = cv2.VideoCapture(str(video))
+    count = 0
+    while capture.grab():
+        count += 1
+    capture.release()
+    return count
+
+
 def has_pictures(video: Path) -> bool:
     """Whether a first picture can be read."""
     capture = cv2.VideoCapture(str(video))

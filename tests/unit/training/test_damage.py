@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from dataclasses import replace
+from fractions import Fraction
 from pathlib import Path
 
 import cv2
@@ -17,7 +18,7 @@ from training.data.damage.conversion import hlg_signal, pq_signal
 from training.data.damage.first import first_ladders
 from training.data.damage.ladder import STEPS, apply
 from training.data.damage.network import lose_slices
-from training.data.damage.pictures import read, shape_of, write
+from training.data.damage.pictures import Shape, read, shape_of, write
 from training.data.degradations import ladders
 from training.data.references import make_reference
 
@@ -87,6 +88,15 @@ def test_other_rates_stay_what_they_are(name: str, rate: int, reference: Path, t
     write(read(reference), shape, source)
     apply(LADDERS[name], 1, source, clip)
     assert shape_of(clip) == shape
+
+
+@pytest.mark.parametrize("count", [22, 23])
+def test_a_clip_of_which_pictures_are_dropped_stays_as_long_as_it_was(count: int, tmp_path: Path) -> None:
+    clip, shape = tmp_path / "clip.mkv", Shape(128, 96, Fraction(25), count)
+    write((np.full((96, 128, 3), 8 * number, np.uint8) for number in range(count)), shape, clip)
+    for step in range(LADDERS["drop"].steps):
+        apply(LADDERS["drop"], step, clip, tmp_path / f"{step}.mkv")
+        assert shape_of(tmp_path / f"{step}.mkv") == shape
 
 
 def test_every_step_says_what_its_label_is() -> None:
