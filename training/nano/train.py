@@ -52,6 +52,7 @@ from training.recipe import WARM_UP, NanoRecipe
 
 Row = dict[str, Any]
 LEVEL_WIDTH = 100 / len(LEVELS)
+TAUGHT = ("path", "person", "content", "absolute", "mos", "target", "levels")  # the last two are a teacher's
 
 
 def train(
@@ -151,9 +152,8 @@ def train(
 
 
 def about(recipe: NanoRecipe, rows: list[Row], samples: Samples, *given: str | None) -> str:
-    """A name for what is made by this recipe from these samples, from what their rows teach (also a teacher's part), and from
-    what else is given."""
-    taught = [[str(rows[int(i)].get(name)) for name in ("path", "person", "mos", "target", "levels")] for i in samples.rows]
+    """A name for what is made by this recipe, from these samples, what their rows teach (`TAUGHT`), and what else is given."""
+    taught = [[str(rows[int(i)].get(name)) for name in TAUGHT] for i in samples.rows]
     return hashlib.sha256(json.dumps([asdict(recipe), taught, *given]).encode()).hexdigest()[:8]
 
 

@@ -227,5 +227,7 @@ def test_a_run_is_for_these_samples_and_lessons_alone(data: Path) -> None:
     taught_rows = [row | {"target": row["mos"] / 2} for row in rows]
     fewer = samples.Samples({}, np.arange(len(rows) - 1))
     names = [about(recipe, rows, all_rows), about(recipe, taught_rows, all_rows), about(recipe, rows, fewer)]
-    assert len(set(names)) == 3
+    for change in ({"content": "another"}, {"absolute": not rows[0]["absolute"]}):  # they decide what is compared
+        names.append(about(recipe, [row | change for row in rows], all_rows))
+    assert len(set(names)) == 5
     assert names[0] == about(recipe, read_labels(data / "train/labels.csv"), all_rows)
