@@ -12,7 +12,7 @@ from skimage.metrics import structural_similarity
 
 from tests.support.processes import ROOT
 from training.data.ffmpeg import run_ffmpeg
-from training.data.scenes.material import SCALES, Material, Pixels, flawless_scale, read_material
+from training.data.scenes.material import SCALES, Material, Pixels, _read_clip, flawless_scale, read_material
 
 FACE = ROOT / "examples" / "face.mp4"
 
@@ -90,3 +90,12 @@ def test_a_broken_source_is_named(name: str, tmp_path: Path) -> None:
     (tmp_path / name).write_bytes(b"no picture")
     with pytest.raises(ValueError, match=name):
         read_material(tmp_path / name)
+
+
+def test_the_bits_of_a_recording_whose_header_has_no_length_are_those_of_its_pictures(tmp_path: Path) -> None:
+    bits = []
+    for name, options in {"file": (), "live": ("-live", "1")}.items():  # as browsers record
+        run_ffmpeg("-f", "lavfi", "-i", "testsrc2=s=192x192:r=25:d=2", "-c:v", "libx264", *options, tmp_path / f"{name}.mkv")
+        bits.append(_read_clip(tmp_path / f"{name}.mkv")[2])
+    assert cv2.VideoCapture(str(tmp_path / "live.mkv")).get(cv2.CAP_PROP_FRAME_COUNT) < 1
+    assert bits[1] == pytest.approx(bits[0], rel=0.1)

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from scorer.sampling.detectors import process_detectors
 from scorer.sampling.faces import Face
+from training.data.ffmpeg import picture_count
 from training.data.references import STILLS
 
 Pixels = NDArray[np.uint8]
@@ -180,7 +181,9 @@ def _read_clip(source: Path) -> tuple[list[Pixels], float, float]:
     capture.release()
     if not pictures:
         raise ValueError(f"{source}: no picture can be decoded; replace it, or take it out of the folder")
-    bits = 8 * source.stat().st_size / max(1.0, total) / (pictures[0].size / 3)
+    if total < 1:  # the header of a live recording, as browsers make it, has no length
+        total = picture_count(source)
+    bits = 8 * source.stat().st_size / total / (pictures[0].size / 3)
     return pictures, min(fps, 120.0), bits
 
 
