@@ -186,7 +186,7 @@ class TuneRecipe(_Part):
     """The recipe of an adapter."""
 
     name: str
-    seed: int
+    seed: int = Field(ge=0)
     base: BasePart
     lora: LoraPart
     stage1: StagePart

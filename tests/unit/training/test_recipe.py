@@ -121,3 +121,11 @@ def test_steps_are_enough_to_warm_up(tmp_path: Path, first: int, second: int | s
     file.write_text(yaml.safe_dump(recipe | chosen))
     with pytest.raises(ValueError, match=rf"recipe\.yaml: {message}"):
         load_nano_recipe(file)
+
+
+def test_a_seed_that_cannot_be_is_named_before_an_adapters_clips_are_sampled(tmp_path: Path) -> None:
+    file = tmp_path / "recipe.yaml"
+    shipped = yaml.safe_load((ROOT / "training/recipes/nano_adapter.yaml").read_text())
+    file.write_text(yaml.safe_dump(shipped | {"seed": -1}))
+    with pytest.raises(ValueError, match=r"recipe\.yaml: seed: Input should be greater than or equal to 0, not -1"):
+        load_tune_recipe(file)
