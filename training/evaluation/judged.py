@@ -124,10 +124,11 @@ class Judged:
         }
 
     def _point_figures(self, people: NDArray[np.int64], clips: NDArray[np.int64]) -> dict[str, float]:
-        references = [_mean(self._scores[self._places(self._of_person[person], REFERENCE)]) for person in people]
+        undamaged = [self._places(self._of_person[person], REFERENCE) for person in people]
+        references = [_mean(self._scores[places]) for places in undamaged if places]
         return {
             "reference_sd": float(np.std(references, ddof=1)) if len(references) > 1 else float("nan"),
-            "reference_lowest": float(np.min(references)),
+            "reference_lowest": min(references, default=float("nan")),
             "drop": _mean([drop for person in people for drop in self._drops[person]]),
             "double_mae": _mean(self._errors[[place for place in clips if is_twice(self._rows[place]["kind"])]]),
             "mae": _mean(self._errors[clips]),

@@ -83,6 +83,14 @@ def test_intervals_are_over_people() -> None:
     assert spread["ladders"] == (1.0, 1.0)
 
 
+def test_a_person_without_an_undamaged_clip_takes_no_figure_from_the_others() -> None:
+    rows = [row for row in ROWS if row["person"] != "mary" or row["kind"] != "reference"]
+    figures = Judged(rows, [row["mos"] for row in rows], None, in_points=True).figures()
+    assert (figures["reference_sd"], figures["reference_lowest"]) == (0.0, 97.0)
+    of_mary = [row for row in rows if row["person"] == "mary"]
+    assert math.isnan(Judged(of_mary, [row["mos"] for row in of_mary], None, in_points=True).figures()["reference_lowest"])
+
+
 def test_of_one_person_nothing_is_said_between_people() -> None:
     rows = ROWS[: len(ROWS) // 3]
     judged = Judged(rows, TRUE[: len(rows)].tolist(), None, in_points=True)
