@@ -305,7 +305,7 @@ def _keep(
     for place, other in enumerate(others):
         silent_for = end_of(score) - renditions[other].until
         if rendition.received is not None and (last := renditions[other].received) is not None:
-            silent_for = rendition.received - last  # the renditions' own clocks may be days apart
+            silent_for = min(silent_for, rendition.received - last)  # clocks may be days apart, and scorers away for as long
         if silent_for > longest or len(others) - place >= MAX_RENDITIONS:
             _, changes = close(renditions.pop(other), end_of(score))
             alerts += [_changed(state.stream_id, other, change, score.segment_id) for change in changes]
