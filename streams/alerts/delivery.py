@@ -20,7 +20,7 @@ from scorer.exposition import from_zero
 from streams import metrics
 from streams.alerts.acknowledge import Acknowledgements
 from streams.alerts.receiver_settings import Receiver
-from streams.alerts.receivers import REPEAT_SECONDS, Poster
+from streams.alerts.receivers import REPEAT_SECONDS, TURN_SECONDS, Poster
 from streams.alerts.request import RefusedError, UnavailableError
 from streams.alerts.silences import Silencer
 from streams.errors import EventError
@@ -43,10 +43,6 @@ MOST_OPEN = 10_000
 
 DUE_SECONDS = 1.0
 """How often it is checked whether an alert is due to be told again, or to be silenced."""
-
-TURN_SECONDS = 5.0
-"""A json or slack receiver gets repetitions for so long before the next poll, and none while a new alert waits: with hundreds of
-them a slow receiver would take minutes, after which Kafka gives the partitions to another member."""
 
 POLL_SECONDS, POLL_RECORDS = 0.2, 100
 

@@ -7,6 +7,7 @@ found again: after a restart, and by whichever worker has the stream then.
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Iterable
 from datetime import datetime, timedelta
 from typing import Any
@@ -14,6 +15,7 @@ from urllib.parse import urlencode
 
 from streams.alerts.acknowledge import Acknowledgements
 from streams.alerts.receiver_settings import Receiver
+from streams.alerts.receivers import TURN_SECONDS
 from streams.alerts.request import Address, RefusedError
 from streams.events import AlertAcknowledgement, QualityAlert
 from streams.text import printable
@@ -23,9 +25,6 @@ LONGEST = timedelta(hours=4)
 
 RENEWED_BEFORE = timedelta(hours=1)
 """A silence is made longer this long before its end, as long as its acknowledgement holds."""
-
-MOST_LOOKS = 20
-"""Alerts whose old silences are looked for in one update. Each is a request, and alerts wait to be delivered meanwhile."""
 
 MOST_BYTES = 1 << 20
 """Alertmanager's list of one stream's silences is read up to this length."""
@@ -47,28 +46,35 @@ class Silencer:
         A silence whose alert is with another worker by now is left to that one. Raises the first refusal at the end.
 
         An alert that is new to this worker may have a silence of another one, whose acknowledgement was taken back when no
-        worker had the stream. It is looked for once.
+        worker had the stream. It is looked for once, after all that is known to be due and for `TURN_SECONDS` at most.
         """
+        began = time.monotonic()
         alerts = {alert.alert_id: alert for alert in firing}
         self._kept = {alert_id: kept for alert_id, kept in self._kept.items() if alert_id in alerts}
         self._looked &= alerts.keys()
-        unseen = acknowledgements.unseen(alerts.values(), now) if acknowledgements.complete else []
-        new = [alert.alert_id for alert in unseen if alert.alert_id not in self._looked]
-        to_end = {*self._kept, *new[:MOST_LOOKS]}
-        refusal: RefusedError | None = None
+        refusals: list[RefusedError] = []
         for alert_id, alert in alerts.items():
             seen = acknowledgements.of(alert_id, now)
             try:
                 if seen is not None:
                     self._keep(alert, seen, now)
-                elif alert_id in to_end:
+                elif alert_id in self._kept:
                     self.end(alert)
-                    self._kept.pop(alert_id, None)
-                    self._looked.add(alert_id)
+                    del self._kept[alert_id]
             except RefusedError as error:
-                refusal = refusal or error  # the others have their turn
-        if refusal is not None:
-            raise refusal
+                refusals.append(error)  # the others have their turn
+        for alert in acknowledgements.unseen(alerts.values(), now) if acknowledgements.complete else []:
+            if alert.alert_id in self._looked:
+                continue
+            if time.monotonic() - began > TURN_SECONDS:
+                break
+            try:
+                self.end(alert)
+            except RefusedError as error:
+                refusals.append(error)
+            self._looked.add(alert.alert_id)  # also where it was refused, which a repetition does not change
+        if refusals:
+            raise refusals[0]
 
     def end(self, alert: QualityAlert) -> None:
         """End the silences of an alert, whoever of the workers made them."""
@@ -86,6 +92,7 @@ class Silencer:
             silence["id"] = present[0]["id"]
         self._address.request("POST", "/api/v2/silences", json.dumps(silence).encode())
         self._kept[alert.alert_id] = seen, datetime.fromisoformat(silence["endsAt"])
+        self._looked.add(alert.alert_id)
 
     def _find(self, alert: QualityAlert) -> list[dict[str, Any]]:
         """The silences of an alert that have not ended."""

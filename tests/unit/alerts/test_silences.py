@@ -10,8 +10,8 @@ import pytest
 from streams.alerts.acknowledge import Acknowledgements, acknowledge
 from streams.alerts.receiver_settings import Receiver
 from streams.alerts.receivers import as_alertmanager
-from streams.alerts.request import RefusedError
-from streams.alerts.silences import LONGEST, MOST_LOOKS, Silencer, matchers_of
+from streams.alerts.request import RefusedError, UnavailableError
+from streams.alerts.silences import LONGEST, Silencer, matchers_of
 from streams.events import QualityAlert
 from tests.support.alertmanager import SilenceServer, silence_server
 from tests.support.alerts import BEGIN
@@ -99,13 +99,73 @@ def test_a_silence_whose_acknowledgement_was_taken_back_between_workers_is_ended
     assert server.requests.count("GET /api/v2/silences") == 2, "one of each worker: it is looked for once"
 
 
-def test_silences_of_many_alerts_are_looked_for_a_few_at_a_time(server: SilenceServer) -> None:
-    alerts = [ALERT.model_copy(update={"alert_id": f"id-{number}"}) for number in range(2 * MOST_LOOKS + 1)]
-    keeper, seen = silencer(server.url), Acknowledgements()
+def alerts_of(count: int) -> list[QualityAlert]:
+    return [ALERT.model_copy(update={"alert_id": f"id-{number}"}) for number in range(count)]
+
+
+def read() -> Acknowledgements:
+    """All acknowledgements are read: there is none."""
+    seen = Acknowledgements()
     seen.complete = True
-    for looks in (MOST_LOOKS, 2 * MOST_LOOKS, len(alerts), len(alerts)):
-        keeper.update(alerts, seen, BEGIN)
-        assert len(server.requests) == looks
+    return seen
+
+
+def answers_of(keeper: Silencer, monkeypatch: pytest.MonkeyPatch, *answers: bytes | Exception, seconds: float = 0) -> list[str]:
+    """Lets a server answer the silencer so in turn, the last answer for ever; returns the methods of its requests.
+
+    seconds: that each answer takes.
+    """
+    methods, now, left = list[str](), [1000.0], list(answers)
+
+    def request(method: str, *_: object, **__: object) -> bytes:
+        methods.append(method)
+        now[0] += seconds
+        answer = left.pop(0) if len(left) > 1 else left[0]
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    monkeypatch.setattr("streams.alerts.silences.time.monotonic", lambda: now[0])
+    monkeypatch.setattr(keeper._address, "request", request)
+    return methods
+
+
+def test_looks_for_old_silences_of_many_alerts_do_not_keep_a_courier_from_polling(monkeypatch: pytest.MonkeyPatch) -> None:
+    keeper = silencer("http://127.0.0.1:1")
+    methods = answers_of(keeper, monkeypatch, b"[]", seconds=2)
+    looks = []
+    for _ in range(6):
+        before = len(methods)
+        keeper.update(alerts_of(10), read(), BEGIN)
+        looks.append(len(methods) - before)
+    assert looks == [3, 3, 3, 1, 0, 0], "none begins after five seconds"
+
+
+def test_a_look_that_is_refused_is_not_made_again_and_the_others_are_made(monkeypatch: pytest.MonkeyPatch) -> None:
+    keeper = silencer("http://127.0.0.1:1")
+    methods = answers_of(keeper, monkeypatch, RefusedError("status 400"))
+    with pytest.raises(RefusedError):
+        keeper.update(alerts_of(50), read(), BEGIN)
+    keeper.update(alerts_of(50), read(), BEGIN)
+    assert len(methods) == 50
+
+
+def test_a_look_that_nobody_answers_is_made_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    keeper = silencer("http://127.0.0.1:1")
+    methods = answers_of(keeper, monkeypatch, UnavailableError("status 503"), b"[]")
+    with pytest.raises(UnavailableError):
+        keeper.update(alerts_of(2), read(), BEGIN)
+    for _ in range(2):
+        keeper.update(alerts_of(2), read(), BEGIN)
+    assert len(methods) == 3
+
+
+def test_what_is_acknowledged_is_silenced_before_old_silences_are_looked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    keeper, seen = silencer("http://127.0.0.1:1"), read()
+    seen.fold(b"id-9", acknowledge("id-9", ALERT.stream_id, "Kim", BEGIN, "", None).to_bytes())
+    methods = answers_of(keeper, monkeypatch, b"[]", seconds=2)
+    keeper.update(alerts_of(10), seen, BEGIN)
+    assert methods == ["GET", "POST", "GET"]
 
 
 def test_an_alert_that_went_to_another_worker_keeps_its_silence(server: SilenceServer) -> None:
@@ -135,7 +195,7 @@ def test_a_silence_of_a_stream_of_any_name_is_found(server: SilenceServer, strea
 
 def test_a_silence_that_is_refused_does_not_keep_the_others_from_theirs(server: SilenceServer) -> None:
     server.most_bytes = 1000
-    alerts = [ALERT.model_copy(update={"alert_id": f"id-{number}"}) for number in range(3)]
+    alerts = alerts_of(3)
     seen = Acknowledgements()
     for alert in alerts:
         note = "x" * 1000 if alert is alerts[0] else ""
