@@ -58,5 +58,5 @@ def scored_alike(state: RenditionState, score: SegmentScore) -> RenditionState:
     by = score.small_model
     if by is None or by.version == state.model:
         return state
-    known = replace(state, smoothed=None, baseline=None, baseline_seconds=0.0, variance=INITIAL_NOISE**2)
-    return replace(known, cusum=0.0, cusum_since=None, model=by.version)
+    known = replace(state, smoothed=None, baseline=None, baseline_seconds=0.0, variance=INITIAL_NOISE**2, model=by.version)
+    return known.without_drop()

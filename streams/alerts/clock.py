@@ -75,6 +75,8 @@ def before_stray(rendition: RenditionState, score: SegmentScore, ahead: float) -
         old, new = watches.get(kind, Watch()), latest.get(kind, Watch())
         if (old.open_alert, old.ended_at) != (new.open_alert, new.ended_at):
             watches[kind] = new
+            if kind == "quality-drop" and new.open_alert is None:
+                before = before.without_drop()  # its alert has ended since
     return before.watching(watches)
 
 

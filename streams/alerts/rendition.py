@@ -48,8 +48,7 @@ def judge(state: RenditionState, score: SegmentScore, limits: Alerts) -> tuple[R
         state = _judge_quality(state, watches, score, limits)
     watches.end_disabled(limits)
     if any(change.kind == "quality-drop" and change.ended_at is not None for change in watches.changes):
-        # However the alert ended, the old drop must not count towards the next one, which would have its start and its id.
-        state = replace(state, cusum=0.0, cusum_since=None)
+        state = state.without_drop()  # however the alert ended
     return replace(state, recent=recent, glanced=score.tier == "glance").watching(watches.by_kind), watches.changes
 
 
@@ -60,7 +59,7 @@ def close(state: RenditionState, at: datetime) -> tuple[RenditionState, list[Cha
         for kind, watch in state.every_watch().items()
         if watch.open_alert is not None
     ]
-    return replace(state.watching({}), cusum=0.0, cusum_since=None, smoothed=None, recent=(), missing=0.0, sound=Sound()), changes
+    return replace(state.watching({}).without_drop(), smoothed=None, recent=(), missing=0.0, sound=Sound()), changes
 
 
 def drop_limit(state: RenditionState, drop: QualityDrop) -> float:
@@ -233,11 +232,9 @@ def _judge_quality(state: RenditionState, watches: _Watches, score: SegmentScore
     dropped = watches.update(
         "quality-drop", _Reading(bad, good, smoothed, baseline - slack, baseline, cusum_since, state.glanced), drop
     ).open_alert
-    if before is not None and dropped is None:
-        # The alert resolved: the old drop must not count towards the next one.
-        cusum, cusum_since = 0.0, None
-
     state = replace(state, smoothed=smoothed, cusum=cusum, cusum_since=cusum_since)
+    if before is not None and dropped is None:
+        state = state.without_drop()  # the alert resolved
     state = state if dropped is not None or bad else _with_noise(state, value, score.duration, drop)
     return _with_usual(state, watches, score, drop)
 

@@ -148,10 +148,15 @@ class RenditionState:
         no_face, silent = watches.get("no-face", Watch()), watches.get("silent", Watch())
         return replace(self, watches=others, no_face=no_face, silent=silent)
 
+    def without_drop(self) -> RenditionState:
+        """The state with nothing summed of a drop: an old one must not count towards the next, which would have its start and its
+        id."""
+        return replace(self, cusum=0.0, cusum_since=None)
+
     def interrupted(self) -> RenditionState:
         """The state after a time of which nobody knows what was in it: bad and good stretches before it are not continued."""
         watches = {kind: replace(watch, pending_since=None) for kind, watch in self.every_watch().items()}
-        return replace(self.watching(watches), cusum=0.0, cusum_since=None, smoothed=None, recent=(), missing=0.0)
+        return replace(self.watching(watches).without_drop(), smoothed=None, recent=(), missing=0.0)
 
 
 @dataclass(frozen=True, slots=True)

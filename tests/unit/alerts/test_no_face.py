@@ -10,7 +10,7 @@ from streams.alerts.detector import step
 from streams.alerts.limits import Alerts
 from streams.alerts.policy import default_limits, parse_policy
 from streams.alerts.reopen import reopened
-from streams.alerts.state import SIGNALS
+from streams.alerts.state import SIGNALS, StreamState
 from streams.events import FaceSummary, QualityAlert, SegmentScore
 from tests.support.alerts import BEGIN, fold, make_score
 
@@ -137,3 +137,17 @@ def test_a_drop_from_before_a_slate_does_not_count_after_it() -> None:
     alerts = fold(before + shown(20, 20, FACE, 140))[1]
     drops = [alert.started_at for alert in alerts if (alert.kind, alert.state) == ("quality-drop", "firing")]
     assert drops == [BEGIN + timedelta(seconds=120), BEGIN + timedelta(seconds=280)]
+
+
+def test_a_drop_that_a_stray_segment_without_a_face_has_ended_is_counted_anew() -> None:
+    scores = shown(200, 80, FACE) + shown(20, 45, FACE, 200) + shown(11, 45, NO_FACE, 220) + shown(50, 45, FACE, 231)
+    scores[230] = scores[230].model_copy(update={"start": scores[230].start + timedelta(seconds=14)})
+    state, alerts = StreamState("channel"), []
+    for place, score in enumerate(scores):
+        state, new_alerts = step(state, score, default_limits(), BEGIN + timedelta(seconds=2 * place + 3))
+        alerts += new_alerts
+    drops = [alert for alert in alerts if alert.kind == "quality-drop"]
+    assert [alert.state for alert in drops] == ["firing", "resolved", "firing"]
+    first, _, later = drops
+    assert later.started_at == scores[231].start, "when the face is back"
+    assert later.alert_id != first.alert_id
