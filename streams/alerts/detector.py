@@ -70,7 +70,7 @@ def step(
         is_before = received is not None and end_of(score) <= rendition.until <= received
         if _is_new(rendition, score) and not is_before and not _is_late(state, score):
             noted = replace(rendition, behind=None)
-        elif received is not None and not _is_read_again(state, rendition, score, received):
+        elif received is not None and not _is_read_again(state, rendition, received):
             score, ahead, noted = with_late(rendition, score, ahead or 0.0, received, limits.no_segments.after)
         if noted != rendition:
             rendition, state = noted, replace(state, renditions=state.renditions | {name: noted})
@@ -177,14 +177,13 @@ def _is_new(rendition: RenditionState, score: SegmentScore) -> bool:
     return score.sequence > rendition.sequence and score.start > rendition.numbered_since
 
 
-def _is_read_again(state: StreamState, rendition: RenditionState, score: SegmentScore, received: datetime) -> bool:
+def _is_read_again(state: StreamState, rendition: RenditionState, received: datetime) -> bool:
     """Whether a score is read once more, as after a crash: then it says nothing about the clock, however early it is.
 
-    It was written before the latest one in the state, or is that one. Scores of several renditions may be written at once.
+    It was not written after its rendition's latest one. Older workers' states know only when the stream's was.
     """
-    if state.received is None or received > state.received:
-        return False
-    return received < state.received or score.sequence == rendition.sequence
+    last = rendition.received or state.received
+    return last is not None and received <= last
 
 
 def _end_announced_late(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 
 from streams.alerts.detector import step
-from streams.alerts.policy import parse_policy
+from streams.alerts.policy import default_limits, parse_policy
 from streams.alerts.state import StreamState, from_json, to_json
 from tests.support.alerts import SECONDS, make_score
 from tests.unit.alerts.test_clock import written_at
@@ -22,3 +22,11 @@ def test_renditions_live_through_an_outage_of_the_scorers_that_is_longer_than_a_
             state, new_alerts = step(from_json(to_json(state)), make_score(place, value, rendition=name), limits, written)
             alerts += new_alerts
     assert [(alert.rendition, alert.kind, alert.state) for alert in alerts] == [("480p", "low-quality", "firing")]
+
+
+def test_scores_that_were_written_at_once_change_nothing_when_they_are_read_again() -> None:
+    state, written = StreamState("channel"), written_at(40)
+    for place in range(40):
+        state, _ = step(state, make_score(place), default_limits(), written)
+    for place in (38, 39, 5):
+        assert step(state, make_score(place), default_limits(), written) == (state, [])
