@@ -23,6 +23,12 @@ FAST_SECONDS = 6 * 3600.0
 STRAY_SECONDS = 10.0
 """A segment that starts later than this after the one before it may be a stray: the next one tells."""
 
+LIVE_TOLERANCE, LIVE_SECONDS = 30.0, 60.0
+"""A stream is live if its segments came as fast as they play for the last minute, give or take half of one: packagers announce
+bursts of some segments, and scorers wait for each other. So a recording that comes more than half as fast again is not live."""
+
+UNEVEN_SHARE = 0.25
+"""By this share of its patience may the segments of a clock that was set back come unevenly."""
 
 OVERLAP_SECONDS = 1.0
 """A segment may start this much before the end of the one that it follows on."""
@@ -92,14 +98,14 @@ def before_backlog(rendition: RenditionState, score: SegmentScore, ahead: float)
     return RenditionState(score.sequence - 1, score.start, score.start, ahead=0.0).watching(watches)
 
 
-def noted_run(run: Run | None, start: datetime, received: datetime, patience: float) -> Run:
+def noted_run(run: Run | None, start: datetime, received: datetime, tolerance: float) -> Run:
     """The run of segments with one more of them, or one that it begins.
 
-    run: so far; None without any. start: of the segment. received: when its score was written; none that is read again. patience:
-    as in `is_set_back`. Segments that are scored again, or of a recording, are in no long run: a scorer is through them sooner
-    than they play.
+    run: so far; None without any. start: of the segment. received: when its score was written; none that is read again.
+    tolerance: seconds by which it may come earlier or later after the run's first one than it plays. Segments that are scored
+    again, or of a recording, are in no long run: a scorer is through them sooner than they play.
     """
-    if run is None or abs(((received - run.received) - (start - run.start)).total_seconds()) > patience / 4:
+    if run is None or abs(((received - run.received) - (start - run.start)).total_seconds()) > tolerance:
         return Run(start, received)
     return run
 
@@ -112,12 +118,12 @@ def is_set_back(run: Run, start: datetime, patience: float) -> bool:
     return (start - run.start).total_seconds() >= patience
 
 
-def is_live(state: StreamState, patience: float) -> bool:
-    """Whether a rendition's segments came as fast as they play for the last `patience` seconds: a recording's come faster."""
+def is_live(state: StreamState) -> bool:
+    """Whether a rendition's segments came as fast as they play for the last `LIVE_SECONDS`: a recording's come faster."""
     return any(
         rendition.live is not None
         and rendition.received is not None
-        and (rendition.received - rendition.live.received).total_seconds() >= patience
+        and (rendition.received - rendition.live.received).total_seconds() >= LIVE_SECONDS
         for rendition in state.renditions.values()
     )
 
@@ -132,7 +138,7 @@ def with_late(
 
     score, ahead: as `placed` gives them; none that is read again. patience: as in `is_set_back`.
     """
-    run = noted_run(rendition.behind, score.start, received, patience)
+    run = noted_run(rendition.behind, score.start, received, patience * UNEVEN_SHARE)
     rendition = replace(rendition, behind=run)
     if not is_set_back(run, score.start, patience):
         return score, ahead, rendition

@@ -15,6 +15,7 @@ from datetime import datetime, timedelta
 from streams.alerts.averages import averaged, weight_of
 from streams.alerts.cause import SETTLING, cause_of, cause_of_silence
 from streams.alerts.clock import (
+    LIVE_TOLERANCE,
     STRAY_SECONDS,
     before_backlog,
     before_stray,
@@ -79,7 +80,7 @@ def step(
     state, alerts = _end_silence(state, score)
     rendition = _moved_to(rendition, score, limits, ahead, runs_ahead(score, received))
     if received is not None:
-        live = noted_run(rendition.live, score.start, received, 2 * limits.no_segments.after)  # scorers are not even
+        live = noted_run(rendition.live, score.start, received, LIVE_TOLERANCE)
         rendition = replace(rendition, received=received, live=live)
     if score.ended:
         state = replace(state, renditions=state.renditions | {name: rendition}, ended=True)
@@ -116,7 +117,7 @@ def tick(
     if state.until is None:
         return state, []
     # A live stream's clock may be behind by days; a recording was over then.
-    since = state.received if state.received is not None and is_live(state, limits.no_segments.after) else state.until
+    since = state.received if state.received is not None and is_live(state) else state.until
     lasts = max((now - since).total_seconds(), silent_for)
     until_now = max(now, state.until + timedelta(seconds=silent_for))
     if state.silence is not None and not limits.no_segments.enabled:

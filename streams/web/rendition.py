@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from scorer.spec import level_of
-from streams.alerts.clock import OVERLAP_SECONDS, is_set_back, noted_run
+from streams.alerts.clock import OVERLAP_SECONDS, UNEVEN_SHARE, is_set_back, noted_run
 from streams.alerts.state import Run
 from streams.web.reading import ScoreReading
 
@@ -85,7 +85,8 @@ def is_next(rendition: Rendition, score: ScoreReading, received: float, known: f
         return True
     if received <= max(known, rendition.received):
         return False  # It was written before the last one: nothing shows that the clock is another since.
-    rendition.behind = noted_run(rendition.behind, score.start, datetime.fromtimestamp(received, UTC), BACK_SECONDS)
+    written = datetime.fromtimestamp(received, UTC)
+    rendition.behind = noted_run(rendition.behind, score.start, written, BACK_SECONDS * UNEVEN_SHARE)
     return is_set_back(rendition.behind, score.start, BACK_SECONDS)
 
 
