@@ -198,7 +198,7 @@ class Courier:
         size = self._poster.batch_size
         try:
             for first in range(0, len(firing), size):
-                if not to_alertmanager and (self._waiting or time.monotonic() - now > TURN_SECONDS):
+                if not to_alertmanager and (self._alerts_wait() or time.monotonic() - now > TURN_SECONDS):
                     return  # the others stay due
                 alerts = firing[first : first + size]
                 self._post_again(alerts)
@@ -208,6 +208,10 @@ class Courier:
         except UnavailableError as error:
             self._next_repeat = now + REPEAT_SECONDS
             log.warning("%s did not take the repetition of firing alerts: %s", self._receiver.name, error)
+
+    def _alerts_wait(self) -> bool:
+        """Whether an alert for this receiver waits: not only messages that need to be committed."""
+        return any(message.alert is not None for message in self._waiting)
 
     def _due(self, firing: list[QualityAlert], now: float) -> list[QualityAlert]:
         """The firing alerts that nobody has acknowledged, and that were told `repeat` seconds ago, the longest ago first.

@@ -72,3 +72,23 @@ def test_a_slow_receiver_of_many_repetitions_is_told_of_a_new_alert_before_them(
     while len(told) < 201:
         turn()
     assert sorted(told) == sorted(f"id-{number}" for number in range(201)), "each is repeated before one is twice"
+
+
+def test_messages_that_are_not_for_a_receiver_do_not_keep_it_from_repetitions(monkeypatch: pytest.MonkeyPatch) -> None:
+    now, told = [1000.0], list[str]()
+    monkeypatch.setattr("streams.alerts.delivery.time.monotonic", lambda: now[0])
+    alert = make_alert().model_copy(update={"started_at": datetime.now(UTC)})
+    receiver = make_receiver("http://127.0.0.1:1", "json", repeat=60, kinds=["black"])
+    courier = Courier(Connection("none:1"), Group("fvq", 10), receiver, lambda: [alert])
+    monkeypatch.setattr(courier._poster, "post", lambda posted, _=None: told.extend(alert.alert_id for alert in posted))
+    other = alert.model_copy(update={"kind": "frozen"})
+    courier._repeat()
+    for offset in range(2):
+        now[0] += 60
+        record = SimpleNamespace(offset=offset, value=other.to_bytes())
+        courier._enqueue(
+            SimpleNamespace(paused=set), Batch({TopicPartition(ALERTS_TOPIC, 0): [record]}, reassigned=False, settled=True)
+        )
+        courier._repeat()
+        courier._deliver(MEMBER, threading.Event())
+    assert told == ["id-0", "id-0"]
