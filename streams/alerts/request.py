@@ -55,7 +55,9 @@ class Address:
         if token is not None:
             self._headers["Authorization"] = f"Bearer {token}"
         elif self._url.auth:
-            self._headers["Authorization"] = f"Basic {base64.b64encode(unquote_to_bytes(self._url.auth)).decode()}"
+            # RFC 7617: the colon is also there without a password.
+            auth = self._url.auth if ":" in self._url.auth else f"{self._url.auth}:"
+            self._headers["Authorization"] = f"Basic {base64.b64encode(unquote_to_bytes(auth)).decode()}"
         self._signing_secret = receiver.signing_secret()
         self.answered = "nothing"
 

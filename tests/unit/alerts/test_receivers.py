@@ -121,6 +121,13 @@ def test_user_and_password_of_an_address_are_sent_unless_there_is_a_token(kind: 
         assert all("@" not in headers["Host"] for headers in hook.headers)
 
 
+@pytest.mark.parametrize("user", ["key", "key:"])
+def test_a_user_without_a_password_is_sent_with_an_empty_one(user: str) -> None:
+    with webhook() as hook:
+        Poster(make_receiver(hook.url.replace("//", f"//{user}@"), "json")).post([make_alert()])
+        assert hook.headers[0]["Authorization"] == f"Basic {base64.b64encode(b'key:').decode()}"
+
+
 def test_a_path_that_only_ends_like_the_api_stays() -> None:
     assert make_receiver("https://proxy/rapi").address() == "https://proxy/rapi"
 
