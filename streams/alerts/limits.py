@@ -99,7 +99,8 @@ class NoSegments(Part):
         86400.0,
         ge=60,
         le=31 * 86400,
-        description="Seconds after which a silent stream is gone for good: its alerts resolve. At least twice `after`.",
+        description="Seconds after which a silent stream is gone for good: its alerts resolve. "
+        "Counts as twice `after` where it is less.",
     )
     severity: Severity = Field("critical", description=_SEVERITY)
 

@@ -81,7 +81,7 @@ class Sound:
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """Segments that follow on each other and come as fast as they play.
+    """The longest stretch up to now in which segments came as fast as they play.
 
     start: of the first of them. received: when its score was written, by the broker's record.
     """
@@ -101,8 +101,8 @@ class RenditionState:
     cusum_since: start of the segment in which the sum left zero. ahead: seconds by which the packager's clock is ahead, taken off
     all times here, less than 0 where it was set back; None where they were not held against the broker's clock. began_ahead: all
     segments so far came from a clock that was ahead. before: the state before the latest segment, where that one may be a stray
-    (`streams.alerts.clock`). behind: the last segments, where they came too late: repeated ones, those of a
-    rendition behind the others, or of a clock set back; None where the latest one did not. live: the last of the others.
+    (`streams.alerts.clock`). behind: the last segments, where they came too late: repeated ones, those of a rendition behind the
+    others, or of a clock set back; None where the latest one did not. live: the last segments that were judged.
     received: when the score of the latest segment was written, by the broker's record.
     recent, usual: averages of the signals over the last seconds and over the time of the baseline; empty without any.
     usual_seconds: seconds of scores in `usual`, counted like `baseline_seconds`. missing: share of the last seconds without a
