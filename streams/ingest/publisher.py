@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 from streams.errors import BrokerError
@@ -75,7 +75,7 @@ class KafkaSender:
             producer.close(timeout=1)
 
 
-@dataclass(frozen=True)
+@dataclass
 class _Parcel:
     """What one load has to send. saved: None where its rendition was retired meanwhile. done: set when it is acknowledged."""
 
@@ -83,6 +83,10 @@ class _Parcel:
     events: Sequence[SegmentEvent]
     saved: SavedPosition | None
     done: asyncio.Future[None]
+
+    @property
+    def key(self) -> RenditionKey:
+        return self.stream.stream_id, self.stream.rendition
 
 
 class Publisher:
@@ -103,6 +107,7 @@ class Publisher:
         self._outage = Outage("Kafka")
         self._positions = dict(positions or {})
         self._waiting: list[_Parcel] = []
+        self._on_their_way: list[_Parcel] = []
         self._states: dict[RenditionKey, SourceState] = {}
         self._reported: dict[RenditionKey, Stream] = {}
         self._wake = asyncio.Event()
@@ -127,11 +132,10 @@ class Publisher:
     def retire(self, stream: Stream) -> None:
         """Delete with the next batch what is kept of a rendition; nothing where nothing is. A later state or position is kept."""
         key = stream.stream_id, stream.rendition
-        if key in self._states or key in self._positions:
-            self._waiting = [
-                replace(parcel, saved=None) if (parcel.stream.stream_id, parcel.stream.rendition) == key else parcel
-                for parcel in self._waiting
-            ]
+        parcels = [parcel for parcel in (*self._on_their_way, *self._waiting) if parcel.key == key and parcel.saved is not None]
+        if parcels or key in self._states or key in self._positions:
+            for parcel in parcels:
+                parcel.saved = None
             self._states.pop(key, None)
             self._positions.pop(key, None)
             self._reported[key] = stream
@@ -150,11 +154,12 @@ class Publisher:
                 await self._wake.wait()
                 await asyncio.sleep(max(0.0, due - clock()))
                 due = clock() + GATHER_SECONDS
-                parcels, self._waiting = self._waiting[:MOST_PARCELS], self._waiting[MOST_PARCELS:]
+                self._on_their_way, self._waiting = self._waiting[:MOST_PARCELS], self._waiting[MOST_PARCELS:]
                 reported, self._reported = self._reported, {}
                 if not self._waiting:
                     self._wake.clear()
-                await self._deliver(parcels, list(reported.values()))
+                await self._deliver(self._on_their_way, list(reported.values()))
+                self._on_their_way = []
         finally:
             self._thread.shutdown(wait=False)
 
@@ -180,7 +185,7 @@ class Publisher:
         metrics.ANNOUNCED.inc(len(events))
         for parcel in parcels:
             if parcel.saved is not None:
-                self._positions[parcel.stream.stream_id, parcel.stream.rendition] = parcel.saved
+                self._positions[parcel.key] = parcel.saved
             if not parcel.done.done():  # its source may have been stopped meanwhile
                 parcel.done.set_result(None)
 
@@ -193,7 +198,7 @@ class Publisher:
             positions[key] = stream, kept
         for parcel in parcels:
             if parcel.saved is not None:
-                positions[parcel.stream.stream_id, parcel.stream.rendition] = parcel.stream, parcel.saved
+                positions[parcel.key] = parcel.stream, parcel.saved
         return [
             (key_of(stream), to_bytes(stream, saved, state=self._states.get(key)) if saved is not None else None)
             for key, (stream, saved) in positions.items()

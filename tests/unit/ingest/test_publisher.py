@@ -205,6 +205,30 @@ async def test_a_position_that_waits_for_kafka_is_not_kept_of_a_retired_renditio
     assert [key for topic, sent in sender.sent for key, _ in sent if topic == SEGMENTS_TOPIC] == [b"news", b"news"]
 
 
+@pytest.mark.parametrize("is_reported", [False, True])
+@pytest.mark.parametrize("is_on_its_way", [False, True])
+async def test_nothing_is_kept_of_a_rendition_that_is_retired_before_kafka_has_its_first_position(
+    publisher: Publisher, sender: MemorySender, is_on_its_way: bool, is_reported: bool
+) -> None:
+    news = Stream("news", "720p")
+    sender.go.clear()
+    loads = []
+    if not is_on_its_way:
+        loads.append(asyncio.create_task(publisher.publish(Stream("other"), [event(1, "other")], saved(1))))
+        await asyncio.sleep(3 * GATHER_SECONDS)
+    if is_reported:
+        publisher.report(news, SourceState("live", NOW))
+    loads.append(asyncio.create_task(publisher.publish(news, [event(1)], saved(1))))
+    await asyncio.sleep(3 * GATHER_SECONDS if is_on_its_way else 0)
+    publisher.retire(news)
+    sender.go.set()
+    await asyncio.gather(*loads)
+    await asyncio.sleep(3 * GATHER_SECONDS)
+    records = [record for topic, sent in sender.sent if topic == INGEST_STATE_TOPIC for record in sent]
+    assert records[-1] == (b"4/news/720p", None)
+    assert publisher.restore(news) is None
+
+
 async def test_a_state_is_sent_with_a_batch_that_is_not_taken_at_once(publisher: Publisher, sender: MemorySender) -> None:
     sender.failures = {INGEST_STATE_TOPIC: 2}
     publisher.report(Stream("news", "720p"), SourceState("stale", NOW))
