@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 
 from streams.events import HarvestReason, SegmentScore, TrainingExample, may_be_stored
 
@@ -77,13 +77,15 @@ class Memory:
 
     per_hour: most clips of one stream in an hour. stored: the examples on the queue. Times are those of storing, not of the
     segments: a stream with a wrong clock would have no limit otherwise. Those that are to come are of a worker's clock that was
-    ahead: by more than these times they say nothing.
+    ahead: by more than these times they say nothing. While it is ahead it deletes nothing: only what is a day old by a clock that
+    has run for a day without a jump of a day leaves the memory.
     """
 
     def __init__(self, per_hour: int, stored: Iterable[TrainingExample] = ()) -> None:
         self._per_hour = per_hour
         self._stored: dict[str, list[_Stored]] = defaultdict(list)
         self._swept: datetime | None = None
+        self._last = self._steady_since = datetime.min.replace(tzinfo=UTC)
         for example in sorted(stored, key=lambda example: example.queued_at):
             self.add(example, example.queued_at)
 
@@ -101,20 +103,28 @@ class Memory:
         )
 
     def add(self, segment: SegmentScore | TrainingExample, at: datetime) -> None:
-        """Remember a segment that is stored at this time. Call it in the order of the times."""
+        """Remember a segment that is stored at this time: that of this machine's clock, also where it was set back or forward."""
         assert segment.score is not None
         assert segment.fingerprint is not None
+        if abs(at - self._last) >= REMEMBERED:
+            self._steady_since = at
+        self._last = at
         self._sweep(at)
         recent = self._stored[segment.stream_id]
         recent.append(_Stored(segment.segment_id, segment.rendition, at, int(segment.fingerprint, 16), segment.score))
-        self._stored[segment.stream_id] = [stored for stored in recent if abs(at - stored.at) < REMEMBERED]
+        self._stored[segment.stream_id] = [stored for stored in recent if not self._is_over(stored, at)]
+
+    def _is_over(self, stored: _Stored, now: datetime) -> bool:
+        """Whether a segment may be dropped: it is a day old by a clock that has run for that day, or of one that was ahead."""
+        age = now - stored.at
+        return age <= -REMEMBERED or (age >= REMEMBERED and now - self._steady_since >= REMEMBERED)
 
     def _sweep(self, now: datetime) -> None:
         """Once an hour, drop the streams that have nothing left: some platforms name a new one for each broadcast."""
         if self._swept is not None and abs(now - self._swept) < HOUR:
             return
         self._swept = now
-        over = [stream for stream, stored in self._stored.items() if not stored or abs(now - stored[-1].at) >= REMEMBERED]
+        over = [stream for stream, recent in self._stored.items() if all(self._is_over(stored, now) for stored in recent)]
         for stream_id in over:
             del self._stored[stream_id]
 

@@ -103,6 +103,19 @@ def test_clips_of_a_clock_that_was_ahead_keep_no_others_out() -> None:
     assert "over" not in memory._stored
 
 
+def test_clips_chosen_while_the_clock_was_days_ahead_take_no_others_from_the_memory() -> None:
+    memory = Memory(per_hour=2)
+    for stream in ("s", "other"):
+        for picture in (1, 2):
+            memory.add(scored(picture, 20, picture=picture, stream=stream), NOW - timedelta(minutes=10))
+    for hour in range(3):
+        memory.add(scored(3 + hour, 20, picture=3 + hour), NOW + timedelta(days=2, hours=hour))
+    memory.add(scored(9, 20, stream="third"), NOW)  # the clock is right again
+    for stream in ("s", "other"):
+        assert not memory.wants(scored(8, 20, picture=8, stream=stream), NOW), "the hour is full"
+        assert not memory.wants(scored(1, 20, picture=1, stream=stream), NOW + timedelta(hours=2)), "the scene is stored"
+
+
 def test_a_clip_of_another_worker_whose_clock_is_a_little_ahead_counts() -> None:
     memory = Memory(per_hour=1)
     memory.add(scored(1), NOW + timedelta(seconds=20))
