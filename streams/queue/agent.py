@@ -39,10 +39,10 @@ TOO_OLD_SECONDS = 600.0
 """An older score or alert is ignored: its live segment is probably gone."""
 
 RECENT_SCORES = 64
-"""Last scores of a stream that are kept in case an alert names one. An alert comes seconds after its score."""
+"""Last scores of a rendition that are kept in case an alert names one. An alert comes seconds after its score."""
 
-MAX_STREAMS = 20_000
-"""Streams whose last scores are kept."""
+MAX_RENDITIONS = 20_000
+"""Renditions whose last scores are kept."""
 
 MAX_EARLY_ALERTS = 10_000
 """Alerts that are kept because their score was not read yet."""
@@ -125,7 +125,7 @@ class Harvest:
     def __init__(self, limits: HarvestLimits, store: ClipStore, topic: QueueTopic, fetch: Fetch, alerts: str) -> None:
         self._limits, self._store, self._topic, self._fetch, self._alerts = limits, store, topic, fetch, alerts
         self.refresh_memory()
-        self._recent: OrderedDict[str, OrderedDict[Key, SegmentScore]] = OrderedDict()
+        self._recent: OrderedDict[tuple[str, str | None], OrderedDict[str, SegmentScore]] = OrderedDict()
         self._chosen: dict[Key, tuple[SegmentScore, HarvestReason]] = {}
         self._early_alerts: OrderedDict[Key, bool] = OrderedDict()
 
@@ -190,19 +190,20 @@ class Harvest:
             log.info("stored to be rated: %s", example.reason, extra={"segment_id": example.segment_id})
 
     def _read_score(self, score: SegmentScore) -> None:
-        recent = self._recent.setdefault(score.stream_id, OrderedDict())
-        recent[_key(score)] = score
-        self._recent.move_to_end(score.stream_id)
+        rendition = score.stream_id, score.rendition
+        recent = self._recent.setdefault(rendition, OrderedDict())
+        recent[score.segment_id] = score
+        self._recent.move_to_end(rendition)
         if len(recent) > RECENT_SCORES:
             recent.popitem(last=False)
-        if len(self._recent) > MAX_STREAMS:
+        if len(self._recent) > MAX_RENDITIONS:
             self._recent.popitem(last=False)
         self._choose(score, alerted=self._early_alerts.pop(_key(score), False))
 
     def _read_alert(self, alert: QualityAlert) -> None:
         if alert.state == "resolved" or alert.kind not in ALERTS_TO_RATE:
             return
-        score = self._recent.get(alert.stream_id, OrderedDict()).get(_key(alert))
+        score = self._recent.get((alert.stream_id, alert.rendition), OrderedDict()).get(alert.segment_id)
         if score is not None:
             self._choose(score, alerted=True)
             return

@@ -105,6 +105,18 @@ def test_renditions_whose_segments_have_the_same_ids_are_not_taken_for_each_othe
     assert stored == {(1, "720p", "alert"), (2, "720p", "alert"), (3, "720p", "low-score"), (3, "360p", "low-score")}
 
 
+def test_the_segment_of_an_alert_is_known_for_as_long_however_many_renditions_its_stream_has(store: ClipStore) -> None:
+    topic = MemoryTopic()
+    agent = harvest(store, topic)
+    first, *others = [
+        scored(sequence, 70, picture=9 * sequence + place, rendition=f"{place}p") for sequence in range(60) for place in range(9)
+    ]
+    agent.choose_from([record(score) for score in (first, *others)])
+    agent.choose_from([record(alert(first))])
+    agent.store_chosen()
+    assert reasons(topic) == {first.segment_id: "alert"}
+
+
 def test_a_resolved_alert_and_a_silence_are_no_reason_to_store(store: ClipStore) -> None:
     topic = MemoryTopic()
     agent = harvest(store, topic)
