@@ -7,8 +7,8 @@ is, as the harvest agent fetches it: soon, because live segments vanish.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
-from contextlib import AbstractContextManager, ExitStack, asynccontextmanager, suppress
+from collections.abc import Callable
+from contextlib import AbstractContextManager, suppress
 from datetime import timedelta
 from pathlib import Path
 
@@ -42,20 +42,18 @@ class OperatorRatings:
         problem = problem_of(score)
         if problem:
             raise MediaError(problem, kind="refused")
-        async with self._topic() as topic:
-            data = await asyncio.to_thread(self._waiting_clip, topic, score)
-            if data is None:
-                data = await self._fetch(score)
-            return await asyncio.to_thread(self._keep, topic, score, rating, data)
+        return await asyncio.to_thread(self._keep, score, rating)
 
-    @asynccontextmanager
-    async def _topic(self) -> AsyncIterator[QueueTopic]:
-        """The topic, which is read from its beginning once. It is opened and closed in threads: both wait for Kafka."""
-        stack = ExitStack()
-        try:
-            yield await asyncio.to_thread(lambda: stack.enter_context(self._open_topic()))
-        finally:
-            await asyncio.to_thread(stack.close)
+    def _keep(self, score: SegmentScore, rating: OperatorRating) -> TrainingExample:
+        """Keep a segment whose clip may be an example.
+
+        The topic is opened, used and closed in this one thread, also where nobody waits for the answer any more.
+        """
+        with self._open_topic() as topic:
+            data = self._waiting_clip(topic, score)
+            if data is None:
+                data = asyncio.run(self._fetch(score))
+            return self._queue(topic, score, rating, data)
 
     def _waiting_clip(self, topic: QueueTopic, score: SegmentScore) -> bytes | None:
         """The bytes of the segment's clip that waits already; None where none waits, or it is in another store.
@@ -78,7 +76,7 @@ class OperatorRatings:
             raise data
         return data
 
-    def _keep(self, topic: QueueTopic, score: SegmentScore, rating: OperatorRating, data: bytes) -> TrainingExample:
+    def _queue(self, topic: QueueTopic, score: SegmentScore, rating: OperatorRating, data: bytes) -> TrainingExample:
         example = make_example(score, "operator", self._store.uri(score.stream_id, data), data)
         known = topic.refresh().waiting(example.key)
         # A clip that was harvested before and waits keeps its reason and its time: retention counts from that. It may have been

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import threading
 from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -74,6 +76,44 @@ async def test_the_queue_is_read_once_for_a_rating(tmp_path: Path, store: ClipSt
     example = await ratings.keep(score, RATING)
     assert topic.refresh().examples() == [example]
     assert len(opened) == 1
+
+
+@pytest.mark.parametrize("waits_in", ["open", "add"])
+async def test_the_topic_is_closed_once_nothing_uses_it_where_nobody_waits_for_the_answer(
+    tmp_path: Path, store: ClipStore, waits_in: str
+) -> None:
+    reached, go, closed = threading.Event(), threading.Event(), threading.Event()
+
+    def wait(place: str) -> None:
+        if place == waits_in:
+            reached.set()
+            assert go.wait(20)
+
+    class SlowTopic(MemoryTopic):
+        """Waits for Kafka in one of its calls."""
+
+        def __enter__(self) -> MemoryTopic:
+            wait("open")
+            return self
+
+        def __exit__(self, *_: object) -> None:
+            closed.set()
+
+        def add(self, events: Iterable[TrainingExample | StreamDeletion]) -> None:
+            wait("add")
+            assert not closed.is_set()
+            super().add(events)
+
+    topic = SlowTopic()
+    ratings = OperatorRatings(lambda: topic, store, FetchLimits(roots=(tmp_path,)), tmp_path / "inbox")  # type: ignore[arg-type, return-value]
+    keeping = asyncio.create_task(ratings.keep(segment(tmp_path), RATING))
+    assert await asyncio.to_thread(reached.wait, 20)
+    keeping.cancel()
+    await asyncio.wait({keeping}, timeout=0.2)
+    assert not closed.is_set()
+    go.set()
+    assert await asyncio.to_thread(closed.wait, 20)
+    assert len(topic.refresh().examples()) == 1
 
 
 async def test_a_clip_that_waits_already_keeps_its_reason(
