@@ -141,12 +141,13 @@ def forget_rows(export: Export, stream_id: str) -> int:
 def unnamed_clips(export: Export) -> list[Path]:
     """The clips of an export that its table does not name: a killed export has copied them, and written no table yet.
 
-    Raises as `count_rows`, but for a table that is not there.
+    A name counts wherever it is in the table, which people may have changed. Raises OSError, but for a table that is not there.
     """
     try:
-        named = {Path(row["path"] or "").name for row in _rows(export.table)[1]}
+        table = export.table.read_text(encoding="utf-8", errors="replace")
     except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
-        named = set()
+        table = ""
+    named = {match.group() for match in CLIP.finditer(table)}
     return [export.clips / name for name in _names(export.clips) if CLIP.fullmatch(name) and name not in named]
 
 

@@ -101,6 +101,8 @@ def _parts(places: Places, stream_id: str, example_ids: set[str], dry_run: bool)
     else:
         yield from on_kafka.queue_and_letters(connection, store, stream_id, dry_run)
         yield from on_kafka.states(connection, stream_id, dry_run)
+    # While ratings and clip store still tell the ids of its clips: if this is stopped in an export, the next run finds them too.
+    yield from on_disk.in_exports(data, stream_id, example_ids, dry_run)
     # The clip store after queue and ratings: if this is stopped before, the note on the queue lets the sweep delete the clips.
     yield Part("ratings", str(data / NAME), partial(on_disk.forget_ratings, data, stream_id, dry_run))
     yield Part("clips", store.address, partial(_forget_clips, store, stream_id, dry_run))
@@ -108,7 +110,6 @@ def _parts(places: Places, stream_id: str, example_ids: set[str], dry_run: bool)
     yield from _scores(places, stream_id, dry_run)
     yield Part("cut segments", str(data / "ingest"), partial(on_disk.forget_cut, data, stream_id, dry_run))
     yield Part("pushed segments", str(data / "ingest" / "push"), partial(on_disk.forget_pushed, data, stream_id, dry_run))
-    yield from on_disk.in_exports(data, stream_id, example_ids, dry_run)
     if events is not None:
         yield from on_kafka.events(events, places.group, stream_id, dry_run)
 

@@ -81,16 +81,19 @@ def in_exports(data: Path, stream_id: str, example_ids: Collection[str], dry_run
 
 
 def _forget_export(export: Export, stream_id: str, example_ids: Collection[str], dry_run: bool) -> Found:
-    """The rows and their clips, and the clips that a killed export has left."""
+    """The clips that a killed export has left, then the rows and their clips.
+
+    The rows come last: a table that people have changed fails at each try, and the ids of the clips are known at the first one.
+    """
+    left = [clip for clip in unnamed_clips(export) if _is_copy_of(clip.name, stream_id, example_ids)]
+    if not dry_run:
+        for clip in left:
+            clip.unlink(missing_ok=True)
     count, text = 0, ""
     try:
         count = (count_rows if dry_run else forget_rows)(export, stream_id)
     except (FileNotFoundError, NotADirectoryError, IsADirectoryError):  # or something else is in its place
         text = "it is not there any more: look where it was moved or copied to"
-    left = [clip for clip in unnamed_clips(export) if _is_copy_of(clip.name, stream_id, example_ids)]
-    if not dry_run:
-        for clip in left:
-            clip.unlink(missing_ok=True)
     return Found(count + len(left), text, remains=bool(text))
 
 

@@ -159,6 +159,35 @@ async def test_clips_of_an_export_that_was_killed_are_forgotten(tmp_path: Path, 
     assert left == {example.example_id for example in machine.examples["kept"]}
 
 
+async def test_copies_of_a_killed_export_go_at_once_where_its_table_cannot_be_read(tmp_path: Path) -> None:
+    """The next run would not know them: ratings and clip store, which tell their ids, are emptied by this one."""
+    machine = Machine(tmp_path, ClipStore(str(tmp_path / "clips")))
+    await fill(machine, "gone")
+    table = tmp_path / "rated.csv"
+    left, named = (write(tmp_path / "rated.csv.clips" / f"{example.example_id}.ts") for example in machine.examples["gone"])
+    table.write_text(f"a,b\n{named},2\n")
+    note_export(machine.data, "ratings", table, 0.0)
+    places = Places(machine.data, None, "fvq", machine.store, None)
+    (step,) = (step for step in forget_stream(places, "gone") if step.where == str(table))
+    assert step.outcome == "failed"
+    assert not left.exists()
+    assert named.exists()
+
+
+async def test_a_run_that_is_stopped_in_an_export_leaves_its_copies_to_the_next_one(tmp_path: Path) -> None:
+    machine = Machine(tmp_path, ClipStore(str(tmp_path / "clips")))
+    await fill(machine, "gone")
+    clip = write(tmp_path / "rated.csv.clips" / f"{machine.examples['gone'][0].example_id}.ts")
+    note_export(machine.data, "ratings", tmp_path / "rated.csv", 0.0)
+    places = Places(machine.data, None, "fvq", machine.store, None)
+    for step in forget_stream(places, "gone"):
+        if step.store == "export":
+            break
+    write(clip)
+    forget(machine, "gone")
+    assert not clip.exists()
+
+
 def test_an_export_onto_what_is_something_else_is_refused_and_not_noted(tmp_path: Path) -> None:
     file = write(tmp_path / "talk.mp4")
     with pytest.raises(NotADirectoryError, match="talk"):
