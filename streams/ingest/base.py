@@ -7,7 +7,7 @@ import logging
 import random
 import time
 from collections import Counter
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Literal, Protocol
@@ -108,7 +108,8 @@ class Services:
     read: loads an address within seconds, raises `ReadError`. publish: returns when the events are acknowledged and the position
     after them is kept. restore: the position that was kept of a stream's rendition. allowed: whether media may be fetched from an
     address, as far as its text tells. report: takes the state of a rendition after each load, and returns at once. retire:
-    deletes what is kept of a rendition that the source does not have, and returns at once.
+    deletes what is kept of a rendition that the source does not have, and returns at once. renditions: those of a stream id of
+    which something is kept, also by a process before this one.
     """
 
     read: Read
@@ -119,6 +120,7 @@ class Services:
     report: Report = lambda *_: None
     allowed: Callable[[str], bool] = lambda _: True
     retire: Callable[[Stream], None] = lambda _: None
+    renditions: Callable[[str], Collection[str | None]] = lambda _: ()
 
 
 @dataclass

@@ -141,6 +141,11 @@ class Publisher:
             self._reported[key] = stream
             self._wake.set()
 
+    def renditions(self, stream_id: str) -> set[str | None]:
+        """The renditions of a stream of which a position or a state is kept, here or by the process before."""
+        keys = {*self._positions, *self._states, *(parcel.key for parcel in (*self._on_their_way, *self._waiting))}
+        return {rendition for stream, rendition in keys if stream == stream_id}
+
     def restore(self, stream: Stream) -> SavedPosition | None:
         """The position of a rendition that was kept last."""
         return self._positions.get((stream.stream_id, stream.rendition))

@@ -81,6 +81,7 @@ async def run_live(options: LiveOptions, reader: PlaylistReader) -> None:
         services = Services(
             reader.read, publisher.publish, publisher.restore, Times(),
             report=publisher.report, allowed=reader.allows, retire=publisher.retire,
+            renditions=publisher.renditions,
         )  # fmt: skip
         supervisor = Supervisor(services)
 

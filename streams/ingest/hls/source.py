@@ -131,11 +131,12 @@ class Source:
             del self._renditions[name]
             if name in self._tasks:
                 self._tasks.pop(name).cancel()
-            if None in chosen:
-                # The address has no master playlist any more, and nobody would end what was said of its renditions. One that only
-                # left its master playlist may come back, and goes on from its position.
+        if None in chosen:
+            # The address has no master playlist any more, and nobody would end what was said of its renditions, also by a process
+            # before this one. A rendition that only left its master playlist may come back, and goes on from its position.
+            for name in sorted(name for name in self._services.renditions(self._plan.stream.stream_id) if name is not None):
                 self._services.retire(replace(self._plan.stream, rendition=name))
-        if None not in chosen:
+        else:
             # While the master playlist was away, the source was reported without a rendition, and would stay as it was then.
             self._services.retire(self._plan.stream)
         for name, urls in chosen.items():

@@ -21,13 +21,15 @@ END = "#EXT-X-ENDLIST"
 
 
 class Fast:
-    """A clock that takes no time, and lets other tasks go on. published: the files that were announced, with their renditions."""
+    """A clock that takes no time, and lets other tasks go on. published: the files that were announced, with their renditions.
+    kept: the renditions that a process before had."""
 
     def __init__(self) -> None:
         self.seconds = 0.0
         self.events: list[SegmentEvent] = []
         self.reports: list[tuple[Stream, SourceState]] = []
         self.retired: list[Stream] = []
+        self.kept: set[str | None] = set()
 
     async def sleep(self, seconds: float) -> None:
         self.seconds += seconds
@@ -41,6 +43,7 @@ class Fast:
         return Services(
             reader.read, self.publish, times=times, chance=lambda: 1.0,
             report=lambda *report: self.reports.append(report), retire=self.retired.append,
+            renditions=lambda _: {stream.rendition for stream, _ in self.reports} | self.kept,
         )  # fmt: skip
 
     @property
@@ -152,6 +155,16 @@ async def test_a_master_that_becomes_a_playlist_of_segments_leaves_no_record_of_
     await Source(SourcePlan(Stream("news"), origin.url("/live.m3u8"), "all", once=True), clock.services(reader)).run()
     assert clock.published[-1] == (None, "7")
     assert clock.retired[-2:] == [Stream("news", "360p"), Stream("news", "720p")]
+
+
+async def test_a_master_that_became_a_playlist_of_segments_in_a_pause_leaves_no_record_of_its_renditions(
+    origin: Origin, reader: Reader
+) -> None:
+    clock = Fast()
+    clock.kept = {"720p", None, "360p"}
+    origin.script("/live.m3u8", playlist(7, 1, END))
+    await Source(SourcePlan(Stream("news"), origin.url("/live.m3u8"), once=True), clock.services(reader)).run()
+    assert clock.retired == [Stream("news", "360p"), Stream("news", "720p")]
 
 
 async def test_a_failure_leaves_no_task_and_the_next_run_goes_on(origin: Origin, reader: Reader) -> None:

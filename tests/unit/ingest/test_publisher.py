@@ -187,6 +187,18 @@ async def test_what_is_kept_of_a_retired_rendition_is_deleted_once(sender: Memor
     ]  # fmt: skip
 
 
+async def test_the_renditions_of_which_something_is_kept_are_known(sender: MemorySender) -> None:
+    kept = {("news", "360p"): saved(1), ("news/2", "720p"): saved(1), ("news", None): SavedPosition()}
+    publisher = Publisher(sender, Connection("none:1").named, kept)
+    publisher.report(Stream("news", "1080p"), SourceState("live", NOW))
+    load = asyncio.create_task(publisher.publish(Stream("news", "720p"), [event(1)], saved(1)))
+    await asyncio.sleep(0)
+    assert publisher.renditions("news") == {"360p", "720p", "1080p", None}
+    publisher.retire(Stream("news", "360p"))
+    assert publisher.renditions("news") == {"720p", "1080p", None}
+    load.cancel()
+
+
 async def test_a_position_that_waits_for_kafka_is_not_kept_of_a_retired_rendition(
     publisher: Publisher, sender: MemorySender
 ) -> None:
