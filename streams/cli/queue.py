@@ -67,17 +67,15 @@ def queue_export(
 ) -> None:
     """Copy all clips into a folder, with a table whose column `mos` is to be filled in."""
     from streams.privacy.exports import kept_words, note_export
-    from streams.queue.export import export_queue
+    from streams.queue.export import check_nothing_is_filled_in, export_queue
 
     settings = load_settings()
     place = parts.queue(settings)
     examples, _ = place.read()
-
-    def note() -> None:
-        note_export(settings.data_dir, "queue", folder, time.time())
-        print(kept_words(settings.export_days), file=sys.stderr)
-
-    missing = export_queue(examples, place.store, folder, note)
+    check_nothing_is_filled_in(folder)  # before it is noted: the sweep deletes what is
+    note_export(settings.data_dir, "queue", folder, time.time())
+    print(kept_words(settings.export_days), file=sys.stderr)
+    missing = export_queue(examples, place.store, folder)
     for reason in missing:
         print(f"fvq: {printable(reason)}", file=sys.stderr)
     print(f"{counted(len(examples) - len(missing), 'clip')} in {printable(str(folder))}, {len(missing)} missing")

@@ -118,16 +118,15 @@ def rate_export(
 ) -> None:
     """Write the rated clips that are on the queue, with MOS and interval, as the CSV that `fvq train` reads."""
     from streams.privacy.exports import kept_words, note_export
-    from streams.rating.export import export_ratings
+    from streams.rating.export import export, read_queue
     from streams.rating.store import RatingStore
 
     settings = load_settings()
-
-    def note() -> None:
-        note_export(settings.data_dir, "ratings", out, time.time())
-        print(kept_words(settings.export_days), file=sys.stderr)
-
-    exported = export_ratings(RatingStore(settings.data_dir), parts.queue(settings), out, note, least)
+    store, queue = RatingStore(settings.data_dir), parts.queue(settings)
+    examples = read_queue(store, queue)  # before the export is noted: the sweep deletes what is
+    note_export(settings.data_dir, "ratings", out, time.time())
+    print(kept_words(settings.export_days), file=sys.stderr)
+    exported = export(store, examples, queue.store.read, out, least)
     if as_json:
         print(json.dumps(asdict(exported)))
     else:

@@ -336,9 +336,11 @@ def _train_from_queue(
     exported = settings.data_dir / "rated.csv"
     if rated is None and not (out / FROZEN).exists():
         from streams.privacy.exports import note_export
-        from streams.rating.export import export_ratings
+        from streams.rating.export import export, read_queue
         from streams.rating.store import RatingStore
 
-        note = partial(note_export, settings.data_dir, "ratings", exported, time.time())
-        export_ratings(RatingStore(settings.data_dir), parts.queue(settings), exported, note)
+        store, queue = RatingStore(settings.data_dir), parts.queue(settings)
+        examples = read_queue(store, queue)  # before the export is noted: the sweep deletes what is
+        note_export(settings.data_dir, "ratings", exported, time.time())
+        export(store, examples, queue.store.read, exported)
     return tune_from_queue(tune_recipe, rated or exported, replay, out, processes)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from streams.errors import MediaError
@@ -17,20 +17,15 @@ CLIP = re.compile(r"[0-9a-f]{64}-[0-9a-f]{8}\.\w+")
 """Names that this gives to clips."""
 
 
-def export_queue(
-    examples: Sequence[TrainingExample], store: ClipStore, folder: Path, note: Callable[[], object] | None = None
-) -> list[str]:
+def export_queue(examples: Sequence[TrainingExample], store: ClipStore, folder: Path) -> list[str]:
     """Copy clips into FOLDER/clips and list them in FOLDER/queue.csv; returns why clips are missing, one sentence for each.
 
     folder: made if it is missing. Clips of an earlier export that are not in this one are deleted: the table names them no more,
-    so nothing else would. note: called before anything is written; what is refused is not noted, for the sweep deletes what is.
-    Raises `OSError` where the store does not answer, or the folder cannot be written, and `ValueError`
-    where people have filled in its table.
+    so nothing else would. Raises `OSError` where the store does not answer, or the folder cannot be written, and as
+    `check_nothing_is_filled_in`.
     """
+    check_nothing_is_filled_in(folder)
     table, clips = folder / "queue.csv", folder / "clips"
-    _check_nothing_is_filled_in(table)
-    if note is not None:
-        note()
     clips.mkdir(parents=True, exist_ok=True)
     missing, kept = [], set()
     # The table before stands until this one is whole: nothing else names the clips that are there.
@@ -58,11 +53,12 @@ def export_queue(
     return missing
 
 
-def _check_nothing_is_filled_in(table: Path) -> None:
-    """Raise `ValueError` where a table that is there has ratings, in whatever way a spreadsheet saved it.
+def check_nothing_is_filled_in(folder: Path) -> None:
+    """Raise `ValueError` where a folder has a table with ratings, in whatever way a spreadsheet saved it.
 
     A table without a column `mos` was changed by somebody: its ratings may be in a column of another name, or encoding.
     """
+    table = folder / "queue.csv"
     try:
         text = table.read_text(encoding="utf-8-sig", errors="replace")
     except FileNotFoundError:

@@ -36,15 +36,11 @@ class Exported:
     left_out: list[tuple[str, str]]
 
 
-def export_ratings(store: RatingStore, queue: QueuePlace, out: Path, note: Callable[[], object], least: int = 1) -> Exported:
-    """Read the queue, then write its rated clips to the CSV `out` as `export` does. Raises `BrokerError`.
-
-    note: called before anything is written; where the queue cannot be read nothing is noted, for the sweep deletes what is.
-    """
+def read_queue(store: RatingStore, queue: QueuePlace) -> list[TrainingExample]:
+    """The clips of the queue, which the store of ratings then knows too. Raises `BrokerError`."""
     examples, deleted = queue.read()
     store.sync(examples, deleted)
-    note()
-    return export(store, examples, queue.store.read, out, least)
+    return examples
 
 
 def export(
