@@ -19,7 +19,7 @@ from streams.web.courses import DEEP, FALLBACK, SKIPPED, Courses
 from streams.web.pictures import Picture, Pictures
 from streams.web.pulse import Pulse
 from streams.web.reading import ScoreReading
-from streams.web.rendition import BACK_SECONDS, Rendition, is_before_end, is_next, level_of_score, smooth, take_values
+from streams.web.rendition import BACK_SECONDS, Rendition, is_before_end, level_of_score, smooth, take_values, takes
 from streams.web.stream import Row, Stream, is_acknowledged, row_of, turns_stale
 
 MOST_STREAMS = 20_000
@@ -99,7 +99,7 @@ class Live:
         rendition = stream.renditions.get(name)
         if rendition is None:
             rendition = self._rendition(stream, name)
-        elif not is_next(rendition, score, received, stream.judged):
+        elif not takes(rendition, score, received, stream.judged):
             if score.ended and score.segment_id == rendition.segment_id:
                 # The packager learned of the end too late, and announced the last segment once more.
                 stream.ended = rendition.ended = True
@@ -109,7 +109,7 @@ class Live:
         if score.status == "scored" and score.small_score is not None:
             smooth(rendition, score.small_score, score.duration, start, not stream.knows_usual)
         stream.labels = score.labels
-        stream.ended = score.ended or any(is_before_end(one, start) for one in stream.renditions.values())
+        stream.ended = score.ended or any(is_before_end(rendition, start) for rendition in stream.renditions.values())
         if not may_be_stored(score.labels):
             stream.pictures = NO_PICTURES  # of the time before it had the label
         rendition.last = data

@@ -71,11 +71,12 @@ class Rendition:
     ended: bool = False
 
 
-def is_next(rendition: Rendition, score: ScoreReading, received: float, known: float) -> bool:
+def takes(rendition: Rendition, score: ScoreReading, received: float, known: float) -> bool:
     """Whether a segment comes after the rendition's last one: by its time, by its number, or because the clock was set back.
 
-    A repeat, or one out of order, is none, and is noted: many of them in a row are of a clock that was set back. received: when
-    the score was written, seconds since 1970. known: until when the alert agent had read the scores as the wall started.
+    Notes in `rendition.behind` a segment that does not, a repeat or one out of order: many of them in a row are of a clock that
+    was set back. received: when the score was written, seconds since 1970. known: until when the alert agent had read the scores
+    as the wall started.
     """
     start = score.start.timestamp()
     if start >= rendition.until - OVERLAP_SECONDS or start + FAR_BACK_SECONDS <= rendition.until:
@@ -91,7 +92,7 @@ def is_next(rendition: Rendition, score: ScoreReading, received: float, known: f
 
 
 def take_values(rendition: Rendition, score: ScoreReading, start: float, received: float) -> None:
-    """Let a score be the rendition's last one. start: of its segment. received: as in `is_next`."""
+    """Let a score be the rendition's last one. start: of its segment. received: as in `takes`."""
     if score.sequence <= rendition.sequence or start < rendition.numbered_since:
         # Not its own start alone: that may be ahead.
         rendition.numbered_since = min(start, rendition.until)
