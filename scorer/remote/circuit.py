@@ -11,6 +11,9 @@ from dataclasses import dataclass
 FIRST_PAUSE, LONGEST_PAUSE = 0.5, 5.0
 """Seconds that an address is left alone after its first failure, and the most after any. A trial is one small question."""
 
+OTHER_SPEC_PAUSE = 1.0
+"""Seconds until an address that takes clips by another specification is asked again which one it takes."""
+
 LONGEST_ASKED = 60.0
 """The most seconds that a server's Retry-After may ask for: a wrong header must not stop a worker for a day."""
 

@@ -29,7 +29,8 @@ from scorer.remote.answers import (
     read_scores,
     words_of,
 )
-from scorer.remote.circuit import LONGEST_PAUSE, Circuit
+from scorer.remote.circuit import LONGEST_PAUSE, OTHER_SPEC_PAUSE, Circuit
+from scorer.remote.comeback import RETURN_SECONDS, Comeback
 from scorer.remote.rollover import Rollover
 from scorer.remote.wire import MEDIA_TYPE, pack
 from scorer.spec import ClipScore, ModelId, ModelInput, SamplerSpec, made_up_input
@@ -38,14 +39,8 @@ log = logging.getLogger(__name__)
 REFUSALS = {400, 413, 422}
 """Statuses with which a server refuses clips. Where it refuses any clip, it is the server that is wrong."""
 
-OTHER_SPEC_PAUSE = 1.0
-"""Seconds until an address that takes clips by another specification is asked again which one it takes."""
-
 PROBE_SECONDS = 3.0
 """Longest time of each question that tries an address, for which a batch waits."""
-
-RETURN_SECONDS = 60.0
-"""How long a worker is with another address than its own first one before it asks whether it can go back."""
 
 Answer = TypeVar("Answer")
 
@@ -116,7 +111,6 @@ class RemoteScorer:
 
         Raises `ScorerError` where no address gives a score.
         """
-
         served = self._first_answer(self._try)
         self._take(served.spec)
         self._show(served.model)
@@ -136,21 +130,25 @@ class RemoteScorer:
     def _return_if_due(self) -> None:
         """Once a minute, go back to the first address of this worker's own order that gives scores again, of a made-up clip.
 
-        Without this all workers stay at one address after each of them was replaced in turn.
+        Without this all workers stay at one address after each of them was replaced in turn. One that fails costs time while a
+        batch waits: only one of them is tried at once, and less and less often.
         """
         now = self._clock()
         is_due = now >= self._return_at
         if is_due or self._present is self._replicas[0]:
             self._return_at = now + RETURN_SECONDS
         for replica in takewhile(lambda replica: is_due and replica is not self._present, self._replicas):
-            if self._closed or replica.circuit.wait(now) > 0:
+            if self._closed or replica.circuit.wait(now) > 0 or not replica.comeback.is_due(now):
                 continue
+            replica.comeback = replica.comeback.tried(now)
             try:
                 if self._try(replica).spec == self.spec:
                     self._prefer(replica)
                     break
             except _FailedError as failure:
                 replica.note(failure, self._clock())
+                if not failure.alive:
+                    break
             except ModelError:
                 continue  # of the made-up clip
 
@@ -182,6 +180,7 @@ class RemoteScorer:
         if replica.circuit.failures:
             log.info("the scorer at %s answers again", replica.address.url)
         replica.circuit, replica.problem, self.problem = replica.circuit.answered(), "", ""
+        replica.comeback = replica.comeback.answered(self._clock())
         self._present = replica
 
     def _takes_another_spec(self, replica: _Replica) -> bool:
@@ -300,6 +299,7 @@ class _Replica:
 
     address: Address
     circuit: Circuit = field(default_factory=Circuit)
+    comeback: Comeback = field(default_factory=Comeback)
     served: ServedModel | None = None
     problem: str = "was not asked yet"
 
@@ -311,7 +311,7 @@ class _Replica:
         if failure.alive:
             self.circuit = self.circuit.asked_to_wait(now, failure.pause)
             return
-        self.circuit = self.circuit.failed(now, failure.pause)
+        self.circuit, self.comeback = self.circuit.failed(now, failure.pause), self.comeback.failed(now)
         self.served = None
         self.address.close()
 

@@ -9,7 +9,9 @@ from dataclasses import replace
 import pytest
 
 from scorer.remote.address import Address, NoReplyError, Reply
-from scorer.remote.client import RETURN_SECONDS, RemoteScorer
+from scorer.remote.client import RemoteScorer
+from scorer.remote.comeback import RETURN_SECONDS
+from scorer.remote.wire import pack
 from tests.support.doubles import SPEC, make_clip
 from tests.support.scripted_scorer import ScriptedScorer
 
@@ -93,3 +95,44 @@ def test_a_worker_does_not_return_to_an_address_that_takes_other_clips(workers: 
     assert not first.batches[before:].count(len(CLIPS))
     first.behave(spec=SPEC)
     assert workers.play(2 * RETURN_SECONDS) == [2, 2, 2]
+
+
+def test_an_address_that_answers_one_clip_and_hangs_for_batches_is_tried_less_and_less_often(
+    workers: Workers, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, request = workers.servers[0].url, Address.request
+    hangs, hung = True, 0
+
+    def hang(address: Address, method: str, path: str, body: bytes, headers: dict[str, str], seconds: float, most: int) -> Reply:
+        nonlocal hung
+        if hangs and address.url == first and len(body) > one_clip:
+            hung += 1
+            raise NoReplyError("no answer", late=True)
+        return request(address, method, path, body, headers, seconds, most)
+
+    one_clip = len(pack([make_clip(0)], SPEC)) * 3 // 2
+    monkeypatch.setattr(Address, "request", hang)
+    workers.play(3600)
+    assert 4 <= hung <= 2 * (1 + 7), "two workers, 7 returns in an hour: pauses of 1, 2, 4, 8 and 15 minutes"
+    hangs = False
+    assert workers.play(900) == [2, 2, 2]
+
+
+def test_only_one_address_that_hangs_is_tried_at_once(workers: Workers, monkeypatch: pytest.MonkeyPatch) -> None:
+    tried: list[tuple[float, str]] = []
+    present = workers.servers[2].url
+    request = Address.request
+
+    def hang(address: Address, method: str, path: str, body: bytes, headers: dict[str, str], seconds: float, most: int) -> Reply:
+        if address.url == present:
+            return request(address, method, path, body, headers, seconds, most)
+        tried.append((workers.now, address.url))
+        raise NoReplyError("no answer", late=True)
+
+    workers.scorers = workers.scorers[:1]
+    monkeypatch.setattr(Address, "request", hang)
+    workers.play(10)
+    tried.clear()
+    workers.play(5 * RETURN_SECONDS)
+    assert len({now for now, _ in tried}) == len(tried)
+    assert {url for _, url in tried} == {server.url for server in workers.servers[:2]}
