@@ -19,6 +19,9 @@ SHARES = (0.80, 0.05, 0.15)
 FEWEST = 5
 """Clips that a split must have for figures: the logistic alone has four parameters."""
 
+MOST_HOLDERS = 50
+"""A clip that more contents show tells nothing of them, and there are 500,000 pairs of a thousand contents."""
+
 
 def choose_splits(contents: Sequence[str], named: Sequence[str], clips: Sequence[str], seed: int) -> dict[str, str]:
     """Content -> its split.
@@ -50,7 +53,10 @@ def choose_splits(contents: Sequence[str], named: Sequence[str], clips: Sequence
     for content, split in sorted(splits.items(), key=lambda named: SPLITS.index(named[1])):
         by_group[group_of[content]] = split
     if not splits:
-        different = {clip: group_of[content] for clip, content in zip(clips, contents, strict=True) if clip}
+        different: dict[str, str] = {}
+        for clip, content in zip(clips, contents, strict=True):
+            if clip:
+                different.setdefault(clip, group_of[content])  # of its rows only the first is kept
         sizes = Counter(different.values())
         held = {split: sum(size for group, size in sizes.items() if by_group[group] == split) for split in SPLITS}
         if held["test"] < FEWEST or held["train"] < sizes.total() / 2:
@@ -83,14 +89,16 @@ def _groups(contents: Sequence[str], clips: Sequence[str]) -> dict[str, str]:
     """Content -> one of those that show the same as it, also through others: the same one for all of them.
 
     Two contents show the same where at least two of their clips, and half of the clips of the one that has fewer, are the
-    other's too. One clip that many streams show, as an advertisement, joins none of them.
+    other's too. One clip that many streams show, as an advertisement, joins none of them; nor do several that more than
+    `MOST_HOLDERS` contents show.
     """
     holders: dict[str, set[str]] = {}
     for content, clip in zip(contents, clips, strict=True):
         if clip:
             holders.setdefault(clip, set()).add(content)
     sizes = Counter(content for of_clip in holders.values() for content in of_clip)
-    shared = Counter(pair for of_clip in holders.values() for pair in combinations(sorted(of_clip), 2))
+    of_few = [of_clip for of_clip in holders.values() if len(of_clip) <= MOST_HOLDERS]
+    shared = Counter(pair for of_clip in of_few for pair in combinations(sorted(of_clip), 2))
     parents = {content: content for content in contents}
 
     def root(content: str) -> str:

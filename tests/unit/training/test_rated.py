@@ -13,7 +13,7 @@ from scipy.io import savemat
 
 from tests.support.media import write_frames
 from training.data.rated import read_rated
-from training.data.splits import SPLITS, choose_splits
+from training.data.splits import FEWEST, SPLITS, choose_splits
 
 
 @pytest.fixture
@@ -151,6 +151,19 @@ def test_streams_that_all_show_one_advertisement_are_still_divided(tmp_path: Pat
     for seed in range(6):
         rated = read_rated(table, seed)
         assert (len(rated.of("train")), len(rated.of("test"))) in ((12, 7), (13, 6))
+
+
+def test_a_clip_of_several_streams_counts_for_the_one_whose_row_is_kept(tmp_path: Path) -> None:
+    streams = {name: {0, *range(4 * place + 1, 4 * place + 5)} for place, name in enumerate("abcd")}
+    table = shared_clips(tmp_path, streams)
+    assert all(len(read_rated(table, seed).of("test")) >= FEWEST for seed in range(12))
+
+
+def test_clips_that_very_many_streams_show_join_none_of_them() -> None:
+    rows = [(f"stream {number}", clip) for number in range(60) for clip in ("one", "two", f"own {number}")]
+    contents, clips = [content for content, _ in rows], [clip for _, clip in rows]
+    splits = choose_splits(contents, [""] * len(rows), clips, seed=0)
+    assert Counter(splits.values())["train"] == pytest.approx(48, abs=8)
 
 
 def test_rows_of_an_unknown_split_do_not_count_when_the_splits_are_chosen(clips: Path) -> None:
