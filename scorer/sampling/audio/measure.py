@@ -21,7 +21,7 @@ from scorer.sampling.audio.loudness import HOP_SECONDS, loudness_of, weights_of
 from scorer.sampling.audio.meter import Measured, Meter, decibels
 from scorer.sampling.audio.track import AudioTrack
 from scorer.sampling.clock import LONGEST_GAP
-from scorer.sampling.stamps import shown_at
+from scorer.sampling.stamps import seconds_of, shown_at
 from scorer.spec import Window
 
 MOST_CHANGES = 8
@@ -147,15 +147,17 @@ class _Heard:
 
     def _within(self, packets: Iterable[Any], begin: float, end: float) -> Iterator[Any]:
         """The packets from `begin` to before `end`, s since the first picture; one without a stamp belongs to the one before."""
-        is_within, last = False, None
+        is_within, last, ended = False, None, 0.0
         for packet in packets:
             time = shown_at(packet)
             if time is not None and self.first is not None:
                 time -= self.first
                 if self.has_jumps and last is not None and not 0 <= time - last <= LONGEST_GAP:
-                    self._known = sum(window.start + _seconds_of(window) <= last for window in self.windows)
+                    known = ended + ROUNDING_SECONDS
+                    self._known = sum(window.start + _seconds_of(window) <= known for window in self.windows)
                     return
-                is_within, last = begin <= time < end, time
+                is_within, last, ended = begin <= time < end, time, time
+            ended += seconds_of(packet, packet.duration) or 0.0
             if is_within:
                 yield packet
 
