@@ -59,6 +59,8 @@ def lacks_memory(error: BaseException | None) -> bool:
         # torch's error of a GPU, by its name, since a model with a graph needs no torch.
         if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
             return True
+        if isinstance(error, OSError) and error.errno == errno.ENOMEM:
+            return True
         if any(words in str(error) for words in NO_MEMORY):
             return True
         error = error.__cause__

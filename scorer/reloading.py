@@ -118,13 +118,13 @@ class ReloadingEngine:
         try:
             engine = self._load(new)
         except Exception as error:
-            if isinstance(error, OSError) or cannot_be_read_now(error):
-                log.warning("model %s cannot be read now, %s goes on: %s", new.version, self.model.version, error)
-            elif lacks_memory(error):
+            if lacks_memory(error):
                 pause = self._short.add(new.version)
                 log.warning(
                     "no memory for model %s, %s goes on, next try in %g s: %s", new.version, self.model.version, pause, error
                 )
+            elif isinstance(error, OSError) or cannot_be_read_now(error):
+                log.warning("model %s cannot be read now, %s goes on: %s", new.version, self.model.version, error)
             else:
                 self._refuse(new.version, error)
             return False

@@ -210,13 +210,14 @@ def test_a_version_whose_files_cannot_be_read_for_a_while_is_tried_again(
     "error",
     [
         MemoryError(),
+        OSError(errno.ENOMEM, "Cannot allocate memory"),
         torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB."),
         RuntimeError(
             "[enforce fail at alloc_cpu.cpp:127] . DefaultCPUAllocator: can't allocate memory: you tried to allocate 8 bytes"
         ),
         RuntimeError("[ONNXRuntimeError] : 1 : FAIL : std::bad_alloc"),
     ],
-    ids=["Python", "a GPU", "torch on a CPU", "onnxruntime"],
+    ids=["Python", "the system", "a GPU", "torch on a CPU", "onnxruntime"],
 )
 def test_a_version_for_which_there_is_no_memory_is_tried_again(
     settings: Settings, registry: Registry, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, error: Exception

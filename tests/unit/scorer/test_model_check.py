@@ -246,9 +246,12 @@ def test_a_child_that_the_kernel_kills_is_no_fault_of_the_model(tmp_path: Path, 
     assert isinstance(raised.value.__cause__, MemoryError)
 
 
-@pytest.mark.parametrize(("number", "passes"), [("EMFILE", True), ("ENOENT", False)])
+@pytest.mark.parametrize(
+    ("number", "passes", "words"),
+    [("EMFILE", True, "no file"), ("ENOENT", False, "no file"), ("ENOMEM", False, "to load it takes more than")],
+)
 def test_the_child_tells_a_file_that_cannot_be_read_now_from_one_that_is_missing(
-    whole: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, number: str, passes: bool
+    whole: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, number: str, passes: bool, words: str
 ) -> None:
     (tmp_path / "sitecustomize.py").write_text(
         "import errno, sys, types\n"
@@ -259,7 +262,7 @@ def test_the_child_tells_a_file_that_cannot_be_read_now_from_one_that_is_missing
         "sys.modules['scorer.model.shapes'] = module\n"
     )
     monkeypatch.setenv("PYTHONPATH", f"{tmp_path}:{ROOT}")
-    with pytest.raises(ModelError, match=r"^model .*no file") as raised:
+    with pytest.raises(ModelError, match=f"^model .*{words}") as raised:
         CHECK_MODEL(whole, "cpu")
     assert cannot_be_read_now(raised.value) is passes
 
