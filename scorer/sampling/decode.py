@@ -24,12 +24,9 @@ from scorer.sampling.parts import parts_of
 from scorer.sampling.rates import USUAL_STEP, Head, can_be, step_of
 from scorer.sampling.replay import REPLAYED_FORMATS, Replay, demuxed
 from scorer.sampling.sizes import MAX_PIXELS, check_size
-from scorer.sampling.stamps import in_seconds, place_of, seconds_of, shown_at, tells_order
+from scorer.sampling.stamps import MEASURED_FORMATS, in_seconds, place_of, seconds_of, shown_at, tells_order
 from scorer.sampling.tracks import shown_video
 from scorer.sampling.transport import HEAD_BYTES
-
-MEASURED_FORMATS = {"mpegts", "mpeg"}
-"""Containers without a stated duration: FFmpeg takes the difference of the last and the first stamp."""
 
 HEAD_PACKETS = 32
 """Packets that are read to find the first frame's time: with B-frames the first packet may hold a later frame."""
@@ -45,10 +42,7 @@ EPSILON = 1e-4
 
 
 def probe(path: Path) -> VideoFacts:
-    """What the file holds, without decoding. Raises `MediaError` where there is no video in it.
-
-    The duration comes from the header, which takes a few ms; if the header has none, all packets are read.
-    """
+    """What the file holds, by its header, or by all packets if that has no duration. Raises `MediaError` without a video."""
     with open_video(path) as video:
         duration = video.header_duration()
         if duration is None:
@@ -107,6 +101,8 @@ class Video:
             self._step = step_of(coded) or self._step
         if not self._has_clock or not self._knows_order:
             self._references_only = False  # pictures are counted, so none may be left out
+            self._stream.codec_context.skip_frame = "DEFAULT"
+        if not self._has_clock:
             self._reopen()
 
     def _open(self) -> None:
@@ -254,6 +250,8 @@ class Video:
             self._skip = keyframes.packets_before(start + EPSILON)
             return
         has_palette = self._stream.codec_context.pix_fmt == "pal8"  # AVI's is in the file's first packet alone
+        # ASF's first stamps after a seek are wrong: opening it again is right.
+        is_avi = start <= 0 and self.container == "avi" and not self._knows_order
         # A seek to the first picture would leave out what is heard before it.
         can_seek = self._has_clock and not self.changes and not has_palette and (start > 0 or self.audio.stream is None)
         for back in SEEK_BACK if can_seek else ():
@@ -265,6 +263,8 @@ class Video:
                 for packet in self._demuxed():
                     first = first or place_of(packet)
                     if packet.is_keyframe:
+                        if is_avi:
+                            packet.pts = packet.dts  # as the clock does
                         key = self._stamp(packet)
                         break
                 # Where the clock jumps, a seek to the beginning may find a later picture with the same stamp.

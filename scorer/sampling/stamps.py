@@ -5,6 +5,9 @@ from __future__ import annotations
 from fractions import Fraction
 from typing import Any
 
+MEASURED_FORMATS = {"mpegts", "mpeg"}
+"""Containers without a stated duration: FFmpeg takes the difference of the last and the first stamp."""
+
 UNORDERED = {"avi", "asf"}, {"h264", "hevc"}
 """Containers that tell when pictures are decoded, and codecs of which FFmpeg does not find out when they are shown then."""
 

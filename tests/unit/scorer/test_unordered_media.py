@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
+from scorer.sampling import decode, opening
 from scorer.sampling.decode import open_video
+from scorer.sampling.sampler import sample
 from scorer.sampling.stamps import tells_order
+from tests.support.doubles import SPEC
 from tests.support.media import ffmpeg, make_clip
 
 H264 = ("-c:v", "libx264", "-bf", "3", "-g", "25", "-pix_fmt", "yuv420p")
@@ -39,6 +43,22 @@ def test_pictures_are_shown_in_order_and_at_their_time(tmp_path: Path, name: str
         timeline = video.timeline(0.0, 10.0)
         assert timeline.end == pytest.approx(3.0, abs=0.002)
         assert not video.running.jumped
+
+
+@pytest.mark.parametrize(("name", "times"), [("clip.avi", 1), ("clip.asf", 3)])
+def test_a_file_is_opened_no_more_often_than_needed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, times: int
+) -> None:
+    clip, path, opened = make_clip(tmp_path / "clip.mp4", 128, 96, 3, options=H264), tmp_path / name, []
+    ffmpeg("-i", clip, "-c", "copy", "-bsf:v", "h264_mp4toannexb", path)
+
+    def open_for_decoding(*given: Any, **named: Any) -> Any:
+        opened.append(given)
+        return opening.open_for_decoding(*given, **named)
+
+    monkeypatch.setattr(decode, "open_for_decoding", open_for_decoding)
+    assert len(sample(path, SPEC)) == 1
+    assert len(opened) == times
 
 
 def test_other_stamps_are_believed() -> None:
