@@ -86,12 +86,13 @@ class SegmentPipeline:
         Those of segments with a look or a picture of a change are gone when these are over. `finish` waits for the looks.
         """
         try:
-            scored = iter(await self._score_all([segment for segment in sampled if isinstance(segment, Sampled)]))
+            segments = list(sampled)
+            scored = iter(await self._score_all([segment for segment in segments if isinstance(segment, Sampled)]))
             if self._tiers is None:
-                answers = [segment if isinstance(segment, Answered) else next(scored) for segment in sampled]
+                answers = [segment if isinstance(segment, Answered) else next(scored) for segment in segments]
             else:
-                answers = await self._with_glances(self._tiers, sampled, scored)
-            return answers if self._cascade is None else self._with_looks(self._cascade, sampled, answers)
+                answers = await self._with_glances(self._tiers, segments, scored)
+            return answers if self._cascade is None else self._with_looks(self._cascade, segments, answers)
         finally:
             for segment in sampled:
                 if not isinstance(segment, Answered):
@@ -148,14 +149,14 @@ class SegmentPipeline:
                     self._show(segment, answered.answer)
         return answers
 
-    async def _with_glances(self, tiers: Tiers, sampled: Sequence[Result], scored: Iterator[Answered]) -> list[Answered]:
+    async def _with_glances(self, tiers: Tiers, segments: list[Result], scored: Iterator[Answered]) -> list[Answered]:
         """All answers, in order: those of glances rest on full looks before them, or the segments are looked at fully now.
 
-        scored: those of the sampled ones, in order.
+        segments: what is looked at fully takes the place of its glance there. scored: the answers of the sampled ones, in order.
         """
         result: list[Answered | None] = []
         again: list[tuple[int, Glanced, FullLook]] = []
-        for place, segment in enumerate(sampled):
+        for place, segment in enumerate(segments):
             answered = segment if isinstance(segment, Answered) else None
             if isinstance(segment, Sampled):
                 answered = next(scored)
@@ -174,8 +175,9 @@ class SegmentPipeline:
             together = again[first : first + self._batch_size]
             looked = await asyncio.gather(*(self._look_fully(segment, look) for _, segment, look in together))
             more = iter(await self._score_all([segment for segment in looked if isinstance(segment, Sampled)]))
-            for (place, _, look), segment in zip(together, looked, strict=True):
-                result[place] = answered = next(more) if isinstance(segment, Sampled) else segment
+            for (place, _, look), full_segment in zip(together, looked, strict=True):
+                segments[place] = full_segment
+                result[place] = answered = next(more) if isinstance(full_segment, Sampled) else full_segment
                 tiers.scored(look, answered.answer)
         return [answered for answered in result if answered is not None]
 
@@ -198,7 +200,7 @@ class SegmentPipeline:
             for place, (segment, answered) in enumerate(zip(segments, answers, strict=True))
             if not isinstance(segment, Answered) and isinstance(answered.answer, SegmentScore)
         ]
-        samples = [partial(self._sample_for_look, segment) if score.tier == "full" else None for _, segment, score in scored]
+        samples = [partial(self._sample_for_look, segment) if isinstance(segment, Sampled) else None for _, segment, _ in scored]
         looks = cascade.start([score for *_, score in scored], samples)
         for (place, segment, _), look in zip(scored, looks, strict=True):
             if look is not None:
@@ -207,10 +209,8 @@ class SegmentPipeline:
                 answers[place] = replace(answers[place], look=look)
         return answers
 
-    async def _sample_for_look(self, segment: Sampled | Glanced, spec: SamplerSpec) -> SampledClip:
-        if isinstance(segment, Sampled) and spec == segment.spec:
-            return segment.clip
-        return await self._sample_media(segment.media, segment.event, spec)
+    async def _sample_for_look(self, segment: Sampled, spec: SamplerSpec) -> SampledClip:
+        return segment.clip if spec == segment.spec else await self.sample_again(segment, spec)
 
     def _show(self, segment: Sampled, score: SegmentScore) -> None:
         """Send a scored segment's picture. Where the stream changed and there is none, make it, but only one at a time: when

@@ -16,7 +16,7 @@ import pytest
 from prometheus_client import REGISTRY
 
 from scorer.errors import ScorerError
-from scorer.spec import ClipScore, ModelId, ModelInput
+from scorer.spec import ClipScore, ModelId, ModelInput, SamplerSpec
 from streams.alerts.course import Courses
 from streams.alerts.policy import load_policy
 from streams.events import SegmentScore
@@ -55,7 +55,7 @@ class Large(BrightnessScorer):
 
     def score(self, clips: Sequence[ModelInput]) -> list[ClipScore]:
         self.gate.wait(300)
-        assert all(clip.frames.shape[1] == 32 for clip in clips)
+        assert all(clip.frames.shape[1] == self.spec.frame_size for clip in clips)
         return [replace(score, score=min(100.0, score.score + 10), model=self.model) for score in super().score(clips)]
 
 
@@ -320,14 +320,18 @@ async def test_the_cascade_sees_all_scores_of_a_stream_in_their_order(tmp_path: 
     assert courses.noted == [f"s/{number}" for number in range(18)]
 
 
-async def test_a_segment_whose_glance_was_not_enough_can_get_a_look(tmp_path: Path) -> None:
-    media = Seen(tmp_path)
-    async with opened(Large(), media, courses=Noted(alert="s/4"), tiers=tiers_for(media)) as pipeline:
+@pytest.mark.parametrize(("spec", "samples"), [(Large.spec, 2), (SPEC, 1)], ids=["another", "the same"])
+async def test_a_segment_whose_glance_was_not_enough_can_get_a_look(tmp_path: Path, spec: SamplerSpec, samples: int) -> None:
+    media, large = Seen(tmp_path), Large()
+    large.spec = spec
+    async with opened(large, media, courses=Noted(alert="s/4"), tiers=tiers_for(media)) as pipeline:
         for number in range(3):
             await answer_all(pipeline, [segment(number, 150)])
+        media.durations.clear()
         # The score of the first, which has changed, asks for a full look at the second: that has had its glance by then.
         changed, looked = await answer_all(pipeline, [segment(3, 120), segment(4, 120)])
         assert isinstance(changed, SegmentScore)
         assert isinstance(looked, SegmentScore)
         assert (changed.tier, looked.tier, looked.tier_reason) == ("full", "deep", "alert")
+        assert len(media.durations) == 1 + samples, "once for the first, and for the second by each specification"
         assert media.files() == 0
