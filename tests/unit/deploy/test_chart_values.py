@@ -114,6 +114,7 @@ def test_no_secret_can_be_a_value() -> None:
         (["ingest.dash.enabled=true", "ingest.dash.sources={a.mpd}"], "ingest/dash/sources"),
         (["wall.enabled=true"], "settings.FVQ_INFLUX_URL is missing"),
         (WALL, "nobody can sign in"),
+        (["wall.enabled=true", "wall.settings.FVQ_INFLUX_URL=http://influxdb:8086"], "nobody can sign in"),
         ([*WALL, "wall.settings.FVQ_WEB_USER_HEADER=X-Forwarded-User"], "nobody can sign in"),
         ([*WALL, "wall.settings.FVQ_WEB_URL=https://wall.example"], "put it under settings"),
         (["settings.FVQ_WALL_PORT=80"], "FVQ_WALL_PORT"),

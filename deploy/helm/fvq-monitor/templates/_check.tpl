@@ -36,7 +36,7 @@
 {{- end -}}
 {{- if .Values.wall.enabled -}}
 {{- $settings := merge (dict) .Values.wall.settings .Values.settings -}}
-{{- if not .Values.settings.FVQ_INFLUX_URL -}}
+{{- if not $settings.FVQ_INFLUX_URL -}}
 {{- fail "wall.enabled and settings.FVQ_INFLUX_URL is missing: without InfluxDB each worker has its scores in a file of its own, which the wall cannot read" -}}
 {{- end -}}
 {{- if .Values.wall.settings.FVQ_WEB_URL -}}
