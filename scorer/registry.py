@@ -85,7 +85,6 @@ class Registry:
     def __init__(self, url: str, cache: Path, shown: str = "") -> None:
         self._storage = Storage(url)
         self._cache = cache
-        self.url = url
         self.shown = shown or url
 
     def names(self) -> list[str]:

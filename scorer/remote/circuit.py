@@ -36,7 +36,7 @@ class Circuit:
         return Circuit(failures, now + max(pause, min(at_least, LONGEST_ASKED)))
 
     def asked_to_wait(self, now: float, seconds: float) -> Circuit:
-        """The state after an answer that asks to wait, which is no failure: the server is there, and has enough to do."""
+        """The state after an answer that asks to wait, which is no failure: the server is there."""
         return Circuit(0, now + min(max(seconds, FIRST_PAUSE), LONGEST_ASKED))
 
     def answered(self) -> Circuit:

@@ -262,7 +262,7 @@ class RemoteScorer:
             words = wrong if self._token else "it asks for a token: set FVQ_SCORER_TOKEN or FVQ_SCORER_TOKEN_FILE"
             raise _FailedError(f"answered {reply.status}: {words}", pause=LONGEST_PAUSE)
         if reply.status in (429, 503) and reply.retry_after is not None:
-            raise _FailedError(f"has enough to do: it {_status(reply)}", pause=reply.retry_after, alive=True)
+            raise _FailedError(f"asks to wait: it {_status(reply)}", pause=reply.retry_after, alive=True)
         raise _FailedError(_status(reply), pause=reply.retry_after or 0.0)
 
     def _send(self, replica: _Replica, method: str, path: str, body: bytes, seconds: float, most_bytes: int) -> Reply:

@@ -27,13 +27,13 @@ segments have waited. Below them nothing is left out, so that a short outage is 
 least before any stream with a priority loses a segment, and well before the window ends and drops whatever stands there."""
 
 LEAST_SHARE = 0.1
-"""Share of a stream's segments that is scored at least within the window, so that no stream goes dark."""
+"""Share of a rendition's segments that is scored at least within the window, so that none goes dark."""
 
 LATEST = 256
 """Segments whose longest wait counts: enough that every partition of a worker is among them."""
 
-MOST_STREAMS = 100_000
-"""Streams that are remembered; the one that was not heard of for longest is forgotten first."""
+MOST_RENDITIONS = 100_000
+"""Renditions that are remembered; the one that was not heard of for longest is forgotten first."""
 
 
 def has_priority(labels: Mapping[str, str]) -> bool:
@@ -82,7 +82,7 @@ class Shedder:
             credit = (zlib.crc32(rendition.encode()) % 1000) / 1000
         credit += share
         self._credit[rendition] = credit - 1 if credit >= 1 else credit
-        if len(self._credit) > MOST_STREAMS:
+        if len(self._credit) > MOST_RENDITIONS:
             self._credit.popitem(last=False)
         return credit >= 1
 

@@ -306,7 +306,7 @@ def test_a_version_that_another_process_has_downloaded_meanwhile_is_left_to_who_
     remote: Registry, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     download_file = Registry._download_file
-    other = Registry(remote.url, remote._cache)
+    other = Registry(remote.shown, remote._cache)
     places: list[tuple[Path, int]] = []
 
     def overtaken(registry: Registry, *arguments: Any) -> int:

@@ -131,7 +131,7 @@ def test_every_rendition_of_a_stream_keeps_its_part(renditions: Sequence[str], w
 
 
 def test_no_more_streams_are_remembered_than_the_limit(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(overload, "MOST_STREAMS", 3)
+    monkeypatch.setattr(overload, "MOST_RENDITIONS", 3)
     shedder = Shedder(WINDOW)
 
     for number in range(10):
