@@ -38,6 +38,9 @@ LEARNED = {"all statistics + SVR": list(range(len(NAMES))), "BRISQUE's statistic
 
 FOLDS = 5
 
+MOST_NAMED = 10
+"""Clips that an error names."""
+
 
 def evaluate_benchmark(models: Sequence[LoadedModel], folder: Path, jobs: int, train_data: Path | None = None) -> dict[str, Any]:
     """The report on the benchmark in a folder.
@@ -89,8 +92,11 @@ def _sampled(folder: Path, rows: Rows, labels: Path, spec: SamplerSpec, jobs: in
     samples = kept_samples(kept, rows, spec, jobs)
     if len(samples) != len(rows):
         shutil.rmtree(kept)  # it is complete without the clip, which would not be sampled when it is made again
-        lost = sorted(set(range(len(rows))) - set(samples.rows.tolist()))
-        raise ValueError(f"{rows[lost[0]]['path']}: the clip cannot be sampled; remove it and its .json to make it again")
+        lost = [str(rows[place]["path"]) for place in sorted(set(range(len(rows))) - set(samples.rows.tolist()))]
+        if len(lost) == 1:
+            raise ValueError(f"{lost[0]}: the clip cannot be sampled; remove it and its .json to make it again")
+        named = ", ".join(lost[:MOST_NAMED]) + (", ..." if len(lost) > MOST_NAMED else "")
+        raise ValueError(f"{named}: {len(lost)} clips cannot be sampled; remove them and their .json to make them again")
     return samples
 
 

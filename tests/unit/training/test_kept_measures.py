@@ -39,6 +39,15 @@ def test_a_clip_that_is_made_again_is_sampled_again(tmp_path: Path) -> None:
     assert len(_sampled(tmp_path, rows, labels, SamplerSpec(), 1)) == 2
 
 
+def test_all_clips_that_cannot_be_sampled_are_named_up_to_ten(tmp_path: Path) -> None:
+    labels = labelled(tmp_path, 1)
+    rows = read_labels(labels)
+    for count, named in ((2, r"^\S*lost0\.mkv, \S*lost1\.mkv: 2 clips"), (12, r"^(\S*lost\d\.mkv, ){10}\.\.\.: 12 clips")):
+        lost = [{**rows[0], "path": Path(rows[0]["path"]).with_name(f"lost{number}.mkv")} for number in range(count)]
+        with pytest.raises(ValueError, match=named + r" cannot be sampled; .*make them again"):
+            _sampled(tmp_path, [*rows, *lost], labels, SamplerSpec(), 1)
+
+
 def test_measures_that_were_cut_off_are_made_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     labels = labelled(tmp_path, 1)
     rows = read_labels(labels)
