@@ -84,9 +84,9 @@ def test_another_rendition_shows_its_own_pair(operator: Operator) -> None:
             *clips_of(operator, "studio-20", name, [at - timedelta(minutes=1, seconds=number)], 80.0),
             *clips_of(operator, "studio-20", name, [at + timedelta(seconds=number)], 20.0),
         ]
-        for number, name in enumerate(["720p", "360p"])
+        for number, name in enumerate(["720p", "480p"])
     }
-    choose = "const list = document.querySelector('.title select'); list.value = '360p'; list.dispatchEvent(new Event('change'))"
+    choose = "const list = document.querySelector('.title select'); list.value = '480p'; list.dispatchEvent(new Event('change'))"
     with keeping(operator, [clip for pair in pairs.values() for clip in pair]):
         operator.opens(f"/streams/studio-20?rendition=720p&at={quote(at.isoformat())}")
         for name in pairs:
