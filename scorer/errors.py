@@ -1,6 +1,7 @@
 """The errors of the way from a clip to a score."""
 
 import errno
+from collections.abc import Iterator
 
 
 class FvqError(Exception):
@@ -53,24 +54,25 @@ NO_MEMORY = ("can't allocate memory", "bad_alloc", "Failed to allocate memory")
 """What torch on a CPU and onnxruntime say where there is none left; they have no errors of their own for that."""
 
 
+def _causes(error: BaseException | None) -> Iterator[BaseException]:
+    """An error and those that it comes from."""
+    while error is not None:
+        yield error
+        error = error.__cause__
+
+
 def lacks_memory(error: BaseException | None) -> bool:
     """Whether an error says, or comes from one that says, that the machine or its GPU has no memory left."""
-    while error is not None:
+    return any(
+        isinstance(cause, MemoryError)
         # torch's error of a GPU, by its name, since a model with a graph needs no torch.
-        if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
-            return True
-        if isinstance(error, OSError) and error.errno == errno.ENOMEM:
-            return True
-        if any(words in str(error) for words in NO_MEMORY):
-            return True
-        error = error.__cause__
-    return False
+        or type(cause).__name__ == "OutOfMemoryError"
+        or (isinstance(cause, OSError) and cause.errno == errno.ENOMEM)
+        or any(words in str(cause) for words in NO_MEMORY)
+        for cause in _causes(error)
+    )
 
 
 def cannot_be_read_now(error: BaseException | None) -> bool:
     """Whether an error comes from an OSError that may pass: too many open files, a share that does not answer."""
-    while error is not None:
-        if isinstance(error, OSError) and error.errno not in ABOUT_THE_PATH:
-            return True
-        error = error.__cause__
-    return False
+    return any(isinstance(cause, OSError) and cause.errno not in ABOUT_THE_PATH for cause in _causes(error))

@@ -134,10 +134,10 @@ class RemoteScorer:
         batch waits: only one of them is tried at once, and less and less often.
         """
         now = self._clock()
-        is_due = now >= self._return_at
-        if is_due or self._present is self._replicas[0]:
-            self._return_at = now + RETURN_SECONDS
-        for replica in takewhile(lambda replica: is_due and replica is not self._present, self._replicas):
+        if now < self._return_at and self._present is not self._replicas[0]:
+            return
+        self._return_at = now + RETURN_SECONDS
+        for replica in takewhile(lambda replica: replica is not self._present, self._replicas):
             if self._closed or replica.circuit.wait(now) > 0 or not replica.comeback.is_due(now):
                 continue
             replica.comeback = replica.comeback.tried(now)
@@ -154,8 +154,7 @@ class RemoteScorer:
 
     def _first_answer(self, ask: Callable[[_Replica], Answer]) -> Answer:
         """The answer of the first address that has one; those that left a failure behind are passed over for a while."""
-        present_first = sorted(self._replicas, key=lambda replica: replica is not self._present)
-        for replica in sorted(present_first, key=self._takes_another_spec):
+        for replica in sorted(self._replicas, key=lambda entry: (self._takes_another_spec(entry), entry is not self._present)):
             if self._closed:
                 break
             if replica.circuit.wait(self._clock()) > 0:

@@ -254,11 +254,11 @@ def _checked(claims: Sequence[_Claim], seed: int) -> RatedSet:
     seen: dict[str, str] = {}
     contents, named = [claim.content for claim in claims], [_named_split(claim) for claim in claims]
     split_of = choose_splits(contents, named, [digest for _, digest in verdicts], seed)
-    for claim, (fault, digest) in zip(claims, verdicts, strict=True):
+    for claim, own_split, (fault, digest) in zip(claims, named, verdicts, strict=True):
         split = split_of[claim.content]
         if not fault and digest in seen:
             fault = "the same clip is there twice"
-        elif not fault and _named_split(claim) not in ("", split):
+        elif not fault and own_split not in ("", split):
             fault = "its content is in a later split as well, and no person may be in two"
         if fault:
             dropped.append(Dropped(claim.where, fault))
