@@ -129,7 +129,7 @@ def degrade(reference: Path, degradation: Degradation, out: Path, seed: str | No
     """Write the degraded segment to `out`, as a viewer's player would show it, at the reference's size and rate.
 
     seed: decides which packets are lost; None: the reference's file name. Raises `subprocess.CalledProcessError` where
-    ffmpeg fails, ValueError where pictures are to be dropped of which the reference has too few.
+    ffmpeg fails, ValueError where pictures are to be dropped, or to stand still, of which the reference has too few.
     """
     width, height = picture_size(reference)
     rate = picture_rate(reference)
@@ -153,6 +153,8 @@ def _timed(degradation: Degradation, reference: Path, rate: float) -> str:
     """The filters of a degradation at that rate, pictures per second."""
     if degradation.freeze is not None:
         first, last = (round(time * rate) for time in degradation.freeze)
+        if picture_count(reference) < first + 2:
+            raise ValueError(f"{reference} is too short: its picture stands still from {degradation.freeze[0]} s on")
         return f"split[a][b];[a][b]freezeframes=first={first}:last={last}:replace={first}"
     if degradation.shown_rate is not None:
         if degradation.shown_rate >= rate:

@@ -111,7 +111,7 @@ def _segment(out: Path, content: str, person: str, degradation: Degradation | No
     """Make one segment and its record, unless the record is there; returns its row of the labels file.
 
     degradation: None for the reference itself. origin: of `made_from`. Returns None where ffmpeg cannot make or
-    measure the segment.
+    measure the segment, and where the reference is too short for this damage.
     """
     reference = out / f"{content}.reference.mkv"
     name = f"{content}.{degradation.kind}-{degradation.step}" if degradation else f"{content}.reference"
@@ -134,6 +134,9 @@ def _segment(out: Path, content: str, person: str, degradation: Degradation | No
         return None
     except subprocess.TimeoutExpired as error:
         remark(f"{name}: left out, ffmpeg took more than {error.timeout:g} s")
+        return None
+    except ValueError as error:
+        remark(f"{name}: left out, {error}")
         return None
     # The label is computed again, because targets change more often than pictures.
     return row | {"mos": label(degradation, row["vmaf"])} if degradation else row

@@ -7,6 +7,7 @@ from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 
+import av
 import cv2
 import numpy as np
 import pytest
@@ -19,7 +20,8 @@ from training.data.damage.first import first_ladders
 from training.data.damage.ladder import STEPS, apply
 from training.data.damage.network import lose_slices
 from training.data.damage.pictures import Shape, read, shape_of, write
-from training.data.degradations import ladders
+from training.data.degradations import degrade, ladders
+from training.data.ffmpeg import run_ffmpeg
 from training.data.references import make_reference
 
 FIRST = {ladder.name for ladder in first_ladders()}
@@ -99,6 +101,38 @@ def test_a_clip_of_which_pictures_are_dropped_stays_as_long_as_it_was(count: int
         assert shape_of(tmp_path / f"{step}.mkv") == shape
 
 
+@pytest.mark.parametrize("matrix", ["bt709", "smpte170m"])
+def test_pictures_that_are_not_changed_keep_their_light_and_their_matrix(matrix: str, reference: Path, tmp_path: Path) -> None:
+    source, clip = tmp_path / "source.mkv", tmp_path / "clip.mkv"
+    run_ffmpeg("-i", reference, "-vf", f"scale=out_color_matrix={matrix}", "-pix_fmt", "yuv420p", "-c:v", "ffv1", source)
+    write(read(source), shape_of(source), clip)
+    before, after = (planes_of(path) for path in (source, clip))
+    luma = shape_of(source).height
+    assert abs(after[:, :luma].mean() - before[:, :luma].mean()) < 0.3
+    assert np.abs(after[:, luma:] - before[:, luma:]).mean() < 0.8
+    assert shape_of(clip).is_bt709 == (matrix == "bt709")
+
+
+def test_a_mistaken_matrix_is_seen_from_the_first_mistake_on(reference: Path, tmp_path: Path) -> None:
+    clip = tmp_path / "clip.mkv"
+    apply(LADDERS["wrong-colour-matrix"], 0, reference, clip)
+    assert np.abs(pictures(clip) - pictures(reference)).mean() > 2
+
+
+def planes_of(clip: Path) -> NDArray[np.float64]:
+    """(N, H * 3 / 2, W): the luma and the chroma of each picture, as they are coded."""
+    with av.open(str(clip)) as container:
+        return np.stack([frame.to_ndarray().astype(np.float64) for frame in container.decode(video=0)])
+
+
+def test_a_clip_that_ends_before_its_picture_stands_still_is_refused(tmp_path: Path) -> None:
+    clip, shape = tmp_path / "clip.mkv", Shape(128, 96, Fraction(25), 12)
+    write((np.full((96, 128, 3), 8 * number, np.uint8) for number in range(12)), shape, clip)
+    with pytest.raises(ValueError, match=r"stands still from 0\.48 s on"):
+        apply(LADDERS["freeze"], 0, clip, tmp_path / "0.mkv")
+    apply(LADDERS["freeze"], 1, clip, tmp_path / "1.mkv")
+
+
 def test_every_step_says_what_its_label_is() -> None:
     for name in NEW:
         ladder = LADDERS[name]
@@ -114,8 +148,6 @@ def test_the_first_ladders_are_those_that_synth_draws_from() -> None:
 
 
 def test_a_first_ladder_makes_the_same_clip_as_synth(reference: Path, tmp_path: Path) -> None:
-    from training.data.degradations import degrade
-
     loss = [step for step in ladders() if step.kind == "loss"][2]
     degrade(reference, loss, tmp_path / "synth.mkv")
     apply(LADDERS["loss"], 2, reference, tmp_path / "ladder.mkv")

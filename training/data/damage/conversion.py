@@ -26,7 +26,9 @@ reference white of ITU-R BT.2408."""
 
 def wrong_colour_matrix(step: int, source: Path, target: Path, seed: str) -> None:
     """BT.601 and BT.709 mistaken for each other, once to five times: each converter that makes the mistake adds to it."""
-    chain = ",".join(["colormatrix=bt601:bt709"] * (step + 1))
+    # The filter says what it has made, and a viewer told so would see the right colours again.
+    named = "bt709" if shape_of(source).is_bt709 else "unknown"
+    chain = ",".join([*["colormatrix=bt601:bt709"] * (step + 1), f"setparams=colorspace={named}"])
     run_ffmpeg("-i", source, "-vf", chain, "-pix_fmt", "yuv420p", *NEAR_LOSSLESS, target)
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import av
 import numpy as np
+from av.video.reformatter import Colorspace, Interpolation
 from numpy.typing import NDArray
 
 from training.data.degradations import NEAR_LOSSLESS
@@ -20,6 +21,12 @@ Picture = NDArray[np.uint8]
 
 Change = Callable[[Picture, float], Picture]
 """(picture, its time in seconds) -> the damaged picture."""
+
+EXACT = Interpolation.BICUBIC | Interpolation.ACCURATE_RND | Interpolation.FULL_CHR_H_INT | Interpolation.FULL_CHR_H_INP
+"""How the scaler converts colours: its quick way makes a picture darker by a level or two, there and back."""
+
+EXACT_FILTER = "scale=flags=bicubic+accurate_rnd+full_chroma_int+full_chroma_inp"
+"""The same as a filter of ffmpeg."""
 
 DISPLAY_GAMMA = 2.2
 """Display value = light ** (1 / gamma), 0-1."""
@@ -35,6 +42,8 @@ class Shape:
     """Pictures per second."""
     count: int
     """Pictures."""
+    is_bt709: bool = False
+    """Whether it names the matrix of BT.709. The scaler takes all other pictures of SDR for BT.601's."""
 
 
 def shape_of(clip: Path) -> Shape:
@@ -47,23 +56,26 @@ def shape_of(clip: Path) -> Shape:
             raise ValueError(f"{clip}: it does not say how many pictures there are in a second")
         # The header's number of frames is an estimate in Matroska, so count the packets; these clips have a picture in each.
         count = sum(1 for packet in container.demux(stream) if packet.size)
-        return Shape(stream.width, stream.height, Fraction(stream.average_rate), count)
+        is_bt709 = stream.codec_context.colorspace == Colorspace.ITU709
+        return Shape(stream.width, stream.height, Fraction(stream.average_rate), count, is_bt709)
 
 
 def read(clip: Path) -> Iterator[Picture]:
     """The pictures of a clip, in order."""
     with av.open(str(clip)) as container:
         for frame in container.decode(video=0):
-            yield np.asarray(frame.to_ndarray(format="bgr24"), np.uint8)
+            yield np.asarray(frame.reformat(format="bgr24", interpolation=EXACT).to_ndarray(), np.uint8)
 
 
 def write(pictures: Iterator[Picture], shape: Shape, target: Path) -> None:
-    """Write pictures of that size at that rate, nearly lossless.
+    """Write pictures of that size at that rate and with that matrix, nearly lossless.
 
     Raises `subprocess.CalledProcessError` where ffmpeg fails, and what the iterator raises.
     """
     raw = ("-f", "rawvideo", "-pix_fmt", "bgr24", "-s", f"{shape.width}x{shape.height}", "-r", str(shape.rate), "-i", "-")
-    command = [*FFMPEG, *raw, "-pix_fmt", "yuv420p", *NEAR_LOSSLESS, "-threads", "1", str(target)]
+    matrix = ":out_color_matrix=bt709" if shape.is_bt709 else ""
+    chain = ("-vf", f"{EXACT_FILTER}{matrix}", "-pix_fmt", "yuv420p")
+    command = [*FFMPEG, *raw, *chain, *NEAR_LOSSLESS, "-threads", "1", str(target)]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stderr=subprocess.DEVNULL) as process:
         assert process.stdin is not None
         try:
