@@ -18,7 +18,7 @@ def nearest(name: str, known: Iterable[str]) -> str | None:
     return matches[0] if matches else None
 
 
-def no_such_setting(name: str, known: Iterable[str], prefix: str = "") -> str:
-    """`no such setting: did you mean broker?`. prefix: stands before the name that is offered."""
+def no_such_setting(name: str, known: Iterable[str]) -> str:
+    """`no such setting: did you mean broker?`."""
     offered = nearest(name, known)
-    return "no such setting" if offered is None else f"no such setting: did you mean {prefix}{offered}?"
+    return "no such setting" if offered is None else f"no such setting: did you mean {offered}?"

@@ -6,36 +6,44 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+RANK_SCALE = 8.0
+"""Points. The difference of a pair's scores is divided by it before the softplus."""
 
-def within_content_rank(prediction: Tensor, label: Tensor, content: Tensor, margin: float = 2.0, scale: float = 8.0) -> Tensor:
+WITHIN_MARGIN = 2.0
+"""Points by which the labels of a pair of one content must differ to count."""
+
+ACROSS_MARGIN = 15.0
+"""The same for two contents: more than measures err from one content to another."""
+
+
+def within_content_rank(prediction: Tensor, label: Tensor, content: Tensor) -> Tensor:
     """Mean softplus of how far pairs of one content are from the right order; 0 without a pair.
 
-    content: (B,) integers. Only pairs of the same content whose labels differ by more than `margin` points count: labels of
-    different contents cannot be compared where VMAF judged each against its own reference. scale: points.
+    content: (B,) integers. Only pairs of the same content whose labels differ by more than `WITHIN_MARGIN` count: labels
+    of different contents cannot be compared where VMAF judged each against its own reference.
     """
-    better = label[:, None] - label[None, :] > margin
+    better = label[:, None] - label[None, :] > WITHIN_MARGIN
     pairs = better & (content[:, None] == content[None, :])
-    if not pairs.any():
-        return prediction.new_zeros(())
-    difference = prediction[:, None] - prediction[None, :]
-    return functional.softplus(-difference[pairs] / scale).mean()
+    return _rank_loss(prediction, pairs)
 
 
-def across_content_rank(
-    prediction: Tensor, label: Tensor, content: Tensor, absolute: Tensor, margin: float = 15.0, scale: float = 8.0
-) -> Tensor:
+def across_content_rank(prediction: Tensor, label: Tensor, content: Tensor, absolute: Tensor) -> Tensor:
     """Mean softplus of how far pairs of different contents are from the right order; 0 without a pair.
 
     content: (B,) integers. absolute: (B,) bool, whether a label is against a flawless reference (`training.data.labels`): only
-    those mean the same for all contents. margin: points by which the labels of a pair must differ, more than measures err
-    from one content to another. scale: points.
+    those mean the same for all contents. Only pairs whose labels differ by more than `ACROSS_MARGIN` count.
     """
-    better = label[:, None] - label[None, :] > margin
+    better = label[:, None] - label[None, :] > ACROSS_MARGIN
     pairs = better & (content[:, None] != content[None, :]) & absolute[:, None] & absolute[None, :]
+    return _rank_loss(prediction, pairs)
+
+
+def _rank_loss(prediction: Tensor, pairs: Tensor) -> Tensor:
+    """pairs: (B, B) bool, True at [i, j] where clip i is better than clip j."""
     if not pairs.any():
         return prediction.new_zeros(())
     difference = prediction[:, None] - prediction[None, :]
-    return functional.softplus(-difference[pairs] / scale).mean()
+    return functional.softplus(-difference[pairs] / RANK_SCALE).mean()
 
 
 def within_content_correlation(prediction: Tensor, label: Tensor, content: Tensor) -> Tensor:

@@ -104,11 +104,11 @@ def load_adapter(directory: Path, dtype: torch.dtype = torch.float32) -> FVQRate
     return merged.to(dtype).eval()
 
 
-def adapter_shapes(directory: Path, dtype: torch.dtype = torch.float32) -> FVQRater:
+def adapter_shapes(directory: Path) -> FVQRater:
     """As `load_adapter`, with shapes and no numbers: the base and the adapter's layers on the device "meta", not merged."""
     base = Base.load(directory)
     config = FVQRaterConfig.from_pretrained(directory) if (directory / "config.json").exists() else None
-    network = load_base(base, dtype, config, local=True, device=META)
+    network = load_base(base, config=config, local=True, device=META)
     lora = PeftConfig.from_pretrained(directory, local_files_only=True)
     _check_config(lora, network)
     with torch.device(META):
@@ -123,7 +123,7 @@ def adapter_shapes(directory: Path, dtype: torch.dtype = torch.float32) -> FVQRa
             f"its weights do not fit base {base.model} ({wrong[0]}): it was trained on another version of the base, or its "
             "configuration is not its own; train it again on this base"
         )
-    return network_of(adapted).to(dtype).eval()
+    return network_of(adapted).eval()
 
 
 def _check_config(config: PeftConfig, network: FVQRater) -> None:

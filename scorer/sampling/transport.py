@@ -51,9 +51,9 @@ class Layout:
     size: int
 
 
-def layout_of(data: bytes, start: int = 0) -> Layout | None:
-    """The layout of the first packets from `start` on, None where there are none."""
-    place = data.find(SYNC, start)
+def layout_of(data: bytes) -> Layout | None:
+    """The layout of the first packets, None where there are none."""
+    place = data.find(SYNC)
     while place >= 0:
         for size in PACKET_SIZES:
             if data[place : place + SYNCED * size : size] == bytes([SYNC] * SYNCED):

@@ -97,9 +97,9 @@ def rows(title: str, meaning: str = "", width: int = 12) -> table.Panel:
     return table.Panel().title(title).description(meaning).span(width).height(8)
 
 
-def figure(title: str, unit: str, meaning: str = "", width: int = 4) -> stat.Panel:
+def figure(title: str, unit: str, meaning: str = "") -> stat.Panel:
     """A panel with one number."""
-    return stat.Panel().title(title).description(meaning).unit(unit).span(width).height(4)
+    return stat.Panel().title(title).description(meaning).unit(unit).span(4).height(4)
 
 
 def stream_links(stream: str) -> models.DynamicConfigValue:

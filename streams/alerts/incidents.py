@@ -89,14 +89,12 @@ def load_ladders(path: Path | None = None) -> list[Ladder]:
     return ladders
 
 
-def make_stream(
-    ladder: Ladder, days: float, dice: np.random.Generator, with_incidents: bool = True
-) -> tuple[NDArray[np.float64], list[Incident]]:
+def make_stream(ladder: Ladder, days: float, dice: np.random.Generator) -> tuple[NDArray[np.float64], list[Incident]]:
     """The scores of a stream, one for each segment, 0 to 100 points, and its incidents. days: its length, more than 0."""
     count = int(days * DAY_SECONDS / SEGMENT_SECONDS)
     usual_at = dice.uniform(ladder.position_of(100.0), ladder.position_of(MIN_USUAL_SCORE))
     positions, below = np.full(count, usual_at), np.zeros(count)
-    incidents = list(_incidents(count, dice)) if with_incidents else []
+    incidents = list(_incidents(count, dice))
     for incident in incidents:
         lowered = ladder.expected_score(usual_at) - incident.depth
         bad_at = ladder.position_of(lowered)

@@ -25,20 +25,20 @@ class Drop:
     after: float | None
 
 
-def find_drops(scores: Sequence[float], drop: float = DROP) -> list[Drop]:
-    """Stretches in which the score is more than `drop` points below the usual score.
+def find_drops(scores: Sequence[float]) -> list[Drop]:
+    """Stretches in which the score is more than `DROP` points below the usual score.
 
     The usual score is the median of the last 10 good segments. A stretch ends before the first segment whose score is at
-    most `drop / 2` points below it.
+    most `DROP / 2` points below it.
     """
     drops: list[Drop] = []
     good: list[float] = []
     first: int | None = None
     for index, score in enumerate(scores):
         usual = median(good[-10:]) if good else score
-        if first is None and score < usual - drop:
+        if first is None and score < usual - DROP:
             first = index
-        elif first is not None and score >= usual - drop / 2:
+        elif first is not None and score >= usual - DROP / 2:
             drops.append(Drop(first, usual, min(scores[first:index]), index, score))
             first = None
         if first is None:

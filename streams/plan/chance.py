@@ -34,9 +34,9 @@ def busiest(streams: int, workers: int) -> int:
     return 0
 
 
-def least(fits: Callable[[int], bool], start: int = 1) -> int:
-    """The smallest whole number from `start` on that fits; where a number fits, so do all that are larger."""
-    low, step = start - 1, 1
+def least(fits: Callable[[int], bool]) -> int:
+    """The smallest whole number from 1 on that fits; where a number fits, so do all that are larger."""
+    low, step = 0, 1
     while not fits(low + step):
         low, step = low + step, step * 2
     high = low + step

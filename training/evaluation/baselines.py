@@ -63,14 +63,9 @@ def measure_all(rows: Sequence[Mapping[str, Any]], labels: Path, jobs: int) -> M
     return measured
 
 
-def regression(
-    statistics: NDArray[np.float32], labels: NDArray[np.float64], wanted: NDArray[np.float32], cost: float
-) -> list[float]:
-    """Scores (M,) for the `wanted` statistics (M, D), by a support-vector regression of labels (N,) on statistics (N, D).
-
-    cost: the regression's C.
-    """
-    machine = make_pipeline(StandardScaler(), SVR(C=cost, epsilon=2))
+def regression(statistics: NDArray[np.float32], labels: NDArray[np.float64], wanted: NDArray[np.float32]) -> list[float]:
+    """Scores (M,) for the `wanted` statistics (M, D), by a support-vector regression of labels (N,) on statistics (N, D)."""
+    machine = make_pipeline(StandardScaler(), SVR(C=30, epsilon=2))
     return np.asarray(machine.fit(statistics, labels).predict(wanted)).tolist()
 
 
@@ -96,8 +91,7 @@ def learned_baselines(
 ) -> dict[str, list[float]]:
     """Name -> scores for the `wanted` statistics (M, D), by regressions that are fitted on the measured rows."""
     labels = np.array([float(rows[int(place)]["mos"]) for place in measured.place])
-    brisque = regression(measured.statistics[:, BRISQUE], labels, wanted[:, BRISQUE], cost=30)
     return {
-        "BRISQUE statistics + SVR": brisque,
-        "all statistics + SVR": regression(measured.statistics, labels, wanted, cost=30),
+        "BRISQUE statistics + SVR": regression(measured.statistics[:, BRISQUE], labels, wanted[:, BRISQUE]),
+        "all statistics + SVR": regression(measured.statistics, labels, wanted),
     }

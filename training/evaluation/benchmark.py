@@ -118,13 +118,13 @@ def _learned(
         train_rows = read_labels(train_data)
         measured = measure_all(train_rows, train_data, jobs)
         train_truths = np.array([float(train_rows[int(place)]["mos"]) for place in measured.place])
-        return regression(measured.statistics[:, columns], train_truths, statistics, cost=30)
+        return regression(measured.statistics[:, columns], train_truths, statistics)
     people = len({row["person"] for row in rows})
     if people < 2:
         return None
 
     def fit_and_score(inside: Sequence[int], outside: Sequence[int]) -> list[float]:
-        return regression(statistics[inside], truths[inside], statistics[outside], cost=30)
+        return regression(statistics[inside], truths[inside], statistics[outside])
 
     return cross_validated(rows, fit_and_score, folds=min(FOLDS, people)).tolist()
 

@@ -82,7 +82,7 @@ def test_cross_validation_never_scores_a_person_that_it_was_fitted_on() -> None:
         assert not {rows[i]["person"] for i in inside} & {rows[i]["person"] for i in outside}
         return [float(i) for i in outside]
 
-    assert cross_validated(rows, fit_and_score).tolist() == list(range(40))
+    assert cross_validated(rows, fit_and_score, 5).tolist() == list(range(40))
 
 
 def test_equal_scores_are_not_in_order() -> None:

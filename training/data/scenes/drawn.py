@@ -49,10 +49,10 @@ class Sheet:
         self._image = Image.new("RGB", (2 * size[0], 2 * size[1]), ground)
         self._draw = ImageDraw.Draw(self._image)
 
-    def box(self, x: float, y: float, w: float, h: float, fill: Colour, round_by: float = 0) -> None:
+    def box(self, x: float, y: float, w: float, h: float, fill: Colour) -> None:
         """A rectangle, in px of the finished picture."""
         if w > 0 and h > 0:
-            self._draw.rounded_rectangle((2 * x, 2 * y, 2 * (x + w), 2 * (y + h)), 2 * round_by, fill)
+            self._draw.rectangle((2 * x, 2 * y, 2 * (x + w), 2 * (y + h)), fill)
 
     def disc(self, x: float, y: float, radius: float, fill: Colour) -> None:
         """A filled circle."""

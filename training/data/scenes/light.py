@@ -29,10 +29,10 @@ def _spot(size: Size, x: float, y: float, radius: float) -> Floats:
     return np.asarray(1 / (1 + (((across - x) ** 2 + (down - y) ** 2) / radius**2) ** 2), np.float32)[..., None]
 
 
-def _tint(stage: Set, least: float = 0.25) -> NDArray[np.float32]:
+def _tint(stage: Set) -> NDArray[np.float32]:
     """A strong colour, (3,), its largest channel 1."""
-    tint = stage.rng.uniform(least, 1.0, 3)
-    tint[int(stage.rng.integers(3))] = least
+    tint = stage.rng.uniform(0.25, 1.0, 3)
+    tint[int(stage.rng.integers(3))] = 0.25
     return np.asarray(tint / tint.max(), np.float32)
 
 
