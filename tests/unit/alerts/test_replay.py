@@ -25,7 +25,6 @@ from tests.support.processes import fvq
 
 TODAY = AlertPolicy()
 SEGMENTS = 1200
-NEVER_LOW = parse_policy({"alerts": {"low_quality": {"enabled": False}}})
 bursts = st.lists(st.tuples(st.integers(1, 12), st.sampled_from([80.0, 45.0, 10.0]), st.integers(0, 20)), max_size=12)
 """Of each burst: how many segments, their score, and the segments that are missing after it."""
 

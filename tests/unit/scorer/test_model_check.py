@@ -30,8 +30,6 @@ from scorer.spec import SPEC_FILE
 from tests.support import tiny
 from tests.support.processes import ROOT
 
-FILES = ("adapter_config.json", "config.json", SPEC_FILE)
-
 
 @pytest.fixture
 def whole(tmp_path: Path) -> Path:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -42,8 +41,6 @@ UNKNOWN = {
     "interlaced": ("-vf", "scale=160:96", "-flags", "+ilme+ildct", "-x264-params", "tff=1"),
     "mpeg4": ("-c:v", "mpeg4"),
 }
-
-Opens = Callable[..., Any]
 
 
 @pytest.mark.parametrize("ending", ["mp4", "ts"])
