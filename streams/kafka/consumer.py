@@ -195,6 +195,14 @@ def read_whole(reader: Any, connection: Connection, topic: str) -> Iterator[Any]
     return read_to_end(reader, partitions)
 
 
+def assign_at_end(consumer: Any, partitions: Sequence[TopicPartition]) -> None:
+    """Assign partitions to a reader in no group: it reads what comes after this call. Raises `KafkaError`."""
+    consumer.assign(partitions)
+    consumer.seek_to_end(*partitions)
+    for partition in partitions:
+        consumer.position(partition)  # seek_to_end() is lazy: this call asks the broker
+
+
 def poll_until(consumer: Any, done: threading.Event) -> Iterator[Any]:
     """New records until `done` is set, and then those that are there already, for which it waits `LAST_SECONDS` at most."""
 

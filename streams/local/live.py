@@ -23,7 +23,7 @@ from streams.ingest.pages import PageError, ask_status
 from streams.ingest.push.address import push_sources_of
 from streams.kafka.clients import open_reader
 from streams.kafka.connection import Connection
-from streams.kafka.consumer import TopicPartition, poll_until
+from streams.kafka.consumer import TopicPartition, assign_at_end, poll_until
 from streams.local.live_run import LiveRun
 from streams.local.live_view import LiveView
 from streams.local.processes import (
@@ -34,12 +34,9 @@ from streams.local.processes import (
     running,
     tell_to_stop,
     wait_for_agents,
-    wait_ready,
-    worker_settings,
 )
-from streams.local.wall import Wall, start_wall
+from streams.local.wall import Wall, start_wall, start_worker
 from streams.ports import free_port
-from streams.privacy.statement import kept_lines
 from streams.settings import Settings
 
 STATUS_SECONDS = 0.5
@@ -110,16 +107,9 @@ def run_live_up(settings: Settings, following: Following, *, seconds: float | No
         run = LiveRun(following.names, connection.named)
         media = following.folders
         wall = start_wall(stack, settings, connection.servers, media, view.note) if keep or not as_json else None
-        port = free_port("127.0.0.1")
         # Recordings may be as old as they like, unless the user says otherwise.
         fast = following.recorded and settings.source("live_window").kind == "default"
-        changes = worker_settings(settings, connection.servers, media, port, fast) | (wall.links if wall is not None else {})
-        worker = stack.enter_context(running(["worker"], changes))
-        if wall is not None:
-            stack.callback(wall.end)
-        view.note(f"broker {connection.servers}, worker {worker.pid}, metrics at http://127.0.0.1:{port}/metrics")
-        view.note(kept_lines(parts.keeping(settings))[0])  # the worker's own lines are not shown here
-        wait_ready(worker, port)
+        worker = start_worker(stack, settings, connection.servers, media, fast, wall, view.note)
         stopped = _follow(settings, connection, following, view, run, worker, wall, seconds)
         view.summary(run)
         if run.problem:
@@ -217,10 +207,7 @@ class _Follower:
             for topic in answer_topics(connection)
             for number in sorted(self._consumer.partitions_for_topic(topic) or ())
         ]
-        self._consumer.assign(partitions)
-        self._consumer.seek_to_end(*partitions)
-        for partition in partitions:
-            self._consumer.position(partition)  # asks for the end now: what comes after this line is read
+        assign_at_end(self._consumer, partitions)
         self._thread = threading.Thread(target=self._read, name="answers", daemon=True)
 
     def __enter__(self) -> _Follower:

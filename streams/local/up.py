@@ -21,21 +21,11 @@ from streams.ingest.files import cut_all, events_of, find_sources, in_order
 from streams.kafka.clients import open_reader
 from streams.kafka.connection import Connection
 from streams.kafka.consumer import poll_until
-from streams.local.processes import (
-    FOLLOWER_SECONDS,
-    answer_topics,
-    own_kafka,
-    running,
-    wait_for_agents,
-    wait_ready,
-    worker_settings,
-)
+from streams.local.processes import FOLLOWER_SECONDS, answer_topics, own_kafka, wait_for_agents
 from streams.local.run import Run
 from streams.local.view import View, print_json
-from streams.local.wall import Wall, start_wall
+from streams.local.wall import Wall, start_wall, start_worker
 from streams.media import ffmpeg
-from streams.ports import free_port
-from streams.privacy.statement import kept_lines
 from streams.settings import Settings
 
 ANSWER_SECONDS = 120.0
@@ -61,14 +51,7 @@ def run_up(settings: Settings, source: Path, *, fast: bool, segment_seconds: flo
         segments, problems = cut_all(sources, work, segment_seconds, parts.cut_limits(settings))
         for unplayed, reason in problems.items():
             view.problem("not played", f"{unplayed.path}: {reason}")
-        port = free_port("127.0.0.1")
-        changes = worker_settings(settings, connection.servers, [work], port, fast) | (wall.links if wall is not None else {})
-        worker = stack.enter_context(running(["worker"], changes))
-        if wall is not None:
-            stack.callback(wall.end)
-        view.note(f"broker {connection.servers}, worker {worker.pid}, metrics at http://127.0.0.1:{port}/metrics")
-        view.note(kept_lines(parts.keeping(settings))[0])  # the worker's own lines are not shown here
-        wait_ready(worker, port)
+        worker = start_worker(stack, settings, connection.servers, [work], fast, wall, view.note)
         start = datetime.now(UTC)
         run = Run([event for source, cuts in segments.items() for event in events_of(source, cuts, start, {})], connection.named)
         _play(settings, connection, view, run, worker, wall, fast)

@@ -1,4 +1,4 @@
-"""The wall of `fvq up`: the same `fvq web` as on a cluster, as a child beside the worker, on loopback alone."""
+"""The worker and the wall of `fvq up`: the same commands as on a cluster, as children, on loopback alone."""
 
 from __future__ import annotations
 
@@ -9,8 +9,10 @@ from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
-from streams.local.processes import own_settings, running, tell_to_stop
+from streams import parts
+from streams.local.processes import own_settings, running, tell_to_stop, wait_ready, worker_settings
 from streams.ports import free_port
+from streams.privacy.statement import kept_lines
 from streams.settings import Settings
 
 KEEP_SECONDS = 0.25
@@ -77,3 +79,27 @@ def start_wall(stack: ExitStack, settings: Settings, broker: str, media: Sequenc
     wall = Wall(stack.enter_context(running(["web", "--quiet"], changes)), address, links, tell)
     tell(f"the wall: {wall.address}")
     return wall
+
+
+def start_worker(
+    stack: ExitStack,
+    settings: Settings,
+    broker: str,
+    media: Sequence[Path],
+    fast: bool,
+    wall: Wall | None,
+    tell: Callable[[str], None],
+) -> subprocess.Popen[bytes]:
+    """A worker on this broker that is ready, whose alerts link to the wall. The stack's end ends both beside each other.
+
+    media: folders of segments. fast: no segment is too old. Raises `MediaError` where it ends, or is not ready in time.
+    """
+    port = free_port("127.0.0.1")
+    changes = worker_settings(settings, broker, media, port, fast) | (wall.links if wall is not None else {})
+    worker = stack.enter_context(running(["worker"], changes))
+    if wall is not None:
+        stack.callback(wall.end)
+    tell(f"broker {broker}, worker {worker.pid}, metrics at http://127.0.0.1:{port}/metrics")
+    tell(kept_lines(parts.keeping(settings))[0])  # the worker's own lines are not shown here
+    wait_ready(worker, port)
+    return worker

@@ -22,7 +22,7 @@ from streams.events import MODELS_TOPIC, ModelUpdate
 from streams.kafka.agent import Agent
 from streams.kafka.clients import open_reader
 from streams.kafka.connection import Connection
-from streams.kafka.consumer import TopicPartition
+from streams.kafka.consumer import TopicPartition, assign_at_end
 
 log = logging.getLogger(__name__)
 
@@ -66,7 +66,8 @@ def follow_agent(scorer: ReloadingScorer, connection: Connection, name: str = "m
 
     def run(stop: threading.Event) -> None:
         try:
-            reader = _open_at_end(connection)
+            reader: Any = open_reader(connection)  # in no group, so that every worker reads all announcements
+            assign_at_end(reader, [TopicPartition(connection.named(MODELS_TOPIC), 0)])
         finally:
             # Refresh after the reader has its position, so that no announcement is missed in between. Refresh also if no broker
             # answers: the registry does not need one.
@@ -92,13 +93,3 @@ def _is_about(model: str, value: bytes | None) -> bool:
     except EventError as error:
         log.warning("an announcement of a model cannot be read: %s", error)
         return False
-
-
-def _open_at_end(connection: Connection) -> Any:
-    """A reader of the announcements from now on. It is in no group, so that every worker reads all announcements."""
-    reader: Any = open_reader(connection)
-    partition = TopicPartition(connection.named(MODELS_TOPIC), 0)
-    reader.assign([partition])
-    reader.seek_to_end(partition)
-    reader.position(partition)  # seek_to_end() is lazy: this call asks the broker
-    return reader
