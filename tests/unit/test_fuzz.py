@@ -23,10 +23,12 @@ from tests.support.media import make_clip
 
 
 async def test_each_mutated_event_is_answered(tmp_path: Path) -> None:
-    report = await fuzz_events(1000, seed=2, folder=tmp_path)
+    report = await fuzz_events(1000, seed=1, folder=tmp_path)
     assert report.findings == []
     assert report.outcomes.total() == 1000
     assert {"scored", "skipped", "dead letter: event", "dead letter: refused"} < set(report.outcomes)
+    # Only the few whose `start` was mutated: those that are skipped because there is too much to do try no address.
+    assert report.outcomes["skipped"] < 30
 
 
 @pytest.mark.slow
