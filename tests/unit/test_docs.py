@@ -16,7 +16,17 @@ from pydantic import TypeAdapter, ValidationError
 from streams.cli.app import app
 from streams.settings import Settings, load_settings
 from streams.worker import STOP_SECONDS
-from tests.support.documentation import PAGES, Command, anchors_of, code_blocks, code_spans, commands_of, links_of, variants
+from tests.support.documentation import (
+    FENCE,
+    PAGES,
+    Command,
+    anchors_of,
+    code_blocks,
+    code_spans,
+    commands_of,
+    links_of,
+    variants,
+)
 from tests.support.processes import ROOT
 
 ENVIRONMENT_FILE = ROOT / "docs/first-worker.md"
@@ -287,6 +297,23 @@ def test_a_wrong_name_is_found() -> None:
 def test_a_wrong_link_is_found() -> None:
     text = "[a](alerts.md) [b](alerts.md#the-policy) [c](alert.md) [d](alerts.md#policy) ![e](none.png) [f](https://a.example/x)"
     assert problems_of_links(ROOT / "docs/queue.md", text) == ["alert.md", "alerts.md#policy", "none.png"]
+
+
+def rows_without_a_table(text: str) -> list[str]:
+    """Rows of tables that are shown as text: no header and no line below it stand over them."""
+    blocks = [block.strip("\n").splitlines() for block in re.split(r"\n(?!\|)|(?<!\|)\n(?=\|)", FENCE.sub("", text))]
+    return [
+        block[0] for block in blocks if block and block[0].startswith("|") and not re.match(r"\|[-:| ]+\|$", "".join(block[1:2]))
+    ]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_each_row_is_in_a_table(page: Path) -> None:
+    assert rows_without_a_table(page.read_text()) == []
+
+
+def test_a_row_without_a_table_is_found() -> None:
+    assert rows_without_a_table("| a |\n|---|\n| b |\n\n| c |\nword\n| d |\n") == ["| c |", "| d |"]
 
 
 def test_a_synopsis_stands_for_all_its_forms() -> None:
