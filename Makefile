@@ -67,7 +67,7 @@ bench-web: setup ## the wall's page with 2,000 streams in Chromium: frames, long
 	@scripts/browser
 	@$(PY) -m tests.bench.web --write
 
-chaos: setup servers ## kill, hang and fill what the workers rely on; account for every segment (10 minutes)
+chaos: setup servers ## kill, hang and fill what the workers rely on; account for every segment (10 minutes on two free cores)
 	@$(PY) -m tests.chaos
 
 fuzz: setup ## answer 20,000 mutated events, 5,000 bodies and 2,000 media files, within limits (1 minute)

@@ -1,13 +1,14 @@
-"""The run of all faults: what happens when its time is up."""
+"""The run of all faults: what it shows, and what happens when its time is up."""
 
 from __future__ import annotations
 
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
-from tests.chaos.__main__ import end
+from tests.chaos.__main__ import Progress, end
 
 STUBBORN = "import signal, sys; signal.signal(signal.SIGINT, signal.SIG_IGN); print('ready', flush=True); signal.pause()"
 WILLING = "import signal; print('ready', flush=True); signal.pause()"
@@ -25,3 +26,16 @@ def test_a_lane_that_does_not_end_is_killed_and_the_others_end_by_themselves(cap
     assert lanes[0].returncode == -9
     assert lanes[1].returncode != -9
     assert "lane 0 did not end within 2 s" in capsys.readouterr().out
+
+
+def test_each_fault_is_named_once_when_it_is_over(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    first, second = tmp_path / "0.json", tmp_path / "1.json"
+    progress = Progress([first, second])
+    second.write_text('{"fault": "scorer hangs", "segments": 12, "lost": 0}\n{"fault": "half of a l')
+    progress.look()
+    progress.look()
+    assert capsys.readouterr().out.splitlines() == ["   0 s  scorer hangs: 12 segments, 0 lost"]
+    first.write_text('{"fault": "broker killed", "segments": 3, "lost": 1}\n')
+    progress.look()
+    assert capsys.readouterr().out.splitlines() == ["   0 s  broker killed: 3 segments, 1 lost"]
+    assert [row["fault"] for row in progress.rows] == ["broker killed", "scorer hangs"]
