@@ -16,7 +16,6 @@ import json
 import os
 import re
 import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Callable
@@ -33,6 +32,7 @@ from streams.kafka.topics import create_topics
 from streams.plan.measure import processor
 from tests.bench.arguments import parser_of
 from tests.bench.lean_origin import SECONDS, appears
+from tests.bench.progress import say
 from tests.support.documentation import replace_marked
 from tests.support.pages import read_page
 from tests.support.processes import FVQ, PYTHON, ROOT, Worker
@@ -178,7 +178,7 @@ def measure(count: int) -> tuple[list[Run], dict[str, float]]:
                 moments.append(counts(page, ingester.pid, origin.pid, kafka.pid))
 
             def stay(seconds: float, what: str) -> None:
-                print(f"{what}, {seconds:g} s", file=sys.stderr, flush=True)
+                say(f"{what}, {seconds:g} s")
                 time.sleep(seconds)
 
             stay(JOINING, "sources are joined")

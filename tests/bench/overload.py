@@ -26,6 +26,7 @@ from streams.kafka.connection import Connection
 from streams.kafka.topics import create_topics
 from tests.bench.arguments import parser_of
 from tests.bench.pipeline import make_segments
+from tests.bench.progress import say
 from tests.support.processes import ROOT, Worker
 from tests.support.servers import KafkaServer
 from tests.support.topics import Follower, produce
@@ -104,13 +105,16 @@ def measure(minutes: float, streams: int) -> Result:
         ).start()  # fmt: skip
         show, follower = Show(kafka.broker, segments, streams), Follower(kafka.broker, SCORES_TOPIC)
         try:
+            say("the first scores, and the rate with a backlog")
             produce(kafka.broker, SEGMENTS_TOPIC, show.events(8))
             wait_for("the first scores", lambda: len(follower.read()) == 8, 120)
             started = time.monotonic()
             produce(kafka.broker, SEGMENTS_TOPIC, show.events(80))
             wait_for("the scores of the backlog", lambda: len(follower.read()) == 88, 120)
             rate = 80 / (time.monotonic() - started)
+            say(f"{OVERLOAD:g}x {rate:.1f} segments/s for {minutes:g} minutes")
             offered = show.play(OVERLOAD * rate, minutes * 60)
+            say("half of the rate, until segments are answered in time again")
             began, recovery = time.monotonic(), 0.0
             while recovery < 4 * LIVE_WINDOW:
                 offered += show.play(rate / 2, 1.0)

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import json
 import os
-import sys
 import tempfile
 import time
 from collections.abc import Callable
@@ -24,6 +23,7 @@ from streams.plan.measure import processor
 from tests.bench import around, looks, stages, startup, whole
 from tests.bench.arguments import parser_of
 from tests.bench.looks import Content, Look
+from tests.bench.progress import say
 from tests.support.documentation import replace_marked
 from tests.support.processes import ROOT
 
@@ -184,11 +184,6 @@ TABLES: dict[str, Callable[[Bench], Table]] = {
 
 def _plain(row: Look) -> dict[str, Any]:
     return asdict(row) | {"content": row.content.name, "gop": row.content.gop, "full": row.full, "ratio": row.decode / row.full}
-
-
-def say(text: str) -> None:
-    """Tell what is being done."""
-    print(text, file=sys.stderr, flush=True)
 
 
 def main() -> None:

@@ -1,4 +1,4 @@
-"""`make bench`: throughput of the whole path against a bare decode of the same segments, in one run.
+"""Throughput of the whole path against a bare decode of the same segments, in one run.
 
     python -m tests.bench.pipeline [--segments 60] [--height 720] [--json]
 

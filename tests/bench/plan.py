@@ -21,7 +21,6 @@ from __future__ import annotations
 import json
 import os
 import subprocess
-import sys
 import tempfile
 import time
 from dataclasses import dataclass, replace
@@ -45,6 +44,7 @@ from streams.plan.view import Line, lines, shown
 from streams.ports import free_port
 from tests.bench.arguments import parser_of
 from tests.bench.pipeline import DEMO, make_segments
+from tests.bench.progress import say
 from tests.support.cpu import group_cpu_seconds, machine_cpu_seconds
 from tests.support.documentation import replace_marked
 from tests.support.media import ffmpeg
@@ -215,11 +215,6 @@ def rate_of(answered: np.ndarray) -> float:
     """Answers per second over the middle of a backlog. answered: (N,) times of the answers, ascending, s."""
     first, last = len(answered) // 10, len(answered) * 9 // 10
     return float((last - first) / (answered[last] - answered[first]))
-
-
-def say(text: str) -> None:
-    """Tell what is being done."""
-    print(text, file=sys.stderr, flush=True)
 
 
 def validation(result: Result) -> list[str]:

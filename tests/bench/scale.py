@@ -34,6 +34,7 @@ from streams.plan.measure import processor
 from streams.ports import free_port
 from tests.bench.arguments import parser_of
 from tests.bench.pipeline import make_segments
+from tests.bench.progress import say
 from tests.support.cpu import group_cpu_seconds
 from tests.support.documentation import replace_marked
 from tests.support.pages import metric
@@ -165,11 +166,6 @@ def hold(pid: int, cores: list[int]) -> None:
     """Let all threads of a process run on these cores only."""
     for thread in Path(f"/proc/{pid}/task").iterdir():
         os.sched_setaffinity(int(thread.name), cores)
-
-
-def say(text: str) -> None:
-    """Tell what is being done."""
-    print(text, file=sys.stderr, flush=True)
 
 
 def table(runs: list[Run]) -> list[str]:

@@ -32,6 +32,7 @@ from scorer.remote.replica import Limits
 from scorer.remote.serve import serve
 from scorer.remote.wire import MEDIA_TYPE, pack
 from scorer.spec import ClipScore, ModelId, ModelInput
+from tests.bench.progress import say
 from tests.support.processes import PYTHON, ROOT, clean_environment
 from tests.support.serve_process import SPEC, STATISTICS, TOKEN, clips_of, fvq_serve
 
@@ -74,6 +75,7 @@ class Overload:
 
 def bare_rate() -> float:
     """Clips per second of the model alone: the best of some batches. It runs in a process of its own."""
+    say("the bare model")
     command = [PYTHON, "-m", "tests.bench.serve", "--bare"]
     done = subprocess.run(command, cwd=ROOT, env=clean_environment(), capture_output=True, text=True, check=True)
     return float(done.stdout)
@@ -122,6 +124,7 @@ def measure_host(host: str, port: int, bare: float, rounds: int) -> list[Served]
     """All cases against one server."""
     rows = []
     for clients, clips in CASES:
+        say(f"{host}: {clients} clients, {clips} clips in a body")
         body = pack(clips_of(clips), SPEC)
         requests = max(rounds, -(-LEAST_CLIPS // (clients * clips)))
         drive(port, 1, [body], 1)
@@ -134,6 +137,7 @@ def measure_host(host: str, port: int, bare: float, rounds: int) -> list[Served]
 
 def measure_overload(port: int, bare: float) -> Overload:
     """Requests of 8 clips at twice the bare rate."""
+    say(f"twice the bare rate, {OVERLOAD_SECONDS:.0f} s")
     body, pause = pack(clips_of(BATCH), SPEC), BATCH / (2 * bare)
     answers: list[tuple[int, float, bool]] = []
 
@@ -198,6 +202,7 @@ def serve_sleeping() -> None:
 
 def layer_cpu(clients: int, clips: int) -> float:
     """CPU milliseconds of the server's process for each clip, with an engine that needs none."""
+    say(f"CPU of the serving layer: {clients} clients, {clips} clips in a body")
     command = [PYTHON, "-m", "tests.bench.serve", "--sleeping"]
     with subprocess.Popen(command, cwd=ROOT, env=clean_environment(), stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None

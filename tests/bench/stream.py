@@ -29,6 +29,7 @@ from streams.events import SCORES_TOPIC, SEGMENTS_TOPIC, SegmentEvent
 from streams.kafka.connection import Connection
 from streams.kafka.topics import create_topics
 from tests.bench.arguments import parser_of
+from tests.bench.progress import say
 from tests.support.processes import FREE_WORKER, PYTHON, Worker
 from tests.support.servers import InfluxServer, KafkaServer
 from tests.support.waiting import wait_for
@@ -110,13 +111,17 @@ async def bare_loop(broker: str, count: int, batch: int) -> None:
 
 def measure_bare(broker: str, count: int, media: Path, batch: int) -> float:
     """Events per second of the bare loop, on new topics."""
+    say(f"the bare loop, {batch} answers acknowledged together")
     fill(broker, count, media)
     asyncio.run(bare_loop(broker, count, batch))
     return rate(broker, count)
 
 
-def measure_worker(broker: str, count: int, media: Path, batch: int, command: list[str] = FREE_WORKER, **settings: str) -> float:
-    """Events per second of a worker, on new topics. command: runs in place of `fvq worker`."""
+def measure_worker(
+    name: str, broker: str, count: int, media: Path, batch: int, command: list[str] = FREE_WORKER, **settings: str
+) -> float:
+    """Events per second of a worker, on new topics. name: what is shown of it. command: runs in place of `fvq worker`."""
+    say(name)
     fill(broker, count, media)
     worker = Worker(
         "bench", media.parent, command=command, FVQ_BROKER=broker, FVQ_MEDIA_ROOTS=str(media.parent),
@@ -151,14 +156,14 @@ def main() -> None:
             influxdb.start(seconds=1200)
             influx = {"FVQ_INFLUX_URL": influxdb.url, "FVQ_INFLUX_TOKEN_FILE": str(influxdb.token_file)}
             before = measure_bare(kafka.broker, count, media, batch)
-            faust = measure_worker(kafka.broker, count, media, batch, command=BARE_FAUST)
+            faust = measure_worker("bare Faust", kafka.broker, count, media, batch, command=BARE_FAUST)
             alone = {"FVQ_ALERTS": "false", "FVQ_HARVEST": "false"}
             rates = {
-                "none": measure_worker(kafka.broker, count, media, batch, FVQ_TEST_SINK="none", **alone),
-                "SQLite": measure_worker(kafka.broker, count, media, batch, **alone),
-                "InfluxDB": measure_worker(kafka.broker, count, media, batch, **alone, **influx),
+                "none": measure_worker("worker, no sink", kafka.broker, count, media, batch, FVQ_TEST_SINK="none", **alone),
+                "SQLite": measure_worker("worker, SQLite", kafka.broker, count, media, batch, **alone),
+                "InfluxDB": measure_worker("worker, InfluxDB", kafka.broker, count, media, batch, **alone, **influx),
             }
-            whole = measure_worker(kafka.broker, count, media, batch, **influx)
+            whole = measure_worker("worker, InfluxDB, agents", kafka.broker, count, media, batch, **influx)
             after = measure_bare(kafka.broker, count, media, batch)
             single = measure_bare(kafka.broker, count, media, 1)
         finally:

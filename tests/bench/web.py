@@ -31,6 +31,7 @@ from selenium import webdriver
 from streams.plan.measure import processor
 from streams.ports import free_port
 from tests.bench.arguments import parser_of
+from tests.bench.progress import say
 from tests.support.browser import chromium, set_size
 from tests.support.documentation import replace_marked
 from tests.support.processes import ROOT
@@ -125,6 +126,7 @@ def served(streams: int) -> Iterator[str]:
 
 def watch(browser: webdriver.Chrome, name: str, seconds: float) -> Result:
     """Watch the page as it is for so long."""
+    say(f"{name}, {seconds:g} s")
     browser.execute_script("window.measured = { frames: [], tasks: [], messages: [] };")
     busy = _metrics(browser)["TaskDuration"]
     begun = time.monotonic()
