@@ -37,9 +37,6 @@ class PageOptions:
     digit_votes: bool = False
 
 
-PortOption = Annotated[int, typer.Option(min=0, max=65535, help="Port of the page; 0 takes a free one.")]
-
-
 @app.callback(invoke_without_command=True)
 def rate(context: typer.Context) -> None:
     """Without a command: serve the page."""
@@ -49,7 +46,7 @@ def rate(context: typer.Context) -> None:
 
 @app.command("serve")
 def rate_serve(
-    port: PortOption = DEFAULT_PORT,
+    port: Annotated[int, typer.Option(min=0, max=65535, help="Port of the page; 0 takes a free one.")] = DEFAULT_PORT,
     scale: Annotated[str, typer.Option(help="acr: five levels, ITU-T P.910; slider: 0-100.")] = "acr",
     pause_after: Annotated[int, typer.Option(min=1, help="Ratings after which the page asks for a pause.")] = 40,
     enlarge: Annotated[int, typer.Option(min=1, max=8, help="Screen pixels per clip pixel: 1 shows clips at native size.")] = 1,
@@ -61,7 +58,10 @@ def rate_serve(
 
 
 @app.command("add")
-def rate_add(name: Annotated[str, typer.Argument(help="The rater.")], port: PortOption = DEFAULT_PORT) -> None:
+def rate_add(
+    name: Annotated[str, typer.Argument(help="The rater.")],
+    port: Annotated[int, typer.Option(min=1, max=65535, help="Port of the page, for the link.")] = DEFAULT_PORT,
+) -> None:
     """Add a rater; prints their token and link, which are shown this once."""
     from streams.rating.store import RatingStore
 

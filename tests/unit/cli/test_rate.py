@@ -48,6 +48,13 @@ def test_a_link_names_a_host_that_raters_can_open(tmp_path: Path, monkeypatch: p
     assert f"link   http://{shown}:8091/#token=" in added.stdout
 
 
+def test_a_link_needs_the_port_of_a_page(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FVQ_DATA_DIR", str(tmp_path))
+    refused = CliRunner().invoke(app, ["rate", "add", "ada", "--port", "0"])
+    assert refused.exit_code == 2
+    assert "no raters yet" in CliRunner().invoke(app, ["rate", "ls"]).output
+
+
 def test_an_address_that_cannot_be_listened_on_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("FVQ_DATA_DIR", str(tmp_path))
     with socket.create_server(("127.0.0.1", 0)) as other:
