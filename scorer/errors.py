@@ -1,4 +1,4 @@
-"""The errors of the way from a clip to a score."""
+"""The errors that a user can act on which `scorer` and `training` raise, and what an error says of its cause."""
 
 import errno
 from collections.abc import Iterator
@@ -12,6 +12,15 @@ class FvqError(Exception):
 
     def __init__(self, reason: str) -> None:
         super().__init__(reason)
+        self.reason = reason
+
+
+class SettingsError(FvqError):
+    """A setting, a policy or an option is wrong. path: its name as the user wrote it."""
+
+    def __init__(self, path: str, reason: str) -> None:
+        super().__init__(f"{path}: {reason}")
+        self.path = path
         self.reason = reason
 
 

@@ -1,25 +1,17 @@
 """All errors that a user can act on. The command line prints the error's sentence and exits; an agent logs it.
 
-`MediaError`, `ModelError`, `ScorerError` and `SpecChangedError` are defined in scorer/, which imports nothing from streams/.
+`MediaError`, `ModelError`, `ScorerError`, `SettingsError` and `SpecChangedError` are defined in scorer/, which imports nothing
+from streams/.
 """
 
 from __future__ import annotations
 
-from scorer.errors import OWN_FAULTS, FvqError, MediaError, ModelError, ScorerError, SpecChangedError
+from scorer.errors import OWN_FAULTS, FvqError, MediaError, ModelError, ScorerError, SettingsError, SpecChangedError
 
 __all__ = [
     "OWN_FAULTS", "BrokerError", "EventError", "FvqError", "HistoryError", "MediaError", "ModelError", "ReceiverError",
     "ScorerError", "SettingsError", "SinkError", "SpecChangedError",
 ]  # fmt: skip
-
-
-class SettingsError(FvqError):
-    """A setting, a policy or an option is wrong. path: its name as the user wrote it."""
-
-    def __init__(self, path: str, reason: str) -> None:
-        super().__init__(f"{path}: {reason}")
-        self.path = path
-        self.reason = reason
 
 
 class EventError(FvqError):

@@ -17,6 +17,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from scorer.errors import SettingsError
 from training.adapter.replay import FROZEN, freeze
 from training.data.remarks import remark
 from training.recipe import TuneRecipe, load_nano_recipe, load_tune_recipe, read_mapping
@@ -44,29 +45,29 @@ def run(
     adapter, as `read_rated` takes it. processes: of this machine in which an adapter is trained, one for each GPU. lesson:
     loads the teacher of a whole model. start: directory of a whole model that is trained on. steady: a labels file of longer
     clips, between whose windows a whole model's score is not to move. errors_of: directory of a whole model, whose errors teach
-    the uncertainty of one. Raises ValueError where recipe,
-    data and dev do not fit together, and what `run_in_processes` raises.
+    the uncertainty of one. Raises SettingsError where the recipe
+    and the options do not fit together, and what `run_in_processes` raises.
     """
     if "base" not in read_mapping(recipe):
         from training.nano.train import train
 
         if dev is None:
-            raise ValueError(f"{recipe}: it makes a whole model, and needs --dev")
+            raise SettingsError(str(recipe), "it makes a whole model, and needs --dev")
         if scale is not None:
-            raise ValueError(f"{recipe}: it makes a whole model, whose labels are points; leave --scale out")
+            raise SettingsError(str(recipe), "it makes a whole model, whose labels are points; leave --scale out")
         if processes > 1:
-            raise ValueError(f"{recipe}: it makes a whole model, which is too small to be divided; leave --processes out")
+            raise SettingsError(str(recipe), "it makes a whole model, which is too small to be divided; leave --processes out")
         from training.nano.start import Start
 
         begun, guesser = (Start.load(model) if model else None for model in (start, errors_of))
         return train(load_nano_recipe(recipe), data, dev, out, lesson() if lesson else None, begun, steady, guesser)
     for option, value in {"--steady": steady, "--errors-of": errors_of, "--teacher": lesson}.items():
         if value is not None:
-            raise ValueError(f"{recipe}: it tunes an adapter, which learns from ratings alone; leave {option} out")
+            raise SettingsError(str(recipe), f"it tunes an adapter, which learns from ratings alone; leave {option} out")
     if start is not None:
-        raise ValueError(f"{recipe}: it tunes an adapter, whose base the recipe names; leave --start out")
+        raise SettingsError(str(recipe), "it tunes an adapter, whose base the recipe names; leave --start out")
     if dev is not None:
-        raise ValueError(f"{recipe}: it tunes an adapter, whose data has splits of its own; leave --dev out")
+        raise SettingsError(str(recipe), "it tunes an adapter, whose data has splits of its own; leave --dev out")
     return _tune(load_tune_recipe(recipe), data, out, None, scale, processes)
 
 

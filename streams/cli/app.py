@@ -21,6 +21,7 @@ from streams.cli import (
     ingest,
     models,
     plan,
+    promote,
     queue,
     rate,
     run,
@@ -85,7 +86,7 @@ def _panel(name: str) -> str:
 
 for command in (
     run.score, run.up, run.worker, serve.serve, run.doctor, config.config, training.synth, training.train, training.evaluate,
-    training.ablate, training.crossvalidate, training.promote, plan.plan,
+    training.ablate, training.crossvalidate, promote.promote, plan.plan,
     forget.forget,
 ):  # fmt: skip
     app.command(rich_help_panel=_panel(command.__name__))(command)

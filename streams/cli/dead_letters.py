@@ -12,6 +12,7 @@ import typer
 from streams import parts
 from streams.cli.options import JsonFlag, lists, load_settings, time_of
 from streams.cli.table import print_table
+from streams.errors import SettingsError
 from streams.text import counted, printable
 
 if TYPE_CHECKING:
@@ -125,7 +126,7 @@ def _select(
 
 
 def _some(selection: Selection, everything: bool) -> Selection:
-    """Raise `ValueError` where it is not said which letters are meant."""
+    """Raise `SettingsError` where it is not said which letters are meant."""
     if selection.everything != everything:
-        raise ValueError("name letters by their ids, by --kind, --stream, --since or --until, or all of them by --all")
+        raise SettingsError("IDS", "name letters by their ids, by --kind, --stream, --since or --until, or all of them by --all")
     return selection

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from streams import parts
-from streams.cli.options import JsonFlag, load_settings
+from streams.cli.options import JsonFlag, load_settings, told_of
 from streams.errors import SettingsError
 from streams.text import printable
 
@@ -27,7 +27,8 @@ def forget(
     """Delete all that is kept of a stream: clips, pictures, ratings, scores, states, cut segments, exports."""
     from streams.privacy.forget import UNREACHABLE, checked_id, forget_stream
 
-    stream = checked_id(stream)
+    with told_of("STREAM"):
+        stream = checked_id(stream)
     settings = load_settings()
     places = parts.places(settings)
     if not (dry_run or yes):

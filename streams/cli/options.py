@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
@@ -38,8 +39,15 @@ def time_of(option: str, text: str, now: datetime) -> datetime:
     """The time that an option names. option: as the user writes it. See `parse_time`. Raises `SettingsError`."""
     from streams.dead_letters.kept import parse_time
 
-    try:
+    with told_of(option):
         return parse_time(text, now)
+
+
+@contextmanager
+def told_of(option: str) -> Iterator[None]:
+    """A `ValueError` within is told as one of this option or argument, whose value it is about. Raises `SettingsError`."""
+    try:
+        yield
     except ValueError as error:
         raise SettingsError(option, str(error)) from None
 

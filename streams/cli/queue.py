@@ -13,6 +13,7 @@ import typer
 from streams import parts
 from streams.cli.options import JsonFlag, lists, load_settings
 from streams.cli.table import print_table
+from streams.errors import SettingsError
 from streams.text import counted, printable
 
 app = typer.Typer(help="The training queue: clips that wait to be rated.")
@@ -91,7 +92,7 @@ def queue_rm(
     from streams.queue.removal import remove_clips, remove_stream
 
     if bool(examples) == (stream is not None):
-        raise ValueError("name clips by their ids, or a stream by --stream")
+        raise SettingsError("EXAMPLES", "name clips by their ids, or a stream by --stream")
     settings = load_settings()
     place, ratings = parts.queue(settings), parts.rating_data(settings)
     if stream is not None:

@@ -32,7 +32,7 @@ def score(
     from streams.local.files import Scoring, score_files
 
     if as_json and as_csv:
-        raise ValueError("--json or --csv: give one of them")
+        raise SettingsError("--json or --csv", "give one of them")
     settings = load_settings(model=model)
     scoring = Scoring(
         model=settings.model,

@@ -1,4 +1,4 @@
-"""`fvq synth`, `train`, `evaluate`, `ablate`, `crossvalidate`, `promote`: from clips to a model that serves."""
+"""`fvq synth`, `train`, `evaluate`, `ablate`, `crossvalidate`: from clips to a model, and how good it is."""
 
 from __future__ import annotations
 
@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from streams import parts
-from streams.cli.options import JsonFlag, load_settings
+from streams.cli.options import JsonFlag, load_settings, told_of
+from streams.errors import SettingsError
 
 if TYPE_CHECKING:
     from streams.settings import Settings
@@ -47,15 +48,16 @@ def synth(
     known = tuple(LADDERS if scenes else KINDS)
     wanted = known if kinds is None else tuple(kinds.split(","))
     if unknown := [kind for kind in wanted if kind not in known]:
-        raise ValueError(f"--kinds: no kind of damage is called {', '.join(unknown)}; there are {', '.join(known)}")
+        raise SettingsError("--kinds", f"no kind of damage is called {', '.join(unknown)}; there are {', '.join(known)}")
     if scenes:
         from training.data.scenes.make import make_scenes
 
         make = partial(make_scenes, out, find_sources(sources, out), scenes=scenes, plain=plain, steps=steps, seconds=seconds)
         print(make(jobs=jobs, seed=seed, kinds=wanted, sheet=sheet))
         return
-    if sheet is not None or plain:
-        raise ValueError("--sheet and --plain belong to scenes: give --scenes N with them")
+    for option, value in {"--sheet": sheet, "--plain": plain}.items():
+        if value:
+            raise SettingsError(option, "belongs to scenes: give --scenes N with it")
     found = find_sources(sources, out)
     print(synthesise(out, found, steps=steps, kinds=wanted, variants=variants, seconds=seconds, jobs=jobs, seed=seed))
 
@@ -110,18 +112,19 @@ def train(
     from training.run import run
 
     if unlabelled is not None and teacher is None:
-        raise ValueError("--unlabelled are clips that the teacher scores: give --teacher with it")
+        raise SettingsError("--unlabelled", "are clips that the teacher scores: give --teacher with it")
     for option, value in {"--teacher": teacher, "--start": start, "--steady": steady, "--errors-of": errors_of}.items():
         if from_queue and value is not None:
-            raise ValueError(f"{option} belongs to a whole model's recipe, without --from-queue")
+            raise SettingsError(option, "belongs to a whole model's recipe, without --from-queue")
     if from_queue and scale is not None:
-        raise ValueError("--scale belongs to --data without --from-queue: what people rated on the rating page are points")
+        raise SettingsError("--scale", "belongs to --data without --from-queue: what people rated on the rating page are points")
+    check_scale(scale)
     if from_queue:
         metrics = _train_from_queue(load_settings(), recipe, rated, data, dev, out, processes)
     elif rated is not None:
-        raise ValueError("--rated belongs to --from-queue; without it, --data are the clips to train on")
+        raise SettingsError("--rated", "belongs to --from-queue; without it, --data are the clips to train on")
     elif data is None:
-        raise ValueError("--data is missing: the clips to train on; or give --from-queue for those that were rated")
+        raise SettingsError("--data", "is missing: the clips to train on; or give --from-queue for those that were rated")
     else:
         lesson = None if teacher is None else partial(_lesson, load_settings(), teacher, unlabelled)
         from scorer.find import find_model
@@ -157,14 +160,14 @@ def evaluate(
 ) -> None:
     """Agreement of a model's scores with labels, or its figures on a benchmark, beside baselines."""
     if (data is None) == (benchmark is None):
-        raise ValueError("what shall the model be evaluated on? Give either --data or --benchmark")
+        raise SettingsError("fvq evaluate", "what shall the model be evaluated on? Give either --data or --benchmark")
     if benchmark is not None:
         if plot is not None:
-            raise ValueError("--plot belongs to --data")
+            raise SettingsError("--plot", "belongs to --data")
         _benchmark([model, *(against or [])], benchmark, people, ladder, scenes, doubles, seed, train_data, as_json)
         return
     if people or ladder or scenes or against:
-        raise ValueError("--people, --ladder, --scenes and --against belong to --benchmark")
+        raise SettingsError("fvq evaluate", "--people, --ladder, --scenes and --against belong to --benchmark")
     assert data is not None
     from rich.console import Console
 
@@ -216,54 +219,13 @@ def crossvalidate(
     print(json.dumps(without_nan(run(load_nano_recipe(recipe), data, work, folds))))
 
 
-def promote(
-    model: Annotated[Path, typer.Argument(help="Directory of the model that `fvq train` made.")],
-    reference: Annotated[
-        Path, typer.Option(help="Labelled clips that stay the same for all promotions; labels.csv or rated CSV.")
-    ],
-    rated: Annotated[
-        Path | None,
-        typer.Option(help="Rated clips that it was trained on, whose test split decides; not needed after --from-queue."),
-    ] = None,
-    scale: Annotated[
-        str | None,
-        typer.Option(help="Scale of the ratings in --rated, WORST-BEST, as for `fvq train`; --reference says its own."),
-    ] = None,
-    name: Annotated[str, typer.Option(help="The model whose place it takes, as FVQ_MODEL names it.")] = "nano",
-    gate: Annotated[
-        Path | None, typer.Option(help="YAML with the gate's limits, instead of those of the model's recipe.")
-    ] = None,
-    as_json: JsonFlag = False,
-) -> None:
-    """Let a model serve, if the gate holds: about as good on the reference, better on the newly rated."""
-    from rich.console import Console
+def check_scale(scale: str | None) -> None:
+    """Raises `SettingsError` where --scale names none."""
+    from training.data.scale import parse_scale
 
-    from scorer.load import load_engine
-    from scorer.runtime.export import export_graph
-    from streams.models.publish import publish
-    from training.adapter.replay import FROZEN
-    from training.evaluation.gate import gate_of, judge, recipe_seed, table
-
-    settings = load_settings()
-    if scale is not None and rated is None:
-        raise ValueError("--scale belongs to --rated: what people rated on the rating page are points")
-    judged = rated or model / FROZEN
-    if not judged.exists():
-        raise ValueError(f"{judged}: there is no such file; name the rated clips that {model} was tuned on by --rated")
-    registry = parts.registry(settings)
-    export_graph(model)
-    # Whole, because a folder `nano` here is not the model that ships by this name.
-    current, candidate = load_engine(name, settings.device, registry), load_engine(str(model.resolve()), settings.device)
-    verdict = judge(current, candidate, reference, judged, gate_of(model, gate), recipe_seed(model), scale, model)
-    update = publish(registry, model, name, {"gate": verdict.as_dict()}) if verdict.passed else None
-    if as_json:
-        print(json.dumps(verdict.as_dict()))
-    else:
-        Console().print(table(verdict))
-        print(f"{verdict.candidate}: " + (f"promoted, serves as {name}" if verdict.passed else "refused"))
-    if update is not None:
-        parts.announce_update(settings, update)  # last: it serves also where no broker answers, and the verdict is told
-    raise typer.Exit(0 if verdict.passed else 1)
+    if scale is not None:
+        with told_of("--scale"):
+            parse_scale(scale)
 
 
 def _benchmark(
@@ -289,10 +251,11 @@ def _benchmark(
 
     settings, jobs = load_settings(), os.cpu_count() or 1
     if people:
-        plan = Plan(ladders=tuple(ladders or LADDERS), scenes=scenes, doubles=doubles, seed=seed)
+        with told_of("--ladder"):
+            plan = Plan(ladders=tuple(ladders or LADDERS), scenes=scenes, doubles=doubles, seed=seed)
         make_benchmark(folder, find_sources(people, folder), plan, jobs)
     elif ladders or scenes:
-        raise ValueError("--ladder and --scenes say what a benchmark is made of: they need --people")
+        raise SettingsError("fvq evaluate", "--ladder and --scenes say what a benchmark is made of: they need --people")
     models = [load_engine(name, settings.device, parts.registry(settings)) for name in names]
     results = evaluate_benchmark(models, folder, jobs, train_data)
     if as_json:
@@ -331,7 +294,7 @@ def _train_from_queue(
     from training.run import tune_from_queue
 
     if dev is not None:
-        raise ValueError("--dev is for whole models; an adapter's data has splits of its own")
+        raise SettingsError("--dev", "is for whole models; an adapter's data has splits of its own")
     tune_recipe = load_tune_recipe(recipe)
     exported = settings.data_dir / "rated.csv"
     if rated is None and not (out / FROZEN).exists():

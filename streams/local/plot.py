@@ -10,6 +10,7 @@ from matplotlib.backend_bases import FigureCanvasBase
 from matplotlib.figure import Figure
 
 from scorer.spec import LEVELS
+from streams.errors import SettingsError
 from streams.local.windows import ScoredWindow
 from streams.text import printable
 
@@ -18,10 +19,13 @@ THUMBNAILS = 12
 
 
 def check_picture(path: Path) -> None:
-    """Raise ValueError where no picture can be written there, before anything is scored for it."""
+    """Refuse a path where no picture can be written, before anything is scored for it.
+
+    Raises SettingsError for an ending that no picture has, ValueError where its folder is missing.
+    """
     if path.suffix.removeprefix(".") not in FigureCanvasBase.filetypes:
         known = " ".join(sorted(f".{name}" for name in FigureCanvasBase.filetypes))
-        raise ValueError(f"--plot {path}: pictures have one of the endings {known}")
+        raise SettingsError("--plot", f"{path}: pictures have one of the endings {known}")
     if not path.absolute().parent.is_dir():
         raise ValueError(f"--plot {path}: there is no folder {path.parent}: make it first")
 

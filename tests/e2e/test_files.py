@@ -105,9 +105,9 @@ def test_plot_writes_a_picture(folder: Path, tmp_path: Path) -> None:
     ("arguments", "code", "words"),
     [
         (["score", "/no/such/file.mp4"], 1, "no such file"),
-        (["score", "--plot", "x.unknown", str(DEMO)], 1, "unknown"),
+        (["score", "--plot", "x.unknown", str(DEMO)], 2, "unknown"),
         (["score", "--plot", "/no/such/folder/x.png", str(DEMO)], 1, "there is no folder /no/such/folder"),
-        (["score", "--json", "--csv", str(DEMO)], 1, "--json or --csv"),
+        (["score", "--json", "--csv", str(DEMO)], 2, "--json or --csv"),
         (["up", "--source", "/no/such/file.mp4"], 1, "no such file"),
         (["worker"], 2, "FVQ_BROKER"),
         (["topics", "create"], 2, "FVQ_BROKER"),

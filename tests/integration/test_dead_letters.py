@@ -66,7 +66,7 @@ def test_letters_are_listed_sent_again_once_and_removed(kafka: KafkaServer, tmp_
     )
 
     # Which letters are meant must be said.
-    assert run("replay").returncode == 1
+    assert run("replay").returncode == 2
     follower = Follower(kafka.broker, SEGMENTS_TOPIC)
     assert "2 letters sent again" in run("replay", "video-segments/3/3", "video-segments/0/4").stdout
     assert sorted(follower.read()) == [b'{"number": 3}', b'{"number": 4}']

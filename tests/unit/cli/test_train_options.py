@@ -8,7 +8,7 @@ import pytest
 
 from scorer.errors import ScorerError
 from streams.cli.training import evaluate, train
-from streams.errors import BrokerError
+from streams.errors import BrokerError, SettingsError
 from streams.ports import free_port
 from streams.queue.topic import QueuePlace
 from tests.support.processes import ROOT
@@ -19,35 +19,35 @@ FILE, HOST = Path("labels.csv"), "127.0.0.1"
 
 
 def test_unlabelled_clips_need_a_teacher(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="give --teacher"):
+    with pytest.raises(SettingsError, match="give --teacher"):
         train(NANO, tmp_path, data=FILE, dev=FILE, unlabelled=tmp_path)
 
 
 def test_a_teacher_is_for_whole_models(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="without --from-queue"):
+    with pytest.raises(SettingsError, match="without --from-queue"):
         train(ADAPTER, tmp_path, from_queue=True, teacher="nano")
-    with pytest.raises(ValueError, match="leave --teacher out"):
+    with pytest.raises(SettingsError, match="leave --teacher out"):
         train(ADAPTER, tmp_path, data=FILE, teacher="nano")
 
 
 def test_steady_windows_are_for_whole_models(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="without --from-queue"):
+    with pytest.raises(SettingsError, match="without --from-queue"):
         train(ADAPTER, tmp_path, from_queue=True, steady=FILE)
-    with pytest.raises(ValueError, match="leave --steady out"):
+    with pytest.raises(SettingsError, match="leave --steady out"):
         train(ADAPTER, tmp_path, data=FILE, steady=FILE)
 
 
 def test_errors_of_another_model_are_for_whole_models(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="without --from-queue"):
+    with pytest.raises(SettingsError, match="without --from-queue"):
         train(ADAPTER, tmp_path, from_queue=True, errors_of="nano")
-    with pytest.raises(ValueError, match="leave --errors-of out"):
+    with pytest.raises(SettingsError, match="leave --errors-of out"):
         train(ADAPTER, tmp_path, data=FILE, errors_of="nano")
 
 
 def test_scenes_are_for_a_benchmark_that_is_made(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="--scenes and --against belong to --benchmark"):
+    with pytest.raises(SettingsError, match="--scenes and --against belong to --benchmark"):
         evaluate("nano", data=FILE, scenes=3)
-    with pytest.raises(ValueError, match=r"--ladder and --scenes say .* need --people"):
+    with pytest.raises(SettingsError, match=r"--ladder and --scenes say .* need --people"):
         evaluate("nano", benchmark=tmp_path, scenes=3)
 
 

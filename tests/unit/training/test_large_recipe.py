@@ -15,6 +15,7 @@ import torch
 import yaml
 from safetensors.torch import load_file
 
+from scorer.errors import SettingsError
 from scorer.load import load_engine
 from scorer.model.bases import Base
 from scorer.sampling.statistics import NAMES
@@ -140,5 +141,5 @@ def test_a_batch_that_cannot_be_divided_is_refused(trained: tuple[Path, Path, Pa
 
 
 def test_a_whole_model_is_trained_by_one_process(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="leave --processes out"):
+    with pytest.raises(SettingsError, match="leave --processes out"):
         run(ROOT / "training/recipes/nano.yaml", tmp_path, tmp_path, tmp_path, processes=2)

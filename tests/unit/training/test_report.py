@@ -11,7 +11,8 @@ from rich.table import Table
 
 from scorer import load
 from streams import parts
-from streams.cli.training import evaluate, promote
+from streams.cli.promote import promote
+from streams.cli.training import evaluate
 from streams.errors import BrokerError
 from training.evaluation import gate, report
 from training.evaluation.gate import Verdict, table

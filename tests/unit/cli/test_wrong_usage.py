@@ -1,0 +1,64 @@
+"""A command that is called wrongly ends with exit code 2 and says which option or argument is wrong, whatever the command."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from streams.cli.app import app
+from streams.user_errors import for_user
+from tests.support.processes import ROOT
+
+DEMO = ROOT / "examples/face.mp4"
+NANO, ADAPTER = str(ROOT / "training/recipes/nano.yaml"), str(ROOT / "training/recipes/nano_adapter.yaml")
+WHOLE, TUNE = ("train", "--recipe", NANO, "--out", "OUT"), ("train", "--recipe", ADAPTER, "--out", "OUT")
+EVALUATE = ("evaluate", "nano")
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("score", "--json", "--csv", str(DEMO)), "--json or --csv: "),
+        (("score", "--plot", "x.unknown", str(DEMO)), "--plot: "),
+        (("dead-letters", "rm"), "IDS: "),
+        (("dead-letters", "replay"), "IDS: "),
+        (("queue", "rm"), "EXAMPLES: "),
+        (("queue", "rm", "1234", "--stream", "a"), "EXAMPLES: "),
+        (("forget", "", "--yes"), "STREAM: "),
+        (("synth", "OUT", str(DEMO), "--kinds", "x264,blurr"), "--kinds: "),
+        (("synth", "OUT", str(DEMO), "--plain", "1"), "--plain: "),
+        (("synth", "OUT", str(DEMO), "--sheet", "x.png"), "--sheet: "),
+        ((*WHOLE,), "--data: "),
+        ((*WHOLE, "--data", "a.csv", "--rated", "b.csv"), "--rated: "),
+        ((*WHOLE, "--data", "a.csv", "--unlabelled", "more"), "--unlabelled: "),
+        ((*WHOLE, "--data", "a.csv"), "needs --dev"),
+        ((*WHOLE, "--data", "a.csv", "--dev", "b.csv", "--scale", "1-5"), "leave --scale out"),
+        ((*TUNE, "--data", "a.csv", "--scale", "five"), "--scale: "),
+        ((*TUNE, "--data", "a.csv", "--dev", "b.csv"), "leave --dev out"),
+        ((*TUNE, "--data", "a.csv", "--steady", "b.csv"), "leave --steady out"),
+        ((*TUNE, "--from-queue", "--teacher", "nano"), "--teacher: "),
+        ((*TUNE, "--from-queue", "--scale", "1-5"), "--scale: "),
+        ((*TUNE, "--from-queue", "--dev", "b.csv"), "--dev: "),
+        (EVALUATE, "fvq evaluate: "),
+        ((*EVALUATE, "--data", "a.csv", "--benchmark", "OUT"), "fvq evaluate: "),
+        ((*EVALUATE, "--data", "a.csv", "--scenes", "3"), "fvq evaluate: "),
+        ((*EVALUATE, "--benchmark", "OUT", "--plot", "x.png"), "--plot: "),
+        ((*EVALUATE, "--benchmark", "OUT", "--scenes", "3"), "fvq evaluate: "),
+        ((*EVALUATE, "--benchmark", "OUT", "--people", str(DEMO), "--ladder", "blurr"), "--ladder: "),
+        (("promote", "OUT", "--reference", "a.csv", "--scale", "1-5"), "--scale: "),
+        (("promote", "OUT", "--reference", "a.csv", "--rated", "b.csv", "--scale", "five"), "--scale: "),
+    ],
+)
+def test_wrong_usage_is_exit_code_2(words: tuple[str, ...], said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FVQ_DATA_DIR", str(tmp_path / "data"))
+    monkeypatch.chdir(tmp_path)
+    error = CliRunner().invoke(app, [str(tmp_path / "out") if word == "OUT" else word for word in words]).exception
+    assert isinstance(error, Exception)
+    told = for_user(error)
+    assert told is not None, error
+    sentence, code = told
+    assert said in sentence
+    assert code == 2
+    assert not (tmp_path / "out").exists()
