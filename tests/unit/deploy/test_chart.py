@@ -335,10 +335,22 @@ def test_without_a_scorer_the_workers_have_the_model() -> None:
     assert elsewhere["spec"]["containers"][0]["image"].startswith("fvq-monitor:")
 
 
-@pytest.mark.parametrize("setting", ["FVQ_SCORER_FALLBACK=other@1", "FVQ_SECOND_MODEL=nano", "FVQ_DEVICE=cuda"])
+@pytest.mark.parametrize("setting", ["FVQ_SCORER_FALLBACK=other@1", "FVQ_DEVICE=cuda"])
 def test_a_worker_with_a_model_beside_the_scorer_has_what_runs_it(setting: str) -> None:
     worker_pod = pods_of(render("full", "--set", f"worker.settings.{setting}"))["worker"]
     assert "/fvq-monitor-gpu:" in worker_pod["spec"]["containers"][0]["image"]
+
+
+def test_a_worker_with_a_second_model_has_what_runs_it() -> None:
+    worker_pod = pods_of(render("minimal", "--set", "worker.settings.FVQ_SECOND_MODEL=nano"))["worker"]
+    assert worker_pod["spec"]["containers"][0]["image"].startswith("fvq-monitor-gpu:")
+
+
+def test_what_scores_while_no_scorer_answers_is_for_the_workers() -> None:
+    """Each process reads only what it takes: a scorer ends at once where it is told of a fallback."""
+    pods = pods_of(render("full", "--set", "settings.FVQ_SCORER_FALLBACK=nano"))
+    told = {component for component, pod in pods.items() if "FVQ_SCORER_FALLBACK" in environment_of(pod)}
+    assert told == {"worker"}
 
 
 def test_a_scorer_of_the_cascade_gets_what_the_workers_send_it() -> None:

@@ -43,6 +43,7 @@ def test_the_policies_open_the_ports_that_settings_name() -> None:
 
 
 def test_the_policies_open_what_the_workers_own_settings_name() -> None:
-    own = ["--set", "worker.settings.FVQ_INFLUX_URL=http://influxdb:8086"]
+    token = ["--set", "secrets.FVQ_INFLUX_TOKEN_FILE.secret=influxdb", "--set", "secrets.FVQ_INFLUX_TOKEN_FILE.key=token"]
+    own = ["--set", "worker.settings.FVQ_INFLUX_URL=http://influxdb:8086", *token]
     rules = find(render("minimal", *own), "NetworkPolicy", "-worker")["spec"]["egress"]
     assert {"ports": [{"protocol": "TCP", "port": 8086}]} in rules

@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 import yaml
 
-from streams.settings import Settings
+from streams.errors import SettingsError
+from streams.settings import Settings, load_settings
 from streams.topic_names import LONGEST_PREFIX
 from tests.support.chart import CHART, refusal, render
 
@@ -26,6 +27,9 @@ TOKEN = [
     "secrets.FVQ_SCORER_TOKEN_FILE.secret=fvq",
     "secrets.FVQ_SCORER_TOKEN_FILE.key=token",
 ]
+LARGE = [*TOKEN, "scorer.scores=deep", "scorer.settings.FVQ_MODEL=large@1"]
+PASSWORD = ["secrets.FVQ_KAFKA_PASSWORD_FILE.secret=kafka", "secrets.FVQ_KAFKA_PASSWORD_FILE.key=password"]
+SCORER = "http://gpu:8090"
 RAY = [*TOKEN, "scorer.host=ray"]
 CASCADE = [*TOKEN, "scorer.scores=deep", "scorer.settings.FVQ_MODEL=/shared/large"]
 INGEST = ["ingest.enabled=true", "ingest.sources={http://o.example/a.m3u8}"]
@@ -134,6 +138,48 @@ def test_no_secret_can_be_a_value() -> None:
 )
 def test_a_wrong_value_is_refused(options: list[str], words: str) -> None:
     assert words in refusal("minimal", *(word for option in options for word in ("--set", option)))
+
+
+@pytest.mark.parametrize(
+    ("options", "environment"),
+    [
+        (["settings.FVQ_SCORER_FALLBACK=nano"], {"FVQ_SCORER_FALLBACK": "nano"}),
+        ([*LARGE, "worker.settings.FVQ_SCORER_FALLBACK=nano"], {"FVQ_SCORER_FALLBACK": "nano"}),
+        ([*TOKEN, "settings.FVQ_SECOND_MODEL=nano"], {"FVQ_SECOND_MODEL": "nano", "FVQ_SCORER_URL": SCORER}),
+        (
+            ["worker.settings.FVQ_SECOND_MODEL=nano", f"settings.FVQ_SCORER_URL={SCORER}"],
+            {"FVQ_SECOND_MODEL": "nano", "FVQ_SCORER_URL": SCORER},
+        ),
+        ([*LARGE, "settings.FVQ_DEEP_MODEL=large@1"], {"FVQ_DEEP_MODEL": "large@1", "FVQ_DEEP_URL": SCORER}),
+        (
+            [f"settings.FVQ_DEEP_URL={SCORER}", "worker.settings.FVQ_DEEP_MODEL=large@1"],
+            {"FVQ_DEEP_MODEL": "large@1", "FVQ_DEEP_URL": SCORER},
+        ),
+        ([*TOKEN, "scorer.settings.FVQ_SERVE_QUEUE=8"], {"FVQ_SERVE_QUEUE": "8"}),
+        (
+            [*TOKEN, "settings.FVQ_SERVE_QUEUE=31", "scorer.settings.FVQ_SERVE_BATCH=32"],
+            {"FVQ_SERVE_QUEUE": "31", "FVQ_SERVE_BATCH": "32"},
+        ),
+        ([*PASSWORD, "settings.FVQ_KAFKA_SECURITY=SASL_SSL"], {"FVQ_KAFKA_SECURITY": "SASL_SSL"}),
+        ([*PASSWORD, "worker.settings.FVQ_KAFKA_SECURITY=SASL_SSL"], {"FVQ_KAFKA_SECURITY": "SASL_SSL"}),
+        (["settings.FVQ_INFLUX_URL=http://influxdb:8086"], {"FVQ_INFLUX_URL": "http://influxdb:8086"}),
+        (["worker.settings.FVQ_INFLUX_URL=http://influxdb:8086"], {"FVQ_INFLUX_URL": "http://influxdb:8086"}),
+    ],
+)
+def test_what_a_process_would_refuse_is_refused_in_its_words(
+    options: list[str], environment: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    said = refusal("minimal", *(word for option in options for word in ("--set", option)))
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    with pytest.raises(SettingsError) as refused:
+        load_settings()
+    assert str(refused.value) in said
+
+
+def test_what_is_missing_may_be_in_a_whole_secret() -> None:
+    assert render("minimal", "--set", "settings.FVQ_SCORER_FALLBACK=nano", "--set", "environmentSecrets={all}")
+    assert render("minimal", "--set", "settings.FVQ_INFLUX_URL=http://influxdb:8086", "--set", "environmentSecrets={all}")
 
 
 @pytest.mark.parametrize("component", [name for name, values in VALUES.items() if "settings" in (values or ())])

@@ -93,4 +93,39 @@
 {{- if and $shared (not .Values.sharedVolume.existingClaim) -}}
 {{- fail (printf "%s is in /shared, where nothing is mounted: set sharedVolume.existingClaim" $shared) -}}
 {{- end -}}
+{{- include "fvq.checkTogether" (dict "root" . "running" $running) -}}
+{{- end -}}
+
+{{/* Settings that do not go together, which a process refuses at its start, in the product's words. What is missing here may be in
+     environmentSecrets. root; running: the settings of what runs, by their path. */}}
+{{- define "fvq.checkTogether" -}}
+{{- $values := .root.Values -}}
+{{- $worker := merge (dict) $values.worker.settings $values.settings -}}
+{{- $scores := ternary $values.scorer.scores "" $values.scorer.enabled -}}
+{{- $scorer := include "fvq.scorerAddress" .root -}}
+{{- if and $worker.FVQ_SCORER_FALLBACK (not $scorer) (not $values.environmentSecrets) -}}
+{{- fail "FVQ_SCORER_FALLBACK: is for workers of a served scorer: scorer_url must be set too; set scorer.enabled with scorer.scores=all, or FVQ_SCORER_URL" -}}
+{{- end -}}
+{{- if and $worker.FVQ_SECOND_MODEL $scorer -}}
+{{- fail (printf "FVQ_SECOND_MODEL: cannot be used with scorer_url: a second model scores the clips of a model in the worker's process%s" (ternary "; scorer.enabled with scorer.scores=all sets scorer_url" "" (eq $scores "all"))) -}}
+{{- end -}}
+{{- if and $worker.FVQ_DEEP_MODEL (or $worker.FVQ_DEEP_URL (eq $scores "deep")) -}}
+{{- fail (printf "FVQ_DEEP_MODEL: cannot be used with deep_url: there is one large model, here or served%s" (ternary "; scorer.scores=deep sets deep_url" "" (eq $scores "deep"))) -}}
+{{- end -}}
+{{- $serve := merge (dict) $values.scorer.settings $values.settings -}}
+{{- $queue := $serve.FVQ_SERVE_QUEUE | default 256 -}}
+{{- $batch := $serve.FVQ_SERVE_BATCH | default 16 -}}
+{{- if and $values.scorer.enabled (lt (int $queue) (int $batch)) -}}
+{{- fail (printf "FVQ_SERVE_QUEUE: is %d, less than serve_batch, %d" (int $queue) (int $batch)) -}}
+{{- end -}}
+{{- range $own := .running -}}
+{{- $settings := merge (dict) ($own | default dict) $values.settings -}}
+{{- $security := $settings.FVQ_KAFKA_SECURITY | default "" -}}
+{{- if and (hasPrefix "SASL" $security) (not $settings.FVQ_KAFKA_USER) (not $values.environmentSecrets) -}}
+{{- fail (printf "FVQ_KAFKA_SECURITY: kafka_security is %s: kafka_user must be set too; set settings.FVQ_KAFKA_USER" $security) -}}
+{{- end -}}
+{{- if and $settings.FVQ_INFLUX_URL (not (hasKey $values.secrets "FVQ_INFLUX_TOKEN_FILE")) (not $values.environmentSecrets) -}}
+{{- fail "FVQ_INFLUX_URL: influx_url is set: influx_token or influx_token_file must be set too; name a Secret in secrets.FVQ_INFLUX_TOKEN_FILE" -}}
+{{- end -}}
+{{- end -}}
 {{- end -}}

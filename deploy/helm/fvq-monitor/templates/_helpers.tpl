@@ -42,7 +42,7 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 {{- define "fvq.without" -}}
 {{- index (dict
   "worker" "^FVQ_(SERVE_|WEB_[TO]|WEB_USER_)"
-  "scorer" "^FVQ_(BROKER$|KAFKA_|INFLUX_|DEEP_|WEB_)"
+  "scorer" "^FVQ_(BROKER$|KAFKA_|INFLUX_|DEEP_|WEB_|SCORER_URL$|SCORER_FALLBACK$)"
   "wall" "^FVQ_(SCORER_|DEEP_|SERVE_)"
   "rate" "^FVQ_(INFLUX_|SCORER_|DEEP_|SERVE_|WEB_)"
   "ingest" "^FVQ_(INFLUX_|SCORER_|DEEP_|SERVE_|WEB_)"
