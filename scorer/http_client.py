@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import re
 import socket
 import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
 
 
 @contextmanager
@@ -31,5 +32,15 @@ def shut_down_at(sock: socket.socket, until: float) -> Iterator[None]:
 
 
 def retry_after(header: str) -> float | None:
-    """The seconds of a Retry-After header; None for a date or anything else."""
-    return float(header) if re.fullmatch(r"\d{1,6}", header, re.ASCII) else None
+    """Seconds from now that a Retry-After header asks for, as a number or as a date; None where it is neither.
+
+    The caller limits them: a wrong header may ask for years. RFC 9110, section 10.2.3.
+    """
+    text = header.strip()
+    if text.isascii() and text.isdigit():
+        return float(text)
+    try:
+        until = parsedate_to_datetime(text)
+    except (ValueError, TypeError, OverflowError):
+        return None
+    return max(0.0, ((until if until.tzinfo else until.replace(tzinfo=UTC)) - datetime.now(UTC)).total_seconds())

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import email.utils
-import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -16,6 +15,7 @@ from functools import lru_cache
 
 import aiohttp
 
+from scorer.http_client import retry_after
 from streams.errors import MediaError
 from streams.media.answers import TemporaryError, check_status, refusal_behind, words_of
 from streams.media.client import Client, body_of
@@ -131,17 +131,6 @@ def date_of(headers: Mapping[str, str]) -> datetime | None:
 def _check_busy(answer: aiohttp.ClientResponse, name: str) -> None:
     """Raise where the server asks to be left alone for a while."""
     if answer.status in (429, 503):
-        wait = _seconds_of(answer.headers.get("Retry-After", ""))
+        wait = min(retry_after(answer.headers.get("Retry-After", "")) or 0.0, LONGEST_WAIT)
         kind = "busy" if answer.status == 429 else "unreachable"
         raise ReadError(f"{name}: the server answered HTTP {answer.status}", kind, wait)
-
-
-def _seconds_of(header: str) -> float:
-    """The seconds that a Retry-After header asks for; 0 where it says nothing that can be read."""
-    try:
-        seconds = (
-            float(header) if header.strip().isdigit() else email.utils.parsedate_to_datetime(header).timestamp() - time.time()
-        )
-    except (ValueError, TypeError, OverflowError):
-        return 0.0
-    return min(max(seconds, 0.0), LONGEST_WAIT)

@@ -34,6 +34,7 @@ from influxdb_client.client.write_api import SYNCHRONOUS
 from influxdb_client.rest import ApiException
 from urllib3.exceptions import HTTPError
 
+from scorer import http_client
 from streams.errors import SettingsError, SinkError
 from streams.events import SegmentScore
 from streams.events.base import EPOCH
@@ -219,11 +220,8 @@ def renew_token(client: InfluxDBClient, bucket: InfluxBucket, error: SinkError) 
 
 
 def retry_after(headers: Mapping[str, str] | None) -> float:
-    """Seconds that a server asks the client to wait, 0 without a `Retry-After`. InfluxDB sends seconds, never a date."""
-    try:
-        return max(0.0, float((headers or {}).get("Retry-After", 0.0)))
-    except ValueError:
-        return 0.0
+    """Seconds that a server asks the client to wait, 0 without a `Retry-After` that can be read."""
+    return http_client.retry_after((headers or {}).get("Retry-After", "")) or 0.0
 
 
 def to_point(score: SegmentScore) -> Point:

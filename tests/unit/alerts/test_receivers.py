@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
 from types import SimpleNamespace
 from typing import Any
 
@@ -215,6 +216,14 @@ def test_an_address_where_nobody_is_says_what_is_wrong_without_its_text(url: str
     with pytest.raises(UnavailableError, match=words) as caught:
         Address(receiver).request("POST", body=b"{}")
     assert "hook" not in str(caught.value)
+
+
+def test_a_receiver_may_say_by_a_date_how_long_it_wants_to_be_left_alone() -> None:
+    for header, least, most in ((format_datetime(datetime.now(UTC) + timedelta(seconds=40), usegmt=True), 20, 40), ("7", 7, 7)):
+        answer = f"HTTP/1.1 503 Service Unavailable\r\nRetry-After: {header}\r\nContent-Length: 0\r\n\r\n".encode()
+        with server(lambda client, answer=answer: client.sendall(answer)) as url, pytest.raises(UnavailableError) as caught:
+            Address(make_receiver(url)).request("POST", body=b"{}")
+        assert least <= caught.value.retry_after <= most
 
 
 @pytest.mark.parametrize("drop", [b"HTTP/1.1 200 OK\r\nX-Slow: ", b""])
