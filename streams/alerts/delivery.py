@@ -246,13 +246,10 @@ class Courier:
         """End the silences of alerts that have resolved."""
         if self._silencer is None:
             return
-        for alert in alerts:
-            if alert.state == "resolved":
-                try:
-                    self._silencer.end(alert)
-                except (RefusedError, UnavailableError) as error:
-                    # It ends by itself within `silences.LONGEST`.
-                    log.warning("%s did not end a silence: %s", self._receiver.name, error, extra=_named(alert))
+        try:
+            self._silencer.end_resolved(alert for alert in alerts if alert.state == "resolved")
+        except (RefusedError, UnavailableError) as error:
+            log.warning("%s did not end a silence: %s", self._receiver.name, error)
 
     def _post_again(self, alerts: list[QualityAlert]) -> None:
         """Post firing alerts again; one that is refused is named, and the others arrive. Raises `UnavailableError`."""

@@ -22,8 +22,8 @@ REPEAT_SECONDS = 60.0
 
 TURN_SECONDS = 5.0
 """A json or slack receiver gets repetitions for so long before the next poll, and none while a new alert waits: with hundreds of
-them a slow receiver would take minutes, after which Kafka gives the partitions to another member. For so long, too, are an
-Alertmanager's old silences looked for."""
+them a slow receiver would take minutes, after which Kafka gives the partitions to another member. For so long, too, an
+Alertmanager is asked for silences."""
 
 EXPIRE_SECONDS = 5 * REPEAT_SECONDS
 """Alertmanager takes an alert that was not sent again for this long as resolved."""

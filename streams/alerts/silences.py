@@ -33,12 +33,17 @@ AUTHOR = "fvq"
 
 
 class Silencer:
-    """Keeps an Alertmanager's silences in line with the acknowledgements. Methods raise `RefusedError` or `UnavailableError`."""
+    """Keeps an Alertmanager's silences in line with the acknowledgements. Methods raise `RefusedError` or `UnavailableError`.
+
+    No call begins a request after `TURN_SECONDS`: what is left is done by the next `update`.
+    """
 
     def __init__(self, receiver: Receiver) -> None:
         self._address = Address(receiver)
         self._kept: dict[str, tuple[AlertAcknowledgement, datetime]] = {}
         self._looked: set[str] = set()
+        self._turns: dict[str, float] = {}
+        self._over: dict[str, QualityAlert] = {}
 
     def update(self, firing: Iterable[QualityAlert], acknowledgements: Acknowledgements, now: datetime) -> None:
         """Make, renew and end silences. firing: the open alerts of this worker. now: UTC.
@@ -46,14 +51,20 @@ class Silencer:
         A silence whose alert is with another worker by now is left to that one. Raises the first refusal at the end.
 
         An alert that is new to this worker may have a silence of another one, whose acknowledgement was taken back when no
-        worker had the stream. It is looked for once, after all that is known to be due and for `TURN_SECONDS` at most.
+        worker had the stream. It is looked for once, after all that is known to be due.
         """
-        began = time.monotonic()
+        until = time.monotonic() + TURN_SECONDS
         alerts = {alert.alert_id: alert for alert in firing}
         self._kept = {alert_id: kept for alert_id, kept in self._kept.items() if alert_id in alerts}
+        self._turns = {alert_id: turn for alert_id, turn in self._turns.items() if alert_id in alerts}
+        self._over = {alert_id: alert for alert_id, alert in self._over.items() if alert_id not in alerts}
         self._looked &= alerts.keys()
-        refusals: list[RefusedError] = []
-        for alert_id, alert in alerts.items():
+        refusals = self._end_over(until)
+        # Those first that waited longest: where some are refused each time, the others have their turn all the same.
+        for alert_id in sorted(alerts, key=lambda alert_id: self._turns.get(alert_id, 0.0)):
+            if time.monotonic() > until:
+                break
+            alert, self._turns[alert_id] = alerts[alert_id], time.monotonic()
             seen = acknowledgements.of(alert_id, now)
             try:
                 if seen is not None:
@@ -66,7 +77,7 @@ class Silencer:
         for alert in acknowledgements.unseen(alerts.values(), now) if acknowledgements.complete else []:
             if alert.alert_id in self._looked:
                 continue
-            if time.monotonic() - began > TURN_SECONDS:
+            if time.monotonic() > until:
                 break
             try:
                 self.end(alert)
@@ -75,6 +86,23 @@ class Silencer:
             self._looked.add(alert.alert_id)  # also where it was refused, which a repetition does not change
         if refusals:
             raise refusals[0]
+
+    def end_resolved(self, alerts: Iterable[QualityAlert]) -> None:
+        """End the silences of alerts that have resolved. One that fails ends by itself, within `LONGEST`."""
+        self._over |= {alert.alert_id: alert for alert in alerts}
+        if refusals := self._end_over(time.monotonic() + TURN_SECONDS):
+            raise refusals[0]
+
+    def _end_over(self, until: float) -> list[RefusedError]:
+        """End silences of resolved alerts until a time, monotonic seconds; returns the refusals."""
+        refusals = []
+        while self._over and time.monotonic() <= until:
+            alert = self._over.pop(next(iter(self._over)))
+            try:
+                self.end(alert)
+            except RefusedError as error:
+                refusals.append(error)
+        return refusals
 
     def end(self, alert: QualityAlert) -> None:
         """End the silences of an alert, whoever of the workers made them."""

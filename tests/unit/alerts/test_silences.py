@@ -168,6 +168,47 @@ def test_what_is_acknowledged_is_silenced_before_old_silences_are_looked_for(mon
     assert methods == ["GET", "POST", "GET"]
 
 
+def acknowledged(alerts: list[QualityAlert]) -> Acknowledgements:
+    seen = Acknowledgements()
+    for alert in alerts:
+        seen.fold(alert.alert_id.encode(), acknowledge(alert.alert_id, ALERT.stream_id, "Kim", BEGIN).to_bytes())
+    return seen
+
+
+def test_silences_of_many_alerts_do_not_keep_a_courier_from_polling(monkeypatch: pytest.MonkeyPatch) -> None:
+    keeper, alerts = silencer("http://127.0.0.1:1"), alerts_of(10)
+    methods = answers_of(keeper, monkeypatch, b"[]", seconds=2)
+    made = []
+    for _ in range(6):
+        before = methods.count("POST")
+        keeper.update(alerts, acknowledged(alerts), BEGIN)
+        made.append(methods.count("POST") - before)
+    assert made == [2, 2, 2, 2, 2, 0], "none begins after five seconds"
+
+
+def test_silences_that_are_refused_each_time_leave_the_others_their_turn(monkeypatch: pytest.MonkeyPatch) -> None:
+    keeper, alerts = silencer("http://127.0.0.1:1"), alerts_of(10)
+    methods = answers_of(keeper, monkeypatch, *[RefusedError("status 400")] * 3, b"[]", seconds=2)
+    for turn in range(5):
+        if turn == 0:
+            with pytest.raises(RefusedError):
+                keeper.update(alerts, acknowledged(alerts), BEGIN)
+        else:
+            keeper.update(alerts, acknowledged(alerts), BEGIN)
+    assert methods.count("POST") == 8, "the three that were refused come again after the seven others"
+
+
+def test_silences_of_many_resolved_alerts_end_turn_by_turn(monkeypatch: pytest.MonkeyPatch) -> None:
+    keeper, alerts = silencer("http://127.0.0.1:1"), alerts_of(10)
+    methods = answers_of(keeper, monkeypatch, b"[]", seconds=2)
+    keeper.end_resolved(alerts)
+    assert len(methods) == 3
+    # One that fires again keeps its silence.
+    for _ in range(4):
+        keeper.update([alerts[9]], acknowledged([]), BEGIN)
+    assert len(methods) == 9
+
+
 def test_an_alert_that_went_to_another_worker_keeps_its_silence(server: SilenceServer) -> None:
     keeper, seen = silencer(server.url), seen_by("Kim")
     keeper.update([ALERT], seen, BEGIN)
