@@ -94,7 +94,7 @@ def _parts(places: Places, stream_id: str, example_ids: set[str], dry_run: bool)
     data, store = places.data, places.store
     connection, events = places.connection, places.connection
     if connection is None:
-        yield Part("Kafka", "FVQ_BROKER", lambda: Found(0, "is not set: nothing on Kafka was looked at", remains=True))
+        yield Part("Kafka", "FVQ_BROKER", lambda: Found(0, "no broker is set, so nothing on Kafka was looked at", remains=True))
     elif problem := _problem(connection):
         yield Part("Kafka", connection.servers, partial(_fail, problem))
         events = None

@@ -286,7 +286,7 @@ async def test_the_command_says_what_it_did_and_what_it_cannot_reach(tmp_path: P
     again = command(tmp_path, "gone", "--yes")
     assert again.exit_code == 0
     assert "clips: nothing" in again.output
-    assert "Kafka: not all; is not set" in again.output
+    assert "Kafka: not all; no broker is set, so nothing on Kafka was looked at (FVQ_BROKER)" in again.output
     assert "a stream that goes on comes back" in again.output
 
 
