@@ -56,14 +56,14 @@ def as_written(value: object) -> str:
 
 
 def shown(value: object) -> str:
-    """A setting's value for scripts; secrets are not shown."""
+    """A setting's value for scripts: as it is written, numbers with all their digits; secrets are not shown."""
     if value is None or value == []:
         return ""
     if isinstance(value, SecretStr):
         return "set, not shown"
     if isinstance(value, str) and "@" in value:
         return shown_store(value)  # the addresses of stores alone may have a password
-    return ":".join(map(str, value)) if isinstance(value, list) else str(value)
+    return str(value) if isinstance(value, float) else as_text(value)
 
 
 def _print(line: Text) -> None:

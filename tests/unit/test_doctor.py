@@ -109,6 +109,16 @@ def test_what_is_off_is_shown_as_off(monkeypatch: pytest.MonkeyPatch, capsys: py
     assert (report["live_window"], report["pictures"], report["second_model"]) == ("off", "10.0", "")
 
 
+def test_scripts_get_values_as_they_are_written(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setattr(doctor, "CHECKS", ())
+    written = {"fetch_private": "true", "alerts": "false", "fetch_hosts": "a.example,b.example", "media_roots": "/media:/more"}
+    for name, value in written.items():
+        monkeypatch.setenv(f"FVQ_{name.upper()}", value)
+    run_doctor(load_settings(), as_json=True)
+    report = json.loads(capsys.readouterr().out)["settings"]
+    assert {name: report[name] for name in written} == written
+
+
 def test_checks_are_timed_and_libraries_are_quiet(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
