@@ -37,6 +37,8 @@ def package(source: str, folder: Path, stream: str, broker: str, prefix: str = "
             }
             producer.send(f"{prefix}video-segments", key=stream.encode(), value=json.dumps(event).encode()).get(timeout=30)
     producer.close()
+    if ffmpeg.returncode:
+        sys.exit(f"ffmpeg ended with {ffmpeg.returncode}")  # why, it has said on standard error
 
 
 if __name__ == "__main__":

@@ -57,6 +57,15 @@ def test_each_segment_is_announced_when_it_is_there(tmp_path: Path, monkeypatch:
             assert {stream.type for stream in segment.streams} == {"video", "audio"}
 
 
+def test_a_source_that_cannot_be_cut_is_told_by_the_exit_code(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    packager, broken = load_example(), tmp_path / "broken.mp4"
+    monkeypatch.setattr(packager, "KafkaProducer", MemoryProducer)
+    broken.write_bytes(b"no video")
+    with pytest.raises(SystemExit) as ended:
+        packager.package(str(broken), tmp_path / "media", "studio 7", "kafka.example:9092")
+    assert ended.value.code
+
+
 @pytest.mark.parametrize("arguments", [[], ["--help"], ["camera.mp4", "media", "studio-7"]])
 def test_without_its_arguments_it_says_how_it_is_run(arguments: list[str]) -> None:
     ran = subprocess.run([PYTHON, ROOT / "examples/packager.py", *arguments], capture_output=True, text=True)
