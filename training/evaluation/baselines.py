@@ -39,28 +39,32 @@ class Measured:
 def measure_all(rows: Sequence[Mapping[str, Any]], labels: Path, jobs: int) -> Measured:
     """Statistics and bits per pixel of every row that can be sampled.
 
-    Where all rows can, kept in a file beside the labels file, which a later call reads. jobs: sampling processes. Raises
-    ValueError where none can.
+    Kept in a file beside the labels file: a later call samples only the rows that are not in it. jobs: sampling processes.
+    Raises ValueError where no row can be sampled.
     """
     spec = SamplerSpec()
     cache = labels.with_name(f"{labels.stem}.statistics-{spec.statistics_version}-{fingerprint(labels)}.npz")
-    if cache.exists():
-        with np.load(cache, allow_pickle=False) as kept:
-            measured = Measured(**{name: kept[name] for name in ("place", "statistics", "bits_per_pixel")})
-        # An older file may lack clips that could not be sampled then.
-        if len(measured.place) == len(rows):
-            return measured
-    measures = [(place, clip.statistics, clip.info.bits_per_pixel) for place, clip in sample_all(rows, spec, jobs)]
+    measures = _kept(cache) if cache.exists() else {}
+    missing = [place for place in range(len(rows)) if place not in measures]
+    sampled = sample_all([rows[place] for place in missing], spec, jobs) if missing else ()
+    found = {missing[number]: (clip.statistics, clip.info.bits_per_pixel) for number, clip in sampled}
+    measures = dict(sorted((measures | found).items()))
     if not measures:
         raise ValueError(f"{labels}: none of the {len(rows)} clips can be sampled")
-    places, statistics, bits = zip(*measures, strict=True)
-    measured = Measured(np.array(places), np.stack(statistics), np.array(bits, np.float32))
-    if len(measures) == len(rows):
+    statistics, bits = zip(*measures.values(), strict=True)
+    measured = Measured(np.array(list(measures)), np.stack(statistics), np.array(bits, np.float32))
+    if found:
         part = cache.with_suffix(".part")
         with part.open("wb") as file:
             np.savez(file, **vars(measured))
         part.replace(cache)  # a file that a killed run has cut off could not be read
     return measured
+
+
+def _kept(cache: Path) -> dict[int, tuple[NDArray[np.float32], float]]:
+    """Row -> statistics and bits per pixel, of the rows that could be sampled."""
+    with np.load(cache, allow_pickle=False) as kept:
+        return dict(zip(kept["place"].tolist(), zip(kept["statistics"], kept["bits_per_pixel"], strict=True), strict=True))
 
 
 def regression(statistics: NDArray[np.float32], labels: NDArray[np.float64], wanted: NDArray[np.float32]) -> list[float]:

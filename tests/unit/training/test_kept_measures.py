@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
@@ -10,11 +11,13 @@ import numpy as np
 import pytest
 
 from scorer.load import LoadedModel
-from scorer.spec import SamplerSpec
+from scorer.spec import SampledClip, SamplerSpec
 from tests.support.media import write_frames
 from training.data.labels import read_labels
+from training.data.samples import sample_all
 from training.evaluation.baselines import measure_all
 from training.evaluation.benchmark import _sampled
+from training.evaluation.judged import Rows
 from training.evaluation.report import evaluate
 
 
@@ -77,6 +80,25 @@ def test_a_clip_that_was_missing_is_measured_when_it_is_there(tmp_path: Path) ->
     (tmp_path / "away.mkv").rename(tmp_path / "1.mkv")
     assert measure_all(rows, labels, 1).place.tolist() == [0, 1]
     assert len(list(tmp_path.glob("*.npz"))) == 1
+
+
+def test_a_clip_that_cannot_be_measured_does_not_keep_the_others_from_being_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    labels, asked = labelled(tmp_path, 3), list[str]()
+    rows = read_labels(labels)
+
+    def sample(rows: Rows, *_: object) -> Iterator[tuple[int, SampledClip]]:
+        asked.extend(Path(row["path"]).name for row in rows)
+        return sample_all(rows, SamplerSpec(), 1)
+
+    monkeypatch.setattr("training.evaluation.baselines.sample_all", sample)
+    (tmp_path / "1.mkv").write_bytes(b"no video")
+    first = measure_all(rows, labels, 1)
+    second = measure_all(rows, labels, 1)
+    assert asked == ["0.mkv", "1.mkv", "2.mkv", "1.mkv"]
+    assert first.place.tolist() == second.place.tolist() == [0, 2]
+    assert np.array_equal(first.statistics, second.statistics)
 
 
 def test_labels_without_a_clip_that_can_be_sampled_are_named(tmp_path: Path) -> None:
