@@ -93,10 +93,8 @@ def _sampled(folder: Path, rows: Rows, labels: Path, spec: SamplerSpec, jobs: in
     if len(samples) != len(rows):
         shutil.rmtree(kept)  # it is complete without the clip, which would not be sampled when it is made again
         lost = [str(rows[place]["path"]) for place in sorted(set(range(len(rows))) - set(samples.rows.tolist()))]
-        if len(lost) == 1:
-            raise ValueError(f"{lost[0]}: the clip cannot be sampled; remove it and its .json to make it again")
-        named = ", ".join(lost[:MOST_NAMED]) + (", ..." if len(lost) > MOST_NAMED else "")
-        raise ValueError(f"{named}: {len(lost)} clips cannot be sampled; remove them and their .json to make them again")
+        named = ", ".join(lost[:MOST_NAMED]) + (f" and {len(lost) - MOST_NAMED} more" if len(lost) > MOST_NAMED else "")
+        raise ValueError(f"{labels}: clips that cannot be sampled: {named}; remove each with its .json to make it again")
     return samples
 
 
