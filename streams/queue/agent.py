@@ -70,6 +70,7 @@ def harvest_agent(
     group: the scorers' group. limits: what is worth a rating. fetch_limits: what may be fetched. inbox: folder for fetched
     segments. Raises `BrokerError` where the topic of the queue is missing.
     """
+    most_bytes = fetch_limits.megabytes << 20
     scores, alerts = connection.named(SCORES_TOPIC), connection.named(ALERTS_TOPIC)
     with QueueTopic(connection):
         pass
@@ -82,7 +83,7 @@ def harvest_agent(
             runner = stack.enter_context(asyncio.Runner())
             fetcher = runner.run(Fetcher(fetch_limits, inbox).__aenter__())
             stack.callback(lambda: runner.run(fetcher.__aexit__(None, None, None)))
-            harvest = Harvest(limits, store, topic, lambda scores: runner.run(fetch_all(fetcher, scores)), alerts)
+            harvest = Harvest(limits, store, topic, lambda scores: runner.run(fetch_all(fetcher, scores, most_bytes)), alerts)
             for batch in member.batches(stop, lambda: POLL_SECONDS, POLL_RECORDS):
                 if batch.reassigned:
                     # The topic says which clips another worker stored of the streams that this worker has now.
@@ -97,8 +98,11 @@ def harvest_agent(
     return Agent("harvest", run, PAUSES)
 
 
-async def fetch_all(fetcher: Fetcher, scores: Sequence[SegmentScore]) -> list[bytes | MediaError]:
-    """The bytes of each segment, or the reason why it cannot be fetched; all are fetched at the same time."""
+async def fetch_all(fetcher: Fetcher, scores: Sequence[SegmentScore], most_bytes: int) -> list[bytes | MediaError]:
+    """The bytes of each segment, or the reason why it cannot be fetched; all are fetched at the same time.
+
+    most_bytes: of a segment. What is fetched has no more; a recording at a `file:` URI may be as large as the memory.
+    """
 
     async def fetch(score: SegmentScore) -> bytes | MediaError:
         try:
@@ -110,6 +114,9 @@ async def fetch_all(fetcher: Fetcher, scores: Sequence[SegmentScore]) -> list[by
             log.warning("a segment cannot be fetched again", exc_info=error, extra={"segment_id": score.segment_id})
             return MediaError(f"{score.segment_id}: {type(error).__name__}: {error}", kind="internal")
         try:
+            if media.path.stat().st_size > most_bytes:
+                reason = f"{score.segment_id}: it is larger than FVQ_FETCH_MAX_MB ({most_bytes >> 20} MiB)"
+                return MediaError(reason, kind="too-large")
             return await asyncio.to_thread(media.path.read_bytes)
         except OSError as error:
             return MediaError(f"{score.segment_id}: {error.strerror}", kind="not-found")

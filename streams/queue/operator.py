@@ -71,7 +71,7 @@ class OperatorRatings:
     async def _fetch(self, score: SegmentScore) -> bytes:
         """The bytes of a segment. Raises `MediaError`."""
         async with Fetcher(self._limits, self._inbox) as fetcher:
-            (data,) = await fetch_all(fetcher, [score])
+            (data,) = await fetch_all(fetcher, [score], self._limits.megabytes << 20)
         if isinstance(data, MediaError):
             raise data
         return data

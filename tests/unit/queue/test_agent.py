@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from scorer.errors import MediaError
 from streams.events import ALERTS_TOPIC, SCORES_TOPIC, OperatorRating, QualityAlert, SegmentScore, StreamDeletion, TrainingExample
-from streams.media.fetch import LocalMedia
+from streams.media.fetch import Fetcher, FetchLimits, LocalMedia
 from streams.queue.agent import Harvest, fetch_all
 from streams.queue.clips import ClipStore
 from streams.queue.selection import HarvestLimits
@@ -159,9 +159,23 @@ async def test_an_unexpected_error_of_one_fetch_does_not_stop_the_others(tmp_pat
             return LocalMedia(tmp_path / "media", temporary=True)
 
     odd, fine = scored(1).model_copy(update={"uri": "file:///odd"}), scored(2)
-    fetched = await fetch_all(FailingFetcher(), [odd, fine])  # type: ignore[arg-type]
+    fetched = await fetch_all(FailingFetcher(), [odd, fine], UNLIMITED)  # type: ignore[arg-type]
     assert isinstance(fetched[0], MediaError)
     assert fetched[1] == b"media"
+
+
+async def test_a_file_that_is_larger_than_a_fetched_segment_may_be_is_not_read(tmp_path: Path) -> None:
+    recording = tmp_path / "recording.ts"
+    recording.write_bytes(bytes(3 << 20))
+    score = scored(1).model_copy(update={"uri": recording.as_uri()})
+    async with Fetcher(FetchLimits(roots=(tmp_path,)), tmp_path / "inbox") as fetcher:
+        (refused,) = await fetch_all(fetcher, [score], 2 << 20)
+        (data,) = await fetch_all(fetcher, [score], 3 << 20)
+    assert isinstance(refused, MediaError)
+    assert refused.kind == "too-large"
+    assert "FVQ_FETCH_MAX_MB (2 MiB)" in refused.reason
+    assert data == bytes(3 << 20)
+    assert recording.exists()
 
 
 def test_a_score_that_fits_no_example_is_skipped_and_the_others_are_stored(store: ClipStore) -> None:
