@@ -34,9 +34,10 @@ _parsed = lru_cache(maxsize=16384)(parse)
 
 @dataclass(frozen=True)
 class Answer:
-    """A resource as it was read. url: where it came from, after redirects. date: the server's time, None where it says none.
+    """A resource as it was read. url: where it came from, after redirects, with the user and password that it was asked with.
 
-    has_length: whether the server said how long it is; without that, a connection that breaks looks like the end.
+    date: the server's time, None where it says none. has_length: whether the server said how long it is; without that, a
+    connection that breaks looks like the end.
     """
 
     body: bytes
@@ -88,7 +89,7 @@ class Reader:
                     check_status(answer.status, final, None, "is the address right, and does the source run?")
                     body = b"".join([data async for data in body_of(answer, final.shown, self._most, self._too_large)])
                     has_length = "Content-Length" in answer.headers or "Transfer-Encoding" in answer.headers
-                    return Answer(body, str(final), date_of(answer.headers), has_length)
+                    return Answer(body, final.base, date_of(answer.headers), has_length)
         except TimeoutError:
             raise ReadError(f"{shown}: no answer within {seconds:.3g} s", "timeout") from None
         except ReadError:

@@ -11,7 +11,7 @@ import re
 import socket
 import unicodedata
 from dataclasses import dataclass, field, replace
-from urllib.parse import unquote
+from urllib.parse import quote, unquote
 
 import idna
 from aiohttp import BasicAuth
@@ -44,7 +44,7 @@ class Uri:
     scheme: lower case. host: for http(s) the host that is checked and connected to: a DNS name in ASCII, an IPv4 address
     in four numbers, or an IPv6 address without brackets; else what stands between // and /. port: None where the URI names
     none. target: path and query, as they were written; "" for an http(s) URI without a path. user, password: for HTTP's
-    basic authentication, decoded; "" for none. They are in no text that this class gives.
+    basic authentication, decoded; "" for none. They are in no text that this class gives, but in `base`.
     """
 
     scheme: str
@@ -91,6 +91,12 @@ class Uri:
     def authentication(self) -> BasicAuth | None:
         """User and password for aiohttp."""
         return BasicAuth(self.user, self.password, encoding="utf-8") if self.user else None
+
+    @property
+    def base(self) -> str:
+        """The URI with user and password: what relative addresses in its answer count from. Never for logs and messages."""
+        login = f"{quote(self.user, safe='')}:{quote(self.password, safe='')}@" if self.user else ""
+        return f"{self.scheme}://{login}{self.authority}{self.target}"
 
     def redirected(self, location: str) -> Uri:
         """Where the `Location` header of this URI's answer leads, parsed as strictly as the first URI.

@@ -30,12 +30,20 @@ def urljoin_safe(base: str, reference: str) -> str | None:
         address = folder + reference
         return address if len(address) <= LONGEST_URI else None
     try:
-        address = urljoin(base, reference)
+        address = _with_login(base, urljoin(base, reference))
         scheme, given = urlsplit(address).scheme, urlsplit(base).scheme
         is_allowed = len(address) <= LONGEST_URI and (scheme in ("http", "https") or scheme == given)
         return address if is_allowed else None
     except ValueError:
         return None
+
+
+def _with_login(base: str, address: str) -> str:
+    """The address with the user and password of its base, where both are on one server and it names none: as a browser asks."""
+    login, mark, server = urlsplit(base).netloc.rpartition("@")
+    if not mark or not address.startswith(f"{urlsplit(base).scheme}://") or urlsplit(address).netloc != server:
+        return address
+    return address.replace("://", f"://{login}@", 1)
 
 
 @lru_cache(maxsize=8192)

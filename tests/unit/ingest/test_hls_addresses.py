@@ -29,3 +29,20 @@ def test_it_is_what_the_standard_library_says(scheme: str, path: str, reference:
 @pytest.mark.parametrize("reference", ["a/" * LONGEST_URI, "x" * (LONGEST_URI - 5), "file:///etc/passwd", "http://[", "data:,x"])
 def test_what_cannot_be_used_is_none(reference: str) -> None:
     assert urljoin_safe("https://o.example/live.m3u8", reference) is None
+
+
+@pytest.mark.parametrize(
+    ("reference", "address"),
+    [
+        ("1.ts", "https://kim:s%2F3@o.example:8443/live/1.ts"),
+        ("/1.ts?a", "https://kim:s%2F3@o.example:8443/1.ts?a"),
+        ("https://o.example:8443/1.ts", "https://kim:s%2F3@o.example:8443/1.ts"),
+        ("//o.example:8443/1.ts", "https://kim:s%2F3@o.example:8443/1.ts"),
+        ("https://lee:x@o.example:8443/1.ts", "https://lee:x@o.example:8443/1.ts"),
+        ("https://o.example/1.ts", "https://o.example/1.ts"),
+        ("http://o.example:8443/1.ts", "http://o.example:8443/1.ts"),
+        ("https://cdn.example/1.ts", "https://cdn.example/1.ts"),
+    ],
+)
+def test_user_and_password_hold_for_their_own_server_alone(reference: str, address: str) -> None:
+    assert urljoin_safe("https://kim:s%2F3@o.example:8443/live/a.m3u8", reference) == address

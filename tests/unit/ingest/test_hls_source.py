@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+from base64 import b64encode
 from collections.abc import Sequence
 
 import pytest
+from aiohttp import web
 
 from streams.events import SegmentEvent
 from streams.ingest.base import SavedPosition, Services, Stream, Times
@@ -49,6 +51,23 @@ class Fast:
     @property
     def published(self) -> list[tuple[str | None, str]]:
         return [(event.rendition, event.uri.rpartition("/")[2].partition(".")[0]) for event in self.events]
+
+
+async def test_a_user_and_password_open_all_that_the_source_names_on_its_server(origin: Origin, reader: Reader) -> None:
+    async def guarded(request: web.Request) -> web.Response:
+        if request.headers.get("Authorization") != f"Basic {b64encode(b'kim:s3/cret@').decode()}":
+            return web.Response(status=401)
+        text = "#EXTM3U\n#EXT-X-STREAM-INF:BANDWIDTH=1\na.m3u8\n" if request.path == "/master.m3u8" else playlist(1, 1, END)
+        return web.Response(text=text)
+
+    clock = Fast()
+    for path in ("/master.m3u8", "/a.m3u8"):
+        origin.script(path, guarded)
+    address = origin.url("/master.m3u8").replace("://", "://kim:s3%2Fcret%40@")
+    source = Source(SourcePlan(Stream("news"), address, once=True), clock.services(reader))
+    await source.run()
+    assert [event.uri for event in clock.events] == [origin.url("/1.ts").replace("://", "://kim:s3%2Fcret%40@")]
+    assert "s3" not in source.statuses()[0].source
 
 
 async def test_a_playlist_of_segments_is_loaded_once_at_the_start(origin: Origin, reader: Reader) -> None:
