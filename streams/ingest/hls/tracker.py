@@ -54,13 +54,16 @@ def step(
     _check(position, playlist, notes)
     # An empty list says nothing of numbers: packagers, and caches that cut, send one in mid-stream.
     empty = not playlist.segments and playlist.next_number == playlist.first
-    if position.number is not None and not empty and (newest < position.number or _is_of_before(position, playlist)):
-        if not _restarted(position, playlist):
+    if position.number is not None:
+        went_back = not empty and (newest < position.number or _is_of_before(position, playlist))
+        if went_back and not _restarted(position, playlist):
             notes.counts["backsteps"] += 1
             return replace(position, loads_back=position.loads_back + 1), [], notes
-        position = _new_epoch(position, playlist, notes)
-    elif position.number is not None and (_jumped(position, playlist) or _overtook(position, playlist, now)):
-        position = _new_epoch(position, playlist, notes)
+        restarted = went_back or _jumped(position, playlist) or _overtook(position, playlist, now)
+        if (restarted or playlist.first > position.number + 1) and _is_of_other_packager(position, playlist, now):
+            position = realign(position, playlist, now)
+        elif restarted:
+            position = _new_epoch(position, playlist, notes)
     position = replace(position, loads_back=0)
     if not empty:
         position = replace(position, first=playlist.first, length=len(playlist.segments))
@@ -151,6 +154,20 @@ def _overtook(position: Position, playlist: MediaPlaylist, now: datetime) -> boo
     end = date_segments(Clocks(), playlist.segments, now, playlist.target)[0].dates
     set_by = (now - end).total_seconds() - (clocks.arrival - clocks.dates).total_seconds() if end is not None else moved
     return abs(set_by) < moved / 2
+
+
+def _is_of_other_packager(position: Position, playlist: MediaPlaylist, now: datetime) -> bool:
+    """Whether numbers are others because another packager of the same stream, behind the same address, has answered.
+
+    Its list, by its dates, begins before the end of the last announced segment and reaches up to it, and is longer than what an
+    encoder can have made since that was announced.
+    """
+    clocks, segments = position.clocks, playlist.segments
+    length, half = sum(segment.duration for segment in segments), timedelta(seconds=playlist.target / 2)
+    if not segments or clocks.dates is None or clocks.arrival is None or (now - clocks.arrival).total_seconds() >= length:
+        return False
+    end = date_segments(Clocks(), segments, now, playlist.target)[0].dates
+    return end is not None and end - timedelta(seconds=length) + half < clocks.dates < end + half
 
 
 def _new_epoch(position: Position, playlist: MediaPlaylist, notes: Notes) -> Position:
