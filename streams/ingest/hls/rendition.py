@@ -144,6 +144,8 @@ class Rendition:
             status.changed = self._waiting_since = now
         if after.ended:
             self._show("ended")
+            if not self._once:
+                self._trouble(False)  # the next stream may have playlists of other names
             # Numbers that go back after the end are a stream that begins again: look before they are where they were.
             return "unchanged" if after.loads_back else "ended"
         if now - status.changed > STALE_TARGETS * status.target:
@@ -154,6 +156,7 @@ class Rendition:
         elif status.state != "encrypted" or progress:
             self._show("live")
         if now - self._waiting_since > SWITCH_TARGETS * status.target:
+            self._trouble(False)  # an encoder that has restarted may have left this playlist as it was, and write another one
             self._switch()
         return "changed" if progress else "unchanged"
 

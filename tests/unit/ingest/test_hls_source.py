@@ -145,6 +145,29 @@ async def test_renditions_that_fail_for_long_make_the_master_be_loaded_again(ori
     assert [status.source for status in source.statuses()] == [origin.url("/new.m3u8")]
 
 
+async def test_a_playlist_that_stands_still_makes_the_master_be_loaded_again(origin: Origin, reader: Reader) -> None:
+    clock = Fast()
+    origin.script("/live.m3u8", MASTER.format("low.m3u8", "high.m3u8"), MASTER.format("low.m3u8", "new.m3u8"))
+    origin.script("/high.m3u8", playlist(1, 2))
+    origin.script("/new.m3u8", playlist(2, 2, END))
+    running = asyncio.create_task(Source(SourcePlan(Stream("news"), origin.url("/live.m3u8")), clock.services(reader)).run())
+    await asyncio.to_thread(wait_for, "its segment or two minutes", lambda: len(clock.events) > 1 or clock.seconds > 120, 60)
+    running.cancel()
+    assert clock.published[:2] == [("720p", "2"), ("720p", "3")]
+
+
+async def test_the_next_stream_may_have_other_playlists_than_the_one_that_has_ended(origin: Origin, reader: Reader) -> None:
+    clock = Fast()
+    master = MASTER.format("low.m3u8", "high.m3u8")
+    origin.script("/live.m3u8", master, master, MASTER.format("low.m3u8", "new.m3u8"))
+    origin.script("/high.m3u8", playlist(7, 1, END))
+    origin.script("/new.m3u8", playlist(0, 1))
+    running = asyncio.create_task(Source(SourcePlan(Stream("news"), origin.url("/live.m3u8")), clock.services(reader)).run())
+    await asyncio.to_thread(wait_for, "its segment or two minutes", lambda: len(clock.events) > 1 or clock.seconds > 120, 60)
+    running.cancel()
+    assert clock.published[:2] == [("720p", "7"), ("720p", "0")]
+
+
 async def test_addresses_that_have_expired_are_signed_anew_before_a_window_has_passed(origin: Origin, reader: Reader) -> None:
     clock = Fast()
     origin.script("/live.m3u8", MASTER.format("low.m3u8", "high.m3u8"), MASTER.format("low.m3u8", "new.m3u8"))
