@@ -125,7 +125,8 @@ class Services:
 
 @dataclass
 class Status:
-    """What is known of a rendition, for pages. reason: why it is not live. changed: monotonic time of the last new segment."""
+    """What is known of a rendition, for pages. reason: why it is not live. changed: monotonic time of the last new segment.
+    announced: how many segments were, each counted once."""
 
     stream: str
     rendition: str | None
@@ -143,6 +144,12 @@ class Status:
     def name(self) -> str:
         """The stream and its rendition, for logs."""
         return "/".join(part for part in (self.stream, self.rendition) if part)
+
+    def move(self, position: Position, events: Sequence[SegmentEvent]) -> None:
+        """Take the position after events that were announced. At a late end the last segment is announced once more."""
+        last = self.position.last
+        self.announced += sum(last is None or event.segment_id != last.segment_id for event in events)
+        self.position = position
 
     def show(self, state: State, reason: str, log: logging.Logger) -> None:
         """Set the state, and log it where it is another."""

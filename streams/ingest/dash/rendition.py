@@ -59,8 +59,8 @@ class Rendition:
         progress = (before.epoch, before.number, before.ended) != (after.epoch, after.number, after.ended)
         if events or progress:
             await self._services.publish(self.stream, events, SavedPosition(after, without_secrets(loaded.url)))
-        status.position, status.target, status.source = after, window.target, without_secrets(loaded.url)
-        status.announced += len(events)
+        status.move(after, events)
+        status.target, status.source = window.target, without_secrets(loaded.url)
         status.skew = notes.skew if notes.skew is not None else status.skew
         self.next_at = window.next_at
         self._count(notes.counts, events[0].segment_id if events else "the end")

@@ -179,8 +179,8 @@ class Rendition:
         after, events, notes = step(self.stream, before, playlist, now)
         if events or (before.epoch, before.number, before.ended) != (after.epoch, after.number, after.ended):
             await self._services.publish(self.stream, events, SavedPosition(after, without_secrets(url)))
-        status.position, status.target = after, playlist.target
-        status.announced += len(events)
+        status.move(after, events)
+        status.target = playlist.target
         self._find(notes, announced=bool(events))
         self._newest, self._window = playlist.segments[-1].duration if playlist.segments else None, len(playlist.segments)
         if notes.skew is not None:

@@ -130,7 +130,7 @@ async def test_an_end_is_looked_at_now_and_then_and_the_last_segment_says_so(ori
     assert await follow(rendition, clock, 3) == [2.0, 10.0, 10.0]
     assert [(event.uri[-4:], event.ended) for event in clock.published] == [("3.ts"[-4:], False), ("3.ts", True)]
     assert len({event.segment_id for event in clock.published}) == 1
-    assert rendition.status.state == "ended"
+    assert (rendition.status.state, rendition.status.announced) == ("ended", 1)
 
 
 async def test_numbers_that_go_back_after_the_end_are_looked_at_soon(origin: Origin, reader: Reader) -> None:
