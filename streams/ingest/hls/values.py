@@ -9,7 +9,11 @@ from datetime import datetime
 from streams.errors import FvqError
 from streams.media.ranges import Range
 
-_AUDIO_CODECS = ("mp4a", "ac-3", "ec-3", "ac-4", "opus", "flac", "alac", "vorbis", "dts", "mp3")
+_WITHOUT_PICTURES = (
+    "mp4a", "ac-3", "ec-3", "ac-4", "opus", "flac", "alac", "vorbis", "dts", "mp3", "mha1", "mhm1", "iamf",
+    "stpp", "wvtt", "tx3g",
+)  # fmt: skip
+"""How codecs of sound and of text are called in `CODECS`, which names those of all that goes with a rendition, subtitles too."""
 
 
 class PlaylistError(FvqError):
@@ -86,7 +90,7 @@ class Variant:
     def has_video(self) -> bool:
         """Whether it has pictures, as far as the playlist says."""
         codecs = [codec.strip().lower() for codec in self.codecs.split(",") if codec.strip()]
-        return self.height > 0 or not codecs or any(not codec.startswith(_AUDIO_CODECS) for codec in codecs)
+        return self.height > 0 or not codecs or any(not codec.startswith(_WITHOUT_PICTURES) for codec in codecs)
 
 
 @dataclass(frozen=True)

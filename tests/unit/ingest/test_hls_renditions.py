@@ -36,6 +36,12 @@ def test_all_are_those_with_pictures_each_with_a_name() -> None:
     assert list(choose(LADDER, "all")) == ["360p", "720p-5000000", "720p-2500000"]
 
 
+@pytest.mark.parametrize("codecs", ["mp4a.40.2", "mp4a.40.2,wvtt", "stpp.ttml.im1t,ec-3", "mhm1.0x0D"])
+def test_sound_with_subtitles_is_no_rendition(codecs: str) -> None:
+    playlist = master(f'BANDWIDTH=64000,CODECS="{codecs}" sound.m3u8', 'BANDWIDTH=9,CODECS="avc1,wvtt" a.m3u8')
+    assert choose(playlist, "all") == {"9": ("http://o.example/a.m3u8",)}
+
+
 def test_one_is_chosen_by_its_name() -> None:
     assert choose(LADDER, "360p") == {"360p": ("http://o.example/low.m3u8",)}
 
