@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import math
 from collections.abc import Awaitable
 from datetime import UTC, datetime, timedelta
 from typing import Any, TypeVar
@@ -62,10 +61,15 @@ async def scores(call: Call) -> web.StreamResponse:
     history = _history(call)
     now = datetime.fromtimestamp(call.now, UTC)
     start, end = _range(query, now)
-    points = USUAL_POINTS if query.step is None else math.ceil((end - start).total_seconds() / query.step)
-    if points > MOST_POINTS:
-        raise ApiError(400, f"step: {points} points are more than {MOST_POINTS}: a longer step or a shorter range", "step")
-    buckets = await _asked(call, history.course(call.part("id"), query.rendition, start, end, points))
+    if query.step is None:
+        length = step(start, end, USUAL_POINTS)
+        course = history.course(call.part("id"), query.rendition, start, end, USUAL_POINTS)
+    else:
+        length = round(query.step * 1000) * MILLISECOND
+        if (points := -((start - end) // length)) > MOST_POINTS:
+            raise ApiError(400, f"step: {points} points are more than {MOST_POINTS}: a longer step or a shorter range", "step")
+        course = _course(history, call.part("id"), query.rendition, start, end, length)
+    buckets = await _asked(call, course)
     if not buckets:
         _known(call)
     items = [_point(bucket) for bucket in buckets]
@@ -74,7 +78,7 @@ async def scores(call: Call) -> web.StreamResponse:
     answer = json_answer(
         {
             "items": items,
-            "step": step(start, end, points).total_seconds(),
+            "step": length.total_seconds(),
             "next": None,
             "at": iso(end.timestamp() if query.end is not None and end < now else call.now),
         }
@@ -82,6 +86,18 @@ async def scores(call: Call) -> web.StreamResponse:
     if query.start is not None and query.end is not None and end < now - SETTLED and isinstance(answer.body, bytes):
         return cached(call.request, answer.body, "application/json", "private, max-age=60")
     return answer
+
+
+async def _course(
+    history: History, stream_id: str, rendition: str | None, start: datetime, end: datetime, length: timedelta
+) -> list[Bucket]:
+    """A course in buckets of this length, whole milliseconds; the last one is shorter where the range is no multiple of it."""
+    whole = (end - start) // length
+    rest = start + whole * length
+    buckets = await history.course(stream_id, rendition, start, rest, whole) if whole else []
+    if rest < end:
+        buckets += await history.course(stream_id, rendition, rest, end, 1)
+    return buckets
 
 
 async def segments(call: Call) -> web.Response:

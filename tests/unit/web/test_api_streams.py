@@ -122,6 +122,20 @@ async def test_a_stream_with_its_renditions_signals_and_alerts(client: TestClien
     await get(client, "/streams/nobody", 404)
 
 
+@pytest.mark.parametrize(("seconds", "step", "starts"), [(90, 60, [0, 60]), (20, 7.3, [0, 7.3, 14.6]), (30, 3600, [0])])
+async def test_a_step_is_as_long_as_it_was_asked_for(
+    client: TestClient, seeded: Fleet, seconds: int, step: float, starts: list[float]
+) -> None:
+    """Also where the range is no multiple of it: then the last point has less."""
+    name = quote(seeded.channels[5].id, safe="")
+    begin = int(seeded.played) - seconds
+    course = await get(client, f"/streams/{name}/scores?from={begin}&to={begin + seconds}&step={step}")
+    assert course["step"] == step
+    times = [datetime.fromisoformat(point["t"]).timestamp() - begin for point in course["items"]]
+    assert times == pytest.approx(starts, abs=0.001)
+    assert course["items"][-1]["n"] == max(1, round((seconds - starts[-1]) / 2)), "segments of two seconds"
+
+
 async def test_a_course_has_the_points_that_are_asked_for(client: TestClient, seeded: Fleet) -> None:
     name = quote(seeded.channels[5].id, safe="")
     course = await get(client, f"/streams/{name}/scores")
