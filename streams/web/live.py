@@ -19,7 +19,16 @@ from streams.web.courses import DEEP, FALLBACK, SKIPPED, Courses
 from streams.web.pictures import Picture, Pictures
 from streams.web.pulse import Pulse
 from streams.web.reading import ScoreReading
-from streams.web.rendition import BACK_SECONDS, Rendition, is_before_end, level_of_score, smooth, take_values, takes
+from streams.web.rendition import (
+    BACK_SECONDS,
+    BEHIND_SECONDS,
+    Rendition,
+    is_before_end,
+    level_of_score,
+    smooth,
+    take_values,
+    takes,
+)
 from streams.web.stream import Row, Stream, is_acknowledged, row_of, turns_stale
 
 MOST_STREAMS = 20_000
@@ -43,7 +52,8 @@ NO_PICTURES = Pictures()
 
 LOW = 40.0
 DROP = 15.0
-"""A picture is a bad one where the score is under LOW, or so far under the usual one, points; or while an alert fires."""
+"""A picture is a bad one where the score is under LOW, or so far under the usual one, points; or while an alert fires for its
+rendition or for the whole stream."""
 
 
 @dataclass
@@ -206,15 +216,11 @@ class Live:
         stream = self._stream(stream_id)
         if not may_be_stored(stream.labels):
             return
-        rendition = stream.renditions.get(picture.rendition or "")
-        usual = rendition.usual if rendition is not None else None
-        score = picture.score
-        good = score is not None and score >= LOW and (usual is None or score >= usual - DROP) and not stream.alerts
         last = stream.pictures.last
         known = stream.renditions.get(last.rendition or "") if last is not None else None
         # A last picture that is later than its rendition's last segment is of before a clock was set back, or strayed.
         latest = known.until + BACK_SECONDS if known is not None else math.inf
-        stream.pictures = stream.pictures.with_picture(picture, good, latest)
+        stream.pictures = stream.pictures.with_picture(picture, _is_good(stream, picture), latest)
 
     def tick(self, now: float) -> None:
         """Let time pass, once a second: scores grow old, acknowledgements end, silent streams and old pictures are forgotten."""
@@ -302,6 +308,23 @@ class Live:
             self.alerts.pop(alert_id, None)
         self._changes.streams.discard(stream_id)
         self._changes.gone.add(stream_id)
+
+
+def _is_good(stream: Stream, picture: Picture) -> bool | None:
+    """Whether a stream is good at a picture's segment; None where the picture is good and another rendition is not."""
+    rendition = stream.renditions.get(picture.rendition or "")
+    firing = [alert.rendition for alert in stream.alerts.values()]
+    if not _is_fine(picture.score, rendition) or None in firing or picture.rendition in firing:
+        return False
+    bad = stream.pictures.last_bad
+    other = stream.renditions.get(bad.rendition or "") if bad is not None and bad.rendition != picture.rendition else None
+    is_bad = other is not None and other.until + BEHIND_SECONDS > picture.start and not _is_fine(other.score, other)
+    return None if firing or is_bad else True
+
+
+def _is_fine(score: float | None, rendition: Rendition | None) -> bool:
+    usual = rendition.usual if rendition is not None else None
+    return score is not None and score >= LOW and (usual is None or score >= usual - DROP)
 
 
 def _finite(value: float | None) -> float | None:

@@ -111,9 +111,12 @@ class SegmentsQuery(Query):
 
 
 class PictureQuery(Query):
-    """at: the segment's id; without it the last picture."""
+    """at: the segment's id; without it the last picture. rendition: of several whose segments have this id."""
 
     at: str | None = Field(default=None, max_length=256, description="The segment whose picture it is; without it the last one.")
+    rendition: str | None = Field(
+        default=None, max_length=256, description="The segment's rendition, where those of several have this id; with `at`."
+    )
 
 
 class CompareQuery(Query):

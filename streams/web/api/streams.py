@@ -7,7 +7,7 @@ import contextlib
 from collections.abc import Awaitable
 from datetime import UTC, datetime, timedelta
 from typing import Any, TypeVar
-from urllib.parse import quote
+from urllib.parse import quote, urlencode
 
 from aiohttp import web
 
@@ -18,7 +18,7 @@ from streams.history.base import MILLISECOND, MOST_POINTS, MOST_SEGMENTS, Bucket
 from streams.web.api.answers import CoursePoint, iso, iso_of
 from streams.web.api.cursors import cursor_of, key_of
 from streams.web.api.problems import ApiError, empty_range, not_found
-from streams.web.api.queries import CompareQuery, CourseQuery, SegmentsQuery
+from streams.web.api.queries import CompareQuery, CourseQuery, PictureQuery, SegmentsQuery
 from streams.web.api.rows import as_csv, item_of, rendition_of
 from streams.web.api.table import IMMUTABLE, Call, cached, json_answer
 from streams.web.pictures import Picture
@@ -166,8 +166,9 @@ async def pictures(call: Call) -> web.Response:
 async def picture(call: Call) -> web.StreamResponse:
     """A picture's bytes."""
     found = _known(call)
-    at = call.query.at
-    kept = found.pictures.last if at is None else found.pictures.of_segment(at)
+    query: PictureQuery = call.query
+    at = query.at
+    kept = found.pictures.last if at is None else found.pictures.of_segment(at, query.rendition)
     if kept is None:
         raise not_found("picture")
     return cached(call.request, kept.jpeg, "image/jpeg", "private, no-cache" if at is None else IMMUTABLE)
@@ -262,6 +263,7 @@ def _point(bucket: Bucket) -> dict[str, Any]:
 
 def _picture(found: Stream, which: str, kept: Picture) -> dict[str, Any]:
     name = quote(found.id, safe="").replace(".", "%2E")
+    which_one = {"at": kept.segment_id} | ({"rendition": kept.rendition} if kept.rendition is not None else {})
     return {
         "which": which,
         "segment_id": kept.segment_id,
@@ -270,7 +272,7 @@ def _picture(found: Stream, which: str, kept: Picture) -> dict[str, Any]:
         "width": kept.width,
         "height": kept.height,
         "rendition": kept.rendition,
-        "url": f"/api/v1/streams/{name}/picture.jpg?at={quote(kept.segment_id, safe='')}",
+        "url": f"/api/v1/streams/{name}/picture.jpg?{urlencode(which_one, quote_via=quote, safe='')}",
     }
 
 

@@ -2,12 +2,22 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import timedelta
+from typing import Any
+from urllib.parse import quote
 
+from aiohttp.test_utils import TestClient
+from yarl import URL
+
+from streams.events import QualityAlert
 from streams.web.live import FORGET_SECONDS, Live
+from streams.web.pictures import Picture, Pictures
 from streams.web.reading import read_score
 from streams.web.stream import Row
 from tests.support.alerts import BEGIN, SECONDS, make_score
+from tests.support.fleet import Fleet
+from tests.support.web import get
 
 START = BEGIN.timestamp()
 
@@ -47,3 +57,68 @@ def test_a_rendition_is_forgotten_after_a_day_and_the_last_one_with_its_stream()
     assert live.changes().streams == {"channel"}
     live.tick(START + 3 * FORGET_SECONDS)
     assert not live.streams
+
+
+def show(live: Live, sequence: int, score: float, rendition: str) -> Pictures:
+    """Take a segment's score, then its picture, whose bytes say which it is. Renditions have the same ids of segments."""
+    put(live, sequence, score, rendition)
+    start, body = START + sequence * SECONDS, f"{rendition} {sequence}".encode()
+    live.add_picture("channel", Picture(body, f"s{sequence}", start, score, 160, 90, rendition, start + SECONDS + 1))
+    return live.streams["channel"].pictures
+
+
+def shown(picture: Picture | None) -> str | None:
+    return picture.jpeg.decode() if picture is not None else None
+
+
+def test_the_picture_of_the_rendition_that_turns_bad_is_the_first_bad_one() -> None:
+    live = Live()
+    for sequence in range(3):
+        show(live, sequence, 85, "240p")
+    show(live, 3, 88, "1080p")
+    kept = show(live, 3, 12, "240p")
+    assert (shown(kept.last_good), shown(kept.first_bad)) == ("1080p 3", "240p 3"), "both begin at the same time"
+    show(live, 5, 88, "1080p")
+    kept = show(live, 6, 12, "240p")
+    assert (shown(kept.last_good), shown(kept.first_bad)) == ("1080p 3", "240p 3"), "a good rendition ends no bad stretch"
+    live.add_alert(alert_of_rendition("240p"))
+    kept = show(live, 9, 88, "1080p")
+    assert (shown(kept.last), shown(kept.first_bad)) == ("1080p 9", "240p 3")
+    live.add_alert(alert_of_rendition("240p", state="resolved", ended_at=BEGIN + timedelta(seconds=40)))
+    assert shown(show(live, 20, 88, "1080p").last_good) == "1080p 3", "the other one is bad still"
+    put(live, 21, 80, "240p")
+    assert shown(show(live, 22, 88, "1080p").last_good) == "1080p 22"
+    assert shown(show(live, 23, 10, "240p").first_bad) == "240p 23"
+
+
+def alert_of_rendition(rendition: str, **changes: Any) -> QualityAlert:
+    return QualityAlert(
+        alert_id="a", stream_id="channel", rendition=rendition, kind="low-quality", started_at=BEGIN, value=20, segment_id="s3",
+        **{"state": "firing", **changes},
+    )  # fmt: skip
+
+
+def test_a_rendition_that_went_while_it_was_bad_does_not_keep_its_stream_bad() -> None:
+    live = Live()
+    show(live, 0, 12, "240p")
+    kept = show(live, 40, 88, "1080p")
+    assert shown(kept.last_good) == "1080p 40"
+
+
+async def test_each_picture_has_an_address_of_its_own(client: TestClient, seeded: Fleet) -> None:
+    stream = next(stream for stream in seeded.live.streams.values() if stream.pictures.last is not None)
+    before, last = stream.pictures, stream.pictures.last
+    assert last is not None
+    try:
+        good = replace(last, segment_id="s 1&2", rendition="1080p", jpeg=b"good")
+        stream.pictures = Pictures(last=good, last_good=good, first_bad=replace(good, rendition="2/4 0p", jpeg=b"bad"))
+        pair = await get(client, f"{stream_path(stream.id)}/compare")
+        for side in ("good", "bad"):
+            answer = await client.get(URL(pair[side]["url"], encoded=True))
+            assert await answer.read() == side.encode()
+    finally:
+        stream.pictures = before
+
+
+def stream_path(stream_id: str) -> str:
+    return f"/streams/{quote(stream_id, safe='')}"
