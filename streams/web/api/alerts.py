@@ -15,6 +15,7 @@ from streams.web.api.problems import ApiError, not_found
 from streams.web.api.queries import AckBody, AlertsQuery
 from streams.web.api.rows import as_csv
 from streams.web.api.table import Call, json_answer, tag_of, with_next
+from streams.web.stream import is_acknowledged
 from streams.web.wire import alert_entry
 
 KINDS: tuple[str, ...] = AlertKind.__args__  # type: ignore[attr-defined]
@@ -112,7 +113,7 @@ def _check_tag(call: Call, found: QualityAlert) -> None:
     if wanted is not None and tag not in [part.strip() for part in wanted.split(",")] and not (wanted == "*" and ack is not None):
         by = f"{ack.by} acknowledged it" if ack is not None else "it is not acknowledged any more"
         raise ApiError(412, f"another was faster: {by}", ETag=tag)
-    if call.request.headers.get("If-None-Match") == "*" and ack is not None:
+    if call.request.headers.get("If-None-Match") == "*" and ack is not None and is_acknowledged(ack, call.now):
         raise ApiError(412, f"{ack.by} has acknowledged it already", ETag=tag)
 
 

@@ -3,7 +3,7 @@ import { make, printable } from "./dom.js";
 import { words } from "./levels.js";
 import { ApiError, call, read, segment, stream } from "./api.js";
 import { part } from "./address.js";
-import { iso, now, seconds } from "./time.js";
+import { clock, iso, now, seconds } from "./time.js";
 
 let number = 0;
 let ratings = 0; // how often a rating was asked for
@@ -27,11 +27,16 @@ function actions(...buttons) {
 
 const ENDS = [["", "when the alert ends"], ["900", "in 15 minutes"], ["3600", "in an hour"], ["14400", "in 4 hours"], ["86400", "in a day"]];
 
+// What all acknowledgements of these alerts have in common: their `note` or `until`; null where they differ or one has none.
+const common = (entries, name) => (new Set(entries.map(({ ack }) => ack?.[name])).size === 1 ? entries[0].ack?.[name] ?? null : null);
+
 // Asks for a note and an end, and acknowledges all of these alerts; the server knows who asks. entries: [{alert, ack}].
 export function ackDialog(entries, { done, toast }) {
   const acked = entries.filter(({ ack }) => ack);
   const note = make("textarea", { rows: "3", maxlength: "2000", placeholder: "what is known, who works on it" });
-  const until = make("select", {}, ...ENDS.map(([value, text]) => make("option", { value }, text)));
+  note.value = common(entries, "note") ?? ""; // who changes one keeps what was said
+  const end = common(entries, "until");
+  const until = make("select", {}, ...(end ? [[end, `as now: ${clock(end)}`]] : []).concat(ENDS).map(([value, text]) => make("option", { value }, text)));
   const error = make("p", { class: "error", role: "alert" });
   const names = entries.slice(0, 6).map(({ alert }) => `${printable(alert.stream_id)}: ${words(alert.kind)}`);
   if (entries.length > names.length) names.push(`and ${entries.length - names.length} more`);
@@ -44,10 +49,11 @@ export function ackDialog(entries, { done, toast }) {
   const dialog = openDialog(entries.length === 1 ? "Acknowledge the alert" : `Acknowledge ${entries.length} alerts`, form);
   note.focus();
 
-  const give = ({ alert }) => {
+  const give = ({ alert, ack }) => {
     const body = { note: note.value };
-    if (until.value) body.until = new Date((now() + Number(until.value)) * 1000).toISOString();
-    return call("PUT", `/alerts/${part(alert.alert_id)}/ack`, body);
+    if (until.value) body.until = until.value === end ? end : new Date((now() + Number(until.value)) * 1000).toISOString();
+    // Somebody may have acknowledged it since the form was opened: their name and note stay.
+    return call("PUT", `/alerts/${part(alert.alert_id)}/ack`, body, ack ? {} : { headers: { "If-None-Match": "*" } });
   };
   const takeBack = (entry) => (entry.ack ? call("DELETE", `/alerts/${part(entry.alert.alert_id)}/ack`) : null);
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from dataclasses import replace
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import quote
 
@@ -61,6 +61,20 @@ async def test_an_acknowledgement_from_its_making_to_its_end(client: TestClient,
     assert (await client.delete(f"{path}/ack")).status == 204
     assert (await client.delete(f"{path}/ack")).status == 204
     assert (await (await client.get(path)).json())["ack"] is None
+
+
+async def test_an_acknowledgement_that_has_ended_keeps_nobody_from_a_new_one(seeded: Fleet) -> None:
+    alert = next(alert for alert in seeded.live.firing() if alert.alert_id not in seeded.live.acks)
+    now = time.time()
+    wall = replace(fleet_wall(seeded, WebLimits(rate=1000, burst=1000)), now=lambda: now)
+    async with TestClient(TestServer(make_app(wall))) as client:
+        path, first = f"{ROOT}/alerts/{alert.alert_id}/ack", {"If-None-Match": "*"}
+        until = datetime.fromtimestamp(now + 60, UTC).isoformat()
+        assert (await client.put(path, json={"until": until}, headers=first)).status == 201
+        assert (await client.put(path, json={"note": "mine"}, headers=first)).status == 412
+        now += 61
+        assert (await client.put(path, json={"note": "mine"}, headers=first)).status == 200
+        await client.delete(path)
 
 
 async def test_of_several_at_once_one_is_the_first_to_acknowledge(seeded: Fleet) -> None:

@@ -1,0 +1,44 @@
+"""Two people before the wall acknowledge the same alert."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+
+from selenium.webdriver.common.by import By
+
+from tests.support.operator import Operator
+
+SUBMIT = "dialog button[type=submit]"
+
+
+def opens_form(operator: Operator, path: str) -> None:
+    operator.opens(path)
+    operator.sees(lambda: "What and why" in operator.text())
+    operator.press("a")
+    operator.sees(operator.dialog)
+
+
+def test_who_is_later_does_not_take_the_place_of_who_was_first(operator: Operator) -> None:
+    path = operator.real_path("ALERT")
+    opens_form(operator, path)
+    operator.asks("PUT", f"{path}/ack", {"note": "the other one's"})
+    operator.browser.find_element(By.CSS_SELECTOR, SUBMIT).click()
+    operator.sees(lambda: "has acknowledged it already" in operator.dialog())
+    assert operator.asks("GET", path)["ack"]["note"] == "the other one's"
+    operator.asks("DELETE", f"{path}/ack")
+
+
+def test_who_changes_an_acknowledgement_keeps_its_note_and_its_end(operator: Operator) -> None:
+    path = operator.real_path("ALERT")
+    until = datetime.fromisoformat(operator.asks("GET", "/alerts?limit=1")["at"]) + timedelta(hours=5)
+    operator.asks("PUT", f"{path}/ack", {"note": "the vendor is called", "until": until.isoformat()})
+    opens_form(operator, path)
+    note = operator.browser.find_element(By.CSS_SELECTOR, "dialog textarea")
+    assert note.get_attribute("value") == "the vendor is called"
+    note.send_keys(" again")
+    operator.browser.find_element(By.CSS_SELECTOR, SUBMIT).click()
+    operator.sees(lambda: operator.was_told("The alert is acknowledged"))
+    ack = operator.asks("GET", path)["ack"]
+    assert ack["note"] == "the vendor is called again"
+    assert abs(datetime.fromisoformat(ack["until"]) - until) < timedelta(seconds=1)
+    operator.asks("DELETE", f"{path}/ack")
