@@ -44,6 +44,11 @@ export class Segments {
     if (this.kept.length > KEPT) this.kept.shift();
   }
 
+  // The last scored ones of a rendition, oldest first; null for segments that name none.
+  scored(rendition, most) {
+    return this.kept.filter((score) => score.status === "scored" && (score.rendition ?? null) === rendition).slice(-most);
+  }
+
   // Reads what was before the page was opened, or what was around the chosen time.
   async read() {
     const { rendition, at } = this.chosen();

@@ -67,6 +67,7 @@ class StreamView {
     this.bars = make("div", { class: "alert-bars" });
     this.courseNotice = make("p", { class: "dim" }, "Loading the course");
     this.signals = make("div", { class: "small-multiples" });
+    this.signalsHeading = make("h3", {}, "Signals of the last segments, dotted: usual");
     this.pictures = make("div", {}, make("p", { class: "dim" }, "Loading the pictures"));
     this.both = make("div", {});
     this.player = null;
@@ -76,7 +77,7 @@ class StreamView {
       make("div", { class: "title" }, make("h2", { tabindex: "-1" }, idText(this.id, 60)), this.chip, this.stateText, this.labels, this.renditions, this.ranges,
         make("button", { type: "button", onClick: () => this.ack() }, "Acknowledge (a)"), make("button", { type: "button", onClick: () => this.rateActive() }, "Rate (r)"), this.csv),
       make("div", { class: "panel" }, make("h3", {}, "Score over time, with its expected error; thin: the lowest of each step; dots: the large model"), this.courseNotice, this.chart, this.bars),
-      make("div", { class: "panel" }, make("h3", {}, "Signals of the last segments, dotted: usual"), this.signals),
+      make("div", { class: "panel" }, this.signalsHeading, this.signals),
       make("div", { class: "columns" },
         make("div", {}, make("div", { class: "panel" }, make("h3", {}, "Good and bad"), this.pictures), this.both),
         this.segments.element),
@@ -212,7 +213,9 @@ class StreamView {
     this.renditions.value = this.rendition ?? "";
     this.renditions.hidden = names.length < 2;
     for (const score of detail.last) this.segments.take(score);
-    this.usual = (detail.renditions.find((one) => (one.rendition ?? null) === (this.rendition ?? detail.rendition)) ?? detail.renditions[0])?.signals ?? {};
+    // One rendition's: what is usual for one is not for another.
+    this.measured = detail.renditions.find((one) => (one.rendition ?? null) === (this.rendition ?? detail.rendition)) ?? detail.renditions[0];
+    setText(this.signalsHeading, `Signals of the last segments${this.measured?.rendition ? ` of ${printable(this.measured.rendition)}` : ""}, dotted: usual`);
     this.segments.draw();
     this.drawSignals();
   }
@@ -263,11 +266,11 @@ class StreamView {
   }
 
   drawSignals() {
-    const scores = this.segments.kept.filter((score) => score.status === "scored").slice(-60);
+    const scores = this.measured ? this.segments.scored(this.measured.rendition, 60) : [];
     const figures = Object.entries(SIGNALS).map(([name, most]) => {
       const values = scores.map((score) => (name === "face" ? score.faces?.area : score.signals?.[name]) ?? null);
-      const usual = this.usual?.[name]?.usual ?? null;
-      const last = values.at(-1) ?? this.usual?.[name]?.value ?? null;
+      const usual = this.measured?.signals[name]?.usual ?? null;
+      const last = values.at(-1) ?? this.measured?.signals[name]?.value ?? null;
       const canvas = make("canvas", { role: "img", "aria-label": `${name}: ${valueText(name, last)}, usual ${valueText(name, usual)}` });
       drawSignal(canvas, values, usual, { ...SIGNAL_SIZE, most });
       return make("figure", {}, make("figcaption", {}, make("b", { title: MEANINGS[name] }, name), make("span", {}, `${valueText(name, last)} `, make("span", { class: "dim" }, `usual ${valueText(name, usual)}`))), canvas);
