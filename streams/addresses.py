@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import re
 import socket
 from ipaddress import ip_address
+
+OWN_PORTS = {"http": ":80", "https": ":443"}
+"""What browsers leave out of an address, by its scheme."""
 
 
 def bracketed(host: str) -> str:
@@ -28,3 +32,9 @@ def reached_at(host: str) -> str:
 def cannot_listen(host: str, port: int, error: OSError) -> str:
     """Why a page does not start, as the reason of a `SettingsError`."""
     return f"cannot listen on {bracketed(host)}:{port}: {error.strerror or error}"
+
+
+def origin_of(url: str) -> str:
+    """Scheme, host and port of an address as browsers write an Origin: in small letters, without the scheme's own port."""
+    scheme, _, rest = url.lower().partition("://")
+    return f"{scheme}://{re.split('[/?#]', rest, maxsplit=1)[0].removesuffix(OWN_PORTS.get(scheme, ':'))}"

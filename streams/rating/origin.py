@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from streams.addresses import origin_of
+
 
 def is_foreign(headers: Mapping[str, str], host: str, url: str | None) -> bool:
     """Whether a browser sends this request for the page of another site.
@@ -18,7 +20,7 @@ def is_foreign(headers: Mapping[str, str], host: str, url: str | None) -> bool:
         return False
     sender = _host(origin)
     # "null" is the origin of a page in a closed frame. It has no host, and is never ours.
-    return not sender or sender not in {host.lower(), _host(url or "")}
+    return not sender or sender not in {host.lower(), _host(origin_of(url or ""))}
 
 
 def _host(address: str) -> str:

@@ -7,7 +7,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from streams.addresses import bracketed, cannot_listen, http_address, reached_at
+from streams.addresses import bracketed, cannot_listen, http_address, origin_of, reached_at
 
 
 @pytest.mark.parametrize(
@@ -32,3 +32,18 @@ def test_an_address_of_all_of_the_machine_becomes_its_name_for_others(host: str,
 def test_what_cannot_be_listened_on_is_named_with_its_reason() -> None:
     assert cannot_listen("::1", 80, PermissionError(13, "Permission denied")) == "cannot listen on [::1]:80: Permission denied"
     assert cannot_listen("wall.lan", 80, OSError("no such name")) == "cannot listen on wall.lan:80: no such name"
+
+
+@pytest.mark.parametrize(
+    ("url", "origin"),
+    [
+        ("https://wall.example", "https://wall.example"),
+        ("HTTPS://Wall.Example:443/FVQ/", "https://wall.example"),
+        ("http://wall.example:80?q", "http://wall.example"),
+        ("http://wall.example:443", "http://wall.example:443"),
+        ("https://[::1]:443", "https://[::1]"),
+        ("https://[::443]:8443/", "https://[::443]:8443"),
+    ],
+)
+def test_an_origin_is_written_as_browsers_write_it(url: str, origin: str) -> None:
+    assert origin_of(url) == origin

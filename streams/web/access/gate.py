@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 
 from aiohttp import web
 
+from streams.addresses import origin_of
 from streams.errors import SettingsError
 from streams.text import printable
 from streams.web.access.tokens import SCOPES, Scope, Token, Tokens
@@ -136,7 +137,7 @@ class Gate:
 
     def allows_origin(self, origin: str | None) -> bool:
         """Whether pages of another site may call the API with a token."""
-        return origin is not None and origin in self.options.origins
+        return origin is not None and origin in map(origin_of, self.options.origins)
 
     def cookie(self, request: web.Request) -> tuple[str, bool]:
         """The session cookie's name for this request, and whether it is for https alone."""
@@ -183,12 +184,6 @@ def host_of(netloc: str) -> str:
         return (urlsplit(f"//{netloc}").hostname or "").rstrip(".").lower()
     except ValueError:
         return ""
-
-
-def origin_of(url: str) -> str:
-    """Scheme, host and port of an address."""
-    parts = urlsplit(url)
-    return f"{parts.scheme}://{parts.netloc}"
 
 
 def is_loopback(host: str) -> bool:

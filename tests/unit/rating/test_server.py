@@ -358,7 +358,7 @@ async def test_the_page_learns_how_many_clips_and_minutes_are_left(ada: Client, 
     assert done["minutes"] == 0
 
 
-PROXY = "https://rate.example/clips"
+PROXY = "https://rate.example:443/clips"
 
 
 @pytest.mark.parametrize(

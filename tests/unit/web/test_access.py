@@ -250,6 +250,17 @@ async def test_behind_https_the_cookie_is_bound_to_it(seeded: Fleet, file: Path)
         assert (await client.get(f"{ROOT}/summary", headers={**headers, "Cookie": cookie})).status == 200
 
 
+@pytest.mark.parametrize("url", ["https://Wall.Example", "https://wall.example:443/fvq"])
+async def test_a_person_signs_in_however_the_public_address_is_written(seeded: Fleet, file: Path, url: str) -> None:
+    """A proxy often asks for another host than the browser did."""
+    secret = add_token(file, "kim", ["read"], {})
+    async with served(seeded, AccessOptions("0.0.0.0", Tokens(file), url, origins=("https://Ops.Example:443",))) as client:
+        headers = {"Host": "wall:8060", "Origin": "https://wall.example", "Sec-Fetch-Site": "same-origin"}
+        assert (await client.post(f"{ROOT}/session", json={"token": secret}, headers=headers)).status == 200
+        other = await client.get(f"{ROOT}/summary", headers=bearer(secret) | {"Origin": "https://ops.example"})
+        assert other.headers["Access-Control-Allow-Origin"] == "https://ops.example"
+
+
 async def test_a_trusted_proxy_names_the_person(seeded: Fleet) -> None:
     options = AccessOptions("0.0.0.0", user_header="X-Forwarded-User", proxies=(ip_network("127.0.0.0/8"),))
     async with served(seeded, options) as client:
