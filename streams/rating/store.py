@@ -322,7 +322,8 @@ def _undoable(db: sqlite3.Connection, rater: Rater) -> int | None:
 
 
 def _hash(token: str) -> str:
-    return hashlib.sha256(token.encode()).hexdigest()
+    # A cookie's bytes that are no UTF-8 come as lone surrogates.
+    return hashlib.sha256(token.encode("utf-8", "surrogateescape")).hexdigest()
 
 
 def _now() -> str:

@@ -99,10 +99,14 @@ async def _guard(request: web.Request, handler: Handler) -> web.StreamResponse:
         if origin is not None and gate.allows_origin(origin):
             # For a page that shows its token. No credentials are allowed: a cookie never counts for another site.
             answer.headers["Access-Control-Allow-Origin"] = origin
+            answer.headers["Access-Control-Expose-Headers"] = EXPOSED
             answer.headers["Vary"] = ", ".join(filter(None, (answer.headers.get("Vary"), "Origin")))
             answer.headers["Cross-Origin-Resource-Policy"] = "cross-origin"
     return answer
 
+
+EXPOSED = "ETag, Link, Retry-After, WWW-Authenticate"
+"""Without this a browser keeps from another site's page what `If-Match`, the next page and the next attempt need."""
 
 PREFLIGHT = {
     "Access-Control-Allow-Methods": "GET, PUT, POST, DELETE",

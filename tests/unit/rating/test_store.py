@@ -39,6 +39,7 @@ def test_only_the_token_signs_in_and_no_file_has_it(tmp_path: Path) -> None:
     assert (ada.name, grace.name) == ("ada", "grace")
     assert store.sign_in("") is None
     assert store.sign_in(token[:-1]) is None
+    assert store.sign_in("\udcff\udcfe") is None, "a cookie whose bytes are no text"
     for path in tmp_path.iterdir():
         assert token.encode() not in path.read_bytes()
     with pytest.raises(RatingError, match="there is such a rater"):

@@ -284,6 +284,7 @@ async def test_other_sites_pages_may_call_with_a_token_only(seeded: Fleet, file:
         assert (await client.options(f"{ROOT}/streams", headers=other)).status == 405
         answer = await client.get(f"{ROOT}/streams", headers=own | bearer(secret))
         assert answer.headers["Access-Control-Allow-Origin"] == "https://ops.example"
+        assert {"ETag", "Link", "Retry-After"} <= set(answer.headers["Access-Control-Expose-Headers"].split(", "))
         answer = await client.get(f"{ROOT}/streams", headers=other | bearer(secret))
         assert "Access-Control-Allow-Origin" not in answer.headers
         async with client.ws_connect(f"{ROOT}/live", headers=own) as socket:
