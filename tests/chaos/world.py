@@ -334,7 +334,7 @@ def has_partitions(worker: Worker) -> bool:
     """Whether a worker has partitions, by its `/readyz`; the state of its sink does not matter. Fails if the worker has ended."""
     assert worker.running, f"{worker.name} ended by itself"
     status, text = read_page(worker.environment["FVQ_WEB_PORT"], "/readyz")
-    return status != 0 and "partition" not in text
+    return status != 0 and "partition" not in text and "the worker starts" not in text
 
 
 def told_by(worker: Worker) -> str:

@@ -5,10 +5,14 @@ from __future__ import annotations
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
+from streams.starting_pages import StartingPages
 from tests.chaos.__main__ import Progress, end
+from tests.chaos.world import has_partitions
 
 STUBBORN = "import signal, sys; signal.signal(signal.SIGINT, signal.SIG_IGN); print('ready', flush=True); signal.pause()"
 WILLING = "import signal; print('ready', flush=True); signal.pause()"
@@ -39,3 +43,9 @@ def test_each_fault_is_named_once_when_it_is_over(tmp_path: Path, capsys: pytest
     progress.look()
     assert capsys.readouterr().out.splitlines() == ["   0 s  broker killed: 3 segments, 1 lost"]
     assert [row["fault"] for row in progress.rows] == ["broker killed", "scorer hangs"]
+
+
+def test_a_fault_waits_for_a_worker_that_still_loads() -> None:
+    with StartingPages("127.0.0.1", 0) as pages:
+        worker: Any = SimpleNamespace(name="a", running=True, environment={"FVQ_WEB_PORT": str(pages.port)})
+        assert not has_partitions(worker)
