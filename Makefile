@@ -53,7 +53,7 @@ bench-ingest: setup servers ## 2,000 live sources in one `fvq ingest hls` on one
 	@$(PY) -m tests.bench.ingest --write
 
 bench-overload: setup servers ## give a worker twice what it can score for 5 minutes: who is served, how late, how soon all is well again
-	@$(PY) -m tests.bench.overload
+	@$(PY) -m tests.bench.overload --write
 
 bench-serve: setup ## the served scorer's rate as a ratio to the bare model's, latency, CPU of the layer, overload (3 minutes)
 	@$(PY) -m tests.bench.serve
@@ -70,7 +70,7 @@ bench-web: setup ## the wall's page with 2,000 streams in Chromium: frames, long
 chaos: setup servers ## kill, hang and fill what the workers rely on; account for every segment (10 minutes on two free cores)
 	@$(PY) -m tests.chaos
 
-fuzz: setup ## answer 20,000 mutated events, 5,000 bodies and 2,000 media files, within limits (1 minute)
+fuzz: setup ## answer 20,000 mutated events, 5,000 bodies, 20,000 streams of units and 2,000 media files, within limits (1 minute on two free cores)
 	@$(PY) -m tests.fuzz
 
 kafka: setup ## start a real Apache Kafka here (FVQ_KAFKA_PORT, FVQ_KAFKA_DIR)

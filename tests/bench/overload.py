@@ -1,12 +1,12 @@
 """`make bench-overload`: a worker gets twice what it can score for minutes: who is served, how late, how soon it recovers.
 
-    python -m tests.bench.overload [--minutes 5] [--streams 40] [--json]
+    python -m tests.bench.overload [--minutes 5] [--streams 40] [--json] [--write]
 
 The worker is the real one with nano, on a real Apache Kafka. First its rate is measured with a backlog. Then the streams, one in
 five with the label `priority`, play in real time at twice that rate, their segments of 2 s not aligned. At the end they play at
 half of the rate, until a segment is answered within 3 s of its end again. Answers are counted from the topic: lag in event time,
 the share of each stream's segments that was scored, and Jain's index of fairness over the ordinary streams' shares (1 means all
-equal; Jain, Chiu and Hawe, DEC-TR-301, 1984). The table is written into docs/scoring.md.
+equal; Jain, Chiu and Hawe, DEC-TR-301, 1984). --write puts the table into docs/scoring.md.
 """
 
 from __future__ import annotations
@@ -27,12 +27,13 @@ from streams.kafka.topics import create_topics
 from tests.bench.arguments import parser_of
 from tests.bench.pipeline import make_segments
 from tests.bench.progress import say
+from tests.support.documentation import replace_marked
 from tests.support.processes import ROOT, Worker
 from tests.support.servers import KafkaServer
 from tests.support.topics import Follower, produce
 from tests.support.waiting import wait_for
 
-PAGE, BEGIN, END = ROOT / "docs/scoring.md", "<!-- made by `make bench-overload` -->", "<!-- end -->"
+PAGE = ROOT / "docs/scoring.md"
 SECONDS = 2.0
 """Length of a segment."""
 LIVE_WINDOW = 60.0
@@ -160,11 +161,12 @@ def count(scores: list[SegmentScore], rate: float, offered: int, recovery: float
 
 
 def main() -> None:
-    """Measure, print, and write the table."""
+    """Measure, and print the table."""
     parser = parser_of(__doc__)
     parser.add_argument("--minutes", type=float, default=5.0)
     parser.add_argument("--streams", type=int, default=40)
     parser.add_argument("--json", action="store_true")
+    parser.add_argument("--write", action="store_true", help="put the table into docs/scoring.md")
     arguments = parser.parse_args()
     result = measure(arguments.minutes, arguments.streams)
     if arguments.json:
@@ -184,8 +186,8 @@ def main() -> None:
         f"| at half of the rate, answered within {CALM_LAG:g} s again after | {result.recovery:g} s |",
     ]
     print("\n".join(lines))
-    head, rest = PAGE.read_text().split(BEGIN)
-    PAGE.write_text(f"{head}{BEGIN}\n" + "\n".join(lines) + f"\n{END}{rest.split(END)[1]}")
+    if arguments.write:
+        replace_marked(PAGE, "make bench-overload", lines)
 
 
 if __name__ == "__main__":

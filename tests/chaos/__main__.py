@@ -20,6 +20,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from tests.chaos.world import TIERS
+from tests.support.documentation import replace_marked
 from tests.support.processes import ROOT
 
 LANES = (
@@ -28,7 +29,6 @@ LANES = (
     ("test_scorer.py",),
 )
 PAGE = ROOT / "docs/delivery.md"
-BEGIN, END = "<!-- made by `make chaos` -->", "<!-- end -->"
 LIMIT_SECONDS = 1800
 """For all lanes: three times what two free cores take. A test that hangs ends by its own limit, 420 s."""
 
@@ -39,7 +39,7 @@ FAULTS = 17
 """Number of rows of a complete table: with fewer, some fault was not tested and the run fails."""
 
 
-def table(rows: list[dict[str, object]]) -> str:
+def table(rows: list[dict[str, object]]) -> list[str]:
     """The rows as Markdown."""
     with_glances = any(row["glances"] is not None for row in rows)
     lines = [
@@ -52,7 +52,7 @@ def table(rows: list[dict[str, object]]) -> str:
         counts = " | ".join(str(row[name]) for name in ("segments", "lost", "duplicates", "dead"))
         glances = f" {row['glances']} |" * with_glances
         lines.append(f"| {row['fault']} | {counts} | {row['recovery']:.1f} | {stop} | +{row['growth']:.0f} |{glances}")
-    return "\n".join(lines)
+    return lines
 
 
 class Progress:
@@ -122,15 +122,13 @@ def main() -> int:
             for number in range(len(LANES)):
                 print((folder / f"{number}.log").read_text(errors="replace")[-20_000:])
     rows = progress.rows
-    print(table(rows))
+    print("\n".join(table(rows)))
     print(f"{len(rows)} of {FAULTS} faults, {time.monotonic() - start:.0f} s")
     if any(codes) or len(rows) != FAULTS:
         return 1
     if TIERS == "on":
         return 0
-    text = PAGE.read_text()
-    head, rest = text.split(BEGIN)
-    PAGE.write_text(f"{head}{BEGIN}\n{table(rows)}\n{END}{rest.split(END)[1]}")
+    replace_marked(PAGE, "make chaos", table(rows))
     return 0
 
 
