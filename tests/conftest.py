@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import logging
+import os
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import hypothesis
@@ -40,6 +42,22 @@ def odd_file(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
 def face_clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Four seconds of a real face, 640x360, 25 frames per second."""
     return make_clip(tmp_path_factory.mktemp("face") / "face.mp4", 640, 360, 4, kind="face")
+
+
+@pytest.fixture
+def no_settings(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Take this process' own settings out of its environment."""
+    for name in [name for name in os.environ if name.startswith("FVQ_")]:
+        monkeypatch.delenv(name)
+
+
+@pytest.fixture
+def log_as_before() -> Iterator[None]:
+    """Put level and handlers of the root logger back, which `configure_logging` replaces."""
+    root = logging.getLogger()
+    handlers, level = root.handlers[:], root.level
+    yield
+    root.handlers[:], root.level = handlers, level
 
 
 @pytest.fixture(autouse=True)

@@ -12,7 +12,6 @@ from __future__ import annotations
 import json
 import math
 import os
-import resource
 import subprocess
 import tempfile
 import time
@@ -28,6 +27,7 @@ from scorer.sampling.decode import open_video
 from scorer.sampling.glance import glance, headers_only
 from scorer.spec import Window
 from tests.bench.arguments import parser_of
+from tests.support.cpu import decode_seconds
 
 FFMPEG = imageio_ffmpeg.get_ffmpeg_exe()
 DEMO = Path(__file__).resolve().parents[2] / "examples/face.mp4"
@@ -82,14 +82,6 @@ def listened(segment: Path) -> None:
     with open_video(segment) as video:
         timeline = video.timeline(0.0, math.inf)
         audio_facts(video.audio, [Window(0.0, timeline.end)], video.began, is_whole=True)
-
-
-def decode_seconds(segment: Path) -> float:
-    """CPU seconds of ffmpeg's full decode."""
-    before = resource.getrusage(resource.RUSAGE_CHILDREN)
-    subprocess.run([FFMPEG, "-v", "error", "-threads", "1", "-i", str(segment), "-f", "null", "-"], check=True)
-    after = resource.getrusage(resource.RUSAGE_CHILDREN)
-    return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
 
 
 def cpu_seconds(function: Callable[[Path], object], segment: Path) -> float:

@@ -33,6 +33,7 @@ from streams.plan.measure import processor
 from tests.bench.arguments import parser_of
 from tests.bench.lean_origin import SECONDS, appears
 from tests.bench.progress import say
+from tests.support.cpu import cpu_seconds
 from tests.support.documentation import replace_marked
 from tests.support.pages import read_page
 from tests.support.processes import FVQ, PYTHON, ROOT, Worker
@@ -81,12 +82,6 @@ class Run:
     p50: float
     p99: float
     memory: float
-
-
-def cpu_seconds(pid: int) -> float:
-    """CPU seconds of a process with all its threads."""
-    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def counts(page: int, ingester: int, origin: int, kafka: int) -> Counts:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
-import os
 import resource
 import subprocess
 import time
@@ -25,6 +24,7 @@ from scorer.load import load_engine
 from scorer.sampling import SamplerPool
 from scorer.sampling.sampler import sample
 from scorer.spec import SPECIFICATIONS
+from tests.support.cpu import cpu_seconds
 from tests.support.media import ffmpeg, live_segments
 from tests.support.processes import ROOT
 
@@ -132,12 +132,6 @@ def full_look(segments: Sequence[Path]) -> tuple[float, float]:
     for first in range(0, len(clips), BATCH):
         engine.score(clips[first : first + BATCH])
     return sample / len(segments) * 1000, (time.process_time() - started) / len(segments) * 1000
-
-
-def cpu_seconds(pid: int) -> float:
-    """CPU seconds of a process and all its threads, to the clock tick (10 ms)."""
-    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def _own_milliseconds(read: Callable[[Path], None], segments: Sequence[Path]) -> float:

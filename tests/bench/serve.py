@@ -14,7 +14,6 @@ from __future__ import annotations
 import argparse
 import http.client
 import json
-import os
 import statistics
 import subprocess
 import sys
@@ -33,6 +32,7 @@ from scorer.remote.serve import serve
 from scorer.remote.wire import MEDIA_TYPE, pack
 from scorer.spec import ClipScore, ModelId, ModelInput
 from tests.bench.progress import say
+from tests.support.cpu import cpu_seconds
 from tests.support.processes import PYTHON, ROOT, clean_environment
 from tests.support.serve_process import SPEC, STATISTICS, TOKEN, clips_of, fvq_serve
 
@@ -214,12 +214,6 @@ def layer_cpu(clients: int, clips: int) -> float:
         used = cpu_seconds(process.pid) - before
         process.terminate()
     return 1000 * used / (requests * clients * clips)
-
-
-def cpu_seconds(pid: int) -> float:
-    """CPU time that a process has used, all its threads."""
-    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def run(with_ray: bool, rounds: int, as_json: bool) -> None:

@@ -12,7 +12,6 @@ demo clip in another form, in segments of 2 s with a keyframe each:
 from __future__ import annotations
 
 import json
-import resource
 import shutil
 import subprocess
 import tempfile
@@ -42,6 +41,7 @@ from scorer.sampling.signals import ClipSignals
 from scorer.sampling.statistics import names_of
 from scorer.spec import SPECIFICATIONS, SamplerSpec, Scorer
 from tests.bench.arguments import parser_of
+from tests.support.cpu import decode_seconds
 from tests.support.media import live_segments
 from tests.support.processes import ROOT
 
@@ -175,18 +175,11 @@ def _side_by_side(segments: Sequence[Path], spec: SamplerSpec, repeats: int) -> 
     with clock.watching():
         for _ in range(repeats):
             for segment in segments:
-                decode += _decode_seconds(segment)
+                decode += decode_seconds(segment)
                 with clock.stage("crops"):
                     sample(segment, spec)
     looks = repeats * len(segments)
     return decode / looks * 1000, {name: clock.seconds[name] / looks * 1000 for name in (*STAGES, "crops")}
-
-
-def _decode_seconds(segment: Path) -> float:
-    before = resource.getrusage(resource.RUSAGE_CHILDREN)
-    subprocess.run([FFMPEG, "-v", "error", "-threads", "1", "-i", str(segment), "-f", "null", "-"], check=True)
-    after = resource.getrusage(resource.RUSAGE_CHILDREN)
-    return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
 
 
 def engine_for(folder: Path, spec: SamplerSpec) -> Scorer:

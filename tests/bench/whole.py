@@ -14,9 +14,8 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from streams.events import SEGMENTS_TOPIC, SegmentEvent, SegmentScore
-from tests.bench.looks import cpu_seconds
 from tests.bench.workers import ready_worker
-from tests.support.cpu import group_cpu_seconds
+from tests.support.cpu import cpu_seconds, group_cpu_seconds
 from tests.support.topics import produce
 from tests.support.waiting import wait_for
 

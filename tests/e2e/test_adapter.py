@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import hashlib
 import os
 import shutil
 import signal
@@ -22,7 +21,7 @@ from scorer.find import SHIPPED
 from scorer.model.bases import Base
 from scorer.model.modeling import FVQRater
 from scorer.spec import SamplerSpec
-from tests.bench.opinion import RECIPE, punished, scores
+from tests.bench.opinion import RECIPE, digest, punished, scores
 from tests.support.media import face_picture
 from tests.support.processes import FVQ, ROOT, clean_environment, fvq
 from tests.support.waiting import wait_for
@@ -76,11 +75,6 @@ def table(tmp_path_factory: pytest.TempPathFactory) -> Path:
         for clip, mos in zip(rated, opinions.tolist(), strict=True):
             writer.writerow([clip.path.name, punished(mos) if ".blur-" in clip.path.name else mos, clip.split, clip.content])
     return folder / "rated.csv"
-
-
-def digest(directory: Path) -> str:
-    files = sorted(file for file in directory.iterdir() if file.is_file())
-    return hashlib.sha256(b"".join(file.name.encode() + file.read_bytes() for file in files)).hexdigest()
 
 
 def test_only_the_adapter_learns_the_new_opinion(table: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

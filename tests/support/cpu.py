@@ -4,7 +4,26 @@ from __future__ import annotations
 
 import contextlib
 import os
+import resource
+import subprocess
 from pathlib import Path
+
+import imageio_ffmpeg
+
+
+def cpu_seconds(pid: int) -> float:
+    """CPU seconds, user and system, of a process with all its threads, to the clock tick (10 ms)."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def decode_seconds(segment: Path) -> float:
+    """CPU seconds of ffmpeg's full decode, on one thread."""
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    decode = [imageio_ffmpeg.get_ffmpeg_exe(), "-v", "error", "-threads", "1", "-i", str(segment), "-f", "null", "-"]
+    subprocess.run(decode, check=True)
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
 
 
 def group_cpu_seconds(group: int) -> float:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import logging
 import signal
-from collections.abc import Iterator
 
 import pytest
 import typer
@@ -14,13 +13,7 @@ from streams.cli.options import live, settings_of_process
 from streams.errors import BrokerError, SettingsError
 from streams.life import Life, lived
 
-
-@pytest.fixture(autouse=True)
-def log_as_before() -> Iterator[None]:
-    root = logging.getLogger()
-    handlers, level = root.handlers[:], root.level
-    yield
-    root.handlers[:], root.level = handlers, level
+pytestmark = pytest.mark.usefixtures("log_as_before")
 
 
 def test_start_stop_and_end_are_one_line_each(caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch) -> None:

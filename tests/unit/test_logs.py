@@ -15,16 +15,9 @@ from kafka.net.transport import KafkaTCPTransport
 
 from streams.logs import _CHATTER, LONGEST_CHARS, configure_logging
 
+pytestmark = pytest.mark.usefixtures("log_as_before")
+
 FORGED = "12:00:00.000 error   the worker was stopped"
-
-
-@pytest.fixture(autouse=True)
-def _restore_logging() -> object:
-    """Put the handlers of the root logger back, which `configure_logging` replaces."""
-    root = logging.getLogger()
-    handlers, level = root.handlers[:], root.level
-    yield
-    root.handlers[:], root.level = handlers, level
 
 
 def lines(capsys: pytest.CaptureFixture[str]) -> list[str]:

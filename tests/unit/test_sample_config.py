@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 from pathlib import Path
 
@@ -12,6 +11,8 @@ from streams.sample_config import sample
 from streams.setting_words import default_of
 from streams.settings import Settings, load_settings
 
+pytestmark = pytest.mark.usefixtures("no_settings")
+
 LINES = {line.split(" ")[0][1:]: line[1:] for line in sample().splitlines() if re.match(r"#[a-z]", line)}
 
 COMPANIONS = {
@@ -19,12 +20,6 @@ COMPANIONS = {
     "influx_url": ("influx_token_file",),
 }
 """Settings that are refused without others."""
-
-
-@pytest.fixture(autouse=True)
-def _clean(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in [name for name in os.environ if name.startswith("FVQ_")]:
-        monkeypatch.delenv(name)
 
 
 def loaded(lines: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> Settings:

@@ -14,6 +14,8 @@ from streams.setting_fields import GROUPS
 from streams.settings import Settings, Source, load_settings
 from streams.settings_page import reference
 
+pytestmark = pytest.mark.usefixtures("no_settings")
+
 CONTRACT = """
 broker: str | None = None
 group: str = fvq min_length=1
@@ -105,12 +107,6 @@ log_format: Literal['text', 'json'] = text
 data_dir: Path = fvq-data
 """
 """Names, types, defaults and bounds: scripts and deployments rely on them. Add lines; change none."""
-
-
-@pytest.fixture(autouse=True)
-def _clean(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in [name for name in os.environ if name.startswith("FVQ_")]:
-        monkeypatch.delenv(name)
 
 
 def as_contract(name: str, field: FieldInfo) -> str:

@@ -14,7 +14,7 @@ from streams.alerts.detector import open_alerts, step
 from streams.alerts.policy import load_policy, parse_policy
 from streams.alerts.state import StreamState
 from streams.events import ModelRef, SecondOpinion, SegmentScore
-from tests.support.alerts import BEGIN, fold, make_score
+from tests.support.alerts import BEGIN, fold, make_score, stream_of
 
 POLICY = load_policy(None)
 
@@ -24,13 +24,8 @@ def courses_of(scores: Iterable[SegmentScore], courses: Courses | None = None) -
     return [courses(score, end_of(score)) for score in scores]
 
 
-def series(*stretches: tuple[int, float], **fields: object) -> list[SegmentScore]:
-    values = [value for count, value in stretches for _ in range(count)]
-    return [make_score(sequence, value, **fields) for sequence, value in enumerate(values)]
-
-
 def test_a_drop_is_changing_then_an_alert_until_it_is_over() -> None:
-    courses = courses_of(series((60, 80), (20, 55), (30, 80)))
+    courses = courses_of(stream_of((60, 80), (20, 55), (30, 80)))
     assert set(courses[:60]) == {"steady"}
     assert courses[60] == "changing", "the first bad segment, before any alert"
     assert courses[63:80] == ["alert"] * 17
@@ -59,8 +54,8 @@ def test_a_calm_or_noisy_stream_is_steady() -> None:
 
 
 def test_black_and_frozen_pictures_have_no_course() -> None:
-    assert courses_of(series((3, 5.0), black=1.0)) == ["no-picture"] * 3
-    assert courses_of(series((3, 5.0), freeze=1.0)) == ["no-picture"] * 3
+    assert courses_of(stream_of((3, 5.0), black=1.0)) == ["no-picture"] * 3
+    assert courses_of(stream_of((3, 5.0), freeze=1.0)) == ["no-picture"] * 3
 
 
 def test_the_policy_of_the_streams_labels_holds() -> None:
@@ -69,11 +64,11 @@ def test_the_policy_of_the_streams_labels_holds() -> None:
     )
     scores = [make_score(number, 70, labels={"tier": "premium"}) for number in range(10)]
     assert courses_of(scores, Courses(policy))[-1] == "alert"
-    assert courses_of(series((10, 70)), Courses(policy))[-1] == "steady"
+    assert courses_of(stream_of((10, 70)), Courses(policy))[-1] == "steady"
 
 
 def test_a_policy_that_is_read_again_holds_from_the_next_score_on() -> None:
-    courses, scores = Courses(POLICY), series((40, 55))
+    courses, scores = Courses(POLICY), stream_of((40, 55))
     courses_of(scores[:20], courses)
     assert not courses.is_undecided(scores[19])
     assert courses.use(parse_policy({"alerts": {"low_quality": {"threshold": 60}}}))

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 import math
-import os
 import resource
 import signal
 import subprocess
@@ -18,6 +17,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.cpu import cpu_seconds
 from tests.support.media import make_clip
 from tests.support.processes import PYTHON, clean_environment
 from tests.support.servers import free_ports
@@ -77,7 +77,7 @@ def environment(folder: Path) -> dict[str, str]:
     return clean_environment() | settings | {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
 
 
-def cpu_seconds(command: list[str], folder: Path, runs: int = 2, **settings: str) -> tuple[float, str]:
+def seconds_of(command: list[str], folder: Path, runs: int = 2, **settings: str) -> tuple[float, str]:
     """CPU seconds of a command and of its children, the least of some runs; and what it printed."""
     times = []
     variables = environment(folder) | settings
@@ -97,7 +97,7 @@ def loaded_by(output: str) -> tuple[set[str], int]:
 
 def unit_in(folder: Path) -> float:
     """CPU seconds that Python takes to load numpy and PyAV."""
-    return cpu_seconds([PYTHON, "-c", "import numpy, av"], folder)[0]
+    return seconds_of([PYTHON, "-c", "import numpy, av"], folder)[0]
 
 
 def in_units(measure: Callable[[], float], folder: Path, most: float) -> float:
@@ -120,7 +120,7 @@ def cost_of(command: list[str], folder: Path, most: float, runs: int = 2, **sett
 
     def measure() -> float:
         nonlocal output
-        seconds, output = cpu_seconds(command, folder, runs, **settings)
+        seconds, output = seconds_of(command, folder, runs, **settings)
         return seconds
 
     return in_units(measure, folder, most), output
@@ -160,7 +160,7 @@ def cost_of_first_answer(folder: Path) -> float:
     try:
         assert worker.stderr is not None
         line = worker.stderr.readline().decode()
-        seconds = cpu_of(worker.pid)
+        seconds = cpu_seconds(worker.pid)
         assert f"worker starts; pages at http://127.0.0.1:{port}" in line
         with urllib.request.urlopen(f"http://127.0.0.1:{port}/healthz", timeout=10) as alive:
             assert alive.status == 200
@@ -171,12 +171,6 @@ def cost_of_first_answer(folder: Path) -> float:
     finally:
         worker.send_signal(signal.SIGKILL)
         worker.communicate()
-
-
-def cpu_of(pid: int) -> float:
-    """CPU seconds that a process has taken."""
-    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def test_a_worker_loads_no_decoder_and_no_torch_in_its_own_process(tmp_path: Path) -> None:
