@@ -5,8 +5,6 @@
 //   /alerts, /alerts/{id}     alerts: state
 //   /clips                    worst clips
 
-export const VIEWS = ["fleet", "stream", "alerts", "alert", "clips"];
-
 // A view of its address: {view, id, query}. query is a URLSearchParams. An unknown path is the fleet.
 export function parse(location) {
   const query = new URLSearchParams(location.search);

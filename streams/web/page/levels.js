@@ -12,7 +12,7 @@ export const UNSURE = 12;
 // Under this score a stream is not fine, whether an alert has fired or not.
 export const LOW = 40;
 
-export const STATE_WORDS = {
+const STATE_WORDS = {
   ok: "fine",
   black: "black",
   frozen: "frozen",

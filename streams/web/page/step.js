@@ -26,7 +26,7 @@ export function clipsAround(items, { at, end, rendition = null }) {
   return { good: good.length ? good.reduce(latest).item : null, bad: bad.length ? bad.reduce(earliest).item : null };
 }
 
-export class StepPlayer {
+class StepPlayer {
   // good, bad: clips as the API lists them.
   constructor({ good, bad }) {
     this.sides = [good, bad].map((item, place) => this.side(item, place ? "first bad clip" : "last good clip"));
