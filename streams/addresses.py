@@ -20,6 +20,14 @@ def http_address(host: str, port: int) -> str:
     return f"http://{bracketed(host)}:{port}"
 
 
+def is_loopback(host: str) -> bool:
+    """Whether a host, by its name or number, can only be this machine itself: nobody else connects to what listens there."""
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
 def reached_at(host: str) -> str:
     """The host for a link that others open: the machine's name where a page listens at all of its addresses."""
     try:

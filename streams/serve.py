@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ipaddress
 import logging
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from scorer.find import find_model
 from streams import parts
-from streams.addresses import cannot_listen, http_address
+from streams.addresses import cannot_listen, http_address, is_loopback
 from streams.errors import ModelError, SettingsError
 from streams.life import Life
 from streams.logs import configure_logging
@@ -145,7 +144,7 @@ def serve_token(settings: Settings) -> str | None:
     Raises `SettingsError` where others could connect without one, or it has a letter that a header cannot carry.
     """
     if settings.scorer_token is None and settings.scorer_token_file is None:
-        if not _is_loopback(settings.serve_host):
+        if not is_loopback(settings.serve_host):
             reason = f"is {settings.serve_host}, so others can connect: set FVQ_SCORER_TOKEN or FVQ_SCORER_TOKEN_FILE too"
             raise SettingsError("FVQ_SERVE_HOST", reason)
         return None
@@ -153,10 +152,3 @@ def serve_token(settings: Settings) -> str | None:
     if not token.isascii():
         raise SettingsError("FVQ_SCORER_TOKEN", "has a letter that is not ASCII, which a header cannot carry")
     return token
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"

@@ -12,7 +12,6 @@ import numpy as np
 from av.error import FFmpegError
 from numpy.typing import NDArray
 
-from scorer.sampling.colour import unknown_as_601
 from scorer.sampling.features import (
     BLACK_LUMA,
     EDGES,
@@ -26,7 +25,7 @@ from scorer.sampling.features import (
 )
 from scorer.sampling.images import Image, scaled_down
 from scorer.sampling.orientation import orientation_of
-from scorer.sampling.pictures import EIGHT_BIT_LUMA, Pictures
+from scorer.sampling.pictures import EIGHT_BIT_LUMA, Pictures, coded_luma
 from scorer.sampling.sampler import THUMBNAIL_HEIGHT
 from scorer.sampling.scan import Scan, scanned
 from scorer.sampling.sizes import MAX_PIXELS, check_size
@@ -60,7 +59,7 @@ def look(path: Path, sound: bool = True) -> tuple[Scan, Keyframe | None]:
         if frame is None:
             return scan, None
         check_size(frame.width, frame.height)
-        luma, square = _luma(frame), Pictures(scan.pixel_aspect).square(frame, 2 * THUMBNAIL_HEIGHT)
+        luma, square = coded_luma(frame), Pictures(scan.pixel_aspect).square(frame, 2 * THUMBNAIL_HEIGHT)
         step = max(1, min(luma.shape) // 240)
         black = float(np.mean(luma[::step, ::step] <= _black(frame)))
         middle = _middle(luma)
@@ -104,14 +103,6 @@ def _statistics(luma: Image, square: Image) -> NDArray[np.float32]:
         *colour_features(square),
     ]
     return np.nan_to_num(np.array(values, np.float32), posinf=0.0, neginf=0.0)
-
-
-def _luma(frame: Any) -> Image:
-    """(H, W) 8-bit luma as it is coded; of formats that have none in place, of the full range."""
-    if frame.format.name not in EIGHT_BIT_LUMA:
-        return np.asarray(frame.to_ndarray(format="gray", threads=1, src_colorspace=unknown_as_601(frame)), np.uint8)
-    plane = frame.planes[0]
-    return np.frombuffer(plane, np.uint8).reshape(-1, plane.line_size)[: frame.height, : frame.width]
 
 
 def _is_full_range(frame: Any) -> bool:

@@ -71,7 +71,7 @@ class Pictures:
         """
         if is_wide(frame):
             return luma_of(_rgb(self._to_small, frame, SMALL_LUMA_SIZE))
-        luma = _luma(frame)
+        luma = coded_luma(frame)
         if not frame.interlaced_frame:
             self._unflagged = frame, self._unflagged[0]
             return luma_scaled_down(self._thinned(luma), SMALL_LUMA_SIZE)
@@ -97,11 +97,11 @@ class Pictures:
         """
         if not frame.interlaced_frame:
             now, before = self._unflagged
-            if before is None or not woven(middle(_luma(before)), middle(_luma(now))):
+            if before is None or not woven(middle(coded_luma(before)), middle(coded_luma(now))):
                 return None
-            return combed(_luma(frame))
+            return combed(coded_luma(frame))
         if self._combing[0] is not frame:
-            self._combing = frame, combed(_luma(frame))
+            self._combing = frame, combed(coded_luma(frame))
         return self._combing[1]
 
 
@@ -115,8 +115,8 @@ def _rgb(reformatter: VideoReformatter, frame: Any, size: tuple[int, int] | None
     return np.asarray(reformatter.reformat(frame, format="rgb24", **options).to_ndarray(), np.uint8)
 
 
-def _luma(frame: Any) -> Image:
-    """(H, W) 8-bit luma of a frame."""
+def coded_luma(frame: Any) -> Image:
+    """(H, W) 8-bit luma of a frame as it is coded; of formats that have none in place, of the full range."""
     if frame.format.name not in EIGHT_BIT_LUMA:
         # By default PyAV starts a thread for each core, for each frame; their stacks count against a child's memory limit.
         return np.asarray(frame.to_ndarray(format="gray", threads=1, src_colorspace=unknown_as_601(frame)), np.uint8)

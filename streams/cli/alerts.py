@@ -12,7 +12,7 @@ import typer
 
 from streams import parts
 from streams.cli.options import JsonFlag, labels_of, lists, load_settings
-from streams.cli.table import print_table
+from streams.cli.table import print_table, show_progress
 from streams.errors import EventError, SettingsError
 from streams.text import counted, printable
 
@@ -130,21 +130,15 @@ def _backtest(
     async def run() -> Backtest:
         history = parts.history(settings)
         try:
-            return await backtest(history, policies, end - timedelta(days=days), end, streams or (), labels, _progress)
+            return await backtest(history, policies, end - timedelta(days=days), end, streams or (), labels, show_progress)
         finally:
-            _progress("")
+            show_progress("")
             await history.close()
 
     result = asyncio.run(run())
     if settings.influx_url and any(policy.overrides for policy in policies) and not labels:
         print("InfluxDB keeps no labels of streams: no override applies; see --label", file=sys.stderr)
     print(json.dumps(report(result)) if as_json else table(result))
-
-
-def _progress(line: str) -> None:
-    """Show how far a long command is, where somebody watches it."""
-    if sys.stderr.isatty():
-        print(f"\r{line}\x1b[K", end="", file=sys.stderr, flush=True)
 
 
 @app.command("evaluate")

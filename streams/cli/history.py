@@ -11,6 +11,7 @@ import typer
 
 from streams import parts
 from streams.cli.options import JsonFlag, load_settings, time_of
+from streams.cli.table import show_progress
 from streams.errors import SettingsError
 from streams.text import counted, printable
 
@@ -74,9 +75,9 @@ async def _fill(settings: Settings, span: TimeSpan, deletions: Deletions) -> tup
     sink = parts.sink(settings)
     try:
         place = await sink.check()
-        return place, await fill(span, sink, deletions, _progress)
+        return place, await fill(span, sink, deletions, show_progress)
     finally:
-        _progress("")
+        show_progress("")
         await sink.close()
 
 
@@ -127,9 +128,3 @@ def _report(place: str, span: TimeSpan, filled: Filled) -> dict[str, object]:
         "failure": filled.failure,
         "ok": filled.is_whole,
     }
-
-
-def _progress(line: str) -> None:
-    """Show how far it is, where somebody watches it."""
-    if sys.stderr.isatty():
-        print(f"\r{line}\x1b[K", end="", file=sys.stderr, flush=True)

@@ -1,4 +1,7 @@
-"""Tables for people, in which what a person copies into another command is never cut and never broken into lines."""
+"""What commands show to people: how far they are, and tables.
+
+In a table, what a person copies into another command is never cut and never broken into lines.
+"""
 
 from __future__ import annotations
 
@@ -12,6 +15,12 @@ PIPE_COLUMNS = 10_000
 
 LEAST_COLUMNS = 8
 """Cells of the terminal that a column which may be broken into lines keeps, at least. A wide letter takes two."""
+
+
+def show_progress(line: str) -> None:
+    """Show in one line how far a long command is, where somebody watches it; '' takes the line away."""
+    if sys.stderr.isatty():
+        print(f"\r{line}\x1b[K", end="", file=sys.stderr, flush=True)
 
 
 def print_table(columns: Sequence[str], rows: Sequence[Sequence[str]], *, title: str = "", whole: Sequence[str] = ()) -> None:

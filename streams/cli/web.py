@@ -45,7 +45,7 @@ def token_add(
     from streams.web.access.tokens import SCOPES, add_token
 
     scopes = scope or ["read"]
-    known = [one for one in SCOPES if one in scopes]
+    known = [scope for scope in SCOPES if scope in scopes]
     if unknown := set(scopes) - set(SCOPES):
         raise SettingsError("--scope", f"{min(unknown)!r} is none of {', '.join(SCOPES)}")
     settings = load_settings()

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from scorer.spec import level_of
+from streams.alerts.averages import averaged, weight_of
 from streams.alerts.clock import OVERLAP_SECONDS, UNEVEN_SHARE, is_set_back, noted_run
 from streams.alerts.state import Run
 from streams.web.reading import ScoreReading
@@ -114,13 +115,13 @@ def is_before_end(rendition: Rendition, start: float) -> bool:
 
 def smooth(rendition: Rendition, value: float, seconds: float, start: float, own_usual: bool) -> None:
     """Move the averages on by one score, as the alert agent does."""
-    rendition.smoothed = _averaged(rendition.smoothed, value, 1.0 - 2.0 ** (-seconds / SMOOTHING))
+    rendition.smoothed = averaged(rendition.smoothed, value, weight_of(seconds, SMOOTHING))
     level = level_of_score(rendition.smoothed)
     if level != rendition.level:
         rendition.level, rendition.level_since = level, start
     if own_usual:
         first = seconds / (rendition.usual_seconds + seconds)
-        rendition.usual = _averaged(rendition.usual, value, max(first, 1.0 - 2.0 ** (-seconds / USUAL_SECONDS)))
+        rendition.usual = averaged(rendition.usual, value, max(first, weight_of(seconds, USUAL_SECONDS)))
         rendition.usual_seconds = min(USUAL_SECONDS, rendition.usual_seconds + seconds)
 
 
@@ -132,7 +133,3 @@ def is_stale(rendition: Rendition, now: float) -> bool:
 def level_of_score(score: float | None) -> str:
     """The word for a score; '' for none."""
     return "" if score is None else level_of(score)
-
-
-def _averaged(average: float | None, value: float, weight: float) -> float:
-    return value if average is None else average + weight * (value - average)

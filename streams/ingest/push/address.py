@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import ipaddress
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from urllib.parse import unquote, urlsplit
 
+from streams.addresses import is_loopback
 from streams.errors import SettingsError
 from streams.ingest.names import LONGEST_NAME, Listed, listed
 from streams.ingest.push.rtmp import Place
@@ -130,14 +130,6 @@ def _srt(host: str, port: int | None, path: str, query: list[str], listens: bool
             "on 127.0.0.1"
         )
     return PushAddress("srt", listens, Place(host, port), options=options)
-
-
-def is_loopback(host: str) -> bool:
-    """Whether only this machine can connect to a host that is listened on."""
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
 
 
 def push_sources_of(arguments: Sequence[str], lines: Iterable[str] = ()) -> Listed:

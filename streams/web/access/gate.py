@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 
 from aiohttp import web
 
-from streams.addresses import origin_of
+from streams.addresses import is_loopback, origin_of
 from streams.errors import SettingsError
 from streams.text import printable
 from streams.web.access.tokens import SCOPES, Scope, Token, Tokens
@@ -67,7 +67,7 @@ class Gate:
     def __init__(self, options: AccessOptions) -> None:
         self.options = options
         self._refreshed_at = 0.0
-        self._is_local = is_loopback(options.host)
+        self._is_local = is_loopback(options.host.strip("[]"))
         if not self._is_local and options.tokens is None and not options.user_header:
             raise SettingsError(
                 "FVQ_WEB_TOKENS_FILE",
@@ -184,13 +184,3 @@ def host_of(netloc: str) -> str:
         return (urlsplit(f"//{netloc}").hostname or "").rstrip(".").lower()
     except ValueError:
         return ""
-
-
-def is_loopback(host: str) -> bool:
-    """Whether a host is this machine itself, and by its name or number nothing else can be meant."""
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host.strip("[]")).is_loopback
-    except ValueError:
-        return False

@@ -25,12 +25,12 @@ def item_of(row: Row) -> dict[str, Any]:
         "labels": row.labels,
         "state": row.state,
         "since": iso(row.since),
-        "score": _rounded(row.score),
-        "smoothed": _rounded(row.smoothed),
+        "score": rounded(row.score),
+        "smoothed": rounded(row.smoothed),
         "level": level_of_score(row.smoothed) or None,
-        "usual": _rounded(row.usual),
-        "uncertainty": _rounded(row.uncertainty),
-        "lag": _rounded(row.lag),
+        "usual": rounded(row.usual),
+        "uncertainty": rounded(row.uncertainty),
+        "lag": rounded(row.lag),
         "alerts": list(row.alerts),
         "acknowledged": row.acked,
         "segment_id": row.segment_id or None,
@@ -51,12 +51,12 @@ def rendition_of(rendition: Rendition, courses: Courses, now: float) -> dict[str
     return {
         "rendition": rendition.name or None,
         "state": "stale" if is_stale(rendition, now) else "live",
-        "score": _rounded(rendition.score),
-        "smoothed": _rounded(rendition.smoothed),
+        "score": rounded(rendition.score),
+        "smoothed": rounded(rendition.smoothed),
         "level": level_of_score(rendition.smoothed) or None,
-        "usual": _rounded(rendition.usual),
-        "uncertainty": _rounded(rendition.uncertainty),
-        "lag": _rounded(rendition.lag),
+        "usual": rounded(rendition.usual),
+        "uncertainty": rounded(rendition.uncertainty),
+        "lag": rounded(rendition.lag),
         "duration": rendition.duration,
         "segment_id": rendition.segment_id or None,
         "at": iso(rendition.until),
@@ -88,5 +88,6 @@ def _cell(value: Any) -> Any:
     return csv_text(str(value))
 
 
-def _rounded(value: float | None) -> float | None:
+def rounded(value: float | None) -> float | None:
+    """A number to hundredths; None for none."""
     return None if value is None else round(value, 2)

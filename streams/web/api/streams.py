@@ -19,7 +19,7 @@ from streams.web.api.answers import CoursePoint, iso, iso_of
 from streams.web.api.cursors import cursor_of, key_of
 from streams.web.api.problems import ApiError, empty_range, not_found
 from streams.web.api.queries import CompareQuery, CourseQuery, PictureQuery, SegmentsQuery
-from streams.web.api.rows import as_csv, item_of, rendition_of
+from streams.web.api.rows import as_csv, item_of, rendition_of, rounded
 from streams.web.api.table import IMMUTABLE, Call, cached, json_answer
 from streams.web.pictures import Picture
 from streams.web.stream import Stream
@@ -42,14 +42,14 @@ T = TypeVar("T")
 
 async def stream(call: Call) -> web.Response:
     """A stream with its renditions and alerts."""
-    found = _known(call)
+    stream = _known(call)
     live = call.wall.live
-    renditions = sorted(found.renditions.values(), key=lambda one: one.name)
+    renditions = sorted(stream.renditions.values(), key=lambda rendition: rendition.name)
     return json_answer(
         {
-            **item_of(live.row(found, call.now)),
-            "renditions": [rendition_of(one, live.courses, call.now) for one in renditions],
-            "open_alerts": [alert_entry(live, alert) for alert in found.alerts.values()],
+            **item_of(live.row(stream, call.now)),
+            "renditions": [rendition_of(rendition, live.courses, call.now) for rendition in renditions],
+            "open_alerts": [alert_entry(live, alert) for alert in stream.alerts.values()],
             "last": [score.model_dump(mode="json", exclude_none=True) for one in renditions if (score := _whole(one.last))],
         }
     )
@@ -136,9 +136,9 @@ async def segment(call: Call) -> web.Response:
 async def whole_score(call: Call) -> SegmentScore:
     """The score of the path's segment. Raises `ApiError` where there is none that the caller may see."""
     segment_id = call.part("segment_id")
-    found = call.wall.live.streams.get(call.part("id"))
-    if found is not None and call.sees(found.labels):
-        for rendition in found.renditions.values():
+    stream = call.wall.live.streams.get(call.part("id"))
+    if stream is not None and call.sees(stream.labels):
+        for rendition in stream.renditions.values():
             if rendition.segment_id == segment_id and (score := _whole(rendition.last)) is not None:
                 return score
     score = await _asked(call, _history(call).segment(call.part("id"), segment_id))
@@ -156,10 +156,10 @@ def _whole(data: bytes) -> SegmentScore | None:
 
 async def pictures(call: Call) -> web.Response:
     """Which pictures are kept."""
-    found = _known(call)
-    kept = found.pictures
+    stream = _known(call)
+    kept = stream.pictures
     named = (("last", kept.last), ("last_good", kept.last_good), ("first_bad", kept.first_bad))
-    items = [_picture(found, which, picture) for which, picture in named if picture is not None]
+    items = [_picture(stream, which, picture) for which, picture in named if picture is not None]
     return json_answer({"items": items, "next": None, "at": iso(call.now)})
 
 
@@ -176,14 +176,14 @@ async def picture(call: Call) -> web.StreamResponse:
 
 async def compare(call: Call) -> web.Response:
     """The last good picture and the first bad one."""
-    found = _known(call)
+    stream = _known(call)
     query: CompareQuery = call.query
-    kept = found.pictures
+    kept = stream.pictures
     good, bad = (kept.last_good, kept.first_bad) if query.at is None else kept.around(query.at.timestamp())
     return json_answer(
         {
-            "good": _picture(found, "last_good", good) if good is not None else None,
-            "bad": _picture(found, "first_bad", bad) if bad is not None else None,
+            "good": _picture(stream, "last_good", good) if good is not None else None,
+            "bad": _picture(stream, "first_bad", bad) if bad is not None else None,
             "at": iso(call.now),
         }
     )
@@ -191,10 +191,10 @@ async def compare(call: Call) -> web.Response:
 
 def _known(call: Call) -> Stream:
     """The stream of the path. Raises `ApiError` where there is none that the caller may see."""
-    found = call.wall.live.streams.get(call.part("id"))
-    if found is None or not call.sees(found.labels):
+    stream = call.wall.live.streams.get(call.part("id"))
+    if stream is None or not call.sees(stream.labels):
         raise not_found("stream")
-    return found
+    return stream
 
 
 def _range(query: CourseQuery | SegmentsQuery, now: datetime) -> tuple[datetime, datetime]:
@@ -253,11 +253,11 @@ async def _asked(call: Call, question: Awaitable[T]) -> T:
 def _point(bucket: Bucket) -> dict[str, Any]:
     return {
         "t": iso_of(bucket.start),
-        "mean": _rounded(bucket.mean),
-        "min": _rounded(bucket.low),
-        "max": _rounded(bucket.high),
+        "mean": rounded(bucket.mean),
+        "min": rounded(bucket.low),
+        "max": rounded(bucket.high),
         "n": bucket.count,
-        "uncertainty": _rounded(bucket.uncertainty),
+        "uncertainty": rounded(bucket.uncertainty),
     }
 
 
@@ -268,13 +268,9 @@ def _picture(found: Stream, which: str, kept: Picture) -> dict[str, Any]:
         "which": which,
         "segment_id": kept.segment_id,
         "start": iso(kept.start),
-        "score": _rounded(kept.score),
+        "score": rounded(kept.score),
         "width": kept.width,
         "height": kept.height,
         "rendition": kept.rendition,
         "url": f"/api/v1/streams/{name}/picture.jpg?{urlencode(which_one, quote_via=quote, safe='')}",
     }
-
-
-def _rounded(value: float | None) -> float | None:
-    return None if value is None else round(value, 2)

@@ -15,8 +15,9 @@ from urllib.parse import quote
 import pytest
 from aiohttp.test_utils import TestClient, TestServer
 
+from streams.addresses import is_loopback
 from streams.errors import SettingsError
-from streams.web.access.gate import AccessOptions, Gate, is_loopback
+from streams.web.access.gate import AccessOptions, Gate
 from streams.web.access.limits import WebLimits
 from streams.web.access.tokens import Scope, Tokens, add_token, read_tokens, remove_token
 from streams.web.server import make_app
