@@ -1,4 +1,4 @@
-"""Limits on the connections to a page: whoever opens hundreds and sends nothing must not keep others from an answer.
+"""Limits on the connections to a page: a client that opens hundreds and sends nothing must not keep others from an answer.
 
 aiohttp has no limit on their number, and none on the time of a request's body and of an answer that nobody reads.
 """

@@ -36,7 +36,7 @@ class Life:
         log.info("%s starts%s", self._name, words, extra={"version": _version(), "pid": os.getpid()} | fields)
 
     def tell(self, text: str) -> None:
-        """A sentence for whoever has started it: printed on standard error, or a log line where the log is JSON."""
+        """A sentence for the person who has started it: printed on standard error, or a log line where the log is JSON."""
         if self._line_format == "json":
             log.info("%s", text)
         else:

@@ -88,7 +88,7 @@ def load_adapter(directory: Path, dtype: torch.dtype = torch.float32) -> FVQRate
     """
     base = Base.load(directory)
     config = FVQRaterConfig.from_pretrained(directory) if (directory / "config.json").exists() else None
-    # Whoever made the directory chose the base: it must be on this machine, and nothing is fetched that nobody asked for by name.
+    # The maker of the directory chose the base: it must be on this machine, and nothing is fetched that nobody asked for by name.
     network = load_base(base, dtype, config, local=True)
     try:
         _check_config(PeftConfig.from_pretrained(directory, local_files_only=True), network)

@@ -105,7 +105,7 @@ class Silencer:
         return refusals
 
     def end(self, alert: QualityAlert) -> None:
-        """End the silences of an alert, whoever of the workers made them."""
+        """End the silences of an alert, by whichever worker they were made."""
         for silence in self._find(alert):
             self._address.request("DELETE", f"/api/v2/silence/{silence['id']}")
 

@@ -171,6 +171,6 @@ class DeepScorer:
 
 
 def _answer(waiting: _Waiting, answer: ClipScore | ModelError) -> None:
-    # Whoever waited may have given up.
+    # The look may have given up waiting.
     if not waiting.answer.done():
         waiting.answer.set_result(answer)

@@ -35,7 +35,7 @@ class AudioTrack:
         self._packets, self._bytes, self.is_whole = [], 0, True
 
     def close(self) -> None:
-        """Listen no more: whoever reads the file again needs its pictures only."""
+        """Listen no more: another reading of the file needs its pictures only."""
         self.restart()
         self.stream, self._is_closed = None, True
 

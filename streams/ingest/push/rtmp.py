@@ -1,6 +1,6 @@
 """Takes what encoders push by RTMP: one port for many sources, which are told apart by application and stream key.
 
-ffmpeg can listen for RTMP itself, but takes one connection on a port, and lets in whoever names another key. This server speaks
+ffmpeg can listen for RTMP itself, but takes one connection on a port, and lets in any other key too. This server speaks
 RTMP up to `publish`, and hands the pictures on as FLV, so that ffmpeg sees neither port nor key. Sound is left out.
 """
 
@@ -82,7 +82,7 @@ class Publication:
         self.closed = asyncio.Event()
 
     def close(self) -> None:
-        """End the connection. Whoever reads from it meets its end."""
+        """End the connection; its reader meets the end."""
         self.closed.set()
         self._writer.transport.abort()
 
