@@ -69,17 +69,17 @@ def find_alert(connection: Connection, alert_id: str) -> QualityAlert:
     topic = connection.named(ALERTS_TOPIC)
     reader: Any = open_reader(connection)
     try:
-        found = None
+        last = None
         for record in read_whole(reader, connection, topic):
             if record.value and alert_id.encode() in record.value:
                 with suppress(EventError):
                     alert = QualityAlert.from_bytes(record.value)
-                    found = alert if alert.alert_id == alert_id else found
+                    last = alert if alert.alert_id == alert_id else last
     finally:
         reader.close(timeout_ms=1000)
-    if found is None:
+    if last is None:
         raise EventError("", f"there is no alert {alert_id!r}: {topic} and the receivers have its `alert_id`")
-    return found
+    return last
 
 
 def follow_agent(

@@ -117,7 +117,7 @@ def _leading(own: RenditionState, kind: AlertKind) -> list[Move]:
 
 
 def _compare(state: StreamState, name: str, kind: AlertKind, started_at: datetime, moved: Sequence[Move]) -> _Others:
-    own, found = state.renditions[name], _Others([], [], [], [])
+    own, others = state.renditions[name], _Others([], [], [], [])
     stopped, forgotten = (timedelta(seconds=seconds) for seconds in STOPPED_SECONDS)
     for other, rendition in sorted(state.renditions.items()):
         if other == name or rendition.until < started_at - forgotten:
@@ -125,14 +125,14 @@ def _compare(state: StreamState, name: str, kind: AlertKind, started_at: datetim
         if kind == "silent" and not rendition.sound.heard:
             continue  # it never had sound
         if rendition.until < own.until - stopped:
-            found.stopped.append(other)
+            others.stopped.append(other)
         elif rendition.until <= started_at:
-            found.unheard.append(other)
+            others.unheard.append(other)
         elif _is_bad(rendition, own, kind, moved):
-            found.bad.append(other)
+            others.bad.append(other)
         else:
-            found.fine.append(other)
-    return found
+            others.fine.append(other)
+    return others
 
 
 def _is_bad(other: RenditionState, own: RenditionState, kind: AlertKind, moved: Sequence[Move]) -> bool:

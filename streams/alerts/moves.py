@@ -67,13 +67,13 @@ def moves(levels: Levels, usual: Levels) -> list[Move]:
 
     In a picture that has gone dark, what the light has done comes first: with the light goes the detail.
     """
-    found = [
+    large = [
         move
         for move in _all_moves(levels, usual)
         if abs(move.steps) >= LEAST_STEPS and (move.steps > 0 or move.name not in ONLY_UP)
     ]
-    dark = any(move.name == "luma" and move.value < DARK_SHARE * move.usual for move in found)
-    return sorted(found, key=lambda move: (dark and move.name not in LIGHT, -abs(move.steps)))
+    dark = any(move.name == "luma" and move.value < DARK_SHARE * move.usual for move in large)
+    return sorted(large, key=lambda move: (dark and move.name not in LIGHT, -abs(move.steps)))
 
 
 def unlike_clean(levels: Levels) -> list[Move]:

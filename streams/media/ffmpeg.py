@@ -90,13 +90,13 @@ def program(task: str) -> str:
     try:
         import imageio_ffmpeg
     except ImportError:
-        found = shutil.which("ffmpeg")
+        path = shutil.which("ffmpeg")
     else:
-        found = imageio_ffmpeg.get_ffmpeg_exe()
-    if found is None:
+        path = imageio_ffmpeg.get_ffmpeg_exe()
+    if path is None:
         reason = f"{task} needs ffmpeg, and there is none: pip install 'fvq-monitor[demo]', or install your system's ffmpeg"
         raise MediaError(reason, kind="setup")
-    return found
+    return path
 
 
 def version() -> str:

@@ -61,14 +61,14 @@ class Group:
 def groups_of(alerts: Iterable[QualityAlert], fleet: Iterable[Mapping[str, str]], by: str | None = None) -> list[Group]:
     """The groups of alerts that fire, the largest first. fleet: the labels of every stream. by: only groups of this label."""
     carriers = Counter((name, value) for labels in fleet for name, value in labels.items() if by is None or name == by)
-    found: defaultdict[tuple[str, str, str], list[QualityAlert]] = defaultdict(list)
+    carried: defaultdict[tuple[str, str, str], list[QualityAlert]] = defaultdict(list)
     for alert in alerts:
         for name, value in alert.labels.items():
             if by is None or name == by:
-                found[name, value, alert.kind].append(alert)
+                carried[name, value, alert.kind].append(alert)
     groups = [
         Group(name, value, kind, tuple(together), max(carriers[name, value], len({alert.stream_id for alert in together})))
-        for (name, value, kind), members in found.items()
+        for (name, value, kind), members in carried.items()
         for together in _runs(sorted(members, key=lambda alert: (alert.started_at, alert.alert_id)))
     ]
     large = [group for group in groups if group.streams >= LEAST_STREAMS and group.streams >= LEAST_SHARE * group.of]

@@ -185,7 +185,7 @@ class Live:
             self._touch(stream)
         self._changes.alerts.append(alert.alert_id)
         if len(self.alerts) > MOST_ALERTS:
-            over = next((id for id, one in self.alerts.items() if one.state == "resolved"), next(iter(self.alerts)))
+            over = next((id for id, alert in self.alerts.items() if alert.state == "resolved"), next(iter(self.alerts)))
             del self.alerts[over]
 
     def set_ack(self, alert_id: str, ack: AlertAcknowledgement | None) -> None:
@@ -278,21 +278,21 @@ class Live:
         stream = self.streams.get(stream_id)
         if stream is None:
             if len(self.streams) >= MOST_STREAMS:
-                self._forget(min(self.streams.values(), key=lambda one: one.received).id)
+                self._forget(min(self.streams.values(), key=lambda known: known.received).id)
             stream = self.streams[stream_id] = Stream(stream_id)
             self._changes.gone.discard(stream_id)
         return stream
 
     def _rendition(self, stream: Stream, name: str) -> Rendition:
         if len(stream.renditions) >= MOST_RENDITIONS:
-            oldest = min(stream.renditions.values(), key=lambda one: one.received)
+            oldest = min(stream.renditions.values(), key=lambda rendition: rendition.received)
             self.courses.free(stream.renditions.pop(oldest.name).row)
         rendition = stream.renditions[name] = Rendition(name, self.courses.take())
         return rendition
 
     def _forget_renditions(self, stream: Stream, now: float) -> None:
         """Forget the renditions that were taken off the ladder; the last one goes with its stream."""
-        over = [one for one in stream.renditions.values() if now - one.received > FORGET_SECONDS]
+        over = [known for known in stream.renditions.values() if now - known.received > FORGET_SECONDS]
         if not over or len(over) == len(stream.renditions):
             return
         for rendition in over:

@@ -106,7 +106,7 @@ def row_of(stream: Stream, acks: Mapping[str, AlertAcknowledgement], now: float)
         for id, alert in stream.alerts.items()
     }
     worst_alert = min(stream.alerts.values(), key=lambda alert: (open_ranks[alert.alert_id], alert.started_at), default=None)
-    worst = min(stream.renditions.values(), key=lambda one: _badness(stream, one, open_ranks, now), default=None)
+    worst = min(stream.renditions.values(), key=lambda rendition: _badness(stream, rendition, open_ranks, now), default=None)
     acked = bool(open_ranks) and all(rank >= NO_ALERT for rank in open_ranks.values())
     rank = min(NO_ALERT, *open_ranks.values()) if open_ranks else NO_ALERT
     alerts = tuple(sorted(open_ranks, key=lambda id: (open_ranks[id], id)))

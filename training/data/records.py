@@ -17,8 +17,8 @@ def kept_record(record: Path, make: Callable[[], Made]) -> Made:
     texts as keys). Raises what `make` raises; then nothing is kept.
     """
     if record.exists():
-        found: Made = json.loads(record.read_text())
-        return found
+        kept: Made = json.loads(record.read_text())
+        return kept
     made = make()
     if made is not None:
         write_record(record, made)

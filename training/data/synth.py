@@ -89,11 +89,11 @@ def synthesise(
         return _segment(out, content, source.stem, degradation, made_from(seed, seconds, [source]))
 
     with ThreadPoolExecutor(jobs) as pool:
-        made = tqdm(pool.map(write_reference, references), total=len(references), desc="references", disable=None)
-        found = {content for content, is_made in zip(references, made, strict=True) if is_made}
-        if not found:
+        written = tqdm(pool.map(write_reference, references), total=len(references), desc="references", disable=None)
+        contents = {content for content, is_written in zip(references, written, strict=True) if is_written}
+        if not contents:
             raise ValueError("no reference could be made of any source")
-        todo = [(content, step) for content, step in todo if content in found]
+        todo = [(content, step) for content, step in todo if content in contents]
         segments = pool.map(write_segment, todo)
         rows = [row for row in tqdm(segments, total=len(todo), desc="segments", disable=None) if row is not None]
     if not rows:

@@ -78,7 +78,7 @@ class Start:
         """
         if (self.spec.clip_frames, self.spec.clip_size) != (spec.clip_frames, spec.clip_size):
             raise ValueError(f"the model {self.version} sees other temporal clips than the recipe's sampler gives")
-        before, now = (len(names_of(one.statistics_version)) for one in (self.spec, spec))
+        before, now = (len(names_of(known.statistics_version)) for known in (self.spec, spec))
         if now < before or self.network.config.statistics_size != before:
             raise ValueError(f"the model {self.version} takes {before} statistics; the sampler gives {now}")
 

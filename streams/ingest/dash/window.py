@@ -75,7 +75,7 @@ class Moment:
 
 def window_of(presentation: Presentation, track: Track, moment: Moment) -> Window:
     """The segments of a rendition that exist, at most `MAX_SEGMENTS` with `MOST_ADDRESSED` characters: the newest."""
-    found: list[Placed] = []
+    segments: list[Placed] = []
     next_at: int | None = None
     known, most = 0, MAX_SEGMENTS if moment.whole or moment.after is not None else KNOWN
     room, is_enough = MOST_ADDRESSED, False
@@ -93,9 +93,9 @@ def window_of(presentation: Presentation, track: Track, moment: Moment) -> Windo
             left -= 1
             if placed is not None:
                 known += moment.after is not None and placed.middle <= moment.after
-                found.append(placed)
+                segments.append(placed)
                 room -= len(placed.uri) + (len(placed.init.uri) if placed.init is not None else 0)
-            is_enough = known >= KNOWN or len(found) >= most or not left or room < 0
+            is_enough = known >= KNOWN or len(segments) >= most or not left or room < 0
             if is_enough:
                 break
         if is_enough:
@@ -103,8 +103,8 @@ def window_of(presentation: Presentation, track: Track, moment: Moment) -> Windo
     last = track[-1][0] if track else None
     is_over = last is not None and last.end is not None and moment.anchor + last.end <= moment.now
     complete = not presentation.dynamic or (presentation.update is None and is_over)
-    target = found[0].length / SECOND if found else presentation.longest or DEFAULT_TARGET
-    return Window(tuple(reversed(found)), target, next_at, complete)
+    target = segments[0].length / SECOND if segments else presentation.longest or DEFAULT_TARGET
+    return Window(tuple(reversed(segments)), target, next_at, complete)
 
 
 class _Stretch:

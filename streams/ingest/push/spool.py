@@ -131,10 +131,10 @@ def _folders(folder: Path, names: re.Pattern[str]) -> list[Path]:
     """The folders in a folder that have such a name, sorted by it. Links are none."""
     try:
         with os.scandir(folder) as entries:
-            found = [entry.name for entry in entries if names.fullmatch(entry.name) and entry.is_dir(follow_symlinks=False)]
+            folders = [entry.name for entry in entries if names.fullmatch(entry.name) and entry.is_dir(follow_symlinks=False)]
     except FileNotFoundError:
         return []
-    return [folder / name for name in sorted(found)]
+    return [folder / name for name in sorted(folders)]
 
 
 class SpoolReader:

@@ -67,12 +67,12 @@ class Tokens:
         if not 0 < len(secret) <= LONGEST_TOKEN:
             return None
         digest = digest_of(secret)
-        found = None
+        holder = None
         for token in self._tokens:
             # Every entry is compared, and in constant time: the answer's time tells nothing about the file.
             if hmac.compare_digest(token.sha256, digest):
-                found = token
-        return found
+                holder = token
+        return holder
 
     def holds(self, token: Token) -> bool:
         """Whether a token is still in the file, unchanged."""

@@ -50,9 +50,9 @@ async def alerts(call: Call) -> web.Response:
 
 async def alert(call: Call) -> web.Response:
     """One alert. Its ETag is that of its acknowledgement."""
-    found = _known(call)
-    ack = call.wall.live.acks.get(found.alert_id)
-    return json_answer(alert_entry(call.wall.live, found), ETag=tag_of(ack.at if ack is not None else None))
+    alert = _known(call)
+    ack = call.wall.live.acks.get(alert.alert_id)
+    return json_answer(alert_entry(call.wall.live, alert), ETag=tag_of(ack.at if ack is not None else None))
 
 
 async def acknowledge(call: Call) -> web.Response:
@@ -63,36 +63,36 @@ async def acknowledge(call: Call) -> web.Response:
 
 
 async def _acknowledge(call: Call) -> web.Response:
-    found, live, body = _known(call), call.wall.live, call.body
+    alert, live, body = _known(call), call.wall.live, call.body
     assert isinstance(body, AckBody)
-    _check_tag(call, found)
-    if found.state == "resolved":
+    _check_tag(call, alert)
+    if alert.state == "resolved":
         raise ApiError(409, "the alert is over: there is nothing to acknowledge")
     if body.until is not None and body.until.timestamp() <= call.now:
         raise ApiError(400, "until: it is over already", "until")
-    before = live.acks.get(found.alert_id)
+    before = live.acks.get(alert.alert_id)
     by = call.who.name if call.who is not None else "nobody"
     if before is not None and (before.by, before.note, before.until) == (by, body.note, body.until):
-        return json_answer(alert_entry(live, found), ETag=tag_of(before.at))
+        return json_answer(alert_entry(live, alert), ETag=tag_of(before.at))
     ack = AlertAcknowledgement(
-        alert_id=found.alert_id,
+        alert_id=alert.alert_id,
         by=by,
         note=body.note,
         until=body.until,
         at=datetime.fromtimestamp(round(call.now, 3), UTC),
-        stream_id=found.stream_id,
+        stream_id=alert.stream_id,
     )
-    await _write(call, found.alert_id, ack)
-    return json_answer(alert_entry(live, found), 201 if before is None else 200, ETag=tag_of(ack.at))
+    await _write(call, alert.alert_id, ack)
+    return json_answer(alert_entry(live, alert), 201 if before is None else 200, ETag=tag_of(ack.at))
 
 
 async def take_back(call: Call) -> web.Response:
     """Take an acknowledgement back."""
     async with call.wall.turn(call.part("id")):
-        found = _known(call)
-        _check_tag(call, found)
-        if found.alert_id in call.wall.live.acks:
-            await _write(call, found.alert_id, None)
+        alert = _known(call)
+        _check_tag(call, alert)
+        if alert.alert_id in call.wall.live.acks:
+            await _write(call, alert.alert_id, None)
     return web.Response(status=204)
 
 
@@ -105,9 +105,9 @@ async def _write(call: Call, alert_id: str, ack: AlertAcknowledgement | None) ->
     call.wall.live.set_ack(alert_id, ack)
 
 
-def _check_tag(call: Call, found: QualityAlert) -> None:
+def _check_tag(call: Call, alert: QualityAlert) -> None:
     """Raise `ApiError` where the caller's knowledge of the acknowledgement is old: another was faster."""
-    ack = call.wall.live.acks.get(found.alert_id)
+    ack = call.wall.live.acks.get(alert.alert_id)
     tag = tag_of(ack.at if ack is not None else None)
     wanted = call.request.headers.get("If-Match")
     if wanted is not None and tag not in [part.strip() for part in wanted.split(",")] and not (wanted == "*" and ack is not None):
@@ -118,10 +118,10 @@ def _check_tag(call: Call, found: QualityAlert) -> None:
 
 
 def _known(call: Call) -> QualityAlert:
-    found = call.wall.live.alerts.get(call.part("id"))
-    if found is None or not call.sees(found.labels):
+    alert = call.wall.live.alerts.get(call.part("id"))
+    if alert is None or not call.sees(alert.labels):
         raise not_found("alert")
-    return found
+    return alert
 
 
 def _is_in(call: Call, alert: QualityAlert, state: str) -> bool:

@@ -32,7 +32,7 @@ async def clip(call: Call) -> web.StreamResponse:
     """A clip as MP4, in ranges too."""
     kept = _clips(call)
     example_id = call.part("id")
-    example = next((one for one in kept.examples() if one.example_id == example_id and call.sees(one.labels)), None)
+    example = next((known for known in kept.examples() if known.example_id == example_id and call.sees(known.labels)), None)
     if example is None:
         raise not_found("clip")
     try:

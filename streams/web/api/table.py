@@ -98,8 +98,9 @@ Handler = Callable[[Call], Awaitable[web.StreamResponse]]
 class Route:
     """One operation of the API.
 
-    scope: what the caller needs; None for everybody. errors: refusals beside 401, 403 and 429. status: of the answer.
-    media: the answer's type where it is not JSON. form: also CSV. needs_state: refused until the topics have been read.
+    scope: what the caller needs; None for everybody. errors: refusals beside 401, 403 and 429. statuses: of the answer.
+    media: its type. csv: whether it may be CSV as well. client: the rate limit that counts it. needs_state: refused until the
+    topics have been read.
     """
 
     method: Literal["GET", "PUT", "POST", "DELETE"]
