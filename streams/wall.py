@@ -42,7 +42,7 @@ END_SECONDS = 10.0
 """Time in which the process ends when it is told to, whatever its threads wait for: a broker or a store that hangs."""
 
 
-def run_wall(settings: Settings, life: Life, quiet: bool = False) -> None:
+def run_wall(settings: Settings, life: Life, quiet: bool) -> None:
     """Serve the wall until SIGTERM or SIGINT. quiet: do not tell the address when it listens.
 
     Raises `SettingsError` or `BrokerError` where it cannot start.

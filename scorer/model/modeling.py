@@ -64,7 +64,7 @@ class RaterOutput:
 class Projector(nn.Module):
     """From an encoder's width to the language model's. An absent image becomes a learned token."""
 
-    def __init__(self, width: int, hidden_size: int, normalise: bool = False) -> None:
+    def __init__(self, width: int, hidden_size: int, normalise: bool) -> None:
         super().__init__()
         layers = [nn.Linear(width, hidden_size), nn.GELU(), nn.Linear(hidden_size, hidden_size)]
         self.layers = nn.Sequential(*([nn.LayerNorm(width)] if normalise else []), *layers)

@@ -109,7 +109,7 @@ def serve_on_ray(
     address: str | None,
     use_gpus: bool,
     listening: Callable[[str, int], None],
-    stopping: Callable[[int, float], None] = lambda *_: None,
+    stopping: Callable[[int, float], None],
 ) -> None:
     """Serve on Ray until SIGTERM or SIGINT.
 

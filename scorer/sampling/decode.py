@@ -74,7 +74,7 @@ class Video:
     _replay: Replay | None = None
     """The packets that were read since the file was opened, where they can be read again from memory."""
 
-    def __init__(self, file: BinaryIO, references_only: bool = False) -> None:
+    def __init__(self, file: BinaryIO, references_only: bool) -> None:
         self._file, self._references_only = file, references_only
         self._parts = parts_of(file)
         self.changes = len(self._parts) - 1

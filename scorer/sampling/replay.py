@@ -51,7 +51,7 @@ class Replay:
             self.is_complete, self._kept = False, []
 
 
-def demuxed(container: Any, stream: Any, audio: AudioTrack | None = None) -> Iterator[Any]:
+def demuxed(container: Any, stream: Any, audio: AudioTrack | None) -> Iterator[Any]:
     """The packets of a stream from where its container is, up to the end or to where the file is cut off.
 
     audio: takes the packets of its own stream that come between them.

@@ -77,11 +77,11 @@ class Causes:
         return sum(row.both for row in self.named.values()) / max(1, sum(row.alerts for row in self.named.values()))
 
 
-def evaluate_causes(limits: Alerts, repeats: int = 4, seed: int = 0) -> Causes:
+def evaluate_causes(limits: Alerts, seed: int, repeats: int = 4) -> Causes:
     """How good the causes are with these limits.
 
-    repeats: streams of each clip and incident, which differ in the order of their segments. seed: the same one makes the same
-    streams.
+    seed: the same one makes the same streams. repeats: streams of each clip and incident, which differ in the order of their
+    segments.
     """
     measured, result = load_measured(), Causes()
     dice = np.random.default_rng(seed)

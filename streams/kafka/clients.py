@@ -74,7 +74,7 @@ def _made(client: Callable[..., Any], **options: Any) -> Any:
         raise
 
 
-def open_member(connection: Connection, group: str, session_seconds: float, *, bulk: bool = False) -> KafkaConsumer:
+def open_member(connection: Connection, group: str, session_seconds: float, *, bulk: bool) -> KafkaConsumer:
     """A consumer that joins a group; its caller commits. session_seconds: silence after which others take its partitions."""
     return _made(
         KafkaConsumer,

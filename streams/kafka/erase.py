@@ -66,7 +66,7 @@ def take_back(connection: Connection, topic: str, belongs: Belongs, dry_run: boo
     return len(keys)
 
 
-def erase_beginning(connection: Connection, topic: str, belongs: Belongs, dry_run: bool, group: str = "") -> Erased | None:
+def erase_beginning(connection: Connection, topic: str, belongs: Belongs, dry_run: bool, group: str) -> Erased | None:
     """Delete the messages that belong and have no others before them in their partition; None without the topic.
 
     group: a consumer group whose unread messages stay: it answers them. Raises `BrokerError`.

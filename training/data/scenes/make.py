@@ -129,7 +129,7 @@ def make_scenes(
     scenes: int,
     plain: int = 0,
     steps: int,
-    seconds: float = 2.0,
+    seconds: float,
     jobs: int = 2,
     seed: int = 0,
     kinds: Collection[str] = tuple(LADDERS),
@@ -209,13 +209,13 @@ def _make(task: Task) -> tuple[list[Row], list[str]]:
             if part.delivery is None and part.source in sources:
                 continue
             try:
-                made = _damaged(task, row, part, sources)
+                segment = _damaged(task, row, part, sources)
             except (ValueError, subprocess.SubprocessError) as error:
                 remarks.append(f"{task.content}: {part.kind} {part.step} left out, {error}")
                 break
-            rows.append(made)
+            rows.append(segment)
             if part.delivery is None:
-                sources[part.source] = (task.out / made["path"], made["mos"])
+                sources[part.source] = (task.out / segment["path"], segment["mos"])
     return rows, remarks
 
 

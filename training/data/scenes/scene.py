@@ -59,7 +59,7 @@ def casts(sources: Sequence[Path], seed: int) -> list[tuple[Path, ...]]:
     return [tuple(order[start : start + CAST]) for start in range(0, len(order), CAST)]
 
 
-def make_scene(seed: int, number: int, cast: Sequence[Material], seconds: float = 2.0, *, plain: bool = False) -> Scene:
+def make_scene(seed: int, number: int, cast: Sequence[Material], seconds: float, *, plain: bool = False) -> Scene:
     """Scene `number` of a seed with these people, the first of whom leads. cast: at least one. plain: nothing but the leader."""
     plan = (plain_plan if plain else draw_plan)(seed, number, cast[0])
     length = min(seconds, max(SHORTEST, MOST_PIXELS / (plan.size[0] * plan.size[1] * plan.fps)))
