@@ -1,4 +1,4 @@
-"""The last points of every rendition, in ring buffers that share a few numpy arrays: 300 points of 2,000 renditions are 30 MB."""
+"""The last points of every rendition, in ring buffers that share a few numpy arrays: 300 points of 2,000 renditions are 26 MB."""
 
 from __future__ import annotations
 
@@ -14,21 +14,16 @@ POINTS = 300
 
 FIRST_ROWS = 64
 
-SKIPPED, DEEP, FALLBACK = 1, 2, 4
-"""Flags of a point: the segment was skipped; the large model scored it; the fallback did."""
-
 
 @dataclass(frozen=True)
 class Course:
-    """A rendition's points, as they came. time: (N,) seconds since 1970. score, uncertainty: (N,) points, NaN where skipped.
+    """A rendition's points, as they came. time: (N,) seconds since 1970. score: (N,) points, NaN where skipped.
 
-    flags: (N,) uint8. signals: (N, len(SIGNALS)), NaN where not measured.
+    signals: (N, len(SIGNALS)), NaN where not measured.
     """
 
     time: NDArray[np.float64]
     score: NDArray[np.float32]
-    uncertainty: NDArray[np.float32]
-    flags: NDArray[np.uint8]
     signals: NDArray[np.float32]
 
 
@@ -39,8 +34,7 @@ class Courses:
         self._points = points
         self._free: list[int] = []
         self._time = np.zeros((0, points))
-        self._score, self._uncertainty = np.zeros((0, points), np.float32), np.zeros((0, points), np.float32)
-        self._flags = np.zeros((0, points), np.uint8)
+        self._score = np.zeros((0, points), np.float32)
         self._signals = np.zeros((0, points, len(SIGNALS)), np.float32)
         self._count = np.zeros(0, np.int64)
 
@@ -56,13 +50,11 @@ class Courses:
         """Give a row back."""
         self._free.append(row)
 
-    def add(self, row: int, time: float, score: float, uncertainty: float, flags: int, signals: list[float]) -> None:
-        """Add a point. time: seconds since 1970; a packager's clock may go back. score, uncertainty: NaN for none."""
+    def add(self, row: int, time: float, score: float, signals: list[float]) -> None:
+        """Add a point. time: seconds since 1970; a packager's clock may go back. score: NaN for none."""
         at = self._count[row] % self._points
         self._time[row, at] = time
         self._score[row, at] = score
-        self._uncertainty[row, at] = uncertainty
-        self._flags[row, at] = flags
         self._signals[row, at] = signals
         self._count[row] += 1
 
@@ -71,20 +63,14 @@ class Courses:
         count = int(self._count[row])
         first = max(0, count - min(most, self._points))
         places = np.arange(first, count) % self._points
-        return Course(
-            self._time[row, places],
-            self._score[row, places],
-            self._uncertainty[row, places],
-            self._flags[row, places],
-            self._signals[row, places],
-        )
+        return Course(self._time[row, places], self._score[row, places], self._signals[row, places])
 
     def _grow(self, rows: int) -> None:
         """Add so many rows to the arrays."""
         before = len(self._count)
-        self._time, self._score, self._uncertainty, self._flags, self._signals, self._count = (
+        self._time, self._score, self._signals, self._count = (
             np.concatenate([array, np.zeros((rows, *array.shape[1:]), array.dtype)])
-            for array in (self._time, self._score, self._uncertainty, self._flags, self._signals, self._count)
+            for array in (self._time, self._score, self._signals, self._count)
         )
         self._free.extend(reversed(range(before, before + rows)))
 

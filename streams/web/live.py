@@ -15,7 +15,7 @@ import numpy as np
 from streams.alerts.detector import open_alerts
 from streams.alerts.state import StreamState
 from streams.events import AlertAcknowledgement, ModelUpdate, QualityAlert, may_be_stored
-from streams.web.courses import DEEP, FALLBACK, SKIPPED, Courses
+from streams.web.courses import Courses
 from streams.web.pictures import Picture, Pictures
 from streams.web.pulse import Pulse
 from streams.web.reading import ScoreReading
@@ -125,12 +125,7 @@ class Live:
         rendition.last = data
         if (watched := self.watched.get(stream.id)) is not None:
             watched.append(data)
-        nan = math.nan
-        flags = SKIPPED * (score.status == "skipped") | DEEP * (score.tier == "deep")
-        flags |= FALLBACK * score.fallback
-        uncertainty = nan if score.uncertainty is None else score.uncertainty
-        value = nan if score.score is None else score.score
-        self.courses.add(rendition.row, start, value, uncertainty, flags, score.signal_values())
+        self.courses.add(rendition.row, start, math.nan if score.score is None else score.score, score.signal_values())
         self.pulse.count(received, score.status == "skipped")
         self._touch(stream)
         return True

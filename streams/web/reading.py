@@ -65,7 +65,6 @@ class ScoreReading(_Part):
     signals: _Signals | None = None
     faces: _Faces | None = None
     model: _Model | None = None
-    fallback: bool = False
     shallow: _Opinion | None = None
     tier: str | None = None
     timing: _Timing = _Timing()

@@ -285,7 +285,7 @@ def test_a_ring_keeps_the_last_points(rows: list[int], points: int) -> None:
     places = [courses.take() for _ in range(3)]
     kept: dict[int, list[float]] = {place: [] for place in places}
     for at, number in enumerate(rows):
-        courses.add(places[number], at, at / 2, 1, 0, [0.0] * len(SIGNALS))
+        courses.add(places[number], at, at / 2, [0.0] * len(SIGNALS))
         kept[places[number]].append(at)
     for place in places:
         assert courses.last(place).time.tolist() == kept[place][-points:]
@@ -299,7 +299,7 @@ def test_rows_of_the_courses_survive_their_growth() -> None:
     courses = Courses()
     places = [courses.take() for _ in range(1000)]
     for place in places:
-        courses.add(place, place, place % 100, 0, 0, [float("nan")] * len(SIGNALS))
+        courses.add(place, place, place % 100, [float("nan")] * len(SIGNALS))
     places += [courses.take() for _ in range(500)]
     assert len(set(places)) == 1500
     assert all(courses.last(place).score.tolist() == [place % 100] for place in places[:1000])
