@@ -63,15 +63,13 @@ class Service:
 class Course:
     """What came out. lags: (N,) seconds from a segment's end to its score, of the scored segments that arrived after the warm-up.
 
-    skipped: segments that the live window skipped, share of all after the warm-up. mean_batch: clips. backlog: segments that
-    had arrived and had no answer when the last one arrived. growth: of the backlog, segments per second over the second
-    half of the run.
+    skipped: segments that the live window skipped, share of all after the warm-up. mean_batch: clips. growth: of the
+    backlog (segments that have arrived and have no answer), segments per second over the second half of the run.
     """
 
     lags: NDArray[np.float64]
     skipped: float
     mean_batch: float
-    backlog: int
     growth: float
 
     def lag(self, share: float) -> float:
@@ -166,13 +164,11 @@ class _Record:
         scored = [answered - segment.arrived for segment, answered in counted if not segment.skipped]
         last = max(segment.arrived for segment, _ in self.answers)
         half = last / 2
-        backlog = self._backlog(last)
         return Course(
             lags=np.array(scored),
             skipped=1 - len(scored) / len(counted) if counted else 0.0,
             mean_batch=float(np.mean(self.batches)) if self.batches else 0.0,
-            backlog=backlog,
-            growth=(backlog - self._backlog(half)) / half if half else 0.0,
+            growth=(self._backlog(last) - self._backlog(half)) / half if half else 0.0,
         )
 
     def _backlog(self, time: float) -> int:

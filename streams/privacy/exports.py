@@ -55,7 +55,7 @@ class Export:
         return self.path / "clips" if self.kind == "queue" else self.path.with_name(self.path.name + ".clips")
 
 
-def note_export(data_dir: Path, kind: Kind, path: Path, now: float) -> Export:
+def note_export(data_dir: Path, kind: Kind, path: Path, now: float) -> None:
     """Note an export before it is written. path: as its user named it. now: Unix time.
 
     Raises OSError; also where a file is in the place of the folder, or a folder in that of the CSV: then nothing is noted.
@@ -70,7 +70,6 @@ def note_export(data_dir: Path, kind: Kind, path: Path, now: float) -> Export:
     part = note.with_suffix(f".{os.getpid()}")
     part.write_text(json.dumps({"kind": kind, "path": os.fsencode(target).hex(), "shown": str(target), "at": now}, indent=1))
     part.replace(note)
-    return Export(note, kind, target, now)
 
 
 def kept_words(days: float) -> str:

@@ -80,11 +80,10 @@ class FullLook:
 
 @dataclass(frozen=True)
 class Rest:
-    """A glance that found a segment as `look` was. far: its distance."""
+    """A glance that found a segment as `look` was."""
 
     glance: Glance
     look: FullLook
-    far: float
 
 
 @dataclass(eq=False)
@@ -198,7 +197,7 @@ class Tiers:
             assert line.state is not None
             assert facts.glance is not None
             line.state = with_glance(line.state, facts)
-            return Rest(facts.glance, line.look, step.distance)
+            return Rest(facts.glance, line.look)
         assert step.reason is not None
         if not facts.tried:
             facts = await self._glance(facts, path, picture=True, sound=False)  # the full look hears it

@@ -105,11 +105,10 @@ class Facts:
 
 @dataclass(frozen=True)
 class Plan:
-    """The next step for a segment. reason: of a full look. distance: to the last full look, where it was measured."""
+    """The next step for a segment. reason: of a full look."""
 
     step: Step
     reason: FullReason | None = None
-    distance: float = 0.0
 
 
 def plan(state: StreamTier | None, facts: Facts, limits: TierLimits) -> Plan:
@@ -131,12 +130,12 @@ def plan(state: StreamTier | None, facts: Facts, limits: TierLimits) -> Plan:
     moved = far >= limits.headers
     can_be_seen = facts.glance.bitstream.keyframes > 0 and not facts.tried
     if can_be_seen and (moved or must_see):
-        return Plan("keyframe", distance=far)
+        return Plan("keyframe")
     if facts.glance.picture is None:
         changed = moved
     else:
         changed = far >= limits.distance or damage(differences, state.spread) >= limits.damage
-    return Plan("full", "changed", far) if changed else Plan("glance", distance=far)
+    return Plan("full", "changed") if changed else Plan("glance")
 
 
 def _reason_before(state: StreamTier, facts: Facts, limits: TierLimits) -> FullReason | None:
