@@ -158,19 +158,19 @@ class RatingStore:
         with self._database.transaction() as db:
             queue = _queue(db)
             for row in db.execute(
-                "select p.id, p.stream_id, p.example_id, p.repeat from presentations p where p.rater = ? and not p.skipped"
+                "select p.id, p.stream_id, p.example_id from presentations p where p.rater = ? and not p.skipped"
                 " and not exists (select 1 from ratings g where g.presentation = p.id and not g.undone) order by p.position",
                 (rater.id,),
             ).fetchall():
                 # If its clip has left the queue, the presentation stays unanswered.
                 if (row[1], row[2]) in queue:
-                    return Presentation(row[0], (row[1], row[2]), queue[row[1], row[2]], bool(row[3]))
+                    return Presentation(row[0], (row[1], row[2]), queue[row[1], row[2]])
             shown, skipped, last = _history(db, rater)
             choice = choose(rater.seed, shown, queue.keys() - skipped)
             if choice is None:
                 return None
             key, repeat = choice
-            presentation = Presentation(secrets.token_urlsafe(16), key, queue[key], repeat)
+            presentation = Presentation(secrets.token_urlsafe(16), key, queue[key])
             db.execute(
                 "insert into presentations (id, rater, position, stream_id, example_id, repeat, shown)"
                 " values (?, ?, ?, ?, ?, ?, ?)",
@@ -190,11 +190,11 @@ class RatingStore:
         """A presentation of this rater whose clip is still on the queue; None where there is no such presentation."""
         with self._database.transaction() as db:
             row = db.execute(
-                "select p.id, p.stream_id, p.example_id, e.clip_uri, p.repeat from presentations p join examples e"
+                "select p.id, p.stream_id, p.example_id, e.clip_uri from presentations p join examples e"
                 " on e.stream_id = p.stream_id and e.example_id = p.example_id and e.queued where p.id = ? and p.rater = ?",
                 (presentation_id, rater.id),
             ).fetchone()
-        return Presentation(row[0], (row[1], row[2]), row[3], bool(row[4])) if row else None
+        return Presentation(row[0], (row[1], row[2]), row[3]) if row else None
 
     # Answers of a rater.
 

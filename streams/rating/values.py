@@ -28,15 +28,11 @@ class Rater:
 
 @dataclass(frozen=True)
 class Presentation:
-    """A clip that is shown to a rater.
-
-    id: random; the only thing that a browser learns about the clip. repeat: whether this rater was shown the clip before.
-    """
+    """A clip that is shown to a rater. id: random; the only thing that a browser learns about the clip."""
 
     id: str
     key: Key
     clip_uri: str
-    repeat: bool
 
 
 @dataclass(frozen=True)
