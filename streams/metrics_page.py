@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from prometheus_client import CollectorRegistry, Counter
 from prometheus_client.metrics import MetricWrapperBase
 
 from scorer.exposition import build_info
@@ -13,13 +13,6 @@ from scorer.remote.metrics import ReplicaMetrics
 from streams import metrics as worker_metrics
 from streams.ingest import metrics as ingest_metrics
 from streams.web import metrics as web_metrics
-
-SUFFIXES: dict[type[MetricWrapperBase], tuple[str, ...]] = {
-    Counter: ("_total",),
-    Gauge: ("",),
-    Histogram: ("_bucket", "_sum", "_count"),
-}
-"""What a metric's name ends with, in each of its series."""
 
 INTRODUCTION = """# Metrics
 
@@ -41,18 +34,12 @@ is for."""
 
 @dataclass(frozen=True)
 class Described:
-    """One metric. name: as it is asked for, with `_total` of a counter. metric: what declares it."""
+    """One metric. name: as it is asked for, with `_total` of a counter."""
 
     name: str
     kind: str
     labels: tuple[str, ...]
     meaning: str
-    metric: MetricWrapperBase
-
-    def series(self) -> dict[str, set[str]]:
-        """The names of its series, each with its labels."""
-        base = self.name.removesuffix("_total")
-        return {base + suffix: {*self.labels, *(["le"] if suffix == "_bucket" else [])} for suffix in SUFFIXES[type(self.metric)]}
 
 
 def processes() -> dict[str, list[Described]]:
@@ -86,7 +73,7 @@ def _of(values: Iterable[object]) -> Iterator[Described]:
         if isinstance(metric, MetricWrapperBase):
             (family,) = metric.describe()
             name = family.name + "_total" if isinstance(metric, Counter) else family.name
-            yield Described(name, family.type, tuple(metric._labelnames), family.documentation, metric)
+            yield Described(name, family.type, tuple(metric._labelnames), family.documentation)
 
 
 if __name__ == "__main__":

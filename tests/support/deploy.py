@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from streams.metrics_page import processes
+from streams.metrics_page import Described, processes
 from tests.support.processes import ROOT
 
 TARGET_LABELS = {"instance", "job"}
@@ -19,10 +19,20 @@ OF_THE_PROCESS = {"process_cpu_seconds_total", "process_resident_memory_bytes", 
 """What prometheus-client adds about the process; all of `streams.metrics_page`'s processes have them."""
 
 
+SUFFIXES = {"counter": ("_total",), "gauge": ("",), "histogram": ("_bucket", "_sum", "_count")}
+"""What a metric's name ends with, in each of its series."""
+
+
+def series_of(metric: Described) -> dict[str, set[str]]:
+    """The names of a metric's series, each with its labels."""
+    base = metric.name.removesuffix("_total")
+    return {base + suffix: {*metric.labels, *(["le"] if suffix == "_bucket" else [])} for suffix in SUFFIXES[metric.kind]}
+
+
 def product_metrics() -> dict[str, set[str]]:
     """Every sample that a process of the product can show, and the labels it has."""
     shown = [metric for metrics in processes().values() for metric in metrics]
-    series = {name: labels | TARGET_LABELS for metric in shown for name, labels in metric.series().items()}
+    series = {name: labels | TARGET_LABELS for metric in shown for name, labels in series_of(metric).items()}
     return series | dict.fromkeys(OF_THE_PROCESS, TARGET_LABELS)
 
 

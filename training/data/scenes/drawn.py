@@ -58,10 +58,6 @@ class Sheet:
         """A filled circle."""
         self._draw.ellipse((2 * (x - radius), 2 * (y - radius), 2 * (x + radius), 2 * (y + radius)), fill)
 
-    def area(self, points: list[tuple[float, float]], fill: Colour) -> None:
-        """A filled polygon."""
-        self._draw.polygon([(2 * x, 2 * y) for x, y in points], fill)
-
     def text(self, x: float, y: float, words: str, height: float, fill: Colour) -> None:
         """Text whose letters are `height` px high."""
         self._draw.text((2 * x, 2 * y), words, fill, font(round(2 * height)))
