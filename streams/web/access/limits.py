@@ -10,9 +10,9 @@ MOST_BUCKETS = 10_000
 
 @dataclass(frozen=True)
 class WebLimits:
-    """rate: requests a second of one client. burst: requests at once. pictures: the same factor more for pictures, of which a
-    mosaic shows dozens. history: questions to the store at once, of all clients. sockets: of all clients. sockets_each: of
-    one token. body: bytes of a request."""
+    """rate: requests a second of one client. burst: requests at once. pictures: how many times as many pictures it may ask for,
+    of which a mosaic shows dozens. history: questions to the store at once, of all clients. history_seconds: within which one
+    must be answered. sockets: of all clients. sockets_each: of one token. body: bytes of a request."""
 
     rate: float = 20.0
     burst: float = 60.0
