@@ -37,7 +37,8 @@ def announce(
     anchor: the presentation's, None where its times have no date. now: this machine's time, UTC. dropped: what could not be read
     of a manifest that is a new one.
     """
-    first_new = _first_new(position, window.segments) if anchor is not None else 0
+    since = micros_of(anchor) if anchor is not None else 0
+    first_new = _first_new(position, window.segments, since) if anchor is not None else 0
     moved = anchor is not None and position.anchor is not None and abs((anchor - position.anchor).total_seconds()) > SAME_ANCHOR
     restarted = moved and first_new == 0 and bool(window.segments) and position.number is not None
     if restarted:
@@ -51,7 +52,7 @@ def announce(
     else:
         numbers, lost = _numbers(position, window.segments, first_new, restarted, beyond)
     segments = tuple(
-        _segment(number, placed, anchor is not None)
+        _segment(number, placed, anchor is not None, since)
         for number, placed in zip(numbers, window.segments, strict=True)
         if number >= 0
     )
@@ -67,8 +68,8 @@ def announce(
     return replace(after, anchor=anchor if is_said else after.anchor), events, notes
 
 
-def _first_new(position: Position, segments: Sequence[Placed]) -> int:
-    """The place of the first segment that was not announced yet."""
+def _first_new(position: Position, segments: Sequence[Placed], anchor: int) -> int:
+    """The place of the first segment that was not announced yet. anchor: microseconds since 1970."""
     clocks = position.clocks
     if position.number is None or clocks.dates is None:
         return 0
@@ -76,7 +77,7 @@ def _first_new(position: Position, segments: Sequence[Placed]) -> int:
     last = micros_of(clocks.last_date) if clocks.last_date is not None else end
     # A Period that begins after the last announced segment did is all new, even where it cuts that segment short. Its own first
     # segment may begin before it.
-    later = (placed.period > last and placed.period // 1000 > position.discontinuity for placed in segments)
+    later = (placed.period > last and _period(placed, anchor) > position.discontinuity for placed in segments)
     new = (index for index, (placed, is_later) in enumerate(zip(segments, later, strict=True)) if placed.middle > end or is_later)
     return next(new, len(segments))
 
@@ -113,8 +114,13 @@ def _numbers(
     return numbers, lost
 
 
-def _segment(number: int, placed: Placed, dated: bool) -> Segment:
+def _period(placed: Placed, anchor: int) -> int:
+    """What tells a segment's Period: when it begins, milliseconds after the anchor. That may move a little in each manifest."""
+    return max(0, placed.period - anchor) // 1000
+
+
+def _segment(number: int, placed: Placed, dated: bool, anchor: int) -> Segment:
     return Segment(
         number, placed.uri, placed.length / SECOND, time_of(placed.at) if dated else None, placed.byte_range, placed.init,
-        discontinuity=max(0, placed.period // 1000), encrypted=placed.encrypted,
+        discontinuity=_period(placed, anchor), encrypted=placed.encrypted,
     )  # fmt: skip

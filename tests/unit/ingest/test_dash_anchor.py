@@ -1,0 +1,26 @@
+"""Packagers that correct `availabilityStartTime` by milliseconds in every manifest."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import pytest
+
+from tests.support.manifests import ANCHOR, manifest, period, timeline, video
+from tests.unit.ingest.test_dash_window import Source
+
+
+@pytest.mark.parametrize("moves", [(0, 3, 6), (0, 3, 0), (0, -3, -1), (5, 2, 5)])
+def test_the_first_segment_of_a_period_is_announced_once_where_the_anchor_moves(moves: tuple[int, ...]) -> None:
+    source, files, discontinuities = Source(), [], 0
+    first = period(video(timeline("t=0 d=2000 r=4", media="a-$Time$.m4s")))
+    for index, move in enumerate(moves):
+        second = period(video(timeline(f"t=0 d=2000 r={index}", media="b-$Time$.m4s")), attributes='start="PT10S"')
+        anchor = (ANCHOR + timedelta(milliseconds=move)).isoformat().encode()
+        for seconds in (12, 12.5):
+            body = manifest(first, second).replace(ANCHOR.isoformat().encode(), anchor)
+            files += [event.uri.rpartition("/")[2] for event in source.load(body, 2 * index + seconds)]
+            discontinuities += source.notes.counts["discontinuities"]
+            anchor = (ANCHOR + timedelta(milliseconds=move + 1)).isoformat().encode()
+    assert files == ["b-0.m4s", "b-2000.m4s", "b-4000.m4s"]
+    assert discontinuities == 0
