@@ -124,8 +124,10 @@ class _Reader:
         """The playlist, after its last line."""
         if self.is_master:
             return MasterPlaylist(tuple(self.variants), self.variables, self.dropped)
-        longest = max((segment.duration for segment in self.segments), default=DEFAULT_TARGET)
-        return MediaPlaylist(self.target or longest, self.first, self._number(), tuple(self.segments), self.ended, self.dropped)
+        longest = max((segment.duration for segment in self.segments), default=self.target or DEFAULT_TARGET)
+        # Some packagers say less than their segments last; believed, the playlist would be stale before each of them.
+        target = self.target if self.target is not None and round(longest) <= math.ceil(self.target) else longest
+        return MediaPlaylist(target, self.first, self._number(), tuple(self.segments), self.ended, self.dropped)
 
     def _tag(self, tag: str, value: str) -> None:
         """Read a tag; raises ValueError where its value cannot be read."""

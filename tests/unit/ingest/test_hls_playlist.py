@@ -111,6 +111,12 @@ def test_a_target_duration_may_have_a_fraction_and_may_be_missing() -> None:
     assert media().target == 6
 
 
+def test_a_target_duration_that_segments_are_longer_than_is_not_believed() -> None:
+    assert media("#EXT-X-TARGETDURATION:2", "#EXTINF:1.9", "a.ts", "#EXTINF:4.004", "b.ts").target == 4.004
+    assert media("#EXT-X-TARGETDURATION:2", "#EXTINF:2.4", "a.ts").target == 2, "rounded durations count (RFC 8216bis, 4.4.3.1)"
+    assert media("#EXT-X-TARGETDURATION:8").target == 8
+
+
 def test_dates_are_utc_with_or_without_an_offset() -> None:
     playlist = media(
         "#EXT-X-PROGRAM-DATE-TIME:2026-01-31T12:00:00.5+02:00", "#EXTINF:2", "a.ts",
