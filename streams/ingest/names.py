@@ -104,4 +104,4 @@ class SourceList:
         if content == self._read:
             return None
         self._read = content
-        return content.decode(errors="replace").splitlines()
+        return content.decode("utf-8-sig", errors="replace").splitlines()  # editors of Windows mark UTF-8 at the beginning

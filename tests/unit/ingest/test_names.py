@@ -82,3 +82,10 @@ def test_a_list_is_read_when_it_has_changed(tmp_path: Path) -> None:
     assert (listed.lines(), listed.lines()) == (["http://o.example/1"], None)
     path.write_text("http://o.example/2\n")
     assert listed.lines() == ["http://o.example/2"]
+
+
+@pytest.mark.parametrize("first", ["# the sports\r\n", ""])
+def test_a_list_may_be_marked_as_utf_8_at_its_beginning(tmp_path: Path, first: str) -> None:
+    path = tmp_path / "sources.txt"
+    path.write_bytes(f"\ufeff{first}news=http://o.example/ü.m3u8\r\n".encode())
+    assert sources_of([], SourceList(path).lines() or []) == {"news": "http://o.example/ü.m3u8"}
