@@ -67,6 +67,7 @@ class Source:
         self._clock = ServerClock()
         self._servers = Servers(plan.stream.stream_id, services)
         self._timed: float | None = None
+        self._asked: float | None = None
         self._due: float | None = None
         self._failures = 0
         self._failing_since: float | None = None
@@ -161,14 +162,19 @@ class Source:
         loaded, monotonic = self._loaded, self._services.times.monotonic
         assert loaded is not None
         recently = self._timed is not None and monotonic() - self._timed < TIME_EVERY
+        # Segments wait for the answer: servers that a firewall hides would hold up each load.
+        is_due = self._asked is None or monotonic() - self._asked >= TIME_EVERY
         for timing in loaded.presentation.timings:
             if timing.scheme == "direct":
                 if is_new and (said := _time_in(timing.value)) is not None:
                     self._clock.learn(said, sent, received)
                     self._timed = monotonic()
                 return
-            is_asked = timing.scheme in ("http-head", "http-iso", "http-xsdate")
-            if is_asked and (recently or await self._ask_one(timing, base)):
+            if timing.scheme not in ("http-head", "http-iso", "http-xsdate"):
+                continue
+            if is_due:
+                self._asked = monotonic()
+            if recently or (is_due and await self._ask_one(timing, base)):
                 return
         if not recently:
             self._timed = None

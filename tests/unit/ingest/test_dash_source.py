@@ -152,6 +152,15 @@ async def test_the_time_is_learnt_as_the_manifest_says_and_not_from_its_date(ori
     assert clock.files == ["50", "51"]
 
 
+async def test_a_time_server_that_does_not_answer_is_not_asked_with_each_load(origin: Origin, reader: Reader) -> None:
+    clock = Turned(wrong=500.0)
+    timing = '<UTCTiming schemeIdUri="urn:mpeg:dash:utc:http-iso:2014" value="/gone /lost"/>'
+    origin.script("/live.mpd", clock.answer(manifest(timing, period())))
+    await follow(made(origin, reader, clock), clock, lambda: len(clock.published) == 290)
+    assert (origin.requests.count("/gone"), origin.requests.count("/lost")) == (1, 1)
+    assert clock.files[:3] == ["50", "51", "52"]
+
+
 async def test_an_answer_that_a_cache_has_kept_is_as_old_as_it_says(origin: Origin, reader: Reader) -> None:
     clock = Turned(wrong=500.0)
     origin.script("/live.mpd", clock.answer(manifest(update=None), ahead=-40.0, headers={"Age": "40"}))
