@@ -18,7 +18,7 @@ from typing import BinaryIO, cast
 
 import aiohttp
 
-from scorer.sampling.recognise import TEXT, not_media
+from scorer.sampling.recognise import FIRST_BOXES, TEXT, not_media
 from streams.errors import MediaError
 from streams.events import SegmentEvent, SegmentKey, SegmentScore
 from streams.media.answers import TemporaryError, check_status, refusal_behind, words_of
@@ -77,11 +77,13 @@ class FetchLimits:
 
 @dataclass(frozen=True)
 class _Part:
-    """A resource, or a part of it, that goes into the local file. key: how it is encrypted."""
+    """A resource, or a part of it, that goes into the local file. key: how it is encrypted. is_init: an init segment, which may
+    be encrypted as its media, or not (RFC 8216bis, 4.4.4.5)."""
 
     uri: Uri
     byte_range: Range | None = None
     key: SegmentKey | None = None
+    is_init: bool = False
 
 
 class Fetcher:
@@ -130,7 +132,7 @@ class Fetcher:
         media = _Part(parse(uri), byte_range, key)
         if media.uri.scheme == "file" and init_uri is None and byte_range is None and key is None:
             return LocalMedia(self._allowed_file(media.uri), temporary=False)
-        parts = [_Part(parse(init_uri), init_byte_range), media] if init_uri else [media]
+        parts = [_Part(parse(init_uri), init_byte_range, key, is_init=True), media] if init_uri else [media]
         try:
             async with asyncio.timeout(self._limits.seconds):  # also stops a server that sends a byte now and then
                 return await self._fetch_parts(parts)
@@ -159,8 +161,13 @@ class Fetcher:
     async def _append(self, part: _Part, out: BinaryIO) -> None:
         start, uri = out.tell(), part.uri
         await self._read(part, out)
-        if part.key is not None:
-            await self._decrypt(out, start, part.key, uri.shown)
+        if part.key is not None and not (part.is_init and self._is_clear(out, start)):
+            try:
+                await self._decrypt(out, start, part.key, uri.shown)
+            except MediaError:
+                if not part.is_init:
+                    raise
+                out.seek(0, os.SEEK_END)
         # A login page is named with its URI here: the decoder would see one file of an init segment and a page.
         end = out.tell()
         out.seek(start)
@@ -168,6 +175,13 @@ class Fetcher:
         out.seek(end)
         if words is not None:
             raise refusal(f"{uri.shown} is {words}")
+
+    def _is_clear(self, out: BinaryIO, start: int) -> bool:
+        """Whether what was appended begins as MP4 does."""
+        out.seek(start)
+        head = out.read(8)
+        out.seek(0, os.SEEK_END)
+        return head[4:] in FIRST_BOXES
 
     async def _read(self, part: _Part, out: BinaryIO) -> None:
         """Append the bytes of a part as they are."""

@@ -21,6 +21,7 @@ from tests.support.fetching import limits
 
 WHOLE = os.urandom(300_000)
 IV = bytes(range(16))
+INIT = b"\0\0\0\x18ftypiso6\0\0\0\0iso6mp41" + b"\0\0\0\x08moov"
 KEYS = {"old": b"k" * 16, "new": b"n" * 16, "short": b"k" * 15, "long": b"k" * 2000}
 
 
@@ -43,6 +44,9 @@ class Origin:
             "/other-range", lambda _: _answer(status=206, body=b"x" * 10, headers={"Content-Range": "bytes 0-9/99"})
         )
         app.router.add_get("/init", lambda _: _answer(body=b"....init-...."))
+        app.router.add_get("/encrypted-init", lambda _: _answer(body=encrypted(INIT)))
+        app.router.add_get("/clear-init", lambda _: _answer(body=INIT))
+        app.router.add_get("/odd-init", lambda _: _answer(body=b"x" * 32))
         app.router.add_get("/key", self.give_key)
         app.router.add_get("/encrypted/{key}/{length}", self.encrypted)
         server = TestServer(app)
@@ -154,6 +158,15 @@ async def test_an_encrypted_segment_is_decrypted(server: TestServer, fetcher: Fe
     )
 
     assert data == b"....init-...." + WHOLE[:length]
+
+
+@pytest.mark.parametrize(("path", "init"), [("/encrypted-init", INIT), ("/clear-init", INIT), ("/odd-init", b"x" * 32)])
+async def test_an_init_segment_is_decrypted_where_it_is_encrypted(
+    server: TestServer, fetcher: Fetcher, path: str, init: bytes
+) -> None:
+    data = await get(fetcher, server.make_url("/encrypted/old/99"), key=key_at(server), init_uri=str(server.make_url(path)))
+
+    assert data == init + WHOLE[:99]
 
 
 async def test_a_key_is_fetched_once_and_again_when_it_no_longer_fits(
