@@ -39,7 +39,7 @@ class Source:
         self._plan, self._services = plan, services
         self._renditions: dict[str | None, Rendition] = {}
         self._tasks: dict[str | None, asyncio.Task[None]] = {}
-        self._is_master = False
+        self._is_master = self._is_away = False
         self._trouble = asyncio.Event()
         self._looked = services.times.monotonic()
         self._status = Status(plan.stream.stream_id, None, without_secrets(plan.url))
@@ -111,8 +111,11 @@ class Source:
         """Look at the address anew. Where that fails, the renditions go on as they are."""
         try:
             self._follow(*await self._look())
+            self._is_away = False
         except (ReadError, PlaylistError) as error:
-            log.warning("%s: its master playlist cannot be loaded either: %s", self._plan.stream.stream_id, error.reason)
+            if not self._is_away:
+                log.warning("%s: its master playlist cannot be loaded either: %s", self._plan.stream.stream_id, error.reason)
+            self._is_away = True
 
     async def _look(self) -> tuple[dict[str | None, tuple[str, ...]], dict[str, str], Answer | None]:
         """What to follow: the addresses of each rendition, the variables for them, and the playlist if it is already loaded."""

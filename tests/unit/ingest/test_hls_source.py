@@ -168,6 +168,17 @@ async def test_the_next_stream_may_have_other_playlists_than_the_one_that_has_en
     assert clock.published[:2] == [("720p", "7"), ("720p", "0")]
 
 
+async def test_a_master_that_is_away_with_its_renditions_is_said_once(
+    origin: Origin, reader: Reader, caplog: pytest.LogCaptureFixture
+) -> None:
+    clock = Fast()
+    origin.script("/live.m3u8", MASTER.format("low.m3u8", "high.m3u8"), 404)
+    origin.script("/high.m3u8", playlist(1, 2), 404)
+    await Source(SourcePlan(Stream("news"), origin.url("/live.m3u8"), once=True), clock.services(reader)).run()
+    assert origin.requests.count("/live.m3u8") > 10
+    assert caplog.text.count("its master playlist cannot be loaded either") == 1
+
+
 async def test_addresses_that_have_expired_are_signed_anew_before_a_window_has_passed(origin: Origin, reader: Reader) -> None:
     clock = Fast()
     origin.script("/live.m3u8", MASTER.format("low.m3u8", "high.m3u8"), MASTER.format("low.m3u8", "new.m3u8"))
