@@ -80,6 +80,9 @@ async def kind_of(address: str, reader: Reader) -> Kind:
     try:
         answer = await reader.read(address, LOOK_SECONDS)
     except ReadError as error:
+        if kind is None and error.kind == "too-large":
+            reason = f"{parse(address).shown} is no live source, but a large file: `fvq score` scores a video at an address"
+            raise MediaError(reason, "refused") from error
         if kind is None or error.kind == "refused":
             raise
         return kind

@@ -58,6 +58,14 @@ async def test_an_address_without_an_ending_is_known_by_its_answer(origin: Origi
     assert "s3cret" not in raised.value.reason
 
 
+async def test_a_video_is_no_live_source_and_is_told_what_scores_it(origin: Origin) -> None:
+    origin.script("/talk.mp4", b"x" * 2000)
+    async with Reader(private=True, most=1000) as reader:
+        with pytest.raises(MediaError, match=r"/talk.mp4 is no live source, but a large file: `fvq score`") as raised:
+            await kind_of(origin.url("/talk.mp4?token=s3cret"), reader)
+    assert "s3cret" not in raised.value.reason
+
+
 async def test_a_named_playlist_may_be_away_and_any_other_address_may_not(origin: Origin, reader: Reader) -> None:
     assert (await kind_of(origin.url("/away.m3u8"), reader)).command == "hls"
     with pytest.raises(ReadError, match="not there"):
