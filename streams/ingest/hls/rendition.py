@@ -13,7 +13,7 @@ from datetime import timedelta
 from streams.ingest import metrics
 from streams.ingest.base import GIVE_UP_SECONDS, Position, SavedPosition, Services, Status, Stream
 from streams.ingest.hls.playlist import parse
-from streams.ingest.hls.schedule import PATIENCE, SEARCHES, SHORTEST, Outcome, longest_load, next_load, search
+from streams.ingest.hls.schedule import LONGEST, PATIENCE, SEARCHES, SHORTEST, Outcome, longest_load, next_load, search, stay_of
 from streams.ingest.hls.tracker import Notes, is_abreast, realign, step
 from streams.ingest.hls.values import MasterPlaylist, MediaPlaylist, PlaylistError
 from streams.ingest.states import STALE_TARGETS, SourceState, State
@@ -72,7 +72,7 @@ class Rendition:
         self._first_server = _FirstServer()
         self._digest = b""
         self._newest: float | None = None
-        self._window = 0
+        self._window, self._stay = 0, LONGEST
         self._tries = SEARCHES
         self._due: float | None = None
         self._failures = 0
@@ -115,7 +115,7 @@ class Rendition:
         self._failures, self._failing_since = 0, None
         new = (self.status.position.number or 0) - (number or 0)
         self._tries, factor = search(self._tries, outcome, new, self._window)
-        self._due = begun + factor * next_load(outcome, self.status.target, self._newest)
+        self._due = begun + factor * next_load(outcome, self.status.target, self._newest, stay=self._stay)
         await self._look_at_first_server(self._due - monotonic())
         return max(0.0, self._due - monotonic())
 
@@ -182,7 +182,8 @@ class Rendition:
         status.move(after, events)
         status.target = playlist.target
         self._find(notes, announced=bool(events))
-        self._newest, self._window = playlist.segments[-1].duration if playlist.segments else None, len(playlist.segments)
+        durations = [segment.duration for segment in playlist.segments]
+        self._newest, self._window, self._stay = durations[-1] if durations else None, len(durations), stay_of(durations)
         if notes.skew is not None:
             status.skew = notes.skew
         self._count(notes, before, playlist)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Literal
 
 SHORTEST = 0.5
@@ -36,25 +37,36 @@ def next_load(
     failing: float = 0.0,
     retry_after: float = 0.0,
     chance: float = 1.0,
+    stay: float = LONGEST,
 ) -> float:
     """Seconds until the next load begins: after the beginning of the last one; after its end where it failed.
 
     target: target duration, s. newest: duration of the newest segment, s. failing: seconds since the first failure in a row.
     retry_after: seconds that the server asked for. chance: 0 to 1, spreads the loads of many sources of an origin that failed.
+    stay: how long a segment is in the playlist, s, as `stay_of` says.
     """
     half = min(max(target / 2, SHORTEST), LONGEST)
     if outcome == "ended":
         return LONGEST_PAUSE
     if outcome == "unchanged":
-        return half
+        return max(min(half, stay / 2), SHORTEST)
     if outcome == "changed":
         interval = target if newest is None else min(target, newest)
-        return min(max(interval, SHORTEST), LONGEST)
+        return min(max(min(interval, stay / 2), SHORTEST), LONGEST)
     pause = half
     if failing > PATIENCE:
         # One doubling for each further time of patience: 2 s become 4 s after 30 s, 8 s after 60 s.
         pause = min(half * 2 ** min(int(failing / PATIENCE), 10), max(half, LONGEST_PAUSE))
     return max(pause * (0.75 + 0.25 * chance), SHORTEST, retry_after)
+
+
+def stay_of(durations: Sequence[float]) -> float:
+    """Seconds for which a segment is in a playlist that has segments of these durations, s, as far as they tell.
+
+    Where key frames are irregular, or the target duration is far above the segments', the target says nothing of it: three
+    segments of 1 s after one of 8 s, in a playlist of three, would come and go between two loads.
+    """
+    return len(durations) * min(durations, default=LONGEST)
 
 
 def search(tries: int, outcome: Outcome, new: int, window: int) -> tuple[int, float]:

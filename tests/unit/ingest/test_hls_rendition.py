@@ -79,6 +79,13 @@ async def test_each_new_segment_is_announced_once_and_loads_follow_the_target(or
     assert rendition.status.state == "live"
 
 
+async def test_no_segment_comes_and_goes_between_two_loads(origin: Origin, reader: Reader) -> None:
+    clock = Turned()
+    origin.script("/a.m3u8", *[playlist(1, 3).replace("DURATION:2", "DURATION:10")] * 2)
+    rendition = Rendition(Stream("news"), [origin.url("/a.m3u8")], clock.services(reader))
+    assert await follow(rendition, clock, 2) == [2.0, 3.0]
+
+
 async def test_a_playlist_that_stands_still_is_stale_is_asked_for_ever_and_goes_on(
     origin: Origin, reader: Reader, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -6,7 +6,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from streams.ingest.hls.schedule import LONGEST, LONGEST_LOAD, SEARCHES, SHORTEST, Outcome, longest_load, next_load, search
+from streams.ingest.hls.schedule import (
+    LONGEST,
+    LONGEST_LOAD,
+    SEARCHES,
+    SHORTEST,
+    Outcome,
+    longest_load,
+    next_load,
+    search,
+    stay_of,
+)
 
 TARGETS = st.floats(0.001, 3600)
 OUTCOMES: st.SearchStrategy[Outcome] = st.sampled_from(["changed", "unchanged", "failed", "ended"])
@@ -21,6 +31,19 @@ def test_a_playlist_that_changed_is_loaded_again_after_a_target_duration_or_its_
 
 def test_one_that_did_not_change_after_half_of_it() -> None:
     assert next_load("unchanged", 6.0, newest=2.0) == 3.0
+
+
+def test_one_whose_segments_soon_leave_it_before_half_of_them_can_have_left() -> None:
+    assert stay_of([8.0, 1.0, 2.0]) == 3.0
+    assert next_load("unchanged", 10.0, newest=2.0, stay=stay_of([2.0, 2.0, 2.0])) == 3.0
+    assert next_load("changed", 8.0, newest=8.0, stay=stay_of([1.0, 2.0, 8.0])) == 1.5
+    assert next_load("unchanged", 8.0, stay=stay_of([0.1])) == SHORTEST
+
+
+@pytest.mark.parametrize("count", [2, 3, 6])
+def test_steady_segments_are_looked_for_as_ever(count: int) -> None:
+    stay = stay_of([2.0] * count)
+    assert (next_load("changed", 2.0, 2.0, stay=stay), next_load("unchanged", 2.0, 2.0, stay=stay)) == (2.0, 1.0)
 
 
 def test_one_that_is_complete_every_ten_seconds() -> None:
