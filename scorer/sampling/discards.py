@@ -1,4 +1,4 @@
-"""Pictures of joined fragments of MP4 that FFmpeg would leave out.
+"""Pictures and sound of joined fragments of MP4 that FFmpeg would leave out.
 
 FFmpeg's demuxer of MP4 marks packets as not to be shown for two reasons. An edit list leaves them out: then their decoding
 stamps (dts) rise. Or a fragment's stamps are not after those of the fragment before it, as where parts of a restarted encoder
@@ -15,15 +15,23 @@ import av
 
 def with_fragments_that_step_back(packets: Iterable[Any]) -> Iterator[Any]:
     """The same packets in the same order, without the mark where stamps step back. packets: of one video stream, unchanged."""
-    highest: int | None = None
-    for packet in packets:
+    return map(StepsBack().mended, packets)
+
+
+class StepsBack:
+    """Takes the mark off the packets of one stream whose stamps step back."""
+
+    def __init__(self) -> None:
+        self._highest: int | None = None
+
+    def mended(self, packet: Any) -> Any:
+        """The stream's next packet, or a copy of it without the mark."""
         if packet.dts is None:
-            yield packet
-        elif packet.is_discard and highest is not None and packet.dts <= highest:
-            yield _unmarked(packet)
-        else:
-            highest = packet.dts if highest is None else max(highest, packet.dts)
-            yield packet
+            return packet
+        if packet.is_discard and self._highest is not None and packet.dts <= self._highest:
+            return _unmarked(packet)
+        self._highest = packet.dts if self._highest is None else max(self._highest, packet.dts)
+        return packet
 
 
 def _unmarked(packet: Any) -> Any:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+from scorer.sampling.discards import StepsBack
 from scorer.sampling.tracks import heard_audio
 
 MOST_BYTES = 16 << 20
@@ -23,6 +24,7 @@ class AudioTrack:
         """Whether all packets that were read since `restart` are kept."""
         self._packets: list[Any] = []
         self._bytes = 0
+        self._steps_back = StepsBack()
         self._is_closed = False
 
     def choose(self, streams: Sequence[Any], shown: Any, head: bytes) -> None:
@@ -33,6 +35,7 @@ class AudioTrack:
     def restart(self) -> None:
         """Forget all packets: the file is read again, from its beginning or from elsewhere."""
         self._packets, self._bytes, self.is_whole = [], 0, True
+        self._steps_back = StepsBack()
 
     def close(self) -> None:
         """Listen no more: another reading of the file needs its pictures only."""
@@ -43,8 +46,9 @@ class AudioTrack:
         """Keep a packet, unless there are too many."""
         self._bytes += packet.size
         self.is_whole = self.is_whole and self._bytes <= MOST_BYTES and len(self._packets) < MOST_PACKETS
+        mended = self._steps_back.mended(packet)
         if self.is_whole or not self._packets:
-            self._packets.append(packet)
+            self._packets.append(mended)
         else:
             del self._packets[1:]
 

@@ -82,3 +82,15 @@ def test_a_glance_tells_the_offset_at_the_beginning_also_where_the_clock_goes_ba
     assert seen is not None
     assert alone is not None
     assert seen.offset_ms == alone.offset_ms == heard(parts[0])[0].offset_ms
+
+
+def test_the_sound_of_joined_fragments_is_heard_where_their_stamps_step_back(tmp_path: Path) -> None:
+    part = broadcast(tmp_path / "part.mp4", tone(-20), 2, "-movflags", "frag_keyframe+empty_moov+default_base_moof")
+    path = tmp_path / "joined.mp4"
+    path.write_bytes(part.read_bytes() * 3)
+    ((_, clip),) = sample(path, SPEC)
+    seen = glance(path).audio
+    assert clip.audio is not None
+    assert seen is not None
+    assert clip.audio.silent == pytest.approx(0, abs=0.02)
+    assert seen.silent == pytest.approx(0, abs=0.02)
