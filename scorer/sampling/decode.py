@@ -78,7 +78,7 @@ class Video:
         self._file, self._references_only = file, references_only
         self._parts = parts_of(file)
         self.changes = len(self._parts) - 1
-        """How often the video goes on with another PID or codec."""
+        """How often the video goes on in another way, see `parts`."""
         self._containers: list[Any] = []
         self.audio = AudioTrack()
         """The packets of the audio track that were read with those of the last `timeline`."""

@@ -17,7 +17,8 @@ class VideoFacts:
     """What the container says of a file's video stream. duration: seconds; a truncated file may say more than it holds.
 
     index: the stream's place among all streams of the file. container: FFmpeg's name of the file's format, e.g. "mpegts".
-    changes: how often the video goes on in another stream or with another codec. is_timed: whether its stamps can be true.
+    changes: how often the video goes on in another stream, with another codec or another header. is_timed: whether its stamps can
+    be true.
     """
 
     width: int

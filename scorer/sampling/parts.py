@@ -1,4 +1,4 @@
-"""A file whose video changes its PID or codec, as parts that are opened one after the other."""
+"""A file whose video changes its PID, codec or parameters, as parts that are opened one after the other."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import os
 from itertools import pairwise
 from typing import BinaryIO
 
+from scorer.sampling.movies import movie_changes
 from scorer.sampling.transport import video_changes
 
 
@@ -40,8 +41,8 @@ class Part(io.RawIOBase):
 
 
 def parts_of(file: BinaryIO) -> list[BinaryIO]:
-    """The file itself; or, where its video changes its PID or codec, each part of it. The file may be read meanwhile."""
-    changes = video_changes(file)
+    """The file itself; or, where its video goes on in another way, each part of it. The file may be read meanwhile."""
+    changes = video_changes(file) or movie_changes(file)
     if not changes:
         return [file]
     edges = [0, *changes, file.seek(0, os.SEEK_END)]

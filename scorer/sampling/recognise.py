@@ -177,7 +177,7 @@ def _movie_boxes(file: BinaryIO) -> Iterator[Box]:
 
 def _sample_entries(file: BinaryIO, start: int, end: int) -> set[bytes]:
     """The kinds of sample of a video track, such as avc1, or encv for encrypted ones; none where the track is no video."""
-    media = {kind: (inner, after) for kind, inner, after in _inside(file, start, end, b"mdia")}
+    media = {kind: (inner, after) for kind, inner, after in inside_boxes(file, start, end, b"mdia")}
     if b"hdlr" not in media or b"minf" not in media:
         return set()
     file.seek(media[b"hdlr"][0] + 8)
@@ -185,7 +185,7 @@ def _sample_entries(file: BinaryIO, start: int, end: int) -> set[bytes]:
         return set()
     return {
         entry
-        for kind, inner, after in _inside(file, *media[b"minf"], b"stbl")
+        for kind, inner, after in inside_boxes(file, *media[b"minf"], b"stbl")
         if kind == b"stsd"
         for entry, _, _ in _boxes(file, inner + 8, after)
     }
@@ -193,26 +193,30 @@ def _sample_entries(file: BinaryIO, start: int, end: int) -> set[bytes]:
 
 def _has_encrypted_samples(file: BinaryIO, start: int, end: int) -> bool:
     """Whether a fragment says how its samples are encrypted."""
-    for kind, inner, _ in _inside(file, start, end, b"traf"):
+    for kind, inner, _ in inside_boxes(file, start, end, b"traf"):
         file.seek(inner)
         if kind in (b"senc", b"saiz") or (kind == b"uuid" and file.read(16) == PIFF):
             return True
     return False
 
 
-def _inside(file: BinaryIO, start: int, end: int, name: bytes) -> Iterator[Box]:
-    """The boxes within each box of a name."""
-    for kind, inner, after in _boxes(file, start, end):
-        if kind == name:
-            yield from _boxes(file, inner, after)
-
-
 def _boxes(file: BinaryIO, start: int, end: int) -> Iterator[Box]:
     """The boxes between two places of a file, at most `MOST_BOXES`."""
-    return islice(_all_boxes(file, start, end), MOST_BOXES)
+    return islice(all_boxes(file, start, end), MOST_BOXES)
 
 
-def _all_boxes(file: BinaryIO, start: int, end: int) -> Iterator[Box]:
+def inside_boxes(file: BinaryIO, start: int, end: int, *path: bytes) -> Iterator[Box]:
+    """The boxes within all boxes at a path of names, at most `MOST_BOXES` of each level of a box."""
+    if not path:
+        yield from _boxes(file, start, end)
+        return
+    for kind, inner, after in _boxes(file, start, end):
+        if kind == path[0]:
+            yield from inside_boxes(file, inner, after, *path[1:])
+
+
+def all_boxes(file: BinaryIO, start: int, end: int) -> Iterator[Box]:
+    """The boxes between two places of a file; the last one may be cut off."""
     while start + 8 <= end:
         file.seek(start)
         header = file.read(16)

@@ -91,3 +91,46 @@ def test_other_sound_is_no_change(tmp_path: Path) -> None:
         ffmpeg(*inputs, *tracks, "-t", "0.4", "-c:v", "libx264", "-pix_fmt", "yuv420p", path)
         parts.append(path.read_bytes())
     assert video_changes(BytesIO(b"".join(parts))) == []
+
+
+FRAGMENTED = ("-movflags", "frag_keyframe+empty_moov+default_base_moof")
+
+
+@pytest.mark.parametrize("flags", [FRAGMENTED, ("-movflags", "faststart")])
+def test_joined_mp4_is_decoded_by_the_header_of_each_part(tmp_path: Path, flags: tuple[str, ...]) -> None:
+    """As downloads of HLS with discontinuities: each part comes with its init segment."""
+    parts = []
+    for number, (side, shade) in enumerate(((64, "0x303030"), (96, "0x808080"), (64, "0xd0d0d0"))):
+        part, source = tmp_path / f"{number}.mp4", f"color={shade}:size={side}x{side}:rate=25"
+        ffmpeg("-f", "lavfi", "-t", "1", "-i", source, "-c:v", "libx264", "-pix_fmt", "yuv420p", *flags, part)
+        parts.append(part.read_bytes())
+    path = tmp_path / "joined.mp4"
+    path.write_bytes(b"".join(parts))
+
+    windows = sample(path, SPEC, 1.0)
+
+    assert [round(clip.signals["luma"], -1) for _, clip in windows] == [50, 130, 210]
+    assert [(clip.info.width, clip.info.frames) for _, clip in windows] == [(64, 25), (96, 25), (64, 25)]
+    assert probe(path).changes == 2
+    with pytest.raises(MediaError, match="split it there"):
+        cut(Source("a", path), tmp_path / "cut", 1.0, probe)
+
+
+def test_joined_mp4_with_one_header_is_no_change(tmp_path: Path) -> None:
+    part = make_clip(tmp_path / "part.mp4", 64, 64, 1.0, options=("-pix_fmt", "yuv420p", *FRAGMENTED))
+    path = tmp_path / "joined.mp4"
+    path.write_bytes(part.read_bytes() * 2)
+    assert probe(path).changes == 0
+    ((window, _),) = sample(path, SPEC)
+    assert window.duration == pytest.approx(2)
+
+
+def test_headers_without_end_are_refused(tmp_path: Path) -> None:
+    heads = []
+    for side in (64, 96):
+        part = make_clip(tmp_path / f"{side}.mp4", side, side, 0.2, options=("-pix_fmt", "yuv420p", *FRAGMENTED))
+        heads.append(part.read_bytes())
+    path = tmp_path / "joined.mp4"
+    path.write_bytes(b"".join(heads) * MOST_CHANGES)
+    with pytest.raises(MediaError, match="changes more than"):
+        probe(path)

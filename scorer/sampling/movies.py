@@ -1,0 +1,55 @@
+"""Joined files of MP4: where another movie header says that what follows is coded in another way.
+
+FFmpeg reads a file's first header alone, and would decode all that follows by it.
+"""
+
+from __future__ import annotations
+
+from itertools import islice
+from typing import BinaryIO
+
+from scorer.errors import MediaError
+from scorer.sampling.recognise import FIRST_BOXES, all_boxes, inside_boxes
+from scorer.sampling.transport import MOST_CHANGES
+
+MOST_BOXES = 100_000
+"""Boxes of a file that are looked at, hours of live fragments: a hostile file may hold millions."""
+
+MOST_BYTES = 1 << 16
+"""Bytes of a track's description that are compared."""
+
+
+def movie_changes(file: BinaryIO) -> list[int]:
+    """The places, bytes, at which a file of MP4 goes on with tracks that are described in another way; none where it does not.
+
+    Raises `MediaError` where there are more than `MOST_CHANGES`.
+    """
+    file.seek(0)
+    if file.read(8)[4:8] not in FIRST_BOXES:
+        return []
+    changes: list[int] = []
+    described: list[bytes] = []
+    begin: int | None = None
+    place = 0
+    for kind, start, end in islice(all_boxes(file, 0, file.seek(0, 2)), MOST_BOXES):
+        if kind == b"ftyp":
+            begin = place
+        elif kind == b"moov":
+            descriptions = _descriptions(file, start, end)
+            if described and descriptions and descriptions != described:
+                changes.append(place if begin is None else begin)
+                if len(changes) > MOST_CHANGES:
+                    raise MediaError(f"its video changes more than {MOST_CHANGES} times; split the file there", kind="refused")
+            described, begin = descriptions or described, None
+        place = end
+    return changes
+
+
+def _descriptions(file: BinaryIO, start: int, end: int) -> list[bytes]:
+    """What the movie header between two places says of each track's codec, with the codec's configuration."""
+    descriptions = []
+    for kind, inner, after in inside_boxes(file, start, end, b"trak", b"mdia", b"minf", b"stbl"):
+        if kind == b"stsd":
+            file.seek(inner)
+            descriptions.append(file.read(min(MOST_BYTES, after - inner)))
+    return descriptions
