@@ -88,7 +88,7 @@ class Video:
         """Whether its stamps can be true."""
         self._open()
         context = self._stream.codec_context
-        self.width, self.height, self.codec = context.width, context.height, context.name
+        self.width, self.height, self.codec = context.width, context.height, context.codec.canonical_name
         self.index, self.container = self._stream.index, self._container.format.name
         self.pixel_aspect = self._stream.sample_aspect_ratio
         stated, coded = self._stream.average_rate, context.framerate

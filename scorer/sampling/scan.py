@@ -81,7 +81,7 @@ def _scan(file: BinaryIO, containers: list[Any], sound: bool) -> Scan:
     if not packets.sizes:
         raise MediaError("the file has a video stream but no picture in it; was it cut off?", kind="empty")
     context = first.codec_context
-    facts = bitstream_of(packets, context.name, context.width, context.height)
+    facts = bitstream_of(packets, context.codec.canonical_name, context.width, context.height)
     return Scan(facts, _heard(audio, packets) if sound else None, key, context, first.sample_aspect_ratio)
 
 

@@ -36,7 +36,7 @@ class Signals(Event):
 class BitstreamSummary(Event):
     """What the packets of a segment's video say; nothing of it is decoded."""
 
-    codec: str = Field(description="FFmpeg's name of the decoder, e.g. h264.")
+    codec: str = Field(description="FFmpeg's name of the codec, e.g. h264.")
     width: int = Field(ge=0, description="Pixels, as they are coded.")
     height: int = Field(ge=0, description="Pixels, as they are coded.")
     fps: float = Field(ge=0, description="Pictures a second.")

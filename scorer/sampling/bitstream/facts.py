@@ -9,7 +9,7 @@ from dataclasses import dataclass
 class Bitstream:
     """The video track of a segment, read from its packets; no picture is decoded for it.
 
-    codec: FFmpeg's name of the decoder, e.g. "h264". width, height: px, as they are coded. fps: pictures a second.
+    codec: FFmpeg's name of the codec, e.g. "h264". width, height: px, as they are coded. fps: pictures a second.
     bitrate: bit/s of the video track. gop: seconds from one keyframe to the next, the mean; None with fewer than two
     keyframes. keyframes: how many. key_bytes: mean bytes of a keyframe; 0 without one. other_bytes: mean bytes of the other
     pictures; 0 where all are keyframes. other_spread: standard deviation of log2 of their bytes. smallest: share of them,

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from scorer.errors import MediaError
-from scorer.sampling import SamplerPool
+from scorer.sampling import SamplerPool, probe
 from scorer.sampling.bitstream.packets import Packets
 from scorer.sampling.features import COLOUR, EDGES, GGD, LIGHT
 from scorer.sampling.glance import PICTURE_NAMES, glance, headers
@@ -120,6 +120,8 @@ def test_packets_facts_of_a_file(tmp_path: Path) -> None:
     ("name", "options", "codec"),
     [
         ("clip.webm", ("-c:v", "libvpx-vp9", "-deadline", "realtime", "-pix_fmt", "yuv420p"), "vp9"),
+        ("clip.mp4", ("-c:v", "libaom-av1", "-cpu-used", "8", "-g", "10", "-pix_fmt", "yuv420p"), "av1"),
+        ("clip.flv", ("-c:v", "flv", "-g", "5", "-pix_fmt", "yuv420p"), "flv1"),
         ("clip.ts", ("-c:v", "mpeg2video", "-pix_fmt", "yuv420p"), "mpeg2video"),
         ("clip.avi", ("-c:v", "mpeg4"), "mpeg4"),
         ("clip.mov", ("-c:v", "mjpeg", "-pix_fmt", "yuvj420p"), "mjpeg"),
@@ -128,9 +130,11 @@ def test_packets_facts_of_a_file(tmp_path: Path) -> None:
     ],
 )
 def test_other_codecs_have_packets_and_a_picture(tmp_path: Path, name: str, options: Sequence[str], codec: str) -> None:
-    seen = glance(make_clip(tmp_path / name, 96, 64, 1.0, 10, options=options))
+    path = make_clip(tmp_path / name, 96, 64, 1.0, 10, options=options)
+    seen = glance(path)
     facts = seen.bitstream
     assert (facts.codec, facts.width, facts.height) == (codec, 96, 64)
+    assert probe(path).codec == codec
     assert facts.fps == pytest.approx(10, rel=0.01)
     assert facts.keyframes >= 1
     assert facts.qp_mean is None
