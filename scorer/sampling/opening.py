@@ -28,6 +28,9 @@ FORMATS = "mov,mp4,matroska,webm,mpegts,avi,flv,ogg,mpeg,mpegvideo,h264,hevc,obu
 SELF_TELLING = {"mov,mp4,m4a,3gp,3g2,mj2", "mpegts"}
 """Containers of live segments, whose packets have the same stamps whether or not a picture was decoded before."""
 
+PATIENT = {"probesize": str(64 << 20), "analyzeduration": str(60_000_000)}
+"""FFmpeg's options, bytes and microseconds, to look further for what the streams are than 5 MB and 5 s."""
+
 _METADATA: dict[str, Any] = {"metadata_errors": "replace"} if int(av.__version__.partition(".")[0]) < 19 else {}
 """A title that is no UTF-8 keeps no file from being read. PyAV 19 reads it without being told."""
 
@@ -54,17 +57,16 @@ def open_container(file: BinaryIO, ignore_edits: bool = False, is_quick: bool = 
 
     Raises `MediaError` where FFmpeg cannot read the file.
     """
-    file.seek(0)
     options = {"protocol_whitelist": "none", "format_whitelist": FORMATS} | ({"ignore_editlist": "1"} if ignore_edits else {})
     if is_quick:
         options["codec_whitelist"] = "none"
     try:
-        return av.open(
-            file,
-            container_options=options,
-            buffer_size=1 << 20,
-            **_METADATA,
-        )
+        container = _opened(file, options)
+        if not is_quick and any(_has_no_size(stream) for stream in container.streams.video):
+            # A recording that begins within a long GOP, or with sound alone.
+            container.close()
+            container = _opened(file, options | PATIENT)
+        return container
     except MemoryError:
         raise
     except (FFmpegError, ValueError, OSError) as error:
@@ -77,6 +79,17 @@ def open_container(file: BinaryIO, ignore_edits: bool = False, is_quick: bool = 
             ) from error
         words = str(getattr(error, "strerror", None) or error).lower()
         raise MediaError(f"the file cannot be opened as media ({words}); is it complete?") from error
+
+
+def _opened(file: BinaryIO, options: dict[str, str]) -> Any:
+    file.seek(0)
+    return av.open(file, container_options=options, buffer_size=1 << 20, **_METADATA)
+
+
+def _has_no_size(stream: Any) -> bool:
+    """Whether it is not known how large a video stream's pictures are."""
+    context = stream.codec_context
+    return context is not None and not (context.width and context.height)
 
 
 def open_for_decoding(file: BinaryIO, ignore_edits: bool = False) -> Any:

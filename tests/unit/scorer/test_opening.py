@@ -11,11 +11,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from scorer.sampling import decode, opening
+from scorer.sampling import decode, opening, probe, sample
 from scorer.sampling.bitstream.h264_shape import Shape, shape_of
 from scorer.sampling.decode import open_video
+from scorer.sampling.glance import glance
 from scorer.sampling.opening import open_container, open_media
 from tests.support.bit_text import as_bytes, golomb
+from tests.support.doubles import SPEC
 from tests.support.media import ffmpeg, make_clip
 
 FACE = Path(__file__).parents[3] / "examples/face.mp4"
@@ -171,3 +173,16 @@ def seen(clip: Path) -> tuple[Any, ...]:
 
 def _digest(frame: Any) -> str:
     return hashlib.sha256(frame.reformat(format="yuv444p").to_ndarray().tobytes()).hexdigest()
+
+
+def test_a_video_that_begins_late_has_its_size_and_shape(tmp_path: Path) -> None:
+    """FFmpeg looks at the first 5 s of a transport stream; here they are sound alone."""
+    path = tmp_path / "late.ts"
+    picture = ("-itsoffset", "8", "-f", "lavfi", "-i", "testsrc2=size=160x90:rate=25,setsar=4/3", "-f", "lavfi", "-i", "sine")
+    ffmpeg(*picture, "-t", "10", "-c:v", "libx264", "-pix_fmt", "yuv420p", "-c:a", "aac", path)
+    assert (probe(path).width, probe(path).height) == (160, 90)
+    ((_, clip),) = sample(path, SPEC)
+    assert clip.bitstream is not None
+    seen = glance(path).bitstream
+    assert (clip.bitstream.width, clip.bitstream.height) == (seen.width, seen.height) == (160, 90)
+    assert (clip.info.width, clip.info.height, clip.info.frames) == (213, 90, 50)
