@@ -16,14 +16,14 @@ from scorer.errors import MediaError
 from scorer.sampling.audio.track import AudioTrack
 from scorer.sampling.bitstream.packets import Packets
 from scorer.sampling.clock import LONGEST_GAP, RunningClock
-from scorer.sampling.discards import with_fragments_that_step_back
 from scorer.sampling.facts import Timeline, VideoFacts
 from scorer.sampling.keyframes import Keyframes, keyframes_of
 from scorer.sampling.opening import open_for_decoding, open_media
 from scorer.sampling.parts import parts_of
 from scorer.sampling.rates import USUAL_STEP, Head, can_be, step_of
-from scorer.sampling.replay import REPLAYED_FORMATS, Replay, demuxed
+from scorer.sampling.replay import REPLAYED_FORMATS, Replay
 from scorer.sampling.sizes import MAX_PIXELS, check_size
+from scorer.sampling.sound_parts import demuxed_with_sound
 from scorer.sampling.stamps import MEASURED_FORMATS, in_seconds, place_of, seconds_of, shown_at, tells_order
 from scorer.sampling.tracks import shown_video
 from scorer.sampling.transport import HEAD_BYTES
@@ -77,7 +77,7 @@ class Video:
     def __init__(self, file: BinaryIO, references_only: bool) -> None:
         self._file, self._references_only = file, references_only
         self._parts = parts_of(file)
-        self.changes = len(self._parts) - 1
+        self.changes = len(self._parts.video) - 1
         """How often the video goes on in another way, see `parts`."""
         self._containers: list[Any] = []
         self.audio = AudioTrack()
@@ -108,7 +108,7 @@ class Video:
     def _open(self) -> None:
         self._skip, self._is_steady = 0, False
         self.audio.restart()
-        self._open_part(self._parts[0])
+        self._open_part(self._parts.video[0])
         is_kept = not self.changes and self._container.format.name in REPLAYED_FORMATS
         self._replay = Replay(self._read()) if is_kept else None
 
@@ -320,13 +320,13 @@ class Video:
 
     def _read(self) -> Iterator[Any]:
         """The same, from the demuxer."""
-        yield from with_fragments_that_step_back(demuxed(self._container, self._stream, self.audio))
-        for part in self._parts[1:]:
+        for number, part in enumerate(self._parts.video):
             try:
-                self._open_part(part)  # the parts before stay open: the clock holds packets of theirs
+                if number:
+                    self._open_part(part)  # the parts before stay open: the clock holds packets of theirs
             except MediaError:
                 continue
-            yield from with_fragments_that_step_back(demuxed(self._container, self._stream, self.audio))
+            yield from demuxed_with_sound(self._container, self._stream, self.audio, self._parts.sound, self._containers)
 
     def _decoded(self) -> Iterator[Any]:
         context = self._stream.codec_context

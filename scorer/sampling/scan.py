@@ -15,12 +15,11 @@ from scorer.sampling.audio.spots import glanced_facts
 from scorer.sampling.audio.track import AudioTrack
 from scorer.sampling.bitstream.facts import Bitstream
 from scorer.sampling.bitstream.packets import Packets, bitstream_of, duration_of
-from scorer.sampling.discards import with_fragments_that_step_back
 from scorer.sampling.opening import open_container, open_media
 from scorer.sampling.parts import parts_of
 from scorer.sampling.rates import USUAL_STEP, step_of
-from scorer.sampling.replay import demuxed
 from scorer.sampling.sizes import check_size
+from scorer.sampling.sound_parts import demuxed_with_sound
 from scorer.sampling.tracks import shown_video
 from scorer.sampling.transport import HEAD_BYTES
 
@@ -60,7 +59,8 @@ def _scan(file: BinaryIO, containers: list[Any], sound: bool) -> Scan:
     key, packets, audio = None, Packets(USUAL_STEP), AudioTrack()
     if not sound:
         audio.close()
-    for part in parts_of(file):
+    parts = parts_of(file)
+    for part in parts.video:
         try:
             container, stream = _opened(part, containers, audio)
         except MediaError:
@@ -71,7 +71,7 @@ def _scan(file: BinaryIO, containers: list[Any], sound: bool) -> Scan:
             first = stream
             packets.step = step_of(stream.average_rate) or step_of(stream.codec_context.framerate) or USUAL_STEP
         tick = float(stream.time_base)
-        for packet in with_fragments_that_step_back(demuxed(container, stream, audio)):
+        for packet in demuxed_with_sound(container, stream, audio, parts.sound, containers):
             if packet.is_discard:
                 continue
             pts, dts = packet.pts, packet.dts

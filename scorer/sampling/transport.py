@@ -33,6 +33,18 @@ CHUNK = 4 << 20
 CLEAR_VIDEO = {0x01, 0x02, 0x10, 0x1B, 0x24}
 """Stream types of video that is not encrypted."""
 
+SOUND = {0x03, 0x04, 0x0F, 0x11, 0x1C, 0x81, 0x84, 0x87}
+"""Stream types of sound."""
+
+PRIVATE = 0x06
+"""Stream type of what only its descriptors tell."""
+
+SOUND_DESCRIPTORS = {0x6A, 0x7A, 0x7B, 0x7C}
+"""Tags of DVB's descriptors of AC-3, E-AC-3, DTS and AAC (ETSI EN 300 468)."""
+
+SOUND_REGISTRATIONS = {b"Opus", b"AC-3", b"EAC3", b"BSSD", b"DTS1", b"DTS2", b"DTS3"}
+"""What the registration descriptor, of tag 5, says of sound."""
+
 SAMPLE_AES_VIDEO = {0xDB}
 """Stream type of H.264 with SAMPLE-AES (Apple)."""
 
@@ -91,16 +103,22 @@ def pid_of(packet: bytes) -> int:
 
 
 def video_changes(file: BinaryIO) -> list[int]:
-    """The places, bytes, from which on the first programme's video has another PID or codec; none where it has not.
+    """The first list of `stream_changes`."""
+    return stream_changes(file)[0]
+
+
+def stream_changes(file: BinaryIO) -> tuple[list[int], list[int]]:
+    """The places, bytes, from which on the first programme's video has another PID or codec, and those from which on its first
+    sound has; none where it has not. Sound that changes with the video, or more than `MOST_CHANGES` times, is not told.
 
     Recorders and HLS clients join parts of different encoders, and a channel may change its codec. The whole file is read.
-    Raises `MediaError` where there are more than `MOST_CHANGES`.
+    Raises `MediaError` where the video has more than `MOST_CHANGES` changes.
     """
     watch = _Watch()
     file.seek(0)
     data = file.read(CHUNK)
     if layout_at_beginning(data) is None:
-        return []
+        return [], []
     place, losses = 0, 0
     layout = layout_of(data)
     while layout is not None and losses < MOST_LOSSES:
@@ -122,7 +140,7 @@ def video_changes(file: BinaryIO) -> list[int]:
             file.seek(place)
             data = file.read(CHUNK)
             layout = layout_of(data)
-    return watch.changes
+    return watch.changes, watch.sound_changes if len(watch.sound_changes) <= MOST_CHANGES else []
 
 
 class _Watch:
@@ -130,11 +148,13 @@ class _Watch:
 
     def __init__(self) -> None:
         self.changes: list[int] = []
+        self.sound_changes: list[int] = []
         self._map_pid: int | None = None
         self._associated_at = 0
         """Where the last association table is: a programme's map follows it, and then the new video."""
         self._has_association = False
         self._video: dict[int, int] = {}
+        self._sound: tuple[int, bytes] | None = None
 
     def pids(self, begins: Rows) -> list[int]:
         """The PIDs whose packets `packet` needs. begins: (N, size), packets with the beginning of a table or picture."""
@@ -149,12 +169,16 @@ class _Watch:
             pids = _map_pids(section)
             self._map_pid, self._associated_at, self._has_association = (pids[0] if pids else None), place, True
         elif pid_of(packet) == self._map_pid and section[:1] == b"\x02":
+            begin = self._associated_at if self._has_association else place
             video = {pid: kind for pid, kind in _streams(section).items() if kind in CLEAR_VIDEO | SAMPLE_AES_VIDEO}
+            sound = _sound(section)
             if video and self._video and video != self._video:
-                self.changes.append(self._associated_at if self._has_association else place)
+                self.changes.append(begin)
                 if len(self.changes) > MOST_CHANGES:
                     raise MediaError(f"its video changes more than {MOST_CHANGES} times; split the file there", kind="refused")
-            self._video = video or self._video
+            elif sound and self._video and sound != self._sound:
+                self.sound_changes.append(begin)
+            self._video, self._sound = video or self._video, sound or self._sound
             self._has_association = False
 
 
@@ -186,15 +210,40 @@ def _map_pids(table: bytes) -> list[int]:
 
 def _streams(table: bytes) -> dict[int, int]:
     """The streams in a programme map, PID -> stream type. Of a map that is cut off those that are there."""
-    streams: dict[int, int] = {}
+    return {pid: kind for pid, kind, _ in _entries(table)}
+
+
+def _sound(table: bytes) -> tuple[int, bytes] | None:
+    """The first sound in a programme map: its PID, and what tells its codec; None where there is none."""
+    for pid, kind, descriptors in _entries(table):
+        if kind in SOUND:
+            return pid, bytes([kind])
+        for tag, content in _descriptors(descriptors) if kind == PRIVATE else ():
+            if tag in SOUND_DESCRIPTORS:
+                return pid, bytes([kind, tag])
+            if tag == 5 and content[:4] in SOUND_REGISTRATIONS:
+                return pid, content[:4]
+    return None
+
+
+def _entries(table: bytes) -> Iterator[tuple[int, int, bytes]]:
+    """PID, stream type and descriptors of each stream in a programme map. Of a map that is cut off those that are there."""
     if len(table) <= 12:
-        return streams
+        return
     end = min(len(table), 3 + ((table[1] & 0x0F) << 8 | table[2]) - 4)
     place = 12 + ((table[10] & 0x0F) << 8 | table[11])
     while place + 5 <= end:
-        streams[(table[place + 1] & 0x1F) << 8 | table[place + 2]] = table[place]
-        place += 5 + ((table[place + 3] & 0x0F) << 8 | table[place + 4])
-    return streams
+        length = (table[place + 3] & 0x0F) << 8 | table[place + 4]
+        yield (table[place + 1] & 0x1F) << 8 | table[place + 2], table[place], table[place + 5 : place + 5 + length]
+        place += 5 + length
+
+
+def _descriptors(data: bytes) -> Iterator[tuple[int, bytes]]:
+    """Tag and content of each descriptor."""
+    place = 0
+    while place + 2 <= len(data):
+        yield data[place], data[place + 2 : place + 2 + data[place + 1]]
+        place += 2 + data[place + 1]
 
 
 def _sections(packets: list[bytes], pid: int) -> Iterator[bytes]:

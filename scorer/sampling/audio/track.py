@@ -53,6 +53,11 @@ class AudioTrack:
             del self._packets[1:]
 
     @property
+    def is_open(self) -> bool:
+        """Whether anybody listens."""
+        return not self._is_closed
+
+    @property
     def count(self) -> int:
         """How many packets are kept."""
         return len(self._packets)

@@ -94,3 +94,34 @@ def test_the_sound_of_joined_fragments_is_heard_where_their_stamps_step_back(tmp
     assert seen is not None
     assert clip.audio.silent == pytest.approx(0, abs=0.02)
     assert seen.silent == pytest.approx(0, abs=0.02)
+
+
+@pytest.mark.parametrize("first", [("-c:a", "aac"), ("-c:a", "ac3")])
+@pytest.mark.parametrize("second", [("-c:a", "aac", "-streamid", "1:300"), ("-c:a", "ac3"), ("-c:a", "mp2")])
+def test_a_sound_that_goes_on_with_another_pid_or_codec_is_heard(
+    tmp_path: Path, first: tuple[str, ...], second: tuple[str, ...]
+) -> None:
+    options = {0: first, 4: second, 8: first}
+    parts = [broadcast(tmp_path / f"{at}.ts", tone(-20), 4, *own, "-output_ts_offset", f"{at}") for at, own in options.items()]
+    path = tmp_path / "changing.ts"
+    path.write_bytes(b"".join(part.read_bytes() for part in parts))
+    ((_, clip),) = sample(path, SPEC)
+    seen = glance(path).audio
+    assert clip.audio is not None
+    assert seen is not None
+    (before, *_) = heard(parts[0])
+    assert (clip.audio.codec, seen.codec) == (first[1], first[1])
+    assert (clip.audio.silent, seen.silent) == pytest.approx((0, 0), abs=0.03)
+    assert clip.audio.loudness == pytest.approx(before.loudness, abs=0.3)
+    windows = heard(path) + heard(path, start=6.0)
+    assert [audio.silent for audio in windows] == pytest.approx([0] * 9, abs=0.06)
+    assert [audio.loudness for audio in windows] == pytest.approx([before.loudness] * 9, abs=0.3)
+
+
+def test_a_sound_that_begins_with_another_programme_map_is_heard(tmp_path: Path) -> None:
+    mute = broadcast(tmp_path / "mute.ts", tone(-20), 8, "-an")
+    sounding = broadcast(tmp_path / "sounding.ts", tone(-20), 4, "-output_ts_offset", "8")
+    path = tmp_path / "changing.ts"
+    path.write_bytes(mute.read_bytes() + sounding.read_bytes())
+    assert [audio.silent for audio in heard(path)] == pytest.approx([1, 1, 1, 1, 0, 0], abs=0.06)
+    assert [audio.silent for audio in heard(path, start=8.0)] == pytest.approx([0, 0], abs=0.06)
