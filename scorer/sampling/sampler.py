@@ -159,9 +159,8 @@ class _Collector:
         self.small_lumas: list[Image] = []
         inside = (timeline.times >= window.start - EPSILON) & (timeline.times < self.end - EPSILON)
         self._bytes = int(timeline.sizes[inside].sum())
-        packets = timeline.packets.inside(window.start - EPSILON, self.end - EPSILON)
-        self._bitstream = bitstream_of(packets, video.codec, video.width, video.height) if packets.sizes else None
-        self._packets = packets if spec.statistics_version >= FIRST_WITH_STEADINESS else None
+        self._packets = timeline.packets.inside(window.start - EPSILON, self.end - EPSILON)
+        self._coded_size = video.width, video.height
         self._listed = timeline.times[inside]
         self._places = places_of(spec)
         self._picture_times = _shown_at(self._places.moments, window, self._listed)
@@ -189,6 +188,9 @@ class _Collector:
 
     def take(self, time: float, frame: Any) -> None:
         """Take what is needed of the window's next frame. time: seconds from the file's first frame."""
+        if self._last is None and self.window.start > 0:
+            # The size may have changed since. Of a file's beginning a glance knows the header's alone, and is compared with this.
+            self._coded_size = frame.width, frame.height
         self._last = frame
         self._times.append(time)
         self._guessed.append(self._video.is_guessed)
@@ -218,7 +220,8 @@ class _Collector:
             count, held = max(count, len(self._listed)), seconds_held(times, self._listed)
         fps = count / duration
         small_lumas = np.stack(self.small_lumas)
-        statistics = clip_statistics(self._measured, small_lumas, times, fps, held, self._packets)
+        packets = self._packets if spec.statistics_version >= FIRST_WITH_STEADINESS else None
+        statistics = clip_statistics(self._measured, small_lumas, times, fps, held, packets)
         # The collectors of all windows live until the last one is full: a decoded frame of each would be held.
         self._last, self._pictures = None, Pictures(None)
         # The model's own number knows of the decoded frames alone, and is what the model was trained on.
@@ -246,7 +249,7 @@ class _Collector:
                 bits_per_pixel=self._bytes * 8 / (self._pixels * count / len(self.small_lumas)),
             ),
             thumbnail=self._thumbnail,
-            bitstream=self._bitstream,
+            bitstream=bitstream_of(self._packets, self.codec, *self._coded_size) if self._packets.sizes else None,
             audio=self._audio,
             preview=self._preview.finish() if self._preview is not None else None,
         )

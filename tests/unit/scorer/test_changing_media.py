@@ -93,6 +93,17 @@ def test_other_sound_is_no_change(tmp_path: Path) -> None:
     assert video_changes(BytesIO(b"".join(parts))) == []
 
 
+def test_a_window_has_the_size_of_its_own_pictures(tmp_path: Path) -> None:
+    parts = []
+    for at, side in ((0, 64), (2, 96)):
+        options = ("-bf", "0", "-pix_fmt", "yuv420p", "-output_ts_offset", f"{at}")
+        parts.append(make_clip(tmp_path / f"{side}.ts", side, side, 2.0, options=options).read_bytes())
+    path = tmp_path / "clip.ts"
+    path.write_bytes(b"".join(parts))
+    windows = [clip.bitstream for _, clip in sample(path, SPEC, 1.0)]
+    assert [(facts.width, facts.height) for facts in windows if facts is not None] == [(64, 64)] * 2 + [(96, 96)] * 2
+
+
 FRAGMENTED = ("-movflags", "frag_keyframe+empty_moov+default_base_moof")
 
 
