@@ -54,11 +54,3 @@ def picture_count(video: Path) -> int:
         count += 1
     capture.release()
     return count
-
-
-def has_pictures(video: Path) -> bool:
-    """Whether a first picture can be read."""
-    capture = cv2.VideoCapture(str(video))
-    found, _ = capture.read()
-    capture.release()
-    return bool(found)

@@ -16,7 +16,8 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from training.data.ffmpeg import FFMPEG, FPS, has_pictures, run_ffmpeg
+from training.data.ffmpeg import FFMPEG, FPS, picture_count, run_ffmpeg
+from training.data.remarks import remark
 
 STILLS = {".jpg", ".jpeg", ".png", ".webp"}
 VIDEOS = {".mp4", ".mkv", ".mov", ".webm", ".ts", ".m4v", ".avi", ".flv"}
@@ -98,8 +99,9 @@ def draw_look(variant: int, rng: random.Random) -> Look:
 def make_reference(source: Path, out: Path, seconds: float, variant: int, seed: str) -> None:
     """Write a clean, lossless reference of `seconds` at 25 frames per second to `out`.
 
-    variant: 0 upwards, see `draw_look`. seed: decides the random numbers. Raises ValueError where a still cannot be read, or
-    where a video ends before the reference would begin; `subprocess.SubprocessError` where ffmpeg fails.
+    variant: 0 upwards, see `draw_look`. seed: decides the random numbers. A video that ends within the reference makes a shorter
+    one, with a remark. Raises ValueError where a still cannot be read, or where a video ends before the reference would begin;
+    `subprocess.SubprocessError` where ffmpeg fails.
     """
     rng = random.Random(seed)  # noqa: S311 - reproducible data, not secrets
     part = out.with_suffix(".part.mkv")
@@ -113,9 +115,12 @@ def make_reference(source: Path, out: Path, seconds: float, variant: int, seed: 
         mirror = "hflip" if look.mirror else "null"
         chain = f"setpts=PTS/{look.speed},fps={FPS},{crop},scale={size}:flags=lanczos,{mirror},{look.light},format=yuv420p"
         run_ffmpeg("-ss", f"{look.start:.2f}", "-i", source, "-t", str(seconds), "-an", "-vf", chain, *LOSSLESS, part)
-        if not has_pictures(part):
+        pictures = picture_count(part)
+        if not pictures:
             part.unlink()
             raise ValueError(f"{source}: it has no pictures after {look.start:.2f} s, where its reference begins")
+        if pictures + 1 < seconds * FPS:  # one picture may be lost to rounding
+            remark(f"{source}: it ends early, so the reference {out.name} has {pictures / FPS:g} s of {seconds:g} s")
     part.rename(out)
 
 

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from tests.support.media import write_frames
 from tests.support.processes import ROOT
 from training.data.damage.catalogue import LADDERS, VMAF_TRUSTED
 from training.data.damage.conversion import hlg_signal, pq_signal
@@ -40,6 +41,16 @@ def reference(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("reference") / "face.reference.mkv"
     make_reference(ROOT / "examples/face.mp4", path, 1.2, 0, "0")
     return path
+
+
+def test_a_source_that_ends_within_its_reference_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    source = write_frames(tmp_path / "short.mkv", [np.full((288, 288, 3), shade, np.uint8) for shade in range(75)], 25.0)
+    make_reference(source, tmp_path / "whole.mkv", 2.0, 0, "0")
+    assert capsys.readouterr().err == ""
+    make_reference(source, tmp_path / "short-sent.mkv", 4.0, 0, "0")
+    said = capsys.readouterr().err
+    assert said.startswith(f"{source}: it ends early, so the reference short-sent.mkv has 2.")
+    assert "s of 4 s" in said
 
 
 def pictures(clip: Path) -> NDArray[np.float32]:
