@@ -126,12 +126,12 @@ def train(
     elif data is None:
         raise SettingsError("--data", "is missing: the clips to train on; or give --from-queue for those that were rated")
     else:
-        lesson = None if teacher is None else partial(_lesson, load_settings(), teacher, unlabelled)
         from scorer.find import find_model
 
-        begun, guesser = (
-            None if model is None else find_model(model, parts.registry(load_settings()))[0] for model in (start, errors_of)
-        )
+        settings = load_settings()
+        registry = parts.registry(settings)
+        lesson = None if teacher is None else partial(_lesson, settings, teacher, unlabelled)
+        begun, guesser = (None if model is None else find_model(model, registry)[0] for model in (start, errors_of))
         metrics = run(recipe, data, dev, out, scale, processes, lesson, begun, steady, guesser)
     shown = ("version", "srcc", "srcc_within", "plcc", "rmse", "ladders")
     if metrics:

@@ -66,6 +66,15 @@ def test_a_run_that_goes_on_with_its_ratings_asks_no_broker(tmp_path: Path, monk
     train(ADAPTER, tmp_path / "model", from_queue=True)
 
 
+def test_a_variable_that_is_no_setting_is_told_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("FVQ_BROKR", "kafka:9092")
+    monkeypatch.setattr("training.run.run", lambda *_: {})
+    train(NANO, tmp_path, data=FILE, dev=FILE, teacher="nano", start="nano", errors_of="nano")
+    assert capsys.readouterr().err.count("FVQ_BROKR") == 1
+
+
 def test_a_served_teacher_that_is_away_is_named(tmp_path: Path) -> None:
     address = f"http://127.0.0.1:{free_port(HOST)}"
     with pytest.raises(ScorerError, match=address):
