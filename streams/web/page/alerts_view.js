@@ -6,6 +6,7 @@ import { rankOf, stateIcon, words } from "./levels.js";
 import { bothClocks, clock, length, now, seconds } from "./time.js";
 
 const REFRESH_SECONDS = 10;
+const MOST_LINES = "1000"; // of a CSV: the most that the server gives at once
 
 export const openAlerts = (app) => new AlertsView(app);
 
@@ -27,7 +28,7 @@ class AlertsView {
     this.over = make("div", {});
     this.element = make("section", { "aria-label": "Alerts" }, make("div", { class: "scroll" },
       make("div", { class: "title" }, make("h2", {}, "Alerts"), this.ackButton,
-        make("a", { href: `/api/v1/alerts?${new URLSearchParams([...this.query(), ["format", "csv"]])}`, download: "alerts.csv" }, "CSV")), this.groups, this.notice, this.table, this.over));
+        make("a", { href: `/api/v1/alerts?${new URLSearchParams([...this.query(), ["limit", MOST_LINES], ["format", "csv"]])}`, download: "alerts.csv" }, "CSV")), this.groups, this.notice, this.table, this.over));
   }
 
   opened() {
