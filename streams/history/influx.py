@@ -63,7 +63,7 @@ points(field: "segment_id") RENDITION |> group() |> keep(columns: ["_time"])
 """
 
 PLACES = """
-points(field: "segment_id") |> filter(fn: (r) => r._value == wanted_segment) |> group() |> keep(columns: ["_time"])
+points(field: "segment_id") RENDITION |> filter(fn: (r) => r._value == wanted_segment) |> group() |> keep(columns: ["_time"])
 """
 
 WHOLE = 'points() RENDITION |> pivot(rowKey: ["_time"], columnKey: ["_field"], valueColumn: "_value")'
@@ -102,14 +102,14 @@ class InfluxHistory:
             buckets.setdefault(time, []).append(window_values)
         return [_joined(time, parts) for time, parts in sorted(buckets.items())]
 
-    async def segment(self, stream_id: str, segment_id: str) -> SegmentScore | None:
+    async def segment(self, stream_id: str, segment_id: str, rendition: str | None = None) -> SegmentScore | None:
         """See `History.segment`. A segment is looked for in the past up to tomorrow, the newest first."""
         end = datetime.now(UTC) + timedelta(days=1)
         for start in _further_back(EPOCH, end):
-            places = await self._ask(POINTS + PLACES, stream_id, None, start, end, wanted_segment=segment_id)
+            places = await self._ask(POINTS + PLACES, stream_id, rendition, start, end, wanted_segment=segment_id)
             if places:
                 time = max(record.get_time() for record in places)
-                scores = await self._scores(stream_id, None, time, time + MILLISECOND)
+                scores = await self._scores(stream_id, rendition, time, time + MILLISECOND)
                 return next((score for score in scores if score.segment_id == segment_id), None)
         return None
 

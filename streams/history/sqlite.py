@@ -36,10 +36,10 @@ STREAM_IDS = """
 select distinct stream_id from series
 where exists (select 1 from answers where answers.series = series.id and start >= :start and start < :end) order by stream_id
 """
-SEGMENT = """
+SEGMENT = f"""
 select event, sample from answers join series on series.id = answers.series
-where series in (select id from series where stream_id = :stream) and segment_id = :segment order by start desc limit 1
-"""
+where {SERIES} and segment_id = :segment order by start desc limit 1
+"""  # noqa: S608
 
 
 class SqliteHistory:
@@ -63,9 +63,9 @@ class SqliteHistory:
             Bucket(start + bucket * length, mean, low, high, count, unsure) for bucket, mean, low, high, count, unsure in rows
         ]
 
-    async def segment(self, stream_id: str, segment_id: str) -> SegmentScore | None:
+    async def segment(self, stream_id: str, segment_id: str, rendition: str | None = None) -> SegmentScore | None:
         """See `History.segment`."""
-        rows = await self._ask(SEGMENT, {"stream": stream_id, "segment": segment_id})
+        rows = await self._ask(SEGMENT, {"stream": stream_id, "segment": segment_id, "rendition": rendition})
         return next(iter(self._scores(rows)), None)
 
     async def segments(

@@ -240,10 +240,11 @@ class FleetHistory:
             buckets.append(Bucket(at, mean, mean - 2.5, mean + 2.5, max(1, round(length.total_seconds() / 2)), 6.0))
         return buckets
 
-    async def segment(self, stream_id: str, segment_id: str) -> SegmentScore | None:
+    async def segment(self, stream_id: str, segment_id: str, rendition: str | None = None) -> SegmentScore | None:
         channel = self._channels.get(stream_id)
         scores = channel.scores if channel is not None else []
-        return next((score for score in reversed(scores) if score.segment_id == segment_id), None)
+        named = (score for score in reversed(scores) if score.segment_id == segment_id)
+        return next((score for score in named if rendition in (None, score.rendition or "")), None)
 
     async def segments(
         self, stream_id: str, rendition: str | None, start: datetime, end: datetime, limit: int

@@ -137,6 +137,16 @@ class HistoryCases:
         assert await store.history.segment("s", "s/3") is None
         assert await store.history.segment("t", "s/2") is None
 
+    async def test_a_segment_is_that_of_its_rendition(self, store: Store) -> None:
+        for rendition, score in (("720p", 70.0), ("360p", 40.0), (None, 10.0)):
+            await store.put(score_at(2, score, rendition=rendition))
+        for rendition, score in (("720p", 70.0), ("360p", 40.0), ("", 10.0)):
+            found = await store.history.segment("s", "s/2", rendition)
+            assert found is not None
+            assert (found.rendition or "", found.score) == (rendition, score)
+        assert await store.history.segment("s", "s/2", "1080p") is None
+        assert await store.history.segment("s", "s/2") is not None
+
     async def test_the_score_of_the_small_model_stays_known(self, store: Store) -> None:
         shallow = {"score": 40.0, "model": {"name": "nano", "version": "1"}}
         await store.put(score_at(0, 55.0, shallow=shallow), score_at(2, 60.0))

@@ -52,6 +52,7 @@ def _is_asked_for(example: TrainingExample, query: ClipsQuery) -> bool:
     return (
         (query.stream_id is None or example.stream_id == query.stream_id)
         and (query.segment_id is None or example.segment_id == query.segment_id)
+        and (query.rendition is None or (example.rendition or "") == query.rendition)
         and (query.start is None or example.start >= query.start)
         and (query.end is None or example.start < query.end)
     )

@@ -110,6 +110,14 @@ class SegmentsQuery(Query):
     limit: Annotated[int, Field(ge=1, le=400, description="Most segments of a page.")] = 50
 
 
+class SegmentQuery(Query):
+    """rendition: of several whose segments have this id."""
+
+    rendition: str | None = Field(
+        default=None, max_length=256, description="The segment's rendition, where those of several have this id; empty for none."
+    )
+
+
 class PictureQuery(Query):
     """at: the segment's id; without it the last picture. rendition: of several whose segments have this id."""
 
@@ -139,6 +147,7 @@ class ClipsQuery(Query):
     worst: bool = Field(default=True, description="false: the newest first.")
     stream_id: str | None = Field(default=None, max_length=256, description="Only clips of this stream.")
     segment_id: str | None = Field(default=None, max_length=256, description="Only clips of this segment.")
+    rendition: str | None = Field(default=None, max_length=256, description="Only clips of this rendition; empty: of none.")
     start: Time | None = Field(default=None, alias="from", description="Only clips that start at this time or later.")
     end: Time | None = Field(default=None, alias="to", description="Only clips that start before this time.")
     cursor: Cursor = None

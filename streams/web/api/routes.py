@@ -28,8 +28,8 @@ ROUTES = (
         answer=a.SegmentList, errors=(400, 404),
     ),
     Route(
-        "GET", "/streams/{id}/segments/{segment_id}", streams.segment, "One segment's whole score", answer=SegmentScore,
-        errors=(400, 404), statuses=(200, 304),
+        "GET", "/streams/{id}/segments/{segment_id}", streams.segment, "One segment's whole score", query=q.SegmentQuery,
+        answer=SegmentScore, errors=(400, 404), statuses=(200, 304),
     ),
     Route(
         "GET", "/streams/{id}/pictures", streams.pictures, "Which pictures are kept", "media", answer=a.PictureList,
@@ -45,7 +45,7 @@ ROUTES = (
     ),
     Route(
         "POST", "/streams/{id}/segments/{segment_id}/rating", rating.rate, "Rate a segment: its clip is kept to be learned from",
-        "rate", body=q.RatingBody, answer=a.RatingAnswer, errors=(400, 404, 409, 413, 415), statuses=(201,),
+        "rate", query=q.SegmentQuery, body=q.RatingBody, answer=a.RatingAnswer, errors=(400, 404, 409, 413, 415), statuses=(201,),
     ),
     Route(
         "GET", "/alerts", alerts.alerts, "Alerts, the latest first", query=q.AlertsQuery, answer=a.AlertList, errors=(400,),

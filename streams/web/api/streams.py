@@ -18,7 +18,7 @@ from streams.history.base import MILLISECOND, MOST_POINTS, MOST_SEGMENTS, Bucket
 from streams.web.api.answers import CoursePoint, iso, iso_of
 from streams.web.api.cursors import cursor_of, key_of
 from streams.web.api.problems import ApiError, empty_range, not_found
-from streams.web.api.queries import CompareQuery, CourseQuery, PictureQuery, SegmentsQuery
+from streams.web.api.queries import CompareQuery, CourseQuery, PictureQuery, SegmentQuery, SegmentsQuery
 from streams.web.api.rows import as_csv, item_of, rendition_of, rounded
 from streams.web.api.table import IMMUTABLE, Call, cached, json_answer
 from streams.web.pictures import Picture
@@ -135,13 +135,15 @@ async def segment(call: Call) -> web.Response:
 
 async def whole_score(call: Call) -> SegmentScore:
     """The score of the path's segment. Raises `ApiError` where there is none that the caller may see."""
-    segment_id = call.part("segment_id")
+    segment_id, query = call.part("segment_id"), call.query
+    assert isinstance(query, SegmentQuery)
     stream = call.wall.live.streams.get(call.part("id"))
     if stream is not None and call.sees(stream.labels):
         for rendition in stream.renditions.values():
-            if rendition.segment_id == segment_id and (score := _whole(rendition.last)) is not None:
+            is_wanted = rendition.segment_id == segment_id and query.rendition in (None, rendition.name)
+            if is_wanted and (score := _whole(rendition.last)) is not None:
                 return score
-    score = await _asked(call, _history(call).segment(call.part("id"), segment_id))
+    score = await _asked(call, _history(call).segment(call.part("id"), segment_id, query.rendition))
     if score is None or not call.sees(score.labels):
         raise not_found("segment")
     return score

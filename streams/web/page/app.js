@@ -84,8 +84,9 @@ const app = {
     ackDialog(entries, { toast: app.toast, done: () => { done(); app.view.changed?.(); } });
   },
 
-  rate(streamId, segmentId = null) {
-    if (app.may.has("rate")) rateDialog(streamId, segmentId, { toast: app.toast });
+  // rendition: the segment's, "" where it names none; null where any will do.
+  rate(streamId, segmentId = null, rendition = null) {
+    if (app.may.has("rate")) rateDialog(streamId, segmentId, rendition, { toast: app.toast });
     else app.toast("Your token may not rate: it lacks the scope rate.");
   },
 

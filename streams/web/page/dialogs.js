@@ -103,12 +103,12 @@ const NEAR = 10; // seconds between a segment and a picture that still shows how
 const RATINGS = ["bad", "poor", "fair", "good", "excellent"];
 
 // Rates a segment in five levels before its score is shown: seeing the score first would pull the opinion towards it.
-export async function rateDialog(streamId, segmentId, { toast }) {
+export async function rateDialog(streamId, segmentId, rendition, { toast }) {
   const turn = ++ratings;
   const asked = location.pathname;
   let shown;
   try {
-    shown = await view(streamId, segmentId);
+    shown = await view(streamId, segmentId, rendition);
   } catch (reason) {
     toast(reason.message);
     return;
@@ -119,7 +119,7 @@ export async function rateDialog(streamId, segmentId, { toast }) {
   const choose = async (value) => {
     error.textContent = "";
     try {
-      const answer = await call("POST", segment(streamId, shown.segmentId, "/rating"), { level: value });
+      const answer = await call("POST", `${segment(streamId, shown.segmentId, "/rating")}?${new URLSearchParams(ofRendition(shown.rendition))}`, { level: value });
       dialog.close();
       const score = answer?.score;
       toast(`Rated ${RATINGS[value - 1]}.${Number.isFinite(score) ? ` The model said ${Math.round(score)}.` : ""}`);
@@ -136,25 +136,29 @@ export async function rateDialog(streamId, segmentId, { toast }) {
   });
 }
 
+// Renditions may give their segments the same ids. rendition: "" for none, null for any.
+const ofRendition = (rendition) => (rendition === null ? {} : { rendition });
+
 // The clip of a segment where it was kept; else a small picture of about its time, with a word that a picture shows less than a clip. Without a
 // segment: the newest clip of the last minutes, which one can watch, else the latest segment. Fails where there is nothing to judge by.
-async function view(streamId, segmentId) {
-  const which = segmentId ? { segment_id: segmentId } : { from: iso(now() - RECENT) };
+async function view(streamId, segmentId, rendition) {
+  const which = segmentId ? { segment_id: segmentId, ...ofRendition(rendition) } : { from: iso(now() - RECENT) };
   const clips = await read("/clips", { stream_id: streamId, ...which, worst: "false", limit: "1" }).catch(() => ({ items: [] }));
   const [kept] = clips.items;
   if (kept) {
     const video = make("video", { src: kept.url, controls: true, loop: true, "aria-label": "the clip to rate" });
     video.muted = true; // else no browser plays it without a click
     video.autoplay = true;
-    return { segmentId: kept.segment_id, element: video };
+    return { segmentId: kept.segment_id, rendition: kept.rendition ?? "", element: video };
   }
-  const id = segmentId ?? (await read(stream(streamId))).segment_id;
-  const [{ start }, { items }] = await Promise.all([read(segment(streamId, id)), read(stream(streamId, "/pictures"))]);
+  const last = segmentId ? null : await read(stream(streamId));
+  const [id, of] = last ? [last.segment_id, last.rendition ?? ""] : [segmentId, rendition];
+  const [{ start }, { items }] = await Promise.all([read(segment(streamId, id), ofRendition(of)), read(stream(streamId, "/pictures"))]);
   const away = (one) => Math.abs(seconds(one.start) - seconds(start));
   const near = items.filter((one) => away(one) <= (segmentId ? NEAR : RECENT)).sort((one, other) => away(one) - away(other))[0];
   if (!near) throw new Error("Nobody can judge this segment: no clip of it is kept, and no picture of its time.");
   const image = make("img", { src: near.url, alt: "the segment's picture", width: "320", height: "180" });
-  return { segmentId: id, element: make("div", {}, image, make("p", { class: "dim" }, "A preview of about this time; no clip of this segment was kept.")) };
+  return { segmentId: id, rendition: of, element: make("div", {}, image, make("p", { class: "dim" }, "A preview of about this time; no clip of this segment was kept.")) };
 }
 
 // keys: [[keys], text] of all keys.

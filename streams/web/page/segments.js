@@ -80,13 +80,13 @@ export class Segments {
     const parts = [score.status === "skipped" ? `skipped: ${printable(score.reason ?? "")}` : levelOf(score.score)];
     const second = score.shallow ?? score.second;
     if (second) parts.push(`second opinion ${Math.round(second.score)}`);
-    return make("tr", { data: { segment: score.segment_id } },
+    return make("tr", { data: { segment: score.segment_id, rendition: score.rendition ?? "" } },
       make("td", { title: bothClocks(score.start) }, clock(score.start)),
       make("td", {}, chip(score.score ?? null, uncertainty)), make("td", {}, printable(score.rendition ?? "")),
       make("td", {}, parts.join("; "), " ", score.tier === "deep" ? make("abbr", { class: "badge", title: "The large model looked at this segment." }, "deep") : null,
         score.tier === "glance" ? make("abbr", { class: "badge", title: "The segment is as it was: it has the score of the last one that the model looked at." }, "glance") : null),
       make("td", { class: "dim" }, score.model ? printable(`${score.model.name}@${score.model.version}`) : ""),
-      make("td", {}, make("button", { type: "button", "aria-label": `rate the segment of ${clock(score.start)}`, onClick: () => this.app.rate(this.id, score.segment_id) }, "rate")));
+      make("td", {}, make("button", { type: "button", "aria-label": `rate the segment of ${clock(score.start)}`, onClick: () => this.app.rate(this.id, score.segment_id, score.rendition ?? "") }, "rate")));
   }
 
   // Keys
@@ -100,9 +100,9 @@ export class Segments {
     rows[this.active].scrollIntoView({ block: "nearest" });
   }
 
-  // The id of the row that the keys act on; null while the table has no focus.
+  // Id and rendition of the row that the keys act on; nothing while the table has no focus.
   activeSegment() {
     const row = this.table.contains(document.activeElement) ? this.list.children[this.active] : null;
-    return row?.dataset.segment ?? null;
+    return row ? [row.dataset.segment, row.dataset.rendition] : [];
   }
 }

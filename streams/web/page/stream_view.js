@@ -356,7 +356,7 @@ class StreamView {
   }
 
   rateActive() {
-    this.app.rate(this.id, this.segments.activeSegment());
+    this.app.rate(this.id, ...this.segments.activeSegment());
   }
 }
 

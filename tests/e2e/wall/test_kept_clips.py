@@ -22,6 +22,7 @@ window.fetch = async (address, options) => {
   const asked = (name) => searchParams.get(name);
   const items = CLIPS.filter((clip) => (!asked("stream_id") || clip.stream_id === asked("stream_id"))
     && (!asked("segment_id") || clip.segment_id === asked("segment_id"))
+    && (asked("rendition") === null || (clip.rendition ?? "") === asked("rendition"))
     && (!asked("from") || clip.start >= asked("from")) && (!asked("to") || clip.start < asked("to")));
   const begin = Number(asked("cursor") ?? 0);
   const end = begin + Number(asked("limit") ?? 100);
@@ -29,6 +30,16 @@ window.fetch = async (address, options) => {
 };
 """
 """Answers as the server does that keeps these clips, listed the newest first."""
+
+ASKED = """
+const before = window.fetch;
+window.rated = [];
+window.fetch = (address, options) => {
+  const { pathname, search } = new URL(address, location.href);
+  if (pathname.endsWith("/rating")) window.rated.push(search);
+  return before(address, options);
+};
+"""
 
 VIDEOS = "return [...document.querySelectorAll(arguments[0])].map((video) => video.getAttribute('src'))"
 
@@ -123,3 +134,25 @@ def test_a_segment_of_which_nothing_is_kept_is_not_rated_by_another_moment(opera
         operator.browser.find_element(By.CSS_SELECTOR, f"{row} button").click()
         operator.sees(lambda: operator.dialog() or operator.was_told("Nobody can judge this segment"))
         assert not operator.dialog()
+
+
+def test_a_segment_is_rated_in_its_rendition(operator: Operator) -> None:
+    """Segments of several renditions may have the same id."""
+    segment = operator.asks("GET", "/streams/studio-20/segments?rendition=480p")["items"][5]
+    start = datetime.fromisoformat(segment["start"])
+    clips = [
+        clip | {"segment_id": segment["segment_id"]}
+        for name in ("720p", "480p")
+        for clip in clips_of(operator, "studio-20", name, [start + timedelta(milliseconds=int(name[0]))], 30.0)
+    ]
+    with keeping(operator, clips):
+        operator.opens(f"/streams/studio-20?rendition=480p&at={quote(segment['start'])}")
+        row = f"tr[data-segment='{segment['segment_id']}']"
+        operator.sees(lambda: operator.browser.find_elements(By.CSS_SELECTOR, row))
+        operator.browser.execute_script(ASKED)
+        operator.browser.find_element(By.CSS_SELECTOR, f"{row} button").click()
+        operator.sees(operator.dialog)
+        assert operator.browser.execute_script(VIDEOS, "dialog video") == [clips[1]["url"]]
+        operator.press("3")
+        operator.sees(lambda: operator.was_told("Rated fair"))
+        assert operator.browser.execute_script("return rated") == ["?rendition=480p"]

@@ -4,20 +4,25 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import timedelta
+from itertools import product
+from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from aiohttp.test_utils import TestClient
+from aiohttp.test_utils import TestClient, TestServer
 from yarl import URL
 
-from streams.events import QualityAlert
+from streams.events import OperatorRating, QualityAlert, SegmentScore, TrainingExample
+from streams.history.sqlite import SqliteHistory
+from streams.sinks.sqlite import SqliteSink
 from streams.web.live import FORGET_SECONDS, Live
 from streams.web.pictures import Picture, Pictures
 from streams.web.reading import read_score
+from streams.web.server import make_app
 from streams.web.stream import Row
 from tests.support.alerts import BEGIN, SECONDS, make_score
-from tests.support.fleet import Fleet
-from tests.support.web import get
+from tests.support.fleet import Fleet, fleet_wall
+from tests.support.web import ROOT, get
 
 START = BEGIN.timestamp()
 
@@ -122,3 +127,35 @@ async def test_each_picture_has_an_address_of_its_own(client: TestClient, seeded
 
 def stream_path(stream_id: str) -> str:
     return f"/streams/{quote(stream_id, safe='')}"
+
+
+async def test_a_segment_is_shown_and_rated_by_its_rendition(seeded: Fleet, tmp_path: Path) -> None:
+    live, sink, rated = Live(), SqliteSink(tmp_path), []
+    for number, rendition in product(range(3), ("240p", "720p", None)):
+        told = make_score(number, 50, rendition=rendition)
+        live.add_score(read_score(told.to_bytes()), told.to_bytes(), told.start.timestamp() + SECONDS + 1)
+        sink.add(told)
+    await sink.flush()
+
+    async def rate(score: SegmentScore, _: OperatorRating) -> TrainingExample:
+        rated.append(score.rendition)
+        return seeded.examples[0]
+
+    wall = replace(fleet_wall(seeded), live=live, history=SqliteHistory(sink.path), rate=rate)
+    async with TestClient(TestServer(make_app(wall))) as client:
+        for number, rendition in product((0, 2), ("240p", "720p", "")):
+            segment = f"/streams/channel/segments/{quote(make_score(number).segment_id, safe='')}"
+            assert (await get(client, f"{segment}?rendition={rendition}")).get("rendition", "") == rendition
+            answer = await client.post(f"{ROOT}{segment}/rating?rendition={rendition}", json={"level": 3})
+            assert (answer.status, rated.pop() or "") == (201, rendition)
+            await get(client, f"{segment}?rendition=1080p", 404)
+            await get(client, segment)
+
+
+async def test_clips_are_listed_by_their_rendition(client: TestClient, seeded: Fleet) -> None:
+    renditions = {example.rendition for example in seeded.examples}
+    assert len(renditions) > 1
+    for rendition in renditions:
+        items = (await get(client, f"/clips?rendition={rendition or ''}&limit=1000"))["items"]
+        assert {item["rendition"] for item in items} == {rendition}
+    assert not (await get(client, "/clips?rendition=nobody's"))["items"]
