@@ -126,4 +126,4 @@ def _clips(settings: Settings, stack: ExitStack) -> Clips:
         memory_mb=settings.sample_memory_mb,
         max_mb=settings.fetch_max_mb,
     )
-    return Clips(queue.read, playable.get, playable.keep_only)
+    return Clips(queue.read, playable.when_made, playable.keep_only)

@@ -7,6 +7,7 @@ a title may name the stream.
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import os
 import re
@@ -70,6 +71,7 @@ class PlayableClips:
         self._limits = ffmpeg.ChildLimits(memory_mb * 2**20, max_mb * 2**20)
         # Only one clip is made at a time: a rater waits for one clip, and this machine may be scoring streams as well.
         self._turn = threading.Lock()
+        self._queue = asyncio.Lock()
 
     def get(self, example_id: str, clip_uri: str) -> Path:
         """A clip's MP4. Raises `MediaError` where the clip is gone, has changed, or cannot be decoded."""
@@ -78,6 +80,14 @@ class PlayableClips:
             if not target.exists():
                 self._make(example_id, clip_uri, target)
         return target
+
+    async def when_made(self, example_id: str, clip_uri: str) -> Path:
+        """The same for a server: those who wait keep no thread, which pages and votes need, also where the store hangs."""
+        target = self._target(example_id)
+        if target.exists():
+            return target
+        async with self._queue:
+            return await asyncio.to_thread(self.get, example_id, clip_uri)
 
     def forget(self, example_ids: Iterable[str]) -> None:
         """Delete the MP4s of these examples."""

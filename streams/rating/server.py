@@ -190,7 +190,7 @@ async def _next(request: web.Request) -> web.Response:
     while (presentation := await asyncio.to_thread(page.store.current, rater)) is not None:
         example_id = presentation.key[1]
         try:
-            await asyncio.to_thread(page.clips.get, example_id, presentation.clip_uri)
+            await page.clips.when_made(example_id, presentation.clip_uri)
         except MediaError as error:
             log.warning("clip %s cannot be shown: %s", example_id[:12], error)
             await asyncio.to_thread(page.store.skip, rater, presentation.id, error.kind not in FOR_GOOD)
@@ -230,7 +230,7 @@ def _prepare_upcoming(app: web.Application, rater: Rater) -> None:
         # `_next` reports a clip that fails here, when it is that clip's turn.
         with contextlib.suppress(MediaError, OSError):
             if upcoming is not None:
-                await asyncio.to_thread(page.clips.get, *upcoming)
+                await page.clips.when_made(*upcoming)
 
     task = asyncio.create_task(prepare())
     app[PREPARING].add(task)
@@ -271,7 +271,7 @@ async def _clip(request: web.Request) -> web.StreamResponse:
     if presentation is None:
         raise web.HTTPNotFound(text="this clip is no longer to be rated")
     try:
-        path = await asyncio.to_thread(page.clips.get, presentation.key[1], presentation.clip_uri)
+        path = await page.clips.when_made(presentation.key[1], presentation.clip_uri)
     except (MediaError, OSError) as error:
         log.warning("clip %s cannot be shown: %s", presentation.key[1][:12], error)
         raise web.HTTPNotFound(text="this clip cannot be shown") from error

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from datetime import datetime
 from pathlib import Path
 
@@ -19,14 +19,15 @@ REFRESH_SECONDS = 15.0
 class Clips:
     """The examples that wait, read again and again by its agent.
 
-    load: reads the queue (`QueuePlace.read`); raises `BrokerError`. playable: a clip's MP4, by its id and its address; raises
-    `MediaError`. keep_only: deletes the MP4s of all clips but these, by their ids; raises OSError.
+    load: reads the queue (`QueuePlace.read`); raises `BrokerError`. playable: a clip's MP4, by its id and its address
+    (`PlayableClips.when_made`); raises `MediaError`. keep_only: deletes the MP4s of all clips but these, by their ids; raises
+    OSError.
     """
 
     def __init__(
         self,
         load: Callable[[], tuple[list[TrainingExample], dict[str, datetime]]],
-        playable: Callable[[str, str], Path],
+        playable: Callable[[str, str], Awaitable[Path]],
         keep_only: Callable[[set[str]], None],
     ) -> None:
         self._load, self.playable, self._keep_only = load, playable, keep_only

@@ -14,6 +14,7 @@ import random
 import time
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 from scorer.spec import level_of
 from streams.errors import MediaError
@@ -280,7 +281,10 @@ def fleet_wall(fleet: Fleet, limits: WebLimits = DEFAULT_LIMITS, gate: Gate | No
         fleet.examples.append(example)
         return example
 
-    clips = Clips(lambda: (fleet.examples, {}), lambda _example_id, _clip_uri: CLIP, lambda _: None)
+    async def playable(_example_id: str, _clip_uri: str) -> Path:
+        return CLIP
+
+    clips = Clips(lambda: (fleet.examples, {}), playable, lambda _: None)
     clips.refresh()
     return Wall(
         live=fleet.live,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from typing import Any
 
 from aiohttp import web
@@ -36,7 +35,7 @@ async def clip(call: Call) -> web.StreamResponse:
     if example is None:
         raise not_found("clip")
     try:
-        path = await asyncio.to_thread(kept.playable, example.example_id, example.clip_uri)
+        path = await kept.playable(example.example_id, example.clip_uri)
     except (MediaError, OSError) as error:
         raise ApiError(404, "this clip cannot be shown") from error
     return web.FileResponse(path, headers={"Content-Type": "video/mp4", "Cache-Control": IMMUTABLE, **FOR_WHOM})

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
+import threading
 from pathlib import Path
 
 import av
@@ -120,6 +122,22 @@ def test_an_mp4_is_made_once_and_deleted_on_request(tmp_path: Path) -> None:
     assert reads == ["uri"]
     clips.keep_only([])
     assert list((tmp_path / "made").iterdir()) == []
+
+
+async def test_clips_of_a_store_that_hangs_keep_neither_pages_nor_other_clips_waiting(tmp_path: Path) -> None:
+    ends, ready = threading.Event(), "f" * 64
+    clips = PlayableClips(tmp_path, lambda _: b"other" if ends.wait(60) else b"")
+    (tmp_path / f"{ready}.mp4").write_bytes(b"made before")
+    asked = [asyncio.create_task(clips.when_made(f"{number:064x}", "uri")) for number in range(100)]
+    try:
+        async with asyncio.timeout(30):
+            for _ in range(3):
+                await asyncio.to_thread(int)  # as a page is read, and a vote is kept
+            assert (await clips.when_made(ready, "uri")).read_bytes() == b"made before"
+    finally:
+        ends.set()
+    answers = await asyncio.gather(*asked, return_exceptions=True)
+    assert all(isinstance(answer, MediaError) for answer in answers)
 
 
 def test_a_clip_that_is_ready_meanwhile_keeps_no_other_from_being_deleted(tmp_path: Path) -> None:
