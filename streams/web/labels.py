@@ -33,3 +33,9 @@ class LabelFilter:
         if any(value not in own.get(name, (value,)) for name, value in limits.items()):
             return None
         return LabelFilter(tuple(sorted((own | {name: frozenset((value,)) for name, value in limits.items()}).items())))
+
+
+def has_text(stream_id: str, labels: Mapping[str, str], text: str) -> bool:
+    """Whether a stream's id or the value of one of its labels has this text, in capital or small letters."""
+    wanted = text.casefold()
+    return wanted in stream_id.casefold() or any(wanted in value.casefold() for value in labels.values())

@@ -14,6 +14,7 @@ from streams.web.api.problems import ApiError, empty_range, not_found
 from streams.web.api.queries import ClipsQuery
 from streams.web.api.table import FOR_WHOM, IMMUTABLE, Call, json_answer
 from streams.web.clips import Clips
+from streams.web.labels import has_text
 
 
 async def clips(call: Call) -> web.Response:
@@ -21,7 +22,12 @@ async def clips(call: Call) -> web.Response:
     query: ClipsQuery = call.query
     if query.start is not None and query.end is not None and query.start >= query.end:
         raise empty_range()
-    chosen = [example for example in _clips(call).examples() if call.sees(example.labels) and _is_asked_for(example, query)]
+    labels = query.labels()
+    chosen = [
+        example
+        for example in _clips(call).examples()
+        if call.sees(example.labels) and labels.admits(example.labels) and _is_asked_for(example, query)
+    ]
     key = _worst_key if query.worst else _newest_key
     page, following = page_of(sorted(chosen, key=key), key, query.cursor, query.limit)
     return json_answer({"items": [_item(example) for example in page], "next": following, "at": iso(call.now)})
@@ -50,6 +56,7 @@ def _clips(call: Call) -> Clips:
 def _is_asked_for(example: TrainingExample, query: ClipsQuery) -> bool:
     return (
         (query.stream_id is None or example.stream_id == query.stream_id)
+        and (not query.q or has_text(example.stream_id, example.labels, query.q))
         and (query.segment_id is None or example.segment_id == query.segment_id)
         and (query.rendition is None or (example.rendition or "") == query.rendition)
         and (query.start is None or example.start >= query.start)

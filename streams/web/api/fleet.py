@@ -13,7 +13,7 @@ from streams.web.api.queries import GroupsQuery, StreamsQuery
 from streams.web.api.rows import as_csv, item_of
 from streams.web.api.table import Call, json_answer, with_next
 from streams.web.groups import groups_of
-from streams.web.labels import LabelFilter
+from streams.web.labels import LabelFilter, has_text
 from streams.web.stream import STATES, Row
 from streams.web.summary import summary_of
 
@@ -62,14 +62,13 @@ async def streams(call: Call) -> web.Response:
         raise ApiError(400, f"state: {min(unknown)!r} is none of {', '.join(STATES)}", "state")
     fields = _fields(query.fields)
     labels = _labels(call, query.labels())
-    text = (query.q or "").casefold()
     rows = [
         row
         for row in call.wall.live.rows(call.now)
         if labels.admits(row.labels)
         and (not query.state or row.state in query.state)
         and (query.below is None or (row.smoothed is not None and round(row.smoothed, 2) < query.below))
-        and (not text or _has_text(row, text))
+        and (not query.q or has_text(row.stream_id, row.labels, query.q))
     ]
     key = _KEYS[query.sort]
     page, following = page_of(sorted(rows, key=key), key, query.cursor, query.limit)
@@ -105,10 +104,6 @@ def _fields(text: str | None) -> list[str]:
     if unknown := [name for name in names if name not in STREAM_FIELDS]:
         raise ApiError(400, f"fields: there is no field {unknown[0][:50]!r}; there are {', '.join(STREAM_FIELDS)}", "fields")
     return list(dict.fromkeys(names))
-
-
-def _has_text(row: Row, text: str) -> bool:
-    return text in row.stream_id.casefold() or any(text in value.casefold() for value in row.labels.values())
 
 
 def _score_key(row: Row) -> tuple[Any, ...]:

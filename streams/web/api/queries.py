@@ -141,10 +141,13 @@ class GroupsQuery(LabelQuery):
     )
 
 
-class ClipsQuery(Query):
+class ClipsQuery(LabelQuery):
     """Clips that wait to be rated, the worst first."""
 
     worst: bool = Field(default=True, description="false: the newest first.")
+    q: str | None = Field(
+        default=None, max_length=256, description="Only clips whose stream's id or a label's value has this text."
+    )
     stream_id: str | None = Field(default=None, max_length=256, description="Only clips of this stream.")
     segment_id: str | None = Field(default=None, max_length=256, description="Only clips of this segment.")
     rendition: str | None = Field(default=None, max_length=256, description="Only clips of this rendition; empty: of none.")

@@ -17,6 +17,7 @@ class AlertsView {
     this.active = 0;
     this.entries = [];
     this.rows = new Map(); // alert id -> table row
+    this.past = null; // the entries of those that are over, once they are read
     this.stop = new AbortController();
     this.groups = make("div", {});
     this.notice = make("p", { class: "notice" });
@@ -80,22 +81,33 @@ class AlertsView {
 
   async readOver() {
     try {
-      const { items } = await read("/alerts", [...this.query(), ["state", "resolved"], ["limit", "50"]], { signal: this.stop.signal });
-      const lines = items.map(({ alert, ack }) => make("tr", {},
-        make("td", { title: bothClocks(alert.started_at) }, `${clock(alert.started_at)} to ${clock(alert.ended_at)} (${length(seconds(alert.ended_at) - seconds(alert.started_at))})`),
-        make("td", {}, streamLink(alert)), make("td", {}, make("a", { href: alertPath(alert.alert_id) }, words(alert.kind))),
-        make("td", {}, whyOf(alert)), make("td", {}, ack ? printable(ack.by) : "")));
-      this.over.replaceChildren(make("h3", {}, "Over"), items.length
-        ? make("table", { class: "alerts stacked" }, make("thead", {}, make("tr", {}, ...["when", "stream", "kind", "why", "acknowledged"].map((text) => make("th", { scope: "col" }, text)))), make("tbody", {}, ...lines))
-        : make("p", { class: "dim" }, "No alert of the last days is over."));
+      this.past = (await read("/alerts", [...this.query(), ["state", "resolved"], ["limit", "50"]], { signal: this.stop.signal })).items;
+      this.drawOver();
     } catch (error) {
       if (error.name !== "AbortError") this.over.replaceChildren(make("p", { class: "dim" }, `What is over could not be read: ${error.message}`));
     }
   }
 
+  drawOver() {
+    const items = this.past.filter(({ alert }) => this.app.fleet.passesAlert(alert));
+    const lines = items.map(({ alert, ack }) => make("tr", {},
+      make("td", { title: bothClocks(alert.started_at) }, `${clock(alert.started_at)} to ${clock(alert.ended_at)} (${length(seconds(alert.ended_at) - seconds(alert.started_at))})`),
+      make("td", {}, streamLink(alert)), make("td", {}, make("a", { href: alertPath(alert.alert_id) }, words(alert.kind))),
+      make("td", {}, whyOf(alert)), make("td", {}, ack ? printable(ack.by) : "")));
+    this.over.replaceChildren(make("h3", {}, "Over"), items.length
+      ? make("table", { class: "alerts stacked" }, make("thead", {}, make("tr", {}, ...["when", "stream", "kind", "why", "acknowledged"].map((text) => make("th", { scope: "col" }, text)))), make("tbody", {}, ...lines))
+      : make("p", { class: "dim" }, this.past.length ? "No alert that is over fits the filter." : "No alert of the last days is over."));
+  }
+
+  // The filter's text has changed.
+  release() {
+    if (this.past) this.drawOver();
+  }
+
   // The open alerts: unacknowledged ones by urgency, then acknowledged ones, the oldest first.
   draw() {
-    const wanted = new Map(this.app.fleet.openAlerts().map((entry) => [entry.alert.alert_id, entry]));
+    const { fleet } = this.app;
+    const wanted = new Map(fleet.openAlerts().filter(({ alert }) => fleet.passesAlert(alert)).map((entry) => [entry.alert.alert_id, entry]));
     const held = this.table.contains(document.activeElement) || this.selected.size > 0;
     if (held) {
       // While someone works in the list it does not move: what is new goes to its end, what is over leaves.
@@ -117,7 +129,7 @@ class AlertsView {
     this.table.hidden = !this.entries.length;
     this.notice.hidden = this.entries.length > 0;
     this.ackButton.hidden = !this.entries.length;
-    setText(this.notice, this.app.known ? "No alert is open." : "Loading the alerts");
+    setText(this.notice, !this.app.known ? "Loading the alerts" : fleet.alerts.size ? "No open alert fits the filter." : "No alert is open.");
   }
 
   place(entry, place) {

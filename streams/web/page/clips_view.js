@@ -6,6 +6,7 @@ import { bothClocks, clock } from "./time.js";
 import { chip } from "./levels.js";
 
 const PAGE = 24;
+const TYPING = 300; // ms after the last letter before the clips that fit a filter are read
 
 export const openClips = (app) => new ClipsView(app);
 
@@ -32,6 +33,7 @@ class ClipsView {
     this.app = app;
     this.stop = new AbortController();
     this.active = -1;
+    this.turn = 0; // counts the readings
     this.cards = make("ul", { class: "cards" });
     this.notice = make("div", { class: "notice" }, "Loading the clips");
     this.more = make("button", { type: "button", hidden: true, onClick: () => this.load() }, "More");
@@ -44,6 +46,7 @@ class ClipsView {
   }
 
   close() {
+    clearTimeout(this.typing);
     this.stop.abort();
   }
 
@@ -51,16 +54,38 @@ class ClipsView {
     if (this.failed) this.load(); // the server is there again
   }
 
+  // The filter's text has changed: what fits it is read once it stands still.
+  release() {
+    clearTimeout(this.typing);
+    this.typing = setTimeout(() => {
+      this.next = null;
+      this.load();
+    }, TYPING);
+  }
+
+  query() {
+    const { query } = this.app.route;
+    const text = query.get("q");
+    return [["worst", "true"], ["limit", String(PAGE)], ...query.getAll("label").map((label) => ["label", label]),
+      ...(text ? [["q", text]] : []), ...(this.next ? [["cursor", this.next]] : [])];
+  }
+
   async load() {
     this.failed = false;
+    const turn = ++this.turn; // another filter may be chosen before the answer
+    const first = !this.next;
     try {
-      const answer = await read("/clips", { worst: "true", limit: String(PAGE), ...(this.next ? { cursor: this.next } : {}) }, { signal: this.stop.signal });
+      const answer = await read("/clips", this.query(), { signal: this.stop.signal });
+      if (turn !== this.turn) return;
+      if (first) this.cards.replaceChildren();
       this.cards.append(...answer.items.map((item) => clipCard(this.app, item)));
       this.next = answer.next;
       this.more.hidden = !this.next;
       this.notice.hidden = this.cards.children.length > 0;
-      this.notice.replaceChildren("No clips are kept. Segments that the model finds hard are kept where a clip store is set.");
+      const filtered = this.app.route.query.has("label") || this.app.route.query.has("q");
+      this.notice.replaceChildren(filtered ? "No clip fits the filter." : "No clips are kept. Segments that the model finds hard are kept where a clip store is set.");
     } catch (error) {
+      if (turn !== this.turn) return;
       const notice = this.app.failed(error);
       if (!notice) return;
       this.failed = true;

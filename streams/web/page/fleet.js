@@ -205,9 +205,12 @@ export class Fleet {
   }
 
   passes(index) {
-    if (this.gone[index]) return false;
-    if (!this.text) return true;
-    return this.searched[index].some((text) => text.includes(this.text));
+    return !this.gone[index] && (!this.text || has(this.searched[index], this.text));
+  }
+
+  // Whether an alert is of a stream that the text filters for.
+  passesAlert({ stream_id: id, labels = {} }) {
+    return !this.text || has(searchedOf({ id, labels }), this.text);
   }
 
   // Orders all streams. now: the server's time, seconds.
@@ -290,6 +293,8 @@ export class Fleet {
 
 // Frames count in tenths.
 const points = (tenths) => (tenths === null ? null : tenths / 10);
+
+const has = (searched, wanted) => searched.some((text) => text.includes(wanted));
 
 // What a filter finds a stream by, in lower case: its id and labels as they are, and as the page shows those with invisible characters.
 function searchedOf({ id, labels }) {

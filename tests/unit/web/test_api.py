@@ -107,6 +107,20 @@ async def test_groups_health_clips_and_session(client: TestClient, seeded: Fleet
     assert (await get(client, "/session"))["scopes"] == ["read", "ack", "rate", "media"]
 
 
+async def test_clips_are_filtered_as_streams_are(client: TestClient) -> None:
+    every = (await get(client, "/clips?limit=1000"))["items"]
+    name, value = "tier", every[0]["labels"]["tier"]
+    of_label = [clip["id"] for clip in every if clip["labels"][name] == value]
+    assert 0 < len(of_label) < len(every)
+    assert [clip["id"] for clip in (await get(client, f"/clips?limit=1000&label={name}:{value}"))["items"]] == of_label
+    assert [clip["id"] for clip in (await get(client, f"/clips?limit=1000&q={value[1:-1].upper()}"))["items"]] == of_label
+    stream = every[-1]["stream_id"]
+    of_stream = (await get(client, f"/clips?limit=1000&q={quote(stream[1:], safe='')}"))["items"]
+    assert stream in {clip["stream_id"] for clip in of_stream}
+    assert all(stream[1:].casefold() in clip["stream_id"].casefold() for clip in of_stream)
+    assert (await get(client, "/clips?label=none", 400))["field"] == "label"
+
+
 async def test_clips_of_a_segment_and_of_a_time(client: TestClient, seeded: Fleet) -> None:
     every = (await get(client, "/clips?limit=1000"))["items"]
     one = every[-1]

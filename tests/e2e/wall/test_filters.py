@@ -1,0 +1,36 @@
+"""The filter at the head holds in every view that lists streams, alerts or clips."""
+
+from __future__ import annotations
+
+from selenium.webdriver.common.keys import Keys
+
+from tests.support.operator import Operator
+
+ALERTS = "return [...document.querySelectorAll('table[aria-label=\"Open alerts\"] tr[data-id] .id')].map((id) => id.title)"
+CLIPS = "return [...document.querySelectorAll('.cards > li')].map((card) => card.dataset.stream)"
+
+
+def test_the_filter_s_text_holds_for_alerts(operator: Operator) -> None:
+    stream = operator.asks("GET", "/alerts?kind=quality-drop&limit=1")["items"][0]["alert"]["stream_id"]
+    operator.opens("/alerts")
+    operator.sees(lambda: len(operator.browser.execute_script(ALERTS)) > 5)
+    operator.press("/", *stream)
+    operator.sees(lambda: {stream} == set(operator.browser.execute_script(ALERTS)))
+    operator.press("~~")
+    operator.sees(lambda: "No open alert fits the filter." in operator.text())
+    assert "No alert that is over fits the filter." in operator.text()
+    operator.press(*[Keys.BACKSPACE] * (len(stream) + 2))
+    operator.sees(lambda: len(operator.browser.execute_script(ALERTS)) > 5)
+    operator.has_no_complaint()
+
+
+def test_labels_and_the_filter_s_text_hold_for_clips(operator: Operator) -> None:
+    clips = operator.asks("GET", "/clips?limit=1000")["items"]
+    operator.opens("/clips?label=tier:premium")
+    wanted = [clip["stream_id"] for clip in clips if clip["labels"]["tier"] == "premium"][:24]
+    operator.sees(lambda: operator.browser.execute_script(CLIPS) == wanted)
+    operator.press("/", *"no one")
+    operator.sees(lambda: "No clip fits the filter." in operator.text())
+    operator.press(*[Keys.BACKSPACE] * len("no one"))
+    operator.sees(lambda: operator.browser.execute_script(CLIPS) == wanted)
+    operator.has_no_complaint()
