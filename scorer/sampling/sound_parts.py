@@ -61,6 +61,6 @@ def _sound(parts: Sequence[Part], containers: list[Any]) -> Iterator[tuple[int, 
         except MediaError:
             continue
         place = part.begin
-        for packet in demuxed(container, stream) if stream is not None else ():
+        for packet in demuxed(container, stream, None) if stream is not None else ():
             place = place if packet.pos is None else part.begin + packet.pos
             yield place, packet
