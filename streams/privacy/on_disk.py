@@ -8,6 +8,7 @@ from collections.abc import Collection, Iterable, Iterator
 from functools import partial
 from pathlib import Path
 
+from streams.errors import FvqError
 from streams.ingest.files import folders_of
 from streams.ingest.push.spool import SourceSpool, sweep_source
 from streams.privacy.exports import Export, count_rows, exports, forget_rows, unnamed_clips
@@ -86,14 +87,20 @@ def _forget_export(export: Export, stream_id: str, example_ids: Collection[str],
     The rows come last: a table that people have changed fails at each try, and the ids of the clips are known at the first one.
     """
     left = [clip for clip in unnamed_clips(export) if _is_copy_of(clip.name, stream_id, example_ids)]
+    stuck = []
     if not dry_run:
         for clip in left:
-            clip.unlink(missing_ok=True)
+            try:
+                clip.unlink(missing_ok=True)
+            except OSError as error:
+                stuck.append(f"{clip}: {error.strerror}: delete it yourself, another run may not know whose it is")
     count, text = 0, ""
     try:
         count = (count_rows if dry_run else forget_rows)(export, stream_id)
     except (FileNotFoundError, NotADirectoryError, IsADirectoryError):  # or something else is in its place
         text = "it is not there any more: look where it was moved or copied to"
+    if stuck:
+        raise FvqError("; ".join(stuck))
     return Found(count + len(left), text, remains=bool(text))
 
 

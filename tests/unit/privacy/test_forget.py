@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import time
@@ -172,6 +173,27 @@ async def test_copies_of_a_killed_export_go_at_once_where_its_table_cannot_be_re
     assert step.outcome == "failed"
     assert not left.exists()
     assert named.exists()
+
+
+async def test_copies_that_cannot_be_deleted_are_named_and_keep_no_other(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The next run would not know them."""
+    machine = Machine(tmp_path, ClipStore(str(tmp_path / "clips")))
+    await fill(machine, "gone")
+    stuck, other = (write(tmp_path / "rated.csv.clips" / f"{example.example_id}.ts") for example in machine.examples["gone"])
+    note_export(machine.data, "ratings", tmp_path / "rated.csv", 0.0)
+    unlink = Path.unlink
+
+    def refused(path: Path, missing_ok: bool = False) -> None:
+        if path == stuck:
+            raise PermissionError(errno.EPERM, "Operation not permitted", str(path))
+        unlink(path, missing_ok=missing_ok)
+
+    monkeypatch.setattr(Path, "unlink", refused)
+    places = Places(machine.data, None, "fvq", machine.store, None)
+    (step,) = (step for step in forget_stream(places, "gone") if step.where == str(tmp_path / "rated.csv"))
+    assert (step.outcome, other.exists()) == ("failed", False)
+    assert f"{stuck}: Operation not permitted" in step.text
+    assert "delete it yourself" in step.text
 
 
 async def test_a_run_that_is_stopped_in_an_export_leaves_its_copies_to_the_next_one(tmp_path: Path) -> None:
