@@ -62,7 +62,7 @@ def open_container(file: BinaryIO, ignore_edits: bool = False, is_quick: bool = 
         options["codec_whitelist"] = "none"
     try:
         container = _opened(file, options)
-        if not is_quick and any(_has_no_size(stream) for stream in container.streams.video):
+        if not is_quick and any(_is_unseen(stream) for stream in container.streams.video):
             # A recording that begins within a long GOP, or with sound alone.
             container.close()
             container = _opened(file, options | PATIENT)
@@ -86,10 +86,10 @@ def _opened(file: BinaryIO, options: dict[str, str]) -> Any:
     return av.open(file, container_options=options, buffer_size=1 << 20, **_METADATA)
 
 
-def _has_no_size(stream: Any) -> bool:
-    """Whether it is not known how large a video stream's pictures are."""
+def _is_unseen(stream: Any) -> bool:
+    """Whether FFmpeg has decoded no picture of a video stream, so that it does not know their size, or when they are decoded."""
     context = stream.codec_context
-    return context is not None and not (context.width and context.height)
+    return context is not None and not (context.width and context.height and context.pix_fmt)
 
 
 def open_for_decoding(file: BinaryIO, ignore_edits: bool = False) -> Any:

@@ -175,13 +175,15 @@ def _digest(frame: Any) -> str:
     return hashlib.sha256(frame.reformat(format="yuv444p").to_ndarray().tobytes()).hexdigest()
 
 
-def test_a_video_that_begins_late_has_its_size_and_shape(tmp_path: Path) -> None:
-    """FFmpeg looks at the first 5 s of a transport stream; here they are sound alone."""
-    path = tmp_path / "late.ts"
+@pytest.mark.parametrize("name", ["late.ts", "late.mkv"])
+def test_a_video_that_begins_late_has_its_size_shape_and_times(tmp_path: Path, name: str) -> None:
+    """FFmpeg looks at the first 5 s of a file; here they are sound alone."""
+    path = tmp_path / name
     picture = ("-itsoffset", "8", "-f", "lavfi", "-i", "testsrc2=size=160x90:rate=25,setsar=4/3", "-f", "lavfi", "-i", "sine")
-    ffmpeg(*picture, "-t", "10", "-c:v", "libx264", "-pix_fmt", "yuv420p", "-c:a", "aac", path)
+    ffmpeg(*picture, "-t", "10", "-c:v", "libx264", "-bf", "3", "-pix_fmt", "yuv420p", "-c:a", "aac", path)
     assert (probe(path).width, probe(path).height) == (160, 90)
-    ((_, clip),) = sample(path, SPEC)
+    ((window, clip),) = sample(path, SPEC)
+    assert window.duration == pytest.approx(2.0)
     assert clip.bitstream is not None
     seen = glance(path).bitstream
     assert (clip.bitstream.width, clip.bitstream.height) == (seen.width, seen.height) == (160, 90)
