@@ -66,7 +66,7 @@ def stay_of(durations: Sequence[float]) -> float:
     Where key frames are irregular, or the target duration is far above the segments', the target says nothing of it: three
     segments of 1 s after one of 8 s, in a playlist of three, would come and go between two loads.
     """
-    return len(durations) * min(durations, default=LONGEST)
+    return len(durations) * min(durations) if durations else LONGEST
 
 
 def search(tries: int, outcome: Outcome, new: int, window: int) -> tuple[int, float]:

@@ -34,7 +34,7 @@ def test_one_that_did_not_change_after_half_of_it() -> None:
 
 
 def test_one_whose_segments_soon_leave_it_before_half_of_them_can_have_left() -> None:
-    assert stay_of([8.0, 1.0, 2.0]) == 3.0
+    assert (stay_of([8.0, 1.0, 2.0]), stay_of([])) == (3.0, LONGEST)
     assert next_load("unchanged", 10.0, newest=2.0, stay=stay_of([2.0, 2.0, 2.0])) == 3.0
     assert next_load("changed", 8.0, newest=8.0, stay=stay_of([1.0, 2.0, 8.0])) == 1.5
     assert next_load("unchanged", 8.0, stay=stay_of([0.1])) == SHORTEST
