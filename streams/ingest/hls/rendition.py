@@ -65,6 +65,7 @@ class Rendition:
         saved = services.restore(stream)
         self.status = Status(stream.stream_id, stream.rendition, without_secrets(self._urls[0]))
         self._from: str | None = None
+        self._is_complete = False
         if saved is not None:
             self.status.position = saved.position
             self._from = self._urls[0] if saved.source == self.status.source else saved.source
@@ -146,8 +147,8 @@ class Rendition:
             self._show("ended")
             if not self._once:
                 self._trouble(False)  # the next stream may have playlists of other names
-            # Numbers that go back after the end are a stream that begins again: look before they are where they were.
-            return "unchanged" if after.loads_back else "ended"
+            # Numbers that go back after the end, or a list that is empty, are a stream that begins again: look soon.
+            return "unchanged" if after.loads_back or not self._is_complete else "ended"
         if now - status.changed > STALE_TARGETS * status.target:
             reason = f"no new segment for {now - status.changed:.1f} s, and the target duration is {status.target:g} s"
             self._show("stale", reason, since=status.changed)
@@ -180,6 +181,7 @@ class Rendition:
         if events or (before.epoch, before.number, before.ended) != (after.epoch, after.number, after.ended):
             await self._services.publish(self.stream, events, SavedPosition(after, without_secrets(url)))
         status.move(after, events)
+        self._is_complete = playlist.ended
         status.target = playlist.target
         self._find(notes, announced=bool(events))
         durations = [segment.duration for segment in playlist.segments]

@@ -54,8 +54,8 @@ def step(
     _check(position, playlist, notes)
     # An empty list says nothing of numbers: packagers, and caches that cut, send one in mid-stream.
     empty = not playlist.segments and playlist.next_number == playlist.first
-    if position.number is not None:
-        went_back = not empty and (newest < position.number or _is_of_before(position, playlist))
+    if position.number is not None and not empty:
+        went_back = newest < position.number or _is_of_before(position, playlist)
         if went_back and not _restarted(position, playlist):
             notes.counts["backsteps"] += 1
             return replace(position, loads_back=position.loads_back + 1), [], notes
@@ -76,7 +76,8 @@ def step(
             events = [position.last.model_copy(update={"ended": True})]
     if events:
         position = replace(position, last=events[-1])
-    return replace(position, ended=playlist.ended), events, notes
+    # An encoder that starts begins with an empty list: the end of before is what tells of its first segment that it is new.
+    return replace(position, ended=playlist.ended or (empty and position.ended)), events, notes
 
 
 def _check(position: Position, playlist: MediaPlaylist, notes: Notes) -> None:

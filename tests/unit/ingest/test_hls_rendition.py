@@ -14,6 +14,7 @@ from aiohttp import web
 from streams.events import SegmentEvent
 from streams.ingest.base import Position, SavedPosition, Services, Stream, Times
 from streams.ingest.hls.rendition import Rendition
+from streams.ingest.positions import from_bytes, to_bytes
 from streams.ingest.states import SourceState
 from streams.media.read import Answer, Reader
 from tests.support.origin import Origin
@@ -138,6 +139,16 @@ async def test_an_end_is_looked_at_now_and_then_and_the_last_segment_says_so(ori
     assert [(event.uri[-4:], event.ended) for event in clock.published] == [("3.ts"[-4:], False), ("3.ts", True)]
     assert len({event.segment_id for event in clock.published}) == 1
     assert (rendition.status.state, rendition.status.announced) == ("ended", 1)
+
+
+async def test_a_stream_that_begins_again_with_an_empty_list_has_all_its_segments(origin: Origin, reader: Reader) -> None:
+    clock = Turned()
+    origin.script("/live.m3u8", playlist(5, 4, "#EXT-X-ENDLIST"), playlist(0, 0), playlist(0, 0), playlist(0, 1), playlist(0, 2))
+    rendition = Rendition(Stream("news"), [origin.url("/live.m3u8")], clock.services(reader))
+    assert await follow(rendition, clock, 5) == [10.0, 1.0, 1.0, 1.0, 2.0]
+    assert clock.files == ["5", "6", "7", "8", "0", "1"]
+    for saved in clock.positions:
+        assert from_bytes(to_bytes(Stream("news"), saved))[1] == saved
 
 
 async def test_numbers_that_go_back_after_the_end_are_looked_at_soon(origin: Origin, reader: Reader) -> None:
