@@ -17,7 +17,7 @@ TOO_MUCH_ADDRESSED = f"the addresses of its segments have more than {MOST_ADDRES
 
 _PART = r"[A-Za-z0-9_-][A-Za-z0-9._~%-]*+"
 _PLAIN = re.compile(rf"{_PART}(?:/{_PART})*+(?:\?[A-Za-z0-9._~%=&/:+-]++)?")
-_PLAIN_BASE = re.compile(rf"(https?://[A-Za-z0-9.:-]+/(?:{_PART}/)*+)(?:{_PART})?(?:\?.*)?", re.DOTALL)
+_PLAIN_BASE = re.compile(rf"(https?://(?:[^/?#@]++@)?[A-Za-z0-9.:-]+/(?:{_PART}/)*+)(?:{_PART})?(?:\?.*)?", re.DOTALL)
 """A relative address without dots or slashes to resolve, and an address of which it replaces what follows the last slash."""
 
 
