@@ -111,7 +111,7 @@ async def bare_loop(broker: str, count: int, batch: int) -> None:
 
 def measure_bare(broker: str, count: int, media: Path, batch: int) -> float:
     """Events per second of the bare loop, on new topics."""
-    say(f"the bare loop, {batch} answers acknowledged together")
+    say("the bare loop, in batches" if batch > 1 else "the bare loop, one by one")
     fill(broker, count, media)
     asyncio.run(bare_loop(broker, count, batch))
     return rate(broker, count)
