@@ -7,7 +7,7 @@ import aiohttp
 from streams.errors import MediaError
 from streams.media.checks import RefusedAddressError
 from streams.media.ranges import Range
-from streams.media.shown import printable
+from streams.media.shown import one_line
 from streams.media.uri import Uri
 
 
@@ -36,7 +36,7 @@ def check_status(status: int, uri: Uri, byte_range: Range | None, if_absent: str
 def words_of(error: Exception) -> str:
     """An error of aiohttp for people. The text of an answer that is no HTTP has the URL in it, with its signature."""
     text = error.message if isinstance(error, aiohttp.ClientResponseError) else str(error)
-    return printable(text or type(error).__name__)
+    return one_line(text or type(error).__name__)
 
 
 def refusal_behind(error: BaseException | None) -> MediaError | None:

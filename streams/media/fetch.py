@@ -26,7 +26,7 @@ from streams.media.checks import path_under_roots
 from streams.media.client import CHUNK, Client, body_of
 from streams.media.decryption import KEY_BYTES, KeyCache, decrypt
 from streams.media.ranges import Range
-from streams.media.shown import printable
+from streams.media.shown import one_line
 from streams.media.uri import SCHEMES, Uri, parse, refusal
 from streams.media.videos import check_file
 
@@ -226,7 +226,7 @@ class Fetcher:
     def _copy(self, path: Path, byte_range: Range | None, out: BinaryIO) -> None:
         try:
             with path.open("rb") as file:
-                self._copy_open(file, byte_range, out, printable(str(path)))
+                self._copy_open(file, byte_range, out, one_line(str(path)))
         except OSError as error:
             raise MediaError(f"{path} cannot be read: {error.strerror}", kind="unreachable") from error
 

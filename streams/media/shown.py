@@ -18,7 +18,7 @@ def without_secrets(text: str) -> str:
     elif "@" in text and (authority or scheme.lower() != "file"):
         # A password may hold any character, so its end cannot be told. file:///a@b.ts has none: it names no host.
         return "the URI"
-    return printable(f"{scheme}{mark}{authority}{slash}{path}")
+    return one_line(f"{scheme}{mark}{authority}{slash}{path}")
 
 
 def shown_store(store: str) -> str:
@@ -26,7 +26,7 @@ def shown_store(store: str) -> str:
     return without_secrets(store) if "://" in store else store
 
 
-def printable(text: str) -> str:
+def one_line(text: str) -> str:
     """Text from outside for one line of a log: what is not printable is escaped; 300 characters at most."""
     shown = text[:SHOWN]
     if shown.isprintable():

@@ -19,7 +19,7 @@ from yarl import URL
 
 from streams.addresses import bracketed
 from streams.errors import MediaError
-from streams.media.shown import printable, without_secrets
+from streams.media.shown import one_line, without_secrets
 
 SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*):(.*)", re.DOTALL)
 AUTHORITY_END = re.compile(r"[/?#]")
@@ -80,7 +80,7 @@ class Uri:
         """The URI for logs and messages: without its query, which may hold a signature; 300 characters at most."""
         if self.scheme not in SCHEMES:
             return without_secrets(str(self))
-        return printable(f"{self.scheme}://{self.authority.rpartition('@')[2]}{self.path}")
+        return one_line(f"{self.scheme}://{self.authority.rpartition('@')[2]}{self.path}")
 
     def url(self) -> URL:
         """The URL that aiohttp requests. It is built from the parts, so no other parser reads the text again."""
