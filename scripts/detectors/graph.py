@@ -66,7 +66,7 @@ class GraphMaker:
             if operator.name == "PAD":
                 self._pad_later(operator)
                 continue
-            if operator.name == "RESIZE_BILINEAR" and self._may_wait([one for one in operators if result in one.inputs]):
+            if operator.name == "RESIZE_BILINEAR" and self._may_wait([reader for reader in operators if result in reader.inputs]):
                 self._enlarged_later[result] = operator
                 continue
             make = self._operators.get(operator.name)

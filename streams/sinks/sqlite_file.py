@@ -187,8 +187,8 @@ def prune(connection: sqlite3.Connection, before: float, limit: int) -> int:
         return 0
     old = "select id from answers where id < ? order by id limit ?"
     series = connection.execute(f"delete from answers where id in ({old}) returning series", (end, limit)).fetchall()  # noqa: S608
-    for one in set(series):
-        connection.execute("delete from series where id = ?1 and not exists (select 1 from answers where series = ?1)", one)
+    for row in set(series):
+        connection.execute("delete from series where id = ?1 and not exists (select 1 from answers where series = ?1)", row)
     if len(series) < limit:
         connection.execute("delete from marks where first_id < ?", (end,))
     return len(series)

@@ -49,7 +49,7 @@ def deep_segments(scores: list[NDArray[np.float64]]) -> list[NDArray[np.bool_]]:
 
 def compare(days: float) -> tuple[float, dict[str, Evaluation]]:
     """The share that went deep, and what each detector found. days: of all streams together."""
-    ladders = [one for ladder in load_ladders() for one in ladder.by_framing()]
+    ladders = [framing for ladder in load_ladders() for framing in ladder.by_framing()]
     streams = [make_stream(ladder, days / len(ladders), np.random.default_rng([7, at])) for at, ladder in enumerate(ladders)]
     looked = deep_segments([scores for scores, _ in streams])
     found: dict[str, Evaluation] = {}

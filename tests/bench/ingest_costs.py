@@ -17,8 +17,8 @@ from dataclasses import replace
 import uvloop
 
 from streams.events import INGEST_STATE_TOPIC, SEGMENTS_TOPIC, SegmentEvent
-from streams.ingest.hls.rendition import Rendition, SavedPosition, Services
-from streams.ingest.hls.tracker import Stream
+from streams.ingest.base import SavedPosition, Services, Stream
+from streams.ingest.hls.rendition import Rendition
 from streams.ingest.positions import to_bytes
 from streams.ingest.publisher import KafkaSender, Messages
 from streams.kafka.connection import Connection

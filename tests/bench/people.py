@@ -59,7 +59,7 @@ def _from_package(row: dict[str, str], temporary: Path) -> bytes:
         folder.mkdir()
         subprocess.run(["npm", "pack", wanted, "--silent"], cwd=folder, check=True, stdout=subprocess.DEVNULL)
     with tarfile.open(next(folder.glob("*.tgz"))) as package:
-        member = next((one for one in package if one.name.partition("/")[2] == row["path"]), None)
+        member = next((entry for entry in package if entry.name.partition("/")[2] == row["path"]), None)
         content = package.extractfile(member) if member is not None else None
         if content is None:
             raise ValueError(f"{row['file']}: {wanted} has no {row['path']}")

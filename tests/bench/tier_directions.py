@@ -77,12 +77,14 @@ def halves_of(folder: Path, sources: list[Path], most: int) -> list[Halves]:
 
 def directions_of(streams: Sequence[Halves]) -> dict[str, dict[str, float]]:
     """For each kind of damage the weights of differences in usual ones; of two unchanged segments the sum's variance is 1."""
-    unchanged = np.concatenate([_in_usual(one.before[a] - one.before[:a]) for one in streams for a in range(1, len(one.before))])
+    unchanged = np.concatenate(
+        [_in_usual(stream.before[a] - stream.before[:a]) for stream in streams for a in range(1, len(stream.before))]
+    )
     covariance = unchanged.T @ unchanged / len(unchanged)
     shrunk = (1 - SHRINK) * covariance + SHRINK * np.diag(np.diag(covariance)) + FLOOR * np.eye(len(covariance))
     directions = {}
     for kind, events in KINDS.items():
-        sizes = [_mean_change([one for one in streams if one.event == event]) for event in events]
+        sizes = [_mean_change([stream for stream in streams if stream.event == event]) for event in events]
         mean = np.mean([change / np.linalg.norm(change) for change in sizes], axis=0)
         weights = np.linalg.solve(shrunk, mean)
         weights /= np.sqrt(weights @ covariance @ weights)
@@ -92,7 +94,7 @@ def directions_of(streams: Sequence[Halves]) -> dict[str, dict[str, float]]:
 
 def _mean_change(streams: Sequence[Halves]) -> FloatArray:
     """The mean difference that an event makes, in usual differences."""
-    changes = [_in_usual(one.after - np.nanmean(one.before, axis=0)) for one in streams]
+    changes = [_in_usual(stream.after - np.nanmean(stream.before, axis=0)) for stream in streams]
     return np.asarray(np.mean(np.concatenate(changes), axis=0), np.float64)
 
 

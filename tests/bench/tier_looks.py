@@ -69,7 +69,7 @@ class Stream:
     @property
     def change(self) -> float:
         """By how many points the event changed the quality."""
-        return fmean(one.score for one in self.after) - fmean(one.score for one in self.before) if self.after else 0.0
+        return fmean(look.score for look in self.after) - fmean(look.score for look in self.before) if self.after else 0.0
 
     @property
     def is_changed(self) -> bool:

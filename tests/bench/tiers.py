@@ -161,15 +161,15 @@ def usual_differences(streams: Sequence[Stream]) -> dict[str, float]:
 
 def row(title: str, played: Sequence[Played]) -> str:
     """A row of the table."""
-    steady = sum(one.steady for one in played)
-    changed = [one for one in played if one.stream.is_changed]
-    missed = [one for one in changed if one.delay is None or one.delay >= IN_TIME]
-    delays = [one.delay for one in changed if one.delay is not None]
-    full = sum(one.steady_full for one in played) / max(1, steady)
-    errors = [abs(error) for one in played for error in one.errors or []]
+    steady = sum(run.steady for run in played)
+    changed = [run for run in played if run.stream.is_changed]
+    missed = [run for run in changed if run.delay is None or run.delay >= IN_TIME]
+    delays = [run.delay for run in changed if run.delay is not None]
+    full = sum(run.steady_full for run in played) / max(1, steady)
+    errors = [abs(error) for run in played for error in run.errors or []]
     return (
         f"| {title} | {len(played)} | {len(changed)} | {len(missed)} | {f'{median(delays):g}' if delays else '-'} | "
-        f"{100 * full:.1f} % | {sum(one.cost for one in played) / sum(one.segments for one in played):.3f} | "
+        f"{100 * full:.1f} % | {sum(run.cost for run in played) / sum(run.segments for run in played):.3f} | "
         f"{fmean(errors) if errors else 0:.1f} |"
     )
 
@@ -183,8 +183,8 @@ def report(streams: Sequence[Stream], limits: TierLimits) -> Iterator[str]:
     )
     yield "|---|---|---|---|---|---|---|---|"
     kinds: dict[str, list[Played]] = {}
-    for one in played:
-        kinds.setdefault(f"{one.stream.happens}, {one.stream.height} lines", []).append(one)
+    for run in played:
+        kinds.setdefault(f"{run.stream.happens}, {run.stream.height} lines", []).append(run)
     for kind, of_kind in kinds.items():
         yield row(kind, of_kind)
     yield row("all", played)
@@ -200,12 +200,12 @@ def facts_of(streams: Sequence[Stream]) -> Iterator[str]:
         f"{100 * np.mean(apart > CHANGED):.1f} % by more than {CHANGED:g}."
     )
     for height in sorted({stream.height for stream in streams}):
-        looks = [one for stream in streams if stream.height == height for one in (*stream.before, *stream.after)]
-        decode = fmean(one.decode_s for one in looks)
+        looks = [look for stream in streams if stream.height == height for look in (*stream.before, *stream.after)]
+        decode = fmean(look.decode_s for look in looks)
         yield (
-            f"At {height} lines, in full decodes: packets {fmean(one.headers_s for one in looks) / decode:.3f}, "
-            f"with the keyframe {fmean(one.keyframe_s for one in looks) / decode:.3f}, "
-            f"a full look {fmean(one.full_s for one in looks) / decode:.2f}."
+            f"At {height} lines, in full decodes: packets {fmean(look.headers_s for look in looks) / decode:.3f}, "
+            f"with the keyframe {fmean(look.keyframe_s for look in looks) / decode:.3f}, "
+            f"a full look {fmean(look.full_s for look in looks) / decode:.2f}."
         )
 
 

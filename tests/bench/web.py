@@ -194,17 +194,17 @@ def table(results: list[Result]) -> list[str]:
         " | main thread | heap | nodes |",
         "|---|---|---|---|---|---|---|---|---|",
     ]
-    for one in results:
+    for result in results:
         cells = (
-            one.name,
-            str(one.fps),
-            f"{one.frame_p50}, {one.frame_p99} ms",
-            f"{one.long_tasks} ({one.longest_task:.0f} ms)",
-            f"{one.message_p50}, {one.message_p99} ms",
-            f"{one.event_p50:.0f}, {one.event_p95:.0f} ms",
-            f"{one.main_thread} ms/s",
-            f"{one.heap} MB",
-            str(one.nodes),
+            result.name,
+            str(result.fps),
+            f"{result.frame_p50}, {result.frame_p99} ms",
+            f"{result.long_tasks} ({result.longest_task:.0f} ms)",
+            f"{result.message_p50}, {result.message_p99} ms",
+            f"{result.event_p50:.0f}, {result.event_p95:.0f} ms",
+            f"{result.main_thread} ms/s",
+            f"{result.heap} MB",
+            str(result.nodes),
         )
         lines.append(f"| {' | '.join(cells)} |")
     return lines

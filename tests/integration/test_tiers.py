@@ -123,13 +123,13 @@ def test_glances_and_full_looks_while_workers_come_and_go(kafka: KafkaServer, tm
         for score in of_stream.values():
             if score.tier == "glance":
                 glances += 1
-                rested = [one for one in again[score.rests_on or ""] if (one.tier, one.score) == ("full", score.score)]
+                rested = [full for full in again[score.rests_on or ""] if (full.tier, full.score) == ("full", score.score)]
                 assert rested
                 assert rested[0].sequence < score.sequence
         damaged = [of_stream[sequence] for sequence in range(STEADY, STEADY + DEGRADED)]
         seen = next((number for number, score in enumerate(damaged) if score.tier == "full"), DEGRADED)
         # Where the packets are as they were, the keyframe of every third segment shows the damage.
-        assert seen < TierLimits().seen, (stream, [(one.tier, one.tier_reason) for one in of_stream.values()])
+        assert seen < TierLimits().seen, (stream, [(answer.tier, answer.tier_reason) for answer in of_stream.values()])
         assert [score.tier for score in damaged[seen : seen + 2]] == ["full", "full"]
         # They go on while an alert is open; a worker that takes the stream over now begins anew, and may glance at the damage.
         looked_at = {score.segment_id for score in damaged[seen:] if score.tier == "full"}

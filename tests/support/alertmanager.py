@@ -54,7 +54,13 @@ def silence_server() -> Iterator[SilenceServer]:
         def do_GET(self) -> None:
             wanted = dict(map(_matcher, parse_qs(self.path.partition("?")[2])["filter"]))
             silences = server.silences.values()
-            self._answer([one for one in silences if all(wanted[it["name"]] == it["value"] for it in one.get("matchers", ()))])
+            self._answer(
+                [
+                    silence
+                    for silence in silences
+                    if all(wanted[matcher["name"]] == matcher["value"] for matcher in silence.get("matchers", ()))
+                ]
+            )
 
         def do_POST(self) -> None:
             body = self.rfile.read(int(self.headers["Content-Length"]))

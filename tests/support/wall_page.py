@@ -21,7 +21,8 @@ from pathlib import Path
 from streams.web.access.gate import AccessOptions, Gate
 from streams.web.access.limits import WebLimits
 from streams.web.access.tokens import Tokens
-from tests.support.fleet import Channel, Fleet, Incident, serve_fleet
+from tests.support.fleet import Fleet, serve_fleet
+from tests.support.fleet_content import Channel, Incident
 
 HOSTILE_IDS = (
     "<img src=x onerror=alert(1)>",

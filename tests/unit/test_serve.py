@@ -7,13 +7,13 @@ from typing import Any
 
 import pytest
 
+from scorer.remote.serve import listen
 from streams.cli import serve as command
 from streams.errors import ModelError, SettingsError
 from streams.life import Life
 from streams.ports import free_port
 from streams.serve import ModelLoader, ray_app, replica_token, run_serve, run_serve_on_ray, serve_token
 from streams.settings import Settings
-from tests.support.served import listen
 from tests.unit.scoring.test_app import has_ipv6
 
 LIFE = Life("scorer", "text")

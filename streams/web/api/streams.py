@@ -50,7 +50,9 @@ async def stream(call: Call) -> web.Response:
             **item_of(live.row(stream, call.now)),
             "renditions": [rendition_of(rendition, live.courses, call.now) for rendition in renditions],
             "open_alerts": [alert_entry(live, alert) for alert in stream.alerts.values()],
-            "last": [score.model_dump(mode="json", exclude_none=True) for one in renditions if (score := _whole(one.last))],
+            "last": [
+                score.model_dump(mode="json", exclude_none=True) for rendition in renditions if (score := _whole(rendition.last))
+            ],
         }
     )
 

@@ -380,8 +380,8 @@ def test_a_rendition_whose_clock_is_days_behind_the_others_is_kept_while_it_live
     state, alerts = StreamState("channel"), []
     for place in range(80):
         score = make_score(place, 70, black=float(20 <= place < 40), rendition="480p")
-        for one in (shifted(score, -3 * DAY), score.model_copy(update={"rendition": "720p"})):
-            state, new_alerts = step(from_json(to_json(state)), one, LIMITS, written_at(place))
+        for strange in (shifted(score, -3 * DAY), score.model_copy(update={"rendition": "720p"})):
+            state, new_alerts = step(from_json(to_json(state)), strange, LIMITS, written_at(place))
             alerts += new_alerts
     states = {name: [alert.state for alert in alerts if alert.rendition == name] for name in ("480p", "720p")}
     assert states == {"480p": ["firing", "resolved"], "720p": ["firing", "resolved"]}

@@ -14,7 +14,7 @@ from streams.errors import BrokerError
 from streams.kafka import consumer as consumer_module
 from streams.kafka.connection import Connection
 from streams.kafka.consumer import Group, Member, Rebalance, poll_until, polled, read_to_end
-from streams.kafka.unreadable import Unreadable
+from streams.kafka.records import Unreadable
 
 AT = TopicPartition("scores", 0)
 
@@ -216,7 +216,7 @@ def test_a_reader_that_is_to_end_reads_what_is_there(end: int, polls: list[list[
     """Also where the brokers are slow to send it, and where the embedded one names the beginning of its last batch as the end."""
     done = threading.Event()
     done.set()
-    there = [number for one in polls for number in one]
+    there = [number for poll in polls for number in poll]
     assert list(poll_until(SlowConsumer(end, polls), done)) == there
 
 

@@ -60,7 +60,7 @@ class Model:
 
     def remove(self, key: Key, steps: int) -> None:
         """`fvq queue rm`, killed after so many of: the clip, the ratings, the message."""
-        queued = next((one for one in self.topic.refresh().examples() if one.clip_uri == self.uris.get(key)), None)
+        queued = next((example for example in self.topic.refresh().examples() if example.clip_uri == self.uris.get(key)), None)
         if queued is None:
             return
         self.wanted.discard(key)

@@ -57,7 +57,7 @@ async def test_the_clip_is_stored_and_queued(
     assert store.read(example.clip_uri) == clip_of(score)
     assert topic.refresh().examples() == store.examples() == [example]
     again = await ratings.keep(score, RATING.model_copy(update={"level": 3}))
-    assert [one.operator.level for one in topic.refresh().examples() if one.operator] == [3]
+    assert [example.operator.level for example in topic.refresh().examples() if example.operator] == [3]
     assert again.queued_at == example.queued_at
 
 

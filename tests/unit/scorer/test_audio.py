@@ -32,8 +32,8 @@ SPEECH_LIKE = f"{PINK},volume='if(lt(mod(t,1),0.6),1,0.02)':eval=frame"
 
 def heard(path: Path, window: float | None = None) -> list[AudioFacts]:
     facts = [clip.audio for _, clip in sample(path, SPEC, window)]
-    assert all(one is not None for one in facts)
-    return [one for one in facts if one is not None]
+    assert all(fact is not None for fact in facts)
+    return [fact for fact in facts if fact is not None]
 
 
 def measured(samples: np.ndarray, rate: int = 48_000, piece: int = 1000) -> Measured:
@@ -155,8 +155,8 @@ def test_each_window_of_a_file_has_its_own_sound(tmp_path: Path) -> None:
     gaps = f"{tone(-20)},volume='if(between(t,2,4),0,1)':eval=frame"
     for name in ("clip.mp4", "clip.ts", "clip.mkv"):
         facts = heard(make_sound(tmp_path / name, gaps, seconds=6), window=2.0)
-        assert [round(one.silent or 0.0, 1) for one in facts] == [0.0, 1.0, 0.0], name
-        assert [one.offset_ms is None for one in facts] == [False, True, True]
+        assert [round(fact.silent or 0.0, 1) for fact in facts] == [0.0, 1.0, 0.0], name
+        assert [fact.offset_ms is None for fact in facts] == [False, True, True]
         assert facts[0].loudness == pytest.approx(facts[2].loudness, abs=0.5)
 
 

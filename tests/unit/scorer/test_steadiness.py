@@ -46,7 +46,7 @@ def test_uneven_times_are_seen() -> None:
         for spread in (0.0, 0.005, 0.02, 0.08)
     ]
     for name in ("interval_spread", "interval_longest", "interval_uneven"):
-        values = [one[name] for one in unevenness]
+        values = [numbers[name] for numbers in unevenness]
         assert values == sorted(values), name
         assert values[-1] > values[0] + 0.3, name
 
@@ -57,7 +57,7 @@ def test_pictures_that_repeat_the_one_before_are_counted() -> None:
 
     steps = [repeating(count) for count in (0, 3, 10, 25)]
     for name in ("repeats", "repeat_longest", "change_spread", "bytes_dip"):
-        values = [one[name] for one in steps]
+        values = [numbers[name] for numbers in steps]
         assert values == sorted(values), name
         assert values[-1] > values[0], name
     assert steps[2]["repeats"] == 0.2

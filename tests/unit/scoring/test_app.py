@@ -222,7 +222,7 @@ def test_two_environments_on_one_machine_share_neither_fausts_id_nor_its_folders
     assert (staging.conf.id, staging.conf.datadir) == ("staging.fvq", tmp_path / "staging.faust")
     folders = [Path(app.conf.tabledir) for app in (plain, staging, production)]
     assert len(set(folders)) == 3
-    assert not any(one.is_relative_to(other) for one in folders for other in folders if one != other)
+    assert not any(folder.is_relative_to(other) for folder in folders for other in folders if folder != other)
     (topic,) = [topic for agent in staging.agents.values() for topic in agent.channel.topics]
     assert topic == "staging.video-segments"
     # Faust makes no topic of its own beside these: it has no tables and no leader's topic.

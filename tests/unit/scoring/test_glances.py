@@ -95,8 +95,8 @@ async def pipeline_of(
 
     async def answer(*messages: Message) -> list[SegmentScore | DeadLetter]:
         answered = await pipeline.finish(await pipeline.score(await pipeline.sample(messages)))
-        assert [one.message for one in answered] == list(messages)
-        return [one.answer for one in answered]
+        assert [row.message for row in answered] == list(messages)
+        return [row.answer for row in answered]
 
     try:
         yield answer
@@ -120,7 +120,7 @@ async def test_a_steady_stream_has_two_full_looks_and_then_glances_that_rest_on_
     assert tiers_of(answers) == [("full", "start"), ("full", "again"), *[("glance", None)] * 4]
     assert scorer.batches == [1, 1]
     full, last = answers[1], answers[-1]
-    assert {one.rests_on for one in answers[2:]} == {full.segment_id}
+    assert {score.rests_on for score in answers[2:]} == {full.segment_id}
     assert (last.score, last.level, last.level_probs, last.model) == (full.score, full.level, full.level_probs, full.model)
     assert last.uncertainty > full.uncertainty
     assert (last.faces, last.signals) == (full.faces, full.signals)
@@ -138,7 +138,7 @@ async def test_no_sound_is_heard_twice() -> None:
     assert tiers_of(answers) == [("full", "start"), ("full", "again"), *[("glance", None)] * 5]
     assert len(media.heard) == 5, "each glance once, also where its keyframe was decoded after its packets"
     assert ("150", True) in media.glances[3:]
-    assert [one.audio.silent for one in answers[2:]] == [0.5] * 5
+    assert [score.audio.silent for score in answers[2:]] == [0.5] * 5
 
 
 async def test_full_looks_after_glances_are_scored_in_batches_too(tmp_path: Path) -> None:
@@ -173,7 +173,7 @@ async def test_a_policy_that_is_read_again_during_glances_asks_for_full_looks(li
 async def test_a_low_score_is_never_rested_on() -> None:
     async with pipeline_of(Seen(), BrightnessScorer()) as answer:
         answers = await one_by_one(answer, [segment(number, 90) for number in range(12)])
-    assert {one.tier for one in answers} == {"full"}
+    assert {score.tier for score in answers} == {"full"}
     assert answers[-1].tier_reason == "alert"
 
 
@@ -187,7 +187,7 @@ async def test_a_backlog_in_one_batch_is_answered_in_order_and_rests_on_nothing_
     assert tiers_of(second) == [("full", "again"), *[("glance", None)] * 5]
     assert tiers_of(third)[:4] == [*[("glance", None)] * 3, ("full", "changed")]
     assert {tier for tier, _ in tiers_of(third)[4:]} == {"full"}
-    assert {one.rests_on for one in second[1:]} == {"s/6"}
+    assert {score.rests_on for score in second[1:]} == {"s/6"}
 
 
 async def test_segments_are_planned_in_their_order_also_where_they_are_fetched_out_of_it() -> None:
@@ -207,9 +207,9 @@ async def test_segments_that_are_shed_while_those_before_them_are_sampled_are_no
         await one_by_one(answer, [segment(number) for number in range(6)])
         media.slow = {f"s/{number}" for number in numbers[::6]} if slow else set()
         groups = [numbers[first : first + together] for first in range(0, len(numbers), together)]
-        answers = [one for group in groups for one in await answer(*[segment(number) for number in group])]
-    assert [one.status for one in answers] == ["skipped" if number % 3 else "scored" for number in numbers]
-    assert {one.tier for one in answers[::3]} == {"glance"}
+        answers = [score for group in groups for score in await answer(*[segment(number) for number in group])]
+    assert [score.status for score in answers] == ["skipped" if number % 3 else "scored" for number in numbers]
+    assert {score.tier for score in answers[::3]} == {"glance"}
 
 
 async def test_a_segment_that_is_shed_is_answered_before_those_that_came_before_it() -> None:
@@ -219,7 +219,7 @@ async def test_a_segment_that_is_shed_is_answered_before_those_that_came_before_
         media.slow, media.patience = {"s/3"}, 60.0
         slow = asyncio.create_task(answer(segment(3)))
         await asyncio.sleep(0)
-        assert [one.status for one in await answer(segment(4))] == ["skipped"]
+        assert [score.status for score in await answer(segment(4))] == ["skipped"]
         assert not slow.done()
         media.over.set()
         await slow
@@ -301,7 +301,7 @@ async def test_renditions_are_looked_at_by_themselves_and_a_due_full_look_comes(
     async with pipeline_of(Seen(), BrightnessScorer(), TierLimits(due=4)) as answer:
         high = await one_by_one(answer, [segment(number, rendition="720p") for number in range(8)])
         low = await one_by_one(answer, [segment(0, 120, rendition="360p")])
-    assert [one.tier_reason for one in high] == ["start", "again", None, None, None, "due", None, None]
+    assert [score.tier_reason for score in high] == ["start", "again", None, None, None, "due", None, None]
     assert low[0].tier_reason == "start"
 
 

@@ -15,8 +15,9 @@ from streams.cli.promote import promote
 from streams.cli.training import evaluate
 from streams.errors import BrokerError
 from training.evaluation import gate, report
+from training.evaluation.agreement import FIGURES
 from training.evaluation.gate import Verdict, table
-from training.evaluation.report import FIGURES, tables
+from training.evaluation.report import tables
 
 NAME = "old [/x] [red]a"
 

@@ -94,7 +94,9 @@ def test_the_blocks_that_are_not_frozen_are_trained_from_kept_pictures(
     data, dev = labels(tmp_path / "train", ["ann", "bob"]), labels(tmp_path / "dev", ["eve"])
     recipe = replace(SMALL, kept_pictures=True, frozen_blocks=2, encoder_learning_rate=1e-3)
     train(recipe, data, dev, tmp_path / "model", start=older)
-    before, after = (one.vision_model.blocks.state_dict() for one in (older.network, Start.load(tmp_path / "model").network))
+    before, after = (
+        network.vision_model.blocks.state_dict() for network in (older.network, Start.load(tmp_path / "model").network)
+    )
     moved = {int(name.split(".")[0]) for name, value in after.items() if not torch.equal(value, before[name])}
     assert moved == {2, 3, 4}
 

@@ -49,7 +49,7 @@ async def test_the_worst_stream_comes_first_and_pages_join(client: TestClient, s
         cursor = f"&cursor={page['next']}"
     assert {item["stream_id"] for item in seen} == set(seeded.live.streams)
     assert len(seen) == len(seeded.live.streams)
-    rows = {one.stream_id: one for one in seeded.live.rows(seeded.played + 2.0)}
+    rows = {row.stream_id: row for row in seeded.live.rows(seeded.played + 2.0)}
     ranks = [rows[item["stream_id"]].rank for item in seen]
     assert ranks == sorted(ranks)
     quiet = [item["smoothed"] for item in seen if rows[item["stream_id"]].rank == NO_ALERT and item["smoothed"] is not None]

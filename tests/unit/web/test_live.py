@@ -164,9 +164,9 @@ def test_the_worst_alert_that_nobody_has_seen_comes_first(kinds: list[str], seen
         if number in seen:
             live.set_ack(alert.alert_id, make_ack(alert))
     rows = sorted(live.rows(START + 2), key=Row.worst_first)
-    unseen = [one for one in rows if not one.acked]
+    unseen = [row for row in rows if not row.acked]
     assert rows[: len(unseen)] == unseen, "what somebody has seen stands after what nobody has"
-    ranks = [URGENCY.index(live.alerts[one.alerts[0]].kind) for one in unseen]
+    ranks = [URGENCY.index(live.alerts[row.alerts[0]].kind) for row in unseen]
     assert ranks == sorted(ranks)
 
 

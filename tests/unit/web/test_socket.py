@@ -50,7 +50,7 @@ async def test_a_snapshot_comes_first_then_frames_without_a_gap(client: TestClie
         assert first["type"] == "snapshot"
         assert first["states"] == list(STATES)
         assert {len(column) for column in first["streams"].values()} == {len(seeded.live.streams)}
-        assert {entry["alert"]["alert_id"] for entry in first["alerts"]} == {one.alert_id for one in seeded.live.firing()}
+        assert {entry["alert"]["alert_id"] for entry in first["alerts"]} == {alert.alert_id for alert in seeded.live.firing()}
         expected = first["n"]
         kinds = set()
         played = seeded.played

@@ -136,7 +136,8 @@ def test_a_picture_from_the_future_is_followed_by_those_of_now() -> None:
     for number in range(1, 4):
         take_picture(live, number, score=10)
     kept = pictures(live)
-    assert [one.segment_id for one in (kept.last, kept.first_bad, kept.good_before) if one is not None] == ["s3", "s1", "s0"]
+    shown = (kept.last, kept.first_bad, kept.good_before)
+    assert [picture.segment_id for picture in shown if picture is not None] == ["s3", "s1", "s0"]
 
 
 @pytest.mark.parametrize("by", [60.0, 3600.0, 86400.0])
