@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from scorer.sampling.bitstream.facts import Bitstream
 from scorer.sampling.bitstream.quantisers import Quantisers
-from scorer.sampling.clock import LONGEST_GAP
+from scorer.sampling.clock import LONGEST_GAP, RunningClock
 from scorer.sampling.rates import SHORTEST_STEP
 from scorer.sampling.sorts import median
 
@@ -21,6 +21,17 @@ FEW_BYTES = 1 / 8
 
 FEW_STEPS_BACK = 0.1
 """Where at most this share of the steps goes back, the clock has jumped there; more are guesses of the demuxer."""
+
+TICKS = 90_000
+"""Ticks a second of the clock on which jumps are mended."""
+
+
+@dataclass
+class _Stamped:
+    """The stamps of a packet, ticks."""
+
+    pts: int | None
+    dts: int | None
 
 
 @dataclass
@@ -96,11 +107,24 @@ def duration_of(packets: Packets) -> float:
     """Seconds for which the pictures are shown, over 0. Jumps of the clock and the last picture count as a usual step."""
     count = len(packets.sizes)
     steps = np.diff(_stamps(packets.decoded_at, packets.shown_at))
+    # A muxer may have repaired stamps after a stray one, by steps of single ticks. Guesses of a demuxer would mislead the clock.
+    if None not in packets.decoded_at and np.any(steps > LONGEST_GAP):
+        steps = np.diff(np.sort(_on_running_clock(packets)))
     good = steps[(steps >= 0) & (steps <= LONGEST_GAP)]
     usual = float(median(good)) if len(good) else packets.step
     if not SHORTEST_STEP <= usual <= LONGEST_GAP:
         return count * packets.step
     return float(good.sum()) + usual * (count - len(good))
+
+
+def _on_running_clock(packets: Packets) -> list[float]:
+    """When the pictures are shown, s, on the clock by which the sampler shows them, as far as stamps tell."""
+    clock = RunningClock(round(packets.step * TICKS), round(LONGEST_GAP * TICKS))
+    stamped = (
+        _Stamped(*(None if stamp is None else round(stamp * TICKS) for stamp in stamps))
+        for stamps in zip(packets.shown_at, packets.decoded_at, strict=True)
+    )
+    return [packet.pts / TICKS for packet in clock.packets(stamped) if packet.pts is not None]
 
 
 def _deviation(values: NDArray[np.float64]) -> float:

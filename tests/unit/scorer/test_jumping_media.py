@@ -9,6 +9,7 @@ import pytest
 
 from scorer.sampling import probe, sample
 from scorer.sampling.decode import open_video
+from scorer.sampling.glance import glance
 from scorer.spec import SamplerSpec
 from tests.support.jumping import JUMPING, make_jumping, steady_twin
 from tests.support.media import ffmpeg
@@ -109,3 +110,11 @@ def test_a_size_that_changes_after_a_sampled_picture_is_no_movement(folder: Path
     ((_, clip),) = sample(make_jumping(folder, "resized.ts"), SamplerSpec(frames=50, portrait_frames=0, face_frames=0))
     assert np.isfinite(clip.statistics).all()
     assert 0 < clip.face_summary.area < 1
+
+
+@pytest.mark.parametrize("name", JUMPING)
+def test_a_glance_and_a_full_look_tell_one_rate(folder: Path, name: str) -> None:
+    path = make_jumping(folder, name)
+    ((_, clip),) = sample(path, SPEC)
+    assert clip.bitstream is not None
+    assert glance(path).bitstream.fps == pytest.approx(clip.bitstream.fps, rel=0.02)
