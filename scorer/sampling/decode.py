@@ -98,11 +98,11 @@ class Video:
         self.is_timed = can_be(head, stated, coded)
         if not self.is_timed:
             self._has_clock, self._first = False, 0.0
-            self._step = step_of(coded) or self._step
         if not self._has_clock or not self._knows_order:
             self._references_only = False  # pictures are counted, so none may be left out
             self._stream.codec_context.skip_frame = "DEFAULT"
         if not self._has_clock:
+            self._step = step_of(coded) or self._step  # FFmpeg states 25 for every raw stream of H.264 and HEVC
             self._reopen()
 
     def _open(self) -> None:

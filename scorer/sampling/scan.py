@@ -81,6 +81,8 @@ def _scan(file: BinaryIO, containers: list[Any], sound: bool) -> Scan:
     if not packets.sizes:
         raise MediaError("the file has a video stream but no picture in it; was it cut off?", kind="empty")
     context = first.codec_context
+    if all(time is None for time in packets.shown_at):
+        packets.step = step_of(context.framerate) or packets.step  # as the sampler does
     facts = bitstream_of(packets, context.codec.canonical_name, context.width, context.height)
     return Scan(facts, _heard(audio, packets) if sound else None, key, context, first.sample_aspect_ratio)
 

@@ -11,12 +11,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from scorer.sampling import probe, sample
+from scorer.sampling.glance import glance
 from scorer.sampling.rates import Head, can_be, step_of
 from scorer.spec import SPECIFICATIONS, SamplerSpec
 from streams.errors import MediaError
 from streams.ingest.files import Source, cut
 from tests.support.forged import FORGED, make_forged
 from tests.support.jumping import make_jumping
+from tests.support.media import make_clip
 
 SPEC = SamplerSpec(portrait_frames=0)
 LEAN = replace(SPECIFICATIONS["middle"], portrait_frames=0)
@@ -82,3 +84,16 @@ def test_any_head_is_judged(stamps: list[float], all_keys: bool, stated: float, 
 @pytest.mark.parametrize("rate", [None, 0.0, 0.01, 1001.0, 2.0**31])
 def test_a_rate_that_cannot_be_is_none(rate: float | None) -> None:
     assert step_of(rate) is None
+
+
+@pytest.mark.parametrize("name", ["clip.h264", "clip.hevc"])
+@pytest.mark.parametrize("fps", [12.5, 30, 50])
+def test_a_raw_stream_has_the_rate_of_its_bit_stream(tmp_path: Path, name: str, fps: float) -> None:
+    codec = ("-c:v", "libx264") if name.endswith("h264") else ("-c:v", "libx265", "-x265-params", "log-level=none:pools=1")
+    path = make_clip(tmp_path / name, 96, 64, 2.0, fps, options=(*codec, "-pix_fmt", "yuv420p"))
+    first, second = sample(path, SPEC, 1.0)
+    assert [(window.start, window.duration) for window, _ in (first, second)] == [(0, 1), (1, pytest.approx(1))]
+    ((_, whole),) = sample(path, SPEC)
+    assert whole.bitstream is not None
+    assert (whole.info.fps, whole.bitstream.fps, glance(path).bitstream.fps) == pytest.approx((fps, fps, fps))
+    assert probe(path).duration == pytest.approx(2)
