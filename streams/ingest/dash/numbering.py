@@ -40,7 +40,8 @@ def announce(
     since = micros_of(anchor) if anchor is not None else 0
     first_new = _first_new(position, window.segments, since) if anchor is not None else 0
     moved = anchor is not None and position.anchor is not None and abs((anchor - position.anchor).total_seconds()) > SAME_ANCHOR
-    restarted = moved and first_new == 0 and bool(window.segments) and position.number is not None
+    begins_anew = position.ended and not window.complete  # what is missing after an end was never made
+    restarted = (moved or begins_anew) and first_new == 0 and bool(window.segments) and position.number is not None
     if restarted:
         position = replace(position, epoch=position.epoch + 1, loads_back=0, name="")
     # Segments that came by the clock may be later than the end that the last manifest tells: that is no old copy.

@@ -142,8 +142,9 @@ def _jumped(position: Position, playlist: MediaPlaylist) -> bool:
 
 def _overtook(position: Position, playlist: MediaPlaylist, now: datetime) -> bool:
     """Whether the encoder has restarted while nobody looked, and its numbers are where they were before, or further."""
-    if position.ended and not playlist.ended and playlist.first < position.first:
-        return True
+    assert position.number is not None
+    if position.ended and not playlist.ended and not position.first <= playlist.first <= position.number + 1:
+        return True  # what is missing after an end was never made
     clocks = position.clocks
     same = next((segment for segment in playlist.segments if segment.number == position.number), None)
     if same is None or same.date is None or clocks.dates is None or clocks.arrival is None:

@@ -1,4 +1,4 @@
-"""Packagers that correct `availabilityStartTime` by milliseconds in every manifest."""
+"""`availabilityStartTime` from manifest to manifest: packagers that correct it, and streams that begin again with it."""
 
 from __future__ import annotations
 
@@ -24,3 +24,13 @@ def test_the_first_segment_of_a_period_is_announced_once_where_the_anchor_moves(
             anchor = (ANCHOR + timedelta(milliseconds=move + 1)).isoformat().encode()
     assert files == ["b-0.m4s", "b-2000.m4s", "b-4000.m4s"]
     assert discontinuities == 0
+
+
+def test_what_is_missing_between_an_end_and_the_next_beginning_is_no_loss() -> None:
+    source, ended = Source(), 'mediaPresentationDuration="PT10S"'
+    source.load(manifest(period(video(timeline("t=0 d=2000 r=4")))), 10)
+    (last,) = source.load(manifest(period(video(timeline("t=0 d=2000 r=4"))), kind="static", attributes=ended), 12)
+    events = source.load(manifest(period(video(timeline("t=30000 d=2000 r=1")))), 34)
+    assert last.ended
+    assert [(event.sequence - last.sequence, (event.start - ANCHOR).total_seconds()) for event in events] == [(1, 30), (2, 32)]
+    assert (source.notes.counts["restarts"], source.notes.counts["lost"]) == (1, 0)

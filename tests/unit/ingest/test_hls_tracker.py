@@ -337,6 +337,16 @@ def test_the_end_is_said_with_the_last_segment_or_once_more_for_it() -> None:
     assert alone.numbers(playlist(1, 2)) == [2]
 
 
+def test_what_is_missing_between_an_end_and_the_next_beginning_is_no_loss() -> None:
+    source = Source()
+    (_, last) = source.load(playlist(0, 2, ended=True))
+
+    events = source.load(playlist(20, 2), 40)
+
+    assert [event.sequence for event in events] == [last.sequence + 1, last.sequence + 2]
+    assert (source.notes.counts["restarts"], source.notes.counts["lost"]) == (1, 0)
+
+
 def test_another_server_with_other_numbers_goes_on_by_the_dates() -> None:
     source = Source()
     source.load(playlist(100, 3, dates=NOW))
