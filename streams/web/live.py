@@ -58,7 +58,7 @@ rendition or for the whole stream."""
 
 @dataclass
 class Changes:
-    """What changed: ids of streams that have another row, of streams that are gone, and of alerts."""
+    """What changed: ids of streams that have another row, of streams that are gone (and perhaps there again), and of alerts."""
 
     streams: set[str] = field(default_factory=set)
     gone: set[str] = field(default_factory=set)
@@ -275,7 +275,6 @@ class Live:
             if len(self.streams) >= MOST_STREAMS:
                 self._forget(min(self.streams.values(), key=lambda known: known.received).id)
             stream = self.streams[stream_id] = Stream(stream_id)
-            self._changes.gone.discard(stream_id)
         return stream
 
     def _rendition(self, stream: Stream, name: str) -> Rendition:

@@ -61,14 +61,15 @@ class Feed:
             for stream_id in sorted(changes.streams)
             if stream_id in self.live.streams and (not self.labels or self.admits(self.live.streams[stream_id].labels))
         ]
-        gone = [stream_id for stream_id in changes.gone if stream_id in self._places]
+        gone = {stream_id for stream_id in changes.gone if stream_id in self._places}
         if self.labels:
             # A stream that lost the label has left this feed.
-            gone += [id for id in changes.streams if id in self._places and not self.admits(self.live.streams[id].labels)]
+            gone |= {id for id in changes.streams if id in self._places and not self.admits(self.live.streams[id].labels)}
+        # First what is gone: a stream that was forgotten and is there again begins anew, without its alerts of before.
+        frames = [streams] if (streams := self._streams_frame([], sorted(gone), now)) else []
         # A stream that comes back into the feed brings its alerts: browsers dropped them when it left.
         alerts = [*changes.alerts, *(id for row in rows if row.stream_id not in self._places for id in row.alerts)]
-        frames = []
-        if streams := self._streams_frame(rows, gone, now):
+        if streams := self._streams_frame(rows, [], now):
             frames.append(streams)
         if rows:
             frames.append(self._scores_frame(rows, now))

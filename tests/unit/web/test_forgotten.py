@@ -82,3 +82,18 @@ def test_a_stream_that_comes_back_into_a_feed_brings_its_alert() -> None:
         told.append([json.loads(text)["type"] for text in browsers.frames(live.changes(), START + number * SECONDS)])
     # The page drops the alerts of a stream that leaves.
     assert told == [["streams"], ["streams", "scores", "alert"], ["scores"]]
+
+
+def test_a_stream_that_is_there_again_at_once_is_first_gone_for_browsers(fallen: StreamState) -> None:
+    """As one that goes on while `fvq forget` deletes it: a browser drops the alerts of a stream that is gone."""
+    live = Live()
+    live.add_state("channel", fallen)
+    told = Feed(live, LabelFilter())
+    assert [entry["alert"]["stream_id"] for entry in json.loads(told.snapshot(START))["alerts"]] == ["channel"]
+    live.changes()
+    live.add_state("channel", None)
+    feed(live, [make_score(21, 80)])
+    gone, new, *rest = [json.loads(frame) for frame in told.frames(live.changes(), START + 21 * SECONDS)]
+    assert (gone["type"], gone["gone"], gone["add"]) == ("streams", [0], [])
+    assert (new["type"], new["gone"], [row["i"] for row in new["add"]]) == ("streams", [], [1])
+    assert "alert" not in {frame["type"] for frame in rest}
