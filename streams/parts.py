@@ -50,9 +50,8 @@ def connection(settings: Settings) -> Connection:
     from streams.kafka.connection import Connection
 
     if not settings.broker:
-        raise SettingsError(
-            "FVQ_BROKER", "is not set: name the Kafka servers as host:port, as in FVQ_BROKER=kafka-1:9092,kafka-2:9092"
-        )
+        reason = "is not set: name the Kafka servers as host:port, as in FVQ_BROKER=kafka-1:9092,kafka-2:9092"
+        raise SettingsError("FVQ_BROKER", reason)
     has_user = settings.kafka_security.startswith("SASL")
     return Connection(
         servers=settings.broker,
