@@ -31,6 +31,7 @@ from scorer.remote.replica import Limits
 from scorer.remote.serve import serve
 from scorer.remote.wire import MEDIA_TYPE, pack
 from scorer.spec import ClipScore, ModelId, ModelInput
+from streams.text import counted
 from tests.bench.progress import say
 from tests.support.cpu import cpu_seconds
 from tests.support.processes import PYTHON, ROOT, clean_environment
@@ -124,7 +125,7 @@ def measure_host(host: str, port: int, bare: float, rounds: int) -> list[Served]
     """All cases against one server."""
     rows = []
     for clients, clips in CASES:
-        say(f"{host}: {clients} clients, {clips} clips in a body")
+        say(f"{host}: {counted(clients, 'client')}, {counted(clips, 'clip')} in a body")
         body = pack(clips_of(clips), SPEC)
         requests = max(rounds, -(-LEAST_CLIPS // (clients * clips)))
         drive(port, 1, [body], 1)
@@ -202,7 +203,7 @@ def serve_sleeping() -> None:
 
 def layer_cpu(clients: int, clips: int) -> float:
     """CPU milliseconds of the server's process for each clip, with an engine that needs none."""
-    say(f"CPU of the serving layer: {clients} clients, {clips} clips in a body")
+    say(f"CPU of the serving layer: {counted(clients, 'client')}, {counted(clips, 'clip')} in a body")
     command = [PYTHON, "-m", "tests.bench.serve", "--sleeping"]
     with subprocess.Popen(command, cwd=ROOT, env=clean_environment(), stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
