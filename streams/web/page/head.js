@@ -17,7 +17,7 @@ export function drawHead(app) {
   const { fleet } = app;
   if (app.route.view !== "fleet") fleet.arrange(now());
   const counts = fleet.counts ?? { streams: 0, bad: 0, acked: 0, silent: 0 };
-  const parts = app.known ? [`${counts.streams.toLocaleString("en")} ${counts.streams === 1 ? "stream" : "streams"}`, `${counts.bad} bad`, `${counts.acked} acked`, `${counts.silent} without segments`] : [];
+  const parts = app.known ? [`${counts.streams.toLocaleString("en")} ${counts.streams === 1 ? "stream" : "streams"}`, `${counts.bad} bad`, `${counts.acked} acked`, `${counts.silent} down`] : [];
   writeParts(get("counts"), parts);
   setText(get("clock"), clock(now()));
   const alerts = [...fleet.alerts.values()].filter(({ ack }) => !ack).length;
