@@ -24,7 +24,7 @@ from scorer.sampling.rates import USUAL_STEP, Head, can_be, step_of
 from scorer.sampling.replay import REPLAYED_FORMATS, Replay
 from scorer.sampling.sizes import MAX_PIXELS, check_size
 from scorer.sampling.sound_parts import demuxed_with_sound
-from scorer.sampling.stamps import MEASURED_FORMATS, in_seconds, place_of, seconds_of, shown_at, tells_order
+from scorer.sampling.stamps import MEASURED_FORMATS, fine_tick, in_seconds, on_ticks, place_of, seconds_of, shown_at, tells_order
 from scorer.sampling.tracks import shown_video
 from scorer.sampling.transport import HEAD_BYTES
 
@@ -109,6 +109,7 @@ class Video:
         self._skip, self._is_steady = 0, False
         self.audio.restart()
         self._open_part(self._parts.video[0])
+        self._tick = fine_tick(self._stream.time_base) if self.changes else self._stream.time_base
         is_kept = not self.changes and self._container.format.name in REPLAYED_FORMATS
         self._replay = Replay(self._read()) if is_kept else None
 
@@ -120,7 +121,6 @@ class Video:
         self._containers.append(self._container)
         try:
             self._stream = self._checked_stream(head)
-            self._tick = self._stream.time_base
             self.audio.choose(self._container.streams.audio, self._stream, head)
         except MediaError:
             self.close()
@@ -300,8 +300,7 @@ class Video:
         return keyframes if (clock.jumped or self.changes) and keyframes.times else None
 
     def _clock(self) -> RunningClock:
-        ticks = 1 / self._stream.time_base
-        return RunningClock(round(self._step * ticks), int(self.longest_gap * ticks), self._knows_order)
+        return RunningClock(round(self._step / self._tick), round(self.longest_gap / self._tick), self._knows_order)
 
     def _on_clock(self) -> Iterator[Any]:
         """Packets on the running clock."""
@@ -326,7 +325,8 @@ class Video:
                     self._open_part(part)  # the parts before stay open: the clock holds packets of theirs
             except MediaError:
                 continue
-            yield from demuxed_with_sound(self._container, self._stream, self.audio, self._parts.sound, self._containers)
+            packets = demuxed_with_sound(self._container, self._stream, self.audio, self._parts.sound, self._containers)
+            yield from packets if self._stream.time_base == self._tick else on_ticks(packets, self._tick)
 
     def _decoded(self) -> Iterator[Any]:
         context = self._stream.codec_context

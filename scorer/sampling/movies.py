@@ -46,10 +46,26 @@ def movie_changes(file: BinaryIO) -> list[int]:
 
 
 def _descriptions(file: BinaryIO, start: int, end: int) -> list[bytes]:
-    """What the movie header between two places says of each track's codec, with the codec's configuration."""
+    """What the movie header between two places says of each track: its number, the ticks of its clock, and its codec with the
+    codec's configuration."""
     descriptions = []
-    for kind, inner, after in inside_boxes(file, start, end, b"trak", b"mdia", b"minf", b"stbl"):
-        if kind == b"stsd":
-            file.seek(inner)
-            descriptions.append(file.read(min(MOST_BYTES, after - inner)))
+    for kind, inner, after in inside_boxes(file, start, end, b"trak"):
+        if kind == b"tkhd":
+            descriptions.append(_number(file, inner))
+        elif kind == b"mdia":
+            descriptions += [_number(file, start) for kind, start, _ in inside_boxes(file, inner, after) if kind == b"mdhd"]
+            tables = inside_boxes(file, inner, after, b"minf", b"stbl")
+            descriptions += [_content(file, start, end) for kind, start, end in tables if kind == b"stsd"]
     return descriptions
+
+
+def _number(file: BinaryIO, start: int) -> bytes:
+    """The number that follows the two dates in a box's content: a track's own, or the ticks a second of its clock."""
+    file.seek(start)
+    content = file.read(24)
+    return content[20:24] if content[:1] == b"\x01" else content[12:16]
+
+
+def _content(file: BinaryIO, start: int, end: int) -> bytes:
+    file.seek(start)
+    return file.read(min(MOST_BYTES, end - start))

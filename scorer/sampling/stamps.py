@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Iterable, Iterator
 from fractions import Fraction
 from typing import Any
+
+FINEST = 90_000
+"""Ticks a second that tell the pictures of any rate apart."""
 
 MEASURED_FORMATS = {"mpegts", "mpeg"}
 """Containers without a stated duration: FFmpeg takes the difference of the last and the first stamp."""
@@ -15,6 +20,22 @@ UNORDERED = {"avi", "asf"}, {"h264", "hevc"}
 def in_seconds(stamp: int, tick: Fraction) -> float:
     """So many ticks of a clock as seconds: the value of `float(stamp * tick)`, without a `Fraction` for every packet."""
     return stamp * tick.numerator / tick.denominator
+
+
+def fine_tick(tick: Fraction) -> Fraction:
+    """A tick, s, or a whole part of it that is short enough for stamps of other clocks: some MP4 has 25 ticks a second."""
+    return tick / math.ceil(tick * FINEST)
+
+
+def on_ticks(packets: Iterable[Any], tick: Fraction) -> Iterator[Any]:
+    """The same packets, with their stamps in other ticks, s: the parts of a file may each have ticks of their own."""
+    for packet in packets:
+        ratio = packet.time_base / tick
+        packet.pts, packet.dts, packet.duration = (
+            None if stamp is None else round(stamp * ratio) for stamp in (packet.pts, packet.dts, packet.duration)
+        )
+        packet.time_base = tick
+        yield packet
 
 
 def seconds_of(packet: Any, stamp: int | None) -> float | None:

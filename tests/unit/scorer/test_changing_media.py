@@ -127,6 +127,23 @@ def test_joined_mp4_is_decoded_by_the_header_of_each_part(tmp_path: Path, flags:
         cut(Source("a", path), tmp_path / "cut", 1.0, probe)
 
 
+@pytest.mark.parametrize("scales", [(12800, 15360, 90000), (25, 30, 25)])
+def test_parts_of_joined_mp4_may_count_time_in_other_ticks(tmp_path: Path, scales: tuple[int, ...]) -> None:
+    parts = []
+    for number, (side, rate, scale) in enumerate(zip((64, 96, 64), (25, 30, 25), scales, strict=True)):
+        options = ("-bf", "0", "-pix_fmt", "yuv420p", "-video_track_timescale", f"{scale}", *FRAGMENTED)
+        parts.append(make_clip(tmp_path / f"{number}.mp4", side, side, 2.0, rate, options=options).read_bytes())
+    path = tmp_path / "joined.mp4"
+    path.write_bytes(b"".join(parts))
+
+    clips = [clip for _, clip in sample(path, SPEC, 2.0)]
+
+    assert [(clip.info.width, clip.info.frames) for clip in clips] == [(64, 50), (96, 60), (64, 50)]
+    assert [clip.bitstream.fps for clip in clips if clip.bitstream is not None] == pytest.approx([25, 30, 25], abs=0.1)
+    ((window, _),) = sample(path, SPEC)
+    assert window.duration == pytest.approx(6, abs=0.01)
+
+
 def test_joined_mp4_with_one_header_is_no_change(tmp_path: Path) -> None:
     part = make_clip(tmp_path / "part.mp4", 64, 64, 1.0, options=("-pix_fmt", "yuv420p", *FRAGMENTED))
     path = tmp_path / "joined.mp4"
@@ -134,6 +151,17 @@ def test_joined_mp4_with_one_header_is_no_change(tmp_path: Path) -> None:
     assert probe(path).changes == 0
     ((window, _),) = sample(path, SPEC)
     assert window.duration == pytest.approx(2)
+
+
+def test_another_clock_of_joined_mp4_is_a_change_of_its_header(tmp_path: Path) -> None:
+    parts = []
+    for scale in ("12800", "90000"):
+        options = ("-pix_fmt", "yuv420p", "-video_track_timescale", scale, *FRAGMENTED)
+        parts.append(make_clip(tmp_path / f"{scale}.mp4", 64, 64, 1.0, options=options).read_bytes())
+    path = tmp_path / "joined.mp4"
+    path.write_bytes(b"".join(parts))
+    ((window, clip),) = sample(path, SPEC)
+    assert (window.duration, clip.info.fps) == pytest.approx((2, 25), abs=0.01)
 
 
 def test_headers_without_end_are_refused(tmp_path: Path) -> None:
