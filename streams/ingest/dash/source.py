@@ -163,7 +163,7 @@ class Source:
         assert loaded is not None
         recently = self._timed is not None and monotonic() - self._timed < TIME_EVERY
         # Segments wait for the answer: servers that a firewall hides would hold up each load.
-        is_due = self._asked is None or monotonic() - self._asked >= TIME_EVERY
+        is_due = not recently and (self._asked is None or monotonic() - self._asked >= TIME_EVERY)
         for timing in loaded.presentation.timings:
             if timing.scheme == "direct":
                 if is_new and (said := _time_in(timing.value)) is not None:

@@ -161,6 +161,25 @@ async def test_a_time_server_that_does_not_answer_is_not_asked_with_each_load(or
     assert clock.files[:3] == ["50", "51", "52"]
 
 
+async def test_a_slow_time_server_is_asked_again_when_its_answer_is_old(origin: Origin, reader: Reader) -> None:
+    clock, asked, is_enough = Turned(), [], asyncio.Event()
+
+    async def slow(_: web.Request) -> web.Response:
+        asked.append(clock.seconds)
+        clock.seconds += 6
+        if len(asked) == 3:
+            is_enough.set()
+        return web.Response(text=(ANCHOR + timedelta(seconds=clock.seconds)).isoformat())
+
+    timing = '<UTCTiming schemeIdUri="urn:mpeg:dash:utc:http-iso:2014" value="/time"/>'
+    origin.script("/live.mpd", clock.answer(manifest(timing, period(), update="PT5S")))
+    origin.script("/time", slow)
+    running = asyncio.create_task(made(origin, reader, clock).run())
+    await is_enough.wait()
+    running.cancel()
+    assert asked == pytest.approx([BEGIN, BEGIN + 606, BEGIN + 1212], abs=12)
+
+
 async def test_an_answer_that_a_cache_has_kept_is_as_old_as_it_says(origin: Origin, reader: Reader) -> None:
     clock = Turned(wrong=500.0)
     origin.script("/live.mpd", clock.answer(manifest(update=None), ahead=-40.0, headers={"Age": "40"}))
