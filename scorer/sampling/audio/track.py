@@ -29,6 +29,7 @@ class AudioTrack:
 
     def choose(self, streams: Sequence[Any], shown: Any, head: bytes) -> None:
         """Listen to one of the audio streams of a file, or of its next part. shown, head: as `tracks.heard_audio` takes them."""
+        self._steps_back = StepsBack()
         if not self._is_closed:
             self.stream = heard_audio(streams, shown, head)
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 
 import pytest
 
 from scorer.sampling.audio.facts import AudioFacts
+from scorer.sampling.decode import open_video
 from scorer.sampling.glance import glance
 from scorer.sampling.sampler import sample
 from tests.support.doubles import SPEC
@@ -94,6 +96,17 @@ def test_the_sound_of_joined_fragments_is_heard_where_their_stamps_step_back(tmp
     assert seen is not None
     assert clip.audio.silent == pytest.approx(0, abs=0.02)
     assert seen.silent == pytest.approx(0, abs=0.02)
+
+
+def test_what_an_edit_list_leaves_out_of_the_sound_is_left_out_of_each_joined_part(tmp_path: Path) -> None:
+    """The encoder's delay: a packet of AAC before each part's own beginning."""
+    parts = [broadcast(tmp_path / f"{rate}.mp4", tone(-20), 1, "-ar", rate).read_bytes() for rate in ("48000", "44100")]
+    path = tmp_path / "joined.mp4"
+    path.write_bytes(b"".join([*parts, parts[0]]))
+    with open_video(path) as video:
+        video.timeline(0.0, math.inf)
+        left_out = [packet.pts for packet in video.audio.packets() if packet.is_discard]
+    assert left_out == [-1024] * 3
 
 
 @pytest.mark.parametrize("first", [("-c:a", "aac"), ("-c:a", "ac3")])
