@@ -45,8 +45,8 @@ def run(
     adapter, as `read_rated` takes it. processes: of this machine in which an adapter is trained, one for each GPU. lesson:
     loads the teacher of a whole model. start: directory of a whole model that is trained on. steady: a labels file of longer
     clips, between whose windows a whole model's score is not to move. errors_of: directory of a whole model, whose errors teach
-    the uncertainty of one. Raises SettingsError where the recipe
-    and the options do not fit together, and what `run_in_processes` raises.
+    the uncertainty of one. Raises SettingsError where the recipe and the options do not fit together, ValueError where the recipe
+    and the data do not, and what `run_in_processes` raises.
     """
     if "base" not in read_mapping(recipe):
         from training.nano.train import train

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import time
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -128,10 +128,11 @@ def train(
     else:
         from scorer.find import find_model
 
-        settings = load_settings()
-        registry = parts.registry(settings)
-        lesson = None if teacher is None else partial(_lesson, settings, teacher, unlabelled)
-        begun, guesser = (None if model is None else find_model(model, registry)[0] for model in (start, errors_of))
+        settings = cache(load_settings)  # not loaded where no other model is needed, and once where several are
+        lesson = None if teacher is None else partial(_lesson, settings(), teacher, unlabelled)
+        begun, guesser = (
+            None if model is None else find_model(model, parts.registry(settings()))[0] for model in (start, errors_of)
+        )
         metrics = run(recipe, data, dev, out, scale, processes, lesson, begun, steady, guesser)
     shown = ("version", "srcc", "srcc_within", "plcc", "rmse", "ladders")
     if metrics:
