@@ -78,7 +78,7 @@ def _first_new(position: Position, segments: Sequence[Placed], anchor: int) -> i
     last = micros_of(clocks.last_date) if clocks.last_date is not None else end
     # A Period that begins after the last announced segment did is all new, even where it cuts that segment short. Its own first
     # segment may begin before it.
-    later = (placed.period > last and _period(placed, anchor) > position.discontinuity for placed in segments)
+    later = (placed.period > last and _period(placed, anchor) != position.discontinuity for placed in segments)
     new = (index for index, (placed, is_later) in enumerate(zip(segments, later, strict=True)) if placed.middle > end or is_later)
     return next(new, len(segments))
 

@@ -34,3 +34,15 @@ def test_what_is_missing_between_an_end_and_the_next_beginning_is_no_loss() -> N
     assert last.ended
     assert [(event.sequence - last.sequence, (event.start - ANCHOR).total_seconds()) for event in events] == [(1, 30), (2, 32)]
     assert (source.notes.counts["restarts"], source.notes.counts["lost"]) == (1, 0)
+
+
+def test_an_encoder_that_restarts_after_several_periods_has_only_new_segments() -> None:
+    """Its first segment begins within the last one of before, and its Period at its own anchor."""
+    first = period(video(timeline("t=0 d=2000 r=4", media="a-$Time$.m4s")))
+    second = period(video(timeline("t=0 d=2000 r=1", media="b-$Time$.m4s")), attributes='start="PT10S"')
+    source = Source()
+    source.load(manifest(first, second), 14.0)
+    anew = manifest(period(video(timeline("t=0 d=2000 r=1", media="c-$Time$.m4s"))))
+    anew = anew.replace(ANCHOR.isoformat().encode(), (ANCHOR + timedelta(seconds=12.5)).isoformat().encode())
+    assert [event.uri.rpartition("/")[2] for event in source.load(anew, 16.6)] == ["c-0.m4s", "c-2000.m4s"]
+    assert source.notes.counts["restarts"] == 1
