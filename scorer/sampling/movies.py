@@ -1,6 +1,6 @@
-"""Joined files of MP4: where another movie header says that what follows is coded in another way.
+"""Joined files of MP4: where what follows has to be read by another movie header.
 
-FFmpeg reads a file's first header alone, and would decode all that follows by it.
+FFmpeg reads a file's first header alone, would decode all fragments that follow by it, and leaves out files without fragments.
 """
 
 from __future__ import annotations
@@ -20,7 +20,8 @@ MOST_BYTES = 1 << 16
 
 
 def movie_changes(file: BinaryIO) -> list[int]:
-    """The places, bytes, at which a file of MP4 goes on with tracks that are described in another way; none where it does not.
+    """The places, bytes, at which a file of MP4 goes on with tracks that are described in another way, or with a file that has no
+    fragments; none where it does not.
 
     Raises `MediaError` where there are more than `MOST_CHANGES`.
     """
@@ -30,17 +31,21 @@ def movie_changes(file: BinaryIO) -> list[int]:
     changes: list[int] = []
     described: list[bytes] = []
     begin: int | None = None
+    had_fragments = False
     place = 0
     for kind, start, end in islice(all_boxes(file, 0, file.seek(0, 2)), MOST_BOXES):
         if kind == b"ftyp":
             begin = place
         elif kind == b"moov":
             descriptions = _descriptions(file, start, end)
-            if described and descriptions and descriptions != described:
+            has_fragments = any(name == b"mvex" for name, _, _ in inside_boxes(file, start, end))
+            # Without fragments a header tells of the pictures of its own file alone.
+            is_other = descriptions != described or (begin is not None and not (has_fragments and had_fragments))
+            if described and descriptions and is_other:
                 changes.append(place if begin is None else begin)
                 if len(changes) > MOST_CHANGES:
                     raise MediaError(f"its video changes more than {MOST_CHANGES} times; split the file there", kind="refused")
-            described, begin = descriptions or described, None
+            described, had_fragments, begin = descriptions or described, has_fragments, None
         place = end
     return changes
 

@@ -153,6 +153,19 @@ def test_joined_mp4_with_one_header_is_no_change(tmp_path: Path) -> None:
     assert window.duration == pytest.approx(2)
 
 
+def test_joined_takes_of_one_camera_are_all_scored(tmp_path: Path) -> None:
+    """Without fragments, a header tells of the pictures of its own file alone, also where all headers name the same codec."""
+    parts = []
+    for kind in ("testsrc2", "mandelbrot"):
+        options = ("-pix_fmt", "yuv420p", "-write_btrt", "0")
+        parts.append(make_clip(tmp_path / f"{kind}.mp4", 64, 64, 1.0, kind=kind, options=options).read_bytes())
+    path = tmp_path / "joined.mp4"
+    path.write_bytes(b"".join([*parts, parts[1]]))
+    assert probe(path).changes == 2
+    ((window, clip),) = sample(path, SPEC)
+    assert (window.duration, clip.info.frames) == (pytest.approx(3, abs=0.01), 75)
+
+
 def test_another_clock_of_joined_mp4_is_a_change_of_its_header(tmp_path: Path) -> None:
     parts = []
     for scale in ("12800", "90000"):
