@@ -50,9 +50,9 @@ async def alerts(call: Call) -> web.Response:
 
 async def alert(call: Call) -> web.Response:
     """One alert. Its ETag is that of its acknowledgement."""
-    alert = _known(call)
-    ack = call.wall.live.acks.get(alert.alert_id)
-    return json_answer(alert_entry(call.wall.live, alert), ETag=tag_of(ack.at if ack is not None else None))
+    known = _known(call)
+    ack = call.wall.live.acks.get(known.alert_id)
+    return json_answer(alert_entry(call.wall.live, known), ETag=tag_of(ack.at if ack is not None else None))
 
 
 async def acknowledge(call: Call) -> web.Response:

@@ -42,17 +42,15 @@ T = TypeVar("T")
 
 async def stream(call: Call) -> web.Response:
     """A stream with its renditions and alerts."""
-    stream = _known(call)
-    live = call.wall.live
-    renditions = sorted(stream.renditions.values(), key=lambda rendition: rendition.name)
+    known, live = _known(call), call.wall.live
+    renditions = sorted(known.renditions.values(), key=lambda rendition: rendition.name)
+    last = [score for rendition in renditions if (score := _whole(rendition.last))]
     return json_answer(
         {
-            **item_of(live.row(stream, call.now)),
+            **item_of(live.row(known, call.now)),
             "renditions": [rendition_of(rendition, live.courses, call.now) for rendition in renditions],
-            "open_alerts": [alert_entry(live, alert) for alert in stream.alerts.values()],
-            "last": [
-                score.model_dump(mode="json", exclude_none=True) for rendition in renditions if (score := _whole(rendition.last))
-            ],
+            "open_alerts": [alert_entry(live, alert) for alert in known.alerts.values()],
+            "last": [score.model_dump(mode="json", exclude_none=True) for score in last],
         }
     )
 
@@ -116,12 +114,12 @@ async def segments(call: Call) -> web.Response:
             return json_answer({"items": [], "next": None, "at": iso(call.now)})
     # Renditions start together: of those that start where the page before ended, so many have been given.
     asked = history.segments(call.part("id"), query.rendition, start, end, given + query.limit + 1)
-    found = (await _asked(call, asked))[given:]
-    if not found and query.cursor is None:
+    newest = (await _asked(call, asked))[given:]
+    if not newest and query.cursor is None:
         _known(call)
-    page = found[: query.limit]
+    page = newest[: query.limit]
     following = None
-    if len(found) > query.limit:
+    if len(newest) > query.limit:
         starts = [(score.start - EPOCH) // MILLISECOND for score in page]
         following = cursor_of((starts[-1], starts.count(starts[-1]) + (given if starts[-1] == before else 0)))
     own = call.who.labels if call.who is not None else {}
@@ -169,13 +167,12 @@ async def pictures(call: Call) -> web.Response:
 
 async def picture(call: Call) -> web.StreamResponse:
     """A picture's bytes."""
-    found = _known(call)
     query: PictureQuery = call.query
-    at = query.at
-    kept = found.pictures.last if at is None else found.pictures.of_segment(at, query.rendition)
-    if kept is None:
+    kept = _known(call).pictures
+    shown = kept.last if query.at is None else kept.of_segment(query.at, query.rendition)
+    if shown is None:
         raise not_found("picture")
-    return cached(call.request, kept.jpeg, "image/jpeg", "private, no-cache" if at is None else IMMUTABLE)
+    return cached(call.request, shown.jpeg, "image/jpeg", "private, no-cache" if query.at is None else IMMUTABLE)
 
 
 async def compare(call: Call) -> web.Response:
@@ -265,9 +262,9 @@ def _point(bucket: Bucket) -> dict[str, Any]:
     }
 
 
-def _picture(found: Stream, which: str, kept: Picture) -> dict[str, Any]:
-    name = quote(found.id, safe="").replace(".", "%2E")
-    which_one = {"at": kept.segment_id} | ({"rendition": kept.rendition} if kept.rendition is not None else {})
+def _picture(stream: Stream, which: str, kept: Picture) -> dict[str, Any]:
+    name = quote(stream.id, safe="").replace(".", "%2E")
+    address = {"at": kept.segment_id} | ({"rendition": kept.rendition} if kept.rendition is not None else {})
     return {
         "which": which,
         "segment_id": kept.segment_id,
@@ -276,5 +273,5 @@ def _picture(found: Stream, which: str, kept: Picture) -> dict[str, Any]:
         "width": kept.width,
         "height": kept.height,
         "rendition": kept.rendition,
-        "url": f"/api/v1/streams/{name}/picture.jpg?{urlencode(which_one, quote_via=quote, safe='')}",
+        "url": f"/api/v1/streams/{name}/picture.jpg?{urlencode(address, quote_via=quote, safe='')}",
     }
