@@ -60,7 +60,7 @@ class History(Protocol):
         ...
 
     async def segment(self, stream_id: str, segment_id: str, rendition: str | None = None) -> SegmentScore | None:
-        """One segment's answer, the newest where several renditions have this id; None where the store has none."""
+        """One segment's answer, the newest where several have this id; None where the store has none."""
         ...
 
     async def segments(

@@ -36,6 +36,6 @@ class LabelFilter:
 
 
 def has_text(stream_id: str, labels: Mapping[str, str], text: str) -> bool:
-    """Whether a stream's id or the value of one of its labels has this text, in capital or small letters."""
-    wanted = text.casefold()
-    return wanted in stream_id.casefold() or any(wanted in value.casefold() for value in labels.values())
+    """Whether a stream's id or one of its labels, as name:value, has this text, as on the page, in capital or small letters."""
+    texts = (stream_id, *(f"{name}:{value}" for name, value in labels.items()))
+    return any(text.casefold() in known.casefold() for known in texts)

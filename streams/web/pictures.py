@@ -75,7 +75,10 @@ class Pictures:
         return good, bad
 
     def of_segment(self, segment_id: str, rendition: str | None = None) -> Picture | None:
-        """The picture of a segment, where it is one of these. rendition: None for any; segments of several may share their id."""
+        """The picture of a segment, where it is one of these.
+
+        rendition: "" for none, None for any; segments of several may share their id.
+        """
         kept = (self.last, self.last_good, self.first_bad, self.good_before, self.last_bad)
         named = (picture for picture in kept if picture is not None and picture.segment_id == segment_id)
-        return next((picture for picture in named if rendition in (None, picture.rendition)), None)
+        return next((picture for picture in named if rendition in (None, picture.rendition or "")), None)

@@ -61,7 +61,9 @@ class StreamsQuery(LabelQuery):
     )
     below: float | None = Field(default=None, ge=0, le=100, description="Only streams with a smoothed score under this.")
     state: list[str] = Field(default_factory=list, max_length=12, description="Only streams in one of these states.")
-    q: str | None = Field(default=None, max_length=256, description="Only streams whose id or a label's value has this text.")
+    q: str | None = Field(
+        default=None, max_length=256, description="Only streams whose id or a label, as name:value, has this text."
+    )
     cursor: Cursor = None
     limit: Limit = 100
     fields: str | None = Field(default=None, max_length=500, description="Only these fields, `,`-separated.")
@@ -123,7 +125,9 @@ class PictureQuery(Query):
 
     at: str | None = Field(default=None, max_length=256, description="The segment whose picture it is; without it the last one.")
     rendition: str | None = Field(
-        default=None, max_length=256, description="The segment's rendition, where those of several have this id; with `at`."
+        default=None,
+        max_length=256,
+        description="With `at`: the segment's rendition, where those of several have this id; empty for none.",
     )
 
 
@@ -146,7 +150,7 @@ class ClipsQuery(LabelQuery):
 
     worst: bool = Field(default=True, description="false: the newest first.")
     q: str | None = Field(
-        default=None, max_length=256, description="Only clips whose stream's id or a label's value has this text."
+        default=None, max_length=256, description="Only clips whose stream's id or a label, as name:value, has this text."
     )
     stream_id: str | None = Field(default=None, max_length=256, description="Only clips of this stream.")
     segment_id: str | None = Field(default=None, max_length=256, description="Only clips of this segment.")

@@ -114,6 +114,7 @@ async def test_clips_are_filtered_as_streams_are(client: TestClient) -> None:
     assert 0 < len(of_label) < len(every)
     assert [clip["id"] for clip in (await get(client, f"/clips?limit=1000&label={name}:{value}"))["items"]] == of_label
     assert [clip["id"] for clip in (await get(client, f"/clips?limit=1000&q={value[1:-1].upper()}"))["items"]] == of_label
+    assert [clip["id"] for clip in (await get(client, f"/clips?limit=1000&q={name}:{value[:-1]}"))["items"]] == of_label
     stream = every[-1]["stream_id"]
     of_stream = (await get(client, f"/clips?limit=1000&q={quote(stream[1:], safe='')}"))["items"]
     assert stream in {clip["stream_id"] for clip in of_stream}

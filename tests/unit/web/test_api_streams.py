@@ -67,6 +67,8 @@ async def test_filters_of_streams(client: TestClient, seeded: Fleet) -> None:
     assert {(item["labels"]["tier"], item["labels"]["origin"]) for item in both} == {("premium", "fra2")}
     found = (await get(client, "/streams?q=CREATOR-8%2F1"))["items"]
     assert {item["stream_id"][:11] for item in found} == {"creator-8/1"}
+    named = (await get(client, "/streams?q=Origin:FRA&limit=1000"))["items"]
+    assert {item["labels"]["origin"][:3] for item in named} == {"fra"}, "as the page's filter finds them"
     narrow = (await get(client, "/streams?fields=stream_id,score,state&limit=1"))["items"]
     assert list(narrow[0]) == ["stream_id", "score", "state"]
     ids = [item["stream_id"] for item in (await get(client, "/streams?sort=id&limit=1000"))["items"]]

@@ -121,6 +121,10 @@ async def test_each_picture_has_an_address_of_its_own(client: TestClient, seeded
         for side in ("good", "bad"):
             answer = await client.get(URL(pair[side]["url"], encoded=True))
             assert await answer.read() == side.encode()
+        stream.pictures = Pictures(last=replace(good, rendition=None))
+        address = f"{ROOT}{stream_path(stream.id)}/picture.jpg?at={quote(good.segment_id)}&rendition="
+        assert (await client.get(address)).status == 200, "empty: the one of none"
+        assert (await client.get(f"{address}1080p")).status == 404
     finally:
         stream.pictures = before
 
