@@ -177,6 +177,14 @@ def test_what_a_process_would_refuse_is_refused_in_its_words(
     assert str(refused.value) in said
 
 
+def test_each_component_may_have_a_user_of_its_own() -> None:
+    """The job that makes the topics has the common one, and a scorer none."""
+    own = [*PASSWORD, *TOKEN, "settings.FVQ_KAFKA_SECURITY=SASL_SSL", "worker.settings.FVQ_KAFKA_USER=worker"]
+    options = [word for option in own for word in ("--set", option)]
+    assert render("minimal", *options, "--set", "topics.create=false")
+    assert "kafka_user must be set too" in refusal("minimal", *options, "--set", "topics.create=true")
+
+
 def test_what_is_missing_may_be_in_a_whole_secret() -> None:
     assert render("minimal", "--set", "settings.FVQ_SCORER_FALLBACK=nano", "--set", "environmentSecrets={all}")
     assert render("minimal", "--set", "settings.FVQ_INFLUX_URL=http://influxdb:8086", "--set", "environmentSecrets={all}")

@@ -118,7 +118,9 @@
 {{- if and $values.scorer.enabled (lt (int $queue) (int $batch)) -}}
 {{- fail (printf "FVQ_SERVE_QUEUE: is %d, less than serve_batch, %d" (int $queue) (int $batch)) -}}
 {{- end -}}
-{{- range $own := .running -}}
+{{/* The scorer has no Kafka and no InfluxDB. What all share is by itself the environment of the job that makes the topics. */}}
+{{- $running := ternary .running (omit .running "settings") $values.topics.create -}}
+{{- range $own := omit $running "scorer.settings" -}}
 {{- $settings := merge (dict) ($own | default dict) $values.settings -}}
 {{- $security := $settings.FVQ_KAFKA_SECURITY | default "" -}}
 {{- if and (hasPrefix "SASL" $security) (not $settings.FVQ_KAFKA_USER) (not $values.environmentSecrets) -}}
