@@ -59,6 +59,11 @@ def clips_of(
     ]  # fmt: skip
 
 
+def rate(operator: Operator, row: str) -> None:
+    """Press a row's button in one script: the page may draw its rows anew between finding one and clicking on it."""
+    operator.browser.execute_script("document.querySelector(arguments[0]).click()", f"{row} button")
+
+
 @contextmanager
 def keeping(operator: Operator, clips: list[dict[str, Any]]) -> Iterator[None]:
     """The server keeps these clips, for the pages that are opened meanwhile."""
@@ -131,7 +136,7 @@ def test_a_segment_of_which_nothing_is_kept_is_not_rated_by_another_moment(opera
         operator.opens(f"/streams/studio-20?at={quote(far['start'])}")
         row = f"tr[data-segment='{far['segment_id']}']"
         operator.sees(lambda: operator.browser.find_elements(By.CSS_SELECTOR, row))
-        operator.browser.find_element(By.CSS_SELECTOR, f"{row} button").click()
+        rate(operator, row)
         operator.sees(lambda: operator.dialog() or operator.was_told("Nobody can judge this segment"))
         assert not operator.dialog()
 
@@ -150,7 +155,7 @@ def test_a_segment_is_rated_in_its_rendition(operator: Operator) -> None:
         row = f"tr[data-segment='{segment['segment_id']}']"
         operator.sees(lambda: operator.browser.find_elements(By.CSS_SELECTOR, row))
         operator.browser.execute_script(ASKED)
-        operator.browser.find_element(By.CSS_SELECTOR, f"{row} button").click()
+        rate(operator, row)
         operator.sees(operator.dialog)
         assert operator.browser.execute_script(VIDEOS, "dialog video") == [clips[1]["url"]]
         operator.press("3")
