@@ -191,7 +191,7 @@ class AlertsView {
       this.toggle(entry.alert.alert_id);
       return;
     }
-    const from = this.anchor ?? this.active;
+    const from = Math.min(this.anchor ?? this.active, this.entries.length - 1); // the list may have become shorter
     for (let place = Math.min(from, this.active); place <= Math.max(from, this.active); place++) this.selected.add(this.entries[place].alert.alert_id);
     this.mark();
   }

@@ -77,7 +77,10 @@ class ClipsView {
     try {
       const answer = await read("/clips", this.query(), { signal: this.stop.signal });
       if (turn !== this.turn) return;
-      if (first) this.cards.replaceChildren();
+      if (first) {
+        this.cards.replaceChildren();
+        this.active = -1;
+      }
       this.cards.append(...answer.items.map((item) => clipCard(this.app, item)));
       this.next = answer.next;
       this.more.hidden = !this.next;
