@@ -45,21 +45,25 @@ class Pictures:
     def with_picture(self, picture: Picture, good: bool | None, latest: float = math.inf) -> Pictures:
         """These with one more picture; one that is not newer than the last is left out, unless the last was of a time to come.
 
+        One of a rendition that is a little behind another one may be a good or bad one, but is not the last.
+
         good: whether the stream was good at its segment; None for a good picture of a stream that is bad in another rendition.
         latest: no segment starts later by now, seconds since 1970.
         """
-        if self.last is not None:
+        last = picture
+        if self.last is not None and picture.start <= self.last.start <= min(picture.written, latest):
             # Renditions' segments start together, and their pictures come in any order.
             behind = 0.0 if picture.rendition == self.last.rendition else BEHIND_SECONDS
-            if picture.start + behind <= self.last.start <= min(picture.written, latest):
+            if picture.start + behind <= self.last.start:
                 return self
+            last = self.last if picture.start < self.last.start else picture
         if good is None:
-            return replace(self, last=picture)
+            return replace(self, last=last)
         if good:
-            return replace(self, last=picture, last_good=picture, last_bad=None)
+            return replace(self, last=last, last_good=picture, last_bad=None)
         if self.last_bad is not None and self.first_bad is not None:
-            return replace(self, last=picture, last_bad=picture)
-        return replace(self, last=picture, first_bad=picture, good_before=self.last_good, last_bad=picture)
+            return replace(self, last=last, last_bad=picture)
+        return replace(self, last=last, first_bad=picture, good_before=self.last_good, last_bad=picture)
 
     def since(self, oldest: float) -> Pictures:
         """Those of them that are not older. oldest: seconds since 1970. The same object where all are."""

@@ -96,6 +96,14 @@ def test_the_picture_of_the_rendition_that_turns_bad_is_the_first_bad_one() -> N
     assert shown(show(live, 23, 10, "240p").first_bad) == "240p 23"
 
 
+def test_a_rendition_that_is_behind_does_not_take_the_last_picture_back() -> None:
+    ahead = Picture(b"1080p", "s20", START + 40, 85, 160, 90, "1080p", START + 43)
+    behind = Picture(b"240p", "s10", START + 20, 12, 160, 90, "240p", START + 44)
+    kept = Pictures().with_picture(ahead, True).with_picture(behind, False)
+    assert (shown(kept.last), shown(kept.first_bad)) == ("1080p", "240p")
+    assert kept.with_picture(replace(behind, start=START + 42), False).last != ahead
+
+
 def alert_of_rendition(rendition: str, **changes: Any) -> QualityAlert:
     return QualityAlert(
         alert_id="a", stream_id="channel", rendition=rendition, kind="low-quality", started_at=BEGIN, value=20, segment_id="s3",
