@@ -103,8 +103,8 @@ def make_event(chance: random.Random, root: Path) -> dict[str, Any]:
     return event
 
 
-def mutated_message(chance: random.Random, root: Path, offset: int) -> Message:
-    """A good event with up to four of its fields and up to six places of its bytes changed."""
+def mutated_message(chance: random.Random, root: Path, offset: int, sent: float) -> Message:
+    """A good event with up to four of its fields and up to six places of its bytes changed. sent: Unix time of the message, s."""
     event = make_event(chance, root)
     if chance.random() < 0.5:
         _mutate_uri(event, chance, root)
@@ -117,8 +117,7 @@ def mutated_message(chance: random.Random, root: Path, offset: int) -> Message:
     if chance.random() < 0.002:
         data += b" " * chance.choice([499_000, 600_000, 1_100_000])
     key = chance.choice([None, b"", b"channel", chance.randbytes(8), b"k" * 20_000])
-    # With a time of its own, as every message of Kafka: else a mutated `start` counts as a wait, and others are skipped for it.
-    return Message(key, bytes(data), "video-segments", chance.randrange(8), offset, sent=time.time())
+    return Message(key, bytes(data), "video-segments", chance.randrange(8), offset, sent=sent)
 
 
 def _mutate_uri(event: dict[str, Any], chance: random.Random, root: Path) -> None:
@@ -197,7 +196,11 @@ async def fuzz_events(count: int, seed: int, folder: Path) -> Report:
             try:
                 for first in range(0, count, BATCH):
                     numbers = range(first, min(count, first + BATCH))
-                    messages = [mutated_message(random.Random(f"event {seed} {number}"), root, number) for number in numbers]
+                    # As in Kafka: without a time a mutated `start` counts as a wait, and others are skipped for it.
+                    sent = time.time()
+                    messages = [
+                        mutated_message(random.Random(f"event {seed} {number}"), root, number, sent) for number in numbers
+                    ]
                     started = time.monotonic()
                     await _try_batch(messages, pipeline, SqliteSink(folder), report)
                     report.add_time(

@@ -137,7 +137,7 @@ def test_a_dead_letter_without_the_events_bytes_is_a_finding() -> None:
 
 def test_a_seed_makes_the_same_inputs_again(tmp_path: Path) -> None:
     first, second = (
-        [mutated_message(random.Random(f"event 1 {number}"), tmp_path, number) for number in range(50)] for _ in range(2)
+        [mutated_message(random.Random(f"event 1 {number}"), tmp_path, number, 0.0) for number in range(50)] for _ in range(2)
     )
     assert first == second
 
