@@ -131,7 +131,7 @@ def test_bad_clips_are_queued_once_and_their_deletion_removes_every_file(kafka: 
     queue("rm", digest[:8])
     assert waiting() == [], "one id removes the clip from both streams"
     assert not [file for file in (tmp_path / "store").rglob("*") if file.is_file()]
-    assert "name clips by their ids, or a stream" in queue("rm", code=1)
+    assert "name clips by their ids, or a stream" in queue("rm", code=2)
 
 
 def make_topics(connection: Connection) -> None:
