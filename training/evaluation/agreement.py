@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import warnings
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from itertools import pairwise
@@ -123,7 +124,8 @@ def summary(rows: Rows, scores: Sequence[float]) -> dict[str, Any]:
 def intervals(rows: Rows, scores: Sequence[float], repeats: int = 300, seed: int = 0) -> dict[str, tuple[float, float]]:
     """95 % bootstrap intervals of the `FIGURES` of `summary`.
 
-    Contents are drawn, not clips, because segments of one content are not independent. repeats: draws.
+    Contents are drawn, not clips, because segments of one content are not independent. A figure that no draw has is NaN.
+    repeats: draws.
     """
     rng = np.random.default_rng(seed)
     by_content: dict[str, list[int]] = defaultdict(list)
@@ -139,7 +141,8 @@ def intervals(rows: Rows, scores: Sequence[float], repeats: int = 300, seed: int
             chosen += [scores[i] for i in by_content[name]]
         figures = summary(taken, chosen)
         drawn.append([figures[figure] for figure in FIGURES])
-    low, high = np.nanpercentile(np.array(drawn), [2.5, 97.5], axis=0)
+    with warnings.catch_warnings(action="ignore", category=RuntimeWarning):  # a figure that no draw has is NaN
+        low, high = np.nanpercentile(np.array(drawn), [2.5, 97.5], axis=0)
     return {figure: (float(a), float(b)) for figure, a, b in zip(FIGURES, low, high, strict=True)}
 
 

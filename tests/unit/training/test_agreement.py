@@ -116,6 +116,12 @@ def test_contents_of_few_clips_have_intervals_too() -> None:
     assert intervals(rows, scores)["srcc"][1] == pytest.approx(1)
 
 
+@pytest.mark.filterwarnings("error::RuntimeWarning")
+def test_figures_that_a_few_clips_do_not_have_have_no_interval_and_no_warning() -> None:
+    rows = [{"content": str(place), "kind": "rated", "step": 0, "mos": 10.0 * place} for place in range(3)]
+    assert np.isnan(intervals(rows, [5.0, 6.0, 8.0], 20)["ladders"]).all()
+
+
 @pytest.mark.parametrize("clips", [0, 1, 2, 4])
 def test_what_too_few_clips_cannot_tell_is_null_in_json(clips: int) -> None:
     rows = [{"content": str(place), "kind": "rated", "step": 0, "mos": 10.0 * place} for place in range(clips)]
