@@ -8,9 +8,8 @@ from __future__ import annotations
 from itertools import islice
 from typing import BinaryIO
 
-from scorer.errors import MediaError
 from scorer.sampling.recognise import FIRST_BOXES, all_boxes, inside_boxes
-from scorer.sampling.transport import MOST_CHANGES
+from scorer.sampling.transport import note_change
 
 MOST_BOXES = 100_000
 """Boxes of a file that are looked at, hours of live fragments: a hostile file may hold millions."""
@@ -23,7 +22,7 @@ def movie_changes(file: BinaryIO) -> list[int]:
     """The places, bytes, at which a file of MP4 goes on with tracks that are described in another way, or with a file that has no
     fragments; none where it does not.
 
-    Raises `MediaError` where there are more than `MOST_CHANGES`.
+    Raises `MediaError` where there are too many, see `note_change`.
     """
     file.seek(0)
     if file.read(8)[4:8] not in FIRST_BOXES:
@@ -42,9 +41,7 @@ def movie_changes(file: BinaryIO) -> list[int]:
             # Without fragments a header tells of the pictures of its own file alone.
             is_other = descriptions != described or (begin is not None and not (has_fragments and had_fragments))
             if described and descriptions and is_other:
-                changes.append(place if begin is None else begin)
-                if len(changes) > MOST_CHANGES:
-                    raise MediaError(f"its video changes more than {MOST_CHANGES} times; split the file there", kind="refused")
+                note_change(changes, place if begin is None else begin)
             described, had_fragments, begin = descriptions or described, has_fragments, None
         place = end
     return changes

@@ -102,11 +102,6 @@ def pid_of(packet: bytes) -> int:
     return (packet[1] & 0x1F) << 8 | packet[2]
 
 
-def video_changes(file: BinaryIO) -> list[int]:
-    """The first list of `stream_changes`."""
-    return stream_changes(file)[0]
-
-
 def stream_changes(file: BinaryIO) -> tuple[list[int], list[int]]:
     """The places, bytes, from which on the first programme's video has another PID or codec, and those from which on its first
     sound has; none where it has not. Sound that changes with the video, or more than `MOST_CHANGES` times, is not told.
@@ -143,6 +138,13 @@ def stream_changes(file: BinaryIO) -> tuple[list[int], list[int]]:
     return watch.changes, watch.sound_changes if len(watch.sound_changes) <= MOST_CHANGES else []
 
 
+def note_change(changes: list[int], place: int) -> None:
+    """Add the place of a change of the video, bytes. Raises `MediaError` where there are more than `MOST_CHANGES`."""
+    changes.append(place)
+    if len(changes) > MOST_CHANGES:
+        raise MediaError(f"its video changes more than {MOST_CHANGES} times; split the file there", kind="refused")
+
+
 class _Watch:
     """Follows the tables of the first programme through a file."""
 
@@ -173,9 +175,7 @@ class _Watch:
             video = {pid: kind for pid, kind in _streams(section).items() if kind in CLEAR_VIDEO | SAMPLE_AES_VIDEO}
             sound = _sound(section)
             if video and self._video and video != self._video:
-                self.changes.append(begin)
-                if len(self.changes) > MOST_CHANGES:
-                    raise MediaError(f"its video changes more than {MOST_CHANGES} times; split the file there", kind="refused")
+                note_change(self.changes, begin)
             elif sound and self._video and sound != self._sound:
                 self.sound_changes.append(begin)
             self._video, self._sound = video or self._video, sound or self._sound

@@ -37,5 +37,5 @@ class LabelFilter:
 
 def has_text(stream_id: str, labels: Mapping[str, str], text: str) -> bool:
     """Whether a stream's id or one of its labels, as name:value, has this text, as on the page, in capital or small letters."""
-    texts = (stream_id, *(f"{name}:{value}" for name, value in labels.items()))
-    return any(text.casefold() in known.casefold() for known in texts)
+    wanted, texts = text.casefold(), (stream_id, *(f"{name}:{value}" for name, value in labels.items()))
+    return any(wanted in known.casefold() for known in texts)

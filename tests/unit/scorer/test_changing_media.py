@@ -10,7 +10,7 @@ import pytest
 
 from scorer.errors import MediaError
 from scorer.sampling import probe, sample
-from scorer.sampling.transport import CHUNK, MOST_CHANGES, programmes, video_changes
+from scorer.sampling.transport import CHUNK, MOST_CHANGES, programmes, stream_changes
 from scorer.spec import SamplerSpec
 from streams.ingest.files import Source, cut
 from tests.support.changing import CHANGING, make_changing
@@ -52,25 +52,25 @@ def test_a_change_is_told_and_such_a_file_is_not_cut(tmp_path: Path, name: str) 
 
 def test_a_change_is_found_where_packets_are_shifted_or_stamped(tmp_path: Path) -> None:
     whole = make_changing(tmp_path / "h264-then-hevc.ts").read_bytes()
-    (change,) = video_changes(BytesIO(whole))
+    (change,) = stream_changes(BytesIO(whole))[0]
     first, second = whole[:change], whole[change:]
-    assert video_changes(BytesIO(first)) == video_changes(BytesIO(second)) == []
+    assert stream_changes(BytesIO(first))[0] == stream_changes(BytesIO(second))[0] == []
     # A recording that was cut off within a packet.
-    assert video_changes(BytesIO(first[:-77] + second)) == [change - 77]
+    assert stream_changes(BytesIO(first[:-77] + second))[0] == [change - 77]
     # Cameras put a stamp of 4 bytes before each packet.
     stamped = b"".join(b"\0\0\0\0" + whole[i : i + 188] for i in range(0, len(whole), 188))
     assert programmes(stamped) == programmes(whole) != []
-    assert video_changes(BytesIO(stamped)) == [change // 188 * 192 + 4]
+    assert stream_changes(BytesIO(stamped))[0] == [change // 188 * 192 + 4]
 
 
 @pytest.mark.parametrize("left", [1, 2, 5, 100])
 def test_a_change_is_found_after_a_loss_wherever_a_part_of_the_file_ends_that_is_read_at_once(tmp_path: Path, left: int) -> None:
     whole = make_changing(tmp_path / "h264-then-hevc.ts").read_bytes()
-    (change,) = video_changes(BytesIO(whole))
+    (change,) = stream_changes(BytesIO(whole))[0]
     empty = (b"\x47\x1f\xff\x10" + bytes(184)) * (CHUNK // 188 - change // 188 - left)
     lossy = whole[:change] + empty + bytes(7) + (b"\x47\x1f\xff\x10" + bytes(184)) * 500 + whole[change:]
 
-    assert video_changes(BytesIO(lossy)) == [len(lossy) - len(whole) + change]
+    assert stream_changes(BytesIO(lossy))[0] == [len(lossy) - len(whole) + change]
 
 
 def test_changes_without_end_are_refused(tmp_path: Path) -> None:
@@ -78,9 +78,9 @@ def test_changes_without_end_are_refused(tmp_path: Path) -> None:
     for number, codec in enumerate(("libx264", "mpeg2video")):
         path = make_clip(tmp_path / f"{number}.ts", 64, 64, 0.2, options=("-c:v", codec, "-pix_fmt", "yuv420p"))
         heads.append(path.read_bytes())
-    assert len(video_changes(BytesIO(b"".join(heads) * 10))) == 19
+    assert len(stream_changes(BytesIO(b"".join(heads) * 10))[0]) == 19
     with pytest.raises(MediaError, match="changes more than"):
-        video_changes(BytesIO(b"".join(heads) * MOST_CHANGES))
+        stream_changes(BytesIO(b"".join(heads) * MOST_CHANGES))[0]
 
 
 def test_other_sound_is_no_change(tmp_path: Path) -> None:
@@ -90,7 +90,7 @@ def test_other_sound_is_no_change(tmp_path: Path) -> None:
         path = tmp_path / f"{number}.ts"
         ffmpeg(*inputs, *tracks, "-t", "0.4", "-c:v", "libx264", "-pix_fmt", "yuv420p", path)
         parts.append(path.read_bytes())
-    assert video_changes(BytesIO(b"".join(parts))) == []
+    assert stream_changes(BytesIO(b"".join(parts)))[0] == []
 
 
 def test_a_window_has_the_size_of_its_own_pictures(tmp_path: Path) -> None:

@@ -21,7 +21,7 @@ from scorer.sampling.decode import open_video
 from scorer.sampling.images import luma_scaled_down, scaled_down
 from scorer.sampling.orientation import orientation_of, orientation_of_matrix
 from scorer.sampling.pictures import SMALL_LUMA_SIZE, Pictures
-from scorer.sampling.transport import programmes, video_changes
+from scorer.sampling.transport import programmes, stream_changes
 from tests.support.media import face_frames, ffmpeg, make_clip, write_frames
 from tests.support.odd_pictures import (
     MATRICES,
@@ -280,7 +280,7 @@ def test_any_bytes_have_some_programmes_or_none(noise: bytes, place: int) -> Non
     packets[place : place + 1] = noise[:1]
     for head in (noise, bytes(packets)):
         assert all(isinstance(streams, dict) for streams in programmes(head))
-        assert all(0 <= change < len(head) for change in video_changes(BytesIO(head)))
+        assert all(0 <= change < len(head) for change in stream_changes(BytesIO(head))[0])
 
 
 def test_a_frame_with_side_data_of_an_unknown_kind_is_turned_by_its_angle(monkeypatch: pytest.MonkeyPatch) -> None:
