@@ -10,7 +10,7 @@ from streams.ingest import metrics
 from streams.media.read import Reader
 from tests.support.manifests import ANCHOR, TEMPLATE, manifest, period, timeline, video
 from tests.support.origin import Origin, Scripted
-from tests.unit.ingest.test_dash_source import BEGIN, Turned, follow, made, rows
+from tests.support.turned import BEGIN, Turned, follow, made, rows
 
 
 async def test_a_redirect_moves_the_addresses_and_the_given_one_is_asked_again(origin: Origin, reader: Reader) -> None:

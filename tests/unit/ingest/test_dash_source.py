@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import email.utils
 import logging
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 
@@ -15,93 +13,13 @@ from aiohttp import web
 
 from streams.events import SegmentEvent
 from streams.ingest import metrics
-from streams.ingest.base import GIVE_UP_SECONDS, SavedPosition, Services, Stream, Times
+from streams.ingest.base import GIVE_UP_SECONDS, SavedPosition, Services, Stream
 from streams.ingest.dash.source import Source, SourcePlan
 from streams.ingest.live import Pauses, Supervisor
-from streams.ingest.positions import from_bytes, to_bytes
-from streams.ingest.states import SourceState
 from streams.media.read import Reader
 from tests.support.manifests import ANCHOR, TEMPLATE, manifest, period, timeline, video
 from tests.support.origin import Origin, Scripted, patient
-
-BEGIN = 100.0
-"""Seconds after the anchor at which the tests begin."""
-
-
-@dataclass
-class Turned:
-    """A clock that moves when it is slept on. wrong: seconds by which this machine's clock is ahead of the server's."""
-
-    wrong: float = 0.0
-    seconds: float = BEGIN
-    published: list[SegmentEvent] = field(default_factory=list)
-    at: list[float] = field(default_factory=list)
-    saved: dict[str | None, SavedPosition] = field(default_factory=dict)
-    states: list[tuple[str | None, SourceState]] = field(default_factory=list)
-    retired: list[Stream] = field(default_factory=list)
-
-    async def sleep(self, seconds: float) -> None:
-        self.seconds += seconds
-        await asyncio.sleep(0)
-
-    async def publish(self, stream: Stream, events: Sequence[SegmentEvent], position: SavedPosition) -> None:
-        self.published += events
-        self.at += [self.seconds] * len(events)
-        _, self.saved[stream.rendition] = from_bytes(to_bytes(stream, position))
-
-    def services(self, reader: Reader) -> Services:
-        now = lambda: ANCHOR + timedelta(seconds=self.seconds + self.wrong)  # noqa: E731
-        times = Times(now, lambda: self.seconds, self.sleep)
-        restore = lambda stream: self.saved.get(stream.rendition)  # noqa: E731
-        report = lambda stream, state: self.states.append((stream.rendition, state))  # noqa: E731
-        return Services(reader.read, self.publish, restore, times, lambda: 1.0, report, reader.allows, self.retired.append)
-
-    @property
-    def files(self) -> list[str]:
-        return [event.uri.rpartition("/")[2].partition(".")[0] for event in self.published]
-
-    def answer(self, body: bytes, *, ahead: float = 0.0, headers: dict[str, str] | None = None) -> Scripted:
-        """The body, with the server's time."""
-
-        async def answer(_: web.Request) -> web.StreamResponse:
-            date = ANCHOR + timedelta(seconds=self.seconds + ahead)
-            return web.Response(body=body, headers={"Date": email.utils.format_datetime(date, usegmt=True), **(headers or {})})
-
-        return answer
-
-
-def rows(first: int, count: int) -> bytes:
-    """A live manifest with a timeline: segments of 2 s by their number since the anchor."""
-    return manifest(period(video(timeline(f"t={first * 2000} d=2000 r={count - 1}"))))
-
-
-def final(first: int, count: int) -> bytes:
-    return manifest(
-        period(video(timeline(f"t={first * 2000} d=2000 r={count - 1}"))),
-        kind="static",
-        attributes='mediaPresentationDuration="PT1H"',
-    )
-
-
-async def follow(source: Source, clock: Turned, until: Callable[[], bool]) -> None:
-    """Run the source until a condition holds, at most for ten minutes of its time."""
-    task = asyncio.create_task(source.run())
-    try:
-        while not until():
-            assert clock.seconds < BEGIN + 600
-            assert not task.done() or task.exception() is None
-            await asyncio.sleep(0)
-            if task.done():
-                return
-    finally:
-        task.cancel()
-        await asyncio.gather(task, return_exceptions=True)
-
-
-def made(origin: Origin, reader: Reader, clock: Turned, **options: str | bool) -> Source:
-    path = str(options.pop("path", "/live.mpd"))
-    from_start = bool(options.pop("from_start", False))
-    return Source(SourcePlan(Stream("news", from_start=from_start), origin.url(path), **options), clock.services(reader))  # type: ignore[arg-type]
+from tests.support.turned import BEGIN, Turned, final, follow, made, rows
 
 
 async def test_a_timeline_is_followed_to_its_end(origin: Origin, reader: Reader) -> None:
@@ -123,68 +41,6 @@ async def test_a_template_comes_by_the_clock_and_its_manifest_is_loaded_once(ori
     assert origin.requests == ["/live.mpd"]
     assert all(0 <= at - (BEGIN + 2 * index) <= 0.1 for index, at in enumerate(clock.at))
     assert [status.state for status in source.statuses()] == ["live"]
-
-
-@pytest.mark.parametrize("wrong", [-300.0, 300.0])
-async def test_a_wrong_clock_of_this_machine_asks_for_no_segment_before_it_is_there(
-    origin: Origin, reader: Reader, wrong: float
-) -> None:
-    clock = Turned(wrong)
-    origin.script("/live.mpd", clock.answer(manifest(update="PT10S")))
-    await follow(made(origin, reader, clock), clock, lambda: len(clock.published) == 4)
-    assert clock.files == ["50", "51", "52", "53"]
-    assert all(0 <= at - (BEGIN + 2 * index) <= 0.1 for index, at in enumerate(clock.at))
-
-
-@pytest.mark.parametrize("scheme", ["direct:2014", "http-iso:2014", "http-xsdate:2014", "http-head:2014"])
-async def test_the_time_is_learnt_as_the_manifest_says_and_not_from_its_date(origin: Origin, reader: Reader, scheme: str) -> None:
-    clock = Turned(wrong=-1000.0)
-    value = (ANCHOR + timedelta(seconds=BEGIN)).isoformat() if scheme.startswith("direct") else "broken /time"
-    timing = f'<UTCTiming schemeIdUri="urn:mpeg:dash:utc:{scheme}" value="{value}"/>'
-    ntp = '<UTCTiming schemeIdUri="urn:mpeg:dash:utc:ntp:2014" value="pool.ntp.example"/>'
-    origin.script("/live.mpd", clock.answer(manifest(ntp, timing, period(), update=None), ahead=5000.0))
-
-    async def iso(_: web.Request) -> web.StreamResponse:
-        return web.Response(text=(ANCHOR + timedelta(seconds=clock.seconds)).isoformat())
-
-    origin.script("/time", clock.answer(b"") if scheme.startswith("http-head") else iso)
-    await follow(made(origin, reader, clock), clock, lambda: len(clock.published) == 2)
-    assert clock.files == ["50", "51"]
-
-
-async def test_a_time_server_that_does_not_answer_is_not_asked_with_each_load(origin: Origin, reader: Reader) -> None:
-    clock = Turned(wrong=500.0)
-    timing = '<UTCTiming schemeIdUri="urn:mpeg:dash:utc:http-iso:2014" value="/gone /lost"/>'
-    origin.script("/live.mpd", clock.answer(manifest(timing, period())))
-    await follow(made(origin, reader, clock), clock, lambda: len(clock.published) == 290)
-    assert (origin.requests.count("/gone"), origin.requests.count("/lost")) == (1, 1)
-    assert clock.files[:3] == ["50", "51", "52"]
-
-
-async def test_a_slow_time_server_is_asked_again_when_its_answer_is_old(origin: Origin, reader: Reader) -> None:
-    clock, asked, is_enough = Turned(), [], asyncio.Event()
-
-    async def slow(_: web.Request) -> web.Response:
-        asked.append(clock.seconds)
-        clock.seconds += 6
-        if len(asked) == 3:
-            is_enough.set()
-        return web.Response(text=(ANCHOR + timedelta(seconds=clock.seconds)).isoformat())
-
-    timing = '<UTCTiming schemeIdUri="urn:mpeg:dash:utc:http-iso:2014" value="/time"/>'
-    origin.script("/live.mpd", clock.answer(manifest(timing, period(), update="PT5S")))
-    origin.script("/time", slow)
-    running = asyncio.create_task(made(origin, reader, clock).run())
-    await is_enough.wait()
-    running.cancel()
-    assert asked == pytest.approx([BEGIN, BEGIN + 606, BEGIN + 1212], abs=12)
-
-
-async def test_an_answer_that_a_cache_has_kept_is_as_old_as_it_says(origin: Origin, reader: Reader) -> None:
-    clock = Turned(wrong=500.0)
-    origin.script("/live.mpd", clock.answer(manifest(update=None), ahead=-40.0, headers={"Age": "40"}))
-    await follow(made(origin, reader, clock), clock, lambda: len(clock.published) == 1)
-    assert clock.files == ["50"]
 
 
 async def test_an_outage_loses_nothing_that_is_still_there(
