@@ -95,7 +95,8 @@ class Operator:
             return json.loads(answer.read() or b"null")
 
     def real_path(self, path: str) -> str:
-        """The path; for ALERT that of a firing alert."""
+        """The path; for ALERT that of a firing alert that nobody has acknowledged."""
         if path != "ALERT":
             return path
-        return "/alerts/" + self.asks("GET", "/alerts?state=firing&kind=quality-drop&limit=1")["items"][0]["alert"]["alert_id"]
+        firing = self.asks("GET", "/alerts?state=unacknowledged&kind=quality-drop&limit=1")["items"]
+        return "/alerts/" + firing[0]["alert"]["alert_id"]

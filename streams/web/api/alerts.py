@@ -52,7 +52,7 @@ async def alert(call: Call) -> web.Response:
     """One alert. Its ETag is that of its acknowledgement."""
     known = _known(call)
     ack = call.wall.live.acks.get(known.alert_id)
-    return json_answer(alert_entry(call.wall.live, known), ETag=tag_of(ack.at if ack is not None else None))
+    return json_answer(alert_entry(call.wall.live, known), ETag=tag_of(ack))
 
 
 async def acknowledge(call: Call) -> web.Response:
@@ -73,7 +73,7 @@ async def _acknowledge(call: Call) -> web.Response:
     before = live.acks.get(alert.alert_id)
     by = call.who.name if call.who is not None else "nobody"
     if before is not None and (before.by, before.note, before.until) == (by, body.note, body.until):
-        return json_answer(alert_entry(live, alert), ETag=tag_of(before.at))
+        return json_answer(alert_entry(live, alert), ETag=tag_of(before))
     ack = AlertAcknowledgement(
         alert_id=alert.alert_id,
         by=by,
@@ -83,7 +83,7 @@ async def _acknowledge(call: Call) -> web.Response:
         stream_id=alert.stream_id,
     )
     await _write(call, alert.alert_id, ack)
-    return json_answer(alert_entry(live, alert), 201 if before is None else 200, ETag=tag_of(ack.at))
+    return json_answer(alert_entry(live, alert), 201 if before is None else 200, ETag=tag_of(ack))
 
 
 async def take_back(call: Call) -> web.Response:
@@ -108,7 +108,7 @@ async def _write(call: Call, alert_id: str, ack: AlertAcknowledgement | None) ->
 def _check_tag(call: Call, alert: QualityAlert) -> None:
     """Raise `ApiError` where the caller's knowledge of the acknowledgement is old: another was faster."""
     ack = call.wall.live.acks.get(alert.alert_id)
-    tag = tag_of(ack.at if ack is not None else None)
+    tag = tag_of(ack)
     wanted = call.request.headers.get("If-Match")
     if wanted is not None and tag not in [part.strip() for part in wanted.split(",")] and not (wanted == "*" and ack is not None):
         by = f"{ack.by} acknowledged it" if ack is not None else "it is not acknowledged any more"

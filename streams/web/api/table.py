@@ -11,7 +11,6 @@ import json
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
 from typing import Any, Literal
 from weakref import WeakValueDictionary
 
@@ -204,6 +203,6 @@ def cached(request: web.Request, body: bytes, media: str, cache: str) -> web.Res
     return web.Response(body=body, content_type=media, headers=headers)
 
 
-def tag_of(at: datetime | None) -> str:
-    """The tag of an acknowledgement, for `If-Match`: when it was made; one of its own where there is none."""
-    return f'"{at.timestamp():.6f}"' if at is not None else '"none"'
+def tag_of(ack: AlertAcknowledgement | None) -> str:
+    """The tag of an acknowledgement, for `If-Match`: its `at` as answers and frames have it; one of its own for none."""
+    return f'"{ack.model_dump(mode="json")["at"]}"' if ack is not None else '"none"'

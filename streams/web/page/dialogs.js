@@ -30,6 +30,9 @@ const ENDS = [["", "when the alert ends"], ["900", "in 15 minutes"], ["3600", "i
 // What all acknowledgements of these alerts have in common: their `note` or `until`; null where they differ or one has none.
 const common = (entries, name) => (new Set(entries.map(({ ack }) => ack?.[name])).size === 1 ? entries[0].ack?.[name] ?? null : null);
 
+// Somebody may have acknowledged it, or changed that, since the form was opened: their name and note stay.
+const asSeen = (ack) => (ack ? { "If-Match": `"${ack.at}"` } : { "If-None-Match": "*" });
+
 // Asks for a note and an end, and acknowledges all of these alerts; the server knows who asks. entries: [{alert, ack}].
 export function ackDialog(entries, { done, toast }) {
   const acked = entries.filter(({ ack }) => ack);
@@ -52,10 +55,9 @@ export function ackDialog(entries, { done, toast }) {
   const give = ({ alert, ack }) => {
     const body = { note: note.value };
     if (until.value) body.until = until.value === end ? end : new Date((now() + Number(until.value)) * 1000).toISOString();
-    // Somebody may have acknowledged it since the form was opened: their name and note stay.
-    return call("PUT", `/alerts/${part(alert.alert_id)}/ack`, body, ack ? {} : { headers: { "If-None-Match": "*" } });
+    return call("PUT", `/alerts/${part(alert.alert_id)}/ack`, body, { headers: asSeen(ack) });
   };
-  const takeBack = (entry) => (entry.ack ? call("DELETE", `/alerts/${part(entry.alert.alert_id)}/ack`) : null);
+  const takeBack = ({ alert, ack }) => (ack ? call("DELETE", `/alerts/${part(alert.alert_id)}/ack`, undefined, { headers: asSeen(ack) }) : null);
 
   async function send(one) {
     for (const element of form.elements) element.disabled = true;

@@ -28,6 +28,18 @@ def test_who_is_later_does_not_take_the_place_of_who_was_first(operator: Operato
     operator.asks("DELETE", f"{path}/ack")
 
 
+def test_a_change_does_not_take_the_place_of_one_that_its_form_does_not_show(operator: Operator) -> None:
+    path = operator.real_path("ALERT")
+    operator.asks("PUT", f"{path}/ack", {"note": "seen"})
+    opens_form(operator, path)
+    operator.asks("PUT", f"{path}/ack", {"note": "the vendor is called"})
+    for button in (SUBMIT, "dialog .actions button[type=button]"):
+        operator.browser.find_element(By.CSS_SELECTOR, button).click()
+        operator.sees(lambda: "another was faster" in operator.dialog())
+        assert operator.asks("GET", path)["ack"]["note"] == "the vendor is called"
+    operator.asks("DELETE", f"{path}/ack")
+
+
 def test_who_changes_an_acknowledgement_keeps_its_note_and_its_end(operator: Operator) -> None:
     path = operator.real_path("ALERT")
     until = datetime.fromisoformat(operator.asks("GET", "/alerts?limit=1")["at"]) + timedelta(hours=5)
