@@ -27,8 +27,9 @@ function actions(...buttons) {
 
 const ENDS = [["", "when the alert ends"], ["900", "in 15 minutes"], ["3600", "in an hour"], ["14400", "in 4 hours"], ["86400", "in a day"]];
 
-// What all acknowledgements of these alerts have in common: their `note` or `until`; null where they differ or one has none.
-const common = (entries, name) => (new Set(entries.map(({ ack }) => ack?.[name])).size === 1 ? entries[0].ack?.[name] ?? null : null);
+// What all acknowledgements of these alerts have in common: their `note` or `until`; null where they have none, undefined where they differ.
+const common = (entries, name) => (new Set(entries.map(({ ack }) => ack?.[name])).size === 1 ? entries[0].ack?.[name] ?? null : undefined);
+const OWN = "own"; // each acknowledgement's own end
 
 // Somebody may have acknowledged it, or changed that, since the form was opened: their name and note stay.
 const asSeen = (ack) => (ack ? { "If-Match": `"${ack.at}"` } : { "If-None-Match": "*" });
@@ -36,10 +37,13 @@ const asSeen = (ack) => (ack ? { "If-Match": `"${ack.at}"` } : { "If-None-Match"
 // Asks for a note and an end, and acknowledges all of these alerts; the server knows who asks. entries: [{alert, ack}].
 export function ackDialog(entries, { done, toast }) {
   const acked = entries.filter(({ ack }) => ack);
-  const note = make("textarea", { rows: "3", maxlength: "2000", placeholder: "what is known, who works on it" });
-  note.value = common(entries, "note") ?? ""; // who changes one keeps what was said
+  // Who changes one keeps what was said; of several that differ, each keeps its own.
+  const said = common(entries, "note");
+  const note = make("textarea", { rows: "3", maxlength: "2000", placeholder: said === undefined ? "empty: each keeps its own note" : "what is known, who works on it" });
+  note.value = said ?? "";
   const end = common(entries, "until");
-  const until = make("select", {}, ...(end ? [[end, `as now: ${clock(end)}`]] : []).concat(ENDS).map(([value, text]) => make("option", { value }, text)));
+  const before = end === undefined ? [[OWN, "as now: each its own end"]] : end ? [[end, `as now: ${clock(end)}`]] : [];
+  const until = make("select", {}, ...before.concat(ENDS).map(([value, text]) => make("option", { value }, text)));
   const error = make("p", { class: "error", role: "alert" });
   const names = entries.slice(0, 6).map(({ alert }) => `${printable(alert.stream_id)}: ${words(alert.kind)}`);
   if (entries.length > names.length) names.push(`and ${entries.length - names.length} more`);
@@ -53,8 +57,9 @@ export function ackDialog(entries, { done, toast }) {
   note.focus();
 
   const give = ({ alert, ack }) => {
-    const body = { note: note.value };
-    if (until.value) body.until = until.value === end ? end : new Date((now() + Number(until.value)) * 1000).toISOString();
+    const body = { note: note.value || (said === undefined ? ack?.note ?? "" : "") };
+    if (until.value === OWN) body.until = ack?.until ?? null;
+    else if (until.value) body.until = until.value === end ? end : new Date((now() + Number(until.value)) * 1000).toISOString();
     return call("PUT", `/alerts/${part(alert.alert_id)}/ack`, body, { headers: asSeen(ack) });
   };
   const takeBack = ({ alert, ack }) => (ack ? call("DELETE", `/alerts/${part(alert.alert_id)}/ack`, undefined, { headers: asSeen(ack) }) : null);

@@ -40,6 +40,31 @@ def test_a_change_does_not_take_the_place_of_one_that_its_form_does_not_show(ope
     operator.asks("DELETE", f"{path}/ack")
 
 
+def test_of_several_acknowledgements_in_one_form_each_keeps_its_own_note_and_end(operator: Operator) -> None:
+    answer = operator.asks("GET", "/alerts?state=unacknowledged&limit=1000")
+    until = datetime.fromisoformat(answer["at"]) + timedelta(hours=5)
+    alerts = [entry["alert"] for entry in answer["items"] if entry["alert"]["stream_id"].startswith("shop")]
+    first, second = [(alert["stream_id"], f"/alerts/{alert['alert_id']}") for alert in alerts[:2]]
+    wanted = {"the encoder restarts": None, "the vendor is called": until.isoformat()}
+    for (_, path), (note, end) in zip((first, second), wanted.items(), strict=True):
+        operator.asks("PUT", f"{path}/ack", {"note": note, "until": end})
+    operator.opens("/?q=shop")
+    for stream, _ in (first, second):
+        operator.sees(lambda stream=stream: any(row["id"] == stream and row["alert"] == "acked" for row in operator.rows()))
+        while operator.active() != stream:
+            operator.press("j")
+        operator.press("x")
+    operator.press("a")
+    operator.sees(lambda: "Acknowledge 2 alerts" in operator.dialog())
+    operator.browser.find_element(By.CSS_SELECTOR, SUBMIT).click()
+    operator.sees(lambda: operator.was_told("2 alerts are acknowledged"))
+    for (_, path), (note, end) in zip((first, second), wanted.items(), strict=True):
+        ack = operator.asks("GET", path)["ack"]
+        assert ack["note"] == note
+        assert ack.get("until", "")[:19] == (end or "")[:19]
+        operator.asks("DELETE", f"{path}/ack")
+
+
 def test_who_changes_an_acknowledgement_keeps_its_note_and_its_end(operator: Operator) -> None:
     path = operator.real_path("ALERT")
     until = datetime.fromisoformat(operator.asks("GET", "/alerts?limit=1")["at"]) + timedelta(hours=5)
