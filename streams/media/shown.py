@@ -21,6 +21,11 @@ def without_secrets(text: str) -> str:
     return one_line(f"{scheme}{mark}{authority}{slash}{path}")
 
 
+def without_user(uri: str) -> str:
+    """A URI whole, but for the user and password before its host."""
+    return re.sub(r"^([^/?#]*://)[^/?#]*@", r"\1", uri)
+
+
 def shown_store(store: str) -> str:
     """Where a store is, for logs and messages: a folder as it is, an address as `without_secrets` shows it."""
     return without_secrets(store) if "://" in store else store

@@ -13,7 +13,8 @@ from typing import Any
 
 import numpy as np
 
-from streams.events import QualityAlert
+from streams.events import QualityAlert, SegmentScore
+from streams.media.shown import without_user
 from streams.web.labels import LabelFilter
 from streams.web.live import Changes, Live
 from streams.web.stream import STATES, Row, Stream
@@ -176,6 +177,14 @@ class Feed:
 
 
 _COLUMNS = ("id", "rendition", "labels", "since", "usual", "score", "smoothed", "uncertainty", "lag", "state")
+
+
+def score_entry(score: SegmentScore) -> dict[str, Any]:
+    """A segment's score for whoever may read scores: its addresses are without user and password."""
+    entry = score.model_dump(mode="json", exclude_none=True)
+    for part in (entry, entry.get("key", {})):
+        part |= {name: without_user(part[name]) for name in ("uri", "init_uri") if name in part}
+    return entry
 
 
 def alert_entry(live: Live, alert: QualityAlert) -> dict[str, Any]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
 from collections.abc import Awaitable
 from datetime import UTC, datetime, timedelta
 from typing import Any, TypeVar
@@ -23,7 +24,7 @@ from streams.web.api.rows import as_csv, item_of, rendition_of, rounded
 from streams.web.api.table import IMMUTABLE, Call, cached, json_answer
 from streams.web.pictures import Picture
 from streams.web.stream import Stream
-from streams.web.wire import alert_entry
+from streams.web.wire import alert_entry, score_entry
 
 USUAL_POINTS = 500
 USUAL_RANGE = timedelta(hours=1)
@@ -50,7 +51,7 @@ async def stream(call: Call) -> web.Response:
             **item_of(live.row(known, call.now)),
             "renditions": [rendition_of(rendition, live.courses, call.now) for rendition in renditions],
             "open_alerts": [alert_entry(live, alert) for alert in known.alerts.values()],
-            "last": [score.model_dump(mode="json", exclude_none=True) for score in last],
+            "last": [score_entry(score) for score in last],
         }
     )
 
@@ -123,14 +124,15 @@ async def segments(call: Call) -> web.Response:
         starts = [(score.start - EPOCH) // MILLISECOND for score in page]
         following = cursor_of((starts[-1], starts.count(starts[-1]) + (given if starts[-1] == before else 0)))
     own = call.who.labels if call.who is not None else {}
-    items = [score.model_dump(mode="json", exclude_none=True) for score in page if not own or call.sees(score.labels)]
+    items = [score_entry(score) for score in page if not own or call.sees(score.labels)]
     return json_answer({"items": items, "next": following, "at": iso(call.now)})
 
 
 async def segment(call: Call) -> web.Response:
     """One segment's whole score."""
     score = await whole_score(call)
-    return cached(call.request, score.to_bytes(), "application/json", "private, max-age=60")
+    body = json.dumps(score_entry(score), separators=(",", ":")).encode()
+    return cached(call.request, body, "application/json", "private, max-age=60")
 
 
 async def whole_score(call: Call) -> SegmentScore:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -209,6 +210,23 @@ async def test_of_two_values_of_a_label_either_will_do(client: TestClient) -> No
     assert summary["streams"] == len(items)
     alerts = (await get(client, "/alerts?label=origin:fra2&label=origin:fra3&limit=1000"))["items"]
     assert {entry["alert"]["labels"]["origin"] for entry in alerts} == {"fra2", "fra3"}
+
+
+async def test_the_addresses_of_a_segment_are_shown_without_user_and_password(client: TestClient, seeded: Fleet) -> None:
+    channel = seeded.channels[5]
+    address, name = "https://{}cdn.example:8443/a@b/1.ts?of=c@d", quote(channel.id, safe="")
+    with_user, score = address.format("ann:pass%2F@"), channel.scores[-1]
+    parts = {"uri": with_user, "init_uri": with_user, "key": {"method": "AES-128", "uri": with_user, "iv": "0" * 32}}
+    channel.scores[-1] = SegmentScore.model_validate(score.model_dump() | parts)
+    rendition = seeded.live.streams[channel.id].renditions[score.rendition or ""]
+    last, rendition.last = rendition.last, channel.scores[-1].to_bytes()
+    segments = await get(client, f"/streams/{name}/segments?limit=1")
+    whole = await get(client, f"/streams/{name}")
+    one = await get(client, f"/streams/{name}/segments/{quote(score.segment_id, safe='')}")
+    channel.scores[-1], rendition.last = score, last
+    for told in (segments["items"][0], one, next(each for each in whole["last"] if each["segment_id"] == score.segment_id)):
+        assert {told["uri"], told["init_uri"], told["key"]["uri"]} == {address.format("")}
+    assert all("pass" not in json.dumps(answer) for answer in (segments, whole, one))
 
 
 async def test_segments_come_newest_first_and_pages_join(client: TestClient, seeded: Fleet) -> None:
