@@ -17,6 +17,9 @@ if TYPE_CHECKING:
     from streams.plan.costs import StageCosts
     from streams.settings import Settings
 
+FULL_SHARE = 0.1
+"""Of segments, with glances: steady streams have 4 %, those with an open alert all (docs/tiers.md)."""
+
 
 def plan(
     streams: Annotated[int, typer.Option(min=1, max=10_000_000, help="Live streams.")],
@@ -27,6 +30,15 @@ def plan(
     ] = True,
     served: Annotated[bool, typer.Option(help="The model is in scorers of its own, not in the workers.")] = False,
     deep_share: Annotated[float, typer.Option(min=0, max=1, help="Share of segments that the large model scores too.")] = 0.0,
+    full_share: Annotated[
+        float | None,
+        typer.Option(
+            min=0,
+            max=1,
+            help="Share of segments that get a full look, the others a glance (FVQ_TIERS=on). "
+            "[default: 1; with FVQ_TIERS=on a tenth]",
+        ),
+    ] = None,
     measure: Annotated[bool, typer.Option(help="Measure the costs on this machine first; a minute or two.")] = False,
     source: Annotated[
         list[Path] | None, typer.Option(help="With --measure: a clip as your streams are; may be repeated, one for each height.")
@@ -54,7 +66,9 @@ def plan(
         live_window=settings.live_window,
         outage=settings.session_timeout + 5,
     )
-    result = plan(Demand(streams, segment_seconds, height, deep_share, aligned, served), stage_costs, limits)
+    if full_share is None:
+        full_share = FULL_SHARE if settings.tiers == "on" else 1.0
+    result = plan(Demand(streams, segment_seconds, height, deep_share, aligned, served, full_share), stage_costs, limits)
     if as_json:
         print(json.dumps(json_of(result, stage_costs, origin)))
     else:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, Self
 
@@ -26,12 +27,20 @@ class _Values(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
+class GlanceCost(_Values):
+    """What it takes to look at one segment's packets, and at one keyframe of every third segment; see `docs/tiers.md`."""
+
+    fixed_s: Seconds = Field(description="CPU seconds for each segment, however long it is.")
+    per_second_s: Seconds = Field(description="CPU seconds for each second of video.")
+
+
 class SamplingCost(_Values):
     """What it takes to decode and sample one segment of one picture height: a fixed part, and a part for each second of video."""
 
     fixed_s: Seconds = Field(description="CPU seconds for each segment, however long it is.")
     per_second_s: Seconds = Field(description="CPU seconds for each second of video.")
     bytes_per_second: Positive = Field(description="Size of the media, bytes for each second of video.")
+    glance: GlanceCost | None = Field(default=None, description="A glance instead; none where it was not measured.")
 
 
 class ModelCost(_Values):
@@ -114,6 +123,11 @@ class StageCosts(_Values):
         cost = self.sampling_at(height)
         return cost.fixed_s + cost.per_second_s * segment_seconds
 
+    def glance_seconds(self, height: int, segment_seconds: float) -> float | None:
+        """CPU seconds of a glance at one segment; None where the nearest heights' were not measured."""
+        cost = self.sampling_at(height).glance
+        return cost.fixed_s + cost.per_second_s * segment_seconds if cost is not None else None
+
     def to_json(self) -> str:
         """The file's text."""
         return self.model_dump_json(indent=2) + "\n"
@@ -136,13 +150,32 @@ def read_costs(path: Path) -> StageCosts:
 
 def _scaled(cost: SamplingCost, share: float) -> SamplingCost:
     """The fixed part stays: faces, mattes and the model's pictures have the same size at every height."""
+    glance = cost.glance
     return SamplingCost(
-        fixed_s=cost.fixed_s, per_second_s=cost.per_second_s * share, bytes_per_second=cost.bytes_per_second * share
+        fixed_s=cost.fixed_s,
+        per_second_s=cost.per_second_s * share,
+        bytes_per_second=cost.bytes_per_second * share,
+        # A keyframe is decoded whole, however large.
+        glance=glance and GlanceCost(fixed_s=glance.fixed_s * share, per_second_s=glance.per_second_s * share),
     )
 
 
 def _between(low: SamplingCost, high: SamplingCost, share: float) -> SamplingCost:
-    values: dict[str, Any] = {
-        name: getattr(low, name) + share * (getattr(high, name) - getattr(low, name)) for name in SamplingCost.model_fields
-    }
-    return SamplingCost(**values)
+    glance = None
+    if low.glance is not None and high.glance is not None:
+        glance = GlanceCost(**_mixed(low.glance, high.glance, share))
+    return SamplingCost(**_mixed(low, high, share), glance=glance)
+
+
+def mean_cost(costs: Sequence[SamplingCost]) -> SamplingCost:
+    """The mean of several clips' costs."""
+    average = costs[0]
+    for number, cost in enumerate(costs[1:], start=2):
+        average = _between(average, cost, 1 / number)
+    return average
+
+
+def _mixed(low: _Values, high: _Values, share: float) -> dict[str, Any]:
+    """The numbers of both, in proportion."""
+    numbers = {name: value for name, value in low if isinstance(value, float)}
+    return {name: value + share * (getattr(high, name) - value) for name, value in numbers.items()}

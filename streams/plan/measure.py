@@ -26,9 +26,9 @@ from scorer.sampling import SamplerPool
 from scorer.spec import MODEL_INPUTS, ClipScore, SampledClip, Scorer
 from streams.events import FaceSummary, ModelRef, SegmentEvent, SegmentScore, Signals
 from streams.media.fetch import Fetcher, FetchLimits
-from streams.plan.costs import MemoryCost, ModelCost, SamplingCost, StageCosts, StreamCost
+from streams.plan.costs import GlanceCost, MemoryCost, ModelCost, SamplingCost, StageCosts, StreamCost, mean_cost
 from streams.plan.footage import Piece, cut_pieces, make_up
-from streams.plan.timing import memory_mb, timed_sample
+from streams.plan.timing import memory_mb, timed_glance, timed_sample
 from streams.sinks.sqlite import SqliteSink
 
 ROUNDS = 8
@@ -37,6 +37,9 @@ ROUNDS = 8
 BATCHES = (1, 8)
 BATCH_SECONDS = 4.0
 """Time that each batch size is measured for."""
+
+KEYFRAME_EVERY = 3
+"""Glances of which one decodes a keyframe, where the packets stay as they are: `streams.scoring.tiers.TierLimits.seen`."""
 
 FETCHES, FLUSHES = 40, 30
 TASK_SECONDS = 60.0
@@ -183,13 +186,34 @@ def _sampling(
                     scorer.score([clip for _, clip in answers[-BATCHES[1] :]])
             # The first of each child loads files and fills caches.
             seconds.append([answer[0] for answer in answers[cores:]])
-        short, long = pair
-        per_second = max(0.0, (median(seconds[1]) - median(seconds[0])) / (long.seconds - short.seconds))
-        fixed = max(0.0, median(seconds[0]) - per_second * short.seconds)
-        costs.append(SamplingCost(fixed_s=fixed, per_second_s=per_second, bytes_per_second=long.size / long.seconds))
+        fixed, per_second = _line(pair, [median(each) for each in seconds])
+        glance_fixed, glance_per_second = _line(pair, [_glance(pool, piece, cores) for piece in pair])
+        costs.append(
+            SamplingCost(
+                fixed_s=fixed,
+                per_second_s=per_second,
+                bytes_per_second=pair[1].size / pair[1].seconds,
+                glance=GlanceCost(fixed_s=glance_fixed, per_second_s=glance_per_second),
+            )
+        )
         times += seconds[0]
-    average = SamplingCost(**{name: mean(getattr(cost, name) for cost in costs) for name in SamplingCost.model_fields})
-    return average, stdev(times) / mean(times), answers[0][1]
+    return mean_cost(costs), stdev(times) / mean(times), answers[0][1]
+
+
+def _line(pair: tuple[Piece, Piece], seconds: Sequence[float]) -> tuple[float, float]:
+    """What both pieces took, as a fixed part and a part for each second of video."""
+    short, long = pair
+    per_second = max(0.0, (seconds[1] - seconds[0]) / (long.seconds - short.seconds))
+    return max(0.0, seconds[0] - per_second * short.seconds), per_second
+
+
+def _glance(pool: SamplerPool, piece: Piece, cores: int) -> float:
+    """CPU seconds of a glance, the mean of those with a keyframe and of those without."""
+    packets, keyframe = (
+        median(task.result() for task in [pool.submit_task(timed_glance, piece.path, picture) for _ in range(ROUNDS * cores)])
+        for picture in (False, True)
+    )
+    return packets + (keyframe - packets) / KEYFRAME_EVERY
 
 
 @contextlib.contextmanager

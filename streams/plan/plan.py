@@ -27,6 +27,8 @@ SIMULATED_SEGMENTS = 4000
 class Demand:
     """What is to be scored. height: of the pictures. deep_share: share of segments that the large model scores too, 0-1.
 
+    full_share: share of segments that get a full look, 0-1; the others get a glance (docs/tiers.md).
+
     aligned: whether the segments of all streams end together, as those of one packager do. served: whether the small model is
     in scorers of its own, not in the workers.
     """
@@ -37,6 +39,7 @@ class Demand:
     deep_share: float = 0.0
     aligned: bool = True
     served: bool = False
+    full_share: float = 1.0
 
     @property
     def rate(self) -> float:
@@ -141,8 +144,11 @@ class _Loads:
 def plan(demand: Demand, costs: StageCosts, limits: Limits, seed: int = 0) -> Plan:
     """The smallest plan that keeps every load under the target, and the lag that it leads to.
 
-    Raises `SettingsError` where one stream alone is too much for a worker.
+    Raises `SettingsError` where one stream alone is too much for a worker, where the large model gets more segments than have a
+    full look, and where a glance's cost is not known.
     """
+    if demand.deep_share > demand.full_share:
+        raise SettingsError("--deep-share", f"is more than --full-share, {demand.full_share:g}: a glance gets no second look")
     loads = _loads(demand, costs, limits)
     workers = workers_for(demand, costs, limits)
     crowded_streams = busiest(demand.streams, workers)
@@ -179,7 +185,7 @@ def plan(demand: Demand, costs: StageCosts, limits: Limits, seed: int = 0) -> Pl
         kafka_copies=kafka_in * (limits.copies - 1),
         points=rate,
         media=rate * costs.sampling_at(demand.height).bytes_per_second * demand.segment_seconds,
-        scorer_traffic=rate * ((costs.model.clip_bytes if demand.served else 0.0) + deep_traffic),
+        scorer_traffic=rate * ((demand.full_share * costs.model.clip_bytes if demand.served else 0.0) + deep_traffic),
         catch_up=catch_up(workers, worker_load, limits),
         average=_lag(demand, service, loads, mean_streams, mean_streams, workers, seed),
         crowded=_lag(demand, service, loads, crowded_streams, mean_streams, workers, seed),
@@ -210,18 +216,39 @@ def workers_for(demand: Demand, costs: StageCosts, limits: Limits) -> int:
 
 def sampling_of(demand: Demand, costs: StageCosts) -> float:
     """CPU seconds of a segment's sampling, the mean: a look by the large model samples it again, by another specification."""
+    full, share = _full_look(demand, costs), demand.full_share
+    return share * full + (1 - share) * glance_of(demand, costs)
+
+
+def glance_of(demand: Demand, costs: StageCosts) -> float:
+    """CPU seconds of a glance; 0 where there are none. Raises `SettingsError` where its cost is not known."""
+    if demand.full_share == 1:
+        return 0.0
+    seconds = costs.glance_seconds(demand.height, demand.segment_seconds)
+    if seconds is None:
+        height = min(costs.sampling, key=lambda known: abs(known - demand.height))
+        raise SettingsError("--full-share", f"the costs have no sampling.{height}.glance: measure them again (--measure)")
+    return seconds
+
+
+def _full_look(demand: Demand, costs: StageCosts) -> float:
+    """CPU seconds of sampling for a full look, with the large model's looks at some of these segments, the mean."""
     once = costs.sampling_seconds(demand.height, demand.segment_seconds)
-    return once * (1 + demand.deep_share * costs.model.deep_sampling)
+    deep = demand.deep_share / demand.full_share if demand.full_share else 0.0
+    return once * (1 + deep * costs.model.deep_sampling)
 
 
 def service_of(demand: Demand, costs: StageCosts, limits: Limits, scorers: float) -> Service:
     """A worker as the simulation takes it. scorers: served scorers for each worker, as a share."""
     model, stream = costs.model, costs.stream
     layer = model.served_clip_s if demand.served else 0.0
+    event = 1 / stream.events_per_second + stream.fetch_cpu_s
     return Service(
         cores=limits.worker_cores,
         children=limits.worker_cores,
-        sample_s=sampling_of(demand, costs),
+        sample_s=_full_look(demand, costs),
+        glance_s=glance_of(demand, costs),
+        full_share=demand.full_share,
         sample_cv=costs.sampling_cv,
         batch_s=model.batch_s,
         clip_s=model.clip_s + layer,
@@ -230,7 +257,7 @@ def service_of(demand: Demand, costs: StageCosts, limits: Limits, scorers: float
         batch_wait=limits.batch_wait,
         live_window=limits.live_window,
         fetch_s=stream.fetch_s,
-        event_s=1 / stream.events_per_second + stream.fetch_cpu_s + layer,
+        event_s=event + demand.full_share * layer,
         flush_s=stream.flush_s,
         scorers=scorers,
     )
@@ -251,8 +278,8 @@ def catch_up(workers: int, load: float, limits: Limits) -> float | None:
 
 def _loads(demand: Demand, costs: StageCosts, limits: Limits) -> _Loads:
     model, event = costs.model, 1 / costs.stream.events_per_second
-    clip = model.clip_s + model.batch_s / limits.batch_size
-    layer = model.served_clip_s
+    clip = demand.full_share * (model.clip_s + model.batch_s / limits.batch_size)
+    layer = demand.full_share * model.served_clip_s
     in_worker = layer if demand.served else clip
     return _Loads(
         cpu=sampling_of(demand, costs) + costs.stream.fetch_cpu_s + event + in_worker,

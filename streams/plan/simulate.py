@@ -37,7 +37,8 @@ class Service:
     """A worker's size and what a segment costs it; times in seconds.
 
     cores, children: cores of the worker, and its sampling children. threads: cores that the model uses at once. live_window:
-    None for off. sample_s, sample_cv: CPU time of sampling a segment, and its standard deviation as a share of it. event_s: CPU
+    None for off. sample_s, sample_cv: CPU time of sampling a segment, and its standard deviation as a share of it. full_share:
+    share of segments that are sampled and scored; the others get a glance, which takes glance_s of CPU time. event_s: CPU
     time of an event's way through Kafka and the sink. batch_s, clip_s: CPU time of a batch of n clips is batch_s + n x clip_s.
     flush_s: time until a batch's answers are stored. scorers: served scorers for each worker, which all workers share; 0 where
     the model is in the worker.
@@ -53,6 +54,8 @@ class Service:
     batch_wait: float = 0.25
     live_window: float | None = 60.0
     sample_cv: float = 0.0
+    full_share: float = 1.0
+    glance_s: float = 0.0
     fetch_s: float = 0.0
     event_s: float = 0.0
     flush_s: float = 0.0
@@ -123,6 +126,7 @@ class _Segment:
     worker: int
     arrived: float
     skipped: bool = False
+    glanced: bool = False
 
 
 @dataclass
@@ -132,10 +136,10 @@ class _Group:
 
     @property
     def places(self) -> int:
-        """Places in a batch: of skipped segments it is known only when all are sampled."""
+        """Places in a batch: of segments that need none, skipped or glanced at, it is known only when all are sampled."""
         if not self.sampled:
             return len(self.segments)
-        return sum(not segment.skipped for segment in self.segments)
+        return sum(not (segment.skipped or segment.glanced) for segment in self.segments)
 
 
 @dataclass
@@ -273,9 +277,11 @@ class _Worker:
             return
         yield self._env.timeout(service.fetch_s)
         factor = math.exp(self._rng.normal(-(self._sigma**2) / 2, self._sigma)) if self._sigma else 1.0
+        segment.glanced = service.full_share < 1 and self._rng.random() >= service.full_share
+        seconds = service.glance_s if segment.glanced else service.sample_s
         with self._children.request() as child:
             yield child
-            yield self._cores.work(service.sample_s * factor)
+            yield self._cores.work(seconds * factor)
 
     def _finish(self) -> Steps:
         service = self._service

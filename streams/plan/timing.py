@@ -6,6 +6,7 @@ import time
 from pathlib import Path
 
 from scorer.sampling import sample
+from scorer.sampling.glance import glance, headers_only
 from scorer.spec import SampledClip, SamplerSpec
 from streams.errors import MediaError
 
@@ -18,6 +19,13 @@ def timed_sample(path: Path, spec: SamplerSpec, duration: float) -> tuple[float,
     if not clips:
         raise MediaError("the clip holds no picture", kind="empty")
     return seconds, clips[0][1]
+
+
+def timed_glance(path: Path, picture: bool) -> float:
+    """CPU seconds that a glance at a segment takes in this process. picture: with its keyframe. Runs in a sampling child."""
+    started = time.process_time()
+    (glance if picture else headers_only)(path)
+    return time.process_time() - started
 
 
 def memory_mb(pid: int) -> float:

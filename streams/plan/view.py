@@ -11,7 +11,7 @@ from rich.table import Column, Table
 from rich.text import Text
 
 from streams.plan.costs import StageCosts
-from streams.plan.plan import Lag, Plan
+from streams.plan.plan import Lag, Plan, glance_of
 from streams.text import printable
 
 LOW_SHARE = 0.85
@@ -36,11 +36,15 @@ def lines(plan: Plan, costs: StageCosts) -> list[Line]:
     target = f"target load {limits.utilisation:g}"
     looks = f" + {demand.deep_share:g} x {costs.model.deep_sampling:g} x sampling for looks" if demand.deep_share else ""
     where = "serving layer" if demand.served else f"model at batches of {limits.batch_size}"
+    sampled = f"sampling {sampling:.3f}"
+    if demand.full_share < 1:
+        glance = f"{1 - demand.full_share:g} x glance {glance_of(demand, costs):.4f}"
+        sampled, where = f"{demand.full_share:g} x {sampled} + {glance}", f"{demand.full_share:g} x {where}"
     return [
         Line("segments", plan.rate, "/s", "streams / segment seconds"),
         Line(
             "CPU of a worker for a segment", plan.segment_cpu, "s",
-            f"sampling {sampling:.3f}{looks} + fetching {costs.stream.fetch_cpu_s:.4f} + Kafka and sink "
+            f"{sampled}{looks} + fetching {costs.stream.fetch_cpu_s:.4f} + Kafka and sink "
             f"{1 / costs.stream.events_per_second:.4f} + {where}",
         ),
         Line(
@@ -58,7 +62,7 @@ def lines(plan: Plan, costs: StageCosts) -> list[Line]:
         ),
         Line(
             "sampling alone", plan.sampling_cores, "cores",
-            f"segments/s x {f'(sampling{looks})' if looks else 'sampling'} / {target}",
+            f"segments/s x ({sampled}{looks}) / {target}",
         ),
         *_scorer_lines(plan, costs),
         Line(

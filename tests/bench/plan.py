@@ -31,6 +31,7 @@ import numpy as np
 from kafka import KafkaProducer
 
 from scorer.registry import Registry
+from streams.cli.plan import FULL_SHARE
 from streams.events import SCORES_TOPIC, SEGMENTS_TOPIC, SegmentEvent, SegmentScore
 from streams.kafka.connection import Connection
 from streams.kafka.embedded import EmbeddedBroker
@@ -267,6 +268,9 @@ def tables() -> list[str]:
     for place, line in enumerate(every[0]):
         values = [shown(column[place]) for column in every]
         table.append(f"| {line.name} | {' | '.join(values)} |")
+    glanced = [plan(replace(result.demand, full_share=FULL_SHARE), costs, Limits()).workers for result in plans]
+    cells = " | ".join(f"{workers:,} x {Limits().worker_cores} cores" for workers in glanced)
+    table.append(f"| workers with `FVQ_TIERS=on`, {FULL_SHARE:.0%} of full looks | {cells} |")
     for name, share in (("lag p50, average worker", "p50"), ("lag p99, average worker", "p99")):
         table.append(f"| {name} | {' | '.join(f'{getattr(result.average, share):.1f} s' for result in plans)} |")
     table.append(f"| lag p99, busiest worker | {' | '.join(f'{result.crowded.p99:.1f} s' for result in plans)} |")

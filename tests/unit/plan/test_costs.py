@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from streams.errors import SettingsError
-from streams.plan.costs import MAX_FILE_BYTES, SHIPPED, read_costs
+from streams.plan.costs import MAX_FILE_BYTES, SHIPPED, StageCosts, read_costs
 from tests.unit.plan.test_plan import COSTS
 
 
@@ -71,6 +71,18 @@ def test_a_huge_file_is_not_read(tmp_path: Path) -> None:
         file.truncate(MAX_FILE_BYTES + 1)
     with pytest.raises(SettingsError, match="has more than"):
         read_costs(path)
+
+
+def test_a_glance_between_and_beyond_the_heights_that_were_measured() -> None:
+    glances = {360: {"fixed_s": 0.002, "per_second_s": 0.001}, 720: {"fixed_s": 0.006, "per_second_s": 0.003}}
+    sampling = {height: cost.model_dump() | {"glance": glances[height]} for height, cost in COSTS.sampling.items()}
+    costs = StageCosts.model_validate(COSTS.model_dump() | {"sampling": sampling})
+    assert costs.glance_seconds(720, 2.0) == pytest.approx(0.012)
+    assert costs.glance_seconds(540, 2.0) == pytest.approx(0.004 + 5 / 12 * 0.008)
+    assert costs.glance_seconds(1440, 2.0) == pytest.approx(4 * 0.012)
+    assert COSTS.glance_seconds(540, 2.0) is None
+    assert COSTS.glance_seconds(1440, 2.0) == pytest.approx(4 * 0.01)
+    assert COSTS.glance_seconds(180, 2.0) is None
 
 
 def test_a_height_between_is_in_proportion_to_the_area() -> None:

@@ -13,8 +13,9 @@ from scorer.spec import SamplerSpec
 from streams.errors import MediaError
 from streams.plan.costs import StageCosts
 from streams.plan.footage import LONG, SHORT, cut_pieces, make_up
-from streams.plan.measure import Measured, measure
+from streams.plan.measure import KEYFRAME_EVERY, Measured, measure
 from streams.plan.timing import memory_mb, timed_sample
+from streams.scoring.tiers import TierLimits
 from tests.support.media import make_clip
 
 
@@ -53,6 +54,10 @@ def test_the_memory_of_this_process() -> None:
     assert 10 < memory_mb(os.getpid()) < 100_000
 
 
+def test_a_glance_is_timed_as_often_with_a_keyframe_as_the_worker_looks_at_one() -> None:
+    assert TierLimits().seen == KEYFRAME_EVERY
+
+
 @pytest.mark.slow
 def test_the_costs_of_this_machine(face_clip: Path, tmp_path: Path) -> None:
     steps: list[str] = []
@@ -61,6 +66,7 @@ def test_the_costs_of_this_machine(face_clip: Path, tmp_path: Path) -> None:
     assert StageCosts.model_validate_json(costs.to_json()) == costs
     assert list(costs.sampling) == [360]
     assert 0.001 < costs.sampling_seconds(360, 2.0) < 10
+    assert 0 < costs.glance_seconds(360, 2.0) < costs.sampling_seconds(360, 2.0) / 2
     assert costs.model.clip_bytes == 499_691
     assert costs.stream.fetch_s > 0
     assert len(steps) >= 4

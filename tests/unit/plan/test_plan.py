@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 
 import pytest
@@ -21,7 +22,8 @@ COSTS = StageCosts.model_validate(
         "machine": "a machine of round numbers",
         "measured": "2026-01-01",
         "sampling": {"360": {"fixed_s": 0.05, "per_second_s": 0.03, "bytes_per_second": 1e5},
-                     "720": {"fixed_s": 0.1, "per_second_s": 0.1, "bytes_per_second": 4e5}},
+                     "720": {"fixed_s": 0.1, "per_second_s": 0.1, "bytes_per_second": 4e5,
+                             "glance": {"fixed_s": 0.006, "per_second_s": 0.002}}},
         "sampling_cv": 0.0,
         "model": {"batch_s": 0.08, "clip_s": 0.069, "served_clip_s": 0.0025, "clip_bytes": 700_000,
                   "deep_clip_s": 0.02, "deep_clip_bytes": 4_000_000},
@@ -120,6 +122,34 @@ def test_what_breaks_first_is_the_lowest_bound_and_above_the_demand() -> None:
     assert by_name["the scorers"] == int(51 / 0.0815 * 2)
     assert by_name["the GPUs"] == int(2 / (0.1 * 0.02) * 2)
     assert by_name["the workers' Kafka path"] == result.workers * 1000 * 2
+
+
+def test_a_plan_with_glances_by_hand() -> None:
+    demand = Demand(1000, 2.0, served=True, deep_share=0.05, full_share=0.1)
+    result = plan(demand, COSTS, FOUR_CORES)
+    # A tenth of .3 s, a twentieth of 3.3 x .3 s, and .006 + 2 x .002 s for nine tenths.
+    sampling = 0.1 * 0.3 + 0.05 * 3.3 * 0.3 + 0.9 * 0.01
+    assert result.sampling_cores == math.ceil(500 * sampling / 0.8)
+    assert result.segment_cpu == pytest.approx(sampling + 0.02 + 0.001 + 0.1 * 0.0025)
+    assert result.scorer_load * result.scorers == pytest.approx(500 * 0.1 * (0.069 + 0.01 + 0.0025))
+    assert result.scorer_traffic == pytest.approx(500 * (0.1 * 700_000 + 0.05 * 4_000_000))
+    assert result.gpus == plan(replace(demand, full_share=1.0), COSTS, FOUR_CORES).gpus
+    assert result.media == 500 * 2 * 4e5
+    (line,) = [line for line in lines(result, COSTS) if line.name == "CPU of a worker for a segment"]
+    assert line.formula.startswith("0.1 x sampling 0.300 + 0.9 x glance 0.0100 + 0.05 x 3.3 x sampling for looks + ")
+
+
+def test_fewer_full_looks_need_fewer_workers() -> None:
+    counts = [workers_for(Demand(5000, 2.0, full_share=share), COSTS, FOUR_CORES) for share in (1.0, 0.5, 0.1, 0.0)]
+    assert counts == sorted(counts, reverse=True)
+    assert counts[0] > 5 * counts[-1]
+
+
+def test_glances_of_unknown_cost_and_more_second_looks_than_full_ones_are_refused() -> None:
+    with pytest.raises(SettingsError, match=r"--full-share.*sampling\.360\.glance"):
+        plan(Demand(1000, 2.0, height=400, full_share=0.1), COSTS, FOUR_CORES)
+    with pytest.raises(SettingsError, match=r"--deep-share.*more than --full-share, 0\.1"):
+        plan(Demand(1000, 2.0, deep_share=0.2, full_share=0.1), COSTS, FOUR_CORES)
 
 
 demands = st.builds(

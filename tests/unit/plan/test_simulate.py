@@ -5,18 +5,20 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from streams.plan.simulate import SEGMENTS_FOR_A_CHILD, Service, arrivals, simulate
+from streams.plan.simulate import SEGMENTS_FOR_A_CHILD, Service, arrivals, capacity, simulate
 from streams.scoring.batcher import Batcher
 from tests.support.virtual_time import run_in_virtual_time
 
 SERVICE = Service(cores=2, children=2, sample_s=0.3, batch_s=0.01, clip_s=0.05, live_window=None)
-CAPACITY = 2 / (0.3 + 0.05 + 0.01 / 8)
+CPU = 0.3 + 0.05 + 0.01 / 8
+CAPACITY = 2 / CPU
 
 
 def course_at(load: float, service: Service = SERVICE, aligned: bool = False, duration: float = 240.0):  # type: ignore[no-untyped-def]
@@ -30,6 +32,19 @@ def test_a_segment_alone_has_the_wait_and_the_service_time_as_its_lag() -> None:
     # It arrives in the middle of a wait of 0.25 s.
     (lag,) = simulate([[10.1]], service).lags
     assert lag == pytest.approx(0.15 + 0.005 + 0.1 + 0.4 + 0.02 + 0.06)
+
+
+def test_a_glance_takes_its_own_time_and_no_place_in_a_batch() -> None:
+    service = replace(SERVICE, full_share=0.0, glance_s=0.04)
+    course = simulate([[10.0]], service)
+    assert course.lags[0] <= 0.04 + service.batch_wait
+    assert (course.mean_batch, course.skipped) == (0.0, 0.0)
+
+
+def test_the_capacity_with_glances_is_that_of_the_mean_segment() -> None:
+    service = replace(SERVICE, full_share=0.25, glance_s=0.04)
+    most = 2 / (0.25 * CPU + 0.75 * 0.04)
+    assert 0.7 * most < capacity(service) <= 1.05 * most
 
 
 def test_at_low_load_the_lag_is_the_wait_and_the_service_time() -> None:

@@ -46,6 +46,20 @@ def test_json_has_every_line_with_its_formula(tmp_path: Path) -> None:
     assert spread["lag"]["average"]["p50"] < report["lag"]["average"]["p50"]
 
 
+@pytest.mark.parametrize(
+    ("tiers", "arguments", "share"),
+    [("off", [], 1.0), ("on", [], 0.1), ("on", ["--full-share", "0.3"], 0.3), ("off", ["--full-share", "0.3"], 0.3)],
+)
+def test_glances_are_planned_for_as_the_workers_give_them(
+    tiers: str, arguments: list[str], share: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FVQ_TIERS", tiers)
+    report = json.loads(run("--streams", "1000", "--json", *arguments).stdout)
+    assert report["demand"]["full_share"] == share
+    (line,) = [line for line in report["lines"] if line["name"] == "CPU of a worker for a segment"]
+    assert ("x glance" in line["formula"]) == (share < 1)
+
+
 def test_the_costs_are_saved_for_another_time(tmp_path: Path) -> None:
     first, second = tmp_path / "first.json", tmp_path / "second.json"
     first.write_text(COSTS.to_json())
@@ -68,7 +82,13 @@ def test_options_that_do_not_fit_are_refused(arguments: list[str], message: str)
 
 
 @pytest.mark.parametrize(
-    "arguments", [["--streams", "0"], ["--streams", "5", "--utilisation", "1"], ["--streams", "5", "--deep-share", "2"]]
+    "arguments",
+    [
+        ["--streams", "0"],
+        ["--streams", "5", "--utilisation", "1"],
+        ["--streams", "5", "--deep-share", "2"],
+        ["--streams", "5", "--full-share", "-1"],
+    ],
 )
 def test_numbers_out_of_bounds_are_refused(arguments: list[str]) -> None:
     assert CliRunner().invoke(app, ["plan", *arguments]).exit_code == 2
