@@ -2,7 +2,7 @@
 
     python -m tests.support.fleet --port 8060 --streams 2000
 
-serves the whole wall on it. The same seed makes the same fleet; its clock is the real one.
+serves the whole wall on it. The same seed makes the same fleet, only its times differ; its clock is the real one.
 """
 
 from __future__ import annotations
@@ -45,6 +45,8 @@ from tests.support.processes import ROOT
 
 CLIP = ROOT / "examples/face.mp4"
 SEGMENT_SECONDS = 2.0
+STEP_SECONDS = 0.25
+"""Each of these steps brings the segments of every eighth stream."""
 MINUTES_BEFORE = 10
 OLD, NEW = ModelRef(name="nano", version="3c07d1a"), ModelRef(name="nano", version="f941046")
 
@@ -68,29 +70,31 @@ class Fleet:
 
     def play(self, now: float) -> None:
         """All segments that end until this time."""
-        while self.played + 0.25 <= now:
-            self.played += 0.25
-            slot = int(self.played / 0.25) % int(SEGMENT_SECONDS / 0.25)
-            for channel in self.channels[slot :: int(SEGMENT_SECONDS / 0.25)]:
+        while self.played + STEP_SECONDS <= now:
+            for channel in self._next_step():
                 self._segment(channel, self.played)
             self._alerts(self.played)
+
+    def _next_step(self) -> list[Channel]:
+        """The channels whose segments end with the next step."""
+        self.played += STEP_SECONDS
+        steps = int(SEGMENT_SECONDS / STEP_SECONDS)
+        return self.channels[round((self.played - self.now) / STEP_SECONDS) % steps :: steps]
 
     def _make_past(self) -> None:
         update = ModelUpdate(name="nano", version=NEW.version, before=OLD.version, time=at_time(self.now - 240))
         while self.played + SEGMENT_SECONDS <= self.now:
-            self.played += 0.25
-            slot = int(self.played / 0.25) % 8
-            recent = self.played > self.now - 50
-            for channel in self.channels[slot::8]:
+            channels, recent = self._next_step(), self.played > self.now - 50
+            for channel in channels:
                 # Of most streams less than a minute: a fleet of thousands is to be there soon.
                 if recent or channel.incident is not None:
                     self._segment(channel, self.played)
             self._alerts(self.played)
-            if slot % 4 == 0:
-                self.live.pulse.note_median(self.played, 71.0 + math.sin(self.played / 9))
+            if (self.played - self.now).is_integer():
+                self.live.pulse.note_median(self.played, 71.0 + math.sin((self.played - self.now) / 9))
         self.live.add_update(update)
         self.live.tick(self.now)
-        for place, alert in enumerate(sorted(self.live.firing(), key=lambda one: one.alert_id)):
+        for place, alert in enumerate(sorted(self.live.firing(), key=lambda one: one.stream_id)):
             if place % 5 == 1:
                 self.live.set_ack(alert.alert_id, ack_of(alert, self.now - 60))
         self.live.changes()
@@ -151,7 +155,7 @@ class Fleet:
     def _score(self, channel: Channel, rendition: str | None, end: float, incident: Incident | None) -> SegmentScore:
         pick = self._random
         usual = channel.usual - {"480p": 9.0, "720p": 4.0}.get(rendition or "", 0.0)
-        value = usual + 3 * math.sin(end / 40 + channel.phase) + pick.gauss(0, 1.5)
+        value = usual + 3 * math.sin((end - self.now) / 40 + channel.phase) + pick.gauss(0, 1.5)
         cause = incident.cause if incident is not None else ""
         value -= {"encoder": 38, "light": 45, "focus": 30, "frozen": 6, "no-face": 20}.get(cause, 0)
         value = min(99.0, max(1.0, value))
@@ -217,7 +221,7 @@ class FleetHistory:
     """The fleet's past, made up from each stream's usual score; implements `streams.history.base.History`."""
 
     def __init__(self, fleet: Fleet) -> None:
-        self._channels = {channel.id: channel for channel in fleet.channels}
+        self._channels, self._begin = {channel.id: channel for channel in fleet.channels}, fleet.now
 
     async def stream_ids(self, start: datetime, end: datetime) -> list[str]:
         inside = (channel for channel in self._channels.values() if any(start <= score.start < end for score in channel.scores))
@@ -234,7 +238,8 @@ class FleetHistory:
             if at >= min(end, now) or now - at > timedelta(days=2):
                 continue
             seconds = at.timestamp()
-            mean = channel.usual + 4 * math.sin(seconds / 900 + channel.phase) + 2 * math.sin(seconds / 37)
+            after = seconds - self._begin
+            mean = channel.usual + 4 * math.sin(after / 900 + channel.phase) + 2 * math.sin(after / 37)
             if channel.incident is not None and channel.incident.begin <= seconds < channel.incident.end:
                 mean -= 35
             mean = min(97.0, max(3.0, mean))

@@ -1,4 +1,4 @@
-"""A seeded fleet and a running wall on it, made once for all tests of the wall."""
+"""A seeded fleet and a running wall on it, made once for the tests of a file."""
 
 from __future__ import annotations
 
@@ -14,9 +14,12 @@ from streams.web.server import make_app
 from tests.support.fleet import Fleet, fleet_wall
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def seeded() -> Fleet:
-    """120 streams with incidents. Tests that change it take back what they did."""
+    """120 streams with incidents. Tests that change it take back what they did.
+
+    For each file anew: its incidents end with the time, and a file may play it into the future.
+    """
     return Fleet(120)
 
 
