@@ -352,10 +352,11 @@ def test_every_message_is_answered(value: bytes) -> None:
 
 
 async def test_the_time_of_a_hanging_scorer_call_is_reported_until_it_ends() -> None:
-    release = threading.Event()
+    at_work, release = threading.Event(), threading.Event()
 
     class HangingScorer(BrightnessScorer):
         def score(self, clips: Any) -> Any:
+            at_work.set()
             release.wait(20)
             return super().score(clips)
 
@@ -364,6 +365,7 @@ async def test_the_time_of_a_hanging_scorer_call_is_reported_until_it_ends() -> 
     sampled = await pipeline.sample([message("100")])
     assert pipeline.scoring_seconds() == 0
     scoring = asyncio.create_task(pipeline.score(sampled))
+    assert await asyncio.to_thread(at_work.wait, 20)
     await asyncio.sleep(0.2)
     assert pipeline.scoring_seconds() >= 0.1
     release.set()
