@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import os
+import random
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,8 @@ from streams.media.fetch import Fetcher
 from streams.media.ranges import Range
 from tests.support.fetching import limits
 
-WHOLE = os.urandom(300_000)
+# The same bytes each time: of 256 others, one seems to fit a wrong key, since what it leaves ends like padding.
+WHOLE = random.Random(1).randbytes(300_000)
 IV = bytes(range(16))
 INIT = b"\0\0\0\x18ftypiso6\0\0\0\0iso6mp41" + b"\0\0\0\x08moov"
 KEYS = {"old": b"k" * 16, "new": b"n" * 16, "short": b"k" * 15, "long": b"k" * 2000}

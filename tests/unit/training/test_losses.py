@@ -39,6 +39,7 @@ def test_correlation_loss_ignores_scale_and_offset() -> None:
 
 
 def test_the_spread_is_learned_as_the_mean_absolute_error() -> None:
+    torch.manual_seed(0)
     error = torch.distributions.Laplace(0, 7.0).sample((4000,)).abs()
     spread = torch.tensor(1.0, requires_grad=True)
     optimizer = torch.optim.Adam([spread], lr=0.1)
