@@ -29,6 +29,12 @@ def test_a_point_is_identified_by_stream_rendition_model_status_and_start() -> N
     assert "premium" not in line, "labels are free text: as tags they would make series without end"
 
 
+@pytest.fixture(autouse=True)
+def _patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The product gives InfluxDB ten seconds to answer and then tries again; these tests ask once, also on a busy machine."""
+    monkeypatch.setattr("streams.sinks.influx.TIMEOUT_MS", 60_000)
+
+
 def test_a_point_has_the_starts_own_millisecond() -> None:
     start = datetime(2026, 8, 1, 12, tzinfo=UTC)
     seconds = int(start.timestamp())
