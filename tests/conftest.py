@@ -53,11 +53,14 @@ def no_settings(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def log_as_before() -> Iterator[None]:
-    """Put level and handlers of the root logger back, which `configure_logging` replaces."""
+    """Put the root logger's handlers and all loggers' levels back, which `configure_logging` sets."""
     root = logging.getLogger()
     handlers, level = root.handlers[:], root.level
+    levels = {name: logging.getLogger(name).level for name in list(root.manager.loggerDict)}
     yield
     root.handlers[:], root.level = handlers, level
+    for name in list(root.manager.loggerDict):
+        logging.getLogger(name).setLevel(levels.get(name, logging.NOTSET))
 
 
 @pytest.fixture(autouse=True)

@@ -78,6 +78,7 @@ async def test_faust_takes_the_socket_over_and_no_connection_is_refused(pages: S
         connected(pages.port)
 
 
+@pytest.mark.usefixtures("log_as_before")
 def test_a_port_that_is_taken_is_named(pages: StartingPages, tmp_path: Path) -> None:
     with pytest.raises(SettingsError, match=rf"FVQ_WEB_PORT: cannot listen on 127\.0\.0\.1:{pages.port}: Address already in use"):
         start_worker(Settings(broker="127.0.0.1:1", web_port=pages.port, data_dir=tmp_path))

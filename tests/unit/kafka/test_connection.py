@@ -64,13 +64,10 @@ def test_a_wrong_certificate_is_named(tmp_path: Path) -> None:
         parts.connection(secured(kafka_cert_file=file)).client_options()
 
 
+@pytest.mark.usefixtures("log_as_before")
 def test_a_log_line_has_an_end(capsys: pytest.CaptureFixture[str]) -> None:
-    before = logging.getLogger().handlers[:], logging.getLogger().level
-    try:
-        configure_logging("info", "text")
-        logging.getLogger("streams").warning("waits for %s", ["a message"] * 10_000)
-        line = capsys.readouterr().err
-    finally:
-        logging.getLogger().handlers[:], logging.getLogger().level = before
+    configure_logging("info", "text")
+    logging.getLogger("streams").warning("waits for %s", ["a message"] * 10_000)
+    line = capsys.readouterr().err
     assert len(line) < LONGEST_CHARS + 100
     assert "characters)" in line
