@@ -40,8 +40,14 @@ HOSTILE_LABELS = {"note": "<script>window.hurt = 1</script>", "tier": "premium",
 
 
 def page_fleet(streams: int) -> Fleet:
-    """The fleet, with the hostile streams black since half a minute, and with an alert that was over yesterday."""
+    """The fleet, with the hostile streams black since half a minute, and with an alert that was over yesterday.
+
+    An alert that fires at the start is not over while the tests run, however slow the machine is.
+    """
     fleet = Fleet(streams)
+    for channel in fleet.channels:
+        if channel.incident is not None and channel.incident.end > fleet.now:
+            channel.incident.end += 86_400
     quiet = next(channel for channel in fleet.channels if channel.incident is None)
     quiet.incident = Incident("black", "black", fleet.now - 90_000, fleet.now - 86_400)
     for hostile_id in HOSTILE_IDS:

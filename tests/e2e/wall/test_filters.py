@@ -13,7 +13,7 @@ ACTIVE = "return [...document.querySelectorAll('.cards > li')].indexOf(document.
 
 
 def test_the_filter_s_text_holds_for_alerts(operator: Operator) -> None:
-    stream = operator.asks("GET", "/alerts?kind=quality-drop&limit=1")["items"][0]["alert"]["stream_id"]
+    stream = operator.asks("GET", "/alerts?state=firing&kind=quality-drop&limit=1")["items"][0]["alert"]["stream_id"]
     operator.opens("/alerts")
     operator.sees(lambda: len(operator.browser.execute_script(ALERTS)) > 5)
     operator.press("/", *stream)
@@ -39,7 +39,7 @@ def test_labels_and_the_filter_s_text_hold_for_clips(operator: Operator) -> None
 
 
 def test_a_range_of_alerts_that_the_filter_has_shortened_is_selected(operator: Operator) -> None:
-    stream = operator.asks("GET", "/alerts?kind=quality-drop&limit=1")["items"][0]["alert"]["stream_id"]
+    stream = operator.asks("GET", "/alerts?state=firing&kind=quality-drop&limit=1")["items"][0]["alert"]["stream_id"]
     operator.opens("/alerts")
     operator.sees(lambda: len(operator.browser.execute_script(ALERTS)) > 5)
     operator.press("j", *"jjjj", "x", "x")
