@@ -196,11 +196,15 @@ def test_a_person_signs_in_and_sees_what_the_token_allows(browser: webdriver.Chr
         operator.press("j", "a")
         operator.sees(lambda: "cknowledge" in operator.dialog())
         operator.press(Keys.ESCAPE)
-        premium = operator.browser.execute_async_script(
-            "fetch('/api/v1/summary').then((answer) => answer.json()).then((summary) => arguments[0](summary.streams))"
-        )
-        operator.sees(lambda: f"{premium} streams" in operator.text())
-        assert premium < 60
+
+        def premium() -> int:
+            return operator.browser.execute_async_script(
+                "fetch('/api/v1/summary').then((answer) => answer.json()).then((summary) => arguments[0](summary.streams))"
+            )
+
+        # The hostile streams' first segments come in the server's first seconds.
+        operator.sees(lambda: f"{premium()} streams" in operator.text())
+        assert premium() < 60
     browser.delete_all_cookies()
 
 
