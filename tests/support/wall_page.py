@@ -8,7 +8,6 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
-import socket
 import subprocess
 import sys
 import time
@@ -23,6 +22,7 @@ from streams.web.access.limits import WebLimits
 from streams.web.access.tokens import Tokens
 from tests.support.fleet import Fleet, serve_fleet
 from tests.support.fleet_content import Channel, Incident
+from tests.support.servers import free_ports
 
 HOSTILE_IDS = (
     "<img src=x onerror=alert(1)>",
@@ -60,9 +60,7 @@ class Server:
     """The server's process. It can be killed, and started again at the same address."""
 
     def __init__(self, streams: int, tokens: Path | None = None) -> None:
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            self.port = free.getsockname()[1]
+        self.port = free_ports(1)  # nobody else may be given it while the server is down
         self.streams, self.tokens = streams, tokens
         self.address = f"http://127.0.0.1:{self.port}"
         self._process: subprocess.Popen[bytes] | None = None
