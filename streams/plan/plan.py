@@ -27,10 +27,8 @@ SIMULATED_SEGMENTS = 4000
 class Demand:
     """What is to be scored. height: of the pictures. deep_share: share of segments that the large model scores too, 0-1.
 
-    full_share: share of segments that get a full look, 0-1; the others get a glance (docs/tiers.md).
-
     aligned: whether the segments of all streams end together, as those of one packager do. served: whether the small model is
-    in scorers of its own, not in the workers.
+    in scorers of its own, not in the workers. full_share: share of segments that get a full look, 0-1; the others get a glance.
     """
 
     streams: int
