@@ -35,8 +35,8 @@ def plan(
         typer.Option(
             min=0,
             max=1,
-            help="Share of segments that get a full look, the others a glance (FVQ_TIERS=on). "
-            "[default: 1; with FVQ_TIERS=on a tenth]",
+            help="Share of segments that get a full look; the others get a glance, as with FVQ_TIERS. "
+            "[default: 1, or a tenth where FVQ_TIERS is on]",
         ),
     ] = None,
     measure: Annotated[bool, typer.Option(help="Measure the costs on this machine first; a minute or two.")] = False,
