@@ -213,9 +213,9 @@ def workers_for(demand: Demand, costs: StageCosts, limits: Limits) -> int:
 
 
 def sampling_of(demand: Demand, costs: StageCosts) -> float:
-    """CPU seconds of a segment's sampling, the mean: a look by the large model samples it again, by another specification."""
-    full, share = _full_look(demand, costs), demand.full_share
-    return share * full + (1 - share) * glance_of(demand, costs)
+    """CPU seconds of a segment's sampling, the mean of full looks and glances."""
+    share = demand.full_share
+    return share * _full_look(demand, costs) + (1 - share) * glance_of(demand, costs)
 
 
 def glance_of(demand: Demand, costs: StageCosts) -> float:
@@ -230,7 +230,7 @@ def glance_of(demand: Demand, costs: StageCosts) -> float:
 
 
 def _full_look(demand: Demand, costs: StageCosts) -> float:
-    """CPU seconds of sampling for a full look, with the large model's looks at some of these segments, the mean."""
+    """CPU seconds of a full look's sampling, the mean: one by the large model samples it again, by another specification."""
     once = costs.sampling_seconds(demand.height, demand.segment_seconds)
     deep = demand.deep_share / demand.full_share if demand.full_share else 0.0
     return once * (1 + deep * costs.model.deep_sampling)

@@ -36,16 +36,15 @@ def lines(plan: Plan, costs: StageCosts) -> list[Line]:
     target = f"target load {limits.utilisation:g}"
     looks = f" + {demand.deep_share:g} x {costs.model.deep_sampling:g} x sampling for looks" if demand.deep_share else ""
     where = "serving layer" if demand.served else f"model at batches of {limits.batch_size}"
-    sampled = f"sampling {sampling:.3f}"
-    if demand.full_share < 1:
-        glance = f"{1 - demand.full_share:g} x glance {glance_of(demand, costs):.4f}"
-        sampled, where = f"{demand.full_share:g} x {sampled} + {glance}", f"{demand.full_share:g} x {where}"
+    full = _full(plan)
+    glances = f" + {1 - demand.full_share:g} x glance {glance_of(demand, costs):.4f}" if full else ""
+    sampled = f"{full}sampling {sampling:.3f}{glances}{looks}"
     return [
         Line("segments", plan.rate, "/s", "streams / segment seconds"),
         Line(
             "CPU of a worker for a segment", plan.segment_cpu, "s",
-            f"{sampled}{looks} + fetching {costs.stream.fetch_cpu_s:.4f} + Kafka and sink "
-            f"{1 / costs.stream.events_per_second:.4f} + {where}",
+            f"{sampled} + fetching {costs.stream.fetch_cpu_s:.4f} + Kafka and sink "
+            f"{1 / costs.stream.events_per_second:.4f} + {full}{where}",
         ),
         Line(
             "capacity of a worker", plan.worker_capacity, "/s",
@@ -62,7 +61,7 @@ def lines(plan: Plan, costs: StageCosts) -> list[Line]:
         ),
         Line(
             "sampling alone", plan.sampling_cores, "cores",
-            f"segments/s x ({sampled}{looks}) / {target}",
+            f"segments/s x ({sampled}) / {target}",
         ),
         *_scorer_lines(plan, costs),
         Line(
@@ -88,6 +87,11 @@ def lines(plan: Plan, costs: StageCosts) -> list[Line]:
     ]  # fmt: skip
 
 
+def _full(plan: Plan) -> str:
+    """The factor of what full looks alone cost; empty where every segment gets one."""
+    return f"{plan.demand.full_share:g} x " if plan.demand.full_share < 1 else ""
+
+
 def _scorer_lines(plan: Plan, costs: StageCosts) -> list[Line]:
     demand, limits = plan.demand, plan.limits
     scorer_lines = []
@@ -97,7 +101,7 @@ def _scorer_lines(plan: Plan, costs: StageCosts) -> list[Line]:
                 "scorers, one core each",
                 plan.scorers,
                 "",
-                f"segments/s x (clip + batch / {limits.batch_size} + serving layer) / target load; their load is "
+                f"segments/s x {_full(plan)}(clip + batch / {limits.batch_size} + serving layer) / target load; their load is "
                 f"{plan.scorer_load:.2f}",
             )
         )
@@ -118,7 +122,8 @@ def _scorer_lines(plan: Plan, costs: StageCosts) -> list[Line]:
 
 
 def _traffic_formula(plan: Plan, costs: StageCosts) -> str:
-    small = f"segments/s x {costs.model.clip_bytes / 1e6:.2f} MB" if plan.demand.served else "none: the model is in the worker"
+    clip = f"segments/s x {_full(plan)}{costs.model.clip_bytes / 1e6:.2f} MB"
+    small = clip if plan.demand.served else "none: the model is in the worker"
     if not plan.demand.deep_share:
         return small
     deep = costs.model.deep_clip_bytes

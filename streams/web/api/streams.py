@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import json
 from collections.abc import Awaitable
 from datetime import UTC, datetime, timedelta
 from typing import Any, TypeVar
@@ -21,7 +20,7 @@ from streams.web.api.cursors import cursor_of, key_of
 from streams.web.api.problems import ApiError, empty_range, not_found
 from streams.web.api.queries import CompareQuery, CourseQuery, PictureQuery, SegmentQuery, SegmentsQuery
 from streams.web.api.rows import as_csv, item_of, rendition_of, rounded
-from streams.web.api.table import IMMUTABLE, Call, cached, json_answer
+from streams.web.api.table import IMMUTABLE, Call, cached, json_answer, json_bytes
 from streams.web.pictures import Picture
 from streams.web.stream import Stream
 from streams.web.wire import alert_entry, score_entry
@@ -131,8 +130,7 @@ async def segments(call: Call) -> web.Response:
 async def segment(call: Call) -> web.Response:
     """One segment's whole score."""
     score = await whole_score(call)
-    body = json.dumps(score_entry(score), separators=(",", ":")).encode()
-    return cached(call.request, body, "application/json", "private, max-age=60")
+    return cached(call.request, json_bytes(score_entry(score)), "application/json", "private, max-age=60")
 
 
 async def whole_score(call: Call) -> SegmentScore:

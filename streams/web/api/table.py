@@ -181,9 +181,14 @@ class Route:
 
 def json_answer(content: Any, status: int = 200, **headers: str) -> web.Response:
     """An answer of JSON: a model, or what `json` takes."""
-    text = content.model_dump_json() if isinstance(content, BaseModel) else json.dumps(content, separators=(",", ":"))
     named = {name.replace("_", "-"): value for name, value in headers.items()}
-    return web.Response(status=status, body=text.encode(), content_type="application/json", headers=named)
+    return web.Response(status=status, body=json_bytes(content), content_type="application/json", headers=named)
+
+
+def json_bytes(content: Any) -> bytes:
+    """Compact JSON of a model, or of what `json` takes."""
+    text = content.model_dump_json() if isinstance(content, BaseModel) else json.dumps(content, separators=(",", ":"))
+    return text.encode()
 
 
 def with_next(call: Call, answer: web.Response, following: str | None) -> web.Response:
@@ -205,4 +210,4 @@ def cached(request: web.Request, body: bytes, media: str, cache: str) -> web.Res
 
 def tag_of(ack: AlertAcknowledgement | None) -> str:
     """The tag of an acknowledgement, for `If-Match`: its `at` as answers and frames have it; one of its own for none."""
-    return f'"{ack.model_dump(mode="json")["at"]}"' if ack is not None else '"none"'
+    return f'"{ack.model_dump(mode="json", include={"at"})["at"]}"' if ack is not None else '"none"'

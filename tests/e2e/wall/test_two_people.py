@@ -45,12 +45,12 @@ def test_of_several_acknowledgements_in_one_form_each_keeps_its_own_note_and_end
     answer = operator.asks("GET", "/alerts?state=unacknowledged&limit=1000")
     until = datetime.fromisoformat(answer["at"]) + timedelta(hours=5)
     alerts = [entry["alert"] for entry in answer["items"] if entry["alert"]["stream_id"].startswith("shop")]
-    first, second = [(alert["stream_id"], f"/alerts/{alert['alert_id']}") for alert in alerts[:2]]
-    wanted = {"the encoder restarts": None, "the vendor is called": until.isoformat()}
-    for (_, path), (note, end) in zip((first, second), wanted.items(), strict=True):
+    paths = {alert["stream_id"]: f"/alerts/{alert['alert_id']}" for alert in alerts[:2]}
+    wanted = dict(zip(paths.values(), [("the encoder restarts", None), ("the vendor is called", until.isoformat())], strict=True))
+    for path, (note, end) in wanted.items():
         operator.asks("PUT", f"{path}/ack", {"note": note, "until": end})
     operator.opens("/?q=shop")
-    for stream, _ in (first, second):
+    for stream in paths:
         operator.sees(lambda stream=stream: any(row["id"] == stream and row["alert"] == "acked" for row in operator.rows()))
         operator.press(Keys.HOME)  # the order is that of the scores: the second may be above the first
         while operator.active() != stream:
@@ -60,7 +60,7 @@ def test_of_several_acknowledgements_in_one_form_each_keeps_its_own_note_and_end
     operator.sees(lambda: "Acknowledge 2 alerts" in operator.dialog())
     operator.browser.find_element(By.CSS_SELECTOR, SUBMIT).click()
     operator.sees(lambda: operator.was_told("2 alerts are acknowledged"))
-    for (_, path), (note, end) in zip((first, second), wanted.items(), strict=True):
+    for path, (note, end) in wanted.items():
         ack = operator.asks("GET", path)["ack"]
         assert ack["note"] == note
         assert ack.get("until", "")[:19] == (end or "")[:19]

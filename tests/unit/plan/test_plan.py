@@ -135,8 +135,13 @@ def test_a_plan_with_glances_by_hand() -> None:
     assert result.scorer_traffic == pytest.approx(500 * (0.1 * 700_000 + 0.05 * 4_000_000))
     assert result.gpus == plan(replace(demand, full_share=1.0), COSTS, FOUR_CORES).gpus
     assert result.media == 500 * 2 * 4e5
-    (line,) = [line for line in lines(result, COSTS) if line.name == "CPU of a worker for a segment"]
-    assert line.formula.startswith("0.1 x sampling 0.300 + 0.9 x glance 0.0100 + 0.05 x 3.3 x sampling for looks + ")
+    formulas = {line.name: line.formula for line in lines(result, COSTS)}
+    sampled = "0.1 x sampling 0.300 + 0.9 x glance 0.0100 + 0.05 x 3.3 x sampling for looks"
+    assert formulas["CPU of a worker for a segment"].startswith(f"{sampled} + ")
+    assert formulas["CPU of a worker for a segment"].endswith("+ 0.1 x serving layer")
+    assert formulas["sampling alone"] == f"segments/s x ({sampled}) / target load 0.8"
+    assert formulas["scorers, one core each"].startswith("segments/s x 0.1 x (clip + ")
+    assert formulas["network to scorers"].startswith("segments/s x 0.1 x 0.70 MB; + segments/s x deep share x ")
 
 
 def test_fewer_full_looks_need_fewer_workers() -> None:

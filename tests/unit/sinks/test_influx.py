@@ -17,6 +17,12 @@ from streams.sinks.influx import InfluxBucket, InfluxSink, retry_after, to_point
 from tests.support.sinks import make_score
 
 
+@pytest.fixture(autouse=True)
+def _patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The product gives InfluxDB ten seconds to answer and then tries again; these tests ask once, also on a busy machine."""
+    monkeypatch.setattr("streams.sinks.influx.TIMEOUT_MS", 60_000)
+
+
 def test_a_point_is_identified_by_stream_rendition_model_status_and_start() -> None:
     line = to_point(make_score(labels={"tier": "premium"})).to_line_protocol()
     tags, fields, time = line.split(" ")
@@ -27,12 +33,6 @@ def test_a_point_is_identified_by_stream_rendition_model_status_and_start() -> N
     assert "small_score=61.5" in fields
     assert "p_good=0.7" in fields
     assert "premium" not in line, "labels are free text: as tags they would make series without end"
-
-
-@pytest.fixture(autouse=True)
-def _patient(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The product gives InfluxDB ten seconds to answer and then tries again; these tests ask once, also on a busy machine."""
-    monkeypatch.setattr("streams.sinks.influx.TIMEOUT_MS", 60_000)
 
 
 def test_a_point_has_the_starts_own_millisecond() -> None:
