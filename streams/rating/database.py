@@ -7,7 +7,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from streams.write_ahead import write_ahead
+
 NAME = "ratings.sqlite"
+
+WAIT_SECONDS = 30.0
+"""How long a writer waits for another one's transaction."""
 
 SCHEMA = """
 create table if not exists raters (
@@ -45,7 +50,7 @@ class Database:
         self.path = directory / NAME
         directory.mkdir(parents=True, exist_ok=True)
         with self._connection() as db:
-            db.execute("pragma journal_mode = wal")
+            write_ahead(db, WAIT_SECONDS)
             db.executescript(SCHEMA)
         with self.transaction() as db:  # two processes may open an old file at once: only one adds the columns
             for table, name, definition in ADDED:
@@ -72,7 +77,7 @@ class Database:
     @contextmanager
     def _connection(self) -> Iterator[sqlite3.Connection]:
         # One connection for each call: calls are rare, and any thread may make them.
-        db = sqlite3.connect(self.path, timeout=30, isolation_level=None)
+        db = sqlite3.connect(self.path, timeout=WAIT_SECONDS, isolation_level=None)
         try:
             db.execute("pragma synchronous = full")
             db.execute("pragma foreign_keys = on")

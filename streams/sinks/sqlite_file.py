@@ -22,6 +22,7 @@ from pathlib import Path
 from scorer.spec import LEVELS
 from streams.events import MAX_EVENT_BYTES, SegmentScore
 from streams.events.base import EPOCH
+from streams.write_ahead import write_ahead
 
 log = logging.getLogger(__name__)
 FILE = "scores.sqlite"
@@ -112,7 +113,7 @@ def open_file(path: Path) -> sqlite3.Connection:
     path.parent.mkdir(parents=True, exist_ok=True)
     connection = sqlite3.connect(path, timeout=WAIT_SECONDS, isolation_level=None, check_same_thread=False)
     try:
-        connection.execute("pragma journal_mode = wal")
+        write_ahead(connection, WAIT_SECONDS)
         connection.execute("pragma synchronous = full")
         version = version_of(connection)
         if version > VERSION:
