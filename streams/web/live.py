@@ -310,9 +310,11 @@ def _is_good(stream: Stream, picture: Picture) -> bool | None:
     firing = [alert.rendition for alert in stream.alerts.values()]
     if not _is_fine(picture.score, rendition) or None in firing or picture.rendition in firing:
         return False
-    bad = stream.pictures.last_bad
-    other = stream.renditions.get(bad.rendition or "") if bad is not None and bad.rendition != picture.rendition else None
-    is_bad = other is not None and other.until + BEHIND_SECONDS > picture.start and not _is_fine(other.score, other)
+    others = (known for known in stream.renditions.values() if known is not rendition)
+    # Only within a bad stretch: a good picture of the moment in which another one turns bad is the one before that.
+    is_bad = stream.pictures.last_bad is not None and any(
+        other.until + BEHIND_SECONDS > picture.start and not _is_fine(other.score, other) for other in others
+    )
     return None if firing or is_bad else True
 
 

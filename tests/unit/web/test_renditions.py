@@ -96,6 +96,18 @@ def test_the_picture_of_the_rendition_that_turns_bad_is_the_first_bad_one() -> N
     assert shown(show(live, 23, 10, "240p").first_bad) == "240p 23"
 
 
+def test_of_two_bad_renditions_one_that_recovers_ends_no_bad_stretch() -> None:
+    live = Live()
+    show(live, 0, 88, "720p")
+    show(live, 3, 12, "240p")
+    show(live, 6, 12, "480p")
+    kept = show(live, 9, 88, "480p")
+    assert (shown(kept.last_good), shown(kept.first_bad)) == ("720p 0", "240p 3")
+    kept = show(live, 12, 12, "240p")
+    assert (shown(kept.good_before), shown(kept.first_bad)) == ("720p 0", "240p 3"), "the stretch goes on"
+    assert shown(show(live, 15, 88, "240p").last_good) == "240p 15", "all are good again"
+
+
 def test_a_rendition_that_is_behind_does_not_take_the_last_picture_back() -> None:
     ahead = Picture(b"1080p", "s20", START + 40, 85, 160, 90, "1080p", START + 43)
     behind = Picture(b"240p", "s10", START + 20, 12, 160, 90, "240p", START + 44)
