@@ -18,6 +18,9 @@ from streams.alerts.sound import is_known, silence_of, with_segment
 from streams.alerts.state import OpenAlert, RenditionState, Sound, Watch
 from streams.events import AlertKind, SegmentScore
 
+COVERING: tuple[AlertKind, ...] = ("black", "frozen", "no-face")
+"""Kinds of what is shown instead of a picture whose quality can be judged."""
+
 INITIAL_NOISE_SECONDS = 30.0
 """Seconds of scores that the assumed noise (`INITIAL_NOISE`) counts as."""
 
@@ -46,6 +49,8 @@ def judge(state: RenditionState, score: SegmentScore, limits: Alerts) -> tuple[R
     # The score of a black or frozen picture says nothing about its quality, nor does that of a picture without a face.
     if not black and not frozen and not _judge_face(state, watches, limits):
         state = _judge_quality(state, watches, score, limits)
+    elif any(watches.by_kind.get(kind, Watch()).open_alert is not None for kind in COVERING):
+        state = _interrupted(state, watches)
     watches.end_disabled(limits)
     if any(change.kind == "quality-drop" and change.ended_at is not None for change in watches.changes):
         state = state.without_drop()  # however the alert ended
@@ -114,6 +119,11 @@ class _Watches:
             ended_at = max(at, watch.open_alert.started_at)
             self.by_kind = self.by_kind | {kind: Watch(ended_at=ended_at)}
             self.changes.append(Change(kind, watch.open_alert, ended_at))
+
+    def interrupt(self, kind: AlertKind) -> None:
+        """Forget the bad or good stretch of a kind, if there is one."""
+        if (watch := self.by_kind.get(kind)) is not None:
+            self.by_kind = self.by_kind | {kind: _pending(watch, None)}
 
     def end_disabled(self, limits: Alerts) -> None:
         """End the open alerts of kinds that were disabled meanwhile and that this segment says nothing about."""
@@ -194,6 +204,16 @@ def _judge_face(state: RenditionState, watches: _Watches, limits: Alerts) -> boo
         watches.end("low-quality")
         watches.end("quality-drop")
     return ignored
+
+
+def _interrupted(state: RenditionState, watches: _Watches) -> RenditionState:
+    """The state while an alert says that there is no picture to judge: what its quality was before is not continued after it.
+
+    A programme that fades into a slate and out of it again has a bad segment at each end, which must not add up to a drop.
+    """
+    for kind in ("low-quality", "quality-drop"):
+        watches.interrupt(kind)
+    return replace(state.without_drop(), smoothed=None)
 
 
 def _judge_quality(state: RenditionState, watches: _Watches, score: SegmentScore, limits: Alerts) -> RenditionState:

@@ -139,6 +139,22 @@ def test_a_drop_from_before_a_slate_does_not_count_after_it() -> None:
     assert drops == [BEGIN + timedelta(seconds=120), BEGIN + timedelta(seconds=280)]
 
 
+@pytest.mark.parametrize("covered", ["no-face", "black", "frozen"])
+def test_a_moment_of_bad_quality_before_a_picture_without_quality_does_not_count_after_it(covered: str) -> None:
+    def told_of(bad: int, last: int) -> list[tuple[str, str]]:
+        faces, shares = {"no-face": (NO_FACE, {}), "black": (FACE, {"black": 1.0}), "frozen": (FACE, {"freeze": 1.0})}[covered]
+        scores = shown(60, 80, FACE) + shown(bad, 30, FACE, 60)
+        scores += shown(60, 30, faces, len(scores), **shares)
+        scores += shown(last, 30, FACE, len(scores))
+        alerts = told(scores + shown(20, 80, FACE, len(scores)))
+        return [(kind, state) for kind, state in alerts if kind != covered]
+
+    dropped = [("quality-drop", "firing"), ("quality-drop", "resolved")]
+    assert told_of(1, 1) == []
+    assert told_of(3, 1) == dropped, "not low-quality, which lasted 4 s and then 2 s"
+    assert ("low-quality", "firing") in told_of(0, 6)
+
+
 def test_a_drop_that_a_stray_segment_without_a_face_has_ended_is_counted_anew() -> None:
     scores = shown(200, 80, FACE) + shown(20, 45, FACE, 200) + shown(11, 45, NO_FACE, 220) + shown(50, 45, FACE, 231)
     scores[230] = scores[230].model_copy(update={"start": scores[230].start + timedelta(seconds=14)})
