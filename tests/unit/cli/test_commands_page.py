@@ -53,3 +53,11 @@ def test_a_row_has_type_bounds_default_and_meaning() -> None:
 
 def test_every_row_says_what_it_is_for() -> None:
     assert not [line for line in PAGE.splitlines() if line.startswith("| `") and line.endswith("|  |")]
+
+
+def test_the_names_of_every_commands_json_are_described() -> None:
+    page = (ROOT / "docs/commands.md").read_text()
+    _, _, rest = page.partition("## Names in JSON")
+    rows = [line.split(" | ")[0] for line in rest.partition("\n## ")[0].splitlines() if line.startswith("| `fvq ")]
+    described = {words for row in rows for words in re.findall(r"`(fvq [^`]*)`", row)}
+    assert described == {words for words, text in sections().items() if "| `--json` |" in text}
