@@ -41,8 +41,11 @@ def cut_pieces(clip: Path, folder: Path, prober: Callable[[Path], VideoFacts]) -
     prober: `scorer.sampling.probe`, in a child process where the file comes from outside. Raises `MediaError` where the clip
     cannot be read or is too short.
     """
-    check_file(clip)
-    facts = prober(clip)
+    try:
+        check_file(clip)
+        facts = prober(clip)
+    except MediaError as error:
+        raise MediaError(f"{clip}: {error}", error.kind) from None
     if not 2 * SHORT <= facts.duration < math.inf:
         raise MediaError(f"{clip}: lasts {facts.duration:.1f} s; give a clip of at least {2 * SHORT:g} s")
     return _piece(clip, folder, SHORT, facts, prober), _piece(clip, folder, min(LONG, facts.duration), facts, prober)

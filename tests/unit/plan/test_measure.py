@@ -33,11 +33,12 @@ def test_a_clip_that_is_too_short_is_refused(tmp_path: Path) -> None:
         cut_pieces(make_clip(tmp_path / "clip.mp4", seconds=1), tmp_path, probe)
 
 
-def test_what_is_no_video_is_refused(tmp_path: Path) -> None:
-    path = tmp_path / "clip.mp4"
-    path.write_text("no video")
-    with pytest.raises(MediaError):
-        cut_pieces(path, tmp_path, probe)
+def test_what_is_no_video_is_refused_by_its_name(tmp_path: Path) -> None:
+    (tmp_path / "talk.mp4").write_text("no video")
+    with pytest.raises(MediaError, match=r"talk\.mp4: the file cannot be opened as media"):
+        cut_pieces(tmp_path / "talk.mp4", tmp_path, probe)
+    with pytest.raises(MediaError, match=r"none\.mp4: no such file"):
+        cut_pieces(tmp_path / "none.mp4", tmp_path, probe)
 
 
 def test_made_up_clips_are_videos_that_can_be_sampled(tmp_path: Path) -> None:
