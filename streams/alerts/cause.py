@@ -8,12 +8,13 @@ their own usual say what it looks like.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Literal
 
+from streams.alerts.limits import Alerts
 from streams.alerts.moves import Move, moves, unlike_clean
-from streams.alerts.state import SIGNALS, RenditionState, StreamState, Watch
+from streams.alerts.state import SIGNALS, OpenAlert, RenditionState, StreamState, Watch
 from streams.events import AlertCause, AlertKind, SignalMove
 from streams.text import printable
 
@@ -87,6 +88,38 @@ def cause_of(state: StreamState, name: str, kind: AlertKind, started_at: datetim
         signals=signals,
         text="; ".join([*told, reason]),
     )
+
+
+def explained(state: StreamState, limits: Alerts) -> StreamState:
+    """The state with the causes of its open alerts, as far as it knows them.
+
+    An alert fires with the cause that is known then. While it settles, the segments of the other renditions can tell more; what
+    they tell is sent when it resolves.
+    """
+    for name, rendition in state.renditions.items():
+        watches = rendition.every_watch()
+        settling = {
+            kind: watch.open_alert
+            for kind, watch in watches.items()
+            # After it, the signals are those of the good stretch.
+            if watch.open_alert is not None
+            and watch.pending_since is None
+            and _settles(watch.open_alert, rendition, kind, limits)
+        }
+        for kind, alert in settling.items():
+            known = replace(alert, cause=cause_of(state, name, kind, alert.started_at))
+            watches[kind] = replace(watches[kind], open_alert=known)
+        if settling:
+            state = state.with_rendition(name, rendition.watching(watches))
+    return state
+
+
+def _settles(alert: OpenAlert, rendition: RenditionState, kind: AlertKind, limits: Alerts) -> bool:
+    """Whether the cause of an open alert may still become better known: it has none, or has not fired long ago."""
+    if kind == "no-face":
+        return False
+    timing = getattr(limits, kind.replace("-", "_"))
+    return alert.cause is None or rendition.until - alert.started_at <= timedelta(seconds=timing.minimum) + SETTLING
 
 
 def _cause_of_no_sound(own: RenditionState, name: str, where: Where, reason: str) -> AlertCause:

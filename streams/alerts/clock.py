@@ -177,7 +177,7 @@ def healed(state: StreamState, name: str, score: SegmentScore, received: datetim
                 until=_kept(rendition.until, latest) or score.start,
                 cusum_since=_kept(rendition.cusum_since, latest),
             )
-            checked = replace(state, renditions=state.renditions | {name: rendition})
+            checked = state.with_rendition(name, rendition)
     latest = received + timedelta(seconds=FAST_SECONDS)
     if checked.renditions != state.renditions or _kept(state.until, latest) != state.until:
         checked = replace(checked, until=latest_end(checked))

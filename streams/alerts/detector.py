@@ -13,7 +13,7 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 
 from streams.alerts.averages import averaged, weight_of
-from streams.alerts.cause import SETTLING, cause_of, cause_of_silence
+from streams.alerts.cause import cause_of_silence, explained
 from streams.alerts.clock import (
     LIVE_TOLERANCE,
     STRAY_SECONDS,
@@ -58,45 +58,26 @@ def step(
         score, ahead = placed(score, state.renditions.get(name), received)
         state = healed(state, name, score, received)
     rendition = state.renditions.get(name)
-    before = None
     if rendition is not None:
         before = before_stray(rendition, score, ahead or 0.0) or before_backlog(rendition, score, ahead or 0.0)
-    if before is not None:
-        rendition = before
-        state = replace(state, renditions=state.renditions | {name: before})
-        state = replace(state, until=latest_end(state))
-    elif rendition is not None:
-        noted = rendition
-        # One that is judged by its number may be from before `until` because of a wrong duration: until then `until` is to come.
-        is_before = received is not None and end_of(score) <= rendition.until <= received
-        if _is_new(rendition, score) and not is_before and not _is_late(state, score):
-            noted = replace(rendition, behind=None)
-        elif received is not None and not _is_read_again(state, rendition, received):
-            score, ahead, noted = with_late(rendition, score, ahead or 0.0, received, limits.no_segments.after)
-        if noted != rendition:
-            rendition, state = noted, replace(state, renditions=state.renditions | {name: noted})
-        if not _is_new(rendition, score):
-            return _end_announced_late(state, rendition, score)
+        if before is not None:
+            rendition, state = before, state.with_rendition(name, before)
+            state = replace(state, until=latest_end(state))
+        else:
+            score, ahead, noted = _noted(state, rendition, score, limits, ahead, received)
+            if noted != rendition:  # else the state stays the same object, which is not written to its topic
+                rendition, state = noted, state.with_rendition(name, noted)
+            if not _is_new(rendition, score):
+                return _end_announced_late(state, rendition, score)
     state, alerts = _end_silence(state, score)
     rendition = _moved_to(rendition, score, limits, ahead, runs_ahead(score, received))
     if received is not None:
-        live = noted_run(rendition.live, score.start, received, LIVE_TOLERANCE)
-        rendition = replace(rendition, received=received, live=live)
+        rendition = replace(rendition, received=received, live=noted_run(rendition.live, score.start, received, LIVE_TOLERANCE))
     if score.ended:
-        state = replace(state, renditions=state.renditions | {name: rendition}, ended=True)
-        state, resolved = _close(state, end_of(score), score.segment_id)
-        alerts += resolved
+        state, more = _close(replace(state.with_rendition(name, rendition), ended=True), end_of(score), score.segment_id)
     else:
-        if score.status == "scored" and score.score is not None:
-            rendition, changes = judge(rendition, score, limits)
-            state, changes = _with_causes(state, name, rendition, changes, limits)
-            rendition = state.renditions[name]
-            alerts += [_changed(state.stream_id, name, change, score.segment_id) for change in changes]
-        state, resolved = _keep(state, name, rendition, score, limits)
-        alerts += resolved
-        # Another rendition's segments may come after the one that ended the stream.
-        if state.ended and state.until is not None and score.start >= state.until:
-            state = replace(state, ended=False)
+        state, more = _judged(state, name, rendition, score, limits)
+    alerts += more
     until = end_of(score) if state.until is None else max(state.until, end_of(score))
     latest = max((time for time in (received, state.received) if time is not None), default=None)
     return replace(state, until=until, segment_id=score.segment_id, labels=score.labels, received=latest), alerts
@@ -168,6 +149,41 @@ def alert_id(stream_id: str, rendition: str, kind: AlertKind, started_at: dateti
     return hashlib.sha256("\n".join((stream_id, rendition, kind, started_at.isoformat())).encode()).hexdigest()[:16]
 
 
+def _noted(
+    state: StreamState,
+    rendition: RenditionState,
+    score: SegmentScore,
+    limits: Alerts,
+    ahead: float | None,
+    received: datetime | None,
+) -> tuple[SegmentScore, float | None, RenditionState]:
+    """The score, its `ahead`, and its rendition, with what the segment says of a clock that was set back (`with_late`)."""
+    # One that is judged by its number may be from before `until` because of a wrong duration: until then `until` is to come.
+    is_before = received is not None and end_of(score) <= rendition.until <= received
+    if _is_new(rendition, score) and not is_before and not _is_late(state, score):
+        return score, ahead, replace(rendition, behind=None)
+    if received is None or _is_read_again(state, rendition, received):
+        return score, ahead, rendition
+    return with_late(rendition, score, ahead or 0.0, received, limits.no_segments.after)
+
+
+def _judged(
+    state: StreamState, name: str, rendition: RenditionState, score: SegmentScore, limits: Alerts
+) -> tuple[StreamState, list[QualityAlert]]:
+    """The state after a segment that does not end its stream, and the alerts that follow. rendition: moved to the segment."""
+    alerts: list[QualityAlert] = []
+    if score.status == "scored" and score.score is not None:
+        rendition, changes = judge(rendition, score, limits)
+        state, changes = _with_causes(state, name, rendition, changes, limits)
+        rendition = state.renditions[name]
+        alerts = [_changed(state.stream_id, name, change, score.segment_id) for change in changes]
+    state, resolved = _keep(state, name, rendition, score, limits)
+    # Another rendition's segments may come after the one that ended the stream.
+    if state.ended and state.until is not None and score.start >= state.until:
+        state = replace(state, ended=False)
+    return state, alerts + resolved
+
+
 def _is_new(rendition: RenditionState, score: SegmentScore) -> bool:
     """Whether a segment comes after all that are in the state: by its number, or by its time where numbers restarted.
 
@@ -199,39 +215,14 @@ def _end_announced_late(
 def _with_causes(
     state: StreamState, name: str, rendition: RenditionState, changes: list[Change], limits: Alerts
 ) -> tuple[StreamState, list[Change]]:
-    """The state with the rendition in it and with the causes of open alerts, and the changes with theirs.
-
-    An alert fires with the cause that is known then. While it settles, the segments of the other renditions can tell more; what
-    they tell is sent when it resolves.
-    """
-    state = replace(state, renditions=state.renditions | {name: rendition})
-    for other, known in state.renditions.items():
-        watches = known.every_watch()
-        settling = {
-            kind: watch.open_alert
-            for kind, watch in watches.items()
-            # After it, the signals are those of the good stretch.
-            if watch.open_alert is not None and watch.pending_since is None and _settles(watch.open_alert, known, kind, limits)
-        }
-        for kind, alert in settling.items():
-            explained = replace(alert, cause=cause_of(state, other, kind, alert.started_at))
-            watches[kind] = replace(watches[kind], open_alert=explained)
-        if settling:
-            state = replace(state, renditions=state.renditions | {other: known.watching(watches)})
+    """The state with the rendition in it and with the causes of open alerts, and the changes with theirs."""
+    state = explained(state.with_rendition(name, rendition), limits)
     latest = state.renditions[name].every_watch()
     fired = [
         replace(change, alert=latest[change.kind].open_alert or change.alert) if change.ended_at is None else change
         for change in changes
     ]
     return state, fired
-
-
-def _settles(alert: OpenAlert, rendition: RenditionState, kind: AlertKind, limits: Alerts) -> bool:
-    """Whether the cause of an open alert may still become better known: it has none, or has not fired long ago."""
-    if kind == "no-face":
-        return False
-    timing = getattr(limits, kind.replace("-", "_"))
-    return alert.cause is None or rendition.until - alert.started_at <= timedelta(seconds=timing.minimum) + SETTLING
 
 
 def _end_silence(state: StreamState, score: SegmentScore) -> tuple[StreamState, list[QualityAlert]]:

@@ -180,6 +180,10 @@ class StreamState:
     silence_ended_at: Annotated[datetime | None, Field(alias="back")] = None
     received: datetime | None = None
 
+    def with_rendition(self, name: str, rendition: RenditionState) -> StreamState:
+        """The state with this state of one rendition in it."""
+        return replace(self, renditions=self.renditions | {name: rendition})
+
 
 _JSON = TypeAdapter(StreamState)
 
