@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
@@ -50,6 +50,16 @@ def told_of(option: str) -> Iterator[None]:
         yield
     except ValueError as error:
         raise SettingsError(option, str(error)) from None
+
+
+def refuse(options: Mapping[str, object], reason: str) -> None:
+    """Raise `SettingsError` with this reason for the first option that was given.
+
+    options: value by name; None or 0 of one that was not given.
+    """
+    for option, value in options.items():
+        if value not in (None, 0):
+            raise SettingsError(option, reason)
 
 
 def settings_of_process(name: str, load: Callable[[], Settings]) -> Settings:

@@ -6,8 +6,7 @@ from typing import Annotated
 
 import typer
 
-from streams.cli.options import live
-from streams.errors import SettingsError
+from streams.cli.options import live, refuse
 
 
 def serve(
@@ -20,7 +19,5 @@ def serve(
 
     if ray:
         live("scorer", lambda settings, life: run_serve_on_ray(settings, life, replicas, address))
-    for name, given in (("--address", address is not None), ("--replicas", replicas > 1)):
-        if given:
-            raise SettingsError(name, "is for Ray Serve only: add --ray")
+    refuse({"--address": address, "--replicas": replicas - 1}, "is for Ray Serve only: add --ray")
     live("scorer", run_serve)

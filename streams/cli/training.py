@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from streams import parts
-from streams.cli.options import JsonFlag, load_settings, told_of
+from streams.cli.options import JsonFlag, load_settings, refuse, told_of
 from streams.errors import SettingsError
 
 if TYPE_CHECKING:
@@ -55,9 +55,7 @@ def synth(
         make = partial(make_scenes, out, find_sources(sources, out), scenes=scenes, plain=plain, steps=steps, seconds=seconds)
         print(make(jobs=jobs, seed=seed, kinds=wanted, sheet=sheet))
         return
-    for option, value in {"--sheet": sheet, "--plain": plain}.items():
-        if value:
-            raise SettingsError(option, "belongs to scenes: give --scenes N with it")
+    refuse({"--sheet": sheet, "--plain": plain}, "belongs to scenes: give --scenes N with it")
     found = find_sources(sources, out)
     print(synthesise(out, found, steps=steps, kinds=wanted, variants=variants, seconds=seconds, jobs=jobs, seed=seed))
 
@@ -113,19 +111,16 @@ def train(
 
     if unlabelled is not None and teacher is None:
         raise SettingsError("--unlabelled", "are clips that the teacher scores: give --teacher with it")
-    for option, value in {"--teacher": teacher, "--start": start, "--steady": steady, "--errors-of": errors_of}.items():
-        if from_queue and value is not None:
-            raise SettingsError(option, "belongs to a whole model's recipe, without --from-queue")
-    if from_queue and scale is not None:
-        raise SettingsError("--scale", "belongs to --data without --from-queue: what people rated on the rating page are points")
-    check_scale(scale)
     if from_queue:
+        other_models = {"--teacher": teacher, "--start": start, "--steady": steady, "--errors-of": errors_of}
+        refuse(other_models, "belongs to a whole model's recipe, without --from-queue")
+        refuse({"--scale": scale}, "belongs to --data without --from-queue: what people rated on the rating page are points")
         metrics = _train_from_queue(load_settings(), recipe, rated, data, dev, out, processes)
-    elif rated is not None:
-        raise SettingsError("--rated", "belongs to --from-queue; without it, --data are the clips to train on")
-    elif data is None:
-        raise SettingsError("--data", "is missing: the clips to train on; or give --from-queue for those that were rated")
     else:
+        check_scale(scale)
+        refuse({"--rated": rated}, "belongs to --from-queue; without it, --data are the clips to train on")
+        if data is None:
+            raise SettingsError("--data", "is missing: the clips to train on; or give --from-queue for those that were rated")
         from scorer.find import find_model
 
         settings = cache(load_settings)  # not loaded where no other model is needed, and once where several are
@@ -163,8 +158,7 @@ def evaluate(
     if (data is None) == (benchmark is None):
         raise SettingsError("fvq evaluate", "what shall the model be evaluated on? Give either --data or --benchmark")
     if benchmark is not None:
-        if plot is not None:
-            raise SettingsError("--plot", "belongs to --data")
+        refuse({"--plot": plot}, "belongs to --data")
         _benchmark([model, *(against or [])], benchmark, people, ladder, scenes, doubles, seed, train_data, as_json)
         return
     if people or ladder or scenes or against:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -23,25 +24,15 @@ def test_unlabelled_clips_need_a_teacher(tmp_path: Path) -> None:
         train(NANO, tmp_path, data=FILE, dev=FILE, unlabelled=tmp_path)
 
 
-def test_a_teacher_is_for_whole_models(tmp_path: Path) -> None:
-    with pytest.raises(SettingsError, match="without --from-queue"):
-        train(ADAPTER, tmp_path, from_queue=True, teacher="nano")
-    with pytest.raises(SettingsError, match="leave --teacher out"):
-        train(ADAPTER, tmp_path, data=FILE, teacher="nano")
-
-
-def test_steady_windows_are_for_whole_models(tmp_path: Path) -> None:
-    with pytest.raises(SettingsError, match="without --from-queue"):
-        train(ADAPTER, tmp_path, from_queue=True, steady=FILE)
-    with pytest.raises(SettingsError, match="leave --steady out"):
-        train(ADAPTER, tmp_path, data=FILE, steady=FILE)
-
-
-def test_errors_of_another_model_are_for_whole_models(tmp_path: Path) -> None:
-    with pytest.raises(SettingsError, match="without --from-queue"):
-        train(ADAPTER, tmp_path, from_queue=True, errors_of="nano")
-    with pytest.raises(SettingsError, match="leave --errors-of out"):
-        train(ADAPTER, tmp_path, data=FILE, errors_of="nano")
+@pytest.mark.parametrize(
+    ("option", "given"),
+    [("--teacher", {"teacher": "nano"}), ("--steady", {"steady": FILE}), ("--errors-of", {"errors_of": "nano"})],
+)
+def test_what_a_whole_model_learns_from_is_not_for_adapters(tmp_path: Path, option: str, given: dict[str, Any]) -> None:
+    with pytest.raises(SettingsError, match=rf"{option}.*without --from-queue"):
+        train(ADAPTER, tmp_path, from_queue=True, **given)
+    with pytest.raises(SettingsError, match=f"leave {option} out"):
+        train(ADAPTER, tmp_path, data=FILE, **given)
 
 
 def test_scenes_are_for_a_benchmark_that_is_made(tmp_path: Path) -> None:
