@@ -20,7 +20,6 @@ import mode.loop
 
 from scorer.remote.client import RemoteScorer
 from scorer.sampling import SamplerPool
-from scorer.spec import Scorer
 from streams import metrics, parts
 from streams.alerts.acknowledge import Acknowledgements
 from streams.alerts.acks_topic import follow_agent
@@ -56,16 +55,7 @@ from streams.scoring.worst import WorstStreams
 from streams.settings import Settings
 from streams.sinks.base import Sink
 from streams.starting_pages import StartingPages
-from streams.worker_models import (
-    Models,
-    cascade_of,
-    courses_of,
-    deep_model,
-    own_scorer,
-    second_model,
-    served_scorer,
-    tiers_of,
-)
+from streams.worker_models import Models, cascade_of, models_of, tiers_of
 
 log = logging.getLogger(__name__)
 LONGEST_CAUSE = 1000
@@ -123,16 +113,8 @@ def run_worker(settings: Settings, pages: StartingPages, life: Life) -> int:
     check_broker(connection)
     check_rights(connection, "fvq worker", parts.worker_rights(settings))
     pages.say("it loads its model")
-    served = served_scorer(settings) if settings.scorer_url else None
-    scorer, followers = (served, []) if served is not None else own_scorer(settings, connection)
-    second = second_model(settings, scorer) if settings.second_model else None
-    deep: Scorer | None = None
-    if settings.deep_model or settings.deep_url:
-        deep, more = deep_model(settings, connection)
-        followers += more
-    glances = courses_of(settings) if settings.tiers == "on" else None
-    looks = courses_of(settings) if deep is not None else None
-    models = Models(scorer, second, deep, glances, looks)
+    models, followers = models_of(settings, connection)
+    served = models.served
     parts.make_data_folder(settings, connection.named(FAUST_FOLDER))
     inbox = _own_inbox(settings.data_dir / "inbox")
     sink = parts.sink(settings)
@@ -154,12 +136,12 @@ def run_worker(settings: Settings, pages: StartingPages, life: Life) -> int:
         connection,
         parts.group(settings),
         settings.data_dir,
-        settings.batch_size,
-        settings.sampler_workers,
-        settings.batch_wait,
-        settings.web_host,
-        pages.port,
-        parts.flood_limits(settings),
+        batch_size=settings.batch_size,
+        children=settings.sampler_workers,
+        batch_wait=settings.batch_wait,
+        host=settings.web_host,
+        port=pages.port,
+        flood=parts.flood_limits(settings),
     )
     worst = WorstStreams(settings.worst_streams) if settings.worst_streams else None
     arrivals = Arrivals() if settings.live_window is not None else None
@@ -175,11 +157,11 @@ def run_worker(settings: Settings, pages: StartingPages, life: Life) -> int:
     add_pages(
         app,
         sink,
-        lambda: max((pipeline.scoring_seconds() for pipeline in pipelines), default=0.0),
-        agents,
-        lambda: served.problem if served is not None else "",
-        pages.hand_over,
-        worst,
+        scoring_seconds=lambda: max((pipeline.scoring_seconds() for pipeline in pipelines), default=0.0),
+        agents=agents,
+        scorer_problem=lambda: served.problem if served is not None else "",
+        listener=pages.hand_over,
+        worst=worst,
     )
     worker = _BoundedWorker(app, loglevel=settings.log_level.upper(), quiet=True, override_logging=False, redirect_stdouts=False)
     worker.life = life
@@ -299,7 +281,15 @@ async def _open_pipeline(
         resources.callback(models.deep.close)
     tiers = tiers_of(pool, models.scorer, models.glances) if models.glances is not None else None
     pipeline = SegmentPipeline(
-        fetcher, pool, models.scorer, models.second, settings.live_window, cascade, pictures, tiers, settings.batch_size
+        fetcher,
+        pool,
+        models.scorer,
+        second=models.second,
+        live_window=settings.live_window,
+        cascade=cascade,
+        pictures=pictures,
+        tiers=tiers,
+        batch_size=settings.batch_size,
     )
     resources.callback(pipeline.close)
     return pipeline

@@ -33,11 +33,12 @@ log = logging.getLogger(__name__)
 class Models:
     """The models of a worker: the one that scores every segment, and those that may be there beside it.
 
-    glances, looks: what the alerts make of the scores, for the choice of glances and of the large model's looks; None without
-    these. Each takes in every score, so there are two.
+    served: the scorer, where it is elsewhere; None for one in this process. glances, looks: what the alerts make of the scores,
+    for the choice of glances and of the large model's looks; None without these. Each takes in every score, so there are two.
     """
 
     scorer: Scorer
+    served: ServedScorer | None
     second: Scorer | None
     deep: Scorer | None
     glances: Courses | None
@@ -46,6 +47,20 @@ class Models:
     def courses(self) -> list[Courses]:
         """Those that go by the alert policy."""
         return [courses for courses in (self.glances, self.looks) if courses is not None]
+
+
+def models_of(settings: Settings, connection: Connection) -> tuple[Models, list[Agent]]:
+    """The models that the settings name, and the agents that replace those in this process when the registry has others."""
+    served = served_scorer(settings) if settings.scorer_url else None
+    scorer, followers = (served, []) if served is not None else own_scorer(settings, connection)
+    second = second_model(settings, scorer) if settings.second_model else None
+    deep: Scorer | None = None
+    if settings.deep_model or settings.deep_url:
+        deep, more = deep_model(settings, connection)
+        followers += more
+    glances = courses_of(settings) if settings.tiers == "on" else None
+    looks = courses_of(settings) if deep is not None else None
+    return Models(scorer, served, second, deep, glances, looks), followers
 
 
 def own_scorer(settings: Settings, connection: Connection) -> tuple[Scorer, list[Agent]]:
