@@ -13,7 +13,7 @@ from streams.alerts.acknowledge import Acknowledgements
 from streams.errors import EventError
 from streams.events import ALERT_ACKS_TOPIC, ALERTS_TOPIC, AlertAcknowledgement, QualityAlert
 from streams.kafka.agent import Agent
-from streams.kafka.clients import open_reader, send_all
+from streams.kafka.clients import reading, send_all
 from streams.kafka.connection import Connection
 from streams.kafka.consumer import read_whole
 from streams.kafka.whole_topic import WholeTopic
@@ -67,16 +67,13 @@ class AcksTopic(WholeTopic):
 def find_alert(connection: Connection, alert_id: str) -> QualityAlert:
     """The last message of an alert on its topic. Raises `BrokerError`, and `EventError` where there is no such alert."""
     topic = connection.named(ALERTS_TOPIC)
-    reader: Any = open_reader(connection)
-    try:
+    with reading(connection) as reader:
         last = None
         for record in read_whole(reader, connection, topic):
             if record.value and alert_id.encode() in record.value:
                 with suppress(EventError):
                     alert = QualityAlert.from_bytes(record.value)
                     last = alert if alert.alert_id == alert_id else last
-    finally:
-        reader.close(timeout_ms=1000)
     if last is None:
         raise EventError("", f"there is no alert {alert_id!r}: {topic} and the receivers have its `alert_id`")
     return last

@@ -19,7 +19,7 @@ from typing import Any, Self
 
 from streams.dead_letters.kept import KeptLetter, Mark, Selection, State
 from streams.events import DEAD_LETTER_TOPIC, LETTER_MARKS_TOPIC, SEGMENTS_TOPIC
-from streams.kafka.clients import await_sends, no_broker_errors, open_producer, open_reader, send_all
+from streams.kafka.clients import await_sends, no_broker_errors, open_reader, send_all, writing
 from streams.kafka.connection import Connection
 from streams.kafka.consumer import TopicPartition, partitions_of, read_to_end, read_whole
 
@@ -80,8 +80,7 @@ class DeadLetters:
         # An id may have a letter that was sent again, and another one since.
         sent, before, cannot = set[str](), set[str](), dict[str, str]()
         self._prepare_marks()
-        producer = open_producer(self._connection)
-        try:
+        with writing(self._connection) as producer:
             waiting: list[KeptLetter] = []
             partitions = len(self._partitions(self._segments))
             for letter, state in self._present(selection):
@@ -96,19 +95,14 @@ class DeadLetters:
                     self._send_and_mark(producer, waiting, partitions)
                     waiting = []
             self._send_and_mark(producer, waiting, partitions)
-        finally:
-            producer.close(timeout=1)
         return Replayed(len(sent), len(before - sent), cannot)
 
     def remove(self, selection: Selection) -> int:
         """Mark the selected letters as removed; returns how many ids they have. Kafka deletes them when the retention is over."""
         self._prepare_marks()
         letter_ids = list(dict.fromkeys(letter.letter_id for letter, _ in self._present(selection)))
-        producer = open_producer(self._connection)
-        try:
+        with writing(self._connection) as producer:
             self._mark(producer, letter_ids, "removed")
-        finally:
-            producer.close(timeout=1)
         return len(letter_ids)
 
     def _read(self) -> Iterator[KeptLetter]:

@@ -10,7 +10,7 @@ from typing import Any
 from streams.errors import EventError
 from streams.events import INGEST_STATE_TOPIC
 from streams.ingest.silence import KnownState
-from streams.kafka.clients import open_reader
+from streams.kafka.clients import reading
 from streams.kafka.connection import Connection
 from streams.kafka.consumer import read_whole
 
@@ -22,12 +22,9 @@ WITHOUT_STATE = "unknown"
 
 def read_sources(connection: Connection) -> list[KnownState]:
     """The newest state of each rendition, by stream and rendition. Raises `BrokerError`."""
-    reader: Any = open_reader(connection)
-    try:
+    with reading(connection) as reader:
         records = read_whole(reader, connection, connection.named(INGEST_STATE_TOPIC))
         return newest((record.key, record.value) for record in records)
-    finally:
-        reader.close(timeout_ms=1000)
 
 
 def newest(messages: Iterable[tuple[bytes | None, bytes | None]]) -> list[KnownState]:

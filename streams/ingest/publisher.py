@@ -18,7 +18,7 @@ from streams.ingest import metrics
 from streams.ingest.base import SavedPosition, Stream
 from streams.ingest.positions import RenditionKey, key_of, restored, to_bytes
 from streams.ingest.states import SourceState
-from streams.kafka.clients import open_producer, open_reader, send_all
+from streams.kafka.clients import open_producer, reading, send_all
 from streams.kafka.connection import Connection
 from streams.kafka.consumer import partitions_of, read_whole
 from streams.outages import Outage
@@ -218,10 +218,7 @@ class Publisher:
 
 def read_positions(connection: Connection) -> dict[RenditionKey, SavedPosition]:
     """The position of each rendition that was ever followed. Raises `BrokerError`, also where a topic is missing."""
-    reader = open_reader(connection)
-    try:
+    with reading(connection) as reader:
         partitions_of(reader, connection, connection.named(SEGMENTS_TOPIC))
         states = read_whole(reader, connection, connection.named(INGEST_STATE_TOPIC))
         return restored((record.key, record.value) for record in states)
-    finally:
-        reader.close()

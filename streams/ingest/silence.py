@@ -18,7 +18,7 @@ from streams.events import INGEST_STATE_TOPIC, Event, Name
 from streams.ingest.positions import RenditionKey
 from streams.ingest.states import KeptState, SourceState
 from streams.kafka.agent import Agent
-from streams.kafka.clients import no_broker_errors, open_reader
+from streams.kafka.clients import no_broker_errors, reading
 from streams.kafka.connection import Connection
 from streams.kafka.consumer import TopicPartition
 from streams.kafka.records import Unreadable
@@ -151,8 +151,7 @@ class IngestStates:
     def _follow(self, connection: Connection, stop: threading.Event) -> None:
         """Read the topic from its beginning until `stop` is set. Raises `BrokerError` or `KafkaError`."""
         topic = connection.named(INGEST_STATE_TOPIC)
-        reader = open_reader(connection)
-        try:
+        with reading(connection) as reader:
             with no_broker_errors(connection):
                 numbers = reader.partitions_for_topic(topic)
             if not numbers:
@@ -164,8 +163,6 @@ class IngestStates:
             while not stop.is_set():
                 for records in reader.poll(timeout_ms=int(POLL_SECONDS * 1000), max_records=2000).values():
                     self.take((record.key, record.value) for record in records)
-        finally:
-            reader.close(timeout_ms=1000)
 
 
 def _stream_of(key: bytes) -> str:

@@ -101,6 +101,16 @@ def open_reader(connection: Connection) -> KafkaConsumer:
         )
 
 
+@contextmanager
+def reading(connection: Connection) -> Iterator[Any]:
+    """A consumer of `open_reader`, which is closed at the end. Raises `BrokerError`."""
+    reader: Any = open_reader(connection)
+    try:
+        yield reader
+    finally:
+        reader.close(timeout_ms=1000)
+
+
 def open_observer(connection: Connection, group: str) -> KafkaConsumer:
     """A consumer that never joins the group: it only asks for the group's committed offsets."""
     return _made(
@@ -120,6 +130,16 @@ def open_producer(connection: Connection) -> KafkaProducer:
     with no_broker_errors(connection):
         options = connection.client_options()
         return _made(KafkaProducer, acks="all", linger_ms=LINGER_MS, max_block_ms=int(ACK_SECONDS * 1000), **options)
+
+
+@contextmanager
+def writing(connection: Connection) -> Iterator[Any]:
+    """A producer of `open_producer`, which is closed at the end. Raises `BrokerError`."""
+    producer: Any = open_producer(connection)
+    try:
+        yield producer
+    finally:
+        producer.close(timeout=1)
 
 
 def send_all(producer: Any, topic: str, messages: Iterable[tuple[bytes, bytes | None]]) -> None:

@@ -15,7 +15,7 @@ from kafka.errors import KafkaError
 from streams import metrics
 from streams.errors import BrokerError
 from streams.events import DEAD_LETTER_TOPIC
-from streams.kafka.clients import ACK_SECONDS, await_sends, broker_errors, no_broker_errors, open_member, open_producer
+from streams.kafka.clients import ACK_SECONDS, await_sends, broker_errors, no_broker_errors, open_member, writing
 from streams.kafka.connection import Connection
 from streams.kafka.records import Unreadable
 from streams.kafka.topic_looks import no_topic
@@ -152,14 +152,11 @@ class Member:
 def send_letters(connection: Connection, letters: Sequence[DeadLetter]) -> None:
     """Send dead letters and wait for all acknowledgements. Raises `BrokerError`."""
     topic = connection.named(DEAD_LETTER_TOPIC)
-    producer = open_producer(connection)
-    try:
+    with writing(connection) as producer:
         await_sends(
             topic,
             (producer.send(topic, key=letter.key, value=letter.value, headers=letter.header_bytes()) for letter in letters),
         )
-    finally:
-        producer.close(timeout=1)
 
 
 def polled(consumer: Any, rebalance: Rebalance, seconds: float, most: int) -> dict[TopicPartition, list[Any]]:

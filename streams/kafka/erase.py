@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from streams.errors import BrokerError
-from streams.kafka.clients import ACK_SECONDS, await_sends, broker_errors, open_admin, open_producer, open_reader
+from streams.kafka.clients import ACK_SECONDS, await_sends, broker_errors, open_admin, reading, writing
 from streams.kafka.connection import Connection
 from streams.kafka.consumer import TopicPartition, partitions_of, read_whole
 from streams.kafka.progress import Progress
@@ -49,20 +49,14 @@ def take_back(connection: Connection, topic: str, belongs: Belongs, dry_run: boo
     """
     if not has_topic(connection, topic):
         return None
-    reader: Any = open_reader(connection)
-    try:
+    with reading(connection) as reader:
         last: dict[tuple[int, bytes], bool] = {}
         for record in read_whole(reader, connection, topic):
             last[record.partition, record.key or b""] = bool(record.value) and belongs(record)
-    finally:
-        reader.close(timeout_ms=1000)
     keys = [place for place, is_meant in last.items() if is_meant]
     if keys and not dry_run:
-        producer = open_producer(connection)
-        try:
+        with writing(connection) as producer:
             await_sends(topic, (producer.send(topic, key=key, value=None, partition=number) for number, key in keys))
-        finally:
-            producer.close(timeout=1)
     return len(keys)
 
 
@@ -74,8 +68,7 @@ def erase_beginning(connection: Connection, topic: str, belongs: Belongs, dry_ru
     settings = topic_settings(connection, topic)
     if not settings:
         return None
-    reader: Any = open_reader(connection)
-    try:
+    with reading(connection) as reader:
         partitions = partitions_of(reader, connection, topic)
         with broker_errors(f"{topic} cannot be read", "Read", topic, connection.who):
             ends = reader.end_offsets(partitions)
@@ -85,17 +78,13 @@ def erase_beginning(connection: Connection, topic: str, belongs: Belongs, dry_ru
             span = _span(reader, partition, min(read[partition], ends[partition]), ends[partition], belongs, budget)
             budget = max(0, budget - span.read)
             spans.append(span)
-    finally:
-        reader.close(timeout_ms=1000)
     beginnings = {span.partition: span.beginning for span in spans if span.first}
     refused = _delete(connection, topic, beginnings) if beginnings and not dry_run else ""
-    kept = [span for span in spans if span.left or not span.is_counted or (refused and span.first)]
-    left: int | None = sum(span.left + (span.first if refused else 0) for span in spans)
-    if not all(span.is_counted for span in spans):
-        left = None
-    newest = max((span.newest for span in kept), default=0.0)
-    until = _gone_by(settings, newest) if kept else None
-    return Erased(0 if refused else sum(span.first for span in spans), left, until, refused)
+    if refused:
+        spans = [replace(span, first=0, left=span.first + span.left) for span in spans]
+    left = sum(span.left for span in spans) if all(span.is_counted for span in spans) else None
+    newest = [span.newest for span in spans if span.left or not span.is_counted]
+    return Erased(sum(span.first for span in spans), left, _gone_by(settings, max(newest)) if newest else None, refused)
 
 
 @dataclass

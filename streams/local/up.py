@@ -18,7 +18,7 @@ from pathlib import Path
 from streams import parts
 from streams.ingest.announce import announce
 from streams.ingest.files import cut_all, events_of, find_sources, in_order
-from streams.kafka.clients import open_reader
+from streams.kafka.clients import reading
 from streams.kafka.connection import Connection
 from streams.kafka.consumer import poll_until
 from streams.local.processes import FOLLOWER_SECONDS, answer_topics, own_kafka, wait_for_agents
@@ -97,15 +97,12 @@ def _play(
 
 def _follow(connection: Connection, run: Run, done: threading.Event, as_json: bool) -> None:
     """Read answers and alerts into the run until `done` is set. as_json: print the line of each."""
-    consumer = open_reader(connection)
-    consumer.subscribe(answer_topics(connection))
-    try:
+    with reading(connection) as consumer:
+        consumer.subscribe(answer_topics(connection))
         for message in poll_until(consumer, done):
             line = run.take(message)
             if as_json and line is not None:
                 print_json(line)
-    finally:
-        consumer.close()
 
 
 def _until_ended(run: Run, worker: subprocess.Popen[bytes], player: threading.Thread) -> Iterator[None]:

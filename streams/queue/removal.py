@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 
 from streams.errors import MediaError
 from streams.events import PICTURES_TOPIC, StreamDeletion, TrainingExample
-from streams.kafka.clients import open_producer, send_all
+from streams.kafka.clients import send_all, writing
 from streams.kafka.connection import Connection
 from streams.kafka.topics import has_topic
 from streams.queue.clips import ClipStore
@@ -78,11 +78,8 @@ def _delete_picture(connection: Connection, stream_id: str) -> None:
     """Take back the stream's picture on the pictures' topic, if there is that topic."""
     topic = connection.named(PICTURES_TOPIC)
     if has_topic(connection, topic):
-        producer = open_producer(connection)
-        try:
+        with writing(connection) as producer:
             send_all(producer, topic, [(stream_id.encode(), None)])
-        finally:
-            producer.close(timeout=1)
 
 
 def find_examples(examples: Sequence[TrainingExample], ids: Sequence[str]) -> list[TrainingExample]:

@@ -32,7 +32,7 @@ from streams.events import (
     QualityAlert,
 )
 from streams.kafka.agent import Agent
-from streams.kafka.clients import broker_errors, open_producer, open_reader, send_all
+from streams.kafka.clients import broker_errors, open_reader, send_all, writing
 from streams.kafka.connection import Connection
 from streams.kafka.consumer import TopicPartition, read_to_end
 from streams.kafka.records import Unreadable
@@ -220,11 +220,8 @@ class Follower:
 def write_acks(connection: Connection, acks: Iterable[tuple[str, AlertAcknowledgement | None]]) -> None:
     """Send acknowledgements, None for one that is taken back, and wait until they are kept. Raises `BrokerError`."""
     topic = connection.named(ALERT_ACKS_TOPIC)
-    producer = open_producer(connection)
-    try:
+    with writing(connection) as producer:
         send_all(producer, topic, [(id.encode(), ack.to_bytes() if ack is not None else None) for id, ack in acks])
-    finally:
-        producer.close(timeout=1)
 
 
 def _partitions(reader: Any, topics: Iterable[str]) -> list[TopicPartition]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from contextlib import nullcontext
 from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
 from typing import Any
@@ -77,7 +78,7 @@ def topics(monkeypatch: pytest.MonkeyPatch) -> Topics:
     for offset in range(3):
         topics.add_letter(offset)
     monkeypatch.setattr(topic_module, "open_reader", lambda _: topics)
-    monkeypatch.setattr(topic_module, "open_producer", lambda _: topics)
+    monkeypatch.setattr(topic_module, "writing", lambda _: nullcontext(topics))
     return topics
 
 

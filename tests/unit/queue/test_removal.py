@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from datetime import UTC, datetime
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 
@@ -187,7 +187,7 @@ def test_the_picture_of_a_deleted_stream_is_taken_back(
 ) -> None:
     sent: list[object] = []
     monkeypatch.setattr(removal, "has_topic", lambda *_: True)
-    monkeypatch.setattr(removal, "open_producer", lambda _: SimpleNamespace(close=lambda timeout: None))
+    monkeypatch.setattr(removal, "writing", lambda _: nullcontext())
     monkeypatch.setattr(removal, "send_all", lambda _, *message: sent.append(message))
     remove_stream(QueuePlace(BROKER, store), "gone/7", lambda: None)
     assert sent == [("staging.stream-pictures", [(b"gone/7", None)])]
