@@ -96,12 +96,12 @@ def lists(context: typer.Context, as_json: bool) -> bool:
     return False
 
 
-def labels_of(options: list[str] | None) -> dict[str, str]:
-    """Labels from options NAME=VALUE. Raises `SettingsError` where an option has another form."""
+def labels_of(options: list[str] | None, sign: str = "=") -> dict[str, str]:
+    """Labels from options NAME=VALUE, or with another sign between. Raises `SettingsError` where an option has another form."""
     labels = {}
     for text in options or []:
-        name, sign, value = text.partition("=")
-        if not sign or not name:
-            raise SettingsError("--label", f"{text!r} is not NAME=VALUE")
+        name, found, value = text.partition(sign)
+        if not found or not name:
+            raise SettingsError("--label", f"{text!r} is not NAME{sign}VALUE")
         labels[name] = value
     return labels

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from streams.addresses import http_address, reached_at
-from streams.cli.options import JsonFlag, live, load_settings
+from streams.cli.options import JsonFlag, labels_of, live, load_settings
 from streams.errors import SettingsError
 from streams.text import printable
 
@@ -49,7 +49,7 @@ def token_add(
     if unknown := set(scopes) - set(SCOPES):
         raise SettingsError("--scope", f"{min(unknown)!r} is none of {', '.join(SCOPES)}")
     settings = load_settings()
-    secret = add_token(_file(settings), name, known, _labels(label or []))
+    secret = add_token(_file(settings), name, known, labels_of(label, ":"))
     address = settings.web_url or http_address(reached_at(settings.host_of("wall")), settings.wall_port)
     # In the fragment, which a browser sends to no server and no proxy writes into its log.
     print(f"token  {secret}\nlink   {address}/#token={secret}")
@@ -83,13 +83,3 @@ def _file(settings: Settings) -> Path:
     if settings.web_tokens_file is None:
         raise SettingsError("FVQ_WEB_TOKENS_FILE", "is not set: name the file that the tokens are kept in")
     return settings.web_tokens_file
-
-
-def _labels(options: list[str]) -> dict[str, str]:
-    labels = {}
-    for text in options:
-        name, sign, value = text.partition(":")
-        if not sign or not name:
-            raise SettingsError("--label", f"{text!r} is not NAME:VALUE")
-        labels[name] = value
-    return labels
