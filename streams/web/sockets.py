@@ -73,19 +73,10 @@ async def live(request: web.Request) -> web.StreamResponse:
     await socket.prepare(request)
     # Another site's page must show a token: what the browser adds by itself does not count.
     who = (wall.gate.who(request) if own else None) or await _hello(wall, socket)
-    if who is None:
-        await socket.close(code=NOT_KNOWN, message=b"say who you are")
-        return socket
-    seen = labels.within(who.labels)
-    if "read" not in who.scopes or seen is None:
-        await socket.close(code=NOT_ALLOWED, message=b"the token may not see this")
-        return socket
-    browser = None
-    if problem := sockets.problem(wall, who):
-        await socket.close(code=TOO_MANY, message=problem.encode()[:120])
-    elif (browser := hub.join(seen)) is None:
-        await socket.close(code=TOO_MANY, message=b"there are too many different filters")
-    if browser is None:
+    try:
+        who, browser = _admitted(who, labels, wall, sockets, hub)
+    except _RefusedError as refusal:
+        await socket.close(code=refusal.code, message=str(refusal).encode()[:120])
         return socket
     sockets.open[socket] = who.name
     # Until here it counted as a request: who does not say who they are holds no place of those who do.
@@ -102,6 +93,29 @@ async def live(request: web.Request) -> web.StreamResponse:
         for task in tasks:
             task.cancel()
     return socket
+
+
+class _RefusedError(Exception):
+    """The socket is closed with this code and reason."""
+
+    def __init__(self, code: int, reason: str) -> None:
+        super().__init__(reason)
+        self.code = code
+
+
+def _admitted(who: Who | None, labels: LabelFilter, wall: Wall, sockets: Sockets, hub: Hub) -> tuple[Who, Browser]:
+    """Who listens, and their place at the hub. labels: the streams that they ask for. Raises `_RefusedError`."""
+    if who is None:
+        raise _RefusedError(NOT_KNOWN, "say who you are")
+    seen = labels.within(who.labels)
+    if "read" not in who.scopes or seen is None:
+        raise _RefusedError(NOT_ALLOWED, "the token may not see this")
+    if problem := sockets.problem(wall, who):
+        raise _RefusedError(TOO_MANY, problem)
+    browser = hub.join(seen)
+    if browser is None:
+        raise _RefusedError(TOO_MANY, "there are too many different filters")
+    return who, browser
 
 
 def _labels(request: web.Request) -> LabelFilter:
