@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn
@@ -92,36 +93,27 @@ def build_app(
     @app.agent(segments, concurrency=1)
     async def score(stream: Any) -> None:
         """Sample segments while those before are scored; finish them in the order in which they came."""
-        try:
+        with _or_the_worker_ends("the worker cannot start"):
             pipeline = await open_pipeline()
-        except Exception:
-            _end_now("the worker cannot start")
 
         sample_messages = FloodGate(options.flood, pipeline.sample).sample if options.flood is not None else pipeline.sample
 
         async def sample(events: Sequence[Any]) -> list[Result]:
-            try:
+            with _or_the_worker_ends("segments cannot be sampled; the worker ends so that nothing is committed past them"):
                 return await sample_messages([_as_sent(event.message, arrivals) for event in events])
-            except Exception:
-                _end_now("segments cannot be sampled; the worker ends so that nothing is committed past them")
 
         async def score_batch(sampled: list[Result]) -> list[Answered]:
-            try:
+            with _or_the_worker_ends("a batch cannot be scored; the worker ends so that nothing is committed past it"):
                 return await pipeline.score(sampled)
-            except Exception:
-                _end_now("a batch cannot be scored; the worker ends so that nothing is committed past it")
 
         async def finish(events: list[Any], answers: list[Answered]) -> None:
             async def acknowledge() -> None:
                 for event in events:
                     await stream.ack(event)
 
-            try:
+            with _or_the_worker_ends("a batch cannot be finished; the worker ends so that nothing is committed past it"):
                 finished = await pipeline.finish(answers)
                 await checkpoint(finished, app.producer, named, sink, acknowledge)
-            except Exception:
-                # Faust would restart the agent and commit past this batch; the next worker reads it again.
-                _end_now("a batch cannot be finished; the worker ends so that nothing is committed past it")
             metrics.IN_FLIGHT.dec(len(events))
             if worst is not None:
                 worst.add(answered.answer for answered in finished)
@@ -182,10 +174,8 @@ class ScoreConsumer(faust_driver.Consumer):
 
     async def _drain_messages(self, fetcher: Any) -> None:
         """Faust's loop that takes messages from the client; it would go down alone, and its worker keep the partitions."""
-        try:
+        with _or_the_worker_ends("messages cannot be taken from Kafka; the worker ends so that another one takes them"):
             await super()._drain_messages(fetcher)
-        except Exception:
-            _end_now("messages cannot be taken from Kafka; the worker ends so that another one takes them")
 
     async def getmany(self, timeout: float) -> AsyncIterator[tuple[TP, Any]]:  # noqa: ASYNC109 - as Faust calls it
         """Messages of all partitions, as Faust takes them from the client."""
@@ -295,6 +285,18 @@ def _faust_app(options: AppOptions) -> faust.App:
         web_host=bracketed(options.host),
         web_port=options.port,
     )
+
+
+@contextmanager
+def _or_the_worker_ends(why: str) -> Iterator[None]:
+    """End the process where an exception leaves the block: Faust would restart its agent, and commit past what is at hand.
+
+    The next worker reads it again. why: the log's line.
+    """
+    try:
+        yield
+    except Exception:
+        _end_now(why)
 
 
 def _end_now(why: str) -> NoReturn:
