@@ -100,6 +100,11 @@ class NanoRecipe:
         return self.kept_pictures or self.frozen_blocks == MOST_BLOCKS
 
     @property
+    def single_runs(self) -> list[NanoRecipe]:
+        """The recipe of each of its trainings."""
+        return [replace(self, seed=self.seed + number, runs=1) for number in range(self.runs)]
+
+    @property
     def settling(self) -> NanoRecipe:
         """The recipe of the settling steps."""
         return replace(self, statistics_noise=0.0, image_noise=0.0, stream_dropout=0.0, image_dropout=0.0)

@@ -19,7 +19,7 @@ import json
 import os
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict
 from functools import cache, partial
 from pathlib import Path
 from typing import Any
@@ -27,31 +27,29 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import nn
 from tqdm import tqdm
 
 from scorer.find import version_of
 from scorer.model.configuration import STREAMS
-from scorer.model.modeling import FVQRater, RaterOutput
+from scorer.model.modeling import FVQRater
 from scorer.model.presets import nano
 from scorer.runtime.export import export_graph
-from scorer.spec import LEVELS
 from training.data.labels import fingerprint, read_labels
 from training.data.records import kept_record
 from training.data.samples import ENCODE_BATCH, Samples, kept_samples, parts_of
 from training.evaluation.agreement import Floats, calibration, cross_validated, summary, without_nan
-from training.losses import across_content_rank, laplace_spread, score_loss
 from training.nano.card import write_card
 from training.nano.draw import balanced_batches, drawn_streams, with_noise
 from training.nano.kept import Kept, kept_pictures
 from training.nano.resume import kept_weights
 from training.nano.start import Start, between, imagenet_encoder, mean_of, set_scale
 from training.nano.steady import Steady
-from training.nano.teacher import Lesson, level_loss, level_targets, teach
+from training.nano.targets import Targets, loss_of
+from training.nano.teacher import Lesson, teach
 from training.recipe import WARM_UP, NanoRecipe
 
 Row = dict[str, Any]
-LEVEL_WIDTH = 100 / len(LEVELS)
 TAUGHT = ("path", "person", "content", "absolute", "mos", "target", "levels")  # the last two are a teacher's
 
 
@@ -103,12 +101,11 @@ def train(
     dev_samples = kept_samples(work / "dev", dev_rows, spec, jobs)
     if guesser is None:
         scores = held_out_scores(samples, rows, recipe, recipe.folds, work / f"held-out-{about(recipe, rows, samples)}")
+    elif guesser.sees(spec):
+        scores = _scores_of(guesser, samples, kept, samples.rows)
     else:
-        seen = kept if guesser.sees(spec) else work / "errors"
-        shown = samples if seen == kept else kept_samples(seen, rows, guesser.spec, jobs, parts)
-        said = kept_record(seen / f"scores-{guesser.version}.json", partial(scores_by, guesser.network, guesser.known(shown)))
-        scores_of = dict(zip(shown.rows.tolist(), said, strict=True))
-        scores = np.array([scores_of[int(row)] for row in samples.rows])
+        seen = work / "errors"
+        scores = _scores_of(guesser, kept_samples(seen, rows, guesser.spec, jobs, parts), seen, samples.rows)
     errors = np.abs(scores - [rows[int(i)]["mos"] for i in samples.rows])
     origin = {
         "start": None if start is None else start.version,
@@ -129,18 +126,24 @@ def train(
         curve, clips = work / f"curve-{run.seed}.csv", np.arange(len(samples))
         return fitted(samples, rows, run, clips, errors=errors, curve_file=curve, start=start, **pictures())
 
-    weights = []
-    for run in (replace(recipe, seed=recipe.seed + number, runs=1) for number in range(recipe.runs)):
-        weights.append(kept_weights(work / f"run-{about(run, rows, samples, *given)}.safetensors", partial(train_run, run)))
+    weights = [
+        kept_weights(work / f"run-{about(run, rows, samples, *given)}.safetensors", partial(train_run, run))
+        for run in recipe.single_runs
+    ]
     statistics = samples.arrays["statistics"]
     network = FVQRater(nano(statistics=statistics.shape[1])[0]) if start is None else start.grown(statistics)
     network.load_state_dict(mean_of(weights))
     network.save_pretrained(out)
     tokenizer.save_pretrained(out)
     spec.save(out)
-    metrics = evaluate_samples(network, dev_samples, dev_rows)
-    metrics |= {"data": fingerprint(data), "dev": fingerprint(dev), "minutes": round((time.monotonic() - started) / 60, 1)}
-    metrics |= {"recipe": asdict(recipe), "parameters": sum(p.numel() for p in network.parameters()), "version": version_of(out)}
+    metrics = evaluate_samples(network, dev_samples, dev_rows) | {
+        "data": fingerprint(data),
+        "dev": fingerprint(dev),
+        "minutes": round((time.monotonic() - started) / 60, 1),
+        "recipe": asdict(recipe),
+        "parameters": sum(parameter.numel() for parameter in network.parameters()),
+        "version": version_of(out),
+    }
     metrics |= {name: value for name, value in origin.items() if value is not None}
     if taught is not None:
         metrics["teacher"] = taught.figures
@@ -155,6 +158,13 @@ def about(recipe: NanoRecipe, rows: list[Row], samples: Samples, *given: str | N
     """A name for what is made by this recipe, from these samples, what their rows teach (`TAUGHT`), and what else is given."""
     taught = [[str(rows[int(i)].get(name)) for name in TAUGHT] for i in samples.rows]
     return hashlib.sha256(json.dumps([asdict(recipe), taught, *given]).encode()).hexdigest()[:8]
+
+
+def _scores_of(guesser: Start, samples: Samples, folder: Path, rows: NDArray[np.int64]) -> Floats:
+    """A model's scores (N,) of the clips of those label rows. samples: as it sees the clips. folder: keeps its scores of them."""
+    scores = kept_record(folder / f"scores-{guesser.version}.json", partial(scores_by, guesser.network, guesser.known(samples)))
+    score_of = dict(zip(samples.rows.tolist(), scores, strict=True))
+    return np.array([score_of[int(row)] for row in rows])
 
 
 def new_network(samples: Samples, streams: Sequence[str] = STREAMS, language_model: bool = True) -> FVQRater:
@@ -206,11 +216,10 @@ def fitted(
     """A network that was trained by stages I and II, with its averaged weights; the same arguments give the same network.
 
     rows: the label rows that `samples.rows` points into, with `target` and `levels` where a teacher was asked
-    (`training.nano.teacher`). index: places of the samples to train on. errors: absolute errors
-    that the uncertainty learns, points, one for each sample; None: the uncertainty is not trained. curve_file: a CSV with
-    the loss of every 50th step. streams, language_model: as of `new_network`. start: a network that is trained on instead.
-    steady: windows between which the score is not to move. kept: what the encoder's frozen blocks say of the samples, where
-    the recipe keeps that; None: they are asked.
+    (`training.nano.teacher`). index: places of the samples to train on. errors: absolute errors that the uncertainty learns,
+    points, one for each sample; None: it is not trained. curve_file: a CSV with the loss of every 50th step. streams,
+    language_model: as of `new_network`. start: a network that is trained on instead. steady: windows between which the score is
+    not to move. kept: what the encoder's frozen blocks say of the samples, where the recipe keeps that; None: they are asked.
     """
     torch.set_num_threads(recipe.threads)
     torch.manual_seed(recipe.seed)
@@ -250,7 +259,7 @@ def fitted(
                 shown = with_noise(network.encode(batch, kept.drawn(network, places, drawn)), drawn)
             else:
                 shown = drawn_streams(network, batch, [targets.contents[int(place)] for place in places], drawn, rng)
-            loss = _loss(network, shown, targets, places, stage)
+            loss = loss_of(network, shown, targets, places, stage)
             if unsteady is not None and stage == 2:
                 loss = loss + recipe.steady_weight * next(unsteady)
             optimizer.zero_grad()
@@ -269,33 +278,6 @@ def fitted(
     return network.eval().requires_grad_(True)
 
 
-@dataclass(frozen=True)
-class Targets:
-    """What the samples are to be answered with. label: (N,) points; content: (N,) numbers; absolute: (N,) bool, as of
-    `across_content_rank`; errors: (N,) points, or None; levels: (N, 5) a teacher's, or None; contents: the names of `content`."""
-
-    label: Tensor
-    content: Tensor
-    absolute: Tensor
-    errors: Tensor | None
-    levels: Tensor | None
-    contents: Sequence[str]
-
-    @classmethod
-    def of(cls, rows: Sequence[Row], errors: Floats | None) -> Targets:
-        """Those of the label rows, one for each sample."""
-        contents = [row["content"] for row in rows]
-        number = {name: i for i, name in enumerate(sorted(set(contents)))}
-        return cls(
-            torch.tensor([row.get("target", row["mos"]) for row in rows], dtype=torch.float32),
-            torch.tensor([number[name] for name in contents]),
-            torch.tensor([row["absolute"] for row in rows]),
-            None if errors is None else torch.as_tensor(errors, dtype=torch.float32),
-            level_targets(rows),
-            contents,
-        )
-
-
 def _trained(network: FVQRater, recipe: NanoRecipe) -> list[dict[str, Any]]:
     """The parameters that are trained, in groups with their learning rates: the encoder's later blocks, and all the rest.
 
@@ -310,22 +292,6 @@ def _trained(network: FVQRater, recipe: NanoRecipe) -> list[dict[str, Any]]:
     later = [parameter for parameter in encoder.parameters() if parameter.requires_grad]
     groups = [{"params": rest, "lr": recipe.learning_rate}, {"params": later, "lr": recipe.encoder_learning_rate}]
     return [group for group in groups if group["params"]]
-
-
-def _loss(network: FVQRater, streams: dict[str, Tensor], targets: Targets, places: Tensor, stage: int) -> Tensor:
-    """The loss of a batch: the samples at those places, drawn as `streams`."""
-    label = targets.label[places]
-    output: RaterOutput = network.answer(streams, (label // LEVEL_WIDTH).clamp(max=len(LEVELS) - 1).long())
-    assert output.answer_loss is not None
-    loss = output.answer_loss
-    if targets.levels is not None:
-        loss = loss + level_loss(output.level_logits, targets.levels[places])
-    if stage == 2:
-        content, absolute = targets.content[places], targets.absolute[places]
-        loss = loss + score_loss(output.score, label, content) + across_content_rank(output.score, label, content, absolute)
-        if targets.errors is not None:
-            loss = loss + 0.2 * laplace_spread(output.uncertainty, targets.errors[places])
-    return loss
 
 
 @torch.inference_mode()
