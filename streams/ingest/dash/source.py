@@ -274,24 +274,22 @@ class Source:
     def _fail(self, error: ReadError | PlaylistError) -> None:
         """Note a failure, and put off the next load."""
         times = self._services.times
-        kind = error.kind if isinstance(error, ReadError) else "no-playlist"
-        metrics.LOADS.labels(kind).inc()
+        metrics.LOADS.labels(error.kind).inc()
         self._failures += 1
         if self._failing_since is None:
             self._failing_since = times.monotonic()
         failing = times.monotonic() - self._failing_since
         for rendition in self._renditions.values():
-            rendition.report("failing", error.reason, kind, self._failing_since)
+            rendition.report("failing", error.reason, error.kind, self._failing_since)
         if not self._renditions:
             self._status.show("failing", error.reason, log)
             since = times.now() - timedelta(seconds=failing)
-            self._services.report(self._plan.stream, SourceState("failing", since, kind, error.reason))
+            self._services.report(self._plan.stream, SourceState("failing", since, error.kind, error.reason))
         if self._failures >= SWITCH_FAILURES and len(self._urls) > 1:
             self._failures, self._server = 0, (self._server + 1) % len(self._urls)
             log.info("%s is now loaded from %s", self._plan.stream.stream_id, without_secrets(self._urls[self._server]))
-        retry_after = error.retry_after if isinstance(error, ReadError) else 0.0
         chance = self._services.chance()
-        pause = next_load("failed", self._target(), failing=failing, retry_after=retry_after, chance=chance)
+        pause = next_load("failed", self._target(), failing=failing, retry_after=error.retry_after, chance=chance)
         self._due = times.monotonic() + pause
 
 

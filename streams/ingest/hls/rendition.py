@@ -222,20 +222,19 @@ class Rendition:
     def _fail(self, error: ReadError | PlaylistError) -> float:
         """Note a failure; returns the seconds until the next load."""
         times = self._services.times
-        kind = error.kind if isinstance(error, ReadError) else "no-playlist"
-        metrics.LOADS.labels(kind).inc()
+        metrics.LOADS.labels(error.kind).inc()
         self._failures += 1
         self._tries, _ = search(self._tries, "failed", 0, self._window)
         if self._failing_since is None:
             self._failing_since = times.monotonic()
         failing = self._failing_seconds()
-        self._show("failing", error.reason, kind, self._failing_since)
+        self._show("failing", error.reason, error.kind, self._failing_since)
         if self._failures >= SWITCH_FAILURES or failing > PATIENCE:
             self._trouble(False)  # before a window has passed: the master playlist may have signed the addresses anew
         if self._failures >= SWITCH_FAILURES:
             self._switch()
-        retry_after = error.retry_after if isinstance(error, ReadError) else 0.0
-        return next_load("failed", self.status.target, failing=failing, retry_after=retry_after, chance=self._services.chance())
+        chance = self._services.chance()
+        return next_load("failed", self.status.target, failing=failing, retry_after=error.retry_after, chance=chance)
 
     def _failing_seconds(self) -> float:
         """How long no load has succeeded, 0 where the last one did."""

@@ -69,18 +69,16 @@ class Source:
                 self._follow(*await self._look())
                 return True
             except (ReadError, PlaylistError) as error:
-                kind = error.kind if isinstance(error, ReadError) else "no-playlist"
-                metrics.LOADS.labels(kind).inc()
+                metrics.LOADS.labels(error.kind).inc()
                 if self._status.state != "failing":
                     log.warning("%s is failing: %s", self._plan.stream.stream_id, error.reason)
                 self._status.state, self._status.reason = "failing", error.reason
-                self._services.report(self._plan.stream, SourceState("failing", began, kind, error.reason))
-                retry_after = error.retry_after if isinstance(error, ReadError) else 0.0
+                self._services.report(self._plan.stream, SourceState("failing", began, error.kind, error.reason))
                 failing = times.monotonic() - since
                 if self._plan.once and failing > GIVE_UP_SECONDS:
                     return False
                 chance = self._services.chance()
-                await times.sleep(next_load("failed", DEFAULT_TARGET, None, failing, retry_after, chance))
+                await times.sleep(next_load("failed", DEFAULT_TARGET, None, failing, error.retry_after, chance))
 
     async def _wait(self) -> bool:
         """Wait for a reason to look at the source anew: False; or until all renditions have ended: True.

@@ -17,7 +17,10 @@ _WITHOUT_PICTURES = (
 
 
 class PlaylistError(FvqError):
-    """What was loaded is no playlist, or one that cannot be used. The sentence says why."""
+    """What was loaded is no playlist, or one that cannot be used. The sentence says why. kind, retry_after: as of `ReadError`."""
+
+    kind = "no-playlist"
+    retry_after = 0.0
 
 
 @dataclass(frozen=True)
