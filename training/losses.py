@@ -6,6 +6,11 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from scorer.spec import LEVELS
+
+LEVEL_WIDTH = 100 / len(LEVELS)
+"""Points of a level."""
+
 RANK_SCALE = 8.0
 """Points. The difference of a pair's scores is divided by it before the softplus."""
 
@@ -14,6 +19,11 @@ WITHIN_MARGIN = 2.0
 
 ACROSS_MARGIN = 15.0
 """The same for two contents: more than measures err from one content to another."""
+
+
+def level_of(label: Tensor) -> Tensor:
+    """The level of each label, 0-4."""
+    return (label // LEVEL_WIDTH).clamp(max=len(LEVELS) - 1).long()
 
 
 def within_content_rank(prediction: Tensor, label: Tensor, content: Tensor) -> Tensor:
@@ -59,16 +69,16 @@ def within_content_correlation(prediction: Tensor, label: Tensor, content: Tenso
 
 
 def score_loss(prediction: Tensor, label: Tensor, content: Tensor) -> Tensor:
-    """The paper's L1 of stage II in levels (20 points), plus the losses of order and of correlation within each content."""
+    """The paper's L1 of stage II in levels, plus the losses of order and of correlation within each content."""
     return (
-        functional.l1_loss(prediction, label) / 20
+        functional.l1_loss(prediction, label) / LEVEL_WIDTH
         + within_content_rank(prediction, label, content)
         + 0.5 * within_content_correlation(prediction, label, content)
     )
 
 
 def unsteadiness(prediction: Tensor, clip: Tensor) -> Tensor:
-    """Mean over the clips of the standard deviation of their windows' scores, in levels (20 points).
+    """Mean over the clips of the standard deviation of their windows' scores, in levels.
 
     clip: (B,) integers, the clip of each window. A deviation rather than a mean difference: one window far from the others is
     what raises an alert.
@@ -78,7 +88,7 @@ def unsteadiness(prediction: Tensor, clip: Tensor) -> Tensor:
         scores = prediction[clip == number]
         # The root has no gradient at 0, where all windows score alike.
         deviations.append((scores.var(correction=0) + 0.01).sqrt())
-    return torch.stack(deviations).mean() / 20
+    return torch.stack(deviations).mean() / LEVEL_WIDTH
 
 
 def laplace_spread(uncertainty: Tensor, error: Tensor) -> Tensor:

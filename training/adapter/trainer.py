@@ -17,14 +17,11 @@ from torch.nn import functional
 
 from scorer.model.adapters import AdaptedRater, is_adapter_weight, keep_norms, network_of, train_only, trained_copy
 from scorer.model.modeling import LEAST_UNCERTAINTY, SPREAD_UNIT, RaterOutput
-from scorer.spec import LEVELS
 from training.adapter.clips import EncodedClips, on_device
 from training.adapter.loop import Checkpoint, Curve, Order, Stage, run_stage
 from training.data.rated import REPLAY
-from training.losses import laplace_spread
+from training.losses import LEVEL_WIDTH, laplace_spread, level_of
 from training.recipe import TuneRecipe
-
-LEVEL_WIDTH = 100 / len(LEVELS)
 
 
 class Trainer:
@@ -134,7 +131,7 @@ class Trainer:
     def _output(self, model: nn.Module, places: NDArray[np.int64], taken: set[str]) -> RaterOutput:
         """The model's output for the clips at places (B,). taken: streams that are not encoded again where they are known."""
         device = self.accelerator.device
-        levels = (self._labels[places] // LEVEL_WIDTH).clamp(max=len(LEVELS) - 1).long().to(device)
+        levels = level_of(self._labels[places]).to(device)
         known = {name: tensor[places].to(device) for name, tensor in self.clips.known.items() if name in taken}
         output: RaterOutput = model(on_device(self.clips.samples.batch(places), device), levels, known)
         return output

@@ -10,13 +10,11 @@ import torch
 from torch import Tensor
 
 from scorer.model.modeling import FVQRater, RaterOutput
-from scorer.spec import LEVELS
 from training.evaluation.agreement import Floats
-from training.losses import across_content_rank, laplace_spread, score_loss
+from training.losses import across_content_rank, laplace_spread, level_of, score_loss
 from training.nano.teacher import level_loss, level_targets
 
 Row = dict[str, Any]
-LEVEL_WIDTH = 100 / len(LEVELS)
 
 
 @dataclass(frozen=True)
@@ -49,7 +47,7 @@ class Targets:
 def loss_of(network: FVQRater, streams: dict[str, Tensor], targets: Targets, places: Tensor, stage: int) -> Tensor:
     """The loss of a batch: the samples at those places, drawn as `streams`. stage: 1 teaches the level alone, 2 the score too."""
     label = targets.label[places]
-    output: RaterOutput = network.answer(streams, (label // LEVEL_WIDTH).clamp(max=len(LEVELS) - 1).long())
+    output: RaterOutput = network.answer(streams, level_of(label))
     assert output.answer_loss is not None
     loss = output.answer_loss
     if targets.levels is not None:
