@@ -24,8 +24,8 @@ from streams.web.rendition import (
     BEHIND_SECONDS,
     Rendition,
     is_before_end,
-    level_of_score,
     smooth,
+    take_state,
     take_values,
     takes,
 )
@@ -145,15 +145,7 @@ class Live:
             stream.judged = state.received.timestamp()
         for name, told in state.renditions.items():
             rendition = stream.renditions.get(name) or self._rendition(stream, name)
-            rendition.usual = _finite(told.baseline)
-            if rendition.received == 0.0:
-                # Of a clock that was set back the state has times that are set forward; the scores have its own.
-                rendition.received, own = told.until.timestamp(), min(told.ahead or 0.0, 0.0)
-                rendition.until, rendition.sequence = rendition.received + own, told.sequence
-                rendition.numbered_since = told.numbered_since.timestamp() + own
-                rendition.smoothed, rendition.ended = _finite(told.smoothed), state.ended
-                rendition.level = level_of_score(rendition.smoothed)
-                rendition.level_since, rendition.segment_id = rendition.until, state.segment_id
+            take_state(rendition, told, state)
         if first:
             stream.labels, stream.ended = state.labels, state.ended
         if is_new:
@@ -230,13 +222,17 @@ class Live:
                 self._forget(stream.id)
             elif stream.row is not None and turns_stale(stream, stream.row, now):
                 self._touch(stream)
+        self._tell_ended_acks(now)
+        self._ticked = now
+        self.pulse.note_median(now, self.median(now))
+
+    def _tell_ended_acks(self, now: float) -> None:
+        """The alerts whose acknowledgement has ended since the last tick have changed, and so have their streams."""
         for alert_id, ack in self.acks.items():
             if ack.until is not None and self._ticked < ack.until.timestamp() <= now:
                 self._changes.alerts.append(alert_id)
-                if (stream_of := self.streams.get(ack.stream_id)) is not None:
-                    self._touch(stream_of)
-        self._ticked = now
-        self.pulse.note_median(now, self.median(now))
+                if (stream := self.streams.get(ack.stream_id)) is not None:
+                    self._touch(stream)
 
     def median(self, now: float) -> float | None:
         """The median of the smoothed scores of all streams whose score is of now, points; None without any."""
@@ -321,8 +317,3 @@ def _is_good(stream: Stream, picture: Picture) -> bool | None:
 def _is_fine(score: float | None, rendition: Rendition | None) -> bool:
     usual = rendition.usual if rendition is not None else None
     return score is not None and score >= LOW and (usual is None or score >= usual - DROP)
-
-
-def _finite(value: float | None) -> float | None:
-    """None for what is no number: JSON has none of these, and one would end every browser's socket."""
-    return value if value is not None and math.isfinite(value) else None

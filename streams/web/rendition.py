@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from scorer.spec import level_of
 from streams.alerts.averages import averaged, weight_of
 from streams.alerts.clock import OVERLAP_SECONDS, UNEVEN_SHARE, is_set_back, noted_run
-from streams.alerts.state import Run
+from streams.alerts.state import RenditionState, Run, StreamState
 from streams.web.reading import ScoreReading
 
 SMOOTHING = 2.0
@@ -106,6 +107,25 @@ def take_values(rendition: Rendition, score: ScoreReading, start: float, receive
     rendition.model = f"{score.model.name}@{score.model.version}" if score.model is not None else ""
     rendition.black = score.signals is not None and score.signals.black >= BLACK_SHARE
     rendition.frozen = score.signals is not None and score.signals.freeze >= FROZEN_SHARE
+
+
+def take_state(rendition: Rendition, told: RenditionState, stream: StreamState) -> None:
+    """Take what the alert agent knows: the usual score, and the rest where no score has come yet. stream: of the rendition."""
+    rendition.usual = _finite(told.baseline)
+    if rendition.received != 0.0:
+        return
+    # Of a clock that was set back the state has times that are set forward; the scores have its own.
+    rendition.received, own = told.until.timestamp(), min(told.ahead or 0.0, 0.0)
+    rendition.until, rendition.sequence = rendition.received + own, told.sequence
+    rendition.numbered_since = told.numbered_since.timestamp() + own
+    rendition.smoothed, rendition.ended = _finite(told.smoothed), stream.ended
+    rendition.level = level_of_score(rendition.smoothed)
+    rendition.level_since, rendition.segment_id = rendition.until, stream.segment_id
+
+
+def _finite(value: float | None) -> float | None:
+    """None for what is no number: JSON has none of these, and one would end every browser's socket."""
+    return value if value is not None and math.isfinite(value) else None
 
 
 def is_before_end(rendition: Rendition, start: float) -> bool:
