@@ -204,15 +204,8 @@ def _announce(
 
     own_dates: numbers of the segments that their own date names: the source itself has dated them, and not only few.
     """
-    newest = playlist.next_number - 1
     if not new:
-        if playlist.next_number == playlist.first or (position.number is not None and newest <= position.number):
-            return position, []
-        if position.number is None:
-            return replace(position, number=newest), []
-        unusable = newest - position.number
-        clocks = passed(position.clocks, unusable * playlist.target)
-        return replace(position, number=newest, sequence=position.sequence + unusable, clocks=clocks, name=""), []
+        return _past_unusable(position, playlist), []
     joining = position.number is None
     # A source that is joined late may have its only date on a segment that is not announced.
     known = list(playlist.segments) if joining else new
@@ -221,9 +214,7 @@ def _announce(
     dated = dated[-len(new) :]
     notes.counts["corrections"] += corrections
     notes.skew = skew(clocks, now)
-    by_arrival = stream.clock == "arrival" or notes.skew is None
-    if stream.clock == "auto" and notes.skew is not None:
-        by_arrival = abs(notes.skew) > MOST_SKEW
+    by_arrival = _goes_by_arrival(stream, notes.skew)
     events = []
     sequence, before = position.sequence, position.discontinuity
     number = new[0].number - 1 if position.number is None else position.number
@@ -239,7 +230,7 @@ def _announce(
             notes.encrypted = True
         else:
             events.append(_event(stream, _named(position.epoch, item, segment.number in own_dates), sequence, item, by_arrival))
-    last = new[-1]
+    last, newest = new[-1], playlist.next_number - 1
     unusable = newest - last.number
     after = replace(
         position, number=newest, sequence=sequence + unusable, clocks=passed(clocks, unusable * playlist.target),
@@ -247,6 +238,25 @@ def _announce(
         name=_name(last) if last.number == newest else "",
     )  # fmt: skip
     return after, events
+
+
+def _past_unusable(position: Position, playlist: MediaPlaylist) -> Position:
+    """The position after a playlist whose new segments, if it has any, cannot be used: they use up their numbers."""
+    newest = playlist.next_number - 1
+    if playlist.next_number == playlist.first or (position.number is not None and newest <= position.number):
+        return position
+    if position.number is None:
+        return replace(position, number=newest)
+    unusable = newest - position.number
+    clocks = passed(position.clocks, unusable * playlist.target)
+    return replace(position, number=newest, sequence=position.sequence + unusable, clocks=clocks, name="")
+
+
+def _goes_by_arrival(stream: Stream, skew: float | None) -> bool:
+    """Whether segments start by when they arrived, and not by the source's dates. skew: of those, seconds; None without any."""
+    if skew is None or stream.clock == "arrival":
+        return True
+    return stream.clock == "auto" and abs(skew) > MOST_SKEW
 
 
 def _named(epoch: int, dated: Dated, by_own_date: bool) -> str:
