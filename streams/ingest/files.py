@@ -176,28 +176,12 @@ def cut(
             "encode it again",
             kind="refused",
         )
-    keeps_all = facts.codec in TS_CODECS and facts.container in TS_CONTAINERS
-    ending, container = ("ts", "mpegts") if keeps_all else ("mkv", "matroska")
     if not facts.is_timed:
         raise MediaError("its time stamps cannot be true, so nobody can say how long its pictures last: encode it again")
     folder = directory / folder_name(source, seconds)
     folder.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=directory, prefix="cutting-") as work:
-        # ffmpeg works in the folder, so that no `%` in a path is taken for a part of the pattern.
-        output = [
-            "-map", f"0:{facts.index}", "-c", "copy", *([] if facts.container == "avi" else FROM_ZERO),
-            "-f", "segment", "-segment_time", str(seconds), "-segment_format", container,
-            "-segment_list", LISTING, "-segment_list_type", "csv", "-reset_timestamps", "1", f"%06d.{ending}",
-        ]  # fmt: skip
-        finished = ffmpeg.run(
-            source.path.resolve(), output, input_options=["-v", "error", "-format_whitelist", FORMATS],
-            timeout=limits.seconds, task="cutting", limits=ffmpeg.ChildLimits(limits.memory_mb << 20, limits.segment_mb << 20),
-            folder=Path(work),
-        )  # fmt: skip
-        if finished.code == -signal.SIGXFSZ:
-            raise MediaError(f"it cannot be cut into segments of less than {limits.segment_mb} MiB", kind="too-large")
-        if finished.code != 0:
-            raise MediaError(f"it cannot be cut into segments: {finished.cause}")
+        _write_segments(source.path, facts, Path(work), seconds, limits)
         segments = _listed_segments(Path(work, LISTING), folder, seconds)
         for segment in segments:
             # Replaced in one step: a worker may be reading the segments of an earlier run.
@@ -205,6 +189,27 @@ def cut(
     if not segments:
         raise MediaError("it cannot be cut into segments: its pictures have no duration")
     return segments
+
+
+def _write_segments(file: Path, facts: VideoFacts, folder: Path, seconds: float, limits: CutLimits) -> None:
+    """Let ffmpeg cut the file into the folder, with its list of the segments. Raises `MediaError`."""
+    keeps_all = facts.codec in TS_CODECS and facts.container in TS_CONTAINERS
+    ending, container = ("ts", "mpegts") if keeps_all else ("mkv", "matroska")
+    # ffmpeg works in the folder, so that no `%` in a path is taken for a part of the pattern.
+    output = [
+        "-map", f"0:{facts.index}", "-c", "copy", *([] if facts.container == "avi" else FROM_ZERO),
+        "-f", "segment", "-segment_time", str(seconds), "-segment_format", container,
+        "-segment_list", LISTING, "-segment_list_type", "csv", "-reset_timestamps", "1", f"%06d.{ending}",
+    ]  # fmt: skip
+    finished = ffmpeg.run(
+        file.resolve(), output, input_options=["-v", "error", "-format_whitelist", FORMATS],
+        timeout=limits.seconds, task="cutting", limits=ffmpeg.ChildLimits(limits.memory_mb << 20, limits.segment_mb << 20),
+        folder=folder,
+    )  # fmt: skip
+    if finished.code == -signal.SIGXFSZ:
+        raise MediaError(f"it cannot be cut into segments of less than {limits.segment_mb} MiB", kind="too-large")
+    if finished.code != 0:
+        raise MediaError(f"it cannot be cut into segments: {finished.cause}")
 
 
 def folder_name(source: Source, seconds: float) -> str:
