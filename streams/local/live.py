@@ -118,6 +118,14 @@ def run_live_up(settings: Settings, following: Following, *, seconds: float | No
         return wall.keep(worker) if wall is not None and keep and not stopped else 0
 
 
+@dataclass(frozen=True)
+class _Ingester:
+    """A process of `fvq ingest`. port: of its page."""
+
+    process: subprocess.Popen[bytes]
+    port: int
+
+
 def _follow(
     settings: Settings,
     connection: Connection,
@@ -131,13 +139,13 @@ def _follow(
     """Ingest the sources and show the answers until the run is over; returns whether Ctrl-C ended it."""
     with ExitStack() as stack:
         stack.enter_context(_Follower(connection, run, view))
-        ingesters = []
+        ingesters: list[_Ingester] = []
         for command in following.commands:
             page = free_port("127.0.0.1")
             changes = own_settings(settings, connection.servers, page)
             if settings.log_level == "info":
                 changes["FVQ_LOG_LEVEL"] = "error"  # this process shows the sources' states
-            ingesters.append((stack.enter_context(running(["ingest", *command], changes)), page))
+            ingesters.append(_Ingester(stack.enter_context(running(["ingest", *command], changes)), page))
         view.note("following " + ", ".join(following.names) + (": Ctrl-C ends it" if seconds is None else f" for {seconds:g} s"))
         try:
             with view.shown(run) as refresh:
@@ -149,9 +157,9 @@ def _follow(
                 wait_for_agents(settings, connection, run.ends)
         except KeyboardInterrupt:
             view.note("stopping")
-            tell_to_stop([worker, *(ingester for ingester, _ in ingesters)])
+            tell_to_stop([worker, *(ingester.process for ingester in ingesters)])
             return True
-        tell_to_stop(ingester for ingester, _ in ingesters)
+        tell_to_stop(ingester.process for ingester in ingesters)
     return False
 
 
@@ -159,7 +167,7 @@ def _until_ended(
     run: LiveRun,
     view: LiveView,
     worker: subprocess.Popen[bytes],
-    ingesters: Sequence[tuple[subprocess.Popen[bytes], int]],
+    ingesters: Sequence[_Ingester],
     seconds: float | None,
 ) -> Iterator[None]:
     """Yields again and again until the time is over, all sources have ended, or a process has."""
@@ -169,13 +177,13 @@ def _until_ended(
         if worker.poll() is not None:
             run.problem = f"the worker ended with code {worker.returncode} (its log lines are above)"
             return
-        for ingester, _ in ingesters:
-            if ingester.poll() is not None:
-                run.problem = f"the ingester ended with code {ingester.returncode} (its lines are above)"
+        for ingester in ingesters:
+            if ingester.process.poll() is not None:
+                run.problem = f"the ingester ended with code {ingester.process.returncode} (its lines are above)"
                 return
         if time.monotonic() - asked >= STATUS_SECONDS:
             asked = time.monotonic()
-            _take_states(run, view, [port for _, port in ingesters])
+            _take_states(run, view, [ingester.port for ingester in ingesters])
         if run.has_ended:
             return
         yield
