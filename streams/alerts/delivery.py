@@ -11,7 +11,7 @@ import logging
 import threading
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -192,22 +192,33 @@ class Courier:
         if now < self._next_repeat or not (self._receiver.repeat or to_alertmanager):
             return
         self._next_repeat = now + (REPEAT_SECONDS if to_alertmanager else DUE_SECONDS)
-        firing = [alert for alert in self._firing() if self._receiver.accepts(alert)]
-        if not to_alertmanager:
-            firing = self._due(firing, now)
-        size = self._poster.batch_size
         try:
-            for first in range(0, len(firing), size):
-                if not to_alertmanager and (self._alerts_wait() or time.monotonic() - now > TURN_SECONDS):
-                    return  # the others stay due
-                alerts = firing[first : first + size]
-                self._post_again(alerts)
-                if not to_alertmanager:
-                    # Not before: where the receiver is away, the others must stay due.
-                    self._told |= {alert.alert_id: now for alert in alerts}
+            if to_alertmanager:
+                for alerts in self._batches(self._accepted()):
+                    self._post_again(alerts)
+            else:
+                self._post_due(now)
         except UnavailableError as error:
             self._next_repeat = now + REPEAT_SECONDS
             log.warning("%s did not take the repetition of firing alerts: %s", self._receiver.name, error)
+
+    def _post_due(self, now: float) -> None:
+        """Post the alerts again that are due, as many as there is time for: the others stay due. now: monotonic seconds."""
+        for alerts in self._batches(self._due(self._accepted(), now)):
+            if self._alerts_wait() or time.monotonic() - now > TURN_SECONDS:
+                return
+            self._post_again(alerts)
+            # Not before: where the receiver is away, the others must stay due.
+            self._told |= {alert.alert_id: now for alert in alerts}
+
+    def _accepted(self) -> list[QualityAlert]:
+        """The firing alerts that the receiver is told of."""
+        return [alert for alert in self._firing() if self._receiver.accepts(alert)]
+
+    def _batches(self, alerts: list[QualityAlert]) -> Iterator[list[QualityAlert]]:
+        """The alerts in order, as many at a time as one request of the receiver takes."""
+        size = self._poster.batch_size
+        return (alerts[first : first + size] for first in range(0, len(alerts), size))
 
     def _alerts_wait(self) -> bool:
         """Whether an alert for this receiver waits: not only messages that need to be committed."""
@@ -234,9 +245,8 @@ class Courier:
         now = time.monotonic()
         if self._silencer is None or now < self._next_silence:
             return
-        firing = [alert for alert in self._firing() if self._receiver.accepts(alert)]
         try:
-            self._silencer.update(firing, self._acknowledgements, datetime.now(UTC))
+            self._silencer.update(self._accepted(), self._acknowledgements, datetime.now(UTC))
             self._next_silence = now + DUE_SECONDS
         except (RefusedError, UnavailableError) as error:
             self._next_silence = now + REPEAT_SECONDS
