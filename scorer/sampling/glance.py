@@ -1,6 +1,7 @@
 """A glance at a segment: what its packets say, and the statistics of one keyframe. It costs a tenth of a full decode.
 
-`headers` reads packets only. `glance` decodes one keyframe as well. A process that only holds what they return loads no decoder.
+`headers_only` reads packets only. `glance` decodes one keyframe as well. A process that only holds what they return loads no
+decoder.
 """
 
 from __future__ import annotations
@@ -62,19 +63,11 @@ class Glance:
     audio: AudioFacts | None = None
 
 
-def headers(path: Path) -> Bitstream:
-    """What the packets of a segment's video say; a few hundredths of a full decode.
-
-    Raises `MediaError` where the file is no video that can be read.
-    """
-    from scorer.sampling.scan import scanned
-
-    with scanned(path, sound=False) as scan:
-        return scan.bitstream
-
-
 def headers_only(path: Path, sound: bool = True) -> Glance:
-    """A glance without a picture: the packets, and the sound if asked for. Raises `MediaError` as `headers` does."""
+    """A glance without a picture: what the packets say; a few hundredths of a full decode.
+
+    sound: whether to listen, too. Raises `MediaError` where the file is no video that can be read.
+    """
     from scorer.sampling.scan import scanned
 
     with scanned(path, sound) as scan:

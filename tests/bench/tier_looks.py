@@ -18,7 +18,7 @@ import numpy as np
 from scorer.find import find_model
 from scorer.load import LoadedModel, load_engine
 from scorer.sampling.bitstream.facts import Bitstream
-from scorer.sampling.glance import Glance, glance, headers
+from scorer.sampling.glance import Glance, glance, headers_only
 from scorer.sampling.sampler import sample
 from streams.errors import MediaError
 from tests.bench.tier_streams import Happening, make, streams_of
@@ -84,7 +84,7 @@ def measure(path: Path, seconds: float, engine: LoadedModel) -> Measured:
     (score,) = engine.score([clip])
     full = time.process_time() - started
     started = time.process_time()
-    headers(path)
+    headers_only(path, sound=False)
     packets = time.process_time() - started
     started = time.process_time()
     seen = glance(path)

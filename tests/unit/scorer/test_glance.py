@@ -14,9 +14,10 @@ import pytest
 
 from scorer.errors import MediaError
 from scorer.sampling import SamplerPool, probe
+from scorer.sampling.bitstream.facts import Bitstream
 from scorer.sampling.bitstream.packets import Packets
 from scorer.sampling.features import COLOUR, EDGES, GGD, LIGHT
-from scorer.sampling.glance import PICTURE_NAMES, glance, headers
+from scorer.sampling.glance import PICTURE_NAMES, glance, headers_only
 from scorer.sampling.sampler import sample
 from scorer.sampling.scan import scanned
 from tests.support.doubles import SPEC
@@ -57,6 +58,10 @@ H265 = {
 def clip(folder: Path, name: str, options: Sequence[str], codec: str = "") -> Path:
     quiet = tuple(re.sub(r"^(?=qp=|crf=)", "log-level=0:pools=1:", option) for option in options)
     return make_clip(folder / f"{codec}{name}", *SIZE, 1.2, 10, options=quiet)
+
+
+def headers(path: Path) -> Bitstream:
+    return headers_only(path, sound=False).bitstream
 
 
 def quantisers(path: Path, monkeypatch: pytest.MonkeyPatch) -> list[float | None]:
