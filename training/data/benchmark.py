@@ -8,7 +8,6 @@ A run can be killed and started again: finished clips are kept. The same seed ma
 
 from __future__ import annotations
 
-import csv
 import json
 import random
 import subprocess
@@ -25,6 +24,7 @@ from training.data.damage.catalogue import LADDERS
 from training.data.damage.ladder import Ladder, apply
 from training.data.degradations import REFERENCE_LABEL
 from training.data.ffmpeg import FPS
+from training.data.labels import write_labels
 from training.data.measures import absolute, points
 from training.data.records import kept_record
 from training.data.references import make_reference
@@ -96,12 +96,7 @@ def make_benchmark(folder: Path, people: Sequence[Path], plan: Plan, jobs: int) 
         rows = [row for task in tqdm(tasks, desc="benchmark", disable=None) if (row := task.result()) is not None]
     if not rows:
         raise ValueError(f"{folder}: no clip could be made of the people")
-    part = folder / f"{LABELS}.part"
-    with part.open("w", newline="") as file:
-        writer = csv.DictWriter(file, FIELDS, extrasaction="ignore")
-        writer.writeheader()
-        writer.writerows(rows)
-    return part.rename(folder / LABELS)
+    return write_labels(folder / LABELS, FIELDS, rows)
 
 
 def _contents(people: Sequence[Path], plan: Plan) -> list[Content]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import hashlib
 import io
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +35,16 @@ def read_labels(labels: Path) -> list[dict[str, Any]]:
     if not rows:
         raise ValueError(f"{labels}: no rows")
     return rows
+
+
+def write_labels(labels: Path, columns: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> Path:
+    """Write the rows' columns, all at once: a run that is killed leaves no half of a file. Returns its path."""
+    part = labels.with_name(f"{labels.name}.part")
+    with part.open("w", newline="") as file:
+        writer = csv.DictWriter(file, columns, extrasaction="ignore")
+        writer.writeheader()
+        writer.writerows(rows)
+    return part.rename(labels)
 
 
 def _grades(row: dict[str, Any]) -> dict[str, Any]:

@@ -12,7 +12,6 @@ refused. The same seed makes the same pictures and labels.
 
 from __future__ import annotations
 
-import csv
 import json
 import random
 import subprocess
@@ -26,6 +25,7 @@ from tqdm import tqdm
 from training.data.compare import compare
 from training.data.degradations import KINDS, Degradation, degrade, label, ladders
 from training.data.ffmpeg import FPS
+from training.data.labels import write_labels
 from training.data.records import kept_record
 from training.data.references import check_made_from, made_from, make_reference
 from training.data.remarks import remark
@@ -59,29 +59,9 @@ def synthesise(
     }
     if len(references) < len(sources) * variants:
         raise ValueError("a source has the name of another one's variant, as anna-v1 beside anna: rename one")
-    todo: list[tuple[str, Degradation | None]] = []
-    for content in references:
-        rng = random.Random(f"{seed}/{content}")  # noqa: S311
-        chosen = [step for step in ladders() if step.kind in kinds]
-        rng.shuffle(chosen)
-        todo += [(content, None), *((content, step) for step in chosen[:steps])]
 
     def write_reference(content: str) -> bool:
-        source, variant = references[content]
-        reference = out / f"{content}.reference.mkv"
-        if (record := reference.with_suffix(".json")).exists():
-            wanted = made_from(seed, seconds, [source])
-            check_made_from(reference, json.loads(record.read_text()).get("made_from", wanted), wanted)
-        if not reference.exists():
-            try:
-                make_reference(source, reference, seconds, variant, f"{seed}/{content}")
-            except subprocess.SubprocessError:
-                remark(f"{source}: left out, ffmpeg cannot read it")
-                return False
-            except ValueError as error:
-                remark(f"left out: {error}")
-                return False
-        return True
+        return _has_reference(out, content, *references[content], seconds, seed)
 
     def write_segment(item: tuple[str, Degradation | None]) -> dict[str, Any] | None:
         content, degradation = item
@@ -93,18 +73,45 @@ def synthesise(
         contents = {content for content, is_written in zip(references, written, strict=True) if is_written}
         if not contents:
             raise ValueError("no reference could be made of any source")
-        todo = [(content, step) for content, step in todo if content in contents]
+        todo = [
+            (content, step)
+            for content in references
+            if content in contents
+            for step in (None, *_drawn_steps(content, steps, kinds, seed))
+        ]
         segments = pool.map(write_segment, todo)
         rows = [row for row in tqdm(segments, total=len(todo), desc="segments", disable=None) if row is not None]
     if not rows:
         raise ValueError("no segment could be made of any reference")
-    labels = out / "labels.csv"
-    fields = [name for name in rows[0] if name not in ("vmaf_frames", "made_from")]
-    with labels.open("w", newline="") as file:
-        writer = csv.DictWriter(file, fields, extrasaction="ignore")
-        writer.writeheader()
-        writer.writerows(rows)
-    return labels
+    return write_labels(out / "labels.csv", [name for name in rows[0] if name not in ("vmaf_frames", "made_from")], rows)
+
+
+def _drawn_steps(content: str, steps: int, kinds: Collection[str], seed: int) -> list[Degradation]:
+    """So many degradations for one reference, in the order in which the seed draws them."""
+    chosen = [step for step in ladders() if step.kind in kinds]
+    random.Random(f"{seed}/{content}").shuffle(chosen)  # noqa: S311
+    return chosen[:steps]
+
+
+def _has_reference(out: Path, content: str, source: Path, variant: int, seconds: float, seed: int) -> bool:
+    """Make the reference of a content where it is missing; False, with a remark, where its source is of no use.
+
+    Raises ValueError where it was made otherwise.
+    """
+    reference = out / f"{content}.reference.mkv"
+    if (record := reference.with_suffix(".json")).exists():
+        wanted = made_from(seed, seconds, [source])
+        check_made_from(reference, json.loads(record.read_text()).get("made_from", wanted), wanted)
+    if not reference.exists():
+        try:
+            make_reference(source, reference, seconds, variant, f"{seed}/{content}")
+        except subprocess.SubprocessError:
+            remark(f"{source}: left out, ffmpeg cannot read it")
+            return False
+        except ValueError as error:
+            remark(f"left out: {error}")
+            return False
+    return True
 
 
 def _segment(out: Path, content: str, person: str, degradation: Degradation | None, origin: str) -> dict[str, Any] | None:

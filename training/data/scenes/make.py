@@ -9,7 +9,6 @@ viewer. The label of each is against the flawless reference (`training.data.meas
 
 from __future__ import annotations
 
-import csv
 import multiprocessing
 import subprocess
 from collections.abc import Collection, Iterator, Sequence
@@ -26,6 +25,7 @@ from training.data.compare import FIGURES, compare, figures_of
 from training.data.damage.catalogue import LADDERS
 from training.data.damage.ladder import apply
 from training.data.degradations import REFERENCE_LABEL
+from training.data.labels import write_labels
 from training.data.measures import absolute, measure_of, points
 from training.data.records import kept_record
 from training.data.references import STILLS, check_made_from, made_from
@@ -154,13 +154,7 @@ def make_scenes(
     rows = sorted(_run(tasks, jobs), key=lambda row: row["content"])
     if not rows:
         raise ValueError("no scene could be made: the sources are too soft or too small; give sharper clips or stills")
-    labels = out / "labels.csv"
-    part = labels.with_suffix(".part")
-    with part.open("w", newline="") as file:
-        writer = csv.DictWriter(file, COLUMNS, extrasaction="ignore")
-        writer.writeheader()
-        writer.writerows(rows)
-    part.rename(labels)
+    labels = write_labels(out / "labels.csv", COLUMNS, rows)
     if sheet is not None:
         references = [row for row in rows if row["kind"] == "reference"]
         write_sheet([(row["content"], out / row["path"], row["scene"].split()) for row in references], sheet)
