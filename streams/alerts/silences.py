@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from datetime import datetime, timedelta
 from typing import Any
 from urllib.parse import urlencode
@@ -66,23 +67,19 @@ class Silencer:
                 break
             alert, self._turns[alert_id] = alerts[alert_id], time.monotonic()
             seen = acknowledgements.of(alert_id, now)
-            try:
+            with _noted(refusals):
                 if seen is not None:
                     self._keep(alert, seen, now)
                 elif alert_id in self._kept:
                     self.end(alert)
                     del self._kept[alert_id]
-            except RefusedError as error:
-                refusals.append(error)  # the others have their turn
         for alert in acknowledgements.unseen(alerts.values(), now) if acknowledgements.complete else []:
             if alert.alert_id in self._looked:
                 continue
             if time.monotonic() > until:
                 break
-            try:
+            with _noted(refusals):
                 self.end(alert)
-            except RefusedError as error:
-                refusals.append(error)
             self._looked.add(alert.alert_id)  # also where it was refused, which a repetition does not change
         if refusals:
             raise refusals[0]
@@ -95,13 +92,11 @@ class Silencer:
 
     def _end_over(self, until: float) -> list[RefusedError]:
         """End silences of resolved alerts until a time, monotonic seconds; returns the refusals."""
-        refusals = []
+        refusals: list[RefusedError] = []
         while self._over and time.monotonic() <= until:
             alert = self._over.pop(next(iter(self._over)))
-            try:
+            with _noted(refusals):
                 self.end(alert)
-            except RefusedError as error:
-                refusals.append(error)
         return refusals
 
     def end(self, alert: QualityAlert) -> None:
@@ -139,6 +134,15 @@ class Silencer:
             ]
         except (ValueError, TypeError, KeyError, AttributeError):
             return []  # not an Alertmanager's answer
+
+
+@contextmanager
+def _noted(refusals: list[RefusedError]) -> Iterator[None]:
+    """A refusal within is noted, so that the other alerts have their turn."""
+    try:
+        yield
+    except RefusedError as error:
+        refusals.append(error)
 
 
 def matchers_of(alert: QualityAlert) -> list[dict[str, Any]]:
