@@ -31,6 +31,7 @@ def run(
     data: Path,
     dev: Path | None,
     out: Path,
+    *,
     scale: str | None = None,
     processes: int = 1,
     lesson: Callable[[], Lesson] | None = None,
@@ -60,7 +61,8 @@ def run(
         from training.nano.start import Start
 
         begun, guesser = (Start.load(model) if model else None for model in (start, errors_of))
-        return train(load_nano_recipe(recipe), data, dev, out, lesson() if lesson else None, begun, steady, guesser)
+        taught = lesson() if lesson else None
+        return train(load_nano_recipe(recipe), data, dev, out, taught, start=begun, steady=steady, errors_of=guesser)
     for option, value in {"--steady": steady, "--errors-of": errors_of, "--teacher": lesson}.items():
         if value is not None:
             raise SettingsError(str(recipe), f"it tunes an adapter, which learns from ratings alone; leave {option} out")

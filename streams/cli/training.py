@@ -128,7 +128,9 @@ def train(
         begun, guesser = (
             None if model is None else find_model(model, parts.registry(settings()))[0] for model in (start, errors_of)
         )
-        metrics = run(recipe, data, dev, out, scale, processes, lesson, begun, steady, guesser)
+        metrics = run(
+            recipe, data, dev, out, scale=scale, processes=processes, lesson=lesson, start=begun, steady=steady, errors_of=guesser
+        )
     shown = ("version", "srcc", "srcc_within", "plcc", "rmse", "ladders")
     if metrics:
         from training.evaluation.agreement import without_nan
@@ -159,7 +161,10 @@ def evaluate(
         raise SettingsError("fvq evaluate", "what shall the model be evaluated on? Give either --data or --benchmark")
     if benchmark is not None:
         refuse({"--plot": plot}, "belongs to --data")
-        _benchmark([model, *(against or [])], benchmark, people, ladder, scenes, doubles, seed, train_data, as_json)
+        names = [model, *(against or [])]
+        _benchmark(
+            names, benchmark, people, ladder, scenes=scenes, doubles=doubles, seed=seed, train_data=train_data, as_json=as_json
+        )
         return
     if people or ladder or scenes or against:
         raise SettingsError("fvq evaluate", "--people, --ladder, --scenes and --against belong to --benchmark")
@@ -228,6 +233,7 @@ def _benchmark(
     folder: Path,
     people: list[Path] | None,
     ladders: list[str] | None,
+    *,
     scenes: int,
     doubles: int,
     seed: int,

@@ -60,7 +60,7 @@ def test_a_run_that_goes_on_with_its_ratings_asks_no_broker(tmp_path: Path, monk
 def test_training_without_another_model_needs_no_registry(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Nor the library of an object store that holds it."""
     monkeypatch.setenv("FVQ_REGISTRY", "none://registry")
-    monkeypatch.setattr("training.run.run", lambda *_: {})
+    monkeypatch.setattr("training.run.run", lambda *_, **__: {})
     train(NANO, tmp_path, data=FILE, dev=FILE)
 
 
@@ -68,7 +68,7 @@ def test_a_variable_that_is_no_setting_is_told_once(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("FVQ_BROKR", "kafka:9092")
-    monkeypatch.setattr("training.run.run", lambda *_: {})
+    monkeypatch.setattr("training.run.run", lambda *_, **__: {})
     train(NANO, tmp_path, data=FILE, dev=FILE, teacher="nano", start="nano", errors_of="nano")
     assert capsys.readouterr().err.count("FVQ_BROKR") == 1
 
