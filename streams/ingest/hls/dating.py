@@ -26,13 +26,14 @@ MOST_DRIFT_TARGETS = 2.0
 
 @dataclass(frozen=True)
 class Dated:
-    """A segment's start by each clock. by_date: None where the source has given no date yet. is_repeated: that date may have
-    named another segment already."""
+    """A segment's start by each clock. by_date: None where the source has given no date yet. is_own: it is the segment's own
+    date, which was believed. is_repeated: that date may have named another segment already."""
 
     segment: Segment
     by_date: datetime | None
     by_arrival: datetime
-    is_repeated: bool = False
+    is_own: bool
+    is_repeated: bool
 
 
 def with_dates(playlist: MediaPlaylist, number: int | None) -> MediaPlaylist:
@@ -82,14 +83,15 @@ def date_segments(
     for segment, lost in zip(segments, missing, strict=True):
         arrival += lost
         dates = dates + lost if dates is not None else None
-        if segment.date is not None and (
+        is_own = segment.date is not None and (
             last_date is None or segment.date > last_date or _is_right(segment.date, last_date, now)
-        ):
+        )
+        if segment.date is not None and is_own:
             corrections += dates is not None and abs((segment.date - dates).total_seconds()) > CORRECTION
             if last_date is not None and dates is not None and segment.date <= last_date:
                 used = used_up_to(replace(clocks, dates=dates, used=used), target)
             dates = last_date = segment.date
-        dated.append(Dated(segment, dates, arrival, dates is not None and used is not None and dates <= used))
+        dated.append(Dated(segment, dates, arrival, is_own, dates is not None and used is not None and dates <= used))
         duration = timedelta(seconds=segment.duration)
         arrival += duration
         dates = dates + duration if dates is not None else None

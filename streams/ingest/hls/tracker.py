@@ -229,7 +229,8 @@ def _announce(
             notes.counts["encrypted"] += 1
             notes.encrypted = True
         else:
-            events.append(_event(stream, _named(position.epoch, item, segment.number in own_dates), sequence, item, by_arrival))
+            by_own_date = item.is_own and segment.number in own_dates
+            events.append(_event(stream, _named(position.epoch, item, by_own_date), sequence, item, by_arrival))
     last, newest = new[-1], playlist.next_number - 1
     unusable = newest - last.number
     after = replace(

@@ -131,3 +131,18 @@ def test_an_encoder_that_restarts_with_the_numbers_of_before_names_no_two_segmen
         restarts += notes.counts["restarts"]
 
     assert (restarts, len(names), len(set(names))) == (2, 7, 7)
+
+
+def test_no_two_segments_have_one_name_where_a_date_is_given_twice() -> None:
+    # A packager that wrote one date late: the second segment goes on by durations, to where the third begins by its own date.
+    lines = ["#EXTM3U", "#EXT-X-TARGETDURATION:2"]
+    for number, seconds in enumerate((200, 200, 202, 204)):
+        date = NOW + timedelta(seconds=seconds)
+        lines += [f"#EXT-X-PROGRAM-DATE-TIME:{date.isoformat()}", "#EXTINF:2", f"{number}.ts"]
+    loads = [parse("\n".join(lines[: 2 + 3 * count]).encode(), "https://cdn.example/live.m3u8") for count in (1, 2, 3, 4)]
+
+    announced, _ = followed([loaded for loaded in loads if isinstance(loaded, MediaPlaylist)])
+
+    events = [event for events in announced for event in events]
+    assert [(event.start - NOW).total_seconds() for event in events] == [200, 202, 202, 204]
+    assert len({event.segment_id for event in events}) == 4
