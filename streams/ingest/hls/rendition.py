@@ -14,7 +14,7 @@ from streams.ingest import metrics
 from streams.ingest.base import GIVE_UP_SECONDS, Position, SavedPosition, Services, Status, Stream
 from streams.ingest.hls.playlist import parse
 from streams.ingest.hls.schedule import LONGEST, PATIENCE, SEARCHES, SHORTEST, Outcome, longest_load, next_load, search, stay_of
-from streams.ingest.hls.tracker import Notes, is_abreast, realign, step
+from streams.ingest.hls.tracker import Notes, is_abreast, is_behind, realign, step
 from streams.ingest.hls.values import MasterPlaylist, MediaPlaylist, PlaylistError
 from streams.ingest.states import STALE_TARGETS, SourceState, State
 from streams.media.read import Answer, ReadError
@@ -136,8 +136,11 @@ class Rendition:
             if isinstance(playlist, MasterPlaylist):
                 self._trouble(True)
                 raise PlaylistError("there is a master playlist where the list of segments was")
-            notes = await self._announce(playlist, url)
-            self._digest, self._from = digest, url
+            is_other = self._from is not None and self._from != url
+            # What it does not have yet was announced, and would be again when it has.
+            if not (is_other and is_behind(before, playlist, self._services.times.now())):
+                notes = await self._announce(playlist, url)
+                self._digest, self._from = digest, url
         after = status.position
         progress = (before.epoch, before.number, before.ended) != (after.epoch, after.number, after.ended)
         now = self._services.times.monotonic()

@@ -28,6 +28,9 @@ OVERTAKEN_TARGETS = 2
 ABREAST_TARGETS = 2
 """Target durations, or segments, by which two servers of one rendition may differ."""
 
+BEHIND_TARGETS = 3
+"""Target durations, or segments, for which a server is waited for that stands in for another one."""
+
 
 @dataclass
 class Notes:
@@ -325,6 +328,17 @@ def is_abreast(position: Position, playlist: MediaPlaylist, now: datetime) -> bo
     if end is None or position.clocks.dates is None:
         return abs(position.number - playlist.next_number + 1) <= ABREAST_TARGETS
     return abs((position.clocks.dates - end).total_seconds()) <= ABREAST_TARGETS * playlist.target
+
+
+def is_behind(position: Position, playlist: MediaPlaylist, now: datetime) -> bool:
+    """Whether the playlist of another server is about to have the last announced segment, and does not have it yet."""
+    if not playlist.segments or position.number is None or playlist.ended:
+        return False
+    end = date_segments(Clocks(), playlist.segments, now, playlist.target)[0].dates
+    if end is None or position.clocks.dates is None:
+        return 0 < position.number - playlist.next_number + 1 <= BEHIND_TARGETS
+    last = position.last.duration if position.last is not None else playlist.segments[-1].duration
+    return last / 2 < (position.clocks.dates - end).total_seconds() <= BEHIND_TARGETS * playlist.target
 
 
 def _iv(segment: Segment) -> bytes:

@@ -304,16 +304,17 @@ async def test_a_source_of_gaps_alone_is_live_and_says_so(origin: Origin, reader
 
 
 class Live:
-    """A playlist with dates whose segments of 2 s appear as the test's clock turns. first: number of the one at the start."""
+    """A playlist whose segments of 2 s appear as the test's clock turns. first: number of the one at the start. behind: segments
+    that it does not have yet. dated: they have dates."""
 
-    def __init__(self, clock: Turned, first: int) -> None:
-        self.clock, self.first = clock, first
-        self.behind = 0
+    def __init__(self, clock: Turned, first: int, behind: int = 0, dated: bool = True) -> None:
+        self.clock, self.first, self.behind, self.dated = clock, first, behind, dated
         self.frozen: float | None = None
 
     async def __call__(self, _: web.Request) -> web.StreamResponse:
         passed = int((self.clock.seconds if self.frozen is None else self.frozen) // 2) - self.behind
-        return web.Response(text=playlist(self.first + passed, 6, date=START + timedelta(seconds=2 * passed - 12)))
+        date = START + timedelta(seconds=2 * passed - 12) if self.dated else None
+        return web.Response(text=playlist(self.first + passed, 6, date=date))
 
 
 async def test_the_first_server_is_asked_again_when_it_is_well(origin: Origin, reader: Reader) -> None:
@@ -338,6 +339,24 @@ async def test_the_first_server_is_asked_again_when_it_is_well(origin: Origin, r
     assert rendition.status.counts["lost"] == rendition.status.counts["restarts"] == 0
     starts = [event.start for event in clock.published]
     assert [later - earlier for earlier, later in pairwise(starts)] == [timedelta(seconds=2)] * (len(starts) - 1)
+
+
+@pytest.mark.parametrize(("number", "behind", "dated"), [(7000, 4, True), (100, 4, True), (100, 4, False)])
+async def test_what_a_server_does_not_have_yet_that_stands_in_for_another_is_waited_for(
+    number: int, behind: int, dated: bool, origin: Origin, reader: Reader
+) -> None:
+    clock = Turned()
+    origin.script("/a.m3u8", Live(clock, 100, dated=dated))
+    origin.script("/b.m3u8", Live(clock, number, behind, dated))
+    rendition = Rendition(Stream("news"), [origin.url("/a.m3u8"), origin.url("/b.m3u8")], clock.services(reader))
+    await follow(rendition, clock, 6)
+    origin.script("/a.m3u8", 500)
+    await follow(rendition, clock, 20)
+    assert "/b.m3u8" in origin.requests
+    numbers = [(int(file) - 100) % (number - 100 or 1000) for file in clock.files]
+    assert numbers == [*range(5, 5 + len(numbers))]
+    assert len(numbers) >= 12
+    assert rendition.status.counts["lost"] == rendition.status.counts["restarts"] == 0
 
 
 async def test_what_is_missing_between_two_servers_is_counted_as_lost(origin: Origin, reader: Reader) -> None:
