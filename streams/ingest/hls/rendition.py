@@ -65,6 +65,7 @@ class Rendition:
         saved = services.restore(stream)
         self.status = Status(stream.stream_id, stream.rendition, without_secrets(self._urls[0]))
         self._from: str | None = None
+        self._met: tuple[str, int] | None = None
         self._is_complete = False
         if saved is not None:
             self.status.position = saved.position
@@ -136,9 +137,8 @@ class Rendition:
             if isinstance(playlist, MasterPlaylist):
                 self._trouble(True)
                 raise PlaylistError("there is a master playlist where the list of segments was")
-            is_other = self._from is not None and self._from != url
-            # What it does not have yet was announced, and would be again when it has.
-            if not (is_other and is_behind(before, playlist, self._services.times.now())):
+            # What another server does not have yet was announced, and would be again when it has.
+            if not self._waits_for(playlist, url):
                 notes = await self._announce(playlist, url)
                 self._digest, self._from = digest, url
         after = status.position
@@ -163,6 +163,15 @@ class Rendition:
             self._trouble(False)  # an encoder that has restarted may have left this playlist as it was, and write another one
             self._switch()
         return "changed" if progress else "unchanged"
+
+    def _waits_for(self, playlist: MediaPlaylist, url: str) -> bool:
+        """Whether this is the playlist of another server than before, which is behind."""
+        if self._from is None or self._from == url:
+            self._met = None
+            return False
+        if self._met is None or self._met[0] != url:
+            self._met = url, playlist.next_number
+        return is_behind(self.status.position, playlist, self._services.times.now(), self._met[1])
 
     async def _parsed(self, answer: Answer) -> MediaPlaylist | MasterPlaylist:
         large = len(answer.body) > LARGE_PLAYLIST

@@ -330,15 +330,21 @@ def is_abreast(position: Position, playlist: MediaPlaylist, now: datetime) -> bo
     return abs((position.clocks.dates - end).total_seconds()) <= ABREAST_TARGETS * playlist.target
 
 
-def is_behind(position: Position, playlist: MediaPlaylist, now: datetime) -> bool:
-    """Whether the playlist of another server is about to have the last announced segment, and does not have it yet."""
-    if not playlist.segments or position.number is None or playlist.ended:
+def is_behind(position: Position, playlist: MediaPlaylist, now: datetime, met: int) -> bool:
+    """Whether the playlist of another server does not have the last announced segment yet.
+
+    met: `next_number` of its first load. A server that goes on though it is far behind has other dates or numbers.
+    """
+    if position.number is None or position.ended or playlist.ended:
         return False
-    end = date_segments(Clocks(), playlist.segments, now, playlist.target)[0].dates
-    if end is None or position.clocks.dates is None:
-        return 0 < position.number - playlist.next_number + 1 <= BEHIND_TARGETS
-    last = position.last.duration if position.last is not None else playlist.segments[-1].duration
-    return last / 2 < (position.clocks.dates - end).total_seconds() <= BEHIND_TARGETS * playlist.target
+    if not playlist.segments:
+        return True
+    seconds = playlist.target * (position.number - playlist.next_number + 1)
+    end, dates = date_segments(Clocks(), playlist.segments, now, playlist.target)[0].dates, position.clocks.dates
+    if end is not None and dates is not None:
+        seconds = (dates - end).total_seconds()
+    last = position.last.duration if position.last is not None else playlist.target
+    return seconds > last / 2 and (seconds <= BEHIND_TARGETS * playlist.target or playlist.next_number == met)
 
 
 def _iv(segment: Segment) -> bytes:

@@ -359,6 +359,25 @@ async def test_what_a_server_does_not_have_yet_that_stands_in_for_another_is_wai
     assert rendition.status.counts["lost"] == rendition.status.counts["restarts"] == 0
 
 
+@pytest.mark.parametrize("dated", [True, False])
+async def test_a_server_that_stands_still_far_behind_is_not_begun_with(dated: bool, origin: Origin, reader: Reader) -> None:
+    clock = Turned()
+    first, second = Live(clock, 100, dated=dated), Live(clock, 100, 20, dated)
+    origin.script("/a.m3u8", first)
+    origin.script("/b.m3u8", second)
+    rendition = Rendition(Stream("news"), [origin.url("/a.m3u8"), origin.url("/b.m3u8")], clock.services(reader))
+    second.frozen = clock.seconds
+    await follow(rendition, clock, 10)
+    origin.script("/a.m3u8", 500)
+    await follow(rendition, clock, 4)
+    second.behind, second.frozen = 0, None  # it comes back to life, and has what the first one has announced
+    origin.script("/a.m3u8", first)
+    await follow(rendition, clock, 20)
+    assert "/b.m3u8" in origin.requests
+    assert clock.files == [str(number) for number in range(105, 105 + len(clock.files))]
+    assert rendition.status.counts["lost"] == rendition.status.counts["restarts"] == 0
+
+
 async def test_what_is_missing_between_two_servers_is_counted_as_lost(origin: Origin, reader: Reader) -> None:
     clock = Turned()
     origin.script("/a.m3u8", playlist(1, 3, date=START), 500)
