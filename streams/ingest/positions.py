@@ -20,6 +20,9 @@ log = logging.getLogger(__name__)
 MOST = 2**62
 """Numbers above this are damaged: an event's `sequence` could not rise any more."""
 
+MOST_NUMBER = 2**65
+"""The same for a playlist's numbers, which begin anywhere in 64 bits: with nanoseconds since 1970, for example."""
+
 RenditionKey = tuple[str, str | None]
 """A stream's id, and the rendition's name if it has one."""
 
@@ -59,8 +62,9 @@ def from_bytes(value: bytes) -> tuple[RenditionKey, SavedPosition]:
     """A position from its message. Raises `EventError` where it is damaged."""
     record = PositionRecord.from_bytes(value)
     position = record.position
-    numbers = (position.epoch, position.number or 0, position.sequence + 1, position.loads_back, position.first, position.length)
-    if not all(0 <= number < MOST for number in (*numbers, position.discontinuity)):
+    counts = (position.epoch, position.sequence + 1, position.loads_back, position.length)
+    numbers = (position.number or 0, position.first, position.discontinuity)
+    if not all(0 <= count < MOST for count in counts) or not all(0 <= number < MOST_NUMBER for number in numbers):
         raise EventError("position", "a number is out of bounds")
     clocks = position.clocks
     for time in (clocks.dates, clocks.last_date, clocks.arrival, clocks.used, position.anchor):

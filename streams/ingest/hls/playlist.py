@@ -301,7 +301,7 @@ def _seconds(text: str) -> float:
 
 
 def _whole(text: str) -> int:
-    if not re.fullmatch(r"\d{1,18}", text.strip(), re.ASCII):
+    if not re.fullmatch(r"\d{1,20}", text.strip(), re.ASCII) or int(text) >= 2**64:
         raise ValueError
     return int(text)
 

@@ -335,3 +335,11 @@ def test_an_address_that_no_event_can_hold_costs_its_segment_alone() -> None:
     assert isinstance(playlist, MediaPlaylist)
     assert [segment.number for segment in playlist.segments] == [1]
     assert playlist.dropped["segment"] == 1
+
+
+@pytest.mark.parametrize("number", [1769860800123456789, 2**64 - 1])
+def test_numbers_begin_anywhere_in_64_bits(number: int) -> None:
+    playlist = media(f"#EXT-X-MEDIA-SEQUENCE:{number}", "#EXTINF:2", "a.ts", "#EXTINF:2", "b.ts")
+    assert [segment.number for segment in playlist.segments] == [number, number + 1]
+    assert not playlist.dropped
+    assert media(f"#EXT-X-MEDIA-SEQUENCE:{2**64}", "#EXTINF:2", "a.ts").dropped == {"EXT-X-MEDIA-SEQUENCE": 1}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -27,6 +28,8 @@ STREAM = Stream("news", "720p")
 def test_a_position_comes_back_as_it_was() -> None:
     saved = SavedPosition(POSITION, "http://o.example/a.m3u8")
     assert from_bytes(to_bytes(STREAM, saved, NOW)) == (("news", "720p"), saved)
+    far = SavedPosition(replace(POSITION, number=2**64 + 3, first=2**64 - 1), "")
+    assert from_bytes(to_bytes(STREAM, far, NOW))[1] == far
     fresh = SavedPosition(Position(), "http://o.example/a.m3u8")
     assert from_bytes(to_bytes(Stream("news"), fresh, NOW)) == (("news", None), fresh)
 
@@ -42,7 +45,7 @@ def test_a_state_that_a_later_version_wrote_loses_no_position(state: Any) -> Non
     [
         ("number", "x"), ("number", -1), ("sequence", -2), ("sequence", 2**63), ("epoch", None), ("last", {"stream_id": 3}),
         ("clocks", {"dates": "2026-01-31T12:00:00"}), ("clocks", {"arrival": "9999-01-31T12:00:00Z"}), ("clocks", 3),
-        ("first", -1), ("anchor", "2026-01-31T12:00:00"), ("anchor", "9999-01-31T12:00:00Z"),
+        ("first", -1), ("number", 2**66), ("anchor", "2026-01-31T12:00:00"), ("anchor", "9999-01-31T12:00:00Z"),
     ],
 )  # fmt: skip
 def test_a_damaged_one_is_an_error(field: str, value: Any) -> None:
