@@ -103,7 +103,9 @@ class RunningClock:
 
     def __init__(self, usual: int, longest_gap: int, knows_order: bool = True) -> None:
         self.jumped = False
-        """Whether a stamp had to be changed."""
+        """Whether a stamp had to be changed, or was missing."""
+        self._was_changed = False
+        """Whether one had to be changed: muxers repair their stamps after that alone."""
         self.guesses = Guesses(are_sure=not knows_order)
         """Of the packets that were given out."""
         self._default = min(max(1, usual), longest_gap)
@@ -136,6 +138,9 @@ class RunningClock:
 
     def _stamped(self, packet: Packet, ahead: deque[Packet], at_end: bool) -> Packet:
         """The packet with its stamps on the running clock. ahead: the packets after it, with their own stamps."""
+        is_unstamped = packet.dts is None and packet.pts is None and self._last is not None
+        if is_unstamped:
+            packet.dts = packet.pts = self._between(ahead)
         if packet.dts is None:
             return self._without_dts(packet, ahead)
         if not self._knows_order:
@@ -144,7 +149,7 @@ class RunningClock:
         repaired = False
         if self._last is not None:
             step = packet.dts + shift - self._last
-            repaired = self.jumped and self._is_repair(step)
+            repaired = self._was_changed and self._is_repair(step)
             stray = not repaired and not 0 <= step <= 2 * (STRAYS + 1) * self._usual() and self._is_stray(ahead)
             if repaired or stray or not self._is_step(step):
                 if stray or repaired or self._is_repaired_after(packet, ahead):
@@ -160,21 +165,38 @@ class RunningClock:
         ):
             shift = self._shift = self._next_start() - self._opening(packet, ahead)
         now = self._last = packet.dts + shift
-        own = self._own_place(packet, shift, ahead, at_end)
+        own = None if is_unstamped else self._own_place(packet, shift, ahead, at_end)
         if own is None or repaired:
-            shown = self._free_place(now, () if repaired else (place + shift for place in self._sound(ahead)))
+            # Of the first packets a few are decoded before any picture is shown.
+            begin = max(now, min(self._taken)) if is_unstamped else now
+            shown = self._free_place(begin, () if repaired else (place + shift for place in self._sound(ahead)))
             self.guesses.add(shown)
         else:
             shown = own
             if not self._knows_order:
                 self.guesses.add(shown)
         self._taken.append(shown)
-        if shift or (packet.pts is not None and packet.pts != shown):
+        if shift or is_unstamped or (packet.pts is not None and packet.pts != shown):
             self.jumped = True
+            self._was_changed = self._was_changed or not is_unstamped
             packet.dts = now
             packet.pts = None if packet.pts is None else shown
         self._end = shown if self._end is None else max(self._end, shown)
         return packet
+
+    def _between(self, ahead: Iterable[Packet]) -> int:
+        """When a packet without stamps is decoded, on its own clock: evenly between the last one and the next that has a stamp.
+
+        Several pictures may share one unit of a transport or program stream (PES), which has one stamp.
+        """
+        assert self._last is not None
+        last = self._last - self._shift
+        for count, packet in enumerate(ahead, 2):
+            if packet.dts is not None:
+                if self._is_step(packet.dts - last):
+                    return last + (packet.dts - last) // count
+                break
+        return last + self._usual()
 
     def _without_dts(self, packet: Packet, ahead: deque[Packet]) -> Packet:
         """The first packets of some containers have no dts. Where none has one, the reordered pts tell of long jumps only."""
@@ -192,7 +214,7 @@ class RunningClock:
         ):
             shown = self._next_start()
         if shown != packet.pts:
-            self.jumped = True
+            self.jumped = self._was_changed = True
             packet.pts = shown
         self._begin, self._end = min(self._begin, shown), max(self._end, shown)
         self._taken.append(shown)

@@ -105,6 +105,32 @@ def test_repaired_pictures_take_the_free_places(bidirectional: int, stray: int) 
     assert sorted(time for time in times if time is not None) == [i * USUAL for i in range(100)]
 
 
+@pytest.mark.parametrize("bidirectional", [0, 1, 2, 3])
+@pytest.mark.parametrize("shared", [2, 5, 12])
+def test_pictures_without_stamps_take_the_free_places(bidirectional: int, shared: int) -> None:
+    """Whether the clock jumps meanwhile or not, and whatever rate the file states."""
+    packets = part(60, 0, bidirectional) + part(60, 2**33, bidirectional)
+    for number, packet in enumerate(packets):
+        if number % 60 % shared:
+            packet.pts = packet.dts = None
+    clock = RunningClock(3 * USUAL, LONGEST)
+    times = [packet.pts for packet in clock.packets(packets) if packet.pts is not None]
+    assert len(times) == 120
+    assert sorted(times)[:50] == [i * USUAL for i in range(50)]
+    assert all(0 < b - a <= 8 * USUAL for a, b in pairwise(sorted(times)))
+
+
+def test_a_stamp_that_is_given_twice_is_no_repair_where_others_are_missing() -> None:
+    """FFmpeg gives it to both pictures that touch the beginning of a unit of a program stream."""
+    packets = part(100, 0, 0)
+    for number, packet in enumerate(packets):
+        if number % 10:
+            packet.pts = packet.dts = None
+    packets[51].pts = packets[51].dts = packets[50].pts
+    times, _ = run(packets)
+    assert times[60:] == [i * USUAL for i in range(60, 100)]
+
+
 def settled(guesses: Guesses, stamp: int | None, are_all_decoded: bool = True) -> tuple[int | None, bool]:
     frame = StampedPacket(stamp, None)
     is_guess = guesses.settle(frame, are_all_decoded)

@@ -1,4 +1,4 @@
-"""Reordered pictures in containers that only tell when pictures are decoded: the decoder's order is the one that is shown."""
+"""Reordered pictures of which stamps do not tell when they are shown: the decoder's order is the one that is shown."""
 
 from __future__ import annotations
 
@@ -43,6 +43,20 @@ def test_pictures_are_shown_in_order_and_at_their_time(tmp_path: Path, name: str
         timeline = video.timeline(0.0, 10.0)
         assert timeline.end == pytest.approx(3.0, abs=0.002)
         assert not video.running.jumped
+
+
+def test_pictures_that_share_a_stamp_follow_each_other(tmp_path: Path) -> None:
+    """A unit of a program stream (PES) is filled with several small pictures, and stamped once."""
+    brighter = make_clip(tmp_path / "clip.mp4", 128, 96, 3, options=("-vf", "lutyuv=y=40,fade=in:0:74:color=white", *H264))
+    path = tmp_path / "clip.mpg"
+    ffmpeg("-i", brighter, "-c", "copy", "-bsf:v", "h264_mp4toannexb", "-f", "vob", path)
+    pictures = shown(brighter)
+    assert shown(path) == pictures
+    assert shown(path, start=2.0) == pictures[50:]
+    times = {light: time for time, light in pictures}
+    assert all(abs(time - times[light]) < 0.1 for time, light in shown(path, references_only=True))
+    first, last = (clip.info for _, clip in sample(path, SPEC, 1.5))
+    assert first.frames + last.frames == 75
 
 
 @pytest.mark.parametrize(("name", "times"), [("clip.avi", 1), ("clip.asf", 3)])
