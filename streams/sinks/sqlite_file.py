@@ -74,6 +74,17 @@ on conflict (series, segment_id) do update set start = excluded.start, duration 
     uncertainty = excluded.uncertainty, level = excluded.level, model = excluded.model, event = excluded.event
 """
 
+ENDS = """
+with since as (
+    select * from marks where first_id > coalesce((
+        select max(first_id) from marks where at > (select at from marks order by first_id desc limit 1)
+    ), 0)
+)
+select (select min(first_id) from since where at <= ?1), (select min(first_id) from since where at > ?1)
+"""
+"""The first old mark and the first young one since the clock was last set back. A mark that is still to come is of a clock that
+was ahead, or the present clock is behind: what was put in up to it is as old as the marks after it say."""
+
 
 @dataclass(frozen=True)
 class Row:
@@ -181,10 +192,10 @@ def prune(connection: sqlite3.Connection, before: float, limit: int) -> int:
 
     After `mark`.
     """
-    # From a mark on rows were put in for MARK_SECONDS at most; then the next mark was made.
-    last = "select max(first_id) from marks where at <= ?"
-    (end,) = connection.execute(f"select min(first_id) from marks where first_id > ({last})", (before - MARK_SECONDS,)).fetchone()  # noqa: S608
-    if end is None:
+    # From a mark on rows were put in for MARK_SECONDS at most; then the next mark was made. The first young mark ends what is
+    # old: an old one behind it is of a clock that was behind for a while.
+    first_old, end = connection.execute(ENDS, (before - MARK_SECONDS,)).fetchone()
+    if first_old is None or end is None or end < first_old:
         return 0
     old = "select id from answers where id < ? order by id limit ?"
     series = connection.execute(f"delete from answers where id in ({old}) returning series", (end, limit)).fetchall()  # noqa: S608

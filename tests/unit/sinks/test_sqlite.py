@@ -206,6 +206,32 @@ async def test_scores_are_deleted_after_their_time_a_few_with_each_flush(tmp_pat
     assert rows(sink)[0][0] == "again"
 
 
+async def test_a_clock_that_was_behind_for_a_while_deletes_no_score_before_its_time(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sink, start = SqliteSink(tmp_path, days=30), 1_800_000_000.0
+    await put_at(sink, monkeypatch, start, make_score(segment_id="old"))
+    await put_at(sink, monkeypatch, start + 20 * DAY, make_score(segment_id="a"))
+    await put_at(sink, monkeypatch, 5.0, make_score(segment_id="b"))  # a machine that has just started, before its clock is set
+    await put_at(sink, monkeypatch, start + 20 * DAY + 60, make_score(segment_id="c"))
+    assert [row[0] for row in rows(sink)] == ["a", "b", "c", "old"]
+    await put_at(sink, monkeypatch, start + 30 * DAY + MARK_SECONDS, make_score(segment_id="d"))
+    assert [row[0] for row in rows(sink)] == ["a", "b", "c", "d"]
+    await put_at(sink, monkeypatch, start + 51 * DAY, make_score(segment_id="e"))
+    assert [row[0] for row in rows(sink)] == ["d", "e"]
+
+
+async def test_a_clock_that_was_ahead_for_a_while_keeps_scores_for_no_longer_than_twice_their_time(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sink, start = SqliteSink(tmp_path, days=2), 1_800_000_000.0
+    await put_at(sink, monkeypatch, start + 365 * DAY, make_score(segment_id="a"))
+    await put_at(sink, monkeypatch, start, make_score(segment_id="b"))
+    await put_at(sink, monkeypatch, start + DAY, make_score(segment_id="c"))
+    await put_at(sink, monkeypatch, start + 2 * DAY + MARK_SECONDS, make_score(segment_id="d"))
+    assert [row[0] for row in rows(sink)] == ["c", "d"]
+
+
 async def test_scores_are_kept_for_ever_without_a_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     sink = SqliteSink(tmp_path)
     await put_at(sink, monkeypatch, 1_000_000_000.0, make_score(segment_id="a"))
