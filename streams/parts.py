@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from scorer.spec import ModelId
     from streams.events import ModelUpdate
     from streams.history.base import History
+    from streams.inbox import OwnInbox
     from streams.ingest.files import CutLimits
     from streams.ingest.push.source import PushMeans
     from streams.kafka.connection import Connection
@@ -304,6 +305,17 @@ def make_data_folder(settings: Settings, name: str = "") -> None:
         (settings.data_dir / name).mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise SettingsError("FVQ_DATA_DIR", f"{settings.data_dir / name} cannot be created: {error.strerror}") from error
+
+
+def own_inbox(settings: Settings) -> OwnInbox:
+    """This worker's folder for fetched segments. Raises `SettingsError` where it cannot be made."""
+    from streams.inbox import OwnInbox
+
+    inbox = settings.data_dir / "inbox"
+    try:
+        return OwnInbox(inbox)
+    except OSError as error:
+        raise SettingsError("FVQ_DATA_DIR", f"{inbox} cannot be written to: {error.strerror}") from error
 
 
 def keeping(settings: Settings) -> Keeping:

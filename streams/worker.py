@@ -5,7 +5,6 @@ from __future__ import annotations
 import gc
 import logging
 import os
-import shutil
 import signal
 import socket
 import threading
@@ -116,7 +115,7 @@ def run_worker(settings: Settings, pages: StartingPages, life: Life) -> int:
     models, followers = models_of(settings, connection)
     served = models.served
     parts.make_data_folder(settings, connection.named(FAUST_FOLDER))
-    inbox = _own_inbox(settings.data_dir / "inbox")
+    inbox = parts.own_inbox(settings)
     sink = parts.sink(settings)
     pictures = _picture_limits(settings, connection)
     pipelines: list[SegmentPipeline] = []
@@ -128,7 +127,7 @@ def run_worker(settings: Settings, pages: StartingPages, life: Life) -> int:
                 await connected(served)
             sender = PictureSender(app.producer, connection.named(PICTURES_TOPIC))
             shown = Pictures(pictures, sender.send) if pictures is not None else None
-            pipelines.append(await _open_pipeline(app, settings, models, sink, inbox, shown))
+            pipelines.append(await _open_pipeline(app, settings, models, sink, inbox.path, shown))
             _spare_the_collector()
         return pipelines[0]
 
@@ -153,7 +152,7 @@ def run_worker(settings: Settings, pages: StartingPages, life: Life) -> int:
         lambda: Progress(connection, options.group.name, connection.named(SEGMENTS_TOPIC)), assigned, arrivals=arrivals
     )
     agents.append(Agent("lag", lag.run, Pauses(longest=5.0)))
-    _add_agents(agents, settings, connection, inbox, models.courses())
+    _add_agents(agents, settings, connection, inbox.path, models.courses())
     add_pages(
         app,
         sink,
@@ -173,7 +172,7 @@ def run_worker(settings: Settings, pages: StartingPages, life: Life) -> int:
     except SystemExit as error:
         return int(error.code or 0)
     finally:
-        shutil.rmtree(inbox, ignore_errors=True)
+        inbox.delete()
     return 0
 
 
@@ -293,14 +292,6 @@ async def _open_pipeline(
     )
     resources.callback(pipeline.close)
     return pipeline
-
-
-def _own_inbox(folder: Path) -> Path:
-    """This process's folder for fetched media. Removes the folders of workers that no longer run."""
-    for other in folder.glob("*"):
-        if other.name == str(os.getpid()) or not Path(f"/proc/{other.name}").exists():
-            shutil.rmtree(other, ignore_errors=True)
-    return folder / str(os.getpid())
 
 
 def _end_after(seconds: float) -> None:

@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from streams.errors import FvqError
+from streams.inbox import FOLDER, is_used
 from streams.ingest.push.spool import sweep_all
 from streams.kafka.agent import Agent
 from streams.privacy.exports import delete_expired
@@ -109,7 +110,7 @@ def _sweep_inbox(inbox: Path, before: float) -> int:
     """Delete the folders of processes that no longer run and wrote nothing since `before`."""
     count = 0
     for process in _entries(inbox):
-        if process.is_dir(follow_symlinks=False) and process.name.isdecimal() and not Path("/proc", process.name).exists():
+        if process.is_dir(follow_symlinks=False) and FOLDER.fullmatch(process.name) and not is_used(Path(process.path)):
             with _kept_if_stuck(process.path):
                 files = [path for path in Path(process.path).rglob("*") if not path.is_dir()]
                 if max((_changed(path) for path in (Path(process.path), *files)), default=0.0) < before:

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from scorer.sampling import probe
+from streams.inbox import OwnInbox
 from streams.ingest.files import Source, cut, note_announcements
 from streams.ingest.push.spool import SourceSpool
 from streams.privacy.exports import exports, note_export
@@ -86,6 +87,16 @@ def test_segments_of_a_killed_process_go_and_those_of_a_running_one_stay(tmp_pat
     deleted = clean(tmp_path, later=DAY)
     assert deleted == {"fetched segments": 2, "fetched segments of the wall": 1}
     assert left(tmp_path) == {f"inbox/{os.getpid()}/segment-c"}
+
+
+def test_the_folder_of_a_worker_in_another_container_stays_as_long_as_it_runs(tmp_path: Path) -> None:
+    worker = OwnInbox(tmp_path / "inbox")
+    # Its process number is one that this container does not have.
+    elsewhere = worker.path.rename(worker.path.with_name(f"{DEAD}-01234567"))
+    write(elsewhere / "segment-a", 0)
+    assert clean(tmp_path, later=DAY) == {}
+    os.close(worker._lock)  # type: ignore[arg-type]
+    assert clean(tmp_path, later=DAY) == {"fetched segments": 1}
 
 
 def test_playable_clips_go_with_the_days_of_the_clips(tmp_path: Path) -> None:
