@@ -31,20 +31,20 @@ class SqliteSink(Sink):
     def __init__(self, directory: Path, days: float = 0) -> None:
         self.path = directory / FILE
         self._days = days
-        self._waiting: dict[tuple[str, str, str], SegmentScore] = {}
+        self._waiting: list[SegmentScore] = []
         self._connection: sqlite3.Connection | None = None
         self._opened: tuple[int, int] | None = None
         self._lock = threading.Lock()  # `check` may be asked while a flush writes
 
     def add(self, score: SegmentScore) -> None:
         """Buffer a score."""
-        self._waiting[score.stream_id, score.rendition or "", score.segment_id] = score
+        self._waiting.append(score)
 
     async def flush(self) -> list[Rejected]:
         """Write the buffer in one transaction, which is on the disk when this returns; this sink refuses no score."""
         if not self._waiting:
             return []
-        rows = [row_of(score) for score in self._waiting.values()]
+        rows = [row_of(score) for score in self._waiting]
         try:
             await asyncio.to_thread(self._write, rows, time.time())
         except (sqlite3.Error, OSError) as error:

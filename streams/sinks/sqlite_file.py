@@ -72,7 +72,9 @@ insert into answers (series, segment_id, start, duration, score, uncertainty, le
 values (?, ?, ?, ?, ?, ?, ?, ?, ?)
 on conflict (series, segment_id) do update set start = excluded.start, duration = excluded.duration, score = excluded.score,
     uncertainty = excluded.uncertainty, level = excluded.level, model = excluded.model, event = excluded.event
+    where excluded.score is not null or score is null or start <> excluded.start
 """
+"""A segment that was scored, and is read again too late to be scored, keeps its score."""
 
 ENDS = """
 with since as (

@@ -43,6 +43,21 @@ async def test_a_repeated_score_overwrites_the_first(tmp_path: Path) -> None:
     assert rows(sink) == [("s/1", 20.0, "good", "nano@1", "scored"), ("s/2", 61.5, "good", "nano@1", "scored")]
 
 
+async def test_a_score_stays_where_its_segment_is_read_again_too_late_to_be_scored(tmp_path: Path) -> None:
+    nothing = {"status": "skipped", "score": None, "level": None, "uncertainty": None, "model": None}
+    sink = SqliteSink(tmp_path)
+    sink.add(make_score())
+    await sink.flush()
+    sink.add(make_score(**nothing))
+    sink.add(make_score(segment_id="s/2"))
+    sink.add(make_score(segment_id="s/2", **nothing))
+    await sink.flush()
+    assert [row[:2] for row in rows(sink)] == [("s/1", 61.5), ("s/2", 61.5)]
+    sink.add(make_score(start=START + timedelta(hours=1), **nothing))
+    await sink.flush()
+    assert rows(sink)[0][:2] == ("s/1", None), "another segment, of a packager that begins its ids again"
+
+
 async def test_renditions_of_a_segment_are_kept_apart(tmp_path: Path) -> None:
     sink = SqliteSink(tmp_path)
     sink.add(make_score(rendition="720p"))
