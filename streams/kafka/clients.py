@@ -59,11 +59,14 @@ def _made(client: Callable[..., Any], **options: Any) -> Any:
 
     Where no broker answers, kafka-python (3.0) raises and leaves the client's thread and its files open for ever. An agent tries
     again every few seconds for as long as an outage lasts: after some hours the process could open no file any more.
+
+    And it loses its option that no broker may make a topic, see `streams.kafka.new_topics`.
     """
     connections: list[KafkaNetClient] = []
 
     def connect(**settings: Any) -> KafkaNetClient:
         connections.append(KafkaNetClient(**settings))
+        connections[-1].cluster.config["allow_auto_create_topics"] = False
         return connections[-1]
 
     try:

@@ -25,6 +25,7 @@ from streams.events import SEGMENTS_TOPIC
 from streams.kafka.arrivals import Arrivals
 from streams.kafka.connection import Connection
 from streams.kafka.consumer import Group
+from streams.kafka.new_topics import keep_faust_from_making_topics
 from streams.kafka.unreadable import as_message, keep_faust_reading
 from streams.letter import Message
 from streams.scoring.answer import Answered, Result
@@ -250,6 +251,7 @@ class _PromptConsumerThread(AIOKafkaConsumerThread):
 def _faust_app(options: AppOptions) -> faust.App:
     """Faust with the limits that a worker needs, and without an agent yet."""
     keep_faust_reading()
+    keep_faust_from_making_topics()
     # Faust looks these classes up there, and has no option for them.
     faust_driver.AIOKafkaConsumerThread = _PromptConsumerThread
     faust_driver.Transport.Consumer = ScoreConsumer

@@ -89,3 +89,11 @@ def test_a_topic_that_cannot_be_opened_leaves_no_reader_open(missing: str, monke
     with pytest.raises(BrokerError):
         whole_topic.WholeTopic(Connection("a:1"), "topic")
     assert closed == ["reader"]
+
+
+def test_no_client_lets_a_broker_make_a_topic_that_is_missing() -> None:
+    client = clients._made(lambda kafka_client, **options: kafka_client(**options), bootstrap_servers="127.0.0.1:1")
+    try:
+        assert client.cluster.metadata_request().allow_auto_topic_creation is False
+    finally:
+        client.close()

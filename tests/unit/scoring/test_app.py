@@ -10,11 +10,13 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, NoReturn
 
+import aiokafka.client
 import faust
 import faust.transport.drivers.aiokafka as faust_driver
 import pytest
 from aiohttp import ClientSession
 from aiohttp.test_utils import TestClient, TestServer
+from aiokafka.protocol.metadata import MetadataRequest_v5
 from faust.types import TP
 from hypothesis import given
 from hypothesis import strategies as st
@@ -279,3 +281,9 @@ async def test_the_health_page_fails_while_the_scorer_hangs(tmp_path: Path, seco
         answer = await client.get("/healthz")
         assert answer.status == status
         assert ("400 s" in await answer.text()) == (status == 503)
+
+
+def test_the_app_lets_no_broker_make_a_topic_that_is_missing(tmp_path: Path) -> None:
+    build(tmp_path)
+    request = aiokafka.client.MetadataRequest(["segment-scores"]).build(MetadataRequest_v5)
+    assert request.allow_auto_topic_creation is False  # type: ignore[attr-defined]
