@@ -9,6 +9,7 @@ from __future__ import annotations
 import fcntl
 import hashlib
 import json
+import os
 import random
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
@@ -154,7 +155,7 @@ def _kept(folder: Path, rows: Sequence[Mapping[str, Any]], spec: SamplerSpec, jo
         with progress.open("a") as log:
             for i, clip in rest:
                 if not arrays:
-                    arrays = {name: _create(folder / f"{name}.npy", len(rows), getattr(clip, name)) for name in MODEL_INPUTS}
+                    arrays = _created(folder, len(rows), clip)
                 for name, array in arrays.items():
                     array[len(done)] = getattr(clip, name)
                 done.append(first + i)
@@ -173,5 +174,19 @@ def _digest_of(rows: Sequence[Mapping[str, Any]], parts: Sequence[Part] | None) 
     return hashlib.sha256(json.dumps(about).encode()).hexdigest()
 
 
-def _create(path: Path, count: int, example: NDArray[Any]) -> NDArray[Any]:
-    return np.lib.format.open_memmap(path, mode="w+", dtype=example.dtype, shape=(count, *example.shape))
+def _created(folder: Path, count: int, example: SampledClip) -> dict[str, NDArray[Any]]:
+    """Arrays for so many clips like the example. Raises ValueError where the disk has no room for them."""
+    arrays: dict[str, NDArray[Any]] = {}
+    try:
+        for name in MODEL_INPUTS:
+            array, file = getattr(example, name), folder / f"{name}.npy"
+            arrays[name] = np.lib.format.open_memmap(file, mode="w+", dtype=array.dtype, shape=(count, *array.shape))
+            # A write into a hole of a memory-mapped file ends the process by SIGBUS, without a word, where the disk is full.
+            with file.open("r+b") as opened:
+                os.posix_fallocate(opened.fileno(), 0, file.stat().st_size)
+    except OSError as error:
+        for name in MODEL_INPUTS:
+            (folder / f"{name}.npy").unlink(missing_ok=True)
+        size = count * sum(getattr(example, name).nbytes for name in MODEL_INPUTS) / 1e6
+        raise ValueError(f"{folder}: the samples of {count} clips need {size:.0f} MB there: {error.strerror}") from error
+    return arrays

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
+import os
 from pathlib import Path
 
 import pytest
@@ -50,3 +52,23 @@ def test_no_clip_at_all_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=f"{tmp_path}: none of the 1 clips can be sampled"):
         kept_samples(tmp_path, clips, LEAN, 1)
     assert not (tmp_path / COMPLETE).exists(), "they are tried again"
+
+
+def test_the_room_for_all_clips_is_taken_before_the_first_one_is_written(tmp_path: Path) -> None:
+    clips = [{"path": make_clip(tmp_path / "0.mp4", 64, 48, 0.3)}, *({"path": tmp_path / f"{n}.mp4"} for n in range(1, 9))]
+    kept_samples(tmp_path / "kept", clips, LEAN, 1)
+    file = (tmp_path / "kept" / "frames.npy").stat()
+    assert file.st_blocks * 512 >= file.st_size, "a write into a hole of a full disk ends the process"
+
+
+def test_a_disk_that_is_full_is_told_with_what_the_samples_need(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: int) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    clips, folder = [{"path": make_clip(tmp_path / "0.mp4", 64, 48, 0.3)}], tmp_path / "kept"
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "posix_fallocate", fail)
+        with pytest.raises(ValueError, match=f"{folder}: the samples of 1 clips need [0-9]+ MB there: No space left on device"):
+            kept_samples(folder, clips, LEAN, 1)
+    assert not list(folder.glob("*.npy"))
+    assert len(kept_samples(folder, clips, LEAN, 1)) == 1
