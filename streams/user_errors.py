@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import sys
 
 from streams.errors import FvqError, SettingsError
@@ -29,6 +31,9 @@ def for_user(error: Exception) -> tuple[str, int] | None:
         return str(error), 1
     if isinstance(error, OSError) and error.filename:
         return f"{error.filename}: {error.strerror}", 1
+    # Neither a write to an open file nor safetensors, which has an error of its own, names the file.
+    if os.strerror(errno.ENOSPC) in str(error):
+        return f"{os.strerror(errno.ENOSPC)}: free some where this command writes, then give the same command again", 1
     if isinstance(error, ImportError):
         return _missing(error), 1
     return None

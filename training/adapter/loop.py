@@ -8,6 +8,7 @@ was never killed.
 from __future__ import annotations
 
 import csv
+import io
 import math
 import os
 from collections.abc import Callable, Sequence
@@ -132,8 +133,11 @@ class Checkpoint:
 
     def save(self, path: Path) -> None:
         """Replace the file in one step, so that a kill during the writing leaves the checkpoint before."""
+        # On a full disk torch itself says "unexpected pos" and names neither the disk nor the file.
+        content = io.BytesIO()
+        torch.save(vars(self), content)
         part = path.with_suffix(".part")
-        torch.save(vars(self), part)
+        part.write_bytes(content.getbuffer())
         os.replace(part, path)
 
     @classmethod

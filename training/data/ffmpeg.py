@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import re
 import subprocess
+from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
 
 import cv2
@@ -15,13 +19,44 @@ FPS = 25
 FFMPEG = (imageio_ffmpeg.get_ffmpeg_exe(), "-nostdin", "-v", "error", "-y", "-threads", "1", "-filter_threads", "1")
 """Start of every command. `-threads 1` here is for decoders; `run_ffmpeg` adds the encoder's."""
 
+DISK_FULL = 256 - errno.ENOSPC
+"""ffmpeg's exit status where its output cannot be written for lack of space: the negative number of the error, in a byte."""
+
 
 def run_ffmpeg(*arguments: object) -> None:
-    """Run ffmpeg with these arguments, the output last; raises `subprocess.CalledProcessError` where it fails."""
+    """Run ffmpeg with these arguments, the output last.
+
+    Raises OSError where the disk is full, and `subprocess.CalledProcessError` where it fails otherwise.
+    """
     command = [*FFMPEG, *map(str, arguments)]
     # Encoders use threads too unless told otherwise, and the number of threads changes what some encoders write.
     command[-1:-1] = ["-threads", "1"]
-    subprocess.run(command, check=True, stdin=subprocess.DEVNULL, stderr=subprocess.DEVNULL, timeout=300)
+    done = subprocess.run(command, stdin=subprocess.DEVNULL, stderr=subprocess.DEVNULL, timeout=300, check=False)
+    _check_end(done.returncode, command)
+
+
+def pipe_to_ffmpeg(pictures: Iterable[bytes], *arguments: object) -> None:
+    """Run ffmpeg with these arguments, the output last, and send it the pictures.
+
+    Raises as `run_ffmpeg`, and what the pictures raise.
+    """
+    command = [*FFMPEG, *map(str, arguments)]
+    command[-1:-1] = ["-threads", "1"]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stderr=subprocess.DEVNULL) as process:
+        assert process.stdin is not None
+        # ffmpeg ends early where it fails; its exit status says so below.
+        with suppress(BrokenPipeError), process.stdin:
+            for picture in pictures:
+                process.stdin.write(picture)
+    _check_end(process.returncode, command)
+
+
+def _check_end(status: int, command: list[str]) -> None:
+    """Raise what a run of ffmpeg ended with. A full disk is no fault of its input, and ends the making of data."""
+    if status == DISK_FULL:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), command[-1])
+    if status:
+        raise subprocess.CalledProcessError(status, command)
 
 
 def filter_value(value: object) -> str:

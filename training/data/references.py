@@ -8,15 +8,14 @@ further variants of a source differ in start, speed, size, crop, mirroring and l
 from __future__ import annotations
 
 import random
-import subprocess
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import cv2
 import numpy as np
 
-from training.data.ffmpeg import FFMPEG, FPS, picture_count, run_ffmpeg
+from training.data.ffmpeg import FPS, picture_count, pipe_to_ffmpeg, run_ffmpeg
 from training.data.remarks import remark
 
 STILLS = {".jpg", ".jpeg", ".png", ".webp"}
@@ -101,7 +100,7 @@ def make_reference(source: Path, out: Path, seconds: float, variant: int, seed: 
 
     variant: 0 upwards, see `draw_look`. seed: decides the random numbers. A video that ends within the reference makes a shorter
     one, with a remark. Raises ValueError where a still cannot be read, or where a video ends before the reference would begin;
-    `subprocess.SubprocessError` where ffmpeg fails.
+    and as `run_ffmpeg`.
     """
     rng = random.Random(seed)  # noqa: S311 - reproducible data, not secrets
     part = out.with_suffix(".part.mkv")
@@ -139,10 +138,8 @@ def _film_still(source: Path, out: Path, seconds: float, variant: int, rng: rand
     shrink = min(0.8, 420 / min(height, width)) * look.scale / 0.8
     w, h = (int(side * shrink * 0.86) // 2 * 2 for side in (width, height))
     path = [(rng.uniform(0, 0.14), rng.uniform(0, 0.14), rng.uniform(0.94, 1.0)) for _ in range(2)]
-    raw = ("-f", "rawvideo", "-pix_fmt", "bgr24", "-s", f"{w}x{h}", "-r", str(FPS), "-i", "-")
-    command = [*FFMPEG, *raw, "-vf", f"{look.light},format=yuv420p", *LOSSLESS, str(out)]
-    with subprocess.Popen(command, stdin=subprocess.PIPE) as process:
-        assert process.stdin is not None
+
+    def pictures() -> Iterator[bytes]:
         for t in np.linspace(0, 1, int(seconds * FPS)):
             ease = (1 - np.cos(np.pi * t * look.speed)) / 2
             x, y, zoom = (a + (b - a) * ease for a, b in zip(*path, strict=True))
@@ -157,6 +154,7 @@ def _film_still(source: Path, out: Path, seconds: float, variant: int, rng: rand
                 flags=cv2.INTER_CUBIC,
                 borderMode=cv2.BORDER_REFLECT,
             )
-            process.stdin.write(frame.tobytes())
-    if process.returncode:
-        raise subprocess.CalledProcessError(process.returncode, command)
+            yield frame.tobytes()
+
+    raw = ("-f", "rawvideo", "-pix_fmt", "bgr24", "-s", f"{w}x{h}", "-r", str(FPS), "-i", "-")
+    pipe_to_ffmpeg(pictures(), *raw, "-vf", f"{look.light},format=yuv420p", *LOSSLESS, out)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import errno
 import subprocess
 from pathlib import Path
 
@@ -15,7 +16,7 @@ from streams.cli.app import app
 from training.data import synth
 from training.data.compare import compare
 from training.data.degradations import ladders
-from training.data.ffmpeg import run_ffmpeg
+from training.data.ffmpeg import pipe_to_ffmpeg, run_ffmpeg
 from training.data.labels import read_labels
 from training.data.measures import is_measured
 from training.data.references import find_sources
@@ -165,3 +166,14 @@ def test_a_kind_of_damage_that_there_is_not_is_named_with_those_that_there_are(s
     # Scenes have more kinds.
     assert "called mpeg2;" in str(CliRunner().invoke(app, [*wrong[:-1], "mpeg2"]).exception)
     assert "called blurr;" in str(CliRunner().invoke(app, [*wrong[:-1], "mpeg2,blurr", "--scenes", "1"]).exception)
+
+
+def test_a_full_disk_is_no_fault_of_a_source(tmp_path: Path) -> None:
+    source = tmp_path / "anna.mkv"
+    run_ffmpeg("-f", "lavfi", "-i", "testsrc=size=64x48:rate=25:duration=1", source)
+    raw = ("-f", "rawvideo", "-pix_fmt", "bgr24", "-s", "64x48", "-i", "-")
+    full = ("-f", "matroska", "/dev/full")  # which takes nothing, as a full disk
+    for write in (lambda: run_ffmpeg("-i", source, *full), lambda: pipe_to_ffmpeg([bytes(64 * 48 * 3)] * 50, *raw, *full)):
+        with pytest.raises(OSError, match="No space left on device: '/dev/full'") as caught:
+            write()
+        assert caught.value.errno == errno.ENOSPC

@@ -54,8 +54,7 @@ def apply(ladder: Ladder, step: int, source: Path, target: Path, seed: str | Non
 
     step: 0 to `ladder.steps` - 1. target: a `.mkv` path. seed: decides what is drawn at random, as which packets are lost; it
     is the same for all steps of a clip, so that a higher step is worse in the same places. None: the source's file name.
-    Raises ValueError where the step is not there or the clip cannot have this damage, `subprocess.CalledProcessError`
-    where ffmpeg fails.
+    Raises ValueError where the step is not there or the clip cannot have this damage, and as `training.data.ffmpeg.run_ffmpeg`.
     """
     if not 0 <= step < ladder.steps:
         raise ValueError(f"ladder {ladder.name} has the steps 0 to {ladder.steps - 1}, not {step}")
@@ -63,7 +62,7 @@ def apply(ladder: Ladder, step: int, source: Path, target: Path, seed: str | Non
     part = target.with_name(f".{target.stem}.part.mkv")
     try:
         ladder.damage(step, source, part, source.name if seed is None else seed)
-    except (ValueError, subprocess.SubprocessError):
+    except (ValueError, OSError, subprocess.SubprocessError):
         part.unlink(missing_ok=True)
         raise
     part.rename(target)

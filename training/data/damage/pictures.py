@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from fractions import Fraction
@@ -14,7 +13,7 @@ from av.video.reformatter import Colorspace, Interpolation
 from numpy.typing import NDArray
 
 from training.data.degradations import NEAR_LOSSLESS
-from training.data.ffmpeg import FFMPEG, run_ffmpeg
+from training.data.ffmpeg import pipe_to_ffmpeg, run_ffmpeg
 
 Picture = NDArray[np.uint8]
 """(H, W, 3) BGR."""
@@ -70,22 +69,13 @@ def read(clip: Path) -> Iterator[Picture]:
 def write(pictures: Iterator[Picture], shape: Shape, target: Path) -> None:
     """Write pictures of that size at that rate and with that matrix, nearly lossless.
 
-    Raises `subprocess.CalledProcessError` where ffmpeg fails, and what the iterator raises.
+    Raises as `pipe_to_ffmpeg`.
     """
     raw = ("-f", "rawvideo", "-pix_fmt", "bgr24", "-s", f"{shape.width}x{shape.height}", "-r", str(shape.rate), "-i", "-")
     matrix = ":out_color_matrix=bt709" if shape.is_bt709 else ""
     chain = ("-vf", f"{EXACT_FILTER}{matrix}", "-pix_fmt", "yuv420p")
-    command = [*FFMPEG, *raw, *chain, *NEAR_LOSSLESS, "-threads", "1", str(target)]
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stderr=subprocess.DEVNULL) as process:
-        assert process.stdin is not None
-        try:
-            for picture in pictures:
-                process.stdin.write(np.ascontiguousarray(picture).tobytes())
-        except BrokenPipeError:
-            # ffmpeg ended early; its exit status says so below.
-            pass
-    if process.returncode:
-        raise subprocess.CalledProcessError(process.returncode, command)
+    sent = (np.ascontiguousarray(picture).tobytes() for picture in pictures)
+    pipe_to_ffmpeg(sent, *raw, *chain, *NEAR_LOSSLESS, target)
 
 
 def rewrite(source: Path, target: Path, change: Change) -> None:

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import random
-import subprocess
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
-from training.data.ffmpeg import FFMPEG
+from training.data.ffmpeg import pipe_to_ffmpeg
 from training.data.references import LOSSLESS
 from training.data.scenes.cut import CUTS, inner_size, with_bars
 from training.data.scenes.drawn import BACKDROPS
@@ -90,14 +89,9 @@ def _after(plan: Plan, cast: Sequence[Material], size: Size, stage: Set) -> Shot
 
 
 def write_scene(scene: Scene, out: Path) -> None:
-    """Write a scene as a lossless `.mkv`. Raises `subprocess.CalledProcessError` where ffmpeg fails."""
+    """Write a scene as a lossless `.mkv`. Raises as `pipe_to_ffmpeg`."""
     part = out.with_name(f".{out.stem}.part.mkv")
     raw = ("-f", "rawvideo", "-pix_fmt", "rgb24", "-s", f"{scene.size[0]}x{scene.size[1]}", "-r", f"{scene.fps:g}", "-i", "-")
-    command = [*FFMPEG, *raw, "-vf", "format=yuv420p", *LOSSLESS, "-threads", "1", str(part)]
-    with subprocess.Popen(command, stdin=subprocess.PIPE) as process:
-        assert process.stdin is not None
-        for number in range(scene.count):
-            process.stdin.write(scene.pixels(number).tobytes())
-    if process.returncode:
-        raise subprocess.CalledProcessError(process.returncode, command)
+    pictures = (scene.pixels(number).tobytes() for number in range(scene.count))
+    pipe_to_ffmpeg(pictures, *raw, "-vf", "format=yuv420p", *LOSSLESS, part)
     part.rename(out)
