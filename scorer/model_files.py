@@ -74,6 +74,13 @@ def check_model_files(directory: Path) -> None:
         raise ModelError(f"model {directory}: {error}") from error
 
 
+def share_weights(directory: Path) -> None:
+    """Let whoever may read a model's configuration read its weights: safetensors writes them for their owner alone."""
+    mode = stat.S_IMODE((directory / "config.json").stat().st_mode)
+    for weights in directory.glob("*.safetensors"):
+        weights.chmod(mode)
+
+
 def check_patterns(patterns: Sequence[str], names: Sequence[str]) -> None:
     """Raise `ModelError` where regular expressions of an adapter do not end on the names of the modules, or are none.
 

@@ -21,7 +21,7 @@ from scorer.errors import ModelError
 from scorer.model.bases import LOADING_ERRORS, META, Base, fingerprint, load_base
 from scorer.model.configuration import FVQRaterConfig
 from scorer.model.modeling import FVQRater
-from scorer.model_files import check_patterns
+from scorer.model_files import check_patterns, share_weights
 
 AdaptedRater: TypeAlias = PeftModel
 """An FVQ-Rater with an adapter attached, as `attach` returns it. It is called as an `FVQRater` is."""
@@ -78,6 +78,7 @@ def save_adapter(adapted: AdaptedRater, directory: Path, base: Base) -> None:
     # peft writes an empty model card; training writes its own.
     (directory / "README.md").unlink(missing_ok=True)
     network.config.save_pretrained(directory)
+    share_weights(directory)
     replace(base, fingerprint=fingerprint(network)).save(directory)
 
 

@@ -34,6 +34,7 @@ from scorer.find import version_of
 from scorer.model.configuration import STREAMS
 from scorer.model.modeling import FVQRater
 from scorer.model.presets import nano
+from scorer.model_files import share_weights
 from scorer.runtime.export import export_graph
 from training.data.labels import fingerprint, read_labels
 from training.data.records import kept_record
@@ -134,6 +135,7 @@ def train(
     network = FVQRater(nano(statistics=statistics.shape[1])[0]) if start is None else start.grown(statistics)
     network.load_state_dict(mean_of(weights))
     network.save_pretrained(out)
+    share_weights(out)
     tokenizer.save_pretrained(out)
     spec.save(out)
     metrics = evaluate_samples(network, dev_samples, dev_rows) | {
@@ -191,10 +193,8 @@ def held_out_scores(samples: Samples, rows: list[Row], recipe: NanoRecipe, folds
         nonlocal fold
         fold += 1
 
-        def scores() -> list[float]:
-            return scores_by(fitted(samples, rows, recipe, np.array(inside)), samples, np.array(outside))
-
-        return kept_record(kept / f"{fold}-of-{folds}.json", scores)
+        file = kept / f"{fold}-of-{folds}.json"
+        return kept_record(file, lambda: scores_by(fitted(samples, rows, recipe, np.array(inside)), samples, np.array(outside)))
 
     return cross_validated([rows[int(i)] for i in samples.rows], fit_and_score, folds)
 

@@ -76,6 +76,11 @@ def adapter(request: pytest.FixtureRequest, bases: dict[str, Base], tmp_path_fac
     return directory
 
 
+def test_whoever_may_read_an_adapters_configuration_may_read_its_weights(adapter: Path) -> None:
+    modes = {name: (adapter / name).stat().st_mode for name in ("adapter_model.safetensors", "config.json")}
+    assert modes["adapter_model.safetensors"] == modes["config.json"], "a worker that another user runs loads it too"
+
+
 def test_a_fresh_adapter_changes_no_score_and_training_changes_nothing_else(bases: dict[str, Base]) -> None:
     network = load_base(bases["qwen2"])
     batch = batch_for(network)

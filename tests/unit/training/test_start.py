@@ -120,6 +120,8 @@ def test_training_goes_on_from_a_model(older: Start, tmp_path: Path, monkeypatch
     assert trained.spec == SPECIFICATIONS["steady"]
     moved = trained.network.state_dict()["projectors.statistics.layers.0.weight"]
     assert moved[:, len(NAMES) :].abs().sum() > 0
+    files = (tmp_path / "model" / name for name in ("model.safetensors", "config.json"))
+    assert len({file.stat().st_mode for file in files}) == 1, "a worker that another user runs loads it too"
 
 
 @pytest.fixture
