@@ -12,6 +12,9 @@ from typing import Any
 from training.data.degradations import REFERENCE_LABEL
 from training.data.tabular import read_text
 
+NEEDED = ("path", "content", "kind", "step", "mos")
+"""Columns that a labels file must have."""
+
 
 def read_labels(labels: Path) -> list[dict[str, Any]]:
     """Rows of a labels file (`path,content,kind,step,mos,...`), with paths relative to the file resolved and numbers parsed.
@@ -23,12 +26,14 @@ def read_labels(labels: Path) -> list[dict[str, Any]]:
     rows: list[dict[str, Any]] = []
     with io.StringIO(read_text(labels), newline="") as file:
         for number, row in enumerate(csv.DictReader(file), start=2):
+            if missing := [column for column in NEEDED if row.get(column) is None]:
+                raise ValueError(f"{labels}, line {number}: it has no {', '.join(missing)}; needed are {', '.join(NEEDED)}")
             try:
                 grades = {column: float(row.get(column) or default) for column, default in _grades(row).items()}
                 parsed = {"path": labels.parent / row["path"], "mos": float(row["mos"]), "step": int(row["step"]), **grades}
                 rows.append({"person": row["content"], "absolute": bool(row.get("source_grade"))} | row | parsed)
-            except (KeyError, ValueError, TypeError) as error:
-                raise ValueError(f"{labels}, line {number}: {error!r}; needed are path, content, kind, step, mos") from error
+            except ValueError as error:
+                raise ValueError(f"{labels}, line {number}: {error}") from error
             for column in ("mos", "relative", "source_grade"):
                 if not 0 <= rows[-1][column] <= 100:
                     raise ValueError(f"{labels}, line {number}: {column} {rows[-1][column]} is outside 0-100")

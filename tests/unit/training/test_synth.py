@@ -154,6 +154,15 @@ def test_what_is_made_never_becomes_a_clean_source(still: Path, tmp_path: Path) 
     assert "would be taken for clean sources" in str(CliRunner().invoke(app, judged).exception)
 
 
+@pytest.mark.parametrize("column", ["path", "content", "kind", "step", "mos"])
+def test_a_labels_file_without_a_column_is_named_with_what_it_needs(column: str, tmp_path: Path) -> None:
+    row = {"path": "a.mkv", "content": "a", "kind": "x264", "step": "0", "mos": "50"}
+    del row[column]
+    (tmp_path / "labels.csv").write_text(f"{','.join(row)}\n{','.join(row.values())}\n")
+    with pytest.raises(ValueError, match=rf"labels\.csv, line 2: it has no {column}; needed are path, content, kind, step, mos"):
+        read_labels(tmp_path / "labels.csv")
+
+
 def test_a_labels_file_that_was_cut_off_is_named_with_its_line(tmp_path: Path) -> None:
     (tmp_path / "labels.csv").write_text("path,content,kind,step,mos\na.mkv,a,x264,1,50\nb.mkv,b")
     with pytest.raises(ValueError, match=r"labels\.csv, line 3"):
