@@ -13,6 +13,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
@@ -24,8 +25,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from scorer.errors import ModelError
-from scorer.spec import LEVELS, Scorer, level_of
+from scorer.errors import ModelError, ScorerError
+from scorer.spec import LEVELS, ClipScore, SampledClip, Scorer, level_of
 from training.data.rated import VIDEO_ENDINGS, clip_digest
 from training.data.remarks import remark
 from training.data.samples import ENCODE_BATCH, Part, parts_of, sample_all
@@ -40,6 +41,10 @@ UNLABELLED = "unlabelled"
 
 GROUP = 24
 """Unlabelled clips that count as one content where no folder says which belong together."""
+
+
+AWAY_SECONDS = 900.0
+"""How long a served teacher may be away before the run ends: a scorer with a large model takes minutes to start."""
 
 
 @dataclass(frozen=True)
@@ -78,7 +83,7 @@ def teach(lesson: Lesson, rows: Sequence[Row], dev_rows: Sequence[Row], recipe: 
 
     rows, dev_rows: of `read_labels`; no clip of either is taken as an unlabelled one. work: folder of the run. jobs: sampling
     processes. A clip that the teacher cannot sample keeps its label, and is left out where it has none. Raises ValueError where
-    a folder of unlabelled clips has none, `ModelError` and `ScorerError` of the teacher.
+    a folder of unlabelled clips has none, `ModelError` of the teacher, and `ScorerError` where a served one stays away.
     """
     extra = unlabelled_rows(lesson.unlabelled, [*rows, *dev_rows]) if lesson.unlabelled else []
     together = [*rows, *extra]
@@ -141,7 +146,7 @@ def teacher_answers(teacher: Scorer, rows: Sequence[Row], parts: Sequence[Part],
         samples = sample_all([rows[place] for place in left], teacher.spec, jobs, [parts[place] for place in left])
         with file.open("a", encoding="utf-8") as log:
             for batch in batched(samples, ENCODE_BATCH):
-                scores = teacher.score([clip for _, clip in batch])
+                scores = _scores(teacher, [clip for _, clip in batch])
                 for (number, _), score in zip(batch, scores, strict=True):
                     if score.model != model:
                         raise ModelError(f"teacher {model}: {score.model} answers now; give the same command again for that one")
@@ -150,6 +155,21 @@ def teacher_answers(teacher: Scorer, rows: Sequence[Row], parts: Sequence[Part],
                     print(json.dumps({"clip": key} | vars(answer)), file=log)
                 log.flush()
     return [answers.get(key) for key in keys]
+
+
+def _scores(teacher: Scorer, clips: Sequence[SampledClip]) -> list[ClipScore]:
+    """The teacher's scores. A served one that is busy or starts again is waited for; raises `ScorerError` where it stays away."""
+    until: float | None = None
+    while True:
+        try:
+            return teacher.score(clips)
+        except ScorerError as error:
+            if until is None:
+                remark(f"{teacher.model}: {error}; it is asked again for {AWAY_SECONDS / 60:g} minutes")
+                until = time.monotonic() + AWAY_SECONDS
+            if time.monotonic() + error.retry_after > until:
+                raise
+            time.sleep(max(error.retry_after, 0.1))
 
 
 def batched(items: Iterable[Item], size: int) -> Iterator[list[Item]]:

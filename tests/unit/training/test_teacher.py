@@ -8,13 +8,14 @@ import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
 
-from scorer.errors import ModelError
+from scorer.errors import ModelError, ScorerError
 from scorer.sampling.statistics import names_of
 from scorer.spec import LEVELS, ClipScore, ModelId, ModelInput, SampledClip, SamplerSpec
 from tests.support.doubles import SPEC, make_clip
@@ -100,6 +101,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def taught(teacher: Teacher, data: Path, work: Path, unlabelled: bool = False, weight: float = 0.25) -> teaching.Taught:
+    work.mkdir(exist_ok=True)
     rows, dev_rows = read_labels(data / "train/labels.csv"), read_labels(data / "dev/labels.csv")
     lesson = Lesson(teacher, data / "more" if unlabelled else None)
     return teach(lesson, rows, dev_rows, replace(RECIPE, teacher_weight=weight), work, 1)
@@ -170,6 +172,31 @@ def test_each_clip_is_scored_once_also_after_a_kill_and_in_another_folder(
     other.model = ModelId("large", "8")
     taught(other, data, tmp_path)
     assert other.asked == 20, "another version has answers of its own"
+
+
+def test_a_served_teacher_that_is_busy_is_waited_for(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    now = 0.0
+
+    def sleep(seconds: float) -> None:
+        nonlocal now
+        now += seconds
+
+    class Served(Teacher):
+        def __init__(self, away: float) -> None:
+            super().__init__()
+            self.away = away
+
+        def score(self, clips: Sequence[ModelInput]) -> list[ClipScore]:
+            if self.asked >= 8 and now < self.away:
+                raise ScorerError("http://gpu-1:8070 asks to wait: it answered 503", retry_after=7.0)
+            return super().score(clips)
+
+    monkeypatch.setattr(teaching, "time", SimpleNamespace(monotonic=lambda: now, sleep=sleep))
+    assert all("target" in row for row in taught(Served(away=60.0), data, tmp_path / "busy").rows)
+    assert now >= 60
+    with pytest.raises(ScorerError, match="gpu-1:8070 asks to wait"):
+        taught(Served(away=1e9), data, tmp_path / "gone")
+    assert now < 60 + 7 + 2 * teaching.AWAY_SECONDS
 
 
 def test_a_wrong_line_is_named_and_a_teacher_that_changes_is_refused(data: Path, tmp_path: Path) -> None:
