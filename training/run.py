@@ -25,6 +25,9 @@ from training.recipe import TuneRecipe, load_nano_recipe, load_tune_recipe, read
 if TYPE_CHECKING:
     from training.nano.teacher import Lesson
 
+ADAPTER, WHOLE = "adapter_config.json", "model.safetensors"
+"""Files that only an adapter's folder has, and only that of a whole small model."""
+
 
 def run(
     recipe: Path,
@@ -47,7 +50,7 @@ def run(
     loads the teacher of a whole model. start: directory of a whole model that is trained on. steady: a labels file of longer
     clips, between whose windows a whole model's score is not to move. errors_of: directory of a whole model, whose errors teach
     the uncertainty of one. Raises SettingsError where the recipe and the options do not fit together, ValueError where the recipe
-    and the data do not, and what `run_in_processes` raises.
+    and the data do not, or `out` has a model of the other kind, and what `run_in_processes` raises.
     """
     if "base" not in read_mapping(recipe):
         from training.nano.train import train
@@ -58,6 +61,7 @@ def run(
             raise SettingsError(str(recipe), "it makes a whole model, whose labels are points; leave --scale out")
         if processes > 1:
             raise SettingsError(str(recipe), "it makes a whole model, which is too small to be divided; leave --processes out")
+        _check_folder(out, ADAPTER)
         from training.nano.start import Start
 
         begun, guesser = (Start.load(model) if model else None for model in (start, errors_of))
@@ -91,7 +95,15 @@ def tune_from_queue(recipe: TuneRecipe, rated: Path, replay: Path | None, out: P
     return _tune(recipe, frozen, out, replay, None, processes)
 
 
+def _check_folder(out: Path, file: str) -> None:
+    """Raise ValueError where the folder has a model of the other kind: of a folder with both, the adapter would be served."""
+    if (out / file).exists():
+        kind = "an adapter" if file == ADAPTER else "a whole model"
+        raise ValueError(f"{out}: there is {kind} in it ({file}), and this recipe makes the other kind: take another --out")
+
+
 def _tune(recipe: TuneRecipe, data: Path, out: Path, replay: Path | None, scale: str | None, processes: int) -> dict[str, Any]:
+    _check_folder(out, WHOLE)
     from training.adapter.tune import tune
 
     if processes == 1:
