@@ -65,8 +65,7 @@ def tune(recipe: TuneRecipe, data: Path, out: Path, replay: Path | None = None, 
         rated = with_replay(rated, replay, recipe)
     if accelerator.is_main_process:
         remark(rated.report())
-    if not rated.of("train") or max(len(rated.of("val")), len(rated.of("test"))) < FEWEST:
-        raise ValueError(f"{data}: there have to be clips to train on, and {FEWEST} of val or test to look at.\n{rated.report()}")
+    _check_splits({split: len(rated.of(split)) for split in SPLITS}, data, "are usable", rated)
     # Parts that the base does not bring start from random weights: the same in every process and every run.
     torch.manual_seed(recipe.seed)
     network, spec, base = new_network(recipe.base, torch.bfloat16 if bf16 else torch.float32)
@@ -77,6 +76,7 @@ def tune(recipe: TuneRecipe, data: Path, out: Path, replay: Path | None = None, 
         samples = sampled(rated.clips, spec, work)
         known = frozen_streams(network.to(accelerator.device), samples, work, recipe.cache_vision)
     clips = EncodedClips(samples, [rated.clips[int(row)] for row in samples.rows], known)
+    _check_splits({split: len(clips.places(split)) for split in SPLITS}, data, "could be sampled", rated)
     if not base.is_whole:
         standardise(network, samples.arrays["statistics"][np.concatenate([clips.places("train"), clips.places(REPLAY)])])
     tuned = attach(network, Lora(**recipe.lora.model_dump()))
@@ -146,6 +146,14 @@ def standardise(network: FVQRater, statistics: NDArray[np.float32]) -> None:
     buffers = dict(network.standardise.named_buffers())
     buffers["running_mean"].copy_(values.mean(0))
     buffers["running_var"].copy_(values.var(0, correction=0).clamp(min=1e-6))
+
+
+def _check_splits(counts: dict[str, int], data: Path, what: str, rated: RatedSet) -> None:
+    """Raise ValueError where there are too few clips of a split. what: is said of those that there are."""
+    if not counts["train"] or max(counts["val"], counts["test"]) < FEWEST:
+        there = ", ".join(f"{count} {split}" for split, count in counts.items())
+        needed = f"there have to be clips to train on, and {FEWEST} of val or test to look at"
+        raise ValueError(f"{data}: {there} {what}; {needed}.\n{rated.report()}")
 
 
 def _figures(trainer: Trainer, rated: RatedSet) -> dict[str, Any]:

@@ -191,6 +191,23 @@ def test_streams_that_are_kept_are_those_of_the_clips(bases: dict[str, Base], tm
         assert not torch.equal(of_others[name], tokens)
 
 
+@pytest.mark.parametrize("left", ["train", "test"])
+def test_clips_that_cannot_be_sampled_end_a_run_that_has_too_few_of_a_split(
+    left: str, bases: dict[str, Base], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = tuning.sampled
+
+    def some(rated: list[RatedClip], spec: SamplerSpec, work: Path) -> Samples:
+        places = np.array([place for place, clip in enumerate(rated) if clip.split == left])
+        arrays = whole(rated, spec, work).arrays
+        return Samples({name: array[places] for name, array in arrays.items()}, places)
+
+    monkeypatch.setattr(tuning, "sampled", some)
+    counts = "24 train, 0 val, 0 test" if left == "train" else "0 train, 0 val, 8 test"
+    with pytest.raises(ValueError, match=f"/data/0: {counts} could be sampled; there have to be clips to train on, and 5"):
+        tuning.tune(recipe(bases["qwen2"]), Path("/data/0"), tmp_path)
+
+
 def test_the_folder_tells_what_the_model_was_trained_on(tuned: Path) -> None:
     assert {clip.split for clip in not_trained_on(tuned, clips(Path("/data/0")))} == {"val", "test"}
 
