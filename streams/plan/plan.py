@@ -17,7 +17,7 @@ MOST_SIMULATED = 8
 """Workers of one simulation at most."""
 
 LEAST_LOAD = 1e-9
-"""GPU seconds for a segment under which a GPU is never full."""
+"""Seconds of a scorer or a GPU for a segment under which it is never full."""
 
 SIMULATED_SEGMENTS = 4000
 """Segments of one simulation, about: a second of work."""
@@ -336,7 +336,7 @@ def _bounds(demand: Demand, costs: StageCosts, limits: Limits, workers: int, sco
         "the workers' Kafka path": workers / loads.event,
         "partitions: no more workers can join": workers * limits.partitions_per_worker * limits.utilisation / loads.worker,
     }
-    if scorers:
+    if scorers and loads.model > LEAST_LOAD:
         rates["the scorers"] = scorers / loads.model
     deep_load = demand.deep_share * costs.model.deep_clip_s if costs.model.deep_clip_s else 0.0
     if gpus and deep_load > LEAST_LOAD:

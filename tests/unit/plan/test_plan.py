@@ -126,6 +126,8 @@ def test_what_breaks_first_is_the_lowest_bound_and_above_the_demand() -> None:
 
 def test_a_plan_with_glances_by_hand() -> None:
     demand = Demand(1000, 2.0, served=True, deep_share=0.05, full_share=0.1)
+    glances = plan(Demand(1000, 2.0, served=True, full_share=0.0), COSTS, FOUR_CORES)
+    assert "the scorers" not in {bound.what for bound in glances.bounds}, "which have nothing to do"
     result = plan(demand, COSTS, FOUR_CORES)
     # A tenth of .3 s, a twentieth of 3.3 x .3 s, and .006 + 2 x .002 s for nine tenths.
     sampling = 0.1 * 0.3 + 0.05 * 3.3 * 0.3 + 0.9 * 0.01
