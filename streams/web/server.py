@@ -56,7 +56,10 @@ def make_app(wall: Wall) -> web.Application:
     for route in ROUTES:
         # aiohttp's own pattern for a part of a path has no braces, and an id may have any character.
         from_zero(metrics.REQUESTS, *((PREFIX + route.path, str(status)) for status in (route.statuses[0], 503)))
-        app.router.add_route(route.method, PREFIX + re.sub(r"\{(\w+)\}", r"{\1:[^/]+}", route.path), route.handle)
+        resource = app.router.add_resource(PREFIX + re.sub(r"\{(\w+)\}", r"{\1:[^/]+}", route.path))
+        # Who asks for the HEAD of an address, as link checkers do, gets what GET would answer, without the body.
+        for method in ("GET", "HEAD") if route.method == "GET" else (route.method,):
+            resource.add_route(method, route.handle)
     app.router.add_get(f"{PREFIX}/openapi.json", _openapi)
     app.router.add_get(f"{PREFIX}/live", live)
     app.router.add_get("/healthz", _healthz)

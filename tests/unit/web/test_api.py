@@ -188,7 +188,7 @@ async def test_a_fault_is_a_problem_too_and_tells_no_inside(seeded: Fleet, caplo
 async def test_methods_addresses_and_headers(client: TestClient) -> None:
     wrong = await client.post(f"{ROOT}/streams", json={})
     assert wrong.status == 405
-    assert wrong.headers["Allow"] == "GET"
+    assert wrong.headers["Allow"] == "GET,HEAD"
     assert (await get(client, "/nothing", 404))["title"] == "Not Found"
     for path in (f"{ROOT}/streams", "/healthz", f"{ROOT}/nothing"):
         answer = await client.get(path)
@@ -199,6 +199,14 @@ async def test_methods_addresses_and_headers(client: TestClient) -> None:
     assert "fvq_web_ready 1.0" in metrics
     # What nobody has asked for yet is 0, not absent: `rate` and `increase` see the first request.
     assert re.search(r'fvq_web_request_seconds_count\{route="/api/v1/groups",status="503"\} 0\.0', metrics)
+
+
+@pytest.mark.parametrize("path", ["summary", "alerts?format=csv", "openapi.json", "streams/nobody", "clips/no.mp4"])
+async def test_head_answers_as_get_without_the_body(client: TestClient, path: str) -> None:
+    got, head = await client.get(f"{ROOT}/{path}"), await client.head(f"{ROOT}/{path}")
+    assert (head.status, head.content_type) == (got.status, got.content_type)
+    assert int(head.headers["Content-Length"]) > 0
+    assert await head.read() == b""
 
 
 async def test_messages_of_each_topic_are_counted_from_0_under_the_name_that_the_topic_has_here(client: TestClient) -> None:
