@@ -15,6 +15,7 @@ from streams.web.api.problems import ApiError, not_found
 from streams.web.api.queries import AckBody, AlertsQuery
 from streams.web.api.rows import as_csv
 from streams.web.api.table import Call, json_answer, tag_of, with_next
+from streams.web.labels import has_text
 from streams.web.stream import is_acknowledged
 from streams.web.wire import alert_entry
 
@@ -38,6 +39,7 @@ async def alerts(call: Call) -> web.Response:
         if _is_in(call, alert, query.state)
         and (not query.kind or alert.kind in query.kind)
         and (query.stream_id is None or alert.stream_id == query.stream_id)
+        and (not query.q or has_text(alert.stream_id, alert.labels, query.q))
         and labels.admits(alert.labels)
         and call.sees(alert.labels)
     ]

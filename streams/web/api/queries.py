@@ -78,6 +78,9 @@ class AlertsQuery(LabelQuery):
     )
     kind: list[str] = Field(default_factory=list, max_length=12, description="Only alerts of these kinds.")
     stream_id: str | None = Field(default=None, max_length=256, description="Only alerts of this stream.")
+    q: str | None = Field(
+        default=None, max_length=256, description="Only alerts whose stream's id or a label, as name:value, has this text."
+    )
     cursor: Cursor = None
     limit: Limit = 100
     format: Form = "json"

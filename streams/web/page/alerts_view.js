@@ -1,12 +1,13 @@
 // The alerts: groups with one cause, then those that fire, then those that are over.
 import { alertPath, streamPath } from "./address.js";
-import { read } from "./api.js";
+import { read, readCsv } from "./api.js";
 import { idText, make, printable, setText } from "./dom.js";
 import { rankOf, stateIcon, words } from "./levels.js";
 import { bothClocks, clock, length, now, seconds } from "./time.js";
 
 const REFRESH_SECONDS = 10;
-const MOST_LINES = "1000"; // of a CSV: the most that the server gives at once
+const TYPING = 300; // ms after the last letter before the alerts that are over and fit a filter are read
+const MOST_OVER = "50"; // alerts that are over and are listed
 
 export const openAlerts = (app) => new AlertsView(app);
 
@@ -18,6 +19,7 @@ class AlertsView {
     this.entries = [];
     this.rows = new Map(); // alert id -> table row
     this.past = null; // the entries of those that are over, once they are read
+    this.turn = 0; // counts their readings
     this.stop = new AbortController();
     this.groups = make("div", {});
     this.notice = make("p", { class: "notice" });
@@ -29,7 +31,7 @@ class AlertsView {
     this.over = make("div", {});
     this.element = make("section", { "aria-label": "Alerts" }, make("div", { class: "scroll" },
       make("div", { class: "title" }, make("h2", {}, "Alerts"), this.ackButton,
-        make("a", { href: `/api/v1/alerts?${new URLSearchParams([...this.query(), ["limit", MOST_LINES], ["format", "csv"]])}`, download: "alerts.csv" }, "CSV")), this.groups, this.notice, this.table, this.over));
+        make("button", { type: "button", title: "Open alerts and those that are over, all that fit the filter", onClick: () => this.saveCsv() }, "CSV")), this.groups, this.notice, this.table, this.over));
   }
 
   opened() {
@@ -41,6 +43,7 @@ class AlertsView {
 
   close() {
     clearInterval(this.timer);
+    clearTimeout(this.typing);
     this.stop.abort();
   }
 
@@ -69,6 +72,24 @@ class AlertsView {
     return this.app.route.query.getAll("label").map((label) => ["label", label]);
   }
 
+  // Labels and the filter's text.
+  filter() {
+    const text = this.app.route.query.get("q");
+    return [...this.query(), ...(text ? [["q", text]] : [])];
+  }
+
+  // The server gives a thousand lines at once: all its pages become one file.
+  async saveCsv() {
+    try {
+      const text = await readCsv("/alerts", [...this.filter(), ["state", "all"]], { signal: this.stop.signal });
+      const address = URL.createObjectURL(new Blob([text], { type: "text/csv" }));
+      make("a", { href: address, download: "alerts.csv" }).click();
+      setTimeout(() => URL.revokeObjectURL(address), 60_000); // once the browser has taken it
+    } catch (error) {
+      if (error.name !== "AbortError") this.app.toast(`The CSV could not be read: ${error.message}`);
+    }
+  }
+
   group(group) {
     const ids = new Set(group.alerts);
     const ack = () => {
@@ -80,11 +101,15 @@ class AlertsView {
   }
 
   async readOver() {
+    const turn = ++this.turn; // another filter may be chosen before the answer
     try {
-      this.past = (await read("/alerts", [...this.query(), ["state", "resolved"], ["limit", "50"]], { signal: this.stop.signal })).items;
+      const answer = await read("/alerts", [...this.filter(), ["state", "resolved"], ["limit", MOST_OVER]], { signal: this.stop.signal });
+      if (turn !== this.turn) return;
+      this.past = answer.items;
+      this.more = Boolean(answer.next);
       this.drawOver();
     } catch (error) {
-      if (error.name !== "AbortError") this.over.replaceChildren(make("p", { class: "dim" }, `What is over could not be read: ${error.message}`));
+      if (error.name !== "AbortError" && turn === this.turn) this.over.replaceChildren(make("p", { class: "dim" }, `What is over could not be read: ${error.message}`));
     }
   }
 
@@ -94,14 +119,19 @@ class AlertsView {
       make("td", { title: bothClocks(alert.started_at) }, `${clock(alert.started_at)} to ${clock(alert.ended_at)} (${length(seconds(alert.ended_at) - seconds(alert.started_at))})`),
       make("td", {}, streamLink(alert)), make("td", {}, make("a", { href: alertPath(alert.alert_id) }, words(alert.kind))),
       make("td", {}, whyOf(alert)), make("td", {}, ack ? printable(ack.by) : "")));
+    const { query } = this.app.route;
+    const filtered = query.has("label") || query.has("q");
     this.over.replaceChildren(make("h3", {}, "Over"), items.length
       ? make("table", { class: "alerts stacked" }, make("thead", {}, make("tr", {}, ...["when", "stream", "kind", "why", "acknowledged"].map((text) => make("th", { scope: "col" }, text)))), make("tbody", {}, ...lines))
-      : make("p", { class: "dim" }, this.past.length ? "No alert that is over fits the filter." : "No alert of the last days is over."));
+      : make("p", { class: "dim" }, filtered ? "No alert that is over fits the filter." : "No alert of the last days is over."),
+    this.more ? make("p", { class: "dim" }, `These are the latest ${this.past.length}; the filter finds older ones, the CSV has all.`) : "");
   }
 
-  // The filter's text has changed.
+  // The filter's text has changed: of what is there the rest goes at once, what else fits is read once the text stands still.
   release() {
     if (this.past) this.drawOver();
+    clearTimeout(this.typing);
+    this.typing = setTimeout(() => this.readOver(), TYPING);
   }
 
   // The open alerts: unacknowledged ones by urgency, then acknowledged ones, the oldest first.

@@ -11,8 +11,8 @@ export class ApiError extends Error {
   }
 }
 
-// method, path below /api/v1, body as JSON, headers. Returns the answer's JSON, null for an empty one.
-export async function call(method, path, body = undefined, { signal, headers = {} } = {}) {
+// method, path below /api/v1, body as JSON, headers. Returns the answer, whose content nobody has read yet.
+async function ask(method, path, body = undefined, { signal, headers = {} } = {}) {
   let answer;
   try {
     answer = await fetch(ROOT + path, {
@@ -26,19 +26,23 @@ export async function call(method, path, body = undefined, { signal, headers = {
     if (error.name === "AbortError") throw error;
     throw new ApiError(0, "The server does not answer.");
   }
+  if (answer.ok) return answer;
+  const content = await answer.json().catch(() => null);
+  const wait = Number(answer.headers.get("Retry-After"));
+  const text = content?.detail || content?.title || content?.error || answer.statusText || `status ${answer.status}`;
+  throw new ApiError(answer.status, String(text), Number.isFinite(wait) && wait > 0 ? wait : null);
+}
+
+// The same, but returns the answer's JSON, null for an empty one.
+export async function call(method, path, body = undefined, options = {}) {
+  const answer = await ask(method, path, body, options);
   if (answer.status === 204) return null;
-  let content = null;
   try {
-    content = await answer.json();
-  } catch {
-    if (answer.ok) throw new ApiError(answer.status, "The server's answer cannot be read.");
+    return await answer.json();
+  } catch (error) {
+    if (error.name === "AbortError") throw error;
+    throw new ApiError(answer.status, "The server's answer cannot be read.");
   }
-  if (!answer.ok) {
-    const wait = Number(answer.headers.get("Retry-After"));
-    const text = content?.detail || content?.title || content?.error || answer.statusText || `status ${answer.status}`;
-    throw new ApiError(answer.status, String(text), Number.isFinite(wait) && wait > 0 ? wait : null);
-  }
-  return content;
 }
 
 export const read = (path, query, options) => call("GET", query ? `${path}?${new URLSearchParams(query)}` : path, undefined, options);
@@ -53,6 +57,19 @@ export async function readAll(path, query, options) {
     cursor = page.next;
   } while (cursor);
   return items;
+}
+
+// A list as CSV, page after page. query: pairs of names and values.
+export async function readCsv(path, query, options) {
+  let text = "";
+  let next = `${path}?${new URLSearchParams([...query, ["limit", "1000"], ["format", "csv"]])}`;
+  while (next) {
+    const answer = await ask("GET", next, undefined, options);
+    const page = await answer.text();
+    text += text ? page.slice(page.indexOf("\n") + 1) : page; // each page begins with the line of the columns' names
+    next = /^<\/api\/v1([^>]*)>; rel="next"$/.exec(answer.headers.get("Link") ?? "")?.[1];
+  }
+  return text;
 }
 
 export const stream = (id, rest = "") => `/streams/${part(id)}${rest}`;

@@ -2,12 +2,24 @@
 
 from __future__ import annotations
 
+import csv
+
+from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 
 from tests.support.operator import Operator
 
 ALERTS = "return [...document.querySelectorAll('table[aria-label=\"Open alerts\"] tr[data-id] .id')].map((id) => id.title)"
 CLIPS = "return [...document.querySelectorAll('.cards > li')].map((card) => card.dataset.stream)"
+OVER = "return [...document.querySelectorAll('h3 + table .id')].map((id) => id.title)"
+SHORT_PAGES = """
+const real = window.fetch;
+window.fetch = (address, options) => real(address.replace(/limit=\\d+/, "limit=" + (address.includes("csv") ? 7 : 1)), options);
+const make = URL.createObjectURL;
+window.files = [];
+URL.createObjectURL = (blob) => { blob.text().then((text) => window.files.push(text)); return make.call(URL, blob); };
+"""
+"""Pages of lists have fewer items than the page asks for; `files` has what it gives to be saved."""
 SELECTED = "return [...document.querySelectorAll('tr[data-id] input:checked')]"
 ACTIVE = "return [...document.querySelectorAll('.cards > li')].indexOf(document.activeElement.closest('.cards > li'))"
 
@@ -61,3 +73,29 @@ def test_a_key_acts_on_no_clip_that_the_filter_has_brought(operator: Operator) -
     operator.browser.execute_script("document.activeElement.blur()")
     operator.press("j")
     operator.sees(lambda: operator.browser.execute_script(ACTIVE) == 0)
+
+
+def test_the_filter_finds_an_alert_that_is_over_though_it_is_not_among_the_latest(operator: Operator) -> None:
+    over = [entry["alert"]["stream_id"] for entry in operator.asks("GET", "/alerts?state=resolved&limit=1000")["items"]]
+    operator.opens("/alerts")
+    operator.sees(lambda: len(operator.browser.execute_script(OVER)) > 1)
+    operator.browser.execute_script(SHORT_PAGES)
+    operator.sees(lambda: operator.browser.execute_script(OVER) == over[:1])
+    assert "These are the latest 1;" in operator.text()
+    operator.press("/", *over[-1])
+    operator.sees(lambda: operator.browser.execute_script(OVER) == over[-1:])
+    operator.has_no_complaint()
+
+
+def test_the_alerts_of_all_pages_are_in_one_csv(operator: Operator) -> None:
+    path = "/alerts?label=tier:premium&q=o"
+    wanted = [entry["alert"]["alert_id"] for entry in operator.asks("GET", f"{path}&state=all&limit=1000")["items"]]
+    assert len(wanted) > 7, "they are on several pages"
+    operator.opens(path)
+    operator.sees(lambda: len(operator.browser.execute_script(ALERTS)) > 5)
+    operator.browser.execute_script(SHORT_PAGES)
+    operator.browser.find_element(By.XPATH, "//*[text()='CSV']").click()
+    operator.sees(lambda: operator.browser.execute_script("return files.length"))
+    lines = list(csv.DictReader(operator.browser.execute_script("return files")[0].splitlines()))
+    assert [line["alert_id"] for line in lines] == wanted
+    operator.has_no_complaint()

@@ -37,6 +37,11 @@ async def test_alerts_are_listed_by_state_kind_and_stream(client: TestClient, se
     stream_id = firing[0]["alert"]["stream_id"]
     own = await get(client, f"/alerts?stream_id={quote(stream_id, safe='')}")
     assert {entry["alert"]["stream_id"] for entry in own["items"]} == {stream_id}
+    found = (await get(client, f"/alerts?state=all&limit=1000&q={quote(stream_id.upper(), safe='')}"))["items"]
+    assert stream_id in {entry["alert"]["stream_id"] for entry in found}
+    assert all(stream_id.casefold() in entry["alert"]["stream_id"].casefold() for entry in found)
+    tier = (await get(client, "/alerts?limit=1000&q=tier:prem"))["items"]
+    assert {entry["alert"]["labels"]["tier"] for entry in tier} == {"premium"}
 
 
 async def test_an_acknowledgement_from_its_making_to_its_end(client: TestClient, seeded: Fleet) -> None:
