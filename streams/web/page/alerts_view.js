@@ -15,7 +15,8 @@ class AlertsView {
   constructor(app) {
     this.app = app;
     this.selected = new Set();
-    this.active = 0;
+    this.active = null; // id of the alert that the keys act on
+    this.last = 0; // its place, or the one that it had when it left the list
     this.entries = [];
     this.rows = new Map(); // alert id -> table row
     this.past = null; // the entries of those that are over, once they are read
@@ -27,6 +28,7 @@ class AlertsView {
     const head = ["", "since", "stream", "kind", "why", "measured", "acknowledged"];
     this.table = make("table", { class: "alerts stacked", tabindex: "0", "aria-label": "Open alerts" },
       make("thead", {}, make("tr", {}, ...head.map((text) => make("th", { scope: "col" }, text || make("span", { class: "unseen" }, "select"))))), this.body);
+    this.body.addEventListener("click", (event) => this.activate(event.target.closest("tr").dataset.id));
     this.ackButton = make("button", { type: "button", onClick: () => this.ack() }, "Acknowledge (a)");
     this.over = make("div", {});
     this.element = make("section", { "aria-label": "Alerts" }, make("div", { class: "scroll" },
@@ -154,7 +156,6 @@ class AlertsView {
       this.selected.delete(id);
     }
     this.entries.forEach((entry, place) => this.place(entry, place));
-    this.active = Math.min(this.active, Math.max(0, this.entries.length - 1));
     this.mark();
     this.table.hidden = !this.entries.length;
     this.notice.hidden = this.entries.length > 0;
@@ -193,9 +194,25 @@ class AlertsView {
   mark() {
     this.entries.forEach(({ alert }, place) => {
       const row = this.rows.get(alert.alert_id);
-      row.classList.toggle("active", place === this.active && this.table.contains(document.activeElement));
+      const active = alert.alert_id === this.active;
+      if (active) this.last = place;
+      row.classList.toggle("active", active);
       row.querySelector("input").checked = this.selected.has(alert.alert_id);
     });
+  }
+
+  activate(id) {
+    this.active = id;
+    this.mark();
+  }
+
+  activeEntry() {
+    return this.entries.find(({ alert }) => alert.alert_id === this.active);
+  }
+
+  // The place of the alert that the keys act on; where it has left the list, the place that it had.
+  activePlace() {
+    return Math.min(this.last, this.entries.length - 1);
   }
 
   toggle(id) {
@@ -205,35 +222,38 @@ class AlertsView {
 
   // Keys
   move(steps) {
-    const inside = this.table.contains(document.activeElement);
+    const inside = this.table.contains(document.activeElement) && this.activeEntry();
     this.table.focus({ preventScroll: true });
-    this.active = Math.min(this.entries.length - 1, Math.max(0, this.active + (inside ? steps : 0)));
-    const entry = this.entries[this.active];
-    if (entry) this.rows.get(entry.alert.alert_id).scrollIntoView({ block: "nearest" });
-    this.mark();
+    const place = this.activePlace() + (inside ? steps : 0);
+    const entry = this.entries[Math.min(this.entries.length - 1, Math.max(0, place))];
+    if (!entry) return;
+    this.rows.get(entry.alert.alert_id).scrollIntoView({ block: "nearest" });
+    this.activate(entry.alert.alert_id);
   }
 
   select(range) {
-    const entry = this.entries[this.active];
+    const active = this.activePlace();
+    const entry = this.entries[active];
     if (!entry) return;
     if (!range) {
-      this.anchor = this.active;
+      this.anchor = active;
       this.toggle(entry.alert.alert_id);
       return;
     }
-    const from = Math.min(this.anchor ?? this.active, this.entries.length - 1); // the list may have become shorter
-    for (let place = Math.min(from, this.active); place <= Math.max(from, this.active); place++) this.selected.add(this.entries[place].alert.alert_id);
+    const from = Math.min(this.anchor ?? active, this.entries.length - 1); // the list may have become shorter
+    for (let place = Math.min(from, active); place <= Math.max(from, active); place++) this.selected.add(this.entries[place].alert.alert_id);
     this.mark();
   }
 
   openActive() {
-    const entry = this.entries[this.active];
+    const entry = this.activeEntry();
     if (entry) this.app.go(alertPath(entry.alert.alert_id));
   }
 
   ack() {
-    const chosen = this.selected.size ? this.entries.filter(({ alert }) => this.selected.has(alert.alert_id)) : this.entries.slice(this.active, this.active + 1);
+    const chosen = this.entries.filter(({ alert }) => (this.selected.size ? this.selected.has(alert.alert_id) : alert.alert_id === this.active));
     if (chosen.length) this.app.ack(chosen);
+    else if (this.entries.length) this.app.toast("Choose a row first: j and k move, x selects.");
   }
 }
 

@@ -24,6 +24,8 @@ export class Segments {
     this.toNow = make("button", { type: "button", hidden: true, onClick: toNow }, "show the latest");
     this.table = make("table", { class: "stacked", tabindex: "0", "aria-label": "Segments" },
       make("thead", {}, make("tr", {}, ...["start", "score", "rendition", "what", "model", ""].map((text) => make("th", { scope: "col" }, text || make("span", { class: "unseen" }, "actions"))))), this.list);
+    this.list.addEventListener("click", (event) => this.activate([...this.list.children].indexOf(event.target.closest("tr"))));
+    this.table.addEventListener("focus", () => this.activate(this.active));
     this.element = make("div", { class: "panel" }, make("h3", {}, this.heading, " ", this.toNow), this.table);
   }
 
@@ -95,9 +97,13 @@ export class Segments {
     if (!rows.length) return;
     const inside = this.table.contains(document.activeElement);
     this.table.focus({ preventScroll: true });
-    this.active = Math.min(rows.length - 1, Math.max(0, this.active + (inside ? steps : 0)));
-    rows.forEach((row, place) => row.classList.toggle("active", place === this.active));
+    this.activate(Math.min(rows.length - 1, Math.max(0, this.active + (inside ? steps : 0))));
     rows[this.active].scrollIntoView({ block: "nearest" });
+  }
+
+  activate(place) {
+    this.active = place;
+    [...this.list.children].forEach((row, at) => row.classList.toggle("active", at === place));
   }
 
   // Id and rendition of the row that the keys act on; nothing while the table has no focus.

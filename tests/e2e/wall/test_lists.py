@@ -1,0 +1,64 @@
+"""The lists of alerts and of segments: keys act on the row that is marked, and a click marks the row that was clicked."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from selenium.webdriver.common.by import By
+from selenium.webdriver.common.keys import Keys
+from selenium.webdriver.remote.webelement import WebElement
+
+from tests.support.operator import Operator
+
+MARKED = """
+return [...document.querySelectorAll(`table[aria-label="${arguments[0]}"] tbody tr`)]
+  .filter((row) => row.classList.contains("active")).map((row) => row.dataset.id ?? row.dataset.segment);
+"""
+
+
+def rows(operator: Operator, table: str) -> list[WebElement]:
+    """The rows of a table, from the top."""
+    operator.sees(lambda: len(operator.browser.find_elements(By.CSS_SELECTOR, f"table[aria-label='{table}'] tbody tr")) > 5)
+    return operator.browser.find_elements(By.CSS_SELECTOR, f"table[aria-label='{table}'] tbody tr")
+
+
+def marked(operator: Operator, table: str) -> Any:
+    """The ids of the rows that are marked."""
+    return operator.browser.execute_script(MARKED, table)
+
+
+def test_the_key_acknowledges_the_alert_that_was_clicked(operator: Operator) -> None:
+    operator.opens("/alerts")
+    row = rows(operator, "Open alerts")[4]
+    row.find_elements(By.TAG_NAME, "td")[5].click()
+    assert marked(operator, "Open alerts") == [row.get_attribute("data-id")]
+    name = row.find_element(By.CSS_SELECTOR, ".id").get_attribute("title")
+    operator.press("a")
+    operator.sees(lambda: f"{name}: " in operator.dialog())
+    operator.press(Keys.ESCAPE)
+    operator.press("j")
+    assert marked(operator, "Open alerts") == [rows(operator, "Open alerts")[5].get_attribute("data-id")]
+    operator.has_no_complaint()
+
+
+def test_no_alert_is_acknowledged_that_nobody_has_chosen(operator: Operator) -> None:
+    operator.opens("/alerts")
+    rows(operator, "Open alerts")
+    operator.press("a")
+    operator.sees(lambda: operator.was_told("Choose a row first"))
+    operator.browser.find_element(By.XPATH, "//button[text()='Acknowledge (a)']").click()
+    assert not operator.dialog()
+    operator.press("j", "a")
+    operator.sees(operator.dialog)
+    operator.press(Keys.ESCAPE)
+
+
+def test_a_segment_that_was_clicked_is_the_one_that_is_rated(operator: Operator) -> None:
+    operator.opens("/streams/studio-20")
+    row = rows(operator, "Segments")[3]
+    row.find_elements(By.TAG_NAME, "td")[0].click()
+    segment = row.get_attribute("data-segment")
+    operator.sees(lambda: marked(operator, "Segments") == [segment])
+    asked = "return performance.getEntriesByType('resource').some((one) => one.name.includes(encodeURIComponent(arguments[0])))"
+    operator.press("r")
+    operator.sees(lambda: operator.browser.execute_script(asked, segment))
