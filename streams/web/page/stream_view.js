@@ -140,14 +140,23 @@ class StreamView {
     this.segments.read();
   }
 
-  // Reads the course, and again when it may have a further point. Its steps begin at whole steps, so that old points keep their segments.
-  async load() {
-    clearTimeout(this.timer);
+  // The time that the course shows, seconds: up to now, or around a chosen time that is longer ago. Its steps begin at whole steps, so that
+  // old points keep their segments.
+  shown() {
     const [span] = RANGES[this.range];
     const step = span / POINTS;
+    const isPast = this.at !== null && this.at <= now() - span;
+    const to = Math.ceil((isPast ? Math.min(now(), this.at + span / 2) : now()) / step) * step;
+    return { from: to - span, to, step, isPast };
+  }
+
+  // Reads the course, and again when it may have a further point.
+  async load() {
+    clearTimeout(this.timer);
+    const { from, to, step } = this.shown();
     const turn = (this.timer = setTimeout(() => this.load(), Math.max(REFRESH, step) * 1000)); // another range may be chosen before the answer
-    this.to = Math.ceil(now() / step) * step;
-    this.from = this.to - span;
+    this.from = from;
+    this.to = to;
     const query = { from: iso(this.from), to: iso(this.to), ...(this.rendition ? { rendition: this.rendition } : {}) };
     this.csv.href = `/api/v1${stream(this.id, "/scores")}?${new URLSearchParams({ ...query, format: "csv" })}`;
     const { signal } = this.stop;
@@ -200,6 +209,7 @@ class StreamView {
     this.course?.end();
     this.course = null;
     this.chart.replaceChildren();
+    this.bars.replaceChildren();
     this.courseNotice.hidden = false;
     setText(this.courseNotice, text);
   }
@@ -223,7 +233,7 @@ class StreamView {
   drawCourse() {
     if (!this.points) return;
     if (!this.points.some((point) => point.mean !== null)) {
-      this.noCourse(`No scores of this stream in the last ${RANGES[this.range][1]}.`);
+      this.noCourse(`No scores of this stream ${this.shown().isPast ? `around ${clock(this.at)}` : `in the last ${RANGES[this.range][1]}`}.`);
       return;
     }
     this.courseNotice.hidden = true;
@@ -242,6 +252,7 @@ class StreamView {
   pick(t) {
     this.app.change({ at: t === null ? null : iso(t) });
     this.drawCourse();
+    if (this.shown().isPast || this.to < now() - REFRESH) this.load(); // the course moves to that time, or back to now
     this.readPictures();
     this.segments.read();
   }
@@ -253,7 +264,7 @@ class StreamView {
 
   drawBars() {
     const span = this.to - this.from;
-    const inRange = this.alerts.filter(({ alert }) => (seconds(alert.ended_at) ?? this.to) > this.from);
+    const inRange = this.alerts.filter(({ alert }) => seconds(alert.started_at) < this.to && (seconds(alert.ended_at) ?? this.to) > this.from);
     this.bars.replaceChildren(...inRange.map(({ alert }) => {
       const [start, end] = [seconds(alert.started_at), seconds(alert.ended_at) ?? this.to];
       const text = `${words(alert.kind)} since ${clock(alert.started_at)}`;
