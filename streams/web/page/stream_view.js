@@ -1,5 +1,6 @@
 // One stream: its course, its alerts under it, its signals against what is usual, its segments, its good and bad picture, its clips.
 import { alertPath } from "./address.js";
+import { whyOf } from "./alerts_view.js";
 import { read, stream } from "./api.js";
 import { courseChart, drawSignal, medians, withGaps } from "./chart.js";
 import { comparePictures } from "./compare.js";
@@ -57,6 +58,7 @@ class StreamView {
   build() {
     this.chip = chip(null, null, "none");
     this.stateText = make("span", {});
+    this.why = make("p", { class: "why", hidden: true });
     this.labels = make("span", {});
     this.renditions = make("select", { "aria-label": "Rendition", onChange: (event) => this.chooseRendition(event.target.value || null) });
     this.ranges = make("span", { class: "switch", role: "group", "aria-label": "Time shown (t)" },
@@ -76,6 +78,7 @@ class StreamView {
     this.content = make("div", { class: "scroll" },
       make("div", { class: "title" }, make("h2", { tabindex: "-1" }, idText(this.id, 60)), this.chip, this.stateText, this.labels, this.renditions, this.ranges,
         make("button", { type: "button", onClick: () => this.ack() }, "Acknowledge (a)"), make("button", { type: "button", onClick: () => this.rateActive() }, "Rate (r)"), this.csv),
+      this.why,
       make("div", { class: "panel" }, make("h3", {}, "Score over time, with its expected error; thin: the lowest of each step; dots: the large model"), this.courseNotice, this.chart, this.bars),
       make("div", { class: "panel" }, this.signalsHeading, this.signals),
       make("div", { class: "columns" },
@@ -343,6 +346,17 @@ class StreamView {
       this.stateText.replaceChildren(...(state === "ok" ? [] : [stateIcon(state), " "]), make("span"));
     }
     setText(this.stateText.lastElementChild, text);
+    this.drawWhy(open?.alert);
+  }
+
+  // Why the stream is bad, in the words of its alert, with the way to it: a finger has no key for that.
+  drawWhy(alert) {
+    const text = alert ? whyOf(alert) : "";
+    const key = alert ? `${alert.alert_id} ${text}` : "";
+    if (this.whyKey === key) return;
+    this.whyKey = key;
+    this.why.hidden = !alert;
+    this.why.replaceChildren(...(alert ? [text, " ", make("a", { href: alertPath(alert.alert_id) }, "open the alert (o)")] : []));
   }
 
   // Keys

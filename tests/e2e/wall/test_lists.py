@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from typing import Any
+from urllib.parse import quote
 
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
@@ -62,3 +63,18 @@ def test_a_segment_that_was_clicked_is_the_one_that_is_rated(operator: Operator)
     asked = "return performance.getEntriesByType('resource').some((one) => one.name.includes(encodeURIComponent(arguments[0])))"
     operator.press("r")
     operator.sees(lambda: operator.browser.execute_script(asked, segment))
+
+
+def test_a_stream_s_page_says_why_and_leads_to_the_alert(operator: Operator) -> None:
+    firing = operator.asks("GET", "/alerts?state=unacknowledged&kind=quality-drop&limit=1")["items"][0]["alert"]
+    operator.opens(f"/streams/{quote(firing['stream_id'], safe='')}")
+    operator.sees(lambda: firing["cause"]["text"] in operator.text())
+    operator.browser.find_element(By.PARTIAL_LINK_TEXT, "open the alert").click()
+    operator.sees(lambda: operator.path() == f"/alerts/{firing['alert_id']}")
+
+
+def test_the_page_of_a_stream_that_is_fine_names_no_cause(operator: Operator) -> None:
+    fine = operator.asks("GET", "/streams?state=ok&sort=id&limit=1")["items"][0]["stream_id"]
+    operator.opens(f"/streams/{quote(fine, safe='')}")
+    operator.sees(lambda: "fine since" in operator.text())
+    assert "open the alert" not in operator.text()
