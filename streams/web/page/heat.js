@@ -65,6 +65,8 @@ export class Heat {
     this.context.fillStyle = palette().page;
     this.context.fillRect(0, 0, columns * CELL, rows * CELL);
     this.painted = [];
+    const strip = this.canvas.parentElement;
+    strip.tabIndex = strip.scrollHeight > strip.clientHeight ? 0 : -1; // what scrolls can be reached by keyboard
     return true;
   }
 

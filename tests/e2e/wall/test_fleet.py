@@ -286,3 +286,15 @@ def test_two_values_of_a_label_are_shown_as_either(operator: Operator) -> None:
     )
     assert {row["id"] for row in operator.rows()} == {item["stream_id"] for item in wanted["items"]}
     assert {item["labels"]["tier"] for item in wanted["items"]} == {"premium", "free"}
+
+
+@pytest.mark.parametrize(("width", "height"), [(390, 844), (640, 400), (1920, 1080)])
+def test_a_fleet_of_thousands_leaves_the_rows_their_place(operator: Operator, width: int, height: int) -> None:
+    set_size(operator.browser, width, height)
+    operator.opens()
+    operator.sees_rows()
+    # As high as twenty thousand cells are on a desk, and three thousand and more on a phone.
+    operator.browser.execute_script("document.querySelector('#heat canvas').style.height = '400px'")
+    strip, rows = operator.browser.execute_script("return ['heat', 'list'].map((id) => document.getElementById(id).clientHeight)")
+    assert strip <= height / 4
+    assert rows >= height / 4
