@@ -50,7 +50,8 @@ class FleetView {
     this.notice = make("div", { class: "notice", hidden: true });
     this.foldButton = make("button", { type: "button", onClick: () => this.toggleAll() });
     this.moved = make("button", { type: "button", id: "moved", hidden: true, title: "Show the new order (.)", onClick: () => this.release() });
-    this.fold = make("div", { id: "fold" }, this.foldButton, this.moved);
+    this.beyond = make("span", { class: "dim" });
+    this.fold = make("div", { id: "fold" }, this.foldButton, this.beyond, this.moved);
     this.order = make("select", { "aria-label": "Order", onChange: () => this.chooseSort(this.order.value) },
       ...Object.entries(SORTS).map(([value, text]) => make("option", { value }, text)));
     this.order.value = this.fleet.sort;
@@ -148,6 +149,8 @@ class FleetView {
     const fine = `${fleet.fine.toLocaleString("en")} ${fleet.fine === 1 ? "is" : "are"} fine`;
     setText(this.foldButton, fleet.all ? `Hide the ${fleet.fine.toLocaleString("en")} that are fine` : `▸ ${fine}`);
     this.foldButton.setAttribute("aria-expanded", fleet.all);
+    const beyond = fleet.shown.length - this.rows.indexes().length; // the mosaic has some of them only
+    setText(this.beyond, beyond ? `${beyond.toLocaleString("en")} more are not in the mosaic; the rows have all (m)` : "");
     this.moved.hidden = !fleet.moved;
     setText(this.moved, `${fleet.moved} moved (.)`);
   }

@@ -298,3 +298,12 @@ def test_a_fleet_of_thousands_leaves_the_rows_their_place(operator: Operator, wi
     strip, rows = operator.browser.execute_script("return ['heat', 'list'].map((id) => document.getElementById(id).clientHeight)")
     assert strip <= height / 4
     assert rows >= height / 4
+
+
+def test_the_mosaic_says_how_many_it_does_not_show(operator: Operator) -> None:
+    operator.opens("/?all=1&view=mosaic")
+    fleet = len(operator.asks("GET", "/streams?limit=1000&fields=stream_id")["items"])
+    operator.sees(lambda: f"{fleet - 48} more are not in the mosaic" in operator.text())
+    operator.press("m")
+    operator.sees_rows()
+    assert "not in the mosaic" not in operator.text()
