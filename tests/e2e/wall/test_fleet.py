@@ -11,6 +11,7 @@ import pytest
 from selenium import webdriver
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
+from selenium.webdriver.support.ui import Select
 
 from streams.web.access.tokens import digest_of
 from tests.support.browser import set_size, set_theme
@@ -307,3 +308,17 @@ def test_the_mosaic_says_how_many_it_does_not_show(operator: Operator) -> None:
     operator.press("m")
     operator.sees_rows()
     assert "not in the mosaic" not in operator.text()
+
+
+def test_a_phone_shows_local_time_too(operator: Operator) -> None:
+    set_size(operator.browser, 390, 844, mobile=True)
+    operator.opens()
+    operator.sees_rows()
+    zone = Select(operator.browser.find_element(By.ID, "zone"))
+    clock = operator.browser.find_element(By.ID, "clock")
+    try:
+        zone.select_by_value("local")
+        operator.sees(lambda: clock.text and not clock.text.endswith("Z"))
+    finally:
+        zone.select_by_value("utc")
+    operator.sees(lambda: clock.text.endswith("Z"))
