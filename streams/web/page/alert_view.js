@@ -1,6 +1,6 @@
 // One alert: what happened, why, since when, the good and the bad picture, who knows about it.
-import { part, streamPath } from "./address.js";
-import { measured } from "./alerts_view.js";
+import { part } from "./address.js";
+import { measured, streamPathOf } from "./alerts_view.js";
 import { read, stream } from "./api.js";
 import { clipCard } from "./clips_view.js";
 import { comparePictures } from "./compare.js";
@@ -68,7 +68,7 @@ class AlertView {
     this.pictures ??= make("div", {}, make("p", { class: "dim" }, "Loading the pictures"));
     const heading = make("h2", { tabindex: "-1" }, stateIcon(alert.kind), ` ${words(alert.kind)}`);
     this.content.replaceChildren(
-      make("div", { class: "title" }, heading, make("a", { href: streamPath(alert.stream_id, `at=${encodeURIComponent(alert.started_at)}`) }, idText(alert.stream_id, 60)),
+      make("div", { class: "title" }, heading, make("a", { href: streamPathOf(alert) }, idText(alert.stream_id, 60)),
         alert.rendition ? make("span", {}, printable(alert.rendition)) : null, this.lasted, make("span", { class: "actions" },
           firing ? make("button", { type: "button", onClick: () => this.ack() }, held ? "Acknowledged: change (a)" : "Acknowledge (a)") : null,
           make("button", { type: "button", onClick: () => this.app.copy(location.href) }, "Copy link"))),
@@ -121,6 +121,10 @@ class AlertView {
 
   ack() {
     if (this.entry?.alert.state === "firing") this.app.ack([this.entry]);
+  }
+
+  openStream() {
+    if (this.entry) this.app.go(streamPathOf(this.entry.alert));
   }
 
   playBoth() {

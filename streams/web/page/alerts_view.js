@@ -250,6 +250,11 @@ class AlertsView {
     if (entry) this.app.go(alertPath(entry.alert.alert_id));
   }
 
+  openStream() {
+    const entry = this.activeEntry();
+    if (entry) this.app.go(streamPathOf(entry.alert));
+  }
+
   ack() {
     const chosen = this.entries.filter(({ alert }) => (this.selected.size ? this.selected.has(alert.alert_id) : alert.alert_id === this.active));
     if (chosen.length) this.app.ack(chosen);
@@ -267,6 +272,9 @@ function streamLink(alert) {
   const link = make("a", { href: streamPath(alert.stream_id) }, idText(alert.stream_id, 40));
   return alert.rendition ? make("span", {}, link, " ", make("span", { class: "dim" }, printable(alert.rendition))) : link;
 }
+
+// A stream at the time when its alert began.
+export const streamPathOf = ({ stream_id: id, started_at: at }) => streamPath(id, `at=${encodeURIComponent(at)}`);
 
 // What was measured when the alert fired, in the unit of its kind.
 export function measured({ kind, value, baseline }) {

@@ -277,7 +277,7 @@ function bind() {
   keys.add("g f", "go to the fleet", kept("/"));
   keys.add("g a", "go to the alerts", kept("/alerts"));
   keys.add("g c", "go to the clips", kept("/clips"));
-  keys.add("g s", "go to the row's stream", view("openActive"), ["fleet", "alerts"]);
+  keys.add("g s", "go to the row's stream, or the alert's", view("openStream"), ["fleet", "alerts", "alert"]);
   keys.add("?", "these keys", () => helpDialog(keys.list()));
 }
 

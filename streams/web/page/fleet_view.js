@@ -210,6 +210,10 @@ class FleetView {
     if (this.rows.active !== null) this.open(this.rows.active);
   }
 
+  openStream() {
+    this.openActive();
+  }
+
   openAlert() {
     const alert = this.rows.active === null ? null : this.fleet.alertOf[this.rows.active]?.alert;
     if (alert) this.app.go(alertPath(alert.alert_id));

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from typing import Any
-from urllib.parse import quote
+from urllib.parse import quote, unquote
 
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
@@ -78,3 +78,17 @@ def test_the_page_of_a_stream_that_is_fine_names_no_cause(operator: Operator) ->
     operator.opens(f"/streams/{quote(fine, safe='')}")
     operator.sees(lambda: "fine since" in operator.text())
     assert "open the alert" not in operator.text()
+
+
+def test_keys_lead_from_an_alert_to_its_stream_at_that_time(operator: Operator) -> None:
+    operator.opens("/alerts")
+    row = rows(operator, "Open alerts")[3]
+    entry = operator.asks("GET", f"/alerts/{row.get_attribute('data-id')}")["alert"]
+    stream = f"/streams/{quote(entry['stream_id'], safe='')}?at={quote(entry['started_at'], safe='')}"
+    row.find_elements(By.TAG_NAME, "td")[5].click()
+    operator.press_at_once("g", "s")
+    operator.sees(lambda: unquote(operator.path()) == unquote(stream))
+    operator.opens(f"/alerts/{entry['alert_id']}")
+    operator.sees(lambda: "Copy link" in operator.text())
+    operator.press_at_once("g", "s")
+    operator.sees(lambda: unquote(operator.path()) == unquote(stream))
