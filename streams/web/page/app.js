@@ -177,15 +177,21 @@ search.addEventListener("keydown", (event) => {
   if (event.key === "Enter" && /^[^:\s]+:./.test(text)) {
     search.value = "";
     app.change({ q: null });
-    setLabels([...labels(), text]);
+    setLabels([...labels(), text], listPath());
+  } else if (event.key === "Enter" && text && listPath() !== location.pathname) {
+    search.blur();
+    app.go(`/?${app.keptQuery()}`);
   } else if (event.key === "Escape") {
     search.blur();
   }
 });
 
-function setLabels(next) {
-  const query = changed(app.route.query, { label: [...new Set(next)] }).toString();
-  app.go(location.pathname + (query && `?${query}`));
+// Where a new filter shows what fits it: one stream or one alert has no list.
+const listPath = () => (["stream", "alert"].includes(app.route.view) ? "/" : location.pathname);
+
+function setLabels(next, path = location.pathname) {
+  const query = changed(path === location.pathname ? app.route.query : kept(app.route.query), { label: [...new Set(next)] }).toString();
+  app.go(path + (query && `?${query}`));
 }
 
 // Frames are painted together, once for each frame of the screen.

@@ -99,3 +99,19 @@ def test_the_alerts_of_all_pages_are_in_one_csv(operator: Operator) -> None:
     lines = list(csv.DictReader(operator.browser.execute_script("return files")[0].splitlines()))
     assert [line["alert_id"] for line in lines] == wanted
     operator.has_no_complaint()
+
+
+def test_a_filter_that_is_typed_on_a_single_stream_opens_the_fleet(operator: Operator) -> None:
+    operator.opens("/streams/studio-20?range=6h")
+    operator.sees(lambda: operator.view() == "stream")
+    operator.press("/", "right-to-left", Keys.ENTER)
+    operator.sees(lambda: len(operator.rows()) == 1)
+    assert operator.path() == "/?q=right-to-left"
+    operator.press("j")
+    operator.sees(operator.active)
+    operator.browser.execute_script("history.back()")
+    operator.sees(lambda: operator.view() == "stream")
+    operator.press("/", *[Keys.BACKSPACE] * 20, "tier:premium", Keys.ENTER)
+    operator.sees(operator.rows)
+    assert operator.path() == "/?label=tier%3Apremium"
+    operator.has_no_complaint()
