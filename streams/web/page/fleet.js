@@ -58,6 +58,7 @@ export class Fleet {
     this.places = [];
     this.indexes = new Map(); // stream id -> its index
     this.alerts = new Map(); // alert id -> {alert, ack}
+    this.alertIds = new Map(); // stream id -> the ids of its alerts: when thousands fire at once, nobody may look through all for each
     this.sparks = new Map(); // index -> {scores, oldest first; version, which counts the changes}
     this.names = STATES;
   }
@@ -118,7 +119,8 @@ export class Fleet {
     if (this.indexes.get(id) === index) {
       this.indexes.delete(id);
       // No frame tells the end of its alerts.
-      for (const [alertId, { alert }] of this.alerts) if (alert.stream_id === id) this.alerts.delete(alertId);
+      for (const alertId of this.alertIds.get(id) ?? []) this.alerts.delete(alertId);
+      this.alertIds.delete(id);
     }
     this.ids[index] ??= "";
     this.gone[index] = true;
@@ -166,16 +168,22 @@ export class Fleet {
   takeAlert(alert, ack, at) {
     const index = this.indexes.get(alert.stream_id);
     // A stream that has lost the label of this feed is not in it, and its alert may be.
-    if (alert.state === "resolved" || index === undefined) this.alerts.delete(alert.alert_id);
-    else this.alerts.set(alert.alert_id, { alert, ack: heldAt(ack, at) });
+    if (alert.state === "resolved" || index === undefined) {
+      this.alerts.delete(alert.alert_id);
+      this.alertIds.get(alert.stream_id)?.delete(alert.alert_id);
+    } else {
+      this.alerts.set(alert.alert_id, { alert, ack: heldAt(ack, at) });
+      this.alertIds.set(alert.stream_id, (this.alertIds.get(alert.stream_id) ?? new Set()).add(alert.alert_id));
+    }
     if (index !== undefined) this.alertOf[index] = this.worstAlert(alert.stream_id);
   }
 
   worstAlert(id) {
     let worst = null;
-    for (const { alert, ack } of this.alerts.values()) {
+    for (const alertId of this.alertIds.get(id) ?? []) {
+      const { alert, ack } = this.alerts.get(alertId);
       const rank = rankOf(alert) + (ack ? 100 : 0);
-      if (alert.stream_id === id && (!worst || rank < worst.rank)) worst = { alert, ack, rank };
+      if (!worst || rank < worst.rank) worst = { alert, ack, rank };
     }
     return worst;
   }
