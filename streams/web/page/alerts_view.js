@@ -7,6 +7,7 @@ import { bothClocks, clock, length, now, seconds } from "./time.js";
 
 const REFRESH_SECONDS = 10;
 const TYPING = 300; // ms after the last letter before the alerts that are over and fit a filter are read
+const LISTED = 200; // open alerts that are listed at first, and more with each wish for more: a table of thousands stops a browser for seconds
 const MOST_OVER = "50"; // alerts that are over and are listed
 
 export const openAlerts = (app) => new AlertsView(app);
@@ -17,7 +18,8 @@ class AlertsView {
     this.selected = new Set();
     this.active = null; // id of the alert that the keys act on
     this.last = 0; // its place, or the one that it had when it left the list
-    this.entries = [];
+    this.entries = []; // those that are listed
+    this.most = LISTED;
     this.rows = new Map(); // alert id -> table row
     this.past = null; // the entries of those that are over, once they are read
     this.turn = 0; // counts their readings
@@ -30,10 +32,11 @@ class AlertsView {
       make("thead", {}, make("tr", {}, ...head.map((text) => make("th", { scope: "col" }, text || make("span", { class: "unseen" }, "select"))))), this.body);
     this.body.addEventListener("click", (event) => this.activate(event.target.closest("tr").dataset.id));
     this.ackButton = make("button", { type: "button", onClick: () => this.ack() }, "Acknowledge (a)");
+    this.moreButton = make("button", { type: "button", hidden: true, onClick: () => { this.most += LISTED; this.draw(); } });
     this.over = make("div", {});
     this.element = make("section", { "aria-label": "Alerts" }, make("div", { class: "scroll" },
       make("div", { class: "title" }, make("h2", {}, "Alerts"), this.ackButton,
-        make("button", { type: "button", title: "Open alerts and those that are over, all that fit the filter", onClick: () => this.saveCsv() }, "CSV")), this.groups, this.notice, this.table, this.over));
+        make("button", { type: "button", title: "Open alerts and those that are over, all that fit the filter", onClick: () => this.saveCsv() }, "CSV")), this.groups, this.notice, this.table, this.moreButton, this.over));
   }
 
   opened() {
@@ -149,8 +152,10 @@ class AlertsView {
     } else {
       this.entries = [...wanted.values()].sort(order);
     }
+    this.entries = this.entries.slice(0, this.most);
+    const listed = new Set(this.entries.map(({ alert }) => alert.alert_id));
     for (const [id, row] of this.rows) {
-      if (wanted.has(id)) continue;
+      if (listed.has(id)) continue;
       row.remove();
       this.rows.delete(id);
       this.selected.delete(id);
@@ -160,6 +165,9 @@ class AlertsView {
     this.table.hidden = !this.entries.length;
     this.notice.hidden = this.entries.length > 0;
     this.ackButton.hidden = !this.entries.length;
+    const beyond = wanted.size - this.entries.length;
+    this.moreButton.hidden = !beyond;
+    setText(this.moreButton, `${beyond.toLocaleString("en")} more are open: show ${Math.min(beyond, LISTED)} of them`);
     setText(this.notice, !this.app.known ? "Loading the alerts" : fleet.alerts.size ? "No open alert fits the filter." : "No alert is open.");
   }
 

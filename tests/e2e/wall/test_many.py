@@ -38,3 +38,39 @@ def test_an_alert_of_every_stream_is_looked_at_a_few_times_not_once_for_each_oth
     bad, after, left, looks = operator.browser.execute_async_script(ALL_FIRE, 1000)
     assert (bad, after, left) == (1000, 0, 0)
     assert looks <= 10_000
+
+
+MORE_FIRE = """
+const [count, done] = arguments;
+(async () => {
+  const { openAlerts } = await import("/alerts_view.js");
+  const { Fleet } = await import("/fleet.js");
+  const fleet = new Fleet();
+  const firing = (place) => ({
+    alert_id: `alert-${place}`, stream_id: `studio-${place}`, kind: "black", state: "firing", severity: "critical", value: 1,
+    started_at: new Date(1_790_000_000_000 + place * 1000).toISOString(),
+  });
+  for (let place = 0; place < count; place++) {
+    fleet.indexes.set(`studio-${place}`, place);
+    fleet.takeAlert(firing(place), null, 1_790_000_000);
+  }
+  const view = openAlerts({ fleet, known: true, route: { query: new URLSearchParams() } });
+  document.body.append(view.element);
+  view.draw();
+  const rows = () => view.element.querySelectorAll("tr[data-id]").length;
+  const button = [...view.element.querySelectorAll("button")].find((one) => one.textContent.includes("more are open"));
+  const before = [rows(), button.textContent];
+  button.click();
+  const after = [rows(), button.hidden];
+  done([before, after]);
+})();
+"""
+"""The list of alerts of a fleet in which this many streams have one."""
+
+
+def test_of_many_open_alerts_the_first_are_listed_and_more_when_asked_for(operator: Operator) -> None:
+    operator.opens()
+    operator.sees_rows()
+    before, after = operator.browser.execute_async_script(MORE_FIRE, 350)
+    assert before == [200, "150 more are open: show 150 of them"]
+    assert after == [350, True]
