@@ -21,6 +21,7 @@ class AlertsView {
     this.entries = []; // those that are listed
     this.most = LISTED;
     this.rows = new Map(); // alert id -> table row
+    this.grouped = false; // whether the groups have been read
     this.past = null; // the entries of those that are over, once they are read
     this.turn = 0; // counts their readings
     this.stop = new AbortController();
@@ -66,10 +67,11 @@ class AlertsView {
   async readGroups() {
     try {
       const { items } = await read("/groups", this.query(), { signal: this.stop.signal });
+      this.grouped = true; // stays in sight while the server does not answer: the page says that it is old
       this.groups.replaceChildren(...(items.length ? [make("div", { class: "panel" }, make("h3", {}, "Together"),
         make("ul", {}, ...items.slice(0, 20).map((group) => this.group(group))))] : []));
     } catch (error) {
-      if (error.name !== "AbortError") this.groups.replaceChildren(make("p", { class: "dim" }, `The groups could not be read: ${error.message}`));
+      if (error.name !== "AbortError" && !this.grouped) this.groups.replaceChildren(make("p", { class: "dim" }, `The groups could not be read: ${error.message}`));
     }
   }
 
@@ -114,7 +116,7 @@ class AlertsView {
       this.more = Boolean(answer.next);
       this.drawOver();
     } catch (error) {
-      if (error.name !== "AbortError" && turn === this.turn) this.over.replaceChildren(make("p", { class: "dim" }, `What is over could not be read: ${error.message}`));
+      if (error.name !== "AbortError" && turn === this.turn && !this.past) this.over.replaceChildren(make("p", { class: "dim" }, `What is over could not be read: ${error.message}`));
     }
   }
 

@@ -92,3 +92,25 @@ def test_keys_lead_from_an_alert_to_its_stream_at_that_time(operator: Operator) 
     operator.sees(lambda: "Copy link" in operator.text())
     operator.press_at_once("g", "s")
     operator.sees(lambda: unquote(operator.path()) == unquote(stream))
+
+
+NO_ANSWER = """
+window.refused = new Set();
+window.fetch = async (address) => {
+  window.refused.add(new URL(address, location.href).pathname);
+  throw new TypeError("no connection");
+};
+"""
+
+
+def test_groups_and_past_alerts_stay_in_sight_while_the_server_does_not_answer(operator: Operator) -> None:
+    operator.opens("/alerts")
+    over = "return document.querySelectorAll('h3 + table tbody tr').length"
+    operator.sees(lambda: "Together" in operator.text() and operator.browser.execute_script(over))
+    before = operator.browser.execute_script(over)
+    operator.browser.execute_script(NO_ANSWER)
+    both = "return ['/api/v1/groups', '/api/v1/alerts'].every((one) => refused.has(one))"
+    operator.sees(lambda: operator.browser.execute_script(both))
+    assert "Together" in operator.text()
+    assert "could not be read" not in operator.text()
+    assert operator.browser.execute_script(over) == before
