@@ -18,7 +18,13 @@ export class Heat {
       if (place !== null) pick(this.order[place]);
     });
     onTheme(() => { this.columns = 0; });
-    new ResizeObserver(() => { this.width = 0; }).observe(canvas.parentElement);
+    const strip = canvas.parentElement;
+    const sizes = new ResizeObserver(() => {
+      this.width = 0;
+      strip.tabIndex = strip.scrollHeight > strip.clientHeight ? 0 : -1; // what scrolls can be reached by keyboard
+    });
+    sizes.observe(strip);
+    sizes.observe(canvas);
   }
 
   placeAt(event) {
@@ -65,8 +71,6 @@ export class Heat {
     this.context.fillStyle = palette().page;
     this.context.fillRect(0, 0, columns * CELL, rows * CELL);
     this.painted = [];
-    const strip = this.canvas.parentElement;
-    strip.tabIndex = strip.scrollHeight > strip.clientHeight ? 0 : -1; // what scrolls can be reached by keyboard
     return true;
   }
 

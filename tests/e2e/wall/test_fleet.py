@@ -14,7 +14,7 @@ from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.support.ui import Select
 
 from streams.web.access.tokens import digest_of
-from tests.support.browser import set_size, set_theme
+from tests.support.browser import accessibility_problems, set_size, set_theme
 from tests.support.operator import Operator
 from tests.support.wall_page import HOSTILE_IDS, serving
 
@@ -322,3 +322,12 @@ def test_a_phone_shows_local_time_too(operator: Operator) -> None:
     finally:
         zone.select_by_value("utc")
     operator.sees(lambda: clock.text.endswith("Z"))
+
+
+def test_a_phone_with_a_fleet_of_thousands_is_accessible(operator: Operator) -> None:
+    set_size(operator.browser, 390, 844, mobile=True)
+    operator.opens()
+    operator.sees_rows()
+    operator.browser.execute_script("document.querySelector('#heat canvas').style.height = '400px'")
+    operator.sees(lambda: operator.browser.execute_script("return document.getElementById('heat').tabIndex") == 0)
+    assert accessibility_problems(operator.browser) == []
