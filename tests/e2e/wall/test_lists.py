@@ -56,6 +56,9 @@ def test_no_alert_is_acknowledged_that_nobody_has_chosen(operator: Operator) -> 
 
 def test_a_segment_that_was_clicked_is_the_one_that_is_rated(operator: Operator) -> None:
     operator.opens("/streams/studio-20")
+    rows(operator, "Segments")
+    # While somebody is in the table it stands still.
+    operator.browser.execute_script("document.querySelector('table[aria-label=Segments]').focus()")
     row = rows(operator, "Segments")[3]
     row.find_elements(By.TAG_NAME, "td")[0].click()
     segment = row.get_attribute("data-segment")
