@@ -72,9 +72,10 @@ insert into answers (series, segment_id, start, duration, score, uncertainty, le
 values (?, ?, ?, ?, ?, ?, ?, ?, ?)
 on conflict (series, segment_id) do update set start = excluded.start, duration = excluded.duration, score = excluded.score,
     uncertainty = excluded.uncertainty, level = excluded.level, model = excluded.model, event = excluded.event
-    where excluded.score is not null or score is null or start <> excluded.start
+    where excluded.score is not null or score is null or abs(start - excluded.start) >= max(duration, 1)
 """
-"""A segment that was scored, and is read again too late to be scored, keeps its score."""
+"""A segment that was scored, and is read again too late to be scored, keeps its score. Another ingester's start of it may differ
+by milliseconds; one that differs by the duration is of another segment, of a packager that begins its ids again."""
 
 ENDS = """
 with since as (
