@@ -106,6 +106,8 @@ class RunningClock:
         """Whether a stamp had to be changed, or was missing."""
         self._was_changed = False
         """Whether one had to be changed: muxers repair their stamps after that alone."""
+        self._was_unstamped = False
+        """Whether the last packet had no stamps."""
         self.guesses = Guesses(are_sure=not knows_order)
         """Of the packets that were given out."""
         self._default = min(max(1, usual), longest_gap)
@@ -138,7 +140,10 @@ class RunningClock:
 
     def _stamped(self, packet: Packet, ahead: deque[Packet], at_end: bool) -> Packet:
         """The packet with its stamps on the running clock. ahead: the packets after it, with their own stamps."""
-        is_unstamped = packet.dts is None and packet.pts is None and self._last is not None
+        is_unstamped = self._last is not None and (
+            (packet.dts is None and packet.pts is None) or (self._was_unstamped and _has_stamp_of(packet, ahead))
+        )
+        self._was_unstamped = is_unstamped
         if is_unstamped:
             packet.dts = packet.pts = self._between(ahead)
         if packet.dts is None:
@@ -191,8 +196,10 @@ class RunningClock:
         """
         assert self._last is not None
         last = self._last - self._shift
-        for count, packet in enumerate(ahead, 2):
-            if packet.dts is not None:
+        following = deque(ahead)
+        for count in range(2, len(following) + 2):
+            packet = following.popleft()
+            if packet.dts is not None and not _has_stamp_of(packet, following):
                 if self._is_step(packet.dts - last):
                     return last + (packet.dts - last) // count
                 break
@@ -301,6 +308,11 @@ class RunningClock:
 
     def _most_reordered(self) -> int:
         return max(self._longest, REORDERED * self._usual())
+
+
+def _has_stamp_of(packet: Stamped, ahead: deque[Packet]) -> bool:
+    """Whether a packet has the next one's stamps: FFmpeg's parsers give a unit's also to the picture that ends in it."""
+    return bool(ahead) and packet.dts is not None and (packet.dts, packet.pts) == (ahead[0].dts, ahead[0].pts)
 
 
 def evened(times: NDArray[np.float64], guessed: Sequence[bool]) -> NDArray[np.float64]:

@@ -131,6 +131,17 @@ def test_a_stamp_that_is_given_twice_is_no_repair_where_others_are_missing() -> 
     assert times[60:] == [i * USUAL for i in range(60, 100)]
 
 
+@pytest.mark.parametrize("bidirectional", [0, 1, 2])
+def test_a_stamp_that_is_given_twice_where_others_are_missing_is_of_the_second_picture(bidirectional: int) -> None:
+    packets = part(100, 0, bidirectional)
+    for number, packet in enumerate(packets):
+        if number % 10 and number != 49:
+            packet.pts = packet.dts = None
+    packets[49].pts, packets[49].dts = packets[50].pts, packets[50].dts
+    times, _ = run(packets)
+    assert sorted(time for time in times if time is not None)[:90] == [i * USUAL for i in range(90)]
+
+
 def settled(guesses: Guesses, stamp: int | None, are_all_decoded: bool = True) -> tuple[int | None, bool]:
     frame = StampedPacket(stamp, None)
     is_guess = guesses.settle(frame, are_all_decoded)
