@@ -18,9 +18,6 @@ from streams.alerts.sound import is_known, silence_of, with_segment
 from streams.alerts.state import OpenAlert, RenditionState, Sound, Watch
 from streams.events import AlertKind, SegmentScore
 
-COVERING: tuple[AlertKind, ...] = ("black", "frozen", "no-face")
-"""Kinds of what is shown instead of a picture whose quality can be judged."""
-
 INITIAL_NOISE_SECONDS = 30.0
 """Seconds of scores that the assumed noise (`INITIAL_NOISE`) counts as."""
 
@@ -49,7 +46,7 @@ def judge(state: RenditionState, score: SegmentScore, limits: Alerts) -> tuple[R
     # The score of a black or frozen picture says nothing about its quality, nor does that of a picture without a face.
     if not black and not frozen and not _judge_face(state, watches, limits):
         state = _judge_quality(state, watches, score, limits)
-    elif any(watches.by_kind.get(kind, Watch()).open_alert is not None for kind in COVERING):
+    elif watches.is_open("black" if black else "frozen" if frozen else "no-face"):
         state = _interrupted(state, watches)
     watches.end_disabled(limits)
     if any(change.kind == "quality-drop" and change.ended_at is not None for change in watches.changes):
@@ -111,6 +108,10 @@ class _Watches:
             resolved = replace(before.open_alert, value=reading.value, baseline=reading.baseline)
             self.changes.append(Change(kind, resolved, after.ended_at))
         return after
+
+    def is_open(self, kind: AlertKind) -> bool:
+        """Whether the alert of a kind is open."""
+        return self.by_kind.get(kind, Watch()).open_alert is not None
 
     def end(self, kind: AlertKind) -> None:
         """End the open alert of a kind, if there is one, with what it last reported."""
@@ -207,7 +208,7 @@ def _judge_face(state: RenditionState, watches: _Watches, limits: Alerts) -> boo
 
 
 def _interrupted(state: RenditionState, watches: _Watches) -> RenditionState:
-    """The state while an alert says that there is no picture to judge: what its quality was before is not continued after it.
+    """The state while an alert says what hides the picture: what its quality was before is not continued after it.
 
     A programme that fades into a slate and out of it again has a bad segment at each end, which must not add up to a drop.
     """

@@ -155,6 +155,15 @@ def test_a_moment_of_bad_quality_before_a_picture_without_quality_does_not_count
     assert ("low-quality", "firing") in told_of(0, 6)
 
 
+@pytest.mark.parametrize("share", ["black", "freeze"])
+def test_a_moment_of_black_or_standing_still_does_not_end_a_bad_stretch_after_a_slate(share: str) -> None:
+    scores = shown(60, 80, FACE) + shown(30, 80, NO_FACE, 60)
+    while len(scores) < 150:
+        scores += shown(4, 35, NO_FACE, len(scores), blur=0.6)  # so bad that no face can be found: no-face goes on
+        scores += shown(1, 35, NO_FACE, len(scores), **{share: 1.0})
+    assert set(told(scores)) == {(kind, "firing") for kind in ("no-face", "quality-drop", "low-quality")}
+
+
 def test_a_drop_that_a_stray_segment_without_a_face_has_ended_is_counted_anew() -> None:
     scores = shown(200, 80, FACE) + shown(20, 45, FACE, 200) + shown(11, 45, NO_FACE, 220) + shown(50, 45, FACE, 231)
     scores[230] = scores[230].model_copy(update={"start": scores[230].start + timedelta(seconds=14)})
