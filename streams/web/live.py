@@ -309,9 +309,15 @@ def _is_good(stream: Stream, picture: Picture) -> bool | None:
     others = (known for known in stream.renditions.values() if known is not rendition)
     # Only within a bad stretch: a good picture of the moment in which another one turns bad is the one before that.
     is_bad = stream.pictures.last_bad is not None and any(
-        other.until + BEHIND_SECONDS > picture.start and not _is_fine(other.score, other) for other in others
+        other.until + BEHIND_SECONDS > picture.start and _is_bad(other) for other in others
     )
     return None if firing or is_bad else True
+
+
+def _is_bad(rendition: Rendition) -> bool:
+    """Whether a rendition's last scored segment was bad: a skipped one says nothing, and nor does a rendition without a score."""
+    score = rendition.smoothed if rendition.score is None else rendition.score
+    return score is not None and not _is_fine(score, rendition)
 
 
 def _is_fine(score: float | None, rendition: Rendition | None) -> bool:

@@ -27,8 +27,8 @@ from tests.support.web import ROOT, get
 START = BEGIN.timestamp()
 
 
-def put(live: Live, sequence: int, score: float, rendition: str, after: float = 0.0) -> None:
-    """Take a score. after: seconds by which its stream begins later."""
+def put(live: Live, sequence: int, score: float | None, rendition: str, after: float = 0.0) -> None:
+    """Take a score; None for a skipped segment. after: seconds by which its stream begins later."""
     told = make_score(sequence, score, rendition=rendition, begin=BEGIN + timedelta(seconds=after))
     live.add_score(read_score(told.to_bytes()), told.to_bytes(), told.start.timestamp() + SECONDS + 1)
 
@@ -106,6 +106,17 @@ def test_of_two_bad_renditions_one_that_recovers_ends_no_bad_stretch() -> None:
     kept = show(live, 12, 12, "240p")
     assert (shown(kept.good_before), shown(kept.first_bad)) == ("720p 0", "240p 3"), "the stretch goes on"
     assert shown(show(live, 15, 88, "240p").last_good) == "240p 15", "all are good again"
+
+
+def test_a_skipped_segment_of_another_rendition_is_neither_good_nor_bad() -> None:
+    live = Live()
+    show(live, 0, 88, "720p")
+    show(live, 3, 12, "240p")
+    put(live, 6, None, "240p")
+    assert shown(show(live, 7, 88, "720p").last_good) == "720p 0", "240p was bad, and nobody knows better"
+    put(live, 7, None, "480p")
+    put(live, 8, None, "720p")
+    assert shown(show(live, 9, 88, "240p").last_good) == "240p 9", "of the others none is known to be bad"
 
 
 def test_a_rendition_that_is_behind_does_not_take_the_last_picture_back() -> None:
