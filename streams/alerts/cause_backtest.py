@@ -116,7 +116,8 @@ def table(result: Causes) -> str:
 
 def report(result: Causes) -> dict[str, object]:
     """The result for JSON."""
-    named = [{"incident": name, "where": where} | vars(row) for (name, where), row in sorted(result.named.items())]
+    # `where` is the count of the alerts that had the place right, as in `Named`.
+    named = [{"incident": name, "place": place} | vars(row) for (name, place), row in sorted(result.named.items())]
     return {
         "right": round(result.share(), 4),
         "incidents": named,

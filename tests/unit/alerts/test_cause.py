@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from streams.alerts.cause_backtest import evaluate_causes
+from streams.alerts.cause_backtest import Causes, Named, evaluate_causes, report
 from streams.alerts.detector import open_alerts, step, tick
 from streams.alerts.moves import CLEAN, VISIBLE, moves, unlike_clean
 from streams.alerts.policy import default_limits
@@ -158,6 +158,14 @@ def test_nothing_is_added_to_the_time_until_an_alert_fires() -> None:
     together = [alert for alert in fold(ladder({"720p"}))[1] if alert.rendition == "720p"]
     assert together[0].segment_id == fold(alone)[1][0].segment_id
     assert together[0].started_at == BEGIN + timedelta(seconds=60)
+
+
+def test_the_place_of_an_incident_is_in_the_json_beside_how_often_it_was_right() -> None:
+    result = Causes(named={("packet-loss", place): Named(alerts=3, where=2) for place in ("network", "source")})
+    rows = report(result)["incidents"]
+    assert [(row["incident"], row["place"], row["where"]) for row in rows] == [  # type: ignore[attr-defined]
+        ("packet-loss", "network", 2), ("packet-loss", "source", 2)
+    ]  # fmt: skip
 
 
 @pytest.mark.slow
