@@ -31,12 +31,18 @@ def for_user(error: Exception) -> tuple[str, int] | None:
         return str(error), 1
     if isinstance(error, OSError) and error.filename:
         return f"{error.filename}: {error.strerror}", 1
-    # Neither a write to an open file nor safetensors, which has an error of its own, names the file.
-    if os.strerror(errno.ENOSPC) in str(error):
-        return f"{os.strerror(errno.ENOSPC)}: free some where this command writes, then give the same command again", 1
     if isinstance(error, ImportError):
         return _missing(error), 1
     return None
+
+
+def full_disk(error: Exception) -> tuple[str, int] | None:
+    """The same for a disk that becomes full under a command that ends; None for another error.
+
+    Neither a write to an open file nor safetensors, which has an error of its own, names the file.
+    """
+    words = os.strerror(errno.ENOSPC)
+    return (f"{words}: free some where this command writes, then give the same command again", 1) if words in str(error) else None
 
 
 def _missing(error: ImportError) -> str:

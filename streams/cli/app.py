@@ -34,7 +34,7 @@ from streams.cli import (
 )
 from streams.cli.examples import add_examples
 from streams.text import printable
-from streams.user_errors import for_user
+from streams.user_errors import for_user, full_disk
 
 PANELS = {
     "Try: on this machine, without a server": ("score", "up", "doctor", "config"),
@@ -111,7 +111,7 @@ def main() -> None:
     try:
         app()
     except Exception as error:
-        told = for_user(error)
+        told = for_user(error) or full_disk(error)
         if told is None:
             raise
         sentence, code = told
