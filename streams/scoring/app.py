@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn
@@ -177,6 +177,15 @@ class ScoreConsumer(faust_driver.Consumer):
         """Faust's loop that takes messages from the client; it would go down alone, and its worker keep the partitions."""
         with _or_the_worker_ends("messages cannot be taken from Kafka; the worker ends so that another one takes them"):
             await super()._drain_messages(fetcher)
+
+    def verify_event_path(self, now: float, tp: TP) -> None:
+        """Faust's look whether a partition stands still, which only logs.
+
+        The client's thread may be looking for the place to begin at in that moment, or have given the partition away: aiokafka
+        then has no place or no partition, and what it raises would end the worker.
+        """
+        with suppress(AssertionError, AttributeError):
+            super().verify_event_path(now, tp)
 
     async def getmany(self, timeout: float) -> AsyncIterator[tuple[TP, Any]]:  # noqa: ASYNC109 - as Faust calls it
         """Messages of all partitions, as Faust takes them from the client."""

@@ -16,6 +16,7 @@ import faust.transport.drivers.aiokafka as faust_driver
 import pytest
 from aiohttp import ClientSession
 from aiohttp.test_utils import TestClient, TestServer
+from aiokafka.consumer.subscription_state import SubscriptionState
 from aiokafka.protocol.metadata import MetadataRequest_v5
 from faust.types import TP
 from hypothesis import given
@@ -196,6 +197,22 @@ async def test_a_worker_that_cannot_take_messages_ends(tmp_path: Path, monkeypat
     consumer: Any = build(tmp_path).consumer
     with pytest.raises(SystemExit, match="messages cannot be taken"):
         await consumer._drain_messages(None)
+
+
+async def test_a_partition_whose_place_is_not_known_yet_does_not_end_the_worker(tmp_path: Path) -> None:
+    """Faust looks at each partition now and then, also while the client's thread looks for the place to begin at."""
+    at = aiokafka.TopicPartition(SEGMENTS_AT.topic, SEGMENTS_AT.partition)
+    subscriptions = SubscriptionState()
+    subscriptions.assign_from_user({at})
+    subscriptions.subscription.assignment.state_value(at).timestamp = 1  # it has been asked for messages
+    consumer: Any = build(tmp_path).consumer
+    thread: Any = consumer._thread
+    thread._consumer = SimpleNamespace(_fetcher=SimpleNamespace(_subscriptions=subscriptions))
+    thread.time_started, thread.tp_fetch_request_timeout_secs = 0.0, float("inf")
+    subscriptions.subscription.assignment.state_value(at).highwater = 1
+    with pytest.raises(AssertionError):
+        thread.verify_event_path(1.0, SEGMENTS_AT)
+    consumer.verify_event_path(1.0, SEGMENTS_AT)
 
 
 def test_a_message_that_is_not_acknowledged_holds_the_commit_up() -> None:
