@@ -21,6 +21,9 @@ if TYPE_CHECKING:  # the package of the sampler imports this module
 LEVELS = ("bad", "poor", "fair", "good", "excellent")
 """The five levels of the absolute category rating (ITU-T P.910), worst first."""
 
+LEVEL_WIDTH = 100 / len(LEVELS)
+"""Points of a level."""
+
 SPEC_FILE = "sampler.json"
 """The sampler's specification, saved beside the weights in every model directory."""
 
@@ -53,7 +56,7 @@ CHOICES = {"decoded": ("all", "references"), "searched": ("all", "crops", "apart
 
 def level_of(score: float) -> str:
     """The level of a score 0-100: each level is a fifth of the scale."""
-    return LEVELS[min(4, max(0, int(score // 20)))]
+    return LEVELS[min(4, max(0, int(score // LEVEL_WIDTH)))]
 
 
 @dataclass(frozen=True)

@@ -6,10 +6,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from scorer.spec import LEVELS
-
-LEVEL_WIDTH = 100 / len(LEVELS)
-"""Points of a level."""
+from scorer.spec import LEVEL_WIDTH, LEVELS
 
 RANK_SCALE = 8.0
 """Points. The difference of a pair's scores is divided by it before the softplus."""

@@ -17,10 +17,11 @@ from torch.nn import functional
 
 from scorer.model.adapters import AdaptedRater, is_adapter_weight, keep_norms, network_of, train_only, trained_copy
 from scorer.model.modeling import LEAST_UNCERTAINTY, SPREAD_UNIT, RaterOutput
+from scorer.spec import LEVEL_WIDTH
 from training.adapter.clips import EncodedClips, on_device
 from training.adapter.loop import Checkpoint, Curve, Order, Stage, run_stage
 from training.data.rated import REPLAY
-from training.losses import LEVEL_WIDTH, laplace_spread, level_of
+from training.losses import laplace_spread, level_of
 from training.recipe import TuneRecipe
 
 

@@ -28,20 +28,19 @@ def run_ffmpeg(*arguments: object) -> None:
 
     Raises OSError where the disk is full, and `subprocess.CalledProcessError` where it fails otherwise.
     """
-    command = [*FFMPEG, *map(str, arguments)]
-    # Encoders use threads too unless told otherwise, and the number of threads changes what some encoders write.
-    command[-1:-1] = ["-threads", "1"]
+    command = _command(arguments)
     done = subprocess.run(command, stdin=subprocess.DEVNULL, stderr=subprocess.DEVNULL, timeout=300, check=False)
     _check_end(done.returncode, command)
 
 
-def pipe_to_ffmpeg(pictures: Iterable[bytes], *arguments: object) -> None:
+def pipe_to_ffmpeg(pictures: Iterable[bytes], order: str, width: int, height: int, rate: object, *arguments: object) -> None:
     """Run ffmpeg with these arguments, the output last, and send it the pictures.
 
-    Raises as `run_ffmpeg`, and what the pictures raise.
+    pictures: uint8, width x height px in three channels, in the order `bgr24` or `rgb24`. rate: pictures a second. Raises as
+    `run_ffmpeg`, and what the pictures raise.
     """
-    command = [*FFMPEG, *map(str, arguments)]
-    command[-1:-1] = ["-threads", "1"]
+    raw = ("-f", "rawvideo", "-pix_fmt", order, "-s", f"{width}x{height}", "-r", rate, "-i", "-")
+    command = _command((*raw, *arguments))
     with subprocess.Popen(command, stdin=subprocess.PIPE, stderr=subprocess.DEVNULL) as process:
         assert process.stdin is not None
         # ffmpeg ends early where it fails; its exit status says so below.
@@ -49,6 +48,13 @@ def pipe_to_ffmpeg(pictures: Iterable[bytes], *arguments: object) -> None:
             for picture in pictures:
                 process.stdin.write(picture)
     _check_end(process.returncode, command)
+
+
+def _command(arguments: Iterable[object]) -> list[str]:
+    """ffmpeg with these arguments, the output last."""
+    *before, output = map(str, arguments)
+    # Encoders use threads too unless told otherwise, and the number of threads changes what some encoders write.
+    return [*FFMPEG, *before, "-threads", "1", output]
 
 
 def _check_end(status: int, command: list[str]) -> None:

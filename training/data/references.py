@@ -156,5 +156,4 @@ def _film_still(source: Path, out: Path, seconds: float, variant: int, rng: rand
             )
             yield frame.tobytes()
 
-    raw = ("-f", "rawvideo", "-pix_fmt", "bgr24", "-s", f"{w}x{h}", "-r", str(FPS), "-i", "-")
-    pipe_to_ffmpeg(pictures(), *raw, "-vf", f"{look.light},format=yuv420p", *LOSSLESS, out)
+    pipe_to_ffmpeg(pictures(), "bgr24", w, h, FPS, "-vf", f"{look.light},format=yuv420p", *LOSSLESS, out)

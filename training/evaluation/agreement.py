@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import optimize, stats
 
-from scorer.spec import LEVELS
+from scorer.spec import LEVEL_WIDTH, LEVELS
 from training.data.measures import is_measured, is_trusted
 
 Floats = NDArray[np.float64]
@@ -157,7 +157,7 @@ def calibration(labels: ArrayLike, scores: ArrayLike, uncertainty: ArrayLike, le
     errors = np.abs(x - y)
     certain = np.zeros(len(y), bool)
     certain[np.argsort(spread, kind="stable")[: max(1, len(y) // 5)]] = True
-    right = np.minimum(len(LEVELS) - 1, y // (100 / len(LEVELS))) == np.asarray(levels)
+    right = np.minimum(len(LEVELS) - 1, y // LEVEL_WIDTH) == np.asarray(levels)
     return {
         "level_accuracy": float(right.mean()),
         "uncertainty_vs_error": srcc(spread, errors),

@@ -180,9 +180,9 @@ def test_a_kind_of_damage_that_there_is_not_is_named_with_those_that_there_are(s
 def test_a_full_disk_is_no_fault_of_a_source(tmp_path: Path) -> None:
     source = tmp_path / "anna.mkv"
     run_ffmpeg("-f", "lavfi", "-i", "testsrc=size=64x48:rate=25:duration=1", source)
-    raw = ("-f", "rawvideo", "-pix_fmt", "bgr24", "-s", "64x48", "-i", "-")
+    pictures = [bytes(64 * 48 * 3)] * 50
     full = ("-f", "matroska", "/dev/full")  # which takes nothing, as a full disk
-    for write in (lambda: run_ffmpeg("-i", source, *full), lambda: pipe_to_ffmpeg([bytes(64 * 48 * 3)] * 50, *raw, *full)):
+    for write in (lambda: run_ffmpeg("-i", source, *full), lambda: pipe_to_ffmpeg(pictures, "bgr24", 64, 48, 25, *full)):
         with pytest.raises(OSError, match="No space left on device: '/dev/full'") as caught:
             write()
         assert caught.value.errno == errno.ENOSPC

@@ -71,11 +71,10 @@ def write(pictures: Iterator[Picture], shape: Shape, target: Path) -> None:
 
     Raises as `pipe_to_ffmpeg`.
     """
-    raw = ("-f", "rawvideo", "-pix_fmt", "bgr24", "-s", f"{shape.width}x{shape.height}", "-r", str(shape.rate), "-i", "-")
     matrix = ":out_color_matrix=bt709" if shape.is_bt709 else ""
     chain = ("-vf", f"{EXACT_FILTER}{matrix}", "-pix_fmt", "yuv420p")
     sent = (np.ascontiguousarray(picture).tobytes() for picture in pictures)
-    pipe_to_ffmpeg(sent, *raw, *chain, *NEAR_LOSSLESS, target)
+    pipe_to_ffmpeg(sent, "bgr24", shape.width, shape.height, shape.rate, *chain, *NEAR_LOSSLESS, target)
 
 
 def rewrite(source: Path, target: Path, change: Change) -> None:

@@ -91,7 +91,6 @@ def _after(plan: Plan, cast: Sequence[Material], size: Size, stage: Set) -> Shot
 def write_scene(scene: Scene, out: Path) -> None:
     """Write a scene as a lossless `.mkv`. Raises as `pipe_to_ffmpeg`."""
     part = out.with_name(f".{out.stem}.part.mkv")
-    raw = ("-f", "rawvideo", "-pix_fmt", "rgb24", "-s", f"{scene.size[0]}x{scene.size[1]}", "-r", f"{scene.fps:g}", "-i", "-")
     pictures = (scene.pixels(number).tobytes() for number in range(scene.count))
-    pipe_to_ffmpeg(pictures, *raw, "-vf", "format=yuv420p", *LOSSLESS, part)
+    pipe_to_ffmpeg(pictures, "rgb24", *scene.size, f"{scene.fps:g}", "-vf", "format=yuv420p", *LOSSLESS, part)
     part.rename(out)
