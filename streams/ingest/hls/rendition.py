@@ -14,7 +14,8 @@ from streams.ingest import metrics
 from streams.ingest.base import GIVE_UP_SECONDS, Position, SavedPosition, Services, Status, Stream
 from streams.ingest.hls.playlist import parse
 from streams.ingest.hls.schedule import LONGEST, PATIENCE, SEARCHES, SHORTEST, Outcome, longest_load, next_load, search, stay_of
-from streams.ingest.hls.tracker import Notes, is_abreast, is_behind, realign, step
+from streams.ingest.hls.servers import is_abreast, is_behind, realign
+from streams.ingest.hls.tracker import Notes, step
 from streams.ingest.hls.values import MasterPlaylist, MediaPlaylist, PlaylistError
 from streams.ingest.states import STALE_TARGETS, SourceState, State
 from streams.media.read import Answer, ReadError

@@ -14,6 +14,7 @@ from datetime import datetime, timedelta
 from streams.events import SegmentEvent, SegmentKey
 from streams.ingest.base import Clocks, Position, Stream
 from streams.ingest.hls.dating import MOST_SKEW, Dated, date_segments, passed, skew, used_up_to, with_dates
+from streams.ingest.hls.servers import is_of_other_packager, is_renumbered, realign
 from streams.ingest.hls.values import MediaPlaylist, Segment
 
 FORWARD_WINDOWS = 10
@@ -24,12 +25,6 @@ BACK_LOADS = 3
 
 OVERTAKEN_TARGETS = 2
 """Target durations by which the date of a number that was announced must have moved for a restart."""
-
-ABREAST_TARGETS = 2
-"""Target durations, or segments, by which two servers of one rendition may differ."""
-
-BEHIND_TARGETS = 3
-"""Target durations, or segments, for which a server is waited for that stands in for another one."""
 
 
 @dataclass
@@ -54,16 +49,18 @@ def step(
     own_dates = dated if 2 * len(dated) >= len(playlist.segments) else frozenset[int]()
     playlist = with_dates(playlist, position.number)
     newest = playlist.next_number - 1
-    _check(position, playlist, notes)
     # An empty list says nothing of numbers: packagers, and caches that cut, send one in mid-stream.
     empty = not playlist.segments and playlist.next_number == playlist.first
+    if is_renumbered(position, playlist) and is_of_other_packager(position, playlist, now):
+        position = realign(position, playlist, now)
+    _check(position, playlist, notes)
     if position.number is not None and not empty:
         went_back = newest < position.number or _is_of_before(position, playlist)
         if went_back and not _restarted(position, playlist):
             notes.counts["backsteps"] += 1
             return replace(position, loads_back=position.loads_back + 1), [], notes
         restarted = went_back or _jumped(position, playlist) or _overtook(position, playlist, now)
-        if (restarted or playlist.first > position.number + 1) and _is_of_other_packager(position, playlist, now):
+        if (restarted or playlist.first > position.number + 1) and is_of_other_packager(position, playlist, now):
             position = realign(position, playlist, now)
         elif restarted:
             position = _new_epoch(position, playlist, notes)
@@ -159,20 +156,6 @@ def _overtook(position: Position, playlist: MediaPlaylist, now: datetime) -> boo
     end = date_segments(Clocks(), playlist.segments, now, playlist.target)[0].dates
     set_by = (now - end).total_seconds() - (clocks.arrival - clocks.dates).total_seconds() if end is not None else moved
     return abs(set_by) < moved / 2
-
-
-def _is_of_other_packager(position: Position, playlist: MediaPlaylist, now: datetime) -> bool:
-    """Whether numbers are others because another packager of the same stream, behind the same address, has answered.
-
-    Its list, by its dates, begins before the end of the last announced segment and reaches up to it, and is longer than what an
-    encoder can have made since that was announced.
-    """
-    clocks, segments = position.clocks, playlist.segments
-    length, half = sum(segment.duration for segment in segments), timedelta(seconds=playlist.target / 2)
-    if not segments or clocks.dates is None or clocks.arrival is None or (now - clocks.arrival).total_seconds() >= length:
-        return False
-    end = date_segments(Clocks(), segments, now, playlist.target)[0].dates
-    return end is not None and end - timedelta(seconds=length) + half < clocks.dates < end + half
 
 
 def _new_epoch(position: Position, playlist: MediaPlaylist, notes: Notes) -> Position:
@@ -294,57 +277,6 @@ def _event(stream: Stream, named: str, sequence: int, dated: Dated, by_arrival: 
         rendition=stream.rendition,
         labels=stream.labels | ({"clock": "arrival"} if by_arrival and dated.by_date is not None else {}),
     )
-
-
-def realign(position: Position, playlist: MediaPlaylist, now: datetime) -> Position:
-    """The position in the playlist of another server of the same rendition.
-
-    Where its numbers are the same, nothing changes; else the dates say which of its segments were announced, and how many are
-    missing before its first. Without dates the numbers decide, as in `step`.
-    """
-    dates = position.clocks.dates
-    if position.number is None or dates is None or not playlist.segments:
-        return position
-    _, dated, _ = date_segments(Clocks(), playlist.segments, now, playlist.target)
-    middles = [
-        (item.segment.number, item.by_date + timedelta(seconds=item.segment.duration / 2))
-        for item in dated
-        if item.by_date is not None
-    ]
-    if not middles:
-        return position
-    announced = max((number for number, middle in middles if middle < dates), default=None)
-    if announced is None:
-        number, middle = middles[0]
-        announced = number - 1 - max(0, round((middle - dates).total_seconds() / playlist.target - 0.5))
-    return position if announced == position.number else replace(position, number=announced, loads_back=0, name="")
-
-
-def is_abreast(position: Position, playlist: MediaPlaylist, now: datetime) -> bool:
-    """Whether the playlist of another server is about where the position is: by its dates, or without them by its numbers."""
-    if not playlist.segments or position.number is None:
-        return False
-    end = date_segments(Clocks(), playlist.segments, now, playlist.target)[0].dates
-    if end is None or position.clocks.dates is None:
-        return abs(position.number - playlist.next_number + 1) <= ABREAST_TARGETS
-    return abs((position.clocks.dates - end).total_seconds()) <= ABREAST_TARGETS * playlist.target
-
-
-def is_behind(position: Position, playlist: MediaPlaylist, now: datetime, met: int) -> bool:
-    """Whether the playlist of another server does not have the last announced segment yet.
-
-    met: `next_number` of its first load. A server that goes on though it is far behind has other dates or numbers.
-    """
-    if position.number is None or position.ended or playlist.ended:
-        return False
-    if not playlist.segments:
-        return True
-    seconds = playlist.target * (position.number - playlist.next_number + 1)
-    end, dates = date_segments(Clocks(), playlist.segments, now, playlist.target)[0].dates, position.clocks.dates
-    if end is not None and dates is not None:
-        seconds = (dates - end).total_seconds()
-    last = position.last.duration if position.last is not None else playlist.target
-    return seconds > last / 2 and (seconds <= BEHIND_TARGETS * playlist.target or playlist.next_number == met)
 
 
 def _iv(segment: Segment) -> bytes:

@@ -17,7 +17,7 @@ def of_other(first: int, shift: int, count: int = 5, dated: Collection[int] | No
     return playlist(first + shift, count, dated=[number + shift for number in dated or [first]], since=since)
 
 
-@pytest.mark.parametrize("shift", [5000, 60, -7, -90])
+@pytest.mark.parametrize("shift", [5000, 60, 5, 4, 3, 2, 1, -1, -2, -3, -4, -7, -90])
 @pytest.mark.parametrize("all_dated", [True, False])
 def test_packagers_that_answer_in_turn_give_each_segment_once(shift: int, all_dated: bool) -> None:
     loads = []

@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from streams.events import SegmentEvent
 from streams.ingest.base import Position, Stream
 from streams.ingest.hls.playlist import parse
-from streams.ingest.hls.tracker import Notes, realign, step
+from streams.ingest.hls.servers import realign
+from streams.ingest.hls.tracker import Notes, step
 from streams.ingest.hls.values import MediaPlaylist
 
 NOW = datetime(2026, 1, 31, 12, tzinfo=UTC)
