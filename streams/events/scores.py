@@ -112,6 +112,7 @@ class SegmentScore(Event):
     byte_range: str | None = Field(default=None, description=words_of("byte_range"))
     init_byte_range: str | None = Field(default=None, description=words_of("init_byte_range"))
     key: SegmentKey | None = Field(default=None, description=words_of("key"))
+    init_key: SegmentKey | None = Field(default=None, description=words_of("init_key"))
     start: UtcTime = Field(description=words_of("start"))
     duration: float = Field(description=words_of("duration"))
     rendition: str | None = Field(default=None, description=words_of("rendition"))

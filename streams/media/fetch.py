@@ -114,6 +114,7 @@ class Fetcher:
             Range.parse(segment.byte_range),
             Range.parse(segment.init_byte_range),
             segment.key,
+            segment.init_key,
         )
 
     async def fetch(
@@ -123,16 +124,18 @@ class Fetcher:
         byte_range: Range | None = None,
         init_byte_range: Range | None = None,
         key: SegmentKey | None = None,
+        init_key: SegmentKey | None = None,
     ) -> LocalMedia:
         """The media of a segment as one local file, decrypted; the init segment, if there is one, comes first in it.
 
+        init_key: of the init segment, where it is not `key`.
         Raises `MediaError`: kind "refused" where the settings do not allow the URI, "not-found", "too-large",
         "timeout" or "unreachable"; "setup" where this worker cannot write what it fetches.
         """
         media = _Part(parse(uri), byte_range, key)
         if media.uri.scheme == "file" and init_uri is None and byte_range is None and key is None:
             return LocalMedia(self._allowed_file(media.uri), temporary=False)
-        parts = [_Part(parse(init_uri), init_byte_range, key, is_init=True), media] if init_uri else [media]
+        parts = [_Part(parse(init_uri), init_byte_range, init_key or key, is_init=True), media] if init_uri else [media]
         try:
             async with asyncio.timeout(self._limits.seconds):  # also stops a server that sends a byte now and then
                 return await self._fetch_parts(parts)

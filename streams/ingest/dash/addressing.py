@@ -11,7 +11,7 @@ from xml.etree.ElementTree import Element
 from streams.ingest.dash.notation import LARGEST, filled, range_of, whole_of
 from streams.ingest.dash.values import SECOND, Addressing, ListedSegment, Run
 from streams.ingest.hls.addresses import MOST_ADDRESSED, TOO_MUCH_ADDRESSED, urljoin_safe
-from streams.ingest.hls.playlist import LONGEST_SEGMENT
+from streams.ingest.hls.notation import LONGEST_SEGMENT
 from streams.ingest.hls.values import InitSegment, PlaylistError
 
 MOST_SERVERS = 8

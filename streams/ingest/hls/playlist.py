@@ -10,33 +10,21 @@ import re
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
-from functools import cached_property
-from urllib.parse import parse_qsl, urlsplit
+from datetime import datetime
 
-from streams.events import YEARS
 from streams.ingest.base import DEFAULT_TARGET
 from streams.ingest.hls.addresses import MOST_ADDRESSED, TOO_MUCH_ADDRESSED, urljoin_safe
+from streams.ingest.hls.notation import Attributes, date_of, iv_of, number_or_0, range_of, seconds_of, whole_of
 from streams.ingest.hls.values import InitSegment, Key, MasterPlaylist, MediaPlaylist, PlaylistError, Segment, Variant
+from streams.ingest.hls.variables import Variables
 from streams.media.ranges import Range
 from streams.text import printable
 
 MAX_SEGMENTS = 20_000
 """Segments of the largest playlist that is read: 11 hours of 2 s."""
 
-LONGEST_SEGMENT = 3600.0
-"""Seconds. A longer `EXTINF` is a mistake."""
-
 MOST_VARIANTS = 1000
 """Entries of a master playlist: names are looked for among all others."""
-
-MOST_SUBSTITUTED = 2**24
-"""Characters that all variables of a playlist may stand for: each may name two others, so 30 of them would fill the memory."""
-
-# Possessive, and only from the beginning of a name: else a long line without a = would be read again from each of its letters.
-_ATTRIBUTE = re.compile(r'(?<![A-Za-z0-9-])([A-Za-z0-9-]++)\s*+=\s*+("[^"]*+"|[^",]*+)')
-_VARIABLE = re.compile(r"\{\$([A-Za-z0-9_-]+)\}")
-_RANGE = re.compile(r"\s*(\d{1,18})\s*(?:@\s*(\d{1,18})\s*)?", re.ASCII)
 
 
 def parse(body: bytes, url: str, imported: Mapping[str, str] | None = None) -> MediaPlaylist | MasterPlaylist:
@@ -51,7 +39,7 @@ def parse(body: bytes, url: str, imported: Mapping[str, str] | None = None) -> M
         raise PlaylistError(
             f"this is no playlist: it begins with {begin!r}, not with #EXTM3U" if begin else "the answer is empty"
         )
-    reader = _Reader(url, dict(imported or {}))
+    reader = _Reader(url, Variables(url, imported or {}))
     for line in lines:
         reader.take(line)
     return reader.finish()
@@ -75,12 +63,40 @@ class _Next:
 
 
 @dataclass
+class _Keys:
+    """The keys that hold where the reader is, by their formats."""
+
+    by_format: dict[str, Key] = field(default_factory=dict)
+
+    def take(self, attributes: Attributes, url: str) -> None:
+        """A key holds until the next one of its format. Keys of several formats at once are offers: one of them is enough."""
+        method, key_format = attributes["METHOD"], attributes.get("KEYFORMAT", "identity")
+        self.by_format.pop("unreadable", None)
+        if method == "NONE":
+            self.by_format.clear()
+            return
+        uri = urljoin_safe(url, attributes["URI"]) if "URI" in attributes else None
+        iv = iv_of(attributes["IV"]) if "IV" in attributes else None
+        readable = method == "AES-128" and key_format == "identity" and uri is not None
+        self.by_format[key_format] = Key("AES-128", uri or "", iv) if readable else Key("other", uri or "")
+
+    def miss(self) -> None:
+        """A tag could not be read: what follows is encrypted, nobody knows how."""
+        self.by_format = {"unreadable": Key("other", "")}
+
+    @property
+    def present(self) -> Key | None:
+        """The key that can be used, else one that cannot, else None where nothing is encrypted."""
+        plain = self.by_format.get("identity")  # no other can be used, see `take`
+        return plain if plain is not None and plain.method == "AES-128" else next(iter(self.by_format.values()), None)
+
+
+@dataclass
 class _Reader:
     """The state of reading one playlist from its first line to its last."""
 
     url: str
-    imported: dict[str, str]
-    variables: dict[str, str] = field(default_factory=dict)
+    variables: Variables
     dropped: Counter[str] = field(default_factory=Counter)
     target: float | None = None
     first: int = 0
@@ -90,19 +106,22 @@ class _Reader:
     next: _Next = field(default_factory=_Next)
     init: InitSegment | None = None
     init_missed: bool = False
-    keys: dict[str, Key] = field(default_factory=dict)
+    keys: _Keys = field(default_factory=_Keys)
     range_ends: dict[str, int] = field(default_factory=dict)
     segments: list[Segment] = field(default_factory=list)
     variant: Variant | None = None
     variants: list[Variant] = field(default_factory=list)
     is_master: bool = False
-    substituted: int = 0
     addressed: int = 0
 
     def take(self, line: str) -> None:
         """Read one line."""
         if not line.startswith("#"):
-            self._uri(self._with_variables(line))
+            uri = urljoin_safe(self.url, self.variables.put_into(line))
+            if self.is_master:
+                self._end_variant(uri)
+            else:
+                self._end_segment(uri)
         elif line.startswith("#EXT"):
             tag, _, value = line[1:].partition(":")
             try:
@@ -111,19 +130,10 @@ class _Reader:
                 self.dropped[tag] += 1
                 self._miss(tag)
 
-    def _miss(self, tag: str) -> None:
-        """Note what cannot be used because a tag could not be read."""
-        if tag in ("EXTINF", "EXT-X-BYTERANGE"):
-            self.next.broken = True
-        elif tag == "EXT-X-MAP":
-            self.init_missed = True
-        elif tag == "EXT-X-KEY":
-            self.keys = {"unreadable": Key("other", "")}
-
     def finish(self) -> MediaPlaylist | MasterPlaylist:
         """The playlist, after its last line."""
         if self.is_master:
-            return MasterPlaylist(tuple(self.variants), self.variables, self.dropped)
+            return MasterPlaylist(tuple(self.variants), self.variables.values, self.dropped)
         longest = max((segment.duration for segment in self.segments), default=self.target or DEFAULT_TARGET)
         # Some packagers say less than their segments last; believed, the playlist would be stale before each of them.
         target = self.target if self.target is not None and round(longest) <= math.ceil(self.target) else longest
@@ -133,37 +143,46 @@ class _Reader:
         """Read a tag; raises ValueError where its value cannot be read."""
         match tag:
             case "EXTINF":
-                self.next.duration, self.next.broken = _seconds(value.partition(",")[0]), False
+                self.next.duration, self.next.broken = seconds_of(value.partition(",")[0]), False
             case "EXT-X-TARGETDURATION":
-                self.target = _seconds(value)
+                self.target = seconds_of(value)
             case "EXT-X-MEDIA-SEQUENCE":
                 # Only before the first segment: a second one would number segments twice.
                 if self.number is not None:
                     raise ValueError
-                self.first = _whole(value)
+                self.first = whole_of(value)
             case "EXT-X-DISCONTINUITY-SEQUENCE":
-                self.discontinuity = _whole(value)
+                self.discontinuity = whole_of(value)
             case "EXT-X-DISCONTINUITY":
                 self.discontinuity += 1
             case "EXT-X-PROGRAM-DATE-TIME":
-                self.next.date = _date(value)
+                self.next.date = date_of(value)
             case "EXT-X-BYTERANGE":
-                self.next.byte_range = _range(value)
+                self.next.byte_range = range_of(value)
             case "EXT-X-GAP":
                 self.next.gap = True
             case "EXT-X-ENDLIST":
                 self.ended = True
             case "EXT-X-SKIP":
-                self._pass(_whole(self._attributes(value)["SKIPPED-SEGMENTS"]))
+                self._pass(whole_of(self.variables.attributes(value)["SKIPPED-SEGMENTS"]))
             case "EXT-X-MAP":
-                self._map(self._attributes(value))
+                self.init, self.init_missed = self._init(self.variables.attributes(value)), False
             case "EXT-X-KEY":
-                self._key(self._attributes(value))
+                self.keys.take(self.variables.attributes(value), self.url)
             case "EXT-X-DEFINE":
-                self._define(self._attributes(value))
+                self.variables.define(self.variables.attributes(value))
             case "EXT-X-STREAM-INF":
                 self.is_master = True
-                self.variant = _variant(self._attributes(value))
+                self.variant = _variant(self.variables.attributes(value))
+
+    def _miss(self, tag: str) -> None:
+        """Note what cannot be used because a tag could not be read."""
+        if tag in ("EXTINF", "EXT-X-BYTERANGE"):
+            self.next.broken = True
+        elif tag == "EXT-X-MAP":
+            self.init_missed = True
+        elif tag == "EXT-X-KEY":
+            self.keys.miss()
 
     def _number(self) -> int:
         """The media sequence number of the next segment."""
@@ -175,34 +194,38 @@ class _Reader:
         if self.number - self.first > MAX_SEGMENTS:
             raise PlaylistError(f"the playlist has more than {MAX_SEGMENTS} segments")
 
-    def _uri(self, line: str) -> None:
-        uri = urljoin_safe(self.url, line)
-        if self.variant is not None:
-            if uri is None:
-                self.dropped["EXT-X-STREAM-INF"] += 1
-            else:
-                self.variants.append(replace(self.variant, uri=uri))
-                if len(self.variants) > MOST_VARIANTS:
-                    raise PlaylistError(f"the master playlist has more than {MOST_VARIANTS} entries")
-            self.variant = None
+    def _end_variant(self, uri: str | None) -> None:
+        """An entry of a master playlist ends with its address. uri: None where it is none."""
+        variant, self.variant = self.variant, None
+        if variant is None:
             return
-        if self.is_master:
+        if uri is None:
+            self.dropped["EXT-X-STREAM-INF"] += 1
             return
-        number = self._number()
+        self.variants.append(replace(variant, uri=uri))
+        if len(self.variants) > MOST_VARIANTS:
+            raise PlaylistError(f"the master playlist has more than {MOST_VARIANTS} entries")
+
+    def _end_segment(self, uri: str | None) -> None:
+        """A segment ends with its address, whether it can be used or not. uri: None where it is none."""
+        number, about = self._number(), self.next
         self._pass(1)
-        about, self.next = self.next, _Next()
-        byte_range = self._resolved(uri, about.byte_range) if uri is not None else None
-        without_place = uri is None or (about.byte_range is not None and byte_range is None)
-        if uri is None or about.duration is None or without_place or about.broken or self.init_missed:
+        self.next = _Next()
+        if uri is None:
             self.dropped["segment"] += 1
             return
-        key = self._present_key()
+        byte_range = self._resolved(uri, about.byte_range)
+        without_place = about.byte_range is not None and byte_range is None
+        if about.duration is None or without_place or about.broken or self.init_missed:
+            self.dropped["segment"] += 1
+            return
+        key = self.keys.present
+        is_clear = key is None or key.method == "AES-128"
         segment = Segment(
-            number, uri, about.duration, about.date, byte_range, self.init,
-            key=key if key is not None and key.method == "AES-128" else None,
-            discontinuity=self.discontinuity, gap=about.gap, encrypted=key is not None and key.method != "AES-128",
+            number, uri, about.duration, about.date, byte_range, self.init, key if is_clear else None,
+            self.discontinuity, about.gap, encrypted=not is_clear,
         )  # fmt: skip
-        self.addressed += len(uri) + (len(self.init.uri) if self.init else 0) + (len(key.uri) if key else 0)
+        self.addressed += sum(len(address) for address in segment.uris)
         if self.addressed > MOST_ADDRESSED:
             raise PlaylistError(TOO_MUCH_ADDRESSED)
         self.segments.append(segment)
@@ -218,131 +241,26 @@ class _Reader:
         self.range_ends[uri] = begin + length
         return Range(length, begin)
 
-    def _map(self, attributes: Mapping[str, str]) -> None:
+    def _init(self, attributes: Attributes) -> InitSegment:
+        """An init segment, with the key that holds there: those of the segments may be others."""
         uri = urljoin_safe(self.url, attributes["URI"])
         if uri is None:
             raise ValueError
         byte_range = None
         if "BYTERANGE" in attributes:
-            length, offset = _range(attributes["BYTERANGE"])
+            length, offset = range_of(attributes["BYTERANGE"])
             byte_range = Range(length, offset or 0)
-        self.init, self.init_missed = InitSegment(uri, byte_range), False
-
-    def _key(self, attributes: Mapping[str, str]) -> None:
-        """A key holds until the next one of its format. Keys of several formats at once are offers: one of them is enough."""
-        method, key_format = attributes["METHOD"], attributes.get("KEYFORMAT", "identity")
-        self.keys.pop("unreadable", None)
-        if method == "NONE":
-            self.keys.clear()
-            return
-        uri = urljoin_safe(self.url, attributes["URI"]) if "URI" in attributes else None
-        iv = _iv(attributes["IV"]) if "IV" in attributes else None
-        readable = method == "AES-128" and key_format == "identity" and uri is not None
-        self.keys[key_format] = Key("AES-128", uri or "", iv) if readable else Key("other", uri or "")
-
-    def _present_key(self) -> Key | None:
-        """The key that can be used, else one that cannot, else None where nothing is encrypted."""
-        plain = self.keys.get("identity")  # no other can be used, see `_key`
-        return plain if plain is not None and plain.method == "AES-128" else next(iter(self.keys.values()), None)
-
-    @cached_property
-    def _parameters(self) -> dict[str, str]:
-        return dict(parse_qsl(urlsplit(self.url).query, keep_blank_values=True))
-
-    def _define(self, attributes: Mapping[str, str]) -> None:
-        if "NAME" in attributes:
-            self.variables.setdefault(attributes["NAME"], attributes["VALUE"])
-        elif "IMPORT" in attributes:
-            name = attributes["IMPORT"]
-            if name not in self.imported:
-                raise PlaylistError(f"the variable {printable(name)} is imported, and the master playlist does not define it")
-            self.variables[name] = self.imported[name]
-        elif "QUERYPARAM" in attributes:
-            name = attributes["QUERYPARAM"]
-            if name not in self._parameters:
-                raise PlaylistError(f"the variable {printable(name)} is a parameter that the playlist's address does not have")
-            self.variables[name] = self._parameters[name]
-        else:
-            raise ValueError
-
-    def _attributes(self, text: str) -> dict[str, str]:
-        """An attribute list. The first of a name counts."""
-        attributes: dict[str, str] = {}
-        for name, value in _ATTRIBUTE.findall(text):
-            quoted = value.startswith('"')
-            attributes.setdefault(name.upper(), self._with_variables(value.strip('"')) if quoted else value.strip())
-        return _Attributes(attributes)
-
-    def _with_variables(self, text: str) -> str:
-        def value_of(match: re.Match[str]) -> str:
-            if match[1] not in self.variables:
-                raise PlaylistError(f"the variable {match[1][:100]} is not defined")
-            value = self.variables[match[1]]
-            self.substituted += len(value)
-            if self.substituted > MOST_SUBSTITUTED:
-                raise PlaylistError(f"the variables stand for more than {MOST_SUBSTITUTED} characters")
-            return value
-
-        return _VARIABLE.sub(value_of, text)
+        key = self.keys.present
+        return InitSegment(uri, byte_range, key if key is not None and key.method == "AES-128" else None)
 
 
-class _Attributes(dict[str, str]):
-    """Attributes of a tag; one that is missing makes the tag unreadable."""
-
-    def __missing__(self, name: str) -> str:
-        raise ValueError(name)
-
-
-def _seconds(text: str) -> float:
-    value = float(text)
-    if not (math.isfinite(value) and 0 < value <= LONGEST_SEGMENT):
-        raise ValueError
-    return value
-
-
-def _whole(text: str) -> int:
-    if not re.fullmatch(r"\d{1,20}", text.strip(), re.ASCII) or int(text) >= 2**64:
-        raise ValueError
-    return int(text)
-
-
-def _date(text: str) -> datetime:
-    date = datetime.fromisoformat(text)
-    date = date.replace(tzinfo=UTC) if date.tzinfo is None else date.astimezone(UTC)
-    if date.year not in YEARS:
-        raise ValueError
-    return date
-
-
-def _range(text: str) -> tuple[int, int | None]:
-    match = _RANGE.fullmatch(text)
-    if match is None or int(match[1]) == 0:
-        raise ValueError
-    return int(match[1]), int(match[2]) if match[2] is not None else None
-
-
-def _iv(text: str) -> bytes:
-    if not re.fullmatch(r"0[xX][0-9A-Fa-f]{1,32}", text):
-        raise ValueError
-    return int(text, 16).to_bytes(16, "big")
-
-
-def _variant(attributes: Mapping[str, str]) -> Variant:
+def _variant(attributes: Attributes) -> Variant:
     width, _, height = attributes.get("RESOLUTION", "0x0").lower().partition("x")
     return Variant(
         uri="",
-        bandwidth=int(_number(attributes.get("BANDWIDTH", ""))),
-        width=int(_number(width)),
-        height=int(_number(height)),
+        bandwidth=int(number_or_0(attributes.get("BANDWIDTH", ""))),
+        width=int(number_or_0(width)),
+        height=int(number_or_0(height)),
         codecs=attributes.get("CODECS", ""),
         frame_rate=attributes.get("FRAME-RATE", ""),
     )
-
-
-def _number(text: str) -> float:
-    """A number of a variant; 0 where it cannot be read, because the variant can be played without it."""
-    try:
-        value = float(text)
-    except ValueError:
-        return 0.0
-    return value if math.isfinite(value) and 0 <= value < 1e12 else 0.0

@@ -15,7 +15,7 @@ from streams.events import SegmentEvent, SegmentKey
 from streams.ingest.base import Clocks, Position, Stream
 from streams.ingest.hls.dating import MOST_SKEW, Dated, date_segments, passed, skew, used_up_to, with_dates
 from streams.ingest.hls.servers import is_of_other_packager, is_renumbered, realign
-from streams.ingest.hls.values import MediaPlaylist, Segment
+from streams.ingest.hls.values import Key, MediaPlaylist, Segment
 
 FORWARD_WINDOWS = 10
 """A jump ahead by more windows than this is a restart with other numbers, not a loss of so many segments."""
@@ -271,7 +271,8 @@ def _event(stream: Stream, named: str, sequence: int, dated: Dated, by_arrival: 
         byte_range=str(segment.byte_range) if segment.byte_range else None,
         init_uri=init.uri if init else None,
         init_byte_range=str(init.byte_range) if init and init.byte_range else None,
-        key=SegmentKey(method="AES-128", uri=key.uri, iv=_iv(segment).hex()) if key else None,
+        key=_key(key, segment.number),
+        init_key=_key(init.key, segment.number) if init and init.key != key else None,
         start=start,
         duration=segment.duration,
         rendition=stream.rendition,
@@ -279,10 +280,12 @@ def _event(stream: Stream, named: str, sequence: int, dated: Dated, by_arrival: 
     )
 
 
-def _iv(segment: Segment) -> bytes:
-    """The initialisation vector: without one in the playlist, the media sequence number (RFC 8216bis, 5.2)."""
-    assert segment.key is not None
-    return segment.key.iv if segment.key.iv is not None else segment.number.to_bytes(16, "big")
+def _key(key: Key | None, number: int) -> SegmentKey | None:
+    """A key as it is in events. Without a vector in the playlist, that is the media sequence number (RFC 8216bis, 5.2)."""
+    if key is None:
+        return None
+    iv = key.iv if key.iv is not None else number.to_bytes(16, "big")
+    return SegmentKey(method="AES-128", uri=key.uri, iv=iv.hex())
 
 
 def _name(segment: Segment) -> str:

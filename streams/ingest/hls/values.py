@@ -34,10 +34,16 @@ class Key:
 
 @dataclass(frozen=True)
 class InitSegment:
-    """An `EXT-X-MAP`."""
+    """An `EXT-X-MAP`. key: how it is encrypted, None where it is not, as far as the playlist says."""
 
     uri: str
     byte_range: Range | None = None
+    key: Key | None = None
+
+    @property
+    def uris(self) -> list[str]:
+        """All that a worker has to fetch for it."""
+        return [self.uri, *([self.key.uri] if self.key is not None else [])]
 
 
 @dataclass(frozen=True)
@@ -62,7 +68,7 @@ class Segment:
     def uris(self) -> list[str]:
         """All that a worker has to fetch for it."""
         init, key = self.init, self.key
-        return [self.uri, *([init.uri] if init is not None else []), *([key.uri] if key is not None else [])]
+        return [self.uri, *(init.uris if init is not None else []), *([key.uri] if key is not None else [])]
 
 
 @dataclass(frozen=True)

@@ -10,8 +10,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from streams.ingest.base import Position, Stream
 from streams.ingest.hls import playlist as reader
 from streams.ingest.hls.playlist import parse
+from streams.ingest.hls.tracker import step
 from streams.ingest.hls.values import InitSegment, MasterPlaylist, MediaPlaylist, PlaylistError
 from streams.media.ranges import Range
 
@@ -184,6 +186,18 @@ def test_keys_change_within_a_playlist_and_what_cannot_be_decrypted_is_marked() 
 
     keys = [(segment.key.uri[-2:], segment.key.iv) if segment.key else segment.encrypted for segment in playlist.segments]
     assert keys == [False, ("k1", (0xABC).to_bytes(16, "big")), False, True, True, ("k3", None), True]
+
+
+def test_an_init_segment_keeps_the_key_that_was_valid_there() -> None:
+    playlist = media(
+        '#EXT-X-KEY:METHOD=AES-128,URI="k1",IV=0x1', '#EXT-X-MAP:URI="i.mp4"', "#EXTINF:2", "a.m4s",
+        '#EXT-X-KEY:METHOD=AES-128,URI="k2",IV=0x2', "#EXTINF:2", "b.m4s", "#EXT-X-KEY:METHOD=NONE", "#EXTINF:2", "c.m4s",
+    )  # fmt: skip
+
+    events = step(Stream("news", from_start=True), Position(), playlist, datetime.now(UTC))[1]
+
+    found = [[key and (key.uri[-2:], int(key.iv, 16)) for key in (event.key, event.init_key)] for event in events]
+    assert found == [[("k1", 1), None], [("k2", 2), ("k1", 1)], [None, ("k1", 1)]]
 
 
 def test_an_unreadable_key_does_not_leave_its_segments_clear() -> None:

@@ -49,6 +49,7 @@ class Origin:
         app.router.add_get("/clear-init", lambda _: _answer(body=INIT))
         app.router.add_get("/odd-init", lambda _: _answer(body=b"x" * 32))
         app.router.add_get("/key", self.give_key)
+        app.router.add_get("/old-key", lambda _: _answer(body=KEYS["old"]))
         app.router.add_get("/encrypted/{key}/{length}", self.encrypted)
         server = TestServer(app)
         await server.start_server()
@@ -168,6 +169,22 @@ async def test_an_init_segment_is_decrypted_where_it_is_encrypted(
     data = await get(fetcher, server.make_url("/encrypted/old/99"), key=key_at(server), init_uri=str(server.make_url(path)))
 
     assert data == init + WHOLE[:99]
+
+
+async def test_an_init_segment_may_be_encrypted_by_another_key_than_the_media(
+    server: TestServer, origin: Origin, fetcher: Fetcher
+) -> None:
+    origin.key = "new"
+    event = SegmentEvent(
+        stream_id="s", segment_id="s/1", sequence=1, start="2026-01-31T12:00:00Z", duration=2,
+        uri=str(server.make_url("/encrypted/new/99")), key=key_at(server), init_uri=str(server.make_url("/encrypted-init")),
+        init_key=SegmentKey(method="AES-128", uri=str(server.make_url("/old-key")), iv=IV.hex()),
+    )  # fmt: skip
+
+    media = await fetcher.fetch_segment(event)
+
+    assert media.path.read_bytes() == INIT + WHOLE[:99]
+    media.discard()
 
 
 async def test_a_key_is_fetched_once_and_again_when_it_no_longer_fits(
