@@ -65,7 +65,13 @@ def stay_of(durations: Sequence[float]) -> float:
 
     Where key frames are irregular, or the target duration is far above the segments', the target says nothing of it: three
     segments of 1 s after one of 8 s, in a playlist of three, would come and go between two loads.
+
+    Segments under `SHORTEST` are what remains before a break, and come singly: as many again may come with the others.
     """
+    whole = [duration for duration in durations if duration >= SHORTEST]
+    usual = 2 * len(whole) - len(durations)
+    if usual > 0:
+        return usual * min(whole)
     return len(durations) * min(durations) if durations else LONGEST
 
 

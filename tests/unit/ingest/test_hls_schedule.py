@@ -40,6 +40,11 @@ def test_one_whose_segments_soon_leave_it_before_half_of_them_can_have_left() ->
     assert next_load("unchanged", 8.0, stay=stay_of([0.1])) == SHORTEST
 
 
+def test_a_short_rest_before_a_break_does_not_make_loads_frequent() -> None:
+    assert next_load("unchanged", 6.0, stay=stay_of([6.0, 6.0, 6.0, 6.0, 6.0, 0.2])) == 3.0
+    assert stay_of([6.0, 0.2, 0.2]) == 3 * 0.2
+
+
 @pytest.mark.parametrize("count", [2, 3, 6])
 def test_steady_segments_are_looked_for_as_ever(count: int) -> None:
     stay = stay_of([2.0] * count)
