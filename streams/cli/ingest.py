@@ -159,7 +159,8 @@ def _follow_addresses(
         def plan(name: str, url: str) -> Plan:
             return kind(Stream(name, labels=labels, clock=clock, from_start=start == "start"), url, renditions, once)
 
-        options = _live_options(settings, life, plan, urls, list_file, sources_of, ("URL", "[NAME=]URL"), once)
+        _check_given("URL", "[NAME=]URL", urls, list_file)
+        options = _live_options(settings, life, plan, lambda lines: sources_of(urls, lines), list_file, once)
         # Most of a load's time is spent in the loop and its sockets: uvloop's take less of it than asyncio's own.
         with _sweeping(settings):
             uvloop.run(run_live(options, parts.playlist_reader(settings)))
@@ -175,20 +176,23 @@ def _sweeping(settings: Settings) -> AbstractContextManager[None]:
     return running([sweep_agent(parts.folder_limits(settings))])
 
 
+def _check_given(what: str, written: str, given: list[str], list_file: Path | None) -> None:
+    """Raise `SettingsError` where no source is named. what: what a source is called. written: how it is written."""
+    if not given and list_file is None:
+        raise SettingsError(what, f"no source is given: name them as {written}, or a file of them with --list")
+
+
 def _live_options(
     settings: Settings,
     life: Life,
     plan: Callable[[str, str], Plan],
-    given: list[str],
+    sources_with: Callable[[list[str]], Listed],
     list_file: Path | None,
-    sources_of: Callable[[list[str], list[str]], Listed],
-    form: tuple[str, str],
     once: bool = False,
 ) -> LiveOptions:
     """What is followed: sources that are given, and those in a list, which is read again when it changes.
 
-    plan: makes the plan of a source from its name and address. sources_of: reads sources, those of the list second. form: what a
-    source is called, and how it is written.
+    plan: makes the plan of a source from its name and address. sources_with: all sources, from the list's lines.
     """
     from streams.ingest.names import SourceList
     from streams.ingest.run import LiveOptions
@@ -197,13 +201,11 @@ def _live_options(
     if list_file is not None and once:
         raise SettingsError("--once", "does not go with --list, which is followed until the process is told to stop")
     source_list = SourceList(list_file) if list_file is not None else None
-    sources = sources_of(given, (source_list.lines() or []) if source_list is not None else [])
-    if not sources and source_list is None:
-        raise SettingsError(form[0], f"no source is given: name them as {form[1]}, or a file of them with --list")
+    sources = sources_with((source_list.lines() or []) if source_list is not None else [])
 
     def read_list() -> Listed | None:
         lines = source_list.lines() if source_list is not None else None
-        return sources_of(given, lines) if lines is not None else None
+        return sources_with(lines) if lines is not None else None
 
     changed = read_list if source_list is not None else None
     return LiveOptions(connection, sources, plan, settings.host_of("ingest"), settings.ingest_port, changed, once, life.stops)
@@ -245,7 +247,9 @@ def push(
         def plan(name: str, address: str) -> PushPlan:
             return PushPlan(Stream(name, labels=labels), parse_address(address), means)
 
-        options = _live_options(settings, life, plan, addresses or [], list_file, push_sources_of, ("ADDRESS", "NAME=ADDRESS"))
+        given = addresses or []
+        _check_given("ADDRESS", "NAME=ADDRESS", given, list_file)
+        options = _live_options(settings, life, plan, lambda lines: push_sources_of(given, lines), list_file)
         prepare(means.spool, means.limits, settings.media_roots)
         with _sweeping(settings):
             asyncio.run(run_live(options, SpoolReader(means.spool)))
