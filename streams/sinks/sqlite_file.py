@@ -38,6 +38,12 @@ SAMPLE_BYTES = 8192
 MARK_SECONDS = 600
 """How often the file notes which row was the next one: a row leaves it up to so much after its time."""
 
+LEAP_SECONDS = 2 * 86400
+"""A longer time since the last mark is a leap: the file was not open so long, or the clock is ahead now."""
+
+TRUST_SECONDS = 6 * 3600
+"""So long after a leap nothing is deleted: a clock that is ahead has time to be set right."""
+
 MOVED_ROWS = 2000
 """Rows of the layout before that are moved in one transaction: some 0.1 s in which other writers wait."""
 
@@ -56,6 +62,9 @@ create index if not exists answers_by_start on answers (series, start, score, un
 create table if not exists marks (first_id integer primary key, at integer not null);
 """
 """start, duration: milliseconds. score: null for a skipped segment. at: seconds since 1970 at which row `first_id` was next."""
+
+LEAPS = "create table if not exists leaps (at integer not null)"
+"""At most one row: the time, in seconds since 1970, to which the clock last leapt. Files in this layout may lack the table."""
 
 VIEW = f"""
 create view if not exists scores as
@@ -188,13 +197,31 @@ def mark(connection: sqlite3.Connection, now: float) -> None:
         newest = connection.execute("select seq from sqlite_sequence where name = 'answers'").fetchone()
         first_id = newest[0] + 1 if newest else 1
         connection.execute("insert or replace into marks values (?, ?)", (first_id, int(now)))
+        if last is not None and now - last[0] > LEAP_SECONDS:
+            connection.execute(LEAPS)
+            connection.execute("delete from leaps")
+            connection.execute("insert into leaps values (?)", (int(now),))
+            log.warning(
+                "the clock is %.0f days after this store was last open: if it is ahead, set it right within %.0f hours, "
+                "after which scores that are too old by it are deleted", (now - last[0]) / 86400, TRUST_SECONDS / 3600,
+            )  # fmt: skip
+
+
+def _may_be_ahead(connection: sqlite3.Connection) -> bool:
+    """Whether the clock leapt a short time ago, by the newest mark."""
+    if not connection.execute("select 1 from sqlite_master where name = 'leaps'").fetchone():
+        return False
+    newest = "select at from marks order by first_id desc limit 1"
+    return bool(connection.execute(f"select 1 from leaps where ({newest}) between at and at + ?", (TRUST_SECONDS,)).fetchone())  # noqa: S608
 
 
 def prune(connection: sqlite3.Connection, before: float, limit: int) -> int:
     """Delete at most `limit` of the rows that were put in before a time, seconds since 1970, the oldest first; returns how many.
 
-    After `mark`.
+    None for some hours after a leap of the clock. After `mark`.
     """
+    if _may_be_ahead(connection):
+        return 0
     # From a mark on rows were put in for MARK_SECONDS at most; then the next mark was made. The first young mark ends what is
     # old: an old one behind it is of a clock that was behind for a while.
     first_old, end = connection.execute(ENDS, (before - MARK_SECONDS,)).fetchone()

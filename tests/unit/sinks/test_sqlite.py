@@ -20,7 +20,8 @@ from streams.history.sqlite import SqliteHistory
 from streams.sinks import sqlite as sqlite_sink
 from streams.sinks import sqlite_file
 from streams.sinks.sqlite import DAY, SqliteSink
-from streams.sinks.sqlite_file import MARK_SECONDS, TABLES, mark, prune, put, row_of, writing
+from streams.sinks.sqlite_file import MARK_SECONDS, TABLES, TRUST_SECONDS, mark, prune, put, row_of, writing
+from streams.sinks.sqlite_sweep import prune_all
 from tests.support.sinks import make_score
 
 START = datetime(2026, 1, 31, 20, 15, 4, tzinfo=UTC)
@@ -205,6 +206,13 @@ async def put_at(sink: SqliteSink, monkeypatch: pytest.MonkeyPatch, now: float, 
     await sink.flush()
 
 
+async def stay_on(sink: SqliteSink, monkeypatch: pytest.MonkeyPatch, since: float, until: float) -> None:
+    """Look at the store once a day, as a machine that is on does more often."""
+    for days in range(1, int((until - since) / DAY) + 1):
+        monkeypatch.setattr(sqlite_sink.time, "time", lambda days=days: since + days * DAY)
+        await sink.check()
+
+
 async def test_scores_are_deleted_after_their_time_a_few_with_each_flush(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     sink, start = SqliteSink(tmp_path, days=2), 1_800_000_000.0
     await put_at(sink, monkeypatch, start, *(make_score(segment_id=f"old/{i:02}", stream_id="gone") for i in range(10)))
@@ -231,8 +239,10 @@ async def test_a_clock_that_was_behind_for_a_while_deletes_no_score_before_its_t
     await put_at(sink, monkeypatch, 5.0, make_score(segment_id="b"))  # a machine that has just started, before its clock is set
     await put_at(sink, monkeypatch, start + 20 * DAY + 60, make_score(segment_id="c"))
     assert [row[0] for row in rows(sink)] == ["a", "b", "c", "old"]
+    await stay_on(sink, monkeypatch, start + 20 * DAY + 60, start + 30 * DAY + MARK_SECONDS)
     await put_at(sink, monkeypatch, start + 30 * DAY + MARK_SECONDS, make_score(segment_id="d"))
     assert [row[0] for row in rows(sink)] == ["a", "b", "c", "d"]
+    await stay_on(sink, monkeypatch, start + 30 * DAY + MARK_SECONDS, start + 51 * DAY)
     await put_at(sink, monkeypatch, start + 51 * DAY, make_score(segment_id="e"))
     assert [row[0] for row in rows(sink)] == ["d", "e"]
 
@@ -246,6 +256,33 @@ async def test_a_clock_that_was_ahead_for_a_while_keeps_scores_for_no_longer_tha
     await put_at(sink, monkeypatch, start + DAY, make_score(segment_id="c"))
     await put_at(sink, monkeypatch, start + 2 * DAY + MARK_SECONDS, make_score(segment_id="d"))
     assert [row[0] for row in rows(sink)] == ["c", "d"]
+
+
+@pytest.mark.parametrize("ahead", [20 * DAY, 40 * 365 * DAY])
+async def test_a_clock_that_is_ahead_for_hours_deletes_no_score(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, ahead: float
+) -> None:
+    sink, start = SqliteSink(tmp_path, days=10), 1_800_000_000.0
+    await put_at(sink, monkeypatch, start, make_score(segment_id="a"))
+    await put_at(sink, monkeypatch, start + 3600, make_score(segment_id="b", start=START + timedelta(days=50_000)))
+    for hours in range(6):  # the sink, and the sweep of the data folder
+        now = start + ahead + hours * 3600
+        await put_at(sink, monkeypatch, now, make_score(segment_id=f"c{hours}"))
+        assert prune_all(sink.path, now - 10 * DAY, now) == 0
+    assert "set it right within" in caplog.text
+    now = start + 8 * 3600  # it is set right
+    await put_at(sink, monkeypatch, now, make_score(segment_id="d"))
+    assert prune_all(sink.path, now - 10 * DAY, now) == 0
+    assert len(rows(sink)) == 9
+
+
+async def test_scores_of_before_a_long_pause_go_some_hours_after_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    sink, start = SqliteSink(tmp_path, days=10), 1_800_000_000.0
+    await put_at(sink, monkeypatch, start, make_score(segment_id="a"))
+    for hours, deleted in ((0, 0), (1, 0), (TRUST_SECONDS / 3600 + 1, 1)):
+        now = start + 20 * DAY + hours * 3600
+        assert prune_all(sink.path, now - 10 * DAY, now) == deleted
+    assert rows(sink) == []
 
 
 async def test_scores_are_kept_for_ever_without_a_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
