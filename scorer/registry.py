@@ -32,6 +32,9 @@ CURRENT = "current.json"
 MAX_MANIFEST_BYTES = 4 << 20
 """Of a manifest or a `current.json`: digests of `MAX_FILES` files, and what the promoter tells about the version."""
 
+REMEDY = "put it back from a back-up, or roll back and promote the model's directory again"
+"""What to do about a manifest that is damaged."""
+
 KEPT_BEFORE = 50
 """Versions that `current.json` remembers for `rollback`."""
 
@@ -54,7 +57,9 @@ class Manifest:
     def parse(cls, text: bytes, where: str) -> Self:
         """A manifest from its JSON. where: the path that errors name. Raises `ModelError` where it is no manifest."""
         try:
-            manifest = cls(**json.loads(text))
+            values = json.loads(text)
+            # Without what a later version of this program adds.
+            manifest = cls(**{name: value for name, value in values.items() if name in cls.__dataclass_fields__})
             valid = all(NAME.fullmatch(name) and isinstance(digest, str) for name, digest in manifest.files.items())
             valid = valid and MANIFEST not in manifest.files
             sized = all(type(size) is int and 0 <= size <= largest_size(name) for name, size in manifest.sizes.items())
@@ -62,7 +67,7 @@ class Manifest:
             if not all(isinstance(text, str) for text in texts) or not isinstance(manifest.about, dict):
                 raise TypeError("name, version and created must be text, about an object")
         except (ValueError, TypeError, AttributeError, RecursionError) as error:
-            raise ModelError(f"{where}: not a manifest: {error}") from error
+            raise ModelError(f"{where}: not a manifest: {error}; {REMEDY}") from error
         if not valid:
             raise ModelError(f"{where}: a file name or digest in it is not valid")
         if len(manifest.files) > MAX_FILES or not sized or sum(manifest.sizes.values()) > MAX_MODEL_BYTES:
@@ -88,14 +93,24 @@ class Registry:
         self.shown = shown or url
 
     def names(self) -> list[str]:
-        """Models that have a version."""
-        return [name for name in self._folders(self._storage.root) if NAME.fullmatch(name) and self.versions(name)]
+        """Models of which a version was uploaded, if only in part."""
+        return [name for name in self._folders(self._storage.root) if NAME.fullmatch(name) and self._version_folders(name)]
 
-    def versions(self, name: str) -> list[Manifest]:
-        """All versions of a model, oldest first."""
-        folder = f"{self._storage.root}/{_checked(name)}/versions"
-        versions = [version for version in self._folders(folder) if NAME.fullmatch(version)]
-        manifests = [manifest for version in versions if (manifest := self._manifest(name, version))]
+    def versions(self, name: str, problems: dict[str, str] | None = None) -> list[Manifest]:
+        """All versions of a model, oldest first. problems: gets the versions whose manifests cannot be read, and why; without it
+        the first of them is raised.
+        """
+        manifests = []
+        for version in self._version_folders(name):
+            try:
+                manifest = self._manifest(name, version)
+            except (ModelError, OSError) as error:
+                if problems is None:
+                    raise
+                problems[version] = str(error)
+                continue
+            if manifest is not None:
+                manifests.append(manifest)
         return sorted(manifests, key=lambda manifest: (manifest.created, manifest.version))
 
     def manifest(self, name: str, version: str) -> Manifest:
@@ -113,14 +128,19 @@ class Registry:
     def publish(self, name: str, version: str, directory: Path, about: dict[str, Any] | None = None) -> Manifest:
         """Copy the files of a model directory, without its folders and links, as a version.
 
-        A version that exists is left as it is; raises `ModelError` where its files are not the same.
+        A version that exists is left as it is; raises `ModelError` where its files are not the same. One whose manifest is
+        damaged is written again.
         """
         folder = self._folder(name, version)
         paths = {path.name: path for path in sorted(directory.iterdir()) if path.is_file() and not path.is_symlink()}
         # A directory that was fetched from another registry holds that registry's manifest, which is no file of the model.
         paths = {file: path for file, path in paths.items() if NAME.fullmatch(file) and file != MANIFEST}
         digests = {file: hashed(path) for file, path in paths.items()}
-        if published := self._manifest(name, version):
+        try:
+            published = self._manifest(name, version)
+        except ModelError:
+            published = None
+        if published is not None:
             if published.files != digests:
                 raise ModelError(
                     f"registry {self.shown}: {name}@{version} exists already with other files; versions never change"
@@ -241,6 +261,10 @@ class Registry:
     def _folder(self, name: str, version: str) -> str:
         return f"{self._storage.root}/{_checked(name)}/versions/{_checked(version)}"
 
+    def _version_folders(self, name: str) -> list[str]:
+        folder = f"{self._storage.root}/{_checked(name)}/versions"
+        return [version for version in self._folders(folder) if NAME.fullmatch(version)]
+
     def _folders(self, folder: str) -> list[str]:
         """Names of the folders in a folder, sorted."""
         entries = self._storage.entries(folder)
@@ -260,7 +284,9 @@ class Registry:
         try:
             versions = [str(version) for version in json.loads(text)["versions"]]
         except (ValueError, TypeError, KeyError, RecursionError) as error:
-            raise ModelError(f"{path}: not a list of versions: {error!r}") from error
+            raise ModelError(
+                f"{path}: not a list of versions: {error!r}; put it back from a back-up, or delete it and promote a model again"
+            ) from error
         return [_checked(version) for version in versions]
 
     def _set_history(self, name: str, versions: list[str]) -> None:

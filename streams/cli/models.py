@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from dataclasses import asdict
 from typing import Annotated
 
@@ -25,7 +26,10 @@ def models(context: typer.Context, as_json: JsonFlag = False) -> None:
 
 @app.command("ls")
 def models_ls(as_json: JsonFlag = False) -> None:
-    """List all versions in the registry; below them the models of the package, which serve where it has none."""
+    """List all versions in the registry; below them the models of the package, which serve where it has none.
+
+    The exit code is 1 where a version or what is current cannot be read.
+    """
     from scorer.find import SHIPPED, version_of
     from streams.models.publish import list_versions
 
@@ -33,12 +37,17 @@ def models_ls(as_json: JsonFlag = False) -> None:
     rows = list_versions(registry)
     if as_json:
         print(json.dumps([asdict(row) for row in rows]))
-        return
-    title = f"registry {registry.shown}" + ("" if rows else ": empty, the shipped models serve")
-    cells = [(row.name, row.version, row.created, "current" if row.current else "") for row in rows]
-    print_table(("model", "version", "promoted", ""), cells, title=title, whole=("model", "version"))
-    for name, folder in SHIPPED.items():
-        print(f"in the package: {name}, version {version_of(folder)}")
+    else:
+        title = f"registry {registry.shown}" + ("" if rows else ": empty, the shipped models serve")
+        cells = [(row.name, row.version, row.created, "current" if row.current else "") for row in rows]
+        print_table(("model", "version", "promoted", ""), cells, title=title, whole=("model", "version"))
+        for name, folder in SHIPPED.items():
+            print(f"in the package: {name}, version {version_of(folder)}")
+    damaged = [row for row in rows if row.problem]
+    for row in damaged:
+        print(f"fvq: {row.name}{'@' * bool(row.version)}{row.version}: {row.problem}", file=sys.stderr)
+    if damaged:
+        raise typer.Exit(1)
 
 
 @app.command("show")

@@ -18,21 +18,33 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class VersionRow:
-    """One version in the registry. created: when it was published, ISO 8601 UTC. current: whether it serves."""
+    """One version in the registry. created: when it was published, ISO 8601 UTC. current: whether it serves. problem: why its
+    manifest cannot be read, or which version is current; '' for none.
+    """
 
     name: str
     version: str
     created: str
     current: bool
+    problem: str = ""
 
 
 def list_versions(registry: Registry) -> list[VersionRow]:
-    """All versions of all models."""
-    return [
-        VersionRow(name, manifest.version, manifest.created, manifest.version == registry.current(name))
-        for name in registry.names()
-        for manifest in registry.versions(name)
-    ]
+    """All versions of all models; what is damaged has a problem, and hides no other."""
+    rows: list[VersionRow] = []
+    for name in registry.names():
+        problems: dict[str, str] = {}
+        current = None
+        try:
+            current = registry.current(name)
+        except (ModelError, OSError) as error:
+            rows.append(VersionRow(name, "", "", False, str(error)))
+        versions = {manifest.version: manifest.created for manifest in registry.versions(name, problems)}
+        if current is not None and current not in (*versions, *problems):
+            problems[current] = "its manifest is gone"
+        rows += [VersionRow(name, version, created, version == current) for version, created in versions.items()]
+        rows += [VersionRow(name, version, "", version == current, problem) for version, problem in problems.items()]
+    return rows
 
 
 def manifest_of(registry: Registry, model: str) -> dict[str, Any]:

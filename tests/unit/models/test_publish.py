@@ -13,7 +13,7 @@ from scorer.find import SHIPPED, version_of
 from scorer.load import LoadedModel
 from scorer.registry import Registry
 from streams.cli.app import app
-from streams.models.publish import publish
+from streams.models.publish import list_versions, publish
 from training.evaluation import gate
 
 
@@ -33,6 +33,27 @@ def test_what_is_published_is_the_directory(nano: Path, tmp_path: Path) -> None:
     assert (update.before, update.version) == (version_of(SHIPPED["nano"]), version_of(nano))
     assert update.version == registry.current("nano") != update.before
     assert version_of(registry.fetch("nano", update.version)) == update.version
+
+
+def test_what_is_damaged_in_a_registry_is_listed_beside_the_others(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    root, directory = tmp_path / "registry", tmp_path / "model"
+    directory.mkdir()
+    registry = Registry(str(root), tmp_path / "cache")
+    for name, version in (("a", "1"), ("a", "2"), ("b", "1"), ("c", "1")):
+        registry.publish(name, version, directory)
+        registry.promote(name, version)
+    (root / "a/versions/1/manifest.json").write_text('{"na')
+    (root / "b/current.json").write_text("[")
+    (root / "c/versions/1/manifest.json").unlink()
+    rows = [(row.name, row.version, row.current, row.problem != "") for row in list_versions(registry)]
+    assert rows == [
+        ("a", "2", True, False), ("a", "1", False, True),
+        ("b", "", False, True), ("b", "1", False, False), ("c", "1", True, True),
+    ]  # fmt: skip
+    monkeypatch.setenv("FVQ_REGISTRY", str(root))
+    result = CliRunner().invoke(app, ["models", "ls"])
+    assert result.exit_code == 1
+    assert all(words in result.stderr for words in ("a@1: ", "b: ", "c@1: its manifest is gone"))
 
 
 def test_what_is_judged_is_the_directory(nano: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

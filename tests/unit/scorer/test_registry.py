@@ -267,6 +267,23 @@ def test_endless_and_deep_files_of_a_registry_are_refused(remote: Registry, tmp_
         remote.current("nano")
 
 
+def test_a_damaged_manifest_hides_no_other_version_and_is_written_again(registry: Registry, tmp_path: Path) -> None:
+    for version in ("1", "2"):
+        registry.publish("nano", version, model(tmp_path / version, version))
+    registry._storage.write(f"{registry._storage.root}/nano/versions/1/manifest.json", b'{"na')
+    problems: dict[str, str] = {}
+    assert [manifest.version for manifest in registry.versions("nano", problems)] == ["2"]
+    assert registry.names() == ["nano"]
+    assert "1/manifest.json: not a manifest" in problems["1"]
+    registry.publish("nano", "1", tmp_path / "1")
+    assert (registry.fetch("nano", "1") / "model.safetensors").read_text() == "1"
+
+
+def test_what_a_later_version_adds_to_a_manifest_is_passed_over(remote: Registry) -> None:
+    change_manifest(remote, licence="CC0-1.0")
+    assert (remote.fetch("nano", "1") / "model.safetensors").is_file()
+
+
 def test_a_device_in_place_of_a_registrys_file_is_not_read(tmp_path: Path) -> None:
     registry = Registry(str(tmp_path / "registry"), tmp_path / "cache")
     (tmp_path / "registry" / "nano").mkdir(parents=True)
