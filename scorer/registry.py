@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import re
 import shutil
 from dataclasses import asdict, dataclass, field
@@ -22,6 +21,7 @@ from typing import Any, Self
 
 from scorer.errors import ModelError
 from scorer.model_files import MAX_FILES, MAX_MODEL_BYTES, check_file, largest_size
+from scorer.own_folder import OwnFolder
 from scorer.storage import BLOCK_BYTES, Storage
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
@@ -201,11 +201,8 @@ class Registry:
 
     def _download(self, manifest: Manifest, folder: str, local: Path) -> None:
         """Download a version's files, and no other. Nothing of them is left where one is too large or not as published."""
-        local.parent.mkdir(parents=True, exist_ok=True)
-        _remove_left_parts(local)
-        part = local.with_name(f".{local.name}.{os.getpid()}")
-        shutil.rmtree(part, ignore_errors=True)
-        part.mkdir()
+        own = OwnFolder(local.parent, f".{local.name}.")
+        part = own.path
         try:
             left = MAX_MODEL_BYTES
             for file in manifest.files:
@@ -215,7 +212,7 @@ class Registry:
                 shutil.rmtree(local, ignore_errors=True)
                 self._put_in_place(part, local, manifest)
         finally:
-            shutil.rmtree(part, ignore_errors=True)
+            own.delete()
 
     def _put_in_place(self, part: Path, local: Path, manifest: Manifest) -> bool:
         """Whether a version is in its place: as it was downloaded here, or by a faster process, which may read it by now."""
@@ -314,11 +311,3 @@ def hashed(*paths: Path) -> str:
             while block := file.read(BLOCK_BYTES):
                 digest.update(block)
     return digest.hexdigest()
-
-
-def _remove_left_parts(local: Path) -> None:
-    """Remove what downloads of a version left whose process was killed."""
-    for part in local.parent.glob(f".{local.name}.*"):
-        process = part.name.rpartition(".")[2]
-        if process.isdigit() and not Path(f"/proc/{process}").exists():
-            shutil.rmtree(part, ignore_errors=True)

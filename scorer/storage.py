@@ -12,6 +12,8 @@ from typing import Any
 import fsspec
 from fsspec.implementations.local import LocalFileSystem
 
+from scorer.own_folder import unique
+
 BLOCK_BYTES = 1 << 24
 """Bytes of a file that are in memory at once while it is copied."""
 
@@ -102,11 +104,15 @@ class Storage:
 
 def _write_local(target: Path, blocks: Iterable[bytes], fsync: bool) -> None:
     target.parent.mkdir(parents=True, exist_ok=True)
-    part = target.with_name(f".{target.name}.{os.getpid()}")
-    with part.open("wb") as file:
-        for block in blocks:
-            file.write(block)
-        if fsync:
-            file.flush()
-            os.fsync(file.fileno())
-    part.replace(target)
+    part = target.with_name(f".{target.name}.{unique()}")
+    try:
+        with part.open("wb") as file:
+            for block in blocks:
+                file.write(block)
+            if fsync:
+                file.flush()
+                os.fsync(file.fileno())
+        part.replace(target)
+    except BaseException:
+        part.unlink(missing_ok=True)  # on a full disk, each attempt would leave one
+        raise

@@ -15,13 +15,13 @@ from streams.topic_names import PICTURES_TOPIC, Named, prefixed
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from scorer.own_folder import OwnFolder
     from scorer.registry import Registry
     from scorer.remote.client import RemoteScorer
     from scorer.remote.replica import Limits
     from scorer.spec import ModelId
     from streams.events import ModelUpdate
     from streams.history.base import History
-    from streams.inbox import OwnInbox
     from streams.ingest.files import CutLimits
     from streams.ingest.push.source import PushMeans
     from streams.kafka.connection import Connection
@@ -307,13 +307,13 @@ def make_data_folder(settings: Settings, name: str = "") -> None:
         raise SettingsError("FVQ_DATA_DIR", f"{settings.data_dir / name} cannot be created: {error.strerror}") from error
 
 
-def own_inbox(settings: Settings) -> OwnInbox:
+def own_inbox(settings: Settings) -> OwnFolder:
     """This worker's folder for fetched segments. Raises `SettingsError` where it cannot be made."""
-    from streams.inbox import OwnInbox
+    from scorer.own_folder import OwnFolder
 
     inbox = settings.data_dir / "inbox"
     try:
-        return OwnInbox(inbox)
+        return OwnFolder(inbox)
     except OSError as error:
         raise SettingsError("FVQ_DATA_DIR", f"{inbox} cannot be written to: {error.strerror}") from error
 

@@ -18,8 +18,8 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from scorer.own_folder import FOLDER, is_used
 from streams.errors import FvqError
-from streams.inbox import FOLDER, is_used
 from streams.ingest.push.spool import sweep_all
 from streams.kafka.agent import Agent
 from streams.privacy.exports import delete_expired

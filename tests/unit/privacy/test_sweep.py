@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
+from scorer.own_folder import OwnFolder
 from scorer.sampling import probe
-from streams.inbox import OwnInbox
 from streams.ingest.files import Source, cut, note_announcements
 from streams.ingest.push.spool import SourceSpool
 from streams.privacy.exports import exports, note_export
@@ -90,7 +90,7 @@ def test_segments_of_a_killed_process_go_and_those_of_a_running_one_stay(tmp_pat
 
 
 def test_the_folder_of_a_worker_in_another_container_stays_as_long_as_it_runs(tmp_path: Path) -> None:
-    worker = OwnInbox(tmp_path / "inbox")
+    worker = OwnFolder(tmp_path / "inbox")
     # Its process number is one that this container does not have.
     elsewhere = worker.path.rename(worker.path.with_name(f"{DEAD}-01234567"))
     write(elsewhere / "segment-a", 0)
@@ -156,6 +156,7 @@ async def test_scores_go_also_where_no_new_ones_come(tmp_path: Path) -> None:
     await sink.close()
     assert clean(tmp_path, later=29 * DAY) == {}
     assert clean(tmp_path, later=31 * DAY, store_days=0) == {}, "only who knows for how long deletes scores"
+    assert clean(tmp_path, later=30 * DAY) == {}
     assert clean(tmp_path, later=31 * DAY) == {"scores": 1}
     assert count_stream(tmp_path / FILE, "channel") == 0
     assert b"channel" not in (tmp_path / FILE).read_bytes()

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 
-from scorer.storage import Storage
+from scorer.storage import Storage, _write_local
 
 
 @pytest.fixture(params=["folder", "object store"])
@@ -50,3 +51,26 @@ def test_addresses_have_a_scheme(tmp_path: Path) -> None:
     assert store.uri(f"{store.root}/file") == "memory:///bucket/file"
     with pytest.raises(ValueError, match="nowhere"):
         Storage("nowhere://x")
+
+
+def test_two_containers_write_a_file_at_once_though_they_have_one_process_number(tmp_path: Path) -> None:
+    storage, target = Storage(str(tmp_path)), tmp_path / "folder" / "file"
+
+    def blocks() -> Iterator[bytes]:
+        yield b"one "
+        storage.write(str(target), b"another")
+        yield b"whole"
+
+    _write_local(target, blocks(), fsync=False)
+    assert target.read_bytes() == b"one whole"
+    assert [path.name for path in target.parent.iterdir()] == ["file"]
+
+
+def test_a_write_that_fails_leaves_nothing(tmp_path: Path) -> None:
+    def blocks() -> Iterator[bytes]:
+        yield b"half"
+        raise OSError("No space left on device")
+
+    with pytest.raises(OSError, match="No space"):
+        _write_local(tmp_path / "file", blocks(), fsync=False)
+    assert list(tmp_path.iterdir()) == []

@@ -1,4 +1,4 @@
-"""Workers' folders of fetched segments: each has its own, and none takes another one's."""
+"""Folders of processes that share a folder: each has its own, and none takes another one's."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ from pathlib import Path
 
 import pytest
 
-from streams import inbox
-from streams.inbox import OwnInbox, is_used
+from scorer import own_folder
+from scorer.own_folder import OwnFolder, is_used
 
 KILLED = """
 import os, sys
 from pathlib import Path
-from streams.inbox import OwnInbox
+from scorer.own_folder import OwnFolder
 
-own = OwnInbox(Path(sys.argv[1]))
+own = OwnFolder(Path(sys.argv[1]))
 (own.path / "segment-a").touch()
 print(own.path, flush=True)
 os.kill(os.getpid(), 9)
@@ -25,9 +25,9 @@ os.kill(os.getpid(), 9)
 
 
 def test_workers_of_several_containers_have_one_process_number_and_keep_their_segments(tmp_path: Path) -> None:
-    first = OwnInbox(tmp_path / "inbox")
+    first = OwnFolder(tmp_path / "inbox")
     (first.path / "segment-a").touch()
-    second = OwnInbox(tmp_path / "inbox")
+    second = OwnFolder(tmp_path / "inbox")
     assert first.path != second.path
     assert (first.path / "segment-a").exists(), "the first worker is about to score it"
     second.delete()
@@ -39,7 +39,7 @@ def test_what_a_killed_worker_has_left_is_deleted_by_the_next_one(tmp_path: Path
     killed = subprocess.run([sys.executable, "-c", KILLED, str(tmp_path)], capture_output=True, text=True, check=False)
     left = Path(killed.stdout.strip())
     assert (left / "segment-a").exists()
-    OwnInbox(tmp_path)
+    OwnFolder(tmp_path)
     assert not left.exists()
 
 
@@ -47,7 +47,7 @@ def test_folders_of_the_version_before_go_by_their_number(tmp_path: Path) -> Non
     dead, running, own = (tmp_path / str(number) for number in (2**22 + 1, os.getppid(), os.getpid()))
     for folder in (dead, running, own, tmp_path / "mine"):
         folder.mkdir()
-    now = OwnInbox(tmp_path)
+    now = OwnFolder(tmp_path)
     assert set(tmp_path.iterdir()) == {running, tmp_path / "mine", now.path}
 
 
@@ -55,8 +55,8 @@ def test_without_locks_a_folder_goes_by_its_number(tmp_path: Path, monkeypatch: 
     def refuse(*_: object) -> None:
         raise OSError("no locks available")
 
-    monkeypatch.setattr(inbox.fcntl, "flock", refuse)
-    own = OwnInbox(tmp_path)
+    monkeypatch.setattr(own_folder.fcntl, "flock", refuse)
+    own = OwnFolder(tmp_path)
     assert is_used(own.path)
     (tmp_path / f"{2**22 + 1}-01234567").mkdir()
     assert not is_used(tmp_path / f"{2**22 + 1}-01234567")
