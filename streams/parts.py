@@ -307,15 +307,15 @@ def make_data_folder(settings: Settings, name: str = "") -> None:
         raise SettingsError("FVQ_DATA_DIR", f"{settings.data_dir / name} cannot be created: {error.strerror}") from error
 
 
-def own_inbox(settings: Settings) -> OwnFolder:
-    """This worker's folder for fetched segments. Raises `SettingsError` where it cannot be made."""
+def own_folder(settings: Settings, name: str) -> OwnFolder:
+    """This process's folder in the one of this name in the data folder. Raises `SettingsError` where it cannot be made."""
     from scorer.own_folder import OwnFolder
 
-    inbox = settings.data_dir / "inbox"
+    parent = settings.data_dir.absolute() / name
     try:
-        return OwnFolder(inbox)
+        return OwnFolder(parent)
     except OSError as error:
-        raise SettingsError("FVQ_DATA_DIR", f"{inbox} cannot be written to: {error.strerror}") from error
+        raise SettingsError("FVQ_DATA_DIR", f"{parent} cannot be written to: {error.strerror}") from error
 
 
 def keeping(settings: Settings) -> Keeping:

@@ -115,7 +115,7 @@ def run_worker(settings: Settings, pages: StartingPages, life: Life) -> int:
     models, followers = models_of(settings, connection)
     served = models.served
     parts.make_data_folder(settings, connection.named(FAUST_FOLDER))
-    inbox = parts.own_inbox(settings)
+    inbox = parts.own_folder(settings, "inbox")
     sink = parts.sink(settings)
     pictures = _picture_limits(settings, connection)
     pipelines: list[SegmentPipeline] = []

@@ -7,7 +7,6 @@ the scores. Worker and wall are the same commands as on a cluster, in processes 
 from __future__ import annotations
 
 import subprocess
-import tempfile
 import threading
 import time
 from collections.abc import Iterator
@@ -43,7 +42,9 @@ def run_up(settings: Settings, source: Path, *, fast: bool, segment_seconds: flo
     view = View(as_json)
     sources = find_sources(source)
     with ExitStack() as stack:
-        work = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="fvq-up-")))
+        own = parts.own_folder(settings, "up")
+        stack.callback(own.delete)
+        work = own.path
         connection = own_kafka(stack, settings)
         # First, so that it starts beside the cutting: its address is the first line, and no score waits for it.
         wall = start_wall(stack, settings, connection.servers, [work], view.note) if keep or not as_json else None

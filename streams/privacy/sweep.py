@@ -46,7 +46,7 @@ CACHES = ("rating", "wall-clips")
 class FolderLimits:
     """A data folder, and how long what is in it stays. 0 means for ever, but for the inbox.
 
-    ingest_hours: cut segments, after they were announced. inbox_hours: fetched segments that a killed process has left.
+    ingest_hours: cut segments, after they were announced. inbox_hours: segments that a killed worker or `fvq up` has left.
     clip_days: playable copies of clips. export_days: exports. store_days: scores in SQLite.
     """
 
@@ -92,6 +92,7 @@ def _stores(limits: FolderLimits, now: float) -> Iterator[tuple[str, Callable[[]
     """Each store that is kept for a limited time, and what deletes its old contents."""
     folder = limits.folder
     yield "fetched segments", lambda: _sweep_inbox(folder / "inbox", now - limits.inbox_hours * HOUR)
+    yield "segments of fvq up", lambda: _sweep_inbox(folder / "up", now - limits.inbox_hours * HOUR)
     yield "fetched segments of the wall", lambda: _old(folder / "wall-inbox", FETCHED, now - limits.inbox_hours * HOUR)
     if limits.ingest_hours:
         cut = now - limits.ingest_hours * HOUR

@@ -2,15 +2,54 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
+from streams.errors import BrokerError
 from streams.kafka.connection import Connection
 from streams.local import up
 from streams.local.run import Run
 from streams.local.view import View
+from streams.settings import Settings
+
+KILLED = """
+import os, sys
+from streams.ingest.files import cut_all
+from streams.local import up
+from streams.settings import Settings
+
+def cut_and_die(sources, folder, *_):
+    (folder / "segment.ts").touch()
+    os.kill(os.getpid(), 9)
+
+up.ffmpeg.program = up.find_sources = up.own_kafka = lambda *_: ["video"]
+up.start_wall, up.cut_all = lambda *_: None, cut_and_die
+up.own_kafka = lambda *_: type("Kafka", (), {"servers": "none:1"})
+up.run_up(Settings(), None, fast=True, segment_seconds=2, as_json=True, keep=False)
+"""
+
+
+def test_what_a_killed_run_has_cut_goes_with_the_next_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    environment = os.environ | {"FVQ_DATA_DIR": str(tmp_path), "TMPDIR": str(tmp_path / "tmp")}
+    subprocess.run([sys.executable, "-c", KILLED], env=environment, check=False, capture_output=True)
+    assert len(list(tmp_path.glob("up/*/segment.ts"))) == 1
+
+    def refuse(*_: object) -> None:
+        raise BrokerError("no broker")
+
+    monkeypatch.setenv("FVQ_DATA_DIR", str(tmp_path))
+    monkeypatch.setattr(up.ffmpeg, "program", lambda *_: "")
+    monkeypatch.setattr(up, "find_sources", lambda *_: [])
+    monkeypatch.setattr(up, "own_kafka", refuse)
+    with pytest.raises(BrokerError):
+        up.run_up(Settings(), tmp_path, fast=True, segment_seconds=2, as_json=True, keep=False)
+    assert list((tmp_path / "up").iterdir()) == []
 
 
 def test_ctrl_c_while_the_agents_read_the_last_scores_ends_the_run_with_its_summary(monkeypatch: pytest.MonkeyPatch) -> None:
