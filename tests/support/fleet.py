@@ -229,7 +229,7 @@ class FleetHistory:
 
     async def course(self, stream_id: str, rendition: str | None, start: datetime, end: datetime, points: int) -> list[Bucket]:
         channel = self._channels.get(stream_id)
-        if channel is None:
+        if channel is None or rendition not in (None, *(name or "" for name in channel.renditions)):
             return []
         length, buckets = step(start, end, points), []
         now = datetime.now(UTC)

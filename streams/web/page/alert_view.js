@@ -146,7 +146,7 @@ function facts(alert) {
     rows.push([printable(move.name), `${valueText(move.name, move.value)}, usual ${valueText(move.name, move.usual)}${move.usual > 0 ? ` (${(move.value / move.usual).toFixed(1)}×)` : ""}`]);
   }
   const labels = Object.entries(alert.labels ?? {}).map(([name, value]) => make("span", { class: "label" }, printable(`${name}:${value}`)));
-  if (labels.length) rows.push(["labels", make("span", {}, ...labels)]);
+  if (labels.length) rows.push(["labels", make("span", { class: "labels" }, ...labels)]);
   return make("dl", { class: "facts" }, ...rows.flatMap(([name, value]) => [make("dt", {}, name), make("dd", {}, value)]));
 }
 

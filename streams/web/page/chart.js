@@ -5,8 +5,9 @@ import { LOW } from "./levels.js";
 import { isLocal, tick } from "./time.js";
 
 const HEIGHT = 220;
+const MOST_LANES = 5; // rows of words over each other: more would hide the course; the lines are drawn all the same
 
-// The course of a stream. element: its place. points: [{t, mean, min, uncertainty}], t in seconds; mean null in a gap. marks: [{t, text}] vertical lines. dots: [{t, score}]. pick(t): on a click.
+// The course of a stream. element: its place. points: [{t, mean, min, uncertainty}], t in seconds; mean null in a gap. marks: [{t, text, strong}] vertical lines. dots: [{t, score}]. pick(t): on a click.
 // laid(left, width): where the plot is in its element, CSS pixels, after each drawing; what is drawn under it has the same time axis.
 export function courseChart(element, { points, from, to, marks = [], dots = [], threshold = LOW, pick, laid }) {
   const data = columns(points);
@@ -19,7 +20,7 @@ export function courseChart(element, { points, from, to, marks = [], dots = [], 
     cursor: { drag: { x: false, y: false }, points: { size: 6 } },
     tzDate: isLocal() ? undefined : (t) => uPlot.tzDate(new Date(t * 1000), "Etc/UTC"),
     scales: { x: { time: true, range: [from, to] }, y: { range: [0, 100] } },
-    axes: [{ ...axis, values: (_, times) => times.map((t) => tick(t)), space: 120 }, { ...axis, size: 50, values: (_, values) => values.map(String) }],
+    axes: [{ ...axis, size: 36, values: (_, times) => times.map((t) => tick(t)), space: 120 }, { ...axis, size: 50, values: (_, values) => values.map(String) }],
     series: [
       {},
       { label: "score", stroke: colours.stroke, width: 2, points: { show: false } },
@@ -87,18 +88,40 @@ function drawMarks(chart, marks, threshold) {
   ctx.setLineDash([2, 4]);
   const y = chart.valToPos(threshold, "y", true);
   line(ctx, chart.bbox.left, y, chart.bbox.left + width, y);
-  ctx.fillStyle = colours.text;
   ctx.font = `${11 * devicePixelRatio}px system-ui, sans-serif`;
-  for (const mark of marks) {
+  const words = marks.map((mark) => {
     const x = chart.valToPos(mark.t, "x", true);
     ctx.strokeStyle = mark.strong ? colours.accent : colours.dim;
     ctx.setLineDash(mark.strong ? [] : [6, 3]);
     line(ctx, x, top, x, top + height);
-    const left = x > chart.bbox.left + width * 0.8; // a word at the right edge goes to the left of its line
-    ctx.textAlign = left ? "right" : "left";
-    ctx.fillText(mark.text, left ? x - 4 : x + 4, top + 12 * devicePixelRatio);
-  }
+    const long = ctx.measureText(mark.text).width;
+    const from = x + 4 + long > chart.bbox.left + width ? x - 4 - long : x + 4; // a word at the right edge goes to the left of its line
+    return { text: mark.text, from, to: from + long + 8 * devicePixelRatio };
+  });
+  ctx.textAlign = "left";
+  lanesOf(words).forEach((lane, place) => {
+    if (lane >= MOST_LANES) return;
+    const { text, from, to } = words[place];
+    ctx.fillStyle = colours.page; // no line goes through a word
+    ctx.fillRect(from, top + (1 + 14 * lane) * devicePixelRatio, to - from - 8 * devicePixelRatio, 14 * devicePixelRatio);
+    ctx.fillStyle = colours.text;
+    ctx.fillText(text, from, top + (12 + 14 * lane) * devicePixelRatio);
+  });
   ctx.restore();
+}
+
+// The row, 0 at the top, of each stretch {from, to}, so that none covers another one.
+export function lanesOf(stretches) {
+  const lanes = new Array(stretches.length);
+  const ends = []; // of each row
+  const order = [...stretches.keys()].sort((one, other) => stretches[one].from - stretches[other].from);
+  for (const place of order) {
+    const { from, to } = stretches[place];
+    const free = ends.findIndex((end) => end <= from);
+    lanes[place] = free < 0 ? ends.length : free;
+    ends[lanes[place]] = to;
+  }
+  return lanes;
 }
 
 function drawDots(chart, dots) {

@@ -45,14 +45,16 @@ export function ackDialog(entries, { done, toast }) {
   const before = end === undefined ? [[OWN, "as now: each its own end"]] : end ? [[end, `as now: ${clock(end)}`]] : [];
   const until = make("select", {}, ...before.concat(ENDS).map(([value, text]) => make("option", { value }, text)));
   const error = make("p", { class: "error", role: "alert" });
+  const progress = make("p", { class: "dim" });
   const names = entries.slice(0, 6).map(({ alert }) => `${printable(alert.stream_id)}: ${words(alert.kind)}`);
   if (entries.length > names.length) names.push(`and ${entries.length - names.length} more`);
+  const cancel = button("Cancel", () => dialog.close());
   const form = make("form", { method: "dialog" },
     make("ul", {}, ...names.map((text) => make("li", {}, text))),
-    make("label", {}, "Note", note), make("label", {}, "It holds until", until), error,
+    make("label", {}, "Note", note), make("label", {}, "It holds until", until), error, progress,
     actions(make("button", { type: "submit" }, `Acknowledge ${entries.length === 1 ? "" : `all ${entries.length}`}`.trim()),
       acked.length ? button(`Take back ${acked.length === 1 ? "the acknowledgement" : `${acked.length} acknowledgements`}`, () => send(takeBack)) : null,
-      button("Cancel", () => dialog.close())));
+      cancel));
   const dialog = openDialog(entries.length === 1 ? "Acknowledge the alert" : `Acknowledge ${entries.length} alerts`, form);
   note.focus();
 
@@ -65,25 +67,33 @@ export function ackDialog(entries, { done, toast }) {
   const takeBack = ({ alert, ack }) => (ack ? call("DELETE", `/alerts/${part(alert.alert_id)}/ack`, undefined, { headers: asSeen(ack) }) : null);
 
   async function send(one) {
-    for (const element of form.elements) element.disabled = true;
+    for (const element of form.elements) element.disabled = element !== cancel;
     error.textContent = "";
     const failed = [];
+    let sent = 0;
     for (const entry of entries) {
+      if (!dialog.open) break; // closed meanwhile: the rest is not wanted
+      if (entries.length > 1) progress.textContent = `${sent} of ${entries.length} are sent.`;
       try {
         await patiently(() => one(entry));
       } catch (reason) {
         failed.push([entry, reason]);
       }
+      sent += 1;
     }
     for (const element of form.elements) element.disabled = false;
-    if (!failed.length) {
-      dialog.close();
-      toast(one === give ? `${entries.length === 1 ? "The alert is" : `${entries.length} alerts are`} acknowledged.` : "Taken back.");
-      done();
-    } else {
-      error.textContent = `${failed.length} of ${entries.length} were not sent. ${failed[0][1].message}`;
+    progress.textContent = "";
+    const problem = failed.length ? `${failed.length} of ${entries.length} were not sent. ${failed[0][1].message}` : "";
+    if (dialog.open && problem) {
+      error.textContent = problem;
       entries = failed.map(([entry]) => entry);
+      return;
     }
+    dialog.close();
+    if (problem) toast(problem);
+    else if (sent < entries.length) toast(`Stopped: ${sent} of ${entries.length} were sent.`);
+    else toast(one === give ? `${entries.length === 1 ? "The alert is" : `${entries.length} alerts are`} acknowledged.` : "Taken back.");
+    done();
   }
 
   form.addEventListener("submit", (event) => {

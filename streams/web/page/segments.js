@@ -18,15 +18,17 @@ export class Segments {
     this.kept = []; // whole events, oldest first
     this.past = null; // those around the chosen time, newest first
     this.turn = 0; // counts the readings
+    this.reading = true;
     this.active = 0;
     this.list = make("tbody", {});
     this.heading = make("span", {}, "Segments");
+    this.nothing = make("p", { class: "dim", hidden: true });
     this.toNow = make("button", { type: "button", hidden: true, onClick: toNow }, "show the latest");
     this.table = make("table", { class: "stacked", tabindex: "0", "aria-label": "Segments" },
       make("thead", {}, make("tr", {}, ...["start", "score", "rendition", "what", "model", ""].map((text) => make("th", { scope: "col" }, text || make("span", { class: "unseen" }, "actions"))))), this.list);
     this.list.addEventListener("click", (event) => this.activate([...this.list.children].indexOf(event.target.closest("tr"))));
     this.table.addEventListener("focus", () => this.activate(this.active));
-    this.element = make("div", { class: "panel" }, make("h3", {}, this.heading, " ", this.toNow), this.table);
+    this.element = make("div", { class: "panel" }, make("h3", {}, this.heading, " ", this.toNow), this.table, this.nothing);
   }
 
   close() {
@@ -56,6 +58,7 @@ export class Segments {
     const { rendition, at } = this.chosen();
     const turn = ++this.turn; // another time or rendition may be chosen before the answer
     this.past = null;
+    this.reading = true;
     setText(this.heading, at ? `Segments around ${clock(at)}` : "Segments");
     this.toNow.hidden = !at;
     const query = { limit: String(at ? 2 * AROUND : SHOWN), ...(rendition ? { rendition } : {}) };
@@ -63,6 +66,7 @@ export class Segments {
     try {
       const { items } = await read(stream(this.id, "/segments"), query, { signal: this.stop.signal });
       if (turn !== this.turn) return;
+      this.reading = false;
       if (at) this.past = items;
       else items.forEach((score) => this.take(score));
       this.draw();
@@ -72,7 +76,10 @@ export class Segments {
   }
 
   draw() {
-    const shown = this.chosen().at ? this.past ?? [] : this.kept.slice(-SHOWN).reverse();
+    const { at } = this.chosen();
+    const shown = at ? this.past ?? [] : this.kept.slice(-SHOWN).reverse();
+    this.nothing.hidden = shown.length > 0 || this.reading;
+    setText(this.nothing, at ? "No segment of that time is kept." : "No segment has come in the last hour.");
     // While someone is in the table it stands still.
     if (!this.table.contains(document.activeElement)) this.list.replaceChildren(...shown.map((score) => this.row(score)));
   }

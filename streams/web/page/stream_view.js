@@ -2,7 +2,7 @@
 import { alertPath } from "./address.js";
 import { whyOf } from "./alerts_view.js";
 import { read, stream } from "./api.js";
-import { courseChart, drawSignal, medians, withGaps } from "./chart.js";
+import { courseChart, drawSignal, lanesOf, medians, withGaps } from "./chart.js";
 import { comparePictures } from "./compare.js";
 import { clipCard } from "./clips_view.js";
 import { idText, make, printable, setText, shortened } from "./dom.js";
@@ -10,7 +10,7 @@ import { chip, stateIcon, words, writeChip } from "./levels.js";
 import { onTheme } from "./palette.js";
 import { Segments } from "./segments.js";
 import { clipsAround, readAround, stepPanel } from "./step.js";
-import { clock, iso, length, now, seconds } from "./time.js";
+import { clock, iso, length, now, readTime, seconds } from "./time.js";
 
 const SIGNALS = { blur: 1, blockiness: null, noise: null, black: 1, freeze: 1, luma: 255, contrast: null, face: 1 };
 const MEANINGS = { // docs/signals.md
@@ -28,6 +28,7 @@ const REFRESH = 15; // seconds between two readings of the course, at least: lon
 const RANGES = { "10m": [600, "10 min"], "1h": [3600, "1 h"], "6h": [21_600, "6 h"], "24h": [86_400, "24 h"] };
 const PICTURE_SECONDS = 10; // between two pictures of a stream: it may have turned bad so long before the first bad one
 const POINTS = 500; // of a course
+const BAR_HEIGHT = 14; // pixels of a row of alerts under the course
 
 export const openStream = (app) => new StreamView(app);
 
@@ -48,18 +49,18 @@ class StreamView {
   }
 
   get at() {
-    return seconds(this.app.route.query.get("at"));
+    return readTime(this.app.route.query.get("at") ?? "");
   }
 
   get rendition() {
-    return this.app.route.query.get("rendition");
+    return this.app.route.query.get("rendition") || null;
   }
 
   build() {
     this.chip = chip(null, null, "none");
     this.stateText = make("span", {});
     this.why = make("p", { class: "why", hidden: true });
-    this.labels = make("span", {});
+    this.labels = make("span", { class: "labels" });
     this.renditions = make("select", { "aria-label": "Rendition", onChange: (event) => this.chooseRendition(event.target.value || null) });
     this.ranges = make("span", { class: "switch", role: "group", "aria-label": "Time shown (t)" },
       ...Object.entries(RANGES).map(([range, [, text]]) => make("button", { type: "button", data: { range }, onClick: () => this.chooseRange(range) }, text)));
@@ -90,10 +91,19 @@ class StreamView {
 
   opened() {
     this.content.querySelector("h2").focus({ preventScroll: true });
+    this.checkTime();
     this.app.live.send({ type: "watch", id: this.id });
     this.load();
     this.readRest();
     this.draw();
+  }
+
+  // A time that nobody can read leaves the address: what is shown is now.
+  checkTime() {
+    const text = this.app.route.query.get("at");
+    if (text === null || this.at !== null) return;
+    this.app.change({ at: null });
+    this.app.toast(`The time in the link cannot be read: ${shortened(text, 40)}. You see now.`);
   }
 
   close() {
@@ -221,13 +231,15 @@ class StreamView {
     const { detail } = this;
     this.labels.replaceChildren(...Object.entries(detail.labels).map(([name, value]) => make("span", { class: "label" }, printable(`${name}:${value}`))));
     const names = detail.renditions.map((one) => one.rendition).filter(Boolean);
+    const gone = this.rendition !== null && !names.includes(this.rendition); // it may still have a past
     const options = ["", ...names].map((name) => make("option", { value: name }, name ? printable(name) : "all renditions"));
+    if (gone) options.push(make("option", { value: this.rendition }, `${shortened(this.rendition, 30)}: not there now`));
     this.renditions.replaceChildren(...options);
     this.renditions.value = this.rendition ?? "";
-    this.renditions.hidden = names.length < 2;
+    this.renditions.hidden = names.length < 2 && !gone;
     for (const score of detail.last) this.segments.take(score);
     // One rendition's: what is usual for one is not for another.
-    this.measured = detail.renditions.find((one) => (one.rendition ?? null) === (this.rendition ?? detail.rendition)) ?? detail.renditions[0];
+    this.measured = detail.renditions.find((one) => (one.rendition ?? null) === (this.rendition ?? detail.rendition));
     setText(this.signalsHeading, `Signals of the last segments${this.measured?.rendition ? ` of ${printable(this.measured.rendition)}` : ""}, dotted: usual`);
     this.segments.draw();
     this.drawSignals();
@@ -236,7 +248,7 @@ class StreamView {
   drawCourse() {
     if (!this.points) return;
     if (!this.points.some((point) => point.mean !== null)) {
-      this.noCourse(`No scores of this stream ${this.shown().isPast ? `around ${clock(this.at)}` : `in the last ${RANGES[this.range][1]}`}.`);
+      this.noCourse(`No scores of ${this.rendition ? `its rendition ${shortened(this.rendition, 40)}` : "this stream"} ${this.shown().isPast ? `around ${clock(this.at)}` : `in the last ${RANGES[this.range][1]}`}.`);
       return;
     }
     this.courseNotice.hidden = true;
@@ -246,7 +258,8 @@ class StreamView {
       ...this.alerts.filter(({ ack }) => ack?.note).map(({ ack }) => ({ t: seconds(ack.at), text: `${printable(ack.by)}: ${shortened(ack.note, 30)}`, strong: false })),
     ].filter(({ t }) => t > this.from && t < this.to);
     if (this.at) marks.push({ t: this.at, text: clock(this.at), strong: true });
-    const dots = this.segments.kept.filter((score) => score.tier === "deep").map((score) => ({ t: seconds(score.start), score: score.score }));
+    const dots = this.segments.kept.filter((score) => score.tier === "deep").map((score) => ({ t: seconds(score.start), score: score.score }))
+      .filter(({ t }) => t > this.from && t < this.to);
     this.course = courseChart(this.chart, { points: this.points, from: this.from, to: this.to, marks, dots, pick: (t) => this.pick(t), laid: (left, width) => this.layBars(left, width) });
     this.drawBars();
   }
@@ -268,25 +281,33 @@ class StreamView {
   drawBars() {
     const span = this.to - this.from;
     const inRange = this.alerts.filter(({ alert }) => seconds(alert.started_at) < this.to && (seconds(alert.ended_at) ?? this.to) > this.from);
-    this.bars.replaceChildren(...inRange.map(({ alert }) => {
-      const [start, end] = [seconds(alert.started_at), seconds(alert.ended_at) ?? this.to];
+    const least = span / 200; // a bar of a moment has a width too
+    const stretches = inRange.map(({ alert }) => {
+      const from = Math.max(this.from, seconds(alert.started_at));
+      return { from, to: Math.max(from + least, Math.min(this.to, seconds(alert.ended_at) ?? this.to)) };
+    });
+    const lanes = lanesOf(stretches);
+    this.bars.style.height = `${(Math.max(0, ...lanes) + 1) * BAR_HEIGHT}px`;
+    this.bars.replaceChildren(...inRange.map(({ alert }, place) => {
+      const { from, to } = stretches[place];
       const text = `${words(alert.kind)} since ${clock(alert.started_at)}`;
       const bar = make("a", { class: "alert-bar", href: alertPath(alert.alert_id), title: text, "aria-label": text, data: alert.state === "firing" ? { open: "" } : {} });
-      const left = Math.max(0, (start - this.from) / span);
-      bar.style.left = `${left * 100}%`;
-      bar.style.width = `${Math.max(0, Math.min(1, (end - this.from) / span) - left) * 100}%`;
+      bar.style.left = `${((from - this.from) / span) * 100}%`;
+      bar.style.width = `${((to - from) / span) * 100}%`;
+      bar.style.top = `${lanes[place] * BAR_HEIGHT + 1}px`;
       return bar;
     }));
   }
 
   drawSignals() {
     const scores = this.measured ? this.segments.scored(this.measured.rendition, 60) : [];
+    const width = parseFloat(getComputedStyle(this.signals).gridTemplateColumns) || SIGNAL_SIZE.width; // of a column
     const figures = Object.entries(SIGNALS).map(([name, most]) => {
       const values = scores.map((score) => (name === "face" ? score.faces?.area : score.signals?.[name]) ?? null);
       const usual = this.measured?.signals[name]?.usual ?? null;
       const last = values.at(-1) ?? this.measured?.signals[name]?.value ?? null;
       const canvas = make("canvas", { role: "img", "aria-label": `${name}: ${valueText(name, last)}, usual ${valueText(name, usual)}` });
-      drawSignal(canvas, values, usual, { ...SIGNAL_SIZE, most });
+      drawSignal(canvas, values, usual, { ...SIGNAL_SIZE, width, most });
       return make("figure", {}, make("figcaption", {}, make("b", { title: MEANINGS[name] }, name), make("span", {}, `${valueText(name, last)} `, make("span", { class: "dim" }, `usual ${valueText(name, usual)}`))), canvas);
     });
     this.signals.replaceChildren(...figures);
@@ -294,9 +315,8 @@ class StreamView {
 
   async readPictures() {
     const turn = ++this.turn; // another time may be chosen before the answer
-    const at = this.app.route.query.get("at");
     try {
-      const pair = await read(stream(this.id, "/compare"), at ? { at } : null, { signal: this.stop.signal });
+      const pair = await read(stream(this.id, "/compare"), this.at ? { at: iso(this.at) } : null, { signal: this.stop.signal });
       if (turn !== this.turn) return;
       this.pictures.replaceChildren(comparePictures(pair));
       this.readBoth(this.at ?? seconds(pair.bad?.start), turn);

@@ -25,6 +25,17 @@ export function seconds(time) {
   return Number.isFinite(parsed) ? parsed : null;
 }
 
+// The time that an address names, seconds since 1970, as the API takes it: ISO 8601, UTC without an offset, or seconds or milliseconds since
+// then, in the years 1970 to 2199. Null where it cannot be read.
+export function readTime(text) {
+  const number = /^\d{9,}(\.\d*)?$/.test(text) ? Number(text) : NaN;
+  const written = /^\d{4}-\d\d-\d\d/.test(text) ? Date.parse(/T[\d:.]*$/.test(text) ? `${text}Z` : text) / 1000 : NaN;
+  const at = Number.isFinite(number) ? number / (number > 2e10 ? 1000 : 1) : written;
+  return at >= 0 && at < LATEST ? at : null;
+}
+
+const LATEST = Date.UTC(2200, 0) / 1000;
+
 // Seconds since 1970 as ISO 8601 with milliseconds, as the API takes it.
 export const iso = (at) => new Date(Math.round(at * 1000)).toISOString();
 

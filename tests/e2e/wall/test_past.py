@@ -5,7 +5,9 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 from urllib.parse import parse_qs, quote, urlsplit
 
+import pytest
 from selenium.webdriver.common.by import By
+from selenium.webdriver.support.ui import Select
 
 from tests.support.operator import Operator
 
@@ -46,3 +48,54 @@ def test_a_longer_range_that_has_the_chosen_time_ends_now(operator: Operator) ->
 def test_where_no_scores_are_left_of_that_time_the_page_says_so(operator: Operator) -> None:
     operator.opens("/streams/studio-20?at=2020-01-01T00:00:00Z")
     operator.sees(lambda: "No scores of this stream around 2020-01-01 00:00:00Z." in operator.text())
+
+
+def test_a_time_that_cannot_be_read_is_named_and_now_is_shown(operator: Operator) -> None:
+    operator.opens("/streams/studio-20?at=nonsense")
+    operator.sees(lambda: operator.was_told("The time in the link cannot be read: nonsense."))
+    assert operator.path() == "/streams/studio-20"
+    operator.sees(lambda: "first bad" in operator.text())
+    assert "could not be read" not in operator.text()
+    operator.has_no_complaint()
+
+
+@pytest.mark.parametrize(
+    ("text", "time"),
+    [
+        ("1790000000", "2026-09-21T14:13:20.000Z"),
+        ("1790000000000", "2026-09-21T14:13:20.000Z"),
+        ("2026-09-21T14:13:20", "2026-09-21T14:13:20.000Z"),
+        ("2026-09-21T19:43:20+05:30", "2026-09-21T14:13:20.000Z"),
+        ("2026-13-45T00:00:00Z", None),
+        ("9999-01-01T00:00:00Z", None),
+        ("tomorrow 5", None),
+    ],
+)
+def test_the_time_of_an_address_is_read_as_the_api_does(operator: Operator, text: str, time: str | None) -> None:
+    operator.opens()
+    script = """
+    const [text, done] = arguments;
+    import("/time.js").then(({ readTime, iso }) => done(readTime(text) === null ? null : iso(readTime(text))));
+    """
+    assert operator.browser.execute_async_script(script, text) == time
+
+
+def test_a_rendition_that_is_not_there_is_said_to_be_gone_and_can_be_left(operator: Operator) -> None:
+    operator.opens("/streams/studio-20?rendition=9000p")
+    operator.sees(lambda: "No scores of its rendition 9000p in the last 1 h." in operator.text())
+    operator.sees(lambda: "No segment has come in the last hour." in operator.text())
+    choice = Select(operator.browser.find_element(By.CSS_SELECTOR, ".title select"))
+    assert choice.first_selected_option.text == "9000p: not there now"
+    choice.select_by_visible_text("all renditions")
+    operator.sees(lambda: operator.browser.find_elements(By.CSS_SELECTOR, ".chart canvas"))
+    operator.sees(lambda: "9000p" not in operator.text())
+
+
+def test_what_is_at_the_same_time_is_below_each_other(operator: Operator) -> None:
+    operator.opens()
+    script = """
+    const [stretches, done] = arguments;
+    import("/chart.js").then(({ lanesOf }) => done(lanesOf(stretches.map(([from, to]) => ({ from, to })))));
+    """
+    lanes = operator.browser.execute_async_script(script, [[5, 9], [0, 6], [6, 7], [5, 8], [9, 10]])
+    assert lanes == [1, 0, 0, 2, 0]

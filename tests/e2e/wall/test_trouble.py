@@ -160,6 +160,22 @@ def test_more_alerts_than_the_server_takes_at_once_are_acknowledged_in_time(oper
     operator.asks("DELETE", f"{path}/ack")
 
 
+def test_many_acknowledgements_say_how_far_they_are_and_can_be_stopped(operator: Operator) -> None:
+    operator.opens("/alerts?q=creator")
+    operator.sees(lambda: len(operator.browser.find_elements(By.CSS_SELECTOR, "tr[data-id]")) > 3)
+    for box in operator.browser.find_elements(By.CSS_SELECTOR, "tr[data-id]:not([data-alert=acked]) input")[:3]:
+        box.click()
+    operator.press("a")
+    operator.sees(lambda: "Acknowledge all 3" in operator.dialog())
+    operator.browser.execute_script(DELAYED + "hold('/ack', {});")
+    operator.browser.find_element(By.CSS_SELECTOR, "dialog button[type=submit]").click()
+    operator.sees(lambda: "0 of 3 are sent." in operator.dialog())
+    operator.sees(lambda: operator.browser.execute_script("return held()"))
+    operator.browser.find_element(By.XPATH, "//dialog//button[text()='Cancel']").click()
+    operator.browser.execute_script("stopHolding(); letGo()")
+    operator.sees(lambda: operator.was_told("Stopped: 1 of 3 were sent."))
+
+
 def test_an_acknowledgement_that_has_ended_is_not_offered_to_be_changed(operator: Operator) -> None:
     path = operator.real_path("ALERT")
     now = datetime.fromisoformat(operator.asks("GET", "/alerts?limit=1")["at"])
