@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Collection, Iterator, Mapping
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack, closing, suppress
 from typing import Any, Self
 
 from streams.alerts.state import StreamState, from_json
@@ -128,15 +128,11 @@ def check_alert_topics(connection: Connection) -> None:
     """Raise `BrokerError` where a topic is missing, or has another number of partitions than the scores topic."""
     scores = connection.named(SCORES_TOPIC)
     names = [scores, connection.named(ALERTS_TOPIC), connection.named(ALERT_STATE_TOPIC)]
-    admin = open_admin(connection)
-    try:
+    with closing(open_admin(connection)) as admin:
         topics = looked_up(admin, names)
-        missing = [name for name in names if name not in topics]
-        if missing:
-            raise BrokerError(f"topic {missing[0]} is missing: run `fvq topics create`, or set FVQ_ALERTS=false")
-        counts = {name: len(topic["partitions"]) for name, topic in topics.items()}
-    finally:
-        admin.close()
+    if missing := [name for name in names if name not in topics]:
+        raise BrokerError(f"topic {missing[0]} is missing: run `fvq topics create`, or set FVQ_ALERTS=false")
+    counts = {name: len(topic["partitions"]) for name, topic in topics.items()}
     for name in names[1:]:
         if counts[name] != counts[scores]:
             raise BrokerError(

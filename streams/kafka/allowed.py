@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from typing import Any
 
@@ -43,13 +44,9 @@ class Allowed:
 
 def look(connection: Connection, rights: Sequence[Right]) -> Allowed:
     """Ask Kafka which of these rights the connection's user lacks. Raises `BrokerError` where it does not answer."""
-    admin: Any = open_admin(connection)
-    try:
-        with broker_errors("Kafka does not say what the user may do"):
-            topics = _topics(admin, [right for right in rights if right.resource == "topic"])
-            groups = _groups(admin, [right for right in rights if right.resource == "group"])
-    finally:
-        admin.close()
+    with closing(open_admin(connection)) as admin, broker_errors("Kafka does not say what the user may do"):
+        topics = _topics(admin, [right for right in rights if right.resource == "topic"])
+        groups = _groups(admin, [right for right in rights if right.resource == "group"])
     return Allowed(topics.missing + groups.missing, topics.absent, topics.untold + groups.untold)
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import closing
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -148,14 +149,12 @@ def _committed(connection: Connection, group: str, topic: str, partitions: list[
 
 def _delete(connection: Connection, topic: str, beginnings: Mapping[TopicPartition, int]) -> str:
     """Move the partitions' beginnings; returns why that failed, '' where it did not."""
-    admin = open_admin(connection)
-    try:
-        with broker_errors(f"Kafka does not delete the beginning of {topic}", "Delete", topic, connection.who):
-            admin.delete_records(dict(beginnings))
-    except BrokerError as error:
-        return str(error)
-    finally:
-        admin.close()
+    with closing(open_admin(connection)) as admin:
+        try:
+            with broker_errors(f"Kafka does not delete the beginning of {topic}", "Delete", topic, connection.who):
+                admin.delete_records(dict(beginnings))
+        except BrokerError as error:
+            return str(error)
     return ""
 
 

@@ -7,6 +7,7 @@ error, of a topic whose settings the user may not see. Asked for by its name, a 
 from __future__ import annotations
 
 from collections.abc import Collection
+from contextlib import closing
 from typing import Any
 
 from streams.errors import BrokerError
@@ -44,12 +45,10 @@ def lacks(topic: dict[str, Any], operation: Operation) -> bool:
 
 def no_topic(connection: Connection, name: str) -> BrokerError:
     """Why a reader does not see a topic: it is missing, the user may not, or Kafka does not answer."""
-    admin: Any = open_admin(connection)
-    try:
-        with broker_errors(f"topic {name} cannot be looked up"):
-            looked_up(admin, [name], "Read")
-    except BrokerError as error:
-        return error
-    finally:
-        admin.close()
+    with closing(open_admin(connection)) as admin:
+        try:
+            with broker_errors(f"topic {name} cannot be looked up"):
+                looked_up(admin, [name], "Read")
+        except BrokerError as error:
+            return error
     return BrokerError(f"topic {name} is missing: run `fvq topics create`")

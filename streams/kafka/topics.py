@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any
 
 from kafka.admin import ConfigResource, ConfigResourceType
-from kafka.errors import KafkaError, TopicAlreadyExistsError
+from kafka.errors import TopicAlreadyExistsError
 
-from streams.errors import BrokerError
 from streams.events import (
     ALERT_ACKS_TOPIC,
     ALERT_STATE_TOPIC,
@@ -21,10 +20,9 @@ from streams.events import (
     SEGMENTS_TOPIC,
     TRAINING_TOPIC,
 )
-from streams.kafka.clients import open_admin
+from streams.kafka.clients import broker_errors, open_admin
 from streams.kafka.connection import Connection
 from streams.kafka.topic_looks import looked_up
-from streams.refusals import words
 from streams.text import counted
 from streams.topic_names import PER_STREAM
 
@@ -115,22 +113,15 @@ def topic_settings(connection: Connection, name: str) -> dict[str, str]:
 
 def create_topics(connection: Connection, partitions: int, replication: int, retention_hours: int = RETENTION_HOURS) -> list[str]:
     """Create the topics that are missing, and leave the others as they are; returns the new names. Raises `BrokerError`."""
-    created, name = [], ""
-    admin = open_admin(connection)
-    try:
+    created = []
+    with closing(open_admin(connection)) as admin:
         for name, plan in _wanted(connection, partitions, retention_hours).items():
             config = plan.config | in_sync(replication)
             topic = {"num_partitions": plan.partitions, "replication_factor": replication, "configs": config}
-            try:
+            refusal = broker_errors(f"Kafka at {connection.servers} created no topic {name}", "Create", name, connection.who)
+            with refusal, suppress(TopicAlreadyExistsError):
                 admin.create_topics({name: topic})
                 created.append(name)
-            except TopicAlreadyExistsError:
-                continue
-    except KafkaError as error:
-        reason = words(error, "Create", name, connection.who)
-        raise BrokerError(f"Kafka at {connection.servers} created no topic {name}: {reason}") from error
-    finally:
-        admin.close()
     return created
 
 
@@ -235,14 +226,9 @@ def _same(actual: str, wanted: str) -> bool:
 @contextmanager
 def _asking(connection: Connection) -> Iterator[Any]:
     """An admin client; what it raises becomes a `BrokerError`."""
-    admin = open_admin(connection)
-    try:
+    refusal = broker_errors(f"Kafka at {connection.servers} did not answer", "AlterConfigs", who=connection.who)
+    with closing(open_admin(connection)) as admin, refusal:
         yield admin
-    except KafkaError as error:
-        reason = words(error, "AlterConfigs", who=connection.who)
-        raise BrokerError(f"Kafka at {connection.servers} did not answer: {reason}") from error
-    finally:
-        admin.close()
 
 
 def _present(admin: Any, wanted: Collection[str]) -> dict[str, _Topic]:
