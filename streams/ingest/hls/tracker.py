@@ -23,6 +23,10 @@ FORWARD_WINDOWS = 10
 BACK_LOADS = 3
 """Loads in a row whose numbers went back, from which a source without dates is taken to have restarted."""
 
+OLD_COPY_LOADS = 60
+"""The same for a source whose dates went back by as much as its numbers, as in an old copy; or where both follow a clock that was
+set back."""
+
 OVERTAKEN_TARGETS = 2
 """Target durations by which the date of a number that was announced must have moved for a restart."""
 
@@ -105,8 +109,19 @@ def _restarted(position: Position, playlist: MediaPlaylist) -> bool:
     is_far = position.number - (playlist.next_number - 1) > playlist.next_number - playlist.first
     if date is not None and position.clocks.last_date is not None:
         # An encoder that lost its clock, too, restarts with old dates; an edge that lags is not a window behind for long.
+        stays = stays and not (_is_old_copy(position, playlist) and position.loads_back + 1 < OLD_COPY_LOADS)
         return _is_newer(position, playlist) or (stays and is_far)
     return stays or is_far
+
+
+def _is_old_copy(position: Position, playlist: MediaPlaylist) -> bool:
+    """Whether the dates of a playlist whose numbers went back did so by as much, up to a segment and 2 % of rounded durations."""
+    last, dates = playlist.segments[-1], position.clocks.dates
+    if last.date is None or dates is None or position.number is None:
+        return False
+    usual = sum(segment.duration for segment in playlist.segments) / len(playlist.segments)
+    behind = (dates - last.date).total_seconds() - last.duration
+    return abs(behind - usual * (position.number - last.number)) <= usual + 0.02 * abs(behind)
 
 
 def _is_newer(position: Position, playlist: MediaPlaylist) -> bool:

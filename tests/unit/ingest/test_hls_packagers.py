@@ -46,3 +46,21 @@ def test_an_encoder_that_restarts_with_its_clock_a_little_back_has_only_new_segm
 
     assert numbers(announced)[3:] == [[], [], [0, 1, 2]]
     assert restarts == 1
+
+
+@pytest.mark.parametrize("all_dated", [True, False])
+def test_an_edge_that_is_far_behind_is_no_restart_however_often_it_answers(all_dated: bool) -> None:
+    loads = [
+        playlist(first, dated=range(first, first + 5) if all_dated else None) for first in (100, *[80] * 10, *range(81, 91), 101)
+    ]
+
+    announced, restarts = followed(loads)
+
+    assert (numbers(announced), restarts) == ([[104], *[[]] * 20, [105]], 0)
+
+
+def test_numbers_and_dates_that_follow_a_clock_which_was_set_back_are_followed_at_last() -> None:
+    announced, restarts = followed([playlist(100), *(playlist(first) for first in range(20, 90))])
+
+    assert restarts == 1
+    assert numbers(announced)[-1] == [93]
