@@ -205,7 +205,10 @@ class Rendition:
         return notes
 
     def _without_refused(self, playlist: MediaPlaylist, number: int | None) -> MediaPlaylist:
-        """The playlist without new segments that no worker may fetch. Raises `PlaylistError` where it has no others."""
+        """The playlist without new segments that no worker may fetch. Raises `PlaylistError` where it has no others, or none at
+        all that can be read."""
+        if not playlist.segments and playlist.dropped.get("segment"):
+            raise PlaylistError("none of its segments has an address by http(s), a duration and all else that can be read")
         new = [segment for segment in playlist.segments if number is None or segment.number > number]
         refused = {segment.number for segment in new if not all(self._services.allowed(uri) for uri in segment.uris)}
         if not refused:

@@ -79,6 +79,14 @@ async def test_a_playlist_of_segments_is_loaded_once_at_the_start(origin: Origin
     assert clock.published == [(None, "1"), (None, "2")]
 
 
+async def test_a_playlist_none_of_whose_segments_can_be_read_is_failing(origin: Origin, reader: Reader) -> None:
+    clock = Fast()
+    origin.script("/live.m3u8", "#EXTM3U\n#EXTINF:2,\nfile:///1.ts\n", playlist(2, 3, END))
+    await Source(SourcePlan(Stream("news"), origin.url("/live.m3u8"), once=True), clock.services(reader)).run()
+    assert [(state.state, state.kind) for _, state in clock.reports] == [("failing", "no-playlist"), ("ended", "")]
+    assert clock.published == [(None, "2"), (None, "3"), (None, "4")]
+
+
 async def test_all_renditions_are_followed_each_with_its_name(origin: Origin, reader: Reader) -> None:
     clock = Fast()
     origin.script("/live.m3u8", MASTER.format("low.m3u8", "high.m3u8"))
