@@ -115,9 +115,12 @@ def _restarted(position: Position, playlist: MediaPlaylist) -> bool:
 
 
 def _is_old_copy(position: Position, playlist: MediaPlaylist) -> bool:
-    """Whether the dates of a playlist whose numbers went back did so by as much, up to a segment and 2 % of rounded durations."""
+    """Whether the dates of a playlist whose numbers went back did so by as much, up to a segment and 2 % of rounded durations.
+
+    It tells nothing of a DASH source (with an anchor), whose numbers are made of its times.
+    """
     last, dates = playlist.segments[-1], position.clocks.dates
-    if last.date is None or dates is None or position.number is None:
+    if last.date is None or dates is None or position.number is None or position.anchor is not None:
         return False
     usual = sum(segment.duration for segment in playlist.segments) / len(playlist.segments)
     behind = (dates - last.date).total_seconds() - last.duration
