@@ -12,6 +12,7 @@ from streams.ingest.base import SavedPosition, Services, Status, Stream
 from streams.ingest.dash.numbering import announce
 from streams.ingest.dash.values import Presentation, micros_of
 from streams.ingest.dash.window import Moment, Track, window_of
+from streams.ingest.hls.dating import MOST_SKEW
 from streams.ingest.states import STALE_TARGETS, SourceState, State
 from streams.media.shown import without_secrets
 
@@ -69,10 +70,11 @@ class Rendition:
             self._announced_at = self._services.times.monotonic()
         else:
             self._findings |= {what for what, count in notes.counts.items() if count}
-        self._show(progress, notes.encrypted, min(presentation.update or 0.0, LONGEST_UPDATE))
+        behind = (now - server_now).total_seconds()
+        self._show(progress, notes.encrypted, min(presentation.update or 0.0, LONGEST_UPDATE), behind)
 
-    def _show(self, progress: bool, encrypted: bool, update: float) -> None:
-        """Set the state after segments were looked for."""
+    def _show(self, progress: bool, encrypted: bool, update: float, behind: float) -> None:
+        """Set the state after segments were looked for. behind: seconds by which the server's clock is behind this machine's."""
         status, now = self.status, self._services.times.monotonic()
         if progress or status.changed is None:
             status.changed = now
@@ -81,6 +83,9 @@ class Rendition:
             self.report("ended")
         elif silence > STALE_TARGETS * max(status.target, update):
             reason = f"no new segment for {silence:.1f} s, and one lasts {status.target:.3g} s"
+            if abs(behind) > MOST_SKEW:
+                where = "behind" if behind > 0 else "ahead of"
+                reason += f"; the server's clock (UTCTiming, or Date) is {abs(behind):.0f} s {where} this machine's"
             self.report("stale", reason, since=status.changed)
         elif encrypted:
             self.report("encrypted", "the segments are encrypted (ContentProtection)")

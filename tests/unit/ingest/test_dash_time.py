@@ -74,3 +74,13 @@ async def test_an_answer_that_a_cache_has_kept_is_as_old_as_it_says(origin: Orig
     origin.script("/live.mpd", clock.answer(manifest(update=None), ahead=-40.0, headers={"Age": "40"}))
     await follow(made(origin, reader, clock), clock, lambda: len(clock.published) == 1)
     assert clock.files == ["50"]
+
+
+async def test_a_source_whose_time_server_is_wrong_says_so_where_nothing_comes(origin: Origin, reader: Reader) -> None:
+    clock = Turned()
+    early = (ANCHOR - timedelta(seconds=500)).isoformat()
+    timing = f'<UTCTiming schemeIdUri="urn:mpeg:dash:utc:direct:2014" value="{early}"/>'
+    origin.script("/live.mpd", clock.answer(manifest(timing, period())))
+    source = made(origin, reader, clock)
+    await follow(source, clock, lambda: source.statuses()[0].state == "stale")
+    assert source.statuses()[0].reason.endswith(f"(UTCTiming, or Date) is {BEGIN + 500:.0f} s behind this machine's")
