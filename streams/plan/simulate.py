@@ -252,11 +252,14 @@ class _Worker:
         size = self._service.batch_size
         room = max(size, SEGMENTS_FOR_A_CHILD * self._service.children)
         while True:
-            wait = self._env.timeout(self._service.batch_wait)
+            began = self._env.now
+            while not self._arrived:
+                yield self._changed
+            # An idle worker waits again and again: the wait that ends next began a whole number of waits after the first.
+            waits = max(1, math.ceil((self._env.now - began) / self._service.batch_wait))
+            wait = self._env.timeout(max(0.0, began + waits * self._service.batch_wait - self._env.now))
             while len(self._arrived) < size and not wait.processed:
                 yield wait | self._changed
-            if not self._arrived:
-                continue
             segments = [self._arrived.popleft() for _ in range(min(size, len(self._arrived)))]
             self._groups.append(_Group(segments))
             self._env.process(self._sample_all(self._groups[-1]))

@@ -9,6 +9,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import simpy
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -32,6 +33,21 @@ def test_a_segment_alone_has_the_wait_and_the_service_time_as_its_lag() -> None:
     # It arrives in the middle of a wait of 0.25 s.
     (lag,) = simulate([[10.1]], service).lags
     assert lag == pytest.approx(0.15 + 0.005 + 0.1 + 0.4 + 0.02 + 0.06)
+
+
+def test_hours_without_a_segment_take_no_steps(monkeypatch: pytest.MonkeyPatch) -> None:
+    step, steps = simpy.Environment.step, 0
+
+    def counted(env: simpy.Environment) -> None:
+        nonlocal steps
+        steps += 1
+        step(env)
+
+    monkeypatch.setattr(simpy.Environment, "step", counted)
+    service = Service(cores=1, children=1, sample_s=0.4, batch_s=0.02, clip_s=0.06)
+    lags = simulate([[3600.1, 7200.2, 10_800.25]], service).lags
+    assert lags == pytest.approx([0.15 + 0.48, 0.05 + 0.48, 0.48])
+    assert steps < 150
 
 
 def test_a_glance_takes_its_own_time_and_no_place_in_a_batch() -> None:
