@@ -48,11 +48,11 @@ def erase_stream(bucket: InfluxBucket, stream_id: str, dry_run: bool) -> dict[st
 def stored_names(stream_id: str) -> list[str]:
     """The tag values under which the sink's client stores a stream.
 
-    Its line protocol has no ends of lines in tags: the client writes a backslash and a letter for them, and a space after a
+    Its line protocol has no ends of lines in tags: the client writes a backslash and a letter for them, and a space for a
     backslash at the end.
     """
     written = stream_id.replace("\n", "\\n").replace("\t", "\\t").replace("\r", "\\r")
-    return list(dict.fromkeys((stream_id, written, written + " " if written.endswith("\\") else written)))
+    return list(dict.fromkeys((stream_id, written, written[:-1] + " " if written.endswith("\\") else written)))
 
 
 def predicate_of(tag: str) -> str:

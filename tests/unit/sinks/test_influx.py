@@ -14,6 +14,7 @@ from streams.errors import HistoryError, SinkError
 from streams.events import AudioSummary, BitstreamSummary, ModelRef, SecondOpinion
 from streams.history.influx import InfluxHistory
 from streams.sinks.influx import InfluxBucket, InfluxSink, retry_after, to_point
+from streams.sinks.influx_erase import stored_names
 from tests.support.sinks import make_score
 
 
@@ -207,3 +208,11 @@ async def test_a_query_that_fails_with_status_200_is_an_error_of_the_sink_and_of
         with pytest.raises(HistoryError, match=words):
             await history.course("s", None, now - timedelta(hours=2), now, 10)
         await history.close()
+
+
+@pytest.mark.parametrize(
+    ("stream_id", "stored"), [("a", ["a"]), ("a\n", ["a\n", "a\\n"]), ("a\\", ["a\\", "a "]), ("a\\\\", ["a\\\\", "a\\ "])]
+)
+def test_a_stream_is_deleted_under_the_name_that_the_server_has(stream_id: str, stored: list[str]) -> None:
+    """A backslash before a space is the space alone: InfluxDB 2.7 has `a ` of a stream `a\\`."""
+    assert stored_names(stream_id) == stored
