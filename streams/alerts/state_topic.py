@@ -11,7 +11,7 @@ from typing import Any, Self
 from streams.alerts.state import StreamState, from_json
 from streams.errors import BrokerError, EventError
 from streams.events import ALERT_STATE_TOPIC, ALERTS_TOPIC, SCORES_TOPIC, SEGMENTS_TOPIC, QualityAlert
-from streams.kafka.clients import await_sends, open_admin, open_producer, open_reader
+from streams.kafka.clients import await_sends, open_admin, reading, writing
 from streams.kafka.connection import Connection
 from streams.kafka.consumer import Group, Member, TopicPartition, read_to_end
 from streams.kafka.progress import Progress
@@ -40,10 +40,8 @@ class AlertTopics:
         self._scores_topic = connection.named(SCORES_TOPIC)
         with ExitStack() as stack:
             self.member = stack.enter_context(Member(connection, group.of("alerts"), [self._scores_topic], bulk=True))
-            self._reader: Any = open_reader(connection)
-            stack.callback(self._reader.close, timeout_ms=1000)
-            self._producer: Any = open_producer(connection)
-            stack.callback(self._producer.close, timeout=1)
+            self._reader = stack.enter_context(reading(connection))
+            self._producer = stack.enter_context(writing(connection))
             self._segments = stack.enter_context(Progress(connection, group.name, connection.named(SEGMENTS_TOPIC)))
             self._stack = stack.pop_all()
 

@@ -19,7 +19,7 @@ from typing import Any, Self
 
 from streams.dead_letters.kept import KeptLetter, Mark, Selection, State
 from streams.events import DEAD_LETTER_TOPIC, LETTER_MARKS_TOPIC, SEGMENTS_TOPIC
-from streams.kafka.clients import await_sends, no_broker_errors, open_reader, send_all, writing
+from streams.kafka.clients import await_sends, no_broker_errors, reading, send_all, writing
 from streams.kafka.connection import Connection
 from streams.kafka.consumer import TopicPartition, partitions_of, read_to_end, read_whole
 
@@ -46,8 +46,7 @@ class DeadLetters:
         self._connection = connection
         self._segments, self._marks_topic = connection.named(SEGMENTS_TOPIC), connection.named(LETTER_MARKS_TOPIC)
         with ExitStack() as stack:
-            self._reader: Any = open_reader(connection)
-            stack.callback(self._reader.close, timeout_ms=1000)
+            self._reader = stack.enter_context(reading(connection))
             self._letters = self._partitions(connection.named(DEAD_LETTER_TOPIC))
             self._marks = self._read_marks()
             self._last_times: dict[str, datetime] = {}

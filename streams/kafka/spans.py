@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
+from contextlib import ExitStack
 from datetime import datetime
 from typing import Any, Self
 
 from streams.errors import BrokerError
-from streams.kafka.clients import ACK_SECONDS, broker_errors, open_reader
+from streams.kafka.clients import ACK_SECONDS, broker_errors, reading
 from streams.kafka.connection import Connection
 from streams.kafka.consumer import TopicPartition, partitions_of
 
@@ -24,16 +25,14 @@ class TimeSpan:
 
     def __init__(self, connection: Connection, topic: str, start: datetime, until: datetime | None = None) -> None:
         self._topic, self._until = topic, until
-        self._reader: Any = open_reader(connection)
-        try:
+        with ExitStack() as stack:
+            self._reader = stack.enter_context(reading(connection))
             partitions = partitions_of(self._reader, connection, topic)
             with broker_errors(f"{topic} cannot be read"):
                 self._ends = dict(self._reader.end_offsets(partitions))
                 firsts = self._offsets_at(partitions, start)
                 begins = self._reader.beginning_offsets(partitions)
-        except BaseException:
-            self._reader.close(timeout_ms=1000)
-            raise
+            self._stack = stack.pop_all()
         self._firsts = {at: min(first, self._ends[at]) for at, first in firsts.items()}
         self.total = sum(self._ends[at] - self._firsts[at] for at in partitions)
         self.cut_off = sorted(at.partition for at in partitions if 0 < begins[at] == firsts[at])
@@ -42,7 +41,7 @@ class TimeSpan:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._reader.close(timeout_ms=1000)
+        self._stack.close()
 
     def batches(self) -> Iterator[list[Any]]:
         """The records, some at a time; also those that cannot be read, whose value is an `Unreadable`."""

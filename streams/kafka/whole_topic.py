@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack
 from typing import Any, Self
 
-from streams.kafka.clients import open_producer, open_reader
+from streams.kafka.clients import reading, writing
 from streams.kafka.connection import Connection
 from streams.kafka.consumer import partitions_of, read_to_end
 
@@ -17,12 +17,10 @@ class WholeTopic:
     def __init__(self, connection: Connection, topic: str) -> None:
         self._topic = topic
         with ExitStack() as stack:
-            self._reader: Any = open_reader(connection)
-            stack.callback(self._reader.close, timeout_ms=1000)
+            self._reader = stack.enter_context(reading(connection))
             self._partitions = partitions_of(self._reader, connection, topic)
             self._reader.assign(self._partitions)
-            self._producer: Any = open_producer(connection)
-            stack.callback(self._producer.close, timeout=1)
+            self._producer = stack.enter_context(writing(connection))
             self._stack = stack.pop_all()
 
     def __enter__(self) -> Self:

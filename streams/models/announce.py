@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from streams.errors import BrokerError
 from streams.events import MODELS_TOPIC, ModelUpdate
-from streams.kafka.clients import open_producer, send_all
+from streams.kafka.clients import send_all, writing
 from streams.kafka.connection import Connection
 
 
@@ -14,11 +14,8 @@ def announce(connection: Connection, update: ModelUpdate) -> None:
     A worker that misses the announcement finds the version within a minute: it checks the registry that often.
     """
     try:
-        producer = open_producer(connection)
-        try:
+        with writing(connection) as producer:
             send_all(producer, connection.named(MODELS_TOPIC), [(update.name.encode(), update.to_bytes())])
-        finally:
-            producer.close(timeout=5)
     except BrokerError as error:
         raise BrokerError(
             f"{update.name}@{update.version} is current in the registry, but could not be announced: {error}"

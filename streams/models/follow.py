@@ -11,7 +11,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Sequence
-from typing import Any
+from contextlib import ExitStack
 
 from scorer.registry import Registry
 from scorer.reloading import ReloadingEngine, ReloadListener
@@ -20,7 +20,7 @@ from streams import metrics
 from streams.errors import EventError
 from streams.events import MODELS_TOPIC, ModelUpdate
 from streams.kafka.agent import Agent
-from streams.kafka.clients import open_reader
+from streams.kafka.clients import reading
 from streams.kafka.connection import Connection
 from streams.kafka.consumer import TopicPartition, assign_at_end
 
@@ -65,23 +65,21 @@ def follow_agent(scorer: ReloadingScorer, connection: Connection, name: str = "m
     """The agent that refreshes the scorer at each announcement, and once a minute. name: of the agent, in pages and metrics."""
 
     def run(stop: threading.Event) -> None:
-        try:
-            reader: Any = open_reader(connection)  # in no group, so that every worker reads all announcements
-            assign_at_end(reader, [TopicPartition(connection.named(MODELS_TOPIC), 0)])
-        finally:
-            # Refresh after the reader has its position, so that no announcement is missed in between. Refresh also if no broker
-            # answers: the registry does not need one.
-            scorer.refresh()
-        checked_at = time.monotonic()
-        try:
+        with ExitStack() as stack:
+            try:
+                reader = stack.enter_context(reading(connection))  # in no group, so that every worker reads all announcements
+                assign_at_end(reader, [TopicPartition(connection.named(MODELS_TOPIC), 0)])
+            finally:
+                # Refresh after the reader has its position, so that no announcement is missed in between. Refresh also if no
+                # broker answers: the registry does not need one.
+                scorer.refresh()
+            checked_at = time.monotonic()
             while not stop.is_set():
                 batches = reader.poll(timeout_ms=int(POLL_SECONDS * 1000)).values()
                 announced = any(_is_about(scorer.name, record.value) for records in batches for record in records)
                 if announced or time.monotonic() - checked_at > CHECK_SECONDS:
                     checked_at = time.monotonic()
                     scorer.refresh()
-        finally:
-            reader.close(timeout_ms=1000)
 
     return Agent(name, run)
 

@@ -77,7 +77,7 @@ def topics(monkeypatch: pytest.MonkeyPatch) -> Topics:
     topics = Topics()
     for offset in range(3):
         topics.add_letter(offset)
-    monkeypatch.setattr(topic_module, "open_reader", lambda _: topics)
+    monkeypatch.setattr(topic_module, "reading", lambda _: nullcontext(topics))
     monkeypatch.setattr(topic_module, "writing", lambda _: nullcontext(topics))
     return topics
 

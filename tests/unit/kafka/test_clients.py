@@ -8,7 +8,7 @@ import os
 import threading
 from collections.abc import Callable
 from functools import partial
-from types import SimpleNamespace
+from types import ModuleType, SimpleNamespace
 
 import pytest
 from kafka.errors import KafkaError, KafkaTimeoutError
@@ -68,8 +68,10 @@ def test_a_producer_is_closed_also_where_a_broker_does_not_take_what_is_left(mon
     assert calls == ["close", "forced", "close"]
 
 
-@pytest.mark.parametrize("missing", ["partitions_of", "open_producer"])
-def test_a_topic_that_cannot_be_opened_leaves_no_reader_open(missing: str, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(("module", "missing"), [(whole_topic, "partitions_of"), (clients, "open_producer")])
+def test_a_topic_that_cannot_be_opened_leaves_no_reader_open(
+    module: ModuleType, missing: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     closed: list[str] = []
 
     def client(name: str) -> SimpleNamespace:
@@ -78,14 +80,14 @@ def test_a_topic_that_cannot_be_opened_leaves_no_reader_open(missing: str, monke
     def fail(*_: object) -> None:
         raise BrokerError("no Kafka broker answers")
 
-    monkeypatch.setattr(whole_topic, "open_reader", lambda _: client("reader"))
+    monkeypatch.setattr(clients, "open_reader", lambda _: client("reader"))
     monkeypatch.setattr(whole_topic, "partitions_of", lambda *_: [])
-    monkeypatch.setattr(whole_topic, "open_producer", lambda _: client("producer"))
+    monkeypatch.setattr(clients, "open_producer", lambda _: client("producer"))
     with whole_topic.WholeTopic(Connection("a:1"), "topic"):
         assert closed == []
     assert sorted(closed) == ["producer", "reader"]
     closed.clear()
-    monkeypatch.setattr(whole_topic, missing, fail)
+    monkeypatch.setattr(module, missing, fail)
     with pytest.raises(BrokerError):
         whole_topic.WholeTopic(Connection("a:1"), "topic")
     assert closed == ["reader"]

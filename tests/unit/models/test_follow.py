@@ -10,9 +10,12 @@ from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 import torch
+from kafka.errors import KafkaError
 from prometheus_client import REGISTRY
 from safetensors.torch import load_file, save_file
 
@@ -22,8 +25,9 @@ from scorer.model.modeling import FVQRater
 from scorer.registry import Registry
 from scorer.spec import ClipScore, ModelId
 from streams import metrics, parts
+from streams.kafka import clients
 from streams.kafka.connection import Connection
-from streams.models.follow import ReloadingScorer, _is_about
+from streams.models.follow import ReloadingScorer, _is_about, follow_agent
 from streams.settings import Settings
 from streams.worker_models import deep_model
 from tests.support.doubles import SPEC, make_clip
@@ -282,3 +286,18 @@ def test_announcements_of_other_models_and_unreadable_ones_are_ignored() -> None
     assert not _is_about("small", b'{"name": "large", "version": "v2", "time": "2026-01-01T00:00:00Z"}')
     assert not _is_about("small", b"{")
     assert not _is_about("small", None)
+
+
+def test_a_reader_that_gets_no_position_is_closed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The agent tries again every few seconds, for as long as Kafka is away."""
+    calls: list[str] = []
+
+    def no_position(*_: object) -> None:
+        raise KafkaError
+
+    reader = SimpleNamespace(assign=no_position, close=lambda **_: calls.append("close"))
+    monkeypatch.setattr(clients, "open_reader", lambda _: reader)
+    scorer: Any = SimpleNamespace(refresh=lambda: calls.append("refresh"))
+    with pytest.raises(KafkaError):
+        follow_agent(scorer, Connection("kafka:9092"))._run_once(threading.Event())
+    assert calls == ["refresh", "close"]
