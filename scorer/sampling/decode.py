@@ -3,21 +3,21 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Hashable, Iterator
 from contextlib import contextmanager
 from itertools import chain, islice
 from pathlib import Path
 from typing import Any, BinaryIO
 
-import numpy as np
 from av.error import FFmpegError
 
 from scorer.errors import MediaError
 from scorer.sampling.audio.track import AudioTrack
 from scorer.sampling.bitstream.packets import Packets
 from scorer.sampling.clock import LONGEST_GAP, RunningClock
-from scorer.sampling.facts import Timeline, VideoFacts
-from scorer.sampling.keyframes import Keyframes, keyframes_of
+from scorer.sampling.course import Course
+from scorer.sampling.facts import EPSILON, Timeline, VideoFacts, timeline_of
+from scorer.sampling.keyframes import Keyframes, identity_of, keyframes_of
 from scorer.sampling.opening import open_for_decoding, open_media
 from scorer.sampling.parts import parts_of
 from scorer.sampling.rates import USUAL_STEP, Head, can_be, step_of
@@ -32,13 +32,13 @@ HEAD_PACKETS = 32
 """Packets that are read to find the first frame's time: with B-frames the first packet may hold a later frame."""
 
 REORDERING = 2.0
-"""Seconds that packets are read past a window's end: packets are in decoding order, so a frame before it may come later."""
+"""Seconds that packets are read around a window: packets are in decoding order, so a frame before its end may come later."""
+
+SOUND_BEFORE = 30.0
+"""Seconds before a window's start from which on its sound may be stored: a keyframe may be hours before."""
 
 SEEK_BACK = (0.0, 4.0, 16.0, 64.0)
 """Seconds before the wanted start to which a seek goes, tried in turn: in MPEG-TS a seek may miss the keyframe."""
-
-EPSILON = 1e-4
-"""Two times that differ by less than this, s, are equal: containers round times to their clock."""
 
 
 def probe(path: Path) -> VideoFacts:
@@ -82,8 +82,6 @@ class Video:
         self._containers: list[Any] = []
         self.audio = AudioTrack()
         """The packets of the audio track that were read with those of the last `timeline`."""
-        self.is_guessed = False
-        """Whether it is a guess when the picture that `frames` gave last is shown: its own stamp did not tell."""
         self.is_timed = True
         """Whether its stamps can be true."""
         self._open()
@@ -163,6 +161,7 @@ class Video:
     def timeline(self, start: float, end: float) -> Timeline:
         """The frames from `start` to `end` seconds, read from packets without decoding."""
         times: list[float] = []
+        sizes: list[int] = []
         packets = Packets(self._step)
         self._to_keyframe(start)
         goes_on = False
@@ -171,41 +170,31 @@ class Video:
                 continue
             time = len(times) * self._step if (stamp := self._stamp(packet)) is None else stamp
             times.append(time)
-            packets.add(packet, time)
+            sizes.append(packet.size)
+            if packet.is_keyframe or time >= start - REORDERING:
+                packets.add(packet, time)
+            elif self._is_steady and self.audio.count and time < start - SOUND_BEFORE:
+                self.audio.restart()
             if time > end + REORDERING:
                 goes_on = True
                 break
-        order = np.argsort(times, kind="stable")
-        ordered = np.array(times, np.float64)[order]
-        # The last frame has no next one that would end it: it is shown for as long as most of the others.
-        usual = float(np.median(np.diff(ordered))) if len(ordered) > 1 else self._step
-        last_shown = usual if 2 * EPSILON < usual < 60 else self._step
-        inside = (ordered >= start - EPSILON) & (ordered < end - EPSILON)
-        file_end = float(ordered[-1] + last_shown) if len(ordered) else 0.0
-        sizes = np.array(packets.sizes, np.int64)[order][inside]
-        return Timeline(ordered[inside], sizes, None if goes_on else file_end, packets)
+        return timeline_of(times, sizes, packets, start, end, goes_on)
 
     def frames(self, start: float) -> Iterator[tuple[float, Any]]:
-        """(seconds, `av.VideoFrame`) of every frame from `start` on that can be decoded, in the order of time.
+        """The frames of `course`."""
+        return self.course(start).frames(start)
 
-        Where no frame starts at `start`, the one that is shown at that moment comes first, with its own time. Damaged packets are
-        skipped, as a player does. Raises `MediaError` where a picture is too large.
+    def course(self, start: float) -> Course:
+        """The frames from the last keyframe at or before `start` on that can be decoded. Damaged packets are skipped, as a player
+        does. Raises `MediaError`, also where it gives out a picture that is too large.
         """
         self._to_keyframe(start)
-        time, latest = -self._step, -math.inf
-        before: tuple[float, Any] | None = None
-        for frame in self._decoded():
-            check_size(frame.width, frame.height)
-            stamp = self._stamp(frame)
-            # No picture is shown before the one that the decoder gave out before it.
-            time = latest = max(latest, time + self._step if stamp is None else stamp)
-            if time < start - EPSILON:
-                before = time, frame
-                continue
-            if before is not None and time > start + EPSILON:
-                yield before
-            before = None
-            yield time, frame
+        return Course(self._timed_frames())
+
+    @property
+    def key(self) -> Hashable:
+        """Tells the video, and the way in which it is read, from others."""
+        return identity_of(self._file), self._references_only, self.longest_gap
 
     def close(self) -> None:
         """Free the demuxers and the decoders; the file stays open."""
@@ -328,7 +317,16 @@ class Video:
             packets = demuxed_with_sound(self._container, self._stream, self.audio, self._parts.sound, self._containers)
             yield from packets if self._stream.time_base == self._tick else on_ticks(packets, self._tick)
 
-    def _decoded(self) -> Iterator[Any]:
+    def _timed_frames(self) -> Iterator[tuple[float, Any, bool]]:
+        time, latest = -self._step, -math.inf
+        for frame, is_guessed in self._decoded():
+            check_size(frame.width, frame.height)
+            stamp = self._stamp(frame)
+            # No picture is shown before the one that the decoder gave out before it.
+            time = latest = max(latest, time + self._step if stamp is None else stamp)
+            yield time, frame, is_guessed
+
+    def _decoded(self) -> Iterator[tuple[Any, bool]]:
         context = self._stream.codec_context
         # None at the end of a part and of the file: the decoder still holds frames, and gives them out.
         for packet in chain(self._on_clock(), [None]):
@@ -339,11 +337,10 @@ class Video:
             if packet is not None:
                 yield from self._decoded_packet(context, packet)
 
-    def _decoded_packet(self, context: Any, packet: Any) -> Iterator[Any]:
+    def _decoded_packet(self, context: Any, packet: Any) -> Iterator[tuple[Any, bool]]:
         try:
             for frame in context.decode(packet):
-                self.is_guessed = self.running.guesses.settle(frame, are_all_decoded=not self._references_only)
-                yield frame
+                yield frame, self.running.guesses.settle(frame, are_all_decoded=not self._references_only)
         except MemoryError:
             raise
         except FFmpegError:

@@ -30,11 +30,16 @@ def keyframes_of(file: BinaryIO, longest_gap: float, scan: Callable[[], Keyframe
 
     longest_gap: seconds from which on the scan takes a gap for a jump.
     """
-    facts = os.fstat(file.fileno())
-    identity = facts.st_dev, facts.st_ino, facts.st_size, facts.st_mtime_ns, longest_gap
+    identity = *identity_of(file), longest_gap
     if identity in _scanned:
         return _scanned[identity]
     keyframes = scan()
     _scanned.clear()
     _scanned[identity] = keyframes
     return keyframes
+
+
+def identity_of(file: BinaryIO) -> tuple[float, ...]:
+    """Tells an open file from others, and from what it was before it was changed."""
+    facts = os.fstat(file.fileno())
+    return facts.st_dev, facts.st_ino, facts.st_size, facts.st_mtime_ns

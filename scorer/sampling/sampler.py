@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -16,10 +17,11 @@ from scorer.sampling.audio.facts import AudioFacts
 from scorer.sampling.audio.measure import audio_facts
 from scorer.sampling.bitstream.packets import bitstream_of
 from scorer.sampling.clock import LONGEST_GAP, evened, gap_that_fits
-from scorer.sampling.decode import EPSILON, Video, open_video
+from scorer.sampling.course import Course, keep, kept_course
+from scorer.sampling.decode import Video, open_video
 from scorer.sampling.detectors import process_detectors
 from scorer.sampling.faces import aligned_crop
-from scorer.sampling.facts import Timeline
+from scorer.sampling.facts import EPSILON, Timeline
 from scorer.sampling.fragments import fragments
 from scorer.sampling.images import Image, scaled_down
 from scorer.sampling.pictures import Pictures
@@ -65,7 +67,8 @@ def sample(
     """
     start = float(start)
     seconds = math.inf if window_seconds is None else window_seconds
-    with open_video(path, references_only=spec.decoded == "references") as video:
+    with ExitStack() as opened:
+        video = opened.enter_context(open_video(path, references_only=spec.decoded == "references"))
         end = start + (limit + SHORTEST) * seconds
         timeline = video.timeline(start, end)
         if duration is not None and timeline.end is not None and start == 0:
@@ -75,11 +78,18 @@ def sample(
                 timeline = video.timeline(start, end)
         windows = plan(timeline, window_seconds, start, limit)
         heard = _heard(video, windows, is_whole=start == 0 and len(windows) == 1 and timeline.end is not None)
-        collectors = [
-            _Collector(video, spec, window, timeline, preview, audio) for window, audio in zip(windows, heard, strict=True)
-        ]
-        filled = _filled(video, collectors)
-        clips = [(collector.window, collector.finish()) for collector in filled if collector.small_lumas]
+        # Taken before a new decoder is made: two would need memory for the pictures of both.
+        with ExitStack() as went_on:
+            course = kept_course(video.key, timeline.began, start, went_on)
+            course, used = (video.course(start), opened) if course is None else (course, went_on)
+            collectors = [
+                _Collector(video, course, spec, window, timeline, preview, audio)
+                for window, audio in zip(windows, heard, strict=True)
+            ]
+            filled = _filled(course, collectors)
+            clips = [(collector.window, collector.finish()) for collector in filled if collector.small_lumas]
+            if timeline.end is None or (collectors and collectors[-1].end < timeline.end - EPSILON):
+                keep(video.key, course, used)
     if not clips and start == 0:
         raise MediaError("no picture of the video stream can be decoded; is the file damaged, or its first part missing?")
     return clips
@@ -110,7 +120,7 @@ def _heard(video: Video, windows: list[Window], is_whole: bool) -> list[AudioFac
     return facts
 
 
-def _filled(video: Video, collectors: list[_Collector]) -> Iterator[_Collector]:
+def _filled(course: Course, collectors: list[_Collector]) -> Iterator[_Collector]:
     """Give each frame to the collector of its window; yields each collector when its window is complete.
 
     Where one frame is shown for long (variable frame rates) and windows start meanwhile, it is their first frame too. Windows
@@ -121,7 +131,7 @@ def _filled(video: Video, collectors: list[_Collector]) -> Iterator[_Collector]:
     waiting = iter(collectors)
     current = next(waiting)
     shown_time, shown = -math.inf, None
-    for time, frame in video.frames(current.window.start):
+    for time, frame in course.frames(current.window.start):
         while True:
             late = min(time, current.end) - current.window.start
             if not current.small_lumas and late > LONGEST_HOLD and time - shown_time <= LONGEST_GAP:
@@ -145,6 +155,7 @@ class _Collector:
     def __init__(
         self,
         video: Video,
+        course: Course,
         spec: SamplerSpec,
         window: Window,
         timeline: Timeline,
@@ -168,7 +179,7 @@ class _Collector:
         self._sampled = 0
         """How many of the pictures of `_places` have been taken."""
         self._sides = SIDES[spec.statistics_version]
-        self._video = video
+        self._course = course
         self._times: list[float] = []
         self._guessed: list[bool] = []
         self._frames: list[Image] = []
@@ -193,7 +204,7 @@ class _Collector:
             self._coded_size = frame.width, frame.height
         self._last = frame
         self._times.append(time)
-        self._guessed.append(self._video.is_guessed)
+        self._guessed.append(self._course.is_guessed)
         self.small_lumas.append(self._pictures.small_luma(frame))
         self._pixels += frame.width * frame.height
         due = sum(time >= wanted - EPSILON for wanted in self._picture_times[self._sampled :])

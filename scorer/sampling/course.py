@@ -1,0 +1,90 @@
+"""The frames of a video as they are decoded, and the decoder of the file that was sampled last, where it stands.
+
+A sampling child gets the parts of a file one after the other. Where key frames are far apart, or where a file cannot be searched,
+a new decoder would decode all pictures before each part again. The one that has decoded the last part goes on instead.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+from collections.abc import Hashable, Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass
+from itertools import chain
+from typing import Any
+
+from scorer.sampling.facts import EPSILON
+
+
+class Course:
+    """The frames of a video from a key frame on.
+
+    frames: seconds, the `av.VideoFrame`, and whether the seconds are a guess, in the order of time.
+    """
+
+    def __init__(self, frames: Iterator[tuple[float, Any, bool]]) -> None:
+        self.is_guessed = False
+        """Whether it is a guess when the picture that `frames` gave last is shown: its own stamp did not tell."""
+        self._frames = frames
+        self._last: deque[tuple[float, Any, bool]] = deque(maxlen=2)
+        """The frames that were decoded last: the one that is shown where the next part begins may be the one before the last."""
+
+    @property
+    def reached(self) -> float:
+        """Seconds of the earliest frame that can still be given; infinite where no frame was decoded."""
+        return self._last[0][0] if self._last else math.inf
+
+    def frames(self, start: float) -> Iterator[tuple[float, Any]]:
+        """(seconds, `av.VideoFrame`) of every frame from `start` on, which is not before `reached` when this is called again.
+
+        Where no frame starts at `start`, the one that is shown at that moment comes first, with its own time.
+        """
+        before: tuple[float, Any, bool] | None = None
+        for timed in chain(tuple(self._last), self._decoded()):
+            if timed[0] < start - EPSILON:
+                before = timed
+                continue
+            if before is not None and timed[0] > start + EPSILON:
+                self.is_guessed = before[2]
+                yield before[:2]
+            before = None
+            self.is_guessed = timed[2]
+            yield timed[:2]
+
+    def _decoded(self) -> Iterator[tuple[float, Any, bool]]:
+        for timed in self._frames:
+            self._last.append(timed)
+            yield timed
+
+
+@dataclass(frozen=True)
+class _Kept:
+    """key: what tells the video from others. opened: closes it."""
+
+    key: Hashable
+    course: Course
+    opened: ExitStack
+
+
+_kept: list[_Kept] = []
+"""At most one: its decoder holds many pictures."""
+
+
+def keep(key: Hashable, course: Course, opened: ExitStack) -> None:
+    """Let a course wait for the next part of its file. key: tells the video from others. opened: what it needs to be open."""
+    _kept.append(_Kept(key, course, opened.pop_all()))
+
+
+def kept_course(key: Hashable, began: float, start: float, opened: ExitStack) -> Course | None:
+    """The course that waits, if it is of this video and nearer to `start` than a new one that begins at `began`, s.
+
+    opened: gets what it needs to be open. A course that does not fit is closed.
+    """
+    while _kept:
+        kept = _kept.pop()
+        if kept.key == key and began <= kept.course.reached <= start + EPSILON:
+            opened.enter_context(kept.opened)
+            return kept.course
+        kept.opened.close()
+    return None
