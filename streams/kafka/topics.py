@@ -36,6 +36,9 @@ HOUR_MS = 3600 * 1000
 MIN_IN_SYNC = "min.insync.replicas"
 RETENTION = "retention.ms"
 
+LEAST_SIZE = {"max.message.bytes": str(2**20 + 12)}
+"""Kafka's own default. Letters, states and pictures are made to fit; where a topic takes less, some of them could not be sent."""
+
 COMPACTED = {
     "cleanup.policy": "compact",
     "segment.ms": str(HOUR_MS // 6),
@@ -203,7 +206,7 @@ class _Topic:
             for key, value in wanted.items()
             if key in self.config and not _same(self.config[key], value)
         ]
-        for key, value in in_sync(self.copies).items():
+        for key, value in (in_sync(self.copies) | LEAST_SIZE).items():
             if int(actual := self.config.get(key, value)) < int(value):
                 differences.append(_Difference(key, actual, value))
         return differences

@@ -74,6 +74,19 @@ def test_three_replicas_of_which_fewer_than_two_are_in_sync_are_drift(
         assert report.problem.startswith(problem) if problem else report.problem == ""
 
 
+@pytest.mark.parametrize(("value", "has_problem"), [("2000", True), ("1048588", False), ("2000000", False)])
+def test_a_topic_that_takes_less_than_a_letter_may_have_is_drift(
+    monkeypatch: pytest.MonkeyPatch, value: str, has_problem: bool
+) -> None:
+    def configs(_: Any, names: list[str]) -> dict[str, dict[str, str]]:
+        return {name: wanted_topics(1)[name].config | in_sync(3) | {"max.message.bytes": value} for name in names}
+
+    monkeypatch.setattr(topics, "open_admin", lambda *_: MemoryAdmin())
+    monkeypatch.setattr(topics, "_configs", configs)
+    for report in check_topics(Connection("kafka:9092"), partitions=1, replication=3):
+        assert report.problem.startswith("has max.message.bytes=2000, wanted is 1048588") == has_problem
+
+
 def test_a_topic_that_is_never_compacted_is_drift_and_is_changed_where_that_is_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
     admin = MemoryAdmin()
     lazy = {"segment.ms": "604800000", "segment.bytes": "1073741824", "min.cleanable.dirty.ratio": "0.5"}

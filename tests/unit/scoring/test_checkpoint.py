@@ -7,6 +7,7 @@ from collections.abc import Awaitable
 from typing import Any
 
 import pytest
+from kafka.errors import MessageSizeTooLargeError
 
 from streams import retry
 from streams.errors import SinkError
@@ -96,6 +97,45 @@ async def test_nothing_is_acknowledged_while_kafka_or_the_sink_is_away(step: str
     assert journal.steps.count("acknowledge") == 1
     assert journal.steps[-1] == "acknowledge"
     assert journal.failures[step] == 0
+
+
+async def test_what_kafka_has_acknowledged_is_not_sent_again_while_it_refuses_another_answer() -> None:
+    class Refusing(Journal):
+        refusals = 3
+
+        async def send(self, topic: str, key: Any, value: Any, partition: Any, timestamp: Any, headers: Any) -> Awaitable[None]:
+            async def acknowledged() -> None:
+                if value == b"event 2" and self.refusals:
+                    self.refusals -= 1
+                    raise OSError("the topic has no leader")
+                self.sent.append((topic, key, value, {}))
+
+            return acknowledged()
+
+    journal = Refusing()
+    await run(journal, [scored(1), broken(2), broken(3), scored(4)])
+    assert [topic for topic, *_ in journal.sent] == [SCORES_TOPIC, DEAD_LETTER_TOPIC, SCORES_TOPIC, *[DEAD_LETTER_TOPIC] * 4]
+    assert [value for topic, _, value, _ in journal.sent if topic == DEAD_LETTER_TOPIC][-2:] == [b"event 2", b"event 3"]
+    assert journal.steps == ["flush", "acknowledge"]
+
+
+async def test_a_letter_that_is_too_large_for_its_topic_is_cut_and_holds_nothing_back(caplog: pytest.LogCaptureFixture) -> None:
+    class Small(Journal):
+        async def send(self, topic: str, key: Any, value: Any, partition: Any, timestamp: Any, headers: Any) -> Awaitable[None]:
+            async def acknowledged() -> None:
+                if len(value) > 600:
+                    raise MessageSizeTooLargeError
+                self.sent.append((topic, key, value, headers))
+
+            return acknowledged()
+
+    message = Message(b"channel", b"x" * 2000, "video-segments", 0, 1)
+    journal = Small()
+    await run(journal, [Answered(message, dead_letter(message, kind="event", reason="no JSON"))])
+    ((_, _, value, headers),) = journal.sent
+    assert (value, headers["truncated"]) == (b"x" * 500, b"2000")
+    assert journal.steps == ["flush", "acknowledge"]
+    assert "topic video-segments.dead-letter takes no message of that size" in caplog.text
 
 
 async def test_a_refused_score_is_a_dead_letter_of_its_own_message() -> None:
