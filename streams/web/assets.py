@@ -17,7 +17,7 @@ MEDIA = {
 }  # fmt: skip
 """What is served, by suffix; other files of the folder, as licences, are not."""
 
-VIEWS = ("/", "/streams", "/streams/{id:[^/]+}", "/alerts", "/alerts/{id:[^/]+}", "/clips", "/clips/{id:[^/]+}")
+VIEWS = ("/", *(f"/{view}{end}" for view in ("streams", "alerts", "clips") for end in ("", "/", "/{id:[^/]+}")))
 """Addresses that the page itself turns into views."""
 
 HEADERS = {

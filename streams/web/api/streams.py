@@ -80,7 +80,7 @@ async def scores(call: Call) -> web.StreamResponse:
             "items": items,
             "step": length.total_seconds(),
             "next": None,
-            "at": iso(end.timestamp() if query.end is not None and end < now else call.now),
+            "at": iso_of(end if query.end is not None and end < now else now),
         }
     )
     if query.start is not None and query.end is not None and end < now - SETTLED and isinstance(answer.body, bytes):

@@ -70,17 +70,18 @@ class AlertView {
     this.content.replaceChildren(
       make("div", { class: "title" }, heading, make("a", { href: streamPathOf(alert) }, idText(alert.stream_id, 60)),
         alert.rendition ? make("span", {}, printable(alert.rendition)) : null, this.lasted, make("span", { class: "actions" },
-          firing ? make("button", { type: "button", onClick: () => this.ack() }, held ? "Acknowledged: change (a)" : "Acknowledge (a)") : null,
+          firing ? make("button", { type: "button", data: { needs: "ack" }, onClick: () => this.ack() }, held ? "Acknowledged: change (a)" : "Acknowledge (a)") : null,
           make("button", { type: "button", onClick: () => this.app.copy(location.href) }, "Copy link"))),
       make("div", { class: "columns" },
         make("div", { class: "panel" }, make("h3", {}, "What and why"), facts(alert)),
-        make("div", { class: "panel" }, make("h3", {}, "Last good and first bad"), this.pictures)),
+        make("div", { class: "panel", data: { needs: "media" } }, make("h3", {}, "Last good and first bad"), this.pictures)),
       this.both,
       make("div", { class: "panel" }, make("h3", {}, "Timeline"), timeline(alert, ack)),
       this.clips);
     this.tick();
     if (!first) return;
     heading.focus({ preventScroll: true });
+    if (!this.app.may.has("media")) return;
     this.readPictures();
     this.readClips();
   }

@@ -32,7 +32,7 @@ class AlertsView {
     this.table = make("table", { class: "alerts stacked", tabindex: "0", "aria-label": "Open alerts" },
       make("thead", {}, make("tr", {}, ...head.map((text) => make("th", { scope: "col" }, text || make("span", { class: "unseen" }, "select"))))), this.body);
     this.body.addEventListener("click", (event) => this.activate(event.target.closest("tr").dataset.id));
-    this.ackButton = make("button", { type: "button", onClick: () => this.ack() }, "Acknowledge (a)");
+    this.ackButton = make("button", { type: "button", data: { needs: "ack" }, onClick: () => this.ack() }, "Acknowledge (a)");
     this.moreButton = make("button", { type: "button", hidden: true, onClick: () => { this.most += LISTED; this.draw(); } });
     this.over = make("div", {});
     this.element = make("section", { "aria-label": "Alerts" }, make("div", { class: "scroll" },
@@ -104,7 +104,7 @@ class AlertsView {
       if (entries.length) this.app.ack(entries);
     };
     return make("li", {}, printable(group.text), " ", make("span", { class: "dim", title: bothClocks(group.started_at) }, `since ${clock(group.started_at)} `),
-      make("button", { type: "button", onClick: ack, "aria-label": `ack all of ${printable(group.text)}` }, "ack all"));
+      make("button", { type: "button", data: { needs: "ack" }, onClick: ack, "aria-label": `ack all of ${printable(group.text)}` }, "ack all"));
   }
 
   async readOver() {

@@ -21,7 +21,7 @@ export function clipCard(app, item) {
     place.replaceChildren(video);
     video.focus();
   } }, "▸ play");
-  const rate = make("button", { type: "button", "aria-label": `rate the clip of ${printable(item.stream_id)}`, onClick: () => app.rate(item.stream_id, item.segment_id, item.rendition ?? "") }, "rate");
+  const rate = make("button", { type: "button", data: { needs: "rate" }, "aria-label": `rate the clip of ${printable(item.stream_id)}`, onClick: () => app.rate(item.stream_id, item.segment_id, item.rendition ?? "") }, "rate");
   return make("li", { data: { stream: item.stream_id, segment: item.segment_id, rendition: item.rendition ?? "" } }, place,
     make("div", {}, chip(item.score, item.uncertainty), " ", make("a", { href: streamPath(item.stream_id) }, idText(item.stream_id, 28)), " ", printable(item.rendition ?? "")),
     make("div", { class: "dim", title: bothClocks(item.start) }, `${clock(item.start)}, ${item.duration.toFixed(1)} s, kept as: ${printable(item.reason)}`),

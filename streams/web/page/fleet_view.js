@@ -3,7 +3,7 @@ import { get, make, printable, setText } from "./dom.js";
 import { SORTS } from "./fleet.js";
 import { whyOld } from "./head.js";
 import { Heat } from "./heat.js";
-import { LOW, SCORELESS, UNSURE, levelOf, words } from "./levels.js";
+import { LOW, SCORELESS, UNSURE, nameOf, words } from "./levels.js";
 import { Mosaic } from "./mosaic.js";
 import { Rows } from "./rows.js";
 import { alertPath, streamPath } from "./address.js";
@@ -262,10 +262,10 @@ class FleetView {
       this.bar.replaceChildren();
       return;
     }
-    const button = (text, run) => make("button", { type: "button", onClick: run }, text);
+    const button = (text, run, needs = null) => make("button", { type: "button", onClick: run, data: needs ? { needs } : {} }, text);
     const one = count === 1 ? [button("open", () => this.open([...this.rows.selected][0]))] : [];
     this.bar.replaceChildren(make("span", {}, `${count} selected`), make("span", { class: "space" }), ...one,
-      button("ack", () => this.ack()), button("clear", () => this.rows.clearSelection()));
+      button("ack", () => this.ack(), "ack"), button("clear", () => this.rows.clearSelection()));
   }
 
   turnPage() {
@@ -320,8 +320,7 @@ function initials(name) {
 }
 
 function kindOf(alert, state, score, uncertainty, rendition) {
-  let kind = words(alert ? alert.kind : state);
-  if (!alert && state === "ok") kind = score !== null && score < LOW ? `low (${levelOf(score)})` : uncertainty > UNSURE ? "unsure" : "fine";
+  const kind = nameOf(alert, state, score, uncertainty);
   return rendition ? `${kind} · ${printable(rendition)}` : kind;
 }
 

@@ -29,6 +29,12 @@ const STATE_WORDS = {
 
 export const words = (state) => STATE_WORDS[state] ?? String(state).replaceAll("-", " ");
 
+// What a stream is called: by its alert, else by its state, and where that is ok by its score.
+export function nameOf(alert, state, score, uncertainty) {
+  if (alert || state !== "ok") return words(alert ? alert.kind : state);
+  return score !== null && score < LOW ? `low (${levelOf(score)})` : uncertainty > UNSURE ? "unsure" : "fine";
+}
+
 // States in which the score says nothing about what viewers see now.
 export const SCORELESS = new Set(["black", "no-segments", "no-face", "skipped", "unknown", "ended"]);
 

@@ -55,7 +55,7 @@ export class Rows extends Selection {
     row.usual = make("span", { class: "usual" });
     row.since = make("span", { class: "since" }, row.clock, row.lasted, row.usual);
     row.why = make("span", { class: "why" });
-    row.ack = make("button", { type: "button", tabindex: "-1", data: { does: "ack" } }, "ack");
+    row.ack = make("button", { type: "button", tabindex: "-1", data: { does: "ack", needs: "ack" } }, "ack");
     row.rate = make("button", { type: "button", tabindex: "-1", data: { does: "rate" } }, "rate");
     row.element = make("div", { role: "row", class: "row", id: `row-${number}` },
       cell("c-check", row.check), cell("c-chip", row.chip), cell("c-tile", row.tile.element),

@@ -95,7 +95,7 @@ export class Segments {
       make("td", {}, parts.join("; "), " ", score.tier === "deep" ? make("abbr", { class: "badge", title: "The large model looked at this segment." }, "deep") : null,
         score.tier === "glance" ? make("abbr", { class: "badge", title: "The segment is as it was: it has the score of the last one that the model looked at." }, "glance") : null),
       make("td", { class: "dim" }, score.model ? printable(`${score.model.name}@${score.model.version}`) : ""),
-      make("td", {}, make("button", { type: "button", "aria-label": `rate the segment of ${clock(score.start)}`, onClick: () => this.app.rate(this.id, score.segment_id, score.rendition ?? "") }, "rate")));
+      make("td", {}, make("button", { type: "button", data: { needs: "rate" }, "aria-label": `rate the segment of ${clock(score.start)}`, onClick: () => this.app.rate(this.id, score.segment_id, score.rendition ?? "") }, "rate")));
   }
 
   // Keys

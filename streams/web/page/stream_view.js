@@ -6,7 +6,7 @@ import { courseChart, drawSignal, lanesOf, medians, withGaps } from "./chart.js"
 import { comparePictures } from "./compare.js";
 import { clipCard } from "./clips_view.js";
 import { idText, make, printable, setText, shortened } from "./dom.js";
-import { chip, stateIcon, words, writeChip } from "./levels.js";
+import { chip, nameOf, stateIcon, words, writeChip } from "./levels.js";
 import { onTheme } from "./palette.js";
 import { Segments } from "./segments.js";
 import { clipsAround, readAround, stepPanel } from "./step.js";
@@ -78,14 +78,14 @@ class StreamView {
     this.clipsNotice = make("p", { class: "dim" }, "Loading the clips");
     this.content = make("div", { class: "scroll" },
       make("div", { class: "title" }, make("h2", { tabindex: "-1" }, idText(this.id, 60)), this.chip, this.stateText, this.labels, this.renditions, this.ranges,
-        make("button", { type: "button", onClick: () => this.ack() }, "Acknowledge (a)"), make("button", { type: "button", onClick: () => this.rateActive() }, "Rate (r)"), this.csv),
+        make("button", { type: "button", data: { needs: "ack" }, onClick: () => this.ack() }, "Acknowledge (a)"), make("button", { type: "button", data: { needs: "rate" }, onClick: () => this.rateActive() }, "Rate (r)"), this.csv),
       this.why,
       make("div", { class: "panel" }, make("h3", {}, "Score over time, with its expected error; thin: the lowest of each step; dots: the large model"), this.courseNotice, this.chart, this.bars),
       make("div", { class: "panel" }, this.signalsHeading, this.signals),
       make("div", { class: "columns" },
-        make("div", {}, make("div", { class: "panel" }, make("h3", {}, "Good and bad"), this.pictures), this.both),
+        make("div", { data: { needs: "media" } }, make("div", { class: "panel" }, make("h3", {}, "Good and bad"), this.pictures), this.both),
         this.segments.element),
-      make("div", { class: "panel" }, make("h3", {}, "Worst clips of this stream"), this.clipsNotice, this.clips));
+      make("div", { class: "panel", data: { needs: "media" } }, make("h3", {}, "Worst clips of this stream"), this.clipsNotice, this.clips));
     this.element = make("section", { "aria-label": "Stream" }, this.content);
   }
 
@@ -213,8 +213,8 @@ class StreamView {
   }
 
   readRest() {
+    if (this.app.may.has("media")) this.readClips();
     this.readPictures();
-    this.readClips();
     this.segments.read();
   }
 
@@ -314,6 +314,7 @@ class StreamView {
   }
 
   async readPictures() {
+    if (!this.app.may.has("media")) return;
     const turn = ++this.turn; // another time may be chosen before the answer
     try {
       const pair = await read(stream(this.id, "/compare"), this.at ? { at: iso(this.at) } : null, { signal: this.stop.signal });
@@ -360,7 +361,8 @@ class StreamView {
     writeChip(this.chip, level === "none" ? null : fleet.smoothed[index], fleet.uncertainties[index], level);
     const open = fleet.alertOf[index];
     const since = seconds(open ? open.alert.started_at : fleet.since[index]);
-    const text = `${words(open ? open.alert.kind : state)} since ${clock(since)} (${length(now() - since)}), usual ${Math.round(fleet.usual[index] ?? NaN) || "–"}${open?.ack ? `, acknowledged by ${printable(open.ack.by)}` : ""}`;
+    const name = nameOf(open?.alert, state, fleet.smoothed[index], fleet.uncertainties[index]);
+    const text = `${name} since ${clock(since)} (${length(now() - since)}), usual ${Math.round(fleet.usual[index] ?? NaN) || "–"}${open?.ack ? `, acknowledged by ${printable(open.ack.by)}` : ""}`;
     if (this.stateKey !== state) {
       this.stateKey = state;
       this.stateText.replaceChildren(...(state === "ok" ? [] : [stateIcon(state), " "]), make("span"));

@@ -190,6 +190,13 @@ def test_a_person_signs_in_and_sees_what_the_token_allows(browser: webdriver.Chr
         operator.press("j", "a")
         operator.sees(lambda: operator.was_told("lacks the scope ack"))
         assert operator.browser.execute_script("return document.querySelectorAll('.row img:not([hidden])').length") == 0
+        # What the token would be refused is not offered.
+        for path in ("/streams/studio-0", "/alerts", f"/alerts/{reader_s_alert(operator)}"):
+            operator.opens(path)
+            operator.sees(lambda: operator.browser.find_elements(By.CSS_SELECTOR, "main .title h2"))
+            operator.sees(lambda: "Loading" not in operator.text())
+            assert operator.browser.execute_script(REFUSED_BUTTONS) == [], path
+            assert "lacks the scope" not in operator.text()
         # A link with a token signs in, and the token leaves the address bar. The token's labels limit what is seen.
         operator.browser.delete_all_cookies()
         operator.opens("/#token=keeperkeeperkeeper")
@@ -207,6 +214,19 @@ def test_a_person_signs_in_and_sees_what_the_token_allows(browser: webdriver.Chr
         operator.sees(lambda: f"{premium()} streams" in operator.text())
         assert premium() < 60
     browser.delete_all_cookies()
+
+
+REFUSED_BUTTONS = """
+return [...document.querySelectorAll("button, nav a")].filter((one) => one.checkVisibility())
+  .map((one) => one.textContent).filter((text) => /^(ack|rate|clips|▸ play)/i.test(text));
+"""
+
+
+def reader_s_alert(operator: Operator) -> str:
+    """An open alert that whoever is signed in sees."""
+    return operator.browser.execute_async_script(
+        "fetch('/api/v1/alerts?limit=1').then((one) => one.json()).then(({ items }) => arguments[0](items[0].alert.alert_id))"
+    )
 
 
 CELLS = """

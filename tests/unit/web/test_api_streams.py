@@ -148,6 +148,7 @@ async def test_a_course_has_the_points_that_are_asked_for(client: TestClient, se
     now = int(time.time() * 1000)
     exact = await get(client, f"/streams/{name}/scores?from={now - 600_000}&to={now}&step=10")
     assert len(exact["items"]) == 60
+    assert (await get(client, f"/streams/{name}/scores?to=0"))["at"] == "1970-01-01T00:00:00.000Z"
     for query, field in (
         (f"from={now}&to={now}", "from"),
         (f"from={now}&to={now - 1}", "from"),

@@ -20,6 +20,9 @@ async def test_every_view_is_the_same_page(client: TestClient) -> None:
         "/alerts",
         "/alerts/0d25aadadd4b71f3",
         "/clips",
+        "/streams/",
+        "/alerts/",
+        "/clips/",
         "/?tv=1",
     ):
         answer = await client.get(address)
