@@ -43,7 +43,7 @@ class _Waiting:
 
     clip: ModelInput
     spec: SamplerSpec
-    answer: asyncio.Future[ClipScore | ModelError]
+    answer: asyncio.Future[ClipScore]
 
 
 class DeepScorer:
@@ -100,8 +100,6 @@ class DeepScorer:
                 self._waiting.append(waiting)
                 self._arrived.set()
                 score = await waiting.answer
-            if isinstance(score, ModelError):
-                raise score
         except TimeoutError:
             self._failed("timeout", f"no answer within {self.seconds:g} s")
         except (MediaError, ModelError, SpecChangedError) as error:
@@ -144,8 +142,8 @@ class DeepScorer:
         """Give each clip of a batch its score or its error; never raises."""
         for waiting in batch:
             # The batch before may have shown that the model is another one: it would take these clips for its own.
-            if waiting.spec != self._scorer.spec and not waiting.answer.done():
-                waiting.answer.set_exception(SpecChangedError("the large model takes clips by another specification now"))
+            if waiting.spec != self._scorer.spec:
+                _answer(waiting, SpecChangedError("the large model takes clips by another specification now"))
         batch = [waiting for waiting in batch if waiting.spec == self._scorer.spec]
         if not batch:
             return
@@ -154,23 +152,21 @@ class DeepScorer:
             scores = await asyncio.get_running_loop().run_in_executor(self._thread, self._scorer.score, clips)
             if len(scores) != len(clips):
                 raise RuntimeError(f"the large model answered {len(scores)} of {len(clips)} clips")
-        except ModelError as error:
-            if len(batch) == 1:
-                _answer(batch[0], error)
-            else:
-                # One of the clips has no score: the others have.
-                for waiting in batch:
-                    await self._score([waiting])
         except Exception as error:
             for waiting in batch:
-                if not waiting.answer.done():
-                    waiting.answer.set_exception(error)
+                if isinstance(error, ModelError) and len(batch) > 1:
+                    await self._score([waiting])  # one of the clips has no score: the others have
+                else:
+                    _answer(waiting, error)
         else:
             for waiting, score in zip(batch, scores, strict=True):
                 _answer(waiting, score)
 
 
-def _answer(waiting: _Waiting, answer: ClipScore | ModelError) -> None:
-    # The look may have given up waiting.
-    if not waiting.answer.done():
+def _answer(waiting: _Waiting, answer: ClipScore | Exception) -> None:
+    if waiting.answer.done():
+        return  # the look has given up waiting
+    if isinstance(answer, Exception):
+        waiting.answer.set_exception(answer)
+    else:
         waiting.answer.set_result(answer)
