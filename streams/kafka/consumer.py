@@ -230,13 +230,21 @@ def read_to_end(consumer: Any, partitions: Sequence[TopicPartition]) -> Iterator
         ends = consumer.end_offsets(list(partitions))
         if behind := [partition for partition in partitions if consumer.position(partition) > ends[partition]]:
             yield from _read_behind(consumer, behind)
-        deadline = time.monotonic() + ACK_SECONDS
-        while unread := [partition for partition in partitions if consumer.position(partition) < ends[partition]]:
-            for records in consumer.poll(timeout_ms=500).values():
-                yield from filter(_is_readable, records)
-                deadline = time.monotonic() + ACK_SECONDS
-            if time.monotonic() > deadline:
-                raise BrokerError(f"{unread[0].topic}, partition {unread[0].partition}: nothing comes before its end")
+        yield from filter(_is_readable, records_before(consumer, ends))
+
+
+def records_before(consumer: Any, ends: Mapping[TopicPartition, int]) -> Iterator[Any]:
+    """Records from the consumer's positions on until these offsets are reached, also those that cannot be read.
+
+    Raises `KafkaError`, and `BrokerError` where nothing comes for 30 s.
+    """
+    deadline = time.monotonic() + ACK_SECONDS
+    while unread := [partition for partition, end in ends.items() if consumer.position(partition) < end]:
+        for records in consumer.poll(timeout_ms=500).values():
+            yield from records
+            deadline = time.monotonic() + ACK_SECONDS
+        if time.monotonic() > deadline:
+            raise BrokerError(f"{unread[0].topic}, partition {unread[0].partition}: nothing comes before its end")
 
 
 def _read_behind(consumer: Any, behind: Sequence[TopicPartition]) -> Iterator[Any]:

@@ -14,9 +14,9 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from streams.errors import BrokerError
-from streams.kafka.clients import ACK_SECONDS, await_sends, broker_errors, open_admin, reading, writing
+from streams.kafka.clients import await_sends, broker_errors, open_admin, reading, writing
 from streams.kafka.connection import Connection
-from streams.kafka.consumer import TopicPartition, partitions_of, read_whole
+from streams.kafka.consumer import TopicPartition, partitions_of, read_whole, records_before
 from streams.kafka.progress import Progress
 from streams.kafka.records import Unreadable
 from streams.kafka.topics import has_topic, topic_settings
@@ -131,13 +131,7 @@ def _records(reader: Any, partition: TopicPartition, end: int) -> Iterator[Any]:
     with broker_errors(f"{partition.topic} cannot be read", "Read", partition.topic, who_uses(reader)):
         reader.assign([partition])
         reader.seek_to_beginning(partition)
-        deadline = time.monotonic() + ACK_SECONDS
-        while reader.position(partition) < end:
-            for records in reader.poll(timeout_ms=500).values():
-                yield from records
-                deadline = time.monotonic() + ACK_SECONDS
-            if time.monotonic() > deadline:
-                raise BrokerError(f"{partition.topic}, partition {partition.partition}: nothing comes before its end")
+        yield from records_before(reader, {partition: end})
 
 
 def _committed(connection: Connection, group: str, topic: str, partitions: list[TopicPartition]) -> Mapping[TopicPartition, int]:
