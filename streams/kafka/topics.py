@@ -82,11 +82,16 @@ def wanted_topics(partitions: int, retention_hours: int = RETENTION_HOURS) -> di
     compacted and soon deleted.
     """
     events = {"cleanup.policy": "delete", RETENTION: str(retention_hours * HOUR_MS)}
-    states = {ALERT_STATE_TOPIC: TopicPlan(partitions, COMPACTED), MODELS_TOPIC: TopicPlan(1, COMPACTED)}
-    states |= {TRAINING_TOPIC: TopicPlan(partitions, COMPACTED), LETTER_MARKS_TOPIC: TopicPlan(1, COMPACTED)}
-    states |= {INGEST_STATE_TOPIC: TopicPlan(partitions, COMPACTED), ALERT_ACKS_TOPIC: TopicPlan(partitions, COMPACTED)}
-    states |= {PICTURES_TOPIC: TopicPlan(partitions, PICTURES)}
-    return {name: TopicPlan(partitions, events) for name in PER_STREAM} | states
+    of_streams, of_all = TopicPlan(partitions, COMPACTED), TopicPlan(1, COMPACTED)
+    return dict.fromkeys(PER_STREAM, TopicPlan(partitions, events)) | {
+        ALERT_STATE_TOPIC: of_streams,
+        MODELS_TOPIC: of_all,
+        TRAINING_TOPIC: of_streams,
+        LETTER_MARKS_TOPIC: of_all,
+        INGEST_STATE_TOPIC: of_streams,
+        ALERT_ACKS_TOPIC: of_streams,
+        PICTURES_TOPIC: TopicPlan(partitions, PICTURES),
+    }
 
 
 def in_sync(replication: int) -> dict[str, str]:
