@@ -186,6 +186,12 @@ def place_of_key(key: bytes) -> str:
     return f"{_hash(stream_id)}/{example_id.decode(errors='replace')}"
 
 
+def check_clip(data: bytes, example_id: str) -> None:
+    """Raise `MediaError` where the bytes in the store are not those of the clip that was queued by this id."""
+    if hashlib.sha256(data).hexdigest() != example_id:
+        raise MediaError("the clip in the store is not the one that was queued (its SHA-256 differs)", kind="refused")
+
+
 def suffix_of(data: bytes) -> str:
     """The file suffix for a clip's bytes: `.ts`, `.mp4` (fragmented too), `.mkv`, or `.bin` for anything else."""
     if data[:1] == b"\x47" and data[188:189] in (b"\x47", b""):

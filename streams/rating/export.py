@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import hashlib
 import re
 from collections import defaultdict
 from collections.abc import Callable, Iterable
@@ -13,6 +12,7 @@ from urllib.parse import unquote, urlsplit
 
 from streams.errors import MediaError
 from streams.events import TrainingExample
+from streams.queue.clips import check_clip
 from streams.queue.topic import QueuePlace
 from streams.rating.mos import Opinion, RaterReport, judge
 from streams.rating.order import Key
@@ -100,8 +100,7 @@ def _row(path: Path, example: TrainingExample, opinion: Opinion, factor: str) ->
 def _clip_path(example: TrainingExample, read: Callable[[str], bytes], copies: Path) -> Path:
     """The file of a clip, copied first where it is in an object store. Raises `MediaError` where it is gone or has changed."""
     data = read(example.clip_uri)
-    if hashlib.sha256(data).hexdigest() != example.example_id:
-        raise MediaError("the clip in the store is not the one that was queued (its SHA-256 differs)", kind="refused")
+    check_clip(data, example.example_id)
     parts = urlsplit(example.clip_uri)
     if parts.scheme == "file":
         return Path(unquote(parts.path))
