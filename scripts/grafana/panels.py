@@ -81,10 +81,9 @@ def asks_influxdb(panel: Any, *queries: tuple[str, str]) -> Any:
     return panel
 
 
-def series(title: str, unit: str = "short", meaning: str = "", width: int = 8, lowest: float | None = 0) -> timeseries.Panel:
-    """A panel of lines."""
-    panel = timeseries.Panel().title(title).description(meaning).unit(unit).span(width).height(8)
-    return panel if lowest is None else panel.min(lowest)
+def series(title: str, unit: str = "short", meaning: str = "", width: int = 8) -> timeseries.Panel:
+    """A panel of lines from 0 on."""
+    return timeseries.Panel().title(title).description(meaning).unit(unit).span(width).height(8).min(0)
 
 
 def points(title: str, meaning: str = "", width: int = 8) -> timeseries.Panel:

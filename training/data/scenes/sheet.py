@@ -16,6 +16,7 @@ CELL = (400, 225)
 
 CAPTION = 44
 COLUMNS = 4
+LETTERS = 66
 
 
 def write_sheet(scenes: Sequence[tuple[str, Path, Sequence[str]]], out: Path) -> None:
@@ -37,11 +38,11 @@ def write_sheet(scenes: Sequence[tuple[str, Path, Sequence[str]]], out: Path) ->
     sheet.save(out)
 
 
-def _lines(text: str, width: int = 66) -> list[str]:
-    """The text in lines of that many letters, three at most."""
+def _lines(text: str) -> list[str]:
+    """The text in lines of `LETTERS` letters, three at most."""
     lines = [""]
     for word in text.split():
-        if lines[-1] and len(lines[-1]) + 1 + len(word) > width:
+        if lines[-1] and len(lines[-1]) + 1 + len(word) > LETTERS:
             lines.append("")
         lines[-1] = f"{lines[-1]} {word}".strip()
     return lines[:3]
