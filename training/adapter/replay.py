@@ -53,8 +53,8 @@ def with_replay(rated: RatedSet, source: Path, recipe: TuneRecipe) -> RatedSet:
     return RatedSet([*rated.clips, *replayed], [*rated.dropped, *base.dropped])
 
 
-def freeze(source: Path, table: Path, seed: int) -> RatedSet:
-    """Write the usable rows of the ratings `source` to `table`, with absolute paths and splits; returns them.
+def freeze(source: Path, table: Path, seed: int) -> None:
+    """Write the usable rows of the ratings `source` to `table`, with absolute paths and splits.
 
     seed: decides the split of each content. Raises ValueError that says what is missing where the ratings are too few to
     train on and to judge by.
@@ -88,4 +88,3 @@ def freeze(source: Path, table: Path, seed: int) -> RatedSet:
                 [clip.path.resolve(), clip.mos, clip.split, clip.content, "" if clip.ci is None else clip.ci],
             )
     os.replace(part, table)
-    return rated

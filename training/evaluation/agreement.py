@@ -121,13 +121,13 @@ def summary(rows: Rows, scores: Sequence[float]) -> dict[str, Any]:
     }
 
 
-def intervals(rows: Rows, scores: Sequence[float], repeats: int = 300, seed: int = 0) -> dict[str, tuple[float, float]]:
+def intervals(rows: Rows, scores: Sequence[float], repeats: int = 300) -> dict[str, tuple[float, float]]:
     """95 % bootstrap intervals of the `FIGURES` of `summary`.
 
     Contents are drawn, not clips, because segments of one content are not independent. A figure that no draw has is NaN.
     repeats: draws.
     """
-    rng = np.random.default_rng(seed)
+    rng = np.random.default_rng(0)
     by_content: dict[str, list[int]] = defaultdict(list)
     for i, row in enumerate(rows):
         by_content[row["content"]].append(i)
