@@ -13,7 +13,7 @@ from av.error import FFmpegError
 
 from scorer.errors import MediaError
 from scorer.sampling.audio.track import AudioTrack
-from scorer.sampling.bitstream.packets import Packets
+from scorer.sampling.bitstream.packets import Packets, shown_pictures
 from scorer.sampling.clock import LONGEST_GAP, RunningClock
 from scorer.sampling.course import Course
 from scorer.sampling.facts import EPSILON, Timeline, VideoFacts, timeline_of
@@ -165,14 +165,12 @@ class Video:
         packets = Packets(self._step)
         self._to_keyframe(start)
         goes_on = False
-        for packet in self._on_clock():
-            if packet.is_discard:
-                continue
+        for packet, hidden in shown_pictures(self._on_clock()):
             time = len(times) * self._step if (stamp := self._stamp(packet)) is None else stamp
             times.append(time)
-            sizes.append(packet.size)
+            sizes.append(packet.size + hidden)
             if packet.is_keyframe or time >= start - REORDERING:
-                packets.add(packet, time)
+                packets.add(packet, time, hidden=hidden)
             elif self._is_steady and self.audio.count and time < start - SOUND_BEFORE:
                 self.audio.restart()
             if time > end + REORDERING:

@@ -165,12 +165,14 @@ class _Collector:
         assert window.duration is not None
         self._audio = audio
         self._preview = PreviewMaker(preview) if preview is not None else None
-        self.spec, self.window, self.codec = spec, window, video.codec
+        self.spec, self.window = spec, window
         self.end = window.start + window.duration
         self.small_lumas: list[Image] = []
         inside = (timeline.times >= window.start - EPSILON) & (timeline.times < self.end - EPSILON)
         self._bytes = int(timeline.sizes[inside].sum())
         self._packets = timeline.packets.inside(window.start - EPSILON, self.end - EPSILON)
+        # The video may go on with another one.
+        self.codec = next((codec for codec in self._packets.codecs if codec is not None), video.codec)
         self._coded_size = video.width, video.height
         self._listed = timeline.times[inside]
         self._places = places_of(spec)

@@ -14,7 +14,7 @@ from scorer.sampling.audio.facts import AudioFacts
 from scorer.sampling.audio.spots import glanced_facts
 from scorer.sampling.audio.track import AudioTrack
 from scorer.sampling.bitstream.facts import Bitstream
-from scorer.sampling.bitstream.packets import Packets, bitstream_of, duration_of
+from scorer.sampling.bitstream.packets import Packets, bitstream_of, duration_of, shown_pictures
 from scorer.sampling.opening import open_container, open_media
 from scorer.sampling.parts import parts_of
 from scorer.sampling.rates import USUAL_STEP, step_of
@@ -71,11 +71,9 @@ def _scan(file: BinaryIO, containers: list[Any], sound: bool) -> Scan:
             first = stream
             packets.step = step_of(stream.average_rate) or step_of(stream.codec_context.framerate) or USUAL_STEP
         tick = float(stream.time_base)
-        for packet in demuxed_with_sound(container, stream, audio, parts.sound, containers):
-            if packet.is_discard:
-                continue
+        for packet, hidden in shown_pictures(demuxed_with_sound(container, stream, audio, parts.sound, containers)):
             pts, dts = packet.pts, packet.dts
-            packets.add(packet, None if pts is None else pts * tick, None if dts is None else dts * tick)
+            packets.add(packet, None if pts is None else pts * tick, None if dts is None else dts * tick, hidden)
             if key is None and packet.is_keyframe and stream is first:
                 key = packet
     if not packets.sizes:

@@ -57,8 +57,8 @@ class StampedVideo(Video):
     def _demuxed(self) -> Iterator[Any]:
         return (replace(packet) for packet in self._packets_of_file)
 
-    def _decoded(self) -> Iterator[Any]:
-        return self._on_clock()
+    def _decoded(self) -> Iterator[tuple[Any, bool]]:
+        return ((packet, False) for packet in self._on_clock())
 
     def _to_keyframe(self, start: float) -> None:
         pass

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -22,6 +22,9 @@ FEW_BYTES = 1 / 8
 FEW_STEPS_BACK = 0.1
 """Where at most this share of the steps goes back, the clock has jumped there; more are guesses of the demuxer."""
 
+VP8_SHOWN = 0x10
+"""The bit of a picture's first byte that is set where it is shown (RFC 6386, 9.1)."""
+
 TICKS = 90_000
 """Ticks a second of the clock on which jumps are mended."""
 
@@ -38,8 +41,8 @@ class _Stamped:
 class Packets:
     """The packets of a track in the order in which they are decoded; each list has one number for each.
 
-    step: seconds of a picture where the stamps do not tell. decoded_at, shown_at: seconds, None where unknown. quantisers:
-    None where unknown.
+    step: seconds of a picture where the stamps do not tell. decoded_at, shown_at: seconds, None where unknown. quantisers,
+    codecs: None where unknown.
     """
 
     step: float
@@ -48,27 +51,52 @@ class Packets:
     decoded_at: list[float | None] = field(default_factory=list)
     shown_at: list[float | None] = field(default_factory=list)
     quantisers: list[float | None] = field(default_factory=list)
+    codecs: list[str | None] = field(default_factory=list)
     _reader: Quantisers = field(default_factory=Quantisers)
 
-    def add(self, packet: Any, shown_at: float | None, decoded_at: float | None = None) -> None:
-        """Take what is needed of an `av.Packet`. shown_at, decoded_at: seconds, None where unknown."""
-        self.sizes.append(packet.size)
+    def add(self, packet: Any, shown_at: float | None, decoded_at: float | None = None, hidden: int = 0) -> None:
+        """Take what is needed of an `av.Packet`. shown_at, decoded_at: seconds, None where unknown. hidden: bytes of hidden
+        pictures before it, see `shown_pictures`.
+        """
+        self.sizes.append(packet.size + hidden)
         self.keys.append(packet.is_keyframe)
         self.decoded_at.append(decoded_at)
         self.shown_at.append(shown_at)
         self.quantisers.append(self._reader.of(packet))
+        self.codecs.append(self._reader.codec)
 
     def inside(self, start: float, end: float) -> Packets:
         """Those whose picture is shown from `start` to before `end`, s; `shown_at` must rise as the pictures are shown."""
         inside = Packets(self.step)
-        for size, is_key, time, quantiser in zip(self.sizes, self.keys, self.shown_at, self.quantisers, strict=True):
+        for place, time in enumerate(self.shown_at):
             if time is not None and start <= time < end:
-                inside.sizes.append(size)
-                inside.keys.append(is_key)
+                inside.sizes.append(self.sizes[place])
+                inside.keys.append(self.keys[place])
                 inside.decoded_at.append(None)  # after a seek FFmpeg's first ones may be wrong
                 inside.shown_at.append(time)
-                inside.quantisers.append(quantiser)
+                inside.quantisers.append(self.quantisers[place])
+                inside.codecs.append(self.codecs[place])
         return inside
+
+
+def shown_pictures(packets: Iterable[Any]) -> Iterator[tuple[Any, int]]:
+    """Each of the `av.Packet`s whose picture is shown, and the bytes of the hidden pictures before it.
+
+    Pictures that an edit list leaves out are not given. VP8 may code a picture for others to refer to alone; in the other codecs
+    such a picture shares a packet with one that is shown.
+    """
+    hidden, stream, may_hide = 0, None, False
+    for packet in packets:
+        if packet.is_discard:
+            continue
+        if packet.stream is not stream:
+            stream = packet.stream
+            may_hide = stream.codec_context is not None and stream.codec_context.name == "vp8"
+        if may_hide and not memoryview(packet)[0] & VP8_SHOWN:
+            hidden += packet.size
+            continue
+        yield packet, hidden
+        hidden = 0
 
 
 def bitstream_of(packets: Packets, codec: str, width: int, height: int) -> Bitstream:

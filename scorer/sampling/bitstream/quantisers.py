@@ -28,6 +28,8 @@ class Quantisers:
     """Reads the packets of one file in their order. The stream may change, where the file goes on with another one."""
 
     def __init__(self) -> None:
+        self.codec: str | None = None
+        """The codec of the packet that was read last, by FFmpeg's name; None where it is not known."""
         self._stream: Any = None
         self._slices: Slices | None = None
         self._length_bytes: int | None = None
@@ -45,6 +47,7 @@ class Quantisers:
     def _begin(self, stream: Any) -> None:
         self._stream, self._slices = stream, None
         context = stream.codec_context
+        self.codec = None if context is None else context.codec.canonical_name
         if context is None or context.name not in PARSERS:
             return
         parser, configuration_of = PARSERS[context.name]

@@ -31,6 +31,10 @@ def test_all_of_the_video_is_sampled_also_after_seeking(tmp_path: Path, name: st
     assert clip.face_summary.count == 1
     first, second = sample(path, SPEC, 1.0)
     assert min(first[1].info.frames, second[1].info.frames) > 20
+    names = {"libx264": "h264", "libx265": "hevc", "mpeg2video": "mpeg2video"}
+    codecs = [names[options[1]] for options in CHANGING[name]]
+    assert [clip.info.codec for _, clip in (first, second)] == codecs
+    assert [clip.bitstream.codec for _, clip in (first, second) if clip.bitstream is not None] == codecs
     ((_, sought),) = sample(path, SPEC, 1.0, start=1.0, limit=1)
     assert np.array_equal(sought.frames, second[1].frames)
 

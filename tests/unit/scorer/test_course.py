@@ -31,7 +31,9 @@ def parts(path: Path, spec: SamplerSpec, goes_on: bool, seconds: float = 1.5) ->
 
 
 @pytest.mark.parametrize("looks", ["standard", "middle"])
-@pytest.mark.parametrize("name", ["one-key.mp4", "one-key.ts", "one-key.mkv", "one-key.avi", "raw.h264", "held.mp4", "many-keys.mp4"])
+@pytest.mark.parametrize(
+    "name", ["one-key.mp4", "one-key.ts", "one-key.mkv", "one-key.avi", "raw.h264", "held.mp4", "many-keys.mp4"]
+)
 def test_pictures_are_decoded_once_and_are_the_same(
     tmp_path: Path, name: str, looks: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
