@@ -8,6 +8,7 @@ known, and of those after it the digests are kept.
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 MOST_RECENT = 128
@@ -42,6 +43,13 @@ class KnownFiles:
 
     floor: int = 0
     recent: tuple[tuple[int, str], ...] = ()
+
+    @classmethod
+    def of(cls, files: Iterable[FileState]) -> KnownFiles:
+        """All these files: the newest by their digests, too, so that one whose rights change or that gets a link stays known."""
+        by_change = sorted(files)
+        older, newest = by_change[:-MOST_RECENT], by_change[-MOST_RECENT:]
+        return cls(older[-1].changed if older else 0, tuple(sorted((file.changed, file.digest) for file in newest)))
 
     def __contains__(self, file: FileState) -> bool:
         return file.changed <= self.floor or any(digest == file.digest for _, digest in self.recent)

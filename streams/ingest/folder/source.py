@@ -128,8 +128,7 @@ class FolderSource:
                 "%s has a playlist, which is not read: `fvq ingest hls` follows one by its address", self._plan.stream.stream_id
             )
         if self._known is None:
-            newest = max((file.changed for file in listing.files), default=0)
-            self._known = KnownFiles() if self._plan.stream.from_start else KnownFiles(floor=newest)
+            self._known = KnownFiles() if self._plan.stream.from_start else KnownFiles.of(listing.files)
             await self._keep([], self._known)
         completion.join(listing.files, self._known)
         return listing

@@ -169,6 +169,20 @@ async def test_a_restart_announces_what_came_meanwhile_and_nothing_twice(followe
     assert len({event.segment_id for event in followed.events}) == 4
 
 
+async def test_a_file_of_before_that_gets_a_link_or_other_rights_is_not_new_after_a_restart(followed: Followed) -> None:
+    for name in ("a.ts", "b.ts"):
+        write(followed.folder / name)
+    async with followed.running():
+        pass
+    (followed.folder / "a.ts").chmod(0o600)
+    os.link(followed.folder / "b.ts", followed.folder / "b.bak")
+    write(followed.folder / "c.ts")
+    async with followed.running():
+        await followed.until(lambda: followed.names != [])
+        await asyncio.sleep(2 * SETTLE)
+    assert followed.names == ["c.ts"]
+
+
 async def test_a_recorder_that_uses_its_names_again_is_followed(followed: Followed) -> None:
     async with followed.running():
         for turn in range(3):
