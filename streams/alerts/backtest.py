@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 import os
+import signal
 from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
@@ -106,14 +107,19 @@ def evaluate(limits: Alerts, days: float, cuts: bool = False, seed: int = 0) -> 
         ladders = [one_framing for ladder in ladders for one_framing in ladder.by_framing()]
     each = math.ceil(days / len(ladders) / LONGEST_STREAM_DAYS)
     total = Evaluation()
-    with ProcessPoolExecutor(os.cpu_count()) as pool:
+    # Ctrl-C goes to all processes of a terminal; this one decides.
+    with ProcessPoolExecutor(os.cpu_count(), initializer=signal.signal, initargs=(signal.SIGINT, signal.SIG_IGN)) as pool:
         tasks = [
             pool.submit(_evaluate_stream, ladder, limits, days / len(ladders) / each, [seed, number, stream])
             for number, ladder in enumerate(ladders)
             for stream in range(each)
         ]
-        for task in tasks:
-            total.add(task.result())
+        try:
+            for task in tasks:
+                total.add(task.result())
+        finally:
+            # Ended early, it waits for the streams that are at work, and not for all the others.
+            pool.shutdown(cancel_futures=True)
     return total
 
 

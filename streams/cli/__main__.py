@@ -1,5 +1,5 @@
 """`python -m streams.cli` runs `fvq`, also where the script `fvq` is not on PATH."""
 
-from streams.cli.app import main
+from streams.cli import main
 
 main()

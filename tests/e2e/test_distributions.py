@@ -91,7 +91,7 @@ def test_the_wheel_has_all_of_the_packages_and_nothing_else(wheel: Path, shipped
 def test_the_wheel_names_its_licences_and_command(wheel: Path) -> None:
     files = {name.partition(".dist-info/")[2]: text for name, text in contents(wheel).items() if ".dist-info/" in name}
     assert {"licenses/LICENSE", "licenses/scorer/NOTICE"} <= set(files)
-    assert b"fvq = streams.cli.app:main" in files["entry_points.txt"]
+    assert b"fvq = streams.cli:main" in files["entry_points.txt"]
 
 
 def test_the_sdist_has_the_packages_and_what_people_who_build_need(source: Path, sdist: Path, shipped: set[str]) -> None:

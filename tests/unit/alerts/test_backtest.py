@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import json
+import time
+from functools import partial
+from pathlib import Path
+from uuid import uuid4
 
 import numpy as np
 import pytest
 
+from streams.alerts import backtest
 from streams.alerts.backtest import judge_stream
 from streams.alerts.incidents import Incident
 from streams.alerts.policy import default_limits, parse_policy
@@ -30,6 +35,20 @@ def test_a_policy_without_quality_alerts_misses_every_incident() -> None:
     limits = parse_policy({"alerts": {"quality_drop": {"enabled": False}, "low_quality": {"enabled": False}}}).of({})
     result = judge_stream(CALM - 40, [Incident(500, 600, 30.0)], limits)
     assert (result.by_depth[30.0].missed, result.false_alarms.total()) == (1, 0)
+
+
+def test_an_evaluation_that_is_interrupted_leaves_out_the_streams_that_have_not_begun(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(backtest, "_evaluate_stream", partial(_touch, tmp_path))
+    with pytest.raises(AttributeError):  # the first result is none
+        backtest.evaluate(default_limits(), days=70)
+    assert 0 < len(list(tmp_path.iterdir())) < 280
+
+
+def _touch(folder: Path, *_: object) -> None:
+    (folder / uuid4().hex).touch()
+    time.sleep(0.1)  # the work
 
 
 @pytest.mark.slow
