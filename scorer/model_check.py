@@ -21,7 +21,7 @@ from pathlib import Path
 from scorer.errors import ModelError, cannot_be_read_now, lacks_memory
 from scorer.model_files import check_model_files
 from scorer.process import data_bytes, die_with_parent, forbid_core_dump, limit
-from scorer.spec import ModelId
+from scorer.spec import SPEC_FILE, ModelId
 
 START_SECONDS = 180.0
 """Time for the child to load its libraries, s. They take 5 s, and 20 s on a machine that is busy and has not read them before."""
@@ -48,6 +48,8 @@ def check_model(directory: Path, device: str) -> None:
     device: where the model is going to score: "cpu" or "cuda" in torch, or "graph" for its exported graph.
     """
     check_model_files(directory)
+    if SPEC_FILE not in os.listdir(directory):
+        raise ModelError(f"model {directory}: it has no {SPEC_FILE}: name a folder that `fvq train` made")
     # A program of its own and no `multiprocessing`: that would load the caller's main module, and print what a killed child left.
     # -P: no module is taken from the working directory.
     command = [sys.executable, "-P", "-m", "scorer.model_check", str(directory), device, str(os.getpid())]

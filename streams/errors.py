@@ -10,8 +10,14 @@ from scorer.errors import OWN_FAULTS, FvqError, MediaError, ModelError, ScorerEr
 
 __all__ = [
     "OWN_FAULTS", "BrokerError", "EventError", "FvqError", "HistoryError", "MediaError", "ModelError", "ReceiverError",
-    "ScorerError", "SettingsError", "SinkError", "SpecChangedError",
+    "ScorerError", "SettingsError", "SinkError", "SpecChangedError", "reason_of",
 ]  # fmt: skip
+
+
+def reason_of(error: Exception) -> str:
+    """Why an HTTP request failed, in the system's words without the error's number."""
+    cause = getattr(error, "reason", error)
+    return str(getattr(cause, "strerror", None) or cause)
 
 
 class EventError(FvqError):

@@ -225,14 +225,16 @@ def load_tune_recipe(path: Path) -> TuneRecipe:
 
 
 def faults_of(error: ValidationError) -> str:
-    """Every key that is wrong, with the reason: `stage1.epochs: Input should be greater than 0, not 0.0; ...`."""
+    """Every key that is wrong, with the reason: `stage1.epochs: must be greater than 0, not 0.0; ...`."""
     return "; ".join(map(_fault, error.errors()))
 
 
 def _fault(fault: ErrorDetails) -> str:
     # Of a key that is missing the input is all the rest, and of one that nobody knows the value does not matter.
-    is_of_key = fault["type"] in {"missing", "missing_argument", "extra_forbidden", "unexpected_keyword_argument"}
-    return f"{'.'.join(map(str, fault['loc']))}: {fault['msg']}" + ("" if is_of_key else f", not {fault['input']!r}")
+    of_key = {"missing": "is missing", "extra_forbidden": "there is no such key"}
+    of_key |= {"missing_argument": "is missing", "unexpected_keyword_argument": "there is no such key"}
+    words = fault["msg"].removeprefix("Value error, ").replace("Input should be", "must be")
+    return f"{'.'.join(map(str, fault['loc']))}: " + (of_key.get(fault["type"]) or f"{words}, not {fault['input']!r}")
 
 
 def read_mapping(path: Path) -> dict[str, Any]:

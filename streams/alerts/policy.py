@@ -189,13 +189,14 @@ def _explained(error: ValidationError, prefix: str, root: type[BaseModel]) -> Se
         return SettingsError(path, no_such_setting(str(first["loc"][-1]), _names_at(root, first["loc"][:-1])))
     if first["type"] in ("model_type", "dict_type"):
         return SettingsError(path or "the policy", f"{first['input']!r} is not a group of settings")
-    reason = first["msg"].removeprefix("Value error, ")
-    reason = reason[0].lower() + reason[1:]
     # A receiver's wrong value may be its address, which is a secret.
-    shown = "" if first["type"] in ("missing", "value_error") or path.startswith("receivers") else f"{first['input']!r}: "
-    numbers = ("float_parsing", "int_parsing", "float_type", "int_type")
-    remedy = f"; write the number alone, without a unit{_example(root, first['loc'])}" if first["type"] in numbers else ""
-    return SettingsError(path, f"{shown}{reason}{remedy}")
+    shown = "the value" if path.startswith("receivers") else repr(first["input"])
+    if first["type"] in ("float_parsing", "int_parsing", "float_type", "int_type"):
+        remedy = f"write the number alone, without a unit{_example(root, first['loc'])}"
+        return SettingsError(path, f"{shown} is no number: {remedy}")
+    reason = first["msg"].removeprefix("Value error, ").replace("Input should be", "must be")
+    reason = reason[0].lower() + reason[1:]
+    return SettingsError(path, reason if first["type"] in ("missing", "value_error") else f"{shown}: {reason}")
 
 
 if __name__ == "__main__":

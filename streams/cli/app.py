@@ -33,6 +33,7 @@ from streams.cli import (
     web,
 )
 from streams.cli.examples import add_examples
+from streams.cli.parameters import wrong_value
 from streams.text import printable
 from streams.user_errors import for_user, full_disk
 
@@ -52,7 +53,15 @@ ORDER = [name for names in PANELS.values() for name in names]
 
 
 class _InOrder(TyperGroup):
-    """Lists the commands in the order of `PANELS`: typer would list groups after all others."""
+    """All commands. Lists them in the order of `PANELS`: typer would list groups after all others."""
+
+    def invoke(self, ctx: Any) -> Any:
+        """Runs a command; a value that an option or argument does not take is told in our words, not in pydantic's."""
+        try:
+            return super().invoke(ctx)
+        except typer.BadParameter as error:
+            error.message = wrong_value(error.param, error.__cause__) or error.message
+            raise
 
     def list_commands(self, ctx: Any) -> list[str]:
         return sorted(super().list_commands(ctx), key=lambda name: ORDER.index(name) if name in ORDER else len(ORDER))

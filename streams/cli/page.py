@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Iterator
-from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 import typer.main
 
 from streams.cli.app import PANELS, app
 from streams.cli.examples import EXAMPLES
+from streams.cli.parameters import takes
 
 INTRODUCTION = """# Commands, one by one
 
@@ -24,8 +24,6 @@ BAR = "\\|"
 """A bar that does not end a cell."""
 
 HEADER = ("| | takes | default | meaning |", "|---|---|---|---|")
-
-TYPES = {str: "text", int: "whole number", float: "number", Path: "path"}
 
 
 def reference() -> str:
@@ -58,18 +56,8 @@ def _row(parameter: Any) -> str:
 
 
 def _takes(parameter: Any) -> str:
-    """What to write for a parameter, with its bounds; '' for a flag."""
-    if getattr(parameter, "is_flag", False):
-        return ""
-    kind = parameter.type_descriptor
-    if kind.choices is not None:
-        words = [", ".join(f"`{choice}`" for choice in kind.choices)]
-    else:
-        words = [TYPES[get_args(kind.annotation)[0] if kind.is_list else kind.annotation]]
-    words += [f"at least {parameter.min:,}"] if parameter.min is not None else []
-    words += [f"at most {parameter.max:,}"] if parameter.max is not None else []
     several = (getattr(parameter, "multiple", False) or parameter.nargs == -1) and "repeated" not in (parameter.help or "")
-    return ", ".join(words + (["one or more"] if several else []))
+    return ", ".join([takes(parameter)] + (["one or more"] if several else []))
 
 
 def _default(parameter: Any) -> str:

@@ -83,6 +83,8 @@ def topics_acls(
         return
     if program not in needs:
         raise SettingsError("PROGRAM", f"{program!r} is none of those that `fvq topics acls` lists")
+    if not user:
+        raise SettingsError("--user", "is empty: name Kafka's user")
     settings = load_settings()
     server = settings.broker or "kafka-1:9092"
     print("\n".join(commands(needs[program], settings.group, user, server, parts.named(settings))))

@@ -12,7 +12,7 @@ from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
 from streams.addresses import http_address
 from streams.connections import BoundedRunner
-from streams.errors import FvqError
+from streams.errors import FvqError, reason_of
 from streams.ingest import metrics
 from streams.ingest.base import Status
 from streams.text import aligned, printable
@@ -88,7 +88,7 @@ def ask_status(host: str, port: int) -> list[dict[str, Any]]:
         with opener.open(url, timeout=ASK_SECONDS) as answer:
             sources = json.loads(answer.read(LARGEST_ANSWER))["sources"]
     except (OSError, ValueError, KeyError, TypeError) as error:
-        reason = printable(str(getattr(error, "reason", error)))
+        reason = printable(reason_of(error))
         raise PageError(
             f"no `fvq ingest` of live sources answers at {url} ({reason}): start it, or set FVQ_INGEST_HOST and FVQ_INGEST_PORT"
         ) from error

@@ -176,7 +176,7 @@ def broker_errors(what: str, operation: Operation = "Read", name: str = "", who:
 def open_admin(connection: Connection, request_seconds: float = 15.0) -> KafkaAdminClient:
     """An administrator. Raises `BrokerError` where no broker answers."""
     options = connection.client_options() | {"request_timeout_ms": int(request_seconds * 1000)}
-    with no_broker_errors(connection, ": start it, correct FVQ_BROKER, or see FVQ_KAFKA_*"):
+    with no_broker_errors(connection):
         return _made(KafkaAdminClient, bootstrap_timeout_ms=BOOTSTRAP_MS, **options)
 
 
@@ -186,10 +186,11 @@ def check_broker(connection: Connection) -> None:
 
 
 @contextmanager
-def no_broker_errors(connection: Connection, remedy: str = "") -> Iterator[None]:
+def no_broker_errors(connection: Connection) -> Iterator[None]:
     """What a client raises that finds no broker becomes a `BrokerError`. Its words name hosts and the mechanism, never the
     password."""
     try:
         yield
     except (KafkaError, ValueError, OSError) as error:
-        raise BrokerError(f"no Kafka broker answers at {connection.servers} ({type(error).__name__}){remedy}") from error
+        place = f"{connection.servers} ({type(error).__name__})"
+        raise BrokerError(f"no Kafka broker answers at {place}: start it, correct FVQ_BROKER, or see FVQ_KAFKA_*") from error

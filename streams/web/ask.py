@@ -11,7 +11,7 @@ from http.client import HTTPException
 from typing import Any
 from urllib.parse import urlencode
 
-from streams.errors import FvqError
+from streams.errors import FvqError, reason_of
 from streams.text import aligned, printable
 
 ASK_SECONDS = 15.0
@@ -82,7 +82,7 @@ def _get(wall: WallAddress, path: str) -> dict[str, Any]:
     except urllib.error.HTTPError as error:
         raise WallError(f"the wall at {wall.url} refuses: {_detail(error)}") from error
     except (OSError, HTTPException, ValueError) as error:
-        reason = printable(str(getattr(error, "reason", error)))[:300]
+        reason = printable(reason_of(error))[:300]
         raise WallError(f"no wall answers at {wall.url} ({reason}): start `fvq web`, or set FVQ_WEB_URL") from error
     if not isinstance(content, dict) or not isinstance(content.get("items"), list):
         raise WallError(f"what answers at {wall.url} is no wall")

@@ -24,7 +24,7 @@ SCOPES: tuple[Scope, ...] = ("read", "ack", "rate", "media")
 
 SETTING = "FVQ_WEB_TOKENS_FILE"
 MOST_TOKENS = 10_000
-LONGEST_TOKEN = 200
+LONGEST_NAME, LONGEST_TOKEN = 128, 200
 
 
 class Token(BaseModel):
@@ -32,7 +32,7 @@ class Token(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    name: str = Field(min_length=1, max_length=128)
+    name: str = Field(min_length=1, max_length=LONGEST_NAME)
     sha256: str = Field(pattern=r"^[0-9a-f]{64}$", repr=False)
     scopes: tuple[Scope, ...] = Field(min_length=1)
     labels: dict[str, str] = Field(default_factory=dict, max_length=32)
@@ -101,6 +101,8 @@ def add_token(path: Path, name: str, scopes: Sequence[Scope], labels: dict[str, 
 
     Raises `SettingsError` where the name is taken.
     """
+    if not 1 <= len(name) <= LONGEST_NAME:
+        raise SettingsError("NAME", f"has {len(name)} characters: write at least 1, at most {LONGEST_NAME}")
     tokens = read_tokens(path) if path.exists() else []
     if any(token.name == name for token in tokens):
         raise SettingsError(SETTING, f"{path} has a token {name!r}: remove it first with `fvq web token rm`")

@@ -60,7 +60,7 @@ def test_no_file_and_an_empty_file_give_the_defaults(tmp_path: Path) -> None:
         (
             "alerts: {low_quality: {threshold: high}}",
             "alerts.low_quality.threshold",
-            "as a number; write the number alone, without a unit; for example threshold: 40",
+            "is no number: write the number alone, without a unit; for example threshold: 40",
         ),
         ("alerts: {low_quality: {threshold: .nan}}", "alerts.low_quality.threshold", "finite"),
         ("alerts: {low_quality: 30}", "alerts.low_quality", "30 is not a group of settings"),

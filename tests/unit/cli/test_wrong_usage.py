@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
+from urllib.error import URLError
 
 import pytest
 from typer.testing import CliRunner
 
+from scorer.model_check import check_model
 from streams.cli.app import app
+from streams.errors import ModelError, reason_of
 from streams.user_errors import for_user
 from tests.support.processes import ROOT
 
@@ -27,6 +30,7 @@ EVALUATE = ("evaluate", "nano")
         (("queue", "rm"), "EXAMPLES: "),
         (("queue", "rm", "1234", "--stream", "a"), "EXAMPLES: "),
         (("forget", "", "--yes"), "STREAM: "),
+        (("topics", "acls", "fvq worker", "--user", ""), "--user: "),
         (("synth", "OUT", str(DEMO), "--kinds", "x264,blurr"), "--kinds: "),
         (("synth", "OUT", str(DEMO), "--plain", "1"), "--plain: "),
         (("synth", "OUT", str(DEMO), "--sheet", "x.png"), "--sheet: "),
@@ -62,3 +66,29 @@ def test_wrong_usage_is_exit_code_2(words: tuple[str, ...], said: str, tmp_path:
     assert said in sentence
     assert code == 2
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("up", "--source", "x", "--segment-seconds", "abc"), "'abc' is no number: write a number, at least 0.5, at most 60"),
+        (("plan", "--streams", "0"), "'0' is too small: write a whole number, at least 1, at most 10,000,000"),
+        (("alerts", "evaluate", "--seed", "1.5"), "'1.5' is no whole number: write a whole number"),
+        (("doctor", "--for", "wrker"), "'wrker' is none of the values: write one of worker, ingest, web, rate"),
+        (("ingest", "hls", "a=http://x", "--from", "x\x1b"), "'x\\x1b' is none of the values: write one of edge, start"),
+    ],
+)
+def test_a_wrong_value_is_told_in_the_same_words_as_a_settings(words: tuple[str, ...], said: str) -> None:
+    result = CliRunner().invoke(app, words, env={"COLUMNS": "200"})
+    assert result.exit_code == 2
+    assert said in result.output
+
+
+def test_a_folder_that_is_no_model_is_told_so(tmp_path: Path) -> None:
+    with pytest.raises(ModelError, match=r"it has no sampler\.json: name a folder that `fvq train` made"):
+        check_model(tmp_path, "cpu")
+
+
+def test_why_a_request_failed_is_told_without_the_errors_number() -> None:
+    refused = ConnectionRefusedError(111, "Connection refused")
+    assert reason_of(refused) == reason_of(URLError(refused)) == "Connection refused"

@@ -41,20 +41,20 @@ def changed(path: str, value: Any) -> str:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        (changed("model.clip_s", -1), r"model\.clip_s: Input should be greater than 0"),
-        (changed("model.clip_s", float("nan")), r"model\.clip_s: Input should be a finite number"),
-        (changed("model.clip_s", "fast"), r"model\.clip_s: Input should be a valid number"),
+        (changed("model.clip_s", -1), r"model\.clip_s: must be greater than 0"),
+        (changed("model.clip_s", float("nan")), r"model\.clip_s: must be a finite number"),
+        (changed("model.clip_s", "fast"), r"model\.clip_s: must be a valid number"),
         (changed("model.clips", 1), r"model\.clips: Extra inputs are not permitted"),
         (changed("sampling", {}), r"sampling: Dictionary should have at least 1 item"),
-        (changed("sampling", {"9": {}}), r"sampling\.9: Input should be greater than or equal to 16"),
+        (changed("sampling", {"9": {}}), r"sampling\.9: must be greater than or equal to 16"),
         (
             changed("sampling.360", {"fixed_s": 0, "per_second_s": 0, "bytes_per_second": 1}),
             r"sampling\.360: sampling cannot cost nothing",
         ),
-        (changed("memory.child_mb", 1e12), r"memory\.child_mb: Input should be less than or equal to 1000000"),
+        (changed("memory.child_mb", 1e12), r"memory\.child_mb: must be less than or equal to 1000000"),
         ("[" * 100_000, r"is no JSON: .*fvq plan --measure --save FILE"),
         ("{", r"is no JSON: .*fvq plan --measure --save FILE"),
-        ("[]", r"Input should be a valid dictionary"),
+        ("[]", r"must be a valid dictionary"),
     ],
 )
 def test_a_wrong_file_is_refused_by_the_name_of_the_value(tmp_path: Path, text: str, message: str) -> None:

@@ -220,7 +220,7 @@ def test_a_wrong_line_is_named_and_a_teacher_that_changes_is_refused(data: Path,
 def test_a_weight_outside_of_its_range_is_refused(tmp_path: Path) -> None:
     text = (ROOT / "training/recipes/nano.yaml").read_text()
     (tmp_path / "recipe.yaml").write_text(f"{text}\nteacher_weight: 1.5\n")
-    with pytest.raises(ValueError, match=r"recipe\.yaml: teacher_weight: Input should be .*, not 1\.5"):
+    with pytest.raises(ValueError, match=r"recipe\.yaml: teacher_weight: must be .*, not 1\.5"):
         load_nano_recipe(tmp_path / "recipe.yaml")
 
 
