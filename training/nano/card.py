@@ -59,47 +59,23 @@ people are few: expect less on other cameras, skin tones, make-up and light than
 
 
 def _how(metrics: dict[str, Any]) -> str:
-    """Further lines of what the model was trained on."""
-    return _averaged(metrics) + _begun(metrics) + _guessed(metrics) + _steadied(metrics) + _taught(metrics)
-
-
-def _averaged(metrics: dict[str, Any]) -> str:
-    """A line, where the model is the mean of several trainings."""
-    runs, seed = metrics["recipe"]["runs"], metrics["recipe"]["seed"]
-    if runs == 1:
-        return ""
-    return f"""
-- The mean weights of {runs} such trainings, with seeds {seed} to {seed + runs - 1}."""
-
-
-def _begun(metrics: dict[str, Any]) -> str:
-    """A line, where it goes on from another model."""
-    if "start" not in metrics:
-        return ""
-    return f"""
-- Before that it was version {metrics["start"]}; its card says what it was trained on."""
-
-
-def _guessed(metrics: dict[str, Any]) -> str:
-    """A line, where the uncertainty had another model's errors."""
-    return f"\n- The uncertainty learned the errors of version {metrics['errors_of']}." if "errors_of" in metrics else ""
-
-
-def _steadied(metrics: dict[str, Any]) -> str:
-    """A line, where its scores were held steady within clips."""
-    if "steady" not in metrics:
-        return ""
-    weight = metrics["recipe"]["steady_weight"]
-    return f"""
-- Windows of the clips in labels file {metrics["steady"]} were to score alike, with weight {weight:g}."""
-
-
-def _taught(metrics: dict[str, Any]) -> str:
-    """A line, where it had a teacher."""
-    if "teacher" not in metrics:
-        return ""
-    teacher = metrics["teacher"]
-    return f"""
-- Taught by {teacher["model"]}, whose scores of {teacher["clips"]} of these clips are mixed into the labels with weight
-  {teacher["weight"]:g}; {teacher["unlabelled"]} more clips have its score alone. The licences of the teacher, its base and
-  its data hold for what is learned from it."""
+    """Further lines of what the model was trained on, each where it holds."""
+    lines = []
+    recipe = metrics["recipe"]
+    if (runs := recipe["runs"]) != 1:
+        lines.append(f"The mean weights of {runs} such trainings, with seeds {recipe['seed']} to {recipe['seed'] + runs - 1}.")
+    if "start" in metrics:
+        lines.append(f"Before that it was version {metrics['start']}; its card says what it was trained on.")
+    if "errors_of" in metrics:
+        lines.append(f"The uncertainty learned the errors of version {metrics['errors_of']}.")
+    if "steady" in metrics:
+        weight = recipe["steady_weight"]
+        lines.append(f"Windows of the clips in labels file {metrics['steady']} were to score alike, with weight {weight:g}.")
+    if "teacher" in metrics:
+        teacher = metrics["teacher"]
+        lines.append(
+            f"Taught by {teacher['model']}, whose scores of {teacher['clips']} of these clips are mixed into the labels with "
+            f"weight\n  {teacher['weight']:g}; {teacher['unlabelled']} more clips have its score alone. The licences of the "
+            "teacher, its base and\n  its data hold for what is learned from it."
+        )
+    return "".join(f"\n- {line}" for line in lines)
