@@ -43,11 +43,6 @@ def fetch(scores: list[SegmentScore]) -> list[bytes | MediaError]:
     return [MediaError("gone", kind="not-found") if score.uri == "file:///gone" else clip_of(score) for score in scores]
 
 
-@pytest.fixture
-def store(tmp_path: Path) -> ClipStore:
-    return ClipStore(str(tmp_path / "clips"))
-
-
 def harvest(store: ClipStore, topic: MemoryTopic, **changes: Any) -> Harvest:
     return Harvest(HarvestLimits(**changes), store, topic, fetch, ALERTS_TOPIC)  # type: ignore[arg-type]
 

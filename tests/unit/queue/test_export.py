@@ -12,11 +12,6 @@ from streams.queue.export import COLUMNS, export_queue
 from tests.support.queue import clip_of, scored, stored_example
 
 
-@pytest.fixture
-def store(tmp_path: Path) -> ClipStore:
-    return ClipStore(str(tmp_path / "clips"))
-
-
 def table(folder: Path) -> list[dict[str, str]]:
     with (folder / "queue.csv").open(newline="", encoding="utf-8") as file:
         return list(csv.DictReader(file))

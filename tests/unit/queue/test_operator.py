@@ -26,11 +26,6 @@ def topic() -> MemoryTopic:
 
 
 @pytest.fixture
-def store(tmp_path: Path) -> ClipStore:
-    return ClipStore(str(tmp_path / "clips"))
-
-
-@pytest.fixture
 def ratings(tmp_path: Path, topic: MemoryTopic, store: ClipStore) -> OperatorRatings:
     return OperatorRatings(lambda: topic, store, FetchLimits(roots=(tmp_path,)), tmp_path / "inbox")
 

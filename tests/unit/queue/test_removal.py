@@ -22,11 +22,6 @@ BROKER = Connection("none:1", prefix="staging.")
 
 
 @pytest.fixture
-def store(tmp_path: Path) -> ClipStore:
-    return ClipStore(str(tmp_path / "clips"))
-
-
-@pytest.fixture
 def topic(monkeypatch: pytest.MonkeyPatch) -> MemoryTopic:
     """The topic in memory, which the commands open in place of Kafka's."""
     topic = MemoryTopic()

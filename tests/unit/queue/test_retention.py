@@ -19,11 +19,6 @@ NOW = datetime.now(UTC)
 LATER = NOW + timedelta(hours=12)  # late enough for clips that a test stores when a run of all tests comes to it
 
 
-@pytest.fixture
-def store(tmp_path: Path) -> ClipStore:
-    return ClipStore(str(tmp_path / "clips"))
-
-
 def run(store: ClipStore, topic: MemoryTopic, now: datetime, clip_days: float = 30) -> None:
     sweep(topic, store, clip_days, now)  # type: ignore[arg-type]
 
