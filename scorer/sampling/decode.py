@@ -91,8 +91,11 @@ class Video:
         self.pixel_aspect = self._stream.sample_aspect_ratio
         stated, coded = self._stream.average_rate, context.framerate
         self._step = step_of(stated) or USUAL_STEP  # between frames whose packets have no time (raw streams), s
-        self._knows_order = tells_order(self.container, context)
+        knows_order = tells_order(self.container, context)
+        self._knows_order = knows_order or self.container == "mxf"
         self._first, self._has_clock, head = self._first_time()
+        # Some MXF has an index, which tells the order.
+        self._knows_order = knows_order or (self.container == "mxf" and head.is_reordered)
         self.is_timed = can_be(head, stated, coded)
         if not self.is_timed:
             self._has_clock, self._first = False, 0.0
@@ -206,11 +209,12 @@ class Video:
 
     def _first_time(self) -> tuple[float, bool, Head]:
         """The first frame's time on the stream's clock, s; whether packets have times at all; what the first packets say."""
-        own, keys, stamps = [], [], []
+        own, keys, stamps, reordered = [], [], [], []
 
         def noted() -> Iterator[Any]:
             for packet in self._demuxed():
                 keys.append(packet.is_keyframe)
+                reordered.append(packet.pts != packet.dts)
                 own.append(seconds_of(packet, packet.dts if packet.dts is not None else packet.pts))
                 yield packet
 
@@ -222,7 +226,8 @@ class Video:
         if not stamps:
             raise MediaError("the file has a video stream but no picture in it; was it cut off?", kind="empty")
         known = [stamp for stamp in stamps if stamp is not None]
-        return min(known, default=0.0), bool(known), Head([stamp for stamp in own if stamp is not None], all(keys))
+        head = Head([stamp for stamp in own if stamp is not None], all(keys), any(reordered))
+        return min(known, default=0.0), bool(known), head
 
     def _to_keyframe(self, start: float) -> None:
         """Seek to a keyframe at or before `start`, or to the beginning of the file."""
@@ -240,7 +245,7 @@ class Video:
         # ASF's first stamps after a seek are wrong: opening it again is right.
         is_avi = start <= 0 and self.container == "avi" and not self._knows_order
         # A seek to the first picture would leave out what is heard before it.
-        can_seek = self._has_clock and not self.changes and not has_palette and (start > 0 or self.audio.stream is None)
+        can_seek = self._has_clock and not self.changes and not has_palette and (start > 0 or not self.audio.streams)
         for back in SEEK_BACK if can_seek else ():
             timestamp = int((self._first + max(0.0, start - back)) / self._stream.time_base)
             self._replay = None  # its packets are not those after a seek

@@ -28,10 +28,14 @@ REGULAR = 0.02
 
 @dataclass(frozen=True)
 class Head:
-    """The first packets of a file. stamps: when they are decoded, s, on the stream's own clock. all_keys: all are keyframes."""
+    """The first packets of a file. stamps: when they are decoded, s, on the stream's own clock. all_keys: all are keyframes.
+
+    is_reordered: some are shown in another order than they are decoded in, by their stamps.
+    """
 
     stamps: Sequence[float]
     all_keys: bool
+    is_reordered: bool = False
 
 
 def step_of(rate: SupportsFloat | None) -> float | None:

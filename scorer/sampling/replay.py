@@ -54,10 +54,9 @@ class Replay:
 def demuxed(container: Any, stream: Any, audio: AudioTrack | None) -> Iterator[Any]:
     """The packets of a stream from where its container is, up to the end or to where the file is cut off.
 
-    audio: takes the packets of its own stream that come between them.
+    audio: takes the packets of its own streams that come between them.
     """
-    heard = None if audio is None else audio.stream
-    packets = container.demux(stream) if heard is None else container.demux(stream, heard)
+    packets = container.demux(stream, *([] if audio is None else audio.streams))
     while True:
         try:
             packet = next(packets)
@@ -67,7 +66,7 @@ def demuxed(container: Any, stream: Any, audio: AudioTrack | None) -> Iterator[A
             return
         if not packet.size:
             continue
-        if heard is None or packet.stream_index != heard.index:
+        if audio is None or packet.stream_index == stream.index:
             yield packet
-        elif audio is not None:
-            audio.add(packet)
+        elif audio.is_open:
+            audio.add_first(packet)

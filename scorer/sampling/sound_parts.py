@@ -57,10 +57,10 @@ def _sound(parts: Sequence[Part], containers: list[Any]) -> Iterator[tuple[int, 
         try:
             container = open_container(part, is_quick=True)  # type: ignore[arg-type]
             containers.append(container)
-            stream = heard_audio(container.streams.audio, shown_video(container.streams.video, head), head)
+            streams = heard_audio(container.streams.audio, shown_video(container.streams.video, head), head)
         except MediaError:
             continue
         place = part.begin
-        for packet in demuxed(container, stream, None) if stream is not None else ():
+        for packet in demuxed(container, streams[0], None) if streams else ():
             place = place if packet.pos is None else part.begin + packet.pos
             yield place, packet

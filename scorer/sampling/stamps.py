@@ -13,7 +13,7 @@ FINEST = 90_000
 MEASURED_FORMATS = {"mpegts", "mpeg"}
 """Containers without a stated duration: FFmpeg takes the difference of the last and the first stamp."""
 
-UNORDERED = {"avi", "asf"}, {"h264", "hevc"}
+UNORDERED = {"avi", "asf", "mxf"}, {"h264", "hevc"}
 """Containers that tell when pictures are decoded, and codecs of which FFmpeg does not find out when they are shown then."""
 
 

@@ -49,11 +49,12 @@ def shown_video(streams: Sequence[Any], head: bytes) -> Any:
     return stream
 
 
-def heard_audio(streams: Sequence[Any], shown: Any, head: bytes) -> Any | None:
-    """The first of a file's audio streams, of the shown video's programme where there is one; None where there is none.
+def heard_audio(streams: Sequence[Any], shown: Any, head: bytes) -> list[Any]:
+    """Those of a file's audio streams of which the first is heard that has something in it: of the shown video's programme where
+    it has any.
 
     shown: the video stream. head: the file's first `transport.HEAD_BYTES`.
     """
     groups = programmes(head) if len(streams) > 1 else []
     own = next((pids for pids in groups if shown.id in pids), {})
-    return min(streams, key=lambda stream: (bool(own) and stream.id not in own, stream.index), default=None)
+    return [stream for stream in streams if stream.id in own] or list(streams)

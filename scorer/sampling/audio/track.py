@@ -16,22 +16,28 @@ MOST_PACKETS = 40_000
 
 
 class AudioTrack:
-    """The first audio track of a file. stream: the demuxer's, None where there is none, or where nobody listens any more."""
+    """The first audio track of a file that has any sound.
+
+    streams: the demuxer's, of which one is heard; none where there is none, or where nobody listens any more.
+    """
 
     def __init__(self) -> None:
-        self.stream: Any | None = None
+        self.streams: list[Any] = []
         self.is_whole = True
         """Whether all packets that were read since `restart` are kept."""
         self._packets: list[Any] = []
         self._bytes = 0
         self._steps_back = StepsBack()
         self._is_closed = False
+        self._heard: int | None = None
+        """Which of `streams` is heard: the first of those that have had a packet."""
 
     def choose(self, streams: Sequence[Any], shown: Any, head: bytes) -> None:
         """Listen to one of the audio streams of a file, or of its next part. shown, head: as `tracks.heard_audio` takes them."""
         self._steps_back = StepsBack()
+        self._heard = None
         if not self._is_closed:
-            self.stream = heard_audio(streams, shown, head)
+            self.streams = heard_audio(streams, shown, head)
 
     def restart(self) -> None:
         """Forget all packets: the file is read again, from its beginning or from elsewhere."""
@@ -41,7 +47,18 @@ class AudioTrack:
     def close(self) -> None:
         """Listen no more: another reading of the file needs its pictures only."""
         self.restart()
-        self.stream, self._is_closed = None, True
+        self.streams, self._is_closed = [], True
+
+    def add_first(self, packet: Any) -> None:
+        """Keep a packet of one of `streams`, unless an earlier one of them is heard."""
+        place = next(place for place, stream in enumerate(self.streams) if stream.index == packet.stream_index)
+        if self._heard is not None and place < self._heard:
+            later = self.streams[self._heard]
+            self._packets = [other for other in self._packets if other.stream is not later]
+            self._steps_back = StepsBack()
+        if self._heard is None or place <= self._heard:
+            self._heard = place
+            self.add(packet)
 
     def add(self, packet: Any) -> None:
         """Keep a packet, unless there are too many."""

@@ -138,3 +138,20 @@ def test_a_sound_that_begins_with_another_programme_map_is_heard(tmp_path: Path)
     path.write_bytes(mute.read_bytes() + sounding.read_bytes())
     assert [audio.silent for audio in heard(path)] == pytest.approx([1, 1, 1, 1, 0, 0], abs=0.06)
     assert [audio.silent for audio in heard(path, start=8.0)] == pytest.approx([0, 0], abs=0.06)
+
+
+@pytest.mark.parametrize("name", ["clip.ts", "clip.mkv"])
+def test_of_several_tracks_the_first_is_heard_that_has_any_sound(tmp_path: Path, name: str) -> None:
+    sounds = [argument for level in (-40, -20) for argument in ("-f", "lavfi", "-i", tone(level))]
+    maps = ("-map", "0:v", "-map", "1:a", "-map", "2:a")
+    path, emptied = tmp_path / name, tmp_path / f"emptied-{name}"
+    ffmpeg(*PICTURE, *sounds, *maps, "-t", "4", *H264, "-c:a:0", "mp2", "-c:a:1", "aac", path)
+    ffmpeg("-i", path, "-map", "0", "-c", "copy", "-bsf:a:0", "noise=drop=1", emptied)
+    first, second = heard(path), heard(emptied)
+    assert [(audio.codec, audio.silent) for audio in first] == [("mp2", pytest.approx(0, abs=0.06))] * 2
+    assert [(audio.codec, audio.silent) for audio in second] == [("aac", pytest.approx(0, abs=0.06))] * 2
+    assert [first[1].loudness, second[1].loudness] == pytest.approx([second[1].loudness - 20, first[1].loudness + 20], abs=0.5)
+    for played, codec in ((path, "mp2"), (emptied, "aac")):
+        seen = glance(played).audio
+        assert seen is not None
+        assert (seen.codec, seen.silent) == (codec, pytest.approx(0, abs=0.06))

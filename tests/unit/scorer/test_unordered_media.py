@@ -29,7 +29,7 @@ def shown(path: Path, start: float = 0.0, references_only: bool = False) -> list
         return [(round(time, 2), int(np.mean(frame.to_ndarray(format="gray")))) for time, frame in video.frames(start)]
 
 
-@pytest.mark.parametrize("name", ["clip.avi", "clip.asf"])
+@pytest.mark.parametrize("name", ["clip.avi", "clip.asf", "clip.mxf"])
 def test_pictures_are_shown_in_order_and_at_their_time(tmp_path: Path, name: str) -> None:
     brighter = make_clip(tmp_path / "clip.mp4", 128, 96, 3, options=("-vf", "lutyuv=y=40,fade=in:0:74:color=white", *H264))
     path = tmp_path / name
@@ -43,6 +43,13 @@ def test_pictures_are_shown_in_order_and_at_their_time(tmp_path: Path, name: str
         timeline = video.timeline(0.0, 10.0)
         assert timeline.end == pytest.approx(3.0, abs=0.002)
         assert not video.running.jumped
+
+
+def test_an_index_of_mxf_tells_the_order(tmp_path: Path) -> None:
+    mpeg2 = ("-c:v", "mpeg2video", "-bf", "2", "-q:v", "2", "-pix_fmt", "yuv420p")
+    path = make_clip(tmp_path / "clip.mxf", 128, 96, 2, options=mpeg2)
+    assert [time for time, _ in shown(path)] == pytest.approx([place / 25 for place in range(50)])
+    assert len(shown(path, references_only=True)) < 20  # pictures may be left out, because none have to be counted
 
 
 def test_pictures_that_share_a_stamp_follow_each_other(tmp_path: Path) -> None:
