@@ -20,19 +20,23 @@ def is_renumbered(position: Position, playlist: MediaPlaylist) -> bool:
     """Whether the segment that was announced last has another number in this playlist: by the dates, another one ends there.
 
     A tenth of a segment: packagers that cut alike differ by roundings, and dates that a packager makes anew for each playlist
-    seldom meet.
+    seldom meet. Half a target duration: roundings of dates are no other number where segments are short.
     """
     announced, end, last_date = position.clocks.dates, None, None
-    if announced is None:
+    if announced is None or position.number is None or playlist.next_number <= position.number:
         return False
+    found = False
     for segment in playlist.segments:
         if segment.date is not None and (last_date is None or segment.date > last_date):
             end = last_date = segment.date
-        if end is not None:
-            end += timedelta(seconds=segment.duration)
-            if abs((end - announced).total_seconds()) < segment.duration / 10:
-                return segment.number != position.number
-    return False
+        if end is None:
+            continue
+        end += timedelta(seconds=segment.duration)
+        off = abs((end - announced).total_seconds())
+        if segment.number == position.number and off < playlist.target / 2:
+            return False
+        found = found or (off < segment.duration / 10 and segment.number != position.number)
+    return found
 
 
 def is_of_other_packager(position: Position, playlist: MediaPlaylist, now: datetime) -> bool:
