@@ -21,6 +21,9 @@ PRUNED = 4
 """A flush deletes at most as many old rows for each row that it writes: deleting keeps up, and no flush waits for it long."""
 
 
+DAMAGED = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
+
+
 class SqliteSink(Sink):
     """Writes scores to `scores.sqlite` in a folder. days: after this time a score is deleted; 0 keeps all for ever.
 
@@ -48,7 +51,7 @@ class SqliteSink(Sink):
         try:
             await asyncio.to_thread(self._write, rows, time.time())
         except (sqlite3.Error, OSError) as error:
-            raise SinkError(f"{self.path}: {error}") from error
+            raise SinkError(f"{self.path}: {error}{_remedy(error)}") from error
         self._waiting.clear()
         return []
 
@@ -57,7 +60,8 @@ class SqliteSink(Sink):
         try:
             await asyncio.to_thread(self._write, [], time.time())
         except (sqlite3.Error, OSError) as error:
-            raise SinkError(f"{self.path} cannot be written: {error}; set FVQ_DATA_DIR to a folder that can") from error
+            remedy = _remedy(error) or "; set FVQ_DATA_DIR to a folder that can"
+            raise SinkError(f"{self.path} cannot be written: {error}{remedy}") from error
         kept = (
             f"scores are kept {self._days:g} {'day' if self._days == 1 else 'days'}" if self._days else "scores are kept for ever"
         )
@@ -105,3 +109,13 @@ class SqliteSink(Sink):
         if self._connection is not None:
             self._connection.close()
             self._connection = None
+
+
+def _remedy(error: Exception) -> str:
+    """What to do about a damaged file; '' for another error, which may pass."""
+    if getattr(error, "sqlite_errorcode", 0) & 0xFF not in DAMAGED:
+        return ""
+    return (
+        "; stop all that use it, move it away with its -wal and -shm, and start them again: they begin a new one, "
+        "and `fvq history fill` puts in what Kafka still has"
+    )

@@ -190,6 +190,23 @@ async def test_the_sink_is_checked_while_it_writes(tmp_path: Path) -> None:
     assert len(rows(sink)) == 200
 
 
+@pytest.mark.parametrize("damage", [b"no database, but some text" * 400, None])
+async def test_of_a_damaged_file_it_is_said_what_to_do(tmp_path: Path, damage: bytes | None) -> None:
+    sink = SqliteSink(tmp_path)
+    sink.add(make_score())
+    await sink.flush()
+    await sink.close()
+    header = sink.path.read_bytes()[:4096]
+    sink.path.write_bytes(damage or header + os.urandom(sink.path.stat().st_size - 4096))
+    sink.add(make_score(segment_id="s/2"))
+    for ask in (sink.flush, sink.check):
+        with pytest.raises(SinkError, match=r"move it away with its -wal and -shm.*`fvq history fill`"):
+            await ask()
+    sink.path.rename(tmp_path / "away")
+    await sink.flush()
+    assert len(rows(sink)) == 1
+
+
 async def test_when_it_is_closed_the_file_alone_has_every_score(tmp_path: Path) -> None:
     sink = SqliteSink(tmp_path)
     sink.add(make_score())
