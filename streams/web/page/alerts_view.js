@@ -129,7 +129,7 @@ class AlertsView {
     const { query } = this.app.route;
     const filtered = query.has("label") || query.has("q");
     this.over.replaceChildren(make("h3", {}, "Over"), items.length
-      ? make("table", { class: "alerts stacked" }, make("thead", {}, make("tr", {}, ...["when", "stream", "kind", "why", "acknowledged"].map((text) => make("th", { scope: "col" }, text)))), make("tbody", {}, ...lines))
+      ? make("table", { class: "alerts stacked", "aria-label": "Alerts that are over" }, make("thead", {}, make("tr", {}, ...["when", "stream", "kind", "why", "acknowledged"].map((text) => make("th", { scope: "col" }, text)))), make("tbody", {}, ...lines))
       : make("p", { class: "dim" }, filtered ? "No alert that is over fits the filter." : "No alert of the last days is over."),
     this.more ? make("p", { class: "dim" }, `These are the latest ${this.past.length}; the filter finds older ones, the CSV has all.`) : "");
   }

@@ -148,6 +148,8 @@ export async function rateDialog(streamId, segmentId, rendition, { toast }) {
   const dialog = openDialog("How good is the picture quality?", shown.element,
     make("p", { class: "dim" }, "Judge the picture, not what it shows. The model's score is shown afterwards."), levels, error,
     actions(button("Cancel", () => dialog.close())));
+  dialog.tabIndex = -1;
+  dialog.focus(); // on no level: Enter would choose it
   dialog.addEventListener("keydown", (event) => {
     if (/^[1-5]$/.test(event.key)) choose(Number(event.key));
   });

@@ -1,7 +1,7 @@
 // The fleet: heat strip, rows worst first, and what may be done with selected rows.
 import { get, make, printable, setText } from "./dom.js";
 import { SORTS } from "./fleet.js";
-import { whyOld } from "./head.js";
+import { nextTry, whyOld } from "./head.js";
 import { Heat } from "./heat.js";
 import { LOW, SCORELESS, UNSURE, nameOf, words } from "./levels.js";
 import { Mosaic } from "./mosaic.js";
@@ -158,7 +158,7 @@ class FleetView {
   drawNotice() {
     const { fleet } = this;
     let text = "";
-    if (!this.app.known) text = this.app.live.state === "connecting" ? "Loading the fleet" : whyOld(this.app);
+    if (!this.app.known) text = this.app.live.state === "connecting" ? "Loading the fleet" : whyOld(this.app) + nextTry(this.app);
     else if (!fleet.ids.length && !this.app.route.query.has("label")) text = "No streams yet. They appear when the first score arrives.";
     else if (!fleet.order.length) text = "No stream fits the filter.";
     else if (!fleet.shown.length) text = "All streams are fine.";

@@ -38,6 +38,8 @@ export function drawAge(app) {
   document.body.classList.toggle("old", old && app.known);
   setData(get("age"), "state", old ? "old" : "live");
   const banner = get("banner");
+  const [told, wait] = banner.children; // what changes each second is not read aloud
+  setText(wait, old ? nextTry(app) : "");
   if (!old) {
     const problem = app.summary?.problem;
     banner.hidden = !problem;
@@ -45,7 +47,7 @@ export function drawAge(app) {
       // The server answers, but reads nothing new itself.
       setData(get("age"), "state", "old");
       setText(get("age"), "nothing new");
-      setText(banner, `What you see is old: the wall reads nothing new. ${printable(problem).replace(/\.?$/, ".")}`);
+      setText(told, `What you see is old: the wall reads nothing new. ${printable(problem).replace(/\.?$/, ".")}`);
       return;
     }
     setText(get("age"), app.summary?.lag_p95 === undefined || app.summary.lag_p95 === null ? "live" : `live ${app.summary.lag_p95.toFixed(1)} s`);
@@ -55,15 +57,19 @@ export function drawAge(app) {
   setText(get("age"), age === null ? "no data" : `data ${length(age).replace(/^0:0?/, "")}${age < 60 ? " s" : ""} old`);
   const why = whyOld(app);
   banner.hidden = !app.known && app.live.state === "connecting";
-  setText(banner, app.known ? `What you see is old. ${why}` : why);
+  setText(told, app.known ? `What you see is old. ${why}` : why);
 }
 
 export function whyOld({ live, starting }) {
   if (live.state === "refused") return live.reason ? `The server refuses: ${printable(live.reason)}.` : "Sign in first.";
   if (live.state !== "waiting") return "Connecting.";
-  const wait = Math.max(0, Math.ceil((live.retryAt - performance.now()) / 1000));
   const reason = printable(starting || live.reason) || "No connection to the server";
-  return `${reason.replace(/\.$/, "")}; next attempt in ${wait} s.`;
+  return `${reason.replace(/\.$/, "")}.`;
+}
+
+// When the page asks the server again, where it waits for that.
+export function nextTry({ live }) {
+  return live.state === "waiting" ? ` Next attempt in ${Math.max(0, Math.ceil((live.retryAt - performance.now()) / 1000))} s.` : "";
 }
 
 export function drawPipeline(app) {

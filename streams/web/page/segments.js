@@ -19,6 +19,7 @@ export class Segments {
     this.past = null; // those around the chosen time, newest first
     this.turn = 0; // counts the readings
     this.reading = true;
+    this.problem = ""; // why the last reading failed
     this.active = 0;
     this.list = make("tbody", {});
     this.heading = make("span", {}, "Segments");
@@ -67,19 +68,22 @@ export class Segments {
       const { items } = await read(stream(this.id, "/segments"), query, { signal: this.stop.signal });
       if (turn !== this.turn) return;
       this.reading = false;
+      this.problem = "";
       if (at) this.past = items;
       else items.forEach((score) => this.take(score));
       this.draw();
     } catch (error) {
-      if (error.name !== "AbortError" && turn === this.turn) setText(this.heading, `Segments; older ones could not be read: ${error.message}`);
+      if (error.name === "AbortError" || turn !== this.turn) return;
+      this.problem = `${at ? "They" : "Older ones"} could not be read: ${error.message}`;
+      this.draw();
     }
   }
 
   draw() {
     const { at } = this.chosen();
     const shown = at ? this.past ?? [] : this.kept.slice(-SHOWN).reverse();
-    this.nothing.hidden = shown.length > 0 || this.reading;
-    setText(this.nothing, at ? "No segment of that time is kept." : "No segment has come in the last hour.");
+    this.nothing.hidden = !this.problem && (shown.length > 0 || this.reading);
+    setText(this.nothing, this.problem || (at ? "No segment of that time is kept." : "No segment has come in the last hour."));
     // While someone is in the table it stands still.
     if (!this.table.contains(document.activeElement)) this.list.replaceChildren(...shown.map((score) => this.row(score)));
   }

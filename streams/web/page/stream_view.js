@@ -192,6 +192,7 @@ class StreamView {
         read("/alerts", { stream_id: this.id, state: "all", limit: "100" }, { signal }).catch(() => ({ items: [] })),
       ]);
       if (turn !== this.timer) return;
+      if (this.segments.problem) this.segments.read(); // the store answers again
       this.alerts = alerts.items;
       const lasts = Math.max(0, ...this.detail.renditions.map((one) => one.duration));
       const points = course.items.map((point) => ({ t: seconds(point.t), mean: point.mean, min: point.min, uncertainty: point.uncertainty }));

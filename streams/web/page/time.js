@@ -72,9 +72,10 @@ export function bothClocks(time) {
   const at = seconds(time);
   if (at === null) return "";
   const date = new Date(at * 1000);
-  const offset = -date.getTimezoneOffset() / 60;
+  const offset = -date.getTimezoneOffset();
+  const [hours, minutes] = [Math.floor(Math.abs(offset) / 60), Math.abs(offset) % 60];
   const here = `${two(date.getHours())}:${two(date.getMinutes())}:${two(date.getSeconds())}`;
-  return `${date.toISOString().slice(0, 19).replace("T", " ")}Z, here ${here} (UTC${offset < 0 ? "−" : "+"}${Math.abs(offset)})`;
+  return `${date.toISOString().slice(0, 19).replace("T", " ")}Z, here ${here} (UTC${offset < 0 ? "−" : "+"}${hours}${minutes ? `:${two(minutes)}` : ""})`;
 }
 
 // A length of time: "0:47", "12:05", "3:20 h", "2 d 4 h".

@@ -353,6 +353,7 @@ HEAD = """
     for (const id of ["age", "banner"]) {
       const element = document.createElement("p");
       element.id = id;
+      element.append(document.createElement("span"), document.createElement("span")); // the banner's text, and its countdown
       document.body.append(element);
     }
     const { drawAge } = await import("/head.js");
