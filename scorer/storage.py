@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 from collections.abc import Iterable, Iterator
@@ -78,8 +79,10 @@ class Storage:
     def entries(self, folder: str) -> list[dict[str, Any]]:
         """What is in a folder, as fsspec's `ls` describes it (`name` is the path, `type` "file" or "directory").
 
-        Empty where there is no such folder.
+        Empty where there is no such folder. Raises `NotADirectoryError` where the root is a file.
         """
+        if self.is_local and folder == self.root and os.path.isfile(folder):
+            raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), folder)  # `ls` would list the file itself
         try:
             # Object stores cache listings; another process may have written into this folder since.
             self._files.invalidate_cache()

@@ -31,6 +31,10 @@ def load_yaml(text: str) -> object:
     """The value of a YAML text, made of plain types. Raises `yaml.YAMLError`; `KeyTwiceError` where a mapping has a key twice."""
     try:
         return yaml.load(text, _Loader)  # noqa: S506 - a SafeLoader
+    except yaml.MarkedYAMLError as error:
+        # PyYAML's own text has several lines, with a picture of the place.
+        place = f"line {error.problem_mark.line + 1}: " if error.problem_mark else ""
+        raise yaml.YAMLError(f"{place}{error.problem}") from error
     except ValueError as error:
         # PyYAML's own message about a date or a number that there is not.
         raise yaml.YAMLError(str(error)) from error

@@ -282,7 +282,8 @@ def _find_sources(options: dict[str, Any]) -> dict[str, Source]:
                 raise SettingsError("FVQ_CONFIG", f"{config} is a pipe: write the settings to a file and name that")
             content = tomllib.loads(path.read_text())
         except (OSError, tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-            raise SettingsError("FVQ_CONFIG", f"{config} cannot be read: {error}") from error
+            reason = getattr(error, "strerror", None) or error
+            raise SettingsError("FVQ_CONFIG", f"{config} cannot be read: {reason}") from error
         if unknown := content.keys() - Settings.model_fields.keys():
             name = min(unknown)
             if isinstance(content[name], dict):

@@ -66,6 +66,8 @@ def rate_add(
     from streams.rating.store import RatingStore
 
     settings = load_settings()
+    if not name:
+        raise SettingsError("NAME", "is empty: name the rater")
     token = RatingStore(settings.data_dir).add_rater(name)
     address = settings.rate_url or http_address(reached_at(settings.host_of("rate")), port)
     print(f"token  {token}\nlink   {address}/#token={token}")

@@ -30,6 +30,7 @@ EVALUATE = ("evaluate", "nano")
         (("queue", "rm"), "EXAMPLES: "),
         (("queue", "rm", "1234", "--stream", "a"), "EXAMPLES: "),
         (("forget", "", "--yes"), "STREAM: "),
+        (("rate", "add", ""), "NAME: "),
         (("topics", "acls", "fvq worker", "--user", ""), "--user: "),
         (("synth", "OUT", str(DEMO), "--kinds", "x264,blurr"), "--kinds: "),
         (("synth", "OUT", str(DEMO), "--plain", "1"), "--plain: "),

@@ -74,3 +74,10 @@ def test_a_write_that_fails_leaves_nothing(tmp_path: Path) -> None:
     with pytest.raises(OSError, match="No space"):
         _write_local(tmp_path / "file", blocks(), fsync=False)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_root_that_is_a_file_is_no_empty_folder(tmp_path: Path) -> None:
+    (tmp_path / "root").touch()
+    storage = Storage(str(tmp_path / "root"))
+    with pytest.raises(NotADirectoryError):
+        storage.entries(storage.root)

@@ -37,3 +37,8 @@ def test_a_key_may_replace_one_that_is_merged_in() -> None:
 def test_what_is_no_yaml_is_a_yaml_error(text: str) -> None:
     with pytest.raises(yaml.YAMLError):
         load_yaml(text)
+
+
+def test_a_mistake_is_told_in_one_line_with_its_place() -> None:
+    with pytest.raises(yaml.YAMLError, match=r"^line 2: expected ',' or '\]', but got '<stream end>'$"):
+        load_yaml("a: [1\n")
