@@ -17,6 +17,7 @@ from streams.alerts.policy import AlertPolicy
 from streams.alerts.rendition import drop_limit
 from streams.alerts.state import StreamState, Watch
 from streams.events import AlertKind, SegmentScore
+from streams.remembered import remember
 
 MOST_STREAMS = 10_000
 """Streams whose course is known; the one that was silent for longest is forgotten first."""
@@ -46,10 +47,7 @@ class Courses:
         """
         limits = self._policy.of(score.labels)
         state, _ = step(self._streams.get(score.stream_id) or StreamState(score.stream_id), score, limits, now)
-        self._streams[score.stream_id] = state
-        self._streams.move_to_end(score.stream_id)
-        if len(self._streams) > MOST_STREAMS:
-            self._streams.popitem(last=False)
+        remember(self._streams, score.stream_id, state, MOST_STREAMS)
         signals, rendition = score.signals, state.renditions[score.rendition or ""]
         if signals and (signals.black >= limits.black.threshold or signals.freeze >= limits.frozen.threshold):
             return "no-picture"

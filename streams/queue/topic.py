@@ -25,6 +25,7 @@ from streams.kafka.clients import send_all
 from streams.kafka.connection import Connection
 from streams.kafka.whole_topic import WholeTopic
 from streams.queue.clips import ClipStore, place_of, place_of_key
+from streams.remembered import remember
 
 log = logging.getLogger(__name__)
 
@@ -70,11 +71,7 @@ class Queue:
     def _end(self, key: bytes, state: KeyState) -> None:
         """Remember a key that has no example. The oldest one is left out where there are too many."""
         if EXAMPLE_KEY.fullmatch(key):
-            place = place_of_key(key)
-            self._ended[place] = state
-            self._ended.move_to_end(place)
-            if len(self._ended) > MOST_ENDED:
-                self._ended.popitem(last=False)
+            remember(self._ended, place_of_key(key), state, MOST_ENDED)
 
     def places(self) -> dict[str, KeyState]:
         """What the topic says of each clip, by its place in the store (`place_of`). A clip that it never had is not in it."""

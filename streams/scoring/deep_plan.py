@@ -17,6 +17,7 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from streams.events import TierReason
+from streams.remembered import remember
 
 Course = Literal["steady", "changing", "alert", "no-picture"]
 """Where a stream's scores are going. `no-picture`: this segment is black or frozen, so no score says anything of it."""
@@ -148,10 +149,7 @@ class DeepPlan:
         """The stream's state after one more segment."""
         state = self._streams.get(facts.stream) or first_seen(facts, self.limits)
         state = replace(state, until_control=state.until_control - 1)
-        self._streams[facts.stream] = state
-        self._streams.move_to_end(facts.stream)
-        if len(self._streams) > MOST_STREAMS:
-            self._streams.popitem(last=False)
+        remember(self._streams, facts.stream, state, MOST_STREAMS)
         return state
 
     def _take(self, stream: str, reason: TierReason) -> bool:

@@ -23,6 +23,7 @@ from scorer.spec import ModelId
 from streams.errors import OWN_FAULTS, MediaError
 from streams.events import FullReason, SegmentEvent, SegmentScore
 from streams.letter import DeadLetter
+from streams.remembered import remember
 from streams.scoring.distance import FloatArray
 from streams.scoring.tiers import (
     Facts,
@@ -146,10 +147,8 @@ class Tiers:
     def line(self, segment: SegmentEvent) -> _Line:
         """What is remembered of a segment's rendition."""
         key = segment.stream_id, segment.rendition or ""
-        line = self._lines.setdefault(key, _Line())
-        self._lines.move_to_end(key)
-        if len(self._lines) > MOST_STREAMS:
-            self._lines.popitem(last=False)
+        line = self._lines.get(key) or _Line()
+        remember(self._lines, key, line, MOST_STREAMS)
         return line
 
     def skip(self, segment: SegmentEvent) -> None:

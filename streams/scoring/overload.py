@@ -16,6 +16,7 @@ from datetime import UTC, datetime
 
 from streams import metrics
 from streams.events import SegmentEvent
+from streams.remembered import remember
 
 PRIORITY_LABEL = "priority"
 ORDINARY_VALUES = {"", "0", "false", "no", "none", "low", "normal"}
@@ -77,13 +78,11 @@ class Shedder:
         share = share_kept(max(self._waits), self._window, priority)
         if share == 1:
             return True
-        credit = self._credit.pop(rendition, None)
+        credit = self._credit.get(rendition)
         if credit is None:
             credit = (zlib.crc32(rendition.encode()) % 1000) / 1000
         credit += share
-        self._credit[rendition] = credit - 1 if credit >= 1 else credit
-        if len(self._credit) > MOST_RENDITIONS:
-            self._credit.popitem(last=False)
+        remember(self._credit, rendition, credit - 1 if credit >= 1 else credit, MOST_RENDITIONS)
         return credit >= 1
 
 

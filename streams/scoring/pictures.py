@@ -10,22 +10,21 @@ import asyncio
 import logging
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Hashable
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, Literal
 
 from scorer.spec import Preview
 from streams import metrics
 from streams.events import SegmentEvent, SegmentScore, may_be_stored
 from streams.pictures import PictureKind, StreamPicture
+from streams.remembered import remember
 
 if TYPE_CHECKING:
     from scorer.sampling.preview import FacesInPreviews
 
 log = logging.getLogger(__name__)
 State = Literal["good", "bad", "black", "frozen"]
-Key = TypeVar("Key", bound=Hashable)
-Value = TypeVar("Value")
 
 BLACK, FROZEN = 0.95, 0.95
 """Share of black pixels, of repeated frames, from which a segment is black or frozen: the default limits of the alerts."""
@@ -61,7 +60,7 @@ class PicturePlan:
         last = self._asked.get(event.stream_id)
         if not may_be_stored(event.labels) or (last is not None and now - last < self._seconds):
             return False
-        _remember(self._asked, event.stream_id, now)
+        remember(self._asked, event.stream_id, now, MOST_STREAMS)
         return True
 
     def has_changed(self, score: SegmentScore) -> bool:
@@ -69,7 +68,7 @@ class PicturePlan:
         key = score.stream_id, score.rendition
         before = self._states.get(key)
         state = state_of(score, before)
-        _remember(self._states, key, state)
+        remember(self._states, key, state, MOST_STREAMS)
         return before is not None and state != before and may_be_stored(score.labels)
 
 
@@ -154,11 +153,3 @@ def state_of(score: SegmentScore, before: State | None) -> State:
     if score.signals is not None and score.signals.freeze >= FROZEN:
         return "frozen"
     return "bad" if score.score < (GOOD_AGAIN if before == "bad" else BAD) else "good"
-
-
-def _remember(memory: OrderedDict[Key, Value], key: Key, value: Value) -> None:
-    """Note a value, and forget the stream that was not seen for the longest where there are too many."""
-    memory[key] = value
-    memory.move_to_end(key)
-    if len(memory) > MOST_STREAMS:
-        memory.popitem(last=False)

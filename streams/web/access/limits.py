@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections import OrderedDict
 from dataclasses import dataclass
 
+from streams.remembered import remember
+
 MOST_BUCKETS = 10_000
 
 
@@ -39,8 +41,5 @@ class Buckets:
         level, at = self._levels.get(client, (self._burst, now))
         level = min(self._burst, level + (now - at) * self._rate)
         wait = 0.0 if level >= 1.0 else (1.0 - level) / self._rate
-        self._levels[client] = (level - 1.0 if wait == 0.0 else level, now)
-        self._levels.move_to_end(client)
-        if len(self._levels) > MOST_BUCKETS:
-            self._levels.popitem(last=False)
+        remember(self._levels, client, (level - 1.0 if wait == 0.0 else level, now), MOST_BUCKETS)
         return wait
