@@ -127,7 +127,9 @@ def read_rated(source: Path, seed: int = 0, scale: str | None = None) -> RatedSe
             f"{source}: no rated clips; expected a CSV with path and mos, a folder with train/labels.txt and train/videos "
             "(FVQ-20K), or one with MOS.mat (CFVQA)"
         )
-    rated = _checked([_in_points(claim, stated) for claim in _asked(claims, source, stated)], seed)
+    if stated is None:
+        _check_scale(claims, source)
+    rated = _checked([_in_points(claim, stated) for claim in claims], seed)
     if not rated.clips:
         raise ValueError(f"{source}: no clip is left.\n{rated.report()}")
     return rated
@@ -193,12 +195,11 @@ def _table_claims(table: Path, stated: Scale | None) -> Iterator[_Claim]:
         yield _Claim(f"{table}, line {number}", path, row[rated[0]], content, split, ci, scale)
 
 
-def _asked(claims: list[_Claim], source: Path, stated: Scale | None) -> list[_Claim]:
-    """The rows. Raises ValueError where nobody said their scale and they look like another one than points."""
-    unknown = [_number(claim.mos) for claim in claims if claim.scale is None and stated is None]
+def _check_scale(claims: Sequence[_Claim], source: Path) -> None:
+    """Raise ValueError where the source does not say the scale of rows that look like another one than points."""
+    unknown = [_number(claim.mos) for claim in claims if claim.scale is None]
     if asked := question([mos for mos in unknown if mos is not None]):
         raise ValueError(f"{source}: {asked}")
-    return claims
 
 
 def _in_points(claim: _Claim, stated: Scale | None) -> _Claim:
@@ -251,7 +252,7 @@ def _checked(claims: Sequence[_Claim], seed: int) -> RatedSet:
         verdicts = list(pool.map(_fault_or_digest, claims))
     clips: list[RatedClip] = []
     dropped: list[Dropped] = []
-    seen: dict[str, str] = {}
+    seen: set[str] = set()
     contents, named = [claim.content for claim in claims], [_named_split(claim) for claim in claims]
     split_of = choose_splits(contents, named, [digest for _, digest in verdicts], seed)
     for claim, own_split, (fault, digest) in zip(claims, named, verdicts, strict=True):
@@ -263,7 +264,7 @@ def _checked(claims: Sequence[_Claim], seed: int) -> RatedSet:
         if fault:
             dropped.append(Dropped(claim.where, fault))
             continue
-        seen[digest] = claim.where
+        seen.add(digest)
         clips.append(RatedClip(claim.path, _number(claim.mos) or 0.0, claim.content, split, _number(claim.ci)))
     return RatedSet(clips, dropped)
 
