@@ -75,17 +75,11 @@ async def scores(call: Call) -> web.StreamResponse:
     items = [_point(bucket) for bucket in buckets]
     if query.format == "csv":
         return as_csv(items, tuple(CoursePoint.model_fields))
-    answer = json_answer(
-        {
-            "items": items,
-            "step": length.total_seconds(),
-            "next": None,
-            "at": iso_of(end if query.end is not None and end < now else now),
-        }
-    )
-    if query.start is not None and query.end is not None and end < now - SETTLED and isinstance(answer.body, bytes):
-        return cached(call.request, answer.body, "application/json", "private, max-age=60")
-    return answer
+    at = iso_of(end if query.end is not None and end < now else now)
+    content = {"items": items, "step": length.total_seconds(), "next": None, "at": at}
+    if query.start is not None and query.end is not None and end < now - SETTLED:
+        return cached(call.request, json_bytes(content), "application/json", "private, max-age=60")
+    return json_answer(content)
 
 
 async def _course(
