@@ -30,6 +30,7 @@ from streams.queue.clips import ClipStore
 from streams.queue.retention import queue_stored
 from streams.queue.selection import REMEMBERED, HarvestLimits, Memory, harvest_reason
 from streams.queue.topic import QueueTopic
+from streams.remembered import remember
 
 log = logging.getLogger(__name__)
 
@@ -198,13 +199,9 @@ class Harvest:
 
     def _read_score(self, score: SegmentScore) -> None:
         rendition = score.stream_id, score.rendition
-        recent = self._recent.setdefault(rendition, OrderedDict())
-        recent[score.segment_id] = score
-        self._recent.move_to_end(rendition)
-        if len(recent) > RECENT_SCORES:
-            recent.popitem(last=False)
-        if len(self._recent) > MAX_RENDITIONS:
-            self._recent.popitem(last=False)
+        recent = self._recent.get(rendition) or OrderedDict()
+        remember(recent, score.segment_id, score, RECENT_SCORES)
+        remember(self._recent, rendition, recent, MAX_RENDITIONS)
         self._choose(score, alerted=self._early_alerts.pop(_key(score), False))
 
     def _read_alert(self, alert: QualityAlert) -> None:
@@ -214,9 +211,7 @@ class Harvest:
         if score is not None:
             self._choose(score, alerted=True)
             return
-        self._early_alerts[_key(alert)] = True
-        if len(self._early_alerts) > MAX_EARLY_ALERTS:
-            self._early_alerts.popitem(last=False)
+        remember(self._early_alerts, _key(alert), True, MAX_EARLY_ALERTS)
 
     def _choose(self, score: SegmentScore, alerted: bool) -> None:
         reason = harvest_reason(score, self._limits, alerted)
