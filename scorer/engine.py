@@ -105,35 +105,17 @@ def tokens_per_clip(config: FVQRaterConfig, spec: SamplerSpec) -> int:
 
 
 class Engine:
-    """A loaded model; implements `scorer.spec.Scorer`. Its methods may be called from any thread, one at a time."""
+    """A loaded model; implements `scorer.load.LoadedModel`. Its methods may be called from any thread, one at a time.
+
+    network: in eval mode, its batch norms folded.
+    """
 
     def __init__(self, network: FVQRater, spec: SamplerSpec, model: ModelId) -> None:
-        self._network = network
-        self._spec = spec
-        self._model = model
+        self.network, self.spec, self.model = network, spec, model
+        self.statistics = int(network.config.statistics_size)
         self._most_clips = max(1, MOST_TOKENS // tokens_per_clip(network.config, spec))
         if network.device.type == "cpu":
             torch.set_num_threads(model_threads())
-
-    @property
-    def network(self) -> FVQRater:
-        """The network, in eval mode, its batch norms folded."""
-        return self._network
-
-    @property
-    def spec(self) -> SamplerSpec:
-        """The sampler's specification of the model."""
-        return self._spec
-
-    @property
-    def model(self) -> ModelId:
-        """Name and version of the model."""
-        return self._model
-
-    @property
-    def statistics(self) -> int:
-        """How many statistics of a clip the model takes."""
-        return int(self._network.config.statistics_size)
 
     def check(self) -> None:
         """Score a test clip; raises `ModelError` where the model cannot, or a number of its answer is not finite."""
@@ -149,8 +131,8 @@ class Engine:
 
     @torch.inference_mode()
     def _score(self, clips: Sequence[ModelInput]) -> list[ClipScore]:
-        output = self._network(collate(clips, self._network.device))
+        output = self.network(collate(clips, self.network.device))
         probabilities = output.level_logits.softmax(dim=1).cpu().tolist()
         scores = output.score.cpu().tolist()
         uncertainties = output.uncertainty.cpu().tolist()
-        return clip_scores(self._model, scores, uncertainties, probabilities)
+        return clip_scores(self.model, scores, uncertainties, probabilities)

@@ -28,34 +28,19 @@ EXTERNAL = b"\x0a\x08location"
 
 
 class Graph:
-    """A loaded graph; implements `scorer.spec.Scorer`. Its methods may be called from any thread."""
+    """A loaded graph; implements `scorer.load.LoadedModel`. Its methods may be called from any thread."""
 
     def __init__(self, session: onnxruntime.InferenceSession, spec: SamplerSpec, model: ModelId, statistics: int) -> None:
-        self._session, self._spec, self._model, self._statistics = session, spec, model, statistics
-
-    @property
-    def spec(self) -> SamplerSpec:
-        """The sampler's specification of the model."""
-        return self._spec
-
-    @property
-    def model(self) -> ModelId:
-        """Name and version of the model."""
-        return self._model
-
-    @property
-    def statistics(self) -> int:
-        """How many statistics of a clip the model takes."""
-        return self._statistics
+        self._session, self.spec, self.model, self.statistics = session, spec, model, statistics
 
     def check(self) -> None:
         """Score a test clip; raises `ModelError` where the model cannot, or a number of its answer is not finite."""
-        check_scorer(self, self._statistics)
+        check_scorer(self, self.statistics)
 
     def score(self, clips: Sequence[ModelInput]) -> list[ClipScore]:
         """One score per clip, in order. Raises `ModelError` where a score is not finite, MemoryError where there is no memory."""
         answers = [self._run(clip) for clip in clips]
-        return clip_scores(self._model, *map(list, zip(*answers, strict=True))) if answers else []
+        return clip_scores(self.model, *map(list, zip(*answers, strict=True))) if answers else []
 
     def _run(self, clip: ModelInput) -> tuple[float, float, list[float]]:
         inputs = {name: getattr(clip, name)[None] for name in MODEL_INPUTS}
@@ -63,8 +48,8 @@ class Graph:
             score, uncertainty, probabilities = self._session.run(OUTPUTS, inputs)
         except Exception as error:  # onnxruntime's errors have no base of their own
             if lacks_memory(error):
-                raise MemoryError(f"there is no memory for model {self._model} to score a clip: {error}") from error
-            raise ModelError(f"model {self._model} cannot score a clip: {error}") from error
+                raise MemoryError(f"there is no memory for model {self.model} to score a clip: {error}") from error
+            raise ModelError(f"model {self.model} cannot score a clip: {error}") from error
         return float(score[0]), float(uncertainty[0]), probabilities[0].tolist()
 
 

@@ -125,7 +125,7 @@ def test_the_engine_scores_with_an_adapter_in_half_precision(adapter: Path, monk
     wanted = np.load(adapter / "scores.npy")
     assert [score.score for score in engine.score(clips)] == pytest.approx(wanted.tolist(), abs=0.05)
     # On a GPU everything is in bf16.
-    engine._network = load_adapter(adapter, torch.bfloat16)
+    engine.network = load_adapter(adapter, torch.bfloat16)
     assert [score.score for score in engine.score(clips)] == pytest.approx(wanted.tolist(), abs=2)
 
 
