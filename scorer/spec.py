@@ -221,8 +221,13 @@ class ModelInput:
     """(D,) technical statistics, named by `scorer.sampling.statistics.names_of`; finite."""
 
 
+def black_pictures(count: int, side: int) -> NDArray[np.uint8]:
+    """(count, side, side, 3) zeros."""
+    return np.zeros((count, side, side, 3), np.uint8)
+
+
 def made_up_input(
-    spec: SamplerSpec, statistics: int, pictures: Callable[[int, int], NDArray[np.uint8]], present: bool
+    spec: SamplerSpec, statistics: int, pictures: Callable[[int, int], NDArray[np.uint8]] = black_pictures, present: bool = False
 ) -> ModelInput:
     """An input of the specification's shapes that shows nobody's media.
 

@@ -15,8 +15,6 @@ from dataclasses import dataclass, field, replace
 from itertools import takewhile
 from typing import TypeVar
 
-import numpy as np
-
 from scorer.errors import FvqError, ModelError, ScorerError, SpecChangedError
 from scorer.remote.address import Address, NoReplyError, Reply
 from scorer.remote.answers import (
@@ -100,7 +98,7 @@ class RemoteScorer:
         if not clips:
             return []
         self._return_if_due()
-        scores = self._first_answer(lambda replica: self._score_at(replica, clips, self._seconds))
+        scores = self._first_answer(lambda replica: self._score_at(replica, clips))
         assert self._rollover is not None
         self._rollover = self._rollover.answered(self._clock())
         self._show(scores[-1].model)
@@ -124,7 +122,7 @@ class RemoteScorer:
     def _try(self, replica: _Replica) -> ServedModel:
         """What an address serves that gives a score of a made-up clip. Raises `_FailedError` and `ModelError`."""
         served = self._learn(replica, PROBE_SECONDS)
-        self._post(replica, [_made_up(served.spec, served.statistics)], served.spec, PROBE_SECONDS)
+        self._post(replica, [made_up_input(served.spec, served.statistics)], served.spec, PROBE_SECONDS)
         return served
 
     def _return_if_due(self) -> None:
@@ -211,14 +209,14 @@ class RemoteScorer:
         replica.served = _checked(reply, read_model)
         return replica.served
 
-    def _score_at(self, replica: _Replica, clips: Sequence[ModelInput], seconds: float) -> list[ClipScore]:
+    def _score_at(self, replica: _Replica, clips: Sequence[ModelInput]) -> list[ClipScore]:
         served = replica.served
         if served is None or served.spec != self.spec:
-            served = self._learn(replica, seconds)
+            served = self._learn(replica, self._seconds)
         if served.spec != self.spec:
             raise _other_spec(replica)
         parts = [clips[start : start + served.most_clips] for start in range(0, len(clips), served.most_clips)]
-        return [score for part in parts for score in self._post(replica, part, served.spec, seconds)]
+        return [score for part in parts for score in self._post(replica, part, served.spec, self._seconds)]
 
     def _post(
         self, replica: _Replica, clips: Sequence[ModelInput], spec: SamplerSpec, seconds: float, is_last: bool = False
@@ -243,7 +241,7 @@ class RemoteScorer:
 
     def _check_blame(self, replica: _Replica, clip: ModelInput, spec: SamplerSpec, reply: Reply, seconds: float) -> None:
         """Raise `_FailedError` where the address refuses a clip in which nothing is wrong, too."""
-        body = pack([_made_up(spec, len(clip.statistics))], spec)
+        body = pack([made_up_input(spec, len(clip.statistics))], spec)
         other = self._request(replica, "POST", "/v1/score", body, seconds, most_answer_bytes(1))
         if other.status != 200:
             raise _FailedError(f"refuses every clip: it {_status(reply)}")
@@ -342,8 +340,3 @@ def _status(reply: Reply) -> str:
         return f"answered {reply.status}, a redirect, which is not followed: name the scorer's own address in FVQ_SCORER_URL"
     words = words_of(reply.body)
     return f"answered {reply.status}{f': {words}' if words else ''}"
-
-
-def _made_up(spec: SamplerSpec, statistics: int) -> ModelInput:
-    """A black clip without a person or a face."""
-    return made_up_input(spec, statistics, lambda count, side: np.zeros((count, side, side, 3), np.uint8), present=False)

@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-import numpy as np
 import onnxruntime
 
 from scorer.answer import check_scorer, clip_scores, model_threads
@@ -79,7 +78,7 @@ def _checked_shapes(session: onnxruntime.InferenceSession, spec: SamplerSpec) ->
     statistics = shapes.get("statistics", (1, 0))[-1]
     if not isinstance(statistics, int) or not 0 < statistics <= MAX_STATISTICS:
         raise ModelError(f"{GRAPH_FILE}: it takes no statistics of a known number")
-    example = made_up_input(spec, statistics, lambda count, side: np.zeros((count, side, side, 3), np.uint8), present=False)
+    example = made_up_input(spec, statistics)
     wanted = {name: (1, *getattr(example, name).shape) for name in MODEL_INPUTS}
     if shapes != wanted:
         wrong = next(name for name in {**wanted, **shapes} if wanted.get(name) != shapes.get(name))
