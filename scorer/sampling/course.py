@@ -59,10 +59,19 @@ class Course:
 
 
 @dataclass(frozen=True)
-class _Kept:
-    """key: what tells the video from others. opened: closes it."""
+class Key:
+    """Tells a video, and the way in which it is read, from others. file: see `keyframes.identity_of`."""
 
-    key: Hashable
+    file: Hashable
+    references_only: bool
+    longest_gap: float
+
+
+@dataclass(frozen=True)
+class _Kept:
+    """opened: closes the course."""
+
+    key: Key
     course: Course
     opened: ExitStack
 
@@ -71,12 +80,12 @@ _kept: list[_Kept] = []
 """At most one: its decoder holds many pictures."""
 
 
-def keep(key: Hashable, course: Course, opened: ExitStack) -> None:
-    """Let a course wait for the next part of its file. key: tells the video from others. opened: what it needs to be open."""
+def keep(key: Key, course: Course, opened: ExitStack) -> None:
+    """Let a course wait for the next part of its file. opened: what it needs to be open."""
     _kept.append(_Kept(key, course, opened.pop_all()))
 
 
-def kept_course(key: Hashable, began: float, start: float, opened: ExitStack) -> Course | None:
+def kept_course(key: Key, began: float, start: float, opened: ExitStack) -> Course | None:
     """The course that waits, if it is of this video and nearer to `start` than a new one that begins at `began`, s.
 
     opened: gets what it needs to be open. A course that does not fit is closed.
@@ -88,3 +97,9 @@ def kept_course(key: Hashable, began: float, start: float, opened: ExitStack) ->
             return kept.course
         kept.opened.close()
     return None
+
+
+def forget_others(file: Hashable) -> None:
+    """Close the course that waits, if it is of another file: its pictures take memory."""
+    if _kept and _kept[0].key.file != file:
+        _kept.pop().opened.close()

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Hashable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from itertools import chain, islice
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -15,7 +15,7 @@ from scorer.errors import MediaError
 from scorer.sampling.audio.track import AudioTrack
 from scorer.sampling.bitstream.packets import Packets, shown_pictures
 from scorer.sampling.clock import LONGEST_GAP, RunningClock
-from scorer.sampling.course import Course
+from scorer.sampling.course import Course, Key, forget_others
 from scorer.sampling.facts import EPSILON, Timeline, VideoFacts, timeline_of
 from scorer.sampling.keyframes import Keyframes, identity_of, keyframes_of
 from scorer.sampling.opening import open_for_decoding, open_media
@@ -58,11 +58,9 @@ def open_video(path: Path, references_only: bool = False) -> Iterator[Video]:
     references_only: of its pictures only those are decoded of which others are made, as far as the decoder can leave out any.
     """
     with open_media(path) as file:
-        video = Video(file, references_only)
-        try:
+        forget_others(identity_of(file))
+        with closing(Video(file, references_only)) as video:
             yield video
-        finally:
-            video.close()
 
 
 class Video:
@@ -193,9 +191,9 @@ class Video:
         return Course(self._timed_frames())
 
     @property
-    def key(self) -> Hashable:
+    def key(self) -> Key:
         """Tells the video, and the way in which it is read, from others."""
-        return identity_of(self._file), self._references_only, self.longest_gap
+        return Key(identity_of(self._file), self._references_only, self.longest_gap)
 
     def close(self) -> None:
         """Free the demuxers and the decoders; the file stays open."""

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from scorer.sampling import course, decode
+from scorer.sampling import course, decode, probe
 from scorer.sampling.audio import track
 from scorer.sampling.sampler import sample
 from scorer.spec import SPECIFICATIONS, SampledClip, SamplerSpec
@@ -56,6 +56,9 @@ def test_a_decoder_is_kept_for_the_same_file_only(tmp_path: Path) -> None:
     assert course._kept == []
     sample(other, SPEC, 1.0, limit=1)
     (kept,) = course._kept
+    probe(path)
+    assert course._kept == []
+    sample(other, SPEC, 1.0, limit=1)
     assert equal(sample(path, SPEC, 1.0, start=1.0, limit=1)[0][1], clips[1])
     assert course._kept != [kept]
     assert equal(sample(path, SPEC, 1.0, start=0.5, limit=1)[0][1], sample(other, SPEC, 1.0, start=0.5, limit=1)[0][1])
