@@ -44,7 +44,8 @@ class ReloadingScorer(ReloadingEngine):
             metrics.MODEL_UPDATES.labels("loaded").inc()
             show(model)
 
-        super().__init__(model, device, registry, ReloadListener(loaded, _count_refused))
+        refused = metrics.MODEL_UPDATES.labels("refused").inc
+        super().__init__(model, device, registry, ReloadListener(loaded, refused))
         show(self.model)
 
     @property
@@ -55,10 +56,6 @@ class ReloadingScorer(ReloadingEngine):
     def score(self, clips: Sequence[ModelInput]) -> list[ClipScore]:
         """One score per clip, all by the same version."""
         return self.engine.score(clips)
-
-
-def _count_refused() -> None:
-    metrics.MODEL_UPDATES.labels("refused").inc()
 
 
 def follow_agent(scorer: ReloadingScorer, connection: Connection, name: str = "model updates") -> Agent:
