@@ -14,6 +14,7 @@ import random
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -92,6 +93,12 @@ def sample_all(
                 yield i, windows[0][1]
             else:
                 remark(f"{rows[i]['path']}: left out, it is shorter than the part that is to be sampled")
+
+
+def in_batches(sampled: Iterator[tuple[int, SampledClip]]) -> Iterator[list[tuple[int, SampledClip]]]:
+    """What `sample_all` gives, in lists of `ENCODE_BATCH`; the last may be shorter."""
+    while batch := list(islice(sampled, ENCODE_BATCH)):
+        yield batch
 
 
 @dataclass

@@ -8,9 +8,8 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +22,7 @@ from scorer.errors import ModelError
 from scorer.load import LoadedModel
 from scorer.yaml_text import KeyTwiceError, load_yaml
 from training.data.rated import RatedClip, read_rated
-from training.data.samples import ENCODE_BATCH, sample_all
+from training.data.samples import in_batches, sample_all
 from training.data.splits import FEWEST
 from training.data.trained import not_trained_on
 from training.evaluation.agreement import agreement
@@ -119,19 +118,17 @@ def judge(
     unseen = tested if len(tested) >= FEWEST else validated
     on_rated = _figures(current, candidate, unseen, rated)
 
-    def check(
-        name: str, figures: tuple[Mapping[str, float], Mapping[str, float]], figure: str, change: float, at_least: bool
-    ) -> Check:
-        old, new = (of_model[figure] for of_model in figures)
-        return Check(name, figure, old, new, old + change, at_least)
-
-    checks = [
-        check("reference", on_reference, "srcc", -gate.reference_srcc_drop, True),
-        check("reference", on_reference, "mae", gate.reference_mae_rise, False),
-        check("newly rated", on_rated, "mae", -gate.rated_mae_gain, False),
-        check("newly rated", on_rated, "srcc", -gate.rated_srcc_drop, True),
+    rules = [
+        ("reference", on_reference, "srcc", -gate.reference_srcc_drop),
+        ("reference", on_reference, "mae", gate.reference_mae_rise),
+        ("newly rated", on_rated, "mae", -gate.rated_mae_gain),
+        ("newly rated", on_rated, "srcc", -gate.rated_srcc_drop),
     ]
-    return Verdict(_name(current), _name(candidate), checks)
+    checks = [
+        Check(clips, figure, old[figure], new[figure], old[figure] + change, at_least=figure == "srcc")
+        for clips, (old, new), figure, change in rules
+    ]
+    return Verdict(str(current.model), str(candidate.model), checks)
 
 
 def recipe_seed(model: Path) -> int:
@@ -169,7 +166,7 @@ def _figures(
     sampled = sample_all([{"path": clip.path} for clip in clips], current.spec, os.cpu_count() or 1)
     taken: list[RatedClip] = []
     scores: tuple[list[float], list[float]] = ([], [])
-    while group := list(islice(sampled, ENCODE_BATCH)):
+    for group in in_batches(sampled):
         taken += [clips[place] for place, _ in group]
         for engine, of_model in zip((current, candidate), scores, strict=True):
             of_model += [answer.score for answer in engine.score([clip for _, clip in group])]
@@ -177,7 +174,3 @@ def _figures(
         raise ValueError(f"{source}: {len(taken)} clips to judge by, at least {FEWEST} are needed")
     labels, contents = [clip.mos for clip in taken], [clip.content for clip in taken]
     return agreement(scores[0], labels, contents), agreement(scores[1], labels, contents)
-
-
-def _name(engine: LoadedModel) -> str:
-    return f"{engine.model.name}@{engine.model.version}"

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +21,7 @@ from scorer.load import LoadedModel
 from scorer.spec import LEVELS, ClipScore
 from training.data.labels import fingerprint, read_labels
 from training.data.measures import is_made_here, is_measured, is_trusted, measure_of
-from training.data.samples import ENCODE_BATCH, sample_all
+from training.data.samples import in_batches, sample_all
 from training.evaluation.agreement import FIGURES, calibration, intervals, summary
 from training.evaluation.baselines import baselines, learned_baselines, measure_all
 
@@ -36,7 +35,7 @@ def score_rows(engine: LoadedModel, rows: Sequence[Row], jobs: int) -> list[tupl
     """
     sampled = sample_all(rows, engine.spec, jobs)
     answers: list[tuple[int, ClipScore]] = []
-    while group := list(islice(sampled, ENCODE_BATCH)):
+    for group in in_batches(sampled):
         answers += zip((place for place, _ in group), engine.score([clip for _, clip in group]), strict=True)
     return answers
 
@@ -55,7 +54,7 @@ def evaluate(engine: LoadedModel, data: Path, train_data: Path | None = None) ->
         raise ValueError(f"{data}: none of the {len(rows)} clips can be sampled")
     taken = [rows[place] for place, _ in answers]
     scores = [answer.score for _, answer in answers]
-    name = f"{engine.model.name}@{engine.model.version}"
+    name = str(engine.model)
     methods = {name: summary(taken, scores)}
     measured = measure_all(rows, data, jobs)
     others = baselines(rows, measured)

@@ -14,11 +14,10 @@ import hashlib
 import json
 import os
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from itertools import islice
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 import torch
@@ -29,12 +28,11 @@ from scorer.errors import ModelError, ScorerError
 from scorer.spec import LEVELS, ClipScore, SampledClip, Scorer, level_of
 from training.data.rated import VIDEO_ENDINGS, clip_digest
 from training.data.remarks import remark
-from training.data.samples import ENCODE_BATCH, Part, parts_of, sample_all
+from training.data.samples import Part, in_batches, parts_of, sample_all
 from training.evaluation.agreement import srcc
 from training.recipe import NanoRecipe
 
 Row = dict[str, Any]
-Item = TypeVar("Item")
 
 UNLABELLED = "unlabelled"
 """Kind of the clips whose only label is the teacher's score."""
@@ -66,7 +64,7 @@ class Lesson:
 
 @dataclass(frozen=True)
 class Taught:
-    """Training clips with the teacher's answers.
+    """Training clips, with the teacher's answers where there is a teacher.
 
     rows: label rows; those that the teacher scored have `target`, points, and `levels`, a probability for each of `LEVELS`.
     parts: of each clip. folder: where samples of these rows are kept, in the folder of the run. figures: for the metrics.
@@ -145,7 +143,7 @@ def teacher_answers(teacher: Scorer, rows: Sequence[Row], parts: Sequence[Part],
         remark(f"{model} scores {len(left)} clips; {len(rows) - len(left)} are known")
         samples = sample_all([rows[place] for place in left], teacher.spec, jobs, [parts[place] for place in left])
         with file.open("a", encoding="utf-8") as log:
-            for batch in batched(samples, ENCODE_BATCH):
+            for batch in in_batches(samples):
                 scores = _scores(teacher, [clip for _, clip in batch])
                 for (number, _), score in zip(batch, scores, strict=True):
                     if score.model != model:
@@ -170,13 +168,6 @@ def _scores(teacher: Scorer, clips: Sequence[SampledClip]) -> list[ClipScore]:
             if time.monotonic() + error.retry_after > until:
                 raise
             time.sleep(max(error.retry_after, 0.1))
-
-
-def batched(items: Iterable[Item], size: int) -> Iterator[list[Item]]:
-    """The items in lists of `size`; the last may be shorter."""
-    iterator = iter(items)
-    while batch := list(islice(iterator, size)):
-        yield batch
 
 
 def level_targets(rows: Sequence[Mapping[str, Any]]) -> Tensor | None:
