@@ -36,6 +36,7 @@ from scorer.model.modeling import FVQRater
 from scorer.model.presets import nano
 from scorer.model_files import share_weights
 from scorer.runtime.export import export_graph
+from scorer.spec import SamplerSpec
 from training.data.labels import fingerprint, read_labels
 from training.data.records import kept_record
 from training.data.samples import ENCODE_BATCH, Samples, kept_samples, parts_of
@@ -47,7 +48,7 @@ from training.nano.resume import kept_weights
 from training.nano.start import Start, between, imagenet_encoder, mean_of, set_scale
 from training.nano.steady import Steady
 from training.nano.targets import Targets, loss_of
-from training.nano.teacher import Lesson, teach
+from training.nano.teacher import Lesson, Taught, teach
 from training.recipe import WARM_UP, NanoRecipe
 
 Row = dict[str, Any]
@@ -94,19 +95,17 @@ def train(
     labelled, dev_rows = read_labels(data), read_labels(dev)
     # Before the long work: clips that are too short end the run.
     windows = None if steady is None else Steady.read(steady, spec, jobs, work / "steady")
-    rows, parts, kept, taught = labelled, parts_of(labelled, recipe.seed), work / "train", None
-    if lesson is not None:
+    if lesson is None:
+        taught = Taught(labelled, parts_of(labelled, recipe.seed), work / "train", {})
+    else:
         taught = teach(lesson, labelled, dev_rows, recipe, work, jobs)
-        rows, parts, kept = taught.rows, taught.parts, taught.folder
-    samples = kept_samples(kept, rows, spec, jobs, parts)
+    rows = taught.rows
+    samples = kept_samples(taught.folder, rows, spec, jobs, taught.parts)
     dev_samples = kept_samples(work / "dev", dev_rows, spec, jobs)
     if guesser is None:
         scores = held_out_scores(samples, rows, recipe, recipe.folds, work / f"held-out-{about(recipe, rows, samples)}")
-    elif guesser.sees(spec):
-        scores = _scores_of(guesser, samples, kept, samples.rows)
     else:
-        seen = work / "errors"
-        scores = _scores_of(guesser, kept_samples(seen, rows, guesser.spec, jobs, parts), seen, samples.rows)
+        scores = _scores_of(guesser, samples, taught, spec, work, jobs)
     errors = np.abs(scores - [rows[int(i)]["mos"] for i in samples.rows])
     origin = {
         "start": None if start is None else start.version,
@@ -147,7 +146,7 @@ def train(
         "version": version_of(out),
     }
     metrics |= {name: value for name, value in origin.items() if value is not None}
-    if taught is not None:
+    if lesson is not None:
         metrics["teacher"] = taught.figures
     (out / "metrics.json").write_text(json.dumps(without_nan(metrics), indent=1) + "\n")
     export_graph(out, anew=True)
@@ -162,11 +161,15 @@ def about(recipe: NanoRecipe, rows: list[Row], samples: Samples, *given: str | N
     return hashlib.sha256(json.dumps([asdict(recipe), taught, *given]).encode()).hexdigest()[:8]
 
 
-def _scores_of(guesser: Start, samples: Samples, folder: Path, rows: NDArray[np.int64]) -> Floats:
-    """A model's scores (N,) of the clips of those label rows. samples: as it sees the clips. folder: keeps its scores of them."""
-    scores = kept_record(folder / f"scores-{guesser.version}.json", partial(scores_by, guesser.network, guesser.known(samples)))
-    score_of = dict(zip(samples.rows.tolist(), scores, strict=True))
-    return np.array([score_of[int(row)] for row in rows])
+def _scores_of(guesser: Start, samples: Samples, taught: Taught, spec: SamplerSpec, work: Path, jobs: int) -> Floats:
+    """A model's scores (N,) of the samples, which are of `spec`; where it knows others, the clips are sampled for it too."""
+    folder, seen = taught.folder, samples
+    if not guesser.sees(spec):
+        folder = work / "errors"
+        seen = kept_samples(folder, taught.rows, guesser.spec, jobs, taught.parts)
+    scores = kept_record(folder / f"scores-{guesser.version}.json", partial(scores_by, guesser.network, guesser.known(seen)))
+    score_of = dict(zip(seen.rows.tolist(), scores, strict=True))
+    return np.array([score_of[int(row)] for row in samples.rows])
 
 
 def new_network(samples: Samples, streams: Sequence[str] = STREAMS, language_model: bool = True) -> FVQRater:
