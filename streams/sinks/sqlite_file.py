@@ -42,7 +42,7 @@ LEAP_SECONDS = 2 * 86400
 """A longer time since the last mark is a leap: the file was not open so long, or the clock is ahead now."""
 
 TRUST_SECONDS = 6 * 3600
-"""So long after a leap nothing is deleted: a clock that is ahead has time to be set right."""
+"""So long after a leap its time counts for no score: a clock that is ahead has time to be set right."""
 
 MOVED_ROWS = 2000
 """Rows of the layout before that are moved in one transaction: some 0.1 s in which other writers wait."""
@@ -63,8 +63,8 @@ create table if not exists marks (first_id integer primary key, at integer not n
 """
 """start, duration: milliseconds. score: null for a skipped segment. at: seconds since 1970 at which row `first_id` was next."""
 
-LEAPS = "create table if not exists leaps (at integer not null)"
-"""At most one row: the time, in seconds since 1970, to which the clock last leapt. Files in this layout may lack the table."""
+LEAP = "create table if not exists leap (since integer not null, at integer not null)"
+"""At most one row: from when to when the clock last leapt, seconds since 1970. Files in this layout may lack the table."""
 
 VIEW = f"""
 create view if not exists scores as
@@ -198,30 +198,30 @@ def mark(connection: sqlite3.Connection, now: float) -> None:
         first_id = newest[0] + 1 if newest else 1
         connection.execute("insert or replace into marks values (?, ?)", (first_id, int(now)))
         if last is not None and now - last[0] > LEAP_SECONDS:
-            connection.execute(LEAPS)
-            connection.execute("delete from leaps")
-            connection.execute("insert into leaps values (?)", (int(now),))
+            connection.execute(LEAP)
+            connection.execute("delete from leap")
+            connection.execute("insert into leap values (?, ?)", (last[0], int(now)))
             log.warning(
                 "the clock is %.0f days after this store was last open: if it is ahead, set it right within %.0f hours, "
                 "after which scores that are too old by it are deleted", (now - last[0]) / 86400, TRUST_SECONDS / 3600,
             )  # fmt: skip
 
 
-def _may_be_ahead(connection: sqlite3.Connection) -> bool:
-    """Whether the clock leapt a short time ago, by the newest mark."""
-    if not connection.execute("select 1 from sqlite_master where name = 'leaps'").fetchone():
-        return False
-    newest = "select at from marks order by first_id desc limit 1"
-    return bool(connection.execute(f"select 1 from leaps where ({newest}) between at and at + ?", (TRUST_SECONDS,)).fetchone())  # noqa: S608
+def _may_be_ahead(connection: sqlite3.Connection) -> int:
+    """Seconds by which the clock is ahead if it leapt by mistake, a short time before the newest mark."""
+    if not connection.execute("select 1 from sqlite_master where name = 'leap'").fetchone():
+        return 0
+    newest: int = connection.execute("select at from marks order by first_id desc limit 1").fetchone()[0]
+    leap = connection.execute("select since from leap where ?1 between at and at + ?2", (newest, TRUST_SECONDS)).fetchone()
+    return newest - leap[0] if leap else 0
 
 
 def prune(connection: sqlite3.Connection, before: float, limit: int) -> int:
     """Delete at most `limit` of the rows that were put in before a time, seconds since 1970, the oldest first; returns how many.
 
-    None for some hours after a leap of the clock. After `mark`.
+    For some hours after a leap of the clock only those that were old before it. After `mark`.
     """
-    if _may_be_ahead(connection):
-        return 0
+    before -= _may_be_ahead(connection)
     # From a mark on rows were put in for MARK_SECONDS at most; then the next mark was made. The first young mark ends what is
     # old: an old one behind it is of a clock that was behind for a while.
     first_old, end = connection.execute(ENDS, (before - MARK_SECONDS,)).fetchone()

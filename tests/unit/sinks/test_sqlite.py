@@ -302,6 +302,18 @@ async def test_scores_of_before_a_long_pause_go_some_hours_after_it(tmp_path: Pa
     assert rows(sink) == []
 
 
+async def test_a_machine_that_is_on_for_some_hours_a_week_keeps_no_score_for_ever(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sink, start = SqliteSink(tmp_path, days=10), 1_800_000_000.0
+    for week in range(6):
+        for hours in range(4):
+            now = start + week * 7 * DAY + hours * 3600
+            await put_at(sink, monkeypatch, now, make_score(segment_id=f"{week}-{hours}"))
+            prune_all(sink.path, now - 10 * DAY, now)
+    assert sorted({row[0][0] for row in rows(sink)}) == ["3", "4", "5"]  # those of 10 days before it was last off, and since
+
+
 async def test_scores_are_kept_for_ever_without_a_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     sink = SqliteSink(tmp_path)
     await put_at(sink, monkeypatch, 1_000_000_000.0, make_score(segment_id="a"))
