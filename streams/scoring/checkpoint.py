@@ -66,10 +66,11 @@ async def deliver(producer: Any, named: Named, waiting: list[SegmentScore | Dead
     outcomes = [*await asyncio.gather(*sent, return_exceptions=True), *unsent]
     failed: dict[tuple[str, bytes | None], BaseException] = {}
     left = []
-    for answer, (topic, key, _, _), outcome in zip(waiting, messages, outcomes, strict=True):
+    for place, (answer, (topic, key, _, _), outcome) in enumerate(zip(waiting, messages, outcomes, strict=True)):
         if isinstance(outcome, BaseException):
             failed.setdefault((topic, key), outcome)
-            if isinstance(answer, DeadLetter) and _is_too_large(outcome):
+            # Those behind the one that the client did not take have its error.
+            if isinstance(answer, DeadLetter) and _is_too_large(outcome) and place <= len(sent):
                 answer = shortened(answer)
         if (topic, key) in failed:
             left.append(answer)

@@ -138,6 +138,21 @@ async def test_a_letter_that_is_too_large_for_its_topic_is_cut_and_holds_nothing
     assert "topic video-segments.dead-letter takes no message of that size" in caplog.text
 
 
+async def test_letters_behind_an_answer_that_the_client_takes_for_too_large_are_not_cut() -> None:
+    class Refusing(Journal):
+        refusals = 3
+
+        async def send(self, topic: str, key: Any, value: Any, partition: Any, timestamp: Any, headers: Any) -> Awaitable[None]:
+            if topic == SCORES_TOPIC and self.refusals:
+                self.refusals -= 1
+                raise MessageSizeTooLargeError  # the client itself measures messages, before it sends them
+            return await super().send(topic, key, value, partition, timestamp, headers)
+
+    journal = Refusing()
+    await run(journal, [scored(1), broken(2)])
+    assert [value for topic, _, value, _ in journal.sent if topic == DEAD_LETTER_TOPIC] == [b"event 2"]
+
+
 async def test_a_refused_score_is_a_dead_letter_of_its_own_message() -> None:
     """Two messages may announce the same segment: each has its letter, by its place and not by its content."""
     journal = Journal(refused={0: "too old", 2: "too old as well"})
