@@ -83,7 +83,8 @@ export function ackDialog(entries, { done, toast }) {
     }
     for (const element of form.elements) element.disabled = false;
     progress.textContent = "";
-    const problem = failed.length ? `${failed.length} of ${entries.length} were not sent. ${failed[0][1].message}` : "";
+    const left = failed.length + entries.length - sent;
+    const problem = failed.length ? `${left} of ${entries.length} were not sent. ${failed[0][1].message}` : "";
     if (dialog.open && problem) {
       error.textContent = problem;
       entries = failed.map(([entry]) => entry);

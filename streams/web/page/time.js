@@ -29,7 +29,7 @@ export function seconds(time) {
 // then, in the years 1970 to 2199. Null where it cannot be read.
 export function readTime(text) {
   const number = /^\d{9,}(\.\d*)?$/.test(text) ? Number(text) : NaN;
-  const written = /^\d{4}-\d\d-\d\d/.test(text) ? Date.parse(/T[\d:.]*$/.test(text) ? `${text}Z` : text) / 1000 : NaN;
+  const written = /^\d{4}-\d\d-\d\d/.test(text) ? Date.parse(/[T ][\d:.]*$/.test(text) ? `${text}Z` : text) / 1000 : NaN;
   const at = Number.isFinite(number) ? number / (number > 2e10 ? 1000 : 1) : written;
   return at >= 0 && at < LATEST ? at : null;
 }

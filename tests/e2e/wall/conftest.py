@@ -44,8 +44,9 @@ def chrome(tmp_path_factory: pytest.TempPathFactory) -> Iterator[webdriver.Chrom
 
 @pytest.fixture
 def browser(chrome: webdriver.Chrome) -> webdriver.Chrome:
-    """The browser as a fresh one: an empty page, a desk's size, a dark system, no messages."""
+    """The browser as a fresh one: an empty page, a desk's size, a dark system in its own time zone, no messages."""
     chrome.get("about:blank")
+    chrome.execute_cdp_cmd("Emulation.setTimezoneOverride", {"timezoneId": ""})
     set_size(chrome, 1280, 800)
     set_theme(chrome, "dark")
     chrome.get_log("browser")

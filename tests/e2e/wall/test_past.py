@@ -65,6 +65,7 @@ def test_a_time_that_cannot_be_read_is_named_and_now_is_shown(operator: Operator
         ("1790000000", "2026-09-21T14:13:20.000Z"),
         ("1790000000000", "2026-09-21T14:13:20.000Z"),
         ("2026-09-21T14:13:20", "2026-09-21T14:13:20.000Z"),
+        ("2026-09-21 14:13:20", "2026-09-21T14:13:20.000Z"),
         ("2026-09-21T19:43:20+05:30", "2026-09-21T14:13:20.000Z"),
         ("2026-13-45T00:00:00Z", None),
         ("9999-01-01T00:00:00Z", None),
@@ -73,6 +74,7 @@ def test_a_time_that_cannot_be_read_is_named_and_now_is_shown(operator: Operator
 )
 def test_the_time_of_an_address_is_read_as_the_api_does(operator: Operator, text: str, time: str | None) -> None:
     operator.opens()
+    operator.browser.execute_cdp_cmd("Emulation.setTimezoneOverride", {"timezoneId": "Asia/Kolkata"})
     script = """
     const [text, done] = arguments;
     import("/time.js").then(({ readTime, iso }) => done(readTime(text) === null ? null : iso(readTime(text))));

@@ -42,6 +42,16 @@ window.passed = (part) => answered.some((path) => path.includes(part));
 """
 """hold(part, content): requests whose path has this part wait for letGo(); then the content answers them, or the server."""
 
+REFUSED_LATE = """
+const real = window.fetch;
+window.fetch = async (address, options) => {
+  if (!String(address).endsWith("/ack")) return await real(address, options);
+  await new Promise((go) => { window.refuse = go; });
+  return Response.json({ detail: "The server is full." }, { status: 507 });
+};
+"""
+"""An acknowledgement is refused once refuse() is called."""
+
 REFUSED_ONCE = """
 const real = window.fetch;
 let refused = false;
@@ -174,6 +184,20 @@ def test_many_acknowledgements_say_how_far_they_are_and_can_be_stopped(operator:
     operator.browser.find_element(By.XPATH, "//dialog//button[text()='Cancel']").click()
     operator.browser.execute_script("stopHolding(); letGo()")
     operator.sees(lambda: operator.was_told("Stopped: 1 of 3 were sent."))
+
+
+def test_of_acknowledgements_that_were_stopped_those_that_nobody_sent_are_counted_too(operator: Operator) -> None:
+    operator.opens("/alerts?q=creator")
+    operator.sees(lambda: len(operator.browser.find_elements(By.CSS_SELECTOR, "tr[data-id]")) > 3)
+    for box in operator.browser.find_elements(By.CSS_SELECTOR, "tr[data-id]:not([data-alert=acked]) input")[:3]:
+        box.click()
+    operator.press("a")
+    operator.browser.execute_script(REFUSED_LATE)
+    operator.browser.find_element(By.CSS_SELECTOR, "dialog button[type=submit]").click()
+    operator.sees(lambda: operator.browser.execute_script("return window.refuse !== undefined"))
+    operator.browser.find_element(By.XPATH, "//dialog//button[text()='Cancel']").click()
+    operator.browser.execute_script("refuse()")
+    operator.sees(lambda: operator.was_told("3 of 3 were not sent. The server is full."))
 
 
 def test_an_acknowledgement_that_has_ended_is_not_offered_to_be_changed(operator: Operator) -> None:
