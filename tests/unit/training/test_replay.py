@@ -58,7 +58,8 @@ def test_a_small_stream_does_not_keep_a_larger_one_from_being_for_test(tmp_path:
 
 def test_frozen_ratings_are_read_back_with_the_same_splits(tmp_path: Path) -> None:
     source = rated_table(tmp_path / "rated", {"a": 5, "b": 5, "c": 6})
-    rated = freeze(source, tmp_path / "elsewhere" / "frozen.csv", seed=3)
+    freeze(source, tmp_path / "elsewhere" / "frozen.csv", seed=3)
+    rated = read_rated(source, seed=3)
     again = read_rated(tmp_path / "elsewhere" / "frozen.csv", seed=99)
     assert again.clips == [clip.__class__(clip.path.resolve(), *list(vars(clip).values())[1:]) for clip in rated.clips]
     assert again.clips[0].ci == 4.5
