@@ -27,6 +27,8 @@ class Course:
         self.is_guessed = False
         """Whether it is a guess when the picture that `frames` gave last is shown: its own stamp did not tell."""
         self._frames = frames
+        self._first, self._damaged = math.inf, -math.inf
+        """Seconds of the frame that was decoded first, and of the latest one that is damaged."""
         self._last: deque[tuple[float, Any, bool]] = deque(maxlen=2)
         """The frames that were decoded last: the one that is shown where the next part begins may be the one before the last."""
 
@@ -34,6 +36,13 @@ class Course:
     def reached(self) -> float:
         """Seconds of the earliest frame that can still be given; infinite where no frame was decoded."""
         return self._last[0][0] if self._last else math.inf
+
+    def is_as_new(self, began: float) -> bool:
+        """Whether a new course that begins at `began`, s, would give the same frames.
+
+        A decoder fills what is damaged in a picture from those before it, which a new one has not decoded.
+        """
+        return began <= self.reached and (self._damaged < began - EPSILON or began <= self._first + EPSILON)
 
     def frames(self, start: float) -> Iterator[tuple[float, Any]]:
         """(seconds, `av.VideoFrame`) of every frame from `start` on, which is not before `reached` when this is called again.
@@ -55,6 +64,9 @@ class Course:
     def _decoded(self) -> Iterator[tuple[float, Any, bool]]:
         for timed in self._frames:
             self._last.append(timed)
+            self._first = min(self._first, timed[0])
+            if timed[1].is_corrupt:
+                self._damaged = timed[0]
             yield timed
 
 
@@ -86,13 +98,13 @@ def keep(key: Key, course: Course, opened: ExitStack) -> None:
 
 
 def kept_course(key: Key, began: float, start: float, opened: ExitStack) -> Course | None:
-    """The course that waits, if it is of this video and nearer to `start` than a new one that begins at `began`, s.
+    """The course that waits, if it is of this video, nearer to `start` than a new one that begins at `began`, s, and as good.
 
     opened: gets what it needs to be open. A course that does not fit is closed.
     """
     while _kept:
         kept = _kept.pop()
-        if kept.key == key and began <= kept.course.reached <= start + EPSILON:
+        if kept.key == key and kept.course.reached <= start + EPSILON and kept.course.is_as_new(began):
             opened.enter_context(kept.opened)
             return kept.course
         kept.opened.close()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +27,7 @@ def parts(path: Path, spec: SamplerSpec, goes_on: bool, seconds: float = 1.5) ->
     while sampled := sample(path, spec, seconds, start=len(clips) * seconds, limit=1):
         clips += [clip for _, clip in sampled]
         if not goes_on:
-            course._kept.clear()
+            course.forget_others(None)
     return clips
 
 
@@ -48,6 +49,16 @@ def test_pictures_are_decoded_once_and_are_the_same(
     assert all(equal(*pair) for pair in zip(clips, anew, strict=True))
     openings = 2 * (len(clips) + 1)  # each opening of the file checks the header's size, too
     assert len(decoded) <= SECONDS * 25 * 1.2 + openings
+
+
+def test_clips_of_a_damaged_file_do_not_depend_on_what_was_sampled_before(tmp_path: Path) -> None:
+    path = make_clip(tmp_path / "damaged.ts", 64, 48, 8, options=("-g", "40", "-bf", "3", "-pix_fmt", "yuv420p"))
+    damaged, places = bytearray(path.read_bytes()), random.Random(1)
+    for _ in range(12):
+        damaged[places.randrange(len(damaged))] ^= 0xFF
+    path.write_bytes(damaged)
+    anew, on = (parts(path, SPECIFICATIONS["standard"], goes_on) for goes_on in (False, True))
+    assert all(equal(*pair) for pair in zip(on, anew, strict=True))
 
 
 def test_a_decoder_is_kept_for_the_same_file_only(tmp_path: Path) -> None:
