@@ -80,9 +80,9 @@ def test_wrong_usage_is_exit_code_2(words: tuple[str, ...], said: str, tmp_path:
     ],
 )
 def test_a_wrong_value_is_told_in_the_same_words_as_a_settings(words: tuple[str, ...], said: str) -> None:
-    result = CliRunner().invoke(app, words, env={"COLUMNS": "200"})
+    result = CliRunner().invoke(app, words)
     assert result.exit_code == 2
-    assert said in result.output
+    assert said in " ".join(result.output.replace("│", " ").split())  # whatever the width of the frame about it
 
 
 def test_a_folder_that_is_no_model_is_told_so(tmp_path: Path) -> None:
