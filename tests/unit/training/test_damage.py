@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from scorer.sampling.faces import FaceFinder
 from tests.support.media import write_frames
 from tests.support.processes import ROOT
 from training.data.damage.catalogue import LADDERS, VMAF_TRUSTED
@@ -189,6 +190,28 @@ def test_a_clip_without_a_person_has_no_damage_to_one(name: str, reference: Path
     with pytest.raises(ValueError, match=r"grey\.mkv: there is no (face|person)"):
         apply(LADDERS[name], 0, tmp_path / "grey.mkv", tmp_path / "clip.mkv")
     assert [path.name for path in tmp_path.iterdir()] == ["grey.mkv"]
+
+
+@pytest.mark.parametrize("scale", [1.0, 0.4])
+def test_a_small_face_is_blurred_as_much_as_a_large_one(scale: float, reference: Path, tmp_path: Path) -> None:
+    shape = shape_of(reference)
+    shrunk = [cv2.resize(picture, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA) for picture in read(reference)]
+    x, y, width, height = FaceFinder().find(cv2.cvtColor(shrunk[0], cv2.COLOR_BGR2RGB))[0].box
+    far = np.full((shape.height, shape.width, 3), 128, np.uint8)
+
+    def shown(picture: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        canvas = far.copy()
+        canvas[: len(picture), : picture.shape[1]] = picture
+        return canvas
+
+    write(map(shown, shrunk), shape, tmp_path / "small.mkv")
+    apply(LADDERS["face-blur"], 4, tmp_path / "small.mkv", tmp_path / "blurred.mkv")
+
+    def detail(clip: Path) -> float:
+        face = next(iter(read(clip)))[y + height // 4 : y + 3 * height // 4, x + width // 4 : x + 3 * width // 4]
+        return float(cv2.Laplacian(face, cv2.CV_32F).var())
+
+    assert detail(tmp_path / "blurred.mkv") < 0.03 * detail(tmp_path / "small.mkv")
 
 
 def unit(kind: int, first_macroblock: int, number: int) -> bytes:
