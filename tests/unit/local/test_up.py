@@ -20,7 +20,6 @@ from streams.settings import Settings
 
 KILLED = """
 import os, sys
-from streams.ingest.files import cut_all
 from streams.local import up
 from streams.settings import Settings
 
@@ -28,7 +27,7 @@ def cut_and_die(sources, folder, *_):
     (folder / "segment.ts").touch()
     os.kill(os.getpid(), 9)
 
-up.ffmpeg.program = up.find_sources = up.own_kafka = lambda *_: ["video"]
+up.ffmpeg.program = up.find_sources = lambda *_: ["video"]
 up.start_wall, up.cut_all = lambda *_: None, cut_and_die
 up.own_kafka = lambda *_: type("Kafka", (), {"servers": "none:1"})
 up.run_up(Settings(), None, fast=True, segment_seconds=2, as_json=True, keep=False)
