@@ -24,6 +24,7 @@ class StampedPacket:
     pos: int = 0
     is_discard: bool = False
     is_keyframe: bool = True
+    is_corrupt: bool = False
     time_base: Fraction = Fraction(1, 90_000)
     stream: Any = field(default_factory=lambda: NO_CODEC)
     width: int = 64
