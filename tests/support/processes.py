@@ -6,7 +6,7 @@ import contextlib
 import os
 import signal
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
@@ -16,7 +16,16 @@ FREE_WORKER = [PYTHON, "-m", "tests.support.free_worker"]
 
 def fvq(*arguments: str, seconds: float = 120, **settings: str) -> subprocess.CompletedProcess[str]:
     """Run one `fvq` command to its end. settings: environment variables, for example FVQ_BROKER="127.0.0.1:9092"."""
-    return subprocess.run([FVQ, *arguments], env=clean_environment() | settings, capture_output=True, text=True, timeout=seconds)
+    command = with_code([FVQ, *arguments], settings)
+    return subprocess.run(command, env=clean_environment() | settings, capture_output=True, text=True, timeout=seconds)
+
+
+def with_code(command: list[str], settings: Mapping[str, str]) -> list[str]:
+    """The command; where the settings name other code (`tests.support.old_version`), without the script `fvq`, which is for this
+    version's package."""
+    if command[0] != FVQ or "PYTHONPATH" not in settings:
+        return command
+    return [PYTHON, "-P", "-m", "streams.cli", *command[1:]]
 
 
 def clean_environment() -> dict[str, str]:
@@ -64,7 +73,7 @@ class Worker:
         **settings: str,
     ) -> None:
         self.name, self.directory = name, directory
-        self.command = command or [FVQ, "worker"]
+        self.command = with_code(command or [FVQ, "worker"], settings)
         cores = sorted(os.sched_getaffinity(0))
         self.cores = set(cores) if core is None else {cores[core % len(cores)]}
         self.log = folder / f"{name}.log"
