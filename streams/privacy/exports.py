@@ -23,6 +23,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from scorer.own_folder import unique
 from streams.text import csv_text
 
 log = logging.getLogger(__name__)
@@ -67,7 +68,7 @@ def note_export(data_dir: Path, kind: Kind, path: Path, now: float) -> None:
         raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
     note = data_dir / NOTES / f"{hashlib.sha256(os.fsencode(target)).hexdigest()[:32]}.json"
     note.parent.mkdir(parents=True, exist_ok=True)
-    part = note.with_suffix(f".{os.getpid()}")
+    part = note.with_suffix(f".{unique()}")
     part.write_text(json.dumps({"kind": kind, "path": os.fsencode(target).hex(), "shown": str(target), "at": now}, indent=1))
     part.replace(note)
 
@@ -129,7 +130,7 @@ def forget_rows(export: Export, stream_id: str) -> int:
     writer = csv.DictWriter(text, columns)
     writer.writeheader()
     writer.writerows(kept)
-    part = export.table.with_name(f".{export.table.name}.{os.getpid()}")
+    part = export.table.with_name(f".{export.table.name}.{unique()}")
     part.touch(mode=0o600)  # nobody reads it before it has the table's mode
     part.write_bytes(text.getvalue().encode(encoding))
     shutil.copymode(export.table, part)

@@ -16,6 +16,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from scorer.own_folder import unique
 from streams.errors import SettingsError
 
 Scope = Literal["read", "ack", "rate", "media"]
@@ -130,7 +131,7 @@ def _write(path: Path, tokens: Sequence[Token]) -> None:
     Raises `SettingsError` where this user cannot keep it.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f".{path.name}.{os.getpid()}")
+    part = path.with_name(f".{path.name}.{unique()}")
     try:
         with os.fdopen(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
             file.write(_File(tokens=list(tokens)).model_dump_json(indent=1) + "\n")
