@@ -85,3 +85,8 @@ def lacks_memory(error: BaseException | None) -> bool:
 def cannot_be_read_now(error: BaseException | None) -> bool:
     """Whether an error comes from an OSError that may pass: too many open files, a share that does not answer."""
     return any(isinstance(cause, OSError) and cause.errno not in ABOUT_THE_PATH for cause in _causes(error))
+
+
+def in_own_words(message: str) -> str:
+    """What pydantic says of a wrong value, as this program says it: `must be greater than 0`."""
+    return message.removeprefix("Value error, ").replace("Input should be", "must be")

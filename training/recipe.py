@@ -15,6 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from pydantic.dataclasses import dataclass
 from pydantic_core import ErrorDetails
 
+from scorer.errors import in_own_words
 from scorer.spec import SPECIFICATIONS, SamplerSpec
 from scorer.yaml_text import load_yaml
 
@@ -233,7 +234,7 @@ def _fault(fault: ErrorDetails) -> str:
     # Of a key that is missing the input is all the rest, and of one that nobody knows the value does not matter.
     of_key = {"missing": "is missing", "extra_forbidden": "there is no such key"}
     of_key |= {"missing_argument": "is missing", "unexpected_keyword_argument": "there is no such key"}
-    words = fault["msg"].removeprefix("Value error, ").replace("Input should be", "must be")
+    words = in_own_words(fault["msg"])
     return f"{'.'.join(map(str, fault['loc']))}: " + (of_key.get(fault["type"]) or f"{words}, not {fault['input']!r}")
 
 

@@ -21,6 +21,7 @@ from typing import Any, get_args
 import yaml
 from pydantic import BaseModel, Field, PrivateAttr, ValidationError, field_validator
 
+from scorer.errors import in_own_words
 from scorer.yaml_text import KeyTwiceError, load_yaml
 from streams.alerts.limits import Alerts, Part
 from streams.alerts.receiver_settings import Receiver
@@ -194,7 +195,7 @@ def _explained(error: ValidationError, prefix: str, root: type[BaseModel]) -> Se
     if first["type"] in ("float_parsing", "int_parsing", "float_type", "int_type"):
         remedy = f"write the number alone, without a unit{_example(root, first['loc'])}"
         return SettingsError(path, f"{shown} is no number: {remedy}")
-    reason = first["msg"].removeprefix("Value error, ").replace("Input should be", "must be")
+    reason = in_own_words(first["msg"])
     reason = reason[0].lower() + reason[1:]
     return SettingsError(path, reason if first["type"] in ("missing", "value_error") else f"{shown}: {reason}")
 

@@ -9,6 +9,7 @@ from typing import Annotated, Any, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from scorer.errors import in_own_words
 from streams.errors import SettingsError
 
 SHIPPED = Path(__file__).with_name("costs.json")
@@ -142,7 +143,7 @@ def read_costs(path: Path) -> StageCosts:
     except ValidationError as error:
         problem = error.errors(include_url=False, include_input=False)[0]
         place = ".".join(str(part) for part in problem["loc"] if part != "[key]")
-        reason = problem["msg"].removeprefix("Value error, ").replace("Input should be", "must be")
+        reason = in_own_words(problem["msg"])
         raise SettingsError(str(path), f"{place}: {reason}" if place else reason) from None
     except (ValueError, RecursionError) as error:
         raise SettingsError(str(path), f"is no JSON: {error}; write one by `fvq plan --measure --save FILE`") from None
