@@ -179,10 +179,6 @@ class Video:
                 break
         return timeline_of(times, sizes, packets, start, end, goes_on)
 
-    def frames(self, start: float) -> Iterator[tuple[float, Any]]:
-        """The frames of `course`."""
-        return self.course(start).frames(start)
-
     def course(self, start: float) -> Course:
         """The frames from the last keyframe at or before `start` on that can be decoded. Damaged packets are skipped, as a player
         does. Raises `MediaError`, also where it gives out a picture that is too large.

@@ -136,7 +136,7 @@ def test_a_title_that_is_no_text_keeps_no_file_from_being_read(tmp_path: Path) -
     assert data.count(b"QQQQ") == 1
     path.write_bytes(data.replace(b"QQQQ", b"\xff\xfe\xe9Q"))
     with open_video(path) as video:
-        assert len(list(video.frames(0))) == 10
+        assert len(list(video.course(0).frames(0))) == 10
 
 
 def encoded(path: Path, options: tuple[str, ...]) -> Path:
@@ -166,7 +166,7 @@ def seen(clip: Path) -> tuple[Any, ...]:
         times = video.timeline(0.0, math.inf).times.tolist()
         pictures = [
             (time, frame.width, frame.height, frame.format.name, frame.colorspace, frame.color_range, _digest(frame))
-            for time, frame in video.frames(0.0)
+            for time, frame in video.course(0.0).frames(0.0)
         ]
     return facts, times, pictures
 

@@ -46,7 +46,7 @@ def shown(path: Path) -> list[RGB]:
     images = []
     with open_video(path) as video:
         pictures = Pictures(video.pixel_aspect)
-        for _, frame in video.frames(0.0):
+        for _, frame in video.course(0.0).frames(0.0):
             pictures.small_luma(frame)
             images.append(pictures.picture(frame))
     return images
@@ -65,7 +65,7 @@ def test_each_of_the_eight_display_matrices_is_obeyed_as_by_ffmpeg(tmp_path: Pat
     picture = shown(path)[0]
     assert difference(picture, as_ffmpeg_shows(path, *size)) < 2
     with open_video(path) as video:
-        _, frame = next(video.frames(0.0))
+        _, frame = next(video.course(0.0).frames(0.0))
         pictures = Pictures(video.pixel_aspect)
         assert difference(pictures.square(frame, 32), scaled_down(picture, (32, 32))) < 4
 
@@ -176,7 +176,7 @@ def test_the_small_luma_comes_from_the_same_moment(tmp_path: Path) -> None:
     def lumas(path: Path) -> NDArray[np.int64]:
         with open_video(path) as video:
             pictures = Pictures(video.pixel_aspect)
-            return np.array([pictures.small_luma(frame) for _, frame in video.frames(0.0)], np.int64)
+            return np.array([pictures.small_luma(frame) for _, frame in video.course(0.0).frames(0.0)], np.int64)
 
     assert lumas(path).shape[1:] == SMALL_LUMA_SIZE[::-1]
     assert np.abs(lumas(path) - lumas(plain))[:, :24].mean() < 1.5
@@ -235,7 +235,7 @@ def test_a_matrix_that_ffmpeg_does_not_convert_is_taken_as_unspecified(tmp_path:
     ffmpeg("-i", plain, "-c", "copy", "-bsf:v", f"h264_metadata=matrix_coefficients={number}", named)
     with open_video(named) as video:
         pictures = Pictures(video.pixel_aspect)
-        _, frame = next(video.frames(0.0))
+        _, frame = next(video.course(0.0).frames(0.0))
         pictures.small_luma(frame)
         picture = pictures.picture(frame)
     if number:  # 0 says that Y, Cb and Cr are G, B and R

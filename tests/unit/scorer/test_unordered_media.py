@@ -26,7 +26,9 @@ class Decoder:
 def shown(path: Path, start: float = 0.0, references_only: bool = False) -> list[tuple[float, int]]:
     """Time and brightness of each picture from `start` on."""
     with open_video(path, references_only) as video:
-        return [(round(time, 2), int(np.mean(frame.to_ndarray(format="gray")))) for time, frame in video.frames(start)]
+        return [
+            (round(time, 2), int(np.mean(frame.to_ndarray(format="gray")))) for time, frame in video.course(start).frames(start)
+        ]
 
 
 @pytest.mark.parametrize("name", ["clip.avi", "clip.asf", "clip.mxf"])
