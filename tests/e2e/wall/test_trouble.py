@@ -170,13 +170,17 @@ def test_more_alerts_than_the_server_takes_at_once_are_acknowledged_in_time(oper
     operator.asks("DELETE", f"{path}/ack")
 
 
-def test_many_acknowledgements_say_how_far_they_are_and_can_be_stopped(operator: Operator) -> None:
+def begin_three_acknowledgements(operator: Operator) -> None:
     operator.opens("/alerts?q=creator")
     operator.sees(lambda: len(operator.browser.find_elements(By.CSS_SELECTOR, "tr[data-id]")) > 3)
     for box in operator.browser.find_elements(By.CSS_SELECTOR, "tr[data-id]:not([data-alert=acked]) input")[:3]:
         box.click()
     operator.press("a")
     operator.sees(lambda: "Acknowledge all 3" in operator.dialog())
+
+
+def test_many_acknowledgements_say_how_far_they_are_and_can_be_stopped(operator: Operator) -> None:
+    begin_three_acknowledgements(operator)
     operator.browser.execute_script(DELAYED + "hold('/ack', {});")
     operator.browser.find_element(By.CSS_SELECTOR, "dialog button[type=submit]").click()
     operator.sees(lambda: "0 of 3 are sent." in operator.dialog())
@@ -187,11 +191,7 @@ def test_many_acknowledgements_say_how_far_they_are_and_can_be_stopped(operator:
 
 
 def test_of_acknowledgements_that_were_stopped_those_that_nobody_sent_are_counted_too(operator: Operator) -> None:
-    operator.opens("/alerts?q=creator")
-    operator.sees(lambda: len(operator.browser.find_elements(By.CSS_SELECTOR, "tr[data-id]")) > 3)
-    for box in operator.browser.find_elements(By.CSS_SELECTOR, "tr[data-id]:not([data-alert=acked]) input")[:3]:
-        box.click()
-    operator.press("a")
+    begin_three_acknowledgements(operator)
     operator.browser.execute_script(REFUSED_LATE)
     operator.browser.find_element(By.CSS_SELECTOR, "dialog button[type=submit]").click()
     operator.sees(lambda: operator.browser.execute_script("return window.refuse !== undefined"))
