@@ -24,6 +24,7 @@ from streams.web.api.problems import ApiError, from_aiohttp
 from streams.web.api.routes import PREFIX, ROUTES
 from streams.web.api.table import WALL, Wall, cached
 from streams.web.assets import HEADERS, add_assets
+from streams.web.compressed import compress, vary_by
 from streams.web.hub import Hub
 from streams.web.sockets import HUB, SOCKETS, Sockets, live
 
@@ -74,7 +75,7 @@ def make_app(wall: Wall) -> web.Application:
 
 @web.middleware
 async def _guard(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """Refuse foreign hosts, turn errors into problems, and add the security headers to every answer."""
+    """Refuse foreign hosts, turn errors into problems, compress what is long, and add the security headers to every answer."""
     gate = request.app[WALL].gate
     origin = request.headers.get("Origin")
     began = time.monotonic()
@@ -98,12 +99,13 @@ async def _guard(request: web.Request, handler: Handler) -> web.StreamResponse:
     if resource is not None and request.path.startswith(PREFIX) and not isinstance(answer, web.WebSocketResponse):
         metrics.REQUESTS.labels(resource.canonical, str(answer.status)).observe(time.monotonic() - began)
     if not answer.prepared:
+        compress(request, answer)
         answer.headers.update(HEADERS)
         if origin is not None and gate.allows_origin(origin):
             # For a page that shows its token. No credentials are allowed: a cookie never counts for another site.
             answer.headers["Access-Control-Allow-Origin"] = origin
             answer.headers["Access-Control-Expose-Headers"] = EXPOSED
-            answer.headers["Vary"] = ", ".join(filter(None, (answer.headers.get("Vary"), "Origin")))
+            vary_by(answer, "Origin")
             answer.headers["Cross-Origin-Resource-Policy"] = "cross-origin"
     return answer
 

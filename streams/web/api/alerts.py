@@ -112,7 +112,9 @@ def _check_tag(call: Call, alert: QualityAlert) -> None:
     ack = call.wall.live.acks.get(alert.alert_id)
     tag = tag_of(ack)
     wanted = call.request.headers.get("If-Match")
-    if wanted is not None and tag not in [part.strip() for part in wanted.split(",")] and not (wanted == "*" and ack is not None):
+    # Who compresses an answer on its way, as this wall or a proxy, makes its tag a weak one; it is the same acknowledgement.
+    tags = [part.strip().removeprefix("W/") for part in (wanted or "").split(",")]
+    if wanted is not None and tag not in tags and not (wanted == "*" and ack is not None):
         by = f"{ack.by} acknowledged it" if ack is not None else "it is not acknowledged any more"
         raise ApiError(412, f"another was faster: {by}", ETag=tag)
     if call.request.headers.get("If-None-Match") == "*" and ack is not None and is_acknowledged(ack, call.now):
