@@ -43,7 +43,7 @@ async def alerts(call: Call) -> web.Response:
         and labels.admits(alert.labels)
         and call.sees(alert.labels)
     ]
-    page, following = page_of(sorted(chosen, key=_key), _key, query.cursor, query.limit)
+    page, following = page_of(sorted(chosen, key=_key), _key, query.cursor, query.limit, "alerts")
     entries = [alert_entry(call.wall.live, alert) for alert in page]
     if query.format == "csv":
         return with_next(call, as_csv((_csv_row(entry) for entry in entries), CSV_COLUMNS), following)

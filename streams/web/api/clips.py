@@ -28,8 +28,8 @@ async def clips(call: Call) -> web.Response:
         for example in _clips(call).examples()
         if call.sees(example.labels) and labels.admits(example.labels) and _is_asked_for(example, query)
     ]
-    key = _worst_key if query.worst else _newest_key
-    page, following = page_of(sorted(chosen, key=key), key, query.cursor, query.limit)
+    key, order = (_worst_key, "the worst clips") if query.worst else (_newest_key, "the newest clips")
+    page, following = page_of(sorted(chosen, key=key), key, query.cursor, query.limit, order)
     return json_answer({"items": [_item(example) for example in page], "next": following, "at": iso(call.now)})
 
 

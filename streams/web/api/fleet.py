@@ -71,7 +71,7 @@ async def streams(call: Call) -> web.Response:
         and (not query.q or has_text(row.stream_id, row.labels, query.q))
     ]
     key = _KEYS[query.sort]
-    page, following = page_of(sorted(rows, key=key), key, query.cursor, query.limit)
+    page, following = page_of(sorted(rows, key=key), key, query.cursor, query.limit, f"streams by {query.sort}")
     items: list[dict[str, Any]] = [item_of(row) for row in page]
     if query.format == "csv":
         return with_next(call, as_csv(items, fields or STREAM_FIELDS), following)

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from datetime import UTC, datetime
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, WithJsonSchema
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
 
 from streams.events.base import UtcTime
 from streams.web.api.cursors import CURSOR_PATTERN
@@ -27,9 +28,19 @@ Time = Annotated[
 ]
 """ISO 8601 with its offset, or seconds or milliseconds since 1970, as Grafana's `${__from}`."""
 
+
+def _in_digits(value: object) -> object:
+    if isinstance(value, str) and not re.fullmatch(r"[0-9.eE+-]*", value):
+        raise ValueError("write a number in digits, as 10")
+    return value
+
+
+InDigits = BeforeValidator(_in_digits)
+"""Python takes 1_0 for 10, and pydantic spaces."""
+
 Label = Annotated[str, Field(pattern=LABEL_PATTERN, description="name:value")]
 Cursor = Annotated[str | None, Field(pattern=CURSOR_PATTERN, description="`next` of the page before.")]
-Limit = Annotated[int, Field(ge=1, le=1000, description="Most items of a page.")]
+Limit = Annotated[int, Field(ge=1, le=1000, description="Most items of a page."), InDigits]
 Form = Annotated[Literal["json", "csv"], Field(description="The answer's form.")]
 
 
@@ -59,7 +70,9 @@ class StreamsQuery(LabelQuery):
     sort: Literal["worst", "score", "id", "since"] = Field(
         default="worst", description="worst: unacknowledged alerts first, then by smoothed score. Exporters page by id."
     )
-    below: float | None = Field(default=None, ge=0, le=100, description="Only streams with a smoothed score under this.")
+    below: Annotated[
+        float | None, Field(ge=0, le=100, description="Only streams with a smoothed score under this."), InDigits
+    ] = None
     state: list[str] = Field(default_factory=list, max_length=12, description="Only streams in one of these states.")
     q: str | None = Field(
         default=None, max_length=256, description="Only streams whose id or a label, as name:value, has this text."
@@ -91,9 +104,11 @@ class CourseQuery(Query):
 
     start: Time | None = Field(default=None, alias="from", description="Default: an hour before `to`.")
     end: Time | None = Field(default=None, alias="to", description="Default: now.")
-    step: float | None = Field(
-        default=None, ge=0.001, le=31 * 86400, description="Seconds; without it, 500 points. 5,000 at most."
-    )
+    step: Annotated[
+        float | None,
+        Field(ge=0.001, le=31 * 86400, description="Seconds; without it, 500 points. 5,000 at most."),
+        InDigits,
+    ] = None
     rendition: str | None = Field(default=None, max_length=256, description="Without it: all renditions together.")
     format: Form = "json"
 
@@ -112,7 +127,7 @@ class SegmentsQuery(Query):
             "stands still, those after the first 500 may be left out.",
         ),
     ] = None
-    limit: Annotated[int, Field(ge=1, le=400, description="Most segments of a page.")] = 50
+    limit: Annotated[int, Field(ge=1, le=400, description="Most segments of a page."), InDigits] = 50
 
 
 class SegmentQuery(Query):

@@ -16,7 +16,7 @@ from streams.events import SegmentScore
 from streams.events.base import EPOCH
 from streams.history.base import MILLISECOND, MOST_POINTS, MOST_SEGMENTS, Bucket, History, step
 from streams.web.api.answers import CoursePoint, iso, iso_of
-from streams.web.api.cursors import cursor_of, key_of
+from streams.web.api.cursors import cursor_of, foreign_cursor, key_of
 from streams.web.api.problems import ApiError, empty_range, not_found
 from streams.web.api.queries import CompareQuery, CourseQuery, PictureQuery, SegmentQuery, SegmentsQuery
 from streams.web.api.rows import as_csv, item_of, rendition_of, rounded
@@ -208,15 +208,11 @@ def _place(cursor: str) -> tuple[int, int]:
     """Where a page ended: its last start, milliseconds since 1970, and how many segments with it were given."""
     key = key_of(cursor)
     if len(key) != 2 or not all(type(part) is int for part in key):
-        raise _foreign_cursor()
+        raise foreign_cursor()
     start, given = key
     if not 0 <= start < LATEST or not 1 <= given < MOST_SEGMENTS:
-        raise _foreign_cursor()
+        raise foreign_cursor()
     return start, given
-
-
-def _foreign_cursor() -> ApiError:
-    return ApiError(400, "cursor: it is none of this list's", "cursor")
 
 
 def _history(call: Call) -> History:

@@ -36,6 +36,11 @@ from tests.support.web import ROOT, get
         ("streams?limit=0", "limit"),
         ("streams?limit=1001", "limit"),
         ("streams?limit=5&limit=6", "limit"),
+        ("streams?limit=1_0", "limit"),
+        ("streams/x/segments?limit=1_0", "limit"),
+        ("streams?below=1_0", "below"),
+        ("streams?below=%2010", "below"),
+        ("streams/x/scores?step=1_0", "step"),
         ("streams?below=nan", "below"),
         ("streams?below=inf", "below"),
         ("streams?state=purple", "state"),
@@ -58,6 +63,15 @@ async def test_a_wrong_query_is_refused_with_its_name(client: TestClient, query:
     assert problem["field"] == field
     assert problem["detail"]
     assert "pattern" not in problem["detail"], "it says what to do"
+
+
+async def test_a_cursor_of_another_order_is_refused(client: TestClient) -> None:
+    lists = (*(f"/streams?sort={sort}&" for sort in ("score", "since", "worst")), "/alerts?", "/clips?", "/clips?worst=false&")
+    listed = {path: await get(client, f"{path}limit=1") for path in lists}
+    for path in listed:
+        for origin, page in listed.items():
+            answer = await get(client, f"{path}cursor={page['next']}", 200 if path == origin else 400)
+            assert path == origin or answer["field"] == "cursor", (path, origin)
 
 
 async def test_pages_of_csv_say_where_the_next_one_is(client: TestClient, seeded: Fleet) -> None:

@@ -107,7 +107,7 @@ async def test_any_id_is_a_value_and_never_a_path(client: TestClient, seeded: Fl
         assert (await answer.json())["stream_id"] == stream_id
         page = await client.get(URL(f"/streams/{name}", encoded=True))
         assert page.status == 200, "the page's own address"
-        beside = await get(client, f"/streams?sort=id&cursor={cursor_of((stream_id,))}&limit=1000")
+        beside = await get(client, f"/streams?sort=id&cursor={cursor_of(('streams by id', stream_id))}&limit=1000")
         assert all(item["stream_id"] > stream_id for item in beside["items"])
     finally:
         seeded.live.add_state(stream_id, None)

@@ -45,7 +45,7 @@ def test_a_group_holds_within_its_time_and_its_label(moments: list[tuple[int, in
 def test_pages_give_every_item_once_in_order(keys: list[tuple[int, str]], limit: int) -> None:
     items, cursor, pages = sorted(keys), None, []
     while True:
-        page, cursor = page_of(items, lambda key: key, cursor, limit)
+        page, cursor = page_of(items, lambda key: key, cursor, limit, "numbers")
         pages.append(list(page))
         if cursor is None:
             break
@@ -56,13 +56,16 @@ def test_pages_give_every_item_once_in_order(keys: list[tuple[int, str]], limit:
 @pytest.mark.parametrize("cursor", ["AAAA", "W10", "WzEse31d", "bnVsbA", "x" * 3999, "W1tdXQ", "-_-_"])
 def test_a_cursor_of_no_list_is_refused(cursor: str) -> None:
     with pytest.raises(ApiError, match="cursor"):
-        page_of([(1, "a"), (2, "b")], lambda key: key, cursor, 1)
+        page_of([(1, "a"), (2, "b")], lambda key: key, cursor, 1, "numbers")
 
 
 def test_a_cursor_of_another_list_is_refused() -> None:
-    _, cursor = page_of([("a",), ("b",)], lambda key: key, None, 1)
+    _, cursor = page_of([("a",), ("b",)], lambda key: key, None, 1, "numbers")
     with pytest.raises(ApiError, match="cursor"):
-        page_of([(1, "a"), (2, "b")], lambda key: key, cursor, 1)
+        page_of([(1, "a"), (2, "b")], lambda key: key, cursor, 1, "numbers")
+    _, cursor = page_of([(1, "a"), (2, "b")], lambda key: key, None, 1, "letters")
+    with pytest.raises(ApiError, match="cursor"):
+        page_of([(1, "a"), (2, "b")], lambda key: key, cursor, 1, "numbers")
 
 
 @given(st.lists(st.floats(0, 2), max_size=200))
