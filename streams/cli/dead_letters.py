@@ -114,7 +114,10 @@ def _select(
     ids: list[str] | None, kinds: list[str] | None, streams: list[str] | None, since: str | None, until: str | None
 ) -> Selection:
     from streams.dead_letters.kept import Selection
+    from streams.metrics import DEAD_LETTER_KINDS
 
+    if unknown := [kind for kind in kinds or () if kind not in DEAD_LETTER_KINDS]:
+        raise SettingsError("--kind", f"{unknown[0]!r} is none of {', '.join(DEAD_LETTER_KINDS)}")
     now = datetime.now(UTC)
     return Selection(
         frozenset(ids or ()),

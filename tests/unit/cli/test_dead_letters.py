@@ -11,6 +11,18 @@ from streams.cli.app import app
 from streams.dead_letters import topic
 from streams.dead_letters.kept import Selection
 from streams.dead_letters.topic import Replayed
+from streams.errors import SettingsError
+
+
+@pytest.mark.parametrize("command", ["ls", "replay", "rm"])
+def test_a_kind_that_no_letter_can_have_is_refused_before_a_broker_is_asked(
+    command: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FVQ_BROKER", "nowhere:9092")
+    with pytest.raises(SettingsError) as refused:
+        CliRunner().invoke(app, ["dead-letters", command, "--kind", "empty", "--kind", "nofound"], catch_exceptions=False)
+    assert str(refused.value).startswith("--kind: 'nofound' is none of unreadable, event, ")
+    assert "not-found" in str(refused.value)
 
 
 class Letters:
