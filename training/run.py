@@ -49,12 +49,11 @@ def run(
     adapter, as `read_rated` takes it. processes: of this machine in which an adapter is trained, one for each GPU. lesson:
     loads the teacher of a whole model. start: directory of a whole model that is trained on. steady: a labels file of longer
     clips, between whose windows a whole model's score is not to move. errors_of: directory of a whole model, whose errors teach
-    the uncertainty of one. Raises SettingsError where the recipe and the options do not fit together, ValueError where the recipe
-    and the data do not, or `out` has a model of the other kind, and what `run_in_processes` raises.
+    the uncertainty of one. Raises SettingsError where the recipe and the options do not fit together, FileNotFoundError where
+    a file is not there, ValueError where the recipe and the data do not fit, or `out` has a model of the other kind, and what
+    `run_in_processes` raises.
     """
     if "base" not in read_mapping(recipe):
-        from training.nano.train import train
-
         if dev is None:
             raise SettingsError(str(recipe), "it makes a whole model, and needs --dev")
         if scale is not None:
@@ -62,7 +61,9 @@ def run(
         if processes > 1:
             raise SettingsError(str(recipe), "it makes a whole model, which is too small to be divided; leave --processes out")
         _check_folder(out, ADAPTER)
+        check_there(data, dev, steady)
         from training.nano.start import Start
+        from training.nano.train import train
 
         begun, guesser = (Start.load(model) if model else None for model in (start, errors_of))
         taught = lesson() if lesson else None
@@ -85,14 +86,23 @@ def tune_from_queue(recipe: TuneRecipe, rated: Path, replay: Path | None, out: P
     `training.data.rated.read_rated` takes; None: nothing is replayed. processes: as of `run`. Raises ValueError where the
     ratings are too few.
     """
+    check_there(replay)
     frozen = out / FROZEN
     if frozen.exists():
         remark(f"{frozen}: the ratings of this run as it began; another --out takes those of now")
     else:
+        check_there(rated)
         freeze(rated, frozen, recipe.seed)
     if replay is None or not recipe.replay_share:
         remark("nothing is replayed: what the base knows may fade (--data names the base's data, replay_share how much)")
     return _tune(recipe, frozen, out, replay, None, processes)
+
+
+def check_there(*paths: Path | None) -> None:
+    """Raise FileNotFoundError for the first that is not there, before libraries are loaded that take seconds."""
+    for path in paths:
+        if path is not None:
+            path.stat()
 
 
 def _check_folder(out: Path, file: str) -> None:
@@ -104,6 +114,7 @@ def _check_folder(out: Path, file: str) -> None:
 
 def _tune(recipe: TuneRecipe, data: Path, out: Path, replay: Path | None, scale: str | None, processes: int) -> dict[str, Any]:
     _check_folder(out, WHOLE)
+    check_there(data)
     from training.adapter.tune import tune
 
     if processes == 1:

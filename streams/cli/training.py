@@ -107,7 +107,7 @@ def train(
     ] = None,
 ) -> None:
     """Train a model by a recipe; a run that was interrupted in the same folder continues."""
-    from training.run import run
+    from training.run import check_there, run
 
     if unlabelled is not None and teacher is None:
         raise SettingsError("--unlabelled", "are clips that the teacher scores: give --teacher with it")
@@ -123,6 +123,7 @@ def train(
             raise SettingsError("--data", "is missing: the clips to train on; or give --from-queue for those that were rated")
         from scorer.find import find_model
 
+        check_there(unlabelled)
         settings = cache(load_settings)  # not loaded where no other model is needed, and once where several are
         lesson = None if teacher is None else partial(_lesson, settings(), teacher, unlabelled)
         begun, guesser = (
@@ -169,6 +170,9 @@ def evaluate(
     if people or ladder or scenes or against:
         raise SettingsError("fvq evaluate", "--people, --ladder, --scenes and --against belong to --benchmark")
     assert data is not None
+    from training.run import check_there
+
+    check_there(data, train_data)
     from rich.console import Console
 
     from scorer.load import load_engine
@@ -195,6 +199,9 @@ def ablate(
     as_json: JsonFlag = False,
 ) -> None:
     """Fit the model without each of its parts, to see what each is worth."""
+    from training.run import check_there
+
+    check_there(data, dev)
     from rich.console import Console
 
     from training.evaluation.agreement import without_nan
@@ -212,6 +219,9 @@ def crossvalidate(
     folds: Annotated[int, typer.Option(min=2, help="Parts that the people are divided into.")] = 5,
 ) -> None:
     """Fit the recipe on four fifths of the people and score the fifth, five times; prints JSON."""
+    from training.run import check_there
+
+    check_there(data)
     from training.evaluation.agreement import without_nan
     from training.nano.crossvalidate import crossvalidate as run
     from training.recipe import load_nano_recipe

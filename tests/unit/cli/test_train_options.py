@@ -74,7 +74,8 @@ def test_a_variable_that_is_no_setting_is_told_once(
 
 
 def test_a_served_teacher_that_is_away_is_named(tmp_path: Path) -> None:
-    address = f"http://127.0.0.1:{free_port(HOST)}"
+    address, labels, out = f"http://127.0.0.1:{free_port(HOST)}", tmp_path / FILE, tmp_path / "out"
+    labels.touch()
     with pytest.raises(ScorerError, match=address):
-        train(NANO, tmp_path, data=FILE, dev=FILE, teacher=address)
-    assert list(tmp_path.iterdir()) == []
+        train(NANO, out, data=labels, dev=labels, teacher=address)
+    assert list(tmp_path.iterdir()) == [labels]

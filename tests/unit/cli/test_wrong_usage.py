@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from urllib.error import URLError
 
@@ -83,6 +84,37 @@ def test_a_wrong_value_is_told_in_the_same_words_as_a_settings(words: tuple[str,
     result = CliRunner().invoke(app, words)
     assert result.exit_code == 2
     assert said in " ".join(result.output.replace("│", " ").split())  # whatever the width of the frame about it
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        (*WHOLE, "--data", "gone.csv", "--dev", "here.csv"),
+        (*WHOLE, "--data", "here.csv", "--dev", "gone.csv"),
+        (*WHOLE, "--data", "here.csv", "--dev", "here.csv", "--steady", "gone.csv"),
+        (*WHOLE, "--data", "here.csv", "--dev", "here.csv", "--teacher", "nano", "--unlabelled", "gone.csv"),
+        (*TUNE, "--data", "gone.csv"),
+        (*TUNE, "--from-queue", "--rated", "gone.csv"),
+        (*TUNE, "--from-queue", "--rated", "here.csv", "--data", "gone.csv"),
+        (*EVALUATE, "--data", "gone.csv"),
+        (*EVALUATE, "--data", "here.csv", "--train-data", "gone.csv"),
+        ("ablate", "--recipe", NANO, "--data", "here.csv", "--dev", "gone.csv", "--work", "here.csv"),
+        ("crossvalidate", "--recipe", NANO, "--data", "gone.csv", "--work", "here.csv"),
+    ],
+)
+def test_a_file_that_is_not_there_is_told_before_libraries_are_loaded_that_take_seconds(
+    words: tuple[str, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    slow = ("nano.train", "nano.start", "nano.teacher", "nano.ablate", "nano.crossvalidate", "adapter.tune", "evaluation.report")
+    for module in ("scorer.load", *(f"training.{name}" for name in slow)):
+        monkeypatch.setitem(sys.modules, module, None)
+    monkeypatch.setenv("FVQ_DATA_DIR", str(tmp_path / "data"))
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "here.csv").write_text("path,mos\n" + "".join(f"{number}.mp4,{number}\n" for number in range(100)))
+    error = CliRunner().invoke(app, [str(tmp_path / "out") if word == "OUT" else word for word in words]).exception
+    assert isinstance(error, FileNotFoundError), error
+    assert for_user(error) == ("gone.csv: No such file or directory", 1)
+    assert not (tmp_path / "out").exists()
 
 
 def test_a_folder_that_is_no_model_is_told_so(tmp_path: Path) -> None:
