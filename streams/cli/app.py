@@ -33,7 +33,7 @@ from streams.cli import (
     web,
 )
 from streams.cli.examples import add_examples
-from streams.cli.parameters import wrong_value
+from streams.cli.parameters import refuse_empty_paths, wrong_value
 from streams.text import printable
 from streams.user_errors import for_user, full_disk
 
@@ -106,6 +106,7 @@ for name, group in (
 ):  # fmt: skip
     app.add_typer(group, name=name, rich_help_panel=_panel(name))
 add_examples(app)
+refuse_empty_paths(app)
 
 
 def main() -> None:

@@ -10,7 +10,7 @@ import typer.main
 
 from streams.cli.app import PANELS, app
 from streams.cli.examples import EXAMPLES
-from streams.cli.parameters import takes
+from streams.cli.parameters import name_of, takes
 
 INTRODUCTION = """# Commands, one by one
 
@@ -50,7 +50,7 @@ def _described(words: str, command: Any) -> Iterator[str]:
 
 def _row(parameter: Any) -> str:
     is_option = parameter.param_type_name == "option"
-    names = [*parameter.opts, *parameter.secondary_opts] if is_option else [parameter.metavar or parameter.name.upper()]
+    names = [*parameter.opts, *parameter.secondary_opts] if is_option else [name_of(parameter)]
     cells = (", ".join(f"`{name}`" for name in names), _takes(parameter), _default(parameter), parameter.help or "")
     return f"| {' | '.join(' '.join(cell.replace('|', BAR).split()) for cell in cells)} |"
 

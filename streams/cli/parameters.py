@@ -5,6 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, get_args
 
+import typer
+from typer.core import TyperCommand, TyperGroup
+
+from streams.errors import SettingsError
+
 TYPES = {str: "text", int: "whole number", float: "number", Path: "path"}
 
 
@@ -16,10 +21,54 @@ def takes(parameter: Any, mark: str = "`") -> str:
     if kind.choices is not None:
         words = [", ".join(f"{mark}{choice}{mark}" for choice in kind.choices)]
     else:
-        words = [TYPES[get_args(kind.annotation)[0] if kind.is_list else kind.annotation]]
+        words = [TYPES[_type_of(parameter)]]
     words += [f"at least {parameter.min:,}"] if parameter.min is not None else []
     words += [f"at most {parameter.max:,}"] if parameter.max is not None else []
     return ", ".join(words)
+
+
+def _type_of(parameter: Any) -> Any:
+    kind = parameter.type_descriptor
+    return get_args(kind.annotation)[0] if kind.is_list else kind.annotation
+
+
+def name_of(parameter: Any) -> str:
+    """An argument as the reference page and errors name it."""
+    return str(parameter.metavar or parameter.name.upper())
+
+
+def refuse_empty_paths(app: typer.Typer) -> None:
+    """Have all commands of an application and of its groups refuse an empty text where they take a path.
+
+    Python would take it for the current folder, where a shell's variable is not set.
+    """
+    for command in app.registered_commands:
+        command.cls = _Command
+    for group in app.registered_groups:
+        assert group.typer_instance is not None
+        group.cls = _Group
+        refuse_empty_paths(group.typer_instance)
+
+
+class _Command(TyperCommand):
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        _check_paths(self, ctx, args)
+        return super().parse_args(ctx, args)
+
+
+class _Group(TyperGroup):
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        _check_paths(self, ctx, args)
+        return super().parse_args(ctx, args)
+
+
+def _check_paths(command: Any, context: Any, args: list[str]) -> None:
+    given, _, _ = command.make_parser(context).parse_args(args=list(args))
+    for parameter in command.params:
+        value = given.get(parameter.name)
+        if "" in (value if isinstance(value, list | tuple) else (value,)) and _type_of(parameter) is Path:
+            name = parameter.opts[0] if parameter.param_type_name == "option" else name_of(parameter)
+            raise SettingsError(name, "is empty: write a path, or . for this folder")
 
 
 def wrong_value(parameter: Any, error: object) -> str | None:

@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 
 from scorer.model_check import check_model
 from streams.cli.app import app
-from streams.errors import ModelError, reason_of
+from streams.errors import ModelError, SettingsError, reason_of
 from streams.user_errors import for_user
 from tests.support.processes import ROOT
 
@@ -68,6 +68,33 @@ def test_wrong_usage_is_exit_code_2(words: tuple[str, ...], said: str, tmp_path:
     assert said in sentence
     assert code == 2
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("words", "name"),
+    [
+        (("synth", "", str(DEMO)), "OUT"),
+        (("synth", "OUT", str(DEMO), ""), "SOURCES"),
+        (("synth", "OUT", str(DEMO), "--scenes", "1", "--sheet="), "--sheet"),
+        ((*WHOLE, "--data", ""), "--data"),
+        (("train", "--recipe", NANO, "--out", ""), "--out"),
+        ((*EVALUATE, "--benchmark", "OUT", "--people", str(DEMO), "--people", ""), "--people"),
+        (("queue", "export", ""), "FOLDER"),
+        (("alerts", "backtest", ""), "POLICY"),
+        (("ingest", "--source", ""), "--source"),
+        (("ingest", "files", "--source", ""), "--source"),
+    ],
+)
+def test_an_empty_path_is_not_this_folder(
+    words: tuple[str, ...], name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As of a variable of the shell that is not set."""
+    monkeypatch.setenv("FVQ_DATA_DIR", str(tmp_path / "data"))
+    monkeypatch.chdir(tmp_path)
+    error = CliRunner().invoke(app, [str(tmp_path / "out") if word == "OUT" else word for word in words]).exception
+    assert isinstance(error, SettingsError), error
+    assert for_user(error) == (f"{name}: is empty: write a path, or . for this folder", 2)
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize(
